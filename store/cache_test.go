@@ -1,0 +1,520 @@
+package store
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"tokend/providers/token"
+)
+
+var testKey = token.NewSecret(strings.Repeat("k", keySize))
+
+func openCache(t testing.TB, path string) *Cache {
+	t.Helper()
+	c, err := OpenCache(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	if err := c.Unseal(testKey); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func cachePath(t testing.TB) string { return filepath.Join(t.TempDir(), "cache.db") }
+
+// testRecord is a record that lives for an hour.
+func testRecord(profile, audience string) token.Record {
+	now := time.Now().UTC().Truncate(time.Second)
+	return token.Record{
+		Profile:     profile,
+		Target:      token.Target{Scope: "read write", Audience: audience},
+		Fingerprint: "f1",
+		Token: token.Token{
+			Secret:  token.NewSecret("canary-token-" + profile + audience),
+			Type:    "Bearer",
+			Scope:   "read",
+			Issued:  now,
+			Expiry:  now.Add(time.Hour),
+			RenewAt: now.Add(45 * time.Minute),
+			Skew:    -3 * time.Second,
+		},
+	}
+}
+
+func manyRecords(n int) []token.Record {
+	records := make([]token.Record, n)
+	for i := range records {
+		records[i] = testRecord(fmt.Sprintf("profile-%d", i%50), fmt.Sprint(i))
+	}
+	return records
+}
+
+func describe(r token.Record) string {
+	return fmt.Sprint(r.Profile, r.Target, r.Fingerprint, r.Token.Secret.Reveal(), r.Token.Type, r.Token.Scope,
+		r.Token.Issued.UnixNano(), r.Token.Expiry.UnixNano(), r.Token.RenewAt.UnixNano(), r.Token.Skew)
+}
+
+func wantRecords(t *testing.T, c *Cache, want ...token.Record) {
+	t.Helper()
+	got, err := c.Load(time.Now())
+	must(t, err)
+	byText := func(a, b token.Record) int { return cmp.Compare(describe(a), describe(b)) }
+	slices.SortFunc(got, byText)
+	slices.SortFunc(want, byText)
+	if !slices.EqualFunc(got, want, func(a, b token.Record) bool { return describe(a) == describe(b) }) {
+		t.Errorf("loaded %d records, want %d, or others", len(got), len(want))
+	}
+}
+
+func TestCacheGivesBackWhatWasSaved(t *testing.T) {
+	path := cachePath(t)
+	c := openCache(t, path)
+	a, b, other := testRecord("a", ""), testRecord("a", "aud"), testRecord("b", "")
+	changed := a
+	changed.Fingerprint = "f2"
+	odd := testRecord("odd", "")
+	odd.Token.Secret = token.NewSecret("\xff\x00odd")
+	must(t, c.Save(a, b, other, changed, odd))
+	must(t, c.Save())
+	renewed := a
+	renewed.Token.Secret = token.NewSecret("renewed")
+	must(t, c.Save(renewed))
+	wantRecords(t, c, renewed, b, other, changed, odd)
+
+	must(t, c.Close())
+	c = openCache(t, path)
+	wantRecords(t, c, renewed, b, other, changed, odd)
+	must(t, c.Drop(odd, testRecord("none", "")))
+	must(t, c.Drop())
+	wantRecords(t, c, renewed, b, other, changed)
+	must(t, c.Delete("a"))
+	must(t, c.Delete("none"))
+	wantRecords(t, c, other)
+	if said := c.Notices(); len(said) != 0 {
+		t.Errorf("notices %q", said)
+	}
+}
+
+func TestCacheDropsWhatExpired(t *testing.T) {
+	c := openCache(t, cachePath(t))
+	short, long := testRecord("short", ""), testRecord("long", "")
+	long.Token.Expiry = long.Token.Expiry.Add(time.Hour)
+	must(t, c.Save(short, long))
+	got, err := c.Load(short.Token.Expiry)
+	if err != nil || len(got) != 1 || got[0].Profile != "long" {
+		t.Errorf("%d records, %v", len(got), err)
+	}
+	wantRecords(t, c, long) // it is gone from the file too
+
+	short.Token.Expiry = time.Now().Add(-time.Second)
+	must(t, c.Save(short))
+	c.swept = time.Time{} // an hour later
+	must(t, c.Save(long))
+	if n := entries(t, c); n != 1 {
+		t.Errorf("%d entries in the file", n)
+	}
+}
+
+func entries(t *testing.T, c *Cache) int {
+	t.Helper()
+	n := 0
+	must(t, c.file.view(func(b *bolt.Bucket) error { return b.ForEach(func(_, _ []byte) error { n++; return nil }) }))
+	return n
+}
+
+func TestCacheIsLockedUntilItHasItsKey(t *testing.T) {
+	path := cachePath(t)
+	must(t, openCache(t, path).Close())
+	c, err := OpenCache(path)
+	must(t, err)
+	defer c.Close()
+	_, err = c.Load(time.Now())
+	wantCode(t, err, token.ErrLocked)
+	wantCode(t, c.Save(testRecord("a", "")), token.ErrLocked)
+	wantCode(t, c.Delete("a"), token.ErrLocked)
+	wantCode(t, c.Drop(testRecord("a", "")), token.ErrLocked)
+	wantCode(t, c.Unseal(token.NewSecret("short")), token.ErrKeystore)
+	must(t, c.Unseal(testKey))
+	must(t, c.Save(testRecord("a", "")))
+	must(t, c.Close())
+	must(t, c.Close())
+	wantCode(t, c.Save(testRecord("a", "")), token.ErrInternal)
+}
+
+func TestCacheUnderAnotherKeyIsEmptyAndSaysSo(t *testing.T) {
+	c := openCache(t, cachePath(t))
+	must(t, c.Save(testRecord("a", "")))
+	must(t, c.Unseal(newKey()))
+	wantRecords(t, c)
+	if said := c.Notices(); len(said) != 1 || !strings.Contains(said[0], "1 cached") {
+		t.Errorf("notices %q", said)
+	}
+	if n := entries(t, c); n != 0 {
+		t.Errorf("%d entries in the file", n)
+	}
+}
+
+// What was changed behind our back costs the record it was done to.
+func TestCacheRejectsWhatWasTamperedWith(t *testing.T) {
+	tests := map[string]func(b *bolt.Bucket, k1, v1, k2, v2 []byte) error{
+		"values swapped": func(b *bolt.Bucket, k1, v1, k2, v2 []byte) error {
+			return errors.Join(b.Put(k1, v2), b.Put(k2, v1))
+		},
+		"value under another key": func(b *bolt.Bucket, k1, v1, k2, _ []byte) error { return errors.Join(b.Put(k2, v1), b.Delete(k1)) },
+		"a byte flipped": func(b *bolt.Bucket, k1, v1, k2, v2 []byte) error {
+			v1[len(v1)-1] ^= 1
+			v2[expirySize] ^= 1
+			return errors.Join(b.Put(k1, v1), b.Put(k2, v2))
+		},
+		"expiry put off": func(b *bolt.Bucket, k1, v1, k2, v2 []byte) error {
+			v1[4]++
+			v2[0]++
+			return errors.Join(b.Put(k1, v1), b.Put(k2, v2))
+		},
+		"cut short": func(b *bolt.Bucket, k1, v1, k2, v2 []byte) error {
+			return errors.Join(b.Put(k1, v1[:len(v1)-1]), b.Put(k2, v2[:3]))
+		},
+		"emptied": func(b *bolt.Bucket, k1, _, k2, _ []byte) error { return errors.Join(b.Put(k1, nil), b.Put(k2, nil)) },
+	}
+	for name, tamper := range tests {
+		t.Run(name, func(t *testing.T) {
+			c := openCache(t, cachePath(t))
+			r1, r2, good := testRecord("a", ""), testRecord("b", ""), testRecord("good", "")
+			must(t, c.Save(r1, r2, good))
+			must(t, c.file.update(func(b *bolt.Bucket) error {
+				k1, k2 := c.box.key(r1), c.box.key(r2)
+				return tamper(b, k1, bytes.Clone(b.Get(k1)), k2, bytes.Clone(b.Get(k2)))
+			}))
+			wantRecords(t, c, good)
+			must(t, c.Save(r1))
+			wantRecords(t, c, good, r1)
+		})
+	}
+}
+
+func TestCacheBringsNothingExpiredBackFromAnOldFile(t *testing.T) {
+	path := cachePath(t)
+	c := openCache(t, path)
+	rec := testRecord("a", "")
+	must(t, c.Save(rec))
+	must(t, c.Close())
+	old, err := os.ReadFile(path)
+	must(t, err)
+	must(t, os.Remove(path))
+	must(t, os.WriteFile(path, old, 0o600))
+	c = openCache(t, path)
+	if got, err := c.Load(rec.Token.Expiry); err != nil || len(got) != 0 {
+		t.Errorf("%d records, %v", len(got), err)
+	}
+}
+
+func TestCacheShowsNoNamesAndNoTokens(t *testing.T) {
+	path := cachePath(t)
+	c := openCache(t, path)
+	rec := testRecord("canary-profile", "canary-audience")
+	rec.Target.Scope, rec.Fingerprint = "canary-scope", "canary-fingerprint"
+	must(t, c.Save(rec))
+	must(t, c.Close())
+	noCanary(t, filepath.Dir(path), "canary", "Bearer", testKey.Reveal())
+}
+
+func TestCacheHeldByAnotherIsToldInTime(t *testing.T) {
+	path := cachePath(t)
+	openCache(t, path)
+	began := time.Now()
+	_, err := OpenCache(path)
+	wantCode(t, err, token.ErrExists)
+	if took := time.Since(began); took > cacheTimeout+time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
+
+func TestCacheOpensNothingButARegularFile(t *testing.T) {
+	dir := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(dir, "real"), nil, 0o600))
+	must(t, os.Symlink("real", filepath.Join(dir, "link")))
+	must(t, os.Mkdir(filepath.Join(dir, "dir"), 0o700))
+	for _, name := range []string{"link", "dir", "none/cache.db"} {
+		if c, err := OpenCache(filepath.Join(dir, name)); err == nil {
+			t.Errorf("%s was opened", name)
+			c.Close()
+		}
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, "*corrupt*")); err != nil || len(left) != 0 {
+		t.Errorf("put aside: %q, %v", left, err)
+	}
+}
+
+// goodCache gives the bytes of a file with records in it.
+func goodCache(t *testing.T) []byte {
+	t.Helper()
+	path := cachePath(t)
+	c := openCache(t, path)
+	must(t, c.Save(manyRecords(60)...))
+	must(t, c.Close())
+	b, err := os.ReadFile(path)
+	must(t, err)
+	return b
+}
+
+// startsWith checks that a daemon starts with this file, whatever is in it,
+// and that no damaged file is thrown away.
+func startsWith(t *testing.T, content []byte) {
+	t.Helper()
+	path := cachePath(t)
+	must(t, os.WriteFile(path, content, 0o600))
+	began := time.Now()
+	c := openCache(t, path)
+	got, err := c.Load(time.Now())
+	if err != nil {
+		t.Errorf("load: %v", err)
+	}
+	rec := testRecord("new", "")
+	if err := c.Save(rec); err != nil {
+		t.Errorf("save: %v", err)
+	}
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	after, err := c.Load(time.Now())
+	if err != nil || !slices.ContainsFunc(after, func(r token.Record) bool { return describe(r) == describe(rec) }) {
+		t.Errorf("the new record is not there after %d old ones: %v", len(got), err)
+	}
+	aside, err := filepath.Glob(path + ".corrupt-*")
+	must(t, err)
+	said := strings.Join(c.Notices(), "\n")
+	if strings.Contains(said, "damaged") != (len(aside) > 0) {
+		t.Errorf("put aside %q, said %q", aside, said)
+	}
+	must(t, c.Close())
+}
+
+func TestCacheStartsWithAnyFile(t *testing.T) {
+	good := goodCache(t)
+	random := make([]byte, 64<<10)
+	rng := rand.NewChaCha8([32]byte{1})
+	_, _ = rng.Read(random)
+	files := map[string][]byte{
+		"good": good, "empty": {}, "one byte": {0}, "zeros": make([]byte, 32<<10), "random": random,
+		"text": []byte(strings.Repeat("not a database\n", 4000)), "short text": []byte("no\n"),
+	}
+	for i := range 8 {
+		n := len(good) * (i + 1) / 9
+		files[fmt.Sprintf("truncated to %d", n)] = good[:n]
+	}
+	for page := range 8 {
+		b := bytes.Clone(good)
+		clear(b[page*4096 : min(len(b), (page+1)*4096)])
+		files[fmt.Sprintf("page %d zeroed", page)] = b
+	}
+	for name, content := range files {
+		t.Run(name, func(t *testing.T) { startsWith(t, content) })
+	}
+}
+
+// Damage of a page's first bytes, where its lengths and links are, and of a
+// page that was written to the wrong place, is what bbolt does not survive.
+func TestCacheStartsWithRandomDamage(t *testing.T) {
+	const pageSize = 4096
+	good := goodCache(t)
+	rng := rand.New(rand.NewPCG(1, 2))
+	anyPage := func(b []byte) []byte {
+		at := rng.IntN(len(b)/pageSize) * pageSize
+		return b[at : at+pageSize]
+	}
+	scribble := func(b []byte, n int) {
+		at := rng.IntN(len(b))
+		for i := at; i < min(len(b), at+1+rng.IntN(n)); i++ {
+			b[i] = byte(rng.Uint32())
+		}
+	}
+	for i := range 300 {
+		b := bytes.Clone(good)
+		switch i % 3 {
+		case 0:
+			scribble(b, 64)
+		case 1:
+			scribble(anyPage(b)[:80], 8)
+		case 2:
+			copy(anyPage(b), anyPage(good))
+		}
+		startsWith(t, b)
+	}
+}
+
+func TestCacheOutlivesWhatIsDoneToItsFile(t *testing.T) {
+	harm := map[string]func(path string) error{
+		"truncated to 0":     func(path string) error { return os.Truncate(path, 0) },
+		"truncated to 1":     func(path string) error { return os.Truncate(path, 1) },
+		"truncated to 4096":  func(path string) error { return os.Truncate(path, 4096) },
+		"truncated to 8192":  func(path string) error { return os.Truncate(path, 8192) },
+		"truncated to 20000": func(path string) error { return os.Truncate(path, 20000) },
+		"deleted":            os.Remove,
+		"mode 000":           func(path string) error { return os.Chmod(path, 0) },
+		"replaced by garbage": func(path string) error {
+			return errors.Join(os.WriteFile(path+".new", []byte("garbage"), 0o600), os.Rename(path+".new", path))
+		},
+		"overwritten": func(path string) error {
+			f, err := os.OpenFile(path, os.O_WRONLY, 0)
+			if err != nil {
+				return err
+			}
+			_, err = f.WriteAt(bytes.Repeat([]byte("garbage "), 8<<10), 0)
+			return errors.Join(err, f.Close())
+		},
+	}
+	for name, do := range harm {
+		t.Run(name, func(t *testing.T) {
+			path := cachePath(t)
+			c := openCache(t, path)
+			must(t, c.Save(manyRecords(60)...))
+			must(t, do(path))
+			rec := testRecord("new", "")
+			must(t, c.Save(rec))
+			must(t, c.Save(rec))
+			if _, err := c.Load(time.Now()); err != nil {
+				t.Error(err)
+			}
+			must(t, c.Save(rec)) // Load may have been the one to notice
+			if said := c.Notices(); len(said) > 2 {
+				t.Errorf("notices %q", said)
+			}
+			must(t, c.Close())
+			must(t, os.Chmod(path, 0o600))
+			c = openCache(t, path)
+			got, err := c.Load(time.Now())
+			if err != nil || !slices.ContainsFunc(got, func(r token.Record) bool { return describe(r) == describe(rec) }) {
+				t.Errorf("%d records and not the new one, %v", len(got), err)
+			}
+		})
+	}
+}
+
+// A start that finds damage must not put aside the fresh file of another start.
+func TestCachePutsAsideOnlyTheFileThatWasDamaged(t *testing.T) {
+	path := cachePath(t)
+	must(t, os.WriteFile(path, []byte("garbage"), 0o600))
+	damaged, err := os.Stat(path)
+	must(t, err)
+	must(t, os.Rename(path, path+".corrupt-1"))
+	must(t, os.WriteFile(path, []byte("fresh"), 0o600))
+	c := &Cache{path: path}
+	must(t, c.quarantine(damaged, errors.New("garbage")))
+	if b, err := os.ReadFile(path); err != nil || string(b) != "fresh" {
+		t.Errorf("%q, %v", b, err)
+	}
+}
+
+func TestCacheIsSafeForConcurrentUse(t *testing.T) {
+	c := openCache(t, cachePath(t))
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for j := range 10 {
+				rec := testRecord(fmt.Sprint("p", i), fmt.Sprint(j))
+				if err := c.Save(rec); err != nil {
+					t.Error(err)
+				}
+				if _, err := c.Load(time.Now()); err != nil {
+					t.Error(err)
+				}
+				if j%2 == 0 {
+					if err := c.Drop(rec); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if got, err := c.Load(time.Now()); err != nil || len(got) != 40 {
+		t.Errorf("%d records, %v", len(got), err)
+	}
+}
+
+func FuzzCacheRecord(f *testing.F) {
+	box, err := newRecordBox(testKey)
+	if err != nil {
+		f.Fatal(err)
+	}
+	rec := testRecord("a", "b")
+	key, value, err := box.seal(rec)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(key, value)
+	f.Add([]byte{}, []byte{})
+	f.Add(key, value[:expirySize])
+	f.Fuzz(func(t *testing.T, k, v []byte) {
+		if got, err := box.open(k, v); err == nil && describe(got) != describe(rec) {
+			t.Error("a made-up record opened")
+		}
+		expiryOf(v)
+	})
+}
+
+func FuzzCachePages(f *testing.F) {
+	path := cachePath(f)
+	c := openCache(f, path)
+	if err := errors.Join(c.Save(manyRecords(12)...), c.Close()); err != nil {
+		f.Fatal(err)
+	}
+	good, err := os.ReadFile(path)
+	if err != nil {
+		f.Fatal(err)
+	}
+	if err := checkPages(bytes.NewReader(good), int64(len(good)), os.Getpagesize()); err != nil {
+		f.Fatal(err)
+	}
+	// Damage of a page: its number and what its first bytes become.
+	f.Add(uint8(0), []byte{})
+	f.Add(uint8(2), bytes.Repeat([]byte{0xff}, 64))
+	f.Add(uint8(3), make([]byte, 64))
+	f.Fuzz(func(t *testing.T, page uint8, with []byte) {
+		b := bytes.Clone(good)
+		copy(b[min(int(page)*os.Getpagesize(), len(b)):], with)
+		_ = checkPages(bytes.NewReader(b), int64(len(b)), os.Getpagesize())
+	})
+}
+
+func BenchmarkSave(b *testing.B) {
+	c := openCache(b, cachePath(b))
+	rec := testRecord("a", "")
+	rec.Token.Secret = token.NewSecret(strings.Repeat("t", 2000))
+	for b.Loop() {
+		if err := c.Save(rec); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkLoad(b *testing.B) {
+	const n = 10_000
+	c := openCache(b, cachePath(b))
+	records := manyRecords(n)
+	for i := range records {
+		records[i].Token.Secret = token.NewSecret(strings.Repeat("t", 2000))
+	}
+	if err := c.Save(records...); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if got, err := c.Load(time.Now()); err != nil || len(got) != n {
+			b.Fatal(len(got), err)
+		}
+	}
+}

@@ -1,0 +1,140 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+)
+
+const (
+	cacheTimeout = 2 * time.Second
+	cacheMaxSize = 64 << 20
+)
+
+// tokensBucket is the one bucket of the file.
+var tokensBucket = []byte("tokens v1")
+
+// A cacheFile is one opened bbolt file.
+type cacheFile struct {
+	db   *bolt.DB
+	raw  *os.File // db's own file, to let go of it when db cannot be closed
+	info os.FileInfo
+}
+
+// A damageError says that the file does not hold what it should.
+type damageError struct {
+	what string
+	info os.FileInfo // of the file, if it was opened
+}
+
+func (e *damageError) Error() string { return e.what }
+
+// openCacheFile opens or makes the file and its bucket.
+func openCacheFile(path string) (f *cacheFile, err error) {
+	f = &cacheFile{}
+	err = guard(func() error {
+		var err error
+		f.db, err = bolt.Open(path, 0o600, &bolt.Options{
+			Timeout:  cacheTimeout,
+			MaxSize:  cacheMaxSize,
+			OpenFile: f.openRaw,
+		})
+		if err != nil {
+			return err
+		}
+		// Its lock is ours by now.
+		info, err := f.raw.Stat()
+		if err != nil {
+			return err
+		}
+		if err := checkPages(f.raw, info.Size(), f.db.Info().PageSize); err != nil {
+			_ = f.db.Close()
+			return &damageError{what: err.Error()}
+		}
+		return f.db.Update(func(tx *bolt.Tx) error {
+			_, err := tx.CreateBucketIfNotExists(tokensBucket)
+			return err
+		})
+	})
+	if err == nil {
+		return f, nil
+	}
+	f.abandon()
+	var errno syscall.Errno
+	if errors.Is(err, berrors.ErrTimeout) || errors.As(err, &errno) {
+		return nil, err
+	}
+	return nil, &damageError{err.Error(), f.info}
+}
+
+// openRaw opens the file itself: never through a symbolic link, never a FIFO
+// or a device, and closed to others even if it was not before.
+func (f *cacheFile) openRaw(path string, flag int, mode os.FileMode) (*os.File, error) {
+	raw, err := os.OpenFile(path, flag|openFlags, mode)
+	if err != nil {
+		return nil, err
+	}
+	f.info, err = raw.Stat()
+	if err == nil && !f.info.Mode().IsRegular() {
+		err = &os.PathError{Op: "open", Path: path, Err: syscall.EINVAL}
+	}
+	if err == nil && f.info.Mode().Perm() != mode {
+		err = raw.Chmod(mode)
+	}
+	if err != nil {
+		raw.Close()
+		return nil, err
+	}
+	f.raw = raw
+	return raw, nil
+}
+
+// update runs fn in a transaction, view in one that only reads. A
+// *damageError means that f must not be used again.
+func (f *cacheFile) update(fn func(*bolt.Bucket) error) error {
+	return guard(inBucket(f.db.Update, fn))
+}
+func (f *cacheFile) view(fn func(*bolt.Bucket) error) error { return guard(inBucket(f.db.View, fn)) }
+
+func inBucket(transaction func(func(*bolt.Tx) error) error, fn func(*bolt.Bucket) error) func() error {
+	return func() error {
+		return transaction(func(tx *bolt.Tx) error {
+			b := tx.Bucket(tokensBucket)
+			if b == nil {
+				return &damageError{what: "its bucket is missing"}
+			}
+			return fn(b)
+		})
+	}
+}
+
+// close closes an undamaged file.
+func (f *cacheFile) close() error {
+	return guard(f.db.Close)
+}
+
+// abandon lets go of the file without bbolt, whose Close waits for ever for
+// the transaction that was cut short. The memory map stays.
+func (f *cacheFile) abandon() {
+	if f.raw != nil {
+		_ = f.raw.Close() // bbolt may have done it
+	}
+}
+
+// guard turns the panics of a damaged file, and the faults of one that was cut
+// short under its memory map, into a *damageError.
+func guard(fn func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			err = &damageError{what: fmt.Sprint(p)}
+		}
+	}()
+	return fn()
+}

@@ -1,0 +1,235 @@
+package store
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tokend/providers/token"
+)
+
+// child gives this test again, as a command whose environment has name=value
+// for the test to know what it is.
+func child(t *testing.T, name, value string) *exec.Cmd {
+	cmd := exec.Command(os.Args[0], "-test.v", "-test.run=^"+t.Name()+"$")
+	cmd.Env = append(os.Environ(), name+"="+value)
+	return cmd
+}
+
+// What a killed process had saved is there, every start is clean, and no
+// credential is ever half of one.
+func TestKillAtAnyMoment(t *testing.T) {
+	const env = "TOKEND_STORE_TEST_KILL"
+	if dir := os.Getenv(env); dir != "" {
+		saveForEver(t, dir)
+		return
+	}
+	dir := t.TempDir()
+	must(t, NewKeyFile(filepath.Join(dir, "kek")))
+	for round := range 20 {
+		cmd := child(t, env, dir)
+		out, err := cmd.StdoutPipe()
+		must(t, err)
+		must(t, cmd.Start())
+		// The moment of the kill differs from round to round.
+		lines := bufio.NewScanner(out)
+		saved := -1
+		for lines.Scan() {
+			text, ok := strings.CutPrefix(lines.Text(), "saved ")
+			if !ok {
+				continue
+			}
+			n, err := strconv.Atoi(text)
+			must(t, err)
+			if saved = n; n == 3+round%7 {
+				time.AfterFunc(time.Duration(round)*200*time.Microsecond, func() { _ = cmd.Process.Kill() })
+			}
+		}
+		_ = cmd.Wait() // says that it was killed
+		if saved < 3 {
+			t.Fatalf("the child saved %d", saved)
+		}
+
+		c, creds := openBoth(t, dir)
+		if said := c.Notices(); len(said) != 0 {
+			t.Errorf("notices %q", said)
+		}
+		got, err := c.Load(time.Now())
+		must(t, err)
+		if len(got) != 1 || len(c.Notices()) != 0 {
+			t.Fatalf("%d records", len(got))
+		}
+		if n := numberOf(t, got[0].Token.Secret); n < saved {
+			t.Errorf("token %d is there, and %d was saved", n, saved)
+		}
+		key, err := creds.Secret(t.Context(), "clms", "private_key")
+		must(t, err)
+		id, err := creds.Secret(t.Context(), "clms", "client_id")
+		must(t, err)
+		if a, b := numberOf(t, key), numberOf(t, id); a != b || a < saved {
+			t.Errorf("key %d, id %d, and %d was stored", a, b, saved)
+		}
+		must(t, c.Close())
+	}
+	_, creds := openBoth(t, dir)
+	_, err := creds.Put(t.Context(), "clms", secretsOf("k", "i"), bare)
+	must(t, err)
+	if files, err := os.ReadDir(filepath.Join(dir, "sealed")); err != nil || len(files) != 2 {
+		t.Errorf("%d sealed files are left of all credentials, %v", len(files), err)
+	}
+}
+
+func openBoth(t *testing.T, dir string) (*Cache, *Credentials) {
+	t.Helper()
+	kek, err := ReadKeyFile(filepath.Join(dir, "kek"))
+	must(t, err)
+	sealed := openSealed(t, filepath.Join(dir, "sealed"), kek)
+	return openCache(t, filepath.Join(dir, "cache.db")), NewCredentials(filepath.Join(dir, "credentials"), sealed)
+}
+
+// saveForEver saves and stores ever higher numbers, and says which are done.
+func saveForEver(t *testing.T, dir string) {
+	c, creds := openBoth(t, dir)
+	for n := range 10_000 {
+		text := fmt.Sprint("number ", n)
+		rec := testRecord("clms", "")
+		rec.Token.Secret = token.NewSecret(text)
+		must(t, c.Save(rec))
+		_, err := creds.Put(t.Context(), "clms", secretsOf(text, text), bare)
+		must(t, err)
+		fmt.Println("saved", n)
+	}
+}
+
+func numberOf(t *testing.T, s token.Secret) int {
+	t.Helper()
+	n, err := strconv.Atoi(strings.TrimPrefix(s.Reveal(), "number "))
+	must(t, err)
+	return n
+}
+
+func TestNothingIsOpenToOthersWhateverTheUmask(t *testing.T) {
+	defer unix.Umask(unix.Umask(0))
+	dir := t.TempDir()
+	must(t, os.Chmod(dir, 0o700))
+	state, choice := filepath.Join(dir, "state"), sealedChoice(t)
+	i, err := Setup(t.Context(), state, choice)
+	must(t, err)
+	ks, err := i.Open(state)
+	must(t, err)
+	creds := NewCredentials(filepath.Join(state, "credentials"), ks)
+	_, err = creds.Put(t.Context(), "clms", secretsOf("k", "i"), bare)
+	must(t, err)
+	c := openCache(t, filepath.Join(state, "cache.db"))
+	must(t, c.Save(testRecord("a", "")))
+	must(t, os.Truncate(filepath.Join(state, "cache.db"), 0))
+	must(t, c.Save(testRecord("a", ""))) // with a file put aside
+	wantModes(t, dir)
+	wantModes(t, choice.KeyFile)
+
+	must(t, c.Close())
+	must(t, os.Chmod(filepath.Join(state, "cache.db"), 0o666))
+	openCache(t, filepath.Join(state, "cache.db"))
+	wantModes(t, dir)
+}
+
+// The test mounts file systems, in a namespace of its own.
+func TestCacheOnAFullOrReadOnlyDisk(t *testing.T) {
+	const env = "TOKEND_STORE_TEST_DISK"
+	if dir := os.Getenv(env); dir != "" {
+		fillDisk(t, dir)
+		readOnlyDisk(t, dir)
+		return
+	}
+	cmd := child(t, env, t.TempDir())
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
+	if os.Geteuid() != 0 {
+		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
+		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
+	}
+	out, err := cmd.CombinedOutput()
+	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EACCES) {
+		t.Skipf("this machine gives no mount namespace: %v", err)
+	}
+	if err != nil || !strings.Contains(string(out), "--- PASS") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+func fillDisk(t *testing.T, dir string) {
+	must(t, unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
+	must(t, unix.Mount("tokend", dir, "tmpfs", 0, "size=1m"))
+	path := filepath.Join(dir, "cache.db")
+	c := openCache(t, path)
+	rec := testRecord("a", "")
+	must(t, c.Save(rec))
+
+	full := filepath.Join(dir, "full")
+	f, err := os.Create(full)
+	must(t, err)
+	for err == nil {
+		_, err = f.Write(make([]byte, 4096))
+	}
+	must(t, f.Close())
+	big := testRecord("big", "")
+	big.Token.Secret = token.NewSecret(strings.Repeat("x", 200<<10))
+	for range 3 {
+		if err := c.Save(big); !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("saved on a full disk: %v", err)
+		}
+	}
+	wantRecords(t, c, rec)
+	must(t, os.Remove(full))
+	must(t, c.Save(big))
+	wantRecords(t, c, rec, big)
+	if said := c.Notices(); len(said) != 0 {
+		t.Errorf("notices %q", said)
+	}
+	must(t, c.Close())
+
+	// Full from the start.
+	must(t, os.Remove(path))
+	must(t, os.WriteFile(full, nil, 0o600))
+	f, err = os.OpenFile(full, os.O_WRONLY, 0)
+	must(t, err)
+	for err == nil {
+		_, err = f.Write(make([]byte, 4096))
+	}
+	must(t, f.Close())
+	if c, err := OpenCache(path); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("opened on a full disk: %v, %v", c, err)
+	}
+	must(t, os.Remove(full))
+	startsAgain(t, path, rec)
+}
+
+// startsAgain starts from what a start on the full disk left behind.
+func startsAgain(t *testing.T, path string, rec token.Record) {
+	c := openCache(t, path)
+	must(t, c.Save(rec))
+	wantRecords(t, c, rec)
+	must(t, c.Close())
+}
+
+func readOnlyDisk(t *testing.T, dir string) {
+	path := filepath.Join(dir, "cache.db")
+	must(t, unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""))
+	if _, err := OpenCache(path); !errors.Is(err, syscall.EROFS) {
+		t.Errorf("opened on a read-only disk: %v", err)
+	}
+	must(t, unix.Mount("", dir, "", unix.MS_REMOUNT, ""))
+	c := openCache(t, path)
+	must(t, c.Save(testRecord("b", "")))
+	must(t, c.Close())
+}

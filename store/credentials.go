@@ -1,0 +1,307 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"tokend/providers/token"
+)
+
+// Credentials says which credential of a profile is current, and gives its
+// secrets. The secrets lie in a keystore, under "<profile>/<field>/<id>"; a
+// small file for each profile names the id in force. Secrets are read from the
+// keystore each time: nothing is remembered here.
+type Credentials struct {
+	dir  string
+	keys Keystore
+	turn chan struct{} // one writer at a time
+}
+
+// NewCredentials keeps the records under dir, which the first Put makes, and
+// the secrets in keys.
+func NewCredentials(dir string, keys Keystore) *Credentials {
+	return &Credentials{dir: dir, keys: keys, turn: make(chan struct{}, 1)}
+}
+
+// A record is a profile's file. Its three states follow each other:
+//
+//	current old                    before a Put
+//	current old, leftover new      while the new secrets are written
+//	current new, leftover old      while the old secrets are deleted
+//
+// and each change of it is one renaming. So at any moment the current one is
+// whole, and whatever else may lie in the keystore is known by name.
+type record struct {
+	ID        string         `toml:"id,omitempty"`
+	Fields    []string       `toml:"fields,omitempty"`
+	Stored    time.Time      `toml:"stored,omitempty"`
+	Expires   time.Time      `toml:"expires,omitempty"`
+	Settings  map[string]any `toml:"settings,omitempty"`
+	Leftovers []leftover     `toml:"leftover,omitempty"`
+}
+
+// A leftover is a credential that is not in force and whose secrets may lie
+// in the keystore.
+type leftover struct {
+	ID     string   `toml:"id"`
+	Fields []string `toml:"fields"`
+}
+
+// Put makes secrets the credential of profile. Of about it takes Expires and
+// Settings, and fills in the rest. It reads each secret back before it counts.
+// Until Put returns, the former credential is in force, and stays so if it
+// fails.
+func (c *Credentials) Put(ctx context.Context, profile string, secrets map[string]token.Secret, about token.Credential) (token.Credential, error) {
+	if err := checkCredential(profile, secrets); err != nil {
+		return token.Credential{}, err
+	}
+	if err := c.enter(ctx); err != nil {
+		return token.Credential{}, err
+	}
+	defer c.leave()
+
+	rec, err := c.read(profile)
+	if err != nil && !errors.Is(err, token.ErrNotFound) {
+		return token.Credential{}, err
+	}
+	if rec, err = c.clear(ctx, profile, rec); err != nil {
+		return token.Credential{}, err
+	}
+
+	now := time.Now().UTC()
+	cred := token.Credential{
+		Profile:  profile,
+		ID:       now.Format("20060102") + "-" + randomHex(4),
+		Fields:   slices.Sorted(maps.Keys(secrets)),
+		Stored:   now.Truncate(time.Second),
+		Expires:  about.Expires.UTC().Truncate(time.Second),
+		Settings: about.Settings,
+	}
+	during := rec
+	during.Leftovers = []leftover{{cred.ID, cred.Fields}}
+	if err := c.write(profile, during); err != nil {
+		return token.Credential{}, err
+	}
+	if err := c.keep(ctx, cred, secrets); err != nil {
+		// What could not be undone now is undone by the next Put or Delete.
+		_, _ = c.clear(context.WithoutCancel(ctx), profile, during)
+		return token.Credential{}, err
+	}
+	after := record{ID: cred.ID, Fields: cred.Fields, Stored: cred.Stored, Expires: cred.Expires, Settings: cred.Settings}
+	if rec.ID != "" {
+		after.Leftovers = []leftover{{rec.ID, rec.Fields}}
+	}
+	if err := c.write(profile, after); err != nil {
+		return token.Credential{}, err
+	}
+	// The new one is in force; the old one's secrets can also go later.
+	_, _ = c.clear(ctx, profile, after)
+	return cred, nil
+}
+
+// Current gives the credential of profile without asking the keystore;
+// token.ErrNotFound if there is none.
+func (c *Credentials) Current(profile string) (token.Credential, error) {
+	rec, err := c.read(profile)
+	if err != nil {
+		return token.Credential{}, err
+	}
+	if rec.ID == "" {
+		return token.Credential{}, noCredential(profile)
+	}
+	return token.Credential{Profile: profile, ID: rec.ID, Fields: rec.Fields, Stored: rec.Stored, Expires: rec.Expires, Settings: rec.Settings}, nil
+}
+
+// Secret reads one secret of profile's credential from the keystore.
+func (c *Credentials) Secret(ctx context.Context, profile, field string) (token.Secret, error) {
+	cred, err := c.Current(profile)
+	for err == nil {
+		if !slices.Contains(cred.Fields, field) {
+			return token.Secret{}, &token.Error{Code: token.ErrNotFound, Field: field, Message: profile + ": its credential has no " + field}
+		}
+		secret, getErr := c.keys.Get(ctx, cred.Account(field))
+		if !errors.Is(getErr, token.ErrNotFound) {
+			return secret, getErr
+		}
+		// A Put may have taken this one away in the meantime.
+		before := cred.ID
+		if cred, err = c.Current(profile); err == nil && cred.ID == before {
+			return token.Secret{}, getErr
+		}
+	}
+	return token.Secret{}, err
+}
+
+// Delete removes profile's credential and all that is left of former ones.
+// It asks the keystore first: if that is locked or gone, nothing changes. What
+// is not there is no error, so Delete can be called again after a failure.
+func (c *Credentials) Delete(ctx context.Context, profile string) error {
+	if err := c.enter(ctx); err != nil {
+		return err
+	}
+	defer c.leave()
+
+	rec, err := c.read(profile)
+	if errors.Is(err, token.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if rec.ID != "" {
+		cred := token.Credential{Profile: profile, ID: rec.ID, Fields: rec.Fields}
+		if err := c.reachable(ctx, cred); err != nil {
+			return err
+		}
+		rec = record{Leftovers: append(rec.Leftovers, leftover{rec.ID, rec.Fields})}
+		if err := c.write(profile, rec); err != nil {
+			return err
+		}
+	}
+	if _, err := c.clear(ctx, profile, rec); err != nil {
+		return err
+	}
+	return c.remove(profile)
+}
+
+// keep writes the secrets of cred and reads them back.
+func (c *Credentials) keep(ctx context.Context, cred token.Credential, secrets map[string]token.Secret) error {
+	for _, field := range cred.Fields {
+		account := cred.Account(field)
+		if err := c.keys.Set(ctx, account, secrets[field]); err != nil {
+			return err
+		}
+		back, err := c.keys.Get(ctx, account)
+		if err != nil {
+			return err
+		}
+		if !back.Equal(secrets[field]) {
+			return fail(token.ErrKeystore, nil, "%s: the keystore does not give back what was put in", account)
+		}
+	}
+	return nil
+}
+
+// clear deletes the secrets of rec's leftovers and forgets them.
+func (c *Credentials) clear(ctx context.Context, profile string, rec record) (record, error) {
+	if len(rec.Leftovers) == 0 {
+		return rec, nil
+	}
+	for _, l := range rec.Leftovers {
+		for _, field := range l.Fields {
+			account := token.Credential{Profile: profile, ID: l.ID}.Account(field)
+			if err := c.keys.Delete(ctx, account); err != nil {
+				return rec, err
+			}
+		}
+	}
+	rec.Leftovers = nil
+	if rec.ID == "" {
+		return rec, c.remove(profile)
+	}
+	return rec, c.write(profile, rec)
+}
+
+// reachable tells whether the keystore can be used now: one that can says that
+// it does not have what was never there. The secrets themselves are not asked
+// for, since a damaged one must not be in the way of its own deletion.
+func (c *Credentials) reachable(ctx context.Context, cred token.Credential) error {
+	_, err := c.keys.Get(ctx, cred.Account("probe"))
+	if errors.Is(err, token.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+func (c *Credentials) enter(ctx context.Context) error {
+	select {
+	case c.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (c *Credentials) leave() { <-c.turn }
+
+func (c *Credentials) path(profile string) string {
+	return filepath.Join(c.dir, fileName(profile)+".toml")
+}
+
+func (c *Credentials) read(profile string) (record, error) {
+	path := c.path(profile)
+	b, _, err := readRegular(path, 64<<10)
+	if errors.Is(err, fs.ErrNotExist) {
+		return record{}, noCredential(profile)
+	}
+	if err != nil {
+		return record{}, fail(token.ErrKeystore, err, "%s: record of its credential: %v", profile, err)
+	}
+	var rec record
+	if err := toml.NewDecoder(bytes.NewReader(b)).DisallowUnknownFields().Decode(&rec); err != nil {
+		return record{}, fail(token.ErrKeystore, err, "%s: record of its credential: %s: %v", profile, path, err)
+	}
+	return rec, nil
+}
+
+func (c *Credentials) write(profile string, rec record) error {
+	b, err := toml.Marshal(rec)
+	if err == nil {
+		err = ensureDir(c.dir)
+	}
+	if err == nil {
+		err = replaceFile(c.path(profile), b)
+	}
+	if err != nil {
+		return fail(token.ErrKeystore, err, "%s: record of its credential: %v", profile, err)
+	}
+	return nil
+}
+
+func (c *Credentials) remove(profile string) error {
+	err := os.Remove(c.path(profile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = syncDir(c.dir)
+	}
+	if err != nil {
+		return fail(token.ErrKeystore, err, "%s: record of its credential: %v", profile, err)
+	}
+	return nil
+}
+
+// checkCredential tells whether a credential can be kept under these names: a
+// "/" would make two accounts of the same name possible.
+func checkCredential(profile string, secrets map[string]token.Secret) error {
+	if profile == "" || strings.Contains(profile, "/") {
+		return fail(token.ErrInvalid, nil, "%q is no name of a profile", profile)
+	}
+	if len(secrets) == 0 {
+		return fail(token.ErrInvalid, nil, "%s: a credential without secrets", profile)
+	}
+	for field, secret := range secrets {
+		if field == "" || strings.Contains(field, "/") {
+			return fail(token.ErrInvalid, nil, "%s: %q is no name of a field", profile, field)
+		}
+		if err := checkEntry(profile+"/"+field, secret); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func noCredential(profile string) error {
+	return fail(token.ErrNotFound, nil, "%s: no credential is stored", profile)
+}

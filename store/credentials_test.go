@@ -1,0 +1,296 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"tokend/providers/token"
+)
+
+// bare is a credential of which nothing else is known.
+var bare token.Credential
+
+func secretsOf(key, id string) map[string]token.Secret {
+	return map[string]token.Secret{"private_key": token.NewSecret(key), "client_id": token.NewSecret(id)}
+}
+
+// wantWhole checks that the current credential is one of the sets, as a whole.
+func wantWhole(t *testing.T, c *Credentials, profile string, sets ...map[string]token.Secret) {
+	t.Helper()
+	key, err := c.Secret(t.Context(), profile, "private_key")
+	if err != nil {
+		t.Errorf("private_key: %v", err)
+		return
+	}
+	id, err := c.Secret(t.Context(), profile, "client_id")
+	if err != nil {
+		t.Errorf("client_id: %v", err)
+		return
+	}
+	for _, set := range sets {
+		if key.Equal(set["private_key"]) && id.Equal(set["client_id"]) {
+			return
+		}
+	}
+	t.Error("the credential is a mixture")
+}
+
+// wantOnly checks that the keystore holds the current credential and no more.
+func wantOnly(t *testing.T, m *memory, c *Credentials, profile string) {
+	t.Helper()
+	cred, err := c.Current(profile)
+	if err != nil && !errors.Is(err, token.ErrNotFound) {
+		t.Error(err)
+	}
+	have := slices.Sorted(maps.Keys(m.snapshot()))
+	var want []string
+	for _, field := range cred.Fields {
+		want = append(want, cred.Account(field))
+	}
+	if !slices.Equal(have, want) {
+		t.Errorf("the keystore holds %q, current is %q", have, want)
+	}
+}
+
+func TestCredentialIsKeptReplacedAndDeleted(t *testing.T) {
+	m := newMemory()
+	c := NewCredentials(filepath.Join(t.TempDir(), "credentials"), m)
+	_, err := c.Current("clms")
+	wantCode(t, err, token.ErrNotFound)
+
+	expires := time.Date(2027, 1, 2, 3, 4, 5, 0, time.FixedZone("", 3600))
+	first, err := c.Put(t.Context(), "clms", secretsOf("k1", "i1"), token.Credential{Expires: expires, Settings: map[string]any{"client_id": "c1"}})
+	must(t, err)
+	if want := "clms/client_id/" + first.ID; first.Account("client_id") != want {
+		t.Errorf("account %q", first.Account("client_id"))
+	}
+	if date, random, ok := strings.Cut(first.ID, "-"); !ok || len(date) != 8 || len(random) != 8 {
+		t.Errorf("id %q", first.ID)
+	}
+	current, err := c.Current("clms")
+	if err != nil || current.ID != first.ID || !current.Expires.Equal(expires) || !current.Stored.Equal(first.Stored) || !slices.Equal(current.Fields, first.Fields) || current.Settings["client_id"] != "c1" {
+		t.Errorf("current %+v, stored %+v, %v", current, first, err)
+	}
+	wantWhole(t, c, "clms", secretsOf("k1", "i1"))
+	_, err = c.Secret(t.Context(), "clms", "password")
+	wantCode(t, err, token.ErrNotFound)
+
+	second, err := c.Put(t.Context(), "clms", map[string]token.Secret{"client_secret": token.NewSecret("s")}, bare)
+	must(t, err)
+	if current, err := c.Current("clms"); err != nil || current.ID != second.ID || !current.Expires.IsZero() || len(current.Settings) != 0 {
+		t.Errorf("current %+v, %v", current, err)
+	}
+	wantOnly(t, m, c, "clms")
+
+	must(t, c.Delete(t.Context(), "clms"))
+	must(t, c.Delete(t.Context(), "clms"))
+	wantOnly(t, m, c, "clms")
+	_, err = c.Secret(t.Context(), "clms", "client_secret")
+	wantCode(t, err, token.ErrNotFound)
+}
+
+// Whatever call to the keystore is the last one before it fails or the process
+// dies: the credential is the old or the new one, and no litter outlives the
+// next Put or Delete.
+func TestCredentialIsWholeWhereverAPutEnds(t *testing.T) {
+	before, after := secretsOf("k1", "i1"), secretsOf("k2", "i2")
+	for _, dies := range []bool{false, true} {
+		for calls, done := 0, false; !done; calls++ {
+			m, dir := newMemory(), t.TempDir()
+			_, err := NewCredentials(dir, m).Put(t.Context(), "clms", before, bare)
+			must(t, err)
+
+			m.err, m.after = token.ErrLocked, calls
+			c := NewCredentials(dir, &mortal{m, dies})
+			cred, err := putUntilDeath(t, c, after)
+			done = m.after > 0
+			m.err = nil
+
+			c = NewCredentials(dir, m)
+			wantWhole(t, c, "clms", before, after)
+			if err == nil && !dies {
+				wantWhole(t, c, "clms", after)
+				if current, _ := c.Current("clms"); current.ID != cred.ID {
+					t.Errorf("%d calls: current is %q, Put said %q", calls, current.ID, cred.ID)
+				}
+			}
+			if err != nil && !dies {
+				wantWhole(t, c, "clms", before)
+			}
+			if calls%2 == 0 {
+				_, err = c.Put(t.Context(), "clms", before, bare)
+			} else {
+				err = c.Delete(t.Context(), "clms")
+			}
+			must(t, err)
+			wantOnly(t, m, c, "clms")
+		}
+	}
+}
+
+// mortal makes the process "die" where memory would return an error.
+type mortal struct {
+	*memory
+	dies bool
+}
+
+type death struct{}
+
+func (m *mortal) dieIfLast() {
+	if m.dies && m.err != nil && m.after == 0 {
+		panic(death{})
+	}
+}
+
+func (m *mortal) Get(ctx context.Context, account string) (token.Secret, error) {
+	m.dieIfLast()
+	return m.memory.Get(ctx, account)
+}
+
+func (m *mortal) Set(ctx context.Context, account string, s token.Secret) error {
+	m.dieIfLast()
+	return m.memory.Set(ctx, account, s)
+}
+
+func (m *mortal) Delete(ctx context.Context, account string) error {
+	m.dieIfLast()
+	return m.memory.Delete(ctx, account)
+}
+
+func putUntilDeath(t *testing.T, c *Credentials, secrets map[string]token.Secret) (cred token.Credential, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			if _, ok := p.(death); !ok {
+				panic(p)
+			}
+		}
+	}()
+	return c.Put(t.Context(), "clms", secrets, bare)
+}
+
+func TestCredentialOutlivesALockedKeyring(t *testing.T) {
+	for _, code := range []token.Code{token.ErrLocked, token.ErrKeystore} {
+		m := newMemory()
+		c := NewCredentials(t.TempDir(), m)
+		_, err := c.Put(t.Context(), "clms", secretsOf("k1", "i1"), bare)
+		must(t, err)
+		m.err = code
+		_, err = c.Put(t.Context(), "clms", secretsOf("k2", "i2"), bare)
+		wantCode(t, err, code)
+		wantCode(t, c.Delete(t.Context(), "clms"), code)
+		_, err = c.Secret(t.Context(), "clms", "client_id")
+		wantCode(t, err, code)
+		if _, err := c.Current("clms"); err != nil {
+			t.Error(err)
+		}
+		m.err = nil
+		wantWhole(t, c, "clms", secretsOf("k1", "i1"))
+		_, err = c.Put(t.Context(), "clms", secretsOf("k3", "i3"), bare)
+		must(t, err)
+		wantOnly(t, m, c, "clms")
+	}
+}
+
+func TestCredentialDeleteThatWasCutShortIsFinishedByTheNext(t *testing.T) {
+	for calls, done := 0, false; !done; calls++ {
+		m := newMemory()
+		c := NewCredentials(t.TempDir(), m)
+		_, err := c.Put(t.Context(), "clms", secretsOf("k1", "i1"), bare)
+		must(t, err)
+		m.err, m.after = token.ErrLocked, calls
+		_ = c.Delete(t.Context(), "clms")
+		done = m.after > 0
+		m.err = nil
+		if _, err := c.Current("clms"); err == nil {
+			wantWhole(t, c, "clms", secretsOf("k1", "i1"))
+		}
+		must(t, c.Delete(t.Context(), "clms"))
+		wantOnly(t, m, c, "clms")
+	}
+}
+
+// A keystore that takes a secret and keeps something else is found out before
+// the person is told that the key file may go.
+func TestCredentialThatDoesNotComeBackIsNotKept(t *testing.T) {
+	m := newMemory()
+	c := NewCredentials(t.TempDir(), forgetful{m})
+	_, err := c.Put(t.Context(), "clms", secretsOf("k1", "i1"), bare)
+	wantCode(t, err, token.ErrNotFound)
+	_, err = c.Current("clms")
+	wantCode(t, err, token.ErrNotFound)
+}
+
+type forgetful struct{ *memory }
+
+func (f forgetful) Set(context.Context, string, token.Secret) error { return nil }
+
+func TestCredentialReadersSeeEveryReplacementWhole(t *testing.T) {
+	m := newMemory()
+	c := NewCredentials(t.TempDir(), m)
+	_, err := c.Put(t.Context(), "clms", secretsOf("k", "i"), bare)
+	must(t, err)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 20 {
+			if _, err := c.Put(t.Context(), "clms", secretsOf("k", "i"), bare); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	for reading := true; reading; {
+		select {
+		case <-done:
+			reading = false
+		default:
+		}
+		if s, err := c.Secret(t.Context(), "clms", "private_key"); err != nil || s.Reveal() != "k" {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestCredentialRefusesNamesThatCouldCollide(t *testing.T) {
+	c := NewCredentials(t.TempDir(), newMemory())
+	x := token.NewSecret("x")
+	for _, tt := range []struct {
+		profile string
+		secrets map[string]token.Secret
+	}{
+		{"", map[string]token.Secret{"f": x}},
+		{"a/b", map[string]token.Secret{"f": x}},
+		{"a", map[string]token.Secret{"b/f": x}},
+		{"a", map[string]token.Secret{"": x}},
+		{"a", map[string]token.Secret{"f": {}}},
+		{"a", nil},
+	} {
+		_, err := c.Put(t.Context(), tt.profile, tt.secrets, bare)
+		wantCode(t, err, token.ErrInvalid)
+	}
+}
+
+func TestCredentialRecordThatIsDamagedNamesItsFile(t *testing.T) {
+	dir := t.TempDir()
+	m := newMemory()
+	c := NewCredentials(dir, m)
+	_, err := c.Put(t.Context(), "clms", secretsOf("k", "i"), bare)
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(dir, "clms.toml"), []byte("id = [\n"), 0o600))
+	_, err = c.Current("clms")
+	wantCode(t, err, token.ErrKeystore)
+	if !strings.Contains(err.Error(), "clms.toml") {
+		t.Errorf("got %v", err)
+	}
+	_, err = c.Put(t.Context(), "clms", secretsOf("k", "i"), bare)
+	wantCode(t, err, token.ErrKeystore)
+	if len(m.snapshot()) != 2 {
+		t.Error("secrets that may be in force were touched")
+	}
+}

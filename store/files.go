@@ -1,0 +1,76 @@
+package store
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+)
+
+// ensureDir makes dir, and keeps everybody else out of it.
+func ensureDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	if info.Mode().Perm()&0o077 == 0 {
+		return nil
+	}
+	return os.Chmod(dir, 0o700)
+}
+
+// readRegular reads a file of at most limit bytes, following no symbolic link
+// in its last element and waiting for no FIFO.
+func readRegular(path string, limit int64) ([]byte, fs.FileInfo, error) {
+	f, err := openNoFollow(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, nil, fmt.Errorf("%s is not a regular file", path)
+	}
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, nil, err
+	}
+	if int64(len(b)) > limit {
+		return nil, nil, fmt.Errorf("%s is longer than %d bytes", path, limit)
+	}
+	return b, info, nil
+}
+
+// maxFileName leaves room for a suffix and for the random part of a temporary
+// name within the 255 bytes that file systems allow.
+const maxFileName = 180
+
+// fileName makes a file name of any text. Lower-case letters, digits, "-" and
+// "_" stay, and "." inside; all else is percent-encoded, upper-case letters
+// too, for some file systems do not tell them apart. A long name ends in "~"
+// and the text's SHA-256.
+func fileName(text string) string {
+	var b strings.Builder
+	for i := range len(text) {
+		c := text[i]
+		if 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '-' || c == '_' || c == '.' && i > 0 {
+			b.WriteByte(c)
+			continue
+		}
+		fmt.Fprintf(&b, "%%%02X", c)
+	}
+	if b.Len() <= maxFileName {
+		return b.String()
+	}
+	sum := sha256.Sum256([]byte(text))
+	return b.String()[:maxFileName-65] + "~" + hex.EncodeToString(sum[:])
+}

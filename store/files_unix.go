@@ -1,0 +1,70 @@
+//go:build unix
+
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/google/renameio/v2"
+	"golang.org/x/sys/unix"
+)
+
+// openFlags follow no symbolic link and wait for no FIFO.
+const openFlags = unix.O_NOFOLLOW | unix.O_NONBLOCK
+
+func openNoFollow(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_RDONLY|openFlags, 0)
+}
+
+// replaceFile makes data the content of path (0600), in one step that a crash
+// cannot halve, and on disk when it returns.
+func replaceFile(path string, data []byte) error {
+	dir := filepath.Dir(path)
+	f, err := renameio.NewPendingFile(path, renameio.WithTempDir(dir), renameio.WithStaticPermissions(0o600))
+	if err != nil {
+		return err
+	}
+	defer f.Cleanup()
+	if _, err := f.Write(data); err != nil {
+		return err
+	}
+	if err := f.CloseAtomicallyReplace(); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+// syncDir puts a directory's names on disk: a renaming is not, until then.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) {
+		return err
+	}
+	return nil
+}
+
+// checkOwner tells whether a file is root's or our own.
+func checkOwner(path string, info fs.FileInfo) error {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || st.Uid == 0 || int(st.Uid) == os.Geteuid() {
+		return nil
+	}
+	return fmt.Errorf("%s belongs to uid %d, neither root nor %d", path, st.Uid, os.Geteuid())
+}
+
+// checkPerm tells whether a file's mode is free of the refused bits.
+func checkPerm(path string, info fs.FileInfo, refused fs.FileMode) error {
+	if info.Mode().Perm()&refused == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s has mode %04o: others may use it", path, info.Mode().Perm())
+}

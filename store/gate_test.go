@@ -1,0 +1,105 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"tokend/providers/token"
+)
+
+var errTestLate = fail(token.ErrKeystore, nil, "late")
+
+func passFor(ctx context.Context, g *gate, d time.Duration) error {
+	_, err := pass(ctx, g, errTestLate, func(context.Context) (struct{}, error) {
+		time.Sleep(d)
+		return struct{}{}, nil
+	})
+	return err
+}
+
+func TestGateRefusesAtOnceWhileACallHangsAndOpensAfterwards(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate()
+		began := time.Now()
+		if err := passFor(t.Context(), g, time.Hour); err != errTestLate || time.Since(began) != callLimit {
+			t.Errorf("the hanging call: %v after %v", err, time.Since(began))
+		}
+		began = time.Now()
+		for range 100 {
+			if err := passFor(t.Context(), g, 0); err != errTestLate {
+				t.Errorf("a call behind it: %v", err)
+			}
+		}
+		if time.Since(began) != 0 {
+			t.Errorf("calls behind it waited %v", time.Since(began))
+		}
+		time.Sleep(time.Hour)
+		if err := passFor(t.Context(), g, 0); err != nil {
+			t.Errorf("a call after its end: %v", err)
+		}
+	})
+}
+
+func TestGateLetsCallsThroughOneAfterTheOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate()
+		results := make(chan error)
+		began := time.Now()
+		for range 3 {
+			go func() { results <- passFor(t.Context(), g, time.Second/2) }()
+		}
+		for range 3 {
+			if err := <-results; err != nil {
+				t.Error(err)
+			}
+		}
+		if took := time.Since(began); took != 3*time.Second/2 {
+			t.Errorf("three calls took %v", took)
+		}
+	})
+}
+
+func TestGateEndsTheOpsContextWithItsCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		steps := 0
+		_, err := pass(t.Context(), newGate(), errTestLate, func(ctx context.Context) (int, error) {
+			for ctx.Err() == nil {
+				steps++
+				time.Sleep(time.Second)
+			}
+			return steps, ctx.Err()
+		})
+		synctest.Wait()
+		if err != errTestLate {
+			t.Errorf("got %v", err)
+		}
+		if time.Sleep(time.Hour); steps > 4 {
+			t.Errorf("%d steps were made", steps)
+		}
+	})
+}
+
+func TestGateGivesTheCallersOwnReasonWhenHeLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		g := newGate()
+		if err := passFor(ctx, g, 2*time.Second); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+		// That call has a second to go, which is no reason to refuse the next.
+		if err := passFor(t.Context(), g, 0); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestGateTurnsAPanicIntoAnError(t *testing.T) {
+	g := newGate()
+	_, err := pass(t.Context(), g, errTestLate, func(context.Context) (int, error) { panic("no") })
+	wantCode(t, err, token.ErrKeystore)
+	must(t, passFor(t.Context(), g, 0))
+}

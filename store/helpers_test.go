@@ -1,0 +1,191 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"tokend/providers/token"
+)
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wantCode checks an error's identity, and that it says something.
+func wantCode(t testing.TB, err error, code token.Code) {
+	t.Helper()
+	if !errors.Is(err, code) || err.Error() == "" || strings.Contains(err.Error(), "\n") {
+		t.Errorf("got error %v, want %q", err, string(code))
+	}
+}
+
+// wantAll checks that nothing works, for the same reason.
+func wantAll(t *testing.T, ks Keystore, code token.Code) {
+	t.Helper()
+	_, err := ks.Get(t.Context(), "a")
+	wantCode(t, err, code)
+	wantCode(t, ks.Set(t.Context(), "a", token.NewSecret("y")), code)
+	wantCode(t, ks.Delete(t.Context(), "a"), code)
+}
+
+func wantSecret(t testing.TB, ks Keystore, account, want string) {
+	t.Helper()
+	got, err := ks.Get(t.Context(), account)
+	if err != nil || got.Reveal() != want {
+		t.Errorf("%s: got %d bytes, %v; want %d bytes", account, len(got.Reveal()), err, len(want))
+	}
+}
+
+// keepsExactly checks a whole life of one secret.
+func keepsExactly(t *testing.T, ks Keystore, value string) {
+	t.Helper()
+	const account = "clms/private_key/20261123-7f3a91c2"
+	must(t, ks.Set(t.Context(), account, token.NewSecret("the one before")))
+	must(t, ks.Set(t.Context(), account, token.NewSecret(value)))
+	wantSecret(t, ks, account, value)
+	must(t, ks.Delete(t.Context(), account))
+	_, err := ks.Get(t.Context(), account)
+	wantCode(t, err, token.ErrNotFound)
+	must(t, ks.Delete(t.Context(), account)) // again
+}
+
+func awkwardValues() map[string]string {
+	return map[string]string{
+		"32 bytes":             strings.Repeat("\xff\x00", 16),
+		"text":                 "p~8Q 'quoted' \"doubly\" $HOME \\ ü",
+		"trailing newline":     "text\n",
+		"carriage return":      "a\r\nb",
+		"NUL":                  "a\x00b\x00",
+		"not UTF-8":            "\xc3\x28\x80",
+		"our own mark":         "tokend:base64:eA==",
+		"our own index":        index{"a", 2, sum("x")}.String(),
+		"RSA-4096 DER, 2375 B": strings.Repeat("\x30\x82\x09", 791) + "\x01\x02",
+		"RSA-4096 PEM, 3272 B": strings.Repeat("MIIJ", 818),
+		"RSA-8192 DER, 4677 B": strings.Repeat("\x30\x82\x12", 1559),
+		"letters over a cut":   strings.Repeat("ü", 2000),
+		"64 KiB":               strings.Repeat("0123456789abcdef", 4<<10),
+	}
+}
+
+// memory is a keystore that can be told to fail, and to count down to it.
+type memory struct {
+	mu     sync.Mutex
+	values map[string]string
+	err    error // what every call returns
+	after  int   // calls that still work before err counts
+}
+
+func newMemory() *memory { return &memory{values: map[string]string{}} }
+
+func (m *memory) fail() error {
+	if m.err == nil {
+		return nil
+	}
+	if m.after > 0 {
+		m.after--
+		return nil
+	}
+	return m.err
+}
+
+func (m *memory) Get(_ context.Context, account string) (token.Secret, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.fail(); err != nil {
+		return token.Secret{}, err
+	}
+	v, ok := m.values[account]
+	if !ok {
+		return token.Secret{}, token.ErrNotFound
+	}
+	return token.NewSecret(v), nil
+}
+
+func (m *memory) Set(_ context.Context, account string, s token.Secret) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.fail(); err != nil {
+		return err
+	}
+	m.values[account] = s.Reveal()
+	return nil
+}
+
+func (m *memory) Delete(_ context.Context, account string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.fail(); err != nil {
+		return err
+	}
+	delete(m.values, account)
+	return nil
+}
+
+func (m *memory) snapshot() map[string]string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return maps.Clone(m.values)
+}
+
+// noCanary checks that no file under dir, nor its name, shows any of texts.
+func noCanary(t *testing.T, dir string, texts ...string) {
+	t.Helper()
+	files := 0
+	must(t, filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		files++
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		for _, text := range texts {
+			if bytes.Contains(b, []byte(text)) || strings.Contains(path, text) {
+				t.Errorf("%s shows %q", path, text)
+			}
+		}
+		return nil
+	}))
+	if files == 0 {
+		t.Errorf("there is no file under %s", dir)
+	}
+}
+
+// wantModes checks that nobody else can use anything under dir.
+func wantModes(t *testing.T, dir string) {
+	t.Helper()
+	must(t, filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := e.Info()
+		if err == nil && info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s has mode %v", path, info.Mode())
+		}
+		return err
+	}))
+}
+
+func eventually(t *testing.T, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for !ok() {
+		if time.Now().After(deadline) {
+			t.Fatal("waited in vain")
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}

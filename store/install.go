@@ -1,0 +1,286 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"tokend/providers/token"
+)
+
+// KeyringService is the service name of tokend's items in the OS keyring.
+const KeyringService = "tokend"
+
+// The keystores that an Install can choose.
+const (
+	KeystoreOS     = "os"
+	KeystoreSealed = "sealed"
+)
+
+// An Install is the record of how tokend was set up here. It holds no secret.
+type Install struct {
+	// ID is random; it tells the items of several installations apart.
+	ID string `toml:"id"`
+	// Keystore is KeystoreOS or KeystoreSealed.
+	Keystore string `toml:"keystore"`
+	// KeyFile or Credential says where the key of the sealed secrets is: an
+	// absolute path, or the name of a systemd credential.
+	KeyFile    string `toml:"key_file,omitempty"`
+	Credential string `toml:"credential,omitempty"`
+	// KeyID tells which key that is.
+	KeyID   string    `toml:"key_id,omitempty"`
+	Created time.Time `toml:"created"`
+}
+
+// ReadInstall reads the record under stateDir; token.ErrNotFound means that
+// nothing was set up yet.
+func ReadInstall(stateDir string) (Install, error) {
+	path := installPath(stateDir)
+	b, _, err := readRegular(path, 64<<10)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Install{}, fail(token.ErrNotFound, nil, "no keystore is set up: %s does not exist", path)
+	}
+	if err != nil {
+		return Install{}, fail(token.ErrKeystore, err, "installation record: %v", err)
+	}
+	var i Install
+	if err := toml.NewDecoder(bytes.NewReader(b)).DisallowUnknownFields().Decode(&i); err != nil {
+		return Install{}, fail(token.ErrKeystore, err, "installation record: %s: %v", path, err)
+	}
+	if i.ID == "" {
+		return Install{}, fail(token.ErrKeystore, nil, "installation record: %s has no id", path)
+	}
+	if err := i.check(); err != nil {
+		return Install{}, fail(token.ErrKeystore, err, "installation record: %s: %v", path, err)
+	}
+	return i, nil
+}
+
+// Setup makes the choice of keystore, once: it proves that the keystore works,
+// puts the cache's key into it, and records the choice under stateDir. Of
+// choice it reads Keystore, KeyFile and Credential.
+//
+// The same choice again changes nothing and gives the record that is there.
+// Another choice is token.ErrExists and changes nothing either; so does a
+// choice that would leave sealed secrets without their key (token.ErrKeystore).
+func Setup(ctx context.Context, stateDir string, choice Install) (Install, error) {
+	if err := choice.check(); err != nil {
+		return Install{}, err
+	}
+	now, err := ReadInstall(stateDir)
+	if err == nil {
+		return now, now.refuseOther(choice)
+	}
+	if !errors.Is(err, token.ErrNotFound) {
+		return Install{}, err
+	}
+	if err := choice.refuseOrphans(stateDir); err != nil {
+		return Install{}, err
+	}
+
+	if err := os.MkdirAll(stateDir, 0o700); err != nil {
+		return Install{}, fail(token.ErrKeystore, err, "installation record: %v", err)
+	}
+	i := Install{
+		ID:         randomHex(16),
+		Keystore:   choice.Keystore,
+		KeyFile:    choice.KeyFile,
+		Credential: choice.Credential,
+		Created:    time.Now().UTC().Truncate(time.Second),
+	}
+	if i.Keystore == KeystoreSealed {
+		kek, err := i.kek()
+		if err != nil {
+			return Install{}, err
+		}
+		if i.KeyID, err = keyID(kek); err != nil {
+			return Install{}, err
+		}
+	}
+	ks, err := i.Open(stateDir)
+	if err != nil {
+		return Install{}, err
+	}
+	if err := prove(ctx, ks, "setup-probe/"+i.ID); err != nil {
+		return Install{}, err
+	}
+	if _, err := i.CacheKey(ctx, ks); err != nil {
+		return Install{}, err
+	}
+	if err := i.record(stateDir); err != nil {
+		// Without the record nobody would ever ask for this key again.
+		_ = ks.Delete(ctx, i.cacheKeyAccount())
+		return Install{}, err
+	}
+	return i, nil
+}
+
+// Open gives the keystore that the record names, and no other: what is wrong
+// with it is an error.
+func (i Install) Open(stateDir string) (Keystore, error) {
+	if err := i.check(); err != nil {
+		return nil, err
+	}
+	if i.Keystore == KeystoreOS {
+		return NewKeyring(KeyringService), nil
+	}
+	kek, err := i.kek()
+	if err != nil {
+		return nil, err
+	}
+	id, err := keyID(kek)
+	if err != nil {
+		return nil, err
+	}
+	if id != i.KeyID {
+		return nil, fail(token.ErrKeystore, nil, "%s holds another key (%s) than the one that tokend was set up with (%s)", i.kekName(), id, i.KeyID)
+	}
+	s, err := OpenSealed(sealedDir(stateDir), kek)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// CacheKey gives the key of the token cache, from ks. If there is none, it
+// makes one: the tokens of a lost key are obtained anew.
+func (i Install) CacheKey(ctx context.Context, ks Keystore) (token.Secret, error) {
+	key, err := ks.Get(ctx, i.cacheKeyAccount())
+	if err == nil && len(key.Reveal()) != keySize {
+		return token.Secret{}, fail(token.ErrKeystore, nil, "%s holds %d bytes instead of a key", i.cacheKeyAccount(), len(key.Reveal()))
+	}
+	if !errors.Is(err, token.ErrNotFound) {
+		return key, err
+	}
+	key = newKey()
+	if err := ks.Set(ctx, i.cacheKeyAccount(), key); err != nil {
+		return token.Secret{}, err
+	}
+	return key, nil
+}
+
+func (i Install) cacheKeyAccount() string { return "cache-key/" + i.ID }
+
+// check tells whether the choice makes sense.
+func (i Install) check() error {
+	switch {
+	case i.Keystore == KeystoreOS && i.KeyFile == "" && i.Credential == "":
+		return nil
+	case i.Keystore == KeystoreOS:
+		return fail(token.ErrInvalid, nil, "the keystore %q takes no key file and no credential", i.Keystore)
+	case i.Keystore != KeystoreSealed:
+		return fail(token.ErrInvalid, nil, "%q is no keystore: there are %q and %q", i.Keystore, KeystoreOS, KeystoreSealed)
+	case (i.KeyFile == "") == (i.Credential == ""):
+		return fail(token.ErrInvalid, nil, "the keystore %q takes a key file or a credential, one of them", i.Keystore)
+	case i.KeyFile != "" && !filepath.IsAbs(i.KeyFile):
+		return fail(token.ErrInvalid, nil, "key file %s: not an absolute path", i.KeyFile)
+	}
+	return nil
+}
+
+// refuseOther is the error for a choice other than the one in force.
+func (i Install) refuseOther(choice Install) error {
+	if i.Keystore == choice.Keystore && i.KeyFile == choice.KeyFile && i.Credential == choice.Credential {
+		return nil
+	}
+	return fail(token.ErrExists, nil, "the keystore is %s since %s, and stays so", i.describe(), i.Created.Format(time.DateOnly))
+}
+
+// refuseOrphans is the error for a first choice where secrets of a former one
+// still lie, or where the key would lie beside what it seals.
+func (i Install) refuseOrphans(stateDir string) error {
+	if i.Keystore == KeystoreSealed {
+		// OpenSealed looks at the secrets that are there.
+		return i.refuseKeyInside(stateDir)
+	}
+	old, err := sealedFiles(sealedDir(stateDir))
+	if err != nil {
+		return fail(token.ErrKeystore, err, "sealed secrets: %v", err)
+	}
+	if len(old) > 0 {
+		return fail(token.ErrKeystore, nil, "%s holds sealed secrets and %s is missing: the keystore here was %q", sealedDir(stateDir), installPath(stateDir), KeystoreSealed)
+	}
+	return nil
+}
+
+func (i Install) refuseKeyInside(stateDir string) error {
+	if i.KeyFile == "" {
+		return nil
+	}
+	abs, err := filepath.Abs(stateDir)
+	if err != nil {
+		return err
+	}
+	rel, err := filepath.Rel(abs, i.KeyFile)
+	if err != nil || rel == ".." || strings.HasPrefix(rel, ".."+string(filepath.Separator)) {
+		return nil
+	}
+	return fail(token.ErrInvalid, nil, "key file %s lies in %s, where one backup would hold the secrets and their key", i.KeyFile, stateDir)
+}
+
+func (i Install) kek() (token.Secret, error) {
+	if i.Credential != "" {
+		return ReadCredential(i.Credential)
+	}
+	return ReadKeyFile(i.KeyFile)
+}
+
+func (i Install) kekName() string {
+	if i.Credential != "" {
+		return fmt.Sprintf("credential %q", i.Credential)
+	}
+	return "key file " + i.KeyFile
+}
+
+func (i Install) describe() string {
+	if i.Keystore == KeystoreOS {
+		return fmt.Sprintf("%q", i.Keystore)
+	}
+	return fmt.Sprintf("%q with %s", i.Keystore, i.kekName())
+}
+
+func (i Install) record(stateDir string) error {
+	b, err := toml.Marshal(i)
+	if err == nil {
+		err = replaceFile(installPath(stateDir), b)
+	}
+	if err != nil {
+		return fail(token.ErrKeystore, err, "installation record: %v", err)
+	}
+	return nil
+}
+
+// prove shows that ks keeps, gives back and forgets a secret.
+func prove(ctx context.Context, ks Keystore, account string) error {
+	probe := newKey()
+	if err := ks.Set(ctx, account, probe); err != nil {
+		return err
+	}
+	back, err := ks.Get(ctx, account)
+	if err != nil {
+		return err
+	}
+	if !back.Equal(probe) {
+		return fail(token.ErrKeystore, nil, "the keystore does not give back what was put in")
+	}
+	return ks.Delete(ctx, account)
+}
+
+func installPath(stateDir string) string { return filepath.Join(stateDir, "install.toml") }
+func sealedDir(stateDir string) string   { return filepath.Join(stateDir, "sealed") }
+
+func randomHex(bytes int) string {
+	b := make([]byte, bytes)
+	rand.Read(b) // never fails
+	return hex.EncodeToString(b)
+}

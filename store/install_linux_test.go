@@ -1,0 +1,64 @@
+package store
+
+import (
+	"strings"
+	"testing"
+
+	"tokend/providers/token"
+	"tokend/store/keyringtest"
+)
+
+func TestSetupWithTheOSKeyring(t *testing.T) {
+	s := keyringtest.Start(t)
+	dir := t.TempDir()
+	s.Lock()
+	_, err := Setup(t.Context(), dir, Install{Keystore: KeystoreOS})
+	wantCode(t, err, token.ErrLocked)
+	if len(tree(t, dir)) != 0 {
+		t.Error("a setup with a locked keyring wrote something")
+	}
+
+	s.Unlock()
+	i, err := Setup(t.Context(), dir, Install{Keystore: KeystoreOS})
+	must(t, err)
+	ks, err := i.Open(dir)
+	must(t, err)
+	_, err = ks.Get(t.Context(), "setup-probe/"+i.ID)
+	wantCode(t, err, token.ErrNotFound)
+	key, err := ks.Get(t.Context(), "cache-key/"+i.ID)
+	if err != nil || len(key.Reveal()) != keySize {
+		t.Errorf("cache key: %d bytes, %v", len(key.Reveal()), err)
+	}
+}
+
+// The whole way of a key into the OS keyring, with a state directory that
+// shows nothing of it; and a locked keyring in the middle.
+func TestCredentialInTheOSKeyring(t *testing.T) {
+	s := keyringtest.Start(t)
+	dir := t.TempDir()
+	i, err := Setup(t.Context(), dir, Install{Keystore: KeystoreOS})
+	must(t, err)
+	ks, err := i.Open(dir)
+	must(t, err)
+	c := NewCredentials(dir+"/credentials", ks)
+	rsa4096 := "canary-key-" + strings.Repeat("\x30\x82\x09\x00", 600)
+
+	old, err := c.Put(t.Context(), "clms", secretsOf(rsa4096, "canary-id"), bare)
+	must(t, err)
+	s.Lock()
+	_, err = c.Put(t.Context(), "clms", secretsOf("k2", "i2"), bare)
+	wantCode(t, err, token.ErrLocked)
+	wantCode(t, c.Delete(t.Context(), "clms"), token.ErrLocked)
+	_, err = c.Secret(t.Context(), "clms", "private_key")
+	wantCode(t, err, token.ErrLocked)
+	s.Unlock()
+	wantWhole(t, c, "clms", secretsOf(rsa4096, "canary-id"))
+
+	_, err = c.Put(t.Context(), "clms", secretsOf("k3", "i3"), bare)
+	must(t, err)
+	wantWhole(t, c, "clms", secretsOf("k3", "i3"))
+	_, err = ks.Get(t.Context(), old.Account("private_key"))
+	wantCode(t, err, token.ErrNotFound)
+	noCanary(t, dir, "canary-key", "canary-id")
+	wantModes(t, dir+"/credentials")
+}

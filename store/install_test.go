@@ -1,0 +1,198 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"tokend/providers/token"
+)
+
+// sealedChoice makes a key file and the choice of it.
+func sealedChoice(t testing.TB) Install {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "kek")
+	if err := NewKeyFile(path); err != nil {
+		t.Fatal(err)
+	}
+	return Install{Keystore: KeystoreSealed, KeyFile: path}
+}
+
+func tree(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	must(t, filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		files[path] = string(b)
+		return err
+	}))
+	return files
+}
+
+func sameTree(a, b map[string]string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for path, content := range a {
+		if b[path] != content {
+			return false
+		}
+	}
+	return true
+}
+
+func TestSetupIsMadeOnce(t *testing.T) {
+	dir, choice := filepath.Join(t.TempDir(), "state"), sealedChoice(t)
+	_, err := ReadInstall(dir)
+	wantCode(t, err, token.ErrNotFound)
+
+	first, err := Setup(t.Context(), dir, choice)
+	must(t, err)
+	before := tree(t, dir)
+	again, err := Setup(t.Context(), dir, choice)
+	must(t, err)
+	read, err := ReadInstall(dir)
+	must(t, err)
+	if again != first || read != first || first.ID == "" || first.KeyID == "" {
+		t.Errorf("set up %+v, again %+v, read %+v", first, again, read)
+	}
+	for _, other := range []Install{{Keystore: KeystoreOS}, sealedChoice(t), {Keystore: KeystoreSealed, Credential: "kek"}} {
+		_, err := Setup(t.Context(), dir, other)
+		wantCode(t, err, token.ErrExists)
+		if err == nil || !strings.Contains(err.Error(), choice.KeyFile) {
+			t.Errorf("it does not say what is in force: %v", err)
+		}
+	}
+	if !sameTree(before, tree(t, dir)) {
+		t.Error("something changed")
+	}
+
+	ks, err := first.Open(dir)
+	must(t, err)
+	key, err := first.CacheKey(t.Context(), ks)
+	if err != nil || len(key.Reveal()) != keySize {
+		t.Errorf("cache key: %d bytes, %v", len(key.Reveal()), err)
+	}
+	wantModes(t, dir)
+	noCanary(t, dir, key.Reveal())
+}
+
+func TestSetupRefusesChoicesThatMakeNoSense(t *testing.T) {
+	state := t.TempDir()
+	for _, choice := range []Install{
+		{},
+		{Keystore: "plain"},
+		{Keystore: KeystoreOS, KeyFile: "/x"},
+		{Keystore: KeystoreSealed},
+		{Keystore: KeystoreSealed, KeyFile: "/x", Credential: "x"},
+		{Keystore: KeystoreSealed, KeyFile: "relative"},
+		{Keystore: KeystoreSealed, KeyFile: filepath.Join(state, "kek")},
+	} {
+		_, err := Setup(t.Context(), state, choice)
+		wantCode(t, err, token.ErrInvalid)
+	}
+	if len(tree(t, state)) != 0 {
+		t.Error("something was written")
+	}
+}
+
+func TestSetupThatFailsRecordsNothing(t *testing.T) {
+	dir := t.TempDir()
+	_, err := Setup(t.Context(), dir, Install{Keystore: KeystoreSealed, KeyFile: filepath.Join(dir, "..", "none")})
+	wantCode(t, err, token.ErrKeystore)
+	_, err = ReadInstall(dir)
+	wantCode(t, err, token.ErrNotFound)
+}
+
+// Secrets whose installation record is lost are not buried under a new key.
+func TestSetupNeverGivesUpSealedSecrets(t *testing.T) {
+	dir, choice := t.TempDir(), sealedChoice(t)
+	i, err := Setup(t.Context(), dir, choice)
+	must(t, err)
+	ks, err := i.Open(dir)
+	must(t, err)
+	must(t, ks.Set(t.Context(), "clms/private_key/1", token.NewSecret("x")))
+	must(t, os.Remove(installPath(dir)))
+	before := tree(t, dir)
+
+	for _, other := range []Install{{Keystore: KeystoreOS}, sealedChoice(t)} {
+		_, err := Setup(t.Context(), dir, other)
+		wantCode(t, err, token.ErrKeystore)
+	}
+	if !sameTree(before, tree(t, dir)) {
+		t.Error("something changed")
+	}
+	i, err = Setup(t.Context(), dir, choice)
+	must(t, err)
+	ks, err = i.Open(dir)
+	must(t, err)
+	wantSecret(t, ks, "clms/private_key/1", "x")
+}
+
+func TestOpenTellsAnotherKey(t *testing.T) {
+	dir, choice := t.TempDir(), sealedChoice(t)
+	i, err := Setup(t.Context(), dir, choice)
+	must(t, err)
+	before := tree(t, dir)
+
+	must(t, os.Remove(choice.KeyFile))
+	_, err = i.Open(dir)
+	wantCode(t, err, token.ErrKeystore)
+	must(t, NewKeyFile(choice.KeyFile))
+	_, err = i.Open(dir)
+	wantCode(t, err, token.ErrKeystore)
+	if !strings.Contains(err.Error(), "another key") {
+		t.Errorf("got %v", err)
+	}
+	must(t, os.Chmod(choice.KeyFile, 0o600))
+	must(t, os.WriteFile(choice.KeyFile, make([]byte, 31), 0o400))
+	_, err = i.Open(dir)
+	wantCode(t, err, token.ErrKeystore)
+	if !sameTree(before, tree(t, dir)) {
+		t.Error("something changed")
+	}
+}
+
+func TestInstallRecordIsReadStrictly(t *testing.T) {
+	for name, content := range map[string]string{
+		"empty":       "",
+		"unknown key": "id='x'\nkeystore='os'\nplain=true\n",
+		"no id":       "keystore='os'\n",
+		"unknown":     "id='x'\nkeystore='plain'\n",
+		"not TOML":    "{}",
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			must(t, os.WriteFile(installPath(dir), []byte(content), 0o600))
+			_, err := ReadInstall(dir)
+			if !errors.Is(err, token.ErrKeystore) {
+				t.Errorf("got %v", err)
+			}
+			_, err = Setup(t.Context(), dir, Install{Keystore: KeystoreOS})
+			if !errors.Is(err, token.ErrKeystore) {
+				t.Errorf("Setup: %v", err)
+			}
+		})
+	}
+}
+
+func TestCacheKeyIsMadeAnewOnlyIfThereIsNone(t *testing.T) {
+	i, m := Install{ID: "x"}, newMemory()
+	key, err := i.CacheKey(t.Context(), m)
+	must(t, err)
+	if again, err := i.CacheKey(t.Context(), m); err != nil || !again.Equal(key) {
+		t.Errorf("another key the second time, %v", err)
+	}
+	must(t, m.Set(context.Background(), "cache-key/x", token.NewSecret("short")))
+	_, err = i.CacheKey(t.Context(), m)
+	wantCode(t, err, token.ErrKeystore)
+	m.err = token.ErrLocked
+	_, err = i.CacheKey(t.Context(), m)
+	wantCode(t, err, token.ErrLocked)
+}

@@ -1,0 +1,91 @@
+package store
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"tokend/providers/token"
+)
+
+// ReadKeyFile reads a key for OpenSealed: a regular file, no symbolic link,
+// owned by root or by us, with no permission for group or others, that holds
+// 32 bytes, raw or in base64. Anything else is token.ErrKeystore.
+func ReadKeyFile(path string) (token.Secret, error) {
+	return readKey(path, 0o077)
+}
+
+// ReadCredential reads a key that the service manager handed over: the file
+// name under $CREDENTIALS_DIRECTORY (systemd.exec(5), LoadCredential=). systemd
+// may let the service's group read it; all else is as in ReadKeyFile.
+func ReadCredential(name string) (token.Secret, error) {
+	if name == "" || name != filepath.Base(name) || !filepath.IsLocal(name) {
+		return token.Secret{}, fail(token.ErrInvalid, nil, "%q is no name of a credential", name)
+	}
+	dir := os.Getenv("CREDENTIALS_DIRECTORY")
+	if dir == "" {
+		return token.Secret{}, fail(token.ErrKeystore, nil, "credential %q: the service manager gave no credentials (CREDENTIALS_DIRECTORY is not set)", name)
+	}
+	return readKey(filepath.Join(dir, name), 0o037)
+}
+
+// NewKeyFile makes a key and keeps it in a new file of mode 0400, in base64.
+// It never overwrites: a file that exists is token.ErrExists.
+func NewKeyFile(path string) (err error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o400)
+	if errors.Is(err, fs.ErrExist) {
+		return fail(token.ErrExists, err, "%s exists already and stays as it is", path)
+	}
+	if err != nil {
+		return fail(token.ErrKeystore, err, "key file: %v", err)
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			os.Remove(path)
+			err = fail(token.ErrKeystore, err, "key file: %v", err)
+		}
+	}()
+	if _, err := fmt.Fprintln(f, base64.StdEncoding.EncodeToString([]byte(newKey().Reveal()))); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// readKey reads a key from a file that has none of the refused permissions.
+func readKey(path string, refused fs.FileMode) (token.Secret, error) {
+	b, info, err := readRegular(path, 1024)
+	if err == nil {
+		err = errors.Join(checkOwner(path, info), checkPerm(path, info, refused))
+	}
+	if err != nil {
+		return token.Secret{}, fail(token.ErrKeystore, err, "key file: %v", err)
+	}
+	key, err := parseKey(b)
+	if err != nil {
+		return token.Secret{}, fail(token.ErrKeystore, err, "key file: %s %v", path, err)
+	}
+	return key, nil
+}
+
+// parseKey takes 32 bytes, raw or in base64.
+func parseKey(b []byte) (token.Secret, error) {
+	if len(b) == keySize {
+		return token.NewSecret(string(b)), nil
+	}
+	key, err := base64.StdEncoding.Strict().DecodeString(string(bytes.TrimSpace(b)))
+	if err != nil || len(key) != keySize {
+		return token.Secret{}, fmt.Errorf("holds %d bytes, which is not a key: 32 bytes, raw or in base64", len(b))
+	}
+	return token.NewSecret(string(key)), nil
+}

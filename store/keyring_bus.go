@@ -1,0 +1,136 @@
+//go:build linux || freebsd || netbsd || openbsd || dragonfly
+
+package store
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/godbus/dbus/v5"
+
+	"tokend/providers/token"
+)
+
+// itemLimit: the Secret Service has none.
+const itemLimit = 0
+
+// The Secret Service's names on the session bus.
+const (
+	secretsName      = "org.freedesktop.secrets"
+	secretsPath      = dbus.ObjectPath("/org/freedesktop/secrets")
+	secretsInterface = "org.freedesktop.Secret.Service"
+	loginCollection  = secretsPath + "/collection/login"
+	propertiesGet    = "org.freedesktop.DBus.Properties.Get"
+)
+
+// look says whether the collection that go-keyring will use is unlocked. It is
+// the reason why a locked keyring costs no prompt; and a prompt that nobody
+// answers would cost a goroutine for ever, for go-keyring leaves its channel
+// in the connection.
+func look(ctx context.Context) error {
+	if err := findBus(); err != nil {
+		return err
+	}
+	// The connection is the one that go-keyring uses, and made anew after the
+	// bus was restarted.
+	conn, err := dbus.SessionBus()
+	if err != nil {
+		return err
+	}
+	collection, err := collection(ctx, conn)
+	if err != nil {
+		return err
+	}
+	if collection == "/" {
+		return fail(token.ErrLocked, nil, "the OS keyring has no keyring yet: one is made when it is first unlocked")
+	}
+	var locked bool
+	err = conn.Object(secretsName, collection).
+		CallWithContext(ctx, propertiesGet, 0, "org.freedesktop.Secret.Collection", "Locked").Store(&locked)
+	if err != nil {
+		return err
+	}
+	if locked {
+		return fail(token.ErrLocked, nil, "the OS keyring is locked")
+	}
+	return nil
+}
+
+// collection gives the collection that go-keyring uses: "login" if it exists,
+// else the default one; "/" if there is none.
+func collection(ctx context.Context, conn *dbus.Conn) (dbus.ObjectPath, error) {
+	secrets := conn.Object(secretsName, secretsPath)
+	var collections []dbus.ObjectPath
+	err := secrets.CallWithContext(ctx, propertiesGet, 0, secretsInterface, "Collections").Store(&collections)
+	if err != nil {
+		return "", err
+	}
+	if slices.Contains(collections, loginCollection) {
+		return loginCollection, nil
+	}
+	var path dbus.ObjectPath
+	err = secrets.CallWithContext(ctx, secretsInterface+".ReadAlias", 0, "default").Store(&path)
+	return path, err
+}
+
+// findBus makes sure that the session bus's address is known. Without one,
+// godbus would start a bus of its own, a process that nobody ever ends.
+func findBus() error {
+	addr := os.Getenv("DBUS_SESSION_BUS_ADDRESS")
+	if addr != "" && !strings.HasPrefix(addr, "autolaunch:") {
+		return nil
+	}
+	for _, dir := range []string{os.Getenv("XDG_RUNTIME_DIR"), "/run/user/" + strconv.Itoa(os.Getuid())} {
+		if dir == "" {
+			continue
+		}
+		socket := filepath.Join(dir, "bus")
+		info, err := os.Stat(socket)
+		if err != nil || info.Mode().Type() != os.ModeSocket {
+			continue
+		}
+		// godbus knows the address from here alone.
+		return os.Setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path="+dbus.EscapeBusAddressValue(socket))
+	}
+	return fail(token.ErrKeystore, nil, "no D-Bus session bus, so no OS keyring: DBUS_SESSION_BUS_ADDRESS is not set and $XDG_RUNTIME_DIR/bus does not exist")
+}
+
+// explainSystem knows the errors of D-Bus and of the Secret Service. One error
+// has no identity but its text: go-keyring's, after a prompt that was
+// dismissed or could not be shown.
+func explainSystem(err error) error {
+	var said dbus.Error
+	var dial *net.OpError
+	switch {
+	case errors.As(err, &said):
+		return explainReply(said)
+	case strings.HasPrefix(err.Error(), "failed to unlock correct collection"):
+		return fail(token.ErrLocked, err, "the OS keyring is locked")
+	case errors.As(err, &dial), errors.Is(err, dbus.ErrClosed), errors.Is(err, io.EOF):
+		return fail(token.ErrKeystore, err, "the D-Bus session bus cannot be reached: %v", err)
+	}
+	return nil
+}
+
+// explainReply tells apart what was answered over D-Bus.
+func explainReply(said dbus.Error) error {
+	switch {
+	case said.Name == "org.freedesktop.Secret.Error.IsLocked":
+		return fail(token.ErrLocked, said, "the OS keyring is locked")
+	case said.Name == "org.freedesktop.DBus.Error.ServiceUnknown",
+		said.Name == "org.freedesktop.DBus.Error.NameHasNoOwner",
+		strings.HasPrefix(said.Name, "org.freedesktop.DBus.Error.Spawn."):
+		return fail(token.ErrKeystore, said, "no keyring service (%s) on the D-Bus session bus", secretsName)
+	case said.Name == "org.freedesktop.DBus.Error.NoReply",
+		said.Name == "org.freedesktop.DBus.Error.Disconnected":
+		return fail(token.ErrKeystore, said, "the keyring service ended before it answered")
+	}
+	return fail(token.ErrKeystore, said, "the keyring service says %s: %v", said.Name, said)
+}

@@ -1,0 +1,47 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"os/exec"
+
+	"github.com/zalando/go-keyring"
+
+	"tokend/providers/token"
+)
+
+// itemLimit keeps the command line that go-keyring sends to security(1), with
+// the secret in base64, under its limit of 4096 bytes.
+const itemLimit = 2400
+
+// look finds out whether the keychain answers at all. Whether it is locked
+// only shows when a secret is read.
+func look(context.Context) error {
+	_, err := keyring.Get("tokend", "state")
+	if errors.Is(err, keyring.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// The exit status of security(1) is the low byte of an OSStatus.
+const (
+	exitInteractionNotAllowed = 36  // errSecInteractionNotAllowed, -25308
+	exitAuthFailed            = 51  // errSecAuthFailed, -25293
+	exitUserCanceled          = 128 // errSecUserCanceled, -128
+	exitNoDefaultKeychain     = 37  // errSecNoDefaultKeychain, -25307
+)
+
+func explainSystem(err error) error {
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		return nil
+	}
+	switch exit.ExitCode() {
+	case exitInteractionNotAllowed, exitAuthFailed, exitUserCanceled:
+		return fail(token.ErrLocked, err, "the login keychain is locked")
+	case exitNoDefaultKeychain:
+		return fail(token.ErrKeystore, err, "this user has no default keychain")
+	}
+	return nil
+}

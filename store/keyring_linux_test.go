@@ -1,0 +1,249 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/zalando/go-keyring"
+
+	"tokend/providers/token"
+	"tokend/store/keyringtest"
+)
+
+func TestKeyringKeepsExactBytes(t *testing.T) {
+	keyringtest.Start(t)
+	k := NewKeyring("tokend")
+	for name, value := range awkwardValues() {
+		t.Run(name, func(t *testing.T) { keepsExactly(t, k, value) })
+	}
+}
+
+func TestKeyringKeepsLongValuesInParts(t *testing.T) {
+	keyringtest.Start(t)
+	k := NewKeyring("tokend")
+	k.limit = 2560
+	for name, value := range awkwardValues() {
+		if len(value) <= 64<<10 {
+			t.Run(name, func(t *testing.T) { keepsExactly(t, k, value) })
+		}
+	}
+}
+
+// A person who opens the keyring's own tool finds readable names and, for what
+// is text, the text.
+func TestKeyringItemsAreReadable(t *testing.T) {
+	keyringtest.Start(t)
+	k := NewKeyring("tokend")
+	must(t, k.Set(t.Context(), "azure/client_secret/20261123-7f3a91c2", token.NewSecret("p~8Q secret")))
+	got, err := keyring.Get("tokend", "azure/client_secret/20261123-7f3a91c2")
+	if err != nil || got != "p~8Q secret" {
+		t.Errorf("the item holds %q, %v", got, err)
+	}
+}
+
+func TestKeyringLockedIsToldWithoutPromptAndUnlockedIsNoticed(t *testing.T) {
+	s := keyringtest.Start(t)
+	k := NewKeyring("tokend")
+	must(t, k.Set(t.Context(), "a", token.NewSecret("x")))
+	s.Lock()
+	began := time.Now()
+	wantAll(t, k, token.ErrLocked)
+	if got := State(t.Context(), k); got != "locked" {
+		t.Errorf("state %q while locked", got)
+	}
+	if took := time.Since(began); took > callLimit {
+		t.Errorf("a locked keyring took %v to say so", took)
+	}
+	s.Unlock()
+	wantSecret(t, k, "a", "x")
+	if got := State(t.Context(), k); got != "ok" {
+		t.Errorf("state %q once unlocked", got)
+	}
+}
+
+// Without a display the prompt cannot be shown, which is the same as locked.
+func TestKeyringUnlockWithoutDisplayStaysLocked(t *testing.T) {
+	s := keyringtest.Start(t)
+	k := NewKeyring("tokend")
+	s.Lock()
+	wantCode(t, k.Unlock(t.Context()), token.ErrLocked)
+	s.Unlock()
+	must(t, k.Unlock(t.Context()))
+}
+
+func TestKeyringWithoutAnyCollectionIsLocked(t *testing.T) {
+	keyringtest.StartBus(t, "/usr/share/dbus-1/services")
+	wantAll(t, NewKeyring("tokend"), token.ErrLocked)
+}
+
+func TestKeyringWithoutServiceIsUnavailable(t *testing.T) {
+	keyringtest.StartBus(t)
+	k := NewKeyring("tokend")
+	wantAll(t, k, token.ErrKeystore)
+	if got := State(t.Context(), k); !strings.Contains(got, "no keyring service") {
+		t.Errorf("state %q", got)
+	}
+}
+
+func TestKeyringWithDeadBusIsUnavailable(t *testing.T) {
+	t.Setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path="+filepath.Join(t.TempDir(), "none"))
+	wantAll(t, NewKeyring("tokend"), token.ErrKeystore)
+}
+
+// godbus would start a bus through dbus-launch; this one tells if it does.
+func TestKeyringNeverStartsABus(t *testing.T) {
+	if _, err := os.Stat(fmt.Sprintf("/run/user/%d/bus", os.Getuid())); err == nil {
+		t.Skip("this user has a session bus at the place where one is looked for")
+	}
+	for _, address := range []string{"", "autolaunch:", "autolaunch:scope=user"} {
+		t.Run(address, func(t *testing.T) {
+			keyringtest.NoBus(t)
+			t.Setenv("DBUS_SESSION_BUS_ADDRESS", address)
+			bin := t.TempDir()
+			started := filepath.Join(bin, "started")
+			must(t, os.WriteFile(filepath.Join(bin, "dbus-launch"), []byte("#!/bin/sh\n: > "+started+"\n"), 0o700))
+			t.Setenv("PATH", bin)
+
+			k := NewKeyring("tokend")
+			wantAll(t, k, token.ErrKeystore)
+			wantCode(t, k.State(t.Context()), token.ErrKeystore)
+			wantCode(t, k.Unlock(t.Context()), token.ErrKeystore)
+			if _, err := os.Stat(started); err == nil {
+				t.Error("dbus-launch was run")
+			}
+		})
+	}
+}
+
+func TestKeyringFindsTheBusInTheRuntimeDirectory(t *testing.T) {
+	keyringtest.Start(t)
+	t.Setenv("DBUS_SESSION_BUS_ADDRESS", "")
+	must(t, NewKeyring("tokend").State(t.Context()))
+}
+
+func TestKeyringSurvivesTheBusBeingRestarted(t *testing.T) {
+	s := keyringtest.Start(t)
+	k := NewKeyring("tokend")
+	must(t, k.Set(t.Context(), "a", token.NewSecret("x")))
+	s.KillBus()
+	wantAll(t, k, token.ErrKeystore)
+	s.RestartBus()
+	wantAll(t, k, token.ErrLocked) // the bus starts a keyring, and nobody unlocked it
+	s.Unlock()
+	wantSecret(t, k, "a", "x")
+}
+
+func TestKeyringSurvivesTheServiceBeingKilled(t *testing.T) {
+	s := keyringtest.Start(t)
+	k := NewKeyring("tokend")
+	must(t, k.Set(t.Context(), "a", token.NewSecret("x")))
+	s.KillKeyring()
+	if got := State(t.Context(), k); got != "locked" {
+		t.Errorf("state %q of a keyring that was started anew", got)
+	}
+	s.Unlock()
+	wantSecret(t, k, "a", "x")
+}
+
+func TestKeyringPromptThatNeverEndsCostsOneGoroutine(t *testing.T) {
+	keyringtest.StartBus(t)
+	fake := startFake(t, &fakeSecrets{prompts: true})
+	k := NewKeyring("tokend")
+
+	began := time.Now()
+	_, err := k.Get(t.Context(), "a")
+	wantCode(t, err, token.ErrKeystore)
+	if took := time.Since(began); took > callLimit+500*time.Millisecond {
+		t.Errorf("the first call took %v", took)
+	}
+	baseline := runtime.NumGoroutine()
+	began = time.Now()
+	for range 100 {
+		wantAll(t, k, token.ErrKeystore)
+	}
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("calls behind a hanging one took %v", took)
+	}
+	if now := runtime.NumGoroutine(); now > baseline+2 {
+		t.Errorf("%d goroutines, %d before", now, baseline)
+	}
+	// State has a way of its own.
+	must(t, k.State(t.Context()))
+
+	// Once the prompt is answered, calls go through again.
+	fake.answer()
+	eventually(t, func() bool {
+		_, err := k.Get(t.Context(), "a")
+		return err == nil
+	})
+}
+
+func TestKeyringPromptForUnlockingIsToldAsLocked(t *testing.T) {
+	keyringtest.StartBus(t)
+	startFake(t, &fakeSecrets{locked: true, prompts: true})
+	k := NewKeyring("tokend")
+	wantCode(t, k.Unlock(t.Context()), token.ErrLocked)
+	wantAll(t, k, token.ErrLocked)
+}
+
+func TestKeyringStopsWaitingWhenItsCallerDoes(t *testing.T) {
+	keyringtest.StartBus(t)
+	startFake(t, &fakeSecrets{prompts: true})
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(20*time.Millisecond, cancel)
+	if _, err := NewKeyring("tokend").Get(ctx, "a"); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestKeyringSurvivesNonsense(t *testing.T) {
+	tests := []struct {
+		name string
+		fake *fakeSecrets
+		code token.Code // empty: the secret is read
+	}{
+		{"an error", &fakeSecrets{fails: true}, token.ErrKeystore},
+		{"a wrong type", &fakeSecrets{wrongType: true}, token.ErrKeystore},
+		{"a prompt that ends in nonsense", &fakeSecrets{prompts: true, nonsense: true}, token.ErrKeystore},
+		{"no items", &fakeSecrets{items: []string{}}, token.ErrNotFound},
+		{"two items", &fakeSecrets{items: []string{"first", "second"}}, ""},
+		{"10 MiB", &fakeSecrets{items: []string{strings.Repeat("x", 10<<20)}}, token.ErrKeystore},
+		{"an unknown form", &fakeSecrets{items: []string{"tokend:rot13:frperg"}}, token.ErrKeystore},
+		{"broken base64", &fakeSecrets{items: []string{"tokend:base64:!"}}, token.ErrKeystore},
+		{"an index of itself", &fakeSecrets{items: []string{index{"a", 3, sum("")}.String()}}, token.ErrKeystore},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			keyringtest.StartBus(t)
+			startFake(t, tt.fake)
+			s, err := NewKeyring("tokend").Get(t.Context(), "a")
+			if tt.code != "" {
+				wantCode(t, err, tt.code)
+				return
+			}
+			if err != nil || s.Reveal() != tt.fake.items[0] {
+				t.Errorf("got %d bytes, %v", len(s.Reveal()), err)
+			}
+		})
+	}
+}
+
+func BenchmarkKeyringGet(b *testing.B) {
+	keyringtest.Start(b)
+	k := NewKeyring("tokend")
+	if err := k.Set(b.Context(), "a", token.NewSecret(strings.Repeat("\x00", 2375))); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := k.Get(b.Context(), "a"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,30 @@
+package store
+
+import (
+	"context"
+	"errors"
+
+	"github.com/zalando/go-keyring"
+	"golang.org/x/sys/windows"
+
+	"tokend/providers/token"
+)
+
+// itemLimit is CRED_MAX_CREDENTIAL_BLOB_SIZE.
+const itemLimit = 2560
+
+// look finds out whether the credential manager answers. It is never locked.
+func look(context.Context) error {
+	_, err := keyring.Get("tokend", "state")
+	if errors.Is(err, keyring.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+func explainSystem(err error) error {
+	if errors.Is(err, windows.ERROR_NO_SUCH_LOGON_SESSION) {
+		return fail(token.ErrKeystore, err, "this logon session has no credential manager, as with services and SSH")
+	}
+	return nil
+}

@@ -1,0 +1,210 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"crypto/cipher"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"tokend/providers/token"
+)
+
+// Sealed is the keystore of hosts without an OS keyring: one file for each
+// secret, sealed with AES-256-GCM under a key that lies elsewhere.
+//
+// A file is the line "tokend-sealed v1 <key id>", then nonce and ciphertext.
+// The account name and the version are bound into the seal, so that a file
+// that is moved to another name does not open.
+type Sealed struct {
+	dir   string
+	keyID string
+	seal  cipher.AEAD
+}
+
+const (
+	sealedMagic  = "tokend-sealed v1 "
+	sealedSuffix = ".sealed"
+	sealedHeader = len(sealedMagic) + 16 + 1
+)
+
+// OpenSealed gives the sealed secrets under dir, which is made if need be. kek
+// is the key that encrypts them, 32 bytes. If there are secrets and all were
+// sealed with other keys, it returns token.ErrKeystore and changes nothing.
+func OpenSealed(dir string, kek token.Secret) (*Sealed, error) {
+	id, err := keyID(kek)
+	if err != nil {
+		return nil, err
+	}
+	seal, err := newSealer(kek, "sealed v1")
+	if err != nil {
+		return nil, err
+	}
+	if err := ensureDir(dir); err != nil {
+		return nil, fail(token.ErrKeystore, err, "sealed secrets: %v", err)
+	}
+	s := &Sealed{dir, id, seal}
+	if err := s.checkKey(); err != nil {
+		return nil, err
+	}
+	s.sweep()
+	return s, nil
+}
+
+// Get returns the secret of account.
+func (s *Sealed) Get(_ context.Context, account string) (token.Secret, error) {
+	b, _, err := readRegular(s.path(account), maxSecret+1024)
+	if errors.Is(err, fs.ErrNotExist) {
+		return token.Secret{}, fail(token.ErrNotFound, nil, "%s: not among the sealed secrets", account)
+	}
+	if err != nil {
+		return token.Secret{}, fail(token.ErrKeystore, err, "%s: %v", account, err)
+	}
+	secret, err := s.open(account, b)
+	if err != nil {
+		return token.Secret{}, fail(token.ErrKeystore, err, "%s: %v", account, err)
+	}
+	return secret, nil
+}
+
+// Set seals secret under account.
+func (s *Sealed) Set(_ context.Context, account string, secret token.Secret) error {
+	if err := checkEntry(account, secret); err != nil {
+		return err
+	}
+	file := append([]byte(sealedMagic), s.keyID+"\n"...)
+	file = s.seal.Seal(file, nil, []byte(secret.Reveal()), sealedAAD(account))
+	if err := replaceFile(s.path(account), file); err != nil {
+		return fail(token.ErrKeystore, err, "%s: %v", account, err)
+	}
+	return nil
+}
+
+// Delete removes the secret of account. What is not there is no error.
+func (s *Sealed) Delete(_ context.Context, account string) error {
+	err := os.Remove(s.path(account))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = syncDir(s.dir)
+	}
+	if err != nil {
+		return fail(token.ErrKeystore, err, "%s: %v", account, err)
+	}
+	return nil
+}
+
+// State is nil as long as the directory is there.
+func (s *Sealed) State(context.Context) error {
+	if _, err := os.ReadDir(s.dir); err != nil {
+		return fail(token.ErrKeystore, err, "sealed secrets: %v", err)
+	}
+	return nil
+}
+
+// open unseals a file's content.
+func (s *Sealed) open(account string, file []byte) (token.Secret, error) {
+	id, box, err := parseSealed(file)
+	if err != nil {
+		return token.Secret{}, err
+	}
+	if id != s.keyID {
+		return token.Secret{}, fmt.Errorf("sealed with another key (%s, and this one is %s)", id, s.keyID)
+	}
+	text, err := s.seal.Open(nil, nil, box, sealedAAD(account))
+	if err != nil {
+		return token.Secret{}, errors.New("the sealed secret is damaged, or was sealed for another account")
+	}
+	return token.NewSecret(string(text)), nil
+}
+
+// checkKey tells whether the secrets that are there are sealed with our key.
+// One that is not, among others that are, is for Get to refuse.
+func (s *Sealed) checkKey() error {
+	paths, err := sealedFiles(s.dir)
+	if err != nil {
+		return fail(token.ErrKeystore, err, "sealed secrets: %v", err)
+	}
+	var other string
+	for _, path := range paths {
+		id, err := sealedWith(path)
+		if err != nil {
+			continue
+		}
+		if id == s.keyID {
+			return nil
+		}
+		other = id
+	}
+	if other == "" {
+		return nil
+	}
+	return fail(token.ErrKeystore, nil, "the secrets in %s are sealed with another key (%s, and this one is %s)", s.dir, other, s.keyID)
+}
+
+// sweep removes what a crash during a Set left behind: temporary files, which
+// begin with a dot. No other process writes here.
+func (s *Sealed) sweep() {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".") && strings.Contains(e.Name(), sealedSuffix) {
+			os.Remove(filepath.Join(s.dir, e.Name()))
+		}
+	}
+}
+
+func (s *Sealed) path(account string) string {
+	return filepath.Join(s.dir, fileName(account)+sealedSuffix)
+}
+
+func sealedAAD(account string) []byte { return []byte("tokend-sealed\x00v1\x00" + account) }
+
+// sealedFiles lists the sealed secrets under dir. There are none if dir does
+// not exist.
+func sealedFiles(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var paths []string
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), sealedSuffix) && !strings.HasPrefix(e.Name(), ".") {
+			paths = append(paths, filepath.Join(dir, e.Name()))
+		}
+	}
+	return paths, nil
+}
+
+// sealedWith gives the id of the key that a file is sealed with.
+func sealedWith(path string) (string, error) {
+	b, _, err := readRegular(path, maxSecret+1024)
+	if err != nil {
+		return "", err
+	}
+	id, _, err := parseSealed(b)
+	return id, err
+}
+
+// parseSealed takes a file apart into its key id and what is sealed.
+func parseSealed(file []byte) (id string, box []byte, err error) {
+	if len(file) < sealedHeader || !bytes.HasPrefix(file, []byte(sealedMagic)) || file[sealedHeader-1] != '\n' {
+		return "", nil, errors.New("not a sealed secret")
+	}
+	id = string(file[len(sealedMagic) : sealedHeader-1])
+	if _, err := hex.DecodeString(id); err != nil {
+		return "", nil, errors.New("not a sealed secret")
+	}
+	return id, file[sealedHeader:], nil
+}

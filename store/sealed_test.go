@@ -1,0 +1,231 @@
+package store
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"tokend/providers/token"
+)
+
+func openSealed(t testing.TB, dir string, kek token.Secret) *Sealed {
+	t.Helper()
+	s, err := OpenSealed(dir, kek)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestSealedKeepsExactBytesAndShowsNothing(t *testing.T) {
+	dir, kek := filepath.Join(t.TempDir(), "sealed"), newKey()
+	for name, value := range awkwardValues() {
+		t.Run(name, func(t *testing.T) { keepsExactly(t, openSealed(t, dir, kek), value) })
+	}
+	must(t, openSealed(t, dir, kek).Set(t.Context(), "clms/private_key/1", token.NewSecret("canary-sealed")))
+	wantSecret(t, openSealed(t, dir, kek), "clms/private_key/1", "canary-sealed")
+	noCanary(t, dir, "canary-sealed", kek.Reveal())
+	wantModes(t, dir)
+}
+
+func TestSealedTellsAnotherKeyFromDamage(t *testing.T) {
+	dir, kek := t.TempDir(), newKey()
+	s := openSealed(t, dir, kek)
+	must(t, s.Set(t.Context(), "a", token.NewSecret("x")))
+
+	_, err := OpenSealed(dir, newKey())
+	wantCode(t, err, token.ErrKeystore)
+	if !strings.Contains(err.Error(), "another key") {
+		t.Errorf("another key: %v", err)
+	}
+	wantSecret(t, s, "a", "x")
+
+	file, err := os.ReadFile(s.path("a"))
+	must(t, err)
+	for i := range file {
+		damaged := bytes.Clone(file)
+		damaged[i] ^= 1
+		must(t, os.WriteFile(s.path("a"), damaged, 0o600))
+		_, err := s.Get(t.Context(), "a")
+		wantCode(t, err, token.ErrKeystore)
+	}
+	for _, n := range []int{0, 1, sealedHeader, len(file) - 1} {
+		must(t, os.WriteFile(s.path("a"), file[:n], 0o600))
+		_, err := s.Get(t.Context(), "a")
+		wantCode(t, err, token.ErrKeystore)
+	}
+}
+
+func TestSealedFileOpensUnderItsOwnNameAlone(t *testing.T) {
+	s := openSealed(t, t.TempDir(), newKey())
+	must(t, s.Set(t.Context(), "a", token.NewSecret("x")))
+	must(t, os.Rename(s.path("a"), s.path("b")))
+	_, err := s.Get(t.Context(), "b")
+	wantCode(t, err, token.ErrKeystore)
+	_, err = s.Get(t.Context(), "a")
+	wantCode(t, err, token.ErrNotFound)
+}
+
+func TestSealedFollowsNoSymbolicLink(t *testing.T) {
+	s := openSealed(t, t.TempDir(), newKey())
+	must(t, s.Set(t.Context(), "a", token.NewSecret("x")))
+	must(t, os.Rename(s.path("a"), s.path("a")+".real"))
+	must(t, os.Symlink(s.path("a")+".real", s.path("a")))
+	_, err := s.Get(t.Context(), "a")
+	wantCode(t, err, token.ErrKeystore)
+}
+
+func TestSealedRemovesWhatACrashLeft(t *testing.T) {
+	dir, kek := t.TempDir(), newKey()
+	left := filepath.Join(dir, ".a"+sealedSuffix+"12345")
+	must(t, os.WriteFile(left, nil, 0o600))
+	openSealed(t, dir, kek)
+	if _, err := os.Stat(left); err == nil {
+		t.Error("it is still there")
+	}
+}
+
+func TestSealedStateSaysWhenTheDirectoryIsGone(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "sealed")
+	s := openSealed(t, dir, newKey())
+	if got := State(t.Context(), s); got != "ok" {
+		t.Errorf("state %q", got)
+	}
+	must(t, os.Remove(dir))
+	wantCode(t, s.State(t.Context()), token.ErrKeystore)
+}
+
+func TestFileNamesAreSafeAndDistinct(t *testing.T) {
+	texts := []string{
+		"clms/private_key/20261123-7f3a91c2", "CLMS/private_key/20261123-7f3a91c2", ".", "..", "../..", ".hidden", "a/../b",
+		"a b", "a%20b", "a\x00b", "con", "ü", "a~b", strings.Repeat("long/", 100), strings.Repeat("long/", 101), "",
+	}
+	seen := map[string]string{}
+	for _, text := range texts {
+		name := fileName(text)
+		if name != "" && (name != filepath.Base(name) || strings.HasPrefix(name, ".")) || len(name) > maxFileName {
+			t.Errorf("%q: unsafe name %q", text, name)
+		}
+		if other, ok := seen[strings.ToLower(name)]; ok {
+			t.Errorf("%q and %q are both %q", text, other, name)
+		}
+		seen[strings.ToLower(name)] = text
+	}
+	if got := fileName("clms/private_key/20261123-7f3a91c2"); got != "clms%2Fprivate_key%2F20261123-7f3a91c2" {
+		t.Errorf("not readable: %q", got)
+	}
+}
+
+func TestKeyFileIsMadeOnceAndReadBack(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "kek")
+	must(t, NewKeyFile(path))
+	key, err := ReadKeyFile(path)
+	if err != nil || len(key.Reveal()) != keySize {
+		t.Fatalf("%d bytes, %v", len(key.Reveal()), err)
+	}
+	wantCode(t, NewKeyFile(path), token.ErrExists)
+	again, err := ReadKeyFile(path)
+	if err != nil || !again.Equal(key) {
+		t.Error("the key changed")
+	}
+	wantModes(t, path)
+	wantCode(t, NewKeyFile(filepath.Join(path, "below")), token.ErrKeystore)
+}
+
+func TestKeyFileIsCheckedBeforeItIsBelieved(t *testing.T) {
+	raw := newKey().Reveal()
+	b64 := base64.StdEncoding.EncodeToString([]byte(raw))
+	tests := []struct {
+		name    string
+		content string
+		mode    os.FileMode
+		ok      bool
+	}{
+		{"raw", raw, 0o400, true},
+		{"base64", b64, 0o600, true},
+		{"base64 and a newline", b64 + "\n", 0o400, true},
+		{"31 bytes", raw[:31], 0o400, false},
+		{"33 bytes", raw + "x", 0o400, false},
+		{"empty", "", 0o400, false},
+		{"base64 of 31", base64.StdEncoding.EncodeToString([]byte(raw[:31])), 0o400, false},
+		{"long", strings.Repeat(b64, 1000), 0o400, false},
+		{"readable for the group", raw, 0o440, false},
+		{"readable for all", raw, 0o444, false},
+		{"writable for all", raw, 0o602, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "kek")
+			must(t, os.WriteFile(path, []byte(tt.content), 0o600))
+			must(t, os.Chmod(path, tt.mode))
+			key, err := ReadKeyFile(path)
+			if !tt.ok {
+				wantCode(t, err, token.ErrKeystore)
+				if tt.content != "" && strings.Contains(err.Error(), tt.content) {
+					t.Error("the error shows the key")
+				}
+				return
+			}
+			if err != nil || key.Reveal() != raw {
+				t.Errorf("%d bytes, %v", len(key.Reveal()), err)
+			}
+		})
+	}
+}
+
+func TestCredentialIsReadFromItsDirectory(t *testing.T) {
+	dir := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(dir, "kek"), []byte(newKey().Reveal()), 0o440))
+	t.Setenv("CREDENTIALS_DIRECTORY", dir)
+	if _, err := ReadCredential("kek"); err != nil {
+		t.Error(err) // systemd gives 0440 where a service has its own user
+	}
+	_, err := ReadCredential("none")
+	wantCode(t, err, token.ErrKeystore)
+	if !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no file: %v", err)
+	}
+	for _, name := range []string{"", "..", "../kek", "/etc/passwd", "a/b"} {
+		_, err := ReadCredential(name)
+		wantCode(t, err, token.ErrInvalid)
+	}
+	must(t, os.Chmod(filepath.Join(dir, "kek"), 0o444))
+	_, err = ReadCredential("kek")
+	wantCode(t, err, token.ErrKeystore)
+	t.Setenv("CREDENTIALS_DIRECTORY", "")
+	_, err = ReadCredential("kek")
+	wantCode(t, err, token.ErrKeystore)
+}
+
+func FuzzSealedFile(f *testing.F) {
+	s := openSealed(f, f.TempDir(), newKey())
+	if err := s.Set(f.Context(), "a", token.NewSecret("x")); err != nil {
+		f.Fatal(err)
+	}
+	good, err := os.ReadFile(s.path("a"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(good)
+	f.Add([]byte(sealedMagic))
+	f.Add(good[:sealedHeader])
+	f.Fuzz(func(t *testing.T, file []byte) {
+		if secret, err := s.open("a", file); err == nil && secret.Reveal() != "x" {
+			t.Error("a made-up file opened")
+		}
+	})
+}
+
+func FuzzKeyFile(f *testing.F) {
+	f.Add([]byte(newKey().Reveal()))
+	f.Add([]byte(base64.StdEncoding.EncodeToString(make([]byte, keySize)) + "\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if key, err := parseKey(b); err == nil && len(key.Reveal()) != keySize {
+			t.Errorf("a key of %d bytes", len(key.Reveal()))
+		}
+	})
+}
