@@ -1,0 +1,192 @@
+package providers
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"tokend/providers/token"
+)
+
+const (
+	// maxAnswer bounds the body of an answer, maxToken the token in it.
+	maxAnswer = 256 << 10
+	maxToken  = 64 << 10
+	// maxRetry bounds how far Retry-After may put off the next try.
+	maxRetry = time.Hour
+)
+
+// An answer is what an issuer said, whole.
+type answer struct {
+	status   int
+	header   http.Header
+	body     []byte
+	received time.Time
+}
+
+// members are those of a JSON object, by their exact names.
+type members map[string]json.RawMessage
+
+// members decodes the body. The error says what it is instead of an answer of
+// RFC 6749 §5, in words that follow "answered with".
+func (a answer) members() (members, error) {
+	if encoding := a.header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
+		return nil, errors.New("a compressed body, which was not asked for")
+	}
+	if len(a.body) > maxAnswer {
+		return nil, errors.New("more than 256 KiB")
+	}
+	media, _, err := mime.ParseMediaType(a.header.Get("Content-Type"))
+	switch {
+	case err == nil && media == "application/json":
+		return parseObject(a.body)
+	case err == nil && media == "text/html":
+		return nil, errors.New("an HTML page; a proxy or a login page may stand in between")
+	}
+	return nil, errors.New("something that is not application/json")
+}
+
+// parseObject decodes one JSON object strictly: nothing before or after it,
+// no member twice, valid UTF-8.
+func parseObject(text []byte) (members, error) {
+	switch {
+	case bytes.HasPrefix(text, []byte("\xef\xbb\xbf")):
+		return nil, errors.New("JSON after a byte order mark")
+	case !utf8.Valid(text) || !json.Valid(text):
+		return nil, errors.New("invalid JSON")
+	}
+	dec := json.NewDecoder(bytes.NewReader(text))
+	if open, err := dec.Token(); err != nil || open != json.Delim('{') {
+		return nil, errors.New("JSON that is no object")
+	}
+	all := members{}
+	for dec.More() {
+		name, err := dec.Token()
+		if err != nil {
+			return nil, errors.New("invalid JSON")
+		}
+		var value json.RawMessage
+		if err := dec.Decode(&value); err != nil {
+			return nil, errors.New("invalid JSON")
+		}
+		if _, twice := all[name.(string)]; twice {
+			return nil, errors.New("JSON in which a member stands twice")
+		}
+		all[name.(string)] = value
+	}
+	return all, nil
+}
+
+// text is a member's string, "" if it is absent or something else.
+func (m members) text(name string) (s string) {
+	if err := json.Unmarshal(m[name], &s); err != nil {
+		return ""
+	}
+	return s
+}
+
+// absent tells of a member that is not there or null.
+func (m members) absent(name string) bool {
+	v, ok := m[name]
+	return !ok || string(v) == "null"
+}
+
+// grant reads a successful answer (RFC 6749 §5.1). The error's words follow
+// "answered with".
+func (e *endpoint) grant(m members, received time.Time) (token.Token, error) {
+	secret := m.text("access_token")
+	switch {
+	case secret == "":
+		return token.Token{}, errors.New("no access_token")
+	case len(secret) > maxToken:
+		return token.Token{}, errors.New("an access_token of more than 64 KiB")
+	case strings.ContainsFunc(secret, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return token.Token{}, errors.New("an access_token with characters that RFC 6749 does not allow")
+	case !strings.EqualFold(m.text("token_type"), "Bearer"):
+		return token.Token{}, errors.New("a token_type other than Bearer")
+	}
+	life, err := m.seconds("expires_in")
+	if err != nil {
+		return token.Token{}, err
+	}
+	if life == 0 {
+		life = time.Duration(e.settings.DefaultLifetime)
+	}
+	life = min(life, time.Duration(e.settings.MaxLifetime))
+	t := token.Token{
+		Secret: token.NewSecret(secret),
+		Type:   "Bearer",
+		Scope:  m.text("scope"),
+		Issued: received,
+		Expiry: received.Add(life),
+	}
+	if early, err := m.seconds("refresh_in"); err == nil && 0 < early && early < life {
+		t.RenewAt = received.Add(early)
+	}
+	return t, nil
+}
+
+// seconds reads a number of seconds, or a string of digits, as some servers
+// send. Fractions are dropped; absent and null are zero; what is too large for
+// any use is cut to a century.
+func (m members) seconds(name string) (time.Duration, error) {
+	const century = 100 * 365 * 24 * time.Hour
+	nonsense := errors.New("an " + name + " that is no number of seconds")
+	if m.absent(name) {
+		return 0, nil
+	}
+	text := string(m[name])
+	if strings.HasPrefix(text, `"`) {
+		text = m.text(name)
+		if text == "" || strings.Trim(text, "0123456789") != "" {
+			return 0, nonsense
+		}
+	}
+	// A number beyond float64 is infinite, and an error that changes nothing.
+	n, err := strconv.ParseFloat(text, 64)
+	if err != nil && !errors.Is(err, strconv.ErrRange) || n < 0 {
+		return 0, nonsense
+	}
+	if n > century.Seconds() {
+		return century, nil
+	}
+	return time.Duration(n) * time.Second, nil
+}
+
+// skew is the issuer's clock minus ours, as far as the Date header tells.
+func (a answer) skew() time.Duration {
+	date, err := http.ParseTime(a.header.Get("Date"))
+	if err != nil {
+		return 0
+	}
+	return date.Sub(a.received).Truncate(time.Second)
+}
+
+// retryAt is when the issuer wants to be asked again (RFC 9110 §10.2.3), zero
+// if it does not say. A date is taken by the issuer's own clock.
+func (a answer) retryAt() time.Time {
+	text := strings.TrimSpace(a.header.Get("Retry-After"))
+	if text == "" {
+		return time.Time{}
+	}
+	var wait time.Duration
+	if strings.Trim(text, "0123456789") == "" {
+		seconds, err := strconv.Atoi(text)
+		if err != nil || seconds > int(maxRetry/time.Second) {
+			seconds = int(maxRetry / time.Second)
+		}
+		wait = time.Duration(seconds) * time.Second
+	} else if date, err := http.ParseTime(text); err == nil {
+		wait = date.Sub(a.received.Add(a.skew()))
+	}
+	if wait <= 0 {
+		return time.Time{}
+	}
+	return a.received.Add(min(wait, maxRetry))
+}

@@ -1,0 +1,246 @@
+package providers
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+func testEndpoint() *endpoint {
+	return &endpoint{settings: endpointSettings{DefaultLifetime: duration(5 * time.Minute), MaxLifetime: duration(24 * time.Hour)}}
+}
+
+func TestLifetimes(t *testing.T) {
+	for expires, want := range map[string]time.Duration{
+		`3600`:                         time.Hour,
+		`"3600"`:                       time.Hour,
+		`3600.9`:                       time.Hour,
+		`3.6e3`:                        time.Hour,
+		`1`:                            time.Second,
+		`0`:                            5 * time.Minute,
+		`-0`:                           5 * time.Minute,
+		`0.5`:                          5 * time.Minute,
+		`"0"`:                          5 * time.Minute,
+		`null`:                         5 * time.Minute,
+		``:                             5 * time.Minute,
+		`86401`:                        24 * time.Hour,
+		`9223372036854775807`:          24 * time.Hour,
+		`1e30`:                         24 * time.Hour,
+		`1e999`:                        24 * time.Hour,
+		`"99999999999999999999999999"`: 24 * time.Hour,
+		`-5`:                           -1,
+		`-1e999`:                       -1,
+		`"-5"`:                         -1,
+		`"3600.5"`:                     -1,
+		`""`:                           -1,
+		`" 3600"`:                      -1,
+		`"1h"`:                         -1,
+		`"NaN"`:                        -1,
+		`true`:                         -1,
+		`[3600]`:                       -1,
+		`{}`:                           -1,
+	} {
+		body := `{"access_token":"abc","token_type":"bEARER","expires_in":` + expires + `}`
+		if expires == "" {
+			body = `{"access_token":"abc","token_type":"bEARER"}`
+		}
+		m, err := parseObject([]byte(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := time.Now().Round(0)
+		tok, err := testEndpoint().grant(m, now)
+		switch {
+		case want < 0:
+			if err == nil || err.Error() != "an expires_in that is no number of seconds" {
+				t.Errorf("expires_in %s: %v, %v", expires, tok.Life(), err)
+			}
+		case err != nil || tok.Life() != want || tok.Issued != now || tok.Type != "Bearer":
+			t.Errorf("expires_in %s: %+v, %v", expires, tok, err)
+		}
+	}
+}
+
+func TestRefreshInIsAdviceWithinTheLifetime(t *testing.T) {
+	for refresh, want := range map[string]time.Duration{
+		`1800`: 30 * time.Minute, `"1800"`: 30 * time.Minute, `3599`: 3599 * time.Second,
+		`3600`: 0, `7200`: 0, `0`: 0, `null`: 0, `-5`: 0, `"soon"`: 0,
+	} {
+		m, err := parseObject(fmt.Appendf(nil, `{"access_token":"abc","token_type":"Bearer","expires_in":3600,"refresh_in":%s}`, refresh))
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := time.Now().Round(0)
+		tok, err := testEndpoint().grant(m, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want == 0 && !tok.RenewAt.IsZero() || want > 0 && tok.RenewAt != now.Add(want) {
+			t.Errorf("refresh_in %s: RenewAt is %v after now", refresh, tok.RenewAt.Sub(now))
+		}
+	}
+}
+
+func TestOnlyVisibleASCIIIsAnAccessToken(t *testing.T) {
+	const chars = "an access_token with characters that RFC 6749 does not allow"
+	for name, c := range map[string]struct{ value, want string }{
+		"good":         {`"eyJ.a-b_c~+/=="`, ""},
+		"newline":      {`"a\nb"`, chars},
+		"return":       {`"a\rb"`, chars},
+		"space":        {`"a b"`, chars},
+		"NUL":          {`"a\u0000b"`, chars},
+		"DEL":          {`"a\u007fb"`, chars},
+		"U+2028":       {`"a\u2028b"`, chars},
+		"umlaut":       {`"ä"`, chars},
+		"empty":        {`""`, "no access_token"},
+		"number":       {`5`, "no access_token"},
+		"null":         {`null`, "no access_token"},
+		"object":       {`{}`, "no access_token"},
+		"64 KiB":       {`"` + strings.Repeat("a", maxToken) + `"`, ""},
+		"above 64 KiB": {`"` + strings.Repeat("a", maxToken+1) + `"`, "an access_token of more than 64 KiB"},
+	} {
+		m, err := parseObject([]byte(`{"token_type":"Bearer","access_token":` + c.value + `}`))
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		_, err = testEndpoint().grant(m, time.Now())
+		if got := fmt.Sprint(err); got != c.want && (c.want != "" || err != nil) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestTokenTypes(t *testing.T) {
+	for value, ok := range map[string]bool{`"Bearer"`: true, `"bearer"`: true, `"BEARER"`: true, `"DPoP"`: false, `"mac"`: false, `""`: false, `null`: false, `1`: false} {
+		m, err := parseObject([]byte(`{"access_token":"abc","token_type":` + value + `}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := testEndpoint().grant(m, time.Now()); (err == nil) != ok {
+			t.Errorf("token_type %s: %v", value, err)
+		}
+	}
+}
+
+func TestAnswersThatAreNone(t *testing.T) {
+	const fine = `{"access_token":"abc","token_type":"Bearer"}`
+	for name, c := range map[string]struct{ contentType, encoding, body, want string }{
+		"fine":             {"application/json", "", fine, ""},
+		"charset":          {"application/json; charset=utf-8", "", fine, ""},
+		"identity":         {"application/json", "identity", fine, ""},
+		"surrounded":       {"application/json", "", " \n" + fine + "\n", ""},
+		"gzip":             {"application/json", "gzip", fine, "a compressed body, which was not asked for"},
+		"HTML":             {"text/html", "", "<html>", "an HTML page; a proxy or a login page may stand in between"},
+		"plain":            {"text/plain", "", fine, "something that is not application/json"},
+		"no type":          {"", "", fine, "something that is not application/json"},
+		"lookalike":        {"application/jsonp", "", fine, "something that is not application/json"},
+		"too long":         {"application/json", "", strings.Repeat(" ", maxAnswer) + fine, "more than 256 KiB"},
+		"empty":            {"application/json", "", "", "invalid JSON"},
+		"truncated":        {"application/json", "", fine[:20], "invalid JSON"},
+		"trailing":         {"application/json", "", fine + "{}", "invalid JSON"},
+		"BOM":              {"application/json", "", "\ufeff" + fine, "JSON after a byte order mark"},
+		"array":            {"application/json", "", "[" + fine + "]", "JSON that is no object"},
+		"string":           {"application/json", "", `"abc"`, "JSON that is no object"},
+		"null":             {"application/json", "", `null`, "JSON that is no object"},
+		"bad UTF-8":        {"application/json", "", `{"access_token":"` + "\xff" + `"}`, "invalid JSON"},
+		"duplicate":        {"application/json", "", `{"access_token":"a","access_token":"b"}`, "JSON in which a member stands twice"},
+		"hidden duplicate": {"application/json", "", `{"access_token":"a","access\u005ftoken":"b"}`, "JSON in which a member stands twice"},
+		"deep":             {"application/json", "", `{"a":` + strings.Repeat("[", 20000) + strings.Repeat("]", 20000) + `}`, "invalid JSON"},
+	} {
+		a := answer{status: 200, header: http.Header{"Content-Type": {c.contentType}, "Content-Encoding": {c.encoding}}, body: []byte(c.body)}
+		if _, err := a.members(); err == nil && c.want != "" || err != nil && err.Error() != c.want {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+}
+
+func TestMembersHaveTheirExactNames(t *testing.T) {
+	m, err := parseObject([]byte(`{"Access_Token":"abc","ACCESS_TOKEN":"abc","token_type":"Bearer"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := testEndpoint().grant(m, time.Now()); err == nil || err.Error() != "no access_token" {
+		t.Error(err)
+	}
+}
+
+func TestRetryAfter(t *testing.T) {
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	at := func(d time.Duration) string { return now.Add(d).Format(http.TimeFormat) }
+	for name, c := range map[string]struct {
+		text, date string
+		want       time.Duration
+	}{
+		"absent":               {"", "", 0},
+		"seconds":              {"30", "", 30 * time.Second},
+		"spaces":               {" 30 ", "", 30 * time.Second},
+		"zero":                 {"0", "", 0},
+		"a date":               {at(90 * time.Second), "", 90 * time.Second},
+		"a date by a fast one": {at(10*time.Minute + 90*time.Second), at(10 * time.Minute), 90 * time.Second},
+		"the past":             {at(-time.Hour), "", 0},
+		"10 years":             {"315360000", "", time.Hour},
+		"10 years as a date":   {at(87600 * time.Hour), "", time.Hour},
+		"beyond numbers":       {strings.Repeat("9", 40), "", time.Hour},
+		"negative":             {"-5", "", 0},
+		"fraction":             {"1.5", "", 0},
+		"garbage":              {"soon", "", 0},
+	} {
+		a := answer{header: http.Header{"Retry-After": {c.text}, "Date": {c.date}}, received: now}
+		got := a.retryAt()
+		if c.want == 0 && !got.IsZero() || c.want > 0 && got.Sub(now) != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+func TestSkewIsTheIssuersClockMinusOurs(t *testing.T) {
+	now := time.Date(2026, 11, 23, 12, 0, 0, 600e6, time.UTC)
+	for date, want := range map[string]time.Duration{
+		"Mon, 23 Nov 2026 12:05:00 GMT": 4*time.Minute + 59*time.Second,
+		"Mon, 23 Nov 2026 12:00:00 GMT": 0,
+		"Mon, 23 Nov 2026 11:55:00 GMT": -5 * time.Minute,
+		"yesterday":                     0,
+		"":                              0,
+	} {
+		if got := (answer{header: http.Header{"Date": {date}}, received: now}).skew(); got != want {
+			t.Errorf("%s: %v, want %v", date, got, want)
+		}
+	}
+}
+
+func FuzzTokenResponse(f *testing.F) {
+	for _, seed := range []string{
+		`{"access_token":"abc","token_type":"Bearer","expires_in":3600}`,
+		`{"token_type":"bearer","expires_in":"3599","ext_expires_in":"3599","access_token":"eyJ.e30.x","refresh_in":1800}`,
+		`{"error":"invalid_client","error_description":"AADSTS7000215: wrong","error_codes":[7000215]}`,
+		`{"access_token":"a","access_token":"b"}`, `{"access_token":"a\nb","token_type":"Bearer","expires_in":1e999}`,
+		"\ufeff{}", `[]`, `{`, ``,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		m, err := parseObject(body)
+		if err != nil {
+			return
+		}
+		if !json.Valid(body) {
+			t.Fatal("accepted what is no JSON")
+		}
+		now := time.Now().Round(0)
+		if tok, err := testEndpoint().grant(m, now); err == nil {
+			if life := tok.Life(); life < time.Second || life > 24*time.Hour {
+				t.Fatalf("life is %v", life)
+			}
+			if s := tok.Secret.Reveal(); s == "" || len(s) > maxToken || strings.ContainsAny(s, " \t\r\n\x00\x7f") {
+				t.Fatalf("token is %q", s)
+			}
+			if !tok.RenewAt.IsZero() && (!tok.RenewAt.After(now) || !tok.RenewAt.Before(tok.Expiry)) {
+				t.Fatalf("RenewAt is %v, Expiry %v", tok.RenewAt, tok.Expiry)
+			}
+		}
+		explainAADSTS(refusal{members: m, description: m.text("error_description")})
+	})
+}

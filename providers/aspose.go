@@ -1,0 +1,31 @@
+package providers
+
+import (
+	"net/url"
+	"strings"
+
+	"tokend/providers/token"
+)
+
+type asposeSettings struct {
+	ClientID string      `toml:"client_id" need:"yes" doc:"client ID of the application in the dashboard"`
+	Secret   secretField `toml:"client_secret" need:"yes" doc:"client secret of the application"`
+	BaseURL  string      `toml:"base_url" default:"https://api.aspose.cloud" doc:"the API's base URL, another for GroupDocs or an own server"`
+	endpointSettings
+}
+
+func (s *asposeSettings) open(env Env) (any, error) {
+	if strings.ContainsAny(s.BaseURL, "?#") {
+		return nil, invalid("base_url", "base_url must hold no '?' or '#'")
+	}
+	e, err := newEndpoint("base_url", strings.TrimRight(s.BaseURL, "/")+"/connect/token", s.endpointSettings, env)
+	if err != nil {
+		return nil, err
+	}
+	return &clientCredentials{
+		endpoint: e, authenticate: secretInForm(s.ClientID, env), form: url.Values{},
+		aim: func(_ url.Values, t token.Target) error { return refuseTarget("aspose", t) },
+	}, nil
+}
+
+func (s *asposeSettings) prepare(a *token.Addition) error { return prepareClientSecret(a) }

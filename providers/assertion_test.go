@@ -1,0 +1,271 @@
+package providers
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"maps"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"tokend/providers/providertest"
+	"tokend/providers/token"
+)
+
+// partOf decodes one part of a compact JWS.
+func partOf(t *testing.T, text string, n int) map[string]any {
+	t.Helper()
+	raw, err := base64.RawURLEncoding.DecodeString(strings.Split(text+"..", ".")[n])
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := map[string]any{}
+	if err := json.Unmarshal(raw, &m); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func headerOf(t *testing.T, text string) map[string]any { return partOf(t, text, 0) }
+func claimsOf(t *testing.T, text string) map[string]any { return partOf(t, text, 1) }
+
+var algorithms = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
+
+func TestEveryAlgorithmConvincesTheIssuer(t *testing.T) {
+	s := startIssuers(t)
+	client := clientFor(t, s.CertPEM(), HTTPConfig{})
+	for _, algorithm := range algorithms {
+		iss, key, err := s.OAuth2().NewGrantKey(algorithm)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := trial{kind: "jwt-bearer", settings: map[string]any{
+			"token_url": s.OAuth2().TokenURL(), "issuer": iss, "audience": nil, "algorithm": algorithm,
+		}, secrets: map[string]token.Secret{"private_key": secret(string(key))}}.open(t, client)
+		for range 2 { // the second has another jti, or the issuer would refuse it
+			if _, err := m.Mint(t.Context(), token.Target{}); err != nil {
+				t.Errorf("%s: %v", algorithm, err)
+			}
+		}
+	}
+}
+
+func TestKeyAndAlgorithmAreBoundTogether(t *testing.T) {
+	s := startIssuers(t)
+	keys := map[string]string{}
+	for _, algorithm := range []string{"RS256", "ES256", "ES384", "EdDSA"} {
+		_, key, err := s.OAuth2().NewGrantKey(algorithm)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys[algorithm] = string(key)
+	}
+	k, _ := Lookup("jwt-bearer")
+	settings := must[map[string]any](t)(example("jwt-bearer"))
+	for _, c := range []struct{ algorithm, key, want string }{
+		{"RS256", "ES256", "private_key is an EC key on P-256, and RS256 needs an RSA key"},
+		{"PS512", "EdDSA", "private_key is an Ed25519 key, and PS512 needs an RSA key"},
+		{"ES256", "RS256", "private_key is an RSA key, and ES256 needs an EC key on P-256"},
+		{"ES256", "ES384", "private_key is an EC key on P-384, and ES256 needs an EC key on P-256"},
+		{"ES512", "ES384", "private_key is an EC key on P-384, and ES512 needs an EC key on P-521"},
+		{"EdDSA", "RS256", "private_key is an RSA key, and EdDSA needs an Ed25519 key"},
+	} {
+		with := maps.Clone(settings)
+		with["algorithm"] = c.algorithm
+		given := map[string]token.Secret{"private_key": secret(keys[c.key])}
+		a := token.Addition{Settings: with, Secrets: given}
+		wantInvalid(t, "prepared "+c.algorithm, k.Prepare(&a), "private_key", c.want)
+
+		m := must[any](t)(k.Open(decodeStrictly(with), Env{HTTP: http.DefaultClient, Secret: secretsFrom(given)})).(token.Minter)
+		_, err := m.Mint(t.Context(), token.Target{})
+		wantInvalid(t, "minted "+c.algorithm, err, "private_key", c.want)
+	}
+	for _, algorithm := range []string{"none", "None", "HS256", "HS512", "", "rs256", "ES256K"} {
+		with := maps.Clone(settings)
+		with["algorithm"] = algorithm
+		_, err := k.Open(decodeStrictly(with), Env{HTTP: http.DefaultClient})
+		wantInvalid(t, algorithm, err, "algorithm", `algorithm "`+algorithm+
+			`" is none of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA`)
+	}
+}
+
+func TestADamagedKeyInTheKeystoreIsNamed(t *testing.T) {
+	k, _ := Lookup("jwt-bearer")
+	settings := must[map[string]any](t)(example("jwt-bearer"))
+	open := func(kept map[string]token.Secret) token.Minter {
+		return must[any](t)(k.Open(decodeStrictly(settings), Env{HTTP: http.DefaultClient, Secret: secretsFrom(kept)})).(token.Minter)
+	}
+	_, err := open(map[string]token.Secret{"private_key": secret("x")}).Mint(t.Context(), token.Target{})
+	wantInvalid(t, "damaged", err, "private_key", "the private_key in the keystore is no private key that can be read (RSA, EC or Ed25519; PEM or DER)")
+	if _, err := open(nil).Mint(t.Context(), token.Target{}); !errors.Is(err, token.ErrKeystore) {
+		t.Errorf("the keystore's own error does not come through: %v", err)
+	}
+}
+
+// sentBy gives the form of one token request.
+func sentBy(t *testing.T, kind string, settings map[string]any, secrets map[string]token.Secret, target token.Target) url.Values {
+	t.Helper()
+	s := startIssuers(t)
+	var form url.Values
+	s.OAuth2().Fail(func(w http.ResponseWriter, r *http.Request) {
+		_ = r.ParseForm()
+		form = r.PostForm
+		providertest.Status(503, "")(w, r)
+	})
+	all := map[string]any{"token_url": s.OAuth2().TokenURL()}
+	maps.Copy(all, settings)
+	m := trial{kind: kind, settings: all, secrets: secrets}.open(t, clientFor(t, s.CertPEM(), HTTPConfig{}))
+	if _, err := m.Mint(t.Context(), target); !errors.Is(err, token.ErrUnavailable) {
+		t.Fatal(err)
+	}
+	return form
+}
+
+func TestJWTBearerRequest(t *testing.T) {
+	_, key, err := startIssuers(t).OAuth2().NewGrantKey("ES256")
+	if err != nil {
+		t.Fatal(err)
+	}
+	secrets := map[string]token.Secret{"private_key": secret(string(key))}
+	settings := map[string]any{"algorithm": "ES256", "audience": "https://aud.example", "claims": map[string]any{"purpose": "x", "level": int64(3)}}
+	now := time.Now().Unix()
+	form := sentBy(t, "jwt-bearer", settings, secrets, token.Target{})
+	if len(form) != 3 || form.Get("grant_type") != "urn:ietf:params:oauth:grant-type:jwt-bearer" || form.Get("organization") != "example" {
+		t.Errorf("form is %v", form)
+	}
+	if h := headerOf(t, form.Get("assertion")); len(h) != 3 || h["alg"] != "ES256" || h["typ"] != "JWT" || h["kid"] != "2026-11" {
+		t.Errorf("header is %v", h)
+	}
+	claims := claimsOf(t, form.Get("assertion"))
+	const me = "reports@example.iam.gserviceaccount.com"
+	for name, want := range map[string]any{"iss": me, "sub": me, "aud": "https://aud.example", "purpose": "x", "level": 3.0,
+		"scope": "https://www.googleapis.com/auth/devstorage.read_only"} {
+		if claims[name] != want {
+			t.Errorf("%s is %v, want %v", name, claims[name], want)
+		}
+	}
+	iat, _ := claims["iat"].(float64)
+	if back := now - int64(iat); len(claims) != 9 || back < 29 || back > 30 || claims["exp"] != iat+3600 {
+		t.Errorf("claims are %v", claims)
+	}
+	if uuid := regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`); !uuid.MatchString(claims["jti"].(string)) {
+		t.Errorf("jti is %v", claims["jti"])
+	}
+
+	settings["scope_in"], settings["subject"], settings["backdate"] = "form", nil, "5s"
+	form = sentBy(t, "jwt-bearer", settings, secrets, token.Target{Scope: "a b"})
+	claims = claimsOf(t, form.Get("assertion"))
+	if _, said := claims["sub"]; said || claims["scope"] != nil || form.Get("scope") != "a b" {
+		t.Errorf("form is %v, claims are %v", form, claims)
+	}
+}
+
+func TestPrivateKeyJWTRequest(t *testing.T) {
+	_, key, err := startIssuers(t).OAuth2().NewKeyClient("PS384")
+	if err != nil {
+		t.Fatal(err)
+	}
+	form := sentBy(t, "oauth2", map[string]any{"auth": "private_key_jwt", "algorithm": "PS384", "assertion_audience": "https://issuer.example"},
+		map[string]token.Secret{"private_key": secret(string(key))}, token.Target{Scope: "x", Audience: "y"})
+	claims := claimsOf(t, form.Get("client_assertion"))
+	if claims["iss"] != "reports" || claims["sub"] != "reports" || claims["aud"] != "https://issuer.example" || len(claims) != 6 {
+		t.Errorf("claims are %v", claims)
+	}
+	form.Del("client_assertion")
+	want := url.Values{"grant_type": {"client_credentials"}, "client_id": {"reports"}, "scope": {"x"}, "audience": {"y"},
+		"resource": {"https://api.example/reports"}, "organization": {"example"},
+		"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}}
+	if form.Encode() != want.Encode() {
+		t.Errorf("form is %v", form)
+	}
+}
+
+func TestAnAudienceGoesWhereTheProfileHasItsOwn(t *testing.T) {
+	form := sentBy(t, "oauth2", map[string]any{"audience": nil}, map[string]token.Secret{"client_secret": secret("abc")},
+		token.Target{Audience: "https://other.example"})
+	if form.Get("resource") != "https://other.example" || form.Has("audience") {
+		t.Errorf("form is %v", form)
+	}
+}
+
+func TestGenericSettingsAreChecked(t *testing.T) {
+	for name, c := range map[string]struct {
+		kind, setting string
+		value         any
+		want          string
+	}{
+		"http":              {"oauth2", "token_url", "http://127.0.0.1/token", "token_url must begin with https://, because a credential goes there"},
+		"no URL":            {"oauth2", "token_url", "issuer", "token_url must be a URL such as https://issuer.example/oauth2/token"},
+		"port alone":        {"oauth2", "token_url", "https://:443/", "token_url must be a URL such as https://issuer.example/oauth2/token"},
+		"user":              {"oauth2", "token_url", "https://a:b@issuer.example/", "token_url must hold no user name or password"},
+		"fragment":          {"jwt-bearer", "token_url", "https://issuer.example/#x", "token_url must not hold a '#' (RFC 6749 §3.2)"},
+		"clms http":         {"clms", "token_uri", "http://issuer.example/", "token_uri must begin with https://, because a credential goes there"},
+		"aspose http":       {"aspose", "base_url", "http://issuer.example", "base_url must begin with https://, because a credential goes there"},
+		"aspose query":      {"aspose", "base_url", "https://issuer.example?x", "base_url must hold no '?' or '#'"},
+		"auth":              {"oauth2", "auth", "tls_client_auth", `auth "tls_client_auth" is none of client_secret_basic, client_secret_post, private_key_jwt`},
+		"scope":             {"oauth2", "scopes", []string{"a\nb"}, `scopes "a\nb" has characters that no scope has (RFC 6749 §3.3)`},
+		"form":              {"oauth2", "form", map[string]any{"client_secret": "x"}, `form cannot set "client_secret"`},
+		"grant form":        {"jwt-bearer", "form", map[string]any{"assertion": "x"}, `form cannot set "assertion"`},
+		"claims":            {"jwt-bearer", "claims", map[string]any{"exp": 1}, `claims cannot set "exp"; a setting of its own does`},
+		"scope_in":          {"jwt-bearer", "scope_in", "header", `scope_in "header" is neither "claim" nor "form"`},
+		"short assertion":   {"jwt-bearer", "assertion_lifetime", "30s", "assertion_lifetime counts from the back-dated iat and must be longer than backdate"},
+		"user agent":        {"aspose", "user_agent", "a\r\nX: y", "user_agent must be printable ASCII"},
+		"empty user agent":  {"aspose", "user_agent", "", "user_agent must be printable ASCII"},
+		"infinite claim":    {"jwt-bearer", "claims", map[string]any{"x": posInf()}, "claims cannot be written as JSON"},
+		"assertion without": {"clms", "client_id", "", "client_id is missing; it comes with the service_key"},
+	} {
+		k, _ := Lookup(c.kind)
+		settings := must[map[string]any](t)(example(c.kind))
+		settings[c.setting] = c.value
+		_, err := k.Open(decodeStrictly(settings), Env{HTTP: http.DefaultClient})
+		wantInvalid(t, name, err, c.setting, c.want)
+	}
+	for _, value := range []string{"0s", "-5m", "500ms", "soon", "5"} {
+		k, _ := Lookup("aspose")
+		settings := must[map[string]any](t)(example("aspose"))
+		settings["max_lifetime"] = value
+		if _, err := k.Open(decodeStrictly(settings), Env{HTTP: http.DefaultClient}); err == nil ||
+			!strings.Contains(err.Error(), `"`+value+`" is no duration such as "90s", "5m" or "1h"`) {
+			t.Errorf("max_lifetime %s: %v", value, err)
+		}
+	}
+}
+
+func posInf() float64 { zero := 0.0; return 1 / zero }
+
+func TestGenericPrepareRefuses(t *testing.T) {
+	_, key, err := startIssuers(t).OAuth2().NewGrantKey("RS256")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, pemKey := secret("abc"), secret(string(key))
+	byKey := map[string]any{"auth": "private_key_jwt"}
+	for name, c := range map[string]struct {
+		kind        string
+		settings    map[string]any
+		secrets     map[string]token.Secret
+		field, want string
+	}{
+		"no secret": {"oauth2", nil, nil, "client_secret", "client_secret is missing"},
+		"no key":    {"oauth2", byKey, nil, "private_key", "private_key is missing"},
+		"key for secret": {"oauth2", nil, map[string]token.Secret{"private_key": pemKey}, "private_key",
+			`auth = "client_secret_basic" uses a client_secret, not a private_key`},
+		"secret for key": {"oauth2", byKey, map[string]token.Secret{"private_key": pemKey, "client_secret": text}, "client_secret",
+			`auth = "private_key_jwt" uses a private_key, not a client_secret`},
+		"bearer without": {"jwt-bearer", nil, nil, "private_key", "private_key is missing"},
+		"bearer secret":  {"jwt-bearer", nil, map[string]token.Secret{"client_secret": text}, "client_secret", `jwt-bearer has no secret "client_secret"`},
+		"bearer no key":  {"jwt-bearer", nil, map[string]token.Secret{"private_key": text}, "private_key", "private_key is no private key that can be read (RSA, EC or Ed25519; PEM or DER)"},
+		"aspose without": {"aspose", nil, nil, "client_secret", "client_secret is missing"},
+	} {
+		k, _ := Lookup(c.kind)
+		a := token.Addition{Settings: c.settings, Secrets: c.secrets}
+		wantInvalid(t, name, k.Prepare(&a), c.field, c.want)
+		if len(a.Secrets) != len(c.secrets) || len(a.Settings) != len(c.settings) {
+			t.Errorf("%s: the addition was changed", name)
+		}
+	}
+}

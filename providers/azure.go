@@ -1,0 +1,328 @@
+package providers
+
+import (
+	"crypto"
+	"crypto/sha1" // x5t is SHA-1 by definition (RFC 7515 §4.1.7)
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"software.sslmate.com/src/go-pkcs12"
+
+	"tokend/providers/token"
+)
+
+type azureSettings struct {
+	Tenant      string      `toml:"tenant" need:"yes" doc:"directory (tenant) ID, or one of its domains"`
+	ClientID    string      `toml:"client_id" need:"yes" doc:"application (client) ID"`
+	Secret      secretField `toml:"client_secret" doc:"value of a client secret (not its ID)"`
+	Certificate string      `toml:"certificate" secret:"yes" doc:"certificate in PEM, in place of a client secret; its private key may be in the same file"`
+	Key         secretField `toml:"private_key" doc:"private key of the certificate, in PEM or DER, if it is in a file of its own"`
+	PFX         secretField `toml:"pfx" doc:"certificate and private key in one PFX (PKCS #12) file, in place of the above"`
+	PFXPassword secretField `toml:"pfx_password" doc:"password of the PFX file, if it has one"`
+	Scope       string      `toml:"scope" need:"yes" doc:"the resource, followed by /.default"`
+	Authority   string      `toml:"authority" default:"login.microsoftonline.com" doc:"host of the sign-in service; national clouds have their own"`
+	Algorithm   string      `toml:"algorithm" default:"PS256" doc:"signature with a certificate: PS256, or RS256 for AD FS and old set-ups"`
+	SendChain   bool        `toml:"x5c" doc:"send the certificate along (subject name and issuer authentication)"`
+	endpointSettings
+}
+
+func (s *azureSettings) open(env Env) (any, error) {
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	tokenURL := "https://" + s.Authority + "/" + s.Tenant + "/oauth2/v2.0/token"
+	e, err := newEndpoint("authority", tokenURL, s.endpointSettings, env)
+	if err != nil {
+		return nil, err
+	}
+	e.explain = explainAADSTS
+	a := &azure{clientCredentials: clientCredentials{
+		endpoint: e, authenticate: secretInForm(s.ClientID, env), form: url.Values{"scope": {s.Scope}}, aim: aimAzure,
+	}}
+	if s.Certificate == "" {
+		return a, nil
+	}
+	chain, err := parseCertificates(s.Certificate)
+	if err != nil {
+		return nil, invalid("certificate", "certificate cannot be used: %v", err)
+	}
+	a.expires = chain[0].NotAfter
+	a.authenticate = signedAssertion(s.ClientID, env, s.assertion(tokenURL, chain))
+	return a, nil
+}
+
+func (s *azureSettings) check() error {
+	switch strings.ToLower(s.Tenant) {
+	case "common", "organizations", "consumers":
+		return invalid("tenant", "tenant %q is no directory; an application signs in to one by its ID or domain", s.Tenant)
+	}
+	if strings.ContainsFunc(s.Tenant, func(r rune) bool {
+		return r != '-' && r != '.' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+	}) {
+		return invalid("tenant", "tenant %q is neither an ID nor a domain", s.Tenant)
+	}
+	if u, err := url.Parse("https://" + s.Authority); err != nil || u.Host != s.Authority || u.Hostname() == "" {
+		return invalid("authority", "authority must be a bare host such as login.microsoftonline.us")
+	}
+	if s.Algorithm != "PS256" && s.Algorithm != "RS256" {
+		return invalid("algorithm", "algorithm %q is neither PS256 nor RS256", s.Algorithm)
+	}
+	if strings.Contains(s.Certificate, "PRIVATE KEY") {
+		return invalid("certificate", "certificate holds a private key, which must not stand in a file")
+	}
+	return checkAzureScope(s.Scope)
+}
+
+// checkAzureScope holds for the client credentials flow, in which a token is
+// for one resource with all that was granted there.
+func checkAzureScope(scope string) error {
+	switch {
+	case len(strings.Fields(scope)) != 1:
+		return invalid("scope", "scope %q is not one resource; a token is for exactly one", scope)
+	case !strings.HasSuffix(scope, "/.default"):
+		return invalid("scope", "scope %q must end in /.default: %q", scope, strings.TrimRight(scope, "/")+"/.default")
+	}
+	return checkScope("scope", scope)
+}
+
+func aimAzure(form url.Values, t token.Target) error {
+	if err := noTarget("azure", "audience", t.Audience); err != nil {
+		return err
+	}
+	if t.Scope == "" {
+		return nil
+	}
+	form.Set("scope", t.Scope)
+	return checkAzureScope(t.Scope)
+}
+
+// assertion is the client assertion as Entra ID wants it.
+func (s *azureSettings) assertion(tokenURL string, chain []*x509.Certificate) assertion {
+	a := assertion{
+		algorithm: s.Algorithm,
+		header:    map[string]any{},
+		claims:    map[string]any{"iss": s.ClientID, "sub": s.ClientID, "aud": tokenURL},
+		start:     "nbf", lifetime: 10 * time.Minute, unique: true,
+	}
+	if s.Algorithm == "RS256" {
+		sum := sha1.Sum(chain[0].Raw)
+		a.header["x5t"] = base64.RawURLEncoding.EncodeToString(sum[:])
+	} else {
+		sum := sha256.Sum256(chain[0].Raw)
+		a.header["x5t#S256"] = base64.RawURLEncoding.EncodeToString(sum[:])
+	}
+	if s.SendChain {
+		var x5c []string // standard base64, unlike everything else (RFC 7515 §4.1.6)
+		for _, c := range chain {
+			x5c = append(x5c, base64.StdEncoding.EncodeToString(c.Raw))
+		}
+		a.header["x5c"] = x5c
+	}
+	return a
+}
+
+// azure is client credentials with a certificate that ends some day.
+type azure struct {
+	clientCredentials
+	expires time.Time
+}
+
+// CredentialExpires is the end of the certificate, zero for a client secret.
+func (a *azure) CredentialExpires() time.Time { return a.expires }
+
+func (s *azureSettings) prepare(a *token.Addition) error {
+	if _, ok := a.Secrets["pfx_password"]; ok && a.Secrets["pfx"].IsZero() {
+		return invalid("pfx_password", "pfx_password is given without a pfx")
+	}
+	certificate, err := handedCertificate(a)
+	if err != nil {
+		return err
+	}
+	way, err := oneOf(a, "client_secret", "certificate", "pfx")
+	if err != nil {
+		return err
+	}
+	if _, ok := a.Secrets["private_key"]; ok && way != "certificate" {
+		return invalid("private_key", "%s and private_key are both given; one of them is enough", way)
+	}
+	switch way {
+	case "client_secret":
+		return prepareAzureSecret(a)
+	case "pfx":
+		return preparePFX(a)
+	}
+	return preparePEM(a, certificate)
+}
+
+// handedCertificate gives the PEM text of the certificate, which may have been
+// handed in as a secret (because of a key in it) or, public as it is, as a
+// setting.
+func handedCertificate(a *token.Addition) (string, error) {
+	setting := said(a, "certificate", "")
+	secret, ok := a.Secrets["certificate"]
+	switch {
+	case strings.Contains(setting, "PRIVATE KEY"):
+		return "", invalid("certificate", "certificate holds a private key and cannot be a setting")
+	case ok && setting != "":
+		return "", invalid("certificate", "certificate is given twice, as a setting and as a file")
+	case setting != "":
+		a.Secrets["certificate"] = token.NewSecret(setting)
+		return setting, nil
+	}
+	return secret.Reveal(), nil
+}
+
+func prepareAzureSecret(a *token.Addition) error {
+	if err := prepareClientSecret(a); err != nil {
+		return err
+	}
+	if isGUID(a.Secrets["client_secret"].Reveal()) {
+		return invalid("client_secret", "client_secret looks like the secret's ID; its value is needed, which the portal shows only once, when the secret is made")
+	}
+	return nil
+}
+
+func isGUID(s string) bool {
+	if len(s) != 36 {
+		return false
+	}
+	for i, r := range s {
+		if i == 8 || i == 13 || i == 18 || i == 23 {
+			if r != '-' {
+				return false
+			}
+		} else if !strings.ContainsRune("0123456789abcdefABCDEF", r) {
+			return false
+		}
+	}
+	return true
+}
+
+func preparePFX(a *token.Addition) error {
+	password := strings.TrimRight(a.Secrets["pfx_password"].Reveal(), "\r\n")
+	key, leaf, others, err := pkcs12.DecodeChain(unpack(a.Secrets["pfx"].Reveal()), password)
+	switch {
+	case errors.Is(err, pkcs12.ErrIncorrectPassword) && password == "":
+		return invalid("pfx_password", "the pfx has a password, and none is given")
+	case errors.Is(err, pkcs12.ErrIncorrectPassword):
+		return invalid("pfx_password", "pfx_password is not the password of the pfx")
+	case err != nil:
+		return invalid("pfx", "the pfx cannot be read as PKCS #12 with one certificate and its key")
+	}
+	signer, err := usable(key)
+	if err != nil {
+		return invalid("pfx", "the key in the pfx is %v", err)
+	}
+	delete(a.Secrets, "pfx")
+	delete(a.Secrets, "pfx_password")
+	return keepCertificate(a, "pfx", signer, append([]*x509.Certificate{leaf}, others...))
+}
+
+func preparePEM(a *token.Addition, certificate string) error {
+	chain, err := parseCertificates(certificate)
+	if err != nil {
+		return invalid("certificate", "certificate cannot be used: %v", err)
+	}
+	within := strings.Contains(certificate, "PRIVATE KEY")
+	_, apart := a.Secrets["private_key"]
+	switch {
+	case within && apart:
+		return invalid("private_key", "private_key is given, and the certificate's file holds one too")
+	case within:
+		a.Secrets["private_key"] = token.NewSecret(certificate)
+	case !apart:
+		return invalid("private_key", "private_key is missing: the certificate's file holds none")
+	}
+	key, err := parseKey(a.Secrets["private_key"].Reveal())
+	if err != nil {
+		return invalid("private_key", "private_key is %v", err)
+	}
+	delete(a.Secrets, "certificate")
+	return keepCertificate(a, "private_key", key, chain)
+}
+
+// keepCertificate puts the certificate, its own first and then the rest of the
+// chain, among the settings and the key among the secrets.
+func keepCertificate(a *token.Addition, field string, key crypto.Signer, chain []*x509.Certificate) error {
+	i := slices.IndexFunc(chain, func(c *x509.Certificate) bool { return belong(c, key) })
+	if i < 0 {
+		return invalid(field, "the private key is not that of the certificate")
+	}
+	leaf := chain[i]
+	if time.Now().After(leaf.NotAfter) {
+		return invalid("certificate", "the certificate expired on %s", leaf.NotAfter.Format(time.DateOnly))
+	}
+	if err := checkKey("RS256", key); err != nil {
+		return err
+	}
+	kept, err := keepKey(key)
+	if err != nil {
+		return err
+	}
+	ordered := append([]*x509.Certificate{leaf}, slices.Delete(chain, i, i+1)...)
+	a.Settings["certificate"] = encodeCertificates(ordered)
+	a.Secrets["private_key"] = kept
+	return nil
+}
+
+// explainAADSTS words the codes of Entra ID that a client credentials request
+// can meet.
+func explainAADSTS(r refusal) explanation {
+	code := aadsts(r)
+	if code == "" {
+		return explanation{}
+	}
+	x := explanation{detail: "AADSTS" + code}
+	switch code {
+	case "7000215":
+		x.words = "the client secret is wrong; often it is the secret's ID in place of its value"
+	case "7000222":
+		x.words = "the client secret has expired"
+	case "700016":
+		x.words = "the tenant has no application with this client_id"
+	case "90002":
+		x.words = "there is no such tenant"
+	case "70011", "1002012":
+		x.words = "the scope is not valid; it must be one resource followed by /.default"
+	case "500011":
+		x.words = "the tenant does not know the resource that the scope names"
+	case "700027":
+		x.words = "the assertion's signature was not accepted; the application may not have this certificate"
+	case "700024":
+		x.words, x.passing = "the assertion is not valid at this time; the clocks differ", true
+	case "50012":
+		x.words = "the certificate or its assertion was not accepted"
+	case "7000112":
+		x.words = "the application is disabled"
+	case "53003":
+		x.words = "a conditional access policy blocks the application"
+	case "90033", "90006":
+		x.words, x.passing = "the sign-in service is temporarily unavailable", true
+	case "50196":
+		x.words, x.passing = "too many requests of the same kind in a short time", true
+	}
+	return x
+}
+
+// aadsts finds the issuer's own code, in error_codes or at the beginning of
+// the description; digits only.
+func aadsts(r refusal) string {
+	if rest, ok := strings.CutPrefix(r.description, "AADSTS"); ok {
+		if digits := rest[:len(rest)-len(strings.TrimLeft(rest, "0123456789"))]; digits != "" && len(digits) <= 10 {
+			return digits
+		}
+	}
+	var codes []int
+	if err := json.Unmarshal(r.members["error_codes"], &codes); err != nil || len(codes) == 0 || codes[0] <= 0 {
+		return ""
+	}
+	return fmt.Sprint(codes[0])
+}

@@ -1,0 +1,363 @@
+package providers
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"math/big"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"software.sslmate.com/src/go-pkcs12"
+
+	"tokend/providers/providertest"
+	"tokend/providers/token"
+)
+
+// Every code that a client credentials request can meet, with what becomes of
+// it.
+func TestAADSTSCodes(t *testing.T) {
+	s := startIssuers(t)
+	m := trials(t, s)[1].open(t, clientFor(t, s.CertPEM(), HTTPConfig{}))
+	for _, c := range []struct {
+		number, oauth string
+		code          token.Code
+		words         string
+	}{
+		{"7000215", "invalid_client", token.ErrRejected, "the client secret is wrong; often it is the secret's ID in place of its value"},
+		{"7000222", "invalid_client", token.ErrRejected, "the client secret has expired"},
+		{"700016", "unauthorized_client", token.ErrRejected, "the tenant has no application with this client_id"},
+		{"90002", "invalid_request", token.ErrRejected, "there is no such tenant"},
+		{"70011", "invalid_scope", token.ErrRejected, "the scope is not valid; it must be one resource followed by /.default"},
+		{"1002012", "invalid_scope", token.ErrRejected, "the scope is not valid; it must be one resource followed by /.default"},
+		{"500011", "invalid_resource", token.ErrRejected, "the tenant does not know the resource that the scope names"},
+		{"700027", "invalid_client", token.ErrRejected, "the assertion's signature was not accepted; the application may not have this certificate"},
+		{"700024", "invalid_client", token.ErrUnavailable, "the assertion is not valid at this time; the clocks differ"},
+		{"50012", "invalid_client", token.ErrRejected, "the certificate or its assertion was not accepted"},
+		{"7000112", "unauthorized_client", token.ErrRejected, "the application is disabled"},
+		{"53003", "invalid_grant", token.ErrRejected, "a conditional access policy blocks the application"},
+		{"90033", "temporarily_unavailable", token.ErrUnavailable, "the sign-in service is temporarily unavailable"},
+		{"90006", "temporarily_unavailable", token.ErrUnavailable, "the sign-in service is temporarily unavailable"},
+		{"50196", "invalid_grant", token.ErrUnavailable, "too many requests of the same kind in a short time"},
+	} {
+		s.Azure().Fail(providertest.AADSTS(c.number))
+		_, err := m.Mint(t.Context(), token.Target{})
+		var e *token.Error
+		if !errors.As(err, &e) {
+			t.Fatal(err)
+		}
+		want := token.Error{Code: c.code, OAuth: c.oauth, Detail: "AADSTS" + c.number,
+			Message: s.Azure().Authority() + " refused the request: " + c.oauth + ": " + c.words + " (AADSTS" + c.number + ")"}
+		if *e != want {
+			t.Errorf("got  %+v\nwant %+v", *e, want)
+		}
+	}
+
+	s.Azure().Fail(providertest.AADSTS("70003"))
+	_, err := m.Mint(t.Context(), token.Target{})
+	var e *token.Error
+	if !errors.As(err, &e) || e.Detail != "AADSTS70003" || !strings.Contains(e.Message, "unsupported_grant_type: AADSTS70003: The app requested") {
+		t.Errorf("a code without an explanation: %v", err)
+	}
+}
+
+func TestAADSTSCodeFromEitherPlace(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"error_description":"AADSTS7000215: wrong"}`:                      "7000215",
+		`{"error_description":"wrong","error_codes":[7000222,1]}`:           "7000222",
+		`{"error_description":"AADSTS: wrong"}`:                             "",
+		`{"error_description":"AADSTS123456789012345"}`:                     "",
+		`{"error_codes":"7000222"}`:                                         "",
+		`{"error_codes":[]}`:                                                "",
+		`{"error_codes":[-1]}`:                                              "",
+		`{"error_description":"see AADSTS7000215","error_codes":[1.5e300]}`: "",
+	} {
+		m, err := parseObject([]byte(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := aadsts(refusal{description: m.text("error_description"), members: m}); got != want {
+			t.Errorf("%s: %q", body, got)
+		}
+	}
+}
+
+// What the issuer itself refuses of ours comes through.
+func TestAzureRefusesWhatDoesNotFit(t *testing.T) {
+	s := startIssuers(t)
+	az := s.Azure()
+	client := clientFor(t, s.CertPEM(), HTTPConfig{})
+	id, text := az.NewSecret()
+	expired, expiredText := az.NewSecret()
+	az.ExpireSecret(expired)
+	disabled, disabledText := az.NewSecret()
+	az.Disable(disabled)
+	certID, cert, key, err := az.NewCertificate(2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, otherCert, otherKey, err := az.NewCertificate(2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = cert, key
+	clientSecret := func(text string) map[string]token.Secret {
+		return map[string]token.Secret{"client_secret": secret(text)}
+	}
+	for name, c := range map[string]struct {
+		settings map[string]any
+		secrets  map[string]token.Secret
+		detail   string
+	}{
+		"wrong secret":      {nil, clientSecret("wrong"), "AADSTS7000215"},
+		"expired secret":    {map[string]any{"client_id": expired}, clientSecret(expiredText), "AADSTS7000222"},
+		"disabled":          {map[string]any{"client_id": disabled}, clientSecret(disabledText), "AADSTS7000112"},
+		"no such app":       {map[string]any{"client_id": "other"}, clientSecret(text), "AADSTS700016"},
+		"no such tenant":    {map[string]any{"tenant": "other.example"}, clientSecret(text), "AADSTS90002"},
+		"no such resource":  {map[string]any{"scope": "https://other.example/.default"}, clientSecret(text), "AADSTS500011"},
+		"wrong certificate": {map[string]any{"client_id": certID}, map[string]token.Secret{"certificate": secret(string(otherCert) + string(otherKey))}, "AADSTS700027"},
+	} {
+		all := map[string]any{"tenant": az.Tenant(), "client_id": id, "scope": az.Scope(), "authority": az.Authority()}
+		for k, v := range c.settings {
+			all[k] = v
+		}
+		_, err := trial{kind: "azure", settings: all, secrets: c.secrets}.open(t, client).Mint(t.Context(), token.Target{})
+		var e *token.Error
+		if !errors.As(err, &e) || e.Code != token.ErrRejected || e.Detail != c.detail {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestAzureSettingsAreChecked(t *testing.T) {
+	k, _ := Lookup("azure")
+	for name, c := range map[string]struct {
+		setting string
+		value   any
+		want    string
+	}{
+		"common":              {"tenant", "common", `tenant "common" is no directory; an application signs in to one by its ID or domain`},
+		"organizations":       {"tenant", "Organizations", `tenant "Organizations" is no directory; an application signs in to one by its ID or domain`},
+		"path in tenant":      {"tenant", "a/b", `tenant "a/b" is neither an ID nor a domain`},
+		"no .default":         {"scope", "api://x", `scope "api://x" must end in /.default: "api://x/.default"`},
+		"no .default, slash":  {"scope", "https://vault.azure.net/", `scope "https://vault.azure.net/" must end in /.default: "https://vault.azure.net/.default"`},
+		"two scopes":          {"scope", "a/.default b/.default", `scope "a/.default b/.default" is not one resource; a token is for exactly one`},
+		"URL as authority":    {"authority", "https://login.microsoftonline.us", "authority must be a bare host such as login.microsoftonline.us"},
+		"path as authority":   {"authority", "login.microsoftonline.us/", "authority must be a bare host such as login.microsoftonline.us"},
+		"user in authority":   {"authority", "a@evil.example", "authority must be a bare host such as login.microsoftonline.us"},
+		"algorithm":           {"algorithm", "HS256", `algorithm "HS256" is neither PS256 nor RS256`},
+		"key in certificate":  {"certificate", "-----BEGIN PRIVATE KEY-----", "certificate holds a private key, which must not stand in a file"},
+		"no certificate":      {"certificate", "nonsense", "certificate cannot be used: it holds no certificate in PEM"},
+		"damaged certificate": {"certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "certificate cannot be used: it holds a damaged certificate"},
+	} {
+		settings := must[map[string]any](t)(example("azure"))
+		settings[c.setting] = c.value
+		_, err := k.Open(decodeStrictly(settings), Env{HTTP: http.DefaultClient})
+		wantInvalid(t, name, err, c.setting, c.want)
+	}
+	s := startIssuers(t)
+	m := trials(t, s)[1].open(t, clientFor(t, s.CertPEM(), HTTPConfig{}))
+	_, err := m.Mint(t.Context(), token.Target{Scope: "api://x"})
+	wantInvalid(t, "target", err, "scope", `scope "api://x" must end in /.default: "api://x/.default"`)
+}
+
+func TestAzureAssertion(t *testing.T) {
+	s := startIssuers(t)
+	az := s.Azure()
+	client := clientFor(t, s.CertPEM(), HTTPConfig{})
+	id, cert, key, err := az.NewCertificate(2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(cert)
+	strong, weak := sha256.Sum256(block.Bytes), sha1.Sum(block.Bytes)
+	var form url.Values
+	az.Fail(func(w http.ResponseWriter, r *http.Request) {
+		_ = r.ParseForm()
+		form = r.PostForm
+		providertest.Status(503, "")(w, r)
+	})
+	for _, c := range []struct {
+		settings map[string]any
+		header   map[string]any
+	}{
+		{nil, map[string]any{"alg": "PS256", "typ": "JWT", "x5t#S256": base64.RawURLEncoding.EncodeToString(strong[:])}},
+		{map[string]any{"algorithm": "RS256"}, map[string]any{"alg": "RS256", "typ": "JWT", "x5t": base64.RawURLEncoding.EncodeToString(weak[:])}},
+		{map[string]any{"x5c": true}, map[string]any{"alg": "PS256", "typ": "JWT", "x5t#S256": base64.RawURLEncoding.EncodeToString(strong[:]),
+			"x5c": base64.StdEncoding.EncodeToString(block.Bytes)}},
+	} {
+		all := map[string]any{"tenant": az.Tenant(), "client_id": id, "scope": az.Scope(), "authority": az.Authority()}
+		for k, v := range c.settings {
+			all[k] = v
+		}
+		m := trial{kind: "azure", settings: all, secrets: map[string]token.Secret{"certificate": secret(string(cert) + string(key))}}.open(t, client)
+		jtis := map[any]bool{}
+		for range 2 {
+			now := time.Now().Unix()
+			_, _ = m.Mint(t.Context(), token.Target{})
+			header := headerOf(t, form.Get("client_assertion"))
+			if chain, ok := header["x5c"].([]any); ok && len(chain) == 1 {
+				header["x5c"] = chain[0]
+			}
+			if len(header) != len(c.header) {
+				t.Errorf("header is %v", header)
+			}
+			for k, v := range c.header {
+				if header[k] != v {
+					t.Errorf("%s is %v, want %v", k, header[k], v)
+				}
+			}
+			claims := claimsOf(t, form.Get("client_assertion"))
+			nbf, _ := claims["nbf"].(float64)
+			exp, _ := claims["exp"].(float64)
+			if len(claims) != 6 || claims["iss"] != id || claims["sub"] != id || claims["aud"] != az.TokenURL() || exp-nbf != 600 {
+				t.Errorf("claims are %v", claims)
+			}
+			if late := int64(nbf) - now; late < 0 || late > 1 {
+				t.Errorf("nbf is %d s from now", late)
+			}
+			jtis[claims["jti"]] = true
+		}
+		if len(jtis) != 2 {
+			t.Error("a jti was used twice")
+		}
+	}
+}
+
+func TestAzureTellsWhenTheCertificateEnds(t *testing.T) {
+	s := startIssuers(t)
+	client := clientFor(t, s.CertPEM(), HTTPConfig{})
+	ends := func(tr trial) time.Time {
+		return tr.open(t, client).(interface{ CredentialExpires() time.Time }).CredentialExpires()
+	}
+	all := trials(t, s)
+	if at := ends(all[1]); !at.IsZero() {
+		t.Errorf("a client secret ends at %v", at)
+	}
+	if left := time.Until(ends(all[2])); left < 364*24*time.Hour || left > 367*24*time.Hour {
+		t.Errorf("the certificate has %v left", left)
+	}
+}
+
+// selfSigned makes a certificate for a key, and its PEM.
+func selfSigned(t *testing.T, key *rsa.PrivateKey, until time.Time) (*x509.Certificate, string) {
+	t.Helper()
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"},
+		NotBefore: until.Add(-48 * time.Hour), NotAfter: until}
+	der := must[[]byte](t)(x509.CreateCertificate(rand.Reader, template, template, key.Public(), key))
+	return must[*x509.Certificate](t)(x509.ParseCertificate(der)), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+}
+
+func TestAzurePrepareTakesEachFormOfACertificate(t *testing.T) {
+	key := must[*rsa.PrivateKey](t)(rsa.GenerateKey(rand.Reader, 2048))
+	ca := must[*rsa.PrivateKey](t)(rsa.GenerateKey(rand.Reader, 2048))
+	leaf, leafPEM := selfSigned(t, key, time.Now().AddDate(0, 6, 0))
+	root, rootPEM := selfSigned(t, ca, time.Now().AddDate(0, 6, 0))
+	der := must[[]byte](t)(x509.MarshalPKCS8PrivateKey(key))
+	keyPEM := string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+	modern := string(must[[]byte](t)(pkcs12.Modern.Encode(key, leaf, []*x509.Certificate{root}, "pw")))
+	legacy := string(must[[]byte](t)(pkcs12.LegacyDES.Encode(key, leaf, nil, "")))
+
+	k, _ := Lookup("azure")
+	for name, c := range map[string]struct {
+		secrets  map[string]string
+		settings map[string]any
+		chain    int
+	}{
+		"one PEM":           {map[string]string{"certificate": leafPEM + keyPEM}, nil, 1},
+		"key first":         {map[string]string{"certificate": keyPEM + leafPEM}, nil, 1},
+		"chain, CA first":   {map[string]string{"certificate": rootPEM + leafPEM + keyPEM}, nil, 2},
+		"two PEMs":          {map[string]string{"certificate": leafPEM, "private_key": keyPEM}, nil, 1},
+		"key in DER":        {map[string]string{"certificate": leafPEM, "private_key": string(der)}, nil, 1},
+		"key in base64 DER": {map[string]string{"certificate": leafPEM, "private_key": base64.StdEncoding.EncodeToString(der)}, nil, 1},
+		"setting":           {map[string]string{"private_key": keyPEM}, map[string]any{"certificate": leafPEM}, 1},
+		"PFX":               {map[string]string{"pfx": modern, "pfx_password": "pw"}, nil, 2},
+		"PFX in base64":     {map[string]string{"pfx": base64.StdEncoding.EncodeToString([]byte(modern)) + "\n", "pfx_password": "pw\n"}, nil, 2},
+		"old PFX":           {map[string]string{"pfx": legacy}, nil, 1},
+	} {
+		a := token.Addition{Settings: c.settings, Secrets: map[string]token.Secret{}}
+		for name, text := range c.secrets {
+			a.Secrets[name] = secret(text)
+		}
+		if err := k.Prepare(&a); err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if len(a.Secrets) != 1 || a.Secrets["private_key"].Reveal() != string(der) {
+			t.Errorf("%s: what is kept is not the key alone", name)
+		}
+		kept := a.Settings["certificate"].(string)
+		if !strings.HasPrefix(kept, leafPEM) || strings.Count(kept, "BEGIN") != c.chain || strings.Contains(kept, "PRIVATE") {
+			t.Errorf("%s: certificate is\n%s", name, kept)
+		}
+	}
+}
+
+func TestAzurePrepareRefuses(t *testing.T) {
+	key := must[*rsa.PrivateKey](t)(rsa.GenerateKey(rand.Reader, 2048))
+	other := must[*rsa.PrivateKey](t)(rsa.GenerateKey(rand.Reader, 2048))
+	leaf, cert := selfSigned(t, key, time.Now().AddDate(0, 6, 0))
+	_, old := selfSigned(t, key, time.Date(2020, 1, 2, 0, 0, 0, 0, time.UTC))
+	text := func(k *rsa.PrivateKey) string {
+		return string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(k)}))
+	}
+	pfx := string(must[[]byte](t)(pkcs12.Modern.Encode(key, leaf, nil, "pw")))
+	k, _ := Lookup("azure")
+	for name, c := range map[string]struct {
+		secrets     map[string]string
+		settings    map[string]any
+		field, want string
+	}{
+		"nothing": {nil, nil, "client_secret", "one of these is needed: client_secret, certificate, pfx"},
+		"secret and certificate": {map[string]string{"client_secret": "abc", "certificate": cert + text(key)}, nil, "certificate",
+			"client_secret and certificate are both given; one of them is enough"},
+		"secret and PFX": {map[string]string{"client_secret": "abc", "pfx": pfx}, nil, "pfx",
+			"client_secret and pfx are both given; one of them is enough"},
+		"secret and key": {map[string]string{"client_secret": "abc", "private_key": text(key)}, nil, "private_key",
+			"client_secret and private_key are both given; one of them is enough"},
+		"PFX and key": {map[string]string{"pfx": pfx, "private_key": text(key)}, nil, "private_key",
+			"pfx and private_key are both given; one of them is enough"},
+		"key alone": {map[string]string{"private_key": text(key)}, nil, "client_secret",
+			"one of these is needed: client_secret, certificate, pfx"},
+		"certificate alone": {map[string]string{"certificate": cert}, nil, "private_key",
+			"private_key is missing: the certificate's file holds none"},
+		"two keys": {map[string]string{"certificate": cert + text(key), "private_key": text(key)}, nil, "private_key",
+			"private_key is given, and the certificate's file holds one too"},
+		"another key": {map[string]string{"certificate": cert, "private_key": text(other)}, nil, "private_key",
+			"the private key is not that of the certificate"},
+		"expired": {map[string]string{"certificate": old, "private_key": text(key)}, nil, "certificate",
+			"the certificate expired on 2020-01-02"},
+		"no PEM": {map[string]string{"certificate": "abc", "private_key": text(key)}, nil, "certificate",
+			"certificate cannot be used: it holds no certificate in PEM"},
+		"key as a setting": {nil, map[string]any{"certificate": cert + text(key)}, "certificate",
+			"certificate holds a private key and cannot be a setting"},
+		"certificate twice": {map[string]string{"certificate": cert + text(key)}, map[string]any{"certificate": cert}, "certificate",
+			"certificate is given twice, as a setting and as a file"},
+		"password alone":    {map[string]string{"pfx_password": "pw"}, nil, "pfx_password", "pfx_password is given without a pfx"},
+		"no password":       {map[string]string{"pfx": pfx}, nil, "pfx_password", "the pfx has a password, and none is given"},
+		"wrong password":    {map[string]string{"pfx": pfx, "pfx_password": "px"}, nil, "pfx_password", "pfx_password is not the password of the pfx"},
+		"no PFX":            {map[string]string{"pfx": "abc"}, nil, "pfx", "the pfx cannot be read as PKCS #12 with one certificate and its key"},
+		"ID for value":      {map[string]string{"client_secret": "00001111-aaaa-2222-BBBB-3333cccc4444"}, nil, "client_secret", "client_secret looks like the secret's ID; its value is needed, which the portal shows only once, when the secret is made"},
+		"line in secret":    {map[string]string{"client_secret": "abc\ndef"}, nil, "client_secret", "client_secret has a space, a line break or an invisible character in it"},
+		"space in secret":   {map[string]string{"client_secret": " abc"}, nil, "client_secret", "client_secret has a space, a line break or an invisible character in it"},
+		"hidden in secret":  {map[string]string{"client_secret": "abc\u200b"}, nil, "client_secret", "client_secret has a space, a line break or an invisible character in it"},
+		"newline as secret": {map[string]string{"client_secret": "\n"}, nil, "client_secret", "client_secret is empty"},
+		"bytes as secret":   {map[string]string{"client_secret": "\xff\xfe"}, nil, "client_secret", "client_secret is no text"},
+		"PEM as secret":     {map[string]string{"client_secret": text(key)}, nil, "client_secret", "client_secret is a PEM file; a secret's text is needed"},
+	} {
+		a := token.Addition{Settings: c.settings, Secrets: map[string]token.Secret{}}
+		for name, text := range c.secrets {
+			a.Secrets[name] = secret(text)
+		}
+		wantInvalid(t, name, k.Prepare(&a), c.field, c.want)
+	}
+}

@@ -1,0 +1,96 @@
+package providers
+
+import (
+	"net/url"
+	"strings"
+	"time"
+
+	"tokend/providers/token"
+)
+
+// clmsSettings come with the service key; a person needs to write none.
+type clmsSettings struct {
+	ServiceKey secretField `toml:"service_key" need:"yes" doc:"service key JSON file, as downloaded from land.copernicus.eu"`
+	ClientID   string      `toml:"client_id" need:"service_key" doc:"client_id of the service key"`
+	UserID     string      `toml:"user_id" need:"service_key" doc:"user_id of the service key"`
+	TokenURI   string      `toml:"token_uri" need:"service_key" doc:"token_uri of the service key"`
+	Key        secretField `toml:"private_key" doc:"private key in PEM or DER, in place of the service key"`
+	endpointSettings
+}
+
+func (s *clmsSettings) open(env Env) (any, error) {
+	e, err := newEndpoint("token_uri", s.TokenURI, s.endpointSettings, env)
+	if err != nil {
+		return nil, err
+	}
+	return &jwtBearer{
+		endpoint: e, env: env, form: url.Values{},
+		// The server refuses nbf and scope, an iat a second ahead of its own
+		// clock, and an exp of more than an hour after iat is out of its
+		// documentation's bounds.
+		assertion: assertion{
+			algorithm: "RS256",
+			claims:    map[string]any{"iss": s.ClientID, "sub": s.UserID, "aud": s.TokenURI},
+			start:     "iat", backdate: 30 * time.Second, lifetime: time.Hour,
+		},
+		accepts: func(t token.Target) error { return refuseTarget("clms", t) },
+	}, nil
+}
+
+// refuseTarget is for providers whose tokens are all alike.
+func refuseTarget(kind string, t token.Target) error {
+	if err := noTarget(kind, "scope", t.Scope); err != nil {
+		return err
+	}
+	return noTarget(kind, "audience", t.Audience)
+}
+
+func (s *clmsSettings) prepare(a *token.Addition) error {
+	given, err := oneOf(a, "service_key", "private_key")
+	if err != nil {
+		return err
+	}
+	if given == "private_key" {
+		return prepareKey(a, "RS256")
+	}
+	k, err := parseServiceKey(a.Secrets["service_key"].Reveal())
+	if err != nil {
+		return err
+	}
+	if id := said(a, "client_id", k.clientID); id != k.clientID {
+		return invalid("client_id", "client_id is %q in the settings and %q in the service key", id, k.clientID)
+	}
+	// A person may want another subject or server than the key names.
+	a.Settings["client_id"] = k.clientID
+	a.Settings["user_id"] = said(a, "user_id", k.userID)
+	a.Settings["token_uri"] = said(a, "token_uri", k.tokenURI)
+	delete(a.Secrets, "service_key")
+	a.Secrets["private_key"] = k.privateKey
+	if err := prepareKey(a, "RS256"); err != nil {
+		return invalid("service_key", "in the service key, %v", err)
+	}
+	return nil
+}
+
+// A serviceKey is what is needed of the JSON file that CLMS hands out.
+type serviceKey struct {
+	clientID, userID, tokenURI string
+	privateKey                 token.Secret
+}
+
+func parseServiceKey(text string) (serviceKey, error) {
+	text = strings.TrimPrefix(text, "\ufeff") // some editors add it
+	if strings.Contains(text, "-----BEGIN ") && !strings.HasPrefix(strings.TrimSpace(text), "{") {
+		return serviceKey{}, invalid("service_key", "the service key is a PEM file; the whole JSON file is needed")
+	}
+	m, err := parseObject([]byte(text))
+	if err != nil {
+		return serviceKey{}, invalid("service_key", "the service key is %v", err)
+	}
+	for _, name := range []string{"client_id", "user_id", "token_uri", "private_key"} {
+		if m.text(name) == "" {
+			return serviceKey{}, invalid("service_key", "the service key has no %s", name)
+		}
+	}
+	return serviceKey{m.text("client_id"), m.text("user_id"), m.text("token_uri"), token.NewSecret(m.text("private_key"))}, nil
+}

@@ -1,0 +1,235 @@
+package providers
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"tokend/providers/providertest"
+	"tokend/providers/token"
+)
+
+// Every text of the server's, with what becomes of it.
+func TestCLMSRefusals(t *testing.T) {
+	s := startIssuers(t)
+	m := trials(t, s)[0].open(t, clientFor(t, s.CertPEM(), HTTPConfig{}))
+	host := strings.TrimPrefix(s.URL(), "https://")
+	for _, c := range []struct {
+		status      int
+		oauth, text string
+	}{
+		{405, "invalid_request", "POST only"},
+		{400, "invalid_request", "Missing 'grant_type'"},
+		{400, "invalid_request", "Only grant type 'urn:ietf:params:oauth:grant-type:jwt-bearer' is supported"},
+		{400, "invalid_request", "Missing 'assertion'"},
+		{400, "invalid_request", "Only RS256 signature algorithm is supported"},
+		{400, "invalid_grant", "No associated key found"},
+		{400, "invalid_grant", "Signature verification failed"},
+		{400, "invalid_grant", "JWT issuer doesn't match client_id of service key"},
+		{400, "invalid_grant", "The token is not yet valid (iat)"},
+		{400, "invalid_grant", "Missing 'exp' claim"},
+		{400, "invalid_grant", "JWT expiration is more than a day in the future"},
+		{400, "invalid_grant", "The 'nbf' claim is not suppported"},
+		{400, "invalid_grant", "Missing 'iat' claim"},
+		{400, "invalid_grant", "JWT was issued more than an hour in the past"},
+		{400, "invalid_grant", "JWT issue time is in the future"},
+		{400, "invalid_grant", "Scopes are not supported yet"},
+		{400, "invalid_grant", "JWT subject doesn't match user_id of service key."},
+	} {
+		s.CLMS().Fail(providertest.Refuse(c.status, c.oauth, c.text))
+		_, err := m.Mint(t.Context(), token.Target{})
+		var e *token.Error
+		if !errors.As(err, &e) {
+			t.Fatal(err)
+		}
+		want := token.Error{Code: token.ErrRejected, OAuth: c.oauth, Message: host + " refused the request: " + c.oauth + ": " + c.text}
+		if *e != want {
+			t.Errorf("got  %+v\nwant %+v", *e, want)
+		}
+	}
+}
+
+// What the server itself refuses of ours comes through.
+func TestCLMSRefusesWhatDoesNotFitTheKey(t *testing.T) {
+	s := startIssuers(t)
+	client := clientFor(t, s.CertPEM(), HTTPConfig{})
+	key := must[[]byte](t)(s.CLMS().NewServiceKey(2048))
+	open := func(settings map[string]any) token.Minter {
+		all := map[string]any{"client_id": nil, "user_id": nil, "token_uri": nil}
+		for name, value := range settings {
+			all[name] = value
+		}
+		return trial{kind: "clms", settings: all, secrets: map[string]token.Secret{"service_key": secret(string(key))}}.open(t, client)
+	}
+	for name, c := range map[string]struct {
+		m    token.Minter
+		want string
+	}{
+		"another user": {open(map[string]any{"user_id": "somebody"}), "invalid_grant: JWT subject doesn't match user_id of service key."},
+		"another spelling of the URI": {open(map[string]any{"token_uri": s.CLMS().TokenURI() + "?"}),
+			"invalid_grant: Audience doesn't match"},
+	} {
+		_, err := c.m.Mint(t.Context(), token.Target{})
+		if !errors.Is(err, token.ErrRejected) || !strings.HasSuffix(err.Error(), " refused the request: "+c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	m := open(nil)
+	s.CLMS().Revoke()
+	_, err := m.Mint(t.Context(), token.Target{})
+	if !errors.Is(err, token.ErrRejected) || !strings.HasSuffix(err.Error(), "invalid_grant: No associated key found") {
+		t.Errorf("revoked: %v", err)
+	}
+}
+
+func TestCLMSAssertion(t *testing.T) {
+	s := startIssuers(t)
+	key := must[[]byte](t)(s.CLMS().NewServiceKey(4096))
+	var form url.Values
+	s.CLMS().Fail(func(w http.ResponseWriter, r *http.Request) {
+		_ = r.ParseForm()
+		form = r.PostForm
+		providertest.Status(503, "")(w, r)
+	})
+	m := trial{kind: "clms", settings: map[string]any{"client_id": nil, "user_id": nil, "token_uri": nil},
+		secrets: map[string]token.Secret{"service_key": secret(string(key))}}.open(t, clientFor(t, s.CertPEM(), HTTPConfig{}))
+	now := time.Now().Unix()
+	_, _ = m.Mint(t.Context(), token.Target{})
+
+	if len(form) != 2 || form.Get("grant_type") != "urn:ietf:params:oauth:grant-type:jwt-bearer" {
+		t.Errorf("form is %v", form)
+	}
+	if h := headerOf(t, form.Get("assertion")); len(h) != 2 || h["alg"] != "RS256" || h["typ"] != "JWT" {
+		t.Errorf("header is %v", h)
+	}
+	var k struct {
+		ClientID string `json:"client_id"`
+		UserID   string `json:"user_id"`
+	}
+	if err := json.Unmarshal(key, &k); err != nil {
+		t.Fatal(err)
+	}
+	claims := claimsOf(t, form.Get("assertion"))
+	iat, _ := claims["iat"].(float64)
+	exp, _ := claims["exp"].(float64)
+	// No nbf, no scope: the server refuses both.
+	if len(claims) != 5 || claims["iss"] != k.ClientID || claims["sub"] != k.UserID || claims["aud"] != s.CLMS().TokenURI() {
+		t.Errorf("claims are %v", claims)
+	}
+	if back := now - int64(iat); back < 29 || back > 30 {
+		t.Errorf("iat lies %d s back", back)
+	}
+	if exp-iat != 3600 {
+		t.Errorf("exp is %v s after iat", exp-iat)
+	}
+}
+
+func TestCLMSPrepareKeepsTheKeyAndWhatNamesIt(t *testing.T) {
+	s := startIssuers(t)
+	file := must[[]byte](t)(s.CLMS().NewServiceKey(2048))
+	k, _ := Lookup("clms")
+	a := token.Addition{Secrets: map[string]token.Secret{"service_key": secret("\ufeff" + string(file))}}
+	handed := a.Secrets
+	if err := k.Prepare(&a); err != nil {
+		t.Fatal(err)
+	}
+	if len(a.Secrets) != 1 || a.Secrets["private_key"].IsZero() || strings.Contains(a.Secrets["private_key"].Reveal(), "BEGIN") {
+		t.Errorf("kept are %d secrets", len(a.Secrets))
+	}
+	names := []string{}
+	for name := range a.Settings {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	if !slices.Equal(names, []string{"client_id", "token_uri", "user_id"}) || a.Settings["token_uri"] != s.CLMS().TokenURI() {
+		t.Errorf("settings are %v", a.Settings)
+	}
+	if handed["service_key"].IsZero() {
+		t.Error("the caller's own map was changed")
+	}
+}
+
+func TestCLMSPrepareRefuses(t *testing.T) {
+	s := startIssuers(t)
+	file := string(must[[]byte](t)(s.CLMS().NewServiceKey(2048)))
+	var members map[string]any
+	if err := json.Unmarshal([]byte(file), &members); err != nil {
+		t.Fatal(err)
+	}
+	with := func(name string, value any) string {
+		changed := map[string]any{}
+		for k, v := range members {
+			changed[k] = v
+		}
+		if changed[name] = value; value == nil {
+			delete(changed, name)
+		}
+		return string(must[[]byte](t)(json.Marshal(changed)))
+	}
+	pemKey := members["private_key"].(string)
+	k, _ := Lookup("clms")
+	for name, c := range map[string]struct {
+		secrets     map[string]string
+		settings    map[string]any
+		field, want string
+	}{
+		"nothing": {nil, nil, "service_key", "one of these is needed: service_key, private_key"},
+		"empty":   {map[string]string{"service_key": ""}, nil, "service_key", "one of these is needed: service_key, private_key"},
+		"both": {map[string]string{"service_key": file, "private_key": pemKey}, nil, "private_key",
+			"service_key and private_key are both given; one of them is enough"},
+		"PEM": {map[string]string{"service_key": pemKey}, nil, "service_key",
+			"the service key is a PEM file; the whole JSON file is needed"},
+		"no JSON":       {map[string]string{"service_key": "{"}, nil, "service_key", "the service key is invalid JSON"},
+		"no client_id":  {map[string]string{"service_key": with("client_id", nil)}, nil, "service_key", "the service key has no client_id"},
+		"no user_id":    {map[string]string{"service_key": with("user_id", 5)}, nil, "service_key", "the service key has no user_id"},
+		"no token_uri":  {map[string]string{"service_key": with("token_uri", "")}, nil, "service_key", "the service key has no token_uri"},
+		"no key":        {map[string]string{"service_key": with("private_key", nil)}, nil, "service_key", "the service key has no private_key"},
+		"bad key":       {map[string]string{"service_key": with("private_key", "x")}, nil, "service_key", "in the service key, private_key is no private key that can be read (RSA, EC or Ed25519; PEM or DER)"},
+		"another":       {map[string]string{"service_key": with("client_id", "b")}, map[string]any{"client_id": "a"}, "client_id", `client_id is "a" in the settings and "b" in the service key`},
+		"wrong name":    {map[string]string{"servicekey": file}, nil, "servicekey", `clms has no secret "servicekey"; did you mean "service_key"?`},
+		"foreign name":  {map[string]string{"client_id": "x"}, nil, "client_id", `clms has no secret "client_id"`},
+		"secret in set": {nil, map[string]any{"private_key": pemKey}, "private_key", "private_key is a secret and cannot be a setting"},
+	} {
+		a := token.Addition{Settings: c.settings, Secrets: map[string]token.Secret{}}
+		for name, text := range c.secrets {
+			a.Secrets[name] = secret(text)
+		}
+		wantInvalid(t, name, k.Prepare(&a), c.field, c.want)
+	}
+}
+
+// wantInvalid compares an ErrInvalid exactly.
+func wantInvalid(t *testing.T, name string, err error, field, want string) {
+	t.Helper()
+	var e *token.Error
+	if !errors.As(err, &e) || e.Code != token.ErrInvalid || e.Field != field || e.Message != want {
+		t.Errorf("%s:\ngot  %v\nwant %s: %s", name, err, field, want)
+		if e != nil {
+			t.Logf("field is %q", e.Field)
+		}
+	}
+}
+
+func FuzzServiceKey(f *testing.F) {
+	for _, seed := range []string{
+		`{"client_id":"a","user_id":"b","token_uri":"https://c","private_key":"-----BEGIN RSA PRIVATE KEY-----\n-----END RSA PRIVATE KEY-----\n","title":"t"}`,
+		`{"client_id":"a","client_id":"b"}`, `{"client_id":1}`, `[]`, `{`, "-----BEGIN PRIVATE KEY-----", "\ufeff{}", "",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		k, err := parseServiceKey(text)
+		if err == nil && (k.clientID == "" || k.userID == "" || k.tokenURI == "" || k.privateKey.IsZero()) {
+			t.Fatalf("accepted a key with a part missing: %+v", k)
+		}
+		var e *token.Error
+		if err != nil && (!errors.As(err, &e) || e.Field != "service_key") {
+			t.Fatalf("error names no field: %v", err)
+		}
+	})
+}

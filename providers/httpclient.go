@@ -1,0 +1,127 @@
+package providers
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"time"
+
+	"tokend/providers/token"
+)
+
+// HTTPConfig says how issuers are reached. The zero value is good.
+type HTTPConfig struct {
+	// CAFile holds certificates in PEM to trust besides the system's.
+	CAFile string
+	// Proxy is the proxy's URL (http, https or socks5), "none" for none, or
+	// empty for what HTTPS_PROXY and NO_PROXY said at the first call of
+	// NewHTTPClient in this process.
+	Proxy string
+	// The limits of one request's steps and of the whole; zero means 5 s to
+	// dial, 5 s for the TLS handshake, 10 s until the answer begins, 20 s in
+	// all.
+	DialTimeout, TLSTimeout, HeaderTimeout, Timeout time.Duration
+}
+
+// NewHTTPClient makes the client for token requests: TLS 1.2 or later, no
+// redirects, no cookies, no compression, every step bounded. Errors are
+// ErrInvalid with the Field ca_file or proxy.
+func NewHTTPClient(c HTTPConfig) (*http.Client, error) {
+	proxy, err := proxyOf(c.Proxy)
+	if err != nil {
+		return nil, err
+	}
+	roots, err := rootsWith(c.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	dialer := net.Dialer{Timeout: cmp.Or(c.DialTimeout, 5*time.Second)}
+	return &http.Client{
+		Timeout:       cmp.Or(c.Timeout, 20*time.Second),
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: &http.Transport{
+			Proxy:                  proxy,
+			OnProxyConnectResponse: refusedByProxy,
+			DialContext:            dialer.DialContext,
+			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
+			TLSHandshakeTimeout:    cmp.Or(c.TLSTimeout, 5*time.Second),
+			ResponseHeaderTimeout:  cmp.Or(c.HeaderTimeout, 10*time.Second),
+			MaxResponseHeaderBytes: 64 << 10,
+			DisableCompression:     true,
+			// A profile asks about once an hour: an idle connection would be
+			// dead by then, or be shared by profiles that have nothing to do
+			// with each other.
+			DisableKeepAlives: true,
+		},
+	}, nil
+}
+
+func proxyOf(text string) (func(*http.Request) (*url.URL, error), error) {
+	switch text {
+	case "none":
+		return nil, nil
+	case "":
+		// net/http reads the environment once, at the first call: this one.
+		if _, err := http.ProxyFromEnvironment(&http.Request{URL: &url.URL{Scheme: "https", Host: "issuer.invalid"}}); err != nil {
+			return nil, invalid("proxy", "HTTPS_PROXY in the environment is no URL such as http://proxy.example:3128")
+		}
+		return http.ProxyFromEnvironment, nil
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" {
+		return nil, invalid("proxy", "proxy must be a URL such as http://proxy.example:3128, or none")
+	}
+	switch u.Scheme {
+	case "http", "https", "socks5", "socks5h":
+		return http.ProxyURL(u), nil
+	}
+	return nil, invalid("proxy", "proxy must begin with http://, https:// or socks5://")
+}
+
+// rootsWith gives the system's certificate authorities and those of the file;
+// nil, which means the system's, where there is no file.
+func rootsWith(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, &token.Error{Code: token.ErrInvalid, Field: "ca_file", Message: "ca_file cannot be read: " + err.Error(), Cause: err}
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		roots = x509.NewCertPool() // a minimal system has none; the file's are enough
+	}
+	if !roots.AppendCertsFromPEM(text) {
+		return nil, invalid("ca_file", "%s holds no certificate in PEM", file)
+	}
+	return roots, nil
+}
+
+// A proxyRefusal is a proxy's answer to CONNECT that is not 200.
+type proxyRefusal struct{ status int }
+
+func (p *proxyRefusal) Error() string {
+	return fmt.Sprintf("the proxy answered %s", statusText(p.status))
+}
+
+func refusedByProxy(_ context.Context, _ *url.URL, _ *http.Request, res *http.Response) error {
+	if res.StatusCode == http.StatusOK {
+		return nil
+	}
+	return &proxyRefusal{res.StatusCode}
+}
+
+// statusText is an HTTP status in the standard's words, never the server's.
+func statusText(status int) string {
+	if text := http.StatusText(status); text != "" {
+		return fmt.Sprintf("%d %s", status, text)
+	}
+	return fmt.Sprintf("HTTP status %d", status)
+}

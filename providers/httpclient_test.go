@@ -1,0 +1,349 @@
+package providers
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"tokend/providers/providertest"
+	"tokend/providers/token"
+)
+
+// aspose opens the simplest kind against a base URL.
+func openAspose(t *testing.T, baseURL string, client *http.Client) token.Minter {
+	t.Helper()
+	return trial{kind: "aspose", settings: map[string]any{"client_id": "id", "base_url": baseURL},
+		secrets: map[string]token.Secret{"client_secret": secret("Canary8Q~0123456789abcdef")}}.open(t, client)
+}
+
+// serveTLS answers by h with a certificate of its own choice.
+func serveTLS(t *testing.T, config *tls.Config, h http.HandlerFunc) *httptest.Server {
+	t.Helper()
+	s := httptest.NewUnstartedServer(h)
+	s.TLS = config
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	return s
+}
+
+const granted = `{"access_token":"abc","token_type":"Bearer","expires_in":3600}`
+
+func answerJSON(body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, body)
+	}
+}
+
+// wantUnavailable mints and compares the error's text after the host.
+func wantUnavailable(t *testing.T, m token.Minter, want string) {
+	t.Helper()
+	begin := time.Now()
+	_, err := m.Mint(t.Context(), token.Target{})
+	if took := time.Since(begin); took > 10*time.Second {
+		t.Errorf("it took %v: another limit than the short one ended it", took)
+	}
+	u, _ := url.Parse(m.Endpoint())
+	if !errors.Is(err, token.ErrUnavailable) || err.Error() != u.Host+" "+want {
+		t.Errorf("got  %v\nwant %s %s", err, u.Host, want)
+	}
+	if err != nil && strings.Contains(err.Error(), "Canary") {
+		t.Error("the secret can be seen")
+	}
+}
+
+func TestTLSFaultsAreToldApart(t *testing.T) {
+	authority := must[*providertest.Authority](t)(providertest.NewAuthority())
+	stranger := must[*providertest.Authority](t)(providertest.NewAuthority())
+	now := time.Now()
+	client := clientFor(t, authority.CertPEM(), HTTPConfig{})
+	for name, c := range map[string]struct {
+		by          *providertest.Authority
+		host        string
+		from, until time.Time
+		max         uint16
+		want        string
+	}{
+		"good":      {authority, "127.0.0.1", now.Add(-time.Hour), now.Add(time.Hour), tls.VersionTLS13, ""},
+		"TLS 1.2":   {authority, "127.0.0.1", now.Add(-time.Hour), now.Add(time.Hour), tls.VersionTLS12, ""},
+		"TLS 1.1":   {authority, "127.0.0.1", now.Add(-time.Hour), now.Add(time.Hour), tls.VersionTLS11, "cannot be reached: no TLS handshake: protocol version not supported"},
+		"expired":   {authority, "127.0.0.1", now.Add(-2 * time.Hour), now.Add(-time.Hour), tls.VersionTLS13, "cannot be trusted: its certificate has expired"},
+		"too early": {authority, "127.0.0.1", now.Add(time.Hour), now.Add(2 * time.Hour), tls.VersionTLS13, "cannot be trusted: its certificate is not valid yet"},
+		"name":      {authority, "issuer.example", now.Add(-time.Hour), now.Add(time.Hour), tls.VersionTLS13, "cannot be trusted: its certificate is for another name"},
+		"unknown":   {stranger, "127.0.0.1", now.Add(-time.Hour), now.Add(time.Hour), tls.VersionTLS13, "cannot be trusted: its certificate is from an unknown authority"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cert := must[tls.Certificate](t)(c.by.Issue([]string{c.host}, c.from, c.until))
+			asked := false
+			s := serveTLS(t, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS10, MaxVersion: c.max},
+				func(w http.ResponseWriter, r *http.Request) { asked = true; answerJSON(granted)(w, r) })
+			m := openAspose(t, s.URL, client)
+			if c.want == "" {
+				must[token.Token](t)(m.Mint(t.Context(), token.Target{}))
+				return
+			}
+			wantUnavailable(t, m, c.want)
+			if asked {
+				t.Error("the request was sent")
+			}
+		})
+	}
+	t.Run("no TLS", func(t *testing.T) {
+		s := httptest.NewServer(answerJSON(granted))
+		defer s.Close()
+		wantUnavailable(t, openAspose(t, "https"+strings.TrimPrefix(s.URL, "http"), client), "does not speak TLS")
+	})
+}
+
+func TestNoAnswerComesToAnEnd(t *testing.T) {
+	authority := must[*providertest.Authority](t)(providertest.NewAuthority())
+	cert := must[tls.Certificate](t)(authority.Issue([]string{"127.0.0.1"}, time.Now().Add(-time.Hour), time.Now().Add(time.Hour)))
+	config := &tls.Config{Certificates: []tls.Certificate{cert}}
+	const short = 300 * time.Millisecond
+	for name, c := range map[string]struct {
+		limits HTTPConfig
+		answer http.HandlerFunc
+		want   string
+	}{
+		"no headers": {HTTPConfig{HeaderTimeout: short}, func(_ http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			<-r.Context().Done()
+		}, "did not answer in time"},
+		"endless drip": {HTTPConfig{Timeout: short}, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			for r.Context().Err() == nil {
+				_, _ = io.WriteString(w, " ")
+				_ = http.NewResponseController(w).Flush()
+				time.Sleep(10 * time.Millisecond)
+			}
+		}, "did not answer in time"},
+		"endless flood": {HTTPConfig{}, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			for block := make([]byte, 64<<10); ; {
+				if _, err := w.Write(block); err != nil {
+					return
+				}
+			}
+		}, "answered 200 OK with more than 256 KiB"},
+		"endless headers": {HTTPConfig{}, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("X-Long", strings.Repeat("a", 1<<20))
+			answerJSON(granted)(w, nil)
+		}, "gave no answer that is HTTP"},
+		"cut short": {HTTPConfig{}, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "1000")
+			answerJSON(granted)(w, nil)
+		}, "closed the connection without a whole answer"},
+		"hung up": {HTTPConfig{}, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+			"closed the connection without a whole answer"},
+		"not HTTP": {HTTPConfig{}, func(w http.ResponseWriter, _ *http.Request) {
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err == nil {
+				_, _ = io.WriteString(conn, "HTTP/9 Canary8Q~0123456789abcdef\r\n\r\n")
+				conn.Close()
+			}
+		}, "gave no answer that is HTTP"},
+		"gzip": {HTTPConfig{}, func(w http.ResponseWriter, r *http.Request) {
+			if e := r.Header.Get("Accept-Encoding"); e != "identity" {
+				t.Errorf("Accept-Encoding is %q", e)
+			}
+			w.Header().Set("Content-Encoding", "gzip")
+			answerJSON("\x1f\x8b...")(w, nil)
+		}, "answered 200 OK with a compressed body, which was not asked for"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := serveTLS(t, config, c.answer)
+			m := openAspose(t, s.URL, clientFor(t, authority.CertPEM(), c.limits))
+			wantUnavailable(t, m, c.want)
+		})
+	}
+
+	t.Run("no handshake", func(t *testing.T) {
+		l := must[net.Listener](t)(net.Listen("tcp", "127.0.0.1:0"))
+		defer l.Close()
+		m := openAspose(t, "https://"+l.Addr().String(), clientFor(t, authority.CertPEM(), HTTPConfig{TLSTimeout: short}))
+		wantUnavailable(t, m, "did not answer in time")
+	})
+	t.Run("caller gives up", func(t *testing.T) {
+		asked := make(chan struct{})
+		s := serveTLS(t, config, func(_ http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			close(asked)
+			<-r.Context().Done()
+		})
+		m := openAspose(t, s.URL, clientFor(t, authority.CertPEM(), HTTPConfig{}))
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { <-asked; cancel() }()
+		_, err := m.Mint(ctx, token.Target{})
+		if !errors.Is(err, token.ErrUnavailable) || !errors.Is(err, context.Canceled) || !strings.HasSuffix(err.Error(), " was not waited for") {
+			t.Error(err)
+		}
+	})
+	t.Run("no such host", func(t *testing.T) {
+		m := openAspose(t, "https://issuer.invalid", clientFor(t, authority.CertPEM(), HTTPConfig{}))
+		_, err := m.Mint(t.Context(), token.Target{})
+		// A machine without any name server cannot say more than the second.
+		if !errors.Is(err, token.ErrUnavailable) ||
+			err.Error() != "issuer.invalid cannot be reached: there is no such host name" &&
+				err.Error() != "issuer.invalid cannot be reached: the host name could not be looked up" {
+			t.Error(err)
+		}
+	})
+}
+
+func TestProxies(t *testing.T) {
+	s := startIssuers(t)
+	id, text := s.Aspose().NewClient()
+	var connects []string
+	forward := httptest.NewServer(tunnel(&connects))
+	defer forward.Close()
+	refuse := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "Canary", http.StatusProxyAuthRequired)
+	}))
+	defer refuse.Close()
+	hang := must[net.Listener](t)(net.Listen("tcp", "127.0.0.1:0"))
+	defer hang.Close()
+	gone := must[net.Listener](t)(net.Listen("tcp", "127.0.0.1:0"))
+	gone.Close()
+
+	open := func(c HTTPConfig) token.Minter {
+		return trial{kind: "aspose", settings: map[string]any{"client_id": id, "base_url": s.Aspose().BaseURL()},
+			secrets: map[string]token.Secret{"client_secret": secret(text)}}.open(t, clientFor(t, s.CertPEM(), c))
+	}
+	must[token.Token](t)(open(HTTPConfig{Proxy: forward.URL}).Mint(t.Context(), token.Target{}))
+	if want := strings.TrimPrefix(s.URL(), "https://"); len(connects) != 1 || connects[0] != want {
+		t.Errorf("the proxy was asked for %v", connects)
+	}
+	wantUnavailable(t, open(HTTPConfig{Proxy: refuse.URL}), "cannot be reached: the proxy answered 407 Proxy Authentication Required")
+	wantUnavailable(t, open(HTTPConfig{Proxy: "http://" + gone.Addr().String()}),
+		"cannot be reached: the proxy cannot be reached: it refuses connections")
+	wantUnavailable(t, open(HTTPConfig{Proxy: "http://user:Canary@" + hang.Addr().String(), Timeout: 300 * time.Millisecond}), "did not answer in time")
+}
+
+// tunnel is a proxy that notes whither it connects.
+func tunnel(connects *[]string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		*connects = append(*connects, r.Host)
+		upstream, err := net.Dial("tcp", r.Host)
+		if r.Method != http.MethodConnect || err != nil {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		defer upstream.Close()
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n")
+		go func() { _, _ = io.Copy(upstream, conn) }()
+		_, _ = io.Copy(conn, upstream)
+	}
+}
+
+func TestWhatARequestLooksLike(t *testing.T) {
+	authority := must[*providertest.Authority](t)(providertest.NewAuthority())
+	cert := must[tls.Certificate](t)(authority.Issue([]string{"127.0.0.1"}, time.Now().Add(-time.Hour), time.Now().Add(time.Hour)))
+	var got *http.Request
+	var body string
+	addresses := map[string]bool{}
+	s := serveTLS(t, &tls.Config{Certificates: []tls.Certificate{cert}}, func(w http.ResponseWriter, r *http.Request) {
+		text, _ := io.ReadAll(r.Body)
+		got, body = r, string(text)
+		addresses[r.RemoteAddr] = true
+		http.SetCookie(w, &http.Cookie{Name: "session", Value: "1"})
+		answerJSON(granted)(w, r)
+	})
+	m := trial{kind: "oauth2", settings: map[string]any{
+		"token_url": s.URL + "/token?key=QSECRET", "user_agent": "API-CLIENT", "resource": nil, "client_id": "a:b ü",
+	}, secrets: map[string]token.Secret{"client_secret": secret("s%+/&=:ß\r\n")}}.open(t, clientFor(t, authority.CertPEM(), HTTPConfig{}))
+	for range 2 {
+		must[token.Token](t)(m.Mint(t.Context(), token.Target{}))
+	}
+	for name, want := range map[string]string{
+		"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json", "User-Agent": "API-CLIENT", "Cookie": "",
+		// RFC 6749 §2.3.1: form-encoded first. "a%3Ab+%C3%BC:s%25%2B%2F%26%3D%3A%C3%9F"
+		"Authorization": "Basic YSUzQWIrJUMzJUJDOnMlMjUlMkIlMkYlMjYlM0QlM0ElQzMlOUY=",
+	} {
+		if got.Header.Get(name) != want {
+			t.Errorf("%s is %q, want %q", name, got.Header.Get(name), want)
+		}
+	}
+	if want := "audience=https%3A%2F%2Fapi.example&grant_type=client_credentials&organization=example&scope=reports.read+reports.write"; body != want {
+		t.Errorf("body is %s\nwant    %s", body, want)
+	}
+	if got.Method != http.MethodPost || got.URL.RawQuery != "key=QSECRET" {
+		t.Errorf("%s %s", got.Method, got.URL)
+	}
+	if len(addresses) != 2 {
+		t.Error("a connection was used twice")
+	}
+	if m.Endpoint() != s.URL+"/token" {
+		t.Errorf("Endpoint is %s", m.Endpoint())
+	}
+	s.Close()
+	if _, err := m.Mint(t.Context(), token.Target{}); err == nil || strings.Contains(err.Error(), "QSECRET") {
+		t.Errorf("error is %v", err)
+	}
+}
+
+func TestARejectionTellsOfAClockThatIsOff(t *testing.T) {
+	s := startIssuers(t)
+	client := clientFor(t, s.CertPEM(), HTTPConfig{})
+	tr := trials(t, s)[0]
+	m := tr.open(t, client)
+	for off, want := range map[time.Duration]string{
+		-5 * time.Minute: "; this machine's clock is 5m0s ahead of the issuer's",
+		5 * time.Minute:  "; this machine's clock is 4m59s behind the issuer's",
+		30 * time.Second: "",
+	} {
+		tr.issuer.Fail(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Date", time.Now().Add(off).UTC().Format(http.TimeFormat))
+			providertest.Refuse(400, "invalid_grant", "no")(w, r)
+		})
+		_, err := m.Mint(t.Context(), token.Target{})
+		_, got, _ := strings.Cut(err.Error(), "invalid_grant: no")
+		if got != want && got != strings.NewReplacer("5m0s", "5m1s", "4m59s", "5m0s").Replace(want) {
+			t.Errorf("off by %v: %q", off, got)
+		}
+	}
+}
+
+func TestHTTPConfigIsChecked(t *testing.T) {
+	dir := t.TempDir()
+	empty := filepath.Join(dir, "empty.pem")
+	if err := os.WriteFile(empty, []byte("no certificate"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		config      HTTPConfig
+		field, want string
+	}{
+		"missing CA file": {HTTPConfig{CAFile: filepath.Join(dir, "none")}, "ca_file", "ca_file cannot be read: "},
+		"empty CA file":   {HTTPConfig{CAFile: empty}, "ca_file", empty + " holds no certificate in PEM"},
+		"proxy no URL":    {HTTPConfig{Proxy: "proxy.example"}, "proxy", "proxy must be a URL such as http://proxy.example:3128, or none"},
+		"proxy scheme":    {HTTPConfig{Proxy: "ftp://proxy.example"}, "proxy", "proxy must begin with http://, https:// or socks5://"},
+	} {
+		_, err := NewHTTPClient(c.config)
+		var e *token.Error
+		if !errors.As(err, &e) || e.Code != token.ErrInvalid || e.Field != c.field || !strings.HasPrefix(e.Message, c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, proxy := range []string{"", "none", "http://p.example:3128", "https://p.example", "socks5://p.example:1080"} {
+		if _, err := NewHTTPClient(HTTPConfig{Proxy: proxy}); err != nil {
+			t.Errorf("proxy %q: %v", proxy, err)
+		}
+	}
+}

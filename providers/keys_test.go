@@ -1,0 +1,139 @@
+package providers
+
+import (
+	"crypto"
+	"crypto/ecdh"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+func pemOf(blockType string, der []byte) string {
+	return string(pem.EncodeToMemory(&pem.Block{Type: blockType, Bytes: der}))
+}
+
+func pkcs8(t *testing.T, key any) []byte {
+	t.Helper()
+	return must[[]byte](t)(x509.MarshalPKCS8PrivateKey(key))
+}
+
+func TestPrivateKeysInEveryForm(t *testing.T) {
+	rsaKey := must[*rsa.PrivateKey](t)(rsa.GenerateKey(rand.Reader, 2048))
+	ecKey := must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P384(), rand.Reader))
+	_, edKey, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs1 := x509.MarshalPKCS1PrivateKey(rsaKey)
+	sec1 := must[[]byte](t)(x509.MarshalECPrivateKey(ecKey))
+	_, cert := selfSigned(t, rsaKey, time.Now().Add(time.Hour))
+	for name, c := range map[string]struct {
+		text string
+		want crypto.Signer
+	}{
+		"PKCS #1 PEM":        {pemOf("RSA PRIVATE KEY", pkcs1), rsaKey},
+		"PKCS #1 DER":        {string(pkcs1), rsaKey},
+		"PKCS #8 PEM":        {pemOf("PRIVATE KEY", pkcs8(t, rsaKey)), rsaKey},
+		"PKCS #8 DER":        {string(pkcs8(t, rsaKey)), rsaKey},
+		"PKCS #8 base64":     {base64.StdEncoding.EncodeToString(pkcs8(t, rsaKey)) + "\n", rsaKey},
+		"SEC 1 PEM":          {pemOf("EC PRIVATE KEY", sec1), ecKey},
+		"SEC 1 with params":  {pemOf("EC PARAMETERS", []byte{6, 5, 0x2b, 0x81, 4, 0, 0x22}) + pemOf("EC PRIVATE KEY", sec1), ecKey},
+		"SEC 1 DER":          {string(sec1), ecKey},
+		"EC PKCS #8":         {pemOf("PRIVATE KEY", pkcs8(t, ecKey)), ecKey},
+		"Ed25519":            {pemOf("PRIVATE KEY", pkcs8(t, edKey)), edKey},
+		"with a certificate": {cert + pemOf("PRIVATE KEY", pkcs8(t, rsaKey)), rsaKey},
+		"Windows lines":      {strings.ReplaceAll(pemOf("PRIVATE KEY", pkcs8(t, rsaKey)), "\n", "\r\n"), rsaKey},
+		"text around":        {"Bag Attributes\n" + pemOf("PRIVATE KEY", pkcs8(t, rsaKey)) + "end", rsaKey},
+	} {
+		got, err := parseKey(c.text)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if !got.(interface{ Equal(crypto.PrivateKey) bool }).Equal(c.want) {
+			t.Errorf("%s: another key came out", name)
+		}
+		kept, err := keepKey(got)
+		if err != nil || kept.Reveal() != string(pkcs8(t, c.want)) {
+			t.Errorf("%s: not kept as PKCS #8: %v", name, err)
+		}
+	}
+}
+
+func TestWhatIsNoPrivateKeyIsNamed(t *testing.T) {
+	rsaKey := must[*rsa.PrivateKey](t)(rsa.GenerateKey(rand.Reader, 2048))
+	t.Setenv("GODEBUG", "rsa1024min=0")
+	small := must[*rsa.PrivateKey](t)(rsa.GenerateKey(rand.Reader, 1024))
+	p224 := must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P224(), rand.Reader))
+	x25519 := must[*ecdh.PrivateKey](t)(ecdh.X25519().GenerateKey(rand.Reader))
+	public := must[[]byte](t)(x509.MarshalPKIXPublicKey(rsaKey.Public()))
+	cert, certPEM := selfSigned(t, rsaKey, time.Now().Add(time.Hour))
+	locked := string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY",
+		Headers: map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": "AES-128-CBC,00"}, Bytes: []byte("x")}))
+	one := pemOf("PRIVATE KEY", pkcs8(t, rsaKey))
+	const none = "no private key that can be read (RSA, EC or Ed25519; PEM or DER)"
+	for name, c := range map[string]struct{ text, want string }{
+		"encrypted PKCS #8":  {pemOf("ENCRYPTED PRIVATE KEY", []byte("x")), "encrypted with a passphrase; it is needed without"},
+		"encrypted PKCS #1":  {locked, "encrypted with a passphrase; it is needed without"},
+		"public":             {pemOf("PUBLIC KEY", public), "a public key; the private key is needed"},
+		"public PKCS #1":     {pemOf("RSA PUBLIC KEY", x509.MarshalPKCS1PublicKey(&rsaKey.PublicKey)), "a public key; the private key is needed"},
+		"public DER":         {string(public), "a public key; the private key is needed"},
+		"certificate":        {certPEM, "a certificate; its private key is needed"},
+		"certificate DER":    {string(cert.Raw), "a certificate; its private key is needed"},
+		"request":            {pemOf("CERTIFICATE REQUEST", []byte("x")), "a certificate request; its private key is needed"},
+		"OpenSSH":            {pemOf("OPENSSH PRIVATE KEY", []byte("x")), "in OpenSSH's own format; PKCS #8 is needed"},
+		"small":              {pemOf("PRIVATE KEY", pkcs8(t, small)), "an RSA key of less than 2048 bits"},
+		"P-224":              {pemOf("PRIVATE KEY", pkcs8(t, p224)), "an EC key on P-224, which no JWT algorithm uses"},
+		"X25519":             {pemOf("PRIVATE KEY", pkcs8(t, x25519)), "a key that cannot sign"},
+		"two":                {one + one, "more than one private key"},
+		"text":               {"my key", none},
+		"empty":              {"", none},
+		"damaged":            {pemOf("PRIVATE KEY", []byte("x")), none},
+		"cut short":          {one[:200], "damaged: it has the form of a PEM file but no readable key in it"},
+		"backslash newlines": {strings.ReplaceAll(one, "\n", `\n`), "damaged: it has the form of a PEM file but no readable key in it"},
+	} {
+		if _, err := parseKey(c.text); fmt.Sprint(err) != c.want {
+			t.Errorf("%s: %v, want %s", name, err, c.want)
+		}
+	}
+}
+
+func FuzzPrivateKey(f *testing.F) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		f.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, seed := range []string{
+		string(der), pemOf("PRIVATE KEY", der), pemOf("EC PRIVATE KEY", der), pemOf("ENCRYPTED PRIVATE KEY", der),
+		pemOf("PUBLIC KEY", der), base64.StdEncoding.EncodeToString(der), "-----BEGIN PRIVATE KEY-----", "",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		key, err := parseKey(text)
+		if err != nil {
+			return
+		}
+		kept, err := keepKey(key)
+		if err != nil {
+			t.Fatalf("a key that was read cannot be kept: %v", err)
+		}
+		again, err := parseKey(kept.Reveal())
+		if err != nil || !again.(interface{ Equal(crypto.PrivateKey) bool }).Equal(key) {
+			t.Fatalf("a key that was kept is another: %v", err)
+		}
+	})
+}

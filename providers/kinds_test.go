@@ -1,0 +1,539 @@
+package providers
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"tokend/providers/providertest"
+	"tokend/providers/token"
+)
+
+// An issuer is what the suite needs of each of providertest's.
+type issuer interface {
+	Fail(providertest.Fault)
+	Heal()
+	Minted() int
+	Requests() int
+	APIURL() string
+}
+
+// A trial is one kind of profile against its issuer: the example of testdata
+// with some settings replaced, and the secrets as a person hands them in.
+type trial struct {
+	name, kind string
+	issuer     issuer
+	settings   map[string]any
+	secrets    map[string]token.Secret
+}
+
+func startIssuers(t *testing.T) *providertest.Server {
+	t.Helper()
+	s, err := providertest.Start(providertest.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// clientFor makes a client that trusts the certificate.
+func clientFor(t *testing.T, certPEM []byte, c HTTPConfig) *http.Client {
+	t.Helper()
+	c.CAFile = filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(c.CAFile, certPEM, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if c.Proxy == "" {
+		c.Proxy = "none"
+	}
+	client, err := NewHTTPClient(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
+func secret(text string) token.Secret { return token.NewSecret(text) }
+
+func must[T any](t *testing.T) func(T, error) T {
+	return func(v T, err error) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+// trials has every kind, and each of its ways to authenticate.
+func trials(t *testing.T, s *providertest.Server) []trial {
+	serviceKey := must[[]byte](t)(s.CLMS().NewServiceKey(2048))
+	azureID, azureSecret := s.Azure().NewSecret()
+	certID, cert, certKey, err := s.Azure().NewCertificate(2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asposeID, asposeSecret := s.Aspose().NewClient()
+	id, text := s.OAuth2().NewClient()
+	keyID, key, err := s.OAuth2().NewKeyClient("ES256")
+	if err != nil {
+		t.Fatal(err)
+	}
+	iss, grantKey, err := s.OAuth2().NewGrantKey("EdDSA")
+	if err != nil {
+		t.Fatal(err)
+	}
+	azure := func(id string, more map[string]any) map[string]any {
+		m := map[string]any{"tenant": s.Azure().Tenant(), "client_id": id, "scope": s.Azure().Scope(), "authority": s.Azure().Authority()}
+		maps.Copy(m, more)
+		return m
+	}
+	oauth2 := func(id, auth string) map[string]any {
+		return map[string]any{"token_url": s.OAuth2().TokenURL(), "client_id": id, "auth": auth, "algorithm": "ES256"}
+	}
+	return []trial{
+		{"clms", "clms", s.CLMS(), map[string]any{"client_id": nil, "user_id": nil, "token_uri": nil},
+			map[string]token.Secret{"service_key": secret(string(serviceKey))}},
+		{"azure secret", "azure", s.Azure(), azure(azureID, nil),
+			map[string]token.Secret{"client_secret": secret(azureSecret + "\n")}},
+		{"azure certificate", "azure", s.Azure(), azure(certID, nil),
+			map[string]token.Secret{"certificate": secret(string(cert) + string(certKey))}},
+		{"azure certificate RS256", "azure", s.Azure(), azure(certID, map[string]any{"algorithm": "RS256", "x5c": true}),
+			map[string]token.Secret{"certificate": secret(string(cert)), "private_key": secret(string(certKey))}},
+		{"aspose", "aspose", s.Aspose(), map[string]any{"client_id": asposeID, "base_url": s.Aspose().BaseURL() + "/"},
+			map[string]token.Secret{"client_secret": secret(asposeSecret)}},
+		{"oauth2 basic", "oauth2", s.OAuth2(), oauth2(id, "client_secret_basic"),
+			map[string]token.Secret{"client_secret": secret(text)}},
+		{"oauth2 post", "oauth2", s.OAuth2(), oauth2(id, "client_secret_post"),
+			map[string]token.Secret{"client_secret": secret(text)}},
+		{"oauth2 key", "oauth2", s.OAuth2(), oauth2(keyID, "private_key_jwt"),
+			map[string]token.Secret{"private_key": secret(string(key))}},
+		{"jwt-bearer", "jwt-bearer", s.OAuth2(),
+			map[string]any{"token_url": s.OAuth2().TokenURL(), "issuer": iss, "audience": nil, "algorithm": "EdDSA"},
+			map[string]token.Secret{"private_key": secret(string(grantKey))}},
+	}
+}
+
+// open goes the way of `tokenctl add`: Prepare, then Open.
+func (tr trial) open(t *testing.T, client *http.Client) token.Minter {
+	t.Helper()
+	m, err := tr.tryOpen(client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func (tr trial) tryOpen(client *http.Client) (token.Minter, error) {
+	kind, ok := Lookup(tr.kind)
+	if !ok {
+		return nil, fmt.Errorf("no kind %s", tr.kind)
+	}
+	settings, err := example(tr.kind)
+	if err != nil {
+		return nil, err
+	}
+	for name, value := range tr.settings {
+		if settings[name] = value; value == nil {
+			delete(settings, name)
+		}
+	}
+	a := token.Addition{Name: "trial", Provider: tr.kind, Settings: settings, Secrets: tr.secrets}
+	if err := kind.Prepare(&a); err != nil {
+		return nil, err
+	}
+	opened, err := kind.Open(decodeStrictly(a.Settings), Env{HTTP: client, Secret: secretsFrom(a.Secrets)})
+	if err != nil {
+		return nil, err
+	}
+	return opened.(token.Minter), nil
+}
+
+func secretsFrom(kept map[string]token.Secret) func(context.Context, string) (token.Secret, error) {
+	return func(_ context.Context, field string) (token.Secret, error) {
+		s, ok := kept[field]
+		if !ok {
+			return s, &token.Error{Code: token.ErrKeystore, Field: field, Message: "nothing is kept as " + field}
+		}
+		return s, nil
+	}
+}
+
+// example reads testdata/<kind>.toml, without the daemon's own key.
+func example(kind string) (map[string]any, error) {
+	text, err := os.ReadFile(filepath.Join("testdata", kind+".toml"))
+	if err != nil {
+		return nil, err
+	}
+	settings := map[string]any{}
+	if err := toml.Unmarshal(text, &settings); err != nil {
+		return nil, err
+	}
+	if settings["provider"] != kind {
+		return nil, fmt.Errorf("provider is %v", settings["provider"])
+	}
+	delete(settings, "provider")
+	return settings, nil
+}
+
+// decodeStrictly decodes settings as a file would be, unknown keys refused.
+func decodeStrictly(settings map[string]any) func(any) error {
+	return func(into any) error {
+		text, err := toml.Marshal(settings)
+		if err != nil {
+			return err
+		}
+		return toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields().Decode(into)
+	}
+}
+
+func TestEveryKindHasAnExampleThatOpens(t *testing.T) {
+	for _, k := range Kinds {
+		t.Run(k.Name, func(t *testing.T) {
+			settings := must[map[string]any](t)(example(k.Name))
+			opened := must[any](t)(k.Open(decodeStrictly(settings), Env{HTTP: http.DefaultClient}))
+			m, ok := opened.(token.Minter)
+			if !ok {
+				t.Fatalf("%T obtains no tokens", opened)
+			}
+			if u, err := url.Parse(m.Endpoint()); err != nil || u.Scheme != "https" {
+				t.Errorf("Endpoint is %q", m.Endpoint())
+			}
+		})
+	}
+}
+
+func TestEveryFieldIsDescribed(t *testing.T) {
+	for _, k := range Kinds {
+		if k.Doc == "" {
+			t.Errorf("%s has no doc", k.Name)
+		}
+		seen := map[string]bool{}
+		for _, f := range k.Fields() {
+			switch {
+			case f.Name == "" || f.Doc == "":
+				t.Errorf("%s: field %+v has no name or doc", k.Name, f)
+			case seen[f.Name]:
+				t.Errorf("%s: %s stands twice", k.Name, f.Name)
+			case f.Required && f.Default != "":
+				t.Errorf("%s: %s is required and has a default", k.Name, f.Name)
+			}
+			seen[f.Name] = true
+		}
+	}
+}
+
+func TestFieldsFollowTheTags(t *testing.T) {
+	k, _ := Lookup("oauth2")
+	got := map[string]token.Field{}
+	var order []string
+	for _, f := range k.Fields() {
+		got[f.Name] = f
+		order = append(order, f.Name)
+	}
+	if want := "token_url client_id auth client_secret private_key scopes"; !strings.HasPrefix(strings.Join(order, " "), want) {
+		t.Errorf("order is %v", order)
+	}
+	for name, ok := range map[string]bool{
+		"token_url required":   got["token_url"].Required,
+		"client_secret secret": got["client_secret"].Secret && !got["client_secret"].Required,
+		"scopes list":          got["scopes"].List,
+		"form table":           got["form"].Table,
+		"embedded default":     got["max_lifetime"].Default == "24h",
+	} {
+		if !ok {
+			t.Errorf("not so: %s", name)
+		}
+	}
+}
+
+// recorded is what an issuer was sent and must not come back in any text.
+type recorded struct {
+	mu   sync.Mutex
+	sent []string
+}
+
+// over records the secrets of each request before f answers it.
+func (rec *recorded) over(f providertest.Fault) providertest.Fault {
+	return func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		form, _ := url.ParseQuery(string(body))
+		rec.mu.Lock()
+		for _, name := range []string{"client_secret", "client_assertion", "assertion"} {
+			if v := form.Get(name); v != "" {
+				rec.sent = append(rec.sent, v, url.QueryEscape(v))
+				rec.sent = append(rec.sent, strings.Split(v, ".")...)
+			}
+		}
+		if scheme, credentials, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && scheme == "Basic" {
+			_, password, _ := r.BasicAuth()
+			text, _ := url.QueryUnescape(password)
+			rec.sent = append(rec.sent, credentials, password, text)
+		}
+		rec.mu.Unlock()
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		f(w, r)
+	}
+}
+
+// leaksIn finds what of it any form of err shows.
+func (rec *recorded) leaksIn(err error) string {
+	wire, _ := json.Marshal(err)
+	texts := fmt.Sprintf("%v %+v %#v %s", err, err, err, wire)
+	for e := errors.Unwrap(err); e != nil; e = errors.Unwrap(e) {
+		texts += fmt.Sprintf("%v %#v", e, e)
+	}
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	for _, s := range rec.sent {
+		if s != "" && strings.Contains(texts, s) {
+			return texts
+		}
+	}
+	return ""
+}
+
+// Every kind meets the same answers, and tells them apart in the same way.
+func TestEveryKindThroughTheSameAnswers(t *testing.T) {
+	s := startIssuers(t)
+	client := clientFor(t, s.CertPEM(), HTTPConfig{Timeout: 5 * time.Second})
+
+	var evil sync.Map
+	elsewhere := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { evil.Store(r.URL.String(), true) }))
+	defer elsewhere.Close()
+
+	answers := []struct {
+		name  string
+		fault providertest.Fault
+		code  token.Code
+		oauth string
+		text  string // what the message must say, after the host
+		retry time.Duration
+	}{
+		{"permanent refusal", providertest.Refuse(400, "invalid_client", "no such client"), token.ErrRejected, "invalid_client",
+			"refused the request: invalid_client: no such client", 0},
+		{"refusal as 401", providertest.Refuse(401, "invalid_client", ""), token.ErrRejected, "invalid_client",
+			"refused the request: invalid_client", 0},
+		{"refusal as 200", providertest.Refuse(200, "invalid_grant", "no"), token.ErrRejected, "invalid_grant",
+			"refused the request: invalid_grant: no", 0},
+		{"transient refusal", providertest.Refuse(400, "temporarily_unavailable", ""), token.ErrUnavailable, "temporarily_unavailable",
+			"refused the request: temporarily_unavailable", 0},
+		{"outage", providertest.Status(503, "30"), token.ErrUnavailable, "", "answered 503 Service Unavailable", 30 * time.Second},
+		{"error page", providertest.Status(500, ""), token.ErrUnavailable, "", "answered 500 Internal Server Error", 0},
+		{"outage with OAuth error", providertest.Refuse(503, "server_error", "later"), token.ErrUnavailable, "server_error",
+			"answered 503 Service Unavailable: server_error: later", 0},
+		{"rate limit", providertest.Status(429, "120"), token.ErrUnavailable, "", "answered 429 Too Many Requests", 2 * time.Minute},
+		{"request timeout", providertest.Status(408, ""), token.ErrUnavailable, "", "answered 408 Request Timeout", 0},
+		{"firewall page", providertest.Status(403, ""), token.ErrUnavailable, "",
+			"answered 403 Forbidden with no OAuth error; a proxy or firewall may stand in between", 0},
+		{"wrong path", providertest.Status(404, ""), token.ErrUnavailable, "", "answered 404 Not Found: that URL is no token endpoint", 0},
+		{"login page", providertest.Answer(200, "text/html; charset=utf-8", "<form>"), token.ErrUnavailable, "",
+			"answered 200 OK with an HTML page; a proxy or a login page may stand in between", 0},
+		{"nonsense", providertest.Answer(200, "application/json", `{"access_token":`), token.ErrUnavailable, "", "answered 200 OK with invalid JSON", 0},
+		{"empty", providertest.Answer(200, "application/json", `{}`), token.ErrUnavailable, "", "answered 200 OK with no access_token", 0},
+		{"echo as refusal", providertest.Echo(401), token.ErrRejected, "invalid_client", "", 0},
+		{"echo as outage", providertest.Echo(500), token.ErrUnavailable, "invalid_client", "", 0},
+		{"echo as success", providertest.Echo(200), token.ErrRejected, "invalid_client", "", 0},
+		{"redirect", providertest.Redirect(302, elsewhere.URL+"/moved"), token.ErrUnavailable, "",
+			"answered with a redirect (302 Found), which is not followed; it leads to " + strings.TrimPrefix(elsewhere.URL, "https://"), 0},
+	}
+	for _, code := range []int{301, 303, 307, 308} {
+		answers = append(answers, answers[len(answers)-1])
+		last := &answers[len(answers)-1]
+		last.name, last.fault, last.text = fmt.Sprint("redirect ", code), providertest.Redirect(code, "/elsewhere"),
+			fmt.Sprintf("answered with a redirect (%s), which is not followed", statusText(code))
+	}
+
+	for _, tr := range trials(t, s) {
+		t.Run(tr.name, func(t *testing.T) {
+			m := tr.open(t, client)
+			host := must[*url.URL](t)(url.Parse(m.Endpoint())).Host
+			t.Run("token", func(t *testing.T) { obtainsAGoodToken(t, m, tr.issuer, client) })
+			for _, a := range answers {
+				t.Run(a.name, func(t *testing.T) {
+					var rec recorded
+					before := tr.issuer.Requests()
+					tr.issuer.Fail(rec.over(a.fault))
+					defer tr.issuer.Heal()
+					_, err := m.Mint(t.Context(), token.Target{})
+					var e *token.Error
+					if !errors.As(err, &e) || !errors.Is(err, a.code) || e.OAuth != a.oauth {
+						t.Fatalf("got %#v, want %s %q", err, a.code, a.oauth)
+					}
+					if want := host + " " + a.text; a.text != "" && e.Message != want {
+						t.Errorf("message is %q\nwant       %q", e.Message, want)
+					}
+					if got := time.Until(e.RetryAt).Round(10 * time.Second); a.retry > 0 && got != a.retry || a.retry == 0 && !e.RetryAt.IsZero() {
+						t.Errorf("RetryAt is in %v, want %v", got, a.retry)
+					}
+					if len(rec.sent) == 0 {
+						t.Error("no secret was sent, so this proves nothing")
+					}
+					if leak := rec.leaksIn(err); leak != "" {
+						t.Errorf("what was sent can be seen: %s", leak)
+					}
+					if n := tr.issuer.Requests() - before; n != 1 {
+						t.Errorf("%d requests were made", n)
+					}
+				})
+			}
+			t.Run("token again", func(t *testing.T) { obtainsAGoodToken(t, m, tr.issuer, client) })
+		})
+	}
+	evil.Range(func(url, _ any) bool { t.Errorf("a redirect was followed to %v", url); return true })
+}
+
+// obtainsAGoodToken mints one and uses it.
+func obtainsAGoodToken(t *testing.T, m token.Minter, i issuer, client *http.Client) {
+	t.Helper()
+	before := i.Minted()
+	begin := time.Now().Round(0)
+	tok := must[token.Token](t)(m.Mint(t.Context(), token.Target{}))
+	if i.Minted() != before+1 {
+		t.Errorf("%d tokens were issued", i.Minted()-before)
+	}
+	if tok.Type != "Bearer" || tok.Issued.Before(begin) || tok.Life() < 59*time.Minute || tok.Issued != tok.Issued.Round(0) {
+		t.Errorf("token is %+v", tok)
+	}
+	if tok.Skew < -2*time.Second || tok.Skew > 2*time.Second {
+		t.Errorf("skew is %v on one machine", tok.Skew)
+	}
+	req := must[*http.Request](t)(http.NewRequest(http.MethodGet, i.APIURL()+"status", nil))
+	req.Header.Set("Authorization", "Bearer "+tok.Secret.Reveal())
+	res := must[*http.Response](t)(client.Do(req))
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		t.Errorf("the API answers %s to the token", res.Status)
+	}
+}
+
+func TestEveryKindWhileTheIssuerIsDown(t *testing.T) {
+	s := startIssuers(t)
+	client := clientFor(t, s.CertPEM(), HTTPConfig{})
+	all := trials(t, s)
+	if err := s.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	for _, tr := range all {
+		m := tr.open(t, client)
+		_, err := m.Mint(t.Context(), token.Target{})
+		if !errors.Is(err, token.ErrUnavailable) || !strings.HasSuffix(err.Error(), " cannot be reached: it refuses connections") {
+			t.Errorf("%s: %v", tr.name, err)
+		}
+	}
+	if err := s.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	for _, tr := range all {
+		obtainsAGoodToken(t, tr.open(t, client), tr.issuer, client)
+	}
+}
+
+func TestATargetIsHonouredOrRefused(t *testing.T) {
+	s := startIssuers(t)
+	client := clientFor(t, s.CertPEM(), HTTPConfig{})
+	scope, audience := token.Target{Scope: "api://other/.default"}, token.Target{Audience: "https://other.example"}
+	refused := map[string]map[token.Target]string{
+		"clms":                    {scope: "clms tokens have no scope", audience: "clms tokens have no audience"},
+		"azure secret":            {audience: "azure tokens have no audience"},
+		"azure certificate":       {audience: "azure tokens have no audience"},
+		"azure certificate RS256": {audience: "azure tokens have no audience"},
+		"aspose":                  {scope: "aspose tokens have no scope", audience: "aspose tokens have no audience"},
+		"jwt-bearer":              {audience: "jwt-bearer tokens have no audience"},
+	}
+	for _, tr := range trials(t, s) {
+		m := tr.open(t, client)
+		for _, target := range []token.Target{scope, audience} {
+			var form url.Values
+			tr.issuer.Fail(func(w http.ResponseWriter, r *http.Request) {
+				_ = r.ParseForm()
+				form = r.PostForm
+				providertest.Status(503, "")(w, r)
+			})
+			_, err := m.Mint(t.Context(), target)
+			tr.issuer.Heal()
+			if want := refused[tr.name][target]; want != "" {
+				if err.Error() != want || !errors.Is(err, token.ErrInvalid) || form != nil {
+					t.Errorf("%s, %+v: %v; sent %v", tr.name, target, err, form)
+				}
+				continue
+			}
+			if tr.kind == "jwt-bearer" {
+				form = url.Values{"scope": {claimsOf(t, form.Get("assertion"))["scope"].(string)}}
+			}
+			if form.Get("scope") != target.Scope && form.Get("audience") != target.Audience {
+				t.Errorf("%s, %+v: sent %v, %v", tr.name, target, form, err)
+			}
+		}
+	}
+}
+
+func TestASecretInAFileIsRefused(t *testing.T) {
+	for _, k := range Kinds {
+		settings := must[map[string]any](t)(example(k.Name))
+		for _, f := range k.Fields() {
+			if !f.Secret || f.Name == "certificate" {
+				continue
+			}
+			with := maps.Clone(settings)
+			with[f.Name] = "canary"
+			_, err := k.Open(decodeStrictly(with), Env{HTTP: http.DefaultClient})
+			if err == nil || !strings.Contains(err.Error(), "is a secret and must not stand in a file") || strings.Contains(err.Error(), "canary") {
+				t.Errorf("%s, %s in the file: %v", k.Name, f.Name, err)
+			}
+			err = k.Prepare(&token.Addition{Settings: with})
+			if want := f.Name + " is a secret and cannot be a setting"; err == nil || err.Error() != want {
+				t.Errorf("%s, %s as a setting: %v", k.Name, f.Name, err)
+			}
+		}
+	}
+}
+
+func TestAMissingSettingIsNamed(t *testing.T) {
+	for _, k := range Kinds {
+		settings := must[map[string]any](t)(example(k.Name))
+		for name := range settings {
+			var needed bool
+			for _, f := range k.Fields() {
+				needed = needed || f.Name == name && f.Required
+			}
+			without := maps.Clone(settings)
+			delete(without, name)
+			_, err := k.Open(decodeStrictly(without), Env{HTTP: http.DefaultClient})
+			var e *token.Error
+			if needed && (!errors.As(err, &e) || e.Field != name || e.Message != name+" is missing") {
+				t.Errorf("%s without %s: %v", k.Name, name, err)
+			}
+		}
+	}
+	k, _ := Lookup("clms")
+	_, err := k.Open(decodeStrictly(nil), Env{HTTP: http.DefaultClient})
+	if err == nil || err.Error() != "client_id is missing; it comes with the service_key" {
+		t.Errorf("clms without its key: %v", err)
+	}
+}
+
+func TestLookup(t *testing.T) {
+	if _, ok := Lookup("clms"); !ok {
+		t.Error("clms is not found")
+	}
+	if _, ok := Lookup("CLMS"); ok {
+		t.Error("CLMS is found")
+	}
+}

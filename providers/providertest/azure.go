@@ -1,0 +1,266 @@
+package providertest
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"math/big"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// Azure issues tokens as Microsoft Entra ID does for one tenant.
+type Azure struct {
+	*issuer
+	host   string
+	tenant string
+	sign   tokenSigner
+	apps   map[string]*application // by client ID; guarded by issuer.mu, as is seen
+	seen   map[string]bool         // jti of assertions
+}
+
+type application struct {
+	secret string
+	cert   *x509.Certificate
+	state  string // "", or the code of what is wrong with it
+}
+
+// Authority is the host of the sign-in service.
+func (a *Azure) Authority() string { return a.host }
+
+// Tenant is the directory's ID.
+func (a *Azure) Tenant() string { return a.tenant }
+
+// Scope is one that tokens can be had for; there are "api://other/.default"
+// and all others below api:// too.
+func (a *Azure) Scope() string { return "api://resource/.default" }
+
+// APIURL is below what the tokens open.
+func (a *Azure) APIURL() string { return "https://" + a.host + "/api/azure/" }
+
+// TokenURL is the tenant's token endpoint.
+func (a *Azure) TokenURL() string { return "https://" + a.host + "/" + a.tenant + "/oauth2/v2.0/token" }
+
+// NewSecret registers an application with a client secret.
+func (a *Azure) NewSecret() (clientID, secret string) {
+	clientID, secret = newGUID(), opaque(12)[:7]+"8Q~"+opaque(24)[:30]
+	a.register(clientID, &application{secret: secret})
+	return clientID, secret
+}
+
+// NewCertificate registers an application with a self-signed certificate for a
+// fresh RSA key, valid for a year, and gives both in PEM.
+func (a *Azure) NewCertificate(bits int) (clientID string, certificate, privateKey []byte, err error) {
+	key, err := rsa.GenerateKey(rand.Reader, bits)
+	if err != nil {
+		return "", nil, nil, err
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: "providertest application"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(1, 0, 0),
+		KeyUsage: x509.KeyUsageDigitalSignature,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		return "", nil, nil, err
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return "", nil, nil, err
+	}
+	privateKey, err = keyPEM(key)
+	clientID = newGUID()
+	a.register(clientID, &application{cert: cert})
+	return clientID, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), privateKey, err
+}
+
+// ExpireSecret makes an application's client secret an expired one.
+func (a *Azure) ExpireSecret(clientID string) { a.spoil(clientID, "7000222") }
+
+// Disable disables an application.
+func (a *Azure) Disable(clientID string) { a.spoil(clientID, "7000112") }
+
+func (a *Azure) register(clientID string, app *application) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.apps[clientID] = app
+}
+
+func (a *Azure) spoil(clientID, state string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if app := a.apps[clientID]; app != nil {
+		app.state = state
+	}
+}
+
+func (a *Azure) token(w http.ResponseWriter, r *http.Request) {
+	form, repeated := formOf(r)
+	a.mu.Lock()
+	code := a.check(r, form, repeated)
+	a.mu.Unlock()
+	if code != "" {
+		AADSTS(code)(w, r)
+		return
+	}
+	scope := form.Get("scope")
+	a.issue(w, func(life time.Duration) (string, error) {
+		return a.sign(jwt.MapClaims{"appid": form.Get("client_id"), "tid": a.tenant, "aud": strings.TrimSuffix(scope, "/.default")}, life)
+	}, a.more())
+}
+
+func (a *Azure) more() map[string]any {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return map[string]any{"ext_expires_in": int(a.lifetime / time.Second)}
+}
+
+// check gives the code of the first thing that is wrong with a request, ""
+// for a good one. a.mu is held.
+func (a *Azure) check(r *http.Request, form url.Values, repeated string) string {
+	app := a.apps[form.Get("client_id")]
+	switch {
+	case r.Method != http.MethodPost || repeated != "":
+		return "900144"
+	case r.PathValue("tenant") != a.tenant:
+		return "90002"
+	case form.Get("grant_type") == "" || form.Get("client_id") == "" || form.Get("scope") == "":
+		return "900144"
+	case form.Get("grant_type") != "client_credentials":
+		return "70003"
+	case app == nil:
+		return "700016"
+	case app.state == "7000112":
+		return "7000112"
+	}
+	if code := scopeFault(form.Get("scope")); code != "" {
+		return code
+	}
+	switch {
+	case form.Has("client_assertion"):
+		return a.checkAssertion(app, form)
+	case !form.Has("client_secret"):
+		return "7000218"
+	case app.state == "7000222" && form.Get("client_secret") == app.secret:
+		return "7000222"
+	case app.secret == "" || form.Get("client_secret") != app.secret:
+		return "7000215"
+	}
+	return ""
+}
+
+func scopeFault(scope string) string {
+	switch {
+	case strings.ContainsAny(scope, " \t"):
+		return "70011"
+	case !strings.HasSuffix(scope, "/.default"):
+		return "1002012"
+	case !strings.HasPrefix(scope, "api://"):
+		return "500011"
+	}
+	return ""
+}
+
+// checkAssertion judges a client assertion. PS256 comes with x5t#S256, RS256
+// with x5t, as MSAL makes them.
+func (a *Azure) checkAssertion(app *application, form url.Values) string {
+	text := form.Get("client_assertion")
+	header, claims, err := unverified(text)
+	if err != nil || app.cert == nil || form.Get("client_assertion_type") != "urn:ietf:params:oauth:client-assertion-type:jwt-bearer" {
+		return "50012"
+	}
+	algorithm := header.text("alg")
+	strong, weak := sha256.Sum256(app.cert.Raw), sha1.Sum(app.cert.Raw)
+	switch {
+	case algorithm == "PS256" && isThumbprint(header.text("x5t#S256"), strong[:]):
+	case algorithm == "RS256" && isThumbprint(header.text("x5t"), weak[:]):
+	default:
+		return "700027"
+	}
+	if !signedBy(text, algorithm, app.cert.PublicKey) {
+		return "700027"
+	}
+	exp, hasExp := claims.number("exp")
+	nbf, hasNBF := claims.number("nbf")
+	now, leeway := time.Now(), 5*time.Minute
+	switch {
+	case claims.text("aud") != a.TokenURL() || claims.text("iss") != form.Get("client_id") || claims.text("sub") != claims.text("iss"):
+		return "50012"
+	case !hasExp || exp.Add(leeway).Before(now) || hasNBF && nbf.Add(-leeway).After(now) || exp.After(now.Add(24*time.Hour)):
+		return "700024"
+	case claims.text("jti") == "" || a.seen[claims.text("jti")]:
+		return "50012"
+	}
+	a.seen[claims.text("jti")] = true
+	return ""
+}
+
+// isThumbprint takes base64url (RFC 7515 §4.1.8) and, because MSAL sends that,
+// standard base64.
+func isThumbprint(text string, sum []byte) bool {
+	return text == base64.RawURLEncoding.EncodeToString(sum) || text == base64.StdEncoding.EncodeToString(sum)
+}
+
+// AADSTS answers as Entra ID does with one of its error codes, such as
+// "7000215".
+func AADSTS(code string) Fault {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		status, oauth, text := entraError(code)
+		stamp, trace := time.Now().UTC().Format("2006-01-02 15:04:05Z"), newGUID()
+		writeJSON(w, status, map[string]any{
+			"error": oauth,
+			"error_description": "AADSTS" + code + ": " + text + " Trace ID: " + trace + " Correlation ID: " + trace +
+				" Timestamp: " + stamp,
+			"error_codes": []json.Number{json.Number(code)}, "timestamp": stamp, "trace_id": trace, "correlation_id": trace,
+			"error_uri": "https://login.microsoftonline.com/error?code=" + code,
+		})
+	}
+}
+
+func entraError(code string) (status int, oauth, text string) {
+	switch code {
+	case "7000215":
+		return 401, "invalid_client", "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client secret ID."
+	case "7000222":
+		return 401, "invalid_client", "The provided client secret keys for app are expired."
+	case "7000218":
+		return 401, "invalid_client", "The request body must contain the following parameter: 'client_assertion' or 'client_secret'."
+	case "700016":
+		return 400, "unauthorized_client", "Application was not found in the directory."
+	case "90002":
+		return 400, "invalid_request", "Tenant not found."
+	case "70011":
+		return 400, "invalid_scope", "The provided request must include a 'scope' input parameter. The provided value for the input parameter 'scope' is not valid."
+	case "1002012":
+		return 400, "invalid_scope", "The provided value for scope is not valid. Client credential flows must have a scope value with /.default suffixed to the resource identifier (application ID URI)."
+	case "500011":
+		return 400, "invalid_resource", "The resource principal was not found in the tenant."
+	case "700027":
+		return 401, "invalid_client", "The certificate with identifier used to sign the client assertion is not registered on application."
+	case "700024":
+		return 401, "invalid_client", "Client assertion is not within its valid time range."
+	case "50012":
+		return 401, "invalid_client", "Authentication failed."
+	case "7000112":
+		return 400, "unauthorized_client", "Application is disabled."
+	case "53003":
+		return 400, "invalid_grant", "Access has been blocked by Conditional Access policies."
+	case "70003":
+		return 400, "unsupported_grant_type", "The app requested an unsupported grant type."
+	case "90033", "90006":
+		return 400, "temporarily_unavailable", "A transient error has occurred. Please try again."
+	case "50196":
+		return 400, "invalid_grant", "The server terminated an operation because it encountered a client request loop."
+	}
+	return 400, "invalid_request", "The request body must contain the following parameter."
+}

@@ -1,0 +1,155 @@
+package providertest
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// A Server is a set of issuers behind one address.
+type Server struct {
+	authority *Authority
+	cert      tls.Certificate
+	handler   http.Handler
+	clms      *CLMS
+	azure     *Azure
+	aspose    *Aspose
+	oauth2    *OAuth2
+	addr      string
+
+	mu   sync.Mutex
+	stop func() error // nil while stopped
+}
+
+// Options for Start. The zero value is good.
+type Options struct {
+	// Address to listen on; 127.0.0.1 and a free port if empty.
+	Address string
+	// Lifetime of all issuers' tokens, in place of their own defaults.
+	Lifetime time.Duration
+}
+
+// Start starts the issuers. Close ends them.
+func Start(o Options) (*Server, error) {
+	authority, err := NewAuthority()
+	if err != nil {
+		return nil, err
+	}
+	cert, err := authority.Issue([]string{"127.0.0.1", "::1", "localhost"}, time.Now().Add(-time.Hour), time.Now().AddDate(1, 0, 0))
+	if err != nil {
+		return nil, err
+	}
+	address := o.Address
+	if address == "" {
+		address = "127.0.0.1:0"
+	}
+	s := &Server{authority: authority, cert: cert}
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	s.addr = l.Addr().String()
+	if err := s.build(o.Lifetime); err != nil {
+		l.Close()
+		return nil, err
+	}
+	s.serve(l)
+	return s, nil
+}
+
+func (s *Server) build(life time.Duration) error {
+	sign, err := newTokenSigner(s.URL())
+	if err != nil {
+		return err
+	}
+	s.clms = &CLMS{issuer: newIssuer(time.Hour, life), url: s.URL(), keys: map[string]clmsKey{}}
+	s.azure = &Azure{issuer: newIssuer(3599*time.Second, life), host: s.addr, tenant: newGUID(), sign: sign,
+		apps: map[string]*application{}, seen: map[string]bool{}}
+	s.aspose = &Aspose{issuer: newIssuer(24*time.Hour, life), url: s.URL(), sign: sign, clients: map[string]string{}}
+	s.oauth2 = &OAuth2{issuer: newIssuer(time.Hour, life), url: s.URL(), clients: map[string]string{},
+		keys: map[string]registeredKey{}, grants: map[string]registeredKey{}, seen: map[string]bool{}}
+
+	mux := http.NewServeMux()
+	mux.HandleFunc("/@@oauth2-token", s.clms.answering(s.clms.token))
+	mux.HandleFunc("/{tenant}/oauth2/v2.0/token", s.azure.answering(s.azure.token))
+	mux.HandleFunc("/connect/token", s.aspose.answering(s.aspose.token))
+	mux.HandleFunc("/oauth2/token", s.oauth2.answering(s.oauth2.token))
+	mux.HandleFunc("/api/clms/", s.clms.guard(plone401))
+	mux.HandleFunc("/api/azure/", s.azure.guard(bearer401))
+	mux.HandleFunc("/api/aspose/", s.aspose.guard(bearer401))
+	mux.HandleFunc("/api/generic/", s.oauth2.guard(bearer401))
+	s.handler = mux
+	return nil
+}
+
+// serve answers on l, in the background.
+func (s *Server) serve(l net.Listener) {
+	server := &http.Server{
+		Handler:           s.handler,
+		ReadHeaderTimeout: 10 * time.Second,
+		ErrorLog:          log.New(io.Discard, "", 0), // clients that refuse our certificate are no news
+	}
+	secure := tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{s.cert}, MinVersion: tls.VersionTLS12})
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(secure) }()
+	s.stop = func() error {
+		err := server.Close()
+		l.Close() // Serve may not have come to know its listener yet
+		<-served
+		return err
+	}
+}
+
+// Stop makes the server's port refuse connections and breaks those that are
+// open, as if the host was down. What it issued stays good.
+func (s *Server) Stop() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stop == nil {
+		return nil
+	}
+	stop := s.stop
+	s.stop = nil
+	return stop()
+}
+
+// Resume listens again, on the same port.
+func (s *Server) Resume() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stop != nil {
+		return errors.New("providertest: the server is not stopped")
+	}
+	l, err := net.Listen("tcp", s.addr)
+	if err != nil {
+		return err
+	}
+	s.serve(l)
+	return nil
+}
+
+// Close ends the server.
+func (s *Server) Close() error { return s.Stop() }
+
+// URL is where the server is: https, host and port, no slash at the end.
+func (s *Server) URL() string { return "https://" + s.addr }
+
+// CertPEM is the certificate to trust.
+func (s *Server) CertPEM() []byte { return s.authority.CertPEM() }
+
+// CLMS is the Copernicus Land Monitoring Service.
+func (s *Server) CLMS() *CLMS { return s.clms }
+
+// Azure is Microsoft Entra ID with one tenant.
+func (s *Server) Azure() *Azure { return s.azure }
+
+// Aspose is Aspose Cloud.
+func (s *Server) Aspose() *Aspose { return s.aspose }
+
+// OAuth2 is an issuer that does what RFC 6749 and RFC 7523 say.
+func (s *Server) OAuth2() *OAuth2 { return s.oauth2 }
