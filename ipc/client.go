@@ -1,0 +1,236 @@
+package ipc
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/url"
+	"strconv"
+	"syscall"
+	"time"
+
+	"tokend/providers/token"
+)
+
+// A Client asks the daemon at Socket. Its methods have the daemon's own
+// signatures and errors; on top of those they return ErrNoDaemon if nobody
+// answers, and ErrDenied before anything is sent if the socket is served by
+// somebody who is neither root nor this user. It may be used concurrently.
+type Client struct {
+	// Socket is the socket's absolute path, on Windows the pipe's name.
+	Socket string
+}
+
+// Get returns a token of the profile. Its times have whole seconds; Skew does
+// not cross the socket.
+func (c *Client) Get(ctx context.Context, name string, q token.Query) (token.Token, error) {
+	path, err := profilePath(TokenPath, name, "")
+	if err != nil {
+		return token.Token{}, err
+	}
+	if query := encodeQuery(q); query != "" {
+		path += "?" + query
+	}
+	var answer tokenAnswer
+	if err := c.ask(ctx, "GET", path, nil, &answer); err != nil {
+		return token.Token{}, err
+	}
+	if answer.AccessToken.IsZero() {
+		return token.Token{}, c.nonsense(errors.New("an answer without a token"))
+	}
+	return answer.token(), nil
+}
+
+// Invalidate has the daemon drop t, if that is still a token of the profile;
+// the zero Secret stands for whatever is current.
+func (c *Client) Invalidate(ctx context.Context, name string, t token.Secret) error {
+	path, err := profilePath(TokenPath, name, InvalidateSuffix)
+	if err != nil {
+		return err
+	}
+	body, err := encodeInvalidation(t)
+	if err != nil {
+		return err
+	}
+	return c.ask(ctx, "POST", path, body, nil)
+}
+
+// Profile tells of one profile.
+func (c *Client) Profile(ctx context.Context, name string) (token.ProfileStatus, error) {
+	var status token.ProfileStatus
+	path, err := profilePath(ProfilePath, name, "")
+	if err != nil {
+		return status, err
+	}
+	err = c.ask(ctx, "GET", path, nil, &status)
+	return status, errors.Join(err, plainNumbers(status.Settings))
+}
+
+// Status tells of the daemon and all profiles.
+func (c *Client) Status(ctx context.Context) (token.Status, error) {
+	var status token.Status
+	err := c.ask(ctx, "GET", StatusPath, nil, &status)
+	for _, p := range status.Profiles {
+		err = errors.Join(err, plainNumbers(p.Settings))
+	}
+	return status, err
+}
+
+// Providers lists the kinds of profiles there can be.
+func (c *Client) Providers(ctx context.Context) ([]token.Provider, error) {
+	var list ProviderList
+	err := c.ask(ctx, "GET", ProvidersPath, nil, &list)
+	return list.Providers, err
+}
+
+// Add makes a new profile.
+func (c *Client) Add(ctx context.Context, a token.Addition) (token.Added, error) {
+	if err := CheckName(a.Name); err != nil {
+		return token.Added{}, err
+	}
+	return c.hand(ctx, ProfilesPath, a)
+}
+
+// Rotate gives the profile a.Name a new credential.
+func (c *Client) Rotate(ctx context.Context, a token.Addition) (token.Added, error) {
+	path, err := profilePath(ProfilePath, a.Name, RotateSuffix)
+	if err != nil {
+		return token.Added{}, err
+	}
+	return c.hand(ctx, path, a)
+}
+
+// Remove removes the profile and its secrets.
+func (c *Client) Remove(ctx context.Context, name string) error {
+	path, err := profilePath(ProfilePath, name, "")
+	if err != nil {
+		return err
+	}
+	return c.ask(ctx, "DELETE", path, nil, nil)
+}
+
+// Reload has the daemon read its configuration again. ErrInvalid names the
+// files that are bad; what was in force before them stays in force.
+func (c *Client) Reload(ctx context.Context) error {
+	return c.ask(ctx, "POST", ReloadPath, nil, nil)
+}
+
+func (c *Client) hand(ctx context.Context, path string, a token.Addition) (token.Added, error) {
+	var added token.Added
+	body, err := encodeAddition(a)
+	if err != nil {
+		return added, invalid("settings", "the settings cannot be sent: %v", err)
+	}
+	err = c.ask(ctx, "POST", path, body, &added)
+	return added, errors.Join(err, plainNumbers(added.Profile.Settings))
+}
+
+func profilePath(before, name, after string) (string, error) {
+	if err := CheckName(name); err != nil {
+		return "", err
+	}
+	return before + url.PathEscape(name) + after, nil
+}
+
+// ask sends one request and reads the answer into into, if that is not nil.
+func (c *Client) ask(ctx context.Context, method, path string, body []byte, into any) error {
+	if len(body) > MaxBody {
+		return invalid("", "the request has %d bytes, tokend takes %d", len(body), MaxBody)
+	}
+	status, answer, err := c.roundTrip(ctx, request(method, path, body))
+	if err != nil {
+		return err
+	}
+	if status/100 != 2 {
+		return c.refusal(status, answer)
+	}
+	if into == nil {
+		return nil
+	}
+	if err := decode(answer, into); err != nil {
+		return c.nonsense(err)
+	}
+	return nil
+}
+
+// request writes an HTTP/1.1 request. Its parts come from this package, or
+// escaped as URLs demand, and cannot end a line.
+func request(method, path string, body []byte) []byte {
+	b := make([]byte, 0, 256+len(path)+len(body))
+	b = append(b, method+" "+path+" HTTP/1.1\r\nHost: tokend\r\nConnection: close\r\nAccept: application/json\r\n"...)
+	if method == "POST" {
+		b = append(b, "Content-Type: application/json\r\nContent-Length: "...)
+		b = append(strconv.AppendInt(b, int64(len(body)), 10), "\r\n"...)
+	}
+	b = append(b, "\r\n"...)
+	return append(b, body...)
+}
+
+func (c *Client) roundTrip(ctx context.Context, request []byte) (status int, body []byte, err error) {
+	conn, err := c.connect(ctx)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer func() { _ = conn.Close() }()
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+
+	// A server that refuses may stop reading early. Its answer says more than
+	// the failed write.
+	_, writeErr := conn.Write(request)
+	status, body, err = readAnswer(conn)
+	switch {
+	case err == nil:
+		return status, body, nil
+	case ctx.Err() != nil:
+		return 0, nil, fmt.Errorf("waiting for tokend at %s: %w", c.Socket, ctx.Err())
+	case writeErr != nil, errors.Is(err, errNoAnswer), errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.ErrUnexpectedEOF):
+		return 0, nil, &token.Error{Code: token.ErrNoDaemon, Cause: err,
+			Message: fmt.Sprintf("tokend at %s went away without a whole answer", c.Socket)}
+	}
+	return 0, nil, c.nonsense(err)
+}
+
+func (c *Client) connect(ctx context.Context) (net.Conn, error) {
+	conn, err := dial(ctx, c.Socket)
+	if err != nil {
+		return nil, c.notConnected(ctx, err)
+	}
+	if err := checkServer(conn, c.Socket); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
+}
+
+func (c *Client) notConnected(ctx context.Context, err error) error {
+	var known *token.Error
+	switch {
+	case errors.As(err, &known):
+		return known
+	case ctx.Err() != nil:
+		return fmt.Errorf("waiting for tokend at %s: %w", c.Socket, ctx.Err())
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOTDIR):
+		return &token.Error{Code: token.ErrNoDaemon, Message: "no tokend answers at " + c.Socket, Cause: err}
+	case errors.Is(err, fs.ErrPermission):
+		return &token.Error{Code: token.ErrDenied, Message: "no permission to connect to " + c.Socket, Cause: err}
+	}
+	return fmt.Errorf("connecting to tokend: %w", err)
+}
+
+// refusal is the error that the server's answer tells of.
+func (c *Client) refusal(status int, body []byte) error {
+	var r Refusal
+	if err := json.Unmarshal(body, &r); err != nil || r.Error == nil || r.Error.Code == "" {
+		return c.nonsense(fmt.Errorf("HTTP status %d without an error that tokend would send", status))
+	}
+	return r.Error
+}
+
+// nonsense is the error for an answer that tokend does not give.
+func (c *Client) nonsense(err error) error {
+	return &token.Error{Code: token.ErrInternal, Message: fmt.Sprintf("not tokend's answer at %s: %v", c.Socket, err), Cause: err}
+}

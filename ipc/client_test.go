@@ -1,0 +1,255 @@
+//go:build linux
+
+package ipc
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tokend/providers/token"
+)
+
+// answering serves each connection with raw bytes, once a request's header has
+// arrived, and returns a client of it.
+func answering(t *testing.T, raw string) *Client {
+	t.Helper()
+	socket := filepath.Join(t.TempDir(), "s")
+	l, err := Listen(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = conn.Read(make([]byte, 1<<16))
+			_, _ = io.WriteString(conn, raw)
+			_ = conn.Close()
+		}
+	}()
+	return &Client{Socket: socket}
+}
+
+func ok(body string) string {
+	return fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+}
+
+func TestAnswersThatAreNotTokends(t *testing.T) {
+	for name, c := range map[string]struct {
+		raw  string
+		want token.Code
+	}{
+		"nothing":                  {"", token.ErrNoDaemon},
+		"half a status line":       {"HTTP/1.1 2", token.ErrNoDaemon},
+		"half a header":            {"HTTP/1.1 200 OK\r\nContent-Le", token.ErrNoDaemon},
+		"half a body":              {"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{}", token.ErrNoDaemon},
+		"no HTTP":                  {"220 mail.example ESMTP\r\n", token.ErrInternal},
+		"old HTTP":                 {"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}", token.ErrInternal},
+		"interim answer":           {"HTTP/1.1 100 Continue\r\n\r\n", token.ErrInternal},
+		"no length":                {"HTTP/1.1 200 OK\r\n\r\n{}", token.ErrInternal},
+		"two lengths":              {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\ncontent-length: 2\r\n\r\n{}", token.ErrInternal},
+		"signed length":            {"HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\n{}", token.ErrInternal},
+		"oversized":                {"HTTP/1.1 200 OK\r\nContent-Length: 1048577\r\n\r\n{}", token.ErrInternal},
+		"huge length":              {"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n{}", token.ErrInternal},
+		"chunked":                  {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", token.ErrInternal},
+		"endless header":           {"HTTP/1.1 200 OK\r\n" + strings.Repeat("X: y\r\n", 10_000), token.ErrInternal},
+		"endless line":             {strings.Repeat("x", 1<<20), token.ErrInternal},
+		"line without colon":       {"HTTP/1.1 200 OK\r\nfoo\r\n\r\n", token.ErrInternal},
+		"not JSON":                 {ok("<html>"), token.ErrInternal},
+		"no token":                 {ok("{}"), token.ErrInternal},
+		"empty token":              {ok(`{"access_token":"","token_type":"Bearer"}`), token.ErrInternal},
+		"redacted by mistake":      {ok(`{"access_token":7}`), token.ErrInternal},
+		"refusal without an error": {"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 2\r\n\r\n{}", token.ErrInternal},
+		"refusal in HTML":          {"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 6\r\n\r\n<html>", token.ErrInternal},
+		"redirect":                 {"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n", token.ErrInternal},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := answering(t, c.raw).Get(t.Context(), "clms", token.Query{})
+			if !errors.Is(err, c.want) {
+				t.Errorf("got %v, want %v", err, c.want)
+			}
+			if !got.Secret.IsZero() {
+				t.Error("got a token as well")
+			}
+		})
+	}
+}
+
+func TestAnswerOfALaterVersion(t *testing.T) {
+	tok, err := answering(t, ok(`{"access_token":"abc","token_type":"Bearer","new_member":{"x":[1]}}`)).Get(t.Context(), "clms", token.Query{})
+	if err != nil || tok.Secret.Reveal() != "abc" {
+		t.Errorf("got %v, %v", tok, err)
+	}
+}
+
+func TestNobodyThere(t *testing.T) {
+	dir := t.TempDir()
+	stale := filepath.Join(dir, "stale")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: stale})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, socket := range map[string]string{
+		"nothing": filepath.Join(dir, "none"), "no directory": filepath.Join(dir, "none", "s"),
+		"stale socket": stale, "file": file, "under a file": filepath.Join(file, "s"),
+	} {
+		err := (&Client{Socket: socket}).Reload(t.Context())
+		if !errors.Is(err, token.ErrNoDaemon) || !strings.Contains(err.Error(), socket) {
+			t.Errorf("%s: got %v, want ErrNoDaemon naming %s", name, err, socket)
+		}
+	}
+}
+
+func TestPathsThatNoSocketCanHave(t *testing.T) {
+	for name, socket := range map[string]string{
+		"relative": "tokend.sock", "abstract": "@tokend", "empty": "", "long": "/" + strings.Repeat("x", maxPath),
+	} {
+		if err := (&Client{Socket: socket}).Reload(t.Context()); !errors.Is(err, token.ErrInvalid) {
+			t.Errorf("%s: client got %v, want ErrInvalid", name, err)
+		}
+		l, err := Listen(socket)
+		if !errors.Is(err, token.ErrInvalid) {
+			t.Errorf("%s: Listen got %v, want ErrInvalid", name, err)
+		}
+		if l != nil {
+			_ = l.Close()
+		}
+	}
+}
+
+func TestClientGivesUpWithItsContext(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	l, err := Listen(socket) // accepts nothing, as a daemon that hangs
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	c := &Client{Socket: socket}
+
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := c.Reload(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("at its deadline: %v", err)
+	}
+	ctx, cancel = context.WithCancel(t.Context())
+	time.AfterFunc(20*time.Millisecond, cancel)
+	if err := c.Reload(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+	if err := c.Reload(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled before: %v", err)
+	}
+}
+
+// A queue that is full for a while is not an absent daemon.
+func TestClientWaitsForRoomInTheQueue(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := os.NewFile(uintptr(fd), "listener")
+	defer func() { _ = f.Close() }()
+	if err := errors.Join(unix.Bind(fd, &unix.SockaddrUnix{Name: socket}), unix.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.FileListener(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	for range 2 { // fill it; what does not fit fails here or waits elsewhere
+		if conn, err := net.DialTimeout("unix", socket, 10*time.Millisecond); err == nil {
+			defer func() { _ = conn.Close() }()
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := (&Client{Socket: socket}).Reload(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("with the queue full: %v", err)
+	}
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				_, _ = conn.Read(make([]byte, 1<<16))
+				_, _ = io.WriteString(conn, ok("{}"))
+				_ = conn.Close()
+			}()
+		}
+	}()
+	if err := (&Client{Socket: socket}).Reload(t.Context()); err != nil {
+		t.Errorf("with room again: %v", err)
+	}
+}
+
+func TestClientSendsNoBadNameAndNoOversizedBody(t *testing.T) {
+	c := &Client{Socket: filepath.Join(t.TempDir(), "none")} // ErrNoDaemon would tell that it tried
+	_, get := c.Get(t.Context(), "a/../b", token.Query{})
+	_, profile := c.Profile(t.Context(), "a\r\nX: y")
+	_, add := c.Add(t.Context(), token.Addition{})
+	_, rotate := c.Rotate(t.Context(), token.Addition{})
+	_, large := c.Add(t.Context(), token.Addition{Name: "a", Secrets: map[string]token.Secret{"k": token.NewSecret(strings.Repeat("x", MaxBody))}})
+	for name, err := range map[string]error{
+		"Get": get, "Profile": profile, "Add": add, "Rotate": rotate, "Remove": c.Remove(t.Context(), "a\x00"),
+		"Invalidate": c.Invalidate(t.Context(), "", token.Secret{}), "large Add": large,
+	} {
+		if !errors.Is(err, token.ErrInvalid) {
+			t.Errorf("%s: got %v, want ErrInvalid", name, err)
+		}
+	}
+}
+
+func FuzzReadAnswer(f *testing.F) {
+	f.Add([]byte(ok(`{"access_token":"abc","token_type":"Bearer","expires_at":"2026-11-23T13:00:00Z"}`)))
+	f.Add([]byte("HTTP/1.1 404 Not Found\r\ncontent-length: 52\r\n\r\n" + `{"error":{"code":"not_found","message":"no profile"}}`))
+	f.Add([]byte("HTTP/1.1 200 OK\nContent-Length:0\n\n"))
+	f.Add([]byte("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx"))
+	c := &Client{Socket: "/s"}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		status, body, err := readAnswer(bytes.NewReader(raw))
+		if err != nil {
+			return
+		}
+		if status < 200 || status > 999 || len(body) > MaxBody || len(body) > len(raw) {
+			t.Fatalf("status %d and %d bytes out of %d", status, len(body), len(raw))
+		}
+		if status/100 != 2 {
+			if c.refusal(status, body) == nil {
+				t.Fatal("a refusal without an error")
+			}
+			return
+		}
+		var answer tokenAnswer
+		var st token.Status
+		_, _ = decode(body, &answer), decode(body, &st)
+		for _, p := range st.Profiles {
+			_ = plainNumbers(p.Settings)
+		}
+	})
+}

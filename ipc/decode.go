@@ -1,0 +1,161 @@
+package ipc
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"tokend/providers/token"
+)
+
+// maxDepth is how deep a body's JSON may nest; the deepest that makes sense is
+// a list in a table of the settings.
+const maxDepth = 16
+
+// decodeStrict reads one JSON object into the struct that into points to. It
+// refuses what encoding/json lets pass: unknown members, members that differ
+// in case only, a member given twice, anything after the object, broken UTF-8.
+// Errors are ErrInvalid and quote no value, since that may be a secret.
+func decodeStrict(body []byte, into any) error {
+	if !utf8.Valid(body) {
+		return invalid("", "the body is not UTF-8")
+	}
+	if !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")) {
+		return invalid("", "the body must be a JSON object")
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.UseNumber()
+	if err := checkValue(d, "", members(into), 0); err != nil {
+		return explain(err, d)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return invalid("", "the body goes on after its JSON object")
+	}
+	return explain(decode(body, into), d)
+}
+
+// decode reads JSON, keeping numbers as they are written.
+func decode(body []byte, into any) error {
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.UseNumber()
+	return d.Decode(into)
+}
+
+// checkValue reads one value and refuses objects that name a member twice, or
+// one that is not known, if known is given. path names the value.
+func checkValue(d *json.Decoder, path string, known map[string]bool, depth int) error {
+	t, err := d.Token()
+	if err != nil {
+		return err
+	}
+	if t != json.Delim('{') && t != json.Delim('[') {
+		return nil
+	}
+	if depth == maxDepth {
+		return invalid(path, "the body nests deeper than %d levels", maxDepth)
+	}
+	seen := map[string]bool{}
+	for d.More() {
+		inner := path
+		if t == json.Delim('{') {
+			key, err := d.Token()
+			if err != nil {
+				return err
+			}
+			name := key.(string) // the decoder allows nothing else here
+			inner = strings.TrimPrefix(path+"."+name, ".")
+			switch {
+			case known != nil && !known[name]:
+				return invalid(inner, "unknown member %q", inner)
+			case seen[name]:
+				return invalid(inner, "%q is given twice", inner)
+			}
+			seen[name] = true
+		}
+		if err := checkValue(d, inner, nil, depth+1); err != nil {
+			return err
+		}
+	}
+	_, err = d.Token()
+	return err
+}
+
+// members are the JSON names of the fields of the struct that v points to.
+func members(v any) map[string]bool {
+	names := map[string]bool{}
+	for _, f := range reflect.VisibleFields(reflect.TypeOf(v).Elem()) {
+		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" && name != "-" {
+			names[name] = true
+		}
+	}
+	return names
+}
+
+// explain turns what encoding/json says into ErrInvalid, leaving out values.
+func explain(err error, d *json.Decoder) error {
+	var (
+		own      *token.Error
+		mismatch *json.UnmarshalTypeError
+		base     base64.CorruptInputError
+		moment   *time.ParseError
+	)
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &own):
+		return own
+	case errors.As(err, &mismatch):
+		kind, _, _ := strings.Cut(mismatch.Value, " ")
+		field := strings.TrimPrefix(mismatch.Field, "Addition.") // embedded in the body
+		return invalid(field, "%q cannot be a JSON %s", field, kind)
+	case errors.As(err, &base):
+		return invalid("secrets_base64", "secrets_base64 holds what is not base64 (RFC 4648 §4)")
+	case errors.As(err, &moment):
+		return invalid("credential_expires", "credential_expires is no RFC 3339 time")
+	}
+	return invalid("", "the body is not JSON, or not in the form asked for (near byte %d)", d.InputOffset())
+}
+
+func invalid(field, format string, args ...any) error {
+	return &token.Error{Code: token.ErrInvalid, Field: field, Message: fmt.Sprintf(format, args...)}
+}
+
+// plainNumbers makes the numbers among decoded settings int64 where they are
+// whole, else float64. What is written 3600 must not become 3600.0 in a file.
+func plainNumbers(settings map[string]any) error {
+	for name, v := range settings {
+		plain, err := plainNumber(v)
+		if err != nil {
+			return invalid("settings."+name, "%q is a number out of range", "settings."+name)
+		}
+		settings[name] = plain
+	}
+	return nil
+}
+
+func plainNumber(v any) (_ any, err error) {
+	switch v := v.(type) {
+	case json.Number:
+		if n, err := strconv.ParseInt(v.String(), 10, 64); err == nil {
+			return n, nil
+		}
+		return v.Float64()
+	case map[string]any:
+		return v, plainNumbers(v)
+	case []any:
+		for i := range v {
+			if v[i], err = plainNumber(v[i]); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return v, nil
+}

@@ -1,0 +1,53 @@
+//go:build linux
+
+package ipcserver
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strconv"
+	"testing"
+
+	"tokend/ipc"
+)
+
+// The answers to garbage are well-formed, and none is tokend's own fault.
+func FuzzHandler(f *testing.F) {
+	for _, raw := range []string{
+		"GET /v1/token/clms?scope=a&min_ttl=5m HTTP/1.1\r\nHost: x\r\nAccept: text/plain\r\n\r\n",
+		"POST /v1/token/clms/invalidate HTTP/1.1\r\nHost: x\r\nContent-Length: 22\r\n\r\n{\"access_token\":\"abc\"}",
+		"POST /v1/profiles HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nd\r\n{\"name\":\"new\"}\r\n0\r\n\r\n",
+		"POST /v1/profiles/x/rotate HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}",
+		"DELETE /v1/profiles/%2e%2e HTTP/1.1\r\nHost: x\r\n\r\n",
+		"PUT /v1/status HTTP/1.1\r\nHost: x\r\nOrigin: y\r\n\r\n",
+	} {
+		f.Add([]byte(raw))
+	}
+	f.Fuzz(fuzzHandler)
+}
+
+func fuzzHandler(t *testing.T, raw []byte) {
+	r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(raw)))
+	if err != nil {
+		return
+	}
+	ctx := context.WithValue(t.Context(), callerKey{}, &caller{peer: ipc.Peer{UID: os.Getuid()}})
+	w := httptest.NewRecorder()
+	newHandler(newBook(), Options{}).ServeHTTP(w, r.WithContext(ctx))
+	answer := w.Result()
+	body, _ := io.ReadAll(answer.Body)
+	if answer.StatusCode >= 500 {
+		t.Fatalf("%s: %s", answer.Status, body)
+	}
+	if answer.Header.Get("Content-Length") != strconv.Itoa(len(body)) {
+		t.Fatalf("Content-Length %q for %d bytes", answer.Header.Get("Content-Length"), len(body))
+	}
+	if answer.StatusCode >= 400 && len(body) == 0 {
+		t.Fatalf("%s without a word", answer.Status)
+	}
+}

@@ -1,0 +1,300 @@
+//go:build linux
+
+package ipcserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"tokend/ipc"
+	"tokend/providers/token"
+)
+
+const statusRequest = "GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n"
+
+// prompt is how soon others must be answered while somebody misbehaves.
+const prompt = 50 * time.Millisecond
+
+// promptly checks that an ordinary caller is served. One slow answer may be
+// this machine's doing, all of several are not.
+func (s *running) promptly(t *testing.T) {
+	t.Helper()
+	var took time.Duration
+	for range 5 {
+		began := time.Now()
+		if _, err := s.client.Get(t.Context(), "clms", token.Query{}); err != nil {
+			t.Errorf("another caller: %v", err)
+			return
+		}
+		if took = time.Since(began); took < prompt {
+			return
+		}
+	}
+	t.Errorf("another caller was answered after %v only", took)
+}
+
+// closed checks that the server ends the connection, not sooner or much later
+// than it should.
+func closed(t *testing.T, conn net.Conn, began time.Time, after time.Duration) {
+	t.Helper()
+	_ = conn.SetReadDeadline(time.Now().Add(after + 10*time.Second))
+	_, err := io.ReadAll(conn)
+	if took := time.Since(began); err != nil && strings.Contains(err.Error(), "timeout") || took < after-time.Second || took > after+5*time.Second {
+		t.Errorf("closed after %v (%v), want %v", took, err, after)
+	}
+}
+
+func TestAThousandIdleConnections(t *testing.T) {
+	s := start(t, newBook(), Options{})
+	for i := range 1000 {
+		conn := s.dial(t)
+		if i%2 == 0 {
+			continue // never says a word
+		}
+		_, _ = io.WriteString(conn, statusRequest)
+		if answer, _ := hear(t, conn); answer.StatusCode != 200 {
+			t.Fatalf("connection %d: %s", i, answer.Status)
+		}
+	}
+	s.promptly(t)
+	began := time.Now()
+	if err := s.stop(); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("ending took %v", took)
+	}
+}
+
+func TestConnectionsBeyondTheLimitWait(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	inner, err := ipc.Listen(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := limit(inner, 2)
+	accepted := make(chan net.Conn)
+	ended := make(chan error, 1)
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				ended <- err
+				return
+			}
+			accepted <- conn
+		}
+	}()
+	for range 4 {
+		conn, err := net.Dial("unix", socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+	}
+	first, second := <-accepted, <-accepted
+	select {
+	case <-accepted:
+		t.Fatal("a third connection was accepted")
+	case <-time.After(50 * time.Millisecond):
+	}
+	_ = first.Close()
+	_ = first.Close() // makes room once
+	third := <-accepted
+	select {
+	case <-accepted:
+		t.Fatal("closing twice made room for two")
+	case <-time.After(50 * time.Millisecond):
+	}
+	if err := l.Close(); err != nil { // while Accept waits for room
+		t.Error(err)
+	}
+	<-ended
+	_, _ = second.Close(), third.Close()
+}
+
+func TestSlowHeader(t *testing.T) {
+	t.Parallel()
+	s := start(t, newBook(), Options{})
+	silent, slow := s.dial(t), s.dial(t)
+	began := time.Now()
+	go func() {
+		for _, c := range []byte(strings.Repeat(statusRequest, 10)) {
+			if _, err := slow.Write([]byte{c}); err != nil {
+				return
+			}
+			time.Sleep(time.Second)
+		}
+	}()
+	s.promptly(t)
+	closed(t, slow, began, headTimeout)
+	closed(t, silent, began, headTimeout)
+}
+
+func TestSlowBody(t *testing.T) {
+	t.Parallel()
+	s := start(t, newBook(), Options{})
+	conn := s.dial(t)
+	_, _ = io.WriteString(conn, "POST /v1/profiles HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
+	began := time.Now()
+	go func() {
+		for {
+			if _, err := conn.Write([]byte(" ")); err != nil {
+				return
+			}
+			time.Sleep(time.Second)
+		}
+	}()
+	s.promptly(t)
+	answer, body := hear(t, conn)
+	if answer.StatusCode != 400 || !strings.Contains(body, "did not arrive") {
+		t.Errorf("%s %s", answer.Status, body)
+	}
+	closed(t, conn, began, bodyTimeout)
+}
+
+// The deadline for the body is no deadline for the answer.
+func TestRequestsMayTakeLongerThanTheirBody(t *testing.T) {
+	t.Parallel()
+	s := start(t, &slowBook{book: newBook(), takes: bodyTimeout + time.Second}, Options{})
+	for name, ask := range map[string]func() error{
+		"with a body":    func() error { _, err := s.client.Add(context.Background(), token.Addition{Name: "a"}); return err },
+		"without a body": func() error { return s.client.Invalidate(context.Background(), "clms", token.Secret{}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if err := ask(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A slowBook takes its time, as issuers may.
+type slowBook struct {
+	*book
+	takes time.Duration
+}
+
+func (b *slowBook) wait(ctx context.Context) error {
+	select {
+	case <-time.After(b.takes):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (b *slowBook) Add(ctx context.Context, a token.Addition) (token.Added, error) {
+	if err := b.wait(ctx); err != nil {
+		return token.Added{}, err
+	}
+	return b.book.Add(ctx, a)
+}
+
+func (b *slowBook) Invalidate(ctx context.Context, name string, t token.Secret) error {
+	if err := b.wait(ctx); err != nil {
+		return err
+	}
+	return b.book.Invalidate(ctx, name, t)
+}
+
+func TestOversizedHeads(t *testing.T) {
+	s := start(t, newBook(), Options{})
+	long := strings.Repeat("x", 257<<10)
+	for name, raw := range map[string]string{
+		"line":   "GET /v1/token/" + long + " HTTP/1.1\r\nHost: x\r\n\r\n",
+		"query":  "GET /v1/token/clms?scope=" + long + " HTTP/1.1\r\nHost: x\r\n\r\n",
+		"field":  "GET /v1/status HTTP/1.1\r\nHost: x\r\nX: " + long + "\r\n\r\n",
+		"fields": "GET /v1/status HTTP/1.1\r\nHost: x\r\n" + strings.Repeat("X: y\r\n", 10_000) + "\r\n",
+	} {
+		conn := s.dial(t)
+		go func() { _, _ = io.WriteString(conn, raw) }()
+		// The connection is reset right behind the header of the answer.
+		if answer := hearHead(t, conn); answer.StatusCode != 431 {
+			t.Errorf("%s: %s", name, answer.Status)
+		}
+	}
+	if answer, _ := s.say(t, "GET /v1/status HTTP/1.1\r\nHost: x\r\nX: "+strings.Repeat("x", 12<<10)+"\r\n\r\n"); answer.StatusCode != 200 {
+		t.Errorf("12 KiB: %s", answer.Status)
+	}
+	s.promptly(t)
+}
+
+func TestRequestsThatBreakOff(t *testing.T) {
+	s := start(t, newBook(), Options{})
+	for name, raw := range map[string]string{
+		"nothing":        "",
+		"in the line":    "GET /v1/sta",
+		"in the header":  "GET /v1/status HTTP/1.1\r\nHo",
+		"in the body":    "POST /v1/profiles HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{\"name\":",
+		"in a chunk":     "POST /v1/profiles HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{",
+		"not HTTP":       "\x16\x03\x01\x00\xa5\x01\x00\x00",
+		"without a Host": "GET /v1/status HTTP/1.1\r\n\r\n",
+	} {
+		conn := s.dial(t)
+		_, _ = io.WriteString(conn, raw)
+		_ = conn.CloseWrite()
+		_ = conn.SetReadDeadline(time.Now().Add(prompt * 20))
+		if body, err := io.ReadAll(conn); err != nil || strings.Contains(string(body), "HTTP/1.1 2") {
+			t.Errorf("%s: answered %q, %v", name, body, err)
+		}
+	}
+	s.promptly(t)
+}
+
+func TestHalfClosedCallerIsAnswered(t *testing.T) {
+	s := start(t, newBook(), Options{})
+	conn := s.dial(t)
+	_, _ = io.WriteString(conn, "GET /v1/token/clms HTTP/1.1\r\nHost: x\r\n\r\n")
+	_ = conn.CloseWrite()
+	if answer, _ := hear(t, conn); answer.StatusCode != 200 {
+		t.Error(answer.Status)
+	}
+}
+
+func TestACallerThatDoesNotReadIsLetGo(t *testing.T) {
+	t.Parallel()
+	s := start(t, newBook(), Options{})
+	conn := s.dial(t)
+	began := time.Now()
+	_ = conn.SetWriteDeadline(began.Add(writeTimeout + 10*time.Second))
+	gone := make(chan error, 1)
+	go func() {
+		for { // fills the connection's buffers both ways
+			if _, err := io.WriteString(conn, statusRequest); err != nil {
+				gone <- err
+				return
+			}
+		}
+	}()
+	s.promptly(t)
+	err := <-gone
+	if took := time.Since(began); !errors.Is(err, syscall.EPIPE) || took < writeTimeout-time.Second {
+		t.Errorf("let go after %v: %v", took, err)
+	}
+}
+
+func TestRequestsOneAfterTheOther(t *testing.T) {
+	s := start(t, newBook(), Options{})
+	conn := s.dial(t)
+	for i := range 3 {
+		body := fmt.Sprintf(`{"access_token":"t%d"}`, i)
+		_, _ = fmt.Fprintf(conn, "POST /v1/token/clms/invalidate HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n", len(body))
+		if answer, _ := hear(t, conn); answer.StatusCode != 100 {
+			t.Fatalf("request %d: %s", i, answer.Status)
+		}
+		_, _ = io.WriteString(conn, body)
+		if answer, text := hear(t, conn); answer.StatusCode != 200 || text != "{}" {
+			t.Fatalf("request %d: %s %s", i, answer.Status, text)
+		}
+	}
+}

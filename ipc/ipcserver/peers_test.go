@@ -1,0 +1,293 @@
+//go:build linux
+
+package ipcserver
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tokend/ipc"
+	"tokend/providers/token"
+)
+
+// stranger is a uid that is not ours.
+const stranger = 65533
+
+// playEnv names the part that this test binary plays as another process,
+// placeEnv the socket.
+const (
+	playEnv  = "TOKEND_TEST_PLAY"
+	placeEnv = "TOKEND_TEST_SOCKET"
+)
+
+func TestMain(m *testing.M) {
+	socket := os.Getenv(placeEnv)
+	switch os.Getenv(playEnv) {
+	case "":
+		os.Exit(m.Run())
+	case "caller":
+		_, err := (&ipc.Client{Socket: socket}).Get(context.Background(), "clms", token.Query{})
+		tell(err)
+	case "heir": // was given a connection as descriptor 3
+		_, _ = syscall.Write(3, []byte("GET /v1/token/clms HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
+		_, _ = io.Copy(os.Stdout, os.NewFile(3, "connection"))
+	case "chameleon": // connects, and becomes a shell that goes on
+		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+		if err == nil {
+			err = unix.Connect(fd, &unix.SockaddrUnix{Name: socket})
+		}
+		if err == nil {
+			n := strconv.Itoa(fd)
+			err = syscall.Exec("/bin/sh", []string{"sh", "-c",
+				`printf 'GET /v1/token/clms HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n' >&` + n + `; cat <&` + n}, nil)
+		}
+		tell(err)
+	case "server": // was given a listener as descriptor 3
+		l, err := net.FileListener(os.NewFile(3, "listener"))
+		if err != nil {
+			tell(err)
+			return
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		go func() { _, _ = io.Copy(io.Discard, os.Stdin); cancel() }()
+		tell(Serve(ctx, l, newBook(), Options{}))
+	}
+}
+
+func tell(err error) {
+	var e *token.Error
+	switch {
+	case err == nil:
+		_, _ = os.Stdout.WriteString("ok\n")
+	case errors.As(err, &e):
+		_, _ = os.Stdout.WriteString(string(e.Code) + "\n")
+	default:
+		_, _ = os.Stdout.WriteString(err.Error() + "\n")
+	}
+}
+
+func player(part, socket string, attr *syscall.SysProcAttr) *exec.Cmd {
+	cmd := exec.Command("/proc/self/exe") // others may not reach the test binary by its path
+	cmd.Dir = "/"
+	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", playEnv+"="+part, placeEnv+"="+socket)
+	cmd.SysProcAttr = attr
+	return cmd
+}
+
+func asStranger() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: stranger, Gid: stranger}}
+}
+
+func plays(t *testing.T, cmd *exec.Cmd) string {
+	t.Helper()
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return string(out)
+}
+
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Getuid() == 0 {
+		return
+	}
+	if os.Getenv("CI") == "true" {
+		t.Fatal("this test needs a second uid: run it as root")
+	}
+	t.Skip("this test needs a second uid: run it as root")
+}
+
+func TestStrangerIsRefused(t *testing.T) {
+	needRoot(t)
+	s := start(t, newBook(), Options{})
+	if got := plays(t, player("caller", s.socket, asStranger())); got != "denied\n" {
+		t.Errorf("with the socket's mode as it is: %q", got)
+	}
+	if s.log.String() != "" {
+		t.Errorf("the stranger got as far as the server: %s", s.log)
+	}
+	if err := os.Chmod(s.socket, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if got := plays(t, player("caller", s.socket, asStranger())); got != "denied\n" {
+		t.Errorf("with the socket open to all: %q", got)
+	}
+	if text := s.log.String(); !strings.Contains(text, "caller refused") || !strings.Contains(text, "uid=65533") {
+		t.Errorf("no word of it in the log: %q", text)
+	}
+	if got := plays(t, player("caller", s.socket, nil)); got != "ok\n" {
+		t.Errorf("the user itself: %q", got)
+	}
+}
+
+func TestStrangerThatIsAllowed(t *testing.T) {
+	needRoot(t)
+	b := newBook()
+	s := start(t, b, Options{Allow: func(p ipc.Peer) error {
+		if p.UID != stranger {
+			return errors.New("strangers only")
+		}
+		return nil
+	}})
+	if err := os.Chmod(s.socket, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if got := plays(t, player("caller", s.socket, asStranger())); got != "ok\n" {
+		t.Errorf("the stranger: %q", got)
+	}
+	if _, err := s.client.Get(t.Context(), "clms", token.Query{}); !errors.Is(err, token.ErrDenied) || !strings.Contains(err.Error(), "strangers only") {
+		t.Errorf("root: %v", err)
+	}
+	if len(b.callers) != 1 || b.callers[0].UID != stranger || b.callers[0].PID == 0 {
+		t.Errorf("the backend was told of %+v", b.callers)
+	}
+}
+
+// Who connected counts, not who holds the connection now.
+func TestIdentityIsThatOfTheConnect(t *testing.T) {
+	needRoot(t)
+	s := start(t, newBook(), Options{})
+	f, err := s.dial(t).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	heir := player("heir", "", asStranger())
+	heir.ExtraFiles = []*os.File{f}
+	if got := plays(t, heir); !strings.HasPrefix(got, "HTTP/1.1 200") {
+		t.Errorf("the heir of root's connection: %s", got)
+	}
+	if got := plays(t, player("chameleon", s.socket, nil)); !strings.Contains(got, "HTTP/1.1 200") {
+		t.Errorf("another program after the connect: %s", got)
+	}
+}
+
+// elsewhere runs a server in namespaces of its own on a socket that we can
+// connect to.
+func elsewhere(t *testing.T, flags uintptr) *ipc.Client {
+	t.Helper()
+	socket := filepath.Join(t.TempDir(), "s")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := l.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := player("server", "", &syscall.SysProcAttr{Cloneflags: flags})
+	server.ExtraFiles = []*os.File{f}
+	var out bytes.Buffer
+	server.Stdout, server.Stderr = &out, &out
+	in, err := server.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = f.Close()
+	t.Cleanup(func() {
+		_ = in.Close()
+		if err := server.Wait(); err != nil || out.String() != "ok\n" {
+			t.Errorf("the server elsewhere: %v %s", err, &out)
+		}
+		_ = l.Close()
+	})
+	return &ipc.Client{Socket: socket}
+}
+
+func TestServerInAnotherPIDNamespace(t *testing.T) {
+	needRoot(t)
+	if _, err := elsewhere(t, syscall.CLONE_NEWPID).Get(t.Context(), "clms", token.Query{}); err != nil {
+		t.Errorf("a caller without a pid: %v", err)
+	}
+}
+
+func TestServerThatCannotTellUsersApart(t *testing.T) {
+	needRoot(t)
+	_, err := elsewhere(t, syscall.CLONE_NEWUSER).Get(t.Context(), "clms", token.Query{})
+	if !errors.Is(err, token.ErrDenied) || !strings.Contains(err.Error(), "65534") {
+		t.Errorf("a caller without a uid: %v", err)
+	}
+}
+
+func curl(t *testing.T, s *running, args ...string) (out string, status int) {
+	t.Helper()
+	path, err := exec.LookPath("curl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(path, append([]string{"-sS", "--max-time", "10", "--unix-socket", s.socket}, args...)...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	var exit *exec.ExitError
+	if err := cmd.Run(); err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	if stderr.Len() > 0 {
+		t.Logf("curl %q: %s", args, &stderr)
+	}
+	return stdout.String(), cmd.ProcessState.ExitCode()
+}
+
+func TestCurl(t *testing.T) {
+	b := newBook()
+	tok := b.tokens["clms"]
+	tok.Issued, tok.Expiry = time.Now(), time.Now().Add(time.Hour)
+	b.tokens["clms"] = tok
+	s := start(t, b, Options{})
+	key := filepath.Join(t.TempDir(), "new.json")
+	if err := os.WriteFile(key, bytes.Repeat([]byte(" "), 100<<10), 0o600); err != nil { // curl asks to continue first
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(key, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.WriteString(`{"name":"new","provider":"clms","secrets":{"key":"k"}}`)
+	if err := errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args   []string
+		status int
+		want   string
+	}{
+		{[]string{"http://tokend/v1/token/clms"}, 0, `{"access_token":"tok-1","token_type":"Bearer","scope":"a b","expires_in":359`},
+		{[]string{"-fH", "Accept: text/plain", "http://localhost/v1/token/clms?min_ttl=300&scope=x%20y"}, 0, "tok-1"},
+		{[]string{"-fH", "Accept: text/plain", "http://tokend/v1/token/none"}, 22, ""},
+		{[]string{"-w", "%{http_code}", "http://tokend/v1/token/none"}, 0, `{"error":{"code":"not_found","message":"\"none\": not found"}}404`},
+		{[]string{"-X", "POST", "http://tokend/v1/token/clms/invalidate"}, 0, "{}"},
+		{[]string{"--json", `{"access_token":"tok-0"}`, "http://tokend/v1/token/clms/invalidate"}, 0, "{}"},
+		{[]string{"-d", `{"access_token":"tok-0"}`, "http://tokend/v1/token/clms/invalidate"}, 0, "{}"},
+		{[]string{"-w", "%{http_code}", "-o", "/dev/null", "--data-binary", "@" + key, "http://tokend/v1/profiles"}, 0, "201"},
+		{[]string{"http://tokend/v1/profiles/clms"}, 0, `{"name":"clms",`},
+		{[]string{"http://tokend/v1/profiles", "http://tokend/v1/status"}, 0, `{"profiles":[`},
+		{[]string{"http://tokend/v1/providers"}, 0, `{"providers":[{"name":"clms",`},
+		{[]string{"-X", "POST", "http://tokend/v1/reload"}, 0, "{}"},
+		{[]string{"-X", "DELETE", "http://tokend/v1/profiles/clms"}, 0, "{}"},
+	} {
+		got, status := curl(t, s, c.args...)
+		if status != c.status || !strings.HasPrefix(got, c.want) || c.want == "tok-1" && got != c.want {
+			t.Errorf("curl %q: exit %d, %s", c.args, status, got)
+		}
+	}
+	if n := len(b.additions); n != 1 || !b.additions[0].Secrets["key"].Equal(token.NewSecret("k")) {
+		t.Errorf("additions: %v", b.additions)
+	}
+}

@@ -1,0 +1,163 @@
+// Package ipcserver answers programs of this machine: HTTP/1.1 over tokend's
+// socket (docs/protocol.md). It knows who is calling and lets in whom it
+// should; what is then done is the Backend's business.
+package ipcserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"tokend/ipc"
+	"tokend/providers/token"
+)
+
+// A Backend does what is asked for. Its methods are those of ipc.Client; they
+// return when their context ends. An error's text goes to the caller if it is
+// or wraps a token.Code; of any other the caller learns only that there was
+// one.
+type Backend interface {
+	Get(ctx context.Context, name string, q token.Query) (token.Token, error)
+	Invalidate(ctx context.Context, name string, t token.Secret) error
+	Profile(ctx context.Context, name string) (token.ProfileStatus, error)
+	Status(ctx context.Context) (token.Status, error)
+	Providers(ctx context.Context) ([]token.Provider, error)
+	Add(ctx context.Context, a token.Addition) (token.Added, error)
+	Rotate(ctx context.Context, a token.Addition) (token.Added, error)
+	Remove(ctx context.Context, name string) error
+	Reload(ctx context.Context) error
+}
+
+// Options change what a server does; the zero value is ready for use.
+type Options struct {
+	// Allow says why a caller may not use this daemon, nil if it may. It is
+	// asked for every request. Default: OwnUser.
+	Allow func(ipc.Peer) error
+	// Log gets refused callers and faults, never a secret. Default: none.
+	Log *slog.Logger
+}
+
+// OwnUser allows the user that the daemon runs as, and nobody else.
+func OwnUser(p ipc.Peer) error {
+	if p.UID != os.Getuid() {
+		return &token.Error{Code: token.ErrDenied, Message: fmt.Sprintf("uid %d may not use the tokend of uid %d", p.UID, os.Getuid())}
+	}
+	return nil
+}
+
+const (
+	// maxConns is how many connections are served; more wait to be accepted.
+	maxConns = 1024
+	// maxHead bounds a request's line and header. net/http adds 4 KiB.
+	maxHead = 12 << 10
+	// headTimeout is how long a new connection may take to say what it wants,
+	// bodyTimeout how long a body may take to arrive, writeTimeout how long an
+	// answer may take to leave.
+	headTimeout  = 5 * time.Second
+	bodyTimeout  = 10 * time.Second
+	writeTimeout = 10 * time.Second
+	// idleTimeout is how long a connection is kept between two requests.
+	idleTimeout = 2 * time.Minute
+	// grace is how long requests may go on once the server is to end.
+	grace = 5 * time.Second
+)
+
+// Serve answers on l until ctx ends, and closes l. Requests under way then
+// have a few seconds to finish before their contexts end too; none is running
+// any more when Serve returns. It returns nil if it ended because of ctx.
+func Serve(ctx context.Context, l net.Listener, b Backend, o Options) error {
+	requests, cancelRequests := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancelRequests()
+	h := newHandler(b, o)
+	silent := silentConns{conns: map[net.Conn]struct{}{}}
+	srv := &http.Server{
+		Handler:                      h,
+		ReadHeaderTimeout:            headTimeout,
+		IdleTimeout:                  idleTimeout,
+		MaxHeaderBytes:               maxHead,
+		DisableGeneralOptionsHandler: true,
+		ErrorLog:                     slog.NewLogLogger(h.log.Handler(), slog.LevelWarn),
+		BaseContext:                  func(net.Listener) context.Context { return requests },
+		ConnContext:                  identify,
+		ConnState:                    silent.note,
+	}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(limit(l, maxConns)) }()
+
+	select {
+	case err := <-served: // the listener failed
+		cancelRequests()
+		return errors.Join(err, srv.Shutdown(context.WithoutCancel(ctx)))
+	case <-ctx.Done():
+	}
+	patience := time.AfterFunc(grace, cancelRequests)
+	defer patience.Stop()
+	silent.close()
+	err := srv.Shutdown(context.WithoutCancel(ctx))
+	if served := <-served; !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, served)
+	}
+	return err
+}
+
+// A caller is who made a connection, or why that cannot be told.
+type caller struct {
+	peer ipc.Peer
+	err  error
+}
+
+type callerKey struct{}
+
+// identify looks once, when a connection is made, who made it.
+func identify(ctx context.Context, c net.Conn) context.Context {
+	if limited, ok := c.(*limitedConn); ok {
+		c = limited.Conn
+	}
+	peer, err := ipc.PeerOf(c)
+	return context.WithValue(ctx, callerKey{}, &caller{peer, err})
+}
+
+// Caller tells a Backend who asks, given the context of one of its methods.
+func Caller(ctx context.Context) (ipc.Peer, bool) {
+	c, ok := ctx.Value(callerKey{}).(*caller)
+	if !ok || c.err != nil {
+		return ipc.Peer{}, false
+	}
+	return c.peer, true
+}
+
+// silentConns are the connections that have not said a word yet. net/http
+// would wait for them when it ends.
+type silentConns struct {
+	mu    sync.Mutex
+	conns map[net.Conn]struct{}
+	ended bool
+}
+
+func (s *silentConns) note(c net.Conn, state http.ConnState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case state != http.StateNew:
+		delete(s.conns, c)
+	case s.ended:
+		_ = c.Close()
+	default:
+		s.conns[c] = struct{}{}
+	}
+}
+
+func (s *silentConns) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+	for c := range s.conns {
+		_ = c.Close()
+	}
+}

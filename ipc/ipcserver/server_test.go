@@ -1,0 +1,605 @@
+//go:build linux
+
+package ipcserver
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"tokend/ipc"
+	"tokend/providers/token"
+)
+
+// canary must be found in no answer and no log.
+const canary = "c4nary-s3cret"
+
+var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+// A book is a Backend that keeps what it is told in memory.
+type book struct {
+	mu        sync.Mutex
+	tokens    map[string]token.Token
+	additions []token.Addition
+	queries   []token.Query
+	callers   []ipc.Peer
+	dropped   []token.Secret
+	fail      error // the answer to everything, if set
+	reload    func(context.Context) error
+}
+
+func newBook() *book {
+	return &book{
+		tokens: map[string]token.Token{"clms": {Secret: token.NewSecret("tok-1"), Type: "Bearer", Scope: "a b",
+			Issued: noon, Expiry: noon.Add(time.Hour), RenewAt: noon.Add(45 * time.Minute)}},
+		reload: func(context.Context) error { return nil },
+	}
+}
+
+func (b *book) find(name string) (token.Token, error) {
+	if b.fail != nil {
+		return token.Token{}, b.fail
+	}
+	t, ok := b.tokens[name]
+	if !ok {
+		return t, fmt.Errorf("%q: %w", name, token.ErrNotFound)
+	}
+	return t, nil
+}
+
+func (b *book) Get(ctx context.Context, name string, q token.Query) (token.Token, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.queries = append(b.queries, q)
+	if p, ok := Caller(ctx); ok {
+		b.callers = append(b.callers, p)
+	}
+	return b.find(name)
+}
+
+func (b *book) Invalidate(_ context.Context, name string, t token.Secret) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.dropped = append(b.dropped, t)
+	_, err := b.find(name)
+	return err
+}
+
+func (b *book) profile(name string) token.ProfileStatus {
+	return token.ProfileStatus{Name: name, Provider: "clms", File: name + ".toml",
+		Settings: map[string]any{"lifetime": int64(3600), "tables": map[string]any{"x": []any{int64(1), "y"}}},
+		Tokens:   []token.TokenStatus{{Target: token.Target{Scope: "a"}, State: "fresh", Issued: noon, Expiry: noon.Add(time.Hour)}}}
+}
+
+func (b *book) Profile(_ context.Context, name string) (token.ProfileStatus, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, err := b.find(name); err != nil {
+		return token.ProfileStatus{}, err
+	}
+	return b.profile(name), nil
+}
+
+func (b *book) Status(context.Context) (token.Status, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := token.Status{Version: "1.2.3", PID: 7, Started: noon, State: "ok", Keystore: "os: ok", Cache: "ok"}
+	for name := range maps.Keys(b.tokens) {
+		s.Profiles = append(s.Profiles, b.profile(name))
+	}
+	return s, b.fail
+}
+
+func (b *book) Providers(context.Context) ([]token.Provider, error) {
+	return []token.Provider{{Name: "clms", Doc: "Copernicus", Fields: []token.Field{{Name: "key", Doc: "the key", Required: true, Secret: true}}}}, b.fail
+}
+
+func (b *book) keep(a token.Addition) (token.Added, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.fail != nil {
+		return token.Added{}, b.fail
+	}
+	b.additions = append(b.additions, a)
+	return token.Added{Profile: b.profile(a.Name), Kept: []string{"key: OS keyring"}, Checked: true, Took: time.Second}, nil
+}
+
+func (b *book) Add(_ context.Context, a token.Addition) (token.Added, error)    { return b.keep(a) }
+func (b *book) Rotate(_ context.Context, a token.Addition) (token.Added, error) { return b.keep(a) }
+
+func (b *book) Remove(_ context.Context, name string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, err := b.find(name)
+	delete(b.tokens, name)
+	return err
+}
+
+func (b *book) Reload(ctx context.Context) error { return errors.Join(b.fail, b.reload(ctx)) }
+
+// A log can be written and read at the same time.
+type log struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// A running is a server under test.
+type running struct {
+	socket string
+	client *ipc.Client
+	http   *http.Client
+	log    *log
+	stop   func() error // ends the server and says what Serve returned
+}
+
+func start(t testing.TB, b Backend, o Options) *running {
+	t.Helper()
+	dir, err := os.MkdirTemp("/tmp", "tokend") // short, and others can reach it
+	if err == nil {
+		err = os.Chmod(dir, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &running{socket: filepath.Join(dir, "s"), log: &log{}}
+	l, err := ipc.Listen(s.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- Serve(ctx, l, b, o) }()
+	s.stop = sync.OnceValue(func() error { cancel(); return <-done })
+	s.client = &ipc.Client{Socket: s.socket}
+	s.http = &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", s.socket)
+		},
+	}}
+	t.Cleanup(func() {
+		s.http.CloseIdleConnections()
+		if err := s.stop(); err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+		_ = os.RemoveAll(dir)
+	})
+	return s
+}
+
+// dial opens a connection that lasts as long as the test.
+func (s *running) dial(t testing.TB) *net.UnixConn {
+	t.Helper()
+	conn, err := net.Dial("unix", s.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn.(*net.UnixConn)
+}
+
+// say sends raw bytes on a connection of their own and returns the answer.
+func (s *running) say(t testing.TB, raw string) (*http.Response, string) {
+	t.Helper()
+	conn := s.dial(t)
+	go func() { _, _ = io.WriteString(conn, raw) }() // the server may not read it all
+	return hear(t, conn)
+}
+
+func hear(t testing.TB, conn net.Conn) (*http.Response, string) {
+	t.Helper()
+	answer := hearHead(t, conn)
+	defer func() { _ = answer.Body.Close() }()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatalf("reading the answer's body: %v", err)
+	}
+	return answer, string(body)
+}
+
+func hearHead(t testing.TB, conn net.Conn) *http.Response {
+	t.Helper()
+	_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatalf("reading the answer: %v", err)
+	}
+	return answer
+}
+
+func TestEveryMethodCrossesTheSocket(t *testing.T) {
+	b := newBook()
+	s := start(t, b, Options{})
+	ctx := t.Context()
+	c := s.client
+
+	q := token.Query{Target: token.Target{Scope: "x y", Audience: "api://z"}, MinTTL: 5 * time.Minute, Fresh: true}
+	got, err := c.Get(ctx, "clms", q)
+	if err != nil || !got.Secret.Equal(b.tokens["clms"].Secret) || !got.Expiry.Equal(noon.Add(time.Hour)) {
+		t.Errorf("Get: %+v, %v", got, err)
+	}
+	if !reflect.DeepEqual(b.queries, []token.Query{q}) {
+		t.Errorf("Get asked %+v, want %+v", b.queries, q)
+	}
+	if want := (ipc.Peer{UID: os.Getuid(), PID: os.Getpid()}); !reflect.DeepEqual(b.callers, []ipc.Peer{want}) {
+		t.Errorf("Get was told of callers %+v, want %+v", b.callers, want)
+	}
+	for _, secret := range []token.Secret{{}, token.NewSecret("old")} {
+		if err := c.Invalidate(ctx, "clms", secret); err != nil {
+			t.Errorf("Invalidate: %v", err)
+		}
+		if last := b.dropped[len(b.dropped)-1]; !last.Equal(secret) {
+			t.Errorf("Invalidate told %q, want %q", last.Reveal(), secret.Reveal())
+		}
+	}
+	if p, err := c.Profile(ctx, "clms"); err != nil || !reflect.DeepEqual(p, b.profile("clms")) {
+		t.Errorf("Profile: %+v, %v", p, err)
+	}
+	want, _ := b.Status(ctx)
+	if st, err := c.Status(ctx); err != nil || !reflect.DeepEqual(st, want) {
+		t.Errorf("Status: %+v, %v", st, err)
+	}
+	kinds, _ := b.Providers(ctx)
+	if list, err := c.Providers(ctx); err != nil || !reflect.DeepEqual(list, kinds) {
+		t.Errorf("Providers: %+v, %v", list, err)
+	}
+	a := token.Addition{Name: "new", Provider: "clms", Settings: map[string]any{"n": int64(1)},
+		Secrets: map[string]token.Secret{"key": token.NewSecret("-----BEGIN\n\x00\xff")}, CredentialExpires: noon}
+	for name, call := range map[string]func(context.Context, token.Addition) (token.Added, error){"Add": c.Add, "Rotate": c.Rotate} {
+		added, err := call(ctx, a)
+		if err != nil || !added.Checked || added.Took != time.Second || !reflect.DeepEqual(added.Profile, b.profile("new")) {
+			t.Errorf("%s: %+v, %v", name, added, err)
+		}
+		if last := b.additions[len(b.additions)-1]; !reflect.DeepEqual(last, a) {
+			t.Errorf("%s told %+v, want %+v", name, last, a)
+		}
+	}
+	if err := c.Reload(ctx); err != nil {
+		t.Errorf("Reload: %v", err)
+	}
+	if err := c.Remove(ctx, "clms"); err != nil {
+		t.Errorf("Remove: %v", err)
+	}
+	if _, err := c.Get(ctx, "clms", token.Query{}); !errors.Is(err, token.ErrNotFound) || !strings.Contains(err.Error(), `"clms"`) {
+		t.Errorf("Get after Remove: %v", err)
+	}
+}
+
+func TestErrorsKeepTheirIdentity(t *testing.T) {
+	retry := noon.Add(time.Minute)
+	for _, c := range []struct {
+		name string
+		err  error
+		want token.Error
+	}{
+		{"full", &token.Error{Code: token.ErrRejected, Message: "wrong secret", OAuth: "invalid_client", Detail: "AADSTS7000215", Field: "client_secret", RetryAt: retry, Cause: errors.New(canary)},
+			token.Error{Code: token.ErrRejected, Message: "wrong secret", OAuth: "invalid_client", Detail: "AADSTS7000215", Field: "client_secret", RetryAt: retry}},
+		{"full, with words around", fmt.Errorf("adding: %w", &token.Error{Code: token.ErrExists, Message: "there is one"}),
+			token.Error{Code: token.ErrExists, Message: "adding: there is one"}},
+		{"code with words around", fmt.Errorf("%q: %w", "x", token.ErrLocked), token.Error{Code: token.ErrLocked, Message: `"x": keyring locked`}},
+		{"several", errors.Join(fmt.Errorf("a.toml: %w", token.ErrInvalid), errors.New("b.toml: bad")), token.Error{Code: token.ErrInvalid, Message: "a.toml: invalid; b.toml: bad"}},
+		{"without a code", errors.New(canary), token.Error{Code: token.ErrInternal, Message: "internal error"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBook()
+			b.fail = c.err
+			_, err := start(t, b, Options{}).client.Get(t.Context(), "clms", token.Query{})
+			var e *token.Error
+			if !errors.As(err, &e) || !reflect.DeepEqual(*e, c.want) {
+				t.Errorf("got  %#v\nwant %#v", err, c.want)
+			}
+		})
+	}
+}
+
+func TestPanicIsAnsweredAndLoggedWithoutDetail(t *testing.T) {
+	b := newBook()
+	b.reload = func(context.Context) error { panic("boom " + canary) }
+	s := start(t, b, Options{})
+	err := s.client.Reload(t.Context())
+	if !errors.Is(err, token.ErrInternal) || strings.Contains(err.Error(), canary) {
+		t.Errorf("got %v", err)
+	}
+	if text := s.log.String(); !strings.Contains(text, "panic while answering") || !strings.Contains(text, "server_test.go") || strings.Contains(text, canary) {
+		t.Errorf("the log does not say where, or says too much: %s", text)
+	}
+	b.reload = func(context.Context) error { _ = os.Args[len(os.Args)]; return nil }
+	if err := s.client.Reload(t.Context()); !errors.Is(err, token.ErrInternal) {
+		t.Errorf("got %v", err)
+	}
+	if text := s.log.String(); !strings.Contains(text, "index out of range") {
+		t.Errorf("the log does not say what the runtime said: %s", text)
+	}
+	b.reload = func(context.Context) error { return nil }
+	if err := s.client.Reload(t.Context()); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+func TestStrictRequests(t *testing.T) {
+	s := start(t, newBook(), Options{})
+	for _, c := range []struct {
+		request string // line and header fields
+		body    string
+		status  int
+		code    token.Code
+		field   string
+	}{
+		{"GET /", "", 404, token.ErrNotFound, ""},
+		{"GET /v1/token", "", 404, token.ErrNotFound, ""},
+		{"GET /v1/token/", "", 404, token.ErrNotFound, ""},
+		{"GET /v1/token/a/b", "", 404, token.ErrNotFound, ""},
+		{"GET /v1/token/clms/", "", 404, token.ErrNotFound, ""},
+		{"GET /v1//token/clms", "", 404, token.ErrNotFound, ""},
+		{"GET /v1/token/../status", "", 404, token.ErrNotFound, ""},
+		{"GET /v1/token/..", "", 404, token.ErrNotFound, ""}, // a name that no profile has
+		{"GET /V1/status", "", 404, token.ErrNotFound, ""},
+		{"GET /v1/token/none", "", 404, token.ErrNotFound, ""},
+		{"GET /v1/token/a%2Fb", "", 400, token.ErrInvalid, "name"},
+		{"GET /v1/token/a%0Ab", "", 400, token.ErrInvalid, "name"},
+		{"GET /v1/token/a%00b", "", 400, token.ErrInvalid, "name"},
+		{"GET /v1/token/a%7Fb", "", 400, token.ErrInvalid, "name"},
+		{"GET /v1/token/a%E2%80%A8b", "", 400, token.ErrInvalid, "name"},
+		{"GET /v1/token/clms?min_ttl=soon", "", 400, token.ErrInvalid, "min_ttl"},
+		{"GET /v1/token/clms?ttl=5", "", 400, token.ErrInvalid, "ttl"},
+		{"GET /v1/token/clms?scope=a&scope=b", "", 400, token.ErrInvalid, "scope"},
+		{"GET /v1/status?verbose=1", "", 400, token.ErrInvalid, "query"},
+		{"POST /v1/token/clms", "", 405, token.ErrInvalid, "method"},
+		{"GET /v1/token/clms/invalidate", "", 405, token.ErrInvalid, "method"},
+		{"PUT /v1/profiles/clms", "", 405, token.ErrInvalid, "method"},
+		{"OPTIONS *", "", 404, token.ErrNotFound, ""},
+		{"POST /v1/token/clms/invalidate", `{"token":"x"}`, 400, token.ErrInvalid, "token"},
+		{"POST /v1/profiles", ``, 400, token.ErrInvalid, ""},
+		{"POST /v1/profiles", `{}`, 400, token.ErrInvalid, "name"},
+		{"POST /v1/profiles", `{"name":"a\nb"}`, 400, token.ErrInvalid, "name"},
+		{"POST /v1/profiles", `{"name":"a","name":"b"}`, 400, token.ErrInvalid, "name"},
+		{"POST /v1/profiles", `{"name":"a","settings":` + strings.Repeat(`[`, 10_000), 400, token.ErrInvalid, "settings"},
+		{"POST /v1/profiles", strings.Repeat(" ", ipc.MaxBody+1), 400, token.ErrInvalid, ""},
+		{"POST /v1/profiles/clms/rotate", `{"name":"other"}`, 400, token.ErrInvalid, "name"},
+		{"GET /v1/status HTTP/1.1\r\nOrigin: http://evil.example", "", 403, token.ErrDenied, ""},
+	} {
+		line, fields, _ := strings.Cut(c.request, " HTTP/1.1\r\n")
+		if fields != "" {
+			fields += "\r\n"
+		}
+		answer, body := s.say(t, fmt.Sprintf("%s HTTP/1.1\r\nHost: any.example\r\n%sContent-Length: %d\r\n\r\n%s", line, fields, len(c.body), c.body))
+		if answer.StatusCode != c.status {
+			t.Errorf("%s: status %d, want %d", c.request, answer.StatusCode, c.status)
+		}
+		if answer.ContentLength < 0 || answer.Header.Get("Cache-Control") != "no-store" {
+			t.Errorf("%s: Content-Length %d, Cache-Control %q", c.request, answer.ContentLength, answer.Header.Get("Cache-Control"))
+		}
+		if allow := answer.Header.Get("Allow"); (c.status == 405) != (allow != "") {
+			t.Errorf("%s: Allow %q", c.request, allow)
+		}
+		if !strings.Contains(body, `"code":"`+string(c.code)+`"`) || (c.field != "" && !strings.Contains(body, `"field":"`+c.field+`"`) && !strings.Contains(body, `"field":"`+c.field+`.`)) {
+			t.Errorf("%s: got %s, want code %s and field %q", c.request, body, string(c.code), c.field)
+		}
+	}
+}
+
+func TestAllowNamesEveryMethodOfThePath(t *testing.T) {
+	s := start(t, newBook(), Options{})
+	for _, method := range []string{"PUT", "HEAD"} {
+		r, err := http.NewRequestWithContext(t.Context(), method, "http://tokend/v1/profiles/x", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := s.http.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = answer.Body.Close()
+		if got := answer.Header.Get("Allow"); answer.StatusCode != 405 || got != "GET, DELETE" {
+			t.Errorf("%s: %s, Allow: %q", method, answer.Status, got)
+		}
+	}
+}
+
+func TestEveryRouteIsDescribed(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/protocol.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range newHandler(newBook(), Options{}).routes {
+		name := ""
+		if r.named {
+			name = "NAME"
+		}
+		if heading := "## " + r.method + " " + r.before + name + r.after + "\n"; !bytes.Contains(doc, []byte(heading)) {
+			t.Errorf("docs/protocol.md has no %q", heading)
+		}
+	}
+	for _, code := range []token.Code{token.ErrNotFound, token.ErrExists, token.ErrDenied, token.ErrRejected, token.ErrUnavailable,
+		token.ErrLocked, token.ErrKeystore, token.ErrInvalid, token.ErrInternal} {
+		if row := fmt.Sprintf("| `%s` | %d |", string(code), ipc.HTTPStatus(code)); !bytes.Contains(doc, []byte(row)) {
+			t.Errorf("docs/protocol.md has no %q", row)
+		}
+	}
+}
+
+func TestRetryAfter(t *testing.T) {
+	b := newBook()
+	b.fail = &token.Error{Code: token.ErrUnavailable, Message: "down", RetryAt: time.Now().Add(90 * time.Second)}
+	answer, _ := start(t, b, Options{}).say(t, "GET /v1/token/clms HTTP/1.1\r\nHost: x\r\n\r\n")
+	if got := answer.Header.Get("Retry-After"); got != "90" && got != "91" {
+		t.Errorf("Retry-After: %q", got)
+	}
+}
+
+func TestTextAnswers(t *testing.T) {
+	s := start(t, newBook(), Options{})
+	for accept, want := range map[string]string{
+		"text/plain":                        "tok-1",
+		"Text/Plain; q=0.9, */*":            "tok-1",
+		"text/plain, application/json":      "tok-1",
+		"application/json, text/plain, */*": `{"access_token":"tok-1"`,
+		"*/*":                               `{"access_token":"tok-1"`,
+		"text/html":                         `{"access_token":"tok-1"`,
+		"":                                  `{"access_token":"tok-1"`,
+	} {
+		_, body := s.say(t, "GET /v1/token/clms HTTP/1.1\r\nHost: x\r\nAccept: "+accept+"\r\n\r\n")
+		if got, _, _ := strings.Cut(body, ","); got != want {
+			t.Errorf("Accept %q: got %s, want %s", accept, body, want)
+		}
+	}
+	if _, body := s.say(t, "GET /v1/token/none HTTP/1.1\r\nHost: x\r\nAccept: text/plain\r\n\r\n"); body != "not_found: \"none\": not found\n" {
+		t.Errorf("refusal as text: %q", body)
+	}
+}
+
+func TestEmptyListsAreLists(t *testing.T) {
+	b := newBook()
+	b.tokens = nil
+	s := start(t, b, Options{})
+	for _, path := range []string{"/v1/status", "/v1/profiles"} {
+		if _, body := s.say(t, "GET "+path+" HTTP/1.1\r\nHost: x\r\n\r\n"); !strings.Contains(body, `"profiles":[]`) {
+			t.Errorf("%s: %s", path, body)
+		}
+	}
+}
+
+func TestATokenWithoutTextIsNoAnswer(t *testing.T) {
+	b := newBook()
+	b.tokens["clms"] = token.Token{Type: "Bearer", Expiry: noon}
+	if _, err := start(t, b, Options{}).client.Get(t.Context(), "clms", token.Query{}); !errors.Is(err, token.ErrInternal) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestPolicyIsAskedForEveryRequest(t *testing.T) {
+	var mu sync.Mutex
+	denied := false
+	s := start(t, newBook(), Options{Allow: func(ipc.Peer) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if denied {
+			return errors.New("not any more")
+		}
+		return nil
+	}})
+	conn := s.dial(t)
+	for _, want := range []int{200, 403} {
+		_, _ = io.WriteString(conn, "GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n")
+		if answer, body := hear(t, conn); answer.StatusCode != want {
+			t.Errorf("got %d %s, want %d", answer.StatusCode, body, want)
+		}
+		mu.Lock()
+		denied = true
+		mu.Unlock()
+	}
+	for _, path := range []string{"/v1/nowhere", "/v1/token/clms", "/v1/token/none"} {
+		if answer, body := s.say(t, "GET "+path+" HTTP/1.1\r\nHost: x\r\n\r\n"); answer.StatusCode != 403 || !strings.Contains(body, "not any more") {
+			t.Errorf("%s: %d %s", path, answer.StatusCode, body)
+		}
+	}
+}
+
+func TestACallerThatLeavesEndsItsRequest(t *testing.T) {
+	b := newBook()
+	begun, ended := make(chan struct{}), make(chan struct{})
+	b.reload = func(ctx context.Context) error { close(begun); <-ctx.Done(); close(ended); return ctx.Err() }
+	s := start(t, b, Options{})
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { <-begun; cancel() }()
+	if err := s.client.Reload(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("the caller got %v", err)
+	}
+	<-ended
+}
+
+func TestRequestsUnderWayMayFinish(t *testing.T) {
+	b := newBook()
+	begun, finish := make(chan struct{}), make(chan struct{})
+	b.reload = func(ctx context.Context) error { close(begun); <-finish; return ctx.Err() }
+	s := start(t, b, Options{})
+	idle := s.dial(t)
+	_, _ = io.WriteString(idle, "GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n")
+	_, _ = hear(t, idle)
+	_ = s.dial(t) // and one that never says a word
+	answered := make(chan error, 1)
+	go func() { answered <- s.client.Reload(context.Background()) }()
+	<-begun
+	stopped := make(chan error, 1)
+	began := time.Now()
+	go func() { stopped <- s.stop() }()
+	for { // until nobody new is let in
+		if err := s.client.Reload(t.Context()); errors.Is(err, token.ErrNoDaemon) {
+			break
+		}
+	}
+	select {
+	case err := <-stopped:
+		t.Fatalf("Serve returned %v with a request under way", err)
+	default:
+	}
+	close(finish)
+	if err := <-answered; err != nil {
+		t.Errorf("the request under way got %v", err)
+	}
+	if err := <-stopped; err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+	if took := time.Since(began); took > grace/2 {
+		t.Errorf("ending took %v", took)
+	}
+}
+
+func TestRequestsThatDoNotFinishEnd(t *testing.T) {
+	t.Parallel()
+	b := newBook()
+	begun := make(chan struct{})
+	b.reload = func(ctx context.Context) error { close(begun); <-ctx.Done(); return ctx.Err() }
+	s := start(t, b, Options{})
+	answered := make(chan error, 1)
+	go func() { answered <- s.client.Reload(context.Background()) }()
+	<-begun
+	if err := s.stop(); err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+	if err := <-answered; !errors.Is(err, token.ErrUnavailable) || !strings.Contains(err.Error(), "stopping") {
+		t.Errorf("the request got %v", err)
+	}
+}
+
+func TestServeSaysWhenItsListenerFails(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	l, err := ipc.Listen(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := Serve(t.Context(), l, newBook(), Options{}); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,31 @@
+package ipc
+
+import (
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/Microsoft/go-winio"
+	"golang.org/x/sys/windows"
+
+	"tokend/providers/token"
+)
+
+// Listen makes the named pipe. It belongs to this user, who alone may open it,
+// and only on this machine. Windows lets nobody else make a pipe of a name
+// that is taken; ErrExists says so.
+func Listen(path string) (net.Listener, error) {
+	sid, err := ownSID()
+	if err != nil {
+		return nil, err
+	}
+	// Owner: the user, also of an elevated process, whose objects otherwise
+	// belong to the administrators. DACL: protected, all rights to the user.
+	l, err := winio.ListenPipe(path, &winio.PipeConfig{
+		SecurityDescriptor: fmt.Sprintf("O:%[1]sD:P(A;;GA;;;%[1]s)", sid),
+	})
+	if errors.Is(err, windows.ERROR_ACCESS_DENIED) || errors.Is(err, windows.ERROR_PIPE_BUSY) || errors.Is(err, windows.ERROR_ALREADY_EXISTS) {
+		return nil, &token.Error{Code: token.ErrExists, Message: "tokend is already running at " + path, Cause: err}
+	}
+	return l, err
+}
