@@ -1,0 +1,160 @@
+package daemon
+
+import (
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"tokend/providers/token"
+)
+
+func TestConfigSaysWhatIsWrongAndWhere(t *testing.T) {
+	tests := []struct {
+		name, text string
+		want       []string
+	}{
+		{"unknown key", "renew = \"used\"\nsokcet = \"/x\"\n", []string{"config.toml:2:", `unknown key "sokcet"`, `did you mean "socket"?`}},
+		{"unknown key, nothing like it", "frequency = 3\n", []string{"config.toml:1:", `unknown key "frequency"`, "log_level", "warn_ahead"}},
+		{"unknown table", "\n[retries]\nmost = 3\n", []string{"config.toml:2:", "retries"}},
+		{"wrong type", "\nsocket = 5\n", []string{"config.toml:2:", "socket must be a string in quotes"}},
+		{"wrong choice", "renew = \"often\"\n", []string{"config.toml:1:", "renew", `"often" is neither "always" nor "used"`}},
+		{"wrong duration", "idle = \"a while\"\n", []string{"config.toml:1:", "idle", `"a while" is no duration`}},
+		{"duration as a number", "idle = 5\n", []string{"config.toml:1:", "idle"}},
+		{"wrong level", "log_level = \"loud\"\n", []string{"config.toml:1:", "log_level"}},
+		{"wrong format", "log_format = \"xml\"\n", []string{"config.toml:1:", `"xml" is neither "text" nor "json"`}},
+		{"not TOML", "renew = \n", []string{"config.toml:1:"}},
+		{"twice", "renew = \"used\"\nrenew = \"used\"\n", []string{"config.toml:", "renew"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			dirs := Dirs{Config: t.TempDir()}
+			if err := os.WriteFile(dirs.ConfigFile(), []byte(tt.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, err := ReadConfig(dirs)
+			if !errors.Is(err, token.ErrInvalid) {
+				t.Fatalf("error %v, want one that is ErrInvalid", err)
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%q does not say %q", err, want)
+				}
+			}
+			for _, not := range []string{"daemon.", "reflect", "struct field", "Go "} {
+				if strings.Contains(err.Error(), not) {
+					t.Errorf("%q speaks of Go", err)
+				}
+			}
+		})
+	}
+}
+
+func TestConfigIsRead(t *testing.T) {
+	dirs := Dirs{Config: t.TempDir()}
+	if c, err := ReadConfig(dirs); err != nil || c != DefaultConfig() {
+		t.Errorf("no file: %+v, %v; want the defaults", c, err)
+	}
+	text := "socket = \"/run/x.sock\"\nlog_level = \"debug\"\nlog_format = \"json\"\nrenew = \"used\"\nidle = \"90m\"\nwarn_ahead = \"14d\"\nproxy = \"http://proxy:3128\"\nca_file = \"/ca.pem\"\n"
+	if err := os.WriteFile(dirs.ConfigFile(), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := ReadConfig(dirs)
+	want := Config{Socket: "/run/x.sock", LogLevel: LogLevel{slog.LevelDebug}, LogFormat: "json", Renew: RenewUsed,
+		Idle: Duration{90 * time.Minute}, WarnAhead: Duration{14 * 24 * time.Hour}, Proxy: "http://proxy:3128", CAFile: "/ca.pem"}
+	if err != nil || c != want {
+		t.Errorf("%+v, %v; want %+v", c, err, want)
+	}
+}
+
+// Two structs share a document, as tokend's and the provider's keys share a
+// profile's file: only a key that neither has is unknown.
+func TestDocumentSharedByTwoStructs(t *testing.T) {
+	var a struct {
+		One string `toml:"one"`
+	}
+	var b struct {
+		Two  string            `toml:"two"`
+		Form map[string]string `toml:"form"`
+	}
+	doc := newDocument("f.toml", []byte("one = \"1\"\ntwo = \"2\"\n[form]\nany = \"thing\"\n"))
+	if err := errors.Join(doc.decode(&a), doc.decode(&b), doc.close()); err != nil {
+		t.Fatal(err)
+	}
+	if a.One != "1" || b.Two != "2" || b.Form["any"] != "thing" {
+		t.Errorf("decoded %+v and %+v", a, b)
+	}
+	doc = newDocument("f.toml", []byte("one = \"1\"\ntoo = \"2\"\n"))
+	if err := errors.Join(doc.decode(&a), doc.decode(&b)); err != nil {
+		t.Fatal(err)
+	}
+	if err := doc.close(); err == nil || !strings.Contains(err.Error(), `f.toml:2: unknown key "too"; did you mean "two"?`) {
+		t.Errorf("close says %v", err)
+	}
+}
+
+func TestProfileNames(t *testing.T) {
+	for name, good := range map[string]bool{
+		"clms": true, "CLMS-prod.2_eu": true, "9": true, strings.Repeat("n", 64): true,
+		"": false, "-x": false, ".hidden": false, "a/b": false, "a b": false, "a\nb": false, "ä": false,
+		"a\x00": false, "..": false, strings.Repeat("n", 65): false, "x\u202e": false,
+	} {
+		if err := checkName(name); (err == nil) != good {
+			t.Errorf("checkName(%q) = %v", name, err)
+		}
+	}
+}
+
+func TestDirsFollowXDGAndSystemd(t *testing.T) {
+	t.Setenv("HOME", "/home/u")
+	for _, v := range []string{"XDG_CONFIG_HOME", "XDG_STATE_HOME", "CONFIGURATION_DIRECTORY", "STATE_DIRECTORY"} {
+		t.Setenv(v, "")
+	}
+	check := func(what string, got, want Dirs) {
+		t.Helper()
+		if got != want {
+			t.Errorf("%s: %+v, want %+v", what, got, want)
+		}
+	}
+	user := func() Dirs {
+		t.Helper()
+		d, err := UserDirs()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	check("XDG defaults", user(), Dirs{"/home/u/.config/tokend", "/home/u/.local/state/tokend"})
+	check("system", SystemDirs(), Dirs{"/etc/tokend", "/var/lib/tokend"})
+	t.Setenv("XDG_CONFIG_HOME", "/c")
+	t.Setenv("XDG_STATE_HOME", "/s")
+	check("XDG set", user(), Dirs{"/c/tokend", "/s/tokend"})
+	t.Setenv("STATE_DIRECTORY", "/var/lib/private/tokend:/second")
+	check("systemd", SystemDirs(), Dirs{"/etc/tokend", "/var/lib/private/tokend"})
+	t.Setenv("STATE_DIRECTORY", "")
+	t.Setenv("XDG_STATE_HOME", "")
+	t.Setenv("XDG_CONFIG_HOME", "")
+	t.Setenv("HOME", "")
+	if _, err := UserDirs(); !errors.Is(err, token.ErrInvalid) {
+		t.Errorf("without $HOME: %v", err)
+	}
+}
+
+func TestProfileFilesOfAnOddDirectory(t *testing.T) {
+	dirs := Dirs{Config: filepath.Join(t.TempDir(), "a[b]*?")}
+	if err := os.MkdirAll(dirs.ProfilesDir(), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []string{"b.toml", "a.toml", "c.toml.bak", ".d.toml.tmp"} {
+		if err := os.WriteFile(filepath.Join(dirs.ProfilesDir(), f), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	files, err := dirs.profileFiles()
+	if err != nil || len(files) != 2 || filepath.Base(files[0]) != "a.toml" {
+		t.Errorf("%q, %v", files, err)
+	}
+}

@@ -1,0 +1,400 @@
+// Package daemon keeps every profile's tokens fresh. It decides when to obtain
+// one, shares each attempt between all who wait for it, serves what is at hand
+// meanwhile, and manages the profiles. What it needs of the world (providers,
+// the cache file, the keystore) it says as interfaces; cmd/tokend passes them.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"tokend/providers/token"
+)
+
+// World is what a Daemon needs of others. All of it is required.
+type World struct {
+	// Configure puts a configuration's log level in force and gives the
+	// providers under its proxy and CA. It is called at each reload.
+	Configure func(Config) (Kinds, error)
+	// Credentials are the profiles' secrets, in the keystore.
+	Credentials Credentials
+	// Cache is the token file.
+	Cache Cache
+	// Keystore says in a word or two how the keystore is, for status; Where
+	// says in words where it keeps an account.
+	Keystore func(ctx context.Context) string
+	Where    func(account string) string
+	Log      *slog.Logger
+	Version  string
+}
+
+// Kinds are the providers that profiles can have.
+type Kinds interface {
+	Providers() []token.Provider
+	// Prepare turns what a person handed in into what is kept.
+	Prepare(a *token.Addition) error
+	// Open makes a profile of the kind. It needs neither secrets nor the
+	// network; the result implements token.Minter and may tell by
+	// CredentialExpires when its credential ends.
+	Open(kind string, decode func(into any) error, secret func(ctx context.Context, field string) (token.Secret, error)) (any, error)
+}
+
+// Credentials keep each profile's secrets and know which are current.
+type Credentials interface {
+	// Put stores secrets as the current credential of the profile, whole or
+	// not at all, and then removes the one before. c says what else is known
+	// of it: Expires and Settings.
+	Put(ctx context.Context, profile string, secrets map[string]token.Secret, c token.Credential) (token.Credential, error)
+	// Current needs no keystore. ErrNotFound: nothing is stored.
+	Current(profile string) (token.Credential, error)
+	// Secret reads one field of the current credential.
+	Secret(ctx context.Context, profile, field string) (token.Secret, error)
+	Delete(ctx context.Context, profile string) error
+}
+
+// Cache is where tokens outlive the daemon. It is read once and written
+// behind, by one goroutine.
+type Cache interface {
+	Load(ctx context.Context, now time.Time) ([]token.Record, error)
+	Save(records ...token.Record) error
+	Drop(records ...token.Record) error
+	// Delete removes all records of a profile.
+	Delete(profile string) error
+}
+
+// A Daemon serves tokens. Get and the other methods may be called from any
+// goroutine; Run must be running for anything to be obtained.
+type Daemon struct {
+	world   World
+	dirs    Dirs
+	started time.Time
+
+	// managing holds one value; who changes profiles takes it, because that
+	// spans the keystore and the disk, where mu is never held.
+	managing chan struct{}
+	loaded   chan struct{} // closed when the cache has been read, or could not be
+	wake     chan struct{} // tells Run that a flight was asked for or the agenda changed
+	dirty    chan struct{} // tells the cache's goroutine that there is something to write
+	jobs     chan func()   // what the cache's goroutine is asked to do and answer for
+
+	mu       sync.Mutex
+	config   Config
+	kinds    Kinds
+	profiles map[string]*profile
+	slots    map[slotKey]*slot
+	agenda   agenda
+	asked    []*slot // flights that callers wait for, not launched yet
+	lanes    map[string]*lane
+	stopped  bool
+	unsaved  map[slotKey]token.Record // to be written to the cache
+	dropped  []token.Record           // to be removed from it, before
+	badFiles []string
+	cacheErr error
+	cacheIn  bool // the cache has been read
+	saving   bool // a write is under way
+}
+
+// New makes a Daemon of the configuration in dirs. A profile that cannot be
+// loaded does not stop the others: Status tells of it. A bad config.toml does.
+func New(dirs Dirs, w World) (*Daemon, error) {
+	d := &Daemon{
+		world:    w,
+		dirs:     dirs,
+		started:  wall(),
+		managing: make(chan struct{}, 1),
+		loaded:   make(chan struct{}),
+		wake:     make(chan struct{}, 1),
+		dirty:    make(chan struct{}, 1),
+		jobs:     make(chan func()),
+		profiles: map[string]*profile{},
+		slots:    map[slotKey]*slot{},
+		lanes:    map[string]*lane{},
+		unsaved:  map[slotKey]token.Record{},
+	}
+	if err := d.load(); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// wall is the wall clock: a monotonic reading would stand still in suspend.
+func wall() time.Time { return time.Now().Round(0) }
+
+// A slot holds one token of a profile and what is being done about it.
+type slot struct {
+	profile *profile
+	target  token.Target
+
+	tok      token.Token
+	lastUsed time.Time
+	// flight is the attempt under way or asked for, nil if none.
+	flight *flight
+	// err is why the last attempt failed, nil after a success.
+	err      *token.Error
+	failures int
+	failedAt time.Time
+	nextTry  time.Time
+	// invalidated is when a caller last had a token dropped.
+	invalidated time.Time
+	// at and place belong to the agenda.
+	at    time.Time
+	place int
+}
+
+type slotKey struct {
+	profile string
+	target  token.Target
+}
+
+func (s *slot) key() slotKey { return slotKey{s.profile.name, s.target} }
+
+func (s *slot) record() token.Record {
+	return token.Record{Profile: s.profile.name, Target: s.target, Fingerprint: s.profile.fingerprint, Token: s.tok}
+}
+
+// A flight is one attempt to obtain a token, shared by all who wait for it.
+type flight struct {
+	done chan struct{} // closed when tok and err are set
+	tok  token.Token
+	err  *token.Error
+	// urgent: a caller waits for it.
+	urgent, launched bool
+}
+
+// maxTargets bounds the scopes and audiences under which one profile's tokens
+// are held at a time.
+const maxTargets = 64
+
+// Get answers with a token of the profile that lives at least q.MinTTL longer.
+// A token at hand is served at once; otherwise the caller joins the attempt
+// under way, until ctx ends. Errors are *token.Error.
+func (d *Daemon) Get(ctx context.Context, name string, q token.Query) (token.Token, error) {
+	select {
+	case <-d.loaded:
+	case <-ctx.Done():
+		return token.Token{}, gaveUp(ctx)
+	}
+	now := wall()
+
+	d.mu.Lock()
+	s, err := d.slot(name, q.Target, now)
+	if err != nil {
+		d.mu.Unlock()
+		return token.Token{}, err
+	}
+	s.lastUsed = now
+	tok, flight, remembered := s.tok, s.flight, s.err
+	v := decide(s, q, now)
+	switch v {
+	case wait:
+		flight = d.ask(s)
+	case serve:
+		d.plan(s) // a token that nobody wanted renewed is wanted again
+	}
+	d.mu.Unlock()
+
+	switch v {
+	case refuse:
+		return token.Token{}, remembered
+	case tooShort:
+		return token.Token{}, livesTooShort(tok, q)
+	case wait:
+		select {
+		case <-flight.done:
+		case <-ctx.Done():
+			return token.Token{}, gaveUp(ctx)
+		}
+		if flight.err != nil {
+			return token.Token{}, flight.err
+		}
+		if tok = flight.tok; tok.Expiry.Sub(wall()) < q.MinTTL {
+			return token.Token{}, livesTooShort(tok, q)
+		}
+	}
+	return tok, nil
+}
+
+func gaveUp(ctx context.Context) error {
+	return &token.Error{Code: token.ErrUnavailable, Message: "the issuer has not answered yet", Cause: context.Cause(ctx)}
+}
+
+func livesTooShort(t token.Token, q token.Query) error {
+	return &token.Error{Code: token.ErrInvalid, Field: "min_ttl", Message: fmt.Sprintf(
+		"the issuer's tokens live %v, which leaves less than the %v asked for", t.Life().Round(time.Second), q.MinTTL)}
+}
+
+// slot finds or makes the slot of a profile's target. d.mu is held.
+func (d *Daemon) slot(name string, t token.Target, now time.Time) (*slot, error) {
+	if s := d.slots[slotKey{name, t}]; s != nil {
+		return s, nil
+	}
+	p := d.profiles[name]
+	if p == nil {
+		return nil, noProfile(name)
+	}
+	if p.minter == nil {
+		return nil, &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf("profile %q (%s) has no tokens to get", name, p.kind)}
+	}
+	held := 0
+	for k := range d.slots {
+		if k.profile == name {
+			held++
+		}
+	}
+	if held >= maxTargets {
+		return nil, &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf(
+			"profile %q is in use with %d scopes and audiences already, the most it can hold at a time", name, held)}
+	}
+	s := &slot{profile: p, target: t, lastUsed: now, place: -1}
+	d.slots[s.key()] = s
+	return s, nil
+}
+
+func noProfile(name string) error {
+	return &token.Error{Code: token.ErrNotFound, Message: fmt.Sprintf("no profile %q", name)}
+}
+
+// ask joins the flight of s, making one if there is none. d.mu is held.
+func (d *Daemon) ask(s *slot) *flight {
+	if s.flight == nil {
+		s.flight = &flight{done: make(chan struct{})}
+	}
+	f := s.flight
+	switch {
+	case d.stopped:
+		d.end(s, token.Token{}, errStopping)
+	case !f.launched && !f.urgent:
+		f.urgent = true
+		d.asked = append(d.asked, s)
+		d.nudge()
+	}
+	return f
+}
+
+// nudge makes Run look again.
+func (d *Daemon) nudge() {
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+var errStopping = &token.Error{Code: token.ErrUnavailable, Message: "tokend is stopping"}
+
+// land takes the outcome of the flight of s: into the slot, to the waiters,
+// into the queue for the cache.
+func (d *Daemon) land(s *slot, tok token.Token, err error) {
+	now := wall()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	defer d.nudge()
+	switch {
+	case err == errStopping:
+		d.end(s, token.Token{}, errStopping)
+	case err != nil:
+		failure := asError(err)
+		s.failures++
+		s.failedAt = now
+		s.nextTry = retryAt(failure, s.failures, s.tok, now, rand.Float64())
+		remembered := *failure
+		remembered.RetryAt = s.nextTry
+		s.err = &remembered
+		d.logFailure(s)
+		d.end(s, token.Token{}, s.err)
+	default:
+		tok.RenewAt = renewAt(tok, rand.Float64())
+		s.tok, s.err, s.failures, s.nextTry = tok, nil, 0, time.Time{}
+		d.logSuccess(s)
+		if d.slots[s.key()] == s {
+			d.unsaved[s.key()] = s.record()
+			d.soil()
+		}
+		d.end(s, tok, nil)
+	}
+	d.plan(s)
+}
+
+// end releases who waits for the flight of s. d.mu is held.
+func (d *Daemon) end(s *slot, tok token.Token, err *token.Error) {
+	f := s.flight
+	s.flight = nil
+	f.tok, f.err = tok, err
+	close(f.done)
+}
+
+// asError gives every failure the form in which it is remembered and told.
+func asError(err error) *token.Error {
+	var e *token.Error
+	if errors.As(err, &e) {
+		return e
+	}
+	for _, code := range []token.Code{token.ErrLocked, token.ErrKeystore, token.ErrInvalid, token.ErrRejected} {
+		if errors.Is(err, code) {
+			return &token.Error{Code: code, Message: err.Error()}
+		}
+	}
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return &token.Error{Code: token.ErrUnavailable, Message: "the issuer did not answer in time", Cause: err}
+	}
+	return &token.Error{Code: token.ErrInternal, Message: "an error that tokend has no name for; its log tells more", Cause: err}
+}
+
+func (d *Daemon) logSuccess(s *slot) {
+	d.world.Log.Info("token obtained", s.attrs("expires", s.tok.Expiry.UTC(), "renew_at", s.tok.RenewAt.UTC())...)
+}
+
+func (d *Daemon) logFailure(s *slot) {
+	attrs := s.attrs("code", string(s.err.Code), "error", s.err.Message, "failures", s.failures, "next_try", s.nextTry.UTC())
+	if s.err.Cause != nil {
+		attrs = append(attrs, "cause", s.err.Cause.Error())
+	}
+	d.world.Log.Warn("no token obtained", attrs...)
+}
+
+func (s *slot) attrs(more ...any) []any {
+	attrs := []any{"profile", s.profile.name}
+	if s.target.Scope != "" {
+		attrs = append(attrs, "scope", s.target.Scope)
+	}
+	if s.target.Audience != "" {
+		attrs = append(attrs, "audience", s.target.Audience)
+	}
+	return append(attrs, more...)
+}
+
+// invalidateAgain is how soon a slot's token may be dropped again: a resource
+// that refuses every token must not make tokend obtain one per call.
+const invalidateAgain = 5 * time.Second
+
+// Invalidate drops t, if it is still a token of the profile, so that the next
+// caller gets a new one; the zero Secret stands for all of the profile's
+// tokens. A token that is not held any more is no error: somebody was faster.
+func (d *Daemon) Invalidate(ctx context.Context, name string, t token.Secret) error {
+	now := wall()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.profiles[name] == nil {
+		return noProfile(name)
+	}
+	for k, s := range d.slots {
+		if k.profile != name || s.tok.Secret.IsZero() || !(t.IsZero() || s.tok.Secret.Equal(t)) {
+			continue
+		}
+		if again := s.invalidated.Add(invalidateAgain); now.Before(again) {
+			return &token.Error{Code: token.ErrUnavailable, RetryAt: again, Message: fmt.Sprintf(
+				"the token of profile %q was replaced moments ago; if the new one is refused too, the cause lies elsewhere", name)}
+		}
+		s.invalidated = now
+		d.unsave(s)
+		s.tok = token.Token{}
+		d.world.Log.Info("token invalidated by a caller", s.attrs()...)
+		d.plan(s)
+	}
+	d.nudge()
+	return nil
+}

@@ -1,0 +1,609 @@
+package daemon_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"tokend/daemon"
+	"tokend/providers/token"
+)
+
+// Asked a lifetime apart, so that a dead renewal loop is seen.
+func TestTokensAreRenewedAheadOfExpiry(t *testing.T) {
+	for _, life := range []time.Duration{time.Second, 5 * time.Second, time.Minute, time.Hour, 24 * time.Hour, 30 * 24 * time.Hour} {
+		t.Run(life.String(), func(t *testing.T) {
+			bubble(t, func(t *testing.T, in *installation) {
+				in.idp().life = life
+				in.profile("p", ordinary)
+				in.start()
+				before := in.get("p", token.Query{})
+				for range 20 {
+					time.Sleep(life)
+					begin := time.Now()
+					now := in.get("p", token.Query{})
+					if now == before {
+						t.Fatal("the token of a lifetime ago is still served")
+					}
+					if time.Since(begin) > 0 {
+						t.Fatal("a caller had to wait for a renewal")
+					}
+					before = now
+				}
+				if _, minted := in.idp().counts(); minted > 45 {
+					t.Errorf("%d tokens obtained in 20 lifetimes", minted)
+				}
+			})
+		})
+	}
+}
+
+func TestCallersShareOneFlight(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.idp().thinks = 5 * time.Second
+		in.profile("p", ordinary)
+		in.start()
+		var callers sync.WaitGroup
+		got := make(chan string, 200)
+		for range 200 {
+			callers.Go(func() { got <- in.get("p", token.Query{}) })
+		}
+		callers.Wait()
+		close(got)
+		for tok := range got {
+			if tok != "idp#1 " {
+				t.Errorf("a caller got %q", tok)
+			}
+		}
+		if asked, _ := in.idp().counts(); asked != 1 {
+			t.Errorf("200 callers made %d requests to the issuer", asked)
+		}
+	})
+}
+
+func TestACallerWhoGivesUpLeavesTheFlightToOthers(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.idp().thinks = 10 * time.Second
+		in.profile("p", ordinary)
+		in.start()
+		hasty, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := in.daemon.Get(hasty, "p", token.Query{}); !errors.Is(err, token.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("the one who gave up: %v", err)
+		}
+		in.get("p", token.Query{})
+		if asked, _ := in.idp().counts(); asked != 1 {
+			t.Errorf("%d requests to the issuer", asked)
+		}
+	})
+}
+
+func TestAnIssuerThatHangsDelaysNobodyElse(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.issuers["slow"] = &issuer{life: time.Hour, thinks: time.Hour}
+		for _, name := range []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"} {
+			in.profile(name, "provider = \"test\"\nissuer = \"slow\"\n")
+		}
+		in.profile("p", ordinary)
+		in.start()
+		begin := time.Now()
+		in.get("p", token.Query{})
+		if waited := time.Since(begin); waited > 0 {
+			t.Errorf("waited %v for another profile's issuer", waited)
+		}
+		// Nor do the renewals that hang there hold up a caller of the same issuer.
+		in.issuers["slow"].set(func(i *issuer) { i.thinks = 0 })
+		in.profile("k", "provider = \"test\"\nissuer = \"slow\"\n")
+		if err := in.daemon.Reload(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		in.get("k", token.Query{})
+		if waited := time.Since(begin); waited > 0 {
+			t.Errorf("waited %v for other renewals", waited)
+		}
+	})
+}
+
+func TestAnIssuerThatHangsDelaysNoCallerWithAValidToken(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.profile("p", ordinary)
+		in.start()
+		first := in.get("p", token.Query{})
+		in.idp().set(func(i *issuer) { i.thinks = time.Hour })
+		for range 59 {
+			time.Sleep(time.Minute)
+			begin := time.Now()
+			if got := in.get("p", token.Query{}); got != first || time.Since(begin) > 0 {
+				t.Fatalf("got %q after %v, want the valid token at once", got, time.Since(begin))
+			}
+		}
+	})
+}
+
+func TestOutage(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.profile("p", ordinary)
+		in.start()
+		in.get("p", token.Query{})
+		in.idp().set(func(i *issuer) { i.err = down })
+		time.Sleep(59 * time.Minute)
+		in.get("p", token.Query{}) // valid tokens are still served
+		time.Sleep(time.Minute)
+		err := in.refused("p", token.Query{}, token.ErrUnavailable)
+		if wait := time.Until(err.RetryAt); wait <= 0 || wait > 5*time.Minute {
+			t.Errorf("the next try is said to be in %v", wait)
+		}
+		asked, _ := in.idp().counts()
+		for range 100 {
+			in.refused("p", token.Query{}, token.ErrUnavailable)
+		}
+		if again, _ := in.idp().counts(); again != asked {
+			t.Errorf("callers during an outage made %d more requests", again-asked)
+		}
+		in.idp().set(func(i *issuer) { i.err = nil })
+		time.Sleep(5 * time.Minute)
+		in.get("p", token.Query{})
+		if st := in.status("p").Tokens[0]; st.Error != nil || st.Failures != 0 {
+			t.Errorf("after the outage status says %+v", st)
+		}
+	})
+}
+
+func TestRetryAfterIsHonoured(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.idp().err = &token.Error{Code: token.ErrUnavailable, Message: "429", RetryAt: time.Now().Add(17 * time.Minute)}
+		in.profile("p", ordinary)
+		in.start()
+		time.Sleep(17*time.Minute - time.Second)
+		if asked, _ := in.idp().counts(); asked != 1 {
+			t.Errorf("%d requests before Retry-After was over", asked)
+		}
+		time.Sleep(2 * time.Second)
+		if asked, _ := in.idp().counts(); asked != 2 {
+			t.Errorf("%d requests after Retry-After was over", asked)
+		}
+	})
+}
+
+func TestRejectionIsRemembered(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.idp().secret = "another"
+		in.idp().thinks = 3 * time.Second
+		in.profile("p", ordinary)
+		in.start()
+		if err := in.refused("p", token.Query{}, token.ErrRejected); err.OAuth != "invalid_client" {
+			t.Errorf("the issuer's error is %q", err.OAuth)
+		}
+		for range 100 {
+			begin := time.Now()
+			in.refused("p", token.Query{}, token.ErrRejected)
+			if time.Since(begin) > 0 {
+				t.Fatal("the second caller waited for the same refusal")
+			}
+		}
+		time.Sleep(time.Hour)
+		asked, _ := in.idp().counts()
+		if asked < 6 || asked > 12 {
+			t.Errorf("%d requests in an hour of refusals, want one every 5 to 10 minutes", asked)
+		}
+		// What the person mends is seen at the next slow try, or when they insist.
+		in.idp().set(func(i *issuer) { i.secret = "s3cret" })
+		time.Sleep(5 * time.Second)
+		in.get("p", token.Query{Fresh: true})
+	})
+}
+
+func TestRestartWithTheIssuerDown(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.profile("p", ordinary)
+		in.start()
+		own := in.get("p", token.Query{})
+		scoped := in.get("p", token.Query{Target: token.Target{Scope: "a b"}})
+		in.idp().set(func(i *issuer) { i.err = down })
+		in.restart()
+		if got := in.get("p", token.Query{}); got != own {
+			t.Errorf("after the restart %q, want %q", got, own)
+		}
+		if got := in.get("p", token.Query{Target: token.Target{Scope: "a b"}}); got != scoped {
+			t.Errorf("after the restart %q, want %q", got, scoped)
+		}
+		if asked, _ := in.idp().counts(); asked != 2 {
+			t.Errorf("%d requests, want the 2 from before the restart", asked)
+		}
+		in.stop()
+		time.Sleep(time.Hour)
+		in.start()
+		in.refused("p", token.Query{}, token.ErrUnavailable)
+	})
+}
+
+func TestChangedSettingsNeverGetTheOldToken(t *testing.T) {
+	changes := map[string]func(in *installation){
+		"the file": func(in *installation) { in.write("profiles.d/p.toml", ordinary+"scope = \"other\"\n") },
+		"the credential": func(in *installation) {
+			in.profile("p", ordinary)
+		},
+	}
+	for what, change := range changes {
+		for _, how := range []string{"reload", "restart"} {
+			t.Run(what+", "+how, func(t *testing.T) {
+				bubble(t, func(t *testing.T, in *installation) {
+					in.profile("p", ordinary)
+					in.start()
+					old := in.get("p", token.Query{})
+					change(in)
+					if how == "reload" {
+						if err := in.daemon.Reload(t.Context()); err != nil {
+							t.Fatal(err)
+						}
+					} else {
+						in.restart()
+					}
+					if got := in.get("p", token.Query{}); got == old {
+						t.Error("the old token is served")
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestReloadKeepsTokensOfWhatDidNotChange(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.profile("p", ordinary)
+		in.start()
+		old := in.get("p", token.Query{})
+		in.write("profiles.d/p.toml", "# a comment\n"+ordinary+"renew = \"used\"\n")
+		if err := in.daemon.Reload(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := in.get("p", token.Query{}); got != old {
+			t.Errorf("got %q, want %q", got, old)
+		}
+		if st := in.status("p"); st.Renew != "used" {
+			t.Errorf("renew is %q", st.Renew)
+		}
+	})
+}
+
+func TestABadFileLeavesWhatIsInForce(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.profile("good", ordinary)
+		in.profile("p", ordinary)
+		in.start()
+		old := in.get("p", token.Query{})
+		check := func(want string) {
+			t.Helper()
+			err := in.daemon.Reload(t.Context())
+			if !errors.Is(err, token.ErrInvalid) || !strings.Contains(err.Error(), want) {
+				t.Errorf("reload: %v, want it to say %q", err, want)
+			}
+			if got := in.get("p", token.Query{}); got != old {
+				t.Errorf("got %q, want %q as before", got, old)
+			}
+			st, _ := in.daemon.Status(t.Context())
+			if len(st.ConfigErrors) != 1 || !strings.Contains(st.ConfigErrors[0], want) {
+				t.Errorf("status says %q, want %q", st.ConfigErrors, want)
+			}
+		}
+		in.write("profiles.d/p.toml", ordinary+"skope = \"x\"\n")
+		check(`p.toml:3: unknown key "skope"; did you mean "scope"?`)
+		in.write("profiles.d/p.toml", "provider = \"tset\"\n")
+		check(`p.toml:1: no provider "tset"; did you mean "test"?`)
+		in.write("profiles.d/p.toml", "issuer = \"idp\"\n")
+		check(`p.toml: "provider" is missing`)
+		in.write("profiles.d/p.toml", "provider = \"test\"\nissuer = \"nobody\"\n")
+		check(`p.toml:2: no issuer "nobody"`)
+		in.write("profiles.d/p.toml", ordinary)
+		in.write("config.toml", "renew = \"sometimes\"\n")
+		check(`config.toml:1: renew: "sometimes" is neither "always" nor "used"`)
+		in.write("config.toml", "")
+		if err := in.daemon.Reload(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if st, _ := in.daemon.Status(t.Context()); len(st.ConfigErrors) != 0 {
+			t.Errorf("mended, status still says %q", st.ConfigErrors)
+		}
+	})
+}
+
+func TestReloadsUnderLoad(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.profile("p", ordinary)
+		in.start()
+		old := in.get("p", token.Query{})
+		var load sync.WaitGroup
+		var stop atomic.Bool
+		for range 4 {
+			load.Go(func() {
+				for !stop.Load() {
+					if got := in.get("p", token.Query{}); got != old {
+						t.Errorf("got %q", got)
+						return
+					}
+					time.Sleep(time.Millisecond)
+				}
+			})
+		}
+		for range 100 {
+			if err := in.daemon.Reload(t.Context()); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(time.Millisecond)
+		}
+		stop.Store(true)
+		load.Wait()
+	})
+}
+
+func TestRenewUsedStopsWhenNobodyAsks(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.profile("p", ordinary+"renew = \"used\"\nidle = \"3h\"\n")
+		in.start()
+		time.Sleep(time.Hour)
+		if asked, _ := in.idp().counts(); asked != 0 {
+			t.Errorf("%d requests before anybody asked", asked)
+		}
+		in.get("p", token.Query{})
+		time.Sleep(24 * time.Hour)
+		if asked, _ := in.idp().counts(); asked < 4 || asked > 6 {
+			t.Errorf("%d requests, want renewals for 3 hours", asked)
+		}
+		in.get("p", token.Query{})
+	})
+}
+
+func TestScopesAndAudiencesHaveTokensOfTheirOwn(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.profile("p", ordinary)
+		in.start()
+		for range 100 {
+			a := in.get("p", token.Query{Target: token.Target{Audience: "a"}})
+			b := in.get("p", token.Query{Target: token.Target{Audience: "b"}})
+			if a == b || !strings.HasSuffix(a, "a") || !strings.HasSuffix(b, "b") {
+				t.Fatalf("got %q and %q", a, b)
+			}
+		}
+		if _, minted := in.idp().counts(); minted != 3 {
+			t.Errorf("%d tokens obtained for the profile and two audiences", minted)
+		}
+		time.Sleep(time.Hour)
+		begin := time.Now()
+		in.get("p", token.Query{Target: token.Target{Audience: "a"}})
+		if time.Since(begin) > 0 {
+			t.Error("an audience's token is not renewed ahead")
+		}
+		// What nobody asks for any more is forgotten.
+		time.Sleep(48 * time.Hour)
+		if st := in.status("p"); len(st.Tokens) != 1 {
+			t.Errorf("%d tokens held, want the profile's own", len(st.Tokens))
+		}
+	})
+}
+
+func TestTargetsAreBounded(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.profile("p", ordinary)
+		in.start()
+		for i := range 63 {
+			in.get("p", token.Query{Target: token.Target{Scope: strings.Repeat("s", i+1)}})
+		}
+		in.refused("p", token.Query{Target: token.Target{Scope: "more"}}, token.ErrInvalid)
+		in.get("p", token.Query{})
+	})
+}
+
+func TestMinTTLAndFresh(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.idp().life = 10 * time.Minute
+		in.profile("p", ordinary)
+		in.start()
+		first := in.get("p", token.Query{MinTTL: 9 * time.Minute})
+		time.Sleep(2 * time.Minute)
+		if got := in.get("p", token.Query{MinTTL: 8 * time.Minute}); got != first {
+			t.Error("a token with enough life left was replaced")
+		}
+		second := in.get("p", token.Query{MinTTL: 8*time.Minute + time.Second})
+		if second == first {
+			t.Error("a token with too little life left was served")
+		}
+		asked, _ := in.idp().counts()
+		for range 10 {
+			err := in.refused("p", token.Query{MinTTL: time.Hour}, token.ErrInvalid)
+			if err.Field != "min_ttl" || !strings.Contains(err.Message, "10m0s") {
+				t.Errorf("error %+v", err)
+			}
+		}
+		if again, _ := in.idp().counts(); again != asked {
+			t.Errorf("asking for the impossible made %d requests", again-asked)
+		}
+		time.Sleep(2 * time.Second)
+		third := in.get("p", token.Query{Fresh: true})
+		if third == second {
+			t.Error("Fresh served the token at hand")
+		}
+		if got := in.get("p", token.Query{Fresh: true}); got != third {
+			t.Error("Fresh obtained another token within a second")
+		}
+	})
+}
+
+func TestInvalidateDropsTheVeryToken(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.profile("p", ordinary)
+		in.start()
+		first := in.get("p", token.Query{})
+		must := func(err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		must(in.daemon.Invalidate(t.Context(), "p", token.NewSecret("some other token")))
+		if got := in.get("p", token.Query{}); got != first {
+			t.Error("another token's end cost this one")
+		}
+		// A hundred callers were refused with the same token: one new one.
+		for range 100 {
+			must(in.daemon.Invalidate(t.Context(), "p", token.NewSecret(first)))
+		}
+		second := in.get("p", token.Query{})
+		if second == first {
+			t.Error("the invalidated token is served")
+		}
+		// A resource that refuses every token gets no token per call.
+		if err := in.daemon.Invalidate(t.Context(), "p", token.NewSecret(second)); !errors.Is(err, token.ErrUnavailable) {
+			t.Errorf("invalidated again at once: %v", err)
+		}
+		time.Sleep(5 * time.Second)
+		must(in.daemon.Invalidate(t.Context(), "p", token.Secret{}))
+		if in.get("p", token.Query{}) == second {
+			t.Error("the invalidated token is served")
+		}
+		if err := in.daemon.Invalidate(t.Context(), "nobody", token.Secret{}); !errors.Is(err, token.ErrNotFound) {
+			t.Errorf("invalidate an unknown profile: %v", err)
+		}
+		in.idp().set(func(i *issuer) { i.err = down })
+		time.Sleep(5 * time.Second)
+		must(in.daemon.Invalidate(t.Context(), "p", token.Secret{}))
+		synctest.Wait()
+		in.restart()
+		in.refused("p", token.Query{}, token.ErrUnavailable)
+	})
+}
+
+func TestLockedKeyring(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.profile("p", ordinary)
+		in.start()
+		old := in.get("p", token.Query{})
+		in.lock(true)
+		if got := in.get("p", token.Query{}); got != old {
+			t.Errorf("locked: %q, want the token at hand", got)
+		}
+		time.Sleep(time.Hour)
+		in.refused("p", token.Query{}, token.ErrLocked)
+		in.lock(false)
+		in.get("p", token.Query{}) // at once: asking the keyring spares no issuer
+
+		// Locked when tokend starts: the cache cannot be read yet, and is when
+		// it is unlocked, by itself.
+		held := in.get("p", token.Query{})
+		in.lock(true)
+		in.idp().set(func(i *issuer) { i.err = down })
+		in.restart()
+		in.refused("p", token.Query{}, token.ErrLocked)
+		if st, _ := in.daemon.Status(t.Context()); !strings.Contains(st.Cache, "locked") {
+			t.Errorf("status says of the cache: %q", st.Cache)
+		}
+		in.lock(false)
+		time.Sleep(time.Minute)
+		if got := in.get("p", token.Query{}); got != held {
+			t.Errorf("unlocked: %q, want %q from the cache", got, held)
+		}
+	})
+}
+
+func TestAFullDiskCostsNoToken(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.fill(true)
+		in.profile("p", ordinary)
+		in.start()
+		tok := in.get("p", token.Query{})
+		synctest.Wait()
+		if st, _ := in.daemon.Status(t.Context()); !strings.Contains(st.Cache, "no space") {
+			t.Errorf("status says of the cache: %q", st.Cache)
+		}
+		in.fill(false)
+		time.Sleep(time.Minute)
+		if st, _ := in.daemon.Status(t.Context()); st.Cache != "ok" {
+			t.Errorf("status says of the cache: %q", st.Cache)
+		}
+		in.idp().set(func(i *issuer) { i.err = down })
+		in.restart()
+		if got := in.get("p", token.Query{}); got != tok {
+			t.Errorf("after the restart %q, want %q", got, tok)
+		}
+	})
+}
+
+func TestAPanicInAProviderIsThatProfilesError(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.issuers["broken"] = &issuer{panics: true}
+		in.profile("b", "provider = \"test\"\nissuer = \"broken\"\n")
+		in.profile("p", ordinary)
+		in.start()
+		in.refused("b", token.Query{}, token.ErrInternal)
+		in.get("p", token.Query{})
+	})
+}
+
+func TestStoppingReleasesWhoWaits(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.idp().thinks = time.Hour
+		for i := range 40 {
+			in.profile("p"+strings.Repeat("x", i), ordinary)
+		}
+		in.start()
+		var callers sync.WaitGroup
+		for i := range 40 { // more than are launched at a time
+			callers.Go(func() {
+				if err := in.refused("p"+strings.Repeat("x", i), token.Query{}, token.ErrUnavailable); err.Message != "tokend is stopping" {
+					t.Errorf("released with %q", err.Message)
+				}
+			})
+		}
+		synctest.Wait()
+		in.stop()
+		callers.Wait()
+		in.refused("p", token.Query{}, token.ErrUnavailable)
+	})
+}
+
+func TestManyProfilesExpiringTogetherAreSpread(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.idp().thinks = 100 * time.Millisecond
+		in.write("config.toml", "renew = \"always\"\n")
+		for i := range 100 {
+			in.profile("p"+strings.Repeat("x", i%60)+strings.Repeat("y", i/60), ordinary)
+		}
+		in.start()
+		time.Sleep(70 * time.Minute) // each was renewed once
+		in.idp().mu.Lock()
+		defer in.idp().mu.Unlock()
+		renewals := in.idp().last[100:]
+		if len(renewals) < 100 {
+			t.Fatalf("%d renewals of 100 profiles", len(renewals))
+		}
+		for i := 10; i < 100; i++ {
+			if burst := renewals[i].Sub(renewals[i-10]); burst < time.Second {
+				t.Fatalf("ten renewals within %v", burst)
+			}
+		}
+	})
+}
+
+func TestUnknownProfile(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.start()
+		in.refused("nobody", token.Query{}, token.ErrNotFound)
+	})
+}
+
+func TestProfileWithoutACredential(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.write("profiles.d/p.toml", ordinary)
+		in.start()
+		err := in.refused("p", token.Query{}, token.ErrKeystore)
+		if want := `no client_secret is stored for profile "p"`; err.Message != want {
+			t.Errorf("error %q, want %q", err.Message, want)
+		}
+	})
+}
+
+var _ daemon.Cache = cache{}

@@ -1,0 +1,384 @@
+package daemon_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"tokend/daemon"
+	"tokend/providers/token"
+	"tokend/store"
+)
+
+// An issuer plays the other side of one test: how long its tokens live, how
+// long it thinks, what it answers.
+type issuer struct {
+	mu     sync.Mutex
+	life   time.Duration
+	thinks time.Duration
+	err    error
+	panics bool
+	secret string // refuse others; "" takes all
+	minted int
+	asked  int
+	last   []time.Time
+}
+
+func (i *issuer) set(change func(*issuer)) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	change(i)
+}
+
+func (i *issuer) counts() (asked, minted int) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.asked, i.minted
+}
+
+func (i *issuer) mint(ctx context.Context, name string, t token.Target, secret token.Secret) (token.Token, error) {
+	i.mu.Lock()
+	i.asked++
+	i.last = append(i.last, time.Now())
+	thinks := i.thinks
+	i.mu.Unlock()
+	select {
+	case <-time.After(thinks):
+	case <-ctx.Done():
+		return token.Token{}, ctx.Err()
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	switch {
+	case i.panics:
+		panic("provider fault")
+	case i.err != nil:
+		return token.Token{}, i.err
+	case i.secret != "" && secret.Reveal() != i.secret:
+		return token.Token{}, &token.Error{Code: token.ErrRejected, OAuth: "invalid_client", Message: "invalid_client"}
+	}
+	i.minted++
+	now := time.Now().Round(0)
+	return token.Token{
+		Secret: token.NewSecret(fmt.Sprintf("%s#%d %s%s", name, i.minted, t.Scope, t.Audience)),
+		Type:   "Bearer", Issued: now, Expiry: now.Add(i.life),
+	}, nil
+}
+
+// kinds has one provider, "test", whose profiles name their issuer.
+type kinds struct{ issuers map[string]*issuer }
+
+type settings struct {
+	Issuer string `toml:"issuer"`
+	Scope  string `toml:"scope"`
+}
+
+func (k kinds) Providers() []token.Provider {
+	return []token.Provider{{Name: "test", Doc: "a test", Fields: []token.Field{
+		{Name: "issuer", Doc: "which issuer", Required: true},
+		{Name: "scope", Doc: "what for"},
+		{Name: "client_secret", Doc: "the secret", Required: true, Secret: true},
+	}}}
+}
+
+// Prepare takes the part before a colon in the secret as a setting that comes
+// with the credential, as a service key's client_id does.
+func (k kinds) Prepare(a *token.Addition) error {
+	text := a.Secrets["client_secret"].Reveal()
+	if text == "" {
+		return &token.Error{Code: token.ErrInvalid, Field: "client_secret", Message: "client_secret is missing"}
+	}
+	if scope, secret, ok := strings.Cut(text, ":"); ok {
+		a.Settings["scope"] = scope
+		a.Secrets = map[string]token.Secret{"client_secret": token.NewSecret(secret)}
+	}
+	return nil
+}
+
+func (k kinds) Open(_ string, decode func(any) error, secret func(context.Context, string) (token.Secret, error)) (any, error) {
+	var s settings
+	if err := decode(&s); err != nil {
+		return nil, err
+	}
+	i := k.issuers[s.Issuer]
+	if i == nil {
+		return nil, &token.Error{Code: token.ErrInvalid, Field: "issuer", Message: fmt.Sprintf("no issuer %q", s.Issuer)}
+	}
+	return &minter{i, s, secret}, nil
+}
+
+type minter struct {
+	issuer *issuer
+	settings
+	secret func(context.Context, string) (token.Secret, error)
+}
+
+func (m *minter) Endpoint() string { return "https://" + m.Issuer + "/token" }
+
+func (m *minter) Mint(ctx context.Context, t token.Target) (token.Token, error) {
+	secret, err := m.secret(ctx, "client_secret")
+	if err != nil {
+		return token.Token{}, err
+	}
+	return m.issuer.mint(ctx, m.Issuer, t, secret)
+}
+
+// An installation is a daemon on real files: real cache, real sealed
+// keystore, one issuer "idp" unless the test adds others.
+type installation struct {
+	t       *testing.T
+	dirs    daemon.Dirs
+	issuers map[string]*issuer
+	log     bytes.Buffer
+	logMu   sync.Mutex
+	locked  bool // the keystore says so
+	full    bool // the cache's disk is full
+
+	daemon *daemon.Daemon
+	stop   func()
+}
+
+func newInstallation(t *testing.T) *installation {
+	dir := t.TempDir()
+	in := &installation{
+		t:       t,
+		dirs:    daemon.Dirs{Config: filepath.Join(dir, "config"), State: filepath.Join(dir, "state")},
+		issuers: map[string]*issuer{"idp": {life: time.Hour}},
+		stop:    func() {},
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("log:\n%s", in.logged())
+		}
+	})
+	return in
+}
+
+// idp is the issuer that profiles use unless they name another.
+func (in *installation) idp() *issuer { return in.issuers["idp"] }
+
+// profile writes a profile's file by hand, and its credential.
+func (in *installation) profile(name, text string) {
+	in.t.Helper()
+	in.write("profiles.d/"+name+".toml", text)
+	if _, err := in.credentials().Put(in.t.Context(), name, map[string]token.Secret{"client_secret": token.NewSecret("s3cret")}, token.Credential{}); err != nil {
+		in.t.Fatal(err)
+	}
+}
+
+func (in *installation) write(file, text string) {
+	in.t.Helper()
+	path := filepath.Join(in.dirs.Config, file)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		in.t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		in.t.Fatal(err)
+	}
+}
+
+const ordinary = "provider = \"test\"\nissuer = \"idp\"\n"
+
+var kek = token.NewSecret(strings.Repeat("k", 32))
+
+func (in *installation) keystore() store.Keystore {
+	in.t.Helper()
+	ks, err := store.OpenSealed(filepath.Join(in.dirs.State, "sealed"), kek)
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	return lockable{ks, in}
+}
+
+func (in *installation) credentials() *store.Credentials {
+	return store.NewCredentials(filepath.Join(in.dirs.State, "credentials"), in.keystore())
+}
+
+// lockable is a keystore that the test can lock.
+type lockable struct {
+	store.Keystore
+	in *installation
+}
+
+func (l lockable) refuse() error {
+	l.in.logMu.Lock()
+	defer l.in.logMu.Unlock()
+	if l.in.locked {
+		return &token.Error{Code: token.ErrLocked, Message: "the keyring is locked"}
+	}
+	return nil
+}
+
+func (l lockable) Get(ctx context.Context, account string) (token.Secret, error) {
+	if err := l.refuse(); err != nil {
+		return token.Secret{}, err
+	}
+	return l.Keystore.Get(ctx, account)
+}
+
+func (l lockable) Set(ctx context.Context, account string, s token.Secret) error {
+	if err := l.refuse(); err != nil {
+		return err
+	}
+	return l.Keystore.Set(ctx, account, s)
+}
+
+func (l lockable) Delete(ctx context.Context, account string) error {
+	if err := l.refuse(); err != nil {
+		return err
+	}
+	return l.Keystore.Delete(ctx, account)
+}
+
+// lock makes the keystore say locked, or not any more.
+func (in *installation) lock(locked bool) {
+	in.logMu.Lock()
+	defer in.logMu.Unlock()
+	in.locked = locked
+}
+
+// fill makes the cache's disk full, or not any more.
+func (in *installation) fill(full bool) {
+	in.logMu.Lock()
+	defer in.logMu.Unlock()
+	in.full = full
+}
+
+// cache is the real cache, whose key is in the keystore and whose disk can be
+// full.
+type cache struct {
+	*store.Cache
+	in *installation
+}
+
+func (c cache) Load(_ context.Context, now time.Time) ([]token.Record, error) {
+	if err := (lockable{in: c.in}).refuse(); err != nil {
+		return nil, err
+	}
+	if err := c.Unseal(kek); err != nil {
+		return nil, err
+	}
+	return c.Cache.Load(now)
+}
+
+func (c cache) Save(records ...token.Record) error {
+	c.in.logMu.Lock()
+	full := c.in.full
+	c.in.logMu.Unlock()
+	if full {
+		return errors.New("no space left on device")
+	}
+	return c.Cache.Save(records...)
+}
+
+// start starts the daemon; stop or a restart ends it.
+func (in *installation) start() *daemon.Daemon {
+	in.t.Helper()
+	if err := os.MkdirAll(in.dirs.State, 0o700); err != nil {
+		in.t.Fatal(err)
+	}
+	file, err := store.OpenCache(filepath.Join(in.dirs.State, "cache.db"))
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	d, err := daemon.New(in.dirs, daemon.World{
+		Configure:   func(daemon.Config) (daemon.Kinds, error) { return kinds{in.issuers}, nil },
+		Credentials: in.credentials(),
+		Cache:       cache{file, in},
+		Keystore:    func(context.Context) string { return "sealed: ok" },
+		Where:       func(account string) string { return "sealed file " + account },
+		Log:         slog.New(slog.NewTextHandler(lockedWriter{in}, nil)),
+		Version:     "test",
+	})
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error)
+	go func() { ended <- d.Run(ctx) }()
+	in.daemon = d
+	in.stop = func() {
+		cancel()
+		if err := errors.Join(<-ended, file.Close()); err != nil {
+			in.t.Error(err)
+		}
+		in.stop = func() {}
+	}
+	synctest.Wait()
+	return d
+}
+
+// restart ends the daemon and starts another on the same files.
+func (in *installation) restart() *daemon.Daemon {
+	in.t.Helper()
+	in.stop()
+	return in.start()
+}
+
+type lockedWriter struct{ in *installation }
+
+func (w lockedWriter) Write(b []byte) (int, error) {
+	w.in.logMu.Lock()
+	defer w.in.logMu.Unlock()
+	return w.in.log.Write(b)
+}
+
+func (in *installation) logged() string {
+	in.logMu.Lock()
+	defer in.logMu.Unlock()
+	return in.log.String()
+}
+
+// get asks for a token and fails the test if there is none.
+func (in *installation) get(name string, q token.Query) string {
+	in.t.Helper()
+	tok, err := in.daemon.Get(in.t.Context(), name, q)
+	if err != nil {
+		in.t.Fatalf("get %s: %v", name, err)
+	}
+	if !time.Now().Before(tok.Expiry) {
+		in.t.Fatalf("get %s: got a token that expired %v ago", name, time.Since(tok.Expiry))
+	}
+	return tok.Secret.Reveal()
+}
+
+// refused asks for a token and fails the test unless it is refused with code.
+func (in *installation) refused(name string, q token.Query, code token.Code) *token.Error {
+	in.t.Helper()
+	_, err := in.daemon.Get(in.t.Context(), name, q)
+	var e *token.Error
+	if !errors.Is(err, code) || !errors.As(err, &e) {
+		in.t.Fatalf("get %s: error %v, want %s", name, err, string(code))
+	}
+	return e
+}
+
+// status is one profile's status.
+func (in *installation) status(name string) token.ProfileStatus {
+	in.t.Helper()
+	st, err := in.daemon.Profile(in.t.Context(), name)
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	return st
+}
+
+// in a bubble, with the daemon stopped at its end.
+func bubble(t *testing.T, f func(t *testing.T, in *installation)) {
+	synctest.Test(t, func(t *testing.T) {
+		in := newInstallation(t)
+		defer func() { in.stop() }()
+		f(t, in)
+	})
+}
+
+var down = &token.Error{Code: token.ErrUnavailable, Message: "the issuer cannot be reached"}

@@ -1,0 +1,406 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/google/renameio/v2/maybe"
+
+	"tokend/providers/token"
+)
+
+// manage waits until nobody else changes profiles, and returns what to call
+// when done.
+func (d *Daemon) manage(ctx context.Context) (done func(), err error) {
+	select {
+	case d.managing <- struct{}{}:
+		return func() { <-d.managing }, nil
+	case <-ctx.Done():
+		return nil, &token.Error{Code: token.ErrUnavailable, Message: "another change of profiles is still under way", Cause: ctx.Err()}
+	}
+}
+
+// load reads the configuration and all profiles when the daemon is made.
+func (d *Daemon) load() error {
+	config, err := ReadConfig(d.dirs)
+	if err != nil {
+		return err
+	}
+	kinds, err := d.world.Configure(config)
+	if err != nil {
+		return err
+	}
+	profiles, bad := d.readProfiles(kinds, config, nil)
+	d.adopt(config, kinds, profiles, bad)
+	return nil
+}
+
+// Reload reads the configuration anew. A bad config.toml leaves everything as
+// it is in force; a bad profile leaves that profile as it is in force. Either
+// is returned as ErrInvalid and shown by Status until it is mended.
+func (d *Daemon) Reload(ctx context.Context) error {
+	done, err := d.manage(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	config, err := ReadConfig(d.dirs)
+	if err == nil {
+		var kinds Kinds
+		if kinds, err = d.world.Configure(config); err == nil {
+			d.mu.Lock()
+			inForce := maps.Clone(d.profiles)
+			d.mu.Unlock()
+			profiles, bad := d.readProfiles(kinds, config, inForce)
+			d.adopt(config, kinds, profiles, bad)
+			for _, b := range bad {
+				d.world.Log.Warn("a profile cannot be read; what was in force of it stays", "error", b)
+			}
+			d.world.Log.Info("configuration read", "profiles", len(profiles), "bad_files", len(bad))
+			return badFiles(bad)
+		}
+	}
+	d.mu.Lock()
+	d.badFiles = []string{err.Error()}
+	d.mu.Unlock()
+	d.world.Log.Warn("configuration not read; what was in force stays", "error", err.Error())
+	return err
+}
+
+func badFiles(bad []string) error {
+	if len(bad) == 0 {
+		return nil
+	}
+	return &token.Error{Code: token.ErrInvalid, Message: "what was in force before stays in force for: " + strings.Join(bad, "; ")}
+}
+
+// readProfiles opens all files of profiles.d. In place of one that is bad
+// stands what was in force, if anything was.
+func (d *Daemon) readProfiles(kinds Kinds, c Config, inForce map[string]*profile) (profiles map[string]*profile, bad []string) {
+	files, err := d.dirs.profileFiles()
+	if err != nil {
+		return inForce, []string{err.Error()}
+	}
+	profiles = make(map[string]*profile, len(files))
+	for _, file := range files {
+		p, err := d.readProfile(kinds, c, file)
+		if err != nil {
+			bad = append(bad, err.Error())
+			if p = inForce[profileName(file)]; p == nil {
+				continue
+			}
+		}
+		profiles[p.name] = p
+	}
+	return profiles, bad
+}
+
+// adopt puts a configuration in force. Tokens of a profile whose fingerprint
+// is the same stay.
+func (d *Daemon) adopt(config Config, kinds Kinds, profiles map[string]*profile, bad []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for name, p := range d.profiles {
+		if profiles[name] == nil {
+			d.retire(p)
+		}
+	}
+	d.config, d.kinds, d.badFiles = config, kinds, bad
+	for _, p := range profiles {
+		d.install(p)
+	}
+	d.nudge()
+}
+
+// install puts p in force. d.mu is held.
+func (d *Daemon) install(p *profile) {
+	if old := d.profiles[p.name]; old != nil && old.fingerprint != p.fingerprint {
+		d.retire(old)
+	}
+	d.profiles[p.name] = p
+	for k, s := range d.slots {
+		if k.profile == p.name {
+			s.profile = p
+			d.plan(s)
+		}
+	}
+	if p.minter == nil || p.renew != RenewAlways {
+		return
+	}
+	if s, err := d.slot(p.name, token.Target{}, time.Time{}); err == nil {
+		d.plan(s)
+	}
+}
+
+// retire takes p out of force, and its tokens with it. Flights under way land
+// for those who wait for them and are forgotten. d.mu is held.
+func (d *Daemon) retire(p *profile) {
+	delete(d.profiles, p.name)
+	for k, s := range d.slots {
+		if k.profile == p.name {
+			d.forget(s)
+		}
+	}
+}
+
+// Add makes a new profile: it prepares what the person handed in, obtains a
+// token with it to prove that it works (unless a.NoCheck), and only then keeps
+// the secrets and writes the profile's file. On an error nothing is kept.
+func (d *Daemon) Add(ctx context.Context, a token.Addition) (token.Added, error) {
+	if err := checkName(a.Name); err != nil {
+		return token.Added{}, err
+	}
+	if err := d.isFree(a.Name); err != nil {
+		return token.Added{}, err
+	}
+	d.mu.Lock()
+	kinds, config := d.kinds, d.config
+	d.mu.Unlock()
+	if err := checkProvider(kinds, a.Provider); err != nil {
+		return token.Added{}, err
+	}
+	said := maps.Clone(a.Settings)
+	cred, err := prepare(kinds, &a)
+	if err != nil {
+		return token.Added{}, err
+	}
+	text, err := render(providerNamed(kinds, a.Provider), said)
+	if err != nil {
+		return token.Added{}, err
+	}
+	trial, err := open(kinds, config, a.Name, newDocument("", text), cred, handed(a.Secrets))
+	if err != nil {
+		return token.Added{}, err
+	}
+	tok, took, err := d.prove(ctx, trial, a)
+	if err != nil {
+		return token.Added{}, err
+	}
+
+	done, err := d.manage(ctx)
+	if err != nil {
+		return token.Added{}, err
+	}
+	defer done()
+	if err := d.isFree(a.Name); err != nil {
+		return token.Added{}, err
+	}
+	cred, err = d.world.Credentials.Put(ctx, a.Name, a.Secrets, cred)
+	if err != nil {
+		return token.Added{}, err
+	}
+	file := d.dirs.ProfileFile(a.Name)
+	if err := writeFile(file, text); err != nil {
+		return token.Added{}, errors.Join(err, d.world.Credentials.Delete(context.WithoutCancel(ctx), a.Name))
+	}
+	return d.putInForce(kinds, config, newDocument(file, text), cred, a, tok, took)
+}
+
+// isFree refuses a name that a profile has, or a file of profiles.d.
+func (d *Daemon) isFree(name string) error {
+	d.mu.Lock()
+	taken := d.profiles[name] != nil
+	d.mu.Unlock()
+	file := d.dirs.ProfileFile(name)
+	if _, err := os.Lstat(file); err == nil {
+		taken = true
+	}
+	if taken {
+		return &token.Error{Code: token.ErrExists, Field: "name", Message: fmt.Sprintf("profile %q exists already (%s)", name, file)}
+	}
+	return nil
+}
+
+// Rotate gives a profile a new credential, proven first by obtaining a token
+// with it. The profile's file stays as it is. On an error the old credential
+// stays in force.
+func (d *Daemon) Rotate(ctx context.Context, a token.Addition) (token.Added, error) {
+	d.mu.Lock()
+	kinds, config, old := d.kinds, d.config, d.profiles[a.Name]
+	d.mu.Unlock()
+	if old == nil {
+		return token.Added{}, noProfile(a.Name)
+	}
+	text, err := os.ReadFile(old.file)
+	if err != nil {
+		return token.Added{}, unreadable(err)
+	}
+	written, err := newDocument(old.file, text).settings(token.Credential{})
+	if err != nil {
+		return token.Added{}, err
+	}
+	if len(a.Settings) > 0 {
+		return token.Added{}, &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf(
+			"a new credential changes no settings; edit %s and reload for those", old.file)}
+	}
+	a.Provider, a.Settings = old.kind, maps.Clone(written)
+	cred, err := prepare(kinds, &a)
+	if err != nil {
+		return token.Added{}, err
+	}
+	if err := noneContradicts(cred, written, old.file); err != nil {
+		return token.Added{}, err
+	}
+	trial, err := open(kinds, config, a.Name, newDocument(old.file, text), cred, handed(a.Secrets))
+	if err != nil {
+		return token.Added{}, err
+	}
+	tok, took, err := d.prove(ctx, trial, a)
+	if err != nil {
+		return token.Added{}, err
+	}
+
+	done, err := d.manage(ctx)
+	if err != nil {
+		return token.Added{}, err
+	}
+	defer done()
+	cred, err = d.world.Credentials.Put(ctx, a.Name, a.Secrets, cred)
+	if err != nil {
+		return token.Added{}, err
+	}
+	return d.putInForce(kinds, config, newDocument(old.file, text), cred, a, tok, took)
+}
+
+// prepare has the provider make of a what is kept: a.Secrets. What it found in
+// them beside secrets (a service key's client_id, a certificate) belongs to
+// the credential and changes with it.
+func prepare(kinds Kinds, a *token.Addition) (token.Credential, error) {
+	said := maps.Clone(a.Settings)
+	if a.Settings == nil {
+		a.Settings = map[string]any{}
+	}
+	if err := kinds.Prepare(a); err != nil {
+		return token.Credential{}, err
+	}
+	found := map[string]any{}
+	for key, value := range a.Settings {
+		if before, ok := said[key]; !ok || !reflect.DeepEqual(before, value) {
+			found[key] = value
+		}
+	}
+	return token.Credential{Expires: a.CredentialExpires, Settings: found}, nil
+}
+
+// noneContradicts refuses a credential that brings another value for a setting
+// than the file, which would win.
+func noneContradicts(cred token.Credential, written map[string]any, file string) error {
+	for key, value := range cred.Settings {
+		if before, ok := written[key]; ok {
+			return &token.Error{Code: token.ErrInvalid, Field: key, Message: fmt.Sprintf(
+				"%s says %s = %q, the new credential %q; take that line out of the file first", file, key, before, value)}
+		}
+	}
+	return nil
+}
+
+// handed reads secrets from what was handed in, before they are kept.
+func handed(secrets map[string]token.Secret) secretReader {
+	return func(_ context.Context, field string) (token.Secret, error) {
+		if s, ok := secrets[field]; ok {
+			return s, nil
+		}
+		return token.Secret{}, &token.Error{Code: token.ErrInvalid, Field: field, Message: field + " is missing"}
+	}
+}
+
+// prove obtains a token with a profile that is not in force yet.
+func (d *Daemon) prove(ctx context.Context, trial *profile, a token.Addition) (token.Token, time.Duration, error) {
+	if a.NoCheck || trial.minter == nil {
+		return token.Token{}, 0, nil
+	}
+	begin := time.Now()
+	tok, err := d.mint(ctx, &slot{profile: trial})
+	if err != nil {
+		return token.Token{}, 0, asError(err)
+	}
+	tok.RenewAt = renewAt(tok, rand.Float64())
+	return tok, time.Since(begin), nil
+}
+
+// putInForce installs a profile whose credential has just been kept, with the
+// token that proved it, and says what is kept where.
+func (d *Daemon) putInForce(kinds Kinds, config Config, doc *document, cred token.Credential, a token.Addition, tok token.Token, took time.Duration) (token.Added, error) {
+	p, err := open(kinds, config, a.Name, doc, cred, d.secretsOf(a.Name))
+	if err != nil {
+		return token.Added{}, err
+	}
+	d.mu.Lock()
+	d.install(p)
+	if !tok.Secret.IsZero() {
+		if s, err := d.slot(p.name, token.Target{}, wall()); err == nil && s.flight == nil {
+			s.tok, s.lastUsed = tok, wall()
+			d.unsaved[s.key()] = s.record()
+			d.soil()
+			d.plan(s)
+		}
+	}
+	status := d.profileStatus(p, wall())
+	d.nudge()
+	d.mu.Unlock()
+	d.world.Log.Info("credential stored", "profile", p.name, "provider", p.kind, "credential", cred.ID)
+
+	added := token.Added{Profile: status, Checked: !tok.Secret.IsZero(), Took: took, Kept: []string{"settings: " + p.file}}
+	for _, field := range cred.Fields {
+		added.Kept = append(added.Kept, field+": "+d.world.Where(cred.Account(field)))
+	}
+	return added, nil
+}
+
+// Remove deletes a profile: its secrets first, then its tokens, then its file.
+// A keystore that cannot be reached leaves all as it was. It also clears away
+// what is left of a profile whose file is gone.
+func (d *Daemon) Remove(ctx context.Context, name string) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
+	done, err := d.manage(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	file := d.dirs.ProfileFile(name)
+	_, noFile := os.Lstat(file)
+	_, noCredential := d.world.Credentials.Current(name)
+	if noFile != nil && errors.Is(noCredential, token.ErrNotFound) {
+		return noProfile(name)
+	}
+	if err := d.world.Credentials.Delete(ctx, name); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	if p := d.profiles[name]; p != nil {
+		d.retire(p)
+	}
+	d.mu.Unlock()
+	if err := d.askCache(ctx, func() error { return d.world.Cache.Delete(name) }); err != nil {
+		d.world.Log.Warn("the tokens of a removed profile stay in the cache until they expire", "profile", name, "error", err.Error())
+	}
+	if noFile == nil {
+		if err := os.Remove(file); err != nil {
+			return unreadable(err)
+		}
+	}
+	d.world.Log.Info("profile removed", "profile", name)
+	return nil
+}
+
+// writeFile writes a new file whole or not at all, for the owner alone.
+func writeFile(file string, text []byte) error {
+	err := os.MkdirAll(filepath.Dir(file), 0o700)
+	if err == nil {
+		err = maybe.WriteFile(file, text, 0o600)
+	}
+	if err != nil {
+		return &token.Error{Code: token.ErrInternal, Message: "the profile's file cannot be written: " + err.Error()}
+	}
+	return nil
+}

@@ -1,0 +1,217 @@
+package daemon_test
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"tokend/providers/token"
+)
+
+func addition(name, secret string) token.Addition {
+	return token.Addition{
+		Name: name, Provider: "test",
+		Settings: map[string]any{"issuer": "idp"},
+		Secrets:  map[string]token.Secret{"client_secret": token.NewSecret(secret)},
+	}
+}
+
+func TestAdd(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.idp().secret = "s3cret"
+		in.start()
+		a := addition("p", "from-key:s3cret")
+		a.Settings["renew"] = "used"
+		added, err := in.daemon.Add(t.Context(), a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !added.Checked || added.Profile.Tokens[0].State != "fresh" {
+			t.Errorf("added: %+v", added)
+		}
+		file := in.dirs.ProfileFile("p")
+		for _, want := range []string{file, "client_secret", "p/client_secret/"} {
+			if !strings.Contains(strings.Join(added.Kept, "\n"), want) {
+				t.Errorf("what is kept where does not say %q: %q", want, added.Kept)
+			}
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"provider = \"test\"\n", "renew = 'used'\n", "# which issuer\nissuer = 'idp'\n"} {
+			if !strings.Contains(string(text), want) {
+				t.Errorf("the file does not say %q:\n%s", want, text)
+			}
+		}
+		if strings.Contains(string(text), "s3cret") || strings.Contains(string(text), "from-key") {
+			t.Errorf("the file holds what belongs to the credential:\n%s", text)
+		}
+		if got := in.status("p").Settings["scope"]; got != "from-key" {
+			t.Errorf("the setting that came with the secret is %v", got)
+		}
+		if info, _ := os.Stat(file); info.Mode().Perm() != 0o600 {
+			t.Errorf("mode %v", info.Mode())
+		}
+		in.get("p", token.Query{})
+		if _, minted := in.idp().counts(); minted != 1 {
+			t.Errorf("%d tokens obtained, want the one that proved the credential", minted)
+		}
+		if _, err := in.daemon.Add(t.Context(), a); !errors.Is(err, token.ErrExists) {
+			t.Errorf("added twice: %v", err)
+		}
+		in.idp().set(func(i *issuer) { i.err = down })
+		in.restart()
+		in.get("p", token.Query{})
+	})
+}
+
+func TestAddThatFailsKeepsNothing(t *testing.T) {
+	cases := map[string]struct {
+		change func(in *installation, a *token.Addition)
+		want   token.Code
+	}{
+		"wrong secret":     {func(in *installation, a *token.Addition) { in.idp().secret = "another" }, token.ErrRejected},
+		"issuer down":      {func(in *installation, a *token.Addition) { in.idp().err = down }, token.ErrUnavailable},
+		"keyring locked":   {func(in *installation, a *token.Addition) { in.locked = true }, token.ErrLocked},
+		"no secret":        {func(in *installation, a *token.Addition) { a.Secrets = nil }, token.ErrInvalid},
+		"unknown provider": {func(in *installation, a *token.Addition) { a.Provider = "tests" }, token.ErrInvalid},
+		"unknown setting":  {func(in *installation, a *token.Addition) { a.Settings["isuer"] = "x" }, token.ErrInvalid},
+		"wrong type":       {func(in *installation, a *token.Addition) { a.Settings["scope"] = 5 }, token.ErrInvalid},
+		"bad name":         {func(in *installation, a *token.Addition) { a.Name = "../p" }, token.ErrInvalid},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, in *installation) {
+				a := addition("p", "s3cret")
+				c.change(in, &a)
+				in.start()
+				if _, err := in.daemon.Add(t.Context(), a); !errors.Is(err, c.want) {
+					t.Fatalf("error %v, want %s", err, string(c.want))
+				}
+				in.lock(false)
+				if _, err := os.Stat(in.dirs.ProfileFile("p")); err == nil {
+					t.Error("a file was written")
+				}
+				if _, err := in.credentials().Current("p"); !errors.Is(err, token.ErrNotFound) {
+					t.Errorf("a credential was kept: %v", err)
+				}
+				in.refused("p", token.Query{}, token.ErrNotFound)
+			})
+		})
+	}
+}
+
+func TestAddWithoutACheck(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.idp().err = down
+		in.start()
+		a := addition("p", "s3cret")
+		a.NoCheck = true
+		added, err := in.daemon.Add(t.Context(), a)
+		if err != nil || added.Checked {
+			t.Fatalf("%+v, %v", added, err)
+		}
+		in.refused("p", token.Query{}, token.ErrUnavailable)
+	})
+}
+
+func TestRotate(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.idp().secret = "one"
+		in.start()
+		if _, err := in.daemon.Add(t.Context(), addition("p", "key1:one")); err != nil {
+			t.Fatal(err)
+		}
+		old := in.get("p", token.Query{})
+		before, _ := os.ReadFile(in.dirs.ProfileFile("p"))
+
+		rotate := func(secret string) error {
+			_, err := in.daemon.Rotate(t.Context(), token.Addition{Name: "p",
+				Secrets: map[string]token.Secret{"client_secret": token.NewSecret(secret)}})
+			return err
+		}
+		if err := rotate("key2:wrong"); !errors.Is(err, token.ErrRejected) {
+			t.Errorf("a credential that the issuer refuses: %v", err)
+		}
+		if got := in.get("p", token.Query{}); got != old {
+			t.Errorf("after a failed rotation %q, want %q", got, old)
+		}
+		in.idp().set(func(i *issuer) { i.secret = "two" })
+		if err := rotate("key2:two"); err != nil {
+			t.Fatal(err)
+		}
+		if got := in.get("p", token.Query{}); got == old {
+			t.Error("the old credential's token is served")
+		}
+		if got := in.status("p").Settings["scope"]; got != "key2" {
+			t.Errorf("the setting that comes with the credential is %v", got)
+		}
+		after, _ := os.ReadFile(in.dirs.ProfileFile("p"))
+		if string(before) != string(after) {
+			t.Error("rotation rewrote the profile's file")
+		}
+		time.Sleep(2 * time.Hour)
+		in.get("p", token.Query{})
+
+		in.write("profiles.d/p.toml", ordinary+"scope = \"by hand\"\n")
+		if err := in.daemon.Reload(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := rotate("key3:two"); !errors.Is(err, token.ErrInvalid) || !strings.Contains(err.Error(), "by hand") {
+			t.Errorf("a credential that contradicts the file: %v", err)
+		}
+	})
+}
+
+func TestRemove(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.start()
+		if _, err := in.daemon.Add(t.Context(), addition("p", "s3cret")); err != nil {
+			t.Fatal(err)
+		}
+		in.lock(true)
+		if err := in.daemon.Remove(t.Context(), "p"); !errors.Is(err, token.ErrLocked) {
+			t.Errorf("with the keyring locked: %v", err)
+		}
+		in.get("p", token.Query{}) // and nothing is lost
+		in.lock(false)
+		if err := in.daemon.Remove(t.Context(), "p"); err != nil {
+			t.Fatal(err)
+		}
+		in.refused("p", token.Query{}, token.ErrNotFound)
+		if _, err := os.Stat(in.dirs.ProfileFile("p")); err == nil {
+			t.Error("the profile's file is still there")
+		}
+		if err := in.daemon.Remove(t.Context(), "p"); !errors.Is(err, token.ErrNotFound) {
+			t.Errorf("removed twice: %v", err)
+		}
+		in.restart()
+		in.refused("p", token.Query{}, token.ErrNotFound)
+	})
+}
+
+func TestStatusWarnsOfACredentialsEnd(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.start()
+		a := addition("p", "s3cret")
+		a.CredentialExpires = time.Now().Add(60 * 24 * time.Hour)
+		if _, err := in.daemon.Add(t.Context(), a); err != nil {
+			t.Fatal(err)
+		}
+		if w := in.status("p").Warnings; len(w) != 0 {
+			t.Errorf("warned two months ahead: %q", w)
+		}
+		in.restart()
+		time.Sleep(31 * 24 * time.Hour)
+		if w := in.status("p").Warnings; len(w) != 1 || !strings.Contains(w[0], "expires on "+a.CredentialExpires.UTC().Format(time.DateOnly)) {
+			t.Errorf("a month ahead: %q", w)
+		}
+		time.Sleep(31 * 24 * time.Hour)
+		if w := in.status("p").Warnings; len(w) != 1 || !strings.Contains(w[0], "expired on") {
+			t.Errorf("after its end: %q", w)
+		}
+	})
+}

@@ -1,0 +1,270 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"tokend/providers/token"
+)
+
+// A profile is one file of profiles.d, opened. It does not change: a reload
+// makes another.
+type profile struct {
+	name, kind, file string
+	renew            Renew
+	idle             time.Duration
+	// minter obtains its tokens; nil for a kind that has none.
+	minter token.Minter
+	// issuer is the host that its tokens come from.
+	issuer string
+	// fingerprint stands for everything that decides which token it gets.
+	fingerprint string
+	// settings are the provider's settings, from the file and the credential.
+	settings   map[string]any
+	credential token.Credential
+	// ends is when the credential itself expires, zero if unknown.
+	ends time.Time
+}
+
+// common are the keys that every profile's file may have.
+type common struct {
+	Provider string   `toml:"provider"`
+	Renew    Renew    `toml:"renew"`
+	Idle     Duration `toml:"idle"`
+}
+
+// maxName bounds a profile's name.
+const maxName = 64
+
+// checkName allows names that are good in a file name, a URL, a keyring
+// account and a shell alike.
+func checkName(name string) error {
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+	if name == "" || len(name) > maxName || strings.Trim(name, letters+"._-") != "" || !strings.Contains(letters, name[:1]) {
+		return &token.Error{Code: token.ErrInvalid, Field: "name", Message: fmt.Sprintf(
+			"%q is no profile name: letters, digits, '.', '_' and '-', at most %d of them, a letter or digit first", name, maxName)}
+	}
+	return nil
+}
+
+// secretReader gives a profile its secrets.
+type secretReader func(ctx context.Context, field string) (token.Secret, error)
+
+// open makes a profile of its file's content and the credential that goes with
+// it. Errors are ErrInvalid and name file (if the document has one), line and
+// key.
+func open(kinds Kinds, c Config, name string, doc *document, cred token.Credential, secret secretReader) (*profile, error) {
+	if err := checkName(name); err != nil {
+		return nil, err
+	}
+	own := common{Renew: c.Renew, Idle: c.Idle}
+	if err := doc.decode(&own); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(own.Renew.check(), checkProvider(kinds, own.Provider)); err != nil {
+		return nil, doc.locate(err)
+	}
+	extra, err := credentialDocument(cred)
+	if err != nil {
+		return nil, err
+	}
+	read := false
+	opened, err := kinds.Open(own.Provider, func(into any) error {
+		if err := errors.Join(extra.decode(into), doc.decode(into)); err != nil {
+			return err
+		}
+		read = true
+		return nil
+	}, secret)
+	// A key that nobody knows is often the misspelt one that is missed.
+	if unknown := doc.close(); read && unknown != nil {
+		return nil, unknown
+	}
+	if err != nil {
+		return nil, doc.locate(err)
+	}
+	settings, err := doc.settings(cred)
+	if err != nil {
+		return nil, err
+	}
+	p := &profile{
+		name: name, kind: own.Provider, file: doc.file,
+		renew: own.Renew, idle: own.Idle.Duration,
+		settings: settings, credential: cred,
+		ends: cred.Expires,
+	}
+	p.fingerprint = fingerprint(p)
+	if m, ok := opened.(token.Minter); ok {
+		p.minter, p.issuer = m, hostOf(m.Endpoint())
+	}
+	if c, ok := opened.(interface{ CredentialExpires() time.Time }); ok {
+		if ends := c.CredentialExpires(); !ends.IsZero() && (p.ends.IsZero() || ends.Before(p.ends)) {
+			p.ends = ends
+		}
+	}
+	return p, nil
+}
+
+func profileName(file string) string {
+	return strings.TrimSuffix(filepath.Base(file), ".toml")
+}
+
+func checkProvider(kinds Kinds, name string) error {
+	var names []string
+	for _, p := range kinds.Providers() {
+		if p.Name == name {
+			return nil
+		}
+		names = append(names, p.Name)
+	}
+	text := fmt.Sprintf("no provider %q", name)
+	if name == "" {
+		text = `"provider" is missing`
+	}
+	if near := token.Nearest(name, names); near != "" {
+		text += fmt.Sprintf("; did you mean %q?", near)
+	} else {
+		text += "; there are " + strings.Join(names, ", ")
+	}
+	return &token.Error{Code: token.ErrInvalid, Field: "provider", Message: text}
+}
+
+// credentialDocument is what the credential says, in the form of a file, so
+// that the profile's own file is decoded over it.
+func credentialDocument(c token.Credential) (*document, error) {
+	data, err := toml.Marshal(c.Settings)
+	if err != nil {
+		return nil, fmt.Errorf("settings of credential %s: %w", c.ID, err)
+	}
+	return newDocument("the credential "+c.ID, data), nil
+}
+
+// settings are the provider's settings: those of the file over those of the
+// credential, without the keys that are tokend's own.
+func (d *document) settings(c token.Credential) (map[string]any, error) {
+	said := map[string]any{}
+	if err := toml.Unmarshal(d.data, &said); err != nil {
+		return nil, err
+	}
+	for _, key := range keysOf(&common{}) {
+		delete(said, key)
+	}
+	all := maps.Clone(c.Settings)
+	if all == nil {
+		all = map[string]any{}
+	}
+	maps.Copy(all, said)
+	return all, nil
+}
+
+// fingerprint is a digest of the provider, its settings and which credential
+// is in force. It holds nothing of the secrets.
+func fingerprint(p *profile) string {
+	text, err := json.Marshal([]any{p.kind, p.settings, p.credential.ID}) // maps are sorted by key
+	if err != nil {
+		text = fmt.Append(nil, p.kind, p.settings, p.credential.ID)
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
+}
+
+func hostOf(endpoint string) string {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return endpoint
+	}
+	return u.Host
+}
+
+// readProfile reads and opens one file of profiles.d.
+func (d *Daemon) readProfile(kinds Kinds, c Config, file string) (*profile, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, unreadable(err)
+	}
+	name := profileName(file)
+	cred, err := d.world.Credentials.Current(name)
+	if err != nil && !errors.Is(err, token.ErrNotFound) {
+		return nil, err
+	}
+	return open(kinds, c, name, newDocument(file, data), cred, d.secretsOf(name))
+}
+
+// secretsOf reads the current secrets of the named profile.
+func (d *Daemon) secretsOf(name string) secretReader {
+	return func(ctx context.Context, field string) (token.Secret, error) {
+		s, err := d.world.Credentials.Secret(ctx, name, field)
+		if errors.Is(err, token.ErrNotFound) {
+			return s, &token.Error{Code: token.ErrKeystore, Field: field, Message: fmt.Sprintf(
+				"no %s is stored for profile %q", field, name)}
+		}
+		return s, err
+	}
+}
+
+// profileFiles lists the files of profiles.d, in order.
+func (d Dirs) profileFiles() ([]string, error) {
+	files, err := filepath.Glob(filepath.Join(escapeGlob(d.ProfilesDir()), "*.toml"))
+	slices.Sort(files)
+	return files, err
+}
+
+func escapeGlob(path string) string {
+	return strings.NewReplacer(`*`, `[*]`, `?`, `[?]`, `[`, `[[]`).Replace(path)
+}
+
+// render writes a new profile's file: what the person said, in the provider's
+// own order, with a line on each setting. Tables come last, as TOML wants it.
+func render(p token.Provider, settings map[string]any) ([]byte, error) {
+	docs := map[string]string{
+		"renew": `"always", or "used" to stop when nobody asks`,
+		"idle":  `how long nobody must have asked`,
+	}
+	order := []string{"renew", "idle"}
+	for _, f := range p.Fields {
+		docs[f.Name] = f.Doc
+		order = append(order, f.Name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		if docs[name] == "" {
+			order = append(order, name) // open will say what is wrong with it
+		}
+	}
+	var lines, tables bytes.Buffer
+	fmt.Fprintf(&lines, "# Made by tokenctl add; yours to edit, tokend does not write it again.\n"+
+		"# Secrets are in the keystore.\nprovider = %q\n", p.Name)
+	for _, name := range order {
+		value, said := settings[name]
+		if !said {
+			continue
+		}
+		line, err := toml.Marshal(map[string]any{name: value})
+		if err != nil {
+			return nil, &token.Error{Code: token.ErrInvalid, Field: name, Message: name + " cannot be written as TOML"}
+		}
+		out := &lines
+		if bytes.HasPrefix(line, []byte("[")) {
+			out = &tables
+		}
+		out.WriteByte('\n')
+		if doc := docs[name]; doc != "" {
+			fmt.Fprintf(out, "# %s\n", doc)
+		}
+		out.Write(line)
+	}
+	return append(lines.Bytes(), tables.Bytes()...), nil
+}

@@ -1,0 +1,147 @@
+package daemon
+
+import (
+	"errors"
+	"math"
+	"time"
+
+	"tokend/providers/token"
+)
+
+// When to renew and when to try again, as pure functions of now. Chance comes
+// in as u, uniform in [0,1), so that every outcome can be written in a table.
+
+const (
+	// renewAhead leaves Azure SDKs content: they discard a token with under
+	// 300 s left.
+	renewAhead = 6 * time.Minute
+
+	firstRetry = time.Second
+	lastRetry  = 5 * time.Minute
+	// longestRetryAfter bounds what an issuer may ask for.
+	longestRetryAfter = time.Hour
+	// slowRetry is for refusals that more attempts will not mend.
+	slowRetry = 5 * time.Minute
+
+	firstKeystoreRetry = 5 * time.Second
+	lastKeystoreRetry  = time.Minute
+)
+
+// renewAt says when to obtain the successor of t: when the issuer advised it
+// (refresh_in), else at 75 % ± 5 % of its life or six minutes before its end,
+// whichever is earlier, but not before half its life.
+func renewAt(t token.Token, u float64) time.Time {
+	if t.RenewAt.After(t.Issued) && t.RenewAt.Before(t.Expiry) {
+		return t.RenewAt
+	}
+	life := t.Life()
+	at := t.Issued.Add(fraction(life, 0.70+0.10*u))
+	if early := t.Expiry.Add(-renewAhead); early.Before(at) {
+		at = early
+	}
+	if half := t.Issued.Add(life / 2); at.Before(half) {
+		at = half
+	}
+	return at
+}
+
+// mandatoryAt is the last good moment to try a renewal of t before it can no
+// longer be served.
+func mandatoryAt(t token.Token) time.Time {
+	return t.Expiry.Add(-max(min(time.Minute, t.Life()/10), 2*t.Expiry.Sub(t.ServeUntil())))
+}
+
+// retryAt says when to try again after err, the failures-th failure in a row
+// (1 is the first), while t is the token at hand (the zero Token if none).
+func retryAt(err *token.Error, failures int, t token.Token, now time.Time, u float64) time.Time {
+	switch {
+	case errors.Is(err, token.ErrLocked), errors.Is(err, token.ErrKeystore):
+		return now.Add(doubled(firstKeystoreRetry, lastKeystoreRetry, failures))
+	case !errors.Is(err, token.ErrUnavailable):
+		return now.Add(slowRetry + fraction(slowRetry, u))
+	}
+	// Full jitter, yet never two attempts within a second.
+	ceiling := doubled(firstRetry, lastRetry, failures)
+	own := now.Add(firstRetry + fraction(ceiling-firstRetry, u))
+	if !err.RetryAt.After(own) {
+		return own
+	}
+	at := err.RetryAt
+	if latest := now.Add(longestRetryAfter); at.After(latest) {
+		at = latest
+	}
+	// A long Retry-After must not cost a token that still lives its one try.
+	if last := mandatoryAt(t); last.After(own) && last.Before(at) {
+		at = last
+	}
+	return at
+}
+
+// doubled is first × 2^(n-1), at most last.
+func doubled(first, last time.Duration, n int) time.Duration {
+	for ; n > 1 && first < last; n-- {
+		first *= 2
+	}
+	return min(first, last)
+}
+
+func fraction(d time.Duration, f float64) time.Duration {
+	return time.Duration(math.Round(float64(d) * f))
+}
+
+// A verdict is what to do with a caller.
+type verdict int
+
+const (
+	serve    verdict = iota // hand out the token at hand
+	wait                    // join or start a flight, answer with what it brings
+	refuse                  // answer with the remembered error
+	tooShort                // the issuer's tokens do not live as long as asked
+)
+
+const (
+	// freshAgain is how soon a caller who insists on a new token, or on a
+	// longer-lived one, is given the one that just came.
+	freshAgain = time.Second
+	// noBetter is the age under which a token cannot be bettered: what it
+	// lacks in life, the next one would lack too.
+	noBetter = time.Minute
+	// insistAgain is how soon after a failure a caller who insists on a new
+	// token makes tokend ask the issuer again.
+	insistAgain = 5 * time.Second
+)
+
+// decide says what to do at now with a caller who asks q of s.
+func decide(s *slot, q token.Query, now time.Time) verdict {
+	need := s.tok.State(now) == token.Expired
+	switch {
+	case need:
+	case q.Fresh:
+		need = now.Sub(s.tok.Issued) >= freshAgain
+	case s.tok.Expiry.Sub(now) < q.MinTTL:
+		if s.flight == nil && now.Sub(s.tok.Issued) < min(noBetter, s.tok.Life()/2) {
+			return tooShort
+		}
+		need = true
+	}
+	switch {
+	case !need:
+		return serve
+	case s.flight != nil:
+		return wait
+	case s.err == nil || !now.Before(s.nextTry):
+		return wait
+	case fromKeystore(s.err):
+		// Nothing remote is spared by waiting, and the person may just have
+		// unlocked the keyring.
+		return wait
+	case q.Fresh && now.Sub(s.failedAt) >= insistAgain:
+		return wait
+	}
+	return refuse
+}
+
+// fromKeystore tells errors of this machine's own keystore from the issuer's.
+func fromKeystore(err error) bool {
+	return errors.Is(err, token.ErrLocked) || errors.Is(err, token.ErrKeystore)
+}

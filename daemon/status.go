@@ -1,0 +1,140 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"time"
+
+	"tokend/providers/token"
+)
+
+// skewTolerance is how far an issuer's clock may differ from ours before
+// status says so.
+const skewTolerance = time.Minute
+
+// Status tells how the daemon is, its profiles in order of their names.
+func (d *Daemon) Status(ctx context.Context) (token.Status, error) {
+	keystore := d.world.Keystore(ctx)
+	now := wall()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	st := token.Status{
+		Version: d.world.Version, PID: os.Getpid(), Started: d.started.UTC(),
+		Config: d.dirs.Config, State: d.dirs.State,
+		Keystore: keystore, Cache: "ok", ConfigErrors: slices.Clone(d.badFiles),
+		Profiles: []token.ProfileStatus{},
+	}
+	switch {
+	case d.cacheErr != nil:
+		st.Cache = d.cacheErr.Error()
+	case d.saving || len(d.unsaved) > 0:
+		st.Cache = "writing"
+	}
+	byProfile := map[string][]*slot{}
+	for _, s := range d.slots {
+		byProfile[s.profile.name] = append(byProfile[s.profile.name], s)
+	}
+	for _, name := range slices.Sorted(maps.Keys(d.profiles)) {
+		st.Profiles = append(st.Profiles, d.statusOf(d.profiles[name], byProfile[name], now))
+	}
+	return st, nil
+}
+
+// Profile tells how one profile is.
+func (d *Daemon) Profile(_ context.Context, name string) (token.ProfileStatus, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	p := d.profiles[name]
+	if p == nil {
+		return token.ProfileStatus{}, noProfile(name)
+	}
+	return d.profileStatus(p, wall()), nil
+}
+
+// Providers lists the kinds of profiles there can be.
+func (d *Daemon) Providers(context.Context) ([]token.Provider, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.kinds.Providers(), nil
+}
+
+func providerNamed(kinds Kinds, name string) token.Provider {
+	for _, p := range kinds.Providers() {
+		if p.Name == name {
+			return p
+		}
+	}
+	return token.Provider{Name: name}
+}
+
+// profileStatus tells of p. d.mu is held.
+func (d *Daemon) profileStatus(p *profile, now time.Time) token.ProfileStatus {
+	var slots []*slot
+	for k, s := range d.slots {
+		if k.profile == p.name {
+			slots = append(slots, s)
+		}
+	}
+	return d.statusOf(p, slots, now)
+}
+
+func (d *Daemon) statusOf(p *profile, slots []*slot, now time.Time) token.ProfileStatus {
+	st := token.ProfileStatus{
+		Name: p.name, Provider: p.kind, File: p.file, Settings: p.settings, CredentialExpires: utc(p.ends),
+	}
+	if p.minter != nil {
+		st.Endpoint, st.Renew = p.minter.Endpoint(), string(p.renew)
+	}
+	slices.SortFunc(slots, func(a, b *slot) int {
+		return slices.Compare([]string{a.target.Scope, a.target.Audience}, []string{b.target.Scope, b.target.Audience})
+	})
+	for _, s := range slots {
+		st.Tokens = append(st.Tokens, s.status(now))
+	}
+	st.Warnings = d.warnings(p, slots, now)
+	return st
+}
+
+func (s *slot) status(now time.Time) token.TokenStatus {
+	st := token.TokenStatus{
+		Target: s.target, State: "none", LastUsed: utc(s.lastUsed), Error: s.err, Failures: s.failures,
+	}
+	if !s.tok.Secret.IsZero() {
+		st.State = s.tok.State(now).String()
+		st.Issued, st.Expiry, st.RenewAt = utc(s.tok.Issued), utc(s.tok.Expiry), utc(s.tok.RenewAt)
+	}
+	return st
+}
+
+// warnings are what will become a failure unless somebody acts.
+func (d *Daemon) warnings(p *profile, slots []*slot, now time.Time) (warnings []string) {
+	if !p.ends.IsZero() && p.ends.Sub(now) < d.config.WarnAhead.Duration {
+		on := p.ends.UTC().Format(time.DateOnly)
+		if p.ends.After(now) {
+			warnings = append(warnings, fmt.Sprintf("the credential expires on %s", on))
+		} else {
+			warnings = append(warnings, fmt.Sprintf("the credential expired on %s", on))
+		}
+	}
+	for _, s := range slots {
+		if skew := s.tok.Skew; skew.Abs() > skewTolerance {
+			side := "ahead of"
+			if skew > 0 {
+				side = "behind"
+			}
+			warnings = append(warnings, fmt.Sprintf("this machine's clock is %v %s the issuer's", skew.Abs(), side))
+			break
+		}
+	}
+	return warnings
+}
+
+func utc(t time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return t.UTC()
+}
