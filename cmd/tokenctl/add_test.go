@@ -1,0 +1,234 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"tokend/providers/token"
+)
+
+const canary = "CANARY-secret-7f3a"
+
+func writeSecret(t *testing.T, name, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func TestAddHandsOverTheServiceKey(t *testing.T) {
+	key := writeSecret(t, "key.json", `{"private_key":"`+canary+`"}`+"\n")
+	b := newBackend()
+	r := call(t, serve(t, b), nil, "add", "clms", "--provider", "clms", "--service-key", key)
+	r.wants(t, exitOK, "tokenctl get clms\n", "")
+	if got := b.addition.Secrets["service_key"].Reveal(); got != `{"private_key":"`+canary+`"}`+"\n" {
+		t.Errorf("service key sent as %q", got)
+	}
+	if b.addition.Name != "clms" || b.addition.Provider != "clms" || len(b.addition.Settings) > 0 || b.addition.NoCheck {
+		t.Errorf("sent %+v", b.addition)
+	}
+	for _, want := range []string{"in 412 ms", "expires in 42 min", "account clms/private_key/1", "delete it:\n  " + key} {
+		if !strings.Contains(r.out, want) {
+			t.Errorf("stdout lacks %q:\n%s", want, r.out)
+		}
+	}
+	if strings.Contains(r.out+r.err, canary) {
+		t.Error("the secret is shown")
+	}
+}
+
+func TestAddSendsSettingsInTheirTypes(t *testing.T) {
+	secret := writeSecret(t, "s", canary+"\r\n")
+	b := newBackend()
+	call(t, serve(t, b), nil, "add", "x", "--provider", "oauth2", "--token-url", "https://id.example/t", "--client-id", "123",
+		"--scope", "read", "--scope", "write", "--form", "a=b=c", "--claim", "n=1", "--set", "form=d=e", "--renew", "used",
+		"--client-secret-file", secret, "--secret-expires", "2027-01-31", "--no-check").wants(t, exitOK, "", "")
+	want := map[string]any{
+		"token_url": "https://id.example/t", "client_id": "123", "renew": "used", "scopes": []any{"read", "write"},
+		"form": map[string]any{"a": "b=c", "d": "e"}, "claims": map[string]any{"n": "1"},
+	}
+	if !reflect.DeepEqual(b.addition.Settings, want) {
+		t.Errorf("settings %#v, want %#v", b.addition.Settings, want)
+	}
+	if got := b.addition.Secrets["client_secret"].Reveal(); got != canary {
+		t.Errorf("secret %q, want it without the line's end", got)
+	}
+	if !b.addition.CredentialExpires.Equal(time.Date(2027, 1, 31, 0, 0, 0, 0, time.UTC)) || !b.addition.NoCheck {
+		t.Errorf("sent %+v", b.addition)
+	}
+}
+
+func TestAddSwitchesAndStdin(t *testing.T) {
+	b := newBackend()
+	call(t, serve(t, b), strings.NewReader(canary+"\n"), "add", "x", "--provider", "azure", "--tenant", "t", "--client-id", "c",
+		"--scope", "s/.default", "--set", "x5c=true", "--client-secret-file", "-").wants(t, exitOK, "", "")
+	want := map[string]any{"tenant": "t", "client_id": "c", "scope": "s/.default", "x5c": true}
+	if !reflect.DeepEqual(b.addition.Settings, want) || b.addition.Secrets["client_secret"].Reveal() != canary {
+		t.Errorf("sent %#v", b.addition.Settings)
+	}
+}
+
+func TestAddSendsBinaryFilesWhole(t *testing.T) {
+	pfx := string([]byte{0x30, 0x82, 0xff, 0xfe, 0x00, '\n'})
+	b := newBackend()
+	call(t, serve(t, b), nil, "add", "x", "--provider", "azure", "--tenant", "t", "--client-id", "c", "--scope", "s",
+		"--pfx", writeSecret(t, "a.pfx", pfx), "--pfx-password-file", writeSecret(t, "p", " pass word \n")).wants(t, exitOK, "", "")
+	if got := b.addition.Secrets["pfx"].Reveal(); got != pfx {
+		t.Errorf("pfx sent as %q", got)
+	}
+	if got := b.addition.Secrets["pfx_password"].Reveal(); got != " pass word " {
+		t.Errorf("password sent as %q", got)
+	}
+}
+
+func TestAddRefusesBeforeAnythingIsSent(t *testing.T) {
+	secret := writeSecret(t, "s", canary)
+	empty := writeSecret(t, "empty", "\n")
+	azure := []string{"add", "x", "--provider", "azure", "--tenant", "t", "--client-id", "c", "--scope", "s"}
+	for name, c := range map[string]struct {
+		args []string
+		want string
+	}{
+		"nothing at all":           {[]string{"add"}, "missing: NAME, --provider (clms, azure, oauth2)"},
+		"no provider":              {[]string{"add", "x"}, "missing: --provider"},
+		"everything else":          {[]string{"add", "--provider", "azure"}, "missing: NAME, --tenant, --client-id, --scope, --client-secret-file FILE or --certificate FILE or --pfx FILE"},
+		"the only secret":          {[]string{"add", "x", "--provider", "clms"}, "missing: --service-key FILE"},
+		"provider mistyped":        {[]string{"add", "x", "--provider", "azur"}, "did you mean azure?"},
+		"provider unknown":         {[]string{"add", "x", "--provider", "frobnicate"}, "there are clms, azure, oauth2"},
+		"flag mistyped":            {[]string{"add", "x", "--tennant", "t"}, "did you mean --tenant?"},
+		"setting of another":       {[]string{"add", "x", "--provider", "clms", "--tenant", "t"}, "--tenant: the provider clms has no setting tenant; it has renew, idle, client_id, user_agent"},
+		"setting mistyped":         {append(azure, "--set", "x5d=true"), "did you mean x5c?"},
+		"setting twice":            {append(azure, "--tenant", "u"), "tenant is given twice"},
+		"setting empty":            {append(azure, "--user-agent", ""), "--user-agent: the value is empty"},
+		"set without value":        {append(azure, "--set", "x5c"), "NAME=VALUE"},
+		"table without value":      {[]string{"add", "x", "--provider", "oauth2", "--form", "a"}, "NAME=VALUE"},
+		"table entry twice":        {[]string{"add", "x", "--provider", "oauth2", "--form", "a=1", "--form", "a=2"}, "a is given twice"},
+		"secret as a flag":         {append(azure, "--client-secret", canary), "use --client-secret-file FILE"},
+		"secret as a flag, with =": {append(azure, "--client-secret="+canary), "use --client-secret-file FILE"},
+		"password as a flag":       {append(azure, "--pfx-password", canary), "use --pfx-password-file FILE"},
+		"secret as a setting":      {append(azure, "--set", "client_secret="+canary), "client_secret is given as --client-secret-file FILE, not with --set"},
+		"secret as a file's name":  {append(azure, "--client-secret-file", canary), "there is no such file"},
+		"key as a file's name":     {append(azure, "--private-key", "-----BEGIN PRIVATE KEY-----\n"+canary), "takes the name of a file"},
+		"JSON as a file's name":    {[]string{"add", "x", "--provider", "clms", "--service-key", `{"private_key":"` + canary + `"}`}, "takes the name of a file"},
+		"a directory":              {append(azure, "--private-key", t.TempDir()), "is a directory"},
+		"an empty file":            {append(azure, "--client-secret-file", empty), "nothing in it"},
+		"stdin twice":              {append(azure, "--certificate", "-", "--private-key", "-"), "cannot both be read from stdin"},
+		"a flag twice":             {append(azure, "--client-secret-file", secret, "--client-secret-file", secret), "given twice"},
+		"secret of another":        {append(azure, "--service-key", secret), "--service-key: the provider azure takes no service_key; it takes --client-secret-file"},
+		"a date that is none":      {append(azure, "--secret-expires", "31.1.2027"), "no date such as"},
+		"two names":                {[]string{"add", "x", "y"}, "one profile name"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBackend()
+			r := call(t, serve(t, b), strings.NewReader(canary), c.args...)
+			r.wants(t, exitUsage, "", c.want)
+			if len(b.calls) > 0 {
+				t.Errorf("tokend was asked: %q", b.calls)
+			}
+			if strings.Contains(r.out+r.err, canary) {
+				t.Errorf("the secret is shown: %s", r.err)
+			}
+			if strings.Count(r.err, "tokenctl: ") != 1 {
+				t.Errorf("not one error: %s", r.err)
+			}
+		})
+	}
+}
+
+func TestAddThatFailsSaysThatNothingWasKept(t *testing.T) {
+	for code, status := range map[token.Code]int{token.ErrRejected: exitRejected, token.ErrUnavailable: exitUnavailable, token.ErrLocked: exitLocked} {
+		b := newBackend()
+		b.err = &token.Error{Code: code, Message: "no", OAuth: "invalid_client"}
+		r := call(t, serve(t, b), strings.NewReader(canary), "add", "x", "--provider", "clms", "--service-key", "-")
+		r.wants(t, status, "", "Nothing was kept.")
+		if strings.Contains(r.err, "tokenctl rotate") {
+			t.Errorf("%s: there is nothing to rotate yet: %s", code, r.err)
+		}
+	}
+}
+
+func TestAddNamesTheFlagOfAWrongField(t *testing.T) {
+	for field, want := range map[string]string{
+		"client_secret": "--client-secret-file", "pfx_password": "--pfx-password-file", "tenant": "--tenant", "scopes": "--scope",
+		"claims": "--claim", "settings.tenant": "--tenant", "backdate": "--set backdate=",
+	} {
+		b := newBackend()
+		b.err = &token.Error{Code: token.ErrInvalid, Message: "no", Field: field}
+		call(t, serve(t, b), strings.NewReader(canary), "add", "x", "--provider", "clms", "--service-key", "-").
+			wants(t, exitUsage, "", "The flag for it: "+want)
+	}
+}
+
+func TestAddedIsTold(t *testing.T) {
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	added := newBackend().added
+	added.Checked, added.Profile.Tokens = false, nil
+	added.Profile.CredentialExpires = now.Add(30 * 24 * time.Hour)
+	added.Profile.Warnings = []string{"the clock is off"}
+	text := toldAdded(added, []string{"/a", "/b"}, now)
+	for _, want := range []string{"No token was obtained", "expires on 2026-12-23, in 30 days", "Warning: the clock is off",
+		"Once \"tokenctl get clms\" has worked, you may delete:\n  /a\n  /b\n"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("lacks %q:\n%s", want, text)
+		}
+	}
+}
+
+func TestAddedIsToldSafely(t *testing.T) {
+	const evil = "\x1b]52;c;eA==\x07\u202e"
+	added := token.Added{Kept: []string{evil}, Profile: token.ProfileStatus{Name: evil, Provider: evil, Endpoint: evil, Warnings: []string{evil}}}
+	if text := toldAdded(added, []string{evil}, time.Now()); strings.ContainsFunc(text, unseen) || strings.Count(text, `\u202e`) != 8 {
+		t.Errorf("%q", text)
+	}
+}
+
+func TestOnlyPlainKeyFilesCanBeDeleted(t *testing.T) {
+	key, cert := writeSecret(t, "key", "k"), writeSecret(t, "cert", "c")
+	got := deletable([]keyFile{{"private_key", key}, {"certificate", cert}, {"pfx", os.DevNull}, {"client_secret", key}, {"pfx", "/nowhere"}})
+	if !slices.Equal(got, []string{key}) {
+		t.Errorf("got %q, want the key alone", got)
+	}
+}
+
+func TestAddJSON(t *testing.T) {
+	b := newBackend()
+	r := call(t, serve(t, b), strings.NewReader(canary), "add", "x", "--provider", "clms", "--service-key", "-", "--json")
+	var added token.Added
+	if err := json.Unmarshal([]byte(r.out), &added); err != nil || !added.Checked || len(added.Kept) != 2 {
+		t.Errorf("%v: %s", err, r.out)
+	}
+}
+
+func TestRotateSendsSecretsAlone(t *testing.T) {
+	b := newBackend()
+	socket := serve(t, b)
+	call(t, socket, strings.NewReader(canary), "rotate", "azure", "--client-secret-file", "-", "--secret-expires", "2027-01-31T10:00:00+02:00").
+		wants(t, exitOK, "works", "")
+	if b.addition.Name != "azure" || b.addition.Settings != nil || b.addition.Secrets["client_secret"].Reveal() != canary {
+		t.Errorf("sent %+v", b.addition)
+	}
+	if !b.addition.CredentialExpires.Equal(time.Date(2027, 1, 31, 8, 0, 0, 0, time.UTC)) {
+		t.Errorf("expires %v", b.addition.CredentialExpires)
+	}
+	b.calls = nil
+	call(t, socket, nil, "rotate", "azure").wants(t, exitUsage, "", "missing: --client-secret-file FILE or")
+	call(t, socket, strings.NewReader(canary), "rotate", "clms", "--pfx", "-").wants(t, exitUsage, "", "takes no pfx")
+	call(t, socket, strings.NewReader(canary), "rotate", "clsm", "--private-key", "-").wants(t, exitNotFound, "", `"clms"`)
+	if len(b.calls) > 0 {
+		t.Errorf("tokend was asked: %q", b.calls)
+	}
+	b.err = &token.Error{Code: token.ErrInvalid, Message: "no", Field: "client_id"}
+	if r := call(t, socket, strings.NewReader(canary), "rotate", "clms", "--private-key", "-"); strings.Contains(r.err, "--client-id") {
+		t.Errorf("it names a flag that rotate does not have: %s", r.err)
+	}
+	b.err = &token.Error{Code: token.ErrRejected, Message: "no", OAuth: "invalid_grant"}
+	call(t, socket, strings.NewReader(canary), "rotate", "clms", "--private-key", "-").wants(t, exitRejected, "", "The old secret is still in use.")
+}

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tokend/providers/token"
+)
+
+const getHelp = `  tokenctl get clms
+  tokenctl get clms --min-ttl 10m -o header
+  curl -K <(tokenctl get clms -o curl) https://land.copernicus.eu/api/@search
+  eval "$(tokenctl get azure -o env)"; export ACCESS_TOKEN
+
+Prints an access token of the profile. tokend renews tokens ahead of their
+expiry, so the answer is usually there at once. A token that has expired, or
+has less life left than --min-ttl, is never printed.
+
+Formats (-o):
+  token   the token
+  header  Authorization: Bearer TOKEN
+  json    the members of RFC 6749 §5.1, expires_at and more
+  env     ACCESS_TOKEN='TOKEN' and ACCESS_TOKEN_EXPIRES_AT, for sh
+  curl    a line for curl -K, which keeps the token out of ps`
+
+func (a *app) getCommand() *cobra.Command {
+	q := token.Query{}
+	scopes, as, wait := []string(nil), formatNames[0], 30*time.Second
+	c := &cobra.Command{
+		Use:               "get NAME",
+		Short:             "Print an access token",
+		Long:              getHelp,
+		Args:              a.oneProfile,
+		ValidArgsFunction: a.completeProfiles,
+		RunE: func(c *cobra.Command, args []string) error {
+			q.Scope = strings.Join(scopes, " ")
+			ctx, cancel := context.WithTimeout(c.Context(), wait)
+			defer cancel()
+			return a.get(ctx, args[0], q, as)
+		},
+	}
+	f := c.Flags()
+	f.SortFlags = false
+	f.StringVarP(&as, "output", "o", as, "`FORMAT`: token, header, json, env or curl")
+	f.Var((*span)(&q.MinTTL), "min-ttl", "least remaining life, as `TIME`: 10m, 90s, or seconds")
+	f.BoolVar(&q.Fresh, "fresh", false, "obtain a new token, whatever is there")
+	f.StringArrayVar(&scopes, "scope", nil, "other `SCOPE` than the profile's; repeatable")
+	f.StringVar(&q.Audience, "audience", "", "other `AUDIENCE` or resource than the profile's")
+	f.Var((*span)(&wait), "timeout", "how long to wait, as `TIME`")
+	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formatNames[:], cobra.ShellCompDirectiveNoFileComp))
+	return c
+}
+
+func (a *app) get(ctx context.Context, name string, q token.Query, as string) error {
+	write, err := formatNamed(as)
+	if err != nil {
+		return err
+	}
+	d, err := a.daemon()
+	if err != nil {
+		return err
+	}
+	t, err := d.Get(ctx, name, q)
+	if err != nil {
+		return err
+	}
+	text, err := write(name, t, time.Now())
+	if err != nil {
+		return err
+	}
+	return a.out.answer(text)
+}
+
+// A span is a duration on the command line: "10m", or seconds.
+type span time.Duration
+
+// Set implements pflag.Value.
+func (s *span) Set(text string) error {
+	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
+		*s = span(time.Duration(seconds) * time.Second)
+		return nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 {
+		return fmt.Errorf("%q is no time such as 90s, 10m or 2h", text)
+	}
+	*s = span(d)
+	return nil
+}
+
+// String implements pflag.Value. Zero is empty, which help leaves out.
+func (s *span) String() string {
+	if *s == 0 {
+		return ""
+	}
+	return time.Duration(*s).String()
+}
+
+// Type implements pflag.Value.
+func (s *span) Type() string { return "TIME" }

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tokend/ipc"
+	"tokend/providers/token"
+)
+
+func (a *app) listCommand() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "list",
+		Short: "List the profiles",
+		Long: `  tokenctl list
+  tokenctl list --json | jq -r '.profiles[].name'
+
+Lists the profiles, and how long their tokens live.`,
+		Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			st, err := a.status(c)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return a.out.answerJSON(ipc.ProfileList{Profiles: st.Profiles})
+			}
+			return a.out.answer([]byte(a.listed(st.Profiles, time.Now())))
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+func (a *app) listed(profiles []token.ProfileStatus, now time.Time) string {
+	if len(profiles) == 0 {
+		return "There is no profile yet. Make one: tokenctl add\n"
+	}
+	rows := []row{header("PROFILE", "PROVIDER", "STATE", "EXPIRES")}
+	for _, p := range profiles {
+		t := ownToken(p)
+		rows = append(rows, row{cells: []cell{
+			{text: printable(p.Name)}, {text: printable(p.Provider)}, stateOf(t), {text: whenOr(t.Expiry, now)},
+		}})
+	}
+	return a.out.table(rows)
+}
+
+// ownToken tells of the token for the profile's own target.
+func ownToken(p token.ProfileStatus) token.TokenStatus {
+	if len(p.Tokens) > 0 && p.Tokens[0].Target == (token.Target{}) {
+		return p.Tokens[0]
+	}
+	return token.TokenStatus{State: "none"}
+}
+
+// stateOf is a word for how a token is: its state while it can be used, else
+// why there is none.
+func stateOf(t token.TokenStatus) cell {
+	usable := t.State == token.Fresh.String() || t.State == token.Due.String()
+	switch {
+	case usable && t.Error != nil:
+		return cell{printable(t.State), warn}
+	case usable:
+		return cell{printable(t.State), good}
+	case t.Error == nil:
+		return cell{printable(t.State), faint}
+	}
+	switch t.Error.Code {
+	case token.ErrRejected:
+		return cell{"refused", bad}
+	case token.ErrLocked:
+		return cell{"locked", bad}
+	}
+	return cell{"failing", bad}
+}

@@ -1,0 +1,218 @@
+// Command tokenctl asks tokend for access tokens, and manages the profiles
+// that they are of.
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tokend/ipc"
+	"tokend/providers/token"
+)
+
+// version is stamped by -ldflags "-X main.version=1.2.3".
+var version = ""
+
+func main() { os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr)) }
+
+// run does what args ask for, args[0] being the name that the program was
+// called by, and returns the exit status.
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	a := &app{in: stdin, out: newScreen(stdout), err: newScreen(stderr)}
+	c, err := a.root(args[1:]).ExecuteC()
+	if err == nil {
+		return exitOK
+	}
+	return a.fail(c, err)
+}
+
+// patience bounds the wait for tokend, which itself gives up on an issuer or a
+// keyring earlier. get has a flag for it.
+const patience = 2 * time.Minute
+
+// An app is one run of the program.
+type app struct {
+	in       io.Reader
+	out, err screen
+	// socket is what --socket says.
+	socket string
+	// profile is the one that the command is about, for hints.
+	profile string
+}
+
+// A command is made only when it is needed.
+type command struct {
+	name  string
+	build func() *cobra.Command
+}
+
+func (a *app) commands() []command {
+	return []command{
+		{"get", a.getCommand},
+		{"add", a.addCommand},
+		{"list", a.listCommand},
+		{"show", a.showCommand},
+		{"status", a.statusCommand},
+		{"invalidate", a.invalidateCommand},
+		{"rotate", a.rotateCommand},
+		{"remove", a.removeCommand},
+		{"reload", a.reloadCommand},
+		{"version", a.versionCommand},
+	}
+}
+
+// root makes the root command with the command that args begin with, or with
+// all of them if args begin otherwise: programs call tokenctl for every
+// request of theirs, and making all commands makes a get a tenth slower.
+func (a *app) root(args []string) *cobra.Command {
+	root := &cobra.Command{
+		Use:               "tokenctl",
+		Short:             "Asks tokend for access tokens",
+		Long:              rootHelp,
+		Args:              noCommand,
+		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		DisableAutoGenTag: true,
+	}
+	root.SetArgs(args)
+	root.SetOut(a.out.w)
+	root.SetErr(a.err.w)
+	root.SetHelpFunc(a.help)
+	root.SetFlagErrorFunc(flagError)
+	root.PersistentFlags().StringVar(&a.socket, "socket", "", "`PATH` of tokend's socket (default: $"+ipc.SocketEnv+", then the usual places)")
+
+	all := a.commands()
+	if len(args) > 0 {
+		if i := slices.IndexFunc(all, func(c command) bool { return c.name == args[0] }); i >= 0 {
+			all = all[i : i+1]
+			root.CompletionOptions.DisableDefaultCmd = true
+		}
+	}
+	for _, c := range all {
+		root.AddCommand(c.build())
+	}
+	return root
+}
+
+const rootHelp = `  tokenctl add                             store a key or secret; asks for the rest
+  tokenctl get clms                        print an access token
+  curl -K <(tokenctl get clms -o curl) URL use it, unseen by other processes
+  tokenctl status                          how the daemon and the profiles are
+
+tokenctl asks tokend, the daemon that holds keys and keeps tokens fresh.
+
+Exit status:
+` + exitStatuses
+
+// daemon is the client for the daemon to talk to.
+func (a *app) daemon() (*ipc.Client, error) {
+	if a.socket == "" {
+		socket, err := ipc.FindSocket()
+		return &ipc.Client{Socket: socket}, err
+	}
+	socket, err := filepath.Abs(a.socket)
+	return &ipc.Client{Socket: socket}, err
+}
+
+// ask calls f with the daemon, and bounds its time.
+func (a *app) ask(c *cobra.Command, f func(context.Context, *ipc.Client) error) error {
+	d, err := a.daemon()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(c.Context(), patience)
+	defer cancel()
+	return f(ctx, d)
+}
+
+// status asks how the daemon is.
+func (a *app) status(c *cobra.Command) (st token.Status, err error) {
+	err = a.ask(c, func(ctx context.Context, d *ipc.Client) error {
+		st, err = d.Status(ctx)
+		return err
+	})
+	return st, err
+}
+
+// profileStatus asks how one profile is.
+func (a *app) profileStatus(c *cobra.Command, name string) (p token.ProfileStatus, err error) {
+	err = a.ask(c, func(ctx context.Context, d *ipc.Client) error {
+		p, err = d.Profile(ctx, name)
+		return err
+	})
+	return p, err
+}
+
+// oneProfile takes exactly one argument, a profile's name.
+func (a *app) oneProfile(c *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return usage("%s takes one profile name and got %d", c.Name(), len(args))
+	}
+	a.profile = args[0]
+	return nil
+}
+
+// perhapsProfile takes a profile's name or nothing.
+func (a *app) perhapsProfile(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return a.oneProfile(c, args)
+}
+
+func noArguments(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usage("%s takes no arguments and got %q", c.Name(), args[0])
+	}
+	return nil
+}
+
+// noCommand is reached when the first argument is no command.
+func noCommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var names []string
+	for _, sub := range c.Commands() {
+		names = append(names, sub.Name())
+	}
+	return usage("there is no command %q%s", args[0], didYouMean(args[0], names))
+}
+
+// completionPatience bounds how long a shell waits for the names of profiles.
+const completionPatience = 2 * time.Second
+
+// completeProfiles lists the profiles' names for the shell.
+func (a *app) completeProfiles(c *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var names []cobra.Completion
+	for _, p := range a.profiles(c.Context()) {
+		names = append(names, cobra.CompletionWithDesc(printable(p.Name), printable(p.Provider)))
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// profiles lists the profiles if tokend tells them soon, for completions and
+// hints, which are no place for an error.
+func (a *app) profiles(ctx context.Context) []token.ProfileStatus {
+	d, err := a.daemon()
+	if err != nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, completionPatience)
+	defer cancel()
+	st, err := d.Status(ctx)
+	if err != nil {
+		return nil
+	}
+	return st.Profiles
+}

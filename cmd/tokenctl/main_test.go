@@ -1,0 +1,538 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"tokend/ipc"
+	"tokend/ipc/ipcserver"
+	"tokend/providers/token"
+)
+
+// asTokenctl, in the environment, makes the test binary be tokenctl.
+const asTokenctl = "TOKENCTL_TEST_MAIN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asTokenctl) != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// secretToken is the token that the fake daemon hands out.
+const secretToken = "tok-en.CANARY~1+2/3="
+
+// A backend stands behind a real server and a real socket.
+type backend struct {
+	err      error // what everything but Status and Providers ends with
+	token    token.Token
+	status   token.Status
+	added    token.Added
+	mu       sync.Mutex
+	query    token.Query
+	addition token.Addition
+	dropped  token.Secret
+	calls    []string
+	hang     bool // Get never answers
+}
+
+func newBackend() *backend {
+	now := time.Now().Truncate(time.Second)
+	clms := token.ProfileStatus{
+		Name: "clms", Provider: "clms", File: "/etc/tokend/profiles.d/clms.toml", Renew: "always",
+		Endpoint: "https://land.copernicus.eu/@@oauth2-token",
+		Settings: map[string]any{"client_id": "abc", "form": map[string]any{"a": "b"}},
+		Tokens: []token.TokenStatus{
+			{State: "fresh", Issued: now, Expiry: now.Add(42*time.Minute + 30*time.Second), RenewAt: now.Add(30*time.Minute + 30*time.Second)},
+		},
+	}
+	azure := token.ProfileStatus{
+		Name: "azure", Provider: "azure", CredentialExpires: now.Add(5*24*time.Hour + time.Hour),
+		Warnings: []string{"the credential expires on 2026-12-01"},
+		Tokens: []token.TokenStatus{
+			{State: "none", Failures: 3, Error: &token.Error{Code: token.ErrUnavailable, Message: "login.example did not answer", RetryAt: now.Add(4*time.Minute + 30*time.Second)}},
+		},
+	}
+	return &backend{
+		token: token.Token{Secret: token.NewSecret(secretToken), Type: "Bearer", Issued: now, Expiry: now.Add(time.Hour), RenewAt: now.Add(45 * time.Minute)},
+		status: token.Status{
+			Version: "1.2.3", PID: 4242, Started: now.Add(-3 * time.Hour), Keystore: "os: ok", Cache: "ok",
+			Config: "/etc/tokend", State: "/var/lib/tokend", Profiles: []token.ProfileStatus{azure, clms},
+		},
+		added: token.Added{Profile: clms, Checked: true, Took: 412 * time.Millisecond, Kept: []string{
+			"settings: /etc/tokend/profiles.d/clms.toml", "private key: OS keyring, service tokend, account clms/private_key/1",
+		}},
+	}
+}
+
+func (b *backend) note(call string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.calls = append(b.calls, call)
+	return b.err
+}
+
+func (b *backend) Get(ctx context.Context, name string, q token.Query) (token.Token, error) {
+	if b.hang {
+		<-ctx.Done()
+	}
+	err := b.note("get " + name)
+	b.query = q
+	return b.token, err
+}
+
+func (b *backend) Invalidate(_ context.Context, name string, t token.Secret) error {
+	b.dropped = t
+	return b.note("invalidate " + name)
+}
+
+func (b *backend) Profile(_ context.Context, name string) (token.ProfileStatus, error) {
+	for _, p := range b.status.Profiles {
+		if p.Name == name {
+			return p, nil
+		}
+	}
+	return token.ProfileStatus{}, &token.Error{Code: token.ErrNotFound, Message: fmt.Sprintf("no profile %q", name)}
+}
+
+func (b *backend) Status(context.Context) (token.Status, error) { return b.status, nil }
+
+func (b *backend) Providers(context.Context) ([]token.Provider, error) {
+	return []token.Provider{
+		{Name: "clms", Doc: "Copernicus Land Monitoring Service", Fields: []token.Field{
+			{Name: "service_key", Doc: "the JSON file", Secret: true, Required: true},
+			{Name: "client_id"},
+			{Name: "private_key", Secret: true},
+			{Name: "user_agent", Default: "tokend"},
+		}},
+		{Name: "azure", Doc: "Microsoft Entra ID", Fields: []token.Field{
+			{Name: "tenant", Doc: "directory ID", Required: true},
+			{Name: "client_id", Doc: "application ID", Required: true},
+			{Name: "client_secret", Doc: "value of a client secret", Secret: true},
+			{Name: "certificate", Doc: "certificate in PEM", Secret: true},
+			{Name: "private_key", Doc: "key of the certificate", Secret: true},
+			{Name: "pfx", Doc: "both in one file", Secret: true},
+			{Name: "pfx_password", Doc: "its password", Secret: true},
+			{Name: "scope", Doc: "resource and /.default", Required: true},
+			{Name: "x5c"},
+		}},
+		{Name: "oauth2", Doc: "any issuer", Fields: []token.Field{
+			{Name: "token_url", Required: true}, {Name: "client_id", Required: true},
+			{Name: "client_secret", Secret: true}, {Name: "private_key", Secret: true},
+			{Name: "scopes", List: true}, {Name: "form", Table: true}, {Name: "claims", Table: true},
+		}},
+	}, nil
+}
+
+func (b *backend) Add(_ context.Context, a token.Addition) (token.Added, error) {
+	err := b.note("add " + a.Name)
+	b.addition = a
+	return b.added, err
+}
+
+func (b *backend) Rotate(_ context.Context, a token.Addition) (token.Added, error) {
+	err := b.note("rotate " + a.Name)
+	b.addition = a
+	return b.added, err
+}
+
+func (b *backend) Remove(_ context.Context, name string) error { return b.note("remove " + name) }
+func (b *backend) Reload(context.Context) error                { return b.note("reload") }
+
+// serve answers for b on a socket until the test ends.
+func serve(t testing.TB, b *backend) (socket string) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "tokenctl") // t.TempDir can be too long for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	socket = filepath.Join(dir, "s")
+	var l net.Listener
+	if l, err = ipc.Listen(socket); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- ipcserver.Serve(ctx, l, b, ipcserver.Options{}) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return socket
+}
+
+// A result is what one run came to.
+type result struct {
+	status   int
+	out, err string
+}
+
+// call runs tokenctl as a script would.
+func call(t testing.TB, socket string, stdin io.Reader, args ...string) result {
+	t.Helper()
+	var out, errs bytes.Buffer
+	status := run(append([]string{"tokenctl", args[0], "--socket", socket}, args[1:]...), stdin, &out, &errs)
+	return result{status, out.String(), errs.String()}
+}
+
+func (r result) wants(t *testing.T, status int, out, err string) {
+	t.Helper()
+	if r.status != status || !strings.Contains(r.out, out) || !strings.Contains(r.err, err) {
+		t.Fatalf("status %d, want %d; stdout %q, want %q in it; stderr %q, want %q in it", r.status, status, r.out, out, r.err, err)
+	}
+	if (r.status == exitOK) != (r.err == "") {
+		t.Fatalf("status %d with stderr %q", r.status, r.err)
+	}
+}
+
+func TestGetAsksForWhatTheFlagsSay(t *testing.T) {
+	b := newBackend()
+	socket := serve(t, b)
+	call(t, socket, nil, "get", "clms", "--min-ttl", "600", "--fresh", "--scope", "a", "--scope", "b", "--audience", "https://x").
+		wants(t, exitOK, secretToken+"\n", "")
+	want := token.Query{Target: token.Target{Scope: "a b", Audience: "https://x"}, MinTTL: 10 * time.Minute, Fresh: true}
+	if b.query != want {
+		t.Errorf("asked for %+v, want %+v", b.query, want)
+	}
+	call(t, socket, nil, "get", "clms", "--min-ttl", "1h30m").wants(t, exitOK, secretToken+"\n", "")
+	if want = (token.Query{MinTTL: 90 * time.Minute}); b.query != want {
+		t.Errorf("asked for %+v, want %+v", b.query, want)
+	}
+}
+
+func TestGetFailsBeforeAskingWhenTypedWrongly(t *testing.T) {
+	for _, args := range [][]string{
+		{"get"}, {"get", "a", "b"}, {"get", "a", "-o", "xml"}, {"get", "a", "--min-ttl", "soon"}, {"get", "a", "--min-ttl", "-5m"},
+		{"get", "a", "--timeout", ""}, {"get", "a", "-x"}, {"get", ""}, {"get", "a/b"}, {"get", "a\x1b[2J"},
+	} {
+		b := newBackend()
+		r := call(t, serve(t, b), nil, args...)
+		r.wants(t, exitUsage, "", "tokenctl: ")
+		if len(b.calls) > 0 || r.out != "" {
+			t.Errorf("%q: asked %q, printed %q", args, b.calls, r.out)
+		}
+	}
+}
+
+func TestExitStatusTellsTheCode(t *testing.T) {
+	for code, want := range map[token.Code]struct {
+		status int
+		hint   string
+	}{
+		token.ErrNotFound:    {3, "tokenctl list"},
+		token.ErrExists:      {2, "tokenctl rotate clms"},
+		token.ErrDenied:      {4, "whoever runs it"},
+		token.ErrRejected:    {5, "tokenctl rotate clms"},
+		token.ErrUnavailable: {75, "tokend keeps trying"},
+		token.ErrLocked:      {6, "Unlock the keyring"},
+		token.ErrKeystore:    {6, "tokenctl status"},
+		token.ErrInvalid:     {2, ""},
+		token.ErrInternal:    {1, "log"},
+		"from_the_future":    {1, "log"},
+	} {
+		t.Run(string(code), func(t *testing.T) {
+			b := newBackend()
+			b.err = &token.Error{Code: code, Message: "what was wrong"}
+			b.status.Profiles = nil
+			r := call(t, serve(t, b), nil, "get", "clms")
+			r.wants(t, want.status, "", "tokenctl: what was wrong\n")
+			if !strings.Contains(r.err, want.hint) || r.out != "" {
+				t.Errorf("stderr %q, want %q in it; stdout %q", r.err, want.hint, r.out)
+			}
+		})
+	}
+}
+
+func TestHelpListsTheExitStatuses(t *testing.T) {
+	r := call(t, "", nil, "--help")
+	for _, status := range []int{exitOK, exitFailure, exitUsage, exitNotFound, exitDenied, exitRejected, exitLocked, exitNoDaemon, exitUnavailable} {
+		if !strings.Contains(r.out, fmt.Sprintf("\n  %-3d ", status)) {
+			t.Errorf("status %d is not in the help", status)
+		}
+	}
+}
+
+func TestNoDaemonSaysHowToStartIt(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "none")
+	for _, args := range [][]string{{"get", "x"}, {"list"}, {"status"}, {"add", "x"}, {"remove", "x", "--yes"}, {"reload"}} {
+		r := call(t, socket, nil, args...)
+		r.wants(t, exitNoDaemon, "", "tokend run")
+		if !strings.Contains(r.err, socket) {
+			t.Errorf("%q does not name the socket: %s", args, r.err)
+		}
+	}
+	call(t, socket, nil, "version").wants(t, exitOK, "does not run", "")
+}
+
+func TestSocketComesFromTheEnvironment(t *testing.T) {
+	t.Setenv(ipc.SocketEnv, serve(t, newBackend()))
+	var out bytes.Buffer
+	if status := run([]string{"tokenctl", "get", "clms"}, nil, &out, io.Discard); status != exitOK || out.String() != secretToken+"\n" {
+		t.Errorf("status %d, stdout %q", status, out.String())
+	}
+}
+
+func TestTimeoutIsTemporary(t *testing.T) {
+	b := newBackend()
+	b.hang = true
+	begin := time.Now()
+	r := call(t, serve(t, b), nil, "get", "clms", "--timeout", "50ms")
+	r.wants(t, exitUnavailable, "", "did not answer in time")
+	if !strings.Contains(r.err, "--timeout") {
+		t.Errorf("no hint: %s", r.err)
+	}
+	if took := time.Since(begin); took > 20*time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
+
+func TestMistypedNamesAreRecognized(t *testing.T) {
+	b := newBackend()
+	b.err = &token.Error{Code: token.ErrNotFound, Message: `no profile "clsm"`}
+	socket := serve(t, b)
+	call(t, socket, nil, "get", "clsm").wants(t, exitNotFound, "", `Did you mean "clms"?`)
+	call(t, socket, nil, "statsu").wants(t, exitUsage, "", "did you mean status?")
+	call(t, socket, nil, "get", "clms", "--fresj").wants(t, exitUsage, "", "did you mean --fresh?")
+}
+
+func TestMissingSecretOfAKnownProfile(t *testing.T) {
+	b := newBackend()
+	b.err = token.ErrNotFound
+	call(t, serve(t, b), nil, "get", "clms").wants(t, exitNotFound, "", "tokenctl rotate clms")
+}
+
+// What comes from elsewhere must not act on the terminal.
+func TestUntrustedTextIsShownAndNotObeyed(t *testing.T) {
+	evil := "\x1b[2J\x1b]52;c;ZXZpbA==\x07\u202egpj.exe\u2066\u009b31m\r\n\U000e0041"
+	b := newBackend()
+	b.err = &token.Error{Code: token.ErrRejected, Message: "issuer: " + evil, OAuth: evil, Detail: evil}
+	b.status.Version, b.status.Keystore, b.status.Cache = evil, evil, evil
+	b.status.ConfigErrors = []string{evil}
+	b.status.Profiles[0].Name = evil
+	b.status.Profiles[0].Provider = evil
+	b.status.Profiles[0].Warnings = []string{evil}
+	b.status.Profiles[1].Endpoint = evil
+	b.status.Profiles[1].Settings = map[string]any{evil: evil, "x": map[string]any{evil: []any{evil}}}
+	b.status.Profiles[1].Tokens[0].Scope = evil
+	b.status.Profiles[1].Tokens[0].Error = &token.Error{Code: token.ErrUnavailable, Message: evil}
+	socket := serve(t, b)
+	for _, args := range [][]string{
+		{"get", "clms"}, {"list"}, {"list", "--json"}, {"status"}, {"status", "--json"}, {"status", "clms"}, {"show", "clms"},
+		{"show", "clms", "--json"}, {"version"}, {"version", "--json"}, {"__complete", "get", ""}, {"reload"}, {"get", "clms", "--" + evil},
+		{evil}, {"list", evil}, {"get", evil}, {"add", "x", "--provider", evil}, {"add", "x", "--provider", "clms", "--set", evil + "=1"},
+	} {
+		var out, errs bytes.Buffer
+		t.Setenv(ipc.SocketEnv, socket)
+		run(append([]string{"tokenctl"}, args...), strings.NewReader(""), &out, &errs)
+		for _, r := range out.String() + errs.String() {
+			if r != '\n' && r != '\t' && unseen(r) {
+				t.Errorf("%q: %q reaches the terminal:\n%q\n%q", args, r, out.String(), errs.String())
+				break
+			}
+		}
+		if strings.HasSuffix(args[len(args)-1], "--json") && !json.Valid(out.Bytes()) {
+			t.Errorf("%q: not JSON: %s", args, out.String())
+		}
+	}
+}
+
+func TestJSONKeepsWhatItEscapes(t *testing.T) {
+	evil := "a\u202e\u009b\U000e0041\n\x1b z"
+	b := newBackend()
+	b.status.Profiles[1].Endpoint = evil
+	r := call(t, serve(t, b), nil, "show", "clms", "--json")
+	var p token.ProfileStatus
+	if err := json.Unmarshal([]byte(r.out), &p); err != nil || p.Endpoint != evil {
+		t.Errorf("read back %q (%v), want %q", p.Endpoint, err, evil)
+	}
+}
+
+func TestStatusTellsWhatMatters(t *testing.T) {
+	b := newBackend()
+	b.status.ConfigErrors = []string{"/etc/tokend/profiles.d/x.toml:3: unknown key"}
+	b.status.Keystore = "os: locked"
+	r := call(t, serve(t, b), nil, "status")
+	for _, want := range []string{
+		"1.2.3", "process 4242", "started 3 h ago", "os: locked", "in 42 min", "in 30 min", "failing",
+		"login.example did not answer (3 times in a row); next try in 4 min", "azure: the credential expires", "x.toml:3: unknown key",
+	} {
+		if !strings.Contains(r.out, want) {
+			t.Errorf("status lacks %q:\n%s", want, r.out)
+		}
+	}
+	for line := range strings.Lines(r.out) {
+		if len([]rune(line)) > width+1 {
+			t.Errorf("more than %d columns: %s", width, line)
+		}
+	}
+	r.wants(t, exitOK, "", "")
+
+	var st token.Status
+	r = call(t, serve(t, b), nil, "status", "--json")
+	if err := json.Unmarshal([]byte(r.out), &st); err != nil || st.PID != 4242 || len(st.Profiles) != 2 {
+		t.Errorf("--json: %v, %+v", err, st)
+	}
+}
+
+func TestStatusOfOneProfile(t *testing.T) {
+	socket := serve(t, newBackend())
+	r := call(t, socket, nil, "status", "clms")
+	r.wants(t, exitOK, "in 42 min", "")
+	if strings.Contains(r.out, "azure") {
+		t.Errorf("tells of another profile: %s", r.out)
+	}
+	call(t, socket, nil, "status", "clsm").wants(t, exitNotFound, "", `"clms"`)
+}
+
+func TestListAndShow(t *testing.T) {
+	b := newBackend()
+	socket := serve(t, b)
+	call(t, socket, nil, "list").wants(t, exitOK, "clms     clms      fresh    in 42 min\n", "")
+	r := call(t, socket, nil, "show", "clms")
+	for _, want := range []string{"/etc/tokend/profiles.d/clms.toml", "client_id", "abc", `{"a":"b"}`, "no end known"} {
+		if !strings.Contains(r.out, want) {
+			t.Errorf("show lacks %q:\n%s", want, r.out)
+		}
+	}
+	call(t, socket, nil, "show", "azure").wants(t, exitOK, ", in 5 days", "")
+	r = call(t, socket, nil, "list", "--json")
+	var list ipc.ProfileList
+	if err := json.Unmarshal([]byte(r.out), &list); err != nil || len(list.Profiles) != 2 || list.Profiles[1].Name != "clms" {
+		t.Errorf("--json: %v, %s", err, r.out)
+	}
+	b.status.Profiles = nil
+	call(t, socket, nil, "list").wants(t, exitOK, "tokenctl add", "")
+	call(t, socket, nil, "list", "--json").wants(t, exitOK, `"profiles": []`, "")
+}
+
+func TestInvalidateNamesTheVeryToken(t *testing.T) {
+	b := newBackend()
+	socket := serve(t, b)
+	call(t, socket, strings.NewReader(secretToken+"\n"), "invalidate", "clms", "--token-file", "-").wants(t, exitOK, "clms", "")
+	if b.dropped.Reveal() != secretToken {
+		t.Errorf("dropped %q", b.dropped.Reveal())
+	}
+	call(t, socket, nil, "invalidate", "clms").wants(t, exitOK, "", "")
+	if !b.dropped.IsZero() {
+		t.Errorf("dropped %q, want whatever is current", b.dropped.Reveal())
+	}
+	b.calls = nil
+	call(t, socket, strings.NewReader("\n"), "invalidate", "clms", "--token-file", "-").wants(t, exitUsage, "", "nothing in it")
+	call(t, socket, nil, "invalidate", "clms", "--token-file", filepath.Join(t.TempDir(), "no")).wants(t, exitUsage, "", "no such file")
+	if len(b.calls) > 0 {
+		t.Errorf("an empty token was sent: %q", b.calls)
+	}
+}
+
+func TestRemoveWantsAYes(t *testing.T) {
+	b := newBackend()
+	socket := serve(t, b)
+	call(t, socket, strings.NewReader("y\n"), "remove", "clms").wants(t, exitUsage, "", "--yes")
+	if len(b.calls) > 0 {
+		t.Fatalf("it asked tokend for %q", b.calls)
+	}
+	call(t, socket, nil, "remove", "clms", "--yes").wants(t, exitOK, "removed", "")
+	if !slices.Equal(b.calls, []string{"remove clms"}) {
+		t.Errorf("it asked tokend for %q", b.calls)
+	}
+}
+
+func TestReload(t *testing.T) {
+	b := newBackend()
+	socket := serve(t, b)
+	call(t, socket, nil, "reload").wants(t, exitOK, "in force", "")
+	b.err = &token.Error{Code: token.ErrInvalid, Message: "what was in force before stays in force for: x.toml:3: unknown key"}
+	call(t, socket, nil, "reload").wants(t, exitUsage, "", "x.toml:3")
+}
+
+func TestVersion(t *testing.T) {
+	socket := serve(t, newBackend())
+	call(t, socket, nil, "version").wants(t, exitOK, "tokend   1.2.3\n", "")
+	var v versions
+	r := call(t, socket, nil, "version", "--json")
+	if err := json.Unmarshal([]byte(r.out), &v); err != nil || v.Tokend != "1.2.3" || v.Tokenctl == "" {
+		t.Errorf("%v: %s", err, r.out)
+	}
+}
+
+func TestCompletion(t *testing.T) {
+	t.Setenv(ipc.SocketEnv, serve(t, newBackend()))
+	complete := func(args ...string) string {
+		var out bytes.Buffer
+		run(append([]string{"tokenctl", "__complete"}, args...), nil, &out, io.Discard)
+		return out.String()
+	}
+	for _, command := range []string{"get", "show", "status", "invalidate", "rotate", "remove"} {
+		if out := complete(command, ""); !strings.Contains(out, "clms\tclms\n") || !strings.Contains(out, "azure\t") {
+			t.Errorf("%s: %q", command, out)
+		}
+	}
+	for want, args := range map[string][]string{
+		"jwt": {"get", "x", "-o", ""}, "oauth2\tany issuer\n": {"add", "--provider", ""}, "invalidate\t": {"inv"},
+	} {
+		if want == "jwt" {
+			want = "curl\n"
+		}
+		if out := complete(args...); !strings.Contains(out, want) {
+			t.Errorf("%q: %q lacks %q", args, out, want)
+		}
+	}
+	for _, shell := range []string{"bash", "zsh", "fish"} {
+		var out bytes.Buffer
+		if status := run([]string{"tokenctl", "completion", shell}, nil, &out, io.Discard); status != exitOK || out.Len() < 500 {
+			t.Errorf("%s: status %d, %d bytes", shell, status, out.Len())
+		}
+	}
+}
+
+// Only the command that is called is made, and calling it must be no
+// different for that.
+func TestEveryCommandHasHelpThatBeginsWithAnExample(t *testing.T) {
+	a := &app{}
+	for _, c := range a.commands() {
+		short := call(t, "", nil, c.name, "--help")
+		short.wants(t, exitOK, "\nUsage:\n  tokenctl "+c.name, "")
+		if !strings.HasPrefix(short.out, "  tokenctl "+c.name) {
+			t.Errorf("%s: help does not begin with an example", c.name)
+		}
+		for line := range strings.Lines(short.out) {
+			if len([]rune(line)) > width+1 {
+				t.Errorf("%s: more than %d columns: %s", c.name, width, line)
+			}
+		}
+		var long bytes.Buffer
+		run([]string{"tokenctl", "help", c.name}, nil, &long, io.Discard)
+		if long.String() != short.out {
+			t.Errorf("%s: `help %s` says\n%s\n`%s --help` says\n%s", c.name, c.name, long.String(), c.name, short.out)
+		}
+		if c.build().Name() != c.name {
+			t.Errorf("the command %s calls itself %s", c.name, c.build().Name())
+		}
+	}
+}
+
+func TestBrokenOutputIsAFailure(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = r.Close()
+	defer func() { _ = w.Close() }()
+	if status := run([]string{"tokenctl", "get", "clms", "--socket", serve(t, newBackend())}, nil, w, io.Discard); status != exitFailure {
+		t.Errorf("status %d", status)
+	}
+}

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tokend/providers/token"
+)
+
+func (a *app) showCommand() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "show NAME",
+		Short: "Show a profile's settings, and where they are",
+		Long: `  tokenctl show clms
+
+Shows a profile: its file, its settings, where its tokens come from, when its
+credential ends, and its tokens' lifetimes. It never shows a secret.`,
+		Args:              a.oneProfile,
+		ValidArgsFunction: a.completeProfiles,
+		RunE: func(c *cobra.Command, args []string) error {
+			p, err := a.profileStatus(c, args[0])
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return a.out.answerJSON(p)
+			}
+			return a.out.answer([]byte(a.shown(p, time.Now())))
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+func (a *app) shown(p token.ProfileStatus, now time.Time) string {
+	ends := "no end known"
+	if !p.CredentialExpires.IsZero() {
+		ends = fmt.Sprintf("expires on %s, %s", day(p.CredentialExpires), when(p.CredentialExpires, now))
+	}
+	rows := []row{
+		pair("profile", p.Name, plain),
+		pair("provider", p.Provider, plain),
+		pair("endpoint", orDash(p.Endpoint), plain),
+		pair("file", p.File, plain),
+		pair("credential", ends, plain),
+		pair("renewal", orDash(p.Renew), plain),
+	}
+	text := a.out.table(rows)
+	if len(p.Settings) > 0 {
+		text += "\n" + a.out.table(settingRows(p.Settings))
+	}
+	return text + "\n" + a.profilesTold([]token.ProfileStatus{p}, now) +
+		a.warningsTold(token.Status{Profiles: []token.ProfileStatus{p}})
+}
+
+func settingRows(settings map[string]any) []row {
+	rows := []row{header("SETTING", "VALUE")}
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		rows = append(rows, row{cells: []cell{{text: printable(name)}, {text: cut(printable(settingText(settings[name])), width-20)}}})
+	}
+	return rows
+}
+
+// settingText is a setting's value: text as it is, the rest as JSON.
+func settingText(v any) string {
+	if s, ok := v.(string); ok {
+		return s
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Sprint(v)
+	}
+	return string(b)
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}

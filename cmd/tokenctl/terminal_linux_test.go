@@ -1,0 +1,335 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tokend/providers/token"
+)
+
+// A person sits at a terminal: reads what is on the screen, and types.
+type person struct {
+	t             *testing.T
+	master, slave *os.File
+	mu            sync.Mutex
+	more          *sync.Cond
+	screen        bytes.Buffer
+	closed        bool
+}
+
+// newPerson opens a pseudo-terminal.
+func newPerson(t *testing.T) *person {
+	t.Helper()
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slave, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &person{t: t, master: master, slave: slave}
+	p.more = sync.NewCond(&p.mu)
+	go p.watch()
+	t.Cleanup(func() { _ = slave.Close(); _ = master.Close() })
+	return p
+}
+
+func (p *person) watch() {
+	b := make([]byte, 4096)
+	for {
+		n, err := p.master.Read(b)
+		p.mu.Lock()
+		p.screen.Write(b[:n])
+		p.closed = err != nil
+		p.more.Broadcast()
+		p.mu.Unlock()
+		if err != nil {
+			return
+		}
+	}
+}
+
+// sees waits until text is on the screen.
+func (p *person) sees(text string) {
+	p.t.Helper()
+	late := time.AfterFunc(20*time.Second, func() {
+		p.mu.Lock()
+		p.closed = true
+		p.more.Broadcast()
+		p.mu.Unlock()
+	})
+	defer late.Stop()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for !strings.Contains(p.screen.String(), text) {
+		if p.closed {
+			p.t.Fatalf("%q never came on the screen:\n%s", text, p.screen.String())
+		}
+		p.more.Wait()
+	}
+}
+
+// answers waits for a question and types a line.
+func (p *person) answers(question, line string) {
+	p.t.Helper()
+	p.sees(question)
+	p.types(line + "\n")
+}
+
+// whispers waits for a question, and for the echo to go, and types a line.
+func (p *person) whispers(question, line string) {
+	p.t.Helper()
+	p.sees(question)
+	p.deaf()
+	p.types(line + "\n")
+}
+
+// deaf waits for the echo to go, which is just after the question.
+func (p *person) deaf() {
+	p.t.Helper()
+	for late := time.Now().Add(20 * time.Second); p.echoes(); time.Sleep(time.Millisecond) {
+		if time.Now().After(late) {
+			p.t.Fatal("the terminal shows what is typed")
+		}
+	}
+}
+
+func (p *person) types(keys string) {
+	p.t.Helper()
+	if _, err := p.master.WriteString(keys); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *person) seen() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.screen.String()
+}
+
+// echoes tells whether the terminal shows what is typed.
+func (p *person) echoes() bool {
+	p.t.Helper()
+	state, err := unix.IoctlGetTermios(int(p.slave.Fd()), unix.TCGETS)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return state.Lflag&unix.ECHO != 0
+}
+
+// runs starts tokenctl at the terminal, its stdout kept apart.
+func (p *person) runs(socket string, args ...string) (wait func() result) {
+	var out bytes.Buffer
+	done := make(chan int, 1)
+	go func() {
+		done <- run(append([]string{"tokenctl", args[0], "--socket", socket}, args[1:]...), p.slave, &out, p.slave)
+	}()
+	return func() result {
+		p.t.Helper()
+		select {
+		case status := <-done:
+			return result{status: status, out: out.String()}
+		case <-time.After(20 * time.Second):
+			p.t.Fatalf("it does not end; on the screen:\n%s", p.seen())
+			return result{}
+		}
+	}
+}
+
+func TestAddAsksForWhatIsMissing(t *testing.T) {
+	t.Setenv("NO_COLOR", "1")
+	b, p := newBackend(), newPerson(t)
+	wait := p.runs(serve(t, b), "add", "--tenant", "contoso.com")
+	p.answers("Where do the tokens come from: ", "azur")
+	p.answers("did you mean azure?", "2")
+	p.answers("Name for the profile [azure]: ", "")
+	p.answers("client_id, application ID: ", "my-app")
+	p.answers("scope, resource and /.default: ", "https://x/.default")
+	p.answers("Which of these do you have: ", "client_secret")
+	p.whispers("(not shown): ", canary)
+	if r := wait(); r.status != exitOK || !strings.Contains(r.out, "tokenctl get clms") {
+		t.Fatalf("status %d, stdout %q; on the screen:\n%s", r.status, r.out, p.seen())
+	}
+	a := b.addition
+	want := map[string]any{"tenant": "contoso.com", "client_id": "my-app", "scope": "https://x/.default"}
+	if a.Name != "azure" || a.Provider != "azure" || fmt.Sprint(a.Settings) != fmt.Sprint(want) || a.Secrets["client_secret"].Reveal() != canary {
+		t.Errorf("sent %+v", a)
+	}
+	if strings.Contains(p.seen(), canary) {
+		t.Errorf("the secret is on the screen:\n%s", p.seen())
+	}
+	if strings.Contains(p.seen(), "tenant,") {
+		t.Errorf("it asked for what it was given:\n%s", p.seen())
+	}
+	if !p.echoes() {
+		t.Error("the terminal is left without echo")
+	}
+}
+
+func TestAddAsksForFilesByTheirNames(t *testing.T) {
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	if err := os.WriteFile(filepath.Join(home, "key.json"), []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b, p := newBackend(), newPerson(t)
+	wait := p.runs(serve(t, b), "add", "clms", "--provider", "clms")
+	p.answers("service_key, the JSON file: ", "~/nokey.json")
+	p.answers("there is no such file", "~/key.json")
+	if r := wait(); r.status != exitOK || !strings.Contains(r.out, filepath.Join(home, "key.json")) {
+		t.Fatalf("status %d, stdout %q; on the screen:\n%s", r.status, r.out, p.seen())
+	}
+	if b.addition.Secrets["service_key"].Reveal() != "{}" {
+		t.Errorf("sent %+v", b.addition)
+	}
+}
+
+func TestAddAsksForWhatBelongsToASecret(t *testing.T) {
+	pfx, pem := writeSecret(t, "a.pfx", "PFX"), writeSecret(t, "a.pem", "PEM")
+	args := []string{"add", "x", "--provider", "azure", "--tenant", "t", "--client-id", "c", "--scope", "s"}
+	for name, c := range map[string]struct {
+		talk [][2]string
+		want map[string]string
+	}{
+		"password":            {[][2]string{{"do you have: ", "3"}, {"pfx, both in one file: ", pfx}, {"Enter for none): ", canary}}, map[string]string{"pfx": "PFX", "pfx_password": canary}},
+		"no password":         {[][2]string{{"do you have: ", "pfx"}, {"pfx, both in one file: ", pfx}, {"Enter for none): ", ""}}, map[string]string{"pfx": "PFX"}},
+		"key in its file":     {[][2]string{{"do you have: ", "2"}, {"certificate, certificate in PEM: ", pem}, {"Enter for none): ", ""}}, map[string]string{"certificate": "PEM"}},
+		"key in another file": {[][2]string{{"do you have: ", "2"}, {"certificate, certificate in PEM: ", pem}, {"Enter for none): ", pfx}}, map[string]string{"certificate": "PEM", "private_key": "PFX"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, p := newBackend(), newPerson(t)
+			wait := p.runs(serve(t, b), args...)
+			for _, line := range c.talk {
+				if line[1] == canary {
+					p.whispers(line[0], line[1])
+				} else {
+					p.answers(line[0], line[1])
+				}
+			}
+			if r := wait(); r.status != exitOK {
+				t.Fatalf("status %d; on the screen:\n%s", r.status, p.seen())
+			}
+			got := map[string]string{}
+			for field, secret := range b.addition.Secrets {
+				got[field] = secret.Reveal()
+			}
+			if fmt.Sprint(got) != fmt.Sprint(c.want) {
+				t.Errorf("sent %q, want %q", got, c.want)
+			}
+			if strings.Contains(p.seen(), canary) {
+				t.Error("the password is on the screen")
+			}
+		})
+	}
+}
+
+func TestRotateAsksWithoutEcho(t *testing.T) {
+	b, p := newBackend(), newPerson(t)
+	wait := p.runs(serve(t, b), "rotate", "azure")
+	p.answers("Which of these do you have: ", "1")
+	p.whispers("(not shown): ", canary)
+	if r := wait(); r.status != exitOK || b.addition.Secrets["client_secret"].Reveal() != canary || b.addition.Settings != nil {
+		t.Errorf("status %d, sent %+v", r.status, b.addition)
+	}
+	if strings.Contains(p.seen(), canary) {
+		t.Error("the secret is on the screen")
+	}
+}
+
+func TestSecretFromStdinIsNotShownOnATerminal(t *testing.T) {
+	b, p := newBackend(), newPerson(t)
+	wait := p.runs(serve(t, b), "rotate", "azure", "--client-secret-file", "-")
+	p.whispers("(not shown): ", canary)
+	if r := wait(); r.status != exitOK || b.addition.Secrets["client_secret"].Reveal() != canary {
+		t.Errorf("status %d, sent %+v", r.status, b.addition)
+	}
+	if strings.Contains(p.seen(), canary) {
+		t.Error("the secret is on the screen")
+	}
+}
+
+func TestRemoveAsksFirst(t *testing.T) {
+	for answer, want := range map[string][]string{"y": {"remove clms"}, "YES": {"remove clms"}, "": nil, "n": nil, "yeah": nil} {
+		b, p := newBackend(), newPerson(t)
+		wait := p.runs(serve(t, b), "remove", "clms")
+		p.answers("Remove the profile clms and its secrets? [y/N] ", answer)
+		if r := wait(); r.status != exitOK || !slices.Equal(b.calls, want) {
+			t.Errorf("%q: status %d, asked tokend %q, want %q", answer, r.status, b.calls, want)
+		}
+	}
+}
+
+func TestNoAnswerEndsTheQuestions(t *testing.T) {
+	for question, c := range map[string]struct {
+		keys string
+		args []string
+	}{
+		"come from: ":   {"\x04", []string{"add"}},
+		"have: ":        {"\x04", []string{"rotate", "azure"}},
+		"[y/N] ":        {"\x04", []string{"remove", "clms"}},
+		"(not shown): ": {"\n", []string{"rotate", "azure", "--client-secret-file", "-"}},
+	} {
+		b, p := newBackend(), newPerson(t)
+		wait := p.runs(serve(t, b), c.args...)
+		p.sees(question)
+		p.types(c.keys)
+		if r := wait(); r.status != exitFailure || len(b.calls) > 0 {
+			t.Errorf("%q: status %d, asked tokend %q", c.args, r.status, b.calls)
+		}
+		p.sees("no answer")
+	}
+}
+
+// Ctrl-C at a secret must not leave the terminal mute.
+func TestInterruptGivesTheEchoBack(t *testing.T) {
+	p := newPerson(t)
+	c := exec.Command(os.Args[0], "rotate", "azure", "--client-secret-file", "-", "--socket", serve(t, newBackend()))
+	c.Env = append(os.Environ(), asTokenctl+"=1")
+	c.Stdin, c.Stdout, c.Stderr = p.slave, p.slave, p.slave
+	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p.sees("(not shown): ")
+	p.deaf()
+	p.types("\x03")
+	if err := c.Wait(); c.ProcessState.ExitCode() != exitFailure {
+		t.Errorf("it ended with %v; on the screen:\n%s", err, p.seen())
+	}
+	if !p.echoes() {
+		t.Error("the terminal is left without echo")
+	}
+}
+
+func TestTerminalsGetColourUnlessTheyDoNotWantIt(t *testing.T) {
+	for noColor, want := range map[string]bool{"": true, "1": false} {
+		t.Setenv("NO_COLOR", noColor)
+		t.Setenv("TERM", "xterm")
+		b, p := newBackend(), newPerson(t)
+		b.err = token.ErrDenied
+		p.runs(serve(t, b), "get", "clms")()
+		p.sees("access denied")
+		if got := strings.Contains(p.seen(), "\x1b[31m"); got != want {
+			t.Errorf("NO_COLOR=%q: colour %v", noColor, got)
+		}
+	}
+}

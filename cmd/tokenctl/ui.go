@@ -1,0 +1,632 @@
+package main
+
+// Everything that tokenctl says to a person on its own account is worded here:
+// errors, hints, exit statuses, states and times. The rules:
+//
+//   - Facts come from the libraries and from tokend. What to do about them is
+//     said here and nowhere else, as a hint.
+//   - An error is one line on stderr, "tokenctl: …". Hints follow, indented by
+//     two spaces, in plain words and with the exact command to type.
+//   - stdout is for answers. Questions, errors and hints go to stderr.
+//   - What was not written here (profile names, issuers' words, file names)
+//     goes through printable before it reaches a terminal.
+//   - Colour is for terminals, and NO_COLOR turns it off. It only repeats what
+//     a word says already.
+//   - Times are said as people say them ("in 42 min"); --json has RFC 3339 in
+//     UTC.
+//   - Lines that are ours fit in 80 columns.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+
+	"tokend/ipc"
+	"tokend/providers/token"
+)
+
+// Exit statuses. 75 is EX_TEMPFAIL of sysexits.h: the same call may succeed
+// later.
+const (
+	exitOK          = 0
+	exitFailure     = 1
+	exitUsage       = 2
+	exitNotFound    = 3
+	exitDenied      = 4
+	exitRejected    = 5
+	exitLocked      = 6
+	exitNoDaemon    = 7
+	exitUnavailable = 75
+)
+
+const exitStatuses = `  0   it is done
+  1   something else went wrong
+  2   wrong usage, a bad setting or file, or a name that is taken
+  3   there is no such profile
+  4   this user may not
+  5   the issuer refuses, and asking again will not help
+  6   the keyring is locked or cannot be reached
+  7   tokend does not run
+  75  the issuer cannot be reached now; tokend keeps trying
+`
+
+// exitStatus is the status for an error.
+func exitStatus(err error) int {
+	switch codeOf(err) {
+	case token.ErrInvalid, token.ErrExists:
+		return exitUsage
+	case token.ErrNotFound:
+		return exitNotFound
+	case token.ErrDenied:
+		return exitDenied
+	case token.ErrRejected:
+		return exitRejected
+	case token.ErrLocked, token.ErrKeystore:
+		return exitLocked
+	case token.ErrNoDaemon:
+		return exitNoDaemon
+	case token.ErrUnavailable:
+		return exitUnavailable
+	}
+	return exitFailure
+}
+
+func codeOf(err error) token.Code {
+	var e *token.Error
+	var code token.Code
+	switch {
+	case errors.As(err, &e):
+		return e.Code
+	case errors.As(err, &code):
+		return code
+	case errors.Is(err, context.DeadlineExceeded):
+		return token.ErrUnavailable
+	}
+	return token.ErrInternal
+}
+
+// usage makes the error for a command that was typed wrongly.
+func usage(format string, args ...any) error {
+	return &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf(format, args...), Cause: errUsage}
+}
+
+// errUsage marks errors that the command's --help helps with.
+var errUsage = errors.New("wrong usage")
+
+// fail tells of err and returns the exit status.
+func (a *app) fail(c *cobra.Command, err error) int {
+	text := err.Error()
+	if errors.Is(err, context.DeadlineExceeded) {
+		text = "tokend did not answer in time"
+	}
+	a.err.print(a.err.paint(bad, "tokenctl:") + " " + printable(text) + "\n")
+	s := situation{command: c.Name(), profile: printable(a.profile), now: time.Now()}
+	if codeOf(err) == token.ErrNotFound {
+		for _, p := range a.profiles(c.Context()) {
+			s.profiles = append(s.profiles, printable(p.Name))
+		}
+	}
+	for _, hint := range hints(err, s) {
+		a.err.print(wrap(hint, "  "))
+	}
+	return exitStatus(err)
+}
+
+// A situation is what hints depend on beside the error. Its texts are
+// printable.
+type situation struct {
+	command, profile string
+	// profiles are the names that there are, as far as known.
+	profiles []string
+	now      time.Time
+}
+
+// hints say what to do about an error.
+func hints(err error, s situation) []string {
+	e := &token.Error{Code: codeOf(err)}
+	errors.As(err, &e)
+	switch {
+	case errors.Is(err, errUsage):
+		return []string{"See: " + typed("tokenctl", strings.TrimPrefix(s.command, "tokenctl"), "--help")}
+	case errors.Is(err, context.DeadlineExceeded):
+		return hintsTimeout(s)
+	}
+	switch e.Code {
+	case token.ErrNoDaemon:
+		return hintsNoDaemon()
+	case token.ErrNotFound:
+		return hintsNotFound(s)
+	case token.ErrExists:
+		return []string{"Take another name, or give that profile a new secret: " + typed("tokenctl rotate", word(s.profile))}
+	case token.ErrDenied:
+		return []string{"tokend serves the user that it runs as. Ask whoever runs it, or run one of your own: " + typed("tokend run")}
+	case token.ErrRejected:
+		return hintsRejected(e, s)
+	case token.ErrUnavailable:
+		return hintsUnavailable(e, s)
+	case token.ErrLocked:
+		return append(hintsLocked(), nothingChanged(s)...)
+	case token.ErrKeystore:
+		return append(hintsKeystore(e, s), nothingChanged(s)...)
+	case token.ErrInvalid:
+		return hintsInvalid(e, s)
+	}
+	return []string{"tokend's log may say more. How it is: " + typed("tokenctl status")}
+}
+
+func hintsTimeout(s situation) []string {
+	if s.command != "get" {
+		return []string{"How it is: " + typed("tokenctl status")}
+	}
+	return []string{"tokend goes on without you: ask again, or wait longer with " + typed("--timeout 1m")}
+}
+
+func hintsNoDaemon() []string {
+	lines := []string{
+		"Start it: " + typed("tokend run"),
+		"If it was never set up here, before that: " + typed("tokend setup --keystore os"),
+	}
+	if os.Getenv(ipc.SocketEnv) != "" {
+		lines = append(lines, "The socket is the one that $"+ipc.SocketEnv+" names.")
+	}
+	return lines
+}
+
+func hintsNotFound(s situation) []string {
+	for _, name := range s.profiles {
+		if name == s.profile {
+			return []string{"The profile is there and its secret is not. Give it again: " + typed("tokenctl rotate", word(name))}
+		}
+	}
+	if near := token.Nearest(s.profile, s.profiles); near != "" {
+		return []string{fmt.Sprintf("Did you mean %q? All there are: %s", near, typed("tokenctl list"))}
+	}
+	if s.profile == "" {
+		return nil
+	}
+	return []string{"All there are: " + typed("tokenctl list"), "A new one: " + typed("tokenctl add", word(s.profile))}
+}
+
+func hintsLocked() []string {
+	how := "log in to the desktop, or open its password manager (Passwords and Keys, KWalletManager, KeePassXC)"
+	switch runtime.GOOS {
+	case "darwin":
+		how = "security unlock-keychain, or open Keychain Access"
+	case "windows":
+		how = "log in to Windows as this user"
+	}
+	return []string{"Unlock the keyring: " + how + ". Then try again; tokend need not be restarted."}
+}
+
+func hintsKeystore(e *token.Error, s situation) []string {
+	if e.Field != "" && s.profile != "" {
+		return []string{"Hand it in: " + typed("tokenctl rotate", s.profile)}
+	}
+	lines := []string{"How the keystore is: " + typed("tokenctl status")}
+	if runtime.GOOS == "linux" {
+		lines = append(lines, "The OS keyring needs a desktop session with a keyring service, and tokend started within it. "+
+			"A host without one keeps secrets in sealed files: "+typed("tokend setup --help"))
+	}
+	return lines
+}
+
+func hintsUnavailable(e *token.Error, s situation) (lines []string) {
+	if fix := fixOfAADSTS(e.Detail, s); fix != "" {
+		lines = append(lines, fix)
+	}
+	switch {
+	case isNew(s):
+		lines = append(lines, nothingChanged(s)...)
+		return append(lines, "Try again later, or keep it untested with --no-check.")
+	case e.RetryAt.After(s.now):
+		return append(lines, fmt.Sprintf("tokend keeps trying; the next try is %s (%s).",
+			when(e.RetryAt, s.now), e.RetryAt.Local().Format("15:04:05")))
+	}
+	return append(lines, "tokend keeps trying; ask again in a while.")
+}
+
+// isNew tells of commands that hand in something new.
+func isNew(s situation) bool { return s.command == "add" || s.command == "rotate" }
+
+// nothingChanged tells how things stand after a failure.
+func nothingChanged(s situation) []string {
+	switch s.command {
+	case "add":
+		return []string{"Nothing was kept."}
+	case "rotate":
+		return []string{"The old secret is still in use."}
+	}
+	return nil
+}
+
+// hintsInvalid names the flag for the field that is wrong.
+func hintsInvalid(e *token.Error, s situation) []string {
+	if !isNew(s) || e.Field == "" {
+		return nil
+	}
+	field := strings.TrimPrefix(e.Field, "settings.")
+	if field == "name" || s.command == "rotate" && secretInputFor(field).flag == "" {
+		return nil
+	}
+	return []string{"The flag for it: " + printable(flagFor(field))}
+}
+
+// hintsRejected explain a refusal: by the issuer's own code if that is known,
+// else by that of RFC 6749 §5.2.
+func hintsRejected(e *token.Error, s situation) []string {
+	fix := fixOfAADSTS(e.Detail, s)
+	if fix == "" {
+		fix = fixOfOAuth(e.OAuth, s)
+	}
+	lines := []string{fix}
+	if isNew(s) {
+		return append(lines, nothingChanged(s)...)
+	}
+	return append(lines, "tokend asks again only now and then. After the fix: "+typed("tokenctl get --fresh", word(s.profile)))
+}
+
+// fixOfOAuth says what to do about an error of RFC 6749 §5.2.
+func fixOfOAuth(code string, s situation) string {
+	switch code {
+	case "invalid_client":
+		return "invalid_client: the issuer does not know this client ID, or the secret or key is not its own. Check both. " + newSecret(s)
+	case "invalid_grant":
+		return "invalid_grant: the issuer does not accept what was signed: the key was revoked or belongs to somebody else, " +
+			"or this machine's clock is wrong. Check the clock; else get a new key. " + newSecret(s)
+	case "unauthorized_client":
+		return "unauthorized_client: the issuer knows this client and does not allow it to get tokens this way. " +
+			"Its administrator can allow the grant type."
+	case "invalid_scope":
+		return "invalid_scope: the scope is misspelt, or not granted to this client. " + mendSetting("scope", s)
+	case "unsupported_grant_type":
+		return "unsupported_grant_type: this issuer gives no tokens for this kind of credential. " +
+			"Check the token URL, or take another provider. " + mendSetting("token URL", s)
+	case "invalid_request":
+		return "invalid_request: the issuer misses a parameter, or dislikes one. Compare the settings with its documentation. " +
+			mendSetting("settings", s)
+	}
+	return "Check the credential and the settings. " + newSecret(s)
+}
+
+// fixOfAADSTS says what to do about an error code of Microsoft Entra ID, ""
+// for one that is not known.
+func fixOfAADSTS(detail string, s situation) string {
+	code, ok := strings.CutPrefix(detail, "AADSTS")
+	if !ok {
+		return ""
+	}
+	text := ""
+	switch code {
+	case "7000215":
+		text = "the secret is wrong. In the portal, the column \"Value\" is the secret; \"Secret ID\" is not. " + newSecret(s)
+	case "7000222":
+		text = "the secret has expired. Make a new one in the portal (Certificates & secrets). " + newSecret(s)
+	case "700016":
+		text = "the tenant has no such application. Check client_id and tenant. " + mendSetting("settings", s)
+	case "90002":
+		text = "there is no such tenant in this cloud. Check tenant and authority. " + mendSetting("settings", s)
+	case "70011", "1002012":
+		text = "the scope must be one resource followed by /.default, such as https://graph.microsoft.com/.default. " + mendSetting("scope", s)
+	case "500011":
+		text = "the tenant does not know the resource in the scope: it is misspelt, or its application was never granted there. " + mendSetting("scope", s)
+	case "700027":
+		text = "the application does not have this certificate. Upload its public part in the portal (Certificates & secrets), or take another. " + newSecret(s)
+	case "700024":
+		text = "the assertion is too old or from the future: this machine's clock is wrong. Set it (timedatectl set-ntp true)."
+	case "50012":
+		text = "the certificate or its signature is not accepted. Check that it is the one in the portal; AD FS and old set-ups need algorithm = RS256."
+	case "7000112":
+		text = "the application is disabled. An administrator can enable it (Enterprise applications, Properties)."
+	case "53003":
+		text = "a conditional access policy blocks the application. An administrator can exempt it, or name this machine's address."
+	default:
+		return ""
+	}
+	return detail + ": " + text
+}
+
+// newSecret says how to give another secret.
+func newSecret(s situation) string {
+	if isNew(s) {
+		return "Then run this command again."
+	}
+	return "Hand it in: " + typed("tokenctl rotate", word(s.profile))
+}
+
+// mendSetting says how to change a setting.
+func mendSetting(what string, s situation) string {
+	if s.command == "add" {
+		return "Run this command again with the right " + what + "."
+	}
+	return "The file to edit is named by " + typed("tokenctl show", word(s.profile)) + "; after that: " + typed("tokenctl reload")
+}
+
+// flagError words what pflag says, with the nearest flag, and without values:
+// they may be secrets.
+func flagError(c *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) {
+		return badValue(err)
+	}
+	name := unknown.GetSpecifiedName()
+	if short := unknown.GetSpecifiedShortnames(); short != "" {
+		return usage("there is no flag -%s", name)
+	}
+	if flag := secretInArgv(name); flag != "" && c.Flags().Lookup(flag) != nil {
+		return usage("there is no --%s: what stands on a command line is seen by every user (ps) and kept in the shell's history; use --%s FILE, or --%s - to read it from stdin", name, flag, flag)
+	}
+	var names []string
+	c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	return usage("%s has no flag --%s%s", c.Name(), name, didYouMean("--"+name, dashed(names)))
+}
+
+func badValue(err error) error {
+	var invalid *pflag.InvalidValueError
+	if errors.As(err, &invalid) {
+		return usage("--%s: %v", invalid.GetFlag().Name, invalid.Unwrap())
+	}
+	return usage("%v", err)
+}
+
+func dashed(names []string) []string {
+	out := make([]string, len(names))
+	for i, name := range names {
+		out[i] = "--" + name
+	}
+	return out
+}
+
+// secretInArgv is the flag to use in place of one that would take a secret
+// itself, "" if name means no secret.
+func secretInArgv(name string) string {
+	switch name {
+	case "client-secret", "secret", "password", "api-key":
+		return "client-secret-file"
+	case "pfx-password":
+		return "pfx-password-file"
+	case "service-key-json", "service-key-file":
+		return "service-key"
+	case "private-key-file", "private-key-pem":
+		return "private-key"
+	}
+	return ""
+}
+
+// didYouMean continues a message with the nearest candidate.
+func didYouMean(said string, candidates []string) string {
+	if near := token.Nearest(said, candidates); near != "" {
+		return fmt.Sprintf("; did you mean %s?", near)
+	}
+	return ""
+}
+
+// typed is something to type, which wrap does not break.
+func typed(parts ...string) string {
+	line := strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), " ")
+	return strings.ReplaceAll(line, " ", noBreak)
+}
+
+// noBreak is a space (U+00A0) where wrap must not break a line.
+const noBreak = "\u00a0"
+
+// word is a profile's name as it is typed in a shell.
+func word(name string) string {
+	if name == "" {
+		return "NAME"
+	}
+	if strings.ContainsFunc(name, func(r rune) bool { return r != '.' && r != '_' && notB64Token(r) }) {
+		return shellQuote(name)
+	}
+	return name
+}
+
+// duration is a length of time in the unit that people would use.
+func duration(d time.Duration) string {
+	switch {
+	case d < 90*time.Second:
+		return strconv.Itoa(int(d/time.Second)) + " s"
+	case d < 90*time.Minute:
+		return strconv.Itoa(int(d/time.Minute)) + " min"
+	case d < 48*time.Hour:
+		return strconv.Itoa(int(d/time.Hour)) + " h"
+	}
+	return strconv.Itoa(int(d/(24*time.Hour))) + " days"
+}
+
+// when says a moment as seen from now.
+func when(t, now time.Time) string {
+	switch d := t.Sub(now); {
+	case d >= time.Second:
+		return "in " + duration(d)
+	case d <= -time.Second:
+		return duration(-d) + " ago"
+	}
+	return "now"
+}
+
+// whenOr is when, or a dash for no time at all.
+func whenOr(t, now time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return when(t, now)
+}
+
+// took is how long something lasted.
+func took(d time.Duration) string {
+	if d < time.Second {
+		return strconv.Itoa(int(d/time.Millisecond)) + " ms"
+	}
+	return strconv.FormatFloat(d.Seconds(), 'f', 1, 64) + " s"
+}
+
+// day is a date.
+func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }
+
+// printable makes text fit for a terminal: one line, and nothing in it that a
+// terminal obeys (control characters, escape sequences) or that makes it show
+// another order than there is (bidirectional overrides).
+func printable(s string) string {
+	if !strings.ContainsFunc(s, func(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }) {
+		return s
+	}
+	var b strings.Builder
+	for i, r := range s {
+		switch {
+		case r == utf8.RuneError && !strings.HasPrefix(s[i:], string(utf8.RuneError)):
+			fmt.Fprintf(&b, `\x%02x`, s[i])
+		case unicode.IsPrint(r):
+			b.WriteRune(r)
+		default:
+			quoted := strconv.QuoteRuneToASCII(r)
+			b.WriteString(quoted[1 : len(quoted)-1])
+		}
+	}
+	return b.String()
+}
+
+// wrap breaks printable text between words, and indents each line.
+func wrap(text, indent string) string {
+	var b strings.Builder
+	column := 0
+	for i, word := range strings.FieldsFunc(text, func(r rune) bool { return r == ' ' }) {
+		word = strings.ReplaceAll(word, noBreak, " ")
+		n := utf8.RuneCountInString(word)
+		switch {
+		case i == 0:
+			b.WriteString(indent)
+			column = len(indent)
+		case column+1+n > width:
+			b.WriteString("\n" + indent)
+			column = len(indent)
+		default:
+			b.WriteByte(' ')
+			column++
+		}
+		b.WriteString(word)
+		column += n
+	}
+	return b.String() + "\n"
+}
+
+// cut shortens text to n characters.
+func cut(text string, n int) string {
+	if utf8.RuneCountInString(text) <= n {
+		return text
+	}
+	return string([]rune(text)[:n-3]) + "..."
+}
+
+// A style says how a word is meant; colours show it where there are any.
+type style string
+
+const (
+	plain style = ""
+	good  style = "\x1b[32m"
+	warn  style = "\x1b[33m"
+	bad   style = "\x1b[31m"
+	faint style = "\x1b[2m"
+)
+
+// A screen is where words go.
+type screen struct {
+	w      io.Writer
+	colour bool
+}
+
+func newScreen(w io.Writer) screen {
+	return screen{w, isTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && runtime.GOOS != "windows"}
+}
+
+// isTerminal tells whether a reader or writer is a terminal.
+func isTerminal(v any) bool {
+	f, ok := v.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// print writes text; what cannot be written cannot be complained about there.
+func (s screen) print(text string) { _, _ = io.WriteString(s.w, text) }
+
+// answer writes what a command was asked for.
+func (s screen) answer(b []byte) error {
+	if _, err := s.w.Write(b); err != nil {
+		return fmt.Errorf("the answer could not be written: %w", err)
+	}
+	return nil
+}
+
+// answerJSON writes the answer to a command with --json.
+func (s screen) answerJSON(v any) error {
+	b, err := indented(v)
+	if err != nil {
+		return err
+	}
+	return s.answer(b)
+}
+
+func (s screen) paint(as style, text string) string {
+	if !s.colour || as == plain {
+		return text
+	}
+	return string(as) + text + "\x1b[0m"
+}
+
+// A cell is a word in a table.
+type cell struct {
+	text string
+	as   style
+}
+
+// A row of a table can have notes, which stand below it.
+type row struct {
+	cells []cell
+	notes []string
+}
+
+func header(names ...string) row {
+	var r row
+	for _, name := range names {
+		r.cells = append(r.cells, cell{name, faint})
+	}
+	return r
+}
+
+// table lines up the cells of rows, which must be printable.
+func (s screen) table(rows []row) string {
+	var widths []int
+	for _, r := range rows {
+		for i, c := range r.cells {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = max(widths[i], utf8.RuneCountInString(c.text))
+		}
+	}
+	var b strings.Builder
+	for _, r := range rows {
+		for i, c := range r.cells {
+			b.WriteString(s.paint(c.as, c.text))
+			if i < len(r.cells)-1 {
+				b.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(c.text)+2))
+			}
+		}
+		b.WriteByte('\n')
+		for _, note := range r.notes {
+			b.WriteString(wrap(note, "    "))
+		}
+	}
+	return b.String()
+}
