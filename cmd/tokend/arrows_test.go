@@ -1,0 +1,59 @@
+package main
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// arrows says which of our packages each may import (docs/architecture.md).
+var arrows = map[string][]string{
+	"tokend/providers/token":        {},
+	"tokend/daemon":                 {"tokend/providers/token"},
+	"tokend/store":                  {"tokend/providers/token"},
+	"tokend/store/keyringtest":      {},
+	"tokend/providers":              {"tokend/providers/token"},
+	"tokend/providers/providertest": {},
+	"tokend/ipc":                    {"tokend/providers/token"},
+	"tokend/ipc/ipcserver":          {"tokend/ipc", "tokend/providers/token"},
+	"tokend/cmd/tokenctl":           {"tokend/ipc", "tokend/providers/token"},
+	"tokend/cmd/tokend": {"tokend/daemon", "tokend/ipc", "tokend/ipc/ipcserver", "tokend/providers",
+		"tokend/providers/providertest", "tokend/providers/token", "tokend/store"},
+}
+
+func TestPackagesImportWhatTheMapSays(t *testing.T) {
+	for _, pkg := range goList(t, "-f", "{{.ImportPath}} {{join .Imports \" \"}}", "tokend/...") {
+		name, imports, _ := strings.Cut(pkg, " ")
+		allowed, known := arrows[name]
+		if !known {
+			t.Errorf("%s is not on the map", name)
+		}
+		for _, imported := range strings.Fields(imports) {
+			if strings.HasPrefix(imported, "tokend/") && !slices.Contains(allowed, imported) {
+				t.Errorf("%s must not import %s", name, imported)
+			}
+		}
+	}
+}
+
+// tokenctl must start like a bare program.
+func TestTokenctlLinksNothingHeavy(t *testing.T) {
+	heavy := []string{"net/http", "crypto/tls", "go.etcd.io/bbolt", "github.com/golang-jwt", "github.com/zalando", "github.com/kardianos"}
+	for _, dep := range goList(t, "-deps", "tokend/cmd/tokenctl") {
+		for _, h := range heavy {
+			if dep == h || strings.HasPrefix(dep, h+"/") {
+				t.Errorf("tokenctl links %s", dep)
+			}
+		}
+	}
+}
+
+func goList(t *testing.T, args ...string) []string {
+	t.Helper()
+	out, err := exec.Command("go", append([]string{"list"}, args...)...).Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	return strings.Split(strings.TrimSpace(string(out)), "\n")
+}

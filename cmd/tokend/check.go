@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"tokend/daemon"
+	"tokend/providers/token"
+	"tokend/store"
+)
+
+func checkCommand(at *places) *cobra.Command {
+	return &cobra.Command{
+		Use:   "check-config",
+		Short: "Read the configuration and say what is wrong with it",
+		Long: `  tokend check-config && tokenctl reload
+
+Reads config.toml and profiles.d as tokend run would, without the keystore and
+without the network, and says what is wrong, with file and line.`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			dirs, err := at.dirs()
+			if err != nil {
+				return err
+			}
+			return checkConfig(c.Context(), dirs, c.OutOrStdout())
+		},
+	}
+}
+
+func checkConfig(ctx context.Context, dirs daemon.Dirs, out io.Writer) error {
+	w := newWorld(io.Discard, daemon.DefaultConfig())
+	w.Credentials = store.NewCredentials(credentialsDir(dirs), nil)
+	w.Keystore = func(context.Context) string { return "" }
+	d, err := daemon.New(dirs, w.World)
+	if err != nil {
+		return err
+	}
+	st, err := d.Status(ctx)
+	if err != nil {
+		return err
+	}
+	for _, bad := range st.ConfigErrors {
+		fmt.Fprintln(out, bad)
+	}
+	for _, p := range st.Profiles {
+		if _, err := w.Credentials.Current(p.Name); errors.Is(err, token.ErrNotFound) {
+			fmt.Fprintf(out, "%s: has no credential yet: tokenctl rotate %s\n", p.File, p.Name)
+		}
+	}
+	if n := len(st.ConfigErrors); n > 0 {
+		return &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf("%d bad file(s) in %s", n, dirs.Config)}
+	}
+	fmt.Fprintf(out, "%s is good: %d profile(s)\n", dirs.Config, len(st.Profiles))
+	return nil
+}

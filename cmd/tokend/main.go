@@ -1,0 +1,167 @@
+// Command tokend holds keys and client secrets, obtains access tokens with
+// them, keeps the tokens fresh, and hands them out over a Unix socket to
+// tokenctl and to anything that speaks HTTP (docs/protocol.md).
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"tokend/daemon"
+	"tokend/ipc"
+	"tokend/providers/token"
+)
+
+// version is stamped by -ldflags "-X main.version=1.2.3".
+var version = ""
+
+// Exit statuses, as --help tells them.
+const (
+	exitOK      = 0
+	exitFailure = 1
+	exitUsage   = 2
+	exitRunning = 3
+	exitConfig  = 78 // EX_CONFIG of sysexits.h; systemd does not restart on it
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(status)
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	var at places
+	root := &cobra.Command{
+		Use:   "tokend",
+		Short: "Holds keys and hands out fresh access tokens",
+		Long: `  tokend demo                       see it work, with issuers of its own
+  tokend setup --keystore os        choose where secrets are kept, once
+  tokend run                        serve; then: tokenctl add
+
+tokend keeps private keys and client secrets in the OS keyring, obtains access
+tokens with them, renews them ahead of their expiry, and hands them out over a
+Unix socket. tokenctl is how people and programs ask for them.
+
+Exit status: 0 ok, 1 failure, 2 wrong usage, 3 tokend is already running,
+78 the configuration is bad or tokend is not set up.`,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+		Args:              cobra.NoArgs,
+		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	at.flags(root)
+	root.AddCommand(runCommand(&at), setupCommand(&at), checkCommand(&at), demoCommand(), versionCommand())
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	fmt.Fprintf(stderr, "tokend: %v\n", err)
+	return statusOf(err)
+}
+
+// A usageError is about how the command was typed.
+type usageError struct{ error }
+
+func statusOf(err error) int {
+	var usage usageError
+	switch {
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.Is(err, errRunning):
+		return exitRunning
+	case errors.Is(err, token.ErrInvalid), errors.Is(err, errNotSetUp):
+		return exitConfig
+	}
+	return exitFailure
+}
+
+// places are the flags that say where an installation lives.
+type places struct {
+	system                bool
+	config, state, socket string
+}
+
+func (p *places) flags(c *cobra.Command) {
+	f := c.PersistentFlags()
+	f.BoolVar(&p.system, "system", false, "the system service's places: /etc/tokend, /var/lib/tokend, /run/tokend")
+	f.StringVar(&p.config, "config", "", "directory of config.toml and profiles.d (default: the user's, or --system's)")
+	f.StringVar(&p.state, "state", "", "directory of what tokend writes for itself (default: likewise)")
+	f.StringVar(&p.socket, "socket", "", "path of the socket (default: config.toml, $"+ipc.SocketEnv+", then the usual place)")
+}
+
+// dirs are the installation's directories.
+func (p places) dirs() (daemon.Dirs, error) {
+	dirs := daemon.SystemDirs()
+	if !p.system && (p.config == "" || p.state == "") {
+		var err error
+		if dirs, err = daemon.UserDirs(); err != nil {
+			return dirs, err
+		}
+	}
+	if p.config != "" {
+		dirs.Config = p.config
+	}
+	if p.state != "" {
+		dirs.State = p.state
+	}
+	return dirs, nil
+}
+
+// socketPath is where to listen.
+func (p places) socketPath(c daemon.Config) (string, error) {
+	switch {
+	case p.socket != "":
+		return p.socket, nil
+	case c.Socket != "":
+		return c.Socket, nil
+	case os.Getenv(ipc.SocketEnv) != "":
+		return os.Getenv(ipc.SocketEnv), nil
+	case p.system:
+		return ipc.SystemSocket(), nil
+	}
+	return ipc.UserSocket()
+}
+
+func versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintln(c.OutOrStdout(), "tokend", versionText())
+			return err
+		},
+	}
+}
+
+func versionText() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		return info.Main.Version
+	}
+	return "devel"
+}
+
+func noArgs(c *cobra.Command, args []string) error {
+	if err := cobra.NoArgs(c, args); err != nil {
+		return usageError{err}
+	}
+	return nil
+}

@@ -1,0 +1,317 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"tokend/ipc"
+	"tokend/providers/providertest"
+	"tokend/providers/token"
+	"tokend/store/keyringtest"
+)
+
+// A home is a directory with an installation of its own, for tests that a
+// script cannot tell.
+type home struct {
+	t       *testing.T
+	dir     string
+	env     []string
+	issuers *providertest.Server
+	daemon  *exec.Cmd
+	log     bytes.Buffer
+	client  ipc.Client
+}
+
+// newHome starts issuers and has tokend trust them. env is what the programs
+// see beside the directories.
+func newHome(t *testing.T, env ...string) *home {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "tokend-home-") // short enough for a socket's path
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &home{t: t, dir: dir, env: append(env, "PATH="+os.Getenv("PATH"), "HOME="+dir), client: ipc.Client{Socket: filepath.Join(dir, "tokend.sock")}}
+	t.Cleanup(func() {
+		if h.daemon != nil {
+			h.kill()
+		}
+		if t.Failed() {
+			t.Logf("tokend logged:\n%s", h.log.String())
+		}
+		os.RemoveAll(dir)
+	})
+	if h.issuers, err = providertest.Start(providertest.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { h.issuers.Close() })
+	h.write("ca.pem", string(h.issuers.CertPEM()))
+	h.write("config/config.toml", fmt.Sprintf("ca_file = %q\nproxy = \"none\"\n", filepath.Join(dir, "ca.pem")))
+	return h
+}
+
+func (h *home) write(name, text string) {
+	h.t.Helper()
+	path := filepath.Join(h.dir, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		h.t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// tokend is a command of this program, run as a process of its own.
+func (h *home) tokend(args ...string) *exec.Cmd {
+	self, err := exec.LookPath("tokend") // put there by testscript.Main
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	args = append(args, "--config", filepath.Join(h.dir, "config"), "--state", filepath.Join(h.dir, "state"), "--socket", h.client.Socket)
+	cmd := exec.Command(self, args...)
+	cmd.Env = h.env
+	return cmd
+}
+
+func (h *home) setup(args ...string) {
+	h.t.Helper()
+	if out, err := h.tokend(append([]string{"setup"}, args...)...).CombinedOutput(); err != nil {
+		h.t.Fatalf("setup: %v: %s", err, out)
+	}
+}
+
+func (h *home) start() {
+	h.t.Helper()
+	h.daemon = h.tokend("run")
+	h.daemon.Stderr = &h.log
+	if err := h.daemon.Start(); err != nil {
+		h.t.Fatal(err)
+	}
+	for begin := time.Now(); ; time.Sleep(2 * time.Millisecond) {
+		if _, err := h.client.Status(context.Background()); err == nil {
+			return
+		} else if time.Since(begin) > 20*time.Second {
+			h.t.Fatalf("tokend does not answer: %v", err)
+		}
+	}
+}
+
+func (h *home) kill() {
+	_ = h.daemon.Process.Kill()
+	_ = h.daemon.Wait()
+	h.daemon = nil
+}
+
+// clms makes a service key and the addition of a profile with it.
+func (h *home) clms(name string, bits int) token.Addition {
+	h.t.Helper()
+	key, err := h.issuers.CLMS().NewServiceKey(bits)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return token.Addition{Name: name, Provider: "clms", Secrets: secrets("service_key", string(key))}
+}
+
+func (h *home) add(a token.Addition) {
+	h.t.Helper()
+	if _, err := h.client.Add(h.t.Context(), a); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// get gets a token and proves that it is good.
+func (h *home) get(name string, q token.Query) string {
+	h.t.Helper()
+	tok, err := h.client.Get(h.t.Context(), name, q)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return tok.Secret.Reveal()
+}
+
+// The OS keyring, for real: keys are its items, locked is told apart from gone,
+// and what is at hand is served meanwhile.
+func TestKeysAreInTheOSKeyring(t *testing.T) {
+	session := keyringtest.Start(t)
+	h := newHome(t, session.Env...)
+	h.setup("--keystore", "os")
+	h.start()
+	for _, bits := range []int{2048, 4096} {
+		h.add(h.clms(fmt.Sprintf("clms%d", bits), bits))
+	}
+	items, err := exec.Command("secret-tool", "search", "--all", "service", "tokend").CombinedOutput()
+	if err != nil {
+		t.Fatalf("secret-tool: %v: %s", err, items)
+	}
+	for _, want := range []string{"clms2048/private_key/", "clms4096/private_key/", "cache-key/"} {
+		if !strings.Contains(string(items), want) {
+			t.Errorf("the keyring has no item %q", want)
+		}
+	}
+
+	tok := h.get("clms2048", token.Query{})
+	session.Lock()
+	if got := h.get("clms2048", token.Query{}); got != tok {
+		t.Error("locked: not the token at hand")
+	}
+	if err := h.client.Invalidate(t.Context(), "clms4096", token.Secret{}); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	_, err = h.client.Get(t.Context(), "clms4096", token.Query{})
+	if !errors.Is(err, token.ErrLocked) || time.Since(begin) > 4*time.Second {
+		t.Errorf("locked: %v after %v", err, time.Since(begin))
+	}
+	if st, _ := h.client.Status(t.Context()); st.Keystore != "os: locked" {
+		t.Errorf("status says of the keystore: %q", st.Keystore)
+	}
+	// Started while it is locked, it stays up and recovers by itself.
+	h.kill()
+	h.start()
+	if _, err := h.client.Get(t.Context(), "clms2048", token.Query{}); !errors.Is(err, token.ErrLocked) {
+		t.Errorf("started locked: %v", err)
+	}
+	session.Unlock()
+	h.get("clms4096", token.Query{})
+	if st, _ := h.client.Status(t.Context()); st.Keystore != "os: ok" {
+		t.Errorf("status says of the keystore: %q", st.Keystore)
+	}
+
+	if err := h.client.Remove(t.Context(), "clms2048"); err != nil {
+		t.Fatal(err)
+	}
+	items, _ = exec.Command("secret-tool", "search", "--all", "service", "tokend").CombinedOutput()
+	if strings.Contains(string(items), "clms2048") {
+		t.Error("remove left items in the keyring")
+	}
+}
+
+// No bus: said, in the time of a call, and no program is started for want of
+// one.
+func TestNoKeyring(t *testing.T) {
+	keyringtest.NoBus(t)
+	h := newHome(t, "XDG_RUNTIME_DIR="+os.Getenv("XDG_RUNTIME_DIR"))
+	before := buses(t)
+	out, err := h.tokend("setup", "--keystore", "os").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "bus") {
+		t.Errorf("setup without a session bus: %v: %s", err, out)
+	}
+	if _, err := os.Stat(filepath.Join(h.dir, "state", "install.toml")); err == nil {
+		t.Error("the choice was recorded all the same")
+	}
+	if after := buses(t); after > before {
+		t.Errorf("%d D-Bus daemons more than before", after-before)
+	}
+}
+
+func buses(t *testing.T) int {
+	t.Helper()
+	out, _ := exec.Command("pgrep", "-c", "dbus-daemon|gnome-keyring").Output()
+	var n int
+	_, _ = fmt.Sscan(string(out), &n)
+	return n
+}
+
+// kill -9 at any moment: no key is lost, and the tokens are there or obtained
+// anew.
+func TestKilledAtAnyMoment(t *testing.T) {
+	const rounds = 25
+	seed := rand.Uint64()
+	random := rand.New(rand.NewPCG(seed, 0))
+	t.Logf("seed %d", seed)
+	h := newHome(t)
+	h.setup("--keystore", "sealed", "--key-file", filepath.Join(h.dir, "key"))
+	h.start()
+	h.add(h.clms("clms", 2048))
+	id, secret := h.issuers.Aspose().NewClient()
+	aspose := token.Addition{Name: "aspose", Provider: "aspose", Secrets: secrets("client_secret", secret),
+		Settings: map[string]any{"client_id": id, "base_url": h.issuers.Aspose().BaseURL()}}
+	h.add(aspose)
+	rotation := token.Addition{Name: "aspose", Secrets: aspose.Secrets}
+
+	for range rounds {
+		var load sync.WaitGroup
+		for _, act := range []func() error{
+			func() error { _, err := h.client.Get(context.Background(), "clms", token.Query{Fresh: true}); return err },
+			func() error { _, err := h.client.Rotate(context.Background(), rotation); return err },
+			func() error { return h.client.Invalidate(context.Background(), "aspose", token.Secret{}) },
+		} {
+			load.Go(func() {
+				for !errors.Is(act(), token.ErrNoDaemon) {
+				}
+			})
+		}
+		time.Sleep(time.Duration(random.IntN(60)) * time.Millisecond)
+		h.kill()
+		load.Wait()
+		h.start()
+		for _, name := range []string{"clms", "aspose"} {
+			h.get(name, token.Query{})
+		}
+	}
+	// Nothing is left over of all the rotations but the credential in force.
+	if _, err := h.client.Rotate(t.Context(), rotation); err != nil {
+		t.Fatal(err)
+	}
+	kept, err := filepath.Glob(filepath.Join(h.dir, "state", "sealed", "aspose*"))
+	if err != nil || len(kept) != 1 {
+		t.Errorf("%d files of the profile's secrets: %q", len(kept), kept)
+	}
+}
+
+// The state directory alone, as in a stolen backup, opens nothing.
+func TestStateAloneOpensNothing(t *testing.T) {
+	h := newHome(t)
+	h.setup("--keystore", "sealed", "--key-file", filepath.Join(h.dir, "key"))
+	h.start()
+	a := h.clms("clms", 2048)
+	h.add(a)
+	tok := h.get("clms", token.Query{})
+	h.kill()
+	var key struct {
+		PrivateKey string `json:"private_key"`
+	}
+	if err := json.Unmarshal([]byte(a.Secrets["service_key"].Reveal()), &key); err != nil {
+		t.Fatal(err)
+	}
+	files := 0
+	err := filepath.WalkDir(filepath.Join(h.dir, "state"), func(path string, entry os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		if info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s has mode %v", path, info.Mode())
+		}
+		if !entry.Type().IsRegular() {
+			return nil
+		}
+		files++
+		content, err := os.ReadFile(path)
+		if bytes.Contains(content, []byte(tok)) || bytes.Contains(content, []byte(key.PrivateKey[100:140])) {
+			t.Errorf("%s holds a secret in plain text", path)
+		}
+		return err
+	})
+	if err != nil || files < 4 {
+		t.Errorf("%d files, %v", files, err)
+	}
+	h.write("key", strings.Repeat("x", 32))
+	out, err := h.tokend("run").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "another key") {
+		t.Errorf("with another key: %v: %s", err, out)
+	}
+}

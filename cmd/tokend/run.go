@@ -1,0 +1,219 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tokend/daemon"
+	"tokend/ipc"
+	"tokend/ipc/ipcserver"
+	"tokend/providers"
+	"tokend/providers/token"
+	"tokend/store"
+)
+
+var (
+	errNotSetUp = errors.New("not set up")
+	errRunning  = errors.New("already running")
+)
+
+func runCommand(at *places) *cobra.Command {
+	return &cobra.Command{
+		Use:   "run",
+		Short: "Serve tokens until stopped",
+		Long: `  tokend run &
+
+Serves until SIGTERM or SIGINT. SIGHUP reads the configuration anew, as
+tokenctl reload does. The log goes to standard error.`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return serve(c.Context(), *at, c.ErrOrStderr())
+		},
+	}
+}
+
+// serve opens what the daemon needs, wires it together and serves until ctx
+// ends. What was opened is closed in reverse.
+func serve(ctx context.Context, at places, log io.Writer) error {
+	harden()
+	dirs, err := at.dirs()
+	if err != nil {
+		return err
+	}
+	install, err := store.ReadInstall(dirs.State)
+	if errors.Is(err, token.ErrNotFound) {
+		return fmt.Errorf("%w: run \"%s\" first, to choose where secrets are kept", errNotSetUp, at.setupLine())
+	}
+	if err != nil {
+		return err
+	}
+	config, err := daemon.ReadConfig(dirs)
+	if err != nil {
+		return err
+	}
+	socket, err := at.socketPath(config)
+	if err != nil {
+		return err
+	}
+	keystore, err := install.Open(dirs.State)
+	if err != nil {
+		return err
+	}
+	listener, err := ipc.Listen(socket)
+	if errors.Is(err, token.ErrExists) {
+		return fmt.Errorf("%w: %w", errRunning, err)
+	}
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+
+	cache, err := store.OpenCache(filepath.Join(dirs.State, "cache.db"))
+	if errors.Is(err, token.ErrExists) {
+		return fmt.Errorf("%w: %w", errRunning, err)
+	}
+	if err != nil {
+		return err
+	}
+	defer cache.Close()
+
+	w := newWorld(log, config)
+	w.keep(install, keystore, store.NewCredentials(credentialsDir(dirs), keystore), cache)
+	d, err := daemon.New(dirs, w.World)
+	if err != nil {
+		return err
+	}
+	w.Log.Info("tokend serves", "version", versionText(), "socket", socket, "config", dirs.Config, "keystore", install.Keystore)
+	for _, notice := range cache.Notices() {
+		w.Log.Warn("token cache", "notice", notice)
+	}
+
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	ran := make(chan error, 1)
+	go func() { ran <- d.Run(ctx) }()
+	go reloadOnHangup(ctx, d)
+	err = ipcserver.Serve(ctx, listener, d, ipcserver.Options{Log: w.Log})
+	stop()
+	err = errors.Join(err, <-ran)
+	w.Log.Info("tokend stops")
+	return err
+}
+
+// reloadOnHangup reads the configuration anew at each SIGHUP. The daemon logs
+// what came of it and shows it in status.
+func reloadOnHangup(ctx context.Context, d *daemon.Daemon) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, hangup)
+	defer signal.Stop(hangups)
+	for {
+		select {
+		case <-hangups:
+			_ = d.Reload(ctx)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func credentialsDir(dirs daemon.Dirs) string { return filepath.Join(dirs.State, "credentials") }
+
+// A world fits the other packages to what the daemon asks for.
+type world struct {
+	daemon.World
+	level slog.LevelVar
+}
+
+// newWorld is a world with log and providers, and no keystore or cache yet.
+func newWorld(log io.Writer, config daemon.Config) *world {
+	w := &world{}
+	options := &slog.HandlerOptions{Level: &w.level}
+	var handler slog.Handler = slog.NewTextHandler(log, options)
+	if config.LogFormat == "json" {
+		handler = slog.NewJSONHandler(log, options)
+	}
+	w.Log = slog.New(handler)
+	w.Version = versionText()
+	w.Configure = func(c daemon.Config) (daemon.Kinds, error) {
+		client, err := providers.NewHTTPClient(providers.HTTPConfig{CAFile: c.CAFile, Proxy: c.Proxy})
+		if err != nil {
+			return nil, err
+		}
+		w.level.Set(c.LogLevel.Level)
+		return kinds{providers.Env{HTTP: client}}, nil
+	}
+	return w
+}
+
+// keep gives w its keystore, credentials and cache.
+func (w *world) keep(install store.Install, keystore store.Keystore, credentials *store.Credentials, cache *store.Cache) {
+	w.Credentials = credentials
+	w.Cache = sealedCache{cache, func(ctx context.Context) (token.Secret, error) { return install.CacheKey(ctx, keystore) }}
+	w.Keystore = func(ctx context.Context) string { return install.Keystore + ": " + store.State(ctx, keystore) }
+	w.Where = func(account string) string {
+		if install.Keystore == store.KeystoreOS {
+			return fmt.Sprintf("OS keyring, service %q, account %q", store.KeyringService, account)
+		}
+		return fmt.Sprintf("sealed file, account %q", account)
+	}
+}
+
+// A sealedCache reads the cache's key when it is first needed: a keyring may
+// be locked when tokend starts.
+type sealedCache struct {
+	*store.Cache
+	key func(ctx context.Context) (token.Secret, error)
+}
+
+func (c sealedCache) Load(ctx context.Context, now time.Time) ([]token.Record, error) {
+	key, err := c.key(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Unseal(key); err != nil {
+		return nil, err
+	}
+	return c.Cache.Load(now)
+}
+
+// kinds are the providers, in an environment.
+type kinds struct{ env providers.Env }
+
+func (k kinds) Providers() []token.Provider {
+	list := make([]token.Provider, len(providers.Kinds))
+	for i, kind := range providers.Kinds {
+		list[i] = token.Provider{Name: kind.Name, Doc: kind.Doc, Fields: kind.Fields()}
+	}
+	return list
+}
+
+func (k kinds) Prepare(a *token.Addition) error {
+	kind, ok := providers.Lookup(a.Provider)
+	if !ok {
+		return noProvider(a.Provider)
+	}
+	return kind.Prepare(a)
+}
+
+func (k kinds) Open(name string, decode func(any) error, secret func(context.Context, string) (token.Secret, error)) (any, error) {
+	kind, ok := providers.Lookup(name)
+	if !ok {
+		return nil, noProvider(name)
+	}
+	env := k.env
+	env.Secret = secret
+	return kind.Open(decode, env)
+}
+
+func noProvider(name string) error {
+	return &token.Error{Code: token.ErrInvalid, Field: "provider", Message: fmt.Sprintf("no provider %q", name)}
+}

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"tokend/providers/token"
+	"tokend/store"
+)
+
+func setupCommand(at *places) *cobra.Command {
+	var choice store.Install
+	c := &cobra.Command{
+		Use:   "setup --keystore os|sealed",
+		Short: "Choose where secrets are kept, once",
+		Long: `  tokend setup --keystore os
+  tokend setup --keystore sealed --key-file /etc/tokend.key
+  tokend setup --keystore sealed --credential tokend-key
+
+"os" keeps private keys and client secrets in the OS keyring (GNOME Keyring,
+KWallet or KeePassXC through the Secret Service, macOS Keychain, Windows
+Credential Manager). "sealed" is for hosts without one: each secret in a file
+of its own, encrypted with AES-256-GCM under a key of 32 bytes that lies
+elsewhere: in a file that only tokend's user can read (made if it is not
+there), or in a systemd credential of that name.
+
+The choice is made once and recorded. tokend never falls back to another
+keystore by itself, and never keeps a secret in plain text. The same choice
+again changes nothing.`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return setup(c.Context(), *at, choice, c.OutOrStdout())
+		},
+	}
+	c.Flags().StringVar(&choice.Keystore, "keystore", "", `"os" or "sealed"`)
+	c.Flags().StringVar(&choice.KeyFile, "key-file", "", "file with the key of the sealed secrets")
+	c.Flags().StringVar(&choice.Credential, "credential", "", "systemd credential with the key of the sealed secrets")
+	return c
+}
+
+func setup(ctx context.Context, at places, choice store.Install, out io.Writer) error {
+	harden()
+	if choice.Keystore == "" {
+		return usageError{errors.New(`say --keystore os (the OS keyring) or --keystore sealed with --key-file or --credential (a host without one)`)}
+	}
+	dirs, err := at.dirs()
+	if err != nil {
+		return err
+	}
+	if choice.KeyFile != "" {
+		if choice.KeyFile, err = filepath.Abs(choice.KeyFile); err != nil {
+			return err
+		}
+		if err := makeKeyFile(dirs.State, choice.KeyFile, out); err != nil {
+			return err
+		}
+	}
+	install, err := store.Setup(ctx, dirs.State, choice)
+	if errors.Is(err, token.ErrLocked) {
+		fmt.Fprintln(out, "The keyring is locked and asks for its password. When you have given it, type the same command again.")
+		if err = store.NewKeyring(store.KeyringService).Unlock(ctx); err == nil {
+			install, err = store.Setup(ctx, dirs.State, choice)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "Secrets are kept in the keystore %q (installation %s, recorded in %s).\nNext: tokend run\n",
+		install.Keystore, install.ID, dirs.State)
+	return nil
+}
+
+// makeKeyFile makes the key on the first set-up, and never again: a new key
+// could not open what the old one sealed.
+func makeKeyFile(state, file string, out io.Writer) error {
+	if _, err := store.ReadInstall(state); !errors.Is(err, token.ErrNotFound) {
+		return nil // Setup says what there is to say
+	}
+	if _, err := os.Lstat(file); !errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err := store.NewKeyFile(file); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "A new key is in %s. Without it the secrets cannot be read again: back it up, apart from them.\n", file)
+	return nil
+}
+
+// setupLine is the command to type when nothing is set up.
+func (p places) setupLine() string {
+	line := "tokend setup"
+	if p.system {
+		return line + " --system --keystore sealed --key-file /etc/tokend.key"
+	}
+	for _, f := range []struct{ name, value string }{{"config", p.config}, {"state", p.state}} {
+		if f.value != "" {
+			line += fmt.Sprintf(" --%s %s", f.name, f.value)
+		}
+	}
+	return line + " --keystore os"
+}

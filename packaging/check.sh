@@ -1,0 +1,62 @@
+#!/bin/sh
+# Installs what the tests need and passes them. Run from anywhere, as often as
+# you like; on Debian and Ubuntu it installs missing tools with apt-get.
+set -eu
+cd "$(dirname "$0")/.."
+
+# A test whose tool is missing fails instead of being skipped.
+export CI=true
+
+say() { printf '\n== %s\n' "$*"; }
+
+need_packages() {
+	missing=
+	for pair in gnome-keyring-daemon:gnome-keyring dbus-daemon:dbus-daemon dbus-run-session:dbus-daemon \
+		secret-tool:libsecret-tools curl:curl git:git script:bsdutils gcc:gcc ps:procps; do
+		command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"
+	done
+	[ -n "$missing" ] || return 0
+	command -v apt-get >/dev/null || { echo "check.sh: please install:$missing" >&2; exit 1; }
+	root=
+	[ "$(id -u)" = 0 ] || root=sudo
+	$root apt-get update -q
+	# shellcheck disable=SC2086 # one word per package
+	DEBIAN_FRONTEND=noninteractive $root apt-get install -y -q --no-install-recommends $missing
+}
+
+formatted() {
+	unformatted=$(gofmt -l .)
+	[ -z "$unformatted" ] || { echo "not formatted by gofmt: $unformatted" >&2; exit 1; }
+}
+
+# The vulnerability database is a service of its own ($GOVULNDB names another).
+# Where it cannot be reached the answer is unknown, and that is said.
+vulnerabilities() {
+	if out=$(go run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ${GOVULNDB:+-db "$GOVULNDB"} ./... 2>&1); then
+		echo "$out"
+		return 0
+	fi
+	echo "$out" >&2
+	case $out in
+	*"no such host"* | *"connection refused"* | *"i/o timeout"* | *"network is unreachable"* | *"misbehaving"*)
+		echo "check.sh: the vulnerability database cannot be reached; known vulnerabilities were NOT looked for" >&2 ;;
+	*) exit 1 ;;
+	esac
+}
+
+say "tools"
+need_packages
+say "gofmt"
+formatted
+say "go vet, here and for the other platforms"
+go vet ./...
+for os in darwin windows; do
+	GOOS=$os go build ./...
+	GOOS=$os go vet ./...
+done
+say "staticcheck"
+go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+say "govulncheck"
+vulnerabilities
+say "go test -race"
+go test -race -timeout 20m ./...
