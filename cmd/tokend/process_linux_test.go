@@ -242,7 +242,10 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	for range rounds {
 		var load sync.WaitGroup
 		for _, act := range []func() error{
-			func() error { _, err := h.client.Get(context.Background(), "clms", token.Query{Fresh: true}); return err },
+			func() error {
+				_, err := h.client.Get(context.Background(), "clms", token.Query{Fresh: true})
+				return err
+			},
 			func() error { _, err := h.client.Rotate(context.Background(), rotation); return err },
 			func() error { return h.client.Invalidate(context.Background(), "aspose", token.Secret{}) },
 		} {
