@@ -33,14 +33,16 @@ type World struct {
 	Version  string
 }
 
-// Kinds are the providers that profiles can have.
+// Kinds are the providers that profiles can have. What one opens implements
+// token.Minter, token.Signer or token.Verifier.
 type Kinds interface {
 	Providers() []token.Provider
 	// Prepare turns what a person handed in into what is kept.
 	Prepare(a *token.Addition) error
 	// Open makes a profile of the kind. It needs neither secrets nor the
-	// network; the result implements token.Minter and may tell by
-	// CredentialExpires when its credential ends.
+	// network. The result may tell by CredentialExpires when its credential
+	// ends, by RotatesInSteps that a new one has to be registered first, and by
+	// Hosts where its credentials may be sent.
 	Open(kind string, decode func(into any) error, secret func(ctx context.Context, field string) (token.Secret, error)) (any, error)
 }
 
@@ -52,6 +54,12 @@ type Credentials interface {
 	Put(ctx context.Context, profile string, secrets map[string]token.Secret, c token.Credential) (token.Credential, error)
 	// Current needs no keystore. ErrNotFound: nothing is stored.
 	Current(profile string) (token.Credential, error)
+	// PutPending stores a credential that is not in force until Promote;
+	// Abandon gives it up. ErrNotFound: none is pending.
+	PutPending(ctx context.Context, profile string, secrets map[string]token.Secret, c token.Credential) (token.Credential, error)
+	Pending(profile string) (token.Credential, error)
+	Promote(ctx context.Context, profile string) (token.Credential, error)
+	Abandon(ctx context.Context, profile string) error
 	// Secret reads one field of the current credential.
 	Secret(ctx context.Context, profile, field string) (token.Secret, error)
 	Delete(ctx context.Context, profile string) error
@@ -97,6 +105,7 @@ type Daemon struct {
 	cacheErr error
 	cacheIn  bool // the cache has been read
 	saving   bool // a write is under way
+	clock    clock
 }
 
 // New makes a Daemon of the configuration in dirs. A profile that cannot be
@@ -144,6 +153,12 @@ type slot struct {
 	// at and place belong to the agenda.
 	at    time.Time
 	place int
+}
+
+// A clock is what the last issuer that was heard of told of our clock.
+type clock struct {
+	skew time.Duration // its time minus ours
+	host string
 }
 
 type slotKey struct {
@@ -238,7 +253,7 @@ func (d *Daemon) slot(name string, t token.Target, now time.Time) (*slot, error)
 		return nil, noProfile(name)
 	}
 	if p.minter == nil {
-		return nil, &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf("profile %q (%s) has no tokens to get", name, p.kind)}
+		return nil, unable(p, "has no tokens to get")
 	}
 	held := 0
 	for k := range d.slots {
@@ -253,6 +268,13 @@ func (d *Daemon) slot(name string, t token.Target, now time.Time) (*slot, error)
 	s := &slot{profile: p, target: t, lastUsed: now, place: -1}
 	d.slots[s.key()] = s
 	return s, nil
+}
+
+// unable is the error for asking p for what its kind does not do.
+func unable(p *profile, what string) error {
+	return &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf(
+		"profile %q %s: a profile of %s %s", p.name, what, p.kind, map[string]string{
+			"mints": "obtains tokens", "signs": "signs requests", "verifies": "verifies tokens"}[p.does()])}
 }
 
 func noProfile(name string) error {
@@ -309,6 +331,7 @@ func (d *Daemon) land(s *slot, tok token.Token, err error) {
 	default:
 		tok.RenewAt = renewAt(tok, rand.Float64())
 		s.tok, s.err, s.failures, s.nextTry = tok, nil, 0, time.Time{}
+		d.clock = clock{tok.Skew, s.profile.issuer}
 		d.logSuccess(s)
 		if d.slots[s.key()] == s {
 			d.unsaved[s.key()] = s.record()

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,6 +31,7 @@ type issuer struct {
 	secret string // refuse others; "" takes all
 	minted int
 	asked  int
+	skew   time.Duration
 	last   []time.Time
 }
 
@@ -70,12 +72,32 @@ func (i *issuer) mint(ctx context.Context, name string, t token.Target, secret t
 	now := time.Now().Round(0)
 	return token.Token{
 		Secret: token.NewSecret(fmt.Sprintf("%s#%d %s%s", name, i.minted, t.Scope, t.Audience)),
-		Type:   "Bearer", Issued: now, Expiry: now.Add(i.life),
+		Type:   "Bearer", Issued: now, Expiry: now.Add(i.life), Skew: i.skew,
 	}, nil
 }
 
 // kinds has one provider, "test", whose profiles name their issuer.
-type kinds struct{ issuers map[string]*issuer }
+type kinds struct {
+	issuers map[string]*issuer
+	made    *atomic.Int64 // keys made for signers
+}
+
+type signer struct {
+	secret func(context.Context, string) (token.Secret, error)
+}
+
+func (s signer) RotatesInSteps() bool { return true }
+func (s signer) Hosts() []string      { return []string{"https://signed.example"} }
+func (s signer) Sign(ctx context.Context, r token.Request) (token.Signed, error) {
+	key, err := s.secret(ctx, "key")
+	return token.Signed{URL: r.URL, Headers: []token.Header{{Name: "Signature", Value: key}}}, err
+}
+
+type verifier struct{}
+
+func (verifier) Verify(_ context.Context, raw token.Secret, remote bool) (token.Verdict, error) {
+	return token.Verdict{Valid: raw.Reveal() == "good", Reason: fmt.Sprint(remote)}, nil
+}
 
 type settings struct {
 	Issuer string `toml:"issuer"`
@@ -87,12 +109,21 @@ func (k kinds) Providers() []token.Provider {
 		{Name: "issuer", Doc: "which issuer", Required: true},
 		{Name: "scope", Doc: "what for"},
 		{Name: "client_secret", Doc: "the secret", Required: true, Secret: true},
-	}}}
+	}}, {Name: "sign", Doc: "a signer"}, {Name: "verify", Doc: "a verifier"}}
 }
 
 // Prepare takes the part before a colon in the secret as a setting that comes
 // with the credential, as a service key's client_id does.
 func (k kinds) Prepare(a *token.Addition) error {
+	switch a.Provider {
+	case "sign": // makes its key itself
+		k.made.Add(1)
+		a.Secrets = map[string]token.Secret{"key": token.NewSecret(fmt.Sprint("key", k.made.Load()))}
+		a.Settings["public_key"] = fmt.Sprint("public", k.made.Load())
+		return nil
+	case "verify":
+		return nil
+	}
 	text := a.Secrets["client_secret"].Reveal()
 	if text == "" {
 		return &token.Error{Code: token.ErrInvalid, Field: "client_secret", Message: "client_secret is missing"}
@@ -104,7 +135,16 @@ func (k kinds) Prepare(a *token.Addition) error {
 	return nil
 }
 
-func (k kinds) Open(_ string, decode func(any) error, secret func(context.Context, string) (token.Secret, error)) (any, error) {
+func (k kinds) Open(kind string, decode func(any) error, secret func(context.Context, string) (token.Secret, error)) (any, error) {
+	switch kind {
+	case "sign":
+		var s struct {
+			PublicKey string `toml:"public_key"`
+		}
+		return signer{secret}, decode(&s)
+	case "verify":
+		return verifier{}, decode(&struct{}{})
+	}
 	var s settings
 	if err := decode(&s); err != nil {
 		return nil, err
@@ -142,6 +182,7 @@ type installation struct {
 	logMu   sync.Mutex
 	locked  bool // the keystore says so
 	full    bool // the cache's disk is full
+	made    atomic.Int64
 
 	daemon *daemon.Daemon
 	stop   func()
@@ -291,7 +332,7 @@ func (in *installation) start() *daemon.Daemon {
 		in.t.Fatal(err)
 	}
 	d, err := daemon.New(in.dirs, daemon.World{
-		Configure:   func(daemon.Config) (daemon.Kinds, error) { return kinds{in.issuers}, nil },
+		Configure:   func(daemon.Config) (daemon.Kinds, error) { return kinds{in.issuers, &in.made}, nil },
 		Credentials: in.credentials(),
 		Cache:       cache{file, in},
 		Keystore:    func(context.Context) string { return "sealed: ok" },

@@ -180,7 +180,7 @@ func (d *Daemon) Add(ctx context.Context, a token.Addition) (token.Added, error)
 	if err != nil {
 		return token.Added{}, err
 	}
-	tok, took, err := d.prove(ctx, trial, a)
+	proven, err := d.prove(ctx, trial, a)
 	if err != nil {
 		return token.Added{}, err
 	}
@@ -193,15 +193,16 @@ func (d *Daemon) Add(ctx context.Context, a token.Addition) (token.Added, error)
 	if err := d.isFree(a.Name); err != nil {
 		return token.Added{}, err
 	}
-	cred, err = d.world.Credentials.Put(ctx, a.Name, a.Secrets, cred)
-	if err != nil {
-		return token.Added{}, err
+	if len(a.Secrets) > 0 { // a verifier has none
+		if cred, err = d.world.Credentials.Put(ctx, a.Name, a.Secrets, cred); err != nil {
+			return token.Added{}, err
+		}
 	}
 	file := d.dirs.ProfileFile(a.Name)
 	if err := writeFile(file, text); err != nil {
 		return token.Added{}, errors.Join(err, d.world.Credentials.Delete(context.WithoutCancel(ctx), a.Name))
 	}
-	return d.putInForce(kinds, config, newDocument(file, text), cred, a, tok, took)
+	return d.putInForce(a.Name, newDocument(file, text), cred, proven)
 }
 
 // isFree refuses a name that a profile has, or a file of profiles.d.
@@ -226,8 +227,11 @@ func (d *Daemon) Rotate(ctx context.Context, a token.Addition) (token.Added, err
 	d.mu.Lock()
 	kinds, config, old := d.kinds, d.config, d.profiles[a.Name]
 	d.mu.Unlock()
-	if old == nil {
+	switch {
+	case old == nil:
 		return token.Added{}, noProfile(a.Name)
+	case a.Step != "":
+		return d.settle(ctx, old, a)
 	}
 	text, err := os.ReadFile(old.file)
 	if err != nil {
@@ -253,7 +257,7 @@ func (d *Daemon) Rotate(ctx context.Context, a token.Addition) (token.Added, err
 	if err != nil {
 		return token.Added{}, err
 	}
-	tok, took, err := d.prove(ctx, trial, a)
+	proven, err := d.prove(ctx, trial, a)
 	if err != nil {
 		return token.Added{}, err
 	}
@@ -263,11 +267,46 @@ func (d *Daemon) Rotate(ctx context.Context, a token.Addition) (token.Added, err
 		return token.Added{}, err
 	}
 	defer done()
-	cred, err = d.world.Credentials.Put(ctx, a.Name, a.Secrets, cred)
+	if old.inSteps {
+		if cred, err = d.world.Credentials.PutPending(ctx, a.Name, a.Secrets, cred); err != nil {
+			return token.Added{}, err
+		}
+		return d.putInForce(a.Name, newDocument(old.file, text), old.credential, proven)
+	}
+	if cred, err = d.world.Credentials.Put(ctx, a.Name, a.Secrets, cred); err != nil {
+		return token.Added{}, err
+	}
+	return d.putInForce(a.Name, newDocument(old.file, text), cred, proven)
+}
+
+// settle ends a rotation in two steps: the pending credential takes effect, or
+// is given up.
+func (d *Daemon) settle(ctx context.Context, old *profile, a token.Addition) (token.Added, error) {
+	done, err := d.manage(ctx)
 	if err != nil {
 		return token.Added{}, err
 	}
-	return d.putInForce(kinds, config, newDocument(old.file, text), cred, a, tok, took)
+	defer done()
+	cred := old.credential
+	switch a.Step {
+	case token.StepRegistered:
+		cred, err = d.world.Credentials.Promote(ctx, a.Name)
+	case token.StepAbandon:
+		err = d.world.Credentials.Abandon(ctx, a.Name)
+	default:
+		err = &token.Error{Code: token.ErrInvalid, Field: "step", Message: fmt.Sprintf("%q is no step of a rotation", a.Step)}
+	}
+	if errors.Is(err, token.ErrNotFound) {
+		err = &token.Error{Code: token.ErrInvalid, Field: "step", Message: fmt.Sprintf("profile %q has no new credential that waits", a.Name)}
+	}
+	if err != nil {
+		return token.Added{}, err
+	}
+	text, err := os.ReadFile(old.file)
+	if err != nil {
+		return token.Added{}, unreadable(err)
+	}
+	return d.putInForce(a.Name, newDocument(old.file, text), cred, proof{})
 }
 
 // prepare has the provider make of a what is kept: a.Secrets. What it found in
@@ -312,32 +351,42 @@ func handed(secrets map[string]token.Secret) secretReader {
 	}
 }
 
+// A proof is the token that showed that a credential works, if one was asked
+// for.
+type proof struct {
+	token token.Token
+	took  time.Duration
+}
+
 // prove obtains a token with a profile that is not in force yet.
-func (d *Daemon) prove(ctx context.Context, trial *profile, a token.Addition) (token.Token, time.Duration, error) {
+func (d *Daemon) prove(ctx context.Context, trial *profile, a token.Addition) (proof, error) {
 	if a.NoCheck || trial.minter == nil {
-		return token.Token{}, 0, nil
+		return proof{}, nil
 	}
 	begin := time.Now()
 	tok, err := d.mint(ctx, &slot{profile: trial})
 	if err != nil {
-		return token.Token{}, 0, asError(err)
+		return proof{}, asError(err)
 	}
 	tok.RenewAt = renewAt(tok, rand.Float64())
-	return tok, time.Since(begin), nil
+	return proof{tok, time.Since(begin)}, nil
 }
 
 // putInForce installs a profile whose credential has just been kept, with the
 // token that proved it, and says what is kept where.
-func (d *Daemon) putInForce(kinds Kinds, config Config, doc *document, cred token.Credential, a token.Addition, tok token.Token, took time.Duration) (token.Added, error) {
-	p, err := open(kinds, config, a.Name, doc, cred, d.secretsOf(a.Name))
+func (d *Daemon) putInForce(name string, doc *document, cred token.Credential, proven proof) (token.Added, error) {
+	d.mu.Lock()
+	kinds, config := d.kinds, d.config
+	d.mu.Unlock()
+	p, err := d.openKept(kinds, config, name, doc, cred)
 	if err != nil {
 		return token.Added{}, err
 	}
 	d.mu.Lock()
 	d.install(p)
-	if !tok.Secret.IsZero() {
+	if !proven.token.Secret.IsZero() {
 		if s, err := d.slot(p.name, token.Target{}, wall()); err == nil && s.flight == nil {
-			s.tok, s.lastUsed = tok, wall()
+			s.tok, s.lastUsed = proven.token, wall()
 			d.unsaved[s.key()] = s.record()
 			d.soil()
 			d.plan(s)
@@ -346,11 +395,15 @@ func (d *Daemon) putInForce(kinds Kinds, config Config, doc *document, cred toke
 	status := d.profileStatus(p, wall())
 	d.nudge()
 	d.mu.Unlock()
-	d.world.Log.Info("credential stored", "profile", p.name, "provider", p.kind, "credential", cred.ID)
 
-	added := token.Added{Profile: status, Checked: !tok.Secret.IsZero(), Took: took, Kept: []string{"settings: " + p.file}}
-	for _, field := range cred.Fields {
-		added.Kept = append(added.Kept, field+": "+d.world.Where(cred.Account(field)))
+	kept := cred
+	if p.pending.ID != "" {
+		kept = p.pending
+	}
+	d.world.Log.Info("profile changed", "profile", p.name, "provider", p.kind, "credential", cred.ID, "pending", p.pending.ID)
+	added := token.Added{Profile: status, Checked: !proven.token.Secret.IsZero(), Took: proven.took, Kept: []string{"settings: " + p.file}}
+	for _, field := range kept.Fields {
+		added.Kept = append(added.Kept, field+": "+d.world.Where(kept.Account(field)))
 	}
 	return added, nil
 }

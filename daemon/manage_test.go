@@ -215,3 +215,126 @@ func TestStatusWarnsOfACredentialsEnd(t *testing.T) {
 		}
 	})
 }
+
+// A key that has to be registered first: the old one signs until the person
+// says that it is.
+func TestRotationInSteps(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.start()
+		if _, err := in.daemon.Add(t.Context(), token.Addition{Name: "p", Provider: "sign"}); err != nil {
+			t.Fatal(err)
+		}
+		signsWith := func(key, public, pending string) {
+			t.Helper()
+			for range 2 {
+				signed, err := in.daemon.Sign(t.Context(), "p", token.Request{URL: "https://signed.example/"})
+				if err != nil || signed.Headers[0].Value.Reveal() != key {
+					t.Fatalf("signed %+v, %v; want it with %s", signed, err, key)
+				}
+				st := in.status("p")
+				if st.Settings["public_key"] != public || st.Does != "signs" {
+					t.Errorf("status %+v, want the public key %s", st, public)
+				}
+				if pending == "" && st.Pending != nil || pending != "" && (st.Pending == nil || st.Pending.Settings["public_key"] != pending) {
+					t.Errorf("pending is %+v, want %q", st.Pending, pending)
+				}
+				in.restart()
+			}
+		}
+		rotate := func(step string) error {
+			_, err := in.daemon.Rotate(t.Context(), token.Addition{Name: "p", Step: step})
+			return err
+		}
+		signsWith("key1", "public1", "")
+		if err := rotate(token.StepRegistered); !errors.Is(err, token.ErrInvalid) {
+			t.Errorf("nothing waits, yet: %v", err)
+		}
+		if err := rotate(""); err != nil {
+			t.Fatal(err)
+		}
+		signsWith("key1", "public1", "public2")
+		if w := in.status("p").Warnings; len(w) != 1 || !strings.Contains(w[0], "waits to be registered") {
+			t.Errorf("warnings %q", w)
+		}
+		if err := rotate(token.StepRegistered); err != nil {
+			t.Fatal(err)
+		}
+		signsWith("key2", "public2", "")
+		if err := rotate(""); err != nil {
+			t.Fatal(err)
+		}
+		if err := rotate(token.StepAbandon); err != nil {
+			t.Fatal(err)
+		}
+		signsWith("key2", "public2", "")
+	})
+}
+
+func TestEachKindDoesItsOwn(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.profile("mint", ordinary)
+		in.start()
+		for _, kind := range []string{"sign", "verify"} {
+			if _, err := in.daemon.Add(t.Context(), token.Addition{Name: kind, Provider: kind}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		in.restart()
+		good, err := in.daemon.Verify(t.Context(), "verify", token.NewSecret("good"), true)
+		if err != nil || !good.Valid || good.Reason != "true" {
+			t.Errorf("verdict %+v, %v", good, err)
+		}
+		for name, ask := range map[string]func() error{
+			"sign": func() error { _, err := in.daemon.Get(t.Context(), "sign", token.Query{}); return err },
+			"mint": func() error { _, err := in.daemon.Verify(t.Context(), "mint", token.Secret{}, false); return err },
+			"verify": func() error {
+				_, err := in.daemon.Sign(t.Context(), "verify", token.Request{})
+				return err
+			},
+		} {
+			if err := ask(); !errors.Is(err, token.ErrInvalid) || !strings.Contains(err.Error(), `profile "`+name+`"`) {
+				t.Errorf("%s asked for what it does not do: %v", name, err)
+			}
+		}
+		if _, err := in.daemon.Sign(t.Context(), "nobody", token.Request{}); !errors.Is(err, token.ErrNotFound) {
+			t.Errorf("unknown profile: %v", err)
+		}
+		if err := in.daemon.Remove(t.Context(), "verify"); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// An issuer whose Date differs has tokend say so when it signs.
+func TestAClockThatIsOffIsTold(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.idp().skew = -7 * time.Minute
+		in.profile("mint", ordinary)
+		in.start()
+		if _, err := in.daemon.Add(t.Context(), token.Addition{Name: "s", Provider: "sign"}); err != nil {
+			t.Fatal(err)
+		}
+		in.get("mint", token.Query{})
+		signed, err := in.daemon.Sign(t.Context(), "s", token.Request{URL: "https://signed.example/"})
+		if want := "this machine's clock is 7m0s ahead of that of idp"; err != nil || signed.Warning != want {
+			t.Errorf("warning %q, %v; want %q", signed.Warning, err, want)
+		}
+		if w := in.status("mint").Warnings; len(w) != 1 || w[0] != signed.Warning {
+			t.Errorf("warnings %q", w)
+		}
+	})
+}
+
+func TestHosts(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.profile("p", ordinary+"hosts = [\"https://a.example/api\"]\n")
+		in.start()
+		if h := in.status("p").Hosts; len(h) != 1 || h[0] != "https://a.example/api" {
+			t.Errorf("hosts %q", h)
+		}
+		in.write("profiles.d/p.toml", ordinary+"hosts = [\"a.example\"]\n")
+		if err := in.daemon.Reload(t.Context()); err == nil || !strings.Contains(err.Error(), "p.toml:3: hosts: ") {
+			t.Errorf("a host without a scheme: %v", err)
+		}
+	})
+}

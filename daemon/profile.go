@@ -27,8 +27,15 @@ type profile struct {
 	name, kind, file string
 	renew            Renew
 	idle             time.Duration
-	// minter obtains its tokens; nil for a kind that has none.
-	minter token.Minter
+	// What the profile does; one of them is set.
+	minter   token.Minter
+	signer   token.Signer
+	verifier token.Verifier
+	// inSteps: a new credential takes effect when the person says that it has
+	// been registered with the service.
+	inSteps bool
+	// hosts are what its credentials may be sent to.
+	hosts []string
 	// issuer is the host that its tokens come from.
 	issuer string
 	// fingerprint stands for everything that decides which token it gets.
@@ -36,6 +43,8 @@ type profile struct {
 	// settings are the provider's settings, from the file and the credential.
 	settings   map[string]any
 	credential token.Credential
+	// pending is the credential that waits to be registered, zero if none does.
+	pending token.Credential
 	// ends is when the credential itself expires, zero if unknown.
 	ends time.Time
 }
@@ -45,6 +54,16 @@ type common struct {
 	Provider string   `toml:"provider"`
 	Renew    Renew    `toml:"renew"`
 	Idle     Duration `toml:"idle"`
+	Hosts    []string `toml:"hosts"`
+}
+
+func (c common) check() error {
+	for _, host := range c.Hosts {
+		if err := token.CheckHost(host); err != nil {
+			return &token.Error{Code: token.ErrInvalid, Field: "hosts", Message: "hosts: " + err.Error()}
+		}
+	}
+	return c.Renew.check()
 }
 
 // maxName bounds a profile's name.
@@ -75,7 +94,7 @@ func open(kinds Kinds, c Config, name string, doc *document, cred token.Credenti
 	if err := doc.decode(&own); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(own.Renew.check(), checkProvider(kinds, own.Provider)); err != nil {
+	if err := errors.Join(own.check(), checkProvider(kinds, own.Provider)); err != nil {
 		return nil, doc.locate(err)
 	}
 	extra, err := credentialDocument(cred)
@@ -105,9 +124,17 @@ func open(kinds Kinds, c Config, name string, doc *document, cred token.Credenti
 		name: name, kind: own.Provider, file: doc.file,
 		renew: own.Renew, idle: own.Idle.Duration,
 		settings: settings, credential: cred,
-		ends: cred.Expires,
+		hosts: own.Hosts, ends: cred.Expires,
 	}
 	p.fingerprint = fingerprint(p)
+	p.take(opened)
+	return p, nil
+}
+
+// take sees what the opened provider is able to do.
+func (p *profile) take(opened any) {
+	p.signer, _ = opened.(token.Signer)
+	p.verifier, _ = opened.(token.Verifier)
 	if m, ok := opened.(token.Minter); ok {
 		p.minter, p.issuer = m, hostOf(m.Endpoint())
 	}
@@ -116,7 +143,23 @@ func open(kinds Kinds, c Config, name string, doc *document, cred token.Credenti
 			p.ends = ends
 		}
 	}
-	return p, nil
+	if r, ok := opened.(interface{ RotatesInSteps() bool }); ok {
+		p.inSteps = r.RotatesInSteps()
+	}
+	if h, ok := opened.(interface{ Hosts() []string }); ok && p.hosts == nil {
+		p.hosts = h.Hosts()
+	}
+}
+
+// does names what p does, for status.
+func (p *profile) does() string {
+	switch {
+	case p.minter != nil:
+		return "mints"
+	case p.signer != nil:
+		return "signs"
+	}
+	return "verifies"
 }
 
 func profileName(file string) string {
@@ -201,7 +244,21 @@ func (d *Daemon) readProfile(kinds Kinds, c Config, file string) (*profile, erro
 	if err != nil && !errors.Is(err, token.ErrNotFound) {
 		return nil, err
 	}
-	return open(kinds, c, name, newDocument(file, data), cred, d.secretsOf(name))
+	return d.openKept(kinds, c, name, newDocument(file, data), cred)
+}
+
+// openKept opens a profile whose credential is kept.
+func (d *Daemon) openKept(kinds Kinds, c Config, name string, doc *document, cred token.Credential) (*profile, error) {
+	pending, err := d.world.Credentials.Pending(name)
+	if err != nil && !errors.Is(err, token.ErrNotFound) {
+		return nil, err
+	}
+	p, err := open(kinds, c, name, doc, cred, d.secretsOf(name))
+	if err != nil {
+		return nil, err
+	}
+	p.pending = pending
+	return p, nil
 }
 
 // secretsOf reads the current secrets of the named profile.
@@ -233,8 +290,9 @@ func render(p token.Provider, settings map[string]any) ([]byte, error) {
 	docs := map[string]string{
 		"renew": `"always", or "used" to stop when nobody asks`,
 		"idle":  `how long nobody must have asked`,
+		"hosts": `what its credentials may be sent to`,
 	}
-	order := []string{"renew", "idle"}
+	order := []string{"renew", "idle", "hosts"}
 	for _, f := range p.Fields {
 		docs[f.Name] = f.Doc
 		order = append(order, f.Name)

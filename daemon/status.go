@@ -83,7 +83,11 @@ func (d *Daemon) profileStatus(p *profile, now time.Time) token.ProfileStatus {
 
 func (d *Daemon) statusOf(p *profile, slots []*slot, now time.Time) token.ProfileStatus {
 	st := token.ProfileStatus{
-		Name: p.name, Provider: p.kind, File: p.file, Settings: p.settings, CredentialExpires: utc(p.ends),
+		Name: p.name, Provider: p.kind, Does: p.does(), File: p.file, Settings: p.settings, Hosts: p.hosts,
+		CredentialExpires: utc(p.ends),
+	}
+	if c := p.pending; c.ID != "" {
+		st.Pending = &token.PendingCredential{ID: c.ID, Stored: utc(c.Stored), Settings: c.Settings}
 	}
 	if p.minter != nil {
 		st.Endpoint, st.Renew = p.minter.Endpoint(), string(p.renew)
@@ -119,17 +123,26 @@ func (d *Daemon) warnings(p *profile, slots []*slot, now time.Time) (warnings []
 			warnings = append(warnings, fmt.Sprintf("the credential expired on %s", on))
 		}
 	}
+	if p.pending.ID != "" {
+		warnings = append(warnings, fmt.Sprintf("a new key made on %s waits to be registered", utc(p.pending.Stored).Format(time.DateOnly)))
+	}
 	for _, s := range slots {
-		if skew := s.tok.Skew; skew.Abs() > skewTolerance {
-			side := "ahead of"
-			if skew > 0 {
-				side = "behind"
-			}
-			warnings = append(warnings, fmt.Sprintf("this machine's clock is %v %s the issuer's", skew.Abs(), side))
-			break
+		if text := skewText(s.tok.Skew, p.issuer); text != "" {
+			return append(warnings, text)
 		}
 	}
 	return warnings
+}
+
+// skewText says how far our clock is off from that of host, if it matters.
+func skewText(skew time.Duration, host string) string {
+	switch {
+	case skew > skewTolerance:
+		return fmt.Sprintf("this machine's clock is %v behind that of %s", skew, host)
+	case skew < -skewTolerance:
+		return fmt.Sprintf("this machine's clock is %v ahead of that of %s", -skew, host)
+	}
+	return ""
 }
 
 func utc(t time.Time) time.Time {

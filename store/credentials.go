@@ -40,14 +40,25 @@ func NewCredentials(dir string, keys Keystore) *Credentials {
 //	current new, leftover old      while the old secrets are deleted
 //
 // and each change of it is one renaming. So at any moment the current one is
-// whole, and whatever else may lie in the keystore is known by name.
+// whole, and whatever else may lie in the keystore is known by name. A pending
+// credential is whole too, and waits to become the current one.
 type record struct {
-	ID        string         `toml:"id,omitempty"`
-	Fields    []string       `toml:"fields,omitempty"`
-	Stored    time.Time      `toml:"stored,omitempty"`
-	Expires   time.Time      `toml:"expires,omitempty"`
-	Settings  map[string]any `toml:"settings,omitempty"`
-	Leftovers []leftover     `toml:"leftover,omitempty"`
+	stored
+	Pending   *stored    `toml:"pending,omitempty"`
+	Leftovers []leftover `toml:"leftover,omitempty"`
+}
+
+// stored is what is written down of a credential.
+type stored struct {
+	ID       string         `toml:"id,omitempty"`
+	Fields   []string       `toml:"fields,omitempty"`
+	Stored   time.Time      `toml:"stored,omitempty"`
+	Expires  time.Time      `toml:"expires,omitempty"`
+	Settings map[string]any `toml:"settings,omitempty"`
+}
+
+func (s stored) credential(profile string) token.Credential {
+	return token.Credential{Profile: profile, ID: s.ID, Fields: s.Fields, Stored: s.Stored, Expires: s.Expires, Settings: s.Settings}
 }
 
 // A leftover is a credential that is not in force and whose secrets may lie
@@ -57,11 +68,37 @@ type leftover struct {
 	Fields []string `toml:"fields"`
 }
 
+// replaced lists what a record holds beside keep, to be deleted.
+func (r record) replaced(keep ...*stored) (old []leftover) {
+	for _, s := range []*stored{&r.stored, r.Pending} {
+		if s != nil && s.ID != "" && !slices.ContainsFunc(keep, func(k *stored) bool { return k.ID == s.ID }) {
+			old = append(old, leftover{s.ID, s.Fields})
+		}
+	}
+	return old
+}
+
 // Put makes secrets the credential of profile. Of about it takes Expires and
 // Settings, and fills in the rest. It reads each secret back before it counts.
 // Until Put returns, the former credential is in force, and stays so if it
-// fails.
+// fails. A pending credential is given up.
 func (c *Credentials) Put(ctx context.Context, profile string, secrets map[string]token.Secret, about token.Credential) (token.Credential, error) {
+	return c.put(ctx, profile, secrets, about, func(rec record, s stored) record {
+		return record{stored: s, Leftovers: rec.replaced(&s)}
+	})
+}
+
+// PutPending keeps secrets like Put, but the current credential stays in force
+// until Promote. Another pending one is given up.
+func (c *Credentials) PutPending(ctx context.Context, profile string, secrets map[string]token.Secret, about token.Credential) (token.Credential, error) {
+	return c.put(ctx, profile, secrets, about, func(rec record, s stored) record {
+		return record{stored: rec.stored, Pending: &s, Leftovers: rec.replaced(&rec.stored)}
+	})
+}
+
+// put writes secrets under new accounts, then the record that place makes of
+// the one before, then deletes what that one no longer needs.
+func (c *Credentials) put(ctx context.Context, profile string, secrets map[string]token.Secret, about token.Credential, place func(record, stored) record) (token.Credential, error) {
 	if err := checkCredential(profile, secrets); err != nil {
 		return token.Credential{}, err
 	}
@@ -79,16 +116,16 @@ func (c *Credentials) Put(ctx context.Context, profile string, secrets map[strin
 	}
 
 	now := time.Now().UTC()
-	cred := token.Credential{
-		Profile:  profile,
+	s := stored{
 		ID:       now.Format("20060102") + "-" + randomHex(4),
 		Fields:   slices.Sorted(maps.Keys(secrets)),
 		Stored:   now.Truncate(time.Second),
 		Expires:  about.Expires.UTC().Truncate(time.Second),
 		Settings: about.Settings,
 	}
+	cred := s.credential(profile)
 	during := rec
-	during.Leftovers = []leftover{{cred.ID, cred.Fields}}
+	during.Leftovers = []leftover{{s.ID, s.Fields}}
 	if err := c.write(profile, during); err != nil {
 		return token.Credential{}, err
 	}
@@ -97,16 +134,52 @@ func (c *Credentials) Put(ctx context.Context, profile string, secrets map[strin
 		_, _ = c.clear(context.WithoutCancel(ctx), profile, during)
 		return token.Credential{}, err
 	}
-	after := record{ID: cred.ID, Fields: cred.Fields, Stored: cred.Stored, Expires: cred.Expires, Settings: cred.Settings}
-	if rec.ID != "" {
-		after.Leftovers = []leftover{{rec.ID, rec.Fields}}
-	}
+	after := place(rec, s)
 	if err := c.write(profile, after); err != nil {
 		return token.Credential{}, err
 	}
-	// The new one is in force; the old one's secrets can also go later.
+	// The new one counts; the old one's secrets can also go later.
 	_, _ = c.clear(ctx, profile, after)
 	return cred, nil
+}
+
+// Promote puts the pending credential in force. token.ErrNotFound: none is
+// pending.
+func (c *Credentials) Promote(ctx context.Context, profile string) (token.Credential, error) {
+	var promoted stored
+	err := c.settle(ctx, profile, func(rec record) record {
+		promoted = *rec.Pending
+		return record{stored: promoted, Leftovers: append(rec.Leftovers, rec.replaced(&promoted)...)}
+	})
+	return promoted.credential(profile), err
+}
+
+// Abandon gives the pending credential up. token.ErrNotFound: none is pending.
+func (c *Credentials) Abandon(ctx context.Context, profile string) error {
+	return c.settle(ctx, profile, func(rec record) record {
+		return record{stored: rec.stored, Leftovers: append(rec.Leftovers, rec.replaced(&rec.stored)...)}
+	})
+}
+
+// settle writes the record that follows from one with a pending credential.
+func (c *Credentials) settle(ctx context.Context, profile string, follow func(record) record) error {
+	if err := c.enter(ctx); err != nil {
+		return err
+	}
+	defer c.leave()
+	rec, err := c.read(profile)
+	if err != nil {
+		return err
+	}
+	if rec.Pending == nil {
+		return fail(token.ErrNotFound, nil, "%s: no credential is pending", profile)
+	}
+	after := follow(rec)
+	if err := c.write(profile, after); err != nil {
+		return err
+	}
+	_, _ = c.clear(ctx, profile, after)
+	return nil
 }
 
 // Current gives the credential of profile without asking the keystore;
@@ -119,7 +192,19 @@ func (c *Credentials) Current(profile string) (token.Credential, error) {
 	if rec.ID == "" {
 		return token.Credential{}, noCredential(profile)
 	}
-	return token.Credential{Profile: profile, ID: rec.ID, Fields: rec.Fields, Stored: rec.Stored, Expires: rec.Expires, Settings: rec.Settings}, nil
+	return rec.credential(profile), nil
+}
+
+// Pending gives the credential that waits for Promote, likewise.
+func (c *Credentials) Pending(profile string) (token.Credential, error) {
+	rec, err := c.read(profile)
+	if err != nil {
+		return token.Credential{}, err
+	}
+	if rec.Pending == nil {
+		return token.Credential{}, fail(token.ErrNotFound, nil, "%s: no credential is pending", profile)
+	}
+	return rec.Pending.credential(profile), nil
 }
 
 // Secret reads one secret of profile's credential from the keystore.
@@ -158,12 +243,11 @@ func (c *Credentials) Delete(ctx context.Context, profile string) error {
 	if err != nil {
 		return err
 	}
-	if rec.ID != "" {
-		cred := token.Credential{Profile: profile, ID: rec.ID, Fields: rec.Fields}
-		if err := c.reachable(ctx, cred); err != nil {
+	if old := rec.replaced(); len(old) > 0 {
+		if err := c.reachable(ctx, rec.credential(profile)); err != nil {
 			return err
 		}
-		rec = record{Leftovers: append(rec.Leftovers, leftover{rec.ID, rec.Fields})}
+		rec = record{Leftovers: append(rec.Leftovers, old...)}
 		if err := c.write(profile, rec); err != nil {
 			return err
 		}
@@ -206,7 +290,7 @@ func (c *Credentials) clear(ctx context.Context, profile string, rec record) (re
 		}
 	}
 	rec.Leftovers = nil
-	if rec.ID == "" {
+	if rec.ID == "" && rec.Pending == nil {
 		return rec, c.remove(profile)
 	}
 	return rec, c.write(profile, rec)

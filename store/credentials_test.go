@@ -294,3 +294,52 @@ func TestCredentialRecordThatIsDamagedNamesItsFile(t *testing.T) {
 		t.Error("secrets that may be in force were touched")
 	}
 }
+
+// A new credential that has to be registered somewhere first: the old one
+// stays in force until then, and no litter is left either way.
+func TestPendingCredential(t *testing.T) {
+	m := newMemory()
+	c := NewCredentials(filepath.Join(t.TempDir(), "credentials"), m)
+	_, err := c.Promote(t.Context(), "p")
+	wantCode(t, err, token.ErrNotFound)
+	old, err := c.Put(t.Context(), "p", secretsOf("k1", "i1"), bare)
+	must(t, err)
+	_, err = c.Pending("p")
+	wantCode(t, err, token.ErrNotFound)
+	wantCode(t, c.Abandon(t.Context(), "p"), token.ErrNotFound)
+
+	_, err = c.PutPending(t.Context(), "p", secretsOf("k2", "i2"), bare)
+	must(t, err)
+	second, err := c.PutPending(t.Context(), "p", secretsOf("k3", "i3"), token.Credential{Settings: map[string]any{"public_key": "3"}})
+	must(t, err)
+	if len(m.values) != 4 {
+		t.Errorf("the keystore holds %d secrets, want those of the current and the pending credential", len(m.values))
+	}
+	wantWhole(t, c, "p", secretsOf("k1", "i1"))
+	if pending, err := c.Pending("p"); err != nil || pending.ID != second.ID || pending.Settings["public_key"] != "3" {
+		t.Errorf("pending %+v, %v", pending, err)
+	}
+	if current, _ := c.Current("p"); current.ID != old.ID {
+		t.Errorf("current %+v", current)
+	}
+
+	promoted, err := c.Promote(t.Context(), "p")
+	if err != nil || promoted.ID != second.ID || promoted.Settings["public_key"] != "3" {
+		t.Errorf("promoted %+v, %v", promoted, err)
+	}
+	wantWhole(t, c, "p", secretsOf("k3", "i3"))
+	wantOnly(t, m, c, "p")
+
+	_, err = c.PutPending(t.Context(), "p", secretsOf("k4", "i4"), bare)
+	must(t, err)
+	must(t, c.Abandon(t.Context(), "p"))
+	wantWhole(t, c, "p", secretsOf("k3", "i3"))
+	wantOnly(t, m, c, "p")
+
+	_, err = c.PutPending(t.Context(), "p", secretsOf("k5", "i5"), bare)
+	must(t, err)
+	must(t, c.Delete(t.Context(), "p"))
+	if len(m.values) != 0 {
+		t.Errorf("Delete left %d secrets", len(m.values))
+	}
+}

@@ -43,7 +43,17 @@ type Addition struct {
 	CredentialExpires time.Time `json:"credential_expires,omitzero"`
 	// NoCheck keeps the profile without obtaining a token to prove it.
 	NoCheck bool `json:"no_check,omitempty"`
+	// Step goes on with a rotation that takes two steps, because the new
+	// public key has to be registered with the service in between.
+	Step string `json:"step,omitempty"`
 }
+
+// The second steps of a rotation: the new credential takes effect, or is
+// thrown away and the old one stays.
+const (
+	StepRegistered = "registered"
+	StepAbandon    = "abandon"
+)
 
 // A Credential says which of a profile's secrets are the current ones. It
 // holds none of them: those are in the keystore, each under its Account.
@@ -98,6 +108,9 @@ type TokenStatus struct {
 type ProfileStatus struct {
 	Name     string `json:"name"`
 	Provider string `json:"provider"`
+	// Does is what the profile can do: "mints" tokens, "signs" requests or
+	// "verifies" tokens.
+	Does string `json:"does"`
 	// File is the profile's file.
 	File string `json:"file"`
 	// Endpoint is where its tokens come from.
@@ -109,8 +122,21 @@ type ProfileStatus struct {
 	Tokens []TokenStatus `json:"tokens,omitempty"`
 	// CredentialExpires is the end of the credential itself, where known.
 	CredentialExpires time.Time `json:"credential_expires,omitzero"`
+	// Pending is the credential that waits to be registered, nil if none does.
+	Pending *PendingCredential `json:"pending,omitempty"`
+	// Hosts are what requests with this profile's credentials may go to: URLs
+	// of scheme, host, port and path prefix (Covers).
+	Hosts []string `json:"hosts,omitempty"`
 	// Warnings are things to look at that stop nothing yet.
 	Warnings []string `json:"warnings,omitempty"`
+}
+
+// A PendingCredential is the new one of a rotation that takes two steps.
+type PendingCredential struct {
+	ID     string    `json:"id"`
+	Stored time.Time `json:"stored"`
+	// Settings came with it: its public_key.
+	Settings map[string]any `json:"settings,omitempty"`
 }
 
 // A Status tells how the daemon is.

@@ -88,6 +88,56 @@ type Minter interface {
 	Endpoint() string
 }
 
+// A Signer signs single requests, for services that know no tokens.
+type Signer interface {
+	// Sign gives what to send with a request for r.URL. Errors are *Error, with
+	// ErrInvalid and Field "url" for a URL that cannot be signed.
+	Sign(ctx context.Context, r Request) (Signed, error)
+}
+
+// A Request is what a Signer signs.
+type Request struct {
+	URL string `json:"url"`
+}
+
+// Signed is a request that was signed.
+type Signed struct {
+	// URL is what was signed: the request must go to exactly this one.
+	URL     string
+	Headers []Header
+	// Issued is the time that the signature bears.
+	Issued time.Time
+	// Warning is what may make the service refuse it all the same.
+	Warning string
+}
+
+// A Header is one header line of a request. Its value is a credential.
+type Header struct {
+	Name  string
+	Value Secret
+}
+
+// A Verifier judges tokens that somebody else presented.
+type Verifier interface {
+	// Verify judges raw, by itself or, if remote, by asking the issuer's own
+	// service. A token that is not good is a Verdict, not an error; errors
+	// mean that no verdict could be reached.
+	Verify(ctx context.Context, raw Secret, remote bool) (Verdict, error)
+}
+
+// A Verdict says whether a token is good, or the first reason why not; the
+// signature is judged before the claims. Its JSON form crosses the socket.
+type Verdict struct {
+	Valid bool `json:"valid"`
+	// Reason is one word for programs: malformed, unknown_key, bad_signature,
+	// wrong_issuer, wrong_audience, expired, not_yet_valid, …
+	Reason string `json:"reason,omitempty"`
+	// Message is the reason in words.
+	Message string `json:"message,omitempty"`
+	// Claims are the claims of a good token.
+	Claims map[string]any `json:"claims,omitempty"`
+}
+
 // A Record is a token as it is kept: with all that decides whether it is still
 // the right one.
 type Record struct {

@@ -1,0 +1,57 @@
+package daemon
+
+import (
+	"context"
+
+	"tokend/providers/token"
+)
+
+// Sign signs one request with the profile's key. Errors are *token.Error.
+func (d *Daemon) Sign(ctx context.Context, name string, r token.Request) (token.Signed, error) {
+	p, err := d.profile(name)
+	if err != nil {
+		return token.Signed{}, err
+	}
+	if p.signer == nil {
+		return token.Signed{}, unable(p, "signs no requests")
+	}
+	signed, err := p.signer.Sign(ctx, r)
+	if err != nil {
+		return token.Signed{}, asError(err)
+	}
+	if signed.Warning == "" {
+		d.mu.Lock()
+		signed.Warning = skewText(d.clock.skew, d.clock.host)
+		d.mu.Unlock()
+	}
+	return signed, nil
+}
+
+// Verify judges a token that was presented to the profile's data source, by
+// itself or, if remote, by asking the issuer's own service. Errors are
+// *token.Error and mean that no verdict could be reached.
+func (d *Daemon) Verify(ctx context.Context, name string, raw token.Secret, remote bool) (token.Verdict, error) {
+	p, err := d.profile(name)
+	if err != nil {
+		return token.Verdict{}, err
+	}
+	if p.verifier == nil {
+		return token.Verdict{}, unable(p, "verifies no tokens")
+	}
+	verdict, err := p.verifier.Verify(ctx, raw, remote)
+	if err != nil {
+		return token.Verdict{}, asError(err)
+	}
+	return verdict, nil
+}
+
+// profile finds a profile in force.
+func (d *Daemon) profile(name string) (*profile, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	p := d.profiles[name]
+	if p == nil {
+		return nil, noProfile(name)
+	}
+	return p, nil
+}

@@ -1,0 +1,88 @@
+package token
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+)
+
+// CheckHost tells whether text can stand in a profile's hosts: an https URL of
+// host, port and path prefix and nothing else (http for loopback).
+func CheckHost(text string) error {
+	_, err := parseHost(text)
+	return err
+}
+
+// Covers tells whether a request for target may carry the credentials of a
+// profile with these hosts: scheme, host and port are the same, and the path
+// begins with the host's path, segment by segment. Names are compared as they
+// are: no suffix, no wildcard, no trailing dot.
+func Covers(hosts []string, target string) bool {
+	u, err := parseURL(target)
+	if err != nil {
+		return false
+	}
+	for _, text := range hosts {
+		if h, err := parseHost(text); err == nil && sameOrigin(h, u) && pathWithin(h.EscapedPath(), u.EscapedPath()) {
+			return true
+		}
+	}
+	return false
+}
+
+func parseHost(text string) (*url.URL, error) {
+	u, err := parseURL(text)
+	if err == nil && (u.RawQuery != "" || u.ForceQuery || u.Fragment != "") {
+		err = fmt.Errorf("%q has a query or fragment", text)
+	}
+	return u, err
+}
+
+// parseURL takes a URL that every client reads in the same way.
+func parseURL(text string) (*url.URL, error) {
+	if i := strings.IndexFunc(text, func(r rune) bool { return r <= ' ' || r > '~' || r == '\\' }); i >= 0 {
+		return nil, fmt.Errorf("%q has a character that does not belong in a URL", text)
+	}
+	u, err := url.Parse(text)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%q is no URL", text)
+	case u.User != nil:
+		return nil, fmt.Errorf("%q names a user", u.Redacted())
+	case u.Hostname() == "" || u.Opaque != "":
+		return nil, fmt.Errorf("%q names no host", text)
+	case u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Hostname())):
+		return nil, fmt.Errorf("%q is not an https URL", text)
+	}
+	for segment := range strings.SplitSeq(strings.ToLower(u.EscapedPath()), "/") {
+		if s := strings.ReplaceAll(segment, "%2e", "."); s == "." || s == ".." {
+			return nil, fmt.Errorf("%q has a %q in its path", text, segment)
+		}
+	}
+	return u, nil
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+func sameOrigin(a, b *url.URL) bool {
+	return a.Scheme == b.Scheme && strings.EqualFold(a.Hostname(), b.Hostname()) && portOf(a) == portOf(b)
+}
+
+func portOf(u *url.URL) string {
+	switch {
+	case u.Port() != "":
+		return u.Port()
+	case u.Scheme == "http":
+		return "80"
+	}
+	return "443"
+}
+
+func pathWithin(prefix, path string) bool {
+	prefix = strings.TrimSuffix(prefix, "/")
+	return path == prefix || strings.HasPrefix(path, prefix+"/")
+}
