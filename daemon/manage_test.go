@@ -213,6 +213,9 @@ func TestStatusWarnsOfACredentialsEnd(t *testing.T) {
 		if w := in.status("p").Warnings; len(w) != 1 || !strings.Contains(w[0], "expired on") {
 			t.Errorf("after its end: %q", w)
 		}
+		if n := strings.Count(in.logged(), "needs attention"); n < 25 || n > 40 {
+			t.Errorf("the log warned %d times in 31 days", n)
+		}
 	})
 }
 

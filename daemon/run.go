@@ -24,6 +24,8 @@ const (
 	flightLimit = 30 * time.Second
 	// saveAgain is how soon a cache write that failed is tried again.
 	saveAgain = 30 * time.Second
+	// warnAgain is how often the log repeats what status warns of.
+	warnAgain = 24 * time.Hour
 )
 
 // Run obtains and renews tokens until ctx ends. Every goroutine of the daemon
@@ -45,10 +47,15 @@ func (d *Daemon) Run(ctx context.Context) error {
 	case <-ctx.Done():
 		return nil
 	}
+	var warned time.Time
 	for last := time.Now(); ; {
 		now := time.Now()
 		d.noticeStep(last, now)
 		last = now
+		if now.Sub(warned) >= warnAgain {
+			d.logWarnings(now.Round(0))
+			warned = now
+		}
 		launch, sleep := d.due(now.Round(0))
 		for _, s := range launch {
 			flights.Go(func() { d.fly(ctx, s) })
@@ -95,6 +102,18 @@ func (d *Daemon) noticeStep(last, now time.Time) {
 			s.nextTry = soon
 		}
 		d.plan(s)
+	}
+}
+
+// logWarnings tells those who read logs and not status what needs them.
+func (d *Daemon) logWarnings(now time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	slots := d.slotsByProfile()
+	for name, p := range d.profiles {
+		for _, text := range d.warnings(p, slots[name], now) {
+			d.world.Log.Warn("needs attention", "profile", name, "warning", text)
+		}
 	}
 }
 

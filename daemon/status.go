@@ -33,14 +33,21 @@ func (d *Daemon) Status(ctx context.Context) (token.Status, error) {
 	case d.saving || len(d.unsaved) > 0:
 		st.Cache = "writing"
 	}
-	byProfile := map[string][]*slot{}
-	for _, s := range d.slots {
-		byProfile[s.profile.name] = append(byProfile[s.profile.name], s)
-	}
+	slots := d.slotsByProfile()
 	for _, name := range slices.Sorted(maps.Keys(d.profiles)) {
-		st.Profiles = append(st.Profiles, d.statusOf(d.profiles[name], byProfile[name], now))
+		st.Profiles = append(st.Profiles, d.statusOf(d.profiles[name], slots[name], now))
 	}
 	return st, nil
+}
+
+// slotsByProfile sorts the slots out, in one go for however many profiles.
+// d.mu is held.
+func (d *Daemon) slotsByProfile() map[string][]*slot {
+	slots := make(map[string][]*slot, len(d.profiles))
+	for k, s := range d.slots {
+		slots[k.profile] = append(slots[k.profile], s)
+	}
+	return slots
 }
 
 // Profile tells how one profile is.
