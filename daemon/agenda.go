@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"container/heap"
+	"errors"
 	"time"
 
 	"tokend/providers/token"
@@ -25,6 +26,9 @@ func (s *slot) wanted(at time.Time) bool {
 	if s.profile.renew == RenewAlways && s.target == (token.Target{}) {
 		return true
 	}
+	if s.tok.Secret.IsZero() && s.err != nil && !errors.Is(s.err, token.ErrUnavailable) && !fromKeystore(s.err) {
+		return false // a scope that was refused is not asked for again by itself
+	}
 	return at.Before(s.lastUsed.Add(s.profile.idle))
 }
 
@@ -37,6 +41,11 @@ func (s *slot) nextAt(now time.Time) time.Time {
 	if due := s.dueAt(now); s.wanted(due) {
 		return due
 	}
+	return s.forgottenAt()
+}
+
+// forgottenAt says when a slot that nobody wants is of no use any more.
+func (s *slot) forgottenAt() time.Time {
 	return later(s.tok.Expiry, s.nextTry, s.lastUsed.Add(forgetAfter))
 }
 
@@ -106,6 +115,7 @@ type lane struct {
 	running    int
 	urgent     []*slot // callers wait for these
 	background []*slot
+	paced      time.Time // when the last background one was launched
 }
 
 const (
@@ -113,22 +123,44 @@ const (
 	// callers wait for.
 	backgroundFlights = 8
 	allFlights        = 32
+	// Renewals at one issuer start this far apart, so that a start or a wake
+	// with many profiles is no storm; a long queue is worked off within
+	// longestQueue all the same.
+	pace         = 100 * time.Millisecond
+	longestQueue = 100 * time.Second
 )
 
-// next takes the next slot to launch out of the lane, nil if it is full or
-// nothing waits.
-func (l *lane) next() *slot {
-	for _, q := range []struct {
-		waiting *[]*slot
-		limit   int
-	}{{&l.urgent, allFlights}, {&l.background, backgroundFlights}} {
-		for len(*q.waiting) > 0 && l.running < q.limit {
-			s := (*q.waiting)[0]
-			*q.waiting = (*q.waiting)[1:]
-			if s.flight != nil && !s.flight.launched {
-				return s
-			}
+// next takes the next slot to launch out of the lane, nil if there is none
+// now. again says when there will be, unless something lands before; zero if
+// nothing waits for its time.
+func (l *lane) next(now time.Time) (s *slot, again time.Time) {
+	if s := pop(&l.urgent, l.running < allFlights); s != nil {
+		return s, again
+	}
+	gap := min(pace, longestQueue/time.Duration(max(1, len(l.background))))
+	if at := l.paced.Add(gap); now.Before(at) && !at.After(now.Add(pace)) {
+		if len(l.background) > 0 {
+			again = at
+		}
+		return nil, again
+	}
+	if s = pop(&l.background, l.running < backgroundFlights); s != nil {
+		l.paced = now
+	}
+	return s, again
+}
+
+// pop takes the first slot that still waits to be launched out of a queue, if
+// there is room.
+func pop(waiting *[]*slot, room bool) *slot {
+	for room && len(*waiting) > 0 {
+		s := (*waiting)[0]
+		*waiting = (*waiting)[1:]
+		if s.flight != nil && !s.flight.launched {
+			return s
 		}
 	}
 	return nil
 }
+
+func (l *lane) idle() bool { return l.running == 0 && len(l.urgent) == 0 && len(l.background) == 0 }

@@ -73,6 +73,9 @@ type Cache interface {
 	Drop(records ...token.Record) error
 	// Delete removes all records of a profile.
 	Delete(profile string) error
+	// Notices says what happened to the file since it was last asked, for the
+	// log. After a notice, records that were saved before it may be gone.
+	Notices() []string
 }
 
 // A Daemon serves tokens. Get and the other methods may be called from any
@@ -148,6 +151,8 @@ type slot struct {
 	failures int
 	failedAt time.Time
 	nextTry  time.Time
+	// heeded: nextTry is what the issuer asked for (Retry-After).
+	heeded bool
 	// invalidated is when a caller last had a token dropped.
 	invalidated time.Time
 	// at and place belong to the agenda.
@@ -288,9 +293,10 @@ func (d *Daemon) ask(s *slot) *flight {
 	}
 	f := s.flight
 	switch {
+	case f.launched: // it lands even if tokend is stopping
 	case d.stopped:
 		d.end(s, token.Token{}, errStopping)
-	case !f.launched && !f.urgent:
+	case !f.urgent:
 		f.urgent = true
 		d.asked = append(d.asked, s)
 		d.nudge()
@@ -308,13 +314,14 @@ func (d *Daemon) nudge() {
 
 var errStopping = &token.Error{Code: token.ErrUnavailable, Message: "tokend is stopping"}
 
-// land takes the outcome of the flight of s: into the slot, to the waiters,
-// into the queue for the cache.
-func (d *Daemon) land(s *slot, tok token.Token, err error) {
-	now := wall()
+// land takes the outcome of a flight: into the slot, to the waiters, into the
+// queue for the cache.
+func (d *Daemon) land(l launch, tok token.Token, err error) {
+	now, s := wall(), l.slot
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	defer d.nudge()
+	l.lane.running--
 	switch {
 	case err == errStopping:
 		d.end(s, token.Token{}, errStopping)
@@ -322,6 +329,7 @@ func (d *Daemon) land(s *slot, tok token.Token, err error) {
 		failure := asError(err)
 		s.failures++
 		s.failedAt = now
+		s.heeded = !failure.RetryAt.IsZero()
 		s.nextTry = retryAt(failure, s.failures, s.tok, now, rand.Float64())
 		remembered := *failure
 		remembered.RetryAt = s.nextTry
@@ -331,7 +339,7 @@ func (d *Daemon) land(s *slot, tok token.Token, err error) {
 	default:
 		tok.RenewAt = renewAt(tok, rand.Float64())
 		s.tok, s.err, s.failures, s.nextTry = tok, nil, 0, time.Time{}
-		d.clock = clock{tok.Skew, s.profile.issuer}
+		d.clock = clock{tok.Skew, l.profile.issuer}
 		d.logSuccess(s)
 		if d.slots[s.key()] == s {
 			d.unsaved[s.key()] = s.record()
@@ -404,20 +412,25 @@ func (d *Daemon) Invalidate(ctx context.Context, name string, t token.Secret) er
 	if d.profiles[name] == nil {
 		return noProfile(name)
 	}
+	var tooSoon time.Time
+	dropped := 0
 	for k, s := range d.slots {
-		if k.profile != name || s.tok.Secret.IsZero() || !(t.IsZero() || s.tok.Secret.Equal(t)) {
-			continue
+		switch {
+		case k.profile != name || s.tok.Secret.IsZero() || !(t.IsZero() || s.tok.Secret.Equal(t)):
+		case now.Before(s.invalidated.Add(invalidateAgain)):
+			tooSoon = s.invalidated.Add(invalidateAgain)
+		default:
+			s.invalidated = now
+			d.unsave(s)
+			s.tok = token.Token{}
+			d.world.Log.Info("token invalidated by a caller", s.attrs()...)
+			d.plan(s)
+			dropped++
 		}
-		if again := s.invalidated.Add(invalidateAgain); now.Before(again) {
-			return &token.Error{Code: token.ErrUnavailable, RetryAt: again, Message: fmt.Sprintf(
-				"the token of profile %q was replaced moments ago; if the new one is refused too, the cause lies elsewhere", name)}
-		}
-		s.invalidated = now
-		d.unsave(s)
-		s.tok = token.Token{}
-		d.world.Log.Info("token invalidated by a caller", s.attrs()...)
-		d.plan(s)
 	}
-	d.nudge()
+	if dropped == 0 && !tooSoon.IsZero() {
+		return &token.Error{Code: token.ErrUnavailable, RetryAt: tooSoon, Message: fmt.Sprintf(
+			"the token of profile %q was replaced moments ago; if the new one is refused too, the cause lies elsewhere", name)}
+	}
 	return nil
 }

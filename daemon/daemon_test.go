@@ -3,6 +3,9 @@ package daemon_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -193,7 +196,7 @@ func TestRejectionIsRemembered(t *testing.T) {
 		}
 		// What the person mends is seen at the next slow try, or when they insist.
 		in.idp().set(func(i *issuer) { i.secret = "s3cret" })
-		time.Sleep(5 * time.Second)
+		time.Sleep(30 * time.Second)
 		in.get("p", token.Query{Fresh: true})
 	})
 }
@@ -330,7 +333,14 @@ func TestReloadsUnderLoad(t *testing.T) {
 				}
 			})
 		}
-		for range 100 {
+		load.Go(func() { // flights, too
+			for i := 0; !stop.Load(); i++ {
+				in.get("p", token.Query{Target: token.Target{Scope: fmt.Sprint(i % 50)}, Fresh: true})
+				time.Sleep(time.Millisecond)
+			}
+		})
+		for i := range 100 {
+			in.write("profiles.d/p.toml", fmt.Sprintf("%sidle = \"%dm\"\n", ordinary, i+10))
 			if err := in.daemon.Reload(t.Context()); err != nil {
 				t.Error(err)
 			}
@@ -468,6 +478,14 @@ func TestInvalidateDropsTheVeryToken(t *testing.T) {
 		if err := in.daemon.Invalidate(t.Context(), "nobody", token.Secret{}); !errors.Is(err, token.ErrNotFound) {
 			t.Errorf("invalidate an unknown profile: %v", err)
 		}
+		time.Sleep(5 * time.Second)
+		scoped := token.Query{Target: token.Target{Scope: "s"}}
+		old := in.get("p", scoped)
+		must(in.daemon.Invalidate(t.Context(), "p", token.NewSecret(in.get("p", token.Query{}))))
+		must(in.daemon.Invalidate(t.Context(), "p", token.Secret{})) // the rest of them
+		if in.get("p", scoped) == old {
+			t.Error("one token that was replaced moments ago kept the others")
+		}
 		in.idp().set(func(i *issuer) { i.err = down })
 		time.Sleep(5 * time.Second)
 		must(in.daemon.Invalidate(t.Context(), "p", token.Secret{}))
@@ -532,6 +550,50 @@ func TestAFullDiskCostsNoToken(t *testing.T) {
 	})
 }
 
+// The cache is deleted under the running daemon: what is at hand is written
+// again, and the log tells.
+func TestTheCacheIsDeletedWhileRunning(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.profile("a", ordinary)
+		in.profile("b", ordinary+"renew = \"used\"\n")
+		in.start()
+		a := in.get("a", token.Query{})
+		synctest.Wait()
+		if err := os.Remove(filepath.Join(in.dirs.State, "cache.db")); err != nil {
+			t.Fatal(err)
+		}
+		b := in.get("b", token.Query{})
+		synctest.Wait()
+		if !strings.Contains(in.logged(), "notice=") {
+			t.Error("the log does not tell")
+		}
+		in.idp().set(func(i *issuer) { i.err = down })
+		in.restart()
+		if in.get("a", token.Query{}) != a || in.get("b", token.Query{}) != b {
+			t.Error("a token was lost")
+		}
+	})
+}
+
+// profiles.d cannot be read: nothing is forgotten.
+func TestProfilesThatCannotBeListed(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.profile("p", ordinary)
+		in.start()
+		tok := in.get("p", token.Query{})
+		dir := in.dirs.ProfilesDir()
+		if err := errors.Join(os.Rename(dir, dir+".away"), os.WriteFile(dir, nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		if err := in.daemon.Reload(t.Context()); !errors.Is(err, token.ErrInvalid) {
+			t.Errorf("reload: %v", err)
+		}
+		if got := in.get("p", token.Query{}); got != tok {
+			t.Errorf("got %q", got)
+		}
+	})
+}
+
 func TestAPanicInAProviderIsThatProfilesError(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		in.issuers["broken"] = &issuer{panics: true}
@@ -540,6 +602,20 @@ func TestAPanicInAProviderIsThatProfilesError(t *testing.T) {
 		in.start()
 		in.refused("b", token.Query{}, token.ErrInternal)
 		in.get("p", token.Query{})
+	})
+}
+
+// A get that comes while the last flights end.
+func TestGetWhileStopping(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.idp().thinks, in.idp().stubborn = 10*time.Second, true
+		in.profile("p", ordinary)
+		in.start()
+		var both sync.WaitGroup
+		both.Go(func() { in.stop() })
+		synctest.Wait()
+		both.Go(func() { in.get("p", token.Query{}) }) // it lands all the same
+		both.Wait()
 	})
 }
 
@@ -565,25 +641,65 @@ func TestStoppingReleasesWhoWaits(t *testing.T) {
 	})
 }
 
-func TestManyProfilesExpiringTogetherAreSpread(t *testing.T) {
+// At a start with an empty cache, and after a suspend in which all expired, as
+// when they fall due by themselves.
+func TestManyProfilesAreNoStorm(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
-		in.idp().thinks = 100 * time.Millisecond
-		in.write("config.toml", "renew = \"always\"\n")
-		for i := range 100 {
-			in.profile("p"+strings.Repeat("x", i%60)+strings.Repeat("y", i/60), ordinary)
+		in.idp().thinks = 20 * time.Millisecond
+		in.idp().life = 2 * time.Hour
+		const many = 300
+		for i := range many {
+			in.profile(fmt.Sprint("p", i), ordinary)
 		}
 		in.start()
-		time.Sleep(70 * time.Minute) // each was renewed once
+		time.Sleep(3 * time.Hour) // each was renewed once
 		in.idp().mu.Lock()
 		defer in.idp().mu.Unlock()
-		renewals := in.idp().last[100:]
-		if len(renewals) < 100 {
-			t.Fatalf("%d renewals of 100 profiles", len(renewals))
+		asked := in.idp().last
+		if len(asked) < 2*many {
+			t.Fatalf("%d requests for %d profiles", len(asked), many)
 		}
-		for i := 10; i < 100; i++ {
-			if burst := renewals[i].Sub(renewals[i-10]); burst < time.Second {
-				t.Fatalf("ten renewals within %v", burst)
+		for i := 10; i < len(asked); i++ {
+			if burst := asked[i].Sub(asked[i-10]); burst < time.Second {
+				t.Fatalf("requests %d to %d came within %v", i-10, i, burst)
 			}
+		}
+	})
+}
+
+// A caller does not stand in the queue of the renewals.
+func TestACallerOvertakesTheStorm(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		for i := range 200 {
+			in.profile(fmt.Sprint("p", i), ordinary)
+		}
+		in.start()
+		begin := time.Now()
+		in.get("p199", token.Query{})
+		if waited := time.Since(begin); waited > 0 {
+			t.Errorf("waited %v", waited)
+		}
+	})
+}
+
+func TestAScopeThatIsRefusedIsNotAskedForAgain(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.profile("p", ordinary)
+		in.start()
+		in.get("p", token.Query{})
+		in.idp().set(func(i *issuer) {
+			i.err = &token.Error{Code: token.ErrRejected, OAuth: "invalid_scope", Message: "invalid_scope"}
+		})
+		typo := token.Query{Target: token.Target{Scope: "raed"}}
+		in.refused("p", typo, token.ErrRejected)
+		asked, _ := in.idp().counts()
+		in.refused("p", typo, token.ErrRejected)
+		time.Sleep(30 * time.Minute)
+		if again, _ := in.idp().counts(); again != asked {
+			t.Errorf("%d more requests for it", again-asked)
+		}
+		if st := in.status("p"); len(st.Tokens) != 1 {
+			t.Errorf("it still takes a place: %+v", st.Tokens)
 		}
 	})
 }

@@ -28,11 +28,13 @@ type issuer struct {
 	thinks time.Duration
 	err    error
 	panics bool
-	secret string // refuse others; "" takes all
-	minted int
-	asked  int
-	skew   time.Duration
-	last   []time.Time
+	// stubborn: it does not stop when its caller does
+	stubborn bool
+	secret   string // refuse others; "" takes all
+	minted   int
+	asked    int
+	skew     time.Duration
+	last     []time.Time
 }
 
 func (i *issuer) set(change func(*issuer)) {
@@ -52,6 +54,9 @@ func (i *issuer) mint(ctx context.Context, name string, t token.Target, secret t
 	i.asked++
 	i.last = append(i.last, time.Now())
 	thinks := i.thinks
+	if i.stubborn {
+		ctx = context.WithoutCancel(ctx)
+	}
 	i.mu.Unlock()
 	select {
 	case <-time.After(thinks):

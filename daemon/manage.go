@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -267,6 +268,9 @@ func (d *Daemon) Rotate(ctx context.Context, a token.Addition) (token.Added, err
 		return token.Added{}, err
 	}
 	defer done()
+	if err := d.unchanged(old, text); err != nil {
+		return token.Added{}, err
+	}
 	if old.inSteps {
 		if cred, err = d.world.Credentials.PutPending(ctx, a.Name, a.Secrets, cred); err != nil {
 			return token.Added{}, err
@@ -277,6 +281,21 @@ func (d *Daemon) Rotate(ctx context.Context, a token.Addition) (token.Added, err
 		return token.Added{}, err
 	}
 	return d.putInForce(a.Name, newDocument(old.file, text), cred, proven)
+}
+
+// unchanged refuses to go on with a profile that was removed, reloaded with
+// other settings or edited since.
+func (d *Daemon) unchanged(old *profile, text []byte) error {
+	d.mu.Lock()
+	now := d.profiles[old.name]
+	d.mu.Unlock()
+	if now == nil {
+		return noProfile(old.name)
+	}
+	if written, err := os.ReadFile(old.file); err == nil && bytes.Equal(written, text) && now.fingerprint == old.fingerprint {
+		return nil
+	}
+	return &token.Error{Code: token.ErrUnavailable, Message: fmt.Sprintf("profile %q was changed meanwhile; nothing was kept, try again", old.name)}
 }
 
 // settle ends a rotation in two steps: the pending credential takes effect, or
@@ -364,7 +383,7 @@ func (d *Daemon) prove(ctx context.Context, trial *profile, a token.Addition) (p
 		return proof{}, nil
 	}
 	begin := time.Now()
-	tok, err := d.mint(ctx, &slot{profile: trial})
+	tok, err := d.mint(ctx, trial, token.Target{})
 	if err != nil {
 		return proof{}, asError(err)
 	}

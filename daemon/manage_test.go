@@ -166,6 +166,49 @@ func TestRotate(t *testing.T) {
 	})
 }
 
+// What happens to a profile while the issuer is asked about its new credential.
+func TestRotateOfAProfileThatChanges(t *testing.T) {
+	changes := map[string]func(in *installation) error{
+		"edited": func(in *installation) error {
+			in.write("profiles.d/p.toml", ordinary+"scope = \"new\"\n")
+			return in.daemon.Reload(in.t.Context())
+		},
+		"removed": func(in *installation) error { return in.daemon.Remove(in.t.Context(), "p") },
+	}
+	for what, change := range changes {
+		t.Run(what, func(t *testing.T) {
+			bubble(t, func(t *testing.T, in *installation) {
+				in.start()
+				if _, err := in.daemon.Add(t.Context(), addition("p", "one")); err != nil {
+					t.Fatal(err)
+				}
+				before, _ := in.credentials().Current("p")
+				in.idp().set(func(i *issuer) { i.thinks = 5 * time.Second })
+				rotated := make(chan error)
+				go func() {
+					_, err := in.daemon.Rotate(t.Context(), token.Addition{Name: "p",
+						Secrets: map[string]token.Secret{"client_secret": token.NewSecret("two")}})
+					rotated <- err
+				}()
+				time.Sleep(time.Second)
+				if err := change(in); err != nil {
+					t.Fatal(err)
+				}
+				if err := <-rotated; err == nil {
+					t.Error("the rotation went on with what was no more")
+				}
+				now, err := in.credentials().Current("p")
+				if what == "removed" != errors.Is(err, token.ErrNotFound) || what != "removed" && now.ID != before.ID {
+					t.Errorf("the credential is %+v, %v", now, err)
+				}
+				if st, err := in.daemon.Profile(t.Context(), "p"); what != "removed" && (err != nil || st.Settings["scope"] != "new") {
+					t.Errorf("in force: %+v, %v", st.Settings, err)
+				}
+			})
+		})
+	}
+}
+
 func TestRemove(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		in.start()

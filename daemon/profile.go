@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net/url"
 	"os"
@@ -274,14 +275,17 @@ func (d *Daemon) secretsOf(name string) secretReader {
 }
 
 // profileFiles lists the files of profiles.d, in order.
-func (d Dirs) profileFiles() ([]string, error) {
-	files, err := filepath.Glob(filepath.Join(escapeGlob(d.ProfilesDir()), "*.toml"))
-	slices.Sort(files)
+func (d Dirs) profileFiles() (files []string, err error) {
+	entries, err := os.ReadDir(d.ProfilesDir())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	for _, e := range entries {
+		if name := e.Name(); filepath.Ext(name) == ".toml" && !strings.HasPrefix(name, ".") {
+			files = append(files, filepath.Join(d.ProfilesDir(), name))
+		}
+	}
 	return files, err
-}
-
-func escapeGlob(path string) string {
-	return strings.NewReplacer(`*`, `[*]`, `?`, `[?]`, `[`, `[[]`).Replace(path)
 }
 
 // render writes a new profile's file: what the person said, in the provider's

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"container/heap"
 	"context"
 	"errors"
 	"fmt"
@@ -56,9 +57,9 @@ func (d *Daemon) Run(ctx context.Context) error {
 			d.logWarnings(now.Round(0))
 			warned = now
 		}
-		launch, sleep := d.due(now.Round(0))
-		for _, s := range launch {
-			flights.Go(func() { d.fly(ctx, s) })
+		launches, sleep := d.due(now.Round(0))
+		for _, l := range launches {
+			flights.Go(func() { d.fly(ctx, l) })
 		}
 		timer.Reset(sleep)
 		select {
@@ -101,6 +102,9 @@ func (d *Daemon) noticeStep(last, now time.Time) {
 		if soon := now.Round(0).Add(slowRetry); s.nextTry.After(soon) {
 			s.nextTry = soon
 		}
+		if step < 0 { // what was moments ago must not lie in the future now
+			s.invalidated, s.failedAt = time.Time{}, time.Time{}
+		}
 		d.plan(s)
 	}
 }
@@ -117,40 +121,65 @@ func (d *Daemon) logWarnings(now time.Time) {
 	}
 }
 
+// A launch is a flight that starts: the profile as it is then, and the lane in
+// which it has its place.
+type launch struct {
+	slot    *slot
+	profile *profile
+	lane    *lane
+}
+
 // due takes what is to be launched now, and says how long to sleep after that.
-func (d *Daemon) due(now time.Time) (launch []*slot, sleep time.Duration) {
+func (d *Daemon) due(now time.Time) (launches []launch, sleep time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	touched := map[*lane]bool{}
 	for _, s := range d.asked {
 		if s.flight != nil && !s.flight.launched {
 			l := d.lane(s)
 			l.urgent = append(l.urgent, s)
-			touched[l] = true
 		}
 		d.plan(s)
 	}
 	d.asked = nil
 	for len(d.agenda) > 0 && !d.agenda[0].at.After(now) {
-		s := d.agenda[0]
-		if !s.wanted(now) {
-			d.forget(s)
-			continue
+		d.attend(d.agenda[0], now)
+	}
+	sleep = longestSleep
+	for issuer, l := range d.lanes {
+		s, again := l.next(now)
+		for ; s != nil; s, again = l.next(now) {
+			s.flight.launched = true
+			l.running++
+			launches = append(launches, launch{s, s.profile, l})
 		}
+		if !again.IsZero() {
+			sleep = min(sleep, again.Sub(now))
+		}
+		if l.idle() && now.Sub(l.paced) > pace {
+			delete(d.lanes, issuer)
+		}
+	}
+	if len(d.agenda) > 0 {
+		sleep = min(sleep, d.agenda[0].at.Sub(now))
+	}
+	return launches, max(0, sleep)
+}
+
+// attend does what is due about s: have its next token obtained, or forget it.
+// d.mu is held.
+func (d *Daemon) attend(s *slot, now time.Time) {
+	switch {
+	case s.wanted(now):
 		s.flight = &flight{done: make(chan struct{})}
 		l := d.lane(s)
 		l.background = append(l.background, s)
-		touched[l] = true
 		d.plan(s)
+	case s.forgottenAt().After(now): // not wanted any more, still good
+		s.at = s.forgottenAt()
+		heap.Fix(&d.agenda, s.place)
+	default:
+		d.forget(s)
 	}
-	for l := range touched {
-		launch = append(launch, l.start()...)
-	}
-	sleep = longestSleep
-	if len(d.agenda) > 0 {
-		sleep = max(0, min(sleep, d.agenda[0].at.Sub(now)))
-	}
-	return launch, sleep
 }
 
 // lane finds or makes the lane of the issuer of s. d.mu is held.
@@ -163,59 +192,27 @@ func (d *Daemon) lane(s *slot) *lane {
 	return l
 }
 
-// start marks as launched what the lane has room for.
-func (l *lane) start() (launch []*slot) {
-	for s := l.next(); s != nil; s = l.next() {
-		s.flight.launched = true
-		l.running++
-		launch = append(launch, s)
+// fly obtains a token for a slot.
+func (d *Daemon) fly(ctx context.Context, l launch) {
+	tok, err := d.mint(ctx, l.profile, l.slot.target)
+	if err != nil && ctx.Err() != nil {
+		err = errStopping
 	}
-	return launch
-}
-
-// fly obtains a token for s, and goes on with what its lane has room for then.
-func (d *Daemon) fly(ctx context.Context, s *slot) {
-	for s != nil {
-		tok, err := d.mint(ctx, s)
-		if err != nil && ctx.Err() != nil {
-			err = errStopping
-		}
-		d.land(s, tok, err)
-		s = d.follow(s)
-	}
-}
-
-// follow gives up the place of s in its lane, or hands it to the next slot.
-func (d *Daemon) follow(s *slot) *slot {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	l := d.lane(s)
-	l.running--
-	if !d.stopped {
-		if next := l.next(); next != nil {
-			next.flight.launched = true
-			l.running++
-			return next
-		}
-	}
-	if l.running == 0 && len(l.urgent) == 0 && len(l.background) == 0 {
-		delete(d.lanes, s.profile.issuer)
-	}
-	return nil
+	d.land(l, tok, err)
 }
 
 // mint asks the issuer once. A fault in a provider is that profile's error and
 // nobody else's.
-func (d *Daemon) mint(ctx context.Context, s *slot) (tok token.Token, err error) {
+func (d *Daemon) mint(ctx context.Context, p *profile, t token.Target) (tok token.Token, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			d.world.Log.Error("a provider panicked", "profile", s.profile.name, "stack", string(debug.Stack()))
-			err = &token.Error{Code: token.ErrInternal, Message: fmt.Sprintf("the %s provider failed; tokend's log tells more", s.profile.kind)}
+			d.world.Log.Error("a provider panicked", "profile", p.name, "stack", string(debug.Stack()))
+			err = &token.Error{Code: token.ErrInternal, Message: fmt.Sprintf("the %s provider failed; tokend's log tells more", p.kind)}
 		}
 	}()
 	ctx, cancel := context.WithTimeout(ctx, flightLimit)
 	defer cancel()
-	return s.profile.minter.Mint(ctx, s.target)
+	return p.minter.Mint(ctx, t)
 }
 
 // forget drops a slot that nobody wants. d.mu is held.
@@ -231,6 +228,9 @@ func (d *Daemon) keepCache(ctx context.Context) {
 	tries := 1
 	d.readCache(ctx)
 	close(d.loaded)
+	if d.heedNotices() {
+		d.save()
+	}
 	for {
 		var again <-chan time.Time
 		if d.cacheTroubled() {
@@ -249,10 +249,35 @@ func (d *Daemon) keepCache(ctx context.Context) {
 		if !d.readCache(ctx) {
 			continue
 		}
+		d.heedNotices()
 		if d.save() {
 			tries = 1
 		}
+		if d.heedNotices() {
+			d.save()
+		}
 	}
+}
+
+// heedNotices logs what happened to the cache file, and if anything did, has
+// all tokens at hand written again: the file may be a new one. It tells whether
+// anything did.
+func (d *Daemon) heedNotices() bool {
+	notices := d.world.Cache.Notices()
+	if len(notices) == 0 {
+		return false
+	}
+	for _, text := range notices {
+		d.world.Log.Warn("token cache", "notice", text)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for k, s := range d.slots {
+		if s.tok.State(wall()) != token.Expired {
+			d.unsaved[k] = s.record()
+		}
+	}
+	return true
 }
 
 // readCache takes over the tokens that outlived the last daemon, once. It

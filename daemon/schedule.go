@@ -28,13 +28,14 @@ const (
 )
 
 // renewAt says when to obtain the successor of t: when the issuer advised it
-// (refresh_in), else at 75 % ± 5 % of its life or six minutes before its end,
-// whichever is earlier, but not before half its life.
+// (refresh_in, but not before a tenth of its life), else at 75 % ± 5 % of its
+// life or six minutes before its end, whichever is earlier, but not before half
+// its life. Never twice within a second.
 func renewAt(t token.Token, u float64) time.Time {
-	if t.RenewAt.After(t.Issued) && t.RenewAt.Before(t.Expiry) {
-		return t.RenewAt
-	}
 	life := t.Life()
+	if t.RenewAt.After(t.Issued) && t.RenewAt.Before(t.Expiry) {
+		return later(t.RenewAt, t.Issued.Add(life/10), t.Issued.Add(firstRetry))
+	}
 	at := t.Issued.Add(fraction(life, 0.70+0.10*u))
 	if early := t.Expiry.Add(-renewAhead); early.Before(at) {
 		at = early
@@ -42,7 +43,7 @@ func renewAt(t token.Token, u float64) time.Time {
 	if half := t.Issued.Add(life / 2); at.Before(half) {
 		at = half
 	}
-	return at
+	return later(at, t.Issued.Add(firstRetry))
 }
 
 // mandatoryAt is the last good moment to try a renewal of t before it can no
@@ -62,16 +63,15 @@ func retryAt(err *token.Error, failures int, t token.Token, now time.Time, u flo
 	}
 	// Full jitter, yet never two attempts within a second.
 	ceiling := doubled(firstRetry, lastRetry, failures)
-	own := now.Add(firstRetry + fraction(ceiling-firstRetry, u))
-	if !err.RetryAt.After(own) {
-		return own
+	at := now.Add(firstRetry + fraction(ceiling-firstRetry, u))
+	if err.RetryAt.After(at) {
+		at = err.RetryAt
 	}
-	at := err.RetryAt
 	if latest := now.Add(longestRetryAfter); at.After(latest) {
 		at = latest
 	}
-	// A long Retry-After must not cost a token that still lives its one try.
-	if last := mandatoryAt(t); last.After(own) && last.Before(at) {
+	// A long wait must not cost a token that still lives its last try.
+	if last := mandatoryAt(t); last.After(now.Add(firstRetry)) && last.Before(at) {
 		at = last
 	}
 	return at
@@ -107,8 +107,8 @@ const (
 	// lacks in life, the next one would lack too.
 	noBetter = time.Minute
 	// insistAgain is how soon after a failure a caller who insists on a new
-	// token makes tokend ask the issuer again.
-	insistAgain = 5 * time.Second
+	// token makes tokend ask the issuer again, unless that said when.
+	insistAgain = 30 * time.Second
 )
 
 // decide says what to do at now with a caller who asks q of s.
@@ -135,7 +135,7 @@ func decide(s *slot, q token.Query, now time.Time) verdict {
 		// Nothing remote is spared by waiting, and the person may just have
 		// unlocked the keyring.
 		return wait
-	case q.Fresh && now.Sub(s.failedAt) >= insistAgain:
+	case q.Fresh && !s.heeded && now.Sub(s.failedAt) >= insistAgain:
 		return wait
 	}
 	return refuse

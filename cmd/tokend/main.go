@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime/debug"
 	"syscall"
 
@@ -131,7 +132,12 @@ func (p places) socketPath(c daemon.Config) (string, error) {
 		return c.Socket, nil
 	case os.Getenv(ipc.SocketEnv) != "":
 		return os.Getenv(ipc.SocketEnv), nil
-	case p.system:
+	}
+	// What the unit's RuntimeDirectory= made (systemd.exec(5)).
+	if dirs := filepath.SplitList(os.Getenv("RUNTIME_DIRECTORY")); len(dirs) > 0 {
+		return filepath.Join(dirs[0], "tokend.sock"), nil
+	}
+	if p.system {
 		return ipc.SystemSocket(), nil
 	}
 	return ipc.UserSocket()

@@ -45,6 +45,9 @@ tokenctl reload does. The log goes to standard error.`,
 // ends. What was opened is closed in reverse.
 func serve(ctx context.Context, at places, log io.Writer) error {
 	harden()
+	hangups := make(chan os.Signal, 1) // from now on: one that comes early must not end us
+	signal.Notify(hangups, hangup)
+	defer signal.Stop(hangups)
 	dirs, err := at.dirs()
 	if err != nil {
 		return err
@@ -93,15 +96,12 @@ func serve(ctx context.Context, at places, log io.Writer) error {
 		return err
 	}
 	w.Log.Info("tokend serves", "version", versionText(), "socket", socket, "config", dirs.Config, "keystore", install.Keystore)
-	for _, notice := range cache.Notices() {
-		w.Log.Warn("token cache", "notice", notice)
-	}
 
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	ran := make(chan error, 1)
 	go func() { ran <- d.Run(ctx) }()
-	go reloadOnHangup(ctx, d)
+	go reloadOn(ctx, hangups, d)
 	err = ipcserver.Serve(ctx, listener, d, ipcserver.Options{Log: w.Log})
 	stop()
 	err = errors.Join(err, <-ran)
@@ -109,12 +109,9 @@ func serve(ctx context.Context, at places, log io.Writer) error {
 	return err
 }
 
-// reloadOnHangup reads the configuration anew at each SIGHUP. The daemon logs
-// what came of it and shows it in status.
-func reloadOnHangup(ctx context.Context, d *daemon.Daemon) {
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, hangup)
-	defer signal.Stop(hangups)
+// reloadOn reads the configuration anew at each signal. The daemon logs what
+// came of it and shows it in status.
+func reloadOn(ctx context.Context, hangups <-chan os.Signal, d *daemon.Daemon) {
 	for {
 		select {
 		case <-hangups:
