@@ -6,6 +6,7 @@ import (
 	"errors"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -33,9 +34,10 @@ type answer struct {
 // members are those of a JSON object, by their exact names.
 type members map[string]json.RawMessage
 
-// members decodes the body. The error says what it is instead of an answer of
-// RFC 6749 §5, in words that follow "answered with".
-func (a answer) members() (members, error) {
+// members decodes the body, which must be application/json or of another media
+// type that is named. The error says what it is instead, in words that follow
+// "answered with".
+func (a answer) members(others ...string) (members, error) {
 	if encoding := a.header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
 		return nil, errors.New("a compressed body, which was not asked for")
 	}
@@ -44,7 +46,7 @@ func (a answer) members() (members, error) {
 	}
 	media, _, err := mime.ParseMediaType(a.header.Get("Content-Type"))
 	switch {
-	case err == nil && media == "application/json":
+	case err == nil && (media == "application/json" || slices.Contains(others, media)):
 		return parseObject(a.body)
 	case err == nil && media == "text/html":
 		return nil, errors.New("an HTML page; a proxy or a login page may stand in between")

@@ -22,6 +22,7 @@ func (s *asposeSettings) open(env Env) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	e.api = strings.TrimRight(s.BaseURL, "/")
 	return &clientCredentials{
 		endpoint: e, authenticate: secretInForm(s.ClientID, env), form: url.Values{},
 		aim: func(_ url.Values, t token.Target) error { return refuseTarget("aspose", t) },

@@ -23,6 +23,7 @@ func (s *clmsSettings) open(env Env) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	e.api = "https://" + e.url.Host // the portal issues the tokens itself
 	return &jwtBearer{
 		endpoint: e, env: env, form: url.Values{},
 		// The server refuses nbf and scope, an iat a second ahead of its own

@@ -13,7 +13,8 @@
 //     and secrets; `tokenctl add`, the profile's file and the documentation
 //     follow them. If the provider speaks RFC 6749 or RFC 7523, open fills in a
 //     clientCredentials or a jwtBearer, as aspose.go and clms.go do; if not, it
-//     returns a type of its own that implements token.Minter.
+//     returns a type of its own that implements token.Minter, token.Signer
+//     (datarock.go) or token.Verifier (ioxio.go).
 //  2. One line in Kinds.
 //  3. testdata/<kind>.toml, the documented example. The tests read it too.
 //  4. Its issuer in package providertest, as strict as the real one, and its

@@ -28,6 +28,16 @@ type endpoint struct {
 	settings endpointSettings
 	// explain words a refusal in the provider's own terms; nil if it has none.
 	explain func(refusal) explanation
+	// api is what the tokens are for, where that follows from the issuer.
+	api string
+}
+
+// Hosts are where the tokens may be sent, as far as the provider knows.
+func (e *endpoint) Hosts() []string {
+	if e.api == "" {
+		return nil
+	}
+	return []string{e.api}
 }
 
 // newEndpoint checks the URL, which comes from the setting field.
@@ -42,14 +52,27 @@ func newEndpoint(field, text string, s endpointSettings, env Env) (*endpoint, er
 		return nil, invalid(field, "%s must hold no user name or password", field)
 	case u.Fragment != "" || strings.Contains(text, "#"):
 		return nil, invalid(field, "%s must not hold a '#' (RFC 6749 §3.2)", field)
-	case s.UserAgent == "" || strings.ContainsFunc(s.UserAgent, func(r rune) bool { return r < ' ' || r > '~' }):
-		return nil, invalid("user_agent", "user_agent must be printable ASCII")
 	}
-	// Whatever client this is, the credential goes to no other host.
-	client := *env.HTTP
+	if err := checkUserAgent(s.UserAgent); err != nil {
+		return nil, err
+	}
+	return &endpoint{url: u, client: withoutRedirects(env.HTTP), settings: s}, nil
+}
+
+func checkUserAgent(text string) error {
+	if text == "" || strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return invalid("user_agent", "user_agent must be printable ASCII")
+	}
+	return nil
+}
+
+// withoutRedirects makes sure that what is sent goes to no other host,
+// whatever client this is.
+func withoutRedirects(c *http.Client) *http.Client {
+	client := *c
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	client.Jar = nil
-	return &endpoint{url: u, client: &client, settings: s}, nil
+	return &client
 }
 
 // Endpoint is the URL, without its query.
@@ -109,7 +132,7 @@ func (e *endpoint) ask(ctx context.Context, r *request) (token.Token, error) {
 	return t, nil
 }
 
-// post sends the request and reads the answer, up to one byte too many.
+// post sends the request.
 func (e *endpoint) post(ctx context.Context, r *request) (answer, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.url.String(), strings.NewReader(r.form.Encode()))
 	if err != nil {
@@ -122,7 +145,12 @@ func (e *endpoint) post(ctx context.Context, r *request) (answer, error) {
 	if !r.authorization.IsZero() {
 		req.Header.Set("Authorization", r.authorization.Reveal())
 	}
-	res, err := e.client.Do(req)
+	return roundTrip(e.client, req)
+}
+
+// roundTrip sends a request and reads the answer, up to one byte too many.
+func roundTrip(client *http.Client, req *http.Request) (answer, error) {
+	res, err := client.Do(req)
 	if err != nil {
 		return answer{}, err
 	}

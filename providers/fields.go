@@ -1,6 +1,7 @@
 package providers
 
 import (
+	"encoding"
 	"fmt"
 	"iter"
 	"reflect"
@@ -47,7 +48,7 @@ func setDefaults(s any) {
 		switch into := v.Addr().Interface().(type) {
 		case *string:
 			*into = text
-		case *duration:
+		case encoding.TextUnmarshaler:
 			if err := into.UnmarshalText([]byte(text)); err != nil {
 				panic(fmt.Sprintf("default of %s: %v", nameOf(f), err)) // a fault in this source; every test meets it
 			}
@@ -67,7 +68,8 @@ func checkNeeded(s any) error {
 		if need == "yes" {
 			return invalid(name, "%s is missing", name)
 		}
-		return invalid(name, "%s is missing; it comes with the %s", name, need)
+		return &token.Error{Code: token.ErrInvalid, Field: name, Cause: token.ErrNoCredential,
+			Message: fmt.Sprintf("%s is missing; it comes with the %s", name, need)}
 	}
 	return nil
 }

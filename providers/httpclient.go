@@ -41,14 +41,14 @@ func NewHTTPClient(c HTTPConfig) (*http.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	dialer := net.Dialer{Timeout: cmp.Or(c.DialTimeout, 5*time.Second)}
+	guard := guard{net.Dialer{Timeout: cmp.Or(c.DialTimeout, 5*time.Second)}, proxyHost(proxy)}
 	return &http.Client{
 		Timeout:       cmp.Or(c.Timeout, 20*time.Second),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
 			Proxy:                  proxy,
 			OnProxyConnectResponse: refusedByProxy,
-			DialContext:            dialer.DialContext,
+			DialContext:            guard.dial,
 			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 			TLSHandshakeTimeout:    cmp.Or(c.TLSTimeout, 5*time.Second),
 			ResponseHeaderTimeout:  cmp.Or(c.HeaderTimeout, 10*time.Second),

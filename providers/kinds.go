@@ -47,6 +47,9 @@ var Kinds = []Kind{
 	{"aspose", "Aspose Cloud and GroupDocs Cloud, by a client secret", func() settings { return &asposeSettings{} }},
 	{"oauth2", "any issuer, by the OAuth 2.0 client credentials grant (RFC 6749 §4.4)", func() settings { return &oauth2Settings{} }},
 	{"jwt-bearer", "any issuer, by a signed assertion (RFC 7523 §2.1)", func() settings { return &jwtBearerSettings{} }},
+	{"datarock", "Datarock, every request signed by a registered key", func() settings { return &datarockSettings{} }},
+	{"ioxio", "IOXIO dataspaces, API tokens verified for a data source", func() settings { return &ioxioSettings{} }},
+	{"jwt-verify", "any issuer with OpenID or RFC 8414 metadata, its JWTs verified", func() settings { return &jwtVerifySettings{} }},
 }
 
 // Lookup finds a kind by its name.
@@ -65,9 +68,17 @@ func (k Kind) Fields() []token.Field { return fieldsOf(k.fresh()) }
 
 // Open makes a profile of this kind from its settings, which decode fills in
 // from the profile's file. It needs no secret and no network. The result
-// implements token.Minter, and CredentialExpires() time.Time where the
-// settings tell when the credential ends (zero: they do not). Errors are
-// ErrInvalid and name the field, or are decode's own.
+// implements token.Minter, token.Signer or token.Verifier, and where it has
+// something to say of itself:
+//
+//   - CredentialExpires() time.Time: when the credential ends, as far as the
+//     settings tell (zero: they do not);
+//   - RotatesInSteps() bool: whether a new credential works only after its
+//     public key was registered, and the old one until then;
+//   - Hosts() []string: what its credentials are for (token.Covers), where the
+//     profile does not say.
+//
+// Errors are ErrInvalid and name the field, or are decode's own.
 func (k Kind) Open(decode func(into any) error, env Env) (any, error) {
 	s := k.fresh()
 	setDefaults(s)

@@ -148,6 +148,8 @@ func whyNoConnection(err error) string {
 		op      *net.OpError
 	)
 	switch {
+	case errors.Is(err, errInward):
+		return "is not asked: " + errInward.Error()
 	case errors.As(err, &name) && name.IsNotFound:
 		return "cannot be reached: there is no such host name"
 	case errors.As(err, &name):

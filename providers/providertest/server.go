@@ -1,6 +1,7 @@
 package providertest
 
 import (
+	"crypto/rsa"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -20,6 +21,10 @@ type Server struct {
 	azure     *Azure
 	aspose    *Aspose
 	oauth2    *OAuth2
+	datarock  *Datarock
+	dataspace *Dataspace
+	openID    *OpenID
+	rfc8414   *OpenID
 	addr      string
 
 	mu   sync.Mutex
@@ -74,6 +79,11 @@ func (s *Server) build(life time.Duration) error {
 	s.oauth2 = &OAuth2{issuer: newIssuer(time.Hour, life), url: s.URL(), clients: map[string]string{},
 		keys: map[string]registeredKey{}, grants: map[string]registeredKey{}, seen: map[string]bool{}}
 
+	s.datarock = &Datarock{url: s.URL(), keys: map[string]*rsa.PublicKey{}}
+	s.dataspace = &Dataspace{newPublisher(s.URL(), "RS256")}
+	s.openID = &OpenID{newPublisher(s.URL()+"/openid", "RS256", "PS256", "ES256", "ES384", "ES512", "EdDSA")}
+	s.rfc8414 = &OpenID{newPublisher(s.URL()+"/rfc8414", "RS256")}
+
 	mux := http.NewServeMux()
 	mux.HandleFunc("/@@oauth2-token", s.clms.answering(s.clms.token))
 	mux.HandleFunc("/{tenant}/oauth2/v2.0/token", s.azure.answering(s.azure.token))
@@ -83,6 +93,10 @@ func (s *Server) build(life time.Duration) error {
 	mux.HandleFunc("/api/azure/", s.azure.guard(bearer401))
 	mux.HandleFunc("/api/aspose/", s.aspose.guard(bearer401))
 	mux.HandleFunc("/api/generic/", s.oauth2.guard(bearer401))
+	mux.HandleFunc("/api/datarock/", s.datarock.serve)
+	s.dataspace.routes(mux)
+	s.openID.routes(mux, "/openid/.well-known/openid-configuration", "/openid")
+	s.rfc8414.routes(mux, "/.well-known/oauth-authorization-server/rfc8414", "/rfc8414")
 	s.handler = mux
 	return nil
 }
@@ -153,3 +167,19 @@ func (s *Server) Aspose() *Aspose { return s.aspose }
 
 // OAuth2 is an issuer that does what RFC 6749 and RFC 7523 say.
 func (s *Server) OAuth2() *OAuth2 { return s.oauth2 }
+
+// Datarock is Datarock's API.
+func (s *Server) Datarock() *Datarock { return s.datarock }
+
+// Dataspace is an IOXIO dataspace.
+func (s *Server) Dataspace() *Dataspace { return s.dataspace }
+
+// OpenID is an issuer with OpenID metadata and keys of all kinds.
+func (s *Server) OpenID() *OpenID { return s.openID }
+
+// RFC8414 is an issuer with a path and RFC 8414 metadata.
+func (s *Server) RFC8414() *OpenID { return s.rfc8414 }
+
+// Handler answers in place of the server, for tests that have a time of their
+// own.
+func (s *Server) Handler() http.Handler { return s.handler }

@@ -37,6 +37,10 @@ const (
 	ErrInternal Code = "internal"
 )
 
+// ErrNoCredential, as the Cause of an ErrInvalid, tells that a setting is
+// missing which comes with the profile's credential. It never crosses the wire.
+const ErrNoCredential Code = "no_credential"
+
 var codeText = map[Code]string{
 	ErrNotFound:    "not found",
 	ErrExists:      "exists already",
@@ -48,6 +52,8 @@ var codeText = map[Code]string{
 	ErrInvalid:     "invalid",
 	ErrNoDaemon:    "no daemon",
 	ErrInternal:    "internal error",
+
+	ErrNoCredential: "no credential is stored",
 }
 
 // An Error adds to a Code what the caller does not know. Its JSON form is the

@@ -1,0 +1,157 @@
+package providers
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha512"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"tokend/providers/token"
+)
+
+type datarockSettings struct {
+	Email     string      `toml:"email" need:"yes" doc:"email address of the account, sent as x-api-user"`
+	KeyBits   keyBits     `toml:"key_bits" default:"2048" doc:"size of the RSA key that is made: 2048 or 4096"`
+	Key       secretField `toml:"private_key" doc:"an RSA key in PEM or DER that is registered already; a new one is made if it is not given"`
+	PublicKey string      `toml:"public_key" need:"private_key" doc:"public half of the key in PEM, for registration at Datarock"`
+}
+
+// keyBits is the size of a key. A file may have it as a number or as text.
+type keyBits int
+
+// UnmarshalText reads it.
+func (k *keyBits) UnmarshalText(b []byte) error {
+	n, err := strconv.ParseFloat(string(b), 64) // TOML made of JSON says 4096.0
+	*k = keyBits(n)
+	if err != nil || n != 2048 && n != 4096 {
+		return invalid("key_bits", "key_bits %q is neither 2048 nor 4096", b)
+	}
+	return nil
+}
+
+func (s *datarockSettings) open(env Env) (any, error) {
+	if err := checkEmail(s.Email); err != nil {
+		return nil, err
+	}
+	if s.KeyBits != 2048 && s.KeyBits != 4096 {
+		return nil, invalid("key_bits", "key_bits %d is neither 2048 nor 4096", s.KeyBits)
+	}
+	public, err := parsePublicRSA(s.PublicKey)
+	if err != nil {
+		return nil, err
+	}
+	return &datarock{email: s.Email, public: public, env: env}, nil
+}
+
+// checkEmail refuses what cannot stand in a header, or would make the hashed
+// text ambiguous.
+func checkEmail(email string) error {
+	name, domain, _ := strings.Cut(email, "@")
+	if name == "" || domain == "" || strings.ContainsFunc(email, func(r rune) bool { return r <= ' ' || r > '~' || r == '/' || r == ',' }) {
+		return invalid("email", "email %q is no email address", email)
+	}
+	return nil
+}
+
+func parsePublicRSA(text string) (*rsa.PublicKey, error) {
+	block, _ := pem.Decode([]byte(text))
+	if block == nil || block.Type != "PUBLIC KEY" {
+		return nil, invalid("public_key", "public_key is no public key in PEM")
+	}
+	key, err := x509.ParsePKIXPublicKey(block.Bytes)
+	public, ok := key.(*rsa.PublicKey)
+	if err != nil || !ok {
+		return nil, invalid("public_key", "public_key is no RSA key")
+	}
+	return public, nil
+}
+
+// prepare makes a key pair, unless a private key was handed in.
+func (s *datarockSettings) prepare(a *token.Addition) error {
+	if bits, ok := a.Settings["key_bits"]; ok {
+		if err := s.KeyBits.UnmarshalText(fmt.Append(nil, bits)); err != nil {
+			return err
+		}
+	}
+	if _, given := a.Secrets["private_key"]; !given {
+		key, err := rsa.GenerateKey(rand.Reader, int(s.KeyBits))
+		if err != nil {
+			return &token.Error{Code: token.ErrInternal, Message: "no RSA key could be made"}
+		}
+		if a.Secrets["private_key"], err = keepKey(key); err != nil {
+			return err
+		}
+	}
+	if err := prepareKey(a, "RS256"); err != nil {
+		return err
+	}
+	key, err := parseKey(a.Secrets["private_key"].Reveal())
+	if err != nil {
+		return invalid("private_key", "private_key is %v", err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		return invalid("private_key", "private_key has no public half that can be written")
+	}
+	a.Settings["public_key"] = string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
+	return nil
+}
+
+// datarock signs requests as Datarock wants them: a JWT over the time and a
+// hash of account, time and URL stands in each request's Signature header.
+type datarock struct {
+	email  string
+	public *rsa.PublicKey
+	env    Env
+}
+
+// RotatesInSteps is true: an account has one registered key, and a new one
+// does nothing before a person has registered it.
+func (*datarock) RotatesInSteps() bool { return true }
+
+// Hosts are Datarock's own.
+func (*datarock) Hosts() []string { return []string{"https://mine.datarock.com.au"} }
+
+// Sign signs a request of this moment for the canonical form of r.URL (see
+// canonicalURL), which is what must be requested. Datarock accepts it from a
+// minute before until five minutes after that.
+func (d *datarock) Sign(ctx context.Context, r token.Request) (token.Signed, error) {
+	target, warning, err := canonicalURL(r.URL)
+	if err != nil {
+		return token.Signed{}, invalid("url", "%v", err)
+	}
+	key, err := d.env.key(ctx)
+	if err != nil {
+		return token.Signed{}, err
+	}
+	if !d.public.Equal(key.Public()) {
+		return token.Signed{}, invalid("public_key", "public_key is not that of the private key in the keystore")
+	}
+	now := time.Now().Truncate(time.Second).Round(0)
+	claims := jwt.MapClaims{"iat": now.Unix(), "requestHash": requestHash(d.email, now, target)}
+	text, err := jwt.NewWithClaims(jwt.SigningMethodRS256, claims).SignedString(key)
+	if err != nil {
+		return token.Signed{}, &token.Error{Code: token.ErrInternal, Message: "the request could not be signed"}
+	}
+	return token.Signed{
+		URL:     target,
+		Headers: []token.Header{{Name: "Signature", Value: token.NewSecret(text)}, {Name: "x-api-user", Value: token.NewSecret(d.email)}},
+		Issued:  now,
+		Warning: warning,
+	}, nil
+}
+
+// requestHash is the lower-case hexadecimal SHA-512 of email/iat/URL.
+func requestHash(email string, iat time.Time, target string) string {
+	sum := sha512.Sum512(fmt.Appendf(nil, "%s/%d/%s", email, iat.Unix(), target))
+	return hex.EncodeToString(sum[:])
+}

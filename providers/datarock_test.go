@@ -1,0 +1,338 @@
+package providers
+
+import (
+	"context"
+	"crypto"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"tokend/providers/token"
+)
+
+const datarockExample = "https://mine.datarock.com.au/some-api?projectUuid=0ccf3042-de5e-41b5-b344-e1366916d06f"
+
+func TestRequestHashIsThatOfDatarocksExample(t *testing.T) {
+	const want = "54e387bb0db4cc441d720b044d0a904626821e972545e50fdbe9eb646c1dcb87a2e8a8f7b4455999e8243dd879c1eca1cfdc7c2ed6b015f7380f26bf4a062493"
+	if got := requestHash("testuser@datarock.com.au", time.Unix(1679292000, 0), datarockExample); got != want {
+		t.Errorf("got %s", got)
+	}
+}
+
+// openDatarock goes the way of `tokenctl add`, and gives the public key, too.
+func openDatarock(t testing.TB, settings map[string]any, secrets map[string]token.Secret) (*datarock, token.Addition) {
+	t.Helper()
+	kind, _ := Lookup("datarock")
+	a := token.Addition{Settings: map[string]any{"email": "user@example.org"}, Secrets: secrets}
+	for name, value := range settings {
+		a.Settings[name] = value
+	}
+	if err := kind.Prepare(&a); err != nil {
+		t.Fatal(err)
+	}
+	opened, err := kind.Open(decodeStrictly(a.Settings), Env{HTTP: http.DefaultClient, Secret: secretsFrom(a.Secrets)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return opened.(*datarock), a
+}
+
+func signed(t testing.TB, d *datarock, target string) (token.Signed, string) {
+	t.Helper()
+	s, err := d.Sign(t.Context(), token.Request{URL: target})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, s.Headers[0].Value.Reveal()
+}
+
+func TestDatarockAcceptsASignedRequest(t *testing.T) {
+	s := startIssuers(t)
+	client := clientFor(t, s.CertPEM(), HTTPConfig{})
+	d, a := openDatarock(t, nil, nil)
+	ask := func(target string, headers []token.Header) int {
+		t.Helper()
+		req := must[*http.Request](t)(http.NewRequest(http.MethodGet, target, nil))
+		for _, h := range headers {
+			req.Header.Set(h.Name, h.Value.Reveal())
+		}
+		res := must[*http.Response](t)(client.Do(req))
+		res.Body.Close()
+		return res.StatusCode
+	}
+	if err := s.Datarock().Register("user@example.org", a.Settings["public_key"].(string)); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"", "a?b=2&a=1", "a?b=1&b=0&a", "a%2Fb/%C3%A9?q=a+b%20c&e=&=x", "?", "#f", "x?&&z=1&y=2&#f"} {
+		r, _ := signed(t, d, s.Datarock().APIURL()+path)
+		if status := ask(r.URL, r.Headers); status != http.StatusOK {
+			t.Errorf("%q signed as %q: %d: %s", path, r.URL, status, s.Datarock().Refusal())
+		}
+	}
+	r, _ := signed(t, d, s.Datarock().APIURL()+"a?x=1")
+	for target, want := range map[string]string{
+		s.Datarock().APIURL() + "a?x=2":    "requestHash is not that of this request",
+		s.Datarock().APIURL() + "a?x=1&y=": "requestHash is not that of this request",
+		s.Datarock().APIURL() + "b?x=1":    "requestHash is not that of this request",
+	} {
+		if status := ask(target, r.Headers); status != http.StatusUnauthorized || s.Datarock().Refusal() != want {
+			t.Errorf("%s: %d, %s", target, status, s.Datarock().Refusal())
+		}
+	}
+	// Another key for the account takes the place of the first.
+	_, next := openDatarock(t, nil, nil)
+	if err := s.Datarock().Register("user@example.org", next.Settings["public_key"].(string)); err != nil {
+		t.Fatal(err)
+	}
+	if status := ask(r.URL, r.Headers); status != http.StatusUnauthorized {
+		t.Errorf("the old key is still good: %d", status)
+	}
+}
+
+func TestDatarocksWindow(t *testing.T) {
+	s := startIssuers(t)
+	d, a := openDatarock(t, nil, nil)
+	if err := s.Datarock().Register("user@example.org", a.Settings["public_key"].(string)); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		client := &http.Client{Transport: inProcess{s.Handler()}}
+		r, _ := signed(t, d, s.Datarock().APIURL())
+		if !r.Issued.Equal(time.Now()) {
+			t.Errorf("signed at %v, which is %v", r.Issued, time.Now())
+		}
+		for _, step := range []struct {
+			wait time.Duration
+			want int
+		}{{0, 200}, {5 * time.Minute, 200}, {time.Second, 401}} {
+			time.Sleep(step.wait)
+			req := must[*http.Request](t)(http.NewRequest(http.MethodGet, r.URL, nil))
+			for _, h := range r.Headers {
+				req.Header.Set(h.Name, h.Value.Reveal())
+			}
+			if res := must[*http.Response](t)(client.Do(req)); res.StatusCode != step.want {
+				t.Errorf("after %v: %s, %s", step.wait, res.Status, s.Datarock().Refusal())
+			}
+		}
+	})
+}
+
+func TestDatarockSignaturesHaveTheTwoClaimsAlone(t *testing.T) {
+	d, _ := openDatarock(t, nil, nil)
+	s, text := signed(t, d, datarockExample+"#f")
+	j := must[jws](t)(parseJWS(text))
+	var claims map[string]any
+	if err := json.Unmarshal(j.payload, &claims); err != nil || len(claims) != 2 {
+		t.Fatalf("claims are %v, %v", claims, err)
+	}
+	if claims["iat"] != float64(s.Issued.Unix()) || claims["requestHash"] != requestHash("user@example.org", s.Issued, s.URL) {
+		t.Errorf("claims are %v", claims)
+	}
+	if j.algorithm != "RS256" || s.URL != datarockExample || s.Headers[1].Name != "x-api-user" || s.Headers[1].Value.Reveal() != "user@example.org" {
+		t.Errorf("got %+v", s)
+	}
+}
+
+func TestDatarockKeys(t *testing.T) {
+	d, a := openDatarock(t, map[string]any{"key_bits": "4096"}, nil)
+	if d.public.N.BitLen() != 4096 {
+		t.Errorf("made a key of %d bits", d.public.N.BitLen())
+	}
+	again, b := openDatarock(t, nil, map[string]token.Secret{"private_key": a.Secrets["private_key"]})
+	if !again.public.Equal(d.public) || b.Settings["public_key"] != a.Settings["public_key"] {
+		t.Error("an existing key was not taken")
+	}
+	for _, bits := range []any{2048, int64(2048), 2048.0, "2048"} {
+		if d, _ := openDatarock(t, map[string]any{"key_bits": bits}, nil); d.public.N.BitLen() != 2048 {
+			t.Errorf("key_bits %v: %d bits", bits, d.public.N.BitLen())
+		}
+	}
+	if !d.RotatesInSteps() || token.CheckHost(d.Hosts()[0]) != nil || !token.Covers(d.Hosts(), datarockExample) {
+		t.Errorf("hosts are %v", d.Hosts())
+	}
+}
+
+func TestDatarockRefusesWhatCannotWork(t *testing.T) {
+	kind, _ := Lookup("datarock")
+	ec := `-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=
+-----END PUBLIC KEY-----`
+	for _, c := range []struct {
+		settings map[string]any
+		secrets  map[string]token.Secret
+		field    string
+	}{
+		{map[string]any{"key_bits": 1024}, nil, "key_bits"},
+		{map[string]any{"key_bits": "many"}, nil, "key_bits"},
+		{nil, map[string]token.Secret{"private_key": secret(ec)}, "private_key"},
+		{nil, map[string]token.Secret{"client_secret": secret("x")}, "client_secret"},
+	} {
+		a := token.Addition{Settings: c.settings, Secrets: c.secrets}
+		var e *token.Error
+		if err := kind.Prepare(&a); !errors.As(err, &e) || e.Field != c.field || !errors.Is(err, token.ErrInvalid) {
+			t.Errorf("%v: %v", c.settings, err)
+		}
+	}
+	_, a := openDatarock(t, nil, nil)
+	for field, bad := range map[string][]any{
+		"email":      {"", "user", "@x", "a b@example.org", "a@b/c", "ä@example.org", "a@b\r\nX: y"},
+		"key_bits":   {1024, "x"},
+		"public_key": {"", "x", ec},
+	} {
+		for _, value := range bad {
+			with := map[string]any{"email": "user@example.org", "public_key": a.Settings["public_key"]}
+			with[field] = value
+			if _, err := kind.Open(decodeStrictly(with), Env{}); err == nil || !strings.Contains(err.Error(), field) {
+				t.Errorf("%s = %q: %v", field, value, err)
+			}
+		}
+	}
+	d, _ := openDatarock(t, nil, nil)
+	other, _ := openDatarock(t, nil, nil)
+	for target, field := range map[string]string{"https://h.example/a b": "url", "": "url"} {
+		_, err := d.Sign(t.Context(), token.Request{URL: target})
+		var e *token.Error
+		if !errors.As(err, &e) || e.Field != field || !errors.Is(err, token.ErrInvalid) {
+			t.Errorf("%q: %v", target, err)
+		}
+	}
+	d.env = other.env
+	if _, err := d.Sign(t.Context(), token.Request{URL: datarockExample}); err == nil || !strings.HasPrefix(err.Error(), "public_key is not that of") {
+		t.Errorf("with another key: %v", err)
+	}
+}
+
+// An independent implementation of Datarock's scheme. Its programs take
+// "verify" or "sign", the key in PEM, email, URL, and iat or the signature, one
+// per line of standard input, with \n for the line breaks of the key.
+type independent struct {
+	name    string
+	command []string
+}
+
+const nodeProgram = `
+const jwt = require("jsonwebtoken"), crypto = require("crypto");
+const [what, pem, email, url, text] = require("fs").readFileSync(0, "utf8").split("\n");
+const key = pem.replaceAll("\\n", "\n");
+const hash = iat => crypto.createHash("sha512").update(email + "/" + iat + "/" + url).digest("hex");
+if (what === "sign") {
+  process.stdout.write(jwt.sign({iat: Number(text), requestHash: hash(text)}, key, {algorithm: "RS256"}));
+} else {
+  const claims = jwt.verify(text, key, {algorithms: ["RS256"]});
+  process.stdout.write(claims.requestHash === hash(claims.iat) ? "good" : "other hash");
+}`
+
+const pythonProgram = `
+import hashlib, jwt, sys
+what, pem, email, url, text = sys.stdin.read().split("\n")[:5]
+key = pem.replace("\\n", "\n")
+def digest(iat):
+    return hashlib.sha512(f"{email}/{iat}/{url}".encode()).hexdigest()
+if what == "sign":
+    print(jwt.encode({"iat": int(text), "requestHash": digest(text)}, key, algorithm="RS256"), end="")
+else:
+    claims = jwt.decode(text, key, algorithms=["RS256"])
+    print("good" if claims["requestHash"] == digest(claims["iat"]) else "other hash", end="")
+`
+
+// independents are those that this machine has. With CI set it must have both.
+func independents(t *testing.T) (have []independent) {
+	for _, i := range []struct {
+		name, probe string
+		programs    []string
+		args        []string
+	}{
+		{"jsonwebtoken (Node)", `require("jsonwebtoken")`, []string{"node"}, []string{"-e", nodeProgram}},
+		{"PyJWT (Python)", "import jwt, cryptography", []string{"/usr/bin/python3", "python3"}, []string{"-c", pythonProgram}},
+	} {
+		found := false
+		for _, program := range i.programs {
+			if found = exec.Command(program, i.args[0], i.probe).Run() == nil; found {
+				have = append(have, independent{i.name, append([]string{program}, i.args...)})
+				break
+			}
+		}
+		if !found && os.Getenv("CI") != "" {
+			t.Fatalf("there is no %s; packaging/check.sh installs it", i.name)
+		}
+	}
+	if len(have) == 0 {
+		t.Skip("neither Node's jsonwebtoken nor Python's PyJWT is here")
+	}
+	return have
+}
+
+func (i independent) run(t *testing.T, what, pem, email, target, text string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, i.command[0], i.command[1:]...)
+	cmd.Stdin = strings.NewReader(strings.Join([]string{what, strings.ReplaceAll(pem, "\n", `\n`), email, target, text}, "\n"))
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", i.name, err, stderr.String())
+	}
+	return string(out)
+}
+
+func TestDatarockSignaturesAgreeWithOtherImplementations(t *testing.T) {
+	all := independents(t)
+	private := must[*rsa.PrivateKey](t)(rsa.GenerateKey(rand.Reader, 2048))
+	pemText := string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: must[[]byte](t)(x509.MarshalPKCS8PrivateKey(private))}))
+	d, a := openDatarock(t, nil, map[string]token.Secret{"private_key": secret(pemText)})
+	for _, i := range all {
+		t.Run(i.name, func(t *testing.T) {
+			for _, target := range []string{datarockExample, "https://h.example/?b=2&a=1+1&a=%20&c", "https://h.example:8443/a%2Fb?x=y=z"} {
+				s, text := signed(t, d, target)
+				if got := i.run(t, "verify", a.Settings["public_key"].(string), d.email, s.URL, text); got != "good" {
+					t.Errorf("%s, signed here: %s", s.URL, got)
+				}
+				now := time.Now().Truncate(time.Second)
+				theirs := i.run(t, "sign", pemText, d.email, s.URL, fmt.Sprint(now.Unix()))
+				j := must[jws](t)(parseJWS(theirs))
+				if err := j.verify(verifyKey{"", private.Public(), []string{"RS256"}}); err != nil {
+					t.Errorf("%s, signed there: %v", s.URL, err)
+				}
+				m := must[members](t)(parseObject(j.payload))
+				if len(m) != 2 || string(m["iat"]) != fmt.Sprint(now.Unix()) || m.text("requestHash") != requestHash(d.email, now, s.URL) {
+					t.Errorf("%s, signed there: %s", s.URL, j.payload)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkSign(b *testing.B) {
+	d, _ := openDatarock(b, nil, nil)
+	b.Run("datarock", func(b *testing.B) {
+		for b.Loop() {
+			signed(b, d, datarockExample)
+		}
+	})
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		b.Fatal(err)
+	}
+	sum := sha256.Sum256([]byte(datarockExample))
+	b.Run("bare crypto/rsa", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := rsa.SignPKCS1v15(rand.Reader, key, crypto.SHA256, sum[:]); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}

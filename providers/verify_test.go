@@ -1,0 +1,618 @@
+package providers
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/asn1"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"maps"
+	"math/big"
+	"net/http"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"tokend/providers/providertest"
+	"tokend/providers/token"
+)
+
+const testDSI = "dpp://group:variant@dataspace.example/Weather/Current_v1.0"
+
+// openKind opens a profile of these settings alone.
+func openKind(t testing.TB, kind string, client *http.Client, settings map[string]any) token.Verifier {
+	t.Helper()
+	k, _ := Lookup(kind)
+	a := token.Addition{Settings: settings}
+	if err := k.Prepare(&a); err != nil {
+		t.Fatal(err)
+	}
+	opened, err := k.Open(decodeStrictly(a.Settings), Env{HTTP: client})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return opened.(token.Verifier)
+}
+
+func openIOXIO(t testing.TB, s *providertest.Server, client *http.Client, more map[string]any) *ioxio {
+	t.Helper()
+	settings := map[string]any{"dataspace": s.Dataspace().Issuer(), "dsi": []string{testDSI, "dpp://other@dataspace.example/X"}, "gateway": s.Dataspace().Gateway()}
+	maps.Copy(settings, more)
+	return openKind(t, "ioxio", client, settings).(*ioxio)
+}
+
+func openOpenID(t testing.TB, issuer *providertest.OpenID, client *http.Client, more map[string]any) *verifier {
+	t.Helper()
+	settings := map[string]any{"issuer": issuer.Issuer(), "audiences": []string{"https://api.example"}}
+	maps.Copy(settings, more)
+	return openKind(t, "jwt-verify", client, settings).(*verifier)
+}
+
+// gives checks a verdict; reason "" means that the token is good.
+func gives(t *testing.T, v token.Verifier, text, reason string) token.Verdict {
+	t.Helper()
+	got, err := v.Verify(context.Background(), secret(text), false)
+	if err != nil {
+		t.Errorf("no verdict: %v", err)
+	}
+	if got.Reason != reason || got.Valid != (reason == "") || got.Valid == (got.Claims == nil) || got.Valid == (got.Message != "") {
+		t.Errorf("got %q (%s), want %q", got.Reason, got.Message, reason)
+	}
+	if strings.ContainsFunc(got.Message, func(r rune) bool { return r < ' ' }) || len(got.Message) > 600 {
+		t.Errorf("message is not fit to be shown: %q", got.Message)
+	}
+	return got
+}
+
+func b64(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }
+
+// changed replaces or, by nil, removes members of a JSON object's text.
+func changed(t *testing.T, text string, by map[string]any) string {
+	t.Helper()
+	m := map[string]any{}
+	if err := json.Unmarshal([]byte(text), &m); err != nil {
+		t.Fatal(err)
+	}
+	maps.Copy(m, by)
+	maps.DeleteFunc(m, func(_ string, v any) bool { return v == nil })
+	return string(must[[]byte](t)(json.Marshal(m)))
+}
+
+func TestHostileTokens(t *testing.T) {
+	s := startIssuers(t)
+	client := clientFor(t, s.CertPEM(), HTTPConfig{})
+	d := s.Dataspace()
+	v := openIOXIO(t, s, client, nil)
+	public, kid := d.PublicKey("RS256")
+	rsaPublic := public.(*rsa.PublicKey)
+	now := time.Now()
+	header := fmt.Sprintf(`{"alg":"RS256","typ":"JWT","kid":%q}`, kid)
+	payload := fmt.Sprintf(`{"iss":%q,"sub":"app","aud":%q,"iat":%d,"exp":%d}`, d.Issuer(), testDSI, now.Unix(), now.Add(time.Hour).Unix())
+	sign := func(header, payload string) string { return must[string](t)(d.SignText("RS256", header, payload)) }
+	with := func(h map[string]any) string { return sign(changed(t, header, h), payload) }
+	claim := func(c map[string]any) string { return sign(header, changed(t, payload, c)) }
+	good := sign(header, payload)
+	parts := strings.Split(good, ".")
+	unsigned := func(header string) string { return b64(header) + "." + parts[1] + "." }
+	broken := func(text string) string { // another signature
+		i := strings.LastIndexByte(text, '.') + 10
+		return text[:i] + map[bool]string{true: "B", false: "A"}[text[i] == 'A'] + text[i+1:]
+	}
+	hmacWith := func(key []byte) string {
+		text := b64(changed(t, header, map[string]any{"alg": "HS256"})) + "." + parts[1]
+		mac := must[[]byte](t)(jwt.SigningMethodHS256.Sign(text, key))
+		return text + "." + base64.RawURLEncoding.EncodeToString(mac)
+	}
+	der := must[[]byte](t)(x509.MarshalPKIXPublicKey(public))
+
+	// An attacker's own key, which the header brings along.
+	evil := must[*rsa.PrivateKey](t)(rsa.GenerateKey(rand.Reader, 2048))
+	forge := func(h map[string]any) string {
+		text := b64(changed(t, header, h)) + "." + parts[1]
+		return text + "." + base64.RawURLEncoding.EncodeToString(must[[]byte](t)(jwt.SigningMethodRS256.Sign(text, evil)))
+	}
+	jwk := map[string]any{"kty": "RSA", "kid": "evil", "alg": "RS256", "use": "sig", "e": "AQAB", "n": base64.RawURLEncoding.EncodeToString(evil.N.Bytes())}
+
+	// A spelling of the signature's last character with bits that say nothing.
+	alphabet := "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	last := strings.IndexByte(alphabet, good[len(good)-1])
+	spare := good[:len(good)-1] + string(alphabet[last|1])
+
+	huge := new(big.Int).Lsh(big.NewInt(1), 80).String()
+	raw := func(name, text string) string { // a claim whose value is any text
+		return sign(header, strings.TrimSuffix(changed(t, payload, map[string]any{name: nil}), "}")+fmt.Sprintf(",%q:%s}", name, text))
+	}
+	at := func(d time.Duration) int64 { return now.Add(d).Unix() }
+
+	tests := []struct{ name, text, reason string }{
+		{"good", good, ""},
+
+		// 49
+		{"none", unsigned(`{"alg":"none"}`), reasonAlgorithm},
+		{"none with kid", unsigned(changed(t, header, map[string]any{"alg": "none"})), reasonAlgorithm},
+		{"None", unsigned(`{"alg":"None"}`), reasonAlgorithm},
+		{"nONE", unsigned(`{"alg":"nONE"}`), reasonAlgorithm},
+		{"NONE with a signature", unsigned(`{"alg":"NONE"}`) + parts[2], reasonAlgorithm},
+		{"none without the last dot", strings.TrimSuffix(unsigned(`{"alg":"none"}`), "."), reasonMalformed},
+		{"empty alg", unsigned(`{"alg":""}`), reasonMalformed},
+		{"empty alg without the last dot", strings.TrimSuffix(unsigned(`{"alg":""}`), "."), reasonMalformed},
+		{"no alg", with(map[string]any{"alg": nil}), reasonMalformed},
+		{"alg null", sign(`{"alg":null}`, payload), reasonMalformed},
+		{"alg a list", with(map[string]any{"alg": []string{"RS256"}}), reasonMalformed},
+		{"rs256", with(map[string]any{"alg": "rs256"}), reasonAlgorithm},
+		{"alg with NUL", with(map[string]any{"alg": "RS256\x00"}), reasonAlgorithm},
+		{"Alg", sign(strings.Replace(header, "alg", "Alg", 1), payload), reasonMalformed},
+		{"no signature", parts[0] + "." + parts[1] + ".", reasonSignature},
+
+		// 50
+		{"HS256 with the PEM", hmacWith(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})), reasonAlgorithm},
+		{"HS256 with the DER", hmacWith(der), reasonAlgorithm},
+		{"HS256 with n", hmacWith([]byte(base64.RawURLEncoding.EncodeToString(rsaPublic.N.Bytes()))), reasonAlgorithm},
+		{"PS256 by the key of RS256", must[string](t)(d.SignText("RS256", changed(t, header, map[string]any{"alg": "PS256"}), payload)), reasonAlgorithm},
+
+		// 51
+		{"jwk with the own key", forge(map[string]any{"jwk": jwk}), reasonSignature},
+		{"jwk and its kid", forge(map[string]any{"jwk": jwk, "kid": "evil"}), reasonUnknownKey},
+		{"jku", forge(map[string]any{"jku": "https://attacker.example/jwks"}), reasonSignature},
+		{"x5u", forge(map[string]any{"x5u": "https://attacker.example/cert"}), reasonSignature},
+		{"x5c", forge(map[string]any{"x5c": []string{base64.StdEncoding.EncodeToString(der)}}), reasonSignature},
+		{"jwk in a good token", with(map[string]any{"jwk": jwk, "jku": "https://attacker.example/", "x5c": []string{}}), ""},
+		{"kid a path", with(map[string]any{"kid": "../../dev/null"}), reasonUnknownKey},
+		{"kid SQL", with(map[string]any{"kid": "' OR 1=1 --"}), reasonUnknownKey},
+		{"kid with escapes", with(map[string]any{"kid": "\x1b[31m\r\n" + strings.Repeat("k", 5000)}), reasonUnknownKey},
+		{"no kid", with(map[string]any{"kid": nil}), reasonUnknownKey},
+		{"empty kid", with(map[string]any{"kid": ""}), reasonUnknownKey},
+		{"kid a number", with(map[string]any{"kid": 1}), reasonMalformed},
+		{"crit", with(map[string]any{"crit": []string{"exp"}}), reasonUnsupported},
+		{"crit empty", with(map[string]any{"crit": []string{}}), reasonUnsupported},
+		{"b64 false", with(map[string]any{"b64": false, "crit": []string{"b64"}}), reasonUnsupported},
+		{"b64 without crit", with(map[string]any{"b64": false}), reasonUnsupported},
+		{"zip", with(map[string]any{"zip": "DEF"}), reasonUnsupported},
+
+		// 52
+		{"expired and forged", broken(claim(map[string]any{"exp": at(-time.Hour)})), reasonSignature},
+		{"another issuer's and forged", broken(claim(map[string]any{"iss": "https://attacker.example"})), reasonSignature},
+		{"no JSON and forged", broken(sign(header, "x")), reasonSignature},
+
+		// 53
+		{"empty", "", reasonMalformed},
+		{"1 MB of dots", strings.Repeat(".", 1<<20), reasonMalformed},
+		{"16 KiB of dots", strings.Repeat(".", maxJWS), reasonMalformed},
+		{"long", good + strings.Repeat("A", maxJWS), reasonMalformed},
+		{"one part", parts[0], reasonMalformed},
+		{"four parts", good + ".x", reasonMalformed},
+		{"two dots", "..", reasonMalformed},
+
+		// 54
+		{"five parts", good + ".x.y", reasonUnsupported},
+		{"JWE header", sign(`{"alg":"RS256","enc":"A256GCM"}`, payload), reasonUnsupported},
+		{"JSON serialization", fmt.Sprintf(`{"protected":%q,"payload":%q,"signature":%q}`, parts[0], parts[1], parts[2]), reasonUnsupported},
+		{"general JSON serialization", fmt.Sprintf(`{"payload":%q,"signatures":[{"protected":%q,"signature":%q}]}`, parts[1], parts[0], parts[2]), reasonUnsupported},
+
+		// 56, what is not of an algorithm
+		{"padding", good + "==", reasonMalformed},
+		{"newline at the end", good + "\n", reasonMalformed},
+		{"newline inside", good[:20] + "\n" + good[20:], reasonMalformed},
+		{"CR inside the signature", good[:len(good)-9] + "\r" + good[len(good)-9:], reasonMalformed},
+		{"space before", " " + good, reasonMalformed},
+		{"standard base64", b64(header) + "." + parts[1] + "." + "+/+/", reasonMalformed},
+		{"spare bits", spare, reasonMalformed},
+		{"Bearer", "Bearer " + good, reasonMalformed},
+		{"alg twice", sign(strings.Replace(header, "{", `{"alg":"none",`, 1), payload), reasonMalformed},
+		{"exp twice", sign(header, strings.Replace(payload, "{", `{"exp":9999999999,`, 1)), reasonMalformed},
+		{"exp twice, one escaped", sign(header, strings.Replace(payload, "{", `{"\u0065xp":9999999999,`, 1)), reasonMalformed},
+		{"header a list", sign("[]", payload), reasonMalformed},
+		{"header null", sign("null", payload), reasonMalformed},
+		{"two headers", sign(header+header, payload), reasonMalformed},
+		{"BOM", sign("\ufeff"+header, payload), reasonMalformed},
+		{"not UTF-8", sign(header, strings.Replace(payload, "app", "a\xffp", 1)), reasonMalformed},
+		{"payload a list", sign(header, "[]"), reasonMalformed},
+		{"payload empty", sign(header, ""), reasonMalformed},
+		{"deep payload", sign(header, strings.Repeat("[", 9000)), reasonMalformed},
+
+		// 57
+		{"no iss", claim(map[string]any{"iss": nil}), reasonMissingClaim},
+		{"iss a list", claim(map[string]any{"iss": []string{d.Issuer()}}), reasonBadClaim},
+		{"iss with a slash", claim(map[string]any{"iss": d.Issuer() + "/"}), reasonIssuer},
+		{"iss in capitals", claim(map[string]any{"iss": strings.ToUpper(d.Issuer())}), reasonIssuer},
+		{"no aud", claim(map[string]any{"aud": nil}), reasonMissingClaim},
+		{"aud null", claim(map[string]any{"aud": json.RawMessage("null")}), reasonBadClaim},
+		{"aud a list with ours", claim(map[string]any{"aud": []string{testDSI}}), reasonBadClaim},
+		{"aud another source", claim(map[string]any{"aud": testDSI + "0"}), reasonAudience},
+		{"aud without the variant", claim(map[string]any{"aud": strings.Replace(testDSI, ":variant", "", 1)}), reasonAudience},
+		{"aud in capitals", claim(map[string]any{"aud": strings.ToUpper(testDSI)}), reasonAudience},
+		{"aud our second source", claim(map[string]any{"aud": "dpp://other@dataspace.example/X"}), ""},
+		{"no exp", claim(map[string]any{"exp": nil}), reasonMissingClaim},
+		{"expired", claim(map[string]any{"exp": at(-2 * time.Minute)}), reasonExpired},
+		{"expired within the leeway", claim(map[string]any{"exp": at(-30 * time.Second)}), ""},
+		{"exp with a fraction", raw("exp", fmt.Sprintf("%d.75", at(time.Hour))), ""},
+		{"exp with an exponent", raw("exp", "4.1e9"), ""},
+		{"exp a text", raw("exp", fmt.Sprintf(`"%d"`, at(time.Hour))), reasonBadClaim},
+		{"exp negative", raw("exp", "-1"), reasonBadClaim},
+		{"exp 0", raw("exp", "0"), reasonExpired},
+		{"exp huge", raw("exp", huge), reasonBadClaim},
+		{"exp beyond float64", raw("exp", "1e999"), reasonBadClaim},
+		{"exp null", raw("exp", "null"), reasonBadClaim},
+		{"exp true", raw("exp", "true"), reasonBadClaim},
+		{"exp a list", raw("exp", "[9999999999]"), reasonBadClaim},
+		{"nbf ahead", claim(map[string]any{"nbf": at(2 * time.Minute)}), reasonNotYetValid},
+		{"nbf within the leeway", claim(map[string]any{"nbf": at(30 * time.Second)}), ""},
+		{"nbf a text", raw("nbf", `"0"`), reasonBadClaim},
+		{"iat ahead", claim(map[string]any{"iat": at(2 * time.Minute)}), reasonNotYetValid},
+		{"iat within the leeway", claim(map[string]any{"iat": at(30 * time.Second)}), ""},
+		{"iat null", raw("iat", "null"), reasonBadClaim},
+		{"no iat", claim(map[string]any{"iat": nil}), ""},
+		{"sub a number", claim(map[string]any{"sub": 1}), reasonBadClaim},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) { gives(t, v, tt.text, tt.reason) })
+	}
+	if n := d.Requests(); n != 2 {
+		t.Errorf("%d requests were made, and metadata and keys are 2", n)
+	}
+}
+
+func TestClaimsOfAGoodTokenAreGivenAsTheyStand(t *testing.T) {
+	s := startIssuers(t)
+	v := openIOXIO(t, s, clientFor(t, s.CertPEM(), HTTPConfig{}), nil)
+	text := must[string](t)(s.Dataspace().Sign("RS256", nil, map[string]any{"aud": testDSI, "big": json.Number("9007199254740993")}))
+	claims := gives(t, v, text, "").Claims
+	if claims["sub"] != "user" || claims["aud"] != testDSI || fmt.Sprint(claims["big"]) != "9007199254740993" {
+		t.Errorf("claims are %v", claims)
+	}
+}
+
+func TestAHugeTokenCostsNothing(t *testing.T) {
+	s := startIssuers(t)
+	v := openIOXIO(t, s, clientFor(t, s.CertPEM(), HTTPConfig{}), nil)
+	for _, text := range []string{strings.Repeat(".", 1<<20), strings.Repeat("A", 100<<20)} {
+		raw := secret(text)
+		took, grown := time.Hour, uint64(1<<40)
+		for range 5 { // the machine may be busy with something else
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			begin := time.Now()
+			verdict, err := v.Verify(t.Context(), raw, false)
+			took = min(took, time.Since(begin))
+			runtime.ReadMemStats(&after)
+			grown = min(grown, after.TotalAlloc-before.TotalAlloc)
+			if err != nil || verdict.Reason != reasonMalformed {
+				t.Errorf("%+v, %v", verdict, err)
+			}
+		}
+		if took > 10*time.Millisecond || grown > 1<<20 {
+			t.Errorf("%d bytes took %v and %d bytes", len(text), took, grown)
+		}
+	}
+}
+
+// resigned replaces the signature of a token.
+func resigned(text string, signature []byte) string {
+	return text[:strings.LastIndexByte(text, '.')+1] + base64.RawURLEncoding.EncodeToString(signature)
+}
+
+func TestMalformedSignatures(t *testing.T) {
+	s := startIssuers(t)
+	o := s.OpenID()
+	v := openOpenID(t, o, clientFor(t, s.CertPEM(), HTTPConfig{}), nil)
+	for _, algorithm := range []string{"RS256", "PS256", "ES256", "ES384", "ES512", "EdDSA"} {
+		t.Run(algorithm, func(t *testing.T) {
+			text := must[string](t)(o.Sign(algorithm, nil, map[string]any{"aud": "https://api.example"}))
+			gives(t, v, text, "")
+			good := must[jws](t)(parseJWS(text))
+			other := must[jws](t)(parseJWS(must[string](t)(o.Sign(algorithm, nil, map[string]any{"aud": "x"}))))
+			size := len(good.signature)
+			flipped := append([]byte{good.signature[0] ^ 1}, good.signature[1:]...)
+			bad := map[string][]byte{
+				"nothing":        {},
+				"one byte short": good.signature[:size-1],
+				"one byte more":  append(append([]byte{}, good.signature...), 0),
+				"a zero before":  append([]byte{0}, good.signature...),
+				"all zero":       make([]byte, size),
+				"all ones":       []byte(strings.Repeat("\xff", size)),
+				"a flipped bit":  flipped,
+				"twice":          append(append([]byte{}, good.signature...), good.signature...),
+				"another text's": other.signature,
+			}
+			public, _ := o.PublicKey(algorithm)
+			switch public := public.(type) {
+			case *rsa.PublicKey: // the same number modulo n
+				if sum := new(big.Int).Add(new(big.Int).SetBytes(good.signature), public.N); sum.BitLen() <= 8*size {
+					bad["plus n"] = sum.FillBytes(make([]byte, size))
+				}
+			case *ecdsa.PublicKey:
+				r, s := new(big.Int).SetBytes(good.signature[:size/2]), new(big.Int).SetBytes(good.signature[size/2:])
+				n := public.Curve.Params().N
+				pair := func(r, s *big.Int) []byte {
+					return append(r.FillBytes(make([]byte, size/2)), s.FillBytes(make([]byte, size/2))...)
+				}
+				bad["DER"] = must[[]byte](t)(asn1.Marshal(struct{ R, S *big.Int }{r, s}))
+				bad["r 0"], bad["s 0"] = pair(new(big.Int), s), pair(r, new(big.Int))
+				bad["r n"], bad["s n"] = pair(n, s), pair(r, n)
+				bad["s and r"] = pair(s, r)
+				gives(t, v, resigned(text, pair(r, new(big.Int).Sub(n, s))), "") // high and low s are equally good
+			case ed25519.PublicKey: // S plus the group's order, which RFC 8032 §5.1.7 refuses
+				order, _ := new(big.Int).SetString("7237005577332262213973186563042994240857116359379907606001950938285454250989", 10)
+				reversed := func(b []byte) []byte {
+					out := make([]byte, len(b))
+					for i := range b {
+						out[len(b)-1-i] = b[i]
+					}
+					return out
+				}
+				sum := new(big.Int).Add(new(big.Int).SetBytes(reversed(good.signature[32:])), order)
+				bad["S not canonical"] = append(append([]byte{}, good.signature[:32]...), reversed(sum.FillBytes(make([]byte, 32)))...)
+			}
+			for name, signature := range bad {
+				t.Run(name, func(t *testing.T) { gives(t, v, resigned(text, signature), reasonSignature) })
+			}
+		})
+	}
+}
+
+func TestPSSWithAnotherSaltIsRefused(t *testing.T) {
+	key := must[*rsa.PrivateKey](t)(rsa.GenerateKey(rand.Reader, 2048))
+	text := b64(`{"alg":"PS256"}`) + "." + b64(`{}`)
+	sum := sha256.Sum256([]byte(text))
+	for salt, good := range map[int]bool{32: true, 31: false, 20: false, 64: false, rsa.PSSSaltLengthAuto: false} {
+		signature := must[[]byte](t)(rsa.SignPSS(rand.Reader, key, crypto.SHA256, sum[:], &rsa.PSSOptions{SaltLength: salt}))
+		j := must[jws](t)(parseJWS(text + "." + base64.RawURLEncoding.EncodeToString(signature)))
+		err := j.verify(verifyKey{"", key.Public(), []string{"PS256"}})
+		if f := (*flaw)(nil); (err == nil) != good || !good && (!errors.As(err, &f) || f.reason != reasonSignature) {
+			t.Errorf("salt of %d bytes: %v", salt, err)
+		}
+	}
+}
+
+func TestAnAlgorithmIsBoundToItsKey(t *testing.T) {
+	s := startIssuers(t)
+	o := s.OpenID()
+	client := clientFor(t, s.CertPEM(), HTTPConfig{})
+	v := openOpenID(t, o, client, nil)
+	aud := map[string]any{"aud": "https://api.example"}
+	// Each signed properly by an RSA key, with the kid of another's.
+	for _, other := range []string{"PS256", "ES256", "EdDSA"} {
+		_, kid := o.PublicKey(other)
+		gives(t, v, must[string](t)(o.Sign("RS256", map[string]any{"kid": kid}, aud)), reasonAlgorithm)
+	}
+	gives(t, v, must[string](t)(o.Sign("RS256", map[string]any{"alg": "RS512"}, aud)), reasonAlgorithm)
+	gives(t, openOpenID(t, o, client, map[string]any{"algorithms": []string{"ES256"}}), must[string](t)(o.NewToken("https://api.example")), reasonAlgorithm)
+}
+
+func TestAnyIssuerWithMetadata(t *testing.T) {
+	s := startIssuers(t)
+	client := clientFor(t, s.CertPEM(), HTTPConfig{})
+	for name, o := range map[string]*providertest.OpenID{"OpenID": s.OpenID(), "RFC 8414": s.RFC8414()} {
+		t.Run(name, func(t *testing.T) {
+			v := openOpenID(t, o, client, map[string]any{"audiences": []string{"a", "b"}})
+			sign := func(header, claims map[string]any) string { return must[string](t)(o.Sign("RS256", header, claims)) }
+			for _, aud := range []any{"a", "b", []string{"b"}, []string{"x", "a"}} {
+				gives(t, v, sign(nil, map[string]any{"aud": aud}), "")
+			}
+			for _, aud := range []any{"", "c", []string{}, []string{"c"}, "a b", "A"} {
+				gives(t, v, sign(nil, map[string]any{"aud": aud}), reasonAudience)
+			}
+			for _, aud := range []any{1, true, map[string]any{"a": "a"}, []any{"a", 1}, []any{"a", nil}} {
+				gives(t, v, sign(nil, map[string]any{"aud": aud}), reasonBadClaim)
+			}
+			gives(t, v, sign(map[string]any{"kid": nil}, map[string]any{"aud": "a"}), "") // it has one key for RS256
+			o.AddKey("RS256")
+			gives(t, openOpenID(t, o, client, nil), sign(map[string]any{"kid": nil}, map[string]any{"aud": "https://api.example"}), reasonUnknownKey)
+
+			typed := openOpenID(t, o, client, map[string]any{"typ": "at+jwt"})
+			gives(t, typed, sign(nil, map[string]any{"aud": "https://api.example"}), reasonUnsupported)
+			for _, typ := range []string{"at+jwt", "AT+JWT", "application/at+jwt"} {
+				gives(t, typed, sign(map[string]any{"typ": typ}, map[string]any{"aud": "https://api.example"}), "")
+			}
+			if _, err := v.Verify(t.Context(), secret("x"), true); !errors.Is(err, token.ErrInvalid) {
+				t.Errorf("remote: %v", err)
+			}
+		})
+	}
+}
+
+func TestTheGatewayIsAsked(t *testing.T) {
+	s := startIssuers(t)
+	d := s.Dataspace()
+	client := clientFor(t, s.CertPEM(), HTTPConfig{})
+	v := openIOXIO(t, s, client, nil)
+	good := must[string](t)(d.NewToken(testDSI))
+	for _, tt := range []struct {
+		name, text, reason string
+		fault              providertest.Fault
+		requests           int
+	}{
+		{"good", good, "", nil, 1},
+		{"expired", must[string](t)(d.Sign("RS256", nil, map[string]any{"aud": testDSI, "exp": 1})), reasonGateway, nil, 1},
+		{"forbidden", good, reasonGateway, providertest.Status(403, ""), 1},
+		{"another source's", must[string](t)(d.NewToken(testDSI + "0")), reasonAudience, nil, 0},
+		{"nonsense", "x", reasonMalformed, nil, 0},
+		{"no JSON", must[string](t)(d.SignText("RS256", `{"alg":"RS256"}`, "x")), reasonMalformed, nil, 0},
+		{"outage", good, "-", providertest.Status(503, "30"), 1},
+		{"rate limit", good, "-", providertest.Status(429, ""), 1},
+		{"redirect", good, "-", providertest.Redirect(307, s.URL()+"/x"), 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			d.Fail(tt.fault)
+			defer d.Heal()
+			before := d.Requests()
+			got, err := v.Verify(t.Context(), secret(tt.text), true)
+			if n := d.Requests() - before; n != tt.requests {
+				t.Errorf("%d requests", n)
+			}
+			if tt.reason == "-" {
+				if !errors.Is(err, token.ErrUnavailable) || strings.Contains(err.Error(), good) {
+					t.Errorf("%+v, %v", got, err)
+				}
+				return
+			}
+			if err != nil || got.Reason != tt.reason || got.Valid != (tt.reason == "") || got.Valid && got.Claims["aud"] != testDSI {
+				t.Errorf("%+v, %v", got, err)
+			}
+		})
+	}
+	none := openIOXIO(t, s, client, map[string]any{"gateway": ""})
+	if _, err := none.Verify(t.Context(), secret(good), true); !errors.Is(err, token.ErrInvalid) {
+		t.Errorf("without a gateway: %v", err)
+	}
+	if err := s.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := v.Verify(t.Context(), secret(good), true); !errors.Is(err, token.ErrUnavailable) {
+		t.Errorf("while it is down: %v", err)
+	}
+}
+
+func TestVerifierSettings(t *testing.T) {
+	for _, tt := range []struct {
+		kind, field string
+		value       any
+		good        bool
+	}{
+		{"ioxio", "dataspace", "http://dataspace.example", false},
+		{"ioxio", "dataspace", "https://dataspace.example/", false},
+		{"ioxio", "dataspace", "https://user@dataspace.example", false},
+		{"ioxio", "dataspace", "https://dataspace.example?x", false},
+		{"ioxio", "dataspace", "https://dataspace.example#", false},
+		{"ioxio", "dataspace", "https://", false},
+		{"ioxio", "gateway", "http://gateway.example", false},
+		{"ioxio", "gateway", "https://gateway.example/", false},
+		{"ioxio", "dsi", []string{}, false},
+		{"ioxio", "dsi", []string{"dpp://group@dataspace.example/A", "https://x"}, false},
+		{"ioxio", "dsi", []string{"dpp://group@dataspace.example/"}, false},
+		{"ioxio", "dsi", []string{"dpp://@dataspace.example/A"}, false},
+		{"ioxio", "dsi", []string{"dpp://group:@dataspace.example/A"}, false},
+		{"ioxio", "dsi", []string{"dpp://group@dataspace.example/A b"}, false},
+		{"ioxio", "dsi", []string{"dpp://group:variant@ioxio.io/Weather/Current/Metric_v1.0", "dpp://group@ioxio.io/A"}, true},
+		{"ioxio", "leeway", "5m", true},
+		{"ioxio", "leeway", "301s", false},
+		{"ioxio", "user_agent", "", false},
+		{"jwt-verify", "issuer", "https://tenant.example/", true},
+		{"jwt-verify", "issuer", "http://tenant.example", false},
+		{"jwt-verify", "audiences", []string{""}, false},
+		{"jwt-verify", "audiences", []string{}, false},
+		{"jwt-verify", "algorithms", []string{"HS256"}, false},
+		{"jwt-verify", "algorithms", []string{"none"}, false},
+		{"jwt-verify", "leeway", "6m", false},
+	} {
+		k, _ := Lookup(tt.kind)
+		settings := must[map[string]any](t)(example(tt.kind))
+		settings[tt.field] = tt.value
+		_, err := k.Open(decodeStrictly(settings), Env{HTTP: http.DefaultClient})
+		var e *token.Error
+		if (err == nil) != tt.good || err != nil && (!errors.As(err, &e) || e.Field != tt.field || e.Code != token.ErrInvalid) {
+			t.Errorf("%s, %s = %q: %v", tt.kind, tt.field, tt.value, err)
+		}
+	}
+	for _, kind := range []string{"ioxio", "jwt-verify"} {
+		k, _ := Lookup(kind)
+		if err := k.Prepare(&token.Addition{Secrets: map[string]token.Secret{"private_key": secret("x")}}); !errors.Is(err, token.ErrInvalid) {
+			t.Errorf("%s takes a secret: %v", kind, err)
+		}
+	}
+}
+
+// warm is a verifier that knows one key and has no network.
+func warm(t testing.TB) (v *verifier, sign func(header, payload string) string) {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now().Round(0)
+	v = &verifier{
+		keys: &issuerKeys{
+			client: &http.Client{Transport: inProcess{http.NotFoundHandler()}}, issuer: "https://issuer.example",
+			metadata: metadata{urls: []string{"https://issuer.example/"}}, policy: keyPolicy{algorithms: asymmetric()},
+			known: keySet{keys: []verifyKey{{"k", key.Public(), []string{"RS256"}}}, fetched: now, tried: now},
+		},
+		rules: claimRules{issuer: "https://issuer.example", audiences: []string{"a"}, leeway: time.Minute},
+	}
+	return v, func(header, payload string) string {
+		text := b64(header) + "." + b64(payload)
+		signature, err := jwt.SigningMethodRS256.Sign(text, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text + "." + base64.RawURLEncoding.EncodeToString(signature)
+	}
+}
+
+const warmClaims = `{"iss":"https://issuer.example","aud":"a","exp":9999999999}`
+
+// No text but the one token that was signed is ever good: RS256 signatures are
+// deterministic, and there is one spelling of everything.
+func FuzzVerify(f *testing.F) {
+	v, sign := warm(f)
+	good := sign(`{"alg":"RS256","kid":"k"}`, warmClaims)
+	f.Add(good)
+	f.Add(sign(`{"alg":"RS256","kid":"k"}`, `{"iss":"https://issuer.example","aud":["a"],"exp":1.5}`))
+	for _, header := range []string{`{"alg":"none"}`, `{"alg":"HS256","kid":"k"}`, `{"alg":"RS256","crit":["x"]}`, `{"alg":"ES256","kid":"k","jwk":{}}`} {
+		f.Add(b64(header) + "." + b64(warmClaims) + ".")
+	}
+	f.Add(`{"payload":""}`)
+	f.Add("....")
+	f.Fuzz(func(t *testing.T, text string) {
+		got, err := v.Verify(t.Context(), secret(text), false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Valid != (text == good) || got.Valid != (got.Reason == "") {
+			t.Fatalf("%q: %+v", text, got)
+		}
+	})
+}
+
+// Whatever the claims say once the signature is good, there is one verdict.
+func FuzzClaims(f *testing.F) {
+	for _, payload := range []string{warmClaims, `{"iss":"https://issuer.example","aud":["a",null],"exp":1e400}`, `{"exp":"1"}`, `[]`, `{"aud":{}}`} {
+		f.Add([]byte(payload))
+	}
+	rules := claimRules{issuer: "https://issuer.example", audiences: []string{"a"}, leeway: time.Minute}
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		claims, err := rules.judge(jws{payload: payload}, time.Unix(1e9, 0))
+		if f := (*flaw)(nil); err != nil && !errors.As(err, &f) {
+			t.Fatalf("%q: %v", payload, err)
+		}
+		if err == nil && claims["iss"] != "https://issuer.example" {
+			t.Fatalf("%q is good: %v", payload, claims)
+		}
+	})
+}
+
+func BenchmarkVerify(b *testing.B) {
+	v, sign := warm(b)
+	good := token.NewSecret(sign(`{"alg":"RS256","kid":"k"}`, warmClaims))
+	b.Run("jwt-verify", func(b *testing.B) {
+		for b.Loop() {
+			if got, err := v.Verify(b.Context(), good, false); err != nil || !got.Valid {
+				b.Fatal(got, err)
+			}
+		}
+	})
+	j, err := parseJWS(good.Reveal())
+	if err != nil {
+		b.Fatal(err)
+	}
+	public := v.keys.known.keys[0].public.(*rsa.PublicKey)
+	b.Run("bare crypto/rsa", func(b *testing.B) {
+		for b.Loop() {
+			sum := sha256.Sum256([]byte(j.signed))
+			if err := rsa.VerifyPKCS1v15(public, crypto.SHA256, sum[:], j.signature); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
