@@ -59,6 +59,51 @@ func (c *Client) Invalidate(ctx context.Context, name string, t token.Secret) er
 	return c.ask(ctx, "POST", path, body, nil)
 }
 
+// Sign signs one request with the profile's key. The request must then go to
+// Signed.URL, whatever URL was asked for.
+func (c *Client) Sign(ctx context.Context, name string, r token.Request) (token.Signed, error) {
+	path, err := profilePath(SignPath, name, "")
+	if err != nil {
+		return token.Signed{}, err
+	}
+	body, err := encodeRequest(r)
+	if err != nil {
+		return token.Signed{}, err
+	}
+	var answer signedAnswer
+	if err := c.ask(ctx, "POST", path, body, &answer); err != nil {
+		return token.Signed{}, err
+	}
+	signed := answer.signed()
+	if err := checkSigned(signed); err != nil {
+		return token.Signed{}, c.nonsense(err)
+	}
+	return signed, nil
+}
+
+// Verify has the daemon judge a token that somebody presented, by itself or,
+// if remote, by asking the issuer's own service. A token that is not good is a
+// Verdict, not an error. Numbers among the claims are json.Number.
+func (c *Client) Verify(ctx context.Context, name string, raw token.Secret, remote bool) (token.Verdict, error) {
+	path, err := profilePath(VerifyPath, name, "")
+	if err != nil {
+		return token.Verdict{}, err
+	}
+	body, err := encodeVerification(raw, remote)
+	if err != nil {
+		return token.Verdict{}, err
+	}
+	var answer verdictAnswer
+	if err := c.ask(ctx, "POST", path, body, &answer); err != nil {
+		return token.Verdict{}, err
+	}
+	if answer.Valid == nil {
+		return token.Verdict{}, c.nonsense(errors.New("an answer without a verdict"))
+	}
+	answer.Verdict.Valid = *answer.Valid
+	return answer.Verdict, nil
+}
+
 // Profile tells of one profile.
 func (c *Client) Profile(ctx context.Context, name string) (token.ProfileStatus, error) {
 	var status token.ProfileStatus
@@ -67,7 +112,7 @@ func (c *Client) Profile(ctx context.Context, name string) (token.ProfileStatus,
 		return status, err
 	}
 	err = c.ask(ctx, "GET", path, nil, &status)
-	return status, errors.Join(err, plainNumbers(status.Settings))
+	return status, errors.Join(err, plainStatus(status))
 }
 
 // Status tells of the daemon and all profiles.
@@ -75,7 +120,7 @@ func (c *Client) Status(ctx context.Context) (token.Status, error) {
 	var status token.Status
 	err := c.ask(ctx, "GET", StatusPath, nil, &status)
 	for _, p := range status.Profiles {
-		err = errors.Join(err, plainNumbers(p.Settings))
+		err = errors.Join(err, plainStatus(p))
 	}
 	return status, err
 }
@@ -126,7 +171,7 @@ func (c *Client) hand(ctx context.Context, path string, a token.Addition) (token
 		return added, invalid("settings", "the settings cannot be sent: %v", err)
 	}
 	err = c.ask(ctx, "POST", path, body, &added)
-	return added, errors.Join(err, plainNumbers(added.Profile.Settings))
+	return added, errors.Join(err, plainStatus(added.Profile))
 }
 
 func profilePath(before, name, after string) (string, error) {

@@ -96,6 +96,34 @@ func TestAnswerOfALaterVersion(t *testing.T) {
 	}
 }
 
+func TestClientTakesNoHalfVerdict(t *testing.T) {
+	for name, body := range map[string]string{
+		"nothing": `{}`, "a verdict without a word": `{"claims":{"sub":"x"}}`, "null": `{"valid":null}`, "text": `{"valid":"true"}`,
+		"another answer": `{"profiles":[]}`, "a list": `[]`,
+	} {
+		v, err := answering(t, ok(body)).Verify(t.Context(), "x", token.NewSecret("t"), false)
+		if !errors.Is(err, token.ErrInternal) || v.Valid {
+			t.Errorf("%s: %+v, %v", name, v, err)
+		}
+	}
+	v, err := answering(t, ok(`{"valid":true,"claims":{"exp":9007199254740993},"later":1}`)).Verify(t.Context(), "x", token.NewSecret("t"), false)
+	if err != nil || !v.Valid || v.Claims["exp"] == nil {
+		t.Errorf("%+v, %v", v, err)
+	}
+}
+
+func TestClientTakesNoHalfSignature(t *testing.T) {
+	for name, body := range map[string]string{
+		"nothing": `{}`, "no headers": `{"url":"https://x"}`, "no URL": `{"headers":[{"name":"a","value":"b"}]}`,
+		"two lines": `{"url":"https://x","headers":[{"name":"a","value":"b\r\nc: d"}]}`,
+	} {
+		s, err := answering(t, ok(body)).Sign(t.Context(), "x", token.Request{URL: "https://x"})
+		if !errors.Is(err, token.ErrInternal) || s.Headers != nil {
+			t.Errorf("%s: %+v, %v", name, s, err)
+		}
+	}
+}
+
 func TestNobodyThere(t *testing.T) {
 	dir := t.TempDir()
 	stale := filepath.Join(dir, "stale")
@@ -215,7 +243,16 @@ func TestClientSendsNoBadNameAndNoOversizedBody(t *testing.T) {
 	_, add := c.Add(t.Context(), token.Addition{})
 	_, rotate := c.Rotate(t.Context(), token.Addition{})
 	_, large := c.Add(t.Context(), token.Addition{Name: "a", Secrets: map[string]token.Secret{"k": token.NewSecret(strings.Repeat("x", MaxBody))}})
+	_, signName := c.Sign(t.Context(), "a/b", token.Request{URL: "https://x"})
+	_, signNothing := c.Sign(t.Context(), "a", token.Request{})
+	_, signLarge := c.Sign(t.Context(), "a", token.Request{URL: strings.Repeat("x", MaxURL+1)})
+	_, signBytes := c.Sign(t.Context(), "a", token.Request{URL: "https://x/\xff"})
+	_, verifyName := c.Verify(t.Context(), "", token.NewSecret("x"), false)
+	_, verifyNothing := c.Verify(t.Context(), "a", token.Secret{}, true)
+	_, verifyBytes := c.Verify(t.Context(), "a", token.NewSecret("\xff"), false)
 	for name, err := range map[string]error{
+		"Sign": signName, "Sign nothing": signNothing, "large Sign": signLarge, "Sign what is not UTF-8": signBytes,
+		"Verify": verifyName, "Verify nothing": verifyNothing, "Verify what is not UTF-8": verifyBytes,
 		"Get": get, "Profile": profile, "Add": add, "Rotate": rotate, "Remove": c.Remove(t.Context(), "a\x00"),
 		"Invalidate": c.Invalidate(t.Context(), "", token.Secret{}), "large Add": large,
 	} {

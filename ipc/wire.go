@@ -6,6 +6,7 @@ package ipc
 
 import (
 	"encoding/json"
+	"errors"
 	"net/url"
 	"slices"
 	"strconv"
@@ -26,6 +27,9 @@ const (
 	ProvidersPath = "/v1/providers"
 	StatusPath    = "/v1/status"
 	ReloadPath    = "/v1/reload"
+	SignPath      = "/v1/sign/"
+	VerifyPath    = "/v1/verify/"
+	AuthorizePath = "/v1/authorize/"
 
 	// InvalidateSuffix and RotateSuffix follow the name.
 	InvalidateSuffix = "/invalidate"
@@ -306,6 +310,14 @@ func DecodeAddition(body []byte) (token.Addition, error) {
 		return token.Addition{}, err
 	}
 	return a, nil
+}
+
+// plainStatus makes the numbers among a profile's settings plain.
+func plainStatus(p token.ProfileStatus) error {
+	if p.Pending == nil {
+		return plainNumbers(p.Settings)
+	}
+	return errors.Join(plainNumbers(p.Settings), plainNumbers(p.Pending.Settings))
 }
 
 func put[V any](m *map[string]V, name string, v V) {

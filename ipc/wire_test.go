@@ -59,7 +59,7 @@ func TestAdditionCrossesTheWire(t *testing.T) {
 			"scopes": []any{"a", int64(1)}, "form": map[string]any{"n": int64(9007199254740993)},
 		},
 		Secrets:           map[string]token.Secret{"pem": token.NewSecret("-----BEGIN\n\"é"), "pfx": token.NewSecret("\x30\x82\xff\x00")},
-		CredentialExpires: noon, NoCheck: true,
+		CredentialExpires: noon, NoCheck: true, Step: token.StepAbandon,
 	}
 	body, err := encodeAddition(a)
 	if err != nil {

@@ -45,6 +45,9 @@ func newHandler(b Backend, o Options) *handler {
 		{method: "GET", before: ipc.ProvidersPath, serve: h.providers},
 		{method: "GET", before: ipc.StatusPath, serve: h.status},
 		{method: "POST", before: ipc.ReloadPath, serve: h.reload},
+		{method: "POST", before: ipc.SignPath, named: true, serve: h.sign},
+		{method: "POST", before: ipc.VerifyPath, named: true, serve: h.verify},
+		{method: "GET", before: ipc.AuthorizePath, named: true, serve: h.authorize},
 	}
 	return h
 }
@@ -198,6 +201,9 @@ func (h *handler) add(w http.ResponseWriter, r *http.Request, _ string) error {
 	if err := ipc.CheckName(a.Name); err != nil {
 		return err
 	}
+	if a.Step != "" {
+		return &token.Error{Code: token.ErrInvalid, Field: "step", Message: "a new profile is made in one step"}
+	}
 	added, err := h.backend.Add(r.Context(), a)
 	return sendJSON(w, http.StatusCreated, added, err)
 }
@@ -336,8 +342,12 @@ func (h *handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		h.log.Error("request failed", "error", err.Error())
 	}
 	status := ipc.HTTPStatus(e.Code)
-	if errors.Is(err, errMethod) {
+	switch {
+	case errors.Is(err, errMethod):
 		status = http.StatusMethodNotAllowed
+	case status == http.StatusForbidden && isAuthorize(r):
+		// To a proxy this status is a verdict on the token, and there is none.
+		status = http.StatusInternalServerError
 	}
 	if wait := time.Until(e.RetryAt); status == http.StatusServiceUnavailable && wait > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(wait/time.Second)+1))

@@ -25,6 +25,8 @@ import (
 type Backend interface {
 	Get(ctx context.Context, name string, q token.Query) (token.Token, error)
 	Invalidate(ctx context.Context, name string, t token.Secret) error
+	Sign(ctx context.Context, name string, r token.Request) (token.Signed, error)
+	Verify(ctx context.Context, name string, raw token.Secret, remote bool) (token.Verdict, error)
 	Profile(ctx context.Context, name string) (token.ProfileStatus, error)
 	Status(ctx context.Context) (token.Status, error)
 	Providers(ctx context.Context) ([]token.Provider, error)

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -38,7 +39,8 @@ type book struct {
 	queries   []token.Query
 	callers   []ipc.Peer
 	dropped   []token.Secret
-	fail      error // the answer to everything, if set
+	remote    []bool // of each Verify
+	fail      error  // the answer to everything, if set
 	reload    func(context.Context) error
 }
 
@@ -82,7 +84,9 @@ func (b *book) Invalidate(_ context.Context, name string, t token.Secret) error 
 func (b *book) profile(name string) token.ProfileStatus {
 	return token.ProfileStatus{Name: name, Provider: "clms", File: name + ".toml",
 		Settings: map[string]any{"lifetime": int64(3600), "tables": map[string]any{"x": []any{int64(1), "y"}}},
-		Tokens:   []token.TokenStatus{{Target: token.Target{Scope: "a"}, State: "fresh", Issued: noon, Expiry: noon.Add(time.Hour)}}}
+		Does:     "mints", Hosts: []string{"https://api.example"},
+		Pending: &token.PendingCredential{ID: "20261123-1", Stored: noon, Settings: map[string]any{"bits": int64(2048), "public_key": "-----BEGIN"}},
+		Tokens:  []token.TokenStatus{{Target: token.Target{Scope: "a"}, State: "fresh", Issued: noon, Expiry: noon.Add(time.Hour)}}}
 }
 
 func (b *book) Profile(_ context.Context, name string) (token.ProfileStatus, error) {
@@ -127,6 +131,44 @@ func (b *book) Remove(_ context.Context, name string) error {
 	_, err := b.find(name)
 	delete(b.tokens, name)
 	return err
+}
+
+// A request of "https://x/broken" is signed in a way that no header can carry.
+func (b *book) Sign(_ context.Context, name string, r token.Request) (token.Signed, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, err := b.find(name); err != nil {
+		return token.Signed{}, err
+	}
+	value := "sig-1"
+	if r.URL == "https://x/broken" {
+		value = canary + "\r\nX: y"
+	}
+	return token.Signed{URL: r.URL + "&signed", Issued: noon, Warning: "the clock is off",
+		Headers: []token.Header{{Name: "Signature", Value: token.NewSecret(value)}, {Name: "x-api-user", Value: token.NewSecret("me@example.com")}}}, nil
+}
+
+// verdicts are what Verify says of canned tokens.
+var verdicts = map[string]token.Verdict{
+	"good":    {Valid: true, Claims: map[string]any{"sub": "group:x", "iss": "https://ds.example", "exp": json.Number("1795435200"), "roles": []any{"a"}}},
+	"odd":     {Valid: true, Claims: map[string]any{"sub": "a\r\nX-Evil: 1", "iss": strings.Repeat("i", 600), "aud": "é"}},
+	"huge":    {Valid: true, Claims: map[string]any{"sub": "s", "x": strings.Repeat("x", 8<<10)}},
+	"bare":    {Valid: true},
+	"expired": {Reason: "expired", Message: "the token \"é\" expired\r\n", Claims: map[string]any{"sub": canary}},
+	"other":   {Reason: "wrong_audience", Message: "the token is for dpp://other"},
+}
+
+func (b *book) Verify(_ context.Context, name string, raw token.Secret, remote bool) (token.Verdict, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.remote = append(b.remote, remote)
+	if _, err := b.find(name); err != nil {
+		return token.Verdict{}, err
+	}
+	if v, ok := verdicts[raw.Reveal()]; ok {
+		return v, nil
+	}
+	return token.Verdict{Reason: "malformed", Message: "the token is no JWT"}, nil
 }
 
 func (b *book) Reload(ctx context.Context) error { return errors.Join(b.fail, b.reload(ctx)) }
@@ -273,13 +315,30 @@ func TestEveryMethodCrossesTheSocket(t *testing.T) {
 	}
 	a := token.Addition{Name: "new", Provider: "clms", Settings: map[string]any{"n": int64(1)},
 		Secrets: map[string]token.Secret{"key": token.NewSecret("-----BEGIN\n\x00\xff")}, CredentialExpires: noon}
-	for name, call := range map[string]func(context.Context, token.Addition) (token.Added, error){"Add": c.Add, "Rotate": c.Rotate} {
-		added, err := call(ctx, a)
+	r := a
+	r.Step = token.StepRegistered
+	for name, call := range map[string]func() (token.Added, error){
+		"Add": func() (token.Added, error) { return c.Add(ctx, a) }, "Rotate": func() (token.Added, error) { return c.Rotate(ctx, r) },
+	} {
+		a := map[string]token.Addition{"Add": a, "Rotate": r}[name]
+		added, err := call()
 		if err != nil || !added.Checked || added.Took != time.Second || !reflect.DeepEqual(added.Profile, b.profile("new")) {
 			t.Errorf("%s: %+v, %v", name, added, err)
 		}
 		if last := b.additions[len(b.additions)-1]; !reflect.DeepEqual(last, a) {
 			t.Errorf("%s told %+v, want %+v", name, last, a)
+		}
+	}
+	signed, err := c.Sign(ctx, "clms", token.Request{URL: "https://x/é?a=<b>"})
+	if want, _ := b.Sign(ctx, "clms", token.Request{URL: "https://x/é?a=<b>"}); err != nil || !reflect.DeepEqual(signed, want) {
+		t.Errorf("Sign: %+v, %v", signed, err)
+	}
+	for raw, want := range verdicts {
+		for _, remote := range []bool{false, true} {
+			got, err := c.Verify(ctx, "clms", token.NewSecret(raw), remote)
+			if err != nil || !reflect.DeepEqual(got, want) || b.remote[len(b.remote)-1] != remote {
+				t.Errorf("Verify %s: %+v, %v", raw, got, err)
+			}
 		}
 	}
 	if err := c.Reload(ctx); err != nil {
@@ -384,6 +443,31 @@ func TestStrictRequests(t *testing.T) {
 		{"POST /v1/profiles", `{"name":"a","settings":` + strings.Repeat(`[`, 10_000), 400, token.ErrInvalid, "settings"},
 		{"POST /v1/profiles", strings.Repeat(" ", ipc.MaxBody+1), 400, token.ErrInvalid, ""},
 		{"POST /v1/profiles/clms/rotate", `{"name":"other"}`, 400, token.ErrInvalid, "name"},
+		{"POST /v1/profiles", `{"name":"a","step":"registered"}`, 400, token.ErrInvalid, "step"},
+		{"POST /v1/profiles/clms/rotate", `{"step":7}`, 400, token.ErrInvalid, "step"},
+		{"POST /v1/sign/clms", ``, 400, token.ErrInvalid, ""},
+		{"POST /v1/sign/clms", `{}`, 400, token.ErrInvalid, "url"},
+		{"POST /v1/sign/clms", `{"url":""}`, 400, token.ErrInvalid, "url"},
+		{"POST /v1/sign/clms", `{"URL":"https://x"}`, 400, token.ErrInvalid, "URL"},
+		{"POST /v1/sign/clms", `{"url":"https://x","url":"https://y"}`, 400, token.ErrInvalid, "url"},
+		{"POST /v1/sign/clms", `{"url":["https://x"]}`, 400, token.ErrInvalid, "url"},
+		{"POST /v1/sign/clms", `{"url":"` + strings.Repeat("x", ipc.MaxURL+1) + `"}`, 400, token.ErrInvalid, "url"},
+		{"POST /v1/sign/clms", `{"url":"https://x/broken"}`, 500, token.ErrInternal, ""},
+		{"POST /v1/sign/none", `{"url":"https://x"}`, 404, token.ErrNotFound, ""},
+		{"POST /v1/sign/", `{"url":"https://x"}`, 404, token.ErrNotFound, ""},
+		{"GET /v1/sign/clms", "", 405, token.ErrInvalid, "method"},
+		{"POST /v1/verify/clms", `{}`, 400, token.ErrInvalid, "token"},
+		{"POST /v1/verify/clms", `{"token":""}`, 400, token.ErrInvalid, "token"},
+		{"POST /v1/verify/clms", `{"token":"good","token":"bad"}`, 400, token.ErrInvalid, "token"},
+		{"POST /v1/verify/clms", `{"token":"good","remote":"yes"}`, 400, token.ErrInvalid, "remote"},
+		{"POST /v1/verify/clms", `{"token":"good","Remote":true}`, 400, token.ErrInvalid, "Remote"},
+		{"POST /v1/verify/clms?remote=true", `{"token":"good"}`, 400, token.ErrInvalid, "query"},
+		{"POST /v1/verify/none", `{"token":"good"}`, 404, token.ErrNotFound, ""},
+		{"GET /v1/authorize/none HTTP/1.1\r\nX-API-Key: good", "", 404, token.ErrNotFound, ""},
+		{"GET /v1/authorize/a%2Fb HTTP/1.1\r\nX-API-Key: good", "", 400, token.ErrInvalid, "name"},
+		{"GET /v1/authorize/clms?x=1 HTTP/1.1\r\nX-API-Key: good", "", 400, token.ErrInvalid, "query"},
+		{"POST /v1/authorize/clms HTTP/1.1\r\nX-API-Key: good", "", 405, token.ErrInvalid, "method"},
+		{"GET /v1/authorize/clms HTTP/1.1\r\nX-API-Key: good\r\nOrigin: http://evil.example", "", 500, token.ErrDenied, ""},
 		{"GET /v1/status HTTP/1.1\r\nOrigin: http://evil.example", "", 403, token.ErrDenied, ""},
 	} {
 		line, fields, _ := strings.Cut(c.request, " HTTP/1.1\r\n")

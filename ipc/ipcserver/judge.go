@@ -1,0 +1,196 @@
+package ipcserver
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+
+	"tokend/ipc"
+	"tokend/providers/token"
+)
+
+func (h *handler) sign(w http.ResponseWriter, r *http.Request, name string) error {
+	body, err := readBody(w, r)
+	if err != nil {
+		return err
+	}
+	request, err := ipc.DecodeRequest(body)
+	if err != nil {
+		return err
+	}
+	signed, err := h.backend.Sign(r.Context(), name, request)
+	if err != nil {
+		return err
+	}
+	answer, err := ipc.EncodeSigned(signed)
+	if err != nil {
+		return err
+	}
+	send(w, http.StatusOK, jsonType, answer)
+	return nil
+}
+
+func (h *handler) verify(w http.ResponseWriter, r *http.Request, name string) error {
+	body, err := readBody(w, r)
+	if err != nil {
+		return err
+	}
+	raw, remote, err := ipc.DecodeVerification(body)
+	if err != nil {
+		return err
+	}
+	verdict, err := h.backend.Verify(r.Context(), name, raw, remote)
+	return sendJSON(w, http.StatusOK, verdict, err)
+}
+
+// The headers in which authorize tells of a token.
+const (
+	subjectHeader = "X-Tokend-Subject"
+	issuerHeader  = "X-Tokend-Issuer"
+	claimsHeader  = "X-Tokend-Claims"
+	reasonHeader  = "X-Tokend-Reason"
+)
+
+// Reasons of authorize's own. The others are the verifier's.
+const (
+	reasonMissing   = "missing"
+	reasonAmbiguous = "ambiguous"
+)
+
+// authorize answers a proxy that asks whether to let a request through, whose
+// header it passes on: nginx's auth_request, a forward-auth. Only 204 means
+// yes, only 401 and 403 are verdicts.
+func (h *handler) authorize(w http.ResponseWriter, r *http.Request, name string) error {
+	raw, refusal := presented(r.Header)
+	if refusal.Reason != "" {
+		return turnAway(w, refusal)
+	}
+	verdict, err := h.backend.Verify(r.Context(), name, raw, false)
+	switch {
+	case err != nil:
+		return err
+	case !verdict.Valid:
+		return turnAway(w, verdict)
+	}
+	setClaims(w.Header(), verdict.Claims)
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// isAuthorize tells whether a proxy is waiting for a verdict.
+func isAuthorize(r *http.Request) bool {
+	return strings.HasPrefix(r.URL.EscapedPath(), ipc.AuthorizePath)
+}
+
+// presented finds the token in X-API-Key or Authorization (RFC 6750 §2.1).
+// Both may hold it; two different ones are refused, lest the service behind
+// the proxy reads the other one.
+func presented(head http.Header) (token.Secret, token.Verdict) {
+	candidates := slices.Clone(head.Values("X-Api-Key"))
+	for _, value := range head.Values("Authorization") {
+		scheme, rest, _ := strings.Cut(strings.TrimSpace(value), " ")
+		if strings.EqualFold(scheme, "Bearer") {
+			candidates = append(candidates, rest)
+		}
+	}
+	var found token.Secret
+	for _, text := range candidates {
+		next := token.NewSecret(strings.TrimSpace(text))
+		switch {
+		case next.IsZero():
+		case found.IsZero():
+			found = next
+		case !found.Equal(next):
+			return found, token.Verdict{Reason: reasonAmbiguous, Message: "X-API-Key and Authorization hold different tokens"}
+		}
+	}
+	if found.IsZero() {
+		return found, token.Verdict{Reason: reasonMissing, Message: "no token in X-API-Key or Authorization: Bearer"}
+	}
+	return found, token.Verdict{}
+}
+
+// turnAway answers for a token that is not good: 403 for one that is good and
+// for somebody else, 401 with a challenge (RFC 6750 §3) for all others.
+func turnAway(w http.ResponseWriter, v token.Verdict) error {
+	v.Valid, v.Claims = false, nil
+	if isWord(v.Reason) {
+		w.Header().Set(reasonHeader, v.Reason)
+	}
+	if v.Reason == "wrong_audience" {
+		return sendJSON(w, http.StatusForbidden, v, nil)
+	}
+	w.Header().Set("WWW-Authenticate", challenge(v))
+	return sendJSON(w, http.StatusUnauthorized, v, nil)
+}
+
+// challenge names no error if there was no token (RFC 6750 §3.1).
+func challenge(v token.Verdict) string {
+	code := "invalid_token"
+	switch v.Reason {
+	case reasonMissing:
+		return "Bearer"
+	case reasonAmbiguous:
+		code = "invalid_request"
+	}
+	return `Bearer error="` + code + `", error_description="` + description(v.Message) + `"`
+}
+
+// maxDescription bounds an error_description.
+const maxDescription = 200
+
+// description makes of a message what error_description may hold (RFC 6750
+// §3: visible ASCII without quotes and backslashes).
+func description(message string) string {
+	text := strings.Map(func(r rune) rune {
+		switch {
+		case r == '"':
+			return '\''
+		case r < ' ' || r > '~' || r == '\\':
+			return '?'
+		}
+		return r
+	}, message)
+	return text[:min(len(text), maxDescription)]
+}
+
+func isWord(s string) bool {
+	return s != "" && len(s) <= 64 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789_") == ""
+}
+
+const (
+	// maxClaim and maxClaims bound what goes into response headers: proxies
+	// have buffers of a few KiB for all of them together.
+	maxClaim  = 512
+	maxClaims = 8 << 10
+)
+
+// setClaims tells of a good token in headers. They are always there, since some
+// proxies pass on the client's own where one is missing; what cannot stand in a
+// header as it is, or is too long, makes it empty.
+func setClaims(head http.Header, claims map[string]any) {
+	head.Set(subjectHeader, headerText(claims["sub"]))
+	head.Set(issuerHeader, headerText(claims["iss"]))
+	if claims == nil {
+		claims = map[string]any{}
+	}
+	text := ""
+	b, err := json.Marshal(claims)
+	if err == nil && base64.RawURLEncoding.EncodedLen(len(b)) <= maxClaims {
+		text = base64.RawURLEncoding.EncodeToString(b)
+	}
+	head.Set(claimsHeader, text)
+}
+
+// headerText is a claim that is text and can be a header's value, else "".
+func headerText(claim any) string {
+	text, _ := claim.(string)
+	notVisible := func(r rune) bool { return r < ' ' || r > '~' }
+	if len(text) > maxClaim || strings.TrimSpace(text) != text || strings.ContainsFunc(text, notVisible) {
+		return ""
+	}
+	return text
+}

@@ -1,0 +1,186 @@
+//go:build linux
+
+package ipcserver
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"reflect"
+	"strconv"
+	"strings"
+	"testing"
+
+	"tokend/ipc"
+	"tokend/providers/token"
+)
+
+// askAuthorize asks with header lines, as a proxy passes them on.
+func (s *running) askAuthorize(t *testing.T, lines string) (*http.Response, string) {
+	t.Helper()
+	return s.say(t, "GET /v1/authorize/clms HTTP/1.1\r\nHost: x\r\n"+lines+"\r\n")
+}
+
+func TestAuthorizeLetsGoodTokensThroughAndNothingElse(t *testing.T) {
+	s := start(t, newBook(), Options{})
+	for _, c := range []struct {
+		name, lines, reason string
+		status              int
+	}{
+		{"API key", "X-API-Key: good\r\n", "", 204},
+		{"bearer", "Authorization: Bearer good\r\n", "", 204},
+		{"bearer in another case", "authorization: bEARER  good \r\n", "", 204},
+		{"both", "X-API-Key: good\r\nAuthorization: Bearer good\r\n", "", 204},
+		{"twice the same", "X-API-Key: good\r\nX-API-Key: good\r\n", "", 204},
+		{"beside another scheme", "X-API-Key: good\r\nAuthorization: Basic Z29vZDo=\r\n", "", 204},
+		{"beside an empty one", "X-API-Key:\r\nAuthorization: Bearer good\r\n", "", 204},
+		{"none", "", "missing", 401},
+		{"empty", "X-API-Key: \r\n", "missing", 401},
+		{"empty bearer", "Authorization: Bearer \r\n", "missing", 401},
+		{"no scheme", "Authorization: good\r\n", "missing", 401},
+		{"another scheme", "Authorization: Basic good\r\n", "missing", 401},
+		{"another header", "Cookie: token=good\r\nProxy-Authorization: Bearer good\r\n", "missing", 401},
+		{"different ones", "X-API-Key: good\r\nAuthorization: Bearer bare\r\n", "ambiguous", 401},
+		{"different ones, bad first", "X-API-Key: bad\r\nAuthorization: Bearer good\r\n", "ambiguous", 401},
+		{"different API keys", "X-API-Key: good\r\nX-API-Key: bare\r\n", "ambiguous", 401},
+		{"joined by a proxy", "X-API-Key: good, good\r\n", "malformed", 401},
+		{"bad", "X-API-Key: bad\r\n", "malformed", 401},
+		{"expired", "X-API-Key: expired\r\n", "expired", 401},
+		{"for another", "X-API-Key: other\r\n", "wrong_audience", 403},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			answer, body := s.askAuthorize(t, c.lines)
+			if answer.StatusCode != c.status || answer.Header.Get("X-Tokend-Reason") != c.reason {
+				t.Errorf("got %s, %v", answer.Status, answer.Header)
+			}
+			if answer.Header.Get("Cache-Control") != "no-store" {
+				t.Error("the answer may be stored")
+			}
+			if got := answer.Header.Get("WWW-Authenticate"); strings.HasPrefix(got, "Bearer") != (c.status == 401) {
+				t.Errorf("WWW-Authenticate: %q", got)
+			}
+			if c.status == 204 {
+				if body != "" || answer.Header.Get("Content-Length") != "" {
+					t.Errorf("204 with a body: %q", body)
+				}
+				return
+			}
+			var v token.Verdict
+			if err := json.Unmarshal([]byte(body), &v); err != nil || v.Valid || v.Reason != c.reason || v.Message == "" || v.Claims != nil {
+				t.Errorf("verdict %s (%v)", body, err)
+			}
+			for name := range answer.Header {
+				if strings.HasPrefix(name, "X-Tokend-") && name != "X-Tokend-Reason" {
+					t.Errorf("a token that is not good has %s", name)
+				}
+			}
+			if strings.Contains(body, canary) {
+				t.Error("the claims of a bad token are told")
+			}
+		})
+	}
+}
+
+func TestAuthorizeTellsOfTheTokenInHeaders(t *testing.T) {
+	s := start(t, newBook(), Options{})
+	for _, c := range []struct {
+		token, subject, issuer string
+		claims                 bool
+	}{
+		{"good", "group:x", "https://ds.example", true},
+		{"odd", "", "", true},
+		{"huge", "s", "", false},
+		{"bare", "", "", true},
+	} {
+		answer, _ := s.askAuthorize(t, "X-API-Key: "+c.token+"\r\n")
+		head := answer.Header
+		if answer.StatusCode != 204 || head.Get("X-Tokend-Subject") != c.subject || head.Get("X-Tokend-Issuer") != c.issuer || head.Get("X-Evil") != "" {
+			t.Errorf("%s: %s, %v", c.token, answer.Status, head)
+		}
+		for _, name := range []string{"X-Tokend-Subject", "X-Tokend-Issuer", "X-Tokend-Claims"} {
+			if len(head[name]) != 1 {
+				t.Errorf("%s: %s is there %d times; a client's own could be passed on", c.token, name, len(head[name]))
+			}
+		}
+		text := head.Get("X-Tokend-Claims")
+		if (text != "") != c.claims || len(text) > maxClaims {
+			t.Errorf("%s: %d bytes of claims", c.token, len(text))
+		}
+		if !c.claims {
+			continue
+		}
+		b, err := base64.RawURLEncoding.DecodeString(text)
+		want := map[string]any{}
+		if verdicts[c.token].Claims != nil {
+			want = verdicts[c.token].Claims
+		}
+		wanted, _ := json.Marshal(want)
+		if err != nil || string(b) != string(wanted) {
+			t.Errorf("%s: claims %s (%v), want %s", c.token, b, err, wanted)
+		}
+	}
+}
+
+func TestChallenges(t *testing.T) {
+	s := start(t, newBook(), Options{})
+	for lines, want := range map[string]string{
+		"":                       "Bearer",
+		"X-API-Key: expired\r\n": `Bearer error="invalid_token", error_description="the token '?' expired??"`,
+		"X-API-Key: a\r\nAuthorization: Bearer b\r\n": `Bearer error="invalid_request", error_description="X-API-Key and Authorization hold different tokens"`,
+	} {
+		answer, _ := s.askAuthorize(t, lines)
+		if got := answer.Header.Get("WWW-Authenticate"); got != want {
+			t.Errorf("%q: %s, want %s", lines, got, want)
+		}
+	}
+	long := description(strings.Repeat("x", 1000))
+	if len(long) != maxDescription {
+		t.Errorf("a description of %d bytes", len(long))
+	}
+}
+
+// A proxy takes 401 and 403 for verdicts and 2xx for a yes: nothing else that
+// tokend has to say may look like one.
+func TestAuthorizeWithoutAVerdictIsNeitherYesNorNo(t *testing.T) {
+	for _, code := range []token.Code{token.ErrNotFound, token.ErrDenied, token.ErrRejected, token.ErrUnavailable, token.ErrLocked,
+		token.ErrKeystore, token.ErrInvalid, token.ErrExists, token.ErrInternal, "from_the_future"} {
+		b := newBook()
+		b.fail = &token.Error{Code: code, Message: "no verdict"}
+		answer, body := start(t, b, Options{}).askAuthorize(t, "X-API-Key: good\r\n")
+		if s := answer.StatusCode; s < 400 || s == 401 || s == 403 {
+			t.Errorf("%s: %s", string(code), answer.Status)
+		}
+		if !strings.Contains(body, `"code":"`+string(code)+`"`) {
+			t.Errorf("%s: %s", string(code), body)
+		}
+	}
+	denied := start(t, newBook(), Options{Allow: func(ipc.Peer) error { return errors.New("not you") }})
+	if answer, _ := denied.askAuthorize(t, "X-API-Key: good\r\n"); answer.StatusCode != 500 {
+		t.Errorf("another user: %s", answer.Status)
+	}
+}
+
+func TestVerdictsAndSignaturesInJSON(t *testing.T) {
+	s := start(t, newBook(), Options{})
+	post := func(path, body string) (int, string) {
+		answer, got := s.say(t, "POST "+path+" HTTP/1.1\r\nHost: x\r\nContent-Length: "+strconv.Itoa(len(body))+"\r\n\r\n"+body)
+		return answer.StatusCode, got
+	}
+	status, body := post("/v1/sign/clms", `{"url":"https://x/?a=1&b=<é>"}`)
+	if want := `{"url":"https://x/?a=1&b=<é>&signed","headers":[{"name":"Signature","value":"sig-1"},{"name":"x-api-user","value":"me@example.com"}],"issued_at":"2026-11-23T12:00:00Z","warning":"the clock is off"}`; status != 200 || body != want {
+		t.Errorf("%d %s\nwant %s", status, body, want)
+	}
+	for raw, want := range map[string]token.Verdict{"good": verdicts["good"], "bad": {Reason: "malformed", Message: "the token is no JWT"}} {
+		status, body := post("/v1/verify/clms", `{"token":"`+raw+`"}`)
+		var got token.Verdict
+		d := json.NewDecoder(strings.NewReader(body))
+		d.UseNumber()
+		if err := d.Decode(&got); err != nil || status != 200 || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %d %s (%v)", raw, status, body, err)
+		}
+	}
+	if status, body := post("/v1/sign/clms", `{"url":"https://x/broken"}`); status != 500 || strings.Contains(body, canary) || strings.Contains(s.log.String(), canary) {
+		t.Errorf("a header that would be two: %d %s", status, body)
+	}
+}
