@@ -19,10 +19,14 @@ func (d *Daemon) Sign(ctx context.Context, name string, r token.Request) (token.
 	if err != nil {
 		return token.Signed{}, asError(err)
 	}
-	if signed.Warning == "" {
-		d.mu.Lock()
-		signed.Warning = skewText(d.clock.skew, d.clock.host)
-		d.mu.Unlock()
+	d.mu.Lock()
+	skew := skewText(d.clock.skew, d.clock.host)
+	d.mu.Unlock()
+	switch {
+	case signed.Warning == "":
+		signed.Warning = skew
+	case skew != "":
+		signed.Warning += "; " + skew
 	}
 	return signed, nil
 }
@@ -51,7 +55,7 @@ func (d *Daemon) profile(name string) (*profile, error) {
 	defer d.mu.Unlock()
 	p := d.profiles[name]
 	if p == nil {
-		return nil, noProfile(name)
+		return nil, d.noProfile(name)
 	}
 	return p, nil
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -84,6 +85,11 @@ func (c Config) check() error {
 	if c.LogFormat != "text" && c.LogFormat != "json" {
 		return &token.Error{Code: token.ErrInvalid, Field: "log_format", Message: fmt.Sprintf(
 			`log_format: %q is neither "text" nor "json"`, c.LogFormat)}
+	}
+	for _, f := range []struct{ key, path string }{{"socket", c.Socket}, {"ca_file", c.CAFile}} {
+		if f.path != "" && !filepath.IsAbs(f.path) {
+			return &token.Error{Code: token.ErrInvalid, Field: f.key, Message: fmt.Sprintf("%s: %q is not an absolute path", f.key, f.path)}
+		}
 	}
 	return c.Renew.check()
 }

@@ -104,7 +104,7 @@ type Daemon struct {
 	stopped  bool
 	unsaved  map[slotKey]token.Record // to be written to the cache
 	dropped  []token.Record           // to be removed from it, before
-	badFiles []string
+	bad      map[string]string        // what is wrong with config.toml ("") and profiles
 	cacheErr error
 	cacheIn  bool // the cache has been read
 	saving   bool // a write is under way
@@ -255,7 +255,7 @@ func (d *Daemon) slot(name string, t token.Target, now time.Time) (*slot, error)
 	}
 	p := d.profiles[name]
 	if p == nil {
-		return nil, noProfile(name)
+		return nil, d.noProfile(name)
 	}
 	if p.minter == nil {
 		return nil, unable(p, "has no tokens to get")
@@ -280,6 +280,14 @@ func unable(p *profile, what string) error {
 	return &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf(
 		"profile %q %s: a profile of %s %s", p.name, what, p.kind, map[string]string{
 			"mints": "obtains tokens", "signs": "signs requests", "verifies": "verifies tokens"}[p.does()])}
+}
+
+// noProfile is the error for a name that is not in force. d.mu is held.
+func (d *Daemon) noProfile(name string) error {
+	if text := d.bad[name]; text != "" && name != "" {
+		return &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf("profile %q is not in force: %s", name, text)}
+	}
+	return noProfile(name)
 }
 
 func noProfile(name string) error {
@@ -336,6 +344,9 @@ func (d *Daemon) land(l launch, tok token.Token, err error) {
 		s.err = &remembered
 		d.logFailure(s)
 		d.end(s, token.Token{}, s.err)
+		if errors.Is(s.err, token.ErrInvalid) && s.target != (token.Target{}) && d.slots[s.key()] == s {
+			d.forget(s) // a scope or audience that makes no sense here
+		}
 	default:
 		tok.RenewAt = renewAt(tok, rand.Float64())
 		s.tok, s.err, s.failures, s.nextTry = tok, nil, 0, time.Time{}
@@ -410,7 +421,7 @@ func (d *Daemon) Invalidate(ctx context.Context, name string, t token.Secret) er
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.profiles[name] == nil {
-		return noProfile(name)
+		return d.noProfile(name)
 	}
 	var tooSoon time.Time
 	dropped := 0

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,13 +36,24 @@ func (d *Daemon) load() error {
 	if err != nil {
 		return err
 	}
-	kinds, err := d.world.Configure(config)
+	kinds, err := d.configure(config)
 	if err != nil {
 		return err
 	}
 	profiles, bad := d.readProfiles(kinds, config, nil)
 	d.adopt(config, kinds, profiles, bad)
 	return nil
+}
+
+// configure has the world take a configuration over. What is wrong with one of
+// its settings is told with file and line.
+func (d *Daemon) configure(c Config) (Kinds, error) {
+	kinds, err := d.world.Configure(c)
+	if err == nil {
+		return kinds, nil
+	}
+	text, _ := os.ReadFile(d.dirs.ConfigFile()) // it was read a moment ago
+	return nil, newDocument(d.dirs.ConfigFile(), text).locate(err)
 }
 
 // Reload reads the configuration anew. A bad config.toml leaves everything as
@@ -56,7 +68,7 @@ func (d *Daemon) Reload(ctx context.Context) error {
 	config, err := ReadConfig(d.dirs)
 	if err == nil {
 		var kinds Kinds
-		if kinds, err = d.world.Configure(config); err == nil {
+		if kinds, err = d.configure(config); err == nil {
 			d.mu.Lock()
 			inForce := maps.Clone(d.profiles)
 			d.mu.Unlock()
@@ -70,31 +82,33 @@ func (d *Daemon) Reload(ctx context.Context) error {
 		}
 	}
 	d.mu.Lock()
-	d.badFiles = []string{err.Error()}
+	d.bad = map[string]string{"": err.Error()}
 	d.mu.Unlock()
 	d.world.Log.Warn("configuration not read; what was in force stays", "error", err.Error())
 	return err
 }
 
-func badFiles(bad []string) error {
+func badFiles(bad map[string]string) error {
 	if len(bad) == 0 {
 		return nil
 	}
-	return &token.Error{Code: token.ErrInvalid, Message: "what was in force before stays in force for: " + strings.Join(bad, "; ")}
+	return &token.Error{Code: token.ErrInvalid, Message: "what was in force before stays in force for: " +
+		strings.Join(slices.Sorted(maps.Values(bad)), "; ")}
 }
 
 // readProfiles opens all files of profiles.d. In place of one that is bad
 // stands what was in force, if anything was.
-func (d *Daemon) readProfiles(kinds Kinds, c Config, inForce map[string]*profile) (profiles map[string]*profile, bad []string) {
+func (d *Daemon) readProfiles(kinds Kinds, c Config, inForce map[string]*profile) (profiles map[string]*profile, bad map[string]string) {
 	files, err := d.dirs.profileFiles()
 	if err != nil {
-		return inForce, []string{err.Error()}
+		return inForce, map[string]string{"": err.Error()}
 	}
+	bad = map[string]string{}
 	profiles = make(map[string]*profile, len(files))
 	for _, file := range files {
 		p, err := d.readProfile(kinds, c, file)
 		if err != nil {
-			bad = append(bad, err.Error())
+			bad[profileName(file)] = err.Error()
 			if p = inForce[profileName(file)]; p == nil {
 				continue
 			}
@@ -106,7 +120,7 @@ func (d *Daemon) readProfiles(kinds Kinds, c Config, inForce map[string]*profile
 
 // adopt puts a configuration in force. Tokens of a profile whose fingerprint
 // is the same stay.
-func (d *Daemon) adopt(config Config, kinds Kinds, profiles map[string]*profile, bad []string) {
+func (d *Daemon) adopt(config Config, kinds Kinds, profiles map[string]*profile, bad map[string]string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for name, p := range d.profiles {
@@ -114,7 +128,7 @@ func (d *Daemon) adopt(config Config, kinds Kinds, profiles map[string]*profile,
 			d.retire(p)
 		}
 	}
-	d.config, d.kinds, d.badFiles = config, kinds, bad
+	d.config, d.kinds, d.bad = config, kinds, bad
 	for _, p := range profiles {
 		d.install(p)
 	}

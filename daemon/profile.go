@@ -114,6 +114,9 @@ func open(kinds Kinds, c Config, name string, doc *document, cred token.Credenti
 	if unknown := doc.close(); read && unknown != nil {
 		return nil, unknown
 	}
+	if errors.Is(err, token.ErrNoCredential) && cred.ID == "" {
+		opened, err = waiting{name}, nil // written by hand; tokenctl rotate completes it
+	}
 	if err != nil {
 		return nil, doc.locate(err)
 	}
@@ -150,6 +153,23 @@ func (p *profile) take(opened any) {
 	if h, ok := opened.(interface{ Hosts() []string }); ok && p.hosts == nil {
 		p.hosts = h.Hosts()
 	}
+}
+
+// waiting stands for what a profile will do once it has a credential.
+type waiting struct{ name string }
+
+func (waiting) Endpoint() string { return "" }
+
+func (w waiting) Mint(context.Context, token.Target) (token.Token, error) {
+	return token.Token{}, w.refuse()
+}
+
+func (w waiting) Sign(context.Context, token.Request) (token.Signed, error) {
+	return token.Signed{}, w.refuse()
+}
+
+func (w waiting) refuse() error {
+	return &token.Error{Code: token.ErrKeystore, Field: "credential", Message: fmt.Sprintf("no credential is stored for profile %q", w.name)}
 }
 
 // does names what p does, for status.

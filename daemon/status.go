@@ -24,7 +24,7 @@ func (d *Daemon) Status(ctx context.Context) (token.Status, error) {
 	st := token.Status{
 		Version: d.world.Version, PID: os.Getpid(), Started: d.started.UTC(),
 		Config: d.dirs.Config, State: d.dirs.State,
-		Keystore: keystore, Cache: "ok", ConfigErrors: slices.Clone(d.badFiles),
+		Keystore: keystore, Cache: "ok", ConfigErrors: slices.Sorted(maps.Values(d.bad)),
 		Profiles: []token.ProfileStatus{},
 	}
 	switch {
@@ -56,7 +56,7 @@ func (d *Daemon) Profile(_ context.Context, name string) (token.ProfileStatus, e
 	defer d.mu.Unlock()
 	p := d.profiles[name]
 	if p == nil {
-		return token.ProfileStatus{}, noProfile(name)
+		return token.ProfileStatus{}, d.noProfile(name)
 	}
 	return d.profileStatus(p, wall()), nil
 }
@@ -122,6 +122,9 @@ func (s *slot) status(now time.Time) token.TokenStatus {
 
 // warnings are what will become a failure unless somebody acts.
 func (d *Daemon) warnings(p *profile, slots []*slot, now time.Time) (warnings []string) {
+	if text := d.bad[p.name]; text != "" {
+		warnings = append(warnings, "what was in force before stays in force: "+text)
+	}
 	if !p.ends.IsZero() && p.ends.Sub(now) < d.config.WarnAhead.Duration {
 		on := p.ends.UTC().Format(time.DateOnly)
 		if p.ends.After(now) {

@@ -6,22 +6,36 @@ cd "$(dirname "$0")/.."
 
 # A test whose tool is missing fails instead of being skipped.
 export CI=true
+PATH=$PATH:/usr/sbin:/sbin # nginx
 
 say() { printf '\n== %s\n' "$*"; }
+
+# Independent implementations to compare signatures with. Debian has no package
+# of the first.
+need_jsonwebtoken() {
+	cache=${XDG_CACHE_HOME:-$HOME/.cache}/tokend-check
+	[ -d "$cache/node_modules/jsonwebtoken" ] ||
+		npm install --prefix "$cache" --no-audit --no-fund --silent jsonwebtoken@9.0.3
+	export NODE_PATH="$cache/node_modules"
+	/usr/bin/python3 -c 'import jwt, cryptography' 2>/dev/null || install_packages python3-jwt python3-cryptography
+}
+
+install_packages() {
+	command -v apt-get >/dev/null || { echo "check.sh: please install: $*" >&2; exit 1; }
+	root=
+	[ "$(id -u)" = 0 ] || root=sudo
+	$root apt-get update -q
+	DEBIAN_FRONTEND=noninteractive $root apt-get install -y -q --no-install-recommends "$@"
+}
 
 need_packages() {
 	missing=
 	for pair in gnome-keyring-daemon:gnome-keyring dbus-daemon:dbus-daemon dbus-run-session:dbus-daemon \
-		secret-tool:libsecret-tools curl:curl git:git script:bsdutils gcc:gcc ps:procps; do
+		secret-tool:libsecret-tools curl:curl git:git script:bsdutils gcc:gcc ps:procps nginx:nginx-light python3:python3 node:nodejs npm:npm; do
 		command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"
 	done
-	[ -n "$missing" ] || return 0
-	command -v apt-get >/dev/null || { echo "check.sh: please install:$missing" >&2; exit 1; }
-	root=
-	[ "$(id -u)" = 0 ] || root=sudo
-	$root apt-get update -q
 	# shellcheck disable=SC2086 # one word per package
-	DEBIAN_FRONTEND=noninteractive $root apt-get install -y -q --no-install-recommends $missing
+	[ -z "$missing" ] || install_packages $missing
 }
 
 formatted() {
@@ -46,6 +60,7 @@ vulnerabilities() {
 
 say "tools"
 need_packages
+need_jsonwebtoken
 say "gofmt"
 formatted
 say "go vet, here and for the other platforms"

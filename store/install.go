@@ -74,7 +74,7 @@ func ReadInstall(stateDir string) (Install, error) {
 // Another choice is token.ErrExists and changes nothing either; so does a
 // choice that would leave sealed secrets without their key (token.ErrKeystore).
 func Setup(ctx context.Context, stateDir string, choice Install) (Install, error) {
-	if err := choice.check(); err != nil {
+	if err := choice.Check(stateDir); err != nil {
 		return Install{}, err
 	}
 	now, err := ReadInstall(stateDir)
@@ -171,7 +171,15 @@ func (i Install) CacheKey(ctx context.Context, ks Keystore) (token.Secret, error
 
 func (i Install) cacheKeyAccount() string { return "cache-key/" + i.ID }
 
-// check tells whether the choice makes sense.
+// Check tells whether the choice makes sense for stateDir. It looks at nothing.
+// Errors are token.ErrInvalid.
+func (i Install) Check(stateDir string) error {
+	if err := i.check(); err != nil {
+		return err
+	}
+	return i.refuseKeyInside(stateDir)
+}
+
 func (i Install) check() error {
 	switch {
 	case i.Keystore == KeystoreOS && i.KeyFile == "" && i.Credential == "":
@@ -181,7 +189,7 @@ func (i Install) check() error {
 	case i.Keystore != KeystoreSealed:
 		return fail(token.ErrInvalid, nil, "%q is no keystore: there are %q and %q", i.Keystore, KeystoreOS, KeystoreSealed)
 	case (i.KeyFile == "") == (i.Credential == ""):
-		return fail(token.ErrInvalid, nil, "the keystore %q takes a key file or a credential, one of them", i.Keystore)
+		return fail(token.ErrInvalid, nil, "the keystore %q needs a key file or a systemd credential, one of them", i.Keystore)
 	case i.KeyFile != "" && !filepath.IsAbs(i.KeyFile):
 		return fail(token.ErrInvalid, nil, "key file %s: not an absolute path", i.KeyFile)
 	}
@@ -197,11 +205,10 @@ func (i Install) refuseOther(choice Install) error {
 }
 
 // refuseOrphans is the error for a first choice where secrets of a former one
-// still lie, or where the key would lie beside what it seals.
+// still lie.
 func (i Install) refuseOrphans(stateDir string) error {
 	if i.Keystore == KeystoreSealed {
-		// OpenSealed looks at the secrets that are there.
-		return i.refuseKeyInside(stateDir)
+		return nil // OpenSealed looks at the secrets that are there
 	}
 	old, err := sealedFiles(sealedDir(stateDir))
 	if err != nil {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -54,6 +56,10 @@ func checkConfig(ctx context.Context, dirs daemon.Dirs, out io.Writer) error {
 	}
 	if n := len(st.ConfigErrors); n > 0 {
 		return &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf("%d bad file(s) in %s", n, dirs.Config)}
+	}
+	if _, err := os.Stat(dirs.Config); errors.Is(err, fs.ErrNotExist) {
+		fmt.Fprintf(out, "%s does not exist: the defaults count, and there is no profile\n", dirs.Config)
+		return nil
 	}
 	fmt.Fprintf(out, "%s is good: %d profile(s)\n", dirs.Config, len(st.Profiles))
 	return nil

@@ -58,7 +58,8 @@ Exit status: 0 ok, 1 failure, 2 wrong usage, 3 tokend is already running,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
-		Args:              cobra.NoArgs,
+		Version:           versionText(),
+		Args:              noSuchCommand,
 		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetArgs(args)
@@ -72,7 +73,11 @@ Exit status: 0 ok, 1 failure, 2 wrong usage, 3 tokend is already running,
 		return exitOK
 	}
 	fmt.Fprintf(stderr, "tokend: %v\n", err)
-	return statusOf(err)
+	if status := statusOf(err); status != exitUsage {
+		return status
+	}
+	fmt.Fprintln(stderr, "  See: tokend --help")
+	return exitUsage
 }
 
 // A usageError is about how the command was typed.
@@ -80,10 +85,11 @@ type usageError struct{ error }
 
 func statusOf(err error) int {
 	var usage usageError
+	var running runningError
 	switch {
 	case errors.As(err, &usage):
 		return exitUsage
-	case errors.Is(err, errRunning):
+	case errors.As(err, &running):
 		return exitRunning
 	case errors.Is(err, token.ErrInvalid), errors.Is(err, errNotSetUp):
 		return exitConfig
@@ -163,6 +169,24 @@ func versionText() string {
 		return info.Main.Version
 	}
 	return "devel"
+}
+
+// noSuchCommand tells of a word that is no command, and of the nearest one.
+func noSuchCommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	text := fmt.Sprintf("no command %q", args[0])
+	var names []string
+	for _, sub := range c.Commands() {
+		names = append(names, sub.Name())
+	}
+	if near := token.Nearest(args[0], names); near != "" {
+		text += fmt.Sprintf("; did you mean %q?", near)
+	} else if args[0] == "status" || args[0] == "add" || args[0] == "get" {
+		text += "; tokenctl has it"
+	}
+	return usageError{errors.New(text)}
 }
 
 func noArgs(c *cobra.Command, args []string) error {

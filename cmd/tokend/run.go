@@ -21,10 +21,10 @@ import (
 	"tokend/store"
 )
 
-var (
-	errNotSetUp = errors.New("not set up")
-	errRunning  = errors.New("already running")
-)
+var errNotSetUp = errors.New("not set up")
+
+// A runningError tells that another tokend serves already.
+type runningError struct{ error }
 
 func runCommand(at *places) *cobra.Command {
 	return &cobra.Command{
@@ -73,7 +73,7 @@ func serve(ctx context.Context, at places, log io.Writer) error {
 	}
 	listener, err := ipc.Listen(socket)
 	if errors.Is(err, token.ErrExists) {
-		return fmt.Errorf("%w: %w", errRunning, err)
+		return runningError{err}
 	}
 	if err != nil {
 		return err
@@ -82,7 +82,7 @@ func serve(ctx context.Context, at places, log io.Writer) error {
 
 	cache, err := store.OpenCache(filepath.Join(dirs.State, "cache.db"))
 	if errors.Is(err, token.ErrExists) {
-		return fmt.Errorf("%w: %w", errRunning, err)
+		return runningError{err}
 	}
 	if err != nil {
 		return err

@@ -67,6 +67,8 @@ func TestScripts(t *testing.T) {
 			"storm":      cmdStorm,
 			"eventually": cmdEventually,
 			"api":        cmdAPI,
+			"datarock":   cmdDatarock,
+			"apitoken":   cmdAPIToken,
 			"nosecrets":  cmdNoSecrets,
 		},
 	})
@@ -373,6 +375,28 @@ func cmdAPI(ts *testscript.TestScript, neg bool, args []string) {
 	if (answer.StatusCode == http.StatusOK) == neg {
 		ts.Fatalf("the API answers %s", answer.Status)
 	}
+}
+
+// datarock: register EMAIL FILE | accepted N.
+func cmdDatarock(ts *testscript.TestScript, neg bool, args []string) {
+	d := stageOf(ts).issuers.Datarock()
+	switch {
+	case len(args) == 3 && args[0] == "register":
+		ts.Check(d.Register(args[1], ts.ReadFile(args[2])))
+	case len(args) == 2 && args[0] == "accepted":
+		if fmt.Sprint(d.Accepted()) == args[1] == neg {
+			ts.Fatalf("accepted %d requests; the last refusal: %q", d.Accepted(), d.Refusal())
+		}
+	default:
+		ts.Fatalf("usage: datarock register EMAIL FILE | accepted N")
+	}
+}
+
+// apitoken DSI FILE: a dataspace's API token for a data source.
+func cmdAPIToken(ts *testscript.TestScript, _ bool, args []string) {
+	text, err := stageOf(ts).issuers.Dataspace().NewToken(args[0])
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(text+"\n"), 0o600))
 }
 
 // nosecrets: searches all files of the script, but those in in/, and the

@@ -57,31 +57,43 @@ func setup(ctx context.Context, at places, choice store.Install, out io.Writer) 
 		if choice.KeyFile, err = filepath.Abs(choice.KeyFile); err != nil {
 			return err
 		}
-		if err := makeKeyFile(dirs.State, choice.KeyFile, out); err != nil {
+	}
+	if err := choice.Check(dirs.State); err != nil {
+		return usageError{err}
+	}
+	before, err := store.ReadInstall(dirs.State)
+	if errors.Is(err, token.ErrNotFound) && choice.KeyFile != "" {
+		if err := makeKeyFile(choice.KeyFile, out); err != nil {
 			return err
 		}
 	}
 	install, err := store.Setup(ctx, dirs.State, choice)
 	if errors.Is(err, token.ErrLocked) {
-		fmt.Fprintln(out, "The keyring is locked and asks for its password. When you have given it, type the same command again.")
+		fmt.Fprintln(out, "The keyring is locked. If a window asks for its password, give it and type the same command again.")
 		if err = store.NewKeyring(store.KeyringService).Unlock(ctx); err == nil {
 			install, err = store.Setup(ctx, dirs.State, choice)
 		}
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, token.ErrExists):
+		return fmt.Errorf("%w; to choose anew, remove all profiles, stop tokend and delete %s", err, dirs.State)
+	case choice.Keystore == store.KeystoreOS && (errors.Is(err, token.ErrKeystore) || errors.Is(err, token.ErrLocked)):
+		return fmt.Errorf("%w\n  On a host without a keyring: tokend setup --keystore sealed --key-file FILE", err)
+	case err != nil:
 		return err
 	}
-	fmt.Fprintf(out, "Secrets are kept in the keystore %q (installation %s, recorded in %s).\nNext: tokend run\n",
-		install.Keystore, install.ID, dirs.State)
+	done := "are kept"
+	if before.ID == install.ID {
+		done = "are kept already"
+	}
+	fmt.Fprintf(out, "Secrets %s in the keystore %q (installation %s, recorded in %s).\nNext: %s\n",
+		done, install.Keystore, install.ID, dirs.State, at.line("run"))
 	return nil
 }
 
-// makeKeyFile makes the key on the first set-up, and never again: a new key
-// could not open what the old one sealed.
-func makeKeyFile(state, file string, out io.Writer) error {
-	if _, err := store.ReadInstall(state); !errors.Is(err, token.ErrNotFound) {
-		return nil // Setup says what there is to say
-	}
+// makeKeyFile makes the key if there is none, on the first set-up alone: a new
+// key could not open what the old one sealed.
+func makeKeyFile(file string, out io.Writer) error {
 	if _, err := os.Lstat(file); !errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
@@ -94,14 +106,22 @@ func makeKeyFile(state, file string, out io.Writer) error {
 
 // setupLine is the command to type when nothing is set up.
 func (p places) setupLine() string {
-	line := "tokend setup"
 	if p.system {
-		return line + " --system --keystore sealed --key-file /etc/tokend.key"
+		return p.line("setup --keystore sealed --key-file /etc/tokend.key")
 	}
-	for _, f := range []struct{ name, value string }{{"config", p.config}, {"state", p.state}} {
+	return p.line("setup --keystore os")
+}
+
+// line is a command for the same places.
+func (p places) line(command string) string {
+	line := "tokend " + command
+	if p.system {
+		line += " --system"
+	}
+	for _, f := range []struct{ name, value string }{{"config", p.config}, {"state", p.state}, {"socket", p.socket}} {
 		if f.value != "" {
 			line += fmt.Sprintf(" --%s %s", f.name, f.value)
 		}
 	}
-	return line + " --keystore os"
+	return line
 }
