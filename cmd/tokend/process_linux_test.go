@@ -24,7 +24,7 @@ import (
 // A home is a directory with an installation of its own, for tests that a
 // script cannot tell.
 type home struct {
-	t       *testing.T
+	t       testing.TB
 	dir     string
 	env     []string
 	issuers *providertest.Server
@@ -35,7 +35,7 @@ type home struct {
 
 // newHome starts issuers and has tokend trust them. env is what the programs
 // see beside the directories.
-func newHome(t *testing.T, env ...string) *home {
+func newHome(t testing.TB, env ...string) *home {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "tokend-home-") // short enough for a socket's path
 	if err != nil {
