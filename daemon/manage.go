@@ -191,11 +191,7 @@ func (d *Daemon) Add(ctx context.Context, a token.Addition) (token.Added, error)
 	if err != nil {
 		return token.Added{}, err
 	}
-	trial, err := open(kinds, config, a.Name, newDocument("", text), cred, handed(a.Secrets))
-	if err != nil {
-		return token.Added{}, err
-	}
-	proven, err := d.prove(ctx, trial, a)
+	proven, err := d.prove(ctx, kinds, config, newDocument("", text), cred, a)
 	if err != nil {
 		return token.Added{}, err
 	}
@@ -268,11 +264,7 @@ func (d *Daemon) Rotate(ctx context.Context, a token.Addition) (token.Added, err
 	if err := noneContradicts(cred, written, old.file); err != nil {
 		return token.Added{}, err
 	}
-	trial, err := open(kinds, config, a.Name, newDocument(old.file, text), cred, handed(a.Secrets))
-	if err != nil {
-		return token.Added{}, err
-	}
-	proven, err := d.prove(ctx, trial, a)
+	proven, err := d.prove(ctx, kinds, config, newDocument(old.file, text), cred, a)
 	if err != nil {
 		return token.Added{}, err
 	}
@@ -391,10 +383,12 @@ type proof struct {
 	took  time.Duration
 }
 
-// prove obtains a token with a profile that is not in force yet.
-func (d *Daemon) prove(ctx context.Context, trial *profile, a token.Addition) (proof, error) {
-	if a.NoCheck || trial.minter == nil {
-		return proof{}, nil
+// prove opens a profile that is not in force yet, with the secrets that were
+// handed in, and obtains a token with it.
+func (d *Daemon) prove(ctx context.Context, kinds Kinds, c Config, doc *document, cred token.Credential, a token.Addition) (proof, error) {
+	trial, err := open(kinds, c, a.Name, doc, cred, handed(a.Secrets))
+	if err != nil || a.NoCheck || trial.minter == nil {
+		return proof{}, err
 	}
 	begin := time.Now()
 	tok, err := d.mint(ctx, trial, token.Target{})

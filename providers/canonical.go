@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"tokend/providers/token"
 )
 
 // maxURL bounds the URL of a request to sign.
@@ -132,7 +134,7 @@ func canonicalHost(scheme, authority string) (string, error) {
 		return "", errors.New("the URL names no host")
 	case !usualHost(host):
 		return "", fmt.Errorf("the URL's host %q is not a name or address in its usual spelling (an international name in its xn-- form)", host)
-	case scheme == "http" && !isLoopback(host):
+	case scheme == "http" && !token.IsLoopback(host):
 		return "", errors.New("the URL must begin with https://")
 	case port == "" || port == map[string]string{"http": "80", "https": "443"}[scheme]:
 		return host, nil
@@ -152,11 +154,6 @@ func usualHost(host string) bool {
 	}
 	last := host[strings.LastIndexByte(host, '.')+1:]
 	return hostName.MatchString(host) && (last[0] < '0' || '9' < last[0])
-}
-
-func isLoopback(host string) bool {
-	address, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	return host == "localhost" || err == nil && address.IsLoopback()
 }
 
 // sortQuery orders the pieces of a query by their names.

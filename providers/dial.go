@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"net/url"
 	"syscall"
+
+	"tokend/providers/token"
 )
 
 // errInward is why a connection to an issuer was not made.
@@ -28,7 +30,7 @@ func (g guard) dial(ctx context.Context, network, addr string) (net.Conn, error)
 		return nil, err
 	}
 	dialer := g.dialer
-	if host != g.proxy && !isLoopback(host) {
+	if host != g.proxy && !token.IsLoopback(host) {
 		dialer.Control = refuseInward
 	}
 	return dialer.DialContext(ctx, network, addr)

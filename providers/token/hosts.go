@@ -52,7 +52,7 @@ func parseURL(text string) (*url.URL, error) {
 		return nil, fmt.Errorf("%q names a user", u.Redacted())
 	case u.Hostname() == "" || u.Opaque != "":
 		return nil, fmt.Errorf("%q names no host", text)
-	case u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Hostname())):
+	case u.Scheme != "https" && (u.Scheme != "http" || !IsLoopback(u.Hostname())):
 		return nil, fmt.Errorf("%q is not an https URL", text)
 	}
 	for segment := range strings.SplitSeq(strings.ToLower(u.EscapedPath()), "/") {
@@ -63,8 +63,11 @@ func parseURL(text string) (*url.URL, error) {
 	return u, nil
 }
 
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
+// IsLoopback tells whether a URL's host is this machine as it is written:
+// localhost or a loopback address, an IPv6 one in brackets or not. What a name
+// resolves to does not matter.
+func IsLoopback(host string) bool {
+	ip := net.ParseIP(strings.Trim(host, "[]"))
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
