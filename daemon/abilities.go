@@ -20,7 +20,7 @@ func (d *Daemon) Sign(ctx context.Context, name string, r token.Request) (token.
 		return token.Signed{}, asError(err)
 	}
 	d.mu.Lock()
-	skew := skewText(d.clock.skew, d.clock.host)
+	skew := d.clock.text(wall())
 	d.mu.Unlock()
 	switch {
 	case signed.Warning == "":

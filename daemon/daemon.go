@@ -60,8 +60,9 @@ type Credentials interface {
 	Pending(profile string) (token.Credential, error)
 	Promote(ctx context.Context, profile string) (token.Credential, error)
 	Abandon(ctx context.Context, profile string) error
-	// Secret reads one field of the current credential.
-	Secret(ctx context.Context, profile, field string) (token.Secret, error)
+	// Secret reads one field of a credential, or of the current one if that
+	// has replaced it.
+	Secret(ctx context.Context, c token.Credential, field string) (token.Secret, error)
 	Delete(ctx context.Context, profile string) error
 }
 
@@ -164,6 +165,18 @@ type slot struct {
 type clock struct {
 	skew time.Duration // its time minus ours
 	host string
+	seen time.Time
+}
+
+// clockMemory is how long what was seen of a clock is worth telling.
+const clockMemory = 2 * time.Hour
+
+// text says how far our clock is off, if that was seen lately and matters.
+func (c clock) text(now time.Time) string {
+	if age := now.Sub(c.seen); age < 0 || age > clockMemory {
+		return ""
+	}
+	return skewText(c.skew, c.host)
 }
 
 type slotKey struct {
@@ -350,7 +363,7 @@ func (d *Daemon) land(l launch, tok token.Token, err error) {
 	default:
 		tok.RenewAt = renewAt(tok, rand.Float64())
 		s.tok, s.err, s.failures, s.nextTry = tok, nil, 0, time.Time{}
-		d.clock = clock{tok.Skew, l.profile.issuer}
+		d.clock = clock{tok.Skew, l.profile.issuer, now}
 		d.logSuccess(s)
 		if d.slots[s.key()] == s {
 			d.unsaved[s.key()] = s.record()

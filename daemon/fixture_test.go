@@ -98,10 +98,13 @@ func (s signer) Sign(ctx context.Context, r token.Request) (token.Signed, error)
 	return token.Signed{URL: r.URL, Headers: []token.Header{{Name: "Signature", Value: key}}}, err
 }
 
-type verifier struct{}
+type verifier struct{ learnt *int }
 
-func (verifier) Verify(_ context.Context, raw token.Secret, remote bool) (token.Verdict, error) {
-	return token.Verdict{Valid: raw.Reveal() == "good", Reason: fmt.Sprint(remote)}, nil
+func (v *verifier) Inherit(old any) { v.learnt = old.(*verifier).learnt }
+
+func (v *verifier) Verify(_ context.Context, raw token.Secret, remote bool) (token.Verdict, error) {
+	*v.learnt++
+	return token.Verdict{Valid: raw.Reveal() == "good", Reason: fmt.Sprint(remote), Message: fmt.Sprint(*v.learnt)}, nil
 }
 
 type settings struct {
@@ -148,7 +151,7 @@ func (k kinds) Open(kind string, decode func(any) error, secret func(context.Con
 		}
 		return signer{secret}, decode(&s)
 	case "verify":
-		return verifier{}, decode(&struct{}{})
+		return &verifier{new(int)}, decode(&struct{}{})
 	}
 	var s settings
 	if err := decode(&s); err != nil {

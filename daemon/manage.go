@@ -137,8 +137,12 @@ func (d *Daemon) adopt(config Config, kinds Kinds, profiles map[string]*profile,
 
 // install puts p in force. d.mu is held.
 func (d *Daemon) install(p *profile) {
-	if old := d.profiles[p.name]; old != nil && old.fingerprint != p.fingerprint {
+	switch old := d.profiles[p.name]; {
+	case old == nil:
+	case old.fingerprint != p.fingerprint:
 		d.retire(old)
+	default:
+		p.inherit(old)
 	}
 	d.profiles[p.name] = p
 	for k, s := range d.slots {
@@ -187,6 +191,9 @@ func (d *Daemon) Add(ctx context.Context, a token.Addition) (token.Added, error)
 	if err != nil {
 		return token.Added{}, err
 	}
+	if err := noneContradicts(cred, said); err != nil {
+		return token.Added{}, err
+	}
 	text, err := render(providerNamed(kinds, a.Provider), said)
 	if err != nil {
 		return token.Added{}, err
@@ -213,7 +220,7 @@ func (d *Daemon) Add(ctx context.Context, a token.Addition) (token.Added, error)
 	if err := writeFile(file, text); err != nil {
 		return token.Added{}, errors.Join(err, d.world.Credentials.Delete(context.WithoutCancel(ctx), a.Name))
 	}
-	return d.putInForce(a.Name, newDocument(file, text), cred, proven)
+	return d.openInForce(a.Name, newDocument(file, text), cred, proven)
 }
 
 // isFree refuses a name that a profile has, or a file of profiles.d.
@@ -242,7 +249,7 @@ func (d *Daemon) Rotate(ctx context.Context, a token.Addition) (token.Added, err
 	case old == nil:
 		return token.Added{}, noProfile(a.Name)
 	case a.Step != "":
-		return d.settle(ctx, old, a)
+		return d.settle(ctx, a)
 	}
 	text, err := os.ReadFile(old.file)
 	if err != nil {
@@ -261,8 +268,8 @@ func (d *Daemon) Rotate(ctx context.Context, a token.Addition) (token.Added, err
 	if err != nil {
 		return token.Added{}, err
 	}
-	if err := noneContradicts(cred, written, old.file); err != nil {
-		return token.Added{}, err
+	if err := noneContradicts(cred, written); err != nil {
+		return token.Added{}, newDocument(old.file, text).locate(err)
 	}
 	proven, err := d.prove(ctx, kinds, config, newDocument(old.file, text), cred, a)
 	if err != nil {
@@ -281,12 +288,12 @@ func (d *Daemon) Rotate(ctx context.Context, a token.Addition) (token.Added, err
 		if cred, err = d.world.Credentials.PutPending(ctx, a.Name, a.Secrets, cred); err != nil {
 			return token.Added{}, err
 		}
-		return d.putInForce(a.Name, newDocument(old.file, text), old.credential, proven)
+		return d.openInForce(a.Name, newDocument(old.file, text), old.credential, proven)
 	}
 	if cred, err = d.world.Credentials.Put(ctx, a.Name, a.Secrets, cred); err != nil {
 		return token.Added{}, err
 	}
-	return d.putInForce(a.Name, newDocument(old.file, text), cred, proven)
+	return d.openInForce(a.Name, newDocument(old.file, text), cred, proven)
 }
 
 // unchanged refuses to go on with a profile that was removed, reloaded with
@@ -305,33 +312,60 @@ func (d *Daemon) unchanged(old *profile, text []byte) error {
 }
 
 // settle ends a rotation in two steps: the pending credential takes effect, or
-// is given up.
-func (d *Daemon) settle(ctx context.Context, old *profile, a token.Addition) (token.Added, error) {
+// is given up. Everything that can fail is tried before anything changes, and
+// at each moment some credential and its own settings are in force together.
+func (d *Daemon) settle(ctx context.Context, a token.Addition) (token.Added, error) {
 	done, err := d.manage(ctx)
 	if err != nil {
 		return token.Added{}, err
 	}
 	defer done()
-	cred := old.credential
-	switch a.Step {
-	case token.StepRegistered:
-		cred, err = d.world.Credentials.Promote(ctx, a.Name)
-	case token.StepAbandon:
-		err = d.world.Credentials.Abandon(ctx, a.Name)
-	default:
-		err = &token.Error{Code: token.ErrInvalid, Field: "step", Message: fmt.Sprintf("%q is no step of a rotation", a.Step)}
+	d.mu.Lock()
+	kinds, config, old := d.kinds, d.config, d.profiles[a.Name]
+	d.mu.Unlock()
+	if old == nil {
+		return token.Added{}, noProfile(a.Name)
 	}
+	pending, err := d.world.Credentials.Pending(a.Name)
 	if errors.Is(err, token.ErrNotFound) {
 		err = &token.Error{Code: token.ErrInvalid, Field: "step", Message: fmt.Sprintf("profile %q has no new credential that waits", a.Name)}
 	}
 	if err != nil {
 		return token.Added{}, err
 	}
-	text, err := os.ReadFile(old.file)
-	if err != nil {
-		return token.Added{}, unreadable(err)
+	reopen := func(cred token.Credential) (*profile, error) {
+		text, err := os.ReadFile(old.file)
+		if err != nil {
+			return nil, unreadable(err)
+		}
+		return open(kinds, config, a.Name, newDocument(old.file, text), cred, d.secretsOf(a.Name, cred))
 	}
-	return d.putInForce(a.Name, newDocument(old.file, text), cred, proof{})
+	same, err := reopen(old.credential)
+	if err != nil {
+		return token.Added{}, err
+	}
+	if same.fingerprint != old.fingerprint {
+		return token.Added{}, &token.Error{Code: token.ErrInvalid, Message: old.file + " was edited and is not in force yet; reload first"}
+	}
+	switch a.Step {
+	case token.StepRegistered:
+		next, err := reopen(pending)
+		if err != nil {
+			return token.Added{}, err
+		}
+		added := d.putInForce(next, pending, proof{})
+		if _, err := d.world.Credentials.Promote(ctx, a.Name); err != nil {
+			d.putInForce(old, old.credential, proof{})
+			return token.Added{}, err
+		}
+		return added, nil
+	case token.StepAbandon:
+		if err := d.world.Credentials.Abandon(ctx, a.Name); err != nil {
+			return token.Added{}, err
+		}
+		return d.putInForce(same, same.credential, proof{}), nil
+	}
+	return token.Added{}, &token.Error{Code: token.ErrInvalid, Field: "step", Message: fmt.Sprintf("%q is no step of a rotation", a.Step)}
 }
 
 // prepare has the provider make of a what is kept: a.Secrets. What it found in
@@ -355,12 +389,12 @@ func prepare(kinds Kinds, a *token.Addition) (token.Credential, error) {
 }
 
 // noneContradicts refuses a credential that brings another value for a setting
-// than the file, which would win.
-func noneContradicts(cred token.Credential, written map[string]any, file string) error {
+// than the person said, which would win.
+func noneContradicts(cred token.Credential, said map[string]any) error {
 	for key, value := range cred.Settings {
-		if before, ok := written[key]; ok {
+		if before, ok := said[key]; ok {
 			return &token.Error{Code: token.ErrInvalid, Field: key, Message: fmt.Sprintf(
-				"%s says %s = %q, the new credential %q; take that line out of the file first", file, key, before, value)}
+				"%s is set to %q, the new credential says %q; leave it out", key, before, value)}
 		}
 	}
 	return nil
@@ -399,9 +433,9 @@ func (d *Daemon) prove(ctx context.Context, kinds Kinds, c Config, doc *document
 	return proof{tok, time.Since(begin)}, nil
 }
 
-// putInForce installs a profile whose credential has just been kept, with the
-// token that proved it, and says what is kept where.
-func (d *Daemon) putInForce(name string, doc *document, cred token.Credential, proven proof) (token.Added, error) {
+// openInForce opens a profile whose credential has just been kept, with the
+// configuration as it is by now, and installs it.
+func (d *Daemon) openInForce(name string, doc *document, cred token.Credential, proven proof) (token.Added, error) {
 	d.mu.Lock()
 	kinds, config := d.kinds, d.config
 	d.mu.Unlock()
@@ -409,6 +443,16 @@ func (d *Daemon) putInForce(name string, doc *document, cred token.Credential, p
 	if err != nil {
 		return token.Added{}, err
 	}
+	kept := cred
+	if p.pending.ID != "" {
+		kept = p.pending
+	}
+	return d.putInForce(p, kept, proven), nil
+}
+
+// putInForce installs a profile, with the token that proved it, and says where
+// its credential is kept.
+func (d *Daemon) putInForce(p *profile, kept token.Credential, proven proof) token.Added {
 	d.mu.Lock()
 	d.install(p)
 	if !proven.token.Secret.IsZero() {
@@ -423,16 +467,12 @@ func (d *Daemon) putInForce(name string, doc *document, cred token.Credential, p
 	d.nudge()
 	d.mu.Unlock()
 
-	kept := cred
-	if p.pending.ID != "" {
-		kept = p.pending
-	}
-	d.world.Log.Info("profile changed", "profile", p.name, "provider", p.kind, "credential", cred.ID, "pending", p.pending.ID)
+	d.world.Log.Info("profile changed", "profile", p.name, "provider", p.kind, "credential", p.credential.ID, "pending", p.pending.ID)
 	added := token.Added{Profile: status, Checked: !proven.token.Secret.IsZero(), Took: proven.took, Kept: []string{"settings: " + p.file}}
 	for _, field := range kept.Fields {
 		added.Kept = append(added.Kept, field+": "+d.world.Where(kept.Account(field)))
 	}
-	return added, nil
+	return added
 }
 
 // Remove deletes a profile: its secrets first, then its tokens, then its file.

@@ -80,7 +80,11 @@ func TestAddThatFailsKeepsNothing(t *testing.T) {
 		"unknown provider": {func(in *installation, a *token.Addition) { a.Provider = "tests" }, token.ErrInvalid},
 		"unknown setting":  {func(in *installation, a *token.Addition) { a.Settings["isuer"] = "x" }, token.ErrInvalid},
 		"wrong type":       {func(in *installation, a *token.Addition) { a.Settings["scope"] = 5 }, token.ErrInvalid},
-		"bad name":         {func(in *installation, a *token.Addition) { a.Name = "../p" }, token.ErrInvalid},
+		"said twice": {func(in *installation, a *token.Addition) {
+			a.Settings["scope"] = "a"
+			a.Secrets = addition("p", "b:s").Secrets
+		}, token.ErrInvalid},
+		"bad name": {func(in *installation, a *token.Addition) { a.Name = "../p" }, token.ErrInvalid},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -299,6 +303,14 @@ func TestRotationInSteps(t *testing.T) {
 			t.Fatal(err)
 		}
 		signsWith("key1", "public1", "public2")
+		// A file that cannot be put in force stops it before anything changes.
+		before, _ := os.ReadFile(in.dirs.ProfileFile("p"))
+		in.write("profiles.d/p.toml", string(before)+"unknown = 1\n")
+		if err := rotate(token.StepRegistered); !errors.Is(err, token.ErrInvalid) {
+			t.Errorf("with a bad file: %v", err)
+		}
+		in.write("profiles.d/p.toml", string(before))
+		signsWith("key1", "public1", "public2")
 		if w := in.status("p").Warnings; len(w) != 1 || !strings.Contains(w[0], "waits to be registered") {
 			t.Errorf("warnings %q", w)
 		}
@@ -367,6 +379,37 @@ func TestAClockThatIsOffIsTold(t *testing.T) {
 		}
 		if w := in.status("mint").Warnings; len(w) != 1 || w[0] != signed.Warning {
 			t.Errorf("warnings %q", w)
+		}
+		in.idp().set(func(i *issuer) { i.err = down })
+		time.Sleep(3 * time.Hour)
+		if signed, _ := in.daemon.Sign(t.Context(), "s", token.Request{URL: "https://signed.example/"}); signed.Warning != "" {
+			t.Errorf("three hours after the last answer: %q", signed.Warning)
+		}
+	})
+}
+
+// What a verifier has learnt outlives a reload that leaves its profile alone.
+func TestReloadLetsAVerifierGoOn(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.start()
+		if _, err := in.daemon.Add(t.Context(), token.Addition{Name: "v", Provider: "verify"}); err != nil {
+			t.Fatal(err)
+		}
+		learn := func() string {
+			verdict, err := in.daemon.Verify(t.Context(), "v", token.NewSecret("good"), false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return verdict.Message
+		}
+		if got := learn(); got != "1" {
+			t.Fatalf("learnt %s", got)
+		}
+		if err := in.daemon.Reload(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := learn(); got != "2" {
+			t.Errorf("after a reload it begins with %s", got)
 		}
 	})
 }

@@ -172,6 +172,14 @@ func (w waiting) refuse() error {
 	return &token.Error{Code: token.ErrKeystore, Field: "credential", Message: fmt.Sprintf("no credential is stored for profile %q", w.name)}
 }
 
+// inherit lets p go on with what old has learnt, such as the keys of an issuer
+// that may be out of reach now.
+func (p *profile) inherit(old *profile) {
+	if heir, ok := p.verifier.(interface{ Inherit(old any) }); ok {
+		heir.Inherit(old.verifier)
+	}
+}
+
 // does names what p does, for status.
 func (p *profile) does() string {
 	switch {
@@ -274,7 +282,7 @@ func (d *Daemon) openKept(kinds Kinds, c Config, name string, doc *document, cre
 	if err != nil && !errors.Is(err, token.ErrNotFound) {
 		return nil, err
 	}
-	p, err := open(kinds, c, name, doc, cred, d.secretsOf(name))
+	p, err := open(kinds, c, name, doc, cred, d.secretsOf(name, cred))
 	if err != nil {
 		return nil, err
 	}
@@ -282,10 +290,10 @@ func (d *Daemon) openKept(kinds Kinds, c Config, name string, doc *document, cre
 	return p, nil
 }
 
-// secretsOf reads the current secrets of the named profile.
-func (d *Daemon) secretsOf(name string) secretReader {
+// secretsOf reads the secrets of the named profile's credential.
+func (d *Daemon) secretsOf(name string, cred token.Credential) secretReader {
 	return func(ctx context.Context, field string) (token.Secret, error) {
-		s, err := d.world.Credentials.Secret(ctx, name, field)
+		s, err := d.world.Credentials.Secret(ctx, cred, field)
 		if errors.Is(err, token.ErrNotFound) {
 			return s, &token.Error{Code: token.ErrKeystore, Field: field, Message: fmt.Sprintf(
 				"no %s is stored for profile %q", field, name)}

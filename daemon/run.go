@@ -98,6 +98,7 @@ func (d *Daemon) noticeStep(last, now time.Time) {
 	d.world.Log.Info("the clock moved", "by", step.Round(time.Second).String())
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.clock = clock{}
 	for _, s := range d.slots {
 		if soon := now.Round(0).Add(slowRetry); s.nextTry.After(soon) {
 			s.nextTry = soon

@@ -72,9 +72,9 @@ func TestKillAtAnyMoment(t *testing.T) {
 		if n := numberOf(t, got[0].Token.Secret); n < saved {
 			t.Errorf("token %d is there, and %d was saved", n, saved)
 		}
-		key, err := creds.Secret(t.Context(), "clms", "private_key")
+		key, err := secretOf(t, creds, "clms", "private_key")
 		must(t, err)
-		id, err := creds.Secret(t.Context(), "clms", "client_id")
+		id, err := secretOf(t, creds, "clms", "client_id")
 		must(t, err)
 		if a, b := numberOf(t, key), numberOf(t, id); a != b || a < saved {
 			t.Errorf("key %d, id %d, and %d was stored", a, b, saved)

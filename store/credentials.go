@@ -207,24 +207,27 @@ func (c *Credentials) Pending(profile string) (token.Credential, error) {
 	return rec.Pending.credential(profile), nil
 }
 
-// Secret reads one secret of profile's credential from the keystore.
-func (c *Credentials) Secret(ctx context.Context, profile, field string) (token.Secret, error) {
-	cred, err := c.Current(profile)
-	for err == nil {
+// Secret reads one secret of a credential from the keystore. If a Put or
+// Promote has taken that credential away in the meantime, it is the current
+// one's.
+func (c *Credentials) Secret(ctx context.Context, cred token.Credential, field string) (token.Secret, error) {
+	for {
 		if !slices.Contains(cred.Fields, field) {
-			return token.Secret{}, &token.Error{Code: token.ErrNotFound, Field: field, Message: profile + ": its credential has no " + field}
+			return token.Secret{}, &token.Error{Code: token.ErrNotFound, Field: field, Message: cred.Profile + ": its credential has no " + field}
 		}
-		secret, getErr := c.keys.Get(ctx, cred.Account(field))
-		if !errors.Is(getErr, token.ErrNotFound) {
-			return secret, getErr
+		secret, err := c.keys.Get(ctx, cred.Account(field))
+		if !errors.Is(err, token.ErrNotFound) {
+			return secret, err
 		}
-		// A Put may have taken this one away in the meantime.
-		before := cred.ID
-		if cred, err = c.Current(profile); err == nil && cred.ID == before {
-			return token.Secret{}, getErr
+		now, currentErr := c.Current(cred.Profile)
+		switch {
+		case currentErr != nil:
+			return token.Secret{}, currentErr
+		case now.ID == cred.ID:
+			return token.Secret{}, err
 		}
+		cred = now
 	}
-	return token.Secret{}, err
 }
 
 // Delete removes profile's credential and all that is left of former ones.

@@ -24,12 +24,12 @@ func secretsOf(key, id string) map[string]token.Secret {
 // wantWhole checks that the current credential is one of the sets, as a whole.
 func wantWhole(t *testing.T, c *Credentials, profile string, sets ...map[string]token.Secret) {
 	t.Helper()
-	key, err := c.Secret(t.Context(), profile, "private_key")
+	key, err := secretOf(t, c, profile, "private_key")
 	if err != nil {
 		t.Errorf("private_key: %v", err)
 		return
 	}
-	id, err := c.Secret(t.Context(), profile, "client_id")
+	id, err := secretOf(t, c, profile, "client_id")
 	if err != nil {
 		t.Errorf("client_id: %v", err)
 		return
@@ -79,7 +79,7 @@ func TestCredentialIsKeptReplacedAndDeleted(t *testing.T) {
 		t.Errorf("current %+v, stored %+v, %v", current, first, err)
 	}
 	wantWhole(t, c, "clms", secretsOf("k1", "i1"))
-	_, err = c.Secret(t.Context(), "clms", "password")
+	_, err = secretOf(t, c, "clms", "password")
 	wantCode(t, err, token.ErrNotFound)
 
 	second, err := c.Put(t.Context(), "clms", map[string]token.Secret{"client_secret": token.NewSecret("s")}, bare)
@@ -92,7 +92,7 @@ func TestCredentialIsKeptReplacedAndDeleted(t *testing.T) {
 	must(t, c.Delete(t.Context(), "clms"))
 	must(t, c.Delete(t.Context(), "clms"))
 	wantOnly(t, m, c, "clms")
-	_, err = c.Secret(t.Context(), "clms", "client_secret")
+	_, err = secretOf(t, c, "clms", "client_secret")
 	wantCode(t, err, token.ErrNotFound)
 }
 
@@ -185,7 +185,7 @@ func TestCredentialOutlivesALockedKeyring(t *testing.T) {
 		_, err = c.Put(t.Context(), "clms", secretsOf("k2", "i2"), bare)
 		wantCode(t, err, code)
 		wantCode(t, c.Delete(t.Context(), "clms"), code)
-		_, err = c.Secret(t.Context(), "clms", "client_id")
+		_, err = secretOf(t, c, "clms", "client_id")
 		wantCode(t, err, code)
 		if _, err := c.Current("clms"); err != nil {
 			t.Error(err)
@@ -251,7 +251,7 @@ func TestCredentialReadersSeeEveryReplacementWhole(t *testing.T) {
 			reading = false
 		default:
 		}
-		if s, err := c.Secret(t.Context(), "clms", "private_key"); err != nil || s.Reveal() != "k" {
+		if s, err := secretOf(t, c, "clms", "private_key"); err != nil || s.Reveal() != "k" {
 			t.Fatal(err)
 		}
 	}

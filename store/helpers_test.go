@@ -189,3 +189,13 @@ func eventually(t *testing.T, ok func() bool) {
 		time.Sleep(5 * time.Millisecond)
 	}
 }
+
+// secretOf reads a secret of a profile's current credential.
+func secretOf(t *testing.T, c *Credentials, profile, field string) (token.Secret, error) {
+	t.Helper()
+	cred, err := c.Current(profile)
+	if err != nil {
+		return token.Secret{}, err
+	}
+	return c.Secret(t.Context(), cred, field)
+}

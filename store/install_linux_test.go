@@ -49,7 +49,7 @@ func TestCredentialInTheOSKeyring(t *testing.T) {
 	_, err = c.Put(t.Context(), "clms", secretsOf("k2", "i2"), bare)
 	wantCode(t, err, token.ErrLocked)
 	wantCode(t, c.Delete(t.Context(), "clms"), token.ErrLocked)
-	_, err = c.Secret(t.Context(), "clms", "private_key")
+	_, err = secretOf(t, c, "clms", "private_key")
 	wantCode(t, err, token.ErrLocked)
 	s.Unlock()
 	wantWhole(t, c, "clms", secretsOf(rsa4096, "canary-id"))
