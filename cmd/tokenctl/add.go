@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -36,6 +37,15 @@ Any other issuer, by client credentials or by a signed assertion:
   tokenctl add api --provider jwt-bearer --issuer ID --private-key key.pem \
     --token-url https://id.example.com/token --claim box_sub_type=enterprise
 
+Datarock: tokend makes the key and prints the public half, to be registered:
+  tokenctl add rock --provider datarock --email me@example.com
+
+IOXIO, and any other issuer whose tokens are to be verified (no secret at all):
+  tokenctl add weather --provider ioxio --dataspace https://ds.example.com \
+    --dsi dpp://group:variant@ds.example.com/Weather/Current_v1.0
+  tokenctl add api-in --provider jwt-verify --issuer https://id.example.com \
+    --audience https://api.example.com
+
 Makes a profile. The settings go to a file of its own, the secret to the
 keystore. Before anything is kept, a token is obtained to prove that it works.
 A secret is read from a file or stdin, or asked for without echo; it is never
@@ -63,7 +73,7 @@ func (a *app) addCommand() *cobra.Command {
 	}
 	f := c.Flags()
 	f.SortFlags = false
-	f.StringVar(&w.provider, "provider", "", "`PROVIDER` of the tokens: clms, azure, aspose, oauth2, jwt-bearer")
+	f.StringVar(&w.provider, "provider", "", "`PROVIDER`: clms, azure, aspose, oauth2, jwt-bearer, datarock,\nioxio, jwt-verify")
 	w.credential.flags(f)
 	w.said.flags(f)
 	_ = c.RegisterFlagCompletionFunc("provider", a.completeProviders)
@@ -83,7 +93,7 @@ func (a *app) add(c *cobra.Command, w wish) error {
 	if err != nil {
 		return err
 	}
-	secrets, from, err := a.read(w.credential)
+	secrets, from, err := a.read(p, w.credential)
 	if err != nil {
 		return err
 	}
@@ -91,7 +101,7 @@ func (a *app) add(c *cobra.Command, w wish) error {
 		return err
 	}
 	if t, ok := a.terminal(); ok {
-		if err := askSettings(t, p, settings); err != nil {
+		if err := a.askSettings(t, p, settings); err != nil {
 			return err
 		}
 		asked, err := a.askSecrets(t, p, secrets)
@@ -104,29 +114,103 @@ func (a *app) add(c *cobra.Command, w wish) error {
 		return usage("missing: %s", strings.Join(lacking, ", "))
 	}
 	a.profile = w.name
-	return a.hand(c, (*ipc.Client).Add, w.credential, from, token.Addition{
+	return a.hand(c, (*ipc.Client).Add, toldAdded, w.credential, handing{p, from, token.Addition{
 		Name: w.name, Provider: p.Name, Settings: settings, Secrets: secrets,
-	})
+	}})
 }
 
-// hand has tokend take an addition, and tells what became of it.
-func (a *app) hand(c *cobra.Command, to func(*ipc.Client, context.Context, token.Addition) (token.Added, error),
-	cr credential, from []keyFile, addition token.Addition,
-) error {
-	addition.CredentialExpires, addition.NoCheck = cr.expires.Time, cr.noCheck
-	var added token.Added
-	err := a.ask(c, func(ctx context.Context, d *ipc.Client) (err error) {
-		added, err = to(d, ctx, addition)
-		return err
-	})
+// A handing is an addition for a profile of provider, made of files.
+type handing struct {
+	provider token.Provider
+	from     []keyFile
+	addition token.Addition
+}
+
+// askedAgain is how often an answer that tokend refuses is asked for again.
+const askedAgain = 3
+
+// A telling says what became of an addition that was made of files.
+type telling func(added token.Added, files []string, now time.Time) string
+
+// A taking is a method of the client that takes an addition.
+type taking func(*ipc.Client, context.Context, token.Addition) (token.Added, error)
+
+// hand has tokend take an addition, and tells what became of it. What was
+// answered at the terminal and is refused is asked for again.
+func (a *app) hand(c *cobra.Command, to taking, told telling, cr credential, h handing) error {
+	h.addition.CredentialExpires, h.addition.NoCheck = cr.expires.Time, cr.noCheck
+	added, err := a.give(c, to, h.addition)
+	for range askedAgain {
+		field, ok := a.refusedAnswer(err)
+		if !ok {
+			break
+		}
+		a.err.print(wrap(printable(err.Error()), ""))
+		if err := a.answerAnew(&h, field); err != nil {
+			return err
+		}
+		added, err = a.give(c, to, h.addition)
+	}
 	if err != nil {
 		return err
 	}
 	if cr.json {
 		return a.out.answerJSON(added)
 	}
-	return a.out.answer([]byte(toldAdded(added, deletable(from), time.Now())))
+	return a.out.answer([]byte(told(added, deletable(h.from), time.Now())))
 }
+
+func (a *app) give(c *cobra.Command, to taking, addition token.Addition) (added token.Added, err error) {
+	err = a.ask(c, func(ctx context.Context, d *ipc.Client) error {
+		added, err = to(d, ctx, addition)
+		return err
+	})
+	return added, err
+}
+
+// refusedAnswer is the field that err refuses, if that was asked for.
+func (a *app) refusedAnswer(err error) (field string, ok bool) {
+	var e *token.Error
+	if !errors.As(err, &e) {
+		return "", false
+	}
+	field = strings.TrimPrefix(e.Field, "settings.")
+	return field, slices.Contains(a.asked, field)
+}
+
+// answerAnew asks for one field once more.
+func (a *app) answerAnew(h *handing, field string) (err error) {
+	t, _ := a.terminal() // somebody answered there before
+	if field == nameField {
+		h.addition.Name, err = t.ask(nameQuestion, "")
+		a.profile = h.addition.Name
+		return err
+	}
+	i := slices.IndexFunc(h.provider.Fields, func(f token.Field) bool { return f.Name == field })
+	if i < 0 {
+		return fmt.Errorf("%s has no %s to ask for", h.provider.Name, field)
+	}
+	f := h.provider.Fields[i]
+	if !f.Secret {
+		delete(h.addition.Settings, field)
+		return askSetting(t, f, h.addition.Settings)
+	}
+	delete(h.addition.Secrets, field)
+	h.from = slices.DeleteFunc(h.from, func(k keyFile) bool { return k.field == field })
+	ask := a.askSecret
+	if isCompanion(h.provider, field) {
+		ask = a.askCompanion
+	}
+	more, err := ask(t, h.provider, f, h.addition.Secrets)
+	h.from = append(h.from, more...)
+	return err
+}
+
+// A profile's name is asked for like its fields.
+const (
+	nameField    = "name"
+	nameQuestion = "Name for the profile"
+)
 
 // settle finds out the profile's name and its provider, asking for them if
 // somebody is there to answer.
@@ -153,9 +237,10 @@ func (a *app) settle(w *wish, kinds []token.Provider) (token.Provider, error) {
 	}
 	if w.name == "" && ok {
 		var err error
-		if w.name, err = t.ask("Name for the profile", w.provider); err != nil {
+		if w.name, err = t.ask(nameQuestion, w.provider); err != nil {
 			return token.Provider{}, err
 		}
+		a.asked = append(a.asked, nameField)
 	}
 	return kinds[i], nil
 }
@@ -169,24 +254,32 @@ func askProvider(t terminal, kinds []token.Provider) (string, error) {
 }
 
 // askSettings asks for the settings that have no default and were not given.
-func askSettings(t terminal, p token.Provider, settings map[string]any) error {
+func (a *app) askSettings(t terminal, p token.Provider, settings map[string]any) error {
 	for _, f := range p.Fields {
 		if _, given := settings[f.Name]; given || !f.Required || f.Secret {
 			continue
 		}
-		for {
-			value, err := t.ask(f.Name+", "+f.Doc, f.Default)
-			if err != nil {
-				return err
-			}
-			err = addSetting(settings, f, saying{f.Name, f.Name, value})
-			if err == nil {
-				break
-			}
-			t.out.print(printable(err.Error()) + "\n")
+		if err := askSetting(t, f, settings); err != nil {
+			return err
 		}
+		a.asked = append(a.asked, f.Name)
 	}
 	return nil
+}
+
+func askSetting(t terminal, f token.Field, settings map[string]any) error {
+	t.explain(f.Doc)
+	for {
+		value, err := t.ask(f.Name, f.Default)
+		if err != nil {
+			return err
+		}
+		err = addSetting(settings, f, saying{f.Name, f.Name, value})
+		if err == nil {
+			return nil
+		}
+		t.out.print(printable(err.Error()) + "\n")
+	}
 }
 
 // missing names, by their flags, the things without which there is no point in
@@ -203,11 +296,8 @@ func missing(w wish, p token.Provider, settings map[string]any, secrets map[stri
 			lacking = append(lacking, flagFor(f.Name))
 		}
 	}
-	if len(secrets) > 0 {
-		return lacking
-	}
-	if flags := secretFlags(p); flags != "" {
-		lacking = append(lacking, flags)
+	if len(secrets) == 0 && needsSecret(p) {
+		lacking = append(lacking, secretFlags(p))
 	}
 	return lacking
 }
@@ -234,6 +324,9 @@ func checkSecrets(p token.Provider, secrets map[string]token.Secret) error {
 				flags = append(flags, flagFor(f.Name))
 			}
 		}
+		if flags == nil {
+			return usage("%s: a profile of %s has no secret", flagFor(field), p.Name)
+		}
 		return usage("%s: the provider %s takes no %s; it takes %s", flagFor(field), p.Name, field, strings.Join(flags, ", "))
 	}
 	return nil
@@ -250,30 +343,39 @@ func companion(field string) string {
 	return ""
 }
 
+// isCompanion tells of what may be needed beside a secret that p takes.
+func isCompanion(p token.Provider, field string) bool {
+	return slices.ContainsFunc(p.Fields, func(f token.Field) bool { return companion(f.Name) == field })
+}
+
 // secretChoices are the provider's secrets of which one is enough: the one
 // that it calls required, else all that are no companion of another.
 func secretChoices(p token.Provider) (choices []token.Field) {
-	companions := map[string]bool{}
-	for _, f := range p.Fields {
-		companions[companion(f.Name)] = true
-	}
 	for _, f := range p.Fields {
 		switch {
 		case !f.Secret:
 		case f.Required:
 			return []token.Field{f}
-		case !companions[f.Name]:
+		case !isCompanion(p, f.Name):
 			choices = append(choices, f)
 		}
 	}
 	return choices
 }
 
+// needsSecret tells whether one of the provider's secrets must be given: it is
+// required, or there are several to choose from. One that is neither is made
+// by tokend unless it is given.
+func needsSecret(p token.Provider) bool {
+	choices := secretChoices(p)
+	return len(choices) > 1 || len(choices) == 1 && choices[0].Required
+}
+
 // askSecrets asks for a secret if none was given, and for what may belong to
 // it.
 func (a *app) askSecrets(t terminal, p token.Provider, secrets map[string]token.Secret) (from []keyFile, err error) {
 	choices := secretChoices(p)
-	if len(secrets) > 0 || len(choices) == 0 {
+	if len(secrets) > 0 || !needsSecret(p) {
 		return nil, nil
 	}
 	chosen := choices[0]
@@ -282,14 +384,14 @@ func (a *app) askSecrets(t terminal, p token.Provider, secrets map[string]token.
 			return nil, err
 		}
 	}
-	if from, err = a.askSecret(t, chosen, secrets); err != nil {
+	if from, err = a.askSecret(t, p, chosen, secrets); err != nil {
 		return nil, err
 	}
 	i := slices.IndexFunc(p.Fields, func(f token.Field) bool { return f.Secret && f.Name == companion(chosen.Name) })
 	if i < 0 {
 		return from, nil
 	}
-	more, err := a.askCompanion(t, p.Fields[i], secrets)
+	more, err := a.askCompanion(t, p, p.Fields[i], secrets)
 	return append(from, more...), err
 }
 
@@ -303,19 +405,22 @@ func chooseSecret(t terminal, choices []token.Field) (token.Field, error) {
 }
 
 // askSecret asks for a secret itself, or for the file that it is in.
-func (a *app) askSecret(t terminal, f token.Field, secrets map[string]token.Secret) ([]keyFile, error) {
-	in, question := secretInputFor(f.Name), f.Name+", "+f.Doc
+func (a *app) askSecret(t terminal, p token.Provider, f token.Field, secrets map[string]token.Secret) ([]keyFile, error) {
+	in := secretInputFor(f.Name)
+	in.asked = true
+	a.asked = append(a.asked, f.Name)
+	t.explain(f.Doc)
 	if in.typed {
-		secret, err := t.askSecret(question)
+		secret, err := t.askSecret(f.Name)
 		secrets[f.Name] = secret
 		return nil, err
 	}
 	for {
-		file, err := t.askFile("File: " + question)
+		file, err := t.askFile(f.Name + " file")
 		if err != nil {
 			return nil, err
 		}
-		secret, err := a.readSecret(in, file)
+		secret, err := a.readSecret(p, in, file)
 		if err == nil {
 			secrets[f.Name] = secret
 			return []keyFile{{f.Name, file}}, nil
@@ -325,10 +430,13 @@ func (a *app) askSecret(t terminal, f token.Field, secrets map[string]token.Secr
 }
 
 // askCompanion asks for what may be needed beside another secret.
-func (a *app) askCompanion(t terminal, f token.Field, secrets map[string]token.Secret) ([]keyFile, error) {
-	in, question := secretInputFor(f.Name), f.Name+", "+f.Doc
+func (a *app) askCompanion(t terminal, p token.Provider, f token.Field, secrets map[string]token.Secret) ([]keyFile, error) {
+	in := secretInputFor(f.Name)
+	in.asked = true
+	a.asked = append(a.asked, f.Name)
+	t.explain(f.Doc)
 	if in.typed {
-		t.out.print(printable(question) + " (not shown, Enter for none): ")
+		t.out.print(printable(f.Name) + " (not shown, Enter for none): ")
 		text, err := t.hidden()
 		t.out.print("\n")
 		if len(text) > 0 {
@@ -336,38 +444,88 @@ func (a *app) askCompanion(t terminal, f token.Field, secrets map[string]token.S
 		}
 		return nil, err
 	}
-	file, err := t.askPerhaps("File: " + question)
-	if err != nil || file == "" {
-		return nil, err
+	for {
+		file, err := t.askPerhaps(f.Name + " file")
+		if err != nil || file == "" {
+			return nil, err
+		}
+		file = expandHome(file)
+		secret, err := a.readSecret(p, in, file)
+		if err == nil {
+			secrets[f.Name] = secret
+			return []keyFile{{f.Name, file}}, nil
+		}
+		t.out.print(printable(err.Error()) + "\n")
 	}
-	file = expandHome(file)
-	secret, err := a.readSecret(in, file)
-	secrets[f.Name] = secret
-	return []keyFile{{f.Name, file}}, err
 }
 
 // toldAdded says what became of an addition.
 func toldAdded(added token.Added, files []string, now time.Time) string {
+	return toldProfile(added, "is made, untested", files, now)
+}
+
+// toldProfile tells of a profile that has a credential now; untested says so
+// if no token proved it.
+func toldProfile(added token.Added, untested string, files []string, now time.Time) string {
 	p := added.Profile
+	how := "is ready"
+	if !added.Checked && !isTokenless(p) {
+		how = untested
+	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "The profile %s is ready: %s", printable(p.Name), printable(p.Provider))
+	fmt.Fprintf(&b, "The profile %s %s: %s", printable(p.Name), how, printable(p.Provider))
 	if p.Endpoint != "" {
 		b.WriteString(", " + printable(p.Endpoint))
 	}
-	b.WriteString("\nKept:\n")
-	for _, kept := range added.Kept {
-		b.WriteString("  " + printable(kept) + "\n")
+	b.WriteString("\n" + toldKept(added))
+	if isTokenless(p) {
+		b.WriteString(toldPublicKey(p))
+	} else {
+		b.WriteString(toldCheck(added, now))
 	}
-	b.WriteString(toldCheck(added, now))
 	if ends := p.CredentialExpires; !ends.IsZero() {
 		fmt.Fprintf(&b, "The credential itself expires on %s, %s.\n", day(ends), when(ends, now))
 	}
 	for _, warning := range p.Warnings {
 		b.WriteString(wrap("Warning: "+printable(warning), ""))
 	}
-	b.WriteString(toldFiles(files, added.Checked, p.Name))
-	fmt.Fprintf(&b, "Use it: tokenctl get %s\n", printable(word(p.Name)))
+	b.WriteString(toldFiles(files, added.Checked, use(p)))
+	fmt.Fprintf(&b, "Use it: %s\n", use(p))
 	return b.String()
+}
+
+// use is the command that uses a profile.
+func use(p token.ProfileStatus) string {
+	name := printable(word(p.Name))
+	switch p.Does {
+	case doesSign:
+		return "tokenctl sign " + name + " URL"
+	case doesVerify:
+		return "tokenctl verify " + name
+	}
+	return "tokenctl get " + name
+}
+
+func toldKept(added token.Added) string {
+	if len(added.Kept) == 0 {
+		return ""
+	}
+	text := "Kept:\n"
+	for _, kept := range added.Kept {
+		text += "  " + printable(kept) + "\n"
+	}
+	return text
+}
+
+// toldPublicKey is the public key of a profile that has one, and what to do
+// with it.
+func toldPublicKey(p token.ProfileStatus) string {
+	key, ok := publicKeyIn(p.Settings)
+	if !ok {
+		return ""
+	}
+	return "Register this public key in the service's settings, unless it is there already\n" +
+		"(\"tokenctl public-key " + printable(word(p.Name)) + "\" prints it again):\n" + key
 }
 
 func toldCheck(added token.Added, now time.Time) string {
@@ -381,7 +539,7 @@ func toldCheck(added token.Added, now time.Time) string {
 	return text + ".\n"
 }
 
-func toldFiles(files []string, checked bool, name string) string {
+func toldFiles(files []string, checked bool, use string) string {
 	if len(files) == 0 {
 		return ""
 	}
@@ -390,7 +548,7 @@ func toldFiles(files []string, checked bool, name string) string {
 		text = "tokend needs these files no longer; you may delete them:\n"
 	}
 	if !checked {
-		text = "Once \"tokenctl get " + printable(word(name)) + "\" has worked, you may delete:\n"
+		text = "Once \"" + use + "\" has worked, you may delete:\n"
 	}
 	for _, file := range files {
 		text += "  " + printable(file) + "\n"

@@ -15,6 +15,9 @@ import (
 
 const canary = "CANARY-secret-7f3a"
 
+// nextYear is a day on which no secret has expired yet.
+func nextYear() string { return time.Now().UTC().AddDate(1, 0, 0).Format(time.DateOnly) }
+
 func writeSecret(t *testing.T, name, text string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), name)
@@ -50,7 +53,7 @@ func TestAddSendsSettingsInTheirTypes(t *testing.T) {
 	b := newBackend()
 	call(t, serve(t, b), nil, "add", "x", "--provider", "oauth2", "--token-url", "https://id.example/t", "--client-id", "123",
 		"--scope", "read", "--scope", "write", "--form", "a=b=c", "--claim", "n=1", "--set", "form=d=e", "--renew", "used",
-		"--client-secret-file", secret, "--secret-expires", "2027-01-31", "--no-check").wants(t, exitOK, "", "")
+		"--client-secret-file", secret, "--secret-expires", nextYear(), "--no-check").wants(t, exitOK, "", "")
 	want := map[string]any{
 		"token_url": "https://id.example/t", "client_id": "123", "renew": "used", "scopes": []any{"read", "write"},
 		"form": map[string]any{"a": "b=c", "d": "e"}, "claims": map[string]any{"n": "1"},
@@ -61,7 +64,7 @@ func TestAddSendsSettingsInTheirTypes(t *testing.T) {
 	if got := b.addition.Secrets["client_secret"].Reveal(); got != canary {
 		t.Errorf("secret %q, want it without the line's end", got)
 	}
-	if !b.addition.CredentialExpires.Equal(time.Date(2027, 1, 31, 0, 0, 0, 0, time.UTC)) || !b.addition.NoCheck {
+	if b.addition.CredentialExpires.Format(time.RFC3339) != nextYear()+"T00:00:00Z" || !b.addition.NoCheck {
 		t.Errorf("sent %+v", b.addition)
 	}
 }
@@ -92,39 +95,54 @@ func TestAddSendsBinaryFilesWhole(t *testing.T) {
 func TestAddRefusesBeforeAnythingIsSent(t *testing.T) {
 	secret := writeSecret(t, "s", canary)
 	empty := writeSecret(t, "empty", "\n")
+	serviceKey := writeSecret(t, "key.json", `{"client_id":"c","private_key":"`+canary+`"}`)
+	pfx := writeSecret(t, "a.pfx", "\x30\x82\x01\x00\x02\x01\x03"+canary)
+	pem := writeSecret(t, "a.pem", "-----BEGIN PRIVATE KEY-----\n"+canary)
 	azure := []string{"add", "x", "--provider", "azure", "--tenant", "t", "--client-id", "c", "--scope", "s"}
 	for name, c := range map[string]struct {
 		args []string
 		want string
 	}{
-		"nothing at all":           {[]string{"add"}, "missing: NAME, --provider (clms, azure, oauth2)"},
-		"no provider":              {[]string{"add", "x"}, "missing: --provider"},
-		"everything else":          {[]string{"add", "--provider", "azure"}, "missing: NAME, --tenant, --client-id, --scope, --client-secret-file FILE or --certificate FILE or --pfx FILE"},
-		"the only secret":          {[]string{"add", "x", "--provider", "clms"}, "missing: --service-key FILE"},
-		"provider mistyped":        {[]string{"add", "x", "--provider", "azur"}, "did you mean azure?"},
-		"provider unknown":         {[]string{"add", "x", "--provider", "frobnicate"}, "there are clms, azure, oauth2"},
-		"flag mistyped":            {[]string{"add", "x", "--tennant", "t"}, "did you mean --tenant?"},
-		"setting of another":       {[]string{"add", "x", "--provider", "clms", "--tenant", "t"}, "--tenant: the provider clms has no setting tenant; it has renew, idle, client_id, user_agent"},
-		"setting mistyped":         {append(azure, "--set", "x5d=true"), "did you mean x5c?"},
-		"setting twice":            {append(azure, "--tenant", "u"), "tenant is given twice"},
-		"setting empty":            {append(azure, "--user-agent", ""), "--user-agent: the value is empty"},
-		"set without value":        {append(azure, "--set", "x5c"), "NAME=VALUE"},
-		"table without value":      {[]string{"add", "x", "--provider", "oauth2", "--form", "a"}, "NAME=VALUE"},
-		"table entry twice":        {[]string{"add", "x", "--provider", "oauth2", "--form", "a=1", "--form", "a=2"}, "a is given twice"},
-		"secret as a flag":         {append(azure, "--client-secret", canary), "use --client-secret-file FILE"},
-		"secret as a flag, with =": {append(azure, "--client-secret="+canary), "use --client-secret-file FILE"},
-		"password as a flag":       {append(azure, "--pfx-password", canary), "use --pfx-password-file FILE"},
-		"secret as a setting":      {append(azure, "--set", "client_secret="+canary), "client_secret is given as --client-secret-file FILE, not with --set"},
-		"secret as a file's name":  {append(azure, "--client-secret-file", canary), "there is no such file"},
-		"key as a file's name":     {append(azure, "--private-key", "-----BEGIN PRIVATE KEY-----\n"+canary), "takes the name of a file"},
-		"JSON as a file's name":    {[]string{"add", "x", "--provider", "clms", "--service-key", `{"private_key":"` + canary + `"}`}, "takes the name of a file"},
-		"a directory":              {append(azure, "--private-key", t.TempDir()), "is a directory"},
-		"an empty file":            {append(azure, "--client-secret-file", empty), "nothing in it"},
-		"stdin twice":              {append(azure, "--certificate", "-", "--private-key", "-"), "cannot both be read from stdin"},
-		"a flag twice":             {append(azure, "--client-secret-file", secret, "--client-secret-file", secret), "given twice"},
-		"secret of another":        {append(azure, "--service-key", secret), "--service-key: the provider azure takes no service_key; it takes --client-secret-file"},
-		"a date that is none":      {append(azure, "--secret-expires", "31.1.2027"), "no date such as"},
-		"two names":                {[]string{"add", "x", "y"}, "one profile name"},
+		"nothing at all":              {[]string{"add"}, "missing: NAME, --provider (clms, azure, oauth2)"},
+		"no provider":                 {[]string{"add", "x"}, "missing: --provider"},
+		"everything else":             {[]string{"add", "--provider", "azure"}, "missing: NAME, --tenant, --client-id, --scope, --client-secret-file FILE or --certificate FILE or --pfx FILE"},
+		"the only secret":             {[]string{"add", "x", "--provider", "clms"}, "missing: --service-key FILE"},
+		"provider mistyped":           {[]string{"add", "x", "--provider", "azur"}, "did you mean azure?"},
+		"provider unknown":            {[]string{"add", "x", "--provider", "frobnicate"}, "there are clms, azure, oauth2"},
+		"flag mistyped":               {[]string{"add", "x", "--tennant", "t"}, "did you mean --tenant?"},
+		"setting of another":          {[]string{"add", "x", "--provider", "clms", "--tenant", "t"}, "--tenant: the provider clms has no setting tenant; it has renew, idle, hosts, client_id, user_agent"},
+		"setting mistyped":            {append(azure, "--set", "x5d=true"), "did you mean x5c?"},
+		"setting twice":               {append(azure, "--tenant", "u"), "tenant is given twice"},
+		"setting empty":               {append(azure, "--user-agent", ""), "--user-agent: the value is empty"},
+		"set without value":           {append(azure, "--set", "x5c"), "NAME=VALUE"},
+		"table without value":         {[]string{"add", "x", "--provider", "oauth2", "--form", "a"}, "NAME=VALUE"},
+		"table entry twice":           {[]string{"add", "x", "--provider", "oauth2", "--form", "a=1", "--form", "a=2"}, "a is given twice"},
+		"secret as a flag":            {append(azure, "--client-secret", canary), "use --client-secret-file FILE"},
+		"secret as a flag, with =":    {append(azure, "--client-secret="+canary), "use --client-secret-file FILE"},
+		"password as a flag":          {append(azure, "--pfx-password", canary), "use --pfx-password-file FILE"},
+		"secret as a setting":         {append(azure, "--set", "client_secret="+canary), "client_secret is given as --client-secret-file FILE, not with --set"},
+		"secret as a file's name":     {append(azure, "--client-secret-file", canary), "there is no such file"},
+		"key as a file's name":        {append(azure, "--private-key", "-----BEGIN PRIVATE KEY-----\n"+canary), "takes the name of a file"},
+		"JSON as a file's name":       {[]string{"add", "x", "--provider", "clms", "--service-key", `{"private_key":"` + canary + `"}`}, "takes the name of a file"},
+		"a directory":                 {append(azure, "--private-key", t.TempDir()), "is a directory"},
+		"an empty file":               {append(azure, "--client-secret-file", empty), empty + " is empty"},
+		"a file that is not there":    {[]string{"add", "x", "--provider", "clms", "--service-key", "nofile.json"}, "--service-key: there is no file nofile.json"},
+		"a secret's file, not there":  {append(azure, "--client-secret-file", "./nofile"), "there is no file ./nofile"},
+		"a long key as a file's name": {append(azure, "--private-key", strings.Repeat(canary, 20)), "--private-key: "},
+		"a slash in a secret":         {append(azure, "--client-secret-file", "/"+canary+"/x+y=="), "there is no such file"},
+		"a dot in a secret":           {append(azure, "--client-secret-file", canary+".Q8~x_1"), "there is no such file"},
+		"a date in the past":          {append(azure, "--secret-expires", "2020-01-31"), "--secret-expires: 2020-01-31 is in the past"},
+		"a time in the past":          {append(azure, "--secret-expires", time.Now().Add(-time.Hour).Format(time.RFC3339)), "is in the past"},
+		"a service key as a key":      {append(azure, "--private-key", serviceKey), "--private-key: that file is a service key (JSON); azure takes the private key alone"},
+		"a service key, other flag":   {[]string{"add", "x", "--provider", "clms", "--private-key", serviceKey}, "that file is a service key (JSON): use --service-key FILE"},
+		"a service key as a secret":   {append(azure, "--client-secret-file", serviceKey), "that file is a service key (JSON)"},
+		"PFX as a certificate":        {append(azure, "--certificate", pfx), "--certificate: that is a PFX file: use --pfx FILE"},
+		"PEM as PFX":                  {append(azure, "--pfx", pem), "--pfx: that is a PEM file: use --certificate FILE"},
+		"stdin twice":                 {append(azure, "--certificate", "-", "--private-key", "-"), "cannot both be read from stdin"},
+		"a flag twice":                {append(azure, "--client-secret-file", secret, "--client-secret-file", secret), "given twice"},
+		"secret of another":           {append(azure, "--service-key", secret), "--service-key: the provider azure takes no service_key; it takes --client-secret-file"},
+		"a date that is none":         {append(azure, "--secret-expires", "31.1.2027"), "no date such as"},
+		"two names":                   {[]string{"add", "x", "y"}, "one profile name"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBackend()
@@ -174,7 +192,7 @@ func TestAddedIsTold(t *testing.T) {
 	added.Profile.CredentialExpires = now.Add(30 * 24 * time.Hour)
 	added.Profile.Warnings = []string{"the clock is off"}
 	text := toldAdded(added, []string{"/a", "/b"}, now)
-	for _, want := range []string{"No token was obtained", "expires on 2026-12-23, in 30 days", "Warning: the clock is off",
+	for _, want := range []string{"The profile clms is made, untested: clms", "No token was obtained", "expires on 2026-12-23, in 30 days", "Warning: the clock is off",
 		"Once \"tokenctl get clms\" has worked, you may delete:\n  /a\n  /b\n"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("lacks %q:\n%s", want, text)
@@ -192,9 +210,10 @@ func TestAddedIsToldSafely(t *testing.T) {
 
 func TestOnlyPlainKeyFilesCanBeDeleted(t *testing.T) {
 	key, cert := writeSecret(t, "key", "k"), writeSecret(t, "cert", "c")
-	got := deletable([]keyFile{{"private_key", key}, {"certificate", cert}, {"pfx", os.DevNull}, {"client_secret", key}, {"pfx", "/nowhere"}})
-	if !slices.Equal(got, []string{key}) {
-		t.Errorf("got %q, want the key alone", got)
+	both := writeSecret(t, "both", "-----BEGIN CERTIFICATE-----\n-----BEGIN EC PRIVATE KEY-----\n")
+	got := deletable([]keyFile{{"private_key", key}, {"certificate", cert}, {"pfx", os.DevNull}, {"client_secret", key}, {"pfx", "/nowhere"}, {"certificate", both}})
+	if !slices.Equal(got, []string{key, both}) {
+		t.Errorf("got %q, want the key, and the certificate with its key", got)
 	}
 }
 
@@ -210,12 +229,12 @@ func TestAddJSON(t *testing.T) {
 func TestRotateSendsSecretsAlone(t *testing.T) {
 	b := newBackend()
 	socket := serve(t, b)
-	call(t, socket, strings.NewReader(canary), "rotate", "azure", "--client-secret-file", "-", "--secret-expires", "2027-01-31T10:00:00+02:00").
+	call(t, socket, strings.NewReader(canary), "rotate", "azure", "--client-secret-file", "-", "--secret-expires", nextYear()+"T10:00:00+02:00").
 		wants(t, exitOK, "works", "")
 	if b.addition.Name != "azure" || b.addition.Settings != nil || b.addition.Secrets["client_secret"].Reveal() != canary {
 		t.Errorf("sent %+v", b.addition)
 	}
-	if !b.addition.CredentialExpires.Equal(time.Date(2027, 1, 31, 8, 0, 0, 0, time.UTC)) {
+	if b.addition.CredentialExpires.Format(time.RFC3339) != nextYear()+"T08:00:00Z" {
 		t.Errorf("expires %v", b.addition.CredentialExpires)
 	}
 	b.calls = nil
@@ -230,5 +249,39 @@ func TestRotateSendsSecretsAlone(t *testing.T) {
 		t.Errorf("it names a flag that rotate does not have: %s", r.err)
 	}
 	b.err = &token.Error{Code: token.ErrRejected, Message: "no", OAuth: "invalid_grant"}
-	call(t, socket, strings.NewReader(canary), "rotate", "clms", "--private-key", "-").wants(t, exitRejected, "", "The old secret is still in use.")
+	call(t, socket, strings.NewReader(canary), "rotate", "clms", "--private-key", "-").wants(t, exitRejected, "", "The old secret or key is still in use.")
+}
+
+func TestTodayIsNotInThePast(t *testing.T) {
+	var m moment
+	if err := m.Set(time.Now().UTC().Format(time.DateOnly)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestUntestedIsSaid(t *testing.T) {
+	added := newBackend().added
+	added.Checked = false
+	if text := toldAdded(added, nil, time.Now()); !strings.HasPrefix(text, "The profile clms is made, untested: clms") {
+		t.Error(text)
+	}
+	if text := toldRotated(added, nil, time.Now()); !strings.HasPrefix(text, "The profile clms has its new secret or key, untested: clms") {
+		t.Error(text)
+	}
+	added.Checked = true
+	if text := toldAdded(added, nil, time.Now()); !strings.HasPrefix(text, "The profile clms is ready: clms") {
+		t.Error(text)
+	}
+}
+
+// Certificates and keys in DER begin with a SEQUENCE as a PFX does.
+func TestPFXIsKnownByItsVersion(t *testing.T) {
+	for content, want := range map[string]bool{
+		"\x30\x82\x0a\x00\x02\x01\x03\x30": true, "\x30\x80\x02\x01\x03": true, "\x30\x10\x02\x01\x03": true,
+		"\x30\x82\x0a\x00\x30\x82": false, "\x30\x82\x0a\x00\x02\x01\x00": false, "\x30\xff": false, "\x30": false, "": false, "0123456789": false,
+	} {
+		if got := isPFX([]byte(content)); got != want {
+			t.Errorf("%q: %v", content, got)
+		}
+	}
 }

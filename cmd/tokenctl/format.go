@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -114,8 +115,11 @@ func notB64Token(r rune) bool {
 }
 
 func unfit(format string, args ...any) error {
-	return &token.Error{Code: token.ErrInternal, Message: fmt.Sprintf(format, args...)}
+	return &token.Error{Code: token.ErrInternal, Message: fmt.Sprintf(format, args...), Cause: errUnfit}
 }
+
+// errUnfit marks what tokenctl itself cannot write.
+var errUnfit = errors.New("unfit for this format")
 
 // indented is v as JSON for --json.
 func indented(v any) ([]byte, error) {
@@ -151,3 +155,57 @@ func plainJSON(b []byte) []byte {
 // unseen tells of characters that a terminal may obey in place of showing
 // them. Line ends are JSON's own: within strings they are escaped already.
 func unseen(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }
+
+// A signFormat writes a signed request's headers.
+type signFormat func(token.Signed) ([]byte, error)
+
+// signFormats are what sign -o takes, the default first.
+var signFormats = [...]string{"lines", "json", "curl"}
+
+func signFormatNamed(name string) (signFormat, error) {
+	switch name {
+	case "lines":
+		return formatLines, nil
+	case "json":
+		return formatSigned, nil
+	case "curl":
+		return formatSignedCurl, nil
+	}
+	return nil, usage("there is no format %q; the formats are %s", name, strings.Join(signFormats[:], ", "))
+}
+
+// formatLines is a line for each header. The client has made sure that each is
+// one line of visible ASCII.
+func formatLines(s token.Signed) ([]byte, error) {
+	var b bytes.Buffer
+	for _, h := range s.Headers {
+		b.WriteString(h.Name + ": " + h.Value.Reveal() + "\n")
+	}
+	return b.Bytes(), nil
+}
+
+// formatSigned is the answer of POST /v1/sign/NAME.
+func formatSigned(s token.Signed) ([]byte, error) {
+	b, err := ipc.EncodeSigned(s)
+	return append(plainJSON(b), '\n'), err
+}
+
+// formatSignedCurl is a file for curl -K. It has curl send the URL as it is,
+// for no other one is signed: no globbing, no squashing of dot segments.
+func formatSignedCurl(s token.Signed) ([]byte, error) {
+	if strings.ContainsFunc(s.URL, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return nil, unfit("the URL holds characters that do not belong in one; only -o json can write it")
+	}
+	var b bytes.Buffer
+	b.WriteString("globoff\npath-as-is\nurl = " + curlQuote(s.URL) + "\n")
+	for _, h := range s.Headers {
+		b.WriteString("header = " + curlQuote(h.Name+": "+h.Value.Reveal()) + "\n")
+	}
+	return b.Bytes(), nil
+}
+
+// curlQuote quotes visible ASCII for a file of curl -K: in double quotes only
+// they and the backslash are special.
+func curlQuote(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+}

@@ -38,6 +38,9 @@ func (a *app) getCommand() *cobra.Command {
 		Args:              a.oneProfile,
 		ValidArgsFunction: a.completeProfiles,
 		RunE: func(c *cobra.Command, args []string) error {
+			if wait <= 0 {
+				return usage("--timeout must be more than 0")
+			}
 			q.Scope = strings.Join(scopes, " ")
 			ctx, cancel := context.WithTimeout(c.Context(), wait)
 			defer cancel()
@@ -48,7 +51,7 @@ func (a *app) getCommand() *cobra.Command {
 	f.SortFlags = false
 	f.StringVarP(&as, "output", "o", as, "`FORMAT`: token, header, json, env or curl")
 	f.Var((*span)(&q.MinTTL), "min-ttl", "least remaining life, as `TIME`: 10m, 90s, or seconds")
-	f.BoolVar(&q.Fresh, "fresh", false, "obtain a new token, whatever is there")
+	f.BoolVar(&q.Fresh, "fresh", false, "obtain a new token (one that came within the last second counts as new)")
 	f.StringArrayVar(&scopes, "scope", nil, "other `SCOPE` than the profile's; repeatable")
 	f.StringVar(&q.Audience, "audience", "", "other `AUDIENCE` or resource than the profile's")
 	f.Var((*span)(&wait), "timeout", "how long to wait, as `TIME`")

@@ -43,6 +43,9 @@ func (a *app) invalidateCommand() *cobra.Command {
 	return c
 }
 
+// tokenFile is the flag --token-file, whose value may by mistake be a token.
+func tokenFile() secretInput { return secretInput{flag: "token-file", typed: true} }
+
 // maxToken bounds the size of a token in a file, in bytes.
 const maxToken = 256 << 10
 
@@ -57,7 +60,7 @@ func (a *app) readToken(file string) (token.Secret, error) {
 	default:
 		f, err := os.Open(file)
 		if err != nil {
-			return token.Secret{}, badFile(secretInput{flag: "token-file"}, err)
+			return token.Secret{}, badFile(tokenFile(), file, err)
 		}
 		defer func() { _ = f.Close() }()
 		in = f
@@ -66,9 +69,9 @@ func (a *app) readToken(file string) (token.Secret, error) {
 	text := strings.TrimSpace(string(b))
 	switch {
 	case err != nil:
-		return token.Secret{}, badFile(secretInput{flag: "token-file"}, err)
+		return token.Secret{}, badFile(tokenFile(), file, err)
 	case text == "":
-		return token.Secret{}, usage("--token-file: there is nothing in it")
+		return token.Secret{}, emptyFile(tokenFile(), file)
 	case len(b) > maxToken:
 		return token.Secret{}, usage("--token-file: more than %d bytes; that is no token", maxToken)
 	}

@@ -17,7 +17,8 @@ func (a *app) listCommand() *cobra.Command {
 		Long: `  tokenctl list
   tokenctl list --json | jq -r '.profiles[].name'
 
-Lists the profiles, and how long their tokens live.`,
+Lists the profiles, and how long their tokens live. In place of a token's state
+it tells of a profile that it signs requests or verifies tokens.`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			st, err := a.status(c)
@@ -53,14 +54,33 @@ func ownToken(p token.ProfileStatus) token.TokenStatus {
 	if len(p.Tokens) > 0 && p.Tokens[0].Target == (token.Target{}) {
 		return p.Tokens[0]
 	}
+	return noToken(p)
+}
+
+// noToken stands for the token of a profile that has none: its state is what
+// the profile does instead, if it is of such a kind.
+func noToken(p token.ProfileStatus) token.TokenStatus {
+	if isTokenless(p) {
+		return token.TokenStatus{State: p.Does}
+	}
 	return token.TokenStatus{State: "none"}
 }
+
+// What the profiles without tokens do.
+const (
+	doesSign   = "signs"
+	doesVerify = "verifies"
+)
+
+func isTokenless(p token.ProfileStatus) bool { return p.Does == doesSign || p.Does == doesVerify }
 
 // stateOf is a word for how a token is: its state while it can be used, else
 // why there is none.
 func stateOf(t token.TokenStatus) cell {
 	usable := t.State == token.Fresh.String() || t.State == token.Due.String()
 	switch {
+	case t.State == doesSign || t.State == doesVerify:
+		return cell{t.State, good}
 	case usable && t.Error != nil:
 		return cell{printable(t.State), warn}
 	case usable:

@@ -1,5 +1,5 @@
-// Command tokenctl asks tokend for access tokens, and manages the profiles
-// that they are of.
+// Command tokenctl asks tokend for access tokens, signatures and verdicts, and
+// manages the profiles that they are of.
 package main
 
 import (
@@ -44,6 +44,8 @@ type app struct {
 	socket string
 	// profile is the one that the command is about, for hints.
 	profile string
+	// asked are the fields that were asked for at the terminal.
+	asked []string
 }
 
 // A command is made only when it is needed.
@@ -55,12 +57,16 @@ type command struct {
 func (a *app) commands() []command {
 	return []command{
 		{"get", a.getCommand},
+		{"curl", a.curlCommand},
+		{"sign", a.signCommand},
+		{"verify", a.verifyCommand},
 		{"add", a.addCommand},
 		{"list", a.listCommand},
 		{"show", a.showCommand},
 		{"status", a.statusCommand},
 		{"invalidate", a.invalidateCommand},
 		{"rotate", a.rotateCommand},
+		{"public-key", a.publicKeyCommand},
 		{"remove", a.removeCommand},
 		{"reload", a.reloadCommand},
 		{"version", a.versionCommand},
@@ -71,12 +77,18 @@ func (a *app) commands() []command {
 // all of them if args begin otherwise: programs call tokenctl for every
 // request of theirs, and making all commands makes a get a tenth slower.
 func (a *app) root(args []string) *cobra.Command {
+	var ownVersionOnly bool
 	root := &cobra.Command{
-		Use:               "tokenctl",
-		Short:             "Asks tokend for access tokens",
-		Long:              rootHelp,
-		Args:              noCommand,
-		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
+		Use:   "tokenctl",
+		Short: "Asks tokend for access tokens, signatures and verdicts",
+		Long:  rootHelp,
+		Args:  noCommand,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if ownVersionOnly {
+				return a.out.answer([]byte(versionLine()))
+			}
+			return c.Help()
+		},
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		DisableAutoGenTag: true,
@@ -88,6 +100,8 @@ func (a *app) root(args []string) *cobra.Command {
 	root.SetFlagErrorFunc(flagError)
 	root.PersistentFlags().StringVar(&a.socket, "socket", "", "`PATH` of tokend's socket (default: $"+ipc.SocketEnv+", then the usual places)")
 
+	root.Flags().BoolVar(&ownVersionOnly, "version", false, "print tokenctl's version")
+
 	all := a.commands()
 	if len(args) > 0 {
 		if i := slices.IndexFunc(all, func(c command) bool { return c.name == args[0] }); i >= 0 {
@@ -98,26 +112,32 @@ func (a *app) root(args []string) *cobra.Command {
 	for _, c := range all {
 		root.AddCommand(c.build())
 	}
+	a.mendCompletion(root, args)
 	return root
 }
 
 const rootHelp = `  tokenctl add                             store a key or secret; asks for the rest
   tokenctl get clms                        print an access token
   curl -K <(tokenctl get clms -o curl) URL use it, unseen by other processes
+  tokenctl sign rock URL                   print the headers that sign a request
+  tokenctl verify weather < token.txt      judge a token that somebody presented
   tokenctl status                          how the daemon and the profiles are
 
-tokenctl asks tokend, the daemon that holds keys and keeps tokens fresh.
+tokenctl asks tokend, the daemon that holds keys, keeps tokens fresh, signs
+requests and verifies tokens.
 
 Exit status:
 ` + exitStatuses
 
 // daemon is the client for the daemon to talk to.
 func (a *app) daemon() (*ipc.Client, error) {
-	if a.socket == "" {
-		socket, err := ipc.FindSocket()
-		return &ipc.Client{Socket: socket}, err
+	socket, err := a.socket, error(nil)
+	if socket == "" {
+		socket, err = ipc.FindSocket()
 	}
-	socket, err := filepath.Abs(a.socket)
+	if err == nil {
+		socket, err = filepath.Abs(socket)
+	}
 	return &ipc.Client{Socket: socket}, err
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -43,6 +44,12 @@ type backend struct {
 	query    token.Query
 	addition token.Addition
 	dropped  token.Secret
+	kinds    []token.Provider // in place of the usual ones
+	request  token.Request
+	signed   token.Signed
+	judged   token.Secret
+	remote   bool
+	verdict  token.Verdict
 	calls    []string
 	hang     bool // Get never answers
 }
@@ -109,6 +116,9 @@ func (b *backend) Profile(_ context.Context, name string) (token.ProfileStatus, 
 func (b *backend) Status(context.Context) (token.Status, error) { return b.status, nil }
 
 func (b *backend) Providers(context.Context) ([]token.Provider, error) {
+	if b.kinds != nil {
+		return b.kinds, nil
+	}
 	return []token.Provider{
 		{Name: "clms", Doc: "Copernicus Land Monitoring Service", Fields: []token.Field{
 			{Name: "service_key", Doc: "the JSON file", Secret: true, Required: true},
@@ -147,11 +157,23 @@ func (b *backend) Rotate(_ context.Context, a token.Addition) (token.Added, erro
 	return b.added, err
 }
 
+func (b *backend) Sign(_ context.Context, name string, r token.Request) (token.Signed, error) {
+	err := b.note("sign " + name)
+	b.request = r
+	return b.signed, err
+}
+
+func (b *backend) Verify(_ context.Context, name string, raw token.Secret, remote bool) (token.Verdict, error) {
+	err := b.note("verify " + name)
+	b.judged, b.remote = raw, remote
+	return b.verdict, err
+}
+
 func (b *backend) Remove(_ context.Context, name string) error { return b.note("remove " + name) }
 func (b *backend) Reload(context.Context) error                { return b.note("reload") }
 
 // serve answers for b on a socket until the test ends.
-func serve(t testing.TB, b *backend) (socket string) {
+func serve(t testing.TB, b ipcserver.Backend) (socket string) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "tokenctl") // t.TempDir can be too long for a socket
 	if err != nil {
@@ -217,7 +239,7 @@ func TestGetAsksForWhatTheFlagsSay(t *testing.T) {
 func TestGetFailsBeforeAskingWhenTypedWrongly(t *testing.T) {
 	for _, args := range [][]string{
 		{"get"}, {"get", "a", "b"}, {"get", "a", "-o", "xml"}, {"get", "a", "--min-ttl", "soon"}, {"get", "a", "--min-ttl", "-5m"},
-		{"get", "a", "--timeout", ""}, {"get", "a", "-x"}, {"get", ""}, {"get", "a/b"}, {"get", "a\x1b[2J"},
+		{"get", "a", "--timeout", ""}, {"get", "a", "--timeout", "0"}, {"get", "a", "-x"}, {"get", ""}, {"get", "a/b"}, {"get", "a\x1b[2J"},
 	} {
 		b := newBackend()
 		r := call(t, serve(t, b), nil, args...)
@@ -283,6 +305,38 @@ func TestSocketComesFromTheEnvironment(t *testing.T) {
 	var out bytes.Buffer
 	if status := run([]string{"tokenctl", "get", "clms"}, nil, &out, io.Discard); status != exitOK || out.String() != secretToken+"\n" {
 		t.Errorf("status %d, stdout %q", status, out.String())
+	}
+}
+
+func TestSocketFromTheEnvironmentMayBeRelative(t *testing.T) {
+	socket := serve(t, newBackend())
+	t.Chdir(filepath.Dir(socket))
+	t.Setenv(ipc.SocketEnv, filepath.Base(socket))
+	var out, errs bytes.Buffer
+	if status := run([]string{"tokenctl", "get", "clms"}, nil, &out, &errs); status != exitOK || out.String() != secretToken+"\n" {
+		t.Errorf("status %d, stdout %q, stderr %q", status, out.String(), errs.String())
+	}
+}
+
+func TestFileInPlaceOfTheSocket(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "f")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := call(t, file, nil, "get", "clms")
+	r.wants(t, exitNoDaemon, "", file+" is not a socket\n  Is the path right?\n")
+	if strings.Contains(r.err, "tokend run") {
+		t.Errorf("nothing can be started there: %s", r.err)
+	}
+}
+
+func TestHintsOfGetNameItsFlags(t *testing.T) {
+	b := newBackend()
+	b.err = &token.Error{Code: token.ErrInvalid, Message: "clms tokens have no scope", Field: "scope"}
+	socket := serve(t, b)
+	call(t, socket, nil, "get", "clms", "--scope", "foo").wants(t, exitUsage, "", "Leave out --scope.")
+	if r := call(t, socket, nil, "get", "clms"); strings.Contains(r.err, "Leave out") {
+		t.Errorf("it was not given: %s", r.err)
 	}
 }
 
@@ -419,6 +473,26 @@ func TestListAndShow(t *testing.T) {
 	call(t, socket, nil, "list", "--json").wants(t, exitOK, `"profiles": []`, "")
 }
 
+func TestShowKeepsToItsLines(t *testing.T) {
+	b := newBackend()
+	pem := "-----BEGIN CERTIFICATE-----\nMIIB\nAAAA\n-----END CERTIFICATE-----\n"
+	b.status.Profiles[1].Settings = map[string]any{"certificate": pem, "note": "a\nb", "plain": "x\n"}
+	socket := serve(t, b)
+	r := call(t, socket, nil, "show", "clms")
+	for _, want := range []string{"certificate  (PEM, 4 lines)\n", "note         (2 lines)\n", "plain        x\n"} {
+		if !strings.Contains(r.out, want) {
+			t.Errorf("show lacks %q:\n%s", want, r.out)
+		}
+	}
+	call(t, socket, nil, "show", "clms", "--json").wants(t, exitOK, `MIIB\nAAAA`, "")
+}
+
+func TestStatusSaysThatATryIsDue(t *testing.T) {
+	b := newBackend()
+	b.status.Profiles[0].Tokens[0].Error.RetryAt = time.Now().Add(-time.Second)
+	call(t, serve(t, b), nil, "status", "azure").wants(t, exitOK, "; the next try is due\n", "")
+}
+
 func TestInvalidateNamesTheVeryToken(t *testing.T) {
 	b := newBackend()
 	socket := serve(t, b)
@@ -432,7 +506,7 @@ func TestInvalidateNamesTheVeryToken(t *testing.T) {
 	}
 	b.calls = nil
 	call(t, socket, strings.NewReader("\n"), "invalidate", "clms", "--token-file", "-").wants(t, exitUsage, "", "nothing in it")
-	call(t, socket, nil, "invalidate", "clms", "--token-file", filepath.Join(t.TempDir(), "no")).wants(t, exitUsage, "", "no such file")
+	call(t, socket, nil, "invalidate", "clms", "--token-file", filepath.Join(t.TempDir(), "no")).wants(t, exitUsage, "", "there is no file /")
 	if len(b.calls) > 0 {
 		t.Errorf("an empty token was sent: %q", b.calls)
 	}
@@ -457,6 +531,12 @@ func TestReload(t *testing.T) {
 	call(t, socket, nil, "reload").wants(t, exitOK, "in force", "")
 	b.err = &token.Error{Code: token.ErrInvalid, Message: "what was in force before stays in force for: x.toml:3: unknown key"}
 	call(t, socket, nil, "reload").wants(t, exitUsage, "", "x.toml:3")
+	b.status.ConfigErrors = []string{"/x.toml:3: unknown key" + strings.Repeat(" and more", 9), "/y.toml:1: \x1b[2J"}
+	want := "tokenctl: 2 files are bad; what was in force before stays in force:\n  " + b.status.ConfigErrors[0] + "\n" +
+		"  /y.toml:1: \\x1b[2J\n  Mend what is wrong, then: tokenctl reload\n"
+	if r := call(t, socket, nil, "reload"); r.err != want || r.status != exitUsage {
+		t.Errorf("status %d, stderr %q, want %q", r.status, r.err, want)
+	}
 }
 
 func TestVersion(t *testing.T) {
@@ -466,6 +546,32 @@ func TestVersion(t *testing.T) {
 	r := call(t, socket, nil, "version", "--json")
 	if err := json.Unmarshal([]byte(r.out), &v); err != nil || v.Tokend != "1.2.3" || v.Tokenctl == "" {
 		t.Errorf("%v: %s", err, r.out)
+	}
+}
+
+func TestVersionFlag(t *testing.T) {
+	var out, errs bytes.Buffer
+	if status := run([]string{"tokenctl", "--version"}, nil, &out, &errs); status != exitOK || out.String() != versionLine() || errs.Len() > 0 {
+		t.Errorf("status %d, stdout %q, stderr %q", status, out.String(), errs.String())
+	}
+	if !strings.HasPrefix(out.String(), "tokenctl ") || strings.Count(out.String(), "\n") != 1 {
+		t.Errorf("printed %q", out.String())
+	}
+}
+
+func TestBashIsToldWhatCompletionNeeds(t *testing.T) {
+	bash := need(t, "bash")
+	var script bytes.Buffer
+	if status := run([]string{"tokenctl", "completion", "bash"}, nil, &script, io.Discard); status != exitOK {
+		t.Fatalf("status %d", status)
+	}
+	for before, told := range map[string]bool{"": true, "_init_completion() { :; }\n": false, "_get_comp_words_by_ref() { :; }\n": false} {
+		c := exec.Command(bash, "--norc", "--noprofile")
+		c.Stdin = strings.NewReader(before + script.String())
+		out, err := c.CombinedOutput()
+		if err != nil || strings.Contains(string(out), "bash-completion") != told {
+			t.Errorf("after %q it says %q (%v)", before, out, err)
+		}
 	}
 }
 
@@ -489,6 +595,11 @@ func TestCompletion(t *testing.T) {
 		}
 		if out := complete(args...); !strings.Contains(out, want) {
 			t.Errorf("%q: %q lacks %q", args, out, want)
+		}
+	}
+	for _, args := range [][]string{{"add", "--"}, {"get", "--"}, {"--"}} {
+		if out := complete(args...); strings.Contains(out, "`") || !strings.Contains(out, "--socket\tPATH of") {
+			t.Errorf("%q: %s", args, out)
 		}
 	}
 	for _, shell := range []string{"bash", "zsh", "fish"} {
@@ -532,7 +643,11 @@ func TestBrokenOutputIsAFailure(t *testing.T) {
 	}
 	_ = r.Close()
 	defer func() { _ = w.Close() }()
-	if status := run([]string{"tokenctl", "get", "clms", "--socket", serve(t, newBackend())}, nil, w, io.Discard); status != exitFailure {
+	var errs bytes.Buffer
+	if status := run([]string{"tokenctl", "get", "clms", "--socket", serve(t, newBackend())}, nil, w, &errs); status != exitFailure {
 		t.Errorf("status %d", status)
+	}
+	if got := errs.String(); !strings.Contains(got, "could not be written") || strings.Count(got, "\n") != 1 {
+		t.Errorf("stderr %q, want one line without a hint at tokend", got)
 	}
 }

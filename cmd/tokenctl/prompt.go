@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/term"
 
@@ -32,9 +33,16 @@ func (a *app) terminal() (terminal, bool) {
 }
 
 var (
-	errNoAnswer    = errors.New("no answer")
+	errNoAnswer    = errors.New("nothing was entered")
 	errInterrupted = errors.New("interrupted")
 )
+
+// explain says on lines of its own what the next question is about.
+func (t terminal) explain(text string) {
+	if text != "" {
+		t.out.print(wrap(printable(text), ""))
+	}
+}
 
 // ask asks for a line until it is not empty; an empty one means otherwise, if
 // there is that.
@@ -95,35 +103,69 @@ func (t terminal) askSecret(question string) (token.Secret, error) {
 	return token.NewSecret(string(text)), err
 }
 
-// hidden reads a line without echo. Ctrl-C must not leave the terminal without
-// echo for whoever uses it next.
+// Keys that a hidden line obeys.
+const (
+	ctrlC     = '\x03'
+	ctrlD     = '\x04'
+	backspace = '\x08'
+	ctrlU     = '\x15'
+	del       = '\x7f' // what Backspace types on most terminals
+)
+
+// hidden reads a line without echo. An interrupt must not leave the terminal
+// without echo for whoever uses it next.
 func (t terminal) hidden() ([]byte, error) {
-	fd := int(t.in.Fd())
-	before, err := term.GetState(fd)
-	if err != nil {
-		return nil, err
-	}
 	interrupts := make(chan os.Signal, 1)
 	signal.Notify(interrupts, os.Interrupt)
 	defer signal.Stop(interrupts)
 
+	// In raw mode Ctrl-C and Ctrl-D arrive as keys; term.ReadPassword would
+	// wait on after Ctrl-D.
+	fd := int(t.in.Fd())
+	before, err := term.MakeRaw(fd)
+	if err != nil {
+		return nil, err
+	}
 	type reading struct {
 		text []byte
 		err  error
 	}
 	done := make(chan reading, 1)
 	go func() {
-		text, err := term.ReadPassword(fd)
+		text, err := hiddenLine(t.in)
 		done <- reading{text, err}
 	}()
+	var r reading
 	select {
-	case r := <-done:
-		if errors.Is(r.err, io.EOF) {
-			r.err = errNoAnswer
-		}
-		return r.text, r.err
+	case r = <-done:
 	case <-interrupts: // the reading ends with the process
-		return nil, errors.Join(errInterrupted, term.Restore(fd, before))
+		r.err = errInterrupted
+	}
+	return r.text, errors.Join(r.err, term.Restore(fd, before))
+}
+
+// hiddenLine makes a line of the keys that are typed. It reads byte by byte
+// for the reason that line has.
+func hiddenLine(r io.Reader) (line []byte, err error) {
+	for b := make([]byte, 1); ; {
+		n, err := r.Read(b)
+		switch {
+		case n == 0 && err != nil && !errors.Is(err, io.EOF):
+			return nil, err
+		case n == 0, b[0] == ctrlD && len(line) == 0:
+			return nil, errNoAnswer
+		case b[0] == ctrlC:
+			return nil, errInterrupted
+		case b[0] == '\r', b[0] == '\n':
+			return line, nil
+		case b[0] == ctrlU:
+			line = nil
+		case b[0] == backspace, b[0] == del:
+			_, last := utf8.DecodeLastRune(line)
+			line = line[:len(line)-last]
+		case b[0] != ctrlD:
+			line = append(line, b[0])
+		}
 	}
 }
 
@@ -137,15 +179,10 @@ func (t terminal) confirm(question string) (bool, error) {
 
 // choose asks for one of several things, by number or name.
 func (t terminal) choose(question string, names, docs []string) (string, error) {
-	var rows []row
-	for i, name := range names {
-		rows = append(rows, row{cells: []cell{
-			{text: fmt.Sprintf("%3d", i+1)}, {text: printable(name)}, {cut(printable(docs[i]), width-30), faint},
-		}})
-	}
-	t.out.print(t.out.table(rows))
+	t.out.print(printable(question) + ":\n" + t.choices(names, docs))
 	for {
-		answer, err := t.ask(question, "")
+		t.out.print(fmt.Sprintf("Which one [1-%d]: ", len(names)))
+		answer, err := t.line()
 		if err != nil {
 			return "", err
 		}
@@ -157,8 +194,25 @@ func (t terminal) choose(question string, names, docs []string) (string, error) 
 				return name, nil
 			}
 		}
-		t.out.print("There is no such choice" + printable(didYouMean(answer, names)) + "\n")
+		t.out.print(wrap(printable(fmt.Sprintf("Type a number from 1 to %d, or a name such as %s%s",
+			len(names), names[0], didYouMean(answer, names))), ""))
 	}
+}
+
+// choices lists things to choose from, numbered, with what they are.
+func (t terminal) choices(names, docs []string) string {
+	longest := 0
+	for _, name := range names {
+		longest = max(longest, utf8.RuneCountInString(printable(name)))
+	}
+	var b strings.Builder
+	for i, name := range names {
+		begin := fmt.Sprintf("%3d  %-*s  ", i+1, longest, printable(name))
+		indent := strings.Repeat(" ", utf8.RuneCountInString(begin))
+		doc := strings.TrimPrefix(strings.TrimRight(wrap(printable(docs[i]), indent), "\n"), indent)
+		b.WriteString(begin + t.out.paint(faint, doc) + "\n")
+	}
+	return b.String()
 }
 
 // askFile asks for a file's name. No shell stands between, so a leading ~ is

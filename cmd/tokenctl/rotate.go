@@ -1,7 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,46 +18,126 @@ const rotateHelp = `  tokenctl rotate clms --service-key new-key.json
 
 Gives a profile a new key or secret. A token is obtained with it before the old
 one is dropped; if that fails, the old one stays in use. The settings stay as
-they are in the profile's file.`
+they are in the profile's file.
+
+Where the service must know the public key (datarock), tokend makes the new key
+and keeps the old one in use until you say that the new one is registered:
+  tokenctl rotate rock              prints the new public key
+  tokenctl rotate rock --registered puts the new key in use, drops the old one
+  tokenctl rotate rock --abandon    drops the new key`
+
+// A turn is what rotate was asked for.
+type turn struct {
+	credential          credential
+	registered, abandon bool
+}
 
 func (a *app) rotateCommand() *cobra.Command {
-	var cr credential
+	var w turn
 	c := &cobra.Command{
 		Use:               "rotate NAME",
 		Short:             "Give a profile a new key or secret",
 		Long:              rotateHelp,
 		Args:              a.oneProfile,
 		ValidArgsFunction: a.completeProfiles,
-		RunE:              func(c *cobra.Command, args []string) error { return a.rotate(c, args[0], cr) },
+		RunE:              func(c *cobra.Command, args []string) error { return a.rotate(c, args[0], w) },
 	}
-	c.Flags().SortFlags = false
-	cr.flags(c.Flags())
+	f := c.Flags()
+	f.SortFlags = false
+	w.credential.flags(f)
+	f.BoolVar(&w.registered, "registered", false, "the new public key is registered: use the new key")
+	f.BoolVar(&w.abandon, "abandon", false, "drop the new key that waits to be registered")
 	return c
 }
 
-func (a *app) rotate(c *cobra.Command, name string, cr credential) error {
+func (a *app) rotate(c *cobra.Command, name string, w turn) error {
+	step, err := w.step()
+	if err != nil {
+		return err
+	}
+	if step != "" {
+		return a.hand(c, (*ipc.Client).Rotate, toldStep(step), w.credential, handing{addition: token.Addition{Name: name, Step: step}})
+	}
 	p, err := a.providerOf(c, name)
 	if err != nil {
 		return err
 	}
-	secrets, from, err := a.read(cr)
+	secrets, from, err := a.newSecrets(p, w.credential)
 	if err != nil {
 		return err
 	}
+	return a.hand(c, (*ipc.Client).Rotate, toldRotated, w.credential, handing{p, from, token.Addition{Name: name, Secrets: secrets}})
+}
+
+// step is the second step of a rotation, if that is what was asked for.
+func (w turn) step() (string, error) {
+	alone := len(w.credential.files) == 0 && !w.credential.noCheck && w.credential.expires.IsZero()
+	switch {
+	case w.registered && w.abandon:
+		return "", usage("--registered and --abandon exclude each other")
+	case (w.registered || w.abandon) && !alone:
+		return "", usage("--registered and --abandon are about the key that waits, and take no other")
+	case w.registered:
+		return token.StepRegistered, nil
+	case w.abandon:
+		return token.StepAbandon, nil
+	}
+	return "", nil
+}
+
+// newSecrets reads or asks for what replaces the provider's secrets; none if
+// tokend makes the new one.
+func (a *app) newSecrets(p token.Provider, cr credential) (secrets map[string]token.Secret, from []keyFile, err error) {
+	if len(secretChoices(p)) == 0 {
+		return nil, nil, usage("a profile of %s has no key or secret", p.Name)
+	}
+	if secrets, from, err = a.read(p, cr); err != nil {
+		return nil, nil, err
+	}
 	if err := checkSecrets(p, secrets); err != nil {
-		return err
+		return nil, nil, err
 	}
 	if t, ok := a.terminal(); ok {
 		asked, err := a.askSecrets(t, p, secrets)
 		if err != nil {
-			return err
+			return nil, nil, err
 		}
 		from = append(from, asked...)
 	}
-	if len(secrets) == 0 {
-		return usage("missing: %s", secretFlags(p))
+	if len(secrets) == 0 && needsSecret(p) {
+		return nil, nil, usage("missing: %s", secretFlags(p))
 	}
-	return a.hand(c, (*ipc.Client).Rotate, cr, from, token.Addition{Name: name, Secrets: secrets})
+	return secrets, from, nil
+}
+
+// toldRotated says what became of a rotation, or what is left to do if the new
+// key waits.
+func toldRotated(added token.Added, files []string, now time.Time) string {
+	p := added.Profile
+	key, waits := pendingKey(p)
+	if !waits {
+		return toldProfile(added, "has its new secret or key, untested", files, now)
+	}
+	name := printable(word(p.Name))
+	var b strings.Builder
+	fmt.Fprintf(&b, "The profile %s has a new key, which waits; the old one stays in use.\n", printable(p.Name))
+	b.WriteString(toldKept(added))
+	b.WriteString("Register this public key in the service's settings, in place of the old one\n" +
+		"(\"tokenctl public-key " + name + " --pending\" prints it again):\n" + key)
+	b.WriteString("As soon as it is registered: tokenctl rotate " + name + " --registered\n" +
+		"To drop it: tokenctl rotate " + name + " --abandon\n")
+	return b.String()
+}
+
+// toldStep says what became of the second step of a rotation.
+func toldStep(step string) telling {
+	return func(added token.Added, _ []string, _ time.Time) string {
+		name := printable(added.Profile.Name)
+		if step == token.StepAbandon {
+			return "The new key of " + name + " is dropped; the old one stays in use.\n"
+		}
+		return "The new key of " + name + " is in use; the old one is dropped.\n" + toldKept(added)
+	}
 }
 
 // providerOf describes the provider of a profile.

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -22,16 +24,26 @@ type secretInput struct {
 	field, flag, doc string
 	// typed secrets are short text that a person can type or paste.
 	typed bool
+	// asked is set where a terminal asks for it in place of the flag.
+	asked bool
+}
+
+// name is what errors call it.
+func (in secretInput) name() string {
+	if in.asked || in.flag == "" {
+		return in.field
+	}
+	return "--" + in.flag
 }
 
 func secretInputs() []secretInput {
 	return []secretInput{
-		{"service_key", "service-key", "service key, the JSON `FILE` as downloaded (clms)", false},
-		{"client_secret", "client-secret-file", "`FILE` with the client secret", true},
-		{"private_key", "private-key", "private key `FILE`, in PEM or DER", false},
-		{"certificate", "certificate", "certificate `FILE` in PEM; may hold the key too", false},
-		{"pfx", "pfx", "PFX (PKCS #12) `FILE` with certificate and key", false},
-		{"pfx_password", "pfx-password-file", "`FILE` with the password of the PFX file", true},
+		{field: "service_key", flag: "service-key", doc: "service key, the JSON `FILE` as downloaded (clms)"},
+		{field: "client_secret", flag: "client-secret-file", doc: "`FILE` with the client secret", typed: true},
+		{field: "private_key", flag: "private-key", doc: "private key `FILE`, in PEM or DER"},
+		{field: "certificate", flag: "certificate", doc: "certificate `FILE` in PEM; may hold the key too"},
+		{field: "pfx", flag: "pfx", doc: "PFX (PKCS #12) `FILE` with certificate and key"},
+		{field: "pfx_password", flag: "pfx-password-file", doc: "`FILE` with the password of the PFX file", typed: true},
 	}
 }
 
@@ -101,13 +113,24 @@ type moment struct{ time.Time }
 
 // Set implements pflag.Value.
 func (m *moment) Set(text string) error {
-	for _, layout := range []string{time.DateOnly, time.RFC3339} {
-		if t, err := time.Parse(layout, text); err == nil {
-			m.Time = t.UTC()
-			return nil
-		}
+	day, err := time.Parse(time.DateOnly, text)
+	if err == nil {
+		return m.set(text, day, day.AddDate(0, 0, 1))
+	}
+	t, err := time.Parse(time.RFC3339, text)
+	if err == nil {
+		return m.set(text, t, t)
 	}
 	return fmt.Errorf("%q is no date such as 2027-01-31", text)
+}
+
+// set takes t, unless it is over: a day is until its end.
+func (m *moment) set(text string, t, end time.Time) error {
+	if !end.After(time.Now()) {
+		return fmt.Errorf("%s is in the past", text)
+	}
+	m.Time = t.UTC()
+	return nil
 }
 
 // String implements pflag.Value.
@@ -119,8 +142,8 @@ func (m *moment) Type() string { return "DATE" }
 // A keyFile is a file that a secret was read from.
 type keyFile struct{ field, path string }
 
-// read reads the files that the flags name.
-func (a *app) read(cr credential) (secrets map[string]token.Secret, from []keyFile, err error) {
+// read reads the files that the flags name, for a profile of p.
+func (a *app) read(p token.Provider, cr credential) (secrets map[string]token.Secret, from []keyFile, err error) {
 	secrets = map[string]token.Secret{}
 	stdin := ""
 	for _, in := range secretInputs() {
@@ -135,33 +158,36 @@ func (a *app) read(cr credential) (secrets map[string]token.Secret, from []keyFi
 		default:
 			stdin = in.flag
 		}
-		if secrets[in.field], err = a.readSecret(in, file); err != nil {
+		if secrets[in.field], err = a.readSecret(p, in, file); err != nil {
 			return nil, nil, err
 		}
 	}
 	return secrets, from, nil
 }
 
-func (a *app) readSecret(in secretInput, file string) (token.Secret, error) {
-	if file == "-" {
-		return a.readStdin(in)
+func (a *app) readSecret(p token.Provider, in secretInput, file string) (token.Secret, error) {
+	if file == "-" && !in.asked {
+		return a.readStdin(p, in)
+	}
+	if looksSecret(file) && in.asked {
+		return token.Secret{}, usage("%s: type the name of the file, not its content", in.name())
 	}
 	if looksSecret(file) {
 		return token.Secret{}, usage("--%s takes the name of a file, not its content; that was now seen by every user (ps) and is in the shell's history: better get a new one", in.flag)
 	}
 	f, err := os.Open(file)
 	if err != nil {
-		return token.Secret{}, badFile(in, err)
+		return token.Secret{}, badFile(in, file, err)
 	}
 	defer func() { _ = f.Close() }()
-	return readAll(in, f)
+	return readAll(p, in, file, f)
 }
 
 // readStdin reads a secret from stdin, from a terminal without echo.
-func (a *app) readStdin(in secretInput) (token.Secret, error) {
+func (a *app) readStdin(p token.Provider, in secretInput) (token.Secret, error) {
 	t, ok := a.terminal()
 	if !ok {
-		return readAll(in, a.in)
+		return readAll(p, in, "-", a.in)
 	}
 	if !in.typed {
 		return token.Secret{}, usage("--%s - reads a file's content from stdin, and stdin is a terminal; name the file", in.flag)
@@ -169,50 +195,98 @@ func (a *app) readStdin(in secretInput) (token.Secret, error) {
 	return t.askSecret(in.field)
 }
 
-func readAll(in secretInput, r io.Reader) (token.Secret, error) {
+func readAll(p token.Provider, in secretInput, file string, r io.Reader) (token.Secret, error) {
 	b, err := io.ReadAll(io.LimitReader(r, ipc.MaxBody/2+1))
 	switch {
 	case err != nil:
-		return token.Secret{}, badFile(in, err)
+		return token.Secret{}, badFile(in, file, err)
 	case len(b) > ipc.MaxBody/2:
-		return token.Secret{}, usage("--%s: more than %d bytes; that is no key", in.flag, ipc.MaxBody/2)
+		return token.Secret{}, usage("%s: more than %d bytes; that is no key", in.name(), ipc.MaxBody/2)
+	}
+	if text := mistaken(p, in, b); text != "" {
+		return token.Secret{}, usage("%s: %s", in.name(), text)
 	}
 	text := string(b)
 	if in.typed {
 		text = strings.TrimRight(text, "\r\n")
 	}
 	if text == "" {
-		return token.Secret{}, usage("--%s: there is nothing in it", in.flag)
+		return token.Secret{}, emptyFile(in, file)
 	}
 	return token.NewSecret(text), nil
 }
 
-// badFile tells why a file cannot be read. It does not repeat the name of a
-// file that is not there: that may be the secret itself.
-func badFile(in secretInput, err error) error {
-	var path *fs.PathError
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return usage("--%s: there is no such file", in.flag)
-	case errors.As(err, &path):
-		return usage("--%s: %s: %v", in.flag, path.Path, path.Err)
+func emptyFile(in secretInput, file string) error {
+	if file == "-" {
+		return usage("%s: there is nothing in it", in.name())
 	}
-	return usage("--%s: %v", in.flag, err)
+	return usage("%s: %s is empty", in.name(), file)
 }
+
+// badFile tells why a file cannot be read. It repeats only what is surely a
+// file's name: one that is not there may be the secret itself.
+func badFile(in secretInput, file string, err error) error {
+	why := err
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		why = path.Err
+	}
+	named := isFileName(in, file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && named:
+		return usage("%s: there is no file %s", in.name(), file)
+	case errors.Is(err, fs.ErrNotExist):
+		return usage("%s: there is no such file", in.name())
+	case named:
+		return usage("%s: %s: %v", in.name(), file, why)
+	}
+	return usage("%s: %v", in.name(), why)
+}
+
+// isFileName tells of text that can be shown because it names a file, there or
+// not, and is not a secret that was given in place of one. A directory that is
+// there and an extension in lower case are signs of a name. Secrets that are
+// typed need such a sign; keys are longer than names.
+func isFileName(in secretInput, file string) bool {
+	const longName, longKey = 32, 128
+	dir, base := filepath.Split(file)
+	info, err := os.Stat(dir)
+	ext := strings.TrimPrefix(filepath.Ext(base), ".")
+	switch {
+	case looksSecret(file):
+		return false
+	case len(dir) > 1 && err == nil && info.IsDir() && len(base) <= longKey: // "/" may begin a secret
+		return true
+	case strings.Count(base, ".") == 1 && isLower(ext) && len(ext) <= 5 && len(base) <= longName:
+		return true
+	}
+	return !in.typed && len(file) <= longName
+}
+
+// isLower tells of one or more small letters.
+func isLower(s string) bool { return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz") == "" }
 
 // looksSecret tells of text that is a key and no file's name.
 func looksSecret(file string) bool {
-	return strings.ContainsAny(file, "\n{") || strings.Contains(file, "-----BEGIN")
+	return strings.ContainsAny(file, "\n{") || strings.Contains(file, pemBegin)
 }
 
 // deletable are the files that need not be kept once tokend has what is in
-// them: not certificates, which are public, nor what is no plain file.
+// them: not certificates, which are public unless the key is with them, nor
+// what is no plain file.
 func deletable(from []keyFile) (paths []string) {
 	for _, f := range from {
 		info, err := os.Stat(f.path)
-		if err == nil && info.Mode().IsRegular() && f.field != "certificate" && !slices.Contains(paths, f.path) {
+		secret := f.field != "certificate" || holdsKey(f.path)
+		if err == nil && info.Mode().IsRegular() && secret && !slices.Contains(paths, f.path) {
 			paths = append(paths, f.path)
 		}
 	}
 	return paths
+}
+
+// holdsKey tells of a PEM file with a private key of any kind.
+func holdsKey(path string) bool {
+	b, err := os.ReadFile(path)
+	return err == nil && bytes.Contains(b, []byte("PRIVATE KEY-----"))
 }

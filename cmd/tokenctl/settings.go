@@ -24,7 +24,13 @@ func settingFlags() []settingFlag {
 		{"token-url", "`URL` of the token endpoint"},
 		{"authority", "`HOST` of the sign-in service (azure)"},
 		{"base-url", "`URL` of the API (aspose)"},
-		{"issuer", "iss of the assertion: who signs (jwt-bearer)"},
+		{"email", "email address of the account (datarock)"},
+		{"key-bits", "size of the key that is made: 2048 or 4096 (datarock)"},
+		{"dataspace", "base `URL` of the dataspace (ioxio)"},
+		{"dsi", "`DSI` of the data source, dpp://...; repeatable (ioxio)"},
+		{"gateway", "`URL` of the product gateway, for verify --remote (ioxio)"},
+		{"leeway", "how far clocks may differ, as `TIME` (ioxio, jwt-verify)"},
+		{"issuer", "iss: who signs the assertion (jwt-bearer), or the tokens that are verified (jwt-verify)"},
 		{"subject", "sub of the assertion: whom the token is for (jwt-bearer)"},
 		{"auth", "how the client authenticates: client_secret_basic,\nclient_secret_post or private_key_jwt (oauth2)"},
 		{"algorithm", "signature of the assertion: RS256, PS256, ES256, EdDSA ..."},
@@ -33,12 +39,15 @@ func settingFlags() []settingFlag {
 		{"form", "`NAME=VALUE` of a further form field; repeatable"},
 		{"claim", "`NAME=VALUE` of a further claim; repeatable (jwt-bearer)"},
 		{"user-agent", "User-Agent of the requests to the issuer"},
+		{"host", "`URL` that its credentials may be sent to; repeatable"},
 		{"renew", "\"always\", or \"used\" to stop when nobody asks"},
 	}
 }
 
 // ownSettings are tokend's settings of every profile.
-func ownSettings() []string { return []string{"renew", "idle"} }
+func ownSettings() []token.Field {
+	return []token.Field{{Name: "renew"}, {Name: "idle"}, {Name: "hosts", List: true}}
+}
 
 // A saying is one setting as it was given.
 type saying struct {
@@ -101,12 +110,12 @@ func flagFor(field string) string {
 
 // fieldOf finds the field that a saying is about.
 func fieldOf(p token.Provider, s saying) (token.Field, bool) {
-	for _, f := range p.Fields {
+	for _, f := range slices.Concat(p.Fields, ownSettings()) {
 		if f.Name == s.name || s.flag != "--set" && f.Name == s.name+"s" {
 			return f, true
 		}
 	}
-	return token.Field{Name: s.name}, slices.Contains(ownSettings(), s.name)
+	return token.Field{}, false
 }
 
 // settings makes of sayings what tokend takes for the provider.
@@ -166,8 +175,8 @@ func scalar(said saying) any {
 
 // unknownSetting names the nearest setting that the provider has, or all.
 func unknownSetting(p token.Provider, said saying) error {
-	names := ownSettings()
-	for _, f := range p.Fields {
+	var names []string
+	for _, f := range slices.Concat(ownSettings(), p.Fields) {
 		if !f.Secret {
 			names = append(names, f.Name)
 		}

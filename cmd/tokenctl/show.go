@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -40,31 +41,57 @@ credential ends, and its tokens' lifetimes. It never shows a secret.`,
 
 func (a *app) shown(p token.ProfileStatus, now time.Time) string {
 	ends := "no end known"
+	if p.Does == doesVerify {
+		ends = "none needed"
+	}
 	if !p.CredentialExpires.IsZero() {
 		ends = fmt.Sprintf("expires on %s, %s", day(p.CredentialExpires), when(p.CredentialExpires, now))
 	}
 	rows := []row{
 		pair("profile", p.Name, plain),
 		pair("provider", p.Provider, plain),
-		pair("endpoint", orDash(p.Endpoint), plain),
 		pair("file", p.File, plain),
 		pair("credential", ends, plain),
-		pair("renewal", orDash(p.Renew), plain),
+	}
+	if !isTokenless(p) {
+		rows = append(rows, pair("endpoint", orDash(p.Endpoint), plain), pair("renewal", orDash(p.Renew), plain))
+	}
+	if c := p.Pending; c != nil {
+		rows = append(rows, pair("new key", "made "+when(c.Stored, now)+", waits to be registered", warn))
+	}
+	for _, host := range p.Hosts {
+		rows = append(rows, pair("for", host, plain))
 	}
 	text := a.out.table(rows)
 	if len(p.Settings) > 0 {
-		text += "\n" + a.out.table(settingRows(p.Settings))
+		text += "\n" + a.out.table(settingRows(p))
 	}
 	return text + "\n" + a.profilesTold([]token.ProfileStatus{p}, now) +
 		a.warningsTold(token.Status{Profiles: []token.ProfileStatus{p}})
 }
 
-func settingRows(settings map[string]any) []row {
+func settingRows(p token.ProfileStatus) []row {
 	rows := []row{header("SETTING", "VALUE")}
-	for _, name := range slices.Sorted(maps.Keys(settings)) {
-		rows = append(rows, row{cells: []cell{{text: printable(name)}, {text: cut(printable(settingText(settings[name])), width-20)}}})
+	for _, name := range slices.Sorted(maps.Keys(p.Settings)) {
+		text := settingText(p.Settings[name])
+		if name == "public_key" {
+			text = "printed by: tokenctl public-key " + word(p.Name)
+		}
+		rows = append(rows, row{cells: []cell{{text: printable(name)}, {text: cut(printable(inOneLine(text)), width-20)}}})
 	}
 	return rows
+}
+
+// inOneLine stands for text of several lines; the rest is as it is.
+func inOneLine(text string) string {
+	n := strings.Count(strings.TrimSpace(text), "\n") + 1
+	switch {
+	case n == 1:
+		return strings.TrimSpace(text)
+	case strings.Contains(text, pemBegin):
+		return fmt.Sprintf("(PEM, %d lines)", n)
+	}
+	return fmt.Sprintf("(%d lines)", n)
 }
 
 // settingText is a setting's value: text as it is, the rest as JSON.

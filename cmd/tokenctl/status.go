@@ -20,7 +20,8 @@ func (a *app) statusCommand() *cobra.Command {
   tokenctl status --json | jq '.profiles[] | {name, tokens}'
 
 Tells how the daemon is, what its profiles' tokens are like, when the next is
-obtained, and what went wrong last. The exit status is 0 whatever it tells.`,
+obtained, and what went wrong last. The exit status is 0 whatever state it tells
+of; 7 if tokend does not run, 3 if there is no such profile.`,
 		Args:              a.perhapsProfile,
 		ValidArgsFunction: a.completeProfiles,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -90,7 +91,7 @@ func (a *app) profilesTold(profiles []token.ProfileStatus, now time.Time) string
 	for _, p := range profiles {
 		tokens := p.Tokens
 		if len(tokens) == 0 {
-			tokens = []token.TokenStatus{{State: "none"}}
+			tokens = []token.TokenStatus{noToken(p)}
 		}
 		for i, t := range tokens {
 			name := printable(p.Name)
@@ -115,11 +116,14 @@ func nextTry(t token.TokenStatus, now time.Time) string {
 	switch {
 	case next.IsZero():
 		return "-"
-	case next.After(now):
+	case next.Sub(now) >= time.Second:
 		return when(next, now)
 	}
-	return "now"
+	return due
 }
+
+// due is what nextTry says of a time that has come.
+const due = "due"
 
 func tokenNotes(t token.TokenStatus, now time.Time) (notes []string) {
 	if t.Scope != "" {
@@ -140,10 +144,14 @@ func errorTold(t token.TokenStatus, now time.Time) string {
 	if t.Failures > 1 {
 		text += fmt.Sprintf(" (%d times in a row)", t.Failures)
 	}
-	if next := nextTry(t, now); next != "-" {
-		text += "; next try " + next
+	switch next := nextTry(t, now); next {
+	case "-":
+		return text
+	case due:
+		return text + "; the next try is due"
+	default:
+		return text + "; next try " + next
 	}
-	return text
 }
 
 func (a *app) warningsTold(st token.Status) string {

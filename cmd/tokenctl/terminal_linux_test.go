@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -159,12 +161,12 @@ func TestAddAsksForWhatIsMissing(t *testing.T) {
 	t.Setenv("NO_COLOR", "1")
 	b, p := newBackend(), newPerson(t)
 	wait := p.runs(serve(t, b), "add", "--tenant", "contoso.com")
-	p.answers("Where do the tokens come from: ", "azur")
-	p.answers("did you mean azure?", "2")
+	p.answers("Where do the tokens come from:", "azur")
+	p.answers("Type a number from 1 to 3, or a name such as clms; did you mean azure?", "2")
 	p.answers("Name for the profile [azure]: ", "")
-	p.answers("client_id, application ID: ", "my-app")
-	p.answers("scope, resource and /.default: ", "https://x/.default")
-	p.answers("Which of these do you have: ", "client_secret")
+	p.answers("application ID\r\nclient_id: ", "my-app")
+	p.answers("resource and /.default\r\nscope: ", "https://x/.default")
+	p.answers("value of a client secret", "client_secret")
 	p.whispers("(not shown): ", canary)
 	if r := wait(); r.status != exitOK || !strings.Contains(r.out, "tokenctl get clms") {
 		t.Fatalf("status %d, stdout %q; on the screen:\n%s", r.status, r.out, p.seen())
@@ -177,7 +179,7 @@ func TestAddAsksForWhatIsMissing(t *testing.T) {
 	if strings.Contains(p.seen(), canary) {
 		t.Errorf("the secret is on the screen:\n%s", p.seen())
 	}
-	if strings.Contains(p.seen(), "tenant,") {
+	if strings.Contains(p.seen(), "tenant: ") {
 		t.Errorf("it asked for what it was given:\n%s", p.seen())
 	}
 	if !p.echoes() {
@@ -193,8 +195,8 @@ func TestAddAsksForFilesByTheirNames(t *testing.T) {
 	}
 	b, p := newBackend(), newPerson(t)
 	wait := p.runs(serve(t, b), "add", "clms", "--provider", "clms")
-	p.answers("service_key, the JSON file: ", "~/nokey.json")
-	p.answers("there is no such file", "~/key.json")
+	p.answers("the JSON file\r\nservice_key file: ", "~/nokey.json")
+	p.answers("service_key: there is no file "+home+"/nokey.json", "~/key.json")
 	if r := wait(); r.status != exitOK || !strings.Contains(r.out, filepath.Join(home, "key.json")) {
 		t.Fatalf("status %d, stdout %q; on the screen:\n%s", r.status, r.out, p.seen())
 	}
@@ -210,10 +212,10 @@ func TestAddAsksForWhatBelongsToASecret(t *testing.T) {
 		talk [][2]string
 		want map[string]string
 	}{
-		"password":            {[][2]string{{"do you have: ", "3"}, {"pfx, both in one file: ", pfx}, {"Enter for none): ", canary}}, map[string]string{"pfx": "PFX", "pfx_password": canary}},
-		"no password":         {[][2]string{{"do you have: ", "pfx"}, {"pfx, both in one file: ", pfx}, {"Enter for none): ", ""}}, map[string]string{"pfx": "PFX"}},
-		"key in its file":     {[][2]string{{"do you have: ", "2"}, {"certificate, certificate in PEM: ", pem}, {"Enter for none): ", ""}}, map[string]string{"certificate": "PEM"}},
-		"key in another file": {[][2]string{{"do you have: ", "2"}, {"certificate, certificate in PEM: ", pem}, {"Enter for none): ", pfx}}, map[string]string{"certificate": "PEM", "private_key": "PFX"}},
+		"password":            {[][2]string{{"Which one [1-3]: ", "3"}, {"both in one file\r\npfx file: ", pfx}, {"Enter for none): ", canary}}, map[string]string{"pfx": "PFX", "pfx_password": canary}},
+		"no password":         {[][2]string{{"Which one [1-3]: ", "pfx"}, {"both in one file\r\npfx file: ", pfx}, {"Enter for none): ", ""}}, map[string]string{"pfx": "PFX"}},
+		"key in its file":     {[][2]string{{"Which one [1-3]: ", "2"}, {"certificate in PEM\r\ncertificate file: ", pem}, {"Enter for none): ", ""}}, map[string]string{"certificate": "PEM"}},
+		"key in another file": {[][2]string{{"Which one [1-3]: ", "2"}, {"certificate in PEM\r\ncertificate file: ", pem}, {"Enter for none): ", pfx}}, map[string]string{"certificate": "PEM", "private_key": "PFX"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, p := newBackend(), newPerson(t)
@@ -245,7 +247,7 @@ func TestAddAsksForWhatBelongsToASecret(t *testing.T) {
 func TestRotateAsksWithoutEcho(t *testing.T) {
 	b, p := newBackend(), newPerson(t)
 	wait := p.runs(serve(t, b), "rotate", "azure")
-	p.answers("Which of these do you have: ", "1")
+	p.answers("Which one [1-3]: ", "1")
 	p.whispers("(not shown): ", canary)
 	if r := wait(); r.status != exitOK || b.addition.Secrets["client_secret"].Reveal() != canary || b.addition.Settings != nil {
 		t.Errorf("status %d, sent %+v", r.status, b.addition)
@@ -283,19 +285,26 @@ func TestNoAnswerEndsTheQuestions(t *testing.T) {
 		keys string
 		args []string
 	}{
-		"come from: ":   {"\x04", []string{"add"}},
-		"have: ":        {"\x04", []string{"rotate", "azure"}},
+		"come from:":    {"\x04", []string{"add"}},
+		"Which one":     {"\x04", []string{"rotate", "azure"}},
 		"[y/N] ":        {"\x04", []string{"remove", "clms"}},
-		"(not shown): ": {"\n", []string{"rotate", "azure", "--client-secret-file", "-"}},
+		"(not shown)":   {"\n", []string{"rotate", "azure", "--client-secret-file", "-"}},
+		"(not shown): ": {"\x04", []string{"rotate", "azure", "--client-secret-file", "-"}},
 	} {
 		b, p := newBackend(), newPerson(t)
 		wait := p.runs(serve(t, b), c.args...)
 		p.sees(question)
+		if strings.Contains(question, "not sh") {
+			p.deaf()
+		}
 		p.types(c.keys)
 		if r := wait(); r.status != exitFailure || len(b.calls) > 0 {
 			t.Errorf("%q: status %d, asked tokend %q", c.args, r.status, b.calls)
 		}
-		p.sees("no answer")
+		p.sees("nothing was entered")
+		if strings.Contains(p.seen(), "log") {
+			t.Errorf("%q: tokend logged nothing of it:\n%s", c.args, p.seen())
+		}
 	}
 }
 
@@ -312,11 +321,130 @@ func TestInterruptGivesTheEchoBack(t *testing.T) {
 	p.sees("(not shown): ")
 	p.deaf()
 	p.types("\x03")
-	if err := c.Wait(); c.ProcessState.ExitCode() != exitFailure {
+	if err := c.Wait(); c.ProcessState.ExitCode() != exitInterrupted {
 		t.Errorf("it ended with %v; on the screen:\n%s", err, p.seen())
 	}
 	if !p.echoes() {
 		t.Error("the terminal is left without echo")
+	}
+	if strings.Contains(p.seen(), "tokenctl:") {
+		t.Errorf("it complains:\n%s", p.seen())
+	}
+}
+
+func TestKeysOfAHiddenLine(t *testing.T) {
+	for keys, want := range map[string]struct {
+		line string
+		err  error
+	}{
+		"abc\r": {"abc", nil}, "abc\nrest": {"abc", nil}, "\r": {"", nil}, "ab\x7fc\r": {"ac", nil}, "aü\x08\x7f\x7fb\r": {"b", nil},
+		"wrong\x15right\r": {"right", nil}, "a\x04b\r": {"ab", nil}, "\x04": {"", errNoAnswer}, "a\x03": {"", errInterrupted},
+		"": {"", errNoAnswer}, "no end": {"", errNoAnswer}, "a\x7f\x04": {"", errNoAnswer},
+	} {
+		line, err := hiddenLine(strings.NewReader(keys))
+		if string(line) != want.line || !errors.Is(err, want.err) {
+			t.Errorf("%q: %q, %v", keys, line, err)
+		}
+	}
+}
+
+// refusing is a backend that refuses the first additions.
+type refusing struct {
+	*backend
+	errs []error
+	seen []token.Addition
+}
+
+func (r *refusing) Add(ctx context.Context, a token.Addition) (token.Added, error) {
+	r.seen = append(r.seen, a)
+	if len(r.errs) == 0 {
+		return r.backend.Add(ctx, a)
+	}
+	err := r.errs[0]
+	r.errs = r.errs[1:]
+	return token.Added{}, err
+}
+
+func TestAddAsksAgainForWhatTokendRefuses(t *testing.T) {
+	invalid := func(field string) error {
+		return &token.Error{Code: token.ErrInvalid, Message: field + " is refused", Field: field}
+	}
+	pfx := writeSecret(t, "a.pfx", "PFX")
+	b, p := &refusing{backend: newBackend()}, newPerson(t)
+	b.errs = []error{&token.Error{Code: token.ErrExists, Message: "the name is taken", Field: "name"}, invalid("settings.client_id"), invalid("pfx_password")}
+	wait := p.runs(serve(t, b), "add", "--provider", "azure", "--tenant", "t", "--scope", "s")
+	p.answers("Name for the profile [azure]: ", "")
+	p.answers("client_id: ", "wrong")
+	p.answers("Which one [1-3]: ", "pfx")
+	p.answers("pfx file: ", pfx)
+	p.whispers("Enter for none): ", canary)
+	p.answers("the name is taken\r\nName for the profile: ", "other")
+	p.answers("client_id is refused\r\napplication ID\r\nclient_id: ", "right")
+	p.whispers("pfx_password is refused\r\nits password\r\npfx_password (not shown, Enter for none): ", canary+"2")
+	if r := wait(); r.status != exitOK || !strings.Contains(r.out, pfx) {
+		t.Fatalf("status %d, stdout %q; on the screen:\n%s", r.status, r.out, p.seen())
+	}
+	want := map[string]any{"tenant": "t", "client_id": "right", "scope": "s"}
+	a := b.addition
+	if len(b.seen) != 4 || a.Name != "other" || fmt.Sprint(a.Settings) != fmt.Sprint(want) || a.Secrets["pfx"].Reveal() != "PFX" || a.Secrets["pfx_password"].Reveal() != canary+"2" {
+		t.Errorf("sent %d times, at last %+v", len(b.seen), a)
+	}
+	if strings.Contains(p.seen(), canary) {
+		t.Errorf("the password is on the screen:\n%s", p.seen())
+	}
+}
+
+func TestAddDoesNotAskForEver(t *testing.T) {
+	b, p := &refusing{backend: newBackend()}, newPerson(t)
+	for range 9 {
+		b.errs = append(b.errs, &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf("refused, %d left", len(b.errs)), Field: "client_id"})
+	}
+	wait := p.runs(serve(t, b), "add", "x", "--provider", "azure", "--tenant", "t", "--scope", "s", "--client-secret-file", writeSecret(t, "s", canary))
+	p.answers("client_id: ", "a")
+	for i := range askedAgain {
+		p.answers(fmt.Sprintf("refused, %d left\r\napplication ID\r\nclient_id: ", i), "b")
+	}
+	if r := wait(); r.status != exitUsage || len(b.seen) != 1+askedAgain {
+		t.Errorf("status %d, sent %d times; on the screen:\n%s", r.status, len(b.seen), p.seen())
+	}
+	p.sees("Nothing was kept.")
+	if strings.Contains(p.seen(), "--client-id") {
+		t.Errorf("the flag was not used:\n%s", p.seen())
+	}
+}
+
+// What a flag said is not asked for.
+func TestAddAsksNothingAnewThatAFlagSaid(t *testing.T) {
+	b, p := newBackend(), newPerson(t)
+	b.err = &token.Error{Code: token.ErrInvalid, Message: "no", Field: "tenant"}
+	wait := p.runs(serve(t, b), "add", "x", "--provider", "azure", "--tenant", "t", "--scope", "s", "--client-secret-file", writeSecret(t, "s", canary))
+	p.answers("client_id: ", "a")
+	if r := wait(); r.status != exitUsage || len(b.calls) != 1 {
+		t.Errorf("status %d, asked %q", r.status, b.calls)
+	}
+	p.sees("The flag for it: --tenant")
+}
+
+func TestQuestionsFitTheTerminal(t *testing.T) {
+	t.Setenv("NO_COLOR", "1")
+	b, p := newBackend(), newPerson(t)
+	kinds, _ := b.Providers(t.Context())
+	long := strings.TrimSpace(strings.Repeat("many words ", 20))
+	kinds[0].Doc, kinds[0].Fields[0].Doc = long, long
+	b.kinds = kinds
+	wait := p.runs(serve(t, b), "add", "x")
+	p.answers("Which one [1-3]: ", "1")
+	p.answers("service_key file: ", "/nowhere/at/all")
+	p.sees("there is no file")
+	p.types("\x04")
+	wait()
+	for line := range strings.Lines(p.seen()) {
+		if len(strings.TrimRight(line, "\r\n")) > width {
+			t.Errorf("more than %d columns: %s", width, line)
+		}
+	}
+	if n := strings.Count(p.seen(), "many words"); n != 40 {
+		t.Errorf("%d of 40 words:\n%s", n, p.seen())
 	}
 }
 

@@ -50,10 +50,12 @@ const (
 	exitLocked      = 6
 	exitNoDaemon    = 7
 	exitUnavailable = 75
+	// exitInterrupted is what shells make of an end by Ctrl-C (SIGINT, 2).
+	exitInterrupted = 130
 )
 
 const exitStatuses = `  0   it is done
-  1   something else went wrong
+  1   something else went wrong; verify: the token is not valid
   2   wrong usage, a bad setting or file, or a name that is taken
   3   there is no such profile
   4   this user may not
@@ -108,12 +110,29 @@ var errUsage = errors.New("wrong usage")
 
 // fail tells of err and returns the exit status.
 func (a *app) fail(c *cobra.Command, err error) int {
+	if errors.Is(err, errNotValid) { // that was told already
+		return exitFailure
+	}
+	var curl curlExit
+	if errors.As(err, &curl) { // curl has told
+		return curl.status
+	}
+	if errors.Is(err, errInterrupted) { // whoever did it knows
+		return exitInterrupted
+	}
+	err = a.noSocket(err)
 	text := err.Error()
 	if errors.Is(err, context.DeadlineExceeded) {
 		text = "tokend did not answer in time"
 	}
 	a.err.print(a.err.paint(bad, "tokenctl:") + " " + printable(text) + "\n")
-	s := situation{command: c.Name(), profile: printable(a.profile), now: time.Now()}
+	var files badFiles
+	if errors.As(err, &files) {
+		for _, line := range files.lines {
+			a.err.print("  " + printable(line) + "\n")
+		}
+	}
+	s := a.situation(c)
 	if codeOf(err) == token.ErrNotFound {
 		for _, p := range a.profiles(c.Context()) {
 			s.profiles = append(s.profiles, printable(p.Name))
@@ -125,13 +144,44 @@ func (a *app) fail(c *cobra.Command, err error) int {
 	return exitStatus(err)
 }
 
+// noSocket is the error to tell where err came of a socket's path that leads to
+// something else.
+func (a *app) noSocket(err error) error {
+	code := codeOf(err)
+	d, failed := a.daemon()
+	if failed != nil || runtime.GOOS == "windows" || code != token.ErrNoDaemon && code != token.ErrDenied {
+		return err
+	}
+	info, failed := os.Stat(d.Socket)
+	if failed != nil || info.Mode()&os.ModeSocket != 0 {
+		return err
+	}
+	return &token.Error{Code: token.ErrNoDaemon, Message: d.Socket + " is not a socket", Cause: errNoSocket}
+}
+
+// errNoSocket marks that the socket's path is wrong.
+var errNoSocket = errors.New("not a socket")
+
 // A situation is what hints depend on beside the error. Its texts are
 // printable.
 type situation struct {
 	command, profile string
+	// flags are those that were given, asked the fields that were asked for.
+	flags, asked []string
+	// socket is the path that --socket gives.
+	socket string
 	// profiles are the names that there are, as far as known.
 	profiles []string
 	now      time.Time
+}
+
+func (a *app) situation(c *cobra.Command) situation {
+	s := situation{command: c.Name(), profile: printable(a.profile), asked: a.asked, now: time.Now()}
+	c.Flags().Visit(func(f *pflag.Flag) { s.flags = append(s.flags, f.Name) })
+	if d, err := a.daemon(); err == nil && a.socket != "" {
+		s.socket = printable(d.Socket)
+	}
+	return s
 }
 
 // hints say what to do about an error.
@@ -139,6 +189,10 @@ func hints(err error, s situation) []string {
 	e := &token.Error{Code: codeOf(err)}
 	errors.As(err, &e)
 	switch {
+	case errors.Is(err, errNoAnswer):
+		return hintsNoAnswer(s)
+	case errors.Is(err, errNoSocket):
+		return []string{"Is the path right?"}
 	case errors.Is(err, errUsage):
 		return []string{"See: " + typed("tokenctl", strings.TrimPrefix(s.command, "tokenctl"), "--help")}
 	case errors.Is(err, context.DeadlineExceeded):
@@ -146,7 +200,7 @@ func hints(err error, s situation) []string {
 	}
 	switch e.Code {
 	case token.ErrNoDaemon:
-		return hintsNoDaemon()
+		return hintsNoDaemon(s)
 	case token.ErrNotFound:
 		return hintsNotFound(s)
 	case token.ErrExists:
@@ -164,7 +218,24 @@ func hints(err error, s situation) []string {
 	case token.ErrInvalid:
 		return hintsInvalid(e, s)
 	}
+	if !saidByTokend(err) {
+		return nil
+	}
 	return []string{"tokend's log may say more. How it is: " + typed("tokenctl status")}
+}
+
+// saidByTokend tells whether tokend has sent an error. A cause never crosses
+// the socket.
+func saidByTokend(err error) bool {
+	var e *token.Error
+	return errors.As(err, &e) && e.Cause == nil
+}
+
+func hintsNoAnswer(s situation) []string {
+	if s.command == "remove" {
+		return []string{"Nothing is removed."}
+	}
+	return nothingChanged(s)
 }
 
 func hintsTimeout(s situation) []string {
@@ -174,10 +245,14 @@ func hintsTimeout(s situation) []string {
 	return []string{"tokend goes on without you: ask again, or wait longer with " + typed("--timeout 1m")}
 }
 
-func hintsNoDaemon() []string {
+func hintsNoDaemon(s situation) []string {
+	if s.socket != "" {
+		return []string{"Start it: " + typed("tokend run --socket", word(s.socket)) + ", or is the path right?"}
+	}
 	lines := []string{
 		"Start it: " + typed("tokend run"),
-		"If it was never set up here, before that: " + typed("tokend setup --keystore os"),
+		"If it was never set up here, before that: " + typed("tokend setup --keystore os") +
+			" (or sealed on a host without a keyring: " + typed("tokend setup --help") + ")",
 	}
 	if os.Getenv(ipc.SocketEnv) != "" {
 		lines = append(lines, "The socket is the one that $"+ipc.SocketEnv+" names.")
@@ -197,7 +272,19 @@ func hintsNotFound(s situation) []string {
 	if s.profile == "" {
 		return nil
 	}
+	if !canBeName(s.profile) {
+		return []string{"No profile can be called that. " + nameRule + " All there are: " + typed("tokenctl list")}
+	}
 	return []string{"All there are: " + typed("tokenctl list"), "A new one: " + typed("tokenctl add", word(s.profile))}
+}
+
+// nameRule is what tokend asks of a profile's name.
+const nameRule = "A name is made of at most 64 letters, digits, '.', '_' and '-', and begins with a letter or digit."
+
+// canBeName tells whether tokend would make a profile of this name.
+func canBeName(name string) bool {
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+	return name != "" && len(name) <= 64 && strings.Trim(name, letters+"._-") == "" && strings.Contains(letters, name[:1])
 }
 
 func hintsLocked() []string {
@@ -231,11 +318,26 @@ func hintsUnavailable(e *token.Error, s situation) (lines []string) {
 	case isNew(s):
 		lines = append(lines, nothingChanged(s)...)
 		return append(lines, "Try again later, or keep it untested with --no-check.")
+	case s.command == "verify":
+		return append(lines, "There is no verdict: do not accept the token. Ask again in a while.")
+	case s.command == "invalidate":
+		return append(lines, hintInvalidated(e, s))
+	case e.RetryAt.After(s.now) && e.RetryAt.Sub(s.now) < time.Second:
+		return append(lines, "tokend keeps trying; the next try is due.")
 	case e.RetryAt.After(s.now):
 		return append(lines, fmt.Sprintf("tokend keeps trying; the next try is %s (%s).",
 			when(e.RetryAt, s.now), e.RetryAt.Local().Format("15:04:05")))
 	}
 	return append(lines, "tokend keeps trying; ask again in a while.")
+}
+
+// hintInvalidated says when a token may be dropped again.
+func hintInvalidated(e *token.Error, s situation) string {
+	wait := e.RetryAt.Sub(s.now)
+	if wait <= 0 {
+		return "Nothing was dropped."
+	}
+	return "Nothing was dropped. Again in " + duration(wait+time.Second-1) + ", if you must."
 }
 
 // isNew tells of commands that hand in something new.
@@ -247,22 +349,38 @@ func nothingChanged(s situation) []string {
 	case "add":
 		return []string{"Nothing was kept."}
 	case "rotate":
-		return []string{"The old secret is still in use."}
+		return []string{"The old secret or key is still in use."}
 	}
 	return nil
 }
 
-// hintsInvalid names the flag for the field that is wrong.
+// hintsInvalid say how to mend a file, or name the flag for the field that is
+// wrong.
 func hintsInvalid(e *token.Error, s situation) []string {
-	if !isNew(s) || e.Field == "" {
+	switch {
+	case e.Field == nameField && !isNew(s) && !canBeName(s.profile):
+		return []string{nameRule}
+	case s.command == "reload":
+		return []string{"Mend what is wrong, then: " + typed("tokenctl reload")}
+	case strings.Contains(e.Message, notInForce):
+		return []string{"Mend the file, then: " + typed("tokenctl reload")}
+	case s.command == "get" && (e.Field == "scope" || e.Field == "audience") && slices.Contains(s.flags, e.Field):
+		return []string{"Leave out --" + e.Field + "."}
+	case !isNew(s) || e.Field == "":
 		return nil
 	}
 	field := strings.TrimPrefix(e.Field, "settings.")
-	if field == "name" || s.command == "rotate" && secretInputFor(field).flag == "" {
+	if slices.Contains(s.asked, field) {
+		return nothingChanged(s)
+	}
+	if field == nameField || s.command == "rotate" && secretInputFor(field).flag == "" {
 		return nil
 	}
 	return []string{"The flag for it: " + printable(flagFor(field))}
 }
+
+// notInForce stands in what tokend says of a profile whose file is bad.
+const notInForce = " is not in force: "
 
 // hintsRejected explain a refusal: by the issuer's own code if that is known,
 // else by that of RFC 6749 §5.2.
@@ -433,18 +551,22 @@ func word(name string) string {
 	return name
 }
 
-// duration is a length of time in the unit that people would use.
+// duration is a length of time to the nearest of the unit that people would
+// use.
 func duration(d time.Duration) string {
+	seconds, minutes, hours := d/time.Second, nearest(d, time.Minute), nearest(d, time.Hour)
 	switch {
-	case d < 90*time.Second:
-		return strconv.Itoa(int(d/time.Second)) + " s"
-	case d < 90*time.Minute:
-		return strconv.Itoa(int(d/time.Minute)) + " min"
-	case d < 48*time.Hour:
-		return strconv.Itoa(int(d/time.Hour)) + " h"
+	case seconds < 120 && seconds != 60:
+		return strconv.Itoa(int(seconds)) + " s"
+	case minutes < 120 && minutes != 60:
+		return strconv.Itoa(int(minutes)) + " min"
+	case hours < 48:
+		return strconv.Itoa(int(hours)) + " h"
 	}
-	return strconv.Itoa(int(d/(24*time.Hour))) + " days"
+	return strconv.Itoa(int(nearest(d, 24*time.Hour))) + " days"
 }
+
+func nearest(d, unit time.Duration) time.Duration { return (d + unit/2) / unit }
 
 // when says a moment as seen from now.
 func when(t, now time.Time) string {

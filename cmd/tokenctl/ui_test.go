@@ -13,8 +13,9 @@ import (
 func TestTimesInWords(t *testing.T) {
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	for d, want := range map[time.Duration]string{
-		42 * time.Minute: "in 42 min", -3 * time.Hour: "3 h ago", 89 * time.Second: "in 89 s", 90 * time.Second: "in 1 min",
-		89*time.Minute + 59*time.Second: "in 89 min", 100 * time.Minute: "in 1 h", 47 * time.Hour: "in 47 h", 12 * 24 * time.Hour: "in 12 days",
+		42 * time.Minute: "in 42 min", -3 * time.Hour: "3 h ago", 119 * time.Second: "in 119 s", 120 * time.Second: "in 2 min", 149 * time.Second: "in 2 min", 151 * time.Second: "in 3 min",
+		59*time.Minute + 59*time.Second: "in 1 h", time.Minute: "in 1 min", 100 * time.Minute: "in 100 min", 2*time.Hour - time.Second: "in 2 h",
+		47 * time.Hour: "in 47 h", 48*time.Hour - time.Second: "in 2 days", 12 * 24 * time.Hour: "in 12 days",
 		0: "now", -time.Millisecond: "now", 999 * time.Millisecond: "now", time.Second: "in 1 s", -time.Second: "1 s ago",
 	} {
 		if got := when(now.Add(d), now); got != want {
@@ -92,9 +93,13 @@ func TestHintsExplainRefusals(t *testing.T) {
 func TestHintSaysWhenTheNextTryIs(t *testing.T) {
 	now := time.Now()
 	s := situation{command: "get", profile: "api", now: now}
-	e := &token.Error{Code: token.ErrUnavailable, RetryAt: now.Add(42*time.Second + 500*time.Millisecond)}
+	e := &token.Error{Code: token.ErrUnavailable, RetryAt: now.Add(42*time.Second + 400*time.Millisecond)}
 	got := told(e, s)
 	if !strings.Contains(got, "the next try is in 42 s ("+e.RetryAt.Local().Format("15:04:05")+")") {
+		t.Error(got)
+	}
+	e.RetryAt = now.Add(400 * time.Millisecond)
+	if got := told(e, s); got != "tokend keeps trying; the next try is due." {
 		t.Error(got)
 	}
 	e.RetryAt = now.Add(-time.Second)
@@ -158,5 +163,50 @@ func TestWrap(t *testing.T) {
 	}
 	if strings.Count(got, "word") != 40 {
 		t.Errorf("words were lost: %q", got)
+	}
+}
+
+func TestHintsFitWhatWasTyped(t *testing.T) {
+	invalid := func(field, message string) *token.Error {
+		return &token.Error{Code: token.ErrInvalid, Field: field, Message: message}
+	}
+	now := time.Now()
+	for name, c := range map[string]struct {
+		err  error
+		s    situation
+		want string
+	}{
+		"a scope that is not wanted":      {invalid("scope", "no"), situation{command: "get", flags: []string{"scope"}}, "Leave out --scope."},
+		"an audience that is not wanted":  {invalid("audience", "no"), situation{command: "get", flags: []string{"audience"}}, "Leave out --audience."},
+		"a bad scope of the profile":      {invalid("scope", "no"), situation{command: "get"}, ""},
+		"a bad file":                      {invalid("", `profile "x" is not in force: /x.toml:2: bad`), situation{command: "get"}, "Mend the file, then: tokenctl reload"},
+		"a name that cannot be":           {invalid("name", "no"), situation{command: "get", profile: "a/b"}, nameRule},
+		"a reload":                        {invalid("", "x.toml:2: bad"), situation{command: "reload"}, "Mend what is wrong, then: tokenctl reload"},
+		"a flag's value":                  {invalid("tenant", "no"), situation{command: "add"}, "The flag for it: --tenant"},
+		"an answer":                       {invalid("settings.tenant", "no"), situation{command: "add", asked: []string{"tenant"}}, "Nothing was kept."},
+		"no answer":                       {errNoAnswer, situation{command: "rotate"}, "The old secret or key is still in use."},
+		"no yes":                          {errNoAnswer, situation{command: "remove"}, "Nothing is removed."},
+		"dropped moments ago":             {&token.Error{Code: token.ErrUnavailable, RetryAt: now.Add(3500 * time.Millisecond)}, situation{command: "invalidate", now: now}, "Nothing was dropped. Again in 4 s, if you must."},
+		"an invalidation that is too old": {&token.Error{Code: token.ErrUnavailable}, situation{command: "invalidate", now: now}, "Nothing was dropped."},
+		"a fault of tokend's":             {&token.Error{Code: token.ErrInternal}, situation{command: "get"}, "tokend's log may say more. How it is: tokenctl status"},
+		"a fault of ours":                 {errors.New("disk full"), situation{command: "get"}, ""},
+		"a token that does not fit":       {unfit("no"), situation{command: "get"}, ""},
+		"a socket that is named":          {token.ErrNoDaemon, situation{command: "get", socket: "/tmp/no pe"}, "Start it: tokend run --socket '/tmp/no pe', or is the path right?"},
+	} {
+		if got := told(c.err, c.s); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+	if got := told(token.ErrNoDaemon, situation{command: "get"}); !strings.Contains(got, "tokend setup --keystore os (or sealed on a host without a keyring: tokend setup --help)") {
+		t.Error(got)
+	}
+}
+
+func TestNamesThatCannotBeAreNotToBeAdded(t *testing.T) {
+	for name, can := range map[string]bool{"api": true, "a.b_c-1": true, "my profile": false, "-x": false, ".x": false, "ä": false, "a+b": false, strings.Repeat("x", 64): true, strings.Repeat("x", 65): false, "a\\b": false} {
+		got := told(token.ErrNotFound, situation{command: "get", profile: name})
+		if strings.Contains(got, "tokenctl add") != can || strings.Contains(got, nameRule) == can || !strings.Contains(got, "tokenctl list") {
+			t.Errorf("%q: %s", name, got)
+		}
 	}
 }

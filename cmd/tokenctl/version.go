@@ -37,12 +37,14 @@ Prints tokenctl's version, and tokend's if it runs.`,
 			case err != nil:
 				daemon = err.Error()
 			}
-			return a.out.answer([]byte("tokenctl " + ownVersion() + "\ntokend   " + printable(daemon) + "\n"))
+			return a.out.answer([]byte(versionLine() + "tokend   " + printable(daemon) + "\n"))
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c
 }
+
+func versionLine() string { return "tokenctl " + ownVersion() + "\n" }
 
 func ownVersion() string {
 	if version != "" {

@@ -1,0 +1,570 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"tokend/providers/token"
+)
+
+// An api is a server that takes one token, and remembers what it was asked.
+type api struct {
+	*httptest.Server
+	ca   string // file of its certificate, if it has one
+	mu   sync.Mutex
+	got  []string // method, URI, Authorization, body
+	good string
+}
+
+func newAPI(t *testing.T, tls bool, extra http.HandlerFunc) *api {
+	t.Helper()
+	s := &api{good: "Bearer " + secretToken}
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		s.mu.Lock()
+		s.got = append(s.got, fmt.Sprintf("%s %s [%s] %s", r.Method, r.RequestURI, r.Header.Get("Authorization"), body))
+		good := s.good
+		s.mu.Unlock()
+		switch {
+		case extra != nil && r.URL.Path != "/":
+			extra(w, r)
+		case r.Header.Get("Authorization") != good:
+			w.WriteHeader(http.StatusUnauthorized)
+			_, _ = io.WriteString(w, "go away\n")
+		default:
+			_, _ = io.WriteString(w, "welcome\n")
+		}
+	})
+	if !tls {
+		s.Server = httptest.NewServer(handler)
+	} else {
+		s.Server = httptest.NewTLSServer(handler)
+		s.ca = filepath.Join(t.TempDir(), "ca.pem")
+		block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
+		if err := os.WriteFile(s.ca, block, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+func (s *api) requests() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.got)
+}
+
+// An issuer hands out one token after the other, as each is invalidated.
+type issuer struct {
+	*backend
+	mu      sync.Mutex
+	tokens  []string
+	dropped []string
+}
+
+func (i *issuer) Get(context.Context, string, token.Query) (token.Token, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	t := i.token
+	t.Secret = token.NewSecret(i.tokens[0])
+	if t.Secret.Reveal() == "" {
+		return token.Token{}, &token.Error{Code: token.ErrUnavailable, Message: "login.example did not answer"}
+	}
+	return t, nil
+}
+
+func (i *issuer) Invalidate(_ context.Context, _ string, t token.Secret) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.dropped = append(i.dropped, t.Reveal())
+	if len(i.tokens) > 1 && t.Reveal() == i.tokens[0] {
+		i.tokens = i.tokens[1:]
+	}
+	return nil
+}
+
+// realCurl is the installed curl.
+func realCurl(t *testing.T) string {
+	t.Helper()
+	program, err := findCurl()
+	if err != nil && os.Getenv("CI") != "" {
+		t.Fatal(err)
+	} else if err != nil {
+		t.Skip(err)
+	}
+	return program
+}
+
+// serveCurl answers on a socket for a profile of each kind, whose hosts are
+// those of the APIs.
+func serveCurl(t *testing.T, tokens []string, apis ...*api) (*issuer, string) {
+	t.Helper()
+	realCurl(t)
+	var hosts []string
+	for _, s := range apis {
+		hosts = append(hosts, s.URL)
+	}
+	i := &issuer{backend: newBackend(), tokens: tokens}
+	i.status.Profiles = []token.ProfileStatus{
+		{Name: "clms", Does: "mints", Hosts: hosts, File: "/etc/clms.toml"},
+		{Name: "rock", Does: "signs", Hosts: hosts},
+		{Name: "weather", Does: "verifies"},
+	}
+	return i, serve(t, i)
+}
+
+func TestCurlSendsTheTokenOverTLS(t *testing.T) {
+	s := newAPI(t, true, nil)
+	_, socket := serveCurl(t, []string{secretToken}, s)
+	for _, args := range [][]string{
+		{"--", "-sS", "--cacert", s.ca, s.URL},
+		{"-sS", "--cacert", s.ca, "--url", s.URL + "/"},
+		{"-sScjar", "-o-", "--cacert", s.ca, "--", s.URL},
+	} {
+		t.Chdir(t.TempDir())
+		call(t, socket, nil, append([]string{"curl", "clms"}, args...)...).wants(t, exitOK, "welcome\n", "")
+	}
+	file := filepath.Join(t.TempDir(), "out")
+	if r := call(t, socket, nil, "curl", "clms", "-sS", "--cacert", s.ca, "-o", file, s.URL); r.status != exitOK || r.out != "" {
+		t.Errorf("%+v", r)
+	}
+	if b, err := os.ReadFile(file); string(b) != "welcome\n" {
+		t.Errorf("-o: %q, %v", b, err)
+	}
+	for _, option := range []string{"-i", "-I"} {
+		r := call(t, socket, nil, "curl", "clms", "-sS", "--cacert", s.ca, option, s.URL)
+		if r.wants(t, exitOK, "200", ""); !strings.HasPrefix(r.out, "HTTP/") {
+			t.Errorf("%s: %q", option, r.out)
+		}
+	}
+}
+
+func TestCurlrcIsNotRead(t *testing.T) {
+	s := newAPI(t, false, nil)
+	_, socket := serveCurl(t, []string{secretToken}, s)
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	t.Setenv("CURL_HOME", home)
+	if err := os.WriteFile(filepath.Join(home, ".curlrc"), []byte("url = "+s.URL+"/other\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	call(t, socket, nil, "curl", "clms", "-sS", s.URL).wants(t, exitOK, "welcome\n", "")
+	if got := s.requests(); len(got) != 1 {
+		t.Errorf("requests: %q", got)
+	}
+}
+
+func TestCurlRefusesWhatCouldLeadTheCredentialAstray(t *testing.T) {
+	s := newAPI(t, false, nil)
+	other := newAPI(t, false, nil)
+	i, socket := serveCurl(t, []string{secretToken}, s)
+	for _, test := range []struct {
+		why  string
+		args []string
+	}{
+		{`hosts = ["` + s.URL + `", "` + other.URL + `"] in /etc/clms.toml`, []string{other.URL}},
+		{"is not among the hosts", []string{s.URL, other.URL}},
+		{"is not among the hosts", []string{s.URL, "--", other.URL}},
+		{"is not among the hosts", []string{s.URL, "--url", other.URL}},
+		{"is not among the hosts", []string{s.URL + "9/"}},
+		{"is not among the hosts", []string{"https://github.com.attacker.example/"}},
+		{"is not among the hosts", []string{strings.Replace(s.URL, "127.0.0.1", "localhost", 1)}},
+		{"is not among the hosts", []string{strings.Replace(s.URL, "http", "https", 1)}},
+		{"names a user", []string{strings.Replace(s.URL, "//", "//user@", 1)}},
+		{"is not an https URL", []string{"http://github.com/"}},
+		{"is not an https URL", []string{"ftp://github.com/"}},
+		{"in its path", []string{s.URL + "/a/../b"}},
+		{"write https://", []string{"example.com"}},
+		{"write https://", []string{"--url", "@urls.txt"}},
+		{"write https://", []string{""}},
+		{"percent-encoded", []string{s.URL + "/?q=ü"}},
+		{"add -g", []string{s.URL + "/{a,b}"}},
+		{"add -g", []string{s.URL + "/[1-3]"}},
+		{"--no-globoff", []string{"--no-globoff", s.URL}},
+		{"no URL", []string{"-s"}},
+		{"--config", []string{"-K", "file", s.URL}},
+		{"--config", []string{"-sSKfile", s.URL}},
+		{"--next", []string{s.URL, "--next", s.URL}},
+		{"--next", []string{s.URL, "-:", s.URL}},
+		{"--location-trusted", []string{"--location-trusted", s.URL}},
+		{"no option --location-trust;", []string{"--location-trust", s.URL}},
+		{"no option --expand-url", []string{"--expand-url", s.URL}},
+		{"no option --url=", []string{"--url=" + s.URL}},
+		{"--insecure", []string{"-k", s.URL}},
+		{"--request-target", []string{"--request-target", "/x", s.URL}},
+		{"--proto-redir", []string{"--proto-redir", "all", s.URL}},
+		{"--libcurl", []string{"--libcurl", "x.c", s.URL}},
+		{"--user", []string{"-u", "a:b", s.URL}},
+		{"--netrc", []string{"-n", s.URL}},
+		{"-H Authorization", []string{"-H", "authorization : x", s.URL}},
+		{"-H Host", []string{"-H", "Host:", s.URL}},
+		{"--resolve", []string{"--resolve", "localhost:80:127.0.0.2", s.URL}},
+		{"descriptors 3 and 4", []string{"-d", "@/dev/fd/3", s.URL}},
+		{"needs a value", []string{s.URL, "-o"}},
+		{"needs a value", []string{s.URL, "--output"}},
+		{"no option", []string{"-", s.URL}},
+	} {
+		r := call(t, socket, nil, append([]string{"curl", "clms", "--", "-s"}, test.args...)...)
+		r.wants(t, exitUsage, "", test.why)
+	}
+	call(t, socket, nil, "curl", "weather", s.URL).wants(t, exitUsage, "", "no credential to send")
+	call(t, socket, nil, "curl", "none", s.URL).wants(t, exitNotFound, "", "none")
+	call(t, socket, nil, "curl", "clms").wants(t, exitUsage, "", "such as a URL")
+	if got := append(s.requests(), other.requests()...); len(got) > 0 || len(i.dropped) > 0 {
+		t.Errorf("requests: %q, dropped: %q", got, i.dropped)
+	}
+	call(t, socket, nil, "curl", "clms", "-sg", s.URL+"/?a[]=1").wants(t, exitOK, "welcome", "")
+}
+
+func TestRedirectLeavesTheTokenBehind(t *testing.T) {
+	other := newAPI(t, false, nil)
+	s := newAPI(t, false, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, http.StatusFound) })
+	i, socket := serveCurl(t, []string{secretToken, "second"}, s)
+	call(t, socket, nil, "curl", "clms", "-sSL", s.URL+"/away").wants(t, exitOK, "go away\n", "")
+	if got := other.requests(); !slices.Equal(got, []string{"GET / [] "}) {
+		t.Errorf("the other host got %q", got)
+	}
+	if len(i.dropped) > 0 {
+		t.Errorf("dropped %q for a 401 of a host that did not get it", i.dropped)
+	}
+}
+
+func TestTokenIsRepeatedAfterARedirectWithinTheHost(t *testing.T) {
+	s := newAPI(t, false, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/", http.StatusFound) })
+	_, socket := serveCurl(t, []string{"old", secretToken}, s)
+	r := call(t, socket, nil, "curl", "clms", "-isSL", s.URL+"/here")
+	if r.wants(t, exitOK, "welcome\n", ""); strings.Contains(r.out, "401") {
+		t.Errorf("the first answer is shown: %s", r.out)
+	}
+}
+
+func TestProxyDoesNotSeeTheToken(t *testing.T) {
+	s := newAPI(t, true, nil)
+	plain := newAPI(t, false, nil)
+	proxy := newAPI(t, false, nil)
+	_, socket := serveCurl(t, []string{secretToken}, s, plain)
+	r := call(t, socket, nil, "curl", "clms", "-sS", "--cacert", s.ca, "-x", proxy.URL, s.URL)
+	if got := proxy.requests(); r.status == exitOK || len(got) != 1 || !strings.HasPrefix(got[0], "CONNECT ") || !strings.Contains(got[0], "[]") {
+		t.Errorf("the proxy got %q; %+v", got, r)
+	}
+	t.Setenv("http_proxy", proxy.URL)
+	call(t, socket, nil, "curl", "clms", "-sS", "-x", proxy.URL, plain.URL).wants(t, exitOK, "welcome\n", "")
+	if got := proxy.requests(); len(got) != 1 {
+		t.Errorf("the proxy got %q", got)
+	}
+}
+
+// What a proxy answers to CONNECT is not what the API answers.
+func TestRefusedTokenIsReplacedBehindAProxy(t *testing.T) {
+	s := newAPI(t, true, nil)
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		there, err := net.Dial("tcp", r.Host)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		here, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_, _ = io.WriteString(here, "HTTP/1.1 200 Connection established\r\n\r\n")
+		go func() { _, _ = io.Copy(there, here); _ = there.Close() }()
+		_, _ = io.Copy(here, there)
+		_ = here.Close()
+	}))
+	defer proxy.Close()
+	_, socket := serveCurl(t, []string{"old", secretToken}, s)
+	call(t, socket, nil, "curl", "clms", "-sS", "--cacert", s.ca, "-x", proxy.URL, s.URL).wants(t, exitOK, "welcome\n", "")
+}
+
+func TestRefusedTokenIsReplacedOnce(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "out")
+	body := filepath.Join(t.TempDir(), "body")
+	if err := os.WriteFile(body, []byte("payload"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"-sS"}, {"-sSf"}, {"-sSi"}, {"-sSI"}, {"-sSo", file}, {"-sSL"}, {"-sSd", "payload"}, {"-sSd", "@" + body}, {"-sST", body},
+		{"-sSF", "x=@" + body + ";type=text/plain"}, {"-sS", "--data-raw", "@-"}, {"-sS", "-w", "%{http_code}", "-o", "/dev/null"},
+	} {
+		s := newAPI(t, false, nil)
+		i, socket := serveCurl(t, []string{"old", secretToken}, s)
+		r := call(t, socket, strings.NewReader("stdin"), append(append([]string{"curl", "clms"}, args...), s.URL)...)
+		r.wants(t, exitOK, "", "")
+		got := s.requests()
+		if len(got) != 2 || !strings.Contains(got[0], "[Bearer old]") || !strings.Contains(got[1], "["+s.good+"]") {
+			t.Errorf("%q: requests %q", args, got)
+		}
+		if strings.Contains(r.out, "go away") || strings.Contains(r.out, "401") || !slices.Equal(i.dropped, []string{"old"}) {
+			t.Errorf("%q: stdout %q, dropped %q", args, r.out, i.dropped)
+		}
+	}
+	if b, err := os.ReadFile(file); string(b) != "welcome\n" {
+		t.Errorf("-o: %q, %v", b, err)
+	}
+
+	s := newAPI(t, false, nil)
+	i, socket := serveCurl(t, []string{"old", "older", secretToken}, s)
+	call(t, socket, nil, "curl", "clms", "-sS", s.URL).wants(t, exitOK, "go away\n", "")
+	if got := s.requests(); len(got) != 2 || !slices.Equal(i.dropped, []string{"old"}) {
+		t.Errorf("requests %q, dropped %q", got, i.dropped)
+	}
+	r := call(t, socket, nil, "curl", "clms", "-sSf", s.URL) // "older" is refused, and the next is good
+	r.wants(t, exitOK, "welcome\n", "")
+}
+
+func TestRequestThatCannotBeRepeatedIsNot(t *testing.T) {
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"-d", "@-"}, {"--data-binary", "@-"}, {"-d@-"}, {"--json", "@-"}, {"--data-urlencode", "x@-"}, {"-T", "-"}, {"-T", "."}, {"-F", "x=@-"},
+		{"-F", "x=<-;type=a/b"}, {"-H", "@-"}, {"-b", "-"}, {"-d", "@/dev/stdin"}, {"-D", "/dev/null"}, {"--trace-ascii", "/dev/null"},
+		{"--no-clobber"}, {"-d", "@" + fifo},
+	} {
+		if args[len(args)-1] == "@"+fifo {
+			go func() { _ = os.WriteFile(fifo, []byte("x"), 0o600) }()
+		}
+		s := newAPI(t, false, nil)
+		i, socket := serveCurl(t, []string{"old", secretToken}, s)
+		stdin, err := os.Open(os.DevNull)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := call(t, socket, stdin, append(append([]string{"curl", "clms", "-sS"}, args...), s.URL)...)
+		_ = stdin.Close()
+		if r.status != exitOK || r.out != "go away\n" { // with -T . curl is not silent, whatever -s says
+			t.Errorf("%q: %+v", args, r)
+		}
+		if got := s.requests(); len(got) != 1 || len(i.dropped) > 0 {
+			t.Errorf("%q: requests %q, dropped %q", args, got, i.dropped)
+		}
+	}
+	s := newAPI(t, false, nil)
+	_, socket := serveCurl(t, []string{"old", secretToken}, s)
+	call(t, socket, nil, "curl", "clms", "-sS", s.URL, s.URL+"/?2").wants(t, exitOK, "go away\ngo away\n", "")
+}
+
+func TestAnswerIsShownIfThereIsNoOtherToken(t *testing.T) {
+	s := newAPI(t, false, nil)
+	_, socket := serveCurl(t, []string{"old"}, s)
+	call(t, socket, nil, "curl", "clms", "-sS", s.URL).wants(t, exitOK, "go away\n", "")
+	if got := s.requests(); len(got) != 1 {
+		t.Errorf("the same token was sent again: %q", got)
+	}
+	_, socket = serveCurl(t, []string{"old", ""}, s)
+	call(t, socket, nil, "curl", "clms", "-sS", s.URL).wants(t, exitUnavailable, "go away\n", "login.example did not answer")
+}
+
+func TestExitStatusIsCurls(t *testing.T) {
+	s := newAPI(t, false, func(w http.ResponseWriter, r *http.Request) { http.NotFound(w, r) })
+	_, socket := serveCurl(t, []string{secretToken}, s)
+	r := call(t, socket, nil, "curl", "clms", "-sSf", s.URL+"/none")
+	if r.wants(t, 22, "", "curl: (22)"); strings.Contains(r.err, "tokenctl") {
+		t.Errorf("stderr %q", r.err)
+	}
+	s.Close()
+	call(t, socket, nil, "curl", "clms", "-sS", s.URL).wants(t, 7, "", "curl: (7)")
+}
+
+// The server goes on only after the test has read what came before.
+func TestBodyIsStreamed(t *testing.T) {
+	next := make(chan struct{})
+	chunk := strings.Repeat("x", 100<<10)
+	s := newAPI(t, false, func(w http.ResponseWriter, r *http.Request) {
+		for range 3 {
+			_, _ = io.WriteString(w, chunk)
+			w.(http.Flusher).Flush()
+			<-next
+		}
+	})
+	_, socket := serveCurl(t, []string{secretToken}, s)
+	r, w := io.Pipe()
+	ended := make(chan int, 1)
+	go func() {
+		ended <- run([]string{"tokenctl", "curl", "--socket", socket, "clms", "-sSN", s.URL + "/slow"}, nil, w, io.Discard)
+		_ = w.Close()
+	}()
+	for range 3 {
+		if _, err := io.ReadFull(r, make([]byte, len(chunk))); err != nil {
+			t.Fatal(err)
+		}
+		next <- struct{}{}
+	}
+	if rest, err := io.ReadAll(r); err != nil || len(rest) > 0 {
+		t.Errorf("%d more bytes, %v", len(rest), err)
+	}
+	if status := <-ended; status != exitOK {
+		t.Errorf("status %d", status)
+	}
+}
+
+// More headers than are looked at, in two pipes at once: nothing hangs.
+func TestManyHeadersPass(t *testing.T) {
+	s := newAPI(t, false, func(w http.ResponseWriter, r *http.Request) {
+		for i := range 80 {
+			w.Header().Set("X-"+strconv.Itoa(i), strings.Repeat("y", 1000))
+		}
+		w.WriteHeader(http.StatusUnauthorized)
+	})
+	_, socket := serveCurl(t, []string{secretToken, "second"}, s)
+	call(t, socket, nil, "curl", "clms", "-sSi", s.URL+"/many").wants(t, exitOK, "X-79: yyy", "")
+}
+
+// startCurlProcess runs tokenctl as a process, and returns once the server has
+// been asked.
+func startCurlProcess(t *testing.T, asked <-chan struct{}, args ...string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self, args...)
+	cmd.Env = append(os.Environ(), asTokenctl+"=1")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-asked:
+	case <-time.After(30 * time.Second):
+		_ = cmd.Process.Kill()
+		t.Fatal("curl did not ask")
+	}
+	return cmd
+}
+
+func TestSignalsArePassedOn(t *testing.T) {
+	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		asked, gone := make(chan struct{}), make(chan struct{})
+		server := newAPI(t, false, func(_ http.ResponseWriter, r *http.Request) {
+			asked <- struct{}{}
+			<-r.Context().Done() // curl has ended
+			close(gone)
+		})
+		_, socket := serveCurl(t, []string{secretToken}, server)
+		cmd := startCurlProcess(t, asked, "curl", "--socket", socket, "clms", "-sS", server.URL+"/wait")
+		if err := cmd.Process.Signal(s); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait()
+		if status := cmd.ProcessState.Sys().(syscall.WaitStatus); !status.Signaled() || status.Signal() != s {
+			t.Errorf("after %v: %v", s, cmd.ProcessState)
+		}
+		<-gone
+	}
+}
+
+func TestSignedRequestGoesToTheSignedURL(t *testing.T) {
+	var mu sync.Mutex
+	var got []string
+	s := newAPI(t, false, func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		got = append(got, r.RequestURI+" "+r.Header.Get("Signature")+" "+r.Header.Get("x-api-user"))
+		mu.Unlock()
+		w.WriteHeader(http.StatusUnauthorized)
+	})
+	other := newAPI(t, false, nil)
+	i, socket := serveCurl(t, nil, s)
+	i.signed = token.Signed{URL: s.URL + "/api?a=1&b=[2]", Headers: []token.Header{
+		{Name: "Signature", Value: token.NewSecret("sig.CANARY")}, {Name: "x-api-user", Value: token.NewSecret(`me"\@example.com`)},
+	}}
+	file := filepath.Join(t.TempDir(), "api")
+	call(t, socket, nil, "curl", "rock", "--", "-sSo", file, s.URL+"/api?b=%5B2%5D&a=1").wants(t, exitOK, "", "")
+	if want := []string{`/api?a=1&b=[2] sig.CANARY me"\@example.com`}; !slices.Equal(got, want) {
+		t.Errorf("requests %q, want %q", got, want)
+	}
+	if i.request.URL != s.URL+"/api?b=%5B2%5D&a=1" {
+		t.Errorf("asked to sign %q", i.request.URL)
+	}
+
+	got = nil
+	for why, args := range map[string][]string{
+		"--get":         {"-G", "-d", "x=1", s.URL + "/api"},
+		"--url-query":   {"--url-query", "x=1", s.URL + "/api"},
+		"--upload-file": {"-T", file, s.URL + "/api"},
+		"--location":    {"-sL", s.URL + "/api"},
+		"one URL":       {s.URL + "/api", s.URL + "/api"},
+		"-H Signature":  {"-H", "signature: x", s.URL + "/api"},
+		"hosts":         {other.URL},
+	} {
+		call(t, socket, nil, append([]string{"curl", "rock"}, args...)...).wants(t, exitUsage, "", why)
+	}
+	i.signed.URL = other.URL
+	call(t, socket, nil, "curl", "rock", s.URL+"/api").wants(t, exitUsage, "", "hosts")
+	if len(got) > 0 || len(other.requests()) > 0 {
+		t.Errorf("requests %q, %q", got, other.requests())
+	}
+}
+
+// curl itself says of each option whether a value is missing.
+func TestCurlsHelpTellsWhichOptionsHaveValues(t *testing.T) {
+	program := realCurl(t)
+	options, err := curlOptionsOf(t.Context(), program)
+	if err != nil || len(options.valued) < 200 || len(options.short) < 50 {
+		t.Fatalf("%d options, %d letters, %v", len(options.valued), len(options.short), err)
+	}
+	needsValue := func(option string) bool {
+		out, _ := exec.Command(program, "-q", option).CombinedOutput()
+		return strings.Contains(string(out), "requires parameter")
+	}
+	for name, valued := range options.valued {
+		if name == "help" || name == "manual" { // refused
+			continue
+		}
+		if needsValue("--"+name) != valued {
+			t.Errorf("--%s: a value follows: help says %t", name, valued)
+		}
+	}
+	for letter, name := range options.short {
+		if name != "help" && name != "manual" && needsValue("-"+string(letter)) != options.valued[name] {
+			t.Errorf("-%c is not like --%s", letter, name)
+		}
+	}
+}
+
+func TestRefusedTellsWhoseAnswerItIs(t *testing.T) {
+	const target = "https://api.example/x"
+	for _, test := range []struct {
+		headers string
+		follows bool
+		want    bool
+	}{
+		{"HTTP/1.1 401 Unauthorized\r\nA: b\r\n\r\n", false, true},
+		{"HTTP/2 401 \r\n\r\n", false, true},
+		{"HTTP/2 403 \r\n\r\n", false, false},
+		{"HTTP/1.1 401 Unauthorized\r\nA: b\r\n", false, false},
+		{"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 401 No\r\n\r\n", false, true},
+		{"HTTP/1.1 302 Found\r\nLocation: /y\r\n\r\nHTTP/1.1 401 No\r\n\r\n", true, true},
+		{"HTTP/1.1 302 Found\r\nLocation: /y\r\n\r\nHTTP/1.1 401 No\r\n\r\n", false, false},
+		{"HTTP/1.1 302 Found\r\nlocation: https://other.example/\r\n\r\nHTTP/1.1 401 No\r\n\r\n", true, false},
+		{"HTTP/1.1 302 Found\r\nlocation: https://api.example:444/\r\n\r\nHTTP/1.1 401 No\r\n\r\n", true, false},
+		{"HTTP/1.1 302 Found\r\nLocation: //o.example\r\n\r\nHTTP/1.1 302 Found\r\nLocation: https://api.example/\r\n\r\nHTTP/1.1 401 No\r\n\r\n", true, true},
+		{"HTTP/1.1 302 Found\r\nLocation: \x7f\r\n\r\nHTTP/1.1 401 No\r\n\r\n", true, false},
+		{"nonsense\r\n\r\n", false, false},
+		{"", false, false},
+	} {
+		if got := refused(strings.NewReader(test.headers), target, test.follows); got != test.want {
+			t.Errorf("%q, follows %t: %t", test.headers, test.follows, got)
+		}
+	}
+}

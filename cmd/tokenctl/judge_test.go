@@ -1,0 +1,389 @@
+package main
+
+import (
+	"encoding/json"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"tokend/providers/token"
+)
+
+const (
+	publicPEM = "-----BEGIN PUBLIC KEY-----\nMIIBold\n-----END PUBLIC KEY-----\n"
+	newPEM    = "-----BEGIN PUBLIC KEY-----\nMIIBnew\n-----END PUBLIC KEY-----\n"
+)
+
+// rock is a profile that signs, weather one that verifies.
+func rock() token.ProfileStatus {
+	return token.ProfileStatus{Name: "rock", Provider: "datarock", Does: "signs", File: "/etc/tokend/profiles.d/rock.toml",
+		Hosts: []string{"https://mine.example"}, Settings: map[string]any{"email": "me@example.com", "public_key": publicPEM}}
+}
+
+func rockWaiting() token.ProfileStatus {
+	p := rock()
+	p.Pending = &token.PendingCredential{ID: "20261123-1", Stored: time.Now().Add(-3 * time.Hour), Settings: map[string]any{"public_key": newPEM}}
+	return p
+}
+
+func weather() token.ProfileStatus {
+	return token.ProfileStatus{Name: "weather", Provider: "ioxio", Does: "verifies", Settings: map[string]any{"dsi": []any{"dpp://x"}}}
+}
+
+// kinds are those of providers that have no tokens.
+func kinds() []token.Provider {
+	return []token.Provider{
+		{Name: "datarock", Fields: []token.Field{{Name: "email", Required: true}, {Name: "key_bits", Default: "2048"},
+			{Name: "private_key", Secret: true}, {Name: "public_key"}}},
+		{Name: "ioxio", Fields: []token.Field{{Name: "dataspace", Required: true}, {Name: "dsi", Required: true, List: true},
+			{Name: "gateway"}, {Name: "leeway", Default: "60s"}}},
+		{Name: "jwt-verify", Fields: []token.Field{{Name: "issuer", Required: true}, {Name: "audiences", Required: true, List: true}}},
+	}
+}
+
+func newJudge(profiles ...token.ProfileStatus) *backend {
+	b := newBackend()
+	b.kinds, b.status.Profiles = kinds(), profiles
+	b.signed = token.Signed{URL: "https://mine.example/x?a=1&b=2", Issued: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC),
+		Headers: []token.Header{{Name: "Signature", Value: token.NewSecret("eyJ.x")}, {Name: "x-api-user", Value: token.NewSecret(`a"b\c@example.com`)}}}
+	b.verdict = token.Verdict{Valid: true, Claims: map[string]any{"sub": "group:x", "aud": []any{"dpp://x"}, "exp": time.Now().Add(42*time.Minute + 30*time.Second).Unix()}}
+	return b
+}
+
+func TestSignFormats(t *testing.T) {
+	b := newJudge(rock())
+	socket := serve(t, b)
+	same := b.signed.URL
+	for as, want := range map[string]string{
+		"lines": "Signature: eyJ.x\nx-api-user: a\"b\\c@example.com\n",
+		"json":  `{"url":"https://mine.example/x?a=1&b=2","headers":[{"name":"Signature","value":"eyJ.x"},{"name":"x-api-user","value":"a\"b\\c@example.com"}],"issued_at":"2026-11-23T12:00:00Z"}` + "\n",
+		"curl":  "globoff\npath-as-is\nurl = \"https://mine.example/x?a=1&b=2\"\nheader = \"Signature: eyJ.x\"\nheader = \"x-api-user: a\\\"b\\\\c@example.com\"\n",
+	} {
+		r := call(t, socket, nil, "sign", "rock", same, "-o", as)
+		r.wants(t, exitOK, "", "")
+		if r.out != want {
+			t.Errorf("%s: %q, want %q", as, r.out, want)
+		}
+	}
+	if b.request.URL != same || !slices.Contains(b.calls, "sign rock") {
+		t.Errorf("asked for %+v", b.request)
+	}
+	for _, args := range [][]string{{"sign"}, {"sign", "rock"}, {"sign", "rock", "a", "b"}, {"sign", "rock", ""}, {"sign", "rock", same, "-o", "xml"}, {"sign", "a/b", same}} {
+		b.calls = nil
+		call(t, socket, nil, args...).wants(t, exitUsage, "", "tokenctl: ")
+		if len(b.calls) > 0 {
+			t.Errorf("%q: tokend was asked", args)
+		}
+	}
+}
+
+func TestSignTellsWhatTheRequestMustKnow(t *testing.T) {
+	b := newJudge(rock())
+	b.signed.Warning = "the clock is off\x1b[2J"
+	socket := serve(t, b)
+	r := call(t, socket, nil, "sign", "rock", "https://mine.example/x?b=2&a=1#top")
+	if r.status != exitOK || !strings.Contains(r.err, `Warning: the clock is off\x1b[2J`) || !strings.Contains(r.err, b.signed.URL) || strings.Contains(r.out, "clock") {
+		t.Errorf("status %d, stdout %q, stderr %q", r.status, r.out, r.err)
+	}
+	b.signed.Warning = ""
+	for _, as := range []string{"json", "curl"} { // they have the URL themselves
+		call(t, socket, nil, "sign", "rock", "https://mine.example/x?b=2&a=1#top", "-o", as).wants(t, exitOK, "a=1&b=2", "")
+	}
+	b.signed.URL = "https://mine.example/\u202e"
+	call(t, socket, nil, "sign", "rock", "u", "-o", "curl").wants(t, exitFailure, "", "do not belong")
+}
+
+// curl must send what was signed, and nothing that it makes of it.
+func TestCurlSendsTheSignedURLAsItIs(t *testing.T) {
+	curl, err := exec.LookPath("curl")
+	if err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal("curl is not installed")
+		}
+		t.Skip("curl is not installed")
+	}
+	var got []string
+	api := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		got = append(got, r.RequestURI+" "+r.Header.Get("Signature")+" "+r.Header.Get("x-api-user"))
+	}))
+	defer api.Close()
+	b := newJudge(rock())
+	socket := serve(t, b)
+	for _, path := range []string{"/x?a=1&b=2", "/x?a={1,2}&b=[1-3]", "/a/../b/./c?d", "/x?a=%41&b=+%20", `/x?a=\n"\t`, "/x?a='1';$(id)`id`"} {
+		b.signed.URL, got = api.URL+path, nil
+		r := call(t, socket, nil, "sign", "rock", b.signed.URL, "-o", "curl")
+		c := exec.Command(curl, "-sS", "--noproxy", "*", "-K", "-")
+		c.Stdin = strings.NewReader(r.out)
+		if out, err := c.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v: %s\n%s", path, err, out, r.out)
+		}
+		if want := path + ` eyJ.x a"b\c@example.com`; len(got) != 1 || got[0] != want {
+			t.Errorf("requested %q, want %q", got, want)
+		}
+	}
+}
+
+func TestVerifyTellsTheVerdict(t *testing.T) {
+	b := newJudge(weather())
+	socket := serve(t, b)
+	r := call(t, socket, strings.NewReader(secretToken+"\r\n"), "verify", "weather")
+	r.wants(t, exitOK, "valid\n", "")
+	for _, want := range []string{"subject", "group:x", "audience", `["dpp://x"]`, "expires", "in 42 min (2"} {
+		if !strings.Contains(r.out, want) {
+			t.Errorf("lacks %q:\n%s", want, r.out)
+		}
+	}
+	if b.judged.Reveal() != secretToken || b.remote {
+		t.Errorf("sent %q, remote %v", b.judged.Reveal(), b.remote)
+	}
+	file := writeSecret(t, "token", "x y\n")
+	r = call(t, socket, nil, "verify", "weather", "--token-file", file, "--remote", "--json")
+	r.wants(t, exitOK, `"valid": true`, "")
+	if b.judged.Reveal() != "x y" || !b.remote {
+		t.Errorf("sent %q, remote %v", b.judged.Reveal(), b.remote)
+	}
+	var v token.Verdict
+	if err := json.Unmarshal([]byte(r.out), &v); err != nil || v.Claims["sub"] != "group:x" {
+		t.Errorf("%v: %s", err, r.out)
+	}
+}
+
+func TestVerifyOfABadTokenEndsWithOne(t *testing.T) {
+	b := newJudge(weather())
+	b.verdict = token.Verdict{Reason: "expired", Message: "the token expired 5 min ago\x1b[2J"}
+	socket := serve(t, b)
+	r := call(t, socket, strings.NewReader("x"), "verify", "weather")
+	if r.status != 1 || r.out != "not valid: the token expired 5 min ago\\x1b[2J\n" || r.err != "" {
+		t.Errorf("status %d, stdout %q, stderr %q", r.status, r.out, r.err)
+	}
+	r = call(t, socket, strings.NewReader("x"), "verify", "weather", "--json")
+	var v token.Verdict
+	if err := json.Unmarshal([]byte(r.out), &v); err != nil || r.status != 1 || v.Valid || v.Reason != "expired" || r.err != "" {
+		t.Errorf("status %d, %v: %s %s", r.status, err, r.out, r.err)
+	}
+	b.verdict.Message = ""
+	if r := call(t, socket, strings.NewReader("x"), "verify", "weather"); r.status != 1 || r.out != "not valid: expired\n" {
+		t.Errorf("status %d, stdout %q", r.status, r.out)
+	}
+}
+
+func TestVerifyWithoutAVerdict(t *testing.T) {
+	b := newJudge(weather())
+	socket := serve(t, b)
+	for name, c := range map[string]struct{ stdin, want string }{
+		"nothing":      {"", "no token"},
+		"an empty one": {"\r\n\n", "no token"},
+		"a large one":  {strings.Repeat("x", 64<<10+1), "no token"},
+	} {
+		call(t, socket, strings.NewReader(c.stdin), "verify", "weather").wants(t, exitUsage, "", c.want)
+		if len(b.calls) > 0 {
+			t.Errorf("%s: tokend was asked", name)
+		}
+	}
+	call(t, socket, nil, "verify", "weather", "--token-file", filepath.Join(t.TempDir(), "no")).wants(t, exitUsage, "", "there is no file /")
+	call(t, socket, nil, "verify", "weather", "--token-file", "").wants(t, exitUsage, "", "empty")
+	call(t, socket, strings.NewReader(strings.Repeat("x", 64<<10)), "verify", "weather").wants(t, exitOK, "valid", "")
+	for code, status := range map[token.Code]int{token.ErrUnavailable: exitUnavailable, token.ErrInvalid: exitUsage, token.ErrNotFound: exitNotFound, token.ErrDenied: exitDenied} {
+		b.err = &token.Error{Code: code, Message: "no verdict"}
+		r := call(t, socket, strings.NewReader("x"), "verify", "weather")
+		r.wants(t, status, "", "no verdict")
+		if r.out != "" {
+			t.Errorf("%s: stdout %q", string(code), r.out)
+		}
+	}
+}
+
+func TestExpiryInWords(t *testing.T) {
+	for claim, want := range map[any]string{
+		json.Number("1795435200"): "2026-11-23T12:00:00Z", json.Number("1795435200.9"): "2026-11-23T12:00:00Z",
+		json.Number("1e300"): "", json.Number("-1"): "", json.Number("NaN"): "", "1795435200": "", nil: "",
+	} {
+		got, ok := numericDate(claim)
+		if ok != (want != "") || ok && got.UTC().Format(time.RFC3339) != want {
+			t.Errorf("%v: %v, %v", claim, got, ok)
+		}
+	}
+}
+
+func TestPublicKey(t *testing.T) {
+	b := newJudge(rock(), weather())
+	socket := serve(t, b)
+	r := call(t, socket, nil, "public-key", "rock")
+	r.wants(t, exitOK, publicPEM, "")
+	if r.out != publicPEM {
+		t.Errorf("printed %q", r.out)
+	}
+	call(t, socket, nil, "public-key", "rock", "--pending").wants(t, exitUsage, "", "no new key")
+	call(t, socket, nil, "public-key", "weather").wants(t, exitUsage, "", "no public key")
+	call(t, socket, nil, "public-key", "none").wants(t, exitNotFound, "", `"none"`)
+
+	b.status.Profiles[0] = rockWaiting()
+	if r := call(t, socket, nil, "public-key", "rock"); r.status != exitOK || r.out != publicPEM || !strings.Contains(r.err, "tokenctl public-key rock --pending") {
+		t.Errorf("status %d, stdout %q, stderr %q", r.status, r.out, r.err)
+	}
+	if r := call(t, socket, nil, "public-key", "rock", "--pending"); r.status != exitOK || r.out != newPEM || r.err != "" {
+		t.Errorf("status %d, stdout %q, stderr %q", r.status, r.out, r.err)
+	}
+	b.status.Profiles[0].Settings["public_key"] = "-----BEGIN\x1b[2J\r\n\u202e\n"
+	if r := call(t, socket, nil, "public-key", "rock"); strings.ContainsFunc(r.out, unseen) {
+		t.Errorf("printed %q", r.out)
+	}
+}
+
+func TestAddWhereTokendMakesTheKey(t *testing.T) {
+	b := newJudge()
+	b.added = token.Added{Profile: rock(), Kept: []string{"private key: OS keyring"}}
+	socket := serve(t, b)
+	r := call(t, socket, nil, "add", "rock", "--provider", "datarock", "--email", "me@example.com", "--key-bits", "4096", "--host", "https://a", "--host", "https://b")
+	r.wants(t, exitOK, publicPEM, "")
+	want := map[string]any{"email": "me@example.com", "key_bits": "4096", "hosts": []any{"https://a", "https://b"}}
+	if !maps.EqualFunc(b.addition.Settings, want, equalJSON) || len(b.addition.Secrets) > 0 {
+		t.Errorf("sent %+v", b.addition)
+	}
+	for _, want := range []string{"Register this public key", "tokenctl public-key rock", "Use it: tokenctl sign rock URL", "OS keyring"} {
+		if !strings.Contains(r.out, want) {
+			t.Errorf("lacks %q:\n%s", want, r.out)
+		}
+	}
+	if strings.Contains(r.out, "oken was obtained") {
+		t.Errorf("it speaks of tokens:\n%s", r.out)
+	}
+	key := writeSecret(t, "key.pem", canary)
+	r = call(t, socket, nil, "add", "rock", "--provider", "datarock", "--email", "me@example.com", "--private-key", key)
+	r.wants(t, exitOK, `Once "tokenctl sign rock URL" has worked, you may delete:`, "")
+	if b.addition.Secrets["private_key"].Reveal() != canary {
+		t.Error("the key was not sent")
+	}
+	call(t, socket, nil, "add", "rock", "--provider", "datarock").wants(t, exitUsage, "", "missing: --email\n")
+}
+
+func equalJSON(a, b any) bool {
+	x, _ := json.Marshal(a)
+	y, _ := json.Marshal(b)
+	return string(x) == string(y)
+}
+
+func TestAddOfAVerifierNeedsNoSecret(t *testing.T) {
+	b := newJudge()
+	b.added = token.Added{Profile: weather()}
+	socket := serve(t, b)
+	r := call(t, socket, nil, "add", "weather", "--provider", "ioxio", "--dataspace", "https://ds.example", "--dsi", "dpp://a", "--dsi", "dpp://b",
+		"--leeway", "2m", "--gateway", "https://gw.example")
+	r.wants(t, exitOK, "Use it: tokenctl verify weather\n", "")
+	want := map[string]any{"dataspace": "https://ds.example", "dsi": []any{"dpp://a", "dpp://b"}, "leeway": "2m", "gateway": "https://gw.example"}
+	if !maps.EqualFunc(b.addition.Settings, want, equalJSON) || strings.Contains(r.out, "Kept") || strings.Contains(r.out, "oken was obtained") {
+		t.Errorf("sent %+v, told %s", b.addition.Settings, r.out)
+	}
+	call(t, socket, nil, "add", "in", "--provider", "jwt-verify", "--issuer", "https://id", "--audience", "a").wants(t, exitOK, "", "")
+	if !equalJSON(b.addition.Settings["audiences"], []string{"a"}) {
+		t.Errorf("sent %+v", b.addition.Settings)
+	}
+	b.calls = nil
+	call(t, socket, strings.NewReader("x"), "add", "w", "--provider", "ioxio", "--private-key", "-").wants(t, exitUsage, "", "has no secret")
+	call(t, socket, nil, "add", "w", "--provider", "ioxio").wants(t, exitUsage, "", "missing: --dataspace, --dsi\n")
+	b.status.Profiles = []token.ProfileStatus{weather()}
+	call(t, socket, nil, "rotate", "weather").wants(t, exitUsage, "", "has no key or secret")
+	if len(b.calls) > 0 {
+		t.Errorf("tokend was asked: %q", b.calls)
+	}
+}
+
+func TestWhichProvidersNeedASecret(t *testing.T) {
+	want := map[string]bool{"clms": true, "azure": true, "oauth2": true, "datarock": false, "ioxio": false, "jwt-verify": false}
+	usual, err := newBackend().Providers(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range slices.Concat(usual, kinds()) {
+		if got := needsSecret(p); got != want[p.Name] {
+			t.Errorf("%s: %v", p.Name, got)
+		}
+	}
+}
+
+func TestRotateInTwoSteps(t *testing.T) {
+	b := newJudge(rock())
+	b.added = token.Added{Profile: rockWaiting(), Kept: []string{"private key: OS keyring"}}
+	socket := serve(t, b)
+	r := call(t, socket, nil, "rotate", "rock")
+	r.wants(t, exitOK, newPEM, "")
+	for _, want := range []string{"the old one stays in use", "tokenctl public-key rock --pending", "tokenctl rotate rock --registered", "tokenctl rotate rock --abandon"} {
+		if !strings.Contains(r.out, want) {
+			t.Errorf("lacks %q:\n%s", want, r.out)
+		}
+	}
+	if strings.Contains(r.out, publicPEM) || b.addition.Step != "" || len(b.addition.Secrets) > 0 {
+		t.Errorf("sent %+v, told:\n%s", b.addition, r.out)
+	}
+	b.added.Profile = rock()
+	for flag, c := range map[string]struct{ step, want string }{
+		"--registered": {token.StepRegistered, "The new key of rock is in use"},
+		"--abandon":    {token.StepAbandon, "The new key of rock is dropped"},
+	} {
+		call(t, socket, nil, "rotate", "rock", flag).wants(t, exitOK, c.want, "")
+		if b.addition.Step != c.step || b.addition.Name != "rock" || len(b.addition.Secrets) > 0 {
+			t.Errorf("%s: sent %+v", flag, b.addition)
+		}
+	}
+	b.calls = nil
+	call(t, socket, nil, "rotate", "rock", "--registered", "--abandon").wants(t, exitUsage, "", "exclude each other")
+	call(t, socket, strings.NewReader("x"), "rotate", "rock", "--registered", "--private-key", "-").wants(t, exitUsage, "", "take no other")
+	call(t, socket, nil, "rotate", "rock", "--abandon", "--secret-expires", nextYear()).wants(t, exitUsage, "", "take no other")
+	if len(b.calls) > 0 {
+		t.Errorf("tokend was asked: %q", b.calls)
+	}
+	b.err = &token.Error{Code: token.ErrInvalid, Message: `profile "rock" has no new credential that waits`, Field: "step"}
+	r = call(t, socket, nil, "rotate", "rock", "--registered")
+	r.wants(t, exitUsage, "", "has no new credential")
+	if strings.Contains(r.err, "--set") {
+		t.Errorf("it names a flag that there is not: %s", r.err)
+	}
+}
+
+func TestProfilesWithoutTokensAreShownSensibly(t *testing.T) {
+	socket := serve(t, newJudge(rockWaiting(), weather()))
+	for _, args := range [][]string{{"list"}, {"status"}} {
+		r := call(t, socket, nil, args...)
+		for _, line := range []string{"rock ", "weather "} {
+			i := strings.Index(r.out, "\n"+line)
+			if i < 0 {
+				t.Fatalf("%q lacks %s:\n%s", args, line, r.out)
+			}
+			row, _, _ := strings.Cut(r.out[i+1:], "\n")
+			if !strings.Contains(row, map[string]string{"rock ": "signs", "weather ": "verifies"}[line]) || strings.Contains(row, "none") {
+				t.Errorf("%q: %s", args, row)
+			}
+		}
+	}
+	r := call(t, socket, nil, "show", "rock")
+	for _, want := range []string{"made 3 h ago, waits", "https://mine.example", "tokenctl public-key rock", "signs"} {
+		if !strings.Contains(r.out, want) {
+			t.Errorf("show lacks %q:\n%s", want, r.out)
+		}
+	}
+	if strings.Contains(r.out, "renewal") {
+		t.Errorf("show speaks of renewals:\n%s", r.out)
+	}
+	if strings.Contains(r.out, "BEGIN") {
+		t.Errorf("show prints the key in a table:\n%s", r.out)
+	}
+	call(t, socket, nil, "show", "weather").wants(t, exitOK, "none needed", "")
+	call(t, socket, nil, "status", "weather").wants(t, exitOK, "verifies", "")
+}
+
+func TestHelpListsSigningAndVerifying(t *testing.T) {
+	r := call(t, "", nil, "--help")
+	for _, want := range []string{"tokenctl sign rock URL", "tokenctl verify weather", "\n  sign ", "\n  verify ", "\n  public-key ", "verify: the token is not valid"} {
+		if !strings.Contains(r.out, want) {
+			t.Errorf("lacks %q:\n%s", want, r.out)
+		}
+	}
+	call(t, "", nil, "verify", "--help").wants(t, exitOK, "1  the token is not valid", "")
+}
