@@ -118,7 +118,7 @@ func (a *app) root(args []string) *cobra.Command {
 
 const rootHelp = `  tokenctl add                             store a key or secret; asks for the rest
   tokenctl get clms                        print an access token
-  curl -K <(tokenctl get clms -o curl) URL use it, unseen by other processes
+  tokenctl curl clms -- URL                run curl with it, unseen by others
   tokenctl sign rock URL                   print the headers that sign a request
   tokenctl verify weather < token.txt      judge a token that somebody presented
   tokenctl status                          how the daemon and the profiles are

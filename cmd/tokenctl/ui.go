@@ -63,6 +63,7 @@ const exitStatuses = `  0   it is done
   6   the keyring is locked or cannot be reached
   7   tokend does not run
   75  the issuer cannot be reached now; tokend keeps trying
+  130 stopped by Ctrl-C
 `
 
 // exitStatus is the status for an error.
