@@ -285,7 +285,7 @@ func (d *Daemon) Rotate(ctx context.Context, a token.Addition) (token.Added, err
 		return token.Added{}, err
 	}
 	if old.inSteps {
-		if cred, err = d.world.Credentials.PutPending(ctx, a.Name, a.Secrets, cred); err != nil {
+		if _, err := d.world.Credentials.PutPending(ctx, a.Name, a.Secrets, cred); err != nil {
 			return token.Added{}, err
 		}
 		return d.openInForce(a.Name, newDocument(old.file, text), old.credential, proven)
