@@ -123,6 +123,9 @@ const (
 	// callers wait for.
 	backgroundFlights = 8
 	allFlights        = 32
+	// maxRenewals bounds the renewals at all issuers together. Attempts that
+	// callers wait for do not count: the socket bounds those.
+	maxRenewals = 64
 	// Renewals at one issuer start this far apart, so that a start or a wake
 	// with many profiles is no storm; a long queue is worked off within
 	// longestQueue all the same.
@@ -131,23 +134,24 @@ const (
 )
 
 // next takes the next slot to launch out of the lane, nil if there is none
-// now. again says when there will be, unless something lands before; zero if
-// nothing waits for its time.
-func (l *lane) next(now time.Time) (s *slot, again time.Time) {
+// now: one that callers wait for, or, if there is room for it, a renewal. again
+// says when to look anew even if nothing lands before; zero if nothing waits
+// for its time.
+func (l *lane) next(now time.Time, room bool) (s *slot, renewal bool, again time.Time) {
 	if s := pop(&l.urgent, l.running < allFlights); s != nil {
-		return s, again
+		return s, false, again
 	}
 	gap := min(pace, longestQueue/time.Duration(max(1, len(l.background))))
 	if at := l.paced.Add(gap); now.Before(at) && !at.After(now.Add(pace)) {
 		if len(l.background) > 0 {
 			again = at
 		}
-		return nil, again
+		return nil, false, again
 	}
-	if s = pop(&l.background, l.running < backgroundFlights); s != nil {
+	if s = pop(&l.background, room && l.running < backgroundFlights); s != nil {
 		l.paced = now
 	}
-	return s, again
+	return s, true, again
 }
 
 // pop takes the first slot that still waits to be launched out of a queue, if

@@ -102,6 +102,7 @@ type Daemon struct {
 	agenda   agenda
 	asked    []*slot // flights that callers wait for, not launched yet
 	lanes    map[string]*lane
+	renewals int // under way
 	stopped  bool
 	unsaved  map[slotKey]token.Record // to be written to the cache
 	dropped  []token.Record           // to be removed from it, before
@@ -343,6 +344,9 @@ func (d *Daemon) land(l launch, tok token.Token, err error) {
 	defer d.mu.Unlock()
 	defer d.nudge()
 	l.lane.running--
+	if l.renewal {
+		d.renewals--
+	}
 	switch {
 	case err == errStopping:
 		d.end(s, token.Token{}, errStopping)

@@ -667,6 +667,40 @@ func TestManyProfilesAreNoStorm(t *testing.T) {
 	})
 }
 
+// However many issuers there are, and if all of them hang: renewals are bounded,
+// each has its turn, and a caller does not wait for them.
+func TestRenewalsAreBoundedOverAllIssuers(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		const many = 200
+		for i := range many {
+			name := fmt.Sprint("slow", i)
+			in.issuers[name] = &issuer{life: time.Hour, thinks: time.Hour}
+			in.profile(name, "provider = \"test\"\nissuer = \""+name+"\"\nrenew = \"always\"\n")
+		}
+		in.profile("p", ordinary+"renew = \"used\"\n")
+		in.start()
+		asked := func() (n int) {
+			for i := range many {
+				once, _ := in.issuers[fmt.Sprint("slow", i)].counts()
+				n += min(once, 1)
+			}
+			return n
+		}
+		if n := asked(); n == 0 || n > 64 {
+			t.Errorf("%d requests at once", n)
+		}
+		begin := time.Now()
+		in.get("p", token.Query{})
+		if waited := time.Since(begin); waited > 0 {
+			t.Errorf("a caller waited %v", waited)
+		}
+		time.Sleep(10 * time.Minute)
+		if n := asked(); n != many {
+			t.Errorf("%d of %d had their turn", n, many)
+		}
+	})
+}
+
 // A caller does not stand in the queue of the renewals.
 func TestACallerOvertakesTheStorm(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {

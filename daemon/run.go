@@ -123,11 +123,12 @@ func (d *Daemon) logWarnings(now time.Time) {
 }
 
 // A launch is a flight that starts: the profile as it is then, and the lane in
-// which it has its place.
+// which it has its place. A renewal is one that no caller waited for.
 type launch struct {
 	slot    *slot
 	profile *profile
 	lane    *lane
+	renewal bool
 }
 
 // due takes what is to be launched now, and says how long to sleep after that.
@@ -147,11 +148,14 @@ func (d *Daemon) due(now time.Time) (launches []launch, sleep time.Duration) {
 	}
 	sleep = longestSleep
 	for issuer, l := range d.lanes {
-		s, again := l.next(now)
-		for ; s != nil; s, again = l.next(now) {
+		s, renewal, again := l.next(now, d.renewals < maxRenewals)
+		for ; s != nil; s, renewal, again = l.next(now, d.renewals < maxRenewals) {
 			s.flight.launched = true
 			l.running++
-			launches = append(launches, launch{s, s.profile, l})
+			if renewal {
+				d.renewals++
+			}
+			launches = append(launches, launch{s, s.profile, l, renewal})
 		}
 		if !again.IsZero() {
 			sleep = min(sleep, again.Sub(now))
