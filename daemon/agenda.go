@@ -62,7 +62,7 @@ func later(t time.Time, others ...time.Time) time.Time {
 // nothing to do about it. d.mu is held.
 func (d *Daemon) plan(s *slot) {
 	var at time.Time
-	if d.slots[s.key()] == s {
+	if d.held(s) {
 		at = s.nextAt(wall())
 	}
 	listed := s.place >= 0

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -98,7 +99,6 @@ type Daemon struct {
 	config   Config
 	kinds    Kinds
 	profiles map[string]*profile
-	slots    map[slotKey]*slot
 	agenda   agenda
 	asked    []*slot // flights that callers wait for, not launched yet
 	lanes    map[string]*lane
@@ -126,7 +126,6 @@ func New(dirs Dirs, w World) (*Daemon, error) {
 		dirty:    make(chan struct{}, 1),
 		jobs:     make(chan func()),
 		profiles: map[string]*profile{},
-		slots:    map[slotKey]*slot{},
 		lanes:    map[string]*lane{},
 		unsaved:  map[slotKey]token.Record{},
 	}
@@ -264,29 +263,40 @@ func livesTooShort(t token.Token, q token.Query) error {
 
 // slot finds or makes the slot of a profile's target. d.mu is held.
 func (d *Daemon) slot(name string, t token.Target, now time.Time) (*slot, error) {
-	if s := d.slots[slotKey{name, t}]; s != nil {
-		return s, nil
-	}
 	p := d.profiles[name]
-	if p == nil {
+	switch {
+	case p == nil:
 		return nil, d.noProfile(name)
-	}
-	if p.minter == nil {
+	case p.slots[t] != nil:
+		return p.slots[t], nil
+	case p.minter == nil:
 		return nil, unable(p, "has no tokens to get")
-	}
-	held := 0
-	for k := range d.slots {
-		if k.profile == name {
-			held++
-		}
-	}
-	if held >= maxTargets {
+	case len(p.slots) >= maxTargets:
 		return nil, &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf(
-			"profile %q is in use with %d scopes and audiences already, the most it can hold at a time", name, held)}
+			"profile %q is in use with %d scopes and audiences already, the most it can hold at a time", name, len(p.slots))}
 	}
 	s := &slot{profile: p, target: t, lastUsed: now, place: -1}
-	d.slots[s.key()] = s
+	p.slots[t] = s
 	return s, nil
+}
+
+// held tells whether s is still a slot of a profile in force. d.mu is held.
+func (d *Daemon) held(s *slot) bool {
+	p := d.profiles[s.profile.name]
+	return p != nil && p.slots[s.target] == s
+}
+
+// allSlots yields the slots of all profiles in force. d.mu is held.
+func (d *Daemon) allSlots() iter.Seq[*slot] {
+	return func(yield func(*slot) bool) {
+		for _, p := range d.profiles {
+			for _, s := range p.slots {
+				if !yield(s) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // unable is the error for asking p for what its kind does not do.
@@ -361,7 +371,7 @@ func (d *Daemon) land(l launch, tok token.Token, err error) {
 		s.err = &remembered
 		d.logFailure(s)
 		d.end(s, token.Token{}, s.err)
-		if errors.Is(s.err, token.ErrInvalid) && s.target != (token.Target{}) && d.slots[s.key()] == s {
+		if errors.Is(s.err, token.ErrInvalid) && s.target != (token.Target{}) && d.held(s) {
 			d.forget(s) // a scope or audience that makes no sense here
 		}
 	default:
@@ -369,7 +379,7 @@ func (d *Daemon) land(l launch, tok token.Token, err error) {
 		s.tok, s.err, s.failures, s.nextTry = tok, nil, 0, time.Time{}
 		d.clock = clock{tok.Skew, l.profile.issuer, now}
 		d.logSuccess(s)
-		if d.slots[s.key()] == s {
+		if d.held(s) {
 			d.unsaved[s.key()] = s.record()
 			d.soil()
 		}
@@ -437,14 +447,15 @@ func (d *Daemon) Invalidate(ctx context.Context, name string, t token.Secret) er
 	now := wall()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.profiles[name] == nil {
+	p := d.profiles[name]
+	if p == nil {
 		return d.noProfile(name)
 	}
 	var tooSoon time.Time
 	dropped := 0
-	for k, s := range d.slots {
+	for _, s := range p.slots {
 		switch {
-		case k.profile != name || s.tok.Secret.IsZero() || !(t.IsZero() || s.tok.Secret.Equal(t)):
+		case s.tok.Secret.IsZero() || !(t.IsZero() || s.tok.Secret.Equal(t)):
 		case now.Before(s.invalidated.Add(invalidateAgain)):
 			tooSoon = s.invalidated.Add(invalidateAgain)
 		default:

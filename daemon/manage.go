@@ -137,19 +137,21 @@ func (d *Daemon) adopt(config Config, kinds Kinds, profiles map[string]*profile,
 
 // install puts p in force. d.mu is held.
 func (d *Daemon) install(p *profile) {
-	switch old := d.profiles[p.name]; {
-	case old == nil:
-	case old.fingerprint != p.fingerprint:
-		d.retire(old)
-	default:
-		p.inherit(old)
-	}
+	old := d.profiles[p.name]
 	d.profiles[p.name] = p
-	for k, s := range d.slots {
-		if k.profile == p.name {
-			s.profile = p
-			d.plan(s)
-		}
+	switch {
+	case old == p:
+	case old != nil && old.fingerprint == p.fingerprint:
+		p.inherit(old)
+	case old != nil:
+		d.drop(old)
+	}
+	if p.slots == nil {
+		p.slots = map[token.Target]*slot{}
+	}
+	for _, s := range p.slots {
+		s.profile = p
+		d.plan(s)
 	}
 	if p.minter == nil || p.renew != RenewAlways {
 		return
@@ -159,14 +161,17 @@ func (d *Daemon) install(p *profile) {
 	}
 }
 
-// retire takes p out of force, and its tokens with it. Flights under way land
-// for those who wait for them and are forgotten. d.mu is held.
+// retire takes p out of force, and its tokens with it. d.mu is held.
 func (d *Daemon) retire(p *profile) {
 	delete(d.profiles, p.name)
-	for k, s := range d.slots {
-		if k.profile == p.name {
-			d.forget(s)
-		}
+	d.drop(p)
+}
+
+// drop forgets the tokens of a profile that is not in force any more. Flights
+// under way land for those who wait for them. d.mu is held.
+func (d *Daemon) drop(p *profile) {
+	for _, s := range p.slots {
+		d.forget(s)
 	}
 }
 

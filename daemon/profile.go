@@ -22,8 +22,8 @@ import (
 	"tokend/providers/token"
 )
 
-// A profile is one file of profiles.d, opened. It does not change: a reload
-// makes another.
+// A profile is one file of profiles.d, opened. But for its slots it does not
+// change: a reload makes another.
 type profile struct {
 	name, kind, file string
 	renew            Renew
@@ -44,6 +44,9 @@ type profile struct {
 	// settings are the provider's settings, from the file and the credential.
 	settings   map[string]any
 	credential token.Credential
+	// slots hold its tokens by target, guarded by Daemon.mu and nil until it is
+	// in force.
+	slots map[token.Target]*slot
 	// pending is the credential that waits to be registered, zero if none does.
 	pending token.Credential
 	// ends is when the credential itself expires, zero if unknown.
@@ -172,9 +175,10 @@ func (w waiting) refuse() error {
 	return &token.Error{Code: token.ErrKeystore, Field: "credential", Message: fmt.Sprintf("no credential is stored for profile %q", w.name)}
 }
 
-// inherit lets p go on with what old has learnt, such as the keys of an issuer
-// that may be out of reach now.
+// inherit lets p go on with the tokens of old and with what that has learnt,
+// such as the keys of an issuer that may be out of reach now.
 func (p *profile) inherit(old *profile) {
+	p.slots = old.slots
 	if heir, ok := p.verifier.(interface{ Inherit(old any) }); ok {
 		heir.Inherit(old.verifier)
 	}

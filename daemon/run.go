@@ -99,7 +99,7 @@ func (d *Daemon) noticeStep(last, now time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.clock = clock{}
-	for _, s := range d.slots {
+	for s := range d.allSlots() {
 		if soon := now.Round(0).Add(slowRetry); s.nextTry.After(soon) {
 			s.nextTry = soon
 		}
@@ -114,9 +114,8 @@ func (d *Daemon) noticeStep(last, now time.Time) {
 func (d *Daemon) logWarnings(now time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	slots := d.slotsByProfile()
 	for name, p := range d.profiles {
-		for _, text := range d.warnings(p, slots[name], now) {
+		for _, text := range d.warnings(p, now) {
 			d.world.Log.Warn("needs attention", "profile", name, "warning", text)
 		}
 	}
@@ -223,7 +222,7 @@ func (d *Daemon) mint(ctx context.Context, p *profile, t token.Target) (tok toke
 // forget drops a slot that nobody wants. d.mu is held.
 func (d *Daemon) forget(s *slot) {
 	d.unsave(s)
-	delete(d.slots, s.key())
+	delete(s.profile.slots, s.target)
 	d.plan(s)
 }
 
@@ -277,9 +276,9 @@ func (d *Daemon) heedNotices() bool {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for k, s := range d.slots {
+	for s := range d.allSlots() {
 		if s.tok.State(wall()) != token.Expired {
-			d.unsaved[k] = s.record()
+			d.unsaved[s.key()] = s.record()
 		}
 	}
 	return true
@@ -355,7 +354,11 @@ func (d *Daemon) save() bool {
 	}
 	d.dropped = append(dropped, d.dropped...)
 	for k, r := range unsaved {
-		if _, newer := d.unsaved[k]; !newer && d.slots[k] != nil && d.slots[k].tok == r.Token {
+		p := d.profiles[k.profile]
+		if _, newer := d.unsaved[k]; newer || p == nil {
+			continue
+		}
+		if s := p.slots[k.target]; s != nil && s.tok == r.Token {
 			d.unsaved[k] = r
 		}
 	}

@@ -33,21 +33,10 @@ func (d *Daemon) Status(ctx context.Context) (token.Status, error) {
 	case d.saving || len(d.unsaved) > 0:
 		st.Cache = "writing"
 	}
-	slots := d.slotsByProfile()
 	for _, name := range slices.Sorted(maps.Keys(d.profiles)) {
-		st.Profiles = append(st.Profiles, d.statusOf(d.profiles[name], slots[name], now))
+		st.Profiles = append(st.Profiles, d.profileStatus(d.profiles[name], now))
 	}
 	return st, nil
-}
-
-// slotsByProfile sorts the slots out, in one go for however many profiles.
-// d.mu is held.
-func (d *Daemon) slotsByProfile() map[string][]*slot {
-	slots := make(map[string][]*slot, len(d.profiles))
-	for k, s := range d.slots {
-		slots[k.profile] = append(slots[k.profile], s)
-	}
-	return slots
 }
 
 // Profile tells how one profile is.
@@ -79,16 +68,6 @@ func providerNamed(kinds Kinds, name string) token.Provider {
 
 // profileStatus tells of p. d.mu is held.
 func (d *Daemon) profileStatus(p *profile, now time.Time) token.ProfileStatus {
-	var slots []*slot
-	for k, s := range d.slots {
-		if k.profile == p.name {
-			slots = append(slots, s)
-		}
-	}
-	return d.statusOf(p, slots, now)
-}
-
-func (d *Daemon) statusOf(p *profile, slots []*slot, now time.Time) token.ProfileStatus {
 	st := token.ProfileStatus{
 		Name: p.name, Provider: p.kind, Does: p.does(), File: p.file, Settings: p.settings, Hosts: p.hosts,
 		CredentialExpires: utc(p.ends),
@@ -99,13 +78,13 @@ func (d *Daemon) statusOf(p *profile, slots []*slot, now time.Time) token.Profil
 	if p.minter != nil {
 		st.Endpoint, st.Renew = p.minter.Endpoint(), string(p.renew)
 	}
-	slices.SortFunc(slots, func(a, b *slot) int {
+	slots := slices.SortedFunc(maps.Values(p.slots), func(a, b *slot) int {
 		return slices.Compare([]string{a.target.Scope, a.target.Audience}, []string{b.target.Scope, b.target.Audience})
 	})
 	for _, s := range slots {
 		st.Tokens = append(st.Tokens, s.status(now))
 	}
-	st.Warnings = d.warnings(p, slots, now)
+	st.Warnings = d.warnings(p, now)
 	return st
 }
 
@@ -120,8 +99,8 @@ func (s *slot) status(now time.Time) token.TokenStatus {
 	return st
 }
 
-// warnings are what will become a failure unless somebody acts.
-func (d *Daemon) warnings(p *profile, slots []*slot, now time.Time) (warnings []string) {
+// warnings are what will become a failure unless somebody acts. d.mu is held.
+func (d *Daemon) warnings(p *profile, now time.Time) (warnings []string) {
 	if text := d.bad[p.name]; text != "" {
 		warnings = append(warnings, "what was in force before stays in force: "+text)
 	}
@@ -136,7 +115,7 @@ func (d *Daemon) warnings(p *profile, slots []*slot, now time.Time) (warnings []
 	if p.pending.ID != "" {
 		warnings = append(warnings, fmt.Sprintf("a new key made on %s waits to be registered", utc(p.pending.Stored).Format(time.DateOnly)))
 	}
-	for _, s := range slots {
+	for _, s := range p.slots {
 		if text := skewText(s.tok.Skew, p.issuer); text != "" {
 			return append(warnings, text)
 		}
