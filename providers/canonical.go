@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -31,8 +32,9 @@ const maxURL = 16 << 10
 //   - characters that RFC 3986 does not allow at their place must come
 //     percent-encoded (RFC 3986 §2.1), and so must an apostrophe in the query,
 //     which some clients encode on their own (URL Standard, special-query);
-//   - "." and ".." as path segments, encoded or not, user names and passwords,
-//     and hosts in other than their usual spelling are refused.
+//   - "." and ".." as path segments, encoded or not, a path that begins with
+//     "//", user names and passwords, and hosts in other than their usual
+//     spelling are refused.
 //
 // The warning tells of what the service may still read in another way.
 func canonicalURL(text string) (canonical, warning string, err error) {
@@ -106,6 +108,9 @@ func checkPath(path string) error {
 	if err := checkSpelling("path", path, pathChars); err != nil {
 		return err
 	}
+	if strings.HasPrefix(path, "//") { // which some clients take for a host, and others send as "/"
+		return errors.New(`the URL's path begins with "//", which clients do not agree on`)
+	}
 	for segment := range strings.SplitSeq(path, "/") {
 		switch strings.ReplaceAll(strings.ToLower(segment), "%2e", ".") {
 		case ".", "..":
@@ -178,6 +183,9 @@ func ambiguity(path string, pieces []string) string {
 			return fmt.Sprintf("the query has %q more than once; the order of its values was kept, and the service may expect another", name)
 		}
 	}
+	if warning := decodedOrder(pieces); warning != "" {
+		return warning
+	}
 	text := path + "?" + strings.Join(pieces, "&")
 	for i := range len(text) {
 		if text[i] != '%' {
@@ -193,4 +201,27 @@ func ambiguity(path string, pieces []string) string {
 		}
 	}
 	return ""
+}
+
+// decodedOrder tells of names whose order depends on whether they are decoded
+// first, as many libraries do (URL Standard §5.1).
+func decodedOrder(pieces []string) string {
+	for i := 1; i < len(pieces); i++ {
+		a, b := nameIn(pieces[i-1]), nameIn(pieces[i])
+		switch order := cmp.Compare(decodedName(a), decodedName(b)); {
+		case order > 0:
+			return fmt.Sprintf("the query's names were ordered as written; decoded, %q comes after %q, and the service may order them so", a, b)
+		case order == 0:
+			return fmt.Sprintf("the query's names %q and %q are one once decoded; they were ordered as written, and the service may expect another order", a, b)
+		}
+	}
+	return ""
+}
+
+func decodedName(name string) string {
+	decoded, err := url.QueryUnescape(name)
+	if err != nil {
+		return name // checkSpelling has let no such name through
+	}
+	return decoded
 }

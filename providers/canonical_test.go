@@ -89,6 +89,8 @@ func TestURLsThatClientsSeeDifferentlyAreRefused(t *testing.T) {
 		"https://h.example/a/.":                            `the URL's path has a segment ".", which clients remove`,
 		"https://h.example/%2E%2e/b":                       `the URL's path has a segment "%2E%2e", which clients remove`,
 		"https://h.example/a/.%2e?x=/..":                   `the URL's path has a segment ".%2e", which clients remove`,
+		"https://h.example//a":                             `the URL's path begins with "//", which clients do not agree on`,
+		"https://h.example//":                              `the URL's path begins with "//", which clients do not agree on`,
 		"https://h.example/" + strings.Repeat("a", maxURL): "the URL is longer than 16 KiB",
 	} {
 		got, _, err := canonicalURL(in)
@@ -110,6 +112,10 @@ func TestWhatAServiceMayReadDifferentlyIsTold(t *testing.T) {
 		"https://h.example/a%2fb":        "some clients send %2f as %2F",
 		"https://h.example/?q=%7E":       "%7E needs no percent-encoding; some clients send '~' in its place",
 		"https://h.example/?q=%2F&%20=+": "",
+		"https://h.example/a//b?c=1&d=2": "",
+		"https://h.example/?a=1&%7A=2":   `the query's names were ordered as written; decoded, "%7A" comes after "a", and the service may order them so`,
+		"https://h.example/?a=1&%61=2":   `the query's names "%61" and "a" are one once decoded; they were ordered as written, and the service may expect another order`,
+		"https://h.example/?a%20b&a+b":   `the query's names "a%20b" and "a+b" are one once decoded; they were ordered as written, and the service may expect another order`,
 	} {
 		if _, got, err := canonicalURL(in); got != want || err != nil {
 			t.Errorf("%s: %q, %v\nwant %q", in, got, err, want)

@@ -35,6 +35,7 @@ func (s *ioxioSettings) open(env Env) (any, error) {
 				client: client, userAgent: s.UserAgent, issuer: s.Dataspace,
 				metadata: metadata{urls: []string{s.Dataspace + "/.well-known/dataspace/dataspace-configuration.json"}, keysMember: "jwks_url"},
 				policy:   keyPolicy{algorithms: []string{"RS256"}, explicit: true},
+				known:    &knownKeys{},
 			},
 			needsKeyID: true,
 			rules:      claimRules{issuer: s.Dataspace, audiences: s.DSI, oneAudience: true, leeway: time.Duration(s.Leeway)},

@@ -2,14 +2,14 @@ package providers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/sync/singleflight"
 
 	"tokend/providers/token"
 )
@@ -19,12 +19,17 @@ const (
 	// at which they are forgotten.
 	keysAge = time.Hour
 	keysEnd = 24 * time.Hour
-	// fetchPause is between two fetches while keys are known, emptyPause while
-	// none are.
+	// fetchPause follows a fetch that failed while keys are known, emptyPause
+	// one that failed while none are.
 	fetchPause = time.Minute
 	emptyPause = 5 * time.Second
-	// fetchLimit bounds a fetch, of metadata and keys together.
+	// fetchBurst is how often in a row keys are looked for that the known ones
+	// do not have; one such look is given back each fetchPause.
+	fetchBurst = 3
+	// fetchLimit bounds a fetch, of metadata and keys together; patience bounds
+	// how long a token waits for it while keys are known.
 	fetchLimit = 30 * time.Second
+	patience   = time.Second
 )
 
 // A metadata says where an issuer's metadata is and what it is like.
@@ -47,10 +52,22 @@ type issuerKeys struct {
 	issuer    string
 	metadata  metadata
 	policy    keyPolicy
+	known     *knownKeys
+}
 
-	flight singleflight.Group
-	mu     sync.Mutex
-	known  keySet
+// knownKeys are what is known of an issuer's keys. Profiles that were opened one
+// after the other share them.
+type knownKeys struct {
+	mu  sync.Mutex
+	set keySet
+	// flight is closed when the fetch under way ends; nil if there is none.
+	flight chan struct{}
+}
+
+func (k *knownKeys) snapshot() keySet {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.set
 }
 
 // A keySet is what is known at some time. Wall-clock times: monotonic ones
@@ -58,9 +75,14 @@ type issuerKeys struct {
 type keySet struct {
 	keys []verifyKey
 	// fetched is when the keys came, zero if none ever did; tried is when the
-	// last attempt ended, and failure what came of it.
+	// last attempt ended.
 	fetched, tried time.Time
-	failure        error
+	// failure is what came of the last attempt, nil if it gave the keys, and
+	// nextTry when the issuer may be asked again after it failed.
+	failure *token.Error
+	nextTry time.Time
+	// refilled is when all of fetchBurst is there again.
+	refilled time.Time
 }
 
 // usable tells whether the keys are still in force.
@@ -69,21 +91,62 @@ func (s keySet) usable(now time.Time) bool {
 }
 
 // due tells whether it is time to fetch them anew, by their age.
-func (s keySet) due(now time.Time) bool { return past(s.fetched, keysAge, now) && s.mayFetch(now) }
-
-// mayFetch keeps tokens with invented key IDs from making requests.
-func (s keySet) mayFetch(now time.Time) bool {
-	if s.usable(now) {
-		return past(s.tried, fetchPause, now)
-	}
-	return past(s.tried, emptyPause, now)
+func (s keySet) due(now time.Time) bool {
+	age := now.Sub(s.fetched)
+	return (age < 0 || age >= keysAge) && s.mayFetch(now)
 }
 
-// past tells whether d has passed since a time; a clock that was set back says
-// so too, because then nobody knows.
-func past(since time.Time, d time.Duration, now time.Time) bool {
-	age := now.Sub(since)
-	return since.IsZero() || age < 0 || age >= d
+// mayFetch heeds the pause after a failure. A clock that was set back since
+// then ends it, because nobody knows how long ago that was.
+func (s keySet) mayFetch(now time.Time) bool {
+	return now.Before(s.tried) || !now.Before(s.nextTry)
+}
+
+// takeLook tells whether the issuer may be asked for a key that is not among
+// the known ones, and counts it: tokens with invented key IDs must not make a
+// request each, and one of them must not hide a new key for long.
+func (s *keySet) takeLook(now time.Time) bool {
+	if !s.mayFetch(now) {
+		return false
+	}
+	if !s.usable(now) {
+		return true
+	}
+	if wait := s.refilled.Sub(now); wait < 0 || wait > fetchBurst*fetchPause { // or the clock was set back
+		s.refilled = now
+	}
+	if s.refilled.Sub(now) > (fetchBurst-1)*fetchPause {
+		return false
+	}
+	s.refilled = s.refilled.Add(fetchPause)
+	return true
+}
+
+// after is what is known once a fetch has ended.
+func (s keySet) after(keys []verifyKey, err error, now time.Time) keySet {
+	s.tried = now
+	if err == nil {
+		s.keys, s.fetched = keys, now
+		s.failure, s.nextTry = nil, time.Time{}
+		return s
+	}
+	failure := token.Error{Code: token.ErrUnavailable, Message: err.Error(), Cause: err}
+	if e := (*token.Error)(nil); errors.As(err, &e) {
+		failure = *e
+	}
+	s.nextTry = now.Add(emptyPause)
+	if s.usable(now) {
+		s.nextTry = now.Add(fetchPause)
+	}
+	if failure.RetryAt.After(s.nextTry) {
+		s.nextTry = failure.RetryAt
+	}
+	if last := now.Add(maxRetry); s.nextTry.After(last) {
+		s.nextTry = last
+	}
+	failure.RetryAt = s.nextTry
+	s.failure = &failure
+	return s
 }
 
 // find gives the key that a token must be signed with. A token without a kid
@@ -99,75 +162,98 @@ func (s keySet) find(id, algorithm string) (key verifyKey, known bool) {
 	return key, found == 1
 }
 
-// answer is find in the words of a verdict: the error is a flaw, or what keeps
-// the keys from being known.
-func (s keySet) answer(id, algorithm string, now time.Time) (verifyKey, error) {
-	if !s.usable(now) {
-		return verifyKey{}, s.failure
-	}
-	key, known := s.find(id, algorithm)
-	if known {
-		return key, nil
-	}
-	text := "the token names no key, and the issuer has not exactly one for " + shown(algorithm)
-	if id != "" {
-		text = "the issuer has no key " + shown(id)
-	}
-	if s.failure != nil {
-		text += ", as far as is known: " + s.failure.Error()
-	}
-	return verifyKey{}, flawed(reasonUnknownKey, "%s", text)
-}
-
 // key gives the key that a token must be signed with. The error is a flaw if
-// the issuer has no such key, and ErrUnavailable if its keys are not known.
+// the issuer has no such key, and ErrUnavailable if that is not known.
 func (k *issuerKeys) key(ctx context.Context, id, algorithm string) (verifyKey, error) {
 	now := time.Now().Round(0)
-	set := k.snapshot()
-	_, known := set.find(id, algorithm)
-	switch {
-	case known && set.usable(now):
+	set := k.known.snapshot()
+	if key, found := set.find(id, algorithm); found && set.usable(now) {
 		if set.due(now) {
-			k.fetch(ctx) // and not waited for
+			k.refresh(ctx, now)
 		}
-	case set.mayFetch(now):
-		select {
-		case r := <-k.fetch(ctx):
-			set = r.Val.(keySet)
-		case <-ctx.Done():
-			return verifyKey{}, unavailable(k.issuer, "was not waited for: its keys are being fetched", ctx.Err())
-		}
-		now = time.Now().Round(0)
+		return key, nil
 	}
-	return set.answer(id, algorithm, now)
+	set, err := k.look(ctx, set, now)
+	if err != nil {
+		return verifyKey{}, err
+	}
+	key, found := set.find(id, algorithm)
+	switch {
+	case found:
+		return key, nil
+	case id != "":
+		return verifyKey{}, flawed(reasonUnknownKey, "the issuer has no key %s", shown(id))
+	}
+	return verifyKey{}, flawed(reasonUnknownKey, "the token names no key, and the issuer has not exactly one for %s", shown(algorithm))
 }
 
-func (k *issuerKeys) snapshot() keySet {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.known
+// refresh fetches keys that are due. Nobody waits for it.
+func (k *issuerKeys) refresh(ctx context.Context, now time.Time) {
+	k.known.mu.Lock()
+	defer k.known.mu.Unlock()
+	if k.known.flight == nil && k.known.set.due(now) {
+		k.start(ctx)
+	}
 }
 
-// fetch fetches the keys, once for all who ask at the same time, and whether or
-// not the one who asked first goes on waiting.
-func (k *issuerKeys) fetch(ctx context.Context) <-chan singleflight.Result {
-	return k.flight.DoChan("", func() (any, error) {
-		set := k.snapshot()
-		if !set.mayFetch(time.Now().Round(0)) { // another flight has just landed
-			return set, nil
+// look gives the keys as they are after another look at the issuer, if one is
+// allowed, and ErrUnavailable if the last one failed or takes too long. seen is
+// what was not enough.
+func (k *issuerKeys) look(ctx context.Context, seen keySet, now time.Time) (keySet, error) {
+	if flight := k.startLook(ctx, seen, now); flight != nil {
+		var enough <-chan time.Time
+		if seen.usable(now) { // or a slow issuer lets a stranger occupy all connections
+			enough = time.After(patience)
 		}
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchLimit)
-		defer cancel()
-		keys, err := k.ask(ctx)
-		set.tried, set.failure = time.Now().Round(0), err
-		if err == nil {
-			set.keys, set.fetched = keys, set.tried
+		select {
+		case <-flight:
+		case <-enough:
+			return keySet{}, unavailable(k.issuer, "was not waited for: its keys are being fetched", nil)
+		case <-ctx.Done():
+			return keySet{}, unavailable(k.issuer, "was not waited for: its keys are being fetched", ctx.Err())
 		}
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		k.known = set
-		return set, nil
-	})
+	}
+	set := k.known.snapshot()
+	if set.failure != nil {
+		return keySet{}, set.failure
+	}
+	return set, nil
+}
+
+// startLook gives the fetch under way, and starts one if there is none, none
+// has ended since seen, and one is allowed; nil if there is nothing to wait for.
+func (k *issuerKeys) startLook(ctx context.Context, seen keySet, now time.Time) <-chan struct{} {
+	k.known.mu.Lock()
+	defer k.known.mu.Unlock()
+	if k.known.flight == nil && k.known.set.tried.Equal(seen.tried) && k.known.set.takeLook(now) {
+		k.start(ctx)
+	}
+	return k.known.flight
+}
+
+// start starts a fetch, whether or not whoever needs it goes on waiting. The
+// mutex must be held, and no other fetch be under way.
+func (k *issuerKeys) start(ctx context.Context) {
+	k.known.flight = make(chan struct{})
+	go k.fetch(context.WithoutCancel(ctx), k.known)
+}
+
+func (k *issuerKeys) fetch(ctx context.Context, into *knownKeys) {
+	ctx, cancel := context.WithTimeout(ctx, fetchLimit)
+	defer cancel()
+	keys, err := k.ask(ctx)
+	into.mu.Lock()
+	defer into.mu.Unlock()
+	into.set = into.set.after(keys, err, time.Now().Round(0))
+	close(into.flight)
+	into.flight = nil
+}
+
+// same tells whether other reads the same keys in the same way.
+func (k *issuerKeys) same(other *issuerKeys) bool {
+	return k.issuer == other.issuer &&
+		slices.Equal(k.metadata.urls, other.metadata.urls) && k.metadata.keysMember == other.metadata.keysMember && k.metadata.mustName == other.metadata.mustName &&
+		slices.Equal(k.policy.algorithms, other.policy.algorithms) && k.policy.explicit == other.policy.explicit
 }
 
 // ask goes from the metadata to the keys. Errors are ErrUnavailable.

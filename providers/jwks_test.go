@@ -2,6 +2,7 @@ package providers
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/rsa"
 	"encoding/base64"
 	"encoding/json"
@@ -79,27 +80,46 @@ func TestOldKeysAreFetchedAnewInTheBackground(t *testing.T) {
 	})
 }
 
-func TestAnUnknownKeyIsLookedForOnceAMinute(t *testing.T) {
+// invented is a token with a key ID that there is nowhere.
+func invented(t *testing.T, d *providertest.Dataspace) string {
+	t.Helper()
+	return must[string](t)(d.Sign("RS256", map[string]any{"kid": fmt.Sprint("invented ", time.Now().UnixNano())}, map[string]any{"aud": testDSI}))
+}
+
+func TestUnknownKeysAreLookedForThreeTimesAndThenOnceAMinute(t *testing.T) {
 	inTime(t, func(t *testing.T, d *providertest.Dataspace, v *ioxio) {
 		good := newToken(t, d)
 		gives(t, v, good, "")
-		invented := func() string {
-			return must[string](t)(d.Sign("RS256", map[string]any{"kid": fmt.Sprint(time.Now().UnixNano())}, map[string]any{"aud": testDSI}))
+		storm := func(requests int) {
+			t.Helper()
+			asks(t, d, requests, func() {
+				for range 100 {
+					gives(t, v, invented(t, d), reasonUnknownKey)
+				}
+			})
 		}
-		asks(t, d, 0, func() { gives(t, v, invented(), reasonUnknownKey) })
+		storm(3 * 2)
+		storm(0)
 		time.Sleep(fetchPause)
-		asks(t, d, 2, func() {
-			for range 100 {
-				gives(t, v, invented(), reasonUnknownKey)
-			}
-		})
-		asks(t, d, 20, func() { // a storm of ten minutes
+		storm(2)
+		asks(t, d, 10*2, func() { // ten minutes of it
 			for range 600 {
 				time.Sleep(time.Second)
-				gives(t, v, invented(), reasonUnknownKey)
+				gives(t, v, invented(t, d), reasonUnknownKey)
 				gives(t, v, good, "")
 			}
 		})
+		time.Sleep(3 * fetchPause)
+		storm(3 * 2)
+	})
+}
+
+func TestAnInventedKeyDoesNotHideANewOne(t *testing.T) {
+	inTime(t, func(t *testing.T, d *providertest.Dataspace, v *ioxio) {
+		gives(t, v, newToken(t, d), "")
+		gives(t, v, invented(t, d), reasonUnknownKey)
+		d.AddKey("RS256")
+		gives(t, v, newToken(t, d), "")
 	})
 }
 
@@ -118,9 +138,13 @@ func TestManyWhoAskAtOnceMakeOneFetch(t *testing.T) {
 
 func TestAFetchThatHasJustLandedIsNotMadeAgain(t *testing.T) {
 	inTime(t, func(t *testing.T, d *providertest.Dataspace, v *ioxio) {
+		before := v.keys.known.snapshot() // and all three go by that
+		now := time.Now()
 		asks(t, d, 2, func() {
-			for range 3 { // each after the one before
-				<-v.keys.fetch(t.Context())
+			for range 3 {
+				if set, err := v.keys.look(t.Context(), before, now); err != nil || !set.usable(now) {
+					t.Errorf("%+v, %v", set, err)
+				}
 			}
 		})
 	})
@@ -161,8 +185,6 @@ func TestKeysThatChangeAreFollowed(t *testing.T) {
 		gives(t, v, old, "")
 		d.AddKey("RS256")
 		young := newToken(t, d)
-		gives(t, v, young, reasonUnknownKey) // the set has just been looked at
-		time.Sleep(fetchPause)
 		gives(t, v, young, "")
 		gives(t, v, old, "")
 		d.DropKey()
@@ -183,9 +205,10 @@ func TestKnownKeysStayInForceWhileTheDataspaceIsDown(t *testing.T) {
 			gives(t, v, newToken(t, d), "")
 		}
 		synctest.Wait()
-		got := gives(t, v, must[string](t)(d.Sign("RS256", map[string]any{"kid": "x"}, nil)), reasonUnknownKey)
-		if !strings.HasSuffix(got.Message, "dataspace-configuration.json answered 503 Service Unavailable") {
-			t.Errorf("message is %q", got.Message)
+		// A key that is not known may be new: no verdict, while nobody can be asked.
+		_, err := v.Verify(t.Context(), secret(must[string](t)(d.Sign("RS256", map[string]any{"kid": "x"}, nil))), false)
+		if !errors.Is(err, token.ErrUnavailable) || !strings.HasSuffix(err.Error(), "dataspace-configuration.json answered 503 Service Unavailable") {
+			t.Errorf("an unknown key: %v", err)
 		}
 		time.Sleep(time.Hour)
 		if _, err := v.Verify(t.Context(), secret(newToken(t, d)), false); !errors.Is(err, token.ErrUnavailable) {
@@ -199,41 +222,212 @@ func TestKnownKeysStayInForceWhileTheDataspaceIsDown(t *testing.T) {
 
 func TestADataspaceThatIsDownFromTheStartIsAskedEveryFiveSeconds(t *testing.T) {
 	inTime(t, func(t *testing.T, d *providertest.Dataspace, v *ioxio) {
-		d.Fail(providertest.Status(503, "30"))
 		text := newToken(t, d)
-		asks(t, d, 12, func() {
-			for range 60 {
-				_, err := v.Verify(t.Context(), secret(text), false)
-				var e *token.Error
-				if !errors.As(err, &e) || !errors.Is(err, token.ErrUnavailable) || e.RetryAt.IsZero() {
-					t.Errorf("%#v", err)
+		// Or as it asks itself (Retry-After), within an hour.
+		for retryAfter, want := range map[string]int{"": 12, "30": 2} {
+			d.Fail(providertest.Status(503, retryAfter))
+			asks(t, d, want, func() {
+				for range 60 {
+					_, err := v.Verify(t.Context(), secret(text), false)
+					var e *token.Error
+					if !errors.As(err, &e) || !errors.Is(err, token.ErrUnavailable) || !e.RetryAt.After(time.Now().Add(-time.Second)) {
+						t.Errorf("%#v", err)
+					}
+					time.Sleep(time.Second)
 				}
-				time.Sleep(time.Second)
-			}
-		})
+			})
+		}
 		gives(t, v, "x", reasonMalformed) // needs no keys
 		d.Heal()
 		gives(t, v, text, "")
 	})
 }
 
-func TestAClockThatIsSetBackForgetsNothing(t *testing.T) {
-	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-	s := keySet{fetched: now, tried: now}
-	for _, tt := range []struct {
-		at               time.Duration
-		usable, due, may bool
+// A reload opens the profile anew; what is known goes along.
+func TestKeysAreInherited(t *testing.T) {
+	inTime(t, func(t *testing.T, d *providertest.Dataspace, v *ioxio) {
+		text := newToken(t, d)
+		gives(t, v, text, "")
+		d.Fail(providertest.Status(503, ""))
+		heir := reopened(v)
+		asks(t, d, 1, func() {
+			if _, err := heir.Verify(t.Context(), secret(text), false); !errors.Is(err, token.ErrUnavailable) {
+				t.Errorf("without a legacy: %v", err)
+			}
+		})
+		heir = reopened(v)
+		heir.Inherit(v)
+		asks(t, d, 0, func() { gives(t, heir, text, "") })
+	})
+}
+
+// reopened is v opened anew.
+func reopened(v *ioxio) *ioxio {
+	keys := *v.keys
+	keys.known = &knownKeys{}
+	young := *v
+	young.keys = &keys
+	return &young
+}
+
+func TestAFetchUnderWayIsInheritedToo(t *testing.T) {
+	inTime(t, func(t *testing.T, d *providertest.Dataspace, v *ioxio) {
+		text := newToken(t, d)
+		release := make(chan struct{})
+		metadata := fmt.Sprintf(`{"jwks_url":"%s/.well-known/jwks.json"}`, d.Issuer())
+		d.Fail(func(w http.ResponseWriter, r *http.Request) {
+			<-release
+			providertest.Answer(200, "application/json", metadata)(w, r)
+		})
+		heir := reopened(v)
+		asks(t, d, 2, func() {
+			var both sync.WaitGroup
+			both.Go(func() { gives(t, v, text, "") })
+			synctest.Wait()
+			heir.Inherit(v)
+			both.Go(func() { gives(t, heir, text, "") })
+			synctest.Wait()
+			d.Heal()
+			close(release)
+			both.Wait()
+		})
+	})
+}
+
+func TestAnotherIssuersKeysAreNotInherited(t *testing.T) {
+	open := func(kind string, settings map[string]any) token.Verifier {
+		return openKind(t, kind, http.DefaultClient, settings)
+	}
+	generic := func(issuer string, algorithms ...string) *verifier {
+		return open("jwt-verify", map[string]any{"issuer": issuer, "audiences": []string{"a"}, "algorithms": algorithms}).(*verifier)
+	}
+	for name, tt := range map[string]struct {
+		old  any
+		want bool
 	}{
-		{0, true, false, false},
-		{time.Minute, true, false, true},
+		"the same":          {generic("https://a.example"), true},
+		"another issuer":    {generic("https://b.example"), false},
+		"another algorithm": {generic("https://a.example", "ES256"), false},
+		"another kind":      {open("ioxio", map[string]any{"dataspace": "https://a.example", "dsi": []string{testDSI}}), false},
+		"no verifier":       {"x", false},
+		"nothing":           {nil, false},
+	} {
+		young := generic("https://a.example")
+		own := young.keys.known
+		young.Inherit(tt.old)
+		if got := young.keys.known != own; got != tt.want {
+			t.Errorf("%s: inherited is %v", name, got)
+		}
+	}
+}
+
+// A dataspace that is slow holds up nobody for long, and a refresh that nobody
+// waits for is made once, however many tokens are judged meanwhile.
+func TestASlowDataspaceHoldsNobodyUp(t *testing.T) {
+	inTime(t, func(t *testing.T, d *providertest.Dataspace, v *ioxio) {
+		text := newToken(t, d)
+		unknown := must[string](t)(d.Sign("RS256", map[string]any{"kid": "x"}, nil))
+		gives(t, v, text, "")
+		time.Sleep(keysAge)
+		release := make(chan struct{})
+		d.Fail(providertest.Hang(release))
+		asks(t, d, 1, func() {
+			for range 1000 {
+				gives(t, v, text, "")
+			}
+			begin := time.Now()
+			if _, err := v.Verify(t.Context(), secret(unknown), false); !errors.Is(err, token.ErrUnavailable) || time.Since(begin) != patience {
+				t.Errorf("an unknown key: %v after %v", err, time.Since(begin))
+			}
+		})
+		close(release)
+		synctest.Wait()
+	})
+}
+
+// Who does not name a key is not told of a forgery before the issuer was asked
+// for a new key.
+func TestANewKeyIsFoundForTokensWithoutAKeyID(t *testing.T) {
+	old := must[*rsa.PrivateKey](t)(rsa.GenerateKey(rand.Reader, 2048))
+	s := startIssuers(t)
+	o := s.OpenID()
+	o.PublicKey("RS256") // made outside
+	synctest.Test(t, func(t *testing.T) {
+		v := openOpenID(t, o, &http.Client{Transport: inProcess{s.Handler()}}, nil)
+		now := time.Now().Round(0)
+		v.keys.known.set = keySet{keys: []verifyKey{{"old", old.Public(), []string{"RS256"}}}, fetched: now, tried: now}
+		text := must[string](t)(o.Sign("RS256", map[string]any{"kid": nil}, map[string]any{"aud": "https://api.example"}))
+		gives(t, v, text, "")
+		forged := text[:len(text)-8] + "AAAAAAAA"
+		before := o.Requests()
+		for range 100 {
+			gives(t, v, forged, reasonSignature)
+			gives(t, v, text, "")
+		}
+		if n := o.Requests() - before; n != (fetchBurst-1)*2 {
+			t.Errorf("%d requests for 100 forgeries", n)
+		}
+		o.Fail(providertest.Status(503, ""))
+		time.Sleep(fetchPause)
+		if _, err := v.Verify(t.Context(), secret(forged), false); !errors.Is(err, token.ErrUnavailable) {
+			t.Errorf("while the issuer is down: %v", err)
+		}
+	})
+}
+
+func TestKeysAndTheTime(t *testing.T) {
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	for _, tt := range []struct {
+		at                time.Duration
+		usable, due, look bool
+	}{
+		{0, true, false, true},
 		{keysAge, true, true, true},
 		{keysEnd - 1, true, true, true},
 		{keysEnd, false, true, true},
-		{-time.Hour, true, true, true},
+		{-time.Hour, true, true, true}, // the clock was set back
 	} {
+		s := keySet{fetched: now, tried: now}
 		at := now.Add(tt.at)
-		if s.usable(at) != tt.usable || s.due(at) != tt.due || s.mayFetch(at) != tt.may {
-			t.Errorf("%v later: %v %v %v", tt.at, s.usable(at), s.due(at), s.mayFetch(at))
+		if s.usable(at) != tt.usable || s.due(at) != tt.due || s.takeLook(at) != tt.look {
+			t.Errorf("%v later: %+v", tt.at, s)
+		}
+	}
+	s := keySet{fetched: now, tried: now, refilled: now.Add(fetchBurst * fetchPause)}
+	if s.takeLook(now) || !s.takeLook(now.Add(fetchPause)) || !s.takeLook(now.Add(-time.Hour)) {
+		t.Errorf("looks that were used up: %+v", s)
+	}
+}
+
+func TestWhenAnIssuerThatFailedIsAskedAgain(t *testing.T) {
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	for name, tt := range map[string]struct {
+		known bool
+		wish  time.Duration // Retry-After
+		want  time.Duration
+	}{
+		"no keys":                 {false, 0, emptyPause},
+		"no keys, Retry-After":    {false, 30 * time.Second, 30 * time.Second},
+		"keys":                    {true, 0, fetchPause},
+		"keys, short Retry-After": {true, time.Second, fetchPause},
+		"keys, Retry-After":       {true, 10 * time.Minute, 10 * time.Minute},
+		"keys, long Retry-After":  {true, 10 * time.Hour, time.Hour},
+	} {
+		s := keySet{tried: now}
+		if tt.known {
+			s.fetched = now
+		}
+		failure := unavailable("https://a.example", "answered 503", nil)
+		if tt.wish > 0 {
+			failure.RetryAt = now.Add(tt.wish)
+		}
+		s = s.after(nil, failure, now)
+		at := now.Add(tt.want)
+		if s.mayFetch(at.Add(-1)) || !s.mayFetch(at) || !s.mayFetch(now.Add(-1)) || !s.failure.RetryAt.Equal(at) {
+			t.Errorf("%s: %+v", name, s)
+		}
+		if s = s.after(nil, nil, at); s.failure != nil || !s.mayFetch(at) {
+			t.Errorf("%s, and then keys: %+v", name, s)
 		}
 	}
 }

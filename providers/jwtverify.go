@@ -35,6 +35,7 @@ func (s *jwtVerifySettings) open(env Env) (any, error) {
 			client: withoutRedirects(env.HTTP), userAgent: s.UserAgent, issuer: s.Issuer,
 			metadata: metadata{urls: metadataURLs(s.Issuer), keysMember: "jwks_uri", mustName: true},
 			policy:   keyPolicy{algorithms: algorithms},
+			known:    &knownKeys{},
 		},
 		rules: claimRules{issuer: s.Issuer, audiences: s.Audiences, typ: s.Type, leeway: time.Duration(s.Leeway)},
 	}, nil

@@ -65,6 +65,18 @@ type claimRules struct {
 	leeway time.Duration
 }
 
+// Inherit takes over the keys that old knows, a verifier of the same issuer, so
+// that they outlive a reload. Both share them from then on, and old may still be
+// in use; v must not be yet. Another issuer's or kind's are left alone.
+func (v *verifier) Inherit(old any) {
+	other, ok := old.(interface{ issuer() *issuerKeys })
+	if ok && v.keys.same(other.issuer()) {
+		v.keys.known = other.issuer().known
+	}
+}
+
+func (v *verifier) issuer() *issuerKeys { return v.keys }
+
 // Verify judges raw by the issuer's keys. It makes no request while these are
 // known.
 func (v *verifier) Verify(ctx context.Context, raw token.Secret, remote bool) (token.Verdict, error) {
@@ -98,14 +110,32 @@ func (v *verifier) judge(ctx context.Context, text string) (map[string]any, erro
 	if v.needsKeyID && t.keyID == "" {
 		return nil, flawed(reasonUnknownKey, "the token's header has no kid")
 	}
-	key, err := v.keys.key(ctx, t.keyID, t.algorithm)
-	if err != nil {
-		return nil, err
-	}
-	if err := t.verify(key); err != nil {
+	if err := v.checkSignature(ctx, t); err != nil {
 		return nil, err
 	}
 	return v.rules.judge(t, time.Now())
+}
+
+// checkSignature checks a signature by the issuer's key.
+func (v *verifier) checkSignature(ctx context.Context, t jws) error {
+	seen := v.keys.known.snapshot()
+	key, err := v.keys.key(ctx, t.keyID, t.algorithm)
+	if err != nil {
+		return err
+	}
+	err = t.verify(key)
+	if f := (*flaw)(nil); t.keyID != "" || !errors.As(err, &f) || f.reason != reasonSignature {
+		return err
+	}
+	// Without a kid, a token by a new key looks like a forgery by the old one.
+	set, unknown := v.keys.look(ctx, seen, time.Now().Round(0))
+	if unknown != nil {
+		return unknown
+	}
+	if newer, found := set.find("", t.algorithm); found {
+		return t.verify(newer)
+	}
+	return err
 }
 
 // judge gives the claims of a token whose signature is good.

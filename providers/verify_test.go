@@ -259,8 +259,8 @@ func TestHostileTokens(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) { gives(t, v, tt.text, tt.reason) })
 	}
-	if n := d.Requests(); n != 2 {
-		t.Errorf("%d requests were made, and metadata and keys are 2", n)
+	if n := d.Requests(); n > 2*(1+fetchBurst) {
+		t.Errorf("%d requests were made, and each look takes 2", n)
 	}
 }
 
@@ -536,7 +536,7 @@ func warm(t testing.TB) (v *verifier, sign func(header, payload string) string) 
 		keys: &issuerKeys{
 			client: &http.Client{Transport: inProcess{http.NotFoundHandler()}}, issuer: "https://issuer.example",
 			metadata: metadata{urls: []string{"https://issuer.example/"}}, policy: keyPolicy{algorithms: asymmetric()},
-			known: keySet{keys: []verifyKey{{"k", key.Public(), []string{"RS256"}}}, fetched: now, tried: now},
+			known: &knownKeys{set: keySet{keys: []verifyKey{{"k", key.Public(), []string{"RS256"}}}, fetched: now, tried: now}},
 		},
 		rules: claimRules{issuer: "https://issuer.example", audiences: []string{"a"}, leeway: time.Minute},
 	}
@@ -566,6 +566,9 @@ func FuzzVerify(f *testing.F) {
 	f.Add("....")
 	f.Fuzz(func(t *testing.T, text string) {
 		got, err := v.Verify(t.Context(), secret(text), false)
+		if text != good && errors.Is(err, token.ErrUnavailable) {
+			return // its key may be a new one, and nobody can be asked
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -606,7 +609,7 @@ func BenchmarkVerify(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	public := v.keys.known.keys[0].public.(*rsa.PublicKey)
+	public := v.keys.known.set.keys[0].public.(*rsa.PublicKey)
 	b.Run("bare crypto/rsa", func(b *testing.B) {
 		for b.Loop() {
 			sum := sha256.Sum256([]byte(j.signed))
