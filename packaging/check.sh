@@ -4,20 +4,22 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-# A test whose tool is missing fails instead of being skipped.
-export CI=true
+# A test whose tool is missing fails instead of being skipped. With CI=true, as
+# CI sets it, so does one that needs root, for a second uid.
+export CI="${CI:-tools}"
 PATH=$PATH:/usr/sbin:/sbin # nginx
 
 say() { printf '\n== %s\n' "$*"; }
 
-# Independent implementations to compare signatures with. Debian has no package
-# of the first.
-need_jsonwebtoken() {
+# Independent implementations to compare signatures with, and what the examples
+# in the documentation use. Debian has no package of the first.
+need_libraries() {
 	cache=${XDG_CACHE_HOME:-$HOME/.cache}/tokend-check
 	[ -d "$cache/node_modules/jsonwebtoken" ] ||
 		npm install --prefix "$cache" --no-audit --no-fund --silent jsonwebtoken@9.0.3
 	export NODE_PATH="$cache/node_modules"
 	/usr/bin/python3 -c 'import jwt, cryptography' 2>/dev/null || install_packages python3-jwt python3-cryptography
+	Rscript -e 'library(httr2)' >/dev/null 2>&1 || install_packages r-base-core r-cran-httr2
 }
 
 install_packages() {
@@ -60,7 +62,7 @@ vulnerabilities() {
 
 say "tools"
 need_packages
-need_jsonwebtoken
+need_libraries
 say "gofmt"
 formatted
 say "go vet, here and for the other platforms"
