@@ -8,7 +8,7 @@ import (
 
 // Sign signs one request with the profile's key. Errors are *token.Error.
 func (d *Daemon) Sign(ctx context.Context, name string, r token.Request) (token.Signed, error) {
-	p, err := d.profile(name)
+	p, err := d.profile(ctx, name)
 	if err != nil {
 		return token.Signed{}, err
 	}
@@ -35,7 +35,7 @@ func (d *Daemon) Sign(ctx context.Context, name string, r token.Request) (token.
 // itself or, if remote, by asking the issuer's own service. Errors are
 // *token.Error and mean that no verdict could be reached.
 func (d *Daemon) Verify(ctx context.Context, name string, raw token.Secret, remote bool) (token.Verdict, error) {
-	p, err := d.profile(name)
+	p, err := d.profile(ctx, name)
 	if err != nil {
 		return token.Verdict{}, err
 	}
@@ -49,13 +49,10 @@ func (d *Daemon) Verify(ctx context.Context, name string, raw token.Secret, remo
 	return verdict, nil
 }
 
-// profile finds a profile in force.
-func (d *Daemon) profile(name string) (*profile, error) {
+// profile finds a profile that the caller may use.
+func (d *Daemon) profile(ctx context.Context, name string) (*profile, error) {
+	w := d.who(ctx)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	p := d.profiles[name]
-	if p == nil {
-		return nil, d.noProfile(name)
-	}
-	return p, nil
+	return d.use(w, name)
 }

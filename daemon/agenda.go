@@ -15,6 +15,12 @@ const forgetAfter = 10 * time.Minute
 // dueAt says when the next token of s is to be obtained.
 func (s *slot) dueAt(now time.Time) time.Time {
 	at := s.tok.RenewAt
+	if lead := s.profile.lead(); lead > 0 && s.target == (token.Target{}) {
+		early := later(s.tok.Expiry.Add(-lead), s.tok.Issued.Add(s.tok.Life()/2))
+		if early.Before(at) {
+			at = early
+		}
+	}
 	if s.tok.State(now) == token.Expired {
 		at = now
 	}
@@ -23,7 +29,7 @@ func (s *slot) dueAt(now time.Time) time.Time {
 
 // wanted says whether s is to be renewed at the given moment, asked or not.
 func (s *slot) wanted(at time.Time) bool {
-	if s.profile.renew == RenewAlways && s.target == (token.Target{}) {
+	if (s.profile.renew == RenewAlways || s.profile.sinks != nil) && s.target == (token.Target{}) {
 		return true
 	}
 	if s.tok.Secret.IsZero() && s.err != nil && !errors.Is(s.err, token.ErrUnavailable) && !fromKeystore(s.err) {
@@ -61,6 +67,9 @@ func later(t time.Time, others ...time.Time) time.Time {
 // plan puts s in its place in the agenda, or takes it out when there is
 // nothing to do about it. d.mu is held.
 func (d *Daemon) plan(s *slot) {
+	if s.profile.sinks != nil {
+		d.sink()
+	}
 	var at time.Time
 	if d.held(s) {
 		at = s.nextAt(wall())

@@ -66,6 +66,13 @@ type Config struct {
 	// Proxy is the HTTP proxy to the issuers; empty means what HTTPS_PROXY
 	// said when tokend started, "none" means none.
 	Proxy string `toml:"proxy"`
+	// Audit is the file of the audit log; empty means audit.log in the state
+	// directory, "none" none.
+	Audit string `toml:"audit"`
+	// AdminUsers and AdminGroups may manage profiles, beside root and the user
+	// that tokend runs as. They are names or numbers.
+	AdminUsers  []string `toml:"admin_users"`
+	AdminGroups []string `toml:"admin_groups"`
 	// CAFile holds certificates in PEM to trust besides the system's.
 	CAFile string `toml:"ca_file"`
 }
@@ -86,8 +93,8 @@ func (c Config) check() error {
 		return &token.Error{Code: token.ErrInvalid, Field: "log_format", Message: fmt.Sprintf(
 			`log_format: %q is neither "text" nor "json"`, c.LogFormat)}
 	}
-	for _, f := range []struct{ key, path string }{{"socket", c.Socket}, {"ca_file", c.CAFile}} {
-		if f.path != "" && !filepath.IsAbs(f.path) {
+	for _, f := range []struct{ key, path string }{{"socket", c.Socket}, {"ca_file", c.CAFile}, {"audit", c.Audit}} {
+		if f.path != "" && (f.key != "audit" || f.path != "none") && !filepath.IsAbs(f.path) {
 			return &token.Error{Code: token.ErrInvalid, Field: f.key, Message: fmt.Sprintf("%s: %q is not an absolute path", f.key, f.path)}
 		}
 	}

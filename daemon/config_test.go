@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -55,7 +56,7 @@ func TestConfigSaysWhatIsWrongAndWhere(t *testing.T) {
 
 func TestConfigIsRead(t *testing.T) {
 	dirs := Dirs{Config: t.TempDir()}
-	if c, err := ReadConfig(dirs); err != nil || c != DefaultConfig() {
+	if c, err := ReadConfig(dirs); err != nil || !reflect.DeepEqual(c, DefaultConfig()) {
 		t.Errorf("no file: %+v, %v; want the defaults", c, err)
 	}
 	text := "socket = \"/run/x.sock\"\nlog_level = \"debug\"\nlog_format = \"json\"\nrenew = \"used\"\nidle = \"90m\"\nwarn_ahead = \"14d\"\nproxy = \"http://proxy:3128\"\nca_file = \"/ca.pem\"\n"
@@ -65,7 +66,7 @@ func TestConfigIsRead(t *testing.T) {
 	c, err := ReadConfig(dirs)
 	want := Config{Socket: "/run/x.sock", LogLevel: LogLevel{slog.LevelDebug}, LogFormat: "json", Renew: RenewUsed,
 		Idle: Duration{90 * time.Minute}, WarnAhead: Duration{14 * 24 * time.Hour}, Proxy: "http://proxy:3128", CAFile: "/ca.pem"}
-	if err != nil || c != want {
+	if err != nil || !reflect.DeepEqual(c, want) {
 		t.Errorf("%+v, %v; want %+v", c, err, want)
 	}
 }

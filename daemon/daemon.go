@@ -30,8 +30,11 @@ type World struct {
 	// says in words where it keeps an account.
 	Keystore func(ctx context.Context) string
 	Where    func(account string) string
-	Log      *slog.Logger
-	Version  string
+	// Caller is who asks, given the context of a method; false for tokend
+	// itself.
+	Caller  func(ctx context.Context) (c Caller, ok bool)
+	Log     *slog.Logger
+	Version string
 }
 
 // Kinds are the providers that profiles can have. What one opens implements
@@ -45,6 +48,10 @@ type Kinds interface {
 	// ends, by RotatesInSteps that a new one has to be registered first, and by
 	// Hosts where its credentials may be sent.
 	Open(kind string, decode func(into any) error, secret func(ctx context.Context, field string) (token.Secret, error)) (any, error)
+	// Exchange hands an access token to an Azure Container Registry, a URL,
+	// and returns the refresh token that its clients log in with. tenant may be
+	// empty.
+	Exchange(ctx context.Context, registry, tenant string, t token.Secret) (token.Secret, error)
 }
 
 // Credentials keep each profile's secrets and know which are current.
@@ -93,12 +100,15 @@ type Daemon struct {
 	loaded   chan struct{} // closed when the cache has been read, or could not be
 	wake     chan struct{} // tells Run that a flight was asked for or the agenda changed
 	dirty    chan struct{} // tells the cache's goroutine that there is something to write
+	sinking  chan struct{} // tells the sinks' goroutine to look again
 	jobs     chan func()   // what the cache's goroutine is asked to do and answer for
 
 	mu       sync.Mutex
 	config   Config
+	admins   allowance
 	kinds    Kinds
 	profiles map[string]*profile
+	claims   map[string][]*profile // by origin, nil when out of date
 	agenda   agenda
 	asked    []*slot // flights that callers wait for, not launched yet
 	lanes    map[string]*lane
@@ -111,6 +121,7 @@ type Daemon struct {
 	cacheIn  bool // the cache has been read
 	saving   bool // a write is under way
 	clock    clock
+	sinkErrs map[string]error // by path: why a sink's file is not written
 }
 
 // New makes a Daemon of the configuration in dirs. A profile that cannot be
@@ -124,10 +135,12 @@ func New(dirs Dirs, w World) (*Daemon, error) {
 		loaded:   make(chan struct{}),
 		wake:     make(chan struct{}, 1),
 		dirty:    make(chan struct{}, 1),
+		sinking:  make(chan struct{}, 1),
 		jobs:     make(chan func()),
 		profiles: map[string]*profile{},
 		lanes:    map[string]*lane{},
 		unsaved:  map[slotKey]token.Record{},
+		sinkErrs: map[string]error{},
 	}
 	if err := d.load(); err != nil {
 		return nil, err
@@ -203,23 +216,38 @@ type flight struct {
 // are held at a time.
 const maxTargets = 64
 
-// Get answers with a token of the profile that lives at least q.MinTTL longer.
-// A token at hand is served at once; otherwise the caller joins the attempt
-// under way, until ctx ends. Errors are *token.Error.
-func (d *Daemon) Get(ctx context.Context, name string, q token.Query) (token.Token, error) {
+// Get answers with a token of the profile, or without a name of the one that
+// claims q.URL, that lives at least q.MinTTL longer. A token at hand is served
+// at once; otherwise the caller joins the attempt under way, until ctx ends.
+// Errors are *token.Error; ErrNotFound also says that nobody claims q.URL.
+func (d *Daemon) Get(ctx context.Context, name string, q token.Query) (token.Grant, error) {
 	select {
 	case <-d.loaded:
 	case <-ctx.Done():
-		return token.Token{}, gaveUp(ctx)
+		return token.Grant{}, gaveUp(ctx)
 	}
 	now := wall()
 
 	d.mu.Lock()
-	s, err := d.slot(name, q.Target, now)
+	w := d.who(ctx)
+	g := token.Grant{Profile: name}
+	var err error
+	if q.URL != "" {
+		g.Profile, g.Host, err = d.claim(w, name, q.URL)
+	}
+	var p *profile
+	if err == nil {
+		p, err = d.use(w, g.Profile)
+	}
+	var s *slot
+	if err == nil {
+		s, err = d.slot(p, q.Target, now)
+	}
 	if err != nil {
 		d.mu.Unlock()
-		return token.Token{}, err
+		return token.Grant{}, err
 	}
+	g.Present = s.profile.present
 	s.lastUsed = now
 	tok, flight, remembered := s.tok, s.flight, s.err
 	v := decide(s, q, now)
@@ -233,23 +261,24 @@ func (d *Daemon) Get(ctx context.Context, name string, q token.Query) (token.Tok
 
 	switch v {
 	case refuse:
-		return token.Token{}, remembered
+		return token.Grant{}, remembered
 	case tooShort:
-		return token.Token{}, livesTooShort(tok, q)
+		return token.Grant{}, livesTooShort(tok, q)
 	case wait:
 		select {
 		case <-flight.done:
 		case <-ctx.Done():
-			return token.Token{}, gaveUp(ctx)
+			return token.Grant{}, gaveUp(ctx)
 		}
 		if flight.err != nil {
-			return token.Token{}, flight.err
+			return token.Grant{}, flight.err
 		}
 		if tok = flight.tok; tok.Expiry.Sub(wall()) < q.MinTTL {
-			return token.Token{}, livesTooShort(tok, q)
+			return token.Grant{}, livesTooShort(tok, q)
 		}
 	}
-	return tok, nil
+	g.Token = tok
+	return g, nil
 }
 
 func gaveUp(ctx context.Context) error {
@@ -262,18 +291,15 @@ func livesTooShort(t token.Token, q token.Query) error {
 }
 
 // slot finds or makes the slot of a profile's target. d.mu is held.
-func (d *Daemon) slot(name string, t token.Target, now time.Time) (*slot, error) {
-	p := d.profiles[name]
+func (d *Daemon) slot(p *profile, t token.Target, now time.Time) (*slot, error) {
 	switch {
-	case p == nil:
-		return nil, d.noProfile(name)
 	case p.slots[t] != nil:
 		return p.slots[t], nil
 	case p.minter == nil:
 		return nil, unable(p, "has no tokens to get")
 	case len(p.slots) >= maxTargets:
 		return nil, &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf(
-			"profile %q is in use with %d scopes and audiences already, the most it can hold at a time", name, len(p.slots))}
+			"profile %q is in use with %d scopes and audiences already, the most it can hold at a time", p.name, len(p.slots))}
 	}
 	s := &slot{profile: p, target: t, lastUsed: now, place: -1}
 	p.slots[t] = s
@@ -300,7 +326,7 @@ func (d *Daemon) allSlots() iter.Seq[*slot] {
 }
 
 // unable is the error for asking p for what its kind does not do.
-func unable(p *profile, what string) error {
+func unable(p *profile, what string) *token.Error {
 	return &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf(
 		"profile %q %s: a profile of %s %s", p.name, what, p.kind, map[string]string{
 			"mints": "obtains tokens", "signs": "signs requests", "verifies": "verifies tokens"}[p.does()])}
@@ -442,14 +468,21 @@ const invalidateAgain = 5 * time.Second
 
 // Invalidate drops t, if it is still a token of the profile, so that the next
 // caller gets a new one; the zero Secret stands for all of the profile's
-// tokens. A token that is not held any more is no error: somebody was faster.
+// tokens, and no name for the profile that holds t. A token that is not held
+// any more is no error: somebody was faster.
 func (d *Daemon) Invalidate(ctx context.Context, name string, t token.Secret) error {
 	now := wall()
+	w := d.who(ctx)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	p := d.profiles[name]
-	if p == nil {
-		return d.noProfile(name)
+	if name == "" && !t.IsZero() {
+		if name = d.holder(w, t); name == "" {
+			return nil
+		}
+	}
+	p, err := d.use(w, name)
+	if err != nil {
+		return err
 	}
 	var tooSoon time.Time
 	dropped := 0

@@ -75,16 +75,24 @@ func readsText(t reflect.Type) bool {
 	return reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
 }
 
-// keepUnknown narrows the unknown keys to those that this struct lacked too.
+// keepUnknown narrows the unknown keys to those that this struct lacked too: a
+// key of a table is lacking also where the whole table is.
 func (d *document) keepUnknown(missing []toml.DecodeError) {
-	unknown := map[string]int{}
+	lacking := map[string]int{}
 	for _, m := range missing {
-		key := strings.Join(m.Key(), ".")
-		if _, before := d.unknown[key]; before || !d.decoded {
-			unknown[key], _ = m.Position()
-		}
+		lacking[strings.Join(m.Key(), ".")], _ = m.Position()
 	}
-	d.unknown, d.decoded = unknown, true
+	if d.decoded {
+		for key := range d.unknown {
+			table, _, _ := strings.Cut(key, ".")
+			_, whole := lacking[table]
+			if _, too := lacking[key]; !too && !whole {
+				delete(d.unknown, key)
+			}
+		}
+		return
+	}
+	d.unknown, d.decoded = lacking, true
 }
 
 // close complains about the first key that no struct took.
@@ -156,7 +164,7 @@ func (d *document) topLevel() (entries []entry) {
 		switch {
 		case e.Kind == unstable.KeyValue && !inTable:
 			value = e.Value().Kind
-		case e.Kind == unstable.Table:
+		case e.Kind == unstable.Table, e.Kind == unstable.ArrayTable:
 			inTable = true
 		default:
 			continue

@@ -122,6 +122,10 @@ func (k kinds) Providers() []token.Provider {
 
 // Prepare takes the part before a colon in the secret as a setting that comes
 // with the credential, as a service key's client_id does.
+func (kinds) Exchange(_ context.Context, registry, tenant string, t token.Secret) (token.Secret, error) {
+	return token.NewSecret(registry + " " + tenant + " " + t.Reveal()), nil
+}
+
 func (k kinds) Prepare(a *token.Addition) error {
 	switch a.Provider {
 	case "sign": // makes its key itself
@@ -179,6 +183,9 @@ func (m *minter) Mint(ctx context.Context, t token.Target) (token.Token, error) 
 	}
 	return m.issuer.mint(ctx, m.Issuer, t, secret)
 }
+
+// callerKey is where the tests say who calls.
+type callerKey struct{}
 
 // An installation is a daemon on real files: real cache, real sealed
 // keystore, one issuer "idp" unless the test adds others.
@@ -346,7 +353,11 @@ func (in *installation) start() *daemon.Daemon {
 		Keystore:    func(context.Context) string { return "sealed: ok" },
 		Where:       func(account string) string { return "sealed file " + account },
 		Log:         slog.New(slog.NewTextHandler(lockedWriter{in}, nil)),
-		Version:     "test",
+		Caller: func(ctx context.Context) (daemon.Caller, bool) {
+			c, ok := ctx.Value(callerKey{}).(daemon.Caller)
+			return c, ok
+		},
+		Version: "test",
 	})
 	if err != nil {
 		in.t.Fatal(err)

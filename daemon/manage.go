@@ -60,6 +60,9 @@ func (d *Daemon) configure(c Config) (Kinds, error) {
 // it is in force; a bad profile leaves that profile as it is in force. Either
 // is returned as ErrInvalid and shown by Status until it is mended.
 func (d *Daemon) Reload(ctx context.Context) error {
+	if err := d.permitManaging(ctx); err != nil {
+		return err
+	}
 	done, err := d.manage(ctx)
 	if err != nil {
 		return err
@@ -129,6 +132,7 @@ func (d *Daemon) adopt(config Config, kinds Kinds, profiles map[string]*profile,
 		}
 	}
 	d.config, d.kinds, d.bad = config, kinds, bad
+	d.admins = newAllowance(config.AdminUsers, config.AdminGroups)
 	for _, p := range profiles {
 		d.install(p)
 	}
@@ -138,7 +142,7 @@ func (d *Daemon) adopt(config Config, kinds Kinds, profiles map[string]*profile,
 // install puts p in force. d.mu is held.
 func (d *Daemon) install(p *profile) {
 	old := d.profiles[p.name]
-	d.profiles[p.name] = p
+	d.profiles[p.name], d.claims = p, nil
 	switch {
 	case old == p:
 	case old != nil && old.fingerprint == p.fingerprint:
@@ -153,10 +157,11 @@ func (d *Daemon) install(p *profile) {
 		s.profile = p
 		d.plan(s)
 	}
-	if p.minter == nil || p.renew != RenewAlways {
+	d.sink()
+	if p.minter == nil || p.renew != RenewAlways && p.sinks == nil {
 		return
 	}
-	if s, err := d.slot(p.name, token.Target{}, time.Time{}); err == nil {
+	if s, err := d.slot(p, token.Target{}, time.Time{}); err == nil {
 		d.plan(s)
 	}
 }
@@ -164,6 +169,8 @@ func (d *Daemon) install(p *profile) {
 // retire takes p out of force, and its tokens with it. d.mu is held.
 func (d *Daemon) retire(p *profile) {
 	delete(d.profiles, p.name)
+	d.claims = nil
+	d.sink()
 	d.drop(p)
 }
 
@@ -179,6 +186,9 @@ func (d *Daemon) drop(p *profile) {
 // token with it to prove that it works (unless a.NoCheck), and only then keeps
 // the secrets and writes the profile's file. On an error nothing is kept.
 func (d *Daemon) Add(ctx context.Context, a token.Addition) (token.Added, error) {
+	if err := d.permitManaging(ctx); err != nil {
+		return token.Added{}, err
+	}
 	if err := checkName(a.Name); err != nil {
 		return token.Added{}, err
 	}
@@ -247,6 +257,9 @@ func (d *Daemon) isFree(name string) error {
 // with it. The profile's file stays as it is. On an error the old credential
 // stays in force.
 func (d *Daemon) Rotate(ctx context.Context, a token.Addition) (token.Added, error) {
+	if err := d.permitManaging(ctx); err != nil {
+		return token.Added{}, err
+	}
 	d.mu.Lock()
 	kinds, config, old := d.kinds, d.config, d.profiles[a.Name]
 	d.mu.Unlock()
@@ -461,7 +474,7 @@ func (d *Daemon) putInForce(p *profile, kept token.Credential, proven proof) tok
 	d.mu.Lock()
 	d.install(p)
 	if !proven.token.Secret.IsZero() {
-		if s, err := d.slot(p.name, token.Target{}, wall()); err == nil && s.flight == nil {
+		if s, err := d.slot(p, token.Target{}, wall()); err == nil && s.flight == nil {
 			s.tok, s.lastUsed = proven.token, wall()
 			d.unsaved[s.key()] = s.record()
 			d.soil()
@@ -484,6 +497,9 @@ func (d *Daemon) putInForce(p *profile, kept token.Credential, proven proof) tok
 // A keystore that cannot be reached leaves all as it was. It also clears away
 // what is left of a profile whose file is gone.
 func (d *Daemon) Remove(ctx context.Context, name string) error {
+	if err := d.permitManaging(ctx); err != nil {
+		return err
+	}
 	if err := checkName(name); err != nil {
 		return err
 	}

@@ -37,6 +37,11 @@ type profile struct {
 	inSteps bool
 	// hosts are what its credentials may be sent to.
 	hosts []string
+	// present is how its token is shown to them.
+	present token.Presentation
+	sinks   []Sink
+	// allowed may use it.
+	allowed allowance
 	// issuer is the host that its tokens come from.
 	issuer string
 	// fingerprint stands for everything that decides which token it gets.
@@ -59,6 +64,14 @@ type common struct {
 	Renew    Renew    `toml:"renew"`
 	Idle     Duration `toml:"idle"`
 	Hosts    []string `toml:"hosts"`
+	// Present says how the token is shown to the hosts.
+	Present token.Presentation `toml:"present"`
+	// AllowUsers and AllowGroups may use the profile, beside root and the user
+	// that tokend runs as. They are names or numbers.
+	AllowUsers  []string `toml:"allow_users"`
+	AllowGroups []string `toml:"allow_groups"`
+	// Sinks are the files that its token is kept in.
+	Sinks []Sink `toml:"sink"`
 }
 
 func (c common) check() error {
@@ -66,6 +79,12 @@ func (c common) check() error {
 		if err := token.CheckHost(host); err != nil {
 			return &token.Error{Code: token.ErrInvalid, Field: "hosts", Message: "hosts: " + err.Error()}
 		}
+	}
+	if err := c.Present.Check(); err != nil {
+		return &token.Error{Code: token.ErrInvalid, Field: "present", Message: "present: " + err.Error()}
+	}
+	if err := checkSinks(c.Sinks); err != nil {
+		return err
 	}
 	return c.Renew.check()
 }
@@ -131,10 +150,14 @@ func open(kinds Kinds, c Config, name string, doc *document, cred token.Credenti
 		name: name, kind: own.Provider, file: doc.file,
 		renew: own.Renew, idle: own.Idle.Duration,
 		settings: settings, credential: cred,
-		hosts: own.Hosts, ends: cred.Expires,
+		hosts: own.Hosts, present: own.Present, sinks: own.Sinks, ends: cred.Expires,
 	}
+	p.allowed = newAllowance(own.AllowUsers, own.AllowGroups)
 	p.fingerprint = fingerprint(p)
 	p.take(opened)
+	if p.minter == nil && len(p.sinks) > 0 {
+		return nil, doc.locate(&token.Error{Code: token.ErrInvalid, Field: "sink", Message: "sink: " + unable(p, "has no tokens to write").Message})
+	}
 	return p, nil
 }
 
@@ -324,11 +347,14 @@ func (d Dirs) profileFiles() (files []string, err error) {
 // own order, with a line on each setting. Tables come last, as TOML wants it.
 func render(p token.Provider, settings map[string]any) ([]byte, error) {
 	docs := map[string]string{
-		"renew": `"always", or "used" to stop when nobody asks`,
-		"idle":  `how long nobody must have asked`,
-		"hosts": `what its credentials may be sent to`,
+		"renew":        `"always", or "used" to stop when nobody asks`,
+		"idle":         `how long nobody must have asked`,
+		"hosts":        `what its credentials may be sent to`,
+		"present":      `how: "bearer", "basic:USER", "header:NAME" or "acr"`,
+		"allow_users":  `who may use it, beside root and tokend's own user`,
+		"allow_groups": `likewise, by group`,
 	}
-	order := []string{"renew", "idle", "hosts"}
+	order := []string{"renew", "idle", "hosts", "present", "allow_users", "allow_groups"}
 	for _, f := range p.Fields {
 		docs[f.Name] = f.Doc
 		order = append(order, f.Name)

@@ -36,6 +36,13 @@ func (d *Daemon) Run(ctx context.Context) error {
 	var flights, keeper sync.WaitGroup
 	saving, saved := context.WithCancel(context.WithoutCancel(ctx))
 	keeper.Go(func() { d.keepCache(saving) })
+	keeper.Go(func() {
+		select {
+		case <-d.loaded:
+			d.keepSinks(saving)
+		case <-saving.Done():
+		}
+	})
 	defer keeper.Wait()
 	defer saved()
 	defer flights.Wait()
@@ -312,7 +319,7 @@ func (d *Daemon) takeOver(records []token.Record) {
 			d.dropped = append(d.dropped, r)
 			continue
 		}
-		s, err := d.slot(r.Profile, r.Target, r.Token.Issued)
+		s, err := d.slot(p, r.Target, r.Token.Issued)
 		if err != nil || !s.tok.Issued.Before(r.Token.Issued) {
 			continue
 		}

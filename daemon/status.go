@@ -15,17 +15,24 @@ import (
 // status says so.
 const skewTolerance = time.Minute
 
-// Status tells how the daemon is, its profiles in order of their names.
+// Status tells how the daemon is, and the profiles that the caller may use or
+// manage in order of their names.
 func (d *Daemon) Status(ctx context.Context) (token.Status, error) {
 	keystore := d.world.Keystore(ctx)
 	now := wall()
+	w := d.who(ctx)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	st := token.Status{
 		Version: d.world.Version, PID: os.Getpid(), Started: d.started.UTC(),
 		Config: d.dirs.Config, State: d.dirs.State,
-		Keystore: keystore, Cache: "ok", ConfigErrors: slices.Sorted(maps.Values(d.bad)),
-		Profiles: []token.ProfileStatus{},
+		Keystore: keystore, Cache: "ok", Profiles: []token.ProfileStatus{},
+	}
+	if d.mayManage(w) {
+		st.ConfigErrors = slices.Sorted(maps.Values(d.bad))
+		for _, text := range d.admins.unknown {
+			st.ConfigErrors = append(st.ConfigErrors, d.dirs.ConfigFile()+": "+text)
+		}
 	}
 	switch {
 	case d.cacheErr != nil:
@@ -34,18 +41,21 @@ func (d *Daemon) Status(ctx context.Context) (token.Status, error) {
 		st.Cache = "writing"
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.profiles)) {
-		st.Profiles = append(st.Profiles, d.profileStatus(d.profiles[name], now))
+		if p, err := d.see(w, name); err == nil {
+			st.Profiles = append(st.Profiles, d.profileStatus(p, now))
+		}
 	}
 	return st, nil
 }
 
 // Profile tells how one profile is.
-func (d *Daemon) Profile(_ context.Context, name string) (token.ProfileStatus, error) {
+func (d *Daemon) Profile(ctx context.Context, name string) (token.ProfileStatus, error) {
+	w := d.who(ctx)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	p := d.profiles[name]
-	if p == nil {
-		return token.ProfileStatus{}, d.noProfile(name)
+	p, err := d.see(w, name)
+	if err != nil {
+		return token.ProfileStatus{}, err
 	}
 	return d.profileStatus(p, wall()), nil
 }
@@ -69,7 +79,7 @@ func providerNamed(kinds Kinds, name string) token.Provider {
 // profileStatus tells of p. d.mu is held.
 func (d *Daemon) profileStatus(p *profile, now time.Time) token.ProfileStatus {
 	st := token.ProfileStatus{
-		Name: p.name, Provider: p.kind, Does: p.does(), File: p.file, Settings: p.settings, Hosts: p.hosts,
+		Name: p.name, Provider: p.kind, Does: p.does(), File: p.file, Settings: p.settings, Hosts: p.hosts, Present: p.present,
 		CredentialExpires: utc(p.ends),
 	}
 	if c := p.pending; c.ID != "" {
@@ -83,6 +93,9 @@ func (d *Daemon) profileStatus(p *profile, now time.Time) token.ProfileStatus {
 	})
 	for _, s := range slots {
 		st.Tokens = append(st.Tokens, s.status(now))
+	}
+	for _, s := range p.sinks {
+		st.Sinks = append(st.Sinks, s.Path)
 	}
 	st.Warnings = d.warnings(p, now)
 	return st
@@ -114,6 +127,12 @@ func (d *Daemon) warnings(p *profile, now time.Time) (warnings []string) {
 	}
 	if p.pending.ID != "" {
 		warnings = append(warnings, fmt.Sprintf("a new key made on %s waits to be registered", utc(p.pending.Stored).Format(time.DateOnly)))
+	}
+	warnings = append(warnings, p.allowed.unknown...)
+	for _, s := range p.sinks {
+		if err := d.sinkErrs[s.Path]; err != nil {
+			warnings = append(warnings, fmt.Sprintf("sink %s: %v", s.Path, err))
+		}
 	}
 	for _, s := range p.slots {
 		if text := skewText(s.tok.Skew, p.issuer); text != "" {

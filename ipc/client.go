@@ -25,38 +25,70 @@ type Client struct {
 	Socket string
 }
 
-// Get returns a token of the profile. Its times have whole seconds; Skew does
-// not cross the socket.
-func (c *Client) Get(ctx context.Context, name string, q token.Query) (token.Token, error) {
-	path, err := profilePath(TokenPath, name, "")
-	if err != nil {
-		return token.Token{}, err
+// Get returns a token of the profile, or without a name of the profile that
+// claims q.URL. Its times have whole seconds; Skew does not cross the socket.
+func (c *Client) Get(ctx context.Context, name string, q token.Query) (token.Grant, error) {
+	path := AnyTokenPath
+	if name != "" || q.URL == "" {
+		var err error
+		if path, err = profilePath(TokenPath, name, ""); err != nil {
+			return token.Grant{}, err
+		}
 	}
 	if query := encodeQuery(q); query != "" {
 		path += "?" + query
 	}
 	var answer tokenAnswer
 	if err := c.ask(ctx, "GET", path, nil, &answer); err != nil {
-		return token.Token{}, err
+		return token.Grant{}, err
 	}
-	if answer.AccessToken.IsZero() {
-		return token.Token{}, c.nonsense(errors.New("an answer without a token"))
+	g := answer.grant()
+	switch {
+	case g.Secret.IsZero():
+		return token.Grant{}, c.nonsense(errors.New("an answer without a token"))
+	case g.Present.Check() != nil:
+		return token.Grant{}, c.nonsense(g.Present.Check())
 	}
-	return answer.token(), nil
+	return g, nil
 }
 
 // Invalidate has the daemon drop t, if that is still a token of the profile;
-// the zero Secret stands for whatever is current.
+// the zero Secret stands for whatever is current. Without a name t is dropped
+// from whichever profile it is of.
 func (c *Client) Invalidate(ctx context.Context, name string, t token.Secret) error {
-	path, err := profilePath(TokenPath, name, InvalidateSuffix)
-	if err != nil {
-		return err
+	path := InvalidatePath
+	if name != "" || t.IsZero() {
+		var err error
+		if path, err = profilePath(TokenPath, name, InvalidateSuffix); err != nil {
+			return err
+		}
 	}
 	body, err := encodeInvalidation(t)
 	if err != nil {
 		return err
 	}
 	return c.ask(ctx, "POST", path, body, nil)
+}
+
+// Exchange gets what a registry, one of the profile's hosts, gives for the
+// profile's token: the refresh token that its clients log in with.
+func (c *Client) Exchange(ctx context.Context, name, registry string) (token.Secret, error) {
+	path, err := profilePath(ExchangePath, name, "")
+	if err != nil {
+		return token.Secret{}, err
+	}
+	body, err := json.Marshal(Exchange{Registry: registry})
+	if err != nil {
+		return token.Secret{}, err
+	}
+	var answer Exchanged
+	if err := c.ask(ctx, "POST", path, body, &answer); err != nil {
+		return token.Secret{}, err
+	}
+	if answer.RefreshToken == "" {
+		return token.Secret{}, c.nonsense(errors.New("an answer without a refresh token"))
+	}
+	return token.NewSecret(answer.RefreshToken), nil
 }
 
 // Sign signs one request with the profile's key. The request must then go to
@@ -221,6 +253,11 @@ func (c *Client) roundTrip(ctx context.Context, request []byte) (status int, bod
 		return 0, nil, err
 	}
 	defer func() { _ = conn.Close() }()
+	return c.exchange(ctx, conn, request)
+}
+
+// exchange sends a request over conn and reads its answer.
+func (c *Client) exchange(ctx context.Context, conn net.Conn, request []byte) (status int, body []byte, err error) {
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 

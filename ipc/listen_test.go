@@ -421,7 +421,7 @@ func TestUsersThatTheKernelCannotName(t *testing.T) {
 			t.Errorf("uid %d: got %v, want ErrDenied", uid, err)
 		}
 	}
-	if p, err := newPeer(1000, 0); err != nil || p != (Peer{UID: 1000}) {
+	if p, err := newPeer(1000, 0); err != nil || p.UID != 1000 || p.PID != 0 {
 		t.Errorf("an unknown pid is no reason to refuse: %v, %v", p, err)
 	}
 }
@@ -437,14 +437,14 @@ func TestPeerOfBothEnds(t *testing.T) {
 			return
 		}
 		defer func() { _ = conn.Close() }()
-		if p, err := PeerOf(conn); err != nil || p != (Peer{os.Getuid(), os.Getpid()}) {
+		if p, err := PeerOf(conn); err != nil || p.UID != os.Getuid() || p.PID != os.Getpid() {
 			t.Errorf("the server sees %+v, %v", p, err)
 		}
 	})
 	conn, err := net.Dial("unix", socket)
 	must(t, err)
 	defer func() { _ = conn.Close() }()
-	if p, err := PeerOf(conn); err != nil || p != (Peer{os.Getuid(), os.Getpid()}) {
+	if p, err := PeerOf(conn); err != nil || p.UID != os.Getuid() || p.PID != os.Getpid() {
 		t.Errorf("the client sees %+v, %v", p, err)
 	}
 	wg.Wait()

@@ -16,6 +16,9 @@ type Peer struct {
 	// PID is for logs, never for decisions; 0 where it cannot be told (the
 	// peer lives in another PID namespace).
 	PID int
+	// Groups are the user's groups, the primary one among them, as far as the
+	// kernel tells (Linux does). Only GroupsOf fills them in.
+	Groups []int
 }
 
 // overflowUID is what the kernel shows for a uid that has no meaning in this

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,15 +20,20 @@ import (
 // The routes. A profile's name, escaped as a path segment, follows those that
 // end in a slash.
 const (
-	TokenPath     = "/v1/token/"
-	ProfilesPath  = "/v1/profiles"
-	ProfilePath   = ProfilesPath + "/"
-	ProvidersPath = "/v1/providers"
-	StatusPath    = "/v1/status"
-	ReloadPath    = "/v1/reload"
-	SignPath      = "/v1/sign/"
-	VerifyPath    = "/v1/verify/"
-	AuthorizePath = "/v1/authorize/"
+	// AnyTokenPath is for the profile that claims a URL, InvalidatePath for
+	// whichever profile a token is of.
+	AnyTokenPath   = "/v1/token"
+	TokenPath      = AnyTokenPath + "/"
+	InvalidatePath = "/v1/invalidate"
+	ExchangePath   = "/v1/exchange/"
+	ProfilesPath   = "/v1/profiles"
+	ProfilePath    = ProfilesPath + "/"
+	ProvidersPath  = "/v1/providers"
+	StatusPath     = "/v1/status"
+	ReloadPath     = "/v1/reload"
+	SignPath       = "/v1/sign/"
+	VerifyPath     = "/v1/verify/"
+	AuthorizePath  = "/v1/authorize/"
 
 	// InvalidateSuffix and RotateSuffix follow the name.
 	InvalidateSuffix = "/invalidate"
@@ -71,6 +75,25 @@ type ProfileList struct {
 // ProviderList answers GET /v1/providers.
 type ProviderList struct {
 	Providers []token.Provider `json:"providers"`
+}
+
+// Exchange is the body of POST /v1/exchange/NAME.
+type Exchange struct {
+	Registry string `json:"registry"`
+}
+
+// Exchanged answers it. It holds a secret in the open.
+type Exchanged struct {
+	RefreshToken string `json:"refresh_token"`
+}
+
+// DecodeExchange reads the body of POST /v1/exchange/NAME strictly.
+func DecodeExchange(body []byte) (registry string, err error) {
+	var in Exchange
+	if err := decodeStrict(body, &in); err != nil {
+		return "", err
+	}
+	return in.Registry, checkURL(in.Registry)
 }
 
 // maxName leaves room for any name that a profile could have.
@@ -118,10 +141,13 @@ func encodeQuery(q token.Query) string {
 	if q.Fresh {
 		values.Set("fresh", "true")
 	}
+	if q.URL != "" {
+		values.Set("url", q.URL)
+	}
 	return values.Encode()
 }
 
-// DecodeQuery reads the query of GET /v1/token/NAME strictly.
+// DecodeQuery reads the query of GET /v1/token and /v1/token/NAME strictly.
 func DecodeQuery(raw string) (token.Query, error) {
 	var q token.Query
 	if raw == "" {
@@ -144,6 +170,8 @@ func DecodeQuery(raw string) (token.Query, error) {
 			q.MinTTL, err = parseTTL(v[0])
 		case "fresh":
 			q.Fresh, err = parseFresh(v[0])
+		case "url":
+			q.URL, err = v[0], checkURL(v[0])
 		default:
 			err = invalid(name, "unknown query parameter %q", name)
 		}
@@ -166,6 +194,14 @@ func parseTTL(s string) (time.Duration, error) {
 	return ttl, nil
 }
 
+// checkURL refuses what no profile could claim because it is no URL.
+func checkURL(text string) error {
+	if err := token.CheckURL(text); err != nil {
+		return invalid("url", "%v", err)
+	}
+	return nil
+}
+
 func parseFresh(s string) (bool, error) {
 	if s != "true" && s != "false" {
 		return false, invalid("fresh", "fresh must be true or false, and is %q", s)
@@ -173,52 +209,7 @@ func parseFresh(s string) (bool, error) {
 	return s == "true", nil
 }
 
-// AppendToken appends the answer to a request for a token (members as in RFC
-// 6749 §5.1) to b. It reveals the token.
-func AppendToken(b []byte, profile string, t token.Token, now time.Time) []byte {
-	text := t.Secret.Reveal()
-	const others = 256 // the other members, usually
-	b = append(slices.Grow(b, len(text)+len(t.Scope)+others), `{"access_token":`...)
-	b = appendString(b, text)
-	b = append(b, `,"token_type":`...)
-	b = appendString(b, t.Type)
-	if t.Scope != "" {
-		b = append(b, `,"scope":`...)
-		b = appendString(b, t.Scope)
-	}
-	if !t.Expiry.IsZero() {
-		b = append(b, `,"expires_in":`...)
-		b = strconv.AppendInt(b, max(0, int64(t.Expiry.Sub(now)/time.Second)), 10)
-	}
-	b = appendTime(b, `,"expires_at":`, t.Expiry)
-	b = appendTime(b, `,"issued_at":`, t.Issued)
-	b = appendTime(b, `,"renew_at":`, t.RenewAt)
-	b = append(b, `,"profile":`...)
-	b = appendString(b, profile)
-	return append(b, '}')
-}
-
-// appendTime writes whole seconds, as every parser of RFC 3339 reads them. The
-// fraction that is cut off makes an expiry earlier, never later.
-func appendTime(b []byte, member string, t time.Time) []byte {
-	if t.IsZero() {
-		return b
-	}
-	b = append(append(b, member...), '"')
-	return append(t.UTC().AppendFormat(b, time.RFC3339), '"')
-}
-
-func appendString(b []byte, s string) []byte {
-	for _, c := range []byte(s) {
-		if c < ' ' || c > '~' || c == '"' || c == '\\' {
-			quoted, _ := json.Marshal(s) // a string always has a JSON form
-			return append(b, quoted...)
-		}
-	}
-	return append(append(append(b, '"'), s...), '"')
-}
-
-// tokenAnswer is what AppendToken writes.
+// tokenAnswer is what format.AppendJSON writes.
 type tokenAnswer struct {
 	AccessToken token.Secret `json:"access_token"`
 	TokenType   string       `json:"token_type"`
@@ -226,17 +217,25 @@ type tokenAnswer struct {
 	ExpiresAt   time.Time    `json:"expires_at"`
 	IssuedAt    time.Time    `json:"issued_at"`
 	RenewAt     time.Time    `json:"renew_at"`
+
+	Profile string             `json:"profile"`
+	Present token.Presentation `json:"present"`
+	Host    string             `json:"host"`
 }
 
-func (a tokenAnswer) token() token.Token {
-	return token.Token{
-		Secret: a.AccessToken, Type: a.TokenType, Scope: a.Scope,
-		Issued: a.IssuedAt, Expiry: a.ExpiresAt, RenewAt: a.RenewAt,
+func (a tokenAnswer) grant() token.Grant {
+	return token.Grant{
+		Token: token.Token{
+			Secret: a.AccessToken, Type: a.TokenType, Scope: a.Scope,
+			Issued: a.IssuedAt, Expiry: a.ExpiresAt, RenewAt: a.RenewAt,
+		},
+		Profile: a.Profile, Present: a.Present, Host: a.Host,
 	}
 }
 
 // An invalidation is the body of POST …/invalidate. None, or one without a
-// token, means the current token, whatever it is.
+// token, means the current token, whatever it is; without a profile there has
+// to be one.
 type invalidation struct {
 	AccessToken *token.Secret `json:"access_token"`
 }

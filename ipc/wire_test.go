@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"tokend/providers/token"
+	"tokend/providers/token/format"
 )
 
 var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
@@ -20,7 +21,8 @@ func TestTokenCrossesTheWire(t *testing.T) {
 		"text that JSON must escape": {Secret: token.NewSecret("a\"b\\c\u2028é"), Type: "Be\"arer", Issued: noon, Expiry: noon.Add(time.Hour)},
 		"no lifetime":                {Secret: token.NewSecret("x"), Type: "Bearer"},
 	} {
-		body := AppendToken(nil, "clms", tok, noon)
+		want := token.Grant{Token: tok, Profile: "clms", Present: "basic:me", Host: "https://a.example/b"}
+		body := format.AppendJSON(nil, want, noon)
 		if !json.Valid(body) {
 			t.Fatalf("%s: not JSON: %s", name, body)
 		}
@@ -28,26 +30,10 @@ func TestTokenCrossesTheWire(t *testing.T) {
 		if err := decode(body, &answer); err != nil {
 			t.Fatal(err)
 		}
-		if got := answer.token(); !got.Secret.Equal(tok.Secret) || got.Type != tok.Type || got.Scope != tok.Scope ||
+		if got := answer.grant(); got.Profile != want.Profile || got.Present != want.Present || got.Host != want.Host || !got.Secret.Equal(tok.Secret) || got.Type != tok.Type || got.Scope != tok.Scope ||
 			!got.Issued.Equal(tok.Issued) || !got.Expiry.Equal(tok.Expiry) || !got.RenewAt.Equal(tok.RenewAt) {
 			t.Errorf("%s: got %+v, want %+v", name, got, tok)
 		}
-	}
-}
-
-func TestTokenAnswerText(t *testing.T) {
-	tok := token.Token{Secret: token.NewSecret("tok"), Type: "Bearer", Scope: "s",
-		Issued: noon, Expiry: noon.Add(time.Hour + 999*time.Millisecond), RenewAt: noon.Add(45 * time.Minute)}
-	cet := time.FixedZone("CET", 3600)
-	got := string(AppendToken(nil, "clms", tok, noon.Add(500*time.Millisecond).In(cet)))
-	want := `{"access_token":"tok","token_type":"Bearer","scope":"s","expires_in":3600,"expires_at":"2026-11-23T13:00:00Z",` +
-		`"issued_at":"2026-11-23T12:00:00Z","renew_at":"2026-11-23T12:45:00Z","profile":"clms"}`
-	if got != want {
-		t.Errorf("got  %s\nwant %s", got, want)
-	}
-	late := string(AppendToken(nil, "clms", tok, noon.Add(2*time.Hour)))
-	if !strings.Contains(late, `"expires_in":0,`) {
-		t.Errorf("a token past its expiry: %s", late)
 	}
 }
 

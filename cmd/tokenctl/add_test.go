@@ -110,7 +110,7 @@ func TestAddRefusesBeforeAnythingIsSent(t *testing.T) {
 		"provider mistyped":           {[]string{"add", "x", "--provider", "azur"}, "did you mean azure?"},
 		"provider unknown":            {[]string{"add", "x", "--provider", "frobnicate"}, "there are clms, azure, oauth2"},
 		"flag mistyped":               {[]string{"add", "x", "--tennant", "t"}, "did you mean --tenant?"},
-		"setting of another":          {[]string{"add", "x", "--provider", "clms", "--tenant", "t"}, "--tenant: the provider clms has no setting tenant; it has renew, idle, hosts, client_id, user_agent"},
+		"setting of another":          {[]string{"add", "x", "--provider", "clms", "--tenant", "t"}, "--tenant: the provider clms has no setting tenant; it has renew, idle, hosts, present, allow_users, allow_groups, client_id, user_agent"},
 		"setting mistyped":            {append(azure, "--set", "x5d=true"), "did you mean x5c?"},
 		"setting twice":               {append(azure, "--tenant", "u"), "tenant is given twice"},
 		"setting empty":               {append(azure, "--user-agent", ""), "--user-agent: the value is empty"},

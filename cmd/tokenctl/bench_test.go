@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -32,6 +34,40 @@ func BenchmarkGet(b *testing.B) {
 	b.ReportMetric(median(plain)*1000, "client-ms")
 	b.ReportMetric(median(own)/median(nothing), "x-bare")
 	b.ReportMetric(median(own)/median(plain), "x-client")
+}
+
+// BenchmarkHelpers compares what git and docker start with tokenctl get.
+func BenchmarkHelpers(b *testing.B) {
+	backend := newBackend()
+	socket := serve(b, backend)
+	dir := b.TempDir()
+	tokenctl := compile(b, dir, "tokenctl", ".")
+	calls := map[string]struct{ input, arg string }{
+		"git-credential-tokend":    {"protocol=https\nhost=dev.example\n\n", "get"},
+		"docker-credential-tokend": {"dev.example", "get"},
+	}
+	took := map[string][]time.Duration{}
+	for name := range calls {
+		if err := os.Symlink(tokenctl, filepath.Join(dir, name)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for b.Loop() {
+		took["tokenctl"] = append(took["tokenctl"], launch(b, secretToken+"\n", tokenctl, "get", "clms", "--socket", socket))
+		for name, c := range calls {
+			cmd := exec.Command(filepath.Join(dir, name), "--socket", socket, c.arg)
+			cmd.Stdin = strings.NewReader(c.input)
+			begin := time.Now()
+			out, err := cmd.Output()
+			took[name] = append(took[name], time.Since(begin))
+			if err != nil || !bytes.Contains(out, []byte(secretToken)) {
+				b.Fatalf("%s: %v, printed %q", name, err, out)
+			}
+		}
+	}
+	for name, d := range took {
+		b.ReportMetric(median(d)*1000, name+"-ms")
+	}
 }
 
 // compile builds a program as it is shipped: without cgo, which costs a dynamic

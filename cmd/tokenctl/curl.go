@@ -9,19 +9,18 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
-	"os/signal"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"tokend/ipc"
 	"tokend/providers/token"
+	"tokend/providers/token/format"
 )
 
 const curlHelp = `  tokenctl curl clms -- -fsS 'https://land.copernicus.eu/api/@search?b_size=5'
@@ -99,7 +98,7 @@ func (a *app) curl(c *cobra.Command, name string, args []string) error {
 	} else {
 		err = a.curlWithToken(c, program, call, name)
 	}
-	var ended curlExit
+	var ended childExit
 	if errors.As(err, &ended) {
 		ended.dieAlike()
 	}
@@ -189,12 +188,19 @@ func (a *app) curlSigned(c *cobra.Command, program string, call curlCall, p toke
 // curlWithToken makes requests with a token, and makes the request again with
 // a new one if the API refuses that token.
 func (a *app) curlWithToken(c *cobra.Command, program string, call curlCall, name string) error {
-	if err := call.checkHeader("Authorization"); err != nil {
-		return err
-	}
 	t, err := a.tokenFor(c.Context(), name)
 	if err != nil {
 		return err
+	}
+	header, _, err := format.Header(t)
+	if err != nil {
+		return err
+	}
+	if err := call.checkHeader(header); err != nil {
+		return err
+	}
+	if call.follows() && header != "Authorization" {
+		return usage("--location is refused: curl would send the header %s to wherever a redirect leads; request the URL that it redirects to", header)
 	}
 	stop := make(chan os.Signal, 1)
 	defer catchSignals(stop)()
@@ -203,7 +209,7 @@ func (a *app) curlWithToken(c *cobra.Command, program string, call curlCall, nam
 			return err
 		}
 	}
-	last, err := a.startWithToken(program, call, name, t, nil)
+	last, err := a.startWithToken(program, call, t, nil)
 	if err != nil {
 		return err
 	}
@@ -213,22 +219,22 @@ func (a *app) curlWithToken(c *cobra.Command, program string, call curlCall, nam
 // tryToken makes the request with a token. If the API refuses it, nothing of
 // the answer is shown and the token to repeat the request with is returned. The
 // zero Token means that this was all; the error is then how it ended.
-func (a *app) tryToken(ctx context.Context, stop <-chan os.Signal, program string, call curlCall, name string, t token.Token) (token.Token, error) {
+func (a *app) tryToken(ctx context.Context, stop <-chan os.Signal, program string, call curlCall, name string, t token.Grant) (token.Grant, error) {
 	g, err := newGate(call.holdsErrors())
 	if err != nil {
-		return token.Token{}, err
+		return token.Grant{}, err
 	}
 	defer g.close()
-	first, err := a.startWithToken(program, call, name, t, g)
+	first, err := a.startWithToken(program, call, t, g)
 	if err != nil {
-		return token.Token{}, err
+		return token.Grant{}, err
 	}
 	ctx, interrupt := context.WithCancel(ctx)
 	defer interrupt()
 	ended := make(chan error, 1)
 	go func() { ended <- first.wait(stop, interrupt) }()
 
-	var next token.Token
+	var next token.Grant
 	var failed error
 	if refused(g.headers, call.urls[0], call.follows()) {
 		next, failed = a.replace(ctx, name, t)
@@ -236,7 +242,7 @@ func (a *app) tryToken(ctx context.Context, stop <-chan os.Signal, program strin
 	if !next.Secret.IsZero() && ctx.Err() == nil {
 		g.open(io.Discard, io.Discard)
 		if err = <-ended; ctx.Err() != nil { // a signal came in between
-			return token.Token{}, err
+			return token.Grant{}, err
 		}
 		return next, nil
 	}
@@ -245,13 +251,13 @@ func (a *app) tryToken(ctx context.Context, stop <-chan os.Signal, program strin
 	if failed != nil && ctx.Err() == nil {
 		err = failed
 	}
-	return token.Token{}, err
+	return token.Grant{}, err
 }
 
-func (a *app) tokenFor(ctx context.Context, name string) (token.Token, error) {
+func (a *app) tokenFor(ctx context.Context, name string) (token.Grant, error) {
 	d, err := a.daemon()
 	if err != nil {
-		return token.Token{}, err
+		return token.Grant{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -260,19 +266,19 @@ func (a *app) tokenFor(ctx context.Context, name string) (token.Token, error) {
 
 // replace has tokend drop a token that the API refused, and gets another: the
 // zero Token if there is no other.
-func (a *app) replace(ctx context.Context, name string, old token.Token) (token.Token, error) {
+func (a *app) replace(ctx context.Context, name string, old token.Grant) (token.Grant, error) {
 	d, err := a.daemon()
 	if err != nil {
-		return token.Token{}, err
+		return token.Grant{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if err := d.Invalidate(ctx, name, old.Secret); err != nil {
-		return token.Token{}, err
+		return token.Grant{}, err
 	}
 	t, err := d.Get(ctx, name, token.Query{})
 	if err != nil || t.Secret.Equal(old.Secret) {
-		return token.Token{}, err
+		return token.Grant{}, err
 	}
 	return t, nil
 }
@@ -280,8 +286,8 @@ func (a *app) replace(ctx context.Context, name string, old token.Token) (token.
 // startWithToken starts curl with a token. The token stands in a header line
 // of its own: curl drops that at a redirect to another host, and has at times
 // sent what --oauth2-bearer says to servers of other protocols.
-func (a *app) startWithToken(program string, call curlCall, name string, t token.Token, g *gate) (*transfer, error) {
-	line, err := formatCurl(name, t, time.Now())
+func (a *app) startWithToken(program string, call curlCall, t token.Grant, g *gate) (*transfer, error) {
+	line, err := format.Curl(t, time.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -326,68 +332,10 @@ func (a *app) startCurl(program string, args []string, config []byte, g *gate) (
 	return &transfer{cmd}, nil
 }
 
-// wait waits for curl's end, passing signals on to it. The error is a curlExit
+// wait waits for curl's end, passing signals on to it. The error is a childExit
 // if curl did not succeed.
 func (t *transfer) wait(signals <-chan os.Signal, caught func()) error {
-	ended := make(chan struct{})
-	var forwarder sync.WaitGroup
-	forwarder.Go(func() {
-		for {
-			select {
-			case s := <-signals:
-				caught()
-				_ = t.cmd.Process.Signal(s)
-			case <-ended:
-				return
-			}
-		}
-	})
-	err := t.cmd.Wait()
-	close(ended)
-	forwarder.Wait()
-	var failed *exec.ExitError
-	if !errors.As(err, &failed) {
-		return err
-	}
-	if status, ok := failed.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-		return curlExit{128 + int(status.Signal()), status.Signal()}
-	}
-	return curlExit{status: failed.ExitCode()}
-}
-
-// catchSignals has the signals that end programs go to a channel, until the
-// function that it returns is called. Those that are ignored (nohup) stay so.
-func catchSignals(to chan os.Signal) func() {
-	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT} {
-		if !signal.Ignored(s) {
-			signal.Notify(to, s)
-		}
-	}
-	return func() { signal.Stop(to) }
-}
-
-// A curlExit is how curl ended, if not well. curl has said why.
-type curlExit struct {
-	status int
-	signal os.Signal // nil if none ended it
-}
-
-func (e curlExit) Error() string { return fmt.Sprintf("curl ended with status %d", e.status) }
-
-// dieAlike ends this process by the signal that ended curl, so that a shell
-// sees what happened. It returns if no signal did, or not one to die of.
-func (e curlExit) dieAlike() {
-	if e.signal != os.Interrupt && e.signal != syscall.SIGTERM && e.signal != syscall.SIGHUP {
-		return
-	}
-	self, err := os.FindProcess(os.Getpid())
-	if err != nil || signal.Ignored(e.signal) {
-		return
-	}
-	signal.Reset(e.signal)
-	if self.Signal(e.signal) == nil {
-		time.Sleep(time.Second) // the signal ends this
-	}
+	return waitFor(t.cmd, "curl", signals, caught)
 }
 
 // A gate holds back what curl says until it is known whether the API takes the

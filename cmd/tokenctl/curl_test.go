@@ -80,15 +80,15 @@ type issuer struct {
 	dropped []string
 }
 
-func (i *issuer) Get(context.Context, string, token.Query) (token.Token, error) {
+func (i *issuer) Get(_ context.Context, name string, _ token.Query) (token.Grant, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	t := i.token
 	t.Secret = token.NewSecret(i.tokens[0])
 	if t.Secret.Reveal() == "" {
-		return token.Token{}, &token.Error{Code: token.ErrUnavailable, Message: "login.example did not answer"}
+		return token.Grant{}, &token.Error{Code: token.ErrUnavailable, Message: "login.example did not answer"}
 	}
-	return t, nil
+	return token.Grant{Token: t, Profile: name}, nil
 }
 
 func (i *issuer) Invalidate(_ context.Context, _ string, t token.Secret) error {

@@ -10,10 +10,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"tokend/providers/token"
+	"tokend/providers/token/format"
 )
 
 const getHelp = `  tokenctl get clms
   tokenctl get clms --min-ttl 10m -o header
+  tokenctl get --url https://land.copernicus.eu/api/@search
   curl -K <(tokenctl get clms -o curl) https://land.copernicus.eu/api/@search
   eval "$(tokenctl get azure -o env)"; export ACCESS_TOKEN
 
@@ -26,16 +28,24 @@ Formats (-o):
   header  Authorization: Bearer TOKEN
   json    the members of RFC 6749 §5.1, expires_at and more
   env     ACCESS_TOKEN='TOKEN' and ACCESS_TOKEN_EXPIRES_AT, for sh
-  curl    a line for curl -K, which keeps the token out of ps`
+  curl    a line for curl -K, which keeps the token out of ps
+  netrc   a line of a netrc file, for Basic authentication; with --url
+
+header and curl follow the profile's "present" setting, Bearer by default.`
 
 func (a *app) getCommand() *cobra.Command {
 	q := token.Query{}
-	scopes, as, wait := []string(nil), formatNames[0], 30*time.Second
+	scopes, as, wait := []string(nil), format.Names[0], 30*time.Second
 	c := &cobra.Command{
-		Use:               "get NAME",
-		Short:             "Print an access token",
-		Long:              getHelp,
-		Args:              a.oneProfile,
+		Use:   "get NAME | --url URL",
+		Short: "Print an access token",
+		Long:  getHelp,
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 && q.URL != "" {
+				return nil
+			}
+			return a.oneProfile(c, args)
+		},
 		ValidArgsFunction: a.completeProfiles,
 		RunE: func(c *cobra.Command, args []string) error {
 			if wait <= 0 {
@@ -44,18 +54,19 @@ func (a *app) getCommand() *cobra.Command {
 			q.Scope = strings.Join(scopes, " ")
 			ctx, cancel := context.WithTimeout(c.Context(), wait)
 			defer cancel()
-			return a.get(ctx, args[0], q, as)
+			return a.get(ctx, a.profile, q, as)
 		},
 	}
 	f := c.Flags()
 	f.SortFlags = false
-	f.StringVarP(&as, "output", "o", as, "`FORMAT`: token, header, json, env or curl")
+	f.StringVarP(&as, "output", "o", as, "`FORMAT`: token, header, json, env, curl or netrc")
+	f.StringVar(&q.URL, "url", "", "what the token is for: the profile is found by its hosts")
 	f.Var((*span)(&q.MinTTL), "min-ttl", "least remaining life, as `TIME`: 10m, 90s, or seconds")
 	f.BoolVar(&q.Fresh, "fresh", false, "obtain a new token (one that came within the last second counts as new)")
 	f.StringArrayVar(&scopes, "scope", nil, "other `SCOPE` than the profile's; repeatable")
 	f.StringVar(&q.Audience, "audience", "", "other `AUDIENCE` or resource than the profile's")
 	f.Var((*span)(&wait), "timeout", "how long to wait, as `TIME`")
-	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formatNames[:], cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(format.Names[:], cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
 
@@ -68,15 +79,15 @@ func (a *app) get(ctx context.Context, name string, q token.Query, as string) er
 	if err != nil {
 		return err
 	}
-	t, err := d.Get(ctx, name, q)
+	g, err := d.Get(ctx, name, q)
 	if err != nil {
 		return err
 	}
-	text, err := write(name, t, time.Now())
+	text, err := write(g, time.Now())
 	if err != nil {
 		return err
 	}
-	return a.out.answer(text)
+	return a.out.answer(plainJSON(text))
 }
 
 // A span is a duration on the command line: "10m", or seconds.

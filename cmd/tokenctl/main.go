@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tokend/cmd/tokenctl/helper"
 	"tokend/ipc"
 	"tokend/providers/token"
 )
@@ -25,6 +26,9 @@ func main() { os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr)) }
 // called by, and returns the exit status.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	a := &app{in: stdin, out: newScreen(stdout), err: newScreen(stderr)}
+	if p, profile, ok := helper.ByProgram(filepath.Base(args[0])); ok {
+		return a.callHelper(p, profile, args[1:])
+	}
 	c, err := a.root(args[1:]).ExecuteC()
 	if err == nil {
 		return exitOK
@@ -58,6 +62,9 @@ func (a *app) commands() []command {
 	return []command{
 		{"get", a.getCommand},
 		{"curl", a.curlCommand},
+		{"exec", a.execCommand},
+		{"helper", a.helperCommand},
+		{"setup", a.setupCommand},
 		{"sign", a.signCommand},
 		{"verify", a.verifyCommand},
 		{"add", a.addCommand},

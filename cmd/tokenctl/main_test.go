@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -38,6 +39,8 @@ const secretToken = "tok-en.CANARY~1+2/3="
 type backend struct {
 	err      error // what everything but Status and Providers ends with
 	token    token.Token
+	claimant string // who claims every URL
+	present  token.Presentation
 	status   token.Status
 	added    token.Added
 	mu       sync.Mutex
@@ -90,13 +93,20 @@ func (b *backend) note(call string) error {
 	return b.err
 }
 
-func (b *backend) Get(ctx context.Context, name string, q token.Query) (token.Token, error) {
+func (b *backend) Get(ctx context.Context, name string, q token.Query) (token.Grant, error) {
 	if b.hang {
 		<-ctx.Done()
 	}
+	if name == "" {
+		name = cmp.Or(b.claimant, "clms")
+	}
 	err := b.note("get " + name)
 	b.query = q
-	return b.token, err
+	return token.Grant{Token: b.token, Profile: name, Present: b.present, Host: q.URL}, err
+}
+
+func (b *backend) Exchange(_ context.Context, name, registry string) (token.Secret, error) {
+	return token.NewSecret("refresh-of-" + name), b.note("exchange " + name + " " + registry)
 }
 
 func (b *backend) Invalidate(_ context.Context, name string, t token.Secret) error {

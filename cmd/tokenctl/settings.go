@@ -40,13 +40,17 @@ func settingFlags() []settingFlag {
 		{"claim", "`NAME=VALUE` of a further claim; repeatable (jwt-bearer)"},
 		{"user-agent", "User-Agent of the requests to the issuer"},
 		{"host", "`URL` that its credentials may be sent to; repeatable"},
+		{"present", "how its token is shown there: bearer, basic:USER,\nheader:NAME, or acr (a container registry of Azure)"},
+		{"allow-user", "`USER` who may use it, by name or number; repeatable"},
+		{"allow-group", "`GROUP` whose members may use it; repeatable"},
 		{"renew", "\"always\", or \"used\" to stop when nobody asks"},
 	}
 }
 
 // ownSettings are tokend's settings of every profile.
 func ownSettings() []token.Field {
-	return []token.Field{{Name: "renew"}, {Name: "idle"}, {Name: "hosts", List: true}}
+	return []token.Field{{Name: "renew"}, {Name: "idle"}, {Name: "hosts", List: true}, {Name: "present"},
+		{Name: "allow_users", List: true}, {Name: "allow_groups", List: true}}
 }
 
 // A saying is one setting as it was given.

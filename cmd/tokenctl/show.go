@@ -62,6 +62,12 @@ func (a *app) shown(p token.ProfileStatus, now time.Time) string {
 	for _, host := range p.Hosts {
 		rows = append(rows, pair("for", host, plain))
 	}
+	if p.Present != "" {
+		rows = append(rows, pair("shown as", string(p.Present), plain))
+	}
+	for _, path := range p.Sinks {
+		rows = append(rows, pair("kept in", path, plain))
+	}
 	text := a.out.table(rows)
 	if len(p.Settings) > 0 {
 		text += "\n" + a.out.table(settingRows(p))

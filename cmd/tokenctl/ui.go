@@ -34,8 +34,10 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
+	"tokend/cmd/tokenctl/helper"
 	"tokend/ipc"
 	"tokend/providers/token"
+	"tokend/providers/token/format"
 )
 
 // Exit statuses. 75 is EX_TEMPFAIL of sysexits.h: the same call may succeed
@@ -50,6 +52,9 @@ const (
 	exitLocked      = 6
 	exitNoDaemon    = 7
 	exitUnavailable = 75
+	// exec's, as shells have them for a program that cannot be run.
+	exitCannotRun     = 126
+	exitNotFoundToRun = 127
 	// exitInterrupted is what shells make of an end by Ctrl-C (SIGINT, 2).
 	exitInterrupted = 130
 )
@@ -111,12 +116,17 @@ var errUsage = errors.New("wrong usage")
 
 // fail tells of err and returns the exit status.
 func (a *app) fail(c *cobra.Command, err error) int {
-	if errors.Is(err, errNotValid) { // that was told already
+	if errors.Is(err, errNotValid) || errors.Is(err, helper.ErrTold) { // that was told already
 		return exitFailure
 	}
-	var curl curlExit
-	if errors.As(err, &curl) { // curl has told
-		return curl.status
+	var child childExit
+	if errors.As(err, &child) { // it has told
+		return child.status
+	}
+	var unrun notRun
+	if errors.As(err, &unrun) {
+		a.err.print(a.err.paint(bad, "tokenctl:") + " " + printable(err.Error()) + "\n")
+		return unrun.status()
 	}
 	if errors.Is(err, errInterrupted) { // whoever did it knows
 		return exitInterrupted
@@ -546,8 +556,10 @@ func word(name string) string {
 	if name == "" {
 		return "NAME"
 	}
-	if strings.ContainsFunc(name, func(r rune) bool { return r != '.' && r != '_' && notB64Token(r) }) {
-		return shellQuote(name)
+	if strings.ContainsFunc(name, func(r rune) bool {
+		return r >= utf8.RuneSelf || !strings.ContainsRune("._-", r) && !unicode.IsLetter(r) && !unicode.IsDigit(r)
+	}) {
+		return format.ShellQuote(name)
 	}
 	return name
 }

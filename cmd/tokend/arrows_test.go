@@ -10,14 +10,17 @@ import (
 // arrows says which of our packages each may import (docs/architecture.md).
 var arrows = map[string][]string{
 	"tokend/providers/token":        {},
-	"tokend/daemon":                 {"tokend/providers/token"},
+	"tokend/providers/token/format": {"tokend/providers/token"},
+	"tokend/daemon":                 {"tokend/providers/token", "tokend/providers/token/format"},
 	"tokend/store":                  {"tokend/providers/token"},
 	"tokend/store/keyringtest":      {},
 	"tokend/providers":              {"tokend/providers/token"},
 	"tokend/providers/providertest": {},
 	"tokend/ipc":                    {"tokend/providers/token"},
-	"tokend/ipc/ipcserver":          {"tokend/ipc", "tokend/providers/token"},
-	"tokend/cmd/tokenctl":           {"tokend/ipc", "tokend/providers/token"},
+	"tokend/ipc/ipcserver":          {"tokend/ipc", "tokend/providers/token", "tokend/providers/token/format"},
+	"tokend/cmd/tokenctl":           {"tokend/cmd/tokenctl/helper", "tokend/cmd/tokenctl/setup", "tokend/ipc", "tokend/providers/token", "tokend/providers/token/format"},
+	"tokend/cmd/tokenctl/setup":     {"tokend/providers/token", "tokend/providers/token/format"},
+	"tokend/cmd/tokenctl/helper":    {"tokend/providers/token", "tokend/providers/token/format"},
 	"tokend/cmd/tokend": {"tokend/daemon", "tokend/ipc", "tokend/ipc/ipcserver", "tokend/providers",
 		"tokend/providers/providertest", "tokend/providers/token", "tokend/store"},
 }

@@ -102,7 +102,13 @@ func serve(ctx context.Context, at places, log io.Writer) error {
 	ran := make(chan error, 1)
 	go func() { ran <- d.Run(ctx) }()
 	go reloadOn(ctx, hangups, d)
-	err = ipcserver.Serve(ctx, listener, d, ipcserver.Options{Log: w.Log})
+	audit, auditFile := openAudit(dirs, config)
+	defer auditFile.Close()
+	allow := ipcserver.OwnUser
+	if at.system {
+		allow = ipcserver.AnyUser // the daemon knows who may do what
+	}
+	err = ipcserver.Serve(ctx, listener, d, ipcserver.Options{Allow: allow, Audit: audit, Log: w.Log})
 	stop()
 	err = errors.Join(err, <-ran)
 	w.Log.Info("tokend stops")
@@ -140,6 +146,10 @@ func newWorld(log io.Writer, config daemon.Config) *world {
 	}
 	w.Log = slog.New(handler)
 	w.Version = versionText()
+	w.Caller = func(ctx context.Context) (daemon.Caller, bool) {
+		peer, ok := ipcserver.Caller(ctx)
+		return daemon.Caller{UID: peer.UID, Groups: peer.Groups}, ok
+	}
 	w.Configure = func(c daemon.Config) (daemon.Kinds, error) {
 		client, err := providers.NewHTTPClient(providers.HTTPConfig{CAFile: c.CAFile, Proxy: c.Proxy})
 		if err != nil {
@@ -209,6 +219,10 @@ func (k kinds) Open(name string, decode func(any) error, secret func(context.Con
 	env := k.env
 	env.Secret = secret
 	return kind.Open(decode, env)
+}
+
+func (k kinds) Exchange(ctx context.Context, registry, tenant string, t token.Secret) (token.Secret, error) {
+	return providers.ExchangeACR(ctx, k.env, registry, tenant, t)
 }
 
 func noProvider(name string) error {

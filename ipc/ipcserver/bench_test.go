@@ -15,6 +15,7 @@ import (
 
 	"tokend/ipc"
 	"tokend/providers/token"
+	"tokend/providers/token/format"
 )
 
 // BenchmarkGet measures a token that is at hand, against the least that
@@ -25,7 +26,7 @@ func BenchmarkGet(b *testing.B) {
 	tok.Issued, tok.Expiry = time.Now(), time.Now().Add(time.Hour)
 	book.tokens["clms"] = tok
 	ours := start(b, quiet{book}, Options{Log: slog.New(slog.DiscardHandler)}).socket
-	bare := startBare(b, ipc.AppendToken(nil, "clms", tok, time.Now()))
+	bare := startBare(b, format.AppendJSON(nil, token.Grant{Token: tok, Profile: "clms"}, time.Now()))
 	for _, c := range []struct {
 		name, socket string
 		run          func(*testing.B, string)
@@ -40,8 +41,8 @@ func BenchmarkGet(b *testing.B) {
 // quiet does not remember the queries, of which there will be many.
 type quiet struct{ *book }
 
-func (q quiet) Get(context.Context, string, token.Query) (token.Token, error) {
-	return q.tokens["clms"], nil
+func (q quiet) Get(context.Context, string, token.Query) (token.Grant, error) {
+	return token.Grant{Token: q.tokens["clms"], Profile: "clms"}, nil
 }
 
 func startBare(b *testing.B, body []byte) (socket string) {

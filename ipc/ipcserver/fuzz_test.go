@@ -41,7 +41,7 @@ func fuzzHandler(t *testing.T, raw []byte) {
 	if err != nil {
 		return
 	}
-	ctx := context.WithValue(t.Context(), callerKey{}, &caller{peer: ipc.Peer{UID: os.Getuid()}})
+	ctx := context.WithValue(t.Context(), callerKey{}, &caller{peer: ipc.Peer{UID: os.Getuid()}, program: func() string { return "" }})
 	w := httptest.NewRecorder()
 	newHandler(newBook(), Options{}).ServeHTTP(w, r.WithContext(ctx))
 	answer := w.Result()

@@ -17,17 +17,23 @@ import (
 
 	"tokend/ipc"
 	"tokend/providers/token"
+	"tokend/providers/token/format"
 )
 
 type handler struct {
 	backend Backend
 	allow   func(ipc.Peer) error
+	audit   func(Event)
 	log     *slog.Logger
 	routes  []route
+	// leases holds a value per endpoint that is lent; ending is closed when
+	// they are to end.
+	leases chan struct{}
+	ending chan struct{}
 }
 
 func newHandler(b Backend, o Options) *handler {
-	h := &handler{backend: b, allow: o.Allow, log: o.Log}
+	h := &handler{backend: b, allow: o.Allow, audit: o.Audit, log: o.Log, leases: make(chan struct{}, maxLeases), ending: make(chan struct{})}
 	if h.allow == nil {
 		h.allow = OwnUser
 	}
@@ -36,7 +42,11 @@ func newHandler(b Backend, o Options) *handler {
 	}
 	h.routes = []route{
 		{method: "GET", before: ipc.TokenPath, named: true, serve: h.getToken},
+		{method: "GET", before: ipc.AnyTokenPath, serve: h.getToken},
+		{method: "POST", before: ipc.InvalidatePath, serve: h.invalidate},
+		{method: "POST", before: ipc.ExchangePath, named: true, serve: h.exchange},
 		{method: "POST", before: ipc.TokenPath, named: true, after: ipc.InvalidateSuffix, serve: h.invalidate},
+		{method: "POST", before: ipc.MSIPath, serve: h.lendMSI},
 		{method: "GET", before: ipc.ProfilesPath, serve: h.profiles},
 		{method: "POST", before: ipc.ProfilesPath, serve: h.add},
 		{method: "GET", before: ipc.ProfilePath, named: true, serve: h.profile},
@@ -113,8 +123,8 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (h *handler) serveRoute(t *route, w http.ResponseWriter, r *http.Request, escaped string) error {
-	// Only the token route takes parameters, and reads them itself.
-	if isToken := t.before == ipc.TokenPath && t.after == ""; r.URL.RawQuery != "" && !isToken {
+	// Only the token routes take parameters, and read them themselves.
+	if isToken := t.method == "GET" && strings.HasPrefix(t.before, ipc.AnyTokenPath); r.URL.RawQuery != "" && !isToken {
 		return &token.Error{Code: token.ErrInvalid, Field: "query", Message: "this path takes no query parameters"}
 	}
 	name := escaped
@@ -147,6 +157,9 @@ func (h *handler) admit(r *http.Request) error {
 	if err == nil {
 		return nil
 	}
+	if h.audit != nil {
+		h.audit(Event{Caller: c.peer, Program: c.program(), Do: "connect", Code: token.ErrDenied})
+	}
 	h.log.Warn("caller refused", "uid", c.peer.UID, "pid", c.peer.PID, "reason", err.Error())
 	return &token.Error{Code: token.ErrDenied, Message: err.Error(), Cause: err}
 }
@@ -156,19 +169,35 @@ func (h *handler) getToken(w http.ResponseWriter, r *http.Request, name string) 
 	if err != nil {
 		return err
 	}
-	t, err := h.backend.Get(r.Context(), name, q)
+	if name == "" && q.URL == "" {
+		return &token.Error{Code: token.ErrInvalid, Field: "url", Message: "either a profile or a url must be named"}
+	}
+	g, err := h.backend.Get(r.Context(), name, q)
 	if err != nil {
 		return err
 	}
-	if t.Secret.IsZero() {
+	if g.Secret.IsZero() {
 		return errors.New("the backend gave a token without text")
 	}
 	if wantsText(r) {
-		send(w, http.StatusOK, textType, []byte(t.Secret.Reveal()))
+		send(w, http.StatusOK, textType, []byte(g.Secret.Reveal()))
 		return nil
 	}
-	send(w, http.StatusOK, jsonType, ipc.AppendToken(nil, name, t, time.Now()))
+	send(w, http.StatusOK, jsonType, format.AppendJSON(nil, g, time.Now()))
 	return nil
+}
+
+func (h *handler) exchange(w http.ResponseWriter, r *http.Request, name string) error {
+	body, err := readBody(w, r)
+	if err != nil {
+		return err
+	}
+	registry, err := ipc.DecodeExchange(body)
+	if err != nil {
+		return err
+	}
+	refresh, err := h.backend.Exchange(r.Context(), name, registry)
+	return sendJSON(w, http.StatusOK, ipc.Exchanged{RefreshToken: refresh.Reveal()}, err)
 }
 
 func (h *handler) invalidate(w http.ResponseWriter, r *http.Request, name string) error {
@@ -179,6 +208,9 @@ func (h *handler) invalidate(w http.ResponseWriter, r *http.Request, name string
 	t, err := ipc.DecodeInvalidation(body)
 	if err != nil {
 		return err
+	}
+	if name == "" && t.IsZero() {
+		return &token.Error{Code: token.ErrInvalid, Field: "access_token", Message: "either a profile or an access_token must be named"}
 	}
 	return done(w, h.backend.Invalidate(r.Context(), name, t))
 }

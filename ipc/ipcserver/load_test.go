@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -80,7 +81,7 @@ func TestConnectionsBeyondTheLimitWait(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := limit(inner, 2)
+	l := limit(inner, 2, 1)
 	accepted := make(chan net.Conn)
 	ended := make(chan error, 1)
 	go func() {
@@ -296,5 +297,25 @@ func TestRequestsOneAfterTheOther(t *testing.T) {
 		if answer, text := hear(t, conn); answer.StatusCode != 200 || text != "{}" {
 			t.Fatalf("request %d: %s %s", i, answer.Status, text)
 		}
+	}
+}
+
+// A user cannot take all connections; root and the server's own user can have
+// as many as they like.
+func TestConnectionsOfOneUser(t *testing.T) {
+	l := limit(nil, 10, 2).(*limitedListener)
+	of := func(uid int) caller { return caller{peer: ipc.Peer{UID: uid}} }
+	for i, c := range []struct {
+		uid int
+		in  bool
+	}{{70001, true}, {70001, true}, {70001, false}, {70002, true}, {0, true}, {0, true}, {0, true}, {os.Geteuid(), true}} {
+		if got := l.enter(of(c.uid)); got != c.in {
+			t.Errorf("%d: uid %d: %v", i, c.uid, got)
+		}
+	}
+	l.room <- struct{}{}
+	l.leave(of(70001))
+	if !l.enter(of(70001)) || l.enter(of(70001)) {
+		t.Error("a connection that ended does not make room for one")
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -154,6 +155,32 @@ func TestStrangerThatIsAllowed(t *testing.T) {
 	}
 	if len(b.callers) != 1 || b.callers[0].UID != stranger || b.callers[0].PID == 0 {
 		t.Errorf("the backend was told of %+v", b.callers)
+	}
+}
+
+// The kernel tells a caller's groups, however many.
+func TestTheGroupsOfACaller(t *testing.T) {
+	needRoot(t)
+	b := newBook()
+	s := start(t, b, Options{Allow: AnyUser})
+	if err := os.Chmod(s.socket, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	attr := asStranger()
+	for gid := range uint32(200) {
+		attr.Credential.Groups = append(attr.Credential.Groups, 80000+gid)
+	}
+	if got := plays(t, player("caller", s.socket, attr)); got != "ok\n" {
+		t.Fatal(got)
+	}
+	groups := b.callers[0].Groups
+	for _, gid := range []int{stranger, 80000, 80100, 80199} {
+		if !slices.Contains(groups, gid) {
+			t.Errorf("group %d is not among %d", gid, len(groups))
+		}
+	}
+	if slices.Contains(groups, 0) {
+		t.Error("root's group is among them")
 	}
 }
 

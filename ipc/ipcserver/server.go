@@ -23,8 +23,9 @@ import (
 // or wraps a token.Code; of any other the caller learns only that there was
 // one.
 type Backend interface {
-	Get(ctx context.Context, name string, q token.Query) (token.Token, error)
+	Get(ctx context.Context, name string, q token.Query) (token.Grant, error)
 	Invalidate(ctx context.Context, name string, t token.Secret) error
+	Exchange(ctx context.Context, name, registry string) (token.Secret, error)
 	Sign(ctx context.Context, name string, r token.Request) (token.Signed, error)
 	Verify(ctx context.Context, name string, raw token.Secret, remote bool) (token.Verdict, error)
 	Profile(ctx context.Context, name string) (token.ProfileStatus, error)
@@ -41,9 +42,15 @@ type Options struct {
 	// Allow says why a caller may not use this daemon, nil if it may. It is
 	// asked for every request. Default: OwnUser.
 	Allow func(ipc.Peer) error
+	// Audit is told of every grant and refusal. Default: nobody is.
+	Audit func(Event)
 	// Log gets refused callers and faults, never a secret. Default: none.
 	Log *slog.Logger
 }
+
+// AnyUser allows every user that the kernel can name. The Backend decides what
+// each may do.
+func AnyUser(ipc.Peer) error { return nil }
 
 // OwnUser allows the user that the daemon runs as, and nobody else.
 func OwnUser(p ipc.Peer) error {
@@ -56,6 +63,9 @@ func OwnUser(p ipc.Peer) error {
 const (
 	// maxConns is how many connections are served; more wait to be accepted.
 	maxConns = 1024
+	// maxConnsOfUser is how many of them one user may have, beside root and the
+	// user that the server runs as; what goes beyond is closed at once.
+	maxConnsOfUser = maxConns / 8
 	// maxHead bounds a request's line and header. net/http adds 4 KiB.
 	maxHead = 12 << 10
 	// headTimeout is how long a new connection may take to say what it wants,
@@ -76,6 +86,9 @@ const (
 func Serve(ctx context.Context, l net.Listener, b Backend, o Options) error {
 	requests, cancelRequests := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancelRequests()
+	if o.Audit != nil {
+		b = &audited{b, o.Audit}
+	}
 	h := newHandler(b, o)
 	silent := silentConns{conns: map[net.Conn]struct{}{}}
 	srv := &http.Server{
@@ -86,11 +99,11 @@ func Serve(ctx context.Context, l net.Listener, b Backend, o Options) error {
 		DisableGeneralOptionsHandler: true,
 		ErrorLog:                     slog.NewLogLogger(h.log.Handler(), slog.LevelWarn),
 		BaseContext:                  func(net.Listener) context.Context { return requests },
-		ConnContext:                  identify,
+		ConnContext:                  remember,
 		ConnState:                    silent.note,
 	}
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(limit(l, maxConns)) }()
+	go func() { served <- srv.Serve(limit(l, maxConns, maxConnsOfUser)) }()
 
 	select {
 	case err := <-served: // the listener failed
@@ -98,6 +111,7 @@ func Serve(ctx context.Context, l net.Listener, b Backend, o Options) error {
 		return errors.Join(err, srv.Shutdown(context.WithoutCancel(ctx)))
 	case <-ctx.Done():
 	}
+	close(h.ending)
 	patience := time.AfterFunc(grace, cancelRequests)
 	defer patience.Stop()
 	silent.close()
@@ -112,24 +126,36 @@ func Serve(ctx context.Context, l net.Listener, b Backend, o Options) error {
 type caller struct {
 	peer ipc.Peer
 	err  error
+	// program is what its process calls itself.
+	program func() string
 }
 
 type callerKey struct{}
 
 // identify looks once, when a connection is made, who made it.
-func identify(ctx context.Context, c net.Conn) context.Context {
-	if limited, ok := c.(*limitedConn); ok {
-		c = limited.Conn
-	}
+func identify(c net.Conn) caller {
 	peer, err := ipc.PeerOf(c)
-	return context.WithValue(ctx, callerKey{}, &caller{peer, err})
+	if err == nil {
+		peer.Groups, err = ipc.GroupsOf(c)
+	}
+	return caller{peer, err, sync.OnceValue(func() string { return programOf(peer.PID) })}
 }
 
-// Caller tells a Backend who asks, given the context of one of its methods.
+// remember puts who made a connection into the context of its requests.
+func remember(ctx context.Context, c net.Conn) context.Context {
+	who := c.(*limitedConn).caller
+	return context.WithValue(ctx, callerKey{}, &who)
+}
+
+// Caller tells a Backend who asks, given the context of one of its methods;
+// false if nobody does who came over a socket.
 func Caller(ctx context.Context) (ipc.Peer, bool) {
 	c, ok := ctx.Value(callerKey{}).(*caller)
-	if !ok || c.err != nil {
+	if !ok {
 		return ipc.Peer{}, false
+	}
+	if c.err != nil { // it was refused long before; should that fail, it is nobody
+		return ipc.Peer{UID: -1}, true
 	}
 	return c.peer, true
 }

@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -40,7 +41,8 @@ type book struct {
 	callers   []ipc.Peer
 	dropped   []token.Secret
 	remote    []bool // of each Verify
-	fail      error  // the answer to everything, if set
+	present   token.Presentation
+	fail      error // the answer to everything, if set
 	reload    func(context.Context) error
 }
 
@@ -63,20 +65,34 @@ func (b *book) find(name string) (token.Token, error) {
 	return t, nil
 }
 
-func (b *book) Get(ctx context.Context, name string, q token.Query) (token.Token, error) {
+func (b *book) Get(ctx context.Context, name string, q token.Query) (token.Grant, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.queries = append(b.queries, q)
 	if p, ok := Caller(ctx); ok {
 		b.callers = append(b.callers, p)
 	}
-	return b.find(name)
+	g := token.Grant{Profile: name, Present: b.present}
+	if name == "" {
+		g.Profile, g.Host = "clms", "https://clms.example"
+	}
+	var err error
+	g.Token, err = b.find(g.Profile)
+	return g, err
+}
+
+func (b *book) Exchange(_ context.Context, name, registry string) (token.Secret, error) {
+	_, err := b.find(name)
+	return token.NewSecret("refresh-" + registry), err
 }
 
 func (b *book) Invalidate(_ context.Context, name string, t token.Secret) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.dropped = append(b.dropped, t)
+	if name == "" {
+		return nil
+	}
 	_, err := b.find(name)
 	return err
 }
@@ -291,8 +307,28 @@ func TestEveryMethodCrossesTheSocket(t *testing.T) {
 	if !reflect.DeepEqual(b.queries, []token.Query{q}) {
 		t.Errorf("Get asked %+v, want %+v", b.queries, q)
 	}
-	if want := (ipc.Peer{UID: os.Getuid(), PID: os.Getpid()}); !reflect.DeepEqual(b.callers, []ipc.Peer{want}) {
-		t.Errorf("Get was told of callers %+v, want %+v", b.callers, want)
+	groups, _ := os.Getgroups()
+	if p := b.callers[0]; p.UID != os.Getuid() || p.PID != os.Getpid() || !slices.Contains(p.Groups, os.Getgid()) ||
+		slices.ContainsFunc(groups, func(gid int) bool { return !slices.Contains(p.Groups, gid) }) {
+		t.Errorf("Get was told of callers %+v", b.callers)
+	}
+	b.present = "basic:oauth2"
+	byURL := token.Query{URL: "https://clms.example/a b?x=1&y"}
+	if got, err := c.Get(ctx, "", byURL); err == nil || len(b.queries) != 1 {
+		t.Errorf("Get for a URL with a space: %+v, %v", got, err)
+	}
+	byURL.URL = "https://clms.example/a%20b?x=1&y"
+	if got, err := c.Get(ctx, "", byURL); err != nil || got.Profile != "clms" || got.Present != "basic:oauth2" || got.Host != "https://clms.example" {
+		t.Errorf("Get by URL: %+v, %v", got, err)
+	}
+	if last := b.queries[len(b.queries)-1]; last != byURL {
+		t.Errorf("Get asked %+v, want %+v", last, byURL)
+	}
+	if refresh, err := c.Exchange(ctx, "clms", "https://reg.example"); err != nil || refresh.Reveal() != "refresh-https://reg.example" {
+		t.Errorf("Exchange: %v, %v", refresh.Reveal(), err)
+	}
+	if err := c.Invalidate(ctx, "", token.NewSecret("whose")); err != nil || b.dropped[0].Reveal() != "whose" {
+		t.Errorf("Invalidate without a name: %v", err)
 	}
 	for _, secret := range []token.Secret{{}, token.NewSecret("old")} {
 		if err := c.Invalidate(ctx, "clms", secret); err != nil {
@@ -413,7 +449,7 @@ func TestStrictRequests(t *testing.T) {
 		field   string
 	}{
 		{"GET /", "", 404, token.ErrNotFound, ""},
-		{"GET /v1/token", "", 404, token.ErrNotFound, ""},
+		{"GET /v1/token", "", 400, token.ErrInvalid, "url"},
 		{"GET /v1/token/", "", 404, token.ErrNotFound, ""},
 		{"GET /v1/token/a/b", "", 404, token.ErrNotFound, ""},
 		{"GET /v1/token/clms/", "", 404, token.ErrNotFound, ""},
@@ -432,6 +468,17 @@ func TestStrictRequests(t *testing.T) {
 		{"GET /v1/token/clms?scope=a&scope=b", "", 400, token.ErrInvalid, "scope"},
 		{"GET /v1/status?verbose=1", "", 400, token.ErrInvalid, "query"},
 		{"POST /v1/token/clms", "", 405, token.ErrInvalid, "method"},
+		{"GET /v1/token?fresh=true", "", 400, token.ErrInvalid, "url"},
+		{"GET /v1/token?url=http://example.com/", "", 400, token.ErrInvalid, "url"},
+		{"GET /v1/token?url=https://me@example.com/", "", 400, token.ErrInvalid, "url"},
+		{"GET /v1/token?url=https://a.example/%252e%252e/b", "", 400, token.ErrInvalid, "url"},
+		{"GET /v1/token?url=https://a.example&url=https://b.example", "", 400, token.ErrInvalid, "url"},
+		{"POST /v1/token", "", 405, token.ErrInvalid, "method"},
+		{"POST /v1/invalidate", "", 400, token.ErrInvalid, "access_token"},
+		{"POST /v1/invalidate", `{"access_token":""}`, 400, token.ErrInvalid, "access_token"},
+		{"POST /v1/exchange/clms", `{"registry":"reg.example"}`, 400, token.ErrInvalid, "url"},
+		{"POST /v1/exchange/clms", `{"registry":"https://reg.example","x":1}`, 400, token.ErrInvalid, "x"},
+		{"POST /v1/exchange/none", `{"registry":"https://reg.example"}`, 404, token.ErrNotFound, ""},
 		{"GET /v1/token/clms/invalidate", "", 405, token.ErrInvalid, "method"},
 		{"PUT /v1/profiles/clms", "", 405, token.ErrInvalid, "method"},
 		{"OPTIONS *", "", 404, token.ErrNotFound, ""},

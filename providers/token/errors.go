@@ -41,6 +41,10 @@ const (
 // missing which comes with the profile's credential. It never crosses the wire.
 const ErrNoCredential Code = "no_credential"
 
+// AnotherPath, as the Detail of an ErrNotFound, tells that a profile claims
+// another path on the host of the URL that nobody claims.
+const AnotherPath = "another_path"
+
 var codeText = map[Code]string{
 	ErrNotFound:    "not found",
 	ErrExists:      "exists already",
@@ -65,7 +69,8 @@ type Error struct {
 	Message string `json:"message"`
 	// OAuth is the issuer's "error" parameter (RFC 6749 §5.2), if it gave one.
 	OAuth string `json:"oauth_error,omitempty"`
-	// Detail is the issuer's own finer code, such as AADSTS7000215.
+	// Detail is the issuer's own finer code, such as AADSTS7000215, or
+	// AnotherPath.
 	Detail string `json:"detail,omitempty"`
 	// Field names the setting or parameter that is wrong or missing.
 	Field string `json:"field,omitempty"`

@@ -14,21 +14,35 @@ func CheckHost(text string) error {
 	return err
 }
 
+// CheckURL tells whether text can be asked about: an https URL (http for
+// loopback) that every client reads in the same way.
+func CheckURL(text string) error {
+	_, err := parseURL(text)
+	return err
+}
+
 // Covers tells whether a request for target may carry the credentials of a
-// profile with these hosts: scheme, host and port are the same, and the path
-// begins with the host's path, segment by segment. Names are compared as they
-// are: no suffix, no wildcard, no trailing dot.
+// profile with these hosts.
 func Covers(hosts []string, target string) bool {
+	return Claim(hosts, target) != ""
+}
+
+// Claim is the one of hosts that target lies under, the one with the longest
+// path if several do, and empty if none does: scheme, host and port are the
+// same, and the path begins with the host's path, segment by segment. Names
+// are compared as they are: no suffix, no wildcard, no trailing dot.
+func Claim(hosts []string, target string) (host string) {
 	u, err := parseURL(target)
 	if err != nil {
-		return false
+		return ""
 	}
 	for _, text := range hosts {
-		if h, err := parseHost(text); err == nil && sameOrigin(h, u) && pathWithin(h.EscapedPath(), u.EscapedPath()) {
-			return true
+		h, err := parseHost(text)
+		if err == nil && len(text) > len(host) && origin(h) == origin(u) && pathWithin(h.EscapedPath(), u.EscapedPath()) {
+			host = text
 		}
 	}
-	return false
+	return host
 }
 
 func parseHost(text string) (*url.URL, error) {
@@ -71,8 +85,18 @@ func IsLoopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-func sameOrigin(a, b *url.URL) bool {
-	return a.Scheme == b.Scheme && strings.EqualFold(a.Hostname(), b.Hostname()) && portOf(a) == portOf(b)
+// Origin is scheme, host and port of a URL in one spelling, empty for what is
+// no URL here.
+func Origin(text string) string {
+	u, err := parseURL(text)
+	if err != nil {
+		return ""
+	}
+	return origin(u)
+}
+
+func origin(u *url.URL) string {
+	return u.Scheme + "://" + strings.ToLower(u.Hostname()) + ":" + portOf(u)
 }
 
 func portOf(u *url.URL) string {

@@ -127,6 +127,10 @@ type ProfileStatus struct {
 	// Hosts are what requests with this profile's credentials may go to: URLs
 	// of scheme, host, port and path prefix (Covers).
 	Hosts []string `json:"hosts,omitempty"`
+	// Present says how its token is shown to them.
+	Present Presentation `json:"present,omitempty"`
+	// Sinks are the files that its token is kept in.
+	Sinks []string `json:"sinks,omitempty"`
 	// Warnings are things to look at that stop nothing yet.
 	Warnings []string `json:"warnings,omitempty"`
 }

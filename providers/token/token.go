@@ -156,4 +156,18 @@ type Query struct {
 	MinTTL time.Duration
 	// Fresh asks for a newly obtained token.
 	Fresh bool
+	// URL is what the token is to be sent to; a profile must claim it. With it
+	// the profile need not be named.
+	URL string
+}
+
+// A Grant is what a caller gets: a token, and what to do with it.
+type Grant struct {
+	Token
+	// Profile is whose token it is.
+	Profile string
+	// Present says how the token is shown to the profile's hosts.
+	Present Presentation
+	// Host is which of the profile's hosts covers Query.URL, empty without one.
+	Host string
 }

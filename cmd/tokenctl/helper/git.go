@@ -1,0 +1,172 @@
+package helper
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"tokend/providers/token"
+)
+
+// A gitRequest is what git asks, gitcredentials(7) and git-credential(1): lines
+// of key=value up to an empty one.
+type gitRequest struct {
+	protocol, host, path, username string
+	// password and credential are what git was given before.
+	password, credential string
+	// authtype: this git takes more than a user and a password (2.46).
+	authtype bool
+}
+
+// git serves git-credential-tokend get|store|erase.
+func git(ctx context.Context, c *Call) error {
+	if len(c.Args) == 0 {
+		return bad("git calls this program with get, store or erase")
+	}
+	switch c.Args[0] {
+	case "get", "erase":
+	case "capability":
+		_, err := fmt.Fprint(c.Out, "version 0\ncapability authtype\n")
+		return err
+	default: // store: nothing is kept; others are for helpers to come
+		return nil
+	}
+	text, err := c.input()
+	if err != nil {
+		return err
+	}
+	r, err := parseGit(text)
+	if err != nil {
+		return err
+	}
+	if c.Args[0] == "erase" {
+		return r.erase(ctx, c)
+	}
+	return r.get(ctx, c)
+}
+
+// parseGit reads a request strictly: what git itself would not write may be
+// meant to make two programs read it differently.
+func parseGit(text []byte) (r gitRequest, err error) {
+	if bytes.ContainsAny(text, "\r\x00") {
+		return r, bad("git's request holds a control character")
+	}
+	scalars := map[string]*string{
+		"protocol": &r.protocol, "host": &r.host, "path": &r.path, "username": &r.username,
+		"password": &r.password, "credential": &r.credential,
+	}
+	seen := map[string]bool{}
+	for line := range bytes.Lines(text) {
+		line, whole := bytes.CutSuffix(line, []byte("\n"))
+		if len(line) == 0 {
+			break
+		}
+		if !whole {
+			return r, bad("git's request breaks off in the middle of a line")
+		}
+		key, value, ok := strings.Cut(string(line), "=")
+		if !ok || key == "" {
+			return r, bad("git's request has a line that is not key=value")
+		}
+		if key == "capability[]" {
+			r.authtype = r.authtype || value == "authtype"
+		}
+		into := scalars[key]
+		switch {
+		case into == nil:
+			continue
+		case !utf8.ValidString(value) || strings.ContainsFunc(value, func(c rune) bool { return !unicode.IsPrint(c) }):
+			return r, bad("git's request holds a character in %s that cannot be printed", key)
+		case seen[key]:
+			return r, bad("git's request has two lines for %s", key)
+		case value == "" && (key == "protocol" || key == "host"):
+			return r, bad("git's request has an empty %s", key)
+		}
+		seen[key], *into = true, value
+	}
+	switch {
+	case r.protocol == "" || r.host == "":
+		return r, bad("git's request lacks protocol or host")
+	case strings.ContainsAny(r.host, "/@?#\\ "):
+		return r, bad("git's request has a host that is none")
+	}
+	return r, nil
+}
+
+func (r gitRequest) get(ctx context.Context, c *Call) error {
+	if r.protocol != "https" && r.protocol != "http" {
+		return nil
+	}
+	g, err := c.get(ctx, r.protocol+"://"+r.host+"/"+r.path, minLife)
+	if err == nil && unclaimed(g) {
+		return nil
+	}
+	var answer string
+	if err == nil {
+		answer, err = r.answer(g)
+	}
+	if err != nil {
+		c.tell("%s", "tokend: "+c.Explain(err))
+		if !claimed(err) {
+			return nil
+		}
+		// Our host, and no token: neither a prompt nor another helper would do.
+		answer = "quit=1\n"
+	}
+	if answer == "" {
+		c.tell("tokend: profile %s is for user %s, and git asks for %s", g.Profile, userOf(g), r.username)
+		return nil
+	}
+	_, err = fmt.Fprint(c.Out, answer)
+	return err
+}
+
+// claimed tells of errors that say that a profile claims the host.
+func claimed(err error) bool {
+	return !isOneOf(err, token.ErrNoDaemon, token.ErrDenied, token.ErrNotFound)
+}
+
+// answer is what git is told of g; nothing if git asks for another user.
+func (r gitRequest) answer(g token.Grant) (string, error) {
+	expiry := ""
+	if !g.Expiry.IsZero() {
+		expiry = fmt.Sprintf("password_expiry_utc=%d\n", g.ServeUntil().Unix())
+	}
+	if g.Present == token.Bearer && r.authtype {
+		text, err := bearer(g)
+		return "capability[]=authtype\nauthtype=Bearer\ncredential=" + text + "\nephemeral=1\n" + expiry, err
+	}
+	user, err := basicUser(g)
+	if err != nil {
+		return "", err
+	}
+	if r.username != "" && userOf(g) == "" {
+		user = r.username
+	}
+	if r.username != "" && r.username != user {
+		return "", nil
+	}
+	text, err := password(g)
+	return "username=" + user + "\npassword=" + text + "\n" + expiry, err
+}
+
+// userOf is the only user name that g is for, "" if any will do.
+func userOf(g token.Grant) string {
+	user, _ := g.Present.User()
+	return user
+}
+
+// erase drops the very token that git says was refused.
+func (r gitRequest) erase(ctx context.Context, c *Call) error {
+	refused := r.password
+	if r.credential != "" {
+		refused = r.credential
+	}
+	if refused == "" {
+		return nil
+	}
+	return c.Daemon.Invalidate(ctx, "", token.NewSecret(refused))
+}

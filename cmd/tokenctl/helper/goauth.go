@@ -1,0 +1,99 @@
+package helper
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"tokend/providers/token"
+	"tokend/providers/token/format"
+)
+
+const (
+	// goLife is how much life a token needs for go, which keeps it for as long
+	// as the command runs.
+	goLife = 2 * time.Minute
+	// goHurry bounds what is done before go has asked for anything.
+	goHurry = 2 * time.Second
+)
+
+// goauth serves go's GOAUTH (go help goauth). At first go calls without a URL,
+// and gets the tokens for the hosts that --host names. When a server refuses a
+// request, go calls again with the URL and the answer's header.
+func goauth(ctx context.Context, c *Call) error {
+	switch len(c.Args) {
+	case 0:
+		ctx, cancel := context.WithTimeout(ctx, goHurry)
+		defer cancel()
+		for _, host := range c.Hosts {
+			if err := goSet(ctx, c, host); err != nil {
+				c.tell("%s", "tokend: "+c.Explain(err)) // go will ask again for the URL itself
+			}
+		}
+		return nil
+	case 1:
+		return goAgain(ctx, c, c.Args[0])
+	}
+	return bad("go calls this program with a URL or with nothing")
+}
+
+// goAgain answers for a URL that go was refused. If go had our token, by
+// --host, and it was the token that was refused, there is a new one.
+func goAgain(ctx context.Context, c *Call, target string) error {
+	status, err := goStatus(bufio.NewReader(c.In))
+	if err != nil {
+		return err
+	}
+	if (status == 401 || status == 403) && token.Covers(c.Hosts, target) {
+		g, err := c.get(ctx, target, 0)
+		if err != nil || unclaimed(g) {
+			return err
+		}
+		if err := c.Daemon.Invalidate(ctx, g.Profile, g.Secret); err != nil {
+			return err
+		}
+	}
+	return goSet(ctx, c, target)
+}
+
+// goStatus reads the status of "HTTP/1.1 401 Unauthorized".
+func goStatus(r *bufio.Reader) (int, error) {
+	line, err := r.ReadString('\n')
+	if err != nil || len(line) > 1<<10 {
+		return 0, bad("go's request lacks the server's answer")
+	}
+	fields := strings.Fields(line)
+	if len(fields) < 2 || !strings.HasPrefix(fields[0], "HTTP/") {
+		return 0, bad("go's request lacks the server's status")
+	}
+	status, err := strconv.Atoi(fields[1])
+	if err != nil || status < 100 || status > 599 {
+		return 0, bad("go's request has no status of HTTP")
+	}
+	return status, nil
+}
+
+// goSet prints the header for what the profile that claims target is for.
+func goSet(ctx context.Context, c *Call, target string) error {
+	if !strings.HasPrefix(target, "https://") {
+		return nil // go authenticates nothing else
+	}
+	g, err := c.get(ctx, target, goLife)
+	if err != nil || unclaimed(g) {
+		return err
+	}
+	prefix, err := url.Parse(g.Host)
+	if err != nil {
+		return bad("the host %q is no URL", g.Host)
+	}
+	name, value, err := format.Header(g)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(c.Out, "https://%s%s\n\n%s: %s\n\n", prefix.Host, strings.TrimSuffix(prefix.EscapedPath(), "/"), name, value)
+	return err
+}

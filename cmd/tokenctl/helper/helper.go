@@ -1,0 +1,213 @@
+// Package helper speaks the protocols in which other tools ask for
+// credentials, one file each. What they share:
+//
+//   - stdout is the protocol, stderr is for people.
+//   - A URL that no profile claims gets the protocol's "not mine", nothing
+//     else. Who claims what, the daemon decides.
+//   - Input is read strictly and within bounds before anything is answered:
+//     what is odd gets an error and no byte of a credential.
+//   - No token is written that does not fit its line, header or string.
+package helper
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"tokend/providers/token"
+	"tokend/providers/token/format"
+)
+
+// Patience bounds a call: the most impatient tool gives a helper 10 s.
+const Patience = 8 * time.Second
+
+// minLife is how much life a token needs to be handed to a tool that uses it
+// at once. Protocols whose tools keep it ask for more.
+const minLife = time.Minute
+
+// maxInput bounds what a tool may say, in bytes.
+const maxInput = 1 << 20
+
+// A Daemon is what helpers ask of tokend; ipc.Client has it.
+type Daemon interface {
+	// Get without a name is for the profile that claims q.URL; ErrNotFound
+	// says that none does.
+	Get(ctx context.Context, name string, q token.Query) (token.Grant, error)
+	Invalidate(ctx context.Context, name string, t token.Secret) error
+	Exchange(ctx context.Context, name, registry string) (token.Secret, error)
+}
+
+// A Call is one call of a helper.
+type Call struct {
+	// Args are the tool's arguments, without the program's name and flags of
+	// ours.
+	Args []string
+	// Profile is the only profile to consider, empty for any.
+	Profile string
+	// Hosts are URLs that --host names (goauth).
+	Hosts []string
+
+	In       io.Reader
+	Out, Err io.Writer
+	Env      func(string) string
+	Now      func() time.Time
+	Daemon   Daemon
+	// Explain words an error for a person, in one or more lines: what is wrong
+	// and what to do.
+	Explain func(error) string
+}
+
+// A Protocol is one way in which tools ask.
+type Protocol struct {
+	// Name is what follows `tokenctl helper`.
+	Name string
+	// Program is the name under which tools find the helper.
+	Program string
+	// Doc says in a few words who asks like this.
+	Doc string
+	// Run serves one call. It returns nil for "not mine". An error is told on
+	// stderr and ends the program with status 1, except ErrTold.
+	Run func(context.Context, *Call) error
+}
+
+// ErrTold means that the tool was told of the error in its own protocol: the
+// program ends with status 1 and says nothing more.
+var ErrTold = errors.New("told already")
+
+// Protocols are all protocols.
+var Protocols = []Protocol{
+	{"git", "git-credential-tokend", "git: credential.helper", git},
+	{"docker", "docker-credential-tokend", "docker, podman, skopeo, crane, helm", docker},
+	{"cargo", "cargo-credential-tokend", "cargo: credential-provider", cargo},
+	{"goauth", "goauth-credential-tokend", "go: GOAUTH", goauth},
+	{"bazel", "bazel-credential-tokend", "bazel: --credential_helper", bazel},
+	{"kube", "kubectl-credential-tokend", "kubectl, client-go: exec plugins", kube},
+	{"terraform", "terraform-credentials-tokend", "terraform, tofu: credentials_helper", terraform},
+	{"pnpm", "pnpm-credential-tokend", "pnpm: tokenHelper", pnpm},
+	{"keyring", "keyring", "pip, uv: keyring provider subprocess", keyring},
+}
+
+// ByName finds the protocol of `tokenctl helper NAME`.
+func ByName(name string) (Protocol, bool) {
+	for _, p := range Protocols {
+		if p.Name == name {
+			return p, true
+		}
+	}
+	return Protocol{}, false
+}
+
+// ByProgram finds the protocol of a program name, without a path. What follows
+// the name after another hyphen is a profile, for tools that pass no arguments:
+// pnpm-credential-tokend-npm is for the profile npm.
+func ByProgram(program string) (p Protocol, profile string, ok bool) {
+	program = strings.TrimSuffix(program, ".exe")
+	for _, p := range Protocols {
+		if rest, ok := strings.CutPrefix(program, p.Program); ok && (rest == "" || rest[0] == '-' && len(rest) > 1) {
+			return p, strings.TrimPrefix(rest, "-"), true
+		}
+	}
+	return Protocol{}, "", false
+}
+
+// get asks for a token of the profile that claims url, or that the call names;
+// url may be empty then. The zero Grant without an error means that no profile
+// claims url: that is for the protocol to say.
+func (c *Call) get(ctx context.Context, url string, life time.Duration) (token.Grant, error) {
+	switch {
+	case url == "" && c.Profile == "":
+		return token.Grant{}, bad("neither the tool names a URL nor --profile a profile")
+	case url != "" && token.CheckURL(url) != nil:
+		return token.Grant{}, nil
+	}
+	g, err := c.Daemon.Get(ctx, c.Profile, token.Query{URL: url, MinTTL: life})
+	if err == nil || url == "" || !errors.Is(err, token.ErrNotFound) {
+		return g, err
+	}
+	var e *token.Error
+	if errors.As(err, &e) && (e.Detail == token.AnotherPath || c.Profile != "") {
+		c.tell("tokend: %s", c.Explain(err))
+	}
+	return token.Grant{}, nil
+}
+
+// unclaimed tells of the zero Grant.
+func unclaimed(g token.Grant) bool { return g.Secret.IsZero() }
+
+// authorization is the value of an Authorization header for g.
+func authorization(g token.Grant) (string, error) {
+	name, value, err := format.Header(g)
+	if err == nil && name != "Authorization" {
+		err = bad("profile %s presents its token in the header %s, which this tool cannot send", g.Profile, name)
+	}
+	return value, err
+}
+
+// bearer is the token of g for a tool that sends it as a bearer token.
+func bearer(g token.Grant) (string, error) {
+	if g.Present != "" && g.Present != token.Bearer {
+		return "", bad("profile %s has present = %q, and this tool sends bearer tokens", g.Profile, string(g.Present))
+	}
+	value, err := authorization(g)
+	return strings.TrimPrefix(value, "Bearer "), err
+}
+
+// basicUser is the user name to tell a tool that knows users and passwords.
+// Most services take any where the password is a token.
+func basicUser(g token.Grant) (string, error) {
+	if user, ok := g.Present.User(); ok {
+		return user, nil
+	}
+	if g.Present != "" && g.Present != token.Bearer {
+		return "", bad("profile %s has present = %q, and this tool sends a user and a password", g.Profile, string(g.Present))
+	}
+	return anyUser, nil
+}
+
+// anyUser is the user name where the profile does not say one.
+const anyUser = "oauth2"
+
+// password is the token of g as one line of text.
+func password(g token.Grant) (string, error) {
+	text, err := format.Token(g, time.Time{})
+	return strings.TrimSuffix(string(text), "\n"), err
+}
+
+// writeJSON writes one line of JSON, in which < and > stay as they are.
+func (c *Call) writeJSON(v any) error {
+	e := json.NewEncoder(c.Out)
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// tell writes a line or more for people.
+func (c *Call) tell(text string, args ...any) {
+	_, _ = fmt.Fprintln(c.Err, strings.TrimSuffix(fmt.Sprintf(text, args...), "\n"))
+}
+
+// input reads all that the tool says, within bounds.
+func (c *Call) input() ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(c.In, maxInput+1))
+	if err == nil && len(b) > maxInput {
+		err = bad("the request has more than %d bytes", maxInput)
+	}
+	return b, err
+}
+
+// errNotMine means that no profile claims what was asked about.
+var errNotMine = errors.New("no profile claims it")
+
+// isOneOf tells whether err is one of several errors.
+func isOneOf(err error, these ...error) bool {
+	return slices.ContainsFunc(these, func(e error) bool { return errors.Is(err, e) })
+}
+
+// bad is the error for what a tool said.
+func bad(text string, args ...any) error {
+	return &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf(text, args...)}
+}

@@ -1,0 +1,482 @@
+package helper
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"tokend/providers/token"
+)
+
+const secret = "CANARY.abc-123"
+
+var expiry = time.Date(2026, 11, 24, 13, 0, 0, 500e6, time.UTC)
+
+// A fake is a daemon with one profile, devops.
+type fake struct {
+	hosts   []string
+	present token.Presentation
+	secret  string
+	fail    error
+	queries []token.Query
+	dropped []string
+}
+
+func (f *fake) Get(_ context.Context, name string, q token.Query) (token.Grant, error) {
+	f.queries = append(f.queries, q)
+	host := token.Claim(f.hosts, q.URL)
+	if name != "" && name != "devops" || q.URL != "" && host == "" {
+		e := &token.Error{Code: token.ErrNotFound, Message: "no profile claims " + q.URL}
+		if token.Origin(q.URL) == "https://dev.example:443" {
+			e.Detail = token.AnotherPath
+		}
+		return token.Grant{}, e
+	}
+	if f.fail != nil {
+		return token.Grant{}, f.fail
+	}
+	return token.Grant{
+		Token:   token.Token{Secret: token.NewSecret(f.secret), Type: "Bearer", Issued: expiry.Add(-time.Hour), Expiry: expiry},
+		Profile: "devops", Present: f.present, Host: host,
+	}, nil
+}
+
+func (f *fake) Invalidate(_ context.Context, name string, t token.Secret) error {
+	f.dropped = append(f.dropped, name+" "+t.Reveal())
+	return nil
+}
+
+func (f *fake) Exchange(_ context.Context, name, registry string) (token.Secret, error) {
+	return token.NewSecret("refresh-" + registry), f.fail
+}
+
+func newFake() *fake {
+	return &fake{hosts: []string{"https://dev.example/org", "https://reg.example", "http://127.0.0.1:8080"}, secret: secret}
+}
+
+type result struct {
+	out, err string
+	status   int
+}
+
+// call runs a helper as tokenctl does.
+func (f *fake) call(protocol, input string, args ...string) result {
+	return f.as("", nil, nil, protocol, input, args...)
+}
+
+func (f *fake) as(profile string, hosts []string, env map[string]string, protocol, input string, args ...string) result {
+	p, ok := ByName(protocol)
+	if !ok {
+		panic(protocol)
+	}
+	var out, errs bytes.Buffer
+	c := &Call{
+		Args: args, Profile: profile, Hosts: hosts, In: strings.NewReader(input), Out: &out, Err: &errs,
+		Env: func(name string) string { return env[name] }, Now: time.Now, Daemon: f,
+		Explain: func(err error) string { return err.Error() + "\n  what to do\n" },
+	}
+	err := p.Run(context.Background(), c)
+	status := 0
+	if err != nil {
+		status = 1
+		if !errors.Is(err, ErrTold) {
+			errs.WriteString(c.Explain(err))
+		}
+	}
+	return result{out.String(), errs.String(), status}
+}
+
+func TestProgramNames(t *testing.T) {
+	for program, want := range map[string]string{
+		"git-credential-tokend": "git ", "docker-credential-tokend.exe": "docker ", "pnpm-credential-tokend-npm": "pnpm npm",
+		"keyring": "keyring ", "tokenctl": "", "git-credential-tokender": "", "git-credential-tokend-": "", "git": "",
+	} {
+		p, profile, ok := ByProgram(program)
+		if got := p.Name + " " + profile; ok != (want != "") || ok && got != want {
+			t.Errorf("%s: %q, %v", program, got, ok)
+		}
+	}
+}
+
+const gitAsks = "protocol=https\nhost=dev.example\npath=org/app.git\n"
+
+func TestGit(t *testing.T) {
+	basic := fmt.Sprintf("username=oauth2\npassword=%s\npassword_expiry_utc=%d\n", secret, expiry.Add(-10*time.Second).Unix())
+	carrier := "capability[]=authtype\nauthtype=Bearer\ncredential=" + secret + "\nephemeral=1\n" +
+		fmt.Sprintf("password_expiry_utc=%d\n", expiry.Add(-10*time.Second).Unix())
+	for _, c := range []struct {
+		name, input string
+		present     token.Presentation
+		out, err    string
+	}{
+		{"any git", gitAsks + "\n", "", basic, ""},
+		{"no empty line at the end", gitAsks, "", basic, ""},
+		{"what follows the empty line is not ours", gitAsks + "\nhost=other\n", "", basic, ""},
+		{"keys that are not known", gitAsks + "wwwauth[]=Bearer realm=\"\xff\t\"\nwwwauth[]=Basic\ncapability[]=state\n\n", "", basic, ""},
+		{"a git that knows bearer, and nobody wants it", "capability[]=authtype\n" + gitAsks + "\n", "", basic, ""},
+		{"bearer", "capability[]=authtype\n" + gitAsks + "\n", token.Bearer, carrier, ""},
+		{"bearer for an old git", gitAsks + "\n", token.Bearer, basic, ""},
+		{"a user of the profile's", gitAsks + "\n", "basic:x-token-auth", strings.Replace(basic, "oauth2", "x-token-auth", 1), ""},
+		{"a user of the URL's", gitAsks + "username=me\n\n", "", strings.Replace(basic, "oauth2", "me", 1), ""},
+		{"another user", gitAsks + "username=me\n\n", "basic:you", "", "is for user you, and git asks for me"},
+		{"a header of its own", gitAsks + "\n", "header:X-Key", "quit=1\n", "header:X-Key"},
+		{"another path", "protocol=https\nhost=dev.example\npath=organisation/app\n\n", "", "", "no profile claims"},
+		{"no path", "protocol=https\nhost=dev.example\n\n", "", "", "no profile claims"},
+		{"another host", "protocol=https\nhost=other.example\n\n", "", "", ""},
+		{"loopback", "protocol=http\nhost=127.0.0.1:8080\n\n", "", basic, ""},
+		{"plain http", "protocol=http\nhost=dev.example\npath=org/app\n\n", "", "", ""},
+		{"another protocol", "protocol=ssh\nhost=dev.example\npath=org/app\n\n", "", "", ""},
+	} {
+		f := newFake()
+		f.present = c.present
+		r := f.call("git", c.input, "get")
+		if r.out != c.out || r.status != 0 || (c.err == "") != (r.err == "") || !strings.Contains(r.err, c.err) {
+			t.Errorf("%s: %+v", c.name, r)
+		}
+		if len(f.queries) > 0 && f.queries[0].MinTTL < time.Minute {
+			t.Errorf("%s: a token with %v left would do", c.name, f.queries[0].MinTTL)
+		}
+	}
+}
+
+// What could be read in two ways, or be put into git's mouth by a URL in a
+// repository, gets an error and no byte of a credential.
+func TestGitTrustsNoOddRequest(t *testing.T) {
+	for _, input := range []string{
+		"protocol=https\nhost=dev.example\r\npath=org/app\n\n", "protocol=https\nhost=dev.example\rhost=x\npath=org\n\n",
+		"protocol=https\nhost=dev.example\x00\npath=org\n\n", "protocol=https\nhost=dev.example\npath=org\x7f\n\n",
+		"protocol=https\nhost=dev.example\npath=org\u2028\n\n", "protocol=https\nhost=dev.example\npath=org\nusername=a\u202eb\n\n",
+		"protocol=https\nhost=dev.example\npath=org\x1b[2J\n\n", "protocol=https\nhost=dev.example\npath=org\xff\n\n",
+		"protocol=https\nhost=\npath=org\n\n", "protocol=\nhost=dev.example\n\n", "host=dev.example\npath=org\n\n", "protocol=https\n\n", "\n", "",
+		"protocol=https\nhost=evil.example\nhost=dev.example\npath=org\n\n", "protocol=http\nprotocol=https\nhost=dev.example\npath=org\n\n",
+		"protocol=https\nhost=dev.example\npath=org\npath=org\n\n", "protocol=https\nhost\n\n", "protocol=https\nhost=dev.example\n=x\n\n",
+		"protocol=https\nhost=me@dev.example\npath=org\n\n", "protocol=https\nhost=dev.example/org\n\n", "protocol=https\nhost=dev.example?\n\n",
+		"protocol=https\nhost=dev.example\npath=org", strings.Repeat("x=y\n", maxInput/3),
+	} {
+		f := newFake()
+		if r := f.call("git", input, "get"); r.out != "" || r.status != 1 || r.err == "" || strings.Contains(r.err, secret) {
+			t.Errorf("%.60q: %+v", input, r)
+		}
+		if f.dropped != nil {
+			t.Errorf("%.60q: dropped %q", input, f.dropped)
+		}
+	}
+	for _, host := range []string{
+		"dev.example.attacker.example", "dev.example:444", "dev.example.", "xn--dv-fka.example", "[fe80::1%25eth0]", "dév.example", "dev%2eexample", "dev.example:443x",
+		"[::1]:8080", "127.0.0.1:80", "DEV.example.attacker.example",
+	} {
+		for _, protocol := range []string{"https", "http"} {
+			r := newFake().call("git", "protocol="+protocol+"\nhost="+host+"\npath=org/app\n\n", "get")
+			if strings.Contains(r.out, secret) {
+				t.Errorf("%s://%s got the token", protocol, host)
+			}
+		}
+	}
+	if r := newFake().call("git", "protocol=https\nhost=DEV.EXAMPLE:443\npath=org/app\n\n", "get"); !strings.Contains(r.out, secret) {
+		t.Errorf("another spelling of the same host: %+v", r)
+	}
+}
+
+func TestGitErasesTheTokenThatItNames(t *testing.T) {
+	f := newFake()
+	for _, input := range []string{
+		gitAsks + "username=oauth2\npassword=old\n\n", "capability[]=authtype\nauthtype=Bearer\ncredential=older\n" + gitAsks + "\n", gitAsks + "\n",
+	} {
+		if r := f.call("git", input, "erase"); r.out != "" || r.status != 0 || r.err != "" {
+			t.Errorf("%+v", r)
+		}
+	}
+	if got := strings.Join(f.dropped, ","); got != " old, older" {
+		t.Errorf("dropped %q", got)
+	}
+	if r := f.call("git", gitAsks+"password=x\n\n", "store"); r != (result{}) || len(f.queries) > 0 {
+		t.Errorf("store: %+v", r)
+	}
+	if r := f.call("git", "", "future"); r != (result{}) {
+		t.Errorf("an operation to come: %+v", r)
+	}
+	if r := f.call("git", "", "capability"); r.out != "version 0\ncapability authtype\n" {
+		t.Errorf("capability: %+v", r)
+	}
+}
+
+// A token that cannot stand in a protocol is an error, and no part of it is
+// written anywhere.
+func TestNoHelperWritesAnUnfitToken(t *testing.T) {
+	env := map[string]string{kubeInfo: `{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential"}`}
+	calls := map[string]func(*fake) result{
+		"git": func(f *fake) result { return f.call("git", gitAsks+"\n", "get") },
+		"git bearer": func(f *fake) result {
+			f.present = token.Bearer
+			return f.call("git", "capability[]=authtype\n"+gitAsks+"\n", "get")
+		},
+		"docker": func(f *fake) result { return f.call("docker", "reg.example", "get") },
+		"cargo": func(f *fake) result {
+			return f.call("cargo", cargoAsks("https://reg.example/index/"), "--cargo-plugin")
+		},
+		"goauth": func(f *fake) result {
+			return f.call("goauth", "HTTP/1.1 401 Unauthorized\n\n", "https://reg.example/x")
+		},
+		"bazel":     func(f *fake) result { return f.call("bazel", `{"uri":"https://reg.example/x"}`, "get") },
+		"kube":      func(f *fake) result { return f.as("devops", nil, env, "kube", "") },
+		"terraform": func(f *fake) result { return f.call("terraform", "", "get", "reg.example") },
+		"pnpm":      func(f *fake) result { return f.as("devops", nil, nil, "pnpm", "") },
+		"keyring":   func(f *fake) result { return f.call("keyring", "", "get", "https://reg.example/simple/", "me") },
+	}
+	for name, call := range calls {
+		if r := call(newFake()); !strings.Contains(r.out, secret) || r.status != 0 {
+			t.Errorf("%s: %+v", name, r)
+		}
+		for _, odd := range []string{secret + "\n", secret + "\r\nX: y", secret + "\x00", secret + "\x1b]52;", secret + "\u202e"} {
+			f := newFake()
+			f.secret = odd
+			if r := call(f); strings.Contains(r.out+r.err, "CANARY") {
+				t.Errorf("%s of %q: %+v", name, odd, r)
+			}
+		}
+		for _, code := range []token.Code{token.ErrUnavailable, token.ErrRejected, token.ErrLocked, token.ErrNoDaemon, token.ErrInvalid} {
+			f := newFake()
+			f.fail = &token.Error{Code: code, Message: "the reason"}
+			if r := call(f); !strings.Contains(r.out+r.err, "the reason") || !strings.Contains(r.out+r.err, "what to do") {
+				t.Errorf("%s does not tell of %s: %+v", name, string(code), r)
+			}
+		}
+	}
+}
+
+func TestGitQuitsForAHostOfOursAlone(t *testing.T) {
+	for code, out := range map[token.Code]string{
+		token.ErrUnavailable: "quit=1\n", token.ErrRejected: "quit=1\n", token.ErrLocked: "quit=1\n", token.ErrInvalid: "quit=1\n",
+		token.ErrNoDaemon: "", token.ErrDenied: "",
+	} {
+		f := newFake()
+		f.fail = &token.Error{Code: code, Message: "the reason"}
+		if r := f.call("git", gitAsks+"\n", "get"); r.out != out || !strings.Contains(r.err, "the reason") {
+			t.Errorf("%s: %+v", string(code), r)
+		}
+	}
+}
+
+func TestDocker(t *testing.T) {
+	for _, c := range []struct {
+		server  string
+		present token.Presentation
+		out     string
+		status  int
+	}{
+		{"reg.example", "", `{"ServerURL":"reg.example","Username":"oauth2","Secret":"` + secret + `"}`, 0},
+		{"reg.example\n", "basic:me", `{"ServerURL":"reg.example","Username":"me","Secret":"` + secret + `"}`, 0},
+		{"https://reg.example/v1/", "", `{"ServerURL":"https://reg.example/v1/","Username":"oauth2","Secret":"` + secret + `"}`, 0},
+		{"reg.example", "acr", `{"ServerURL":"reg.example","Username":"<token>","Secret":"refresh-https://reg.example"}`, 0},
+		{"other.example", "", dockerNotFound, 1},
+		{"http://reg.example", "", dockerNotFound, 1},
+		{"reg.example:444", "", dockerNotFound, 1},
+		{"me@reg.example", "", dockerNotFound, 1},
+		{"", "", dockerNoServer + "\n  what to do", 1},
+	} {
+		f := newFake()
+		f.present = c.present
+		if r := f.call("docker", c.server, "get"); r.out != c.out+"\n" || r.status != c.status || r.err != "" {
+			t.Errorf("%q: %+v", c.server, r)
+		}
+	}
+}
+
+func cargoAsks(url string) string {
+	return `{"v":1,"registry":{"index-url":"sparse+` + url + `","name":"mine"},"kind":"get","operation":"read"}` + "\n"
+}
+
+func TestCargo(t *testing.T) {
+	const hello = `{"v":[1]}` + "\n"
+	ok := fmt.Sprintf(`{"Ok":{"kind":"get","token":"Bearer %s","cache":"expires","expiration":%d,"operation_independent":true}}`+"\n", secret, expiry.Add(-10*time.Second).Unix())
+	for input, want := range map[string]string{
+		cargoAsks("https://reg.example/index/"):                                     ok,
+		cargoAsks("https://reg.example/a/") + cargoAsks("https://other.example/b/"): ok + `{"Err":{"kind":"url-not-supported"}}` + "\n",
+		"": "",
+		`{"v":1,"registry":{"index-url":"sparse+https://reg.example/"},"kind":"logout"}` + "\n":                                           `{"Err":{"kind":"operation-not-supported"}}` + "\n",
+		`{"v":1,"registry":{"index-url":"https://reg.example/"},"kind":"get","operation":"publish","args":["--profile","devops"]}` + "\n": ok,
+		`{"v":1,"registry":{"index-url":"https://reg.example/"},"kind":"get","operation":"read","args":["--profile","other"]}` + "\n":     `{"Err":{"kind":"url-not-supported"}}` + "\n",
+	} {
+		if r := newFake().call("cargo", input, "--cargo-plugin"); r.out != hello+want || r.status != 0 {
+			t.Errorf("%s: %+v", input, r)
+		}
+	}
+	for _, input := range []string{"x\n", "{}\n", `{"v":2,"kind":"get"}` + "\n", `{"v":1,"kind":"get","registry":{},"args":["--verbose"]}` + "\n"} {
+		r := newFake().call("cargo", input, "--cargo-plugin")
+		if !strings.HasPrefix(r.out, hello+`{"Err":{"kind":"other","message":"tokend: `) || !strings.Contains(r.out, `"caused-by":["what to do"]`) || r.status != 0 {
+			t.Errorf("%s: %+v", input, r)
+		}
+	}
+}
+
+// bazelDate is the only form of a time that Bazel reads:
+// yyyy-MM-dd'T'HH:mm:ssXXX.
+var bazelDate = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)$`)
+
+func TestBazel(t *testing.T) {
+	for _, uri := range []string{"https://reg.example/x", "grpcs://reg.example/x"} {
+		r := newFake().call("bazel", `{"uri":"`+uri+`","more":1}`, "get")
+		var answer struct {
+			Headers map[string][]string
+			Expires string
+		}
+		if err := json.Unmarshal([]byte(r.out), &answer); err != nil {
+			t.Fatal(err)
+		}
+		if got := answer.Headers["Authorization"]; len(got) != 1 || got[0] != "Bearer "+secret {
+			t.Errorf("%s: %+v", uri, answer)
+		}
+		if !bazelDate.MatchString(answer.Expires) {
+			t.Errorf("%s: Bazel cannot read %q", uri, answer.Expires)
+		}
+	}
+	if r := newFake().call("bazel", `{"uri":"https://other.example/x"}`, "get"); r.out != "{}\n" || r.status != 0 {
+		t.Errorf("%+v", r)
+	}
+	for _, c := range [][2]string{{"x", "get"}, {"{}", "get"}, {`{"uri":"https://reg.example"}`, "set"}} {
+		if r := newFake().call("bazel", c[0], c[1]); r.out != "" || r.status != 1 {
+			t.Errorf("%q: %+v", c, r)
+		}
+	}
+}
+
+func TestKube(t *testing.T) {
+	info := func(version, spec string) map[string]string {
+		return map[string]string{kubeInfo: `{"apiVersion":"` + version + `","kind":"ExecCredential","spec":` + spec + `}`}
+	}
+	const v1, beta = "client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"
+	for _, version := range []string{v1, beta} {
+		r := newFake().as("devops", nil, info(version, "{}"), "kube", "")
+		want := `{"apiVersion":"` + version + `","kind":"ExecCredential","status":{"token":"` + secret + `","expirationTimestamp":"2026-11-24T12:59:50Z"}}` + "\n"
+		if r.out != want {
+			t.Errorf("%+v, want %s", r, want)
+		}
+	}
+	if r := newFake().as("", nil, info(v1, `{"cluster":{"server":"https://reg.example/k8s"}}`), "kube", ""); !strings.Contains(r.out, secret) {
+		t.Errorf("found by the cluster's server: %+v", r)
+	}
+	for name, c := range map[string]struct {
+		profile string
+		env     map[string]string
+		err     string
+	}{
+		"nothing said":      {"", info(v1, "{}"), "provideClusterInfo"},
+		"a server of none":  {"", info(v1, `{"cluster":{"server":"https://other.example"}}`), "no profile claims"},
+		"another version":   {"devops", info("client.authentication.k8s.io/v2", "{}"), "apiVersion"},
+		"called by hand":    {"devops", nil, kubeInfo},
+		"not its own words": {"devops", map[string]string{kubeInfo: "x"}, "JSON"},
+	} {
+		if r := newFake().as(c.profile, nil, c.env, "kube", ""); r.out != "" || r.status != 1 || !strings.Contains(r.err, c.err) {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+}
+
+func TestTerraformPnpmKeyring(t *testing.T) {
+	f := newFake()
+	for _, c := range []struct {
+		protocol string
+		args     []string
+		out      string
+		status   int
+	}{
+		{"terraform", []string{"get", "reg.example"}, `{"token":"` + secret + `"}` + "\n", 0},
+		{"terraform", []string{"get", "other.example"}, "{}\n", 0},
+		{"terraform", []string{"get", "reg.example/x"}, "", 1},
+		{"terraform", []string{"get", "me@reg.example"}, "", 1},
+		{"terraform", []string{"store", "reg.example"}, "", 1},
+		{"terraform", []string{"forget", "reg.example"}, "", 1},
+		{"terraform", []string{"list"}, "", 1},
+		{"pnpm", nil, "", 1},
+		{"pnpm", []string{"x"}, "", 1},
+		{"keyring", []string{"get", "https://reg.example/simple/", "me"}, secret + "\n", 0},
+		{"keyring", []string{"get", "reg.example", "me"}, secret + "\n", 0},
+		{"keyring", []string{"get", "reg.example", "--mode", "creds"}, "oauth2\n" + secret + "\n", 0},
+		{"keyring", []string{"get", "--mode=creds", "reg.example", "me"}, "me\n" + secret + "\n", 0},
+		{"keyring", []string{"get", "other.example", "me"}, "", 1},
+		{"keyring", []string{"set", "reg.example", "me"}, "", 1},
+		{"keyring", []string{"get"}, "", 1},
+		{"keyring", []string{"get", "reg.example", "me", "more"}, "", 1},
+	} {
+		if r := f.call(c.protocol, "", c.args...); r.out != c.out || r.status != c.status {
+			t.Errorf("%s %q: %+v", c.protocol, c.args, r)
+		}
+	}
+	f.present = "basic:you"
+	if r := f.call("keyring", "", "get", "reg.example", "me"); r.out != "" || r.status != 1 {
+		t.Errorf("another user: %+v", r)
+	}
+	if r := f.as("devops", nil, nil, "pnpm", ""); !strings.HasPrefix(r.out, "Basic ") {
+		t.Errorf("pnpm: %+v", r)
+	}
+}
+
+func TestGoauth(t *testing.T) {
+	set := "https://reg.example\n\nAuthorization: Bearer " + secret + "\n\n"
+	const refused, missing = "HTTP/1.1 401 Unauthorized\nWww-Authenticate: Basic\n\n", "HTTP/1.1 404 Not Found\n\n"
+	for _, c := range []struct {
+		name    string
+		hosts   []string
+		input   string
+		args    []string
+		out     string
+		dropped int
+	}{
+		{"the first call", nil, "", nil, "", 0},
+		{"the first call with a host", []string{"https://reg.example"}, "", nil, set, 0},
+		{"the first call with a host of nobody", []string{"https://other.example"}, "", nil, "", 0},
+		{"go has no token yet", nil, refused, []string{"https://reg.example/m/@v/list"}, set, 0},
+		{"go's token is refused", []string{"https://reg.example"}, refused, []string{"https://reg.example/m/@v/list"}, set, 1},
+		{"a module that is not there", []string{"https://reg.example"}, missing, []string{"https://reg.example/m/@v/list"}, set, 0},
+		{"another host", []string{"https://reg.example"}, refused, []string{"https://other.example/m"}, "", 0},
+		{"plain http", nil, refused, []string{"http://127.0.0.1:8080/m"}, "", 0},
+	} {
+		f := newFake()
+		r := f.as("", c.hosts, nil, "goauth", c.input, c.args...)
+		if r.out != c.out || r.status != 0 || len(f.dropped) != c.dropped {
+			t.Errorf("%s: %+v, dropped %q", c.name, r, f.dropped)
+		}
+	}
+	for _, input := range []string{"", "\n", "HTTP/1.1\n", "401\n", "HTTP/1.1 abc\n"} {
+		if r := newFake().call("goauth", input, "https://reg.example"); r.out != "" || r.status != 1 {
+			t.Errorf("%q: %+v", input, r)
+		}
+	}
+}
+
+func FuzzHelpers(f *testing.F) {
+	f.Add("git", gitAsks+"\n")
+	f.Add("git", "capability[]=authtype\nprotocol=https\nhost=dev.example:443\n\n")
+	f.Add("docker", "reg.example")
+	f.Add("cargo", cargoAsks("https://reg.example/"))
+	f.Add("bazel", `{"uri":"grpcs://reg.example"}`)
+	f.Add("goauth", "HTTP/1.1 401 Unauthorized\n\n")
+	f.Add("kube", `{"apiVersion":"client.authentication.k8s.io/v1","spec":{"cluster":{"server":"https://reg.example"}}}`)
+	args := map[string][]string{"git": {"get"}, "docker": {"get"}, "cargo": {"--cargo-plugin"}, "bazel": {"get"}, "goauth": {"https://reg.example/x"}, "kube": nil}
+	f.Fuzz(func(t *testing.T, protocol, input string) {
+		a, ok := args[protocol]
+		if !ok {
+			return
+		}
+		d := newFake()
+		r := d.as("", nil, map[string]string{kubeInfo: input}, protocol, input, a...)
+		// The token goes nowhere unless the daemon said that the URL is claimed.
+		if strings.Contains(r.out, secret) {
+			for _, q := range d.queries {
+				if token.Claim(d.hosts, q.URL) != "" {
+					return
+				}
+			}
+			t.Errorf("%s got a token for %q", protocol, input)
+		}
+		if strings.Contains(r.err, secret) {
+			t.Errorf("%s tells the token to people: %q", protocol, r.err)
+		}
+	})
+}

@@ -1,0 +1,118 @@
+// Package setup changes the configuration of tools so that they ask tokend for
+// credentials, and takes the changes back. It shows each change before, makes
+// no change to what somebody else wrote, and leaves the rest of a file as it
+// is.
+package setup
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"tokend/providers/token"
+)
+
+// A Wish is what a person wants to be set up.
+type Wish struct {
+	// Host is a URL, as in a profile's hosts.
+	Host string
+	// Profile is the profile's name; empty where the host decides.
+	Profile string
+	// Self is tokenctl's own path.
+	Self string
+}
+
+// A Tool is one that can be set up.
+type Tool struct {
+	Name, Doc string
+	// NeedsHost and NeedsProfile say what a wish must have.
+	NeedsHost, NeedsProfile bool
+	// Changes are what is to be changed.
+	Changes func(Wish) ([]Change, error)
+}
+
+// A Change is one change of a tool's configuration.
+type Change interface {
+	// Show tells the change: commands to type, or a file and what goes into it.
+	Show() string
+	// Done tells whether the change is in place. ErrExists says what somebody
+	// else wrote that stands against it.
+	Done() (bool, error)
+	Make() error
+	// Undo takes the change back, and nothing else.
+	Undo() error
+}
+
+// Tools are all tools, in the order in which they are listed.
+var Tools = []Tool{
+	{"git", "git: clone, fetch and push over https", true, false, git},
+	{"docker", "docker, podman, skopeo, crane, helm: pull and push", true, false, docker},
+	{"cargo", "cargo: private registries", false, false, cargo},
+	{"go", "go: private module proxies and repositories", true, false, golang},
+	{"bazel", "bazel: downloads and remote caches", true, false, bazel},
+	{"kubectl", "kubectl and client-go: clusters with OpenID Connect", false, true, kubectl},
+	{"terraform", "terraform, tofu: private registries", false, false, terraform},
+	{"pnpm", "pnpm: private registries", true, true, pnpm},
+	{"pip", "pip and uv: private indexes", false, false, pip},
+}
+
+// Named finds a tool.
+func Named(name string) (Tool, bool) {
+	for _, t := range Tools {
+		if t.Name == name {
+			return t, true
+		}
+	}
+	return Tool{}, false
+}
+
+// hostPort is the host and port of a wish's URL.
+func (w Wish) hostPort() string {
+	_, rest, _ := strings.Cut(w.Host, "://")
+	host, _, _ := strings.Cut(rest, "/")
+	return host
+}
+
+// path is the path of a wish's URL, without slashes at its ends.
+func (w Wish) path() string {
+	_, rest, _ := strings.Cut(w.Host, "://")
+	_, path, _ := strings.Cut(rest, "/")
+	return strings.Trim(path, "/")
+}
+
+// helperArgs are the arguments with which tokenctl speaks a protocol.
+func (w Wish) helperArgs(protocol string) []string {
+	args := []string{"helper", protocol}
+	if w.Profile != "" {
+		args = append(args, "--profile", w.Profile)
+	}
+	return args
+}
+
+// conflict is the error for what somebody else wrote.
+func conflict(text string, args ...any) error {
+	return &token.Error{Code: token.ErrExists, Message: fmt.Sprintf(text, args...)}
+}
+
+func impossible(text string, args ...any) error {
+	return &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf(text, args...)}
+}
+
+// inHome is a path in the user's home directory.
+func inHome(parts ...string) (string, error) {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", impossible("the home directory is not known: set $HOME")
+	}
+	return filepath.Join(append([]string{home}, parts...)...), nil
+}
+
+// dataDir is where links are kept that need a place of their own (XDG Base
+// Directory Specification).
+func dataDir() (string, error) {
+	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "tokend"), nil
+	}
+	return inHome(".local", "share", "tokend")
+}

@@ -1,0 +1,242 @@
+package setup
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"tokend/providers/token"
+)
+
+// home is an empty home directory, with a tokenctl to link to.
+func home(t *testing.T) (dir string, self string) {
+	t.Helper()
+	dir = t.TempDir()
+	self = filepath.Join(dir, "bin", "tokenctl")
+	write(t, self, "")
+	if err := os.Chmod(self, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range map[string]string{
+		"HOME": dir, "USERPROFILE": dir, "XDG_DATA_HOME": "", "XDG_CONFIG_HOME": "", "DOCKER_CONFIG": "", "CARGO_HOME": "", "TF_CLI_CONFIG_FILE": "",
+		"GIT_CONFIG_GLOBAL": filepath.Join(dir, ".gitconfig"), "GOENV": filepath.Join(dir, "goenv"), "PIP_CONFIG_FILE": "",
+		"PATH": filepath.Join(dir, "bin") + string(filepath.ListSeparator) + os.Getenv("PATH"),
+	} {
+		t.Setenv(name, value)
+	}
+	return dir, self
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	err := os.MkdirAll(filepath.Dir(path), 0o755)
+	if err == nil {
+		err = os.WriteFile(path, []byte(text), 0o640)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	text, err := readFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func changes(t *testing.T, tool string, w Wish) []Change {
+	t.Helper()
+	found, ok := Named(tool)
+	if !ok {
+		t.Fatal(tool)
+	}
+	all, err := found.Changes(w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func makeAll(t *testing.T, all []Change) {
+	t.Helper()
+	for _, c := range all {
+		if _, err := c.Done(); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Make(); err != nil {
+			t.Fatal(err)
+		}
+		if done, err := c.Done(); err != nil || !done {
+			t.Errorf("made and not done: %s (%v)", c.Show(), err)
+		}
+	}
+}
+
+func undoAll(t *testing.T, all []Change) {
+	t.Helper()
+	for _, c := range all {
+		if err := c.Undo(); err != nil {
+			t.Errorf("undo: %v", err)
+		}
+		if err := c.Undo(); err != nil {
+			t.Errorf("undone twice: %v", err)
+		}
+	}
+}
+
+// What is made twice is made once, and what is undone leaves no trace: not in
+// a file that was there, with comments, odd line ends and without a last line
+// end, nor where there was none.
+func TestMakeAndUndo(t *testing.T) {
+	wish := Wish{Host: "https://reg.example:8443/a/b", Profile: "devops"}
+	for tool, file := range map[string]string{
+		"git": ".gitconfig", "docker": ".docker/config.json", "cargo": ".cargo/config.toml", "bazel": ".bazelrc",
+		"terraform": ".terraformrc", "pnpm": ".npmrc", "go": "goenv", "pip": ".config/pip/pip.conf",
+	} {
+		if tool == "pip" && runtime.GOOS != "linux" {
+			continue
+		}
+		before := map[string][]string{
+			".gitconfig":           {"", "# mine\n[user]\n\tname = a\n"},
+			".docker/config.json":  {"", "{\n\t\"auths\": {\"x.example\": {}},\n\t\"credsStore\": \"pass\"\n}\n", "{\"credHelpers\": {\"x.example\": \"pass\"}, \"b\": 1, \"a\": 2}"},
+			"goenv":                {"", "GOFLAGS=-mod=mod\n"},
+			".config/pip/pip.conf": {"", "[global]\ntimeout = 5\n\n"},
+		}[file]
+		if before == nil {
+			before = []string{"", "# mine\nx\n", "# mine, no line end", "a\r\nb\r\n"}
+		}
+		for _, text := range before {
+			t.Run(tool, func(t *testing.T) {
+				if tool != "docker" && tool != "cargo" && tool != "bazel" && tool != "terraform" && tool != "pnpm" {
+					need(t, map[string]string{"git": "git", "go": "go", "pip": "python3"}[tool])
+				}
+				dir, self := home(t)
+				w := wish
+				w.Self = self
+				path := filepath.Join(dir, file)
+				if text != "" {
+					write(t, path, text)
+				}
+				all := changes(t, tool, w)
+				makeAll(t, all)
+				once := read(t, path)
+				if !strings.Contains(once, "tokend") && !strings.Contains(once, " helper g") && !strings.Contains(once, "subprocess") {
+					t.Errorf("nothing was written: %q", once)
+				}
+				makeAll(t, changes(t, tool, w))
+				if again := read(t, path); again != once {
+					t.Errorf("made twice:\n%s\nonce:\n%s", again, once)
+				}
+				if info, err := os.Stat(path); err == nil && text != "" && runtime.GOOS != "windows" && info.Mode().Perm() != 0o640 && file[0] == '.' && tool != "git" && tool != "pip" {
+					t.Errorf("the mode became %v", info.Mode())
+				}
+				undoAll(t, all)
+				if after := read(t, path); after != text && !(strings.TrimSpace(after) == strings.TrimSpace(text)) {
+					t.Errorf("undone: %q, before: %q", after, text)
+				}
+			})
+		}
+	}
+}
+
+func need(t *testing.T, tool string) {
+	t.Helper()
+	if _, err := exec.LookPath(tool); err == nil {
+		return
+	}
+	if os.Getenv("CI") != "" {
+		t.Fatalf("%s is missing", tool)
+	}
+	t.Skipf("%s is missing", tool)
+}
+
+// What somebody else wrote stands, and the error tells of it.
+func TestWhatOthersWroteStands(t *testing.T) {
+	need(t, "git")
+	for tool, c := range map[string]struct{ file, text, told string }{
+		"git":       {".gitconfig", "[credential \"https://reg.example\"]\n\thelper = store\n", "store"},
+		"docker":    {".docker/config.json", `{"credHelpers":{"reg.example":"pass"}}`, "pass"},
+		"cargo":     {".cargo/config.toml", "[registry]\ndefault = \"x\"\n", "by hand"},
+		"terraform": {".terraformrc", "credentials_helper \"x\" {\n}\n", "credentials_helper"},
+		"pnpm":      {".npmrc", "//reg.example/:_authToken=x\n", "_authToken"},
+	} {
+		dir, self := home(t)
+		path := filepath.Join(dir, c.file)
+		write(t, path, c.text)
+		found := false
+		for _, change := range changes(t, tool, Wish{Host: "https://reg.example", Profile: "p", Self: self}) {
+			if _, err := change.Done(); err != nil {
+				found = true
+				if !errors.Is(err, token.ErrExists) || !strings.Contains(err.Error(), c.told) {
+					t.Errorf("%s: %v", tool, err)
+				}
+			}
+			_ = change.Undo()
+		}
+		if !found || read(t, path) != c.text {
+			t.Errorf("%s: found %v, the file is %q", tool, found, read(t, path))
+		}
+	}
+}
+
+func TestAProgramThatIsNotOursStands(t *testing.T) {
+	dir, self := home(t)
+	foreign := filepath.Join(dir, "bin", "docker-credential-tokend")
+	write(t, foreign, "#!/bin/sh\n")
+	found, _ := Named("docker")
+	if _, err := found.Changes(Wish{Host: "https://reg.example", Self: self}); !errors.Is(err, token.ErrExists) {
+		t.Errorf("%v", err)
+	}
+	l := link{foreign, self, nil}
+	if _, err := l.Done(); !errors.Is(err, token.ErrExists) {
+		t.Errorf("%v", err)
+	}
+	_ = l.Undo()
+	if read(t, foreign) == "" {
+		t.Error("it was removed")
+	}
+}
+
+// A link to the file is followed: people keep their configuration elsewhere.
+func TestAFileBehindALink(t *testing.T) {
+	dir, self := home(t)
+	write(t, filepath.Join(dir, "dotfiles", "bazelrc"), "x\n")
+	if err := os.Symlink("dotfiles/bazelrc", filepath.Join(dir, ".bazelrc")); err != nil {
+		t.Fatal(err)
+	}
+	makeAll(t, changes(t, "bazel", Wish{Host: "https://reg.example", Self: self}))
+	if info, err := os.Lstat(filepath.Join(dir, ".bazelrc")); err != nil || info.Mode()&os.ModeSymlink == 0 {
+		t.Errorf("the link became %v, %v", info.Mode(), err)
+	}
+	if !strings.Contains(read(t, filepath.Join(dir, "dotfiles", "bazelrc")), "credential_helper") {
+		t.Error("nothing was written behind the link")
+	}
+}
+
+// Two hosts share what they share.
+func TestTwoHosts(t *testing.T) {
+	need(t, "go")
+	_, self := home(t)
+	one, two := Wish{Host: "https://one.example", Self: self}, Wish{Host: "https://two.example", Self: self}
+	for _, tool := range []string{"go", "bazel"} {
+		makeAll(t, changes(t, tool, one))
+		makeAll(t, changes(t, tool, two))
+		undoAll(t, changes(t, tool, one))
+		for _, c := range changes(t, tool, two) {
+			if done, err := c.Done(); err != nil || !done {
+				t.Errorf("%s: the second went with the first: %s %v", tool, c.Show(), err)
+			}
+		}
+		undoAll(t, changes(t, tool, two))
+	}
+	if out, _, err := ask("go", "env", "GOAUTH"); err != nil || strings.TrimSpace(out) != "netrc" {
+		t.Errorf("GOAUTH is %q, %v", out, err)
+	}
+}

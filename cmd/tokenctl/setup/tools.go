@@ -1,0 +1,255 @@
+package setup
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/tidwall/gjson"
+	"github.com/tidwall/sjson"
+
+	"tokend/providers/token/format"
+)
+
+func git(w Wish) ([]Change, error) {
+	helper := "!" + format.ShellQuote(w.Self) + " " + strings.Join(w.helperArgs("git"), " ")
+	if w.Profile == "" && leadsTo("git-credential-tokend", w.Self) {
+		helper = "tokend"
+	}
+	section := "credential." + w.Host
+	changes := []Change{gitValues{section + ".helper", []string{"", helper}, func(v string) bool {
+		return v == "tokend" || strings.HasPrefix(v, "!") && strings.Contains(v, " helper git")
+	}}}
+	if w.path() != "" {
+		changes = append(changes, gitValues{"credential." + strings.TrimSuffix(w.Host, "/"+w.path()) + ".useHttpPath", []string{"true"},
+			func(v string) bool { return v == "true" }})
+	}
+	return changes, nil
+}
+
+// leadsTo tells whether a program name of $PATH is this tokenctl.
+func leadsTo(name, self string) bool {
+	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
+		path, err := filepath.EvalSymlinks(filepath.Join(dir, name))
+		if err != nil {
+			continue
+		}
+		own, err := filepath.EvalSymlinks(self)
+		return err == nil && path == own
+	}
+	return false
+}
+
+func docker(w Wish) ([]Change, error) {
+	dir := os.Getenv("DOCKER_CONFIG")
+	if dir == "" {
+		var err error
+		if dir, err = inHome(".docker"); err != nil {
+			return nil, err
+		}
+	}
+	changes, err := onPath("docker-credential-tokend", w.Self)
+	if err != nil {
+		return nil, err
+	}
+	return append(changes, credHelper{filepath.Join(dir, "config.json"), w.hostPort()}), nil
+}
+
+// A credHelper is an entry of credHelpers in docker's configuration.
+type credHelper struct{ path, host string }
+
+const dockerHelper = "tokend"
+
+// key is the entry's path in the form of sjson, in which some characters are
+// special.
+func (c credHelper) key() string {
+	return "credHelpers." + strings.NewReplacer(".", `\.`, ":", `\:`, "*", `\*`, "?", `\?`, "|", `\|`, "#", `\#`, "@", `\@`).Replace(c.host)
+}
+
+func (c credHelper) Show() string {
+	text, _ := json.MarshalIndent(map[string]map[string]string{"credHelpers": {c.host: dockerHelper}}, "", "\t")
+	return c.path + ":\n" + string(text) + "\n"
+}
+
+func (c credHelper) read() ([]byte, error) {
+	text, err := readFile(c.path)
+	if err == nil && len(bytes.TrimSpace(text)) > 0 && !gjson.ParseBytes(text).IsObject() || !gjson.ValidBytes(text) && len(bytes.TrimSpace(text)) > 0 {
+		return nil, conflict("%s is no JSON object", c.path)
+	}
+	return text, err
+}
+
+func (c credHelper) Done() (bool, error) {
+	text, err := c.read()
+	if err != nil {
+		return false, err
+	}
+	now := gjson.GetBytes(text, c.key())
+	if now.Exists() && now.String() != dockerHelper {
+		return false, conflict("%s has the credential helper %q for %s", c.path, now.String(), c.host)
+	}
+	return now.Exists(), nil
+}
+
+func (c credHelper) Make() error {
+	text, err := c.read()
+	if err != nil {
+		return err
+	}
+	if len(bytes.TrimSpace(text)) == 0 {
+		text = []byte("{}\n")
+	}
+	if text, err = sjson.SetBytes(text, c.key(), dockerHelper); err != nil {
+		return err
+	}
+	return writeFile(c.path, text)
+}
+
+func (c credHelper) Undo() error {
+	if done, err := c.Done(); !done {
+		return err
+	}
+	text, err := c.read()
+	if err == nil {
+		text, err = sjson.DeleteBytes(text, c.key())
+	}
+	if err == nil && len(gjson.GetBytes(text, "credHelpers").Map()) == 0 {
+		text, err = sjson.DeleteBytes(text, "credHelpers")
+	}
+	if err != nil {
+		return err
+	}
+	if string(bytes.TrimSpace(text)) == "{}" { // to docker, the same as no file
+		return os.Remove(c.path)
+	}
+	return writeFile(c.path, text)
+}
+
+func cargo(w Wish) ([]Change, error) {
+	dir := os.Getenv("CARGO_HOME")
+	if dir == "" {
+		var err error
+		if dir, err = inHome(".cargo"); err != nil {
+			return nil, err
+		}
+	}
+	data, err := dataDir()
+	if err != nil {
+		return nil, err
+	}
+	// cargo passes the arguments on in its own protocol, so the name has to say
+	// what the program is.
+	program := filepath.Join(data, "cargo-credential-tokend")
+	args := []string{program}
+	if w.Profile != "" {
+		args = append(args, "--profile", w.Profile)
+	}
+	list, err := json.Marshal(args) // a JSON list of strings is one of TOML
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(dir, "config.toml")
+	return []Change{link{program, w.Self, nil}, block{path, "tokend", "[registry]\nglobal-credential-providers = [\"cargo:token\", \"tokend\"]\n\n" +
+		"[credential-alias]\ntokend = " + string(list) + "\n", func(rest string) error {
+		for _, table := range []string{"[registry]", "[credential-alias]", "registry.", "credential-alias."} {
+			if hasLine(rest, table) {
+				return conflict("%s has %s already; add to it by hand: global-credential-providers = [\"cargo:token\", \"tokend\"] under [registry], tokend = %s under [credential-alias]", path, table, list)
+			}
+		}
+		return nil
+	}}}, nil
+}
+
+func golang(w Wish) ([]Change, error) {
+	if !strings.HasPrefix(w.Host, "https://") {
+		return nil, impossible("go authenticates over https alone")
+	}
+	return []Change{goAuth{w.Self, w.Host}}, nil
+}
+
+func bazel(w Wish) ([]Change, error) {
+	path, err := inHome(".bazelrc")
+	if err != nil {
+		return nil, err
+	}
+	dir, err := dataDir()
+	if err != nil {
+		return nil, err
+	}
+	program := filepath.Join(dir, "bazel-credential-tokend")
+	return []Change{
+		link{program, w.Self, named(path, program)},
+		block{path, "tokend for " + w.hostPort(), "common --credential_helper=" + w.hostPort() + "=" + program + "\n", nil},
+	}, nil
+}
+
+func kubectl(w Wish) ([]Change, error) {
+	return []Change{kubeUser{"tokend-" + w.Profile, w.helperArgs("kube"), w.Self}}, nil
+}
+
+func terraform(w Wish) ([]Change, error) {
+	path := os.Getenv("TF_CLI_CONFIG_FILE")
+	var err error
+	if path == "" {
+		if path, err = inHome(".terraformrc"); err != nil {
+			return nil, err
+		}
+	}
+	plugins, err := inHome(".terraform.d", "plugins")
+	if err != nil {
+		return nil, err
+	}
+	args := ""
+	if w.Profile != "" {
+		args = `  args = ["--profile", "` + w.Profile + `"]` + "\n"
+	}
+	return []Change{
+		link{filepath.Join(plugins, "terraform-credentials-tokend"), w.Self, nil},
+		block{path, "tokend", "credentials_helper \"tokend\" {\n" + args + "}\n", func(rest string) error {
+			if hasLine(rest, "credentials_helper") {
+				return conflict("%s has a credentials_helper already, and terraform takes one", path)
+			}
+			return nil
+		}},
+	}, nil
+}
+
+func pnpm(w Wish) ([]Change, error) {
+	path, err := inHome(".npmrc")
+	if err != nil {
+		return nil, err
+	}
+	dir, err := dataDir()
+	if err != nil {
+		return nil, err
+	}
+	program := filepath.Join(dir, "pnpm-credential-tokend-"+w.Profile)
+	registry := "//" + w.hostPort() + "/"
+	if w.path() != "" {
+		registry += w.path() + "/"
+	}
+	return []Change{
+		link{program, w.Self, named(path, program)},
+		block{path, "tokend for " + registry, registry + ":tokenHelper=" + program + "\n", func(rest string) error {
+			for _, key := range []string{":tokenHelper", ":_authToken", ":_auth"} {
+				if hasLine(rest, registry+key) {
+					return conflict("%s has %s%s already", path, registry, key)
+				}
+			}
+			return nil
+		}},
+	}, nil
+}
+
+func pip(w Wish) ([]Change, error) {
+	dir, err := dataDir()
+	if err != nil {
+		return nil, err
+	}
+	return []Change{
+		link{filepath.Join(dir, "bin", "keyring"), w.Self, nil},
+		pipOption{"global.keyring-provider", "subprocess"},
+	}, nil
+}

@@ -1,0 +1,161 @@
+package daemon_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"tokend/providers/token"
+)
+
+func TestTheHostsOfAProfileAreMatchedExactly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in := newInstallation(t)
+		in.profile("org", ordinary+`hosts = ["https://dev.example/org", "http://127.0.0.1:8080"]`+"\npresent = \"basic:oauth2\"\n")
+		in.profile("deep", ordinary+`hosts = ["https://dev.example/org/deep/"]`+"\n")
+		in.profile("other", ordinary+`hosts = ["https://Api.Example:8443"]`+"\n")
+		in.profile("twin", ordinary+`hosts = ["https://api.example:8443", "https://twin.example"]`+"\n")
+		d := in.start()
+		defer in.stop()
+		for url, want := range map[string]string{
+			"https://dev.example/org":                      "org https://dev.example/org",
+			"https://dev.example/org/app?x=1":              "org https://dev.example/org",
+			"https://DEV.example:443/org/app":              "org https://dev.example/org",
+			"https://dev.example/org/deep":                 "deep https://dev.example/org/deep/",
+			"https://dev.example/org/deep/er":              "deep https://dev.example/org/deep/",
+			"https://dev.example/org/deeper":               "org https://dev.example/org",
+			"http://127.0.0.1:8080/x":                      "org http://127.0.0.1:8080",
+			"https://twin.example/":                        "twin https://twin.example",
+			"https://dev.example/":                         "not_found",
+			"https://dev.example/organisation":             "not_found",
+			"https://dev.example:444/org":                  "not_found",
+			"https://dev.example.attacker.example/org":     "not_found",
+			"https://xdev.example/org":                     "not_found",
+			"https://dev.example./org":                     "not_found",
+			"http://127.0.0.1:8081/x":                      "not_found",
+			"https://127.0.0.1:8080/x":                     "not_found",
+			"https://api.example:8443/":                    "invalid",
+			"http://dev.example/org":                       "invalid",
+			"https://me@dev.example/org":                   "invalid",
+			"https://dev.example/org/../x":                 "invalid",
+			"https://dev.example/org/%2e%2e/x":             "invalid",
+			"https://dev.example\\@attacker.example/org":   "invalid",
+			"https://dev.example/o\u202erg":                "invalid",
+			"ssh://dev.example/org":                        "invalid",
+			"https:///org":                                 "invalid",
+			"dev.example/org":                              "invalid",
+			"https://dev.example/org\nhost=other.example/": "invalid",
+		} {
+			g, err := d.Get(t.Context(), "", token.Query{URL: url})
+			got := g.Profile + " " + g.Host
+			var e *token.Error
+			if errors.As(err, &e) {
+				got = string(e.Code)
+			}
+			if got != want {
+				t.Errorf("%q: %s (%v), want %s", url, got, err, want)
+			}
+			if err != nil && !g.Secret.IsZero() {
+				t.Errorf("%q: an error and a token", url)
+			}
+		}
+		g, err := d.Get(t.Context(), "", token.Query{URL: "https://dev.example/org"})
+		if err != nil || g.Present != "basic:oauth2" {
+			t.Errorf("the presentation is %q, %v", g.Present, err)
+		}
+
+		// With a name only that profile counts.
+		if g, err := d.Get(t.Context(), "org", token.Query{URL: "https://dev.example/org/deep"}); err != nil || g.Profile != "org" {
+			t.Errorf("by name: %q, %v", g.Profile, err)
+		}
+		if g, err := d.Get(t.Context(), "twin", token.Query{URL: "https://api.example:8443/x"}); err != nil || g.Profile != "twin" {
+			t.Errorf("by name: %q, %v", g.Profile, err)
+		}
+		if _, err := d.Get(t.Context(), "deep", token.Query{URL: "https://dev.example/org"}); !errors.Is(err, token.ErrNotFound) {
+			t.Errorf("a host that the profile does not have: %v", err)
+		}
+		// Git leaves the path out unless told otherwise: the error tells.
+		if _, err := d.Get(t.Context(), "", token.Query{URL: "https://dev.example"}); err == nil || !strings.Contains(err.Error(), "org has https://dev.example/org") {
+			t.Errorf("a near miss: %v", err)
+		}
+
+		// A removed profile claims nothing any more.
+		if err := d.Remove(t.Context(), "deep"); err != nil {
+			t.Fatal(err)
+		}
+		if g, err := d.Get(t.Context(), "", token.Query{URL: "https://dev.example/org/deep"}); err != nil || g.Profile != "org" {
+			t.Errorf("after removal: %q, %v", g.Profile, err)
+		}
+	})
+}
+
+func TestABadPresentationIsRefused(t *testing.T) {
+	for text, ok := range map[string]bool{
+		"bearer": true, "basic:oauth2": true, "basic:me@corp.example": true, "header:X-Api-Key": true, "acr": true, "": true,
+		"Bearer": false, "basic:": false, "basic:a:b": false, "header:": false, "header:X Key": false, "header:Authorization": false,
+		"basic:a\\nb": false, "token": false,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			in := newInstallation(t)
+			in.profile("p", ordinary+`present = "`+text+`"`+"\n")
+			d := in.start()
+			defer in.stop()
+			st, err := d.Status(t.Context())
+			if err != nil || (len(st.ConfigErrors) == 0) != ok {
+				t.Errorf("%q: %q, %v", text, st.ConfigErrors, err)
+			}
+			if !ok && !strings.Contains(st.ConfigErrors[0], "p.toml:3: present:") {
+				t.Errorf("%q: %q does not say where", text, st.ConfigErrors[0])
+			}
+		})
+	}
+}
+
+func TestATokenIsInvalidatedWhoeverHoldsIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in := newInstallation(t)
+		in.profile("a", ordinary)
+		in.profile("b", ordinary)
+		d := in.start()
+		defer in.stop()
+		a, _ := d.Get(t.Context(), "a", token.Query{})
+		b, _ := d.Get(t.Context(), "b", token.Query{})
+		time.Sleep(time.Minute)
+		for _, foreign := range []string{"not one of ours", b.Secret.Reveal() + "x"} {
+			if err := d.Invalidate(t.Context(), "", token.NewSecret(foreign)); err != nil {
+				t.Errorf("a foreign token: %v", err)
+			}
+		}
+		if err := d.Invalidate(t.Context(), "", a.Secret); err != nil {
+			t.Fatal(err)
+		}
+		if again, err := d.Get(t.Context(), "a", token.Query{}); err != nil || again.Secret.Equal(a.Secret) {
+			t.Errorf("the token was not dropped: %v", err)
+		}
+		if again, err := d.Get(t.Context(), "b", token.Query{}); err != nil || !again.Secret.Equal(b.Secret) {
+			t.Errorf("another's token was dropped: %v", err)
+		}
+	})
+}
+
+func TestOnlyARegistryOfTheProfileGetsItsToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in := newInstallation(t)
+		in.profile("acr", ordinary+`hosts = ["https://one.azurecr.example"]`+"\npresent = \"acr\"\n")
+		in.profile("plain", ordinary+`hosts = ["https://two.example"]`+"\n")
+		d := in.start()
+		defer in.stop()
+		refresh, err := d.Exchange(t.Context(), "acr", "https://one.azurecr.example/a/b")
+		if err != nil || !strings.HasPrefix(refresh.Reveal(), "https://one.azurecr.example  idp#") {
+			t.Errorf("%q, %v", refresh.Reveal(), err)
+		}
+		if _, err := d.Exchange(t.Context(), "acr", "https://two.example"); !errors.Is(err, token.ErrNotFound) {
+			t.Errorf("a registry of another: %v", err)
+		}
+		if _, err := d.Exchange(t.Context(), "plain", "https://two.example"); !errors.Is(err, token.ErrInvalid) {
+			t.Errorf("a profile that does not exchange: %v", err)
+		}
+	})
+}

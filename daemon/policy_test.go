@@ -1,0 +1,155 @@
+package daemon_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"tokend/daemon"
+	"tokend/providers/token"
+)
+
+func as(t *testing.T, uid int, groups ...int) context.Context {
+	return context.WithValue(t.Context(), callerKey{}, daemon.Caller{UID: uid, Groups: groups})
+}
+
+const alice, bob, carol, data = 70001, 70002, 70003, 80001
+
+func TestWhoMayUseAProfile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in := newInstallation(t)
+		in.write("config.toml", "admin_users = [\""+strconv.Itoa(carol)+"\"]\n")
+		in.profile("shared", ordinary+"allow_users = [\""+strconv.Itoa(alice)+"\"]\nallow_groups = [\""+strconv.Itoa(data)+"\"]\nhosts = [\"https://a.example\"]\n")
+		in.profile("closed", ordinary+"hosts = [\"https://a.example/closed\"]\n")
+		in.profile("everybody", ordinary+"allow_users = [\"root\", \"nobody at all\"]\n")
+		d := in.start()
+		defer in.stop()
+
+		can := map[string]context.Context{
+			"tokend itself": t.Context(), "root": as(t, 0), "its own user": as(t, os.Geteuid()),
+			"alice": as(t, alice), "a member": as(t, bob, 5, data),
+		}
+		for name, ctx := range can {
+			if g, err := d.Get(ctx, "shared", token.Query{}); err != nil || g.Secret.IsZero() {
+				t.Errorf("%s: %v", name, err)
+			}
+			if _, err := d.Get(ctx, "", token.Query{URL: "https://a.example/x"}); err != nil {
+				t.Errorf("%s by URL: %v", name, err)
+			}
+		}
+		for name, ctx := range map[string]context.Context{
+			"alice": as(t, alice), "a member": as(t, bob, data), "bob": as(t, bob), "an admin": as(t, carol),
+			"the number of the group as user": as(t, data),
+		} {
+			// What is not for them is as if it were not there, in every way.
+			_, missing := d.Get(ctx, "missing", token.Query{})
+			_, closed := d.Get(ctx, "closed", token.Query{})
+			if closed == nil || !errors.Is(closed, token.ErrNotFound) || strings.ReplaceAll(closed.Error(), "closed", "missing") != missing.Error() {
+				t.Errorf("%s: %v, %v", name, closed, missing)
+			}
+			_, byURL := d.Get(ctx, "closed", token.Query{URL: "https://a.example/closed"})
+			if !errors.Is(byURL, token.ErrNotFound) || byURL.Error() != closed.Error() {
+				t.Errorf("%s: %v", name, byURL)
+			}
+			if err := d.Invalidate(ctx, "closed", token.Secret{}); err == nil || err.Error() != closed.Error() {
+				t.Errorf("%s: %v", name, err)
+			}
+			if _, err := d.Sign(ctx, "closed", token.Request{URL: "https://x"}); err == nil || err.Error() != closed.Error() {
+				t.Errorf("%s: %v", name, err)
+			}
+			if _, err := d.Verify(ctx, "closed", token.NewSecret("x"), false); err == nil || err.Error() != closed.Error() {
+				t.Errorf("%s: %v", name, err)
+			}
+			if _, err := d.Exchange(ctx, "closed", "https://a.example/closed"); err == nil || err.Error() != closed.Error() {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		// A longer path that is somebody else's does not take the URL away.
+		if g, err := d.Get(as(t, alice), "", token.Query{URL: "https://a.example/closed/x"}); err != nil || g.Profile != "shared" {
+			t.Errorf("alice: %q, %v", g.Profile, err)
+		}
+		// A token of others can neither be dropped nor be found out.
+		time.Sleep(time.Minute)
+		g, err := d.Get(t.Context(), "closed", token.Query{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Invalidate(as(t, alice), "", g.Secret); err != nil {
+			t.Errorf("alice: %v", err)
+		}
+		if again, err := d.Get(t.Context(), "closed", token.Query{}); err != nil || !again.Secret.Equal(g.Secret) {
+			t.Errorf("alice dropped a token that is not hers: %v", err)
+		}
+
+		// Status shows each what it may use, and all to those who manage.
+		for _, c := range []struct {
+			ctx  context.Context
+			want string
+		}{
+			{as(t, alice), "shared"}, {as(t, bob), ""}, {as(t, bob, data), "shared"},
+			{as(t, carol), "closed everybody shared"}, {as(t, 0), "closed everybody shared"},
+		} {
+			st, err := d.Status(c.ctx)
+			var names []string
+			for _, p := range st.Profiles {
+				names = append(names, p.Name)
+			}
+			if got := strings.Join(names, " "); err != nil || got != c.want {
+				t.Errorf("status: %q (%v), want %q", got, err, c.want)
+			}
+		}
+		if p, err := d.Profile(as(t, carol), "everybody"); err != nil || !strings.Contains(strings.Join(p.Warnings, "\n"), `no user "nobody at all"`) {
+			t.Errorf("a name that nobody has: %q, %v", p.Warnings, err)
+		}
+	})
+}
+
+func TestWhoMayManageProfiles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in := newInstallation(t)
+		in.write("config.toml", "admin_users = [\""+strconv.Itoa(carol)+"\"]\nadmin_groups = [\""+strconv.Itoa(data)+"\"]\n")
+		in.profile("p", ordinary+"allow_users = [\""+strconv.Itoa(alice)+"\"]\n")
+		in.profile("broken", "provider = \"tset\"\n")
+		d := in.start()
+		defer in.stop()
+		calls := map[string]func(context.Context) error{
+			"add": func(ctx context.Context) error {
+				_, err := d.Add(ctx, token.Addition{Name: "new", Provider: "tset"})
+				return err
+			},
+			"rotate": func(ctx context.Context) error {
+				_, err := d.Rotate(ctx, token.Addition{Name: "missing"})
+				return err
+			},
+			"remove": func(ctx context.Context) error { return d.Remove(ctx, "missing") },
+			"reload": func(ctx context.Context) error { return d.Reload(ctx) },
+		}
+		for name, call := range calls {
+			for _, ctx := range []context.Context{as(t, alice), as(t, bob)} {
+				if err := call(ctx); !errors.Is(err, token.ErrDenied) {
+					t.Errorf("%s: %v", name, err)
+				}
+			}
+			for _, ctx := range []context.Context{as(t, carol), as(t, bob, data), as(t, 0), t.Context()} {
+				if err := call(ctx); err == nil || errors.Is(err, token.ErrDenied) {
+					t.Errorf("%s: %v", name, err)
+				}
+			}
+		}
+		// What is wrong with the files is for those who can mend them.
+		for uid, told := range map[int]bool{alice: false, carol: true, 0: true} {
+			st, err := d.Status(as(t, uid))
+			if err != nil || (len(st.ConfigErrors) > 0) != told {
+				t.Errorf("uid %d: %q, %v", uid, st.ConfigErrors, err)
+			}
+			if _, err := d.Get(as(t, uid), "broken", token.Query{}); (strings.Contains(err.Error(), "not in force")) != told {
+				t.Errorf("uid %d: %v", uid, err)
+			}
+		}
+	})
+}

@@ -1,0 +1,259 @@
+package daemon_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"tokend/providers/token"
+)
+
+// sinkDir is a directory that only its owner can write.
+func sinkDir(t *testing.T) string {
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func sinkOf(path, more string) string {
+	return fmt.Sprintf("%s[[sink]]\npath = %q\n%s", ordinary, path, more)
+}
+
+func content(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// A reader that looks at any time finds a whole token with the life it needs,
+// over renewals, an outage, and what comes after.
+func TestASinkNeverHoldsAShortLivedToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in := newInstallation(t)
+		path := filepath.Join(sinkDir(t), "token.json")
+		in.profile("p", sinkOf(path, "format = \"json\"\nmin_ttl = \"25m\"\nmode = \"0640\"\n"))
+		in.start()
+		defer in.stop()
+		seen, gone := map[string]bool{}, 0
+		begin := time.Now()
+		for time.Since(begin) < 6*time.Hour {
+			switch time.Since(begin) {
+			case 2 * time.Hour:
+				in.idp().set(func(i *issuer) { i.err = &token.Error{Code: token.ErrUnavailable, Message: "away"} })
+			case 4 * time.Hour:
+				in.idp().set(func(i *issuer) { i.err = nil })
+			}
+			time.Sleep(time.Second)
+			synctest.Wait()
+			text := content(t, path)
+			if text == "" {
+				gone++
+				continue
+			}
+			var answer struct {
+				AccessToken string    `json:"access_token"`
+				ExpiresAt   time.Time `json:"expires_at"`
+			}
+			if err := json.Unmarshal([]byte(text), &answer); err != nil {
+				t.Fatalf("%v: %s", err, text)
+			}
+			seen[answer.AccessToken] = true
+			if left := time.Until(answer.ExpiresAt); left < 25*time.Minute-time.Second {
+				t.Fatalf("after %v the token in the file lives %v", time.Since(begin), left)
+			}
+		}
+		if info, err := os.Stat(path); err != nil || info.Mode() != 0o640 {
+			t.Errorf("mode %v, %v", info.Mode(), err)
+		}
+		// Renewed in time as long as the issuer answers; gone during the outage
+		// from the moment on that the token was too short, and back soon after.
+		if len(seen) < 8 || gone < int((80*time.Minute).Seconds()) || gone > int((2*time.Hour+5*time.Minute).Seconds()) {
+			t.Errorf("%d tokens, without a file for %d s", len(seen), gone)
+		}
+	})
+}
+
+func TestASinkFollowsItsProfile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in := newInstallation(t)
+		dir := sinkDir(t)
+		raw, header, last := filepath.Join(dir, "raw"), filepath.Join(dir, "header"), filepath.Join(dir, "last")
+		in.profile("p", sinkOf(raw, "[[sink]]\npath = \""+header+"\"\nformat = \"header\"\n"))
+		in.profile("q", sinkOf(last, "remove_at_stop = true\n")+"")
+		d := in.start()
+		first, _ := d.Get(t.Context(), "p", token.Query{})
+		synctest.Wait()
+		if got := content(t, raw); got != first.Secret.Reveal() {
+			t.Errorf("raw: %q", got)
+		}
+
+		// An invalidated token is replaced at once, without anybody asking.
+		time.Sleep(time.Minute)
+		if err := d.Invalidate(t.Context(), "p", first.Secret); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		second, _ := d.Get(t.Context(), "p", token.Query{})
+		if got := content(t, raw); got != second.Secret.Reveal() || second.Secret.Equal(first.Secret) {
+			t.Errorf("after invalidation: %q", got)
+		}
+
+		// A reload changes how it is written, and which files there are.
+		in.write("profiles.d/p.toml", sinkOf(header, "format = \"env\"\nmode = \"0644\"\n"))
+		if err := d.Reload(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if got := content(t, header); !strings.HasPrefix(got, "ACCESS_TOKEN='") || content(t, raw) != "" {
+			t.Errorf("after a reload: %q, %q", got, content(t, raw))
+		}
+
+		// A stop leaves the file that it is not asked to take away.
+		in.stop()
+		if content(t, header) == "" || content(t, last) != "" {
+			t.Errorf("after a stop: %q, %q", content(t, header), content(t, last))
+		}
+		// What lost its profile meanwhile is removed at the next start.
+		if err := os.Remove(in.dirs.ProfileFile("p")); err != nil {
+			t.Fatal(err)
+		}
+		d = in.restart()
+		synctest.Wait()
+		if content(t, header) != "" || content(t, last) == "" {
+			t.Errorf("after a restart: %q, %q", content(t, header), content(t, last))
+		}
+		if err := d.Remove(t.Context(), "q"); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if content(t, last) != "" {
+			t.Error("the file of a removed profile is still there")
+		}
+		in.stop()
+		if left, _ := os.ReadDir(dir); len(left) > 0 {
+			t.Errorf("left over: %v", left)
+		}
+	})
+}
+
+// While the keyring is locked at a start, the file of the last run stays for
+// as long as its token is good.
+func TestASinkOutlivesALockedStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in := newInstallation(t)
+		path := filepath.Join(sinkDir(t), "token")
+		in.profile("p", sinkOf(path, "min_ttl = \"5m\"\n"))
+		in.start()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		before := content(t, path)
+		in.stop()
+		in.lock(true)
+		in.restart()
+		defer in.stop()
+		time.Sleep(50 * time.Minute)
+		synctest.Wait()
+		if got := content(t, path); got != before || got == "" {
+			t.Errorf("%q became %q", before, got)
+		}
+		time.Sleep(6 * time.Minute)
+		synctest.Wait()
+		if content(t, path) != "" {
+			t.Error("the file outlives its token")
+		}
+		in.lock(false)
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if got := content(t, path); got == "" || got == before {
+			t.Errorf("after the keyring was unlocked: %q", got)
+		}
+	})
+}
+
+func TestASinkThatCannotBeWrittenIsTold(t *testing.T) {
+	dir := sinkDir(t)
+	open := filepath.Join(dir, "open")
+	if err := os.Mkdir(open, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(open, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	precious := filepath.Join(dir, "precious")
+	if err := os.WriteFile(precious, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(precious, link); err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]string{
+		sinkOf(filepath.Join(dir, "none", "x"), ""):          "no such file or directory",
+		sinkOf(filepath.Join(open, "x"), ""):                 "everybody can write directory",
+		sinkOf(link, ""):                                     "no regular file",
+		sinkOf(filepath.Join(dir, "x"), `min_ttl = "2h"`):    "tokens live 1h0m0s",
+		sinkOf(filepath.Join(dir, "x"), `format = "netrc"`):  "hosts",
+		sinkOf(filepath.Join(dir, "x"), `format = "header"`): "Bearer header cannot", // these tokens have a '#'
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			in := newInstallation(t)
+			in.profile("p", text)
+			d := in.start()
+			defer in.stop()
+			time.Sleep(time.Second)
+			synctest.Wait()
+			p, err := d.Profile(t.Context(), "p")
+			if all := strings.Join(p.Warnings, "\n"); err != nil || !strings.Contains(all, want) {
+				t.Errorf("%s: %q, %v", text, all, err)
+			}
+			if _, err := d.Get(t.Context(), "p", token.Query{}); err != nil {
+				t.Errorf("the token is not served any more: %v", err)
+			}
+		})
+	}
+	if content(t, precious) != "precious" {
+		t.Error("a file that a link led to was changed")
+	}
+}
+
+func TestBadSinksAreRefused(t *testing.T) {
+	for text, want := range map[string]string{
+		"path = \"x\"":                             "no absolute path",
+		"path = \"/a/../b\"":                       "no absolute path",
+		"format = \"header\"":                      "path is missing",
+		"path = \"/x\"\nformat = \"yaml\"":         `"yaml"`,
+		"path = \"/x\"\nmode = \"0666\"":           "0666",
+		"path = \"/x\"\nmode = \"rw\"":             "rw",
+		"path = \"/x\"\nowner = \"nobody at all\"": "no user",
+		"path = \"/x\"\ngroup = \"nobody at all\"": "no group",
+		"path = \"/x\"\npaht = \"/y\"":             "paht",
+		"path = \"/x\"\n[[sink]]\npath = \"/x\"":   "two sinks",
+		"path = \"/x\"\nmin_ttl = \"soon\"":        "soon",
+		"path = \"/x\"\n[sink.more]\nx = 1":        "more",
+		"path = \"/x\"\n[[other]]\npath = \"/x\"":  "other",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			in := newInstallation(t)
+			in.profile("p", ordinary+"[[sink]]\n"+text+"\n")
+			d := in.start()
+			defer in.stop()
+			st, err := d.Status(t.Context())
+			if err != nil || len(st.ConfigErrors) != 1 || !strings.Contains(st.ConfigErrors[0], want) || !strings.Contains(st.ConfigErrors[0], "p.toml:") {
+				t.Errorf("%s: %q, %v", text, st.ConfigErrors, err)
+			}
+		})
+	}
+}

@@ -1,0 +1,116 @@
+package ipcserver
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+
+	"tokend/ipc"
+	"tokend/providers/token"
+)
+
+// An Event is one grant or refusal, for the audit log. It holds no secret.
+type Event struct {
+	Caller ipc.Peer
+	// Program is what the caller's process called itself, an unverified label.
+	Program string
+	// Do is what was asked for: connect (by somebody who is not let in), get, exchange, sign, verify, invalidate, add,
+	// rotate, remove or reload.
+	Do string
+	// Profile is the profile's name, empty if none was named or found.
+	Profile string
+	Target  token.Target
+	// Origin is scheme, host and port of what the token or signature is for,
+	// as far as the caller said.
+	Origin string
+	// Code is why it was refused or failed, empty if it was granted.
+	Code token.Code
+}
+
+// audited tells of what a Backend grants and refuses.
+type audited struct {
+	Backend
+	tell func(Event)
+}
+
+func (a *audited) note(ctx context.Context, e Event, err error) {
+	if c, ok := ctx.Value(callerKey{}).(*caller); ok {
+		e.Caller, e.Program = c.peer, c.program()
+	}
+	if err != nil {
+		wire, _ := wireError(err)
+		e.Code = wire.Code
+	}
+	a.tell(e)
+}
+
+func (a *audited) Get(ctx context.Context, name string, q token.Query) (token.Grant, error) {
+	g, err := a.Backend.Get(ctx, name, q)
+	if err == nil {
+		name = g.Profile
+	}
+	a.note(ctx, Event{Do: "get", Profile: name, Target: q.Target, Origin: token.Origin(q.URL)}, err)
+	return g, err
+}
+
+func (a *audited) Exchange(ctx context.Context, name, registry string) (token.Secret, error) {
+	s, err := a.Backend.Exchange(ctx, name, registry)
+	a.note(ctx, Event{Do: "exchange", Profile: name, Origin: token.Origin(registry)}, err)
+	return s, err
+}
+
+func (a *audited) Sign(ctx context.Context, name string, r token.Request) (token.Signed, error) {
+	s, err := a.Backend.Sign(ctx, name, r)
+	a.note(ctx, Event{Do: "sign", Profile: name, Origin: token.Origin(r.URL)}, err)
+	return s, err
+}
+
+func (a *audited) Verify(ctx context.Context, name string, raw token.Secret, remote bool) (token.Verdict, error) {
+	v, err := a.Backend.Verify(ctx, name, raw, remote)
+	a.note(ctx, Event{Do: "verify", Profile: name}, err)
+	return v, err
+}
+
+func (a *audited) Invalidate(ctx context.Context, name string, t token.Secret) error {
+	err := a.Backend.Invalidate(ctx, name, t)
+	a.note(ctx, Event{Do: "invalidate", Profile: name}, err)
+	return err
+}
+
+func (a *audited) Add(ctx context.Context, t token.Addition) (token.Added, error) {
+	added, err := a.Backend.Add(ctx, t)
+	a.note(ctx, Event{Do: "add", Profile: t.Name}, err)
+	return added, err
+}
+
+func (a *audited) Rotate(ctx context.Context, t token.Addition) (token.Added, error) {
+	added, err := a.Backend.Rotate(ctx, t)
+	a.note(ctx, Event{Do: "rotate", Profile: t.Name}, err)
+	return added, err
+}
+
+func (a *audited) Remove(ctx context.Context, name string) error {
+	err := a.Backend.Remove(ctx, name)
+	a.note(ctx, Event{Do: "remove", Profile: name}, err)
+	return err
+}
+
+func (a *audited) Reload(ctx context.Context) error {
+	err := a.Backend.Reload(ctx)
+	a.note(ctx, Event{Do: "reload"}, err)
+	return err
+}
+
+// programOf is the name of a process, as it says itself; empty where that
+// cannot be told. It is a label: any process can call itself anything.
+func programOf(pid int) string {
+	if pid <= 0 {
+		return ""
+	}
+	name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	if err != nil {
+		return ""
+	}
+	return string(bytes.TrimSpace(name))
+}

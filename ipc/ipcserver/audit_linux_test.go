@@ -1,0 +1,78 @@
+package ipcserver
+
+import (
+	"os"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+
+	"tokend/ipc"
+	"tokend/providers/token"
+)
+
+// Every grant and refusal is told, with who, what and why, and no secret.
+func TestAudit(t *testing.T) {
+	var mu sync.Mutex
+	var events []Event
+	b := newBook()
+	s := start(t, b, Options{Audit: func(e Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		events = append(events, e)
+	}})
+	ctx := t.Context()
+	c := s.client
+	target := token.Target{Scope: "x", Audience: "y"}
+	_, _ = c.Get(ctx, "clms", token.Query{Target: target})
+	_, _ = c.Get(ctx, "none", token.Query{})
+	_, _ = c.Get(ctx, "", token.Query{URL: "https://clms.example/path?secret=CANARY"})
+	_, _ = c.Sign(ctx, "none", token.Request{URL: "https://x.example/y?z"})
+	_ = c.Invalidate(ctx, "clms", token.NewSecret("CANARY"))
+	_ = c.Remove(ctx, "none")
+	_ = c.Reload(ctx)
+	_, _ = c.Status(ctx) // hands nothing out
+
+	mu.Lock()
+	defer mu.Unlock()
+	want := []Event{
+		{Do: "get", Profile: "clms", Target: target},
+		{Do: "get", Profile: "none", Code: token.ErrNotFound},
+		{Do: "get", Profile: "clms", Origin: "https://clms.example:443"},
+		{Do: "sign", Profile: "none", Origin: "https://x.example:443", Code: token.ErrNotFound},
+		{Do: "invalidate", Profile: "clms"},
+		{Do: "remove", Profile: "none", Code: token.ErrNotFound},
+		{Do: "reload"},
+	}
+	comm, err := os.ReadFile("/proc/self/comm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, got := range events {
+		if got.Caller.UID != os.Getuid() || got.Caller.PID != os.Getpid() || got.Program != strings.TrimSpace(string(comm)) {
+			t.Errorf("%s: the caller is %+v %q", got.Do, got.Caller, got.Program)
+		}
+		got.Caller, got.Program = ipc.Peer{}, ""
+		if i < len(want) && !reflect.DeepEqual(got, want[i]) {
+			t.Errorf("event %d: %+v, want %+v", i, got, want[i])
+		}
+	}
+	if len(events) != len(want) {
+		t.Errorf("%d events, want %d", len(events), len(want))
+	}
+}
+
+func TestWhoIsNotLetInIsAudited(t *testing.T) {
+	var mu sync.Mutex
+	var events []Event
+	s := start(t, newBook(), Options{
+		Allow: func(ipc.Peer) error { return token.ErrDenied },
+		Audit: func(e Event) { mu.Lock(); defer mu.Unlock(); events = append(events, e) },
+	})
+	_, _ = s.client.Get(t.Context(), "clms", token.Query{})
+	mu.Lock()
+	defer mu.Unlock()
+	if len(events) != 1 || events[0].Do != "connect" || events[0].Code != token.ErrDenied || events[0].Caller.UID != os.Getuid() {
+		t.Errorf("%+v", events)
+	}
+}

@@ -1,0 +1,222 @@
+// Package format writes tokens in the forms that programs read. It is one of
+// the places where a token is revealed.
+package format
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"tokend/providers/token"
+)
+
+// A Format writes a token for those who asked. Errors wrap ErrUnfit: the token
+// cannot be written in this way.
+type Format func(g token.Grant, now time.Time) ([]byte, error)
+
+// Names are the names of the formats, the default first.
+var Names = [...]string{"token", "header", "json", "env", "curl", "netrc"}
+
+// Named finds a format, nil if there is none of the name.
+func Named(name string) Format {
+	switch name {
+	case "token":
+		return Token
+	case "header":
+		return HeaderLine
+	case "json":
+		return JSON
+	case "env":
+		return Env
+	case "curl":
+		return Curl
+	case "netrc":
+		return Netrc
+	}
+	return nil
+}
+
+// ErrUnfit marks tokens that cannot be written in the form asked for.
+var ErrUnfit = errors.New("unfit for this format")
+
+// Token is the token and a newline.
+func Token(g token.Grant, _ time.Time) ([]byte, error) {
+	if err := checkText(g); err != nil {
+		return nil, err
+	}
+	return []byte(g.Secret.Reveal() + "\n"), nil
+}
+
+// Header is the header that shows the token as its profile presents it:
+// Authorization: Bearer (RFC 6750 §2.1) unless that says otherwise.
+func Header(g token.Grant) (name, value string, err error) {
+	if user, ok := g.Present.User(); ok {
+		if err := checkText(g); err != nil {
+			return "", "", err
+		}
+		return "Authorization", "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+g.Secret.Reveal())), nil
+	}
+	if name, ok := g.Present.Header(); ok {
+		return name, g.Secret.Reveal(), checkText(g)
+	}
+	return "Authorization", "Bearer " + g.Secret.Reveal(), checkBearer(g)
+}
+
+// HeaderLine is Header as a line.
+func HeaderLine(g token.Grant, _ time.Time) ([]byte, error) {
+	name, value, err := Header(g)
+	if err != nil {
+		return nil, err
+	}
+	return []byte(name + ": " + value + "\n"), nil
+}
+
+// JSON is the answer of GET /v1/token/NAME, as a line.
+func JSON(g token.Grant, now time.Time) ([]byte, error) {
+	return append(AppendJSON(nil, g, now), '\n'), nil
+}
+
+// Env is shell assignments, in quotes that nothing in a token can end.
+func Env(g token.Grant, _ time.Time) ([]byte, error) {
+	if err := checkText(g); err != nil {
+		return nil, err
+	}
+	lines := "ACCESS_TOKEN=" + ShellQuote(g.Secret.Reveal()) + "\n"
+	if !g.Expiry.IsZero() {
+		lines += "ACCESS_TOKEN_EXPIRES_AT=" + ShellQuote(g.Expiry.UTC().Format(time.RFC3339)) + "\n"
+	}
+	return []byte(lines), nil
+}
+
+// Curl is a line for curl -K, which all versions of curl read. curl drops an
+// Authorization header, and no other, when a redirect leads to another host.
+func Curl(g token.Grant, _ time.Time) ([]byte, error) {
+	name, value, err := Header(g)
+	if err != nil {
+		return nil, err
+	}
+	return []byte("header = " + CurlQuote(name+": "+value) + "\n"), nil
+}
+
+// Netrc is a netrc line for each of the profile's machines, for programs that
+// know only Basic authentication. The profile must name its user, and must
+// have been found by a URL.
+func Netrc(g token.Grant, _ time.Time) ([]byte, error) {
+	user, ok := g.Present.User()
+	if !ok {
+		return nil, unfit(`a netrc file is for Basic authentication, and this profile does not say the user: set present = "basic:USER" in its file`)
+	}
+	u, err := url.Parse(g.Host)
+	if err != nil || u.Hostname() == "" {
+		return nil, unfit("a netrc line is for one machine: say which with --url")
+	}
+	// Whitespace ends a field, and no quoting is understood everywhere.
+	if err := checkText(g); err != nil {
+		return nil, err
+	}
+	if strings.ContainsAny(user+g.Secret.Reveal(), " \"\\#") {
+		return nil, unfit("the user or the token holds characters that a netrc line cannot")
+	}
+	return []byte("machine " + u.Hostname() + " login " + user + " password " + g.Secret.Reveal() + "\n"), nil
+}
+
+// ShellQuote quotes s for sh: in single quotes only the single quote is
+// special.
+func ShellQuote(s string) string {
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// CurlQuote quotes visible ASCII for a file of curl -K: in double quotes only
+// they and the backslash are special.
+func CurlQuote(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+}
+
+// checkText refuses what no access token may hold (RFC 6749 appendix A.12:
+// printable ASCII), and what would break out of a line or act on a terminal.
+func checkText(g token.Grant) error {
+	for _, c := range []byte(g.Secret.Reveal()) {
+		if c < ' ' || c > '~' {
+			return unfit("the token holds characters that no access token may (RFC 6749 A.12); only -o json can write it")
+		}
+	}
+	return nil
+}
+
+// checkBearer refuses what cannot stand in an Authorization header: a token of
+// another type, and one that is no b64token (RFC 6750 §2.1).
+func checkBearer(g token.Grant) error {
+	if g.Type != "" && !strings.EqualFold(g.Type, "bearer") {
+		return unfit("the token's type is %q and not Bearer; -o json tells all of it", g.Type)
+	}
+	text := strings.TrimRight(g.Secret.Reveal(), "=")
+	if text == "" || strings.ContainsFunc(text, notB64Token) {
+		return unfit("the token holds characters that a Bearer header cannot (RFC 6750 §2.1); -o token prints it as it is")
+	}
+	return nil
+}
+
+func notB64Token(r rune) bool {
+	return (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && !strings.ContainsRune("-._~+/", r)
+}
+
+func unfit(format string, args ...any) error {
+	return &token.Error{Code: token.ErrInternal, Message: fmt.Sprintf(format, args...), Cause: ErrUnfit}
+}
+
+// AppendJSON appends the answer to a request for a token to b: the members of
+// RFC 6749 §5.1 and tokend's own (docs/protocol.md).
+func AppendJSON(b []byte, g token.Grant, now time.Time) []byte {
+	text := g.Secret.Reveal()
+	const others = 256 // the other members, usually
+	b = append(slices.Grow(b, len(text)+len(g.Scope)+others), `{"access_token":`...)
+	b = appendString(b, text)
+	b = append(b, `,"token_type":`...)
+	b = appendString(b, g.Type)
+	b = appendMember(b, `,"scope":`, g.Scope)
+	if !g.Expiry.IsZero() {
+		b = append(b, `,"expires_in":`...)
+		b = strconv.AppendInt(b, max(0, int64(g.Expiry.Sub(now)/time.Second)), 10)
+	}
+	b = appendTime(b, `,"expires_at":`, g.Expiry)
+	b = appendTime(b, `,"issued_at":`, g.Issued)
+	b = appendTime(b, `,"renew_at":`, g.RenewAt)
+	b = appendMember(b, `,"present":`, string(g.Present))
+	b = appendMember(b, `,"host":`, g.Host)
+	b = append(b, `,"profile":`...)
+	b = appendString(b, g.Profile)
+	return append(b, '}')
+}
+
+// appendTime writes whole seconds, as every parser of RFC 3339 reads them. The
+// fraction that is cut off makes an expiry earlier, never later.
+func appendTime(b []byte, member string, t time.Time) []byte {
+	if t.IsZero() {
+		return b
+	}
+	b = append(append(b, member...), '"')
+	return append(t.UTC().AppendFormat(b, time.RFC3339), '"')
+}
+
+func appendMember(b []byte, member, s string) []byte {
+	if s == "" {
+		return b
+	}
+	return appendString(append(b, member...), s)
+}
+
+func appendString(b []byte, s string) []byte {
+	for _, c := range []byte(s) {
+		if c < ' ' || c > '~' || c == '"' || c == '\\' {
+			quoted, _ := json.Marshal(s) // a string always has a JSON form
+			return append(b, quoted...)
+		}
+	}
+	return append(append(append(b, '"'), s...), '"')
+}
