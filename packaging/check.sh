@@ -11,14 +11,19 @@ PATH=$PATH:/usr/sbin:/sbin # nginx
 
 say() { printf '\n== %s\n' "$*"; }
 
-# Independent implementations to compare signatures with, and what the examples
-# in the documentation use. Debian has no package of the first.
+# Independent implementations to compare signatures with, programs that ask tokend,
+# and what the examples in the documentation use. Debian has no packages of the
+# first ones.
 need_libraries() {
 	cache=${XDG_CACHE_HOME:-$HOME/.cache}/tokend-check
-	[ -d "$cache/node_modules/jsonwebtoken" ] ||
-		npm install --prefix "$cache" --no-audit --no-fund --silent jsonwebtoken@9.0.3
+	for library in jsonwebtoken @azure/identity pnpm; do
+		[ -d "$cache/node_modules/$library" ] && continue
+		npm install --prefix "$cache" --no-audit --no-fund --silent jsonwebtoken@9.0.3 @azure/identity@4.13.0 pnpm@10.34.1
+		break
+	done
 	export NODE_PATH="$cache/node_modules"
-	/usr/bin/python3 -c 'import jwt, cryptography' 2>/dev/null || install_packages python3-jwt python3-cryptography
+	/usr/bin/python3 -c 'import jwt, cryptography, osgeo' 2>/dev/null || install_packages python3-jwt python3-cryptography python3-gdal
+	python3 -m pip --version >/dev/null 2>&1 || install_packages python3-pip
 	Rscript -e 'library(httr2)' >/dev/null 2>&1 || install_packages r-base-core r-cran-httr2
 }
 
@@ -33,7 +38,8 @@ install_packages() {
 need_packages() {
 	missing=
 	for pair in gnome-keyring-daemon:gnome-keyring dbus-daemon:dbus-daemon dbus-run-session:dbus-daemon \
-		secret-tool:libsecret-tools curl:curl git:git script:bsdutils gcc:gcc ps:procps nginx:nginx-light python3:python3 node:nodejs npm:npm; do
+		secret-tool:libsecret-tools curl:curl git:git script:bsdutils gcc:gcc ps:procps nginx:nginx-light python3:python3 node:nodejs npm:npm \
+		docker:docker.io skopeo:skopeo cargo:cargo gdalinfo:gdal-bin; do
 		command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"
 	done
 	# shellcheck disable=SC2086 # one word per package
