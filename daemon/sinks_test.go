@@ -1,3 +1,5 @@
+//go:build unix
+
 package daemon_test
 
 import (
@@ -8,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -227,6 +230,32 @@ func TestASinkThatCannotBeWrittenIsTold(t *testing.T) {
 	if content(t, precious) != "precious" {
 		t.Error("a file that a link led to was changed")
 	}
+}
+
+// With root's rights the file can be somebody else's, from the first moment.
+func TestASinkIsGivenAway(t *testing.T) {
+	if os.Geteuid() != 0 {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("this test gives a file away: run it as root")
+		}
+		t.Skip("this test gives a file away: run it as root")
+	}
+	synctest.Test(t, func(t *testing.T) {
+		in := newInstallation(t)
+		path := filepath.Join(sinkDir(t), "token")
+		in.profile("p", sinkOf(path, "owner = \"70001\"\ngroup = \"70002\"\nmode = \"0440\"\n"))
+		in.start()
+		defer in.stop()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st := info.Sys().(*syscall.Stat_t); st.Uid != 70001 || st.Gid != 70002 || info.Mode() != 0o440 {
+			t.Errorf("uid %d, gid %d, mode %v", st.Uid, st.Gid, info.Mode())
+		}
+	})
 }
 
 func TestBadSinksAreRefused(t *testing.T) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -122,6 +123,9 @@ func (a *app) exec(c *cobra.Command, l loan, command []string) error {
 	if err != nil {
 		return err
 	}
+	if l.as == format.Names[0] {
+		write = bare
+	}
 	program, err := findProgram(command[0])
 	if err != nil {
 		return err
@@ -186,6 +190,13 @@ func (a *app) exec(c *cobra.Command, l loan, command []string) error {
 		return cannotRun(command[0], err)
 	}
 	return waitFor(cmd, command[0], stop, func() {})
+}
+
+// bare is the token without a newline, as programs expect a file that holds
+// one.
+func bare(g token.Grant, now time.Time) ([]byte, error) {
+	text, err := format.Token(g, now)
+	return bytes.TrimSuffix(text, []byte("\n")), err
 }
 
 // first gets the token to start with.

@@ -661,3 +661,18 @@ func TestBrokenOutputIsAFailure(t *testing.T) {
 		t.Errorf("stderr %q, want one line without a hint at tokend", got)
 	}
 }
+
+// A tool must not wait for ever for a tokend that hangs: it is told why there
+// is no token before it loses its own patience.
+func TestAHelperGivesUp(t *testing.T) {
+	t.Parallel()
+	b := newBackend()
+	b.hang = true
+	socket := serve(t, b)
+	var out, errs bytes.Buffer
+	in := strings.NewReader("protocol=https\nhost=dev.example\n\n")
+	status := run([]string{"git-credential-tokend", "--socket", socket, "get"}, in, &out, &errs)
+	if status != exitOK || out.String() != "quit=1\n" || !strings.Contains(errs.String(), "tokend did not answer in time") {
+		t.Errorf("status %d, %q, %q", status, out.String(), errs.String())
+	}
+}

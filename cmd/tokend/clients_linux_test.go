@@ -325,10 +325,10 @@ func grid(w http.ResponseWriter, r *http.Request) {
 	http.ServeContent(w, r, "grid.asc", time.Unix(1, 0), strings.NewReader(text))
 }
 
-// cmdBuild: build NAME puts the program of testdata/NAME, a module of its own,
-// into $WORK/NAME.
+// cmdBuild: build NAME [DIR] puts the program of testdata/NAME, a module of its
+// own, into $WORK/DIR.
 func cmdBuild(ts *testscript.TestScript, _ bool, args []string) {
-	cmd := exec.Command("go", "build", "-o", ts.MkAbs(args[0]), ".")
+	cmd := exec.Command("go", "build", "-o", filepath.Join(ts.MkAbs(filepath.Join(args[1:]...)), args[0]), ".")
 	cmd.Dir = filepath.Join("testdata", args[0])
 	if out, err := cmd.CombinedOutput(); err != nil {
 		ts.Fatalf("building %s: %v\n%s", args[0], err, out)

@@ -1,6 +1,7 @@
 package setup
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os/exec"
@@ -235,29 +236,54 @@ func (k kubeUser) Show() string {
 		"      command: " + k.self + "\n      args: [" + strings.Join(quoted, ", ") + "]\n      interactiveMode: Never\n"
 }
 
-// now is the user's command as kubectl has it.
-func (k kubeUser) now() (string, error) {
-	out, _, err := ask("kubectl", "config", "view", "-o",
-		fmt.Sprintf(`jsonpath={.users[?(@.name=="%s")].user.exec.command} {.users[?(@.name=="%s")].user.exec.args}`, k.name, k.name))
-	return strings.TrimSpace(out), err
+// A kubeExec is a user's exec section, as kubectl prints it.
+type kubeExec struct {
+	Command string   `json:"command"`
+	Args    []string `json:"args"`
+}
+
+// now is the user as kubectl has it: whether there is one, and its exec
+// section.
+func (k kubeUser) now() (there bool, now kubeExec, err error) {
+	out, _, err := ask("kubectl", "config", "view", "-o", "json")
+	if err != nil {
+		return false, now, err
+	}
+	var config struct {
+		Users []struct {
+			Name string `json:"name"`
+			User struct {
+				Exec kubeExec `json:"exec"`
+			} `json:"user"`
+		} `json:"users"`
+	}
+	if err := json.Unmarshal([]byte(out), &config); err != nil {
+		return false, now, impossible("kubectl config view -o json prints something else")
+	}
+	for _, u := range config.Users {
+		if u.Name == k.name {
+			return true, u.User.Exec, nil
+		}
+	}
+	return false, now, nil
 }
 
 func (k kubeUser) Done() (bool, error) {
-	now, err := k.now()
-	if err != nil || now == "" {
+	there, now, err := k.now()
+	if err != nil || !there {
 		return false, err
 	}
-	if !strings.Contains(now, `"helper","kube"`) {
+	if len(now.Args) < 2 || now.Args[0] != "helper" || now.Args[1] != "kube" {
 		return false, conflict("kubectl's configuration has a user %s that is not tokend's", k.name)
 	}
-	return strings.HasPrefix(now, k.self+" "), nil
+	return now.Command == k.self && slices.Equal(now.Args, k.args), nil
 }
 
 func (k kubeUser) Make() error { return tell("kubectl", k.set()...) }
 
 func (k kubeUser) Undo() error {
-	now, err := k.now()
-	if err != nil || now == "" {
+	there, _, err := k.now()
+	if err != nil || !there {
 		return err
 	}
 	if _, err := k.Done(); err != nil {
