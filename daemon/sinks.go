@@ -119,6 +119,9 @@ type sinkFile struct {
 	// until is when the file must be gone.
 	until time.Time
 	err   error
+	// own: tokend has made the file. What else is at a sink's path is not
+	// touched.
+	own bool
 }
 
 // keepSinks is the one goroutine that touches the sinks' files. When ctx ends
@@ -169,6 +172,9 @@ func (d *Daemon) updateSinks(files map[string]*sinkFile) time.Duration {
 		var err error
 		switch {
 		case w.err == nil && !w.grant.Secret.IsZero() && (!f.written.Equal(w.grant.Secret) || f.err != nil):
+			if err = f.claim(); err != nil {
+				break
+			}
 			// The list first: what is written is never forgotten.
 			f.until = w.grant.Expiry.Add(-w.sink.MinTTL.Duration)
 			d.writeSinkList(files)
@@ -181,12 +187,12 @@ func (d *Daemon) updateSinks(files map[string]*sinkFile) time.Duration {
 			// The last run's file, and its token is not known yet: the keyring
 			// may be locked.
 		case w.grant.Secret.IsZero():
-			if err = removeFile(path); err == nil {
+			if err = f.remove(); err == nil {
 				d.noteSink(f, token.Secret{}, nil)
 			}
 		}
 		if err != nil {
-			_ = removeFile(path)
+			_ = f.remove()
 			d.noteSink(f, token.Secret{}, err)
 			sleep = min(sleep, sinkAgain)
 		}
@@ -257,7 +263,7 @@ func (d *Daemon) noteSink(f *sinkFile, written token.Secret, err error) {
 // removed is tried again.
 func (d *Daemon) removeSink(files map[string]*sinkFile, path string) (removed bool) {
 	f := files[path]
-	if err := removeFile(path); err != nil {
+	if err := f.remove(); err != nil {
 		d.noteSink(f, f.written, err)
 		return false
 	}
@@ -268,13 +274,23 @@ func (d *Daemon) removeSink(files map[string]*sinkFile, path string) (removed bo
 	return true
 }
 
-func removeFile(path string) error {
-	info, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && !info.Mode().IsRegular() {
-		return nil // nothing there, or nothing that tokend would have made
+// claim makes sure that what tokend is about to replace is its own.
+func (f *sinkFile) claim() error {
+	if _, err := os.Lstat(f.sink.Path); err == nil && !f.own {
+		return errors.New("there is something already that tokend did not write; move it away")
+	}
+	f.own = true
+	return nil
+}
+
+// remove removes the file, if it is there and tokend's own.
+func (f *sinkFile) remove() error {
+	info, err := os.Lstat(f.sink.Path)
+	if !f.own || errors.Is(err, fs.ErrNotExist) || err == nil && !info.Mode().IsRegular() {
+		return nil
 	}
 	if err == nil {
-		err = os.Remove(path)
+		err = os.Remove(f.sink.Path)
 	}
 	return err
 }
@@ -364,7 +380,7 @@ func (d *Daemon) readSinkList() map[string]*sinkFile {
 	for line := range strings.Lines(string(text)) {
 		until, path, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
 		if seconds, err := strconv.ParseInt(until, 10, 64); err == nil && filepath.IsAbs(path) {
-			files[path] = &sinkFile{sink: Sink{Path: path}, until: time.Unix(seconds, 0)}
+			files[path] = &sinkFile{sink: Sink{Path: path}, until: time.Unix(seconds, 0), own: true}
 		}
 	}
 	return files
@@ -373,7 +389,9 @@ func (d *Daemon) readSinkList() map[string]*sinkFile {
 func (d *Daemon) writeSinkList(files map[string]*sinkFile) {
 	var b strings.Builder
 	for path, f := range files {
-		fmt.Fprintf(&b, "%d %s\n", f.until.Unix(), path)
+		if f.own {
+			fmt.Fprintf(&b, "%d %s\n", f.until.Unix(), path)
+		}
 	}
 	var err error
 	if _, none := os.Lstat(d.sinkList()); b.Len() > 0 || none == nil {

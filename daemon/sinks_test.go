@@ -206,7 +206,9 @@ func TestASinkThatCannotBeWrittenIsTold(t *testing.T) {
 	for text, want := range map[string]string{
 		sinkOf(filepath.Join(dir, "none", "x"), ""):          "no such file or directory",
 		sinkOf(filepath.Join(open, "x"), ""):                 "everybody can write directory",
-		sinkOf(link, ""):                                     "no regular file",
+		sinkOf(link, ""):                                     "did not write",
+		sinkOf(precious, ""):                                 "did not write",
+		sinkOf(precious, `format = "netrc"`):                 "did not write",
 		sinkOf(filepath.Join(dir, "x"), `min_ttl = "2h"`):    "tokens live 1h0m0s",
 		sinkOf(filepath.Join(dir, "x"), `format = "netrc"`):  "hosts",
 		sinkOf(filepath.Join(dir, "x"), `format = "header"`): "Bearer header cannot", // these tokens have a '#'
@@ -225,6 +227,10 @@ func TestASinkThatCannotBeWrittenIsTold(t *testing.T) {
 			if _, err := d.Get(t.Context(), "p", token.Query{}); err != nil {
 				t.Errorf("the token is not served any more: %v", err)
 			}
+			if err := d.Remove(t.Context(), "p"); err != nil {
+				t.Error(err)
+			}
+			synctest.Wait()
 		})
 	}
 	if content(t, precious) != "precious" {
