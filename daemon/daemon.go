@@ -17,7 +17,7 @@ import (
 	"tokend/providers/token"
 )
 
-// World is what a Daemon needs of others. All of it is required.
+// World is what a Daemon needs of others. All of it but Pulse is required.
 type World struct {
 	// Configure puts a configuration's log level in force and gives the
 	// providers under its proxy and CA. It is called at each reload.
@@ -32,7 +32,11 @@ type World struct {
 	Where    func(account string) string
 	// Caller is who asks, given the context of a method; false for tokend
 	// itself.
-	Caller  func(ctx context.Context) (c Caller, ok bool)
+	Caller func(ctx context.Context) (c Caller, ok bool)
+	// Alive is called at each turn of Run's loop, at least every Pulse (zero:
+	// whenever there is something to do). If it stays away, Run hangs.
+	Alive   func()
+	Pulse   time.Duration
 	Log     *slog.Logger
 	Version string
 }

@@ -757,3 +757,20 @@ func TestProfileWithoutACredential(t *testing.T) {
 }
 
 var _ daemon.Cache = cache{}
+
+// A service manager hears that the loop turns, as often as it wants to.
+func TestTheLoopTellsThatItIsAlive(t *testing.T) {
+	for pulse, least := range map[time.Duration]int64{0: 10, time.Second: 300} {
+		synctest.Test(t, func(t *testing.T) {
+			in := newInstallation(t)
+			in.pulse = pulse
+			in.start()
+			time.Sleep(5*time.Minute + time.Millisecond)
+			synctest.Wait()
+			if n := in.turns.Load(); n < least || n > least+5 {
+				t.Errorf("pulse %v: %d turns in 5 minutes, want about %d", pulse, n, least)
+			}
+			in.stop()
+		})
+	}
+}

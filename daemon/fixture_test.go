@@ -198,6 +198,8 @@ type installation struct {
 	locked  bool // the keystore says so
 	full    bool // the cache's disk is full
 	made    atomic.Int64
+	turns   atomic.Int64 // of Run's loop
+	pulse   time.Duration
 
 	daemon *daemon.Daemon
 	stop   func()
@@ -357,6 +359,8 @@ func (in *installation) start() *daemon.Daemon {
 			c, ok := ctx.Value(callerKey{}).(daemon.Caller)
 			return c, ok
 		},
+		Alive:   func() { in.turns.Add(1) },
+		Pulse:   in.pulse,
 		Version: "test",
 	})
 	if err != nil {

@@ -64,7 +64,11 @@ func (d *Daemon) Run(ctx context.Context) error {
 			d.logWarnings(now.Round(0))
 			warned = now
 		}
+		d.world.Alive()
 		launches, sleep := d.due(now.Round(0))
+		if d.world.Pulse > 0 {
+			sleep = min(sleep, d.world.Pulse)
+		}
 		for _, l := range launches {
 			flights.Go(func() { d.fly(ctx, l) })
 		}

@@ -24,7 +24,7 @@ need_libraries() {
 	export NODE_PATH="$cache/node_modules"
 	/usr/bin/python3 -c 'import jwt, cryptography, osgeo' 2>/dev/null || install_packages python3-jwt python3-cryptography python3-gdal
 	python3 -m pip --version >/dev/null 2>&1 || install_packages python3-pip
-	Rscript -e 'library(httr2)' >/dev/null 2>&1 || install_packages r-base-core r-cran-httr2
+	Rscript -e 'library(httr2); library(jsonlite)' >/dev/null 2>&1 || install_packages r-base-core r-cran-httr2 r-cran-jsonlite
 }
 
 install_packages() {
@@ -39,7 +39,7 @@ need_packages() {
 	missing=
 	for pair in gnome-keyring-daemon:gnome-keyring dbus-daemon:dbus-daemon dbus-run-session:dbus-daemon \
 		secret-tool:libsecret-tools curl:curl git:git script:bsdutils gcc:gcc ps:procps nginx:nginx-light python3:python3 node:nodejs npm:npm \
-		docker:docker.io skopeo:skopeo cargo:cargo gdalinfo:gdal-bin; do
+		docker:docker.io skopeo:skopeo cargo:cargo gdalinfo:gdal-bin systemd-analyze:systemd; do
 		command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"
 	done
 	# shellcheck disable=SC2086 # one word per package

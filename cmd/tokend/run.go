@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"tokend/daemon"
-	"tokend/ipc"
 	"tokend/ipc/ipcserver"
 	"tokend/providers"
 	"tokend/providers/token"
@@ -71,7 +70,7 @@ func serve(ctx context.Context, at places, log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	listener, err := ipc.Listen(socket)
+	listener, err := listen(socket)
 	if errors.Is(err, token.ErrExists) {
 		return runningError{err}
 	}
@@ -102,6 +101,7 @@ func serve(ctx context.Context, at places, log io.Writer) error {
 	ran := make(chan error, 1)
 	go func() { ran <- d.Run(ctx) }()
 	go reloadOn(ctx, hangups, d)
+	systemd.ready(serving(d))
 	audit, auditFile := openAudit(dirs, config)
 	defer auditFile.Close()
 	allow := ipcserver.OwnUser
@@ -109,10 +109,27 @@ func serve(ctx context.Context, at places, log io.Writer) error {
 		allow = ipcserver.AnyUser // the daemon knows who may do what
 	}
 	err = ipcserver.Serve(ctx, listener, d, ipcserver.Options{Allow: allow, Audit: audit, Log: w.Log})
+	systemd.stopping()
 	stop()
 	err = errors.Join(err, <-ran)
 	w.Log.Info("tokend stops")
 	return err
+}
+
+// systemd is the service manager, if that started this process.
+var systemd manager
+
+// serving is tokend's state in a line.
+func serving(d *daemon.Daemon) string {
+	st, err := d.Status(context.Background())
+	if err != nil {
+		return "serving"
+	}
+	text := fmt.Sprintf("serving %d profiles; keystore %s", len(st.Profiles), st.Keystore)
+	if n := len(st.ConfigErrors); n > 0 {
+		text += fmt.Sprintf("; %d bad files", n)
+	}
+	return text
 }
 
 // reloadOn reads the configuration anew at each signal. The daemon logs what
@@ -121,7 +138,9 @@ func reloadOn(ctx context.Context, hangups <-chan os.Signal, d *daemon.Daemon) {
 	for {
 		select {
 		case <-hangups:
+			systemd.reloading()
 			_ = d.Reload(ctx)
+			systemd.ready(serving(d))
 		case <-ctx.Done():
 			return
 		}
@@ -146,6 +165,7 @@ func newWorld(log io.Writer, config daemon.Config) *world {
 	}
 	w.Log = slog.New(handler)
 	w.Version = versionText()
+	w.Alive, w.Pulse = systemd.alive, systemd.pulse()
 	w.Caller = func(ctx context.Context) (daemon.Caller, bool) {
 		peer, ok := ipcserver.Caller(ctx)
 		return daemon.Caller{UID: peer.UID, Groups: peer.Groups}, ok
