@@ -26,7 +26,7 @@ func TestUnits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		installed := strings.ReplaceAll(string(text), "/usr/bin/tokend", "/bin/true")
+		installed := strings.ReplaceAll(string(text), "/usr/bin/token", "/bin/true #")
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(installed), 0o600); err != nil {
 			t.Fatal(err)
 		}
