@@ -54,11 +54,12 @@ func (a *app) execCommand() *cobra.Command {
 	l := loan{as: format.Names[0]}
 	var scopes []string
 	c := &cobra.Command{
-		Use:               "exec [NAME] [FLAGS] -- COMMAND [ARGUMENT...]",
-		Short:             "Run a program with a token",
-		Long:              execHelp,
-		Args:              a.profileAndCommand,
-		ValidArgsFunction: a.completeProfiles,
+		Use:                   "exec [NAME] [FLAGS] -- COMMAND [ARGUMENT...]",
+		Short:                 "Run a program with a token",
+		Long:                  execHelp,
+		Args:                  a.profileAndCommand,
+		DisableFlagsInUseLine: true,
+		ValidArgsFunction:     a.completeProfiles,
 		RunE: func(c *cobra.Command, args []string) error {
 			l.query.Scope = strings.Join(scopes, " ")
 			return a.exec(c, l, args[c.ArgsLenAtDash():])
@@ -66,8 +67,8 @@ func (a *app) execCommand() *cobra.Command {
 	}
 	f := c.Flags()
 	f.SortFlags = false
-	f.StringArrayVar(&l.env, "env", nil, "`VAR`iable for the token; repeatable")
-	f.StringArrayVar(&l.files, "file", nil, "`VAR`iable for the name of a file with the token; repeatable")
+	f.StringArrayVar(&l.env, "env", nil, "environment variable `VAR` gets the token; repeatable")
+	f.StringArrayVar(&l.files, "file", nil, "environment variable `VAR` gets the name of a file\nwith the token; repeatable")
 	f.BoolVar(&l.git, "git", false, "have git ask tokend")
 	f.StringSliceVar(&l.msi, "azure-msi", nil, "`PROFILES` for Azure SDKs, separated by commas")
 	f.StringVarP(&l.as, "output", "o", l.as, "`FORMAT` of --env and --file: token, header, json, env or curl")

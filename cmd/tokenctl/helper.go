@@ -36,11 +36,12 @@ func (a *app) helperCommand() *cobra.Command {
 		text += fmt.Sprintf("  %-10s %-29s %s\n", p.Name, p.Program, p.Doc)
 	}
 	return &cobra.Command{
-		Use:                "helper PROTOCOL [--profile NAME] [ARGUMENT...]",
-		Short:              "Answer a tool's request for credentials",
-		Long:               text,
-		DisableFlagParsing: true, // what follows is in the tool's own form
-		ValidArgsFunction:  cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp),
+		Use:                   "helper PROTOCOL [--profile NAME] [ARGUMENT...]",
+		Short:                 "Answer a tool's request for credentials",
+		Long:                  text,
+		DisableFlagsInUseLine: true,
+		DisableFlagParsing:    true, // what follows is in the tool's own form
+		ValidArgsFunction:     cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp),
 		RunE: func(c *cobra.Command, args []string) error {
 			var call helper.Call
 			args, err := a.helperFlags(&call, args)

@@ -126,6 +126,8 @@ func (a *app) root(args []string) *cobra.Command {
 const rootHelp = `  tokenctl add                             store a key or secret; asks for the rest
   tokenctl get clms                        print an access token
   tokenctl curl clms -- URL                run curl with it, unseen by others
+  tokenctl exec clms --env TOKEN -- CMD    run a program with it
+  tokenctl setup git URL                   have git, docker, go ... ask tokend
   tokenctl sign rock URL                   print the headers that sign a request
   tokenctl verify weather < token.txt      judge a token that somebody presented
   tokenctl status                          how the daemon and the profiles are

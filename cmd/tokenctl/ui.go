@@ -68,7 +68,9 @@ const exitStatuses = `  0   it is done
   6   the keyring is locked or cannot be reached
   7   tokend does not run
   75  the issuer cannot be reached now; tokend keeps trying
+  126 exec: the program cannot be run; 127: it was not found
   130 stopped by Ctrl-C
+curl and exec pass on the status of the program that they run.
 `
 
 // exitStatus is the status for an error.
