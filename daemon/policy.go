@@ -128,6 +128,6 @@ func (d *Daemon) permitManaging(ctx context.Context) error {
 	if d.mayManage(w) {
 		return nil
 	}
-	return &token.Error{Code: token.ErrDenied, Message: fmt.Sprintf(
+	return &token.Error{Code: token.ErrDenied, Field: "admin_users", Message: fmt.Sprintf(
 		"uid %d may not manage profiles; root may, and whom admin_users and admin_groups in %s name", w.UID, d.dirs.ConfigFile())}
 }

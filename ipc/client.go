@@ -253,11 +253,11 @@ func (c *Client) roundTrip(ctx context.Context, request []byte) (status int, bod
 		return 0, nil, err
 	}
 	defer func() { _ = conn.Close() }()
-	return c.exchange(ctx, conn, request)
+	return c.converse(ctx, conn, request)
 }
 
-// exchange sends a request over conn and reads its answer.
-func (c *Client) exchange(ctx context.Context, conn net.Conn, request []byte) (status int, body []byte, err error) {
+// converse sends a request over conn and reads its answer.
+func (c *Client) converse(ctx context.Context, conn net.Conn, request []byte) (status int, body []byte, err error) {
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 

@@ -76,7 +76,7 @@ func (c *Client) LeaseMSI(ctx context.Context, r MSIRequest) (*MSILease, error) 
 	if err != nil {
 		return nil, err
 	}
-	status, answer, err := c.exchange(ctx, conn, request("POST", MSIPath, body))
+	status, answer, err := c.converse(ctx, conn, request("POST", MSIPath, body))
 	switch {
 	case err != nil:
 	case status/100 != 2:

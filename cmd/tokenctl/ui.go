@@ -215,11 +215,14 @@ func hints(err error, s situation) []string {
 	case token.ErrNoDaemon:
 		return hintsNoDaemon(s)
 	case token.ErrNotFound:
-		return hintsNotFound(s)
+		return hintsNotFound(e, s)
 	case token.ErrExists:
+		if s.command == "setup" { // what stands in the way is in the error
+			return nil
+		}
 		return []string{"Take another name, or give that profile a new secret: " + typed("tokenctl rotate", word(s.profile))}
 	case token.ErrDenied:
-		return []string{"tokend serves the user that it runs as. Ask whoever runs it, or run one of your own: " + typed("tokend run")}
+		return hintsDenied(e)
 	case token.ErrRejected:
 		return hintsRejected(e, s)
 	case token.ErrUnavailable:
@@ -273,7 +276,21 @@ func hintsNoDaemon(s situation) []string {
 	return lines
 }
 
-func hintsNotFound(s situation) []string {
+func hintsDenied(e *token.Error) []string {
+	switch {
+	case e.Field == "admin_users":
+		return nil
+	case strings.Contains(e.Message, ipc.SystemSocket()):
+		return []string{"Members of the group tokend may connect; as root, and then log in anew: " + typed("usermod -aG tokend USER")}
+	}
+	return []string{"tokend serves the user that it runs as. Ask whoever runs it, or run one of your own: " + typed("tokend run")}
+}
+
+func hintsNotFound(e *token.Error, s situation) []string {
+	if e.Field == "url" {
+		return []string{"To have a profile claim it, add it to hosts = [...] in the profile's file (" +
+			typed("tokenctl show NAME") + " tells which) and run " + typed("tokenctl reload") + "."}
+	}
 	for _, name := range s.profiles {
 		if name == s.profile {
 			return []string{"The profile is there and its secret is not. Give it again: " + typed("tokenctl rotate", word(name))}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"tokend/ipc"
 	"tokend/providers/token"
 )
 
@@ -190,6 +191,11 @@ func TestHintsFitWhatWasTyped(t *testing.T) {
 		"an invalidation that is too old": {&token.Error{Code: token.ErrUnavailable}, situation{command: "invalidate", now: now}, "Nothing was dropped."},
 		"a fault of tokend's":             {&token.Error{Code: token.ErrInternal}, situation{command: "get"}, "tokend's log may say more. How it is: tokenctl status"},
 		"a fault of ours":                 {errors.New("disk full"), situation{command: "get"}, ""},
+		"a URL of nobody":                 {&token.Error{Code: token.ErrNotFound, Field: "url"}, situation{command: "get"}, "To have a profile claim it, add it to hosts = [...] in the profile's file (tokenctl show NAME tells which) and run tokenctl reload."},
+		"a URL of another profile":        {&token.Error{Code: token.ErrNotFound, Field: "url"}, situation{command: "get", profile: "a", profiles: []string{"a"}}, "To have a profile claim it, add it to hosts = [...] in the profile's file (tokenctl show NAME tells which) and run tokenctl reload."},
+		"what a tool has already":         {&token.Error{Code: token.ErrExists}, situation{command: "setup"}, ""},
+		"no right to manage":              {&token.Error{Code: token.ErrDenied, Field: "admin_users"}, situation{command: "add"}, ""},
+		"no right to connect":             {&token.Error{Code: token.ErrDenied, Message: "no permission to connect to " + ipc.SystemSocket()}, situation{command: "get"}, "Members of the group tokend may connect; as root, and then log in anew: usermod -aG tokend USER"},
 		"a token that does not fit":       {unfit("no"), situation{command: "get"}, ""},
 		"a socket that is named":          {token.ErrNoDaemon, situation{command: "get", socket: "/tmp/no pe"}, "Start it: tokend run --socket '/tmp/no pe', or is the path right?"},
 	} {
