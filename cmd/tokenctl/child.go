@@ -21,7 +21,9 @@ func waitFor(cmd *exec.Cmd, program string, signals <-chan os.Signal, caught fun
 			select {
 			case s := <-signals:
 				caught()
-				_ = cmd.Process.Signal(s)
+				if !reachesChild(s) {
+					_ = cmd.Process.Signal(s)
+				}
 			case <-ended:
 				return
 			}
