@@ -15,6 +15,7 @@ func (d *Daemon) Sign(ctx context.Context, name string, r token.Request) (token.
 	if p.signer == nil {
 		return token.Signed{}, unable(p, "signs no requests")
 	}
+	d.noteUse(ctx, p)
 	signed, err := p.signer.Sign(ctx, r)
 	if err != nil {
 		return token.Signed{}, asError(err)
@@ -42,11 +43,20 @@ func (d *Daemon) Verify(ctx context.Context, name string, raw token.Secret, remo
 	if p.verifier == nil {
 		return token.Verdict{}, unable(p, "verifies no tokens")
 	}
+	d.noteUse(ctx, p)
 	verdict, err := p.verifier.Verify(ctx, raw, remote)
 	if err != nil {
 		return token.Verdict{}, asError(err)
 	}
 	return verdict, nil
+}
+
+// noteUse remembers who uses a profile that has no tokens.
+func (d *Daemon) noteUse(ctx context.Context, p *profile) {
+	u := d.useBy(ctx, wall())
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	p.used = u
 }
 
 // profile finds a profile that the caller may use.

@@ -35,7 +35,7 @@ func (s *slot) wanted(at time.Time) bool {
 	if s.tok.Secret.IsZero() && s.err != nil && !errors.Is(s.err, token.ErrUnavailable) && !fromKeystore(s.err) {
 		return false // a scope that was refused is not asked for again by itself
 	}
-	return at.Before(s.lastUsed.Add(s.profile.idle))
+	return at.Before(s.used.at.Add(s.profile.idle))
 }
 
 // nextAt says when something is to be done about s: obtain its next token, or
@@ -52,7 +52,7 @@ func (s *slot) nextAt(now time.Time) time.Time {
 
 // forgottenAt says when a slot that nobody wants is of no use any more.
 func (s *slot) forgottenAt() time.Time {
-	return later(s.tok.Expiry, s.nextTry, s.lastUsed.Add(forgetAfter))
+	return later(s.tok.Expiry, s.nextTry, s.used.at.Add(forgetAfter))
 }
 
 func later(t time.Time, others ...time.Time) time.Time {

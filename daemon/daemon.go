@@ -160,8 +160,8 @@ type slot struct {
 	profile *profile
 	target  token.Target
 
-	tok      token.Token
-	lastUsed time.Time
+	tok  token.Token
+	used use
 	// flight is the attempt under way or asked for, nil if none.
 	flight *flight
 	// err is why the last attempt failed, nil after a success.
@@ -173,6 +173,7 @@ type slot struct {
 	heeded bool
 	// invalidated is when a caller last had a token dropped.
 	invalidated time.Time
+	history     []attempt
 	// at and place belong to the agenda.
 	at    time.Time
 	place int
@@ -231,6 +232,7 @@ func (d *Daemon) Get(ctx context.Context, name string, q token.Query) (token.Gra
 		return token.Grant{}, gaveUp(ctx)
 	}
 	now := wall()
+	u := d.useBy(ctx, now)
 
 	d.mu.Lock()
 	w := d.who(ctx)
@@ -252,7 +254,7 @@ func (d *Daemon) Get(ctx context.Context, name string, q token.Query) (token.Gra
 		return token.Grant{}, err
 	}
 	g.Present = s.profile.present
-	s.lastUsed = now
+	s.used = u
 	tok, flight, remembered := s.tok, s.flight, s.err
 	v := decide(s, q, now)
 	switch v {
@@ -305,7 +307,7 @@ func (d *Daemon) slot(p *profile, t token.Target, now time.Time) (*slot, error) 
 		return nil, &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf(
 			"profile %q is in use with %d scopes and audiences already, the most it can hold at a time", p.name, len(p.slots))}
 	}
-	s := &slot{profile: p, target: t, lastUsed: now, place: -1}
+	s := &slot{profile: p, target: t, used: use{at: now, uid: -1}, place: -1}
 	p.slots[t] = s
 	return s, nil
 }
@@ -376,9 +378,9 @@ func (d *Daemon) nudge() {
 
 var errStopping = &token.Error{Code: token.ErrUnavailable, Message: "tokend is stopping"}
 
-// land takes the outcome of a flight: into the slot, to the waiters, into the
-// queue for the cache.
-func (d *Daemon) land(l launch, tok token.Token, err error) {
+// land takes the outcome of a flight, and how long that took: into the slot, to
+// the waiters, into the queue for the cache.
+func (d *Daemon) land(l launch, tok token.Token, err error, took time.Duration) {
 	now, s := wall(), l.slot
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -399,6 +401,7 @@ func (d *Daemon) land(l launch, tok token.Token, err error) {
 		remembered := *failure
 		remembered.RetryAt = s.nextTry
 		s.err = &remembered
+		s.remember(attempt{now, took, failure.Code})
 		d.logFailure(s)
 		d.end(s, token.Token{}, s.err)
 		if errors.Is(s.err, token.ErrInvalid) && s.target != (token.Target{}) && d.held(s) {
@@ -407,6 +410,7 @@ func (d *Daemon) land(l launch, tok token.Token, err error) {
 	default:
 		tok.RenewAt = renewAt(tok, rand.Float64())
 		s.tok, s.err, s.failures, s.nextTry = tok, nil, 0, time.Time{}
+		s.remember(attempt{now, took, ""})
 		d.clock = clock{tok.Skew, l.profile.issuer, now}
 		d.logSuccess(s)
 		if d.held(s) {

@@ -475,13 +475,14 @@ func (d *Daemon) putInForce(p *profile, kept token.Credential, proven proof) tok
 	d.install(p)
 	if !proven.token.Secret.IsZero() {
 		if s, err := d.slot(p, token.Target{}, wall()); err == nil && s.flight == nil {
-			s.tok, s.lastUsed = proven.token, wall()
+			s.tok, s.used = proven.token, use{at: wall(), uid: -1}
+			s.remember(attempt{proven.token.Issued, proven.took, ""})
 			d.unsaved[s.key()] = s.record()
 			d.soil()
 			d.plan(s)
 		}
 	}
-	status := d.profileStatus(p, wall())
+	status := d.profileStatus(p, nil, wall())
 	d.nudge()
 	d.mu.Unlock()
 

@@ -21,6 +21,10 @@ import (
 type Caller struct {
 	UID    int
 	Groups []int
+	// PID and Program, what its process calls itself, are labels to tell
+	// people, never to decide on. Program may be nil.
+	PID     int
+	Program func() string
 }
 
 // An allowance is a list of users and groups, by name or number.

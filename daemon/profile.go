@@ -52,6 +52,8 @@ type profile struct {
 	// slots hold its tokens by target, guarded by Daemon.mu and nil until it is
 	// in force.
 	slots map[token.Target]*slot
+	// used is when it last signed or verified something, guarded by Daemon.mu.
+	used use
 	// pending is the credential that waits to be registered, zero if none does.
 	pending token.Credential
 	// ends is when the credential itself expires, zero if unknown.
@@ -201,7 +203,7 @@ func (w waiting) refuse() error {
 // inherit lets p go on with the tokens of old and with what that has learnt,
 // such as the keys of an issuer that may be out of reach now.
 func (p *profile) inherit(old *profile) {
-	p.slots = old.slots
+	p.slots, p.used = old.slots, old.used
 	if heir, ok := p.verifier.(interface{ Inherit(old any) }); ok {
 		heir.Inherit(old.verifier)
 	}

@@ -209,11 +209,12 @@ func (d *Daemon) lane(s *slot) *lane {
 
 // fly obtains a token for a slot.
 func (d *Daemon) fly(ctx context.Context, l launch) {
+	began := time.Now()
 	tok, err := d.mint(ctx, l.profile, l.slot.target)
 	if err != nil && ctx.Err() != nil {
 		err = errStopping
 	}
-	d.land(l, tok, err)
+	d.land(l, tok, err, time.Since(began))
 }
 
 // mint asks the issuer once. A fault in a provider is that profile's error and

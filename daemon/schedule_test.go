@@ -173,11 +173,11 @@ func TestNextAt(t *testing.T) {
 		{"never obtained", slot{profile: always}, 0, 0},
 		{"to be renewed", slot{profile: always, tok: renewing}, 0, 45 * time.Minute},
 		{"failed", slot{profile: always, tok: renewing, nextTry: noon.Add(50 * time.Minute)}, 46 * time.Minute, 50 * time.Minute},
-		{"used lately", slot{profile: used, tok: renewing, lastUsed: noon}, 0, 45 * time.Minute},
-		{"not used for long: forgotten when it expires", slot{profile: used, tok: renewing, lastUsed: noon.Add(-hour)}, 0, hour},
-		{"a scope asked for by hand", slot{profile: always, target: scoped, tok: renewing, lastUsed: noon.Add(-hour)}, 0, hour},
-		{"a scope that was refused", slot{profile: always, target: scoped, lastUsed: noon, err: &token.Error{Code: token.ErrRejected}}, 0, forgetAfter},
-		{"a scope in use", slot{profile: always, target: scoped, tok: renewing, lastUsed: noon}, 0, 45 * time.Minute},
+		{"used lately", slot{profile: used, tok: renewing, used: use{at: noon}}, 0, 45 * time.Minute},
+		{"not used for long: forgotten when it expires", slot{profile: used, tok: renewing, used: use{at: noon.Add(-hour)}}, 0, hour},
+		{"a scope asked for by hand", slot{profile: always, target: scoped, tok: renewing, used: use{at: noon.Add(-hour)}}, 0, hour},
+		{"a scope that was refused", slot{profile: always, target: scoped, used: use{at: noon}, err: &token.Error{Code: token.ErrRejected}}, 0, forgetAfter},
+		{"a scope in use", slot{profile: always, target: scoped, tok: renewing, used: use{at: noon}}, 0, 45 * time.Minute},
 		{"the clock went back", slot{profile: always, tok: renewing}, -2 * hour, -2 * hour},
 	}
 	for _, tt := range tests {

@@ -42,13 +42,13 @@ func (d *Daemon) Status(ctx context.Context) (token.Status, error) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.profiles)) {
 		if p, err := d.see(w, name); err == nil {
-			st.Profiles = append(st.Profiles, d.profileStatus(p, now))
+			st.Profiles = append(st.Profiles, d.profileStatus(p, w, now))
 		}
 	}
 	return st, nil
 }
 
-// Profile tells how one profile is.
+// Profile tells how one profile is, at greater length than Status.
 func (d *Daemon) Profile(ctx context.Context, name string) (token.ProfileStatus, error) {
 	w := d.who(ctx)
 	d.mu.Lock()
@@ -57,7 +57,15 @@ func (d *Daemon) Profile(ctx context.Context, name string) (token.ProfileStatus,
 	if err != nil {
 		return token.ProfileStatus{}, err
 	}
-	return d.profileStatus(p, wall()), nil
+	st := d.profileStatus(p, w, wall())
+	for i, t := range st.Tokens {
+		s := p.slots[t.Target]
+		st.Tokens[i].History, st.Tokens[i].Granted = s.attempts(), s.tok.Scope
+		if !s.tok.Secret.IsZero() && mayUse(w, p) { // who may not use it may not read in it
+			st.Tokens[i].Content = contentOf(s.tok.Secret)
+		}
+	}
+	return st, nil
 }
 
 // Providers lists the kinds of profiles there can be.
@@ -76,11 +84,11 @@ func providerNamed(kinds Kinds, name string) token.Provider {
 	return token.Provider{Name: name}
 }
 
-// profileStatus tells of p. d.mu is held.
-func (d *Daemon) profileStatus(p *profile, now time.Time) token.ProfileStatus {
+// profileStatus tells w of p. d.mu is held.
+func (d *Daemon) profileStatus(p *profile, w who, now time.Time) token.ProfileStatus {
 	st := token.ProfileStatus{
 		Name: p.name, Provider: p.kind, Does: p.does(), File: p.file, Settings: p.settings, Hosts: p.hosts, Present: p.present,
-		CredentialExpires: utc(p.ends),
+		CredentialExpires: utc(p.ends), LastUsed: utc(p.used.at), LastUser: d.user(p.used, w),
 	}
 	if c := p.pending; c.ID != "" {
 		st.Pending = &token.PendingCredential{ID: c.ID, Stored: utc(c.Stored), Settings: c.Settings}
@@ -92,7 +100,9 @@ func (d *Daemon) profileStatus(p *profile, now time.Time) token.ProfileStatus {
 		return slices.Compare([]string{a.target.Scope, a.target.Audience}, []string{b.target.Scope, b.target.Audience})
 	})
 	for _, s := range slots {
-		st.Tokens = append(st.Tokens, s.status(now))
+		t := s.status(now)
+		t.LastUser = d.user(s.used, w)
+		st.Tokens = append(st.Tokens, t)
 	}
 	for _, s := range p.sinks {
 		st.Sinks = append(st.Sinks, s.Path)
@@ -103,7 +113,7 @@ func (d *Daemon) profileStatus(p *profile, now time.Time) token.ProfileStatus {
 
 func (s *slot) status(now time.Time) token.TokenStatus {
 	st := token.TokenStatus{
-		Target: s.target, State: "none", LastUsed: utc(s.lastUsed), Error: s.err, Failures: s.failures,
+		Target: s.target, State: "none", LastUsed: utc(s.used.at), Obtaining: s.flight != nil, Error: s.err, Failures: s.failures,
 	}
 	if !s.tok.Secret.IsZero() {
 		st.State = s.tok.State(now).String()

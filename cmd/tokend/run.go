@@ -168,7 +168,7 @@ func newWorld(log io.Writer, config daemon.Config) *world {
 	w.Alive, w.Pulse = systemd.alive, systemd.pulse()
 	w.Caller = func(ctx context.Context) (daemon.Caller, bool) {
 		peer, ok := ipcserver.Caller(ctx)
-		return daemon.Caller{UID: peer.UID, Groups: peer.Groups}, ok
+		return daemon.Caller{UID: peer.UID, Groups: peer.Groups, PID: peer.PID, Program: ipcserver.Program(ctx)}, ok
 	}
 	w.Configure = func(c daemon.Config) (daemon.Kinds, error) {
 		client, err := providers.NewHTTPClient(providers.HTTPConfig{CAFile: c.CAFile, Proxy: c.Proxy})

@@ -160,6 +160,16 @@ func Caller(ctx context.Context) (ipc.Peer, bool) {
 	return c.peer, true
 }
 
+// Program gives what the caller's process calls itself, an unverified label;
+// nil if nobody asks who came over a socket.
+func Program(ctx context.Context) func() string {
+	c, ok := ctx.Value(callerKey{}).(*caller)
+	if !ok {
+		return nil
+	}
+	return c.program
+}
+
 // silentConns are the connections that have not said a word yet. net/http
 // would wait for them when it ends.
 type silentConns struct {

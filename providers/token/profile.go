@@ -96,12 +96,53 @@ type TokenStatus struct {
 	Issued  time.Time `json:"issued,omitzero"`
 	Expiry  time.Time `json:"expires,omitzero"`
 	RenewAt time.Time `json:"renew_at,omitzero"`
-	// LastUsed is when somebody last asked for it.
+	// LastUsed is when somebody last asked for it, LastUser who that was, if
+	// it is known and not hidden from whoever looks.
 	LastUsed time.Time `json:"last_used,omitzero"`
+	LastUser *User     `json:"last_user,omitempty"`
+	// Obtaining: an attempt to obtain the next one is under way.
+	Obtaining bool `json:"obtaining,omitempty"`
 	// Error is why the last attempt failed; its RetryAt says when the next is.
 	Error *Error `json:"error,omitempty"`
 	// Failures counts the attempts that failed since the last success.
 	Failures int `json:"failures,omitempty"`
+
+	// The rest is told of one profile at a time. Granted is the scope that the
+	// issuer said it granted, Content what the token says of itself, History
+	// the last attempts to obtain one, the latest first.
+	Granted string    `json:"granted_scope,omitempty"`
+	Content *Content  `json:"content,omitempty"`
+	History []Attempt `json:"history,omitempty"`
+}
+
+// A User is who asked, as the kernel told when it connected.
+type User struct {
+	UID int `json:"uid"`
+	// PID is 0 where it cannot be told.
+	PID int `json:"pid,omitempty"`
+	// Program is what the process called itself, an unverified label.
+	Program string `json:"program_unverified,omitempty"`
+}
+
+// A Content is what a token says of itself, read without verifying it.
+type Content struct {
+	// Format is "jwt", "jwe" (encrypted) or "opaque"; the rest is a JWT's.
+	Format   string   `json:"format"`
+	Issuer   string   `json:"issuer,omitempty"`
+	Subject  string   `json:"subject,omitempty"`
+	Audience []string `json:"audience,omitempty"`
+	Client   string   `json:"client_id,omitempty"`
+	// Scopes are its scopes and roles.
+	Scopes []string `json:"scopes,omitempty"`
+}
+
+// An Attempt is one attempt to obtain a token.
+type Attempt struct {
+	// At is when it ended.
+	At   time.Time     `json:"at"`
+	Took time.Duration `json:"took_ns"`
+	// Code is why it failed, empty if it did not.
+	Code Code `json:"code,omitempty"`
 }
 
 // A ProfileStatus tells of one profile.
@@ -131,6 +172,10 @@ type ProfileStatus struct {
 	Present Presentation `json:"present,omitempty"`
 	// Sinks are the files that its token is kept in.
 	Sinks []string `json:"sinks,omitempty"`
+	// LastUsed is when somebody last had a request signed or a token verified,
+	// LastUser who, as for a token.
+	LastUsed time.Time `json:"last_used,omitzero"`
+	LastUser *User     `json:"last_user,omitempty"`
 	// Warnings are things to look at that stop nothing yet.
 	Warnings []string `json:"warnings,omitempty"`
 }

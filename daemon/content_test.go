@@ -1,0 +1,45 @@
+package daemon
+
+import (
+	"encoding/base64"
+	"reflect"
+	"strings"
+	"testing"
+
+	"tokend/providers/token"
+)
+
+// jwt makes a token of JSON parts; its signature is no signature.
+func jwt(parts ...string) token.Secret {
+	for i, part := range parts {
+		parts[i] = base64.RawURLEncoding.EncodeToString([]byte(part))
+	}
+	return token.NewSecret(strings.Join(parts, "."))
+}
+
+func TestWhatATokenSaysOfItself(t *testing.T) {
+	const head = `{"alg":"RS256"}`
+	opaque := &token.Content{Format: "opaque"}
+	for name, c := range map[string]struct {
+		token token.Secret
+		want  *token.Content
+	}{
+		"RFC 9068": {jwt(head, `{"iss":"https://id","sub":"s","aud":"https://a","client_id":"c","scope":"read write","exp":1}`, "sig"),
+			&token.Content{Format: "jwt", Issuer: "https://id", Subject: "s", Audience: []string{"https://a"}, Client: "c", Scopes: []string{"read", "write"}}},
+		"Entra": {jwt(head, `{"aud":["x","y"],"appid":"app","roles":["Read.All"],"scp":["user"]}`, "sig"),
+			&token.Content{Format: "jwt", Audience: []string{"x", "y"}, Client: "app", Scopes: []string{"user", "Read.All"}}},
+		"claims of other kinds": {jwt(head, `{"iss":7,"sub":{},"aud":[1,"x",null],"scope":true}`, "sig"),
+			&token.Content{Format: "jwt", Audience: []string{"x"}}},
+		"no signature": {jwt(head, `{"sub":"s"}`, ""), &token.Content{Format: "jwt", Subject: "s"}},
+		"encrypted":    {jwt(`{"alg":"dir","enc":"A128GCM"}`, "", "iv", "text", "tag"), &token.Content{Format: "jwe"}},
+		"opaque":       {token.NewSecret("abc.def.ghi"), opaque},
+		"one word":     {token.NewSecret("abc"), opaque},
+		"no claims":    {jwt(head, `[]`, "sig"), opaque},
+		"no algorithm": {jwt(`{}`, `{"sub":"s"}`, "sig"), opaque},
+		"four parts":   {jwt(head, `{}`, "a", "b"), opaque},
+	} {
+		if got := contentOf(c.token); !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s: %+v, want %+v", name, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,71 @@
+package daemon
+
+import (
+	"context"
+	"time"
+
+	"tokend/providers/token"
+)
+
+// What is remembered of a slot beyond its token, for people who look: who used
+// it last, and what its last attempts came to. It does not outlive the daemon.
+
+// historyLength is how many attempts a slot remembers.
+const historyLength = 10
+
+// An attempt to obtain a token: when it ended, how long it took, and why it
+// failed, empty if it did not.
+type attempt struct {
+	at   time.Time
+	took time.Duration
+	code token.Code
+}
+
+// remember adds an attempt to what s remembers, in place of the oldest one if
+// need be.
+func (s *slot) remember(a attempt) {
+	if len(s.history) == historyLength {
+		copy(s.history, s.history[1:])
+		s.history = s.history[:historyLength-1]
+	}
+	s.history = append(s.history, a)
+}
+
+// attempts are the attempts that s remembers, the latest first.
+func (s *slot) attempts() []token.Attempt {
+	told := make([]token.Attempt, len(s.history))
+	for i, a := range s.history {
+		told[len(told)-1-i] = token.Attempt{At: utc(a.at), Took: a.took, Code: a.code}
+	}
+	return told
+}
+
+// A use is when somebody last asked for something, and who; uid -1 is nobody
+// that came over the socket.
+type use struct {
+	at       time.Time
+	uid, pid int
+	program  string
+}
+
+// useBy is a use by whoever calls now.
+func (d *Daemon) useBy(ctx context.Context, now time.Time) use {
+	c, ok := d.world.Caller(ctx)
+	if !ok {
+		return use{at: now, uid: -1}
+	}
+	u := use{at: now, uid: c.UID, pid: c.PID}
+	if c.Program != nil {
+		u.program = c.Program()
+	}
+	return u
+}
+
+// user is who made the use, as far as w may know: those who may manage
+// profiles see everybody, others only themselves.
+func (d *Daemon) user(u use, w who) *token.User {
+	if u.at.IsZero() || u.uid < 0 || !d.mayManage(w) && u.uid != w.UID {
+		return nil
+	}
+	return &token.User{UID: u.uid, PID: u.pid, Program: u.program}
+}
