@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,7 +29,8 @@ import (
 // Records are sealed with AES-256-GCM; in plain text a file shows how many
 // there are, and when each expires.
 type Cache struct {
-	path string
+	path    string
+	checker []string // the command that checks a file before it is opened, or none
 
 	// mu guards all below and is held across the disk: bbolt would serialise the calls anyway, and
 	// what happens after a fault must happen alone.
@@ -43,13 +47,16 @@ const sweepEvery = time.Hour
 
 // OpenCache opens the file at path, or makes it (0600), in a directory that
 // exists. It waits 2 s at most for another process that holds the file, and
-// then returns token.ErrExists. A damaged file is put aside; other errors are
-// those of the operating system.
+// then returns token.ErrExists. A damaged file is put aside. Any other error is
+// met again, and returned, by the first call that needs the file: it may pass.
+//
+// checker is a command that calls CheckCache for the path that it gets as its
+// last argument; each file is checked by it before it is opened.
 //
 // Until Unseal gave it the key, the other methods return token.ErrLocked.
-func OpenCache(path string) (*Cache, error) {
-	c := &Cache{path: path}
-	if err := c.open(); err != nil {
+func OpenCache(path string, checker ...string) (*Cache, error) {
+	c := &Cache{path: path, checker: checker}
+	if err := c.open(); errors.Is(err, token.ErrExists) {
 		return nil, err
 	}
 	return c, nil
@@ -205,7 +212,7 @@ func (c *Cache) run(transaction func(*cacheFile, func(*bolt.Bucket) error) error
 			return err
 		}
 		err := transaction(c.file, fn)
-		var damage *damageError
+		var damage *DamageError
 		if !errors.As(err, &damage) {
 			return c.explain(err)
 		}
@@ -242,8 +249,12 @@ func (c *Cache) current() error {
 
 // open opens the file at c.path, putting a damaged one aside.
 func (c *Cache) open() error {
-	f, err := openCacheFile(c.path)
-	var damage *damageError
+	var f *cacheFile
+	err := c.checkInChild()
+	if err == nil {
+		f, err = openCacheFile(c.path)
+	}
+	var damage *DamageError
 	if errors.As(err, &damage) {
 		if err := c.quarantine(damage.info, damage); err != nil {
 			return err
@@ -257,6 +268,9 @@ func (c *Cache) open() error {
 	return nil
 }
 
+// corruptSuffix stands between a cache file's name and when it was put aside.
+const corruptSuffix = ".corrupt-"
+
 // quarantine renames the damaged file, if it still is the one at c.path: the
 // one that is there now may be another process's fresh one.
 func (c *Cache) quarantine(damaged os.FileInfo, why error) error {
@@ -264,7 +278,7 @@ func (c *Cache) quarantine(damaged os.FileInfo, why error) error {
 	if errors.Is(err, os.ErrNotExist) || err == nil && damaged != nil && !os.SameFile(info, damaged) {
 		return nil
 	}
-	aside, err := freeName(c.path + ".corrupt-" + time.Now().UTC().Format("20060102T150405Z"))
+	aside, err := freeName(c.path + corruptSuffix + time.Now().UTC().Format("20060102T150405.000Z"))
 	if err == nil {
 		err = os.Rename(c.path, aside)
 	}
@@ -272,7 +286,25 @@ func (c *Cache) quarantine(damaged os.FileInfo, why error) error {
 		return c.explain(err)
 	}
 	c.say("%s was damaged (%v): it is now %s, and a fresh one was started", c.path, why, aside)
+	c.prune()
 	return nil
+}
+
+// keptAside is how many damaged files are kept, for whoever wants to know what
+// happened to them.
+const keptAside = 3
+
+// prune removes the oldest damaged files. Their names sort by time.
+func (c *Cache) prune() {
+	dir, prefix := filepath.Dir(c.path), filepath.Base(c.path)+corruptSuffix
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return // they are in nobody's way
+	}
+	entries = slices.DeleteFunc(entries, func(e os.DirEntry) bool { return !strings.HasPrefix(e.Name(), prefix) })
+	for _, e := range entries[:max(0, len(entries)-keptAside)] {
+		_ = os.Remove(filepath.Join(dir, e.Name()))
+	}
 }
 
 // explain adds what the caller does not know.

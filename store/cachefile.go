@@ -27,13 +27,13 @@ type cacheFile struct {
 	info os.FileInfo
 }
 
-// A damageError says that the file does not hold what it should.
-type damageError struct {
+// A DamageError says that the file does not hold what it should.
+type DamageError struct {
 	what string
 	info os.FileInfo // of the file, if it was opened
 }
 
-func (e *damageError) Error() string { return e.what }
+func (e *DamageError) Error() string { return e.what }
 
 // openCacheFile opens or makes the file and its bucket.
 func openCacheFile(path string) (f *cacheFile, err error) {
@@ -55,7 +55,7 @@ func openCacheFile(path string) (f *cacheFile, err error) {
 		}
 		if err := checkPages(f.raw, info.Size(), f.db.Info().PageSize); err != nil {
 			_ = f.db.Close()
-			return &damageError{what: err.Error()}
+			return &DamageError{what: err.Error()}
 		}
 		return f.db.Update(func(tx *bolt.Tx) error {
 			_, err := tx.CreateBucketIfNotExists(tokensBucket)
@@ -66,11 +66,17 @@ func openCacheFile(path string) (f *cacheFile, err error) {
 		return f, nil
 	}
 	f.abandon()
+	return nil, f.verdict(err)
+}
+
+// verdict tells what is wrong with the file, a *DamageError, from what is wrong
+// with its surroundings.
+func (f *cacheFile) verdict(err error) error {
 	var errno syscall.Errno
-	if errors.Is(err, berrors.ErrTimeout) || errors.As(err, &errno) {
-		return nil, err
+	if err == nil || errors.Is(err, berrors.ErrTimeout) || errors.As(err, &errno) {
+		return err
 	}
-	return nil, &damageError{err.Error(), f.info}
+	return &DamageError{err.Error(), f.info}
 }
 
 // openRaw opens the file itself: never through a symbolic link, never a FIFO
@@ -96,7 +102,7 @@ func (f *cacheFile) openRaw(path string, flag int, mode os.FileMode) (*os.File, 
 }
 
 // update runs fn in a transaction, view in one that only reads. A
-// *damageError means that f must not be used again.
+// *DamageError means that f must not be used again.
 func (f *cacheFile) update(fn func(*bolt.Bucket) error) error {
 	return guard(inBucket(f.db.Update, fn))
 }
@@ -107,7 +113,7 @@ func inBucket(transaction func(func(*bolt.Tx) error) error, fn func(*bolt.Bucket
 		return transaction(func(tx *bolt.Tx) error {
 			b := tx.Bucket(tokensBucket)
 			if b == nil {
-				return &damageError{what: "its bucket is missing"}
+				return &DamageError{what: "its bucket is missing"}
 			}
 			return fn(b)
 		})
@@ -128,12 +134,12 @@ func (f *cacheFile) abandon() {
 }
 
 // guard turns the panics of a damaged file, and the faults of one that was cut
-// short under its memory map, into a *damageError.
+// short under its memory map, into a *DamageError.
 func guard(fn func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
-			err = &damageError{what: fmt.Sprint(p)}
+			err = &DamageError{what: fmt.Sprint(p)}
 		}
 	}()
 	return fn()

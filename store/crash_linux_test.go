@@ -207,16 +207,11 @@ func fillDisk(t *testing.T, dir string) {
 		_, err = f.Write(make([]byte, 4096))
 	}
 	must(t, f.Close())
-	if c, err := OpenCache(path); !errors.Is(err, syscall.ENOSPC) {
-		t.Errorf("opened on a full disk: %v, %v", c, err)
+	c = openCache(t, path)
+	if err := c.Save(rec); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("saved on a full disk: %v", err)
 	}
 	must(t, os.Remove(full))
-	startsAgain(t, path, rec)
-}
-
-// startsAgain starts from what a start on the full disk left behind.
-func startsAgain(t *testing.T, path string, rec token.Record) {
-	c := openCache(t, path)
 	must(t, c.Save(rec))
 	wantRecords(t, c, rec)
 	must(t, c.Close())
@@ -225,11 +220,11 @@ func startsAgain(t *testing.T, path string, rec token.Record) {
 func readOnlyDisk(t *testing.T, dir string) {
 	path := filepath.Join(dir, "cache.db")
 	must(t, unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""))
-	if _, err := OpenCache(path); !errors.Is(err, syscall.EROFS) {
-		t.Errorf("opened on a read-only disk: %v", err)
+	c := openCache(t, path)
+	if err := c.Save(testRecord("b", "")); !errors.Is(err, syscall.EROFS) {
+		t.Errorf("saved on a read-only disk: %v", err)
 	}
 	must(t, unix.Mount("", dir, "", unix.MS_REMOUNT, ""))
-	c := openCache(t, path)
 	must(t, c.Save(testRecord("b", "")))
 	must(t, c.Close())
 }

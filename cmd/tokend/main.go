@@ -19,6 +19,7 @@ import (
 	"tokend/daemon"
 	"tokend/ipc"
 	"tokend/providers/token"
+	"tokend/store"
 )
 
 // version is stamped by -ldflags "-X main.version=1.2.3".
@@ -67,7 +68,7 @@ Exit status: 0 ok, 1 failure, 2 wrong usage, 3 tokend is already running,
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	at.flags(root)
-	root.AddCommand(runCommand(&at), setupCommand(&at), checkCommand(&at), demoCommand(), versionCommand())
+	root.AddCommand(runCommand(&at), setupCommand(&at), checkCommand(&at), demoCommand(), versionCommand(), checkCacheCommand())
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitOK
@@ -86,11 +87,14 @@ type usageError struct{ error }
 func statusOf(err error) int {
 	var usage usageError
 	var running runningError
+	var damage *store.DamageError
 	switch {
 	case errors.As(err, &usage):
 		return exitUsage
 	case errors.As(err, &running):
 		return exitRunning
+	case errors.As(err, &damage):
+		return store.StatusDamaged
 	case errors.Is(err, token.ErrInvalid), errors.Is(err, errNotSetUp):
 		return exitConfig
 	}

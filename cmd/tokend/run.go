@@ -79,7 +79,7 @@ func serve(ctx context.Context, at places, log io.Writer) error {
 	}
 	defer listener.Close()
 
-	cache, err := store.OpenCache(filepath.Join(dirs.State, "cache.db"))
+	cache, err := store.OpenCache(filepath.Join(dirs.State, "cache.db"), cacheChecker()...)
 	if errors.Is(err, token.ErrExists) {
 		return runningError{err}
 	}

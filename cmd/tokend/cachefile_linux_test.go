@@ -1,0 +1,124 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"tokend/providers/token"
+)
+
+// cacheSays waits until status says this of the cache.
+func (h *home) cacheSays(want string) {
+	h.t.Helper()
+	for begin := time.Now(); ; time.Sleep(5 * time.Millisecond) {
+		st, err := h.client.Status(h.t.Context())
+		if err == nil && strings.Contains(st.Cache, want) {
+			return
+		}
+		if time.Since(begin) > 20*time.Second {
+			h.t.Fatalf("the cache is %q, not %q (%v)", st.Cache, want, err)
+		}
+	}
+}
+
+// sealedHome is a home with a running daemon and one profile.
+func sealedHome(t *testing.T) *home {
+	h := newHome(t)
+	key := filepath.Join(h.dir, "key")
+	h.setup("--keystore", "sealed", "--key-file", key)
+	h.start()
+	h.add(h.clms("clms", 2048))
+	h.cacheSays("ok")
+	return h
+}
+
+// Case 37: whatever happens to the cache file of a running daemon, that daemon
+// goes on serving what it has, and has it all in a good file with the next token.
+func TestCacheFileIsHarmedWhileTokendRuns(t *testing.T) {
+	harms := map[string]func(path string) error{
+		"truncated to nothing":    func(path string) error { return os.Truncate(path, 0) },
+		"truncated within a page": func(path string) error { return os.Truncate(path, 5000) },
+		"deleted":                 os.Remove,
+		"mode 000":                func(path string) error { return os.Chmod(path, 0) },
+		"another file in its place": func(path string) error {
+			return errors.Join(os.WriteFile(path+".new", []byte("no database"), 0o600), os.Rename(path+".new", path))
+		},
+	}
+	for name, harm := range harms {
+		t.Run(name, func(t *testing.T) {
+			h := sealedHome(t)
+			path := filepath.Join(h.dir, "state", "cache.db")
+			pid := h.daemon.Process.Pid
+			first := h.get("clms", token.Query{})
+			if err := harm(path); err != nil {
+				t.Fatal(err)
+			}
+			if h.get("clms", token.Query{}) != first {
+				t.Error("another token")
+			}
+			h.add(h.clms("second", 2048))
+			second := h.get("second", token.Query{})
+			h.cacheSays("ok")
+			if st, err := h.client.Status(t.Context()); err != nil || st.PID != pid {
+				t.Errorf("process %d, %v; it was %d", st.PID, err, pid)
+			}
+			if err := os.Chmod(path, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			h.kill()
+			if err := h.issuers.Stop(); err != nil {
+				t.Fatal(err)
+			}
+			h.start()
+			if h.get("clms", token.Query{}) != first || h.get("second", token.Query{}) != second {
+				t.Error("after a restart there are other tokens")
+			}
+		})
+	}
+}
+
+// Case 36, for the whole program: a start with a file that is no cache takes no
+// longer, keeps the file aside, and tells.
+func TestTokendStartsWithADamagedCacheFile(t *testing.T) {
+	h := sealedHome(t)
+	h.kill()
+	path := filepath.Join(h.dir, "state", "cache.db")
+	for _, content := range []string{"x", strings.Repeat("\x00", 32<<10), strings.Repeat("text\n", 10_000)} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		h.start()
+		h.get("clms", token.Query{})
+		h.cacheSays("ok")
+		h.kill()
+	}
+	aside, err := filepath.Glob(path + ".corrupt-*")
+	if err != nil || len(aside) != 3 {
+		t.Errorf("put aside %q, %v", aside, err)
+	}
+	if n := strings.Count(h.log.String(), "was damaged"); n != 3 {
+		t.Errorf("the log tells of %d damaged files", n)
+	}
+}
+
+// A cache file that cannot even be opened stops nobody either.
+func TestTokendStartsWithoutACacheFile(t *testing.T) {
+	h := sealedHome(t)
+	h.kill()
+	path := filepath.Join(h.dir, "state", "cache.db")
+	if err := errors.Join(os.Remove(path), os.Mkdir(path, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	h.start()
+	h.get("clms", token.Query{})
+	h.cacheSays("cache.db")
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	h.add(h.clms("second", 2048)) // so that there is something to write
+	h.cacheSays("ok")
+}
