@@ -6,13 +6,15 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"tokend/cmd/tokenctl/reference"
 )
 
 // width is how wide help, hints and tables are.
 const width = 80
 
 // flagGroup annotates a flag with the heading that it stands under in help.
-const flagGroup = "group"
+const flagGroup = reference.FlagGroup
 
 // help prints a command's help: examples first, flags last.
 func (a *app) help(c *cobra.Command, _ []string) {
@@ -55,6 +57,6 @@ func writeFlags(b *strings.Builder, c *cobra.Command) {
 		fmt.Fprintf(b, "\n%s:\n%s", heading, groups[heading].FlagUsagesWrapped(width))
 	}
 	if c.HasAvailableInheritedFlags() {
-		fmt.Fprintf(b, "\nFlags of every command:\n%s", c.InheritedFlags().FlagUsagesWrapped(width))
+		fmt.Fprintf(b, "\n%s:\n%s", reference.Inherited, c.InheritedFlags().FlagUsagesWrapped(width))
 	}
 }

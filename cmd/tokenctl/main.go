@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tokend/cmd/tokenctl/helper"
+	"tokend/cmd/tokenctl/reference"
 	"tokend/ipc"
 	"tokend/providers/token"
 )
@@ -118,6 +119,9 @@ func (a *app) root(args []string) *cobra.Command {
 	}
 	for _, c := range all {
 		root.AddCommand(c.build())
+	}
+	if len(args) > 0 && args[0] == reference.Name {
+		root.AddCommand(reference.New())
 	}
 	a.mendCompletion(root, args)
 	return root

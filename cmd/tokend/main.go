@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tokend/cmd/tokenctl/reference"
 	"tokend/daemon"
 	"tokend/ipc"
 	"tokend/providers/token"
@@ -69,6 +70,7 @@ Exit status: 0 ok, 1 failure, 2 wrong usage, 3 tokend is already running,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	at.flags(root)
 	root.AddCommand(runCommand(&at), setupCommand(&at), checkCommand(&at), demoCommand(), versionCommand(), checkCacheCommand())
+	root.AddCommand(reference.New())
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitOK

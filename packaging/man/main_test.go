@@ -1,0 +1,182 @@
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"tokend/cmd/tokenctl/reference"
+)
+
+// pages makes the pages of the real programs, and gives their text by name.
+func pages(t *testing.T, programs []string) map[string]string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := run(dir, "1.2.3", programs); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*.1.gz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts := map[string]string{}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		z, err := gzip.NewReader(bytes.NewReader(b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(z)
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts[strings.TrimSuffix(filepath.Base(file), ".1.gz")] = string(text)
+	}
+	return texts
+}
+
+func built(t *testing.T) []string {
+	t.Helper()
+	dir := t.TempDir()
+	if out, err := exec.Command("go", "build", "-o", dir, "tokend/cmd/tokend", "tokend/cmd/tokenctl").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return []string{filepath.Join(dir, "tokend"), filepath.Join(dir, "tokenctl")}
+}
+
+// Each command of the help has its page, and it says what the help says.
+func TestPagesSayWhatHelpSays(t *testing.T) {
+	programs := built(t)
+	texts := pages(t, programs)
+	var tokenctl reference.Command
+	for _, program := range programs {
+		root, err := ask(program)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range all(root) {
+			args := strings.Fields(c.Name)[1:]
+			help, err := exec.Command(program, append(args, "--help")...).Output()
+			if err != nil {
+				t.Fatalf("%s --help: %v", c.Name, err)
+			}
+			for _, f := range c.Flags {
+				if !strings.Contains(string(help), "--"+f.Name) || !strings.Contains(texts[pageName(c)], escape("--"+f.Name)) {
+					t.Errorf("%s: --%s is not in the help, or not in the page", c.Name, f.Name)
+				}
+			}
+		}
+		if root.Name == "tokenctl" {
+			tokenctl = root
+		}
+	}
+	if n := len(tokenctl.Commands); n < 15 {
+		t.Errorf("tokenctl has %d commands", n)
+	}
+	for _, name := range []string{"tokenctl-get", "tokend-run", "tokend"} {
+		if !strings.HasPrefix(texts[name], ".TH "+escape(strings.ToUpper(name))+" 1 ") || !strings.Contains(texts[name], ".SH EXAMPLES") {
+			t.Errorf("%s: %.200s", name, texts[name])
+		}
+	}
+}
+
+func TestPagesAreReproducible(t *testing.T) {
+	t.Setenv("SOURCE_DATE_EPOCH", "1700000000")
+	programs := built(t)
+	first, second := pages(t, programs), pages(t, programs)
+	for name, text := range first {
+		if second[name] != text || !strings.Contains(text, "2023-11-14") {
+			t.Errorf("%s differs, or has another date", name)
+		}
+	}
+	t.Setenv("SOURCE_DATE_EPOCH", "soon")
+	if err := run(t.TempDir(), "", programs); err == nil {
+		t.Error("a date that is none is taken")
+	}
+}
+
+// mandoc finds nothing wrong with the pages.
+func TestPagesAreValid(t *testing.T) {
+	if _, err := exec.LookPath("mandoc"); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	for name, text := range pages(t, built(t)) {
+		lint := exec.Command("mandoc", "-T", "lint", "-W", "warning")
+		lint.Stdin = strings.NewReader(text)
+		if out, err := lint.CombinedOutput(); err != nil || len(out) > 0 {
+			t.Errorf("%s: %v\n%s", name, err, out)
+		}
+	}
+}
+
+func TestPage(t *testing.T) {
+	c := reference.Command{
+		Name: "prog do", Usage: "prog do [flags]", Short: "Does it",
+		Long: "  prog do --it\n\nDoes it.\n.so what: a \\n\n\nKinds:\n  a  one\n     more\nEnd.",
+		Flags: []reference.Flag{
+			{Name: "it", Value: "WHAT", Doc: "do WHAT", Default: "all", Group: "More"},
+			{Name: "help", Shorthand: "h", Doc: "help"},
+			{Name: "at", Doc: "where", Group: "More"},
+		},
+	}
+	got := manual{version: "1", date: time.Unix(0, 0).UTC(), roots: []reference.Command{{Name: "prog"}}}.page(c)
+	want := `.TH PROG\-DO 1 1970-01-01 "tokend 1"
+.nr HY 0
+.ad l
+.SH NAME
+prog\-do \- does it
+.SH SYNOPSIS
+.RS 2
+.EX
+prog do [flags]
+.EE
+.RE
+.SH EXAMPLES
+.RS 2
+.EX
+prog do \-\-it
+.EE
+.RE
+.SH DESCRIPTION
+Does it.
+\&.so what: a \en
+.PP
+Kinds:
+.RS 2
+.EX
+a  one
+   more
+.EE
+.RE
+End.
+.SH OPTIONS
+.SS More
+.TP
+\fB\-\-it\fR \fIWHAT\fR
+do WHAT (default all)
+.TP
+\fB\-\-at\fR
+where
+.TP
+\fB\-h\fR, \fB\-\-help\fR
+help
+.SH SEE ALSO
+\fBprog\fR(1),
+/usr/share/doc/tokend
+`
+	if got != want {
+		t.Errorf("got\n%s", got)
+	}
+}
