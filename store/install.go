@@ -37,6 +37,9 @@ type Install struct {
 	// absolute path, or the name of a systemd credential.
 	KeyFile    string `toml:"key_file,omitempty"`
 	Credential string `toml:"credential,omitempty"`
+	// GroupRead admits a key file that its group can read, as the secret
+	// volumes of containers are mounted for a user other than root.
+	GroupRead bool `toml:"key_file_group_read,omitempty"`
 	// KeyID tells which key that is.
 	KeyID   string    `toml:"key_id,omitempty"`
 	Created time.Time `toml:"created"`
@@ -68,12 +71,19 @@ func ReadInstall(stateDir string) (Install, error) {
 
 // Setup makes the choice of keystore, once: it proves that the keystore works,
 // puts the cache's key into it, and records the choice under stateDir. Of
-// choice it reads Keystore, KeyFile and Credential.
+// choice it reads Keystore, KeyFile, Credential and GroupRead.
 //
 // The same choice again changes nothing and gives the record that is there.
 // Another choice is token.ErrExists and changes nothing either; so does a
 // choice that would leave sealed secrets without their key (token.ErrKeystore).
 func Setup(ctx context.Context, stateDir string, choice Install) (Install, error) {
+	return SetupWithKey(ctx, stateDir, choice, token.Secret{})
+}
+
+// SetupWithKey is Setup where the caller has the key of the sealed secrets in
+// hand, because only the service itself will be able to read it where choice
+// says that it is. The zero Secret is read from there.
+func SetupWithKey(ctx context.Context, stateDir string, choice Install, kek token.Secret) (Install, error) {
 	if err := choice.Check(stateDir); err != nil {
 		return Install{}, err
 	}
@@ -96,18 +106,20 @@ func Setup(ctx context.Context, stateDir string, choice Install) (Install, error
 		Keystore:   choice.Keystore,
 		KeyFile:    choice.KeyFile,
 		Credential: choice.Credential,
+		GroupRead:  choice.GroupRead,
 		Created:    time.Now().UTC().Truncate(time.Second),
 	}
 	if i.Keystore == KeystoreSealed {
-		kek, err := i.kek()
-		if err != nil {
-			return Install{}, err
+		if kek.IsZero() {
+			if kek, err = i.kek(); err != nil {
+				return Install{}, err
+			}
 		}
 		if i.KeyID, err = keyID(kek); err != nil {
 			return Install{}, err
 		}
 	}
-	ks, err := i.Open(stateDir)
+	ks, err := i.open(stateDir, kek)
 	if err != nil {
 		return Install{}, err
 	}
@@ -132,11 +144,19 @@ func (i Install) Open(stateDir string) (Keystore, error) {
 		return nil, err
 	}
 	if i.Keystore == KeystoreOS {
-		return NewKeyring(KeyringService), nil
+		return i.open(stateDir, token.Secret{})
 	}
 	kek, err := i.kek()
 	if err != nil {
 		return nil, err
+	}
+	return i.open(stateDir, kek)
+}
+
+// open is Open with the key of the sealed secrets in hand, if it is they.
+func (i Install) open(stateDir string, kek token.Secret) (Keystore, error) {
+	if i.Keystore == KeystoreOS {
+		return NewKeyring(KeyringService), nil
 	}
 	id, err := keyID(kek)
 	if err != nil {
@@ -182,7 +202,7 @@ func (i Install) Check(stateDir string) error {
 
 func (i Install) check() error {
 	switch {
-	case i.Keystore == KeystoreOS && i.KeyFile == "" && i.Credential == "":
+	case i.Keystore == KeystoreOS && i.KeyFile == "" && i.Credential == "" && !i.GroupRead:
 		return nil
 	case i.Keystore == KeystoreOS:
 		return fail(token.ErrInvalid, nil, "the keystore %q takes no key file and no credential", i.Keystore)
@@ -190,6 +210,10 @@ func (i Install) check() error {
 		return fail(token.ErrInvalid, nil, "%q is no keystore: there are %q and %q", i.Keystore, KeystoreOS, KeystoreSealed)
 	case (i.KeyFile == "") == (i.Credential == ""):
 		return fail(token.ErrInvalid, nil, "the keystore %q needs a key file or a systemd credential, one of them", i.Keystore)
+	case i.GroupRead && i.KeyFile == "":
+		return fail(token.ErrInvalid, nil, "only a key file can be one that its group may read")
+	case LooksLikeKey(i.KeyFile), LooksLikeKey(i.Credential): // and is not repeated here
+		return fail(token.ErrInvalid, nil, "that is a key, and not the name of a file that holds one; take another, for this one is seen by others now")
 	case i.KeyFile != "" && !filepath.IsAbs(i.KeyFile):
 		return fail(token.ErrInvalid, nil, "key file %s: not an absolute path", i.KeyFile)
 	}
@@ -198,10 +222,10 @@ func (i Install) check() error {
 
 // refuseOther is the error for a choice other than the one in force.
 func (i Install) refuseOther(choice Install) error {
-	if i.Keystore == choice.Keystore && i.KeyFile == choice.KeyFile && i.Credential == choice.Credential {
+	if i.Keystore == choice.Keystore && i.KeyFile == choice.KeyFile && i.Credential == choice.Credential && i.GroupRead == choice.GroupRead {
 		return nil
 	}
-	return fail(token.ErrExists, nil, "the keystore is %s since %s, and stays so", i.describe(), i.Created.Format(time.DateOnly))
+	return fail(token.ErrExists, nil, "the keystore is %s since %s, and stays so", i.Describe(), i.Created.Format(time.DateOnly))
 }
 
 // refuseOrphans is the error for a first choice where secrets of a former one
@@ -239,6 +263,9 @@ func (i Install) kek() (token.Secret, error) {
 	if i.Credential != "" {
 		return ReadCredential(i.Credential)
 	}
+	if i.GroupRead {
+		return readKey(i.KeyFile, 0o037)
+	}
 	return ReadKeyFile(i.KeyFile)
 }
 
@@ -249,7 +276,8 @@ func (i Install) kekName() string {
 	return "key file " + i.KeyFile
 }
 
-func (i Install) describe() string {
+// Describe names the keystore and where its key is.
+func (i Install) Describe() string {
 	if i.Keystore == KeystoreOS {
 		return fmt.Sprintf("%q", i.Keystore)
 	}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"os"
 	"path/filepath"
@@ -89,6 +90,8 @@ func TestSetupRefusesChoicesThatMakeNoSense(t *testing.T) {
 		{},
 		{Keystore: "plain"},
 		{Keystore: KeystoreOS, KeyFile: "/x"},
+		{Keystore: KeystoreOS, GroupRead: true},
+		{Keystore: KeystoreSealed, Credential: "x", GroupRead: true},
 		{Keystore: KeystoreSealed},
 		{Keystore: KeystoreSealed, KeyFile: "/x", Credential: "x"},
 		{Keystore: KeystoreSealed, KeyFile: "relative"},
@@ -99,6 +102,43 @@ func TestSetupRefusesChoicesThatMakeNoSense(t *testing.T) {
 	}
 	if len(tree(t, state)) != 0 {
 		t.Error("something was written")
+	}
+}
+
+// A key file that its group can read is admitted where the choice says so, and
+// stays admitted; one that others can read never is.
+func TestSetupAdmitsAKeyFileOfTheGroup(t *testing.T) {
+	dir, choice := t.TempDir(), sealedChoice(t)
+	must(t, os.Chmod(choice.KeyFile, 0o440))
+	_, err := Setup(t.Context(), dir, choice)
+	wantCode(t, err, token.ErrKeystore)
+	choice.GroupRead = true
+	_, err = Setup(t.Context(), dir, choice)
+	must(t, err)
+	i, err := ReadInstall(dir)
+	must(t, err)
+	_, err = i.Open(dir)
+	must(t, err)
+	for _, mode := range []os.FileMode{0o444, 0o460} {
+		must(t, os.Chmod(choice.KeyFile, mode))
+		_, err = i.Open(dir)
+		wantCode(t, err, token.ErrKeystore)
+	}
+}
+
+// A key in place of a file's name is not repeated, in case it is a real one.
+func TestSetupDoesNotRepeatAKey(t *testing.T) {
+	key := base64.StdEncoding.EncodeToString(make([]byte, keySize))
+	for _, choice := range []Install{
+		{Keystore: KeystoreSealed, KeyFile: key},
+		{Keystore: KeystoreSealed, Credential: key},
+		{Keystore: KeystoreOS, KeyFile: key},
+	} {
+		_, err := Setup(t.Context(), t.TempDir(), choice)
+		wantCode(t, err, token.ErrInvalid)
+		if strings.Contains(err.Error(), key) {
+			t.Errorf("it says %v", err)
+		}
 	}
 }
 

@@ -35,7 +35,11 @@ func ReadCredential(name string) (token.Secret, error) {
 
 // NewKeyFile makes a key and keeps it in a new file of mode 0400, in base64.
 // It never overwrites: a file that exists is token.ErrExists.
-func NewKeyFile(path string) (err error) {
+func NewKeyFile(path string) error { return NewKeyFileFor(path, -1, -1) }
+
+// NewKeyFileFor is NewKeyFile for another user, which takes root; -1 is the
+// user that asks.
+func NewKeyFileFor(path string, uid, gid int) (err error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o400)
 	if errors.Is(err, fs.ErrExist) {
 		return fail(token.ErrExists, err, "%s exists already and stays as it is", path)
@@ -50,6 +54,11 @@ func NewKeyFile(path string) (err error) {
 			err = fail(token.ErrKeystore, err, "key file: %v", err)
 		}
 	}()
+	if uid >= 0 {
+		if err := f.Chown(uid, gid); err != nil {
+			return err
+		}
+	}
 	if _, err := fmt.Fprintln(f, base64.StdEncoding.EncodeToString([]byte(newKey().Reveal()))); err != nil {
 		return err
 	}
@@ -65,6 +74,12 @@ func NewKeyFile(path string) (err error) {
 // readKey reads a key from a file that has none of the refused permissions.
 func readKey(path string, refused fs.FileMode) (token.Secret, error) {
 	b, info, err := readRegular(path, 1024)
+	if target, link := os.Readlink(path); err != nil && link == nil {
+		if !filepath.IsAbs(target) {
+			target = filepath.Join(filepath.Dir(path), target)
+		}
+		return token.Secret{}, fail(token.ErrKeystore, err, "key file: %s is a symbolic link; name what it leads to: %s", path, target)
+	}
 	if err == nil {
 		err = errors.Join(checkOwner(path, info), checkPerm(path, info, refused))
 	}
@@ -76,6 +91,12 @@ func readKey(path string, refused fs.FileMode) (token.Secret, error) {
 		return token.Secret{}, fail(token.ErrKeystore, err, "key file: %s %v", path, err)
 	}
 	return key, nil
+}
+
+// LooksLikeKey tells whether text, which should name a key, is one itself.
+func LooksLikeKey(text string) bool {
+	key, err := base64.StdEncoding.Strict().DecodeString(text)
+	return err == nil && len(key) == keySize
 }
 
 // parseKey takes 32 bytes, raw or in base64.

@@ -177,6 +177,21 @@ func TestKeyFileIsCheckedBeforeItIsBelieved(t *testing.T) {
 	}
 }
 
+// Kubernetes mounts a secret as a symbolic link: said, with the name to use.
+func TestKeyFileThatIsALinkNamesItsTarget(t *testing.T) {
+	dir := t.TempDir()
+	must(t, os.Mkdir(filepath.Join(dir, "..data"), 0o700))
+	must(t, NewKeyFile(filepath.Join(dir, "..data", "kek")))
+	must(t, os.Symlink("..data/kek", filepath.Join(dir, "kek")))
+	_, err := ReadKeyFile(filepath.Join(dir, "kek"))
+	wantCode(t, err, token.ErrKeystore)
+	if want := filepath.Join(dir, "..data", "kek"); !strings.HasSuffix(err.Error(), want) {
+		t.Errorf("it says %v", err)
+	}
+	_, err = ReadKeyFile(filepath.Join(dir, "..data", "kek"))
+	must(t, err)
+}
+
 func TestCredentialIsReadFromItsDirectory(t *testing.T) {
 	dir := t.TempDir()
 	must(t, os.WriteFile(filepath.Join(dir, "kek"), []byte(newKey().Reveal()), 0o440))

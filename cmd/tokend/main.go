@@ -48,7 +48,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		Use:   "tokend",
 		Short: "Holds keys and hands out fresh access tokens",
 		Long: `  tokend demo                       see it work, with issuers of its own
-  tokend setup --keystore os        choose where secrets are kept, once
+  tokend setup                      choose where secrets are kept, once
   tokend run                        serve; then: tokenctl add
 
 tokend keeps private keys and client secrets in the OS keyring, obtains access

@@ -51,10 +51,7 @@ func serve(ctx context.Context, at places, log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	install, err := store.ReadInstall(dirs.State)
-	if errors.Is(err, token.ErrNotFound) {
-		return fmt.Errorf("%w: run \"%s\" first, to choose where secrets are kept", errNotSetUp, at.setupLine())
-	}
+	install, err := readInstall(ctx, at, dirs)
 	if err != nil {
 		return err
 	}
@@ -114,6 +111,26 @@ func serve(ctx context.Context, at places, log io.Writer) error {
 	err = errors.Join(err, <-ran)
 	w.Log.Info("tokend stops")
 	return err
+}
+
+// readInstall gives the choice of keystore in force. In a container it can be
+// made by a key that is mounted.
+func readInstall(ctx context.Context, at places, dirs daemon.Dirs) (store.Install, error) {
+	mounted, err := mountedKey(dirs)
+	if err != nil {
+		return store.Install{}, err
+	}
+	install, err := store.ReadInstall(dirs.State)
+	switch {
+	case errors.Is(err, token.ErrNotFound) && mounted.KeyFile != "":
+		return store.Setup(ctx, dirs.State, mounted)
+	case errors.Is(err, token.ErrNotFound):
+		return install, fmt.Errorf("%w: run \"%s\" first, to choose where secrets are kept", errNotSetUp, at.setupLine())
+	case err == nil && mounted.KeyFile != "" && mounted.KeyFile != install.KeyFile:
+		return install, &token.Error{Code: token.ErrInvalid, Field: keyFileEnv, Message: fmt.Sprintf(
+			"$%s names %s, and tokend was set up with %s", keyFileEnv, mounted.KeyFile, install.Describe())}
+	}
+	return install, err
 }
 
 // systemd is the service manager, if that started this process.

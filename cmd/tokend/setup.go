@@ -10,76 +10,104 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tokend/daemon"
 	"tokend/providers/token"
 	"tokend/store"
 )
 
-func setupCommand(at *places) *cobra.Command {
-	var choice store.Install
-	c := &cobra.Command{
-		Use:   "setup --keystore os|sealed",
-		Short: "Choose where secrets are kept, once",
-		Long: `  tokend setup --keystore os
-  tokend setup --keystore sealed --key-file /etc/tokend.key
-  tokend setup --keystore sealed --credential tokend-key
+// How a container says where its key is mounted.
+const (
+	keyFileEnv   = "TOKEND_KEK_FILE"
+	groupReadEnv = "TOKEND_KEK_FILE_GROUP_READ"
+	// refusedKeyEnv would hold a key itself, where too many can see it.
+	refusedKeyEnv = "TOKEND_KEK"
+)
+
+const setupHelp = `  tokend setup                      a desktop: the OS keyring
+  tokend setup --system             a server, as root: sealed files
+  tokend setup --keystore sealed --key-file ~/.tokend.key
 
 "os" keeps private keys and client secrets in the OS keyring (GNOME Keyring,
 KWallet or KeePassXC through the Secret Service, macOS Keychain, Windows
 Credential Manager). "sealed" is for hosts without one: each secret in a file
 of its own, encrypted with AES-256-GCM under a key of 32 bytes that lies
-elsewhere: in a file that only tokend's user can read (made if it is not
-there), or in a systemd credential of that name.
+elsewhere: in a file that only tokend's user can read (--key-file; made if it
+is not there), or in a systemd credential (--credential).
+
+With --system and no choice, root makes an encrypted systemd credential, bound
+to the machine's TPM 2.0 if it has one, else to the host's key, and tells
+tokend.service of it; where there is no systemd-creds or no such unit, a key
+file in the configuration directory. All of tokend's files are given to the
+service's user. $` + keyFileEnv + ` names a key file that is mounted in a
+container; tokend run then needs no setup.
 
 The choice is made once and recorded. tokend never falls back to another
 keystore by itself, and never keeps a secret in plain text. The same choice
-again changes nothing.`,
-		Args: noArgs,
+again changes nothing; "tokenctl keystore migrate" makes another one.`
+
+// A setupRequest is what setup is asked for.
+type setupRequest struct {
+	at     places
+	choice store.Install
+	// user is whom the system service runs as.
+	user string
+	// mounted: the key was put there by somebody else and is not made.
+	mounted bool
+}
+
+func setupCommand(at *places) *cobra.Command {
+	var r setupRequest
+	c := &cobra.Command{
+		Use:   "setup",
+		Short: "Choose where secrets are kept, once",
+		Long:  setupHelp,
+		Args:  noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return setup(c.Context(), *at, choice, c.OutOrStdout())
+			r.at = *at
+			return r.run(c.Context(), c.OutOrStdout())
 		},
 	}
-	c.Flags().StringVar(&choice.Keystore, "keystore", "", `"os" or "sealed"`)
-	c.Flags().StringVar(&choice.KeyFile, "key-file", "", "file with the key of the sealed secrets")
-	c.Flags().StringVar(&choice.Credential, "credential", "", "systemd credential with the key of the sealed secrets")
+	f := c.Flags()
+	f.StringVar(&r.choice.Keystore, "keystore", "", `"os" or "sealed"`)
+	f.StringVar(&r.choice.KeyFile, "key-file", "", "file with the key of the sealed secrets")
+	f.BoolVar(&r.choice.GroupRead, "key-file-group-read", false, "the key file's group may read it, as in a container's secret volume")
+	f.StringVar(&r.choice.Credential, "credential", "", "systemd credential with the key of the sealed secrets")
+	f.StringVar(&r.user, "service-user", serviceUser, "user that the system service runs as")
 	return c
 }
 
-func setup(ctx context.Context, at places, choice store.Install, out io.Writer) error {
+func (r setupRequest) run(ctx context.Context, out io.Writer) error {
 	harden()
-	if choice.Keystore == "" {
-		return usageError{errors.New(`say --keystore os (the OS keyring) or --keystore sealed with --key-file or --credential (a host without one)`)}
-	}
-	dirs, err := at.dirs()
+	dirs, err := r.at.dirs()
 	if err != nil {
 		return err
 	}
-	if choice.KeyFile != "" {
-		if choice.KeyFile, err = filepath.Abs(choice.KeyFile); err != nil {
-			return err
-		}
+	before, err := store.ReadInstall(dirs.State)
+	if err != nil && !errors.Is(err, token.ErrNotFound) {
+		return err
 	}
-	if err := choice.Check(dirs.State); err != nil {
+	if err := r.choose(dirs, before, out); err != nil {
+		return err
+	}
+	if err := r.choice.Check(dirs.State); err != nil {
 		return usageError{err}
 	}
-	before, err := store.ReadInstall(dirs.State)
-	if errors.Is(err, token.ErrNotFound) && choice.KeyFile != "" {
-		if err := makeKeyFile(choice.KeyFile, out); err != nil {
-			return err
-		}
+	service, err := r.at.service(r.user)
+	if err != nil {
+		return err
 	}
-	install, err := store.Setup(ctx, dirs.State, choice)
-	if errors.Is(err, token.ErrLocked) {
-		fmt.Fprintln(out, "The keyring is locked. If a window asks for its password, give it and type the same command again.")
-		if err = store.NewKeyring(store.KeyringService).Unlock(ctx); err == nil {
-			install, err = store.Setup(ctx, dirs.State, choice)
-		}
+	if err := service.makeDirs(dirs); err != nil {
+		return err
 	}
-	switch {
-	case errors.Is(err, token.ErrExists):
-		return fmt.Errorf("%w; to choose anew, remove all profiles, stop tokend and delete %s", err, dirs.State)
-	case choice.Keystore == store.KeystoreOS && (errors.Is(err, token.ErrKeystore) || errors.Is(err, token.ErrLocked)):
-		return fmt.Errorf("%w\n  On a host without a keyring: tokend setup --keystore sealed --key-file FILE", err)
-	case err != nil:
+	kek, err := r.makeKey(ctx, dirs, before, service, out)
+	if err != nil {
+		return err
+	}
+	if err := service.become(); err != nil {
+		return err
+	}
+	install, err := setUp(ctx, dirs.State, r.choice, kek, out)
+	if err != nil {
 		return err
 	}
 	done := "are kept"
@@ -87,17 +115,105 @@ func setup(ctx context.Context, at places, choice store.Install, out io.Writer) 
 		done = "are kept already"
 	}
 	fmt.Fprintf(out, "Secrets %s in the keystore %q (installation %s, recorded in %s).\nNext: %s\n",
-		done, install.Keystore, install.ID, dirs.State, at.line("run"))
+		done, install.Keystore, install.ID, dirs.State, r.at.startLine())
 	return nil
+}
+
+// setUp makes the choice, and helps with a keyring that is locked.
+func setUp(ctx context.Context, state string, choice store.Install, kek token.Secret, out io.Writer) (store.Install, error) {
+	install, err := store.SetupWithKey(ctx, state, choice, kek)
+	if errors.Is(err, token.ErrLocked) {
+		fmt.Fprintln(out, "The keyring is locked. If a window asks for its password, give it and type the same command again.")
+		if err = store.NewKeyring(store.KeyringService).Unlock(ctx); err == nil {
+			install, err = store.SetupWithKey(ctx, state, choice, kek)
+		}
+	}
+	switch {
+	case errors.Is(err, token.ErrExists):
+		return install, fmt.Errorf("%w; to move the secrets to another keystore: tokenctl keystore migrate", err)
+	case choice.Keystore == store.KeystoreOS && (errors.Is(err, token.ErrKeystore) || errors.Is(err, token.ErrLocked)):
+		return install, fmt.Errorf("%w\n  On a host without a keyring: tokend setup --keystore sealed --key-file FILE", err)
+	}
+	return install, err
+}
+
+// choose completes a choice that was not, or not wholly, made on the command
+// line, and says why.
+func (r *setupRequest) choose(dirs daemon.Dirs, before store.Install, out io.Writer) error {
+	mounted, err := mountedKey(dirs)
+	if err != nil {
+		return err
+	}
+	c := &r.choice
+	if c.KeyFile != "" && !store.LooksLikeKey(c.KeyFile) { // which Check will not take for a path
+		if c.KeyFile, err = filepath.Abs(c.KeyFile); err != nil {
+			return err
+		}
+	}
+	switch named := c.KeyFile != "" || c.Credential != ""; {
+	case c.Keystore == store.KeystoreOS, named && c.Keystore != "":
+	case named:
+		c.Keystore = store.KeystoreSealed
+	case mounted.KeyFile != "":
+		*c, r.mounted = mounted, true
+		fmt.Fprintf(out, "The key of the sealed secrets is the one in %s, which $%s names.\n", c.KeyFile, keyFileEnv)
+	case before.ID != "" && (c.Keystore == "" || c.Keystore == before.Keystore):
+		*c = before
+	case !r.at.system && c.Keystore == "":
+		c.Keystore = store.KeystoreOS
+	case r.at.system:
+		var why string
+		*c, why = systemChoice(dirs)
+		fmt.Fprintln(out, why)
+	}
+	return nil
+}
+
+// mountedKey is the choice that a container's environment makes, none if it
+// makes none.
+func mountedKey(dirs daemon.Dirs) (store.Install, error) {
+	if os.Getenv(refusedKeyEnv) != "" {
+		return store.Install{}, &token.Error{Code: token.ErrInvalid, Field: refusedKeyEnv, Message: fmt.Sprintf(
+			"$%s is set: a key in the environment is seen by too many; mount it as a file and name that in $%s", refusedKeyEnv, keyFileEnv)}
+	}
+	file := os.Getenv(keyFileEnv)
+	if file == "" {
+		return store.Install{}, nil
+	}
+	group := os.Getenv(groupReadEnv)
+	if group != "" && group != "true" && group != "false" {
+		return store.Install{}, &token.Error{Code: token.ErrInvalid, Field: groupReadEnv, Message: "$" + groupReadEnv + ` is neither "true" nor "false"`}
+	}
+	choice := store.Install{Keystore: store.KeystoreSealed, KeyFile: file, GroupRead: group == "true"}
+	if err := choice.Check(dirs.State); err != nil {
+		return store.Install{}, fmt.Errorf("$%s: %w", keyFileEnv, err)
+	}
+	return choice, nil
+}
+
+// makeKey makes the key that was chosen, or completes what an interrupted
+// setup left undone. It returns the key if only the service could read it.
+func (r setupRequest) makeKey(ctx context.Context, dirs daemon.Dirs, before store.Install, service account, out io.Writer) (token.Secret, error) {
+	first := before.ID == ""
+	switch {
+	case r.choice.Credential != "" && os.Getenv("CREDENTIALS_DIRECTORY") == "" && service.mayMakeCredential():
+		if !first && before.Credential != r.choice.Credential {
+			return token.Secret{}, nil // for Setup to refuse
+		}
+		return makeCredential(ctx, r.choice.Credential, dirs, first, out)
+	case r.choice.KeyFile != "" && first && !r.mounted:
+		return token.Secret{}, makeKeyFile(r.choice.KeyFile, service, out)
+	}
+	return token.Secret{}, nil
 }
 
 // makeKeyFile makes the key if there is none, on the first set-up alone: a new
 // key could not open what the old one sealed.
-func makeKeyFile(file string, out io.Writer) error {
+func makeKeyFile(file string, owner account, out io.Writer) error {
 	if _, err := os.Lstat(file); !errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	if err := store.NewKeyFile(file); err != nil {
+	if err := store.NewKeyFileFor(file, owner.uid, owner.gid); err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "A new key is in %s. Without it the secrets cannot be read again: back it up, apart from them.\n", file)
@@ -105,12 +221,7 @@ func makeKeyFile(file string, out io.Writer) error {
 }
 
 // setupLine is the command to type when nothing is set up.
-func (p places) setupLine() string {
-	if p.system {
-		return p.line("setup --keystore sealed --key-file /etc/tokend.key")
-	}
-	return p.line("setup --keystore os")
-}
+func (p places) setupLine() string { return p.line("setup") }
 
 // line is a command for the same places.
 func (p places) line(command string) string {

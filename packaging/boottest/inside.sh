@@ -26,8 +26,7 @@ soon 100 test -s /test/issuers/key.json || fail "the issuers do not start"
 # docs/service.md
 groupadd --system tokend
 useradd --system -g tokend -d /nonexistent -s /usr/sbin/nologin tokend
-install -d -o tokend -g tokend -m 0750 /etc/tokend
-install -d -o tokend -g tokend -m 0700 /var/lib/tokend
+install -d -m 0750 -g tokend /etc/tokend
 install -m 0644 /test/tokend.service /test/tokend.socket /etc/systemd/system/
 for user in alice bob eve; do useradd -m $user; done
 usermod -aG tokend alice
@@ -44,7 +43,10 @@ systemctl stop tokend.socket
 systemctl reset-failed
 ok "what is not set up does not start, with status 78"
 
-runuser -u tokend -- tokend setup --system --keystore sealed --key-file /etc/tokend/tokend.key
+tokend setup --system
+test -s /etc/tokend/tokend-key.cred || fail "no systemd credential was made"
+ok "set up by root: the key is a systemd credential"
+
 systemctl enable -q --now tokend.socket tokend.service
 systemctl is-active -q tokend || fail "not active"
 systemctl show -p StatusText --value tokend | grep -q "keystore sealed: ok" || fail "no status"

@@ -1,0 +1,229 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/google/renameio/v2"
+
+	"tokend/daemon"
+	"tokend/providers/token"
+	"tokend/store"
+)
+
+const (
+	// serviceUser is whom the system unit runs as.
+	serviceUser = "tokend"
+	unitName    = "tokend.service"
+	// credentialName is that of the credential that setup makes by itself.
+	credentialName = "tokend-key"
+	// keyFileName is that of the key file that it makes instead.
+	keyFileName = "tokend.key"
+)
+
+// unitDirs are where units are installed, those of the administrator first.
+var unitDirs = []string{"/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"}
+
+// unitFile is where the system unit is installed, "" if it is not.
+func unitFile() string {
+	for _, dir := range unitDirs {
+		if file := filepath.Join(dir, unitName); exists(file) {
+			return file
+		}
+	}
+	return ""
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// An account is whom the files of a setup belong to. Ids of -1 stand for who
+// makes it.
+type account struct {
+	name     string
+	uid, gid int
+}
+
+// service is the account of the system service if root sets that up, which
+// must not leave files that the service cannot read.
+func (p places) service(name string) (account, error) {
+	if !p.system || os.Geteuid() != 0 {
+		return account{uid: -1, gid: -1}, nil
+	}
+	u, err := user.Lookup(name)
+	if err != nil {
+		return account{}, fmt.Errorf("there is no user %q for the service to run as; make it (useradd --system --user-group --no-create-home --shell /usr/sbin/nologin %s) or name another with --service-user", name, name)
+	}
+	a := account{name: name}
+	if a.uid, err = strconv.Atoi(u.Uid); err == nil {
+		a.gid, err = strconv.Atoi(u.Gid)
+	}
+	return a, err
+}
+
+// makeDirs makes what is missing of the service's directories: the
+// configuration, which the service reads; the profiles, which it writes; and
+// its state, which nobody else sees.
+func (a account) makeDirs(dirs daemon.Dirs) error {
+	if a.uid < 0 {
+		return nil
+	}
+	for _, d := range []struct {
+		path string
+		uid  int
+		mode fs.FileMode
+	}{{dirs.Config, 0, 0o750}, {dirs.ProfilesDir(), a.uid, 0o700}, {dirs.State, a.uid, 0o700}} {
+		if err := makeDir(d.path, d.uid, a.gid, d.mode); err != nil {
+			return err
+		}
+	}
+	info, err := os.Lstat(dirs.State)
+	if err != nil {
+		return err
+	}
+	if ownerOf(info) != a.uid || !info.IsDir() {
+		return fmt.Errorf("%s is not a directory of the user %s, whom the service runs as: chown -R %s: %s", dirs.State, a.name, a.name, dirs.State)
+	}
+	return nil
+}
+
+// makeDir makes a directory with this owner and mode. One that is there stays
+// as it is, unless it is root's and empty, as a package leaves it.
+func makeDir(path string, uid, gid int, mode fs.FileMode) error {
+	err := os.Mkdir(path, 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		entries, readErr := os.ReadDir(path)
+		info, statErr := os.Lstat(path)
+		if readErr != nil || statErr != nil || len(entries) > 0 || !info.IsDir() || ownerOf(info) != 0 {
+			return nil
+		}
+	} else if err != nil {
+		return err
+	}
+	if err := os.Lchown(path, uid, gid); err != nil {
+		return err
+	}
+	return os.Chmod(path, mode)
+}
+
+// ownerOf is the uid that a file belongs to.
+func ownerOf(info fs.FileInfo) int { return int(info.Sys().(*syscall.Stat_t).Uid) }
+
+// become gives up root's rights for the account's, for good.
+func (a account) become() error {
+	if a.uid < 0 {
+		return nil
+	}
+	for _, step := range []func() error{
+		func() error { return syscall.Setgroups([]int{a.gid}) },
+		func() error { return syscall.Setgid(a.gid) },
+		func() error { return syscall.Setuid(a.uid) },
+	} {
+		if err := step(); err != nil {
+			return fmt.Errorf("becoming the user %s: %w", a.name, err)
+		}
+	}
+	denyTracing() // a change of user allows it again, or may
+	return nil
+}
+
+// mayMakeCredential tells whether this setup could make a credential.
+func (a account) mayMakeCredential() bool { return a.uid >= 0 && store.HasSystemdCreds() }
+
+// systemChoice is where the system service should keep secrets on this
+// machine, and why.
+func systemChoice(dirs daemon.Dirs) (choice store.Install, why string) {
+	choice.Keystore = store.KeystoreSealed
+	var lacks string
+	switch {
+	case os.Geteuid() != 0:
+		lacks = "this is not root, who alone can make a systemd credential"
+	case !store.HasSystemdCreds():
+		lacks = "this machine has no systemd-creds"
+	case unitFile() == "":
+		lacks = unitName + " is not installed, so nothing would hand over a systemd credential"
+	default:
+		choice.Credential = credentialName
+		return choice, "A system service has no OS keyring: secrets go to sealed files, their key to a systemd credential."
+	}
+	choice.KeyFile = filepath.Join(dirs.Config, keyFileName)
+	return choice, "A system service has no OS keyring: secrets go to sealed files, their key to a file, for " + lacks + "."
+}
+
+// makeCredential makes the credential if none is there, on the first set-up
+// alone, and has the unit hand it to the service.
+func makeCredential(ctx context.Context, name string, dirs daemon.Dirs, first bool, out io.Writer) (token.Secret, error) {
+	file := store.CredentialFile{Path: filepath.Join(dirs.Config, name+".cred"), Name: name}
+	var kek token.Secret
+	var err error
+	switch {
+	case exists(file.Path):
+		kek, err = file.Read(ctx)
+	case !first:
+		err = fmt.Errorf("%s is missing, and with it the key of the secrets: bring it back from a backup, or remove %s and hand in all secrets anew", file.Path, dirs.State)
+	default:
+		file.TPM = store.HasTPM2(ctx)
+		if kek, err = file.Make(ctx); err == nil {
+			to := "this host's key (it has no TPM 2.0 that systemd can use), so it is no protection where the whole disk is stolen"
+			if file.TPM {
+				to = "this machine's TPM 2.0 and this host's key"
+			}
+			fmt.Fprintf(out, "A new key is in %s, encrypted with %s. No other machine can read it: keep the originals of what you hand in, or be ready to get new ones.\n", file.Path, to)
+		}
+	}
+	if err != nil {
+		return token.Secret{}, err
+	}
+	return kek, handOver(ctx, file, out)
+}
+
+// handOver has systemd give the credential to the service, by a drop-in for
+// its unit.
+func handOver(ctx context.Context, file store.CredentialFile, out io.Writer) error {
+	dir := filepath.Join(unitDirs[0], unitName+".d")
+	dropIn := filepath.Join(dir, file.Name+".conf")
+	text := fmt.Sprintf("# Written by tokend setup: the key of the sealed secrets.\n[Service]\nLoadCredentialEncrypted=%s:%s\n", file.Name, file.Path)
+	if now, err := os.ReadFile(dropIn); err == nil && string(now) == text {
+		return nil
+	}
+	err := os.Mkdir(dir, 0o755)
+	if err == nil {
+		err = os.Chmod(dir, 0o755) // whatever the umask
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if err := renameio.WriteFile(dropIn, []byte(text), 0o644, renameio.WithStaticPermissions(0o644)); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "%s hands it to the service.\n", dropIn)
+	if !exists("/run/systemd/system") { // sd_booted(3)
+		return nil
+	}
+	if said, err := exec.CommandContext(ctx, "systemctl", "daemon-reload").CombinedOutput(); err != nil {
+		fmt.Fprintf(out, "systemd did not read it (%v: %s): run systemctl daemon-reload\n", err, strings.TrimSpace(string(said)))
+	}
+	return nil
+}
+
+// startLine is the command that starts what was set up.
+func (p places) startLine() string {
+	usual := places{system: p.system} == p
+	if usual && p.system && unitFile() != "" && slices.Contains(unitDirs, filepath.Dir(unitFile())) {
+		return "systemctl enable --now tokend"
+	}
+	return p.line("run")
+}

@@ -1,0 +1,294 @@
+package main
+
+import (
+	"bytes"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"tokend/daemon"
+	"tokend/providers/token"
+	"tokend/store"
+)
+
+// asRoot skips a test that takes root, or fails it in CI, which is root.
+func asRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() == 0 {
+		return
+	}
+	if os.Getenv("CI") == "true" {
+		t.Fatal("needs root, to give files to another user")
+	}
+	t.Skip("needs root, to give files to another user")
+}
+
+// server is a place for a system service, which others can look into.
+func server(t *testing.T) (dirs daemon.Dirs, flags []string) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "tokend-server-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	dirs = daemon.Dirs{Config: filepath.Join(dir, "etc"), State: filepath.Join(dir, "var")}
+	return dirs, []string{"--system", "--config", dirs.Config, "--state", dirs.State}
+}
+
+// The system service's setup is made by root, with the umask that lets
+// everything through. What it leaves belongs to the service, and nobody else
+// can look into it.
+func TestSetupByRootGivesTheFilesToTheService(t *testing.T) {
+	asRoot(t)
+	dirs, flags := server(t)
+	setup := func(more ...string) string {
+		t.Helper()
+		self, err := exec.LookPath("tokend")
+		if err != nil {
+			t.Fatal(err)
+		}
+		args := append([]string{"-c", `umask 000; exec "$0" "$@"`, self, "setup", "--service-user", "nobody"}, flags...)
+		out, err := exec.Command("sh", append(args, more...)...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		return string(out)
+	}
+	key := filepath.Join(dirs.Config, "key")
+	if out := setup("--keystore", "sealed", "--key-file", key); !strings.Contains(out, "A new key is in "+key) {
+		t.Errorf("it says: %s", out)
+	}
+	before := everything(t, dirs.State)
+	if out := setup(); !strings.Contains(out, "are kept already") || strings.Contains(out, "new key") {
+		t.Errorf("the second time, without a choice, it says: %s", out)
+	}
+	if after := everything(t, dirs.State); after != before {
+		t.Errorf("the second time changed\n%s\ninto\n%s", before, after)
+	}
+
+	const nobody = 65534
+	for path, want := range map[string]struct {
+		uid  int
+		mode fs.FileMode
+	}{
+		dirs.Config:        {0, fs.ModeDir | 0o750},
+		key:                {nobody, 0o400},
+		dirs.ProfilesDir(): {nobody, fs.ModeDir | 0o700},
+		dirs.State:         {nobody, fs.ModeDir | 0o700},
+		filepath.Join(dirs.State, "install.toml"): {nobody, 0o600},
+		filepath.Join(dirs.State, "sealed"):       {nobody, fs.ModeDir | 0o700},
+	} {
+		info, err := os.Lstat(path)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if ownerOf(info) != want.uid || info.Mode() != want.mode {
+			t.Errorf("%s: uid %d, mode %v; want uid %d, mode %v", path, ownerOf(info), info.Mode(), want.uid, want.mode)
+		}
+	}
+}
+
+// everything is the names, modes, owners and contents of the files under dir.
+func everything(t *testing.T, dir string) string {
+	t.Helper()
+	var b strings.Builder
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		var content []byte
+		if info.Mode().IsRegular() {
+			content, err = os.ReadFile(path)
+		}
+		b.WriteString(strings.Join([]string{path, info.Mode().String(), info.ModTime().String(), string(content), "\n"}, " "))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func TestSetupOfTheSystemServiceNeedsItsUser(t *testing.T) {
+	asRoot(t)
+	dirs, flags := server(t)
+	self, err := exec.LookPath("tokend")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(self, append([]string{"setup", "--service-user", "no-such-user"}, flags...)...).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "useradd") {
+		t.Errorf("%v: %s", err, out)
+	}
+	// A state directory that somebody else owns is not taken away from him.
+	if err := os.MkdirAll(filepath.Join(dirs.State, "x"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	out, err = exec.Command(self, append([]string{"setup", "--service-user", "nobody"}, flags...)...).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "chown -R nobody:") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// The key as an encrypted credential of systemd, made by the real
+// systemd-creds: interrupted anywhere, the next setup completes it; and a key
+// that is lost is not replaced.
+func TestSetupMakesASystemdCredential(t *testing.T) {
+	asRoot(t)
+	need(t, "systemd-creds")
+	dirs, _ := server(t)
+	if err := os.Mkdir(dirs.Config, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	defer func(dirs []string) { unitDirs = dirs }(unitDirs)
+	units := t.TempDir()
+	unitDirs = []string{units}
+
+	if choice, why := systemChoice(dirs); choice.KeyFile == "" || !strings.Contains(why, "tokend.service is not installed") {
+		t.Errorf("without a unit: %+v: %s", choice, why)
+	}
+	if err := os.WriteFile(filepath.Join(units, unitName), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	choice, why := systemChoice(dirs)
+	if choice.Credential != credentialName || choice.KeyFile != "" || why == "" {
+		t.Fatalf("with a unit: %+v: %s", choice, why)
+	}
+
+	var out bytes.Buffer
+	first, err := makeCredential(t.Context(), choice.Credential, dirs, true, &out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cred := filepath.Join(dirs.Config, credentialName+".cred")
+	dropIn := filepath.Join(units, unitName+".d", credentialName+".conf")
+	content, err := os.ReadFile(cred)
+	info, statErr := os.Stat(cred)
+	if err != nil || statErr != nil || info.Mode().Perm() != 0o600 || bytes.Contains(content, []byte(first.Reveal())) {
+		t.Errorf("the credential: %v, %v, %v", err, statErr, info)
+	}
+	text, err := os.ReadFile(dropIn)
+	if err != nil || !strings.Contains(string(text), "LoadCredentialEncrypted="+credentialName+":"+cred+"\n") {
+		t.Errorf("the drop-in: %s, %v", text, err)
+	}
+
+	// Interrupted after the credential, before the drop-in and the record.
+	if err := os.RemoveAll(filepath.Dir(dropIn)); err != nil {
+		t.Fatal(err)
+	}
+	again, err := makeCredential(t.Context(), choice.Credential, dirs, true, &out)
+	if err != nil || !again.Equal(first) || !exists(dropIn) {
+		t.Errorf("the second time: the same key %t, drop-in %t, %v", again.Equal(first), exists(dropIn), err)
+	}
+	install, err := store.SetupWithKey(t.Context(), dirs.State, choice, again)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	// What systemd hands over opens what was set up, and nothing else does.
+	handed := t.TempDir()
+	t.Setenv("CREDENTIALS_DIRECTORY", handed)
+	if _, err := install.Open(dirs.State); err == nil {
+		t.Error("it opens without the key")
+	}
+	if out, err := exec.Command("systemd-creds", "decrypt", "--name="+credentialName, cred, filepath.Join(handed, credentialName)).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if err := os.Chmod(filepath.Join(handed, credentialName), 0o400); err != nil {
+		t.Fatal(err)
+	}
+	ks, err := install.Open(dirs.State)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if key, err := install.CacheKey(t.Context(), ks); err != nil || key.IsZero() {
+		t.Errorf("the cache's key: %v", err)
+	}
+
+	if err := os.Remove(cred); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := makeCredential(t.Context(), choice.Credential, dirs, false, &out); err == nil || exists(cred) {
+		t.Errorf("a new key over sealed secrets: %v", err)
+	}
+}
+
+// A container says by its environment where the key is mounted, and never what
+// it is.
+func TestMountedKey(t *testing.T) {
+	dirs := daemon.Dirs{Config: "/etc/tokend", State: "/var/lib/tokend"}
+	const key = "hl1rfZ3A7m1Jz1P7GfK4K1jS8gU0oXbJ0eXvJv3mJ0E="
+	tests := []struct {
+		name             string
+		file, group, kek string
+		want             store.Install
+		says             string // of the error; empty: there is none
+	}{
+		{name: "nothing"},
+		{name: "a file", file: "/run/secrets/kek", want: store.Install{Keystore: store.KeystoreSealed, KeyFile: "/run/secrets/kek"}},
+		{name: "a file for the group", file: "/run/secrets/kek", group: "true", want: store.Install{Keystore: store.KeystoreSealed, KeyFile: "/run/secrets/kek", GroupRead: true}},
+		{name: "neither yes nor no", file: "/run/secrets/kek", group: "0440", says: "neither"},
+		{name: "the key", kek: key, says: "TOKEND_KEK is set"},
+		{name: "the key for a file", file: key, says: "that is a key"},
+		{name: "relative", file: "kek", says: "not an absolute path"},
+		{name: "beside the secrets", file: "/var/lib/tokend/kek", says: "lies in"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Setenv(keyFileEnv, tt.file)
+			t.Setenv(groupReadEnv, tt.group)
+			t.Setenv(refusedKeyEnv, tt.kek)
+			got, err := mountedKey(dirs)
+			if tt.says == "" {
+				if err != nil || got != tt.want {
+					t.Errorf("got %+v, %v", got, err)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), tt.says) || strings.Contains(err.Error(), key) {
+				t.Errorf("got %v", err)
+			}
+			if statusOf(err) != exitConfig {
+				t.Errorf("status %d", statusOf(err))
+			}
+		})
+	}
+}
+
+// tokend run in a container with a mounted key needs no setup before it, and
+// the key is not written anywhere.
+func TestRunWithAMountedKeySetsUp(t *testing.T) {
+	h := newHome(t)
+	h.env = append(h.env, keyFileEnv+"="+filepath.Join(h.dir, "mounted"))
+	out, err := h.tokend("run").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "mounted") || exists(filepath.Join(h.dir, "mounted")) {
+		t.Errorf("without the file: %v: %s", err, out)
+	}
+	if err := store.NewKeyFile(filepath.Join(h.dir, "mounted")); err != nil {
+		t.Fatal(err)
+	}
+	h.start()
+	h.add(h.clms("clms", 2048))
+	tok := h.get("clms", token.Query{})
+	h.kill()
+	h.start()
+	if h.get("clms", token.Query{}) != tok {
+		t.Error("the second start does not find what the first kept")
+	}
+	h.kill()
+	h.env = append(h.env, keyFileEnv+"="+filepath.Join(h.dir, "another"))
+	if out, err := h.tokend("run").CombinedOutput(); err == nil || !strings.Contains(string(out), "was set up with") {
+		t.Errorf("another file: %v: %s", err, out)
+	}
+}

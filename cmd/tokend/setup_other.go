@@ -1,0 +1,34 @@
+//go:build !linux
+
+package main
+
+import (
+	"context"
+	"io"
+	"path/filepath"
+
+	"tokend/daemon"
+	"tokend/providers/token"
+	"tokend/store"
+)
+
+// serviceUser: the service manager runs the system service as its own user.
+const serviceUser = ""
+
+// An account is whom the files of a setup belong to: here, who makes it.
+type account struct{ uid, gid int }
+
+func (places) service(string) (account, error) { return account{-1, -1}, nil }
+func (account) makeDirs(daemon.Dirs) error     { return nil }
+func (account) become() error                  { return nil }
+func (account) mayMakeCredential() bool        { return false }
+func (p places) startLine() string             { return p.line("run") }
+
+func systemChoice(dirs daemon.Dirs) (choice store.Install, why string) {
+	file := filepath.Join(dirs.Config, "tokend.key")
+	return store.Install{Keystore: store.KeystoreSealed, KeyFile: file}, "A system service has no OS keyring: secrets go to sealed files."
+}
+
+func makeCredential(context.Context, string, daemon.Dirs, bool, io.Writer) (token.Secret, error) {
+	return token.Secret{}, nil
+}

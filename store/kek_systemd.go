@@ -1,0 +1,101 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"tokend/providers/token"
+)
+
+// A CredentialFile is a file with an encrypted credential of systemd that
+// holds a key. systemd decrypts it for the service whose unit names it in
+// LoadCredentialEncrypted=; apart from that, root alone can (systemd-creds(1)).
+type CredentialFile struct {
+	// Path is where the file is; Name is bound into it.
+	Path, Name string
+	// TPM has a new one encrypted with the machine's TPM 2.0 beside the host's
+	// key. It is bound to no PCR: an update of the firmware must not cost the
+	// secrets.
+	TPM bool
+}
+
+// credsLimit is how long systemd-creds may take; a TPM can be slow.
+const credsLimit = 30 * time.Second
+
+// HasSystemdCreds tells whether this machine can make credential files.
+func HasSystemdCreds() bool {
+	_, err := exec.LookPath("systemd-creds")
+	return err == nil
+}
+
+// HasTPM2 tells whether systemd can use a TPM 2.0 of this machine.
+func HasTPM2(ctx context.Context) bool {
+	_, err := systemdCreds(ctx, nil, "has-tpm2")
+	return err == nil
+}
+
+// Make makes a key and keeps it in the file, which must not exist yet
+// (token.ErrExists), for root alone. It reads it back before it returns.
+func (c CredentialFile) Make(ctx context.Context) (token.Secret, error) {
+	if _, err := os.Lstat(c.Path); !errors.Is(err, fs.ErrNotExist) {
+		return token.Secret{}, fail(token.ErrExists, err, "%s exists already and stays as it is", c.Path)
+	}
+	key := newKey()
+	args := []string{"encrypt", "--with-key=host", "--name=" + c.Name, "-", "-"}
+	if c.TPM {
+		args = []string{"encrypt", "--with-key=host+tpm2", "--tpm2-pcrs=", "--name=" + c.Name, "-", "-"}
+	}
+	box, err := systemdCreds(ctx, base64.StdEncoding.AppendEncode(nil, []byte(key.Reveal())), args...)
+	if err == nil {
+		err = replaceFile(c.Path, box)
+	}
+	if err != nil {
+		return token.Secret{}, fail(token.ErrKeystore, err, "systemd credential %s: %v", c.Path, err)
+	}
+	back, err := c.Read(ctx)
+	if err == nil && !back.Equal(key) {
+		err = fail(token.ErrKeystore, nil, "systemd credential %s: it does not give back what was put in", c.Path)
+	}
+	if err != nil {
+		return token.Secret{}, errors.Join(err, os.Remove(c.Path))
+	}
+	return key, nil
+}
+
+// Read gives the key in the file.
+func (c CredentialFile) Read(ctx context.Context) (token.Secret, error) {
+	text, err := systemdCreds(ctx, nil, "decrypt", "--name="+c.Name, c.Path, "-")
+	if err != nil {
+		return token.Secret{}, fail(token.ErrKeystore, err, "systemd credential %s: %v", c.Path, err)
+	}
+	key, err := parseKey(text)
+	if err != nil {
+		return token.Secret{}, fail(token.ErrKeystore, err, "systemd credential %s %v", c.Path, err)
+	}
+	return key, nil
+}
+
+// systemdCreds runs systemd-creds. What it says of its troubles is the error's
+// text.
+func systemdCreds(ctx context.Context, stdin []byte, args ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, credsLimit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "systemd-creds", args...)
+	cmd.Env = append(os.Environ(), "LC_ALL=C", "SYSTEMD_LOG_LEVEL=err")
+	cmd.Stdin = bytes.NewReader(stdin)
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	if text := strings.TrimSpace(said.String()); err != nil && text != "" {
+		lines := strings.Split(text, "\n")
+		return nil, errors.New(lines[len(lines)-1])
+	}
+	return out, err
+}
