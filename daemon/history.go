@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"context"
+	"os/user"
+	"strconv"
 	"time"
 
 	"tokend/providers/token"
@@ -40,6 +42,30 @@ func (s *slot) attempts() []token.Attempt {
 	return told
 }
 
+// nameUsers finds out the names of those who used the profiles' tokens. It may
+// ask a directory service and is called without locks.
+func nameUsers(profiles []token.ProfileStatus) {
+	names := map[int]string{}
+	name := func(u *token.User) {
+		if u == nil {
+			return
+		}
+		if _, known := names[u.UID]; !known {
+			names[u.UID] = ""
+			if found, err := user.LookupId(strconv.Itoa(u.UID)); err == nil {
+				names[u.UID] = found.Username
+			}
+		}
+		u.Name = names[u.UID]
+	}
+	for _, p := range profiles {
+		name(p.LastUser)
+		for _, t := range p.Tokens {
+			name(t.LastUser)
+		}
+	}
+}
+
 // A use is when somebody last asked for something, and who; uid -1 is nobody
 // that came over the socket.
 type use struct {
@@ -61,9 +87,9 @@ func (d *Daemon) useBy(ctx context.Context, now time.Time) use {
 	return u
 }
 
-// user is who made the use, as far as w may know: those who may manage
+// tell is who made the use, as far as w may know: those who may manage
 // profiles see everybody, others only themselves.
-func (d *Daemon) user(u use, w who) *token.User {
+func (d *Daemon) tell(u use, w who) *token.User {
 	if u.at.IsZero() || u.uid < 0 || !d.mayManage(w) && u.uid != w.UID {
 		return nil
 	}

@@ -18,9 +18,13 @@ const skewTolerance = time.Minute
 // Status tells how the daemon is, and the profiles that the caller may use or
 // manage in order of their names.
 func (d *Daemon) Status(ctx context.Context) (token.Status, error) {
-	keystore := d.world.Keystore(ctx)
+	st := d.status(d.who(ctx), d.world.Keystore(ctx))
+	nameUsers(st.Profiles)
+	return st, nil
+}
+
+func (d *Daemon) status(w who, keystore string) token.Status {
 	now := wall()
-	w := d.who(ctx)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	st := token.Status{
@@ -45,12 +49,17 @@ func (d *Daemon) Status(ctx context.Context) (token.Status, error) {
 			st.Profiles = append(st.Profiles, d.profileStatus(p, w, now))
 		}
 	}
-	return st, nil
+	return st
 }
 
 // Profile tells how one profile is, at greater length than Status.
 func (d *Daemon) Profile(ctx context.Context, name string) (token.ProfileStatus, error) {
-	w := d.who(ctx)
+	st, err := d.profileAtLength(d.who(ctx), name)
+	nameUsers([]token.ProfileStatus{st})
+	return st, err
+}
+
+func (d *Daemon) profileAtLength(w who, name string) (token.ProfileStatus, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	p, err := d.see(w, name)
@@ -88,7 +97,7 @@ func providerNamed(kinds Kinds, name string) token.Provider {
 func (d *Daemon) profileStatus(p *profile, w who, now time.Time) token.ProfileStatus {
 	st := token.ProfileStatus{
 		Name: p.name, Provider: p.kind, Does: p.does(), File: p.file, Settings: p.settings, Hosts: p.hosts, Present: p.present,
-		CredentialExpires: utc(p.ends), LastUsed: utc(p.used.at), LastUser: d.user(p.used, w),
+		CredentialExpires: utc(p.ends), LastUsed: utc(p.used.at), LastUser: d.tell(p.used, w),
 	}
 	if c := p.pending; c.ID != "" {
 		st.Pending = &token.PendingCredential{ID: c.ID, Stored: utc(c.Stored), Settings: c.Settings}
@@ -101,7 +110,7 @@ func (d *Daemon) profileStatus(p *profile, w who, now time.Time) token.ProfileSt
 	})
 	for _, s := range slots {
 		t := s.status(now)
-		t.LastUser = d.user(s.used, w)
+		t.LastUser = d.tell(s.used, w)
 		st.Tokens = append(st.Tokens, t)
 	}
 	for _, s := range p.sinks {

@@ -61,7 +61,7 @@ func ownToken(p token.ProfileStatus) token.TokenStatus {
 // the profile does instead, if it is of such a kind.
 func noToken(p token.ProfileStatus) token.TokenStatus {
 	if isTokenless(p) {
-		return token.TokenStatus{State: p.Does}
+		return token.TokenStatus{State: p.Does, LastUsed: p.LastUsed, LastUser: p.LastUser}
 	}
 	return token.TokenStatus{State: "none"}
 }
@@ -74,17 +74,23 @@ const (
 
 func isTokenless(p token.ProfileStatus) bool { return p.Does == doesSign || p.Does == doesVerify }
 
+// usable tells of a token that can be handed out.
+func usable(t token.TokenStatus) bool {
+	return t.State == token.Fresh.String() || t.State == token.Due.String()
+}
+
 // stateOf is a word for how a token is: its state while it can be used, else
 // why there is none.
 func stateOf(t token.TokenStatus) cell {
-	usable := t.State == token.Fresh.String() || t.State == token.Due.String()
 	switch {
 	case t.State == doesSign || t.State == doesVerify:
 		return cell{t.State, good}
-	case usable && t.Error != nil:
+	case usable(t) && t.Error != nil:
 		return cell{printable(t.State), warn}
-	case usable:
+	case usable(t):
 		return cell{printable(t.State), good}
+	case t.Error == nil && t.Obtaining:
+		return cell{"obtaining", warn}
 	case t.Error == nil:
 		return cell{printable(t.State), faint}
 	}

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -191,20 +190,28 @@ func serve(t testing.TB, b ipcserver.Backend) (socket string) {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	socket = filepath.Join(dir, "s")
-	var l net.Listener
-	if l, err = ipc.Listen(socket); err != nil {
+	serveAt(t, socket, b)
+	return socket
+}
+
+// serveAt answers for b on a socket until stop is called or the test ends.
+func serveAt(t testing.TB, socket string, b ipcserver.Backend) (stop func()) {
+	t.Helper()
+	l, err := ipc.Listen(socket)
+	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- ipcserver.Serve(ctx, l, b, ipcserver.Options{}) }()
-	t.Cleanup(func() {
-		stop()
+	stop = sync.OnceFunc(func() {
+		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
 	})
-	return socket
+	t.Cleanup(stop)
+	return stop
 }
 
 // A result is what one run came to.
@@ -431,8 +438,8 @@ func TestStatusTellsWhatMatters(t *testing.T) {
 	b.status.Keystore = "os: locked"
 	r := call(t, serve(t, b), nil, "status")
 	for _, want := range []string{
-		"1.2.3", "process 4242", "started 3 h ago", "os: locked", "in 42 min", "in 30 min", "failing",
-		"login.example did not answer (3 times in a row); next try in 4 min", "azure: the credential expires", "x.toml:3: unknown key",
+		"1.2.3", "process 4242", "started 3 h ago", "os: locked", "######## 42 min", "in 30 min", "failing",
+		"login.example did not answer (3 times in a row); trying again in 4 min", "azure: the credential expires", "x.toml:3: unknown key",
 	} {
 		if !strings.Contains(r.out, want) {
 			t.Errorf("status lacks %q:\n%s", want, r.out)
@@ -455,7 +462,7 @@ func TestStatusTellsWhatMatters(t *testing.T) {
 func TestStatusOfOneProfile(t *testing.T) {
 	socket := serve(t, newBackend())
 	r := call(t, socket, nil, "status", "clms")
-	r.wants(t, exitOK, "in 42 min", "")
+	r.wants(t, exitOK, "######## 42 min", "")
 	if strings.Contains(r.out, "azure") {
 		t.Errorf("tells of another profile: %s", r.out)
 	}

@@ -461,3 +461,121 @@ func TestTerminalsGetColourUnlessTheyDoNotWantIt(t *testing.T) {
 		}
 	}
 }
+
+// atTerminal starts tokenctl as a program of its own, which the terminal's
+// keys reach.
+func (p *person) atTerminal(socket string, args ...string) *exec.Cmd {
+	p.t.Helper()
+	c := exec.Command(os.Args[0], append(args, "--socket", socket)...)
+	c.Env = append(os.Environ(), asTokenctl+"=1")
+	c.Stdin, c.Stdout, c.Stderr = p.slave, p.slave, p.slave
+	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := c.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() { _ = c.Process.Kill() })
+	return c
+}
+
+// resize tells the terminal's programs how large it is.
+func (p *person) resize(columns, rows int) {
+	p.t.Helper()
+	size := &unix.Winsize{Col: uint16(columns), Row: uint16(rows)}
+	if err := unix.IoctlSetWinsize(int(p.master.Fd()), unix.TIOCSWINSZ, size); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// changing is a backend whose state changes while somebody watches.
+type changing struct {
+	*backend
+	mu sync.Mutex
+}
+
+func (c *changing) Status(context.Context) (token.Status, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.status, nil
+}
+
+func TestWatchShowsChangesAndLeavesTheTerminalAsItWas(t *testing.T) {
+	t.Setenv("TERM", "xterm")
+	t.Setenv("NO_COLOR", "1")
+	b, p := &changing{backend: newBackend()}, newPerson(t)
+	p.resize(60, 12)
+	c := p.atTerminal(serve(t, b), "status", "--watch")
+	p.sees(enterWatch)
+	p.sees("keystore  os: ok")
+	p.sees("Ctrl-C ends.")
+	b.mu.Lock()
+	b.status.Keystore = "os: locked"
+	b.mu.Unlock()
+	p.sees("keystore  os: locked")
+	for line := range strings.SplitSeq(p.seen(), "\n") {
+		if strings.Contains(line, "---- ") && len([]rune(line)) > 60+len(lineEnd) {
+			t.Errorf("wider than the window: %q", line)
+		}
+	}
+	frames := strings.Split(p.seen(), frameStart)
+	if n := strings.Count(frames[1], "\n") + 1; n > 12 || !strings.Contains(frames[1], "too low for the rest") {
+		t.Errorf("a frame of %d lines in a window of 12:\n%s", n, frames[1])
+	}
+	p.types("\x03")
+	if err := c.Wait(); err != nil {
+		t.Errorf("it ended with %v; on the screen:\n%s", err, p.seen())
+	}
+	p.sees(leaveWatch)
+	if !strings.HasSuffix(p.seen(), leaveWatch) {
+		t.Errorf("it goes on after that: %q", p.seen())
+	}
+}
+
+// A tokend that stops is waited for.
+func TestWatchWaitsForTokend(t *testing.T) {
+	t.Setenv("TERM", "xterm")
+	t.Setenv("NO_COLOR", "1")
+	socket := filepath.Join(t.TempDir(), "s")
+	first, p := serveAt(t, socket, newBackend()), newPerson(t)
+	c := p.atTerminal(socket, "status", "clms", "--watch")
+	p.sees("profile   clms")
+	first()
+	p.sees("Waiting for it.")
+	again := newBackend()
+	again.status.Profiles[1].Provider = "another"
+	serveAt(t, socket, again)
+	p.sees("provider  another")
+	_ = c.Process.Signal(syscall.SIGTERM)
+	if err := c.Wait(); err != nil {
+		t.Error(err)
+	}
+	p.sees(leaveWatch)
+}
+
+func TestWatchNeedsATerminalThatCanDoIt(t *testing.T) {
+	t.Setenv("TERM", "dumb")
+	p := newPerson(t)
+	c := p.atTerminal(serve(t, newBackend()), "status", "--watch")
+	_ = c.Wait()
+	p.sees("--watch needs a terminal")
+	if c.ProcessState.ExitCode() != exitUsage {
+		t.Errorf("status %d", c.ProcessState.ExitCode())
+	}
+}
+
+// On a terminal, colours repeat what the words say; NO_COLOR leaves the words.
+func TestColourCanBeTurnedOff(t *testing.T) {
+	t.Setenv("TERM", "xterm")
+	for value, coloured := range map[string]bool{"": true, "1": false} {
+		t.Setenv("NO_COLOR", value)
+		p := newPerson(t)
+		c := p.atTerminal(serve(t, newBackend()), "status")
+		if err := c.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		p.sees("failing")
+		p.sees("expires on 2026-12-01")
+		if got := strings.Contains(p.seen(), "\x1b["); got != coloured {
+			t.Errorf("NO_COLOR=%q: %q", value, p.seen())
+		}
+	}
+}

@@ -731,6 +731,14 @@ func (s screen) answerJSON(v any) error {
 	return s.answer(b)
 }
 
+// answerJSONOf writes the answer unless there is an error in its place.
+func (s screen) answerJSONOf(v any, err error) error {
+	if err != nil {
+		return err
+	}
+	return s.answerJSON(v)
+}
+
 func (s screen) paint(as style, text string) string {
 	if !s.colour || as == plain {
 		return text
@@ -756,6 +764,23 @@ func header(names ...string) row {
 		r.cells = append(r.cells, cell{name, faint})
 	}
 	return r
+}
+
+// fitLast shortens the last cells of rows to what is left of so many columns;
+// a few characters of them stay in any case.
+func fitLast(rows []row, columns int) {
+	const least = 8
+	last := len(rows[0].cells) - 1
+	for i := range last {
+		widest := 0
+		for _, r := range rows {
+			widest = max(widest, utf8.RuneCountInString(r.cells[i].text))
+		}
+		columns -= widest + 2
+	}
+	for _, r := range rows {
+		r.cells[last].text = cut(r.cells[last].text, max(least, columns))
+	}
 }
 
 // table lines up the cells of rows, which must be printable.

@@ -118,6 +118,8 @@ type TokenStatus struct {
 // A User is who asked, as the kernel told when it connected.
 type User struct {
 	UID int `json:"uid"`
+	// Name is the user's name, if this machine knows it.
+	Name string `json:"user,omitempty"`
 	// PID is 0 where it cannot be told.
 	PID int `json:"pid,omitempty"`
 	// Program is what the process called itself, an unverified label.
