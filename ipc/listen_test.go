@@ -171,6 +171,7 @@ func mode(t *testing.T, path string) fs.FileMode {
 	return info.Mode().Perm()
 }
 
+// Case 68 of the threat model.
 func TestModesDoNotDependOnTheUmask(t *testing.T) {
 	for _, umask := range []int{0, 0o022, 0o077} {
 		old := unix.Umask(umask)
@@ -211,6 +212,7 @@ func TestCloseRemovesTheSocket(t *testing.T) {
 	_ = listening(t, socket) // the lock is free again
 }
 
+// Case 17 of the threat model.
 func TestStaleSocketIsReplacedLiveOneIsNot(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "tokend", "s")
 	first := play(t, "daemon", socket, uint32(os.Getuid()))
@@ -233,6 +235,22 @@ func TestStaleSocketIsReplacedLiveOneIsNot(t *testing.T) {
 	}
 }
 
+// A socket that systemd opened has no lock: it is not taken from under it.
+func TestASocketThatSomebodyListensOnIsNotReplaced(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	held, err := net.Listen("unix", socket)
+	must(t, err)
+	t.Cleanup(func() { _ = held.Close() })
+	if _, err := Listen(socket); !errors.Is(err, token.ErrExists) || !strings.Contains(err.Error(), "service manager") {
+		t.Errorf("beside a service manager's socket: %v", err)
+	}
+	answerAll(held)
+	if err := (&Client{Socket: socket}).Reload(t.Context()); err != nil {
+		t.Errorf("it does not answer any more: %v", err)
+	}
+}
+
+// Case 18 of the threat model.
 func TestOfTwentyStartedAtOnceOneListens(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "a", "tokend", "s")
 	const n = 20
@@ -252,6 +270,7 @@ func TestOfTwentyStartedAtOnceOneListens(t *testing.T) {
 	}
 }
 
+// Case 19 of the threat model, the server's side.
 func TestPlacesThatOthersCouldTake(t *testing.T) {
 	needRoot(t)
 	for name, prepare := range map[string]func(t *testing.T, dir string) (socket string){
@@ -359,6 +378,7 @@ func TestPlacesThatAreFine(t *testing.T) {
 	}
 }
 
+// Case 30 of the threat model.
 func TestLongestPathWorks(t *testing.T) {
 	dir, err := os.MkdirTemp("/tmp", "t")
 	must(t, err)
@@ -373,6 +393,7 @@ func TestLongestPathWorks(t *testing.T) {
 	}
 }
 
+// Case 12 of the threat model.
 func TestStrangerCannotConnect(t *testing.T) {
 	needRoot(t)
 	dir := openDir(t)
@@ -386,6 +407,7 @@ func TestStrangerCannotConnect(t *testing.T) {
 	}
 }
 
+// Case 19 of the threat model, the client's side.
 func TestClientTellsAStrangersServerNothing(t *testing.T) {
 	needRoot(t)
 	dir := openDir(t)
@@ -415,6 +437,7 @@ func TestClientTalksToRoot(t *testing.T) {
 	}
 }
 
+// Case 13 of the threat model.
 func TestUsersThatTheKernelCannotName(t *testing.T) {
 	for _, uid := range []uint32{65534, ^uint32(0)} {
 		if _, err := newPeer(uid, 1); !errors.Is(err, token.ErrDenied) {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -244,7 +245,8 @@ func newSocket(name string) (*os.File, error) {
 }
 
 // clearStale removes the socket of a daemon that died. Whatever else stands at
-// path was put there by somebody and stays.
+// path was put there by somebody and stays; so does a socket that somebody
+// listens on without our lock, as a service manager does.
 func clearStale(path string) error {
 	info, err := os.Lstat(path)
 	switch {
@@ -257,5 +259,12 @@ func clearStale(path string) error {
 	case ownerOf(info) != os.Geteuid():
 		return badSocket("%s is in the way: it belongs to uid %d", path, ownerOf(info))
 	}
-	return os.Remove(path)
+	conn, err := net.DialTimeout("unix", path, time.Second)
+	switch {
+	case errors.Is(err, unix.ECONNREFUSED):
+		return os.Remove(path)
+	case err == nil:
+		_ = conn.Close()
+	}
+	return &token.Error{Code: token.ErrExists, Message: "tokend is already running, or held ready by the service manager, at " + path, Cause: err}
 }

@@ -112,6 +112,7 @@ func needRoot(t *testing.T) {
 	t.Skip("this test needs a second uid: run it as root")
 }
 
+// Case 12 of the threat model.
 func TestStrangerIsRefused(t *testing.T) {
 	needRoot(t)
 	s := start(t, newBook(), Options{})
@@ -184,7 +185,8 @@ func TestTheGroupsOfACaller(t *testing.T) {
 	}
 }
 
-// Who connected counts, not who holds the connection now.
+// Who connected counts, not who holds the connection now. Cases 15 and 16 of the
+// threat model.
 func TestIdentityIsThatOfTheConnect(t *testing.T) {
 	needRoot(t)
 	s := start(t, newBook(), Options{})
@@ -238,6 +240,7 @@ func elsewhere(t *testing.T, flags uintptr) *ipc.Client {
 	return &ipc.Client{Socket: socket}
 }
 
+// Case 14 of the threat model.
 func TestServerInAnotherPIDNamespace(t *testing.T) {
 	needRoot(t)
 	if _, err := elsewhere(t, syscall.CLONE_NEWPID).Get(t.Context(), "clms", token.Query{}); err != nil {
@@ -245,6 +248,7 @@ func TestServerInAnotherPIDNamespace(t *testing.T) {
 	}
 }
 
+// Case 13 of the threat model.
 func TestServerThatCannotTellUsersApart(t *testing.T) {
 	needRoot(t)
 	_, err := elsewhere(t, syscall.CLONE_NEWUSER).Get(t.Context(), "clms", token.Query{})
