@@ -28,7 +28,7 @@ func UserDirs() (Dirs, error) {
 	}
 	if runtime.GOOS == "darwin" || runtime.GOOS == "windows" {
 		base := filepath.Join(config, "tokend")
-		return bySystemd(Dirs{Config: base, State: filepath.Join(base, "state")}), nil
+		return ours(Dirs{Config: base, State: filepath.Join(base, "state")})
 	}
 	state := os.Getenv("XDG_STATE_HOME")
 	if state == "" {
@@ -41,7 +41,19 @@ func UserDirs() (Dirs, error) {
 	if !filepath.IsAbs(state) {
 		return Dirs{}, homeless(fmt.Errorf("$XDG_STATE_HOME is not an absolute path"))
 	}
-	return bySystemd(Dirs{Config: filepath.Join(config, "tokend"), State: filepath.Join(state, "tokend")}), nil
+	return ours(bySystemd(Dirs{Config: filepath.Join(config, "tokend"), State: filepath.Join(state, "tokend")}))
+}
+
+// ours refuses directories of somebody else, which a $HOME that is not this
+// user's leads to (sudo, a container): what is written there could be taken
+// away, and would be in the way of whose home it is.
+func ours(d Dirs) (Dirs, error) {
+	for _, dir := range []string{d.Config, d.State} {
+		if err := checkHome(dir); err != nil {
+			return Dirs{}, homeless(err)
+		}
+	}
+	return d, nil
 }
 
 // SystemDirs are the places of a system service: /etc/tokend and
@@ -72,7 +84,7 @@ func bySystemd(d Dirs) Dirs {
 
 func homeless(err error) error {
 	return &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf(
-		"no place for a user's configuration: %v (set $HOME, or use --system for a system service)", err)}
+		"no place for a user's configuration: %v (set $HOME to your own, or use --system for a system service)", err)}
 }
 
 // ConfigFile is the daemon's own configuration.

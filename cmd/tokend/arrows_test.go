@@ -18,11 +18,12 @@ var arrows = map[string][]string{
 	"tokend/providers/providertest":     {},
 	"tokend/ipc":                        {"tokend/providers/token"},
 	"tokend/ipc/ipcserver":              {"tokend/ipc", "tokend/providers/token", "tokend/providers/token/format"},
+	"tokend/packaging":                  {},
 	"tokend/packaging/boottest/issuers": {"tokend/providers/providertest"},
 	"tokend/cmd/tokenctl":               {"tokend/cmd/tokenctl/helper", "tokend/cmd/tokenctl/setup", "tokend/ipc", "tokend/providers/token", "tokend/providers/token/format"},
 	"tokend/cmd/tokenctl/setup":         {"tokend/providers/token", "tokend/providers/token/format"},
 	"tokend/cmd/tokenctl/helper":        {"tokend/providers/token", "tokend/providers/token/format"},
-	"tokend/cmd/tokend": {"tokend/daemon", "tokend/ipc", "tokend/ipc/ipcserver", "tokend/providers",
+	"tokend/cmd/tokend": {"tokend/daemon", "tokend/ipc", "tokend/ipc/ipcserver", "tokend/packaging", "tokend/providers",
 		"tokend/providers/providertest", "tokend/providers/token", "tokend/store"},
 }
 

@@ -26,13 +26,16 @@ import (
 // version is stamped by -ldflags "-X main.version=1.2.3".
 var version = ""
 
-// Exit statuses, as --help tells them.
+// Exit statuses, as --help and docs/service.md tell them. Starting again mends
+// only a failure: the units name all others in RestartPreventExitStatus=.
 const (
-	exitOK      = 0
-	exitFailure = 1
-	exitUsage   = 2
-	exitRunning = 3
-	exitConfig  = 78 // EX_CONFIG of sysexits.h; systemd does not restart on it
+	exitOK       = 0
+	exitFailure  = 1
+	exitUsage    = 2
+	exitRunning  = 3
+	exitKeystore = 4
+	exitSocket   = 5
+	exitConfig   = 78 // EX_CONFIG of sysexits.h
 )
 
 func main() {
@@ -56,6 +59,7 @@ tokens with them, renews them ahead of their expiry, and hands them out over a
 Unix socket. tokenctl is how people and programs ask for them.
 
 Exit status: 0 ok, 1 failure, 2 wrong usage, 3 tokend is already running,
+4 the keystore cannot be opened, 5 no socket can be made at its place,
 78 the configuration is bad or tokend is not set up.`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
@@ -90,6 +94,7 @@ func statusOf(err error) int {
 	var usage usageError
 	var running runningError
 	var damage *store.DamageError
+	var socket socketError
 	switch {
 	case errors.As(err, &usage):
 		return exitUsage
@@ -97,6 +102,10 @@ func statusOf(err error) int {
 		return exitRunning
 	case errors.As(err, &damage):
 		return store.StatusDamaged
+	case errors.As(err, &socket):
+		return exitSocket
+	case errors.Is(err, token.ErrKeystore), errors.Is(err, token.ErrLocked):
+		return exitKeystore
 	case errors.Is(err, token.ErrInvalid), errors.Is(err, errNotSetUp):
 		return exitConfig
 	}

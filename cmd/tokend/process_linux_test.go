@@ -92,7 +92,13 @@ func (h *home) setup(args ...string) {
 
 func (h *home) start() {
 	h.t.Helper()
-	h.daemon = h.tokend("run")
+	h.startAs(h.tokend("run"))
+}
+
+// startAs starts the daemon with a command of its own.
+func (h *home) startAs(cmd *exec.Cmd) {
+	h.t.Helper()
+	h.daemon = cmd
 	h.daemon.Stderr = &h.log
 	if err := h.daemon.Start(); err != nil {
 		h.t.Fatal(err)

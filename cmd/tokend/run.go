@@ -25,6 +25,9 @@ var errNotSetUp = errors.New("not set up")
 // A runningError tells that another tokend serves already.
 type runningError struct{ error }
 
+// A socketError tells that there is no place to listen at.
+type socketError struct{ error }
+
 func runCommand(at *places) *cobra.Command {
 	return &cobra.Command{
 		Use:   "run",
@@ -47,6 +50,11 @@ func serve(ctx context.Context, at places, log io.Writer) error {
 	hangups := make(chan os.Signal, 1) // from now on: one that comes early must not end us
 	signal.Notify(hangups, hangup)
 	defer signal.Stop(hangups)
+	if at.system {
+		if err := checkUsers(); err != nil {
+			return err
+		}
+	}
 	dirs, err := at.dirs()
 	if err != nil {
 		return err
@@ -72,7 +80,7 @@ func serve(ctx context.Context, at places, log io.Writer) error {
 		return runningError{err}
 	}
 	if err != nil {
-		return err
+		return socketError{err}
 	}
 	defer listener.Close()
 

@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -13,30 +15,62 @@ import (
 	"time"
 
 	"tokend/ipc"
+	"tokend/packaging"
 	"tokend/providers/token"
 )
 
-// The units are what systemd takes them for, and shut off what tokend does not
-// need (systemd-analyze(1); 15 stands for an exposure of 1.5).
+// The units are what systemd takes them for, and the system's shuts off what
+// tokend does not need (systemd-analyze(1); 15 stands for an exposure of 1.5,
+// which is not computed for a user's units). Case 34 of the threat model.
 func TestUnits(t *testing.T) {
 	need(t, "systemd-analyze")
-	dir := t.TempDir()
-	for _, name := range []string{"tokend.service", "tokend.socket"} {
-		text, err := os.ReadFile(filepath.Join("../../packaging/systemd", name))
+	for _, kind := range []struct {
+		dir    string
+		verify []string
+	}{{"systemd", nil}, {"systemd/user", []string{"--user"}}} {
+		dir := t.TempDir()
+		var units []string
+		for _, name := range []string{"tokend.service", "tokend.socket"} {
+			text, err := packaging.Services.ReadFile(path.Join(kind.dir, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			installed := strings.ReplaceAll(string(text), "/usr/bin/token", "/bin/true #")
+			units = append(units, filepath.Join(dir, name))
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(installed), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		verify(t, append(kind.verify, units...)...)
+		if kind.verify != nil {
+			continue
+		}
+		if out, err := exec.Command("systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=15", units[0]).CombinedOutput(); err != nil {
+			t.Errorf("security: %v\n%s", err, out)
+		}
+	}
+}
+
+func verify(t *testing.T, args ...string) {
+	t.Helper()
+	cmd := exec.Command("systemd-analyze", append([]string{"verify", "--man=no"}, args...)...)
+	cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+t.TempDir())
+	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("verify %s: %v\n%s", args, err, out)
+	}
+}
+
+// What starting again cannot mend does not start again.
+func TestUnitsKnowTheExitStatuses(t *testing.T) {
+	want := fmt.Sprintf("\nRestartPreventExitStatus=%d %d %d %d %d\n", exitUsage, exitRunning, exitKeystore, exitSocket, exitConfig)
+	for _, name := range []string{"systemd/tokend.service", "systemd/user/tokend.service"} {
+		text, err := packaging.Services.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		installed := strings.ReplaceAll(string(text), "/usr/bin/token", "/bin/true #")
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(installed), 0o600); err != nil {
-			t.Fatal(err)
+		if !strings.Contains(string(text), want) {
+			t.Errorf("%s does not say%s", name, want)
 		}
-	}
-	unit := filepath.Join(dir, "tokend.service")
-	if out, err := exec.Command("systemd-analyze", "verify", "--man=no", unit).CombinedOutput(); err != nil || len(out) > 0 {
-		t.Errorf("verify: %v\n%s", err, out)
-	}
-	if out, err := exec.Command("systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=15", unit).CombinedOutput(); err != nil {
-		t.Errorf("security: %v\n%s", err, out)
 	}
 }
 
@@ -235,7 +269,7 @@ func TestWhatIsNoSocketIsRefused(t *testing.T) {
 	for want, files := range map[string][]*os.File{"no socket that listens": {file}, "a tcp socket": {open}, "2 sockets": {open, file}} {
 		out, err := s.command(files, "run").CombinedOutput()
 		var failed *exec.ExitError
-		if !errors.As(err, &failed) || failed.ExitCode() != exitConfig || !strings.Contains(string(out), want) {
+		if !errors.As(err, &failed) || failed.ExitCode() != exitSocket || !strings.Contains(string(out), want) {
 			t.Errorf("%s: %v\n%s", want, err, out)
 		}
 	}
