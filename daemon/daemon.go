@@ -453,6 +453,9 @@ func (d *Daemon) logSuccess(s *slot) {
 
 func (d *Daemon) logFailure(s *slot) {
 	attrs := s.attrs("code", string(s.err.Code), "error", s.err.Message, "failures", s.failures, "next_try", s.nextTry.UTC())
+	if s.err.Topic != "" {
+		attrs = append(attrs, "topic", s.err.Topic)
+	}
 	if s.err.Cause != nil {
 		attrs = append(attrs, "cause", s.err.Cause.Error())
 	}

@@ -183,6 +183,10 @@ func (p *profile) take(opened any) {
 	}
 }
 
+// topicSecretMissing is the text of docs/errors.md on a credential that is not
+// in the keystore.
+const topicSecretMissing = "secret-missing"
+
 // waiting stands for what a profile will do once it has a credential.
 type waiting struct{ name string }
 
@@ -197,7 +201,7 @@ func (w waiting) Sign(context.Context, token.Request) (token.Signed, error) {
 }
 
 func (w waiting) refuse() error {
-	return &token.Error{Code: token.ErrKeystore, Field: "credential", Message: fmt.Sprintf("no credential is stored for profile %q", w.name)}
+	return &token.Error{Code: token.ErrKeystore, Topic: topicSecretMissing, Field: "credential", Message: fmt.Sprintf("no credential is stored for profile %q", w.name)}
 }
 
 // inherit lets p go on with the tokens of old and with what that has learnt,
@@ -324,7 +328,7 @@ func (d *Daemon) secretsOf(name string, cred token.Credential) secretReader {
 	return func(ctx context.Context, field string) (token.Secret, error) {
 		s, err := d.world.Credentials.Secret(ctx, cred, field)
 		if errors.Is(err, token.ErrNotFound) {
-			return s, &token.Error{Code: token.ErrKeystore, Field: field, Message: fmt.Sprintf(
+			return s, &token.Error{Code: token.ErrKeystore, Topic: topicSecretMissing, Field: field, Message: fmt.Sprintf(
 				"no %s is stored for profile %q", field, name)}
 		}
 		return s, err

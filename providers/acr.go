@@ -39,7 +39,7 @@ func ExchangeACR(ctx context.Context, env Env, registry, tenant string, t token.
 	req.Header.Set("User-Agent", "tokend")
 	a, err := roundTrip(withoutRedirects(env.HTTP), req)
 	if err != nil {
-		return token.Secret{}, &token.Error{Code: token.ErrUnavailable, Cause: err,
+		return token.Secret{}, &token.Error{Code: token.ErrUnavailable, Topic: whyUnreachable(err).topic, Cause: err,
 			Message: fmt.Sprintf("the registry %s cannot be reached", u.Host)}
 	}
 	if a.status != http.StatusOK {
@@ -47,7 +47,7 @@ func ExchangeACR(ctx context.Context, env Env, registry, tenant string, t token.
 		if a.status == http.StatusBadRequest || a.status == http.StatusUnauthorized || a.status == http.StatusForbidden {
 			code = token.ErrRejected
 		}
-		return token.Secret{}, &token.Error{Code: code, Message: fmt.Sprintf(
+		return token.Secret{}, &token.Error{Code: code, Topic: "registry", Message: fmt.Sprintf(
 			"the registry %s answered %s to the exchange; the profile's scope must be for https://management.azure.com or https://containerregistry.azure.net, and its identity needs a role on the registry", u.Host, statusText(a.status))}
 	}
 	m, fault := a.members()
@@ -56,7 +56,7 @@ func ExchangeACR(ctx context.Context, env Env, registry, tenant string, t token.
 		fault = fmt.Errorf("no usable refresh_token")
 	}
 	if fault != nil {
-		return token.Secret{}, &token.Error{Code: token.ErrUnavailable, Message: fmt.Sprintf(
+		return token.Secret{}, &token.Error{Code: token.ErrUnavailable, Topic: nonsenseTopic(fault), Message: fmt.Sprintf(
 			"the registry %s answered %s with %v", u.Host, statusText(a.status), fault)}
 	}
 	return token.NewSecret(refresh), nil

@@ -49,9 +49,20 @@ func (a answer) members(others ...string) (members, error) {
 	case err == nil && (media == "application/json" || slices.Contains(others, media)):
 		return parseObject(a.body)
 	case err == nil && media == "text/html":
-		return nil, errors.New("an HTML page; a proxy or a login page may stand in between")
+		return nil, errHTML
 	}
 	return nil, errors.New("something that is not application/json")
+}
+
+// errHTML is why members fails where a page for people came.
+var errHTML = errors.New("an HTML page; a proxy or a login page may stand in between")
+
+// nonsenseTopic is the topic of an answer that members or grant does not take.
+func nonsenseTopic(fault error) string {
+	if errors.Is(fault, errHTML) {
+		return "html-answer"
+	}
+	return topicBadAnswer
 }
 
 // parseObject decodes one JSON object strictly: nothing before or after it,

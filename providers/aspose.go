@@ -22,6 +22,7 @@ func (s *asposeSettings) open(env Env) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	e.explain = explainAspose
 	e.api = strings.TrimRight(s.BaseURL, "/")
 	return &clientCredentials{
 		endpoint: e, authenticate: secretInForm(s.ClientID, env), form: url.Values{},
@@ -30,3 +31,12 @@ func (s *asposeSettings) open(env Env) (any, error) {
 }
 
 func (s *asposeSettings) prepare(a *token.Addition) error { return prepareClientSecret(a) }
+
+// explainAspose: the server says nothing but the code, and one code means that
+// either half of the credential is wrong.
+func explainAspose(r refusal) explanation {
+	if r.oauth == "invalid_client" {
+		return explanation{topic: "aspose-invalid-client"}
+	}
+	return explanation{}
+}

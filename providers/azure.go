@@ -280,7 +280,7 @@ func explainAADSTS(r refusal) explanation {
 	if code == "" {
 		return explanation{}
 	}
-	x := explanation{detail: "AADSTS" + code}
+	x := explanation{detail: "AADSTS" + code, topic: "AADSTS" + code}
 	switch code {
 	case "7000215":
 		x.words = "the client secret is wrong; often it is the secret's ID in place of its value"
@@ -308,6 +308,14 @@ func explainAADSTS(r refusal) explanation {
 		x.words, x.passing = "the sign-in service is temporarily unavailable", true
 	case "50196":
 		x.words, x.passing = "too many requests of the same kind in a short time", true
+	case "7000218":
+		x.words = "the request held no credential that the application may use"
+	case "900144":
+		x.words = "the request misses a parameter"
+	case "70003":
+		x.words = "the application may not use this kind of request"
+	default:
+		x.topic = "" // one that is not known
 	}
 	return x
 }

@@ -55,17 +55,17 @@ func TestAADSTSCodes(t *testing.T) {
 		if !errors.As(err, &e) {
 			t.Fatal(err)
 		}
-		want := token.Error{Code: c.code, OAuth: c.oauth, Detail: "AADSTS" + c.number,
+		want := token.Error{Code: c.code, OAuth: c.oauth, Detail: "AADSTS" + c.number, Topic: "AADSTS" + c.number,
 			Message: s.Azure().Authority() + " refused the request: " + c.oauth + ": " + c.words + " (AADSTS" + c.number + ")"}
 		if *e != want {
 			t.Errorf("got  %+v\nwant %+v", *e, want)
 		}
 	}
 
-	s.Azure().Fail(providertest.AADSTS("70003"))
+	s.Azure().Fail(providertest.AADSTS("4711"))
 	_, err := m.Mint(t.Context(), token.Target{})
 	var e *token.Error
-	if !errors.As(err, &e) || e.Detail != "AADSTS70003" || !strings.Contains(e.Message, "unsupported_grant_type: AADSTS70003: The app requested") {
+	if !errors.As(err, &e) || e.Detail != "AADSTS4711" || e.Topic != "invalid_request" || !strings.Contains(e.Message, "invalid_request: AADSTS4711: The request body") {
 		t.Errorf("a code without an explanation: %v", err)
 	}
 }

@@ -23,6 +23,7 @@ func (s *clmsSettings) open(env Env) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	e.explain = explainCLMS
 	e.api = "https://" + e.url.Host // the portal issues the tokens itself
 	return &jwtBearer{
 		endpoint: e, env: env, form: url.Values{},
@@ -94,4 +95,28 @@ func parseServiceKey(text string) (serviceKey, error) {
 		}
 	}
 	return serviceKey{m.text("client_id"), m.text("user_id"), m.text("token_uri"), token.NewSecret(m.text("private_key"))}, nil
+}
+
+// explainCLMS knows the texts of the server, which tells its refusals apart by
+// nothing else.
+func explainCLMS(r refusal) explanation {
+	for topic, texts := range map[string][]string{
+		"clms-request":     {"POST only", "Missing 'grant_type'", "Only grant type ", "Missing 'assertion'"},
+		"clms-algorithm":   {"Only RS256 signature algorithm is supported"},
+		"clms-unknown-key": {"No associated key found"},
+		"clms-signature":   {"Signature verification failed"},
+		"clms-issuer":      {"JWT issuer doesn't match client_id of service key"},
+		"clms-audience":    {"Audience doesn't match", `Token is missing the "aud" claim`},
+		"clms-subject":     {"JWT subject doesn't match user_id of service key"},
+		"clms-claims":      {"Missing 'exp' claim", "Missing 'iat' claim", "The 'nbf' claim is not ", "Scopes are not supported yet"},
+		topicClock: {"The token is not yet valid (iat)", "JWT issue time is in the future", "JWT was issued more than an hour in the past",
+			"Signature has expired", "JWT expiration is more than a day in the future"},
+	} {
+		for _, text := range texts {
+			if strings.HasPrefix(r.description, text) {
+				return explanation{topic: topic}
+			}
+		}
+	}
+	return explanation{}
 }

@@ -20,26 +20,26 @@ func TestCLMSRefusals(t *testing.T) {
 	m := trials(t, s)[0].open(t, clientFor(t, s.CertPEM(), HTTPConfig{}))
 	host := strings.TrimPrefix(s.URL(), "https://")
 	for _, c := range []struct {
-		status      int
-		oauth, text string
+		status             int
+		oauth, text, topic string
 	}{
-		{405, "invalid_request", "POST only"},
-		{400, "invalid_request", "Missing 'grant_type'"},
-		{400, "invalid_request", "Only grant type 'urn:ietf:params:oauth:grant-type:jwt-bearer' is supported"},
-		{400, "invalid_request", "Missing 'assertion'"},
-		{400, "invalid_request", "Only RS256 signature algorithm is supported"},
-		{400, "invalid_grant", "No associated key found"},
-		{400, "invalid_grant", "Signature verification failed"},
-		{400, "invalid_grant", "JWT issuer doesn't match client_id of service key"},
-		{400, "invalid_grant", "The token is not yet valid (iat)"},
-		{400, "invalid_grant", "Missing 'exp' claim"},
-		{400, "invalid_grant", "JWT expiration is more than a day in the future"},
-		{400, "invalid_grant", "The 'nbf' claim is not suppported"},
-		{400, "invalid_grant", "Missing 'iat' claim"},
-		{400, "invalid_grant", "JWT was issued more than an hour in the past"},
-		{400, "invalid_grant", "JWT issue time is in the future"},
-		{400, "invalid_grant", "Scopes are not supported yet"},
-		{400, "invalid_grant", "JWT subject doesn't match user_id of service key."},
+		{405, "invalid_request", "POST only", "clms-request"},
+		{400, "invalid_request", "Missing 'grant_type'", "clms-request"},
+		{400, "invalid_request", "Only grant type 'urn:ietf:params:oauth:grant-type:jwt-bearer' is supported", "clms-request"},
+		{400, "invalid_request", "Missing 'assertion'", "clms-request"},
+		{400, "invalid_request", "Only RS256 signature algorithm is supported", "clms-algorithm"},
+		{400, "invalid_grant", "No associated key found", "clms-unknown-key"},
+		{400, "invalid_grant", "Signature verification failed", "clms-signature"},
+		{400, "invalid_grant", "JWT issuer doesn't match client_id of service key", "clms-issuer"},
+		{400, "invalid_grant", "The token is not yet valid (iat)", "clock"},
+		{400, "invalid_grant", "Missing 'exp' claim", "clms-claims"},
+		{400, "invalid_grant", "JWT expiration is more than a day in the future", "clock"},
+		{400, "invalid_grant", "The 'nbf' claim is not suppported", "clms-claims"},
+		{400, "invalid_grant", "Missing 'iat' claim", "clms-claims"},
+		{400, "invalid_grant", "JWT was issued more than an hour in the past", "clock"},
+		{400, "invalid_grant", "JWT issue time is in the future", "clock"},
+		{400, "invalid_grant", "Scopes are not supported yet", "clms-claims"},
+		{400, "invalid_grant", "JWT subject doesn't match user_id of service key.", "clms-subject"},
 	} {
 		s.CLMS().Fail(providertest.Refuse(c.status, c.oauth, c.text))
 		_, err := m.Mint(t.Context(), token.Target{})
@@ -47,7 +47,7 @@ func TestCLMSRefusals(t *testing.T) {
 		if !errors.As(err, &e) {
 			t.Fatal(err)
 		}
-		want := token.Error{Code: token.ErrRejected, OAuth: c.oauth, Message: host + " refused the request: " + c.oauth + ": " + c.text}
+		want := token.Error{Code: token.ErrRejected, Topic: c.topic, OAuth: c.oauth, Message: host + " refused the request: " + c.oauth + ": " + c.text}
 		if *e != want {
 			t.Errorf("got  %+v\nwant %+v", *e, want)
 		}

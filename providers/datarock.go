@@ -134,7 +134,8 @@ func (d *datarock) Sign(ctx context.Context, r token.Request) (token.Signed, err
 		return token.Signed{}, err
 	}
 	if !d.public.Equal(key.Public()) {
-		return token.Signed{}, invalid("public_key", "public_key is not that of the private key in the keystore")
+		return token.Signed{}, &token.Error{Code: token.ErrInvalid, Topic: "datarock-key-mismatch", Field: "public_key",
+			Message: "public_key is not that of the private key in the keystore"}
 	}
 	now := time.Now().Truncate(time.Second).Round(0)
 	claims := jwt.MapClaims{"iat": now.Unix(), "requestHash": requestHash(d.email, now, target)}

@@ -192,6 +192,6 @@ func noTarget(kind, field, value string) error {
 // nonsense tells of an answer that is not what RFC 6749 §5 says: most often it
 // is not the issuer that speaks, so the next try may succeed.
 func (e *endpoint) nonsense(a answer, fault error) *token.Error {
-	return &token.Error{Code: token.ErrUnavailable, RetryAt: a.retryAt(),
+	return &token.Error{Code: token.ErrUnavailable, Topic: nonsenseTopic(fault), RetryAt: a.retryAt(),
 		Message: fmt.Sprintf("%s answered %s with %v", e.url.Host, statusText(a.status), fault)}
 }

@@ -114,7 +114,7 @@ func (i *ioxio) ask(ctx context.Context, raw token.Secret) (map[string]any, erro
 	case a.status/100 == 4 && !overloaded(a.status):
 		return nil, flawed(reasonGateway, "the gateway answered %s", statusText(a.status))
 	}
-	unknown := unavailable(address, "answered "+statusText(a.status), nil)
+	unknown := unavailable(address, finding{"gateway", "answered " + statusText(a.status)}, nil)
 	unknown.RetryAt = a.retryAt()
 	return nil, unknown
 }

@@ -208,9 +208,9 @@ func (k *issuerKeys) look(ctx context.Context, seen keySet, now time.Time) (keyS
 		select {
 		case <-flight:
 		case <-enough:
-			return keySet{}, unavailable(k.issuer, "was not waited for: its keys are being fetched", nil)
+			return keySet{}, unavailable(k.issuer, finding{topicTimeout, "was not waited for: its keys are being fetched"}, nil)
 		case <-ctx.Done():
-			return keySet{}, unavailable(k.issuer, "was not waited for: its keys are being fetched", ctx.Err())
+			return keySet{}, unavailable(k.issuer, finding{topicTimeout, "was not waited for: its keys are being fetched"}, ctx.Err())
 		}
 	}
 	set := k.known.snapshot()
@@ -272,7 +272,7 @@ func (k *issuerKeys) ask(ctx context.Context) ([]verifyKey, error) {
 	}
 	keys, err := parseKeys(set, k.policy)
 	if err != nil {
-		return nil, unavailable(address, fmt.Sprintf("answered with %v", err), nil)
+		return nil, unavailable(address, finding{"issuer-keys", fmt.Sprintf("answered with %v", err)}, nil)
 	}
 	return keys, nil
 }
@@ -295,11 +295,11 @@ func (k *issuerKeys) discover(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if issuer := m.text("issuer"); issuer != k.issuer && (k.metadata.mustName || m.has("issuer")) {
-		return "", unavailable(from, fmt.Sprintf("has metadata of another issuer, %s", shown(issuer)), nil)
+		return "", unavailable(from, finding{topicMetadata, fmt.Sprintf("has metadata of another issuer, %s", shown(issuer))}, nil)
 	}
 	address := m.text(k.metadata.keysMember)
 	if u, err := url.Parse(address); err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil {
-		return "", unavailable(from, fmt.Sprintf("has metadata in which %s is no https URL", k.metadata.keysMember), nil)
+		return "", unavailable(from, finding{topicMetadata, fmt.Sprintf("has metadata in which %s is no https URL", k.metadata.keysMember)}, nil)
 	}
 	return address, nil
 }
@@ -307,7 +307,7 @@ func (k *issuerKeys) discover(ctx context.Context) (string, error) {
 func (k *issuerKeys) get(ctx context.Context, address string) (answer, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return answer{}, unavailable(address, "cannot be asked", err)
+		return answer{}, unavailable(address, finding{topicMetadata, "cannot be asked"}, err)
 	}
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("Accept-Encoding", "identity")
@@ -321,24 +321,29 @@ func (k *issuerKeys) get(ctx context.Context, address string) (answer, error) {
 
 // read takes the JSON object out of an answer that address gave.
 func read(a answer, address string, media ...string) (members, error) {
-	words := "answered " + statusText(a.status)
+	f := finding{topicMetadata, "answered " + statusText(a.status)}
 	switch {
 	case 300 <= a.status && a.status < 400:
-		words = fmt.Sprintf("answered with a redirect (%s), which is not followed", statusText(a.status))
+		f = finding{topicRedirect, fmt.Sprintf("answered with a redirect (%s), which is not followed", statusText(a.status))}
+	case overloaded(a.status):
+		f.topic = overload(a.status)
 	case a.status == http.StatusOK:
 		m, err := a.members(media...)
 		if err == nil {
 			return m, nil
 		}
-		words += fmt.Sprintf(" with %v", err)
+		f = finding{nonsenseTopic(err), fmt.Sprintf("%s with %v", f.words, err)}
 	}
-	err := unavailable(address, words, nil)
+	err := unavailable(address, f, nil)
 	err.RetryAt = a.retryAt()
 	return nil, err
 }
 
+// topicMetadata is the topic of an issuer's metadata that leads to no keys.
+const topicMetadata = "issuer-metadata"
+
 // unavailable tells of a URL that did not give what it should.
-func unavailable(address, words string, cause error) *token.Error {
+func unavailable(address string, f finding, cause error) *token.Error {
 	address, _, _ = strings.Cut(address, "?")
-	return &token.Error{Code: token.ErrUnavailable, Message: cut(printable(address), maxQuote) + " " + words, Cause: cause}
+	return &token.Error{Code: token.ErrUnavailable, Topic: f.topic, Message: cut(printable(address), maxQuote) + " " + f.words, Cause: cause}
 }

@@ -417,7 +417,7 @@ func TestWhenAnIssuerThatFailedIsAskedAgain(t *testing.T) {
 		if tt.known {
 			s.fetched = now
 		}
-		failure := unavailable("https://a.example", "answered 503", nil)
+		failure := unavailable("https://a.example", finding{words: "answered 503"}, nil)
 		if tt.wish > 0 {
 			failure.RetryAt = now.Add(tt.wish)
 		}

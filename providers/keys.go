@@ -12,6 +12,7 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"strings"
 
 	"tokend/providers/token"
@@ -155,7 +156,8 @@ func (e Env) key(ctx context.Context) (crypto.Signer, error) {
 	}
 	key, err := parseKey(s.Reveal())
 	if err != nil {
-		return nil, invalid("private_key", "the private_key in the keystore is %v", err)
+		return nil, &token.Error{Code: token.ErrInvalid, Topic: "kept-key", Field: "private_key",
+			Message: fmt.Sprintf("the private_key in the keystore is %v", err)}
 	}
 	return key, nil
 }

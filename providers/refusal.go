@@ -1,6 +1,7 @@
 package providers
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -29,9 +30,25 @@ type explanation struct {
 	detail string
 	// words say what it means; empty if the issuer's description must do.
 	words string
+	// topic is the text that explains it; empty if RFC 6749's must do.
+	topic string
 	// passing refusals may be gone at the next try.
 	passing bool
 }
+
+// A finding is why there is no token: the topic of docs/errors.md, and words
+// that continue "issuer.example …".
+type finding struct{ topic, words string }
+
+// The topics that several places know of.
+const (
+	topicRedirect  = "redirect"
+	topicOutage    = "outage"
+	topicRateLimit = "rate-limit"
+	topicBadAnswer = "bad-answer"
+	topicClock     = "clock"
+	topicTimeout   = "timeout"
+)
 
 // passing tells of the errors after which asking again makes sense (RFC 6749
 // §4.1.2.1, RFC 8628 §3.5), "" being an answer that is none of OAuth's.
@@ -58,9 +75,14 @@ func (e *endpoint) refused(a answer, m members, q quoter) *token.Error {
 	if overloaded(a.status) || passing(r.oauth) || x.passing {
 		err.Code, err.RetryAt = token.ErrUnavailable, a.retryAt()
 	}
-	err.Message = e.url.Host + " " + r.words(a.status, x)
+	f := r.finding(a.status, x)
+	err.Topic, err.Message = f.topic, e.url.Host+" "+f.words
 	if err.Code == token.ErrRejected || x.passing {
-		err.Message += clockWords(a.skew())
+		words := clockWords(a.skew())
+		err.Message += words
+		if words != "" && r.oauth == "invalid_grant" && x.topic == "" {
+			err.Topic = topicClock // what a wrong clock looks like
+		}
 	}
 	return err
 }
@@ -70,17 +92,42 @@ func overloaded(status int) bool {
 	return status >= 500 || status == http.StatusTooManyRequests || status == http.StatusRequestTimeout
 }
 
-// words continue "issuer.example …".
-func (r refusal) words(status int, x explanation) string {
+// overload is the topic of a status that overloaded tells of.
+func overload(status int) string {
+	if status == http.StatusTooManyRequests {
+		return topicRateLimit
+	}
+	return topicOutage
+}
+
+// finding says what a refusal means.
+func (r refusal) finding(status int, x explanation) finding {
 	if r.oauth == "" {
 		switch {
 		case overloaded(status):
-			return "answered " + statusText(status)
+			return finding{overload(status), "answered " + statusText(status)}
 		case status == http.StatusNotFound || status == http.StatusMethodNotAllowed || status == http.StatusGone:
-			return "answered " + statusText(status) + ": that URL is no token endpoint"
+			return finding{"no-endpoint", "answered " + statusText(status) + ": that URL is no token endpoint"}
 		}
-		return "answered " + statusText(status) + " with no OAuth error; a proxy or firewall may stand in between"
+		return finding{"blocked", "answered " + statusText(status) + " with no OAuth error; a proxy or firewall may stand in between"}
 	}
+	return finding{cmp.Or(x.topic, oauthTopic(r.oauth)), r.words(status, x)}
+}
+
+// oauthTopic is the topic of an error of RFC 6749.
+func oauthTopic(oauth string) string {
+	switch oauth {
+	case "invalid_client", "invalid_grant", "invalid_request", "invalid_scope", "unauthorized_client", "unsupported_grant_type":
+		return oauth
+	}
+	if passing(oauth) {
+		return "temporarily_unavailable"
+	}
+	return "oauth-error"
+}
+
+// words continue "issuer.example …" with an OAuth error.
+func (r refusal) words(status int, x explanation) string {
 	text := "refused the request: "
 	if overloaded(status) {
 		text = "answered " + statusText(status) + ": "
@@ -113,34 +160,34 @@ func (e *endpoint) redirected(a answer, q quoter) *token.Error {
 	if to, err := url.Parse(a.header.Get("Location")); err == nil && to.Host != "" && to.Host != e.url.Host {
 		text += "; it leads to " + q.quote(to.Host)
 	}
-	return &token.Error{Code: token.ErrUnavailable, Message: text}
+	return &token.Error{Code: token.ErrUnavailable, Topic: topicRedirect, Message: text}
 }
 
 // unreachable tells why there is no answer. The library's own text is not
 // used where it could hold a URL's query or what the server sent.
 func (e *endpoint) unreachable(ctx context.Context, err error) *token.Error {
-	return &token.Error{Code: token.ErrUnavailable, Cause: context.Cause(ctx),
-		Message: e.url.Host + " " + whyUnreachable(err)}
+	f := whyUnreachable(err)
+	return &token.Error{Code: token.ErrUnavailable, Topic: f.topic, Cause: context.Cause(ctx), Message: e.url.Host + " " + f.words}
 }
 
-// whyUnreachable continues "issuer.example …".
-func whyUnreachable(err error) string {
+// whyUnreachable says why there is no answer.
+func whyUnreachable(err error) finding {
 	var refusal *proxyRefusal
 	if errors.As(err, &refusal) {
-		return "cannot be reached: " + refusal.Error()
+		return finding{"proxy-refused", "cannot be reached: " + refusal.Error()}
 	}
 	if op := (*net.OpError)(nil); errors.As(err, &op) && op.Op == "proxyconnect" {
-		return "cannot be reached: the proxy " + whyNoConnection(op.Err)
+		return finding{"proxy-unreachable", "cannot be reached: the proxy " + whyNoConnection(op.Err).words}
 	}
 	return whyNoConnection(err)
 }
 
-func whyNoConnection(err error) string {
+func whyNoConnection(err error) finding {
 	if errors.Is(err, context.Canceled) {
-		return "was not waited for"
+		return finding{"", "was not waited for"}
 	}
-	if text := whyNoTLS(err); text != "" {
-		return text
+	if f := whyNoTLS(err); f.words != "" {
+		return f
 	}
 	var (
 		name    *net.DNSError
@@ -149,26 +196,26 @@ func whyNoConnection(err error) string {
 	)
 	switch {
 	case errors.Is(err, errInward):
-		return "is not asked: " + errInward.Error()
+		return finding{"inward-address", "is not asked: " + errInward.Error()}
 	case errors.As(err, &name) && name.IsNotFound:
-		return "cannot be reached: there is no such host name"
+		return finding{"host-not-found", "cannot be reached: there is no such host name"}
 	case errors.As(err, &name):
-		return "cannot be reached: the host name could not be looked up"
+		return finding{"host-lookup", "cannot be reached: the host name could not be looked up"}
 	case isErrno(err, syscall.ECONNREFUSED, 10061):
-		return "cannot be reached: it refuses connections"
+		return finding{"connection-refused", "cannot be reached: it refuses connections"}
 	case isErrno(err, syscall.ENETUNREACH, 10051), isErrno(err, syscall.EHOSTUNREACH, 10065):
-		return "cannot be reached: there is no route to it"
+		return finding{"no-route", "cannot be reached: there is no route to it"}
 	case errors.As(err, &timeout) && timeout.Timeout():
 		if errors.As(err, &op) && op.Op == "dial" {
-			return "cannot be reached: no connection in time"
+			return finding{topicTimeout, "cannot be reached: no connection in time"}
 		}
-		return "did not answer in time"
+		return finding{topicTimeout, "did not answer in time"}
 	case isErrno(err, syscall.ECONNRESET, 10054), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return "closed the connection without a whole answer"
+		return finding{"connection-closed", "closed the connection without a whole answer"}
 	case errors.As(err, &op) && op.Op == "dial":
-		return "cannot be reached"
+		return finding{"no-route", "cannot be reached"}
 	}
-	return "gave no answer that is HTTP"
+	return finding{"no-http", "gave no answer that is HTTP"}
 }
 
 // isErrno compares with the portable number and Windows' own.
@@ -176,8 +223,8 @@ func isErrno(err error, posix, windows syscall.Errno) bool {
 	return errors.Is(err, posix) || errors.Is(err, windows)
 }
 
-// whyNoTLS tells what was wrong with a TLS handshake, "" if that is not it.
-func whyNoTLS(err error) string {
+// whyNoTLS tells what was wrong with a TLS handshake, nothing if that is not it.
+func whyNoTLS(err error) finding {
 	var (
 		host    x509.HostnameError
 		unknown x509.UnknownAuthorityError
@@ -188,19 +235,19 @@ func whyNoTLS(err error) string {
 	)
 	switch {
 	case errors.As(err, &host):
-		return "cannot be trusted: its certificate is for another name"
+		return finding{"tls-wrong-name", "cannot be trusted: its certificate is for another name"}
 	case errors.As(err, &unknown):
-		return "cannot be trusted: its certificate is from an unknown authority"
+		return finding{"tls-unknown-authority", "cannot be trusted: its certificate is from an unknown authority"}
 	case errors.As(err, &cert) && cert.Reason == x509.Expired && cert.Cert != nil && time.Now().Before(cert.Cert.NotBefore):
-		return "cannot be trusted: its certificate is not valid yet"
+		return finding{"tls-not-yet-valid", "cannot be trusted: its certificate is not valid yet"}
 	case errors.As(err, &cert) && cert.Reason == x509.Expired:
-		return "cannot be trusted: its certificate has expired"
+		return finding{"tls-expired", "cannot be trusted: its certificate has expired"}
 	case errors.As(err, &verify):
-		return "cannot be trusted: its certificate is not valid"
+		return finding{"tls-invalid", "cannot be trusted: its certificate is not valid"}
 	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
-		return "does not speak TLS"
+		return finding{"no-tls", "does not speak TLS"}
 	case errors.As(err, &op) && (op.Op == "remote error" || op.Op == "local error"):
-		return "cannot be reached: no TLS handshake: " + strings.TrimPrefix(op.Err.Error(), "tls: ") // an alert's fixed text
+		return finding{"tls-handshake", "cannot be reached: no TLS handshake: " + strings.TrimPrefix(op.Err.Error(), "tls: ")} // an alert's fixed text
 	}
-	return ""
+	return finding{}
 }

@@ -213,7 +213,7 @@ func (c *Credentials) Pending(profile string) (token.Credential, error) {
 func (c *Credentials) Secret(ctx context.Context, cred token.Credential, field string) (token.Secret, error) {
 	for {
 		if !slices.Contains(cred.Fields, field) {
-			return token.Secret{}, &token.Error{Code: token.ErrNotFound, Field: field, Message: cred.Profile + ": its credential has no " + field}
+			return token.Secret{}, &token.Error{Code: token.ErrNotFound, Topic: "secret-missing", Field: field, Message: cred.Profile + ": its credential has no " + field}
 		}
 		secret, err := c.keys.Get(ctx, cred.Account(field))
 		if !errors.Is(err, token.ErrNotFound) {
@@ -273,7 +273,7 @@ func (c *Credentials) keep(ctx context.Context, cred token.Credential, secrets m
 			return err
 		}
 		if !back.Equal(secrets[field]) {
-			return fail(token.ErrKeystore, nil, "%s: the keystore does not give back what was put in", account)
+			return about("keystore-unfaithful", fail(token.ErrKeystore, nil, "%s: the keystore does not give back what was put in", account))
 		}
 	}
 	return nil
@@ -332,11 +332,11 @@ func (c *Credentials) read(profile string) (record, error) {
 		return record{}, noCredential(profile)
 	}
 	if err != nil {
-		return record{}, fail(token.ErrKeystore, err, "%s: record of its credential: %v", profile, err)
+		return record{}, about("credential-record", fail(token.ErrKeystore, err, "%s: record of its credential: %v", profile, err))
 	}
 	var rec record
 	if err := toml.NewDecoder(bytes.NewReader(b)).DisallowUnknownFields().Decode(&rec); err != nil {
-		return record{}, fail(token.ErrKeystore, err, "%s: record of its credential: %s: %v", profile, path, err)
+		return record{}, about("credential-record", fail(token.ErrKeystore, err, "%s: record of its credential: %s: %v", profile, path, err))
 	}
 	return rec, nil
 }
@@ -350,7 +350,7 @@ func (c *Credentials) write(profile string, rec record) error {
 		err = replaceFile(c.path(profile), b)
 	}
 	if err != nil {
-		return fail(token.ErrKeystore, err, "%s: record of its credential: %v", profile, err)
+		return about("credential-record", fail(token.ErrKeystore, err, "%s: record of its credential: %v", profile, err))
 	}
 	return nil
 }
@@ -364,7 +364,7 @@ func (c *Credentials) remove(profile string) error {
 		err = syncDir(c.dir)
 	}
 	if err != nil {
-		return fail(token.ErrKeystore, err, "%s: record of its credential: %v", profile, err)
+		return about("credential-record", fail(token.ErrKeystore, err, "%s: record of its credential: %v", profile, err))
 	}
 	return nil
 }

@@ -52,7 +52,7 @@ func pass[T any](ctx context.Context, g *gate, late error, op func(context.Conte
 		var r result
 		defer func() {
 			if p := recover(); p != nil {
-				r = result{err: fail(token.ErrKeystore, fmt.Errorf("%v", p), "the OS keyring gave an answer that makes no sense")}
+				r = result{err: about("keyring-error", fail(token.ErrKeystore, fmt.Errorf("%v", p), "the OS keyring gave an answer that makes no sense"))}
 			}
 			g.end()
 			done <- r

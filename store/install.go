@@ -51,20 +51,20 @@ func ReadInstall(stateDir string) (Install, error) {
 	path := installPath(stateDir)
 	b, _, err := readRegular(path, 64<<10)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Install{}, fail(token.ErrNotFound, nil, "no keystore is set up: %s does not exist", path)
+		return Install{}, about("not-set-up", fail(token.ErrNotFound, nil, "no keystore is set up: %s does not exist", path))
 	}
 	if err != nil {
-		return Install{}, fail(token.ErrKeystore, err, "installation record: %v", err)
+		return Install{}, about("install-record", fail(token.ErrKeystore, err, "installation record: %v", err))
 	}
 	var i Install
 	if err := toml.NewDecoder(bytes.NewReader(b)).DisallowUnknownFields().Decode(&i); err != nil {
-		return Install{}, fail(token.ErrKeystore, err, "installation record: %s: %v", path, err)
+		return Install{}, about("install-record", fail(token.ErrKeystore, err, "installation record: %s: %v", path, err))
 	}
 	if i.ID == "" {
-		return Install{}, fail(token.ErrKeystore, nil, "installation record: %s has no id", path)
+		return Install{}, about("install-record", fail(token.ErrKeystore, nil, "installation record: %s has no id", path))
 	}
 	if err := i.check(); err != nil {
-		return Install{}, fail(token.ErrKeystore, err, "installation record: %s: %v", path, err)
+		return Install{}, about("install-record", fail(token.ErrKeystore, err, "installation record: %s: %v", path, err))
 	}
 	return i, nil
 }
@@ -99,7 +99,7 @@ func SetupWithKey(ctx context.Context, stateDir string, choice Install, kek toke
 	}
 
 	if err := os.MkdirAll(stateDir, 0o700); err != nil {
-		return Install{}, fail(token.ErrKeystore, err, "installation record: %v", err)
+		return Install{}, about("install-record", fail(token.ErrKeystore, err, "installation record: %v", err))
 	}
 	i := Install{
 		ID:         randomHex(16),
@@ -163,7 +163,7 @@ func (i Install) open(stateDir string, kek token.Secret) (Keystore, error) {
 		return nil, err
 	}
 	if id != i.KeyID {
-		return nil, fail(token.ErrKeystore, nil, "%s holds another key (%s) than the one that tokend was set up with (%s)", i.kekName(), id, i.KeyID)
+		return nil, about("sealed-other-key", fail(token.ErrKeystore, nil, "%s holds another key (%s) than the one that tokend was set up with (%s)", i.kekName(), id, i.KeyID))
 	}
 	s, err := OpenSealed(sealedDir(stateDir), kek)
 	if err != nil {
@@ -177,7 +177,7 @@ func (i Install) open(stateDir string, kek token.Secret) (Keystore, error) {
 func (i Install) CacheKey(ctx context.Context, ks Keystore) (token.Secret, error) {
 	key, err := ks.Get(ctx, i.cacheKeyAccount())
 	if err == nil && len(key.Reveal()) != keySize {
-		return token.Secret{}, fail(token.ErrKeystore, nil, "%s holds %d bytes instead of a key", i.cacheKeyAccount(), len(key.Reveal()))
+		return token.Secret{}, about("secret-damaged", fail(token.ErrKeystore, nil, "%s holds %d bytes instead of a key", i.cacheKeyAccount(), len(key.Reveal())))
 	}
 	if !errors.Is(err, token.ErrNotFound) {
 		return key, err
@@ -225,7 +225,7 @@ func (i Install) refuseOther(choice Install) error {
 	if i.Keystore == choice.Keystore && i.KeyFile == choice.KeyFile && i.Credential == choice.Credential && i.GroupRead == choice.GroupRead {
 		return nil
 	}
-	return fail(token.ErrExists, nil, "the keystore is %s since %s, and stays so", i.Describe(), i.Created.Format(time.DateOnly))
+	return about("keystore-chosen", fail(token.ErrExists, nil, "the keystore is %s since %s, and stays so", i.Describe(), i.Created.Format(time.DateOnly)))
 }
 
 // refuseOrphans is the error for a first choice where secrets of a former one
@@ -236,10 +236,10 @@ func (i Install) refuseOrphans(stateDir string) error {
 	}
 	old, err := sealedFiles(sealedDir(stateDir))
 	if err != nil {
-		return fail(token.ErrKeystore, err, "sealed secrets: %v", err)
+		return about("sealed-files", fail(token.ErrKeystore, err, "sealed secrets: %v", err))
 	}
 	if len(old) > 0 {
-		return fail(token.ErrKeystore, nil, "%s holds sealed secrets and %s is missing: the keystore here was %q", sealedDir(stateDir), installPath(stateDir), KeystoreSealed)
+		return about("install-record", fail(token.ErrKeystore, nil, "%s holds sealed secrets and %s is missing: the keystore here was %q", sealedDir(stateDir), installPath(stateDir), KeystoreSealed))
 	}
 	return nil
 }
@@ -290,7 +290,7 @@ func (i Install) record(stateDir string) error {
 		err = replaceFile(installPath(stateDir), b)
 	}
 	if err != nil {
-		return fail(token.ErrKeystore, err, "installation record: %v", err)
+		return about("install-record", fail(token.ErrKeystore, err, "installation record: %v", err))
 	}
 	return nil
 }
@@ -306,7 +306,7 @@ func prove(ctx context.Context, ks Keystore, account string) error {
 		return err
 	}
 	if !back.Equal(probe) {
-		return fail(token.ErrKeystore, nil, "the keystore does not give back what was put in")
+		return about("keystore-unfaithful", fail(token.ErrKeystore, nil, "the keystore does not give back what was put in"))
 	}
 	return ks.Delete(ctx, account)
 }

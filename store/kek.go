@@ -28,7 +28,7 @@ func ReadCredential(name string) (token.Secret, error) {
 	}
 	dir := os.Getenv("CREDENTIALS_DIRECTORY")
 	if dir == "" {
-		return token.Secret{}, fail(token.ErrKeystore, nil, "credential %q: the service manager gave no credentials (CREDENTIALS_DIRECTORY is not set)", name)
+		return token.Secret{}, about("key-file-missing", fail(token.ErrKeystore, nil, "credential %q: the service manager gave no credentials (CREDENTIALS_DIRECTORY is not set)", name))
 	}
 	return readKey(filepath.Join(dir, name), 0o037)
 }
@@ -45,13 +45,13 @@ func NewKeyFileFor(path string, uid, gid int) (err error) {
 		return fail(token.ErrExists, err, "%s exists already and stays as it is", path)
 	}
 	if err != nil {
-		return fail(token.ErrKeystore, err, "key file: %v", err)
+		return about("key-file", fail(token.ErrKeystore, err, "key file: %v", err))
 	}
 	defer func() {
 		if err != nil {
 			f.Close()
 			os.Remove(path)
-			err = fail(token.ErrKeystore, err, "key file: %v", err)
+			err = about("key-file", fail(token.ErrKeystore, err, "key file: %v", err))
 		}
 	}()
 	if uid >= 0 {
@@ -84,11 +84,11 @@ func readKey(path string, refused fs.FileMode) (token.Secret, error) {
 		err = errors.Join(checkOwner(path, info), checkPerm(path, info, refused))
 	}
 	if err != nil {
-		return token.Secret{}, fail(token.ErrKeystore, err, "key file: %v", err)
+		return token.Secret{}, about(keyFileTopic(err), fail(token.ErrKeystore, err, "key file: %v", err))
 	}
 	key, err := parseKey(b)
 	if err != nil {
-		return token.Secret{}, fail(token.ErrKeystore, err, "key file: %s %v", path, err)
+		return token.Secret{}, about("key-file", fail(token.ErrKeystore, err, "key file: %s %v", path, err))
 	}
 	return key, nil
 }
@@ -97,6 +97,14 @@ func readKey(path string, refused fs.FileMode) (token.Secret, error) {
 func LooksLikeKey(text string) bool {
 	key, err := base64.StdEncoding.Strict().DecodeString(text)
 	return err == nil && len(key) == keySize
+}
+
+// keyFileTopic tells a key file that is not there from one that is not fit.
+func keyFileTopic(err error) string {
+	if errors.Is(err, fs.ErrNotExist) {
+		return "key-file-missing"
+	}
+	return "key-file"
 }
 
 // parseKey takes 32 bytes, raw or in base64.

@@ -27,8 +27,8 @@ type Keyring struct {
 }
 
 var (
-	errLate = fail(token.ErrKeystore, nil, "the OS keyring has not answered within %v", callLimit)
-	errAsks = fail(token.ErrLocked, nil, "the OS keyring is locked and waits for its prompt to be answered")
+	errLate = about("keyring-late", fail(token.ErrKeystore, nil, "the OS keyring has not answered within %v", callLimit))
+	errAsks = about("keyring-prompt", fail(token.ErrLocked, nil, "the OS keyring is locked and waits for its prompt to be answered"))
 )
 
 // NewKeyring gives the OS keyring's items of one service name.

@@ -49,7 +49,7 @@ func look(ctx context.Context) error {
 		return err
 	}
 	if collection == "/" {
-		return fail(token.ErrLocked, nil, "the OS keyring has no keyring yet: one is made when it is first unlocked")
+		return about("keyring-new", fail(token.ErrLocked, nil, "the OS keyring has no keyring yet: one is made when it is first unlocked"))
 	}
 	var locked bool
 	err = conn.Object(secretsName, collection).
@@ -58,7 +58,7 @@ func look(ctx context.Context) error {
 		return err
 	}
 	if locked {
-		return fail(token.ErrLocked, nil, "the OS keyring is locked")
+		return about("keyring-locked", fail(token.ErrLocked, nil, "the OS keyring is locked"))
 	}
 	return nil
 }
@@ -99,7 +99,7 @@ func findBus() error {
 		// godbus knows the address from here alone.
 		return os.Setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path="+dbus.EscapeBusAddressValue(socket))
 	}
-	return fail(token.ErrKeystore, nil, "no D-Bus session bus, so no OS keyring: DBUS_SESSION_BUS_ADDRESS is not set and $XDG_RUNTIME_DIR/bus does not exist")
+	return about("no-session-bus", fail(token.ErrKeystore, nil, "no D-Bus session bus, so no OS keyring: DBUS_SESSION_BUS_ADDRESS is not set and $XDG_RUNTIME_DIR/bus does not exist"))
 }
 
 // explainSystem knows the errors of D-Bus and of the Secret Service. One error
@@ -112,9 +112,9 @@ func explainSystem(err error) error {
 	case errors.As(err, &said):
 		return explainReply(said)
 	case strings.HasPrefix(err.Error(), "failed to unlock correct collection"):
-		return fail(token.ErrLocked, err, "the OS keyring is locked")
+		return about("keyring-locked", fail(token.ErrLocked, err, "the OS keyring is locked"))
 	case errors.As(err, &dial), errors.Is(err, dbus.ErrClosed), errors.Is(err, io.EOF):
-		return fail(token.ErrKeystore, err, "the D-Bus session bus cannot be reached: %v", err)
+		return about("no-session-bus", fail(token.ErrKeystore, err, "the D-Bus session bus cannot be reached: %v", err))
 	}
 	return nil
 }
@@ -123,14 +123,14 @@ func explainSystem(err error) error {
 func explainReply(said dbus.Error) error {
 	switch {
 	case said.Name == "org.freedesktop.Secret.Error.IsLocked":
-		return fail(token.ErrLocked, said, "the OS keyring is locked")
+		return about("keyring-locked", fail(token.ErrLocked, said, "the OS keyring is locked"))
 	case said.Name == "org.freedesktop.DBus.Error.ServiceUnknown",
 		said.Name == "org.freedesktop.DBus.Error.NameHasNoOwner",
 		strings.HasPrefix(said.Name, "org.freedesktop.DBus.Error.Spawn."):
-		return fail(token.ErrKeystore, said, "no keyring service (%s) on the D-Bus session bus", secretsName)
+		return about("no-keyring-service", fail(token.ErrKeystore, said, "no keyring service (%s) on the D-Bus session bus", secretsName))
 	case said.Name == "org.freedesktop.DBus.Error.NoReply",
 		said.Name == "org.freedesktop.DBus.Error.Disconnected":
-		return fail(token.ErrKeystore, said, "the keyring service ended before it answered")
+		return about("keyring-ended", fail(token.ErrKeystore, said, "the keyring service ended before it answered"))
 	}
-	return fail(token.ErrKeystore, said, "the keyring service says %s: %v", said.Name, said)
+	return about("keyring-error", fail(token.ErrKeystore, said, "the keyring service says %s: %v", said.Name, said))
 }

@@ -39,9 +39,9 @@ func explainSystem(err error) error {
 	}
 	switch exit.ExitCode() {
 	case exitInteractionNotAllowed, exitAuthFailed, exitUserCanceled:
-		return fail(token.ErrLocked, err, "the login keychain is locked")
+		return about("keyring-locked", fail(token.ErrLocked, err, "the login keychain is locked"))
 	case exitNoDefaultKeychain:
-		return fail(token.ErrKeystore, err, "this user has no default keychain")
+		return about("no-keychain", fail(token.ErrKeystore, err, "this user has no default keychain"))
 	}
 	return nil
 }

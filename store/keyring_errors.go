@@ -28,14 +28,14 @@ func explain(account string, err error) error {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
 	case errors.Is(err, keyring.ErrNotFound):
-		return fail(token.ErrNotFound, nil, "%snot in the OS keyring", account)
+		return about("secret-missing", fail(token.ErrNotFound, nil, "%snot in the OS keyring", account))
 	case errors.Is(err, keyring.ErrSetDataTooBig):
-		return fail(token.ErrKeystore, err, "%slonger than the OS keyring takes", account)
+		return about("secret-too-long", fail(token.ErrKeystore, err, "%slonger than the OS keyring takes", account))
 	case errors.Is(err, keyring.ErrUnsupportedPlatform):
-		return fail(token.ErrKeystore, err, "tokend knows no OS keyring on %s", runtime.GOOS)
+		return about("keyring-unsupported", fail(token.ErrKeystore, err, "tokend knows no OS keyring on %s", runtime.GOOS))
 	}
 	if e := explainSystem(err); e != nil {
 		return e
 	}
-	return fail(token.ErrKeystore, err, "%sthe OS keyring says: %v", account, err)
+	return about("keyring-error", fail(token.ErrKeystore, err, "%sthe OS keyring says: %v", account, err))
 }

@@ -75,7 +75,7 @@ func (i items) value(account string) (token.Secret, error) {
 		return token.Secret{}, err
 	}
 	if len(text) > 2*maxSecret {
-		return token.Secret{}, fail(token.ErrKeystore, nil, "%s: the OS keyring gave %d bytes, which is no secret of tokend", account, len(text))
+		return token.Secret{}, about("secret-damaged", fail(token.ErrKeystore, nil, "%s: the OS keyring gave %d bytes, which is no secret of tokend", account, len(text)))
 	}
 	if idx, ok := parseIndex(text); ok {
 		if text, err = i.join(account, idx); err != nil {
@@ -84,7 +84,7 @@ func (i items) value(account string) (token.Secret, error) {
 	}
 	value, err := decodeText(text)
 	if err != nil {
-		return token.Secret{}, fail(token.ErrKeystore, err, "%s: %v", account, err)
+		return token.Secret{}, about("secret-damaged", fail(token.ErrKeystore, err, "%s: %v", account, err))
 	}
 	return token.NewSecret(value), nil
 }
@@ -162,7 +162,7 @@ func (i items) join(account string, idx index) (string, error) {
 	for n := 1; n <= idx.parts; n++ {
 		part, err := i.get(partName(account, idx.slot, n))
 		if errors.Is(err, keyring.ErrNotFound) {
-			return "", fail(token.ErrKeystore, nil, "%s: part %d of %d is missing in the OS keyring", account, n, idx.parts)
+			return "", about("secret-damaged", fail(token.ErrKeystore, nil, "%s: part %d of %d is missing in the OS keyring", account, n, idx.parts))
 		}
 		if err != nil {
 			return "", err
@@ -170,7 +170,7 @@ func (i items) join(account string, idx index) (string, error) {
 		whole.WriteString(part)
 	}
 	if sum(whole.String()) != idx.sum {
-		return "", fail(token.ErrKeystore, nil, "%s: its %d parts in the OS keyring do not belong together", account, idx.parts)
+		return "", about("secret-damaged", fail(token.ErrKeystore, nil, "%s: its %d parts in the OS keyring do not belong together", account, idx.parts))
 	}
 	return whole.String(), nil
 }

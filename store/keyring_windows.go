@@ -24,7 +24,7 @@ func look(context.Context) error {
 
 func explainSystem(err error) error {
 	if errors.Is(err, windows.ERROR_NO_SUCH_LOGON_SESSION) {
-		return fail(token.ErrKeystore, err, "this logon session has no credential manager, as with services and SSH")
+		return about("no-logon-session", fail(token.ErrKeystore, err, "this logon session has no credential manager, as with services and SSH"))
 	}
 	return nil
 }

@@ -57,12 +57,23 @@ func checkEntry(account string, s token.Secret) error {
 	case s.IsZero():
 		return fail(token.ErrInvalid, nil, "%s: an empty secret is not kept", account)
 	case len(s.Reveal()) > maxSecret:
-		return fail(token.ErrInvalid, nil, "%s: the secret is longer than %d bytes", account, maxSecret)
+		return about("secret-too-long", fail(token.ErrInvalid, nil, "%s: the secret is longer than %d bytes", account, maxSecret))
 	}
 	return nil
 }
 
-// fail makes an error of this package: a code, one line of facts, the cause.
+// fail makes an error of this package: a code, one line of facts, the cause,
+// whose topic is its own too.
 func fail(code token.Code, cause error, format string, args ...any) error {
-	return &token.Error{Code: code, Message: fmt.Sprintf(format, args...), Cause: cause}
+	e := &token.Error{Code: code, Message: fmt.Sprintf(format, args...), Cause: cause}
+	if from := (*token.Error)(nil); errors.As(cause, &from) {
+		e.Topic = from.Topic
+	}
+	return e
+}
+
+// about gives an error that fail made the topic of docs/errors.md.
+func about(topic string, err error) error {
+	err.(*token.Error).Topic = topic
+	return err
 }

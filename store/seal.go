@@ -25,7 +25,7 @@ func newKey() token.Secret {
 // derive gives a key for one purpose (HKDF-SHA256, RFC 5869).
 func derive(key token.Secret, purpose string, size int) ([]byte, error) {
 	if n := len(key.Reveal()); n != keySize {
-		return nil, fail(token.ErrKeystore, nil, "a key has %d bytes instead of %d", n, keySize)
+		return nil, about("key-file", fail(token.ErrKeystore, nil, "a key has %d bytes instead of %d", n, keySize))
 	}
 	return hkdf.Key(sha256.New, []byte(key.Reveal()), nil, "tokend "+purpose, size)
 }

@@ -6,7 +6,6 @@ import (
 	"crypto/cipher"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -46,7 +45,7 @@ func OpenSealed(dir string, kek token.Secret) (*Sealed, error) {
 		return nil, err
 	}
 	if err := ensureDir(dir); err != nil {
-		return nil, fail(token.ErrKeystore, err, "sealed secrets: %v", err)
+		return nil, about("sealed-files", fail(token.ErrKeystore, err, "sealed secrets: %v", err))
 	}
 	s := &Sealed{dir, id, seal}
 	if err := s.checkKey(); err != nil {
@@ -60,10 +59,10 @@ func OpenSealed(dir string, kek token.Secret) (*Sealed, error) {
 func (s *Sealed) Get(_ context.Context, account string) (token.Secret, error) {
 	b, _, err := readRegular(s.path(account), maxSecret+1024)
 	if errors.Is(err, fs.ErrNotExist) {
-		return token.Secret{}, fail(token.ErrNotFound, nil, "%s: not among the sealed secrets", account)
+		return token.Secret{}, about("secret-missing", fail(token.ErrNotFound, nil, "%s: not among the sealed secrets", account))
 	}
 	if err != nil {
-		return token.Secret{}, fail(token.ErrKeystore, err, "%s: %v", account, err)
+		return token.Secret{}, about("sealed-files", fail(token.ErrKeystore, err, "%s: %v", account, err))
 	}
 	secret, err := s.open(account, b)
 	if err != nil {
@@ -80,7 +79,7 @@ func (s *Sealed) Set(_ context.Context, account string, secret token.Secret) err
 	file := append([]byte(sealedMagic), s.keyID+"\n"...)
 	file = s.seal.Seal(file, nil, []byte(secret.Reveal()), sealedAAD(account))
 	if err := replaceFile(s.path(account), file); err != nil {
-		return fail(token.ErrKeystore, err, "%s: %v", account, err)
+		return about("sealed-files", fail(token.ErrKeystore, err, "%s: %v", account, err))
 	}
 	return nil
 }
@@ -95,7 +94,7 @@ func (s *Sealed) Delete(_ context.Context, account string) error {
 		err = syncDir(s.dir)
 	}
 	if err != nil {
-		return fail(token.ErrKeystore, err, "%s: %v", account, err)
+		return about("sealed-files", fail(token.ErrKeystore, err, "%s: %v", account, err))
 	}
 	return nil
 }
@@ -103,7 +102,7 @@ func (s *Sealed) Delete(_ context.Context, account string) error {
 // State is nil as long as the directory is there.
 func (s *Sealed) State(context.Context) error {
 	if _, err := os.ReadDir(s.dir); err != nil {
-		return fail(token.ErrKeystore, err, "sealed secrets: %v", err)
+		return about("sealed-files", fail(token.ErrKeystore, err, "sealed secrets: %v", err))
 	}
 	return nil
 }
@@ -115,11 +114,11 @@ func (s *Sealed) open(account string, file []byte) (token.Secret, error) {
 		return token.Secret{}, err
 	}
 	if id != s.keyID {
-		return token.Secret{}, fmt.Errorf("sealed with another key (%s, and this one is %s)", id, s.keyID)
+		return token.Secret{}, about("sealed-other-key", fail(token.ErrKeystore, nil, "sealed with another key (%s, and this one is %s)", id, s.keyID))
 	}
 	text, err := s.seal.Open(nil, nil, box, sealedAAD(account))
 	if err != nil {
-		return token.Secret{}, errors.New("the sealed secret is damaged, or was sealed for another account")
+		return token.Secret{}, about("secret-damaged", fail(token.ErrKeystore, nil, "the sealed secret is damaged, or was sealed for another account"))
 	}
 	return token.NewSecret(string(text)), nil
 }
@@ -129,7 +128,7 @@ func (s *Sealed) open(account string, file []byte) (token.Secret, error) {
 func (s *Sealed) checkKey() error {
 	paths, err := sealedFiles(s.dir)
 	if err != nil {
-		return fail(token.ErrKeystore, err, "sealed secrets: %v", err)
+		return about("sealed-files", fail(token.ErrKeystore, err, "sealed secrets: %v", err))
 	}
 	var other string
 	for _, path := range paths {
@@ -145,7 +144,7 @@ func (s *Sealed) checkKey() error {
 	if other == "" {
 		return nil
 	}
-	return fail(token.ErrKeystore, nil, "the secrets in %s are sealed with another key (%s, and this one is %s)", s.dir, other, s.keyID)
+	return about("sealed-other-key", fail(token.ErrKeystore, nil, "the secrets in %s are sealed with another key (%s, and this one is %s)", s.dir, other, s.keyID))
 }
 
 // sweep removes what a crash during a Set left behind: temporary files, which

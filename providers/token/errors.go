@@ -72,6 +72,9 @@ type Error struct {
 	// Detail is the issuer's own finer code, such as AADSTS7000215, or
 	// AnotherPath.
 	Detail string `json:"detail,omitempty"`
+	// Topic names the text of docs/errors.md that explains the error, which
+	// "tokenctl explain" prints; empty if there is none.
+	Topic string `json:"topic,omitempty"`
 	// Field names the setting or parameter that is wrong or missing.
 	Field string `json:"field,omitempty"`
 	// RetryAt says when tokend tries next, or, from a provider, when the

@@ -1,0 +1,48 @@
+// Package docs gives programs the parts of the documentation that they print.
+package docs
+
+import (
+	_ "embed"
+	"strings"
+)
+
+//go:embed errors.md
+var errorsPage string
+
+// A Topic is the text on one kind of error: what it means, why it happens and
+// what to do.
+type Topic struct {
+	// Names are what the error is called by, the first being usual.
+	Names []string
+	// Group is the heading that the topic stands under.
+	Group string
+	// Text is the explanation, in lines of up to 80 characters.
+	Text string
+}
+
+// Summary is the first sentence.
+func (t Topic) Summary() string {
+	paragraph, _, _ := strings.Cut(t.Text, "\n\n")
+	sentence, _, more := strings.Cut(strings.ReplaceAll(paragraph, "\n", " "), ". ")
+	if more {
+		sentence += "."
+	}
+	return sentence
+}
+
+// ErrorTopics are the topics of errors.md in order. That page is the one source
+// of these texts: "## " begins a group and "### " a topic, whose names stand in
+// the heading with commas between.
+func ErrorTopics() []Topic {
+	var topics []Topic
+	groups := strings.Split(errorsPage, "\n## ")
+	for _, group := range groups[1:] {
+		title, rest, _ := strings.Cut(group, "\n")
+		sections := strings.Split(rest, "\n### ")
+		for _, section := range sections[1:] {
+			names, text, _ := strings.Cut(section, "\n")
+			topics = append(topics, Topic{strings.Split(names, ", "), title, strings.TrimSpace(text)})
+		}
+	}
+	return topics
+}

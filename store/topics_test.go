@@ -1,0 +1,122 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"testing"
+
+	"github.com/zalando/go-keyring"
+
+	"tokend/docs"
+	"tokend/providers/token"
+)
+
+// All topics that the sources name stand in docs/errors.md, and the other way
+// round: those of macOS and Windows cannot be reached here.
+func TestKeystoreTopicsAreDocumented(t *testing.T) {
+	named := map[string]bool{"kept-key": true} // providers/keys.go: a key that is there and cannot be used
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`(?:about\(|Topic: |return )"([a-z]+(?:-[a-z]+)+)"`).FindAllStringSubmatch(string(text), -1) {
+			named[m[1]] = true
+		}
+	}
+	documented := map[string]bool{}
+	for _, topic := range docs.ErrorTopics() {
+		if topic.Group == "Keyring and keystore" {
+			for _, name := range topic.Names {
+				documented[name] = true
+			}
+		}
+	}
+	for name := range named {
+		if !documented[name] {
+			t.Errorf("topic %q is not in docs/errors.md", name)
+		}
+	}
+	for name := range documented {
+		if !named[name] {
+			t.Errorf("nothing has topic %q of docs/errors.md", name)
+		}
+	}
+}
+
+func topicOf(err error) string {
+	var e *token.Error
+	if !errors.As(err, &e) {
+		return ""
+	}
+	return e.Topic
+}
+
+func TestKeystoreErrorsHaveTopics(t *testing.T) {
+	ctx := context.Background()
+	dir := t.TempDir()
+	sealed := func(dir string, kek token.Secret) *Sealed {
+		t.Helper()
+		s, err := OpenSealed(dir, kek)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	kek := newKey()
+	first := sealed(filepath.Join(dir, "a"), kek)
+	if err := first.Set(ctx, "clms/key/1", token.NewSecret("x")); err != nil {
+		t.Fatal(err)
+	}
+	_, otherKey := OpenSealed(first.dir, newKey())
+	_, missing := first.Get(ctx, "clms/key/2")
+	if err := os.WriteFile(first.path("clms/key/3"), []byte(sealedMagic+first.keyID+"\nnot what was sealed, by far"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, damaged := first.Get(ctx, "clms/key/3")
+	_, notSetUp := ReadInstall(dir)
+	_, noFile := ReadKeyFile(filepath.Join(dir, "none"))
+	short := filepath.Join(dir, "short")
+	if err := os.WriteFile(short, []byte("x"), 0o400); err != nil {
+		t.Fatal(err)
+	}
+	_, noKey := ReadKeyFile(short)
+
+	for want, err := range map[string]error{
+		"secret-missing":      missing,
+		"sealed-other-key":    otherKey,
+		"secret-damaged":      damaged,
+		"not-set-up":          notSetUp,
+		"key-file-missing":    noFile,
+		"key-file":            noKey,
+		"keyring-late":        errLate,
+		"keyring-prompt":      errAsks,
+		"secret-too-long":     explain("a", keyring.ErrSetDataTooBig),
+		"keyring-unsupported": explain("a", keyring.ErrUnsupportedPlatform),
+		"keyring-error":       explain("a", errors.New("words of the system")),
+	} {
+		if got := topicOf(err); got != want {
+			t.Errorf("%v: topic is %q, want %q", err, got, want)
+		}
+	}
+	if err := explain("a", keyring.ErrNotFound); topicOf(err) != "secret-missing" || !errors.Is(err, token.ErrNotFound) {
+		t.Errorf("not in the keyring: %#v", err)
+	}
+	if runtime.GOOS == "linux" {
+		if err := explain("", errors.New("failed to unlock correct collection '/x'")); topicOf(err) != "keyring-locked" {
+			t.Errorf("a prompt that was dismissed: %#v", err)
+		}
+	}
+	if err := fail(token.ErrKeystore, about("key-file", fail(token.ErrKeystore, fs.ErrPermission, "x")), "y"); topicOf(err) != "key-file" {
+		t.Errorf("a cause's topic is lost: %#v", err)
+	}
+}
