@@ -160,7 +160,7 @@ func TestVerifyOfABadTokenEndsWithOne(t *testing.T) {
 	b.verdict = token.Verdict{Reason: "expired", Message: "the token expired 5 min ago\x1b[2J"}
 	socket := serve(t, b)
 	r := call(t, socket, strings.NewReader("x"), "verify", "weather")
-	if r.status != 1 || r.out != "not valid: the token expired 5 min ago\\x1b[2J\n" || r.err != "" {
+	if r.status != 1 || r.out != "not valid: the token expired 5 min ago\\x1b[2J\n" || r.err != "  See: tokenctl explain expired\n" {
 		t.Errorf("status %d, stdout %q, stderr %q", r.status, r.out, r.err)
 	}
 	r = call(t, socket, strings.NewReader("x"), "verify", "weather", "--json")

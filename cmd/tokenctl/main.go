@@ -77,6 +77,7 @@ func (a *app) commands() []command {
 		{"public-key", a.publicKeyCommand},
 		{"remove", a.removeCommand},
 		{"reload", a.reloadCommand},
+		{"explain", a.explainCommand},
 		{"version", a.versionCommand},
 	}
 }

@@ -151,7 +151,7 @@ func (a *app) fail(c *cobra.Command, err error) int {
 			s.profiles = append(s.profiles, printable(p.Name))
 		}
 	}
-	for _, hint := range hints(err, s) {
+	for _, hint := range append(hints(err, s), explained(topicOf(err))...) {
 		a.err.print(wrap(hint, "  "))
 	}
 	return exitStatus(err)
@@ -240,6 +240,23 @@ func hints(err error, s situation) []string {
 	return []string{"tokend's log may say more. How it is: " + typed("tokenctl status")}
 }
 
+// topicOf is what explain explains of an error.
+func topicOf(err error) string {
+	var e *token.Error
+	if !errors.As(err, &e) {
+		return ""
+	}
+	return e.Topic
+}
+
+// explained says where a topic is explained.
+func explained(topic string) []string {
+	if topic == "" {
+		return nil
+	}
+	return []string{"See: " + typed("tokenctl explain", word(printable(topic)))}
+}
+
 // saidByTokend tells whether tokend has sent an error. A cause never crosses
 // the socket.
 func saidByTokend(err error) bool {
@@ -287,6 +304,9 @@ func hintsDenied(e *token.Error) []string {
 }
 
 func hintsNotFound(e *token.Error, s situation) []string {
+	if e.Field == topicField {
+		return []string{"All there are: " + typed("tokenctl explain")}
+	}
 	if e.Field == "url" {
 		return []string{"To have a profile claim it, add it to hosts = [...] in the profile's file (" +
 			typed("tokenctl show NAME") + " tells which) and run " + typed("tokenctl reload") + "."}

@@ -70,6 +70,9 @@ func (a *app) verify(c *cobra.Command, name string, raw token.Secret, remote, as
 		err = a.out.answerJSON(verdict)
 	} else {
 		err = a.out.answer([]byte(a.toldVerdict(verdict, time.Now())))
+		for _, hint := range explained(verdict.Reason) {
+			a.err.print(wrap(hint, "  "))
+		}
 	}
 	if err == nil && !verdict.Valid {
 		return errNotValid
