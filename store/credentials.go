@@ -390,5 +390,5 @@ func checkCredential(profile string, secrets map[string]token.Secret) error {
 }
 
 func noCredential(profile string) error {
-	return fail(token.ErrNotFound, nil, "%s: no credential is stored", profile)
+	return about("secret-missing", fail(token.ErrNotFound, nil, "%s: no credential is stored", profile))
 }

@@ -78,7 +78,7 @@ func readKey(path string, refused fs.FileMode) (token.Secret, error) {
 		if !filepath.IsAbs(target) {
 			target = filepath.Join(filepath.Dir(path), target)
 		}
-		return token.Secret{}, fail(token.ErrKeystore, err, "key file: %s is a symbolic link; name what it leads to: %s", path, target)
+		return token.Secret{}, about("key-file", fail(token.ErrKeystore, err, "key file: %s is a symbolic link; name what it leads to: %s", path, target))
 	}
 	if err == nil {
 		err = errors.Join(checkOwner(path, info), checkPerm(path, info, refused))

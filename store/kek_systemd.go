@@ -57,11 +57,11 @@ func (c CredentialFile) Make(ctx context.Context) (token.Secret, error) {
 		err = replaceFile(c.Path, box)
 	}
 	if err != nil {
-		return token.Secret{}, fail(token.ErrKeystore, err, "systemd credential %s: %v", c.Path, err)
+		return token.Secret{}, about("key-file", fail(token.ErrKeystore, err, "systemd credential %s: %v", c.Path, err))
 	}
 	back, err := c.Read(ctx)
 	if err == nil && !back.Equal(key) {
-		err = fail(token.ErrKeystore, nil, "systemd credential %s: it does not give back what was put in", c.Path)
+		err = about("key-file", fail(token.ErrKeystore, nil, "systemd credential %s: it does not give back what was put in", c.Path))
 	}
 	if err != nil {
 		return token.Secret{}, errors.Join(err, os.Remove(c.Path))
@@ -73,11 +73,11 @@ func (c CredentialFile) Make(ctx context.Context) (token.Secret, error) {
 func (c CredentialFile) Read(ctx context.Context) (token.Secret, error) {
 	text, err := systemdCreds(ctx, nil, "decrypt", "--name="+c.Name, c.Path, "-")
 	if err != nil {
-		return token.Secret{}, fail(token.ErrKeystore, err, "systemd credential %s: %v", c.Path, err)
+		return token.Secret{}, about("key-file", fail(token.ErrKeystore, err, "systemd credential %s: %v", c.Path, err))
 	}
 	key, err := parseKey(text)
 	if err != nil {
-		return token.Secret{}, fail(token.ErrKeystore, err, "systemd credential %s %v", c.Path, err)
+		return token.Secret{}, about("key-file", fail(token.ErrKeystore, err, "systemd credential %s %v", c.Path, err))
 	}
 	return key, nil
 }
