@@ -3,14 +3,11 @@
 package ipc
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -21,33 +18,10 @@ import (
 // Linux, 103 on macOS. The last byte of the field is for the final NUL.
 const maxPath = len(unix.RawSockaddrUnix{}.Path) - 1
 
-// queueFull is how long to wait before trying again to enter a full queue.
-const queueFull = 10 * time.Millisecond
-
-func dial(ctx context.Context, socket string) (net.Conn, error) {
-	if err := checkPath(socket); err != nil {
-		return nil, err
-	}
-	var d net.Dialer
-	for {
-		conn, err := d.DialContext(ctx, "unix", socket)
-		// A connection that would have to queue blocks elsewhere; Linux says
-		// EAGAIN to a non-blocking one.
-		if !errors.Is(err, syscall.EAGAIN) {
-			return conn, err
-		}
-		select {
-		case <-time.After(queueFull):
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
-}
-
 // checkServer refuses a server that is neither root nor this user: somebody
 // else may have taken the place of the daemon, and would be told secrets.
-func checkServer(conn net.Conn, socket string) error {
-	peer, err := PeerOf(conn)
+func checkServer(conn connection, socket string) error {
+	peer, err := peerAt(conn.(*unixConn).fd)
 	if err != nil {
 		return err
 	}

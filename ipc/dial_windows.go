@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"time"
 
 	"github.com/Microsoft/go-winio"
 	"golang.org/x/sys/windows"
@@ -13,15 +14,24 @@ import (
 
 // dial opens the pipe at Identification level: the server may learn who is
 // calling and may not act in the caller's name.
-func dial(ctx context.Context, socket string) (net.Conn, error) {
-	return winio.DialPipeAccessImpLevel(ctx, socket,
+func dial(ctx context.Context, socket string) (connection, error) {
+	conn, err := winio.DialPipeAccessImpLevel(ctx, socket,
 		windows.GENERIC_READ|windows.GENERIC_WRITE, winio.PipeImpLevelIdentification)
+	if err != nil {
+		return nil, err
+	}
+	return pipe{conn}, nil
 }
+
+// A pipe is a connection to the daemon.
+type pipe struct{ net.Conn }
+
+func (p pipe) interrupt() { _ = p.SetDeadline(time.Unix(1, 0)) }
 
 // checkServer refuses a pipe that belongs neither to this user nor to the
 // system: somebody else may have made it first, and would be told secrets.
-func checkServer(conn net.Conn, socket string) error {
-	handle, err := pipeHandle(conn)
+func checkServer(conn connection, socket string) error {
+	handle, err := pipeHandle(conn.(pipe).Conn)
 	if err != nil {
 		return err
 	}

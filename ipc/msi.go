@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"net"
-	"time"
 
 	"tokend/providers/token"
 )
@@ -62,7 +60,7 @@ type MSILease struct {
 	// $IDENTITY_HEADER.
 	Endpoint string
 	Header   token.Secret
-	conn     net.Conn
+	conn     connection
 }
 
 // LeaseMSI has the daemon serve such an endpoint. The lease ends when it is
@@ -87,7 +85,7 @@ func (c *Client) LeaseMSI(ctx context.Context, r MSIRequest) (*MSILease, error) 
 			err = errors.New("an answer without an endpoint")
 		}
 		if err == nil {
-			return &MSILease{a.Endpoint, a.Header, conn}, conn.SetDeadline(time.Time{})
+			return &MSILease{a.Endpoint, a.Header, conn}, nil
 		}
 		err = c.nonsense(err)
 	}
@@ -97,7 +95,7 @@ func (c *Client) LeaseMSI(ctx context.Context, r MSIRequest) (*MSILease, error) 
 // Wait returns when the lease has ended, or ctx, upon which it closes the
 // lease.
 func (l *MSILease) Wait(ctx context.Context) {
-	stop := context.AfterFunc(ctx, func() { _ = l.conn.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, l.conn.interrupt)
 	defer stop()
 	_, _ = io.Copy(io.Discard, l.conn) // tokend says nothing more
 	_ = l.conn.Close()
