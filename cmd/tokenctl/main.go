@@ -30,7 +30,15 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if p, profile, ok := helper.ByProgram(filepath.Base(args[0])); ok {
 		return a.callHelper(p, profile, args[1:])
 	}
-	c, err := a.root(args[1:]).ExecuteC()
+	if name, as, ok := a.plainGet(args[1:]); ok {
+		return a.getPlainly(args[1:], name, as)
+	}
+	return a.execute(args[1:])
+}
+
+// execute runs the command that args name.
+func (a *app) execute(args []string) int {
+	c, err := a.root(args).ExecuteC()
 	if err == nil {
 		return exitOK
 	}
