@@ -27,7 +27,9 @@ import (
 var version = ""
 
 // Exit statuses, as --help and docs/service.md tell them. Starting again mends
-// only a failure: the units name all others in RestartPreventExitStatus=.
+// only a failure: the units name all others in RestartPreventExitStatus=, but
+// exitUsage, with which Go ends a program that crashed or was killed by the
+// watchdog too.
 const (
 	exitOK       = 0
 	exitFailure  = 1
