@@ -73,6 +73,9 @@ type Config struct {
 	// that tokend runs as. They are names or numbers.
 	AdminUsers  []string `toml:"admin_users"`
 	AdminGroups []string `toml:"admin_groups"`
+	// Sandbox confines tokend to its own files while it serves, where the
+	// system can.
+	Sandbox bool `toml:"sandbox"`
 	// CAFile holds certificates in PEM to trust besides the system's.
 	CAFile string `toml:"ca_file"`
 }
@@ -104,7 +107,7 @@ func (c Config) check() error {
 // DefaultConfig is what holds where config.toml says nothing.
 func DefaultConfig() Config {
 	const day = 24 * time.Hour
-	return Config{LogFormat: "text", Renew: RenewAlways, Idle: Duration{day}, WarnAhead: Duration{30 * day}}
+	return Config{LogFormat: "text", Sandbox: true, Renew: RenewAlways, Idle: Duration{day}, WarnAhead: Duration{30 * day}}
 }
 
 // ReadConfig reads config.toml, or gives the defaults where there is none.

@@ -59,7 +59,7 @@ func TestConfigIsRead(t *testing.T) {
 	if c, err := ReadConfig(dirs); err != nil || !reflect.DeepEqual(c, DefaultConfig()) {
 		t.Errorf("no file: %+v, %v; want the defaults", c, err)
 	}
-	text := "socket = \"/run/x.sock\"\nlog_level = \"debug\"\nlog_format = \"json\"\nrenew = \"used\"\nidle = \"90m\"\nwarn_ahead = \"14d\"\nproxy = \"http://proxy:3128\"\nca_file = \"/ca.pem\"\n"
+	text := "socket = \"/run/x.sock\"\nlog_level = \"debug\"\nlog_format = \"json\"\nrenew = \"used\"\nidle = \"90m\"\nwarn_ahead = \"14d\"\nproxy = \"http://proxy:3128\"\nsandbox = false\nca_file = \"/ca.pem\"\n"
 	if err := os.WriteFile(dirs.ConfigFile(), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -35,8 +35,11 @@ type World struct {
 	Caller func(ctx context.Context) (c Caller, ok bool)
 	// Alive is called at each turn of Run's loop, at least every Pulse (zero:
 	// whenever there is something to do). If it stays away, Run hangs.
-	Alive   func()
-	Pulse   time.Duration
+	Alive func()
+	Pulse time.Duration
+	// Sandbox tells how tokend is confined to its own files: in words that end
+	// in ": ok" if it is, empty if the system knows no such thing.
+	Sandbox func() string
 	Log     *slog.Logger
 	Version string
 }

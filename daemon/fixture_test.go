@@ -353,6 +353,7 @@ func (in *installation) start() *daemon.Daemon {
 		Credentials: in.credentials(),
 		Cache:       cache{file, in},
 		Keystore:    func(context.Context) string { return "sealed: ok" },
+		Sandbox:     func() string { return "landlock: ok" },
 		Where:       func(account string) string { return "sealed file " + account },
 		Log:         slog.New(slog.NewTextHandler(lockedWriter{in}, nil)),
 		Caller: func(ctx context.Context) (daemon.Caller, bool) {

@@ -244,8 +244,33 @@ func (d *Daemon) wantedSinks(now time.Time) map[string]*wantedSink {
 	return all
 }
 
+// SinkDirs are the directories of the files that sinks are written to, and of
+// those that the last run left behind.
+func (d *Daemon) SinkDirs() (dirs []string) {
+	for path := range d.readSinkList() {
+		dirs = append(dirs, filepath.Dir(path))
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, p := range d.profiles {
+		for _, s := range p.sinks {
+			dirs = append(dirs, filepath.Dir(s.Path))
+		}
+	}
+	slices.Sort(dirs)
+	return slices.Compact(dirs)
+}
+
+// errOutside is why a sink cannot be written where the user may write: tokend's
+// own sandbox was made without its directory, which the configuration did not
+// name then or which was another one.
+var errOutside = errors.New("tokend was confined to other directories when it started; restart it")
+
 // noteSink remembers what is in a file, and logs a change for the worse once.
 func (d *Daemon) noteSink(f *sinkFile, written token.Secret, err error) {
+	if errors.Is(err, fs.ErrPermission) && strings.HasSuffix(d.world.Sandbox(), ": ok") && mayWrite(filepath.Dir(f.sink.Path)) {
+		err = errOutside
+	}
 	before := f.err
 	f.written, f.err = written, err
 	d.mu.Lock()

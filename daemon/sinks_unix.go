@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/google/renameio/v2"
+	"golang.org/x/sys/unix"
 )
 
 func checkOwner(s *Sink) error {
@@ -68,3 +69,7 @@ func checkSinkDir(s Sink) error {
 	}
 	return nil
 }
+
+// mayWrite tells whether owner and mode of a directory let tokend write there.
+// access(2) knows nothing of Landlock.
+func mayWrite(dir string) bool { return unix.Access(dir, unix.W_OK|unix.X_OK) == nil }

@@ -18,3 +18,6 @@ func replaceSink(s Sink, text []byte) error {
 }
 
 func checkSinkDir(Sink) error { return nil }
+
+// mayWrite is not asked: there is no sandbox that could forbid it.
+func mayWrite(string) bool { return false }

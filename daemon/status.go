@@ -30,7 +30,7 @@ func (d *Daemon) status(w who, keystore string) token.Status {
 	st := token.Status{
 		Version: d.world.Version, PID: os.Getpid(), Started: d.started.UTC(),
 		Config: d.dirs.Config, State: d.dirs.State,
-		Keystore: keystore, Cache: "ok", Profiles: []token.ProfileStatus{},
+		Keystore: keystore, Cache: "ok", Sandbox: d.world.Sandbox(), Profiles: []token.ProfileStatus{},
 	}
 	if d.mayManage(w) {
 		st.ConfigErrors = slices.Sorted(maps.Values(d.bad))

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -87,13 +88,17 @@ func (a *app) tellStatus(c *cobra.Command) (string, error) {
 }
 
 func (a *app) daemonTold(st token.Status, now time.Time) string {
-	return a.out.table([]row{
+	rows := []row{
 		pair("tokend", fmt.Sprintf("%s, process %d, started %s", st.Version, st.PID, when(st.Started, now)), plain),
 		pair("keystore", st.Keystore, health(st.Keystore)),
 		pair("cache", st.Cache, health(st.Cache)),
 		pair("config", st.Config, plain),
 		pair("state", st.State, plain),
-	})
+	}
+	if st.Sandbox != "" {
+		rows = slices.Insert(rows, 3, pair("sandbox", st.Sandbox, health(st.Sandbox)))
+	}
+	return a.out.table(rows)
 }
 
 // health is how a word such as "ok" or "os: locked" is meant.

@@ -19,15 +19,23 @@ const (
 	auditFiles = 4
 )
 
+// auditFile is where the audit log is, "" if the configuration wants none.
+func auditFile(dirs daemon.Dirs, c daemon.Config) string {
+	switch c.Audit {
+	case "none":
+		return ""
+	case "":
+		return filepath.Join(dirs.State, "audit.log")
+	}
+	return c.Audit
+}
+
 // openAudit opens the audit log: JSON lines, for the owner alone. It is nil if
 // the configuration wants none.
 func openAudit(dirs daemon.Dirs, c daemon.Config) (tell func(ipcserver.Event), closer io.Closer) {
-	file := c.Audit
-	switch file {
-	case "none":
+	file := auditFile(dirs, c)
+	if file == "" {
 		return nil, io.NopCloser(nil)
-	case "":
-		file = filepath.Join(dirs.State, "audit.log")
 	}
 	out := &lumberjack.Logger{Filename: file, MaxSize: auditSize, MaxBackups: auditFiles}
 	log := slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {

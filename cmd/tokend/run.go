@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -101,14 +102,16 @@ func serve(ctx context.Context, at places, log io.Writer) error {
 	}
 	w.Log.Info("tokend serves", "version", versionText(), "socket", socket, "config", dirs.Config, "keystore", install.Keystore)
 
+	w.confine(newSandbox(dirs, config, socket, d.SinkDirs()), config)
+
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	ran := make(chan error, 1)
 	go func() { ran <- d.Run(ctx) }()
 	go reloadOn(ctx, hangups, d)
 	systemd.ready(serving(d))
-	audit, auditFile := openAudit(dirs, config)
-	defer auditFile.Close()
+	audit, auditLog := openAudit(dirs, config)
+	defer auditLog.Close()
 	allow := ipcserver.OwnUser
 	if at.system {
 		allow = ipcserver.AnyUser // the daemon knows who may do what
@@ -177,7 +180,8 @@ func credentialsDir(dirs daemon.Dirs) string { return filepath.Join(dirs.State, 
 // A world fits the other packages to what the daemon asks for.
 type world struct {
 	daemon.World
-	level slog.LevelVar
+	level   slog.LevelVar
+	sandbox string // what came of confining this process
 }
 
 // newWorld is a world with log and providers, and no keystore or cache yet.
@@ -191,6 +195,7 @@ func newWorld(log io.Writer, config daemon.Config) *world {
 	w.Log = slog.New(handler)
 	w.Version = versionText()
 	w.Alive, w.Pulse = systemd.alive, systemd.pulse()
+	w.Sandbox = func() string { return w.sandbox }
 	w.Caller = func(ctx context.Context) (daemon.Caller, bool) {
 		peer, ok := ipcserver.Caller(ctx)
 		return daemon.Caller{UID: peer.UID, Groups: peer.Groups, PID: peer.PID, Program: ipcserver.Program(ctx)}, ok
@@ -204,6 +209,17 @@ func newWorld(log io.Writer, config daemon.Config) *world {
 		return kinds{providers.Env{HTTP: client}}, nil
 	}
 	return w
+}
+
+// confine takes all files from this process but those of the sandbox.
+func (w *world) confine(s sandbox, config daemon.Config) {
+	if !config.Sandbox {
+		w.sandbox = "off, as config.toml says"
+		return
+	}
+	if w.sandbox = s.enter(); w.sandbox != "" && !strings.HasSuffix(w.sandbox, ": ok") {
+		w.Log.Warn("tokend is not confined to its own files", "sandbox", w.sandbox)
+	}
 }
 
 // keep gives w its keystore, credentials and cache.

@@ -33,7 +33,7 @@ import (
 // it left behind is searched for the secrets that were used in it.
 
 func TestMain(m *testing.M) {
-	testscript.Main(programs{m}, map[string]func(){"tokend": main})
+	testscript.Main(programs{m}, map[string]func(){"tokend": main, "tokend-sandbox": trySandbox, "tokend-filtered": tryFiltered})
 }
 
 // programs puts tokenctl into the path of the tests. tokend is this test's own

@@ -202,6 +202,9 @@ type Status struct {
 	// Cache is how the token cache is: "ok" (all tokens are in it), "writing",
 	// or what is wrong with it.
 	Cache string `json:"cache"`
+	// Sandbox is how tokend is confined to its own files: "landlock: ok", or
+	// why it is not. Empty where the system knows no such thing.
+	Sandbox string `json:"sandbox,omitempty"`
 	// ConfigErrors are the files that could not be loaded; what was in force
 	// before stays in force.
 	ConfigErrors []string        `json:"config_errors,omitempty"`

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+
+	"tokend/daemon"
+)
+
+// A sandbox lists the files that tokend needs once it serves. All others are
+// out of its reach then, whatever a fault in it makes it try.
+type sandbox struct {
+	// read are files and directories to read, write directories to write in as
+	// well; what is not there is skipped.
+	read, write []string
+	// remove are directories to remove files from.
+	remove []string
+}
+
+// newSandbox is what serving takes: what the installation keeps, and where a
+// system has what every program reads. Directories are those of now; one that
+// is named by the configuration later takes a restart.
+func newSandbox(dirs daemon.Dirs, c daemon.Config, socket string, sinks []string) sandbox {
+	s := sandbox{
+		read: []string{
+			"/etc", "/usr", "/lib", "/lib32", "/lib64", "/nix/store", "/gnu/store", // names, certificates, time zones, libraries
+			"/run/systemd", "/run/resolvconf", "/run/NetworkManager", "/run/nscd", "/var/lib/sss", // where names lead
+			"/var/lib/ca-certificates", os.Getenv("SSL_CERT_FILE"),
+			"/proc", "/sys/fs/cgroup", "/dev/urandom",
+			os.Getenv("CREDENTIALS_DIRECTORY"),
+		},
+		write:  append([]string{made(dirs.Config), dirs.State, "/dev/null"}, sinks...),
+		remove: []string{filepath.Dir(socket)},
+	}
+	s.read = append(s.read, filepath.SplitList(os.Getenv("SSL_CERT_DIR"))...)
+	if c.CAFile != "" {
+		s.read = append(s.read, filepath.Dir(c.CAFile))
+	}
+	if file := auditFile(dirs, c); file != "" {
+		s.write = append(s.write, made(filepath.Dir(file)))
+	}
+	// A link leads to a file that may be replaced: its directory is meant.
+	profiles, _ := filepath.Glob(filepath.Join(dirs.ProfilesDir(), "*.toml"))
+	for _, link := range append(profiles, dirs.ConfigFile(), c.CAFile, "/etc/resolv.conf") {
+		if to, err := filepath.EvalSymlinks(link); err == nil && to != link {
+			s.read = append(s.read, filepath.Dir(to))
+		}
+	}
+	return s
+}
+
+// made makes a directory that tokend would make later: rights cannot be given
+// for one that is not there. If it cannot be made, that will be told later.
+func made(dir string) string {
+	_ = os.MkdirAll(dir, 0o700)
+	return dir
+}
