@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -33,6 +34,8 @@ func NewCredentials(dir string, keys Keystore) *Credentials {
 	return &Credentials{dir: dir, keys: keys, turn: make(chan struct{}, 1)}
 }
 
+const recordSuffix = ".toml"
+
 // A record is a profile's file. Its three states follow each other:
 //
 //	current old                    before a Put
@@ -43,6 +46,8 @@ func NewCredentials(dir string, keys Keystore) *Credentials {
 // whole, and whatever else may lie in the keystore is known by name. A pending
 // credential is whole too, and waits to become the current one.
 type record struct {
+	// Profile is whose record it is: not every name can be a file's.
+	Profile string `toml:"profile"`
 	stored
 	Pending   *stored    `toml:"pending,omitempty"`
 	Leftovers []leftover `toml:"leftover,omitempty"`
@@ -322,26 +327,65 @@ func (c *Credentials) enter(ctx context.Context) error {
 func (c *Credentials) leave() { <-c.turn }
 
 func (c *Credentials) path(profile string) string {
-	return filepath.Join(c.dir, fileName(profile)+".toml")
+	return filepath.Join(c.dir, fileName(profile)+recordSuffix)
 }
 
 func (c *Credentials) read(profile string) (record, error) {
-	path := c.path(profile)
-	b, _, err := readRegular(path, 64<<10)
+	rec, err := readRecord(c.path(profile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return record{}, noCredential(profile)
 	}
 	if err != nil {
 		return record{}, about("credential-record", fail(token.ErrKeystore, err, "%s: record of its credential: %v", profile, err))
 	}
+	return rec, nil
+}
+
+func readRecord(path string) (record, error) {
+	b, _, err := readRegular(path, 64<<10)
+	if err != nil {
+		return record{}, err
+	}
 	var rec record
 	if err := toml.NewDecoder(bytes.NewReader(b)).DisallowUnknownFields().Decode(&rec); err != nil {
-		return record{}, about("credential-record", fail(token.ErrKeystore, err, "%s: record of its credential: %s: %v", profile, path, err))
+		return record{}, fmt.Errorf("%s: %w", path, err)
 	}
 	return rec, nil
 }
 
+// accounts lists what lies in the keystore for all profiles. What is no longer
+// in force is deleted first. Its caller has the turn.
+func (c *Credentials) accounts(ctx context.Context) ([]string, error) {
+	entries, err := os.ReadDir(c.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, about("credential-record", fail(token.ErrKeystore, err, "records of credentials: %v", err))
+	}
+	var accounts []string
+	for _, e := range entries {
+		if !strings.HasSuffix(e.Name(), recordSuffix) || strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
+		rec, err := readRecord(filepath.Join(c.dir, e.Name()))
+		if err != nil {
+			return nil, about("credential-record", fail(token.ErrKeystore, err, "record of a credential: %v", err))
+		}
+		if rec.Profile == "" { // an older tokend's
+			return nil, about("credential-record", fail(token.ErrKeystore, nil, "record of a credential: %s does not say of which profile: tokenctl rotate it", e.Name()))
+		}
+		for _, s := range rec.replaced() {
+			for _, field := range s.Fields {
+				accounts = append(accounts, token.Credential{Profile: rec.Profile, ID: s.ID}.Account(field))
+			}
+		}
+		if _, err := c.clear(ctx, rec.Profile, rec); err != nil {
+			return nil, err
+		}
+	}
+	return accounts, nil
+}
+
 func (c *Credentials) write(profile string, rec record) error {
+	rec.Profile = profile
 	b, err := toml.Marshal(rec)
 	if err == nil {
 		err = ensureDir(c.dir)

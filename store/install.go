@@ -41,8 +41,14 @@ type Install struct {
 	// volumes of containers are mounted for a user other than root.
 	GroupRead bool `toml:"key_file_group_read,omitempty"`
 	// KeyID tells which key that is.
-	KeyID   string    `toml:"key_id,omitempty"`
+	KeyID string `toml:"key_id,omitempty"`
+	// Dir is where the sealed secrets are, within the state directory; empty
+	// means "sealed".
+	Dir string `toml:"dir,omitempty"`
+	// Created is when this keystore was chosen.
 	Created time.Time `toml:"created"`
+	// Leftover is what a migration has not deleted yet, nil if nothing.
+	Leftover *Leftover `toml:"leftover,omitempty"`
 }
 
 // ReadInstall reads the record under stateDir; token.ErrNotFound means that
@@ -123,7 +129,7 @@ func SetupWithKey(ctx context.Context, stateDir string, choice Install, kek toke
 	if err != nil {
 		return Install{}, err
 	}
-	if err := prove(ctx, ks, "setup-probe/"+i.ID); err != nil {
+	if err := prove(ctx, ks, i.probeAccount()); err != nil {
 		return Install{}, err
 	}
 	if _, err := i.CacheKey(ctx, ks); err != nil {
@@ -165,7 +171,7 @@ func (i Install) open(stateDir string, kek token.Secret) (Keystore, error) {
 	if id != i.KeyID {
 		return nil, about("sealed-other-key", fail(token.ErrKeystore, nil, "%s holds another key (%s) than the one that tokend was set up with (%s)", i.kekName(), id, i.KeyID))
 	}
-	s, err := OpenSealed(sealedDir(stateDir), kek)
+	s, err := OpenSealed(i.sealedDir(stateDir), kek)
 	if err != nil {
 		return nil, err
 	}
@@ -190,6 +196,7 @@ func (i Install) CacheKey(ctx context.Context, ks Keystore) (token.Secret, error
 }
 
 func (i Install) cacheKeyAccount() string { return "cache-key/" + i.ID }
+func (i Install) probeAccount() string    { return "setup-probe/" + i.ID }
 
 // Check tells whether the choice makes sense for stateDir. It looks at nothing.
 // Errors are token.ErrInvalid.
@@ -214,6 +221,8 @@ func (i Install) check() error {
 		return fail(token.ErrInvalid, nil, "only a key file can be one that its group may read")
 	case LooksLikeKey(i.KeyFile), LooksLikeKey(i.Credential): // and is not repeated here
 		return fail(token.ErrInvalid, nil, "that is a key, and not the name of a file that holds one; take another, for this one is seen by others now")
+	case i.Dir != "" && i.Dir != otherSealedDir:
+		return fail(token.ErrInvalid, nil, "%q is no directory of sealed secrets", i.Dir)
 	case i.KeyFile != "" && !filepath.IsAbs(i.KeyFile):
 		return fail(token.ErrInvalid, nil, "key file %s: not an absolute path", i.KeyFile)
 	}
@@ -234,12 +243,13 @@ func (i Install) refuseOrphans(stateDir string) error {
 	if i.Keystore == KeystoreSealed {
 		return nil // OpenSealed looks at the secrets that are there
 	}
-	old, err := sealedFiles(sealedDir(stateDir))
+	dir := i.sealedDir(stateDir)
+	old, err := sealedFiles(dir)
 	if err != nil {
 		return about("sealed-files", fail(token.ErrKeystore, err, "sealed secrets: %v", err))
 	}
 	if len(old) > 0 {
-		return about("install-record", fail(token.ErrKeystore, nil, "%s holds sealed secrets and %s is missing: the keystore here was %q", sealedDir(stateDir), installPath(stateDir), KeystoreSealed))
+		return about("install-record", fail(token.ErrKeystore, nil, "%s holds sealed secrets and %s is missing: the keystore here was %q", dir, installPath(stateDir), KeystoreSealed))
 	}
 	return nil
 }
@@ -312,7 +322,6 @@ func prove(ctx context.Context, ks Keystore, account string) error {
 }
 
 func installPath(stateDir string) string { return filepath.Join(stateDir, "install.toml") }
-func sealedDir(stateDir string) string   { return filepath.Join(stateDir, "sealed") }
 
 func randomHex(bytes int) string {
 	b := make([]byte, bytes)

@@ -1,0 +1,376 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/zalando/go-keyring"
+
+	"tokend/providers/token"
+	"tokend/store/keyringtest"
+)
+
+// A moving is an installation whose secrets move.
+type moving struct {
+	t     *testing.T
+	state string
+	keys  map[string]Install // the choices there are, by name
+}
+
+// newMoving sets up an installation with the first choice: a profile with two
+// secrets and a pending credential, one whose file name is not its name, and a
+// cache key.
+func newMoving(t *testing.T, first string) *moving {
+	t.Helper()
+	m := &moving{t: t, state: filepath.Join(t.TempDir(), "state"), keys: map[string]Install{
+		"os": {Keystore: KeystoreOS}, "sealed": sealedChoice(t), "resealed": sealedChoice(t),
+	}}
+	_, err := Setup(t.Context(), m.state, m.keys[first])
+	must(t, err)
+	v, creds := m.open()
+	for profile, secrets := range movingSecrets() {
+		_, err := creds.Put(t.Context(), profile, secrets, bare)
+		must(t, err)
+	}
+	_, err = creds.PutPending(t.Context(), "rock", secretsOf("pending key", "pending id"), bare)
+	must(t, err)
+	must(t, v.Set(t.Context(), v.Install().cacheKeyAccount(), token.NewSecret(movingCacheKey)))
+	return m
+}
+
+func migrate(t *testing.T, v *Vault, creds *Credentials, choice Install) error {
+	_, err := v.Migrate(t.Context(), creds, choice)
+	return err
+}
+
+const movingCacheKey = "0123456789abcdef0123456789abcdef"
+
+func movingSecrets() map[string]map[string]token.Secret {
+	return map[string]map[string]token.Secret{
+		"rock":                        secretsOf("canary key \x00\xff", "canary id"),
+		strings.Repeat("LongName", 8): secretsOf("another key", strings.Repeat("x", 5000)),
+	}
+}
+
+func (m *moving) open() (*Vault, *Credentials) {
+	m.t.Helper()
+	install, err := ReadInstall(m.state)
+	must(m.t, err)
+	v, err := OpenVault(m.state, install)
+	must(m.t, err)
+	return v, NewCredentials(filepath.Join(m.state, "credentials"), v)
+}
+
+// wantAllThere checks that the keystore in force is whole.
+func (m *moving) wantAllThere() {
+	m.t.Helper()
+	v, creds := m.open()
+	for profile, secrets := range movingSecrets() {
+		wantWhole(m.t, creds, profile, secrets)
+	}
+	pending, err := creds.Pending("rock")
+	must(m.t, err)
+	if s, err := creds.Secret(m.t.Context(), pending, "private_key"); err != nil || s.Reveal() != "pending key" {
+		m.t.Errorf("the pending key: %v", err)
+	}
+	if key, err := v.CacheKey(m.t.Context()); err != nil || key.Reveal() != movingCacheKey {
+		m.t.Errorf("the cache's key: %v", err)
+	}
+}
+
+// wantNothingElse checks that every secret is in the keystore in force alone.
+func (m *moving) wantNothingElse() {
+	m.t.Helper()
+	v, creds := m.open()
+	accounts, err := v.accounts(m.t.Context(), creds)
+	must(m.t, err)
+	if len(accounts) != 7 {
+		m.t.Fatalf("%d accounts: %q", len(accounts), accounts)
+	}
+	in := v.Install()
+	if in.Leftover != nil {
+		m.t.Errorf("the record still tells of leftovers: %+v", in.Leftover)
+	}
+	for _, account := range append(accounts, in.probeAccount()) {
+		_, err := keyring.Get(KeyringService, account)
+		if inForce := in.Keystore == KeystoreOS && account != in.probeAccount(); (err == nil) != inForce {
+			m.t.Errorf("%s in the OS keyring: %v", account, err)
+		}
+	}
+	for _, dir := range []string{"", otherSealedDir} {
+		files, _ := os.ReadDir(Install{Dir: dir}.sealedDir(m.state))
+		want := 0
+		if in.Keystore == KeystoreSealed && in.Dir == dir {
+			want = len(accounts)
+		}
+		if len(files) != want {
+			m.t.Errorf("%d sealed files in directory %q, want %d", len(files), dir, want)
+		}
+	}
+	wantModes(m.t, m.state)
+	noCanary(m.t, m.state, "canary key", "canary id", movingCacheKey)
+}
+
+var movings = []struct{ from, to string }{
+	{"os", "sealed"}, {"sealed", "os"}, {"sealed", "resealed"},
+}
+
+func TestMigrate(t *testing.T) {
+	for _, tt := range movings {
+		t.Run(tt.from+" to "+tt.to, func(t *testing.T) {
+			keyringtest.Start(t)
+			m := newMoving(t, tt.from)
+			v, creds := m.open()
+			before := v.Install()
+			moved, err := v.Migrate(t.Context(), creds, m.keys[tt.to])
+			must(t, err)
+			if moved != 7 {
+				t.Errorf("%d secrets moved", moved)
+			}
+			after := v.Install()
+			if after.refuseOther(m.keys[tt.to]) != nil || after.ID != before.ID {
+				t.Errorf("in force is %+v", after)
+			}
+			if v.Progress() != (Progress{}) {
+				t.Errorf("it still says %+v", v.Progress())
+			}
+			wantCode(t, migrate(t, v, creds, m.keys[tt.to]), token.ErrExists)
+			m.wantAllThere()
+			m.wantNothingElse()
+			// The process goes on with the new keystore, and back.
+			_, err = creds.Put(t.Context(), "rock", movingSecrets()["rock"], bare)
+			must(t, err)
+			_, err = creds.PutPending(t.Context(), "rock", secretsOf("pending key", "pending id"), bare)
+			must(t, err)
+			must(t, migrate(t, v, creds, m.keys[tt.from]))
+			m.wantAllThere()
+			m.wantNothingElse()
+		})
+	}
+}
+
+// Killed before each of its steps, a migration leaves one whole keystore in
+// force, and the next start deletes what it left in the other.
+func TestMigrateKilledAtEachStep(t *testing.T) {
+	const env = "TOKEND_STORE_TEST_MIGRATE"
+	if args := strings.Split(os.Getenv(env), "|"); len(args) == 4 {
+		migrateAndDie(t, args[0], args[1], args[2], args[3])
+		return
+	}
+	for _, tt := range movings {
+		t.Run(tt.from+" to "+tt.to, func(t *testing.T) {
+			keyringtest.Start(t)
+			m := newMoving(t, tt.from)
+			target, killed, steps := tt.to, 0, map[string]bool{}
+			for step := 1; ; step++ {
+				before, err := ReadInstall(m.state)
+				must(t, err)
+				choice := m.keys[target]
+				cmd := exec.Command(os.Args[0], "-test.v", "-test.run=^TestMigrateKilledAtEachStep$")
+				cmd.Env = append(os.Environ(), env+"="+strings.Join([]string{m.state, choice.Keystore, choice.KeyFile, strconv.Itoa(step)}, "|"))
+				out, err := cmd.CombinedOutput()
+				var exit *exec.ExitError
+				switch {
+				case errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL:
+					killed++
+				case err != nil:
+					t.Fatalf("step %d: %v\n%s", step, err, out)
+				}
+				steps[lastLine(string(out), "step ")] = true
+				m.wantAllThere()
+				after, err := ReadInstall(m.state)
+				must(t, err)
+				if after.refuseOther(before) != nil && after.refuseOther(choice) != nil {
+					t.Fatalf("step %d: in force is %+v", step, after)
+				}
+				v, creds := m.open()
+				must(t, v.Tidy(t.Context(), creds))
+				m.wantAllThere()
+				m.wantNothingElse()
+				if err == nil && cmd.ProcessState.Success() {
+					break // it came to its end
+				}
+				if after.refuseOther(choice) == nil { // and back, for the next step
+					must(t, migrate(t, v, creds, m.keys[tt.from]))
+				}
+			}
+			for _, want := range []string{"announce", "prove", "copy", "verify", "switch", "delete", "forget"} {
+				if !steps[want] {
+					t.Errorf("never killed at %q", want)
+				}
+			}
+			if killed < 25 {
+				t.Errorf("killed %d times", killed)
+			}
+		})
+	}
+}
+
+// migrateAndDie migrates, and kills this process before its n-th step.
+func migrateAndDie(t *testing.T, state, keystore, keyFile, n string) {
+	m := &moving{t: t, state: state}
+	v, creds := m.open()
+	left, err := strconv.Atoi(n)
+	must(t, err)
+	v.step = func(name string) {
+		left--
+		if left == 0 {
+			os.Stdout.WriteString("step " + name + "\n")
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {}
+		}
+	}
+	must(t, migrate(t, v, creds, Install{Keystore: keystore, KeyFile: keyFile}))
+}
+
+// lastLine gives what follows the prefix in the last line that has it.
+func lastLine(text, prefix string) (rest string) {
+	for line := range strings.Lines(text) {
+		if after, ok := strings.CutPrefix(line, prefix); ok {
+			rest = strings.TrimSpace(after)
+		}
+	}
+	return rest
+}
+
+// What fails changes nothing.
+func TestMigrateThatFailsChangesNothing(t *testing.T) {
+	s := keyringtest.Start(t)
+	m := newMoving(t, "sealed")
+	before := tree(t, m.state)
+	v, creds := m.open()
+	unchanged := func(what string, err error, code token.Code) {
+		t.Helper()
+		wantCode(t, err, code)
+		if !sameTree(before, tree(t, m.state)) {
+			t.Errorf("%s: something changed", what)
+		}
+		m.wantAllThere()
+	}
+	unchanged("no key", migrate(t, v, creds, Install{Keystore: KeystoreSealed, KeyFile: "/none"}), token.ErrKeystore)
+	unchanged("no credential", migrate(t, v, creds, Install{Keystore: KeystoreSealed, Credential: "none"}), token.ErrKeystore)
+	unchanged("no choice", migrate(t, v, creds, Install{Keystore: "plain"}), token.ErrInvalid)
+	unchanged("a key beside the secrets", migrate(t, v, creds, Install{Keystore: KeystoreSealed, KeyFile: filepath.Join(m.state, "k")}), token.ErrInvalid)
+
+	// The caller leaves in the middle.
+	ctx, cancel := context.WithCancel(t.Context())
+	copies := 0
+	v.step = func(name string) {
+		if name == "copy" {
+			if copies++; copies == 3 {
+				cancel()
+			}
+		}
+	}
+	if _, err := v.Migrate(ctx, creds, m.keys["os"]); !errors.Is(err, context.Canceled) {
+		t.Errorf("a caller that left: %v", err)
+	}
+	v.step = func(string) {}
+	m.wantAllThere()
+	m.wantNothingElse()
+
+	// The keyring is locked: at the start, and in the middle.
+	s.Lock()
+	wantCode(t, migrate(t, v, creds, m.keys["os"]), token.ErrLocked)
+	m.wantAllThere()
+	s.Unlock()
+	v.step = func(name string) {
+		if name == "verify" {
+			s.Lock()
+		}
+	}
+	wantCode(t, migrate(t, v, creds, m.keys["os"]), token.ErrLocked)
+	if v.Install().Leftover == nil {
+		t.Error("nothing is known of what could not be deleted")
+	}
+	m.wantAllThere()
+	s.Unlock()
+	v.step = func(string) {}
+	must(t, v.Tidy(t.Context(), creds))
+	m.wantNothingElse()
+}
+
+// A target that gives back something else is found out before anything is in
+// force or deleted.
+func TestMigrateFindsOutWhatWasNotKept(t *testing.T) {
+	keyringtest.Start(t)
+	m := newMoving(t, "sealed")
+	v, creds := m.open()
+	v.step = func(name string) {
+		if name == "verify" {
+			must(t, keyring.Set(KeyringService, v.Install().cacheKeyAccount(), "something else"))
+		}
+	}
+	wantCode(t, migrate(t, v, creds, m.keys["os"]), token.ErrKeystore)
+	m.wantAllThere()
+	m.wantNothingElse()
+}
+
+// The same key in another place moves no secret.
+func TestMigrateToTheSameKeyElsewhere(t *testing.T) {
+	m := newMoving(t, "sealed")
+	other := filepath.Join(t.TempDir(), "moved")
+	content, err := os.ReadFile(m.keys["sealed"].KeyFile)
+	must(t, err)
+	must(t, os.WriteFile(other, content, 0o400))
+	v, creds := m.open()
+	must(t, migrate(t, v, creds, Install{Keystore: KeystoreSealed, KeyFile: other}))
+	must(t, os.Remove(m.keys["sealed"].KeyFile))
+	m.wantAllThere()
+}
+
+// Who reads while secrets move gets them, before, during and after the switch.
+func TestSecretsAreReadableWhileTheyMove(t *testing.T) {
+	keyringtest.Start(t)
+	m := newMoving(t, "sealed")
+	v, creds := m.open()
+	v.step = func(string) {
+		for profile, secrets := range movingSecrets() {
+			wantWhole(t, creds, profile, secrets)
+		}
+	}
+	for _, to := range []string{"resealed", "os", "sealed"} {
+		must(t, migrate(t, v, creds, m.keys[to]))
+	}
+}
+
+// emptied is a keystore whose secrets move away while it is read.
+type emptied struct {
+	*memory
+	move func()
+}
+
+func (e emptied) Get(ctx context.Context, account string) (token.Secret, error) {
+	e.move()
+	return e.memory.Get(ctx, account)
+}
+
+func TestASecretThatMovesAwayUnderTheReadingIsReadAgain(t *testing.T) {
+	next := newMemory()
+	must(t, next.Set(t.Context(), "a", token.NewSecret("x")))
+	v := &Vault{}
+	v.keys = emptied{newMemory(), func() {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.keys = next
+	}}
+	wantSecret(t, v, "a", "x")
+	_, err := v.Get(t.Context(), "b")
+	wantCode(t, err, token.ErrNotFound)
+}
+
+func TestUnlockIsForTheOSKeyring(t *testing.T) {
+	keyringtest.Start(t)
+	m := newMoving(t, "sealed")
+	v, creds := m.open()
+	wantCode(t, v.Unlock(t.Context()), token.ErrInvalid)
+	must(t, migrate(t, v, creds, m.keys["os"]))
+	must(t, v.Unlock(t.Context()))
+}
