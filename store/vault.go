@@ -234,7 +234,7 @@ func sameSecret(ctx context.Context, account string, a, b Keystore) error {
 		return err
 	}
 	if !got.Equal(want) {
-		return fail(token.ErrKeystore, nil, "%s: the new keystore does not give back what was put in", account)
+		return about("keystore-unfaithful", fail(token.ErrKeystore, nil, "%s: the new keystore does not give back what was put in", account))
 	}
 	return nil
 }
@@ -337,10 +337,10 @@ func (i Install) successor(choice Install, stateDir string) (Install, error) {
 	}
 	old, err := sealedFiles(next.sealedDir(stateDir))
 	if err != nil {
-		return next, fail(token.ErrKeystore, err, "sealed secrets: %v", err)
+		return next, about("sealed-files", fail(token.ErrKeystore, err, "sealed secrets: %v", err))
 	}
 	if len(old) > 0 {
-		return next, fail(token.ErrKeystore, nil, "%s holds sealed secrets that are not in force, and that no migration left there: move them away", next.sealedDir(stateDir))
+		return next, about("sealed-files", fail(token.ErrKeystore, nil, "%s holds sealed secrets that are not in force, and that no migration left there: move them away", next.sealedDir(stateDir)))
 	}
 	return next, nil
 }
