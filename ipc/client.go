@@ -21,6 +21,9 @@ import (
 type Client struct {
 	// Socket is the socket's absolute path, on Windows the pipe's name.
 	Socket string
+	// Start, if set, is called when nobody listens there, to have somebody do
+	// so; the request is made once more if that gives no error.
+	Start func(ctx context.Context) error
 }
 
 // Get returns a token of the profile, or without a name of the profile that
@@ -290,6 +293,11 @@ type connection interface {
 
 func (c *Client) connect(ctx context.Context) (connection, error) {
 	conn, err := dial(ctx, c.Socket)
+	if err != nil && c.Start != nil && isAbsent(err) {
+		if err = c.Start(ctx); err == nil {
+			conn, err = dial(ctx, c.Socket)
+		}
+	}
 	if err != nil {
 		return nil, c.notConnected(ctx, err)
 	}
@@ -306,12 +314,17 @@ func (c *Client) notConnected(ctx context.Context, err error) error {
 		return known
 	case ctx.Err() != nil:
 		return fmt.Errorf("waiting for tokend at %s: %w", c.Socket, ctx.Err())
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOTDIR):
+	case isAbsent(err):
 		return &token.Error{Code: token.ErrNoDaemon, Message: "no tokend answers at " + c.Socket, Cause: err}
 	case errors.Is(err, fs.ErrPermission):
 		return &token.Error{Code: token.ErrDenied, Message: "no permission to connect to " + c.Socket, Cause: err}
 	}
 	return fmt.Errorf("connecting to tokend: %w", err)
+}
+
+// isAbsent tells of the errors for a socket that nobody listens at.
+func isAbsent(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOTDIR)
 }
 
 // refusal is the error that the server's answer tells of.

@@ -161,7 +161,11 @@ func (a *app) hand(c *cobra.Command, to taking, told telling, cr credential, h h
 }
 
 func (a *app) give(c *cobra.Command, to taking, addition token.Addition) (added token.Added, err error) {
-	err = a.ask(c, func(ctx context.Context, d *ipc.Client) error {
+	what := "Obtaining a token to prove that it works"
+	if addition.NoCheck {
+		what = "Keeping the secret"
+	}
+	err = a.askFor(c, what, func(ctx context.Context, d *ipc.Client) error {
 		added, err = to(d, ctx, addition)
 		return err
 	})

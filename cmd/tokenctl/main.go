@@ -53,12 +53,15 @@ const patience = 2 * time.Minute
 type app struct {
 	in       io.Reader
 	out, err screen
-	// socket is what --socket says.
+	// socket and start are what --socket and --start say.
 	socket string
+	start  bool
 	// profile is the one that the command is about, for hints.
 	profile string
 	// asked are the fields that were asked for at the terminal.
 	asked []string
+	// watching: the screen belongs to watch.
+	watching bool
 }
 
 // A command is made only when it is needed.
@@ -104,7 +107,7 @@ func (a *app) root(args []string) *cobra.Command {
 			if ownVersionOnly {
 				return a.out.answer([]byte(versionLine()))
 			}
-			return c.Help()
+			return a.overview(c)
 		},
 		SilenceErrors:     true,
 		SilenceUsage:      true,
@@ -117,6 +120,7 @@ func (a *app) root(args []string) *cobra.Command {
 	root.SetFlagErrorFunc(flagError)
 	root.PersistentFlags().StringVar(&a.socket, "socket", "", "`PATH` of tokend's socket (default: $"+ipc.SocketEnv+", then the usual places)")
 
+	root.PersistentFlags().BoolVar(&a.start, "start", false, "start a tokend of your own if none answers (or set "+startEnv+"=1)")
 	root.Flags().BoolVar(&ownVersionOnly, "version", false, "print tokenctl's version")
 
 	all := a.commands()
@@ -136,7 +140,8 @@ func (a *app) root(args []string) *cobra.Command {
 	return root
 }
 
-const rootHelp = `  tokenctl add                             store a key or secret; asks for the rest
+const rootHelp = `  tokenctl                                 how things stand, and what to do next
+  tokenctl add                             store a key or secret; asks for the rest
   tokenctl get clms                        print an access token
   tokenctl curl clms -- URL                run curl with it, unseen by others
   tokenctl exec clms --env TOKEN -- CMD    run a program with it
@@ -160,17 +165,27 @@ func (a *app) daemon() (*ipc.Client, error) {
 	if err == nil {
 		socket, err = filepath.Abs(socket)
 	}
-	return &ipc.Client{Socket: socket}, err
+	d := &ipc.Client{Socket: socket}
+	if a.starts() {
+		d.Start = func(ctx context.Context) error { return a.startAt(ctx, socket) }
+	}
+	return d, err
 }
 
 // ask calls f with the daemon, and bounds its time.
 func (a *app) ask(c *cobra.Command, f func(context.Context, *ipc.Client) error) error {
+	return a.askFor(c, "Waiting for tokend", f)
+}
+
+// askFor is ask, with words for what is waited for.
+func (a *app) askFor(c *cobra.Command, what string, f func(context.Context, *ipc.Client) error) error {
 	d, err := a.daemon()
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(c.Context(), patience)
 	defer cancel()
+	defer a.progress(what).end()
 	return f(ctx, d)
 }
 
@@ -250,6 +265,7 @@ func (a *app) profiles(ctx context.Context) []token.ProfileStatus {
 	if err != nil {
 		return nil
 	}
+	d.Start = nil // nobody asked for anything yet
 	ctx, cancel := context.WithTimeout(ctx, completionPatience)
 	defer cancel()
 	st, err := d.Status(ctx)

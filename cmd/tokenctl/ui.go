@@ -145,7 +145,7 @@ func (a *app) fail(c *cobra.Command, err error) int {
 			a.err.print("  " + printable(line) + "\n")
 		}
 	}
-	s := a.situation(c)
+	s := a.situation(c, err)
 	if codeOf(err) == token.ErrNotFound {
 		for _, p := range a.profiles(c.Context()) {
 			s.profiles = append(s.profiles, printable(p.Name))
@@ -185,14 +185,19 @@ type situation struct {
 	socket string
 	// profiles are the names that there are, as far as known.
 	profiles []string
-	now      time.Time
+	// here is how tokend stands where it does not answer.
+	here standing
+	now  time.Time
 }
 
-func (a *app) situation(c *cobra.Command) situation {
+func (a *app) situation(c *cobra.Command, err error) situation {
 	s := situation{command: c.Name(), profile: printable(a.profile), asked: a.asked, now: time.Now()}
 	c.Flags().Visit(func(f *pflag.Flag) { s.flags = append(s.flags, f.Name) })
 	if d, err := a.daemon(); err == nil && a.socket != "" {
 		s.socket = printable(d.Socket)
+	}
+	if codeOf(err) == token.ErrNoDaemon {
+		s.here = lookAround()
 	}
 	return s
 }
@@ -204,6 +209,8 @@ func hints(err error, s situation) []string {
 	switch {
 	case errors.Is(err, errNoAnswer):
 		return hintsNoAnswer(s)
+	case errors.Is(err, errNotStarted): // it said why
+		return nil
 	case errors.Is(err, errNoSocket):
 		return []string{"Is the path right?"}
 	case errors.Is(err, errUsage):
@@ -213,7 +220,7 @@ func hints(err error, s situation) []string {
 	}
 	switch e.Code {
 	case token.ErrNoDaemon:
-		return hintsNoDaemon(s)
+		return s.noDaemon()
 	case token.ErrNotFound:
 		return hintsNotFound(e, s)
 	case token.ErrExists:
@@ -278,15 +285,12 @@ func hintsTimeout(s situation) []string {
 	return []string{"tokend goes on without you: ask again, or wait longer with " + typed("--timeout 1m")}
 }
 
-func hintsNoDaemon(s situation) []string {
+// noDaemon says how to get a daemon that answers.
+func (s situation) noDaemon() []string {
 	if s.socket != "" {
 		return []string{"Start it: " + typed("tokend run --socket", word(s.socket)) + ", or is the path right?"}
 	}
-	lines := []string{
-		"Start it: " + typed("tokend run"),
-		"If it was never set up here, before that: " + typed("tokend setup --keystore os") +
-			" (or sealed on a host without a keyring: " + typed("tokend setup --help") + ")",
-	}
+	lines := s.here.steps()
 	if os.Getenv(ipc.SocketEnv) != "" {
 		lines = append(lines, "The socket is the one that $"+ipc.SocketEnv+" names.")
 	}

@@ -203,8 +203,11 @@ func TestHintsFitWhatWasTyped(t *testing.T) {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
 	}
-	if got := told(token.ErrNoDaemon, situation{command: "get"}); !strings.Contains(got, "tokend setup --keystore os (or sealed on a host without a keyring: tokend setup --help)") {
+	if got := told(token.ErrNoDaemon, situation{command: "get", here: standing{program: "/bin/tokend", setUp: true}}); got != "Start it: tokenctl --start, or at each login from now on: tokend install" {
 		t.Error(got)
+	}
+	if got := told(notStarted("its log says why"), situation{command: "get"}); got != "" {
+		t.Errorf("it was tried already: %s", got)
 	}
 }
 

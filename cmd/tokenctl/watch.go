@@ -40,6 +40,7 @@ func (a *app) watch(c *cobra.Command, tell stateTelling) error {
 	ended := make(chan os.Signal, 1)
 	signal.Notify(ended, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(ended)
+	a.watching = true
 	a.out.print(enterWatch)
 	defer a.out.print(leaveWatch)
 	again := time.NewTicker(watchPeriod)

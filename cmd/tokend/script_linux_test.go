@@ -122,11 +122,20 @@ func setUpScript(env *testscript.Env) error {
 			_ = s.daemon.Process.Kill()
 			_ = s.daemon.Wait()
 		}
+		endStarted(env.Getenv("SOCKET"))
 		if s.issuers != nil {
 			_ = s.issuers.Close()
 		}
 	})
 	return nil
+}
+
+// endStarted ends a daemon that tokenctl started, if one is left.
+func endStarted(socket string) {
+	client := ipc.Client{Socket: socket}
+	if st, err := client.Status(context.Background()); err == nil {
+		_ = syscall.Kill(st.PID, syscall.SIGKILL)
+	}
 }
 
 // issuers: start | stop | resume. Start makes credentials at each issuer, puts

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"tokend/daemon"
+)
+
+// The steps fit how tokend stands, and end with a daemon that answers.
+func TestStepsFitHowTokendStands(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("the commands of other systems differ")
+	}
+	const program = "/usr/bin/tokend"
+	for want, s := range map[string]standing{
+		"Choose where secrets are kept, once: tokend setup\nThen start it: tokenctl --start, or at each login: tokend install":                                            {program: program},
+		"Choose where secrets are kept, once: tokend setup --keystore sealed --key-file ~/.tokend.key\nThen start it: tokenctl --start, or at each login: tokend install": {program: program, headless: true},
+		"Start it: tokenctl --start, or at each login from now on: tokend install":                                                                                        {program: program, setUp: true, headless: true},
+		"Start it: systemctl --user start tokend":                                                                                                     {program: program, setUp: true, service: true, system: true},
+		"The system's tokend does not run. As root: systemctl start tokend":                                                                           {program: program, system: true, unit: true},
+		"Set the system service up: tokend setup --system\nThen start it: systemctl enable --now tokend":                                              {program: program, root: true, unit: true},
+		"tokend is neither beside tokenctl nor in $PATH; install it first.\nStart it: tokenctl --start, or at each login from now on: tokend install": {setUp: true},
+	} {
+		if got := strings.ReplaceAll(strings.Join(s.steps(), "\n"), noBreak, " "); got != want {
+			t.Errorf("%+v:\n%s\nwant\n%s", s, got, want)
+		}
+	}
+}
+
+// tokenctl looks where tokend writes.
+func TestTheStateDirectoryIsTokendsOwn(t *testing.T) {
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	for _, state := range []string{"", "/srv/state"} {
+		t.Setenv("XDG_STATE_HOME", state)
+		dirs, err := daemon.UserDirs()
+		got, gotErr := userStateDir()
+		if err != nil || gotErr != nil || got != dirs.State {
+			t.Errorf("XDG_STATE_HOME=%q: %s (%v), tokend says %s (%v)", state, got, gotErr, dirs.State, err)
+		}
+	}
+}
+
+func TestWhatThereIsIsFound(t *testing.T) {
+	home := t.TempDir()
+	for name, value := range map[string]string{
+		"HOME": home, "XDG_STATE_HOME": "", "XDG_CONFIG_HOME": "", "XDG_RUNTIME_DIR": filepath.Join(home, "run"),
+		"DBUS_SESSION_BUS_ADDRESS": "", "PATH": filepath.Join(home, "bin"),
+	} {
+		t.Setenv(name, value)
+	}
+	if s := lookAround(); s.program != "" || s.setUp || s.service || s.headless != (runtime.GOOS == "linux") {
+		t.Errorf("in an empty home: %+v", s)
+	}
+	state, err := userStateDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	service := filepath.Join(userServiceDirs()[0], "tokend"+serviceSuffix())
+	for file, mode := range map[string]os.FileMode{
+		filepath.Join(state, "install.toml"): 0o600, service: 0o600,
+		filepath.Join(home, "bin", "tokend"): 0o700, filepath.Join(home, "run", "bus"): 0o600,
+	} {
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, nil, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s := lookAround(); s.program != filepath.Join(home, "bin", "tokend") || !s.setUp || !s.service || s.headless {
+		t.Errorf("with all of it: %+v", s)
+	}
+}

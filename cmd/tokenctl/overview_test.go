@@ -1,0 +1,57 @@
+package main
+
+import (
+	"bytes"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"tokend/ipc"
+	"tokend/providers/token"
+)
+
+// alone runs tokenctl without a command.
+func alone(t *testing.T, socket string, args ...string) result {
+	t.Helper()
+	t.Setenv(ipc.SocketEnv, "")
+	t.Setenv(startEnv, "")
+	var out, errs bytes.Buffer
+	status := run(append([]string{"tokenctl", "--socket", socket}, args...), nil, &out, &errs)
+	return result{status, out.String(), errs.String()}
+}
+
+func TestWithoutArgumentsItSaysHowThingsStand(t *testing.T) {
+	b := newBackend()
+	socket := serve(t, b)
+	alone(t, socket).wants(t, exitOK, "tokend 1.2.3 runs, started 3 h ago; its keystore is os: ok.\n"+
+		"2 profiles: 1 failing, 1 fresh.\nLook at: tokenctl status azure\n"+
+		"How they are: tokenctl status; one at length: tokenctl status azure\nAll commands: tokenctl --help\n", "")
+
+	b.status.Profiles = b.status.Profiles[1:]
+	alone(t, socket).wants(t, exitOK, "\n1 profile: 1 fresh.\nUse one: tokenctl get clms\n", "")
+
+	b.status.Profiles = []token.ProfileStatus{{Name: "rock", Does: doesSign}}
+	alone(t, socket).wants(t, exitOK, "\n1 profile: 1 signs.\nUse one: tokenctl sign rock URL\n", "")
+
+	b.status.Profiles = nil
+	r := alone(t, socket)
+	r.wants(t, exitOK, "There is no profile yet.\nMake one: tokenctl add\n", "")
+	if n := strings.Count(r.out, "\n"); n > 5 {
+		t.Errorf("%d lines:\n%s", n, r.out)
+	}
+}
+
+func TestWithoutADaemonItSaysHowToStartIt(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "none")
+	r := alone(t, socket)
+	r.wants(t, exitOK, "tokend does not run: no tokend answers at\n"+socket, "")
+	if !strings.Contains(r.out, "tokend run --socket "+word(socket)) || !strings.Contains(r.out, "tokenctl --help") {
+		t.Error(r.out)
+	}
+}
+
+// Help is where it was.
+func TestHelpIsStillThere(t *testing.T) {
+	alone(t, "", "--help").wants(t, exitOK, "Exit status:\n", "")
+	alone(t, "", "no-such").wants(t, exitUsage, "", `there is no command "no-such"`)
+}

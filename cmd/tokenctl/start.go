@@ -1,0 +1,156 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"tokend/ipc"
+	"tokend/providers/token"
+)
+
+// tokenctl --start starts a daemon of the user's own where none answers, as
+// gpg starts gpg-agent. Only where the socket is absent does any of this
+// happen. It never chooses a keystore: that is asked of a person, once.
+
+// startEnv names the environment variable that stands for --start.
+const startEnv = "TOKEND_START"
+
+const (
+	// startPatience bounds the wait for a daemon that was started.
+	startPatience = 10 * time.Second
+	// startPoll is how often it is asked meanwhile.
+	startPoll = 20 * time.Millisecond
+	// startOther is how long another one that serves already has to answer.
+	startOther = 2 * time.Second
+	// statusRunning is tokend's exit status when another one serves already.
+	statusRunning = 3
+	// largestLog is how large its log may be before a start sets it aside, in
+	// bytes.
+	largestLog = 1 << 20
+)
+
+// starts tells whether a daemon is to be started where none answers.
+func (a *app) starts() bool {
+	said := os.Getenv(startEnv)
+	return a.start || said != "" && said != "0" && said != "false"
+}
+
+// errNotSetUp marks that there is no daemon to be started yet.
+var errNotSetUp = errors.New("not set up")
+
+// startAt starts a daemon that listens at socket, and returns when it answers.
+// Of many callers at a time one starts it, and the others wait for that.
+func (a *app) startAt(ctx context.Context, socket string) error {
+	ctx, cancel := context.WithTimeout(ctx, startPatience)
+	defer cancel()
+	state, err := userStateDir()
+	if err != nil || !isSetUp(state) {
+		return &token.Error{Code: token.ErrNoDaemon, Message: "no tokend answers at " + socket + ", and none is set up here to be started", Cause: errNotSetUp}
+	}
+	program := findTokend()
+	if program == "" {
+		return notStarted("tokend is neither beside tokenctl nor in $PATH")
+	}
+	defer a.progress("Starting tokend").end()
+	unlock, err := lockStart(ctx, filepath.Join(state, "start.lock"))
+	if err != nil {
+		return notStarted(err.Error())
+	}
+	defer unlock()
+	if answers(ctx, socket) {
+		return nil
+	}
+	return launchTokend(ctx, program, socket, filepath.Join(state, "tokend.log"))
+}
+
+// errNotStarted marks that a daemon was started and did not come up.
+var errNotStarted = errors.New("not started")
+
+func notStarted(why string) error {
+	return &token.Error{Code: token.ErrNoDaemon, Message: "tokend could not be started: " + why, Cause: errNotStarted}
+}
+
+// launchTokend starts the program, on its own from then on, and waits until it
+// answers.
+func launchTokend(ctx context.Context, program, socket, logFile string) error {
+	log, begin, err := openLog(logFile)
+	if err != nil {
+		return notStarted(err.Error())
+	}
+	defer func() { _ = log.Close() }()
+	c := exec.Command(program, "run", "--socket", socket)
+	c.Dir = filepath.Dir(logFile) // no directory of the caller's stays in use
+	c.Stdout, c.Stderr = log, log
+	detach(c)
+	if err := c.Start(); err != nil {
+		return notStarted(err.Error())
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- c.Wait() }()
+	var other <-chan time.Time
+	for {
+		if answers(ctx, socket) {
+			return nil
+		}
+		select {
+		case <-ended:
+			if c.ProcessState.ExitCode() != statusRunning {
+				return notStarted(lastWords(logFile, begin))
+			}
+			ended, other = nil, time.After(startOther)
+		case <-other:
+			return notStarted(lastWords(logFile, begin))
+		case <-ctx.Done():
+			return notStarted(fmt.Sprintf("it does not answer; its log is %s", logFile))
+		case <-time.After(startPoll):
+		}
+	}
+}
+
+// answers tells whether somebody serves at socket.
+func answers(ctx context.Context, socket string) bool {
+	_, err := (&ipc.Client{Socket: socket}).Providers(ctx)
+	return err == nil || !errors.Is(err, token.ErrNoDaemon) && ctx.Err() == nil
+}
+
+// openLog opens the log of a daemon that is started, for its owner alone, and
+// tells where what is written from now on begins.
+func openLog(file string) (log *os.File, begin int64, err error) {
+	if info, err := os.Stat(file); err == nil && info.Size() > largestLog {
+		if err := os.Rename(file, file+".old"); err != nil {
+			return nil, 0, err
+		}
+	}
+	log, err = os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, 0, err
+	}
+	begin, err = log.Seek(0, io.SeekEnd)
+	return log, begin, err
+}
+
+// lastWords is why a daemon ended, as its log tells.
+func lastWords(logFile string, begin int64) string {
+	const own = "tokend: " // begins the line that says so
+	f, err := os.Open(logFile)
+	if err != nil {
+		return "it ended; its log " + logFile + " cannot be read"
+	}
+	defer func() { _ = f.Close() }()
+	b, _ := io.ReadAll(io.NewSectionReader(f, begin, largestLog))
+	lines := strings.Split(string(bytes.TrimSpace(b)), "\n")
+	for i := len(lines) - 1; i >= 0; i-- {
+		if why, ok := strings.CutPrefix(lines[i], own); ok {
+			return why
+		}
+	}
+	return "it ended; its log is " + logFile
+}
