@@ -76,13 +76,17 @@ const (
 	writeTimeout = 10 * time.Second
 	// idleTimeout is how long a connection is kept between two requests.
 	idleTimeout = 2 * time.Minute
+	// lastWord is how long who was let in may still take to say what it wants,
+	// once the server is to end.
+	lastWord = time.Second / 2
 	// grace is how long requests may go on once the server is to end.
 	grace = 5 * time.Second
 )
 
-// Serve answers on l until ctx ends, and closes l. Requests under way then
-// have a few seconds to finish before their contexts end too; none is running
-// any more when Serve returns. It returns nil if it ended because of ctx.
+// Serve answers on l until ctx ends, and closes l. Who was let in is answered
+// then: requests under way have a few seconds to finish before their contexts
+// end too, and none is running any more when Serve returns. It returns nil if it
+// ended because of ctx.
 func Serve(ctx context.Context, l net.Listener, b Backend, o Options) error {
 	requests, cancelRequests := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancelRequests()
@@ -90,9 +94,10 @@ func Serve(ctx context.Context, l net.Listener, b Backend, o Options) error {
 		b = &audited{b, o.Audit}
 	}
 	h := newHandler(b, o)
+	l = limit(l, maxConns, maxConnsOfUser)
 	silent := silentConns{conns: map[net.Conn]struct{}{}}
 	srv := &http.Server{
-		Handler:                      h,
+		Handler:                      silent.until(h),
 		ReadHeaderTimeout:            headTimeout,
 		IdleTimeout:                  idleTimeout,
 		MaxHeaderBytes:               maxHead,
@@ -103,7 +108,7 @@ func Serve(ctx context.Context, l net.Listener, b Backend, o Options) error {
 		ConnState:                    silent.note,
 	}
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(limit(l, maxConns, maxConnsOfUser)) }()
+	go func() { served <- srv.Serve(l) }()
 
 	select {
 	case err := <-served: // the listener failed
@@ -114,12 +119,15 @@ func Serve(ctx context.Context, l net.Listener, b Backend, o Options) error {
 	close(h.ending)
 	patience := time.AfterFunc(grace, cancelRequests)
 	defer patience.Stop()
-	silent.close()
-	err := srv.Shutdown(context.WithoutCancel(ctx))
-	if served := <-served; !errors.Is(served, http.ErrServerClosed) {
-		err = errors.Join(err, served)
+	// Shutdown has net/http drop the requests that it has not read yet, so they
+	// are read before.
+	_ = l.Close()
+	err := <-served
+	silent.await(lastWord)
+	if errors.Is(err, net.ErrClosed) {
+		err = nil
 	}
-	return err
+	return errors.Join(err, srv.Shutdown(context.WithoutCancel(ctx)))
 }
 
 // A caller is who made a connection, or why that cannot be told.
@@ -130,7 +138,10 @@ type caller struct {
 	program func() string
 }
 
-type callerKey struct{}
+type (
+	callerKey struct{}
+	connKey   struct{}
+)
 
 // identify looks once, when a connection is made, who made it.
 func identify(c net.Conn) caller {
@@ -141,10 +152,10 @@ func identify(c net.Conn) caller {
 	return caller{peer, err, sync.OnceValue(func() string { return programOf(peer.PID) })}
 }
 
-// remember puts who made a connection into the context of its requests.
+// remember puts a connection and who made it into the context of its requests.
 func remember(ctx context.Context, c net.Conn) context.Context {
 	who := c.(*limitedConn).caller
-	return context.WithValue(ctx, callerKey{}, &who)
+	return context.WithValue(context.WithValue(ctx, callerKey{}, &who), connKey{}, c)
 }
 
 // Caller tells a Backend who asks, given the context of one of its methods;
@@ -170,31 +181,62 @@ func Program(ctx context.Context) func() string {
 	return c.program
 }
 
-// silentConns are the connections that have not said a word yet. net/http
-// would wait for them when it ends.
+// silentConns are the connections whose first request has not come yet.
 type silentConns struct {
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
-	ended bool
+	// none is closed when the last one has spoken; nil while more may come.
+	none chan struct{}
 }
 
 func (s *silentConns) note(c net.Conn, state http.ConnState) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case state != http.StateNew:
-		delete(s.conns, c)
-	case s.ended:
-		_ = c.Close()
-	default:
+	switch state {
+	case http.StateNew:
+		s.mu.Lock()
 		s.conns[c] = struct{}{}
+		s.mu.Unlock()
+	case http.StateClosed, http.StateHijacked:
+		s.forget(c)
 	}
 }
 
-func (s *silentConns) close() {
+// until has a request's connection count as silent until h serves it.
+func (s *silentConns) until(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.forget(r.Context().Value(connKey{}).(net.Conn))
+		h.ServeHTTP(w, r)
+	})
+}
+
+func (s *silentConns) forget(c net.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ended = true
+	if _, silent := s.conns[c]; !silent {
+		return
+	}
+	delete(s.conns, c)
+	if len(s.conns) == 0 && s.none != nil {
+		close(s.none)
+	}
+}
+
+// await gives the silent ones, who become no more now, a time to speak, and
+// closes the others.
+func (s *silentConns) await(patience time.Duration) {
+	s.mu.Lock()
+	none := make(chan struct{})
+	if len(s.conns) == 0 {
+		close(none)
+	} else {
+		s.none = none
+	}
+	s.mu.Unlock()
+	select {
+	case <-none:
+	case <-time.After(patience):
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for c := range s.conns {
 		_ = c.Close()
 	}

@@ -704,6 +704,28 @@ func TestRequestsUnderWayMayFinish(t *testing.T) {
 	}
 }
 
+// Who was let in is answered, even if the server is to end before it has said
+// what it wants: restarts lose no call.
+func TestWhoWasLetInIsAnswered(t *testing.T) {
+	s := start(t, newBook(), Options{})
+	quick := s.dial(t)
+	s.promptly(t) // by now quick was let in
+	stopped := make(chan error, 1)
+	go func() { stopped <- s.stop() }()
+	for { // until nobody new is let in
+		if _, err := s.client.Status(t.Context()); errors.Is(err, token.ErrNoDaemon) {
+			break
+		}
+	}
+	_, _ = io.WriteString(quick, statusRequest)
+	if answer, body := hear(t, quick); answer.StatusCode != 200 {
+		t.Errorf("%s %s", answer.Status, body)
+	}
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestRequestsThatDoNotFinishEnd(t *testing.T) {
 	t.Parallel()
 	b := newBook()
