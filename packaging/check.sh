@@ -83,3 +83,7 @@ say "govulncheck"
 vulnerabilities
 say "go test -race"
 go test -race -timeout 20m ./...
+say "keys are erased after their use, in a build that does that"
+case $(go env GOOS)/$(go env GOARCH) in
+linux/amd64 | linux/arm64) GOEXPERIMENT=runtimesecret go test -run Erased ./cmd/tokend ;;
+esac

@@ -38,25 +38,25 @@ type assertion struct {
 }
 
 // sign makes the assertion of this moment.
-func (a assertion) sign(ctx context.Context, env Env, extra map[string]any) (token.Secret, error) {
+func (a assertion) sign(ctx context.Context, env Env, extra map[string]any) (signed token.Secret, err error) {
 	method, err := signingMethod(a.algorithm)
 	if err != nil {
 		return token.Secret{}, err
 	}
-	key, err := env.key(ctx)
-	if err != nil {
-		return token.Secret{}, err
-	}
-	if err := checkKey(a.algorithm, key); err != nil {
-		return token.Secret{}, err
-	}
-	t := jwt.NewWithClaims(method, jwt.MapClaims(a.claimsAt(time.Now(), extra)))
-	maps.Copy(t.Header, a.header)
-	text, err := t.SignedString(key)
-	if err != nil {
-		return token.Secret{}, &token.Error{Code: token.ErrInternal, Message: "the assertion could not be signed with " + a.algorithm}
-	}
-	return token.NewSecret(text), nil
+	err = env.withKey(ctx, func(key crypto.Signer) error {
+		if err := checkKey(a.algorithm, key); err != nil {
+			return err
+		}
+		t := jwt.NewWithClaims(method, jwt.MapClaims(a.claimsAt(time.Now(), extra)))
+		maps.Copy(t.Header, a.header)
+		text, err := t.SignedString(key)
+		if err != nil {
+			return &token.Error{Code: token.ErrInternal, Message: "the assertion could not be signed with " + a.algorithm}
+		}
+		signed = token.NewSecret(text)
+		return nil
+	})
+	return signed, err
 }
 
 // claimsAt are the claims of an assertion that is made at now.

@@ -2,6 +2,7 @@ package providers
 
 import (
 	"context"
+	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha512"
@@ -129,23 +130,27 @@ func (d *datarock) Sign(ctx context.Context, r token.Request) (token.Signed, err
 	if err != nil {
 		return token.Signed{}, invalid("url", "%v", err)
 	}
-	key, err := d.env.key(ctx)
+	now := time.Now().Truncate(time.Second).Round(0)
+	var signature token.Secret
+	err = d.env.withKey(ctx, func(key crypto.Signer) error {
+		if !d.public.Equal(key.Public()) {
+			return &token.Error{Code: token.ErrInvalid, Topic: "datarock-key-mismatch", Field: "public_key",
+				Message: "public_key is not that of the private key in the keystore"}
+		}
+		claims := jwt.MapClaims{"iat": now.Unix(), "requestHash": requestHash(d.email, now, target)}
+		text, err := jwt.NewWithClaims(jwt.SigningMethodRS256, claims).SignedString(key)
+		if err != nil {
+			return &token.Error{Code: token.ErrInternal, Message: "the request could not be signed"}
+		}
+		signature = token.NewSecret(text)
+		return nil
+	})
 	if err != nil {
 		return token.Signed{}, err
 	}
-	if !d.public.Equal(key.Public()) {
-		return token.Signed{}, &token.Error{Code: token.ErrInvalid, Topic: "datarock-key-mismatch", Field: "public_key",
-			Message: "public_key is not that of the private key in the keystore"}
-	}
-	now := time.Now().Truncate(time.Second).Round(0)
-	claims := jwt.MapClaims{"iat": now.Unix(), "requestHash": requestHash(d.email, now, target)}
-	text, err := jwt.NewWithClaims(jwt.SigningMethodRS256, claims).SignedString(key)
-	if err != nil {
-		return token.Signed{}, &token.Error{Code: token.ErrInternal, Message: "the request could not be signed"}
-	}
 	return token.Signed{
 		URL:     target,
-		Headers: []token.Header{{Name: "Signature", Value: token.NewSecret(text)}, {Name: "x-api-user", Value: token.NewSecret(d.email)}},
+		Headers: []token.Header{{Name: "Signature", Value: signature}, {Name: "x-api-user", Value: token.NewSecret(d.email)}},
 		Issued:  now,
 		Warning: warning,
 	}, nil

@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"tokend/providers/token"
+	"tokend/providers/token/erase"
 )
 
 // minRSA is the least size of an RSA key in bits (RFC 7518 §3.3).
@@ -145,6 +146,18 @@ func prepareKey(a *token.Addition, algorithm string) error {
 		return err
 	}
 	a.Secrets["private_key"], err = keepKey(key)
+	return err
+}
+
+// withKey reads the profile's private key, has it used, and leaves none of it in
+// memory.
+func (e Env) withKey(ctx context.Context, use func(crypto.Signer) error) (err error) {
+	erase.Do(func() {
+		var key crypto.Signer
+		if key, err = e.key(ctx); err == nil {
+			err = use(key)
+		}
+	})
 	return err
 }
 

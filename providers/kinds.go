@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"tokend/providers/token"
+	"tokend/providers/token/erase"
 )
 
 // Env is what a provider may use of the world.
@@ -110,7 +111,9 @@ func (k Kind) Prepare(a *token.Addition) error {
 			draft.Secrets[name] = secret
 		}
 	}
-	if err := s.prepare(&draft); err != nil {
+	var err error
+	erase.Do(func() { err = s.prepare(&draft) })
+	if err != nil {
 		return err
 	}
 	*a = draft

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"tokend/providers/token"
+	"tokend/providers/token/erase"
 )
 
 // Sealed is the keystore of hosts without an OS keyring: one file for each
@@ -64,7 +65,8 @@ func (s *Sealed) Get(_ context.Context, account string) (token.Secret, error) {
 	if err != nil {
 		return token.Secret{}, about("sealed-files", fail(token.ErrKeystore, err, "%s: %v", account, err))
 	}
-	secret, err := s.open(account, b)
+	var secret token.Secret
+	erase.Do(func() { secret, err = s.open(account, b) })
 	if err != nil {
 		return token.Secret{}, fail(token.ErrKeystore, err, "%s: %v", account, err)
 	}

@@ -10,11 +10,12 @@ import (
 // arrows says which of our packages each may import (docs/architecture.md).
 var arrows = map[string][]string{
 	"tokend/providers/token":            {},
+	"tokend/providers/token/erase":      {},
 	"tokend/providers/token/format":     {"tokend/providers/token"},
 	"tokend/daemon":                     {"tokend/providers/token", "tokend/providers/token/format"},
-	"tokend/store":                      {"tokend/providers/token"},
+	"tokend/store":                      {"tokend/providers/token", "tokend/providers/token/erase"},
 	"tokend/store/keyringtest":          {},
-	"tokend/providers":                  {"tokend/providers/token"},
+	"tokend/providers":                  {"tokend/providers/token", "tokend/providers/token/erase"},
 	"tokend/providers/providertest":     {},
 	"tokend/ipc":                        {"tokend/providers/token"},
 	"tokend/ipc/ipcserver":              {"tokend/ipc", "tokend/providers/token", "tokend/providers/token/format"},

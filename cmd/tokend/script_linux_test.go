@@ -33,8 +33,11 @@ import (
 // it left behind is searched for the secrets that were used in it.
 
 func TestMain(m *testing.M) {
-	testscript.Main(programs{m}, map[string]func(){"tokend": main, "tokend-sandbox": trySandbox, "tokend-filtered": tryFiltered})
+	testscript.Main(programs{m}, commands)
 }
+
+// commands are the programs that this test's own binary is, by name.
+var commands = map[string]func(){"tokend": main, "tokend-sandbox": trySandbox, "tokend-filtered": tryFiltered}
 
 // programs puts tokenctl into the path of the tests. tokend is this test's own
 // binary, run under that name.
