@@ -64,6 +64,20 @@ func later(t time.Time, others ...time.Time) time.Time {
 	return t
 }
 
+// others says how many profiles beside p have tokens of its issuer. d.mu is
+// held.
+func (d *Daemon) others(p *profile) int {
+	if d.crowds == nil {
+		d.crowds = map[string]int{}
+		for _, p := range d.profiles {
+			if p.minter != nil {
+				d.crowds[p.issuer]++
+			}
+		}
+	}
+	return max(0, d.crowds[p.issuer]-1)
+}
+
 // plan puts s in its place in the agenda, or takes it out when there is
 // nothing to do about it. d.mu is held.
 func (d *Daemon) plan(s *slot) {
@@ -117,63 +131,3 @@ func (a *agenda) Pop() any {
 	s.place = -1
 	return s
 }
-
-// A lane is what happens at one issuer, so that an issuer that hangs delays
-// nobody else's tokens, and a storm of renewals no caller's.
-type lane struct {
-	running    int
-	urgent     []*slot // callers wait for these
-	background []*slot
-	paced      time.Time // when the last background one was launched
-}
-
-const (
-	// Attempts at one issuer at a time: renewals alone, and with the ones that
-	// callers wait for.
-	backgroundFlights = 8
-	allFlights        = 32
-	// maxRenewals bounds the renewals at all issuers together. Attempts that
-	// callers wait for do not count: the socket bounds those.
-	maxRenewals = 64
-	// Renewals at one issuer start this far apart, so that a start or a wake
-	// with many profiles is no storm; a long queue is worked off within
-	// longestQueue all the same.
-	pace         = 100 * time.Millisecond
-	longestQueue = 100 * time.Second
-)
-
-// next takes the next slot to launch out of the lane, nil if there is none
-// now: one that callers wait for, or, if there is room for it, a renewal. again
-// says when to look anew even if nothing lands before; zero if nothing waits
-// for its time.
-func (l *lane) next(now time.Time, room bool) (s *slot, renewal bool, again time.Time) {
-	if s := pop(&l.urgent, l.running < allFlights); s != nil {
-		return s, false, again
-	}
-	gap := min(pace, longestQueue/time.Duration(max(1, len(l.background))))
-	if at := l.paced.Add(gap); now.Before(at) && !at.After(now.Add(pace)) {
-		if len(l.background) > 0 {
-			again = at
-		}
-		return nil, false, again
-	}
-	if s = pop(&l.background, room && l.running < backgroundFlights); s != nil {
-		l.paced = now
-	}
-	return s, true, again
-}
-
-// pop takes the first slot that still waits to be launched out of a queue, if
-// there is room.
-func pop(waiting *[]*slot, room bool) *slot {
-	for room && len(*waiting) > 0 {
-		s := (*waiting)[0]
-		*waiting = (*waiting)[1:]
-		if s.flight != nil && !s.flight.launched {
-			return s
-		}
-	}
-	return nil
-}
-
-func (l *lane) idle() bool { return l.running == 0 && len(l.urgent) == 0 && len(l.background) == 0 }

@@ -116,6 +116,7 @@ type Daemon struct {
 	kinds    Kinds
 	profiles map[string]*profile
 	claims   map[string][]*profile // by origin, nil when out of date
+	crowds   map[string]int        // how many profiles each issuer has, nil when out of date
 	agenda   agenda
 	asked    []*slot // flights that callers wait for, not launched yet
 	lanes    map[string]*lane
@@ -397,6 +398,7 @@ func (d *Daemon) land(l launch, tok token.Token, err error, took time.Duration) 
 		d.end(s, token.Token{}, errStopping)
 	case err != nil:
 		failure := asError(err)
+		l.lane.learn(failure, now)
 		s.failures++
 		s.failedAt = now
 		s.heeded = !failure.RetryAt.IsZero()
@@ -411,7 +413,8 @@ func (d *Daemon) land(l launch, tok token.Token, err error, took time.Duration) 
 			d.forget(s) // a scope or audience that makes no sense here
 		}
 	default:
-		tok.RenewAt = renewAt(tok, rand.Float64())
+		l.lane.learn(nil, now)
+		tok.RenewAt = renewAt(tok, d.others(l.profile), rand.Float64())
 		s.tok, s.err, s.failures, s.nextTry = tok, nil, 0, time.Time{}
 		s.remember(attempt{now, took, ""})
 		d.clock = clock{tok.Skew, l.profile.issuer, now}

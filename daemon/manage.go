@@ -142,7 +142,7 @@ func (d *Daemon) adopt(config Config, kinds Kinds, profiles map[string]*profile,
 // install puts p in force. d.mu is held.
 func (d *Daemon) install(p *profile) {
 	old := d.profiles[p.name]
-	d.profiles[p.name], d.claims = p, nil
+	d.profiles[p.name], d.claims, d.crowds = p, nil, nil
 	switch {
 	case old == p:
 	case old != nil && old.fingerprint == p.fingerprint:
@@ -169,7 +169,7 @@ func (d *Daemon) install(p *profile) {
 // retire takes p out of force, and its tokens with it. d.mu is held.
 func (d *Daemon) retire(p *profile) {
 	delete(d.profiles, p.name)
-	d.claims = nil
+	d.claims, d.crowds = nil, nil
 	d.sink()
 	d.drop(p)
 }
@@ -447,7 +447,9 @@ func (d *Daemon) prove(ctx context.Context, kinds Kinds, c Config, doc *document
 	if err != nil {
 		return proof{}, asError(err)
 	}
-	tok.RenewAt = renewAt(tok, rand.Float64())
+	d.mu.Lock()
+	tok.RenewAt = renewAt(tok, d.others(trial), rand.Float64())
+	d.mu.Unlock()
 	return proof{tok, time.Since(begin)}, nil
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"slices"
 	"sync"
 	"time"
 
@@ -90,7 +89,7 @@ func (d *Daemon) stop() {
 	d.stopped = true
 	grounded := d.asked
 	for _, l := range d.lanes {
-		grounded = slices.Concat(grounded, l.urgent, l.background)
+		grounded = append(grounded, l.waiting()...)
 	}
 	for _, s := range grounded {
 		if s.flight != nil && !s.flight.launched {
@@ -170,7 +169,7 @@ func (d *Daemon) due(now time.Time) (launches []launch, sleep time.Duration) {
 		if !again.IsZero() {
 			sleep = min(sleep, again.Sub(now))
 		}
-		if l.idle() && now.Sub(l.paced) > pace {
+		if l.done(now) {
 			delete(d.lanes, issuer)
 		}
 	}
@@ -186,8 +185,7 @@ func (d *Daemon) attend(s *slot, now time.Time) {
 	switch {
 	case s.wanted(now):
 		s.flight = &flight{done: make(chan struct{})}
-		l := d.lane(s)
-		l.background = append(l.background, s)
+		d.lane(s).queue(s, now)
 		d.plan(s)
 	case s.forgottenAt().After(now): // not wanted any more, still good
 		s.at = s.forgottenAt()

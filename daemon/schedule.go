@@ -31,19 +31,18 @@ const (
 // (refresh_in, but not before a tenth of its life), else at 75 % ± 5 % of its
 // life or six minutes before its end, whichever is earlier, but not before half
 // its life. Never twice within a second.
-func renewAt(t token.Token, u float64) time.Time {
+//
+// Where others have tokens of the same issuer, perhaps obtained at the same
+// moment, the span of that opens earlier, so that one renewal every pace fits
+// into it.
+func renewAt(t token.Token, others int, u float64) time.Time {
 	life := t.Life()
 	if t.RenewAt.After(t.Issued) && t.RenewAt.Before(t.Expiry) {
 		return later(t.RenewAt, t.Issued.Add(life/10), t.Issued.Add(firstRetry))
 	}
-	at := t.Issued.Add(fraction(life, 0.70+0.10*u))
-	if early := t.Expiry.Add(-renewAhead); early.Before(at) {
-		at = early
-	}
-	if half := t.Issued.Add(life / 2); at.Before(half) {
-		at = half
-	}
-	return later(at, t.Issued.Add(firstRetry))
+	closes := max(life/2, min(fraction(life, 0.80), life-renewAhead))
+	opens := max(life/2, min(fraction(life, 0.70), closes-time.Duration(others)*pace))
+	return later(t.Issued.Add(opens+fraction(closes-opens, u)), t.Issued.Add(firstRetry))
 }
 
 // mandatoryAt is the last good moment to try a renewal of t before it can no

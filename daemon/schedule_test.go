@@ -41,10 +41,32 @@ func TestRenewAt(t *testing.T) {
 			if tt.advice > 0 {
 				tok.RenewAt = noon.Add(tt.advice)
 			}
-			if got := renewAt(tok, tt.u).Sub(noon); got != tt.want {
+			if got := renewAt(tok, 0, tt.u).Sub(noon); got != tt.want {
 				t.Errorf("renewed after %v, want %v", got, tt.want)
 			}
 		})
+	}
+}
+
+// Many tokens of one issuer are renewed a pace apart, as far as the second half
+// of their life allows that.
+func TestManyTokensAreRenewedOverALongerSpan(t *testing.T) {
+	for _, c := range []struct {
+		life         time.Duration
+		others       int
+		opens, close time.Duration
+	}{
+		{time.Hour, 9, 42 * time.Minute, 48 * time.Minute},
+		{time.Hour, 3600, 42 * time.Minute, 48 * time.Minute},
+		{time.Hour, 6000, 38 * time.Minute, 48 * time.Minute},
+		{time.Hour, 100_000, 30 * time.Minute, 48 * time.Minute},
+		{20 * time.Minute, 1200, 12 * time.Minute, 14 * time.Minute},
+		{10 * time.Minute, 10_000, 5 * time.Minute, 5 * time.Minute},
+	} {
+		tok := tokenOf(c.life)
+		if first, last := renewAt(tok, c.others, 0).Sub(noon), renewAt(tok, c.others, 1).Sub(noon); first != c.opens || last != c.close {
+			t.Errorf("%d tokens of %v beside: between %v and %v, want %v and %v", c.others, c.life, first, last, c.opens, c.close)
+		}
 	}
 }
 
@@ -53,7 +75,7 @@ func TestRenewalLeavesAzureSDKsContent(t *testing.T) {
 	for life := 12 * time.Minute; life <= 24*time.Hour; life += time.Minute {
 		for _, u := range []float64{0, 0.5, 0.999} {
 			tok := tokenOf(life)
-			if left := tok.Expiry.Sub(renewAt(tok, u)); left < 300*time.Second {
+			if left := tok.Expiry.Sub(renewAt(tok, 0, u)); left < 300*time.Second {
 				t.Fatalf("a token of %v is renewed with %v left", life, left)
 			}
 		}

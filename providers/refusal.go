@@ -44,7 +44,7 @@ type finding struct{ topic, words string }
 const (
 	topicRedirect  = "redirect"
 	topicOutage    = "outage"
-	topicRateLimit = "rate-limit"
+	topicRateLimit = token.RateLimited
 	topicBadAnswer = "bad-answer"
 	topicClock     = "clock"
 	topicTimeout   = "timeout"

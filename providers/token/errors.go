@@ -45,6 +45,10 @@ const ErrNoCredential Code = "no_credential"
 // another path on the host of the URL that nobody claims.
 const AnotherPath = "another_path"
 
+// RateLimited, as the Topic of an ErrUnavailable, tells that the issuer is asked
+// more often than it takes (HTTP status 429).
+const RateLimited = "rate-limit"
+
 var codeText = map[Code]string{
 	ErrNotFound:    "not found",
 	ErrExists:      "exists already",
