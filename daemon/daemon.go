@@ -130,6 +130,9 @@ type Daemon struct {
 	saving   bool // a write is under way
 	clock    clock
 	sinkErrs map[string]error // by path: why a sink's file is not written
+
+	watchers      map[*watcher]struct{}
+	keyringLocked bool // as far as the last attempts told
 }
 
 // New makes a Daemon of the configuration in dirs. A profile that cannot be
@@ -149,6 +152,7 @@ func New(dirs Dirs, w World) (*Daemon, error) {
 		lanes:    map[string]*lane{},
 		unsaved:  map[slotKey]token.Record{},
 		sinkErrs: map[string]error{},
+		watchers: map[*watcher]struct{}{},
 	}
 	if err := d.load(); err != nil {
 		return nil, err
@@ -175,6 +179,9 @@ type slot struct {
 	nextTry  time.Time
 	// heeded: nextTry is what the issuer asked for (Retry-After).
 	heeded bool
+	// toldOf is the end of the last token of which was told that it expires
+	// without a successor.
+	toldOf time.Time
 	// invalidated is when a caller last had a token dropped.
 	invalidated time.Time
 	history     []attempt
@@ -407,7 +414,7 @@ func (d *Daemon) land(l launch, tok token.Token, err error, took time.Duration) 
 		remembered.RetryAt = s.nextTry
 		s.err = &remembered
 		s.remember(attempt{now, took, failure.Code})
-		d.logFailure(s)
+		d.noteFailure(s, took)
 		d.end(s, token.Token{}, s.err)
 		if errors.Is(s.err, token.ErrInvalid) && s.target != (token.Target{}) && d.held(s) {
 			d.forget(s) // a scope or audience that makes no sense here
@@ -418,7 +425,7 @@ func (d *Daemon) land(l launch, tok token.Token, err error, took time.Duration) 
 		s.tok, s.err, s.failures, s.nextTry = tok, nil, 0, time.Time{}
 		s.remember(attempt{now, took, ""})
 		d.clock = clock{tok.Skew, l.profile.issuer, now}
-		d.logSuccess(s)
+		d.noteSuccess(s, took)
 		if d.held(s) {
 			d.unsaved[s.key()] = s.record()
 			d.soil()
@@ -451,21 +458,6 @@ func asError(err error) *token.Error {
 		return &token.Error{Code: token.ErrUnavailable, Message: "the issuer did not answer in time", Cause: err}
 	}
 	return &token.Error{Code: token.ErrInternal, Message: "an error that tokend has no name for; its log tells more", Cause: err}
-}
-
-func (d *Daemon) logSuccess(s *slot) {
-	d.world.Log.Info("token obtained", s.attrs("expires", s.tok.Expiry.UTC(), "renew_at", s.tok.RenewAt.UTC())...)
-}
-
-func (d *Daemon) logFailure(s *slot) {
-	attrs := s.attrs("code", string(s.err.Code), "error", s.err.Message, "failures", s.failures, "next_try", s.nextTry.UTC())
-	if s.err.Topic != "" {
-		attrs = append(attrs, "topic", s.err.Topic)
-	}
-	if s.err.Cause != nil {
-		attrs = append(attrs, "cause", s.err.Cause.Error())
-	}
-	d.world.Log.Warn("no token obtained", attrs...)
 }
 
 func (s *slot) attrs(more ...any) []any {
@@ -513,6 +505,7 @@ func (d *Daemon) Invalidate(ctx context.Context, name string, t token.Secret) er
 			d.unsave(s)
 			s.tok = token.Token{}
 			d.world.Log.Info("token invalidated by a caller", s.attrs()...)
+			d.publish(p, token.Event{Kind: token.EventInvalidated, Target: s.target})
 			d.plan(s)
 			dropped++
 		}

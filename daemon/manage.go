@@ -81,12 +81,14 @@ func (d *Daemon) Reload(ctx context.Context) error {
 				d.world.Log.Warn("a profile cannot be read; what was in force of it stays", "error", b)
 			}
 			d.world.Log.Info("configuration read", "profiles", len(profiles), "bad_files", len(bad))
+			d.noteReload(len(bad))
 			return badFiles(bad)
 		}
 	}
 	d.mu.Lock()
 	d.bad = map[string]string{"": err.Error()}
 	d.mu.Unlock()
+	d.noteReload(1)
 	d.world.Log.Warn("configuration not read; what was in force stays", "error", err.Error())
 	return err
 }
@@ -143,12 +145,19 @@ func (d *Daemon) adopt(config Config, kinds Kinds, profiles map[string]*profile,
 func (d *Daemon) install(p *profile) {
 	old := d.profiles[p.name]
 	d.profiles[p.name], d.claims, d.crowds = p, nil, nil
-	switch {
-	case old == p:
-	case old != nil && old.fingerprint == p.fingerprint:
-		p.inherit(old)
-	case old != nil:
-		d.drop(old)
+	if old == nil {
+		p.tally = tally{}
+		d.publish(p, token.Event{Kind: token.EventAdded})
+	} else if old != p {
+		p.tally = old.tally
+		if old.credential.ID != p.credential.ID {
+			d.publish(p, token.Event{Kind: token.EventRotated})
+		}
+		if old.fingerprint == p.fingerprint {
+			p.inherit(old)
+		} else {
+			d.drop(old)
+		}
 	}
 	if p.slots == nil {
 		p.slots = map[token.Target]*slot{}
@@ -170,6 +179,7 @@ func (d *Daemon) install(p *profile) {
 func (d *Daemon) retire(p *profile) {
 	delete(d.profiles, p.name)
 	d.claims, d.crowds = nil, nil
+	d.publish(p, token.Event{Kind: token.EventRemoved})
 	d.sink()
 	d.drop(p)
 }
@@ -479,6 +489,7 @@ func (d *Daemon) putInForce(p *profile, kept token.Credential, proven proof) tok
 		if s, err := d.slot(p, token.Target{}, wall()); err == nil && s.flight == nil {
 			s.tok, s.used = proven.token, use{at: wall(), uid: -1}
 			s.remember(attempt{proven.token.Issued, proven.took, ""})
+			d.noteSuccess(s, proven.took)
 			d.unsaved[s.key()] = s.record()
 			d.soil()
 			d.plan(s)

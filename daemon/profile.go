@@ -54,6 +54,8 @@ type profile struct {
 	slots map[token.Target]*slot
 	// used is when it last signed or verified something, guarded by Daemon.mu.
 	used use
+	// tally is guarded by Daemon.mu, and nil until it is in force.
+	tally tally
 	// pending is the credential that waits to be registered, zero if none does.
 	pending token.Credential
 	// ends is when the credential itself expires, zero if unknown.

@@ -411,14 +411,19 @@ func (d *Daemon) askCache(ctx context.Context, job func() error) error {
 // noteCache remembers how the cache is, and logs a change for the worse once.
 func (d *Daemon) noteCache(err error) {
 	d.mu.Lock()
+	defer d.mu.Unlock()
 	before := d.cacheErr
 	d.cacheErr = err
-	d.mu.Unlock()
+	if errors.Is(err, token.ErrLocked) {
+		d.noteKeyring(true)
+	}
 	switch {
 	case err != nil && (before == nil || before.Error() != err.Error()):
 		d.world.Log.Warn("token cache", "error", err.Error())
+		d.publish(nil, token.Event{Kind: token.EventCache, State: err.Error()})
 	case err == nil && before != nil:
 		d.world.Log.Info("token cache works again")
+		d.publish(nil, token.Event{Kind: token.EventCache, State: "ok"})
 	}
 }
 

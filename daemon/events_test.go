@@ -1,0 +1,238 @@
+package daemon_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"tokend/daemon"
+	"tokend/providers/token"
+)
+
+// watched takes all events that are there.
+func watched(t *testing.T, w token.Events) (events []token.Event) {
+	t.Helper()
+	synctest.Wait()
+	for {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Nanosecond)
+		e, err := w.Next(ctx)
+		cancel()
+		if err != nil {
+			return events
+		}
+		events = append(events, e)
+	}
+}
+
+func kindsOf(events []token.Event) string {
+	var kinds []string
+	for _, e := range events {
+		kinds = append(kinds, string(e.Kind))
+	}
+	return strings.Join(kinds, " ")
+}
+
+func watch(t *testing.T, ctx context.Context, d *daemon.Daemon, names ...string) token.Events {
+	t.Helper()
+	w, err := d.Watch(ctx, names)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.Close)
+	return w
+}
+
+func TestEventsTellWhatHappens(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.profile("p", ordinary+"renew = \"used\"\n")
+		d := in.start()
+		w := watch(t, t.Context(), d)
+
+		in.get("p", token.Query{})
+		events := watched(t, w)
+		if kindsOf(events) != "obtained" {
+			t.Fatalf("a get: %+v", events)
+		}
+		e := events[0]
+		if e.Profile != "p" || !e.Expires.Equal(e.Time.Add(time.Hour)) || e.RenewAt.Before(e.Time) || e.Error != nil {
+			t.Errorf("obtained: %+v", e)
+		}
+
+		in.idp().set(func(i *issuer) {
+			i.err = &token.Error{Code: token.ErrRejected, OAuth: "invalid_client", Topic: "invalid_client", Message: "no", Cause: errors.New("inner")}
+		})
+		time.Sleep(2 * time.Second) // what came a second ago counts as fresh
+		in.refused("p", token.Query{Fresh: true}, token.ErrRejected)
+		events = watched(t, w)
+		if kindsOf(events) != "refused" || events[0].Failures != 1 || events[0].Error.Topic != "invalid_client" || events[0].Error.Cause != nil {
+			t.Errorf("a refusal: %+v", events)
+		}
+
+		if err := d.Invalidate(t.Context(), "p", token.Secret{}); err != nil {
+			t.Fatal(err)
+		}
+		in.write("profiles.d/q.toml", "provider = \"nonsense\"\n")
+		_ = d.Reload(t.Context())
+		if err := d.Remove(t.Context(), "p"); err != nil {
+			t.Fatal(err)
+		}
+		events = watched(t, w)
+		if got := kindsOf(events); got != "invalidated reloaded removed" || events[1].BadFiles != 1 || events[2].Profile != "p" {
+			t.Errorf("got %s: %+v", got, events)
+		}
+	})
+}
+
+func TestAddingAndRotatingAreTold(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		d := in.start()
+		w := watch(t, t.Context(), d)
+		in.add(t, "p", "first")
+		if _, err := d.Rotate(t.Context(), token.Addition{Name: "p", Secrets: map[string]token.Secret{"client_secret": token.NewSecret("second")}}); err != nil {
+			t.Fatal(err)
+		}
+		if got := kindsOf(watched(t, w)); got != "added obtained rotated obtained" {
+			t.Errorf("got %s", got)
+		}
+	})
+}
+
+func (in *installation) add(t *testing.T, name, secret string) {
+	t.Helper()
+	_, err := in.daemon.Add(t.Context(), token.Addition{Name: name, Provider: "test", Settings: map[string]any{"issuer": "idp"},
+		Secrets: map[string]token.Secret{"client_secret": token.NewSecret(secret)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestATokenThatEndsWithoutASuccessorIsToldOfOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.profile("p", ordinary)
+		d := in.start()
+		in.get("p", token.Query{})
+		in.idp().set(func(i *issuer) { i.err = down })
+		w := watch(t, t.Context(), d)
+		time.Sleep(time.Hour)
+		events := watched(t, w)
+		expiring := slices.DeleteFunc(slices.Clone(events), func(e token.Event) bool { return e.Kind != token.EventExpiring })
+		if len(expiring) != 1 {
+			t.Fatalf("expiring was told %d times: %s", len(expiring), kindsOf(events))
+		}
+		if left := expiring[0].Expires.Sub(expiring[0].Time); left <= 0 || left > 12*time.Minute {
+			t.Errorf("told %v before the end", left)
+		}
+		if !strings.Contains(kindsOf(events), "failed failed") {
+			t.Errorf("got %s", kindsOf(events))
+		}
+	})
+}
+
+func TestALockedKeyringIsToldOfOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.profile("p", ordinary+"renew = \"used\"\n")
+		d := in.start()
+		w := watch(t, t.Context(), d)
+		in.lock(true)
+		in.refused("p", token.Query{}, token.ErrLocked)
+		time.Sleep(10 * time.Second)
+		in.refused("p", token.Query{}, token.ErrLocked)
+		in.lock(false)
+		time.Sleep(10 * time.Minute)
+		in.get("p", token.Query{})
+		got := kindsOf(watched(t, w))
+		if !strings.HasPrefix(got, "locked failed") || strings.Count(got, " locked")+strings.Count(got, "unlocked") != 1 || !strings.HasSuffix(got, "unlocked obtained") {
+			t.Errorf("got %s", got)
+		}
+	})
+}
+
+func TestACacheThatFailsIsToldOf(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.profile("p", ordinary)
+		in.fill(true)
+		d := in.start()
+		w := watch(t, t.Context(), d)
+		in.get("p", token.Query{Fresh: true})
+		synctest.Wait()
+		in.fill(false)
+		time.Sleep(2 * time.Minute)
+		var states []string
+		for _, e := range watched(t, w) {
+			if e.Kind == token.EventCache {
+				states = append(states, e.State)
+			}
+		}
+		if len(states) == 0 || states[len(states)-1] != "ok" {
+			t.Errorf("got %q", states)
+		}
+	})
+}
+
+// Who falls behind holds nobody up, and learns how much it missed.
+func TestAWatcherThatFallsBehindIsToldWhatItLost(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.profile("p", ordinary+"renew = \"used\"\n")
+		d := in.start()
+		w := watch(t, t.Context(), d)
+		const all = 300
+		for range all {
+			if err := d.Reload(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		events := watched(t, w)
+		last := events[len(events)-1]
+		if last.Kind != token.EventLost || last.Lost+len(events)-1 != all || len(events) != 257 {
+			t.Errorf("%d events, the last %+v", len(events), last)
+		}
+		if err := d.Reload(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := kindsOf(watched(t, w)); got != "reloaded" {
+			t.Errorf("afterwards: %s", got)
+		}
+	})
+}
+
+// Each event is shown to those who may see its profile.
+func TestEventsFollowThePolicy(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		const uid = 54321
+		in.profile("mine", ordinary+fmt.Sprintf("renew = \"used\"\nallow_users = [\"%d\"]\n", uid))
+		in.profile("theirs", ordinary+"renew = \"used\"\n")
+		d := in.start()
+		user := context.WithValue(t.Context(), callerKey{}, daemon.Caller{UID: uid})
+		w := watch(t, user, d)
+		if _, err := d.Watch(user, []string{"theirs"}); !errors.Is(err, token.ErrNotFound) {
+			t.Errorf("watching another's profile: %v", err)
+		}
+		only := watch(t, t.Context(), d, "theirs")
+		in.get("mine", token.Query{})
+		in.get("theirs", token.Query{})
+		if err := os.Remove(in.dirs.ProfileFile("theirs")); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Reload(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		events := watched(t, w)
+		if kindsOf(events) != "obtained reloaded" || events[0].Profile != "mine" {
+			t.Errorf("got %+v", events)
+		}
+		if got := kindsOf(watched(t, only)); got != "obtained removed reloaded" {
+			t.Errorf("who watches one profile got %s", got)
+		}
+		w.Close()
+		in.get("mine", token.Query{Fresh: true})
+		if events := watched(t, w); events != nil {
+			t.Errorf("after the end: %+v", events)
+		}
+	})
+}
