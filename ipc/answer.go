@@ -17,29 +17,53 @@ const maxHead = 16 << 10
 var errNoAnswer = errors.New("no answer")
 
 // readAnswer reads one HTTP/1.1 answer (RFC 9112) of the kind that tokend
-// gives: with a Content-Length and no transfer coding.
+// gives to all requests but one: with a Content-Length and no transfer coding.
 func readAnswer(r io.Reader) (status int, body []byte, err error) {
 	br := bufio.NewReaderSize(r, maxHead)
+	status, h, err := readHead(br)
+	if err != nil {
+		return 0, nil, err
+	}
+	body, err = h.body(br)
+	return status, body, err
+}
+
+// A head is what an answer's header says of its body.
+type head struct {
+	length  int // -1 if it does not say
+	chunked bool
+}
+
+// readHead reads the status line and the header.
+func readHead(br *bufio.Reader) (status int, h head, err error) {
 	line, err := br.ReadSlice('\n')
 	if len(line) == 0 && errors.Is(err, io.EOF) {
-		return 0, nil, errNoAnswer
+		return 0, h, errNoAnswer
 	}
 	if err != nil {
-		return 0, nil, headError(err)
+		return 0, h, headError(err)
 	}
 	status, err = parseStatus(line)
 	if err != nil {
-		return 0, nil, err
+		return 0, h, err
 	}
-	length, err := readLength(br, len(line))
-	if err != nil {
-		return 0, nil, err
+	h, err = readHeader(br, len(line))
+	return status, h, err
+}
+
+// body reads the body of an answer that is not a stream.
+func (h head) body(br *bufio.Reader) ([]byte, error) {
+	switch {
+	case h.chunked:
+		return nil, errors.New("a body with a transfer coding")
+	case h.length < 0:
+		return nil, errors.New("no Content-Length")
 	}
-	body = make([]byte, length)
+	body := make([]byte, h.length)
 	if _, err := io.ReadFull(br, body); err != nil {
-		return 0, nil, fmt.Errorf("reading the body: %w", unexpected(err))
+		return nil, fmt.Errorf("reading the body: %w", unexpected(err))
 	}
-	return status, body, nil
+	return body, nil
 }
 
 // parseStatus reads "HTTP/1.1 200 OK".
@@ -55,40 +79,39 @@ func parseStatus(line []byte) (int, error) {
 	return int(status), nil
 }
 
-// readLength reads the header, of which size bytes were used up by the status
-// line, and returns the length of the body that follows.
-func readLength(br *bufio.Reader, size int) (int, error) {
-	length := -1
+// readHeader reads the header, of which size bytes were used up by the status
+// line.
+func readHeader(br *bufio.Reader, size int) (head, error) {
+	h := head{length: -1}
 	for {
 		line, err := br.ReadSlice('\n')
 		if err != nil {
-			return 0, headError(err)
+			return h, headError(err)
 		}
 		if size += len(line); size > maxHead {
-			return 0, headError(bufio.ErrBufferFull)
+			return h, headError(bufio.ErrBufferFull)
 		}
 		text := strings.TrimRight(string(line), "\r\n")
 		if text == "" {
-			break
+			return h, nil
 		}
 		name, value, ok := strings.Cut(text, ":")
+		value = strings.TrimSpace(value)
 		switch {
 		case !ok:
-			return 0, errors.New("a header line without a colon")
+			return h, errors.New("a header line without a colon")
 		case strings.EqualFold(name, "Transfer-Encoding"):
-			return 0, errors.New("a body with a transfer coding")
-		case strings.EqualFold(name, "Content-Length"):
-			n, err := strconv.ParseUint(strings.TrimSpace(value), 10, 31)
-			if err != nil || n > MaxBody || length >= 0 {
-				return 0, fmt.Errorf("a Content-Length that is no number up to %d, or given twice", MaxBody)
+			if h.chunked = strings.EqualFold(value, "chunked"); !h.chunked {
+				return h, errors.New("a transfer coding other than chunked")
 			}
-			length = int(n)
+		case strings.EqualFold(name, "Content-Length"):
+			n, err := strconv.ParseUint(value, 10, 31)
+			if err != nil || n > MaxBody || h.length >= 0 {
+				return h, fmt.Errorf("a Content-Length that is no number up to %d, or given twice", MaxBody)
+			}
+			h.length = int(n)
 		}
 	}
-	if length < 0 {
-		return 0, errors.New("no Content-Length")
-	}
-	return length, nil
 }
 
 func headError(err error) error {

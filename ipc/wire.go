@@ -34,6 +34,8 @@ const (
 	SignPath       = "/v1/sign/"
 	VerifyPath     = "/v1/verify/"
 	AuthorizePath  = "/v1/authorize/"
+	EventsPath     = "/v1/events"
+	MetricsPath    = "/metrics"
 
 	// InvalidateSuffix and RotateSuffix follow the name.
 	InvalidateSuffix = "/invalidate"

@@ -88,6 +88,7 @@ func (a *app) commands() []command {
 		{"public-key", a.publicKeyCommand},
 		{"remove", a.removeCommand},
 		{"reload", a.reloadCommand},
+		{"events", a.eventsCommand},
 		{"explain", a.explainCommand},
 		{"version", a.versionCommand},
 	}

@@ -54,6 +54,8 @@ type backend struct {
 	verdict  token.Verdict
 	calls    []string
 	hang     bool // Get never answers
+	events   []token.Event
+	drained  func() // called once all events are told
 }
 
 func newBackend() *backend {
@@ -180,6 +182,29 @@ func (b *backend) Verify(_ context.Context, name string, raw token.Secret, remot
 
 func (b *backend) Remove(_ context.Context, name string) error { return b.note("remove " + name) }
 func (b *backend) Reload(context.Context) error                { return b.note("reload") }
+
+func (b *backend) Watch(_ context.Context, names []string) (token.Events, error) {
+	err := b.note("watch " + strings.Join(names, " "))
+	return &canned{b.events, b.drained}, err
+}
+
+// canned are events that have happened.
+type canned struct {
+	events  []token.Event
+	drained func()
+}
+
+func (t *canned) Next(ctx context.Context) (e token.Event, err error) {
+	if len(t.events) == 0 {
+		t.drained()
+		<-ctx.Done()
+		return e, ctx.Err()
+	}
+	e, t.events = t.events[0], t.events[1:]
+	return e, nil
+}
+
+func (*canned) Close() {}
 
 // serve answers for b on a socket until the test ends.
 func serve(t testing.TB, b ipcserver.Backend) (socket string) {

@@ -1,6 +1,7 @@
 package ipcserver
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -30,10 +31,14 @@ type handler struct {
 	// they are to end.
 	leases chan struct{}
 	ending chan struct{}
+	// counts and measure may be nil.
+	counts  *Counts
+	measure func(context.Context) ([]byte, error)
 }
 
 func newHandler(b Backend, o Options) *handler {
-	h := &handler{backend: b, allow: o.Allow, audit: o.Audit, log: o.Log, leases: make(chan struct{}, maxLeases), ending: make(chan struct{})}
+	h := &handler{backend: b, allow: o.Allow, audit: o.Audit, log: o.Log, leases: make(chan struct{}, maxLeases), ending: make(chan struct{}),
+		counts: o.Counts, measure: o.Metrics}
 	if h.allow == nil {
 		h.allow = OwnUser
 	}
@@ -41,23 +46,25 @@ func newHandler(b Backend, o Options) *handler {
 		h.log = slog.New(slog.DiscardHandler)
 	}
 	h.routes = []route{
-		{method: "GET", before: ipc.TokenPath, named: true, serve: h.getToken},
-		{method: "GET", before: ipc.AnyTokenPath, serve: h.getToken},
-		{method: "POST", before: ipc.InvalidatePath, serve: h.invalidate},
-		{method: "POST", before: ipc.ExchangePath, named: true, serve: h.exchange},
-		{method: "POST", before: ipc.TokenPath, named: true, after: ipc.InvalidateSuffix, serve: h.invalidate},
-		{method: "POST", before: ipc.MSIPath, serve: h.lendMSI},
-		{method: "GET", before: ipc.ProfilesPath, serve: h.profiles},
-		{method: "POST", before: ipc.ProfilesPath, serve: h.add},
-		{method: "GET", before: ipc.ProfilePath, named: true, serve: h.profile},
-		{method: "DELETE", before: ipc.ProfilePath, named: true, serve: h.remove},
-		{method: "POST", before: ipc.ProfilePath, named: true, after: ipc.RotateSuffix, serve: h.rotate},
-		{method: "GET", before: ipc.ProvidersPath, serve: h.providers},
-		{method: "GET", before: ipc.StatusPath, serve: h.status},
-		{method: "POST", before: ipc.ReloadPath, serve: h.reload},
-		{method: "POST", before: ipc.SignPath, named: true, serve: h.sign},
-		{method: "POST", before: ipc.VerifyPath, named: true, serve: h.verify},
-		{method: "GET", before: ipc.AuthorizePath, named: true, serve: h.authorize},
+		{method: "GET", before: ipc.TokenPath, named: true, do: doing("get"), serve: h.getToken},
+		{method: "GET", before: ipc.AnyTokenPath, do: doing("get"), serve: h.getToken},
+		{method: "POST", before: ipc.InvalidatePath, do: doing("invalidate"), serve: h.invalidate},
+		{method: "POST", before: ipc.ExchangePath, named: true, do: doing("exchange"), serve: h.exchange},
+		{method: "POST", before: ipc.TokenPath, named: true, after: ipc.InvalidateSuffix, do: doing("invalidate"), serve: h.invalidate},
+		{method: "POST", before: ipc.MSIPath, do: doing("azure-msi"), serve: h.lendMSI},
+		{method: "GET", before: ipc.ProfilesPath, do: doing("list"), serve: h.profiles},
+		{method: "POST", before: ipc.ProfilesPath, do: doing("add"), serve: h.add},
+		{method: "GET", before: ipc.ProfilePath, named: true, do: doing("show"), serve: h.profile},
+		{method: "DELETE", before: ipc.ProfilePath, named: true, do: doing("remove"), serve: h.remove},
+		{method: "POST", before: ipc.ProfilePath, named: true, after: ipc.RotateSuffix, do: doing("rotate"), serve: h.rotate},
+		{method: "GET", before: ipc.ProvidersPath, do: doing("providers"), serve: h.providers},
+		{method: "GET", before: ipc.StatusPath, do: doing("status"), serve: h.status},
+		{method: "POST", before: ipc.ReloadPath, do: doing("reload"), serve: h.reload},
+		{method: "POST", before: ipc.SignPath, named: true, do: doing("sign"), serve: h.sign},
+		{method: "POST", before: ipc.VerifyPath, named: true, do: doing("verify"), serve: h.verify},
+		{method: "GET", before: ipc.AuthorizePath, named: true, do: doing("authorize"), serve: h.authorize},
+		{method: "GET", before: ipc.EventsPath, do: doing("events"), serve: h.events},
+		{method: "GET", before: ipc.MetricsPath, do: doing("metrics"), serve: h.metrics},
 	}
 	return h
 }
@@ -68,6 +75,7 @@ func newHandler(b Backend, o Options) *handler {
 type route struct {
 	method, before, after string
 	named                 bool
+	do                    int // an index of doings
 	serve                 func(w http.ResponseWriter, r *http.Request, name string) error
 }
 
@@ -98,6 +106,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (h *handler) serve(w http.ResponseWriter, r *http.Request) error {
 	if err := h.admit(r); err != nil {
+		h.counts.add(doConnect, err)
 		w.Header().Set("Connection", "close")
 		return err
 	}
@@ -111,9 +120,12 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) error {
 		case t.method != r.Method:
 			allowed = append(allowed, t.method)
 		default:
-			return h.serveRoute(t, w, r, name)
+			err := h.serveRoute(t, w, r, name)
+			h.counts.add(t.do, err)
+			return err
 		}
 	}
+	h.counts.add(doOther, token.ErrNotFound)
 	if allowed != nil {
 		w.Header().Set("Allow", strings.Join(allowed, ", "))
 		return &token.Error{Code: token.ErrInvalid, Field: "method", Cause: errMethod,
@@ -123,8 +135,9 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (h *handler) serveRoute(t *route, w http.ResponseWriter, r *http.Request, escaped string) error {
-	// Only the token routes take parameters, and read them themselves.
-	if isToken := t.method == "GET" && strings.HasPrefix(t.before, ipc.AnyTokenPath); r.URL.RawQuery != "" && !isToken {
+	// Only these routes take parameters, and read them themselves.
+	takes := t.method == "GET" && (strings.HasPrefix(t.before, ipc.AnyTokenPath) || t.before == ipc.EventsPath)
+	if r.URL.RawQuery != "" && !takes {
 		return &token.Error{Code: token.ErrInvalid, Field: "query", Message: "this path takes no query parameters"}
 	}
 	name := escaped

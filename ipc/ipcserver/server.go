@@ -35,6 +35,7 @@ type Backend interface {
 	Rotate(ctx context.Context, a token.Addition) (token.Added, error)
 	Remove(ctx context.Context, name string) error
 	Reload(ctx context.Context) error
+	Watch(ctx context.Context, profiles []string) (token.Events, error)
 }
 
 // Options change what a server does; the zero value is ready for use.
@@ -44,6 +45,11 @@ type Options struct {
 	Allow func(ipc.Peer) error
 	// Audit is told of every grant and refusal. Default: nobody is.
 	Audit func(Event)
+	// Counts counts the requests. Default: nobody does.
+	Counts *Counts
+	// Metrics are what GET /metrics answers, for the caller in ctx: Prometheus'
+	// text format. Default: there is no such path.
+	Metrics func(ctx context.Context) ([]byte, error)
 	// Log gets refused callers and faults, never a secret. Default: none.
 	Log *slog.Logger
 }

@@ -42,6 +42,8 @@ type book struct {
 	dropped   []token.Secret
 	remote    []bool // of each Verify
 	present   token.Presentation
+	feed      *feed
+	watched   []string
 	fail      error // the answer to everything, if set
 	reload    func(context.Context) error
 }

@@ -1,0 +1,102 @@
+package ipcserver
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"tokend/ipc"
+	"tokend/providers/token"
+)
+
+// events streams what happens: a line of JSON for each event, and an empty line
+// where nothing happens for a while, so that a reader that is gone is noticed.
+// It ends when tokend does, or when a line cannot leave in time.
+func (h *handler) events(w http.ResponseWriter, r *http.Request, _ string) error {
+	profiles, err := ipc.DecodeWatch(r.URL.RawQuery)
+	if err != nil {
+		return err
+	}
+	events, err := h.backend.Watch(r.Context(), profiles)
+	if err != nil {
+		return err
+	}
+	defer events.Close()
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
+		select {
+		case <-h.ending:
+			cancel()
+		case <-stop:
+		}
+	}()
+
+	head := w.Header()
+	head.Set("Content-Type", "application/x-ndjson")
+	head.Set("Cache-Control", "no-store")
+	if !sendLine(w, nil) { // the header: from now on nothing is missed
+		return nil
+	}
+	for {
+		line, ok := nextLine(ctx, events)
+		if !ok {
+			break
+		}
+		if !sendLine(w, line) {
+			return nil
+		}
+	}
+	if r.Context().Err() == nil {
+		sendLine(w, eventLine(token.Event{Time: time.Now().UTC().Round(0), Kind: token.EventStopping}))
+	}
+	return nil
+}
+
+// nextLine waits for an event, or for the next heartbeat; not ok when ctx ends.
+func nextLine(ctx context.Context, events token.Events) (line []byte, ok bool) {
+	beat, cancel := context.WithTimeout(ctx, ipc.Heartbeat)
+	defer cancel()
+	e, err := events.Next(beat)
+	switch {
+	case err == nil:
+		return eventLine(e), true
+	case ctx.Err() != nil || beat.Err() == nil:
+		return nil, false
+	}
+	return []byte("\n"), true
+}
+
+func eventLine(e token.Event) []byte {
+	line, err := json.Marshal(e)
+	if err != nil { // a time beyond the year 9999
+		line, _ = json.Marshal(token.Event{Kind: e.Kind, Profile: e.Profile, Target: e.Target})
+	}
+	return append(line, '\n')
+}
+
+// sendLine sends a part of a stream, and tells whether it has left.
+func sendLine(w http.ResponseWriter, line []byte) bool {
+	rc := http.NewResponseController(w)
+	_ = rc.SetWriteDeadline(time.Now().Add(writeTimeout))
+	if _, err := w.Write(line); err != nil {
+		return false
+	}
+	return rc.Flush() == nil
+}
+
+// metrics answers Prometheus.
+func (h *handler) metrics(w http.ResponseWriter, r *http.Request, _ string) error {
+	if h.measure == nil {
+		return &token.Error{Code: token.ErrNotFound, Message: "this tokend has no metrics"}
+	}
+	text, err := h.measure(r.Context())
+	if err != nil {
+		return err
+	}
+	send(w, http.StatusOK, "text/plain; version=0.0.4; charset=utf-8", text)
+	return nil
+}

@@ -1,0 +1,207 @@
+package ipcserver
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"tokend/ipc"
+	"tokend/providers/token"
+)
+
+// A feed is what the test has happen.
+type feed struct {
+	events chan token.Event
+	closed chan struct{}
+}
+
+func newFeed() *feed {
+	return &feed{events: make(chan token.Event, 10), closed: make(chan struct{})}
+}
+
+func (f *feed) Next(ctx context.Context) (token.Event, error) {
+	select {
+	case e := <-f.events:
+		return e, nil
+	case <-ctx.Done():
+		return token.Event{}, ctx.Err()
+	}
+}
+
+func (f *feed) Close() { close(f.closed) }
+
+func (b *book) Watch(_ context.Context, profiles []string) (token.Events, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, name := range profiles {
+		if _, err := b.find(name); err != nil {
+			return nil, err
+		}
+	}
+	b.watched = profiles
+	return b.feed, b.fail
+}
+
+func TestEventsCrossTheSocket(t *testing.T) {
+	b := newBook()
+	b.feed = newFeed()
+	s := start(t, b, Options{})
+	events, err := s.client.Watch(t.Context(), []string{"clms"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(b.watched) != 1 || b.watched[0] != "clms" {
+		t.Errorf("watched are %q", b.watched)
+	}
+	first := token.Event{Time: noon, Kind: token.EventRefused, Profile: "clms", Target: token.Target{Scope: "a b"}, Failures: 2,
+		Error: &token.Error{Code: token.ErrRejected, Topic: "invalid_client", Message: "no\nline"}}
+	long := token.Event{Time: noon, Kind: token.EventCache, State: strings.Repeat("x", 20<<10)}
+	b.feed.events <- first
+	b.feed.events <- long
+	got, err := events.Next(t.Context())
+	if err != nil || got.Kind != first.Kind || got.Scope != "a b" || !got.Time.Equal(noon) || *got.Error != *first.Error {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if got, err := events.Next(t.Context()); err != nil || got.State != long.State {
+		t.Errorf("a long line: %d characters, %v", len(got.State), err)
+	}
+	if err := s.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := events.Next(t.Context()); err != nil || got.Kind != token.EventStopping {
+		t.Errorf("when tokend stops: %+v, %v", got, err)
+	}
+	if _, err := events.Next(t.Context()); !errors.Is(err, io.EOF) {
+		t.Errorf("at the end: %v", err)
+	}
+	events.Close()
+	<-b.feed.closed
+}
+
+func TestNextEndsWithItsContext(t *testing.T) {
+	b := newBook()
+	b.feed = newFeed()
+	s := start(t, b, Options{})
+	events, err := s.client.Watch(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(10*time.Millisecond, cancel)
+	if _, err := events.Next(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	<-b.feed.closed
+}
+
+func TestWatchingIsRefused(t *testing.T) {
+	b := newBook()
+	b.feed = newFeed()
+	s := start(t, b, Options{})
+	if _, err := s.client.Watch(t.Context(), []string{"none"}); !errors.Is(err, token.ErrNotFound) {
+		t.Errorf("an unknown profile: %v", err)
+	}
+	for _, query := range []string{"x=y", "profile=a/b", "profile=", "%zz"} {
+		status, body := s.raw(t, "GET "+ipc.EventsPath+"?"+query+" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+		if status != 400 || !strings.Contains(body, `"invalid"`) {
+			t.Errorf("%s: %d %s", query, status, body)
+		}
+	}
+}
+
+// raw sends bytes and reads one answer.
+func (s *running) raw(t *testing.T, request string) (status int, body string) {
+	t.Helper()
+	conn, err := net.Dial("unix", s.client.Socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, request); err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, string(text)
+}
+
+// Whoever leaves is noticed, though nothing happens.
+func TestAWatcherThatLeavesIsLetGo(t *testing.T) {
+	b := newBook()
+	b.feed = newFeed()
+	s := start(t, b, Options{})
+	events, err := s.client.Watch(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	events.Close()
+	select {
+	case <-b.feed.closed:
+	case <-time.After(10 * time.Second):
+		t.Error("it is still watched for")
+	}
+}
+
+func TestCountsAndMetrics(t *testing.T) {
+	b := newBook()
+	counts := &Counts{}
+	s := start(t, b, Options{Counts: counts, Metrics: func(ctx context.Context) ([]byte, error) {
+		if _, ok := Caller(ctx); !ok {
+			return nil, errors.New("nobody asks")
+		}
+		return []byte("a_total 1\n"), nil
+	}})
+	for range 3 {
+		_, _ = s.client.Get(t.Context(), "clms", token.Query{})
+	}
+	_, _ = s.client.Get(t.Context(), "none", token.Query{})
+	_, _ = s.client.Status(t.Context())
+	s.raw(t, "GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+	status, body := s.raw(t, "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+	if status != 200 || body != "a_total 1\n" {
+		t.Errorf("metrics: %d %s", status, body)
+	}
+	if err := s.stop(); err != nil { // a request is counted when it has been answered
+		t.Fatal(err)
+	}
+	got := map[string]uint64{}
+	counts.All(func(do, result string, n uint64) { got[do+" "+result] = n })
+	for want, n := range map[string]uint64{"get ok": 3, "get not_found": 1, "status ok": 1, "other not_found": 1, "metrics ok": 1} {
+		if got[want] != n {
+			t.Errorf("%s: %d, want %d; all: %v", want, got[want], n, got)
+		}
+	}
+	if len(got) != 5 {
+		t.Errorf("counted: %v", got)
+	}
+}
+
+func TestEveryRouteIsCounted(t *testing.T) {
+	h := newHandler(newBook(), Options{})
+	for _, r := range h.routes {
+		if r.do <= doOther || r.do >= len(doings) {
+			t.Errorf("%s %s has no name among the doings", r.method, r.before)
+		}
+	}
+}
+
+func TestCountingAllocatesNothing(t *testing.T) {
+	counts := &Counts{}
+	get := doing("get")
+	if n := testing.AllocsPerRun(100, func() { counts.add(get, nil) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
