@@ -406,6 +406,9 @@ func (d *Daemon) land(l launch, tok token.Token, err error, took time.Duration) 
 	case err != nil:
 		failure := asError(err)
 		l.lane.learn(failure, now)
+		if s.err != nil && fromKeystore(s.err) != fromKeystore(failure) {
+			s.failures = 0 // another cause: what it took to find the first says nothing about it
+		}
 		s.failures++
 		s.failedAt = now
 		s.heeded = !failure.RetryAt.IsZero()

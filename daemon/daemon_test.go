@@ -527,6 +527,37 @@ func TestLockedKeyring(t *testing.T) {
 	})
 }
 
+// Callers who ask again and again do not have the keyring asked each time, and
+// what that took says nothing about how patient to be with the issuer.
+func TestALockedKeyringIsNotHammered(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.profile("p", ordinary)
+		in.lock(true)
+		in.start()
+		in.locks = 0
+		until := time.Now().Add(10 * time.Second)
+		var callers sync.WaitGroup
+		for range 20 {
+			callers.Go(func() {
+				for time.Now().Before(until) {
+					in.refused("p", token.Query{}, token.ErrLocked)
+				}
+			})
+		}
+		callers.Wait()
+		if in.locks < 10 || in.locks > 60 { // the renewals and the cache's key among them
+			t.Errorf("the keyring was asked %d times in ten seconds", in.locks)
+		}
+
+		in.idp().set(func(i *issuer) { i.err = down })
+		in.lock(false)
+		err := in.refused("p", token.Query{}, token.ErrUnavailable)
+		if wait := time.Until(err.RetryAt); wait > 2*time.Second {
+			t.Errorf("the first failure of the issuer is followed by %v of waiting", wait)
+		}
+	})
+}
+
 func TestAFullDiskCostsNoToken(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		in.fill(true)

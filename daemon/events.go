@@ -49,7 +49,11 @@ func (d *Daemon) noteFailure(s *slot, took time.Duration) {
 	if s.err.Cause != nil {
 		attrs = append(attrs, "cause", s.err.Cause.Error())
 	}
-	d.world.Log.Warn(message, attrs...)
+	// Each caller makes a failure of the keystore's: its 1st, 2nd, 4th, 8th …
+	// are enough.
+	if !fromKeystore(s.err) || s.failures&(s.failures-1) == 0 {
+		d.world.Log.Warn(message, attrs...)
+	}
 	s.profile.tally[s.err.Code]++
 	if errors.Is(s.err, token.ErrLocked) {
 		d.noteKeyring(true)

@@ -196,6 +196,7 @@ type installation struct {
 	log     bytes.Buffer
 	logMu   sync.Mutex
 	locked  bool // the keystore says so
+	locks   int  // how often it has said so
 	full    bool // the cache's disk is full
 	made    atomic.Int64
 	turns   atomic.Int64 // of Run's loop
@@ -271,6 +272,7 @@ func (l lockable) refuse() error {
 	l.in.logMu.Lock()
 	defer l.in.logMu.Unlock()
 	if l.in.locked {
+		l.in.locks++
 		return &token.Error{Code: token.ErrLocked, Message: "the keyring is locked"}
 	}
 	return nil

@@ -144,18 +144,24 @@ type launch struct {
 func (d *Daemon) due(now time.Time) (launches []launch, sleep time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, s := range d.asked {
-		if s.flight != nil && !s.flight.launched {
+	sleep = longestSleep
+	asked := d.asked
+	d.asked = nil
+	for _, s := range asked {
+		d.plan(s)
+		switch wait := s.rest(now); {
+		case s.flight == nil || s.flight.launched:
+		case wait > 0:
+			d.asked = append(d.asked, s)
+			sleep = min(sleep, wait)
+		default:
 			l := d.lane(s)
 			l.urgent = append(l.urgent, s)
 		}
-		d.plan(s)
 	}
-	d.asked = nil
 	for len(d.agenda) > 0 && !d.agenda[0].at.After(now) {
 		d.attend(d.agenda[0], now)
 	}
-	sleep = longestSleep
 	for issuer, l := range d.lanes {
 		s, renewal, again := l.next(now, d.renewals < maxRenewals)
 		for ; s != nil; s, renewal, again = l.next(now, d.renewals < maxRenewals) {

@@ -140,6 +140,18 @@ func decide(s *slot, q token.Query, now time.Time) verdict {
 	return refuse
 }
 
+// keystoreAgain is how soon after a keystore's refusal it is asked again for
+// callers who wait: they may be many, and ask again and again.
+const keystoreAgain = 250 * time.Millisecond
+
+// rest is how much longer a flight that callers wait for is not to be launched.
+func (s *slot) rest(now time.Time) time.Duration {
+	if s.err == nil || !fromKeystore(s.err) || now.Before(s.failedAt) {
+		return 0
+	}
+	return s.failedAt.Add(keystoreAgain).Sub(now)
+}
+
 // fromKeystore tells errors of this machine's own keystore from the issuer's.
 func fromKeystore(err error) bool {
 	return errors.Is(err, token.ErrLocked) || errors.Is(err, token.ErrKeystore)
