@@ -3,9 +3,11 @@ package providertest
 import (
 	"encoding/json"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -64,6 +66,21 @@ func (i *issuer) RevokeTokens() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.tokens = map[string]time.Time{}
+}
+
+// Expiry says when a token that was issued expires; the zero time if it was
+// not issued here.
+func (i *issuer) Expiry(text string) time.Time {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.tokens[text]
+}
+
+// Tokens lists all tokens issued, in no order.
+func (i *issuer) Tokens() []string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return slices.Collect(maps.Keys(i.tokens))
 }
 
 // answering counts a token request and hands it to the fault, if there is
