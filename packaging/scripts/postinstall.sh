@@ -1,0 +1,32 @@
+#!/bin/sh
+# After installation and after an upgrade. dpkg, rpm and apk say with different
+# arguments which it was; what is to be done is the same. Nothing is enabled or
+# started here that was not before.
+set -e
+
+if ! getent group tokend >/dev/null; then
+	if command -v groupadd >/dev/null; then
+		groupadd --system tokend
+	else # Alpine
+		addgroup -S tokend
+	fi
+fi
+if ! getent passwd tokend >/dev/null; then
+	if command -v useradd >/dev/null; then
+		useradd --system -g tokend -d /nonexistent -s /usr/sbin/nologin -c "holds keys, hands out tokens" tokend
+	else
+		adduser -S -D -H -G tokend -h /nonexistent -s /sbin/nologin -g "holds keys, hands out tokens" tokend
+	fi
+fi
+
+# Configuration, which tokend reads, and state, which nobody else sees. What is
+# there already is left as it is.
+[ -e /etc/tokend ] || install -d -o root -g tokend -m 0750 /etc/tokend
+[ -e /var/lib/tokend ] || install -d -o tokend -g tokend -m 0700 /var/lib/tokend
+
+# An upgrade: the new program takes the place of the old one, if that runs. The
+# socket stays open, and calls wait in it.
+if [ -d /run/systemd/system ]; then
+	systemctl daemon-reload
+	systemctl try-restart tokend.service || echo "tokend: it does not start again; see: systemctl status tokend" >&2
+fi

@@ -1,0 +1,14 @@
+#!/bin/sh
+# Before the files are removed, or replaced by those of an upgrade: that leaves
+# the service running.
+set -e
+case ${1:-} in
+upgrade | failed-upgrade | deconfigure) exit 0 ;; # dpkg
+1) exit 0 ;;                                      # rpm
+esac
+
+if [ -d /run/systemd/system ]; then
+	systemctl disable --now tokend.socket tokend.service
+elif command -v systemctl >/dev/null; then
+	systemctl disable tokend.socket tokend.service
+fi
