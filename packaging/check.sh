@@ -39,7 +39,8 @@ need_packages() {
 	missing=
 	for pair in gnome-keyring-daemon:gnome-keyring dbus-daemon:dbus-daemon dbus-run-session:dbus-daemon \
 		secret-tool:libsecret-tools curl:curl git:git script:bsdutils gcc:gcc ps:procps nginx:nginx-light python3:python3 node:nodejs npm:npm \
-		docker:docker.io skopeo:skopeo cargo:cargo gdalinfo:gdal-bin systemd-analyze:systemd; do
+		docker:docker.io skopeo:skopeo cargo:cargo gdalinfo:gdal-bin systemd-analyze:systemd \
+		shellcheck:shellcheck mandoc:mandoc man:man-db rpm:rpm systemd-nspawn:systemd-container debootstrap:debootstrap; do
 		command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"
 	done
 	# shellcheck disable=SC2086 # one word per package
@@ -66,11 +67,25 @@ vulnerabilities() {
 	esac
 }
 
+# A container is booted, which takes root. CI has it; elsewhere somebody may not.
+boot_test() {
+	if [ "$(id -u)" = 0 ]; then
+		packaging/boottest/run.sh
+	elif [ "$CI" = true ]; then
+		echo "check.sh: the boot test needs root" >&2
+		exit 1
+	else
+		echo "check.sh: not root: the package was NOT installed and tried in a container; that is: sudo packaging/boottest/run.sh" >&2
+	fi
+}
+
 say "tools"
 need_packages
 need_libraries
 say "gofmt"
 formatted
+say "shellcheck"
+find . -name '*.sh' -not -path './build/*' -exec shellcheck -x -S warning {} +
 say "go vet, here and for the other platforms"
 go vet ./...
 for os in darwin windows; do
@@ -87,3 +102,7 @@ say "keys are erased after their use, in a build that does that"
 case $(go env GOOS)/$(go env GOARCH) in
 linux/amd64 | linux/arm64) GOEXPERIMENT=runtimesecret go test -run Erased ./cmd/tokend ;;
 esac
+say "packages"
+packaging/packagetest.sh
+say "boot test"
+boot_test

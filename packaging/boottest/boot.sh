@@ -1,0 +1,17 @@
+#!/bin/sh
+# What runs at each boot of the container: the next part of the test. Between two
+# parts it boots anew; after the last, or one that failed, it is switched off.
+set -u
+parts="inside.sh again.sh"
+done=$(cat /test/done 2>/dev/null || echo 0)
+part=$(echo "$parts" | cut -d' ' -f $((done + 1)))
+
+/bin/sh "/test/$part" >>/test/log 2>&1
+status=$?
+echo $((done + 1)) >/test/done
+if [ $status = 0 ] && [ $((done + 1)) -lt "$(echo "$parts" | wc -w)" ]; then
+	systemctl reboot
+else
+	echo $status >/test/status
+	systemctl poweroff --force
+fi
