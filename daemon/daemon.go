@@ -30,6 +30,8 @@ type World struct {
 	// says in words where it keeps an account.
 	Keystore func(ctx context.Context) string
 	Where    func(account string) string
+	// Vault is the keystore itself.
+	Vault Vault
 	// Caller is who asks, given the context of a method; false for tokend
 	// itself.
 	Caller func(ctx context.Context) (c Caller, ok bool)
@@ -419,6 +421,9 @@ func (d *Daemon) land(l launch, tok token.Token, err error, took time.Duration) 
 		s.remember(attempt{now, took, failure.Code})
 		d.noteFailure(s, took)
 		d.end(s, token.Token{}, s.err)
+		if !d.cacheIn && !fromKeystore(s.err) {
+			d.soil() // the keystore can be read by now
+		}
 		if errors.Is(s.err, token.ErrInvalid) && s.target != (token.Target{}) && d.held(s) {
 			d.forget(s) // a scope or audience that makes no sense here
 		}

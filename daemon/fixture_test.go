@@ -357,6 +357,7 @@ func (in *installation) start() *daemon.Daemon {
 		Keystore:    func(context.Context) string { return "sealed: ok" },
 		Sandbox:     func() string { return "landlock: ok" },
 		Where:       func(account string) string { return "sealed file " + account },
+		Vault:       vault{in},
 		Log:         slog.New(slog.NewTextHandler(lockedWriter{in}, nil)),
 		Caller: func(ctx context.Context) (daemon.Caller, bool) {
 			c, ok := ctx.Value(callerKey{}).(daemon.Caller)

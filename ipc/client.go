@@ -197,6 +197,30 @@ func (c *Client) Reload(ctx context.Context) error {
 	return c.ask(ctx, "POST", ReloadPath, nil, nil)
 }
 
+// Keystore tells of the keystore in force.
+func (c *Client) Keystore(ctx context.Context) (token.KeystoreStatus, error) {
+	var status token.KeystoreStatus
+	err := c.ask(ctx, "GET", KeystorePath, nil, &status)
+	return status, err
+}
+
+// Unlock has the system asked to unlock the keystore. ErrLocked: its prompt
+// waits for an answer.
+func (c *Client) Unlock(ctx context.Context) error {
+	return c.ask(ctx, "POST", UnlockPath, nil, nil)
+}
+
+// Migrate moves all secrets to another keystore, or changes nothing.
+func (c *Client) Migrate(ctx context.Context, to token.KeystoreChoice) (token.Migrated, error) {
+	var done token.Migrated
+	body, err := json.Marshal(to)
+	if err != nil {
+		return done, err
+	}
+	err = c.ask(ctx, "POST", MigratePath, body, &done)
+	return done, err
+}
+
 func (c *Client) hand(ctx context.Context, path string, a token.Addition) (token.Added, error) {
 	var added token.Added
 	body, err := encodeAddition(a)

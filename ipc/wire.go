@@ -31,6 +31,9 @@ const (
 	ProvidersPath  = "/v1/providers"
 	StatusPath     = "/v1/status"
 	ReloadPath     = "/v1/reload"
+	KeystorePath   = "/v1/keystore"
+	UnlockPath     = KeystorePath + "/unlock"
+	MigratePath    = KeystorePath + "/migrate"
 	SignPath       = "/v1/sign/"
 	VerifyPath     = "/v1/verify/"
 	AuthorizePath  = "/v1/authorize/"
@@ -96,6 +99,13 @@ func DecodeExchange(body []byte) (registry string, err error) {
 		return "", err
 	}
 	return in.Registry, checkURL(in.Registry)
+}
+
+// DecodeKeystoreChoice reads the body of POST /v1/keystore/migrate strictly.
+func DecodeKeystoreChoice(body []byte) (token.KeystoreChoice, error) {
+	var choice token.KeystoreChoice
+	err := decodeStrict(body, &choice)
+	return choice, err
 }
 
 // maxName leaves room for any name that a profile could have.

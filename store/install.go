@@ -221,6 +221,8 @@ func (i Install) check() error {
 		return fail(token.ErrInvalid, nil, "only a key file can be one that its group may read")
 	case LooksLikeKey(i.KeyFile), LooksLikeKey(i.Credential): // and is not repeated here
 		return fail(token.ErrInvalid, nil, "that is a key, and not the name of a file that holds one; take another, for this one is seen by others now")
+	case i.Credential != "" && !isCredentialName(i.Credential):
+		return fail(token.ErrInvalid, nil, "%q is no name of a credential: letters, digits, '.', '_' and '-'", i.Credential)
 	case i.Dir != "" && i.Dir != otherSealedDir:
 		return fail(token.ErrInvalid, nil, "%q is no directory of sealed secrets", i.Dir)
 	case i.KeyFile != "" && !filepath.IsAbs(i.KeyFile):

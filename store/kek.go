@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"tokend/providers/token"
 )
@@ -23,7 +24,7 @@ func ReadKeyFile(path string) (token.Secret, error) {
 // name under $CREDENTIALS_DIRECTORY (systemd.exec(5), LoadCredential=). systemd
 // may let the service's group read it; all else is as in ReadKeyFile.
 func ReadCredential(name string) (token.Secret, error) {
-	if name == "" || name != filepath.Base(name) || !filepath.IsLocal(name) {
+	if !isCredentialName(name) {
 		return token.Secret{}, fail(token.ErrInvalid, nil, "%q is no name of a credential", name)
 	}
 	dir := os.Getenv("CREDENTIALS_DIRECTORY")
@@ -31,6 +32,13 @@ func ReadCredential(name string) (token.Secret, error) {
 		return token.Secret{}, about("key-file-missing", fail(token.ErrKeystore, nil, "credential %q: the service manager gave no credentials (CREDENTIALS_DIRECTORY is not set)", name))
 	}
 	return readKey(filepath.Join(dir, name), 0o037)
+}
+
+// isCredentialName tells whether name can be a file's, and stand in a unit,
+// wherever that is.
+func isCredentialName(name string) bool {
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+	return name != "" && len(name) <= 128 && strings.Trim(name, letters+"._-") == "" && strings.ContainsAny(name[:1], letters)
 }
 
 // NewKeyFile makes a key and keeps it in a new file of mode 0400, in base64.

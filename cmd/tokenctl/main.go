@@ -89,6 +89,8 @@ func (a *app) commands() []command {
 		{"remove", a.removeCommand},
 		{"reload", a.reloadCommand},
 		{"events", a.eventsCommand},
+		{"keystore", a.keystoreCommand},
+		{"unlock", a.unlockCommand},
 		{"explain", a.explainCommand},
 		{"version", a.versionCommand},
 	}

@@ -224,7 +224,7 @@ func hints(err error, s situation) []string {
 	case token.ErrNotFound:
 		return hintsNotFound(e, s)
 	case token.ErrExists:
-		if s.command == "setup" { // what stands in the way is in the error
+		if s.command == "setup" || s.command == "migrate" { // what stands in the way is in the error
 			return nil
 		}
 		return []string{"Take another name, or give that profile a new secret: " + typed("tokenctl rotate", word(s.profile))}
@@ -235,7 +235,7 @@ func hints(err error, s situation) []string {
 	case token.ErrUnavailable:
 		return hintsUnavailable(e, s)
 	case token.ErrLocked:
-		return append(hintsLocked(), nothingChanged(s)...)
+		return append(hintsLocked(s), nothingChanged(s)...)
 	case token.ErrKeystore:
 		return append(hintsKeystore(e, s), nothingChanged(s)...)
 	case token.ErrInvalid:
@@ -341,8 +341,11 @@ func canBeName(name string) bool {
 	return name != "" && len(name) <= 64 && strings.Trim(name, letters+"._-") == "" && strings.Contains(letters, name[:1])
 }
 
-func hintsLocked() []string {
+func hintsLocked(s situation) []string {
 	how := "log in to the desktop, or open its password manager (Passwords and Keys, KWalletManager, KeePassXC)"
+	if s.command != "unlock" {
+		how = typed("tokenctl unlock") + ", or " + how
+	}
 	switch runtime.GOOS {
 	case "darwin":
 		how = "security unlock-keychain, or open Keychain Access"
@@ -355,6 +358,9 @@ func hintsLocked() []string {
 func hintsKeystore(e *token.Error, s situation) []string {
 	if e.Field != "" && s.profile != "" {
 		return []string{"Hand it in: " + typed("tokenctl rotate", s.profile)}
+	}
+	if strings.HasPrefix(e.Topic, "key-file") { // which is not about the keyring
+		return nil
 	}
 	lines := []string{"How the keystore is: " + typed("tokenctl status")}
 	if runtime.GOOS == "linux" {
@@ -404,6 +410,8 @@ func nothingChanged(s situation) []string {
 		return []string{"Nothing was kept."}
 	case "rotate":
 		return []string{"The old secret or key is still in use."}
+	case "migrate":
+		return []string{"All secrets are where they were."}
 	}
 	return nil
 }

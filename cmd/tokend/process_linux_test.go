@@ -324,3 +324,75 @@ func TestStateAloneOpensNothing(t *testing.T) {
 		t.Errorf("with another key: %v: %s", err, out)
 	}
 }
+
+// Secrets move between real keystores under a daemon that serves, and the
+// daemon that starts afterwards finds them where they are.
+func TestSecretsMoveUnderARunningDaemon(t *testing.T) {
+	session := keyringtest.Start(t)
+	h := newHome(t, session.Env...)
+	h.setup("--keystore", "os")
+	h.start()
+	h.add(h.clms("clms", 2048))
+	h.get("clms", token.Query{})
+	tokenctl := func(args ...string) string {
+		t.Helper()
+		cmd := exec.Command("tokenctl", append(args, "--socket", h.client.Socket)...)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("tokenctl %q: %v: %s", args, err, out)
+		}
+		return string(out)
+	}
+	inKeyring := func() bool {
+		items, _ := exec.Command("secret-tool", "search", "--all", "service", "tokend").CombinedOutput()
+		return strings.Contains(string(items), "clms/") || strings.Contains(string(items), "cache-key/")
+	}
+	inFiles := func() bool {
+		files, _ := filepath.Glob(filepath.Join(h.dir, "state", "sealed*", "*"))
+		return len(files) > 0
+	}
+	for _, step := range []struct {
+		args    []string
+		keyring bool
+		says    string
+	}{
+		{[]string{"--to", "sealed"}, false, "A new key is in " + filepath.Join(h.dir, "config", "tokend.key")},
+		{[]string{"--to", "sealed", "--key-file", filepath.Join(h.dir, "config", "other.key")}, false, "The old key opens nothing"},
+		{[]string{"--to", "os"}, true, "to os"},
+	} {
+		stop := make(chan struct{})
+		var asking sync.WaitGroup
+		asking.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if _, err := h.client.Get(context.Background(), "clms", token.Query{Fresh: true}); err != nil {
+					t.Errorf("while secrets move: %v", err)
+				}
+			}
+		})
+		out := tokenctl(append([]string{"keystore", "migrate"}, step.args...)...)
+		close(stop)
+		asking.Wait()
+		if !strings.Contains(strings.Join(strings.Fields(out), " "), step.says) {
+			t.Errorf("%q says %s", step.args, out)
+		}
+		if inKeyring() != step.keyring || inFiles() == step.keyring {
+			t.Errorf("%q: in the keyring %t, in files %t", step.args, inKeyring(), inFiles())
+		}
+		last := h.get("clms", token.Query{})
+		h.kill()
+		h.start()
+		if got := h.get("clms", token.Query{}); got != last {
+			t.Errorf("%q: the next start does not find the cache's key", step.args)
+		}
+		h.get("clms", token.Query{Fresh: true})
+	}
+	audit, err := os.ReadFile(filepath.Join(h.dir, "state", "audit.log"))
+	if err != nil || strings.Count(string(audit), `"do":"migrate"`) != 3 {
+		t.Errorf("%v, the audit log: %s", err, audit)
+	}
+}

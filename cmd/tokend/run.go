@@ -72,7 +72,7 @@ func serve(ctx context.Context, at places, log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	keystore, err := install.Open(dirs.State)
+	keys, err := store.OpenVault(dirs.State, install)
 	if err != nil {
 		return err
 	}
@@ -95,10 +95,14 @@ func serve(ctx context.Context, at places, log io.Writer) error {
 	defer cache.Close()
 
 	w := newWorld(log, config)
-	w.keep(install, keystore, store.NewCredentials(credentialsDir(dirs), keystore), cache)
+	v := vault{keys, store.NewCredentials(credentialsDir(dirs), keys), dirs}
+	w.keep(v, cache)
 	d, err := daemon.New(dirs, w.World)
 	if err != nil {
 		return err
+	}
+	if err := v.Tidy(ctx, v.creds); err != nil {
+		w.Log.Warn("what a migration left in the other keystore cannot be deleted yet", "error", err.Error())
 	}
 	w.Log.Info("tokend serves", "version", versionText(), "socket", socket, "config", dirs.Config, "keystore", install.Keystore)
 
@@ -223,12 +227,11 @@ func (w *world) confine(s sandbox, config daemon.Config) {
 }
 
 // keep gives w its keystore, credentials and cache.
-func (w *world) keep(install store.Install, keystore store.Keystore, credentials *store.Credentials, cache *store.Cache) {
-	w.Credentials = credentials
-	w.Cache = sealedCache{cache, func(ctx context.Context) (token.Secret, error) { return install.CacheKey(ctx, keystore) }}
-	w.Keystore = func(ctx context.Context) string { return install.Keystore + ": " + store.State(ctx, keystore) }
+func (w *world) keep(v vault, cache *store.Cache) {
+	w.Vault, w.Credentials, w.Cache = v, v.creds, sealedCache{cache, v.CacheKey}
+	w.Keystore = func(ctx context.Context) string { return v.Install().Keystore + ": " + store.State(ctx, v) }
 	w.Where = func(account string) string {
-		if install.Keystore == store.KeystoreOS {
+		if v.Install().Keystore == store.KeystoreOS {
 			return fmt.Sprintf("OS keyring, service %q, account %q", store.KeyringService, account)
 		}
 		return fmt.Sprintf("sealed file, account %q", account)

@@ -45,6 +45,9 @@ The choice is made once and recorded. tokend never falls back to another
 keystore by itself, and never keeps a secret in plain text. The same choice
 again changes nothing; "tokenctl keystore migrate" makes another one.`
 
+// keyFileName is the name of a key file in the configuration directory.
+const keyFileName = "tokend.key"
+
 // A setupRequest is what setup is asked for.
 type setupRequest struct {
 	at     places
@@ -205,6 +208,11 @@ func (r setupRequest) makeKey(ctx context.Context, dirs daemon.Dirs, before stor
 		return token.Secret{}, makeKeyFile(r.choice.KeyFile, service, out)
 	}
 	return token.Secret{}, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // makeKeyFile makes the key if there is none, on the first set-up alone: a new

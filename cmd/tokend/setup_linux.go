@@ -28,8 +28,6 @@ const (
 	unitName    = "tokend.service"
 	// credentialName is that of the credential that setup makes by itself.
 	credentialName = "tokend-key"
-	// keyFileName is that of the key file that it makes instead.
-	keyFileName = "tokend.key"
 )
 
 // unitDirs are where units are installed, those of the administrator first.
@@ -43,11 +41,6 @@ func unitFile() string {
 		}
 	}
 	return ""
-}
-
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
 }
 
 // An account is whom the files of a setup belong to. Ids of -1 stand for who
@@ -193,6 +186,9 @@ func makeCredential(ctx context.Context, name string, dirs daemon.Dirs, first bo
 // handOver has systemd give the credential to the service, by a drop-in for
 // its unit.
 func handOver(ctx context.Context, file store.CredentialFile, out io.Writer) error {
+	if strings.ContainsFunc(file.Path, func(r rune) bool { return r <= ' ' || strings.ContainsRune(`%:"'\`, r) }) {
+		return fmt.Errorf("%q cannot stand in a unit of systemd; take a configuration directory with a plain name", file.Path)
+	}
 	dir := filepath.Join(unitDirs[0], unitName+".d")
 	dropIn := filepath.Join(dir, file.Name+".conf")
 	text := fmt.Sprintf("# Written by tokend setup: the key of the sealed secrets.\n[Service]\nLoadCredentialEncrypted=%s:%s\n", file.Name, file.Path)

@@ -25,7 +25,7 @@ func (account) mayMakeCredential() bool        { return false }
 func (p places) startLine() string             { return p.line("run") }
 
 func systemChoice(dirs daemon.Dirs) (choice store.Install, why string) {
-	file := filepath.Join(dirs.Config, "tokend.key")
+	file := filepath.Join(dirs.Config, keyFileName)
 	return store.Install{Keystore: store.KeystoreSealed, KeyFile: file}, "A system service has no OS keyring: secrets go to sealed files."
 }
 

@@ -16,7 +16,7 @@ type Event struct {
 	// Program is what the caller's process called itself, an unverified label.
 	Program string
 	// Do is what was asked for: connect (by somebody who is not let in), get, exchange, sign, verify, invalidate, add,
-	// rotate, remove or reload.
+	// rotate, remove, reload, unlock or migrate (of the keystore).
 	Do string
 	// Profile is the profile's name, empty if none was named or found.
 	Profile string
@@ -100,6 +100,18 @@ func (a *audited) Reload(ctx context.Context) error {
 	err := a.Backend.Reload(ctx)
 	a.note(ctx, Event{Do: "reload"}, err)
 	return err
+}
+
+func (a *audited) Unlock(ctx context.Context) error {
+	err := a.Backend.Unlock(ctx)
+	a.note(ctx, Event{Do: "unlock"}, err)
+	return err
+}
+
+func (a *audited) Migrate(ctx context.Context, to token.KeystoreChoice) (token.Migrated, error) {
+	done, err := a.Backend.Migrate(ctx, to)
+	a.note(ctx, Event{Do: "migrate"}, err)
+	return done, err
 }
 
 // programOf is the name of a process, as it says itself; empty where that

@@ -13,6 +13,7 @@ var doings = [...]string{
 	"connect", "other",
 	"get", "exchange", "sign", "verify", "authorize", "invalidate", "azure-msi",
 	"list", "show", "add", "remove", "rotate", "providers", "status", "reload", "events", "metrics",
+	"keystore", "unlock", "migrate", "doctor",
 }
 
 const (

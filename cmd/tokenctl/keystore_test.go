@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"tokend/providers/token"
+)
+
+// keystores is a backend with a keystore that can be locked and moved.
+type keystores struct {
+	*backend
+	status token.KeystoreStatus
+	done   token.Migrated
+	asked  token.KeystoreChoice
+	// busy is how long Migrate takes; unlocks are the answers to Unlock.
+	busy    time.Duration
+	unlocks []error
+}
+
+func (b *backend) Keystore(context.Context) (token.KeystoreStatus, error) {
+	return token.KeystoreStatus{}, b.err
+}
+func (b *backend) Unlock(context.Context) error { return b.err }
+func (b *backend) Migrate(context.Context, token.KeystoreChoice) (token.Migrated, error) {
+	return token.Migrated{}, b.err
+}
+
+func (k *keystores) Keystore(context.Context) (token.KeystoreStatus, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.status, nil
+}
+
+func (k *keystores) Unlock(context.Context) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	err := k.unlocks[0]
+	k.unlocks = k.unlocks[1:]
+	if err != nil { // the prompt is answered soon
+		k.status.State = "ok"
+	}
+	return err
+}
+
+func (k *keystores) Migrate(_ context.Context, to token.KeystoreChoice) (token.Migrated, error) {
+	k.mu.Lock()
+	k.asked = to
+	k.mu.Unlock()
+	time.Sleep(k.busy)
+	return k.done, k.err
+}
+
+func sealedAt(file string) token.KeystoreStatus {
+	return token.KeystoreStatus{KeystoreChoice: token.KeystoreChoice{Keystore: "sealed", KeyFile: file}, State: "ok", KeyID: "ab12",
+		Since: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}
+}
+
+func TestKeystoreTellsWhereSecretsAre(t *testing.T) {
+	k := &keystores{backend: newBackend(), status: sealedAt("/etc/tokend/tokend.key")}
+	k.status.State, k.status.Leftovers = "locked", 4
+	socket := serve(t, k)
+	r := call(t, socket, nil, "keystore")
+	for _, want := range []string{"sealed, files", "locked", "/etc/tokend/tokend.key (ab12)", "2026-11-23", "4 old copies"} {
+		r.wants(t, exitOK, want, "")
+	}
+	call(t, socket, nil, "keystore", "--json").wants(t, exitOK, `"key_file": "/etc/tokend/tokend.key"`, "")
+	call(t, socket, nil, "keystore", "migrated").wants(t, exitUsage, "", "did you mean migrate?")
+}
+
+func TestMigrateTellsWhatMoved(t *testing.T) {
+	k := &keystores{backend: newBackend(), busy: 400 * time.Millisecond,
+		status: token.KeystoreStatus{KeystoreChoice: token.KeystoreChoice{Keystore: "os"}, State: "ok", Moving: &token.KeystoreMove{Doing: "copying", Done: 2, Total: 7}},
+		done:   token.Migrated{Keystore: sealedAt("/home/me/new.key"), Moved: 7, NewKey: true}}
+	socket := serve(t, k)
+	r := call(t, socket, nil, "keystore", "migrate", "--to", "sealed", "--key-file", "/home/me/new.key")
+	if r.status != exitOK || r.err != "copying 3 of 7\n" || !strings.Contains(r.out, "7 secrets moved, each read back: from os") || !strings.Contains(r.out, "back it up") {
+		t.Errorf("%+v", r)
+	}
+	if k.asked != (token.KeystoreChoice{Keystore: "sealed", KeyFile: "/home/me/new.key"}) {
+		t.Errorf("it asked for %+v", k.asked)
+	}
+	// From one key to another: which one is of no use any more.
+	k.busy, k.status = 0, sealedAt("/home/me/old.key")
+	call(t, socket, nil, "keystore", "migrate", "--to", "sealed", "--key-file", "/home/me/new.key").wants(t, exitOK, "/home/me/old.key", "")
+
+	k.err = &token.Error{Code: token.ErrLocked, Message: "the OS keyring is locked"}
+	r = call(t, socket, nil, "keystore", "migrate", "--to", "os")
+	r.wants(t, exitLocked, "", "All secrets are where they were.")
+	r.wants(t, exitLocked, "", "tokenctl unlock")
+	k.err = &token.Error{Code: token.ErrDenied, Field: "admin_users", Message: "uid 7 may not move secrets"}
+	call(t, socket, nil, "keystore", "migrate", "--to", "os").wants(t, exitDenied, "", "uid 7")
+}
+
+func TestMigrateTypedWrongly(t *testing.T) {
+	for want, args := range map[string][]string{
+		"--to os or --to sealed": {},
+		`"plain" is no keystore`: {"--to", "plain"},
+		"exclude each other":     {"--to", "sealed", "--key-file", "a", "--credential", "b"},
+		"needs no key":           {"--to", "os", "--key-file", "a"},
+	} {
+		call(t, "/nowhere", nil, append([]string{"keystore", "migrate"}, args...)...).wants(t, exitUsage, "", want)
+	}
+}
+
+func TestUnlockWaitsForThePrompt(t *testing.T) {
+	prompt := &token.Error{Code: token.ErrLocked, Message: "the OS keyring waits for its prompt", Topic: "keyring-prompt"}
+	k := &keystores{backend: newBackend(), unlocks: []error{nil}}
+	socket := serve(t, k)
+	call(t, socket, nil, "unlock").wants(t, exitOK, "unlocked", "")
+
+	k.unlocks = []error{prompt, nil}
+	if r := call(t, socket, nil, "unlock"); r.status != exitOK || !strings.Contains(r.err, "asks for its password") || !strings.Contains(r.out, "unlocked") {
+		t.Errorf("%+v", r)
+	}
+	k.unlocks = []error{prompt}
+	call(t, socket, nil, "unlock", "--timeout", "0").wants(t, exitLocked, "", "waits for its prompt")
+	// Where no prompt can be shown there is nothing to wait for.
+	k.unlocks = []error{&token.Error{Code: token.ErrLocked, Message: "the OS keyring is locked", Topic: "keyring-locked"}}
+	call(t, socket, nil, "unlock").wants(t, exitLocked, "", "password manager")
+}

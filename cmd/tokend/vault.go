@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"tokend/daemon"
+	"tokend/providers/token"
+	"tokend/store"
+)
+
+// A vault fits the store's to what the daemon asks for.
+type vault struct {
+	*store.Vault
+	creds *store.Credentials
+	dirs  daemon.Dirs
+}
+
+func (v vault) About(ctx context.Context) token.KeystoreStatus {
+	in := v.Install()
+	st := token.KeystoreStatus{
+		KeystoreChoice: token.KeystoreChoice{Keystore: in.Keystore, KeyFile: in.KeyFile, Credential: in.Credential, GroupRead: in.GroupRead},
+		State:          store.State(ctx, v), KeyID: in.KeyID, Since: in.Created,
+	}
+	if in.Leftover != nil {
+		st.Leftovers = len(in.Leftover.Accounts)
+	}
+	if p := v.Progress(); p.Doing != "" {
+		st.Moving = &token.KeystoreMove{Doing: p.Doing, Done: p.Done, Total: p.Total}
+	}
+	return st
+}
+
+// Unlock also deletes what a migration could not delete while it was locked.
+func (v vault) Unlock(ctx context.Context) error {
+	if err := v.Vault.Unlock(ctx); err != nil {
+		return err
+	}
+	_ = v.Tidy(ctx, v.creds) // status tells what is left
+	return nil
+}
+
+// Migrate makes the key file of sealed secrets if there is none; where nothing
+// else is said, it is in the configuration directory.
+func (v vault) Migrate(ctx context.Context, to token.KeystoreChoice) (done token.Migrated, err error) {
+	choice := store.Install{Keystore: to.Keystore, KeyFile: to.KeyFile, Credential: to.Credential, GroupRead: to.GroupRead}
+	if choice.Keystore == store.KeystoreSealed && choice.KeyFile == "" && choice.Credential == "" {
+		choice.KeyFile = filepath.Join(v.dirs.Config, keyFileName)
+	}
+	if err := choice.Check(v.dirs.State); err != nil {
+		return done, err
+	}
+	if choice.KeyFile != "" {
+		err := store.NewKeyFile(choice.KeyFile)
+		done.NewKey = err == nil
+		if err != nil && !errors.Is(err, token.ErrExists) {
+			return done, v.outOfReach(choice.KeyFile, err)
+		}
+	}
+	if done.Moved, err = v.Vault.Migrate(ctx, v.creds, choice); err != nil {
+		if done.NewKey { // nothing was sealed with it that is in force
+			err = errors.Join(err, os.Remove(choice.KeyFile))
+		}
+		return done, v.outOfReach(choice.KeyFile, err)
+	}
+	done.Keystore = v.About(ctx)
+	return done, nil
+}
+
+// outOfReach adds to an error about a key file why a tokend that serves may
+// not reach it.
+func (v vault) outOfReach(file string, err error) error {
+	if file == "" || !errors.Is(err, fs.ErrPermission) && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return &token.Error{Code: token.ErrKeystore, Topic: "key-file", Cause: err, Message: fmt.Sprintf(
+		"%v; while it serves, tokend makes key files in %s alone, and reads them there and in /etc", err, v.dirs.Config)}
+}

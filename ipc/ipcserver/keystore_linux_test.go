@@ -1,0 +1,69 @@
+package ipcserver
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+
+	"tokend/ipc"
+	"tokend/providers/token"
+)
+
+func (b *book) Keystore(context.Context) (token.KeystoreStatus, error) {
+	return token.KeystoreStatus{
+		KeystoreChoice: token.KeystoreChoice{Keystore: "sealed", KeyFile: "/etc/tokend/key"}, State: "ok", KeyID: "ab12", Since: noon,
+		Leftovers: 3, Moving: &token.KeystoreMove{Doing: "copying", Done: 1, Total: 2},
+	}, b.fail
+}
+
+func (b *book) Unlock(context.Context) error { return b.fail }
+
+func (b *book) Migrate(_ context.Context, to token.KeystoreChoice) (token.Migrated, error) {
+	return token.Migrated{Keystore: token.KeystoreStatus{KeystoreChoice: to, Since: noon}, Moved: 7, NewKey: true}, b.fail
+}
+
+func TestKeystoreCrossesTheSocket(t *testing.T) {
+	b := newBook()
+	c := start(t, b, Options{}).client
+	want, _ := b.Keystore(t.Context())
+	if got, err := c.Keystore(t.Context()); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("Keystore: %+v, %v", got, err)
+	}
+	to := token.KeystoreChoice{Keystore: "sealed", KeyFile: "/k", Credential: "c", GroupRead: true}
+	moved, _ := b.Migrate(t.Context(), to)
+	if got, err := c.Migrate(t.Context(), to); err != nil || !reflect.DeepEqual(got, moved) {
+		t.Errorf("Migrate: %+v, %v", got, err)
+	}
+	if err := c.Unlock(t.Context()); err != nil {
+		t.Errorf("Unlock: %v", err)
+	}
+	b.fail = &token.Error{Code: token.ErrLocked, Message: "locked", Topic: "keyring-prompt"}
+	var e *token.Error
+	if err := c.Unlock(t.Context()); !errors.As(err, &e) || e.Code != token.ErrLocked || e.Topic != "keyring-prompt" {
+		t.Errorf("Unlock: %#v", err)
+	}
+}
+
+func TestKeystoreChoicesAreReadStrictly(t *testing.T) {
+	for _, body := range []string{``, `{"keystore":"os","keystore":"sealed"}`, `{"keystore":7}`, `{"key":"x"}`, `{"Keystore":"os"}`, `[]`} {
+		if _, err := ipc.DecodeKeystoreChoice([]byte(body)); !errors.Is(err, token.ErrInvalid) {
+			t.Errorf("%s: %v", body, err)
+		}
+	}
+}
+
+// What is done to the keystore is in the audit log, also what is refused.
+func TestKeystoreIsAudited(t *testing.T) {
+	var events []string
+	b := newBook()
+	c := start(t, b, Options{Audit: func(e Event) { events = append(events, e.Do+" "+string(e.Code)) }}).client
+	_, _ = c.Migrate(t.Context(), token.KeystoreChoice{Keystore: "os"})
+	_ = c.Unlock(t.Context())
+	b.fail = token.ErrDenied
+	_, _ = c.Migrate(t.Context(), token.KeystoreChoice{Keystore: "os"})
+	if got := strings.Join(events, ","); got != "migrate ,unlock ,migrate denied" {
+		t.Errorf("events %q", got)
+	}
+}
