@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,9 +17,12 @@ import (
 )
 
 const addHelp = `  tokenctl add                      asks for everything
+  tokenctl add clms key.json        a file that says by itself what it is for:
+                                    a CLMS service key, a Google service
+                                    account, an Azure service principal
 
 CLMS, by the service key as downloaded:
-  tokenctl add clms --provider clms --service-key key.json
+  tokenctl add clms --service-key key.json
 
 Azure, by a client secret, a certificate, or a PFX file:
   tokenctl add api --provider azure --tenant contoso.com --client-id ID \
@@ -54,6 +58,9 @@ a flag's value, which every user could see.`
 // A wish is what add was given so far.
 type wish struct {
 	name, provider string
+	// file holds a credential in a form that says what it is for; proposed is a
+	// name for a profile of it.
+	file, proposed string
 	said           sayings
 	credential     credential
 }
@@ -61,15 +68,12 @@ type wish struct {
 func (a *app) addCommand() *cobra.Command {
 	var w wish
 	c := &cobra.Command{
-		Use:               "add [NAME] [--provider PROVIDER]",
+		Use:               "add [NAME] [FILE] [--provider PROVIDER]",
 		Short:             "Make a profile: settings, and a key or secret",
 		Long:              addHelp,
-		Args:              a.perhapsProfile,
-		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(c *cobra.Command, _ []string) error {
-			w.name = a.profile
-			return a.add(c, w)
-		},
+		Args:              w.nameAndFile(a),
+		ValidArgsFunction: completeFiles,
+		RunE:              func(c *cobra.Command, _ []string) error { return a.add(c, w) },
 	}
 	f := c.Flags()
 	f.SortFlags = false
@@ -81,9 +85,16 @@ func (a *app) addCommand() *cobra.Command {
 }
 
 func (a *app) add(c *cobra.Command, w wish) error {
+	found, err := a.recognise(&w)
+	if err != nil {
+		return err
+	}
 	kinds, err := a.providers(c)
 	if err != nil {
 		return err
+	}
+	if found != nil {
+		a.tellFound(found)
 	}
 	p, err := a.settle(&w, kinds)
 	if err != nil {
@@ -96,6 +107,9 @@ func (a *app) add(c *cobra.Command, w wish) error {
 	secrets, from, err := a.read(p, w.credential)
 	if err != nil {
 		return err
+	}
+	if found != nil {
+		from = append(from, takeFound(found, settings, secrets)...)
 	}
 	if err := checkSecrets(p, secrets); err != nil {
 		return err
@@ -239,12 +253,16 @@ func (a *app) settle(w *wish, kinds []token.Provider) (token.Provider, error) {
 		}
 		return token.Provider{}, usage("there is no provider %q%s", w.provider, text)
 	}
-	if w.name == "" && ok {
+	switch {
+	case w.name != "":
+	case ok:
 		var err error
-		if w.name, err = t.ask(nameQuestion, w.provider); err != nil {
+		if w.name, err = t.ask(nameQuestion, cmp.Or(w.proposed, w.provider)); err != nil {
 			return token.Provider{}, err
 		}
 		a.asked = append(a.asked, nameField)
+	default:
+		w.name = w.proposed
 	}
 	return kinds[i], nil
 }
@@ -575,6 +593,14 @@ func providerNames(kinds []token.Provider) []string {
 		names[i] = p.Name
 	}
 	return names
+}
+
+// completeFiles completes the second argument of add: a name is new.
+func completeFiles(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) > 1 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return nil, cobra.ShellCompDirectiveDefault
 }
 
 func (a *app) completeProviders(c *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {

@@ -80,6 +80,7 @@ func (a *app) commands() []command {
 		{"sign", a.signCommand},
 		{"verify", a.verifyCommand},
 		{"add", a.addCommand},
+		{"import", a.importCommand},
 		{"list", a.listCommand},
 		{"show", a.showCommand},
 		{"status", a.statusCommand},

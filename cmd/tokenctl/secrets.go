@@ -173,7 +173,7 @@ func (a *app) readSecret(p token.Provider, in secretInput, file string) (token.S
 		return token.Secret{}, usage("%s: type the name of the file, not its content", in.name())
 	}
 	if looksSecret(file) {
-		return token.Secret{}, usage("--%s takes the name of a file, not its content; that was now seen by every user (ps) and is in the shell's history: better get a new one", in.flag)
+		return token.Secret{}, contentForName(in)
 	}
 	f, err := os.Open(file)
 	if err != nil {
@@ -181,6 +181,12 @@ func (a *app) readSecret(p token.Provider, in secretInput, file string) (token.S
 	}
 	defer func() { _ = f.Close() }()
 	return readAll(p, in, file, f)
+}
+
+// contentForName is the error for a secret that stands where its file's name
+// should.
+func contentForName(in secretInput) error {
+	return usage("%s takes the name of a file, not its content; that was now seen by every user (ps) and is in the shell's history: better get a new one", in.name())
 }
 
 // readStdin reads a secret from stdin, from a terminal without echo.

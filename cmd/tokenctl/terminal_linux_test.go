@@ -579,3 +579,28 @@ func TestColourCanBeTurnedOff(t *testing.T) {
 		}
 	}
 }
+
+func TestImportAsksFirst(t *testing.T) {
+	dir := folder(t, map[string]string{"alice.json": clmsKey("a1")})
+	for answer, want := range map[string][]string{"y": {"alice"}, "n": nil, "": nil} {
+		k, p := &collector{backend: newBackend()}, newPerson(t)
+		wait := p.runs(serve(t, k), "import", dir)
+		p.answers("Make these profiles? [y/N] ", answer)
+		if r := wait(); r.status != exitOK || !slices.Equal(k.names(), want) {
+			t.Errorf("%q: status %d, added %q; stdout %s", answer, r.status, k.names(), r.out)
+		}
+	}
+}
+
+func TestAddOfAFileAsksForAName(t *testing.T) {
+	t.Setenv("NO_COLOR", "1")
+	sp := writeSecret(t, "sp.json", `{"appId":"a","password":"`+canary+`","tenant":"t"}`)
+	b, p := newBackend(), newPerson(t)
+	wait := p.runs(serve(t, b), "add", sp)
+	p.sees("Recognised: Azure service principal")
+	p.answers("Name for the profile [sp]: ", "")
+	if r := wait(); r.status != exitOK || b.addition.Name != "sp" || b.addition.Settings["scope"] != "https://management.azure.com/.default" {
+		t.Errorf("status %d, sent %+v", r.status, b.addition)
+	}
+	p.sees("--scope says another")
+}

@@ -121,6 +121,10 @@ func (a *app) fail(c *cobra.Command, err error) int {
 	if errors.Is(err, errNotValid) || errors.Is(err, helper.ErrTold) { // that was told already
 		return exitFailure
 	}
+	var already toldAlready
+	if errors.As(err, &already) {
+		return exitStatus(err)
+	}
 	var child childExit
 	if errors.As(err, &child) { // it has told
 		return child.status
@@ -401,7 +405,9 @@ func hintInvalidated(e *token.Error, s situation) string {
 }
 
 // isNew tells of commands that hand in something new.
-func isNew(s situation) bool { return s.command == "add" || s.command == "rotate" }
+func isNew(s situation) bool {
+	return s.command == "add" || s.command == "rotate" || s.command == "import"
+}
 
 // nothingChanged tells how things stand after a failure.
 func nothingChanged(s situation) []string {
@@ -422,6 +428,8 @@ func hintsInvalid(e *token.Error, s situation) []string {
 	switch {
 	case e.Field == nameField && !isNew(s) && !canBeName(s.profile):
 		return []string{nameRule}
+	case s.command == "import": // there is no flag for what a file says
+		return nil
 	case s.command == "reload":
 		return []string{"Mend what is wrong, then: " + typed("tokenctl reload")}
 	case strings.Contains(e.Message, notInForce):

@@ -1,0 +1,187 @@
+package discover
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+
+	"tokend/providers/token"
+)
+
+// shown is what can be compared of finds, with their secrets in the open.
+func shown(finds []Find) (lines []string) {
+	for _, f := range finds {
+		secrets := map[string]string{}
+		for name, s := range f.Secrets {
+			secrets[name] = s.Reveal()
+		}
+		if f.Why != "" {
+			lines = append(lines, fmt.Sprintf("%s (%s): %s", f.From, f.Form, f.Why))
+			if f.Provider != "" || f.Secrets != nil || f.Files != nil || f.Variables != nil {
+				lines = append(lines, fmt.Sprintf("and yet %+v", f))
+			}
+			continue
+		}
+		lines = append(lines, fmt.Sprintf("%s: %s = %s %v, %v, files %q, variables %q, client %s", f.From, f.Name, f.Provider, f.Settings, secrets, f.Files, f.Variables, f.Client))
+	}
+	return lines
+}
+
+const pemKey = "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n"
+
+// files are what Read finds.
+func files(all map[string]string) Options {
+	return Options{Read: func(path string) ([]byte, error) {
+		if text, ok := all[path]; ok {
+			return []byte(text), nil
+		}
+		return nil, errors.New("there is no file " + path)
+	}}
+}
+
+func TestEachFormIsRecognised(t *testing.T) {
+	const serviceKey = `{"title": "x", "client_id": "c1", "user_id": "u", "token_uri": "https://land/@@oauth2-token", "private_key": "k"}`
+	o := files(map[string]string{
+		"/c.pem": "-----BEGIN CERTIFICATE-----\nAA\n-----END CERTIFICATE-----\n" + pemKey, "/only.pem": "-----BEGIN CERTIFICATE-----\nAA\n-----END CERTIFICATE-----\n",
+		"/c.pfx": "\x30\x82", "/k.json": serviceKey,
+	})
+	for name, c := range map[string]struct {
+		file, content string
+		want          []string
+	}{
+		"CLMS": {"/in/service-key.json", serviceKey, []string{
+			`/in/service-key.json: clms = clms map[], map[service_key:` + serviceKey + `], files ["/in/service-key.json"], variables [], client c1`}},
+		"CLMS by its name, with a byte order mark": {"/in/alice's.json", "\ufeff" + serviceKey + "\n", []string{
+			`/in/alice's.json: alice-s = clms map[], map[service_key:` + serviceKey + `], files ["/in/alice's.json"], variables [], client c1`}},
+		"Google": {"p-1.json", `{"type":"service_account","private_key_id":"kid","private_key":"k","client_email":"reader@p.iam.gserviceaccount.com","token_uri":"https://oauth2.googleapis.com/token"}`, []string{
+			`p-1.json: reader = jwt-bearer map[issuer:reader@p.iam.gserviceaccount.com key_id:kid scopes:[https://www.googleapis.com/auth/cloud-platform] token_url:https://oauth2.googleapis.com/token], map[private_key:k], files ["p-1.json"], variables [], client reader@p.iam.gserviceaccount.com`}},
+		"Google user": {"adc.json", `{"type":"authorized_user","refresh_token":"r"}`, []string{
+			`adc.json (Google user login): it stands for a person, by a refresh token; tokend obtains tokens for machines: make a service account`}},
+		"Google client": {"client_secret.json", `{"installed":{"client_id":"c","client_secret":"s"}}`, []string{
+			`client_secret.json (OAuth client for logins): it needs a person's consent in a browser (authorization code), which tokend does not ask for; make a service account`}},
+		"az ad sp create-for-rbac": {"sp.json", `{"appId":"a","displayName":"my app","password":"pw","tenant":"t"}`, []string{
+			`sp.json: my-app = azure map[client_id:a scope:https://management.azure.com/.default tenant:t], map[client_secret:pw], files ["sp.json"], variables [], client a`}},
+		"the same with a certificate": {"sp.json", `{"appId":"a","displayName":"","fileWithCertAndPrivateKey":"/c.pem","tenant":"t"}`, []string{
+			`sp.json: sp = azure map[client_id:a scope:https://management.azure.com/.default tenant:t], map[certificate:-----BEGIN CERTIFICATE-----` + "\nAA\n-----END CERTIFICATE-----\n" + pemKey + `], files ["sp.json" "/c.pem"], variables [], client a`}},
+		"the same with a certificate without key": {"sp.json", `{"appId":"a","fileWithCertAndPrivateKey":"/only.pem","tenant":"t"}`, []string{
+			`sp.json (Azure service principal): the certificate's file only.pem has no private key in it; hand both in with tokenctl add`}},
+		"--sdk-auth": {"azureauth.json", `{"clientId":"c","clientSecret":"s","tenantId":"t","activeDirectoryEndpointUrl":"https://login.microsoftonline.us","resourceManagerEndpointUrl":"https://management.usgovcloudapi.net/"}`, []string{
+			`azureauth.json: azureauth = azure map[authority:login.microsoftonline.us client_id:c scope:https://management.usgovcloudapi.net/.default tenant:t], map[client_secret:s], files ["azureauth.json"], variables [], client c`}},
+		"Azure CLI": {"service_principal_entries.json", `[{"tenant":"t","client_id":"c","client_secret":"s"},{"tenant":"t","client_id":"d","certificate":"/c.pfx","use_cert_sn_issuer":true},{"tenant":"t","client_id":"e","client_assertion":"x"}]`, []string{
+			`service_principal_entries.json: azure = azure map[client_id:c scope:https://management.azure.com/.default tenant:t], map[client_secret:s], files [], variables [], client c`,
+			`service_principal_entries.json: azure = azure map[client_id:d scope:https://management.azure.com/.default tenant:t x5c:true], map[pfx:` + "\x30\x82" + `], files ["/c.pfx"], variables [], client d`,
+			`service_principal_entries.json (Azure CLI login): it is a federated login, whose assertion is another issuer's; nothing is to be taken over`}},
+		"MSAL": {"parameters.json", `{"authority":"https://login.microsoftonline.com/t","client_id":"c","scope":["api://x/.default"],"secret":"s","endpoint":"https://x"}`, []string{
+			`parameters.json: azure = azure map[client_id:c scope:api://x/.default tenant:t], map[client_secret:s], files ["parameters.json"], variables [], client c`}},
+		"MSAL for many tenants": {"parameters.json", `{"authority":"https://login.microsoftonline.com/organizations","client_id":"c","secret":"s"}`, []string{
+			`parameters.json (MSAL parameters): "organizations" is no tenant that an application can get tokens from; it must be the directory's own ID`}},
+		"MSAL with a thumbprint": {"parameters.json", `{"authority":"https://login.microsoftonline.com/t","client_id":"c","thumbprint":"AA","private_key_file":"x"}`, []string{
+			`parameters.json (MSAL parameters): it names a certificate by its thumbprint; hand in the certificate itself: tokenctl add NAME --provider azure --certificate FILE`}},
+		"oidc-agent": {"iam.clientconfig", `{"issuer_url":"https://iam.example/","client_id":"c","client_secret":"s","scope":"openid read"}`, []string{
+			`iam.clientconfig (oidc-agent configuration): it does not name the token endpoint; say it with --token-url (it is token_endpoint in https://iam.example/.well-known/openid-configuration)`}},
+		"oidc-agent of a person": {"iam", `{"name":"iam","issuer_url":"https://iam.example/","client_id":"c","client_secret":"s","refresh_token":"r"}`, []string{
+			`iam (oidc-agent configuration): it stands for a person, by a refresh token; tokend obtains tokens for clients of their own`}},
+		"oidc-agent without secret": {"iam", `{"issuer_url":"https://iam.example/","client_id":"c"}`, []string{
+			`iam (oidc-agent configuration): its client has no secret, so it is no machine's own`}},
+		"oidc-agent, encrypted": {"/home/me/.oidc-agent/iam", "123\n24:16:32:16:1:2:3\nYWJj\nGenerated using version: 4.2.6\n", []string{
+			`/home/me/.oidc-agent/iam (oidc-agent account, encrypted): it is encrypted; take what this prints: oidc-gen -p iam`}},
+		"any client": {"client.json", `{"client_id":"c","client_secret":"s","token_uri":"https://id.example/token","scope":"a b","audience":"x"}`, []string{
+			`client.json: client = oauth2 map[audience:x client_id:c scopes:[a b] token_url:https://id.example/token], map[client_secret:s], files ["client.json"], variables [], client c`}},
+		"any client of nobody": {"client.json", `{"client_id":"c","client_secret":"s"}`, []string{
+			`client.json (OAuth client): it is not said who issues the tokens; say it with --token-url URL`}},
+		"a private key": {"rock.pem", pemKey, []string{
+			`rock.pem (private key): a key alone does not say whose it is; hand it in with tokenctl add NAME --private-key`}},
+		".env": {".env", "# samples\nexport API_CLIENT_ID=\"id\"\nAPI_CLIENT_SECRET='s#1' # comment\nAZURE_CLIENT_ID=c # x\nAZURE_TENANT_ID=t\nAZURE_CLIENT_SECRET=z\nAZURE_SCOPE=api://k/.default\nnot a line\n", []string{
+			`.env: aspose = aspose map[client_id:id], map[client_secret:s#1], files [".env"], variables ["API_CLIENT_SECRET"], client id`,
+			`.env: azure = azure map[client_id:c scope:api://k/.default tenant:t], map[client_secret:z], files [".env"], variables ["AZURE_CLIENT_SECRET"], client c`}},
+		".env that names a file": {".env", "CLMS_SERVICE_KEY=/k.json\nGOOGLE_APPLICATION_CREDENTIALS=/none.json\n", []string{
+			`/k.json: k = clms map[], map[service_key:` + serviceKey + `], files ["/k.json"], variables [], client c1`,
+			`.env (the file that GOOGLE_APPLICATION_CREDENTIALS names): there is no file /none.json`}},
+		"other JSON": {"package.json", `{"name":"x","client_id":"c"}`, nil},
+		"a list":     {"x.json", `[1,"x",{}]`, nil},
+		"half JSON":  {"x.json", `{"client_id":`, nil},
+		"text":       {"notes.txt", "hello = world\nCLIENT_ID=\n", nil},
+	} {
+		if got := shown(File(c.file, []byte(c.content), o)); !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s:\n%s\nwant\n%s", name, strings.Join(got, "\n"), strings.Join(c.want, "\n"))
+		}
+	}
+}
+
+func TestTheEnvironmentIsRecognised(t *testing.T) {
+	o := files(map[string]string{"/c.pem": "-----BEGIN CERTIFICATE-----\nAA\n-----END CERTIFICATE-----\n" + pemKey, "/c.pfx": "\x30\x82"})
+	for name, c := range map[string]struct {
+		environ []string
+		want    []string
+	}{
+		"Aspose's samples": {[]string{"API_CLIENT_ID=id", "API_CLIENT_SECRET=s", "PATH=/bin"}, []string{
+			`the environment: aspose = aspose map[client_id:id], map[client_secret:s], files [], variables ["API_CLIENT_SECRET"], client id`}},
+		"GroupDocs": {[]string{"GROUPDOCS_CLIENT_ID=id", "GROUPDOCS_CLIENT_SECRET=s"}, []string{
+			`the environment: groupdocs = aspose map[base_url:https://api.groupdocs.cloud client_id:id], map[client_secret:s], files [], variables ["GROUPDOCS_CLIENT_SECRET"], client id`}},
+		"Azure's SDKs": {[]string{"AZURE_CLIENT_ID=c", "AZURE_TENANT_ID=t", "AZURE_CLIENT_CERTIFICATE_PATH=/c.pfx", "AZURE_CLIENT_CERTIFICATE_PASSWORD=pw", "AZURE_AUTHORITY_HOST=https://login.microsoftonline.us/"}, []string{
+			`the environment: azure = azure map[authority:login.microsoftonline.us client_id:c scope:https://management.azure.com/.default tenant:t], map[pfx:` + "\x30\x82" + ` pfx_password:pw], files ["/c.pfx"], variables ["AZURE_CLIENT_CERTIFICATE_PASSWORD"], client c`}},
+		"Azure's SDKs, federated": {[]string{"AZURE_CLIENT_ID=c", "AZURE_TENANT_ID=t", "AZURE_FEDERATED_TOKEN_FILE=/x"}, []string{
+			`the environment (variables AZURE_CLIENT_ID ...): it holds no secret (federated, or kept elsewhere); nothing is to be taken over`}},
+		"Terraform": {[]string{"ARM_CLIENT_ID=c", "ARM_TENANT_ID=t", "ARM_CLIENT_SECRET=s"}, []string{
+			`the environment: arm = azure map[client_id:c scope:https://management.azure.com/.default tenant:t], map[client_secret:s], files [], variables ["ARM_CLIENT_SECRET"], client c`}},
+		"GitHub's workflows": {[]string{`AZURE_CREDENTIALS={"clientId":"c","clientSecret":"s","tenantId":"t"}`}, []string{
+			`the environment: azure = azure map[client_id:c scope:https://management.azure.com/.default tenant:t], map[client_secret:s], files [], variables ["AZURE_CREDENTIALS"], client c`}},
+		"any issuer": {[]string{"SHOP_CLIENT_ID=c", "SHOP_CLIENT_SECRET=s", "SHOP_TOKEN_URL=https://id.example/token", "SHOP_SCOPE=a b"}, []string{
+			`the environment: shop = oauth2 map[client_id:c scopes:[a b] token_url:https://id.example/token], map[client_secret:s], files [], variables ["SHOP_CLIENT_SECRET"], client c`}},
+		"an issuer that is not named": {[]string{"CLIENT_ID=c", "CLIENT_SECRET=s"}, []string{
+			`the environment (variables CLIENT_ID ...): it is not said who issues the tokens; say it with --token-url URL`}},
+		"an ID alone": {[]string{"CLIENT_ID=c", "OTHER_CLIENT_ID="}, nil},
+	} {
+		if got := shown(Env(c.environ, o)); !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s:\n%s\nwant\n%s", name, strings.Join(got, "\n"), strings.Join(c.want, "\n"))
+		}
+	}
+}
+
+// What the forms leave open, options say.
+func TestOptionsSayWhatIsLeftOpen(t *testing.T) {
+	o := Options{Scope: "api://x/.default", TokenURL: "https://id.example/token"}
+	for content, want := range map[string]string{
+		`{"appId":"a","password":"pw","tenant":"t"}`:                                               "scope:api://x/.default",
+		`{"issuer_url":"https://id.example","client_id":"c","client_secret":"s","scope":"openid"}`: "token_url:https://id.example/token",
+		`{"client_id":"c","client_secret":"s"}`:                                                    "token_url:https://id.example/token",
+		`{"type":"service_account","private_key":"k","client_email":"a@b"}`:                        "scopes:[api://x/.default]",
+		"API_CLIENT_ID=c\nAPI_CLIENT_SECRET=s\n":                                                   "token_url:https://id.example/token",
+	} {
+		finds := File("x", []byte(content), o)
+		if len(finds) != 1 || finds[0].Note != "" || !strings.Contains(fmt.Sprint(finds[0].Settings), want) {
+			t.Errorf("%s: %+v, want %s", content, finds, want)
+		}
+	}
+}
+
+func TestNamesAreMadeOfAnything(t *testing.T) {
+	for text, want := range map[string]string{
+		"my app": "my-app", "../../etc/passwd": "etc-passwd", "-x-": "x", "ünïcode": "n-code", "$(rm)": "rm", "": "", "...": "",
+		strings.Repeat("x", 63) + "..y": strings.Repeat("x", 63),
+	} {
+		if got := Name(text); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
+
+// No form takes a secret for a setting.
+func TestSecretsAreNoSettings(t *testing.T) {
+	canary := token.NewSecret("s3cr3t")
+	for _, content := range []string{
+		`{"client_id":"c","client_secret":"s3cr3t","token_uri":"https://x"}`, `{"appId":"a","password":"s3cr3t","tenant":"t"}`,
+		`{"clientId":"c","clientSecret":"s3cr3t","tenantId":"t"}`, "X_CLIENT_ID=c\nX_CLIENT_SECRET=s3cr3t\nX_TOKEN_URL=https://x\n",
+	} {
+		for _, f := range File("x", []byte(content), Options{}) {
+			if strings.Contains(fmt.Sprintf("%+v", f), canary.Reveal()) {
+				t.Errorf("%s: %+v", content, f)
+			}
+			if !f.Secrets["client_secret"].Equal(canary) {
+				t.Errorf("%s: another secret", content)
+			}
+		}
+	}
+}

@@ -1,0 +1,271 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"tokend/providers/token"
+)
+
+// A collector keeps all additions, and refuses those for the names in refuse.
+type collector struct {
+	*backend
+	refuse    map[string]error
+	additions []token.Addition
+}
+
+func (k *collector) Add(_ context.Context, a token.Addition) (token.Added, error) {
+	k.additions = append(k.additions, a)
+	if err := k.refuse[a.Name]; err != nil {
+		return token.Added{}, err
+	}
+	added := k.added
+	added.Profile.Name, added.Checked = a.Name, !a.NoCheck
+	return added, nil
+}
+
+func (k *collector) names() (names []string) {
+	for _, a := range k.additions {
+		names = append(names, a.Name)
+	}
+	return names
+}
+
+// folder is a folder of files.
+func folder(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func clmsKey(client string) string {
+	return fmt.Sprintf(`{"client_id":%q,"user_id":"u","token_uri":"https://land/@@oauth2-token","private_key":"%s"}`, client, canary)
+}
+
+// emptyHome clears what this machine's own environment would add to an import.
+func emptyHome(t *testing.T) {
+	t.Helper()
+	for _, entry := range os.Environ() {
+		if name, _, _ := strings.Cut(entry, "="); strings.Contains(name, "CLIENT_ID") || strings.HasSuffix(name, "CREDENTIALS") {
+			t.Setenv(name, "")
+		}
+	}
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	t.Chdir(home)
+}
+
+func TestImportShowsWhatItWouldDoAndDoesNothing(t *testing.T) {
+	dir := folder(t, map[string]string{"alice.json": clmsKey("a1"), "service-key.json": clmsKey("a2"), "notes.txt": "x", "user.json": `{"type":"authorized_user"}`})
+	t.Chdir(dir)
+	k := &collector{backend: newBackend()}
+	r := call(t, serve(t, k), nil, "import", ".")
+	r.wants(t, exitOK, "Nothing is done yet", "")
+	for _, want := range []string{"alice ", "clms-2 ", "Cannot be taken", "user.json (Google user login): it stands", "--yes"} {
+		if !strings.Contains(r.out, want) {
+			t.Errorf("lacks %q:\n%s", want, r.out)
+		}
+	}
+	if len(k.additions) > 0 || strings.Contains(r.out, "notes.txt") || strings.Contains(r.out, canary) {
+		t.Errorf("added %q; said\n%s", k.names(), r.out)
+	}
+}
+
+func TestImportMakesProfilesAndSaysWhatMayGo(t *testing.T) {
+	dir := folder(t, map[string]string{
+		"alice.json": clmsKey("a1"), "bob.json": clmsKey("a2"),
+		".env": "API_CLIENT_ID=id\nAPI_CLIENT_SECRET=" + canary + "\n",
+	})
+	k := &collector{backend: newBackend(), refuse: map[string]error{
+		"bob": &token.Error{Code: token.ErrRejected, OAuth: "invalid_grant", Message: "the issuer refused the key"},
+	}}
+	t.Chdir(dir)
+	r := call(t, serve(t, k), nil, "import", ".", "--yes")
+	if r.status != exitRejected || r.err != "" {
+		t.Errorf("status %d, stderr %q", r.status, r.err)
+	}
+	for _, want := range []string{
+		"alice    ready; a token came in 412 ms\n", "bob      nothing was kept\n    the issuer refused the key\n    invalid_grant: ",
+		"Use it: tokenctl get aspose\n", "Variables that are not needed any more\n  API_CLIENT_SECRET in .env\n", "delete it:\n  alice.json\n",
+	} {
+		if !strings.Contains(r.out, want) {
+			t.Errorf("lacks %q:\n%s", want, r.out)
+		}
+	}
+	if _, may, _ := strings.Cut(r.out, "delete it:"); strings.Contains(may, "bob") || strings.Contains(may, ".env") {
+		t.Errorf("what is still needed may be deleted:\n%s", r.out)
+	}
+	slices.SortFunc(k.additions, func(a, b token.Addition) int { return strings.Compare(a.Name, b.Name) })
+	if got := k.names(); !slices.Equal(got, []string{"alice", "aspose", "bob"}) {
+		t.Fatalf("added %q", got)
+	}
+	if a := k.additions[0]; a.Provider != "clms" || len(a.Settings) > 0 || a.Secrets["service_key"].Reveal() != clmsKey("a1") || a.NoCheck {
+		t.Errorf("%+v", a)
+	}
+	if a := k.additions[1]; a.Provider != "aspose" || a.Settings["client_id"] != "id" || a.Secrets["client_secret"].Reveal() != canary {
+		t.Errorf("%+v", a)
+	}
+	if strings.Contains(r.out, canary) {
+		t.Error("a secret is shown")
+	}
+}
+
+func TestImportKnowsWhatThereIsAlready(t *testing.T) {
+	k := &collector{backend: newBackend()}
+	dir := folder(t, map[string]string{"service-key.json": clmsKey("abc")}) // the client_id of the profile clms
+	r := call(t, serve(t, k), nil, "import", dir, "--yes")
+	r.wants(t, exitOK, "There already\n", "")
+	if !strings.Contains(r.out, "the profile clms is of it") || len(k.additions) > 0 {
+		t.Errorf("added %q:\n%s", k.names(), r.out)
+	}
+}
+
+func TestImportOfTheEnvironment(t *testing.T) {
+	emptyHome(t)
+	t.Setenv("AZURE_CLIENT_ID", "app")
+	t.Setenv("AZURE_TENANT_ID", "contoso.com")
+	t.Setenv("AZURE_CLIENT_SECRET", canary)
+	if err := os.WriteFile(".env", []byte("SHOP_CLIENT_ID=c\nSHOP_CLIENT_SECRET=s\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	k := &collector{backend: newBackend()}
+	r := call(t, serve(t, k), nil, "import", "--yes", "--scope", "api://x/.default", "--token-url", "https://id.example/t", "--no-check")
+	r.wants(t, exitOK, "AZURE_CLIENT_SECRET in the environment\n", "")
+	if !strings.Contains(r.out, "made, untested") {
+		t.Error(r.out)
+	}
+	if got := k.names(); !slices.Equal(got, []string{"azure-2", "shop"}) {
+		t.Fatalf("added %q", got)
+	}
+	want := map[string]any{"tenant": "contoso.com", "client_id": "app", "scope": "api://x/.default"}
+	if a := k.additions[0]; !a.NoCheck || fmt.Sprint(a.Settings) != fmt.Sprint(want) || a.Secrets["client_secret"].Reveal() != canary {
+		t.Errorf("%+v", a)
+	}
+}
+
+func TestImportFindsNothing(t *testing.T) {
+	emptyHome(t)
+	socket := serve(t, newBackend())
+	call(t, socket, nil, "import").wants(t, exitUsage, "", "no key or secret of a known form is in the environment and the usual places")
+	call(t, socket, nil, "import", folder(t, map[string]string{"x.txt": "x"})).wants(t, exitUsage, "", "no key or secret of a known form is in /")
+	call(t, socket, nil, "import", "nowhere").wants(t, exitUsage, "", "there is no file or folder nowhere")
+	call(t, socket, nil, "import", clmsKey("x")).wants(t, exitUsage, "", "not its content")
+	if r := call(t, socket, nil, "import", writeSecret(t, "x.txt", "x")); r.status != exitUsage || !strings.Contains(r.out, "it is of no form") || r.err != "" {
+		t.Errorf("%+v", r)
+	}
+}
+
+// An encrypted file is decrypted by its own tool, and need not touch the disk.
+func TestImportReadsStdin(t *testing.T) {
+	k := &collector{backend: newBackend()}
+	plain := `{"name":"iam","issuer_url":"https://iam.example","client_id":"c","client_secret":"` + canary + `","token_endpoint":"https://iam.example/token"}`
+	r := call(t, serve(t, k), strings.NewReader(plain), "import", "-", "--yes")
+	r.wants(t, exitOK, "ready", "")
+	if len(k.additions) != 1 || k.additions[0].Name != "iam" || strings.Contains(r.out, "delete") {
+		t.Errorf("added %q:\n%s", k.names(), r.out)
+	}
+}
+
+func TestImportWarnsOfFilesThatOthersRead(t *testing.T) {
+	t.Chdir(folder(t, map[string]string{"key.json": clmsKey("x")}))
+	if err := os.Chmod("key.json", 0o644); err != nil {
+		t.Fatal(err)
+	}
+	call(t, serve(t, newBackend()), nil, "import", "key.json").wants(t, exitOK, "(mode 0644)", "")
+}
+
+func TestImportAsJSON(t *testing.T) {
+	k := &collector{backend: newBackend(), refuse: map[string]error{"b": token.ErrLocked}}
+	dir := folder(t, map[string]string{"a.json": clmsKey("1"), "b.json": clmsKey("2"), "c.pem": "-----BEGIN PRIVATE KEY-----\n"})
+	socket := serve(t, k)
+	var plan, done struct{ Found []importResult }
+	r := call(t, socket, nil, "import", dir, "--json")
+	if err := json.Unmarshal([]byte(r.out), &plan); err != nil || r.status != exitOK || len(plan.Found) != 3 || plan.Found[0].Done || plan.Found[2].Problem == "" {
+		t.Errorf("status %d, %v: %s", r.status, err, r.out)
+	}
+	r = call(t, socket, nil, "import", dir, "--json", "--yes")
+	err := json.Unmarshal([]byte(r.out), &done)
+	if err != nil || r.status != exitLocked || !done.Found[0].Done || !done.Found[0].Checked || done.Found[1].Done || done.Found[1].Error.Code != token.ErrLocked {
+		t.Errorf("status %d, %v: %s", r.status, err, r.out)
+	}
+	if strings.Contains(r.out, canary) {
+		t.Error("a secret is shown")
+	}
+}
+
+func TestNamesThatAreFree(t *testing.T) {
+	taken := map[string]bool{"a": true, "a-2": true, strings.Repeat("x", 64): true}
+	for name, want := range map[string]string{"a": "a-3", "b": "b", strings.Repeat("x", 64): strings.Repeat("x", 59) + "-2"} {
+		if got := freeName(name, taken); got != want || !canBeName(got) {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+}
+
+func TestAddTakesAFileThatSaysWhatItIs(t *testing.T) {
+	key := writeSecret(t, "service-key.json", clmsKey("x"))
+	for name, args := range map[string][]string{
+		"a flag":            {"add", "clms", "--service-key", key},
+		"a name and a file": {"add", "clms", key},
+		"a file":            {"add", key},
+		"and a provider":    {"add", "clms", key, "--provider", "clms"},
+	} {
+		b := newBackend()
+		r := call(t, serve(t, b), nil, args...)
+		r.wants(t, exitOK, "delete it:\n  "+key, "")
+		if a := b.addition; a.Name != "clms" || a.Provider != "clms" || a.Secrets["service_key"].Reveal() != clmsKey("x") || len(a.Settings) > 0 {
+			t.Errorf("%s: sent %+v", name, a)
+		}
+	}
+	b := newBackend()
+	call(t, serve(t, b), strings.NewReader(clmsKey("x")), "add", "clms", "--service-key", "-").wants(t, exitOK, "", "")
+	if b.addition.Provider != "clms" {
+		t.Errorf("from stdin: sent %+v", b.addition)
+	}
+}
+
+// What is said counts more than what a file says.
+func TestAddCompletesWhatAFileSays(t *testing.T) {
+	sp := writeSecret(t, "sp.json", `{"appId":"a","password":"`+canary+`","tenant":"t","displayName":"my app"}`)
+	b := newBackend()
+	call(t, serve(t, b), nil, "add", sp, "--scope", "api://x/.default").wants(t, exitOK, "", "")
+	want := map[string]any{"tenant": "t", "client_id": "a", "scope": "api://x/.default"}
+	if a := b.addition; a.Name != "my-app" || a.Provider != "azure" || fmt.Sprint(a.Settings) != fmt.Sprint(want) || a.Secrets["client_secret"].Reveal() != canary {
+		t.Errorf("sent %+v", a)
+	}
+}
+
+func TestAddSaysWhyAFileCannotBeTaken(t *testing.T) {
+	key, other := writeSecret(t, "k.json", clmsKey("x")), writeSecret(t, "o.json", "{}")
+	many := writeSecret(t, "many.env", "API_CLIENT_ID=a\nAPI_CLIENT_SECRET=b\nARM_CLIENT_ID=a\nARM_TENANT_ID=t\nARM_CLIENT_SECRET=b\n")
+	person := writeSecret(t, "adc.json", `{"type":"authorized_user"}`)
+	for want, args := range map[string][]string{
+		"of no form that is known here; say --provider":    {"add", "x", other},
+		"tokenctl import " + many:                          {"add", "x", many},
+		"Google user login: it stands for a person":        {"add", "x", person},
+		"that is for the provider clms (CLMS service key)": {"add", "x", key, "--provider", "azure"},
+		"one is enough": {"add", "x", key, "--service-key", key},
+		"FILE takes the name of a file, not its content": {"add", "x", clmsKey("y")},
+		"there is no file": {"add", "x", "/nowhere/k.json"},
+		"--service-key: it is of no form that is known here;": {"add", "x", "--service-key", other},
+		"got 3 words": {"add", "x", key, key},
+	} {
+		b := newBackend()
+		r := call(t, serve(t, b), nil, args...)
+		r.wants(t, exitUsage, "", want)
+		if len(b.calls) > 0 || strings.Contains(r.err, canary) {
+			t.Errorf("%q: asked %q, said %s", args, b.calls, r.err)
+		}
+	}
+}
