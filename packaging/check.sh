@@ -102,6 +102,8 @@ say "keys are erased after their use, in a build that does that"
 case $(go env GOOS)/$(go env GOARCH) in
 linux/amd64 | linux/arm64) GOEXPERIMENT=runtimesecret go test -run Erased ./cmd/tokend ;;
 esac
+say "garbage for every decoder"
+if [ "$CI" = true ]; then packaging/fuzz.sh 30s; else packaging/fuzz.sh 3s; fi
 say "packages"
 packaging/packagetest.sh
 say "boot test"

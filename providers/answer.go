@@ -124,6 +124,10 @@ func (e *endpoint) grant(m members, received time.Time) (token.Token, error) {
 	case !strings.EqualFold(m.text("token_type"), "Bearer"):
 		return token.Token{}, errors.New("a token_type other than Bearer")
 	}
+	scope := m.text("scope")
+	if checkScope("scope", scope) != nil {
+		return token.Token{}, errors.New("a scope with characters that RFC 6749 does not allow")
+	}
 	life, err := m.seconds("expires_in")
 	if err != nil {
 		return token.Token{}, err
@@ -135,7 +139,7 @@ func (e *endpoint) grant(m members, received time.Time) (token.Token, error) {
 	t := token.Token{
 		Secret: token.NewSecret(secret),
 		Type:   "Bearer",
-		Scope:  m.text("scope"),
+		Scope:  scope,
 		Issued: received,
 		Expiry: received.Add(life),
 	}

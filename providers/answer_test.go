@@ -13,6 +13,7 @@ func testEndpoint() *endpoint {
 	return &endpoint{settings: endpointSettings{DefaultLifetime: duration(5 * time.Minute), MaxLifetime: duration(24 * time.Hour)}}
 }
 
+// Case 45.
 func TestLifetimes(t *testing.T) {
 	for expires, want := range map[string]time.Duration{
 		`3600`:                         time.Hour,
@@ -84,6 +85,7 @@ func TestRefreshInIsAdviceWithinTheLifetime(t *testing.T) {
 	}
 }
 
+// Case 46.
 func TestOnlyVisibleASCIIIsAnAccessToken(t *testing.T) {
 	const chars = "an access_token with characters that RFC 6749 does not allow"
 	for name, c := range map[string]struct{ value, want string }{
@@ -125,6 +127,19 @@ func TestTokenTypes(t *testing.T) {
 	}
 }
 
+func TestScopesThatAreNone(t *testing.T) {
+	for value, ok := range map[string]bool{`"a b https://x/.default"`: true, `""`: true, `null`: true, `["a"]`: true, `"a\nb"`: false, `"a\u001b[31m"`: false, `"a\u202eb"`: false, `"a\"b"`: false} {
+		m, err := parseObject([]byte(`{"access_token":"abc","token_type":"Bearer","scope":` + value + `}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := testEndpoint().grant(m, time.Now()); (err == nil) != ok {
+			t.Errorf("scope %s: %v", value, err)
+		}
+	}
+}
+
+// Case 44, what is no answer.
 func TestAnswersThatAreNone(t *testing.T) {
 	const fine = `{"access_token":"abc","token_type":"Bearer"}`
 	for name, c := range map[string]struct{ contentType, encoding, body, want string }{
@@ -157,6 +172,7 @@ func TestAnswersThatAreNone(t *testing.T) {
 	}
 }
 
+// Case 44, names in another case.
 func TestMembersHaveTheirExactNames(t *testing.T) {
 	m, err := parseObject([]byte(`{"Access_Token":"abc","ACCESS_TOKEN":"abc","token_type":"Bearer"}`))
 	if err != nil {
@@ -167,6 +183,7 @@ func TestMembersHaveTheirExactNames(t *testing.T) {
 	}
 }
 
+// Case 48, when an issuer wants to be asked again.
 func TestRetryAfter(t *testing.T) {
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	at := func(d time.Duration) string { return now.Add(d).Format(http.TimeFormat) }

@@ -208,7 +208,11 @@ func isGUID(s string) bool {
 
 func preparePFX(a *token.Addition) error {
 	password := strings.TrimRight(a.Secrets["pfx_password"].Reveal(), "\r\n")
-	key, leaf, others, err := pkcs12.DecodeChain(unpack(a.Secrets["pfx"].Reveal()), password)
+	der := unpack(a.Secrets["pfx"].Reveal())
+	if manyRounds(der) {
+		return invalid("pfx", "the pfx takes too long to open: it wants its password hashed more than %d times", maxRounds)
+	}
+	key, leaf, others, err := pkcs12.DecodeChain(der, password)
 	switch {
 	case errors.Is(err, pkcs12.ErrIncorrectPassword) && password == "":
 		return invalid("pfx_password", "the pfx has a password, and none is given")

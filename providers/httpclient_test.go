@@ -64,6 +64,7 @@ func wantUnavailable(t *testing.T, m token.Minter, want string) {
 	}
 }
 
+// Case 49a.
 func TestTLSFaultsAreToldApart(t *testing.T) {
 	authority := must[*providertest.Authority](t)(providertest.NewAuthority())
 	stranger := must[*providertest.Authority](t)(providertest.NewAuthority())
@@ -107,6 +108,7 @@ func TestTLSFaultsAreToldApart(t *testing.T) {
 	})
 }
 
+// Case 44, answers that do not end.
 func TestNoAnswerComesToAnEnd(t *testing.T) {
 	authority := must[*providertest.Authority](t)(providertest.NewAuthority())
 	cert := must[tls.Certificate](t)(authority.Issue([]string{"127.0.0.1"}, time.Now().Add(-time.Hour), time.Now().Add(time.Hour)))
@@ -202,6 +204,7 @@ func TestNoAnswerComesToAnEnd(t *testing.T) {
 	})
 }
 
+// Case 49a, the proxies.
 func TestProxies(t *testing.T) {
 	s := startIssuers(t)
 	id, text := s.Aspose().NewClient()

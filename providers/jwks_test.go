@@ -179,6 +179,7 @@ func TestWhoeverGivesUpLeavesTheFetchToOthers(t *testing.T) {
 	})
 }
 
+// Case 58, keys that change.
 func TestKeysThatChangeAreFollowed(t *testing.T) {
 	inTime(t, func(t *testing.T, d *providertest.Dataspace, v *ioxio) {
 		old := newToken(t, d)
@@ -432,6 +433,7 @@ func TestWhenAnIssuerThatFailedIsAskedAgain(t *testing.T) {
 	}
 }
 
+// Case 58, redirects and wrong metadata.
 func TestMetadataAndKeySetsThatAreRefused(t *testing.T) {
 	const base = "https://issuer.example"
 	sound := map[string]string{
@@ -519,6 +521,7 @@ func testJWKs(t testing.TB) map[string]map[string]any {
 	return all
 }
 
+// Case 58.
 func TestWhichKeysOfASetAreUsed(t *testing.T) {
 	jwks := testJWKs(t)
 	small := base64.RawURLEncoding.EncodeToString([]byte(strings.Repeat("\xff", 128)))
@@ -584,6 +587,7 @@ func TestWhichKeysOfASetAreUsed(t *testing.T) {
 	}
 }
 
+// Case 58.
 func TestKeysOfOneIDAreLeftOut(t *testing.T) {
 	jwks := testJWKs(t)
 	one, two := jwks["RS256"], jwks["ES256"]

@@ -304,7 +304,7 @@ func (rec *recorded) leaksIn(err error) string {
 	return ""
 }
 
-// Every kind meets the same answers, and tells them apart in the same way.
+// Cases 43, 44, 47 and 48. Every kind meets the same answers, and tells them apart in the same way.
 func TestEveryKindThroughTheSameAnswers(t *testing.T) {
 	s := startIssuers(t)
 	client := clientFor(t, s.CertPEM(), HTTPConfig{Timeout: 5 * time.Second})

@@ -343,3 +343,23 @@ func TestPendingCredential(t *testing.T) {
 		t.Errorf("Delete left %d secrets", len(m.values))
 	}
 }
+
+// Which credential is current is read, or is an error in a line.
+func FuzzCredentialRecord(f *testing.F) {
+	f.Add([]byte("profile = \"a\"\nid = \"20261123-7f3a91c2\"\nfields = [\"private_key\"]\nstored = 2026-11-23T08:00:00Z\n[settings]\nclient_id = \"x\"\n"))
+	f.Add([]byte("[pending]\nid = \"b\"\n[[leftover]]\nid = \"c\"\nfields = []\n"))
+	f.Add([]byte("id = 1\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		c := NewCredentials(t.TempDir(), nil)
+		must(t, os.WriteFile(c.path("a"), text, 0o600))
+		for _, read := range []func(string) (token.Credential, error){c.Current, c.Pending} {
+			got, err := read("a")
+			if err != nil && !errors.Is(err, token.ErrNotFound) {
+				wantCode(t, err, token.ErrKeystore)
+			}
+			if err == nil && (got.Profile != "a" || got.ID == "") {
+				t.Fatalf("%+v", got)
+			}
+		}
+	})
+}

@@ -236,3 +236,27 @@ func TestCacheKeyIsMadeAnewOnlyIfThereIsNone(t *testing.T) {
 	_, err = i.CacheKey(t.Context(), m)
 	wantCode(t, err, token.ErrLocked)
 }
+
+// A record is read as it was written, or is an error in a line.
+func FuzzInstall(f *testing.F) {
+	f.Add([]byte("id = \"a\"\nkeystore = \"os\"\ncreated = 2026-11-23T08:00:00Z\n"))
+	f.Add([]byte("id = \"a\"\nkeystore = \"sealed\"\nkey_file = \"/etc/tokend.key\"\nkey_id = \"00\"\n"))
+	f.Add([]byte("id = \"a\"\nkeystore = \"sealed\"\ncredential = \"../kek\"\n"))
+	f.Add([]byte("id = \"\"\nkeystore = \"none\"\nextra = 1\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		dir := t.TempDir()
+		must(t, os.WriteFile(installPath(dir), text, 0o600))
+		i, err := ReadInstall(dir)
+		if err != nil {
+			wantCode(t, err, token.ErrKeystore)
+			return
+		}
+		if i.ID == "" || i.check() != nil {
+			t.Fatalf("%+v", i)
+		}
+		must(t, i.record(dir))
+		if again, err := ReadInstall(dir); err != nil || again.refuseOther(i) != nil || again.ID != i.ID || again.KeyID != i.KeyID {
+			t.Fatalf("%+v became %+v, %v", i, again, err)
+		}
+	})
+}

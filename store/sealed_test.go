@@ -217,7 +217,7 @@ func TestCredentialIsReadFromItsDirectory(t *testing.T) {
 }
 
 func FuzzSealedFile(f *testing.F) {
-	s := openSealed(f, f.TempDir(), newKey())
+	s := openSealed(f, f.TempDir(), testKey)
 	if err := s.Set(f.Context(), "a", token.NewSecret("x")); err != nil {
 		f.Fatal(err)
 	}

@@ -1,6 +1,9 @@
 package token
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestCovers(t *testing.T) {
 	hosts := []string{"https://github.com", "https://dev.azure.com/org/", "http://127.0.0.1:8080"}
@@ -57,4 +60,37 @@ func TestCheckHost(t *testing.T) {
 			t.Errorf("CheckHost(%q) = %v", text, err)
 		}
 	}
+}
+
+// Whatever a URL is made to look like, the part of it before the path is that
+// of the profile's host.
+func FuzzClaim(f *testing.F) {
+	for _, target := range []string{
+		"https://dev.example/org/app", "https://DEV.example:443/org", "https://dev.example.attacker.example/org", "https://dev.example@attacker.example/org",
+		"https://attacker.example/https://dev.example/org", "https://dev.example/organisation", "https://dev.example/org/../x", "https://dev.example/org%2f..%2fx",
+		"http://dev.example/org", "https://dev.example./org", "https:dev.example/org", "https://dev.example\\@attacker.example/org", "https://[::1%25dev.example]/org",
+		"http://127.0.0.1:8080/", "http://127.0.0.1:80800/", "https://dev.example:8443/org",
+	} {
+		f.Add(target)
+	}
+	hosts := []string{"https://dev.example/org", "http://127.0.0.1:8080"}
+	begins := []string{"https://dev.example/org", "https://dev.example:443/org", "http://127.0.0.1:8080"}
+	f.Fuzz(func(t *testing.T, target string) {
+		host := Claim(hosts, target)
+		if host == "" {
+			return
+		}
+		scheme, rest, _ := strings.Cut(target, "://")
+		authority, path, _ := strings.Cut(rest, "/")
+		plain := strings.ToLower(scheme) + "://" + strings.ToLower(authority)
+		if path != "" || strings.HasSuffix(rest, "/") {
+			plain += "/" + path
+		}
+		for _, begin := range begins {
+			if after, ok := strings.CutPrefix(plain, begin); ok && (after == "" || strings.ContainsRune("/?#", rune(after[0]))) {
+				return
+			}
+		}
+		t.Errorf("%q is claimed by %s", target, host)
+	})
 }

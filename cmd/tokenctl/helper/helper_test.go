@@ -459,9 +459,15 @@ func FuzzHelpers(f *testing.F) {
 	f.Add("goauth", "HTTP/1.1 401 Unauthorized\n\n")
 	f.Add("kube", `{"apiVersion":"client.authentication.k8s.io/v1","spec":{"cluster":{"server":"https://reg.example"}}}`)
 	args := map[string][]string{"git": {"get"}, "docker": {"get"}, "cargo": {"--cargo-plugin"}, "bazel": {"get"}, "goauth": {"https://reg.example/x"}, "kube": nil}
+	f.Add("terraform", "reg.example")
+	f.Add("keyring", "https://reg.example/simple/")
+	f.Add("pnpm", "")
 	f.Fuzz(func(t *testing.T, protocol, input string) {
 		a, ok := args[protocol]
-		if !ok {
+		switch {
+		case protocol == "terraform" || protocol == "keyring": // they ask by arguments
+			a = []string{"get", input}
+		case !ok:
 			return
 		}
 		d := newFake()
