@@ -21,7 +21,7 @@ func (d *Daemon) Sign(ctx context.Context, name string, r token.Request) (token.
 		return token.Signed{}, asError(err)
 	}
 	d.mu.Lock()
-	skew := d.clock.text(wall())
+	skew := d.clock.text(d.wall())
 	d.mu.Unlock()
 	switch {
 	case signed.Warning == "":
@@ -53,7 +53,7 @@ func (d *Daemon) Verify(ctx context.Context, name string, raw token.Secret, remo
 
 // noteUse remembers who uses a profile that has no tokens.
 func (d *Daemon) noteUse(ctx context.Context, p *profile) {
-	u := d.useBy(ctx, wall())
+	u := d.useBy(ctx, d.wall())
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	p.used = u

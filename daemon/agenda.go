@@ -86,7 +86,7 @@ func (d *Daemon) plan(s *slot) {
 	}
 	var at time.Time
 	if d.held(s) {
-		at = s.nextAt(wall())
+		at = s.nextAt(d.wall())
 	}
 	listed := s.place >= 0
 	switch {

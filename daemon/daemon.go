@@ -17,7 +17,8 @@ import (
 	"tokend/providers/token"
 )
 
-// World is what a Daemon needs of others. All of it but Pulse is required.
+// World is what a Daemon needs of others. All of it but Pulse and Now is
+// required.
 type World struct {
 	// Configure puts a configuration's log level in force and gives the
 	// providers under its proxy and CA. It is called at each reload.
@@ -39,6 +40,8 @@ type World struct {
 	// whenever there is something to do). If it stays away, Run hangs.
 	Alive func()
 	Pulse time.Duration
+	// Now is the wall clock, which may be set; nil: the system's.
+	Now func() time.Time
 	// Sandbox tells how tokend is confined to its own files: in words that end
 	// in ": ok" if it is, empty if the system knows no such thing.
 	Sandbox func() string
@@ -143,7 +146,6 @@ func New(dirs Dirs, w World) (*Daemon, error) {
 	d := &Daemon{
 		world:    w,
 		dirs:     dirs,
-		started:  wall(),
 		managing: make(chan struct{}, 1),
 		loaded:   make(chan struct{}),
 		wake:     make(chan struct{}, 1),
@@ -156,6 +158,7 @@ func New(dirs Dirs, w World) (*Daemon, error) {
 		sinkErrs: map[string]error{},
 		watchers: map[*watcher]struct{}{},
 	}
+	d.started = d.wall()
 	if err := d.load(); err != nil {
 		return nil, err
 	}
@@ -163,7 +166,12 @@ func New(dirs Dirs, w World) (*Daemon, error) {
 }
 
 // wall is the wall clock: a monotonic reading would stand still in suspend.
-func wall() time.Time { return time.Now().Round(0) }
+func (d *Daemon) wall() time.Time {
+	if d.world.Now != nil {
+		return d.world.Now().Round(0)
+	}
+	return time.Now().Round(0)
+}
 
 // A slot holds one token of a profile and what is being done about it.
 type slot struct {
@@ -244,7 +252,7 @@ func (d *Daemon) Get(ctx context.Context, name string, q token.Query) (token.Gra
 	case <-ctx.Done():
 		return token.Grant{}, gaveUp(ctx)
 	}
-	now := wall()
+	now := d.wall()
 	u := d.useBy(ctx, now)
 
 	d.mu.Lock()
@@ -292,7 +300,7 @@ func (d *Daemon) Get(ctx context.Context, name string, q token.Query) (token.Gra
 		if flight.err != nil {
 			return token.Grant{}, flight.err
 		}
-		if tok = flight.tok; tok.Expiry.Sub(wall()) < q.MinTTL {
+		if tok = flight.tok; tok.Expiry.Sub(d.wall()) < q.MinTTL {
 			return token.Grant{}, livesTooShort(tok, q)
 		}
 	}
@@ -394,7 +402,7 @@ var errStopping = &token.Error{Code: token.ErrUnavailable, Message: "tokend is s
 // land takes the outcome of a flight, and how long that took: into the slot, to
 // the waiters, into the queue for the cache.
 func (d *Daemon) land(l launch, tok token.Token, err error, took time.Duration) {
-	now, s := wall(), l.slot
+	now, s := d.wall(), l.slot
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	defer d.nudge()
@@ -488,7 +496,7 @@ const invalidateAgain = 5 * time.Second
 // tokens, and no name for the profile that holds t. A token that is not held
 // any more is no error: somebody was faster.
 func (d *Daemon) Invalidate(ctx context.Context, name string, t token.Secret) error {
-	now := wall()
+	now := d.wall()
 	w := d.who(ctx)
 	d.mu.Lock()
 	defer d.mu.Unlock()

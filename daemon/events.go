@@ -62,7 +62,7 @@ func (d *Daemon) noteFailure(s *slot, took time.Duration) {
 		Kind: kind, Target: s.target, Expires: utc(s.tok.Expiry), Took: took, Error: onWire(s.err), Failures: s.failures,
 	}
 	d.publish(s.profile, e)
-	if now := wall(); expiring(s.tok, now) && !s.tok.Expiry.Equal(s.toldOf) {
+	if now := d.wall(); expiring(s.tok, now) && !s.tok.Expiry.Equal(s.toldOf) {
 		s.toldOf = s.tok.Expiry
 		d.world.Log.Warn("token expires and cannot be renewed", s.attrs("expires", s.tok.Expiry.UTC())...)
 		e.Kind, e.Took = token.EventExpiring, 0
@@ -108,7 +108,7 @@ func (d *Daemon) noteReload(badFiles int) {
 // publish tells those who watch of something that happened to p, or to the
 // daemon if p is nil. d.mu is held.
 func (d *Daemon) publish(p *profile, e token.Event) {
-	e.Time = wall().UTC()
+	e.Time = d.wall().UTC()
 	if p != nil {
 		e.Profile = p.name
 	}
@@ -172,7 +172,7 @@ func (w *watcher) take() (token.Event, bool) {
 	if w.lost == 0 {
 		return token.Event{}, false
 	}
-	e := token.Event{Time: wall().UTC(), Kind: token.EventLost, Lost: w.lost}
+	e := token.Event{Time: w.daemon.wall().UTC(), Kind: token.EventLost, Lost: w.lost}
 	w.lost = 0
 	return e, true
 }

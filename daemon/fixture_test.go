@@ -35,6 +35,7 @@ type issuer struct {
 	asked    int
 	skew     time.Duration
 	last     []time.Time
+	now      func() time.Time // nil: time.Now
 }
 
 func (i *issuer) set(change func(*issuer)) {
@@ -74,7 +75,11 @@ func (i *issuer) mint(ctx context.Context, name string, t token.Target, secret t
 		return token.Token{}, &token.Error{Code: token.ErrRejected, OAuth: "invalid_client", Message: "invalid_client"}
 	}
 	i.minted++
-	now := time.Now().Round(0)
+	now := time.Now()
+	if i.now != nil {
+		now = i.now()
+	}
+	now = now.Round(0)
 	return token.Token{
 		Secret: token.NewSecret(fmt.Sprintf("%s#%d %s%s", name, i.minted, t.Scope, t.Audience)),
 		Type:   "Bearer", Issued: now, Expiry: now.Add(i.life), Skew: i.skew,
@@ -201,6 +206,7 @@ type installation struct {
 	made    atomic.Int64
 	turns   atomic.Int64 // of Run's loop
 	pulse   time.Duration
+	step    atomic.Int64 // by how much the wall clock was set, in nanoseconds
 
 	daemon *daemon.Daemon
 	stop   func()
@@ -214,6 +220,7 @@ func newInstallation(t *testing.T) *installation {
 		issuers: map[string]*issuer{"idp": {life: time.Hour}},
 		stop:    func() {},
 	}
+	in.idp().now = in.now
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("log:\n%s", in.logged())
@@ -221,6 +228,10 @@ func newInstallation(t *testing.T) *installation {
 	})
 	return in
 }
+
+// now is the wall clock, which set sets forward, or back.
+func (in *installation) now() time.Time       { return time.Now().Add(time.Duration(in.step.Load())) }
+func (in *installation) set(by time.Duration) { in.step.Add(int64(by)) }
 
 // idp is the issuer that profiles use unless they name another.
 func (in *installation) idp() *issuer { return in.issuers["idp"] }
@@ -365,6 +376,7 @@ func (in *installation) start() *daemon.Daemon {
 		},
 		Alive:   func() { in.turns.Add(1) },
 		Pulse:   in.pulse,
+		Now:     in.now,
 		Version: "test",
 	})
 	if err != nil {
@@ -413,7 +425,7 @@ func (in *installation) get(name string, q token.Query) string {
 	if err != nil {
 		in.t.Fatalf("get %s: %v", name, err)
 	}
-	if !time.Now().Before(tok.Expiry) {
+	if !in.now().Before(tok.Expiry) {
 		in.t.Fatalf("get %s: got a token that expired %v ago", name, time.Since(tok.Expiry))
 	}
 	return tok.Secret.Reveal()

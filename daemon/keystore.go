@@ -43,7 +43,7 @@ func (d *Daemon) Unlock(ctx context.Context) error {
 func (d *Daemon) retryKeystore() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	now := wall()
+	now := d.wall()
 	for s := range d.allSlots() {
 		if s.err != nil && fromKeystore(s.err) {
 			s.nextTry = now

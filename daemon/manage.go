@@ -486,8 +486,8 @@ func (d *Daemon) putInForce(p *profile, kept token.Credential, proven proof) tok
 	d.mu.Lock()
 	d.install(p)
 	if !proven.token.Secret.IsZero() {
-		if s, err := d.slot(p, token.Target{}, wall()); err == nil && s.flight == nil {
-			s.tok, s.used = proven.token, use{at: wall(), uid: -1}
+		if s, err := d.slot(p, token.Target{}, d.wall()); err == nil && s.flight == nil {
+			s.tok, s.used = proven.token, use{at: d.wall(), uid: -1}
 			s.remember(attempt{proven.token.Issued, proven.took, ""})
 			d.noteSuccess(s, proven.took)
 			d.unsaved[s.key()] = s.record()
@@ -495,7 +495,7 @@ func (d *Daemon) putInForce(p *profile, kept token.Credential, proven proof) tok
 			d.plan(s)
 		}
 	}
-	status := d.profileStatus(p, nil, wall())
+	status := d.profileStatus(p, nil, d.wall())
 	d.nudge()
 	d.mu.Unlock()
 

@@ -55,16 +55,16 @@ func (d *Daemon) Run(ctx context.Context) error {
 		return nil
 	}
 	var warned time.Time
-	for last := time.Now(); ; {
-		now := time.Now()
-		d.noticeStep(last, now)
-		last = now
+	for last, lastWall := time.Now(), d.wall(); ; {
+		now, wall := time.Now(), d.wall()
+		d.noticeStep(wall.Sub(lastWall)-now.Sub(last), wall)
+		last, lastWall = now, wall
 		if now.Sub(warned) >= warnAgain {
-			d.logWarnings(now.Round(0))
+			d.logWarnings(wall)
 			warned = now
 		}
 		d.world.Alive()
-		launches, sleep := d.due(now.Round(0))
+		launches, sleep := d.due(wall)
 		if d.world.Pulse > 0 {
 			sleep = min(sleep, d.world.Pulse)
 		}
@@ -98,10 +98,9 @@ func (d *Daemon) stop() {
 	}
 }
 
-// noticeStep plans anew when the wall clock did not move as the monotonic one
-// did: the clock was set, or the machine slept.
-func (d *Daemon) noticeStep(last, now time.Time) {
-	step := now.Round(0).Sub(last.Round(0)) - now.Sub(last)
+// noticeStep plans anew when the wall clock has moved by step more than the
+// monotonic one: it was set, or the machine slept.
+func (d *Daemon) noticeStep(step time.Duration, now time.Time) {
 	if step.Abs() < clockStep {
 		return
 	}
@@ -110,7 +109,7 @@ func (d *Daemon) noticeStep(last, now time.Time) {
 	defer d.mu.Unlock()
 	d.clock = clock{}
 	for s := range d.allSlots() {
-		if soon := now.Round(0).Add(slowRetry); s.nextTry.After(soon) {
+		if soon := now.Add(slowRetry); s.nextTry.After(soon) {
 			s.nextTry = soon
 		}
 		if step < 0 { // what was moments ago must not lie in the future now
@@ -293,7 +292,7 @@ func (d *Daemon) heedNotices() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for s := range d.allSlots() {
-		if s.tok.State(wall()) != token.Expired {
+		if s.tok.State(d.wall()) != token.Expired {
 			d.unsaved[s.key()] = s.record()
 		}
 	}
@@ -306,7 +305,7 @@ func (d *Daemon) readCache(ctx context.Context) bool {
 	if d.cacheIsIn() {
 		return true
 	}
-	records, err := d.world.Cache.Load(ctx, wall())
+	records, err := d.world.Cache.Load(ctx, d.wall())
 	d.noteCache(err)
 	if errors.Is(err, token.ErrLocked) || errors.Is(err, token.ErrKeystore) {
 		return false

@@ -150,7 +150,7 @@ func (d *Daemon) keepSinks(ctx context.Context) {
 // updateSinks makes the files what they should be now, and says when to look
 // again.
 func (d *Daemon) updateSinks(files map[string]*sinkFile) time.Duration {
-	now := wall()
+	now := d.wall()
 	cacheIn := d.cacheIsIn()
 	wanted := d.wantedSinks(now)
 	for path := range files {

@@ -24,7 +24,7 @@ func (d *Daemon) Status(ctx context.Context) (token.Status, error) {
 }
 
 func (d *Daemon) status(w who, keystore string) token.Status {
-	now := wall()
+	now := d.wall()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	st := token.Status{
@@ -66,7 +66,7 @@ func (d *Daemon) profileAtLength(w who, name string) (token.ProfileStatus, error
 	if err != nil {
 		return token.ProfileStatus{}, err
 	}
-	st := d.profileStatus(p, w, wall())
+	st := d.profileStatus(p, w, d.wall())
 	for i, t := range st.Tokens {
 		s := p.slots[t.Target]
 		st.Tokens[i].History, st.Tokens[i].Granted = s.attempts(), s.tok.Scope

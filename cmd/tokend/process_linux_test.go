@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -228,10 +229,16 @@ func buses(t *testing.T) int {
 	return n
 }
 
-// kill -9 at any moment: no key is lost, and the tokens are there or obtained
-// anew.
+// long is for the faults that take their time.
+var long = flag.Bool("long", false, "kill tokend 200 times instead of 25")
+
+// Case 39 of the threat model: kill -9 at any moment, and no key is lost, and
+// the tokens are there or obtained anew.
 func TestKilledAtAnyMoment(t *testing.T) {
-	const rounds = 25
+	rounds := 25
+	if *long {
+		rounds = 200
+	}
 	seed := rand.Uint64()
 	random := rand.New(rand.NewPCG(seed, 0))
 	t.Logf("seed %d", seed)

@@ -1,0 +1,78 @@
+package daemon_test
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"tokend/providers/token"
+)
+
+// steps are what happens to a wall clock while the monotonic one, and timers
+// with it, go on as before; a suspend looks like a step forward.
+var steps = map[string]time.Duration{
+	"two hours on":    2 * time.Hour,
+	"two hours back":  -2 * time.Hour,
+	"ten years on":    10 * 365 * 24 * time.Hour,
+	"a night's sleep": 8 * time.Hour,
+}
+
+// Case 59 of the threat model: however the clock is set, no caller ever gets an
+// expired token, and one that nobody asked for is renewed within half a minute.
+func TestTheClockIsSet(t *testing.T) {
+	for name, step := range steps {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, in *installation) {
+				in.profile("p", ordinary)
+				in.start()
+				before := in.get("p", token.Query{}) // fails if it has expired
+				time.Sleep(10 * time.Minute)
+				in.set(step)
+				if now := in.get("p", token.Query{}); now == before {
+					t.Error("asked at once: the token of before")
+				}
+
+				in.set(-step)
+				time.Sleep(time.Minute)
+				_, minted := in.idp().counts()
+				in.set(step)
+				time.Sleep(31 * time.Second)
+				if _, now := in.idp().counts(); now == minted {
+					t.Error("nothing was renewed within half a minute")
+				}
+				in.get("p", token.Query{})
+			})
+		})
+	}
+}
+
+// A machine wakes with all its tokens expired: that is no storm, and who asks
+// meanwhile is served first.
+func TestWakingIsNoStorm(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		const many = 500
+		for i := range many {
+			in.profile(fmt.Sprint("p", i), ordinary)
+		}
+		in.start()
+		time.Sleep(10 * time.Minute)
+		in.idp().set(func(i *issuer) { i.last = nil })
+		in.set(8 * time.Hour)
+		var callers sync.WaitGroup
+		callers.Go(func() { in.get("p499", token.Query{}) })
+		callers.Wait()
+		time.Sleep(5 * time.Minute)
+		in.idp().mu.Lock()
+		defer in.idp().mu.Unlock()
+		asked := in.idp().last
+		if len(asked) < many {
+			t.Fatalf("%d of %d renewed", len(asked), many)
+		}
+		for i := 11; i < len(asked); i++ {
+			if burst := asked[i].Sub(asked[i-11]); burst < 900*time.Millisecond {
+				t.Fatalf("requests %d to %d came within %v", i-11, i, burst)
+			}
+		}
+	})
+}
