@@ -2,7 +2,6 @@ package ipc
 
 import (
 	"errors"
-	"fmt"
 	"net"
 
 	"github.com/Microsoft/go-winio"
@@ -19,11 +18,7 @@ func Listen(path string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Owner: the user, also of an elevated process, whose objects otherwise
-	// belong to the administrators. DACL: protected, all rights to the user.
-	l, err := winio.ListenPipe(path, &winio.PipeConfig{
-		SecurityDescriptor: fmt.Sprintf("O:%[1]sD:P(A;;GA;;;%[1]s)", sid),
-	})
+	l, err := winio.ListenPipe(path, &winio.PipeConfig{SecurityDescriptor: ownerAlone(sid.String())})
 	if errors.Is(err, windows.ERROR_ACCESS_DENIED) || errors.Is(err, windows.ERROR_PIPE_BUSY) || errors.Is(err, windows.ERROR_ALREADY_EXISTS) {
 		return nil, &token.Error{Code: token.ErrExists, Message: "tokend is already running at " + path, Cause: err}
 	}
