@@ -1,0 +1,67 @@
+package store
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"tokend/providers/token"
+	"tokend/store/keyringtest"
+)
+
+// What an installation keeps in the OS keyring goes, the credentials in force,
+// the pending ones and the cache's key; another installation's stays. Locked,
+// nothing goes, and the records still know of it.
+func TestEraseForgetsOneInstallation(t *testing.T) {
+	s := keyringtest.Start(t)
+	type installation struct {
+		Install
+		dir, credentials string
+		accounts         []string
+	}
+	install := func(profile string) (i installation) {
+		var err error
+		i.dir = t.TempDir()
+		i.credentials = filepath.Join(i.dir, "credentials")
+		i.Install, err = Setup(t.Context(), i.dir, Install{Keystore: KeystoreOS})
+		must(t, err)
+		ks, err := i.Open(i.dir)
+		must(t, err)
+		c := NewCredentials(i.credentials, ks)
+		current, err := c.Put(t.Context(), profile, secretsOf("k", "i"), bare)
+		must(t, err)
+		pending, err := c.PutPending(t.Context(), profile, secretsOf("k2", "i2"), bare)
+		must(t, err)
+		i.accounts = []string{i.cacheKeyAccount(), current.Account("private_key"), pending.Account("private_key")}
+		return i
+	}
+	has := func(i installation, want bool) {
+		t.Helper()
+		for _, account := range i.accounts {
+			if _, err := NewKeyring(KeyringService).Get(t.Context(), account); want != (err == nil) || !want && !errors.Is(err, token.ErrNotFound) {
+				t.Errorf("%s: there %t, want %t: %v", account, err == nil, want, err)
+			}
+		}
+	}
+	one, other := install("Clms.1"), install("clms")
+	s.Lock()
+	wantCode(t, Erase(t.Context(), one.dir, one.credentials), token.ErrLocked)
+	s.Unlock()
+	has(one, true)
+	for range 2 { // also after the first has gone through
+		must(t, Erase(t.Context(), one.dir, one.credentials))
+		has(one, false)
+		has(other, true)
+	}
+	must(t, Erase(t.Context(), t.TempDir(), "nowhere")) // nothing is set up
+
+	// What a migration to sealed files did not get to delete.
+	moved := other.Install
+	moved.Keystore, moved.Leftover = KeystoreSealed, &Leftover{Keystore: KeystoreOS, Accounts: other.accounts}
+	must(t, moved.erase(t.Context(), NewKeyring(KeyringService), other.credentials))
+	has(other, false)
+	if entries, err := os.ReadDir(other.credentials); err != nil || len(entries) != 1 {
+		t.Errorf("the records of sealed secrets: %d, %v", len(entries), err)
+	}
+}
