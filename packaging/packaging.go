@@ -8,5 +8,5 @@ import "embed"
 // installs: programs in /usr/bin (on macOS /usr/local/bin) and tokend's usual
 // directories.
 //
-//go:embed systemd
+//go:embed systemd launchd
 var Services embed.FS

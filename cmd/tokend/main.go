@@ -54,7 +54,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		Short: "Holds keys and hands out fresh access tokens",
 		Long: `  tokend demo                       see it work, with issuers of its own
   tokend setup                      choose where secrets are kept, once
-  tokend run                        serve; then: tokenctl add
+  tokend install                    serve from now on, as a service of yours
+  tokend run                        serve now, without one; then: tokenctl add
 
 tokend keeps private keys and client secrets in the OS keyring, obtains access
 tokens with them, renews them ahead of their expiry, and hands them out over a
@@ -75,6 +76,7 @@ Exit status: 0 ok, 1 failure, 2 wrong usage, 3 tokend is already running,
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	at.flags(root)
+	root.AddCommand(serviceCommands(&at)...)
 	root.AddCommand(runCommand(&at), setupCommand(&at), newKeyCommand(&at), checkCommand(&at), demoCommand(), versionCommand(), checkCacheCommand())
 	root.AddCommand(reference.New())
 	err := root.ExecuteContext(ctx)
@@ -97,6 +99,7 @@ func statusOf(err error) int {
 	var running runningError
 	var damage *store.DamageError
 	var socket socketError
+	var start startError
 	switch {
 	case errors.As(err, &usage):
 		return exitUsage
@@ -106,6 +109,8 @@ func statusOf(err error) int {
 		return store.StatusDamaged
 	case errors.As(err, &socket):
 		return exitSocket
+	case errors.As(err, &start):
+		return start.status
 	case errors.Is(err, token.ErrKeystore), errors.Is(err, token.ErrLocked):
 		return exitKeystore
 	case errors.Is(err, token.ErrInvalid), errors.Is(err, errNotSetUp):

@@ -39,7 +39,7 @@ Serves until SIGTERM or SIGINT. SIGHUP reads the configuration anew, as
 tokenctl reload does. The log goes to standard error.`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return serve(c.Context(), *at, c.ErrOrStderr())
+			return serveManaged(c.Context(), *at, c.ErrOrStderr())
 		},
 	}
 }

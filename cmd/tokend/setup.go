@@ -231,14 +231,19 @@ func makeKeyFile(file string, owner account, out io.Writer) error {
 // setupLine is the command to type when nothing is set up.
 func (p places) setupLine() string { return p.line("setup") }
 
-// line is a command for the same places.
+// line is a command for the same places; what is usual is not spelt out.
 func (p places) line(command string) string {
 	line := "tokend " + command
 	if p.system {
 		line += " --system"
 	}
-	for _, f := range []struct{ name, value string }{{"config", p.config}, {"state", p.state}, {"socket", p.socket}} {
-		if f.value != "" {
+	usual := places{system: p.system}
+	dirs, _ := usual.dirs()
+	socket, _ := usual.socketPath(daemon.Config{})
+	for _, f := range []struct{ name, value, usual string }{
+		{"config", p.config, dirs.Config}, {"state", p.state, dirs.State}, {"socket", p.socket, socket},
+	} {
+		if f.value != "" && f.value != f.usual {
 			line += fmt.Sprintf(" --%s %s", f.name, f.value)
 		}
 	}

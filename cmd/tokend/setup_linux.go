@@ -10,12 +10,12 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 
 	"github.com/google/renameio/v2"
+	kardianos "github.com/kardianos/service"
 
 	"tokend/daemon"
 	"tokend/providers/token"
@@ -215,11 +215,24 @@ func handOver(ctx context.Context, file store.CredentialFile, out io.Writer) err
 	return nil
 }
 
+// removeHandOver takes back what handOver did.
+func removeHandOver() error {
+	dir := filepath.Join(unitDirs[0], unitName+".d")
+	if err := removeFile(filepath.Join(dir, credentialName+".conf")); err != nil {
+		return err
+	}
+	_ = os.Remove(dir) // if no drop-in of somebody else is in it
+	return nil
+}
+
 // startLine is the command that starts what was set up.
 func (p places) startLine() string {
 	usual := places{system: p.system} == p
-	if usual && p.system && unitFile() != "" && slices.Contains(unitDirs, filepath.Dir(unitFile())) {
+	switch {
+	case usual && p.system && unitFile() != "":
 		return "systemctl enable --now tokend"
+	case usual && !p.system && kardianos.Platform() == systemdPlatform:
+		return "tokend install, or without a service: tokend run"
 	}
 	return p.line("run")
 }

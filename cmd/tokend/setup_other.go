@@ -24,6 +24,8 @@ func (account) become() error                  { return nil }
 func (account) mayMakeCredential() bool        { return false }
 func (p places) startLine() string             { return p.line("run") }
 
+func removeHandOver() error { return nil }
+
 func systemChoice(dirs daemon.Dirs) (choice store.Install, why string) {
 	file := filepath.Join(dirs.Config, keyFileName)
 	return store.Install{Keystore: store.KeystoreSealed, KeyFile: file}, "A system service has no OS keyring: secrets go to sealed files."

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/activation"
@@ -49,6 +50,12 @@ func badSocket(text string, args ...any) error {
 type manager struct{}
 
 func (manager) ready(status string) { notify(sd.SdNotifyReady + "\nSTATUS=" + status) }
+
+// failed tells why tokend ends, for who asks how the service is.
+func (manager) failed(err error) {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	notify("STATUS=" + line)
+}
 
 func (manager) reloading() {
 	if at, err := sd.SdNotifyMonotonicUsec(), error(nil); err == nil {

@@ -15,7 +15,7 @@ func listen(path string) (net.Listener, error) { return ipc.Listen(path) }
 // to hear of us.
 type manager struct{}
 
-func (manager) ready(string)         {}
+func (manager) failed(error)         {}
 func (manager) reloading()           {}
 func (manager) stopping()            {}
 func (manager) alive()               {}

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/term"
+
+	"tokend/daemon"
+	"tokend/providers/token"
+	"tokend/store"
+)
+
+// A purgeRequest is about what uninstall otherwise leaves.
+type purgeRequest struct {
+	wanted, yes bool
+	in          io.Reader
+}
+
+// What tokend and its setup make, by directory. What else is there somebody
+// else put there, and it stays.
+var (
+	madeInConfig = []string{"config.toml", "profiles.d/*.toml", "profiles.d/.*", "profiles.d", "tokend.key", "tokend-key.cred"}
+	madeInState  = []string{"install.toml", "credentials", "sealed", "sealed-2", "cache.db", "cache.db.*",
+		"audit.log", "audit-*.log", "sinks", "tokend.log", "tokend-*.log", "tokend.sock.lock", ".*"}
+)
+
+// A madeDir is one of tokend's directories, and what of its own is in it.
+type madeDir struct {
+	path  string
+	names []string // paths inside, files before the directories that they are in
+}
+
+func madeDirs(dirs daemon.Dirs) (made []madeDir, err error) {
+	for _, d := range []struct {
+		path     string
+		patterns []string
+	}{{dirs.Config, madeInConfig}, {dirs.State, madeInState}} {
+		dir := madeDir{path: d.path}
+		for _, pattern := range d.patterns {
+			names, err := fs.Glob(os.DirFS(d.path), pattern)
+			if err != nil {
+				return nil, err
+			}
+			dir.names = append(dir.names, names...)
+		}
+		if len(dir.names) > 0 || exists(d.path) {
+			made = append(made, dir)
+		}
+	}
+	return made, nil
+}
+
+// ask tells what a purge would delete, and asks whether it may.
+func (p purgeRequest) ask(dirs daemon.Dirs, out io.Writer) error {
+	made, err := madeDirs(dirs)
+	if err != nil {
+		return err
+	}
+	if len(made) == 0 {
+		return nil
+	}
+	fmt.Fprintln(out, "This will be deleted for good:")
+	for _, dir := range made {
+		names := slices.DeleteFunc(slices.Clone(dir.names), func(name string) bool { return strings.Contains(name, "/") })
+		fmt.Fprintf(out, "  in %s: %s\n", dir.path, strings.Join(names, ", "))
+	}
+	install, err := store.ReadInstall(dirs.State)
+	switch {
+	case errors.Is(err, token.ErrNotFound):
+	case err != nil:
+		return err
+	case install.Keystore == store.KeystoreOS:
+		fmt.Fprintf(out, "  in the OS keyring: what this installation keeps under the service %q\n", store.KeyringService)
+	case install.KeyFile != "" && !strings.HasPrefix(install.KeyFile, dirs.Config+string(filepath.Separator)):
+		fmt.Fprintf(out, "The key file %s stays: it opens backups of what is deleted.\n", install.KeyFile)
+	}
+	if p.yes {
+		return nil
+	}
+	if stdin, ok := p.in.(*os.File); !ok || !term.IsTerminal(int(stdin.Fd())) {
+		return usageError{errors.New("nobody is at a terminal to be asked: say --yes if all this may go")}
+	}
+	fmt.Fprint(out, `Keys and secrets of which there is no copy are lost then. Type "yes" to delete: `)
+	answer, err := bufio.NewReader(p.in).ReadString('\n')
+	if strings.TrimSpace(answer) != "yes" || err != nil {
+		return errors.New("nothing was changed")
+	}
+	return nil
+}
+
+// purge deletes what ask told of: first what is in the keyring, for without the
+// records nobody would know of it.
+func (r *serviceRequest) purge(ctx context.Context, dirs daemon.Dirs) error {
+	config, err := daemon.ReadConfig(dirs)
+	if err != nil {
+		config = daemon.DefaultConfig() // the file goes anyway
+	}
+	by := definition{dirs: dirs}
+	if by.socket, err = r.at.socketPath(config); err != nil {
+		return err
+	}
+	if err := by.refuseOther(ctx, serviceState{}); err != nil {
+		return err
+	}
+	if err := store.Erase(ctx, dirs.State, credentialsDir(dirs)); err != nil {
+		return fmt.Errorf("%w; what is in the directories is still there", err)
+	}
+	made, err := madeDirs(dirs)
+	if err != nil {
+		return err
+	}
+	if len(made) == 0 {
+		fmt.Fprintln(r.out, "Nothing is there to delete.")
+		return nil
+	}
+	if r.at.system {
+		if err := removeHandOver(); err != nil {
+			return err
+		}
+	}
+	slices.Reverse(made) // on macOS and Windows the state is in the configuration's directory
+	for _, dir := range made {
+		left, err := dir.remove()
+		if err != nil {
+			return err
+		}
+		if len(left) > 0 {
+			fmt.Fprintf(r.out, "Left in %s, for tokend did not make it: %s\n", dir.path, strings.Join(left, ", "))
+		}
+	}
+	fmt.Fprintln(r.out, "Deleted.")
+	return nil
+}
+
+// remove removes what is tokend's, and the directory if nothing else is left in
+// it. No link leads it out of there.
+func (d madeDir) remove() (left []string, err error) {
+	root, err := os.OpenRoot(d.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = root.Close() }()
+	for _, name := range d.names {
+		remove := root.RemoveAll
+		if name == "profiles.d" {
+			remove = root.Remove // what else is in it stays
+		}
+		if err := remove(name); err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
+	entries, err := fs.ReadDir(root.FS(), ".")
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		left = append(left, e.Name())
+	}
+	if len(left) > 0 {
+		return left, nil
+	}
+	return nil, os.Remove(d.path)
+}

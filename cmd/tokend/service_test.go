@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"tokend/daemon"
+	"tokend/store"
+)
+
+// The service of Windows restarts after a crash, and is told of all its places.
+func TestWindowsService(t *testing.T) {
+	d := definition{program: `C:\Program Files\tokend\tokend.exe`, socket: `\\.\pipe\tokend-S-1-5-21-1`,
+		dirs: daemon.Dirs{Config: `C:\Users\a b\tokend`, State: `C:\Users\a b\tokend\state`}}
+	c := d.windowsConfig(`HOST\a`, "canary")
+	if c.Name != "tokend" || c.Executable != d.program || c.UserName != `HOST\a` || c.Option["Password"] != "canary" {
+		t.Errorf("%+v", c)
+	}
+	if want := []string{"run", "--config", d.dirs.Config, "--state", d.dirs.State, "--socket", d.socket}; !reflect.DeepEqual(c.Arguments, want) {
+		t.Errorf("arguments %q", c.Arguments)
+	}
+	if c.Option["OnFailure"] != "restart" || c.Option["OnFailureDelayDuration"] != "1s" {
+		t.Errorf("on failure: %v", c.Option)
+	}
+	for name, value := range c.EnvVars {
+		t.Errorf("an environment: %s=%s", name, value)
+	}
+}
+
+// A program is started when it serves, says why if it does not, ends when it is
+// told to, and is taken for crashed when it ends by itself.
+func TestProgramOfTheWindowsService(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ready := make(chan struct{})
+		exits := make(chan error, 1)
+		closed := false
+		p := program{ready: ready, exit: func(err error) { exits <- err }, serve: func(ctx context.Context) error {
+			close(ready)
+			<-ctx.Done()
+			closed = true
+			return nil
+		}}
+		if err := p.Start(nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Stop(nil); err != nil || !closed {
+			t.Errorf("stop: %v, closed %t", err, closed)
+		}
+
+		p = program{ready: make(chan struct{}), serve: func(context.Context) error { return errNotSetUp }}
+		if err := p.Start(nil); statusOf(err) != exitConfig {
+			t.Errorf("what does not serve: %v", err)
+		}
+
+		ready = make(chan struct{})
+		fail := make(chan error)
+		p = program{ready: ready, exit: func(err error) { exits <- err }, serve: func(context.Context) error {
+			close(ready)
+			return <-fail
+		}}
+		if err := p.Start(nil); err != nil {
+			t.Fatal(err)
+		}
+		fail <- io.ErrUnexpectedEOF
+		synctest.Wait()
+		select {
+		case err := <-exits:
+			if !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Error(err)
+			}
+		default:
+			t.Error("a crash goes unnoticed")
+		}
+	})
+}
+
+// A purge deletes what tokend and its setup made, also what a crash left of it,
+// and nothing else, wherever links lead.
+func TestPurgeDeletesWhatIsTokends(t *testing.T) {
+	dir := t.TempDir()
+	dirs := daemon.Dirs{Config: filepath.Join(dir, "config"), State: filepath.Join(dir, "state")}
+	elsewhere := filepath.Join(dir, "elsewhere")
+	mine := []string{"config/ca.pem", "config/profiles.d/notes", "elsewhere/x.toml", "state/precious"}
+	for _, name := range append([]string{
+		"config/config.toml", "config/profiles.d/a.toml", "config/profiles.d/.a.toml123", "state/install.toml", "state/.install.toml12",
+		"state/credentials/a.toml", "state/sealed/a.sealed", "state/cache.db", "state/cache.db.corrupt-20260101T000000Z",
+		"state/audit.log", "state/audit-2026.log", "state/sinks",
+	}, mine...) {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for link, to := range map[string]string{"state/sealed-2": elsewhere, "state/sealed/out": elsewhere, "config/profiles.d/b.toml": filepath.Join(elsewhere, "x.toml")} {
+		if err := os.Symlink(to, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	made, err := madeDirs(dirs)
+	if err != nil || len(made) != 2 {
+		t.Fatal(made, err)
+	}
+	for _, d := range made {
+		if _, err := d.remove(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var left []string
+	err = filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
+		if !e.IsDir() {
+			rel, _ := filepath.Rel(dir, path)
+			left = append(left, filepath.ToSlash(rel))
+		}
+		return err
+	})
+	if err != nil || !reflect.DeepEqual(left, mine) {
+		t.Errorf("left %q, %v", left, err)
+	}
+	for _, file := range mine {
+		_ = os.Remove(filepath.Join(dir, file))
+	}
+	_ = os.Remove(filepath.Join(dirs.Config, "profiles.d"))
+	if made, err = madeDirs(dirs); err != nil || len(made) != 2 {
+		t.Fatal(made, err)
+	}
+	for _, d := range made {
+		if left, err := d.remove(); err != nil || len(left) > 0 || exists(d.path) {
+			t.Errorf("%s: left %q, %v", d.path, left, err)
+		}
+	}
+}
+
+// A purge is asked for, by name, by somebody who is there.
+func TestPurgeAsks(t *testing.T) {
+	dir := t.TempDir()
+	dirs := daemon.Dirs{Config: filepath.Join(dir, "config"), State: filepath.Join(dir, "state")}
+	key := filepath.Join(dir, "key")
+	if err := store.NewKeyFile(key); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Setup(t.Context(), dirs.State, store.Install{Keystore: store.KeystoreSealed, KeyFile: key}); err != nil {
+		t.Fatal(err)
+	}
+	var told strings.Builder
+	err := purgeRequest{wanted: true, in: strings.NewReader("yes\n")}.ask(dirs, &told)
+	if statusOf(err) != exitUsage || !strings.Contains(err.Error(), "--yes") {
+		t.Errorf("without a terminal: %v", err)
+	}
+	for _, want := range []string{"in " + dirs.State + ": install.toml, sealed", "key file " + key + " stays"} {
+		if !strings.Contains(told.String(), want) {
+			t.Errorf("it does not tell of %q:\n%s", want, &told)
+		}
+	}
+	if err := (purgeRequest{wanted: true, yes: true}).ask(dirs, io.Discard); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,41 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// serveManaged serves: systemd and launchd run a program as a shell does.
+func serveManaged(ctx context.Context, at places, log io.Writer) error {
+	err := serve(ctx, at, log)
+	if err != nil {
+		systemd.failed(err)
+	}
+	return err
+}
+
+// checkRoots refuses a path on which anything could be replaced by others than
+// root.
+func checkRoots(path string) error {
+	path, err := filepath.EvalSymlinks(path)
+	for err == nil {
+		var info os.FileInfo
+		if info, err = os.Stat(path); err != nil {
+			break
+		}
+		if uid := info.Sys().(*syscall.Stat_t).Uid; uid != 0 || info.Mode().Perm()&0o022 != 0 {
+			return fmt.Errorf("others than root can replace %s (uid %d, mode %04o), which the system service would run", path, uid, info.Mode().Perm())
+		}
+		if path == "/" {
+			return nil
+		}
+		path = filepath.Dir(path)
+	}
+	return err
+}

@@ -1,0 +1,205 @@
+#!/bin/sh
+# A user's own service, tried in a booted container: what run.sh, or another
+# script that boots Debian, runs inside as root. It takes
+#
+#   - tokend, tokenctl and issuers (packaging/boottest/issuers) in /usr/bin;
+#   - the packages dbus-user-session, libpam-systemd, gnome-keyring and
+#     libsecret-tools;
+#   - nothing else: it makes its user, ursula, and leaves her, and the issuers'
+#     files in /test/user.
+#
+# Each line that begins with "ok" is a promise that was kept; the first that was
+# not ends it with status 1.
+set -eu
+ok() { echo "ok  $*"; }
+fail() {
+	echo "FAIL $*"
+	as systemctl --user status tokend.service tokend.socket --no-pager || true
+	as journalctl --user --no-pager -n 50 || true
+	exit 1
+}
+soon() { # soon N COMMAND: within N tenths of a second
+	n=$1
+	shift
+	until "$@" >/dev/null 2>&1; do
+		n=$((n - 1))
+		[ "$n" -gt 0 ] || return 1
+		sleep 0.1
+	done
+}
+useradd -m ursula
+uid=$(id -u ursula)
+run=/run/user/$uid
+home=/home/ursula
+as() { runuser -u ursula -- env -i "PATH=$PATH" "HOME=$home" "XDG_RUNTIME_DIR=$run" "DBUS_SESSION_BUS_ADDRESS=unix:path=$run/bus" "$@"; }
+active() { as systemctl --user is-active -q tokend.service; }
+# unlock starts the keyring as a login does that knows the password.
+unlock() { as sh -c 'printf secret | gnome-keyring-daemon --replace --unlock --components=secrets' >/dev/null 2>&1; }
+property() { as systemctl --user show -p "$1" --value tokend.service; }
+
+mkdir -p /test/user
+issuers /test/user &
+issuers=$!
+trap 'kill $issuers' EXIT
+soon 100 test -s /test/user/key.json || fail "the issuers do not start"
+chmod -R a+rX /test/user
+as mkdir -p $home/.config/tokend
+printf 'ca_file = "/test/user/ca.pem"\nproxy = "none"\n' >$home/.config/tokend/config.toml
+chown ursula: $home/.config/tokend/config.toml
+
+# No session of hers: said, with what to do.
+as tokend install >/tmp/out 2>&1 && fail "it installs without systemd"
+grep -q 'enable-linger' /tmp/out || fail "without a session: $(cat /tmp/out)"
+[ ! -e $home/.config/systemd ] || fail "it left units behind"
+ok "without a session it says what is missing"
+
+loginctl enable-linger ursula
+soon 100 as systemctl --user is-system-running || soon 50 test -S $run/bus || fail "no session for ursula"
+
+# Before the setup: installed, enabled, not started, and says what is next.
+as sh -c 'umask 000; tokend install' >/tmp/out 2>&1 || fail "install: $(cat /tmp/out)"
+grep -q '^Next: tokend setup, then: tokend start$' /tmp/out || fail "install before setup says: $(cat /tmp/out)"
+as systemctl --user is-enabled -q tokend.service tokend.socket || fail "not enabled"
+! find $home/.config $home/.local -perm /o+w ! -type l | grep . || fail "open to others"
+status=0
+as tokend start >/tmp/out 2>&1 || status=$?
+[ $status = 78 ] || fail "not set up: status $status: $(cat /tmp/out)"
+grep -q 'not set up: run "tokend setup"' /tmp/out || fail "not set up: $(cat /tmp/out)"
+ok "installed before the setup, it says so, and ends with its status"
+
+# The keyring, unlocked as a login does it.
+unlock
+soon 50 as secret-tool search none none || true
+as tokend setup >/dev/null || fail "setup"
+as tokend start || fail "start"
+as tokend service-status >/tmp/out || fail "service-status: $(cat /tmp/out)"
+grep -q 'runs, process .*keystore os: ok' /tmp/out || fail "service-status: $(cat /tmp/out)"
+as tokenctl add clms --provider clms --service-key /test/user/key.json >/dev/null || fail "add"
+as tokenctl get clms | grep -q . || fail "get"
+as secret-tool search --all service tokend 2>&1 | grep -q clms/private_key || fail "the key is not in the keyring"
+ok "started, it serves, with the keys in her keyring"
+
+# What it cannot do (a process that joins its mount namespace sees the same).
+pid=$(property MainPID)
+inside() { nsenter -t "$pid" -m -- "$@" 2>/dev/null; }
+for file in /usr/x /etc/x $home/x $home/.config/x $run/x; do
+	inside touch $file && fail "$file can be written"
+done
+inside touch $home/.config/tokend/x && inside rm $home/.config/tokend/x || fail "its configuration cannot be written"
+touch /tmp/seen-from-outside
+inside ls /tmp | grep -q seen && fail "it sees /tmp"
+grep -q "^ *$uid *$uid *1$" /proc/$pid/uid_map || fail "no user namespace of its own"
+[ "$(awk '/^NoNewPrivs/ {print $2}' /proc/$pid/status)" = 1 ] || fail "it can gain privileges"
+ok "the sandbox is in force"
+
+# Over restarts, also by a new installation, no call is lost.
+(
+	n=0
+	while [ ! -e /tmp/user-done ]; do
+		as tokenctl get clms >/dev/null || echo "call $n failed" >>/tmp/user-lost
+		n=$((n + 1))
+	done
+	echo $n >/tmp/user-calls
+) &
+as systemctl --user restart tokend
+sleep 0.3
+as tokend restart
+sleep 0.3
+as tokend install >/dev/null || fail "install again"
+touch /tmp/user-done
+soon 100 test -s /tmp/user-calls || fail "the caller hangs"
+[ ! -e /tmp/user-lost ] || fail "$(wc -l </tmp/user-lost) of $(cat /tmp/user-calls) calls failed: $(head -3 /tmp/user-lost)"
+[ "$(property MainPID)" != "$pid" ] || fail "it did not restart"
+ok "no call of $(cat /tmp/user-calls) was lost over three restarts"
+
+# A second one by hand takes nothing away.
+status=0
+as tokend run 2>/tmp/out || status=$?
+[ $status = 3 ] || fail "the second tokend: status $status: $(cat /tmp/out)"
+as tokenctl status >/dev/null || fail "the service does not answer after a second start"
+ok "a second one ends with status 3"
+
+kill -KILL "$(property MainPID)"
+soon 30 active || fail "not started again after a kill"
+as tokenctl get clms >/dev/null || fail "no token after a kill"
+as systemctl --user reload tokend || fail "reload"
+printf 'nonsense = 1\n' >>$home/.config/tokend/config.toml
+as systemctl --user reload tokend 2>/dev/null && fail "a bad configuration is reloaded"
+sed -i '$d' $home/.config/tokend/config.toml
+as tokenctl get clms >/dev/null || fail "no token after a bad reload"
+ok "killed, it starts again; reload tells of a bad configuration"
+
+# Locked, it stays up and serves what it has; unlocked, it recovers.
+lock() {
+	as dbus-send --session --print-reply --dest=org.freedesktop.secrets /org/freedesktop/secrets \
+		org.freedesktop.Secret.Service.Lock array:objpath:/org/freedesktop/secrets/collection/login >/dev/null
+}
+lock || fail "the keyring cannot be locked"
+as tokenctl get clms >/dev/null || fail "locked: not the token at hand"
+as tokend restart || fail "locked: it does not start"
+as tokenctl status | grep -q 'os: locked' || fail "locked: $(as tokenctl status)"
+unlock
+soon 100 as tokenctl get clms || fail "unlocked: $(as tokenctl get clms 2>&1)"
+ok "with a locked keyring it stays up, and recovers"
+
+# Half an installation is put right.
+as systemctl --user stop tokend.socket tokend.service
+rm $home/.config/systemd/user/tokend.socket $home/.config/systemd/user/default.target.wants/tokend.service
+printf '[Service]\nType=nonsense\n' >$home/.config/systemd/user/tokend.service
+as tokend install >/dev/null || fail "over half an installation"
+as tokenctl get clms >/dev/null || fail "over half an installation: no token"
+as systemctl --user is-enabled -q tokend.service tokend.socket || fail "over half an installation: not enabled"
+ok "half an installation is put right"
+
+# She logs in: it starts by itself, with nobody's help.
+loginctl terminate-user ursula
+soon 100 test ! -e $run/bus || fail "her session does not end"
+loginctl enable-linger ursula
+systemctl start "user@$uid.service"
+soon 100 active || fail "it does not start at login"
+as tokenctl status | grep -q 'os: locked' || fail "at login: $(as tokenctl status)"
+unlock
+soon 100 as tokenctl get clms || fail "after login: $(as tokenctl get clms 2>&1)"
+ok "it starts at login, and serves once the keyring is unlocked"
+
+as tokend stop || fail "stop"
+! active || fail "stop does not stop it"
+[ ! -e $run/tokend/tokend.sock ] || fail "stop leaves the socket"
+as tokenctl get clms 2>/dev/null && fail "stopped, it answers"
+as tokend service-status >/dev/null 2>&1 && fail "service-status takes it for running"
+as tokend start || fail "start after stop"
+ok "stopped is stopped"
+
+as tokend uninstall >/tmp/out || fail "uninstall: $(cat /tmp/out)"
+find $home/.config/systemd | grep tokend && fail "uninstall leaves units"
+[ -e $home/.local/state/tokend/install.toml ] || fail "uninstall takes the state away"
+as secret-tool search --all service tokend 2>&1 | grep -q clms/private_key || fail "uninstall takes the keys away"
+as tokend uninstall >/tmp/out || fail "uninstall again: $(cat /tmp/out)"
+as tokend install >/dev/null || fail "install after uninstall"
+as tokenctl get clms >/dev/null || fail "no token after uninstall and install"
+ok "uninstall leaves keys and configuration"
+
+# Installed from a directory, and for one, whose names mean something to systemd.
+mkdir "/opt/50% of %h"
+cp /usr/bin/tokend /usr/bin/tokenctl "/opt/50% of %h/"
+odd="$home/it's \"\$HOME\" %t; or\\not"
+as mkdir "$odd"
+as cp -r $home/.config/tokend "$odd/config"
+as "/opt/50% of %h/tokend" install --config "$odd/config" --socket "$odd/s" >/dev/null || fail "install with odd names"
+as tokenctl get clms --socket "$odd/s" >/dev/null || fail "no token with odd names"
+as tokenctl status --socket "$odd/s" | grep -qF "$odd/config" || fail "another configuration with odd names: $(as tokenctl status --socket "$odd/s")"
+readlink "/proc/$(property MainPID)/exe" | grep -qF '/opt/50% of %h/tokend' || fail "another program with odd names"
+inside() { nsenter -t "$(property MainPID)" -m -- "$@"; }
+inside touch "$odd/config/x" && rm "$odd/config/x" || fail "the configuration with odd names cannot be written"
+as systemctl --user reload tokend || fail "reload with odd names"
+as tokend install >/dev/null || fail "install again without odd names"
+[ ! -e "$odd/s" ] || fail "the socket with odd names is still there"
+rm -r "$odd" "/opt/50% of %h"
+ok "names that mean something to systemd are taken for names"
+
+as tokend uninstall --purge </dev/null >/tmp/out 2>&1 && fail "purge does not ask"
+as tokenctl get clms >/dev/null || fail "a purge that was not answered did something"
+as tokend uninstall --purge --yes >/tmp/out || fail "purge: $(cat /tmp/out)"
+as secret-tool search --all service tokend 2>&1 | grep . && fail "purge leaves items in the keyring"
+find $home -path '*tokend*' | grep . && fail "purge leaves files"
+ok "purge leaves nothing"
