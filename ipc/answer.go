@@ -106,8 +106,8 @@ func readHeader(br *bufio.Reader, size int) (head, error) {
 			}
 		case strings.EqualFold(name, "Content-Length"):
 			n, err := strconv.ParseUint(value, 10, 31)
-			if err != nil || n > MaxBody || h.length >= 0 {
-				return h, fmt.Errorf("a Content-Length that is no number up to %d, or given twice", MaxBody)
+			if err != nil || n > MaxAnswer || h.length >= 0 {
+				return h, fmt.Errorf("a Content-Length that is no number up to %d, or given twice", MaxAnswer)
 			}
 			h.length = int(n)
 		}

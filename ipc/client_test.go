@@ -63,7 +63,7 @@ func TestAnswersThatAreNotTokends(t *testing.T) {
 		"no length":                {"HTTP/1.1 200 OK\r\n\r\n{}", token.ErrInternal},
 		"two lengths":              {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\ncontent-length: 2\r\n\r\n{}", token.ErrInternal},
 		"signed length":            {"HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\n{}", token.ErrInternal},
-		"oversized":                {"HTTP/1.1 200 OK\r\nContent-Length: 1048577\r\n\r\n{}", token.ErrInternal},
+		"oversized":                {"HTTP/1.1 200 OK\r\nContent-Length: 67108865\r\n\r\n{}", token.ErrInternal},
 		"huge length":              {"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n{}", token.ErrInternal},
 		"chunked":                  {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", token.ErrInternal},
 		"endless header":           {"HTTP/1.1 200 OK\r\n" + strings.Repeat("X: y\r\n", 10_000), token.ErrInternal},
@@ -273,7 +273,7 @@ func FuzzReadAnswer(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if status < 200 || status > 999 || len(body) > MaxBody || len(body) > len(raw) {
+		if status < 200 || status > 999 || len(body) > MaxAnswer || len(body) > len(raw) {
 			t.Fatalf("status %d and %d bytes out of %d", status, len(body), len(raw))
 		}
 		if status/100 != 2 {

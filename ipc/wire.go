@@ -45,8 +45,13 @@ const (
 	RotateSuffix     = "/rotate"
 )
 
-// MaxBody bounds the body of a request and of an answer, in bytes.
-const MaxBody = 1 << 20
+// MaxBody bounds the body of a request, in bytes, and MaxAnswer that of an
+// answer: a status tells of all profiles, of which there may be tens of
+// thousands.
+const (
+	MaxBody   = 1 << 20
+	MaxAnswer = 64 << 20
+)
 
 // HTTPStatus is the status that an error with this code is answered with.
 func HTTPStatus(c token.Code) int {

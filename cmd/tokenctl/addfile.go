@@ -41,8 +41,10 @@ func (w *wish) nameAndFile(a *app) cobra.PositionalArgs {
 	}
 }
 
+// isFileArgument tells of a word that is the name of a file and not one for a
+// profile.
 func isFileArgument(word string) bool {
-	if strings.ContainsAny(word, `/\`) {
+	if strings.ContainsAny(word, `/\`) || strings.HasSuffix(word, ".json") {
 		return true
 	}
 	info, err := os.Stat(word)

@@ -261,6 +261,7 @@ func (a *app) tokenFor(ctx context.Context, name string) (token.Grant, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	defer a.progress("Waiting for a token").end()
 	return d.Get(ctx, name, token.Query{})
 }
 

@@ -204,6 +204,7 @@ func bare(g token.Grant, now time.Time) ([]byte, error) {
 func (a *app) first(ctx context.Context, d *ipc.Client, q token.Query) (token.Grant, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	defer a.progress("Waiting for a token").end()
 	return d.Get(ctx, a.profile, q)
 }
 

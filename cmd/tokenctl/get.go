@@ -132,7 +132,9 @@ func (a *app) get(ctx context.Context, name string, q token.Query, as string) er
 	if err != nil {
 		return err
 	}
+	waiting := a.progress("Waiting for a token")
 	g, err := d.Get(ctx, name, q)
+	waiting.end()
 	if err != nil {
 		return err
 	}

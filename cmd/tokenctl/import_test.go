@@ -256,8 +256,9 @@ func TestAddSaysWhyAFileCannotBeTaken(t *testing.T) {
 		"Google user login: it stands for a person":        {"add", "x", person},
 		"that is for the provider clms (CLMS service key)": {"add", "x", key, "--provider", "azure"},
 		"one is enough": {"add", "x", key, "--service-key", key},
-		"FILE takes the name of a file, not its content": {"add", "x", clmsKey("y")},
-		"there is no file": {"add", "x", "/nowhere/k.json"},
+		"FILE takes the name of a file, not its content":      {"add", "x", clmsKey("y")},
+		"FILE: there is no file k.json":                       {"add", "k.json"},
+		"there is no file":                                    {"add", "x", "/nowhere/k.json"},
 		"--service-key: it is of no form that is known here;": {"add", "x", "--service-key", other},
 		"got 3 words": {"add", "x", key, key},
 	} {

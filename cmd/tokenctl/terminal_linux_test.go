@@ -604,3 +604,41 @@ func TestAddOfAFileAsksForAName(t *testing.T) {
 	}
 	p.sees("--scope says another")
 }
+
+// slow is a backend whose issuer thinks until the test goes on.
+type slow struct {
+	*backend
+	goOn chan struct{}
+}
+
+func (s *slow) Get(ctx context.Context, name string, q token.Query) (token.Grant, error) {
+	<-s.goOn
+	return s.backend.Get(ctx, name, q)
+}
+
+func (s *slow) Add(ctx context.Context, a token.Addition) (token.Added, error) {
+	<-s.goOn
+	return s.backend.Add(ctx, a)
+}
+
+// What lasts is told on the terminal, beside the answer and gone before it.
+func TestWaitingIsToldOnATerminal(t *testing.T) {
+	key := writeSecret(t, "service-key.json", clmsKey("x"))
+	for text, args := range map[string][]string{
+		"Waiting for a token ... ": {"get", "clms"}, "Obtaining a token to prove that it works ... ": {"add", "x", key},
+		"1 of 1: obtaining a token for clms-2 ... ": {"import", key, "--yes"},
+	} {
+		s, p := &slow{newBackend(), make(chan struct{})}, newPerson(t)
+		wait := p.runs(serve(t, s), args...)
+		p.sees(text)
+		close(s.goOn)
+		r := wait()
+		if r.status != exitOK || strings.Contains(r.out, "...") {
+			t.Errorf("%q: status %d, stdout %q", args, r.status, r.out)
+		}
+		p.sees(" \r") // written over, and back to the beginning of the line
+		if seen := p.seen(); !strings.HasSuffix(seen, " \r") {
+			t.Errorf("%q leaves something on the screen: %q", args, seen)
+		}
+	}
+}

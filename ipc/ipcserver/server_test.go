@@ -758,3 +758,15 @@ func TestServeSaysWhenItsListenerFails(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A status tells of every profile, however many there are.
+func TestAStatusOfManyProfiles(t *testing.T) {
+	b := newBook()
+	for i := range 20_000 {
+		b.tokens[fmt.Sprintf("profile-%05d", i)] = token.Token{}
+	}
+	st, err := start(t, b, Options{}).client.Status(t.Context())
+	if err != nil || len(st.Profiles) != len(b.tokens) {
+		t.Errorf("told of %d profiles of %d: %v", len(st.Profiles), len(b.tokens), err)
+	}
+}
