@@ -132,6 +132,7 @@ done
 nsenter -t "$pid" -m -- sh -c "touch /etc/tokend/x && rm /etc/tokend/x" || fail "the configuration cannot be written"
 nsenter -t "$pid" -m -- touch /usr/x 2>/dev/null && fail "/usr can be written"
 nsenter -t "$pid" -m -- ls /home/alice >/dev/null 2>&1 && fail "/home can be read"
+tokenctl status --json | grep -q '"sandbox": *"landlock: ok"' || fail "Landlock is not in force: $(tokenctl status)"
 ok "the sandbox is in force"
 
 open=$(find /etc/tokend /var/lib/tokend /run/tokend -perm /o+rwx ! -path /etc/tokend/config.toml ! -path /etc/tokend/ca.pem ! -path /run/tokend)
