@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -104,6 +105,62 @@ func TestDocsListWhereSecretsAreRevealed(t *testing.T) {
 	if !slices.Equal(listed, found) {
 		t.Errorf("docs/security.md lists\n%s\nthe code has\n%s", strings.Join(listed, "\n"), strings.Join(found, "\n"))
 	}
+}
+
+// docs/security-cases.md names a test that there is for each case, or says that
+// there is none.
+func TestDocsNameTheTestOfEveryCase(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root, "docs", "security-cases.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := allTests(t)
+	seen := map[string]bool{}
+	for _, row := range regexp.MustCompile(`(?m)^\| (\d+a?) \|.*\| ([^|]+) \|$`).FindAllStringSubmatch(string(text), -1) {
+		number, keepers := row[1], regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(row[2], -1)
+		if seen[number] {
+			t.Errorf("case %s stands twice", number)
+		}
+		seen[number] = true
+		if len(keepers) == 0 && !strings.HasPrefix(row[2], "not run here: ") {
+			t.Errorf("case %s names no test and no reason", number)
+		}
+		for _, k := range keepers {
+			name, script, isScript := strings.Cut(k[1], "TestScripts/")
+			_, missing := os.Stat(filepath.Join(root, k[1]))
+			if isScript {
+				_, missing = os.Stat(filepath.Join("testdata", "script", script+".txtar"))
+			}
+			if missing != nil && !tests[name] {
+				t.Errorf("case %s: there is no %s", number, k[1])
+			}
+		}
+	}
+	for n := 1; n <= 70; n++ {
+		if !seen[strconv.Itoa(n)] && n != 55 { // which was never given
+			t.Errorf("case %d is missing", n)
+		}
+	}
+}
+
+// allTests are the names of all tests and fuzz targets.
+func allTests(t *testing.T) map[string]bool {
+	t.Helper()
+	names := map[string]bool{}
+	err := filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		source, err := os.ReadFile(path)
+		for _, m := range regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`).FindAllStringSubmatch(string(source), -1) {
+			names[m[1]] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
 }
 
 // Links between the documents lead somewhere.
