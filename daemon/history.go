@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"os/user"
+	"slices"
 	"strconv"
 	"time"
 
@@ -26,11 +27,8 @@ type attempt struct {
 // remember adds an attempt to what s remembers, in place of the oldest one if
 // need be.
 func (s *slot) remember(a attempt) {
-	if len(s.history) == historyLength {
-		copy(s.history, s.history[1:])
-		s.history = s.history[:historyLength-1]
-	}
-	s.history = append(s.history, a)
+	oldest := max(0, len(s.history)+1-historyLength)
+	s.history = slices.Concat(s.history[oldest:], []attempt{a}) // no room to spare: there are many slots
 }
 
 // attempts are the attempts that s remembers, the latest first.

@@ -112,6 +112,9 @@ func TestWhoUsedItLast(t *testing.T) {
 			if !reflect.DeepEqual(p.Tokens[0].LastUser, st.Profiles[0].Tokens[0].LastUser) {
 				t.Errorf("the profile tells %+v and status %+v", p.Tokens[0].LastUser, st.Profiles[0].Tokens[0].LastUser)
 			}
+			if c, _ := ctx.Value(callerKey{}).(daemon.Caller); st.MayManage != (c.UID == 0 || c.UID == carol) {
+				t.Errorf("uid %d may manage profiles: %v", c.UID, st.MayManage)
+			}
 			if st.Profiles[1].LastUsed.IsZero() {
 				t.Error("it is not told when the signer was used")
 			}

@@ -29,10 +29,10 @@ func (d *Daemon) status(w who, keystore string) token.Status {
 	defer d.mu.Unlock()
 	st := token.Status{
 		Version: d.world.Version, PID: os.Getpid(), Started: d.started.UTC(),
-		Config: d.dirs.Config, State: d.dirs.State,
+		Config: d.dirs.Config, State: d.dirs.State, MayManage: d.mayManage(w),
 		Keystore: keystore, Cache: "ok", Sandbox: d.world.Sandbox(), Profiles: []token.ProfileStatus{},
 	}
-	if d.mayManage(w) {
+	if st.MayManage {
 		st.ConfigErrors = slices.Sorted(maps.Values(d.bad))
 		for _, text := range d.admins.unknown {
 			st.ConfigErrors = append(st.ConfigErrors, d.dirs.ConfigFile()+": "+text)

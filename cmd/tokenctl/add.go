@@ -165,6 +165,10 @@ func (a *app) hand(c *cobra.Command, to taking, told telling, cr credential, h h
 		}
 		added, err = a.give(c, to, h.addition)
 	}
+	if !h.addition.NoCheck && a.keepUntested(err) {
+		h.addition.NoCheck = true
+		added, err = a.give(c, to, h.addition)
+	}
 	if err != nil {
 		return err
 	}
@@ -172,6 +176,18 @@ func (a *app) hand(c *cobra.Command, to taking, told telling, cr credential, h h
 		return a.out.answerJSON(added)
 	}
 	return a.out.answer([]byte(told(added, deletable(h.from), time.Now())))
+}
+
+// keepUntested asks somebody who has typed answers whether they are to be kept
+// although the issuer cannot be asked now.
+func (a *app) keepUntested(err error) bool {
+	t, ok := a.terminal()
+	if !ok || len(a.asked) == 0 || !errors.Is(err, token.ErrUnavailable) {
+		return false
+	}
+	a.err.print(wrap(printable(err.Error()), ""))
+	yes, err := t.confirm("Keep it all the same, untested?")
+	return err == nil && yes
 }
 
 func (a *app) give(c *cobra.Command, to taking, addition token.Addition) (added token.Added, err error) {

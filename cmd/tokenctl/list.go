@@ -28,6 +28,9 @@ it tells of a profile that it signs requests or verifies tokens.`,
 			if asJSON {
 				return a.out.answerJSON(ipc.ProfileList{Profiles: st.Profiles})
 			}
+			if len(st.Profiles) == 0 {
+				return a.out.answer([]byte(noProfiles(st)))
+			}
 			return a.out.answer([]byte(a.listed(st.Profiles, time.Now())))
 		},
 	}
@@ -35,10 +38,15 @@ it tells of a profile that it signs requests or verifies tokens.`,
 	return c
 }
 
-func (a *app) listed(profiles []token.ProfileStatus, now time.Time) string {
-	if len(profiles) == 0 {
+// noProfiles says that there are none, or none for this user.
+func noProfiles(st token.Status) string {
+	if st.MayManage {
 		return "There is no profile yet. Make one: tokenctl add\n"
 	}
+	return "There is no profile that you may use. Ask whoever manages them.\n"
+}
+
+func (a *app) listed(profiles []token.ProfileStatus, now time.Time) string {
 	rows := []row{header("PROFILE", "PROVIDER", "STATE", "EXPIRES")}
 	for _, p := range profiles {
 		t := ownToken(p)

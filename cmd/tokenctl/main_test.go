@@ -78,7 +78,7 @@ func newBackend() *backend {
 	return &backend{
 		token: token.Token{Secret: token.NewSecret(secretToken), Type: "Bearer", Issued: now, Expiry: now.Add(time.Hour), RenewAt: now.Add(45 * time.Minute)},
 		status: token.Status{
-			Version: "1.2.3", PID: 4242, Started: now.Add(-3 * time.Hour), Keystore: "os: ok", Cache: "ok",
+			Version: "1.2.3", PID: 4242, MayManage: true, Started: now.Add(-3 * time.Hour), Keystore: "os: ok", Cache: "ok",
 			Config: "/etc/tokend", State: "/var/lib/tokend", Profiles: []token.ProfileStatus{azure, clms},
 		},
 		added: token.Added{Profile: clms, Checked: true, Took: 412 * time.Millisecond, Kept: []string{

@@ -37,8 +37,13 @@ func (a *app) overview(c *cobra.Command) error {
 func overviewOf(st token.Status, now time.Time) []string {
 	lines := []string{fmt.Sprintf("tokend %s runs, started %s; its keystore is %s.",
 		printable(st.Version), when(st.Started, now), printable(st.Keystore))}
-	if len(st.Profiles) == 0 {
-		return append(lines, "There is no profile yet.", "Make one: "+typed("tokenctl add"), "What there is elsewhere: "+typed("tokenctl import"))
+	none := strings.TrimSpace(noProfiles(st))
+	switch {
+	case len(st.Profiles) > 0:
+	case st.MayManage:
+		return append(lines, none, "What you have in files and in the environment: "+typed("tokenctl import"))
+	default:
+		return append(lines, none)
 	}
 	name := printable(word(st.Profiles[0].Name))
 	lines = append(lines, profilesCounted(st.Profiles))

@@ -35,9 +35,13 @@ func TestWithoutArgumentsItSaysHowThingsStand(t *testing.T) {
 
 	b.status.Profiles = nil
 	r := alone(t, socket)
-	r.wants(t, exitOK, "There is no profile yet.\nMake one: tokenctl add\n", "")
-	if n := strings.Count(r.out, "\n"); n > 5 {
+	r.wants(t, exitOK, "There is no profile yet. Make one: tokenctl add\n", "")
+	if n := strings.Count(r.out, "\n"); n > 5 || strings.Contains(r.out, "\n\n") {
 		t.Errorf("%d lines:\n%s", n, r.out)
+	}
+	b.status.MayManage = false
+	for _, args := range [][]string{nil, {"status"}, {"list"}} {
+		alone(t, socket, args...).wants(t, exitOK, "There is no profile that you may use. Ask whoever manages them.\n", "")
 	}
 }
 

@@ -82,7 +82,7 @@ func (a *app) tellStatus(c *cobra.Command) (string, error) {
 	now := time.Now()
 	text := a.daemonTold(st, now)
 	if len(st.Profiles) == 0 {
-		return text + "\nThere is no profile yet. Make one: tokenctl add\n" + a.warningsTold(st), nil
+		return text + "\n" + noProfiles(st) + a.warningsTold(st), nil
 	}
 	return text + "\n" + a.profilesTold(st.Profiles, now) + a.warningsTold(st), nil
 }

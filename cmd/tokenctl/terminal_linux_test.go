@@ -642,3 +642,18 @@ func TestWaitingIsToldOnATerminal(t *testing.T) {
 		}
 	}
 }
+
+// What was typed is not lost because the issuer is out of reach.
+func TestAddKeepsAnswersUntestedIfAsked(t *testing.T) {
+	for answer, status := range map[string]int{"y": exitOK, "": exitUnavailable} {
+		b, p := &refusing{backend: newBackend()}, newPerson(t)
+		b.errs = []error{&token.Error{Code: token.ErrUnavailable, Message: "idp cannot be reached"}}
+		wait := p.runs(serve(t, b), "add", "x", "--provider", "azure", "--tenant", "t", "--scope", "s", "--client-id", "c")
+		p.answers("Which one [1-3]: ", "1")
+		p.whispers("(not shown): ", canary)
+		p.answers("idp cannot be reached\r\nKeep it all the same, untested? [y/N] ", answer)
+		if r := wait(); r.status != status || len(b.seen) != 1+strings.Count(answer, "y") || b.addition.NoCheck != (answer == "y") {
+			t.Errorf("%q: status %d, sent %d times, at last %+v", answer, r.status, len(b.seen), b.addition)
+		}
+	}
+}

@@ -197,6 +197,8 @@ type Status struct {
 	Started time.Time `json:"started"`
 	Config  string    `json:"config"`
 	State   string    `json:"state"`
+	// MayManage: whoever asks may manage profiles, and sees all of them.
+	MayManage bool `json:"may_manage"`
 	// Keystore names the keystore and how it is: "os: ok", "os: locked".
 	Keystore string `json:"keystore"`
 	// Cache is how the token cache is: "ok" (all tokens are in it), "writing",
