@@ -24,10 +24,15 @@ func (a *Aspose) APIURL() string { return a.url + "/api/aspose/" }
 // NewClient registers an application.
 func (a *Aspose) NewClient() (id, secret string) {
 	id, secret = newGUID(), opaque(24)
+	a.AddClient(id, secret)
+	return id, secret
+}
+
+// AddClient registers an application whose secret is known.
+func (a *Aspose) AddClient(id, secret string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.clients[id] = secret
-	return id, secret
 }
 
 func (a *Aspose) token(w http.ResponseWriter, r *http.Request) {

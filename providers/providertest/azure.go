@@ -10,9 +10,11 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,7 +44,7 @@ func (a *Azure) Authority() string { return a.host }
 func (a *Azure) Tenant() string { return a.tenant }
 
 // Scope is one that tokens can be had for; there are "api://other/.default"
-// and all others below api:// too.
+// and all others below api:// too, and those of microsoftResources.
 func (a *Azure) Scope() string { return "api://resource/.default" }
 
 // APIURL is below what the tokens open.
@@ -54,8 +56,27 @@ func (a *Azure) TokenURL() string { return "https://" + a.host + "/" + a.tenant 
 // NewSecret registers an application with a client secret.
 func (a *Azure) NewSecret() (clientID, secret string) {
 	clientID, secret = newGUID(), opaque(12)[:7]+"8Q~"+opaque(24)[:30]
-	a.register(clientID, &application{secret: secret})
+	a.AddSecret(clientID, secret)
 	return clientID, secret
+}
+
+// AddSecret registers an application with a client secret that is known.
+func (a *Azure) AddSecret(clientID, secret string) {
+	a.register(clientID, &application{secret: secret})
+}
+
+// AddCertificate registers an application with a certificate in PEM.
+func (a *Azure) AddCertificate(clientID string, certificate []byte) error {
+	block, _ := pem.Decode(certificate)
+	if block == nil || block.Type != "CERTIFICATE" {
+		return errors.New("providertest: no certificate in PEM")
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return err
+	}
+	a.register(clientID, &application{cert: cert})
+	return nil
 }
 
 // NewCertificate registers an application with a self-signed certificate for a
@@ -74,14 +95,12 @@ func (a *Azure) NewCertificate(bits int) (clientID string, certificate, privateK
 	if err != nil {
 		return "", nil, nil, err
 	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
+	clientID, certificate = newGUID(), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	if err := a.AddCertificate(clientID, certificate); err != nil {
 		return "", nil, nil, err
 	}
 	privateKey, err = keyPEM(key)
-	clientID = newGUID()
-	a.register(clientID, &application{cert: cert})
-	return clientID, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), privateKey, err
+	return clientID, certificate, privateKey, err
 }
 
 // ExpireSecret makes an application's client secret an expired one.
@@ -165,10 +184,16 @@ func scopeFault(scope string) string {
 		return "70011"
 	case !strings.HasSuffix(scope, "/.default"):
 		return "1002012"
-	case !strings.HasPrefix(scope, "api://"):
+	case !strings.HasPrefix(scope, "api://") && !slices.Contains(microsoftResources, strings.TrimSuffix(scope, "/.default")):
 		return "500011"
 	}
 	return ""
+}
+
+// microsoftResources are some that every tenant has: Azure itself, Azure Repos
+// and the API servers of AKS.
+var microsoftResources = []string{
+	"https://management.azure.com", "499b84ac-1321-427f-aa17-267ca6975798", "6dae42f8-4368-4678-94ff-3960e28e3630",
 }
 
 // checkAssertion judges a client assertion. PS256 comes with x5t#S256, RS256

@@ -33,10 +33,15 @@ func (o *OAuth2) APIURL() string { return o.url + "/api/generic/" }
 // client_secret_basic must encode.
 func (o *OAuth2) NewClient() (id, secret string) {
 	id, secret = "client:"+newGUID(), "s%+/&=:"+opaque(24)
+	o.AddClient(id, secret)
+	return id, secret
+}
+
+// AddClient registers a client whose secret is known.
+func (o *OAuth2) AddClient(id, secret string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.clients[id] = secret
-	return id, secret
 }
 
 // NewKeyClient registers a client that authenticates by private_key_jwt.

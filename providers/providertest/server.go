@@ -1,6 +1,7 @@
 package providertest
 
 import (
+	"cmp"
 	"crypto/rsa"
 	"crypto/tls"
 	"errors"
@@ -26,6 +27,7 @@ type Server struct {
 	openID    *OpenID
 	rfc8414   *OpenID
 	addr      string
+	host      string // with the port, as clients know it
 
 	mu   sync.Mutex
 	stop func() error // nil while stopped
@@ -37,15 +39,29 @@ type Options struct {
 	Address string
 	// Lifetime of all issuers' tokens, in place of their own defaults.
 	Lifetime time.Duration
+	// Host is the name that clients know the server by, where something leads
+	// them to it; its address if empty.
+	Host string
+	// Authority issues the server's certificate; a new one if nil.
+	Authority *Authority
+	// Tenant of Azure; a random one if empty.
+	Tenant string
 }
 
 // Start starts the issuers. Close ends them.
 func Start(o Options) (*Server, error) {
-	authority, err := NewAuthority()
-	if err != nil {
-		return nil, err
+	authority := o.Authority
+	if authority == nil {
+		var err error
+		if authority, err = NewAuthority(); err != nil {
+			return nil, err
+		}
 	}
-	cert, err := authority.Issue([]string{"127.0.0.1", "::1", "localhost"}, time.Now().Add(-time.Hour), time.Now().AddDate(1, 0, 0))
+	names := []string{"127.0.0.1", "::1", "localhost"}
+	if o.Host != "" {
+		names = append(names, o.Host)
+	}
+	cert, err := authority.Issue(names, time.Now().Add(-time.Hour), time.Now().AddDate(1, 0, 0))
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +75,8 @@ func Start(o Options) (*Server, error) {
 		return nil, err
 	}
 	s.addr = l.Addr().String()
-	if err := s.build(o.Lifetime); err != nil {
+	s.host = cmp.Or(o.Host, s.addr)
+	if err := s.build(o.Lifetime, cmp.Or(o.Tenant, newGUID())); err != nil {
 		l.Close()
 		return nil, err
 	}
@@ -67,13 +84,13 @@ func Start(o Options) (*Server, error) {
 	return s, nil
 }
 
-func (s *Server) build(life time.Duration) error {
+func (s *Server) build(life time.Duration, tenant string) error {
 	sign, err := newTokenSigner(s.URL())
 	if err != nil {
 		return err
 	}
 	s.clms = &CLMS{issuer: newIssuer(time.Hour, life), url: s.URL(), keys: map[string]clmsKey{}}
-	s.azure = &Azure{issuer: newIssuer(3599*time.Second, life), host: s.addr, tenant: newGUID(), sign: sign,
+	s.azure = &Azure{issuer: newIssuer(3599*time.Second, life), host: s.host, tenant: tenant, sign: sign,
 		apps: map[string]*application{}, seen: map[string]bool{}}
 	s.aspose = &Aspose{issuer: newIssuer(24*time.Hour, life), url: s.URL(), sign: sign, clients: map[string]string{}}
 	s.oauth2 = &OAuth2{issuer: newIssuer(time.Hour, life), url: s.URL(), clients: map[string]string{},
@@ -150,8 +167,9 @@ func (s *Server) Resume() error {
 // Close ends the server.
 func (s *Server) Close() error { return s.Stop() }
 
-// URL is where the server is: https, host and port, no slash at the end.
-func (s *Server) URL() string { return "https://" + s.addr }
+// URL is where clients find the server: https, host and port, no slash at the
+// end.
+func (s *Server) URL() string { return "https://" + s.host }
 
 // CertPEM is the certificate to trust.
 func (s *Server) CertPEM() []byte { return s.authority.CertPEM() }
