@@ -22,7 +22,8 @@ need_libraries() {
 		break
 	done
 	export NODE_PATH="$cache/node_modules"
-	/usr/bin/python3 -c 'import jwt, cryptography, osgeo' 2>/dev/null || install_packages python3-jwt python3-cryptography python3-gdal
+	/usr/bin/python3 -c 'import jwt, cryptography, osgeo, requests, httpx' 2>/dev/null ||
+		install_packages python3-jwt python3-cryptography python3-gdal python3-requests python3-httpx
 	python3 -m pip --version >/dev/null 2>&1 || install_packages python3-pip
 	Rscript -e 'library(httr2); library(jsonlite)' >/dev/null 2>&1 || install_packages r-base-core r-cran-httr2 r-cran-jsonlite
 }
@@ -39,7 +40,7 @@ need_packages() {
 	missing=
 	for pair in gnome-keyring-daemon:gnome-keyring dbus-daemon:dbus-daemon dbus-run-session:dbus-daemon \
 		secret-tool:libsecret-tools curl:curl git:git script:bsdutils gcc:gcc ps:procps nginx:nginx-light python3:python3 node:nodejs npm:npm \
-		docker:docker.io skopeo:skopeo cargo:cargo gdalinfo:gdal-bin systemd-analyze:systemd \
+		docker:docker.io skopeo:skopeo cargo:cargo gdalinfo:gdal-bin systemd-analyze:systemd openssl:openssl jq:jq \
 		shellcheck:shellcheck mandoc:mandoc man:man-db rpm:rpm systemd-nspawn:systemd-container debootstrap:debootstrap; do
 		command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"
 	done

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"cmp"
 	"compress/gzip"
-	"context"
 	"crypto/sha256"
 	"crypto/sha512"
 	"crypto/tls"
@@ -34,9 +33,9 @@ import (
 
 // A host is those servers.
 type host struct {
-	stage *stage
-	trust *http.Client
-	root  string // of the git repositories
+	good  func(r *http.Request, tok string) bool // a token, at this moment
+	plant func(secrets ...string)                // told of all tokens
+	root  string                                 // of the git repositories
 	mu    sync.Mutex
 	seen  map[string]int // how requests were answered, by what was presented
 }
@@ -69,10 +68,10 @@ func (s *stage) startHost(ts *testscript.TestScript) {
 	ts.Check(err)
 	cert, err := ca.Issue([]string{"localhost", "127.0.0.1"}, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
 	ts.Check(err)
-	trust, err := trusting(s.issuers.CertPEM())
+	s.host = &host{good: s.takenByAspose, plant: s.plant, root: ts.MkAbs("repositories"), seen: map[string]int{}}
+	handler, err := s.host.handler()
 	ts.Check(err)
-	s.host = &host{stage: s, trust: trust, root: ts.MkAbs("repositories"), seen: map[string]int{}}
-	srv := httptest.NewUnstartedServer(s.host.handler(ts))
+	srv := httptest.NewUnstartedServer(handler)
 	srv.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
 	srv.StartTLS()
 	ts.Defer(srv.Close)
@@ -112,7 +111,7 @@ func (h *host) takes(r *http.Request) bool {
 	} else if t := r.Header.Get("X-Api-Key"); t != "" {
 		kind, tok = "header", t
 	}
-	good := tok != "" && h.good(r.Context(), tok)
+	good := tok != "" && h.good(r, tok)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if tok != "" && !good {
@@ -120,29 +119,30 @@ func (h *host) takes(r *http.Request) bool {
 	}
 	h.seen[kind]++
 	if tok != "" {
-		h.stage.plant(tok)
+		h.plant(tok)
 	}
 	return good
 }
 
-// good asks the API that the tokens are for.
-func (h *host) good(ctx context.Context, tok string) bool {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, h.stage.issuers.Aspose().APIURL(), nil)
-	if err != nil {
-		return false
-	}
-	request.Header.Set("Authorization", "Bearer "+tok)
-	answer, err := h.trust.Do(request)
-	if err != nil {
-		return false
-	}
-	defer answer.Body.Close()
-	return answer.StatusCode == http.StatusOK
+// takenByAspose asks the API that the tokens are for.
+func (s *stage) takenByAspose(r *http.Request, tok string) bool {
+	return takes(s.issuers, "/api/aspose/", r, tok)
 }
 
-func (h *host) handler(ts *testscript.TestScript) http.Handler {
+// takes tells whether an API below a path of issuers takes a token now.
+func takes(issuers *providertest.Server, path string, r *http.Request, tok string) bool {
+	request := httptest.NewRequestWithContext(r.Context(), http.MethodGet, path, nil)
+	request.Header.Set("Authorization", "Bearer "+tok)
+	answer := httptest.NewRecorder()
+	issuers.Handler().ServeHTTP(answer, request)
+	return answer.Code == http.StatusOK
+}
+
+func (h *host) handler() (http.Handler, error) {
 	backend, err := exec.Command("git", "--exec-path").Output()
-	ts.Check(err)
+	if err != nil {
+		return nil, err
+	}
 	repositories := &cgi.Handler{
 		Path: filepath.Join(strings.TrimSpace(string(backend)), "git-http-backend"), Root: "/git",
 		Env: []string{"GIT_PROJECT_ROOT=" + h.root, "GIT_HTTP_EXPORT_ALL=1", "REMOTE_USER=somebody"},
@@ -160,7 +160,7 @@ func (h *host) handler(ts *testscript.TestScript) http.Handler {
 	mux.Handle("/npm/", h.demand("Bearer", http.HandlerFunc(h.packages)))
 	mux.Handle("/version", h.demand("Bearer", http.HandlerFunc(cluster)))
 	mux.Handle("/data/", h.demand("Bearer", http.HandlerFunc(grid)))
-	return mux
+	return mux, nil
 }
 
 // demand lets through who presents a good token, and asks others for one.
@@ -178,29 +178,30 @@ func (h *host) demand(scheme string, next http.Handler) http.Handler {
 // exchange is an Azure Container Registry's: a refresh token for a token.
 func (h *host) exchange(w http.ResponseWriter, r *http.Request) {
 	tok := r.PostFormValue("access_token")
-	if r.PostFormValue("grant_type") != "access_token" || r.PostFormValue("service") != "localhost" || !h.good(r.Context(), tok) {
+	if host, _, _ := strings.Cut(r.Host, ":"); r.PostFormValue("grant_type") != "access_token" || r.PostFormValue("service") != host || !h.good(r, tok) {
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.seen["exchange"]++
-	h.stage.plant(tok)
+	h.plant(tok)
 	w.Header().Set("Content-Type", "application/json")
 	fmt.Fprintf(w, `{"refresh_token":"refresh-of-%s"}`, sum256([]byte(tok)))
 }
 
-// registry is a container registry (OCI distribution) with one image.
+// registry is a container registry (OCI distribution) with one image, whatever
+// it is called.
 func registry(w http.ResponseWriter, r *http.Request) {
 	manifest := `{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.v2+json",` +
 		`"config":{"mediaType":"application/vnd.docker.container.image.v1+json","size":2,"digest":"sha256:` + sum256([]byte("{}")) + `"},"layers":[]}`
 	switch {
 	case r.URL.Path == "/v2/":
-	case strings.HasPrefix(r.URL.Path, "/v2/a/b/manifests/"):
+	case strings.Contains(r.URL.Path, "/manifests/"):
 		w.Header().Set("Content-Type", "application/vnd.docker.distribution.manifest.v2+json")
 		w.Header().Set("Docker-Content-Digest", "sha256:"+sum256([]byte(manifest)))
 		fmt.Fprint(w, manifest)
-	case strings.HasPrefix(r.URL.Path, "/v2/a/b/blobs/"):
+	case strings.Contains(r.URL.Path, "/blobs/"):
 		fmt.Fprint(w, "{}")
 	default:
 		http.NotFound(w, r)

@@ -1,0 +1,426 @@
+package main
+
+import (
+	"archive/zip"
+	"bufio"
+	"bytes"
+	"cmp"
+	"crypto/tls"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"tokend/providers/providertest"
+)
+
+// An internet is what the documentation's commands talk to: every host that
+// they name is played on loopback, over TLS, as strictly as providertest does.
+// Programs come to it through a proxy, by $HTTPS_PROXY, and trust the
+// certificates of its authority, so that the commands run as they stand.
+type internet struct {
+	authority *providertest.Authority
+	hosts     map[string]http.Handler
+	proxy     string
+
+	clms, entra, aspose, datarock, dataspace, issuer *providertest.Server
+
+	mu    sync.Mutex
+	certs map[string]*tls.Certificate
+	root  string            // of the git repositories
+	real  map[string]string // where the tools of this machine have their files
+}
+
+// What the documentation's examples have as their own.
+const (
+	exampleTenant = "contoso.onmicrosoft.com"
+	exampleSecret = "fX8Q~an-example.of-a-client-secret_0123"
+	exampleDSI    = "dpp://group:variant@ds.example.com/Weather/Current_v1.0"
+	entraApp      = "4f1f2c3a-9b1e-4c55-8c0d-0d2f8a7c1e52" // has exampleSecret
+	entraCertApp  = "8a6b41d0-7d52-4c0e-a1f3-5f2f0b9c6e11" // has a certificate
+)
+
+func newInternet(t *testing.T) *internet {
+	t.Helper()
+	authority, err := providertest.NewAuthority()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &internet{authority: authority, certs: map[string]*tls.Certificate{}, root: filepath.Join(t.TempDir(), "repositories"), real: map[string]string{}}
+	for _, name := range []string{"GOCACHE", "GOMODCACHE"} {
+		out, err := exec.Command("go", "env", name).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.real[name] = strings.TrimSpace(string(out))
+	}
+	if home, err := os.UserHomeDir(); err == nil {
+		n.real["RUSTUP_HOME"] = cmp.Or(os.Getenv("RUSTUP_HOME"), filepath.Join(home, ".rustup"))
+	}
+	repository := filepath.Join(n.root, "org", "app")
+	if out, err := exec.Command("git", "init", "-q", "--bare", repository).CombinedOutput(); err != nil {
+		t.Fatalf("git init: %v\n%s", err, out)
+	}
+	for host, server := range map[string]**providertest.Server{
+		"land.copernicus.eu": &n.clms, "login.microsoftonline.com": &n.entra, "api.aspose.cloud": &n.aspose,
+		"mine.datarock.com.au": &n.datarock, "ds.example.com": &n.dataspace, "id.example.com": &n.issuer,
+	} {
+		*server, err = providertest.Start(providertest.Options{Host: host, Authority: authority, Tenant: exampleTenant})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = (*server).Close() })
+	}
+	n.entra.Azure().AddSecret(entraApp, exampleSecret)
+	n.aspose.Aspose().AddClient("3b0f6a7e-1d0c-4a50-9f3b-2f6d0f1c9a10", exampleSecret)
+	n.issuer.OAuth2().AddClient("my-app", exampleSecret)
+	if n.hosts, err = n.play(); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.listen(t); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// play gives each host its part.
+func (n *internet) play() (map[string]http.Handler, error) {
+	tools := &host{good: n.good, plant: func(...string) {}, root: n.root, seen: map[string]int{}}
+	registries, err := tools.handler()
+	if err != nil {
+		return nil, err
+	}
+	return map[string]http.Handler{
+		"land.copernicus.eu":           n.land(),
+		"copernicus-fme.eea.europa.eu": http.HandlerFunc(landCover),
+		"login.microsoftonline.com":    n.entra.Handler(),
+		"api.kalibrate.example":        kalibrate(guarded(n.entra, "/api/azure/", answering(`{"status":"ok"}`))),
+		"api.aspose.cloud":             n.asposeCloud(),
+		"mine.datarock.com.au":         under("/api/datarock", n.datarock.Handler()),
+		"ds.example.com":               n.dataspace.Handler(),
+		"gateway.ds.example.com":       under("/gateway", n.dataspace.Handler()),
+		"id.example.com":               tokenEndpoint(n.issuer),
+		"api.example.com":              guarded(n.issuer, "/api/generic/", answering(`{"data":"there"}`)),
+		"dev.azure.com":                under("/git", registries),
+		"registry.example":             registries,
+		"example.azurecr.io":           registries,
+		"crates.example":               registries,
+		"proxy.example":                under("/modules", registries),
+		"pkgs.dev.azure.com":           moved("/org/_packaging/feed/pypi", "", registries),
+		"cluster.example":              registries,
+		"management.azure.com":         guarded(n.entra, "/api/azure/", answering(`{"value":[]}`)),
+	}, nil
+}
+
+// under serves a host below a path of another handler.
+func under(path string, next http.Handler) http.Handler { return moved("", path, next) }
+
+// moved replaces the beginning of the path.
+func moved(from, to string, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r = r.Clone(r.Context())
+		if to == "/api/datarock" {
+			r.URL.Path = to + r.URL.Path // the signature is over RequestURI
+		} else {
+			r.URL.Path = to + strings.TrimPrefix(r.URL.Path, from)
+			r.URL.RawPath = ""
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func answering(body string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, body+"\n")
+	})
+}
+
+// guarded lets through who brings a token that the API of issuers takes, and
+// has that API refuse the others.
+func guarded(issuers *providertest.Server, path string, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if tok, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok && takes(issuers, path, r, tok) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		r = r.Clone(r.Context())
+		r.URL.Path = path
+		issuers.Handler().ServeHTTP(w, r)
+	})
+}
+
+// good tells of the tokens that the tools' servers take.
+func (n *internet) good(r *http.Request, tok string) bool {
+	return takes(n.entra, "/api/azure/", r, tok) || takes(n.issuer, "/api/generic/", r, tok)
+}
+
+func tokenEndpoint(issuers *providertest.Server) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r = r.Clone(r.Context())
+		if r.URL.Path == "/token" {
+			r.URL.Path = "/oauth2/token"
+		}
+		issuers.Handler().ServeHTTP(w, r)
+	})
+}
+
+// land is the portal of the Copernicus Land Monitoring Service: a search for
+// everybody; requests for data, and a file, for who has a token.
+func (n *internet) land() http.Handler {
+	const uid, part = "0407d497d3c44bcd93ce8fd5bf78596a", "1bda2fbd-3230-42ba-98cf-69c96ac063bc"
+	mux := http.NewServeMux()
+	mux.Handle("/@@oauth2-token", n.clms.Handler())
+	mux.Handle("GET /api/@search", answering(`{"items":[{"@type":"DataSet","title":"CORINE Land Cover 2018","UID":"`+uid+
+		`","dataset_download_information":{"items":[{"@id":"`+part+`","full_format":"Geotiff"}]}}],"items_total":1}`))
+	demand := func(next http.Handler) http.Handler { return guarded(n.clms, "/api/clms/", next) }
+	mux.Handle("POST /api/@datarequest_post", demand(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var wish struct {
+			Datasets []struct{ DatasetID, DatasetDownloadInformationID, OutputFormat, OutputGCS, NUTS string }
+		}
+		err := json.NewDecoder(r.Body).Decode(&wish)
+		if err != nil || len(wish.Datasets) == 0 || wish.Datasets[0].DatasetID != uid || wish.Datasets[0].DatasetDownloadInformationID != part {
+			http.Error(w, `{"status":"error","msg":"Error, DatasetID is not valid"}`, http.StatusBadRequest)
+			return
+		}
+		w.WriteHeader(http.StatusCreated)
+		_, _ = io.WriteString(w, `{"TaskID":20901119538}`+"\n")
+	})))
+	mux.Handle("GET /api/@datarequest_search", demand(answering(`{"20901119538":{"Status":"Finished_ok",`+
+		`"DownloadURL":"https://copernicus-fme.eea.europa.eu/clmsdatadownload/results/4050.zip"}}`)))
+	mux.Handle("GET /data.tif", demand(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.ServeContent(w, r, "data.tif", time.Unix(1, 0), bytes.NewReader(geoTIFF()))
+	})))
+	return mux
+}
+
+// landCover is what was asked for: a zip file with a small raster.
+func landCover(w http.ResponseWriter, r *http.Request) {
+	var b bytes.Buffer
+	z := zip.NewWriter(&b)
+	f, err := z.Create("CLC2018.tif")
+	if err == nil {
+		_, err = f.Write(geoTIFF())
+	}
+	if err = errors.Join(err, z.Close()); err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	http.ServeContent(w, r, "4050.zip", time.Unix(1, 0), bytes.NewReader(b.Bytes()))
+}
+
+// geoTIFF is a raster of four pixels.
+func geoTIFF() []byte {
+	b, err := base64.StdEncoding.DecodeString("SUkqAAgAAAAOAAABAwABAAAAAgAAAAEBAwABAAAAAgAAAAIBAwABAAAAIAAAAAMBAwABAAAAAQAAAAYBAwABAAAAAQAAABEBBAAB" +
+		"AAAA/gAAABUBAwABAAAAAQAAABYBAwABAAAAAgAAABcBBAABAAAAEAAAABwBAwABAAAAAQAAAFMBAwABAAAAAgAAAA6DDAADAAAA" +
+		"tgAAAIKEDAAGAAAAzgAAAIGkAgADAAAALTkAAAAAAAAAAAAAAADwPwAAAAAAAPA/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" +
+		"AAAAAAAAAAAAAAAAAAAAAAAAAABAAAAAAAAAAAABAAAAAgAAAAMAAAAEAAAA")
+	if err != nil {
+		panic(err) // it stands above
+	}
+	return b
+}
+
+// kalibrate refuses the User-Agents that programs have by default.
+func kalibrate(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		agent := strings.ToLower(r.UserAgent())
+		for _, usual := range []string{"", "curl", "python", "go-http-client", "libcurl", "httr", "r-curl", "wget", "java", "node"} {
+			if agent == usual || usual != "" && strings.HasPrefix(agent, usual) {
+				http.Error(w, `{"error":"forbidden"}`, http.StatusForbidden)
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// asposeCloud converts documents, after a fashion.
+func (n *internet) asposeCloud() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/connect/token", n.aspose.Handler())
+	mux.Handle("PUT /v4.0/words/convert", guarded(n.aspose, "/api/aspose/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, _, err := r.FormFile("document"); err != nil || r.FormValue("format") != "pdf" {
+			http.Error(w, `{"Error":{"Code":"errorInvalidInputData"}}`, http.StatusBadRequest)
+			return
+		}
+		w.Header().Set("Content-Type", "application/pdf")
+		_, _ = io.WriteString(w, "%PDF-1.7\n")
+	})))
+	return mux
+}
+
+// listen opens the proxy, and behind it one server for all hosts.
+func (n *internet) listen(t *testing.T) error {
+	servers := httptest.NewUnstartedServer(http.HandlerFunc(n.serve))
+	servers.TLS = &tls.Config{GetCertificate: n.certificate}
+	servers.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that leave
+	servers.StartTLS()
+	t.Cleanup(servers.Close)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	n.proxy = "http://" + l.Addr().String()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go n.connect(c, servers.Listener.Addr().String())
+		}
+	}()
+	return nil
+}
+
+func (n *internet) serve(w http.ResponseWriter, r *http.Request) {
+	name, _, _ := strings.Cut(r.Host, ":")
+	n.hosts[name].ServeHTTP(w, r)
+}
+
+func (n *internet) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if c := n.certs[hello.ServerName]; c != nil {
+		return c, nil
+	}
+	c, err := n.authority.Issue([]string{hello.ServerName}, time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour))
+	n.certs[hello.ServerName] = &c
+	return &c, err
+}
+
+// connect serves one connection of the proxy (RFC 9110 §9.3.6). A host that
+// nobody plays does not answer.
+func (n *internet) connect(c net.Conn, to string) {
+	defer c.Close()
+	b := bufio.NewReader(c)
+	r, err := http.ReadRequest(b)
+	if err != nil {
+		return
+	}
+	name, _, _ := strings.Cut(r.Host, ":")
+	if n.hosts[name] == nil || r.Method != http.MethodConnect {
+		fmt.Fprintf(c, "HTTP/1.1 502 No such host\r\n\r\n")
+		return
+	}
+	server, err := net.Dial("tcp", to)
+	if err != nil {
+		return
+	}
+	defer server.Close()
+	fmt.Fprintf(c, "HTTP/1.1 200 Connected\r\n\r\n")
+	go func() {
+		_, _ = io.Copy(server, b)
+		_ = server.(*net.TCPConn).CloseWrite()
+	}()
+	_, _ = io.Copy(c, server)
+}
+
+// equip gives a reader's home and environment what they have before the first
+// command: the way to the hosts, the files that portals gave them.
+func (n *internet) equip(t *testing.T, home, work string) {
+	t.Helper()
+	ca := filepath.Join(filepath.Dir(home), "ca.pem")
+	system, err := os.ReadFile("/etc/ssl/certs/ca-certificates.crt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := n.clms.CLMS().NewServiceKey(2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	apiToken, err := n.dataspace.Dataspace().NewToken(exampleDSI)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string][]byte{
+		ca:                                      append(system, n.authority.CertPEM()...),
+		filepath.Join(work, "service-key.json"): key,
+		filepath.Join(work, "secret.txt"):       []byte(exampleSecret + "\n"),
+		filepath.Join(work, "report.docx"):      []byte("a document"),
+	} {
+		if err := os.WriteFile(name, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"SSL_CERT_FILE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "CARGO_HTTP_CAINFO", "NODE_EXTRA_CA_CERTS", "PIP_CERT", "REQUESTS_CA_BUNDLE", "NPM_CONFIG_CAFILE"} {
+		t.Setenv(name, ca)
+	}
+	for name, value := range map[string]string{
+		"HTTPS_PROXY": n.proxy, "https_proxy": n.proxy, "HTTP_PROXY": "", "http_proxy": "", "ALL_PROXY": "", "all_proxy": "",
+		"NO_PROXY": "localhost,127.0.0.1", "no_proxy": "localhost,127.0.0.1",
+		"API_TOKEN": apiToken, "GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0",
+	} {
+		setenv(t, name, value)
+	}
+	// R's curl knows no variable for what it trusts.
+	profile := filepath.Join(filepath.Dir(home), "Rprofile")
+	if err := os.WriteFile(profile, []byte(trustInR), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("R_PROFILE_USER", profile)
+	// Python is the system's, which has the libraries; Go keeps its caches.
+	bin := filepath.Join(home, ".local", "bin")
+	for _, program := range []string{"tokend", "tokenctl", "/usr/bin/python3"} {
+		path, err := exec.LookPath(program)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(path, filepath.Join(bin, filepath.Base(program))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, value := range n.real {
+		t.Setenv("REAL_"+name, value)
+	}
+	clone, err := filepath.Abs(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("CLONE", clone)
+	t.Setenv("GOFLAGS", "-modcacherw")
+	t.Setenv("PATH", bin+string(filepath.ListSeparator)+os.Getenv("PATH"))
+}
+
+const trustInR = `setHook(packageEvent("curl", "onLoad"), function(...) {
+  curl <- asNamespace("curl")
+  make <- curl$new_handle
+  unlockBinding("new_handle", curl)
+  assign("new_handle", function(...) make(cainfo = Sys.getenv("SSL_CERT_FILE"), ...), curl)
+})
+`
+
+// portal does what a person does at a portal:
+//
+//	register EMAIL FILE       Datarock: the account's public key
+//	certificate FILE          Entra ID: a certificate for the application
+func (n *internet) portal(home string, words []string) error {
+	if len(words) < 2 {
+		return fmt.Errorf("no such step: %s", strings.Join(words, " "))
+	}
+	content, err := os.ReadFile(filepath.Join(home, "work", words[len(words)-1]))
+	if err != nil {
+		return err
+	}
+	switch words[0] {
+	case "register":
+		return n.datarock.Datarock().Register(words[1], string(content))
+	case "certificate":
+		return n.entra.Azure().AddCertificate(entraCertApp, content)
+	}
+	return fmt.Errorf("no such step: %s", strings.Join(words, " "))
+}
