@@ -1,6 +1,8 @@
 // Package docs gives programs the parts of the documentation that they print.
 package docs
 
+//go:generate go test tokend/cmd/tokend -count=1 -run TestDocs -update
+
 import (
 	_ "embed"
 	"strings"

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 
 	"tokend/providers"
 )
@@ -163,26 +165,59 @@ func allTests(t *testing.T) map[string]bool {
 	return names
 }
 
-// Links between the documents lead somewhere.
+// Links between the documents lead somewhere, and so do their anchors.
 func TestDocsLinksLeadSomewhere(t *testing.T) {
-	files := []string{filepath.Join(root, "README.md")}
-	err := filepath.WalkDir(filepath.Join(root, "docs"), func(path string, _ fs.DirEntry, err error) error {
-		if filepath.Ext(path) == ".md" {
-			files = append(files, path)
+	for _, d := range documents(t) {
+		for _, m := range regexp.MustCompile(`\]\(([^)#:\s]*)(#[^)\s]*)?\)`).FindAllStringSubmatch(d.text, -1) {
+			file := filepath.Join(root, filepath.Dir(d.path), m[1])
+			if m[1] == "" {
+				file = filepath.Join(root, d.path)
+			}
+			text, err := os.ReadFile(file)
+			info, failed := os.Stat(file)
+			switch {
+			case failed != nil:
+				t.Errorf("%s links to %s: %v", d.path, m[1], failed)
+			case m[2] == "" || info.IsDir():
+			case err != nil:
+				t.Errorf("%s links to %s: %v", d.path, m[1]+m[2], err)
+			case !slices.Contains(anchors(string(text)), m[2]):
+				t.Errorf("%s links to %s, and there is no such heading", d.path, m[1]+m[2])
+			}
 		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`).FindAllStringSubmatch(string(text), -1) {
-			if _, err := os.Stat(filepath.Join(filepath.Dir(file), m[1])); err != nil {
-				t.Errorf("%s links to %s: %v", filepath.Base(file), m[1], err)
+}
+
+// anchors are those that headings get: lower case, spaces as dashes, and of the
+// rest letters, digits, dashes and underscores.
+func anchors(text string) (all []string) {
+	for _, m := range regexp.MustCompile(`(?m)^#+ (.+)$`).FindAllStringSubmatch(text, -1) {
+		anchor := strings.Map(func(r rune) rune {
+			switch {
+			case unicode.IsLetter(r) || unicode.IsDigit(r) || r == '-' || r == '_':
+				return r
+			case r == ' ':
+				return '-'
+			}
+			return -1
+		}, strings.ToLower(m[1]))
+		all = append(all, "#"+anchor)
+	}
+	return all
+}
+
+// What is typed or read as code fits in 80 columns. Longer are addresses, which
+// cannot be broken; Go and JavaScript have gofmt's and their own customs.
+func TestDocsCodeFitsInEightyColumns(t *testing.T) {
+	for _, d := range documents(t) {
+		for _, b := range d.blocks {
+			if !slices.Contains([]string{"sh", "output", "r", "python", "toml"}, b.language) {
+				continue
+			}
+			for i, line := range strings.Split(b.text, "\n") {
+				if line = strings.ReplaceAll(line, "\t", "    "); utf8.RuneCountInString(line) > 80 && !strings.Contains(line, "://") && !strings.Contains(line, "%3A%2F%2F") {
+					t.Errorf("%s:%d: %d columns: %s", d.path, b.line+i, utf8.RuneCountInString(line), line)
+				}
 			}
 		}
 	}

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -99,26 +97,14 @@ func (b block) elsewhere(t *testing.T) string {
 	return b.marks["not run"]
 }
 
-// isThere tells of a test or a script by its name.
+// isThere tells of a test or a file by its name.
 func isThere(t *testing.T, name string) bool {
 	t.Helper()
 	if strings.Contains(name, "/") {
 		_, err := os.Stat(filepath.Join(root, name))
 		return err == nil
 	}
-	found := false
-	err := filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
-		if err != nil || !strings.HasSuffix(path, "_test.go") {
-			return err
-		}
-		source, err := os.ReadFile(path)
-		found = found || bytes.Contains(source, []byte("func "+name+"("))
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return found
+	return allTests(t)[name]
 }
 
 // shells run the blocks of a language.
