@@ -350,6 +350,9 @@ func readRecord(path string) (record, error) {
 	if err := toml.NewDecoder(bytes.NewReader(b)).DisallowUnknownFields().Decode(&rec); err != nil {
 		return record{}, fmt.Errorf("%s: %w", path, err)
 	}
+	if rec.Pending != nil && rec.Pending.ID == "" {
+		return record{}, fmt.Errorf("%s: a pending credential has no id", path)
+	}
 	return rec, nil
 }
 

@@ -34,19 +34,32 @@ func newSandbox(dirs daemon.Dirs, c daemon.Config, socket string, sinks []string
 	}
 	s.read = append(s.read, filepath.SplitList(os.Getenv("SSL_CERT_DIR"))...)
 	if c.CAFile != "" {
-		s.read = append(s.read, filepath.Dir(c.CAFile))
+		s.read = append(s.read, beside(c.CAFile))
 	}
 	if file := auditFile(dirs, c); file != "" {
 		s.write = append(s.write, made(filepath.Dir(file)))
 	}
-	// A link leads to a file that may be replaced: its directory is meant.
 	profiles, _ := filepath.Glob(filepath.Join(dirs.ProfilesDir(), "*.toml"))
 	for _, link := range append(profiles, dirs.ConfigFile(), c.CAFile, "/etc/resolv.conf") {
 		if to, err := filepath.EvalSymlinks(link); err == nil && to != link {
-			s.read = append(s.read, filepath.Dir(to))
+			s.read = append(s.read, beside(to))
 		}
 	}
 	return s
+}
+
+// beside is the directory of a file to read, which may be replaced by another;
+// the file as it is, where that directory is as much as the home.
+func beside(file string) string {
+	dir := filepath.Dir(file)
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return dir
+	}
+	if up, err := filepath.Rel(dir, home); err == nil && filepath.IsLocal(up) {
+		return file
+	}
+	return dir
 }
 
 // made makes a directory that tokend would make later: rights cannot be given

@@ -160,6 +160,24 @@ func dial(path string) error {
 	return err
 }
 
+// A file to read in the home opens that file, not the home.
+func TestSandboxDoesNotOpenTheHome(t *testing.T) {
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	for file, want := range map[string]string{
+		filepath.Join(home, "ca.pem"):               filepath.Join(home, "ca.pem"),
+		filepath.Join(filepath.Dir(home), "ca.pem"): filepath.Join(filepath.Dir(home), "ca.pem"),
+		"/ca.pem":                       "/ca.pem",
+		filepath.Join(home, "x/ca.pem"): filepath.Join(home, "x"),
+		"/srv/ca.pem":                   "/srv",
+		home + "-of-another/ca.pem":     home + "-of-another",
+	} {
+		if got := beside(file); got != want {
+			t.Errorf("%s: %s, want %s", file, got, want)
+		}
+	}
+}
+
 // Where a filter of system calls hides Landlock, no rule is in force and no
 // call says so; tokend notices.
 func TestSandboxThatIsNotInForceIsNoticed(t *testing.T) {
