@@ -33,6 +33,9 @@ type World struct {
 	Where    func(account string) string
 	// Vault is the keystore itself.
 	Vault Vault
+	// Doctor looks whether all is as it should be: at the installation and, if
+	// all is set, at files, keys and the issuers of st.Profiles.
+	Doctor func(ctx context.Context, st token.Status, all bool) token.Diagnosis
 	// Caller is who asks, given the context of a method; false for tokend
 	// itself.
 	Caller func(ctx context.Context) (c Caller, ok bool)

@@ -52,6 +52,16 @@ func (d *Daemon) status(w who, keystore string) token.Status {
 	return st
 }
 
+// Doctor looks whether all is as it should be. Those who may not manage
+// profiles learn how the daemon is, and have no issuer asked.
+func (d *Daemon) Doctor(ctx context.Context) (token.Diagnosis, error) {
+	w := d.who(ctx)
+	d.mu.Lock()
+	all := d.mayManage(w)
+	d.mu.Unlock()
+	return d.world.Doctor(ctx, d.status(w, d.world.Keystore(ctx)), all), nil
+}
+
 // Profile tells how one profile is, at greater length than Status.
 func (d *Daemon) Profile(ctx context.Context, name string) (token.ProfileStatus, error) {
 	st, err := d.profileAtLength(d.who(ctx), name)

@@ -197,6 +197,13 @@ func (c *Client) Reload(ctx context.Context) error {
 	return c.ask(ctx, "POST", ReloadPath, nil, nil)
 }
 
+// Doctor has the daemon look whether all is as it should be.
+func (c *Client) Doctor(ctx context.Context) (token.Diagnosis, error) {
+	var found token.Diagnosis
+	err := c.ask(ctx, "GET", DoctorPath, nil, &found)
+	return found, err
+}
+
 // Keystore tells of the keystore in force.
 func (c *Client) Keystore(ctx context.Context) (token.KeystoreStatus, error) {
 	var status token.KeystoreStatus

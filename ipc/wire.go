@@ -34,6 +34,7 @@ const (
 	KeystorePath   = "/v1/keystore"
 	UnlockPath     = KeystorePath + "/unlock"
 	MigratePath    = KeystorePath + "/migrate"
+	DoctorPath     = "/v1/doctor"
 	SignPath       = "/v1/sign/"
 	VerifyPath     = "/v1/verify/"
 	AuthorizePath  = "/v1/authorize/"

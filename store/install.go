@@ -125,7 +125,7 @@ func SetupWithKey(ctx context.Context, stateDir string, choice Install, kek toke
 			return Install{}, err
 		}
 	}
-	ks, err := i.open(stateDir, kek)
+	ks, err := i.OpenWithKey(stateDir, kek)
 	if err != nil {
 		return Install{}, err
 	}
@@ -150,17 +150,17 @@ func (i Install) Open(stateDir string) (Keystore, error) {
 		return nil, err
 	}
 	if i.Keystore == KeystoreOS {
-		return i.open(stateDir, token.Secret{})
+		return i.OpenWithKey(stateDir, token.Secret{})
 	}
 	kek, err := i.kek()
 	if err != nil {
 		return nil, err
 	}
-	return i.open(stateDir, kek)
+	return i.OpenWithKey(stateDir, kek)
 }
 
-// open is Open with the key of the sealed secrets in hand, if it is they.
-func (i Install) open(stateDir string, kek token.Secret) (Keystore, error) {
+// OpenWithKey is Open with the key of the sealed secrets in hand, if it is they.
+func (i Install) OpenWithKey(stateDir string, kek token.Secret) (Keystore, error) {
 	if i.Keystore == KeystoreOS {
 		return NewKeyring(KeyringService), nil
 	}
@@ -279,6 +279,26 @@ func (i Install) kek() (token.Secret, error) {
 		return readKey(i.KeyFile, 0o037)
 	}
 	return ReadKeyFile(i.KeyFile)
+}
+
+// CheckKeyFile tells whether the key file, if there is one, is closed to
+// others, without reading it.
+func (i Install) CheckKeyFile() error {
+	if i.KeyFile == "" {
+		return nil
+	}
+	info, err := os.Lstat(i.KeyFile)
+	if err != nil {
+		return about("key-file-missing", fail(token.ErrKeystore, err, "key file: %v", err))
+	}
+	refused := fs.FileMode(0o077)
+	if i.GroupRead {
+		refused = 0o037
+	}
+	if err := checkPerm(i.KeyFile, info, refused); err != nil {
+		return about("key-file", fail(token.ErrKeystore, err, "key file: %v", err))
+	}
+	return nil
 }
 
 func (i Install) kekName() string {

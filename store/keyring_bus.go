@@ -35,7 +35,7 @@ const (
 // answers would cost a goroutine for ever, for go-keyring leaves its channel
 // in the connection.
 func look(ctx context.Context) error {
-	if err := findBus(); err != nil {
+	if _, err := Bus(); err != nil {
 		return err
 	}
 	// The connection is the one that go-keyring uses, and made anew after the
@@ -80,12 +80,13 @@ func collection(ctx context.Context, conn *dbus.Conn) (dbus.ObjectPath, error) {
 	return path, err
 }
 
-// findBus makes sure that the session bus's address is known. Without one,
-// godbus would start a bus of its own, a process that nobody ever ends.
-func findBus() error {
+// Bus is the address of the D-Bus session bus, on which the OS keyring is. It
+// makes sure that godbus knows it: without one, that would start a bus of its
+// own, a process that nobody ever ends.
+func Bus() (string, error) {
 	addr := os.Getenv("DBUS_SESSION_BUS_ADDRESS")
 	if addr != "" && !strings.HasPrefix(addr, "autolaunch:") {
-		return nil
+		return addr, nil
 	}
 	for _, dir := range []string{os.Getenv("XDG_RUNTIME_DIR"), "/run/user/" + strconv.Itoa(os.Getuid())} {
 		if dir == "" {
@@ -97,9 +98,10 @@ func findBus() error {
 			continue
 		}
 		// godbus knows the address from here alone.
-		return os.Setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path="+dbus.EscapeBusAddressValue(socket))
+		addr = "unix:path=" + dbus.EscapeBusAddressValue(socket)
+		return addr, os.Setenv("DBUS_SESSION_BUS_ADDRESS", addr)
 	}
-	return about("no-session-bus", fail(token.ErrKeystore, nil, "no D-Bus session bus, so no OS keyring: DBUS_SESSION_BUS_ADDRESS is not set and $XDG_RUNTIME_DIR/bus does not exist"))
+	return "", about("no-session-bus", fail(token.ErrKeystore, nil, "no D-Bus session bus, so no OS keyring: DBUS_SESSION_BUS_ADDRESS is not set and $XDG_RUNTIME_DIR/bus does not exist"))
 }
 
 // explainSystem knows the errors of D-Bus and of the Secret Service. One error

@@ -23,6 +23,9 @@ type keystores struct {
 func (b *backend) Keystore(context.Context) (token.KeystoreStatus, error) {
 	return token.KeystoreStatus{}, b.err
 }
+func (b *backend) Doctor(context.Context) (token.Diagnosis, error) {
+	return b.diagnosis, b.err
+}
 func (b *backend) Unlock(context.Context) error { return b.err }
 func (b *backend) Migrate(context.Context, token.KeystoreChoice) (token.Migrated, error) {
 	return token.Migrated{}, b.err

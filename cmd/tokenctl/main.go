@@ -90,6 +90,7 @@ func (a *app) commands() []command {
 		{"remove", a.removeCommand},
 		{"reload", a.reloadCommand},
 		{"events", a.eventsCommand},
+		{"doctor", a.doctorCommand},
 		{"keystore", a.keystoreCommand},
 		{"unlock", a.unlockCommand},
 		{"explain", a.explainCommand},

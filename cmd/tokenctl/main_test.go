@@ -36,26 +36,27 @@ const secretToken = "tok-en.CANARY~1+2/3="
 
 // A backend stands behind a real server and a real socket.
 type backend struct {
-	err      error // what everything but Status and Providers ends with
-	token    token.Token
-	claimant string // who claims every URL
-	present  token.Presentation
-	status   token.Status
-	added    token.Added
-	mu       sync.Mutex
-	query    token.Query
-	addition token.Addition
-	dropped  token.Secret
-	kinds    []token.Provider // in place of the usual ones
-	request  token.Request
-	signed   token.Signed
-	judged   token.Secret
-	remote   bool
-	verdict  token.Verdict
-	calls    []string
-	hang     bool // Get never answers
-	events   []token.Event
-	drained  func() // called once all events are told
+	err       error // what everything but Status and Providers ends with
+	token     token.Token
+	claimant  string // who claims every URL
+	present   token.Presentation
+	status    token.Status
+	added     token.Added
+	diagnosis token.Diagnosis
+	mu        sync.Mutex
+	query     token.Query
+	addition  token.Addition
+	dropped   token.Secret
+	kinds     []token.Provider // in place of the usual ones
+	request   token.Request
+	signed    token.Signed
+	judged    token.Secret
+	remote    bool
+	verdict   token.Verdict
+	calls     []string
+	hang      bool // Get never answers
+	events    []token.Event
+	drained   func() // called once all events are told
 }
 
 func newBackend() *backend {

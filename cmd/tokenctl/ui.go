@@ -118,7 +118,7 @@ var errUsage = errors.New("wrong usage")
 
 // fail tells of err and returns the exit status.
 func (a *app) fail(c *cobra.Command, err error) int {
-	if errors.Is(err, errNotValid) || errors.Is(err, helper.ErrTold) { // that was told already
+	if errors.Is(err, errNotValid) || errors.Is(err, errSomethingFailed) || errors.Is(err, helper.ErrTold) { // that was told already
 		return exitFailure
 	}
 	var already toldAlready

@@ -77,7 +77,7 @@ Exit status: 0 ok, 1 failure, 2 wrong usage, 3 tokend is already running,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	at.flags(root)
 	root.AddCommand(serviceCommands(&at)...)
-	root.AddCommand(runCommand(&at), setupCommand(&at), newKeyCommand(&at), checkCommand(&at), demoCommand(), versionCommand(), checkCacheCommand())
+	root.AddCommand(runCommand(&at), setupCommand(&at), newKeyCommand(&at), doctorCommand(&at), checkCommand(&at), demoCommand(), versionCommand(), checkCacheCommand())
 	root.AddCommand(reference.New())
 	err := root.ExecuteContext(ctx)
 	if err == nil {

@@ -71,8 +71,8 @@ func (r setupRequest) newKey(c *cobra.Command) error {
 		return errors.New("root makes systemd credentials, for the system service: --system")
 	case !service.mayMakeCredential():
 		return errors.New("this machine has no systemd-creds: take --key-file")
-	case exists(filepath.Join(dirs.Config, r.choice.Credential+".cred")):
-		return fmt.Errorf("%s exists already: take another name", filepath.Join(dirs.Config, r.choice.Credential+".cred"))
+	case exists(credentialPath(dirs, r.choice.Credential)):
+		return fmt.Errorf("%s exists already: take another name", credentialPath(dirs, r.choice.Credential))
 	}
 	if _, err := makeCredential(c.Context(), r.choice.Credential, dirs, true, out); err != nil {
 		return err

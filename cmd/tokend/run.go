@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -97,6 +99,7 @@ func serve(ctx context.Context, at places, log io.Writer) error {
 	w := newWorld(log, config)
 	v := vault{keys, store.NewCredentials(credentialsDir(dirs), keys), dirs}
 	w.keep(v, cache)
+	w.examine(dirs, v.Install)
 	d, err := daemon.New(dirs, w.World)
 	if err != nil {
 		return err
@@ -185,6 +188,7 @@ func credentialsDir(dirs daemon.Dirs) string { return filepath.Join(dirs.State, 
 type world struct {
 	daemon.World
 	level   slog.LevelVar
+	http    atomic.Pointer[http.Client]
 	sandbox string // what came of confining this process
 }
 
@@ -210,6 +214,7 @@ func newWorld(log io.Writer, config daemon.Config) *world {
 			return nil, err
 		}
 		w.level.Set(c.LogLevel.Level)
+		w.http.Store(client)
 		return kinds{providers.Env{HTTP: client}}, nil
 	}
 	return w

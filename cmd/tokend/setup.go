@@ -48,6 +48,11 @@ again changes nothing; "tokenctl keystore migrate" makes another one.`
 // keyFileName is the name of a key file in the configuration directory.
 const keyFileName = "tokend.key"
 
+// credentialPath is where the encrypted credential of that name is made.
+func credentialPath(dirs daemon.Dirs, name string) string {
+	return filepath.Join(dirs.Config, name+".cred")
+}
+
 // A setupRequest is what setup is asked for.
 type setupRequest struct {
 	at     places

@@ -112,9 +112,6 @@ func makeDir(path string, uid, gid int, mode fs.FileMode) error {
 	return os.Chmod(path, mode)
 }
 
-// ownerOf is the uid that a file belongs to.
-func ownerOf(info fs.FileInfo) int { return int(info.Sys().(*syscall.Stat_t).Uid) }
-
 // become gives up root's rights for the account's, for good.
 func (a account) become() error {
 	if a.uid < 0 {
@@ -159,7 +156,7 @@ func systemChoice(dirs daemon.Dirs) (choice store.Install, why string) {
 // makeCredential makes the credential if none is there, on the first set-up
 // alone, and has the unit hand it to the service.
 func makeCredential(ctx context.Context, name string, dirs daemon.Dirs, first bool, out io.Writer) (token.Secret, error) {
-	file := store.CredentialFile{Path: filepath.Join(dirs.Config, name+".cred"), Name: name}
+	file := store.CredentialFile{Path: credentialPath(dirs, name), Name: name}
 	var kek token.Secret
 	var err error
 	switch {

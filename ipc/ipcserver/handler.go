@@ -65,6 +65,7 @@ func newHandler(b Backend, o Options) *handler {
 		{method: "GET", before: ipc.AuthorizePath, named: true, do: doing("authorize"), serve: h.authorize},
 		{method: "GET", before: ipc.EventsPath, do: doing("events"), serve: h.events},
 		{method: "GET", before: ipc.MetricsPath, do: doing("metrics"), serve: h.metrics},
+		{method: "GET", before: ipc.DoctorPath, do: doing("doctor"), serve: h.doctor},
 		{method: "GET", before: ipc.KeystorePath, do: doing("keystore"), serve: h.keystore},
 		{method: "POST", before: ipc.UnlockPath, do: doing("unlock"), serve: h.unlock},
 		{method: "POST", before: ipc.MigratePath, do: doing("migrate"), serve: h.migrate},

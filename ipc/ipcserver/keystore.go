@@ -6,6 +6,11 @@ import (
 	"tokend/ipc"
 )
 
+func (h *handler) doctor(w http.ResponseWriter, r *http.Request, _ string) error {
+	found, err := h.backend.Doctor(r.Context())
+	return sendJSON(w, http.StatusOK, found, err)
+}
+
 func (h *handler) keystore(w http.ResponseWriter, r *http.Request, _ string) error {
 	status, err := h.backend.Keystore(r.Context())
 	return sendJSON(w, http.StatusOK, status, err)

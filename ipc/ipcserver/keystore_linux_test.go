@@ -18,6 +18,10 @@ func (b *book) Keystore(context.Context) (token.KeystoreStatus, error) {
 	}, b.fail
 }
 
+func (b *book) Doctor(context.Context) (token.Diagnosis, error) {
+	return token.Diagnosis{Version: "1", Proxy: "http://p:1", Checks: []token.Check{{Name: "x", Result: "warn", Text: "y", Advice: "z"}}}, b.fail
+}
+
 func (b *book) Unlock(context.Context) error { return b.fail }
 
 func (b *book) Migrate(_ context.Context, to token.KeystoreChoice) (token.Migrated, error) {
@@ -30,6 +34,10 @@ func TestKeystoreCrossesTheSocket(t *testing.T) {
 	want, _ := b.Keystore(t.Context())
 	if got, err := c.Keystore(t.Context()); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("Keystore: %+v, %v", got, err)
+	}
+	found, _ := b.Doctor(t.Context())
+	if got, err := c.Doctor(t.Context()); err != nil || !reflect.DeepEqual(got, found) {
+		t.Errorf("Doctor: %+v, %v", got, err)
 	}
 	to := token.KeystoreChoice{Keystore: "sealed", KeyFile: "/k", Credential: "c", GroupRead: true}
 	moved, _ := b.Migrate(t.Context(), to)

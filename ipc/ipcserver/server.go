@@ -36,6 +36,7 @@ type Backend interface {
 	Remove(ctx context.Context, name string) error
 	Reload(ctx context.Context) error
 	Watch(ctx context.Context, profiles []string) (token.Events, error)
+	Doctor(ctx context.Context) (token.Diagnosis, error)
 	Keystore(ctx context.Context) (token.KeystoreStatus, error)
 	Unlock(ctx context.Context) error
 	Migrate(ctx context.Context, to token.KeystoreChoice) (token.Migrated, error)

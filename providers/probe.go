@@ -1,0 +1,68 @@
+package providers
+
+import (
+	"context"
+	"crypto/tls"
+	"net/http"
+	"net/url"
+	"time"
+
+	"tokend/providers/token"
+)
+
+// A Sighting is what was seen of an issuer by asking it for nothing.
+type Sighting struct {
+	// Took is how long the answer took, with name, connection and TLS.
+	Took time.Duration
+	// TLS is the protocol's version in words, empty without TLS.
+	TLS string
+	// Skew is the issuer's clock minus ours, if it tells its time (Dated).
+	Skew  time.Duration
+	Dated bool
+}
+
+// See asks the host of an issuer's URL for its front page's header, without a
+// credential. Any answer will do: it is there. Errors are ErrUnavailable with
+// a topic.
+func See(ctx context.Context, client *http.Client, issuer string) (Sighting, error) {
+	u, err := url.Parse(issuer)
+	if err != nil || u.Host == "" {
+		return Sighting{}, invalid("", "%q is no URL", issuer)
+	}
+	front := url.URL{Scheme: u.Scheme, Host: u.Host, Path: "/"}
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, front.String(), nil)
+	if err != nil {
+		return Sighting{}, err
+	}
+	began := time.Now()
+	res, err := withoutRedirects(client).Do(req)
+	if err != nil {
+		f := whyUnreachable(err)
+		return Sighting{}, &token.Error{Code: token.ErrUnavailable, Topic: f.topic, Cause: err, Message: u.Host + " " + f.words}
+	}
+	_ = res.Body.Close() // a HEAD has none
+	seen := Sighting{Took: time.Since(began), Dated: res.Header.Get("Date") != ""}
+	seen.Skew = answer{header: res.Header, received: time.Now().Round(0)}.skew()
+	if res.TLS != nil {
+		seen.TLS = tls.VersionName(res.TLS.Version)
+	}
+	return seen, nil
+}
+
+// ProxyFor is the proxy through which client asks an issuer, as scheme, host
+// and port; empty for none. Who uses the proxy is not told.
+func ProxyFor(client *http.Client, issuer string) string {
+	transport, ok := client.Transport.(*http.Transport)
+	if !ok || transport.Proxy == nil {
+		return ""
+	}
+	u, err := url.Parse(issuer)
+	if err != nil {
+		return ""
+	}
+	proxy, err := transport.Proxy(&http.Request{URL: u})
+	if err != nil || proxy == nil {
+		return ""
+	}
+	return (&url.URL{Scheme: proxy.Scheme, Host: proxy.Host}).String()
+}
