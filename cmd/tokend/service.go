@@ -49,11 +49,11 @@ type serviceState struct {
 	definition string // where it is defined, empty if it is not installed
 	enabled    bool   // it starts at boot or login
 	running    bool
-	held       bool   // its socket is held ready, also while it does not run
-	pid        int    // of what runs, 0 if that is not known
-	says       string // what the manager says of it
-	note       string // what people should know of it
-	log        string // how to read its log
+	held       bool     // its socket is held ready, also while it does not run
+	pid        int      // of what runs, 0 if that is not known
+	says       string   // what the manager says of it
+	notes      []string // what people should know of it
+	log        string   // how to read its log
 }
 
 // A definition says what a service manager is to run.
@@ -187,8 +187,8 @@ func (r *serviceRequest) install(ctx context.Context) error {
 		return err
 	}
 	fmt.Fprintf(r.out, "It runs, and starts %s. Its log: %s\n", r.when(), now.log)
-	if now.note != "" {
-		fmt.Fprintln(r.out, now.note)
+	for _, note := range now.notes {
+		fmt.Fprintln(r.out, note)
 	}
 	fmt.Fprintln(r.out, "Next: tokenctl add --help, or: tokenctl status")
 	return nil
@@ -308,8 +308,8 @@ func (r *serviceRequest) tell(s serviceState) error {
 		state += ": " + s.says
 	}
 	fmt.Fprintf(r.out, "service   %s\nstarts    %s\nstate     %s\nlog       %s\n", s.definition, starts, state, s.log)
-	if s.note != "" {
-		fmt.Fprintln(r.out, "note      "+s.note)
+	for _, note := range s.notes {
+		fmt.Fprintln(r.out, "note      "+note)
 	}
 	if !s.running {
 		return fmt.Errorf("the service does not run: %s", r.line("start"))

@@ -85,11 +85,48 @@ func (s systemdServices) install(ctx context.Context, d definition) ([]string, e
 			return nil, err
 		}
 	}
+	more, err := s.fitSandbox(ctx, d, dir)
+	if err != nil {
+		return nil, err
+	}
 	if _, err := s.ctl(ctx, "daemon-reload"); err != nil {
 		return nil, err
 	}
 	_, err = s.ctl(ctx, append([]string{"reenable"}, unitNames...)...)
-	return files, err
+	return append(files, more...), err
+}
+
+// noSandbox is the drop-in of a user's unit for a system where its sandbox
+// cannot be made.
+const noSandbox = "no-sandbox.conf"
+
+// fitSandbox tries the sandbox of a user's unit, which takes what some systems
+// forbid to users, and takes it out of the unit there: state tells.
+func (s systemdServices) fitSandbox(ctx context.Context, d definition, dir string) ([]string, error) {
+	if s.system {
+		return nil, nil
+	}
+	file := filepath.Join(dir, unitName+".d", noSandbox)
+	try := exec.CommandContext(ctx, "systemd-run", "--user", "--quiet", "--wait", "--collect",
+		"--property=PrivateUsers=yes", "--property=ProtectSystem=strict", "--property=PrivateDevices=yes", d.program, "version")
+	try.Env = s.environ()
+	if err := try.Run(); err == nil {
+		return nil, removeDropIn(file)
+	}
+	text, err := packaging.Services.ReadFile(path.Join(s.folder(), noSandbox))
+	if err != nil {
+		return nil, err
+	}
+	return []string{file}, writeDefinition(file, string(text))
+}
+
+// removeDropIn removes a drop-in, and its directory if no other is in it.
+func removeDropIn(file string) error {
+	err := removeFile(file)
+	if err == nil {
+		_ = os.Remove(filepath.Dir(file))
+	}
+	return err
 }
 
 // shipped are the units that a package installed, if they say the same.
@@ -212,6 +249,12 @@ func (s systemdServices) uninstall(ctx context.Context) (removed []string, err e
 		}
 		removed = append(removed, file)
 	}
+	if file := filepath.Join(dir, unitName+".d", noSandbox); !s.system && exists(file) {
+		if err := removeDropIn(file); err != nil {
+			return removed, err
+		}
+		removed = append(removed, file)
+	}
 	if _, err := s.ctl(ctx, "daemon-reload"); err != nil {
 		return removed, err
 	}
@@ -268,25 +311,28 @@ func (s systemdServices) state(ctx context.Context) (serviceState, error) {
 		now.says = text
 	}
 	if !s.system && now.definition != "" {
-		now.note = lingerNote()
+		now.notes = lingerNotes()
+		if strings.Contains(unit["DropInPaths"], noSandbox) {
+			now.notes = append(now.notes, "This system lets users make no namespaces: systemd's sandbox is off. tokend confines itself with Landlock (tokenctl status).")
+		}
 	}
 	return now, nil
 }
 
-// lingerNote tells of a user's services that they end with the last session,
+// lingerNotes tells of a user's services that they end with the last session,
 // unless systemd-logind was told otherwise.
-func lingerNote() string {
+func lingerNotes() []string {
 	me, err := user.Current()
 	if err != nil || exists(filepath.Join("/var/lib/systemd/linger", me.Username)) {
-		return ""
+		return nil
 	}
-	return "It ends when you log out for good. On a host where nobody is logged in: loginctl enable-linger " + me.Username
+	return []string{"It ends when you log out for good. On a host where nobody is logged in: loginctl enable-linger " + me.Username}
 }
 
 // show gives what systemd knows of a unit; of one that it does not know too.
 func (s systemdServices) show(ctx context.Context, unit string) (map[string]string, error) {
 	said, err := s.ctl(ctx, "show", unit,
-		"--property=FragmentPath,UnitFileState,ActiveState,StatusText,MainPID,ExecMainCode,ExecMainStatus")
+		"--property=FragmentPath,DropInPaths,UnitFileState,ActiveState,StatusText,MainPID,ExecMainCode,ExecMainStatus")
 	if err != nil {
 		return nil, err
 	}
@@ -320,7 +366,7 @@ func (s systemdServices) explain(ctx context.Context, err error) error {
 	case statusNoProgram:
 		return fmt.Errorf("systemd cannot run the program that the unit names (status 203): install again from where tokend now is")
 	case statusNoNamespace, statusNoUser:
-		return fmt.Errorf("systemd cannot make the sandbox of the unit on this system (status %d; %s): see docs/service.md", status, s.logLine())
+		return fmt.Errorf("systemd cannot make the sandbox of the unit (status %d; %s): tokend install takes it out where the system forbids it", status, s.logLine())
 	}
 	if unit["ExecMainCode"] != strconv.Itoa(exited) {
 		return startError{exitFailure, fmt.Sprintf("the service was ended by signal %d while it started: %s", status, s.logLine())}
@@ -361,9 +407,7 @@ func (s systemdServices) ctl(ctx context.Context, args ...string) (string, error
 		args = append([]string{"--user"}, args...)
 	}
 	cmd := exec.CommandContext(ctx, "systemctl", args...)
-	if dir := "/run/user/" + strconv.Itoa(os.Getuid()); !s.system && os.Getenv("XDG_RUNTIME_DIR") == "" && exists(dir) {
-		cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+dir) // su leaves it out
-	}
+	cmd.Env = s.environ()
 	var out, said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &said
 	err := cmd.Run()
@@ -379,6 +423,15 @@ func (s systemdServices) ctl(ctx context.Context, args ...string) (string, error
 	}
 	first, _, _ := strings.Cut(text, "\n")
 	return "", fmt.Errorf("systemctl: %s", first)
+}
+
+// environ says where the user's systemd is, which su leaves out.
+func (s systemdServices) environ() []string {
+	env := os.Environ()
+	if dir := "/run/user/" + strconv.Itoa(os.Getuid()); !s.system && os.Getenv("XDG_RUNTIME_DIR") == "" && exists(dir) {
+		env = append(env, "XDG_RUNTIME_DIR="+dir)
+	}
+	return env
 }
 
 func (s systemdServices) unreachableHint() string {

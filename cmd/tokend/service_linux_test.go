@@ -8,6 +8,7 @@ import (
 	"os/user"
 	"path"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -153,8 +154,11 @@ show*) cat "$dir/$2" 2>/dev/null ;;
 esac
 true
 `
-	if err := os.WriteFile(filepath.Join(f.dir, "systemctl"), []byte(script), 0o755); err != nil {
-		t.Fatal(err)
+	run := "#!/bin/sh\ntest ! -e " + filepath.Join(f.dir, "forbidden") + "\n"
+	for name, text := range map[string]string{"systemctl": script, "systemd-run": run} {
+		if err := os.WriteFile(filepath.Join(f.dir, name), []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 	t.Setenv("PATH", f.dir+":"+os.Getenv("PATH"))
 	t.Setenv("HOME", f.home)
@@ -293,6 +297,67 @@ func TestInstallLeavesAMaskedUnitAlone(t *testing.T) {
 	}
 }
 
+// Where users may make no namespaces the unit comes without the sandbox that
+// takes them, and says so; where they may again, with it.
+func TestInstallWhereThereCanBeNoSandbox(t *testing.T) {
+	f := newFakeSystemctl(t)
+	dropIn := filepath.Join(filepath.Dir(f.unit(unitName)), unitName+".d", noSandbox)
+	f.says("forbidden", "")
+	files, err := systemdServices{}.install(t.Context(), f.definition())
+	if err != nil || !slices.Contains(files, dropIn) || !exists(dropIn) {
+		t.Errorf("%v, %v", files, err)
+	}
+	f.says(unitName, "FragmentPath="+f.unit(unitName)+"\nDropInPaths="+dropIn+"\n")
+	now, err := systemdServices{}.state(t.Context())
+	if err != nil || !strings.Contains(strings.Join(now.notes, "\n"), "sandbox is off") {
+		t.Errorf("%+v, %v", now, err)
+	}
+	_ = os.Remove(filepath.Join(f.dir, "forbidden"))
+	f.install("")
+	if exists(dropIn) || exists(filepath.Dir(dropIn)) {
+		t.Error("it stays where it is not needed")
+	}
+	f.says("forbidden", "")
+	f.install("")
+	if removed, err := (systemdServices{}).uninstall(t.Context()); err != nil || !slices.Contains(removed, dropIn) || exists(filepath.Dir(dropIn)) {
+		t.Errorf("uninstall: %v, %v", removed, err)
+	}
+}
+
+// It takes out of the unit whatever makes namespaces, and leaves the rest.
+func TestNoSandboxIsNoNamespace(t *testing.T) {
+	need(t, "systemd-analyze")
+	units := t.TempDir()
+	for _, name := range []string{unitName, socketName, noSandbox} {
+		text, err := packaging.Services.ReadFile("systemd/user/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(units, name)
+		if name == noSandbox {
+			file = filepath.Join(units, unitName+".d", name)
+		}
+		installed := strings.ReplaceAll(string(text), "/usr/bin/token", "/bin/true #")
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(installed), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	verify(t, "--user", filepath.Join(units, unitName))
+	unit, err := packaging.Services.ReadFile("systemd/user/" + unitName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	without, err := packaging.Services.ReadFile("systemd/user/" + noSandbox)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, setting := range []string{"PrivateUsers", "ProtectSystem", "ProtectHome", "ReadWritePaths", "PrivateTmp", "PrivateDevices", "ProtectControlGroups"} {
+		if !strings.Contains(string(unit), "\n"+setting+"=") || !strings.Contains(string(without), "\n"+setting+"=") {
+			t.Errorf("%s is not in both", setting)
+		}
+	}
+}
+
 // Uninstalling what is not there, or not wholly there, is no error. Case 35 of
 // the threat model.
 func TestUninstall(t *testing.T) {
@@ -357,9 +422,9 @@ func TestServiceState(t *testing.T) {
 	f.says(unitName, "FragmentPath=/x/tokend.service\nUnitFileState=enabled\nActiveState=active\nStatusText=serving 2 profiles\nMainPID=7\n")
 	f.says(socketName, "ActiveState=active\n")
 	got, err := systemdServices{}.state(t.Context())
-	got.note = ""
+	got.notes = nil
 	want := serviceState{definition: "/x/tokend.service", enabled: true, running: true, held: true, pid: 7, says: "serving 2 profiles", log: "journalctl --user -u tokend"}
-	if err != nil || got != want {
+	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	f.says("fail-show", "Failed to connect to bus: No medium found\n")

@@ -214,12 +214,7 @@ func handOver(ctx context.Context, file store.CredentialFile, out io.Writer) err
 
 // removeHandOver takes back what handOver did.
 func removeHandOver() error {
-	dir := filepath.Join(unitDirs[0], unitName+".d")
-	if err := removeFile(filepath.Join(dir, credentialName+".conf")); err != nil {
-		return err
-	}
-	_ = os.Remove(dir) // if no drop-in of somebody else is in it
-	return nil
+	return removeDropIn(filepath.Join(unitDirs[0], unitName+".d", credentialName+".conf"))
 }
 
 // startLine is the command that starts what was set up.

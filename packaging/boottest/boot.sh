@@ -2,7 +2,7 @@
 # What runs at each boot of the container: the next part of the test. Between two
 # parts it boots anew; after the last, or one that failed, it is switched off.
 set -u
-parts="inside.sh again.sh"
+parts="inside.sh again.sh install.sh user.sh"
 done=$(cat /test/done 2>/dev/null || echo 0)
 part=$(echo "$parts" | cut -d' ' -f $((done + 1)))
 

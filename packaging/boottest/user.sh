@@ -1,32 +1,19 @@
 #!/bin/sh
-# A user's own service, tried in a booted container: what run.sh, or another
-# script that boots Debian, runs inside as root. It takes
-#
-#   - tokend, tokenctl and issuers (packaging/boottest/issuers) in /usr/bin;
-#   - the packages dbus-user-session, libpam-systemd, gnome-keyring and
-#     libsecret-tools;
-#   - nothing else: it makes its user, ursula, and leaves her, and the issuers'
-#     files in /test/user.
-#
-# Each line that begins with "ok" is a promise that was kept; the first that was
-# not ends it with status 1.
-set -eu
-ok() { echo "ok  $*"; }
+# A user's own service, as tokend install makes it. Takes the package, installed
+# or in /test, and a Debian with dbus-user-session, libpam-systemd, gnome-keyring
+# and libsecret-tools. It makes its user, ursula.
+. /test/lib.sh
+
 fail() {
 	echo "FAIL $*"
 	as systemctl --user status tokend.service tokend.socket --no-pager || true
 	as journalctl --user --no-pager -n 50 || true
 	exit 1
 }
-soon() { # soon N COMMAND: within N tenths of a second
-	n=$1
-	shift
-	until "$@" >/dev/null 2>&1; do
-		n=$((n - 1))
-		[ "$n" -gt 0 ] || return 1
-		sleep 0.1
-	done
-}
+
+command -v tokend >/dev/null || quietly dpkg -i /test/tokend_1.0.1_*.deb
+# By hand: not the program that the package's units name.
+install -m 0755 /usr/bin/tokend /usr/bin/tokenctl /usr/local/bin/
 useradd -m ursula
 uid=$(id -u ursula)
 run=/run/user/$uid
@@ -35,12 +22,12 @@ as() { runuser -u ursula -- env -i "PATH=$PATH" "HOME=$home" "XDG_RUNTIME_DIR=$r
 active() { as systemctl --user is-active -q tokend.service; }
 # unlock starts the keyring as a login does that knows the password.
 unlock() { as sh -c 'printf secret | gnome-keyring-daemon --replace --unlock --components=secrets' >/dev/null 2>&1; }
-property() { as systemctl --user show -p "$1" --value tokend.service; }
+uproperty() { as systemctl --user show -p "$1" --value tokend.service; }
 
 mkdir -p /test/user
 issuers /test/user &
 issuers=$!
-trap 'kill $issuers' EXIT
+trap 'kill $issuers' EXIT # a part ends with what it started
 soon 100 test -s /test/user/key.json || fail "the issuers do not start"
 chmod -R a+rX /test/user
 as mkdir -p $home/.config/tokend
@@ -80,7 +67,7 @@ as secret-tool search --all service tokend 2>&1 | grep -q clms/private_key || fa
 ok "started, it serves, with the keys in her keyring"
 
 # What it cannot do (a process that joins its mount namespace sees the same).
-pid=$(property MainPID)
+pid=$(uproperty MainPID)
 inside() { nsenter -t "$pid" -m -- "$@" 2>/dev/null; }
 for file in /usr/x /etc/x $home/x $home/.config/x $run/x; do
 	inside touch $file && fail "$file can be written"
@@ -109,7 +96,7 @@ as tokend install >/dev/null || fail "install again"
 touch /tmp/user-done
 soon 100 test -s /tmp/user-calls || fail "the caller hangs"
 [ ! -e /tmp/user-lost ] || fail "$(wc -l </tmp/user-lost) of $(cat /tmp/user-calls) calls failed: $(head -3 /tmp/user-lost)"
-[ "$(property MainPID)" != "$pid" ] || fail "it did not restart"
+[ "$(uproperty MainPID)" != "$pid" ] || fail "it did not restart"
 ok "no call of $(cat /tmp/user-calls) was lost over three restarts"
 
 # A second one by hand takes nothing away.
@@ -119,7 +106,7 @@ as tokend run 2>/tmp/out || status=$?
 as tokenctl status >/dev/null || fail "the service does not answer after a second start"
 ok "a second one ends with status 3"
 
-kill -KILL "$(property MainPID)"
+kill -KILL "$(uproperty MainPID)"
 soon 30 active || fail "not started again after a kill"
 as tokenctl get clms >/dev/null || fail "no token after a kill"
 as systemctl --user reload tokend || fail "reload"
@@ -188,14 +175,43 @@ as cp -r $home/.config/tokend "$odd/config"
 as "/opt/50% of %h/tokend" install --config "$odd/config" --socket "$odd/s" >/dev/null || fail "install with odd names"
 as tokenctl get clms --socket "$odd/s" >/dev/null || fail "no token with odd names"
 as tokenctl status --socket "$odd/s" | grep -qF "$odd/config" || fail "another configuration with odd names: $(as tokenctl status --socket "$odd/s")"
-readlink "/proc/$(property MainPID)/exe" | grep -qF '/opt/50% of %h/tokend' || fail "another program with odd names"
-inside() { nsenter -t "$(property MainPID)" -m -- "$@"; }
+readlink "/proc/$(uproperty MainPID)/exe" | grep -qF '/opt/50% of %h/tokend' || fail "another program with odd names"
+inside() { nsenter -t "$(uproperty MainPID)" -m -- "$@"; }
 inside touch "$odd/config/x" && rm "$odd/config/x" || fail "the configuration with odd names cannot be written"
 as systemctl --user reload tokend || fail "reload with odd names"
 as tokend install >/dev/null || fail "install again without odd names"
 [ ! -e "$odd/s" ] || fail "the socket with odd names is still there"
 rm -r "$odd" "/opt/50% of %h"
 ok "names that mean something to systemd are taken for names"
+
+# The package's units, if it is the package's program.
+as /usr/bin/tokend install >/tmp/out || fail "install of the package's program: $(cat /tmp/out)"
+grep -q '^Installed: /usr/lib/systemd/user/tokend.service$' /tmp/out || fail "it does not use the package's unit: $(cat /tmp/out)"
+[ ! -e $home/.config/systemd/user/tokend.service ] || fail "its own unit hides the package's"
+as tokenctl get clms >/dev/null || fail "no token with the package's unit"
+as tokend install >/dev/null || fail "install again by hand"
+[ -e $home/.config/systemd/user/tokend.service ] || fail "the package's unit runs another program"
+ok "the package's program is started by the package's units"
+
+# A system on which users may make no namespaces.
+mkdir -p "/etc/systemd/system/user@$uid.service.d"
+printf '[Service]\nRestrictNamespaces=~user\n' >"/etc/systemd/system/user@$uid.service.d/test.conf"
+systemctl daemon-reload
+systemctl restart "user@$uid.service"
+soon 50 test -S $run/bus || fail "no session without namespaces"
+unlock
+as tokend install >/tmp/out || fail "install without namespaces: $(cat /tmp/out)"
+grep -q 'sandbox is off' /tmp/out || fail "without namespaces it does not say so: $(cat /tmp/out)"
+as tokenctl get clms >/dev/null || fail "no token without namespaces"
+as tokend service-status | grep -q 'sandbox is off' || fail "without namespaces service-status does not say so"
+rm -r "/etc/systemd/system/user@$uid.service.d"
+systemctl daemon-reload
+systemctl restart "user@$uid.service"
+soon 50 test -S $run/bus || fail "no session again"
+unlock
+as tokend install >/dev/null || fail "install with namespaces again"
+inside touch $home/x 2>/dev/null && fail "there is no sandbox although there could be"
+ok "where there can be no sandbox it runs without, and says so"
 
 as tokend uninstall --purge </dev/null >/tmp/out 2>&1 && fail "purge does not ask"
 as tokenctl get clms >/dev/null || fail "a purge that was not answered did something"
