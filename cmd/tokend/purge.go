@@ -30,7 +30,7 @@ type purgeRequest struct {
 var (
 	madeInConfig = []string{"config.toml", "profiles.d/*.toml", "profiles.d/.*", "profiles.d", "tokend.key", "tokend-key.cred"}
 	madeInState  = []string{"install.toml", "credentials", "sealed", "sealed-2", "cache.db", "cache.db.*",
-		"audit.log", "audit-*.log", "sinks", "tokend.log", "tokend-*.log", "tokend.sock.lock", ".*"}
+		"audit.log", "audit-*.log", "sinks", "tokend.log", "tokend-*.log", "tokend.sock.lock", "start.lock", ".*"}
 )
 
 // A madeDir is one of tokend's directories, and what of its own is in it.

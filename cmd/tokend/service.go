@@ -161,9 +161,6 @@ func (r *serviceRequest) install(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := d.refuseOther(ctx, before); err != nil {
-		return err
-	}
 	files, err := m.install(ctx, d)
 	if err != nil {
 		return err
@@ -174,6 +171,12 @@ func (r *serviceRequest) install(ctx context.Context) error {
 	if _, err := store.ReadInstall(d.dirs.State); errors.Is(err, token.ErrNotFound) {
 		fmt.Fprintf(r.out, "It starts %s once it is set up.\nNext: %s, then: %s\n", r.when(), r.line("setup"), r.line("start"))
 		return nil
+	}
+	if pid := d.other(ctx, before); pid != 0 {
+		if err := end(ctx, pid); err != nil {
+			return d.runs(pid, err)
+		}
+		fmt.Fprintf(r.out, "The tokend that ran already, process %d, was stopped: the service takes its place.\n", pid)
 	}
 	begin := m.start
 	if before.running {
@@ -409,15 +412,28 @@ func checkProgram(path string, system bool) error {
 
 // refuseOther refuses to go on beside a tokend that was started by hand, which
 // would keep the files, and lose its socket.
-func (d definition) refuseOther(ctx context.Context, s serviceState) error {
-	if !s.running && s.held {
-		return nil // asking would start it
+func (d definition) refuseOther(ctx context.Context, now serviceState) error {
+	if pid := d.other(ctx, now); pid != 0 {
+		return d.runs(pid, errors.New("stop it, and type the same again"))
+	}
+	return nil
+}
+
+func (d definition) runs(pid int, why error) error {
+	return runningError{fmt.Errorf("another tokend, process %d, serves at %s already: %w", pid, d.socket, why)}
+}
+
+// other is the process that serves here and is not the service, 0 if there is
+// none.
+func (d definition) other(ctx context.Context, now serviceState) int {
+	if !now.running && now.held {
+		return 0 // asking would start it
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	st, err := (&ipc.Client{Socket: d.socket}).Status(ctx)
-	if err != nil || s.running && (s.pid == 0 || st.PID == s.pid) {
-		return nil
+	if err != nil || now.running && (now.pid == 0 || st.PID == now.pid) {
+		return 0
 	}
-	return runningError{fmt.Errorf("another tokend, process %d, serves at %s already: stop it, and type the same again", st.PID, d.socket)}
+	return st.PID
 }

@@ -436,6 +436,7 @@ func TestServiceState(t *testing.T) {
 
 // The commands about the service, as people mistype them.
 func TestServiceCommandsSayWhatToDo(t *testing.T) {
+	newFakeSystemctl(t) // not the real one, which may know a service of ours
 	h := newHome(t)
 	for _, c := range []struct {
 		args   string

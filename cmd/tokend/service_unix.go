@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 )
 
 // serveManaged serves: systemd and launchd run a program as a shell does.
@@ -38,4 +39,21 @@ func checkRoots(path string) error {
 		path = filepath.Dir(path)
 	}
 	return err
+}
+
+// end ends a process of ours and returns when it is gone.
+func end(ctx context.Context, pid int) error {
+	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
+		return fmt.Errorf("it cannot be stopped: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, stopLimit)
+	defer cancel()
+	for syscall.Kill(pid, 0) == nil {
+		select {
+		case <-time.After(pollEvery):
+		case <-ctx.Done():
+			return fmt.Errorf("it does not end within %v", stopLimit)
+		}
+	}
+	return nil
 }

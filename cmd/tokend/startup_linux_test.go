@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"tokend/providers/token"
 )
 
 // ends runs cmd to its end and gives what it wrote, and its status.
@@ -197,5 +199,46 @@ func TestOfTwentyStartedAtOnceOneServes(t *testing.T) {
 	}
 	if _, err := h.client.Status(t.Context()); err != nil {
 		t.Errorf("the one that is left does not answer: %v", err)
+	}
+}
+
+// A purge knows every file that an installation makes over its life.
+func TestPurgeKnowsAllThatTokendKeeps(t *testing.T) {
+	newFakeSystemctl(t) // not the real one, which may know a service of ours
+	h := newHome(t)
+	h.setup("--keystore", "sealed", "--key-file", filepath.Join(h.dir, "config", "tokend.key"))
+	h.start()
+	h.add(h.clms("clms", 2048))
+	profile := filepath.Join("config", "profiles.d", "clms.toml")
+	text, err := os.ReadFile(filepath.Join(h.dir, profile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(h.dir, "sinks"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	h.write(profile, string(text)+"\n[[sink]]\npath = \""+filepath.Join(h.dir, "sinks", "token")+"\"\n")
+	h.kill()
+	h.write("state/cache.db", "damaged")
+	h.start()
+	h.get("clms", token.Query{Fresh: true})
+	for begin := time.Now(); !exists(filepath.Join(h.dir, "sinks", "token")); time.Sleep(5 * time.Millisecond) {
+		if time.Since(begin) > 20*time.Second {
+			t.Fatal("no sink")
+		}
+	}
+	out, status := ends(t, h.tokend("uninstall", "--user", "--purge", "--yes"))
+	if status != exitRunning || !strings.Contains(out, "serves at") {
+		t.Errorf("while it runs: status %d\n%s", status, out)
+	}
+	h.get("clms", token.Query{})
+	h.kill()
+	if out, status := ends(t, h.tokend("uninstall", "--user", "--purge", "--yes")); status != 0 || !strings.Contains(out, "Deleted.") || strings.Contains(out, "Left in") {
+		t.Errorf("status %d\n%s", status, out)
+	}
+	for _, dir := range []string{"config", "state"} {
+		if exists(filepath.Join(h.dir, dir)) {
+			t.Errorf("%s is still there", dir)
+		}
 	}
 }

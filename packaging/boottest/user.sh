@@ -58,7 +58,17 @@ ok "installed before the setup, it says so, and ends with its status"
 unlock
 soon 50 as secret-tool search none none || true
 as tokend setup >/dev/null || fail "setup"
-as tokend start || fail "start"
+# The socket is held ready, so one by hand would be in the way of the service.
+status=0
+as tokend run 2>/tmp/out || status=$?
+[ $status = 3 ] && grep -q 'service manager' /tmp/out || fail "by hand: status $status: $(cat /tmp/out)"
+as tokend stop
+as tokenctl --start status >/dev/null || fail "by hand"
+status=0
+as tokend start 2>/tmp/out || status=$?
+[ $status = 3 ] && grep -q 'another tokend, process' /tmp/out || fail "beside one by hand: status $status: $(cat /tmp/out)"
+as tokend install >/tmp/out || fail "install in the place of one by hand: $(cat /tmp/out)"
+grep -q 'was stopped: the service takes its place' /tmp/out || fail "in the place of one by hand: $(cat /tmp/out)"
 as tokend service-status >/tmp/out || fail "service-status: $(cat /tmp/out)"
 grep -q 'runs, process .*keystore os: ok' /tmp/out || fail "service-status: $(cat /tmp/out)"
 as tokenctl add clms --provider clms --service-key /test/user/key.json >/dev/null || fail "add"
