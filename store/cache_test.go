@@ -345,7 +345,11 @@ func TestCacheStartsWithRandomDamage(t *testing.T) {
 			b[i] = byte(rng.Uint32())
 		}
 	}
-	for i := range 300 {
+	times := 300
+	if os.Getenv("TOKEND_TEST_LONG") != "" {
+		times = 3000
+	}
+	for i := range times {
 		b := bytes.Clone(good)
 		switch i % 3 {
 		case 0:

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -229,14 +228,11 @@ func buses(t *testing.T) int {
 	return n
 }
 
-// long is for the faults that take their time.
-var long = flag.Bool("long", false, "kill tokend 200 times instead of 25")
-
 // Case 39 of the threat model: kill -9 at any moment, and no key is lost, and
 // the tokens are there or obtained anew.
 func TestKilledAtAnyMoment(t *testing.T) {
 	rounds := 25
-	if *long {
+	if os.Getenv("TOKEND_TEST_LONG") != "" {
 		rounds = 200
 	}
 	seed := rand.Uint64()
