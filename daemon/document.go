@@ -22,8 +22,9 @@ type document struct {
 	file    string // empty for text that is in no file yet
 	data    []byte
 	unknown map[string]int // line of each key that no struct so far had
-	known   []string       // the keys of all structs so far
-	decoded bool
+	structs []any          // those so far
+	parsed  bool
+	entries []entry // once parsed
 }
 
 func newDocument(file string, data []byte) *document {
@@ -33,7 +34,10 @@ func newDocument(file string, data []byte) *document {
 // decode fills the struct that into points to. Keys that the struct does not
 // have are no error yet.
 func (d *document) decode(into any) error {
-	d.known = append(d.known, keysOf(into)...)
+	d.structs = append(d.structs, into)
+	if len(d.data) == 0 {
+		return nil
+	}
 	if err := d.checkQuotes(into); err != nil {
 		return err
 	}
@@ -82,7 +86,7 @@ func (d *document) keepUnknown(missing []toml.DecodeError) {
 	for _, m := range missing {
 		lacking[strings.Join(m.Key(), ".")], _ = m.Position()
 	}
-	if d.decoded {
+	if len(d.structs) > 1 {
 		for key := range d.unknown {
 			table, _, _ := strings.Cut(key, ".")
 			_, whole := lacking[table]
@@ -92,7 +96,7 @@ func (d *document) keepUnknown(missing []toml.DecodeError) {
 		}
 		return
 	}
-	d.unknown, d.decoded = lacking, true
+	d.unknown = lacking
 }
 
 // close complains about the first key that no struct took.
@@ -106,12 +110,16 @@ func (d *document) close() error {
 	if first == "" {
 		return nil
 	}
+	var known []string
+	for _, into := range d.structs {
+		known = append(known, keysOf(into)...)
+	}
 	text := fmt.Sprintf("unknown key %q", first)
-	if near := token.Nearest(first, d.known); near != "" {
+	if near := token.Nearest(first, known); near != "" {
 		text += fmt.Sprintf("; did you mean %q?", near)
 	} else {
-		slices.Sort(d.known)
-		text += "; the keys are " + strings.Join(slices.Compact(d.known), ", ")
+		slices.Sort(known)
+		text += "; the keys are " + strings.Join(slices.Compact(known), ", ")
 	}
 	return d.fault(line, first, text)
 }
@@ -154,7 +162,11 @@ type entry struct {
 }
 
 // topLevel lists the entries up to the first syntax error.
-func (d *document) topLevel() (entries []entry) {
+func (d *document) topLevel() []entry {
+	if d.parsed {
+		return d.entries
+	}
+	d.parsed = true
 	var p unstable.Parser
 	p.Reset(d.data)
 	inTable := false
@@ -171,9 +183,9 @@ func (d *document) topLevel() (entries []entry) {
 		}
 		name := e.Key()
 		name.Next()
-		entries = append(entries, entry{string(name.Node().Data), p.Shape(name.Node().Raw).Start.Line, value})
+		d.entries = append(d.entries, entry{string(name.Node().Data), p.Shape(name.Node().Raw).Start.Line, value})
 	}
-	return entries
+	return d.entries
 }
 
 // wrongValue words what the library says of a value that does not fit, in

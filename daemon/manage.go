@@ -10,8 +10,11 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/renameio/v2/maybe"
@@ -101,19 +104,32 @@ func badFiles(bad map[string]string) error {
 		strings.Join(slices.Sorted(maps.Values(bad)), "; ")}
 }
 
-// readProfiles opens all files of profiles.d. In place of one that is bad
+// readProfiles opens all files of profiles.d, as many at a time as there are
+// processors: there may be thousands. In place of one that is bad
 // stands what was in force, if anything was.
 func (d *Daemon) readProfiles(kinds Kinds, c Config, inForce map[string]*profile) (profiles map[string]*profile, bad map[string]string) {
 	files, err := d.dirs.profileFiles()
 	if err != nil {
 		return inForce, map[string]string{"": err.Error()}
 	}
+	opened, errs := make([]*profile, len(files)), make([]error, len(files))
+	var readers sync.WaitGroup
+	next := atomic.Int64{}
+	for range runtime.GOMAXPROCS(0) {
+		readers.Go(func() {
+			for i := next.Add(1) - 1; int(i) < len(files); i = next.Add(1) - 1 {
+				opened[i], errs[i] = d.readProfile(kinds, c, files[i])
+			}
+		})
+	}
+	readers.Wait()
+
 	bad = map[string]string{}
 	profiles = make(map[string]*profile, len(files))
-	for _, file := range files {
-		p, err := d.readProfile(kinds, c, file)
-		if err != nil {
-			bad[profileName(file)] = err.Error()
+	for i, file := range files {
+		p := opened[i]
+		if errs[i] != nil {
+			bad[profileName(file)] = errs[i].Error()
 			if p = inForce[profileName(file)]; p == nil {
 				continue
 			}

@@ -78,6 +78,8 @@ type common struct {
 	Sinks []Sink `toml:"sink"`
 }
 
+var commonKeys = keysOf(&common{})
+
 func (c common) check() error {
 	for _, host := range c.Hosts {
 		if err := token.CheckHost(host); err != nil {
@@ -253,6 +255,9 @@ func checkProvider(kinds Kinds, name string) error {
 // credentialDocument is what the credential says, in the form of a file, so
 // that the profile's own file is decoded over it.
 func credentialDocument(c token.Credential) (*document, error) {
+	if len(c.Settings) == 0 {
+		return newDocument("the credential "+c.ID, nil), nil
+	}
 	data, err := toml.Marshal(c.Settings)
 	if err != nil {
 		return nil, fmt.Errorf("settings of credential %s: %w", c.ID, err)
@@ -267,7 +272,7 @@ func (d *document) settings(c token.Credential) (map[string]any, error) {
 	if err := toml.Unmarshal(d.data, &said); err != nil {
 		return nil, err
 	}
-	for _, key := range keysOf(&common{}) {
+	for _, key := range commonKeys {
 		delete(said, key)
 	}
 	all := maps.Clone(c.Settings)

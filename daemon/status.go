@@ -23,11 +23,29 @@ func (d *Daemon) Status(ctx context.Context) (token.Status, error) {
 	return st, nil
 }
 
+// inOneGo is how many profiles are told of while callers wait for d.mu.
+const inOneGo = 50
+
 func (d *Daemon) status(w who, keystore string) token.Status {
 	now := d.wall()
+	st, names := d.statusOfAll(w, keystore)
+	for names := range slices.Chunk(names, inOneGo) {
+		d.mu.Lock()
+		for _, name := range names {
+			if p, err := d.see(w, name); err == nil {
+				st.Profiles = append(st.Profiles, d.profileStatus(p, w, now))
+			}
+		}
+		d.mu.Unlock()
+	}
+	return st
+}
+
+// statusOfAll tells of the daemon itself, and names the profiles.
+func (d *Daemon) statusOfAll(w who, keystore string) (st token.Status, names []string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	st := token.Status{
+	st = token.Status{
 		Version: d.world.Version, PID: os.Getpid(), Started: d.started.UTC(),
 		Config: d.dirs.Config, State: d.dirs.State, MayManage: d.mayManage(w),
 		Keystore: keystore, Cache: "ok", Sandbox: d.world.Sandbox(), Profiles: []token.ProfileStatus{},
@@ -44,12 +62,7 @@ func (d *Daemon) status(w who, keystore string) token.Status {
 	case d.saving || len(d.unsaved) > 0:
 		st.Cache = "writing"
 	}
-	for _, name := range slices.Sorted(maps.Keys(d.profiles)) {
-		if p, err := d.see(w, name); err == nil {
-			st.Profiles = append(st.Profiles, d.profileStatus(p, w, now))
-		}
-	}
-	return st
+	return st, slices.Sorted(maps.Keys(d.profiles))
 }
 
 // Doctor looks whether all is as it should be. Those who may not manage

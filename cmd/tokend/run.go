@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -264,13 +265,16 @@ func (c sealedCache) Load(ctx context.Context, now time.Time) ([]token.Record, e
 // kinds are the providers, in an environment.
 type kinds struct{ env providers.Env }
 
-func (k kinds) Providers() []token.Provider {
+// Providers is asked for with each profile that is read.
+func (kinds) Providers() []token.Provider { return listProviders() }
+
+var listProviders = sync.OnceValue(func() []token.Provider {
 	list := make([]token.Provider, len(providers.Kinds))
 	for i, kind := range providers.Kinds {
 		list[i] = token.Provider{Name: kind.Name, Doc: kind.Doc, Fields: kind.Fields()}
 	}
 	return list
-}
+})
 
 func (k kinds) Prepare(a *token.Addition) error {
 	kind, ok := providers.Lookup(a.Provider)

@@ -1,0 +1,279 @@
+//go:build linux
+
+// Command scale measures tokend with few and with many profiles: how fast it
+// starts and answers, what memory and wakes it costs, how it renews very many
+// tokens that end at the same time.
+//
+//	go run ./packaging/bench/scale
+//	go run ./packaging/bench/scale -profiles 1,10000 -idle 1m -storm
+//
+// The first start with 10,000 profiles obtains their tokens, which takes some
+// two minutes.
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"tokend/packaging/bench"
+	"tokend/providers/providertest"
+	"tokend/providers/token"
+)
+
+func main() {
+	sizes := flag.String("profiles", "1,100,10000", "how many profiles, one run after the other")
+	gets := flag.Int("gets", 2000, "how many tokens are asked for, one after the other")
+	idle := flag.Duration("idle", 30*time.Second, "how long to watch the idle daemon; 0 leaves it out")
+	storm := flag.Bool("storm", false, "have the tokens of the last run end at the same time")
+	limit := flag.Float64("limit", 100, "storm: how many requests a second the issuer takes")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, *sizes, *gets, *idle, *storm, *limit); err != nil {
+		fmt.Fprintln(os.Stderr, "scale:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, sizes string, gets int, idle time.Duration, storm bool, limit float64) error {
+	rows := []string{"profiles\tstart: answers\tall at hand\tget µs: min\tmedian\tp99\tRSS MiB\tits own\tper profile KiB\tlist ms\tstatus ms\tstatus KiB\twakes in 10 s"}
+	var few *figures
+	list := strings.Split(sizes, ",")
+	for i, size := range list {
+		n, err := strconv.Atoi(strings.TrimSpace(size))
+		if err != nil || n < 1 {
+			return fmt.Errorf("%q is no number of profiles", size)
+		}
+		f, err := measure(ctx, n, gets, idle, func(h *bench.Home) error {
+			if !storm || i < len(list)-1 {
+				return nil
+			}
+			return runStorm(ctx, h, n, limit)
+		})
+		if err != nil {
+			return err
+		}
+		if few == nil {
+			few = f
+		}
+		rows = append(rows, f.row(few))
+	}
+	bench.Table(os.Stdout, rows...)
+	return nil
+}
+
+// figures are what is measured of one size.
+type figures struct {
+	profiles        int
+	answers, atHand time.Duration // after a start with all tokens cached
+	get             bench.Times
+	memory, own     int // KiB: resident, and what of it is in no file
+	list, status    time.Duration
+	statusSize      int
+	wakes           float64 // in 10 s; negative: not measured
+}
+
+func (f *figures) row(few *figures) string {
+	perProfile, wakes := "-", "-"
+	if more := f.profiles - few.profiles; more > 0 {
+		perProfile = fmt.Sprintf("%.1f", float64(f.own-few.own)/float64(more))
+	}
+	if f.wakes >= 0 {
+		wakes = fmt.Sprintf("%.1f", f.wakes)
+	}
+	return fmt.Sprintf("%d\t%v\t%v\t%s\t%.1f\t%.1f\t%s\t%d\t%d\t%d\t%s", f.profiles, f.answers.Round(time.Millisecond), f.atHand.Round(time.Millisecond),
+		f.get.Cells(time.Microsecond), float64(f.memory)/1024, float64(f.own)/1024, perProfile, f.list.Milliseconds(), f.status.Milliseconds(), f.statusSize/1024, wakes)
+}
+
+func measure(ctx context.Context, n, gets int, idle time.Duration, more func(*bench.Home) error) (f *figures, err error) {
+	h, err := bench.NewHome()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, h.End()) }()
+	if err := h.AddMany(ctx, n); err != nil {
+		return nil, err
+	}
+	if _, _, err := h.Start(ctx); err != nil {
+		return nil, err
+	}
+	begin := time.Now()
+	if err := untilObtained(ctx, h, n); err != nil {
+		return nil, err
+	}
+	fmt.Fprintf(os.Stderr, "scale: %d tokens obtained and cached after %v\n", n, time.Since(begin).Round(100*time.Millisecond))
+	if err := h.Stop(); err != nil {
+		return nil, err
+	}
+
+	f = &figures{profiles: n, wakes: -1}
+	asked := h.Issuers.OAuth2().Requests()
+	begin = time.Now()
+	pid, answers, err := h.Start(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := h.Client.Get(ctx, bench.Name(n-1), token.Query{}); err != nil {
+		return nil, err
+	}
+	f.answers, f.atHand = answers, time.Since(begin)
+	if f.get, err = timeGets(ctx, h, n, gets); err != nil {
+		return nil, err
+	}
+	if err := f.tables(h); err != nil {
+		return nil, err
+	}
+	if idle > 0 {
+		time.Sleep(5 * time.Second)
+		before := switches(pid)
+		time.Sleep(idle)
+		f.wakes = float64(switches(pid)-before) / idle.Seconds() * 10
+	}
+	status := fmt.Sprintf("/proc/%d/status", pid)
+	f.memory, f.own = procField(status, "VmRSS:"), procField(status, "RssAnon:")
+	if again := h.Issuers.OAuth2().Requests() - asked; again > 0 {
+		return nil, fmt.Errorf("after the second start %d tokens were obtained again", again)
+	}
+	return f, more(h)
+}
+
+// untilObtained waits until all tokens are there and in the cache.
+func untilObtained(ctx context.Context, h *bench.Home, n int) error {
+	for ctx.Err() == nil {
+		if h.Issuers.OAuth2().Minted() >= n {
+			st, err := h.Client.Status(ctx)
+			if err != nil {
+				return err
+			}
+			if st.Cache == "ok" {
+				return nil
+			}
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return ctx.Err()
+}
+
+// timeGets asks for tokens as tokenctl does, over a new connection each.
+func timeGets(ctx context.Context, h *bench.Home, n, gets int) (took bench.Times, err error) {
+	for range gets {
+		name := bench.Name(rand.IntN(n))
+		begin := time.Now()
+		if _, err := h.Client.Get(ctx, name, token.Query{}); err != nil {
+			return nil, err
+		}
+		took = append(took, time.Since(begin))
+	}
+	return took, nil
+}
+
+// tables has a person look at all profiles.
+func (f *figures) tables(h *bench.Home) error {
+	for command, into := range map[string]*time.Duration{"list": &f.list, "status": &f.status} {
+		cmd := exec.Command(h.Tokenctl, command, "--socket", h.Client.Socket)
+		begin := time.Now()
+		out, err := cmd.CombinedOutput()
+		*into = time.Since(begin)
+		if err != nil {
+			return fmt.Errorf("tokenctl %s: %w: %.300s", command, err, out)
+		}
+		if lines := bytes.Count(out, []byte("\n")); lines < f.profiles {
+			return fmt.Errorf("tokenctl %s: %d lines of %d profiles", command, lines, f.profiles)
+		}
+		if command == "status" {
+			f.statusSize = len(out)
+		}
+	}
+	return nil
+}
+
+// switches counts how often threads of the process were put to run.
+func switches(pid int) (sum int) {
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+	for _, file := range tasks {
+		sum += procField(file, "voluntary_ctxt_switches:")
+	}
+	return sum
+}
+
+func procField(file, name string) int {
+	text, _ := os.ReadFile(file)
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, name); ok {
+			n, _ := strconv.Atoi(strings.Fields(rest)[0])
+			return n
+		}
+	}
+	return 0
+}
+
+// stormLead is how long the tokens of a storm live when the last one comes.
+const stormLead = 150 * time.Second
+
+// runStorm has all tokens end at the same moment, at an issuer that answers in
+// 100 ms and takes so many requests a second, and sees whether they are renewed
+// before that, while somebody asks for them all the time.
+func runStorm(ctx context.Context, h *bench.Home, n int, limit float64) error {
+	quiet, err := timeGets(ctx, h, n, 2000)
+	if err != nil {
+		return err
+	}
+	issuer := h.Issuers.OAuth2()
+	end := time.Now().Add(time.Duration(n)*10*time.Millisecond + 30*time.Second + stormLead)
+	minted := issuer.Minted()
+	aging, aged := context.WithCancel(ctx)
+	go func() {
+		for aging.Err() == nil {
+			issuer.SetLifetime(time.Until(end).Truncate(time.Second))
+			time.Sleep(50 * time.Millisecond)
+		}
+	}()
+	for i := range n {
+		err = errors.Join(err, h.Client.Invalidate(ctx, bench.Name(i), token.Secret{}))
+	}
+	for issuer.Minted() < minted+n && ctx.Err() == nil && time.Until(end) > stormLead/2 {
+		time.Sleep(100 * time.Millisecond)
+	}
+	aged()
+	if first := issuer.Minted() - minted; err != nil || first < n {
+		return errors.Join(err, fmt.Errorf("storm: %d of %d tokens came in time to begin with", first, n))
+	}
+	issuer.SetLifetime(time.Hour)
+	l := &providertest.Limit{Thinks: 100 * time.Millisecond, PerSecond: limit, RetryAfter: time.Second}
+	issuer.SetLimit(l)
+	fmt.Fprintf(os.Stderr, "scale: storm: %d tokens end in %v; the issuer takes %v requests a second\n", n, time.Until(end).Round(time.Second), limit)
+
+	minted, begin := issuer.Minted(), time.Now()
+	var during bench.Times
+	for issuer.Minted() < minted+n && time.Now().Before(end) && ctx.Err() == nil {
+		took, err := timeGets(ctx, h, n, 20)
+		if err != nil {
+			return err
+		}
+		during = append(during, took...)
+		time.Sleep(20 * time.Millisecond)
+	}
+	renewed := issuer.Minted() - minted
+	rows := []string{
+		"storm\tget µs: min\tmedian\tp99",
+		"before\t" + quiet.Cells(time.Microsecond), "during\t" + during.Cells(time.Microsecond),
+	}
+	bench.Table(os.Stdout, rows...)
+	fmt.Printf("storm: %d of %d tokens renewed in %v, %v before their end; %d requests were refused with 429\n\n",
+		renewed, n, time.Since(begin).Round(time.Second), time.Until(end).Round(time.Second), l.Refused())
+	if renewed < n {
+		return errors.New("storm: not all tokens were renewed in time")
+	}
+	return nil
+}
