@@ -18,6 +18,7 @@ type issuer struct {
 	mu       sync.Mutex
 	lifetime time.Duration
 	fault    Fault
+	limit    *Limit
 	tokens   map[string]time.Time // each one's expiry
 	requests int
 	minted   int
@@ -89,8 +90,11 @@ func (i *issuer) answering(token http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		i.mu.Lock()
 		i.requests++
-		fault := i.fault
+		fault, limit := i.fault, i.limit
 		i.mu.Unlock()
+		if !limit.hold(w, r) {
+			return
+		}
 		if fault != nil {
 			fault(w, r)
 			return
