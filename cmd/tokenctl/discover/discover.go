@@ -58,9 +58,9 @@ func File(path string, content []byte, o Options) []Find {
 		return one(object(path, text, o))
 	case bytes.HasPrefix(text, []byte("[")):
 		return objects(path, text, o)
-	case bytes.Contains(text, []byte("\nGenerated using version: ")):
+	case bytes.Contains(text, []byte("\nGenerated using version:")):
 		return one(&Find{From: path, Form: "oidc-agent account, encrypted", Why: fmt.Sprintf(
-			"it is encrypted; take what this prints: oidc-gen -p %s", filepath.Base(path))})
+			"it is encrypted; this takes it: oidc-gen -p %s | tokenctl import -", filepath.Base(path))})
 	case bytes.Contains(text, []byte("PRIVATE KEY-----")):
 		return one(&Find{From: path, Form: "private key", Why: "a key alone does not say whose it is; hand it in with tokenctl add NAME --private-key"})
 	}

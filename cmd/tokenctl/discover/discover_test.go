@@ -86,7 +86,7 @@ func TestEachFormIsRecognised(t *testing.T) {
 		"oidc-agent without secret": {"iam", `{"issuer_url":"https://iam.example/","client_id":"c"}`, []string{
 			`iam (oidc-agent configuration): its client has no secret, so it is no machine's own`}},
 		"oidc-agent, encrypted": {"/home/me/.oidc-agent/iam", "123\n24:16:32:16:1:2:3\nYWJj\nGenerated using version: 4.2.6\n", []string{
-			`/home/me/.oidc-agent/iam (oidc-agent account, encrypted): it is encrypted; take what this prints: oidc-gen -p iam`}},
+			`/home/me/.oidc-agent/iam (oidc-agent account, encrypted): it is encrypted; this takes it: oidc-gen -p iam | tokenctl import -`}},
 		"any client": {"client.json", `{"client_id":"c","client_secret":"s","token_uri":"https://id.example/token","scope":"a b","audience":"x"}`, []string{
 			`client.json: client = oauth2 map[audience:x client_id:c scopes:[a b] token_url:https://id.example/token], map[client_secret:s], files ["client.json"], variables [], client c`}},
 		"any client of nobody": {"client.json", `{"client_id":"c","client_secret":"s"}`, []string{
