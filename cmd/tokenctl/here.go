@@ -45,25 +45,27 @@ func (s standing) steps() (lines []string) {
 	if s.program == "" {
 		lines = append(lines, "tokend is neither beside tokenctl nor in $PATH; install it first.")
 	}
+	own := "" // which service is meant, tokend asks of root alone
+	if s.root {
+		own = "--user"
+	}
 	switch {
-	case s.setUp && s.service && runtime.GOOS == "linux":
-		return append(lines, "Start it: "+typed("systemctl --user start tokend"))
 	case s.setUp && s.service:
-		return append(lines, "Start it: "+typed("tokend start"))
+		return append(lines, "Start it: "+typed("tokend start", own))
 	case s.setUp:
-		return append(lines, "Start it: "+typed("tokenctl --start")+", or at each login from now on: "+typed("tokend install"))
+		return append(lines, "Start it: "+typed("tokenctl --start")+", or at each login from now on: "+typed("tokend install", own))
 	case s.system:
-		return append(lines, "The system's tokend does not run. As root: "+typed("systemctl start tokend"))
+		return append(lines, "The system's tokend does not run. As root: "+typed("tokend start --system"))
 	case s.root && s.unit:
 		return append(lines, "Set the system service up: "+typed("tokend setup --system"),
-			"Then start it: "+typed("systemctl enable --now tokend"))
+			"Then have it started, also at boot: "+typed("tokend install --system"))
 	}
 	choice := "tokend setup"
 	if s.headless {
 		choice = "tokend setup --keystore sealed --key-file ~/.tokend.key"
 	}
 	return append(lines, "Choose where secrets are kept, once: "+typed(choice),
-		"Then start it: "+typed("tokenctl --start")+", or at each login: "+typed("tokend install"))
+		"Then start it: "+typed("tokenctl --start")+", or at each login: "+typed("tokend install", own))
 }
 
 // userStateDir is where a user's own tokend keeps what it writes for itself:

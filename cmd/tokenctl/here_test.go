@@ -20,9 +20,10 @@ func TestStepsFitHowTokendStands(t *testing.T) {
 		"Choose where secrets are kept, once: tokend setup\nThen start it: tokenctl --start, or at each login: tokend install":                                            {program: program},
 		"Choose where secrets are kept, once: tokend setup --keystore sealed --key-file ~/.tokend.key\nThen start it: tokenctl --start, or at each login: tokend install": {program: program, headless: true},
 		"Start it: tokenctl --start, or at each login from now on: tokend install":                                                                                        {program: program, setUp: true, headless: true},
-		"Start it: systemctl --user start tokend":                                                                                                     {program: program, setUp: true, service: true, system: true},
-		"The system's tokend does not run. As root: systemctl start tokend":                                                                           {program: program, system: true, unit: true},
-		"Set the system service up: tokend setup --system\nThen start it: systemctl enable --now tokend":                                              {program: program, root: true, unit: true},
+		"Start it: tokend start": {program: program, setUp: true, service: true, system: true},
+		"The system's tokend does not run. As root: tokend start --system":                                              {program: program, system: true, unit: true},
+		"Set the system service up: tokend setup --system\nThen have it started, also at boot: tokend install --system": {program: program, root: true, unit: true},
+		"Start it: tokend start --user": {program: program, setUp: true, service: true, root: true, unit: true},
 		"tokend is neither beside tokenctl nor in $PATH; install it first.\nStart it: tokenctl --start, or at each login from now on: tokend install": {setUp: true},
 	} {
 		if got := strings.ReplaceAll(strings.Join(s.steps(), "\n"), noBreak, " "); got != want {

@@ -238,6 +238,7 @@ func (s *reader) start(dir string) {
 		case <-time.After(10 * time.Second):
 		}
 		_ = syscall.Kill(-s.bash.Process.Pid, syscall.SIGKILL)
+		endStarted(filepath.Join(s.dir, "run", "tokend", "tokend.sock"))
 		_ = r.Close()
 	})
 	s.tell("set -eo pipefail\n")

@@ -34,6 +34,17 @@ systemctl() {
 }
 start
 `,
+	// What somebody has who comes from scripts: a folder of service keys, and
+	// the client of a script in a file of variables.
+	"scripts": `
+mkdir keys && cp service-key.json keys/alice.json
+(umask 077; cat > .env <<.
+SHOP_CLIENT_ID=my-app
+SHOP_CLIENT_SECRET=$(cat secret.txt)
+SHOP_TOKEN_URL=https://id.example.com/token
+.
+)
+`,
 	// Profiles.
 	"clms": "tokenctl add clms --provider clms --service-key service-key.json",
 	"rock": `
