@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -78,6 +79,9 @@ type Config struct {
 	Sandbox bool `toml:"sandbox"`
 	// CAFile holds certificates in PEM to trust besides the system's.
 	CAFile string `toml:"ca_file"`
+	// Metrics is where Prometheus finds them beside the socket: a loopback
+	// address and a port. Empty: nowhere.
+	Metrics string `toml:"metrics"`
 }
 
 // A LogLevel is how much is logged.
@@ -101,7 +105,25 @@ func (c Config) check() error {
 			return &token.Error{Code: token.ErrInvalid, Field: f.key, Message: fmt.Sprintf("%s: %q is not an absolute path", f.key, f.path)}
 		}
 	}
+	if err := checkLoopback(c.Metrics); err != nil {
+		return &token.Error{Code: token.ErrInvalid, Field: "metrics", Message: "metrics: " + err.Error()}
+	}
 	return c.Renew.check()
+}
+
+// checkLoopback refuses an address that others than this machine could reach.
+func checkLoopback(address string) error {
+	if address == "" {
+		return nil
+	}
+	at, err := netip.ParseAddrPort(address)
+	switch {
+	case err != nil || at.Port() == 0:
+		return fmt.Errorf("%q is not an address and a port such as 127.0.0.1:9464", address)
+	case !at.Addr().IsLoopback():
+		return fmt.Errorf("%s can be reached from other machines; it must be 127.0.0.1 or [::1], and a proxy before it can ask for a password", at.Addr())
+	}
+	return nil
 }
 
 // DefaultConfig is what holds where config.toml says nothing.

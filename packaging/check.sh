@@ -41,7 +41,7 @@ need_packages() {
 	for pair in gnome-keyring-daemon:gnome-keyring dbus-daemon:dbus-daemon dbus-run-session:dbus-daemon \
 		secret-tool:libsecret-tools curl:curl git:git script:bsdutils gcc:gcc ps:procps nginx:nginx-light python3:python3 node:nodejs npm:npm \
 		docker:docker.io skopeo:skopeo cargo:cargo gdalinfo:gdal-bin systemd-analyze:systemd openssl:openssl jq:jq \
-		shellcheck:shellcheck mandoc:mandoc man:man-db rpm:rpm systemd-nspawn:systemd-container debootstrap:debootstrap; do
+		shellcheck:shellcheck mandoc:mandoc man:man-db rpm:rpm systemd-nspawn:systemd-container debootstrap:debootstrap promtool:prometheus; do
 		command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"
 	done
 	# shellcheck disable=SC2086 # one word per package

@@ -31,11 +31,7 @@ type Keystore interface {
 // State says in words how a keystore is: "ok", "locked", or what is wrong.
 // It never makes a prompt appear.
 func State(ctx context.Context, ks Keystore) string {
-	stater, ok := ks.(interface{ State(context.Context) error })
-	if !ok {
-		return "ok"
-	}
-	err := stater.State(ctx)
+	err := Check(ctx, ks)
 	switch {
 	case err == nil:
 		return "ok"
@@ -43,6 +39,15 @@ func State(ctx context.Context, ks Keystore) string {
 		return "locked"
 	}
 	return err.Error()
+}
+
+// Check is why a keystore cannot be used now: nil, token.ErrLocked or
+// token.ErrKeystore. It never makes a prompt appear.
+func Check(ctx context.Context, ks Keystore) error {
+	if stater, ok := ks.(interface{ State(context.Context) error }); ok {
+		return stater.State(ctx)
+	}
+	return nil
 }
 
 // maxSecret is the longest secret that is kept, in bytes. The longest real

@@ -108,6 +108,11 @@ func serve(ctx context.Context, at places, log io.Writer) error {
 	if err := v.Tidy(ctx, v.creds); err != nil {
 		w.Log.Warn("what a migration left in the other keystore cannot be deleted yet", "error", err.Error())
 	}
+	w.metrics.figures = d.Figures
+	metricsListener, err := listenMetrics(config)
+	if err != nil {
+		return socketError{err}
+	}
 	w.Log.Info("tokend serves", "version", versionText(), "socket", socket, "config", dirs.Config, "keystore", install.Keystore)
 
 	w.confine(newSandbox(dirs, config, socket, d.SinkDirs()), config)
@@ -117,6 +122,9 @@ func serve(ctx context.Context, at places, log io.Writer) error {
 	ran := make(chan error, 1)
 	go func() { ran <- d.Run(ctx) }()
 	go reloadOn(ctx, hangups, d)
+	if metricsListener != nil {
+		go w.metrics.serveMetrics(ctx, metricsListener)
+	}
 	systemd.ready(serving(d))
 	audit, auditLog := openAudit(dirs, config)
 	defer auditLog.Close()
@@ -124,7 +132,9 @@ func serve(ctx context.Context, at places, log io.Writer) error {
 	if at.system {
 		allow = ipcserver.AnyUser // the daemon knows who may do what
 	}
-	err = ipcserver.Serve(ctx, listener, d, ipcserver.Options{Allow: allow, Audit: audit, Log: w.Log})
+	err = ipcserver.Serve(ctx, listener, d, ipcserver.Options{
+		Allow: allow, Audit: audit, Log: w.Log, Counts: &w.metrics.requests, Metrics: w.metrics.write,
+	})
 	systemd.stopping()
 	stop()
 	err = errors.Join(err, <-ran)
@@ -190,12 +200,13 @@ type world struct {
 	daemon.World
 	level   slog.LevelVar
 	http    atomic.Pointer[http.Client]
+	metrics *metrics
 	sandbox string // what came of confining this process
 }
 
 // newWorld is a world with log and providers, and no keystore or cache yet.
 func newWorld(log io.Writer, config daemon.Config) *world {
-	w := &world{}
+	w := &world{metrics: newMetrics()}
 	options := &slog.HandlerOptions{Level: &w.level}
 	var handler slog.Handler = slog.NewTextHandler(log, options)
 	if config.LogFormat == "json" {
@@ -216,7 +227,7 @@ func newWorld(log io.Writer, config daemon.Config) *world {
 		}
 		w.level.Set(c.LogLevel.Level)
 		w.http.Store(client)
-		return kinds{providers.Env{HTTP: client}}, nil
+		return kinds{providers.Env{HTTP: client}, w.metrics}, nil
 	}
 	return w
 }
@@ -236,6 +247,7 @@ func (w *world) confine(s sandbox, config daemon.Config) {
 func (w *world) keep(v vault, cache *store.Cache) {
 	w.Vault, w.Credentials, w.Cache = v, v.creds, sealedCache{cache, v.CacheKey}
 	w.Keystore = func(ctx context.Context) string { return v.Install().Keystore + ": " + store.State(ctx, v) }
+	w.metrics.keystore = func(ctx context.Context) error { return store.Check(ctx, v) }
 	w.Where = func(account string) string {
 		if v.Install().Keystore == store.KeystoreOS {
 			return fmt.Sprintf("OS keyring, service %q, account %q", store.KeyringService, account)
@@ -263,7 +275,10 @@ func (c sealedCache) Load(ctx context.Context, now time.Time) ([]token.Record, e
 }
 
 // kinds are the providers, in an environment.
-type kinds struct{ env providers.Env }
+type kinds struct {
+	env     providers.Env
+	metrics *metrics
+}
 
 // Providers is asked for with each profile that is read.
 func (kinds) Providers() []token.Provider { return listProviders() }
@@ -290,6 +305,7 @@ func (k kinds) Open(name string, decode func(any) error, secret func(context.Con
 		return nil, noProvider(name)
 	}
 	env := k.env
+	env.HTTP = k.metrics.over(env.HTTP, name)
 	env.Secret = secret
 	return kind.Open(decode, env)
 }

@@ -1,0 +1,244 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"runtime"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/common/expfmt"
+
+	"tokend/daemon"
+	"tokend/ipc"
+	"tokend/ipc/ipcserver"
+	"tokend/providers/token"
+)
+
+// metrics are what Prometheus reads: figures of the daemon, which depend on who
+// asks, and what is counted here. docs/observability.md lists them.
+type metrics struct {
+	figures  func(context.Context) daemon.Figures
+	keystore func(context.Context) error
+	requests ipcserver.Counts
+	issuers  *prometheus.HistogramVec
+	process  []prometheus.Collector
+}
+
+func newMetrics() *metrics {
+	return &metrics{
+		issuers: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "tokend_issuer_request_duration_seconds",
+			Help:    "How long issuers took until their answer began, by provider and status (2xx, 4xx, ... or none).",
+			Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 20},
+		}, []string{"provider", "status"}),
+		process: []prometheus.Collector{collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})},
+	}
+}
+
+// write gives all metrics that the caller in ctx may see, as text.
+func (m *metrics) write(ctx context.Context) ([]byte, error) {
+	registry := prometheus.NewRegistry()
+	all := append([]prometheus.Collector{gathered{m, m.figures(ctx), m.keystore(ctx)}, m.issuers}, m.process...)
+	for _, c := range all {
+		if err := registry.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		return nil, err
+	}
+	var text bytes.Buffer
+	for _, family := range families {
+		if _, err := expfmt.MetricFamilyToText(&text, family); err != nil {
+			return nil, err
+		}
+	}
+	return text.Bytes(), nil
+}
+
+// A desc is one metric: its name, help and labels.
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("tokend_"+name, help, labels, nil)
+}
+
+var (
+	buildInfo    = desc("build_info", "Always 1; the labels tell the versions of tokend and of Go.", "version", "goversion")
+	profileInfo  = desc("profile_info", "Always 1; the labels tell of the profile.", "profile", "provider", "does", "renew")
+	tokenUsable  = desc("token_usable", "1 while a token is at hand that is handed out, else 0.", "profile")
+	tokenExpiry  = desc("token_expiry_timestamp_seconds", "When the token at hand ends.", "profile")
+	tokenRenewal = desc("token_renewal_timestamp_seconds", "When the next token is to be obtained.", "profile")
+	tokenUsed    = desc("token_last_used_timestamp_seconds", "When somebody last asked for the token.", "profile")
+	tokenCount   = desc("tokens", "Tokens held, for all scopes and audiences, by state.", "profile", "state")
+	tokenError   = desc("token_error", "1 while the last attempt to obtain the token has failed; the label tells why.", "profile", "code")
+	failures     = desc("renewal_failures", "Attempts that failed since the last success.", "profile")
+	renewals     = desc("renewals_total", "Attempts to obtain a token, by result: obtained, or the code of the error.", "profile", "result")
+	credential   = desc("credential_expiry_timestamp_seconds", "When the credential itself ends, where that is known.", "profile")
+	requests     = desc("requests_total", "Requests over the socket, by what was asked for and the result: ok, or the code of the error.", "do", "result")
+	keystoreIs   = desc("keystore_state", "1 for the state that the keystore is in, 0 for the others.", "state")
+	cacheIs      = desc("cache_state", "1 for the state that the token cache is in, 0 for the others.", "state")
+	badFiles     = desc("config_bad_files", "Files of the configuration that are not in force.")
+	watchers     = desc("event_watchers", "Programs that watch events.")
+	clockSkew    = desc("clock_skew_seconds", "The clock of the last issuer that answered, minus this machine's.")
+)
+
+// gathered is one reading of the metrics.
+type gathered struct {
+	*metrics
+	figures  daemon.Figures
+	keystore error
+}
+
+// Describe implements prometheus.Collector: what there is depends on who asks.
+func (gathered) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (g gathered) Collect(out chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
+	}
+	counter := func(d *prometheus.Desc, value uint64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(value), labels...)
+	}
+	moment := func(d *prometheus.Desc, t time.Time, labels ...string) {
+		if !t.IsZero() {
+			gauge(d, float64(t.UnixMilli())/1000, labels...)
+		}
+	}
+	gauge(buildInfo, 1, versionText(), runtime.Version())
+	for _, p := range g.figures.Profiles {
+		renew := string(daemon.RenewUsed)
+		if p.Always {
+			renew = string(daemon.RenewAlways)
+		}
+		gauge(profileInfo, 1, p.Name, p.Provider, p.Does, renew)
+		moment(credential, p.CredentialExpires, p.Name)
+		for code, n := range p.Attempts {
+			counter(renewals, n, p.Name, result(code))
+		}
+		for state, n := range p.States {
+			gauge(tokenCount, float64(n), p.Name, state)
+		}
+		if !p.HasOwn {
+			continue
+		}
+		gauge(tokenUsable, number(p.Own.State == token.Fresh.String() || p.Own.State == token.Due.String()), p.Name)
+		gauge(failures, float64(p.Own.Failures), p.Name)
+		moment(tokenExpiry, p.Own.Expiry, p.Name)
+		moment(tokenRenewal, p.Own.RenewAt, p.Name)
+		moment(tokenUsed, p.Own.LastUsed, p.Name)
+		if p.Own.Error != nil {
+			gauge(tokenError, 1, p.Name, string(p.Own.Error.Code))
+		}
+	}
+	g.requests.All(func(do, result string, n uint64) { counter(requests, n, do, result) })
+	gauge(keystoreIs, number(g.keystore == nil), "ok")
+	locked := errors.Is(g.keystore, token.ErrLocked)
+	gauge(keystoreIs, number(locked), "locked")
+	gauge(keystoreIs, number(g.keystore != nil && !locked), "unavailable")
+	gauge(cacheIs, number(!g.figures.CacheFails), "ok")
+	gauge(cacheIs, number(g.figures.CacheFails), "failing")
+	gauge(badFiles, float64(g.figures.BadFiles))
+	gauge(watchers, float64(g.figures.Watchers))
+	if g.figures.SkewKnown {
+		gauge(clockSkew, g.figures.Skew.Seconds())
+	}
+}
+
+func result(code token.Code) string {
+	if code == "" {
+		return string(token.EventObtained)
+	}
+	return string(code)
+}
+
+func number(is bool) float64 {
+	if is {
+		return 1
+	}
+	return 0
+}
+
+// over measures the requests of one provider that go through a client.
+func (m *metrics) over(client *http.Client, provider string) *http.Client {
+	if m == nil {
+		return client
+	}
+	measured := *client
+	measured.Transport = timedTransport{client.Transport, m.issuers.MustCurryWith(prometheus.Labels{"provider": provider})}
+	return &measured
+}
+
+// A timedTransport observes how long requests take.
+type timedTransport struct {
+	next http.RoundTripper
+	took prometheus.ObserverVec
+}
+
+func (t timedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	begin := time.Now()
+	res, err := t.next.RoundTrip(r)
+	status := "none"
+	if err == nil {
+		status = strconv.Itoa(res.StatusCode/100) + "xx"
+	}
+	t.took.WithLabelValues(status).Observe(time.Since(begin).Seconds())
+	return res, err
+}
+
+// listenMetrics opens the loopback address that config.toml names, if any.
+func listenMetrics(c daemon.Config) (net.Listener, error) {
+	if c.Metrics == "" {
+		return nil, nil
+	}
+	l, err := net.Listen("tcp", c.Metrics)
+	if err != nil {
+		return nil, fmt.Errorf("metrics: %w", err)
+	}
+	return l, nil
+}
+
+// serveMetrics answers Prometheus on a loopback address until ctx ends. All
+// users of this machine can ask there, and see the names of all profiles.
+func (m *metrics) serveMetrics(ctx context.Context, listener net.Listener) {
+	server := &http.Server{
+		Handler:           m.loopback(listener.Addr().String()),
+		ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		MaxHeaderBytes: 8 << 10, DisableGeneralOptionsHandler: true,
+	}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stop()
+	_ = server.Serve(listener) // it ends when ctx does
+}
+
+// loopback answers GET /metrics alone, and not to web pages: the Host that a
+// browser sends is the name that led it here.
+func (m *metrics) loopback(address string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, port, _ := net.SplitHostPort(address)
+		switch {
+		case r.Host != address && r.Host != "localhost:"+port, r.Header.Get("Origin") != "":
+			http.Error(w, "tokend answers no web pages", http.StatusForbidden)
+		case r.URL.Path != ipc.MetricsPath:
+			http.Error(w, "only "+ipc.MetricsPath+" is here", http.StatusNotFound)
+		case r.Method != http.MethodGet:
+			w.Header().Set("Allow", http.MethodGet)
+			http.Error(w, "only GET is possible", http.StatusMethodNotAllowed)
+		default:
+			text, err := m.write(r.Context())
+			if err != nil {
+				http.Error(w, "the metrics cannot be written", http.StatusInternalServerError)
+				return
+			}
+			w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+			_, _ = w.Write(text) // whoever left does not need it
+		}
+	})
+}

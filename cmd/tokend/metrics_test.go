@@ -1,0 +1,322 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"tokend/daemon"
+	"tokend/ipc"
+	"tokend/ipc/ipcserver"
+	"tokend/providers/token"
+)
+
+// fullMetrics has a value for every metric that there is.
+func fullMetrics() *metrics {
+	m := newMetrics()
+	noon := time.Date(2026, 11, 23, 12, 0, 0, 500e6, time.UTC)
+	m.keystore = func(context.Context) error { return &token.Error{Code: token.ErrLocked} }
+	m.figures = func(context.Context) daemon.Figures {
+		return daemon.Figures{
+			CacheFails: true, Watchers: 2, BadFiles: 1, Skew: -90 * time.Second, SkewKnown: true,
+			Profiles: []daemon.ProfileFigures{
+				{Name: "clms", Provider: "clms", Does: "mints", Always: true, CredentialExpires: noon,
+					Attempts: map[token.Code]uint64{"": 7, token.ErrRejected: 2}, States: map[string]int{"fresh": 1, "none": 3}, HasOwn: true,
+					Own: token.TokenStatus{State: "fresh", Expiry: noon, RenewAt: noon, LastUsed: noon, Failures: 2,
+						Error: &token.Error{Code: token.ErrRejected, Message: "CANARY"}}},
+				{Name: "rock", Provider: "datarock", Does: "signs"},
+			},
+		}
+	}
+	m.issuers.WithLabelValues("clms", "2xx").Observe(.2)
+	socketServed(&m.requests)
+	return m
+}
+
+// socketServed has a request counted.
+func socketServed(counts *ipcserver.Counts) {
+	dir, err := os.MkdirTemp("", "tokend")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	l, err := ipc.Listen(filepath.Join(dir, "s"))
+	if err != nil {
+		panic(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- ipcserver.Serve(ctx, l, nil, ipcserver.Options{Counts: counts}) }()
+	client := &ipc.Client{Socket: filepath.Join(dir, "s")}
+	_, _ = client.Get(ctx, "", token.Query{URL: "https://a.example", MinTTL: -1}) // refused before it reaches anybody
+	stop()
+	<-ended
+}
+
+func written(t *testing.T, m *metrics) string {
+	t.Helper()
+	text, err := m.write(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func TestMetricsSayWhatIs(t *testing.T) {
+	text := written(t, fullMetrics())
+	for _, want := range []string{
+		`tokend_token_expiry_timestamp_seconds{profile="clms"} 1.7954352005e+09`,
+		`tokend_token_usable{profile="clms"} 1`,
+		`tokend_token_error{code="rejected",profile="clms"} 1`,
+		`tokend_renewals_total{profile="clms",result="obtained"} 7`,
+		`tokend_renewals_total{profile="clms",result="rejected"} 2`,
+		`tokend_profile_info{does="signs",profile="rock",provider="datarock",renew="used"} 1`,
+		`tokend_tokens{profile="clms",state="none"} 3`,
+		`tokend_keystore_state{state="locked"} 1`,
+		`tokend_keystore_state{state="ok"} 0`,
+		`tokend_cache_state{state="failing"} 1`,
+		`tokend_clock_skew_seconds -90`,
+		`tokend_requests_total{do="get",result="invalid"} 1`,
+		`tokend_issuer_request_duration_seconds_count{provider="clms",status="2xx"} 1`,
+	} {
+		if !strings.Contains(text, want+"\n") {
+			t.Errorf("there is no %s in\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "CANARY") || strings.Contains(text, `token_usable{profile="rock"}`) {
+		t.Error("it says too much")
+	}
+	problems, err := promlint.New(strings.NewReader(text)).Lint()
+	if err != nil || len(problems) > 0 {
+		t.Errorf("Prometheus' linter: %v %v", problems, err)
+	}
+}
+
+// named finds the names of metrics in a text.
+func named(text string) map[string]bool {
+	names := map[string]bool{}
+	for _, name := range regexp.MustCompile(`\btokend_[a-z_]+[a-z]\b`).FindAllString(text, -1) {
+		names[name] = true
+	}
+	return names
+}
+
+// existing are the names of all metrics that there are.
+func existing(t *testing.T) map[string]bool {
+	t.Helper()
+	names := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^# TYPE (tokend_\w+) (\w+)$`).FindAllStringSubmatch(written(t, fullMetrics()), -1) {
+		names[m[1]] = true
+	}
+	return names
+}
+
+// The dashboard, the alerts and the documentation name metrics that exist, and
+// the documentation all of them.
+func TestMetricsThatAreNamedExist(t *testing.T) {
+	exist := existing(t)
+	for _, file := range []string{"packaging/grafana/tokend.json", "packaging/prometheus/alerts.yml", "packaging/prometheus/alerts_test.yml", "docs/observability.md"} {
+		text, err := os.ReadFile(filepath.Join(root, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		names := named(string(text))
+		for name := range names {
+			if !exist[strings.TrimSuffix(name, "_bucket")] {
+				t.Errorf("%s names %s, which does not exist", file, name)
+			}
+		}
+		if len(names) < 5 {
+			t.Errorf("%s names %d metrics", file, len(names))
+		}
+		for name := range exist {
+			if file == "docs/observability.md" && !names[name] {
+				t.Errorf("%s does not name %s", file, name)
+			}
+		}
+	}
+}
+
+func TestTheDashboardIsWhole(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root, "packaging/grafana/tokend.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var board struct {
+		Panels []struct {
+			ID      int
+			Title   string
+			GridPos struct{ X, Y, W, H int }
+			Targets []struct{ Expr, RefID string }
+		}
+	}
+	if err := json.Unmarshal(text, &board); err != nil {
+		t.Fatal(err)
+	}
+	taken := map[[2]int]string{}
+	for _, p := range board.Panels {
+		if p.Title == "" || len(p.Targets) == 0 {
+			t.Errorf("panel %d has no title or no query", p.ID)
+		}
+		for _, target := range p.Targets {
+			if !strings.Contains(target.Expr, `instance=~"$instance"`) {
+				t.Errorf("%s: %s is not of the chosen instance", p.Title, target.Expr)
+			}
+		}
+		for x := range p.GridPos.W {
+			for y := range p.GridPos.H {
+				at := [2]int{p.GridPos.X + x, p.GridPos.Y + y}
+				if taken[at] != "" || at[0] >= 24 {
+					t.Fatalf("%s lies over %s, or outside", p.Title, taken[at])
+				}
+				taken[at] = p.Title
+			}
+		}
+	}
+}
+
+func TestPromtoolTakesRulesAndMetrics(t *testing.T) {
+	if _, err := exec.LookPath("promtool"); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal("promtool is missing (Debian's package prometheus)")
+		}
+		t.Skip("promtool is not installed")
+	}
+	dir := filepath.Join(root, "packaging", "prometheus")
+	documented := filepath.Join(t.TempDir(), "prometheus.yml")
+	if err := os.WriteFile(documented, []byte(documentedYAML(t)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"check", "rules", "alerts.yml"}, {"test", "rules", "alerts_test.yml"}, {"check", "metrics"}, {"check", "config", documented},
+	} {
+		cmd := exec.Command("promtool", args...)
+		cmd.Dir = dir
+		cmd.Stdin = strings.NewReader(written(t, fullMetrics()))
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+	}
+}
+
+// documentedYAML is the configuration of Prometheus in docs/observability.md.
+func documentedYAML(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, "docs", "observability.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, ok := strings.Cut(string(text), "```yaml\n")
+	if !ok {
+		t.Fatal("docs/observability.md configures no Prometheus")
+	}
+	block, _, _ := strings.Cut(rest, "```")
+	return block
+}
+
+func TestMetricsOnLoopback(t *testing.T) {
+	l, err := listenMetrics(daemon.Config{Metrics: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { fullMetrics().serveMetrics(ctx, l); close(ended) }()
+	address := l.Addr().String()
+	_, port, _ := net.SplitHostPort(address)
+	ask := func(method, path, host, origin string) (int, string) {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), method, "http://"+address+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Host = host; origin != "" {
+			r.Header.Set("Origin", origin)
+		}
+		res, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		body, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.StatusCode, string(body)
+	}
+	for _, tt := range []struct {
+		method, path, host, origin string
+		status                     int
+	}{
+		{"GET", "/metrics", address, "", 200},
+		{"GET", "/metrics", "localhost:" + port, "", 200},
+		{"GET", "/metrics", "evil.example:" + port, "", 403}, // a name that was made to lead here
+		{"GET", "/metrics", "127.0.0.1", "", 403},
+		{"GET", "/metrics", address, "https://evil.example", 403},
+		{"POST", "/metrics", address, "", 405},
+		{"GET", "/v1/status", address, "", 404},
+		{"GET", "/v1/token/clms", address, "", 404},
+	} {
+		status, body := ask(tt.method, tt.path, tt.host, tt.origin)
+		if status != tt.status || strings.Contains(body, "tokend_build_info") != (status == 200) {
+			t.Errorf("%s %s, Host %s: %d", tt.method, tt.path, tt.host, status)
+		}
+	}
+	stop()
+	<-ended
+	if _, err := net.Dial("tcp", address); err == nil {
+		t.Error("it answers after the end")
+	}
+}
+
+func TestIssuerRequestsAreMeasured(t *testing.T) {
+	issuer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadRequest) }))
+	m := fullMetrics()
+	client := m.over(&http.Client{Transport: http.DefaultTransport}, "azure")
+	res, err := client.Get(issuer.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	issuer.Close()
+	if _, err := client.Get(issuer.URL); err == nil {
+		t.Fatal("it answers though it is closed")
+	}
+	text := written(t, m)
+	for _, want := range []string{`duration_seconds_count{provider="azure",status="4xx"} 1`, `duration_seconds_count{provider="azure",status="none"} 1`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("there is no %s", want)
+		}
+	}
+}
+
+func TestMetricsAddressMustBeLoopback(t *testing.T) {
+	for address, good := range map[string]bool{
+		"127.0.0.1:9464": true, "127.8.9.1:1": true, "[::1]:9464": true,
+		"0.0.0.0:9464": false, ":9464": false, "192.168.1.1:9464": false, "[::]:9464": false, "localhost:9464": false, "127.0.0.1": false, "127.0.0.1:0": false,
+	} {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "config.toml"), []byte("metrics = \""+address+"\"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := daemon.ReadConfig(daemon.Dirs{Config: dir, State: dir})
+		var e *token.Error
+		if good != (err == nil) || err != nil && (!errors.As(err, &e) || e.Field != "metrics" || !bytes.Contains([]byte(e.Message), []byte("config.toml:1: metrics: "))) {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+}
