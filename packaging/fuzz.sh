@@ -6,7 +6,8 @@
 set -eu
 cd "$(dirname "$0")/.."
 export FUZZTIME="${1:-30s}"
-go test -list '^Fuzz' ./... |
+targets=$(go test -list '^Fuzz' ./...)
+echo "$targets" |
 	awk '$1 ~ /^Fuzz/ { names[++n] = $1 } $1 == "ok" { for (i = 1; i <= n; i++) print $2, names[i]; n = 0 }' |
 	xargs -P 2 -n 2 sh -c '
 		out=$(go test "$1" -run "^$" -fuzz "^$2\$" -fuzztime "$FUZZTIME" -fuzzminimizetime 5s -parallel 1 2>&1) && {

@@ -29,7 +29,8 @@ const statusCrashed = 2
 const checkLimit = 5 * time.Second
 
 // CheckCache reads all of the cache file at path as bbolt does. It may not
-// return: call it in a process of its own, under limits of memory and time.
+// return, and lets go of nothing that it finds damaged: call it in a process of
+// its own, under limits of memory and time.
 // What it finds damaged is a *DamageError; any other error is why it could not
 // look.
 func CheckCache(path string) error {
@@ -48,7 +49,7 @@ func CheckCache(path string) error {
 		if err := f.db.View(readAll); err != nil {
 			return &DamageError{what: err.Error()}
 		}
-		return nil
+		return f.db.Close()
 	})
 	return f.verdict(err)
 }
@@ -56,7 +57,7 @@ func CheckCache(path string) error {
 // readAll reads every page, key and value, and has bbolt compare what it knows.
 func readAll(tx *bolt.Tx) error {
 	for err := range tx.Check() {
-		return err
+		return err // the check goes on in a goroutine, perhaps for ever
 	}
 	return tx.ForEach(func(_ []byte, b *bolt.Bucket) error {
 		return b.ForEach(func(k, v []byte) error {

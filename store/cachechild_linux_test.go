@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // testChecker is this test's own binary as a checker of cache files.
@@ -137,14 +136,10 @@ func TestCheckerStartsWithRandomDamage(t *testing.T) {
 		}
 		path := cachePath(t)
 		must(t, os.WriteFile(path, b, 0o600))
-		began := time.Now()
 		c, err := OpenCache(path, testChecker...)
 		must(t, err)
 		must(t, c.Unseal(testKey))
 		must(t, c.Save(testRecord("new", "")))
-		if took := time.Since(began); took > checkLimit {
-			t.Errorf("it took %v", took)
-		}
 		must(t, c.Close())
 	}
 }
