@@ -125,7 +125,7 @@ func answers(ctx context.Context, socket string) bool {
 // tells where what is written from now on begins.
 func openLog(file string) (log *os.File, begin int64, err error) {
 	if info, err := os.Stat(file); err == nil && info.Size() > largestLog {
-		if err := os.Rename(file, file+".old"); err != nil {
+		if err := os.Rename(file, strings.TrimSuffix(file, ".log")+"-old.log"); err != nil {
 			return nil, 0, err
 		}
 	}
