@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -10,7 +9,6 @@ import (
 
 	"tokend/daemon"
 	"tokend/providers/token"
-	"tokend/store"
 )
 
 // What reading the configuration at a start costs for each of very many
@@ -23,19 +21,9 @@ func BenchmarkLoad(b *testing.B) {
 	if err := os.MkdirAll(dirs.ProfilesDir(), 0o700); err != nil {
 		b.Fatal(err)
 	}
-	key := filepath.Join(b.TempDir(), "key")
-	if err := store.NewKeyFile(key); err != nil {
-		b.Fatal(err)
-	}
-	install, err := store.Setup(b.Context(), dirs.State, store.Install{Keystore: store.KeystoreSealed, KeyFile: key})
-	if err != nil {
-		b.Fatal(err)
-	}
-	keys, err := store.OpenVault(dirs.State, install)
-	if err != nil {
-		b.Fatal(err)
-	}
-	credentials := store.NewCredentials(credentialsDir(dirs), keys)
+	w, cache := worldHere(b, dirs, daemon.Config{})
+	defer func() { _ = cache.Close() }()
+	credentials := w.Credentials
 	for i := range profiles {
 		name := fmt.Sprintf("profile-%05d", i)
 		if _, err := credentials.Put(b.Context(), name, map[string]token.Secret{"client_secret": token.NewSecret("s3cret")}, token.Credential{}); err != nil {
@@ -46,17 +34,10 @@ func BenchmarkLoad(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	cache, err := store.OpenCache(filepath.Join(dirs.State, "cache.db"))
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer func() { _ = cache.Close() }()
-
 	before := heap()
 	var kept *daemon.Daemon
 	for b.Loop() {
-		w := newWorld(io.Discard, daemon.Config{})
-		w.keep(vault{keys, credentials, dirs}, cache)
+		var err error
 		if kept, err = daemon.New(dirs, w.World); err != nil {
 			b.Fatal(err)
 		}

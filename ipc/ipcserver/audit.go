@@ -1,10 +1,7 @@
 package ipcserver
 
 import (
-	"bytes"
 	"context"
-	"fmt"
-	"os"
 
 	"tokend/ipc"
 	"tokend/providers/token"
@@ -112,17 +109,4 @@ func (a *audited) Migrate(ctx context.Context, to token.KeystoreChoice) (token.M
 	done, err := a.Backend.Migrate(ctx, to)
 	a.note(ctx, Event{Do: "migrate"}, err)
 	return done, err
-}
-
-// programOf is the name of a process, as it says itself; empty where that
-// cannot be told. It is a label: any process can call itself anything.
-func programOf(pid int) string {
-	if pid <= 0 {
-		return ""
-	}
-	name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
-	if err != nil {
-		return ""
-	}
-	return string(bytes.TrimSpace(name))
 }

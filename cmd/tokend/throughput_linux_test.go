@@ -1,0 +1,272 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"tokend/daemon"
+	"tokend/ipc"
+	"tokend/ipc/ipcserver"
+	"tokend/providers/providertest"
+	"tokend/providers/token"
+	"tokend/providers/token/format"
+	"tokend/store"
+)
+
+// What a cached token costs over the socket, with all that tokend does for it:
+// policy, the daemon's decision, the audit log. Beside it, in turns within the
+// same run, a tokend without an audit log, a bare net/http server that answers
+// the same bytes, and the least that any server can do: it reads and writes.
+//
+//	go test ./cmd/tokend -run none -bench Throughput
+func BenchmarkThroughput(b *testing.B) {
+	g, servers := throughputServers(b)
+	body := format.AppendJSON(nil, g, time.Now())
+	servers = append(servers, bareServer(b, body), leastServer(b, body))
+	for _, kept := range []bool{true, false} {
+		for _, callers := range []int{1, 8, 64} {
+			name := "new"
+			if kept {
+				name = "kept"
+			}
+			b.Run(fmt.Sprintf("%s/%d", name, callers), func(b *testing.B) {
+				compareThroughput(b, servers, kept, callers)
+			})
+		}
+	}
+}
+
+// getsInTurn is how many tokens are asked for before it is the next server's
+// turn.
+const getsInTurn = 512
+
+func compareThroughput(b *testing.B, servers []string, kept bool, callers int) {
+	var took, whole [4][]time.Duration // of single gets, and of each turn
+	asking := make([][]func() time.Duration, len(servers))
+	for i, socket := range servers {
+		for range callers {
+			asking[i] = append(asking[i], asker(b, socket, kept))
+		}
+	}
+	for b.Loop() {
+		for i := range servers {
+			begin := time.Now()
+			var mu sync.Mutex
+			var group sync.WaitGroup
+			for _, ask := range asking[i] {
+				group.Go(func() {
+					own := make([]time.Duration, 0, getsInTurn/callers)
+					for range cap(own) {
+						own = append(own, ask())
+					}
+					mu.Lock()
+					defer mu.Unlock()
+					took[i] = append(took[i], own...)
+				})
+			}
+			group.Wait()
+			whole[i] = append(whole[i], time.Since(begin))
+		}
+	}
+	b.ReportMetric(0, "ns/op") // of no meaning here
+	for i, name := range []string{"tokend", "unaudited", "bare", "least"} {
+		slices.Sort(took[i])
+		slices.Sort(whole[i])
+		at := func(part float64) float64 {
+			return float64(took[i][int(part*float64(len(took[i])-1))].Nanoseconds()) / 1000
+		}
+		b.ReportMetric(at(0), name+"-min-µs")
+		b.ReportMetric(at(0.5), name+"-med-µs")
+		b.ReportMetric(at(0.99), name+"-p99-µs")
+		b.ReportMetric(getsInTurn/whole[i][len(whole[i])/2].Seconds(), name+"-gets/s")
+	}
+	median := func(i int) float64 { return whole[i][len(whole[i])/2].Seconds() }
+	b.ReportMetric(median(2)/median(0), "x-bare")
+	b.ReportMetric(median(1)/median(0), "x-unaudited")
+}
+
+// asker asks one server for a token, over a connection of its own that it
+// keeps, or as tokenctl does, and says how long that took. All answers over a
+// connection have the length of the first.
+func asker(b *testing.B, socket string, kept bool) func() time.Duration {
+	client := &ipc.Client{Socket: socket}
+	ask := func() error {
+		_, err := client.Get(b.Context(), "p", token.Query{})
+		return err
+	}
+	if kept {
+		conn, err := net.Dial("unix", socket)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { _ = conn.Close() })
+		request := []byte("GET /v1/token/p HTTP/1.1\r\nHost: tokend\r\n\r\n")
+		answer := make([]byte, 8192)
+		size := 0
+		ask = func() error {
+			if _, err := conn.Write(request); err != nil {
+				return err
+			}
+			if size == 0 {
+				size, err = conn.Read(answer)
+				return err
+			}
+			_, err := io.ReadFull(conn, answer[:size])
+			return err
+		}
+	}
+	return func() time.Duration {
+		begin := time.Now()
+		if err := ask(); err != nil {
+			b.Error(err)
+		}
+		return time.Since(begin)
+	}
+}
+
+// throughputServers are a tokend as users run it, and one without an audit log,
+// both in this process. g is what they have at hand.
+func throughputServers(b *testing.B) (g token.Grant, sockets []string) {
+	issuers, err := providertest.Start(providertest.Options{Lifetime: 9 * time.Hour})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = issuers.Close() })
+	for _, audit := range []string{"", "audit = \"none\"\n"} {
+		dirs := daemon.Dirs{Config: b.TempDir(), State: b.TempDir()}
+		ca := filepath.Join(dirs.Config, "ca.pem")
+		config := fmt.Sprintf("%sca_file = %q\nproxy = \"none\"\n", audit, ca)
+		for file, text := range map[string]string{ca: string(issuers.CertPEM()), dirs.ConfigFile(): config} {
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				b.Fatal(err)
+			}
+		}
+		socket := serveHere(b, dirs)
+		client := &ipc.Client{Socket: socket}
+		id, secret := issuers.OAuth2().NewClient()
+		_, err := client.Add(b.Context(), token.Addition{Name: "p", Provider: "oauth2", Secrets: secrets("client_secret", secret), Settings: map[string]any{
+			"token_url": issuers.OAuth2().TokenURL(), "client_id": id, "allow_users": []any{"root"}, "hosts": []any{"https://dev.example"}}})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if g, err = client.Get(b.Context(), "p", token.Query{}); err != nil {
+			b.Fatal(err)
+		}
+		sockets = append(sockets, socket)
+	}
+	return g, sockets
+}
+
+// serveHere is serve in this process, without what confines that.
+func serveHere(b *testing.B, dirs daemon.Dirs) (socket string) {
+	config, err := daemon.ReadConfig(dirs)
+	if err != nil {
+		b.Fatal(err)
+	}
+	w, cache := worldHere(b, dirs, config)
+	d, err := daemon.New(dirs, w.World)
+	if err != nil {
+		b.Fatal(err)
+	}
+	socket = filepath.Join(dirs.State, "s")
+	listener, err := ipc.Listen(socket)
+	if err != nil {
+		b.Fatal(err)
+	}
+	audit, auditFile := openAudit(dirs, config)
+	ctx, stop := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { _ = d.Run(ctx) })
+	running.Go(func() {
+		_ = ipcserver.Serve(ctx, listener, d, ipcserver.Options{Allow: ipcserver.OwnUser, Audit: audit, Log: w.Log})
+	})
+	b.Cleanup(func() {
+		stop()
+		running.Wait()
+		_, _ = auditFile.Close(), cache.Close()
+	})
+	return socket
+}
+
+// worldHere is a world with sealed files as keystore.
+func worldHere(b *testing.B, dirs daemon.Dirs, config daemon.Config) (*world, *store.Cache) {
+	key := filepath.Join(b.TempDir(), "key")
+	if err := store.NewKeyFile(key); err != nil {
+		b.Fatal(err)
+	}
+	install, err := store.Setup(b.Context(), dirs.State, store.Install{Keystore: store.KeystoreSealed, KeyFile: key})
+	if err != nil {
+		b.Fatal(err)
+	}
+	keys, err := store.OpenVault(dirs.State, install)
+	if err != nil {
+		b.Fatal(err)
+	}
+	cache, err := store.OpenCache(filepath.Join(dirs.State, "cache.db"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	w := newWorld(io.Discard, config)
+	w.keep(vault{keys, store.NewCredentials(credentialsDir(dirs), keys), dirs}, cache)
+	return w, cache
+}
+
+// bareServer is the least that net/http can do over a Unix socket.
+func bareServer(b *testing.B, body []byte) (socket string) {
+	socket = filepath.Join(b.TempDir(), "s")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		b.Fatal(err)
+	}
+	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+		_, _ = w.Write(body)
+	})}
+	go func() { _ = srv.Serve(l) }()
+	b.Cleanup(func() { _ = srv.Close() })
+	return socket
+}
+
+// leastServer answers whatever comes, without looking at it.
+func leastServer(b *testing.B, body []byte) (socket string) {
+	socket = filepath.Join(b.TempDir(), "s")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = l.Close() })
+	answer := fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer func() { _ = conn.Close() }()
+				request := make([]byte, 4096)
+				for {
+					if _, err := conn.Read(request); err != nil {
+						return
+					}
+					if _, err := conn.Write(answer); err != nil {
+						return
+					}
+				}
+			}()
+		}
+	}()
+	return socket
+}

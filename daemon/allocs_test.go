@@ -1,0 +1,28 @@
+package daemon_test
+
+import (
+	"context"
+	"os"
+	"testing"
+
+	"tokend/daemon"
+	"tokend/providers/token"
+)
+
+// Finding and judging a token at hand takes no memory at all.
+func TestAllocationsOfAGet(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.profile("p", ordinary+"allow_users = [\"root\"]\n")
+		in.start()
+		in.get("p", token.Query{})
+		ctx := context.WithValue(t.Context(), callerKey{}, daemon.Caller{UID: os.Getuid(), Groups: []int{1, 2, 3}})
+		got := testing.AllocsPerRun(100, func() {
+			if _, err := in.daemon.Get(ctx, "p", token.Query{}); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if got > 0 {
+			t.Errorf("a get takes %v allocations, want none", got)
+		}
+	})
+}
