@@ -102,7 +102,7 @@ Has systemd, launchd or Windows start this program, restart it after failures,
 and, with systemd, keep it in a sandbox and its calls waiting while it restarts.
 It starts at once if it is set up (tokend setup). Install as often as you like:
 a newer program, other directories and what an installation left half done are
-put right.`, r.install),
+put right, and a tokend that was started by hand makes place.`, r.install),
 		uninstall,
 		r.command("start", "Start the service", `  tokend start
 
@@ -167,6 +167,9 @@ func (r *serviceRequest) install(ctx context.Context) error {
 	}
 	for _, file := range files {
 		fmt.Fprintln(r.out, "Installed:", file)
+	}
+	if dir := filepath.Dir(d.program); runtime.GOOS == "linux" && !exists(filepath.Join(dir, "tokenctl")) {
+		fmt.Fprintf(r.out, "tokenctl is not in %s: systemctl reload takes it from there.\n", dir)
 	}
 	if _, err := store.ReadInstall(d.dirs.State); errors.Is(err, token.ErrNotFound) {
 		fmt.Fprintf(r.out, "It starts %s once it is set up.\nNext: %s, then: %s\n", r.when(), r.line("setup"), r.line("start"))

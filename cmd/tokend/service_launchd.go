@@ -107,6 +107,9 @@ func (l launchdServices) start(ctx context.Context) error {
 		if file, err = l.file(); err == nil {
 			_, err = l.ctl(ctx, "bootstrap", l.domain(), file)
 		}
+		if err != nil && !l.system {
+			err = fmt.Errorf("%w (an agent takes its user's login on the screen)", err)
+		}
 	}
 	if err != nil {
 		return err

@@ -18,7 +18,6 @@ import (
 	kardianos "github.com/kardianos/service"
 
 	"tokend/packaging"
-	"tokend/providers/token"
 )
 
 // newServiceManager is systemd, of the system or of this user.
@@ -54,14 +53,17 @@ func (s systemdServices) install(ctx context.Context, d definition) ([]string, e
 	if err != nil {
 		return nil, err
 	}
-	if err := s.prepare(ctx, d); err != nil {
+	for _, name := range unitNames {
+		if masked(filepath.Join(dir, name)) {
+			return nil, fmt.Errorf("%s is masked: %s, and type the same again", name, s.line("unmask", unitNames...))
+		}
+	}
+	units, err := s.units(d)
+	if err != nil {
 		return nil, err
 	}
-	units := map[string]string{}
-	for _, name := range unitNames {
-		if units[name], err = d.unit(path.Join(s.folder(), name)); err != nil {
-			return nil, err
-		}
+	if err := s.prepare(ctx, d); err != nil {
+		return nil, err
 	}
 	if text, err := os.ReadFile(filepath.Join(dir, socketName)); err == nil && string(text) != units[socketName] {
 		// systemd closes a socket whose place changes, and opens no other.
@@ -69,21 +71,9 @@ func (s systemdServices) install(ctx context.Context, d definition) ([]string, e
 			return nil, err
 		}
 	}
-	files, shipped := s.shipped(units)
-	for _, name := range unitNames {
-		file := filepath.Join(dir, name)
-		if masked(file) {
-			return nil, fmt.Errorf("%s is masked: %s, and type the same again", name, s.line("unmask", unitNames...))
-		}
-		if shipped {
-			err = removeFile(file)
-		} else {
-			err = writeDefinition(file, units[name])
-			files = append(files, file)
-		}
-		if err != nil {
-			return nil, err
-		}
+	files, err := s.place(units, dir)
+	if err != nil {
+		return nil, err
 	}
 	more, err := s.fitSandbox(ctx, d, dir)
 	if err != nil {
@@ -96,6 +86,38 @@ func (s systemdServices) install(ctx context.Context, d definition) ([]string, e
 	return append(files, more...), err
 }
 
+// units are the texts of the units.
+func (s systemdServices) units(d definition) (map[string]string, error) {
+	units := map[string]string{}
+	for _, name := range unitNames {
+		text, err := d.unit(path.Join(s.folder(), name))
+		if err != nil {
+			return nil, err
+		}
+		units[name] = text
+	}
+	return units, nil
+}
+
+// place puts the units into dir. If a package brought the same ones it takes
+// away those of ours, which would hide what the package brings next.
+func (s systemdServices) place(units map[string]string, dir string) (files []string, err error) {
+	files, shipped := s.shipped(units)
+	for _, name := range unitNames {
+		file := filepath.Join(dir, name)
+		if shipped {
+			err = removeFile(file)
+		} else {
+			err = writeDefinition(file, units[name])
+			files = append(files, file)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
+}
+
 // noSandbox is the drop-in of a user's unit for a system where its sandbox
 // cannot be made.
 const noSandbox = "no-sandbox.conf"
@@ -106,11 +128,15 @@ func (s systemdServices) fitSandbox(ctx context.Context, d definition, dir strin
 	if s.system {
 		return nil, nil
 	}
+	runs := func(properties ...string) bool {
+		args := append([]string{"--user", "--quiet", "--wait", "--collect"}, properties...)
+		cmd := exec.CommandContext(ctx, "systemd-run", append(args, d.program, "version")...)
+		cmd.Env = s.environ()
+		return cmd.Run() == nil
+	}
 	file := filepath.Join(dir, unitName+".d", noSandbox)
-	try := exec.CommandContext(ctx, "systemd-run", "--user", "--quiet", "--wait", "--collect",
-		"--property=PrivateUsers=yes", "--property=ProtectSystem=strict", "--property=PrivateDevices=yes", d.program, "version")
-	try.Env = s.environ()
-	if err := try.Run(); err == nil {
+	// What does not run without a sandbox either says nothing about it.
+	if runs("--property=PrivateUsers=yes", "--property=ProtectSystem=strict", "--property=PrivateDevices=yes") || !runs() {
 		return nil, removeDropIn(file)
 	}
 	text, err := packaging.Services.ReadFile(path.Join(s.folder(), noSandbox))
@@ -332,7 +358,7 @@ func lingerNotes() []string {
 // show gives what systemd knows of a unit; of one that it does not know too.
 func (s systemdServices) show(ctx context.Context, unit string) (map[string]string, error) {
 	said, err := s.ctl(ctx, "show", unit,
-		"--property=FragmentPath,DropInPaths,UnitFileState,ActiveState,StatusText,MainPID,ExecMainCode,ExecMainStatus")
+		"--property=FragmentPath,DropInPaths,UnitFileState,ActiveState,StatusText,MainPID,Result,ExecMainCode,ExecMainStatus")
 	if err != nil {
 		return nil, err
 	}
@@ -359,7 +385,7 @@ func (s systemdServices) explain(ctx context.Context, err error) error {
 	}
 	unit, showErr := s.show(ctx, unitName)
 	status, _ := strconv.Atoi(unit["ExecMainStatus"])
-	if showErr != nil || status == 0 {
+	if showErr != nil || status == 0 || unit["Result"] == "success" { // the status is of an earlier run
 		return err
 	}
 	switch status {
@@ -425,9 +451,10 @@ func (s systemdServices) ctl(ctx context.Context, args ...string) (string, error
 	return "", fmt.Errorf("systemctl: %s", first)
 }
 
-// environ says where the user's systemd is, which su leaves out.
+// environ is what systemctl needs to know: also where the user's systemd is,
+// which su leaves out.
 func (s systemdServices) environ() []string {
-	env := os.Environ()
+	env := append(os.Environ(), "LC_ALL=C") // what it says is read
 	if dir := "/run/user/" + strconv.Itoa(os.Getuid()); !s.system && os.Getenv("XDG_RUNTIME_DIR") == "" && exists(dir) {
 		env = append(env, "XDG_RUNTIME_DIR="+dir)
 	}
@@ -439,79 +466,6 @@ func (s systemdServices) unreachableHint() string {
 		return ""
 	}
 	return ": log in as this user, not with su or sudo; where nobody logs in, root first says loginctl enable-linger " + strconv.Itoa(os.Getuid())
-}
-
-// unit is a unit as a package ships it, with the places of d.
-func (d definition) unit(name string) (string, error) {
-	text, err := packaging.Services.ReadFile(name)
-	if err != nil {
-		return "", err
-	}
-	if strings.ContainsAny(d.program, `$"'\`) {
-		return "", &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf("%s: systemd runs no program of such a path", d.program)}
-	}
-	socket := d.specified(d.socket)
-	if strings.TrimSpace(socket) != socket || strings.HasSuffix(socket, `\`) {
-		return "", &token.Error{Code: token.ErrInvalid, Field: "socket", Message: fmt.Sprintf("%q: systemd takes no such path", d.socket)}
-	}
-	lists := strings.NewReplacer(d.places(d.word)...)
-	commands := strings.NewReplacer(d.places(d.commandWord)...)
-	wholes := strings.NewReplacer(d.places(d.specified)...)
-	var unit strings.Builder
-	for line := range strings.Lines(string(text)) {
-		switch setting, _, _ := strings.Cut(line, "="); setting {
-		case "ExecStart", "ExecReload":
-			line = commands.Replace(line)
-		case "ReadWritePaths":
-			line = lists.Replace(line)
-		case "ListenStream":
-			line = wholes.Replace(line)
-		}
-		unit.WriteString(line)
-	}
-	return unit.String(), nil
-}
-
-// places are what the units of packaging name, each followed by what stands for
-// it here, spelt for where it goes.
-func (d definition) places(spell func(string) string) []string {
-	places := []string{
-		"/usr/bin/tokend ", spell(d.program) + " ",
-		"/usr/bin/tokenctl ", spell(filepath.Join(filepath.Dir(d.program), "tokenctl")) + " ",
-		"%t/tokend/tokend.sock", spell(d.socket),
-		"/run/tokend/tokend.sock", spell(d.socket),
-	}
-	if d.system {
-		return places
-	}
-	return append(places, "%h/.config/tokend", spell(d.dirs.Config), "%h/.local/state/tokend", spell(d.dirs.State))
-}
-
-// commandWord is a path as one word of a command (systemd.service(5)).
-func (d definition) commandWord(path string) string {
-	return strings.ReplaceAll(d.word(path), "$", "$$")
-}
-
-// word is a path as one word of a setting (systemd.syntax(7)).
-func (d definition) word(path string) string {
-	word := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(d.specified(path))
-	if strings.ContainsAny(word, " '\"\\;") {
-		return `"` + word + `"`
-	}
-	return word
-}
-
-// specified writes a path with the specifiers of a user's units (systemd.unit(5)),
-// as the units of packaging do: a home that moves takes its service along.
-func (d definition) specified(path string) string {
-	if me, err := user.Current(); err == nil && !d.system {
-		for _, known := range [][2]string{{me.HomeDir + "/", "%h/"}, {"/run/user/" + me.Uid + "/", "%t/"}} {
-			if rest, ok := strings.CutPrefix(path, known[0]); ok {
-				return known[1] + strings.ReplaceAll(rest, "%", "%%")
-			}
-		}
-	}
-	return strings.ReplaceAll(path, "%", "%%")
 }
 
 // checkSystemProgram refuses a program that somebody other than root could

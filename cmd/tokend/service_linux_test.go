@@ -154,7 +154,10 @@ show*) cat "$dir/$2" 2>/dev/null ;;
 esac
 true
 `
-	run := "#!/bin/sh\ntest ! -e " + filepath.Join(f.dir, "forbidden") + "\n"
+	run := `#!/bin/sh
+[ ! -e "` + f.dir + `/broken" ] || exit 1
+case "$*" in *PrivateUsers=yes*) [ ! -e "` + f.dir + `/forbidden" ] ;; esac
+`
 	for name, text := range map[string]string{"systemctl": script, "systemd-run": run} {
 		if err := os.WriteFile(filepath.Join(f.dir, name), []byte(text), 0o755); err != nil {
 			t.Fatal(err)
@@ -317,6 +320,12 @@ func TestInstallWhereThereCanBeNoSandbox(t *testing.T) {
 	if exists(dropIn) || exists(filepath.Dir(dropIn)) {
 		t.Error("it stays where it is not needed")
 	}
+	f.says("broken", "")
+	f.install("")
+	if exists(dropIn) {
+		t.Error("where nothing can be tried the sandbox is given up")
+	}
+	_ = os.Remove(filepath.Join(f.dir, "broken"))
 	f.says("forbidden", "")
 	f.install("")
 	if removed, err := (systemdServices{}).uninstall(t.Context()); err != nil || !slices.Contains(removed, dropIn) || exists(filepath.Dir(dropIn)) {
@@ -407,6 +416,7 @@ func TestStartTellsWhyNot(t *testing.T) {
 		{"ExecMainCode=2\nExecMainStatus=9\nStatusText=serving\n", "the service was ended by signal 9 while it started: journalctl --user -u tokend", exitFailure},
 		{"ExecMainCode=1\nExecMainStatus=226\n", "cannot make the sandbox", exitFailure},
 		{"ExecMainCode=1\nExecMainStatus=203\n", "cannot run the program", exitFailure},
+		{"Result=success\nExecMainCode=1\nExecMainStatus=78\n", "systemctl: Job for tokend.service failed", exitFailure},
 		{"ExecMainCode=0\nExecMainStatus=0\n", "systemctl: Job for tokend.service failed", exitFailure},
 	} {
 		f.says(unitName, c.shows)

@@ -9,8 +9,10 @@ else
 	dpkg -x /test/tokend_1.0.1_*.deb /tmp/package
 	cp /tmp/package/usr/bin/tokend /tmp/package/usr/bin/tokenctl /tmp/
 fi
-rm -rf /usr/bin/tokend /usr/lib/systemd/system/tokend.* /etc/tokend /var/lib/tokend
-getent passwd tokend >/dev/null && userdel tokend
+# As if no package had ever been here.
+rm -rf /usr/bin/tokend /usr/lib/systemd/system/tokend.* /etc/systemd/system/tokend.* /etc/tokend /var/lib/tokend
+systemctl daemon-reload
+quietly sh -c '! getent passwd tokend || userdel tokend'
 useradd -m ines
 install -m 0755 -o ines /tmp/tokend /home/ines/
 
