@@ -11,7 +11,7 @@ fail() {
 	exit 1
 }
 
-command -v tokend >/dev/null || quietly dpkg -i /test/tokend_1.0.1_*.deb
+[ -e /usr/bin/tokend ] || quietly dpkg -i /test/tokend_1.0.1_*.deb
 # By hand: not the program that the package's units name.
 install -m 0755 /usr/bin/tokend /usr/bin/tokenctl /usr/local/bin/
 useradd -m ursula
