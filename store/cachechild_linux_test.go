@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	bolt "go.etcd.io/bbolt"
 )
 
 // testChecker is this test's own binary as a checker of cache files.
@@ -121,6 +123,22 @@ func TestCacheCheckVerdicts(t *testing.T) {
 			wantAside(t, path, tt.aside)
 		})
 	}
+}
+
+// A record that somebody cut short is not the file's damage.
+func TestCheckerLeavesRecordsToTheirReader(t *testing.T) {
+	path := cachePath(t)
+	c := openCache(t, path)
+	bad, good := testRecord("bad", ""), testRecord("good", "")
+	must(t, c.Save(bad, good))
+	must(t, c.file.update(func(b *bolt.Bucket) error { return b.Put(c.box.key(bad), []byte("x")) }))
+	must(t, c.Close())
+	c, err := OpenCache(path, testChecker...)
+	must(t, err)
+	defer c.Close()
+	must(t, c.Unseal(testKey))
+	wantRecords(t, c, good)
+	wantAside(t, path, 0)
 }
 
 // Damage that the checker alone sees is enough, and what the walk alone sees
