@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,7 +28,7 @@ import (
 
 // unrun is how many blocks nothing runs, each of which says why. One more has
 // to be counted here.
-const unrun = 5
+const unrun = 8
 
 func TestDocumentedCommandsRun(t *testing.T) {
 	net := newInternet(t)
@@ -231,6 +232,9 @@ func (s *reader) start(dir string) {
 	s.in, s.status, s.ended = w, r, make(chan error, 1)
 	go func() { s.ended <- s.bash.Wait() }()
 	s.t.Cleanup(func() {
+		if st, err := s.daemon().Status(context.Background()); err == nil { // one that --start started is in no group of ours
+			_ = syscall.Kill(st.PID, syscall.SIGTERM)
+		}
 		_ = syscall.Kill(-s.bash.Process.Pid, syscall.SIGTERM)
 		_ = w.Close()
 		select {
@@ -284,13 +288,14 @@ func (s *reader) does(at string, b block) {
 	if file, ok := b.marks["file"]; ok {
 		command = "cp " + source + " " + file
 	}
+	shut := func() {}
 	into := " < /dev/null > " + screen + " 2>&1 3>&-"
 	switch answers, typed := b.marks["types"]; {
 	case typed:
 		tty := newTerminal(s.t, screen)
 		go tty.answer(strings.Split(answers, " | "))
 		into = " < " + tty.name + " > " + tty.name + " 2>&1 3>&-"
-		defer tty.close()
+		shut = tty.close
 	case b.marks["until"] != "":
 		s.interrupts(at, command+into, screen, b)
 		return
@@ -303,6 +308,7 @@ func (s *reader) does(at string, b block) {
 		s.tell("set +e\n" + command + into + "\nstatus=$?; set -e; echo $status >&3\n")
 	}
 	status := s.outcome(at, screen)
+	shut()
 	text, err := os.ReadFile(screen)
 	if err != nil {
 		s.t.Fatal(err)
@@ -322,12 +328,16 @@ func (s *reader) does(at string, b block) {
 	}
 }
 
+// daemon is the client for the reader's own tokend.
+func (s *reader) daemon() *ipc.Client {
+	return &ipc.Client{Socket: filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "tokend", "tokend.sock")}
+}
+
 // awaitDaemon waits until tokend answers.
 func (s *reader) awaitDaemon(at string) {
 	s.t.Helper()
-	client := ipc.Client{Socket: filepath.Join(s.dir, "run", "tokend", "tokend.sock")}
 	for begin := time.Now(); ; time.Sleep(5 * time.Millisecond) {
-		_, err := client.Status(s.t.Context())
+		_, err := s.daemon().Status(s.t.Context())
 		if err == nil {
 			return
 		}
@@ -415,6 +425,7 @@ type terminal struct {
 	master, slave *os.File
 	screen        *os.File
 	seen          chan string
+	ended         chan struct{} // nobody writes to it any more
 }
 
 func newTerminal(t *testing.T, screen string) *terminal {
@@ -430,7 +441,7 @@ func newTerminal(t *testing.T, screen string) *terminal {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tty := &terminal{name: fmt.Sprintf("/dev/pts/%d", n), master: master, seen: make(chan string, 100)}
+	tty := &terminal{name: fmt.Sprintf("/dev/pts/%d", n), master: master, seen: make(chan string, 100), ended: make(chan struct{})}
 	if tty.slave, err = os.OpenFile(tty.name, os.O_RDWR|unix.O_NOCTTY, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -443,6 +454,7 @@ func newTerminal(t *testing.T, screen string) *terminal {
 
 // watch copies what is shown to the screen's file.
 func (tty *terminal) watch() {
+	defer close(tty.ended)
 	defer close(tty.seen)
 	b := make([]byte, 4096)
 	for {
@@ -483,6 +495,9 @@ func (tty *terminal) awaitSilence() {
 	}
 }
 
+// close waits until all that was written is in the screen's file.
 func (tty *terminal) close() {
-	_, _, _ = tty.slave.Close(), tty.master.Close(), tty.screen.Close()
+	_ = tty.slave.Close()
+	<-tty.ended
+	_, _ = tty.master.Close(), tty.screen.Close()
 }

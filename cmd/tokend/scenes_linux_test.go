@@ -10,7 +10,8 @@ var scenes = map[string]string{
 	"repository": "",
 	// A clone of the repository, and what stands there with the service key.
 	"clone": `
-export GOCACHE=$REAL_GOCACHE GOMODCACHE=$REAL_GOMODCACHE GOBIN=$HOME/go/bin PATH=$HOME/go/bin:$PATH
+export GOCACHE=$REAL_GOCACHE GOMODCACHE=$REAL_GOMODCACHE
+rm ~/.local/bin/tokend ~/.local/bin/tokenctl
 key=$PWD/service-key.json
 mkdir ~/clone && (cd "$CLONE" && git ls-files -z -co --exclude-standard | tar -cf - --null -T -) | tar -xf - -C ~/clone
 cd ~/clone && cp "$key" .
