@@ -174,7 +174,6 @@ var name = regexp.MustCompile(`^[a-z][a-z-]*$`)
 
 // lookUp tells what of a typed command does not exist; "" if all does.
 func lookUp(c reference.Command, words []string) string {
-	program := c.Name
 	for _, word := range words {
 		switch flag, _, _ := strings.Cut(word, "="); {
 		case strings.HasPrefix(flag, "--") && len(flag) > 2:
@@ -186,7 +185,7 @@ func lookUp(c reference.Command, words []string) string {
 			i := slices.IndexFunc(c.Commands, func(sub reference.Command) bool { return sub.Name == c.Name+" "+word })
 			if i >= 0 {
 				c = c.Commands[i]
-			} else if c.Name == program && word != "completion" && word != "help" {
+			} else if word != "completion" && word != "help" {
 				return "there is no command " + word
 			}
 		}
