@@ -405,6 +405,7 @@ func (a *app) carried(c *cobra.Command, plans []plan) string {
 		if p.err != nil {
 			a.profile = p.profile
 			r.notes = append([]string{printable(p.err.Error())}, hints(p.err, a.situation(c, p.err))...)
+			r.notes = append(r.notes, explained(topicOf(p.err))...)
 		} else if p.done {
 			checked = checked && p.added.Checked
 			r.notes = append(r.notes, "Use it: "+typed(use(p.added.Profile)))

@@ -70,13 +70,15 @@ func (a *app) tokenTold(p token.ProfileStatus, t token.TokenStatus, now time.Tim
 	return text + a.historyTold(t.History, now)
 }
 
-// remedy says what to do about an error that does not pass by itself.
+// remedy says what to do about an error that does not pass by itself, and where
+// more is said of it.
 func (a *app) remedy(p token.ProfileStatus, t token.TokenStatus, now time.Time) (text string) {
-	if t.Error.Code == token.ErrUnavailable {
-		return ""
+	var lines []string
+	if t.Error.Code != token.ErrUnavailable {
+		lines = hints(t.Error, situation{command: "get", profile: printable(p.Name), now: now})
 	}
-	for _, hint := range hints(t.Error, situation{command: "get", profile: printable(p.Name), now: now}) {
-		text += wrap(hint, "  ")
+	for _, line := range append(lines, explained(topicOf(t.Error))...) {
+		text += wrap(line, "  ")
 	}
 	return text
 }
