@@ -57,8 +57,8 @@ func (l launchdServices) logFile() (string, error) {
 	return filepath.Join(home, "Library", "Logs", serviceName+".log"), err
 }
 
-// install replaces the definition. What is loaded keeps the old one until
-// restart.
+// install replaces the definition. launchd goes on with the one that it has
+// loaded, so that is unloaded.
 func (l launchdServices) install(ctx context.Context, d definition) ([]string, error) {
 	file, err := l.file()
 	if err != nil {
@@ -71,6 +71,11 @@ func (l launchdServices) install(ctx context.Context, d definition) ([]string, e
 	text, err := d.plist(log)
 	if err != nil {
 		return nil, err
+	}
+	if now, err := os.ReadFile(file); err == nil && string(now) != text {
+		if err := l.stop(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if err := writeDefinition(file, text); err != nil {
 		return nil, err

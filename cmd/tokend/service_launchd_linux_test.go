@@ -109,6 +109,16 @@ func TestLaunchd(t *testing.T) {
 		t.Fatal(err)
 	}
 	called("print JOB\nprint JOB\nkickstart JOB")
+	// Another definition takes the place of the one that is loaded.
+	d.program = "/opt/tokend"
+	if _, err := l.install(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+	called("print JOB\nbootout JOB\nprint JOB\nenable JOB")
+	if err := l.start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	called("print JOB\nbootstrap " + l.domain() + " " + file)
 	if removed, err := l.uninstall(t.Context()); err != nil || len(removed) != 1 || exists(file) {
 		t.Errorf("%v, %v", removed, err)
 	}

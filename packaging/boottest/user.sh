@@ -87,6 +87,7 @@ touch /tmp/seen-from-outside
 inside ls /tmp | grep -q seen && fail "it sees /tmp"
 grep -q "^ *$uid *$uid *1$" /proc/$pid/uid_map || fail "no user namespace of its own"
 [ "$(awk '/^NoNewPrivs/ {print $2}' /proc/$pid/status)" = 1 ] || fail "it can gain privileges"
+as tokenctl status | grep -q 'landlock: ok' || fail "Landlock is not in force: $(as tokenctl status)"
 ok "the sandbox is in force"
 
 # Over restarts, also by a new installation, no call is lost.
@@ -177,21 +178,22 @@ as tokenctl get clms >/dev/null || fail "no token after uninstall and install"
 ok "uninstall leaves keys and configuration"
 
 # Installed from a directory, and for one, whose names mean something to systemd.
-mkdir "/opt/50% of %h"
-cp /usr/bin/tokend /usr/bin/tokenctl "/opt/50% of %h/"
+bin="$home/50% of %h"
+as mkdir "$bin"
+as cp /usr/bin/tokend /usr/bin/tokenctl "$bin/"
 odd="$home/it's \"\$HOME\" %t; or\\not"
 as mkdir "$odd"
 as cp -r $home/.config/tokend "$odd/config"
-as "/opt/50% of %h/tokend" install --config "$odd/config" --socket "$odd/s" >/dev/null || fail "install with odd names"
+as "$bin/tokend" install --config "$odd/config" --socket "$odd/s" >/dev/null || fail "install with odd names"
 as tokenctl get clms --socket "$odd/s" >/dev/null || fail "no token with odd names"
 as tokenctl status --socket "$odd/s" | grep -qF "$odd/config" || fail "another configuration with odd names: $(as tokenctl status --socket "$odd/s")"
-readlink "/proc/$(uproperty MainPID)/exe" | grep -qF '/opt/50% of %h/tokend' || fail "another program with odd names"
+readlink "/proc/$(uproperty MainPID)/exe" | grep -qF "$bin/tokend" || fail "another program with odd names"
 inside() { nsenter -t "$(uproperty MainPID)" -m -- "$@"; }
 inside touch "$odd/config/x" && rm "$odd/config/x" || fail "the configuration with odd names cannot be written"
 as systemctl --user reload tokend || fail "reload with odd names"
 as tokend install >/dev/null || fail "install again without odd names"
 [ ! -e "$odd/s" ] || fail "the socket with odd names is still there"
-rm -r "$odd" "/opt/50% of %h"
+rm -r "$odd" "$bin"
 ok "names that mean something to systemd are taken for names"
 
 # The package's units, if it is the package's program.
@@ -213,6 +215,7 @@ unlock
 as tokend install >/tmp/out || fail "install without namespaces: $(cat /tmp/out)"
 grep -q 'sandbox is off' /tmp/out || fail "without namespaces it does not say so: $(cat /tmp/out)"
 as tokenctl get clms >/dev/null || fail "no token without namespaces"
+as tokenctl status | grep -q 'landlock: ok' || fail "without namespaces there is no Landlock either: $(as tokenctl status)"
 as tokend service-status | grep -q 'sandbox is off' || fail "without namespaces service-status does not say so"
 rm -r "/etc/systemd/system/user@$uid.service.d"
 systemctl daemon-reload
