@@ -131,6 +131,17 @@ func TestImportKnowsWhatThereIsAlready(t *testing.T) {
 	}
 }
 
+// The same key in two files makes one profile.
+func TestImportMakesOneProfileOfTwins(t *testing.T) {
+	k := &collector{backend: newBackend()}
+	t.Chdir(folder(t, map[string]string{"a.json": clmsKey("x"), "b.json": clmsKey("x"), "c.json": clmsKey("y")}))
+	r := call(t, serve(t, k), nil, "import", ".", "--yes")
+	r.wants(t, exitOK, "b.json (CLMS service key): the profile a is of it", "")
+	if got := k.names(); !slices.Equal(got, []string{"a", "c"}) {
+		t.Errorf("added %q", got)
+	}
+}
+
 func TestImportOfTheEnvironment(t *testing.T) {
 	emptyHome(t)
 	t.Setenv("AZURE_CLIENT_ID", "app")
