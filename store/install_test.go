@@ -150,7 +150,7 @@ func TestSetupThatFailsRecordsNothing(t *testing.T) {
 	wantCode(t, err, token.ErrNotFound)
 }
 
-// Secrets whose installation record is lost are not buried under a new key.
+// Case 8 of the threat model: secrets whose installation record is lost are not buried under a new key.
 func TestSetupNeverGivesUpSealedSecrets(t *testing.T) {
 	dir, choice := t.TempDir(), sealedChoice(t)
 	i, err := Setup(t.Context(), dir, choice)
@@ -175,6 +175,7 @@ func TestSetupNeverGivesUpSealedSecrets(t *testing.T) {
 	wantSecret(t, ks, "clms/private_key/1", "x")
 }
 
+// Case 9 of the threat model.
 func TestOpenTellsAnotherKey(t *testing.T) {
 	dir, choice := t.TempDir(), sealedChoice(t)
 	i, err := Setup(t.Context(), dir, choice)

@@ -17,6 +17,7 @@ import (
 	"tokend/store/keyringtest"
 )
 
+// Case 1 of the threat model.
 func TestKeyringKeepsExactBytes(t *testing.T) {
 	keyringtest.Start(t)
 	k := NewKeyring("tokend")
@@ -25,6 +26,7 @@ func TestKeyringKeepsExactBytes(t *testing.T) {
 	}
 }
 
+// Case 10 of the threat model.
 func TestKeyringKeepsLongValuesInParts(t *testing.T) {
 	keyringtest.Start(t)
 	k := NewKeyring("tokend")
@@ -48,6 +50,7 @@ func TestKeyringItemsAreReadable(t *testing.T) {
 	}
 }
 
+// Case 2 of the threat model.
 func TestKeyringLockedIsToldWithoutPromptAndUnlockedIsNoticed(t *testing.T) {
 	s := keyringtest.Start(t)
 	k := NewKeyring("tokend")
@@ -97,7 +100,7 @@ func TestKeyringWithDeadBusIsUnavailable(t *testing.T) {
 	wantAll(t, NewKeyring("tokend"), token.ErrKeystore)
 }
 
-// godbus would start a bus through dbus-launch; this one tells if it does.
+// Case 3 of the threat model: godbus would start a bus through dbus-launch; this one tells if it does.
 func TestKeyringNeverStartsABus(t *testing.T) {
 	if _, err := os.Stat(fmt.Sprintf("/run/user/%d/bus", os.Getuid())); err == nil {
 		t.Skip("this user has a session bus at the place where one is looked for")
@@ -128,6 +131,7 @@ func TestKeyringFindsTheBusInTheRuntimeDirectory(t *testing.T) {
 	must(t, NewKeyring("tokend").State(t.Context()))
 }
 
+// Case 6 of the threat model.
 func TestKeyringSurvivesTheBusBeingRestarted(t *testing.T) {
 	s := keyringtest.Start(t)
 	k := NewKeyring("tokend")
@@ -140,6 +144,7 @@ func TestKeyringSurvivesTheBusBeingRestarted(t *testing.T) {
 	wantSecret(t, k, "a", "x")
 }
 
+// Case 7 of the threat model.
 func TestKeyringSurvivesTheServiceBeingKilled(t *testing.T) {
 	s := keyringtest.Start(t)
 	k := NewKeyring("tokend")
@@ -152,6 +157,7 @@ func TestKeyringSurvivesTheServiceBeingKilled(t *testing.T) {
 	wantSecret(t, k, "a", "x")
 }
 
+// Case 4 of the threat model.
 func TestKeyringPromptThatNeverEndsCostsOneGoroutine(t *testing.T) {
 	keyringtest.StartBus(t)
 	fake := startFake(t, &fakeSecrets{prompts: true})
@@ -203,6 +209,7 @@ func TestKeyringStopsWaitingWhenItsCallerDoes(t *testing.T) {
 	}
 }
 
+// Case 5 of the threat model.
 func TestKeyringSurvivesNonsense(t *testing.T) {
 	tests := []struct {
 		name string

@@ -37,6 +37,7 @@ func mockKeyring(limit int) *Keyring {
 	return k
 }
 
+// Case 11 of the threat model.
 func TestKeyringErrorsHaveNames(t *testing.T) {
 	if !ownProcess(t) {
 		return
@@ -67,6 +68,7 @@ func TestKeyringErrorsHaveNames(t *testing.T) {
 	}
 }
 
+// Case 11 of the threat model.
 func TestKeyringFailureLeavesNothingOnDisk(t *testing.T) {
 	if !ownProcess(t) {
 		return
@@ -81,6 +83,7 @@ func TestKeyringFailureLeavesNothingOnDisk(t *testing.T) {
 	noCanary(t, dir, "canary-1", "canary-2")
 }
 
+// Case 10 of the threat model.
 func TestKeyringSplitsWhatIsTooLong(t *testing.T) {
 	if !ownProcess(t) {
 		return

@@ -1,0 +1,252 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"tokend/providers/token"
+	"tokend/store/keyringtest"
+)
+
+// Cases 2 and 7 of the threat model, of the whole program: started while the keyring is locked,
+// tokend is ready, says so and waits for nobody. When the keyring is unlocked
+// it finds that out by itself, and reads the cache: the issuer need not be
+// there. The same when the keyring dies and comes back.
+func TestStartedWhileTheKeyringIsLocked(t *testing.T) {
+	session := keyringtest.Start(t)
+	h := newHome(t, session.Env...)
+	h.setup("--keystore", "os")
+	h.start()
+	h.add(h.clms("clms", 2048))
+	held := h.get("clms", token.Query{})
+	h.waitForStatus("everything is in the cache", func(st token.Status) bool { return st.Cache == "ok" })
+	items := keyringItems(t)
+	h.kill()
+
+	session.Lock()
+	if err := h.issuers.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	h.start() // which waits for its first answer
+	h.waitForStatus("locked", func(st token.Status) bool { return st.Keystore == "os: locked" && strings.Contains(st.Cache, "locked") })
+	began := time.Now()
+	if _, err := h.client.Get(t.Context(), "clms", token.Query{}); !errors.Is(err, token.ErrLocked) || time.Since(began) > 3500*time.Millisecond {
+		t.Errorf("locked: %v after %v", err, time.Since(began))
+	}
+	session.Unlock()
+	waitFor(t, "the cached token, once it is unlocked", func() bool {
+		tok, err := h.client.Get(t.Context(), "clms", token.Query{})
+		return err == nil && tok.Secret.Reveal() == held
+	})
+	if after := keyringItems(t); after != items {
+		t.Error("the keyring holds something else than before it was locked: another key for the cache?")
+	}
+	if out, err := exec.Command("tokenctl", "unlock", "--socket", h.client.Socket).CombinedOutput(); err != nil {
+		t.Errorf("tokenctl unlock: %v: %s", err, out)
+	}
+
+	session.KillKeyring()
+	h.waitForStatus("locked anew", func(st token.Status) bool { return st.Keystore == "os: locked" })
+	if h.get("clms", token.Query{}) != held {
+		t.Error("what is at hand is not served while the keyring is gone")
+	}
+	if out, err := exec.Command("tokenctl", "unlock", "--timeout", "0", "--socket", h.client.Socket).CombinedOutput(); exitOf(err) != 6 {
+		t.Errorf("tokenctl unlock without a display: %v: %s", err, out)
+	}
+	session.Unlock()
+	h.waitForStatus("unlocked anew", func(st token.Status) bool { return st.Keystore == "os: ok" })
+	if err := h.issuers.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "a new token", func() bool {
+		_, err := h.client.Get(t.Context(), "clms", token.Query{Fresh: true})
+		return err == nil
+	})
+}
+
+func (h *home) waitForStatus(what string, ok func(token.Status) bool) {
+	h.t.Helper()
+	for began := time.Now(); ; time.Sleep(5 * time.Millisecond) {
+		st, err := h.client.Status(h.t.Context())
+		if err == nil && ok(st) {
+			return
+		}
+		if time.Since(began) > 20*time.Second {
+			h.t.Fatalf("waited in vain: %s: %+v, %v", what, st, err)
+		}
+	}
+}
+
+// keyringItems are the names and values of tokend's items.
+func keyringItems(t *testing.T) string {
+	t.Helper()
+	out, err := exec.Command("secret-tool", "search", "--all", "service", "tokend").Output()
+	if err != nil || !strings.Contains(string(out), "secret = ") {
+		t.Fatalf("secret-tool: %v: %s", err, out)
+	}
+	var lines []string
+	for line := range strings.Lines(string(out)) {
+		if strings.HasPrefix(line, "label = ") || strings.HasPrefix(line, "secret = ") {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "")
+}
+
+func exitOf(err error) int {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitCode()
+	}
+	return 0
+}
+
+// Case 3 of the threat model: with no session bus and the real dbus-launch at hand, which programs
+// start to have one, neither tokend nor tokenctl starts any process. What they
+// start would have their mark in its environment.
+func TestNoBusIsStartedForWantOfOne(t *testing.T) {
+	need(t, "dbus-launch")
+	if exists(fmt.Sprintf("/run/user/%d/bus", os.Getuid())) {
+		t.Skip("this user has a session bus at the place where one is looked for")
+	}
+	session := keyringtest.Start(t)
+	const mark = "TOKEND_TEST_MARK"
+	marked := mark + "=" + filepath.Base(t.TempDir()) + strconv.Itoa(os.Getpid())
+	h := newHome(t, append(session.Env, marked)...)
+	h.setup("--keystore", "os")
+	session.KillBus()
+	keyringtest.NoBus(t)
+	h.env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + h.dir, "DISPLAY=:99", marked}
+
+	// The mark finds what dbus-launch starts.
+	launch := exec.Command("dbus-launch", "--sh-syntax")
+	launch.Env = h.env
+	out, err := launch.Output()
+	if err != nil {
+		t.Fatalf("dbus-launch: %v", err)
+	}
+	started := processesWith(t, marked)
+	if len(started) == 0 || !strings.Contains(string(out), "DBUS_SESSION_BUS_PID") {
+		t.Fatalf("a bus that was started is not found: %s", out)
+	}
+	for _, pid := range started {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	waitFor(t, "the bus's end", func() bool { return len(processesWith(t, marked)) == 0 })
+
+	h.unconfined() // the sandbox would not let it start another program
+	h.start()
+	for range 20 {
+		for _, args := range [][]string{{"status"}, {"get", "clms"}, {"unlock"}, {"doctor"}} {
+			cmd := exec.Command("tokenctl", append(args, "--socket", h.client.Socket)...)
+			cmd.Env = h.env
+			_ = cmd.Run() // there is no keyring
+		}
+	}
+	if st, err := h.client.Status(t.Context()); err != nil || !strings.Contains(st.Keystore, "no D-Bus session bus") {
+		t.Errorf("status says of the keystore: %q, %v", st.Keystore, err)
+	}
+	h.kill()
+	if left := processesWith(t, marked); len(left) != 0 {
+		t.Errorf("%d processes were started and are left", len(left))
+		for _, pid := range left {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
+}
+
+// processesWith are the processes that have a line in their environment.
+func processesWith(t *testing.T, line string) (pids []int) {
+	t.Helper()
+	files, err := filepath.Glob("/proc/[0-9]*/environ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		environ, err := os.ReadFile(file)
+		if err != nil || !bytes.Contains(environ, []byte(line)) { // gone, or not ours
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		pids = append(pids, pid)
+	}
+	return pids
+}
+
+// Case 6 of the threat model, of the whole program: the bus dies, and tokend neither ends nor
+// spins; it comes back, and so does the keystore.
+func TestTheBusDiesUnderARunningDaemon(t *testing.T) {
+	session := keyringtest.Start(t)
+	h := newHome(t, session.Env...)
+	h.setup("--keystore", "os")
+	h.start()
+	h.add(h.clms("clms", 2048))
+	held := h.get("clms", token.Query{})
+	session.KillBus()
+	h.waitForStatus("unavailable", func(st token.Status) bool { return strings.Contains(st.Keystore, "D-Bus") })
+	// A closed channel in a loop takes all there is.
+	before := cpuTime(t, h.daemon.Process.Pid)
+	time.Sleep(2 * time.Second)
+	if used := cpuTime(t, h.daemon.Process.Pid) - before; used > 200*time.Millisecond {
+		t.Errorf("tokend used %v of two seconds while there was nothing to do", used)
+	}
+	if h.get("clms", token.Query{}) != held {
+		t.Error("what is at hand is not served while the bus is gone")
+	}
+	session.RestartBus()
+	h.waitForStatus("a new bus, and a keyring that nobody unlocked", func(st token.Status) bool { return st.Keystore == "os: locked" })
+	session.Unlock()
+	h.get("clms", token.Query{Fresh: true})
+}
+
+// cpuTime is how much a process has computed (proc(5), stat).
+func cpuTime(t *testing.T, pid int) time.Duration {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+2:]))
+	var ticks int
+	for _, field := range fields[11:13] { // utime, stime
+		n, err := strconv.Atoi(field)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * time.Second / 100
+}
+
+// waitFor waits until something has come true.
+func waitFor(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for began := time.Now(); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Since(began) > 20*time.Second {
+			t.Fatalf("waited in vain: %s", what)
+		}
+	}
+}
+
+// unconfined has tokend do without its sandbox.
+func (h *home) unconfined() {
+	h.t.Helper()
+	file := filepath.Join(h.dir, "config", "config.toml")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.write("config/config.toml", string(text)+"sandbox = false\n")
+}
