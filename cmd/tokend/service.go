@@ -196,6 +196,9 @@ func (r *serviceRequest) install(ctx context.Context) error {
 	for _, note := range now.notes {
 		fmt.Fprintln(r.out, note)
 	}
+	if elsewhere := os.Getenv(ipc.SocketEnv); elsewhere != "" && elsewhere != d.socket {
+		fmt.Fprintf(r.out, "$%s is set to %s, and tokenctl asks there, not at %s.\n", ipc.SocketEnv, elsewhere, d.socket)
+	}
 	fmt.Fprintln(r.out, "Next: tokenctl add --help, or: tokenctl status")
 	return nil
 }
@@ -208,16 +211,16 @@ func (r *serviceRequest) uninstall(ctx context.Context, purge purgeRequest) erro
 	if err != nil {
 		return err
 	}
-	m, err := newServiceManager(definition{system: r.at.system, dirs: dirs})
-	if err != nil && !purge.wanted { // where there can be no service there can be files
-		return err
+	m, noManager := newServiceManager(definition{system: r.at.system, dirs: dirs})
+	if noManager != nil && !purge.wanted { // where there can be no service there can be files
+		return noManager
 	}
 	if purge.wanted {
 		if err := purge.ask(dirs, r.out); err != nil {
 			return err
 		}
 	}
-	if m != nil {
+	if noManager == nil {
 		if err := r.takeAway(ctx, m); err != nil {
 			return err
 		}
@@ -377,7 +380,7 @@ func (r *serviceRequest) complete(d *definition) (err error) {
 	if err != nil {
 		return err
 	}
-	if d.socket, err = at.socketPath(config); err != nil {
+	if d.socket, err = at.serviceSocket(config); err != nil {
 		return err
 	}
 	for _, path := range []string{d.program, d.dirs.Config, d.dirs.State, d.socket} {
@@ -386,6 +389,20 @@ func (r *serviceRequest) complete(d *definition) (err error) {
 		}
 	}
 	return nil
+}
+
+// serviceSocket is where a service listens. $TOKEND_SOCKET is not asked: it says
+// where this shell's clients look.
+func (p places) serviceSocket(c daemon.Config) (string, error) {
+	switch {
+	case p.socket != "":
+		return p.socket, nil
+	case c.Socket != "":
+		return c.Socket, nil
+	case p.system:
+		return ipc.SystemSocket(), nil
+	}
+	return ipc.UserSocket()
 }
 
 // checkPlain refuses a path that a line of a definition cannot hold.

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tokend/daemon"
+	"tokend/ipc"
 	"tokend/packaging"
 	"tokend/providers/token"
 )
@@ -489,6 +490,26 @@ func TestWhoseService(t *testing.T) {
 		err := r.decideWhose(c.command, c.root)
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want) || statusOf(err) != c.status) {
 			t.Errorf("%+v: %v", c, err)
+		}
+	}
+}
+
+// The shell's $TOKEND_SOCKET is about its clients, not about the service.
+func TestServiceSocket(t *testing.T) {
+	t.Setenv(ipc.SocketEnv, "/elsewhere.sock")
+	t.Setenv("XDG_RUNTIME_DIR", "/run/x")
+	for _, c := range []struct {
+		at     places
+		config string
+		want   string
+	}{
+		{places{}, "", "/run/x/tokend/tokend.sock"},
+		{places{system: true}, "", "/run/tokend/tokend.sock"},
+		{places{}, "/configured", "/configured"},
+		{places{socket: "/said"}, "/configured", "/said"},
+	} {
+		if got, err := c.at.serviceSocket(daemon.Config{Socket: c.config}); err != nil || got != c.want {
+			t.Errorf("%+v: %s, %v", c, got, err)
 		}
 	}
 }
