@@ -113,6 +113,11 @@ func serve(ctx context.Context, at places, log io.Writer) error {
 	if err != nil {
 		return socketError{err}
 	}
+	if held := listener.Addr().String(); held != filepath.Clean(socket) {
+		w.Log.Warn("the service manager holds another socket than the configuration names: install the service again",
+			"socket", held, "configured", socket)
+		socket = held
+	}
 	w.Log.Info("tokend serves", "version", versionText(), "socket", socket, "config", dirs.Config, "keystore", install.Keystore)
 
 	w.confine(newSandbox(dirs, config, socket, d.SinkDirs()), config)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -276,5 +277,28 @@ func TestWhatIsNoSocketIsRefused(t *testing.T) {
 	}
 	if _, err := (&ipc.Client{Socket: s.socket + "x"}).Status(t.Context()); !errors.Is(err, token.ErrNoDaemon) {
 		t.Error(err)
+	}
+}
+
+// A service that was installed for another socket than the configuration now
+// names serves, and tells.
+func TestAnotherSocketThanTheConfiguredIsTold(t *testing.T) {
+	s := newService(t)
+	f, err := s.listener.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	cmd := s.command([]*os.File{f}, "run", "--socket", filepath.Join(s.dir, "configured"))
+	var log bytes.Buffer
+	cmd.Stderr = &log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	s.waitFor("READY=1")
+	_ = cmd.Process.Signal(os.Interrupt)
+	_ = cmd.Wait()
+	if !strings.Contains(log.String(), "install the service again") || !strings.Contains(log.String(), `msg="tokend serves" version=devel socket=`+s.socket+" ") {
+		t.Errorf("the log:\n%s", &log)
 	}
 }
