@@ -212,12 +212,7 @@ type world struct {
 // newWorld is a world with log and providers, and no keystore or cache yet.
 func newWorld(log io.Writer, config daemon.Config) *world {
 	w := &world{metrics: newMetrics()}
-	options := &slog.HandlerOptions{Level: &w.level}
-	var handler slog.Handler = slog.NewTextHandler(log, options)
-	if config.LogFormat == "json" {
-		handler = slog.NewJSONHandler(log, options)
-	}
-	w.Log = slog.New(handler)
+	w.Log = slog.New(newLog(log, config.LogFormat, &w.level))
 	w.Version = versionText()
 	w.Alive, w.Pulse = systemd.alive, systemd.pulse()
 	w.Sandbox = func() string { return w.sandbox }
