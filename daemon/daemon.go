@@ -239,6 +239,8 @@ type flight struct {
 	err  *token.Error
 	// urgent: a caller waits for it.
 	urgent, launched bool
+	// trace is that of the first caller who wanted one before it was launched.
+	trace *token.Trace
 }
 
 // maxTargets bounds the scopes and audiences under which one profile's tokens
@@ -269,6 +271,9 @@ func (d *Daemon) Get(ctx context.Context, name string, q token.Query) (token.Gra
 	if err == nil {
 		p, err = d.use(w, g.Profile)
 	}
+	if err == nil && q.Trace != nil && !d.mayManage(w) {
+		err = noTrace(w)
+	}
 	var s *slot
 	if err == nil {
 		s, err = d.slot(p, q.Target, now)
@@ -281,9 +286,13 @@ func (d *Daemon) Get(ctx context.Context, name string, q token.Query) (token.Gra
 	s.used = u
 	tok, flight, remembered := s.tok, s.flight, s.err
 	v := decide(s, q, now)
+	if q.Trace != nil {
+		s.trace(q.Trace, v)
+	}
 	switch v {
 	case wait:
 		flight = d.ask(s)
+		flight.join(q.Trace)
 	case serve:
 		d.plan(s) // a token that nobody wanted renewed is wanted again
 	}
@@ -308,6 +317,9 @@ func (d *Daemon) Get(ctx context.Context, name string, q token.Query) (token.Gra
 		}
 	}
 	g.Token = tok
+	if q.Trace != nil {
+		traceToken(q.Trace, tok, d.wall())
+	}
 	return g, nil
 }
 

@@ -333,7 +333,9 @@ func (d *Daemon) openKept(kinds Kinds, c Config, name string, doc *document, cre
 // secretsOf reads the secrets of the named profile's credential.
 func (d *Daemon) secretsOf(name string, cred token.Credential) secretReader {
 	return func(ctx context.Context, field string) (token.Secret, error) {
+		begun := time.Now()
 		s, err := d.world.Credentials.Secret(ctx, cred, field)
+		token.TraceOf(ctx).Add("keystore", "%s read for %s: %s, took %v", field, cred.ID, outcome(err), time.Since(begun).Round(time.Microsecond))
 		if errors.Is(err, token.ErrNotFound) {
 			return s, &token.Error{Code: token.ErrKeystore, Topic: topicSecretMissing, Field: field, Message: fmt.Sprintf(
 				"no %s is stored for profile %q", field, name)}

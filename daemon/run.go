@@ -137,6 +137,7 @@ type launch struct {
 	profile *profile
 	lane    *lane
 	renewal bool
+	trace   *token.Trace
 }
 
 // due takes what is to be launched now, and says how long to sleep after that.
@@ -169,7 +170,7 @@ func (d *Daemon) due(now time.Time) (launches []launch, sleep time.Duration) {
 			if renewal {
 				d.renewals++
 			}
-			launches = append(launches, launch{s, s.profile, l, renewal})
+			launches = append(launches, launch{s, s.profile, l, renewal, s.flight.trace})
 		}
 		if !again.IsZero() {
 			sleep = min(sleep, again.Sub(now))
@@ -213,7 +214,8 @@ func (d *Daemon) lane(s *slot) *lane {
 // fly obtains a token for a slot.
 func (d *Daemon) fly(ctx context.Context, l launch) {
 	began := time.Now()
-	tok, err := d.mint(ctx, l.profile, l.slot.target)
+	l.trace.Add("attempt", "it is the turn of this one at %s", l.profile.issuer)
+	tok, err := d.mint(token.WithTrace(ctx, l.trace), l.profile, l.slot.target)
 	if err != nil && ctx.Err() != nil {
 		err = errStopping
 	}

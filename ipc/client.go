@@ -40,7 +40,14 @@ func (c *Client) Get(ctx context.Context, name string, q token.Query) (token.Gra
 		path += "?" + query
 	}
 	var answer tokenAnswer
-	if err := c.ask(ctx, "GET", path, nil, &answer); err != nil {
+	status, body, err := c.roundTrip(ctx, request("GET", path, nil))
+	if err == nil && q.Trace != nil {
+		q.Trace.Take(traceIn(body))
+	}
+	if err == nil {
+		err = c.understand(status, body, &answer)
+	}
+	if err != nil {
 		return token.Grant{}, err
 	}
 	g := answer.grant()
@@ -254,6 +261,11 @@ func (c *Client) ask(ctx context.Context, method, path string, body []byte, into
 	if err != nil {
 		return err
 	}
+	return c.understand(status, answer, into)
+}
+
+// understand reads an answer into into, if that is not nil.
+func (c *Client) understand(status int, answer []byte, into any) error {
 	if status/100 != 2 {
 		return c.refusal(status, answer)
 	}
@@ -365,6 +377,17 @@ func (c *Client) refusal(status int, body []byte) error {
 		return c.nonsense(fmt.Errorf("HTTP status %d without an error that tokend would send", status))
 	}
 	return r.Error
+}
+
+// traceIn are the steps that an answer tells of, be it a token or a refusal.
+func traceIn(body []byte) []token.Step {
+	var told struct {
+		Trace []token.Step `json:"trace"`
+	}
+	if err := json.Unmarshal(body, &told); err != nil {
+		return nil
+	}
+	return told.Trace
 }
 
 // nonsense is the error for an answer that tokend does not give.

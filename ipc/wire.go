@@ -76,6 +76,7 @@ func HTTPStatus(c token.Code) int {
 // A Refusal is the answer's body when a request fails.
 type Refusal struct {
 	Error *token.Error `json:"error"`
+	Trace []token.Step `json:"trace,omitempty"`
 }
 
 // ProfileList answers GET /v1/profiles.
@@ -162,6 +163,9 @@ func encodeQuery(q token.Query) string {
 	if q.URL != "" {
 		values.Set("url", q.URL)
 	}
+	if q.Trace != nil {
+		values.Set("trace", "true")
+	}
 	return values.Encode()
 }
 
@@ -187,7 +191,12 @@ func DecodeQuery(raw string) (token.Query, error) {
 		case "min_ttl":
 			q.MinTTL, err = parseTTL(v[0])
 		case "fresh":
-			q.Fresh, err = parseFresh(v[0])
+			q.Fresh, err = parseFlag(name, v[0])
+		case "trace":
+			var wanted bool
+			if wanted, err = parseFlag(name, v[0]); wanted {
+				q.Trace = token.NewTrace()
+			}
 		case "url":
 			q.URL, err = v[0], checkURL(v[0])
 		default:
@@ -220,9 +229,9 @@ func checkURL(text string) error {
 	return nil
 }
 
-func parseFresh(s string) (bool, error) {
+func parseFlag(name, s string) (bool, error) {
 	if s != "true" && s != "false" {
-		return false, invalid("fresh", "fresh must be true or false, and is %q", s)
+		return false, invalid(name, "%s must be true or false, and is %q", name, s)
 	}
 	return s == "true", nil
 }

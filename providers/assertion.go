@@ -47,7 +47,9 @@ func (a assertion) sign(ctx context.Context, env Env, extra map[string]any) (sig
 		if err := checkKey(a.algorithm, key); err != nil {
 			return err
 		}
-		t := jwt.NewWithClaims(method, jwt.MapClaims(a.claimsAt(time.Now(), extra)))
+		claims := a.claimsAt(time.Now(), extra)
+		traceAssertion(ctx, a.algorithm, claims)
+		t := jwt.NewWithClaims(method, jwt.MapClaims(claims))
 		maps.Copy(t.Header, a.header)
 		text, err := t.SignedString(key)
 		if err != nil {

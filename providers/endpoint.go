@@ -109,10 +109,11 @@ func (r *request) setBasic(id string, s token.Secret) {
 // ask makes the round trip of RFC 6749 §5.
 func (e *endpoint) ask(ctx context.Context, r *request) (token.Token, error) {
 	quoter := newQuoter(r.secrets)
-	a, err := e.post(ctx, r)
+	a, err := e.post(e.traceRequest(ctx, r, quoter), r)
 	if err != nil {
 		return token.Token{}, e.unreachable(ctx, err)
 	}
+	traceAnswer(ctx, a, quoter)
 	if 300 <= a.status && a.status < 400 {
 		return token.Token{}, e.redirected(a, quoter)
 	}

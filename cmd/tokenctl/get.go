@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -35,7 +36,7 @@ Formats (-o):
 header and curl follow the profile's "present" setting, Bearer by default.`
 
 func (a *app) getCommand() *cobra.Command {
-	q := token.Query{}
+	q, traced := token.Query{}, false
 	scopes, as, wait := []string(nil), format.Names[0], getPatience
 	c := &cobra.Command{
 		Use:   "get NAME | --url URL",
@@ -53,6 +54,9 @@ func (a *app) getCommand() *cobra.Command {
 				return usage("--timeout must be more than 0")
 			}
 			q.Scope = strings.Join(scopes, " ")
+			if traced {
+				q.Trace = token.NewTrace()
+			}
 			ctx, cancel := context.WithTimeout(c.Context(), wait)
 			defer cancel()
 			return a.get(ctx, a.profile, q, as)
@@ -64,6 +68,7 @@ func (a *app) getCommand() *cobra.Command {
 	f.StringVar(&q.URL, "url", "", "what the token is for: the profile is found by its hosts")
 	f.Var((*span)(&q.MinTTL), "min-ttl", "least remaining life, as `TIME`: 10m, 90s, or seconds")
 	f.BoolVar(&q.Fresh, "fresh", false, "obtain a new token (one that came within the last second counts as new)")
+	f.BoolVar(&traced, "trace", false, "tell on stderr what is done, step by step; with --fresh, how a token is obtained")
 	f.StringArrayVar(&scopes, "scope", nil, "other `SCOPE` than the profile's; repeatable")
 	f.StringVar(&q.Audience, "audience", "", "other `AUDIENCE` or resource than the profile's")
 	f.Var((*span)(&wait), "timeout", "how long to wait, as `TIME`")
@@ -135,6 +140,9 @@ func (a *app) get(ctx context.Context, name string, q token.Query, as string) er
 	waiting := a.progress("Waiting for a token")
 	g, err := d.Get(ctx, name, q)
 	waiting.end()
+	if q.Trace != nil {
+		a.err.print(a.traced(q.Trace.Steps()))
+	}
 	if err != nil {
 		return err
 	}
@@ -143,6 +151,17 @@ func (a *app) get(ctx context.Context, name string, q token.Query, as string) er
 		return err
 	}
 	return a.out.answer(plainJSON(text))
+}
+
+// traced says the steps of a trace: when, a word, and what.
+func (a *app) traced(steps []token.Step) string {
+	var b strings.Builder
+	for _, s := range steps {
+		begin := fmt.Sprintf("%8.1f ms  %-10s ", float64(s.At)/float64(time.Millisecond), printable(s.What))
+		indent := strings.Repeat(" ", utf8.RuneCountInString(begin))
+		b.WriteString(a.err.paint(faint, begin) + strings.TrimPrefix(wrap(printable(s.Text), indent), indent))
+	}
+	return b.String()
 }
 
 // A span is a duration on the command line: "10m", or seconds.

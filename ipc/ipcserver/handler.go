@@ -1,6 +1,7 @@
 package ipcserver
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -190,6 +192,9 @@ func (h *handler) getToken(w http.ResponseWriter, r *http.Request, name string) 
 		return &token.Error{Code: token.ErrInvalid, Field: "url", Message: "either a profile or a url must be named"}
 	}
 	g, err := h.backend.Get(r.Context(), name, q)
+	if err != nil && q.Trace != nil {
+		return &tracedError{err, q.Trace}
+	}
 	if err != nil {
 		return err
 	}
@@ -200,9 +205,25 @@ func (h *handler) getToken(w http.ResponseWriter, r *http.Request, name string) 
 		send(w, http.StatusOK, textType, []byte(g.Secret.Reveal()))
 		return nil
 	}
-	send(w, http.StatusOK, jsonType, format.AppendJSON(nil, g, time.Now()))
+	body := format.AppendJSON(nil, g, time.Now())
+	if q.Trace != nil {
+		steps, err := json.Marshal(list(q.Trace.Steps()))
+		if err != nil {
+			return err
+		}
+		body = slices.Concat(bytes.TrimSuffix(body, []byte("}")), []byte(`,"trace":`), steps, []byte("}"))
+	}
+	send(w, http.StatusOK, jsonType, body)
 	return nil
 }
+
+// A tracedError comes with the steps that led to it.
+type tracedError struct {
+	error
+	trace *token.Trace
+}
+
+func (e *tracedError) Unwrap() error { return e.error }
 
 func (h *handler) exchange(w http.ResponseWriter, r *http.Request, name string) error {
 	body, err := readBody(w, r)
@@ -405,7 +426,11 @@ func (h *handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		send(w, status, textType, fmt.Appendf(nil, "%s: %s\n", string(e.Code), e.Message))
 		return
 	}
-	body, err := json.Marshal(ipc.Refusal{Error: e})
+	refusal := ipc.Refusal{Error: e}
+	if traced := (*tracedError)(nil); errors.As(err, &traced) {
+		refusal.Trace = traced.trace.Steps()
+	}
+	body, err := json.Marshal(refusal)
 	if err != nil { // a retry_at beyond the year 9999
 		h.log.Error("refusal not encoded", "error", err.Error())
 		body, _ = json.Marshal(ipc.Refusal{Error: &token.Error{Code: e.Code, Message: e.Message}})

@@ -159,6 +159,9 @@ type Query struct {
 	// URL is what the token is to be sent to; a profile must claim it. With it
 	// the profile need not be named.
 	URL string
+	// Trace, if there is one, collects what is done, for those who may manage
+	// profiles.
+	Trace *Trace
 }
 
 // A Grant is what a caller gets: a token, and what to do with it.

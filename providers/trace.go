@@ -1,0 +1,138 @@
+package providers
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http/httptrace"
+	"slices"
+	"strings"
+
+	"tokend/providers/token"
+)
+
+// What a trace tells of a token request. Only what is listed here is shown; of
+// everything else the name alone.
+var (
+	shownFields  = []string{"grant_type", "client_id", "client_assertion_type", "scope", "audience", "resource", "requested_token_type"}
+	shownMembers = []string{"token_type", "expires_in", "ext_expires_in", "refresh_in", "scope", "error"}
+	shownClaims  = []string{"iss", "sub", "aud", "iat", "nbf", "exp"}
+)
+
+const hidden = "[redacted]"
+
+// traceAssertion tells of a JWT before it is signed.
+func traceAssertion(ctx context.Context, algorithm string, claims map[string]any) {
+	t := token.TraceOf(ctx)
+	if t == nil {
+		return
+	}
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(claims)) {
+		value := hidden
+		if slices.Contains(shownClaims, name) {
+			value = cut(printable(fmt.Sprint(claims[name])), maxQuote)
+		}
+		parts = append(parts, name+"="+value)
+	}
+	t.Add("assertion", "signed by %s: %s", algorithm, strings.Join(parts, " "))
+}
+
+// traceRequest tells of the request, and has the connection's steps told.
+func (e *endpoint) traceRequest(ctx context.Context, r *request, q quoter) context.Context {
+	t := token.TraceOf(ctx)
+	if t == nil {
+		return ctx
+	}
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(r.form)) {
+		value := hidden
+		if slices.Contains(shownFields, name) {
+			value = q.quote(r.form.Get(name))
+		}
+		parts = append(parts, q.quote(name)+"="+value)
+	}
+	if !r.authorization.IsZero() {
+		parts = append(parts, "Authorization: Basic "+hidden)
+	}
+	t.Add("request", "POST %s with %s", e.Endpoint(), strings.Join(parts, " "))
+	return httptrace.WithClientTrace(ctx, connectionTrace(t))
+}
+
+// connectionTrace tells of the way to the issuer.
+func connectionTrace(t *token.Trace) *httptrace.ClientTrace {
+	why := func(err error) string { return "no: the issuer " + whyUnreachable(err).words }
+	return &httptrace.ClientTrace{
+		DNSStart: func(i httptrace.DNSStartInfo) { t.Add("dns", "looking up %s", i.Host) },
+		DNSDone: func(i httptrace.DNSDoneInfo) {
+			if i.Err != nil {
+				t.Add("dns", "%s", why(i.Err))
+				return
+			}
+			var addresses []string
+			for _, a := range i.Addrs[:min(len(i.Addrs), 4)] {
+				addresses = append(addresses, a.String())
+			}
+			t.Add("dns", "%s", strings.Join(addresses, ", "))
+		},
+		ConnectDone: func(_, address string, err error) {
+			if err != nil {
+				t.Add("connect", "%s: %s", address, why(err))
+				return
+			}
+			t.Add("connect", "connected to %s", address)
+		},
+		TLSHandshakeDone: func(s tls.ConnectionState, err error) {
+			if err != nil {
+				t.Add("tls", "%s", why(err))
+				return
+			}
+			by := ""
+			if s.ServerName != "" {
+				by = " for " + s.ServerName
+			}
+			if len(s.PeerCertificates) > 0 {
+				by += ", certificate by " + cut(printable(s.PeerCertificates[0].Issuer.CommonName), 60)
+			}
+			t.Add("tls", "%s%s", tls.VersionName(s.Version), by)
+		},
+		WroteRequest:         func(httptrace.WroteRequestInfo) { t.Add("sent", "the request has been sent") },
+		GotFirstResponseByte: func() { t.Add("first byte", "the answer begins") },
+	}
+}
+
+// traceAnswer tells of the answer.
+func traceAnswer(ctx context.Context, a answer, q quoter) {
+	t := token.TraceOf(ctx)
+	if t == nil {
+		return
+	}
+	m, fault := a.members()
+	if fault != nil {
+		t.Add("answer", "%s with %v", statusText(a.status), fault)
+		return
+	}
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		value := hidden
+		if slices.Contains(shownMembers, name) {
+			value = q.quote(memberText(m[name]))
+		}
+		parts = append(parts, q.quote(name)+"="+value)
+	}
+	t.Add("answer", "%s, %d bytes of JSON: %s", statusText(a.status), len(a.body), cut(strings.Join(parts, " "), 4*maxQuote))
+	if skew := a.skew(); skew != 0 {
+		t.Add("clock", "the issuer's clock is %v ahead of this machine's", skew)
+	}
+}
+
+// memberText is a member's text, or the JSON of something else.
+func memberText(raw json.RawMessage) string {
+	var text string
+	if err := json.Unmarshal(raw, &text); err == nil {
+		return text
+	}
+	return string(raw)
+}
