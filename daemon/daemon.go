@@ -343,7 +343,7 @@ func (d *Daemon) slot(p *profile, t token.Target, now time.Time) (*slot, error) 
 		return nil, &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf(
 			"profile %q is in use with %d scopes and audiences already, the most it can hold at a time", p.name, len(p.slots))}
 	}
-	s := &slot{profile: p, target: t, used: use{at: now, uid: -1}, place: -1}
+	s := &slot{profile: p, target: t, used: use{at: now}, place: -1}
 	p.slots[t] = s
 	return s, nil
 }

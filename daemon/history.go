@@ -64,10 +64,11 @@ func nameUsers(profiles []token.ProfileStatus) {
 	}
 }
 
-// A use is when somebody last asked for something, and who; uid -1 is nobody
-// that came over the socket.
+// A use is when somebody last asked for something, and who; nobody is known who
+// did not come over the socket.
 type use struct {
 	at       time.Time
+	known    bool
 	uid, pid int
 	program  string
 }
@@ -76,9 +77,9 @@ type use struct {
 func (d *Daemon) useBy(ctx context.Context, now time.Time) use {
 	c, ok := d.world.Caller(ctx)
 	if !ok {
-		return use{at: now, uid: -1}
+		return use{at: now}
 	}
-	u := use{at: now, uid: c.UID, pid: c.PID}
+	u := use{at: now, known: true, uid: c.UID, pid: c.PID}
 	if c.Program != nil {
 		u.program = c.Program()
 	}
@@ -88,7 +89,7 @@ func (d *Daemon) useBy(ctx context.Context, now time.Time) use {
 // tell is who made the use, as far as w may know: those who may manage
 // profiles see everybody, others only themselves.
 func (d *Daemon) tell(u use, w who) *token.User {
-	if u.at.IsZero() || u.uid < 0 || !d.mayManage(w) && u.uid != w.UID {
+	if !u.known || !d.mayManage(w) && u.uid != w.UID {
 		return nil
 	}
 	return &token.User{UID: u.uid, PID: u.pid, Program: u.program}

@@ -503,7 +503,7 @@ func (d *Daemon) putInForce(p *profile, kept token.Credential, proven proof) tok
 	d.install(p)
 	if !proven.token.Secret.IsZero() {
 		if s, err := d.slot(p, token.Target{}, d.wall()); err == nil && s.flight == nil {
-			s.tok, s.used = proven.token, use{at: d.wall(), uid: -1}
+			s.tok, s.used = proven.token, use{at: d.wall()}
 			s.remember(attempt{proven.token.Issued, proven.took, ""})
 			d.noteSuccess(s, proven.took)
 			d.unsaved[s.key()] = s.record()
