@@ -24,7 +24,7 @@ const (
 )
 
 const setupHelp = `  tokend setup                      a desktop: the OS keyring
-  tokend setup --system             a server, as root: sealed files
+  tokend setup --system --start     a server, as root: sealed files; and start it
   tokend setup --keystore sealed --key-file ~/.tokend.key
 
 "os" keeps private keys and client secrets in the OS keyring (GNOME Keyring,
@@ -63,14 +63,21 @@ type setupRequest struct {
 	mounted bool
 }
 
+// startFlag has the service started once it is set up.
+const startFlag = "start"
+
 func setupCommand(at *places) *cobra.Command {
 	var r setupRequest
+	var start bool
 	c := &cobra.Command{
 		Use:   "setup",
 		Short: "Choose where secrets are kept, once",
 		Long:  setupHelp,
 		Args:  noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if start {
+				return setUpAndStart(c, at)
+			}
 			r.at = *at
 			return r.run(c.Context(), c.OutOrStdout())
 		},
@@ -81,6 +88,7 @@ func setupCommand(at *places) *cobra.Command {
 	f.BoolVar(&r.choice.GroupRead, "key-file-group-read", false, "the key file's group may read it, as in a container's secret volume")
 	f.StringVar(&r.choice.Credential, "credential", "", "systemd credential with the key of the sealed secrets")
 	f.StringVar(&r.user, "service-user", serviceUser, "user that the system service runs as")
+	f.BoolVar(&start, startFlag, false, "then have it run as a service, as tokend install does")
 	return c
 }
 
