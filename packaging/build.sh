@@ -5,8 +5,9 @@
 #	packaging/build.sh [-o DIR] [-a ARCHITECTURES] [-f FORMATS] [VERSION]
 #	packaging/build.sh -o /tmp/out -a amd64 -f deb 1.2.3
 #
-# VERSION is that of the last tag unless given. The same commit and Go make the
-# same bytes; SOURCE_DATE_EPOCH is the commit's time unless set.
+# DIR (build) gets the packages, and man/ and completions/ beside them. VERSION is
+# that of the last tag unless given. The same commit and Go make the same bytes;
+# SOURCE_DATE_EPOCH is the commit's time unless set.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -57,11 +58,11 @@ compile() {
 }
 
 mkdir -p "$out"
-out=$(cd "$out" && pwd)
-STAGE=$out/stage
-export STAGE
-rm -rf "$STAGE"
-mkdir -p "$STAGE/man" "$STAGE/completions"
+OUT=$(cd "$out" && pwd)
+STAGE=$OUT/stage
+export OUT STAGE
+rm -rf "$STAGE" "$OUT/man" "$OUT/completions"
+mkdir -p "$STAGE" "$OUT/man" "$OUT/completions"
 for arch in $architectures; do
 	compile linux "$arch"
 done
@@ -69,18 +70,18 @@ done
 # What the programs say of themselves, they say on this machine.
 host=$STAGE/$(go env GOHOSTOS)-$(go env GOHOSTARCH)
 [ -d "$host" ] || compile "$(go env GOHOSTOS)" "$(go env GOHOSTARCH)"
-go run ./packaging/man -o "$STAGE/man" -version "$VERSION" "$host/tokend" "$host/tokenctl"
+go run ./packaging/man -o "$OUT/man" -version "$VERSION" "$host/tokend" "$host/tokenctl"
 for program in tokend tokenctl; do
 	for shell in bash zsh fish; do
-		"$host/$program" completion $shell >"$STAGE/completions/$program.$shell"
+		"$host/$program" completion $shell >"$OUT/completions/$program.$shell"
 	done
 done
 
 for ARCH in $architectures; do
 	export ARCH
 	for format in $formats; do
-		go run $nfpm package --config packaging/nfpm.yaml --packager "$format" --target "$out/" >/dev/null
+		go run $nfpm package --config packaging/nfpm.yaml --packager "$format" --target "$OUT/" >/dev/null
 	done
 done
 rm -rf "$STAGE"
-ls "$out"
+ls "$OUT"

@@ -4,18 +4,23 @@
 # started here that was not before.
 set -e
 
-if ! getent group tokend >/dev/null; then
-	if command -v groupadd >/dev/null; then
-		groupadd --system tokend
-	else # Alpine
-		addgroup -S tokend
+# The user and group tokend.
+if command -v systemd-sysusers >/dev/null; then
+	systemd-sysusers tokend.conf
+else
+	if ! getent group tokend >/dev/null; then
+		if command -v groupadd >/dev/null; then
+			groupadd --system tokend
+		else # Alpine
+			addgroup -S tokend
+		fi
 	fi
-fi
-if ! getent passwd tokend >/dev/null; then
-	if command -v useradd >/dev/null; then
-		useradd --system -g tokend -d /nonexistent -s /usr/sbin/nologin -c "holds keys, hands out tokens" tokend
-	else
-		adduser -S -D -H -G tokend -h /nonexistent -s /sbin/nologin -g "holds keys, hands out tokens" tokend
+	if ! getent passwd tokend >/dev/null; then
+		if command -v useradd >/dev/null; then
+			useradd --system -g tokend -d / -s /usr/sbin/nologin -c "Holds keys and hands out access tokens" tokend
+		else
+			adduser -S -D -H -G tokend -h / -s /sbin/nologin -g "Holds keys and hands out access tokens" tokend
+		fi
 	fi
 fi
 
