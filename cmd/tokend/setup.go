@@ -115,6 +115,7 @@ func (r setupRequest) run(ctx context.Context, out io.Writer) error {
 	if err := service.makeDirs(dirs); err != nil {
 		return err
 	}
+	made(dirs.Config) // a user's unit cannot: it may write in there alone
 	kek, err := r.makeKey(ctx, dirs, before, service, out)
 	if err != nil {
 		return err

@@ -232,3 +232,17 @@ as tokend uninstall --purge --yes >/tmp/out || fail "purge: $(cat /tmp/out)"
 as secret-tool search --all service tokend 2>&1 | grep . && fail "purge leaves items in the keyring"
 find $home -path '*tokend*' | grep . && fail "purge leaves files"
 ok "purge leaves nothing"
+
+# The package's units without tokend install, on a host with no keyring.
+useradd -m vera
+loginctl enable-linger vera
+vera() { runuser -u vera -- env -i "PATH=/usr/bin:/bin" HOME=/home/vera "XDG_RUNTIME_DIR=/run/user/$(id -u vera)" "$@"; }
+soon 100 vera systemctl --user is-active -q default.target || fail "no session for vera"
+quietly vera tokend setup --keystore sealed --key-file /home/vera/tokend.key
+vera cp /test/user/ca.pem /home/vera/.config/tokend/
+vera sh -c 'printf "ca_file = \"/home/vera/.config/tokend/ca.pem\"\nproxy = \"none\"\n" >/home/vera/.config/tokend/config.toml'
+quietly vera systemctl --user enable --now tokend
+quietly vera tokenctl add clms --provider clms --service-key /test/user/key.json
+vera tokenctl get clms | grep -q . || fail "vera gets no token"
+[ "$(vera tokend service-status | grep -c 'runs, process')" = 1 ] || fail "service-status does not know a service that was enabled by hand"
+ok "the package's units work without tokend install"
