@@ -127,21 +127,29 @@ func (d *document) close() error {
 // locate adds file and line to an error about one of the document's keys.
 func (d *document) locate(err error) error {
 	var e *token.Error
+	if errors.Is(err, errLocated) {
+		return err
+	}
 	if !errors.As(err, &e) {
 		return d.fault(0, "", err.Error())
 	}
 	return d.fault(d.lineOf(e.Field), e.Field, e.Message)
 }
 
+// errLocated marks errors that tell their file.
+var errLocated = errors.New("located")
+
 func (d *document) fault(line int, field, text string) error {
+	cause := errLocated
 	switch {
 	case d.file == "":
+		cause = nil
 	case line > 0:
 		text = fmt.Sprintf("%s:%d: %s", d.file, line, text)
 	default:
 		text = d.file + ": " + text
 	}
-	return &token.Error{Code: token.ErrInvalid, Field: field, Message: text}
+	return &token.Error{Code: token.ErrInvalid, Field: field, Message: text, Cause: cause}
 }
 
 // lineOf finds the line of a top-level key, 0 if the document has none such.
@@ -238,7 +246,7 @@ func keysOf(into any) (keys []string) {
 
 // fieldOf finds the type of the field that a key path leads to.
 func fieldOf(t reflect.Type, path []string) (reflect.Type, bool) {
-	for t.Kind() == reflect.Pointer {
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice && len(path) > 0 {
 		t = t.Elem()
 	}
 	if len(path) == 0 {

@@ -92,7 +92,7 @@ func rootsWith(file string) (*x509.CertPool, error) {
 	}
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return nil, &token.Error{Code: token.ErrInvalid, Field: "ca_file", Message: "ca_file cannot be read: " + err.Error(), Cause: err}
+		return nil, &token.Error{Code: token.ErrInvalid, Field: "ca_file", Message: "ca_file cannot be read: " + token.FileFault(err), Cause: err}
 	}
 	roots, err := x509.SystemCertPool()
 	if err != nil {

@@ -348,7 +348,7 @@ func readRecord(path string) (record, error) {
 	}
 	var rec record
 	if err := toml.NewDecoder(bytes.NewReader(b)).DisallowUnknownFields().Decode(&rec); err != nil {
-		return record{}, fmt.Errorf("%s: %w", path, err)
+		return record{}, fmt.Errorf("%s: %s", path, recordFault(err))
 	}
 	if rec.Pending != nil && rec.Pending.ID == "" {
 		return record{}, fmt.Errorf("%s: a pending credential has no id", path)

@@ -64,7 +64,7 @@ func ReadInstall(stateDir string) (Install, error) {
 	}
 	var i Install
 	if err := toml.NewDecoder(bytes.NewReader(b)).DisallowUnknownFields().Decode(&i); err != nil {
-		return Install{}, about("install-record", fail(token.ErrKeystore, err, "installation record: %s: %v", path, err))
+		return Install{}, about("install-record", fail(token.ErrKeystore, err, "installation record: %s: %s", path, recordFault(err)))
 	}
 	if i.ID == "" {
 		return Install{}, about("install-record", fail(token.ErrKeystore, nil, "installation record: %s has no id", path))
@@ -73,6 +73,16 @@ func ReadInstall(stateDir string) (Install, error) {
 		return Install{}, about("install-record", fail(token.ErrKeystore, err, "installation record: %s: %v", path, err))
 	}
 	return i, nil
+}
+
+// recordFault words what is wrong with a record that nobody but tokend writes.
+func recordFault(err error) string {
+	var wrong *toml.DecodeError
+	if errors.As(err, &wrong) {
+		line, _ := wrong.Position()
+		return fmt.Sprintf("line %d is not as tokend wrote it", line)
+	}
+	return "it is not as tokend wrote it"
 }
 
 // Setup makes the choice of keystore, once: it proves that the keystore works,
@@ -289,14 +299,14 @@ func (i Install) CheckKeyFile() error {
 	}
 	info, err := os.Lstat(i.KeyFile)
 	if err != nil {
-		return about("key-file-missing", fail(token.ErrKeystore, err, "key file: %v", err))
+		return about("key-file-missing", fail(token.ErrKeystore, err, "key file: %s", token.FileFault(err)))
 	}
 	refused := fs.FileMode(0o077)
 	if i.GroupRead {
 		refused = 0o037
 	}
 	if err := checkPerm(i.KeyFile, info, refused); err != nil {
-		return about("key-file", fail(token.ErrKeystore, err, "key file: %v", err))
+		return about("key-file", fail(token.ErrKeystore, err, "key file: %s", token.FileFault(err)))
 	}
 	return nil
 }

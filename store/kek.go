@@ -53,13 +53,13 @@ func NewKeyFileFor(path string, uid, gid int) (err error) {
 		return fail(token.ErrExists, err, "%s exists already and stays as it is", path)
 	}
 	if err != nil {
-		return about("key-file", fail(token.ErrKeystore, err, "key file: %v", err))
+		return about("key-file", fail(token.ErrKeystore, err, "key file: %s", token.FileFault(err)))
 	}
 	defer func() {
 		if err != nil {
 			f.Close()
 			os.Remove(path)
-			err = about("key-file", fail(token.ErrKeystore, err, "key file: %v", err))
+			err = about("key-file", fail(token.ErrKeystore, err, "key file: %s", token.FileFault(err)))
 		}
 	}()
 	if uid >= 0 {
@@ -92,7 +92,7 @@ func readKey(path string, refused fs.FileMode) (token.Secret, error) {
 		err = errors.Join(checkOwner(path, info), checkPerm(path, info, refused))
 	}
 	if err != nil {
-		return token.Secret{}, about(keyFileTopic(err), fail(token.ErrKeystore, err, "key file: %v", err))
+		return token.Secret{}, about(keyFileTopic(err), fail(token.ErrKeystore, err, "key file: %s", token.FileFault(err)))
 	}
 	key, err := parseKey(b)
 	if err != nil {

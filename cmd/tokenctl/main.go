@@ -146,7 +146,7 @@ func (a *app) root(args []string) *cobra.Command {
 }
 
 const rootHelp = `  tokenctl                                 how things stand, and what to do next
-  tokenctl add                             store a key or secret; asks for the rest
+  tokenctl add                             keep a key or secret; asks for more
   tokenctl get clms                        print an access token
   tokenctl curl clms -- URL                run curl with it, unseen by others
   tokenctl exec clms --env TOKEN -- CMD    run a program with it

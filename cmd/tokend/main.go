@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -75,6 +76,7 @@ Exit status: 0 ok, 1 failure, 2 wrong usage, 3 tokend is already running,
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped 80"))
 	at.flags(root)
 	root.AddCommand(serviceCommands(&at)...)
 	root.AddCommand(runCommand(&at), setupCommand(&at), newKeyCommand(&at), doctorCommand(&at), checkCommand(&at), demoCommand(), versionCommand(), checkCacheCommand())
@@ -175,6 +177,7 @@ func versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
+		Long:  "  tokend version\n\nPrints the version.",
 		Args:  noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			_, err := fmt.Fprintln(c.OutOrStdout(), "tokend", versionText())

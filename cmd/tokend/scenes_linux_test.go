@@ -32,6 +32,9 @@ systemctl() {
 	[ "$*" = "--user restart tokend" ] || return 1
 	kill "$tokend" && wait "$tokend"
 	start
+	for sink in $(sed -n 's/^path = "\(.*\)"/\1/p' ~/.config/tokend/profiles.d/*.toml); do
+		until [ -e "$sink" ]; do sleep 0.01; done # a person is slower
+	done
 }
 start
 `,

@@ -1,6 +1,10 @@
 package token
 
-import "time"
+import (
+	"errors"
+	"io/fs"
+	"time"
+)
 
 // A Code is the identity of an error, the same on both sides of the socket:
 // it is an error itself, so errors.Is(err, token.ErrNotFound) asks for it in
@@ -101,4 +105,14 @@ func (e *Error) Unwrap() []error {
 		return []error{e.Code}
 	}
 	return []error{e.Code, e.Cause}
+}
+
+// FileFault words an error about a file without the system call that met it:
+// "/etc/ca.pem: permission denied".
+func FileFault(err error) string {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Path + ": " + path.Err.Error()
+	}
+	return err.Error()
 }
