@@ -38,7 +38,7 @@ install_packages() {
 
 need_packages() {
 	missing=
-	for pair in gnome-keyring-daemon:gnome-keyring dbus-daemon:dbus-daemon dbus-run-session:dbus-daemon dbus-launch:dbus-x11 \
+	for pair in gnome-keyring-daemon:gnome-keyring dbus-daemon:dbus-daemon dbus-run-session:dbus-daemon dbus-launch:dbus-x11 swtpm:swtpm tpm2_pcrread:tpm2-tools \
 		secret-tool:libsecret-tools curl:curl git:git script:bsdutils gcc:gcc ps:procps nginx:nginx-light python3:python3 node:nodejs npm:npm \
 		docker:docker.io skopeo:skopeo cargo:cargo gdalinfo:gdal-bin systemd-analyze:systemd openssl:openssl jq:jq \
 		shellcheck:shellcheck mandoc:mandoc man:man-db rpm:rpm systemd-nspawn:systemd-container debootstrap:debootstrap promtool:prometheus; do

@@ -21,10 +21,15 @@ type CredentialFile struct {
 	// Path is where the file is; Name is bound into it.
 	Path, Name string
 	// TPM has a new one encrypted with the machine's TPM 2.0 beside the host's
-	// key. It is bound to no PCR: an update of the firmware must not cost the
-	// secrets.
+	// key.
 	TPM bool
 }
+
+// freePCR is the PCR that a credential is bound to: the one that is free for
+// applications, and that neither firmware nor boot loaders measure into, whose
+// updates must not cost the secrets. systemd 252 cannot decrypt what is bound to
+// none.
+const freePCR = "23"
 
 // credsLimit is how long systemd-creds may take; a TPM can be slow.
 const credsLimit = 30 * time.Second
@@ -50,7 +55,7 @@ func (c CredentialFile) Make(ctx context.Context) (token.Secret, error) {
 	key := newKey()
 	args := []string{"encrypt", "--with-key=host", "--name=" + c.Name, "-", "-"}
 	if c.TPM {
-		args = []string{"encrypt", "--with-key=host+tpm2", "--tpm2-pcrs=", "--name=" + c.Name, "-", "-"}
+		args = []string{"encrypt", "--with-key=host+tpm2", "--tpm2-pcrs=" + freePCR, "--name=" + c.Name, "-", "-"}
 	}
 	box, err := systemdCreds(ctx, base64.StdEncoding.AppendEncode(nil, []byte(key.Reveal())), args...)
 	if err == nil {

@@ -1,0 +1,120 @@
+package store
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"tokend/providers/token"
+)
+
+// needRoot skips a test where systemd-creds cannot make credentials: it takes
+// root, and is there since systemd 250.
+func needRoot(t *testing.T, programs ...string) {
+	t.Helper()
+	complain := t.Skipf
+	if os.Getenv("CI") != "" {
+		complain = t.Fatalf
+	}
+	for _, program := range programs {
+		if _, err := exec.LookPath(program); err != nil {
+			complain("%s is missing", program)
+		}
+	}
+	if os.Geteuid() == 0 {
+		return
+	}
+	if os.Getenv("CI") != "true" {
+		complain = t.Skipf
+	}
+	complain("needs root, to encrypt with the host's key")
+}
+
+// A key comes back from its credential, with the host's key and with a TPM, over
+// a restart of the machine; under another name and after damage it does not, and
+// nothing is ever overwritten.
+func TestCredentialFileGivesItsKeyBack(t *testing.T) {
+	needRoot(t, "systemd-creds", "swtpm", "tpm2_pcrread")
+	for _, tpm := range []bool{false, true} {
+		t.Run(fmt.Sprint("TPM ", tpm), func(t *testing.T) {
+			dir := t.TempDir()
+			boot := func() {}
+			if tpm {
+				boot = softTPM(t)
+			}
+			boot()
+			c := CredentialFile{Path: filepath.Join(dir, "a.cred"), Name: "a", TPM: tpm}
+			key, err := c.Make(t.Context())
+			must(t, err)
+			boot()
+			again, err := c.Read(t.Context())
+			if err != nil || !again.Equal(key) {
+				t.Errorf("another key, %v", err)
+			}
+			wantModes(t, c.Path)
+			noCanary(t, dir, key.Reveal())
+			_, err = c.Make(t.Context())
+			wantCode(t, err, token.ErrExists)
+			_, err = CredentialFile{Path: c.Path, Name: "b"}.Read(t.Context())
+			wantCode(t, err, token.ErrKeystore)
+
+			content, err := os.ReadFile(c.Path)
+			must(t, err)
+			content[len(content)/2]++
+			must(t, os.WriteFile(c.Path, content, 0o600))
+			_, err = c.Read(t.Context())
+			wantCode(t, err, token.ErrKeystore)
+		})
+	}
+}
+
+// softTPM gives a TPM 2.0 in software, which systemd-creds takes for the
+// machine's. The machine boots at each call of what is returned.
+func softTPM(t *testing.T) (boot func()) {
+	t.Helper()
+	dir := t.TempDir()
+	port := freePort(t)
+	server, control := strconv.Itoa(port), strconv.Itoa(port+1) // where its users look for it
+	t.Setenv("SYSTEMD_TPM2_DEVICE", "swtpm:host=127.0.0.1,port="+server)
+	var running *exec.Cmd
+	stop := func() {
+		if running != nil {
+			_ = running.Process.Kill()
+			_ = running.Wait()
+		}
+	}
+	t.Cleanup(stop)
+	return func() {
+		t.Helper()
+		stop()
+		running = exec.Command("swtpm", "socket", "--tpm2", "--tpmstate", "dir="+dir, "--flags", "not-need-init,startup-clear",
+			"--server", "type=tcp,port="+server, "--ctrl", "type=tcp,port="+control)
+		must(t, running.Start())
+		eventually(t, func() bool {
+			conn, err := net.Dial("tcp", "127.0.0.1:"+control)
+			if err == nil {
+				_ = conn.Close()
+			}
+			return err == nil
+		})
+	}
+}
+
+// freePort is the number of a port that nobody listens on, nor on the next.
+func freePort(t *testing.T) int {
+	t.Helper()
+	for {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		must(t, err)
+		port := l.Addr().(*net.TCPAddr).Port
+		_ = l.Close()
+		if next, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port+1)); err == nil {
+			_ = next.Close()
+			return port
+		}
+	}
+}
