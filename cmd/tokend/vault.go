@@ -78,5 +78,5 @@ func (v vault) outOfReach(file string, err error) error {
 		return err
 	}
 	return &token.Error{Code: token.ErrKeystore, Topic: "key-file", Cause: err, Message: fmt.Sprintf(
-		"%v; while it serves, tokend makes key files in %s alone, and reads them there and in /etc", err, v.dirs.Config)}
+		"%v; a tokend that serves makes key files in %s alone, if it may write there, and reads them there and in /etc: make it with tokend new-key", err, v.dirs.Config)}
 }

@@ -140,6 +140,30 @@ open=$(find /etc/tokend /var/lib/tokend /run/tokend -perm /o+rwx ! -path /etc/to
 [ "$(stat -c '%U:%G %a' /run/tokend /run/tokend/tokend.sock | tr '\n' ' ')" = "root:root 755 root:tokend 660 " ] || fail "the socket: $(stat -c '%U:%G %a' /run/tokend /run/tokend/tokend.sock)"
 ok "no file is open to others"
 
+# To another key of root's making, and back.
+callers_go_on
+quietly tokend new-key --system --credential tokend-key-2
+systemctl restart tokend
+runuser -u alice -- tokenctl keystore migrate --to sealed --credential tokend-key-2 >/dev/null 2>&1 && fail "alice moves secrets"
+quietly tokenctl keystore migrate --to sealed --credential tokend-key-2
+systemctl restart tokend
+tokenctl keystore | grep -q "systemd credential tokend-key-2" || fail "the new key is not in force: $(tokenctl keystore)"
+tokenctl get --fresh clms >/dev/null || fail "no token with the new key"
+quietly tokenctl keystore migrate --to sealed --credential tokend-key
+no_call_was_lost "the secrets moved to another key and back"
+rm /etc/tokend/tokend-key-2.cred /etc/systemd/system/tokend.service.d/tokend-key-2.conf
+systemctl daemon-reload
+systemctl restart tokend
+tokenctl get --fresh clms >/dev/null || fail "no token with the old key"
+ok "the key of the secrets can be changed"
+quietly tokend doctor --system
+quietly tokenctl doctor
+systemctl stop tokend.socket tokend.service
+tokend doctor --system >/tmp/said 2>&1 || true
+grep -q '^ok    keystore: ' /tmp/said || fail "the doctor does not see the key: $(cat /tmp/said)"
+systemctl start tokend
+ok "the doctor finds nothing, and what does not run"
+
 rm -r /etc/systemd/system/tokend.service.d/test.conf
 socket=$(stat -c %i /run/tokend/tokend.sock)
 pid=$(property MainPID)
