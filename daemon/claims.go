@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -58,16 +59,15 @@ func (d *Daemon) claim(w who, name, target string) (profile, host string, err er
 func (d *Daemon) claimants(target string) []*profile {
 	if d.claims == nil {
 		d.claims = map[string][]*profile{}
-		for _, p := range d.profiles {
+		for _, name := range slices.Sorted(maps.Keys(d.profiles)) {
+			p := d.profiles[name]
 			for _, host := range p.hosts {
 				origin := token.Origin(host)
-				if p.minter != nil && !slices.Contains(d.claims[origin], p) {
-					d.claims[origin] = append(d.claims[origin], p)
+				before := d.claims[origin]
+				if p.minter != nil && (len(before) == 0 || before[len(before)-1] != p) {
+					d.claims[origin] = append(before, p)
 				}
 			}
-		}
-		for _, claimants := range d.claims {
-			slices.SortFunc(claimants, func(a, b *profile) int { return strings.Compare(a.name, b.name) })
 		}
 	}
 	return d.claims[token.Origin(target)]
