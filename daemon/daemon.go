@@ -77,6 +77,9 @@ type Credentials interface {
 	Put(ctx context.Context, profile string, secrets map[string]token.Secret, c token.Credential) (token.Credential, error)
 	// Current needs no keystore. ErrNotFound: nothing is stored.
 	Current(profile string) (token.Credential, error)
+	// Kept gives the current credential and the pending one, each the zero
+	// Credential if there is none.
+	Kept(profile string) (current, pending token.Credential, err error)
 	// PutPending stores a credential that is not in force until Promote;
 	// Abandon gives it up. ErrNotFound: none is pending.
 	PutPending(ctx context.Context, profile string, secrets map[string]token.Secret, c token.Credential) (token.Credential, error)

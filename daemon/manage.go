@@ -485,7 +485,7 @@ func (d *Daemon) openInForce(name string, doc *document, cred token.Credential, 
 	d.mu.Lock()
 	kinds, config := d.kinds, d.config
 	d.mu.Unlock()
-	p, err := d.openKept(kinds, config, name, doc, cred)
+	p, err := d.openKept(kinds, config, name, doc)
 	if err != nil {
 		return token.Added{}, err
 	}

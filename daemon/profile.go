@@ -308,18 +308,13 @@ func (d *Daemon) readProfile(kinds Kinds, c Config, file string) (*profile, erro
 	if err != nil {
 		return nil, unreadable(err)
 	}
-	name := profileName(file)
-	cred, err := d.world.Credentials.Current(name)
-	if err != nil && !errors.Is(err, token.ErrNotFound) {
-		return nil, err
-	}
-	return d.openKept(kinds, c, name, newDocument(file, data), cred)
+	return d.openKept(kinds, c, profileName(file), newDocument(file, data))
 }
 
-// openKept opens a profile whose credential is kept.
-func (d *Daemon) openKept(kinds Kinds, c Config, name string, doc *document, cred token.Credential) (*profile, error) {
-	pending, err := d.world.Credentials.Pending(name)
-	if err != nil && !errors.Is(err, token.ErrNotFound) {
+// openKept opens a profile with the credential that is kept.
+func (d *Daemon) openKept(kinds Kinds, c Config, name string, doc *document) (*profile, error) {
+	cred, pending, err := d.world.Credentials.Kept(name)
+	if err != nil {
 		return nil, err
 	}
 	p, err := open(kinds, c, name, doc, cred, d.secretsOf(name, cred))

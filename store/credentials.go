@@ -200,6 +200,22 @@ func (c *Credentials) Current(profile string) (token.Credential, error) {
 	return rec.credential(profile), nil
 }
 
+// Kept gives both, the current and the pending one, and the zero Credential for
+// one that there is not. It reads once.
+func (c *Credentials) Kept(profile string) (current, pending token.Credential, err error) {
+	rec, err := c.read(profile)
+	if errors.Is(err, token.ErrNotFound) {
+		return current, pending, nil
+	}
+	if err == nil && rec.ID != "" {
+		current = rec.credential(profile)
+	}
+	if err == nil && rec.Pending != nil {
+		pending = rec.Pending.credential(profile)
+	}
+	return current, pending, err
+}
+
 // Pending gives the credential that waits for Promote, likewise.
 func (c *Credentials) Pending(profile string) (token.Credential, error) {
 	rec, err := c.read(profile)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"testing"
+	"time"
 
 	"tokend/daemon"
 	"tokend/providers/token"
@@ -23,6 +24,21 @@ func TestAllocationsOfAGet(t *testing.T) {
 		})
 		if got > 0 {
 			t.Errorf("a get takes %v allocations, want none", got)
+		}
+	})
+}
+
+// With nothing to do the loop turns once in longestSleep.
+func TestAnIdleDaemonSleeps(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.profile("p", ordinary)
+		in.start()
+		in.get("p", token.Query{})
+		time.Sleep(time.Minute)
+		before := in.turns.Load()
+		time.Sleep(10 * time.Minute)
+		if turns := in.turns.Load() - before; turns > 20 {
+			t.Errorf("the loop turned %d times in ten idle minutes, want 20", turns)
 		}
 	})
 }
