@@ -535,3 +535,31 @@ func BenchmarkLoad(b *testing.B) {
 		}
 	}
 }
+
+// What sealing costs of that: the rest of a Save is the disk's.
+func BenchmarkSeal(b *testing.B) {
+	box, err := newRecordBox(testKey)
+	if err != nil {
+		b.Fatal(err)
+	}
+	record := testRecord("p", "")
+	record.Token.Secret = token.NewSecret(strings.Repeat("t", 1500))
+	key, value, err := box.seal(record)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("seal", func(b *testing.B) {
+		for b.Loop() {
+			if _, _, err := box.seal(record); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("open", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := box.open(key, value); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -76,7 +77,9 @@ func run(ctx context.Context, n int, also []string) (err error) {
 	defer func() { err = errors.Join(err, endGitsCache(h)) }()
 	os.Setenv(ipc.SocketEnv, h.Client.Socket)
 	for range n {
-		for _, s := range subjects {
+		// What ran before leaves its traces in the processor's caches.
+		for _, i := range rand.Perm(len(subjects)) {
+			s := subjects[i]
 			if err := s.launch(h.Dir); err != nil {
 				return fmt.Errorf("%s: %w", s.name, err)
 			}

@@ -34,7 +34,7 @@ import (
 func main() {
 	sizes := flag.String("profiles", "1,100,10000", "how many profiles, one run after the other")
 	gets := flag.Int("gets", 2000, "how many tokens are asked for, one after the other")
-	idle := flag.Duration("idle", 30*time.Second, "how long to watch the idle daemon; 0 leaves it out")
+	idle := flag.Duration("idle", 3*time.Minute, "how long to watch the idle daemon; 0 leaves it out")
 	storm := flag.Bool("storm", false, "have the tokens of the last run end at the same time")
 	limit := flag.Float64("limit", 100, "storm: how many requests a second the issuer takes")
 	flag.Parse()
@@ -47,7 +47,7 @@ func main() {
 }
 
 func run(ctx context.Context, sizes string, gets int, idle time.Duration, storm bool, limit float64) error {
-	rows := []string{"profiles\tstart: answers\tall at hand\tget µs: min\tmedian\tp99\tRSS MiB\tits own\tper profile KiB\tlist ms\tstatus ms\tstatus KiB\twakes in 10 s"}
+	rows := []string{"profiles\tstart: answers\tall at hand\tCPU ms\tget µs: min\tmedian\tp99\tRSS MiB\tits own\tper profile KiB\tlist ms\tstatus ms\tstatus KiB\twakes in 10 s"}
 	var few *figures
 	list := strings.Split(sizes, ",")
 	for i, size := range list {
@@ -77,6 +77,7 @@ func run(ctx context.Context, sizes string, gets int, idle time.Duration, storm 
 type figures struct {
 	profiles        int
 	answers, atHand time.Duration // after a start with all tokens cached
+	processor       time.Duration // what that start took of it
 	get             bench.Times
 	memory, own     int // KiB: resident, and what of it is in no file
 	list, status    time.Duration
@@ -92,7 +93,7 @@ func (f *figures) row(few *figures) string {
 	if f.wakes >= 0 {
 		wakes = fmt.Sprintf("%.1f", f.wakes)
 	}
-	return fmt.Sprintf("%d\t%v\t%v\t%s\t%.1f\t%.1f\t%s\t%d\t%d\t%d\t%s", f.profiles, f.answers.Round(time.Millisecond), f.atHand.Round(time.Millisecond),
+	return fmt.Sprintf("%d\t%v\t%v\t%d\t%s\t%.1f\t%.1f\t%s\t%d\t%d\t%d\t%s", f.profiles, f.answers.Round(time.Millisecond), f.atHand.Round(time.Millisecond), f.processor.Milliseconds(),
 		f.get.Cells(time.Microsecond), float64(f.memory)/1024, float64(f.own)/1024, perProfile, f.list.Milliseconds(), f.status.Milliseconds(), f.statusSize/1024, wakes)
 }
 
@@ -127,7 +128,7 @@ func measure(ctx context.Context, n, gets int, idle time.Duration, more func(*be
 	if _, err := h.Client.Get(ctx, bench.Name(n-1), token.Query{}); err != nil {
 		return nil, err
 	}
-	f.answers, f.atHand = answers, time.Since(begin)
+	f.answers, f.atHand, f.processor = answers, time.Since(begin), processorTime(pid)
 	if f.get, err = timeGets(ctx, h, n, gets); err != nil {
 		return nil, err
 	}
@@ -136,9 +137,7 @@ func measure(ctx context.Context, n, gets int, idle time.Duration, more func(*be
 	}
 	if idle > 0 {
 		time.Sleep(5 * time.Second)
-		before := switches(pid)
-		time.Sleep(idle)
-		f.wakes = float64(switches(pid)-before) / idle.Seconds() * 10
+		f.wakes = float64(wakes(pid, idle)) / idle.Seconds() * 10
 	}
 	status := fmt.Sprintf("/proc/%d/status", pid)
 	f.memory, f.own = procField(status, "VmRSS:"), procField(status, "RssAnon:")
@@ -198,6 +197,19 @@ func (f *figures) tables(h *bench.Home) error {
 	return nil
 }
 
+// wakes counts how often the process has something to do. The runtime goes on
+// looking for work for a moment, which counts once.
+func wakes(pid int, during time.Duration) (n int) {
+	last := switches(pid)
+	for end := time.Now().Add(during); time.Now().Before(end); {
+		time.Sleep(100 * time.Millisecond)
+		if now := switches(pid); now != last {
+			n, last = n+1, now
+		}
+	}
+	return n
+}
+
 // switches counts how often threads of the process were put to run.
 func switches(pid int) (sum int) {
 	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
@@ -205,6 +217,19 @@ func switches(pid int) (sum int) {
 		sum += procField(file, "voluntary_ctxt_switches:")
 	}
 	return sum
+}
+
+// processorTime is what the process has used so far.
+func processorTime(pid int) time.Duration {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, rest, _ := strings.Cut(string(text), ") ")
+	fields := strings.Fields(rest)
+	if len(fields) < 13 {
+		return 0
+	}
+	user, _ := strconv.Atoi(fields[11])
+	system, _ := strconv.Atoi(fields[12])
+	return time.Duration(user+system) * 10 * time.Millisecond // clock ticks, as everywhere on Linux
 }
 
 func procField(file, name string) int {
