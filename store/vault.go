@@ -184,6 +184,11 @@ func (v *Vault) fill(ctx context.Context, next Install, accounts []string) error
 	if err != nil {
 		return err
 	}
+	if s, ok := target.(interface{ State(context.Context) error }); ok {
+		if err := s.State(ctx); err != nil {
+			return err // before anything would have to be deleted there
+		}
+	}
 	during := old
 	during.Leftover = &Leftover{next.Keystore, next.Dir, append([]string{next.probeAccount()}, accounts...)}
 	if err := v.record("announce", during, v.current()); err != nil {

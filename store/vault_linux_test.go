@@ -279,6 +279,9 @@ func TestMigrateThatFailsChangesNothing(t *testing.T) {
 	// The keyring is locked: at the start, and in the middle.
 	s.Lock()
 	wantCode(t, migrate(t, v, creds, m.keys["os"]), token.ErrLocked)
+	if left := v.Install().Leftover; left != nil {
+		t.Errorf("left over of a migration that never began: %+v", left)
+	}
 	m.wantAllThere()
 	s.Unlock()
 	v.step = func(name string) {
