@@ -17,11 +17,15 @@ out=build
 architectures="amd64 arm64"
 formats="deb rpm apk"
 usage() { sed -n 's/^#\t/usage: /p' "$0" | head -1 >&2; exit 2; }
-while getopts o:a:f: flag; do
+while getopts o:a:f:h flag; do
 	case $flag in
 	o) out=$OPTARG ;;
 	a) architectures=$OPTARG ;;
 	f) formats=$OPTARG ;;
+	h)
+		sed -n '2,/^[^#]/s/^#[ \t]*//p' "$0"
+		exit
+		;;
 	*) usage ;;
 	esac
 done
