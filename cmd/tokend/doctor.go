@@ -175,8 +175,18 @@ func (p places) lookInside(ctx context.Context, dirs daemon.Dirs, configErr erro
 	if configErr != nil {
 		return token.Diagnosis{Checks: []token.Check{failed("config", configErr.Error(), "mend the file")}}
 	}
+	kek, kekErr := credentialOutside(ctx, dirs, install)
+	// The service could have put a link where root would follow it.
+	if err := p.owner(dirs.State).become(); err != nil {
+		return token.Diagnosis{Checks: []token.Check{failed("doctor", err.Error(), "run doctor as the user that tokend runs as")}}
+	}
 	w := newWorld(io.Discard, daemon.DefaultConfig())
-	w.Keystore = func(ctx context.Context) string { return install.Keystore + ": " + stateOutside(ctx, dirs, install) }
+	w.Keystore = func(ctx context.Context) string {
+		if kekErr != nil {
+			return install.Keystore + ": " + kekErr.Error()
+		}
+		return install.Keystore + ": " + stateOutside(ctx, dirs, install, kek)
+	}
 	w.Credentials = store.NewCredentials(credentialsDir(dirs), nil)
 	w.examine(dirs, func() store.Install { return install })
 	d, err := daemon.New(dirs, w.World)
@@ -190,17 +200,18 @@ func (p places) lookInside(ctx context.Context, dirs daemon.Dirs, configErr erro
 	return found
 }
 
-// stateOutside is how the keystore is, for somebody who is not the service. Of
-// a systemd credential root alone can tell.
-func stateOutside(ctx context.Context, dirs daemon.Dirs, in store.Install) string {
-	var kek token.Secret
+// credentialOutside is the key in the service's systemd credential, for somebody
+// who is not the service: root alone can read it. It is zero where there is none.
+func credentialOutside(ctx context.Context, dirs daemon.Dirs, in store.Install) (token.Secret, error) {
 	file := store.CredentialFile{Path: credentialPath(dirs, in.Credential), Name: in.Credential}
-	if in.Credential != "" && os.Getenv("CREDENTIALS_DIRECTORY") == "" && exists(file.Path) {
-		var err error
-		if kek, err = file.Read(ctx); err != nil {
-			return err.Error()
-		}
+	if in.Credential == "" || os.Getenv("CREDENTIALS_DIRECTORY") != "" || !exists(file.Path) {
+		return token.Secret{}, nil
 	}
+	return file.Read(ctx)
+}
+
+// stateOutside is how the keystore is, which kek opens if it is not zero.
+func stateOutside(ctx context.Context, dirs daemon.Dirs, in store.Install, kek token.Secret) string {
 	open := in.Open
 	if !kek.IsZero() {
 		open = func(state string) (store.Keystore, error) { return in.OpenWithKey(state, kek) }

@@ -156,3 +156,34 @@ func TestDoctorDoesNotWaitForEver(t *testing.T) {
 		}
 	}
 }
+
+// Root looks at the system service with the service's own rights: it finds its
+// key, and follows no link that the service could have made.
+func TestDoctorOfRootFollowsNoLinkOfTheService(t *testing.T) {
+	asRoot(t)
+	dirs, flags := server(t)
+	key := filepath.Join(dirs.Config, "key")
+	run := func(args ...string) string {
+		out, _ := exec.Command("tokend", append(args, flags...)...).CombinedOutput()
+		return string(out)
+	}
+	run("setup", "--service-user", "nobody", "--keystore", "sealed", "--key-file", key, "--key-file-group-read")
+	if out := run("doctor"); !strings.Contains(out, "ok    keystore: ") || !strings.Contains(out, "ok    files: ") {
+		t.Errorf("of a healthy service: %s", out)
+	}
+	victim := filepath.Join(filepath.Dir(dirs.State), "victim")
+	sealed := filepath.Join(dirs.State, "sealed")
+	for _, err := range []error{os.Chown(key, 0, -1), os.Chmod(key, 0o440), // root can read it too
+		os.Mkdir(victim, 0o755), os.Chmod(victim, 0o755), os.RemoveAll(sealed), os.Symlink(victim, sealed)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out := run("doctor"); !strings.Contains(out, "fail  keystore: ") {
+		t.Errorf("with a link: %s", out)
+	}
+	info, err := os.Stat(victim)
+	if err != nil || info.Mode().Perm() != 0o755 {
+		t.Errorf("what the link leads to: %v, %v", info.Mode(), err)
+	}
+}

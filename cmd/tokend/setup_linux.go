@@ -67,6 +67,18 @@ func (p places) service(name string) (account, error) {
 	return a, err
 }
 
+// owner is the account that a state directory belongs to, for root to become
+// before it looks into that.
+func (p places) owner(state string) account {
+	nobody := account{uid: -1, gid: -1}
+	info, err := os.Lstat(state)
+	if !p.system || os.Geteuid() != 0 || err != nil || ownerOf(info) == 0 {
+		return nobody
+	}
+	uid := ownerOf(info)
+	return account{name: fmt.Sprintf("with uid %d", uid), uid: uid, gid: int(info.Sys().(*syscall.Stat_t).Gid)}
+}
+
 // makeDirs makes what is missing of the service's directories: the
 // configuration, which the service reads; the profiles, which it writes; and
 // its state, which nobody else sees.

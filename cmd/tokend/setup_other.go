@@ -19,6 +19,7 @@ const serviceUser = ""
 type account struct{ uid, gid int }
 
 func (places) service(string) (account, error) { return account{-1, -1}, nil }
+func (places) owner(string) account            { return account{-1, -1} }
 func (account) makeDirs(daemon.Dirs) error     { return nil }
 func (account) become() error                  { return nil }
 func (account) mayMakeCredential() bool        { return false }
