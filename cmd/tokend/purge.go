@@ -28,9 +28,9 @@ type purgeRequest struct {
 // What tokend and its setup make, by directory. What else is there somebody
 // else put there, and it stays.
 var (
-	madeInConfig = []string{"config.toml", "profiles.d/*.toml", "profiles.d/.*", "profiles.d", "tokend.key", "tokend-key.cred"}
-	madeInState  = []string{"install.toml", "credentials", "sealed", "sealed-2", "cache.db", "cache.db.*",
-		"audit.log", "audit-*.log", "sinks", "tokend.log", "tokend-*.log", "tokend.sock.lock", "start.lock", ".*"}
+	madeInConfig = []string{"config.toml", "profiles.d/*.toml", "profiles.d/.*.toml*", "profiles.d", "tokend.key", "tokend-key.cred", ".tokend-key.cred*"}
+	madeInState  = []string{"install.toml", ".install.toml*", "credentials", "sealed", "sealed-2", "cache.db", "cache.db.*",
+		"audit.log", "audit-*.log", "sinks", "tokend.log", "tokend-*.log", "tokend.sock.lock", "start.lock"}
 )
 
 // A madeDir is one of tokend's directories, and what of its own is in it.
@@ -111,8 +111,12 @@ func (r *serviceRequest) purge(ctx context.Context, dirs daemon.Dirs) error {
 	if err := by.refuseOther(ctx, serviceState{}); err != nil {
 		return err
 	}
-	if err := store.Erase(ctx, dirs.State, credentialsDir(dirs)); err != nil {
-		return fmt.Errorf("%w; what is in the directories is still there", err)
+	// Where the state is another user's, so would the keyring be; and root writes
+	// nothing where that user could have put a link.
+	if r.at.owner(dirs.State).uid < 0 {
+		if err := store.Erase(ctx, dirs.State, credentialsDir(dirs)); err != nil {
+			return fmt.Errorf("%w; what is in the directories is still there", err)
+		}
 	}
 	made, err := madeDirs(dirs)
 	if err != nil {

@@ -87,7 +87,7 @@ func TestPurgeDeletesWhatIsTokends(t *testing.T) {
 	dir := t.TempDir()
 	dirs := daemon.Dirs{Config: filepath.Join(dir, "config"), State: filepath.Join(dir, "state")}
 	elsewhere := filepath.Join(dir, "elsewhere")
-	mine := []string{"config/ca.pem", "config/profiles.d/notes", "elsewhere/x.toml", "state/precious"}
+	mine := []string{"config/ca.pem", "config/profiles.d/.notes", "config/profiles.d/notes", "elsewhere/x.toml", "state/.bashrc", "state/precious"}
 	for _, name := range append([]string{
 		"config/config.toml", "config/profiles.d/a.toml", "config/profiles.d/.a.toml123", "state/install.toml", "state/.install.toml12",
 		"state/credentials/a.toml", "state/sealed/a.sealed", "state/cache.db", "state/cache.db.corrupt-20260101T000000Z",
