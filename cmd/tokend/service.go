@@ -176,7 +176,7 @@ func (r *serviceRequest) install(ctx context.Context) error {
 		return nil
 	}
 	if pid := d.other(ctx, before); pid != 0 {
-		if err := end(ctx, pid); err != nil {
+		if err := end(ctx, d.socket, pid); err != nil {
 			return d.runs(pid, err)
 		}
 		fmt.Fprintf(r.out, "The tokend that ran already, process %d, was stopped: the service takes its place.\n", pid)

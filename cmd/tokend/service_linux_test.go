@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -543,4 +544,34 @@ func TestProgramsThatAreNoService(t *testing.T) {
 	if err := checkRoots(program); err == nil || !strings.Contains(err.Error(), program+" (uid 65533") {
 		t.Errorf("of another user: %v", err)
 	}
+}
+
+// Only who listens at the socket is ended, whatever it says of itself.
+func TestEndIsForWhoListens(t *testing.T) {
+	h := newHome(t)
+	h.setup("--keystore", "sealed", "--key-file", filepath.Join(h.dir, "key"))
+	h.start()
+	bystander := exec.Command("sleep", "60")
+	if err := bystander.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for _, pid := range []int{bystander.Process.Pid, -bystander.Process.Pid, 0} {
+		if err := end(t.Context(), h.client.Socket, pid); err == nil {
+			t.Errorf("it ended process %d", pid)
+		}
+	}
+	if err := bystander.Process.Kill(); err != nil {
+		t.Error(err)
+	}
+	if state, _ := bystander.Process.Wait(); state.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+		t.Errorf("the bystander: %v", state)
+	}
+
+	gone := make(chan struct{})
+	go func() { _ = h.daemon.Wait(); close(gone) }()
+	if err := end(t.Context(), h.client.Socket, h.daemon.Process.Pid); err != nil {
+		t.Error(err)
+	}
+	<-gone
+	h.daemon = nil
 }

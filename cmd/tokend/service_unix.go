@@ -4,12 +4,16 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"tokend/ipc"
 )
 
 // serveManaged serves: systemd and launchd run a program as a shell does.
@@ -41,8 +45,19 @@ func checkRoots(path string) error {
 	return err
 }
 
-// end ends a process of ours and returns when it is gone.
-func end(ctx context.Context, pid int) error {
+// end ends the process that says it serves at socket and returns when it is
+// gone. The kernel has to say the same: root must not end whatever somebody
+// names.
+func end(ctx context.Context, socket string, pid int) error {
+	conn, err := net.Dial("unix", socket)
+	if err != nil {
+		return err
+	}
+	peer, err := ipc.PeerOf(conn)
+	_ = conn.Close()
+	if err != nil || peer.PID != pid || pid <= 1 {
+		return errors.New("stop it, and type the same again")
+	}
 	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
 		return fmt.Errorf("it cannot be stopped: %w", err)
 	}

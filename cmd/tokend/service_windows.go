@@ -167,4 +167,4 @@ func (manager) ready(string) { serveOnce.Do(func() { close(served) }) }
 func serviceLog(dirs daemon.Dirs) string { return filepath.Join(dirs.State, "tokend.log") }
 
 // end leaves it to people to end a process: there is no signal that asks.
-func end(context.Context, int) error { return errors.New("stop it, and type the same again") }
+func end(context.Context, string, int) error { return errors.New("stop it, and type the same again") }

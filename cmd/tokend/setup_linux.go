@@ -118,10 +118,16 @@ func makeDir(path string, uid, gid int, mode fs.FileMode) error {
 	} else if err != nil {
 		return err
 	}
-	if err := os.Lchown(path, uid, gid); err != nil {
+	// The directory above can be somebody else's: no link is followed.
+	dir, err := os.OpenFile(path, syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
+	if err != nil {
 		return err
 	}
-	return os.Chmod(path, mode)
+	defer func() { _ = dir.Close() }()
+	if err := dir.Chown(uid, gid); err != nil {
+		return err
+	}
+	return dir.Chmod(mode)
 }
 
 // become gives up root's rights for the account's, for good.
