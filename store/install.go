@@ -51,11 +51,15 @@ type Install struct {
 	Leftover *Leftover `toml:"leftover,omitempty"`
 }
 
+// maxInstall bounds the record, in bytes: a Leftover names every account, of ten
+// thousand profiles perhaps.
+const maxInstall = 16 << 20
+
 // ReadInstall reads the record under stateDir; token.ErrNotFound means that
 // nothing was set up yet.
 func ReadInstall(stateDir string) (Install, error) {
 	path := installPath(stateDir)
-	b, _, err := readRegular(path, 64<<10)
+	b, _, err := readRegular(path, maxInstall)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Install{}, about("not-set-up", fail(token.ErrNotFound, nil, "no keystore is set up: %s does not exist", path))
 	}

@@ -1,12 +1,15 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/pelletier/go-toml/v2"
 
 	"tokend/providers/token"
 )
@@ -247,13 +250,21 @@ func sameSecret(ctx context.Context, account string, a, b Keystore) error {
 // record writes an install record down and puts it in force.
 func (v *Vault) record(step string, install Install, keys Keystore) error {
 	v.step(step)
-	if err := install.record(v.stateDir); err != nil {
+	if err := install.record(v.stateDir); err != nil && !install.isRecorded(v.stateDir) {
 		return err
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.install, v.keys = install, keys
 	return nil
+}
+
+// isRecorded tells whether this is the record on disk: a writing can fail after
+// its renaming, and the next start goes by what it finds.
+func (i Install) isRecorded(stateDir string) bool {
+	want, err := toml.Marshal(i)
+	there, _, readErr := readRegular(installPath(stateDir), maxInstall)
+	return err == nil && readErr == nil && bytes.Equal(there, want)
 }
 
 // Tidy deletes what an earlier migration left behind in a keystore that is not
@@ -275,6 +286,11 @@ func (v *Vault) tidy(ctx context.Context) error {
 	left := install.Leftover
 	if left == nil {
 		return nil
+	}
+	// Whatever became of an earlier writing, what is deleted from here on is not
+	// in force on the disk either.
+	if err := install.record(v.stateDir); err != nil {
+		return err
 	}
 	for n, account := range left.Accounts {
 		v.note(Progress{"deleting", n, len(left.Accounts)})

@@ -1,0 +1,75 @@
+package store
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"tokend/providers/token"
+)
+
+// A record of many secrets that move can be read again.
+func TestInstallRecordHoldsManyLeftovers(t *testing.T) {
+	state := t.TempDir()
+	i := Install{ID: randomHex(16), Keystore: KeystoreOS, Leftover: &Leftover{Keystore: KeystoreSealed}}
+	for n := range 20_000 {
+		i.Leftover.Accounts = append(i.Leftover.Accounts, fmt.Sprintf("a-profile-with-a-long-name-%d/private_key/20261126-0123abcd", n))
+	}
+	must(t, i.record(state))
+	if there, err := ReadInstall(state); err != nil || len(there.Leftover.Accounts) != 20_000 {
+		t.Error(err)
+	}
+}
+
+// While the record cannot be written, nobody knows what is in force after the
+// next start: no copy is deleted then.
+func TestMigrateDeletesNothingWhileTheRecordCannotBeWritten(t *testing.T) {
+	m := newMoving(t, "sealed")
+	v, creds := m.open()
+	record, away := installPath(m.state), filepath.Join(t.TempDir(), "install.toml")
+	v.step = func(name string) {
+		if name == "switch" {
+			must(t, os.Rename(record, away))
+			must(t, os.MkdirAll(filepath.Join(record, "in the way"), 0o700))
+		}
+	}
+	wantCode(t, migrate(t, v, creds, m.keys["resealed"]), token.ErrKeystore)
+	for _, dir := range []string{"", otherSealedDir} {
+		if files, err := sealedFiles(Install{Dir: dir}.sealedDir(m.state)); err != nil || len(files) != 7 {
+			t.Errorf("%d secrets in directory %q, %v", len(files), dir, err)
+		}
+	}
+	must(t, os.RemoveAll(record))
+	must(t, os.Rename(away, record))
+	m.wantAllThere()
+	v.step = func(string) {}
+	must(t, v.Tidy(t.Context(), creds))
+	m.wantAllThere()
+}
+
+// What the next start will find is in force, also if its writing failed after
+// the renaming.
+func TestARecordThatIsThereIsInForce(t *testing.T) {
+	state := t.TempDir()
+	// The record's path is as long as can be; no temporary file fits beside it.
+	for rest := 4095 - len("/install.toml") - len(state); rest > 0; rest = 4095 - len("/install.toml") - len(state) {
+		state += "/" + strings.Repeat("d", min(rest-1, 200))
+	}
+	must(t, os.MkdirAll(state, 0o700))
+	next := Install{ID: randomHex(16), Keystore: KeystoreOS}
+	v := &Vault{stateDir: state, step: func(string) {}}
+	if err := v.record("switch", next, nil); err == nil || v.Install().ID != "" {
+		t.Errorf("not written and in force: %v", err)
+	}
+	text, err := toml.Marshal(next)
+	must(t, err)
+	must(t, os.WriteFile(installPath(state), text, 0o600))
+	must(t, v.record("switch", next, nil))
+	if v.Install().ID != next.ID {
+		t.Error("written and not in force")
+	}
+}
