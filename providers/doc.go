@@ -8,6 +8,8 @@
 //
 // # How to add a provider
 //
+// docs/adding-a-provider.md goes through one that compiles. In short:
+//
 //  1. One file with the kind: a settings struct and its methods open and
 //     prepare. The struct's tags (see fields.go) name and describe the settings
 //     and secrets; `tokenctl add`, the profile's file and the documentation

@@ -17,7 +17,7 @@ import (
 // types, the prefixes of its libraries' errors, what its JSON decoder says, a
 // stack.
 var goTypes = regexp.MustCompile(`\*?\b(errors|fmt|json|toml|x509|asn1|pem|url|net|fs|exec|strconv|time|os|tls|store|daemon|token)\.[A-Z]\w+|` +
-	`(^|[ (:])(json|toml|x509|asn1|pem|pkcs12|tls|strconv|cobra|pflag): |(open|read|l?stat|dial|mkdir) /|struct field|&\{|%!|goroutine \d|panic:|` +
+	`(^|[ (:])(json|toml|x509|asn1|pem|pkcs12|tls|strconv|cobra|pflag): |(open|read|l?stat|dial|mkdir) /[^ ]*: |struct field|&\{|%!|goroutine \d|panic:|` +
 	`cannot (unmarshal|decode)|invalid character '|unexpected end of JSON|<nil>|0xc0[0-9a-f]{6}`)
 
 // mistakes are commands that go wrong, with the files that they name.

@@ -24,7 +24,7 @@ const (
 )
 
 const setupHelp = `  tokend setup                      a desktop: the OS keyring
-  tokend setup --system --start     a server, as root: sealed files; and start it
+  tokend setup --system --start     a server, as root: sealed files; start it
   tokend setup --keystore sealed --key-file ~/.tokend.key
 
 "os" keeps private keys and client secrets in the OS keyring (GNOME Keyring,
