@@ -212,6 +212,7 @@ func (c *Cache) run(transaction func(*cacheFile, func(*bolt.Bucket) error) error
 			return err
 		}
 		err := transaction(c.file, fn)
+		c.file.leave()
 		var damage *DamageError
 		if !errors.As(err, &damage) {
 			return c.explain(err)
@@ -225,20 +226,20 @@ func (c *Cache) run(transaction func(*cacheFile, func(*bolt.Bucket) error) error
 	}
 }
 
-// current makes sure that c.file is open and is the file at c.path, which
-// somebody may have deleted or replaced.
+// current makes sure that c.file is open and is the file at c.path, as we left
+// it: somebody may have deleted, replaced or changed it.
 func (c *Cache) current() error {
 	if c.file == nil {
 		return c.open()
 	}
 	info, err := os.Lstat(c.path)
-	if err == nil && os.SameFile(info, c.file.info) {
+	if err == nil && os.SameFile(info, c.file.info) && c.file.untouched(info) {
 		return nil
 	}
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil // unreadable, and no reason to let go of an open file
 	}
-	c.say("%s was deleted or replaced", c.path)
+	c.say("%s was deleted, replaced or changed by somebody else", c.path)
 	old := c.file
 	c.file = nil
 	if err := old.close(); err != nil {

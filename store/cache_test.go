@@ -413,6 +413,42 @@ func TestCacheOutlivesWhatIsDoneToItsFile(t *testing.T) {
 }
 
 // A start that finds damage must not put aside the fresh file of another start.
+// Case 37, for the single pages of a file that is in use.
+func TestCacheIsOverwrittenWhileInUse(t *testing.T) {
+	const pageSize = 4096
+	rng := rand.New(rand.NewPCG(3, 4))
+	times := 100
+	if os.Getenv("TOKEND_TEST_LONG") != "" {
+		times = 3000
+	}
+	for range times {
+		path := cachePath(t)
+		c := openCache(t, path)
+		must(t, c.Save(manyRecords(60)...))
+		f, err := os.OpenFile(path, os.O_RDWR, 0)
+		must(t, err)
+		info, err := f.Stat()
+		must(t, err)
+		page := make([]byte, 16+rng.IntN(pageSize-16)) // its header at least
+		for i := range page {
+			page[i] = byte(rng.Uint32())
+		}
+		_, err = f.WriteAt(page, pageSize*rng.Int64N(info.Size()/pageSize))
+		must(t, errors.Join(err, f.Close()))
+
+		rec := testRecord("new", "")
+		must(t, c.Save(rec))
+		got, err := c.Load(time.Now())
+		if err != nil || !slices.ContainsFunc(got, func(r token.Record) bool { return describe(r) == describe(rec) }) {
+			t.Errorf("%d records and not the new one, %v", len(got), err)
+		}
+		if len(c.Notices()) == 0 {
+			t.Error("no notice")
+		}
+		must(t, c.Close())
+	}
+}
+
 func TestCachePutsAsideOnlyTheFileThatWasDamaged(t *testing.T) {
 	path := cachePath(t)
 	must(t, os.WriteFile(path, []byte("garbage"), 0o600))

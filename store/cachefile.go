@@ -25,6 +25,8 @@ type cacheFile struct {
 	db   *bolt.DB
 	raw  *os.File // db's own file, to let go of it when db cannot be closed
 	info os.FileInfo
+	// left is the file as our last transaction left it.
+	left os.FileInfo
 }
 
 // A DamageError says that the file does not hold what it should.
@@ -63,10 +65,21 @@ func openCacheFile(path string) (f *cacheFile, err error) {
 		})
 	})
 	if err == nil {
+		f.leave()
 		return f, nil
 	}
 	f.abandon()
 	return nil, f.verdict(err)
+}
+
+// leave remembers the file as it is after a transaction of ours.
+func (f *cacheFile) leave() { f.left, _ = f.raw.Stat() }
+
+// untouched tells whether info, of the same file, is how we left it. What
+// somebody else wrote bbolt would believe: a wrong length in a page has it free
+// pages until no memory is left, and nothing can stop it then.
+func (f *cacheFile) untouched(info os.FileInfo) bool {
+	return f.left != nil && info.Size() == f.left.Size() && info.ModTime().Equal(f.left.ModTime())
 }
 
 // verdict tells what is wrong with the file, a *DamageError, from what is wrong
