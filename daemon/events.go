@@ -113,9 +113,15 @@ func (d *Daemon) publish(p *profile, e token.Event) {
 		e.Profile = p.name
 	}
 	for w := range d.watchers {
-		if p == nil || (mayUse(w.who, p) || d.mayManage(w.who)) && (len(w.names) == 0 || slices.Contains(w.names, p.name)) {
-			w.add(e)
+		manages := d.mayManage(w.who)
+		if p != nil && (!manages && !mayUse(w.who, p) || len(w.names) > 0 && !slices.Contains(w.names, p.name)) {
+			continue
 		}
+		told := e
+		if !manages {
+			told.BadFiles = 0
+		}
+		w.add(told)
 	}
 }
 

@@ -219,15 +219,15 @@ func TestEventsFollowThePolicy(t *testing.T) {
 		if err := os.Remove(in.dirs.ProfileFile("theirs")); err != nil {
 			t.Fatal(err)
 		}
-		if err := d.Reload(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		in.profile("bad", "provider = \"none\"\n")
+		_ = d.Reload(t.Context())
 		events := watched(t, w)
-		if kindsOf(events) != "obtained reloaded" || events[0].Profile != "mine" {
+		if kindsOf(events) != "obtained reloaded" || events[0].Profile != "mine" || events[1].BadFiles != 0 {
 			t.Errorf("got %+v", events)
 		}
-		if got := kindsOf(watched(t, only)); got != "obtained removed reloaded" {
-			t.Errorf("who watches one profile got %s", got)
+		events = watched(t, only)
+		if kindsOf(events) != "obtained removed reloaded" || events[2].BadFiles != 1 {
+			t.Errorf("who watches one profile got %+v", events)
 		}
 		w.Close()
 		in.get("mine", token.Query{Fresh: true})

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"maps"
+	"slices"
 	"time"
 
 	"tokend/providers/token"
@@ -12,6 +13,9 @@ import (
 type Figures struct {
 	// Profiles are those that the caller may use or manage.
 	Profiles []ProfileFigures
+	// MayManage tells whether that are all, so that sums over them tell the
+	// caller nothing new.
+	MayManage bool
 	// BadFiles is how many files of the configuration are not in force; 0 for
 	// those who may not manage.
 	BadFiles int
@@ -45,21 +49,31 @@ type ProfileFigures struct {
 // Figures gives the figures as they are now.
 func (d *Daemon) Figures(ctx context.Context) Figures {
 	now, w := d.wall(), d.who(ctx)
+	f, names := d.figuresOfAll(w, now)
+	for names := range slices.Chunk(names, inOneGo) {
+		d.mu.Lock()
+		for _, name := range names {
+			if p, err := d.see(w, name); err == nil {
+				f.Profiles = append(f.Profiles, p.figures(now))
+			}
+		}
+		d.mu.Unlock()
+	}
+	return f
+}
+
+// figuresOfAll are those of the daemon itself, and the names of the profiles.
+func (d *Daemon) figuresOfAll(w who, now time.Time) (f Figures, names []string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	f := Figures{CacheFails: d.cacheErr != nil, Watchers: len(d.watchers)}
+	f = Figures{CacheFails: d.cacheErr != nil, Watchers: len(d.watchers), MayManage: d.mayManage(w)}
 	if age := now.Sub(d.clock.seen); age >= 0 && age <= clockMemory {
 		f.Skew, f.SkewKnown = d.clock.skew, true
 	}
-	if d.mayManage(w) {
+	if f.MayManage {
 		f.BadFiles = len(d.bad)
 	}
-	for name, p := range d.profiles {
-		if _, err := d.see(w, name); err == nil {
-			f.Profiles = append(f.Profiles, p.figures(now))
-		}
-	}
-	return f
+	return f, slices.Collect(maps.Keys(d.profiles))
 }
 
 // figures are those of p. Daemon.mu is held.

@@ -213,7 +213,11 @@ func toldMigrated(before token.KeystoreStatus, done token.Migrated) string {
 	} else if key != "" {
 		b.WriteString(wrap("Their key: "+key+".", ""))
 	}
-	if old := printable(keyPlace(before.KeystoreChoice)); old != "" {
+	switch old := printable(keyPlace(before.KeystoreChoice)); {
+	case old == "", old == printable(keyPlace(now.KeystoreChoice)):
+	case done.Moved == 0:
+		b.WriteString(wrap("The same key is still in "+old+". Unless that is the same file under another name, it can be deleted.", ""))
+	default:
 		b.WriteString(wrap("The old key opens nothing any more, unless in a backup: "+old+". It can be deleted.", ""))
 	}
 	if now.Leftovers > 0 {

@@ -87,7 +87,14 @@ func TestMigrateTellsWhatMoved(t *testing.T) {
 	}
 	// From one key to another: which one is of no use any more.
 	k.busy, k.status = 0, sealedAt("/home/me/old.key")
-	call(t, socket, nil, "keystore", "migrate", "--to", "sealed", "--key-file", "/home/me/new.key").wants(t, exitOK, "/home/me/old.key", "")
+	call(t, socket, nil, "keystore", "migrate", "--to", "sealed", "--key-file", "/home/me/new.key").wants(t, exitOK, "opens nothing any more, unless in a backup: /home/me/old.key", "")
+	// The same key elsewhere opens as much as before; where it is, it stays.
+	k.done.Moved, k.done.NewKey = 0, false
+	call(t, socket, nil, "keystore", "migrate", "--to", "sealed", "--key-file", "/home/me/new.key").wants(t, exitOK, "same key is still in /home/me/old.key", "")
+	k.status = sealedAt("/home/me/new.key")
+	if r := call(t, socket, nil, "keystore", "migrate", "--to", "sealed", "--key-file", "/home/me/new.key", "--key-file-group-read"); strings.Contains(r.out, "deleted") {
+		t.Errorf("it has the key in force deleted: %s", r.out)
+	}
 
 	k.err = &token.Error{Code: token.ErrLocked, Message: "the OS keyring is locked"}
 	r = call(t, socket, nil, "keystore", "migrate", "--to", "os")

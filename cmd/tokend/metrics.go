@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"runtime"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -45,7 +46,11 @@ func newMetrics() *metrics {
 // write gives all metrics that the caller in ctx may see, as text.
 func (m *metrics) write(ctx context.Context) ([]byte, error) {
 	registry := prometheus.NewRegistry()
-	all := append([]prometheus.Collector{gathered{m, m.figures(ctx), m.keystore(ctx)}, m.issuers}, m.process...)
+	now := gathered{m, m.figures(ctx), m.keystore(ctx)}
+	all := append([]prometheus.Collector{now}, m.process...)
+	if now.figures.MayManage {
+		all = append(all, m.issuers)
+	}
 	for _, c := range all {
 		if err := registry.Register(c); err != nil {
 			return nil, err
@@ -138,7 +143,9 @@ func (g gathered) Collect(out chan<- prometheus.Metric) {
 			gauge(tokenError, 1, p.Name, string(p.Own.Error.Code))
 		}
 	}
-	g.requests.All(func(do, result string, n uint64) { counter(requests, n, do, result) })
+	if g.figures.MayManage {
+		g.requests.All(func(do, result string, n uint64) { counter(requests, n, do, result) })
+	}
 	gauge(keystoreIs, number(g.keystore == nil), "ok")
 	locked := errors.Is(g.keystore, token.ErrLocked)
 	gauge(keystoreIs, number(locked), "locked")
@@ -205,11 +212,26 @@ func listenMetrics(c daemon.Config) (net.Listener, error) {
 	return l, nil
 }
 
+// maxScrapers is how many connections are served on loopback; what goes beyond
+// is closed at once. Each can hold a text about all profiles.
+const maxScrapers = 8
+
 // serveMetrics answers Prometheus on a loopback address until ctx ends. All
 // users of this machine can ask there, and see the names of all profiles.
 func (m *metrics) serveMetrics(ctx context.Context, listener net.Listener) {
+	var open atomic.Int32
 	server := &http.Server{
-		Handler:           m.loopback(listener.Addr().String()),
+		Handler: m.loopback(listener.Addr().String()),
+		ConnState: func(c net.Conn, now http.ConnState) {
+			switch now {
+			case http.StateNew:
+				if open.Add(1) > maxScrapers {
+					_ = c.Close()
+				}
+			case http.StateClosed:
+				open.Add(-1)
+			}
+		},
 		ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 8 << 10, DisableGeneralOptionsHandler: true,
 	}

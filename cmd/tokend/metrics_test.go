@@ -32,7 +32,7 @@ func fullMetrics() *metrics {
 	m.keystore = func(context.Context) error { return &token.Error{Code: token.ErrLocked} }
 	m.figures = func(context.Context) daemon.Figures {
 		return daemon.Figures{
-			CacheFails: true, Watchers: 2, BadFiles: 1, Skew: -90 * time.Second, SkewKnown: true,
+			CacheFails: true, MayManage: true, Watchers: 2, BadFiles: 1, Skew: -90 * time.Second, SkewKnown: true,
 			Profiles: []daemon.ProfileFigures{
 				{Name: "clms", Provider: "clms", Does: "mints", Always: true, CredentialExpires: noon,
 					Attempts: map[token.Code]uint64{"": 7, token.ErrRejected: 2}, States: map[string]int{"fresh": 1, "none": 3}, HasOwn: true,
@@ -103,6 +103,16 @@ func TestMetricsSayWhatIs(t *testing.T) {
 	problems, err := promlint.New(strings.NewReader(text)).Lint()
 	if err != nil || len(problems) > 0 {
 		t.Errorf("Prometheus' linter: %v %v", problems, err)
+	}
+}
+
+// Who may not manage profiles learns nothing of others' from sums over all.
+func TestMetricsForWhoSeesNotAllProfiles(t *testing.T) {
+	m := fullMetrics()
+	m.figures = func(context.Context) daemon.Figures { return daemon.Figures{} }
+	text := written(t, m)
+	if strings.Contains(text, "clms") || strings.Contains(text, "tokend_requests_total") || !strings.Contains(text, "tokend_build_info") {
+		t.Error(text)
 	}
 }
 
@@ -280,6 +290,39 @@ func TestMetricsOnLoopback(t *testing.T) {
 	<-ended
 	if _, err := net.Dial("tcp", address); err == nil {
 		t.Error("it answers after the end")
+	}
+}
+
+// However many connections somebody opens, few are served.
+func TestConnectionsForMetricsAreFew(t *testing.T) {
+	l, err := listenMetrics(daemon.Config{Metrics: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { fullMetrics().serveMetrics(ctx, l); close(ended) }()
+	defer func() { stop(); <-ended }()
+	dial := func() net.Conn {
+		conn, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		return conn
+	}
+	answers := func(conn net.Conn) bool {
+		_, _ = io.WriteString(conn, "GET /none HTTP/1.1\r\nHost: "+l.Addr().String()+"\r\n\r\n")
+		n, _ := conn.Read(make([]byte, 1))
+		return n == 1
+	}
+	for range maxScrapers {
+		if !answers(dial()) {
+			t.Fatal("it does not answer")
+		}
+	}
+	if answers(dial()) {
+		t.Error("there is no end of connections")
 	}
 }
 
