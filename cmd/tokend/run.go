@@ -98,7 +98,7 @@ func serve(ctx context.Context, at places, log io.Writer) error {
 	defer cache.Close()
 
 	w := newWorld(log, config)
-	v := vault{keys, store.NewCredentials(credentialsDir(dirs), keys), dirs}
+	v := newVault(keys, dirs)
 	w.keep(v, cache)
 	w.examine(dirs, v.Install)
 	d, err := daemon.New(dirs, w.World)

@@ -217,7 +217,7 @@ func worldHere(b *testing.B, dirs daemon.Dirs, config daemon.Config) (*world, *s
 		b.Fatal(err)
 	}
 	w := newWorld(io.Discard, config)
-	w.keep(vault{keys, store.NewCredentials(credentialsDir(dirs), keys), dirs}, cache)
+	w.keep(newVault(keys, dirs), cache)
 	return w, cache
 }
 

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"tokend/daemon"
 	"tokend/providers/token"
@@ -18,6 +19,13 @@ type vault struct {
 	*store.Vault
 	creds *store.Credentials
 	dirs  daemon.Dirs
+	// moving is held by a migration, lest one that fails takes away the key file
+	// that another has found there.
+	moving *sync.Mutex
+}
+
+func newVault(keys *store.Vault, dirs daemon.Dirs) vault {
+	return vault{keys, store.NewCredentials(credentialsDir(dirs), keys), dirs, new(sync.Mutex)}
 }
 
 func (v vault) About(ctx context.Context) token.KeystoreStatus {
@@ -54,6 +62,10 @@ func (v vault) Migrate(ctx context.Context, to token.KeystoreChoice) (done token
 	if err := choice.Check(v.dirs.State); err != nil {
 		return done, err
 	}
+	if !v.moving.TryLock() {
+		return done, &token.Error{Code: token.ErrUnavailable, Message: "the secrets are being moved already: tokenctl keystore tells how far that is"}
+	}
+	defer v.moving.Unlock()
 	if choice.KeyFile != "" {
 		err := store.NewKeyFile(choice.KeyFile)
 		done.NewKey = err == nil

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"errors"
+	"path/filepath"
+	"testing"
+
+	"tokend/daemon"
+	"tokend/providers/token"
+	"tokend/store"
+)
+
+// Of two migrations at a time one goes on; the other takes no key file away that
+// it did not make for itself.
+func TestOneMigrationAtATime(t *testing.T) {
+	dir := t.TempDir()
+	dirs := daemon.Dirs{Config: filepath.Join(dir, "config"), State: filepath.Join(dir, "state")}
+	old, next := filepath.Join(dir, "old"), filepath.Join(dir, "next")
+	if err := store.NewKeyFile(old); err != nil {
+		t.Fatal(err)
+	}
+	install, err := store.Setup(t.Context(), dirs.State, store.Install{Keystore: store.KeystoreSealed, KeyFile: old})
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := store.OpenVault(dirs.State, install)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := newVault(keys, dirs)
+	to := token.KeystoreChoice{Keystore: store.KeystoreSealed, KeyFile: next}
+	v.moving.Lock()
+	if _, err := v.Migrate(t.Context(), to); !errors.Is(err, token.ErrUnavailable) || exists(next) {
+		t.Errorf("while another is under way: %v", err)
+	}
+	v.moving.Unlock()
+	if done, err := v.Migrate(t.Context(), to); err != nil || !done.NewKey || !exists(next) {
+		t.Errorf("after it: %v", err)
+	}
+	// It is in force already: nothing is made, and nothing removed.
+	if _, err := v.Migrate(t.Context(), to); !errors.Is(err, token.ErrExists) || !exists(next) {
+		t.Errorf("once more: %v", err)
+	}
+}
