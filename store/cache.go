@@ -82,17 +82,18 @@ func (c *Cache) Load(now time.Time) ([]token.Record, error) {
 	var records []token.Record
 	var drop [][]byte
 	var bad int
+	var value []byte // a copy of each: the file may change while we look
 	err := c.run((*cacheFile).view, func(b *bolt.Bucket) error {
 		records, drop, bad = nil, nil, 0 // a second attempt starts anew
 		return b.ForEach(func(k, v []byte) error {
-			k, v = bytes.Clone(k), bytes.Clone(v)
-			rec, err := c.box.open(k, v)
+			value = append(value[:0], v...)
+			rec, err := c.box.open(k, value)
 			switch {
 			case err != nil:
 				bad++
-				drop = append(drop, k)
+				drop = append(drop, bytes.Clone(k))
 			case !now.Before(rec.Token.Expiry):
-				drop = append(drop, k)
+				drop = append(drop, bytes.Clone(k))
 			default:
 				records = append(records, rec)
 			}
@@ -123,10 +124,7 @@ func (c *Cache) Save(records ...token.Record) error {
 			return err
 		}
 		for _, rec := range records {
-			k, v, err := c.box.seal(rec)
-			if err != nil {
-				return err
-			}
+			k, v := c.box.seal(rec)
 			if err := b.Put(k, v); err != nil {
 				return err
 			}

@@ -498,10 +498,7 @@ func FuzzCacheRecord(f *testing.F) {
 	rec := testRecord("a", "b")
 	// The same in each of the processes that share a corpus.
 	rec.Token.Issued, rec.Token.Expiry, rec.Token.RenewAt = time.Unix(1e9, 0).UTC(), time.Unix(2e9, 0).UTC(), time.Unix(15e8, 0).UTC()
-	key, value, err := box.seal(rec)
-	if err != nil {
-		f.Fatal(err)
-	}
+	key, value := box.seal(rec)
 	f.Add(key, value)
 	f.Add([]byte{}, []byte{})
 	f.Add(key, value[:expirySize])
@@ -511,6 +508,42 @@ func FuzzCacheRecord(f *testing.F) {
 		}
 		expiryOf(v)
 	})
+}
+
+func FuzzPlainRecord(f *testing.F) {
+	f.Add(plainRecord(testRecord("a", "b")))
+	f.Add(plainRecord(token.Record{}))
+	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1}) // a length of 2^64-1
+	f.Fuzz(func(t *testing.T, plain []byte) {
+		rec, err := parseRecord(plain)
+		if err != nil {
+			return
+		}
+		again, err := parseRecord(plainRecord(rec))
+		if err != nil || describe(again) != describe(rec) {
+			t.Errorf("%v; %s became %s", err, describe(rec), describe(again))
+		}
+	})
+}
+
+func TestARecordIsReadWholeOrNotAtAll(t *testing.T) {
+	full := testRecord("a", "b")
+	full.Token.Issued = full.Token.Issued.Add(123456789 * time.Nanosecond)
+	for _, rec := range []token.Record{full, {}} {
+		plain := plainRecord(rec)
+		got, err := parseRecord(plain)
+		if err != nil || describe(got) != describe(rec) || got.Token.RenewAt.IsZero() != rec.Token.RenewAt.IsZero() {
+			t.Errorf("%v; %s became %s", err, describe(rec), describe(got))
+		}
+		for n := range plain {
+			if _, err := parseRecord(plain[:n]); err == nil {
+				t.Errorf("%d of %d bytes are a record", n, len(plain))
+			}
+		}
+		if _, err := parseRecord(append(plain, 0)); err == nil {
+			t.Error("a record with something behind it")
+		}
+	}
 }
 
 func FuzzCachePages(f *testing.F) {
@@ -580,15 +613,10 @@ func BenchmarkSeal(b *testing.B) {
 	}
 	record := testRecord("p", "")
 	record.Token.Secret = token.NewSecret(strings.Repeat("t", 1500))
-	key, value, err := box.seal(record)
-	if err != nil {
-		b.Fatal(err)
-	}
+	key, value := box.seal(record)
 	b.Run("seal", func(b *testing.B) {
 		for b.Loop() {
-			if _, _, err := box.seal(record); err != nil {
-				b.Fatal(err)
-			}
+			box.seal(record)
 		}
 	})
 	b.Run("open", func(b *testing.B) {
