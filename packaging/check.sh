@@ -103,6 +103,10 @@ say "keys are erased after their use, in a build that does that"
 case $(go env GOOS)/$(go env GOARCH) in
 linux/amd64 | linux/arm64) GOEXPERIMENT=runtimesecret go test -run Erased ./cmd/tokend ;;
 esac
+if [ "$CI" = true ]; then
+	say "a minute of kills, cuts, a full disk and a locked keyring"
+	packaging/soak.sh 1m
+fi
 say "garbage for every decoder"
 if [ "$CI" = true ]; then packaging/fuzz.sh 30s; else packaging/fuzz.sh 3s; fi
 say "packages"
