@@ -142,6 +142,7 @@ func (d *Daemon) readProfiles(kinds Kinds, c Config, inForce map[string]*profile
 // adopt puts a configuration in force. Tokens of a profile whose fingerprint
 // is the same stay.
 func (d *Daemon) adopt(config Config, kinds Kinds, profiles map[string]*profile, bad map[string]string) {
+	admins := newAllowance(config.AdminUsers, config.AdminGroups) // may ask a directory service
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for name, p := range d.profiles {
@@ -149,8 +150,7 @@ func (d *Daemon) adopt(config Config, kinds Kinds, profiles map[string]*profile,
 			d.retire(p)
 		}
 	}
-	d.config, d.kinds, d.bad = config, kinds, bad
-	d.admins = newAllowance(config.AdminUsers, config.AdminGroups)
+	d.config, d.kinds, d.bad, d.admins = config, kinds, bad, admins
 	for _, p := range profiles {
 		d.install(p)
 	}

@@ -32,6 +32,6 @@ fi
 # An upgrade: the new program takes the place of the old one, if that runs. The
 # socket stays open, and calls wait in it.
 if [ -d /run/systemd/system ]; then
-	systemctl daemon-reload
+	systemctl daemon-reload || true
 	systemctl try-restart tokend.service || echo "tokend: it does not start again; see: systemctl status tokend" >&2
 fi

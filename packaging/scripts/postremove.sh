@@ -3,7 +3,7 @@
 # somebody asks for their end: with dpkg that is purging, elsewhere rm.
 set -e
 
-reload() { if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi; }
+reload() { if [ -d /run/systemd/system ]; then systemctl daemon-reload || true; fi; }
 
 case ${1:-} in
 purge) # dpkg
