@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -72,15 +73,29 @@ func tellDiagnosis(found token.Diagnosis, asJSON bool, out io.Writer) error {
 		if asJSON {
 			continue
 		}
-		fmt.Fprintf(out, "%-4s  %s: %s\n", c.Result, c.Name, c.Text)
+		fmt.Fprintf(out, "%-4s  %s: %s\n", printable(c.Result), printable(c.Name), printable(c.Text))
 		if c.Advice != "" {
-			fmt.Fprintf(out, "      -> %s\n", c.Advice)
+			fmt.Fprintf(out, "      -> %s\n", printable(c.Advice))
 		}
 	}
 	if failed > 0 {
 		return fmt.Errorf("%d of %d checks failed", failed, len(found.Checks))
 	}
 	return nil
+}
+
+// printable is text without what a terminal obeys: root reads what the service's
+// user has named or said.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r):
+			return ' '
+		case unicode.IsPrint(r):
+			return r
+		}
+		return '?'
+	}, text)
 }
 
 // doctor looks at an installation from outside, and has the daemon look from

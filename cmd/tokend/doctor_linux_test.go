@@ -121,6 +121,17 @@ func TestDoctor(t *testing.T) {
 	healthy("mended")
 }
 
+// What a check says is for people to read, not for their terminal to obey.
+func TestDoctorObeysNobody(t *testing.T) {
+	var out strings.Builder
+	err := tellDiagnosis(token.Diagnosis{Checks: []token.Check{
+		failed("files", "/var/lib/tokend/\x1b]0;pwned\a\r\nok    files has mode 0644", "chmod \x1b[2J"),
+	}}, false, &out)
+	if err == nil || strings.ContainsAny(out.String(), "\x1b\a\r") || strings.Count(out.String(), "\n") != 2 {
+		t.Errorf("%v, %q", err, out.String())
+	}
+}
+
 // A clock that is off is told by the issuer's own.
 func TestDoctorSeesThatTheClockIsOff(t *testing.T) {
 	issuer := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -314,7 +314,7 @@ func (r *serviceRequest) tell(s serviceState) error {
 		state += fmt.Sprintf(", process %d", s.pid)
 	}
 	if s.says != "" {
-		state += ": " + s.says
+		state += ": " + printable(s.says)
 	}
 	fmt.Fprintf(r.out, "service   %s\nstarts    %s\nstate     %s\nlog       %s\n", s.definition, starts, state, s.log)
 	for _, note := range s.notes {
