@@ -176,9 +176,9 @@ func AppendJSON(b []byte, g token.Grant, now time.Time) []byte {
 	text := g.Secret.Reveal()
 	const others = 256 // the other members, usually
 	b = append(slices.Grow(b, len(text)+len(g.Scope)+others), `{"access_token":`...)
-	b = appendString(b, text)
+	b = AppendString(b, text)
 	b = append(b, `,"token_type":`...)
-	b = appendString(b, g.Type)
+	b = AppendString(b, g.Type)
 	b = appendMember(b, `,"scope":`, g.Scope)
 	if !g.Expiry.IsZero() {
 		b = append(b, `,"expires_in":`...)
@@ -190,7 +190,7 @@ func AppendJSON(b []byte, g token.Grant, now time.Time) []byte {
 	b = appendMember(b, `,"present":`, string(g.Present))
 	b = appendMember(b, `,"host":`, g.Host)
 	b = append(b, `,"profile":`...)
-	b = appendString(b, g.Profile)
+	b = AppendString(b, g.Profile)
 	return append(b, '}')
 }
 
@@ -208,10 +208,11 @@ func appendMember(b []byte, member, s string) []byte {
 	if s == "" {
 		return b
 	}
-	return appendString(append(b, member...), s)
+	return AppendString(append(b, member...), s)
 }
 
-func appendString(b []byte, s string) []byte {
+// AppendString appends s to b as a string of JSON.
+func AppendString(b []byte, s string) []byte {
 	for _, c := range []byte(s) {
 		if c < ' ' || c > '~' || c == '"' || c == '\\' {
 			quoted, _ := json.Marshal(s) // a string always has a JSON form

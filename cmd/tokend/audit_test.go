@@ -1,0 +1,70 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"tokend/ipc"
+	"tokend/ipc/ipcserver"
+	"tokend/providers/token"
+)
+
+func TestAuditLines(t *testing.T) {
+	now := time.Date(2026, 11, 23, 12, 0, 0, 123456789, time.FixedZone("CET", 3600))
+	caller := ipc.Peer{UID: 1000, PID: 4711}
+	for want, e := range map[string]ipcserver.Event{
+		`{"time":"2026-11-23T12:00:00.123456789+01:00","msg":"grant","do":"get","uid":1000,"pid":4711,"program_unverified":"curl",` +
+			`"profile":"p","scope":"a b","audience":"aud","origin":"https://x.example:443"}`: {
+			Caller: caller, Program: "curl", Do: "get", Profile: "p",
+			Target: token.Target{Scope: "a b", Audience: "aud"}, Origin: "https://x.example:443"},
+		`{"time":"2026-11-23T12:00:00.123456789+01:00","msg":"refuse","do":"connect","uid":-1,"pid":0,"program_unverified":"","code":"denied"}`: {
+			Caller: ipc.Peer{UID: -1}, Do: "connect", Code: token.ErrDenied},
+	} {
+		if got := string(appendAudit(nil, e, now)); got != want+"\n" {
+			t.Errorf("got  %swant %s", got, want)
+		}
+	}
+}
+
+// Whatever a caller says, it is text within its own line.
+func TestAuditLinesCannotBeForged(t *testing.T) {
+	var out bytes.Buffer
+	log := &auditLog{out: &out}
+	hostile := "x\",\"uid\":0}\n{\"time\":\"\u2028\xff\x00\\<&>"
+	log.tell(ipcserver.Event{Program: hostile, Do: hostile, Profile: hostile, Target: token.Target{Scope: hostile, Audience: hostile},
+		Origin: hostile, Code: token.Code(hostile)})
+	log.tell(ipcserver.Event{Do: "get"}) // shorter than the one before
+	lines := strings.Split(out.String(), "\n")
+	if len(lines) != 3 || lines[2] != "" {
+		t.Fatalf("%d lines: %q", len(lines), lines)
+	}
+	var first, second map[string]any
+	if err := json.Unmarshal([]byte(lines[0]), &first); err != nil {
+		t.Error(err)
+	}
+	if err := json.Unmarshal([]byte(lines[1]), &second); err != nil {
+		t.Error(err)
+	}
+	whole := strings.ToValidUTF8(hostile, "\ufffd")
+	for _, member := range []string{"program_unverified", "do", "profile", "scope", "audience", "origin", "code"} {
+		if first[member] != whole {
+			t.Errorf("%s is %q", member, first[member])
+		}
+	}
+	if len(second) != 6 || second["do"] != "get" {
+		t.Errorf("%v", second)
+	}
+}
+
+func TestAuditAllocatesNothing(t *testing.T) {
+	var out bytes.Buffer
+	log := &auditLog{out: &out}
+	e := ipcserver.Event{Caller: ipc.Peer{UID: 1000, PID: 4711}, Program: "curl", Do: "get", Profile: "p"}
+	log.tell(e)
+	if n := testing.AllocsPerRun(100, func() { out.Reset(); log.tell(e) }); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
