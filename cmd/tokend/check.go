@@ -47,11 +47,11 @@ func checkConfig(ctx context.Context, dirs daemon.Dirs, out io.Writer) error {
 		return err
 	}
 	for _, bad := range st.ConfigErrors {
-		fmt.Fprintln(out, bad)
+		fmt.Fprintln(out, printable(bad))
 	}
 	for _, p := range st.Profiles {
 		if _, err := w.Credentials.Current(p.Name); errors.Is(err, token.ErrNotFound) {
-			fmt.Fprintf(out, "%s: has no credential yet: tokenctl rotate %s\n", p.File, p.Name)
+			fmt.Fprintf(out, "%s: has no credential yet: tokenctl rotate %s\n", printable(p.File), p.Name)
 		}
 	}
 	if n := len(st.ConfigErrors); n > 0 {
