@@ -121,7 +121,8 @@ func TestDoctor(t *testing.T) {
 	healthy("mended")
 }
 
-// What a check says is for people to read, not for their terminal to obey.
+// What a check says is for people to read, not for their terminal to obey. Case 71
+// of the threat model.
 func TestDoctorObeysNobody(t *testing.T) {
 	var out strings.Builder
 	err := tellDiagnosis(token.Diagnosis{Checks: []token.Check{
@@ -169,7 +170,8 @@ func TestDoctorDoesNotWaitForEver(t *testing.T) {
 }
 
 // Root looks at the system service with the service's own rights: it finds its
-// key, and follows no link that the service could have made.
+// key, and follows no link that the service could have made. Case 71 of the
+// threat model.
 func TestDoctorOfRootFollowsNoLinkOfTheService(t *testing.T) {
 	asRoot(t)
 	dirs, flags := server(t)

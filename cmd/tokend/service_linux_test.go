@@ -546,7 +546,8 @@ func TestProgramsThatAreNoService(t *testing.T) {
 	}
 }
 
-// Only who listens at the socket is ended, whatever it says of itself.
+// Only who listens at the socket is ended, whatever it says of itself. Case 71 of
+// the threat model.
 func TestEndIsForWhoListens(t *testing.T) {
 	h := newHome(t)
 	h.setup("--keystore", "sealed", "--key-file", filepath.Join(h.dir, "key"))

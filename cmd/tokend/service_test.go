@@ -82,7 +82,7 @@ func TestProgramOfTheWindowsService(t *testing.T) {
 }
 
 // A purge deletes what tokend and its setup made, also what a crash left of it,
-// and nothing else, wherever links lead.
+// and nothing else, wherever links lead. Case 71 of the threat model.
 func TestPurgeDeletesWhatIsTokends(t *testing.T) {
 	dir := t.TempDir()
 	dirs := daemon.Dirs{Config: filepath.Join(dir, "config"), State: filepath.Join(dir, "state")}
