@@ -78,13 +78,15 @@ func newStage(t testing.TB) *stage {
 	s.keyring = keyringtest.Start(t)
 	s.proxy = startProxy(t)
 	s.env = append(s.keyring.Env, "PATH="+s.bin+":"+os.Getenv("PATH"))
-	for _, d := range []string{"config", "state"} {
+	for _, d := range []string{"config", "state", "log"} {
 		s.check(os.Mkdir(filepath.Join(dir, d), 0o700))
 	}
 	s.mountDisk()
 	s.write("ca.pem", s.issuers.CertPEM())
-	s.write("config/config.toml", fmt.Appendf(nil, "ca_file = %q\nproxy = %q\nlog_level = \"debug\"\n", filepath.Join(dir, "ca.pem"), s.proxy.url()))
 	s.listen()
+	// The audit log of a long run would fill the small disk by itself.
+	s.write("config/config.toml", fmt.Appendf(nil, "ca_file = %q\nproxy = %q\nsocket = %q\naudit = %q\nlog_level = \"debug\"\n",
+		filepath.Join(dir, "ca.pem"), s.proxy.url(), s.client.Socket, filepath.Join(dir, "log", "audit.log")))
 	if s.log, err = os.Create(filepath.Join(dir, "tokend.log")); err != nil {
 		t.Fatal(err)
 	}
