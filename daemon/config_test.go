@@ -97,6 +97,32 @@ func TestDocumentSharedByTwoStructs(t *testing.T) {
 	}
 }
 
+// What one struct does not take is left out for it, and nothing beside.
+func TestDocumentWithout(t *testing.T) {
+	var a struct {
+		One  string            `toml:"one"`
+		List []string          `toml:"list"`
+		Form map[string]string `toml:"form"`
+	}
+	text := "ONE = \"1\"\ntwo = [\n  \"x\", # of two\n]\nlist = [\n  \"y\",\n]\n'two' = \"\"\"\nlist = \"\"\"\na.b = 1\n[form]\ntwo = \"f\"\n[[more]]\nx = 1\n"
+	want := "ONE = \"1\"\n       \n               \n \nlist = [\n  \"y\",\n]\n           \n          \na.b = 1\n[form]\ntwo = \"f\"\n[[more]]\nx = 1\n"
+	data, lacking := newDocument("f.toml", []byte(text)).without(&a)
+	if string(data) != want {
+		t.Errorf("got  %q\nwant %q", data, want)
+	}
+	if len(lacking) != 1 || lacking["two"] == 0 {
+		t.Errorf("lacking %v", lacking)
+	}
+	// The rest of a text that is broken may belong to any key.
+	broken := "two = 2\none = 1 1\nlist = []\n"
+	if data, _ := newDocument("f.toml", []byte(broken)).without(&a); string(data) != broken {
+		t.Errorf("of a broken text: %q", data)
+	}
+	if err := newDocument("f.toml", []byte(broken)).decode(&a); err == nil || !strings.Contains(err.Error(), "f.toml:2:") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestProfileNames(t *testing.T) {
 	for name, good := range map[string]bool{
 		"clms": true, "CLMS-prod.2_eu": true, "9": true, strings.Repeat("n", 64): true,

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
@@ -24,6 +25,7 @@ type document struct {
 	unknown map[string]int // line of each key that no struct so far had
 	structs []any          // those so far
 	parsed  bool
+	broken  bool    // the text is no TOML, once parsed
 	entries []entry // once parsed
 }
 
@@ -41,7 +43,8 @@ func (d *document) decode(into any) error {
 	if err := d.checkQuotes(into); err != nil {
 		return err
 	}
-	dec := toml.NewDecoder(bytes.NewReader(d.data))
+	data, lacking := d.without(into)
+	dec := toml.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
 	err := dec.Decode(into)
 
@@ -49,9 +52,12 @@ func (d *document) decode(into any) error {
 	var wrong *toml.DecodeError
 	switch {
 	case err == nil:
-		d.keepUnknown(nil)
+		d.keepUnknown(lacking)
 	case errors.As(err, &strict):
-		d.keepUnknown(strict.Errors)
+		for _, m := range strict.Errors {
+			lacking[strings.Join(m.Key(), ".")], _ = m.Position()
+		}
+		d.keepUnknown(lacking)
 	case errors.As(err, &wrong):
 		line, _ := wrong.Position()
 		return d.fault(line, strings.Join(wrong.Key(), "."), d.wrongValue(into, wrong))
@@ -79,13 +85,38 @@ func readsText(t reflect.Type) bool {
 	return reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
 }
 
+// without gives the text without the plain keys that the struct does not have,
+// and their lines. Each profile has such keys for each of its structs, and the
+// library would draw a picture of every one.
+func (d *document) without(into any) (data []byte, lacking map[string]int) {
+	lacking = map[string]int{}
+	entries := d.topLevel()
+	if d.broken || reflect.TypeOf(into).Elem().Kind() != reflect.Struct {
+		return d.data, lacking // the library says where it is broken
+	}
+	data = bytes.Clone(d.data)
+	known := keysOf(into)
+	for i, e := range entries {
+		if !e.plain || slices.ContainsFunc(known, func(key string) bool { return strings.EqualFold(key, e.key) }) {
+			continue
+		}
+		lacking[e.key] = e.line
+		end := len(data)
+		if i+1 < len(entries) {
+			end = entries[i+1].start
+		}
+		for at := e.start; at < end; at++ {
+			if data[at] != '\n' { // lines keep their numbers
+				data[at] = ' '
+			}
+		}
+	}
+	return data, lacking
+}
+
 // keepUnknown narrows the unknown keys to those that this struct lacked too: a
 // key of a table is lacking also where the whole table is.
-func (d *document) keepUnknown(missing []toml.DecodeError) {
-	lacking := map[string]int{}
-	for _, m := range missing {
-		lacking[strings.Join(m.Key(), ".")], _ = m.Position()
-	}
+func (d *document) keepUnknown(lacking map[string]int) {
 	if len(d.structs) > 1 {
 		for key := range d.unknown {
 			table, _, _ := strings.Cut(key, ".")
@@ -165,6 +196,8 @@ func (d *document) lineOf(key string) int {
 // An entry is a top-level key or table.
 type entry struct {
 	key   string
+	plain bool // it has one part and is no table's
+	start int  // where its line begins in the text
 	line  int
 	value unstable.Kind
 }
@@ -175,7 +208,9 @@ func (d *document) topLevel() []entry {
 		return d.entries
 	}
 	d.parsed = true
-	var p unstable.Parser
+	p := parsers.Get().(*unstable.Parser)
+	defer parsers.Put(p)
+	defer p.Reset(nil)
 	p.Reset(d.data)
 	inTable := false
 	for p.NextExpression() {
@@ -191,10 +226,18 @@ func (d *document) topLevel() []entry {
 		}
 		name := e.Key()
 		name.Next()
-		d.entries = append(d.entries, entry{string(name.Node().Data), p.Shape(name.Node().Raw).Start.Line, value})
+		at := name.Node().Raw
+		d.entries = append(d.entries, entry{
+			key: string(name.Node().Data), plain: e.Kind == unstable.KeyValue && name.IsLast(),
+			start: bytes.LastIndexByte(d.data[:at.Offset], '\n') + 1, line: p.Shape(at).Start.Line, value: value,
+		})
 	}
+	d.broken = p.Error() != nil
 	return d.entries
 }
+
+// parsers have made room for themselves that serves for the next document.
+var parsers = sync.Pool{New: func() any { return &unstable.Parser{} }}
 
 // wrongValue words what the library says of a value that does not fit, in
 // terms of TOML and not of Go.
@@ -228,12 +271,17 @@ func inTOML(t reflect.Type) string {
 	return "a whole number"
 }
 
-// keysOf lists the keys that a struct takes.
-func keysOf(into any) (keys []string) {
+// keysOf lists the keys that a struct takes. It remembers them: thousands of
+// profiles have the same.
+func keysOf(into any) []string {
 	t := reflect.TypeOf(into).Elem()
+	if known, ok := keysOfTypes.Load(t); ok {
+		return known.([]string)
+	}
 	if t.Kind() != reflect.Struct {
 		return nil
 	}
+	var keys []string
 	for f := range t.Fields() {
 		if name := keyOf(f); name != "" {
 			keys = append(keys, name)
@@ -241,8 +289,11 @@ func keysOf(into any) (keys []string) {
 			keys = append(keys, keysOf(reflect.New(f.Type).Interface())...)
 		}
 	}
+	keysOfTypes.Store(t, keys)
 	return keys
 }
+
+var keysOfTypes sync.Map // []string by reflect.Type
 
 // fieldOf finds the type of the field that a key path leads to.
 func fieldOf(t reflect.Type, path []string) (reflect.Type, bool) {
