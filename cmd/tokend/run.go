@@ -227,7 +227,7 @@ func newWorld(log io.Writer, config daemon.Config) *world {
 		}
 		w.level.Set(c.LogLevel.Level)
 		w.http.Store(client)
-		return kinds{providers.Env{HTTP: client}, w.metrics}, nil
+		return newKinds(client, w.metrics), nil
 	}
 	return w
 }
@@ -277,7 +277,15 @@ func (c sealedCache) Load(ctx context.Context, now time.Time) ([]token.Record, e
 // kinds are the providers, in an environment.
 type kinds struct {
 	env     providers.Env
-	metrics *metrics
+	clients map[string]*http.Client // by provider: its requests are measured
+}
+
+func newKinds(client *http.Client, m *metrics) kinds {
+	k := kinds{providers.Env{HTTP: client}, map[string]*http.Client{}}
+	for _, kind := range providers.Kinds {
+		k.clients[kind.Name] = m.over(client, kind.Name)
+	}
+	return k
 }
 
 // Providers is asked for with each profile that is read.
@@ -305,7 +313,7 @@ func (k kinds) Open(name string, decode func(any) error, secret func(context.Con
 		return nil, noProvider(name)
 	}
 	env := k.env
-	env.HTTP = k.metrics.over(env.HTTP, name)
+	env.HTTP = k.clients[name]
 	env.Secret = secret
 	return kind.Open(decode, env)
 }
