@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -43,10 +44,17 @@ func (d *Daemon) load() error {
 	if err != nil {
 		return err
 	}
+	// Each profile leaves three times as much garbage as stays of it. At a start
+	// there is memory for that, and it is given back when the cache is in.
+	defer debug.SetGCPercent(debug.SetGCPercent(startGarbage))
 	profiles, bad := d.readProfiles(kinds, config, nil)
 	d.adopt(config, kinds, profiles, bad)
 	return nil
 }
+
+// startGarbage is how much garbage there may be at a start, in percent of what
+// is in use.
+const startGarbage = 200
 
 // configure has the world take a configuration over. What is wrong with one of
 // its settings is told with file and line.
