@@ -130,7 +130,7 @@ func progressTold(m token.KeystoreMove) string {
 func (a *app) migrate(c *cobra.Command, to token.KeystoreChoice, asJSON bool) error {
 	switch to.Keystore {
 	case "":
-		return usage("say where to: --to os or --to sealed (tokenctl keystore migrate --help)")
+		return usage("say where to: --to os or --to sealed")
 	case "os", "sealed":
 	default:
 		return usage("--to: %q is no keystore; there are os and sealed", to.Keystore)

@@ -106,7 +106,9 @@ func TestMigrateTellsWhatMoved(t *testing.T) {
 
 func TestMigrateTypedWrongly(t *testing.T) {
 	for want, args := range map[string][]string{
-		"--to os or --to sealed": {},
+		"say where to: --to os or --to sealed\n  See: tokenctl keystore migrate --help\n": {},
+		`keystore migrate takes no arguments and got "sealed"`:                            {"sealed"},
+		"keystore migrate has no flag --too; did you mean --to?":                          {"--too", "os"},
 		`"plain" is no keystore`: {"--to", "plain"},
 		"exclude each other":     {"--to", "sealed", "--key-file", "a", "--credential", "b"},
 		"needs no key":           {"--to", "os", "--key-file", "a"},

@@ -215,7 +215,7 @@ func (a *app) profileStatus(c *cobra.Command, name string) (p token.ProfileStatu
 // oneProfile takes exactly one argument, a profile's name.
 func (a *app) oneProfile(c *cobra.Command, args []string) error {
 	if len(args) != 1 {
-		return usage("%s takes one profile name and got %d", c.Name(), len(args))
+		return usage("%s takes one profile name and got %d", called(c), len(args))
 	}
 	a.profile = args[0]
 	return nil
@@ -231,7 +231,7 @@ func (a *app) perhapsProfile(c *cobra.Command, args []string) error {
 
 func noArguments(c *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return usage("%s takes no arguments and got %q", c.Name(), args[0])
+		return usage("%s takes no arguments and got %q", called(c), args[0])
 	}
 	return nil
 }

@@ -182,7 +182,8 @@ var errNoSocket = errors.New("not a socket")
 // A situation is what hints depend on beside the error. Its texts are
 // printable.
 type situation struct {
-	command, profile string
+	// help is the command to type for its help.
+	command, profile, help string
 	// flags are those that were given, asked the fields that were asked for.
 	flags, asked []string
 	// socket is the path that --socket gives.
@@ -195,7 +196,7 @@ type situation struct {
 }
 
 func (a *app) situation(c *cobra.Command, err error) situation {
-	s := situation{command: c.Name(), profile: printable(a.profile), asked: a.asked, now: time.Now()}
+	s := situation{command: c.Name(), help: c.CommandPath() + " --help", profile: printable(a.profile), asked: a.asked, now: time.Now()}
 	c.Flags().Visit(func(f *pflag.Flag) { s.flags = append(s.flags, f.Name) })
 	if d, err := a.daemon(); err == nil && a.socket != "" {
 		s.socket = printable(d.Socket)
@@ -218,7 +219,7 @@ func hints(err error, s situation) []string {
 	case errors.Is(err, errNoSocket):
 		return []string{"Is the path right?"}
 	case errors.Is(err, errUsage):
-		return []string{"See: " + typed("tokenctl", strings.TrimPrefix(s.command, "tokenctl"), "--help")}
+		return []string{"See: " + typed(s.help)}
 	case errors.Is(err, context.DeadlineExceeded):
 		return hintsTimeout(s)
 	}
@@ -542,6 +543,11 @@ func mendSetting(what string, s situation) string {
 	return "The file to edit is named by " + typed("tokenctl show", word(s.profile)) + "; after that: " + typed("tokenctl reload")
 }
 
+// called is a command as it is typed after tokenctl.
+func called(c *cobra.Command) string {
+	return strings.TrimPrefix(c.CommandPath(), c.Root().Name()+" ")
+}
+
 // flagError words what pflag says, with the nearest flag, and without values:
 // they may be secrets.
 func flagError(c *cobra.Command, err error) error {
@@ -558,7 +564,7 @@ func flagError(c *cobra.Command, err error) error {
 	}
 	var names []string
 	c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-	return usage("%s has no flag --%s%s", c.Name(), name, didYouMean("--"+name, dashed(names)))
+	return usage("%s has no flag --%s%s", called(c), name, didYouMean("--"+name, dashed(names)))
 }
 
 func badValue(err error) error {

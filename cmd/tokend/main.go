@@ -81,7 +81,7 @@ Exit status: 0 ok, 1 failure, 2 wrong usage, 3 tokend is already running,
 	root.AddCommand(serviceCommands(&at)...)
 	root.AddCommand(runCommand(&at), setupCommand(&at), newKeyCommand(&at), doctorCommand(&at), checkCommand(&at), demoCommand(), versionCommand(), checkCacheCommand())
 	root.AddCommand(reference.New())
-	err := root.ExecuteContext(ctx)
+	c, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK
 	}
@@ -89,7 +89,7 @@ Exit status: 0 ok, 1 failure, 2 wrong usage, 3 tokend is already running,
 	if status := statusOf(err); status != exitUsage {
 		return status
 	}
-	fmt.Fprintln(stderr, "  See: tokend --help")
+	fmt.Fprintf(stderr, "  See: %s --help\n", c.CommandPath())
 	return exitUsage
 }
 
