@@ -67,7 +67,7 @@ func (a *app) doctor(c *cobra.Command, asJSON bool) error {
 func (a *app) checkWay(c *cobra.Command, socket string, found token.Diagnosis, err error) []token.Check {
 	if err != nil {
 		err = a.noSocket(err)
-		advice := strings.Join(hints(err, a.situation(c, err)), " ")
+		advice := strings.Join(hints(err, a.situation(c, err)), "\n")
 		return []token.Check{{Name: "socket", Result: token.CheckFail, Text: err.Error(), Advice: strings.ReplaceAll(advice, noBreak, " ")}}
 	}
 	text := "tokend answers at " + socket
@@ -125,8 +125,8 @@ func (a *app) checksTold(checks []token.Check) string {
 		as := map[string]style{token.CheckOK: good, token.CheckWarn: warn, token.CheckFail: bad}[c.Result]
 		text := wrap(printable(c.Name+": "+c.Text), indent)
 		b.WriteString(a.out.paint(as, fmt.Sprintf("%-*s", len(indent), printable(c.Result))) + strings.TrimPrefix(text, indent))
-		if c.Advice != "" {
-			b.WriteString(wrap("-> "+printable(c.Advice), indent))
+		for line := range strings.Lines(c.Advice) {
+			b.WriteString(wrap("-> "+printable(strings.TrimSuffix(line, "\n")), indent))
 		}
 	}
 	return b.String()

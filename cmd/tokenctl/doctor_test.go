@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"io"
 	"strings"
 	"testing"
 
@@ -48,6 +49,14 @@ func TestDoctorSeesWhatDiffersHere(t *testing.T) {
 	r.wants(t, exitOK, "this shell's proxy is http://ours.example:3128, tokend's is\n      http://theirs.example:1", "")
 	if strings.Contains(r.out, "CANARY") {
 		t.Error("it prints the proxy's password")
+	}
+}
+
+func TestEachStepOfAnAdviceHasALine(t *testing.T) {
+	a := &app{out: newScreen(io.Discard)}
+	told := a.checksTold([]token.Check{{Name: "socket", Result: token.CheckFail, Text: "no", Advice: "tokend setup\nThen: tokenctl --start"}})
+	if want := "fail  socket: no\n      -> tokend setup\n      -> Then: tokenctl --start\n"; told != want {
+		t.Errorf("told %q", told)
 	}
 }
 
