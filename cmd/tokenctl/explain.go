@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -97,7 +98,17 @@ func findTopic(topics []docs.Topic, words string) (docs.Topic, error) {
 		}
 	}
 	return docs.Topic{}, &token.Error{Code: token.ErrNotFound, Field: topicField,
-		Message: fmt.Sprintf("there is no topic %q%s", cut(words, 60), didYouMean(words, names))}
+		Message: fmt.Sprintf("there is no topic %q%s", cut(words, 60), cmp.Or(didYouMean(words, names), topicsWith(words, names)))}
+}
+
+// topicsWith names the topics that have a word in their names, as those of a
+// provider have.
+func topicsWith(word string, names []string) string {
+	found := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return word == "" || !containsFold(name, word) })
+	if len(found) == 0 || len(found) > 10 {
+		return ""
+	}
+	return "; there are " + strings.Join(found, ", ")
 }
 
 // topicField is the Field of an error about a topic that is not there.

@@ -46,6 +46,8 @@ func TestExplain(t *testing.T) {
 		}
 	}
 	call(t, "/nonexistent", nil, "explain", "clms-algoritm").wants(t, exitNotFound, "", `there is no topic "clms-algoritm"; did you mean clms-algorithm?`)
+	call(t, "/nonexistent", nil, "explain", "datarock").wants(t, exitNotFound, "", `; there are datarock-key-mismatch, datarock-clock,`)
+	call(t, "/nonexistent", nil, "explain", "e").wants(t, exitNotFound, "", "there is no topic \"e\"\n")
 }
 
 func TestAnErrorNamesItsTopic(t *testing.T) {
