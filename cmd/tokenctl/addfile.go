@@ -66,7 +66,7 @@ func (a *app) recognise(w *wish) (*discover.Find, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := onlyFind(in.name(), file, discover.File(file, content, discover.Options{Read: readImport}))
+	f, err := onlyFind(in.name(), file, content)
 	if err != nil {
 		return nil, err
 	}
@@ -99,9 +99,15 @@ func (a *app) readKnown(in secretInput, file string) (content []byte, err error)
 	return content, nil
 }
 
+// brokenJSON says what is wrong with such a file.
+const brokenJSON = "it begins as JSON does and is not valid JSON; is all of it there?"
+
 // onlyFind is the one credential that a file holds.
-func onlyFind(what, file string, finds []discover.Find) (*discover.Find, error) {
+func onlyFind(what, file string, content []byte) (*discover.Find, error) {
+	finds := discover.File(file, content, discover.Options{Read: readImport})
 	switch {
+	case len(finds) == 0 && discover.BrokenJSON(content):
+		return nil, usage("%s: %s", what, brokenJSON)
 	case len(finds) == 0:
 		return nil, usage("%s: it is of no form that is known here; say --provider, and the file with the flag for its secret", what)
 	case len(finds) > 1:

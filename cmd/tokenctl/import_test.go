@@ -259,10 +259,12 @@ func TestAddCompletesWhatAFileSays(t *testing.T) {
 
 func TestAddSaysWhyAFileCannotBeTaken(t *testing.T) {
 	key, other := writeSecret(t, "k.json", clmsKey("x")), writeSecret(t, "o.json", "{}")
+	half := writeSecret(t, "half.json", clmsKey("x")[:40])
 	many := writeSecret(t, "many.env", "API_CLIENT_ID=a\nAPI_CLIENT_SECRET=b\nARM_CLIENT_ID=a\nARM_TENANT_ID=t\nARM_CLIENT_SECRET=b\n")
 	person := writeSecret(t, "adc.json", `{"type":"authorized_user"}`)
 	for want, args := range map[string][]string{
 		"of no form that is known here; say --provider":    {"add", "x", other},
+		"FILE: it begins as JSON does and is not valid":    {"add", "x", half},
 		"tokenctl import " + many:                          {"add", "x", many},
 		"Google user login: it stands for a person":        {"add", "x", person},
 		"that is for the provider clms (CLMS service key)": {"add", "x", key, "--provider", "azure"},

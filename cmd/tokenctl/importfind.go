@@ -90,7 +90,11 @@ func (a *app) discoverPath(path string, o discover.Options) ([]discover.Find, er
 		}
 		finds := discover.File(path, content, o)
 		if finds == nil {
-			finds = []discover.Find{{From: path, Form: "file", Why: "it is of no form that is known here"}}
+			why := "it is of no form that is known here"
+			if discover.BrokenJSON(content) {
+				why = brokenJSON
+			}
+			finds = []discover.Find{{From: path, Form: "file", Why: why}}
 		}
 		return finds, nil
 	}

@@ -67,6 +67,13 @@ func File(path string, content []byte, o Options) []Find {
 	return variables(path, parseEnv(string(text)), o)
 }
 
+// BrokenJSON tells of a file that begins as JSON does, and is none: one whose
+// download was cut short, for example.
+func BrokenJSON(content []byte) bool {
+	text := bytes.TrimSpace(bytes.TrimPrefix(content, []byte("\ufeff")))
+	return bytes.HasPrefix(text, []byte("{")) && !json.Valid(text)
+}
+
 func one(f *Find) []Find {
 	if f == nil {
 		return nil
