@@ -24,6 +24,8 @@ type standing struct {
 	system, unit bool
 	// root is who runs this; headless: no session of a desktop is to be seen.
 	root, headless bool
+	// unmanaged: no service manager runs that tokend can be installed with.
+	unmanaged bool
 }
 
 // lookAround finds out how tokend stands here.
@@ -37,6 +39,8 @@ func lookAround() standing {
 		unit:     isAnywhere("tokend.service", systemUnitDirs),
 		root:     os.Getuid() == 0,
 		headless: runtime.GOOS == "linux" && !hasSessionBus(),
+		// As sd_booted(3) does.
+		unmanaged: runtime.GOOS == "linux" && !there("/run/systemd/system"),
 	}
 }
 
@@ -53,7 +57,7 @@ func (s standing) steps() (lines []string) {
 	case s.setUp && s.service:
 		return append(lines, "Start it: "+typed("tokend start", own))
 	case s.setUp:
-		return append(lines, "Start it: "+typed("tokenctl --start")+", or at each login from now on: "+typed("tokend install", own))
+		return append(lines, "Start it: "+typed("tokenctl --start")+s.atLogin(", or at each login from now on: ", own))
 	case s.system:
 		return append(lines, "The system's tokend does not run. As root: "+typed("tokend start --system"))
 	case s.root && s.unit:
@@ -65,7 +69,16 @@ func (s standing) steps() (lines []string) {
 		choice = "tokend setup --keystore sealed --key-file ~/.tokend.key"
 	}
 	return append(lines, "Choose where secrets are kept, once: "+typed(choice),
-		"Then start it: "+typed("tokenctl --start")+", or at each login: "+typed("tokend install", own))
+		"Then start it: "+typed("tokenctl --start")+s.atLogin(", or at each login: ", own))
+}
+
+// atLogin is how tokend is installed as the user's service, after words that
+// lead there; nothing where that cannot be.
+func (s standing) atLogin(words, own string) string {
+	if s.unmanaged {
+		return ""
+	}
+	return words + typed("tokend install", own)
 }
 
 // userStateDir is where a user's own tokend keeps what it writes for itself:

@@ -20,6 +20,8 @@ func TestStepsFitHowTokendStands(t *testing.T) {
 		"Choose where secrets are kept, once: tokend setup\nThen start it: tokenctl --start, or at each login: tokend install":                                            {program: program},
 		"Choose where secrets are kept, once: tokend setup --keystore sealed --key-file ~/.tokend.key\nThen start it: tokenctl --start, or at each login: tokend install": {program: program, headless: true},
 		"Start it: tokenctl --start, or at each login from now on: tokend install":                                                                                        {program: program, setUp: true, headless: true},
+		"Start it: tokenctl --start": {program: program, setUp: true, unmanaged: true},
+		"Choose where secrets are kept, once: tokend setup\nThen start it: tokenctl --start": {program: program, unmanaged: true},
 		"Start it: tokend start": {program: program, setUp: true, service: true, system: true},
 		"The system's tokend does not run. As root: tokend start --system":                                              {program: program, system: true, unit: true},
 		"Set the system service up: tokend setup --system\nThen have it started, also at boot: tokend install --system": {program: program, root: true, unit: true},
