@@ -136,6 +136,8 @@ func hostsOf(profiles []token.ProfileStatus) string {
 	if len(hosts) == 0 {
 		return ""
 	}
+	slices.Sort(hosts)
+	hosts = slices.Compact(hosts)
 	return "; the profiles have " + strings.Join(hosts, ", ")
 }
 

@@ -61,6 +61,10 @@ func checkConfig(ctx context.Context, dirs daemon.Dirs, out io.Writer) error {
 		fmt.Fprintf(out, "%s does not exist: the defaults count, and there is no profile\n", dirs.Config)
 		return nil
 	}
-	fmt.Fprintf(out, "%s is good: %d profile(s)\n", dirs.Config, len(st.Profiles))
+	noun := "profiles"
+	if len(st.Profiles) == 1 {
+		noun = "profile"
+	}
+	fmt.Fprintf(out, "%s is good: %d %s\n", dirs.Config, len(st.Profiles), noun)
 	return nil
 }
