@@ -61,10 +61,14 @@ func checkConfig(ctx context.Context, dirs daemon.Dirs, out io.Writer) error {
 		fmt.Fprintf(out, "%s does not exist: the defaults count, and there is no profile\n", dirs.Config)
 		return nil
 	}
-	noun := "profiles"
-	if len(st.Profiles) == 1 {
-		noun = "profile"
-	}
-	fmt.Fprintf(out, "%s is good: %d %s\n", dirs.Config, len(st.Profiles), noun)
+	fmt.Fprintf(out, "%s is good: %s\n", dirs.Config, counted(len(st.Profiles)))
 	return nil
+}
+
+// counted is a number of profiles in words.
+func counted(n int) string {
+	if n == 1 {
+		return "1 profile"
+	}
+	return fmt.Sprintf("%d profiles", n)
 }

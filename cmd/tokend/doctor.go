@@ -332,7 +332,7 @@ func checkConfigFiles(st token.Status, dirs daemon.Dirs) (checks []token.Check) 
 		checks = append(checks, failed("config", text, "mend the file, then: tokenctl reload"))
 	}
 	if checks == nil {
-		checks = append(checks, ok("config", "%d profiles in %s", len(st.Profiles), dirs.Config))
+		checks = append(checks, ok("config", "%s in %s", counted(len(st.Profiles)), dirs.Config))
 	}
 	return checks
 }

@@ -176,7 +176,7 @@ func serving(d *daemon.Daemon) string {
 	if err != nil {
 		return "serving"
 	}
-	text := fmt.Sprintf("serving %d profiles; keystore %s", len(st.Profiles), st.Keystore)
+	text := fmt.Sprintf("serving %s; keystore %s", counted(len(st.Profiles)), st.Keystore)
 	if n := len(st.ConfigErrors); n > 0 {
 		text += fmt.Sprintf("; %d bad files", n)
 	}
