@@ -312,10 +312,12 @@ func (d *Daemon) Get(ctx context.Context, name string, q token.Query) (token.Gra
 		case <-ctx.Done():
 			return token.Grant{}, gaveUp(ctx)
 		}
-		if flight.err != nil {
-			return token.Grant{}, flight.err
+		if tok = flight.tok; flight.err != nil {
+			if tok = d.atHand(s, q); tok.Secret.IsZero() {
+				return token.Grant{}, flight.err
+			}
 		}
-		if tok = flight.tok; tok.Expiry.Sub(d.wall()) < q.MinTTL {
+		if tok.Expiry.Sub(d.wall()) < q.MinTTL {
 			return token.Grant{}, livesTooShort(tok, q)
 		}
 	}
@@ -324,6 +326,17 @@ func (d *Daemon) Get(ctx context.Context, name string, q token.Query) (token.Gra
 		traceToken(q.Trace, tok, d.wall())
 	}
 	return g, nil
+}
+
+// atHand is the token that s has come to hold while a flight for q failed, of a
+// cache that could not be read before; the zero Token if none would do.
+func (d *Daemon) atHand(s *slot, q token.Query) token.Token {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if decide(s, q, d.wall()) != serve {
+		return token.Token{}
+	}
+	return s.tok
 }
 
 func gaveUp(ctx context.Context) error {

@@ -527,6 +527,25 @@ func TestLockedKeyring(t *testing.T) {
 	})
 }
 
+// The keyring is unlocked while callers wait, and the issuer is down: what the
+// cache turns out to hold is served, and not the issuer's failure.
+func TestUnlockedWhileCallersWait(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.profile("p", ordinary)
+		in.start()
+		held := in.get("p", token.Query{})
+		in.lock(true)
+		in.idp().set(func(i *issuer) { i.err, i.thinks = down, 20*time.Second })
+		in.restart()
+		in.refused("p", token.Query{}, token.ErrLocked)
+		in.lock(false)
+		if got := in.get("p", token.Query{}); got != held {
+			t.Errorf("got %q, want %q from the cache", got, held)
+		}
+		in.refused("p", token.Query{Fresh: true}, token.ErrUnavailable)
+	})
+}
+
 // Callers who ask again and again do not have the keyring asked each time, and
 // what that took says nothing about how patient to be with the issuer.
 func TestALockedKeyringIsNotHammered(t *testing.T) {
