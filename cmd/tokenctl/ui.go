@@ -215,7 +215,10 @@ func hints(err error, s situation) []string {
 	case errors.Is(err, errNoAnswer):
 		return hintsNoAnswer(s)
 	case errors.Is(err, errNotStarted): // it said why
-		return nil
+		if s.here.program == "" {
+			return nil
+		}
+		return []string{"What is wrong, and what to do: " + typed("tokend doctor")}
 	case errors.Is(err, errNoSocket):
 		return []string{"Is the path right?"}
 	case errors.Is(err, errUsage):

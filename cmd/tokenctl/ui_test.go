@@ -209,6 +209,9 @@ func TestHintsFitWhatWasTyped(t *testing.T) {
 	if got := told(notStarted("its log says why"), situation{command: "get"}); got != "" {
 		t.Errorf("it was tried already: %s", got)
 	}
+	if got := told(notStarted("its log says why"), situation{command: "get", here: standing{program: "/bin/tokend", setUp: true}}); got != "What is wrong, and what to do: tokend doctor" {
+		t.Errorf("it did not start: %s", got)
+	}
 }
 
 func TestNamesThatCannotBeAreNotToBeAdded(t *testing.T) {
