@@ -35,7 +35,7 @@ var arrows = map[string][]string{
 	"tokend/cmd/tokenctl/setup":     {"tokend/providers/token", "tokend/providers/token/format"},
 	"tokend/cmd/tokenctl/helper":    {"tokend/providers/token", "tokend/providers/token/format"},
 	"tokend/cmd/tokend": {"tokend/cmd/tokenctl/reference", "tokend/daemon", "tokend/ipc", "tokend/ipc/ipcserver", "tokend/packaging", "tokend/providers",
-		"tokend/providers/providertest", "tokend/providers/token", "tokend/store"},
+		"tokend/providers/providertest", "tokend/providers/token", "tokend/providers/token/format", "tokend/store"},
 }
 
 func TestPackagesImportWhatTheMapSays(t *testing.T) {
