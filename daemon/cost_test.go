@@ -34,7 +34,7 @@ func TestAnIdleDaemonSleeps(t *testing.T) {
 		in.profile("p", ordinary)
 		in.start()
 		in.get("p", token.Query{})
-		time.Sleep(time.Minute)
+		time.Sleep(70 * time.Second) // the loop wakes at :00 and :30
 		before := in.turns.Load()
 		time.Sleep(10 * time.Minute)
 		if turns := in.turns.Load() - before; turns > 20 {
