@@ -160,6 +160,9 @@ func TestCacheOnAFullOrReadOnlyDisk(t *testing.T) {
 	}
 	out, err := cmd.CombinedOutput()
 	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EACCES) {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("no mount namespace: %v", err)
+		}
 		t.Skipf("this machine gives no mount namespace: %v", err)
 	}
 	if err != nil || !strings.Contains(string(out), "--- PASS") {

@@ -103,6 +103,9 @@ func TestKeyringWithDeadBusIsUnavailable(t *testing.T) {
 // Case 3 of the threat model: godbus would start a bus through dbus-launch; this one tells if it does.
 func TestKeyringNeverStartsABus(t *testing.T) {
 	if _, err := os.Stat(fmt.Sprintf("/run/user/%d/bus", os.Getuid())); err == nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("a session bus is in the way")
+		}
 		t.Skip("this user has a session bus at the place where one is looked for")
 	}
 	for _, address := range []string{"", "autolaunch:", "autolaunch:scope=user"} {

@@ -25,7 +25,7 @@ import (
 func needLandlock(t *testing.T) {
 	t.Helper()
 	if _, err := ll.LandlockGetABIVersion(); err != nil {
-		t.Skipf("this kernel has no Landlock: %v", err)
+		unable(t, "this kernel has no Landlock: %v", err)
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 // that it was stamped with.
 func TestVersionsAreStamped(t *testing.T) {
 	if exec.Command("git", "-C", root, "rev-parse").Run() != nil {
-		t.Skip("not in a clone")
+		unable(t, "not in a clone")
 	}
 	dir := t.TempDir()
 	clone := filepath.Join(dir, "clone")
