@@ -6,6 +6,7 @@ import (
 	"crypto/cipher"
 	"encoding/hex"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -48,11 +49,15 @@ func OpenSealed(dir string, kek token.Secret) (*Sealed, error) {
 	if err := ensureDir(dir); err != nil {
 		return nil, about("sealed-files", fail(token.ErrKeystore, err, "sealed secrets: %v", err))
 	}
+	names, err := namesIn(dir)
+	if err != nil {
+		return nil, about("sealed-files", fail(token.ErrKeystore, err, "sealed secrets: %v", err))
+	}
 	s := &Sealed{dir, id, seal}
-	if err := s.checkKey(); err != nil {
+	if err := s.checkKey(names); err != nil {
 		return nil, err
 	}
-	s.sweep()
+	sweep(dir, names)
 	return s, nil
 }
 
@@ -101,9 +106,15 @@ func (s *Sealed) Delete(_ context.Context, account string) error {
 	return nil
 }
 
-// State is nil as long as the directory is there.
+// State is nil as long as the directory is there. There may be thousands of
+// secrets in it: they are not listed.
 func (s *Sealed) State(context.Context) error {
-	if _, err := os.ReadDir(s.dir); err != nil {
+	dir, err := os.Open(s.dir)
+	if err == nil {
+		defer dir.Close()
+		_, err = dir.Readdirnames(1)
+	}
+	if err != nil && err != io.EOF {
 		return about("sealed-files", fail(token.ErrKeystore, err, "sealed secrets: %v", err))
 	}
 	return nil
@@ -125,16 +136,15 @@ func (s *Sealed) open(account string, file []byte) (token.Secret, error) {
 	return token.NewSecret(string(text)), nil
 }
 
-// checkKey tells whether the secrets that are there are sealed with our key.
+// checkKey tells whether the secrets of these names are sealed with our key.
 // One that is not, among others that are, is for Get to refuse.
-func (s *Sealed) checkKey() error {
-	paths, err := sealedFiles(s.dir)
-	if err != nil {
-		return about("sealed-files", fail(token.ErrKeystore, err, "sealed secrets: %v", err))
-	}
+func (s *Sealed) checkKey(names []string) error {
 	var other string
-	for _, path := range paths {
-		id, err := sealedWith(path)
+	for _, name := range names {
+		if !isSealed(name) {
+			continue
+		}
+		id, err := sealedWith(filepath.Join(s.dir, name))
 		if err != nil {
 			continue
 		}
@@ -149,16 +159,13 @@ func (s *Sealed) checkKey() error {
 	return about("sealed-other-key", fail(token.ErrKeystore, nil, "the secrets in %s are sealed with another key (%s, and this one is %s)", s.dir, other, s.keyID))
 }
 
-// sweep removes what a crash during a Set left behind: temporary files, which
-// begin with a dot. No other process writes here.
-func (s *Sealed) sweep() {
-	entries, err := os.ReadDir(s.dir)
-	if err != nil {
-		return
-	}
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), ".") && strings.Contains(e.Name(), sealedSuffix) {
-			os.Remove(filepath.Join(s.dir, e.Name()))
+// sweep removes, of the files of these names in dir, what a crash during a Set
+// left behind: temporary files, which begin with a dot. No other process writes
+// there.
+func sweep(dir string, names []string) {
+	for _, name := range names {
+		if strings.HasPrefix(name, ".") && strings.Contains(name, sealedSuffix) {
+			os.Remove(filepath.Join(dir, name))
 		}
 	}
 }
@@ -172,7 +179,7 @@ func sealedAAD(account string) []byte { return []byte("tokend-sealed\x00v1\x00" 
 // sealedFiles lists the sealed secrets under dir. There are none if dir does
 // not exist.
 func sealedFiles(dir string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
+	names, err := namesIn(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -180,12 +187,17 @@ func sealedFiles(dir string) ([]string, error) {
 		return nil, err
 	}
 	var paths []string
-	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), sealedSuffix) && !strings.HasPrefix(e.Name(), ".") {
-			paths = append(paths, filepath.Join(dir, e.Name()))
+	for _, name := range names {
+		if isSealed(name) {
+			paths = append(paths, filepath.Join(dir, name))
 		}
 	}
 	return paths, nil
+}
+
+// isSealed tells a sealed secret's file from others by its name.
+func isSealed(name string) bool {
+	return strings.HasSuffix(name, sealedSuffix) && !strings.HasPrefix(name, ".")
 }
 
 // sealedWith gives the id of the key that a file is sealed with.

@@ -300,8 +300,10 @@ func (v *Vault) tidy(ctx context.Context) error {
 		}
 	}
 	if left.Keystore == KeystoreSealed {
-		(&Sealed{dir: left.path(v.stateDir)}).sweep()
-		os.Remove(left.path(v.stateDir)) // if nothing else is in it
+		dir := left.path(v.stateDir)
+		names, _ := namesIn(dir)
+		sweep(dir, names)
+		os.Remove(dir) // if nothing else is in it
 	}
 	install.Leftover = nil
 	return v.record("forget", install, v.current())

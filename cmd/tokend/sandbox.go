@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -39,13 +40,25 @@ func newSandbox(dirs daemon.Dirs, c daemon.Config, socket string, sinks []string
 	if file := auditFile(dirs, c); file != "" {
 		s.write = append(s.write, made(filepath.Dir(file)))
 	}
-	profiles, _ := filepath.Glob(filepath.Join(dirs.ProfilesDir(), "*.toml"))
-	for _, link := range append(profiles, dirs.ConfigFile(), c.CAFile, "/etc/resolv.conf") {
+	for _, link := range append(linksIn(dirs.ProfilesDir()), dirs.ConfigFile(), c.CAFile, "/etc/resolv.conf") {
 		if to, err := filepath.EvalSymlinks(link); err == nil && to != link {
 			s.read = append(s.read, beside(to))
 		}
 	}
 	return s
+}
+
+// linksIn gives the profiles' files in dir that may lie elsewhere: those that
+// are links, or all if the way to dir leads through one.
+func linksIn(dir string) (links []string) {
+	to, _ := filepath.EvalSymlinks(dir)
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		if filepath.Ext(e.Name()) == ".toml" && (to != dir || e.Type()&fs.ModeSymlink != 0) {
+			links = append(links, filepath.Join(dir, e.Name()))
+		}
+	}
+	return links
 }
 
 // beside is the directory of a file to read, which may be replaced by another;

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -175,6 +176,22 @@ func TestSandboxDoesNotOpenTheHome(t *testing.T) {
 		if got := beside(file); got != want {
 			t.Errorf("%s: %s, want %s", file, got, want)
 		}
+	}
+}
+
+// Of the profiles those are looked at one by one that may lie elsewhere.
+func TestSandboxLooksForProfilesThatLieElsewhere(t *testing.T) {
+	dir := t.TempDir()
+	real, link := filepath.Join(dir, "real"), filepath.Join(dir, "link")
+	if err := errors.Join(os.Mkdir(real, 0o700), os.WriteFile(filepath.Join(real, "a.toml"), nil, 0o600),
+		os.Symlink("../b.toml", filepath.Join(real, "b.toml")), os.Symlink("../c", filepath.Join(real, "c")), os.Symlink("real", link)); err != nil {
+		t.Fatal(err)
+	}
+	if got := linksIn(real); !slices.Equal(got, []string{filepath.Join(real, "b.toml")}) {
+		t.Errorf("%q", got)
+	}
+	if got := linksIn(link); !slices.Equal(got, []string{filepath.Join(link, "a.toml"), filepath.Join(link, "b.toml")}) {
+		t.Errorf("through a link: %q", got)
 	}
 }
 
