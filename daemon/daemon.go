@@ -350,9 +350,9 @@ func livesTooShort(t token.Token, q token.Query) error {
 
 // slot finds or makes the slot of a profile's target. d.mu is held.
 func (d *Daemon) slot(p *profile, t token.Target, now time.Time) (*slot, error) {
-	switch {
-	case p.slots[t] != nil:
-		return p.slots[t], nil
+	switch s := p.slotFor(t); {
+	case s != nil:
+		return s, nil
 	case p.minter == nil:
 		return nil, unable(p, "has no tokens to get")
 	case len(p.slots) >= maxTargets:
@@ -360,14 +360,14 @@ func (d *Daemon) slot(p *profile, t token.Target, now time.Time) (*slot, error) 
 			"profile %q is in use with %d scopes and audiences already, the most it can hold at a time", p.name, len(p.slots))}
 	}
 	s := &slot{profile: p, target: t, used: use{at: now}, place: -1}
-	p.slots[t] = s
+	p.slots = append(p.slots, s)
 	return s, nil
 }
 
 // held tells whether s is still a slot of a profile in force. d.mu is held.
 func (d *Daemon) held(s *slot) bool {
 	p := d.profiles[s.profile.name]
-	return p != nil && p.slots[s.target] == s
+	return p != nil && p.slotFor(s.target) == s
 }
 
 // allSlots yields the slots of all profiles in force. d.mu is held.

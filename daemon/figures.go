@@ -82,10 +82,10 @@ func (p *profile) figures(now time.Time) ProfileFigures {
 		Name: p.name, Provider: p.kind, Does: p.does(), Always: p.renew == RenewAlways && p.minter != nil,
 		CredentialExpires: utc(p.ends), Attempts: maps.Clone(p.tally), States: map[string]int{},
 	}
-	for target, s := range p.slots {
+	for _, s := range p.slots {
 		st := s.status(now)
 		f.States[st.State]++
-		if target == (token.Target{}) {
+		if s.target == (token.Target{}) {
 			f.Own, f.HasOwn = st, true
 		}
 	}

@@ -183,9 +183,6 @@ func (d *Daemon) install(p *profile) {
 			d.drop(old)
 		}
 	}
-	if p.slots == nil {
-		p.slots = map[token.Target]*slot{}
-	}
 	for _, s := range p.slots {
 		s.profile = p
 		d.plan(s)
@@ -211,7 +208,7 @@ func (d *Daemon) retire(p *profile) {
 // drop forgets the tokens of a profile that is not in force any more. Flights
 // under way land for those who wait for them. d.mu is held.
 func (d *Daemon) drop(p *profile) {
-	for _, s := range p.slots {
+	for _, s := range slices.Clone(p.slots) {
 		d.forget(s)
 	}
 }

@@ -49,9 +49,9 @@ type profile struct {
 	// settings are the provider's settings, from the file and the credential.
 	settings   map[string]any
 	credential token.Credential
-	// slots hold its tokens by target, guarded by Daemon.mu and nil until it is
-	// in force.
-	slots map[token.Target]*slot
+	// slots hold its tokens, one for each target: most profiles have one, none
+	// more than maxTargets. They are guarded by Daemon.mu.
+	slots []*slot
 	// used is when it last signed or verified something, guarded by Daemon.mu.
 	used use
 	// tally is guarded by Daemon.mu, and nil until it is in force.
@@ -211,10 +211,20 @@ func (w waiting) refuse() error {
 // inherit lets p go on with the tokens of old and with what that has learnt,
 // such as the keys of an issuer that may be out of reach now.
 func (p *profile) inherit(old *profile) {
-	p.slots, p.used = old.slots, old.used
+	p.slots, p.used, old.slots = old.slots, old.used, nil
 	if heir, ok := p.verifier.(interface{ Inherit(old any) }); ok {
 		heir.Inherit(old.verifier)
 	}
+}
+
+// slotFor is the slot of a target, nil if there is none. Daemon.mu is held.
+func (p *profile) slotFor(t token.Target) *slot {
+	for _, s := range p.slots {
+		if s.target == t {
+			return s
+		}
+	}
+	return nil
 }
 
 // does names what p does, for status.

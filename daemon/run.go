@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -239,7 +240,8 @@ func (d *Daemon) mint(ctx context.Context, p *profile, t token.Target) (tok toke
 // forget drops a slot that nobody wants. d.mu is held.
 func (d *Daemon) forget(s *slot) {
 	d.unsave(s)
-	delete(s.profile.slots, s.target)
+	p := s.profile
+	p.slots = slices.DeleteFunc(p.slots, func(other *slot) bool { return other == s })
 	d.plan(s)
 }
 
@@ -376,7 +378,7 @@ func (d *Daemon) save() bool {
 		if _, newer := d.unsaved[k]; newer || p == nil {
 			continue
 		}
-		if s := p.slots[k.target]; s != nil && s.tok == r.Token {
+		if s := p.slotFor(k.target); s != nil && s.tok == r.Token {
 			d.unsaved[k] = r
 		}
 	}

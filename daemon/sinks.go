@@ -231,7 +231,7 @@ func (d *Daemon) wantedSinks(now time.Time) map[string]*wantedSink {
 			}
 			w := &wantedSink{sink: sink, profile: p.name, hosts: p.hosts}
 			all[sink.Path] = w
-			s := p.slots[token.Target{}]
+			s := p.slotFor(token.Target{})
 			switch {
 			case s == nil || s.tok.Secret.IsZero() || s.tok.State(now) == token.Expired:
 			case s.tok.Life() <= sink.MinTTL.Duration:

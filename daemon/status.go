@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -91,7 +92,7 @@ func (d *Daemon) profileAtLength(w who, name string) (token.ProfileStatus, error
 	}
 	st := d.profileStatus(p, w, d.wall())
 	for i, t := range st.Tokens {
-		s := p.slots[t.Target]
+		s := p.slotFor(t.Target)
 		st.Tokens[i].History, st.Tokens[i].Granted = s.attempts(), s.tok.Scope
 		if !s.tok.Secret.IsZero() && mayUse(w, p) { // who may not use it may not read in it
 			st.Tokens[i].Content = contentOf(s.tok.Secret)
@@ -128,10 +129,7 @@ func (d *Daemon) profileStatus(p *profile, w who, now time.Time) token.ProfileSt
 	if p.minter != nil {
 		st.Endpoint, st.Renew = p.minter.Endpoint(), string(p.renew)
 	}
-	slots := slices.SortedFunc(maps.Values(p.slots), func(a, b *slot) int {
-		return slices.Compare([]string{a.target.Scope, a.target.Audience}, []string{b.target.Scope, b.target.Audience})
-	})
-	for _, s := range slots {
+	for _, s := range p.sortedSlots() {
 		t := s.status(now)
 		t.LastUser = d.tell(s.used, w)
 		st.Tokens = append(st.Tokens, t)
@@ -141,6 +139,17 @@ func (d *Daemon) profileStatus(p *profile, w who, now time.Time) token.ProfileSt
 	}
 	st.Warnings = d.warnings(p, now)
 	return st
+}
+
+// sortedSlots are the slots of p in the order in which they are told of: its own
+// target first. Daemon.mu is held.
+func (p *profile) sortedSlots() []*slot {
+	if len(p.slots) < 2 {
+		return p.slots
+	}
+	return slices.SortedFunc(slices.Values(p.slots), func(a, b *slot) int {
+		return cmp.Or(cmp.Compare(a.target.Scope, b.target.Scope), cmp.Compare(a.target.Audience, b.target.Audience))
+	})
 }
 
 func (s *slot) status(now time.Time) token.TokenStatus {
