@@ -106,8 +106,7 @@ func (d *Daemon) Exchange(ctx context.Context, name, registry string) (token.Sec
 	d.mu.Lock()
 	kinds := d.kinds
 	d.mu.Unlock()
-	tenant, _ := p.settings["tenant"].(string)
-	refresh, err := kinds.Exchange(ctx, g.Host, tenant, g.Secret)
+	refresh, err := kinds.Exchange(ctx, g.Host, p.settings.Text("tenant"), g.Secret)
 	if err != nil {
 		return token.Secret{}, asError(err)
 	}

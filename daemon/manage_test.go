@@ -49,7 +49,7 @@ func TestAdd(t *testing.T) {
 		if strings.Contains(string(text), "s3cret") || strings.Contains(string(text), "from-key") {
 			t.Errorf("the file holds what belongs to the credential:\n%s", text)
 		}
-		if got := in.status("p").Settings["scope"]; got != "from-key" {
+		if got := in.status("p").Settings.Text("scope"); got != "from-key" {
 			t.Errorf("the setting that came with the secret is %v", got)
 		}
 		if info, _ := os.Stat(file); info.Mode().Perm() != 0o600 {
@@ -150,7 +150,7 @@ func TestRotate(t *testing.T) {
 		if got := in.get("p", token.Query{}); got == old {
 			t.Error("the old credential's token is served")
 		}
-		if got := in.status("p").Settings["scope"]; got != "key2" {
+		if got := in.status("p").Settings.Text("scope"); got != "key2" {
 			t.Errorf("the setting that comes with the credential is %v", got)
 		}
 		after, _ := os.ReadFile(in.dirs.ProfileFile("p"))
@@ -205,7 +205,7 @@ func TestRotateOfAProfileThatChanges(t *testing.T) {
 				if what == "removed" != errors.Is(err, token.ErrNotFound) || what != "removed" && now.ID != before.ID {
 					t.Errorf("the credential is %+v, %v", now, err)
 				}
-				if st, err := in.daemon.Profile(t.Context(), "p"); what != "removed" && (err != nil || st.Settings["scope"] != "new") {
+				if st, err := in.daemon.Profile(t.Context(), "p"); what != "removed" && (err != nil || st.Settings.Text("scope") != "new") {
 					t.Errorf("in force: %+v, %v", st.Settings, err)
 				}
 			})
@@ -282,10 +282,10 @@ func TestRotationInSteps(t *testing.T) {
 					t.Fatalf("signed %+v, %v; want it with %s", signed, err, key)
 				}
 				st := in.status("p")
-				if st.Settings["public_key"] != public || st.Does != "signs" {
+				if st.Settings.Text("public_key") != public || st.Does != "signs" {
 					t.Errorf("status %+v, want the public key %s", st, public)
 				}
-				if pending == "" && st.Pending != nil || pending != "" && (st.Pending == nil || st.Pending.Settings["public_key"] != pending) {
+				if pending == "" && st.Pending != nil || pending != "" && (st.Pending == nil || st.Pending.Settings.Text("public_key") != pending) {
 					t.Errorf("pending is %+v, want %q", st.Pending, pending)
 				}
 				in.restart()

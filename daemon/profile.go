@@ -47,7 +47,7 @@ type profile struct {
 	// fingerprint stands for everything that decides which token it gets.
 	fingerprint string
 	// settings are the provider's settings, from the file and the credential.
-	settings   map[string]any
+	settings   token.Settings
 	credential token.Credential
 	// slots hold its tokens, one for each target: most profiles have one, none
 	// more than maxTargets. They are guarded by Daemon.mu.
@@ -148,9 +148,13 @@ func open(kinds Kinds, c Config, name string, doc *document, cred token.Credenti
 	if err != nil {
 		return nil, doc.locate(err)
 	}
-	settings, err := doc.settings(cred)
+	said, err := doc.settings(cred)
 	if err != nil {
 		return nil, err
+	}
+	settings, err := token.NewSettings(said)
+	if err != nil {
+		return nil, doc.locate(err)
 	}
 	p := &profile{
 		name: name, kind: own.Provider, file: doc.file,
@@ -296,10 +300,7 @@ func (d *document) settings(c token.Credential) (map[string]any, error) {
 // fingerprint is a digest of the provider, its settings and which credential
 // is in force. It holds nothing of the secrets.
 func fingerprint(p *profile) string {
-	text, err := json.Marshal([]any{p.kind, p.settings, p.credential.ID}) // maps are sorted by key
-	if err != nil {
-		text = fmt.Append(nil, p.kind, p.settings, p.credential.ID)
-	}
+	text, _ := json.Marshal([]any{p.kind, p.settings, p.credential.ID}) // the settings are sorted by name
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:])
 }

@@ -124,7 +124,8 @@ func (d *Daemon) profileStatus(p *profile, w who, now time.Time) token.ProfileSt
 		CredentialExpires: utc(p.ends), LastUsed: utc(p.used.at), LastUser: d.tell(p.used, w),
 	}
 	if c := p.pending; c.ID != "" {
-		st.Pending = &token.PendingCredential{ID: c.ID, Stored: utc(c.Stored), Settings: c.Settings}
+		settings, _ := token.NewSettings(c.Settings) // made by a provider, of texts
+		st.Pending = &token.PendingCredential{ID: c.ID, Stored: utc(c.Stored), Settings: settings}
 	}
 	if p.minter != nil {
 		st.Endpoint, st.Renew = p.minter.Endpoint(), string(p.renew)

@@ -152,16 +152,13 @@ func (c *Client) Profile(ctx context.Context, name string) (token.ProfileStatus,
 		return status, err
 	}
 	err = c.ask(ctx, "GET", path, nil, &status)
-	return status, errors.Join(err, plainStatus(status))
+	return status, err
 }
 
 // Status tells of the daemon and all profiles.
 func (c *Client) Status(ctx context.Context) (token.Status, error) {
 	var status token.Status
 	err := c.ask(ctx, "GET", StatusPath, nil, &status)
-	for _, p := range status.Profiles {
-		err = errors.Join(err, plainStatus(p))
-	}
 	return status, err
 }
 
@@ -242,7 +239,7 @@ func (c *Client) hand(ctx context.Context, path string, a token.Addition) (token
 		return added, invalid("settings", "the settings cannot be sent: %v", err)
 	}
 	err = c.ask(ctx, "POST", path, body, &added)
-	return added, errors.Join(err, plainStatus(added.Profile))
+	return added, err
 }
 
 func profilePath(before, name, after string) (string, error) {

@@ -286,7 +286,7 @@ func FuzzReadAnswer(f *testing.F) {
 		var st token.Status
 		_, _ = decode(body, &answer), decode(body, &st)
 		for _, p := range st.Profiles {
-			_ = plainNumbers(p.Settings)
+			_ = p.Settings.Values()
 		}
 	})
 }

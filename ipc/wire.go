@@ -6,7 +6,6 @@ package ipc
 
 import (
 	"encoding/json"
-	"errors"
 	"net/url"
 	"strconv"
 	"strings"
@@ -336,14 +335,6 @@ func DecodeAddition(body []byte) (token.Addition, error) {
 		return token.Addition{}, err
 	}
 	return a, nil
-}
-
-// plainStatus makes the numbers among a profile's settings plain.
-func plainStatus(p token.ProfileStatus) error {
-	if p.Pending == nil {
-		return plainNumbers(p.Settings)
-	}
-	return errors.Join(plainNumbers(p.Settings), plainNumbers(p.Pending.Settings))
 }
 
 func put[V any](m *map[string]V, name string, v V) {

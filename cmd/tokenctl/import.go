@@ -155,7 +155,7 @@ func planAll(finds []discover.Find, profiles []token.ProfileStatus) []plan {
 // was: it is known by who it is at the issuer.
 func madeOf(f discover.Find, profiles []token.ProfileStatus) string {
 	for _, p := range profiles {
-		if p.Provider == f.Provider && f.Client != "" && (p.Settings["client_id"] == f.Client || p.Settings["issuer"] == f.Client) {
+		if p.Provider == f.Provider && f.Client != "" && (p.Settings.Text("client_id") == f.Client || p.Settings.Text("issuer") == f.Client) {
 			return p.Name
 		}
 	}

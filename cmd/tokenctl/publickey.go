@@ -64,13 +64,13 @@ func pendingKey(p token.ProfileStatus) (string, bool) {
 
 // publicKeyIn is the public key among settings, line by line as PEM has it,
 // safe for a terminal.
-func publicKeyIn(settings map[string]any) (string, bool) {
-	text, _ := settings["public_key"].(string)
-	if strings.TrimSpace(text) == "" {
+func publicKeyIn(settings token.Settings) (string, bool) {
+	text := strings.TrimSpace(settings.Text("public_key"))
+	if text == "" {
 		return "", false
 	}
 	var b strings.Builder
-	for line := range strings.Lines(strings.TrimSpace(text)) {
+	for line := range strings.Lines(text) {
 		b.WriteString(printable(strings.TrimRight(line, "\r\n")) + "\n")
 	}
 	return b.String(), true

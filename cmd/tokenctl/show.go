@@ -69,7 +69,7 @@ func (a *app) shown(p token.ProfileStatus, now time.Time) string {
 		rows = append(rows, pair("kept in", path, plain))
 	}
 	text := a.out.table(rows)
-	if len(p.Settings) > 0 {
+	if !p.Settings.IsZero() {
 		text += "\n" + a.out.table(settingRows(p))
 	}
 	return text + "\n" + a.profilesTold([]token.ProfileStatus{p}, now) +
@@ -78,8 +78,9 @@ func (a *app) shown(p token.ProfileStatus, now time.Time) string {
 
 func settingRows(p token.ProfileStatus) []row {
 	rows := []row{header("SETTING", "VALUE")}
-	for _, name := range slices.Sorted(maps.Keys(p.Settings)) {
-		text := settingText(p.Settings[name])
+	values := p.Settings.Values()
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		text := settingText(values[name])
 		if name == "public_key" {
 			text = "printed by: tokenctl public-key " + word(p.Name)
 		}

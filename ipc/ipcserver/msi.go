@@ -208,7 +208,7 @@ func (e *msi) answer(r *http.Request) (map[string]string, error) {
 		"expires_on": strconv.FormatInt(g.Expiry.Unix(), 10),
 		"expires_in": strconv.FormatInt(int64(time.Until(g.Expiry)/time.Second), 10),
 	}
-	if id := text(p.Settings["client_id"]); id != "" {
+	if id := p.Settings.Text("client_id"); id != "" {
 		answer["client_id"] = id
 	}
 	return answer, nil
@@ -250,13 +250,13 @@ func (e *msi) admit(r *http.Request) error {
 func (e *msi) pick(resource, client string) (token.ProfileStatus, token.Target, error) {
 	var candidates []token.ProfileStatus
 	for _, p := range e.profiles {
-		if client == "" || strings.EqualFold(client, text(p.Settings["client_id"])) {
+		if client == "" || strings.EqualFold(client, p.Settings.Text("client_id")) {
 			candidates = append(candidates, p)
 		}
 	}
 	scope := strings.TrimSuffix(resource, "/") + "/.default"
 	for _, p := range candidates {
-		if own := text(p.Settings["scope"]); own == scope || own == resource+"/.default" {
+		if own := p.Settings.Text("scope"); own == scope || own == resource+"/.default" {
 			return p, token.Target{}, nil
 		}
 	}
@@ -273,10 +273,4 @@ func (e *msi) pick(resource, client string) (token.ProfileStatus, token.Target, 
 	}
 	return token.ProfileStatus{}, token.Target{}, msiError{400, "invalid_request", fmt.Sprintf(
 		"none of the profiles %s is for the resource %s; name the identity by its client_id", strings.Join(names, ", "), resource)}
-}
-
-// text is a setting that is text.
-func text(v any) string {
-	s, _ := v.(string)
-	return s
 }

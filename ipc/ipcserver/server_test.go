@@ -99,11 +99,19 @@ func (b *book) Invalidate(_ context.Context, name string, t token.Secret) error 
 	return err
 }
 
+func settingsOf(values map[string]any) token.Settings {
+	s, err := token.NewSettings(values)
+	if err != nil {
+		panic(err)
+	}
+	return s
+}
+
 func (b *book) profile(name string) token.ProfileStatus {
 	return token.ProfileStatus{Name: name, Provider: "clms", File: name + ".toml",
-		Settings: map[string]any{"lifetime": int64(3600), "tables": map[string]any{"x": []any{int64(1), "y"}}},
+		Settings: settingsOf(map[string]any{"lifetime": 3600, "tables": map[string]any{"x": []any{1, "y"}}}),
 		Does:     "mints", Hosts: []string{"https://api.example"},
-		Pending: &token.PendingCredential{ID: "20261123-1", Stored: noon, Settings: map[string]any{"bits": int64(2048), "public_key": "-----BEGIN"}},
+		Pending: &token.PendingCredential{ID: "20261123-1", Stored: noon, Settings: settingsOf(map[string]any{"bits": 2048, "public_key": "-----BEGIN"})},
 		Tokens:  []token.TokenStatus{{Target: token.Target{Scope: "a"}, State: "fresh", Issued: noon, Expiry: noon.Add(time.Hour)}}}
 }
 

@@ -159,8 +159,8 @@ type ProfileStatus struct {
 	// Endpoint is where its tokens come from.
 	Endpoint string `json:"endpoint,omitempty"`
 	// Settings are the file's settings, none of them secret.
-	Settings map[string]any `json:"settings,omitempty"`
-	Renew    string         `json:"renew,omitempty"`
+	Settings Settings `json:"settings,omitzero"`
+	Renew    string   `json:"renew,omitempty"`
 	// Tokens are its tokens, the profile's own target first.
 	Tokens []TokenStatus `json:"tokens,omitempty"`
 	// CredentialExpires is the end of the credential itself, where known.
@@ -187,7 +187,7 @@ type PendingCredential struct {
 	ID     string    `json:"id"`
 	Stored time.Time `json:"stored"`
 	// Settings came with it: its public_key.
-	Settings map[string]any `json:"settings,omitempty"`
+	Settings Settings `json:"settings,omitzero"`
 }
 
 // A Status tells how the daemon is.
