@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -244,7 +245,7 @@ func (d *Daemon) Add(ctx context.Context, a token.Addition) (token.Added, error)
 	if err != nil {
 		return token.Added{}, err
 	}
-	proven, err := d.prove(ctx, kinds, config, newDocument("", text), cred, a)
+	proven, err := d.prove(ctx, kinds, config, newDocument("", text), &cred, a)
 	if err != nil {
 		return token.Added{}, err
 	}
@@ -300,17 +301,18 @@ func (d *Daemon) Rotate(ctx context.Context, a token.Addition) (token.Added, err
 	case a.Step != "":
 		return d.settle(ctx, a)
 	}
-	text, err := os.ReadFile(old.file)
+	file := d.dirs.ProfileFile(a.Name)
+	text, err := os.ReadFile(file)
 	if err != nil {
 		return token.Added{}, unreadable(err)
 	}
-	written, err := newDocument(old.file, text).settings(token.Credential{})
+	written, err := newDocument(file, text).settings(token.Credential{})
 	if err != nil {
 		return token.Added{}, err
 	}
 	if len(a.Settings) > 0 {
 		return token.Added{}, &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf(
-			"a new credential changes no settings; edit %s and reload for those", old.file)}
+			"a new credential changes no settings; edit %s and reload for those", file)}
 	}
 	a.Provider, a.Settings = old.kind, maps.Clone(written)
 	cred, err := prepare(kinds, &a)
@@ -318,9 +320,9 @@ func (d *Daemon) Rotate(ctx context.Context, a token.Addition) (token.Added, err
 		return token.Added{}, err
 	}
 	if err := noneContradicts(cred, written); err != nil {
-		return token.Added{}, newDocument(old.file, text).locate(err)
+		return token.Added{}, newDocument(file, text).locate(err)
 	}
-	proven, err := d.prove(ctx, kinds, config, newDocument(old.file, text), cred, a)
+	proven, err := d.prove(ctx, kinds, config, newDocument(file, text), &cred, a)
 	if err != nil {
 		return token.Added{}, err
 	}
@@ -337,12 +339,12 @@ func (d *Daemon) Rotate(ctx context.Context, a token.Addition) (token.Added, err
 		if _, err := d.world.Credentials.PutPending(ctx, a.Name, a.Secrets, cred); err != nil {
 			return token.Added{}, err
 		}
-		return d.openInForce(a.Name, newDocument(old.file, text), old.credential, proven)
+		return d.openInForce(a.Name, newDocument(file, text), *old.credential, proven)
 	}
 	if cred, err = d.world.Credentials.Put(ctx, a.Name, a.Secrets, cred); err != nil {
 		return token.Added{}, err
 	}
-	return d.openInForce(a.Name, newDocument(old.file, text), cred, proven)
+	return d.openInForce(a.Name, newDocument(file, text), cred, proven)
 }
 
 // unchanged refuses to go on with a profile that was removed, reloaded with
@@ -354,7 +356,7 @@ func (d *Daemon) unchanged(old *profile, text []byte) error {
 	if now == nil {
 		return noProfile(old.name)
 	}
-	if written, err := os.ReadFile(old.file); err == nil && bytes.Equal(written, text) && now.fingerprint == old.fingerprint {
+	if written, err := os.ReadFile(d.dirs.ProfileFile(old.name)); err == nil && bytes.Equal(written, text) && now.fingerprint == old.fingerprint {
 		return nil
 	}
 	return &token.Error{Code: token.ErrUnavailable, Message: fmt.Sprintf("profile %q was changed meanwhile; nothing was kept, try again", old.name)}
@@ -382,29 +384,30 @@ func (d *Daemon) settle(ctx context.Context, a token.Addition) (token.Added, err
 	if err != nil {
 		return token.Added{}, err
 	}
-	reopen := func(cred token.Credential) (*profile, error) {
-		text, err := os.ReadFile(old.file)
+	file := d.dirs.ProfileFile(a.Name)
+	reopen := func(cred *token.Credential) (*profile, error) {
+		text, err := os.ReadFile(file)
 		if err != nil {
 			return nil, unreadable(err)
 		}
-		return open(kinds, config, a.Name, newDocument(old.file, text), cred, d.secretsOf(a.Name, cred))
+		return open(kinds, config, a.Name, newDocument(file, text), cred, d.secretsOf(a.Name, cred))
 	}
 	same, err := reopen(old.credential)
 	if err != nil {
 		return token.Added{}, err
 	}
 	if same.fingerprint != old.fingerprint {
-		return token.Added{}, &token.Error{Code: token.ErrInvalid, Message: old.file + " was edited and is not in force yet; reload first"}
+		return token.Added{}, &token.Error{Code: token.ErrInvalid, Message: file + " was edited and is not in force yet; reload first"}
 	}
 	switch a.Step {
 	case token.StepRegistered:
-		next, err := reopen(pending)
+		next, err := reopen(&pending)
 		if err != nil {
 			return token.Added{}, err
 		}
 		added := d.putInForce(next, pending, proof{})
 		if _, err := d.world.Credentials.Promote(ctx, a.Name); err != nil {
-			d.putInForce(old, old.credential, proof{})
+			d.putInForce(old, *old.credential, proof{})
 			return token.Added{}, err
 		}
 		return added, nil
@@ -412,7 +415,7 @@ func (d *Daemon) settle(ctx context.Context, a token.Addition) (token.Added, err
 		if err := d.world.Credentials.Abandon(ctx, a.Name); err != nil {
 			return token.Added{}, err
 		}
-		return d.putInForce(same, same.credential, proof{}), nil
+		return d.putInForce(same, *same.credential, proof{}), nil
 	}
 	return token.Added{}, &token.Error{Code: token.ErrInvalid, Field: "step", Message: fmt.Sprintf("%q is no step of a rotation", a.Step)}
 }
@@ -468,7 +471,7 @@ type proof struct {
 
 // prove opens a profile that is not in force yet, with the secrets that were
 // handed in, and obtains a token with it.
-func (d *Daemon) prove(ctx context.Context, kinds Kinds, c Config, doc *document, cred token.Credential, a token.Addition) (proof, error) {
+func (d *Daemon) prove(ctx context.Context, kinds Kinds, c Config, doc *document, cred *token.Credential, a token.Addition) (proof, error) {
 	trial, err := open(kinds, c, a.Name, doc, cred, handed(a.Secrets))
 	if err != nil || a.NoCheck || trial.minter == nil {
 		return proof{}, err
@@ -495,8 +498,8 @@ func (d *Daemon) openInForce(name string, doc *document, cred token.Credential, 
 		return token.Added{}, err
 	}
 	kept := cred
-	if p.pending.ID != "" {
-		kept = p.pending
+	if p.pending != nil {
+		kept = *p.pending
 	}
 	return d.putInForce(p, kept, proven), nil
 }
@@ -520,8 +523,9 @@ func (d *Daemon) putInForce(p *profile, kept token.Credential, proven proof) tok
 	d.nudge()
 	d.mu.Unlock()
 
-	d.world.Log.Info("profile changed", "profile", p.name, "provider", p.kind, "credential", p.credential.ID, "pending", p.pending.ID)
-	added := token.Added{Profile: status, Checked: !proven.token.Secret.IsZero(), Took: proven.took, Kept: []string{"settings: " + p.file}}
+	pending := cmp.Or(p.pending, new(token.Credential)).ID
+	d.world.Log.Info("profile changed", "profile", p.name, "provider", p.kind, "credential", p.credential.ID, "pending", pending)
+	added := token.Added{Profile: status, Checked: !proven.token.Secret.IsZero(), Took: proven.took, Kept: []string{"settings: " + status.File}}
 	for _, field := range kept.Fields {
 		added.Kept = append(added.Kept, field+": "+d.world.Where(kept.Account(field)))
 	}

@@ -25,9 +25,9 @@ import (
 // A profile is one file of profiles.d, opened. But for its slots it does not
 // change: a reload makes another.
 type profile struct {
-	name, kind, file string
-	renew            Renew
-	idle             time.Duration
+	name, kind string
+	renew      Renew
+	idle       time.Duration
 	// What the profile does; one of them is set.
 	minter   token.Minter
 	signer   token.Signer
@@ -47,8 +47,10 @@ type profile struct {
 	// fingerprint stands for everything that decides which token it gets.
 	fingerprint string
 	// settings are the provider's settings, from the file and the credential.
-	settings   token.Settings
-	credential token.Credential
+	settings token.Settings
+	// credential is the one in force, zero if none is stored; pending the one
+	// that waits to be registered, nil if none does.
+	credential, pending *token.Credential
 	// slots hold its tokens, one for each target: most profiles have one, none
 	// more than maxTargets. They are guarded by Daemon.mu.
 	slots []*slot
@@ -56,8 +58,6 @@ type profile struct {
 	used use
 	// tally is guarded by Daemon.mu, and nil until it is in force.
 	tally tally
-	// pending is the credential that waits to be registered, zero if none does.
-	pending token.Credential
 	// ends is when the credential itself expires, zero if unknown.
 	ends time.Time
 }
@@ -115,7 +115,7 @@ type secretReader func(ctx context.Context, field string) (token.Secret, error)
 // open makes a profile of its file's content and the credential that goes with
 // it. Errors are ErrInvalid and name file (if the document has one), line and
 // key.
-func open(kinds Kinds, c Config, name string, doc *document, cred token.Credential, secret secretReader) (*profile, error) {
+func open(kinds Kinds, c Config, name string, doc *document, cred *token.Credential, secret secretReader) (*profile, error) {
 	if err := checkName(name); err != nil {
 		return nil, err
 	}
@@ -126,7 +126,7 @@ func open(kinds Kinds, c Config, name string, doc *document, cred token.Credenti
 	if err := errors.Join(own.check(), checkProvider(kinds, own.Provider)); err != nil {
 		return nil, doc.locate(err)
 	}
-	extra, err := credentialDocument(cred)
+	extra, err := credentialDocument(*cred)
 	if err != nil {
 		return nil, err
 	}
@@ -148,7 +148,7 @@ func open(kinds Kinds, c Config, name string, doc *document, cred token.Credenti
 	if err != nil {
 		return nil, doc.locate(err)
 	}
-	said, err := doc.settings(cred)
+	said, err := doc.settings(*cred)
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +157,7 @@ func open(kinds Kinds, c Config, name string, doc *document, cred token.Credenti
 		return nil, doc.locate(err)
 	}
 	p := &profile{
-		name: name, kind: own.Provider, file: doc.file,
+		name: name, kind: own.Provider,
 		renew: own.Renew, idle: own.Idle.Duration,
 		settings: settings, credential: cred,
 		hosts: own.Hosts, present: own.Present, sinks: own.Sinks, ends: cred.Expires,
@@ -319,7 +319,8 @@ func (d *Daemon) readProfile(kinds Kinds, c Config, file string) (*profile, erro
 	if err != nil {
 		return nil, unreadable(err)
 	}
-	return d.openKept(kinds, c, profileName(file), newDocument(file, data))
+	name := strings.Clone(profileName(file)) // the path need not stay
+	return d.openKept(kinds, c, name, newDocument(file, data))
 }
 
 // openKept opens a profile with the credential that is kept.
@@ -328,19 +329,21 @@ func (d *Daemon) openKept(kinds Kinds, c Config, name string, doc *document) (*p
 	if err != nil {
 		return nil, err
 	}
-	p, err := open(kinds, c, name, doc, cred, d.secretsOf(name, cred))
+	p, err := open(kinds, c, name, doc, &cred, d.secretsOf(name, &cred))
 	if err != nil {
 		return nil, err
 	}
-	p.pending = pending
+	if pending.ID != "" {
+		p.pending = new(pending)
+	}
 	return p, nil
 }
 
 // secretsOf reads the secrets of the named profile's credential.
-func (d *Daemon) secretsOf(name string, cred token.Credential) secretReader {
+func (d *Daemon) secretsOf(name string, cred *token.Credential) secretReader {
 	return func(ctx context.Context, field string) (token.Secret, error) {
 		begun := time.Now()
-		s, err := d.world.Credentials.Secret(ctx, cred, field)
+		s, err := d.world.Credentials.Secret(ctx, *cred, field)
 		token.TraceOf(ctx).Add("keystore", "%s read for %s: %s, took %v", field, cred.ID, outcome(err), time.Since(begun).Round(time.Microsecond))
 		if errors.Is(err, token.ErrNotFound) {
 			return s, &token.Error{Code: token.ErrKeystore, Topic: topicSecretMissing, Field: field, Message: fmt.Sprintf(

@@ -120,10 +120,10 @@ func providerNamed(kinds Kinds, name string) token.Provider {
 // profileStatus tells w of p. d.mu is held.
 func (d *Daemon) profileStatus(p *profile, w who, now time.Time) token.ProfileStatus {
 	st := token.ProfileStatus{
-		Name: p.name, Provider: p.kind, Does: p.does(), File: p.file, Settings: p.settings, Hosts: p.hosts, Present: p.present,
+		Name: p.name, Provider: p.kind, Does: p.does(), File: d.dirs.ProfileFile(p.name), Settings: p.settings, Hosts: p.hosts, Present: p.present,
 		CredentialExpires: utc(p.ends), LastUsed: utc(p.used.at), LastUser: d.tell(p.used, w),
 	}
-	if c := p.pending; c.ID != "" {
+	if c := p.pending; c != nil {
 		settings, _ := token.NewSettings(c.Settings) // made by a provider, of texts
 		st.Pending = &token.PendingCredential{ID: c.ID, Stored: utc(c.Stored), Settings: settings}
 	}
@@ -177,7 +177,7 @@ func (d *Daemon) warnings(p *profile, now time.Time) (warnings []string) {
 			warnings = append(warnings, fmt.Sprintf("the credential expired on %s", on))
 		}
 	}
-	if p.pending.ID != "" {
+	if p.pending != nil {
 		warnings = append(warnings, fmt.Sprintf("a new key made on %s waits to be registered", utc(p.pending.Stored).Format(time.DateOnly)))
 	}
 	warnings = append(warnings, p.allowed.unknown...)
