@@ -25,7 +25,7 @@ func (s *asposeSettings) open(env Env) (any, error) {
 	e.explain = explainAspose
 	e.api = strings.TrimRight(s.BaseURL, "/")
 	return &clientCredentials{
-		endpoint: e, authenticate: secretInForm(s.ClientID, env), form: url.Values{},
+		endpoint: e, authenticate: secretInForm(s.ClientID, env),
 		aim: func(_ url.Values, t token.Target) error { return refuseTarget("aspose", t) },
 	}, nil
 }

@@ -1,6 +1,7 @@
 package providers
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/sha1" // x5t is SHA-1 by definition (RFC 7515 §4.1.7)
 	"crypto/sha256"
@@ -45,7 +46,7 @@ func (s *azureSettings) open(env Env) (any, error) {
 	}
 	e.explain = explainAADSTS
 	a := &azure{clientCredentials: clientCredentials{
-		endpoint: e, authenticate: secretInForm(s.ClientID, env), form: url.Values{"scope": {s.Scope}}, aim: aimAzure,
+		endpoint: e, authenticate: secretInForm(s.ClientID, env), aim: azureWish(s.Scope).aim,
 	}}
 	if s.Certificate == "" {
 		return a, nil
@@ -93,15 +94,16 @@ func checkAzureScope(scope string) error {
 	return checkScope("scope", scope)
 }
 
-func aimAzure(form url.Values, t token.Target) error {
+// An azureWish is the scope that the settings ask a token for.
+type azureWish string
+
+func (w azureWish) aim(form url.Values, t token.Target) error {
 	if err := noTarget("azure", "audience", t.Audience); err != nil {
 		return err
 	}
-	if t.Scope == "" {
-		return nil
-	}
-	form.Set("scope", t.Scope)
-	return checkAzureScope(t.Scope)
+	scope := cmp.Or(t.Scope, string(w))
+	form.Set("scope", scope)
+	return checkAzureScope(scope)
 }
 
 // assertion is the client assertion as Entra ID wants it.

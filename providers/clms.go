@@ -1,7 +1,6 @@
 package providers
 
 import (
-	"net/url"
 	"strings"
 	"time"
 
@@ -24,9 +23,9 @@ func (s *clmsSettings) open(env Env) (any, error) {
 		return nil, err
 	}
 	e.explain = explainCLMS
-	e.api = "https://" + e.url.Host // the portal issues the tokens itself
+	e.api = "https://" + e.host() // the portal issues the tokens itself
 	return &jwtBearer{
-		endpoint: e, env: env, form: url.Values{},
+		endpoint: e, env: env,
 		// The server refuses nbf and scope, an iat a second ahead of its own
 		// clock, and an exp of more than an hour after iat is out of its
 		// documentation's bounds.

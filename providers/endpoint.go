@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unique"
 
 	"tokend/providers/token"
 )
@@ -23,7 +24,7 @@ type endpointSettings struct {
 
 // An endpoint is a token endpoint (RFC 6749 §3.2).
 type endpoint struct {
-	url      *url.URL
+	url      unique.Handle[string] // thousands of profiles may have the same
 	client   *http.Client
 	settings endpointSettings
 	// explain words a refusal in the provider's own terms; nil if it has none.
@@ -56,7 +57,7 @@ func newEndpoint(field, text string, s endpointSettings, env Env) (*endpoint, er
 	if err := checkUserAgent(s.UserAgent); err != nil {
 		return nil, err
 	}
-	return &endpoint{url: u, client: withoutRedirects(env.HTTP), settings: s}, nil
+	return &endpoint{url: unique.Make(u.String()), client: env.HTTP, settings: s}, nil
 }
 
 func checkUserAgent(text string) error {
@@ -77,9 +78,15 @@ func withoutRedirects(c *http.Client) *http.Client {
 
 // Endpoint is the URL, without its query.
 func (e *endpoint) Endpoint() string {
-	u := *e.url
-	u.RawQuery, u.ForceQuery = "", false
-	return u.String()
+	u, _, _ := strings.Cut(e.url.Value(), "?")
+	return u
+}
+
+// host is the URL's host, with its port if it names one.
+func (e *endpoint) host() string {
+	_, rest, _ := strings.Cut(e.Endpoint(), "://")
+	host, _, _ := strings.Cut(rest, "/")
+	return host
 }
 
 // A request is one token request: its form, and the Authorization header if
@@ -89,6 +96,16 @@ type request struct {
 	authorization token.Secret
 	// secrets are all that must not come back in any text.
 	secrets []token.Secret
+}
+
+// newRequest makes a request for a grant, with more fields in its form.
+func newRequest(grant string, more map[string]string) *request {
+	r := &request{form: url.Values{}}
+	for name, value := range more {
+		r.form.Set(name, value)
+	}
+	r.form.Set("grant_type", grant)
+	return r
 }
 
 // set adds a secret to the form.
@@ -135,7 +152,7 @@ func (e *endpoint) ask(ctx context.Context, r *request) (token.Token, error) {
 
 // post sends the request.
 func (e *endpoint) post(ctx context.Context, r *request) (answer, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.url.String(), strings.NewReader(r.form.Encode()))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.url.Value(), strings.NewReader(r.form.Encode()))
 	if err != nil {
 		return answer{}, err
 	}
@@ -146,7 +163,7 @@ func (e *endpoint) post(ctx context.Context, r *request) (answer, error) {
 	if !r.authorization.IsZero() {
 		req.Header.Set("Authorization", r.authorization.Reveal())
 	}
-	return roundTrip(e.client, req)
+	return roundTrip(withoutRedirects(e.client), req)
 }
 
 // roundTrip sends a request and reads the answer, up to one byte too many.
@@ -194,5 +211,5 @@ func noTarget(kind, field, value string) error {
 // is not the issuer that speaks, so the next try may succeed.
 func (e *endpoint) nonsense(a answer, fault error) *token.Error {
 	return &token.Error{Code: token.ErrUnavailable, Topic: nonsenseTopic(fault), RetryAt: a.retryAt(),
-		Message: fmt.Sprintf("%s answered %s with %v", e.url.Host, statusText(a.status), fault)}
+		Message: fmt.Sprintf("%s answered %s with %v", e.host(), statusText(a.status), fault)}
 }

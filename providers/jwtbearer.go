@@ -3,8 +3,6 @@ package providers
 import (
 	"context"
 	"encoding/json"
-	"maps"
-	"net/url"
 	"strings"
 
 	"tokend/providers/token"
@@ -48,12 +46,8 @@ func (s *jwtBearerSettings) open(env Env) (any, error) {
 	if err := checkForm(s.Form, "grant_type", "assertion", "scope"); err != nil {
 		return nil, err
 	}
-	form := url.Values{}
-	for name, value := range s.Form {
-		form.Set(name, value)
-	}
 	return &jwtBearer{
-		endpoint: e, env: env, assertion: a, form: form,
+		endpoint: e, env: env, assertion: a, form: s.Form,
 		scope: scope, scopeInForm: s.ScopeIn == "form",
 		accepts: func(t token.Target) error {
 			if err := noTarget("jwt-bearer", "audience", t.Audience); err != nil {
@@ -96,7 +90,7 @@ type jwtBearer struct {
 	*endpoint
 	env         Env
 	assertion   assertion
-	form        url.Values
+	form        map[string]string
 	scope       string
 	scopeInForm bool
 	accepts     func(token.Target) error
@@ -111,8 +105,7 @@ func (j *jwtBearer) Mint(ctx context.Context, t token.Target) (token.Token, erro
 	if t.Scope != "" {
 		scope = t.Scope
 	}
-	r := &request{form: maps.Clone(j.form)}
-	r.form.Set("grant_type", grantJWTBearer)
+	r := newRequest(grantJWTBearer, j.form)
 	extra := map[string]any{}
 	switch {
 	case scope == "":

@@ -1,8 +1,8 @@
 package providers
 
 import (
+	"cmp"
 	"context"
-	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -77,14 +77,8 @@ func (s *oauth2Settings) open(env Env) (any, error) {
 		"scope", "audience", "resource"); err != nil {
 		return nil, err
 	}
-	form := url.Values{}
-	for name, value := range s.Form {
-		form.Set(name, value)
-	}
-	setUnlessEmpty(form, "scope", scope)
-	setUnlessEmpty(form, "audience", s.Audience)
-	setUnlessEmpty(form, "resource", s.Resource)
-	return &clientCredentials{endpoint: e, authenticate: authenticate, form: form, aim: s.aim}, nil
+	wish := oauth2Wish{scope: scope, audience: s.Audience, resource: s.Resource}
+	return &clientCredentials{endpoint: e, authenticate: authenticate, form: s.Form, aim: wish.aim}, nil
 }
 
 func (s *oauth2Settings) authenticator(env Env) (authenticator, error) {
@@ -107,15 +101,20 @@ func (s *oauth2Settings) authenticator(env Env) (authenticator, error) {
 	return nil, invalid("auth", "auth %q is none of %s, %s, %s", s.Auth, authBasic, authPost, authKey)
 }
 
-// aim puts a target into the form. An audience goes where the profile has its
-// own: into resource, if that is what it uses.
-func (s *oauth2Settings) aim(form url.Values, t token.Target) error {
-	setUnlessEmpty(form, "scope", t.Scope)
-	if s.Resource != "" && s.Audience == "" {
-		setUnlessEmpty(form, "resource", t.Audience)
+// An oauth2Wish is what the settings ask a token for.
+type oauth2Wish struct{ scope, audience, resource string }
+
+// aim puts the wish into the form, or the target in its place. An audience goes
+// where the profile has its own: into resource, if that is what it uses.
+func (w oauth2Wish) aim(form url.Values, t token.Target) error {
+	if w.resource != "" && w.audience == "" {
+		w.resource = cmp.Or(t.Audience, w.resource)
 	} else {
-		setUnlessEmpty(form, "audience", t.Audience)
+		w.audience = cmp.Or(t.Audience, w.audience)
 	}
+	setUnlessEmpty(form, "scope", cmp.Or(t.Scope, w.scope))
+	setUnlessEmpty(form, "audience", w.audience)
+	setUnlessEmpty(form, "resource", w.resource)
 	return checkScope("scope", t.Scope)
 }
 
@@ -137,15 +136,14 @@ func (s *oauth2Settings) prepare(a *token.Addition) error {
 type clientCredentials struct {
 	*endpoint
 	authenticate authenticator
-	// form is the same in each request, but for what aim makes of a target.
-	form url.Values
+	// form is the same in each request; aim adds what the token is for.
+	form map[string]string
 	aim  func(url.Values, token.Target) error
 }
 
 // Mint obtains a token.
 func (c *clientCredentials) Mint(ctx context.Context, t token.Target) (token.Token, error) {
-	r := &request{form: maps.Clone(c.form)}
-	r.form.Set("grant_type", grantClientCredentials)
+	r := newRequest(grantClientCredentials, c.form)
 	if err := c.aim(r.form, t); err != nil {
 		return token.Token{}, err
 	}

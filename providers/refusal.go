@@ -76,7 +76,7 @@ func (e *endpoint) refused(a answer, m members, q quoter) *token.Error {
 		err.Code, err.RetryAt = token.ErrUnavailable, a.retryAt()
 	}
 	f := r.finding(a.status, x)
-	err.Topic, err.Message = f.topic, e.url.Host+" "+f.words
+	err.Topic, err.Message = f.topic, e.host()+" "+f.words
 	if err.Code == token.ErrRejected || x.passing {
 		words := clockWords(a.skew())
 		err.Message += words
@@ -156,8 +156,8 @@ func clockWords(skew time.Duration) string {
 // redirected tells of a redirect, which is never followed: the credential
 // would go along.
 func (e *endpoint) redirected(a answer, q quoter) *token.Error {
-	text := fmt.Sprintf("%s answered with a redirect (%s), which is not followed", e.url.Host, statusText(a.status))
-	if to, err := url.Parse(a.header.Get("Location")); err == nil && to.Host != "" && to.Host != e.url.Host {
+	text := fmt.Sprintf("%s answered with a redirect (%s), which is not followed", e.host(), statusText(a.status))
+	if to, err := url.Parse(a.header.Get("Location")); err == nil && to.Host != "" && to.Host != e.host() {
 		text += "; it leads to " + q.quote(to.Host)
 	}
 	return &token.Error{Code: token.ErrUnavailable, Topic: topicRedirect, Message: text}
@@ -167,7 +167,7 @@ func (e *endpoint) redirected(a answer, q quoter) *token.Error {
 // used where it could hold a URL's query or what the server sent.
 func (e *endpoint) unreachable(ctx context.Context, err error) *token.Error {
 	f := whyUnreachable(err)
-	return &token.Error{Code: token.ErrUnavailable, Topic: f.topic, Cause: context.Cause(ctx), Message: e.url.Host + " " + f.words}
+	return &token.Error{Code: token.ErrUnavailable, Topic: f.topic, Cause: context.Cause(ctx), Message: e.host() + " " + f.words}
 }
 
 // whyUnreachable says why there is no answer.
