@@ -263,29 +263,13 @@ func (d *Daemon) Get(ctx context.Context, name string, q token.Query) (token.Gra
 	now := d.wall()
 	u := d.useBy(ctx, now)
 
-	d.mu.Lock()
 	w := d.who(ctx)
-	g := token.Grant{Profile: name}
-	var err error
-	if q.URL != "" {
-		g.Profile, g.Host, err = d.claim(w, name, q.URL)
-	}
-	var p *profile
-	if err == nil {
-		p, err = d.use(w, g.Profile)
-	}
-	if err == nil && q.Trace != nil && !d.mayManage(w) {
-		err = noTrace(w)
-	}
-	var s *slot
-	if err == nil {
-		s, err = d.slot(p, q.Target, now)
-	}
+	d.mu.Lock()
+	s, g, err := d.seek(w, name, q, now)
 	if err != nil {
 		d.mu.Unlock()
 		return token.Grant{}, err
 	}
-	g.Present = s.profile.present
 	s.used = u
 	tok, flight, remembered := s.tok, s.flight, s.err
 	v := decide(s, q, now)
@@ -326,6 +310,52 @@ func (d *Daemon) Get(ctx context.Context, name string, q token.Query) (token.Gra
 		traceToken(q.Trace, tok, d.wall())
 	}
 	return g, nil
+}
+
+// AtHand is Get for a caller who would not wait: false if Get would have to, or
+// would give an error.
+func (d *Daemon) AtHand(ctx context.Context, name string, q token.Query) (token.Grant, bool) {
+	select {
+	case <-d.loaded:
+	default:
+		return token.Grant{}, false
+	}
+	now := d.wall()
+	u, w := d.useBy(ctx, now), d.who(ctx)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s, g, err := d.seek(w, name, q, now)
+	if err != nil || decide(s, q, now) != serve {
+		return token.Grant{}, false
+	}
+	s.used = u
+	d.plan(s)
+	g.Token = s.tok
+	return g, true
+}
+
+// seek finds the slot that q is about, and what is to be told of it with a
+// token. d.mu is held.
+func (d *Daemon) seek(w who, name string, q token.Query, now time.Time) (s *slot, g token.Grant, err error) {
+	g.Profile = name
+	if q.URL != "" {
+		g.Profile, g.Host, err = d.claim(w, name, q.URL)
+	}
+	var p *profile
+	if err == nil {
+		p, err = d.use(w, g.Profile)
+	}
+	if err == nil && q.Trace != nil && !d.mayManage(w) {
+		err = noTrace(w)
+	}
+	if err == nil {
+		s, err = d.slot(p, q.Target, now)
+	}
+	if err != nil {
+		return nil, token.Grant{}, err
+	}
+	g.Present = p.present
+	return s, g, nil
 }
 
 // atHand is the token that s has come to hold while a flight for q failed, of a

@@ -114,14 +114,14 @@ func DecodeKeystoreChoice(body []byte) (token.KeystoreChoice, error) {
 	return choice, err
 }
 
-// maxName leaves room for any name that a profile could have.
-const maxName = 128
+// MaxName leaves room for any name that a profile could have, in bytes.
+const MaxName = 128
 
 // CheckName refuses what cannot be a profile's name on the wire. Which names
 // there may be is for the daemon to say.
 func CheckName(name string) error {
-	if name == "" || len(name) > maxName || strings.Contains(name, "/") || !printable(name) {
-		return invalid("name", "%.*q is no profile name", maxName, name)
+	if name == "" || len(name) > MaxName || strings.Contains(name, "/") || !printable(name) {
+		return invalid("name", "%.*q is no profile name", MaxName, name)
 	}
 	return nil
 }

@@ -115,6 +115,11 @@ func (b *backend) Get(ctx context.Context, name string, q token.Query) (token.Gr
 	return token.Grant{Token: b.token, Profile: name, Present: b.present, Host: q.URL}, err
 }
 
+// AtHand leaves all to Get.
+func (b *backend) AtHand(context.Context, string, token.Query) (token.Grant, bool) {
+	return token.Grant{}, false
+}
+
 func (b *backend) Exchange(_ context.Context, name, registry string) (token.Secret, error) {
 	return token.NewSecret("refresh-of-" + name), b.note("exchange " + name + " " + registry)
 }

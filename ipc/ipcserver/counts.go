@@ -19,6 +19,7 @@ var doings = [...]string{
 const (
 	doConnect = iota
 	doOther
+	doGet
 )
 
 // doing is the number of what is asked for.

@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"time"
 )
 
 // limit lets at most n of l's connections be open at a time, and at most
@@ -41,7 +42,7 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 		}
 		who := identify(conn)
 		if l.enter(who) {
-			return &limitedConn{conn, who, sync.OnceFunc(func() { l.leave(who) })}, nil
+			return &limitedConn{Conn: conn, caller: who, release: sync.OnceFunc(func() { l.leave(who) })}, nil
 		}
 		_ = conn.Close()
 		<-l.room
@@ -80,6 +81,19 @@ type limitedConn struct {
 	net.Conn
 	caller  caller
 	release func()
+	// unread is what was read and is to be read again, before all else.
+	unread []byte
+	// until is the shortcut's deadline.
+	until time.Time
+}
+
+func (c *limitedConn) Read(p []byte) (int, error) {
+	if len(c.unread) == 0 {
+		return c.Conn.Read(p)
+	}
+	n := copy(p, c.unread)
+	c.unread = c.unread[n:]
+	return n, nil
 }
 
 func (c *limitedConn) Close() error {

@@ -24,6 +24,9 @@ import (
 // one.
 type Backend interface {
 	Get(ctx context.Context, name string, q token.Query) (token.Grant, error)
+	// AtHand is Get for whoever would not wait: false if Get would have to, or
+	// would give an error.
+	AtHand(ctx context.Context, name string, q token.Query) (token.Grant, bool)
 	Invalidate(ctx context.Context, name string, t token.Secret) error
 	Exchange(ctx context.Context, name, registry string) (token.Secret, error)
 	Sign(ctx context.Context, name string, r token.Request) (token.Signed, error)
@@ -104,8 +107,8 @@ func Serve(ctx context.Context, l net.Listener, b Backend, o Options) error {
 		b = &audited{b, o.Audit}
 	}
 	h := newHandler(b, o)
-	l = limit(l, maxConns, maxConnsOfUser)
-	silent := silentConns{conns: map[net.Conn]struct{}{}}
+	silent := &silentConns{conns: map[net.Conn]struct{}{}}
+	conns := newShortcut(requests, limit(l, maxConns, maxConnsOfUser), h, silent)
 	srv := &http.Server{
 		Handler:                      silent.until(h),
 		ReadHeaderTimeout:            headTimeout,
@@ -118,11 +121,12 @@ func Serve(ctx context.Context, l net.Listener, b Backend, o Options) error {
 		ConnState:                    silent.note,
 	}
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(l) }()
+	go func() { served <- srv.Serve(conns) }()
 
 	select {
 	case err := <-served: // the listener failed
 		cancelRequests()
+		conns.end()
 		return errors.Join(err, srv.Shutdown(context.WithoutCancel(ctx)))
 	case <-ctx.Done():
 	}
@@ -131,9 +135,10 @@ func Serve(ctx context.Context, l net.Listener, b Backend, o Options) error {
 	defer patience.Stop()
 	// Shutdown has net/http drop the requests that it has not read yet, so they
 	// are read before.
-	_ = l.Close()
-	err := <-served
+	_ = conns.Listener.Close()
 	silent.await(lastWord)
+	conns.end()
+	err := <-served
 	if errors.Is(err, net.ErrClosed) {
 		err = nil
 	}
@@ -164,8 +169,23 @@ func identify(c net.Conn) caller {
 
 // remember puts a connection and who made it into the context of its requests.
 func remember(ctx context.Context, c net.Conn) context.Context {
-	who := c.(*limitedConn).caller
-	return context.WithValue(context.WithValue(ctx, callerKey{}, &who), connKey{}, c)
+	return &connContext{ctx, c.(*limitedConn)}
+}
+
+// A connContext is the context of a connection's requests.
+type connContext struct {
+	context.Context
+	conn *limitedConn
+}
+
+func (c *connContext) Value(key any) any {
+	switch key.(type) {
+	case callerKey:
+		return &c.conn.caller
+	case connKey:
+		return c.conn
+	}
+	return c.Context.Value(key)
 }
 
 // Caller tells a Backend who asks, given the context of one of its methods;
@@ -199,13 +219,15 @@ type silentConns struct {
 	none chan struct{}
 }
 
+func (s *silentConns) add(c net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conns[c] = struct{}{}
+}
+
+// note is net/http's hook.
 func (s *silentConns) note(c net.Conn, state http.ConnState) {
-	switch state {
-	case http.StateNew:
-		s.mu.Lock()
-		s.conns[c] = struct{}{}
-		s.mu.Unlock()
-	case http.StateClosed, http.StateHijacked:
+	if state == http.StateClosed || state == http.StateHijacked {
 		s.forget(c)
 	}
 }

@@ -88,6 +88,9 @@ func IsLoopback(host string) bool {
 // Origin is scheme, host and port of a URL in one spelling, empty for what is
 // no URL here.
 func Origin(text string) string {
+	if text == "" { // of most gets; making an error of it would take longer than the rest of one
+		return ""
+	}
 	u, err := parseURL(text)
 	if err != nil {
 		return ""

@@ -1,0 +1,255 @@
+package ipcserver
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"sync"
+	"time"
+
+	"tokend/providers/token"
+)
+
+// A shortcut is the listener that net/http serves. It keeps from it what is
+// asked most: plain gets of tokens that are at hand. Those it answers by
+// itself, byte for byte as the handler would. At the first request that is
+// anything else it hands the connection over, with that request unread.
+//
+// A new connection's first request is answered where connections are accepted:
+// a goroutine of its own, and the thread that wakes up for it, would take
+// longer than the answer.
+type shortcut struct {
+	net.Listener // of limitedConns
+	h            *handler
+	requests     context.Context // what those of the requests are made of
+	silent       *silentConns
+
+	handed    chan handed
+	closed    chan struct{} // net/http wants no more
+	closeOnce sync.Once
+
+	group  sync.WaitGroup // of all goroutines here
+	mu     sync.Mutex
+	kept   map[*limitedConn]struct{} // those that have been answered and may ask again
+	ending bool
+}
+
+// handed is a connection for net/http, or why there is none.
+type handed struct {
+	conn net.Conn
+	err  error
+}
+
+// heldUp is how long answering may take before somebody else accepts
+// connections: the audit log's disk may be slow, or gone.
+const heldUp = 10 * time.Millisecond
+
+func newShortcut(requests context.Context, l net.Listener, h *handler, silent *silentConns) *shortcut {
+	s := &shortcut{Listener: l, h: h, requests: requests, silent: silent,
+		handed: make(chan handed), closed: make(chan struct{}), kept: map[*limitedConn]struct{}{}}
+	s.group.Go(s.listen)
+	return s
+}
+
+// Accept gives net/http the next connection that is its to serve.
+func (s *shortcut) Accept() (net.Conn, error) {
+	select {
+	case h := <-s.handed:
+		return h.conn, h.err
+	case <-s.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close is for net/http. It ends Accept.
+func (s *shortcut) Close() error {
+	s.closeOnce.Do(func() { close(s.closed) })
+	return s.Listener.Close()
+}
+
+// end closes what is kept here between two requests, lets the others finish,
+// and ends Accept. The underlying listener is closed before.
+func (s *shortcut) end() {
+	s.mu.Lock()
+	s.ending = true
+	for c := range s.kept {
+		_ = c.SetReadDeadline(time.Unix(1, 0))
+	}
+	s.mu.Unlock()
+	s.group.Wait()
+	s.closeOnce.Do(func() { close(s.closed) })
+}
+
+// listen accepts connections until the underlying listener is closed.
+func (s *shortcut) listen() {
+	relief := time.AfterFunc(time.Hour, func() { s.group.Go(s.listen) })
+	relief.Stop()
+	for {
+		conn, err := s.Listener.Accept()
+		if err == nil {
+			relief.Reset(heldUp)
+			s.begin(conn.(*limitedConn))
+			if !relief.Stop() { // somebody else listens by now
+				return
+			}
+			continue
+		}
+		// net/http knows which errors pass, and waits.
+		if s.isEnding() || !s.hand(handed{err: err}) {
+			return
+		}
+	}
+}
+
+// hand gives net/http a connection or an error, unless it wants no more.
+func (s *shortcut) hand(h handed) bool {
+	select {
+	case s.handed <- h:
+		return true
+	case <-s.closed:
+		return false
+	}
+}
+
+// sheets are blank.
+var sheets = sync.Pool{New: func() any { return new(sheet) }}
+
+// begin answers what c has said already, if anything, and leaves the rest to a
+// goroutine.
+func (s *shortcut) begin(c *limitedConn) {
+	s.silent.add(c)
+	if !s.await(c) {
+		s.over(c)
+		return
+	}
+	sheet := sheets.Get().(*sheet)
+	defer sheets.Put(sheet)
+	if n := readNow(c.Conn, sheet.in[:]); n > 0 && !s.reply(c, sheet, n) {
+		return
+	}
+	s.group.Go(func() { s.serve(c) })
+}
+
+// serve answers what comes over c.
+func (s *shortcut) serve(c *limitedConn) {
+	sheet := sheets.Get().(*sheet)
+	defer sheets.Put(sheet)
+	for {
+		if !s.await(c) {
+			s.over(c)
+			return
+		}
+		n, err := c.Read(sheet.in[:])
+		if err != nil {
+			s.over(c)
+			return
+		}
+		if !s.reply(c, sheet, n) {
+			return
+		}
+	}
+}
+
+// await gives c until its deadline for the next request, and for the answer to
+// leave. Setting one takes time, so one that is far enough away stays; not ok if
+// there is to be no further request.
+func (s *shortcut) await(c *limitedConn) (ok bool) {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, kept := s.kept[c]
+	switch {
+	case s.ending:
+		return false
+	case !kept:
+		return c.SetDeadline(now.Add(headTimeout)) == nil
+	case c.until.Sub(now) > idleTimeout/2:
+		return true
+	}
+	c.until = now.Add(idleTimeout)
+	return c.SetDeadline(c.until) == nil
+}
+
+// reply answers the n bytes on sheet if they are a plain get of a token that is
+// at hand, and otherwise hands c over. It tells whether c may ask more here.
+func (s *shortcut) reply(c *limitedConn, sheet *sheet, n int) (more bool) {
+	defer func() {
+		if v := recover(); v != nil {
+			s.h.logPanic(v)
+			s.over(c)
+			more = false
+		}
+	}()
+	get, ok := parsePlain(sheet.in[:n])
+	var g token.Grant
+	if ok {
+		g, ok = s.grant(c, get)
+	}
+	if !ok {
+		s.handOver(c, bytes.Clone(sheet.in[:n]))
+		return false
+	}
+	last := get.last || s.isEnding()
+	defer sheet.wipe()
+	if _, err := c.Write(sheet.answer(g, time.Now(), last)); err != nil || last {
+		s.over(c)
+		return false
+	}
+	s.keep(c)
+	return true
+}
+
+// grant gives the token that is asked for, if it is at hand and c may have it.
+func (s *shortcut) grant(c *limitedConn, get plainGet) (g token.Grant, ok bool) {
+	if c.caller.err != nil || s.h.allow(c.caller.peer) != nil {
+		return g, false
+	}
+	g, ok = s.h.backend.AtHand(remember(s.requests, c), get.profile, get.query)
+	if !ok || g.Secret.IsZero() {
+		return g, false
+	}
+	s.h.counts.add(doGet, nil)
+	return g, true
+}
+
+// keep has c count as one that may be left waiting for its next request.
+func (s *shortcut) keep(c *limitedConn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, kept := s.kept[c]; !kept {
+		s.kept[c] = struct{}{}
+		s.silent.forget(c)
+	}
+}
+
+// handOver leaves c, and what was read of it, to net/http.
+func (s *shortcut) handOver(c *limitedConn, unread []byte) {
+	s.drop(c)
+	c.unread = unread
+	_ = c.SetDeadline(time.Time{})
+	if !s.hand(handed{conn: c}) {
+		s.over(c)
+	}
+}
+
+// over closes c.
+func (s *shortcut) over(c *limitedConn) {
+	_ = c.Close()
+	s.drop(c)
+	s.silent.forget(c)
+}
+
+func (s *shortcut) drop(c *limitedConn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.kept, c)
+}
+
+func (s *shortcut) isEnding() bool {
+	select {
+	case <-s.h.ending:
+		return true
+	default:
+		return false
+	}
+}
