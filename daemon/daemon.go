@@ -48,6 +48,7 @@ type World struct {
 	// Sandbox tells how tokend is confined to its own files: in words that end
 	// in ": ok" if it is, empty if the system knows no such thing.
 	Sandbox func() string
+	// Log must not block: some lines are written while callers wait.
 	Log     *slog.Logger
 	Version string
 }

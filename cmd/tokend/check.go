@@ -35,7 +35,7 @@ without the network, and says what is wrong, with file and line.`,
 }
 
 func checkConfig(ctx context.Context, dirs daemon.Dirs, out io.Writer) error {
-	w := newWorld(io.Discard, daemon.DefaultConfig())
+	w := newWorld()
 	w.Credentials = store.NewCredentials(credentialsDir(dirs), nil)
 	w.Keystore = func(context.Context) string { return "" }
 	d, err := daemon.New(dirs, w.World)

@@ -195,7 +195,7 @@ func (p places) lookInside(ctx context.Context, dirs daemon.Dirs, configErr erro
 	if err := p.owner(dirs.State).become(); err != nil {
 		return token.Diagnosis{Checks: []token.Check{failed("doctor", err.Error(), "run doctor as the user that tokend runs as")}}
 	}
-	w := newWorld(io.Discard, daemon.DefaultConfig())
+	w := newWorld()
 	w.Keystore = func(ctx context.Context) string {
 		if kekErr != nil {
 			return install.Keystore + ": " + kekErr.Error()

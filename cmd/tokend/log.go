@@ -7,19 +7,33 @@ import (
 	"log/slog"
 	"strconv"
 	"sync"
+	"time"
 )
 
-// newLog is the log: text or JSON, a line for each entry. To the journal of
+// newLog makes a log whose lines go to out through a queue, so that whoever logs
+// does not wait for out. The queue is to be ended.
+func newLog(out io.Writer, format string, level slog.Leveler) (*slog.Logger, *logQueue) {
+	journal := isJournal(out)
+	direct := newHandler(out, journal, format, level)
+	queue := newLogQueue(out, func(lines int) error {
+		r := slog.NewRecord(time.Now(), slog.LevelWarn, "lines of the log are missing before this one", 0)
+		r.Add("lines", lines)
+		return direct.Handle(context.Background(), r)
+	})
+	return slog.New(newHandler(queue, journal, format, level)), queue
+}
+
+// newHandler writes a line for each entry: text or JSON. To the journal of
 // systemd lines go without the time, which it has itself, and with the priority
 // that it reads (sd-daemon(3)).
-func newLog(out io.Writer, format string, level slog.Leveler) slog.Handler {
+func newHandler(out io.Writer, journal bool, format string, level slog.Leveler) slog.Handler {
 	made := func(w io.Writer, options *slog.HandlerOptions) slog.Handler {
 		if format == "json" {
 			return slog.NewJSONHandler(w, options)
 		}
 		return slog.NewTextHandler(w, options)
 	}
-	if !isJournal(out) {
+	if !journal {
 		return made(out, &slog.HandlerOptions{Level: level})
 	}
 	line := &bytes.Buffer{}

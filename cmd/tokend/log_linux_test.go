@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bufio"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -8,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"tokend/providers/token"
 )
 
 // logged is what a log writes to a file that the journal reads, or not.
@@ -27,11 +31,13 @@ func logged(t *testing.T, format string, journal bool) string {
 		inode++ // the variable was inherited and the output goes elsewhere
 	}
 	t.Setenv("JOURNAL_STREAM", fmt.Sprintf("%d:%d", st.Dev, inode))
-	log := slog.New(newLog(file, format, slog.LevelInfo)).With("a", 1)
+	log, queue := newLog(file, format, slog.LevelInfo)
+	log = log.With("a", 1)
 	log.Debug("not told")
 	log.Info("one", "time", "b")
 	log.Warn("two\nlines")
 	log.WithGroup("g").Error("three", "level", "c")
+	queue.end()
 	text, err := os.ReadFile(file.Name())
 	if err != nil {
 		t.Fatal(err)
@@ -49,4 +55,110 @@ func TestLogForTheJournal(t *testing.T) {
 	if got := logged(t, "text", false); !strings.HasPrefix(got, "time=") || !strings.Contains(got, " level=WARN msg=") || strings.Contains(got, "<4>") {
 		t.Errorf("elsewhere: %s", got)
 	}
+}
+
+// fullPipe is a pipe that takes nothing until it is read.
+func fullPipe(t testing.TB) (reader, writer *os.File) {
+	t.Helper()
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { reader.Close(); writer.Close() })
+	raw, err := writer.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := []byte(strings.Repeat(strings.Repeat("-", 63)+"\n", 64))
+	var full error
+	if err := raw.Write(func(fd uintptr) bool { // it does not block yet
+		for full == nil {
+			_, full = syscall.Write(int(fd), page)
+		}
+		return true
+	}); err != nil || !errors.Is(full, syscall.EAGAIN) {
+		t.Fatal(err, full)
+	}
+	return reader, writer
+}
+
+// startBlocked starts a daemon whose log takes nothing, and has it log more
+// than it can hold.
+func (h *home) startBlocked() (log *os.File) {
+	h.t.Helper()
+	reader, writer := fullPipe(h.t)
+	cmd := h.tokend("run")
+	cmd.Stderr = writer
+	h.startAs(cmd)
+	writer.Close()
+	const each = 100
+	for i := range each {
+		h.write(fmt.Sprintf("config/profiles.d/bad%d.toml", i), strings.Repeat("x", 300)+" = 1\n")
+	}
+	for range 3 * maxLogWaiting / (each * 300) {
+		if err := h.client.Reload(h.t.Context()); !errors.Is(err, token.ErrInvalid) {
+			h.t.Fatalf("reload: %v", err)
+		}
+	}
+	return reader
+}
+
+// A standard error that takes nothing holds up nothing: tokens are served,
+// obtained, invalidated, profiles added, and the stop is one like any other.
+func TestStandardErrorThatTakesNothing(t *testing.T) {
+	h := newHome(t)
+	h.setup("--keystore", "sealed", "--key-file", filepath.Join(h.dir, "key"))
+	h.startBlocked()
+	h.add(h.clms("clms", 2048))
+	tok := h.get("clms", token.Query{})
+	if err := h.client.Invalidate(t.Context(), "clms", token.Secret{}); err != nil {
+		t.Fatal(err)
+	}
+	if h.get("clms", token.Query{}) == tok {
+		t.Error("no new token")
+	}
+	if st, err := h.client.Status(t.Context()); err != nil || st.Profiles[0].Tokens[0].State != token.Fresh.String() {
+		t.Errorf("%v, %+v", err, st.Profiles)
+	}
+	h.interrupt()
+
+	// When it is read again, it tells what it lacks, and goes on.
+	log := bufio.NewScanner(h.startBlocked())
+	until := func(text string) (lines int) {
+		t.Helper()
+		for log.Scan() {
+			if strings.Contains(log.Text(), text) {
+				return lines
+			}
+			lines++
+		}
+		t.Fatalf("the log ends without %q: %v", text, log.Err())
+		return 0
+	}
+	until("tokend serves")
+	if lines := until("lines of the log are missing"); lines < maxLogWaiting/1000 {
+		t.Errorf("%d lines were kept", lines)
+	}
+	if err := h.client.Invalidate(t.Context(), "clms", token.Secret{}); err != nil {
+		t.Fatal(err)
+	}
+	until("token invalidated by a caller")
+	h.interrupt()
+	until("tokend stops")
+}
+
+// A log whose reader has gone is none that ends tokend.
+func TestStandardErrorThatNobodyReadsAnyMore(t *testing.T) {
+	h := newHome(t)
+	h.setup("--keystore", "sealed", "--key-file", filepath.Join(h.dir, "key"))
+	cmd := h.tokend("run")
+	log, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.startAs(cmd)
+	log.Close()
+	h.add(h.clms("clms", 2048))
+	h.get("clms", token.Query{})
+	h.interrupt()
 }

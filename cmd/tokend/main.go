@@ -85,12 +85,13 @@ Exit status: 0 ok, 1 failure, 2 wrong usage, 3 tokend is already running,
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintf(stderr, "tokend: %v\n", err)
-	if status := statusOf(err); status != exitUsage {
-		return status
+	text := fmt.Sprintf("tokend: %v\n", err)
+	status := statusOf(err)
+	if status == exitUsage {
+		text += fmt.Sprintf("  See: %s --help\n", c.CommandPath())
 	}
-	fmt.Fprintf(stderr, "  See: %s --help\n", c.CommandPath())
-	return exitUsage
+	impatiently(func() { _, _ = io.WriteString(stderr, text) }) // the log that run wrote to may take nothing
+	return status
 }
 
 // A usageError is about how the command was typed.

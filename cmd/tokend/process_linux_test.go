@@ -99,7 +99,9 @@ func (h *home) start() {
 func (h *home) startAs(cmd *exec.Cmd) {
 	h.t.Helper()
 	h.daemon = cmd
-	h.daemon.Stderr = &h.log
+	if cmd.Stderr == nil {
+		cmd.Stderr = &h.log
+	}
 	if err := h.daemon.Start(); err != nil {
 		h.t.Fatal(err)
 	}
@@ -115,6 +117,16 @@ func (h *home) startAs(cmd *exec.Cmd) {
 func (h *home) kill() {
 	_ = h.daemon.Process.Kill()
 	_ = h.daemon.Wait()
+	h.daemon = nil
+}
+
+// interrupt stops the daemon as a service manager would; that is to succeed.
+func (h *home) interrupt() {
+	h.t.Helper()
+	_ = h.daemon.Process.Signal(os.Interrupt)
+	if err := h.daemon.Wait(); err != nil {
+		h.t.Errorf("stopped: %v", err)
+	}
 	h.daemon = nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -39,7 +40,8 @@ func runCommand(at *places) *cobra.Command {
 		Long: `  tokend run &
 
 Serves until SIGTERM or SIGINT. SIGHUP reads the configuration anew, as
-tokenctl reload does. The log goes to standard error.`,
+tokenctl reload does. The log goes to standard error; if that takes nothing,
+tokend serves on.`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return serveManaged(c.Context(), *at, c.ErrOrStderr())
@@ -54,6 +56,7 @@ func serve(ctx context.Context, at places, log io.Writer) error {
 	hangups := make(chan os.Signal, 1) // from now on: one that comes early must not end us
 	signal.Notify(hangups, hangup)
 	defer signal.Stop(hangups)
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // a log whose reader has gone must not end us
 	if at.system {
 		if err := checkUsers(); err != nil {
 			return err
@@ -71,6 +74,8 @@ func serve(ctx context.Context, at places, log io.Writer) error {
 	if err != nil {
 		return err
 	}
+	w := newWorld()
+	defer w.logTo(log, config.LogFormat).end() // last of all: a log that takes nothing holds up nothing else
 	socket, err := at.socketPath(config)
 	if err != nil {
 		return err
@@ -97,7 +102,6 @@ func serve(ctx context.Context, at places, log io.Writer) error {
 	}
 	defer cache.Close()
 
-	w := newWorld(log, config)
 	v := newVault(keys, dirs)
 	w.keep(v, cache)
 	w.examine(dirs, v.Install)
@@ -209,10 +213,10 @@ type world struct {
 	sandbox string // what came of confining this process
 }
 
-// newWorld is a world with log and providers, and no keystore or cache yet.
-func newWorld(log io.Writer, config daemon.Config) *world {
+// newWorld is a world with providers, and no log, keystore or cache yet.
+func newWorld() *world {
 	w := &world{metrics: newMetrics()}
-	w.Log = slog.New(newLog(log, config.LogFormat, &w.level))
+	w.Log = slog.New(slog.DiscardHandler)
 	w.Version = versionText()
 	w.Alive, w.Pulse = systemd.alive, systemd.pulse()
 	w.Sandbox = func() string { return w.sandbox }
@@ -230,6 +234,12 @@ func newWorld(log io.Writer, config daemon.Config) *world {
 		return newKinds(client, w.metrics), nil
 	}
 	return w
+}
+
+// logTo gives w its log, which the caller ends.
+func (w *world) logTo(out io.Writer, format string) (queue *logQueue) {
+	w.Log, queue = newLog(out, format, &w.level)
+	return queue
 }
 
 // confine takes all files from this process but those of the sandbox.

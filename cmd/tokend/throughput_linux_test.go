@@ -216,7 +216,7 @@ func worldHere(b *testing.B, dirs daemon.Dirs, config daemon.Config) (*world, *s
 	if err != nil {
 		b.Fatal(err)
 	}
-	w := newWorld(io.Discard, config)
+	w := newWorld()
 	w.keep(newVault(keys, dirs), cache)
 	return w, cache
 }

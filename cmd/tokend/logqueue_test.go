@@ -1,0 +1,115 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A dam is a log that takes nothing while somebody else has its gate, and fails
+// while it is broken.
+type dam struct {
+	gate   chan struct{} // holds one value
+	broken bool
+	text   strings.Builder
+}
+
+func newDam() *dam { return &dam{gate: make(chan struct{}, 1)} }
+
+func (d *dam) close() { d.gate <- struct{}{} }
+func (d *dam) open()  { <-d.gate }
+
+func (d *dam) Write(line []byte) (int, error) {
+	d.close()
+	defer d.open()
+	if d.broken {
+		return 0, errors.New("no space left on device")
+	}
+	return d.text.Write(line)
+}
+
+// wantLines compares what a log holds, but for its times.
+func (d *dam) wantLines(t *testing.T, want ...string) {
+	t.Helper()
+	lines := strings.Split(strings.TrimSuffix(d.text.String(), "\n"), "\n")
+	for i := range max(len(lines), len(want)) {
+		if i >= len(lines) || i >= len(want) || !strings.HasSuffix(lines[i], want[i]) {
+			t.Fatalf("%d lines, want %d; of the %dth on: %.300q", len(lines), len(want), i, lines[min(i, len(lines)):])
+		}
+	}
+}
+
+// Nobody waits for a log that takes nothing. What there is no room for is lost
+// and counted; what is not comes in order.
+func TestLogThatTakesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := newDam()
+		log, queue := newLog(out, "text", slog.LevelInfo)
+		log.Info("first")
+		synctest.Wait()
+		out.wantLines(t, "msg=first") // it does not wait for a second one
+
+		out.close()
+		const lines = 10_000
+		long := strings.Repeat("x", 500)
+		for i := range lines {
+			log.Info(long, "n", i)
+		}
+		log.Info("short")
+		out.open()
+		synctest.Wait()
+		kept := strings.Count(out.text.String(), long)
+		if room := maxLogWaiting / len(long); kept < room*3/4 || kept > 2*room {
+			t.Errorf("%d lines of %d bytes waited", kept, len(long))
+		}
+		log.Info("last")
+		queue.end()
+		want := []string{"msg=first"}
+		for i := range kept {
+			want = append(want, fmt.Sprintf(" n=%d", i))
+		}
+		out.wantLines(t, append(want, fmt.Sprintf("level=WARN msg=%q lines=%d", "lines of the log are missing before this one", lines+1-kept), "msg=last")...)
+	})
+}
+
+// The end waits for the log, but not for one that takes nothing.
+func TestTheEndOfALogThatTakesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := newDam()
+		log, queue := newLog(out, "text", slog.LevelInfo)
+		out.close()
+		log.Info("one")
+		log.Info("two")
+		begin := time.Now()
+		queue.end()
+		if took := time.Since(begin); took != logPatience {
+			t.Errorf("it took %v", took)
+		}
+		out.open()
+		synctest.Wait()
+		out.wantLines(t, "msg=one", "msg=two")
+	})
+}
+
+// A disk that is full for a while costs lines, which are counted too.
+func TestLogThatFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := newDam()
+		out.broken = true
+		log, queue := newLog(out, "json", slog.LevelInfo)
+		for range 3 {
+			log.Info("lost")
+			synctest.Wait()
+		}
+		out.broken = false
+		log.Info("written")
+		synctest.Wait()
+		log.Info("next")
+		queue.end()
+		out.wantLines(t, `"msg":"written"}`, `"msg":"lines of the log are missing before this one","lines":3}`, `"msg":"next"}`)
+	})
+}
