@@ -138,8 +138,9 @@ type Daemon struct {
 	dropped  []token.Record           // to be removed from it, before
 	bad      map[string]string        // what is wrong with config.toml ("") and profiles
 	cacheErr error
-	cacheIn  bool // the cache has been read
-	saving   bool // a write is under way
+	cacheIn  bool   // the cache has been read
+	saving   bool   // a write is under way
+	writes   uint64 // of the cache, so far
 	clock    clock
 	sinkErrs map[string]error // by path: why a sink's file is not written
 

@@ -601,26 +601,57 @@ func TestAFullDiskCostsNoToken(t *testing.T) {
 }
 
 // The cache is deleted under the running daemon: what is at hand is written
-// again, and the log tells.
+// again, and the log tells; also if the daemon is stopped at once.
 func TestTheCacheIsDeletedWhileRunning(t *testing.T) {
+	for _, wait := range []time.Duration{0, time.Second} {
+		bubble(t, func(t *testing.T, in *installation) {
+			in.profile("a", ordinary)
+			in.profile("b", ordinary+"renew = \"used\"\n")
+			in.start()
+			a := in.get("a", token.Query{})
+			synctest.Wait()
+			if err := os.Remove(filepath.Join(in.dirs.State, "cache.db")); err != nil {
+				t.Fatal(err)
+			}
+			b := in.get("b", token.Query{})
+			time.Sleep(wait)
+			if wait > 0 && !strings.Contains(in.logged(), "notice=") {
+				t.Error("the log does not tell")
+			}
+			in.idp().set(func(i *issuer) { i.err = down })
+			in.restart()
+			if in.get("a", token.Query{}) != a || in.get("b", token.Query{}) != b {
+				t.Error("a token was lost")
+			}
+			if !strings.Contains(in.logged(), "notice=") {
+				t.Error("the log does not tell")
+			}
+		})
+	}
+}
+
+// A token is written at once, and those that follow it closely together.
+func TestTokensAreWrittenTogether(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
-		in.profile("a", ordinary)
-		in.profile("b", ordinary+"renew = \"used\"\n")
-		in.start()
-		a := in.get("a", token.Query{})
-		synctest.Wait()
-		if err := os.Remove(filepath.Join(in.dirs.State, "cache.db")); err != nil {
-			t.Fatal(err)
+		const many = 20
+		for i := range many {
+			in.profile(fmt.Sprint("p", i), ordinary+"renew = \"used\"\n")
 		}
-		b := in.get("b", token.Query{})
-		synctest.Wait()
-		if !strings.Contains(in.logged(), "notice=") {
-			t.Error("the log does not tell")
+		d := in.start()
+		for i := range many {
+			in.get(fmt.Sprint("p", i), token.Query{})
+			if synctest.Wait(); i == 0 {
+				if st, _ := d.Status(t.Context()); st.Cache != "ok" {
+					t.Errorf("after the first one the cache is %q", st.Cache)
+				}
+			}
 		}
-		in.idp().set(func(i *issuer) { i.err = down })
-		in.restart()
-		if in.get("a", token.Query{}) != a || in.get("b", token.Query{}) != b {
-			t.Error("a token was lost")
+		time.Sleep(time.Second)
+		if st, _ := d.Status(t.Context()); st.Cache != "ok" {
+			t.Errorf("the cache is %q", st.Cache)
+		}
+		if n := d.Figures(t.Context()).CacheWrites; n != 2 {
+			t.Errorf("%d writes", n)
 		}
 	})
 }

@@ -21,6 +21,9 @@ type Figures struct {
 	BadFiles int
 	// CacheFails: the token cache cannot be read or written now.
 	CacheFails bool
+	// CacheWrites counts how often tokens were written to the cache, or were to
+	// be, since the daemon started; 0 for those who may not manage.
+	CacheWrites uint64
 	// Watchers is how many watch events.
 	Watchers int
 	// Skew is the last issuer's clock minus ours, if one was heard of lately.
@@ -71,7 +74,7 @@ func (d *Daemon) figuresOfAll(w who, now time.Time) (f Figures, names []string) 
 		f.Skew, f.SkewKnown = d.clock.skew, true
 	}
 	if f.MayManage {
-		f.BadFiles = len(d.bad)
+		f.BadFiles, f.CacheWrites = len(d.bad), d.writes
 	}
 	return f, slices.Collect(maps.Keys(d.profiles))
 }

@@ -23,6 +23,9 @@ const (
 	// flightLimit bounds one attempt: the HTTP round trip has a tighter limit
 	// of its own, the keystore too.
 	flightLimit = 30 * time.Second
+	// saveApart is how far apart the cache is written: tokens that come
+	// meanwhile are written together, the first one at once.
+	saveApart = 100 * time.Millisecond
 	// saveAgain is how soon a cache write that failed is tried again.
 	saveAgain = 30 * time.Second
 	// warnAgain is how often the log repeats what status warns of.
@@ -255,6 +258,7 @@ func (d *Daemon) keepCache(ctx context.Context) {
 	if d.heedNotices() {
 		d.save()
 	}
+	dirty, rested := d.dirty, (<-chan time.Time)(nil)
 	for {
 		var again <-chan time.Time
 		if d.cacheTroubled() {
@@ -262,25 +266,35 @@ func (d *Daemon) keepCache(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
-			d.save()
+			d.write()
 			return
 		case job := <-d.jobs:
 			job()
-		case <-d.dirty:
+		case <-dirty:
+			dirty, rested = nil, time.After(saveApart)
+		case <-rested:
+			dirty, rested = d.dirty, nil
+			continue
 		case <-again:
 			tries++
 		}
 		if !d.readCache(ctx) {
 			continue
 		}
-		d.heedNotices()
-		if d.save() {
+		if d.write() {
 			tries = 1
 		}
-		if d.heedNotices() {
-			d.save()
-		}
 	}
+}
+
+// write saves what waits for it, and again what the cache has lost.
+func (d *Daemon) write() (ok bool) {
+	d.heedNotices()
+	ok = d.save()
+	if d.heedNotices() {
+		d.save()
+	}
+	return ok
 }
 
 // heedNotices logs what happened to the cache file, and if anything did, has
@@ -350,6 +364,9 @@ func (d *Daemon) save() bool {
 	dropped, unsaved := d.dropped, d.unsaved
 	d.dropped, d.unsaved = nil, map[slotKey]token.Record{}
 	d.saving = true
+	if len(dropped)+len(unsaved) > 0 {
+		d.writes++
+	}
 	d.mu.Unlock()
 
 	records := make([]token.Record, 0, len(unsaved))

@@ -89,6 +89,7 @@ var (
 	requests     = desc("requests_total", "Requests over the socket, by what was asked for and the result: ok, or the code of the error.", "do", "result")
 	keystoreIs   = desc("keystore_state", "1 for the state that the keystore is in, 0 for the others.", "state")
 	cacheIs      = desc("cache_state", "1 for the state that the token cache is in, 0 for the others.", "state")
+	cacheWrites  = desc("cache_writes_total", "Writes of the token cache, of one token or of many at a time.")
 	badFiles     = desc("config_bad_files", "Files of the configuration that are not in force.")
 	watchers     = desc("event_watchers", "Programs that watch events.")
 	clockSkew    = desc("clock_skew_seconds", "The clock of the last issuer that answered, minus this machine's.")
@@ -145,6 +146,7 @@ func (g gathered) Collect(out chan<- prometheus.Metric) {
 	}
 	if g.figures.MayManage {
 		g.requests.All(func(do, result string, n uint64) { counter(requests, n, do, result) })
+		counter(cacheWrites, g.figures.CacheWrites)
 	}
 	gauge(keystoreIs, number(g.keystore == nil), "ok")
 	locked := errors.Is(g.keystore, token.ErrLocked)

@@ -32,7 +32,7 @@ func fullMetrics() *metrics {
 	m.keystore = func(context.Context) error { return &token.Error{Code: token.ErrLocked} }
 	m.figures = func(context.Context) daemon.Figures {
 		return daemon.Figures{
-			CacheFails: true, MayManage: true, Watchers: 2, BadFiles: 1, Skew: -90 * time.Second, SkewKnown: true,
+			CacheFails: true, CacheWrites: 5, MayManage: true, Watchers: 2, BadFiles: 1, Skew: -90 * time.Second, SkewKnown: true,
 			Profiles: []daemon.ProfileFigures{
 				{Name: "clms", Provider: "clms", Does: "mints", Always: true, CredentialExpires: noon,
 					Attempts: map[token.Code]uint64{"": 7, token.ErrRejected: 2}, States: map[string]int{"fresh": 1, "none": 3}, HasOwn: true,
@@ -89,6 +89,7 @@ func TestMetricsSayWhatIs(t *testing.T) {
 		`tokend_keystore_state{state="locked"} 1`,
 		`tokend_keystore_state{state="ok"} 0`,
 		`tokend_cache_state{state="failing"} 1`,
+		`tokend_cache_writes_total 5`,
 		`tokend_clock_skew_seconds -90`,
 		`tokend_requests_total{do="get",result="invalid"} 1`,
 		`tokend_issuer_request_duration_seconds_count{provider="clms",status="2xx"} 1`,
