@@ -77,6 +77,16 @@ func (c *Cache) Unseal(key token.Secret) error {
 // Load returns the records that have not expired at now. What has, and what
 // cannot be unsealed, is removed from the file, if that can be written.
 func (c *Cache) Load(now time.Time) ([]token.Record, error) {
+	return c.load(now, func() []byte { return nil })
+}
+
+// LoadOf does that with the records of one profile.
+func (c *Cache) LoadOf(profile string, now time.Time) ([]token.Record, error) {
+	return c.load(now, func() []byte { return c.box.prefix(profile) })
+}
+
+// load loads the records whose entry keys begin with a prefix.
+func (c *Cache) load(now time.Time, prefixed func() []byte) ([]token.Record, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var records []token.Record
@@ -85,7 +95,9 @@ func (c *Cache) Load(now time.Time) ([]token.Record, error) {
 	var value []byte // a copy of each: the file may change while we look
 	err := c.run((*cacheFile).view, func(b *bolt.Bucket) error {
 		records, drop, bad = nil, nil, 0 // a second attempt starts anew
-		return b.ForEach(func(k, v []byte) error {
+		prefix := prefixed()
+		cur := b.Cursor()
+		for k, v := cur.Seek(prefix); k != nil && bytes.HasPrefix(k, prefix); k, v = cur.Next() {
 			value = append(value[:0], v...)
 			rec, err := c.box.open(k, value)
 			switch {
@@ -97,8 +109,8 @@ func (c *Cache) Load(now time.Time) ([]token.Record, error) {
 			default:
 				records = append(records, rec)
 			}
-			return nil
-		})
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, err

@@ -72,6 +72,11 @@ func wantRecords(t *testing.T, c *Cache, want ...token.Record) {
 	t.Helper()
 	got, err := c.Load(time.Now())
 	must(t, err)
+	wantSame(t, got, want)
+}
+
+func wantSame(t *testing.T, got, want []token.Record) {
+	t.Helper()
 	byText := func(a, b token.Record) int { return cmp.Compare(describe(a), describe(b)) }
 	slices.SortFunc(got, byText)
 	slices.SortFunc(want, byText)
@@ -109,6 +114,22 @@ func TestCacheGivesBackWhatWasSaved(t *testing.T) {
 	}
 }
 
+func TestCacheGivesTheRecordsOfOneProfile(t *testing.T) {
+	c := openCache(t, cachePath(t))
+	a, b, other := testRecord("a", ""), testRecord("a", "aud"), testRecord("ab", "")
+	expired := testRecord("a", "expired")
+	expired.Token.Expiry = time.Now().Add(-time.Second)
+	must(t, c.Save(a, b, other, expired))
+	for profile, want := range map[string][]token.Record{"a": {a, b}, "ab": {other}, "": nil, "none": nil} {
+		got, err := c.LoadOf(profile, time.Now())
+		must(t, err)
+		wantSame(t, got, want)
+	}
+	if n := entries(t, c); n != 3 {
+		t.Errorf("%d entries in the file", n)
+	}
+}
+
 func TestCacheDropsWhatExpired(t *testing.T) {
 	c := openCache(t, cachePath(t))
 	short, long := testRecord("short", ""), testRecord("long", "")
@@ -143,6 +164,8 @@ func TestCacheIsLockedUntilItHasItsKey(t *testing.T) {
 	must(t, err)
 	defer c.Close()
 	_, err = c.Load(time.Now())
+	wantCode(t, err, token.ErrLocked)
+	_, err = c.LoadOf("a", time.Now())
 	wantCode(t, err, token.ErrLocked)
 	wantCode(t, c.Save(testRecord("a", "")), token.ErrLocked)
 	wantCode(t, c.Delete("a"), token.ErrLocked)
