@@ -97,6 +97,8 @@ type Credentials interface {
 // behind, by one goroutine.
 type Cache interface {
 	Load(ctx context.Context, now time.Time) ([]token.Record, error)
+	// LoadOf reads the records of one profile.
+	LoadOf(ctx context.Context, profile string, now time.Time) ([]token.Record, error)
 	Save(records ...token.Record) error
 	Drop(records ...token.Record) error
 	// Delete removes all records of a profile.
@@ -116,7 +118,9 @@ type Daemon struct {
 	// managing holds one value; who changes profiles takes it, because that
 	// spans the keystore and the disk, where mu is never held.
 	managing chan struct{}
-	loaded   chan struct{} // closed when the cache has been read, or could not be
+	known    chan struct{} // closed when all profiles are open
+	loaded   chan struct{} // closed when then the cache has been read, or could not be
+	ending   chan struct{} // closed when Run is to end
 	wake     chan struct{} // tells Run that a flight was asked for or the agenda changed
 	dirty    chan struct{} // tells the cache's goroutine that there is something to write
 	sinking  chan struct{} // tells the sinks' goroutine to look again
@@ -126,6 +130,7 @@ type Daemon struct {
 	config   Config
 	admins   allowance
 	kinds    Kinds
+	shelf    map[string]*shelved // files that the start has read; nil once the cache is in
 	profiles map[string]*profile
 	claims   map[string][]*profile // by origin, nil when out of date
 	crowds   map[string]int        // how many profiles each issuer has, nil when out of date
@@ -148,14 +153,17 @@ type Daemon struct {
 	keyringLocked bool // as far as the last attempts told
 }
 
-// New makes a Daemon of the configuration in dirs. A profile that cannot be
-// loaded does not stop the others: Status tells of it. A bad config.toml does.
+// New makes a Daemon of the configuration in dirs. It reads all files; Run or
+// OpenAll opens the profiles. One that cannot be opened does not stop the others:
+// Status tells of it. A bad config.toml does.
 func New(dirs Dirs, w World) (*Daemon, error) {
 	d := &Daemon{
 		world:    w,
 		dirs:     dirs,
 		managing: make(chan struct{}, 1),
+		known:    make(chan struct{}),
 		loaded:   make(chan struct{}),
+		ending:   make(chan struct{}),
 		wake:     make(chan struct{}, 1),
 		dirty:    make(chan struct{}, 1),
 		sinking:  make(chan struct{}, 1),
@@ -257,10 +265,8 @@ const maxTargets = 64
 // at once; otherwise the caller joins the attempt under way, until ctx ends.
 // Errors are *token.Error; ErrNotFound also says that nobody claims q.URL.
 func (d *Daemon) Get(ctx context.Context, name string, q token.Query) (token.Grant, error) {
-	select {
-	case <-d.loaded:
-	case <-ctx.Done():
-		return token.Grant{}, gaveUp(ctx)
+	if err := d.recall(ctx, name); err != nil {
+		return token.Grant{}, err
 	}
 	now := d.wall()
 	u := d.useBy(ctx, now)
@@ -559,6 +565,9 @@ const invalidateAgain = 5 * time.Second
 // tokens, and no name for the profile that holds t. A token that is not held
 // any more is no error: somebody was faster.
 func (d *Daemon) Invalidate(ctx context.Context, name string, t token.Secret) error {
+	if err := d.recall(ctx, name); err != nil {
+		return err
+	}
 	now := d.wall()
 	w := d.who(ctx)
 	d.mu.Lock()

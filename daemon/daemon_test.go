@@ -650,8 +650,8 @@ func TestTokensAreWrittenTogether(t *testing.T) {
 		if st, _ := d.Status(t.Context()); st.Cache != "ok" {
 			t.Errorf("the cache is %q", st.Cache)
 		}
-		if n := d.Figures(t.Context()).CacheWrites; n != 2 {
-			t.Errorf("%d writes", n)
+		if f, err := d.Figures(t.Context()); err != nil || f.CacheWrites != 2 {
+			t.Errorf("%d writes, %v", f.CacheWrites, err)
 		}
 	})
 }

@@ -50,7 +50,10 @@ type ProfileFigures struct {
 }
 
 // Figures gives the figures as they are now.
-func (d *Daemon) Figures(ctx context.Context) Figures {
+func (d *Daemon) Figures(ctx context.Context) (Figures, error) {
+	if err := d.whole(ctx); err != nil {
+		return Figures{}, err
+	}
 	now, w := d.wall(), d.who(ctx)
 	f, names := d.figuresOfAll(w, now)
 	for names := range slices.Chunk(names, inOneGo) {
@@ -62,7 +65,7 @@ func (d *Daemon) Figures(ctx context.Context) Figures {
 		}
 		d.mu.Unlock()
 	}
-	return f
+	return f, nil
 }
 
 // figuresOfAll are those of the daemon itself, and the names of the profiles.

@@ -36,6 +36,9 @@ type issuer struct {
 	skew     time.Duration
 	last     []time.Time
 	now      func() time.Time // nil: time.Now
+	// opens: a profile of it is not open before this is closed; nil: at once.
+	opens  chan struct{}
+	opened int
 }
 
 func (i *issuer) set(change func(*issuer)) {
@@ -169,6 +172,10 @@ func (k kinds) Open(kind string, decode func(any) error, secret func(context.Con
 	i := k.issuers[s.Issuer]
 	if i == nil {
 		return nil, &token.Error{Code: token.ErrInvalid, Field: "issuer", Message: fmt.Sprintf("no issuer %q", s.Issuer)}
+	}
+	i.set(func(i *issuer) { i.opened++ })
+	if i.opens != nil {
+		<-i.opens
 	}
 	return &minter{i, s, secret}, nil
 }
@@ -332,13 +339,24 @@ type cache struct {
 }
 
 func (c cache) Load(_ context.Context, now time.Time) ([]token.Record, error) {
-	if err := (lockable{in: c.in}).refuse(); err != nil {
-		return nil, err
-	}
-	if err := c.Unseal(kek); err != nil {
+	if err := c.unseal(); err != nil {
 		return nil, err
 	}
 	return c.Cache.Load(now)
+}
+
+func (c cache) LoadOf(_ context.Context, profile string, now time.Time) ([]token.Record, error) {
+	if err := c.unseal(); err != nil {
+		return nil, err
+	}
+	return c.Cache.LoadOf(profile, now)
+}
+
+func (c cache) unseal() error {
+	if err := (lockable{in: c.in}).refuse(); err != nil {
+		return err
+	}
+	return c.Unseal(kek)
 }
 
 func (c cache) Save(records ...token.Record) error {
@@ -351,8 +369,8 @@ func (c cache) Save(records ...token.Record) error {
 	return c.Cache.Save(records...)
 }
 
-// start starts the daemon; stop or a restart ends it.
-func (in *installation) start() *daemon.Daemon {
+// make makes a daemon that does not run yet, and its cache.
+func (in *installation) make() (*daemon.Daemon, *store.Cache) {
 	in.t.Helper()
 	if err := os.MkdirAll(in.dirs.State, 0o700); err != nil {
 		in.t.Fatal(err)
@@ -385,6 +403,13 @@ func (in *installation) start() *daemon.Daemon {
 	if err != nil {
 		in.t.Fatal(err)
 	}
+	return d, file
+}
+
+// start starts the daemon; stop or a restart ends it.
+func (in *installation) start() *daemon.Daemon {
+	in.t.Helper()
+	d, file := in.make()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error)
 	go func() { ended <- d.Run(ctx) }()

@@ -11,12 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"runtime"
-	"runtime/debug"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/renameio/v2/maybe"
@@ -24,9 +20,12 @@ import (
 	"tokend/providers/token"
 )
 
-// manage waits until nobody else changes profiles, and returns what to call
-// when done.
+// manage waits until nobody else changes profiles, as a start does, and returns
+// what to call when done.
 func (d *Daemon) manage(ctx context.Context) (done func(), err error) {
+	if err := d.whole(ctx); err != nil {
+		return nil, err
+	}
 	select {
 	case d.managing <- struct{}{}:
 		return func() { <-d.managing }, nil
@@ -34,28 +33,6 @@ func (d *Daemon) manage(ctx context.Context) (done func(), err error) {
 		return nil, &token.Error{Code: token.ErrUnavailable, Message: "another change of profiles is still under way", Cause: ctx.Err()}
 	}
 }
-
-// load reads the configuration and all profiles when the daemon is made.
-func (d *Daemon) load() error {
-	config, err := ReadConfig(d.dirs)
-	if err != nil {
-		return err
-	}
-	kinds, err := d.configure(config)
-	if err != nil {
-		return err
-	}
-	// Each profile leaves three times as much garbage as stays of it. At a start
-	// there is memory for that, and it is given back when the cache is in.
-	defer debug.SetGCPercent(debug.SetGCPercent(startGarbage))
-	profiles, bad := d.readProfiles(kinds, config, nil)
-	d.adopt(config, kinds, profiles, bad)
-	return nil
-}
-
-// startGarbage is how much garbage there may be at a start, in percent of what
-// is in use.
-const startGarbage = 200
 
 // configure has the world take a configuration over. What is wrong with one of
 // its settings is told with file and line.
@@ -113,33 +90,24 @@ func badFiles(bad map[string]string) error {
 		strings.Join(slices.Sorted(maps.Values(bad)), "; ")}
 }
 
-// readProfiles opens all files of profiles.d, as many at a time as there are
-// processors: there may be thousands. In place of one that is bad
-// stands what was in force, if anything was.
+// readProfiles reads and opens all files of profiles.d. In place of one that is
+// bad stands what was in force, if anything was.
 func (d *Daemon) readProfiles(kinds Kinds, c Config, inForce map[string]*profile) (profiles map[string]*profile, bad map[string]string) {
 	files, err := d.dirs.profileFiles()
 	if err != nil {
 		return inForce, map[string]string{"": err.Error()}
 	}
 	opened, errs := make([]*profile, len(files)), make([]error, len(files))
-	var readers sync.WaitGroup
-	next := atomic.Int64{}
-	for range runtime.GOMAXPROCS(0) {
-		readers.Go(func() {
-			for i := next.Add(1) - 1; int(i) < len(files); i = next.Add(1) - 1 {
-				opened[i], errs[i] = d.readProfile(kinds, c, files[i])
-			}
-		})
-	}
-	readers.Wait()
-
+	inParallel(len(files), func(i int) {
+		opened[i], errs[i] = d.openFile(kinds, c, files[i])
+	})
 	bad = map[string]string{}
 	profiles = make(map[string]*profile, len(files))
 	for i, file := range files {
 		p := opened[i]
 		if errs[i] != nil {
-			bad[profileName(file)] = errs[i].Error()
-			if p = inForce[profileName(file)]; p == nil {
+			bad[file.name()] = errs[i].Error()
+			if p = inForce[file.name()]; p == nil {
 				continue
 			}
 		}
@@ -290,6 +258,9 @@ func (d *Daemon) isFree(name string) error {
 // stays in force.
 func (d *Daemon) Rotate(ctx context.Context, a token.Addition) (token.Added, error) {
 	if err := d.permitManaging(ctx); err != nil {
+		return token.Added{}, err
+	}
+	if err := d.whole(ctx); err != nil {
 		return token.Added{}, err
 	}
 	d.mu.Lock()

@@ -242,10 +242,6 @@ func (p *profile) does() string {
 	return "verifies"
 }
 
-func profileName(file string) string {
-	return strings.TrimSuffix(filepath.Base(file), ".toml")
-}
-
 func checkProvider(kinds Kinds, name string) error {
 	var names []string
 	for _, p := range kinds.Providers() {
@@ -313,14 +309,25 @@ func hostOf(endpoint string) string {
 	return u.Host
 }
 
-// readProfile reads and opens one file of profiles.d.
-func (d *Daemon) readProfile(kinds Kinds, c Config, file string) (*profile, error) {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return nil, unreadable(err)
+// A profileFile is a file of profiles.d as it was read, or why it could not be.
+type profileFile struct {
+	path string
+	text []byte
+	err  error
+}
+
+// name is that of the profile.
+func (f profileFile) name() string {
+	return strings.TrimSuffix(filepath.Base(f.path), ".toml")
+}
+
+// openFile opens the profile of a file.
+func (d *Daemon) openFile(kinds Kinds, c Config, f profileFile) (*profile, error) {
+	if f.err != nil {
+		return nil, unreadable(f.err)
 	}
-	name := strings.Clone(profileName(file)) // the path need not stay
-	return d.openKept(kinds, c, name, newDocument(file, data))
+	name := strings.Clone(f.name()) // the path need not stay
+	return d.openKept(kinds, c, name, newDocument(f.path, f.text))
 }
 
 // openKept opens a profile with the credential that is kept.
@@ -353,17 +360,26 @@ func (d *Daemon) secretsOf(name string, cred *token.Credential) secretReader {
 	}
 }
 
-// profileFiles lists the files of profiles.d, in order.
-func (d Dirs) profileFiles() (files []string, err error) {
-	entries, err := os.ReadDir(d.ProfilesDir())
+// profileFiles reads the files of profiles.d, in no order.
+func (d Dirs) profileFiles() ([]profileFile, error) {
+	dir, err := os.Open(d.ProfilesDir())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	for _, e := range entries {
-		if name := e.Name(); filepath.Ext(name) == ".toml" && !strings.HasPrefix(name, ".") {
-			files = append(files, filepath.Join(d.ProfilesDir(), name))
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	var files []profileFile
+	for _, name := range names {
+		if filepath.Ext(name) == ".toml" && !strings.HasPrefix(name, ".") {
+			files = append(files, profileFile{path: filepath.Join(d.ProfilesDir(), name)})
 		}
 	}
+	inParallel(len(files), func(i int) {
+		files[i].text, files[i].err = readIn(dir, filepath.Base(files[i].path))
+	})
 	return files, err
 }
 

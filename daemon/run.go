@@ -32,12 +32,14 @@ const (
 	warnAgain = 24 * time.Hour
 )
 
-// Run obtains and renews tokens until ctx ends. Every goroutine of the daemon
+// Run opens the profiles, then obtains and renews tokens until ctx ends; for those
+// who ask before, it obtains some at once. Every goroutine of the daemon
 // starts here and has ended when Run returns; whoever still waits is released
 // with an error, and what was obtained is saved.
 func (d *Daemon) Run(ctx context.Context) error {
 	var flights, keeper sync.WaitGroup
 	saving, saved := context.WithCancel(context.WithoutCancel(ctx))
+	keeper.Go(func() { d.OpenAll(ctx) })
 	keeper.Go(func() { d.keepCache(saving) })
 	keeper.Go(func() {
 		select {
@@ -53,22 +55,18 @@ func (d *Daemon) Run(ctx context.Context) error {
 
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	select {
-	case <-d.loaded:
-	case <-ctx.Done():
-		return nil
-	}
+	loaded := d.loaded // nil once it is closed
 	var warned time.Time
 	for last, lastWall := time.Now(), d.wall(); ; {
 		now, wall := time.Now(), d.wall()
 		d.noticeStep(wall.Sub(lastWall)-now.Sub(last), wall)
 		last, lastWall = now, wall
-		if now.Sub(warned) >= warnAgain {
+		if loaded == nil && now.Sub(warned) >= warnAgain {
 			d.logWarnings(wall)
 			warned = now
 		}
 		d.world.Alive()
-		launches, sleep := d.due(wall)
+		launches, sleep := d.due(wall, loaded == nil)
 		if d.world.Pulse > 0 {
 			sleep = min(sleep, d.world.Pulse)
 		}
@@ -79,6 +77,8 @@ func (d *Daemon) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-loaded:
+			loaded = nil
 		case <-d.wake:
 		case <-timer.C:
 		}
@@ -88,6 +88,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 // stop refuses further flights and releases the callers of those that were
 // never launched.
 func (d *Daemon) stop() {
+	close(d.ending)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.stopped = true
@@ -145,7 +146,9 @@ type launch struct {
 }
 
 // due takes what is to be launched now, and says how long to sleep after that.
-func (d *Daemon) due(now time.Time) (launches []launch, sleep time.Duration) {
+// Until all tokens that there are have been loaded, only callers have new ones
+// obtained.
+func (d *Daemon) due(now time.Time, loaded bool) (launches []launch, sleep time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	sleep = longestSleep
@@ -163,7 +166,7 @@ func (d *Daemon) due(now time.Time) (launches []launch, sleep time.Duration) {
 			l.urgent = append(l.urgent, s)
 		}
 	}
-	for len(d.agenda) > 0 && !d.agenda[0].at.After(now) {
+	for loaded && len(d.agenda) > 0 && !d.agenda[0].at.After(now) {
 		d.attend(d.agenda[0], now)
 	}
 	for issuer, l := range d.lanes {
@@ -183,7 +186,7 @@ func (d *Daemon) due(now time.Time) (launches []launch, sleep time.Duration) {
 			delete(d.lanes, issuer)
 		}
 	}
-	if len(d.agenda) > 0 {
+	if loaded && len(d.agenda) > 0 {
 		sleep = min(sleep, d.agenda[0].at.Sub(now))
 	}
 	return launches, max(0, sleep)
@@ -248,9 +251,14 @@ func (d *Daemon) forget(s *slot) {
 	d.plan(s)
 }
 
-// keepCache is the one goroutine that touches the cache: it reads it, then
-// writes what is obtained, behind. When ctx ends it saves what is left.
+// keepCache is the one goroutine that touches the cache: it reads it once all
+// profiles are open, then writes what is obtained, behind. When ctx ends it saves
+// what is left.
 func (d *Daemon) keepCache(ctx context.Context) {
+	if !d.untilKnown(ctx) {
+		d.write()
+		return
+	}
 	tries := 1
 	d.readCache(ctx)
 	close(d.loaded)
@@ -297,6 +305,22 @@ func (d *Daemon) write() (ok bool) {
 	return ok
 }
 
+// untilKnown does what the cache's goroutine is asked to until all profiles are
+// open. If ctx ends before, it returns false: whose token a record is cannot be
+// told then.
+func (d *Daemon) untilKnown(ctx context.Context) bool {
+	for {
+		select {
+		case <-d.known:
+			return true
+		case <-ctx.Done():
+			return false
+		case job := <-d.jobs:
+			job()
+		}
+	}
+}
+
 // heedNotices logs what happened to the cache file, and if anything did, has
 // all tokens at hand written again: the file may be a new one. It tells whether
 // anything did.
@@ -326,35 +350,59 @@ func (d *Daemon) readCache(ctx context.Context) bool {
 	}
 	records, err := d.world.Cache.Load(ctx, d.wall())
 	d.noteCache(err)
-	if errors.Is(err, token.ErrLocked) || errors.Is(err, token.ErrKeystore) {
+	if fromKeystore(err) {
 		return false
 	}
-	d.takeOver(records)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	taken := 0
+	for _, r := range records {
+		if d.takeOver(r) {
+			taken++
+		} else {
+			d.dropped = append(d.dropped, r)
+		}
+	}
+	d.cacheIn, d.shelf = true, nil
+	d.world.Log.Info("token cache read", "tokens", taken, "dropped", len(d.dropped))
 	return true
 }
 
-// takeOver puts records into their slots and has the cache drop those that
-// belong to no profile as it is now.
-func (d *Daemon) takeOver(records []token.Record) {
+// recallOne takes over the tokens of one profile, before readCache does.
+func (d *Daemon) recallOne(ctx context.Context, f *shelved) {
+	if f.recalled || d.cacheIsIn() {
+		return
+	}
+	records, err := d.world.Cache.LoadOf(ctx, f.name(), d.wall())
+	d.noteCache(err)
+	if fromKeystore(err) {
+		return
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.cacheIn = true
-	taken := 0
 	for _, r := range records {
-		p := d.profiles[r.Profile]
-		if p == nil || p.fingerprint != r.Fingerprint || p.minter == nil {
-			d.dropped = append(d.dropped, r)
-			continue
-		}
-		s, err := d.slot(p, r.Target, r.Token.Issued)
-		if err != nil || !s.tok.Issued.Before(r.Token.Issued) {
-			continue
-		}
+		d.takeOver(r)
+	}
+	f.recalled = true
+}
+
+// takeOver puts the token of a record into its slot, unless that has a newer one
+// or has had this one. It tells whether the record belongs to a profile as it is
+// now. d.mu is held.
+func (d *Daemon) takeOver(r token.Record) bool {
+	p := d.profiles[r.Profile]
+	if p == nil || p.fingerprint != r.Fingerprint || p.minter == nil {
+		return false
+	}
+	if f := d.shelf[r.Profile]; f != nil && f.recalled {
+		return true
+	}
+	s, err := d.slot(p, r.Target, r.Token.Issued)
+	if err == nil && s.tok.Issued.Before(r.Token.Issued) {
 		s.tok = r.Token
 		d.plan(s)
-		taken++
 	}
-	d.world.Log.Info("token cache read", "tokens", taken, "dropped", len(d.dropped))
+	return true
 }
 
 // save writes what waits to be written. What cannot be written waits on: the
@@ -424,6 +472,8 @@ func (d *Daemon) askCache(ctx context.Context, job func() error) error {
 	answer := make(chan error, 1)
 	select {
 	case d.jobs <- func() { answer <- job() }:
+	case <-d.ending:
+		return errStopping
 	case <-ctx.Done():
 		return ctx.Err()
 	}

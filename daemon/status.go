@@ -19,6 +19,9 @@ const skewTolerance = time.Minute
 // Status tells how the daemon is, and the profiles that the caller may use or
 // manage in order of their names.
 func (d *Daemon) Status(ctx context.Context) (token.Status, error) {
+	if err := d.whole(ctx); err != nil {
+		return token.Status{}, err
+	}
 	st := d.status(d.who(ctx), d.world.Keystore(ctx))
 	nameUsers(st.Profiles)
 	return st, nil
@@ -69,6 +72,9 @@ func (d *Daemon) statusOfAll(w who, keystore string) (st token.Status, names []s
 // Doctor looks whether all is as it should be. Those who may not manage
 // profiles learn how the daemon is, and have no issuer asked.
 func (d *Daemon) Doctor(ctx context.Context) (token.Diagnosis, error) {
+	if err := d.whole(ctx); err != nil {
+		return token.Diagnosis{}, err
+	}
 	w := d.who(ctx)
 	d.mu.Lock()
 	all := d.mayManage(w)
@@ -78,6 +84,9 @@ func (d *Daemon) Doctor(ctx context.Context) (token.Diagnosis, error) {
 
 // Profile tells how one profile is, at greater length than Status.
 func (d *Daemon) Profile(ctx context.Context, name string) (token.ProfileStatus, error) {
+	if err := d.recall(ctx, name); err != nil {
+		return token.ProfileStatus{}, err
+	}
 	st, err := d.profileAtLength(d.who(ctx), name)
 	nameUsers([]token.ProfileStatus{st})
 	return st, err

@@ -25,7 +25,7 @@ import (
 // metrics are what Prometheus reads: figures of the daemon, which depend on who
 // asks, and what is counted here. docs/observability.md lists them.
 type metrics struct {
-	figures  func(context.Context) daemon.Figures
+	figures  func(context.Context) (daemon.Figures, error)
 	keystore func(context.Context) error
 	requests ipcserver.Counts
 	issuers  *prometheus.HistogramVec
@@ -45,8 +45,12 @@ func newMetrics() *metrics {
 
 // write gives all metrics that the caller in ctx may see, as text.
 func (m *metrics) write(ctx context.Context) ([]byte, error) {
+	figures, err := m.figures(ctx)
+	if err != nil {
+		return nil, err
+	}
 	registry := prometheus.NewRegistry()
-	now := gathered{m, m.figures(ctx), m.keystore(ctx)}
+	now := gathered{m, figures, m.keystore(ctx)}
 	all := append([]prometheus.Collector{now}, m.process...)
 	if now.figures.MayManage {
 		all = append(all, m.issuers)

@@ -30,7 +30,7 @@ func fullMetrics() *metrics {
 	m := newMetrics()
 	noon := time.Date(2026, 11, 23, 12, 0, 0, 500e6, time.UTC)
 	m.keystore = func(context.Context) error { return &token.Error{Code: token.ErrLocked} }
-	m.figures = func(context.Context) daemon.Figures {
+	m.figures = func(context.Context) (daemon.Figures, error) {
 		return daemon.Figures{
 			CacheFails: true, CacheWrites: 5, MayManage: true, Watchers: 2, BadFiles: 1, Skew: -90 * time.Second, SkewKnown: true,
 			Profiles: []daemon.ProfileFigures{
@@ -40,7 +40,7 @@ func fullMetrics() *metrics {
 						Error: &token.Error{Code: token.ErrRejected, Message: "CANARY"}}},
 				{Name: "rock", Provider: "datarock", Does: "signs"},
 			},
-		}
+		}, nil
 	}
 	m.issuers.WithLabelValues("clms", "2xx").Observe(.2)
 	socketServed(&m.requests)
@@ -110,7 +110,7 @@ func TestMetricsSayWhatIs(t *testing.T) {
 // Who may not manage profiles learns nothing of others' from sums over all.
 func TestMetricsForWhoSeesNotAllProfiles(t *testing.T) {
 	m := fullMetrics()
-	m.figures = func(context.Context) daemon.Figures { return daemon.Figures{} }
+	m.figures = func(context.Context) (daemon.Figures, error) { return daemon.Figures{}, nil }
 	text := written(t, m)
 	if strings.Contains(text, "clms") || strings.Contains(text, "tokend_requests_total") || !strings.Contains(text, "tokend_build_info") {
 		t.Error(text)

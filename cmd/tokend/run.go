@@ -93,19 +93,21 @@ func serve(ctx context.Context, at places, log io.Writer) error {
 	}
 	defer listener.Close()
 
-	cache, err := store.OpenCache(filepath.Join(dirs.State, "cache.db"), cacheChecker()...)
-	if errors.Is(err, token.ErrExists) {
-		return runningError{err}
-	}
-	if err != nil {
-		return err
-	}
-	defer cache.Close()
-
 	v := newVault(keys, dirs)
+	cache := &sealedCache{key: v.CacheKey}
 	w.keep(v, cache)
 	w.examine(dirs, v.Install)
+	// While another process looks at the cache's file, the daemon reads its own.
+	opened := make(chan error, 1)
+	go func() { opened <- cache.open(dirs) }()
 	d, err := daemon.New(dirs, w.World)
+	switch held := <-opened; {
+	case errors.Is(held, token.ErrExists):
+		return runningError{held}
+	case held != nil:
+		return held
+	}
+	defer cache.Close()
 	if err != nil {
 		return err
 	}
@@ -134,7 +136,8 @@ func serve(ctx context.Context, at places, log io.Writer) error {
 	if metricsListener != nil {
 		go w.metrics.serveMetrics(ctx, metricsListener)
 	}
-	systemd.ready(serving(d))
+	systemd.ready("serving; reading the profiles")
+	go func() { systemd.status(serving(ctx, d)) }()
 	audit, auditLog := openAudit(dirs, config)
 	defer auditLog.Close()
 	allow := ipcserver.OwnUser
@@ -174,9 +177,9 @@ func readInstall(ctx context.Context, at places, dirs daemon.Dirs) (store.Instal
 // systemd is the service manager, if that started this process.
 var systemd manager
 
-// serving is tokend's state in a line.
-func serving(d *daemon.Daemon) string {
-	st, err := d.Status(context.Background())
+// serving is tokend's state in a line, once all profiles are known.
+func serving(ctx context.Context, d *daemon.Daemon) string {
+	st, err := d.Status(ctx)
 	if err != nil {
 		return "serving"
 	}
@@ -195,7 +198,7 @@ func reloadOn(ctx context.Context, hangups <-chan os.Signal, d *daemon.Daemon) {
 		case <-hangups:
 			systemd.reloading()
 			_ = d.Reload(ctx)
-			systemd.ready(serving(d))
+			systemd.ready(serving(ctx, d))
 		case <-ctx.Done():
 			return
 		}
@@ -254,8 +257,8 @@ func (w *world) confine(s sandbox, config daemon.Config) {
 }
 
 // keep gives w its keystore, credentials and cache.
-func (w *world) keep(v vault, cache *store.Cache) {
-	w.Vault, w.Credentials, w.Cache = v, v.creds, sealedCache{cache, v.CacheKey}
+func (w *world) keep(v vault, cache *sealedCache) {
+	w.Vault, w.Credentials, w.Cache = v, v.creds, cache
 	w.Keystore = func(ctx context.Context) string { return v.Install().Keystore + ": " + store.State(ctx, v) }
 	w.metrics.keystore = func(ctx context.Context) error { return store.Check(ctx, v) }
 	w.Where = func(account string) string {
@@ -273,15 +276,32 @@ type sealedCache struct {
 	key func(ctx context.Context) (token.Secret, error)
 }
 
-func (c sealedCache) Load(ctx context.Context, now time.Time) ([]token.Record, error) {
-	key, err := c.key(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if err := c.Unseal(key); err != nil {
+// open opens the cache of an installation.
+func (c *sealedCache) open(dirs daemon.Dirs) (err error) {
+	c.Cache, err = store.OpenCache(filepath.Join(dirs.State, "cache.db"), cacheChecker()...)
+	return err
+}
+
+func (c *sealedCache) Load(ctx context.Context, now time.Time) ([]token.Record, error) {
+	if err := c.unseal(ctx); err != nil {
 		return nil, err
 	}
 	return c.Cache.Load(now)
+}
+
+func (c *sealedCache) LoadOf(ctx context.Context, profile string, now time.Time) ([]token.Record, error) {
+	if err := c.unseal(ctx); err != nil {
+		return nil, err
+	}
+	return c.Cache.LoadOf(profile, now)
+}
+
+func (c *sealedCache) unseal(ctx context.Context) error {
+	key, err := c.key(ctx)
+	if err != nil {
+		return err
+	}
+	return c.Unseal(key)
 }
 
 // kinds are the providers, in an environment.

@@ -51,10 +51,13 @@ type manager struct{}
 
 func (manager) ready(status string) { notify(sd.SdNotifyReady + "\nSTATUS=" + status) }
 
-// failed tells why tokend ends, for who asks how the service is.
-func (manager) failed(err error) {
+// status tells those who ask how the service is.
+func (manager) status(status string) { notify("STATUS=" + status) }
+
+// failed tells them why tokend ends.
+func (m manager) failed(err error) {
 	line, _, _ := strings.Cut(err.Error(), "\n")
-	notify("STATUS=" + line)
+	m.status(line)
 }
 
 func (manager) reloading() {

@@ -235,6 +235,7 @@ func TestNoCallIsLostWhileTokendRestarts(t *testing.T) {
 func TestWhatTheServiceManagerHears(t *testing.T) {
 	s := newService(t)
 	cmd := s.start("WATCHDOG_USEC=200000")
+	s.waitFor("STATUS=serving 0 profiles; keystore sealed: ok")
 	for range 5 {
 		s.waitFor("WATCHDOG=1")
 	}

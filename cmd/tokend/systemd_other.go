@@ -15,6 +15,7 @@ func listen(path string) (net.Listener, error) { return ipc.Listen(path) }
 // to hear of us.
 type manager struct{}
 
+func (manager) status(string)        {}
 func (manager) failed(error)         {}
 func (manager) reloading()           {}
 func (manager) stopping()            {}

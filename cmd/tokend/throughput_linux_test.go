@@ -217,7 +217,8 @@ func worldHere(b *testing.B, dirs daemon.Dirs, config daemon.Config) (*world, *s
 		b.Fatal(err)
 	}
 	w := newWorld()
-	w.keep(newVault(keys, dirs), cache)
+	v := newVault(keys, dirs)
+	w.keep(v, &sealedCache{cache, v.CacheKey})
 	return w, cache
 }
 
