@@ -56,7 +56,7 @@ func (d *Daemon) noteUse(ctx context.Context, p *profile) {
 	u := d.useBy(ctx, d.wall())
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	p.used = u
+	p.used = &u
 }
 
 // profile finds a profile that the caller may use.

@@ -242,7 +242,7 @@ type slotKey struct {
 func (s *slot) key() slotKey { return slotKey{s.profile.name, s.target} }
 
 func (s *slot) record() token.Record {
-	return token.Record{Profile: s.profile.name, Target: s.target, Fingerprint: s.profile.fingerprint, Token: s.tok}
+	return token.Record{Profile: s.profile.name, Target: s.target, Fingerprint: s.profile.fingerprint.String(), Token: s.tok}
 }
 
 // A flight is one attempt to obtain a token, shared by all who wait for it.
@@ -495,7 +495,7 @@ func (d *Daemon) land(l launch, tok token.Token, err error, took time.Duration) 
 		remembered := *failure
 		remembered.RetryAt = s.nextTry
 		s.err = &remembered
-		s.remember(attempt{now, took, failure.Code})
+		s.remember(now, took, failure.Code)
 		d.noteFailure(s, took)
 		d.end(s, token.Token{}, s.err)
 		if !d.cacheIn && !fromKeystore(s.err) {
@@ -508,7 +508,7 @@ func (d *Daemon) land(l launch, tok token.Token, err error, took time.Duration) 
 		l.lane.learn(nil, now)
 		tok.RenewAt = renewAt(tok, d.others(l.profile), rand.Float64())
 		s.tok, s.err, s.failures, s.nextTry = tok, nil, 0, time.Time{}
-		s.remember(attempt{now, took, ""})
+		s.remember(now, took, "")
 		d.clock = clock{tok.Skew, l.profile.issuer, now}
 		d.noteSuccess(s, took)
 		if d.held(s) {

@@ -23,12 +23,37 @@ const (
 
 // A tally counts what the attempts for a profile came to, by code; "" is a
 // success. It is shared by the profiles that follow each other under one name.
-type tally map[token.Code]uint64
+// There are few codes: a map would take several times the memory.
+type tally struct{ counts []count }
+
+type count struct {
+	code token.Code
+	n    uint64
+}
+
+func (t *tally) add(code token.Code) {
+	for i := range t.counts {
+		if t.counts[i].code == code {
+			t.counts[i].n++
+			return
+		}
+	}
+	t.counts = append(t.counts, count{code, 1})
+}
+
+// byCode are the counts that are not zero.
+func (t *tally) byCode() map[token.Code]uint64 {
+	counts := make(map[token.Code]uint64, len(t.counts))
+	for _, c := range t.counts {
+		counts[c.code] = c.n
+	}
+	return counts
+}
 
 // noteSuccess tells of a token that was obtained. d.mu is held.
 func (d *Daemon) noteSuccess(s *slot, took time.Duration) {
 	d.world.Log.Info("token obtained", s.attrs("expires", s.tok.Expiry.UTC(), "renew_at", s.tok.RenewAt.UTC(), "took", took)...)
-	s.profile.tally[""]++
+	s.profile.tally.add("")
 	d.noteKeyring(false)
 	d.publish(s.profile, token.Event{
 		Kind: token.EventObtained, Target: s.target, Expires: s.tok.Expiry.UTC(), RenewAt: s.tok.RenewAt.UTC(), Took: took,
@@ -54,7 +79,7 @@ func (d *Daemon) noteFailure(s *slot, took time.Duration) {
 	if !fromKeystore(s.err) || s.failures&(s.failures-1) == 0 {
 		d.world.Log.Warn(message, attrs...)
 	}
-	s.profile.tally[s.err.Code]++
+	s.profile.tally.add(s.err.Code)
 	if errors.Is(s.err, token.ErrLocked) {
 		d.noteKeyring(true)
 	}

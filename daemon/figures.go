@@ -86,7 +86,7 @@ func (d *Daemon) figuresOfAll(w who, now time.Time) (f Figures, names []string) 
 func (p *profile) figures(now time.Time) ProfileFigures {
 	f := ProfileFigures{
 		Name: p.name, Provider: p.kind, Does: p.does(), Always: p.renew == RenewAlways && p.minter != nil,
-		CredentialExpires: utc(p.ends), Attempts: maps.Clone(p.tally), States: map[string]int{},
+		CredentialExpires: utc(p.ends), Attempts: p.tally.byCode(), States: map[string]int{},
 	}
 	for _, s := range p.slots {
 		st := s.status(now)

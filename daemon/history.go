@@ -19,23 +19,23 @@ const historyLength = 10
 // An attempt to obtain a token: when it ended, how long it took, and why it
 // failed, empty if it did not.
 type attempt struct {
-	at   time.Time
+	at   int64 // in nanoseconds of Unix: there are many attempts
 	took time.Duration
 	code token.Code
 }
 
 // remember adds an attempt to what s remembers, in place of the oldest one if
 // need be.
-func (s *slot) remember(a attempt) {
+func (s *slot) remember(at time.Time, took time.Duration, code token.Code) {
 	oldest := max(0, len(s.history)+1-historyLength)
-	s.history = slices.Concat(s.history[oldest:], []attempt{a}) // no room to spare: there are many slots
+	s.history = slices.Concat(s.history[oldest:], []attempt{{at.UnixNano(), took, code}}) // no room to spare: there are many slots
 }
 
 // attempts are the attempts that s remembers, the latest first.
 func (s *slot) attempts() []token.Attempt {
 	told := make([]token.Attempt, len(s.history))
 	for i, a := range s.history {
-		told[len(told)-1-i] = token.Attempt{At: utc(a.at), Took: a.took, Code: a.code}
+		told[len(told)-1-i] = token.Attempt{At: time.Unix(0, a.at).UTC(), Took: a.took, Code: a.code}
 	}
 	return told
 }

@@ -139,7 +139,7 @@ func (d *Daemon) install(p *profile) {
 	old := d.profiles[p.name]
 	d.profiles[p.name], d.claims, d.crowds = p, nil, nil
 	if old == nil {
-		p.tally = tally{}
+		p.tally = &tally{}
 		d.publish(p, token.Event{Kind: token.EventAdded})
 	} else if old != p {
 		p.tally = old.tally
@@ -483,7 +483,7 @@ func (d *Daemon) putInForce(p *profile, kept token.Credential, proven proof) tok
 	if !proven.token.Secret.IsZero() {
 		if s, err := d.slot(p, token.Target{}, d.wall()); err == nil && s.flight == nil {
 			s.tok, s.used = proven.token, use{at: d.wall()}
-			s.remember(attempt{proven.token.Issued, proven.took, ""})
+			s.remember(proven.token.Issued, proven.took, "")
 			d.noteSuccess(s, proven.took)
 			d.unsaved[s.key()] = s.record()
 			d.soil()

@@ -53,9 +53,9 @@ func newAllowance(users, groups []string) (a allowance) {
 	return a
 }
 
-func (a allowance) has(c Caller) bool {
-	return slices.Contains(a.uids, c.UID) ||
-		slices.ContainsFunc(c.Groups, func(gid int) bool { return slices.Contains(a.gids, gid) })
+func (a *allowance) has(c Caller) bool {
+	return a != nil && (slices.Contains(a.uids, c.UID) ||
+		slices.ContainsFunc(c.Groups, func(gid int) bool { return slices.Contains(a.gids, gid) }))
 }
 
 // userID is a uid that is given as such or as a name.

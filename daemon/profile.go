@@ -40,12 +40,12 @@ type profile struct {
 	// present is how its token is shown to them.
 	present token.Presentation
 	sinks   []Sink
-	// allowed may use it.
-	allowed allowance
+	// allowed may use it, beside those who have every right; nil: nobody.
+	allowed *allowance
 	// issuer is the host that its tokens come from.
 	issuer string
 	// fingerprint stands for everything that decides which token it gets.
-	fingerprint string
+	fingerprint fingerprint
 	// settings are the provider's settings, from the file and the credential.
 	settings token.Settings
 	// credential is the one in force, zero if none is stored; pending the one
@@ -54,10 +54,11 @@ type profile struct {
 	// slots hold its tokens, one for each target: most profiles have one, none
 	// more than maxTargets. They are guarded by Daemon.mu.
 	slots []*slot
-	// used is when it last signed or verified something, guarded by Daemon.mu.
-	used use
+	// used is when it last signed or verified something, nil if it did not;
+	// guarded by Daemon.mu.
+	used *use
 	// tally is guarded by Daemon.mu, and nil until it is in force.
-	tally tally
+	tally *tally
 	// ends is when the credential itself expires, zero if unknown.
 	ends time.Time
 }
@@ -162,8 +163,10 @@ func open(kinds Kinds, c Config, name string, doc *document, cred *token.Credent
 		settings: settings, credential: cred,
 		hosts: own.Hosts, present: own.Present, sinks: own.Sinks, ends: cred.Expires,
 	}
-	p.allowed = newAllowance(own.AllowUsers, own.AllowGroups)
-	p.fingerprint = fingerprint(p)
+	if len(own.AllowUsers)+len(own.AllowGroups) > 0 {
+		p.allowed = new(newAllowance(own.AllowUsers, own.AllowGroups))
+	}
+	p.fingerprint = p.identify()
 	p.take(opened)
 	if p.minter == nil && len(p.sinks) > 0 {
 		return nil, doc.locate(&token.Error{Code: token.ErrInvalid, Field: "sink", Message: "sink: " + unable(p, "has no tokens to write").Message})
@@ -293,12 +296,15 @@ func (d *document) settings(c token.Credential) (map[string]any, error) {
 	return all, nil
 }
 
-// fingerprint is a digest of the provider, its settings and which credential
+// A fingerprint is a digest of the provider, its settings and which credential
 // is in force. It holds nothing of the secrets.
-func fingerprint(p *profile) string {
+type fingerprint [sha256.Size]byte
+
+func (f fingerprint) String() string { return hex.EncodeToString(f[:]) }
+
+func (p *profile) identify() fingerprint {
 	text, _ := json.Marshal([]any{p.kind, p.settings, p.credential.ID}) // the settings are sorted by name
-	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:])
+	return sha256.Sum256(text)
 }
 
 func hostOf(endpoint string) string {

@@ -391,7 +391,7 @@ func (d *Daemon) recallOne(ctx context.Context, f *shelved) {
 // now. d.mu is held.
 func (d *Daemon) takeOver(r token.Record) bool {
 	p := d.profiles[r.Profile]
-	if p == nil || p.fingerprint != r.Fingerprint || p.minter == nil {
+	if p == nil || p.fingerprint.String() != r.Fingerprint || p.minter == nil {
 		return false
 	}
 	if f := d.shelf[r.Profile]; f != nil && f.recalled {

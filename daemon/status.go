@@ -130,7 +130,10 @@ func providerNamed(kinds Kinds, name string) token.Provider {
 func (d *Daemon) profileStatus(p *profile, w who, now time.Time) token.ProfileStatus {
 	st := token.ProfileStatus{
 		Name: p.name, Provider: p.kind, Does: p.does(), File: d.dirs.ProfileFile(p.name), Settings: p.settings, Hosts: p.hosts, Present: p.present,
-		CredentialExpires: utc(p.ends), LastUsed: utc(p.used.at), LastUser: d.tell(p.used, w),
+		CredentialExpires: utc(p.ends),
+	}
+	if u := p.used; u != nil {
+		st.LastUsed, st.LastUser = utc(u.at), d.tell(*u, w)
 	}
 	if c := p.pending; c != nil {
 		settings, _ := token.NewSettings(c.Settings) // made by a provider, of texts
@@ -189,7 +192,9 @@ func (d *Daemon) warnings(p *profile, now time.Time) (warnings []string) {
 	if p.pending != nil {
 		warnings = append(warnings, fmt.Sprintf("a new key made on %s waits to be registered", utc(p.pending.Stored).Format(time.DateOnly)))
 	}
-	warnings = append(warnings, p.allowed.unknown...)
+	if p.allowed != nil {
+		warnings = append(warnings, p.allowed.unknown...)
+	}
 	for _, s := range p.sinks {
 		if err := d.sinkErrs[s.Path]; err != nil {
 			warnings = append(warnings, fmt.Sprintf("sink %s: %v", s.Path, err))
