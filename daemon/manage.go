@@ -66,6 +66,7 @@ func (d *Daemon) Reload(ctx context.Context) error {
 			d.mu.Unlock()
 			profiles, bad := d.readProfiles(kinds, config, inForce)
 			d.adopt(config, kinds, profiles, bad)
+			giveBack()
 			for _, b := range bad {
 				d.world.Log.Warn("a profile cannot be read; what was in force of it stays", "error", b)
 			}

@@ -262,7 +262,7 @@ func (d *Daemon) keepCache(ctx context.Context) {
 	tries := 1
 	d.readCache(ctx)
 	close(d.loaded)
-	debug.FreeOSMemory() // reading it all took several times what stays
+	giveBack() // reading it all took several times what stays
 	if d.heedNotices() {
 		d.save()
 	}
