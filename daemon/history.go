@@ -40,28 +40,29 @@ func (s *slot) attempts() []token.Attempt {
 	return told
 }
 
-// nameUsers finds out the names of those who used the profiles' tokens. It may
-// ask a directory service and is called without locks.
-func nameUsers(profiles []token.ProfileStatus) {
-	names := map[int]string{}
-	name := func(u *token.User) {
-		if u == nil {
-			return
-		}
-		if _, known := names[u.UID]; !known {
-			names[u.UID] = ""
-			if found, err := user.LookupId(strconv.Itoa(u.UID)); err == nil {
-				names[u.UID] = found.Username
-			}
-		}
-		u.Name = names[u.UID]
+// userNames are the names of users, as far as they were found out.
+type userNames map[int]string
+
+// complete names those who used the tokens of p. It may ask a directory service
+// and is called without locks.
+func (n userNames) complete(p token.ProfileStatus) {
+	n.name(p.LastUser)
+	for _, t := range p.Tokens {
+		n.name(t.LastUser)
 	}
-	for _, p := range profiles {
-		name(p.LastUser)
-		for _, t := range p.Tokens {
-			name(t.LastUser)
+}
+
+func (n userNames) name(u *token.User) {
+	if u == nil {
+		return
+	}
+	if _, known := n[u.UID]; !known {
+		n[u.UID] = ""
+		if found, err := user.LookupId(strconv.Itoa(u.UID)); err == nil {
+			n[u.UID] = found.Username
 		}
 	}
+	u.Name = n[u.UID]
 }
 
 // A use is when somebody last asked for something, and who; nobody is known who

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"iter"
 	"maps"
 	"os"
 	"slices"
@@ -19,30 +20,50 @@ const skewTolerance = time.Minute
 // Status tells how the daemon is, and the profiles that the caller may use or
 // manage in order of their names.
 func (d *Daemon) Status(ctx context.Context) (token.Status, error) {
-	if err := d.whole(ctx); err != nil {
-		return token.Status{}, err
+	st, profiles, err := d.StatusInParts(ctx)
+	if err == nil {
+		st.Profiles = slices.AppendSeq(st.Profiles, profiles)
 	}
-	st := d.status(d.who(ctx), d.world.Keystore(ctx))
-	nameUsers(st.Profiles)
-	return st, nil
+	return st, err
+}
+
+// StatusInParts is Status without the profiles, and these one after the other,
+// each as it is when it is asked for: there may be thousands.
+func (d *Daemon) StatusInParts(ctx context.Context) (token.Status, iter.Seq[token.ProfileStatus], error) {
+	if err := d.whole(ctx); err != nil {
+		return token.Status{}, nil, err
+	}
+	w := d.who(ctx)
+	st, names := d.statusOfAll(w, d.world.Keystore(ctx))
+	return st, d.profilesTold(w, names), nil
 }
 
 // inOneGo is how many profiles are told of while callers wait for d.mu.
 const inOneGo = 50
 
-func (d *Daemon) status(w who, keystore string) token.Status {
-	now := d.wall()
-	st, names := d.statusOfAll(w, keystore)
-	for names := range slices.Chunk(names, inOneGo) {
-		d.mu.Lock()
-		for _, name := range names {
-			if p, err := d.see(w, name); err == nil {
-				st.Profiles = append(st.Profiles, d.profileStatus(p, w, now))
+// profilesTold tells w of the named profiles that there still are.
+func (d *Daemon) profilesTold(w who, names []string) iter.Seq[token.ProfileStatus] {
+	return func(yield func(token.ProfileStatus) bool) {
+		users := userNames{}
+		told := make([]token.ProfileStatus, 0, min(inOneGo, len(names)))
+		for names := range slices.Chunk(names, inOneGo) {
+			told = told[:0]
+			now := d.wall()
+			d.mu.Lock()
+			for _, name := range names {
+				if p, err := d.see(w, name); err == nil {
+					told = append(told, d.profileStatus(p, w, now))
+				}
+			}
+			d.mu.Unlock()
+			for _, p := range told {
+				users.complete(p)
+				if !yield(p) {
+					return
+				}
 			}
 		}
-		d.mu.Unlock()
 	}
-	return st
 }
 
 // statusOfAll tells of the daemon itself, and names the profiles.
@@ -72,14 +93,11 @@ func (d *Daemon) statusOfAll(w who, keystore string) (st token.Status, names []s
 // Doctor looks whether all is as it should be. Those who may not manage
 // profiles learn how the daemon is, and have no issuer asked.
 func (d *Daemon) Doctor(ctx context.Context) (token.Diagnosis, error) {
-	if err := d.whole(ctx); err != nil {
+	st, err := d.Status(ctx)
+	if err != nil {
 		return token.Diagnosis{}, err
 	}
-	w := d.who(ctx)
-	d.mu.Lock()
-	all := d.mayManage(w)
-	d.mu.Unlock()
-	return d.world.Doctor(ctx, d.status(w, d.world.Keystore(ctx)), all), nil
+	return d.world.Doctor(ctx, st, st.MayManage), nil
 }
 
 // Profile tells how one profile is, at greater length than Status.
@@ -88,7 +106,7 @@ func (d *Daemon) Profile(ctx context.Context, name string) (token.ProfileStatus,
 		return token.ProfileStatus{}, err
 	}
 	st, err := d.profileAtLength(d.who(ctx), name)
-	nameUsers([]token.ProfileStatus{st})
+	userNames{}.complete(st)
 	return st, err
 }
 

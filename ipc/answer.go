@@ -16,19 +16,7 @@ const maxHead = 16 << 10
 // errNoAnswer: the connection ended before the answer began.
 var errNoAnswer = errors.New("no answer")
 
-// readAnswer reads one HTTP/1.1 answer (RFC 9112) of the kind that tokend
-// gives to all requests but one: with a Content-Length and no transfer coding.
-func readAnswer(r io.Reader) (status int, body []byte, err error) {
-	br := bufio.NewReaderSize(r, maxHead)
-	status, h, err := readHead(br)
-	if err != nil {
-		return 0, nil, err
-	}
-	body, err = h.body(br)
-	return status, body, err
-}
-
-// A head is what an answer's header says of its body.
+// A head is what the header of an HTTP/1.1 answer (RFC 9112) says of its body.
 type head struct {
 	length  int // -1 if it does not say
 	chunked bool
@@ -51,7 +39,8 @@ func readHead(br *bufio.Reader) (status int, h head, err error) {
 	return status, h, err
 }
 
-// body reads the body of an answer that is not a stream.
+// body reads the body of an answer of the kind that tokend gives to most
+// requests: with a Content-Length and no transfer coding.
 func (h head) body(br *bufio.Reader) ([]byte, error) {
 	switch {
 	case h.chunked:
@@ -64,6 +53,30 @@ func (h head) body(br *bufio.Reader) ([]byte, error) {
 		return nil, fmt.Errorf("reading the body: %w", unexpected(err))
 	}
 	return body, nil
+}
+
+// stream is the body of an answer that may come in chunks, to be read while it
+// arrives.
+func (h head) stream(br *bufio.Reader) (io.Reader, error) {
+	if h.chunked {
+		return &bounded{&chunks{in: br}, MaxAnswer}, nil
+	}
+	body, err := h.body(br)
+	return bytes.NewReader(body), err
+}
+
+// A bounded reader fails when there is more to read than left.
+type bounded struct {
+	in   io.Reader
+	left int
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	n, err := b.in.Read(p)
+	if b.left -= n; b.left < 0 {
+		return 0, fmt.Errorf("a body of more than %d bytes", MaxAnswer)
+	}
+	return n, err
 }
 
 // parseStatus reads "HTTP/1.1 200 OK".

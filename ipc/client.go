@@ -1,6 +1,7 @@
 package ipc
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -156,10 +157,28 @@ func (c *Client) Profile(ctx context.Context, name string) (token.ProfileStatus,
 }
 
 // Status tells of the daemon and all profiles.
-func (c *Client) Status(ctx context.Context) (token.Status, error) {
-	var status token.Status
-	err := c.ask(ctx, "GET", StatusPath, nil, &status)
-	return status, err
+func (c *Client) Status(ctx context.Context) (st token.Status, err error) {
+	conn, err := c.connect(ctx)
+	if err != nil {
+		return st, err
+	}
+	defer func() { _ = conn.Close() }()
+	var refusal error
+	err = c.hear(ctx, conn, request("GET", StatusPath, nil), func(status int, h head, br *bufio.Reader) error {
+		if status/100 != 2 {
+			body, err := h.body(br)
+			if err == nil {
+				refusal = c.refusal(status, body)
+			}
+			return err
+		}
+		body, err := h.stream(br)
+		if err != nil {
+			return err
+		}
+		return unexpected(decodeStatus(body, &st))
+	})
+	return st, errors.Join(err, refusal)
 }
 
 // Providers lists the kinds of profiles there can be.
@@ -304,23 +323,37 @@ func (c *Client) roundTrip(ctx context.Context, request []byte) (status int, bod
 
 // converse sends a request over conn and reads its answer.
 func (c *Client) converse(ctx context.Context, conn connection, request []byte) (status int, body []byte, err error) {
+	err = c.hear(ctx, conn, request, func(s int, h head, br *bufio.Reader) error {
+		status = s
+		body, err = h.body(br)
+		return err
+	})
+	return status, body, err
+}
+
+// hear sends a request over conn and has read read the answer after its head.
+func (c *Client) hear(ctx context.Context, conn connection, request []byte, read func(status int, h head, br *bufio.Reader) error) error {
 	stop := context.AfterFunc(ctx, conn.interrupt)
 	defer stop()
 
 	// A server that refuses may stop reading early. Its answer says more than
 	// the failed write.
 	_, writeErr := conn.Write(request)
-	status, body, err = readAnswer(conn)
+	br := bufio.NewReaderSize(conn, maxHead)
+	status, h, err := readHead(br)
+	if err == nil {
+		err = read(status, h, br)
+	}
 	switch {
 	case err == nil:
-		return status, body, nil
+		return nil
 	case ctx.Err() != nil:
-		return 0, nil, fmt.Errorf("waiting for tokend at %s: %w", c.Socket, ctx.Err())
+		return fmt.Errorf("waiting for tokend at %s: %w", c.Socket, ctx.Err())
 	case writeErr != nil, errors.Is(err, errNoAnswer), errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.ErrUnexpectedEOF):
-		return 0, nil, &token.Error{Code: token.ErrNoDaemon, Cause: err,
+		return &token.Error{Code: token.ErrNoDaemon, Cause: err,
 			Message: fmt.Sprintf("tokend at %s went away without a whole answer", c.Socket)}
 	}
-	return 0, nil, c.nonsense(err)
+	return c.nonsense(err)
 }
 
 // A connection is one to the daemon.

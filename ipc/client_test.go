@@ -3,6 +3,7 @@
 package ipc
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -93,6 +94,57 @@ func TestAnswerOfALaterVersion(t *testing.T) {
 	tok, err := answering(t, ok(`{"access_token":"abc","token_type":"Bearer","new_member":{"x":[1]}}`)).Get(t.Context(), "clms", token.Query{})
 	if err != nil || tok.Secret.Reveal() != "abc" {
 		t.Errorf("got %v, %v", tok, err)
+	}
+}
+
+// inChunks is an answer in chunked transfer coding, without its last chunk.
+func inChunks(parts ...string) string {
+	raw := "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+	for _, part := range parts {
+		raw += fmt.Sprintf("%x\r\n%s\r\n", len(part), part)
+	}
+	return raw
+}
+
+func TestStatusWholeAndInPieces(t *testing.T) {
+	const begin, end = `{"version":"1","new":[{}],"may_manage":true,"profiles":[{"name":"a","settings":{"n":1.0}},{"na`, `me":"b"}],"cache":"ok"}`
+	for name, raw := range map[string]string{
+		"whole": ok(begin + end), "in pieces": inChunks(begin, end, "\n ") + "0\r\n\r\n",
+	} {
+		st, err := answering(t, raw).Status(t.Context())
+		if err != nil || st.Version != "1" || !st.MayManage || st.Cache != "ok" || len(st.Profiles) != 2 || st.Profiles[1].Name != "b" ||
+			fmt.Sprint(st.Profiles[0].Settings.Values()["n"]) != "1.0" {
+			t.Errorf("%s: %+v, %v", name, st, err)
+		}
+	}
+}
+
+func TestClientTakesNoHalfStatus(t *testing.T) {
+	const begin, end = `{"version":"1","profiles":[{"name":"a"},`, `{"name":"b"}]}`
+	for name, c := range map[string]struct {
+		raw  string
+		want token.Code
+	}{
+		"half a body":         {fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(begin+end), begin), token.ErrNoDaemon},
+		"half a chunk":        {strings.TrimSuffix(inChunks(begin), "},\r\n"), token.ErrNoDaemon},
+		"no more chunks":      {inChunks(begin), token.ErrNoDaemon},
+		"no last chunk":       {inChunks(begin, end), token.ErrNoDaemon},
+		"half in whole":       {ok(begin), token.ErrNoDaemon},
+		"half in chunks":      {inChunks(begin) + "0\r\n\r\n", token.ErrNoDaemon},
+		"nothing in it":       {ok(""), token.ErrNoDaemon},
+		"more than an object": {ok(begin + end + "{}"), token.ErrInternal},
+		"a list":              {ok("[]"), token.ErrInternal},
+		"no list":             {ok(`{"profiles":{}}`), token.ErrInternal},
+		"no JSON":             {ok("<html>"), token.ErrInternal},
+		"other types":         {ok(`{"pid":"x","profiles":[]}`), token.ErrInternal},
+		"another coding":      {"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", token.ErrInternal},
+		"endless":             {inChunks(begin, strings.Repeat(" ", MaxAnswer)), token.ErrInternal},
+		"a refusal":           {"HTTP/1.1 403 Forbidden\r\nContent-Length: 42\r\n\r\n" + `{"error":{"code":"denied","message":"no"}}` + "\n", token.ErrDenied},
+		"half a refusal":      {"HTTP/1.1 403 Forbidden\r\nContent-Length: 42\r\n\r\n{", token.ErrNoDaemon},
+	} {
+		if _, err := answering(t, c.raw).Status(t.Context()); !errors.Is(err, c.want) {
+			t.Errorf("%s: got %v, want %v", name, err, c.want)
+		}
 	}
 }
 
@@ -269,7 +321,18 @@ func FuzzReadAnswer(f *testing.F) {
 	f.Add([]byte("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx"))
 	c := &Client{Socket: "/s"}
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		status, body, err := readAnswer(bytes.NewReader(raw))
+		br := bufio.NewReaderSize(bytes.NewReader(raw), maxHead)
+		status, h, err := readHead(br)
+		if err != nil {
+			return
+		}
+		if h.chunked {
+			if body, err := h.stream(br); err == nil {
+				_ = decodeStatus(body, &token.Status{})
+			}
+			return
+		}
+		body, err := h.body(br)
 		if err != nil {
 			return
 		}
@@ -284,7 +347,7 @@ func FuzzReadAnswer(f *testing.F) {
 		}
 		var answer tokenAnswer
 		var st token.Status
-		_, _ = decode(body, &answer), decode(body, &st)
+		_, _ = decode(body, &answer), decodeStatus(bytes.NewReader(body), &st)
 		for _, p := range st.Profiles {
 			_ = p.Settings.Values()
 		}

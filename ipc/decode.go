@@ -49,6 +49,67 @@ func decode(body []byte, into any) error {
 	return d.Decode(into)
 }
 
+// decodeStatus reads a status while it arrives: its profiles, of which there
+// may be thousands, one by one.
+func decodeStatus(r io.Reader, st *token.Status) error {
+	d := json.NewDecoder(r)
+	if err := expect(d, json.Delim('{')); err != nil {
+		return err
+	}
+	rest := map[string]json.RawMessage{}
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			return err
+		}
+		if name == "profiles" {
+			err = decodeList(d, &st.Profiles)
+		} else {
+			var value json.RawMessage
+			err = d.Decode(&value)
+			rest[name.(string)] = value // the decoder allows nothing else here
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := expect(d, json.Delim('}')); err != nil {
+		return err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) { // of the body too: nothing is missing
+		return errors.Join(errors.New("a body that goes on after its JSON object"), err)
+	}
+	body, err := json.Marshal(rest)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(body, st)
+}
+
+// decodeList reads a list's values one by one.
+func decodeList[T any](d *json.Decoder, into *[]T) error {
+	if err := expect(d, json.Delim('[')); err != nil {
+		return err
+	}
+	*into = []T{}
+	for d.More() {
+		var value T
+		if err := d.Decode(&value); err != nil {
+			return err
+		}
+		*into = append(*into, value)
+	}
+	return expect(d, json.Delim(']'))
+}
+
+func expect(d *json.Decoder, wanted json.Delim) error {
+	t, err := d.Token()
+	if err == nil && t != wanted {
+		err = fmt.Errorf("JSON with %v where there should be %v", t, wanted)
+	}
+	return err
+}
+
 // checkValue reads one value and refuses objects that name a member twice, or
 // one that is not known, if known is given. path names the value.
 func checkValue(d *json.Decoder, path string, known map[string]bool, depth int) error {

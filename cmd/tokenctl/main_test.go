@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -138,7 +139,9 @@ func (b *backend) Profile(_ context.Context, name string) (token.ProfileStatus, 
 	return token.ProfileStatus{}, &token.Error{Code: token.ErrNotFound, Message: fmt.Sprintf("no profile %q", name)}
 }
 
-func (b *backend) Status(context.Context) (token.Status, error) { return b.status, nil }
+func (b *backend) StatusInParts(context.Context) (token.Status, iter.Seq[token.ProfileStatus], error) {
+	return b.status, slices.Values(b.status.Profiles), nil
+}
 
 func (b *backend) Providers(context.Context) ([]token.Provider, error) {
 	if b.kinds != nil {

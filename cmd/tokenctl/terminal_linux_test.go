@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -492,10 +493,10 @@ type changing struct {
 	mu sync.Mutex
 }
 
-func (c *changing) Status(context.Context) (token.Status, error) {
+func (c *changing) StatusInParts(ctx context.Context) (token.Status, iter.Seq[token.ProfileStatus], error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.status, nil
+	return c.backend.StatusInParts(ctx)
 }
 
 func TestWatchShowsChangesAndLeavesTheTerminalAsItWas(t *testing.T) {

@@ -35,10 +35,8 @@ func (h *handler) events(w http.ResponseWriter, r *http.Request, _ string) error
 		}
 	}()
 
-	head := w.Header()
-	head.Set("Content-Type", "application/x-ndjson")
-	head.Set("Cache-Control", "no-store")
-	if !sendLine(w, nil) { // the header: from now on nothing is missed
+	announce(w, "application/x-ndjson")
+	if !sendPart(w, nil) { // the header: from now on nothing is missed
 		return nil
 	}
 	for {
@@ -46,12 +44,12 @@ func (h *handler) events(w http.ResponseWriter, r *http.Request, _ string) error
 		if !ok {
 			break
 		}
-		if !sendLine(w, line) {
+		if !sendPart(w, line) {
 			return nil
 		}
 	}
 	if r.Context().Err() == nil {
-		sendLine(w, eventLine(token.Event{Time: time.Now().UTC().Round(0), Kind: token.EventStopping}))
+		sendPart(w, eventLine(token.Event{Time: time.Now().UTC().Round(0), Kind: token.EventStopping}))
 	}
 	return nil
 }
@@ -78,11 +76,11 @@ func eventLine(e token.Event) []byte {
 	return append(line, '\n')
 }
 
-// sendLine sends a part of a stream, and tells whether it has left.
-func sendLine(w http.ResponseWriter, line []byte) bool {
+// sendPart sends a part of a stream, and tells whether it has left.
+func sendPart(w http.ResponseWriter, part []byte) bool {
 	rc := http.NewResponseController(w)
 	_ = rc.SetWriteDeadline(time.Now().Add(writeTimeout))
-	if _, err := w.Write(line); err != nil {
+	if _, err := w.Write(part); err != nil {
 		return false
 	}
 	return rc.Flush() == nil

@@ -99,15 +99,26 @@ func (t *route) match(path string) (name string, ok bool) {
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	err := h.serveSafely(w, r)
+	switch {
+	case err == nil:
+	case begun(w):
+		h.log.Error("an answer broke off", "error", err.Error())
+		panic(http.ErrAbortHandler) // has the connection closed: what has left is no whole answer
+	default:
+		h.refuse(w, r, err)
+	}
+}
+
+// serveSafely makes an error of a panic.
+func (h *handler) serveSafely(w http.ResponseWriter, r *http.Request) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			h.logPanic(v)
-			h.refuse(w, r, token.ErrInternal)
+			err = token.ErrInternal
 		}
 	}()
-	if err := h.serve(w, r); err != nil {
-		h.refuse(w, r, err)
-	}
+	return h.serve(w, r)
 }
 
 func (h *handler) serve(w http.ResponseWriter, r *http.Request) error {
@@ -254,8 +265,11 @@ func (h *handler) invalidate(w http.ResponseWriter, r *http.Request, name string
 }
 
 func (h *handler) profiles(w http.ResponseWriter, r *http.Request, _ string) error {
-	status, err := h.backend.Status(r.Context())
-	return sendJSON(w, http.StatusOK, ipc.ProfileList{Profiles: list(status.Profiles)}, err)
+	_, profiles, err := h.backend.StatusInParts(r.Context())
+	if err != nil {
+		return err
+	}
+	return h.sendList(w, ipc.ProfileList{Profiles: []token.ProfileStatus{}}, profiles)
 }
 
 func (h *handler) profile(w http.ResponseWriter, r *http.Request, name string) error {
@@ -301,9 +315,12 @@ func (h *handler) providers(w http.ResponseWriter, r *http.Request, _ string) er
 }
 
 func (h *handler) status(w http.ResponseWriter, r *http.Request, _ string) error {
-	status, err := h.backend.Status(r.Context())
-	status.Profiles = list(status.Profiles)
-	return sendJSON(w, http.StatusOK, status, err)
+	status, profiles, err := h.backend.StatusInParts(r.Context())
+	if err != nil {
+		return err
+	}
+	status.Profiles = []token.ProfileStatus{}
+	return h.sendList(w, status, profiles)
 }
 
 func (h *handler) reload(w http.ResponseWriter, r *http.Request, _ string) error {
@@ -380,23 +397,38 @@ func sendJSON(w http.ResponseWriter, status int, v any, err error) error {
 	if err != nil {
 		return err
 	}
-	body, err := json.Marshal(v)
-	if err != nil {
+	var body bytes.Buffer
+	if err := encoder(&body).Encode(v); err != nil {
 		return err
 	}
-	send(w, status, jsonType, body)
+	send(w, status, jsonType, bytes.TrimSuffix(body.Bytes(), []byte("\n")))
 	return nil
 }
 
+// encoder writes JSON that people can read: what is in it never gets into HTML.
+func encoder(into io.Writer) *json.Encoder {
+	e := json.NewEncoder(into)
+	e.SetEscapeHTML(false)
+	return e
+}
+
 func send(w http.ResponseWriter, status int, kind string, body []byte) {
-	head := w.Header()
-	head.Set("Content-Type", kind)
-	head.Set("Content-Length", strconv.Itoa(len(body)))
-	head.Set("Cache-Control", "no-store")
+	announce(w, kind)
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // the caller is gone, and nobody else asked
 }
+
+// announce says what kind of answer begins.
+func announce(w http.ResponseWriter, kind string) {
+	head := w.Header()
+	head.Set("Content-Type", kind)
+	head.Set("Cache-Control", "no-store")
+}
+
+// begun tells whether an answer was announced.
+func begun(w http.ResponseWriter) bool { return w.Header().Get("Content-Type") != "" }
 
 // errMethod is the cause of an error that HTTP has a status of its own for.
 var errMethod = errors.New("method not allowed")

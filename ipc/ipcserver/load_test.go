@@ -319,24 +319,3 @@ func TestConnectionsOfOneUser(t *testing.T) {
 		t.Error("a connection that ended does not make room for one")
 	}
 }
-
-// The status of very many profiles crosses the socket whole.
-func TestStatusOfTenThousandProfiles(t *testing.T) {
-	many := manyBook{newBook(), make([]token.ProfileStatus, 10_000)}
-	for i := range many.profiles {
-		many.profiles[i] = token.ProfileStatus{Name: fmt.Sprint("profile-", i), Provider: "oauth2", File: strings.Repeat("x", 500)}
-	}
-	st, err := start(t, many, Options{}).client.Status(t.Context())
-	if err != nil || len(st.Profiles) != len(many.profiles) || st.Profiles[9999].Name != "profile-9999" {
-		t.Errorf("%d profiles, %v", len(st.Profiles), err)
-	}
-}
-
-type manyBook struct {
-	*book
-	profiles []token.ProfileStatus
-}
-
-func (b manyBook) Status(context.Context) (token.Status, error) {
-	return token.Status{Profiles: b.profiles}, nil
-}

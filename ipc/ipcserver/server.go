@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"net"
 	"net/http"
@@ -18,8 +19,9 @@ import (
 	"tokend/providers/token"
 )
 
-// A Backend does what is asked for. Its methods are those of ipc.Client; they
-// return when their context ends. An error's text goes to the caller if it is
+// A Backend does what is asked for. Its methods are those of ipc.Client, but
+// that the profiles of a status come one after the other; they return when
+// their context ends. An error's text goes to the caller if it is
 // or wraps a token.Code; of any other the caller learns only that there was
 // one.
 type Backend interface {
@@ -32,7 +34,7 @@ type Backend interface {
 	Sign(ctx context.Context, name string, r token.Request) (token.Signed, error)
 	Verify(ctx context.Context, name string, raw token.Secret, remote bool) (token.Verdict, error)
 	Profile(ctx context.Context, name string) (token.ProfileStatus, error)
-	Status(ctx context.Context) (token.Status, error)
+	StatusInParts(ctx context.Context) (token.Status, iter.Seq[token.ProfileStatus], error)
 	Providers(ctx context.Context) ([]token.Provider, error)
 	Add(ctx context.Context, a token.Addition) (token.Added, error)
 	Rotate(ctx context.Context, a token.Addition) (token.Added, error)

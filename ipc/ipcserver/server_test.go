@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"maps"
 	"net"
@@ -140,7 +141,12 @@ func (b *book) Profile(_ context.Context, name string) (token.ProfileStatus, err
 	return b.profile(name), nil
 }
 
-func (b *book) Status(context.Context) (token.Status, error) {
+func (b *book) StatusInParts(context.Context) (token.Status, iter.Seq[token.ProfileStatus], error) {
+	st, err := b.status()
+	return st, slices.Values(st.Profiles), err
+}
+
+func (b *book) status() (token.Status, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := token.Status{Version: "1.2.3", PID: 7, Started: noon, State: "ok", Keystore: "os: ok", Cache: "ok"}
@@ -367,7 +373,7 @@ func TestEveryMethodCrossesTheSocket(t *testing.T) {
 	if p, err := c.Profile(ctx, "clms"); err != nil || !reflect.DeepEqual(p, b.profile("clms")) {
 		t.Errorf("Profile: %+v, %v", p, err)
 	}
-	want, _ := b.Status(ctx)
+	want, _ := b.status()
 	if st, err := c.Status(ctx); err != nil || !reflect.DeepEqual(st, want) {
 		t.Errorf("Status: %+v, %v", st, err)
 	}
