@@ -38,6 +38,13 @@ func (d *Daemon) StatusInParts(ctx context.Context) (token.Status, iter.Seq[toke
 	return st, d.profilesTold(w, names), nil
 }
 
+// Profiles is how many profiles are in force.
+func (d *Daemon) Profiles() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.profiles)
+}
+
 // inOneGo is how many profiles are told of while callers wait for d.mu.
 const inOneGo = 50
 

@@ -179,11 +179,11 @@ var systemd manager
 
 // serving is tokend's state in a line, once all profiles are known.
 func serving(ctx context.Context, d *daemon.Daemon) string {
-	st, err := d.Status(ctx)
+	st, _, err := d.StatusInParts(ctx)
 	if err != nil {
 		return "serving"
 	}
-	text := fmt.Sprintf("serving %s; keystore %s", counted(len(st.Profiles)), st.Keystore)
+	text := fmt.Sprintf("serving %s; keystore %s", counted(d.Profiles()), st.Keystore)
 	if n := len(st.ConfigErrors); n > 0 {
 		text += fmt.Sprintf("; %d bad files", n)
 	}
