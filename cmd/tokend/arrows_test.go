@@ -24,7 +24,7 @@ var arrows = map[string][]string{
 	"tokend/packaging/bench":             {"tokend/ipc", "tokend/providers/providertest", "tokend/providers/token", "tokend/store"},
 	"tokend/packaging/bench/launch/bare": {},
 	"tokend/packaging/bench/launch":      {"tokend/ipc", "tokend/packaging/bench", "tokend/providers/token"},
-	"tokend/packaging/bench/scale":       {"tokend/packaging/bench", "tokend/providers/providertest", "tokend/providers/token"},
+	"tokend/packaging/bench/scale":       {"tokend/ipc", "tokend/packaging/bench", "tokend/providers/providertest", "tokend/providers/token"},
 	"tokend/packaging/man":               {"tokend/cmd/tokenctl/reference"},
 	"tokend/packaging/soak":              {},
 	"tokend/docs":                        {},

@@ -19,6 +19,8 @@ type Limit struct {
 	bucket  float64 // holds what a second brings
 	filled  time.Time
 	refused int
+	waiting int // requests that are being answered
+	most    int // of them at a time
 }
 
 // SetLimit puts l in force, nil for none.
@@ -33,6 +35,21 @@ func (l *Limit) Refused() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.refused
+}
+
+// Together is how many requests were being answered at a time, at most.
+func (l *Limit) Together() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.most
+}
+
+// count counts the requests that are being answered.
+func (l *Limit) count(more int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.waiting += more
+	l.most = max(l.most, l.waiting)
 }
 
 // takes tells whether one more request is within the limit.
@@ -57,6 +74,8 @@ func (l *Limit) hold(w http.ResponseWriter, r *http.Request) bool {
 	if l == nil {
 		return true
 	}
+	l.count(1)
+	defer l.count(-1)
 	within := l.takes(time.Now())
 	select {
 	case <-time.After(l.Thinks):

@@ -5,7 +5,7 @@
 // tokens that end at the same time.
 //
 //	go run ./packaging/bench/scale
-//	go run ./packaging/bench/scale -profiles 1,10000 -idle 1m -storm
+//	go run ./packaging/bench/scale -storm 10000
 //
 // The first start with 10,000 profiles obtains their tokens, which takes some
 // two minutes.
@@ -27,40 +27,49 @@ import (
 	"time"
 
 	"tokend/packaging/bench"
-	"tokend/providers/providertest"
 	"tokend/providers/token"
 )
 
 func main() {
-	sizes := flag.String("profiles", "1,100,10000", "how many profiles, one run after the other")
-	gets := flag.Int("gets", 2000, "how many tokens are asked for, one after the other")
-	idle := flag.Duration("idle", 3*time.Minute, "how long to watch the idle daemon; 0 leaves it out")
-	storm := flag.Bool("storm", false, "have the tokens of the last run end at the same time")
-	limit := flag.Float64("limit", 100, "storm: how many requests a second the issuer takes")
-	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, *sizes, *gets, *idle, *storm, *limit); err != nil {
+	if err := do(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "scale:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, sizes string, gets int, idle time.Duration, storm bool, limit float64) error {
+// do does what the command line says: it is also that of the processes that
+// this program starts.
+func do(args []string) error {
+	switch {
+	case len(args) > 0 && args[0] == askingProcess:
+		return ask(context.Background(), args[1:], os.Stdin, os.Stdout)
+	case len(args) > 0 && args[0] == bareProcess:
+		return serveBare(args[1:], os.Stdin)
+	}
+	sizes := flag.String("profiles", "1,100,10000", "how many profiles, one run after the other")
+	gets := flag.Int("gets", 2000, "how many tokens are asked for, one after the other")
+	idle := flag.Duration("idle", 3*time.Minute, "how long to watch the idle daemon; 0 leaves it out")
+	storm := flag.Int("storm", 0, "instead, have so many tokens end at the same time")
+	limit := flag.Float64("limit", 100, "storm: how many requests a second the issuer takes")
+	life := flag.Duration("life", 5*time.Minute, "storm: how long tokens live")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if *storm > 0 {
+		return runStorm(ctx, *storm, *life, *limit)
+	}
+	return run(ctx, *sizes, *gets, *idle)
+}
+
+func run(ctx context.Context, sizes string, gets int, idle time.Duration) error {
 	rows := []string{"profiles\tstart: answers\tall at hand\tCPU ms\tget µs: min\tmedian\tp99\tRSS MiB\tits own\tper profile KiB\tlist ms\tstatus ms\tstatus KiB\twakes in 10 s"}
 	var few *figures
-	list := strings.Split(sizes, ",")
-	for i, size := range list {
+	for size := range strings.SplitSeq(sizes, ",") {
 		n, err := strconv.Atoi(strings.TrimSpace(size))
 		if err != nil || n < 1 {
 			return fmt.Errorf("%q is no number of profiles", size)
 		}
-		f, err := measure(ctx, n, gets, idle, func(h *bench.Home) error {
-			if !storm || i < len(list)-1 {
-				return nil
-			}
-			return runStorm(ctx, h, n, limit)
-		})
+		f, err := measure(ctx, n, gets, idle)
 		if err != nil {
 			return err
 		}
@@ -97,7 +106,7 @@ func (f *figures) row(few *figures) string {
 		f.get.Cells(time.Microsecond), float64(f.memory)/1024, float64(f.own)/1024, perProfile, f.list.Milliseconds(), f.status.Milliseconds(), f.statusSize/1024, wakes)
 }
 
-func measure(ctx context.Context, n, gets int, idle time.Duration, more func(*bench.Home) error) (f *figures, err error) {
+func measure(ctx context.Context, n, gets int, idle time.Duration) (f *figures, err error) {
 	h, err := bench.NewHome()
 	if err != nil {
 		return nil, err
@@ -144,7 +153,7 @@ func measure(ctx context.Context, n, gets int, idle time.Duration, more func(*be
 	if again := h.Issuers.OAuth2().Requests() - asked; again > 0 {
 		return nil, fmt.Errorf("after the second start %d tokens were obtained again", again)
 	}
-	return f, more(h)
+	return f, nil
 }
 
 // untilObtained waits until all tokens are there and in the cache.
@@ -167,12 +176,9 @@ func untilObtained(ctx context.Context, h *bench.Home, n int) error {
 // timeGets asks for tokens as tokenctl does, over a new connection each.
 func timeGets(ctx context.Context, h *bench.Home, n, gets int) (took bench.Times, err error) {
 	for range gets {
-		name := bench.Name(rand.IntN(n))
-		begin := time.Now()
-		if _, err := h.Client.Get(ctx, name, token.Query{}); err != nil {
+		if _, err := timedGet(ctx, &h.Client, bench.Name(rand.IntN(n)), &took); err != nil {
 			return nil, err
 		}
-		took = append(took, time.Since(begin))
 	}
 	return took, nil
 }
@@ -241,64 +247,4 @@ func procField(file, name string) int {
 		}
 	}
 	return 0
-}
-
-// stormLead is how long the tokens of a storm live when the last one comes.
-const stormLead = 150 * time.Second
-
-// runStorm has all tokens end at the same moment, at an issuer that answers in
-// 100 ms and takes so many requests a second, and sees whether they are renewed
-// before that, while somebody asks for them all the time.
-func runStorm(ctx context.Context, h *bench.Home, n int, limit float64) error {
-	quiet, err := timeGets(ctx, h, n, 2000)
-	if err != nil {
-		return err
-	}
-	issuer := h.Issuers.OAuth2()
-	end := time.Now().Add(time.Duration(n)*10*time.Millisecond + 30*time.Second + stormLead)
-	minted := issuer.Minted()
-	aging, aged := context.WithCancel(ctx)
-	go func() {
-		for aging.Err() == nil {
-			issuer.SetLifetime(time.Until(end).Truncate(time.Second))
-			time.Sleep(50 * time.Millisecond)
-		}
-	}()
-	for i := range n {
-		err = errors.Join(err, h.Client.Invalidate(ctx, bench.Name(i), token.Secret{}))
-	}
-	for issuer.Minted() < minted+n && ctx.Err() == nil && time.Until(end) > stormLead/2 {
-		time.Sleep(100 * time.Millisecond)
-	}
-	aged()
-	if first := issuer.Minted() - minted; err != nil || first < n {
-		return errors.Join(err, fmt.Errorf("storm: %d of %d tokens came in time to begin with", first, n))
-	}
-	issuer.SetLifetime(time.Hour)
-	l := &providertest.Limit{Thinks: 100 * time.Millisecond, PerSecond: limit, RetryAfter: time.Second}
-	issuer.SetLimit(l)
-	fmt.Fprintf(os.Stderr, "scale: storm: %d tokens end in %v; the issuer takes %v requests a second\n", n, time.Until(end).Round(time.Second), limit)
-
-	minted, begin := issuer.Minted(), time.Now()
-	var during bench.Times
-	for issuer.Minted() < minted+n && time.Now().Before(end) && ctx.Err() == nil {
-		took, err := timeGets(ctx, h, n, 20)
-		if err != nil {
-			return err
-		}
-		during = append(during, took...)
-		time.Sleep(20 * time.Millisecond)
-	}
-	renewed := issuer.Minted() - minted
-	rows := []string{
-		"storm\tget µs: min\tmedian\tp99",
-		"before\t" + quiet.Cells(time.Microsecond), "during\t" + during.Cells(time.Microsecond),
-	}
-	bench.Table(os.Stdout, rows...)
-	fmt.Printf("storm: %d of %d tokens renewed in %v, %v before their end; %d requests were refused with 429\n\n",
-		renewed, n, time.Since(begin).Round(time.Second), time.Until(end).Round(time.Second), l.Refused())
-	if renewed < n {
-		return errors.New("storm: not all tokens were renewed in time")
-	}
-	return nil
 }
