@@ -27,17 +27,23 @@ import (
 // policy, the daemon's decision, the audit log. Beside it, in turns within the
 // same run, a tokend without an audit log, a bare net/http server that answers
 // the same bytes, and the least that any server can do: it reads and writes.
+// Over kept connections tokend is also asked in a form that it leaves to
+// net/http.
 //
 //	go test ./cmd/tokend -run none -bench Throughput
 func BenchmarkThroughput(b *testing.B) {
-	g, servers := throughputServers(b)
+	g, tokends := throughputServers(b)
 	body := format.AppendJSON(nil, g, time.Now())
-	servers = append(servers, bareServer(b, body), leastServer(b, body))
+	all := []asked{
+		{"tokend", tokends[0], plainGet}, {"unaudited", tokends[1], plainGet},
+		{"bare", bareServer(b, body), plainGet}, {"least", leastServer(b, body), plainGet},
+		{"not-plain", tokends[0], otherGet},
+	}
 	for _, kept := range []bool{true, false} {
 		for _, callers := range []int{1, 8, 64} {
-			name := "new"
-			if kept {
-				name = "kept"
+			name, servers := "kept", all
+			if !kept { // all are asked as tokenctl does
+				name, servers = "new", all[:4]
 			}
 			b.Run(fmt.Sprintf("%s/%d", name, callers), func(b *testing.B) {
 				compareThroughput(b, servers, kept, callers)
@@ -46,16 +52,26 @@ func BenchmarkThroughput(b *testing.B) {
 	}
 }
 
+// Over kept connections tokens are asked for as Go's http.Client does, and with
+// a field more.
+const (
+	plainGet = "GET /v1/token/p HTTP/1.1\r\nHost: tokend\r\nUser-Agent: Go-http-client/1.1\r\nAccept-Encoding: gzip\r\n\r\n"
+	otherGet = "GET /v1/token/p HTTP/1.1\r\nHost: tokend\r\nUser-Agent: Go-http-client/1.1\r\nAccept-Encoding: gzip\r\nX-Other: 1\r\n\r\n"
+)
+
+// asked is a server, and how it is asked over a kept connection.
+type asked struct{ name, socket, request string }
+
 // getsInTurn is how many tokens are asked for before it is the next server's
 // turn.
 const getsInTurn = 512
 
-func compareThroughput(b *testing.B, servers []string, kept bool, callers int) {
-	var took, whole [4][]time.Duration // of single gets, and of each turn
+func compareThroughput(b *testing.B, servers []asked, kept bool, callers int) {
+	var took, whole [5][]time.Duration // of single gets, and of each turn
 	asking := make([][]func() time.Duration, len(servers))
-	for i, socket := range servers {
+	for i, s := range servers {
 		for range callers {
-			asking[i] = append(asking[i], asker(b, socket, kept))
+			asking[i] = append(asking[i], asker(b, s, kept))
 		}
 	}
 	for b.Loop() {
@@ -79,38 +95,41 @@ func compareThroughput(b *testing.B, servers []string, kept bool, callers int) {
 		}
 	}
 	b.ReportMetric(0, "ns/op") // of no meaning here
-	for i, name := range []string{"tokend", "unaudited", "bare", "least"} {
+	for i, s := range servers {
 		slices.Sort(took[i])
 		slices.Sort(whole[i])
 		at := func(part float64) float64 {
 			return float64(took[i][int(part*float64(len(took[i])-1))].Nanoseconds()) / 1000
 		}
-		b.ReportMetric(at(0), name+"-min-µs")
-		b.ReportMetric(at(0.5), name+"-med-µs")
-		b.ReportMetric(at(0.99), name+"-p99-µs")
-		b.ReportMetric(getsInTurn/whole[i][len(whole[i])/2].Seconds(), name+"-gets/s")
+		b.ReportMetric(at(0), s.name+"-min-µs")
+		b.ReportMetric(at(0.5), s.name+"-med-µs")
+		b.ReportMetric(at(0.99), s.name+"-p99-µs")
+		b.ReportMetric(getsInTurn/whole[i][len(whole[i])/2].Seconds(), s.name+"-gets/s")
 	}
 	median := func(i int) float64 { return whole[i][len(whole[i])/2].Seconds() }
 	b.ReportMetric(median(2)/median(0), "x-bare")
 	b.ReportMetric(median(1)/median(0), "x-unaudited")
+	if len(servers) > 4 {
+		b.ReportMetric(median(2)/median(4), "not-plain-x-bare")
+	}
 }
 
 // asker asks one server for a token, over a connection of its own that it
 // keeps, or as tokenctl does, and says how long that took. All answers over a
 // connection have the length of the first.
-func asker(b *testing.B, socket string, kept bool) func() time.Duration {
-	client := &ipc.Client{Socket: socket}
+func asker(b *testing.B, s asked, kept bool) func() time.Duration {
+	client := &ipc.Client{Socket: s.socket}
 	ask := func() error {
 		_, err := client.Get(b.Context(), "p", token.Query{})
 		return err
 	}
 	if kept {
-		conn, err := net.Dial("unix", socket)
+		conn, err := net.Dial("unix", s.socket)
 		if err != nil {
 			b.Fatal(err)
 		}
 		b.Cleanup(func() { _ = conn.Close() })
-		request := []byte("GET /v1/token/p HTTP/1.1\r\nHost: tokend\r\n\r\n")
+		request := []byte(s.request)
 		answer := make([]byte, 8192)
 		size := 0
 		ask = func() error {
