@@ -128,6 +128,14 @@ func (h *Home) addOne(ctx context.Context, credentials *store.Credentials, name 
 
 // Start starts tokend and returns when it answers.
 func (h *Home) Start(ctx context.Context) (pid int, took time.Duration, err error) {
+	return h.StartUntil(func() error {
+		_, err := h.Client.Providers(ctx)
+		return err
+	})
+}
+
+// StartUntil starts tokend and returns when it has answered what ask asks it.
+func (h *Home) StartUntil(ask func() error) (pid int, took time.Duration, err error) {
 	h.log.Reset()
 	h.daemon = h.command("run")
 	h.daemon.Stderr = &h.log
@@ -136,7 +144,7 @@ func (h *Home) Start(ctx context.Context) (pid int, took time.Duration, err erro
 		return 0, 0, err
 	}
 	for {
-		_, err := h.Client.Providers(ctx)
+		err := ask()
 		took = time.Since(begin)
 		switch {
 		case err == nil:

@@ -47,6 +47,7 @@ func do(args []string) error {
 		return serveBare(args[1:], os.Stdin)
 	}
 	sizes := flag.String("profiles", "1,100,10000", "how many profiles, one run after the other")
+	starts := flag.Int("starts", 7, "how often tokend is started with all tokens cached")
 	gets := flag.Int("gets", 2000, "how many tokens are asked for, one after the other")
 	idle := flag.Duration("idle", 3*time.Minute, "how long to watch the idle daemon; 0 leaves it out")
 	storm := flag.Int("storm", 0, "instead, have so many tokens end at the same time")
@@ -58,40 +59,51 @@ func do(args []string) error {
 	if *storm > 0 {
 		return runStorm(ctx, *storm, *life, *limit)
 	}
-	return run(ctx, *sizes, *gets, *idle)
+	return run(ctx, *sizes, *starts, *gets, *idle)
 }
 
-func run(ctx context.Context, sizes string, gets int, idle time.Duration) error {
-	rows := []string{"profiles\tstart: answers\tall at hand\tCPU ms\tget µs: min\tmedian\tp99\tRSS MiB\tits own\tper profile KiB\tlist ms\tstatus ms\tstatus KiB\twakes in 10 s"}
+func run(ctx context.Context, sizes string, starts, gets int, idle time.Duration) error {
+	begins := []string{"profiles\tstart: first get ms: min\tmedian\tp99\tall known ms: min\tmedian\tp99\tCPU ms of that: min\tmedian\tp99"}
+	rows := []string{"profiles\tget µs: min\tmedian\tp99\tRSS MiB\tits own\tper profile KiB\tlist ms\tstatus ms\tstatus KiB\twakes in 10 s"}
 	var few *figures
 	for size := range strings.SplitSeq(sizes, ",") {
 		n, err := strconv.Atoi(strings.TrimSpace(size))
 		if err != nil || n < 1 {
 			return fmt.Errorf("%q is no number of profiles", size)
 		}
-		f, err := measure(ctx, n, gets, idle)
+		f, err := measure(ctx, n, starts, gets, idle)
 		if err != nil {
 			return err
 		}
 		if few == nil {
 			few = f
 		}
+		begins = append(begins, f.start())
 		rows = append(rows, f.row(few))
 	}
+	bench.Table(os.Stdout, begins...)
+	fmt.Println()
 	bench.Table(os.Stdout, rows...)
 	return nil
 }
 
 // figures are what is measured of one size.
 type figures struct {
-	profiles        int
-	answers, atHand time.Duration // after a start with all tokens cached
-	processor       time.Duration // what that start took of it
-	get             bench.Times
-	memory, own     int // KiB: resident, and what of it is in no file
-	list, status    time.Duration
-	statusSize      int
-	wakes           float64 // in 10 s; negative: not measured
+	profiles int
+	// After starts with all tokens cached: when the first get was answered, of a
+	// profile in the middle, when all were known, and what that took of the
+	// processors.
+	first, all, processor bench.Times
+
+	get          bench.Times
+	memory, own  int // KiB: resident, and what of it is in no file
+	list, status time.Duration
+	statusSize   int
+	wakes        float64 // in 10 s; negative: not measured
+}
+
+func (f *figures) start() string {
+	return fmt.Sprintf("%d\t%s\t%s\t%s", f.profiles, f.first.Cells(time.Millisecond), f.all.Cells(time.Millisecond), f.processor.Cells(time.Millisecond))
 }
 
 func (f *figures) row(few *figures) string {
@@ -102,11 +114,11 @@ func (f *figures) row(few *figures) string {
 	if f.wakes >= 0 {
 		wakes = fmt.Sprintf("%.1f", f.wakes)
 	}
-	return fmt.Sprintf("%d\t%v\t%v\t%d\t%s\t%.1f\t%.1f\t%s\t%d\t%d\t%d\t%s", f.profiles, f.answers.Round(time.Millisecond), f.atHand.Round(time.Millisecond), f.processor.Milliseconds(),
+	return fmt.Sprintf("%d\t%s\t%.1f\t%.1f\t%s\t%d\t%d\t%d\t%s", f.profiles,
 		f.get.Cells(time.Microsecond), float64(f.memory)/1024, float64(f.own)/1024, perProfile, f.list.Milliseconds(), f.status.Milliseconds(), f.statusSize/1024, wakes)
 }
 
-func measure(ctx context.Context, n, gets int, idle time.Duration) (f *figures, err error) {
+func measure(ctx context.Context, n, starts, gets int, idle time.Duration) (f *figures, err error) {
 	h, err := bench.NewHome()
 	if err != nil {
 		return nil, err
@@ -123,21 +135,17 @@ func measure(ctx context.Context, n, gets int, idle time.Duration) (f *figures, 
 		return nil, err
 	}
 	fmt.Fprintf(os.Stderr, "scale: %d tokens obtained and cached after %v\n", n, time.Since(begin).Round(100*time.Millisecond))
-	if err := h.Stop(); err != nil {
-		return nil, err
-	}
-
 	f = &figures{profiles: n, wakes: -1}
 	asked := h.Issuers.OAuth2().Requests()
-	begin = time.Now()
-	pid, answers, err := h.Start(ctx)
-	if err != nil {
-		return nil, err
+	var pid int
+	for range max(1, starts) {
+		if err := h.Stop(); err != nil {
+			return nil, err
+		}
+		if pid, err = f.timeStart(ctx, h); err != nil {
+			return nil, err
+		}
 	}
-	if _, err := h.Client.Get(ctx, bench.Name(n-1), token.Query{}); err != nil {
-		return nil, err
-	}
-	f.answers, f.atHand, f.processor = answers, time.Since(begin), processorTime(pid)
 	if f.get, err = timeGets(ctx, h, n, gets); err != nil {
 		return nil, err
 	}
@@ -151,9 +159,29 @@ func measure(ctx context.Context, n, gets int, idle time.Duration) (f *figures, 
 	status := fmt.Sprintf("/proc/%d/status", pid)
 	f.memory, f.own = procField(status, "VmRSS:"), procField(status, "RssAnon:")
 	if again := h.Issuers.OAuth2().Requests() - asked; again > 0 {
-		return nil, fmt.Errorf("after the second start %d tokens were obtained again", again)
+		return nil, fmt.Errorf("after the later starts %d tokens were obtained again", again)
 	}
 	return f, nil
+}
+
+// timeStart starts tokend and has it asked at once for one token, and then for
+// which profile a URL is, which it can tell when it knows all and has read the
+// cache.
+func (f *figures) timeStart(ctx context.Context, h *bench.Home) (pid int, err error) {
+	middle := bench.Name(f.profiles / 2)
+	begin := time.Now()
+	pid, first, err := h.StartUntil(func() error {
+		_, err := h.Client.Get(ctx, middle, token.Query{})
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	if _, err := h.Client.Get(ctx, "", token.Query{URL: "https://" + middle + ".example/api"}); err != nil {
+		return 0, err
+	}
+	f.first, f.all, f.processor = append(f.first, first), append(f.all, time.Since(begin)), append(f.processor, processorTime(pid))
+	return pid, nil
 }
 
 // untilObtained waits until all tokens are there and in the cache.
