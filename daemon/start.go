@@ -64,9 +64,11 @@ func (d *Daemon) load() error {
 // these are must be known before anything is served.
 func (d *Daemon) shelve(files []profileFile) {
 	d.shelf = make(map[string]*shelved, len(files))
+	all := make([]shelved, len(files))
 	var now []*shelved
-	for _, file := range files {
-		f := &shelved{profileFile: file}
+	for i, file := range files {
+		f := &all[i]
+		f.profileFile = file
 		d.shelf[f.name()] = f
 		if mayHaveSinks(f.text) {
 			now = append(now, f)

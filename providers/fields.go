@@ -3,9 +3,9 @@ package providers
 import (
 	"encoding"
 	"fmt"
-	"iter"
 	"reflect"
 	"strings"
+	"sync"
 	"time"
 
 	"tokend/providers/token"
@@ -22,17 +22,26 @@ import (
 //
 // Embedded structs stand for their fields.
 
+// A field is one of a settings struct, with what its tags say.
+type field struct {
+	reflect.StructField
+	name, doc, need string
+	initial         string // the default, if hasInitial
+	hasInitial      bool
+	secret          bool
+}
+
 // fieldsOf describes the fields of the settings struct that s points to.
 func fieldsOf(s any) (fields []token.Field) {
-	for f, v := range fieldsIn(reflect.ValueOf(s).Elem()) {
+	for _, f := range fieldsIn(s) {
 		fields = append(fields, token.Field{
-			Name:     nameOf(f),
-			Doc:      f.Tag.Get("doc"),
-			Required: f.Tag.Get("need") == "yes",
-			Secret:   isSecret(f),
-			Default:  f.Tag.Get("default"),
-			List:     v.Kind() == reflect.Slice,
-			Table:    v.Kind() == reflect.Map,
+			Name:     f.name,
+			Doc:      f.doc,
+			Required: f.need == "yes",
+			Secret:   f.secret,
+			Default:  f.initial,
+			List:     f.Type.Kind() == reflect.Slice,
+			Table:    f.Type.Kind() == reflect.Map,
 		})
 	}
 	return fields
@@ -40,64 +49,64 @@ func fieldsOf(s any) (fields []token.Field) {
 
 // setDefaults gives fields the values of their default tags.
 func setDefaults(s any) {
-	for f, v := range fieldsIn(reflect.ValueOf(s).Elem()) {
-		text, ok := f.Tag.Lookup("default")
-		if !ok {
+	for _, f := range fieldsIn(s) {
+		if !f.hasInitial {
 			continue
 		}
-		switch into := v.Addr().Interface().(type) {
+		switch into := f.of(s).Addr().Interface().(type) {
 		case *string:
-			*into = text
+			*into = f.initial
 		case encoding.TextUnmarshaler:
-			if err := into.UnmarshalText([]byte(text)); err != nil {
-				panic(fmt.Sprintf("default of %s: %v", nameOf(f), err)) // a fault in this source; every test meets it
+			if err := into.UnmarshalText([]byte(f.initial)); err != nil {
+				panic(fmt.Sprintf("default of %s: %v", f.name, err)) // a fault in this source; every test meets it
 			}
 		default:
-			panic(fmt.Sprintf("default of %s: a %s has none", nameOf(f), v.Type()))
+			panic(fmt.Sprintf("default of %s: a %s has none", f.name, f.Type))
 		}
 	}
 }
 
 // checkNeeded complains about the first needed setting that has no value.
 func checkNeeded(s any) error {
-	for f, v := range fieldsIn(reflect.ValueOf(s).Elem()) {
-		name, need := nameOf(f), f.Tag.Get("need")
-		if need == "" || !v.IsZero() || v.Type() == reflect.TypeFor[secretField]() {
+	for _, f := range fieldsIn(s) {
+		if f.need == "" || f.Type == reflect.TypeFor[secretField]() || !f.of(s).IsZero() {
 			continue
 		}
-		if need == "yes" {
-			return invalid(name, "%s is missing", name)
+		if f.need == "yes" {
+			return invalid(f.name, "%s is missing", f.name)
 		}
-		return &token.Error{Code: token.ErrInvalid, Field: name, Cause: token.ErrNoCredential,
-			Message: fmt.Sprintf("%s is missing; it comes with the %s", name, need)}
+		return &token.Error{Code: token.ErrInvalid, Field: f.name, Cause: token.ErrNoCredential,
+			Message: fmt.Sprintf("%s is missing; it comes with the %s", f.name, f.need)}
 	}
 	return nil
 }
 
-// fieldsIn yields the fields of a struct, those of embedded structs in place.
-func fieldsIn(v reflect.Value) iter.Seq2[reflect.StructField, reflect.Value] {
-	return func(yield func(reflect.StructField, reflect.Value) bool) {
-		for f, value := range v.Fields() {
-			if !f.Anonymous {
-				if !yield(f, value) {
-					return
-				}
-				continue
-			}
-			for f, value := range fieldsIn(value) {
-				if !yield(f, value) {
-					return
-				}
-			}
-		}
+// of is the field's value in the settings struct that s points to.
+func (f *field) of(s any) reflect.Value { return reflect.ValueOf(s).Elem().FieldByIndex(f.Index) }
+
+// fieldsIn lists the fields of the settings struct that s points to, those of
+// embedded structs in place. It remembers them: thousands of profiles have the
+// same.
+func fieldsIn(s any) []*field {
+	t := reflect.TypeOf(s).Elem()
+	if known, ok := fieldsOfTypes.Load(t); ok {
+		return known.([]*field)
 	}
+	var fields []*field
+	for _, in := range reflect.VisibleFields(t) {
+		if in.Anonymous {
+			continue
+		}
+		f := &field{StructField: in, name: in.Tag.Get("toml"), doc: in.Tag.Get("doc"), need: in.Tag.Get("need")}
+		f.initial, f.hasInitial = in.Tag.Lookup("default")
+		f.secret = in.Type == reflect.TypeFor[secretField]() || in.Tag.Get("secret") == "yes"
+		fields = append(fields, f)
+	}
+	fieldsOfTypes.Store(t, fields)
+	return fields
 }
 
-func nameOf(f reflect.StructField) string { return f.Tag.Get("toml") }
-
-func isSecret(f reflect.StructField) bool {
-	return f.Type == reflect.TypeFor[secretField]() || f.Tag.Get("secret") == "yes"
-}
+var fieldsOfTypes sync.Map // []*field by reflect.Type
 
 // A secretField stands in a settings struct for a secret: it has a name and a
 // description there and never a value.

@@ -124,14 +124,13 @@ func (k Kind) Prepare(a *token.Addition) error {
 // secret that the kind does not have.
 func (k Kind) sort(a *token.Addition) error {
 	var secrets []string
-	for f, v := range fieldsIn(reflect.ValueOf(k.fresh()).Elem()) {
-		name := nameOf(f)
-		if !isSecret(f) {
+	for _, f := range fieldsIn(k.fresh()) {
+		if !f.secret {
 			continue
 		}
-		secrets = append(secrets, name)
-		if _, said := a.Settings[name]; said && v.Type() == reflect.TypeFor[secretField]() {
-			return invalid(name, "%s is a secret and cannot be a setting", name)
+		secrets = append(secrets, f.name)
+		if _, said := a.Settings[f.name]; said && f.Type == reflect.TypeFor[secretField]() {
+			return invalid(f.name, "%s is a secret and cannot be a setting", f.name)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.Secrets)) {
