@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"sync"
 	"time"
 
 	"tokend/providers/token"
@@ -37,19 +38,30 @@ func NewHTTPClient(c HTTPConfig) (*http.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	roots, err := rootsWith(c.CAFile)
-	if err != nil {
-		return nil, err
-	}
 	guard := guard{net.Dialer{Timeout: cmp.Or(c.DialTimeout, 5*time.Second)}, proxyHost(proxy)}
+	trust := &tls.Config{MinVersion: tls.VersionTLS12}
+	dial := guard.dial
+	if c.CAFile != "" {
+		own, err := certificatesIn(c.CAFile)
+		if err != nil {
+			return nil, err
+		}
+		// The system's take longest of all at a start, so they are read for the
+		// first connection: its handshake comes after its dialing.
+		join := sync.OnceFunc(func() { trust.RootCAs = rootsWith(own) })
+		dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			join()
+			return guard.dial(ctx, network, address)
+		}
+	}
 	return &http.Client{
 		Timeout:       cmp.Or(c.Timeout, 20*time.Second),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
 			Proxy:                  proxy,
 			OnProxyConnectResponse: refusedByProxy,
-			DialContext:            guard.dial,
-			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
+			DialContext:            dial,
+			TLSClientConfig:        trust,
 			TLSHandshakeTimeout:    cmp.Or(c.TLSTimeout, 5*time.Second),
 			ResponseHeaderTimeout:  cmp.Or(c.HeaderTimeout, 10*time.Second),
 			MaxResponseHeaderBytes: 64 << 10,
@@ -84,24 +96,26 @@ func proxyOf(text string) (func(*http.Request) (*url.URL, error), error) {
 	return nil, invalid("proxy", "proxy must begin with http://, https:// or socks5://")
 }
 
-// rootsWith gives the system's certificate authorities and those of the file;
-// nil, which means the system's, where there is no file.
-func rootsWith(file string) (*x509.CertPool, error) {
-	if file == "" {
-		return nil, nil
-	}
-	text, err := os.ReadFile(file)
+// certificatesIn reads a file of certificates, in PEM.
+func certificatesIn(file string) (pem []byte, err error) {
+	pem, err = os.ReadFile(file)
 	if err != nil {
 		return nil, &token.Error{Code: token.ErrInvalid, Field: "ca_file", Message: "ca_file cannot be read: " + token.FileFault(err), Cause: err}
 	}
+	if !x509.NewCertPool().AppendCertsFromPEM(pem) {
+		return nil, invalid("ca_file", "%s holds no certificate in PEM", file)
+	}
+	return pem, nil
+}
+
+// rootsWith gives the system's certificate authorities and those in pem.
+func rootsWith(pem []byte) *x509.CertPool {
 	roots, err := x509.SystemCertPool()
 	if err != nil {
 		roots = x509.NewCertPool() // a minimal system has none; the file's are enough
 	}
-	if !roots.AppendCertsFromPEM(text) {
-		return nil, invalid("ca_file", "%s holds no certificate in PEM", file)
-	}
-	return roots, nil
+	roots.AppendCertsFromPEM(pem)
+	return roots
 }
 
 // A proxyRefusal is a proxy's answer to CONNECT that is not 200.
