@@ -42,18 +42,14 @@ func (d *Daemon) load() error {
 	if err != nil {
 		return err
 	}
-	var files []profileFile
-	var unlisted error
-	var reading sync.WaitGroup
-	reading.Go(func() { files, unlisted = d.dirs.profileFiles() })
-	kinds, err := d.configure(config) // the system's certificates take as long
-	reading.Wait()
+	kinds, err := d.configure(config)
 	if err != nil {
 		return err
 	}
 	bad := map[string]string{}
-	if unlisted != nil {
-		bad[""] = unlisted.Error()
+	files, err := d.dirs.profileFiles()
+	if err != nil {
+		bad[""] = err.Error()
 	}
 	d.adopt(config, kinds, nil, bad)
 	d.shelve(files)
@@ -87,11 +83,12 @@ func mayHaveSinks(text []byte) bool {
 // ctx has ended. It is called once: by Run, or by who looks at a daemon and does
 // not run it.
 func (d *Daemon) OpenAll(ctx context.Context) {
-	defer debug.SetGCPercent(debug.SetGCPercent(startGarbage))
 	d.mu.Lock()
 	files := slices.Collect(maps.Values(d.shelf))
 	d.mu.Unlock()
+	before := debug.SetGCPercent(startGarbage)
 	d.openEach(ctx, files)
+	debug.SetGCPercent(before)
 	if ctx.Err() != nil {
 		return
 	}

@@ -48,11 +48,16 @@ func newSandbox(dirs daemon.Dirs, c daemon.Config, socket string, sinks []string
 	return s
 }
 
-// linksIn gives the profiles' files in dir that may lie elsewhere: those that
-// are links, or all if the way to dir leads through one.
+// linksIn gives the profiles' files in dir that may lie elsewhere, in no order:
+// those that are links, or all if the way to dir leads through one.
 func linksIn(dir string) (links []string) {
 	to, _ := filepath.EvalSymlinks(dir)
-	entries, _ := os.ReadDir(dir)
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil
+	}
+	defer d.Close()
+	entries, _ := d.ReadDir(-1)
 	for _, e := range entries {
 		if filepath.Ext(e.Name()) == ".toml" && (to != dir || e.Type()&fs.ModeSymlink != 0) {
 			links = append(links, filepath.Join(dir, e.Name()))
