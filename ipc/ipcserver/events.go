@@ -78,12 +78,7 @@ func eventLine(e token.Event) []byte {
 
 // sendPart sends a part of a stream, and tells whether it has left.
 func sendPart(w http.ResponseWriter, part []byte) bool {
-	rc := http.NewResponseController(w)
-	_ = rc.SetWriteDeadline(time.Now().Add(writeTimeout))
-	if _, err := w.Write(part); err != nil {
-		return false
-	}
-	return rc.Flush() == nil
+	return write(w, part) == nil && http.NewResponseController(w).Flush() == nil
 }
 
 // metrics answers Prometheus.

@@ -415,9 +415,15 @@ func encoder(into io.Writer) *json.Encoder {
 func send(w http.ResponseWriter, status int, kind string, body []byte) {
 	announce(w, kind)
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // the caller is gone, and nobody else asked
+	_ = write(w, body) // the caller is gone, and nobody else asked
+}
+
+// write writes a body, or a part of one, which has to leave in time.
+func write(w http.ResponseWriter, body []byte) error {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
+	_, err := w.Write(body)
+	return err
 }
 
 // announce says what kind of answer begins.

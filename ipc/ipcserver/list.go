@@ -38,7 +38,7 @@ func (h *handler) sendList(w http.ResponseWriter, frame any, profiles iter.Seq[t
 		if !begun(w) {
 			announce(w, jsonType)
 		}
-		if !sendPart(w, piece.Bytes()) {
+		if err := write(w, piece.Bytes()); err != nil {
 			return nil // the caller is gone, and nobody else asked
 		}
 		piece.Reset()
@@ -48,7 +48,7 @@ func (h *handler) sendList(w http.ResponseWriter, frame any, profiles iter.Seq[t
 		send(w, http.StatusOK, jsonType, piece.Bytes())
 		return nil
 	}
-	sendPart(w, piece.Bytes())
+	_ = write(w, piece.Bytes())
 	return nil
 }
 

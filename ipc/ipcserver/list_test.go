@@ -165,5 +165,3 @@ func (p *pieces) Write(b []byte) (int, error) {
 	p.largest = max(p.largest, len(b))
 	return p.discard.Write(b)
 }
-
-func (p *pieces) FlushError() error { return nil }
