@@ -64,7 +64,8 @@ func do(args []string) error {
 
 func run(ctx context.Context, sizes string, starts, gets int, idle time.Duration) error {
 	begins := []string{"profiles\tstart: first get ms: min\tmedian\tp99\tall known ms: min\tmedian\tp99\tCPU ms of that: min\tmedian\tp99"}
-	rows := []string{"profiles\tget µs: min\tmedian\tp99\tRSS MiB\tits own\tper profile KiB\tlist ms\tstatus ms\tstatus KiB\twakes in 10 s"}
+	rows := []string{"profiles\tget µs: min\tmedian\tp99\tlist ms\tstatus ms\tstatus KiB\twakes in 10 s"}
+	resident := []string{"profiles\tafter\tRSS MiB\tof it in no file\tKiB per profile more"}
 	var few *figures
 	for size := range strings.SplitSeq(sizes, ",") {
 		n, err := strconv.Atoi(strings.TrimSpace(size))
@@ -79,11 +80,14 @@ func run(ctx context.Context, sizes string, starts, gets int, idle time.Duration
 			few = f
 		}
 		begins = append(begins, f.start())
-		rows = append(rows, f.row(few))
+		rows = append(rows, f.row())
+		resident = append(resident, f.residentRows(few)...)
 	}
 	bench.Table(os.Stdout, begins...)
 	fmt.Println()
 	bench.Table(os.Stdout, rows...)
+	fmt.Println()
+	bench.Table(os.Stdout, resident...)
 	return nil
 }
 
@@ -96,26 +100,49 @@ type figures struct {
 	first, all, processor bench.Times
 
 	get          bench.Times
-	memory, own  int // KiB: resident, and what of it is in no file
-	list, status time.Duration
+	list, status bench.Times
 	statusSize   int
 	wakes        float64 // in 10 s; negative: not measured
+	resident     []memory
 }
 
 func (f *figures) start() string {
 	return fmt.Sprintf("%d\t%s\t%s\t%s", f.profiles, f.first.Cells(time.Millisecond), f.all.Cells(time.Millisecond), f.processor.Cells(time.Millisecond))
 }
 
-func (f *figures) row(few *figures) string {
-	perProfile, wakes := "-", "-"
-	if more := f.profiles - few.profiles; more > 0 {
-		perProfile = fmt.Sprintf("%.1f", float64(f.own-few.own)/float64(more))
-	}
+func (f *figures) row() string {
+	wakes := "-"
 	if f.wakes >= 0 {
 		wakes = fmt.Sprintf("%.1f", f.wakes)
 	}
-	return fmt.Sprintf("%d\t%s\t%.1f\t%.1f\t%s\t%d\t%d\t%d\t%s", f.profiles,
-		f.get.Cells(time.Microsecond), float64(f.memory)/1024, float64(f.own)/1024, perProfile, f.list.Milliseconds(), f.status.Milliseconds(), f.statusSize/1024, wakes)
+	return fmt.Sprintf("%d\t%s\t%d\t%d\t%d\t%s", f.profiles,
+		f.get.Cells(time.Microsecond), f.list.At(0.5).Milliseconds(), f.status.At(0.5).Milliseconds(), f.statusSize/1024, wakes)
+}
+
+// residentRows tell of the memory, if there are many profiles beside that of
+// few at the same moments.
+func (f *figures) residentRows(few *figures) (rows []string) {
+	for i, m := range f.resident {
+		perProfile := "-"
+		if more := f.profiles - few.profiles; more >= 1000 {
+			perProfile = fmt.Sprintf("%.1f", float64(m.own-few.resident[i].own)/float64(more))
+		}
+		rows = append(rows, fmt.Sprintf("%d\t%s\t%.1f\t%.1f\t%s", f.profiles, m.after, float64(m.all)/1024, float64(m.own)/1024, perProfile))
+	}
+	return rows
+}
+
+// memory is what a process has of it at some moment, in KiB: all that is
+// resident, and what of it is in no file. The programs and the cache's pages are
+// in files; the system takes them back when it needs memory.
+type memory struct {
+	after    string
+	all, own int
+}
+
+func memoryOf(pid int, after string) memory {
+	status := fmt.Sprintf("/proc/%d/status", pid)
+	return memory{after, procField(status, "VmRSS:"), procField(status, "RssAnon:")}
 }
 
 func measure(ctx context.Context, n, starts, gets int, idle time.Duration) (f *figures, err error) {
@@ -146,18 +173,21 @@ func measure(ctx context.Context, n, starts, gets int, idle time.Duration) (f *f
 			return nil, err
 		}
 	}
+	time.Sleep(time.Second) // it gives back what the start took
+	f.resident = append(f.resident, memoryOf(pid, "the start"))
 	if f.get, err = timeGets(ctx, h, n, gets); err != nil {
 		return nil, err
 	}
+	f.resident = append(f.resident, memoryOf(pid, "the gets"))
 	if err := f.tables(h); err != nil {
 		return nil, err
 	}
+	f.resident = append(f.resident, memoryOf(pid, "list and status"))
 	if idle > 0 {
 		time.Sleep(5 * time.Second)
 		f.wakes = float64(wakes(pid, idle)) / idle.Seconds() * 10
+		f.resident = append(f.resident, memoryOf(pid, "a rest"))
 	}
-	status := fmt.Sprintf("/proc/%d/status", pid)
-	f.memory, f.own = procField(status, "VmRSS:"), procField(status, "RssAnon:")
 	if again := h.Issuers.OAuth2().Requests() - asked; again > 0 {
 		return nil, fmt.Errorf("after the later starts %d tokens were obtained again", again)
 	}
@@ -211,22 +241,29 @@ func timeGets(ctx context.Context, h *bench.Home, n, gets int) (took bench.Times
 	return took, nil
 }
 
-// tables has a person look at all profiles.
+// tables has a person look at all profiles, several times.
 func (f *figures) tables(h *bench.Home) error {
-	for command, into := range map[string]*time.Duration{"list": &f.list, "status": &f.status} {
-		cmd := exec.Command(h.Tokenctl, command, "--socket", h.Client.Socket)
-		begin := time.Now()
-		out, err := cmd.CombinedOutput()
-		*into = time.Since(begin)
-		if err != nil {
-			return fmt.Errorf("tokenctl %s: %w: %.300s", command, err, out)
+	for range 3 {
+		if err := errors.Join(f.table(h, "list", &f.list), f.table(h, "status", &f.status)); err != nil {
+			return err
 		}
-		if lines := bytes.Count(out, []byte("\n")); lines < f.profiles {
-			return fmt.Errorf("tokenctl %s: %d lines of %d profiles", command, lines, f.profiles)
-		}
-		if command == "status" {
-			f.statusSize = len(out)
-		}
+	}
+	return nil
+}
+
+func (f *figures) table(h *bench.Home, command string, took *bench.Times) error {
+	cmd := exec.Command(h.Tokenctl, command, "--socket", h.Client.Socket)
+	begin := time.Now()
+	out, err := cmd.CombinedOutput()
+	*took = append(*took, time.Since(begin))
+	if err != nil {
+		return fmt.Errorf("tokenctl %s: %w: %.300s", command, err, out)
+	}
+	if lines := bytes.Count(out, []byte("\n")); lines < f.profiles {
+		return fmt.Errorf("tokenctl %s: %d lines of %d profiles", command, lines, f.profiles)
+	}
+	if command == "status" {
+		f.statusSize = len(out)
 	}
 	return nil
 }
