@@ -218,7 +218,7 @@ func serveHere(b *testing.B, dirs daemon.Dirs) (socket string) {
 }
 
 // worldHere is a world with sealed files as keystore.
-func worldHere(b *testing.B, dirs daemon.Dirs, config daemon.Config) (*world, *store.Cache) {
+func worldHere(b testing.TB, dirs daemon.Dirs, config daemon.Config) (*world, *store.Cache) {
 	key := filepath.Join(b.TempDir(), "key")
 	if err := store.NewKeyFile(key); err != nil {
 		b.Fatal(err)
