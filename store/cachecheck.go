@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
+	"slices"
 )
 
 // A damaged bbolt file can do worse than panic: a wrong length in a page makes
@@ -43,6 +44,7 @@ type walk struct {
 	pageSize uint64
 	pages    uint64 // in use
 	seen     []bool // by page
+	page     []byte // what was read last
 }
 
 // checkPages tells whether all pages of the file, size bytes long, fit
@@ -87,27 +89,38 @@ func newestMeta(file io.ReaderAt, pageSize int) (root, freelist, pages uint64, e
 	return root, freelist, pages, err
 }
 
-// claim reads page id with its overflow, which nothing else may have named.
+// claim reads page id with its overflow, which nothing else may have named. The
+// page is good until the next one is claimed.
 func (w *walk) claim(id uint64) (flags uint16, count int, page []byte, err error) {
 	if id >= w.pages {
 		return 0, 0, nil, fmt.Errorf("page %d of %d", id, w.pages)
 	}
-	head := make([]byte, pageHeader)
-	if _, err := w.file.ReadAt(head, int64(id*w.pageSize)); err != nil {
+	page, err = w.read(id, 1)
+	if err != nil {
 		return 0, 0, nil, err
 	}
-	last := id + uint64(u32(head, 12))
-	if u64(head, 0) != id || last >= w.pages {
-		return 0, 0, nil, fmt.Errorf("page %d says that it is page %d to %d of %d", id, u64(head, 0), last, w.pages)
+	last := id + uint64(u32(page, 12))
+	if u64(page, 0) != id || last >= w.pages {
+		return 0, 0, nil, fmt.Errorf("page %d says that it is page %d to %d of %d", id, u64(page, 0), last, w.pages)
 	}
 	for p := id; p <= last; p++ {
 		if err := w.mark(p); err != nil {
 			return 0, 0, nil, err
 		}
 	}
-	page = make([]byte, (last-id+1)*w.pageSize)
-	_, err = w.file.ReadAt(page, int64(id*w.pageSize))
+	if last > id {
+		page, err = w.read(id, last-id+1)
+	}
 	return u16(page, 8), int(u16(page, 10)), page, err
+}
+
+// read reads n pages from id on, in place of what was read before: a file has
+// thousands of pages.
+func (w *walk) read(id, n uint64) ([]byte, error) {
+	size := int(n * w.pageSize)
+	w.page = slices.Grow(w.page[:0], size)[:size]
+	_, err := w.file.ReadAt(w.page, int64(id*w.pageSize))
+	return w.page, err
 }
 
 func (w *walk) mark(id uint64) error {
@@ -145,6 +158,9 @@ func (w *walk) tree(id uint64, kind uint32) error {
 	flags, count, page, err := w.claim(id)
 	if err != nil {
 		return err
+	}
+	if flags == flagBranch || kind == elementIsBucket {
+		page = bytes.Clone(page) // others are claimed on the way through it
 	}
 	switch flags {
 	case flagLeaf:

@@ -59,8 +59,11 @@ func openCacheFile(path string) (f *cacheFile, err error) {
 			_ = f.db.Close()
 			return &DamageError{what: err.Error()}
 		}
+		if f.hasBucket() {
+			return nil // a transaction that writes takes a disk some time
+		}
 		return f.db.Update(func(tx *bolt.Tx) error {
-			_, err := tx.CreateBucketIfNotExists(tokensBucket)
+			_, err := tx.CreateBucket(tokensBucket)
 			return err
 		})
 	})
@@ -70,6 +73,14 @@ func openCacheFile(path string) (f *cacheFile, err error) {
 	}
 	f.abandon()
 	return nil, f.verdict(err)
+}
+
+func (f *cacheFile) hasBucket() (has bool) {
+	err := f.db.View(func(tx *bolt.Tx) error {
+		has = tx.Bucket(tokensBucket) != nil
+		return nil
+	})
+	return err == nil && has
 }
 
 // leave remembers the file as it is after a transaction of ours.
