@@ -88,7 +88,7 @@ func (q *logQueue) take() (lines [][]byte, lost int) {
 }
 
 // end waits until what was written is in the log, for logPatience at most.
-// Nothing may be written afterwards.
+// What is written afterwards is lost.
 func (q *logQueue) end() {
 	q.mu.Lock()
 	q.ended = true
