@@ -35,6 +35,7 @@ func (d *Daemon) StatusInParts(ctx context.Context) (token.Status, iter.Seq[toke
 	}
 	w := d.who(ctx)
 	st, names := d.statusOfAll(w, d.world.Keystore(ctx))
+	slices.Sort(names)
 	return st, d.profilesTold(w, names), nil
 }
 
@@ -94,7 +95,7 @@ func (d *Daemon) statusOfAll(w who, keystore string) (st token.Status, names []s
 	case d.saving || len(d.unsaved) > 0:
 		st.Cache = "writing"
 	}
-	return st, slices.Sorted(maps.Keys(d.profiles))
+	return st, slices.Collect(maps.Keys(d.profiles))
 }
 
 // Doctor looks whether all is as it should be. Those who may not manage

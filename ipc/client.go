@@ -178,7 +178,10 @@ func (c *Client) Status(ctx context.Context) (st token.Status, err error) {
 		}
 		return unexpected(decodeStatus(body, &st))
 	})
-	return st, errors.Join(err, refusal)
+	if err == nil {
+		err = refusal
+	}
+	return st, err
 }
 
 // Providers lists the kinds of profiles there can be.

@@ -63,7 +63,7 @@ func decodeStatus(r io.Reader, st *token.Status) error {
 			return err
 		}
 		if name == "profiles" {
-			err = decodeList(d, &st.Profiles)
+			st.Profiles, err = decodeProfiles(d)
 		} else {
 			var value json.RawMessage
 			err = d.Decode(&value)
@@ -86,22 +86,23 @@ func decodeStatus(r io.Reader, st *token.Status) error {
 	return json.Unmarshal(body, st)
 }
 
-// decodeList reads a list's values one by one.
-func decodeList[T any](d *json.Decoder, into *[]T) error {
+// decodeProfiles reads a list of profiles one by one.
+func decodeProfiles(d *json.Decoder) ([]token.ProfileStatus, error) {
 	if err := expect(d, json.Delim('[')); err != nil {
-		return err
+		return nil, err
 	}
-	*into = []T{}
+	profiles := []token.ProfileStatus{}
 	for d.More() {
-		var value T
-		if err := d.Decode(&value); err != nil {
-			return err
+		var p token.ProfileStatus
+		if err := d.Decode(&p); err != nil {
+			return nil, err
 		}
-		*into = append(*into, value)
+		profiles = append(profiles, p)
 	}
-	return expect(d, json.Delim(']'))
+	return profiles, expect(d, json.Delim(']'))
 }
 
+// expect reads a bracket that must come now.
 func expect(d *json.Decoder, wanted json.Delim) error {
 	t, err := d.Token()
 	if err == nil && t != wanted {

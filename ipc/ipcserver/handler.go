@@ -269,7 +269,7 @@ func (h *handler) profiles(w http.ResponseWriter, r *http.Request, _ string) err
 	if err != nil {
 		return err
 	}
-	return h.sendList(w, ipc.ProfileList{Profiles: []token.ProfileStatus{}}, profiles)
+	return sendList(w, ipc.ProfileList{Profiles: []token.ProfileStatus{}}, profiles)
 }
 
 func (h *handler) profile(w http.ResponseWriter, r *http.Request, name string) error {
@@ -320,7 +320,7 @@ func (h *handler) status(w http.ResponseWriter, r *http.Request, _ string) error
 		return err
 	}
 	status.Profiles = []token.ProfileStatus{}
-	return h.sendList(w, status, profiles)
+	return sendList(w, status, profiles)
 }
 
 func (h *handler) reload(w http.ResponseWriter, r *http.Request, _ string) error {

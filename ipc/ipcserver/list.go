@@ -16,7 +16,7 @@ const pieceSize = 64 << 10
 // Content-Length; a long one in pieces, in chunked transfer coding, while the
 // profiles are told: thousands of them are never in memory together. An error
 // after the first piece has the connection broken off.
-func (h *handler) sendList(w http.ResponseWriter, frame any, profiles iter.Seq[token.ProfileStatus]) error {
+func sendList(w http.ResponseWriter, frame any, profiles iter.Seq[token.ProfileStatus]) error {
 	var piece bytes.Buffer
 	e := encoder(&piece)
 	if err := e.Encode(frame); err != nil {

@@ -147,7 +147,7 @@ func TestPiecesAreSmall(t *testing.T) {
 	w := &pieces{discard: discard{header: map[string][]string{}}}
 	st, profiles, _ := b.StatusInParts(t.Context())
 	st.Profiles = []token.ProfileStatus{}
-	if err := newHandler(b, Options{}).sendList(w, st, profiles); err != nil {
+	if err := sendList(w, st, profiles); err != nil {
 		t.Fatal(err)
 	}
 	if w.largest > pieceSize+4096 || w.size < 100*pieceSize {
