@@ -99,7 +99,7 @@ func (d *Daemon) readProfiles(kinds Kinds, c Config, inForce map[string]*profile
 		return inForce, map[string]string{"": err.Error()}
 	}
 	opened, errs := make([]*profile, len(files)), make([]error, len(files))
-	inParallel(len(files), func(i int) {
+	inParallel(len(files), 1, func(i int) {
 		opened[i], errs[i] = d.openFile(kinds, c, files[i])
 	})
 	bad = map[string]string{}

@@ -383,7 +383,8 @@ func (d Dirs) profileFiles() ([]profileFile, error) {
 			files = append(files, profileFile{path: filepath.Join(d.ProfilesDir(), name)})
 		}
 	}
-	inParallel(len(files), func(i int) {
+	const each = 8 // after a boot they wait for the disk
+	inParallel(len(files), each, func(i int) {
 		files[i].text, files[i].err = readIn(dir, filepath.Base(files[i].path))
 	})
 	return files, err

@@ -104,7 +104,7 @@ func (d *Daemon) OpenAll(ctx context.Context) {
 
 // openEach opens files until ctx ends.
 func (d *Daemon) openEach(ctx context.Context, files []*shelved) {
-	inParallel(len(files), func(i int) {
+	inParallel(len(files), 1, func(i int) {
 		if ctx.Err() == nil {
 			d.open(files[i])
 			runtime.Gosched() // to those who ask meanwhile
@@ -189,12 +189,12 @@ func stillReading(ctx context.Context) error {
 	return &token.Error{Code: token.ErrUnavailable, Message: "tokend is still reading its profiles", Cause: context.Cause(ctx)}
 }
 
-// inParallel calls do with each number below n, as many at a time as there are
-// processors.
-func inParallel(n int, do func(i int)) {
+// inParallel calls do with each number below n, so many for each processor at a
+// time.
+func inParallel(n, each int, do func(i int)) {
 	var workers sync.WaitGroup
 	next := atomic.Int64{}
-	for range min(n, runtime.GOMAXPROCS(0)) {
+	for range min(n, each*runtime.GOMAXPROCS(0)) {
 		workers.Go(func() {
 			for i := next.Add(1) - 1; int(i) < n; i = next.Add(1) - 1 {
 				do(int(i))
