@@ -128,6 +128,7 @@ func Serve(ctx context.Context, l net.Listener, b Backend, o Options) error {
 	select {
 	case err := <-served: // the listener failed
 		cancelRequests()
+		conns.deafen()
 		conns.end()
 		return errors.Join(err, srv.Shutdown(context.WithoutCancel(ctx)))
 	case <-ctx.Done():
@@ -137,9 +138,10 @@ func Serve(ctx context.Context, l net.Listener, b Backend, o Options) error {
 	defer patience.Stop()
 	// Shutdown has net/http drop the requests that it has not read yet, so they
 	// are read before.
-	_ = conns.Listener.Close()
+	conns.deafen()
 	silent.await(lastWord)
 	conns.end()
+	silent.await(lastWord) // those that were handed over meanwhile
 	err := <-served
 	if errors.Is(err, net.ErrClosed) {
 		err = nil
@@ -213,11 +215,12 @@ func Program(ctx context.Context) func() string {
 	return c.program
 }
 
-// silentConns are the connections whose first request has not come yet.
+// silentConns are the connections that are let in, and of whose first request
+// nobody has heard yet.
 type silentConns struct {
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
-	// none is closed when the last one has spoken; nil while more may come.
+	// none is closed when the last one has spoken; nil while nobody waits for that.
 	none chan struct{}
 }
 
@@ -251,11 +254,11 @@ func (s *silentConns) forget(c net.Conn) {
 	delete(s.conns, c)
 	if len(s.conns) == 0 && s.none != nil {
 		close(s.none)
+		s.none = nil
 	}
 }
 
-// await gives the silent ones, who become no more now, a time to speak, and
-// closes the others.
+// await gives the silent ones a time to speak, and closes the others.
 func (s *silentConns) await(patience time.Duration) {
 	s.mu.Lock()
 	none := make(chan struct{})
@@ -267,6 +270,7 @@ func (s *silentConns) await(patience time.Duration) {
 	s.mu.Unlock()
 	select {
 	case <-none:
+		return
 	case <-time.After(patience):
 	}
 	s.mu.Lock()

@@ -27,10 +27,11 @@ type shortcut struct {
 	handed    chan handed
 	closed    chan struct{} // net/http wants no more
 	closeOnce sync.Once
+	deaf      chan struct{} // closed when nobody accepts connections any more
 
 	group  sync.WaitGroup // of all goroutines here
 	mu     sync.Mutex
-	kept   map[*limitedConn]struct{} // those that have been answered and may ask again
+	kept   map[*limitedConn]struct{} // those that have asked something here and may ask again
 	ending bool
 }
 
@@ -46,7 +47,7 @@ const heldUp = 10 * time.Millisecond
 
 func newShortcut(requests context.Context, l net.Listener, h *handler, silent *silentConns) *shortcut {
 	s := &shortcut{Listener: l, h: h, requests: requests, silent: silent,
-		handed: make(chan handed), closed: make(chan struct{}), kept: map[*limitedConn]struct{}{}}
+		handed: make(chan handed), closed: make(chan struct{}), deaf: make(chan struct{}), kept: map[*limitedConn]struct{}{}}
 	s.group.Go(s.listen)
 	return s
 }
@@ -67,28 +68,39 @@ func (s *shortcut) Close() error {
 	return s.Listener.Close()
 }
 
+// deafen closes the underlying listener. Whoever was let in before is among the
+// silent, was answered or is being so when it returns.
+func (s *shortcut) deafen() {
+	_ = s.Listener.Close()
+	<-s.deaf
+}
+
 // end closes what is kept here between two requests, lets the others finish,
-// and ends Accept. The underlying listener is closed before.
+// and ends Accept. It is called after deafen.
 func (s *shortcut) end() {
 	s.mu.Lock()
 	s.ending = true
 	for c := range s.kept {
 		_ = c.SetReadDeadline(time.Unix(1, 0))
+		_ = c.SetWriteDeadline(time.Now().Add(grace))
 	}
 	s.mu.Unlock()
 	s.group.Wait()
 	s.closeOnce.Do(func() { close(s.closed) })
 }
 
-// listen accepts connections until the underlying listener is closed.
+// listen accepts connections until the underlying listener is closed. One
+// goroutine does so at a time.
 func (s *shortcut) listen() {
 	relief := time.AfterFunc(time.Hour, func() { s.group.Go(s.listen) })
 	relief.Stop()
 	for {
 		conn, err := s.Listener.Accept()
 		if err == nil {
+			c := conn.(*limitedConn)
+			s.silent.add(c) // before somebody else may find that there is nobody more to let in
 			relief.Reset(heldUp)
-			s.begin(conn.(*limitedConn))
+			s.begin(c)
 			if !relief.Stop() { // somebody else listens by now
 				return
 			}
@@ -96,6 +108,7 @@ func (s *shortcut) listen() {
 		}
 		// net/http knows which errors pass, and waits.
 		if s.isEnding() || !s.hand(handed{err: err}) {
+			close(s.deaf)
 			return
 		}
 	}
@@ -117,7 +130,6 @@ var sheets = sync.Pool{New: func() any { return new(sheet) }}
 // begin answers what c has said already, if anything, and leaves the rest to a
 // goroutine.
 func (s *shortcut) begin(c *limitedConn) {
-	s.silent.add(c)
 	if !s.await(c) {
 		s.over(c)
 		return
@@ -183,6 +195,7 @@ func (s *shortcut) reply(c *limitedConn, sheet *sheet, n int) (more bool) {
 	get, ok := parsePlain(sheet.in[:n])
 	var g token.Grant
 	if ok {
+		s.keep(c)
 		g, ok = s.grant(c, get)
 	}
 	if !ok {
@@ -195,7 +208,6 @@ func (s *shortcut) reply(c *limitedConn, sheet *sheet, n int) (more bool) {
 		s.over(c)
 		return false
 	}
-	s.keep(c)
 	return true
 }
 
@@ -212,7 +224,7 @@ func (s *shortcut) grant(c *limitedConn, get plainGet) (g token.Grant, ok bool) 
 	return g, true
 }
 
-// keep has c count as one that may be left waiting for its next request.
+// keep has c count as one that has spoken, and may ask again.
 func (s *shortcut) keep(c *limitedConn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -222,8 +234,10 @@ func (s *shortcut) keep(c *limitedConn) {
 	}
 }
 
-// handOver leaves c, and what was read of it, to net/http.
+// handOver leaves c, and what was read of it, to net/http. Until that serves it
+// nobody has heard its request.
 func (s *shortcut) handOver(c *limitedConn, unread []byte) {
+	s.silent.add(c)
 	s.drop(c)
 	c.unread = unread
 	_ = c.SetDeadline(time.Time{})

@@ -10,8 +10,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -272,13 +274,7 @@ func TestTheShortcutEnds(t *testing.T) {
 	s.promptly(t) // by now silent was let in
 	stopped := make(chan error, 1)
 	go func() { stopped <- s.stop() }()
-	for { // until nobody new is let in
-		conn, err := net.Dial("unix", s.socket)
-		if err != nil {
-			break
-		}
-		_ = conn.Close()
-	}
+	s.untilDeaf()
 	_, _ = io.WriteString(silent, plainRequest)
 	if answer, body := hear(t, silent); answer.StatusCode != http.StatusOK || !answer.Close {
 		t.Errorf("%s %s, close %t", answer.Status, body, answer.Close)
@@ -288,6 +284,189 @@ func TestTheShortcutEnds(t *testing.T) {
 	}
 	if rest, err := io.ReadAll(kept); len(rest) > 0 || err != nil {
 		t.Errorf("heard %q, %v", rest, err)
+	}
+}
+
+// untilDeaf returns when nobody new is let in.
+func (s *running) untilDeaf() {
+	for {
+		conn, err := net.Dial("unix", s.socket)
+		if err != nil {
+			return
+		}
+		_ = conn.Close()
+	}
+}
+
+// Restarts lose no call, as long as somebody holds the socket: not of who was just
+// let in, not of who is just handed over, not beside somebody who says nothing.
+func TestRestartsLoseNoCall(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	inner, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	inner.SetUnlinkOnClose(false)
+	held, err := inner.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	_ = inner.Close()
+	serve := func(ctx context.Context, b Backend) {
+		l, err := net.FileListener(held)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		l.(*net.UnixListener).SetUnlinkOnClose(false)
+		if err := Serve(ctx, l, b, Options{}); err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+	}
+
+	var callers sync.WaitGroup
+	last := make(chan struct{}) // closed when nobody needs to ask again
+	for _, request := range []string{plainRequest, plainRequest, plainRequest, statusRequest, statusRequest, ""} {
+		callers.Go(func() {
+			for {
+				conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: socket, Net: "unix"})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				_, _ = io.WriteString(conn, request)
+				_ = conn.CloseWrite()
+				if answer, err := io.ReadAll(conn); request != "" && !strings.HasPrefix(string(answer), "HTTP/1.1 200 ") {
+					t.Errorf("heard %q, %v", answer, err)
+				}
+				_ = conn.Close()
+				select {
+				case <-last:
+					return
+				default:
+				}
+			}
+		})
+	}
+	for n := range int32(50) {
+		ctx, stop := context.WithCancel(t.Context())
+		serve(ctx, &restless{book: newBook(), calls: n, stop: stop})
+	}
+	close(last)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); serve(ctx, newBook()) }()
+	callers.Wait()
+	stop()
+	<-ended
+}
+
+// A restless backend stops the server during one of its calls, which net/http
+// serves while others are let in. It has every other token at hand.
+type restless struct {
+	*book
+	calls int32
+	n     atomic.Int32
+	stop  func()
+}
+
+func (r *restless) AtHand(ctx context.Context, name string, q token.Query) (token.Grant, bool) {
+	if r.n.Add(1)%2 == 0 {
+		return token.Grant{}, false
+	}
+	return r.book.AtHand(ctx, name, q)
+}
+
+func (r *restless) Get(ctx context.Context, name string, q token.Query) (token.Grant, error) {
+	if r.n.Load() > r.calls {
+		r.stop()
+	}
+	return r.book.Get(ctx, name, q)
+}
+
+// A kept connection's request that turns out to be for net/http when the server
+// is to end is answered all the same.
+func TestWhatIsHandedOverAtTheEndIsAnswered(t *testing.T) {
+	for range 20 { // net/http drops what it reads in the wrong moment
+		b := &hesitant{book: newBook(), asked: make(chan struct{}), say: make(chan struct{})}
+		s := start(t, b, Options{})
+		conn := s.dial(t)
+		_, _ = io.WriteString(conn, plainRequest)
+		_, _ = hear(t, conn)
+		_, _ = io.WriteString(conn, plainRequest)
+		<-b.asked
+		stopped := make(chan error, 1)
+		go func() { stopped <- s.stop() }()
+		s.untilDeaf()
+		close(b.say)
+		if answer, body := hear(t, conn); answer.StatusCode != http.StatusOK {
+			t.Errorf("%s %s", answer.Status, body)
+		}
+		if err := <-stopped; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A hesitant backend has the first token at hand, and takes its time to say that
+// it has not the second.
+type hesitant struct {
+	*book
+	asked, say chan struct{}
+}
+
+func (h *hesitant) AtHand(ctx context.Context, name string, q token.Query) (token.Grant, bool) {
+	if h.atHand.Load() == 0 {
+		return h.book.AtHand(ctx, name, q)
+	}
+	close(h.asked)
+	<-h.say
+	return token.Grant{}, false
+}
+
+// Who has spoken is not closed with the silent ones.
+func TestAGrantUnderWayMayFinish(t *testing.T) {
+	t.Parallel()
+	begun := make(chan struct{})
+	s := start(t, newBook(), Options{Audit: func(Event) { close(begun); time.Sleep(2 * lastWord) }})
+	conn := s.dial(t)
+	_, _ = io.WriteString(conn, plainRequest)
+	<-begun
+	stopped := make(chan error, 1)
+	go func() { stopped <- s.stop() }()
+	if answer, body := hear(t, conn); answer.StatusCode != http.StatusOK {
+		t.Errorf("%s %s", answer.Status, body)
+	}
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestACallerThatDoesNotReadHoldsUpNoEnd(t *testing.T) {
+	t.Parallel()
+	b := newBook()
+	large := b.tokens["clms"]
+	large.Secret = token.NewSecret(strings.Repeat("x", 1<<20)) // does not fit into the socket's buffer
+	b.tokens["clms"] = large
+	granted := make(chan struct{}, 2)
+	s := start(t, b, Options{Audit: func(Event) { granted <- struct{}{} }})
+	conn := s.dial(t)
+	_, _ = io.WriteString(conn, plainRequest)
+	_, _ = hear(t, conn)
+	_, _ = io.WriteString(conn, plainRequest)
+	<-granted
+	<-granted
+	stopped := make(chan error, 1)
+	go func() { stopped <- s.stop() }()
+	select {
+	case err := <-stopped:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(2 * writeTimeout):
+		t.Error("it does not end")
+		_ = conn.Close()
 	}
 }
 
