@@ -103,7 +103,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err == nil:
 	case begun(w):
-		h.log.Error("an answer broke off", "error", err.Error())
+		if r.Context().Err() == nil { // else the caller is gone, or the server is to end
+			h.log.Error("an answer broke off", "error", err.Error())
+		}
 		panic(http.ErrAbortHandler) // has the connection closed: what has left is no whole answer
 	default:
 		h.refuse(w, r, err)
@@ -269,7 +271,7 @@ func (h *handler) profiles(w http.ResponseWriter, r *http.Request, _ string) err
 	if err != nil {
 		return err
 	}
-	return sendList(w, ipc.ProfileList{Profiles: []token.ProfileStatus{}}, profiles)
+	return sendList(r.Context(), w, ipc.ProfileList{Profiles: []token.ProfileStatus{}}, profiles)
 }
 
 func (h *handler) profile(w http.ResponseWriter, r *http.Request, name string) error {
@@ -320,7 +322,7 @@ func (h *handler) status(w http.ResponseWriter, r *http.Request, _ string) error
 		return err
 	}
 	status.Profiles = []token.ProfileStatus{}
-	return sendList(w, status, profiles)
+	return sendList(r.Context(), w, status, profiles)
 }
 
 func (h *handler) reload(w http.ResponseWriter, r *http.Request, _ string) error {

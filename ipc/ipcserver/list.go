@@ -2,6 +2,7 @@ package ipcserver
 
 import (
 	"bytes"
+	"context"
 	"iter"
 	"net/http"
 
@@ -15,8 +16,8 @@ const pieceSize = 64 << 10
 // the profiles in that list. A short answer leaves whole, with a
 // Content-Length; a long one in pieces, in chunked transfer coding, while the
 // profiles are told: thousands of them are never in memory together. An error
-// after the first piece has the connection broken off.
-func sendList(w http.ResponseWriter, frame any, profiles iter.Seq[token.ProfileStatus]) error {
+// after the first piece, or the end of ctx, has the connection broken off.
+func sendList(ctx context.Context, w http.ResponseWriter, frame any, profiles iter.Seq[token.ProfileStatus]) error {
 	var piece bytes.Buffer
 	e := encoder(&piece)
 	if err := e.Encode(frame); err != nil {
@@ -34,6 +35,9 @@ func sendList(w http.ResponseWriter, frame any, profiles iter.Seq[token.ProfileS
 		piece.Truncate(piece.Len() - len("\n"))
 		if piece.Len() < pieceSize {
 			continue
+		}
+		if ctx.Err() != nil {
+			return token.ErrUnavailable
 		}
 		if !begun(w) {
 			announce(w, jsonType)

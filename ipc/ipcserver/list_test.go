@@ -141,13 +141,46 @@ func TestListForACallerWhoLeaves(t *testing.T) {
 	s.promptly(t)
 }
 
+// A list holds up the end no longer than other requests, and is not taken for a
+// whole one then.
+func TestListsAtTheEnd(t *testing.T) {
+	t.Parallel()
+	s := start(t, newLongBook(1<<30), Options{})
+	conn := s.dial(t)
+	_, _ = io.WriteString(conn, statusRequest)
+	answer := hearHead(t, conn)
+	_ = conn.SetReadDeadline(time.Time{})
+	read := make(chan error, 1)
+	go func() {
+		_, err := io.Copy(io.Discard, answer.Body)
+		read <- err
+	}()
+	stopped := make(chan error, 1)
+	go func() { stopped <- s.stop() }()
+	select {
+	case err := <-stopped:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(2 * writeTimeout):
+		t.Error("it does not end")
+		_ = conn.Close()
+	}
+	if err := <-read; !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("the reader got %v", err)
+	}
+	if text := s.log.String(); strings.Contains(text, "broke off") {
+		t.Errorf("logged as a fault: %s", text)
+	}
+}
+
 // Pieces are small however long the list.
 func TestPiecesAreSmall(t *testing.T) {
 	b := newLongBook(20_000)
 	w := &pieces{discard: discard{header: map[string][]string{}}}
 	st, profiles, _ := b.StatusInParts(t.Context())
 	st.Profiles = []token.ProfileStatus{}
-	if err := sendList(w, st, profiles); err != nil {
+	if err := sendList(t.Context(), w, st, profiles); err != nil {
 		t.Fatal(err)
 	}
 	if w.largest > pieceSize+4096 || w.size < 100*pieceSize {
