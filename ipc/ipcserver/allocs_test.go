@@ -76,7 +76,7 @@ func TestAllocationsOfAPlainGet(t *testing.T) {
 	o := Options{Audit: func(Event) { events++ }}
 	h := newHandler(&audited{quiet{newBook()}, o.Audit}, o)
 	s := &shortcut{h: h, requests: t.Context(), kept: map[*limitedConn]struct{}{}, silent: &silentConns{conns: map[net.Conn]struct{}{}}}
-	c := &limitedConn{Conn: hole{}, caller: caller{peer: ipc.Peer{UID: os.Getuid()}, program: func() string { return "test" }}}
+	c := &limitedConn{Conn: hole{}, caller: caller{peer: ipc.Peer{UID: os.Getuid()}, program: func() string { return "test" }}, until: time.Now().Add(time.Hour)}
 	sheet := new(sheet)
 	got := testing.AllocsPerRun(100, func() {
 		if !s.reply(c, sheet, copy(sheet.in[:], plainRequest)) {

@@ -174,11 +174,12 @@ func (s *shortcut) await(c *limitedConn) (ok bool) {
 	case s.ending:
 		return false
 	case !kept:
-		return c.SetDeadline(now.Add(headTimeout)) == nil
+		c.until = now.Add(headTimeout)
 	case c.until.Sub(now) > idleTimeout/2:
 		return true
+	default:
+		c.until = now.Add(idleTimeout)
 	}
-	c.until = now.Add(idleTimeout)
 	return c.SetDeadline(c.until) == nil
 }
 
@@ -202,9 +203,12 @@ func (s *shortcut) reply(c *limitedConn, sheet *sheet, n int) (more bool) {
 		s.handOver(c, bytes.Clone(sheet.in[:n]))
 		return false
 	}
-	last := get.last || s.isEnding()
+	now, last := time.Now(), get.last || s.isEnding()
+	if c.until.Sub(now) < headTimeout/2 { // granting took long, or the caller came late
+		_ = c.SetWriteDeadline(now.Add(writeTimeout))
+	}
 	defer sheet.wipe()
-	if _, err := c.Write(sheet.answer(g, time.Now(), last)); err != nil || last {
+	if _, err := c.Write(sheet.answer(g, now, last)); err != nil || last {
 		s.over(c)
 		return false
 	}

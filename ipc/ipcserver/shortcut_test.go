@@ -242,6 +242,15 @@ func TestAHeldUpAnswerHoldsNobodyUp(t *testing.T) {
 	}
 }
 
+// The time for a request is no time for its answer.
+func TestAGrantMayTakeLongerThanItsRequest(t *testing.T) {
+	t.Parallel()
+	s := start(t, newBook(), Options{Audit: func(Event) { time.Sleep(headTimeout + time.Second) }})
+	if answer := s.whole(t, plainRequest); !strings.HasPrefix(answer, "HTTP/1.1 200 ") {
+		t.Errorf("heard %q", answer)
+	}
+}
+
 func TestAPanicInTheShortcutIsThatCallersAlone(t *testing.T) {
 	b := &explosive{newBook()}
 	s := start(t, b, Options{})
