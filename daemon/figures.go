@@ -56,6 +56,7 @@ func (d *Daemon) Figures(ctx context.Context) (Figures, error) {
 	}
 	now, w := d.wall(), d.who(ctx)
 	f, names := d.figuresOfAll(w, now)
+	f.Profiles = make([]ProfileFigures, 0, len(names))
 	for names := range slices.Chunk(names, inOneGo) {
 		d.mu.Lock()
 		for _, name := range names {

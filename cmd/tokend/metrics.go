@@ -49,28 +49,38 @@ func (m *metrics) write(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	registry := prometheus.NewRegistry()
-	now := gathered{m, figures, m.keystore(ctx)}
-	all := append([]prometheus.Collector{now}, m.process...)
-	if now.figures.MayManage {
-		all = append(all, m.issuers)
+	own := append([]prometheus.Collector{gathered{m, figures, m.keystore(ctx)}}, m.process...)
+	if figures.MayManage {
+		own = append(own, m.issuers)
 	}
-	for _, c := range all {
+	var text bytes.Buffer
+	err = gather(&text, own...)
+	// Those of thousands of profiles take much memory until they are text: one
+	// metric at a time is enough.
+	for _, f := range ofProfiles {
+		err = errors.Join(err, gather(&text, ofEach{f, figures.Profiles}))
+	}
+	return text.Bytes(), err
+}
+
+// gather writes down what collectors have to tell.
+func gather(text *bytes.Buffer, from ...prometheus.Collector) error {
+	registry := prometheus.NewRegistry()
+	for _, c := range from {
 		if err := registry.Register(c); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	families, err := registry.Gather()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var text bytes.Buffer
 	for _, family := range families {
-		if _, err := expfmt.MetricFamilyToText(&text, family); err != nil {
-			return nil, err
+		if _, err := expfmt.MetricFamilyToText(text, family); err != nil {
+			return err
 		}
 	}
-	return text.Bytes(), nil
+	return nil
 }
 
 // A desc is one metric: its name, help and labels.
@@ -99,7 +109,7 @@ var (
 	clockSkew    = desc("clock_skew_seconds", "The clock of the last issuer that answered, minus this machine's.")
 )
 
-// gathered is one reading of the metrics.
+// gathered is one reading of the metrics of tokend itself.
 type gathered struct {
 	*metrics
 	figures  daemon.Figures
@@ -117,37 +127,7 @@ func (g gathered) Collect(out chan<- prometheus.Metric) {
 	counter := func(d *prometheus.Desc, value uint64, labels ...string) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(value), labels...)
 	}
-	moment := func(d *prometheus.Desc, t time.Time, labels ...string) {
-		if !t.IsZero() {
-			gauge(d, float64(t.UnixMilli())/1000, labels...)
-		}
-	}
 	gauge(buildInfo, 1, versionText(), runtime.Version())
-	for _, p := range g.figures.Profiles {
-		renew := string(daemon.RenewUsed)
-		if p.Always {
-			renew = string(daemon.RenewAlways)
-		}
-		gauge(profileInfo, 1, p.Name, p.Provider, p.Does, renew)
-		moment(credential, p.CredentialExpires, p.Name)
-		for code, n := range p.Attempts {
-			counter(renewals, n, p.Name, result(code))
-		}
-		for state, n := range p.States {
-			gauge(tokenCount, float64(n), p.Name, state)
-		}
-		if !p.HasOwn {
-			continue
-		}
-		gauge(tokenUsable, number(p.Own.State == token.Fresh.String() || p.Own.State == token.Due.String()), p.Name)
-		gauge(failures, float64(p.Own.Failures), p.Name)
-		moment(tokenExpiry, p.Own.Expiry, p.Name)
-		moment(tokenRenewal, p.Own.RenewAt, p.Name)
-		moment(tokenUsed, p.Own.LastUsed, p.Name)
-		if p.Own.Error != nil {
-			gauge(tokenError, 1, p.Name, string(p.Own.Error.Code))
-		}
-	}
 	if g.figures.MayManage {
 		g.requests.All(func(do, result string, n uint64) { counter(requests, n, do, result) })
 		counter(cacheWrites, g.figures.CacheWrites)
@@ -162,6 +142,83 @@ func (g gathered) Collect(out chan<- prometheus.Metric) {
 	gauge(watchers, float64(g.figures.Watchers))
 	if g.figures.SkewKnown {
 		gauge(clockSkew, g.figures.Skew.Seconds())
+	}
+}
+
+// A telling takes a value of a profile's metric, and its labels but the name.
+type telling func(value float64, labels ...string)
+
+// ofProfile is a metric of each profile.
+type ofProfile struct {
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+	tell func(p daemon.ProfileFigures, tell telling)
+}
+
+var ofProfiles = []ofProfile{
+	{profileInfo, prometheus.GaugeValue, func(p daemon.ProfileFigures, tell telling) {
+		renew := daemon.RenewUsed
+		if p.Always {
+			renew = daemon.RenewAlways
+		}
+		tell(1, p.Provider, p.Does, string(renew))
+	}},
+	{credential, prometheus.GaugeValue, func(p daemon.ProfileFigures, tell telling) { tell.moment(p.CredentialExpires) }},
+	{renewals, prometheus.CounterValue, func(p daemon.ProfileFigures, tell telling) {
+		for code, n := range p.Attempts {
+			tell(float64(n), result(code))
+		}
+	}},
+	{tokenCount, prometheus.GaugeValue, func(p daemon.ProfileFigures, tell telling) {
+		for state, n := range p.States {
+			tell(float64(n), state)
+		}
+	}},
+	{tokenUsable, prometheus.GaugeValue, own(func(t token.TokenStatus, tell telling) {
+		tell(number(t.State == token.Fresh.String() || t.State == token.Due.String()))
+	})},
+	{failures, prometheus.GaugeValue, own(func(t token.TokenStatus, tell telling) { tell(float64(t.Failures)) })},
+	{tokenExpiry, prometheus.GaugeValue, own(func(t token.TokenStatus, tell telling) { tell.moment(t.Expiry) })},
+	{tokenRenewal, prometheus.GaugeValue, own(func(t token.TokenStatus, tell telling) { tell.moment(t.RenewAt) })},
+	{tokenUsed, prometheus.GaugeValue, own(func(t token.TokenStatus, tell telling) { tell.moment(t.LastUsed) })},
+	{tokenError, prometheus.GaugeValue, own(func(t token.TokenStatus, tell telling) {
+		if t.Error != nil {
+			tell(1, string(t.Error.Code))
+		}
+	})},
+}
+
+// own tells of a profile's own token, if it has one.
+func own(of func(token.TokenStatus, telling)) func(daemon.ProfileFigures, telling) {
+	return func(p daemon.ProfileFigures, tell telling) {
+		if p.HasOwn {
+			of(p.Own, tell)
+		}
+	}
+}
+
+// moment tells a time, unless there is none.
+func (tell telling) moment(t time.Time) {
+	if !t.IsZero() {
+		tell(float64(t.UnixMilli()) / 1000)
+	}
+}
+
+// ofEach is one reading of a metric of profiles.
+type ofEach struct {
+	ofProfile
+	profiles []daemon.ProfileFigures
+}
+
+// Describe implements prometheus.Collector, as that of gathered.
+func (ofEach) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (e ofEach) Collect(out chan<- prometheus.Metric) {
+	for _, p := range e.profiles {
+		e.tell(p, func(value float64, labels ...string) {
+			out <- prometheus.MustNewConstMetric(e.desc, e.kind, value, append([]string{p.Name}, labels...)...)
+		})
 	}
 }
 
