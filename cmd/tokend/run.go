@@ -270,10 +270,11 @@ func (w *world) keep(v vault, cache *sealedCache) {
 }
 
 // A sealedCache reads the cache's key when it is first needed: a keyring may
-// be locked when tokend starts.
+// be locked when tokend starts. Load and LoadOf are for one goroutine.
 type sealedCache struct {
 	*store.Cache
-	key func(ctx context.Context) (token.Secret, error)
+	key      func(ctx context.Context) (token.Secret, error)
+	unsealed bool
 }
 
 // open opens the cache of an installation.
@@ -297,11 +298,15 @@ func (c *sealedCache) LoadOf(ctx context.Context, profile string, now time.Time)
 }
 
 func (c *sealedCache) unseal(ctx context.Context) error {
-	key, err := c.key(ctx)
-	if err != nil {
-		return err
+	if c.unsealed {
+		return nil
 	}
-	return c.Unseal(key)
+	key, err := c.key(ctx)
+	if err == nil {
+		err = c.Unseal(key)
+	}
+	c.unsealed = err == nil
+	return err
 }
 
 // kinds are the providers, in an environment.

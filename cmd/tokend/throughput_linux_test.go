@@ -237,7 +237,7 @@ func worldHere(b testing.TB, dirs daemon.Dirs, config daemon.Config) (*world, *s
 	}
 	w := newWorld()
 	v := newVault(keys, dirs)
-	w.keep(v, &sealedCache{cache, v.CacheKey})
+	w.keep(v, &sealedCache{Cache: cache, key: v.CacheKey})
 	return w, cache
 }
 
