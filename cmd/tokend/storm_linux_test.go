@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -119,7 +120,14 @@ func (w *wire) kinds(m *metrics) func(daemon.Config) (daemon.Kinds, error) {
 		if err != nil {
 			return nil, err
 		}
-		client.Transport.(*http.Transport).DialContext = w.dial
+		pem, err := os.ReadFile(c.CAFile)
+		if err != nil {
+			return nil, err
+		}
+		transport := client.Transport.(*http.Transport)
+		transport.DialContext = w.dial // in place of the one that reads the certificates
+		transport.TLSClientConfig.RootCAs = x509.NewCertPool()
+		transport.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem)
 		return newKinds(client, m), nil
 	}
 }
