@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	_ "tokend/cmd/tokenctl/early"
 	"tokend/cmd/tokenctl/helper"
 	"tokend/cmd/tokenctl/reference"
 	"tokend/ipc"

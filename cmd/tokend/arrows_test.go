@@ -28,9 +28,10 @@ var arrows = map[string][]string{
 	"tokend/packaging/man":               {"tokend/cmd/tokenctl/reference"},
 	"tokend/packaging/soak":              {},
 	"tokend/docs":                        {},
-	"tokend/cmd/tokenctl": {"tokend/cmd/tokenctl/discover", "tokend/cmd/tokenctl/helper", "tokend/cmd/tokenctl/reference", "tokend/cmd/tokenctl/setup",
+	"tokend/cmd/tokenctl": {"tokend/cmd/tokenctl/discover", "tokend/cmd/tokenctl/early", "tokend/cmd/tokenctl/helper", "tokend/cmd/tokenctl/reference", "tokend/cmd/tokenctl/setup",
 		"tokend/docs", "tokend/ipc", "tokend/providers/token", "tokend/providers/token/format"},
 	"tokend/cmd/tokenctl/discover":  {"tokend/providers/token"},
+	"tokend/cmd/tokenctl/early":     {}, // nor much of the standard library: it must be initialised before that
 	"tokend/cmd/tokenctl/reference": {},
 	"tokend/cmd/tokenctl/setup":     {"tokend/providers/token", "tokend/providers/token/format"},
 	"tokend/cmd/tokenctl/helper":    {"tokend/providers/token", "tokend/providers/token/format"},

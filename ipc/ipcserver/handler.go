@@ -140,7 +140,9 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) error {
 			allowed = append(allowed, t.method)
 		default:
 			err := h.serveRoute(t, w, r, name)
-			h.counts.add(t.do, err)
+			if !errors.Is(err, errNotAtHand) { // nothing was refused
+				h.counts.add(t.do, err)
+			}
 			return err
 		}
 	}
@@ -204,7 +206,11 @@ func (h *handler) getToken(w http.ResponseWriter, r *http.Request, name string) 
 	if name == "" && q.URL == "" {
 		return &token.Error{Code: token.ErrInvalid, Field: "url", Message: "either a profile or a url must be named"}
 	}
-	g, err := h.backend.Get(r.Context(), name, q)
+	get := h.backend.Get
+	if r.Header.Get("Cache-Control") == onlyIfCached {
+		get = h.getAtHand
+	}
+	g, err := get(r.Context(), name, q)
 	if err != nil && q.Trace != nil {
 		return &tracedError{err, q.Trace}
 	}
@@ -228,6 +234,21 @@ func (h *handler) getToken(w http.ResponseWriter, r *http.Request, name string) 
 	}
 	send(w, http.StatusOK, jsonType, body)
 	return nil
+}
+
+// onlyIfCached is the Cache-Control (RFC 9111 §5.2.1.7) of who wants a token that
+// is at hand and no other.
+const onlyIfCached = "only-if-cached"
+
+// errNotAtHand is what who asks so is told, whatever keeps the token away.
+var errNotAtHand = &token.Error{Code: token.ErrUnavailable, Message: "no such token is at hand"}
+
+func (h *handler) getAtHand(ctx context.Context, name string, q token.Query) (token.Grant, error) {
+	g, ok := h.backend.AtHand(ctx, name, q)
+	if !ok {
+		return g, errNotAtHand
+	}
+	return g, nil
 }
 
 // A tracedError comes with the steps that led to it.
@@ -453,6 +474,8 @@ func (h *handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	status := ipc.HTTPStatus(e.Code)
 	switch {
+	case errors.Is(err, errNotAtHand):
+		status = http.StatusGatewayTimeout
 	case errors.Is(err, errMethod):
 		status = http.StatusMethodNotAllowed
 	case status == http.StatusForbidden && isAuthorize(r):

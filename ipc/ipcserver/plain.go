@@ -51,6 +51,8 @@ func parsePlain(b []byte) (get plainGet, ok bool) {
 			ok = string(value) == "close" || string(value) == "keep-alive"
 		case "Accept":
 			ok = string(value) == jsonType || string(value) == "*/*"
+		case "Cache-Control":
+			ok = string(value) == onlyIfCached // as all that is answered here
 		case "Accept-Encoding", "User-Agent":
 			ok = consists(value, visible)
 		default:

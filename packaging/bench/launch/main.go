@@ -141,6 +141,7 @@ func subjects(h *bench.Home, secret string) (list []*subject, err error) {
 		&subject{name: bareGo, argv: []string{bare}, want: "a line"},
 		&subject{name: "Go, standard library's client", argv: []string{client, h.Client.Socket, "p"}, want: secret},
 		&subject{name: "tokenctl get", argv: []string{h.Tokenctl, "get", "p"}, want: secret},
+		&subject{name: "tokenctl get -o json", argv: []string{h.Tokenctl, "get", "p", "-o", "json"}, want: secret},
 		&subject{name: "git-credential-tokend get", argv: []string{filepath.Join(h.Dir, "git-credential-tokend"), "get"}, input: gitAsks, want: secret},
 		&subject{name: "docker-credential-tokend get", argv: []string{filepath.Join(h.Dir, "docker-credential-tokend"), "get"}, input: "dev.example", want: secret},
 	)
