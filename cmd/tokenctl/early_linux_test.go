@@ -19,16 +19,23 @@ import (
 type ready struct{ *backend }
 
 func (r ready) AtHand(_ context.Context, name string, q token.Query) (token.Grant, bool) {
-	if name != "clms" || q != (token.Query{}) {
+	if name == "other" {
 		return token.Grant{}, false
 	}
-	return token.Grant{Token: r.token, Profile: name}, true
+	return token.Grant{Token: r.token, Profile: "clms", Present: r.present, Host: q.URL}, true
 }
 
 // launched runs the real program, and tells what Go initialised for it.
 func launched(t *testing.T, program, socket string, args ...string) (out, trace string, status int) {
 	t.Helper()
+	return fed(t, "", program, socket, args...)
+}
+
+// fed is launched with something to read.
+func fed(t *testing.T, stdin, program, socket string, args ...string) (out, trace string, status int) {
+	t.Helper()
 	cmd := exec.Command(program, args...)
+	cmd.Stdin = strings.NewReader(stdin)
 	cmd.Env = append(os.Environ(), "TOKEND_SOCKET="+socket, "GODEBUG=inittrace=1", "GOCOVERDIR=")
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -74,6 +81,40 @@ func TestAPlainGetIsAnsweredEarly(t *testing.T) {
 		out, trace, status := launched(t, program, socket, args...)
 		if !strings.Contains(out, secretToken) || status != exitOK || !strings.Contains(trace, laterInits[0]) {
 			t.Errorf("%q: %d, %q, initialised\n%s", args, status, out, trace)
+		}
+	}
+}
+
+// Helpers answer early what they answer late, and read all that they are told.
+func TestHelpersAnswerEarly(t *testing.T) {
+	program := buildTokenctl(t)
+	for helper, texts := range map[string][]string{
+		"git-credential-tokend": {
+			"protocol=https\nhost=dev.example\n\n", "protocol=https\nhost=dev.example\n", "protocol=http\nhost=dev.example:8080\n\n",
+			"capability[]=authtype\ncapability[]=state\nprotocol=https\nhost=dev.example\nwwwauth[]=Basic realm=\"x\"\n\n",
+			"protocol=https\nhost=dev.example\npath=a\n\n", "protocol=https\nhost=dev.example\nusername=else\n\n",
+			"protocol=ssh\nhost=dev.example\n\n", "protocol=https\n\n", strings.Repeat("wwwauth[]=x\n", 1000) + "protocol=https\nhost=dev.example\n\n",
+		},
+		"docker-credential-tokend": {"dev.example", "dev.example\n", "https://index.example/v1/", " dev.example ", "http://dev.example", ""},
+	} {
+		link := filepath.Join(filepath.Dir(program), helper)
+		if err := os.Symlink(program, link); err != nil {
+			t.Fatal(err)
+		}
+		for _, present := range []token.Presentation{"", "bearer", "basic:me", "header:X-Key"} {
+			b := newBackend()
+			b.present = present
+			socket := serve(t, ready{b})
+			for i, text := range texts {
+				out, trace, status := fed(t, text, link, socket, "get")
+				late, _, lateStatus := fed(t, text, link, "/nonexistent", "--socket", socket, "get")
+				if out != late || status != lateStatus {
+					t.Errorf("%s, present %q, %q: %d, %q; late %d, %q", helper, present, text, status, out, lateStatus, late)
+				}
+				if early := !strings.Contains(trace, laterInits[0]); early != (i < 2 && (present == "" || present == "basic:me")) && i < 2 {
+					t.Errorf("%s, present %q, %q: early %t", helper, present, text, early)
+				}
+			}
 		}
 	}
 }

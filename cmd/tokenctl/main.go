@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"os"
@@ -12,7 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	_ "tokend/cmd/tokenctl/early"
+	"tokend/cmd/tokenctl/early"
 	"tokend/cmd/tokenctl/helper"
 	"tokend/cmd/tokenctl/reference"
 	"tokend/ipc"
@@ -22,7 +23,15 @@ import (
 // version is stamped by -ldflags "-X main.version=1.2.3".
 var version = ""
 
-func main() { os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr)) }
+func main() { os.Exit(run(os.Args, stdin(), os.Stdout, os.Stderr)) }
+
+// stdin is standard input, from its beginning.
+func stdin() io.Reader {
+	if len(early.Input) == 0 {
+		return os.Stdin
+	}
+	return io.MultiReader(bytes.NewReader(early.Input), os.Stdin)
+}
 
 // run does what args ask for, args[0] being the name that the program was
 // called by, and returns the exit status.

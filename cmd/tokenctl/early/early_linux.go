@@ -5,46 +5,98 @@ import (
 	"syscall"
 )
 
+// A call is one that may be answered early.
+type call struct {
+	target string              // of the request: what the token is of or for
+	line   func(*grant) []byte // what is printed; nil if the grant is not for here
+}
+
 func init() {
-	if len(os.Args) != 3 || !isTokenctl(os.Args[0]) || os.Args[1] != "get" || !isPlain(os.Args[2]) {
+	c, ok := callOf(os.Args)
+	if !ok {
 		return
 	}
 	for _, socket := range sockets() {
-		answer, err := ask(socket, os.Args[2])
+		answer, err := ask(socket, c.target)
 		if err == syscall.ENOENT {
 			continue
 		}
-		if line := lineOf(answer); line != nil {
-			if _, err := os.Stdout.Write(line); err == nil {
-				os.Exit(0)
+		g := grant{}
+		if err == nil && g.read(answer) {
+			if line := c.line(&g); line != nil {
+				if _, err := os.Stdout.Write(line); err == nil {
+					os.Exit(0)
+				}
 			}
 		}
 		return
 	}
 }
 
-// isTokenctl tells tokenctl from the names by which it is a helper.
-func isTokenctl(program string) bool {
+// callOf is what args ask for, if that is plain.
+func callOf(args []string) (c call, ok bool) {
+	if len(args) == 0 {
+		return c, false
+	}
+	program := args[0]
 	for i := len(program) - 1; i >= 0; i-- {
 		if program[i] == '/' {
 			program = program[i+1:]
 			break
 		}
 	}
-	return program == "tokenctl"
+	switch {
+	case len(args) < 2 || args[1] != "get":
+		return c, false
+	case program == "tokenctl" && len(args) == 3 && isName(args[2]):
+		return call{"/v1/token/" + args[2], tokenLine}, true
+	case len(args) > 2:
+		return c, false
+	case program == "git-credential-tokend":
+		return gitCall(readInput())
+	case program == "docker-credential-tokend":
+		return dockerCall(readInput())
+	}
+	return c, false
 }
 
-// isPlain tells of a name that needs no escape in a path and is no flag.
-func isPlain(name string) bool {
-	for i := range len(name) {
-		switch c := name[i]; {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '_', c == '.':
-		case c == '-' && i > 0:
-		default:
+// isName tells of a profile's name that needs no escape in a path and is no flag.
+func isName(name string) bool {
+	return name != "" && len(name) <= 128 && name[0] != '-' && consists(name, "-_.")
+}
+
+// consists tells whether text is of letters, digits and some others.
+func consists(text, others string) bool {
+	for i := range len(text) {
+		c := text[i]
+		ok := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+		for j := 0; !ok && j < len(others); j++ {
+			ok = c == others[j]
+		}
+		if !ok {
 			return false
 		}
 	}
-	return name != "" && len(name) <= 128
+	return true
+}
+
+var input [4 << 10]byte
+
+// readInput reads standard input to its end, or as much of it as is plain.
+func readInput() string {
+	size := 0
+	for size < len(input) {
+		n, err := syscall.Read(0, input[size:])
+		if err == syscall.EINTR {
+			continue
+		}
+		if err != nil || n == 0 {
+			break
+		}
+		size += n
+	}
+	Input = input[:size]
+	return string(Input)
 }
 
 // sockets are where ipc.FindSocket looks, as far as they are told by the
@@ -75,7 +127,7 @@ var received [16 << 10]byte
 
 // ask gets tokend's whole answer, if it comes at once. It says nothing to a
 // server that is neither root nor this user.
-func ask(socket, name string) (answer []byte, err error) {
+func ask(socket, target string) (answer []byte, err error) {
 	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
@@ -101,7 +153,7 @@ func ask(socket, name string) (answer []byte, err error) {
 	if server.Uid != 0 && int(server.Uid) != os.Geteuid() {
 		return nil, syscall.EPERM
 	}
-	request := "GET /v1/token/" + name + " HTTP/1.1\r\nHost: tokend\r\nConnection: close\r\n" +
+	request := "GET " + target + " HTTP/1.1\r\nHost: tokend\r\nConnection: close\r\n" +
 		"Accept: application/json\r\nCache-Control: only-if-cached\r\n\r\n"
 	if n, err := syscall.Write(fd, []byte(request)); err != nil || n < len(request) {
 		return nil, syscall.EIO
@@ -115,56 +167,4 @@ func ask(socket, name string) (answer []byte, err error) {
 			return received[:size], nil
 		}
 	}
-}
-
-// isWhole tells of an answer that has come to its end: an object of JSON in a
-// body of the length that the header says.
-func isWhole(answer []byte) bool {
-	const field = "\r\nContent-Length: "
-	at := after(answer, field)
-	body := after(answer, "\r\n\r\n")
-	if at < 0 || body < at {
-		return false
-	}
-	length := 0
-	for _, c := range answer[at:body] {
-		if c < '0' || c > '9' {
-			break
-		}
-		if length = length*10 + int(c-'0'); length > len(received) {
-			return false
-		}
-	}
-	return length == len(answer)-body && length > 0 && answer[len(answer)-1] == '}'
-}
-
-// lineOf makes of a granting answer, in the form in which tokend gives it, the
-// line to print; nil of any other.
-func lineOf(answer []byte) []byte {
-	const granted, member = "HTTP/1.1 200 OK\r\n", "\r\n\r\n{\"access_token\":\""
-	at := after(answer, member)
-	if at < 0 || string(answer[:len(granted)]) != granted {
-		return nil
-	}
-	line := answer[at:]
-	for i, c := range line {
-		switch {
-		case c == '"' && i > 0:
-			line[i] = '\n'
-			return line[:i+1]
-		case c <= ' ' || c > '~' || c == '"' || c == '\\':
-			return nil
-		}
-	}
-	return nil
-}
-
-// after is where what follows the first text in b begins; -1 if it is not there.
-func after(b []byte, text string) int {
-	for i := 0; i+len(text) <= len(b); i++ {
-		if string(b[i:i+len(text)]) == text {
-			return i + len(text)
-		}
-	}
-	return -1
 }

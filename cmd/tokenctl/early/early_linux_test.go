@@ -1,6 +1,8 @@
 package early
 
 import (
+	"bytes"
+	"encoding/json"
 	"strconv"
 	"strings"
 	"testing"
@@ -30,8 +32,8 @@ func TestTheLineOfAnAnswer(t *testing.T) {
 		if !isWhole(answer) {
 			t.Fatalf("%q is not taken for whole", answer)
 		}
-		if line := lineOf(answer); string(line) != secret+"\n" {
-			t.Errorf("%q, want %q", line, secret)
+		if got := new(grant); !got.read(answer) || string(tokenLine(got)) != secret+"\n" {
+			t.Errorf("%+v, want %q", got, secret)
 		}
 	}
 }
@@ -48,7 +50,6 @@ func TestAnswersThatAreLeftToTheClient(t *testing.T) {
 		answerWith(ok, "{\"access_token\":\"a\nb\"}"),
 		answerWith(ok, `{"access_token":"ä"}`),
 		answerWith(ok, `{"access_token":"a}`),
-		answerWith(ok, `{"token_type":"Bearer","access_token":"a"}`),
 		answerWith(ok, `{ "access_token":"a"}`),
 		answerWith("HTTP/1.1 404 Not Found", `{"access_token":"a"}`),
 		answerWith("HTTP/1.1 504 Gateway Timeout", `{"error":{"code":"unavailable"}}`),
@@ -59,26 +60,79 @@ func TestAnswersThatAreLeftToTheClient(t *testing.T) {
 		strings.Replace(answerWith(ok, `{"access_token":"a"}`), "Length: ", "Length: 9", 1),
 		strings.Replace(answerWith(ok, `{"access_token":"a"}`), "Length: ", "Length: -", 1),
 	} {
-		if b := []byte(answer); isWhole(b) && lineOf(b) != nil {
+		if b := []byte(answer); isWhole(b) && new(grant).read(b) {
 			t.Errorf("%q is taken for a grant", answer)
 		}
 	}
 }
 
-func TestWhatIsNoPlainName(t *testing.T) {
-	for _, name := range []string{"", "-x", "--help", "a b", "a/b", "a%62", "a?b", "ä", "a\n", strings.Repeat("x", 129)} {
-		if isPlain(name) {
-			t.Errorf("%q is taken for a plain name", name)
-		}
-	}
-	for program, want := range map[string]bool{
-		"tokenctl": true, "./tokenctl": true, "/usr/bin/tokenctl": true,
-		"": false, "git-credential-tokend": false, "/x/tokenctl/": false, "xtokenctl": false,
+func TestCallsThatAreLeftToTheProgram(t *testing.T) {
+	for _, args := range [][]string{
+		nil, {"tokenctl"}, {"tokenctl", "list"}, {"tokenctl", "get"}, {"tokenctl", "get", "a", "b"}, {"tokenctl", "-x", "get"},
+		{"tokenctl", "get", ""}, {"tokenctl", "get", "-x"}, {"tokenctl", "get", "--help"}, {"tokenctl", "get", "a b"}, {"tokenctl", "get", "a/b"},
+		{"tokenctl", "get", "a%62"}, {"tokenctl", "get", "a?b"}, {"tokenctl", "get", "ä"}, {"tokenctl", "get", "a\n"},
+		{"tokenctl", "get", strings.Repeat("x", 129)},
+		{"", "get", "a"}, {"xtokenctl", "get", "a"}, {"tokenctl/", "get", "a"}, {"goauth-credential-tokend", "get"},
+		{"git-credential-tokend", "get", "a"}, {"git-credential-tokend-p", "get"}, {"git-credential-tokend", "store"},
 	} {
-		if isTokenctl(program) != want {
-			t.Errorf("%q: %t", program, !want)
+		if c, ok := callOf(args); ok {
+			t.Errorf("%q is taken for plain: %q", args, c.target)
 		}
 	}
+	for _, program := range []string{"tokenctl", "./tokenctl", "/usr/bin/tokenctl"} {
+		if c, ok := callOf([]string{program, "get", "a-b.c_1"}); !ok || c.target != "/v1/token/a-b.c_1" {
+			t.Errorf("%s: %q, %t", program, c.target, ok)
+		}
+	}
+	for _, text := range []string{
+		"", "\n", "protocol=https\n\n", "host=a\n\n", "protocol=ssh\nhost=a\n\n", "protocol=https\nhost=\n\n", "protocol=https\nhost=a",
+		"protocol=https\nhost=a\npath=b\n\n", "protocol=https\nhost=a\nusername=b\n\n", "protocol=https\nhost=a\nhost=b\n\n",
+		"protocol=https\nhost=a/b\n\n", "protocol=https\nhost=a\r\n\n", "protocol=https\nhost=ä\n\n", "protocol=https\nhost=a\n\n\r",
+		"protocol=https\nhost=a\ncapability[]=a\x00\n\n",
+	} {
+		if c, ok := gitCall(text); ok {
+			t.Errorf("%q is taken for plain: %q", text, c.target)
+		}
+	}
+	for _, server := range []string{"", "\n", "http://a", "https://", "ftp://a", "a b", "a?b", "a#b", "ä", "a\n\n", " a", "https://https://a"} {
+		if c, ok := dockerCall(server); ok {
+			t.Errorf("%q is taken for plain: %q", server, c.target)
+		}
+	}
+}
+
+// Whatever answers, nothing breaks, and a token is what encoding/json takes for
+// one.
+func FuzzGrant(f *testing.F) {
+	now := time.Now()
+	f.Add(format.AppendJSON(nil, token.Grant{Profile: "p", Host: "https://x.example", Present: "basic:me",
+		Token: token.Token{Secret: token.NewSecret("t"), Type: "Bearer", Scope: "a b", Issued: now, Expiry: now.Add(time.Hour)}}, now))
+	f.Add([]byte(`{"access_token":"a","expires_in":}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		answer := []byte(answerWith(ok, string(body)))
+		g := grant{}
+		if !isWhole(answer) || !g.read(answer) {
+			return
+		}
+		var want struct {
+			AccessToken string  `json:"access_token"`
+			Present     *string `json:"present"`
+		}
+		if err := json.Unmarshal(body, &want); err != nil {
+			if bytes.Contains(body, []byte(`"expires_in":`)) { // of which nothing is made here
+				return
+			}
+			t.Fatalf("%q: %v", body, err)
+		}
+		if string(g.token) != want.AccessToken || (g.present == nil) != (want.Present == nil) || g.present != nil && string(g.present) != *want.Present {
+			t.Errorf("%q: %+v", body, g)
+		}
+		for _, line := range [][]byte{gitLines(&g), dockerLine(&g, "s"), tokenLine(&g)} {
+			if bytes.Count(line, []byte("\n")) > 3 {
+				t.Errorf("%q", line)
+			}
+		}
+	})
 }
 
 // Where this looks, ipc.FindSocket looks too.
