@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -23,6 +24,13 @@ func (r ready) AtHand(_ context.Context, name string, q token.Query) (token.Gran
 		return token.Grant{}, false
 	}
 	return token.Grant{Token: r.token, Profile: "clms", Present: r.present, Host: q.URL}, true
+}
+
+// asked is what b was asked by now.
+func (b *backend) asked() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.calls)
 }
 
 // launched runs the real program, and tells what Go initialised for it.
@@ -69,8 +77,8 @@ func TestAPlainGetIsAnsweredEarly(t *testing.T) {
 	if out != secretToken+"\n" || status != exitOK {
 		t.Errorf("%d, %q", status, out)
 	}
-	if len(b.calls) > 0 {
-		t.Errorf("it was not answered early: %q", b.calls)
+	if calls := b.asked(); len(calls) > 0 {
+		t.Errorf("it was not answered early: %q", calls)
 	}
 	for _, init := range laterInits {
 		if strings.Contains(trace, init) {
@@ -154,8 +162,8 @@ func TestWhatIsNotAnsweredEarlyIsAnswered(t *testing.T) {
 			out, _, status := launched(t, program, l.Addr().String(), "get", "clms")
 			cancel()
 			<-ended
-			if out != secretToken+"\n" || status != exitOK || len(b.calls) != 1 {
-				t.Errorf("%d, %q, %q", status, out, b.calls)
+			if calls := b.asked(); out != secretToken+"\n" || status != exitOK || len(calls) != 1 {
+				t.Errorf("%d, %q, %q", status, out, calls)
 			}
 		})
 	}

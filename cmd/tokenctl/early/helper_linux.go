@@ -10,18 +10,18 @@ var printed [16 << 10]byte
 
 // forURL is the target of the request for a token that a tool uses at once.
 func forURL(url string) string {
-	escaped := "/v1/token?min_ttl=1m0s&url="
-	for i := range len(url) {
-		switch c := url[i]; c {
+	b := append(make([]byte, 0, 256), "/v1/token?min_ttl=1m0s&url="...)
+	for _, c := range []byte(url) {
+		switch c {
 		case ':':
-			escaped += "%3A"
+			b = append(b, "%3A"...)
 		case '/':
-			escaped += "%2F"
+			b = append(b, "%2F"...)
 		default:
-			escaped += url[i : i+1]
+			b = append(b, c)
 		}
 	}
-	return escaped
+	return string(b)
 }
 
 // gitCall reads what git asks when it knows but a protocol and a host.
