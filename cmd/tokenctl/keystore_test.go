@@ -37,6 +37,14 @@ func (k *keystores) Keystore(context.Context) (token.KeystoreStatus, error) {
 	return k.status, nil
 }
 
+// becomes changes the status. The last question after how far a migration is may
+// still be under way when that has ended.
+func (k *keystores) becomes(status token.KeystoreStatus) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.status = status
+}
+
 func (k *keystores) Unlock(context.Context) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -86,12 +94,13 @@ func TestMigrateTellsWhatMoved(t *testing.T) {
 		t.Errorf("it asked for %+v", k.asked)
 	}
 	// From one key to another: which one is of no use any more.
-	k.busy, k.status = 0, sealedAt("/home/me/old.key")
+	k.busy = 0
+	k.becomes(sealedAt("/home/me/old.key"))
 	call(t, socket, nil, "keystore", "migrate", "--to", "sealed", "--key-file", "/home/me/new.key").wants(t, exitOK, "opens nothing any more, unless in a backup: /home/me/old.key", "")
 	// The same key elsewhere opens as much as before; where it is, it stays.
 	k.done.Moved, k.done.NewKey = 0, false
 	call(t, socket, nil, "keystore", "migrate", "--to", "sealed", "--key-file", "/home/me/new.key").wants(t, exitOK, "same key is still in /home/me/old.key", "")
-	k.status = sealedAt("/home/me/new.key")
+	k.becomes(sealedAt("/home/me/new.key"))
 	if r := call(t, socket, nil, "keystore", "migrate", "--to", "sealed", "--key-file", "/home/me/new.key", "--key-file-group-read"); strings.Contains(r.out, "deleted") {
 		t.Errorf("it has the key in force deleted: %s", r.out)
 	}
