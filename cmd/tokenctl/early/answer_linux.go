@@ -111,7 +111,7 @@ func (g *grant) user() string {
 	switch {
 	case g.present == nil:
 		return "oauth2"
-	case len(g.present) > len(basic) && string(g.present[:len(basic)]) == basic && consists(string(g.present[len(basic):]), "-_.@"):
+	case len(g.present) > len(basic) && string(g.present[:len(basic)]) == basic && consists(g.present[len(basic):], "-_.@"):
 		return string(g.present[len(basic):])
 	}
 	return ""

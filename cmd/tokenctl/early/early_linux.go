@@ -7,9 +7,18 @@ import (
 
 // A call is one that may be answered early.
 type call struct {
-	target string              // of the request: what the token is of or for
-	line   func(*grant) []byte // what is printed; nil if the grant is not for here
+	request []byte              // up to what the token is of or for
+	line    func(*grant) []byte // what is printed; nil if the grant is not for here
 }
+
+// Memory that is there from the beginning: of the heap each size that is used for
+// the first time costs more than what is done with it. An answer is a token of a
+// few KiB at most.
+var (
+	asked             [1 << 10]byte
+	input             [4 << 10]byte
+	received, printed [16 << 10]byte
+)
 
 func init() {
 	c, ok := callOf(os.Args)
@@ -17,7 +26,7 @@ func init() {
 		return
 	}
 	for _, socket := range sockets() {
-		answer, err := ask(socket, c.target)
+		answer, err := ask(socket, c.request)
 		if err == syscall.ENOENT {
 			continue
 		}
@@ -49,7 +58,7 @@ func callOf(args []string) (c call, ok bool) {
 	case len(args) < 2 || args[1] != "get":
 		return c, false
 	case program == "tokenctl" && len(args) == 3 && isName(args[2]):
-		return call{"/v1/token/" + args[2], tokenLine}, true
+		return call{append(append(asked[:0], "GET /v1/token/"...), args[2]...), tokenLine}, true
 	case len(args) > 2:
 		return c, false
 	case program == "git-credential-tokend":
@@ -66,7 +75,7 @@ func isName(name string) bool {
 }
 
 // consists tells whether text is of letters, digits and some others.
-func consists(text, others string) bool {
+func consists[T string | []byte](text T, others string) bool {
 	for i := range len(text) {
 		c := text[i]
 		ok := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
@@ -80,10 +89,8 @@ func consists(text, others string) bool {
 	return true
 }
 
-var input [4 << 10]byte
-
 // readInput reads standard input to its end, or as much of it as is plain.
-func readInput() string {
+func readInput() []byte {
 	size := 0
 	for size < len(input) {
 		n, err := syscall.Read(0, input[size:])
@@ -96,7 +103,7 @@ func readInput() string {
 		size += n
 	}
 	Input = input[:size]
-	return string(Input)
+	return Input
 }
 
 // sockets are where ipc.FindSocket looks, as far as they are told by the
@@ -122,12 +129,9 @@ func absolute(path string) []string {
 // patience is how long tokend may take before the rest of the program asks.
 var patience = syscall.Timeval{Usec: 250_000}
 
-// received is where the answer is read to: a token is a few KiB at most.
-var received [16 << 10]byte
-
 // ask gets tokend's whole answer, if it comes at once. It says nothing to a
 // server that is neither root nor this user.
-func ask(socket, target string) (answer []byte, err error) {
+func ask(socket string, request []byte) (answer []byte, err error) {
 	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
@@ -153,9 +157,9 @@ func ask(socket, target string) (answer []byte, err error) {
 	if server.Uid != 0 && int(server.Uid) != os.Geteuid() {
 		return nil, syscall.EPERM
 	}
-	request := "GET " + target + " HTTP/1.1\r\nHost: tokend\r\nConnection: close\r\n" +
-		"Accept: application/json\r\nCache-Control: only-if-cached\r\n\r\n"
-	if n, err := syscall.Write(fd, []byte(request)); err != nil || n < len(request) {
+	request = append(request, " HTTP/1.1\r\nHost: tokend\r\nConnection: close\r\n"+
+		"Accept: application/json\r\nCache-Control: only-if-cached\r\n\r\n"...)
+	if n, err := syscall.Write(fd, request); err != nil || n < len(request) {
 		return nil, syscall.EIO
 	}
 	for size := 0; ; {

@@ -76,12 +76,12 @@ func TestCallsThatAreLeftToTheProgram(t *testing.T) {
 		{"git-credential-tokend", "get", "a"}, {"git-credential-tokend-p", "get"}, {"git-credential-tokend", "store"},
 	} {
 		if c, ok := callOf(args); ok {
-			t.Errorf("%q is taken for plain: %q", args, c.target)
+			t.Errorf("%q is taken for plain: %q", args, c.request)
 		}
 	}
 	for _, program := range []string{"tokenctl", "./tokenctl", "/usr/bin/tokenctl"} {
-		if c, ok := callOf([]string{program, "get", "a-b.c_1"}); !ok || c.target != "/v1/token/a-b.c_1" {
-			t.Errorf("%s: %q, %t", program, c.target, ok)
+		if c, ok := callOf([]string{program, "get", "a-b.c_1"}); !ok || string(c.request) != "GET /v1/token/a-b.c_1" {
+			t.Errorf("%s: %q, %t", program, c.request, ok)
 		}
 	}
 	for _, text := range []string{
@@ -90,13 +90,13 @@ func TestCallsThatAreLeftToTheProgram(t *testing.T) {
 		"protocol=https\nhost=a/b\n\n", "protocol=https\nhost=a\r\n\n", "protocol=https\nhost=ä\n\n", "protocol=https\nhost=a\n\n\r",
 		"protocol=https\nhost=a\ncapability[]=a\x00\n\n",
 	} {
-		if c, ok := gitCall(text); ok {
-			t.Errorf("%q is taken for plain: %q", text, c.target)
+		if c, ok := gitCall([]byte(text)); ok {
+			t.Errorf("%q is taken for plain: %q", text, c.request)
 		}
 	}
 	for _, server := range []string{"", "\n", "http://a", "https://", "ftp://a", "a b", "a?b", "a#b", "ä", "a\n\n", " a", "https://https://a"} {
-		if c, ok := dockerCall(server); ok {
-			t.Errorf("%q is taken for plain: %q", server, c.target)
+		if c, ok := dockerCall([]byte(server)); ok {
+			t.Errorf("%q is taken for plain: %q", server, c.request)
 		}
 	}
 }
@@ -127,7 +127,7 @@ func FuzzGrant(f *testing.F) {
 		if string(g.token) != want.AccessToken || (g.present == nil) != (want.Present == nil) || g.present != nil && string(g.present) != *want.Present {
 			t.Errorf("%q: %+v", body, g)
 		}
-		for _, line := range [][]byte{gitLines(&g), dockerLine(&g, "s"), tokenLine(&g)} {
+		for _, line := range [][]byte{gitLines(&g), dockerLine(&g, []byte("s")), tokenLine(&g)} {
 			if bytes.Count(line, []byte("\n")) > 3 {
 				t.Errorf("%q", line)
 			}

@@ -5,42 +5,39 @@ import (
 	"time"
 )
 
-// printed is where an answer is put together.
-var printed [16 << 10]byte
-
-// forURL is the target of the request for a token that a tool uses at once.
-func forURL(url string) string {
-	b := append(make([]byte, 0, 256), "/v1/token?min_ttl=1m0s&url="...)
-	for _, c := range []byte(url) {
-		switch c {
-		case ':':
-			b = append(b, "%3A"...)
-		case '/':
-			b = append(b, "%2F"...)
-		default:
-			b = append(b, c)
+// forURL is the request, up to its target, for a token that a tool uses at once.
+// The URL is given in its parts.
+func forURL(parts ...[]byte) []byte {
+	b := append(asked[:0], "GET /v1/token?min_ttl=1m0s&url="...)
+	for _, part := range parts {
+		for _, c := range part {
+			switch c {
+			case ':':
+				b = append(b, "%3A"...)
+			case '/':
+				b = append(b, "%2F"...)
+			default:
+				b = append(b, c)
+			}
 		}
 	}
-	return string(b)
+	return b
 }
 
 // gitCall reads what git asks when it knows but a protocol and a host.
-func gitCall(text string) (c call, ok bool) {
-	protocol, host := "", ""
-	for text != "" && text[0] != '\n' {
-		end := 0
-		for end < len(text) && text[end] != '\n' {
-			end++
-		}
-		if end == len(text) {
+func gitCall(text []byte) (c call, ok bool) {
+	var protocol, host []byte
+	for len(text) > 0 && text[0] != '\n' {
+		end := after(text, "\n")
+		if end < 0 {
 			return c, false
 		}
-		line := text[:end]
-		text = text[end+1:]
+		line := text[:end-1]
+		text = text[end:]
 		switch {
-		case (line == "protocol=https" || line == "protocol=http") && protocol == "":
+		case protocol == nil && (string(line) == "protocol=https" || string(line) == "protocol=http"):
 			protocol = line[len("protocol="):]
-		case begins(line, "host=") && host == "":
+		case host == nil && begins(line, "host="):
 			host = line[len("host="):]
 		case begins(line, "capability[]=") || begins(line, "wwwauth[]="):
 			if !consists(line, `-_.:/=[]" ,`) {
@@ -50,13 +47,15 @@ func gitCall(text string) (c call, ok bool) {
 			return c, false
 		}
 	}
-	if text != "" && text != "\n" || protocol == "" || host == "" || !consists(host, "-.:") {
+	if len(text) > 1 || protocol == nil || len(host) == 0 || !consists(host, "-.:") {
 		return c, false
 	}
-	return call{forURL(protocol + "://" + host + "/"), gitLines}, true
+	return call{forURL(protocol, []byte("://"), host, []byte("/")), gitLines}, true
 }
 
-func begins(text, with string) bool { return len(text) >= len(with) && text[:len(with)] == with }
+func begins(text []byte, with string) bool {
+	return len(text) >= len(with) && string(text[:len(with)]) == with
+}
 
 // gitLines is what git is told (gitcredentials(7)).
 func gitLines(g *grant) []byte {
@@ -75,22 +74,23 @@ func gitLines(g *grant) []byte {
 }
 
 // dockerCall reads the server that docker asks for.
-func dockerCall(server string) (c call, ok bool) {
-	if server != "" && server[len(server)-1] == '\n' {
-		server = server[:len(server)-1]
+func dockerCall(server []byte) (c call, ok bool) {
+	if n := len(server); n > 0 && server[n-1] == '\n' {
+		server = server[:n-1]
 	}
+	const scheme = "https://"
 	rest := server
-	if begins(rest, "https://") {
-		rest = rest[len("https://"):]
+	if begins(rest, scheme) {
+		rest = rest[len(scheme):]
 	}
-	if rest == "" || !consists(rest, "-._:/") || after([]byte(rest), "://") >= 0 {
+	if len(rest) == 0 || !consists(rest, "-._:/") || after(rest, "://") >= 0 {
 		return c, false
 	}
-	return call{forURL("https://" + rest), func(g *grant) []byte { return dockerLine(g, server) }}, true
+	return call{forURL([]byte(scheme), rest), func(g *grant) []byte { return dockerLine(g, server) }}, true
 }
 
 // dockerLine is what docker is told, in the form of its credential helpers.
-func dockerLine(g *grant, server string) []byte {
+func dockerLine(g *grant, server []byte) []byte {
 	user := g.user()
 	if user == "" {
 		return nil
