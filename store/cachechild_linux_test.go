@@ -90,7 +90,8 @@ func TestCacheThatKillsItsReaderIsPutAside(t *testing.T) {
 	defer c.Close()
 	must(t, c.Unseal(testKey))
 	must(t, c.Save(testRecord("a", "")))
-	if said := strings.Join(c.Notices(), "\n"); !strings.Contains(said, "reading it ends in a crash") {
+	// The check can find the damage too, and end before bbolt's goroutine dies.
+	if said := strings.Join(c.Notices(), "\n"); !strings.Contains(said, "was damaged") {
 		t.Errorf("notices %q", said)
 	}
 	wantAside(t, path, 1)
