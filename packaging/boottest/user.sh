@@ -20,8 +20,14 @@ run=/run/user/$uid
 home=/home/ursula
 as() { runuser -u ursula -- env -i "PATH=$PATH" "HOME=$home" "XDG_RUNTIME_DIR=$run" "DBUS_SESSION_BUS_ADDRESS=unix:path=$run/bus" "$@"; }
 active() { as systemctl --user is-active -q tokend.service; }
-# unlock starts the keyring as a login does that knows the password.
-unlock() { as sh -c 'printf secret | gnome-keyring-daemon --replace --unlock --components=secrets' >/dev/null 2>&1; }
+# unlock starts the keyring as a login does that knows the password. D-Bus may
+# start another one meanwhile, for whoever asks, and that one is locked.
+unlock() { soon 20 unlocked || fail "the keyring stays locked"; }
+unlocked() {
+	as sh -c 'printf secret | gnome-keyring-daemon --replace --unlock --components=secrets'
+	sleep 0.2
+	as busctl --user get-property org.freedesktop.secrets /org/freedesktop/secrets/collection/login org.freedesktop.Secret.Collection Locked | grep -q false
+}
 uproperty() { as systemctl --user show -p "$1" --value tokend.service; }
 
 mkdir -p /test/user
