@@ -2,6 +2,7 @@ package daemon_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -25,6 +26,26 @@ func TestAllocationsOfAGet(t *testing.T) {
 		if got > 0 {
 			t.Errorf("a get takes %v allocations, want none", got)
 		}
+	})
+}
+
+// Asking whether a token is at hand leaves nothing behind, whatever is asked for:
+// it would take the places of those that are obtained.
+func TestAskingForWhatIsNotAtHandTakesNoPlace(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.profile("p", ordinary)
+		in.start()
+		in.get("p", token.Query{})
+		if _, ok := in.daemon.AtHand(t.Context(), "p", token.Query{}); !ok {
+			t.Error("what was obtained is not at hand")
+		}
+		for i := range 100 {
+			q := token.Query{Target: token.Target{Scope: fmt.Sprint("s", i)}}
+			if _, ok := in.daemon.AtHand(t.Context(), "p", q); ok {
+				t.Fatal("a token that nobody obtained is at hand")
+			}
+		}
+		in.get("p", token.Query{Target: token.Target{Scope: "new"}})
 	})
 }
 

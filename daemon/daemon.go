@@ -273,7 +273,11 @@ func (d *Daemon) Get(ctx context.Context, name string, q token.Query) (token.Gra
 
 	w := d.who(ctx)
 	d.mu.Lock()
-	s, g, err := d.seek(w, name, q, now)
+	p, g, err := d.seek(w, name, q)
+	var s *slot
+	if err == nil {
+		s, err = d.slot(p, q.Target, now)
+	}
 	if err != nil {
 		d.mu.Unlock()
 		return token.Grant{}, err
@@ -305,7 +309,7 @@ func (d *Daemon) Get(ctx context.Context, name string, q token.Query) (token.Gra
 			return token.Grant{}, gaveUp(ctx)
 		}
 		if tok = flight.tok; flight.err != nil {
-			if tok = d.atHand(s, q); tok.Secret.IsZero() {
+			if tok = d.meanwhile(s, q); tok.Secret.IsZero() {
 				return token.Grant{}, flight.err
 			}
 		}
@@ -332,8 +336,12 @@ func (d *Daemon) AtHand(ctx context.Context, name string, q token.Query) (token.
 	u, w := d.useBy(ctx, now), d.who(ctx)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	s, g, err := d.seek(w, name, q, now)
-	if err != nil || decide(s, q, now) != serve {
+	p, g, err := d.seek(w, name, q)
+	if err != nil {
+		return token.Grant{}, false
+	}
+	s := p.slotFor(q.Target) // asking makes none: nothing would come of it, and it would stay
+	if s == nil || decide(s, q, now) != serve {
 		return token.Grant{}, false
 	}
 	s.used = u
@@ -342,33 +350,29 @@ func (d *Daemon) AtHand(ctx context.Context, name string, q token.Query) (token.
 	return g, true
 }
 
-// seek finds the slot that q is about, and what is to be told of it with a
+// seek finds the profile that q is about, and what is to be told of it with a
 // token. d.mu is held.
-func (d *Daemon) seek(w who, name string, q token.Query, now time.Time) (s *slot, g token.Grant, err error) {
+func (d *Daemon) seek(w who, name string, q token.Query) (p *profile, g token.Grant, err error) {
 	g.Profile = name
 	if q.URL != "" {
 		g.Profile, g.Host, err = d.claim(w, name, q.URL)
 	}
-	var p *profile
 	if err == nil {
 		p, err = d.use(w, g.Profile)
 	}
 	if err == nil && q.Trace != nil && !d.mayManage(w) {
 		err = noTrace(w)
 	}
-	if err == nil {
-		s, err = d.slot(p, q.Target, now)
-	}
 	if err != nil {
 		return nil, token.Grant{}, err
 	}
 	g.Present = p.present
-	return s, g, nil
+	return p, g, nil
 }
 
-// atHand is the token that s has come to hold while a flight for q failed, of a
+// meanwhile is the token that s has come to hold while a flight for q failed, of a
 // cache that could not be read before; the zero Token if none would do.
-func (d *Daemon) atHand(s *slot, q token.Query) token.Token {
+func (d *Daemon) meanwhile(s *slot, q token.Query) token.Token {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if decide(s, q, d.wall()) != serve {
