@@ -16,10 +16,13 @@ import (
 	"tokend/providers/token"
 )
 
-// A ready backend has its token at hand.
+// A ready backend has its token at hand, and notes as what it was asked for.
 type ready struct{ *backend }
 
 func (r ready) AtHand(_ context.Context, name string, q token.Query) (token.Grant, bool) {
+	r.mu.Lock()
+	r.query = q
+	r.mu.Unlock()
 	if name == "other" {
 		return token.Grant{}, false
 	}
@@ -31,6 +34,13 @@ func (b *backend) asked() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Clone(b.calls)
+}
+
+// lastQuery is what b was asked for last.
+func (b *backend) lastQuery() token.Query {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.query
 }
 
 // launched runs the real program, and tells what Go initialised for it.
@@ -115,9 +125,10 @@ func TestHelpersAnswerEarly(t *testing.T) {
 			socket := serve(t, ready{b})
 			for i, text := range texts {
 				out, trace, status := fed(t, text, link, socket, "get")
+				query := b.lastQuery()
 				late, _, lateStatus := fed(t, text, link, "/nonexistent", "--socket", socket, "get")
-				if out != late || status != lateStatus {
-					t.Errorf("%s, present %q, %q: %d, %q; late %d, %q", helper, present, text, status, out, lateStatus, late)
+				if lateQuery := b.lastQuery(); out != late || status != lateStatus || query != lateQuery {
+					t.Errorf("%s, present %q, %q: %+v, %d, %q; late %+v, %d, %q", helper, present, text, query, status, out, lateQuery, lateStatus, late)
 				}
 				if early := !strings.Contains(trace, laterInits[0]); early != (i < 2 && (present == "" || present == "basic:me")) && i < 2 {
 					t.Errorf("%s, present %q, %q: early %t", helper, present, text, early)

@@ -155,17 +155,7 @@ func TestListsAtTheEnd(t *testing.T) {
 		_, err := io.Copy(io.Discard, answer.Body)
 		read <- err
 	}()
-	stopped := make(chan error, 1)
-	go func() { stopped <- s.stop() }()
-	select {
-	case err := <-stopped:
-		if err != nil {
-			t.Error(err)
-		}
-	case <-time.After(2 * writeTimeout):
-		t.Error("it does not end")
-		_ = conn.Close()
-	}
+	s.endsBeside(t, conn)
 	if err := <-read; !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("the reader got %v", err)
 	}

@@ -472,6 +472,23 @@ func TestAGrantUnderWayMayFinish(t *testing.T) {
 	}
 }
 
+// endsBeside stops the server, and checks that this does not take as long as the
+// caller on conn, who does not read, would have it.
+func (s *running) endsBeside(t *testing.T, conn net.Conn) {
+	t.Helper()
+	stopped := make(chan error, 1)
+	go func() { stopped <- s.stop() }()
+	select {
+	case err := <-stopped:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(2 * writeTimeout):
+		t.Error("it does not end")
+		_ = conn.Close()
+	}
+}
+
 func TestACallerThatDoesNotReadHoldsUpNoEnd(t *testing.T) {
 	t.Parallel()
 	b := newBook()
@@ -486,17 +503,7 @@ func TestACallerThatDoesNotReadHoldsUpNoEnd(t *testing.T) {
 	_, _ = io.WriteString(conn, plainRequest)
 	<-granted
 	<-granted
-	stopped := make(chan error, 1)
-	go func() { stopped <- s.stop() }()
-	select {
-	case err := <-stopped:
-		if err != nil {
-			t.Error(err)
-		}
-	case <-time.After(2 * writeTimeout):
-		t.Error("it does not end")
-		_ = conn.Close()
-	}
+	s.endsBeside(t, conn)
 }
 
 // The token does not stay where it was written.

@@ -71,13 +71,16 @@ func TestCallsThatAreLeftToTheProgram(t *testing.T) {
 		nil, {"tokenctl"}, {"tokenctl", "list"}, {"tokenctl", "get"}, {"tokenctl", "get", "a", "b"}, {"tokenctl", "-x", "get"},
 		{"tokenctl", "get", ""}, {"tokenctl", "get", "-x"}, {"tokenctl", "get", "--help"}, {"tokenctl", "get", "a b"}, {"tokenctl", "get", "a/b"},
 		{"tokenctl", "get", "a%62"}, {"tokenctl", "get", "a?b"}, {"tokenctl", "get", "ä"}, {"tokenctl", "get", "a\n"},
-		{"tokenctl", "get", strings.Repeat("x", 129)},
+		{"tokenctl", "get", strings.Repeat("x", ipc.MaxName+1)},
 		{"", "get", "a"}, {"xtokenctl", "get", "a"}, {"tokenctl/", "get", "a"}, {"goauth-credential-tokend", "get"},
 		{"git-credential-tokend", "get", "a"}, {"git-credential-tokend-p", "get"}, {"git-credential-tokend", "store"},
 	} {
 		if c, ok := callOf(args); ok {
 			t.Errorf("%q is taken for plain: %q", args, c.request)
 		}
+	}
+	if _, ok := callOf([]string{"tokenctl", "get", strings.Repeat("x", ipc.MaxName)}); !ok {
+		t.Error("the longest name is not taken for plain")
 	}
 	for _, program := range []string{"tokenctl", "./tokenctl", "/usr/bin/tokenctl"} {
 		if c, ok := callOf([]string{program, "get", "a-b.c_1"}); !ok || string(c.request) != "GET /v1/token/a-b.c_1" {
