@@ -12,11 +12,14 @@ func TestCovers(t *testing.T) {
 		"https://github.com/":                   true,
 		"https://GitHub.com/a?b#c":              true,
 		"https://github.com:443/a":              true,
+		"https://github.com:/a":                 true, // an empty port is the default one, RFC 3986 §6.2.3
 		"https://dev.azure.com/org":             true,
 		"https://dev.azure.com/org/x":           true,
 		"http://127.0.0.1:8080/x":               true,
 		"http://github.com/":                    false,
 		"https://github.com:444/":               false,
+		"https://github.com:0443/":              false,
+		"http://127.0.0.1:/x":                   false,
 		"https://github.com.attacker.example/":  false,
 		"https://github.com./":                  false,
 		"https://xgithub.com/":                  false,
@@ -70,11 +73,12 @@ func FuzzClaim(f *testing.F) {
 		"https://attacker.example/https://dev.example/org", "https://dev.example/organisation", "https://dev.example/org/../x", "https://dev.example/org%2f..%2fx",
 		"http://dev.example/org", "https://dev.example./org", "https:dev.example/org", "https://dev.example\\@attacker.example/org", "https://[::1%25dev.example]/org",
 		"http://127.0.0.1:8080/", "http://127.0.0.1:80800/", "https://dev.example:8443/org",
+		"https://dev.eXAmple:/org", "http://127.0.0.1:/", "https://dev.example:0443/org",
 	} {
 		f.Add(target)
 	}
 	hosts := []string{"https://dev.example/org", "http://127.0.0.1:8080"}
-	begins := []string{"https://dev.example/org", "https://dev.example:443/org", "http://127.0.0.1:8080"}
+	begins := []string{"https://dev.example/org", "https://dev.example:/org", "https://dev.example:443/org", "http://127.0.0.1:8080"}
 	f.Fuzz(func(t *testing.T, target string) {
 		host := Claim(hosts, target)
 		if host == "" {
