@@ -94,6 +94,7 @@ func FuzzMetadata(f *testing.F) {
 	f.Add([]byte(`{"issuer":"https://attacker.example","jwks_uri":"https://issuer.example/jwks"}`))
 	f.Add([]byte(`{"issuer":"https://issuer.example","jwks_uri":"http://issuer.example/jwks"}`))
 	f.Add([]byte(`{"issuer":"https://issuer.example","jwks_uri":"https://user@issuer.example:0/%zz?\u0000"}`))
+	f.Add([]byte(`{"issuer":"https://issuer.example","jwks_uri":"https://issuer.example#jwks"}`))
 	f.Add([]byte(`{"issuer":"https://issuer.example","Issuer":"x","jwks_uri":["https://issuer.example/jwks"]}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		var asked []string

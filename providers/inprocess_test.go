@@ -14,7 +14,9 @@ func (p inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err := r.Context().Err(); err != nil {
 		return nil, err
 	}
-	in := httptest.NewRequest(r.Method, r.URL.String(), r.Body).WithContext(r.Context())
+	sent := *r.URL
+	sent.Fragment, sent.RawFragment = "", ""
+	in := httptest.NewRequest(r.Method, sent.String(), r.Body).WithContext(r.Context())
 	in.Header, in.RequestURI = r.Header, r.URL.RequestURI()
 	w := httptest.NewRecorder()
 	p.handler.ServeHTTP(w, in)
