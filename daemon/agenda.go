@@ -88,7 +88,7 @@ func (d *Daemon) plan(s *slot) {
 	if d.held(s) {
 		at = s.nextAt(d.wall())
 	}
-	listed := s.place >= 0
+	listed, first := s.place >= 0, d.agenda.first()
 	switch {
 	case at.IsZero() && listed:
 		heap.Remove(&d.agenda, s.place)
@@ -101,7 +101,7 @@ func (d *Daemon) plan(s *slot) {
 		s.at = at
 		heap.Push(&d.agenda, s)
 	}
-	if s.place == 0 {
+	if s.place == 0 && (first.IsZero() || s.at.Before(first)) { // else Run wakes up in time
 		d.nudge()
 	}
 }
@@ -130,4 +130,12 @@ func (a *agenda) Pop() any {
 	*a = (*a)[:last]
 	s.place = -1
 	return s
+}
+
+// first is when the earliest is due; the zero time if there is none.
+func (a agenda) first() time.Time {
+	if len(a) == 0 {
+		return time.Time{}
+	}
+	return a[0].at
 }

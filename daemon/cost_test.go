@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"tokend/daemon"
@@ -46,6 +47,25 @@ func TestAskingForWhatIsNotAtHandTakesNoPlace(t *testing.T) {
 			}
 		}
 		in.get("p", token.Query{Target: token.Target{Scope: "new"}})
+	})
+}
+
+// Gets of what is at hand leave the loop asleep, though the token is due next.
+func TestGetsDoNotWakeTheLoop(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.profile("p", ordinary)
+		in.start()
+		in.get("p", token.Query{})
+		synctest.Wait()
+		before := in.turns.Load()
+		for range 10 {
+			in.get("p", token.Query{})
+			in.daemon.AtHand(t.Context(), "p", token.Query{})
+			synctest.Wait()
+		}
+		if n := in.turns.Load() - before; n > 0 {
+			t.Errorf("%d turns of the loop for 20 gets", n)
+		}
 	})
 }
 
