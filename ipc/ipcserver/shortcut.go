@@ -29,6 +29,8 @@ type shortcut struct {
 	closeOnce sync.Once
 	deaf      chan struct{} // closed when nobody accepts connections any more
 
+	turns turns
+
 	group  sync.WaitGroup // of all goroutines here
 	mu     sync.Mutex
 	kept   map[*limitedConn]struct{} // those that have asked something here and may ask again
@@ -41,13 +43,10 @@ type handed struct {
 	err  error
 }
 
-// heldUp is how long answering may take before somebody else accepts
-// connections: the audit log's disk may be slow, or gone.
-const heldUp = time.Millisecond
-
 func newShortcut(requests context.Context, l net.Listener, h *handler, silent *silentConns) *shortcut {
 	s := &shortcut{Listener: l, h: h, requests: requests, silent: silent,
 		handed: make(chan handed), closed: make(chan struct{}), deaf: make(chan struct{}), kept: map[*limitedConn]struct{}{}}
+	s.turns.relieve = func() { s.group.Go(s.listen) }
 	s.group.Go(s.listen)
 	return s
 }
@@ -92,16 +91,17 @@ func (s *shortcut) end() {
 // listen accepts connections until the underlying listener is closed. One
 // goroutine does so at a time.
 func (s *shortcut) listen() {
-	relief := time.AfterFunc(time.Hour, func() { s.group.Go(s.listen) })
-	relief.Stop()
 	for {
 		conn, err := s.Listener.Accept()
 		if err == nil {
 			c := conn.(*limitedConn)
 			s.silent.add(c) // before somebody else may find that there is nobody more to let in
-			relief.Reset(heldUp)
+			if !s.turns.begin() {
+				s.group.Go(func() { s.serve(c) })
+				continue
+			}
 			s.begin(c)
-			if !relief.Stop() { // somebody else listens by now
+			if !s.turns.end() {
 				return
 			}
 			continue
@@ -111,6 +111,70 @@ func (s *shortcut) listen() {
 			close(s.deaf)
 			return
 		}
+	}
+}
+
+const (
+	// heldUp is how often somebody looks whether who accepts connections is stuck
+	// in an answer: the audit log's disk may be gone.
+	heldUp = 100 * time.Millisecond
+	// slowTurn is how long an answer may take before those that follow are left
+	// to goroutines for a while.
+	slowTurn = 5 * time.Millisecond
+)
+
+// turns are the answers of the goroutine that accepts connections. A timer for
+// each would wake a thread for each, so one looks after all, while there are any.
+type turns struct {
+	relieve func() // has another goroutine accept connections
+
+	mu       sync.Mutex
+	count    int       // of all turns
+	taken    bool      // there is one
+	began    time.Time // when the last one did
+	relieved bool      // that one goes on, but somebody else accepts connections
+	slow     bool      // one was, not long ago
+	watched  bool      // look will be called
+	seen     int       // what count was then
+}
+
+// begin tells whether who accepts connections may answer now.
+func (t *turns) begin() (ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.relieved || t.slow {
+		return false
+	}
+	t.count++
+	t.taken, t.began = true, time.Now()
+	if !t.watched {
+		t.watched, t.seen = true, t.count
+		time.AfterFunc(heldUp, t.look)
+	}
+	return true
+}
+
+// end tells whether who had the turn is still the one that accepts connections.
+func (t *turns) end() (still bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	still = t.taken
+	t.taken, t.relieved = false, false
+	t.slow = still && time.Since(t.began) > slowTurn
+	return still
+}
+
+func (t *turns) look() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.slow, t.watched = false, false
+	switch {
+	case t.seen != t.count:
+		t.watched, t.seen = true, t.count
+		time.AfterFunc(heldUp, t.look)
+	case t.taken:
+		t.taken, t.relieved = false, true
+		t.relieve()
 	}
 }
 
@@ -128,12 +192,9 @@ func (s *shortcut) hand(h handed) bool {
 var sheets = sync.Pool{New: func() any { return new(sheet) }}
 
 // begin answers what c has said already, if anything, and leaves the rest to a
-// goroutine.
+// goroutine. It sets no deadline, for which another thread would wake up: what it
+// reads is there.
 func (s *shortcut) begin(c *limitedConn) {
-	if !s.await(c) {
-		s.over(c)
-		return
-	}
 	sheet := sheets.Get().(*sheet)
 	defer sheets.Put(sheet)
 	if n := readNow(c.Conn, sheet.in[:]); n > 0 && !s.reply(c, sheet, n) {
@@ -183,6 +244,9 @@ func (s *shortcut) await(c *limitedConn) (ok bool) {
 	return c.SetDeadline(c.until) == nil
 }
 
+// fits is how much of a first answer every system takes at once.
+const fits = 4 << 10
+
 // reply answers the n bytes on sheet if they are a plain get of a token that is
 // at hand, and otherwise hands c over. It tells whether c may ask more here.
 func (s *shortcut) reply(c *limitedConn, sheet *sheet, n int) (more bool) {
@@ -204,11 +268,13 @@ func (s *shortcut) reply(c *limitedConn, sheet *sheet, n int) (more bool) {
 		return false
 	}
 	now, last := time.Now(), get.last || s.isEnding()
-	if c.until.Sub(now) < headTimeout/2 { // granting took long, or the caller came late
+	answer := sheet.answer(g, now, last)
+	defer sheet.wipe()
+	late := c.until.Sub(now) < headTimeout/2 // granting took long, or the caller came late
+	if late && (!c.until.IsZero() || len(answer) > fits) {
 		_ = c.SetWriteDeadline(now.Add(writeTimeout))
 	}
-	defer sheet.wipe()
-	if _, err := c.Write(sheet.answer(g, now, last)); err != nil || last {
+	if _, err := c.Write(answer); err != nil || last {
 		s.over(c)
 		return false
 	}

@@ -10,12 +10,14 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"tokend/ipc"
@@ -261,6 +263,88 @@ func TestAHeldUpAnswerHoldsNobodyUp(t *testing.T) {
 		t.Errorf("after that: %s %s", answer.Status, body)
 	}
 }
+
+// Who is stuck in an answer is relieved, and nobody else gets stuck meanwhile.
+func TestTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reliefs := 0
+		turns := turns{relieve: func() { reliefs++ }}
+		begin := func(want bool) {
+			t.Helper()
+			synctest.Wait()
+			if turns.begin() != want {
+				t.Fatalf("a turn: %t, want %t", !want, want)
+			}
+		}
+		end := func(want bool) {
+			t.Helper()
+			synctest.Wait()
+			if turns.end() != want {
+				t.Fatalf("accepts connections after the turn: %t, want %t", !want, want)
+			}
+		}
+		for range 100 { // none takes long, all together do
+			begin(true)
+			time.Sleep(slowTurn)
+			end(true)
+		}
+
+		begin(true)
+		time.Sleep(2 * heldUp)
+		for range 3 {
+			begin(false)
+			time.Sleep(heldUp)
+		}
+		if reliefs != 1 {
+			t.Errorf("%d reliefs of one turn", reliefs)
+		}
+		end(false)
+
+		begin(true)
+		time.Sleep(slowTurn + 1)
+		end(true)
+		begin(false)
+		time.Sleep(heldUp)
+		begin(true)
+		end(true)
+
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if turns.watched || reliefs != 1 {
+			t.Errorf("still watched (%t), %d reliefs", turns.watched, reliefs)
+		}
+	})
+}
+
+// A first answer that may not fit into the socket's buffer has a deadline.
+func TestALongFirstAnswerHasADeadline(t *testing.T) {
+	for size, want := range map[int]bool{100: false, 64 << 10: true} {
+		b := newBook()
+		b.tokens["clms"] = token.Token{Secret: token.NewSecret(strings.Repeat("x", size)), Issued: noon, Expiry: noon.Add(time.Hour)}
+		conn := &timed{}
+		s := &shortcut{h: newHandler(quiet{b}, Options{}), requests: t.Context(), kept: map[*limitedConn]struct{}{},
+			silent: &silentConns{conns: map[net.Conn]struct{}{}}}
+		c := &limitedConn{Conn: conn, caller: caller{peer: ipc.Peer{UID: os.Getuid()}, program: func() string { return "test" }}}
+		sheet := new(sheet)
+		if !s.reply(c, sheet, copy(sheet.in[:], plainRequest)) || conn.written < size {
+			t.Fatalf("%d bytes of an answer of %d", conn.written, size)
+		}
+		if conn.deadline != want {
+			t.Errorf("a token of %d bytes: a deadline: %t", size, conn.deadline)
+		}
+	}
+}
+
+// A timed connection knows whether its last write had a deadline.
+type timed struct {
+	net.Conn
+	written  int
+	deadline bool
+}
+
+func (t *timed) Write(b []byte) (int, error) { t.written += len(b); return len(b), nil }
+
+func (t *timed) SetWriteDeadline(time.Time) error { t.deadline = t.written == 0; return nil }
 
 // The time for a request is no time for its answer.
 func TestAGrantMayTakeLongerThanItsRequest(t *testing.T) {
