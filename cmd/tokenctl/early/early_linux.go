@@ -21,15 +21,16 @@ var (
 )
 
 func init() {
-	c, ok := callOf(os.Args)
-	if !ok {
+	compose := composerOf(os.Args)
+	if compose == nil {
 		return
 	}
-	for _, socket := range sockets() {
-		answer, err := ask(socket, c.request)
-		if err == syscall.ENOENT {
-			continue
-		}
+	server, err := connect(sockets())
+	if err != nil {
+		return
+	}
+	if c, ok := compose(); ok {
+		answer, err := ask(server, c.request)
 		g := grant{}
 		if err == nil && g.read(answer) {
 			if line := c.line(&g); line != nil {
@@ -38,14 +39,15 @@ func init() {
 				}
 			}
 		}
-		return
 	}
+	_ = syscall.Close(server)
 }
 
-// callOf is what args ask for, if that is plain.
-func callOf(args []string) (c call, ok bool) {
-	if len(args) == 0 {
-		return c, false
+// composerOf is what makes a call of args, and of what a helper reads; nil if
+// they are not plain.
+func composerOf(args []string) func() (c call, ok bool) {
+	if len(args) < 2 || args[1] != "get" {
+		return nil
 	}
 	program := args[0]
 	for i := len(program) - 1; i >= 0; i-- {
@@ -55,18 +57,16 @@ func callOf(args []string) (c call, ok bool) {
 		}
 	}
 	switch {
-	case len(args) < 2 || args[1] != "get":
-		return c, false
 	case program == "tokenctl" && len(args) == 3 && isName(args[2]):
-		return call{append(append(asked[:0], "GET /v1/token/"...), args[2]...), tokenLine}, true
-	case len(args) > 2:
-		return c, false
-	case program == "git-credential-tokend":
-		return gitCall(readInput())
-	case program == "docker-credential-tokend":
-		return dockerCall(readInput())
+		return func() (call, bool) {
+			return call{append(append(asked[:0], "GET /v1/token/"...), args[2]...), tokenLine}, true
+		}
+	case program == "git-credential-tokend" && len(args) == 2:
+		return func() (call, bool) { return gitCall(readInput()) }
+	case program == "docker-credential-tokend" && len(args) == 2:
+		return func() (call, bool) { return dockerCall(readInput()) }
 	}
-	return c, false
+	return nil
 }
 
 // isName tells of a profile's name that needs no escape in a path and is no flag.
@@ -129,41 +129,50 @@ func absolute(path string) []string {
 // patience is how long tokend may take before the rest of the program asks.
 var patience = syscall.Timeval{Usec: 250_000}
 
-// ask gets tokend's whole answer, if it comes at once. It says nothing to a
-// server that is neither root nor this user.
-func ask(socket string, request []byte) (answer []byte, err error) {
-	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+// connect connects to the first of the sockets that is there, if its server is
+// root's or this user's.
+func connect(sockets []string) (server int, err error) {
+	server, err = syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return nil, err
+		return -1, err
 	}
 	defer func() {
-		if err != nil { // else the program ends
-			_ = syscall.Close(fd)
+		if err != nil {
+			_ = syscall.Close(server)
 		}
 	}()
-	if err := syscall.SetsockoptTimeval(fd, syscall.SOL_SOCKET, syscall.SO_RCVTIMEO, &patience); err != nil {
-		return nil, err
+	if err := syscall.SetsockoptTimeval(server, syscall.SOL_SOCKET, syscall.SO_SNDTIMEO, &patience); err != nil {
+		return -1, err
 	}
-	if err := syscall.SetsockoptTimeval(fd, syscall.SOL_SOCKET, syscall.SO_SNDTIMEO, &patience); err != nil {
-		return nil, err
+	err = syscall.ENOENT
+	for _, socket := range sockets {
+		if err = syscall.Connect(server, &syscall.SockaddrUnix{Name: socket}); err != syscall.ENOENT {
+			break
+		}
 	}
-	if err := syscall.Connect(fd, &syscall.SockaddrUnix{Name: socket}); err != nil {
-		return nil, err
-	}
-	server, err := syscall.GetsockoptUcred(fd, syscall.SOL_SOCKET, syscall.SO_PEERCRED)
 	if err != nil {
-		return nil, err
+		return -1, err
 	}
-	if server.Uid != 0 && int(server.Uid) != os.Geteuid() {
-		return nil, syscall.EPERM
+	// Whatever can wait until here is done while tokend wakes up.
+	of, err := syscall.GetsockoptUcred(server, syscall.SOL_SOCKET, syscall.SO_PEERCRED)
+	if err != nil {
+		return -1, err
 	}
+	if of.Uid != 0 && int(of.Uid) != os.Geteuid() {
+		return -1, syscall.EPERM
+	}
+	return server, syscall.SetsockoptTimeval(server, syscall.SOL_SOCKET, syscall.SO_RCVTIMEO, &patience)
+}
+
+// ask gets tokend's whole answer, if it comes at once.
+func ask(server int, request []byte) (answer []byte, err error) {
 	request = append(request, " HTTP/1.1\r\nHost: tokend\r\nConnection: close\r\n"+
 		"Accept: application/json\r\nCache-Control: only-if-cached\r\n\r\n"...)
-	if n, err := syscall.Write(fd, request); err != nil || n < len(request) {
+	if n, err := syscall.Write(server, request); err != nil || n < len(request) {
 		return nil, syscall.EIO
 	}
 	for size := 0; ; {
-		n, err := syscall.Read(fd, received[size:])
+		n, err := syscall.Read(server, received[size:])
 		if err != nil || n == 0 {
 			return nil, syscall.EIO
 		}

@@ -3,8 +3,12 @@ package early
 import (
 	"bytes"
 	"encoding/json"
+	"net"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -75,16 +79,21 @@ func TestCallsThatAreLeftToTheProgram(t *testing.T) {
 		{"", "get", "a"}, {"xtokenctl", "get", "a"}, {"tokenctl/", "get", "a"}, {"goauth-credential-tokend", "get"},
 		{"git-credential-tokend", "get", "a"}, {"git-credential-tokend-p", "get"}, {"git-credential-tokend", "store"},
 	} {
-		if c, ok := callOf(args); ok {
-			t.Errorf("%q is taken for plain: %q", args, c.request)
+		if composerOf(args) != nil {
+			t.Errorf("%q is taken for plain", args)
 		}
 	}
-	if _, ok := callOf([]string{"tokenctl", "get", strings.Repeat("x", ipc.MaxName)}); !ok {
+	if composerOf([]string{"tokenctl", "get", strings.Repeat("x", ipc.MaxName)}) == nil {
 		t.Error("the longest name is not taken for plain")
 	}
 	for _, program := range []string{"tokenctl", "./tokenctl", "/usr/bin/tokenctl"} {
-		if c, ok := callOf([]string{program, "get", "a-b.c_1"}); !ok || string(c.request) != "GET /v1/token/a-b.c_1" {
+		if c, ok := composerOf([]string{program, "get", "a-b.c_1"})(); !ok || string(c.request) != "GET /v1/token/a-b.c_1" {
 			t.Errorf("%s: %q, %t", program, c.request, ok)
+		}
+	}
+	for _, program := range []string{"git-credential-tokend", "/usr/libexec/docker-credential-tokend"} {
+		if composerOf([]string{program, "get"}) == nil {
+			t.Errorf("%s is not taken for plain", program)
 		}
 	}
 	for _, text := range []string{
@@ -160,5 +169,37 @@ func TestSocketsAreThoseOfTheClient(t *testing.T) {
 	t.Setenv("XDG_RUNTIME_DIR", run)
 	if list := sockets(); len(list) != 2 || list[0] != run+"/tokend/tokend.sock" || list[1] != ipc.SystemSocket() {
 		t.Errorf("%q", list)
+	}
+}
+
+// A user's tokend is asked before the system's, which is asked if there is none.
+func TestConnect(t *testing.T) {
+	dir, err := os.MkdirTemp("/tmp", "early")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	user, system := filepath.Join(dir, "longer", "s"), filepath.Join(dir, "s")
+	if server, err := connect([]string{user, system}); err == nil {
+		t.Errorf("connected to nobody: %d", server)
+	}
+	for _, socket := range []string{system, user} {
+		if err := os.MkdirAll(filepath.Dir(socket), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		l, err := net.Listen("unix", socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = l.Close() }()
+		server, err := connect([]string{user, system})
+		if err != nil {
+			t.Fatalf("%s: %v", socket, err)
+		}
+		who, err := syscall.Getpeername(server)
+		if name, ok := who.(*syscall.SockaddrUnix); err != nil || !ok || name.Name != socket {
+			t.Errorf("connected to %+v, %v, want %s", who, err, socket)
+		}
+		_ = syscall.Close(server)
 	}
 }
