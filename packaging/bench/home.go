@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -74,15 +75,36 @@ func (h *Home) command(args ...string) *exec.Cmd {
 }
 
 // Build compiles a package of this module as it is shipped: without cgo, which
-// costs a dynamic linker at every start.
+// costs a dynamic linker at every start. It is installed then: the linker writes
+// a file here and there, and what is so written the kernel maps page by page.
 func (h *Home) Build(name, pkg string) (file string, err error) {
-	file = h.path(name)
-	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", file, pkg)
+	linked := h.path("linked")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", linked, pkg)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%s: %w\n%s", pkg, err, out)
 	}
-	return file, nil
+	file = h.path(name)
+	return file, errors.Join(install(linked, file), os.Remove(linked))
+}
+
+// install writes a file as dpkg does, in pieces of 32 KiB one after the other.
+func install(from, to string) (err error) {
+	content, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o700)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	for piece := range slices.Chunk(content, 32<<10) {
+		if _, err := f.Write(piece); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Name is the name of the i-th of many profiles.
