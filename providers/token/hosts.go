@@ -38,7 +38,7 @@ func Claim(hosts []string, target string) (host string) {
 	}
 	for _, text := range hosts {
 		h, err := parseHost(text)
-		if err == nil && len(text) > len(host) && origin(h) == origin(u) && pathWithin(h.EscapedPath(), u.EscapedPath()) {
+		if err == nil && len(text) > len(host) && origin(h) == origin(u) && pathWithin(pathOf(h), pathOf(u)) {
 			host = text
 		}
 	}
@@ -69,7 +69,7 @@ func parseURL(text string) (*url.URL, error) {
 	case u.Scheme != "https" && (u.Scheme != "http" || !IsLoopback(u.Hostname())):
 		return nil, fmt.Errorf("%q is not an https URL", text)
 	}
-	for segment := range strings.SplitSeq(strings.ToLower(u.EscapedPath()), "/") {
+	for segment := range strings.SplitSeq(strings.ToLower(pathOf(u)), "/") {
 		if s := strings.ReplaceAll(segment, "%2e", "."); s == "." || s == ".." {
 			return nil, fmt.Errorf("%q has a %q in its path", text, segment)
 		}
@@ -110,6 +110,15 @@ func portOf(u *url.URL) string {
 		return "80"
 	}
 	return "443"
+}
+
+// pathOf is the path as it was written. EscapedPath makes another one, with "/"
+// for "%2f", of a path that has a character which should have been escaped.
+func pathOf(u *url.URL) string {
+	if u.RawPath != "" {
+		return u.RawPath
+	}
+	return u.EscapedPath() // as it was written, since it needs no RawPath
 }
 
 func pathWithin(prefix, path string) bool {

@@ -34,6 +34,10 @@ func TestCovers(t *testing.T) {
 		"https://dev.azure.com/org/../other":    false,
 		"https://dev.azure.com/org/%2e%2e/x":    false,
 		"https://dev.azure.com/ORG":             false,
+		"https://dev.azure.com/org%2fx":         false,
+		"https://dev.azure.com/org%2f\"":        false,
+		"https://dev.azure.com/org/\"%2f":       true,
+		"https://dev.azure.com/org/\"/..":       false,
 		"https://[fe80::1%25eth0]/":             false,
 		"ftp://github.com/":                     false,
 		"github.com":                            false,
@@ -73,7 +77,7 @@ func FuzzClaim(f *testing.F) {
 		"https://attacker.example/https://dev.example/org", "https://dev.example/organisation", "https://dev.example/org/../x", "https://dev.example/org%2f..%2fx",
 		"http://dev.example/org", "https://dev.example./org", "https:dev.example/org", "https://dev.example\\@attacker.example/org", "https://[::1%25dev.example]/org",
 		"http://127.0.0.1:8080/", "http://127.0.0.1:80800/", "https://dev.example:8443/org",
-		"https://dev.eXAmple:/org", "http://127.0.0.1:/", "https://dev.example:0443/org",
+		"https://dev.eXAmple:/org", "https://dev.example/org%2f\"", "http://127.0.0.1:/", "https://dev.example:0443/org",
 	} {
 		f.Add(target)
 	}
