@@ -56,6 +56,7 @@ func FuzzWatch(f *testing.F) {
 	f.Add([]byte(head + "1\r\n\n\r\n" + "15\r\n{\"event\":\"stopping\"}\n\r\n0\r\n\r\n"))
 	f.Add([]byte(head + "ffffffff\r\n{}"))
 	f.Add([]byte(head + "7fffffff;x\r\n{\n\r\n0\r\nA: b\r\n\r\n"))
+	f.Add([]byte(head + " 0\r\n\r\n"))
 	f.Add([]byte("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\n{}"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		w := &watching{client: &Client{Socket: "/s"}, conn: recording{bytes.NewReader(raw)}}

@@ -170,7 +170,7 @@ func (c *chunks) next() error {
 	if err != nil {
 		return err
 	}
-	size, _, _ := bytes.Cut(bytes.TrimSpace(line), []byte(";"))
+	size, _, _ := bytes.Cut(bytes.TrimRight(line, " \t\r\n"), []byte(";"))
 	n, err := strconv.ParseUint(string(size), 16, 31)
 	if err != nil {
 		return errors.New("a chunk whose size is no number")
