@@ -129,13 +129,11 @@ type turns struct {
 	relieve func() // has another goroutine accept connections
 
 	mu       sync.Mutex
-	count    int       // of all turns
 	taken    bool      // there is one
 	began    time.Time // when the last one did
 	relieved bool      // that one goes on, but somebody else accepts connections
 	slow     bool      // one was, not long ago
 	watched  bool      // look will be called
-	seen     int       // what count was then
 }
 
 // begin tells whether who accepts connections may answer now.
@@ -145,10 +143,9 @@ func (t *turns) begin() (ok bool) {
 	if t.relieved || t.slow {
 		return false
 	}
-	t.count++
 	t.taken, t.began = true, time.Now()
 	if !t.watched {
-		t.watched, t.seen = true, t.count
+		t.watched = true
 		time.AfterFunc(heldUp, t.look)
 	}
 	return true
@@ -167,10 +164,10 @@ func (t *turns) end() (still bool) {
 func (t *turns) look() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.slow, t.watched = false, false
+	t.slow = false
+	t.watched = time.Since(t.began) < heldUp
 	switch {
-	case t.seen != t.count:
-		t.watched, t.seen = true, t.count
+	case t.watched:
 		time.AfterFunc(heldUp, t.look)
 	case t.taken:
 		t.taken, t.relieved = false, true
