@@ -27,7 +27,7 @@ func (d *Daemon) claim(w who, name, target string) (profile, host string, err er
 		if name != "" && p.name != name || !mayUse(w, p) {
 			continue
 		}
-		switch h := token.Claim(p.hosts, target); {
+		switch h := token.MatchHost(p.hosts, target); {
 		case h == "":
 			near = append(near, fmt.Sprintf("%s has %s", p.name, strings.Join(p.hosts, ", ")))
 		case len(h) > len(host):

@@ -10,19 +10,19 @@ import (
 
 // contentOf is what a token says of itself. Nothing is verified: that is for
 // whom the token is for.
-func contentOf(t token.Secret) *token.Content {
+func contentOf(t token.Secret) *token.ClaimsPreview {
 	parts := strings.Split(t.Reveal(), ".")
 	switch {
 	case len(parts) == 5 && isJOSEHeader(parts[0]):
-		return &token.Content{Format: "jwe"}
+		return &token.ClaimsPreview{Format: "jwe"}
 	case len(parts) != 3 || !isJOSEHeader(parts[0]):
-		return &token.Content{Format: "opaque"}
+		return &token.ClaimsPreview{Format: "opaque"}
 	}
 	claims := decodePart(parts[1])
 	if claims == nil {
-		return &token.Content{Format: "opaque"}
+		return &token.ClaimsPreview{Format: "opaque"}
 	}
-	return &token.Content{
+	return &token.ClaimsPreview{
 		Format:   "jwt",
 		Issuer:   text(claims["iss"]),
 		Subject:  text(claims["sub"]),

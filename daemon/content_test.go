@@ -19,19 +19,19 @@ func jwt(parts ...string) token.Secret {
 
 func TestWhatATokenSaysOfItself(t *testing.T) {
 	const head = `{"alg":"RS256"}`
-	opaque := &token.Content{Format: "opaque"}
+	opaque := &token.ClaimsPreview{Format: "opaque"}
 	for name, c := range map[string]struct {
 		token token.Secret
-		want  *token.Content
+		want  *token.ClaimsPreview
 	}{
 		"RFC 9068": {jwt(head, `{"iss":"https://id","sub":"s","aud":"https://a","client_id":"c","scope":"read write","exp":1}`, "sig"),
-			&token.Content{Format: "jwt", Issuer: "https://id", Subject: "s", Audience: []string{"https://a"}, Client: "c", Scopes: []string{"read", "write"}}},
+			&token.ClaimsPreview{Format: "jwt", Issuer: "https://id", Subject: "s", Audience: []string{"https://a"}, Client: "c", Scopes: []string{"read", "write"}}},
 		"Entra": {jwt(head, `{"aud":["x","y"],"appid":"app","roles":["Read.All"],"scp":["user"]}`, "sig"),
-			&token.Content{Format: "jwt", Audience: []string{"x", "y"}, Client: "app", Scopes: []string{"user", "Read.All"}}},
+			&token.ClaimsPreview{Format: "jwt", Audience: []string{"x", "y"}, Client: "app", Scopes: []string{"user", "Read.All"}}},
 		"claims of other kinds": {jwt(head, `{"iss":7,"sub":{},"aud":[1,"x",null],"scope":true}`, "sig"),
-			&token.Content{Format: "jwt", Audience: []string{"x"}}},
-		"no signature": {jwt(head, `{"sub":"s"}`, ""), &token.Content{Format: "jwt", Subject: "s"}},
-		"encrypted":    {jwt(`{"alg":"dir","enc":"A128GCM"}`, "", "iv", "text", "tag"), &token.Content{Format: "jwe"}},
+			&token.ClaimsPreview{Format: "jwt", Audience: []string{"x"}}},
+		"no signature": {jwt(head, `{"sub":"s"}`, ""), &token.ClaimsPreview{Format: "jwt", Subject: "s"}},
+		"encrypted":    {jwt(`{"alg":"dir","enc":"A128GCM"}`, "", "iv", "text", "tag"), &token.ClaimsPreview{Format: "jwe"}},
 		"opaque":       {token.NewSecret("abc.def.ghi"), opaque},
 		"one word":     {token.NewSecret("abc"), opaque},
 		"no claims":    {jwt(head, `[]`, "sig"), opaque},

@@ -35,7 +35,7 @@ type World struct {
 	Vault Vault
 	// Doctor looks whether all is as it should be: at the installation and, if
 	// all is set, at files, keys and the issuers of st.Profiles.
-	Doctor func(ctx context.Context, st token.Status, all bool) token.Diagnosis
+	Doctor func(ctx context.Context, st token.Status, all bool) token.Report
 	// Caller is who asks, given the context of a method; false for tokend
 	// itself.
 	Caller func(ctx context.Context) (c Caller, ok bool)
@@ -58,7 +58,7 @@ type World struct {
 type Kinds interface {
 	Providers() []token.Provider
 	// Prepare turns what a person handed in into what is kept.
-	Prepare(a *token.Addition) error
+	Prepare(a *token.CreateProfile) error
 	// Open makes a profile of the kind. It needs neither secrets nor the
 	// network. The result may tell by CredentialExpires when its credential
 	// ends, by RotatesInSteps that a new one has to be registered first, and by

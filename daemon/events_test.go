@@ -94,7 +94,7 @@ func TestAddingAndRotatingAreTold(t *testing.T) {
 		d := in.start()
 		w := watch(t, t.Context(), d)
 		in.add(t, "p", "first")
-		if _, err := d.Rotate(t.Context(), token.Addition{Name: "p", Secrets: map[string]token.Secret{"client_secret": token.NewSecret("second")}}); err != nil {
+		if _, err := d.Rotate(t.Context(), token.CreateProfile{Name: "p", Secrets: map[string]token.Secret{"client_secret": token.NewSecret("second")}}); err != nil {
 			t.Fatal(err)
 		}
 		if got := kindsOf(watched(t, w)); got != "added obtained rotated obtained" {
@@ -105,7 +105,7 @@ func TestAddingAndRotatingAreTold(t *testing.T) {
 
 func (in *installation) add(t *testing.T, name, secret string) {
 	t.Helper()
-	_, err := in.daemon.Add(t.Context(), token.Addition{Name: name, Provider: "test", Settings: map[string]any{"issuer": "idp"},
+	_, err := in.daemon.Add(t.Context(), token.CreateProfile{Name: name, Provider: "test", Settings: map[string]any{"issuer": "idp"},
 		Secrets: map[string]token.Secret{"client_secret": token.NewSecret(secret)}})
 	if err != nil {
 		t.Fatal(err)

@@ -134,7 +134,7 @@ func (kinds) Exchange(_ context.Context, registry, tenant string, t token.Secret
 	return token.NewSecret(registry + " " + tenant + " " + t.Reveal()), nil
 }
 
-func (k kinds) Prepare(a *token.Addition) error {
+func (k kinds) Prepare(a *token.CreateProfile) error {
 	switch a.Provider {
 	case "sign": // makes its key itself
 		k.made.Add(1)
@@ -387,8 +387,8 @@ func (in *installation) make() (*daemon.Daemon, *store.Cache) {
 		Sandbox:     func() string { return "landlock: ok" },
 		Where:       func(account string) string { return "sealed file " + account },
 		Vault:       vault{in},
-		Doctor: func(_ context.Context, st token.Status, all bool) token.Diagnosis {
-			return token.Diagnosis{Version: st.Version, Checks: []token.Check{{Name: fmt.Sprint(all, " ", len(st.Profiles))}}}
+		Doctor: func(_ context.Context, st token.Status, all bool) token.Report {
+			return token.Report{Version: st.Version, Checks: []token.Check{{Name: fmt.Sprint(all, " ", len(st.Profiles))}}}
 		},
 		Log: slog.New(slog.NewTextHandler(lockedWriter{in}, nil)),
 		Caller: func(ctx context.Context) (daemon.Caller, bool) {

@@ -52,7 +52,7 @@ func TestTheProofIsRemembered(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		in.idp().thinks = 2 * time.Second
 		in.start()
-		_, err := in.daemon.Add(t.Context(), token.Addition{Name: "p", Provider: "test",
+		_, err := in.daemon.Add(t.Context(), token.CreateProfile{Name: "p", Provider: "test",
 			Settings: map[string]any{"issuer": "idp"}, Secrets: map[string]token.Secret{"client_secret": token.NewSecret("s")}})
 		if err != nil {
 			t.Fatal(err)

@@ -186,55 +186,55 @@ func (d *Daemon) drop(p *profile) {
 // Add makes a new profile: it prepares what the person handed in, obtains a
 // token with it to prove that it works (unless a.NoCheck), and only then keeps
 // the secrets and writes the profile's file. On an error nothing is kept.
-func (d *Daemon) Add(ctx context.Context, a token.Addition) (token.Added, error) {
+func (d *Daemon) Add(ctx context.Context, a token.CreateProfile) (token.Created, error) {
 	if err := d.permitManaging(ctx); err != nil {
-		return token.Added{}, err
+		return token.Created{}, err
 	}
 	if err := checkName(a.Name); err != nil {
-		return token.Added{}, err
+		return token.Created{}, err
 	}
 	if err := d.isFree(a.Name); err != nil {
-		return token.Added{}, err
+		return token.Created{}, err
 	}
 	d.mu.Lock()
 	kinds, config := d.kinds, d.config
 	d.mu.Unlock()
 	if err := checkProvider(kinds, a.Provider); err != nil {
-		return token.Added{}, err
+		return token.Created{}, err
 	}
 	said := maps.Clone(a.Settings)
 	cred, err := prepare(kinds, &a)
 	if err != nil {
-		return token.Added{}, err
+		return token.Created{}, err
 	}
 	if err := noneContradicts(cred, said); err != nil {
-		return token.Added{}, err
+		return token.Created{}, err
 	}
 	text, err := render(providerNamed(kinds, a.Provider), said)
 	if err != nil {
-		return token.Added{}, err
+		return token.Created{}, err
 	}
 	proven, err := d.prove(ctx, kinds, config, newDocument("", text), &cred, a)
 	if err != nil {
-		return token.Added{}, err
+		return token.Created{}, err
 	}
 
 	done, err := d.manage(ctx)
 	if err != nil {
-		return token.Added{}, err
+		return token.Created{}, err
 	}
 	defer done()
 	if err := d.isFree(a.Name); err != nil {
-		return token.Added{}, err
+		return token.Created{}, err
 	}
 	if len(a.Secrets) > 0 { // a verifier has none
 		if cred, err = d.world.Credentials.Put(ctx, a.Name, a.Secrets, cred); err != nil {
-			return token.Added{}, err
+			return token.Created{}, err
 		}
 	}
 	file := d.dirs.ProfileFile(a.Name)
 	if err := writeFile(file, text); err != nil {
-		return token.Added{}, errors.Join(err, d.world.Credentials.Delete(context.WithoutCancel(ctx), a.Name))
+		return token.Created{}, errors.Join(err, d.world.Credentials.Delete(context.WithoutCancel(ctx), a.Name))
 	}
 	return d.openInForce(a.Name, newDocument(file, text), cred, proven)
 }
@@ -257,64 +257,64 @@ func (d *Daemon) isFree(name string) error {
 // Rotate gives a profile a new credential, proven first by obtaining a token
 // with it. The profile's file stays as it is. On an error the old credential
 // stays in force.
-func (d *Daemon) Rotate(ctx context.Context, a token.Addition) (token.Added, error) {
+func (d *Daemon) Rotate(ctx context.Context, a token.CreateProfile) (token.Created, error) {
 	if err := d.permitManaging(ctx); err != nil {
-		return token.Added{}, err
+		return token.Created{}, err
 	}
 	if err := d.whole(ctx); err != nil {
-		return token.Added{}, err
+		return token.Created{}, err
 	}
 	d.mu.Lock()
 	kinds, config, old := d.kinds, d.config, d.profiles[a.Name]
 	d.mu.Unlock()
 	switch {
 	case old == nil:
-		return token.Added{}, noProfile(a.Name)
+		return token.Created{}, noProfile(a.Name)
 	case a.Step != "":
 		return d.settle(ctx, a)
 	}
 	file := d.dirs.ProfileFile(a.Name)
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return token.Added{}, unreadable(err)
+		return token.Created{}, unreadable(err)
 	}
 	written, err := newDocument(file, text).settings(token.Credential{})
 	if err != nil {
-		return token.Added{}, err
+		return token.Created{}, err
 	}
 	if len(a.Settings) > 0 {
-		return token.Added{}, &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf(
+		return token.Created{}, &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf(
 			"a new credential changes no settings; edit %s and reload for those", file)}
 	}
 	a.Provider, a.Settings = old.kind, maps.Clone(written)
 	cred, err := prepare(kinds, &a)
 	if err != nil {
-		return token.Added{}, err
+		return token.Created{}, err
 	}
 	if err := noneContradicts(cred, written); err != nil {
-		return token.Added{}, newDocument(file, text).locate(err)
+		return token.Created{}, newDocument(file, text).locate(err)
 	}
 	proven, err := d.prove(ctx, kinds, config, newDocument(file, text), &cred, a)
 	if err != nil {
-		return token.Added{}, err
+		return token.Created{}, err
 	}
 
 	done, err := d.manage(ctx)
 	if err != nil {
-		return token.Added{}, err
+		return token.Created{}, err
 	}
 	defer done()
 	if err := d.unchanged(old, text); err != nil {
-		return token.Added{}, err
+		return token.Created{}, err
 	}
 	if old.inSteps {
 		if _, err := d.world.Credentials.PutPending(ctx, a.Name, a.Secrets, cred); err != nil {
-			return token.Added{}, err
+			return token.Created{}, err
 		}
 		return d.openInForce(a.Name, newDocument(file, text), *old.credential, proven)
 	}
 	if cred, err = d.world.Credentials.Put(ctx, a.Name, a.Secrets, cred); err != nil {
-		return token.Added{}, err
+		return token.Created{}, err
 	}
 	return d.openInForce(a.Name, newDocument(file, text), cred, proven)
 }
@@ -337,24 +337,24 @@ func (d *Daemon) unchanged(old *profile, text []byte) error {
 // settle ends a rotation in two steps: the pending credential takes effect, or
 // is given up. Everything that can fail is tried before anything changes, and
 // at each moment some credential and its own settings are in force together.
-func (d *Daemon) settle(ctx context.Context, a token.Addition) (token.Added, error) {
+func (d *Daemon) settle(ctx context.Context, a token.CreateProfile) (token.Created, error) {
 	done, err := d.manage(ctx)
 	if err != nil {
-		return token.Added{}, err
+		return token.Created{}, err
 	}
 	defer done()
 	d.mu.Lock()
 	kinds, config, old := d.kinds, d.config, d.profiles[a.Name]
 	d.mu.Unlock()
 	if old == nil {
-		return token.Added{}, noProfile(a.Name)
+		return token.Created{}, noProfile(a.Name)
 	}
 	pending, err := d.world.Credentials.Pending(a.Name)
 	if errors.Is(err, token.ErrNotFound) {
 		err = &token.Error{Code: token.ErrInvalid, Field: "step", Message: fmt.Sprintf("profile %q has no new credential that waits", a.Name)}
 	}
 	if err != nil {
-		return token.Added{}, err
+		return token.Created{}, err
 	}
 	file := d.dirs.ProfileFile(a.Name)
 	reopen := func(cred *token.Credential) (*profile, error) {
@@ -366,36 +366,36 @@ func (d *Daemon) settle(ctx context.Context, a token.Addition) (token.Added, err
 	}
 	same, err := reopen(old.credential)
 	if err != nil {
-		return token.Added{}, err
+		return token.Created{}, err
 	}
 	if same.fingerprint != old.fingerprint {
-		return token.Added{}, &token.Error{Code: token.ErrInvalid, Message: file + " was edited and is not in force yet; reload first"}
+		return token.Created{}, &token.Error{Code: token.ErrInvalid, Message: file + " was edited and is not in force yet; reload first"}
 	}
 	switch a.Step {
 	case token.StepRegistered:
 		next, err := reopen(&pending)
 		if err != nil {
-			return token.Added{}, err
+			return token.Created{}, err
 		}
 		added := d.putInForce(next, pending, proof{})
 		if _, err := d.world.Credentials.Promote(ctx, a.Name); err != nil {
 			d.putInForce(old, *old.credential, proof{})
-			return token.Added{}, err
+			return token.Created{}, err
 		}
 		return added, nil
 	case token.StepAbandon:
 		if err := d.world.Credentials.Abandon(ctx, a.Name); err != nil {
-			return token.Added{}, err
+			return token.Created{}, err
 		}
 		return d.putInForce(same, *same.credential, proof{}), nil
 	}
-	return token.Added{}, &token.Error{Code: token.ErrInvalid, Field: "step", Message: fmt.Sprintf("%q is no step of a rotation", a.Step)}
+	return token.Created{}, &token.Error{Code: token.ErrInvalid, Field: "step", Message: fmt.Sprintf("%q is no step of a rotation", a.Step)}
 }
 
 // prepare has the provider make of a what is kept: a.Secrets. What it found in
 // them beside secrets (a service key's client_id, a certificate) belongs to
 // the credential and changes with it.
-func prepare(kinds Kinds, a *token.Addition) (token.Credential, error) {
+func prepare(kinds Kinds, a *token.CreateProfile) (token.Credential, error) {
 	said := maps.Clone(a.Settings)
 	if a.Settings == nil {
 		a.Settings = map[string]any{}
@@ -443,7 +443,7 @@ type proof struct {
 
 // prove opens a profile that is not in force yet, with the secrets that were
 // handed in, and obtains a token with it.
-func (d *Daemon) prove(ctx context.Context, kinds Kinds, c Config, doc *document, cred *token.Credential, a token.Addition) (proof, error) {
+func (d *Daemon) prove(ctx context.Context, kinds Kinds, c Config, doc *document, cred *token.Credential, a token.CreateProfile) (proof, error) {
 	trial, err := open(kinds, c, a.Name, doc, cred, handed(a.Secrets))
 	if err != nil || a.NoCheck || trial.minter == nil {
 		return proof{}, err
@@ -461,13 +461,13 @@ func (d *Daemon) prove(ctx context.Context, kinds Kinds, c Config, doc *document
 
 // openInForce opens a profile whose credential has just been kept, with the
 // configuration as it is by now, and installs it.
-func (d *Daemon) openInForce(name string, doc *document, cred token.Credential, proven proof) (token.Added, error) {
+func (d *Daemon) openInForce(name string, doc *document, cred token.Credential, proven proof) (token.Created, error) {
 	d.mu.Lock()
 	kinds, config := d.kinds, d.config
 	d.mu.Unlock()
 	p, err := d.openKept(kinds, config, name, doc)
 	if err != nil {
-		return token.Added{}, err
+		return token.Created{}, err
 	}
 	kept := cred
 	if p.pending != nil {
@@ -478,7 +478,7 @@ func (d *Daemon) openInForce(name string, doc *document, cred token.Credential, 
 
 // putInForce installs a profile, with the token that proved it, and says where
 // its credential is kept.
-func (d *Daemon) putInForce(p *profile, kept token.Credential, proven proof) token.Added {
+func (d *Daemon) putInForce(p *profile, kept token.Credential, proven proof) token.Created {
 	d.mu.Lock()
 	d.install(p)
 	if !proven.token.Secret.IsZero() {
@@ -497,7 +497,7 @@ func (d *Daemon) putInForce(p *profile, kept token.Credential, proven proof) tok
 
 	pending := cmp.Or(p.pending, new(token.Credential)).ID
 	d.world.Log.Info("profile changed", "profile", p.name, "provider", p.kind, "credential", p.credential.ID, "pending", pending)
-	added := token.Added{Profile: status, Checked: !proven.token.Secret.IsZero(), Took: proven.took, Kept: []string{"settings: " + status.File}}
+	added := token.Created{Profile: status, Checked: !proven.token.Secret.IsZero(), Took: proven.took, Kept: []string{"settings: " + status.File}}
 	for _, field := range kept.Fields {
 		added.Kept = append(added.Kept, field+": "+d.world.Where(kept.Account(field)))
 	}

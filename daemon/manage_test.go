@@ -10,8 +10,8 @@ import (
 	"tokend/providers/token"
 )
 
-func addition(name, secret string) token.Addition {
-	return token.Addition{
+func addition(name, secret string) token.CreateProfile {
+	return token.CreateProfile{
 		Name: name, Provider: "test",
 		Settings: map[string]any{"issuer": "idp"},
 		Secrets:  map[string]token.Secret{"client_secret": token.NewSecret(secret)},
@@ -70,21 +70,21 @@ func TestAdd(t *testing.T) {
 
 func TestAddThatFailsKeepsNothing(t *testing.T) {
 	cases := map[string]struct {
-		change func(in *installation, a *token.Addition)
+		change func(in *installation, a *token.CreateProfile)
 		want   token.Code
 	}{
-		"wrong secret":     {func(in *installation, a *token.Addition) { in.idp().secret = "another" }, token.ErrRejected},
-		"issuer down":      {func(in *installation, a *token.Addition) { in.idp().err = down }, token.ErrUnavailable},
-		"keyring locked":   {func(in *installation, a *token.Addition) { in.locked = true }, token.ErrLocked},
-		"no secret":        {func(in *installation, a *token.Addition) { a.Secrets = nil }, token.ErrInvalid},
-		"unknown provider": {func(in *installation, a *token.Addition) { a.Provider = "tests" }, token.ErrInvalid},
-		"unknown setting":  {func(in *installation, a *token.Addition) { a.Settings["isuer"] = "x" }, token.ErrInvalid},
-		"wrong type":       {func(in *installation, a *token.Addition) { a.Settings["scope"] = 5 }, token.ErrInvalid},
-		"said twice": {func(in *installation, a *token.Addition) {
+		"wrong secret":     {func(in *installation, a *token.CreateProfile) { in.idp().secret = "another" }, token.ErrRejected},
+		"issuer down":      {func(in *installation, a *token.CreateProfile) { in.idp().err = down }, token.ErrUnavailable},
+		"keyring locked":   {func(in *installation, a *token.CreateProfile) { in.locked = true }, token.ErrLocked},
+		"no secret":        {func(in *installation, a *token.CreateProfile) { a.Secrets = nil }, token.ErrInvalid},
+		"unknown provider": {func(in *installation, a *token.CreateProfile) { a.Provider = "tests" }, token.ErrInvalid},
+		"unknown setting":  {func(in *installation, a *token.CreateProfile) { a.Settings["isuer"] = "x" }, token.ErrInvalid},
+		"wrong type":       {func(in *installation, a *token.CreateProfile) { a.Settings["scope"] = 5 }, token.ErrInvalid},
+		"said twice": {func(in *installation, a *token.CreateProfile) {
 			a.Settings["scope"] = "a"
 			a.Secrets = addition("p", "b:s").Secrets
 		}, token.ErrInvalid},
-		"bad name": {func(in *installation, a *token.Addition) { a.Name = "../p" }, token.ErrInvalid},
+		"bad name": {func(in *installation, a *token.CreateProfile) { a.Name = "../p" }, token.ErrInvalid},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -133,7 +133,7 @@ func TestRotate(t *testing.T) {
 		before, _ := os.ReadFile(in.dirs.ProfileFile("p"))
 
 		rotate := func(secret string) error {
-			_, err := in.daemon.Rotate(t.Context(), token.Addition{Name: "p",
+			_, err := in.daemon.Rotate(t.Context(), token.CreateProfile{Name: "p",
 				Secrets: map[string]token.Secret{"client_secret": token.NewSecret(secret)}})
 			return err
 		}
@@ -190,7 +190,7 @@ func TestRotateOfAProfileThatChanges(t *testing.T) {
 				in.idp().set(func(i *issuer) { i.thinks = 5 * time.Second })
 				rotated := make(chan error)
 				go func() {
-					_, err := in.daemon.Rotate(t.Context(), token.Addition{Name: "p",
+					_, err := in.daemon.Rotate(t.Context(), token.CreateProfile{Name: "p",
 						Secrets: map[string]token.Secret{"client_secret": token.NewSecret("two")}})
 					rotated <- err
 				}()
@@ -271,7 +271,7 @@ func TestStatusWarnsOfACredentialsEnd(t *testing.T) {
 func TestRotationInSteps(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		in.start()
-		if _, err := in.daemon.Add(t.Context(), token.Addition{Name: "p", Provider: "sign"}); err != nil {
+		if _, err := in.daemon.Add(t.Context(), token.CreateProfile{Name: "p", Provider: "sign"}); err != nil {
 			t.Fatal(err)
 		}
 		signsWith := func(key, public, pending string) {
@@ -292,7 +292,7 @@ func TestRotationInSteps(t *testing.T) {
 			}
 		}
 		rotate := func(step string) error {
-			_, err := in.daemon.Rotate(t.Context(), token.Addition{Name: "p", Step: step})
+			_, err := in.daemon.Rotate(t.Context(), token.CreateProfile{Name: "p", Step: step})
 			return err
 		}
 		signsWith("key1", "public1", "")
@@ -333,7 +333,7 @@ func TestEachKindDoesItsOwn(t *testing.T) {
 		in.profile("mint", ordinary)
 		in.start()
 		for _, kind := range []string{"sign", "verify"} {
-			if _, err := in.daemon.Add(t.Context(), token.Addition{Name: kind, Provider: kind}); err != nil {
+			if _, err := in.daemon.Add(t.Context(), token.CreateProfile{Name: kind, Provider: kind}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -369,7 +369,7 @@ func TestAClockThatIsOffIsTold(t *testing.T) {
 		in.idp().skew = -7 * time.Minute
 		in.profile("mint", ordinary)
 		in.start()
-		if _, err := in.daemon.Add(t.Context(), token.Addition{Name: "s", Provider: "sign"}); err != nil {
+		if _, err := in.daemon.Add(t.Context(), token.CreateProfile{Name: "s", Provider: "sign"}); err != nil {
 			t.Fatal(err)
 		}
 		in.get("mint", token.Query{})
@@ -392,7 +392,7 @@ func TestAClockThatIsOffIsTold(t *testing.T) {
 func TestReloadLetsAVerifierGoOn(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		in.start()
-		if _, err := in.daemon.Add(t.Context(), token.Addition{Name: "v", Provider: "verify"}); err != nil {
+		if _, err := in.daemon.Add(t.Context(), token.CreateProfile{Name: "v", Provider: "verify"}); err != nil {
 			t.Fatal(err)
 		}
 		learn := func() string {

@@ -119,11 +119,11 @@ func TestWhoMayManageProfiles(t *testing.T) {
 		defer in.stop()
 		calls := map[string]func(context.Context) error{
 			"add": func(ctx context.Context) error {
-				_, err := d.Add(ctx, token.Addition{Name: "new", Provider: "tset"})
+				_, err := d.Add(ctx, token.CreateProfile{Name: "new", Provider: "tset"})
 				return err
 			},
 			"rotate": func(ctx context.Context) error {
-				_, err := d.Rotate(ctx, token.Addition{Name: "missing"})
+				_, err := d.Rotate(ctx, token.CreateProfile{Name: "missing"})
 				return err
 			},
 			"remove": func(ctx context.Context) error { return d.Remove(ctx, "missing") },

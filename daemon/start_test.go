@@ -80,11 +80,11 @@ func TestAProfileIsServedBeforeTheOthersAreOpen(t *testing.T) {
 			"watch":      func() error { _, err := in.daemon.Watch(t.Context(), []string{"held-1"}); return err },
 			"invalidate": func() error { return in.daemon.Invalidate(t.Context(), "", token.NewSecret("x")) },
 			"rotate": func() error {
-				_, err := in.daemon.Rotate(t.Context(), token.Addition{Name: "held-0", Secrets: map[string]token.Secret{"client_secret": token.NewSecret("new")}})
+				_, err := in.daemon.Rotate(t.Context(), token.CreateProfile{Name: "held-0", Secrets: map[string]token.Secret{"client_secret": token.NewSecret("new")}})
 				return err
 			},
 			"add": func() error {
-				_, err := in.daemon.Add(t.Context(), token.Addition{Name: "q", Provider: "test", Settings: map[string]any{"issuer": "idp"},
+				_, err := in.daemon.Add(t.Context(), token.CreateProfile{Name: "q", Provider: "test", Settings: map[string]any{"issuer": "idp"},
 					Secrets: map[string]token.Secret{"client_secret": token.NewSecret("new")}})
 				return err
 			},

@@ -100,10 +100,10 @@ func (d *Daemon) statusOfAll(w who, keystore string) (st token.Status, names []s
 
 // Doctor looks whether all is as it should be. Those who may not manage
 // profiles learn how the daemon is, and have no issuer asked.
-func (d *Daemon) Doctor(ctx context.Context) (token.Diagnosis, error) {
+func (d *Daemon) Doctor(ctx context.Context) (token.Report, error) {
 	st, err := d.Status(ctx)
 	if err != nil {
-		return token.Diagnosis{}, err
+		return token.Report{}, err
 	}
 	return d.world.Doctor(ctx, st, st.MayManage), nil
 }

@@ -192,18 +192,18 @@ func (c *Client) Providers(ctx context.Context) ([]token.Provider, error) {
 }
 
 // Add makes a new profile.
-func (c *Client) Add(ctx context.Context, a token.Addition) (token.Added, error) {
+func (c *Client) Add(ctx context.Context, a token.CreateProfile) (token.Created, error) {
 	if err := CheckName(a.Name); err != nil {
-		return token.Added{}, err
+		return token.Created{}, err
 	}
 	return c.hand(ctx, ProfilesPath, a)
 }
 
 // Rotate gives the profile a.Name a new credential.
-func (c *Client) Rotate(ctx context.Context, a token.Addition) (token.Added, error) {
+func (c *Client) Rotate(ctx context.Context, a token.CreateProfile) (token.Created, error) {
 	path, err := profilePath(ProfilePath, a.Name, RotateSuffix)
 	if err != nil {
-		return token.Added{}, err
+		return token.Created{}, err
 	}
 	return c.hand(ctx, path, a)
 }
@@ -224,8 +224,8 @@ func (c *Client) Reload(ctx context.Context) error {
 }
 
 // Doctor has the daemon look whether all is as it should be.
-func (c *Client) Doctor(ctx context.Context) (token.Diagnosis, error) {
-	var found token.Diagnosis
+func (c *Client) Doctor(ctx context.Context) (token.Report, error) {
+	var found token.Report
 	err := c.ask(ctx, "GET", DoctorPath, nil, &found)
 	return found, err
 }
@@ -254,8 +254,8 @@ func (c *Client) Migrate(ctx context.Context, to token.KeystoreChoice) (token.Mi
 	return done, err
 }
 
-func (c *Client) hand(ctx context.Context, path string, a token.Addition) (token.Added, error) {
-	var added token.Added
+func (c *Client) hand(ctx context.Context, path string, a token.CreateProfile) (token.Created, error) {
+	var added token.Created
 	body, err := encodeAddition(a)
 	if err != nil {
 		return added, invalid("settings", "the settings cannot be sent: %v", err)

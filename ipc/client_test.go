@@ -292,9 +292,9 @@ func TestClientSendsNoBadNameAndNoOversizedBody(t *testing.T) {
 	c := &Client{Socket: filepath.Join(t.TempDir(), "none")} // ErrNoDaemon would tell that it tried
 	_, get := c.Get(t.Context(), "a/../b", token.Query{})
 	_, profile := c.Profile(t.Context(), "a\r\nX: y")
-	_, add := c.Add(t.Context(), token.Addition{})
-	_, rotate := c.Rotate(t.Context(), token.Addition{})
-	_, large := c.Add(t.Context(), token.Addition{Name: "a", Secrets: map[string]token.Secret{"k": token.NewSecret(strings.Repeat("x", MaxBody))}})
+	_, add := c.Add(t.Context(), token.CreateProfile{})
+	_, rotate := c.Rotate(t.Context(), token.CreateProfile{})
+	_, large := c.Add(t.Context(), token.CreateProfile{Name: "a", Secrets: map[string]token.Secret{"k": token.NewSecret(strings.Repeat("x", MaxBody))}})
 	_, signName := c.Sign(t.Context(), "a/b", token.Request{URL: "https://x"})
 	_, signNothing := c.Sign(t.Context(), "a", token.Request{})
 	_, signLarge := c.Sign(t.Context(), "a", token.Request{URL: strings.Repeat("x", MaxURL+1)})

@@ -417,7 +417,7 @@ func TestClientTellsAStrangersServerNothing(t *testing.T) {
 	if got := squatter.says(); got != "listening" {
 		t.Fatal(got)
 	}
-	_, err := (&Client{Socket: socket}).Add(t.Context(), token.Addition{Name: "a", Secrets: map[string]token.Secret{"k": token.NewSecret("canary")}})
+	_, err := (&Client{Socket: socket}).Add(t.Context(), token.CreateProfile{Name: "a", Secrets: map[string]token.Secret{"k": token.NewSecret("canary")}})
 	if !errors.Is(err, token.ErrDenied) || !strings.Contains(err.Error(), "uid 65533") {
 		t.Errorf("got %v, want ErrDenied that says whose socket it is", err)
 	}

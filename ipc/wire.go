@@ -294,17 +294,17 @@ func DecodeInvalidation(body []byte) (token.Secret, error) {
 	return *in.AccessToken, nil
 }
 
-// additionBody is a token.Addition on its way to the daemon, with its secrets
+// additionBody is a token.CreateProfile on its way to the daemon, with its secrets
 // in the open. JSON strings are text, so a secret that is not (a PFX file)
 // goes as base64.
 type additionBody struct {
-	token.Addition
+	token.CreateProfile
 	Secrets       map[string]string `json:"secrets,omitempty"`
 	SecretsBase64 map[string][]byte `json:"secrets_base64,omitempty"`
 }
 
-func encodeAddition(a token.Addition) ([]byte, error) {
-	out := additionBody{Addition: a}
+func encodeAddition(a token.CreateProfile) ([]byte, error) {
+	out := additionBody{CreateProfile: a}
 	for name, secret := range a.Secrets {
 		if text := secret.Reveal(); utf8.ValidString(text) {
 			put(&out.Secrets, name, text)
@@ -316,23 +316,23 @@ func encodeAddition(a token.Addition) ([]byte, error) {
 }
 
 // DecodeAddition reads the body of POST /v1/profiles and …/rotate strictly.
-func DecodeAddition(body []byte) (token.Addition, error) {
+func DecodeAddition(body []byte) (token.CreateProfile, error) {
 	var in additionBody
 	if err := decodeStrict(body, &in); err != nil {
-		return token.Addition{}, err
+		return token.CreateProfile{}, err
 	}
-	a := in.Addition
+	a := in.CreateProfile
 	for name, text := range in.Secrets {
 		put(&a.Secrets, name, token.NewSecret(text))
 	}
 	for name, octets := range in.SecretsBase64 {
 		if _, twice := a.Secrets[name]; twice {
-			return token.Addition{}, invalid("secrets_base64."+name, "%q is in secrets and in secrets_base64", name)
+			return token.CreateProfile{}, invalid("secrets_base64."+name, "%q is in secrets and in secrets_base64", name)
 		}
 		put(&a.Secrets, name, token.NewSecret(string(octets)))
 	}
 	if err := plainNumbers(a.Settings); err != nil {
-		return token.Addition{}, err
+		return token.CreateProfile{}, err
 	}
 	return a, nil
 }

@@ -38,7 +38,7 @@ func TestTokenCrossesTheWire(t *testing.T) {
 }
 
 func TestAdditionCrossesTheWire(t *testing.T) {
-	a := token.Addition{
+	a := token.CreateProfile{
 		Name: "azure-prod", Provider: "azure",
 		Settings: map[string]any{
 			"tenant": "t", "lifetime": int64(3600), "factor": 0.5, "on": true,

@@ -30,7 +30,7 @@ func (s *asposeSettings) open(env Env) (any, error) {
 	}, nil
 }
 
-func (s *asposeSettings) prepare(a *token.Addition) error { return prepareClientSecret(a) }
+func (s *asposeSettings) prepare(a *token.CreateProfile) error { return prepareClientSecret(a) }
 
 // explainAspose: the server says nothing but the code, and one code means that
 // either half of the credential is wrong.

@@ -77,7 +77,7 @@ func TestKeyAndAlgorithmAreBoundTogether(t *testing.T) {
 		with := maps.Clone(settings)
 		with["algorithm"] = c.algorithm
 		given := map[string]token.Secret{"private_key": secret(keys[c.key])}
-		a := token.Addition{Settings: with, Secrets: given}
+		a := token.CreateProfile{Settings: with, Secrets: given}
 		wantInvalid(t, "prepared "+c.algorithm, k.Prepare(&a), "private_key", c.want)
 
 		m := must[any](t)(k.Open(decodeStrictly(with), Env{HTTP: http.DefaultClient, Secret: secretsFrom(given)})).(token.Minter)
@@ -262,7 +262,7 @@ func TestGenericPrepareRefuses(t *testing.T) {
 		"aspose without": {"aspose", nil, nil, "client_secret", "client_secret is missing"},
 	} {
 		k, _ := Lookup(c.kind)
-		a := token.Addition{Settings: c.settings, Secrets: c.secrets}
+		a := token.CreateProfile{Settings: c.settings, Secrets: c.secrets}
 		wantInvalid(t, name, k.Prepare(&a), c.field, c.want)
 		if len(a.Secrets) != len(c.secrets) || len(a.Settings) != len(c.settings) {
 			t.Errorf("%s: the addition was changed", name)

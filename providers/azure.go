@@ -140,7 +140,7 @@ type azure struct {
 // CredentialExpires is the end of the certificate, zero for a client secret.
 func (a *azure) CredentialExpires() time.Time { return a.expires }
 
-func (s *azureSettings) prepare(a *token.Addition) error {
+func (s *azureSettings) prepare(a *token.CreateProfile) error {
 	if _, ok := a.Secrets["pfx_password"]; ok && a.Secrets["pfx"].IsZero() {
 		return invalid("pfx_password", "pfx_password is given without a pfx")
 	}
@@ -167,7 +167,7 @@ func (s *azureSettings) prepare(a *token.Addition) error {
 // handedCertificate gives the PEM text of the certificate, which may have been
 // handed in as a secret (because of a key in it) or, public as it is, as a
 // setting.
-func handedCertificate(a *token.Addition) (string, error) {
+func handedCertificate(a *token.CreateProfile) (string, error) {
 	setting := said(a, "certificate", "")
 	secret, ok := a.Secrets["certificate"]
 	switch {
@@ -182,7 +182,7 @@ func handedCertificate(a *token.Addition) (string, error) {
 	return secret.Reveal(), nil
 }
 
-func prepareAzureSecret(a *token.Addition) error {
+func prepareAzureSecret(a *token.CreateProfile) error {
 	if err := prepareClientSecret(a); err != nil {
 		return err
 	}
@@ -208,7 +208,7 @@ func isGUID(s string) bool {
 	return true
 }
 
-func preparePFX(a *token.Addition) error {
+func preparePFX(a *token.CreateProfile) error {
 	password := strings.TrimRight(a.Secrets["pfx_password"].Reveal(), "\r\n")
 	der := unpack(a.Secrets["pfx"].Reveal())
 	if manyRounds(der) {
@@ -232,7 +232,7 @@ func preparePFX(a *token.Addition) error {
 	return keepCertificate(a, "pfx", signer, append([]*x509.Certificate{leaf}, others...))
 }
 
-func preparePEM(a *token.Addition, certificate string) error {
+func preparePEM(a *token.CreateProfile, certificate string) error {
 	chain, err := parseCertificates(certificate)
 	if err != nil {
 		return invalid("certificate", "certificate cannot be used: %v", err)
@@ -257,7 +257,7 @@ func preparePEM(a *token.Addition, certificate string) error {
 
 // keepCertificate puts the certificate, its own first and then the rest of the
 // chain, among the settings and the key among the secrets.
-func keepCertificate(a *token.Addition, field string, key crypto.Signer, chain []*x509.Certificate) error {
+func keepCertificate(a *token.CreateProfile, field string, key crypto.Signer, chain []*x509.Certificate) error {
 	i := slices.IndexFunc(chain, func(c *x509.Certificate) bool { return belong(c, key) })
 	if i < 0 {
 		return invalid(field, "the private key is not that of the certificate")

@@ -285,7 +285,7 @@ func TestAzurePrepareTakesEachFormOfACertificate(t *testing.T) {
 		"PFX in base64":     {map[string]string{"pfx": base64.StdEncoding.EncodeToString([]byte(modern)) + "\n", "pfx_password": "pw\n"}, nil, 2},
 		"old PFX":           {map[string]string{"pfx": legacy}, nil, 1},
 	} {
-		a := token.Addition{Settings: c.settings, Secrets: map[string]token.Secret{}}
+		a := token.CreateProfile{Settings: c.settings, Secrets: map[string]token.Secret{}}
 		for name, text := range c.secrets {
 			a.Secrets[name] = secret(text)
 		}
@@ -312,7 +312,7 @@ func TestAPFXThatTakesForEverIsRefused(t *testing.T) {
 		pfx := must[[]byte](t)(encoder.WithIterations(0x10000).Encode(key, leaf, nil, "pw"))
 		more := bytes.ReplaceAll(pfx, []byte{2, 3, 1, 0, 0}, []byte{2, 3, 0x7f, 0xff, 0xff})
 		for text, want := range map[string]bool{string(pfx): true, string(more): false} {
-			a := token.Addition{Secrets: map[string]token.Secret{"pfx": secret(text), "pfx_password": secret("pw")}}
+			a := token.CreateProfile{Secrets: map[string]token.Secret{"pfx": secret(text), "pfx_password": secret("pw")}}
 			err := k.Prepare(&a)
 			if (err == nil) != want || !want && !strings.Contains(err.Error(), "takes too long") {
 				t.Errorf("%s: %v", name, err)
@@ -373,7 +373,7 @@ func TestAzurePrepareRefuses(t *testing.T) {
 		"bytes as secret":   {map[string]string{"client_secret": "\xff\xfe"}, nil, "client_secret", "client_secret is no text"},
 		"PEM as secret":     {map[string]string{"client_secret": text(key)}, nil, "client_secret", "client_secret is a PEM file; a secret's text is needed"},
 	} {
-		a := token.Addition{Settings: c.settings, Secrets: map[string]token.Secret{}}
+		a := token.CreateProfile{Settings: c.settings, Secrets: map[string]token.Secret{}}
 		for name, text := range c.secrets {
 			a.Secrets[name] = secret(text)
 		}

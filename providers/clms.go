@@ -46,7 +46,7 @@ func refuseTarget(kind string, t token.Target) error {
 	return noTarget(kind, "audience", t.Audience)
 }
 
-func (s *clmsSettings) prepare(a *token.Addition) error {
+func (s *clmsSettings) prepare(a *token.CreateProfile) error {
 	given, err := oneOf(a, "service_key", "private_key")
 	if err != nil {
 		return err

@@ -133,7 +133,7 @@ func TestCLMSPrepareKeepsTheKeyAndWhatNamesIt(t *testing.T) {
 	s := startIssuers(t)
 	file := must[[]byte](t)(s.CLMS().NewServiceKey(2048))
 	k, _ := Lookup("clms")
-	a := token.Addition{Secrets: map[string]token.Secret{"service_key": secret("\ufeff" + string(file))}}
+	a := token.CreateProfile{Secrets: map[string]token.Secret{"service_key": secret("\ufeff" + string(file))}}
 	handed := a.Secrets
 	if err := k.Prepare(&a); err != nil {
 		t.Fatal(err)
@@ -195,7 +195,7 @@ func TestCLMSPrepareRefuses(t *testing.T) {
 		"foreign name":  {map[string]string{"client_id": "x"}, nil, "client_id", `clms has no secret "client_id"`},
 		"secret in set": {nil, map[string]any{"private_key": pemKey}, "private_key", "private_key is a secret and cannot be a setting"},
 	} {
-		a := token.Addition{Settings: c.settings, Secrets: map[string]token.Secret{}}
+		a := token.CreateProfile{Settings: c.settings, Secrets: map[string]token.Secret{}}
 		for name, text := range c.secrets {
 			a.Secrets[name] = secret(text)
 		}

@@ -77,7 +77,7 @@ func parsePublicRSA(text string) (*rsa.PublicKey, error) {
 }
 
 // prepare makes a key pair, unless a private key was handed in.
-func (s *datarockSettings) prepare(a *token.Addition) error {
+func (s *datarockSettings) prepare(a *token.CreateProfile) error {
 	if bits, ok := a.Settings["key_bits"]; ok {
 		if err := s.KeyBits.UnmarshalText(fmt.Append(nil, bits)); err != nil {
 			return err

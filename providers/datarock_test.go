@@ -32,10 +32,10 @@ func TestRequestHashIsThatOfDatarocksExample(t *testing.T) {
 }
 
 // openDatarock goes the way of `tokenctl add`, and gives the public key, too.
-func openDatarock(t testing.TB, settings map[string]any, secrets map[string]token.Secret) (*datarock, token.Addition) {
+func openDatarock(t testing.TB, settings map[string]any, secrets map[string]token.Secret) (*datarock, token.CreateProfile) {
 	t.Helper()
 	kind, _ := Lookup("datarock")
-	a := token.Addition{Settings: map[string]any{"email": "user@example.org"}, Secrets: secrets}
+	a := token.CreateProfile{Settings: map[string]any{"email": "user@example.org"}, Secrets: secrets}
 	for name, value := range settings {
 		a.Settings[name] = value
 	}
@@ -179,7 +179,7 @@ MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=
 		{nil, map[string]token.Secret{"private_key": secret(ec)}, "private_key"},
 		{nil, map[string]token.Secret{"client_secret": secret("x")}, "client_secret"},
 	} {
-		a := token.Addition{Settings: c.settings, Secrets: c.secrets}
+		a := token.CreateProfile{Settings: c.settings, Secrets: c.secrets}
 		var e *token.Error
 		if err := kind.Prepare(&a); !errors.As(err, &e) || e.Field != c.field || !errors.Is(err, token.ErrInvalid) {
 			t.Errorf("%v: %v", c.settings, err)

@@ -153,7 +153,7 @@ func FuzzCertificate(f *testing.F) {
 	f.Add(false, pemOf("CERTIFICATE", der))
 	f.Fuzz(func(t *testing.T, isPFX bool, text string) {
 		field := map[bool]string{true: "pfx", false: "certificate"}[isPFX]
-		a := token.Addition{Name: "a", Settings: map[string]any{"tenant": "t", "client_id": "c", "scope": "s"}, Secrets: map[string]token.Secret{field: secret(text)}}
+		a := token.CreateProfile{Name: "a", Settings: map[string]any{"tenant": "t", "client_id": "c", "scope": "s"}, Secrets: map[string]token.Secret{field: secret(text)}}
 		k, _ := Lookup("azure")
 		err := k.Prepare(&a)
 		var e *token.Error

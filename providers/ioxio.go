@@ -67,7 +67,7 @@ func (s *ioxioSettings) check() error {
 }
 
 // prepare has nothing to do: keys are public.
-func (*ioxioSettings) prepare(*token.Addition) error { return nil }
+func (*ioxioSettings) prepare(*token.CreateProfile) error { return nil }
 
 // ioxio verifies the API tokens that a dataspace's gateway sends to a data
 // source.

@@ -80,7 +80,7 @@ func (s *jwtBearerSettings) claims() (map[string]any, error) {
 	return claims, nil
 }
 
-func (s *jwtBearerSettings) prepare(a *token.Addition) error {
+func (s *jwtBearerSettings) prepare(a *token.CreateProfile) error {
 	return prepareKey(a, said(a, "algorithm", s.Algorithm))
 }
 

@@ -72,4 +72,4 @@ func metadataURLs(issuer string) []string {
 }
 
 // prepare has nothing to do: keys are public.
-func (*jwtVerifySettings) prepare(*token.Addition) error { return nil }
+func (*jwtVerifySettings) prepare(*token.CreateProfile) error { return nil }

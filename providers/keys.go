@@ -133,7 +133,7 @@ func keepKey(key crypto.Signer) (token.Secret, error) {
 
 // prepareKey turns the private_key that was handed in into what is kept, and
 // checks that it goes with the algorithm.
-func prepareKey(a *token.Addition, algorithm string) error {
+func prepareKey(a *token.CreateProfile, algorithm string) error {
 	given, ok := a.Secrets["private_key"]
 	if !ok {
 		return invalid("private_key", "private_key is missing")

@@ -38,7 +38,7 @@ type settings interface {
 	// prepare turns the secrets that a person handed in into those that are
 	// kept, and adds the settings that it finds in them. The maps are its own
 	// to change.
-	prepare(*token.Addition) error
+	prepare(*token.CreateProfile) error
 }
 
 // Kinds are all kinds of provider, in the order in which they are listed.
@@ -97,7 +97,7 @@ func (k Kind) Open(decode func(into any) error, env Env) (any, error) {
 // ask for, and a.Settings has also what was found beside them, such as a
 // service key's client_id. Binary files (PFX, DER) may be base64-encoded.
 // Errors are ErrInvalid and name the field; a is unchanged then.
-func (k Kind) Prepare(a *token.Addition) error {
+func (k Kind) Prepare(a *token.CreateProfile) error {
 	s := k.fresh()
 	setDefaults(s)
 	if err := k.sort(a); err != nil {
@@ -122,7 +122,7 @@ func (k Kind) Prepare(a *token.Addition) error {
 
 // sort refuses a secret among the settings, which would end in a file, and a
 // secret that the kind does not have.
-func (k Kind) sort(a *token.Addition) error {
+func (k Kind) sort(a *token.CreateProfile) error {
 	var secrets []string
 	for _, f := range fieldsIn(k.fresh()) {
 		if !f.secret {

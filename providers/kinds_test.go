@@ -151,7 +151,7 @@ func (tr trial) openAny(client *http.Client) (any, error) {
 			delete(settings, name)
 		}
 	}
-	a := token.Addition{Name: "trial", Provider: tr.kind, Settings: settings, Secrets: tr.secrets}
+	a := token.CreateProfile{Name: "trial", Provider: tr.kind, Settings: settings, Secrets: tr.secrets}
 	if err := kind.Prepare(&a); err != nil {
 		return nil, err
 	}
@@ -492,7 +492,7 @@ func TestASecretInAFileIsRefused(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), "is a secret and must not stand in a file") || strings.Contains(err.Error(), "canary") {
 				t.Errorf("%s, %s in the file: %v", k.Name, f.Name, err)
 			}
-			err = k.Prepare(&token.Addition{Settings: with})
+			err = k.Prepare(&token.CreateProfile{Settings: with})
 			if want := f.Name + " is a secret and cannot be a setting"; err == nil || err.Error() != want {
 				t.Errorf("%s, %s as a setting: %v", k.Name, f.Name, err)
 			}

@@ -118,12 +118,12 @@ func (w oauth2Wish) aim(form url.Values, t token.Target) error {
 	return checkScope("scope", t.Scope)
 }
 
-func (s *oauth2Settings) prepare(a *token.Addition) error {
+func (s *oauth2Settings) prepare(a *token.CreateProfile) error {
 	wanted, unwanted, prepare := "client_secret", "private_key", prepareClientSecret
 	auth := said(a, "auth", s.Auth)
 	if auth == authKey {
 		wanted, unwanted = unwanted, wanted
-		prepare = func(a *token.Addition) error { return prepareKey(a, said(a, "algorithm", s.Algorithm)) }
+		prepare = func(a *token.CreateProfile) error { return prepareKey(a, said(a, "algorithm", s.Algorithm)) }
 	}
 	if _, ok := a.Secrets[unwanted]; ok {
 		return invalid(unwanted, "auth = %q uses a %s, not a %s", auth, wanted, unwanted)

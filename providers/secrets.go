@@ -11,7 +11,7 @@ import (
 // prepareClientSecret cleans the client_secret that was handed in: a file ends
 // with a newline that is no part of it. Anything else of the kind is a sign
 // that something else was copied.
-func prepareClientSecret(a *token.Addition) error {
+func prepareClientSecret(a *token.CreateProfile) error {
 	given, ok := a.Secrets["client_secret"]
 	if !ok {
 		return invalid("client_secret", "client_secret is missing")
@@ -32,7 +32,7 @@ func prepareClientSecret(a *token.Addition) error {
 }
 
 // oneOf finds which of the named secrets was handed in; it must be exactly one.
-func oneOf(a *token.Addition, names ...string) (string, error) {
+func oneOf(a *token.CreateProfile, names ...string) (string, error) {
 	found := ""
 	for _, name := range names {
 		if _, ok := a.Secrets[name]; !ok {
@@ -50,7 +50,7 @@ func oneOf(a *token.Addition, names ...string) (string, error) {
 }
 
 // said is a string setting of an addition, or what holds where it is not said.
-func said(a *token.Addition, name, otherwise string) string {
+func said(a *token.CreateProfile, name, otherwise string) string {
 	if s, ok := a.Settings[name].(string); ok {
 		return s
 	}

@@ -210,9 +210,9 @@ func reachError(t *testing.T, reach func(what, topic string), err error) {
 // key.
 func mismatchedDatarock() (token.Signer, error) {
 	kind, _ := Lookup("datarock")
-	var made [2]token.Addition
+	var made [2]token.CreateProfile
 	for i := range made {
-		made[i] = token.Addition{Settings: map[string]any{"email": "me@example.com"}, Secrets: map[string]token.Secret{}}
+		made[i] = token.CreateProfile{Settings: map[string]any{"email": "me@example.com"}, Secrets: map[string]token.Secret{}}
 		if err := kind.Prepare(&made[i]); err != nil {
 			return nil, err
 		}

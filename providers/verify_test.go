@@ -35,7 +35,7 @@ const testDSI = "dpp://group:variant@dataspace.example/Weather/Current_v1.0"
 func openKind(t testing.TB, kind string, client *http.Client, settings map[string]any) token.Verifier {
 	t.Helper()
 	k, _ := Lookup(kind)
-	a := token.Addition{Settings: settings}
+	a := token.CreateProfile{Settings: settings}
 	if err := k.Prepare(&a); err != nil {
 		t.Fatal(err)
 	}
@@ -523,7 +523,7 @@ func TestVerifierSettings(t *testing.T) {
 	}
 	for _, kind := range []string{"ioxio", "jwt-verify"} {
 		k, _ := Lookup(kind)
-		if err := k.Prepare(&token.Addition{Secrets: map[string]token.Secret{"private_key": secret("x")}}); !errors.Is(err, token.ErrInvalid) {
+		if err := k.Prepare(&token.CreateProfile{Secrets: map[string]token.Secret{"private_key": secret("x")}}); !errors.Is(err, token.ErrInvalid) {
 			t.Errorf("%s takes a secret: %v", kind, err)
 		}
 	}

@@ -17,7 +17,7 @@ import (
 // secrets are files under stateDir, and are their remover's. It can be called
 // again after a failure; where nothing is set up there is nothing to do.
 func Erase(ctx context.Context, stateDir, credentialsDir string) error {
-	install, err := ReadInstall(stateDir)
+	install, err := ReadKeystoreConfig(stateDir)
 	if errors.Is(err, token.ErrNotFound) {
 		return nil
 	}
@@ -27,7 +27,7 @@ func Erase(ctx context.Context, stateDir, credentialsDir string) error {
 	return install.erase(ctx, NewKeyring(KeyringService), credentialsDir)
 }
 
-func (i Install) erase(ctx context.Context, keyring Keystore, credentialsDir string) error {
+func (i KeystoreConfig) erase(ctx context.Context, keyring Keystore, credentialsDir string) error {
 	if left := i.Leftover; left != nil && left.Keystore == KeystoreOS {
 		for _, account := range left.Accounts {
 			if err := keyring.Delete(ctx, account); err != nil {

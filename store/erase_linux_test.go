@@ -16,7 +16,7 @@ import (
 func TestEraseForgetsOneInstallation(t *testing.T) {
 	s := keyringtest.Start(t)
 	type installation struct {
-		Install
+		KeystoreConfig
 		dir, credentials string
 		accounts         []string
 	}
@@ -24,7 +24,7 @@ func TestEraseForgetsOneInstallation(t *testing.T) {
 		var err error
 		i.dir = t.TempDir()
 		i.credentials = filepath.Join(i.dir, "credentials")
-		i.Install, err = Setup(t.Context(), i.dir, Install{Keystore: KeystoreOS})
+		i.KeystoreConfig, err = Setup(t.Context(), i.dir, KeystoreConfig{Keystore: KeystoreOS})
 		must(t, err)
 		ks, err := i.Open(i.dir)
 		must(t, err)
@@ -57,7 +57,7 @@ func TestEraseForgetsOneInstallation(t *testing.T) {
 	must(t, Erase(t.Context(), t.TempDir(), "nowhere")) // nothing is set up
 
 	// What a migration to sealed files did not get to delete.
-	moved := other.Install
+	moved := other.KeystoreConfig
 	moved.Keystore, moved.Leftover = KeystoreSealed, &Leftover{Keystore: KeystoreOS, Accounts: other.accounts}
 	must(t, moved.erase(t.Context(), NewKeyring(KeyringService), other.credentials))
 	has(other, false)

@@ -21,14 +21,14 @@ import (
 // KeyringService is the service name of tokend's items in the OS keyring.
 const KeyringService = "tokend"
 
-// The keystores that an Install can choose.
+// The keystores that an KeystoreConfig can choose.
 const (
 	KeystoreOS     = "os"
 	KeystoreSealed = "sealed"
 )
 
-// An Install is the record of how tokend was set up here. It holds no secret.
-type Install struct {
+// An KeystoreConfig is the record of how tokend was set up here. It holds no secret.
+type KeystoreConfig struct {
 	// ID is random; it tells the items of several installations apart.
 	ID string `toml:"id"`
 	// Keystore is KeystoreOS or KeystoreSealed.
@@ -55,26 +55,26 @@ type Install struct {
 // thousand profiles perhaps.
 const maxInstall = 16 << 20
 
-// ReadInstall reads the record under stateDir; token.ErrNotFound means that
+// ReadKeystoreConfig reads the record under stateDir; token.ErrNotFound means that
 // nothing was set up yet.
-func ReadInstall(stateDir string) (Install, error) {
+func ReadKeystoreConfig(stateDir string) (KeystoreConfig, error) {
 	path := installPath(stateDir)
 	b, _, err := readRegular(path, maxInstall)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Install{}, about("not-set-up", fail(token.ErrNotFound, nil, "no keystore is set up: %s does not exist", path))
+		return KeystoreConfig{}, about("not-set-up", fail(token.ErrNotFound, nil, "no keystore is set up: %s does not exist", path))
 	}
 	if err != nil {
-		return Install{}, about("install-record", fail(token.ErrKeystore, err, "installation record: %v", err))
+		return KeystoreConfig{}, about("install-record", fail(token.ErrKeystore, err, "installation record: %v", err))
 	}
-	var i Install
+	var i KeystoreConfig
 	if err := toml.NewDecoder(bytes.NewReader(b)).DisallowUnknownFields().Decode(&i); err != nil {
-		return Install{}, about("install-record", fail(token.ErrKeystore, err, "installation record: %s: %s", path, recordFault(err)))
+		return KeystoreConfig{}, about("install-record", fail(token.ErrKeystore, err, "installation record: %s: %s", path, recordFault(err)))
 	}
 	if i.ID == "" {
-		return Install{}, about("install-record", fail(token.ErrKeystore, nil, "installation record: %s has no id", path))
+		return KeystoreConfig{}, about("install-record", fail(token.ErrKeystore, nil, "installation record: %s has no id", path))
 	}
 	if err := i.check(); err != nil {
-		return Install{}, about("install-record", fail(token.ErrKeystore, err, "installation record: %s: %v", path, err))
+		return KeystoreConfig{}, about("install-record", fail(token.ErrKeystore, err, "installation record: %s: %v", path, err))
 	}
 	return i, nil
 }
@@ -96,32 +96,32 @@ func recordFault(err error) string {
 // The same choice again changes nothing and gives the record that is there.
 // Another choice is token.ErrExists and changes nothing either; so does a
 // choice that would leave sealed secrets without their key (token.ErrKeystore).
-func Setup(ctx context.Context, stateDir string, choice Install) (Install, error) {
+func Setup(ctx context.Context, stateDir string, choice KeystoreConfig) (KeystoreConfig, error) {
 	return SetupWithKey(ctx, stateDir, choice, token.Secret{})
 }
 
 // SetupWithKey is Setup where the caller has the key of the sealed secrets in
 // hand, because only the service itself will be able to read it where choice
 // says that it is. The zero Secret is read from there.
-func SetupWithKey(ctx context.Context, stateDir string, choice Install, kek token.Secret) (Install, error) {
+func SetupWithKey(ctx context.Context, stateDir string, choice KeystoreConfig, kek token.Secret) (KeystoreConfig, error) {
 	if err := choice.Check(stateDir); err != nil {
-		return Install{}, err
+		return KeystoreConfig{}, err
 	}
-	now, err := ReadInstall(stateDir)
+	now, err := ReadKeystoreConfig(stateDir)
 	if err == nil {
 		return now, now.refuseOther(choice)
 	}
 	if !errors.Is(err, token.ErrNotFound) {
-		return Install{}, err
+		return KeystoreConfig{}, err
 	}
 	if err := choice.refuseOrphans(stateDir); err != nil {
-		return Install{}, err
+		return KeystoreConfig{}, err
 	}
 
 	if err := os.MkdirAll(stateDir, 0o700); err != nil {
-		return Install{}, about("install-record", fail(token.ErrKeystore, err, "installation record: %v", err))
+		return KeystoreConfig{}, about("install-record", fail(token.ErrKeystore, err, "installation record: %v", err))
 	}
-	i := Install{
+	i := KeystoreConfig{
 		ID:         randomHex(16),
 		Keystore:   choice.Keystore,
 		KeyFile:    choice.KeyFile,
@@ -132,34 +132,34 @@ func SetupWithKey(ctx context.Context, stateDir string, choice Install, kek toke
 	if i.Keystore == KeystoreSealed {
 		if kek.IsZero() {
 			if kek, err = i.kek(); err != nil {
-				return Install{}, err
+				return KeystoreConfig{}, err
 			}
 		}
 		if i.KeyID, err = keyID(kek); err != nil {
-			return Install{}, err
+			return KeystoreConfig{}, err
 		}
 	}
 	ks, err := i.OpenWithKey(stateDir, kek)
 	if err != nil {
-		return Install{}, err
+		return KeystoreConfig{}, err
 	}
 	if err := prove(ctx, ks, i.probeAccount()); err != nil {
-		return Install{}, err
+		return KeystoreConfig{}, err
 	}
 	if _, err := i.CacheKey(ctx, ks); err != nil {
-		return Install{}, err
+		return KeystoreConfig{}, err
 	}
 	if err := i.record(stateDir); err != nil {
 		// Without the record nobody would ever ask for this key again.
 		_ = ks.Delete(ctx, i.cacheKeyAccount())
-		return Install{}, err
+		return KeystoreConfig{}, err
 	}
 	return i, nil
 }
 
 // Open gives the keystore that the record names, and no other: what is wrong
 // with it is an error.
-func (i Install) Open(stateDir string) (Keystore, error) {
+func (i KeystoreConfig) Open(stateDir string) (Keystore, error) {
 	if err := i.check(); err != nil {
 		return nil, err
 	}
@@ -174,7 +174,7 @@ func (i Install) Open(stateDir string) (Keystore, error) {
 }
 
 // OpenWithKey is Open with the key of the sealed secrets in hand, if it is they.
-func (i Install) OpenWithKey(stateDir string, kek token.Secret) (Keystore, error) {
+func (i KeystoreConfig) OpenWithKey(stateDir string, kek token.Secret) (Keystore, error) {
 	if i.Keystore == KeystoreOS {
 		return NewKeyring(KeyringService), nil
 	}
@@ -194,7 +194,7 @@ func (i Install) OpenWithKey(stateDir string, kek token.Secret) (Keystore, error
 
 // CacheKey gives the key of the token cache, from ks. If there is none, it
 // makes one: the tokens of a lost key are obtained anew.
-func (i Install) CacheKey(ctx context.Context, ks Keystore) (token.Secret, error) {
+func (i KeystoreConfig) CacheKey(ctx context.Context, ks Keystore) (token.Secret, error) {
 	key, err := ks.Get(ctx, i.cacheKeyAccount())
 	if err == nil && len(key.Reveal()) != keySize {
 		return token.Secret{}, about("secret-damaged", fail(token.ErrKeystore, nil, "%s holds %d bytes instead of a key", i.cacheKeyAccount(), len(key.Reveal())))
@@ -209,19 +209,19 @@ func (i Install) CacheKey(ctx context.Context, ks Keystore) (token.Secret, error
 	return key, nil
 }
 
-func (i Install) cacheKeyAccount() string { return "cache-key/" + i.ID }
-func (i Install) probeAccount() string    { return "setup-probe/" + i.ID }
+func (i KeystoreConfig) cacheKeyAccount() string { return "cache-key/" + i.ID }
+func (i KeystoreConfig) probeAccount() string    { return "setup-probe/" + i.ID }
 
 // Check tells whether the choice makes sense for stateDir. It looks at nothing.
 // Errors are token.ErrInvalid.
-func (i Install) Check(stateDir string) error {
+func (i KeystoreConfig) Check(stateDir string) error {
 	if err := i.check(); err != nil {
 		return err
 	}
 	return i.refuseKeyInside(stateDir)
 }
 
-func (i Install) check() error {
+func (i KeystoreConfig) check() error {
 	switch {
 	case i.Keystore == KeystoreOS && i.KeyFile == "" && i.Credential == "" && !i.GroupRead:
 		return nil
@@ -246,7 +246,7 @@ func (i Install) check() error {
 }
 
 // refuseOther is the error for a choice other than the one in force.
-func (i Install) refuseOther(choice Install) error {
+func (i KeystoreConfig) refuseOther(choice KeystoreConfig) error {
 	if i.Keystore == choice.Keystore && i.KeyFile == choice.KeyFile && i.Credential == choice.Credential && i.GroupRead == choice.GroupRead {
 		return nil
 	}
@@ -255,7 +255,7 @@ func (i Install) refuseOther(choice Install) error {
 
 // refuseOrphans is the error for a first choice where secrets of a former one
 // still lie.
-func (i Install) refuseOrphans(stateDir string) error {
+func (i KeystoreConfig) refuseOrphans(stateDir string) error {
 	if i.Keystore == KeystoreSealed {
 		return nil // OpenSealed looks at the secrets that are there
 	}
@@ -270,7 +270,7 @@ func (i Install) refuseOrphans(stateDir string) error {
 	return nil
 }
 
-func (i Install) refuseKeyInside(stateDir string) error {
+func (i KeystoreConfig) refuseKeyInside(stateDir string) error {
 	if i.KeyFile == "" {
 		return nil
 	}
@@ -285,7 +285,7 @@ func (i Install) refuseKeyInside(stateDir string) error {
 	return fail(token.ErrInvalid, nil, "key file %s lies in %s, where one backup would hold the secrets and their key", i.KeyFile, stateDir)
 }
 
-func (i Install) kek() (token.Secret, error) {
+func (i KeystoreConfig) kek() (token.Secret, error) {
 	if i.Credential != "" {
 		return ReadCredential(i.Credential)
 	}
@@ -297,7 +297,7 @@ func (i Install) kek() (token.Secret, error) {
 
 // CheckKeyFile tells whether the key file, if there is one, is closed to
 // others, without reading it.
-func (i Install) CheckKeyFile() error {
+func (i KeystoreConfig) CheckKeyFile() error {
 	if i.KeyFile == "" {
 		return nil
 	}
@@ -315,7 +315,7 @@ func (i Install) CheckKeyFile() error {
 	return nil
 }
 
-func (i Install) kekName() string {
+func (i KeystoreConfig) kekName() string {
 	if i.Credential != "" {
 		return fmt.Sprintf("credential %q", i.Credential)
 	}
@@ -323,14 +323,14 @@ func (i Install) kekName() string {
 }
 
 // Describe names the keystore and where its key is.
-func (i Install) Describe() string {
+func (i KeystoreConfig) Describe() string {
 	if i.Keystore == KeystoreOS {
 		return fmt.Sprintf("%q", i.Keystore)
 	}
 	return fmt.Sprintf("%q with %s", i.Keystore, i.kekName())
 }
 
-func (i Install) record(stateDir string) error {
+func (i KeystoreConfig) record(stateDir string) error {
 	b, err := toml.Marshal(i)
 	if err == nil {
 		err = replaceFile(installPath(stateDir), b)

@@ -13,13 +13,13 @@ import (
 )
 
 // sealedChoice makes a key file and the choice of it.
-func sealedChoice(t testing.TB) Install {
+func sealedChoice(t testing.TB) KeystoreConfig {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "kek")
 	if err := NewKeyFile(path); err != nil {
 		t.Fatal(err)
 	}
-	return Install{Keystore: KeystoreSealed, KeyFile: path}
+	return KeystoreConfig{Keystore: KeystoreSealed, KeyFile: path}
 }
 
 func tree(t *testing.T, dir string) map[string]string {
@@ -50,7 +50,7 @@ func sameTree(a, b map[string]string) bool {
 
 func TestSetupIsMadeOnce(t *testing.T) {
 	dir, choice := filepath.Join(t.TempDir(), "state"), sealedChoice(t)
-	_, err := ReadInstall(dir)
+	_, err := ReadKeystoreConfig(dir)
 	wantCode(t, err, token.ErrNotFound)
 
 	first, err := Setup(t.Context(), dir, choice)
@@ -58,12 +58,12 @@ func TestSetupIsMadeOnce(t *testing.T) {
 	before := tree(t, dir)
 	again, err := Setup(t.Context(), dir, choice)
 	must(t, err)
-	read, err := ReadInstall(dir)
+	read, err := ReadKeystoreConfig(dir)
 	must(t, err)
 	if again != first || read != first || first.ID == "" || first.KeyID == "" {
 		t.Errorf("set up %+v, again %+v, read %+v", first, again, read)
 	}
-	for _, other := range []Install{{Keystore: KeystoreOS}, sealedChoice(t), {Keystore: KeystoreSealed, Credential: "kek"}} {
+	for _, other := range []KeystoreConfig{{Keystore: KeystoreOS}, sealedChoice(t), {Keystore: KeystoreSealed, Credential: "kek"}} {
 		_, err := Setup(t.Context(), dir, other)
 		wantCode(t, err, token.ErrExists)
 		if err == nil || !strings.Contains(err.Error(), choice.KeyFile) {
@@ -86,7 +86,7 @@ func TestSetupIsMadeOnce(t *testing.T) {
 
 func TestSetupRefusesChoicesThatMakeNoSense(t *testing.T) {
 	state := t.TempDir()
-	for _, choice := range []Install{
+	for _, choice := range []KeystoreConfig{
 		{},
 		{Keystore: "plain"},
 		{Keystore: KeystoreOS, KeyFile: "/x"},
@@ -115,7 +115,7 @@ func TestSetupAdmitsAKeyFileOfTheGroup(t *testing.T) {
 	choice.GroupRead = true
 	_, err = Setup(t.Context(), dir, choice)
 	must(t, err)
-	i, err := ReadInstall(dir)
+	i, err := ReadKeystoreConfig(dir)
 	must(t, err)
 	_, err = i.Open(dir)
 	must(t, err)
@@ -129,7 +129,7 @@ func TestSetupAdmitsAKeyFileOfTheGroup(t *testing.T) {
 // A key in place of a file's name is not repeated, in case it is a real one.
 func TestSetupDoesNotRepeatAKey(t *testing.T) {
 	key := base64.StdEncoding.EncodeToString(make([]byte, keySize))
-	for _, choice := range []Install{
+	for _, choice := range []KeystoreConfig{
 		{Keystore: KeystoreSealed, KeyFile: key},
 		{Keystore: KeystoreSealed, Credential: key},
 		{Keystore: KeystoreOS, KeyFile: key},
@@ -144,9 +144,9 @@ func TestSetupDoesNotRepeatAKey(t *testing.T) {
 
 func TestSetupThatFailsRecordsNothing(t *testing.T) {
 	dir := t.TempDir()
-	_, err := Setup(t.Context(), dir, Install{Keystore: KeystoreSealed, KeyFile: filepath.Join(dir, "..", "none")})
+	_, err := Setup(t.Context(), dir, KeystoreConfig{Keystore: KeystoreSealed, KeyFile: filepath.Join(dir, "..", "none")})
 	wantCode(t, err, token.ErrKeystore)
-	_, err = ReadInstall(dir)
+	_, err = ReadKeystoreConfig(dir)
 	wantCode(t, err, token.ErrNotFound)
 }
 
@@ -161,7 +161,7 @@ func TestSetupNeverGivesUpSealedSecrets(t *testing.T) {
 	must(t, os.Remove(installPath(dir)))
 	before := tree(t, dir)
 
-	for _, other := range []Install{{Keystore: KeystoreOS}, sealedChoice(t)} {
+	for _, other := range []KeystoreConfig{{Keystore: KeystoreOS}, sealedChoice(t)} {
 		_, err := Setup(t.Context(), dir, other)
 		wantCode(t, err, token.ErrKeystore)
 	}
@@ -211,11 +211,11 @@ func TestInstallRecordIsReadStrictly(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			must(t, os.WriteFile(installPath(dir), []byte(content), 0o600))
-			_, err := ReadInstall(dir)
+			_, err := ReadKeystoreConfig(dir)
 			if !errors.Is(err, token.ErrKeystore) {
 				t.Errorf("got %v", err)
 			}
-			_, err = Setup(t.Context(), dir, Install{Keystore: KeystoreOS})
+			_, err = Setup(t.Context(), dir, KeystoreConfig{Keystore: KeystoreOS})
 			if !errors.Is(err, token.ErrKeystore) {
 				t.Errorf("Setup: %v", err)
 			}
@@ -224,7 +224,7 @@ func TestInstallRecordIsReadStrictly(t *testing.T) {
 }
 
 func TestCacheKeyIsMadeAnewOnlyIfThereIsNone(t *testing.T) {
-	i, m := Install{ID: "x"}, newMemory()
+	i, m := KeystoreConfig{ID: "x"}, newMemory()
 	key, err := i.CacheKey(t.Context(), m)
 	must(t, err)
 	if again, err := i.CacheKey(t.Context(), m); err != nil || !again.Equal(key) {
@@ -247,7 +247,7 @@ func FuzzInstall(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		dir := t.TempDir()
 		must(t, os.WriteFile(installPath(dir), text, 0o600))
-		i, err := ReadInstall(dir)
+		i, err := ReadKeystoreConfig(dir)
 		if err != nil {
 			wantCode(t, err, token.ErrKeystore)
 			return
@@ -256,7 +256,7 @@ func FuzzInstall(f *testing.F) {
 			t.Fatalf("%+v", i)
 		}
 		must(t, i.record(dir))
-		if again, err := ReadInstall(dir); err != nil || again.refuseOther(i) != nil || again.ID != i.ID || again.KeyID != i.KeyID {
+		if again, err := ReadKeystoreConfig(dir); err != nil || again.refuseOther(i) != nil || again.ID != i.ID || again.KeyID != i.KeyID {
 			t.Fatalf("%+v became %+v, %v", i, again, err)
 		}
 	})

@@ -83,7 +83,7 @@ func TestKeystoreErrorsHaveTopics(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, damaged := first.Get(ctx, "clms/key/3")
-	_, notSetUp := ReadInstall(dir)
+	_, notSetUp := ReadKeystoreConfig(dir)
 	_, noFile := ReadKeyFile(filepath.Join(dir, "none"))
 	short := filepath.Join(dir, "short")
 	if err := os.WriteFile(short, []byte("x"), 0o400); err != nil {

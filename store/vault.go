@@ -30,7 +30,7 @@ type Vault struct {
 	step func(name string)
 
 	mu       sync.Mutex
-	install  Install
+	install  KeystoreConfig
 	keys     Keystore
 	progress Progress
 }
@@ -51,7 +51,7 @@ type Leftover struct {
 }
 
 // OpenVault opens the keystore that the record under stateDir names.
-func OpenVault(stateDir string, install Install) (*Vault, error) {
+func OpenVault(stateDir string, install KeystoreConfig) (*Vault, error) {
 	keys, err := install.Open(stateDir)
 	if err != nil {
 		return nil, err
@@ -59,8 +59,8 @@ func OpenVault(stateDir string, install Install) (*Vault, error) {
 	return &Vault{stateDir: stateDir, step: func(string) {}, install: install, keys: keys}, nil
 }
 
-// Install is the record in force.
-func (v *Vault) Install() Install {
+// KeystoreConfig is the record in force.
+func (v *Vault) KeystoreConfig() KeystoreConfig {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.install
@@ -105,7 +105,7 @@ func (v *Vault) State(ctx context.Context) error {
 
 // CacheKey is the key of the token cache.
 func (v *Vault) CacheKey(ctx context.Context) (token.Secret, error) {
-	return v.Install().CacheKey(ctx, v)
+	return v.KeystoreConfig().CacheKey(ctx, v)
 }
 
 // Unlock asks the system to unlock the OS keyring, as Keyring.Unlock does. For
@@ -113,7 +113,7 @@ func (v *Vault) CacheKey(ctx context.Context) (token.Secret, error) {
 func (v *Vault) Unlock(ctx context.Context) error {
 	keyring, ok := v.current().(*Keyring)
 	if !ok {
-		return fail(token.ErrInvalid, nil, "the keystore %q has no lock to open", v.Install().Keystore)
+		return fail(token.ErrInvalid, nil, "the keystore %q has no lock to open", v.KeystoreConfig().Keystore)
 	}
 	return keyring.Unlock(ctx)
 }
@@ -131,9 +131,9 @@ func (v *Vault) current() Keystore {
 // them wait meanwhile, reading goes on. It returns how many secrets moved.
 //
 // Until the switch, an error leaves everything as it was. Afterwards there is
-// none: old copies that cannot be deleted now (Install().Leftover) are deleted
+// none: old copies that cannot be deleted now (KeystoreConfig().Leftover) are deleted
 // by Tidy. To move to where the secrets are already is token.ErrExists.
-func (v *Vault) Migrate(ctx context.Context, creds *Credentials, choice Install) (moved int, err error) {
+func (v *Vault) Migrate(ctx context.Context, creds *Credentials, choice KeystoreConfig) (moved int, err error) {
 	if err := choice.Check(v.stateDir); err != nil {
 		return 0, err
 	}
@@ -145,7 +145,7 @@ func (v *Vault) Migrate(ctx context.Context, creds *Credentials, choice Install)
 	if err := v.tidy(ctx); err != nil {
 		return 0, err
 	}
-	old := v.Install()
+	old := v.KeystoreConfig()
 	if old.refuseOther(choice) == nil {
 		return 0, fail(token.ErrExists, nil, "the secrets are in the keystore %s already", old.Describe())
 	}
@@ -171,7 +171,7 @@ func (v *Vault) Migrate(ctx context.Context, creds *Credentials, choice Install)
 }
 
 // rename puts a record in force under which the same sealed secrets open.
-func (v *Vault) rename(next Install) error {
+func (v *Vault) rename(next KeystoreConfig) error {
 	keys, err := next.Open(v.stateDir)
 	if err != nil {
 		return err
@@ -181,8 +181,8 @@ func (v *Vault) rename(next Install) error {
 
 // fill copies the accounts into the keystore of next, verifies them, and puts
 // it in force.
-func (v *Vault) fill(ctx context.Context, next Install, accounts []string) error {
-	old := v.Install()
+func (v *Vault) fill(ctx context.Context, next KeystoreConfig, accounts []string) error {
+	old := v.KeystoreConfig()
 	target, err := next.Open(v.stateDir)
 	if err != nil {
 		return err
@@ -248,7 +248,7 @@ func sameSecret(ctx context.Context, account string, a, b Keystore) error {
 }
 
 // record writes an install record down and puts it in force.
-func (v *Vault) record(step string, install Install, keys Keystore) error {
+func (v *Vault) record(step string, install KeystoreConfig, keys Keystore) error {
 	v.step(step)
 	if err := install.record(v.stateDir); err != nil && !install.isRecorded(v.stateDir) {
 		return err
@@ -261,7 +261,7 @@ func (v *Vault) record(step string, install Install, keys Keystore) error {
 
 // isRecorded tells whether this is the record on disk: a writing can fail after
 // its renaming, and the next start goes by what it finds.
-func (i Install) isRecorded(stateDir string) bool {
+func (i KeystoreConfig) isRecorded(stateDir string) bool {
 	want, err := toml.Marshal(i)
 	there, _, readErr := readRegular(installPath(stateDir), maxInstall)
 	return err == nil && readErr == nil && bytes.Equal(there, want)
@@ -270,7 +270,7 @@ func (i Install) isRecorded(stateDir string) bool {
 // Tidy deletes what an earlier migration left behind in a keystore that is not
 // in force. Nothing there is no error.
 func (v *Vault) Tidy(ctx context.Context, creds *Credentials) error {
-	if v.Install().Leftover == nil {
+	if v.KeystoreConfig().Leftover == nil {
 		return nil
 	}
 	if err := creds.enter(ctx); err != nil {
@@ -282,7 +282,7 @@ func (v *Vault) Tidy(ctx context.Context, creds *Credentials) error {
 }
 
 func (v *Vault) tidy(ctx context.Context) error {
-	install := v.Install()
+	install := v.KeystoreConfig()
 	left := install.Leftover
 	if left == nil {
 		return nil
@@ -317,7 +317,9 @@ func (l *Leftover) delete(ctx context.Context, stateDir, account string) error {
 	return (&Sealed{dir: l.path(stateDir)}).Delete(ctx, account)
 }
 
-func (l *Leftover) path(stateDir string) string { return Install{Dir: l.Dir}.sealedDir(stateDir) }
+func (l *Leftover) path(stateDir string) string {
+	return KeystoreConfig{Dir: l.Dir}.sealedDir(stateDir)
+}
 
 // accounts are those of all credentials, current and pending, and the cache's
 // key. What former credentials left behind is deleted first.
@@ -326,7 +328,7 @@ func (v *Vault) accounts(ctx context.Context, creds *Credentials) ([]string, err
 		return nil, err
 	}
 	accounts, err := creds.accounts(ctx)
-	return append(accounts, v.Install().cacheKeyAccount()), err
+	return append(accounts, v.KeystoreConfig().cacheKeyAccount()), err
 }
 
 func (v *Vault) note(p Progress) {
@@ -336,8 +338,8 @@ func (v *Vault) note(p Progress) {
 }
 
 // successor is the record of a choice that takes the place of i.
-func (i Install) successor(choice Install, stateDir string) (Install, error) {
-	next := Install{
+func (i KeystoreConfig) successor(choice KeystoreConfig, stateDir string) (KeystoreConfig, error) {
+	next := KeystoreConfig{
 		ID: i.ID, Keystore: choice.Keystore, KeyFile: choice.KeyFile, Credential: choice.Credential,
 		GroupRead: choice.GroupRead, Created: time.Now().UTC().Truncate(time.Second),
 	}
@@ -372,7 +374,7 @@ func (i Install) successor(choice Install, stateDir string) (Install, error) {
 // directories take turns.
 const otherSealedDir = "sealed-2"
 
-func (i Install) sealedDir(stateDir string) string {
+func (i KeystoreConfig) sealedDir(stateDir string) string {
 	if i.Dir == "" {
 		return filepath.Join(stateDir, "sealed")
 	}

@@ -21,7 +21,7 @@ import (
 type moving struct {
 	t     *testing.T
 	state string
-	keys  map[string]Install // the choices there are, by name
+	keys  map[string]KeystoreConfig // the choices there are, by name
 }
 
 // newMoving sets up an installation with the first choice: a profile with two
@@ -29,7 +29,7 @@ type moving struct {
 // cache key.
 func newMoving(t *testing.T, first string) *moving {
 	t.Helper()
-	m := &moving{t: t, state: filepath.Join(t.TempDir(), "state"), keys: map[string]Install{
+	m := &moving{t: t, state: filepath.Join(t.TempDir(), "state"), keys: map[string]KeystoreConfig{
 		"os": {Keystore: KeystoreOS}, "sealed": sealedChoice(t), "resealed": sealedChoice(t),
 	}}
 	_, err := Setup(t.Context(), m.state, m.keys[first])
@@ -41,11 +41,11 @@ func newMoving(t *testing.T, first string) *moving {
 	}
 	_, err = creds.PutPending(t.Context(), "rock", secretsOf("pending key", "pending id"), bare)
 	must(t, err)
-	must(t, v.Set(t.Context(), v.Install().cacheKeyAccount(), token.NewSecret(movingCacheKey)))
+	must(t, v.Set(t.Context(), v.KeystoreConfig().cacheKeyAccount(), token.NewSecret(movingCacheKey)))
 	return m
 }
 
-func migrate(t *testing.T, v *Vault, creds *Credentials, choice Install) error {
+func migrate(t *testing.T, v *Vault, creds *Credentials, choice KeystoreConfig) error {
 	_, err := v.Migrate(t.Context(), creds, choice)
 	return err
 }
@@ -61,7 +61,7 @@ func movingSecrets() map[string]map[string]token.Secret {
 
 func (m *moving) open() (*Vault, *Credentials) {
 	m.t.Helper()
-	install, err := ReadInstall(m.state)
+	install, err := ReadKeystoreConfig(m.state)
 	must(m.t, err)
 	v, err := OpenVault(m.state, install)
 	must(m.t, err)
@@ -94,7 +94,7 @@ func (m *moving) wantNothingElse() {
 	if len(accounts) != 7 {
 		m.t.Fatalf("%d accounts: %q", len(accounts), accounts)
 	}
-	in := v.Install()
+	in := v.KeystoreConfig()
 	if in.Leftover != nil {
 		m.t.Errorf("the record still tells of leftovers: %+v", in.Leftover)
 	}
@@ -105,7 +105,7 @@ func (m *moving) wantNothingElse() {
 		}
 	}
 	for _, dir := range []string{"", otherSealedDir} {
-		files, _ := os.ReadDir(Install{Dir: dir}.sealedDir(m.state))
+		files, _ := os.ReadDir(KeystoreConfig{Dir: dir}.sealedDir(m.state))
 		want := 0
 		if in.Keystore == KeystoreSealed && in.Dir == dir {
 			want = len(accounts)
@@ -128,13 +128,13 @@ func TestMigrate(t *testing.T) {
 			keyringtest.Start(t)
 			m := newMoving(t, tt.from)
 			v, creds := m.open()
-			before := v.Install()
+			before := v.KeystoreConfig()
 			moved, err := v.Migrate(t.Context(), creds, m.keys[tt.to])
 			must(t, err)
 			if moved != 7 {
 				t.Errorf("%d secrets moved", moved)
 			}
-			after := v.Install()
+			after := v.KeystoreConfig()
 			if after.refuseOther(m.keys[tt.to]) != nil || after.ID != before.ID {
 				t.Errorf("in force is %+v", after)
 			}
@@ -170,7 +170,7 @@ func TestMigrateKilledAtEachStep(t *testing.T) {
 			m := newMoving(t, tt.from)
 			target, killed, steps := tt.to, 0, map[string]bool{}
 			for step := 1; ; step++ {
-				before, err := ReadInstall(m.state)
+				before, err := ReadKeystoreConfig(m.state)
 				must(t, err)
 				choice := m.keys[target]
 				cmd := exec.Command(os.Args[0], "-test.v", "-test.run=^TestMigrateKilledAtEachStep$")
@@ -185,7 +185,7 @@ func TestMigrateKilledAtEachStep(t *testing.T) {
 				}
 				steps[lastLine(string(out), "step ")] = true
 				m.wantAllThere()
-				after, err := ReadInstall(m.state)
+				after, err := ReadKeystoreConfig(m.state)
 				must(t, err)
 				if after.refuseOther(before) != nil && after.refuseOther(choice) != nil {
 					t.Fatalf("step %d: in force is %+v", step, after)
@@ -227,7 +227,7 @@ func migrateAndDie(t *testing.T, state, keystore, keyFile, n string) {
 			select {}
 		}
 	}
-	must(t, migrate(t, v, creds, Install{Keystore: keystore, KeyFile: keyFile}))
+	must(t, migrate(t, v, creds, KeystoreConfig{Keystore: keystore, KeyFile: keyFile}))
 }
 
 // lastLine gives what follows the prefix in the last line that has it.
@@ -254,10 +254,10 @@ func TestMigrateThatFailsChangesNothing(t *testing.T) {
 		}
 		m.wantAllThere()
 	}
-	unchanged("no key", migrate(t, v, creds, Install{Keystore: KeystoreSealed, KeyFile: "/none"}), token.ErrKeystore)
-	unchanged("no credential", migrate(t, v, creds, Install{Keystore: KeystoreSealed, Credential: "none"}), token.ErrKeystore)
-	unchanged("no choice", migrate(t, v, creds, Install{Keystore: "plain"}), token.ErrInvalid)
-	unchanged("a key beside the secrets", migrate(t, v, creds, Install{Keystore: KeystoreSealed, KeyFile: filepath.Join(m.state, "k")}), token.ErrInvalid)
+	unchanged("no key", migrate(t, v, creds, KeystoreConfig{Keystore: KeystoreSealed, KeyFile: "/none"}), token.ErrKeystore)
+	unchanged("no credential", migrate(t, v, creds, KeystoreConfig{Keystore: KeystoreSealed, Credential: "none"}), token.ErrKeystore)
+	unchanged("no choice", migrate(t, v, creds, KeystoreConfig{Keystore: "plain"}), token.ErrInvalid)
+	unchanged("a key beside the secrets", migrate(t, v, creds, KeystoreConfig{Keystore: KeystoreSealed, KeyFile: filepath.Join(m.state, "k")}), token.ErrInvalid)
 
 	// The caller leaves in the middle.
 	ctx, cancel := context.WithCancel(t.Context())
@@ -279,7 +279,7 @@ func TestMigrateThatFailsChangesNothing(t *testing.T) {
 	// The keyring is locked: at the start, and in the middle.
 	s.Lock()
 	wantCode(t, migrate(t, v, creds, m.keys["os"]), token.ErrLocked)
-	if left := v.Install().Leftover; left != nil {
+	if left := v.KeystoreConfig().Leftover; left != nil {
 		t.Errorf("left over of a migration that never began: %+v", left)
 	}
 	m.wantAllThere()
@@ -290,7 +290,7 @@ func TestMigrateThatFailsChangesNothing(t *testing.T) {
 		}
 	}
 	wantCode(t, migrate(t, v, creds, m.keys["os"]), token.ErrLocked)
-	if v.Install().Leftover == nil {
+	if v.KeystoreConfig().Leftover == nil {
 		t.Error("nothing is known of what could not be deleted")
 	}
 	m.wantAllThere()
@@ -308,7 +308,7 @@ func TestMigrateFindsOutWhatWasNotKept(t *testing.T) {
 	v, creds := m.open()
 	v.step = func(name string) {
 		if name == "verify" {
-			must(t, keyring.Set(KeyringService, v.Install().cacheKeyAccount(), "something else"))
+			must(t, keyring.Set(KeyringService, v.KeystoreConfig().cacheKeyAccount(), "something else"))
 		}
 	}
 	wantCode(t, migrate(t, v, creds, m.keys["os"]), token.ErrKeystore)
@@ -324,7 +324,7 @@ func TestMigrateToTheSameKeyElsewhere(t *testing.T) {
 	must(t, err)
 	must(t, os.WriteFile(other, content, 0o400))
 	v, creds := m.open()
-	must(t, migrate(t, v, creds, Install{Keystore: KeystoreSealed, KeyFile: other}))
+	must(t, migrate(t, v, creds, KeystoreConfig{Keystore: KeystoreSealed, KeyFile: other}))
 	must(t, os.Remove(m.keys["sealed"].KeyFile))
 	m.wantAllThere()
 }

@@ -15,12 +15,12 @@ import (
 // A record of many secrets that move can be read again.
 func TestInstallRecordHoldsManyLeftovers(t *testing.T) {
 	state := t.TempDir()
-	i := Install{ID: randomHex(16), Keystore: KeystoreOS, Leftover: &Leftover{Keystore: KeystoreSealed}}
+	i := KeystoreConfig{ID: randomHex(16), Keystore: KeystoreOS, Leftover: &Leftover{Keystore: KeystoreSealed}}
 	for n := range 20_000 {
 		i.Leftover.Accounts = append(i.Leftover.Accounts, fmt.Sprintf("a-profile-with-a-long-name-%d/private_key/20261126-0123abcd", n))
 	}
 	must(t, i.record(state))
-	if there, err := ReadInstall(state); err != nil || len(there.Leftover.Accounts) != 20_000 {
+	if there, err := ReadKeystoreConfig(state); err != nil || len(there.Leftover.Accounts) != 20_000 {
 		t.Error(err)
 	}
 }
@@ -39,7 +39,7 @@ func TestMigrateDeletesNothingWhileTheRecordCannotBeWritten(t *testing.T) {
 	}
 	wantCode(t, migrate(t, v, creds, m.keys["resealed"]), token.ErrKeystore)
 	for _, dir := range []string{"", otherSealedDir} {
-		if files, err := sealedFiles(Install{Dir: dir}.sealedDir(m.state)); err != nil || len(files) != 7 {
+		if files, err := sealedFiles(KeystoreConfig{Dir: dir}.sealedDir(m.state)); err != nil || len(files) != 7 {
 			t.Errorf("%d secrets in directory %q, %v", len(files), dir, err)
 		}
 	}
@@ -60,16 +60,16 @@ func TestARecordThatIsThereIsInForce(t *testing.T) {
 		state += "/" + strings.Repeat("d", min(rest-1, 200))
 	}
 	must(t, os.MkdirAll(state, 0o700))
-	next := Install{ID: randomHex(16), Keystore: KeystoreOS}
+	next := KeystoreConfig{ID: randomHex(16), Keystore: KeystoreOS}
 	v := &Vault{stateDir: state, step: func(string) {}}
-	if err := v.record("switch", next, nil); err == nil || v.Install().ID != "" {
+	if err := v.record("switch", next, nil); err == nil || v.KeystoreConfig().ID != "" {
 		t.Errorf("not written and in force: %v", err)
 	}
 	text, err := toml.Marshal(next)
 	must(t, err)
 	must(t, os.WriteFile(installPath(state), text, 0o600))
 	must(t, v.record("switch", next, nil))
-	if v.Install().ID != next.ID {
+	if v.KeystoreConfig().ID != next.ID {
 		t.Error("written and not in force")
 	}
 }

@@ -128,7 +128,7 @@ func (a *app) add(c *cobra.Command, w wish) error {
 		return usage("missing: %s", strings.Join(lacking, ", "))
 	}
 	a.profile = w.name
-	return a.hand(c, (*ipc.Client).Add, toldAdded, w.credential, handing{p, from, token.Addition{
+	return a.hand(c, (*ipc.Client).Add, toldAdded, w.credential, handing{p, from, token.CreateProfile{
 		Name: w.name, Provider: p.Name, Settings: settings, Secrets: secrets,
 	}})
 }
@@ -137,17 +137,17 @@ func (a *app) add(c *cobra.Command, w wish) error {
 type handing struct {
 	provider token.Provider
 	from     []keyFile
-	addition token.Addition
+	addition token.CreateProfile
 }
 
 // askedAgain is how often an answer that tokend refuses is asked for again.
 const askedAgain = 3
 
 // A telling says what became of an addition that was made of files.
-type telling func(added token.Added, files []string, now time.Time) string
+type telling func(added token.Created, files []string, now time.Time) string
 
 // A taking is a method of the client that takes an addition.
-type taking func(*ipc.Client, context.Context, token.Addition) (token.Added, error)
+type taking func(*ipc.Client, context.Context, token.CreateProfile) (token.Created, error)
 
 // hand has tokend take an addition, and tells what became of it. What was
 // answered at the terminal and is refused is asked for again.
@@ -190,7 +190,7 @@ func (a *app) keepUntested(err error) bool {
 	return err == nil && yes
 }
 
-func (a *app) give(c *cobra.Command, to taking, addition token.Addition) (added token.Added, err error) {
+func (a *app) give(c *cobra.Command, to taking, addition token.CreateProfile) (added token.Created, err error) {
 	what := "Obtaining a token to prove that it works"
 	if addition.NoCheck {
 		what = "Keeping the secret"
@@ -498,13 +498,13 @@ func (a *app) askCompanion(t terminal, p token.Provider, f token.Field, secrets 
 }
 
 // toldAdded says what became of an addition.
-func toldAdded(added token.Added, files []string, now time.Time) string {
+func toldAdded(added token.Created, files []string, now time.Time) string {
 	return toldProfile(added, "is made, untested", files, now)
 }
 
 // toldProfile tells of a profile that has a credential now; untested says so
 // if no token proved it.
-func toldProfile(added token.Added, untested string, files []string, now time.Time) string {
+func toldProfile(added token.Created, untested string, files []string, now time.Time) string {
 	p := added.Profile
 	how := "is ready"
 	if !added.Checked && !isTokenless(p) {
@@ -544,7 +544,7 @@ func use(p token.ProfileStatus) string {
 	return "tokenctl get " + name
 }
 
-func toldKept(added token.Added) string {
+func toldKept(added token.Created) string {
 	if len(added.Kept) == 0 {
 		return ""
 	}
@@ -566,7 +566,7 @@ func toldPublicKey(p token.ProfileStatus) string {
 		"(\"tokenctl public-key " + printable(word(p.Name)) + "\" prints it again):\n" + key
 }
 
-func toldCheck(added token.Added, now time.Time) string {
+func toldCheck(added token.Created, now time.Time) string {
 	if !added.Checked {
 		return "No token was obtained, so nothing proves yet that it works.\n"
 	}

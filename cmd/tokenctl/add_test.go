@@ -202,7 +202,7 @@ func TestAddedIsTold(t *testing.T) {
 
 func TestAddedIsToldSafely(t *testing.T) {
 	const evil = "\x1b]52;c;eA==\x07\u202e"
-	added := token.Added{Kept: []string{evil}, Profile: token.ProfileStatus{Name: evil, Provider: evil, Endpoint: evil, Warnings: []string{evil}}}
+	added := token.Created{Kept: []string{evil}, Profile: token.ProfileStatus{Name: evil, Provider: evil, Endpoint: evil, Warnings: []string{evil}}}
 	if text := toldAdded(added, []string{evil}, time.Now()); strings.ContainsFunc(text, unseen) || strings.Count(text, `\u202e`) != 8 {
 		t.Errorf("%q", text)
 	}
@@ -220,7 +220,7 @@ func TestOnlyPlainKeyFilesCanBeDeleted(t *testing.T) {
 func TestAddJSON(t *testing.T) {
 	b := newBackend()
 	r := call(t, serve(t, b), strings.NewReader(canary), "add", "x", "--provider", "clms", "--service-key", "-", "--json")
-	var added token.Added
+	var added token.Created
 	if err := json.Unmarshal([]byte(r.out), &added); err != nil || !added.Checked || len(added.Kept) != 2 {
 		t.Errorf("%v: %s", err, r.out)
 	}

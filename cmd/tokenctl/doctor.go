@@ -46,7 +46,7 @@ func (a *app) doctor(c *cobra.Command, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	var found token.Diagnosis
+	var found token.Report
 	err = a.ask(c, func(ctx context.Context, d *ipc.Client) (err error) {
 		found, err = d.Doctor(ctx)
 		return err
@@ -64,7 +64,7 @@ func (a *app) doctor(c *cobra.Command, asJSON bool) error {
 }
 
 // checkWay looks at the way to tokend, given what came of it.
-func (a *app) checkWay(c *cobra.Command, socket string, found token.Diagnosis, err error) []token.Check {
+func (a *app) checkWay(c *cobra.Command, socket string, found token.Report, err error) []token.Check {
 	if err != nil {
 		err = a.noSocket(err)
 		advice := strings.Join(hints(err, a.situation(c, err)), "\n")

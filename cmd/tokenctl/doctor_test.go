@@ -11,7 +11,7 @@ import (
 
 func TestDoctorTellsAndAdvises(t *testing.T) {
 	b := newBackend()
-	b.diagnosis = token.Diagnosis{Version: ownVersion(), Checks: []token.Check{
+	b.diagnosis = token.Report{Version: ownVersion(), Checks: []token.Check{
 		{Name: "cache", Result: token.CheckOK, Text: "tokens outlive a restart"},
 		{Name: "clock", Result: token.CheckWarn, Text: "off \x1b[2J", Advice: "set it"},
 	}}
@@ -33,7 +33,7 @@ func TestDoctorTellsAndAdvises(t *testing.T) {
 			t.Errorf("%q: %+v", args, r)
 		}
 	}
-	var found token.Diagnosis
+	var found token.Report
 	if err := json.Unmarshal([]byte(call(t, socket, nil, "doctor", "--json").out), &found); err != nil || len(found.Checks) != 4 {
 		t.Errorf("%v: %+v", err, found)
 	}
@@ -41,7 +41,7 @@ func TestDoctorTellsAndAdvises(t *testing.T) {
 
 func TestDoctorSeesWhatDiffersHere(t *testing.T) {
 	b := newBackend()
-	b.diagnosis = token.Diagnosis{Version: "0.0.1", Proxy: "http://theirs.example:1"}
+	b.diagnosis = token.Report{Version: "0.0.1", Proxy: "http://theirs.example:1"}
 	socket := serve(t, b)
 	t.Setenv("HTTPS_PROXY", "http://me:CANARY@ours.example:3128")
 	r := call(t, socket, nil, "doctor")

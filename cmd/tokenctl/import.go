@@ -72,7 +72,7 @@ type plan struct {
 	// made of it already.
 	profile, existing string
 	// added is what became of it, err why nothing did; done: it was tried.
-	added token.Added
+	added token.Created
 	err   error
 	done  bool
 }
@@ -208,14 +208,14 @@ func (a *app) carryOut(c *cobra.Command, plans []plan, im importing) {
 }
 
 // importOne makes one profile.
-func (a *app) importOne(c *cobra.Command, p plan, im importing) (added token.Added, err error) {
+func (a *app) importOne(c *cobra.Command, p plan, im importing) (added token.Created, err error) {
 	d, err := a.daemon()
 	if err != nil {
 		return added, err
 	}
 	ctx, cancel := context.WithTimeout(c.Context(), patience)
 	defer cancel()
-	return d.Add(ctx, token.Addition{
+	return d.Add(ctx, token.CreateProfile{
 		Name: p.profile, Provider: p.Provider, Settings: p.Settings, Secrets: p.Secrets, NoCheck: im.noCheck,
 	})
 }

@@ -17,13 +17,13 @@ import (
 type collector struct {
 	*backend
 	refuse    map[string]error
-	additions []token.Addition
+	additions []token.CreateProfile
 }
 
-func (k *collector) Add(_ context.Context, a token.Addition) (token.Added, error) {
+func (k *collector) Add(_ context.Context, a token.CreateProfile) (token.Created, error) {
 	k.additions = append(k.additions, a)
 	if err := k.refuse[a.Name]; err != nil {
-		return token.Added{}, err
+		return token.Created{}, err
 	}
 	added := k.added
 	added.Profile.Name, added.Checked = a.Name, !a.NoCheck
@@ -106,7 +106,7 @@ func TestImportMakesProfilesAndSaysWhatMayGo(t *testing.T) {
 	if _, may, _ := strings.Cut(r.out, "delete it:"); strings.Contains(may, "bob") || strings.Contains(may, ".env") {
 		t.Errorf("what is still needed may be deleted:\n%s", r.out)
 	}
-	slices.SortFunc(k.additions, func(a, b token.Addition) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(k.additions, func(a, b token.CreateProfile) int { return strings.Compare(a.Name, b.Name) })
 	if got := k.names(); !slices.Equal(got, []string{"alice", "aspose", "bob"}) {
 		t.Fatalf("added %q", got)
 	}

@@ -239,7 +239,7 @@ func TestPublicKey(t *testing.T) {
 
 func TestAddWhereTokendMakesTheKey(t *testing.T) {
 	b := newJudge()
-	b.added = token.Added{Profile: rock(), Kept: []string{"private key: OS keyring"}}
+	b.added = token.Created{Profile: rock(), Kept: []string{"private key: OS keyring"}}
 	socket := serve(t, b)
 	r := call(t, socket, nil, "add", "rock", "--provider", "datarock", "--email", "me@example.com", "--key-bits", "4096", "--host", "https://a", "--host", "https://b")
 	r.wants(t, exitOK, publicPEM, "")
@@ -272,7 +272,7 @@ func equalJSON(a, b any) bool {
 
 func TestAddOfAVerifierNeedsNoSecret(t *testing.T) {
 	b := newJudge()
-	b.added = token.Added{Profile: weather()}
+	b.added = token.Created{Profile: weather()}
 	socket := serve(t, b)
 	r := call(t, socket, nil, "add", "weather", "--provider", "ioxio", "--dataspace", "https://ds.example", "--dsi", "dpp://a", "--dsi", "dpp://b",
 		"--leeway", "2m", "--gateway", "https://gw.example")
@@ -310,7 +310,7 @@ func TestWhichProvidersNeedASecret(t *testing.T) {
 
 func TestRotateInTwoSteps(t *testing.T) {
 	b := newJudge(rock())
-	b.added = token.Added{Profile: rockWaiting(), Kept: []string{"private key: OS keyring"}}
+	b.added = token.Created{Profile: rockWaiting(), Kept: []string{"private key: OS keyring"}}
 	socket := serve(t, b)
 	r := call(t, socket, nil, "rotate", "rock")
 	r.wants(t, exitOK, newPEM, "")

@@ -23,7 +23,7 @@ type keystores struct {
 func (b *backend) Keystore(context.Context) (token.KeystoreStatus, error) {
 	return token.KeystoreStatus{}, b.err
 }
-func (b *backend) Doctor(context.Context) (token.Diagnosis, error) {
+func (b *backend) Doctor(context.Context) (token.Report, error) {
 	return b.diagnosis, b.err
 }
 func (b *backend) Unlock(context.Context) error { return b.err }

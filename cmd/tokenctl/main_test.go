@@ -42,11 +42,11 @@ type backend struct {
 	claimant  string // who claims every URL
 	present   token.Presentation
 	status    token.Status
-	added     token.Added
-	diagnosis token.Diagnosis
+	added     token.Created
+	diagnosis token.Report
 	mu        sync.Mutex
 	query     token.Query
-	addition  token.Addition
+	addition  token.CreateProfile
 	dropped   token.Secret
 	kinds     []token.Provider // in place of the usual ones
 	request   token.Request
@@ -91,7 +91,7 @@ func newBackend() *backend {
 			Version: "1.2.3", PID: 4242, MayManage: true, Started: now.Add(-3 * time.Hour), Keystore: "os: ok", Cache: "ok",
 			Config: "/etc/tokend", State: "/var/lib/tokend", Profiles: []token.ProfileStatus{azure, clms},
 		},
-		added: token.Added{Profile: clms, Checked: true, Took: 412 * time.Millisecond, Kept: []string{
+		added: token.Created{Profile: clms, Checked: true, Took: 412 * time.Millisecond, Kept: []string{
 			"settings: /etc/tokend/profiles.d/clms.toml", "private key: OS keyring, service tokend, account clms/private_key/1",
 		}},
 	}
@@ -173,13 +173,13 @@ func (b *backend) Providers(context.Context) ([]token.Provider, error) {
 	}, nil
 }
 
-func (b *backend) Add(_ context.Context, a token.Addition) (token.Added, error) {
+func (b *backend) Add(_ context.Context, a token.CreateProfile) (token.Created, error) {
 	err := b.note("add " + a.Name)
 	b.addition = a
 	return b.added, err
 }
 
-func (b *backend) Rotate(_ context.Context, a token.Addition) (token.Added, error) {
+func (b *backend) Rotate(_ context.Context, a token.CreateProfile) (token.Created, error) {
 	err := b.note("rotate " + a.Name)
 	b.addition = a
 	return b.added, err

@@ -56,7 +56,7 @@ func (a *app) rotate(c *cobra.Command, name string, w turn) error {
 		return err
 	}
 	if step != "" {
-		return a.hand(c, (*ipc.Client).Rotate, toldStep(step), w.credential, handing{addition: token.Addition{Name: name, Step: step}})
+		return a.hand(c, (*ipc.Client).Rotate, toldStep(step), w.credential, handing{addition: token.CreateProfile{Name: name, Step: step}})
 	}
 	p, err := a.providerOf(c, name)
 	if err != nil {
@@ -66,7 +66,7 @@ func (a *app) rotate(c *cobra.Command, name string, w turn) error {
 	if err != nil {
 		return err
 	}
-	return a.hand(c, (*ipc.Client).Rotate, toldRotated, w.credential, handing{p, from, token.Addition{Name: name, Secrets: secrets}})
+	return a.hand(c, (*ipc.Client).Rotate, toldRotated, w.credential, handing{p, from, token.CreateProfile{Name: name, Secrets: secrets}})
 }
 
 // step is the second step of a rotation, if that is what was asked for.
@@ -112,7 +112,7 @@ func (a *app) newSecrets(p token.Provider, cr credential) (secrets map[string]to
 
 // toldRotated says what became of a rotation, or what is left to do if the new
 // key waits.
-func toldRotated(added token.Added, files []string, now time.Time) string {
+func toldRotated(added token.Created, files []string, now time.Time) string {
 	p := added.Profile
 	key, waits := pendingKey(p)
 	if !waits {
@@ -131,7 +131,7 @@ func toldRotated(added token.Added, files []string, now time.Time) string {
 
 // toldStep says what became of the second step of a rotation.
 func toldStep(step string) telling {
-	return func(added token.Added, _ []string, _ time.Time) string {
+	return func(added token.Created, _ []string, _ time.Time) string {
 		name := printable(added.Profile.Name)
 		if step == token.StepAbandon {
 			return "The new key of " + name + " is dropped; the old one stays in use.\n"

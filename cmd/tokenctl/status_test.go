@@ -118,7 +118,7 @@ func TestOneProfileIsToldAtLength(t *testing.T) {
 	p.Tokens[0].LastUsed = now.Add(-3 * time.Minute)
 	p.Tokens[0].LastUser = &token.User{UID: os.Getuid(), PID: 4711, Program: "python3"}
 	p.Tokens[0].Granted = "read"
-	p.Tokens[0].Content = &token.Content{Format: "jwt", Issuer: "https://id", Subject: "me", Audience: []string{"https://a", "https://b"}, Client: "c", Scopes: []string{"read", "list"}}
+	p.Tokens[0].Content = &token.ClaimsPreview{Format: "jwt", Issuer: "https://id", Subject: "me", Audience: []string{"https://a", "https://b"}, Client: "c", Scopes: []string{"read", "list"}}
 	p.Tokens[0].History = []token.Attempt{{At: now.Add(-10 * time.Minute), Took: 412 * time.Millisecond}, {At: now.Add(-20 * time.Minute), Took: 10 * time.Second, Code: token.ErrUnavailable}, {At: now.Add(-3 * time.Hour), Code: "from_the_future"}}
 	socket := serve(t, b)
 	r := call(t, socket, nil, "status", "clms")
@@ -132,7 +132,7 @@ func TestOneProfileIsToldAtLength(t *testing.T) {
 			t.Errorf("lacks %q:\n%s", want, r.out)
 		}
 	}
-	p.Tokens[0].Content = &token.Content{Format: "opaque"}
+	p.Tokens[0].Content = &token.ClaimsPreview{Format: "opaque"}
 	p.Tokens[0].Error = &token.Error{Code: token.ErrRejected, OAuth: "invalid_client", Topic: "invalid_client", Message: "idp says no", RetryAt: now.Add(5*time.Minute + time.Second)}
 	r = call(t, socket, nil, "status", "clms")
 	for _, want := range []string{"token      opaque", "The last attempt failed\n  idp says no; ", "tokenctl rotate clms\n", "  See: tokenctl explain invalid_client\n"} {

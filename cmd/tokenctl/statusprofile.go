@@ -84,7 +84,7 @@ func (a *app) remedy(p token.ProfileStatus, t token.TokenStatus, now time.Time) 
 }
 
 // contentRows say what a token says of itself.
-func contentRows(c *token.Content) []row {
+func contentRows(c *token.ClaimsPreview) []row {
 	if c == nil {
 		return nil
 	}

@@ -353,17 +353,17 @@ func TestKeysOfAHiddenLine(t *testing.T) {
 type refusing struct {
 	*backend
 	errs []error
-	seen []token.Addition
+	seen []token.CreateProfile
 }
 
-func (r *refusing) Add(ctx context.Context, a token.Addition) (token.Added, error) {
+func (r *refusing) Add(ctx context.Context, a token.CreateProfile) (token.Created, error) {
 	r.seen = append(r.seen, a)
 	if len(r.errs) == 0 {
 		return r.backend.Add(ctx, a)
 	}
 	err := r.errs[0]
 	r.errs = r.errs[1:]
-	return token.Added{}, err
+	return token.Created{}, err
 }
 
 func TestAddAsksAgainForWhatTokendRefuses(t *testing.T) {
@@ -617,7 +617,7 @@ func (s *slow) Get(ctx context.Context, name string, q token.Query) (token.Grant
 	return s.backend.Get(ctx, name, q)
 }
 
-func (s *slow) Add(ctx context.Context, a token.Addition) (token.Added, error) {
+func (s *slow) Add(ctx context.Context, a token.CreateProfile) (token.Created, error) {
 	<-s.goOn
 	return s.backend.Add(ctx, a)
 }

@@ -18,9 +18,9 @@ func BenchmarkSocket(b *testing.B) {
 	h := newHome(b)
 	h.setup("--keystore", "sealed", "--key-file", h.dir+"/key")
 	h.start()
-	h.add(token.Addition{Name: "rock", Provider: "datarock", Settings: map[string]any{"email": "me@example.com"}})
+	h.add(token.CreateProfile{Name: "rock", Provider: "datarock", Settings: map[string]any{"email": "me@example.com"}})
 	const dsi = "dpp://group@127.0.0.1/Weather_v1"
-	h.add(token.Addition{Name: "source", Provider: "ioxio", Settings: map[string]any{
+	h.add(token.CreateProfile{Name: "source", Provider: "ioxio", Settings: map[string]any{
 		"dataspace": h.issuers.URL(), "dsi": []string{dsi}}})
 	text, err := h.issuers.Dataspace().NewToken(dsi)
 	if err != nil {

@@ -118,7 +118,7 @@ func (d *demo) open(ctx context.Context) (err error) {
 	if err := store.NewKeyFile(d.path("key")); err != nil {
 		return err
 	}
-	if _, err := store.Setup(ctx, d.path("state"), store.Install{Keystore: store.KeystoreSealed, KeyFile: d.path("key")}); err != nil {
+	if _, err := store.Setup(ctx, d.path("state"), store.KeystoreConfig{Keystore: store.KeystoreSealed, KeyFile: d.path("key")}); err != nil {
 		return err
 	}
 	d.say("keystore: files sealed with AES-256-GCM (on your desktop it is the OS keyring)")
@@ -160,7 +160,7 @@ func (d *demo) add(ctx context.Context) error {
 	}
 	azureID, azureSecret := d.issuers.Azure().NewSecret()
 	asposeID, asposeSecret := d.issuers.Aspose().NewClient()
-	for _, a := range []token.Addition{
+	for _, a := range []token.CreateProfile{
 		{Name: demoProfile, Provider: "clms", Secrets: secrets("service_key", string(serviceKey))},
 		{Name: "azure", Provider: "azure", Secrets: secrets("client_secret", azureSecret), Settings: map[string]any{
 			"tenant": d.issuers.Azure().Tenant(), "client_id": azureID, "scope": d.issuers.Azure().Scope(), "authority": d.issuers.Azure().Authority()}},

@@ -57,7 +57,7 @@ func doctorCommand(at *places) *cobra.Command {
 	return c
 }
 
-func tellDiagnosis(found token.Diagnosis, asJSON bool, out io.Writer) error {
+func tellDiagnosis(found token.Report, asJSON bool, out io.Writer) error {
 	failed := 0
 	if asJSON {
 		text, err := json.MarshalIndent(found, "", "  ")
@@ -100,15 +100,15 @@ func printable(text string) string {
 
 // doctor looks at an installation from outside, and has the daemon look from
 // inside if it runs.
-func (p places) doctor(ctx context.Context) (token.Diagnosis, error) {
+func (p places) doctor(ctx context.Context) (token.Report, error) {
 	dirs, err := p.dirs()
 	if err != nil {
-		return token.Diagnosis{}, err
+		return token.Report{}, err
 	}
 	config, configErr := daemon.ReadConfig(dirs)
 	socket, err := p.socketPath(config)
 	if err != nil {
-		return token.Diagnosis{}, err
+		return token.Report{}, err
 	}
 	client := ipc.Client{Socket: socket}
 	inside, askErr := client.Doctor(ctx)
@@ -142,7 +142,7 @@ func explained(err error, otherwise string) string {
 	return otherwise
 }
 
-func (p places) checkSocket(socket string, inside token.Diagnosis, err error) token.Check {
+func (p places) checkSocket(socket string, inside token.Report, err error) token.Check {
 	switch {
 	case err == nil && inside.Version != versionText():
 		return warn("socket", fmt.Sprintf("tokend %s answers at %s, and this program is %s", inside.Version, socket, versionText()), "restart tokend, to have the new version serve")
@@ -179,21 +179,21 @@ func (p places) checkService(ctx context.Context) token.Check {
 }
 
 // lookInside is what the daemon would see, while it does not run.
-func (p places) lookInside(ctx context.Context, dirs daemon.Dirs, configErr error) token.Diagnosis {
-	install, err := store.ReadInstall(dirs.State)
+func (p places) lookInside(ctx context.Context, dirs daemon.Dirs, configErr error) token.Report {
+	install, err := store.ReadKeystoreConfig(dirs.State)
 	if errors.Is(err, token.ErrNotFound) {
-		return token.Diagnosis{Checks: []token.Check{failed("setup", err.Error(), p.setupLine())}}
+		return token.Report{Checks: []token.Check{failed("setup", err.Error(), p.setupLine())}}
 	}
 	if err != nil {
-		return token.Diagnosis{Checks: []token.Check{failed("setup", err.Error(), explained(err, ""))}}
+		return token.Report{Checks: []token.Check{failed("setup", err.Error(), explained(err, ""))}}
 	}
 	if configErr != nil {
-		return token.Diagnosis{Checks: []token.Check{failed("config", configErr.Error(), "mend the file")}}
+		return token.Report{Checks: []token.Check{failed("config", configErr.Error(), "mend the file")}}
 	}
 	kek, kekErr := credentialOutside(ctx, dirs, install)
 	// The service could have put a link where root would follow it.
 	if err := p.owner(dirs.State).become(); err != nil {
-		return token.Diagnosis{Checks: []token.Check{failed("doctor", err.Error(), "run doctor as the user that tokend runs as")}}
+		return token.Report{Checks: []token.Check{failed("doctor", err.Error(), "run doctor as the user that tokend runs as")}}
 	}
 	w := newWorld()
 	w.Keystore = func(ctx context.Context) string {
@@ -203,22 +203,22 @@ func (p places) lookInside(ctx context.Context, dirs daemon.Dirs, configErr erro
 		return install.Keystore + ": " + stateOutside(ctx, dirs, install, kek)
 	}
 	w.Credentials = store.NewCredentials(credentialsDir(dirs), nil)
-	w.examine(dirs, func() store.Install { return install })
+	w.examine(dirs, func() store.KeystoreConfig { return install })
 	d, err := daemon.New(dirs, w.World)
 	if err != nil {
-		return token.Diagnosis{Checks: []token.Check{failed("config", err.Error(), explained(err, "mend the file"))}}
+		return token.Report{Checks: []token.Check{failed("config", err.Error(), explained(err, "mend the file"))}}
 	}
 	d.OpenAll(ctx)
 	found, err := d.Doctor(ctx)
 	if err != nil {
-		return token.Diagnosis{Checks: []token.Check{failed("doctor", err.Error(), "")}}
+		return token.Report{Checks: []token.Check{failed("doctor", err.Error(), "")}}
 	}
 	return found
 }
 
 // credentialOutside is the key in the service's systemd credential, for somebody
 // who is not the service: root alone can read it. It is zero where there is none.
-func credentialOutside(ctx context.Context, dirs daemon.Dirs, in store.Install) (token.Secret, error) {
+func credentialOutside(ctx context.Context, dirs daemon.Dirs, in store.KeystoreConfig) (token.Secret, error) {
 	file := store.CredentialFile{Path: credentialPath(dirs, in.Credential), Name: in.Credential}
 	if in.Credential == "" || os.Getenv("CREDENTIALS_DIRECTORY") != "" || !exists(file.Path) {
 		return token.Secret{}, nil
@@ -227,7 +227,7 @@ func credentialOutside(ctx context.Context, dirs daemon.Dirs, in store.Install) 
 }
 
 // stateOutside is how the keystore is, which kek opens if it is not zero.
-func stateOutside(ctx context.Context, dirs daemon.Dirs, in store.Install, kek token.Secret) string {
+func stateOutside(ctx context.Context, dirs daemon.Dirs, in store.KeystoreConfig, kek token.Secret) string {
 	open := in.Open
 	if !kek.IsZero() {
 		open = func(state string) (store.Keystore, error) { return in.OpenWithKey(state, kek) }
@@ -240,10 +240,10 @@ func stateOutside(ctx context.Context, dirs daemon.Dirs, in store.Install, kek t
 }
 
 // examine gives w its doctor.
-func (w *world) examine(dirs daemon.Dirs, install func() store.Install) {
-	w.Doctor = func(ctx context.Context, st token.Status, all bool) token.Diagnosis {
+func (w *world) examine(dirs daemon.Dirs, install func() store.KeystoreConfig) {
+	w.Doctor = func(ctx context.Context, st token.Status, all bool) token.Report {
 		in := install()
-		found := token.Diagnosis{Version: st.Version}
+		found := token.Report{Version: st.Version}
 		found.Checks = append(found.Checks, checkKeystore(in, st.Keystore), checkCache(st.Cache))
 		if !all {
 			return found
@@ -270,7 +270,7 @@ func first(list []string) string {
 	return list[0]
 }
 
-func checkSetup(in store.Install) []token.Check {
+func checkSetup(in store.KeystoreConfig) []token.Check {
 	checks := []token.Check{ok("setup", "the keystore is %s since %s", in.Describe(), in.Created.Format(time.DateOnly))}
 	if in.Leftover != nil {
 		checks = append(checks, warn("setup", fmt.Sprintf("%d old copies of secrets wait to be deleted from the keystore %q", len(in.Leftover.Accounts), in.Leftover.Keystore),
@@ -279,7 +279,7 @@ func checkSetup(in store.Install) []token.Check {
 	return checks
 }
 
-func checkKeystore(in store.Install, state string) token.Check {
+func checkKeystore(in store.KeystoreConfig, state string) token.Check {
 	const name = "keystore"
 	switch {
 	case strings.HasSuffix(state, ": ok"):
@@ -295,7 +295,7 @@ func checkKeystore(in store.Install, state string) token.Check {
 }
 
 // checkBus looks for the way to the OS keyring, where there is one to look for.
-func checkBus(in store.Install) []token.Check {
+func checkBus(in store.KeystoreConfig) []token.Check {
 	if in.Keystore != store.KeystoreOS {
 		return nil
 	}
@@ -355,7 +355,7 @@ func needsCredential(w *world, p token.ProfileStatus) bool {
 }
 
 // checkFiles looks who else could read or change what tokend keeps.
-func checkFiles(dirs daemon.Dirs, in store.Install) []token.Check {
+func checkFiles(dirs daemon.Dirs, in store.KeystoreConfig) []token.Check {
 	var bad []token.Check
 	bad = append(bad, checkTree(dirs.State, dirs.State, 0o077, "chmod -R go= "+dirs.State)...)
 	bad = append(bad, checkTree(dirs.Config, dirs.State, 0o002, "chmod -R o-w "+dirs.Config)...)

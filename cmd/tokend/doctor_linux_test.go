@@ -18,7 +18,7 @@ import (
 
 // diagnose runs tokend doctor and gives its checks by name and result:
 // "clock: fail".
-func (h *home) diagnose(more ...string) (found token.Diagnosis, byResult map[string]token.Check) {
+func (h *home) diagnose(more ...string) (found token.Report, byResult map[string]token.Check) {
 	h.t.Helper()
 	out, err := h.tokend(append([]string{"doctor", "--json"}, more...)...).Output()
 	var exit *exec.ExitError
@@ -125,7 +125,7 @@ func TestDoctor(t *testing.T) {
 // of the threat model.
 func TestDoctorObeysNobody(t *testing.T) {
 	var out strings.Builder
-	err := tellDiagnosis(token.Diagnosis{Checks: []token.Check{
+	err := tellDiagnosis(token.Report{Checks: []token.Check{
 		failed("files", "/var/lib/tokend/\x1b]0;pwned\a\r\nok    files has mode 0644", "chmod \x1b[2J"),
 	}}, false, &out)
 	if err == nil || strings.ContainsAny(out.String(), "\x1b\a\r") || strings.Count(out.String(), "\n") != 2 {

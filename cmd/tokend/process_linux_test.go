@@ -131,16 +131,16 @@ func (h *home) interrupt() {
 }
 
 // clms makes a service key and the addition of a profile with it.
-func (h *home) clms(name string, bits int) token.Addition {
+func (h *home) clms(name string, bits int) token.CreateProfile {
 	h.t.Helper()
 	key, err := h.issuers.CLMS().NewServiceKey(bits)
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	return token.Addition{Name: name, Provider: "clms", Secrets: secrets("service_key", string(key))}
+	return token.CreateProfile{Name: name, Provider: "clms", Secrets: secrets("service_key", string(key))}
 }
 
-func (h *home) add(a token.Addition) {
+func (h *home) add(a token.CreateProfile) {
 	h.t.Helper()
 	if _, err := h.client.Add(h.t.Context(), a); err != nil {
 		h.t.Fatal(err)
@@ -242,10 +242,10 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	h.start()
 	h.add(h.clms("clms", 2048))
 	id, secret := h.issuers.Aspose().NewClient()
-	aspose := token.Addition{Name: "aspose", Provider: "aspose", Secrets: secrets("client_secret", secret),
+	aspose := token.CreateProfile{Name: "aspose", Provider: "aspose", Secrets: secrets("client_secret", secret),
 		Settings: map[string]any{"client_id": id, "base_url": h.issuers.Aspose().BaseURL()}}
 	h.add(aspose)
-	rotation := token.Addition{Name: "aspose", Secrets: aspose.Secrets}
+	rotation := token.CreateProfile{Name: "aspose", Secrets: aspose.Secrets}
 
 	for range rounds {
 		var load sync.WaitGroup

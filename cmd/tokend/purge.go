@@ -73,7 +73,7 @@ func (p purgeRequest) ask(dirs daemon.Dirs, out io.Writer) error {
 		names := slices.DeleteFunc(slices.Clone(dir.names), func(name string) bool { return strings.Contains(name, "/") })
 		fmt.Fprintf(out, "  in %s: %s\n", dir.path, strings.Join(names, ", "))
 	}
-	install, err := store.ReadInstall(dirs.State)
+	install, err := store.ReadKeystoreConfig(dirs.State)
 	switch {
 	case errors.Is(err, token.ErrNotFound):
 	case err != nil:

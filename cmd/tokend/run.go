@@ -96,7 +96,7 @@ func serve(ctx context.Context, at places, log io.Writer) error {
 	v := newVault(keys, dirs)
 	cache := &sealedCache{key: v.CacheKey}
 	w.keep(v, cache)
-	w.examine(dirs, v.Install)
+	w.examine(dirs, v.KeystoreConfig)
 	// While another process looks at the cache's file, the daemon reads its own.
 	opened := make(chan error, 1)
 	go func() { opened <- cache.open(dirs) }()
@@ -156,12 +156,12 @@ func serve(ctx context.Context, at places, log io.Writer) error {
 
 // readInstall gives the choice of keystore in force. In a container it can be
 // made by a key that is mounted.
-func readInstall(ctx context.Context, at places, dirs daemon.Dirs) (store.Install, error) {
+func readInstall(ctx context.Context, at places, dirs daemon.Dirs) (store.KeystoreConfig, error) {
 	mounted, err := mountedKey(dirs)
 	if err != nil {
-		return store.Install{}, err
+		return store.KeystoreConfig{}, err
 	}
-	install, err := store.ReadInstall(dirs.State)
+	install, err := store.ReadKeystoreConfig(dirs.State)
 	switch {
 	case errors.Is(err, token.ErrNotFound) && mounted.KeyFile != "":
 		return store.Setup(ctx, dirs.State, mounted)
@@ -259,10 +259,10 @@ func (w *world) confine(s sandbox, config daemon.Config) {
 // keep gives w its keystore, credentials and cache.
 func (w *world) keep(v vault, cache *sealedCache) {
 	w.Vault, w.Credentials, w.Cache = v, v.creds, cache
-	w.Keystore = func(ctx context.Context) string { return v.Install().Keystore + ": " + store.State(ctx, v) }
+	w.Keystore = func(ctx context.Context) string { return v.KeystoreConfig().Keystore + ": " + store.State(ctx, v) }
 	w.metrics.keystore = func(ctx context.Context) error { return store.Check(ctx, v) }
 	w.Where = func(account string) string {
-		if v.Install().Keystore == store.KeystoreOS {
+		if v.KeystoreConfig().Keystore == store.KeystoreOS {
 			return fmt.Sprintf("OS keyring, service %q, account %q", store.KeyringService, account)
 		}
 		return fmt.Sprintf("sealed file, account %q", account)
@@ -334,7 +334,7 @@ var listProviders = sync.OnceValue(func() []token.Provider {
 	return list
 })
 
-func (k kinds) Prepare(a *token.Addition) error {
+func (k kinds) Prepare(a *token.CreateProfile) error {
 	kind, ok := providers.Lookup(a.Provider)
 	if !ok {
 		return noProvider(a.Provider)

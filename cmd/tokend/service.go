@@ -171,7 +171,7 @@ func (r *serviceRequest) install(ctx context.Context) error {
 	if dir := filepath.Dir(d.program); runtime.GOOS == "linux" && !exists(filepath.Join(dir, "tokenctl")) {
 		fmt.Fprintf(r.out, "tokenctl is not in %s: systemctl reload takes it from there.\n", dir)
 	}
-	if _, err := store.ReadInstall(d.dirs.State); errors.Is(err, token.ErrNotFound) {
+	if _, err := store.ReadKeystoreConfig(d.dirs.State); errors.Is(err, token.ErrNotFound) {
 		fmt.Fprintf(r.out, "It starts %s once it is set up.\nNext: %s, then: %s\n", r.when(), r.line("setup"), r.line("start"))
 		return nil
 	}

@@ -145,7 +145,7 @@ func TestPurgeAsks(t *testing.T) {
 	if err := store.NewKeyFile(key); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Setup(t.Context(), dirs.State, store.Install{Keystore: store.KeystoreSealed, KeyFile: key}); err != nil {
+	if _, err := store.Setup(t.Context(), dirs.State, store.KeystoreConfig{Keystore: store.KeystoreSealed, KeyFile: key}); err != nil {
 		t.Fatal(err)
 	}
 	var told strings.Builder

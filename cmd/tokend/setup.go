@@ -56,7 +56,7 @@ func credentialPath(dirs daemon.Dirs, name string) string {
 // A setupRequest is what setup is asked for.
 type setupRequest struct {
 	at     places
-	choice store.Install
+	choice store.KeystoreConfig
 	// user is whom the system service runs as.
 	user string
 	// mounted: the key was put there by somebody else and is not made.
@@ -98,7 +98,7 @@ func (r setupRequest) run(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	before, err := store.ReadInstall(dirs.State)
+	before, err := store.ReadKeystoreConfig(dirs.State)
 	if err != nil && !errors.Is(err, token.ErrNotFound) {
 		return err
 	}
@@ -137,7 +137,7 @@ func (r setupRequest) run(ctx context.Context, out io.Writer) error {
 }
 
 // setUp makes the choice, and helps with a keyring that is locked.
-func setUp(ctx context.Context, state string, choice store.Install, kek token.Secret, out io.Writer) (store.Install, error) {
+func setUp(ctx context.Context, state string, choice store.KeystoreConfig, kek token.Secret, out io.Writer) (store.KeystoreConfig, error) {
 	install, err := store.SetupWithKey(ctx, state, choice, kek)
 	if errors.Is(err, token.ErrLocked) {
 		fmt.Fprintln(out, "The keyring is locked. If a window asks for its password, give it and type the same command again.")
@@ -156,7 +156,7 @@ func setUp(ctx context.Context, state string, choice store.Install, kek token.Se
 
 // choose completes a choice that was not, or not wholly, made on the command
 // line, and says why.
-func (r *setupRequest) choose(dirs daemon.Dirs, before store.Install, out io.Writer) error {
+func (r *setupRequest) choose(dirs daemon.Dirs, before store.KeystoreConfig, out io.Writer) error {
 	mounted, err := mountedKey(dirs)
 	if err != nil {
 		return err
@@ -188,29 +188,29 @@ func (r *setupRequest) choose(dirs daemon.Dirs, before store.Install, out io.Wri
 
 // mountedKey is the choice that a container's environment makes, none if it
 // makes none.
-func mountedKey(dirs daemon.Dirs) (store.Install, error) {
+func mountedKey(dirs daemon.Dirs) (store.KeystoreConfig, error) {
 	if os.Getenv(refusedKeyEnv) != "" {
-		return store.Install{}, &token.Error{Code: token.ErrInvalid, Field: refusedKeyEnv, Message: fmt.Sprintf(
+		return store.KeystoreConfig{}, &token.Error{Code: token.ErrInvalid, Field: refusedKeyEnv, Message: fmt.Sprintf(
 			"$%s is set: a key in the environment is seen by too many; mount it as a file and name that in $%s", refusedKeyEnv, keyFileEnv)}
 	}
 	file := os.Getenv(keyFileEnv)
 	if file == "" {
-		return store.Install{}, nil
+		return store.KeystoreConfig{}, nil
 	}
 	group := os.Getenv(groupReadEnv)
 	if group != "" && group != "true" && group != "false" {
-		return store.Install{}, &token.Error{Code: token.ErrInvalid, Field: groupReadEnv, Message: "$" + groupReadEnv + ` is neither "true" nor "false"`}
+		return store.KeystoreConfig{}, &token.Error{Code: token.ErrInvalid, Field: groupReadEnv, Message: "$" + groupReadEnv + ` is neither "true" nor "false"`}
 	}
-	choice := store.Install{Keystore: store.KeystoreSealed, KeyFile: file, GroupRead: group == "true"}
+	choice := store.KeystoreConfig{Keystore: store.KeystoreSealed, KeyFile: file, GroupRead: group == "true"}
 	if err := choice.Check(dirs.State); err != nil {
-		return store.Install{}, fmt.Errorf("$%s: %w", keyFileEnv, err)
+		return store.KeystoreConfig{}, fmt.Errorf("$%s: %w", keyFileEnv, err)
 	}
 	return choice, nil
 }
 
 // makeKey makes the key that was chosen, or completes what an interrupted
 // setup left undone. It returns the key if only the service could read it.
-func (r setupRequest) makeKey(ctx context.Context, dirs daemon.Dirs, before store.Install, service account, out io.Writer) (token.Secret, error) {
+func (r setupRequest) makeKey(ctx context.Context, dirs daemon.Dirs, before store.KeystoreConfig, service account, out io.Writer) (token.Secret, error) {
 	first := before.ID == ""
 	switch {
 	case r.choice.Credential != "" && os.Getenv("CREDENTIALS_DIRECTORY") == "" && service.mayMakeCredential():

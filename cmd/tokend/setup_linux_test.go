@@ -228,12 +228,12 @@ func TestMountedKey(t *testing.T) {
 	tests := []struct {
 		name             string
 		file, group, kek string
-		want             store.Install
+		want             store.KeystoreConfig
 		says             string // of the error; empty: there is none
 	}{
 		{name: "nothing"},
-		{name: "a file", file: "/run/secrets/kek", want: store.Install{Keystore: store.KeystoreSealed, KeyFile: "/run/secrets/kek"}},
-		{name: "a file for the group", file: "/run/secrets/kek", group: "true", want: store.Install{Keystore: store.KeystoreSealed, KeyFile: "/run/secrets/kek", GroupRead: true}},
+		{name: "a file", file: "/run/secrets/kek", want: store.KeystoreConfig{Keystore: store.KeystoreSealed, KeyFile: "/run/secrets/kek"}},
+		{name: "a file for the group", file: "/run/secrets/kek", group: "true", want: store.KeystoreConfig{Keystore: store.KeystoreSealed, KeyFile: "/run/secrets/kek", GroupRead: true}},
 		{name: "neither yes nor no", file: "/run/secrets/kek", group: "0440", says: "neither"},
 		{name: "the key", kek: key, says: "TOKEND_KEK is set"},
 		{name: "the key for a file", file: key, says: "that is a key"},

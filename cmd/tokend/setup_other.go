@@ -27,9 +27,9 @@ func (p places) startLine() string             { return p.line("run") }
 
 func removeHandOver() error { return nil }
 
-func systemChoice(dirs daemon.Dirs) (choice store.Install, why string) {
+func systemChoice(dirs daemon.Dirs) (choice store.KeystoreConfig, why string) {
 	file := filepath.Join(dirs.Config, keyFileName)
-	return store.Install{Keystore: store.KeystoreSealed, KeyFile: file}, "A system service has no OS keyring: secrets go to sealed files."
+	return store.KeystoreConfig{Keystore: store.KeystoreSealed, KeyFile: file}, "A system service has no OS keyring: secrets go to sealed files."
 }
 
 func makeCredential(context.Context, string, daemon.Dirs, bool, io.Writer) (token.Secret, error) {

@@ -173,7 +173,7 @@ func throughputServers(b *testing.B) (g token.Grant, sockets []string) {
 		socket := serveHere(b, dirs)
 		client := &ipc.Client{Socket: socket}
 		id, secret := issuers.OAuth2().NewClient()
-		_, err := client.Add(b.Context(), token.Addition{Name: "p", Provider: "oauth2", Secrets: secrets("client_secret", secret), Settings: map[string]any{
+		_, err := client.Add(b.Context(), token.CreateProfile{Name: "p", Provider: "oauth2", Secrets: secrets("client_secret", secret), Settings: map[string]any{
 			"token_url": issuers.OAuth2().TokenURL(), "client_id": id, "allow_users": []any{"root"}, "hosts": []any{"https://dev.example"}}})
 		if err != nil {
 			b.Fatal(err)
@@ -223,7 +223,7 @@ func worldHere(b testing.TB, dirs daemon.Dirs, config daemon.Config) (*world, *s
 	if err := store.NewKeyFile(key); err != nil {
 		b.Fatal(err)
 	}
-	install, err := store.Setup(b.Context(), dirs.State, store.Install{Keystore: store.KeystoreSealed, KeyFile: key})
+	install, err := store.Setup(b.Context(), dirs.State, store.KeystoreConfig{Keystore: store.KeystoreSealed, KeyFile: key})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -29,7 +29,7 @@ func newVault(keys *store.Vault, dirs daemon.Dirs) vault {
 }
 
 func (v vault) About(ctx context.Context) token.KeystoreStatus {
-	in := v.Install()
+	in := v.KeystoreConfig()
 	st := token.KeystoreStatus{
 		KeystoreChoice: token.KeystoreChoice{Keystore: in.Keystore, KeyFile: in.KeyFile, Credential: in.Credential, GroupRead: in.GroupRead},
 		State:          store.State(ctx, v), KeyID: in.KeyID, Since: in.Created,
@@ -55,7 +55,7 @@ func (v vault) Unlock(ctx context.Context) error {
 // Migrate makes the key file of sealed secrets if there is none; where nothing
 // else is said, it is in the configuration directory.
 func (v vault) Migrate(ctx context.Context, to token.KeystoreChoice) (done token.Migrated, err error) {
-	choice := store.Install{Keystore: to.Keystore, KeyFile: to.KeyFile, Credential: to.Credential, GroupRead: to.GroupRead}
+	choice := store.KeystoreConfig{Keystore: to.Keystore, KeyFile: to.KeyFile, Credential: to.Credential, GroupRead: to.GroupRead}
 	if choice.Keystore == store.KeystoreSealed && choice.KeyFile == "" && choice.Credential == "" {
 		choice.KeyFile = filepath.Join(v.dirs.Config, keyFileName)
 	}

@@ -19,7 +19,7 @@ func TestOneMigrationAtATime(t *testing.T) {
 	if err := store.NewKeyFile(old); err != nil {
 		t.Fatal(err)
 	}
-	install, err := store.Setup(t.Context(), dirs.State, store.Install{Keystore: store.KeystoreSealed, KeyFile: old})
+	install, err := store.Setup(t.Context(), dirs.State, store.KeystoreConfig{Keystore: store.KeystoreSealed, KeyFile: old})
 	if err != nil {
 		t.Fatal(err)
 	}

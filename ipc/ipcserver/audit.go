@@ -87,13 +87,13 @@ func (a *audited) Invalidate(ctx context.Context, name string, t token.Secret) e
 	return err
 }
 
-func (a *audited) Add(ctx context.Context, t token.Addition) (token.Added, error) {
+func (a *audited) Add(ctx context.Context, t token.CreateProfile) (token.Created, error) {
 	added, err := a.Backend.Add(ctx, t)
 	a.note(ctx, Event{Do: "add", Profile: t.Name}, err)
 	return added, err
 }
 
-func (a *audited) Rotate(ctx context.Context, t token.Addition) (token.Added, error) {
+func (a *audited) Rotate(ctx context.Context, t token.CreateProfile) (token.Created, error) {
 	added, err := a.Backend.Rotate(ctx, t)
 	a.note(ctx, Event{Do: "rotate", Profile: t.Name}, err)
 	return added, err

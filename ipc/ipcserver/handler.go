@@ -358,10 +358,10 @@ func list[T any](s []T) []T {
 	return s
 }
 
-func readAddition(w http.ResponseWriter, r *http.Request) (token.Addition, error) {
+func readAddition(w http.ResponseWriter, r *http.Request) (token.CreateProfile, error) {
 	body, err := readBody(w, r)
 	if err != nil {
-		return token.Addition{}, err
+		return token.CreateProfile{}, err
 	}
 	return ipc.DecodeAddition(body)
 }

@@ -18,8 +18,8 @@ func (b *book) Keystore(context.Context) (token.KeystoreStatus, error) {
 	}, b.fail
 }
 
-func (b *book) Doctor(context.Context) (token.Diagnosis, error) {
-	return token.Diagnosis{Version: "1", Proxy: "http://p:1", Checks: []token.Check{{Name: "x", Result: "warn", Text: "y", Advice: "z"}}}, b.fail
+func (b *book) Doctor(context.Context) (token.Report, error) {
+	return token.Report{Version: "1", Proxy: "http://p:1", Checks: []token.Check{{Name: "x", Result: "warn", Text: "y", Advice: "z"}}}, b.fail
 }
 
 func (b *book) Unlock(context.Context) error { return b.fail }

@@ -167,7 +167,7 @@ func TestRequestsMayTakeLongerThanTheirBody(t *testing.T) {
 	t.Parallel()
 	s := start(t, &slowBook{book: newBook(), takes: bodyTimeout + time.Second}, Options{})
 	for name, ask := range map[string]func() error{
-		"with a body":    func() error { _, err := s.client.Add(context.Background(), token.Addition{Name: "a"}); return err },
+		"with a body":    func() error { _, err := s.client.Add(context.Background(), token.CreateProfile{Name: "a"}); return err },
 		"without a body": func() error { return s.client.Invalidate(context.Background(), "clms", token.Secret{}) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -194,9 +194,9 @@ func (b *slowBook) wait(ctx context.Context) error {
 	}
 }
 
-func (b *slowBook) Add(ctx context.Context, a token.Addition) (token.Added, error) {
+func (b *slowBook) Add(ctx context.Context, a token.CreateProfile) (token.Created, error) {
 	if err := b.wait(ctx); err != nil {
-		return token.Added{}, err
+		return token.Created{}, err
 	}
 	return b.book.Add(ctx, a)
 }

@@ -36,12 +36,12 @@ type Backend interface {
 	Profile(ctx context.Context, name string) (token.ProfileStatus, error)
 	StatusInParts(ctx context.Context) (token.Status, iter.Seq[token.ProfileStatus], error)
 	Providers(ctx context.Context) ([]token.Provider, error)
-	Add(ctx context.Context, a token.Addition) (token.Added, error)
-	Rotate(ctx context.Context, a token.Addition) (token.Added, error)
+	Add(ctx context.Context, a token.CreateProfile) (token.Created, error)
+	Rotate(ctx context.Context, a token.CreateProfile) (token.Created, error)
 	Remove(ctx context.Context, name string) error
 	Reload(ctx context.Context) error
 	Watch(ctx context.Context, profiles []string) (token.Events, error)
-	Doctor(ctx context.Context) (token.Diagnosis, error)
+	Doctor(ctx context.Context) (token.Report, error)
 	Keystore(ctx context.Context) (token.KeystoreStatus, error)
 	Unlock(ctx context.Context) error
 	Migrate(ctx context.Context, to token.KeystoreChoice) (token.Migrated, error)

@@ -39,7 +39,7 @@ var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 type book struct {
 	mu        sync.Mutex
 	tokens    map[string]token.Token
-	additions []token.Addition
+	additions []token.CreateProfile
 	queries   []token.Query
 	callers   []ipc.Peer
 	dropped   []token.Secret
@@ -160,18 +160,20 @@ func (b *book) Providers(context.Context) ([]token.Provider, error) {
 	return []token.Provider{{Name: "clms", Doc: "Copernicus", Fields: []token.Field{{Name: "key", Doc: "the key", Required: true, Secret: true}}}}, b.fail
 }
 
-func (b *book) keep(a token.Addition) (token.Added, error) {
+func (b *book) keep(a token.CreateProfile) (token.Created, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.fail != nil {
-		return token.Added{}, b.fail
+		return token.Created{}, b.fail
 	}
 	b.additions = append(b.additions, a)
-	return token.Added{Profile: b.profile(a.Name), Kept: []string{"key: OS keyring"}, Checked: true, Took: time.Second}, nil
+	return token.Created{Profile: b.profile(a.Name), Kept: []string{"key: OS keyring"}, Checked: true, Took: time.Second}, nil
 }
 
-func (b *book) Add(_ context.Context, a token.Addition) (token.Added, error)    { return b.keep(a) }
-func (b *book) Rotate(_ context.Context, a token.Addition) (token.Added, error) { return b.keep(a) }
+func (b *book) Add(_ context.Context, a token.CreateProfile) (token.Created, error) { return b.keep(a) }
+func (b *book) Rotate(_ context.Context, a token.CreateProfile) (token.Created, error) {
+	return b.keep(a)
+}
 
 func (b *book) Remove(_ context.Context, name string) error {
 	b.mu.Lock()
@@ -381,14 +383,14 @@ func TestEveryMethodCrossesTheSocket(t *testing.T) {
 	if list, err := c.Providers(ctx); err != nil || !reflect.DeepEqual(list, kinds) {
 		t.Errorf("Providers: %+v, %v", list, err)
 	}
-	a := token.Addition{Name: "new", Provider: "clms", Settings: map[string]any{"n": int64(1)},
+	a := token.CreateProfile{Name: "new", Provider: "clms", Settings: map[string]any{"n": int64(1)},
 		Secrets: map[string]token.Secret{"key": token.NewSecret("-----BEGIN\n\x00\xff")}, CredentialExpires: noon}
 	r := a
 	r.Step = token.StepRegistered
-	for name, call := range map[string]func() (token.Added, error){
-		"Add": func() (token.Added, error) { return c.Add(ctx, a) }, "Rotate": func() (token.Added, error) { return c.Rotate(ctx, r) },
+	for name, call := range map[string]func() (token.Created, error){
+		"Add": func() (token.Created, error) { return c.Add(ctx, a) }, "Rotate": func() (token.Created, error) { return c.Rotate(ctx, r) },
 	} {
-		a := map[string]token.Addition{"Add": a, "Rotate": r}[name]
+		a := map[string]token.CreateProfile{"Add": a, "Rotate": r}[name]
 		added, err := call()
 		if err != nil || !added.Checked || added.Took != time.Second || !reflect.DeepEqual(added.Profile, b.profile("new")) {
 			t.Errorf("%s: %+v, %v", name, added, err)

@@ -114,7 +114,7 @@ func Name(i int) string { return fmt.Sprintf("profile-%05d", i) }
 // its own, as tokenctl add leaves them, but without asking the issuer. tokend
 // must not run.
 func (h *Home) AddMany(ctx context.Context, n int) error {
-	install, err := store.ReadInstall(h.path("state"))
+	install, err := store.ReadKeystoreConfig(h.path("state"))
 	if err != nil {
 		return err
 	}

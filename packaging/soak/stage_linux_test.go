@@ -233,7 +233,7 @@ func (s *stage) addProfiles() {
 }
 
 func (s *stage) add(name string, i issuer, provider string, settings map[string]any, field, secret string) {
-	_, err := s.client.Add(s.t.Context(), token.Addition{Name: name, Provider: provider, Settings: settings,
+	_, err := s.client.Add(s.t.Context(), token.CreateProfile{Name: name, Provider: provider, Settings: settings,
 		Secrets: map[string]token.Secret{field: token.NewSecret(secret)}})
 	if err != nil {
 		s.t.Fatalf("adding %s: %v", name, err)

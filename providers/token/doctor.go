@@ -19,8 +19,8 @@ const (
 	CheckFail = "fail"
 )
 
-// A Diagnosis is what tokend's doctor found.
-type Diagnosis struct {
+// A Report is what tokend's doctor found.
+type Report struct {
 	Version string `json:"version"`
 	// Proxy is the proxy that requests to issuers go through, without user and
 	// password; empty for none.

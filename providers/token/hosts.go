@@ -24,14 +24,14 @@ func CheckURL(text string) error {
 // Covers tells whether a request for target may carry the credentials of a
 // profile with these hosts.
 func Covers(hosts []string, target string) bool {
-	return Claim(hosts, target) != ""
+	return MatchHost(hosts, target) != ""
 }
 
 // Claim is the one of hosts that target lies under, the one with the longest
 // path if several do, and empty if none does: scheme, host and port are the
 // same, and the path begins with the host's path, segment by segment. Names
 // are compared as they are: no suffix, no wildcard, no trailing dot.
-func Claim(hosts []string, target string) (host string) {
+func MatchHost(hosts []string, target string) (host string) {
 	u, err := parseURL(target)
 	if err != nil {
 		return ""

@@ -71,7 +71,7 @@ func TestCheckHost(t *testing.T) {
 
 // Whatever a URL is made to look like, the part of it before the path is that
 // of the profile's host.
-func FuzzClaim(f *testing.F) {
+func FuzzMatchHost(f *testing.F) {
 	for _, target := range []string{
 		"https://dev.example/org/app", "https://DEV.example:443/org", "https://dev.example.attacker.example/org", "https://dev.example@attacker.example/org",
 		"https://attacker.example/https://dev.example/org", "https://dev.example/organisation", "https://dev.example/org/../x", "https://dev.example/org%2f..%2fx",
@@ -84,7 +84,7 @@ func FuzzClaim(f *testing.F) {
 	hosts := []string{"https://dev.example/org", "http://127.0.0.1:8080"}
 	begins := []string{"https://dev.example/org", "https://dev.example:/org", "https://dev.example:443/org", "http://127.0.0.1:8080"}
 	f.Fuzz(func(t *testing.T, target string) {
-		host := Claim(hosts, target)
+		host := MatchHost(hosts, target)
 		if host == "" {
 			return
 		}

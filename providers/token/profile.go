@@ -28,8 +28,8 @@ type Provider struct {
 	Fields []Field `json:"fields"`
 }
 
-// An Addition asks for a new profile, or for a new credential of one.
-type Addition struct {
+// An CreateProfile asks for a new profile, or for a new credential of one.
+type CreateProfile struct {
 	Name     string `json:"name"`
 	Provider string `json:"provider,omitempty"`
 	// Settings are the profile's settings by name: strings, numbers, booleans,
@@ -77,8 +77,8 @@ func (c Credential) Account(field string) string {
 	return c.Profile + "/" + field + "/" + c.ID
 }
 
-// Added says what became of an Addition.
-type Added struct {
+// Created says what became of an CreateProfile.
+type Created struct {
 	Profile ProfileStatus `json:"profile"`
 	// Kept lists what is kept where, in words: "private key: OS keyring,
 	// service tokend, account clms/private_key/20261123-7f3a91c2".
@@ -108,11 +108,11 @@ type TokenStatus struct {
 	Failures int `json:"failures,omitempty"`
 
 	// The rest is told of one profile at a time. Granted is the scope that the
-	// issuer said it granted, Content what the token says of itself, History
+	// issuer said it granted, ClaimsPreview what the token says of itself, History
 	// the last attempts to obtain one, the latest first.
-	Granted string    `json:"granted_scope,omitempty"`
-	Content *Content  `json:"content,omitempty"`
-	History []Attempt `json:"history,omitempty"`
+	Granted string         `json:"granted_scope,omitempty"`
+	Content *ClaimsPreview `json:"content,omitempty"`
+	History []Attempt      `json:"history,omitempty"`
 }
 
 // A User is who asked, as the kernel told when it connected.
@@ -126,8 +126,8 @@ type User struct {
 	Program string `json:"program_unverified,omitempty"`
 }
 
-// A Content is what a token says of itself, read without verifying it.
-type Content struct {
+// A ClaimsPreview is what a token says of itself, read without verifying it.
+type ClaimsPreview struct {
 	// Format is "jwt", "jwe" (encrypted) or "opaque"; the rest is a JWT's.
 	Format   string   `json:"format"`
 	Issuer   string   `json:"issuer,omitempty"`

@@ -23,7 +23,7 @@ func TestSecretCannotBePrinted(t *testing.T) {
 	const canary = "c4n4ry-of-a-secret"
 	s := NewSecret(canary)
 	h := holder{s, s, &s, []Secret{s}, map[string]Secret{"k": s}, s}
-	values := []any{s, &s, h, &h, []any{s}, Token{Secret: s}, Record{Token: Token{Secret: s}}, Addition{Secrets: map[string]Secret{"k": s}}}
+	values := []any{s, &s, h, &h, []any{s}, Token{Secret: s}, Record{Token: Token{Secret: s}}, CreateProfile{Secrets: map[string]Secret{"k": s}}}
 	for _, v := range values {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t", "%p", "%c", "%U", "%e", "%T", "%z"} {
 			hides(t, canary, verb, fmt.Sprintf(verb, v))

@@ -30,7 +30,7 @@ type fake struct {
 
 func (f *fake) Get(_ context.Context, name string, q token.Query) (token.Grant, error) {
 	f.queries = append(f.queries, q)
-	host := token.Claim(f.hosts, q.URL)
+	host := token.MatchHost(f.hosts, q.URL)
 	if name != "" && name != "devops" || q.URL != "" && host == "" {
 		e := &token.Error{Code: token.ErrNotFound, Message: "no profile claims " + q.URL}
 		if token.Origin(q.URL) == "https://dev.example:443" {
@@ -475,7 +475,7 @@ func FuzzHelpers(f *testing.F) {
 		// The token goes nowhere unless the daemon said that the URL is claimed.
 		if strings.Contains(r.out, secret) {
 			for _, q := range d.queries {
-				if token.Claim(d.hosts, q.URL) != "" {
+				if token.MatchHost(d.hosts, q.URL) != "" {
 					return
 				}
 			}

@@ -98,7 +98,7 @@ func profile(ctx context.Context, h *bench.Home) (secret string, err error) {
 		return "", err
 	}
 	id, clientSecret := h.Issuers.OAuth2().NewClient()
-	_, err = h.Client.Add(ctx, token.Addition{Name: "p", Provider: "oauth2",
+	_, err = h.Client.Add(ctx, token.CreateProfile{Name: "p", Provider: "oauth2",
 		Secrets: map[string]token.Secret{"client_secret": token.NewSecret(clientSecret)},
 		Settings: map[string]any{"token_url": h.Issuers.OAuth2().TokenURL(), "client_id": id,
 			"hosts": []string{"https://dev.example"}}})
