@@ -1,6 +1,6 @@
 // Package daemon keeps every profile's tokens fresh. It decides when to obtain
 // one, shares each attempt between all who wait for it, serves what is at hand
-// meanwhile, and manages the profiles. What it needs of the world (providers,
+// meanwhile, and manages the profiles. What it needs (providers,
 // the cache file, the keystore) it says as interfaces; cmd/tokend passes them.
 package daemon
 
@@ -17,9 +17,9 @@ import (
 	"tokend/providers/token"
 )
 
-// World is what a Daemon needs of others. All of it but Pulse and Now is
+// Deps is what a Daemon needs of others. All of it but Pulse and Now is
 // required.
-type World struct {
+type Deps struct {
 	// Configure puts a configuration's log level in force and gives the
 	// providers under its proxy and CA. It is called at each reload.
 	Configure func(Config) (Kinds, error)
@@ -111,7 +111,7 @@ type Cache interface {
 // A Daemon serves tokens. Get and the other methods may be called from any
 // goroutine; Run must be running for anything to be obtained.
 type Daemon struct {
-	world   World
+	deps    Deps
 	dirs    Dirs
 	started time.Time
 
@@ -156,9 +156,9 @@ type Daemon struct {
 // New makes a Daemon of the configuration in dirs. It reads all files; Run or
 // OpenAll opens the profiles. One that cannot be opened does not stop the others:
 // Status tells of it. A bad config.toml does.
-func New(dirs Dirs, w World) (*Daemon, error) {
+func New(dirs Dirs, deps Deps) (*Daemon, error) {
 	d := &Daemon{
-		world:    w,
+		deps:     deps,
 		dirs:     dirs,
 		managing: make(chan struct{}, 1),
 		known:    make(chan struct{}),
@@ -183,8 +183,8 @@ func New(dirs Dirs, w World) (*Daemon, error) {
 
 // wall is the wall clock: a monotonic reading would stand still in suspend.
 func (d *Daemon) wall() time.Time {
-	if d.world.Now != nil {
-		return d.world.Now().Round(0)
+	if d.deps.Now != nil {
+		return d.deps.Now().Round(0)
 	}
 	return time.Now().Round(0)
 }
@@ -596,7 +596,7 @@ func (d *Daemon) Invalidate(ctx context.Context, name string, t token.Secret) er
 			s.invalidated = now
 			d.unsave(s)
 			s.tok = token.Token{}
-			d.world.Log.Info("token invalidated by a caller", s.attrs()...)
+			d.deps.Log.Info("token invalidated by a caller", s.attrs()...)
 			d.publish(p, token.Event{Kind: token.EventInvalidated, Target: s.target})
 			d.plan(s)
 			dropped++

@@ -52,7 +52,7 @@ func (t *tally) byCode() map[token.Code]uint64 {
 
 // noteSuccess tells of a token that was obtained. d.mu is held.
 func (d *Daemon) noteSuccess(s *slot, took time.Duration) {
-	d.world.Log.Info("token obtained", s.attrs("expires", s.tok.Expiry.UTC(), "renew_at", s.tok.RenewAt.UTC(), "took", took)...)
+	d.deps.Log.Info("token obtained", s.attrs("expires", s.tok.Expiry.UTC(), "renew_at", s.tok.RenewAt.UTC(), "took", took)...)
 	s.profile.tally.add("")
 	d.noteKeyring(false)
 	d.publish(s.profile, token.Event{
@@ -77,7 +77,7 @@ func (d *Daemon) noteFailure(s *slot, took time.Duration) {
 	// Each caller makes a failure of the keystore's: its 1st, 2nd, 4th, 8th …
 	// are enough.
 	if !fromKeystore(s.err) || s.failures&(s.failures-1) == 0 {
-		d.world.Log.Warn(message, attrs...)
+		d.deps.Log.Warn(message, attrs...)
 	}
 	s.profile.tally.add(s.err.Code)
 	if errors.Is(s.err, token.ErrLocked) {
@@ -89,7 +89,7 @@ func (d *Daemon) noteFailure(s *slot, took time.Duration) {
 	d.publish(s.profile, e)
 	if now := d.wall(); expiring(s.tok, now) && !s.tok.Expiry.Equal(s.toldOf) {
 		s.toldOf = s.tok.Expiry
-		d.world.Log.Warn("token expires and cannot be renewed", s.attrs("expires", s.tok.Expiry.UTC())...)
+		d.deps.Log.Warn("token expires and cannot be renewed", s.attrs("expires", s.tok.Expiry.UTC())...)
 		e.Kind, e.Took = token.EventExpiring, 0
 		d.publish(s.profile, e)
 	}
@@ -119,7 +119,7 @@ func (d *Daemon) noteKeyring(locked bool) {
 	if locked {
 		kind = token.EventLocked
 	}
-	d.world.Log.Info("keyring", "state", string(kind))
+	d.deps.Log.Info("keyring", "state", string(kind))
 	d.publish(nil, token.Event{Kind: kind})
 }
 

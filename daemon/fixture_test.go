@@ -379,7 +379,7 @@ func (in *installation) make() (*daemon.Daemon, *store.Cache) {
 	if err != nil {
 		in.t.Fatal(err)
 	}
-	d, err := daemon.New(in.dirs, daemon.World{
+	d, err := daemon.New(in.dirs, daemon.Deps{
 		Configure:   func(daemon.Config) (daemon.Kinds, error) { return kinds{in.issuers, &in.made}, nil },
 		Credentials: in.credentials(),
 		Cache:       cache{file, in},

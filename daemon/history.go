@@ -76,7 +76,7 @@ type use struct {
 
 // useBy is a use by whoever calls now.
 func (d *Daemon) useBy(ctx context.Context, now time.Time) use {
-	c, ok := d.world.Caller(ctx)
+	c, ok := d.deps.Caller(ctx)
 	if !ok {
 		return use{at: now}
 	}

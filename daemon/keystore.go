@@ -23,7 +23,7 @@ func (d *Daemon) Keystore(ctx context.Context) (token.KeystoreStatus, error) {
 	if err := d.permitManaging(ctx); err != nil {
 		return token.KeystoreStatus{}, err
 	}
-	return d.world.Vault.About(ctx), nil
+	return d.deps.Vault.About(ctx), nil
 }
 
 // Unlock asks the system to unlock the keystore. Once it is, everything that
@@ -32,7 +32,7 @@ func (d *Daemon) Unlock(ctx context.Context) error {
 	if err := d.permitManaging(ctx); err != nil {
 		return err
 	}
-	if err := d.world.Vault.Unlock(ctx); err != nil {
+	if err := d.deps.Vault.Unlock(ctx); err != nil {
 		return err
 	}
 	d.retryKeystore()
@@ -61,13 +61,13 @@ func (d *Daemon) Migrate(ctx context.Context, to token.KeystoreChoice) (token.Mi
 		return token.Migrated{}, &token.Error{Code: token.ErrDenied, Field: "admin_users", Message: fmt.Sprintf(
 			"uid %d may not move secrets; root may, and the user that tokend runs as", w.UID)}
 	}
-	before := d.world.Vault.About(ctx)
-	done, err := d.world.Vault.Migrate(ctx, to)
+	before := d.deps.Vault.About(ctx)
+	done, err := d.deps.Vault.Migrate(ctx, to)
 	if err != nil {
-		d.world.Log.Warn("keystore not migrated; the one before stays in force", "keystore", before.Keystore, "error", err.Error())
+		d.deps.Log.Warn("keystore not migrated; the one before stays in force", "keystore", before.Keystore, "error", err.Error())
 		return done, err
 	}
-	d.world.Log.Info("keystore migrated", "from", before.Keystore, "to", done.Keystore.Keystore, "secrets", done.Moved, "key_id", done.Keystore.KeyID)
+	d.deps.Log.Info("keystore migrated", "from", before.Keystore, "to", done.Keystore.Keystore, "secrets", done.Moved, "key_id", done.Keystore.KeyID)
 	d.retryKeystore()
 	return done, nil
 }

@@ -34,10 +34,10 @@ func (d *Daemon) manage(ctx context.Context) (done func(), err error) {
 	}
 }
 
-// configure has the world take a configuration over. What is wrong with one of
+// configure applies a configuration. What is wrong with one of
 // its settings is told with file and line.
 func (d *Daemon) configure(c Config) (Kinds, error) {
-	kinds, err := d.world.Configure(c)
+	kinds, err := d.deps.Configure(c)
 	if err == nil {
 		return kinds, nil
 	}
@@ -68,9 +68,9 @@ func (d *Daemon) Reload(ctx context.Context) error {
 			d.adopt(config, kinds, profiles, bad)
 			giveBack()
 			for _, b := range bad {
-				d.world.Log.Warn("a profile cannot be read; what was in force of it stays", "error", b)
+				d.deps.Log.Warn("a profile cannot be read; what was in force of it stays", "error", b)
 			}
-			d.world.Log.Info("configuration read", "profiles", len(profiles), "bad_files", len(bad))
+			d.deps.Log.Info("configuration read", "profiles", len(profiles), "bad_files", len(bad))
 			d.noteReload(len(bad))
 			return badFiles(bad)
 		}
@@ -79,7 +79,7 @@ func (d *Daemon) Reload(ctx context.Context) error {
 	d.bad = map[string]string{"": err.Error()}
 	d.mu.Unlock()
 	d.noteReload(1)
-	d.world.Log.Warn("configuration not read; what was in force stays", "error", err.Error())
+	d.deps.Log.Warn("configuration not read; what was in force stays", "error", err.Error())
 	return err
 }
 
@@ -228,13 +228,13 @@ func (d *Daemon) Add(ctx context.Context, a token.CreateProfile) (token.Created,
 		return token.Created{}, err
 	}
 	if len(a.Secrets) > 0 { // a verifier has none
-		if cred, err = d.world.Credentials.Put(ctx, a.Name, a.Secrets, cred); err != nil {
+		if cred, err = d.deps.Credentials.Put(ctx, a.Name, a.Secrets, cred); err != nil {
 			return token.Created{}, err
 		}
 	}
 	file := d.dirs.ProfileFile(a.Name)
 	if err := writeFile(file, text); err != nil {
-		return token.Created{}, errors.Join(err, d.world.Credentials.Delete(context.WithoutCancel(ctx), a.Name))
+		return token.Created{}, errors.Join(err, d.deps.Credentials.Delete(context.WithoutCancel(ctx), a.Name))
 	}
 	return d.openInForce(a.Name, newDocument(file, text), cred, proven)
 }
@@ -308,12 +308,12 @@ func (d *Daemon) Rotate(ctx context.Context, a token.CreateProfile) (token.Creat
 		return token.Created{}, err
 	}
 	if old.inSteps {
-		if _, err := d.world.Credentials.PutPending(ctx, a.Name, a.Secrets, cred); err != nil {
+		if _, err := d.deps.Credentials.PutPending(ctx, a.Name, a.Secrets, cred); err != nil {
 			return token.Created{}, err
 		}
 		return d.openInForce(a.Name, newDocument(file, text), *old.credential, proven)
 	}
-	if cred, err = d.world.Credentials.Put(ctx, a.Name, a.Secrets, cred); err != nil {
+	if cred, err = d.deps.Credentials.Put(ctx, a.Name, a.Secrets, cred); err != nil {
 		return token.Created{}, err
 	}
 	return d.openInForce(a.Name, newDocument(file, text), cred, proven)
@@ -349,7 +349,7 @@ func (d *Daemon) settle(ctx context.Context, a token.CreateProfile) (token.Creat
 	if old == nil {
 		return token.Created{}, noProfile(a.Name)
 	}
-	pending, err := d.world.Credentials.Pending(a.Name)
+	pending, err := d.deps.Credentials.Pending(a.Name)
 	if errors.Is(err, token.ErrNotFound) {
 		err = &token.Error{Code: token.ErrInvalid, Field: "step", Message: fmt.Sprintf("profile %q has no new credential that waits", a.Name)}
 	}
@@ -378,13 +378,13 @@ func (d *Daemon) settle(ctx context.Context, a token.CreateProfile) (token.Creat
 			return token.Created{}, err
 		}
 		added := d.putInForce(next, pending, proof{})
-		if _, err := d.world.Credentials.Promote(ctx, a.Name); err != nil {
+		if _, err := d.deps.Credentials.Promote(ctx, a.Name); err != nil {
 			d.putInForce(old, *old.credential, proof{})
 			return token.Created{}, err
 		}
 		return added, nil
 	case token.StepAbandon:
-		if err := d.world.Credentials.Abandon(ctx, a.Name); err != nil {
+		if err := d.deps.Credentials.Abandon(ctx, a.Name); err != nil {
 			return token.Created{}, err
 		}
 		return d.putInForce(same, *same.credential, proof{}), nil
@@ -496,10 +496,10 @@ func (d *Daemon) putInForce(p *profile, kept token.Credential, proven proof) tok
 	d.mu.Unlock()
 
 	pending := cmp.Or(p.pending, new(token.Credential)).ID
-	d.world.Log.Info("profile changed", "profile", p.name, "provider", p.kind, "credential", p.credential.ID, "pending", pending)
+	d.deps.Log.Info("profile changed", "profile", p.name, "provider", p.kind, "credential", p.credential.ID, "pending", pending)
 	added := token.Created{Profile: status, Checked: !proven.token.Secret.IsZero(), Took: proven.took, Kept: []string{"settings: " + status.File}}
 	for _, field := range kept.Fields {
-		added.Kept = append(added.Kept, field+": "+d.world.Where(kept.Account(field)))
+		added.Kept = append(added.Kept, field+": "+d.deps.Where(kept.Account(field)))
 	}
 	return added
 }
@@ -521,11 +521,11 @@ func (d *Daemon) Remove(ctx context.Context, name string) error {
 	defer done()
 	file := d.dirs.ProfileFile(name)
 	_, noFile := os.Lstat(file)
-	_, noCredential := d.world.Credentials.Current(name)
+	_, noCredential := d.deps.Credentials.Current(name)
 	if noFile != nil && errors.Is(noCredential, token.ErrNotFound) {
 		return noProfile(name)
 	}
-	if err := d.world.Credentials.Delete(ctx, name); err != nil {
+	if err := d.deps.Credentials.Delete(ctx, name); err != nil {
 		return err
 	}
 	d.mu.Lock()
@@ -533,15 +533,15 @@ func (d *Daemon) Remove(ctx context.Context, name string) error {
 		d.retire(p)
 	}
 	d.mu.Unlock()
-	if err := d.askCache(ctx, func() error { return d.world.Cache.Delete(name) }); err != nil {
-		d.world.Log.Warn("the tokens of a removed profile stay in the cache until they expire", "profile", name, "error", err.Error())
+	if err := d.askCache(ctx, func() error { return d.deps.Cache.Delete(name) }); err != nil {
+		d.deps.Log.Warn("the tokens of a removed profile stay in the cache until they expire", "profile", name, "error", err.Error())
 	}
 	if noFile == nil {
 		if err := os.Remove(file); err != nil {
 			return unreadable(err)
 		}
 	}
-	d.world.Log.Info("profile removed", "profile", name)
+	d.deps.Log.Info("profile removed", "profile", name)
 	return nil
 }
 

@@ -86,7 +86,7 @@ func groupID(text string) (int, error) {
 type who *Caller
 
 func (d *Daemon) who(ctx context.Context) who {
-	if c, ok := d.world.Caller(ctx); ok {
+	if c, ok := d.deps.Caller(ctx); ok {
 		return &c
 	}
 	return nil

@@ -338,7 +338,7 @@ func (d *Daemon) openFile(kinds Kinds, c Config, f profileFile) (*profile, error
 
 // openKept opens a profile with the credential that is kept.
 func (d *Daemon) openKept(kinds Kinds, c Config, name string, doc *document) (*profile, error) {
-	cred, pending, err := d.world.Credentials.Kept(name)
+	cred, pending, err := d.deps.Credentials.Kept(name)
 	if err != nil {
 		return nil, err
 	}
@@ -356,7 +356,7 @@ func (d *Daemon) openKept(kinds Kinds, c Config, name string, doc *document) (*p
 func (d *Daemon) secretsOf(name string, cred *token.Credential) secretReader {
 	return func(ctx context.Context, field string) (token.Secret, error) {
 		begun := time.Now()
-		s, err := d.world.Credentials.Secret(ctx, *cred, field)
+		s, err := d.deps.Credentials.Secret(ctx, *cred, field)
 		token.TraceOf(ctx).Add("keystore", "%s read for %s: %s, took %v", field, cred.ID, outcome(err), time.Since(begun).Round(time.Microsecond))
 		if errors.Is(err, token.ErrNotFound) {
 			return s, &token.Error{Code: token.ErrKeystore, Topic: topicSecretMissing, Field: field, Message: fmt.Sprintf(

@@ -65,10 +65,10 @@ func (d *Daemon) Run(ctx context.Context) error {
 			d.logWarnings(wall)
 			warned = now
 		}
-		d.world.Alive()
+		d.deps.Alive()
 		launches, sleep := d.due(wall, loaded == nil)
-		if d.world.Pulse > 0 {
-			sleep = min(sleep, d.world.Pulse)
+		if d.deps.Pulse > 0 {
+			sleep = min(sleep, d.deps.Pulse)
 		}
 		for _, l := range launches {
 			flights.Go(func() { d.fly(ctx, l) })
@@ -109,7 +109,7 @@ func (d *Daemon) noticeStep(step time.Duration, now time.Time) {
 	if step.Abs() < clockStep {
 		return
 	}
-	d.world.Log.Info("the clock moved", "by", step.Round(time.Second).String())
+	d.deps.Log.Info("the clock moved", "by", step.Round(time.Second).String())
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.clock = clock{}
@@ -130,7 +130,7 @@ func (d *Daemon) logWarnings(now time.Time) {
 	defer d.mu.Unlock()
 	for name, p := range d.profiles {
 		for _, text := range d.warnings(p, now) {
-			d.world.Log.Warn("needs attention", "profile", name, "warning", text)
+			d.deps.Log.Warn("needs attention", "profile", name, "warning", text)
 		}
 	}
 }
@@ -234,7 +234,7 @@ func (d *Daemon) fly(ctx context.Context, l launch) {
 func (d *Daemon) mint(ctx context.Context, p *profile, t token.Target) (tok token.Token, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			d.world.Log.Error("a provider panicked", "profile", p.name, "stack", string(debug.Stack()))
+			d.deps.Log.Error("a provider panicked", "profile", p.name, "stack", string(debug.Stack()))
 			err = &token.Error{Code: token.ErrInternal, Message: fmt.Sprintf("the %s provider failed; tokend's log tells more", p.kind)}
 		}
 	}()
@@ -325,12 +325,12 @@ func (d *Daemon) untilKnown(ctx context.Context) bool {
 // all tokens at hand written again: the file may be a new one. It tells whether
 // anything did.
 func (d *Daemon) heedNotices() bool {
-	notices := d.world.Cache.Notices()
+	notices := d.deps.Cache.Notices()
 	if len(notices) == 0 {
 		return false
 	}
 	for _, text := range notices {
-		d.world.Log.Warn("token cache", "notice", text)
+		d.deps.Log.Warn("token cache", "notice", text)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -348,7 +348,7 @@ func (d *Daemon) readCache(ctx context.Context) bool {
 	if d.cacheIsIn() {
 		return true
 	}
-	records, err := d.world.Cache.Load(ctx, d.wall())
+	records, err := d.deps.Cache.Load(ctx, d.wall())
 	d.noteCache(err)
 	if fromKeystore(err) {
 		return false
@@ -364,7 +364,7 @@ func (d *Daemon) readCache(ctx context.Context) bool {
 		}
 	}
 	d.cacheIn, d.shelf = true, nil
-	d.world.Log.Info("token cache read", "tokens", taken, "dropped", len(d.dropped))
+	d.deps.Log.Info("token cache read", "tokens", taken, "dropped", len(d.dropped))
 	return true
 }
 
@@ -373,7 +373,7 @@ func (d *Daemon) recallOne(ctx context.Context, f *shelved) {
 	if f.recalled || d.cacheIsIn() {
 		return
 	}
-	records, err := d.world.Cache.LoadOf(ctx, f.name(), d.wall())
+	records, err := d.deps.Cache.LoadOf(ctx, f.name(), d.wall())
 	d.noteCache(err)
 	if fromKeystore(err) {
 		return
@@ -423,10 +423,10 @@ func (d *Daemon) save() bool {
 	}
 	var err error
 	if len(dropped) > 0 {
-		err = d.world.Cache.Drop(dropped...)
+		err = d.deps.Cache.Drop(dropped...)
 	}
 	if err == nil && len(records) > 0 {
-		err = d.world.Cache.Save(records...)
+		err = d.deps.Cache.Save(records...)
 	}
 	if len(dropped)+len(records) > 0 {
 		d.noteCache(err)
@@ -496,10 +496,10 @@ func (d *Daemon) noteCache(err error) {
 	}
 	switch {
 	case err != nil && (before == nil || before.Error() != err.Error()):
-		d.world.Log.Warn("token cache", "error", err.Error())
+		d.deps.Log.Warn("token cache", "error", err.Error())
 		d.publish(nil, token.Event{Kind: token.EventCache, State: err.Error()})
 	case err == nil && before != nil:
-		d.world.Log.Info("token cache works again")
+		d.deps.Log.Info("token cache works again")
 		d.publish(nil, token.Event{Kind: token.EventCache, State: "ok"})
 	}
 }

@@ -268,7 +268,7 @@ var errOutside = errors.New("tokend was confined to other directories when it st
 
 // noteSink remembers what is in a file, and logs a change for the worse once.
 func (d *Daemon) noteSink(f *sinkFile, written token.Secret, err error) {
-	if errors.Is(err, fs.ErrPermission) && strings.HasSuffix(d.world.Sandbox(), ": ok") && mayWrite(filepath.Dir(f.sink.Path)) {
+	if errors.Is(err, fs.ErrPermission) && strings.HasSuffix(d.deps.Sandbox(), ": ok") && mayWrite(filepath.Dir(f.sink.Path)) {
 		err = errOutside
 	}
 	before := f.err
@@ -278,9 +278,9 @@ func (d *Daemon) noteSink(f *sinkFile, written token.Secret, err error) {
 	d.mu.Unlock()
 	switch {
 	case err != nil && (before == nil || before.Error() != err.Error()):
-		d.world.Log.Warn("sink not written", "profile", f.profile, "path", f.sink.Path, "error", err.Error())
+		d.deps.Log.Warn("sink not written", "profile", f.profile, "path", f.sink.Path, "error", err.Error())
 	case err == nil && before != nil:
-		d.world.Log.Info("sink works again", "profile", f.profile, "path", f.sink.Path)
+		d.deps.Log.Info("sink works again", "profile", f.profile, "path", f.sink.Path)
 	}
 }
 
@@ -423,7 +423,7 @@ func (d *Daemon) writeSinkList(files map[string]*sinkFile) {
 		err = writeFile(d.sinkList(), []byte(b.String()))
 	}
 	if err != nil {
-		d.world.Log.Warn("the list of sinks cannot be written", "error", err.Error())
+		d.deps.Log.Warn("the list of sinks cannot be written", "error", err.Error())
 	}
 }
 

@@ -96,9 +96,9 @@ func (d *Daemon) OpenAll(ctx context.Context) {
 	profiles, bad := len(d.profiles), slices.Sorted(maps.Values(d.bad))
 	d.mu.Unlock()
 	for _, b := range bad {
-		d.world.Log.Warn("a profile cannot be read", "error", b)
+		d.deps.Log.Warn("a profile cannot be read", "error", b)
 	}
-	d.world.Log.Info("configuration read", "profiles", profiles, "bad_files", len(bad))
+	d.deps.Log.Info("configuration read", "profiles", profiles, "bad_files", len(bad))
 	close(d.known)
 }
 

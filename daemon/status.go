@@ -34,7 +34,7 @@ func (d *Daemon) StatusInParts(ctx context.Context) (token.Status, iter.Seq[toke
 		return token.Status{}, nil, err
 	}
 	w := d.who(ctx)
-	st, names := d.statusOfAll(w, d.world.Keystore(ctx))
+	st, names := d.statusOfAll(w, d.deps.Keystore(ctx))
 	slices.Sort(names)
 	return st, d.profilesTold(w, names), nil
 }
@@ -79,9 +79,9 @@ func (d *Daemon) statusOfAll(w who, keystore string) (st token.Status, names []s
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	st = token.Status{
-		Version: d.world.Version, PID: os.Getpid(), Started: d.started.UTC(),
+		Version: d.deps.Version, PID: os.Getpid(), Started: d.started.UTC(),
 		Config: d.dirs.Config, State: d.dirs.State, MayManage: d.mayManage(w),
-		Keystore: keystore, Cache: "ok", Sandbox: d.world.Sandbox(), Profiles: []token.ProfileStatus{},
+		Keystore: keystore, Cache: "ok", Sandbox: d.deps.Sandbox(), Profiles: []token.ProfileStatus{},
 	}
 	if st.MayManage {
 		st.ConfigErrors = slices.Sorted(maps.Values(d.bad))
@@ -105,7 +105,7 @@ func (d *Daemon) Doctor(ctx context.Context) (token.Report, error) {
 	if err != nil {
 		return token.Report{}, err
 	}
-	return d.world.Doctor(ctx, st, st.MayManage), nil
+	return d.deps.Doctor(ctx, st, st.MayManage), nil
 }
 
 // Profile tells how one profile is, at greater length than Status.

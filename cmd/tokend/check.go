@@ -38,7 +38,7 @@ func checkConfig(ctx context.Context, dirs daemon.Dirs, out io.Writer) error {
 	w := newWorld()
 	w.Credentials = store.NewCredentials(credentialsDir(dirs), nil)
 	w.Keystore = func(context.Context) string { return "" }
-	d, err := daemon.New(dirs, w.World)
+	d, err := daemon.New(dirs, w.Deps)
 	if err != nil {
 		return err
 	}

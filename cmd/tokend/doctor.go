@@ -204,7 +204,7 @@ func (p places) lookInside(ctx context.Context, dirs daemon.Dirs, configErr erro
 	}
 	w.Credentials = store.NewCredentials(credentialsDir(dirs), nil)
 	w.examine(dirs, func() store.KeystoreConfig { return install })
-	d, err := daemon.New(dirs, w.World)
+	d, err := daemon.New(dirs, w.Deps)
 	if err != nil {
 		return token.Report{Checks: []token.Check{failed("config", err.Error(), explained(err, "mend the file"))}}
 	}

@@ -38,7 +38,7 @@ func BenchmarkLoad(b *testing.B) {
 	var kept *daemon.Daemon
 	for b.Loop() {
 		var err error
-		if kept, err = daemon.New(dirs, w.World); err != nil {
+		if kept, err = daemon.New(dirs, w.Deps); err != nil {
 			b.Fatal(err)
 		}
 		kept.OpenAll(b.Context())

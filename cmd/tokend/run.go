@@ -100,7 +100,7 @@ func serve(ctx context.Context, at places, log io.Writer) error {
 	// While another process looks at the cache's file, the daemon reads its own.
 	opened := make(chan error, 1)
 	go func() { opened <- cache.open(dirs) }()
-	d, err := daemon.New(dirs, w.World)
+	d, err := daemon.New(dirs, w.Deps)
 	switch held := <-opened; {
 	case errors.Is(held, token.ErrExists):
 		return runningError{held}
@@ -209,7 +209,7 @@ func credentialsDir(dirs daemon.Dirs) string { return filepath.Join(dirs.State, 
 
 // A world fits the other packages to what the daemon asks for.
 type world struct {
-	daemon.World
+	daemon.Deps
 	level   slog.LevelVar
 	http    atomic.Pointer[http.Client]
 	metrics *metrics

@@ -211,7 +211,7 @@ func runStorm(t *testing.T, n int, limit *providertest.Limit) (issuer *providert
 	defer cache.Close()
 	w.Configure = wire.kinds(w.metrics)
 	names := addMany(t, dirs, issuers, w.Credentials, n)
-	d, err := daemon.New(dirs, w.World)
+	d, err := daemon.New(dirs, w.Deps)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -193,7 +193,7 @@ func serveHere(b *testing.B, dirs daemon.Dirs) (socket string) {
 		b.Fatal(err)
 	}
 	w, cache := worldHere(b, dirs, config)
-	d, err := daemon.New(dirs, w.World)
+	d, err := daemon.New(dirs, w.Deps)
 	if err != nil {
 		b.Fatal(err)
 	}
