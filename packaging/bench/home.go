@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -47,10 +48,10 @@ func NewHome() (h *Home, err error) {
 			err = errors.Join(err, h.End())
 		}
 	}()
-	if h.Tokend, err = h.Build("tokend", "tokend/cmd/tokend"); err != nil {
+	if h.Tokend, err = h.Build("tokend", "cmd/tokend"); err != nil {
 		return h, err
 	}
-	if h.Tokenctl, err = h.Build("tokenctl", "tokend/cmd/tokenctl"); err != nil {
+	if h.Tokenctl, err = h.Build("tokenctl", "cmd/tokenctl"); err != nil {
 		return h, err
 	}
 	if h.Issuers, err = providertest.Start(providertest.Options{}); err != nil {
@@ -74,15 +75,21 @@ func (h *Home) command(args ...string) *exec.Cmd {
 	return exec.Command(h.Tokend, args...)
 }
 
-// Build compiles a package of this module as it is shipped: without cgo, which
-// costs a dynamic linker at every start. It is installed then: the linker writes
-// a file here and there, and what is so written the kernel maps page by page.
-func (h *Home) Build(name, pkg string) (file string, err error) {
+// Build compiles a package in the repository's folder as packages ship it:
+// without cgo, which adds a dynamic linker to every start. Then it installs the
+// program: the linker writes a file out of order, and the kernel maps such a
+// file page by page.
+func (h *Home) Build(name, folder string) (file string, err error) {
+	repository, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "tokend").Output()
+	if err != nil {
+		return "", fmt.Errorf("run this in packaging/bench: go list: %w", err)
+	}
 	linked := h.path("linked")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", linked, pkg)
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", linked, ".")
+	build.Dir = filepath.Join(strings.TrimSpace(string(repository)), folder)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%s: %w\n%s", pkg, err, out)
+		return "", fmt.Errorf("%s: %w\n%s", folder, err, out)
 	}
 	file = h.path(name)
 	return file, errors.Join(install(linked, file), os.Remove(linked))

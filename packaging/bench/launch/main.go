@@ -4,8 +4,8 @@
 // program that asks tokend, as a whole process. Beside it, in turns, what a
 // program costs that does nothing, and others that ask a daemon of their own.
 //
-//	go run ./packaging/bench/launch
-//	go run ./packaging/bench/launch -n 2000 -also 'mine=/path/to/program argument'
+//	go run -C packaging/bench ./launch
+//	go run -C packaging/bench ./launch -n 2000 -also 'mine=/path/to/program argument'
 //
 // Programs of -also find the socket in $TOKEND_SOCKET.
 package main
@@ -116,11 +116,11 @@ const (
 )
 
 func subjects(h *bench.Home, secret string) (list []*subject, err error) {
-	bare, err := h.Build("bare", "tokend/packaging/bench/launch/bare")
+	bare, err := h.Build("bare", "packaging/bench/launch/bare")
 	if err != nil {
 		return nil, err
 	}
-	client, err := h.Build("client", "tokend/cmd/tokenctl/testdata/bareclient")
+	client, err := h.Build("client", "cmd/tokenctl/testdata/bareclient")
 	if err != nil {
 		return nil, err
 	}

@@ -4,8 +4,8 @@
 // starts and answers, what memory and wakes it costs, how it renews very many
 // tokens that end at the same time.
 //
-//	go run ./packaging/bench/scale
-//	go run ./packaging/bench/scale -storm 10000
+//	go run -C packaging/bench ./scale
+//	go run -C packaging/bench ./scale -storm 10000
 //
 // The first start with 10,000 profiles obtains their tokens, which takes some
 // two minutes.

@@ -68,7 +68,7 @@ func newStage(t testing.TB) *stage {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	s := &stage{t: t, dir: dir, bin: filepath.Join(dir, "bin"), ledger: newLedger()}
-	if out, err := exec.Command("go", "build", "-o", s.bin+"/", "tokend/cmd/tokend", "tokend/cmd/tokenctl").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-C", "../../..", "-o", s.bin+"/", "./cmd/tokend", "./cmd/tokenctl").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
 	if s.issuers, err = providertest.Start(providertest.Options{}); err != nil {
