@@ -124,18 +124,6 @@ func TestDocumentWithout(t *testing.T) {
 	}
 }
 
-func TestProfileNames(t *testing.T) {
-	for name, good := range map[string]bool{
-		"clms": true, "CLMS-prod.2_eu": true, "9": true, strings.Repeat("n", 64): true,
-		"": false, "-x": false, ".hidden": false, "a/b": false, "a b": false, "a\nb": false, "ä": false,
-		"a\x00": false, "..": false, strings.Repeat("n", 65): false, "x\u202e": false,
-	} {
-		if err := checkName(name); (err == nil) != good {
-			t.Errorf("checkName(%q) = %v", name, err)
-		}
-	}
-}
-
 func TestDirsFollowXDGAndSystemd(t *testing.T) {
 	t.Setenv("HOME", "/home/u")
 	for _, v := range []string{"XDG_CONFIG_HOME", "XDG_STATE_HOME", "CONFIGURATION_DIRECTORY", "STATE_DIRECTORY"} {

@@ -190,7 +190,7 @@ func (d *Daemon) Add(ctx context.Context, a token.CreateProfile) (token.Created,
 	if err := d.permitManaging(ctx); err != nil {
 		return token.Created{}, err
 	}
-	if err := checkName(a.Name); err != nil {
+	if err := token.CheckName(a.Name); err != nil {
 		return token.Created{}, err
 	}
 	if err := d.isFree(a.Name); err != nil {
@@ -511,7 +511,7 @@ func (d *Daemon) Remove(ctx context.Context, name string) error {
 	if err := d.permitManaging(ctx); err != nil {
 		return err
 	}
-	if err := checkName(name); err != nil {
+	if err := token.CheckName(name); err != nil {
 		return err
 	}
 	done, err := d.manage(ctx)

@@ -96,20 +96,6 @@ func (c common) check() error {
 	return c.Renew.check()
 }
 
-// maxName bounds a profile's name.
-const maxName = 64
-
-// checkName allows names that are good in a file name, a URL, a keyring
-// account and a shell alike.
-func checkName(name string) error {
-	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-	if name == "" || len(name) > maxName || strings.Trim(name, letters+"._-") != "" || !strings.Contains(letters, name[:1]) {
-		return &token.Error{Code: token.ErrInvalid, Field: "name", Message: fmt.Sprintf(
-			"%q is no profile name: letters, digits, '.', '_' and '-', at most %d of them, a letter or digit first", name, maxName)}
-	}
-	return nil
-}
-
 // secretReader gives a profile its secrets.
 type secretReader func(ctx context.Context, field string) (token.Secret, error)
 
@@ -117,7 +103,7 @@ type secretReader func(ctx context.Context, field string) (token.Secret, error)
 // it. Errors are ErrInvalid and name file (if the document has one), line and
 // key.
 func open(kinds Kinds, c Config, name string, doc *document, cred *token.Credential, secret secretReader) (*profile, error) {
-	if err := checkName(name); err != nil {
+	if err := token.CheckName(name); err != nil {
 		return nil, err
 	}
 	own := common{Renew: c.Renew, Idle: c.Idle}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -66,6 +67,18 @@ func TestNearest(t *testing.T) {
 	} {
 		if got := Nearest(word, words); got != want {
 			t.Errorf("Nearest(%q) = %q, want %q", word, got, want)
+		}
+	}
+}
+
+func TestProfileNames(t *testing.T) {
+	for name, good := range map[string]bool{
+		"clms": true, "CLMS-prod.2_eu": true, "9": true, strings.Repeat("n", 64): true,
+		"": false, "-x": false, ".hidden": false, "a/b": false, "a b": false, "a\nb": false, "ä": false,
+		"a\x00": false, "..": false, strings.Repeat("n", 65): false, "x\u202e": false,
+	} {
+		if err := CheckName(name); (err == nil) != good || err != nil && !errors.Is(err, ErrInvalid) {
+			t.Errorf("CheckName(%q) = %v", name, err)
 		}
 	}
 }
