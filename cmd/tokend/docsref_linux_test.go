@@ -11,18 +11,18 @@ import (
 	"strings"
 	"testing"
 
-	"tokend/cmd/tokenctl/reference"
+	"tokend/cmd/tokenctl/cli"
 )
 
 // commandTree is what a program says of its commands.
-func commandTree(t *testing.T, program string) (c reference.Command) {
+func commandTree(t *testing.T, program string) (c cli.Reference) {
 	t.Helper()
-	out, err := exec.Command(program, reference.Name).Output()
+	out, err := exec.Command(program, cli.ReferenceCommand).Output()
 	if err == nil {
 		err = json.Unmarshal(out, &c)
 	}
 	if err != nil {
-		t.Fatalf("%s %s: %v", program, reference.Name, err)
+		t.Fatalf("%s %s: %v", program, cli.ReferenceCommand, err)
 	}
 	return c
 }
@@ -45,7 +45,7 @@ func TestDocsReferenceIsThatOfThePrograms(t *testing.T) {
 }
 
 // referencePage is the page of a program.
-func referencePage(c reference.Command) string {
+func referencePage(c cli.Reference) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# %s\n\nEvery command and flag, as `--help` and the man pages have them. This page is made\nby `go generate ./docs`.\n\n", c.Name)
 	for _, sub := range c.Commands {
@@ -55,14 +55,14 @@ func referencePage(c reference.Command) string {
 	return b.String()
 }
 
-func writeContents(b *strings.Builder, c reference.Command, indent string) {
+func writeContents(b *strings.Builder, c cli.Reference, indent string) {
 	fmt.Fprintf(b, "%s- [%s](#%s): %s\n", indent, c.Name, strings.ReplaceAll(c.Name, " ", "-"), c.Short)
 	for _, sub := range c.Commands {
 		writeContents(b, sub, indent+"  ")
 	}
 }
 
-func writeCommand(b *strings.Builder, c reference.Command) {
+func writeCommand(b *strings.Builder, c cli.Reference) {
 	fmt.Fprintf(b, "\n## %s\n\n%s.\n\n```text\n%s\n```\n", c.Name, strings.TrimSuffix(c.Short, "."), c.Usage)
 	for _, paragraph := range strings.Split(strings.Trim(c.Long, "\n"), "\n\n") {
 		// A line may introduce those that are indented below it.
@@ -79,7 +79,7 @@ func writeCommand(b *strings.Builder, c reference.Command) {
 		if f.Name == "help" {
 			continue
 		}
-		if f.Group == reference.Inherited && len(c.Commands) == 0 && !strings.Contains(c.Name, " ") {
+		if f.Group == cli.InheritedFlags && len(c.Commands) == 0 && !strings.Contains(c.Name, " ") {
 			continue
 		}
 		if first || f.Group != heading {
@@ -97,7 +97,7 @@ func writeCommand(b *strings.Builder, c reference.Command) {
 	}
 }
 
-func flagRow(f reference.Flag) string {
+func flagRow(f cli.FlagReference) string {
 	term := "`--" + strings.TrimSpace(f.Name+" "+f.Value) + "`"
 	if f.Shorthand != "" {
 		term = "`-" + f.Shorthand + "`, " + term
@@ -154,7 +154,7 @@ func typedCommands(d document) (all []typedCommand) {
 
 // Commands and flags in the documentation are there in the programs.
 func TestDocsNameCommandsThatExist(t *testing.T) {
-	trees := map[string]reference.Command{"tokenctl": commandTree(t, "tokenctl"), "tokend": commandTree(t, "tokend")}
+	trees := map[string]cli.Reference{"tokenctl": commandTree(t, "tokenctl"), "tokend": commandTree(t, "tokend")}
 	count := 0
 	for _, d := range documents(t) {
 		for _, typed := range typedCommands(d) {
@@ -173,16 +173,16 @@ func TestDocsNameCommandsThatExist(t *testing.T) {
 var name = regexp.MustCompile(`^[a-z][a-z-]*$`)
 
 // lookUp tells what of a typed command does not exist; "" if all does.
-func lookUp(c reference.Command, words []string) string {
+func lookUp(c cli.Reference, words []string) string {
 	for _, word := range words {
 		switch flag, _, _ := strings.Cut(word, "="); {
 		case strings.HasPrefix(flag, "--") && len(flag) > 2:
-			known := slices.ContainsFunc(c.Flags, func(f reference.Flag) bool { return "--"+f.Name == flag })
+			known := slices.ContainsFunc(c.Flags, func(f cli.FlagReference) bool { return "--"+f.Name == flag })
 			if !known && c.Name != "tokenctl helper" { // that one reads its flags itself
 				return c.Name + " has no flag " + flag
 			}
 		case name.MatchString(word) && len(c.Commands) > 0:
-			i := slices.IndexFunc(c.Commands, func(sub reference.Command) bool { return sub.Name == c.Name+" "+word })
+			i := slices.IndexFunc(c.Commands, func(sub cli.Reference) bool { return sub.Name == c.Name+" "+word })
 			if i >= 0 {
 				c = c.Commands[i]
 			} else if word != "completion" && word != "help" {

@@ -10,7 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"tokend/cmd/tokenctl/reference"
+	"tokend/cmd/tokenctl/cli"
 )
 
 // goTypes are words of a program's inside, which no message for people has: Go's
@@ -148,7 +148,7 @@ func TestScreensHaveEightyColumns(t *testing.T) {
 	}
 }
 
-func allCommands(c reference.Command) (all []string) {
+func allCommands(c cli.Reference) (all []string) {
 	all = []string{c.Name}
 	for _, sub := range c.Commands {
 		all = append(all, allCommands(sub)...)

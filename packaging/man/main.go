@@ -20,7 +20,7 @@ import (
 	"strings"
 	"time"
 
-	"tokend/cmd/tokenctl/reference"
+	"tokend/cmd/tokenctl/cli"
 )
 
 func main() {
@@ -38,7 +38,7 @@ func run(dir, version string, programs []string) error {
 	if err != nil {
 		return err
 	}
-	var roots []reference.Command
+	var roots []cli.Reference
 	for _, program := range programs {
 		root, err := ask(program)
 		if err != nil {
@@ -72,17 +72,17 @@ func buildDate() (time.Time, error) {
 }
 
 // ask has a program tell its commands.
-func ask(program string) (c reference.Command, err error) {
-	out, err := exec.Command(program, reference.Name).Output()
+func ask(program string) (c cli.Reference, err error) {
+	out, err := exec.Command(program, cli.ReferenceCommand).Output()
 	if err != nil {
-		return c, fmt.Errorf("%s %s: %w", program, reference.Name, err)
+		return c, fmt.Errorf("%s %s: %w", program, cli.ReferenceCommand, err)
 	}
 	return c, json.Unmarshal(out, &c)
 }
 
 // all is c and all commands below it.
-func all(c reference.Command) []reference.Command {
-	list := []reference.Command{c}
+func all(c cli.Reference) []cli.Reference {
+	list := []cli.Reference{c}
 	for _, sub := range c.Commands {
 		list = append(list, all(sub)...)
 	}
@@ -90,10 +90,10 @@ func all(c reference.Command) []reference.Command {
 }
 
 // pageName is the name of a command's page: tokenctl-get.
-func pageName(c reference.Command) string { return strings.ReplaceAll(c.Name, " ", "-") }
+func pageName(c cli.Reference) string { return strings.ReplaceAll(c.Name, " ", "-") }
 
 // writePage writes a page in man(7), compressed as distributions have it.
-func writePage(dir string, c reference.Command, text string) error {
+func writePage(dir string, c cli.Reference, text string) error {
 	var b bytes.Buffer
 	z, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"tokend/cmd/tokenctl/reference"
+	"tokend/cmd/tokenctl/cli"
 )
 
 // pages makes the pages of the real programs, and gives their text by name.
@@ -57,7 +57,7 @@ func built(t *testing.T) []string {
 func TestPagesSayWhatHelpSays(t *testing.T) {
 	programs := built(t)
 	texts := pages(t, programs)
-	var tokenctl reference.Command
+	var tokenctl cli.Reference
 	for _, program := range programs {
 		root, err := ask(program)
 		if err != nil {
@@ -122,16 +122,16 @@ func TestPagesAreValid(t *testing.T) {
 }
 
 func TestPage(t *testing.T) {
-	c := reference.Command{
+	c := cli.Reference{
 		Name: "prog do", Usage: "prog do [flags]", Short: "Does it",
 		Long: "  prog do --it\n\nDoes it.\n.so what: a \\n\n\nKinds:\n  a  one\n     more\nEnd.",
-		Flags: []reference.Flag{
+		Flags: []cli.FlagReference{
 			{Name: "it", Value: "WHAT", Doc: "do WHAT", Default: "all", Group: "More"},
 			{Name: "help", Shorthand: "h", Doc: "help"},
 			{Name: "at", Doc: "where", Group: "More"},
 		},
 	}
-	got := manual{version: "1", date: time.Unix(0, 0).UTC(), roots: []reference.Command{{Name: "prog"}}}.page(c)
+	got := manual{version: "1", date: time.Unix(0, 0).UTC(), roots: []cli.Reference{{Name: "prog"}}}.page(c)
 	want := `.TH PROG\-DO 1 1970-01-01 "tokend 1"
 .nr HY 0
 .ad l

@@ -5,18 +5,18 @@ import (
 	"strings"
 	"time"
 
-	"tokend/cmd/tokenctl/reference"
+	"tokend/cmd/tokenctl/cli"
 )
 
 // A manual is what all pages have in common.
 type manual struct {
 	version string
 	date    time.Time
-	roots   []reference.Command
+	roots   []cli.Reference
 }
 
 // page is the page of a command, in man(7).
-func (m manual) page(c reference.Command) string {
+func (m manual) page(c cli.Reference) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, ".TH %s 1 %s %q\n", escape(strings.ToUpper(pageName(c))), m.date.Format(time.DateOnly), escape("tokend "+m.version))
 	b.WriteString(".nr HY 0\n.ad l\n") // no hyphens but those that one types
@@ -41,10 +41,10 @@ func (m manual) page(c reference.Command) string {
 }
 
 // pageRef refers to the page of a command.
-func pageRef(c reference.Command) string { return bold(pageName(c)) + "(1)" }
+func pageRef(c cli.Reference) string { return bold(pageName(c)) + "(1)" }
 
 // seeAlso names the programs' pages but c's own, and where there is more.
-func (m manual) seeAlso(c reference.Command) string {
+func (m manual) seeAlso(c cli.Reference) string {
 	var list []string
 	for _, root := range m.roots {
 		if root.Name != c.Name {
@@ -100,7 +100,7 @@ func verbatim(text string) string {
 }
 
 // options are the flags, under their headings.
-func options(flags []reference.Flag) string {
+func options(flags []cli.FlagReference) string {
 	var headings []string
 	groups := map[string]string{}
 	for _, f := range flags {
@@ -119,7 +119,7 @@ func options(flags []reference.Flag) string {
 	return b.String()
 }
 
-func option(f reference.Flag) string {
+func option(f cli.FlagReference) string {
 	term := bold("--" + f.Name)
 	if f.Shorthand != "" {
 		term = bold("-"+f.Shorthand) + ", " + term

@@ -1,0 +1,237 @@
+// Package cli is the command line of tokend and tokenctl: a tree of commands
+// with GNU flags (pflag), help, completions for shells, and a description of it
+// all for the man pages. Only the command that is called builds its flags:
+// programs launch tokenctl for every request of theirs.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"tokend/providers/token"
+)
+
+// A Program is a tree of commands, to which help and completion are added.
+type Program struct {
+	// Root is called when no command is named.
+	Root *Command
+	// Out takes help and completions.
+	Out io.Writer
+	// Version returns what --version prints.
+	Version func() string
+	// UnknownFlag may word the error for a flag that does not exist. A nil
+	// result, or a nil UnknownFlag, means the usual words.
+	UnknownFlag func(c *Call, name string) error
+}
+
+// A Command is one word of the command line and what it does.
+type Command struct {
+	Name string
+	// Args are the arguments in the usage line: "NAME [FILE]".
+	Args string
+	// Short is one line, without a period.
+	Short string
+	// Long begins with examples, indented by two spaces.
+	Long string
+	// Hidden commands are in no help, completion or page.
+	Hidden bool
+	// RawArgs are not searched for flags.
+	RawArgs bool
+	// Flags defines the flags of this command, Shared those that its
+	// subcommands have too.
+	Flags, Shared func(*Flags)
+	// Check checks the arguments. If it is nil, the command takes none.
+	Check func(context.Context, *Call) error
+	// Complete lists what may follow the arguments so far. If it is nil,
+	// shells complete names of files.
+	Complete Completer
+	// Run does it. If it is nil, the command prints its help.
+	Run func(context.Context, *Call) error
+	// Commands are the subcommands, in the order of the help.
+	Commands []*Command
+
+	builtin bool
+}
+
+// A Call is a command with the flags and arguments that were given.
+type Call struct {
+	Command *Command
+	// Path is the command from the program on: "tokenctl keystore migrate".
+	Path  string
+	Flags *Flags
+	Args  []string
+}
+
+// Name is the command as it is typed after the program.
+func (c *Call) Name() string {
+	if _, name, ok := strings.Cut(c.Path, " "); ok {
+		return name
+	}
+	return c.Path
+}
+
+// ErrUsage is the cause of errors about how a command was typed.
+var ErrUsage = errors.New("wrong usage")
+
+// Usage returns an error about how a command was typed.
+func Usage(format string, args ...any) error {
+	return &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf(format, args...), Cause: ErrUsage}
+}
+
+// AnyArgs is a Check that accepts any arguments.
+func AnyArgs(context.Context, *Call) error { return nil }
+
+// Execute runs the command that args name. The Call is never nil, so that an
+// error can be explained by it.
+func (p *Program) Execute(ctx context.Context, args []string) (*Call, error) {
+	c, err := p.parse(args)
+	if err != nil {
+		return c, err
+	}
+	switch {
+	case c.Flags.isSet("help"):
+		return c, p.print(c.Help())
+	case c.Path == p.Root.Name && c.Flags.isSet(versionFlag):
+		return c, p.print(p.Version() + "\n")
+	}
+	check := c.Command.Check
+	if check == nil {
+		check = c.noArgs
+	}
+	if err := check(ctx, c); err != nil {
+		return c, err
+	}
+	if c.Command.Run == nil {
+		return c, p.print(c.Help())
+	}
+	return c, c.Command.Run(ctx, c)
+}
+
+func (p *Program) print(text string) error {
+	_, err := io.WriteString(p.Out, text)
+	return err
+}
+
+// parse finds the command that args name and parses its flags.
+func (p *Program) parse(args []string) (*Call, error) {
+	c := p.start()
+	for {
+		if c.Command.RawArgs {
+			c.Args = args
+			return c, nil
+		}
+		if err := c.Flags.Parse(args); err != nil {
+			return c, p.flagError(c, err)
+		}
+		c.Args = c.Flags.Args()
+		sub := c.subcommand()
+		if sub == nil || c.Flags.isSet("help") {
+			return c, nil
+		}
+		args = c.Args[1:]
+		c.enter(sub)
+	}
+}
+
+// start is the call of the root, before its flags are parsed.
+func (p *Program) start() *Call {
+	root := *p.Root
+	root.Commands = slices.Concat(root.Commands, p.builtins())
+	c := &Call{Flags: newFlags()}
+	c.enter(&root)
+	if p.Version != nil {
+		c.Flags.Bool(versionFlag, false, "print the version")
+	}
+	return c
+}
+
+// versionFlag is a flag of the root alone.
+const versionFlag = "version"
+
+// subcommand is the one that the first argument names, nil if there is none.
+func (c *Call) subcommand() *Command {
+	if len(c.Args) == 0 || c.Flags.ArgsLenAtDash() == 0 {
+		return nil
+	}
+	i := slices.IndexFunc(c.Command.Commands, func(sub *Command) bool { return sub.Name == c.Args[0] })
+	if i < 0 {
+		return nil
+	}
+	return c.Command.Commands[i]
+}
+
+// enter goes on to a subcommand of the command.
+func (c *Call) enter(sub *Command) {
+	c.Command, c.Args = sub, nil
+	c.Path = strings.TrimPrefix(c.Path+" "+sub.Name, " ")
+	c.Flags = c.Flags.enter(sub)
+}
+
+// noArgs is the Check of commands that take no arguments.
+func (c *Call) noArgs(context.Context, *Call) error {
+	switch {
+	case len(c.Args) == 0:
+		return nil
+	case len(c.Command.Commands) > 0:
+		var names []string
+		for _, sub := range c.Command.visible() {
+			names = append(names, sub.Name)
+		}
+		return Usage("there is no command %q%s", c.Args[0], DidYouMean(c.Args[0], names))
+	}
+	return Usage("%s takes no arguments and got %q", c.Name(), c.Args[0])
+}
+
+// visible are the subcommands that are not hidden.
+func (c *Command) visible() []*Command {
+	return slices.DeleteFunc(slices.Clone(c.Commands), func(sub *Command) bool { return sub.Hidden })
+}
+
+// DidYouMean continues a message with the nearest candidate, if one is near.
+func DidYouMean(typed string, candidates []string) string {
+	if near := token.Nearest(typed, candidates); near != "" {
+		return fmt.Sprintf("; did you mean %s?", near)
+	}
+	return ""
+}
+
+// flagError words what pflag says, without values: they may be secrets.
+func (p *Program) flagError(c *Call, err error) error {
+	var unknown *pflag.NotExistError
+	var missing *pflag.ValueRequiredError
+	var invalid *pflag.InvalidValueError
+	switch {
+	case errors.As(err, &missing):
+		return &missingValue{Usage("--%s needs a value", missing.GetFlag().Name), missing.GetFlag()}
+	case errors.As(err, &invalid):
+		return Usage("--%s: %v", invalid.GetFlag().Name, invalid.Unwrap())
+	case !errors.As(err, &unknown):
+		return Usage("%v", err)
+	case unknown.GetSpecifiedShortnames() != "":
+		return Usage("%s has no flag -%s", c.Name(), unknown.GetSpecifiedName())
+	}
+	name := unknown.GetSpecifiedName()
+	if p.UnknownFlag != nil {
+		if err := p.UnknownFlag(c, name); err != nil {
+			return err
+		}
+	}
+	var names []string
+	c.Flags.visit(func(f *pflag.Flag) { names = append(names, "--"+f.Name) })
+	return Usage("%s has no flag --%s%s", c.Name(), name, DidYouMean("--"+name, names))
+}
+
+// A missingValue is the error of a flag that ends the line without its value.
+type missingValue struct {
+	error
+	flag *pflag.Flag
+}
+
+// Unwrap returns the error in words.
+func (m *missingValue) Unwrap() error { return m.error }

@@ -1,0 +1,165 @@
+package cli
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+// A Candidate is a word that may come next, and what it means.
+type Candidate struct{ Text, Doc string }
+
+// A Completer lists what may follow the arguments that a command has so far.
+type Completer func(args []string) []Candidate
+
+// Words is a Completer of fixed words.
+func Words(words ...string) Completer {
+	return func([]string) (list []Candidate) {
+		for _, word := range words {
+			list = append(list, Candidate{Text: word})
+		}
+		return list
+	}
+}
+
+// The scripts of the shells. They call completeCommand with the words up to the
+// cursor, and get a line for each candidate: the word, a tab and its meaning.
+// Where files fit, they get the line filesLine.
+var (
+	//go:embed complete.bash
+	bashScript string
+	//go:embed complete.zsh
+	zshScript string
+	//go:embed complete.fish
+	fishScript string
+)
+
+const (
+	completeCommand = "__complete"
+	filesLine       = ":files"
+)
+
+// builtins are the commands that every program has.
+func (p *Program) builtins() []*Command {
+	return []*Command{
+		{
+			Name: "help", Args: "[COMMAND...]", Short: "Show the help of a command", RawArgs: true, builtin: true,
+			Check: AnyArgs, Run: p.help, Complete: p.completeHelp,
+		},
+		{
+			Name: "completion", Args: "bash|zsh|fish", Short: "Print the completion script for a shell", builtin: true,
+			Long: "  . <(" + p.Root.Name + " completion bash)\n" +
+				"  " + p.Root.Name + " completion fish > ~/.config/fish/completions/" + p.Root.Name + ".fish\n\n" +
+				"Prints a script that has the shell complete commands, flags and names.",
+			Check: AnyArgs, Run: p.printScript, Complete: Words("bash", "zsh", "fish"),
+		},
+		{Name: completeCommand, Hidden: true, RawArgs: true, Check: AnyArgs, Run: p.printCandidates},
+		{Name: ReferenceCommand, Hidden: true, Run: p.printReference},
+	}
+}
+
+func (p *Program) help(_ context.Context, c *Call) error {
+	about, err := p.parse(c.Args)
+	if err == nil {
+		err = about.noArgs(context.Background(), about)
+	}
+	if err != nil {
+		return err
+	}
+	return p.print(about.Help())
+}
+
+func (p *Program) completeHelp(args []string) []Candidate {
+	about, err := p.parse(args)
+	if err != nil || len(about.Args) > 0 {
+		return nil
+	}
+	return about.subcommands()
+}
+
+func (p *Program) printScript(_ context.Context, c *Call) error {
+	script := ""
+	if len(c.Args) == 1 {
+		script = map[string]string{"bash": bashScript, "zsh": zshScript, "fish": fishScript}[c.Args[0]]
+	}
+	if script == "" {
+		return Usage("Which shell? There are bash, zsh and fish")
+	}
+	return p.print(strings.ReplaceAll(script, "PROGRAM", p.Root.Name))
+}
+
+func (p *Program) printCandidates(_ context.Context, c *Call) error {
+	if len(c.Args) == 0 {
+		return nil
+	}
+	typed := c.Args[len(c.Args)-1]
+	list, files := p.candidates(c.Args[:len(c.Args)-1], typed)
+	if files {
+		return p.print(filesLine + "\n")
+	}
+	var b strings.Builder
+	for _, candidate := range list {
+		if strings.HasPrefix(candidate.Text, typed) && !strings.ContainsAny(candidate.Text, "\t\r\n") {
+			b.WriteString(candidate.Text + "\t" + strings.Join(strings.Fields(candidate.Doc), " ") + "\n")
+		}
+	}
+	return p.print(b.String())
+}
+
+// candidates lists what typed, the last word, may become. It reports whether
+// files fit instead.
+func (p *Program) candidates(before []string, typed string) (list []Candidate, files bool) {
+	c, err := p.parse(before)
+	var missing *missingValue
+	switch {
+	case errors.As(err, &missing):
+		return c.completeValue(missing.flag, "")
+	case err != nil:
+		return nil, false
+	case c.Command.RawArgs:
+	case c.Flags.ArgsLenAtDash() >= 0:
+		return nil, true
+	case strings.HasPrefix(typed, "-"):
+		name, _, ok := strings.Cut(strings.TrimLeft(typed, "-"), "=")
+		if flag := c.Flags.Lookup(name); ok && flag != nil {
+			return c.completeValue(flag, "--"+name+"=")
+		}
+		return c.flagCandidates(), false
+	case len(c.Args) == 0 && len(c.Command.Commands) > 0:
+		return c.subcommands(), false
+	}
+	if c.Command.Complete == nil {
+		return nil, c.Command.Check != nil // without a Check it takes no arguments
+	}
+	return c.Command.Complete(c.Args), false
+}
+
+// completeValue lists what a flag takes, each after prefix.
+func (c *Call) completeValue(flag *pflag.Flag, prefix string) (list []Candidate, files bool) {
+	complete := c.Flags.completers[flag.Name]
+	if complete == nil {
+		return nil, prefix == ""
+	}
+	for _, candidate := range complete(c.Args) {
+		list = append(list, Candidate{prefix + candidate.Text, candidate.Doc})
+	}
+	return list, false
+}
+
+func (c *Call) flagCandidates() (list []Candidate) {
+	c.Flags.visit(func(f *pflag.Flag) {
+		_, doc := pflag.UnquoteUsage(f)
+		list = append(list, Candidate{"--" + f.Name, doc})
+	})
+	return list
+}
+
+func (c *Call) subcommands() (list []Candidate) {
+	for _, sub := range c.Command.visible() {
+		list = append(list, Candidate{sub.Name, sub.Short})
+	}
+	return list
+}
