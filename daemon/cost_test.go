@@ -2,7 +2,6 @@ package daemon_test
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"testing"
 	"testing/synctest"
@@ -30,26 +29,6 @@ func TestAllocationsOfAGet(t *testing.T) {
 	})
 }
 
-// Asking whether a token is at hand leaves nothing behind, whatever is asked for:
-// it would take the places of those that are obtained.
-func TestAskingForWhatIsNotAtHandTakesNoPlace(t *testing.T) {
-	bubble(t, func(t *testing.T, in *installation) {
-		in.profile("p", ordinary)
-		in.start()
-		in.get("p", token.Query{})
-		if _, ok := in.daemon.AtHand(t.Context(), "p", token.Query{}); !ok {
-			t.Error("what was obtained is not at hand")
-		}
-		for i := range 100 {
-			q := token.Query{Target: token.Target{Scope: fmt.Sprint("s", i)}}
-			if _, ok := in.daemon.AtHand(t.Context(), "p", q); ok {
-				t.Fatal("a token that nobody obtained is at hand")
-			}
-		}
-		in.get("p", token.Query{Target: token.Target{Scope: "new"}})
-	})
-}
-
 // Gets of what is at hand leave the loop asleep, though the token is due next.
 func TestGetsDoNotWakeTheLoop(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
@@ -60,11 +39,10 @@ func TestGetsDoNotWakeTheLoop(t *testing.T) {
 		before := in.turns.Load()
 		for range 10 {
 			in.get("p", token.Query{})
-			in.daemon.AtHand(t.Context(), "p", token.Query{})
 			synctest.Wait()
 		}
 		if n := in.turns.Load() - before; n > 0 {
-			t.Errorf("%d turns of the loop for 20 gets", n)
+			t.Errorf("%d turns of the loop for 10 gets", n)
 		}
 	})
 }

@@ -324,32 +324,6 @@ func (d *Daemon) Get(ctx context.Context, name string, q token.Query) (token.Gra
 	return g, nil
 }
 
-// AtHand is Get for a caller who would not wait: false if Get would have to, or
-// would give an error.
-func (d *Daemon) AtHand(ctx context.Context, name string, q token.Query) (token.Grant, bool) {
-	select {
-	case <-d.loaded:
-	default:
-		return token.Grant{}, false
-	}
-	now := d.wall()
-	u, w := d.useBy(ctx, now), d.who(ctx)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	p, g, err := d.seek(w, name, q)
-	if err != nil {
-		return token.Grant{}, false
-	}
-	s := p.slotFor(q.Target) // asking makes none: nothing would come of it, and it would stay
-	if s == nil || decide(s, q, now) != serve {
-		return token.Grant{}, false
-	}
-	s.used = u
-	d.plan(s)
-	g.Token = s.tok
-	return g, true
-}
-
 // seek finds the profile that q is about, and what is to be told of it with a
 // token. d.mu is held.
 func (d *Daemon) seek(w who, name string, q token.Query) (p *profile, g token.Grant, err error) {

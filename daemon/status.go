@@ -20,23 +20,14 @@ const skewTolerance = time.Minute
 // Status tells how the daemon is, and the profiles that the caller may use or
 // manage in order of their names.
 func (d *Daemon) Status(ctx context.Context) (token.Status, error) {
-	st, profiles, err := d.StatusInParts(ctx)
-	if err == nil {
-		st.Profiles = slices.AppendSeq(st.Profiles, profiles)
-	}
-	return st, err
-}
-
-// StatusInParts is Status without the profiles, and these one after the other,
-// each as it is when it is asked for: there may be thousands.
-func (d *Daemon) StatusInParts(ctx context.Context) (token.Status, iter.Seq[token.ProfileStatus], error) {
 	if err := d.whole(ctx); err != nil {
-		return token.Status{}, nil, err
+		return token.Status{}, err
 	}
 	w := d.who(ctx)
 	st, names := d.statusOfAll(w, d.deps.Keystore(ctx))
 	slices.Sort(names)
-	return st, d.profilesTold(w, names), nil
+	st.Profiles = slices.AppendSeq(st.Profiles, d.profilesTold(w, names))
+	return st, nil
 }
 
 // Profiles is how many profiles are in force.

@@ -176,7 +176,7 @@ func explain(err error, d *json.Decoder) error {
 		return own
 	case errors.As(err, &mismatch):
 		kind, _, _ := strings.Cut(mismatch.Value, " ")
-		field := strings.TrimPrefix(mismatch.Field, "Addition.") // embedded in the body
+		field := strings.TrimPrefix(mismatch.Field, "CreateProfile.") // embedded in the body
 		return invalid(field, "%q cannot be a JSON %s", field, kind)
 	case errors.As(err, &base):
 		return invalid("secrets_base64", "secrets_base64 holds what is not base64 (RFC 4648 §4)")

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -78,55 +77,6 @@ func (a *app) getCommand() *cobra.Command {
 
 // getPatience is how long get waits unless --timeout says otherwise.
 const getPatience = 30 * time.Second
-
-// plainGet reads the arguments of get in the form that programs use, "get NAME"
-// with or without --output and --socket, each a word with its value behind it.
-// It says false of all others: those are for the real parser. That one costs a
-// tenth of what a get takes, most of it for what this form does not use.
-func (a *app) plainGet(args []string) (name, as string, ok bool) {
-	if len(args) < 2 || args[0] != "get" {
-		return "", "", false
-	}
-	as, socket, named := format.Names[0], "", false
-	for args = args[1:]; len(args) > 0; args = args[1:] {
-		var into *string
-		switch word := args[0]; {
-		case word == "-o" || word == "--output":
-			into = &as
-		case word == "--socket":
-			into = &socket
-		case strings.HasPrefix(word, "-") || named:
-			return "", "", false
-		default:
-			name, named = word, true
-			continue
-		}
-		if args = args[1:]; len(args) == 0 {
-			return "", "", false
-		}
-		*into = args[0]
-	}
-	if named {
-		a.profile, a.socket = name, socket
-	}
-	return name, as, named
-}
-
-// getPlainly serves what plainGet read in args, and returns the exit status.
-func (a *app) getPlainly(args []string, name, as string) int {
-	ctx, cancel := context.WithTimeout(context.Background(), getPatience)
-	defer cancel()
-	err := a.get(ctx, name, token.Query{}, as)
-	if err == nil {
-		return exitOK
-	}
-	c, flags, found := a.root(args).Find(args)
-	if found = errors.Join(found, c.ParseFlags(flags)); found != nil {
-		return a.fail(c, errors.Join(err, found))
-	}
-	c.SetContext(context.Background())
-	return a.fail(c, err)
-}
 
 func (a *app) get(ctx context.Context, name string, q token.Query, as string) error {
 	write, err := formatNamed(as)

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"os"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tokend/cmd/tokenctl/early"
 	"tokend/cmd/tokenctl/helper"
 	"tokend/cmd/tokenctl/reference"
 	"tokend/ipc"
@@ -23,15 +21,7 @@ import (
 // version is stamped by -ldflags "-X main.version=1.2.3".
 var version = ""
 
-func main() { os.Exit(run(os.Args, stdin(), os.Stdout, os.Stderr)) }
-
-// stdin is standard input, from its beginning.
-func stdin() io.Reader {
-	if len(early.Input) == 0 {
-		return os.Stdin
-	}
-	return io.MultiReader(bytes.NewReader(early.Input), os.Stdin)
-}
+func main() { os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr)) }
 
 // run does what args ask for, args[0] being the name that the program was
 // called by, and returns the exit status.
@@ -39,9 +29,6 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	a := &app{in: stdin, out: newScreen(stdout), err: newScreen(stderr)}
 	if p, profile, ok := helper.ByProgram(filepath.Base(args[0])); ok {
 		return a.callHelper(p, profile, args[1:])
-	}
-	if name, as, ok := a.plainGet(args[1:]); ok {
-		return a.getPlainly(args[1:], name, as)
 	}
 	return a.execute(args[1:])
 }

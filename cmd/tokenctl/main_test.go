@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"iter"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -116,11 +115,6 @@ func (b *backend) Get(ctx context.Context, name string, q token.Query) (token.Gr
 	return token.Grant{Token: b.token, Profile: name, Present: b.present, Host: q.URL}, err
 }
 
-// AtHand leaves all to Get.
-func (b *backend) AtHand(context.Context, string, token.Query) (token.Grant, bool) {
-	return token.Grant{}, false
-}
-
 func (b *backend) Exchange(_ context.Context, name, registry string) (token.Secret, error) {
 	return token.NewSecret("refresh-of-" + name), b.note("exchange " + name + " " + registry)
 }
@@ -139,9 +133,7 @@ func (b *backend) Profile(_ context.Context, name string) (token.ProfileStatus, 
 	return token.ProfileStatus{}, &token.Error{Code: token.ErrNotFound, Message: fmt.Sprintf("no profile %q", name)}
 }
 
-func (b *backend) StatusInParts(context.Context) (token.Status, iter.Seq[token.ProfileStatus], error) {
-	return b.status, slices.Values(b.status.Profiles), nil
-}
+func (b *backend) Status(context.Context) (token.Status, error) { return b.status, nil }
 
 func (b *backend) Providers(context.Context) ([]token.Provider, error) {
 	if b.kinds != nil {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -493,10 +492,10 @@ type changing struct {
 	mu sync.Mutex
 }
 
-func (c *changing) StatusInParts(ctx context.Context) (token.Status, iter.Seq[token.ProfileStatus], error) {
+func (c *changing) Status(ctx context.Context) (token.Status, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.backend.StatusInParts(ctx)
+	return c.backend.Status(ctx)
 }
 
 func TestWatchShowsChangesAndLeavesTheTerminalAsItWas(t *testing.T) {

@@ -23,10 +23,9 @@ var arrows = map[string][]string{
 	"tokend/packaging/boottest/issuers": {"tokend/providers/providertest"},
 	"tokend/packaging/man":              {"tokend/cmd/tokenctl/cli"},
 	"tokend/docs":                       {},
-	"tokend/cmd/tokenctl": {"tokend/cmd/tokenctl/cli", "tokend/cmd/tokenctl/discover", "tokend/cmd/tokenctl/early", "tokend/cmd/tokenctl/helper", "tokend/cmd/tokenctl/reference", "tokend/cmd/tokenctl/setup",
+	"tokend/cmd/tokenctl": {"tokend/cmd/tokenctl/cli", "tokend/cmd/tokenctl/discover", "tokend/cmd/tokenctl/helper", "tokend/cmd/tokenctl/reference", "tokend/cmd/tokenctl/setup",
 		"tokend/docs", "tokend/ipc", "tokend/providers/token", "tokend/providers/token/format"},
 	"tokend/cmd/tokenctl/discover":  {"tokend/providers/token"},
-	"tokend/cmd/tokenctl/early":     {}, // nor much of the standard library: it must be initialised before that
 	"tokend/cmd/tokenctl/cli":       {"tokend/providers/token"},
 	"tokend/cmd/tokenctl/reference": {},
 	"tokend/cmd/tokenctl/setup":     {"tokend/providers/token", "tokend/providers/token/format"},

@@ -179,7 +179,7 @@ var systemd manager
 
 // serving is tokend's state in a line, once all profiles are known.
 func serving(ctx context.Context, d *daemon.Daemon) string {
-	st, _, err := d.StatusInParts(ctx)
+	st, err := d.Status(ctx)
 	if err != nil {
 		return "serving"
 	}

@@ -4,7 +4,6 @@ package ipcserver
 
 import (
 	"context"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -56,42 +55,9 @@ func (d *discard) WriteHeader(status int)           { d.status = status }
 func (d *discard) Write(b []byte) (int, error)      { d.size += len(b); return len(b), nil }
 func (d *discard) SetWriteDeadline(time.Time) error { return nil }
 
-// quiet has one token at hand, and does not remember who asked.
+// quiet has one token and does not remember who asked.
 type quiet struct{ *book }
 
 func (q quiet) Get(context.Context, string, token.Query) (token.Grant, error) {
 	return token.Grant{Token: q.tokens["clms"], Profile: "clms"}, nil
 }
-
-func (q quiet) AtHand(context.Context, string, token.Query) (token.Grant, bool) {
-	return token.Grant{Token: q.tokens["clms"], Profile: "clms"}, true
-}
-
-// mostAllocsOfAPlainGet is how many allocations the shortcut may take: for the
-// request's context and the profile's name.
-const mostAllocsOfAPlainGet = 2
-
-func TestAllocationsOfAPlainGet(t *testing.T) {
-	events := 0
-	o := Options{Audit: func(Event) { events++ }}
-	h := newHandler(&audited{quiet{newBook()}, o.Audit}, o)
-	s := &shortcut{h: h, requests: t.Context(), kept: map[*limitedConn]struct{}{}, silent: &silentConns{conns: map[net.Conn]struct{}{}}}
-	c := &limitedConn{Conn: hole{}, caller: caller{peer: ipc.Peer{UID: os.Getuid()}, program: func() string { return "test" }}, until: time.Now().Add(time.Hour)}
-	sheet := new(sheet)
-	got := testing.AllocsPerRun(100, func() {
-		if !s.reply(c, sheet, copy(sheet.in[:], plainRequest)) {
-			t.Fatal("not answered")
-		}
-	})
-	if events < 100 {
-		t.Fatalf("%d events", events)
-	}
-	if got > mostAllocsOfAPlainGet {
-		t.Errorf("a plain get takes %v allocations, at most %d are allowed", got, mostAllocsOfAPlainGet)
-	}
-}
-
-// A hole swallows what is written.
-type hole struct{ net.Conn }
-
-func (hole) Write(b []byte) (int, error) { return len(b), nil }

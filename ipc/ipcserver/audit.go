@@ -47,20 +47,8 @@ func (a *audited) Get(ctx context.Context, name string, q token.Query) (token.Gr
 	if err == nil {
 		name = g.Profile
 	}
-	a.noteGet(ctx, name, q, err)
+	a.note(ctx, Event{Do: "get", Profile: name, Target: q.Target, Origin: token.Origin(q.URL)}, err)
 	return g, err
-}
-
-func (a *audited) AtHand(ctx context.Context, name string, q token.Query) (token.Grant, bool) {
-	g, ok := a.Backend.AtHand(ctx, name, q)
-	if ok {
-		a.noteGet(ctx, g.Profile, q, nil)
-	}
-	return g, ok
-}
-
-func (a *audited) noteGet(ctx context.Context, profile string, q token.Query, err error) {
-	a.note(ctx, Event{Do: "get", Profile: profile, Target: q.Target, Origin: token.Origin(q.URL)}, err)
 }
 
 func (a *audited) Exchange(ctx context.Context, name, registry string) (token.Secret, error) {

@@ -39,6 +39,9 @@ type handler struct {
 }
 
 func newHandler(b Backend, o Options) *handler {
+	if o.Audit != nil {
+		b = &audited{b, o.Audit}
+	}
 	h := &handler{backend: b, allow: o.Allow, audit: o.Audit, log: o.Log, leases: make(chan struct{}, maxLeases), ending: make(chan struct{}),
 		counts: o.Counts, measure: o.Metrics}
 	if h.allow == nil {
@@ -99,6 +102,15 @@ func (t *route) match(path string) (name string, ok bool) {
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength != 0 {
+		// For routes that read no body as well: net/http does behind them.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
+	}
+	select {
+	case <-h.ending:
+		w.Header().Set("Connection", "close")
+	default:
+	}
 	err := h.serveSafely(w, r)
 	switch {
 	case err == nil:
@@ -140,9 +152,7 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) error {
 			allowed = append(allowed, t.method)
 		default:
 			err := h.serveRoute(t, w, r, name)
-			if !errors.Is(err, errNotAtHand) { // nothing was refused
-				h.counts.add(t.do, err)
-			}
+			h.counts.add(t.do, err)
 			return err
 		}
 	}
@@ -206,11 +216,7 @@ func (h *handler) getToken(w http.ResponseWriter, r *http.Request, name string) 
 	if name == "" && q.URL == "" {
 		return &token.Error{Code: token.ErrInvalid, Field: "url", Message: "either a profile or a url must be named"}
 	}
-	get := h.backend.Get
-	if r.Header.Get("Cache-Control") == onlyIfCached {
-		get = h.getAtHand
-	}
-	g, err := get(r.Context(), name, q)
+	g, err := h.backend.Get(r.Context(), name, q)
 	if err != nil && q.Trace != nil {
 		return &tracedError{err, q.Trace}
 	}
@@ -234,21 +240,6 @@ func (h *handler) getToken(w http.ResponseWriter, r *http.Request, name string) 
 	}
 	send(w, http.StatusOK, jsonType, body)
 	return nil
-}
-
-// onlyIfCached is the Cache-Control (RFC 9111 §5.2.1.7) of who wants a token that
-// is at hand and no other.
-const onlyIfCached = "only-if-cached"
-
-// errNotAtHand is what who asks so is told, whatever keeps the token away.
-var errNotAtHand = &token.Error{Code: token.ErrUnavailable, Message: "no such token is at hand"}
-
-func (h *handler) getAtHand(ctx context.Context, name string, q token.Query) (token.Grant, error) {
-	g, ok := h.backend.AtHand(ctx, name, q)
-	if !ok {
-		return g, errNotAtHand
-	}
-	return g, nil
 }
 
 // A tracedError comes with the steps that led to it.
@@ -288,11 +279,8 @@ func (h *handler) invalidate(w http.ResponseWriter, r *http.Request, name string
 }
 
 func (h *handler) profiles(w http.ResponseWriter, r *http.Request, _ string) error {
-	_, profiles, err := h.backend.StatusInParts(r.Context())
-	if err != nil {
-		return err
-	}
-	return sendList(r.Context(), w, ipc.ProfileList{Profiles: []token.ProfileStatus{}}, profiles)
+	st, err := h.backend.Status(r.Context())
+	return sendJSON(w, http.StatusOK, ipc.ProfileList{Profiles: list(st.Profiles)}, err)
 }
 
 func (h *handler) profile(w http.ResponseWriter, r *http.Request, name string) error {
@@ -338,12 +326,9 @@ func (h *handler) providers(w http.ResponseWriter, r *http.Request, _ string) er
 }
 
 func (h *handler) status(w http.ResponseWriter, r *http.Request, _ string) error {
-	status, profiles, err := h.backend.StatusInParts(r.Context())
-	if err != nil {
-		return err
-	}
-	status.Profiles = []token.ProfileStatus{}
-	return sendList(r.Context(), w, status, profiles)
+	st, err := h.backend.Status(r.Context())
+	st.Profiles = list(st.Profiles)
+	return sendJSON(w, http.StatusOK, st, err)
 }
 
 func (h *handler) reload(w http.ResponseWriter, r *http.Request, _ string) error {
@@ -369,7 +354,6 @@ func readAddition(w http.ResponseWriter, r *http.Request) (token.CreateProfile, 
 // readBody reads the whole body, which has to arrive in time.
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	rc := http.NewResponseController(w)
-	_ = rc.SetReadDeadline(time.Now().Add(bodyTimeout))
 	// Reading may make net/http write "100 Continue", under the deadline that
 	// the connection's last answer left behind.
 	_ = rc.SetWriteDeadline(time.Now().Add(bodyTimeout))
@@ -474,8 +458,6 @@ func (h *handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	status := ipc.HTTPStatus(e.Code)
 	switch {
-	case errors.Is(err, errNotAtHand):
-		status = http.StatusGatewayTimeout
 	case errors.Is(err, errMethod):
 		status = http.StatusMethodNotAllowed
 	case status == http.StatusForbidden && isAuthorize(r):

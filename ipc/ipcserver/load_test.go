@@ -303,8 +303,8 @@ func TestRequestsOneAfterTheOther(t *testing.T) {
 // A user cannot take all connections; root and the server's own user can have
 // as many as they like.
 func TestConnectionsOfOneUser(t *testing.T) {
-	l := limit(nil, 10, 2).(*limitedListener)
-	of := func(uid int) caller { return caller{peer: ipc.Peer{UID: uid}} }
+	l := limit(nil, 10, 2)
+	of := func(uid int) *limitedConn { return &limitedConn{caller: caller{peer: ipc.Peer{UID: uid}}} }
 	for i, c := range []struct {
 		uid int
 		in  bool

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"log/slog"
 	"net"
 	"net/http"
@@ -19,22 +18,18 @@ import (
 	"tokend/providers/token"
 )
 
-// A Backend does what is asked for. Its methods are those of ipc.Client, but
-// that the profiles of a status come one after the other; they return when
-// their context ends. An error's text goes to the caller if it is
+// A Backend does what callers ask for. Its methods are those of ipc.Client and
+// return when their context ends. An error's text goes to the caller if it is
 // or wraps a token.Code; of any other the caller learns only that there was
 // one.
 type Backend interface {
 	Get(ctx context.Context, name string, q token.Query) (token.Grant, error)
-	// AtHand is Get for whoever would not wait: false if Get would have to, or
-	// would give an error.
-	AtHand(ctx context.Context, name string, q token.Query) (token.Grant, bool)
 	Invalidate(ctx context.Context, name string, t token.Secret) error
 	Exchange(ctx context.Context, name, registry string) (token.Secret, error)
 	Sign(ctx context.Context, name string, r token.Request) (token.Signed, error)
 	Verify(ctx context.Context, name string, raw token.Secret, remote bool) (token.Verdict, error)
 	Profile(ctx context.Context, name string) (token.ProfileStatus, error)
-	StatusInParts(ctx context.Context) (token.Status, iter.Seq[token.ProfileStatus], error)
+	Status(ctx context.Context) (token.Status, error)
 	Providers(ctx context.Context) ([]token.Provider, error)
 	Add(ctx context.Context, a token.CreateProfile) (token.Created, error)
 	Rotate(ctx context.Context, a token.CreateProfile) (token.Created, error)
@@ -91,28 +86,46 @@ const (
 	writeTimeout = 10 * time.Second
 	// idleTimeout is how long a connection is kept between two requests.
 	idleTimeout = 2 * time.Minute
-	// lastWord is how long who was let in may still take to say what it wants,
-	// once the server is to end.
+	// lastWord is how long a new caller may still take to say what it wants once
+	// the server is to end, and how long answers to the last requests may take to
+	// leave once their contexts have ended.
 	lastWord = time.Second / 2
 	// grace is how long requests may go on once the server is to end.
 	grace = 5 * time.Second
 )
 
-// Serve answers on l until ctx ends, and closes l. Who was let in is answered
-// then: requests under way have a few seconds to finish before their contexts
-// end too, and none is running any more when Serve returns. It returns nil if it
-// ended because of ctx.
+// Serve answers on l until ctx ends, and closes l. Then it loses no request that
+// was let in: requests under way have a few seconds to finish before their
+// contexts end too, and none is running any more when Serve returns. It returns
+// nil if it ended because of ctx.
 func Serve(ctx context.Context, l net.Listener, b Backend, o Options) error {
 	requests, cancelRequests := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancelRequests()
-	if o.Audit != nil {
-		b = &audited{b, o.Audit}
-	}
 	h := newHandler(b, o)
-	silent := &silentConns{conns: map[net.Conn]struct{}{}}
-	conns := newShortcut(requests, limit(l, maxConns, maxConnsOfUser), h, silent)
-	srv := &http.Server{
-		Handler:                      silent.until(h),
+	conns := limit(l, maxConns, maxConnsOfUser)
+	srv := newServer(requests, h)
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(conns) }()
+
+	var err error
+	select {
+	case err = <-served: // the listener failed
+		close(h.ending)
+		cancelRequests()
+	case <-ctx.Done():
+		close(h.ending)
+		_ = conns.Close()
+		<-served // whoever was let in is among the connections now
+		defer time.AfterFunc(grace, cancelRequests).Stop()
+	}
+	defer time.AfterFunc(grace+lastWord, conns.closeAll).Stop()
+	conns.drain(lastWord)
+	return errors.Join(err, srv.Shutdown(context.WithoutCancel(ctx)))
+}
+
+func newServer(requests context.Context, h *handler) *http.Server {
+	return &http.Server{
+		Handler:                      h,
 		ReadHeaderTimeout:            headTimeout,
 		IdleTimeout:                  idleTimeout,
 		MaxHeaderBytes:               maxHead,
@@ -120,33 +133,8 @@ func Serve(ctx context.Context, l net.Listener, b Backend, o Options) error {
 		ErrorLog:                     slog.NewLogLogger(h.log.Handler(), slog.LevelWarn),
 		BaseContext:                  func(net.Listener) context.Context { return requests },
 		ConnContext:                  remember,
-		ConnState:                    silent.note,
+		ConnState:                    func(c net.Conn, state http.ConnState) { c.(*limitedConn).state.Store(int32(state)) },
 	}
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(conns) }()
-
-	select {
-	case err := <-served: // the listener failed
-		cancelRequests()
-		conns.deafen()
-		conns.end()
-		return errors.Join(err, srv.Shutdown(context.WithoutCancel(ctx)))
-	case <-ctx.Done():
-	}
-	close(h.ending)
-	patience := time.AfterFunc(grace, cancelRequests)
-	defer patience.Stop()
-	// Shutdown has net/http drop the requests that it has not read yet, so they
-	// are read before.
-	conns.deafen()
-	silent.await(lastWord)
-	conns.end()
-	silent.await(lastWord) // those that were handed over meanwhile
-	err := <-served
-	if errors.Is(err, net.ErrClosed) {
-		err = nil
-	}
-	return errors.Join(err, srv.Shutdown(context.WithoutCancel(ctx)))
 }
 
 // A caller is who made a connection, or why that cannot be told.
@@ -157,10 +145,7 @@ type caller struct {
 	program func() string
 }
 
-type (
-	callerKey struct{}
-	connKey   struct{}
-)
+type callerKey struct{}
 
 // identify looks once, when a connection is made, who made it.
 func identify(c net.Conn) caller {
@@ -171,25 +156,9 @@ func identify(c net.Conn) caller {
 	return caller{peer, err, sync.OnceValue(func() string { return programOf(peer.PID) })}
 }
 
-// remember puts a connection and who made it into the context of its requests.
+// remember puts the caller who made a connection into the context of its requests.
 func remember(ctx context.Context, c net.Conn) context.Context {
-	return &connContext{ctx, c.(*limitedConn)}
-}
-
-// A connContext is the context of a connection's requests.
-type connContext struct {
-	context.Context
-	conn *limitedConn
-}
-
-func (c *connContext) Value(key any) any {
-	switch key.(type) {
-	case callerKey:
-		return &c.conn.caller
-	case connKey:
-		return c.conn
-	}
-	return c.Context.Value(key)
+	return context.WithValue(ctx, callerKey{}, &c.(*limitedConn).caller)
 }
 
 // Caller tells a Backend who asks, given the context of one of its methods;
@@ -213,69 +182,4 @@ func Program(ctx context.Context) func() string {
 		return nil
 	}
 	return c.program
-}
-
-// silentConns are the connections that are let in, and of whose first request
-// nobody has heard yet.
-type silentConns struct {
-	mu    sync.Mutex
-	conns map[net.Conn]struct{}
-	// none is closed when the last one has spoken; nil while nobody waits for that.
-	none chan struct{}
-}
-
-func (s *silentConns) add(c net.Conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.conns[c] = struct{}{}
-}
-
-// note is net/http's hook.
-func (s *silentConns) note(c net.Conn, state http.ConnState) {
-	if state == http.StateClosed || state == http.StateHijacked {
-		s.forget(c)
-	}
-}
-
-// until has a request's connection count as silent until h serves it.
-func (s *silentConns) until(h http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.forget(r.Context().Value(connKey{}).(net.Conn))
-		h.ServeHTTP(w, r)
-	})
-}
-
-func (s *silentConns) forget(c net.Conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, silent := s.conns[c]; !silent {
-		return
-	}
-	delete(s.conns, c)
-	if len(s.conns) == 0 && s.none != nil {
-		close(s.none)
-		s.none = nil
-	}
-}
-
-// await gives the silent ones a time to speak, and closes the others.
-func (s *silentConns) await(patience time.Duration) {
-	s.mu.Lock()
-	none := make(chan struct{})
-	if len(s.conns) == 0 {
-		close(none)
-	} else {
-		s.none = none
-	}
-	s.mu.Unlock()
-	select {
-	case <-none:
-		return
-	case <-time.After(patience):
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for c := range s.conns {
-		_ = c.Close()
-	}
 }

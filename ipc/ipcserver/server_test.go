@@ -5,13 +5,11 @@ package ipcserver
 import (
 	"bufio"
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"log/slog"
 	"maps"
 	"net"
@@ -22,7 +20,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -49,7 +46,6 @@ type book struct {
 	watched   []string
 	fail      error // the answer to everything, if set
 	reload    func(context.Context) error
-	atHand    atomic.Int32 // how many AtHand gave
 }
 
 func newBook() *book {
@@ -85,19 +81,6 @@ func (b *book) Get(ctx context.Context, name string, q token.Query) (token.Grant
 	var err error
 	g.Token, err = b.find(g.Profile)
 	return g, err
-}
-
-// AtHand has whatever Get gives.
-func (b *book) AtHand(ctx context.Context, name string, q token.Query) (token.Grant, bool) {
-	b.mu.Lock()
-	_, err := b.find(cmp.Or(name, "clms"))
-	b.mu.Unlock()
-	if err != nil {
-		return token.Grant{}, false
-	}
-	b.atHand.Add(1)
-	g, err := b.Get(ctx, name, q)
-	return g, err == nil
 }
 
 func (b *book) Exchange(_ context.Context, name, registry string) (token.Secret, error) {
@@ -141,12 +124,7 @@ func (b *book) Profile(_ context.Context, name string) (token.ProfileStatus, err
 	return b.profile(name), nil
 }
 
-func (b *book) StatusInParts(context.Context) (token.Status, iter.Seq[token.ProfileStatus], error) {
-	st, err := b.status()
-	return st, slices.Values(st.Profiles), err
-}
-
-func (b *book) status() (token.Status, error) {
+func (b *book) Status(context.Context) (token.Status, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := token.Status{Version: "1.2.3", PID: 7, Started: noon, State: "ok", Keystore: "os: ok", Cache: "ok"}
@@ -375,7 +353,7 @@ func TestEveryMethodCrossesTheSocket(t *testing.T) {
 	if p, err := c.Profile(ctx, "clms"); err != nil || !reflect.DeepEqual(p, b.profile("clms")) {
 		t.Errorf("Profile: %+v, %v", p, err)
 	}
-	want, _ := b.status()
+	want, _ := b.Status(ctx)
 	if st, err := c.Status(ctx); err != nil || !reflect.DeepEqual(st, want) {
 		t.Errorf("Status: %+v, %v", st, err)
 	}

@@ -1,0 +1,142 @@
+package ipcserver
+
+import (
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// limit lets at most n of l's connections be open at a time, and at most
+// ofUser of one user's. Accept waits until there is room, and further ones
+// queue in the kernel meanwhile; those of a user who has too many are closed.
+func limit(l net.Listener, n, ofUser int) *limitedListener {
+	return &limitedListener{
+		Listener: l, room: make(chan struct{}, n), closed: make(chan struct{}),
+		ofUser: ofUser, open: map[int]int{}, conns: map[*limitedConn]struct{}{},
+	}
+}
+
+type limitedListener struct {
+	net.Listener
+	room   chan struct{} // holds one value per open connection
+	once   sync.Once
+	closed chan struct{}
+
+	ofUser int
+	mu     sync.Mutex
+	open   map[int]int // connections by uid
+	conns  map[*limitedConn]struct{}
+}
+
+func (l *limitedListener) Accept() (net.Conn, error) {
+	for {
+		select {
+		case l.room <- struct{}{}:
+		case <-l.closed:
+			return nil, net.ErrClosed
+		}
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			<-l.room
+			return nil, err
+		}
+		c := &limitedConn{Conn: conn, caller: identify(conn)}
+		c.release = sync.OnceFunc(func() { l.leave(c) })
+		if l.enter(c) {
+			return c, nil
+		}
+		_ = conn.Close()
+		<-l.room
+	}
+}
+
+// enter counts a connection, unless its user has too many. Root and the
+// server's own user are trusted to know what they do, and those who could not
+// be identified are told so soon.
+func (l *limitedListener) enter(c *limitedConn) bool {
+	uid := c.caller.peer.UID
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c.caller.err == nil && uid != 0 && uid != os.Geteuid() && l.open[uid] >= l.ofUser {
+		return false
+	}
+	l.open[uid]++
+	l.conns[c] = struct{}{}
+	return true
+}
+
+func (l *limitedListener) leave(c *limitedConn) {
+	uid := c.caller.peer.UID
+	l.mu.Lock()
+	if l.open[uid]--; l.open[uid] == 0 {
+		delete(l.open, uid)
+	}
+	delete(l.conns, c)
+	l.mu.Unlock()
+	<-l.room
+}
+
+func (l *limitedListener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return l.Listener.Close()
+}
+
+// drain waits until all connections have ended, or until patience does, and
+// then closes those that never said a word. It is called after Close.
+//
+// Shutdown alone would drop the requests that net/http has not read yet.
+func (l *limitedListener) drain(patience time.Duration) {
+	for end := time.Now().Add(patience); l.closeIdle() > 0 && time.Now().Before(end); time.Sleep(drainPoll) {
+	}
+	for _, c := range l.all() {
+		if c.is(http.StateNew) {
+			_ = c.Close()
+		}
+	}
+}
+
+// drainPoll is how often drain looks.
+const drainPoll = 2 * time.Millisecond
+
+// closeIdle lets those who wait between two requests say no more, and reports how
+// many connections there are. A request that has arrived is still read.
+func (l *limitedListener) closeIdle() int {
+	conns := l.all()
+	for _, c := range conns {
+		if socket, ok := c.Conn.(interface{ CloseRead() error }); ok && c.is(http.StateIdle) {
+			_ = socket.CloseRead()
+		}
+	}
+	return len(conns)
+}
+
+func (l *limitedListener) closeAll() {
+	for _, c := range l.all() {
+		_ = c.Close()
+	}
+}
+
+func (l *limitedListener) all() []*limitedConn {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Collect(maps.Keys(l.conns))
+}
+
+type limitedConn struct {
+	net.Conn
+	caller  caller
+	release func()
+	state   atomic.Int32 // an http.ConnState
+}
+
+func (c *limitedConn) is(state http.ConnState) bool { return c.state.Load() == int32(state) }
+
+func (c *limitedConn) Close() error {
+	defer c.release()
+	return c.Conn.Close()
+}
