@@ -1,8 +1,8 @@
 //go:build unix
 
-// Package bench is what the commands that measure whole processes share: an
-// installation of its own with issuers on loopback, and ways to tell of many
-// measurements. docs/performance.md says how to run them.
+// Package bench holds what the commands that measure whole processes share: a
+// temporary installation with issuers on loopback, and tables of measurements.
+// docs/performance.md says how to run them.
 package bench
 
 import (
@@ -36,7 +36,7 @@ type Home struct {
 	log    bytes.Buffer
 }
 
-// NewHome builds the programs and sets an installation up. End removes it.
+// NewHome builds the programs and sets up an installation. End removes it.
 func NewHome() (h *Home, err error) {
 	dir, err := os.MkdirTemp("", "tokend-bench-")
 	if err != nil {
@@ -114,12 +114,11 @@ func install(from, to string) (err error) {
 	return nil
 }
 
-// Name is the name of the i-th of many profiles.
+// Name returns the name of the i-th of many profiles.
 func Name(i int) string { return fmt.Sprintf("profile-%05d", i) }
 
-// AddMany makes n profiles of the generic issuer, each with a client secret of
-// its own, as tokenctl add leaves them, but without asking the issuer. tokend
-// must not run.
+// AddMany writes n profiles of the generic issuer as tokenctl add does, each with
+// its own client secret, but without asking the issuer. tokend must not run.
 func (h *Home) AddMany(ctx context.Context, n int) error {
 	install, err := store.ReadKeystoreConfig(h.path("state"))
 	if err != nil {
@@ -163,7 +162,7 @@ func (h *Home) Start(ctx context.Context) (pid int, took time.Duration, err erro
 	})
 }
 
-// StartUntil starts tokend and returns when it has answered what ask asks it.
+// StartUntil starts tokend and returns when ask succeeds.
 func (h *Home) StartUntil(ask func() error) (pid int, took time.Duration, err error) {
 	h.log.Reset()
 	h.daemon = h.command("run")

@@ -1,25 +1,33 @@
 //go:build unix
 
-// Command launch measures what a cached token costs a script: launching a
-// program that asks tokend, as a whole process. Beside it, in turns, what a
-// program costs that does nothing, and others that ask a daemon of their own.
+// Command launch measures what a cached token costs a script: one launch of a
+// whole process that asks tokend. It launches each form of tokenctl get in
+// turns with a Go program that does nothing, with git's own cache and with
+// oauth2l, and prints medians as multiples of the Go program's.
 //
 //	go run -C packaging/bench ./launch
 //	go run -C packaging/bench ./launch -n 2000 -also 'mine=/path/to/program argument'
 //
-// Programs of -also find the socket in $TOKEND_SOCKET.
+// A program of -also finds the socket in $TOKEND_SOCKET. Launch leaves out what
+// is not installed; oauth2l comes with "go install github.com/google/oauth2l@latest".
 package main
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"flag"
 	"fmt"
-	"math/rand/v2"
+	mathrand "math/rand/v2"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -30,7 +38,7 @@ import (
 )
 
 func main() {
-	n := flag.Int("n", 500, "how often each program is launched")
+	n := flag.Int("n", 500, "how often to launch each program")
 	var also []string
 	flag.Func("also", "measure `NAME=COMMAND` as well; repeatable", func(s string) error {
 		also = append(also, s)
@@ -62,38 +70,37 @@ func run(ctx context.Context, n int, also []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, h.End()) }()
-	secret, err := profile(ctx, h)
+	secret, err := cachedToken(ctx, h)
 	if err != nil {
 		return err
 	}
-	subjects, err := subjects(h, secret)
+	all, err := subjects(h, secret)
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, endGitCache(h)) }()
 	for _, text := range also {
 		name, command, _ := strings.Cut(text, "=")
-		subjects = append(subjects, &subject{name: name, argv: strings.Fields(command)})
+		all = append(all, &subject{name: name, argv: strings.Fields(command)})
 	}
-	defer func() { err = errors.Join(err, endGitsCache(h)) }()
 	os.Setenv(ipc.SocketEnv, h.Client.Socket)
 	for range n {
-		// What ran before leaves its traces in the processor's caches.
-		for _, i := range rand.Perm(len(subjects)) {
-			s := subjects[i]
-			if err := s.launch(h.Dir); err != nil {
-				return fmt.Errorf("%s: %w", s.name, err)
+		// The order varies because each program leaves its traces in the processor's caches.
+		for _, i := range mathrand.Perm(len(all)) {
+			if err := all[i].launch(h.Dir); err != nil {
+				return fmt.Errorf("%s: %w", all[i].name, err)
 			}
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
 		}
 	}
-	tell(subjects)
+	report(all)
 	return nil
 }
 
-// profile adds a profile and has its token obtained.
-func profile(ctx context.Context, h *bench.Home) (secret string, err error) {
+// cachedToken adds the profile p and gets its token once.
+func cachedToken(ctx context.Context, h *bench.Home) (secret string, err error) {
 	if _, _, err := h.Start(ctx); err != nil {
 		return "", err
 	}
@@ -110,9 +117,8 @@ func profile(ctx context.Context, h *bench.Home) (secret string, err error) {
 }
 
 const (
-	gitAsks = "protocol=https\nhost=dev.example\n\n"
-	bareGo  = "Go, prints a line"
-	gitsOwn = "git credential-cache get"
+	bareGo     = "Go, prints a line"
+	gitRequest = "protocol=https\nhost=dev.example\n\n"
 )
 
 func subjects(h *bench.Home, secret string) (list []*subject, err error) {
@@ -120,59 +126,99 @@ func subjects(h *bench.Home, secret string) (list []*subject, err error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := h.Build("client", "cmd/tokenctl/testdata/bareclient")
-	if err != nil {
-		return nil, err
+	list = []*subject{{name: bareGo, argv: []string{bare}, want: "a line"}}
+	for _, form := range []string{"p", "p -o json", "p --min-ttl 1m", "--url https://dev.example/x"} {
+		argv := append([]string{h.Tokenctl, "get"}, strings.Fields(form)...)
+		list = append(list, &subject{name: "tokenctl get " + form, argv: argv, want: secret})
 	}
-	for _, name := range []string{"git-credential-tokend", "docker-credential-tokend"} {
-		if err := os.Symlink(h.Tokenctl, filepath.Join(h.Dir, name)); err != nil {
+	for _, helper := range []struct{ name, input string }{{"git-credential-tokend", gitRequest}, {"docker-credential-tokend", "dev.example"}} {
+		program := filepath.Join(h.Dir, helper.name)
+		if err := os.Symlink(h.Tokenctl, program); err != nil {
 			return nil, err
 		}
+		list = append(list, &subject{name: helper.name + " get", argv: []string{program, "get"}, input: helper.input, want: secret})
 	}
-	c := filepath.Join(h.Dir, "c")
-	compile := exec.Command("cc", "-O2", "-x", "c", "-o", c, "-")
-	compile.Stdin = strings.NewReader("#include <stdio.h>\nint main(void) { return puts(\"a line\") < 0; }\n")
-	if out, err := compile.CombinedOutput(); err == nil {
-		list = append(list, &subject{name: "C, puts", argv: []string{c}, want: "a line"})
-	} else {
-		fmt.Fprintf(os.Stderr, "launch: no C program to compare with: %v %s\n", err, out)
-	}
-	list = append(list,
-		&subject{name: bareGo, argv: []string{bare}, want: "a line"},
-		&subject{name: "Go, standard library's client", argv: []string{client, h.Client.Socket, "p"}, want: secret},
-		&subject{name: "tokenctl get", argv: []string{h.Tokenctl, "get", "p"}, want: secret},
-		&subject{name: "tokenctl get -o json", argv: []string{h.Tokenctl, "get", "p", "-o", "json"}, want: secret},
-		&subject{name: "git-credential-tokend get", argv: []string{filepath.Join(h.Dir, "git-credential-tokend"), "get"}, input: gitAsks, want: secret},
-		&subject{name: "docker-credential-tokend get", argv: []string{filepath.Join(h.Dir, "docker-credential-tokend"), "get"}, input: "dev.example", want: secret},
-	)
-	if git, err := exec.LookPath("git"); err == nil {
-		socket := gitSocket(h)
-		store := exec.Command(git, "credential-cache", "--socket", socket, "store")
-		store.Stdin = strings.NewReader(strings.TrimSuffix(gitAsks, "\n") + "username=me\npassword=" + secret + "\n\n")
-		if err := errors.Join(os.Mkdir(filepath.Dir(socket), 0o700), store.Run()); err != nil {
-			return nil, fmt.Errorf("git credential-cache: %w", err)
+	for _, other := range []func(*bench.Home, string) (*subject, error){standardClient, gitFill, oauth2l, curl} {
+		s, err := other(h, secret)
+		switch {
+		case errors.Is(err, exec.ErrNotFound):
+			fmt.Fprintln(os.Stderr, "launch: left out:", err)
+		case err != nil:
+			return nil, err
+		default:
+			list = append(list, s)
 		}
-		list = append(list, &subject{name: gitsOwn, argv: []string{git, "credential-cache", "--socket", socket, "get"}, input: gitAsks, want: secret})
-	}
-	if curl, err := exec.LookPath("curl"); err == nil {
-		list = append(list, &subject{name: "curl --unix-socket", want: secret,
-			argv: []string{curl, "-sS", "--unix-socket", h.Client.Socket, "http://tokend/v1/token/p"}})
 	}
 	return list, nil
 }
 
+// standardClient is a program with the standard library's client and nothing else.
+func standardClient(h *bench.Home, secret string) (*subject, error) {
+	program, err := h.Build("client", "cmd/tokenctl/testdata/bareclient")
+	return &subject{name: "Go, standard library's client", argv: []string{program, h.Client.Socket, "p"}, want: secret}, err
+}
+
+// gitFill is git with its own cache, a daemon as well.
+func gitFill(h *bench.Home, secret string) (*subject, error) {
+	git, err := exec.LookPath("git")
+	if err != nil {
+		return nil, err
+	}
+	os.Setenv("GIT_CONFIG_GLOBAL", os.DevNull)
+	os.Setenv("GIT_CONFIG_NOSYSTEM", "1")
+	argv := []string{git, "-c", "credential.helper=cache --socket " + gitSocket(h), "credential", "fill"}
+	store := exec.Command(git, append(slices.Clone(argv[1:len(argv)-1]), "approve")...)
+	store.Stdin = strings.NewReader(strings.TrimSuffix(gitRequest, "\n") + "username=me\npassword=" + secret + "\n\n")
+	err = errors.Join(os.Mkdir(filepath.Dir(gitSocket(h)), 0o700), store.Run())
+	return &subject{name: "git credential fill, git's cache", argv: argv, input: gitRequest, want: secret}, err
+}
+
 func gitSocket(h *bench.Home) string { return filepath.Join(h.Dir, "git", "socket") }
 
-// endGitsCache ends the daemon that git started, if it did.
-func endGitsCache(h *bench.Home) error {
+// endGitCache ends the daemon that git started.
+func endGitCache(h *bench.Home) error {
 	if _, err := os.Stat(gitSocket(h)); err != nil {
 		return nil
 	}
 	return exec.Command("git", "credential-cache", "--socket", gitSocket(h), "exit").Run()
 }
 
-// launch runs the program once. What it prints goes through a pipe, which holds
-// it until the program has ended: nothing else happens meanwhile.
+// oauth2l prints the token that its first launch signed and wrote to its cache file.
+func oauth2l(h *bench.Home, _ string) (*subject, error) {
+	program, err := exec.LookPath("oauth2l")
+	if err != nil {
+		return nil, err
+	}
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		return nil, err
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, err
+	}
+	account, err := json.Marshal(map[string]string{"type": "service_account", "client_email": "p@dev.example", "private_key_id": "1",
+		"private_key": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), "token_uri": h.Issuers.OAuth2().TokenURL()})
+	if err != nil {
+		return nil, err
+	}
+	file := filepath.Join(h.Dir, "account.json")
+	if err := os.WriteFile(file, account, 0o600); err != nil {
+		return nil, err
+	}
+	argv := []string{program, "fetch", "--type", "jwt", "--audience", "https://dev.example", "--credentials", file, "--cache", filepath.Join(h.Dir, "oauth2l")}
+	printed, err := exec.Command(program, argv[1:]...).Output()
+	return &subject{name: "oauth2l fetch, its cache", argv: argv, want: string(printed)}, err
+}
+
+func curl(h *bench.Home, secret string) (*subject, error) {
+	program, err := exec.LookPath("curl")
+	return &subject{name: "curl --unix-socket", want: secret,
+		argv: []string{program, "-sS", "--unix-socket", h.Client.Socket, "http://tokend/v1/token/p"}}, err
+}
+
+// launch runs the program once. A pipe holds what it prints until it has ended:
+// nothing else happens meanwhile.
 func (s *subject) launch(dir string) error {
 	input := filepath.Join(dir, "input")
 	if err := os.WriteFile(input, []byte(s.input), 0o600); err != nil {
@@ -213,29 +259,17 @@ func (s *subject) launch(dir string) error {
 	case status.ExitStatus() != 0:
 		return fmt.Errorf("exit status %d", status.ExitStatus())
 	case !strings.Contains(string(out[:size]), s.want):
-		return errors.New("it did not print what it should")
+		return errors.New("it did not print the token")
 	}
 	s.took, s.faults = append(s.took, took), used.Minflt
 	return nil
 }
 
-func tell(subjects []*subject) {
-	var bare, git bench.Times
+func report(subjects []*subject) {
+	bare := subjects[0].took
+	rows := []string{"ms\tmin\tmedian\tp99\tx bare Go: min\tmedian\tpage faults"}
 	for _, s := range subjects {
-		switch s.name {
-		case bareGo:
-			bare = s.took
-		case gitsOwn:
-			git = s.took
-		}
-	}
-	rows := []string{"ms, by\tmin\tmedian\tp99\tx bare Go: min\tmedian\tx git's cache: min\tmedian\tpage faults"}
-	for _, s := range subjects {
-		beside := "-\t-"
-		if git != nil {
-			beside = bench.Ratio(s.took, git)
-		}
-		rows = append(rows, fmt.Sprintf("%s\t%s\t%s\t%s\t%d", s.name, s.took.Cells(time.Millisecond), bench.Ratio(s.took, bare), beside, s.faults))
+		rows = append(rows, fmt.Sprintf("%s\t%s\t%s\t%d", s.name, s.took.Cells(time.Millisecond), bench.Ratio(s.took, bare), s.faults))
 	}
 	bench.Table(os.Stdout, rows...)
 }
