@@ -29,8 +29,7 @@ import (
 // Records are sealed with AES-256-GCM; in plain text a file shows how many
 // there are, and when each expires.
 type Cache struct {
-	path    string
-	checker []string // the command that checks a file before it is opened, or none
+	path string
 
 	// mu guards all below and is held across the disk: bbolt would serialise the calls anyway, and
 	// what happens after a fault must happen alone.
@@ -50,12 +49,9 @@ const sweepEvery = time.Hour
 // then returns token.ErrExists. A damaged file is put aside. Any other error is
 // met again, and returned, by the first call that needs the file: it may pass.
 //
-// checker is a command that calls CheckCache for the path that it gets as its
-// last argument; each file is checked by it before it is opened.
-//
 // Until Unseal gave it the key, the other methods return token.ErrLocked.
-func OpenCache(path string, checker ...string) (*Cache, error) {
-	c := &Cache{path: path, checker: checker}
+func OpenCache(path string) (*Cache, error) {
+	c := &Cache{path: path}
 	if err := c.open(); errors.Is(err, token.ErrExists) {
 		return nil, err
 	}
@@ -260,11 +256,7 @@ func (c *Cache) current() error {
 
 // open opens the file at c.path, putting a damaged one aside.
 func (c *Cache) open() error {
-	var f *cacheFile
-	err := c.checkInChild()
-	if err == nil {
-		f, err = openCacheFile(c.path)
-	}
+	f, err := openCacheFile(c.path)
 	var damage *DamageError
 	if errors.As(err, &damage) {
 		if err := c.quarantine(damage.info, damage); err != nil {

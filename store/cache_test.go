@@ -3,8 +3,10 @@ package store
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -347,6 +349,21 @@ func TestCacheStartsWithAnyFile(t *testing.T) {
 		clear(b[page*4096 : min(len(b), (page+1)*4096)])
 		files[fmt.Sprintf("page %d zeroed", page)] = b
 	}
+	for _, size := range []uint32{0, 3, 512, 1 << 12, 1 << 16, 1 << 31} {
+		resized := func(page int, meta []byte) {
+			if page == 1 {
+				binary.NativeEndian.PutUint64(meta[48:], 1<<60) // the later transaction
+			}
+			binary.NativeEndian.PutUint32(meta[8:], size)
+		}
+		files[fmt.Sprintf("page size %d", size)] = remeta(good, resized)
+		files[fmt.Sprintf("second page size %d", size)] = remeta(good, func(page int, meta []byte) {
+			if page == 1 {
+				resized(page, meta)
+			}
+		})
+		files[fmt.Sprintf("only page size %d", size)] = append(make([]byte, 4096), remeta(good, resized)[4096:]...)
+	}
 	for name, content := range files {
 		t.Run(name, func(t *testing.T) { startsWith(t, content) })
 	}
@@ -386,6 +403,53 @@ func TestCacheStartsWithRandomDamage(t *testing.T) {
 	}
 }
 
+// remeta changes both meta pages of a good file, which then have the right
+// checksums.
+func remeta(good []byte, change func(page int, meta []byte)) []byte {
+	b := bytes.Clone(good)
+	for page := range 2 {
+		meta := b[page*os.Getpagesize()+pageHeader:][:metaSize]
+		change(page, meta)
+		h := fnv.New64a()
+		h.Write(meta[:metaSize-8])
+		binary.NativeEndian.PutUint64(meta[metaSize-8:], h.Sum64())
+	}
+	return b
+}
+
+// bbolt would die of this file in a goroutine of its own, where nothing in the
+// process can catch it: it has no freelist, so bbolt walks its tree at once, and
+// that tree is damaged.
+func TestCacheThatKillsItsReaderIsPutAside(t *testing.T) {
+	path := cachePath(t)
+	must(t, os.WriteFile(path, remeta(goodCache(t), func(_ int, meta []byte) {
+		binary.NativeEndian.PutUint64(meta[32:], ^uint64(0))
+	}), 0o600))
+	c := openCache(t, path)
+	must(t, c.Save(testRecord("a", "")))
+	if said := strings.Join(c.Notices(), "\n"); !strings.Contains(said, "was damaged (page 18446744073709551615 of ") {
+		t.Errorf("notices %q", said)
+	}
+}
+
+func TestCacheKeepsTheNewestDamagedFilesAlone(t *testing.T) {
+	path := cachePath(t)
+	for i := range 5 {
+		must(t, os.WriteFile(path, fmt.Appendf(nil, "garbage %d", i), 0o600))
+		must(t, openCache(t, path).Close())
+	}
+	aside, err := filepath.Glob(path + corruptSuffix + "*")
+	must(t, err)
+	if len(aside) != keptAside {
+		t.Fatalf("kept %q", aside)
+	}
+	for i, name := range aside {
+		if b, err := os.ReadFile(name); err != nil || string(b) != fmt.Sprintf("garbage %d", i+2) {
+			t.Errorf("%s holds %q, %v", name, b, err)
+		}
+	}
+}
+
 // Case 37.
 func TestCacheOutlivesWhatIsDoneToItsFile(t *testing.T) {
 	harm := map[string]func(path string) error{
@@ -394,6 +458,7 @@ func TestCacheOutlivesWhatIsDoneToItsFile(t *testing.T) {
 		"truncated to 4096":  func(path string) error { return os.Truncate(path, 4096) },
 		"truncated to 8192":  func(path string) error { return os.Truncate(path, 8192) },
 		"truncated to 20000": func(path string) error { return os.Truncate(path, 20000) },
+		"a terabyte long":    func(path string) error { return os.Truncate(path, 1<<40) },
 		"deleted":            os.Remove,
 		"mode 000":           func(path string) error { return os.Chmod(path, 0) },
 		"replaced by garbage": func(path string) error {
@@ -579,7 +644,7 @@ func FuzzCachePages(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	if err := checkPages(bytes.NewReader(good), int64(len(good)), os.Getpagesize()); err != nil {
+	if err := checkPages(bytes.NewReader(good), int64(len(good))); err != nil {
 		f.Fatal(err)
 	}
 	// Damage of a page: its number and what its first bytes become.
@@ -589,14 +654,10 @@ func FuzzCachePages(f *testing.F) {
 	f.Fuzz(func(t *testing.T, page uint8, with []byte) {
 		b := bytes.Clone(good)
 		copy(b[min(int(page)*os.Getpagesize(), len(b)):], with)
-		if checkPages(bytes.NewReader(b), int64(len(b)), os.Getpagesize()) != nil {
+		if checkPages(bytes.NewReader(b), int64(len(b))) != nil {
 			return
 		}
-		// What passes can be read by bbolt: it may find an error, and must
-		// neither die nor go on for ever.
-		path := cachePath(t)
-		must(t, os.WriteFile(path, b, 0o600))
-		_ = CheckCache(path)
+		startsWith(t, b)
 	})
 }
 

@@ -3,16 +3,18 @@ package store
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
+	"math/bits"
 	"slices"
 )
 
 // A damaged bbolt file can do worse than panic: a wrong length in a page makes
-// bbolt walk in circles or free billions of pages, until no memory is left,
-// and nothing can recover from that. So the file is walked through once before
-// its first transaction, by code that believes no number in it.
+// bbolt walk in circles or free billions of pages until no memory is left, and
+// the process cannot recover from that. So this code, which trusts no number in
+// the file, walks through all of it before bbolt maps it.
 //
 // The format, in native byte order:
 //
@@ -31,6 +33,8 @@ const (
 	metaMagic   = 0xED0CDAED
 	metaVersion = 2
 
+	minPageSize, maxPageSize = 1 << 10, 64 << 10
+
 	flagBranch   = 0x01
 	flagLeaf     = 0x02
 	flagFreelist = 0x10
@@ -47,46 +51,68 @@ type walk struct {
 	page     []byte // what was read last
 }
 
-// checkPages tells whether all pages of the file, size bytes long, fit
-// together.
-func checkPages(file io.ReaderAt, size int64, pageSize int) error {
-	root, freelist, pages, err := newestMeta(file, pageSize)
+// checkPages checks that all pages of the file, size bytes long, fit together.
+func checkPages(file io.ReaderAt, size int64) error {
+	if size > cacheMaxSize {
+		return fmt.Errorf("%d bytes, more than tokend ever writes", size)
+	}
+	m, err := newestMeta(file)
 	if err != nil {
 		return err
 	}
-	if pages < 4 || pages > uint64(size)/uint64(pageSize) {
-		return fmt.Errorf("%d pages do not fit into %d bytes", pages, size)
+	if m.pageSize < minPageSize || m.pageSize > maxPageSize || bits.OnesCount64(m.pageSize) != 1 {
+		return fmt.Errorf("a page size of %d bytes", m.pageSize)
 	}
-	w := &walk{file: file, pageSize: uint64(pageSize), pages: pages, seen: make([]bool, pages)}
+	if m.pages < 4 || m.pages > uint64(size)/m.pageSize {
+		return fmt.Errorf("%d pages do not fit into %d bytes", m.pages, size)
+	}
+	w := &walk{file: file, pageSize: m.pageSize, pages: m.pages, seen: make([]bool, m.pages)}
 	w.seen[0], w.seen[1] = true, true // the metas
-	if err := w.freelist(freelist); err != nil {
+	if err := w.freelist(m.freelist); err != nil {
 		return err
 	}
-	return w.tree(root, elementIsBucket)
+	return w.tree(m.root, elementIsBucket)
 }
 
-// newestMeta finds the meta page in force: of two, the one of the later
-// transaction, if its checksum is right.
-func newestMeta(file io.ReaderAt, pageSize int) (root, freelist, pages uint64, err error) {
-	var newest uint64
-	err = fmt.Errorf("neither meta page is valid")
-	for i := range 2 {
-		b := make([]byte, pageHeader+metaSize)
-		if _, readErr := file.ReadAt(b, int64(i*pageSize)); readErr != nil {
-			continue
+// A meta is what a meta page says.
+type meta struct{ pageSize, root, freelist, pages, tx uint64 }
+
+// newestMeta returns the meta page that bbolt will use: of two valid ones, the
+// one of the later transaction. bbolt takes the page size from the first; if
+// that is invalid, it looks for the second wherever it can be.
+func newestMeta(file io.ReaderAt) (meta, error) {
+	if first, ok := readMeta(file, 0); ok {
+		second, ok := readMeta(file, int64(first.pageSize))
+		switch {
+		case !ok || second.tx <= first.tx:
+			return first, nil
+		case second.pageSize != first.pageSize:
+			return meta{}, errors.New("the meta pages differ in their page size")
 		}
-		m := b[pageHeader:]
-		h := fnv.New64a()
-		h.Write(m[:metaSize-8])
-		if u32(m, 0) != metaMagic || u32(m, 4) != metaVersion || u32(m, 8) != uint32(pageSize) || u64(m, 56) != h.Sum64() {
-			continue
-		}
-		if tx := u64(m, 48); err != nil || tx > newest {
-			newest, err = tx, nil
-			root, freelist, pages = u64(m, 16), u64(m, 32), u64(m, 40)
+		return second, nil
+	}
+	for at := int64(minPageSize); at <= maxPageSize; at *= 2 {
+		if second, ok := readMeta(file, at); ok && second.pageSize == uint64(at) {
+			return second, nil
+		} else if ok {
+			break
 		}
 	}
-	return root, freelist, pages, err
+	return meta{}, errors.New("neither meta page is valid")
+}
+
+// readMeta reads the meta page at an offset, and reports whether bbolt would
+// believe it.
+func readMeta(file io.ReaderAt, at int64) (meta, bool) {
+	b := make([]byte, pageHeader+metaSize)
+	if _, err := file.ReadAt(b, at); err != nil {
+		return meta{}, false
+	}
+	b = b[pageHeader:]
+	h := fnv.New64a()
+	h.Write(b[:metaSize-8])
+	ok := u32(b, 0) == metaMagic && u32(b, 4) == metaVersion && u64(b, 56) == h.Sum64()
+	return meta{uint64(u32(b, 8)), u64(b, 16), u64(b, 32), u64(b, 40), u64(b, 48)}, ok
 }
 
 // claim reads page id with its overflow, which nothing else may have named. The

@@ -14,6 +14,7 @@ import (
 
 const (
 	cacheTimeout = 2 * time.Second
+	lockRetry    = 20 * time.Millisecond
 	cacheMaxSize = 64 << 20
 )
 
@@ -49,15 +50,6 @@ func openCacheFile(path string) (f *cacheFile, err error) {
 		})
 		if err != nil {
 			return err
-		}
-		// Its lock is ours by now.
-		info, err := f.raw.Stat()
-		if err != nil {
-			return err
-		}
-		if err := checkPages(f.raw, info.Size(), f.db.Info().PageSize); err != nil {
-			_ = f.db.Close()
-			return &DamageError{what: err.Error()}
 		}
 		if f.hasBucket() {
 			return nil // a transaction that writes takes a disk some time
@@ -103,8 +95,8 @@ func (f *cacheFile) verdict(err error) error {
 	return &DamageError{err.Error(), f.info}
 }
 
-// openRaw opens the file itself: never through a symbolic link, never a FIFO
-// or a device, and closed to others even if it was not before.
+// openRaw opens the file itself and checks it: never through a symbolic link,
+// never a FIFO or a device, and closed to others even if it was not before.
 func (f *cacheFile) openRaw(path string, flag int, mode os.FileMode) (*os.File, error) {
 	raw, err := os.OpenFile(path, flag|openFlags, mode)
 	if err != nil {
@@ -117,12 +109,38 @@ func (f *cacheFile) openRaw(path string, flag int, mode os.FileMode) (*os.File, 
 	if err == nil && f.info.Mode().Perm() != mode {
 		err = raw.Chmod(mode)
 	}
+	if err == nil {
+		err = checkLocked(raw)
+	}
 	if err != nil {
 		raw.Close()
 		return nil, err
 	}
 	f.raw = raw
 	return raw, nil
+}
+
+// checkLocked checks a file's pages before bbolt maps it, holding bbolt's lock:
+// another process may be writing. bbolt takes the lock again.
+func checkLocked(raw *os.File) error {
+	for deadline := time.Now().Add(cacheTimeout); ; time.Sleep(lockRetry) {
+		err := lock(raw)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, errLockHeld) {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return berrors.ErrTimeout
+		}
+	}
+	defer unlock(raw)
+	info, err := raw.Stat()
+	if err != nil || info.Size() == 0 {
+		return err
+	}
+	return checkPages(raw, info.Size())
 }
 
 // update runs fn in a transaction, view in one that only reads. A

@@ -68,3 +68,10 @@ func checkPerm(path string, info fs.FileInfo, refused fs.FileMode) error {
 	}
 	return fmt.Errorf("%s has mode %04o: others may use it", path, info.Mode().Perm())
 }
+
+// errLockHeld is lock's error if another process holds the lock.
+const errLockHeld = syscall.EWOULDBLOCK
+
+// lock takes the lock that bbolt takes of a file, without waiting.
+func lock(f *os.File) error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) }
+func unlock(f *os.File)     { _ = unix.Flock(int(f.Fd()), unix.LOCK_UN) }

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -122,36 +121,4 @@ func TestTokendStartsWithoutACacheFile(t *testing.T) {
 	}
 	h.add(h.clms("second", 2048)) // so that there is something to write
 	h.cacheSays("ok")
-}
-
-// The process that checks a file cannot take all memory or time, whatever it
-// comes to do there.
-func TestTheCheckOfACacheFileIsBounded(t *testing.T) {
-	for _, greed := range []string{"memory", "time"} {
-		out, err := exec.Command("tokend-greedy", greed).CombinedOutput()
-		var exit *exec.ExitError
-		if !errors.As(err, &exit) {
-			t.Errorf("%s: it was let go on: %v", greed, err)
-			continue
-		}
-		// The race detector has words of its own.
-		starved := strings.Contains(string(out), "out of memory") || strings.Contains(string(out), "failed to allocate")
-		if memory := greed == "memory"; memory != starved || memory == (exit.ExitCode() < 0) {
-			t.Errorf("%s: %v\n%.200s", greed, err, out)
-		}
-	}
-}
-
-func init() { commands["tokend-greedy"] = takeAll }
-
-// takeAll is a program that takes memory or time as a check of a cache file
-// might, and ends by itself if nobody stops it.
-func takeAll() {
-	bound(checkMemory, checkSeconds)
-	var held [][]byte
-	for begin := time.Now(); len(held) < 64 && time.Since(begin) < 30*time.Second; {
-		if os.Args[1] == "memory" {
-			held = append(held, make([]byte, checkMemory/16))
-		}
-	}
 }

@@ -19,10 +19,3 @@ func harden() {
 	_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
 	denyTracing()
 }
-
-// bound limits what this process may take from now on: bytes of memory, which
-// Linux counts, and seconds of the processor.
-func bound(bytes, seconds uint64) {
-	_ = unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: bytes, Max: bytes})
-	_ = unix.Setrlimit(unix.RLIMIT_CPU, &unix.Rlimit{Cur: seconds, Max: seconds})
-}

@@ -8,6 +8,3 @@ const hangup = syscall.SIGHUP
 // harden has nothing to do on Windows: there are no core dumps by default, and
 // another process needs debug rights to read this one's memory.
 func harden() {}
-
-// bound has nothing to do: whoever waits for a check ends one that takes long.
-func bound(_, _ uint64) {}

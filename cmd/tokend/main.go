@@ -21,7 +21,6 @@ import (
 	"tokend/daemon"
 	"tokend/ipc"
 	"tokend/providers/token"
-	"tokend/store"
 )
 
 // version is stamped by -ldflags "-X main.version=1.2.3".
@@ -79,7 +78,7 @@ Exit status: 0 ok, 1 failure, 2 wrong usage, 3 tokend is already running,
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped 80"))
 	at.flags(root)
 	root.AddCommand(serviceCommands(&at)...)
-	root.AddCommand(runCommand(&at), setupCommand(&at), newKeyCommand(&at), doctorCommand(&at), checkCommand(&at), demoCommand(), versionCommand(), checkCacheCommand())
+	root.AddCommand(runCommand(&at), setupCommand(&at), newKeyCommand(&at), doctorCommand(&at), checkCommand(&at), demoCommand(), versionCommand())
 	root.AddCommand(reference.New())
 	c, err := root.ExecuteContextC(ctx)
 	if err == nil {
@@ -100,7 +99,6 @@ type usageError struct{ error }
 func statusOf(err error) int {
 	var usage usageError
 	var running runningError
-	var damage *store.DamageError
 	var socket socketError
 	var start startError
 	switch {
@@ -108,8 +106,6 @@ func statusOf(err error) int {
 		return exitUsage
 	case errors.As(err, &running):
 		return exitRunning
-	case errors.As(err, &damage):
-		return store.StatusDamaged
 	case errors.As(err, &socket):
 		return exitSocket
 	case errors.As(err, &start):

@@ -97,17 +97,13 @@ func serve(ctx context.Context, at places, log io.Writer) error {
 	cache := &sealedCache{key: v.CacheKey}
 	w.keep(v, cache)
 	w.examine(dirs, v.KeystoreConfig)
-	// While another process looks at the cache's file, the daemon reads its own.
-	opened := make(chan error, 1)
-	go func() { opened <- cache.open(dirs) }()
-	d, err := daemon.New(dirs, w.Deps)
-	switch held := <-opened; {
-	case errors.Is(held, token.ErrExists):
-		return runningError{held}
-	case held != nil:
-		return held
+	if err := cache.open(dirs); errors.Is(err, token.ErrExists) {
+		return runningError{err}
+	} else if err != nil {
+		return err
 	}
 	defer cache.Close()
+	d, err := daemon.New(dirs, w.Deps)
 	if err != nil {
 		return err
 	}
@@ -279,7 +275,7 @@ type sealedCache struct {
 
 // open opens the cache of an installation.
 func (c *sealedCache) open(dirs daemon.Dirs) (err error) {
-	c.Cache, err = store.OpenCache(filepath.Join(dirs.State, "cache.db"), cacheChecker()...)
+	c.Cache, err = store.OpenCache(filepath.Join(dirs.State, "cache.db"))
 	return err
 }
 

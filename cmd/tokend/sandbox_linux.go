@@ -1,12 +1,10 @@
 package main
 
 import (
-	"debug/elf"
 	"errors"
 	"io/fs"
 	"os"
 	"slices"
-	"strings"
 
 	"github.com/landlock-lsm/go-landlock/landlock"
 	ll "github.com/landlock-lsm/go-landlock/landlock/syscall"
@@ -16,16 +14,14 @@ const (
 	mayRead   = ll.AccessFSReadFile | ll.AccessFSReadDir
 	mayRemove = ll.AccessFSRemoveFile
 	mayWrite  = mayRead | mayRemove | ll.AccessFSRemoveDir | ll.AccessFSWriteFile | ll.AccessFSTruncate | ll.AccessFSMakeReg | ll.AccessFSMakeDir
-	mayRun    = ll.AccessFSExecute | ll.AccessFSReadFile
-	ofFiles   = ll.AccessFSExecute | ll.AccessFSReadFile | ll.AccessFSWriteFile | ll.AccessFSTruncate
+	ofFiles   = ll.AccessFSReadFile | ll.AccessFSWriteFile | ll.AccessFSTruncate
 )
 
-// enter confines this process, for good, and says what came of it. Programs
-// that it starts are confined with it; it may start none but itself. Landlock
-// knows files alone here: sockets are as before.
+// enter confines this process, for good, and says what came of it. The process
+// may start no program from then on. Landlock knows files alone here: sockets
+// are as before.
 func (s sandbox) enter() string {
-	rules := slices.Concat(allow(mayRead, s.read), allow(mayWrite, s.write), allow(mayRemove, s.remove),
-		allow(mayRun, append(interpreters(self), self)))
+	rules := slices.Concat(allow(mayRead, s.read), allow(mayWrite, s.write), allow(mayRemove, s.remove))
 	if err := landlock.V5.BestEffort().RestrictPaths(rules...); err != nil {
 		return "landlock: not in force: " + err.Error()
 	}
@@ -54,27 +50,4 @@ func allow(rights landlock.AccessFSSet, paths []string) (rules []landlock.Rule) 
 		}
 	}
 	return rules
-}
-
-// self is this program's file, also after another took its place.
-const self = "/proc/self/exe"
-
-// interpreters is the program that loads program, where that is linked
-// dynamically.
-func interpreters(program string) []string {
-	f, err := elf.Open(program)
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	for _, p := range f.Progs {
-		if p.Type != elf.PT_INTERP {
-			continue
-		}
-		path := make([]byte, p.Filesz)
-		if _, err := p.ReadAt(path, 0); err == nil {
-			return []string{strings.TrimRight(string(path), "\x00")}
-		}
-	}
-	return nil
 }

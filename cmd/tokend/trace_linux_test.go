@@ -37,7 +37,7 @@ func TestTheSameUserCannotLookInside(t *testing.T) {
 	}
 	defer os.RemoveAll(dir)
 	program := filepath.Join(dir, "program") // where that user can run it
-	if err := errors.Join(copyFile(program, self), os.Chmod(program, 0o755), os.Chown(dir, stranger, stranger)); err != nil {
+	if err := errors.Join(copyFile(program, "/proc/self/exe"), os.Chmod(program, 0o755), os.Chown(dir, stranger, stranger)); err != nil {
 		t.Fatal(err)
 	}
 	// as is a program of this test's binary, run by that user.
