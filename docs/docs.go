@@ -32,6 +32,26 @@ func (t Topic) Summary() string {
 	return sentence
 }
 
+// Fix is what to do about the error, as one line; commands are between
+// backquotes.
+func (t Topic) Fix() string {
+	_, rest, _ := strings.Cut(t.Text, "\n\nDo: ")
+	paragraph, _, _ := strings.Cut(rest, "\n\n")
+	return strings.Join(strings.Fields(paragraph), " ")
+}
+
+// FindTopic returns the topic of a name, in any case.
+func FindTopic(name string) (Topic, bool) {
+	for _, t := range ErrorTopics() {
+		for _, known := range t.Names {
+			if strings.EqualFold(known, name) {
+				return t, true
+			}
+		}
+	}
+	return Topic{}, false
+}
+
 // ErrorTopics are the topics of errors.md in order. That page is the one source
 // of these texts: "## " begins a group and "### " a topic, whose names stand in
 // the heading with commas between.

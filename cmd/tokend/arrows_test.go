@@ -28,6 +28,7 @@ var arrows = map[string][]string{
 	"tokend/cmd/tokenctl/discover":  {"tokend/providers/token"},
 	"tokend/cmd/tokenctl/cli":       {"tokend/providers/token"},
 	"tokend/cmd/tokenctl/reference": {},
+	"tokend/cmd/tokenctl/ui":        {"tokend/cmd/tokenctl/cli", "tokend/docs", "tokend/ipc", "tokend/providers/token", "tokend/providers/token/format"},
 	"tokend/cmd/tokenctl/setup":     {"tokend/providers/token", "tokend/providers/token/format"},
 	"tokend/cmd/tokenctl/helper":    {"tokend/providers/token", "tokend/providers/token/format"},
 	"tokend/cmd/tokend": {"tokend/cmd/tokenctl/cli", "tokend/cmd/tokenctl/reference", "tokend/daemon", "tokend/ipc", "tokend/ipc/ipcserver", "tokend/packaging", "tokend/providers",

@@ -1,0 +1,89 @@
+package ui
+
+import (
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A notepad is what stands on a screen of one line, by what was written to it.
+type notepad struct {
+	mu     sync.Mutex
+	line   []rune
+	column int
+}
+
+func (n *notepad) Write(b []byte) (int, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, r := range string(b) {
+		switch {
+		case r == '\r':
+			n.column = 0
+			continue
+		case n.column < len(n.line):
+			n.line[n.column] = r
+		default:
+			n.line = append(n.line, r)
+		}
+		n.column++
+	}
+	return len(b), nil
+}
+
+func (n *notepad) String() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return strings.TrimRight(string(n.line), " ")
+}
+
+func TestProgressShowsWhatLasts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n notepad
+		p := newProgress(Screen{W: &n}, "Waiting for tokend", func() bool { return true })
+		want := func(after time.Duration, text string) {
+			t.Helper()
+			time.Sleep(after)
+			synctest.Wait()
+			if got := n.String(); got != text {
+				t.Errorf("%q, want %q", got, text)
+			}
+		}
+		want(499*time.Millisecond, "")
+		want(501*time.Millisecond, "Waiting for tokend ... 0 s")
+		want(2*time.Second, "Waiting for tokend ... 2 s")
+		p.Say("Next")
+		want(0, "Next ... 3 s")
+		p.End()
+		want(0, "")
+		want(5*time.Second, "")
+	})
+}
+
+func TestProgressHidesWhatIsShort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n notepad
+		p := newProgress(Screen{W: &n}, "Waiting", func() bool { return true })
+		time.Sleep(400 * time.Millisecond)
+		p.Say("Still waiting")
+		p.End()
+		time.Sleep(5 * time.Second)
+		if n.column != 0 || n.String() != "" {
+			t.Errorf("shown: %q", n.String())
+		}
+	})
+}
+
+func TestProgressIsForTerminals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n notepad
+		p := newProgress(Screen{W: &n}, "Waiting", func() bool { return false })
+		time.Sleep(5 * time.Second)
+		p.End()
+		if n.String() != "" {
+			t.Errorf("shown: %q", n.String())
+		}
+	})
+}

@@ -1,0 +1,219 @@
+package ui
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/term"
+)
+
+// Width is how wide help, hints and tables are.
+const Width = 80
+
+// A Style says how a word is meant; colours show it where there are any.
+type Style string
+
+// The styles.
+const (
+	Plain Style = ""
+	Good  Style = "\x1b[32m"
+	Warn  Style = "\x1b[33m"
+	Bad   Style = "\x1b[31m"
+	Faint Style = "\x1b[2m"
+)
+
+// A Screen is where words go.
+type Screen struct {
+	W      io.Writer
+	Colour bool
+}
+
+// NewScreen returns the screen that w is, with colours if it is a terminal
+// that has them.
+func NewScreen(w io.Writer) Screen {
+	return Screen{w, IsTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && runtime.GOOS != "windows"}
+}
+
+// IsTerminal reports whether a reader or writer is a terminal.
+func IsTerminal(v any) bool {
+	f, ok := v.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// ObeysEscapes reports whether the screen is a terminal that obeys escape
+// sequences.
+func (s Screen) ObeysEscapes() bool {
+	return IsTerminal(s.W) && os.Getenv("TERM") != "dumb" && obeysEscapes(s.W)
+}
+
+// Print writes text. Where it cannot be written, there is no place for the
+// error either.
+func (s Screen) Print(text string) { _, _ = io.WriteString(s.W, text) }
+
+// Answer writes the result of a command.
+func (s Screen) Answer(text string) error {
+	if _, err := io.WriteString(s.W, text); err != nil {
+		return fmt.Errorf("the answer could not be written: %w", err)
+	}
+	return nil
+}
+
+// AnswerJSON writes the result of a command with --json.
+func (s Screen) AnswerJSON(v any) error {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	if err := e.Encode(v); err != nil {
+		return err
+	}
+	return s.Answer(PlainJSON(b.String()))
+}
+
+// Paint is text in a style.
+func (s Screen) Paint(as Style, text string) string {
+	if !s.Colour || as == Plain {
+		return text
+	}
+	return string(as) + text + "\x1b[0m"
+}
+
+// Rows is how many lines the screen has, 24 if that is not known.
+func (s Screen) Rows() int {
+	if _, rows := s.size(); rows > 0 {
+		return rows
+	}
+	return 24
+}
+
+// Columns is how wide the screen is, Width if that is not known.
+func (s Screen) Columns() int {
+	if columns, _ := s.size(); columns > 0 {
+		return columns
+	}
+	return Width
+}
+
+// size is a terminal's size in characters, zero for anything else.
+func (s Screen) size() (columns, rows int) {
+	f, ok := s.W.(*os.File)
+	if !ok {
+		return 0, 0
+	}
+	columns, rows, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0, 0
+	}
+	return columns, rows
+}
+
+// A Cell is a word in a table.
+type Cell struct {
+	Text string
+	As   Style
+}
+
+// A Row of a table can have notes, which stand below it.
+type Row struct {
+	Cells []Cell
+	Notes []string
+}
+
+// Header is a row of headings.
+func Header(names ...string) Row {
+	var r Row
+	for _, name := range names {
+		r.Cells = append(r.Cells, Cell{name, Faint})
+	}
+	return r
+}
+
+// Pair is a row of a name and a value, which is made printable.
+func Pair(name, value string, as Style) Row {
+	return Row{Cells: []Cell{{name, Faint}, {Printable(value), as}}}
+}
+
+// FitLast shortens the last cells of rows to what is left of so many columns;
+// a few characters of them stay in any case.
+func FitLast(rows []Row, columns int) {
+	const least = 8
+	last := len(rows[0].Cells) - 1
+	for i := range last {
+		widest := 0
+		for _, r := range rows {
+			widest = max(widest, utf8.RuneCountInString(r.Cells[i].Text))
+		}
+		columns -= widest + 2
+	}
+	for _, r := range rows {
+		r.Cells[last].Text = Cut(r.Cells[last].Text, max(least, columns))
+	}
+}
+
+// Table lines up the cells of rows, which must be printable.
+func (s Screen) Table(rows []Row) string {
+	var widths []int
+	for _, r := range rows {
+		for i, c := range r.Cells {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = max(widths[i], utf8.RuneCountInString(c.Text))
+		}
+	}
+	var b strings.Builder
+	for _, r := range rows {
+		for i, c := range r.Cells {
+			b.WriteString(s.Paint(c.As, c.Text))
+			if i < len(r.Cells)-1 {
+				b.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(c.Text)+2))
+			}
+		}
+		b.WriteByte('\n')
+		for _, note := range r.Notes {
+			b.WriteString(Wrap(note, "    "))
+		}
+	}
+	return b.String()
+}
+
+// Section is a heading over indented lines, empty if there are no lines.
+func (s Screen) Section(heading string, as Style, lines []string) string {
+	if len(lines) == 0 {
+		return ""
+	}
+	text := "\n" + s.Paint(as, heading) + "\n"
+	for _, line := range lines {
+		text += Wrap(Printable(line), "  ")
+	}
+	return text
+}
+
+// PlainJSON escapes the characters that JSON allows in strings and a terminal
+// obeys: C1 controls, bidirectional overrides. Line ends are JSON's own.
+func PlainJSON(text string) string {
+	unseen := func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }
+	if !strings.ContainsFunc(text, unseen) {
+		return text
+	}
+	var b strings.Builder
+	for _, r := range text {
+		switch {
+		case !unseen(r):
+			b.WriteRune(r)
+		case r > 0xffff:
+			r -= 0x10000
+			fmt.Fprintf(&b, `\u%04x\u%04x`, 0xd800+r>>10, 0xdc00+r&0x3ff)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return b.String()
+}

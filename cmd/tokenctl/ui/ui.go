@@ -1,0 +1,187 @@
+// Package ui is how tokenctl speaks to people: screens, tables, questions,
+// times, and errors with what to do about them. The rules:
+//
+//   - Facts come from the libraries and from tokend. What to do about them is a
+//     hint, and hints are worded here or in docs/errors.md.
+//   - An error is one line on stderr, "tokenctl: …". Hints follow, indented by
+//     two spaces, with the exact command to type.
+//   - stdout is for answers. Questions, errors and hints go to stderr.
+//   - What was not written here (profile names, issuers' words, file names)
+//     goes through Printable before it reaches a terminal.
+//   - Colour is for terminals, and NO_COLOR turns it off. It only repeats what
+//     a word says already.
+//   - People read "in 42 min"; --json has RFC 3339 in UTC.
+//   - Our lines fit in 80 columns.
+package ui
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path/filepath"
+	"time"
+
+	"tokend/cmd/tokenctl/cli"
+	"tokend/ipc"
+	"tokend/providers/token"
+)
+
+// An Env is what the commands of one run share.
+type Env struct {
+	In       io.Reader
+	Out, Err Screen
+	// Socket is the path that --socket gives, empty for the usual places.
+	Socket string
+	// Start starts a tokend where none answers at socket. It is nil unless the
+	// user wants that.
+	Start func(ctx context.Context, socket string) error
+
+	// For hints: the profile that the command is about, the fields that were
+	// answered at the terminal, and the flag for a field.
+	Profile  string
+	Answered []string
+	FlagFor  func(field string) string
+
+	// Watching: the screen belongs to a command that shows a state live.
+	Watching bool
+}
+
+// Patience bounds the wait for tokend, which itself gives up on an issuer or a
+// keyring earlier.
+const Patience = 2 * time.Minute
+
+// Client returns the client for tokend.
+func (e *Env) Client() (*ipc.Client, error) {
+	socket, err := e.Socket, error(nil)
+	if socket == "" {
+		socket, err = ipc.FindSocket()
+	}
+	if err == nil {
+		socket, err = filepath.Abs(socket)
+	}
+	d := &ipc.Client{Socket: socket}
+	if e.Start != nil {
+		d.Start = func(ctx context.Context) error { return e.Start(ctx, socket) }
+	}
+	return d, err
+}
+
+// Ask calls f with the client, bounds its time, and shows that it waits.
+func (e *Env) Ask(ctx context.Context, f func(context.Context, *ipc.Client) error) error {
+	return e.AskFor(ctx, "Waiting for tokend", f)
+}
+
+// AskFor is Ask with words for what it waits for.
+func (e *Env) AskFor(ctx context.Context, what string, f func(context.Context, *ipc.Client) error) error {
+	d, err := e.Client()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, Patience)
+	defer cancel()
+	defer e.Progress(what).End()
+	return f(ctx, d)
+}
+
+// Status asks for the state of tokend and its profiles.
+func (e *Env) Status(ctx context.Context) (st token.Status, err error) {
+	err = e.Ask(ctx, func(ctx context.Context, d *ipc.Client) error {
+		st, err = d.Status(ctx)
+		return err
+	})
+	return st, err
+}
+
+// ProfileStatus asks for the state of one profile.
+func (e *Env) ProfileStatus(ctx context.Context, name string) (p token.ProfileStatus, err error) {
+	err = e.Ask(ctx, func(ctx context.Context, d *ipc.Client) error {
+		p, err = d.Profile(ctx, name)
+		return err
+	})
+	return p, err
+}
+
+// lookupPatience bounds the wait for what is only a help.
+const lookupPatience = 2 * time.Second
+
+// Profiles lists the profiles if tokend answers soon, for completions and
+// hints, which are no place for an error.
+func (e *Env) Profiles(ctx context.Context) []token.ProfileStatus {
+	d, err := e.Client()
+	if err != nil {
+		return nil
+	}
+	d.Start = nil // the user has not asked for anything yet
+	ctx, cancel := context.WithTimeout(ctx, lookupPatience)
+	defer cancel()
+	st, err := d.Status(ctx)
+	if err != nil {
+		return nil
+	}
+	return st.Profiles
+}
+
+// CompleteProfile is a cli.Completer for a profile's name as the first
+// argument.
+func (e *Env) CompleteProfile(args []string) (names []cli.Candidate) {
+	if len(args) > 0 {
+		return nil
+	}
+	return e.CompleteProfiles(args)
+}
+
+// CompleteProfiles is a cli.Completer for names of profiles.
+func (e *Env) CompleteProfiles([]string) (names []cli.Candidate) {
+	for _, p := range e.Profiles(context.Background()) {
+		names = append(names, cli.Candidate{Text: Printable(p.Name), Doc: Printable(p.Provider)})
+	}
+	return names
+}
+
+// OneProfile is the check of a command that takes a profile's name.
+func (e *Env) OneProfile(ctx context.Context, c *cli.Call) error {
+	switch len(c.Args) {
+	case 0:
+		return e.WhichProfile(ctx)
+	case 1:
+		e.Profile = c.Args[0]
+		return nil
+	}
+	return cli.Usage("%s takes one profile name, not %d", c.Name(), len(c.Args))
+}
+
+// OptionalProfile is the check of a command that takes a profile's name or
+// nothing.
+func (e *Env) OptionalProfile(ctx context.Context, c *cli.Call) error {
+	if len(c.Args) == 0 {
+		return nil
+	}
+	return e.OneProfile(ctx, c)
+}
+
+// WhichProfile is the error for a command that lacks a profile's name.
+func (e *Env) WhichProfile(ctx context.Context) error {
+	const most = 10
+	names := ""
+	for i, p := range e.Profiles(ctx) {
+		switch i {
+		case 0:
+			names = " You have: " + p.Name
+		case most:
+			return cli.Usage("Which profile?%s, ...", names)
+		default:
+			names += ", " + p.Name
+		}
+	}
+	return cli.Usage("Which profile?%s", names)
+}
+
+// Note prints on stderr what comes with an answer.
+func (e *Env) Note(notes ...string) {
+	for _, text := range notes {
+		e.Err.Print(Wrap(text, ""))
+	}
+}
+
+// Notef formats a note.
+func (e *Env) Notef(format string, args ...any) { e.Note(fmt.Sprintf(format, args...)) }

@@ -1,0 +1,241 @@
+package ui
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"tokend/ipc"
+	"tokend/providers/token"
+	"tokend/providers/token/format"
+)
+
+func TestTimesInWords(t *testing.T) {
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	for d, want := range map[time.Duration]string{
+		42 * time.Minute: "in 42 min", -3 * time.Hour: "3 h ago", 119 * time.Second: "in 119 s", 120 * time.Second: "in 2 min", 149 * time.Second: "in 2 min", 151 * time.Second: "in 3 min",
+		59*time.Minute + 59*time.Second: "in 1 h", time.Minute: "in 1 min", 100 * time.Minute: "in 100 min", 2*time.Hour - time.Second: "in 2 h",
+		47 * time.Hour: "in 47 h", 48*time.Hour - time.Second: "in 2 days", 12 * 24 * time.Hour: "in 12 days",
+		0: "now", -time.Millisecond: "now", 999 * time.Millisecond: "now", time.Second: "in 1 s", -time.Second: "1 s ago",
+	} {
+		if got := When(now.Add(d), now); got != want {
+			t.Errorf("%v: %q, want %q", d, got, want)
+		}
+	}
+	if got := WhenOrDash(time.Time{}, now); got != "-" {
+		t.Errorf("no time at all: %q", got)
+	}
+	for d, want := range map[time.Duration]string{412 * time.Millisecond: "412 ms", 1250 * time.Millisecond: "1.2 s"} {
+		if got := Took(d); got != want {
+			t.Errorf("%v: %q, want %q", d, got, want)
+		}
+	}
+}
+
+func TestPrintable(t *testing.T) {
+	for in, want := range map[string]string{
+		"plain, grün, 東京":      "plain, grün, 東京",
+		"\x1b[31mred\x1b[0m":   `\x1b[31mred\x1b[0m`,
+		"\x1b]52;c;eA==\x07":   `\x1b]52;c;eA==\a`,
+		"abc\u202edcba":        `abc\u202edcba`,
+		"zero\u200bwidth":      `zero\u200bwidth`,
+		"\u009b31m":            `\u009b31m`,
+		"two\nlines\rand\ttab": `two\nlines\rand\ttab`,
+		"bad\xff\xfebytes":     `bad\xff\xfebytes`,
+		"real \ufffd":          "real \ufffd",
+		"tag\U000e0041":        `tag\U000e0041`,
+		"del\x7f":              `del\x7f`,
+	} {
+		if got := Printable(in); got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+}
+
+// shown is all hints, as they are shown but for the line ends.
+func shown(err error, s Situation) string { return Plainly(strings.Join(Hints(err, s), "\n")) }
+
+// What to do about a refusal comes from docs/errors.md.
+func TestHintsExplainRefusals(t *testing.T) {
+	now := time.Now()
+	s := Situation{Command: "get", Profile: "api", Now: now}
+	refused := func(oauth, detail string) *token.Error {
+		return &token.Error{Code: token.ErrRejected, OAuth: oauth, Detail: detail, RetryAt: now.Add(7 * time.Minute)}
+	}
+	for _, code := range []string{"invalid_client", "invalid_grant", "unauthorized_client", "invalid_scope", "unsupported_grant_type", "invalid_request"} {
+		if got := shown(refused(code, ""), s); !strings.HasPrefix(got, code+": ") || !strings.HasSuffix(got, "\ntokend will retry in 7 min. To try at once: tokenctl get --fresh api") {
+			t.Errorf("%s: %s", code, got)
+		}
+	}
+	for _, code := range []string{"7000215", "7000222", "700016", "90002", "70011", "1002012", "500011", "700027", "700024", "50012", "7000112", "53003"} {
+		if got := shown(refused("invalid_client", "AADSTS"+code), s); !strings.HasPrefix(got, "AADSTS"+code+": ") {
+			t.Errorf("%s: %s", code, got)
+		}
+	}
+	for _, c := range []struct {
+		err  *token.Error
+		s    Situation
+		want string
+	}{
+		{refused("invalid_client", "AADSTS7000215"), s, "and hand it in: tokenctl rotate api."},
+		{&token.Error{Code: token.ErrUnavailable, Detail: "AADSTS700024"}, s, "set the clock: timedatectl set-ntp true."},
+		{&token.Error{Code: token.ErrUnavailable, Detail: "AADSTS700024"}, s, "tokend keeps trying"},
+		{refused("invalid_client", "AADSTS1"), s, "invalid_client: compare"},
+		{refused("", ""), s, "tokenctl rotate api"},
+		{&token.Error{Code: token.ErrRejected}, s, "tokend will retry later."},
+		{refused("invalid_client", ""), Situation{Command: "add"}, "Then run this command again.\nNothing was saved."},
+		{&token.Error{Code: token.ErrRejected, Topic: "AADSTS7000215"}, s, "See: tokenctl explain AADSTS7000215"},
+	} {
+		if got := shown(c.err, c.s); !strings.Contains(got, c.want) {
+			t.Errorf("%+v: %s, want %s", c.err, got, c.want)
+		}
+	}
+}
+
+func TestHintSaysWhenTheNextTryIs(t *testing.T) {
+	now := time.Now()
+	for after, want := range map[time.Duration]string{
+		42*time.Second + 400*time.Millisecond: "tokend keeps trying; the next try is in 42 s (" + now.Add(42*time.Second+400*time.Millisecond).Local().Format("15:04:05") + ").",
+		400 * time.Millisecond:                "tokend keeps trying; the next try is due.",
+		-time.Second:                          "tokend keeps trying; try again later.",
+	} {
+		e := &token.Error{Code: token.ErrUnavailable, RetryAt: now.Add(after)}
+		if got := shown(e, Situation{Command: "get", Profile: "api", Now: now}); got != want {
+			t.Errorf("%v: %s", after, got)
+		}
+	}
+}
+
+func TestExitStatusFindsTheCodeWhereverItIs(t *testing.T) {
+	e := &token.Error{Code: token.ErrRejected}
+	for _, err := range []error{e, fmt.Errorf("x: %w", e), errors.Join(errors.New("y"), e), token.ErrRejected, fmt.Errorf("x: %w", token.ErrRejected)} {
+		if got := ExitStatus(err); got != ExitRejected {
+			t.Errorf("%v: %d", err, got)
+		}
+	}
+	if got := ExitStatus(errors.New("unknown")); got != ExitFailure {
+		t.Errorf("an unknown error: %d", got)
+	}
+}
+
+func TestNamesInHintsCanBePasted(t *testing.T) {
+	for in, want := range map[string]string{"clms": "clms", "": "NAME", "a b": "'a b'", "x;rm -rf ~": "'x;rm -rf ~'", "a.b_c-1": "a.b_c-1"} {
+		if got := Word(in); got != want {
+			t.Errorf("%q: %s, want %s", in, got, want)
+		}
+	}
+}
+
+func TestColourIsForTerminalsAlone(t *testing.T) {
+	var b strings.Builder
+	if s := NewScreen(&b); s.Colour {
+		t.Error("a buffer is no terminal")
+	}
+	s := Screen{&b, true}
+	coloured := s.Table([]Row{Header("A", "B"), {Cells: []Cell{{"longer", Bad}, {"x", Plain}}}})
+	s.Colour = false
+	bare := s.Table([]Row{Header("A", "B"), {Cells: []Cell{{"longer", Bad}, {"x", Plain}}}})
+	if want := "A       B\nlonger  x\n"; bare != want {
+		t.Errorf("%q, want %q", bare, want)
+	}
+	if !strings.Contains(coloured, "\x1b[31mlonger\x1b[0m  x\n") {
+		t.Errorf("%q", coloured)
+	}
+}
+
+func TestCommandsInHintsAreNotBroken(t *testing.T) {
+	for n := range 100 {
+		got := Wrap(strings.Repeat("x", n)+" "+Typed("tokenctl rotate", "clms"), "  ")
+		if !strings.Contains(got, "tokenctl rotate clms\n") {
+			t.Errorf("%q", got)
+		}
+	}
+}
+
+func TestWrap(t *testing.T) {
+	got := Wrap(strings.Repeat("word ", 40), "  ")
+	for line := range strings.Lines(got) {
+		if len(line) > Width+1 || !strings.HasPrefix(line, "  word") || strings.HasSuffix(line, " \n") {
+			t.Errorf("%q", line)
+		}
+	}
+	if strings.Count(got, "word") != 40 {
+		t.Errorf("words were lost: %q", got)
+	}
+}
+
+func TestHintsFitTheCommand(t *testing.T) {
+	invalid := func(field, message string) *token.Error {
+		return &token.Error{Code: token.ErrInvalid, Field: field, Message: message}
+	}
+	notStarted := &token.Error{Code: token.ErrNoDaemon, Message: "its log says why", Cause: ErrNotStarted}
+	now := time.Now()
+	for name, c := range map[string]struct {
+		err  error
+		s    Situation
+		want string
+	}{
+		"a scope that is not wanted":      {invalid("scope", "no"), Situation{Command: "get", Flags: []string{"scope"}}, "Leave out --scope."},
+		"an audience that is not wanted":  {invalid("audience", "no"), Situation{Command: "get", Flags: []string{"audience"}}, "Leave out --audience."},
+		"a bad scope of the profile":      {invalid("scope", "no"), Situation{Command: "get"}, ""},
+		"a bad file":                      {invalid("", `profile "x" is not in force: /x.toml:2: bad`), Situation{Command: "get"}, "Correct it, then: tokenctl reload"},
+		"a name that cannot be":           {invalid("name", "no"), Situation{Command: "get", Profile: "a/b"}, ""},
+		"a reload":                        {invalid("", "x.toml:2: bad"), Situation{Command: "reload"}, "Correct it, then: tokenctl reload"},
+		"a flag's value":                  {invalid("tenant", "no"), Situation{Command: "add", FieldFlag: "--tenant"}, "Its flag: --tenant"},
+		"an answer":                       {invalid("settings.tenant", "no"), Situation{Command: "add", Answered: []string{"tenant"}}, "Nothing was saved."},
+		"no answer":                       {ErrNoAnswer, Situation{Command: "rotate"}, "The old secret or key is still in use."},
+		"no yes":                          {ErrNoAnswer, Situation{Command: "remove"}, "Nothing was removed."},
+		"dropped moments ago":             {&token.Error{Code: token.ErrUnavailable, RetryAt: now.Add(3500 * time.Millisecond)}, Situation{Command: "invalidate", Now: now}, "Nothing was dropped. You can try again in 4 s."},
+		"an invalidation that is too old": {&token.Error{Code: token.ErrUnavailable}, Situation{Command: "invalidate", Now: now}, "Nothing was dropped."},
+		"a fault of tokend's":             {&token.Error{Code: token.ErrInternal}, Situation{Command: "get"}, "tokend's log may say more. See its state: tokenctl status"},
+		"a fault of ours":                 {errors.New("disk full"), Situation{Command: "get"}, ""},
+		"a URL without a profile":         {&token.Error{Code: token.ErrNotFound, Field: "url"}, Situation{Command: "get"}, "Add it to hosts = [...] in a profile's file (tokenctl show NAME prints its path) and run tokenctl reload."},
+		"a URL of another profile":        {&token.Error{Code: token.ErrNotFound, Field: "url"}, Situation{Command: "get", Profile: "a", Profiles: []string{"a"}}, "Add it to hosts = [...] in a profile's file (tokenctl show NAME prints its path) and run tokenctl reload."},
+		"what a tool has already":         {&token.Error{Code: token.ErrExists}, Situation{Command: "setup"}, ""},
+		"no right to manage":              {&token.Error{Code: token.ErrDenied, Field: "admin_users"}, Situation{Command: "add"}, ""},
+		"no right to connect":             {&token.Error{Code: token.ErrDenied, Message: "no permission to connect to " + ipc.SystemSocket()}, Situation{Command: "get"}, "Members of the group tokend may connect. As root, and then log in again: usermod -aG tokend USER"},
+		"a token that does not fit":       {&token.Error{Code: token.ErrInternal, Cause: format.ErrUnfit}, Situation{Command: "get"}, ""},
+		"a socket that is named":          {token.ErrNoDaemon, Situation{Command: "get", Socket: "/tmp/no pe"}, "Start it: tokend run --socket '/tmp/no pe', or is the path right?"},
+		"a daemon that does not run":      {token.ErrNoDaemon, Situation{Command: "get", Machine: Machine{Program: "/bin/tokend", setUp: true, unmanaged: true}}, "Start it: tokenctl --start"},
+		"no tokend to start":              {notStarted, Situation{Command: "get"}, ""},
+		"a tokend that does not start":    {notStarted, Situation{Command: "get", Machine: Machine{Program: "/bin/tokend", setUp: true}}, "Find out why: tokend doctor"},
+		"no topic":                        {&token.Error{Code: token.ErrNotFound, Cause: ErrNoTopic}, Situation{Command: "explain"}, "All topics: tokenctl explain"},
+	} {
+		if got := shown(c.err, c.s); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+func TestNamesThatCannotBeAreNotToBeAdded(t *testing.T) {
+	for name, can := range map[string]bool{"api": true, "my profile": false, "-x": false, "ä": false, strings.Repeat("x", 65): false} {
+		got := shown(token.ErrNotFound, Situation{Command: "get", Profile: name})
+		if strings.Contains(got, "tokenctl add") != can || strings.Contains(got, "not a valid profile name") == can || !strings.Contains(got, "tokenctl list") {
+			t.Errorf("%q: %s", name, got)
+		}
+	}
+}
+
+func TestReport(t *testing.T) {
+	for name, c := range map[string]struct {
+		err    error
+		status int
+		want   string
+	}{
+		"an error":        {&token.Error{Code: token.ErrRejected, Message: "no\x1b"}, ExitRejected, "tokenctl: no\\x1b\n  do it\n"},
+		"several":         {&Listing{"2 files are bad:", []string{"a", "b"}, token.ErrInvalid}, ExitUsage, "tokenctl: 2 files are bad:\n  a\n  b\n  do it\n"},
+		"without hints":   {fmt.Errorf("x: %w", &Exit{126, errors.New("no such program")}), 126, "tokenctl: no such program\n"},
+		"shown already":   {&Exit{Status: 3}, 3, ""},
+		"an interruption": {ErrInterrupted, ExitInterrupted, ""},
+		"a timeout":       {context.DeadlineExceeded, ExitUnavailable, "tokenctl: tokend did not answer in time\n  do it\n"},
+	} {
+		var b strings.Builder
+		e := &Env{Err: NewScreen(&b)}
+		if got := e.Report(c.err, []string{"do it"}); got != c.status || b.String() != c.want {
+			t.Errorf("%s: %d %q", name, got, b.String())
+		}
+	}
+}
