@@ -19,6 +19,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tokend/cmd/tokend/service"
 	"tokend/daemon"
 	"tokend/ipc"
 	"tokend/providers"
@@ -160,22 +161,22 @@ func (p places) checkSocket(socket string, inside token.Report, err error) token
 func (p places) checkService(ctx context.Context) token.Check {
 	const name = "service"
 	r := serviceRequest{at: &p}
-	m, err := newServiceManager(definition{system: p.system})
+	m, err := service.New(service.Definition{System: p.system})
 	if err != nil {
 		return ok(name, "none: %v", err)
 	}
-	now, err := m.state(ctx)
+	now, err := m.State(ctx)
 	switch {
 	case err != nil:
-		return warn(name, err.Error(), r.line("service-status"))
-	case now.definition == "":
+		return warn(name, err.Error(), r.line("status"))
+	case now.File == "":
 		return warn(name, "no service is installed: nothing starts tokend", r.line("install"))
-	case !now.enabled:
-		return warn(name, now.definition+" is not enabled: it does not start by itself", r.line("install"))
-	case !now.running && !now.held:
-		return warn(name, now.definition+" is enabled, and does not run: "+now.says, r.line("start"))
+	case !now.Enabled:
+		return warn(name, now.File+" is not enabled: it does not start by itself", r.line("install"))
+	case !now.Running && !now.SocketHeld:
+		return warn(name, now.File+" is enabled, and does not run: "+now.Status, r.line("start"))
 	}
-	return ok(name, "%s is enabled; it starts %s", now.definition, r.when())
+	return ok(name, "%s is enabled; it starts %s", now.File, r.when())
 }
 
 // lookInside is what the daemon would see, while it does not run.

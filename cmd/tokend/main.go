@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tokend/cmd/tokenctl/reference"
+	"tokend/cmd/tokend/service"
 	"tokend/daemon"
 	"tokend/ipc"
 	"tokend/providers/token"
@@ -100,7 +101,7 @@ func statusOf(err error) int {
 	var usage usageError
 	var running runningError
 	var socket socketError
-	var start startError
+	var start service.StartError
 	switch {
 	case errors.As(err, &usage):
 		return exitUsage
@@ -109,7 +110,7 @@ func statusOf(err error) int {
 	case errors.As(err, &socket):
 		return exitSocket
 	case errors.As(err, &start):
-		return start.status
+		return start.Status
 	case errors.Is(err, token.ErrKeystore), errors.Is(err, token.ErrLocked):
 		return exitKeystore
 	case errors.Is(err, token.ErrInvalid), errors.Is(err, errNotSetUp):

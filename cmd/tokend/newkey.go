@@ -54,13 +54,13 @@ func (r setupRequest) newKey(c *cobra.Command) error {
 	if err := r.choice.Check(dirs.State); err != nil {
 		return usageError{err}
 	}
-	service, err := r.at.service(r.user)
+	owner, err := r.at.account(r.user)
 	if err != nil {
 		return err
 	}
 	const next = "Next: tokenctl keystore migrate --to sealed"
 	if file := r.choice.KeyFile; file != "" {
-		if err := store.NewKeyFileFor(file, service.uid, service.gid); err != nil {
+		if err := store.NewKeyFileFor(file, owner.uid, owner.gid); err != nil {
 			return err
 		}
 		fmt.Fprintf(out, "A new key is in %s.\n%s --key-file %s\n", file, next, file)
@@ -69,7 +69,7 @@ func (r setupRequest) newKey(c *cobra.Command) error {
 	switch {
 	case !r.at.system || os.Geteuid() != 0:
 		return errors.New("root makes systemd credentials, for the system service: --system")
-	case !service.mayMakeCredential():
+	case !owner.mayMakeCredential():
 		return errors.New("this machine has no systemd-creds: take --key-file")
 	case exists(credentialPath(dirs, r.choice.Credential)):
 		return fmt.Errorf("%s exists already: take another name", credentialPath(dirs, r.choice.Credential))

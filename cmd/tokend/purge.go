@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/term"
 
+	"tokend/cmd/tokend/service"
 	"tokend/daemon"
 	"tokend/providers/token"
 	"tokend/store"
@@ -104,11 +105,11 @@ func (r *serviceRequest) purge(ctx context.Context, dirs daemon.Dirs) error {
 	if err != nil {
 		config = daemon.DefaultConfig() // the file goes anyway
 	}
-	by := definition{dirs: dirs}
-	if by.socket, err = r.at.socketPath(config); err != nil {
+	socket, err := r.at.socketPath(config)
+	if err != nil {
 		return err
 	}
-	if err := by.refuseOther(ctx, serviceState{}); err != nil {
+	if err := refuseOther(ctx, socket, service.State{}); err != nil {
 		return err
 	}
 	// Where the state is another user's, so would the keyring be; and root writes

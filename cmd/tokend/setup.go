@@ -108,19 +108,19 @@ func (r setupRequest) run(ctx context.Context, out io.Writer) error {
 	if err := r.choice.Check(dirs.State); err != nil {
 		return usageError{err}
 	}
-	service, err := r.at.service(r.user)
+	owner, err := r.at.account(r.user)
 	if err != nil {
 		return err
 	}
-	if err := service.makeDirs(dirs); err != nil {
+	if err := owner.makeDirs(dirs); err != nil {
 		return err
 	}
 	made(dirs.Config) // a user's unit cannot: it may write in there alone
-	kek, err := r.makeKey(ctx, dirs, before, service, out)
+	kek, err := r.makeKey(ctx, dirs, before, owner, out)
 	if err != nil {
 		return err
 	}
-	if err := service.become(); err != nil {
+	if err := owner.become(); err != nil {
 		return err
 	}
 	install, err := setUp(ctx, dirs.State, r.choice, kek, out)
@@ -210,16 +210,16 @@ func mountedKey(dirs daemon.Dirs) (store.KeystoreConfig, error) {
 
 // makeKey makes the key that was chosen, or completes what an interrupted
 // setup left undone. It returns the key if only the service could read it.
-func (r setupRequest) makeKey(ctx context.Context, dirs daemon.Dirs, before store.KeystoreConfig, service account, out io.Writer) (token.Secret, error) {
+func (r setupRequest) makeKey(ctx context.Context, dirs daemon.Dirs, before store.KeystoreConfig, owner account, out io.Writer) (token.Secret, error) {
 	first := before.ID == ""
 	switch {
-	case r.choice.Credential != "" && os.Getenv("CREDENTIALS_DIRECTORY") == "" && service.mayMakeCredential():
+	case r.choice.Credential != "" && os.Getenv("CREDENTIALS_DIRECTORY") == "" && owner.mayMakeCredential():
 		if !first && before.Credential != r.choice.Credential {
 			return token.Secret{}, nil // for Setup to refuse
 		}
 		return makeCredential(ctx, r.choice.Credential, dirs, first, out)
 	case r.choice.KeyFile != "" && first && !r.mounted:
-		return token.Secret{}, makeKeyFile(r.choice.KeyFile, service, out)
+		return token.Secret{}, makeKeyFile(r.choice.KeyFile, owner, out)
 	}
 	return token.Secret{}, nil
 }

@@ -14,34 +14,18 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/google/renameio/v2"
-	kardianos "github.com/kardianos/service"
-
+	"tokend/cmd/tokend/service"
 	"tokend/daemon"
 	"tokend/providers/token"
 	"tokend/store"
 )
 
 const (
-	// serviceUser is whom the system unit runs as.
-	serviceUser = "tokend"
-	unitName    = "tokend.service"
+	// serviceUser is the account that the system unit runs as.
+	serviceUser = service.User
 	// credentialName is that of the credential that setup makes by itself.
 	credentialName = "tokend-key"
 )
-
-// unitDirs are where units are installed, those of the administrator first.
-var unitDirs = []string{"/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"}
-
-// unitFile is where the system unit is installed, "" if it is not.
-func unitFile() string {
-	for _, dir := range unitDirs {
-		if file := filepath.Join(dir, unitName); exists(file) {
-			return file
-		}
-	}
-	return ""
-}
 
 // An account is whom the files of a setup belong to. Ids of -1 stand for who
 // makes it.
@@ -52,7 +36,7 @@ type account struct {
 
 // service is the account of the system service if root sets that up, which
 // must not leave files that the service cannot read.
-func (p places) service(name string) (account, error) {
+func (p places) account(name string) (account, error) {
 	if !p.system || os.Geteuid() != 0 {
 		return account{uid: -1, gid: -1}, nil
 	}
@@ -161,8 +145,8 @@ func systemChoice(dirs daemon.Dirs) (choice store.KeystoreConfig, why string) {
 		lacks = "this is not root, who alone can make a systemd credential"
 	case !store.HasSystemdCreds():
 		lacks = "this machine has no systemd-creds"
-	case unitFile() == "":
-		lacks = unitName + " is not installed, so nothing would hand over a systemd credential"
+	case service.SystemUnit() == "":
+		lacks = "tokend.service is not installed, so nothing would hand over a systemd credential"
 	default:
 		choice.Credential = credentialName
 		return choice, "A system service has no OS keyring: secrets go to sealed files, their key to a systemd credential."
@@ -204,20 +188,12 @@ func handOver(ctx context.Context, file store.CredentialFile, out io.Writer) err
 	if strings.ContainsFunc(file.Path, func(r rune) bool { return r <= ' ' || strings.ContainsRune(`%:"'\`, r) }) {
 		return fmt.Errorf("%q cannot stand in a unit of systemd; take a configuration directory with a plain name", file.Path)
 	}
-	dir := filepath.Join(unitDirs[0], unitName+".d")
-	dropIn := filepath.Join(dir, file.Name+".conf")
+	dropIn := service.SystemDropIn(file.Name)
 	text := fmt.Sprintf("# Written by tokend setup: the key of the sealed secrets.\n[Service]\nLoadCredentialEncrypted=%s:%s\n", file.Name, file.Path)
 	if now, err := os.ReadFile(dropIn); err == nil && string(now) == text {
 		return nil
 	}
-	err := os.Mkdir(dir, 0o755)
-	if err == nil {
-		err = os.Chmod(dir, 0o755) // whatever the umask
-	}
-	if err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	if err := renameio.WriteFile(dropIn, []byte(text), 0o644, renameio.WithStaticPermissions(0o644)); err != nil {
+	if err := service.WriteFile(dropIn, text); err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "%s hands it to the service.\n", dropIn)
@@ -232,16 +208,16 @@ func handOver(ctx context.Context, file store.CredentialFile, out io.Writer) err
 
 // removeHandOver takes back what handOver did.
 func removeHandOver() error {
-	return removeDropIn(filepath.Join(unitDirs[0], unitName+".d", credentialName+".conf"))
+	return service.RemoveDropIn(service.SystemDropIn(credentialName))
 }
 
 // startLine is the command that starts what was set up.
 func (p places) startLine() string {
 	usual := places{system: p.system} == p
 	switch {
-	case usual && p.system && unitFile() != "":
+	case usual && p.system && service.SystemUnit() != "":
 		return "systemctl enable --now tokend"
-	case usual && !p.system && kardianos.Platform() == systemdPlatform:
+	case usual && !p.system && service.Systemd():
 		return "tokend install, or without a service: tokend run"
 	}
 	return p.line("run")

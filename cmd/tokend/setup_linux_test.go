@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"tokend/cmd/tokend/service"
 	"tokend/daemon"
 	"tokend/providers/token"
 	"tokend/store"
@@ -147,14 +148,14 @@ func TestSetupMakesASystemdCredential(t *testing.T) {
 	if err := os.Mkdir(dirs.Config, 0o750); err != nil {
 		t.Fatal(err)
 	}
-	defer func(dirs []string) { unitDirs = dirs }(unitDirs)
+	defer func(dirs []string) { service.SystemDirs = dirs }(service.SystemDirs)
 	units := t.TempDir()
-	unitDirs = []string{units}
+	service.SystemDirs = []string{units}
 
 	if choice, why := systemChoice(dirs); choice.KeyFile == "" || !strings.Contains(why, "tokend.service is not installed") {
 		t.Errorf("without a unit: %+v: %s", choice, why)
 	}
-	if err := os.WriteFile(filepath.Join(units, unitName), nil, 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(units, "tokend.service"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	choice, why := systemChoice(dirs)
@@ -168,7 +169,7 @@ func TestSetupMakesASystemdCredential(t *testing.T) {
 		t.Fatal(err)
 	}
 	cred := filepath.Join(dirs.Config, credentialName+".cred")
-	dropIn := filepath.Join(units, unitName+".d", credentialName+".conf")
+	dropIn := filepath.Join(units, "tokend.service.d", credentialName+".conf")
 	content, err := os.ReadFile(cred)
 	info, statErr := os.Stat(cred)
 	if err != nil || statErr != nil || info.Mode().Perm() != 0o600 || bytes.Contains(content, []byte(first.Reveal())) {

@@ -18,7 +18,7 @@ const serviceUser = ""
 // An account is whom the files of a setup belong to: here, who makes it.
 type account struct{ uid, gid int }
 
-func (places) service(string) (account, error) { return account{-1, -1}, nil }
+func (places) account(string) (account, error) { return account{-1, -1}, nil }
 func (places) owner(string) account            { return account{-1, -1} }
 func (account) makeDirs(daemon.Dirs) error     { return nil }
 func (account) become() error                  { return nil }

@@ -12,6 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"tokend/cmd/tokend/service"
 )
 
 // setUpAndStart sets up as c's flags say, and has tokend run as a service then.
@@ -49,7 +51,7 @@ func setUpApart(ctx context.Context, args []string, out io.Writer) error {
 	var ended *exec.ExitError
 	if errors.As(err, &ended) {
 		why, _, _ := strings.Cut(strings.TrimSpace(wrong.String()), "\n  See: ") // which is said at the end
-		return startError{ended.ExitCode(), strings.TrimPrefix(why, "tokend: ")}
+		return service.StartError{Status: ended.ExitCode(), Text: strings.TrimPrefix(why, "tokend: ")}
 	}
 	return err
 }

@@ -204,7 +204,7 @@ func TestOfTwentyStartedAtOnceOneServes(t *testing.T) {
 
 // A purge knows every file that an installation makes over its life.
 func TestPurgeKnowsAllThatTokendKeeps(t *testing.T) {
-	newFakeSystemctl(t) // not the real one, which may know a service of ours
+	fakeSystemctl(t)
 	h := newHome(t)
 	h.setup("--keystore", "sealed", "--key-file", filepath.Join(h.dir, "config", "tokend.key"))
 	h.start()

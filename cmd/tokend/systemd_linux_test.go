@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -19,47 +18,6 @@ import (
 	"tokend/packaging"
 	"tokend/providers/token"
 )
-
-// The units are what systemd takes them for, and the system's shuts off what
-// tokend does not need (systemd-analyze(1); 15 stands for an exposure of 1.5,
-// which is not computed for a user's units). Case 34 of the threat model.
-func TestUnits(t *testing.T) {
-	need(t, "systemd-analyze")
-	for _, kind := range []struct {
-		dir    string
-		verify []string
-	}{{"systemd", nil}, {"systemd/user", []string{"--user"}}} {
-		dir := t.TempDir()
-		var units []string
-		for _, name := range []string{"tokend.service", "tokend.socket"} {
-			text, err := packaging.Services.ReadFile(path.Join(kind.dir, name))
-			if err != nil {
-				t.Fatal(err)
-			}
-			installed := strings.ReplaceAll(string(text), "/usr/bin/token", "/bin/true #")
-			units = append(units, filepath.Join(dir, name))
-			if err := os.WriteFile(filepath.Join(dir, name), []byte(installed), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-		verify(t, append(kind.verify, units...)...)
-		if kind.verify != nil {
-			continue
-		}
-		if out, err := exec.Command("systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=15", units[0]).CombinedOutput(); err != nil {
-			t.Errorf("security: %v\n%s", err, out)
-		}
-	}
-}
-
-func verify(t *testing.T, args ...string) {
-	t.Helper()
-	cmd := exec.Command("systemd-analyze", append([]string{"verify", "--man=no"}, args...)...)
-	cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+t.TempDir())
-	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
-		t.Errorf("verify %s: %v\n%s", args, err, out)
-	}
-}
 
 // What starting again cannot mend does not start again. A crash, which Go ends
 // with status 2, does.
@@ -87,9 +45,9 @@ func need(t *testing.T, tool string) {
 	t.Skipf("%s is missing", tool)
 }
 
-// service runs tokend as systemd does: with a socket that is there before it,
+// activated runs tokend as systemd does: with a socket that is there before it,
 // and a place to notify.
-type service struct {
+type activated struct {
 	t        *testing.T
 	dir      string
 	socket   string
@@ -98,13 +56,13 @@ type service struct {
 	notified chan string
 }
 
-func newService(t *testing.T) *service {
+func newService(t *testing.T) *activated {
 	dir, err := os.MkdirTemp("", "tokend-") // a socket's path is short
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	s := &service{t: t, dir: dir, socket: filepath.Join(dir, "s"), notified: make(chan string, 1000)}
+	s := &activated{t: t, dir: dir, socket: filepath.Join(dir, "s"), notified: make(chan string, 1000)}
 	s.listener, err = net.ListenUnix("unix", &net.UnixAddr{Name: s.socket, Net: "unix"})
 	if err != nil {
 		t.Fatal(err)
@@ -135,7 +93,7 @@ func newService(t *testing.T) *service {
 
 // command is tokend; with files it is told of them as sd_listen_fds(3) says,
 // which takes a shell to learn the process id.
-func (s *service) command(files []*os.File, args ...string) *exec.Cmd {
+func (s *activated) command(files []*os.File, args ...string) *exec.Cmd {
 	tokend, err := exec.LookPath("tokend")
 	if err != nil {
 		s.t.Fatal(err)
@@ -153,7 +111,7 @@ func (s *service) command(files []*os.File, args ...string) *exec.Cmd {
 }
 
 // start starts tokend on the socket and waits until it says that it is ready.
-func (s *service) start(more ...string) *exec.Cmd {
+func (s *activated) start(more ...string) *exec.Cmd {
 	s.t.Helper()
 	f, err := s.listener.File()
 	if err != nil {
@@ -171,7 +129,7 @@ func (s *service) start(more ...string) *exec.Cmd {
 	return cmd
 }
 
-func (s *service) waitFor(text string) string {
+func (s *activated) waitFor(text string) string {
 	s.t.Helper()
 	for {
 		select {

@@ -28,7 +28,7 @@ refuses "from /tmp" 1 "will not stay" /tmp/tokend install --system
 install -m 0755 /tmp/tokend /tmp/tokenctl /usr/local/bin/
 refuses "neither --system nor --user" 2 "say --system" tokend install
 refuses "not root" 1 "sudo tokend install --system" runuser -u ines -- tokend install --system
-refuses "nothing installed" 1 "sudo tokend install --system" runuser -u ines -- tokend service-status --system
+refuses "nothing installed" 1 "sudo tokend install --system" runuser -u ines -- tokend status --system
 [ -z "$(find /etc/systemd -name '*tokend*')" ] || fail "what is refused leaves units"
 ok "what cannot be a service is refused, with what to do"
 
@@ -40,7 +40,7 @@ refuses "not set up" 78 'not set up: run "tokend setup --system" first' tokend s
 quietly tokend setup --system
 quietly tokend start --system
 tokenctl status >/dev/null || fail "it does not answer"
-runuser -u ines -- tokend service-status --system | grep -q "runs, process" || fail "others cannot see how it is"
+runuser -u ines -- tokend status --system | grep -q "runs, process" || fail "others cannot see how it is"
 ok "installed by hand, set up and started"
 
 printf '[Service]\nPrivateUsers=yes\n' >/etc/systemd/system/tokend.service.d/test.conf

@@ -74,9 +74,9 @@ status=0
 as tokend start 2>/tmp/out || status=$?
 [ $status = 3 ] && grep -q 'another tokend, process' /tmp/out || fail "beside one by hand: status $status: $(cat /tmp/out)"
 as tokend install >/tmp/out || fail "install in the place of one by hand: $(cat /tmp/out)"
-grep -q 'was stopped: the service takes its place' /tmp/out || fail "in the place of one by hand: $(cat /tmp/out)"
-as tokend service-status >/tmp/out || fail "service-status: $(cat /tmp/out)"
-grep -q 'runs, process .*keystore os: ok' /tmp/out || fail "service-status: $(cat /tmp/out)"
+grep -q 'the service takes its place' /tmp/out || fail "in the place of one by hand: $(cat /tmp/out)"
+as tokend status >/tmp/out || fail "status: $(cat /tmp/out)"
+grep -q 'runs, process .*keystore os: ok' /tmp/out || fail "status: $(cat /tmp/out)"
 as tokenctl add clms --provider clms --service-key /test/user/key.json >/dev/null || fail "add"
 as tokenctl get clms | grep -q . || fail "get"
 as secret-tool search --all service tokend 2>&1 | grep -q clms/private_key || fail "the key is not in the keyring"
@@ -170,7 +170,7 @@ as tokend stop || fail "stop"
 ! active || fail "stop does not stop it"
 [ ! -e $run/tokend/tokend.sock ] || fail "stop leaves the socket"
 as tokenctl get clms 2>/dev/null && fail "stopped, it answers"
-as tokend service-status >/dev/null 2>&1 && fail "service-status takes it for running"
+as tokend status >/dev/null 2>&1 && fail "status takes it for running"
 as tokend start || fail "start after stop"
 ok "stopped is stopped"
 
@@ -222,7 +222,7 @@ as tokend install >/tmp/out || fail "install without namespaces: $(cat /tmp/out)
 grep -q 'sandbox is off' /tmp/out || fail "without namespaces it does not say so: $(cat /tmp/out)"
 as tokenctl get clms >/dev/null || fail "no token without namespaces"
 as tokenctl status | grep -q 'landlock: ok' || fail "without namespaces there is no Landlock either: $(as tokenctl status)"
-as tokend service-status | grep -q 'sandbox is off' || fail "without namespaces service-status does not say so"
+as tokend status | grep -q 'sandbox is off' || fail "without namespaces status does not say so"
 rm -r "/etc/systemd/system/user@$uid.service.d"
 systemctl daemon-reload
 systemctl restart "user@$uid.service"
@@ -250,5 +250,5 @@ vera sh -c 'printf "ca_file = \"/home/vera/.config/tokend/ca.pem\"\nproxy = \"no
 quietly vera systemctl --user enable --now tokend
 quietly vera tokenctl add clms --provider clms --service-key /test/user/key.json
 vera tokenctl get clms | grep -q . || fail "vera gets no token"
-[ "$(vera tokend service-status | grep -c 'runs, process')" = 1 ] || fail "service-status does not know a service that was enabled by hand"
+[ "$(vera tokend status | grep -c 'runs, process')" = 1 ] || fail "status does not know a service that was enabled by hand"
 ok "the package's units work without tokend install"

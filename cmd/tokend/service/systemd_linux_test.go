@@ -1,4 +1,4 @@
-package main
+package service
 
 import (
 	"errors"
@@ -11,29 +11,82 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
+	kardianos "github.com/kardianos/service"
 	"golang.org/x/sys/unix"
 
 	"tokend/daemon"
-	"tokend/ipc"
 	"tokend/packaging"
 	"tokend/providers/token"
 )
 
+// The units are what systemd takes them for, and the system's shuts off what
+// tokend does not need (systemd-analyze(1); 15 stands for an exposure of 1.5,
+// which is not computed for a user's units). Case 34 of the threat model.
+func TestUnits(t *testing.T) {
+	for _, kind := range []struct {
+		dir    string
+		verify []string
+	}{{"systemd", nil}, {"systemd/user", []string{"--user"}}} {
+		dir := t.TempDir()
+		var units []string
+		for _, name := range []string{"tokend.service", "tokend.socket"} {
+			text, err := packaging.Services.ReadFile(path.Join(kind.dir, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			installed := strings.ReplaceAll(string(text), "/usr/bin/token", "/bin/true #")
+			units = append(units, filepath.Join(dir, name))
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(installed), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		verify(t, append(kind.verify, units...)...)
+		if kind.verify != nil {
+			continue
+		}
+		if out, err := exec.Command("systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=15", units[0]).CombinedOutput(); err != nil {
+			t.Errorf("security: %v\n%s", err, out)
+		}
+	}
+}
+
+// verify has systemd check units.
+func verify(t *testing.T, args ...string) {
+	t.Helper()
+	cmd := exec.Command("systemd-analyze", append([]string{"verify", "--man=no"}, args...)...)
+	cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+t.TempDir())
+	out, err := cmd.CombinedOutput()
+	if errors.Is(err, exec.ErrNotFound) {
+		unable(t, "systemd-analyze is missing")
+	}
+	if err != nil || len(out) > 0 {
+		t.Errorf("verify %s: %v\n%s", args, err, out)
+	}
+}
+
+// unable skips a test that this machine or user cannot run; CI has to be able to.
+func unable(t *testing.T, why string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatal(why)
+	}
+	t.Skip(why)
+}
+
 // asPackaged is a definition of what packages install.
-func asPackaged(t *testing.T, system bool) definition {
+func asPackaged(t *testing.T, system bool) Definition {
 	t.Helper()
 	me, err := user.Current()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if system {
-		return definition{system: true, program: "/usr/bin/tokend", socket: "/run/tokend/tokend.sock",
-			dirs: daemon.Dirs{Config: "/etc/tokend", State: "/var/lib/tokend"}}
+		return Definition{System: true, Program: "/usr/bin/tokend", Socket: "/run/tokend/tokend.sock",
+			Dirs: daemon.Dirs{Config: "/etc/tokend", State: "/var/lib/tokend"}}
 	}
-	return definition{program: "/usr/bin/tokend", socket: "/run/user/" + me.Uid + "/tokend/tokend.sock", dirs: daemon.Dirs{
+	return Definition{Program: "/usr/bin/tokend", Socket: "/run/user/" + me.Uid + "/tokend/tokend.sock", Dirs: daemon.Dirs{
 		Config: filepath.Join(me.HomeDir, ".config/tokend"), State: filepath.Join(me.HomeDir, ".local/state/tokend")}}
 }
 
@@ -41,7 +94,7 @@ func asPackaged(t *testing.T, system bool) definition {
 func TestUnitsDoNotDrift(t *testing.T) {
 	for _, system := range []bool{false, true} {
 		for _, name := range unitNames {
-			name := path.Join(systemdServices{system}.folder(), name)
+			name := path.Join(Definition{System: system}.folder(), name)
 			want, err := packaging.Services.ReadFile(name)
 			if err != nil {
 				t.Fatal(err)
@@ -59,7 +112,6 @@ var oddPaths = []string{`a b`, `50%`, `%h`, `%n of %t`, `a"b`, `a'b`, `a\b`, `a\
 
 // systemd takes paths for what they are, whatever they mean to it.
 func TestUnitsOfOddPaths(t *testing.T) {
-	need(t, "systemd-analyze")
 	runs, err := os.ReadFile("/bin/true")
 	if err != nil {
 		t.Fatal(err)
@@ -68,21 +120,21 @@ func TestUnitsOfOddPaths(t *testing.T) {
 		for _, system := range []bool{false, true} {
 			dir, units := filepath.Join(t.TempDir(), odd, "x"), t.TempDir()
 			d := asPackaged(t, system)
-			d.socket = filepath.Join(dir, "s")
-			d.dirs = daemon.Dirs{Config: filepath.Join(dir, "config"), State: filepath.Join(dir, "state")}
+			d.Socket = filepath.Join(dir, "s")
+			d.Dirs = daemon.Dirs{Config: filepath.Join(dir, "config"), State: filepath.Join(dir, "state")}
 			bin := dir
 			if strings.ContainsAny(odd, `$"'\`) { // in the other paths alone
 				bin = t.TempDir()
 			}
-			d.program = filepath.Join(bin, "tokend")
+			d.Program = filepath.Join(bin, "tokend")
 			var files, args []string
-			for _, file := range []string{d.program, filepath.Join(bin, "tokenctl")} {
+			for _, file := range []string{d.Program, filepath.Join(bin, "tokenctl")} {
 				if err := errors.Join(os.MkdirAll(bin, 0o755), os.WriteFile(file, runs, 0o755)); err != nil {
 					t.Fatal(err)
 				}
 			}
 			for _, name := range unitNames {
-				text, err := d.unit(path.Join(systemdServices{system}.folder(), name))
+				text, err := d.unit(path.Join(Definition{System: system}.folder(), name))
 				if err != nil {
 					t.Fatalf("%s: %v", odd, err)
 				}
@@ -104,25 +156,25 @@ func TestUnitsOfOddPaths(t *testing.T) {
 // threat model.
 func TestPathsThatNoUnitCanHold(t *testing.T) {
 	for _, path := range []string{"/a\nExecStartPre=/bin/sh", "/a\rb", "/a\x00b", "/a\x7fb", "/a\x1b[2J", "/a\u0085b", "/a\xff"} {
-		if err := checkPlain(path); !errors.Is(err, token.ErrInvalid) || strings.ContainsAny(err.Error(), "\n\r\x1b") {
+		if err := checkPath(path); !errors.Is(err, token.ErrInvalid) || strings.ContainsAny(err.Error(), "\n\r\x1b") {
 			t.Errorf("%q: %v", path, err)
 		}
 	}
 	for _, odd := range oddPaths {
-		if err := checkPlain("/" + odd); err != nil {
+		if err := checkPath("/" + odd); err != nil {
 			t.Error(err)
 		}
 	}
 	for _, program := range []string{"/opt/$x/tokend", `/opt/a"b/tokend`, "/opt/a'b/tokend", `/opt/a\b/tokend`} {
 		d := asPackaged(t, false)
-		d.program = program
+		d.Program = program
 		if _, err := d.unit("systemd/user/tokend.service"); !errors.Is(err, token.ErrInvalid) {
 			t.Errorf("%s, which systemd cannot run: %v", program, err)
 		}
 	}
 	for _, socket := range []string{`/run/a\`, "/run/a "} {
 		d := asPackaged(t, false)
-		d.socket = socket
+		d.Socket = socket
 		if _, err := d.unit("systemd/user/tokend.socket"); !errors.Is(err, token.ErrInvalid) {
 			t.Errorf("socket %q: %v", socket, err)
 		}
@@ -168,8 +220,8 @@ case "$*" in *PrivateUsers=yes*) [ ! -e "` + f.dir + `/forbidden" ] ;; esac
 	t.Setenv("PATH", f.dir+":"+os.Getenv("PATH"))
 	t.Setenv("HOME", f.home)
 	t.Setenv("XDG_CONFIG_HOME", "")
-	defer func(dirs []string) { t.Cleanup(func() { userUnitDirs = dirs }) }(userUnitDirs)
-	userUnitDirs = []string{filepath.Join(f.dir, "shipped")}
+	defer func(dirs []string) { t.Cleanup(func() { userDirs = dirs }) }(userDirs)
+	userDirs = []string{filepath.Join(f.dir, "shipped")}
 	return f
 }
 
@@ -194,9 +246,33 @@ func (f fakeSystemctl) unit(name string) string {
 	return filepath.Join(f.home, ".config/systemd/user", name)
 }
 
-func (f fakeSystemctl) definition() definition {
-	return definition{program: "/usr/local/bin/tokend", socket: filepath.Join(f.home, "s"),
-		dirs: daemon.Dirs{Config: filepath.Join(f.home, ".config/tokend"), State: filepath.Join(f.home, "state")}}
+// asSystemd is systemd, also where it does not run.
+type asSystemd struct{ kardianos.System }
+
+func (asSystemd) Detect() bool { return true }
+
+func init() {
+	for _, s := range kardianos.AvailableSystems() {
+		if s.String() == systemdPlatform {
+			kardianos.ChooseSystem(asSystemd{s})
+		}
+	}
+}
+
+func (f fakeSystemctl) manager() Manager { return f.managerOf(f.definition()) }
+
+func (f fakeSystemctl) managerOf(d Definition) Manager {
+	f.t.Helper()
+	m, err := New(d)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return m
+}
+
+func (f fakeSystemctl) definition() Definition {
+	return Definition{Program: "/usr/local/bin/tokend", Socket: filepath.Join(f.home, "s"),
+		Dirs: daemon.Dirs{Config: filepath.Join(f.home, ".config/tokend"), State: filepath.Join(f.home, "state")}}
 }
 
 // Whatever was there before, installed is installed, for all to read and the
@@ -210,9 +286,9 @@ func TestInstallEndsInTheRightState(t *testing.T) {
 		"half a unit": func(f fakeSystemctl) { f.install(""); _ = os.Truncate(f.unit(unitName), 20) },
 		"other modes": func(f fakeSystemctl) { f.install(""); _ = os.Chmod(f.unit(unitName), 0o666) },
 		"enabling failed": func(f fakeSystemctl) {
-			f.says("fail-reenable", "Failed to enable unit: no luck\n")
+			f.says("fail-enable", "Failed to enable unit: no luck\n")
 			f.install("Failed to enable unit: no luck")
-			_ = os.Remove(filepath.Join(f.dir, "fail-reenable"))
+			_ = os.Remove(filepath.Join(f.dir, "fail-enable"))
 		},
 		"reading failed": func(f fakeSystemctl) {
 			f.says("fail-daemon-reload", "Failed to reload: no luck\n")
@@ -225,7 +301,7 @@ func TestInstallEndsInTheRightState(t *testing.T) {
 			before(f)
 			_ = os.Remove(filepath.Join(f.dir, "calls"))
 			f.install("")
-			if got := f.calls(); !strings.HasSuffix(got, "daemon-reload\nreenable tokend.service tokend.socket\n") {
+			if got := f.calls(); !strings.HasSuffix(got, "disable tokend.service tokend.socket\nenable tokend.service\ndaemon-reload\n") {
 				t.Errorf("systemctl was called\n%s", got)
 			}
 			for _, name := range unitNames {
@@ -254,7 +330,7 @@ func TestInstallEndsInTheRightState(t *testing.T) {
 
 func (f fakeSystemctl) install(fails string) {
 	f.t.Helper()
-	_, err := systemdServices{}.install(f.t.Context(), f.definition())
+	_, err := f.manager().Install(f.t.Context())
 	if fails == "" && err != nil || fails != "" && (err == nil || !strings.Contains(err.Error(), fails)) {
 		f.t.Fatalf("install: %v, want %q", err, fails)
 	}
@@ -265,27 +341,27 @@ func (f fakeSystemctl) install(fails string) {
 func TestInstallUsesWhatAPackageBrought(t *testing.T) {
 	f := newFakeSystemctl(t)
 	f.install("")
-	if err := os.Mkdir(userUnitDirs[0], 0o755); err != nil {
+	if err := os.Mkdir(userDirs[0], 0o755); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range unitNames {
 		text, err := os.ReadFile(f.unit(name))
 		if err == nil {
-			err = os.WriteFile(filepath.Join(userUnitDirs[0], name), text, 0o644)
+			err = os.WriteFile(filepath.Join(userDirs[0], name), text, 0o644)
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	files, err := systemdServices{}.install(t.Context(), f.definition())
-	want := []string{filepath.Join(userUnitDirs[0], unitName), filepath.Join(userUnitDirs[0], socketName)}
+	files, err := f.manager().Install(t.Context())
+	want := []string{filepath.Join(userDirs[0], unitName), filepath.Join(userDirs[0], socketName)}
 	if err != nil || !slices.Equal(files, want) || exists(f.unit(unitName)) || exists(f.unit(socketName)) {
 		t.Errorf("%v, %v", files, err)
 	}
 	// Another program than the package's has units of its own.
 	d := f.definition()
-	d.program = "/opt/tokend"
-	files, err = systemdServices{}.install(t.Context(), d)
+	d.Program = "/opt/tokend"
+	files, err = f.managerOf(d).Install(t.Context())
 	if err != nil || !slices.Equal(files, []string{f.unit(unitName), f.unit(socketName)}) || !exists(f.unit(unitName)) {
 		t.Errorf("another program: %v, %v", files, err)
 	}
@@ -297,7 +373,7 @@ func TestInstallLeavesAMaskedUnitAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.install("systemctl --user unmask tokend.service tokend.socket")
-	if removed, err := (systemdServices{}).uninstall(t.Context()); len(removed) != 0 || err != nil || !masked(f.unit(unitName)) {
+	if removed, err := f.manager().Uninstall(t.Context()); len(removed) != 0 || err != nil || !masked(f.unit(unitName)) {
 		t.Errorf("uninstall: %v, %v", removed, err)
 	}
 }
@@ -308,13 +384,13 @@ func TestInstallWhereThereCanBeNoSandbox(t *testing.T) {
 	f := newFakeSystemctl(t)
 	dropIn := filepath.Join(filepath.Dir(f.unit(unitName)), unitName+".d", noSandbox)
 	f.says("forbidden", "")
-	files, err := systemdServices{}.install(t.Context(), f.definition())
+	files, err := f.manager().Install(t.Context())
 	if err != nil || !slices.Contains(files, dropIn) || !exists(dropIn) {
 		t.Errorf("%v, %v", files, err)
 	}
 	f.says(unitName, "FragmentPath="+f.unit(unitName)+"\nDropInPaths="+dropIn+"\n")
-	now, err := systemdServices{}.state(t.Context())
-	if err != nil || !strings.Contains(strings.Join(now.notes, "\n"), "sandbox is off") {
+	now, err := f.manager().State(t.Context())
+	if err != nil || !strings.Contains(strings.Join(now.Notes, "\n"), "sandbox is off") {
 		t.Errorf("%+v, %v", now, err)
 	}
 	_ = os.Remove(filepath.Join(f.dir, "forbidden"))
@@ -330,14 +406,13 @@ func TestInstallWhereThereCanBeNoSandbox(t *testing.T) {
 	_ = os.Remove(filepath.Join(f.dir, "broken"))
 	f.says("forbidden", "")
 	f.install("")
-	if removed, err := (systemdServices{}).uninstall(t.Context()); err != nil || !slices.Contains(removed, dropIn) || exists(filepath.Dir(dropIn)) {
+	if removed, err := f.manager().Uninstall(t.Context()); err != nil || !slices.Contains(removed, dropIn) || exists(filepath.Dir(dropIn)) {
 		t.Errorf("uninstall: %v, %v", removed, err)
 	}
 }
 
 // It takes out of the unit whatever makes namespaces, and leaves the rest.
 func TestNoSandboxIsNoNamespace(t *testing.T) {
-	need(t, "systemd-analyze")
 	units := t.TempDir()
 	for _, name := range []string{unitName, socketName, noSandbox} {
 		text, err := packaging.Services.ReadFile("systemd/user/" + name)
@@ -375,7 +450,7 @@ func TestUninstall(t *testing.T) {
 	f := newFakeSystemctl(t)
 	uninstall := func(want ...string) {
 		t.Helper()
-		removed, err := systemdServices{}.uninstall(t.Context())
+		removed, err := f.manager().Uninstall(t.Context())
 		if err != nil || !slices.Equal(removed, want) {
 			t.Errorf("%v, %v", removed, err)
 		}
@@ -393,14 +468,14 @@ func TestUninstall(t *testing.T) {
 	f.install("")
 	_ = f.calls()
 	uninstall(f.unit(unitName), f.unit(socketName))
-	want := "show --property=UnitPath --value\nstop tokend.service tokend.socket\ndisable tokend.service tokend.socket\ndaemon-reload\nreset-failed tokend.service tokend.socket\n"
+	want := "show --property=UnitPath --value\nstop tokend.socket\nstop tokend.service\ndisable tokend.service tokend.socket\ndaemon-reload\nreset-failed tokend.service tokend.socket\n"
 	if got := f.calls(); got != want {
 		t.Errorf("systemctl was called\n%s", got)
 	}
 	// What cannot be stopped is not taken away.
 	f.install("")
 	f.says("fail-stop", "Failed to stop tokend.service: Access denied\nSee more.\n")
-	if removed, err := (systemdServices{}).uninstall(t.Context()); err == nil || err.Error() != "systemctl: Failed to stop tokend.service: Access denied" || len(removed) > 0 || !exists(f.unit(unitName)) {
+	if removed, err := f.manager().Uninstall(t.Context()); err == nil || err.Error() != "systemctl: Failed to stop tokend.service: Access denied" || len(removed) > 0 || !exists(f.unit(unitName)) {
 		t.Errorf("%v, %v", removed, err)
 	}
 }
@@ -413,18 +488,20 @@ func TestStartTellsWhyNot(t *testing.T) {
 		shows, want string
 		status      int
 	}{
-		{"ExecMainCode=1\nExecMainStatus=78\nStatusText=not set up: run \"tokend setup\" first\n", `the service ended with status 78: not set up: run "tokend setup" first`, exitConfig},
-		{"ExecMainCode=1\nExecMainStatus=4\nStatusText=\n", "the service ended with status 4: journalctl --user -u tokend", exitKeystore},
-		{"ExecMainCode=2\nExecMainStatus=9\nStatusText=serving\n", "the service was ended by signal 9 while it started: journalctl --user -u tokend", exitFailure},
-		{"ExecMainCode=1\nExecMainStatus=226\n", "cannot make the sandbox", exitFailure},
-		{"ExecMainCode=1\nExecMainStatus=203\n", "cannot run the program", exitFailure},
-		{"Result=success\nExecMainCode=1\nExecMainStatus=78\n", "systemctl: Job for tokend.service failed", exitFailure},
-		{"ExecMainCode=0\nExecMainStatus=0\n", "systemctl: Job for tokend.service failed", exitFailure},
+		{"ExecMainCode=1\nExecMainStatus=78\nStatusText=not set up: run \"tokend setup\" first\n", `the service ended with status 78: not set up: run "tokend setup" first`, 78},
+		{"ExecMainCode=1\nExecMainStatus=4\nStatusText=\n", "the service ended with status 4: journalctl --user -u tokend", 4},
+		{"ExecMainCode=2\nExecMainStatus=9\nStatusText=serving\n", "signal 9 ended the service while it started: journalctl --user -u tokend", 1},
+		{"ExecMainCode=1\nExecMainStatus=226\n", "cannot make the sandbox", 0},
+		{"ExecMainCode=1\nExecMainStatus=203\n", "cannot run the program", 0},
+		{"Result=success\nExecMainCode=1\nExecMainStatus=78\n", "systemctl: Job for tokend.service failed", 0},
+		{"ExecMainCode=0\nExecMainStatus=0\n", "systemctl: Job for tokend.service failed", 0},
 	} {
 		f.says(unitName, c.shows)
-		err := systemdServices{}.start(t.Context())
-		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") || statusOf(err) != c.status {
-			t.Errorf("%q: %v, status %d", c.shows, err, statusOf(err))
+		err := f.manager().Start(t.Context())
+		var start StartError
+		errors.As(err, &start)
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") || start.Status != c.status {
+			t.Errorf("%q: %v, status %d", c.shows, err, start.Status)
 		}
 	}
 }
@@ -433,98 +510,31 @@ func TestServiceState(t *testing.T) {
 	f := newFakeSystemctl(t)
 	f.says(unitName, "FragmentPath=/x/tokend.service\nUnitFileState=enabled\nActiveState=active\nStatusText=serving 2 profiles\nMainPID=7\n")
 	f.says(socketName, "ActiveState=active\n")
-	got, err := systemdServices{}.state(t.Context())
-	got.notes = nil
-	want := serviceState{definition: "/x/tokend.service", enabled: true, running: true, held: true, pid: 7, says: "serving 2 profiles", log: "journalctl --user -u tokend"}
+	got, err := f.manager().State(t.Context())
+	got.Notes = nil
+	want := State{File: "/x/tokend.service", Enabled: true, Running: true, SocketHeld: true, PID: 7, Status: "serving 2 profiles", Log: "journalctl --user -u tokend"}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	f.says("fail-show", "Failed to connect to bus: No medium found\n")
-	_, err = systemdServices{}.state(t.Context())
+	_, err = f.manager().State(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "No medium found") || !strings.Contains(err.Error(), "enable-linger") {
 		t.Errorf("without a session: %v", err)
-	}
-}
-
-// The commands about the service, as people mistype them.
-func TestServiceCommandsSayWhatToDo(t *testing.T) {
-	newFakeSystemctl(t) // not the real one, which may know a service of ours
-	h := newHome(t)
-	for _, c := range []struct {
-		args   string
-		status int
-		want   string
-	}{
-		{"install --user --system", exitUsage, "say one of them"},
-		{"uninstall --user --yes", exitUsage, "--purge"},
-		{"install --user", exitFailure, "will not stay"},     // where tests are
-		{"restart --user --x", exitUsage, "unknown flag"},    // and not started
-		{"instal", exitUsage, `did you mean "install"`},      // nor this
-		{"install there", exitUsage, "unknown command"},      // nor that
-		{"start --user --state /nonexistent/x", 1, "tokend"}, // no systemd, or nothing installed
-	} {
-		cmd := exec.Command("tokend", strings.Fields(c.args)...)
-		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + h.dir}
-		if out, status := ends(t, cmd); status != c.status || !strings.Contains(out, c.want) {
-			t.Errorf("tokend %s: status %d, %s", c.args, status, out)
-		}
-	}
-}
-
-func TestWhoseService(t *testing.T) {
-	for _, c := range []struct {
-		user, system, root bool
-		command            string
-		status             int
-		want               string
-	}{
-		{command: "install"},
-		{user: true, command: "install"},
-		{user: true, root: true, command: "install"},
-		{system: true, root: true, command: "install"},
-		{system: true, command: "service-status"},
-		{root: true, command: "stop", status: exitUsage, want: "say --system for the service of the machine, --user for"},
-		{user: true, system: true, command: "stop", status: exitUsage, want: "say one of them"},
-		{system: true, command: "stop", status: exitFailure, want: "sudo tokend stop --system"},
-	} {
-		r := serviceRequest{at: &places{system: c.system}, user: c.user}
-		err := r.decideWhose(c.command, c.root)
-		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want) || statusOf(err) != c.status) {
-			t.Errorf("%+v: %v", c, err)
-		}
-	}
-}
-
-// The shell's $TOKEND_SOCKET is about its clients, not about the service.
-func TestServiceSocket(t *testing.T) {
-	t.Setenv(ipc.SocketEnv, "/elsewhere.sock")
-	t.Setenv("XDG_RUNTIME_DIR", "/run/x")
-	for _, c := range []struct {
-		at     places
-		config string
-		want   string
-	}{
-		{places{}, "", "/run/x/tokend/tokend.sock"},
-		{places{system: true}, "", "/run/tokend/tokend.sock"},
-		{places{}, "/configured", "/configured"},
-		{places{socket: "/said"}, "/configured", "/said"},
-	} {
-		if got, err := c.at.serviceSocket(daemon.Config{Socket: c.config}); err != nil || got != c.want {
-			t.Errorf("%+v: %s, %v", c, got, err)
-		}
 	}
 }
 
 // A system service runs no program that others could replace, none that its
 // sandbox hides, and nothing runs one that will not be there.
 func TestProgramsThatAreNoService(t *testing.T) {
-	asRoot(t)
+	if os.Geteuid() != 0 {
+		unable(t, "needs root, to give files to another user")
+	}
 	for _, path := range []string{filepath.Join(os.TempDir(), "go-build1/tokend"), "/tmp/tokend", "/var/tmp/x/tokend"} {
-		if err := checkProgram(path, false); err == nil || !strings.Contains(err.Error(), "will not stay") {
+		if err := (Definition{Program: path}).Check(); err == nil || !strings.Contains(err.Error(), "will not stay") {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
-	if err := checkProgram("/bin/true", true); err != nil {
+	if err := (Definition{Program: "/bin/true", System: true}).Check(); err != nil {
 		t.Error(err)
 	}
 	if err := checkSystemProgram("/home/alice/go/bin/tokend"); err == nil || !strings.Contains(err.Error(), "sees nothing under /home/") {
@@ -535,44 +545,13 @@ func TestProgramsThatAreNoService(t *testing.T) {
 	if err := os.WriteFile(program, nil, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := checkRoots(program); err == nil || !strings.Contains(err.Error(), "/tmp (uid 0, mode 0777)") {
+	if err := checkOwner(program); err == nil || !strings.Contains(err.Error(), "/tmp (uid 0, mode 0777)") {
 		t.Errorf("under a directory for all: %v", err)
 	}
 	if err := os.Chown(program, 65533, 65533); err != nil {
 		t.Fatal(err)
 	}
-	if err := checkRoots(program); err == nil || !strings.Contains(err.Error(), program+" (uid 65533") {
+	if err := checkOwner(program); err == nil || !strings.Contains(err.Error(), program+" (uid 65533") {
 		t.Errorf("of another user: %v", err)
 	}
-}
-
-// Only who listens at the socket is ended, whatever it says of itself. Case 71 of
-// the threat model.
-func TestEndIsForWhoListens(t *testing.T) {
-	h := newHome(t)
-	h.setup("--keystore", "sealed", "--key-file", filepath.Join(h.dir, "key"))
-	h.start()
-	bystander := exec.Command("sleep", "60")
-	if err := bystander.Start(); err != nil {
-		t.Fatal(err)
-	}
-	for _, pid := range []int{bystander.Process.Pid, -bystander.Process.Pid, 0} {
-		if err := end(t.Context(), h.client.Socket, pid); err == nil {
-			t.Errorf("it ended process %d", pid)
-		}
-	}
-	if err := bystander.Process.Kill(); err != nil {
-		t.Error(err)
-	}
-	if state, _ := bystander.Process.Wait(); state.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
-		t.Errorf("the bystander: %v", state)
-	}
-
-	gone := make(chan struct{})
-	go func() { _ = h.daemon.Wait(); close(gone) }()
-	if err := end(t.Context(), h.client.Socket, h.daemon.Process.Pid); err != nil {
-		t.Error(err)
-	}
-	<-gone
-	h.daemon = nil
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"io"
 	"os"
@@ -9,77 +8,10 @@ import (
 	"reflect"
 	"strings"
 	"testing"
-	"testing/synctest"
 
 	"tokend/daemon"
 	"tokend/store"
 )
-
-// The service of Windows restarts after a crash, and is told of all its places.
-func TestWindowsService(t *testing.T) {
-	d := definition{program: `C:\Program Files\tokend\tokend.exe`, socket: `\\.\pipe\tokend-S-1-5-21-1`,
-		dirs: daemon.Dirs{Config: `C:\Users\a b\tokend`, State: `C:\Users\a b\tokend\state`}}
-	c := d.windowsConfig(`HOST\a`, "canary")
-	if c.Name != "tokend" || c.Executable != d.program || c.UserName != `HOST\a` || c.Option["Password"] != "canary" {
-		t.Errorf("%+v", c)
-	}
-	if want := []string{"run", "--config", d.dirs.Config, "--state", d.dirs.State, "--socket", d.socket}; !reflect.DeepEqual(c.Arguments, want) {
-		t.Errorf("arguments %q", c.Arguments)
-	}
-	if c.Option["OnFailure"] != "restart" || c.Option["OnFailureDelayDuration"] != "1s" {
-		t.Errorf("on failure: %v", c.Option)
-	}
-	for name, value := range c.EnvVars {
-		t.Errorf("an environment: %s=%s", name, value)
-	}
-}
-
-// A program is started when it serves, says why if it does not, ends when it is
-// told to, and is taken for crashed when it ends by itself.
-func TestProgramOfTheWindowsService(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ready := make(chan struct{})
-		exits := make(chan error, 1)
-		closed := false
-		p := program{ready: ready, exit: func(err error) { exits <- err }, serve: func(ctx context.Context) error {
-			close(ready)
-			<-ctx.Done()
-			closed = true
-			return nil
-		}}
-		if err := p.Start(nil); err != nil {
-			t.Fatal(err)
-		}
-		if err := p.Stop(nil); err != nil || !closed {
-			t.Errorf("stop: %v, closed %t", err, closed)
-		}
-
-		p = program{ready: make(chan struct{}), serve: func(context.Context) error { return errNotSetUp }}
-		if err := p.Start(nil); statusOf(err) != exitConfig {
-			t.Errorf("what does not serve: %v", err)
-		}
-
-		ready = make(chan struct{})
-		fail := make(chan error)
-		p = program{ready: ready, exit: func(err error) { exits <- err }, serve: func(context.Context) error {
-			close(ready)
-			return <-fail
-		}}
-		if err := p.Start(nil); err != nil {
-			t.Fatal(err)
-		}
-		fail <- io.ErrUnexpectedEOF
-		synctest.Wait()
-		select {
-		case err := <-exits:
-			if !errors.Is(err, io.ErrUnexpectedEOF) {
-				t.Error(err)
-			}
-		default:
-			t.Error("a crash goes unnoticed")
-		}
-	})
-}
 
 // A purge deletes what tokend and its setup made, also what a crash left of it,
 // and nothing else, wherever links lead. Case 71 of the threat model.

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"time"
@@ -14,10 +16,9 @@ import (
 	"tokend/providers/token"
 )
 
-// listen gives the socket that systemd opened for this process
-// (sd_listen_fds(3)), or opens one. What systemd opened is there before tokend
-// and after it: calls wait in it while tokend restarts, and it is never
-// unlinked.
+// listen returns the socket that systemd opened for this process
+// (sd_listen_fds(3)), or opens one. systemd's is never unlinked, and calls wait
+// in it while tokend restarts.
 func listen(path string) (net.Listener, error) {
 	files := activation.Files(true)
 	if len(files) == 0 {
@@ -45,33 +46,18 @@ func badSocket(text string, args ...any) error {
 	return &token.Error{Code: token.ErrInvalid, Message: "the service manager passed " + fmt.Sprintf(text, args...)}
 }
 
-// A manager is the service manager that started this process, if one did.
-// Outside of systemd its methods do nothing (sd_notify(3)).
+// A manager is the service manager that started this process. Its methods do
+// nothing where that is not systemd (sd_notify(3)).
 type manager struct{}
 
-func (manager) ready(status string) { notify(sd.SdNotifyReady + "\nSTATUS=" + status) }
-
-// status tells those who ask how the service is.
+func (manager) ready(status string)  { notify(sd.SdNotifyReady + "\nSTATUS=" + status) }
 func (manager) status(status string) { notify("STATUS=" + status) }
+func (manager) reloading()           { notify(sd.SdNotifyReloading + "\n" + sd.SdNotifyMonotonicUsec()) }
+func (manager) stopping()            { notify(sd.SdNotifyStopping) }
+func (manager) alive()               { notify(sd.SdNotifyWatchdog) }
 
-// failed tells them why tokend ends.
-func (m manager) failed(err error) {
-	line, _, _ := strings.Cut(err.Error(), "\n")
-	m.status(line)
-}
-
-func (manager) reloading() {
-	if at, err := sd.SdNotifyMonotonicUsec(), error(nil); err == nil {
-		notify(sd.SdNotifyReloading + "\n" + at)
-	}
-}
-
-func (manager) stopping() { notify(sd.SdNotifyStopping) }
-
-func (manager) alive() { notify(sd.SdNotifyWatchdog) }
-
-// pulse is how often the manager wants to hear that tokend is alive: half of
-// what it waits for; zero if it does not.
+// pulse is how often the manager wants a sign of life: half of its patience, or
+// zero for never.
 func (manager) pulse() time.Duration {
 	every, err := sd.SdWatchdogEnabled(false)
 	if err != nil {
@@ -80,5 +66,15 @@ func (manager) pulse() time.Duration {
 	return every / 2
 }
 
-// notify tells the manager; one that does not listen is none of our business.
+// notify ignores errors: a manager that does not listen changes nothing.
 func notify(state string) { _, _ = sd.SdNotify(false, state) }
+
+// serveManaged also says why it does not serve in the service's status.
+func serveManaged(ctx context.Context, at places, log io.Writer) error {
+	err := serve(ctx, at, log)
+	if err != nil {
+		line, _, _ := strings.Cut(err.Error(), "\n")
+		systemd.status(line)
+	}
+	return err
+}

@@ -1,6 +1,4 @@
-//go:build unix
-
-package main
+package service
 
 import (
 	"encoding/xml"
@@ -58,11 +56,11 @@ func TestLaunchdJobs(t *testing.T) {
 	usual := "/Users/USER/Library/Application Support/tokend/"
 	for _, dir := range []string{usual, "/A & B/<string>/\"q\" 'q'/</string>/]]>/"} {
 		for _, system := range []bool{false, true} {
-			d := definition{system: system, program: dir + "bin/tokend", socket: dir + "tokend.sock",
-				dirs: daemon.Dirs{Config: dir + "config", State: dir + "state"}}
-			args := []string{d.program, "run", "--config", d.dirs.Config, "--state", d.dirs.State, "--socket", d.socket}
+			d := Definition{System: system, Program: dir + "bin/tokend", Socket: dir + "tokend.sock",
+				Dirs: daemon.Dirs{Config: dir + "config", State: dir + "state"}}
+			args := []string{d.Program, "run", "--config", d.Dirs.Config, "--state", d.Dirs.State, "--socket", d.Socket}
 			if system {
-				args = []string{d.program, "run", "--system", "--socket", d.socket}
+				args = []string{d.Program, "run", "--system", "--socket", d.Socket}
 			}
 			want := map[string]string{
 				"Label": "tokend|", "ProgramArguments": strings.Join(args, "|") + "|", "RunAtLoad": "true", "SuccessfulExit": "false",

@@ -1,8 +1,10 @@
-//go:build !linux
+//go:build !linux && !windows
 
 package main
 
 import (
+	"context"
+	"io"
 	"net"
 	"time"
 
@@ -11,13 +13,14 @@ import (
 
 func listen(path string) (net.Listener, error) { return ipc.Listen(path) }
 
-// A manager is the service manager; what there is on this system does not want
-// to hear of us.
+// A manager is the service manager, which is not interested here.
 type manager struct{}
 
+func (manager) ready(string)         {}
 func (manager) status(string)        {}
-func (manager) failed(error)         {}
 func (manager) reloading()           {}
 func (manager) stopping()            {}
 func (manager) alive()               {}
 func (manager) pulse() time.Duration { return 0 }
+
+func serveManaged(ctx context.Context, at places, log io.Writer) error { return serve(ctx, at, log) }

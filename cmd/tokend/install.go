@@ -1,0 +1,374 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tokend/cmd/tokend/service"
+	"tokend/daemon"
+	"tokend/ipc"
+	"tokend/providers/token"
+	"tokend/store"
+)
+
+// A serviceRequest is one of the commands about the service.
+type serviceRequest struct {
+	at   *places
+	user bool
+	out  io.Writer
+}
+
+func serviceCommands(at *places) []*cobra.Command {
+	r := &serviceRequest{at: at}
+	var purge purgeRequest
+	uninstall := r.command("uninstall", "Remove the service", `  tokend uninstall
+  tokend uninstall --purge          with keys, configuration and tokens
+
+Stops the service and removes its definition. Configuration, keys and tokens
+stay, unless you say --purge: it shows what it will delete, and asks.`,
+		func(ctx context.Context) error {
+			purge.in = os.Stdin
+			return r.uninstall(ctx, purge)
+		})
+	uninstall.Flags().BoolVar(&purge.wanted, "purge", false, "delete configuration, keys and tokens too")
+	uninstall.Flags().BoolVar(&purge.yes, "yes", false, "with --purge: do not ask")
+	status := r.command("status", "Show the service's state", `  tokend status
+
+Shows whether the service is installed, starts by itself, and runs. The exit
+status is 1 if it does not run. For the tokens: tokenctl status.`, r.status)
+	status.Aliases = []string{"service-status"}
+	return []*cobra.Command{
+		r.command("install", "Run tokend as a service", `  tokend install                    for you, from your login on
+  sudo tokend install --system      for the whole machine, from boot on
+
+systemd, launchd or Windows then starts this program, and restarts it after
+failures; systemd also keeps it in a sandbox, and calls waiting while it
+restarts. It starts at once if it is set up (tokend setup). Install as often as
+you like, to change the program or the directories or to repair an installation.
+A tokend that you started by hand is stopped.`, r.install),
+		uninstall,
+		r.command("start", "Start the service", `  tokend start
+
+Returns when it serves. If it ends instead, prints why, and exits with the
+service's exit status.`, r.start),
+		r.command("stop", "Stop the service until its next start", `  tokend stop
+
+It starts again at the next boot or login; to end that: tokend uninstall.`, r.stop),
+		r.command("restart", "Restart the service", `  tokend restart
+
+With systemd no call is lost: calls wait until it serves again.`, r.restart),
+		status,
+	}
+}
+
+func (r *serviceRequest) command(name, short, long string, run func(context.Context) error) *cobra.Command {
+	c := &cobra.Command{Use: name, Short: short, Long: long, Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			r.out = c.OutOrStdout()
+			if err := r.checkUser(name, os.Geteuid() == 0); err != nil {
+				return err
+			}
+			return run(c.Context())
+		}}
+	c.Flags().BoolVar(&r.user, "user", false, "your own service (the default without --system, unless you are root)")
+	return c
+}
+
+// checkUser makes root choose between the system's service and its own, and
+// leaves the system's to root.
+func (r *serviceRequest) checkUser(command string, root bool) error {
+	switch {
+	case r.user && r.at.system:
+		return usageError{errors.New("--user or --system, not both")}
+	case root && !r.user && !r.at.system:
+		return usageError{errors.New("you are root: say --system for the service of the machine, --user for one of root's own")}
+	case r.at.system && !root && runtime.GOOS != "windows" && command != "status":
+		return fmt.Errorf("only root can change the service of the machine: sudo tokend %s --system", command)
+	}
+	return nil
+}
+
+func (r *serviceRequest) install(ctx context.Context) error {
+	d, err := r.definition()
+	if err != nil {
+		return err
+	}
+	if d.Program, err = os.Executable(); err != nil {
+		return err
+	}
+	if err := d.Check(); err != nil {
+		return err
+	}
+	m, err := service.New(d)
+	if err != nil {
+		return err
+	}
+	before, err := m.State(ctx)
+	if err != nil {
+		return err
+	}
+	files, err := m.Install(ctx)
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		fmt.Fprintln(r.out, "Installed:", file)
+	}
+	if dir := filepath.Dir(d.Program); runtime.GOOS == "linux" && !exists(filepath.Join(dir, "tokenctl")) {
+		fmt.Fprintf(r.out, "tokenctl is not in %s: systemctl reload runs it from there.\n", dir)
+	}
+	if _, err := store.ReadKeystoreConfig(d.Dirs.State); errors.Is(err, token.ErrNotFound) {
+		fmt.Fprintf(r.out, "It starts %s once it is set up.\nNext: %s, then: %s\n", r.when(), r.line("setup"), r.line("start"))
+		return nil
+	}
+	return r.startInstalled(ctx, m, d, before)
+}
+
+// startInstalled starts what was just installed, in place of what ran before.
+func (r *serviceRequest) startInstalled(ctx context.Context, m service.Manager, d service.Definition, before service.State) error {
+	if pid := otherProcess(ctx, d.Socket, before); pid != 0 {
+		if err := service.StopProcess(ctx, d.Socket, pid); err != nil {
+			return otherRuns(pid, d.Socket, err)
+		}
+		fmt.Fprintf(r.out, "Stopped the tokend that ran already, process %d: the service takes its place.\n", pid)
+	}
+	start := m.Start
+	if before.Running {
+		start = m.Restart
+	}
+	if err := start(ctx); err != nil {
+		return err
+	}
+	st, err := m.State(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(r.out, "It runs, and starts %s. Its log: %s\n", r.when(), st.Log)
+	for _, note := range st.Notes {
+		fmt.Fprintln(r.out, note)
+	}
+	if env := os.Getenv(ipc.SocketEnv); env != "" && env != d.Socket {
+		fmt.Fprintf(r.out, "$%s is set to %s: tokenctl connects there, not to %s.\n", ipc.SocketEnv, env, d.Socket)
+	}
+	fmt.Fprintln(r.out, "Next: tokenctl add --help, or: tokenctl status")
+	return nil
+}
+
+func (r *serviceRequest) uninstall(ctx context.Context, purge purgeRequest) error {
+	if purge.yes && !purge.wanted {
+		return usageError{errors.New("--yes goes with --purge: nothing else asks")}
+	}
+	dirs, err := r.at.dirs()
+	if err != nil {
+		return err
+	}
+	m, noManager := service.New(service.Definition{System: r.at.system, Dirs: dirs})
+	if noManager != nil && !purge.wanted { // without a service manager there can still be files
+		return noManager
+	}
+	if purge.wanted {
+		if err := purge.ask(dirs, r.out); err != nil {
+			return err
+		}
+	}
+	if noManager == nil {
+		removed, err := m.Uninstall(ctx)
+		for _, file := range removed {
+			fmt.Fprintln(r.out, "Removed:", file)
+		}
+		if err != nil {
+			return err
+		}
+		if len(removed) == 0 {
+			fmt.Fprintln(r.out, "No service is installed.")
+		}
+	}
+	if purge.wanted {
+		return r.purge(ctx, dirs)
+	}
+	fmt.Fprintf(r.out, "Kept: the configuration in %s, keys and tokens in %s. To delete them too: %s\n",
+		dirs.Config, dirs.State, r.line("uninstall --purge"))
+	return nil
+}
+
+func (r *serviceRequest) start(ctx context.Context) error {
+	m, st, err := r.startable(ctx)
+	if err == nil && st.Running {
+		fmt.Fprintln(r.out, "It runs already.")
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return m.Start(ctx)
+}
+
+func (r *serviceRequest) restart(ctx context.Context) error {
+	m, _, err := r.startable(ctx)
+	if err != nil {
+		return err
+	}
+	return m.Restart(ctx)
+}
+
+// startable returns the installed service, unless a tokend that was started by
+// hand keeps it from starting: that holds the files, and would lose its socket.
+func (r *serviceRequest) startable(ctx context.Context) (service.Manager, service.State, error) {
+	d, err := r.definition()
+	if err != nil {
+		return nil, service.State{}, err
+	}
+	m, st, err := r.installed(ctx, d)
+	if err != nil {
+		return nil, st, err
+	}
+	return m, st, refuseOther(ctx, d.Socket, st)
+}
+
+func (r *serviceRequest) stop(ctx context.Context) error {
+	m, _, err := r.installed(ctx, service.Definition{System: r.at.system})
+	if err != nil {
+		return err
+	}
+	return m.Stop(ctx)
+}
+
+// installed returns the service that is installed, and its state.
+func (r *serviceRequest) installed(ctx context.Context, d service.Definition) (service.Manager, service.State, error) {
+	m, err := service.New(d)
+	if err != nil {
+		return nil, service.State{}, err
+	}
+	st, err := m.State(ctx)
+	if err == nil && st.File == "" {
+		err = fmt.Errorf("no service is installed: %s", r.line("install"))
+	}
+	return m, st, err
+}
+
+func (r *serviceRequest) status(ctx context.Context) error {
+	dirs, err := r.at.dirs()
+	if err != nil {
+		return err
+	}
+	_, st, err := r.installed(ctx, service.Definition{System: r.at.system, Dirs: dirs})
+	if err != nil {
+		return err
+	}
+	starts, state := r.when(), "does not run"
+	if !st.Enabled {
+		starts = "not by itself: " + r.line("install")
+	}
+	if st.Running {
+		state = "runs"
+	}
+	if st.PID != 0 {
+		state += fmt.Sprintf(", process %d", st.PID)
+	}
+	if st.Status != "" {
+		state += ": " + printable(st.Status)
+	}
+	fmt.Fprintf(r.out, "service   %s\nstarts    %s\nstate     %s\nlog       %s\n", st.File, starts, state, st.Log)
+	for _, note := range st.Notes {
+		fmt.Fprintln(r.out, "note      "+note)
+	}
+	if !st.Running {
+		return fmt.Errorf("the service does not run: %s", r.line("start"))
+	}
+	return nil
+}
+
+// when says when the service starts.
+func (r *serviceRequest) when() string {
+	if r.at.system || runtime.GOOS == "windows" {
+		return "at boot"
+	}
+	return "when you log in"
+}
+
+// line is a command about the same service.
+func (r *serviceRequest) line(command string) string {
+	line := r.at.line(command)
+	if r.user && os.Geteuid() == 0 && command != "setup" {
+		line += " --user"
+	}
+	if r.at.system && os.Geteuid() > 0 {
+		line = "sudo " + line
+	}
+	return line
+}
+
+// definition is the service for these places, without its program.
+func (r *serviceRequest) definition() (d service.Definition, err error) {
+	at := *r.at
+	for _, dir := range []*string{&at.config, &at.state, &at.socket} {
+		if *dir == "" {
+			continue
+		}
+		if *dir, err = filepath.Abs(*dir); err != nil {
+			return d, err
+		}
+	}
+	d.System = at.system
+	if d.Dirs, err = at.dirs(); err != nil {
+		return d, err
+	}
+	if usual := daemon.SystemDirs(); d.System && d.Dirs != usual {
+		return d, usageError{fmt.Errorf("the system service keeps its files in %s and %s; change that with a drop-in of your own", usual.Config, usual.State)}
+	}
+	config, err := daemon.ReadConfig(d.Dirs)
+	if err != nil {
+		return d, err
+	}
+	d.Socket, err = at.serviceSocket(config)
+	return d, err
+}
+
+// serviceSocket is where a service listens. $TOKEND_SOCKET does not count: it
+// says where this shell's clients connect.
+func (p places) serviceSocket(c daemon.Config) (string, error) {
+	switch {
+	case p.socket != "":
+		return p.socket, nil
+	case c.Socket != "":
+		return c.Socket, nil
+	case p.system:
+		return ipc.SystemSocket(), nil
+	}
+	return ipc.UserSocket()
+}
+
+// refuseOther refuses to go on beside a tokend that is not the service.
+func refuseOther(ctx context.Context, socket string, st service.State) error {
+	if pid := otherProcess(ctx, socket, st); pid != 0 {
+		return otherRuns(pid, socket, errors.New("stop it, and repeat this command"))
+	}
+	return nil
+}
+
+func otherRuns(pid int, socket string, why error) error {
+	return runningError{fmt.Errorf("another tokend, process %d, serves at %s already: %w", pid, socket, why)}
+}
+
+// otherProcess returns the process that serves at socket and is not the service,
+// 0 if there is none.
+func otherProcess(ctx context.Context, socket string, st service.State) int {
+	if !st.Running && st.SocketHeld {
+		return 0 // asking would start it
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	status, err := (&ipc.Client{Socket: socket}).Status(ctx)
+	if err != nil || st.Running && (st.PID == 0 || status.PID == st.PID) {
+		return 0
+	}
+	return status.PID
+}

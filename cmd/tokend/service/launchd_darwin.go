@@ -1,0 +1,147 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"time"
+
+	kardianos "github.com/kardianos/service"
+
+	"tokend/ipc"
+)
+
+// startTimeout is how long a job may take to answer.
+const startTimeout = 15 * time.Second
+
+// launchd is a job of launchd: an agent of this user, who must be logged in on
+// the screen, where the keychain is, or a daemon of the machine.
+type launchd struct {
+	kardianos kardianos.Service
+	Definition
+	file, log string
+	text      string // of the job
+}
+
+// New returns the service manager of this machine.
+func New(d Definition) (Manager, error) {
+	l := launchd{Definition: d, file: "/Library/LaunchDaemons/" + Name + ".plist", log: "/var/log/" + Name + ".log"}
+	if !d.System {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return nil, err
+		}
+		l.file = filepath.Join(home, "Library", "LaunchAgents", Name+".plist")
+		l.log = filepath.Join(home, "Library", "Logs", Name+".log")
+	}
+	var err error
+	if l.text, err = d.plist(l.log); err != nil {
+		return nil, err
+	}
+	l.kardianos, err = kardianos.New(nil, d.config(kardianos.KeyValue{"UserService": !d.System, "LaunchdConfig": l.text}))
+	return l, err
+}
+
+func (l launchd) Install(ctx context.Context) ([]string, error) {
+	if text, err := os.ReadFile(l.file); err == nil && string(text) == l.text {
+		return []string{l.file}, nil
+	}
+	if _, err := l.Uninstall(ctx); err != nil { // launchd keeps the definition that it has loaded
+		return nil, err
+	}
+	if err := makeDir(filepath.Dir(l.file)); err != nil {
+		return nil, err
+	}
+	if err := l.kardianos.Install(); err != nil {
+		return nil, err
+	}
+	return []string{l.file}, os.Chmod(l.file, 0o644) // launchd refuses what others may change
+}
+
+func (l launchd) Uninstall(ctx context.Context) ([]string, error) {
+	if err := l.Stop(ctx); err != nil || !exists(l.file) {
+		return nil, err
+	}
+	return []string{l.file}, l.kardianos.Uninstall()
+}
+
+// Start waits until tokend serves, which launchd does not.
+func (l launchd) Start(ctx context.Context) error {
+	_ = l.kardianos.Stop() // a job that ended stays loaded
+	if err := l.kardianos.Start(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	for {
+		if _, err := (&ipc.Client{Socket: l.Socket}).Status(ctx); err == nil {
+			return nil
+		}
+		if status := l.list(lastExit) >> 8; status != 0 { // wait(2)
+			return StartError{status, fmt.Sprintf("the service ended with status %d: see the end of %s", status, l.log)}
+		}
+		select {
+		case <-time.After(pollInterval):
+		case <-ctx.Done():
+			return fmt.Errorf("the service does not answer at %s after %v", l.Socket, startTimeout)
+		}
+	}
+}
+
+// Stop unloads the job: launchd would start one that is loaded again.
+func (l launchd) Stop(ctx context.Context) error {
+	stopErr := l.kardianos.Stop()
+	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
+	defer cancel()
+	for l.list(pid) != 0 {
+		select {
+		case <-time.After(pollInterval):
+		case <-ctx.Done():
+			return errors.Join(errors.New("launchd does not stop "+Name), stopErr)
+		}
+	}
+	return nil
+}
+
+// Restart loads the current definition.
+func (l launchd) Restart(ctx context.Context) error {
+	if err := l.Stop(ctx); err != nil {
+		return err
+	}
+	return l.Start(ctx)
+}
+
+func (l launchd) State(context.Context) (State, error) {
+	st := State{Log: l.log, PID: l.list(pid)}
+	st.Running = st.PID != 0
+	if exists(l.file) {
+		st.File, st.Enabled = l.file, true
+	}
+	if status := l.list(lastExit) >> 8; !st.Running && status != 0 {
+		st.Status = fmt.Sprintf("last exit status %d", status)
+	}
+	return st, nil
+}
+
+// What launchctl list says of a job.
+var (
+	pid      = regexp.MustCompile(`"PID" = (\d+);`)
+	lastExit = regexp.MustCompile(`"LastExitStatus" = (\d+);`)
+)
+
+// list returns a number that launchctl list knows of the job, 0 if it does not.
+func (l launchd) list(what *regexp.Regexp) int {
+	out, _ := exec.Command("launchctl", "list", Name).Output()
+	n := 0
+	if m := what.FindSubmatch(out); m != nil {
+		n, _ = strconv.Atoi(string(m[1]))
+	}
+	return n
+}
+
+func checkSystemProgram(path string) error { return checkOwner(path) }

@@ -1,0 +1,493 @@
+package service
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	kardianos "github.com/kardianos/service"
+
+	"tokend/packaging"
+)
+
+const (
+	// User is the account that the system service runs as.
+	User = "tokend"
+
+	unitName   = "tokend.service"
+	socketName = "tokend.socket"
+	// noSandbox is the drop-in for a system where users cannot make namespaces.
+	noSandbox = "no-sandbox.conf"
+	// systemdPlatform is what kardianos/service calls a Linux started by systemd.
+	systemdPlatform = "linux-systemd"
+)
+
+var (
+	unitNames = []string{unitName, socketName}
+	// SystemDirs hold the system's units, the administrator's first. A test may
+	// change them, and userDirs, where packages put units for every user.
+	SystemDirs = []string{"/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"}
+	userDirs   = []string{"/usr/local/lib/systemd/user", "/usr/lib/systemd/user", "/lib/systemd/user"}
+)
+
+// systemd writes the service's unit, enables, starts, restarts and stops it with
+// kardianos/service. The socket unit and what systemctl says of both are ours.
+type systemd struct {
+	kardianos kardianos.Service
+	Definition
+}
+
+// New returns the service manager of this machine.
+func New(d Definition) (Manager, error) {
+	if !Systemd() {
+		return nil, fmt.Errorf("%s starts this system, and tokend installs itself only with systemd, launchd and Windows: make it run \"tokend run\" (in a container, as the container's command)",
+			strings.TrimPrefix(kardianos.Platform(), "linux-"))
+	}
+	// systemctl's messages are compared below, and su leaves out where the user's
+	// systemd is.
+	_ = os.Setenv("LC_ALL", "C")
+	if dir := "/run/user/" + strconv.Itoa(os.Getuid()); !d.System && os.Getenv("XDG_RUNTIME_DIR") == "" && exists(dir) {
+		_ = os.Setenv("XDG_RUNTIME_DIR", dir)
+	}
+	s, err := d.kardianos("")
+	return systemd{s, d}, err
+}
+
+// Systemd reports whether systemd starts this machine's services.
+func Systemd() bool { return kardianos.Platform() == systemdPlatform }
+
+// kardianos returns the service whose unit has this text.
+func (d Definition) kardianos(unit string) (kardianos.Service, error) {
+	return kardianos.New(nil, d.config(kardianos.KeyValue{"UserService": !d.System, "SystemdScript": unit}))
+}
+
+// SystemUnit returns the file of the system's unit, "" if it is not installed.
+func SystemUnit() string {
+	for _, dir := range SystemDirs {
+		if file := filepath.Join(dir, unitName); exists(file) {
+			return file
+		}
+	}
+	return ""
+}
+
+// SystemDropIn returns the administrator's drop-in of that name for the system's
+// unit.
+func SystemDropIn(name string) string {
+	return filepath.Join(SystemDirs[0], unitName+".d", name+".conf")
+}
+
+// RemoveDropIn removes a drop-in, and its directory if that is empty then.
+func RemoveDropIn(file string) error {
+	err := removeFile(file)
+	if err == nil {
+		_ = os.Remove(filepath.Dir(file))
+	}
+	return err
+}
+
+// folder returns the folder of the units in packaging.Services.
+func (d Definition) folder() string {
+	if d.System {
+		return "systemd"
+	}
+	return "systemd/user"
+}
+
+// Install writes the units, unless a package brought the same ones.
+func (s systemd) Install(ctx context.Context) ([]string, error) {
+	dir, err := s.dir(ctx)
+	if err != nil {
+		return nil, err
+	}
+	units := map[string]string{}
+	for _, name := range unitNames {
+		if masked(filepath.Join(dir, name)) {
+			return nil, fmt.Errorf("%s is masked: %s, and repeat this command", name, s.line("unmask", unitNames...))
+		}
+		if units[name], err = s.unit(path.Join(s.folder(), name)); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.prepare(ctx, dir); err != nil {
+		return nil, err
+	}
+	if text, err := os.ReadFile(filepath.Join(dir, socketName)); err == nil && string(text) != units[socketName] {
+		// systemd closes a socket whose path changes, and opens no other.
+		if err := s.Stop(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := s.remove(ctx, dir); err != nil {
+		return nil, err
+	}
+	dropIn, err := s.fitSandbox(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	files, err := s.enable(ctx, dir, units)
+	return append(files, dropIn...), err
+}
+
+// enable enables the units that a package brought, or writes the same in dir.
+func (s systemd) enable(ctx context.Context, dir string, units map[string]string) ([]string, error) {
+	if files := s.packaged(units); files != nil {
+		if _, err := s.ctl(ctx, "daemon-reload"); err != nil {
+			return nil, err
+		}
+		_, err := s.ctl(ctx, append([]string{"enable"}, unitNames...)...)
+		return files, err
+	}
+	socket, file := filepath.Join(dir, socketName), filepath.Join(dir, unitName)
+	if err := WriteFile(socket, units[socketName]); err != nil {
+		return nil, err
+	}
+	service, err := s.Definition.kardianos(units[unitName])
+	if err != nil {
+		return nil, err
+	}
+	if err := s.repeat(ctx, service.Install(), "enable "+unitName, "daemon-reload"); err != nil {
+		return nil, err
+	}
+	return []string{file, socket}, os.Chmod(file, 0o644)
+}
+
+// repeat runs the commands of systemctl that kardianos/service ran in vain, for
+// what systemctl says, which that drops.
+func (s systemd) repeat(ctx context.Context, err error, commands ...string) error {
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		return err
+	}
+	for _, command := range commands {
+		if _, err := s.ctl(ctx, strings.Fields(command)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// prepare makes what the units rely on: the system service's user, or a user's
+// directories, which the sandbox could not make.
+func (s systemd) prepare(ctx context.Context, units string) error {
+	if !s.System {
+		return errors.Join(makeDir(units), os.MkdirAll(s.Dirs.Config, 0o700), os.MkdirAll(s.Dirs.State, 0o700))
+	}
+	if _, err := user.Lookup(User); err == nil {
+		return nil
+	}
+	text, err := packaging.Services.ReadFile("systemd/sysusers.conf")
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, "systemd-sysusers", "-")
+	cmd.Stdin = bytes.NewReader(text)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("making the user %s: systemd-sysusers: %w: %s", User, err, bytes.TrimSpace(out))
+	}
+	return nil
+}
+
+// fitSandbox tries the sandbox of a user's unit, and turns it off where the
+// system forbids it.
+func (s systemd) fitSandbox(ctx context.Context, dir string) ([]string, error) {
+	if s.System {
+		return nil, nil
+	}
+	runs := func(properties ...string) bool {
+		args := append([]string{"--user", "--quiet", "--wait", "--collect"}, properties...)
+		return exec.CommandContext(ctx, "systemd-run", append(args, s.Program, "version")...).Run() == nil
+	}
+	file := filepath.Join(dir, unitName+".d", noSandbox)
+	// A program that does not run without a sandbox either proves nothing.
+	if runs("--property=PrivateUsers=yes", "--property=ProtectSystem=strict", "--property=PrivateDevices=yes") || !runs() {
+		return nil, RemoveDropIn(file)
+	}
+	text, err := packaging.Services.ReadFile(path.Join(s.folder(), noSandbox))
+	if err != nil {
+		return nil, err
+	}
+	return []string{file}, WriteFile(file, string(text))
+}
+
+// packaged returns the units that a package installed, if their text is the same.
+func (s systemd) packaged(units map[string]string) []string {
+	dirs := SystemDirs[2:]
+	if !s.System {
+		dirs = userDirs
+	}
+next:
+	for _, dir := range dirs {
+		var files []string
+		for _, name := range unitNames {
+			file := filepath.Join(dir, name)
+			if text, err := os.ReadFile(file); err != nil || string(text) != units[name] {
+				continue next
+			}
+			files = append(files, file)
+		}
+		return files
+	}
+	return nil
+}
+
+// dir returns where kardianos/service puts units, if systemd can be reached and
+// reads them there.
+func (s systemd) dir(ctx context.Context) (string, error) {
+	out, err := s.ctl(ctx, "show", "--property=UnitPath", "--value")
+	if err != nil || s.System {
+		return SystemDirs[0], err
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(home, ".config/systemd/user")
+	if paths := strings.Fields(out); !slices.Contains(paths, dir) {
+		return "", fmt.Errorf("your systemd does not read units in %s: set $HOME to your home, and $XDG_CONFIG_HOME for no service of systemd", dir)
+	}
+	return dir, nil
+}
+
+// masked reports whether the administrator masked a unit (systemctl(1)).
+func masked(file string) bool {
+	to, err := os.Readlink(file)
+	return err == nil && to == os.DevNull
+}
+
+// Uninstall removes whatever files are there: an installation may be incomplete.
+func (s systemd) Uninstall(ctx context.Context) (removed []string, err error) {
+	dir, err := s.dir(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Stop(ctx); err != nil {
+		return nil, err
+	}
+	removed, err = s.remove(ctx, dir)
+	if err != nil {
+		return removed, err
+	}
+	if file := filepath.Join(dir, unitName+".d", noSandbox); !s.System && exists(file) {
+		if err := RemoveDropIn(file); err != nil {
+			return removed, err
+		}
+		removed = append(removed, file)
+	}
+	if _, err := s.ctl(ctx, "daemon-reload"); err != nil {
+		return removed, err
+	}
+	s.resetFailed(ctx)
+	return removed, nil
+}
+
+// remove disables the units and removes those in dir that are not masked.
+func (s systemd) remove(ctx context.Context, dir string) (removed []string, err error) {
+	// Where there is no unit it fails, and removes links to it all the same.
+	if _, err := s.ctl(ctx, append([]string{"disable"}, unitNames...)...); err != nil && !strings.Contains(err.Error(), "does not exist") {
+		return nil, err
+	}
+	for _, name := range unitNames {
+		file := filepath.Join(dir, name)
+		if masked(file) || !exists(file) {
+			continue
+		}
+		if err := os.Remove(file); err != nil {
+			return removed, err
+		}
+		removed = append(removed, file)
+	}
+	return removed, nil
+}
+
+func (s systemd) Start(ctx context.Context) error {
+	s.resetFailed(ctx)
+	return s.explain(ctx, s.kardianos.Start())
+}
+
+// Stop stops the socket too: the next call would start tokend again.
+func (s systemd) Stop(ctx context.Context) error {
+	_, err := s.ctl(ctx, "stop", socketName)
+	if notLoaded(err) {
+		err = nil
+	}
+	if err == nil {
+		err = s.repeat(ctx, s.kardianos.Stop(), "stop "+unitName)
+	}
+	if notLoaded(err) {
+		return nil
+	}
+	return err
+}
+
+func notLoaded(err error) bool { return err != nil && strings.Contains(err.Error(), "not loaded") }
+
+// Restart leaves the socket open, in which calls wait.
+func (s systemd) Restart(ctx context.Context) error {
+	s.resetFailed(ctx)
+	return s.explain(ctx, s.kardianos.Restart())
+}
+
+// resetFailed lets systemd start again what failed too often.
+func (s systemd) resetFailed(ctx context.Context) {
+	_, _ = s.ctl(ctx, append([]string{"reset-failed"}, unitNames...)...)
+}
+
+func (s systemd) State(ctx context.Context) (State, error) {
+	unit, err := s.show(ctx, unitName)
+	if err != nil {
+		return State{}, err
+	}
+	socket, err := s.show(ctx, socketName)
+	if err != nil {
+		return State{}, err
+	}
+	st := State{
+		File:       unit["FragmentPath"],
+		Enabled:    unit["UnitFileState"] == "enabled",
+		Running:    unit["ActiveState"] == "active" || unit["ActiveState"] == "reloading",
+		SocketHeld: socket["ActiveState"] == "active",
+		Status:     unit["ActiveState"],
+		Log:        s.logLine(),
+	}
+	st.PID, _ = strconv.Atoi(unit["MainPID"])
+	if text := unit["StatusText"]; text != "" && st.Status != "inactive" {
+		st.Status = text
+	}
+	if !s.System && st.File != "" {
+		st.Notes = lingerNotes()
+		if strings.Contains(unit["DropInPaths"], noSandbox) {
+			st.Notes = append(st.Notes, "Users of this system cannot make namespaces: systemd's sandbox is off. tokend confines itself with Landlock (tokenctl status).")
+		}
+	}
+	return st, nil
+}
+
+// lingerNotes says that a user's services end with the last session, unless
+// systemd-logind lets them linger.
+func lingerNotes() []string {
+	me, err := user.Current()
+	if err != nil || exists(filepath.Join("/var/lib/systemd/linger", me.Username)) {
+		return nil
+	}
+	return []string{"It ends when your last session ends. On a host without logins: loginctl enable-linger " + me.Username}
+}
+
+// show returns what systemd knows of a unit, also of one that does not exist.
+func (s systemd) show(ctx context.Context, unit string) (map[string]string, error) {
+	out, err := s.ctl(ctx, "show", unit,
+		"--property=FragmentPath,DropInPaths,UnitFileState,ActiveState,StatusText,MainPID,Result,ExecMainCode,ExecMainStatus")
+	if err != nil {
+		return nil, err
+	}
+	values := map[string]string{}
+	for line := range strings.Lines(out) {
+		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
+		values[name] = value
+	}
+	return values, nil
+}
+
+// Exit statuses of systemd itself, when it did not get as far as tokend
+// (systemd.exec(5)), and ExecMainCode= of a process that ended by itself.
+const (
+	statusNoNamespace = 226
+	statusNoUser      = 217
+	statusNoProgram   = 203
+
+	codeExited = "1" // CLD_EXITED
+)
+
+// explain returns why tokend did not start: in its own words, or in systemctl's.
+func (s systemd) explain(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	unit, showErr := s.show(ctx, unitName)
+	status, _ := strconv.Atoi(unit["ExecMainStatus"])
+	if showErr != nil || status == 0 || unit["Result"] == "success" { // the status is an earlier run's
+		return s.repeat(ctx, err, "start "+unitName)
+	}
+	switch status {
+	case statusNoProgram:
+		return errors.New("systemd cannot run the program that the unit names (status 203): install again from where tokend now is")
+	case statusNoNamespace, statusNoUser:
+		return fmt.Errorf("systemd cannot make the sandbox of the unit (status %d; %s): tokend install turns it off where the system forbids it", status, s.logLine())
+	}
+	if unit["ExecMainCode"] != codeExited {
+		return StartError{1, fmt.Sprintf("signal %d ended the service while it started: %s", status, s.logLine())}
+	}
+	why := unit["StatusText"]
+	if why == "" {
+		why = s.logLine()
+	}
+	return StartError{status, fmt.Sprintf("the service ended with status %d: %s", status, why)}
+}
+
+// logLine is the command that shows the log.
+func (d Definition) logLine() string {
+	if d.System {
+		return "journalctl -u " + Name
+	}
+	return "journalctl --user -u " + Name
+}
+
+// line is a command for the user to type.
+func (s systemd) line(verb string, args ...string) string {
+	line := "systemctl --user "
+	if s.System {
+		line = "sudo systemctl "
+	}
+	return line + verb + " " + strings.Join(args, " ")
+}
+
+// ctl runs systemctl. Its error is what systemctl says.
+func (s systemd) ctl(ctx context.Context, args ...string) (string, error) {
+	args = append([]string{"--no-ask-password", "--no-pager", "--quiet"}, args...)
+	if !s.System {
+		args = append([]string{"--user"}, args...)
+	}
+	cmd := exec.CommandContext(ctx, "systemctl", args...)
+	var out, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &stderr
+	err := cmd.Run()
+	if err == nil {
+		return out.String(), nil
+	}
+	text := strings.TrimSpace(stderr.String())
+	if text == "" {
+		text = err.Error()
+	}
+	if strings.Contains(text, "Failed to connect to") {
+		return "", fmt.Errorf("systemd cannot be reached (%s)%s", text, s.unreachableHint())
+	}
+	first, _, _ := strings.Cut(text, "\n")
+	return "", fmt.Errorf("systemctl: %s", first)
+}
+
+func (d Definition) unreachableHint() string {
+	if d.System {
+		return ""
+	}
+	return ": log in as this user, not with su or sudo; where nobody logs in, root first runs loginctl enable-linger " + strconv.Itoa(os.Getuid())
+}
+
+// checkSystemProgram refuses a program that anybody but root could replace, or
+// that the unit's sandbox hides (ProtectHome=).
+func checkSystemProgram(path string) error {
+	for _, dir := range []string{"/home/", "/root/", "/run/user/"} {
+		if strings.HasPrefix(path, dir) {
+			return fmt.Errorf("this program is %s, and the system service sees nothing under %s", path, dir)
+		}
+	}
+	return checkOwner(path)
+}
