@@ -61,7 +61,6 @@ func (d *Daemon) noteUse(ctx context.Context, p *profile) {
 
 // profile finds a profile that the caller may use.
 func (d *Daemon) profile(ctx context.Context, name string) (*profile, error) {
-	d.openNamed(name)
 	w := d.who(ctx)
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -97,8 +97,6 @@ type Credentials interface {
 // behind, by one goroutine.
 type Cache interface {
 	Load(ctx context.Context, now time.Time) ([]token.Record, error)
-	// LoadOf reads the records of one profile.
-	LoadOf(ctx context.Context, profile string, now time.Time) ([]token.Record, error)
 	Save(records ...token.Record) error
 	Drop(records ...token.Record) error
 	// Delete removes all records of a profile.
@@ -118,8 +116,6 @@ type Daemon struct {
 	// managing holds one value; who changes profiles takes it, because that
 	// spans the keystore and the disk, where mu is never held.
 	managing chan struct{}
-	known    chan struct{} // closed when all profiles are open
-	loaded   chan struct{} // closed when then the cache has been read, or could not be
 	ending   chan struct{} // closed when Run is to end
 	wake     chan struct{} // tells Run that a flight was asked for or the agenda changed
 	dirty    chan struct{} // tells the cache's goroutine that there is something to write
@@ -130,7 +126,6 @@ type Daemon struct {
 	config   Config
 	admins   allowance
 	kinds    Kinds
-	shelf    map[string]*shelved // files that the start has read; nil once the cache is in
 	profiles map[string]*profile
 	claims   map[string][]*profile // by origin, nil when out of date
 	crowds   map[string]int        // how many profiles each issuer has, nil when out of date
@@ -153,16 +148,13 @@ type Daemon struct {
 	keyringLocked bool // as far as the last attempts told
 }
 
-// New makes a Daemon of the configuration in dirs. It reads all files; Run or
-// OpenAll opens the profiles. One that cannot be opened does not stop the others:
-// Status tells of it. A bad config.toml does.
+// New makes a Daemon of the configuration in dirs. A profile that cannot be
+// opened does not stop the others: Status shows why. A bad config.toml does.
 func New(dirs Dirs, deps Deps) (*Daemon, error) {
 	d := &Daemon{
 		deps:     deps,
 		dirs:     dirs,
 		managing: make(chan struct{}, 1),
-		known:    make(chan struct{}),
-		loaded:   make(chan struct{}),
 		ending:   make(chan struct{}),
 		wake:     make(chan struct{}, 1),
 		dirty:    make(chan struct{}, 1),
@@ -179,6 +171,25 @@ func New(dirs Dirs, deps Deps) (*Daemon, error) {
 		return nil, err
 	}
 	return d, nil
+}
+
+// load reads the configuration when the daemon is made.
+func (d *Daemon) load() error {
+	config, err := ReadConfig(d.dirs)
+	if err != nil {
+		return err
+	}
+	kinds, err := d.configure(config)
+	if err != nil {
+		return err
+	}
+	profiles, bad := d.readProfiles(kinds, config, nil)
+	d.adopt(config, kinds, profiles, bad)
+	for _, b := range bad {
+		d.deps.Log.Warn("a profile cannot be read", "error", b)
+	}
+	d.deps.Log.Info("configuration read", "profiles", len(profiles), "bad_files", len(bad))
+	return nil
 }
 
 // wall is the wall clock: a monotonic reading would stand still in suspend.
@@ -265,12 +276,8 @@ const maxTargets = 64
 // at once; otherwise the caller joins the attempt under way, until ctx ends.
 // Errors are *token.Error; ErrNotFound also says that nobody claims q.URL.
 func (d *Daemon) Get(ctx context.Context, name string, q token.Query) (token.Grant, error) {
-	if err := d.recall(ctx, name); err != nil {
-		return token.Grant{}, err
-	}
 	now := d.wall()
 	u := d.useBy(ctx, now)
-
 	w := d.who(ctx)
 	d.mu.Lock()
 	p, g, err := d.seek(w, name, q)
@@ -309,7 +316,7 @@ func (d *Daemon) Get(ctx context.Context, name string, q token.Query) (token.Gra
 			return token.Grant{}, gaveUp(ctx)
 		}
 		if tok = flight.tok; flight.err != nil {
-			if tok = d.meanwhile(s, q); tok.Secret.IsZero() {
+			if tok = d.loadedSince(s, q); tok.Secret.IsZero() {
 				return token.Grant{}, flight.err
 			}
 		}
@@ -344,9 +351,9 @@ func (d *Daemon) seek(w who, name string, q token.Query) (p *profile, g token.Gr
 	return p, g, nil
 }
 
-// meanwhile is the token that s has come to hold while a flight for q failed, of a
-// cache that could not be read before; the zero Token if none would do.
-func (d *Daemon) meanwhile(s *slot, q token.Query) token.Token {
+// loadedSince returns the token that s got while a flight for q failed, from a
+// cache that could not be read before; the zero Token if there is none that q takes.
+func (d *Daemon) loadedSince(s *slot, q token.Query) token.Token {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if decide(s, q, d.wall()) != serve {
@@ -543,9 +550,6 @@ const invalidateAgain = 5 * time.Second
 // tokens, and no name for the profile that holds t. A token that is not held
 // any more is no error: somebody was faster.
 func (d *Daemon) Invalidate(ctx context.Context, name string, t token.Secret) error {
-	if err := d.recall(ctx, name); err != nil {
-		return err
-	}
 	now := d.wall()
 	w := d.who(ctx)
 	d.mu.Lock()

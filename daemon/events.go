@@ -164,9 +164,6 @@ type watcher struct {
 // named to all that the caller may use or manage, and to the daemon itself. A
 // watcher that falls behind is told how many events it has lost.
 func (d *Daemon) Watch(ctx context.Context, names []string) (token.Events, error) {
-	if err := d.whole(ctx); err != nil {
-		return nil, err
-	}
 	w := &watcher{daemon: d, who: d.who(ctx), names: names, more: make(chan struct{}, 1)}
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -51,9 +51,6 @@ type ProfileFigures struct {
 
 // Figures gives the figures as they are now.
 func (d *Daemon) Figures(ctx context.Context) (Figures, error) {
-	if err := d.whole(ctx); err != nil {
-		return Figures{}, err
-	}
 	now, w := d.wall(), d.who(ctx)
 	f, names := d.figuresOfAll(w, now)
 	f.Profiles = make([]ProfileFigures, 0, len(names))

@@ -36,9 +36,6 @@ type issuer struct {
 	skew     time.Duration
 	last     []time.Time
 	now      func() time.Time // nil: time.Now
-	// opens: a profile of it is not open before this is closed; nil: at once.
-	opens  chan struct{}
-	opened int
 }
 
 func (i *issuer) set(change func(*issuer)) {
@@ -172,10 +169,6 @@ func (k kinds) Open(kind string, decode func(any) error, secret func(context.Con
 	i := k.issuers[s.Issuer]
 	if i == nil {
 		return nil, &token.Error{Code: token.ErrInvalid, Field: "issuer", Message: fmt.Sprintf("no issuer %q", s.Issuer)}
-	}
-	i.set(func(i *issuer) { i.opened++ })
-	if i.opens != nil {
-		<-i.opens
 	}
 	return &minter{i, s, secret}, nil
 }
@@ -345,13 +338,6 @@ func (c cache) Load(_ context.Context, now time.Time) ([]token.Record, error) {
 	return c.Cache.Load(now)
 }
 
-func (c cache) LoadOf(_ context.Context, profile string, now time.Time) ([]token.Record, error) {
-	if err := c.unseal(); err != nil {
-		return nil, err
-	}
-	return c.Cache.LoadOf(profile, now)
-}
-
 func (c cache) unseal() error {
 	if err := (lockable{in: c.in}).refuse(); err != nil {
 		return err
@@ -410,6 +396,7 @@ func (in *installation) make() (*daemon.Daemon, *store.Cache) {
 func (in *installation) start() *daemon.Daemon {
 	in.t.Helper()
 	d, file := in.make()
+	d.LoadCache(in.t.Context())
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error)
 	go func() { ended <- d.Run(ctx) }()

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -20,12 +21,9 @@ import (
 	"tokend/providers/token"
 )
 
-// manage waits until nobody else changes profiles, as a start does, and returns
-// what to call when done.
+// manage waits until no other call changes profiles, and returns what to call
+// when done.
 func (d *Daemon) manage(ctx context.Context) (done func(), err error) {
-	if err := d.whole(ctx); err != nil {
-		return nil, err
-	}
 	select {
 	case d.managing <- struct{}{}:
 		return func() { <-d.managing }, nil
@@ -66,7 +64,6 @@ func (d *Daemon) Reload(ctx context.Context) error {
 			d.mu.Unlock()
 			profiles, bad := d.readProfiles(kinds, config, inForce)
 			d.adopt(config, kinds, profiles, bad)
-			giveBack()
 			for _, b := range bad {
 				d.deps.Log.Warn("a profile cannot be read; what was in force of it stays", "error", b)
 			}
@@ -99,7 +96,7 @@ func (d *Daemon) readProfiles(kinds Kinds, c Config, inForce map[string]*profile
 		return inForce, map[string]string{"": err.Error()}
 	}
 	opened, errs := make([]*profile, len(files)), make([]error, len(files))
-	inParallel(len(files), 1, func(i int) {
+	inParallel(len(files), runtime.GOMAXPROCS(0), func(i int) {
 		opened[i], errs[i] = d.openFile(kinds, c, files[i])
 	})
 	bad = map[string]string{}
@@ -259,9 +256,6 @@ func (d *Daemon) isFree(name string) error {
 // stays in force.
 func (d *Daemon) Rotate(ctx context.Context, a token.CreateProfile) (token.Created, error) {
 	if err := d.permitManaging(ctx); err != nil {
-		return token.Created{}, err
-	}
-	if err := d.whole(ctx); err != nil {
 		return token.Created{}, err
 	}
 	d.mu.Lock()

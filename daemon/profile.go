@@ -15,6 +15,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
@@ -369,11 +371,33 @@ func (d Dirs) profileFiles() ([]profileFile, error) {
 			files = append(files, profileFile{path: filepath.Join(d.ProfilesDir(), name)})
 		}
 	}
-	const each = 8 // after a boot they wait for the disk
-	inParallel(len(files), each, func(i int) {
-		files[i].text, files[i].err = readIn(dir, filepath.Base(files[i].path))
+	const readers = 16 // after a boot they wait for the disk
+	inParallel(len(files), readers, func(i int) {
+		files[i].text, files[i].err = readRegular(files[i].path)
 	})
 	return files, err
+}
+
+// readRegular reads a file, and does not wait for a FIFO.
+func readRegular(path string) ([]byte, error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, &os.PathError{Op: "read", Path: path, Err: errors.New("not a regular file")}
+	}
+	return os.ReadFile(path)
+}
+
+// inParallel calls do with each number below n, with so many workers.
+func inParallel(n, workers int, do func(i int)) {
+	var all sync.WaitGroup
+	next := atomic.Int64{}
+	for range min(n, workers) {
+		all.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				do(i)
+			}
+		})
+	}
+	all.Wait()
 }
 
 // render writes a new profile's file: what the person said, in the provider's

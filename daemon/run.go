@@ -32,22 +32,25 @@ const (
 	warnAgain = 24 * time.Hour
 )
 
-// Run opens the profiles, then obtains and renews tokens until ctx ends; for those
-// who ask before, it obtains some at once. Every goroutine of the daemon
-// starts here and has ended when Run returns; whoever still waits is released
-// with an error, and what was obtained is saved.
+// loadLimit bounds LoadCache: a keyring may hang.
+const loadLimit = 5 * time.Second
+
+// LoadCache reads the tokens that the last daemon left in the cache, before
+// anything is served. If the keystore does not answer or is locked, Run tries again.
+func (d *Daemon) LoadCache(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, loadLimit)
+	defer cancel()
+	d.readCache(ctx)
+}
+
+// Run obtains and renews tokens until ctx ends. Every goroutine of the daemon
+// starts here and has ended when Run returns. Run releases everybody who still
+// waits with an error, and saves what was obtained.
 func (d *Daemon) Run(ctx context.Context) error {
 	var flights, keeper sync.WaitGroup
 	saving, saved := context.WithCancel(context.WithoutCancel(ctx))
-	keeper.Go(func() { d.OpenAll(ctx) })
 	keeper.Go(func() { d.keepCache(saving) })
-	keeper.Go(func() {
-		select {
-		case <-d.loaded:
-			d.keepSinks(saving)
-		case <-saving.Done():
-		}
-	})
+	keeper.Go(func() { d.keepSinks(saving) })
 	defer keeper.Wait()
 	defer saved()
 	defer flights.Wait()
@@ -55,18 +58,17 @@ func (d *Daemon) Run(ctx context.Context) error {
 
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	loaded := d.loaded // nil once it is closed
 	var warned time.Time
 	for last, lastWall := time.Now(), d.wall(); ; {
 		now, wall := time.Now(), d.wall()
 		d.noticeStep(wall.Sub(lastWall)-now.Sub(last), wall)
 		last, lastWall = now, wall
-		if loaded == nil && now.Sub(warned) >= warnAgain {
+		if now.Sub(warned) >= warnAgain {
 			d.logWarnings(wall)
 			warned = now
 		}
 		d.deps.Alive()
-		launches, sleep := d.due(wall, loaded == nil)
+		launches, sleep := d.due(wall)
 		if d.deps.Pulse > 0 {
 			sleep = min(sleep, d.deps.Pulse)
 		}
@@ -77,8 +79,6 @@ func (d *Daemon) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-loaded:
-			loaded = nil
 		case <-d.wake:
 		case <-timer.C:
 		}
@@ -146,9 +146,7 @@ type launch struct {
 }
 
 // due takes what is to be launched now, and says how long to sleep after that.
-// Until all tokens that there are have been loaded, only callers have new ones
-// obtained.
-func (d *Daemon) due(now time.Time, loaded bool) (launches []launch, sleep time.Duration) {
+func (d *Daemon) due(now time.Time) (launches []launch, sleep time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	sleep = longestSleep
@@ -166,7 +164,7 @@ func (d *Daemon) due(now time.Time, loaded bool) (launches []launch, sleep time.
 			l.urgent = append(l.urgent, s)
 		}
 	}
-	for loaded && len(d.agenda) > 0 && !d.agenda[0].at.After(now) {
+	for len(d.agenda) > 0 && !d.agenda[0].at.After(now) {
 		d.attend(d.agenda[0], now)
 	}
 	for issuer, l := range d.lanes {
@@ -186,7 +184,7 @@ func (d *Daemon) due(now time.Time, loaded bool) (launches []launch, sleep time.
 			delete(d.lanes, issuer)
 		}
 	}
-	if loaded && len(d.agenda) > 0 {
+	if len(d.agenda) > 0 {
 		sleep = min(sleep, d.agenda[0].at.Sub(now))
 	}
 	return launches, max(0, sleep)
@@ -251,18 +249,11 @@ func (d *Daemon) forget(s *slot) {
 	d.plan(s)
 }
 
-// keepCache is the one goroutine that touches the cache: it reads it once all
-// profiles are open, then writes what is obtained, behind. When ctx ends it saves
-// what is left.
+// keepCache is the one goroutine that touches the cache while the daemon runs:
+// it writes what is obtained, behind. When ctx ends it saves what is left.
 func (d *Daemon) keepCache(ctx context.Context) {
-	if !d.untilKnown(ctx) {
-		d.write()
-		return
-	}
 	tries := 1
 	d.readCache(ctx)
-	close(d.loaded)
-	giveBack() // reading it all took several times what stays
 	if d.heedNotices() {
 		d.save()
 	}
@@ -305,22 +296,6 @@ func (d *Daemon) write() (ok bool) {
 	return ok
 }
 
-// untilKnown does what the cache's goroutine is asked to until all profiles are
-// open. If ctx ends before, it returns false: whose token a record is cannot be
-// told then.
-func (d *Daemon) untilKnown(ctx context.Context) bool {
-	for {
-		select {
-		case <-d.known:
-			return true
-		case <-ctx.Done():
-			return false
-		case job := <-d.jobs:
-			job()
-		}
-	}
-}
-
 // heedNotices logs what happened to the cache file, and if anything did, has
 // all tokens at hand written again: the file may be a new one. It tells whether
 // anything did.
@@ -350,7 +325,7 @@ func (d *Daemon) readCache(ctx context.Context) bool {
 	}
 	records, err := d.deps.Cache.Load(ctx, d.wall())
 	d.noteCache(err)
-	if fromKeystore(err) {
+	if err != nil && ctx.Err() != nil || fromKeystore(err) {
 		return false
 	}
 	d.mu.Lock()
@@ -363,27 +338,9 @@ func (d *Daemon) readCache(ctx context.Context) bool {
 			d.dropped = append(d.dropped, r)
 		}
 	}
-	d.cacheIn, d.shelf = true, nil
+	d.cacheIn = true
 	d.deps.Log.Info("token cache read", "tokens", taken, "dropped", len(d.dropped))
 	return true
-}
-
-// recallOne takes over the tokens of one profile, before readCache does.
-func (d *Daemon) recallOne(ctx context.Context, f *shelved) {
-	if f.recalled || d.cacheIsIn() {
-		return
-	}
-	records, err := d.deps.Cache.LoadOf(ctx, f.name(), d.wall())
-	d.noteCache(err)
-	if fromKeystore(err) {
-		return
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, r := range records {
-		d.takeOver(r)
-	}
-	f.recalled = true
 }
 
 // takeOver puts the token of a record into its slot, unless that has a newer one
@@ -393,9 +350,6 @@ func (d *Daemon) takeOver(r token.Record) bool {
 	p := d.profiles[r.Profile]
 	if p == nil || p.fingerprint.String() != r.Fingerprint || p.minter == nil {
 		return false
-	}
-	if f := d.shelf[r.Profile]; f != nil && f.recalled {
-		return true
 	}
 	s, err := d.slot(p, r.Target, r.Token.Issued)
 	if err == nil && s.tok.Issued.Before(r.Token.Issued) {

@@ -20,9 +20,6 @@ const skewTolerance = time.Minute
 // Status tells how the daemon is, and the profiles that the caller may use or
 // manage in order of their names.
 func (d *Daemon) Status(ctx context.Context) (token.Status, error) {
-	if err := d.whole(ctx); err != nil {
-		return token.Status{}, err
-	}
 	w := d.who(ctx)
 	st, names := d.statusOfAll(w, d.deps.Keystore(ctx))
 	slices.Sort(names)
@@ -101,9 +98,6 @@ func (d *Daemon) Doctor(ctx context.Context) (token.Report, error) {
 
 // Profile tells how one profile is, at greater length than Status.
 func (d *Daemon) Profile(ctx context.Context, name string) (token.ProfileStatus, error) {
-	if err := d.recall(ctx, name); err != nil {
-		return token.ProfileStatus{}, err
-	}
 	st, err := d.profileAtLength(d.who(ctx), name)
 	userNames{}.complete(st)
 	return st, err

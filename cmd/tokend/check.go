@@ -42,7 +42,6 @@ func checkConfig(ctx context.Context, dirs daemon.Dirs, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	d.OpenAll(ctx)
 	st, err := d.Status(ctx)
 	if err != nil {
 		return err

@@ -209,7 +209,6 @@ func (p places) lookInside(ctx context.Context, dirs daemon.Dirs, configErr erro
 	if err != nil {
 		return token.Report{Checks: []token.Check{failed("config", err.Error(), explained(err, "mend the file"))}}
 	}
-	d.OpenAll(ctx)
 	found, err := d.Doctor(ctx)
 	if err != nil {
 		return token.Report{Checks: []token.Check{failed("doctor", err.Error(), "")}}

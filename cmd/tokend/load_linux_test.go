@@ -41,7 +41,6 @@ func BenchmarkLoad(b *testing.B) {
 		if kept, err = daemon.New(dirs, w.Deps); err != nil {
 			b.Fatal(err)
 		}
-		kept.OpenAll(b.Context())
 	}
 	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*profiles), "µs/profile")
 	b.ReportMetric(float64(heap()-before)/profiles, "B/profile")

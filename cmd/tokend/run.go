@@ -124,6 +124,7 @@ func serve(ctx context.Context, at places, log io.Writer) error {
 
 	w.confine(newSandbox(dirs, config, socket, d.SinkDirs()), config)
 
+	d.LoadCache(ctx)
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	ran := make(chan error, 1)
@@ -132,7 +133,7 @@ func serve(ctx context.Context, at places, log io.Writer) error {
 	if metricsListener != nil {
 		go w.metrics.serveMetrics(ctx, metricsListener)
 	}
-	systemd.ready("serving; reading the profiles")
+	systemd.ready("serving")
 	go func() { systemd.status(serving(ctx, d)) }()
 	audit, auditLog := openAudit(dirs, config)
 	defer auditLog.Close()
@@ -173,7 +174,7 @@ func readInstall(ctx context.Context, at places, dirs daemon.Dirs) (store.Keysto
 // systemd is the service manager, if that started this process.
 var systemd manager
 
-// serving is tokend's state in a line, once all profiles are known.
+// serving is tokend's state in a line.
 func serving(ctx context.Context, d *daemon.Daemon) string {
 	st, err := d.Status(ctx)
 	if err != nil {
@@ -266,7 +267,7 @@ func (w *world) keep(v vault, cache *sealedCache) {
 }
 
 // A sealedCache reads the cache's key when it is first needed: a keyring may
-// be locked when tokend starts. Load and LoadOf are for one goroutine.
+// be locked when tokend starts. Load is for one goroutine.
 type sealedCache struct {
 	*store.Cache
 	key      func(ctx context.Context) (token.Secret, error)
@@ -284,13 +285,6 @@ func (c *sealedCache) Load(ctx context.Context, now time.Time) ([]token.Record, 
 		return nil, err
 	}
 	return c.Cache.Load(now)
-}
-
-func (c *sealedCache) LoadOf(ctx context.Context, profile string, now time.Time) ([]token.Record, error) {
-	if err := c.unseal(ctx); err != nil {
-		return nil, err
-	}
-	return c.Cache.LoadOf(profile, now)
 }
 
 func (c *sealedCache) unseal(ctx context.Context) error {
