@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"tokend/internal/checktest"
 	"tokend/providers/token"
 )
 
@@ -240,12 +241,7 @@ func TestASinkThatCannotBeWrittenIsTold(t *testing.T) {
 
 // With root's rights the file can be somebody else's, from the first moment.
 func TestASinkIsGivenAway(t *testing.T) {
-	if os.Geteuid() != 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("this test gives a file away: run it as root")
-		}
-		t.Skip("this test gives a file away: run it as root")
-	}
+	checktest.NeedRoot(t, "to give a file away")
 	synctest.Test(t, func(t *testing.T) {
 		in := newInstallation(t)
 		path := filepath.Join(sinkDir(t), "token")

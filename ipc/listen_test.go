@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tokend/internal/checktest"
 	"tokend/providers/token"
 )
 
@@ -141,17 +142,6 @@ func (p *player) kill() {
 	_ = p.cmd.Wait()
 }
 
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Getuid() == 0 {
-		return
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatal("this test needs a second uid: run it as root")
-	}
-	t.Skip("this test needs a second uid: run it as root")
-}
-
 func listening(t *testing.T, socket string) net.Listener {
 	t.Helper()
 	l, err := Listen(socket)
@@ -272,7 +262,7 @@ func TestOfTwentyStartedAtOnceOneListens(t *testing.T) {
 
 // Case 19 of the threat model, the server's side.
 func TestPlacesThatOthersCouldTake(t *testing.T) {
-	needRoot(t)
+	checktest.NeedRoot(t, "for a second uid")
 	for name, prepare := range map[string]func(t *testing.T, dir string) (socket string){
 		"a file at the path": func(t *testing.T, dir string) string {
 			return write(t, filepath.Join(dir, "s"))
@@ -395,7 +385,7 @@ func TestLongestPathWorks(t *testing.T) {
 
 // Case 12 of the threat model.
 func TestStrangerCannotConnect(t *testing.T) {
-	needRoot(t)
+	checktest.NeedRoot(t, "for a second uid")
 	dir := openDir(t)
 	socket := filepath.Join(mkdir(t, filepath.Join(dir, "tokend"), 0o755), "s")
 	answerAll(listening(t, socket))
@@ -409,7 +399,7 @@ func TestStrangerCannotConnect(t *testing.T) {
 
 // Case 19 of the threat model, the client's side.
 func TestClientTellsAStrangersServerNothing(t *testing.T) {
-	needRoot(t)
+	checktest.NeedRoot(t, "for a second uid")
 	dir := openDir(t)
 	must(t, os.Chmod(dir, 0o777))
 	socket := filepath.Join(dir, "s")
@@ -427,7 +417,7 @@ func TestClientTellsAStrangersServerNothing(t *testing.T) {
 }
 
 func TestClientTalksToRoot(t *testing.T) {
-	needRoot(t)
+	checktest.NeedRoot(t, "for a second uid")
 	dir := openDir(t)
 	socket := filepath.Join(dir, "s")
 	answerAll(listening(t, socket))

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tokend/internal/checktest"
 	"tokend/providers/token"
 )
 
@@ -160,10 +161,7 @@ func TestCacheOnAFullOrReadOnlyDisk(t *testing.T) {
 	}
 	out, err := cmd.CombinedOutput()
 	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EACCES) {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("no mount namespace: %v", err)
-		}
-		t.Skipf("this machine gives no mount namespace: %v", err)
+		checktest.Unable(t, "this machine gives no mount namespace: %v", err)
 	}
 	if err != nil || !strings.Contains(string(out), "--- PASS") {
 		t.Fatalf("%v\n%s", err, out)

@@ -9,36 +9,18 @@ import (
 	"strconv"
 	"testing"
 
+	"tokend/internal/checktest"
 	"tokend/providers/token"
 )
-
-// needRoot skips a test where systemd-creds cannot make credentials: it takes
-// root, and is there since systemd 250.
-func needRoot(t *testing.T, programs ...string) {
-	t.Helper()
-	complain := t.Skipf
-	if os.Getenv("CI") != "" {
-		complain = t.Fatalf
-	}
-	for _, program := range programs {
-		if _, err := exec.LookPath(program); err != nil {
-			complain("%s is missing", program)
-		}
-	}
-	if os.Geteuid() == 0 {
-		return
-	}
-	if os.Getenv("CI") != "true" {
-		complain = t.Skipf
-	}
-	complain("needs root, to encrypt with the host's key")
-}
 
 // A key comes back from its credential, with the host's key and with a TPM, over
 // a restart of the machine; under another name and after damage it does not, and
 // nothing is ever overwritten.
 func TestCredentialFileGivesItsKeyBack(t *testing.T) {
-	needRoot(t, "systemd-creds", "swtpm", "tpm2_pcrread")
+	for _, program := range []string{"systemd-creds", "swtpm", "tpm2_pcrread"} { // systemd-creds: since systemd 250
+		checktest.Need(t, program)
+	}
+	checktest.NeedRoot(t, "to encrypt with the host's key")
 	for _, tpm := range []bool{false, true} {
 		t.Run(fmt.Sprint("TPM ", tpm), func(t *testing.T) {
 			dir := t.TempDir()

@@ -13,6 +13,7 @@ import (
 
 	"github.com/zalando/go-keyring"
 
+	"tokend/internal/checktest"
 	"tokend/providers/token"
 	"tokend/store/keyringtest"
 )
@@ -103,10 +104,7 @@ func TestKeyringWithDeadBusIsUnavailable(t *testing.T) {
 // Case 3 of the threat model: godbus would start a bus through dbus-launch; this one tells if it does.
 func TestKeyringNeverStartsABus(t *testing.T) {
 	if _, err := os.Stat(fmt.Sprintf("/run/user/%d/bus", os.Getuid())); err == nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("a session bus is in the way")
-		}
-		t.Skip("this user has a session bus at the place where one is looked for")
+		checktest.Unable(t, "this user has a session bus at the place where one is looked for")
 	}
 	for _, address := range []string{"", "autolaunch:", "autolaunch:scope=user"} {
 		t.Run(address, func(t *testing.T) {

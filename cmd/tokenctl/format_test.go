@@ -2,23 +2,8 @@ package main
 
 import (
 	"encoding/json"
-	"os"
-	"os/exec"
 	"testing"
 )
-
-func need(t *testing.T, tool string) string {
-	t.Helper()
-	path, err := exec.LookPath(tool)
-	if err == nil {
-		return path
-	}
-	if os.Getenv("CI") != "" {
-		t.Fatalf("%s is missing", tool)
-	}
-	t.Skipf("%s is missing", tool)
-	return ""
-}
 
 func TestPlainJSON(t *testing.T) {
 	in := "{\"a\":\"x\u202e\u009b\U000e0041é\U0001f600\"}\n"

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -13,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"tokend/internal/checktest"
 	"tokend/providers/token"
 )
 
@@ -102,13 +102,7 @@ func TestSignTellsWhatTheRequestMustKnow(t *testing.T) {
 
 // curl must send what was signed, and nothing that it makes of it.
 func TestCurlSendsTheSignedURLAsItIs(t *testing.T) {
-	curl, err := exec.LookPath("curl")
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("curl is not installed")
-		}
-		t.Skip("curl is not installed")
-	}
+	curl := checktest.Need(t, "curl")
 	var got []string
 	api := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		got = append(got, r.RequestURI+" "+r.Header.Get("Signature")+" "+r.Header.Get("x-api-user"))

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"tokend/internal/checktest"
 	"tokend/ipc"
 	"tokend/ipc/ipcserver"
 	"tokend/providers/token"
@@ -611,7 +612,7 @@ func TestVersionFlag(t *testing.T) {
 }
 
 func TestBashIsToldWhatCompletionNeeds(t *testing.T) {
-	bash := need(t, "bash")
+	bash := checktest.Need(t, "bash")
 	var script bytes.Buffer
 	if status := run([]string{"tokenctl", "completion", "bash"}, nil, &script, io.Discard); status != exitOK {
 		t.Fatalf("status %d", status)

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"tokend/internal/checktest"
 	"tokend/providers/token"
 	"tokend/store/keyringtest"
 )
@@ -114,9 +115,9 @@ func exitOf(err error) int {
 // start to have one, neither tokend nor tokenctl starts any process. What they
 // start would have their mark in its environment.
 func TestNoBusIsStartedForWantOfOne(t *testing.T) {
-	need(t, "dbus-launch")
+	checktest.Need(t, "dbus-launch")
 	if exists(fmt.Sprintf("/run/user/%d/bus", os.Getuid())) {
-		unable(t, "this user has a session bus at the place where one is looked for")
+		checktest.Unable(t, "this user has a session bus at the place where one is looked for")
 	}
 	session := keyringtest.Start(t)
 	const mark = "TOKEND_TEST_MARK"

@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"tokend/daemon"
+	"tokend/internal/checktest"
 	"tokend/ipc"
 	"tokend/ipc/ipcserver"
 	"tokend/providers/token"
@@ -201,12 +202,7 @@ func TestTheDashboardIsWhole(t *testing.T) {
 }
 
 func TestPromtoolTakesRulesAndMetrics(t *testing.T) {
-	if _, err := exec.LookPath("promtool"); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("promtool is missing (Debian's package prometheus)")
-		}
-		t.Skip("promtool is not installed")
-	}
+	promtool := checktest.Need(t, "promtool") // Debian: prometheus
 	dir := filepath.Join(root, "packaging", "prometheus")
 	documented := filepath.Join(t.TempDir(), "prometheus.yml")
 	if err := os.WriteFile(documented, []byte(documentedYAML(t)), 0o600); err != nil {
@@ -215,7 +211,7 @@ func TestPromtoolTakesRulesAndMetrics(t *testing.T) {
 	for _, args := range [][]string{
 		{"check", "rules", "alerts.yml"}, {"test", "rules", "alerts_test.yml"}, {"check", "metrics"}, {"check", "config", documented},
 	} {
-		cmd := exec.Command("promtool", args...)
+		cmd := exec.Command(promtool, args...)
 		cmd.Dir = dir
 		cmd.Stdin = strings.NewReader(written(t, fullMetrics()))
 		if out, err := cmd.CombinedOutput(); err != nil {

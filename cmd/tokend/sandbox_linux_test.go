@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tokend/daemon"
+	"tokend/internal/checktest"
 	"tokend/providers/token"
 )
 
@@ -26,7 +27,7 @@ import (
 func needLandlock(t *testing.T) {
 	t.Helper()
 	if _, err := ll.LandlockGetABIVersion(); err != nil {
-		unable(t, "this kernel has no Landlock: %v", err)
+		checktest.Unable(t, "this kernel has no Landlock: %v", err)
 	}
 }
 

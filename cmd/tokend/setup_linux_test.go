@@ -11,6 +11,7 @@ import (
 
 	"tokend/cmd/tokend/service"
 	"tokend/daemon"
+	"tokend/internal/checktest"
 	"tokend/providers/token"
 	"tokend/store"
 )
@@ -19,7 +20,7 @@ import (
 func asRoot(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		unable(t, "needs root, to give files to another user")
+		checktest.Unable(t, "needs root, to give files to another user")
 	}
 }
 
@@ -143,7 +144,7 @@ func TestSetupOfTheSystemServiceNeedsItsUser(t *testing.T) {
 // that is lost is not replaced.
 func TestSetupMakesASystemdCredential(t *testing.T) {
 	asRoot(t)
-	need(t, "systemd-creds")
+	checktest.Need(t, "systemd-creds")
 	dirs, _ := server(t)
 	if err := os.Mkdir(dirs.Config, 0o750); err != nil {
 		t.Fatal(err)

@@ -34,17 +34,6 @@ func TestUnitsKnowTheExitStatuses(t *testing.T) {
 	}
 }
 
-func need(t *testing.T, tool string) {
-	t.Helper()
-	if _, err := exec.LookPath(tool); err == nil {
-		return
-	}
-	if os.Getenv("CI") != "" {
-		t.Fatalf("%s is missing", tool)
-	}
-	t.Skipf("%s is missing", tool)
-}
-
 // activated runs tokend as systemd does: with a socket that is there before it,
 // and a place to notify.
 type activated struct {

@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tokend/internal/checktest"
 	"tokend/providers/token"
 )
 
@@ -29,7 +30,7 @@ const stranger = 64321
 // nor read its memory or environment.
 func TestTheSameUserCannotLookInside(t *testing.T) {
 	if os.Geteuid() != 0 {
-		unable(t, "this takes root, for another uid")
+		checktest.Unable(t, "this takes root, for another uid")
 	}
 	dir, err := os.MkdirTemp("", "tokend-trace-")
 	if err != nil {

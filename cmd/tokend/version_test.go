@@ -6,13 +6,15 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"tokend/internal/checktest"
 )
 
 // Built from a clone the programs tell the revision, and a release the version
 // that it was stamped with.
 func TestVersionsAreStamped(t *testing.T) {
 	if exec.Command("git", "-C", root, "rev-parse").Run() != nil {
-		unable(t, "not in a clone")
+		checktest.Unable(t, "not in a clone")
 	}
 	dir := t.TempDir()
 	clone := filepath.Join(dir, "clone")

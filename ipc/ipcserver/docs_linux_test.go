@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"tokend/internal/checktest"
 	"tokend/ipc"
 	"tokend/providers/token"
 )
@@ -38,21 +39,6 @@ func block(t *testing.T, file, language string) string {
 	return code + "\n"
 }
 
-// tool finds a program that a test cannot do without.
-func tool(t *testing.T, name string) string {
-	t.Helper()
-	for _, candidate := range []string{name, "/usr/sbin/" + name} {
-		if path, err := exec.LookPath(candidate); err == nil {
-			return path
-		}
-	}
-	if os.Getenv("CI") != "" {
-		t.Fatalf("%s is not installed", name)
-	}
-	t.Skipf("%s is not installed", name)
-	return ""
-}
-
 // languages are those of the examples, and how their programs are started.
 var languages = []struct{ name, program, suffix string }{
 	{"python", "python3", ".py"}, {"js", "node", ".mjs"}, {"r", "Rscript", ".R"},
@@ -64,16 +50,13 @@ func example(t *testing.T, file, language, program, suffix string) []string {
 	t.Helper()
 	code := block(t, file, language)
 	if language == "r" && exec.Command(program, "-e", "library(httr2)").Run() != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("R with httr2 is not installed (Debian: r-base-core, r-cran-httr2)")
-		}
-		t.Skip("R with httr2 is not installed")
+		checktest.Unable(t, "R with httr2 is not installed (Debian: r-base-core, r-cran-httr2)")
 	}
 	source := filepath.Join(t.TempDir(), "example"+suffix)
 	if err := os.WriteFile(source, []byte(code), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return []string{tool(t, program), source}
+	return []string{checktest.Need(t, program), source}
 }
 
 // launch runs a program that talks to tokend.
@@ -164,7 +147,7 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // if that is not root and cannot choose.
 func startNginx(t *testing.T, user, socket, upstream string) (address string) {
 	t.Helper()
-	nginx := tool(t, "nginx")
+	nginx := checktest.Need(t, "nginx")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

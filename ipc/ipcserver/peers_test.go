@@ -20,6 +20,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tokend/internal/checktest"
 	"tokend/ipc"
 	"tokend/providers/token"
 )
@@ -101,20 +102,9 @@ func plays(t *testing.T, cmd *exec.Cmd) string {
 	return string(out)
 }
 
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Getuid() == 0 {
-		return
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatal("this test needs a second uid: run it as root")
-	}
-	t.Skip("this test needs a second uid: run it as root")
-}
-
 // Case 12 of the threat model.
 func TestStrangerIsRefused(t *testing.T) {
-	needRoot(t)
+	checktest.NeedRoot(t, "for a second uid")
 	s := start(t, newBook(), Options{})
 	if got := plays(t, player("caller", s.socket, asStranger())); got != "denied\n" {
 		t.Errorf("with the socket's mode as it is: %q", got)
@@ -137,7 +127,7 @@ func TestStrangerIsRefused(t *testing.T) {
 }
 
 func TestStrangerThatIsAllowed(t *testing.T) {
-	needRoot(t)
+	checktest.NeedRoot(t, "for a second uid")
 	b := newBook()
 	s := start(t, b, Options{Allow: func(p ipc.Peer) error {
 		if p.UID != stranger {
@@ -161,7 +151,7 @@ func TestStrangerThatIsAllowed(t *testing.T) {
 
 // The kernel tells a caller's groups, however many.
 func TestTheGroupsOfACaller(t *testing.T) {
-	needRoot(t)
+	checktest.NeedRoot(t, "for a second uid")
 	b := newBook()
 	s := start(t, b, Options{Allow: AnyUser})
 	if err := os.Chmod(s.socket, 0o666); err != nil {
@@ -188,7 +178,7 @@ func TestTheGroupsOfACaller(t *testing.T) {
 // Who connected counts, not who holds the connection now. Cases 15 and 16 of the
 // threat model.
 func TestIdentityIsThatOfTheConnect(t *testing.T) {
-	needRoot(t)
+	checktest.NeedRoot(t, "for a second uid")
 	s := start(t, newBook(), Options{})
 	f, err := s.dial(t).File()
 	if err != nil {
@@ -242,7 +232,7 @@ func elsewhere(t *testing.T, flags uintptr) *ipc.Client {
 
 // Case 14 of the threat model.
 func TestServerInAnotherPIDNamespace(t *testing.T) {
-	needRoot(t)
+	checktest.NeedRoot(t, "for a second uid")
 	if _, err := elsewhere(t, syscall.CLONE_NEWPID).Get(t.Context(), "clms", token.Query{}); err != nil {
 		t.Errorf("a caller without a pid: %v", err)
 	}
@@ -250,7 +240,7 @@ func TestServerInAnotherPIDNamespace(t *testing.T) {
 
 // Case 13 of the threat model.
 func TestServerThatCannotTellUsersApart(t *testing.T) {
-	needRoot(t)
+	checktest.NeedRoot(t, "for a second uid")
 	_, err := elsewhere(t, syscall.CLONE_NEWUSER).Get(t.Context(), "clms", token.Query{})
 	if !errors.Is(err, token.ErrDenied) || !strings.Contains(err.Error(), "65534") {
 		t.Errorf("a caller without a uid: %v", err)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"tokend/cmd/tokenctl/cli"
+	"tokend/internal/checktest"
 )
 
 // pages makes the pages of the real programs, and gives their text by name.
@@ -106,14 +107,9 @@ func TestPagesAreReproducible(t *testing.T) {
 
 // mandoc finds nothing wrong with the pages.
 func TestPagesAreValid(t *testing.T) {
-	if _, err := exec.LookPath("mandoc"); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	mandoc := checktest.Need(t, "mandoc")
 	for name, text := range pages(t, built(t)) {
-		lint := exec.Command("mandoc", "-T", "lint", "-W", "warning")
+		lint := exec.Command(mandoc, "-T", "lint", "-W", "warning")
 		lint.Stdin = strings.NewReader(text)
 		if out, err := lint.CombinedOutput(); err != nil || len(out) > 0 {
 			t.Errorf("%s: %v\n%s", name, err, out)

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/godbus/dbus/v5"
+
+	"tokend/internal/checktest"
 )
 
 const (
@@ -59,7 +61,8 @@ func Start(t testing.TB) *Session {
 // serviceDirs describe when they are called.
 func StartBus(t testing.TB, serviceDirs ...string) *Session {
 	t.Helper()
-	need(t, "dbus-daemon", "gnome-keyring-daemon")
+	checktest.Need(t, "dbus-daemon")
+	checktest.Need(t, "gnome-keyring-daemon")
 	// A socket's path has to be short: t.TempDir has the test's name in it.
 	dir, err := os.MkdirTemp("", "keyringtest")
 	if err != nil {
@@ -246,20 +249,6 @@ func isLocked(c *dbus.Conn) (bool, error) {
 		return false, fmt.Errorf("the property Locked is %v", v)
 	}
 	return locked, nil
-}
-
-// need skips or fails the test where a program is missing.
-func need(t testing.TB, programs ...string) {
-	t.Helper()
-	for _, p := range programs {
-		if _, err := exec.LookPath(p); err == nil {
-			continue
-		}
-		if os.Getenv("CI") != "" {
-			t.Fatalf("%s is missing (Debian: gnome-keyring, dbus-daemon)", p)
-		}
-		t.Skipf("%s is missing (Debian: gnome-keyring, dbus-daemon)", p)
-	}
 }
 
 func busConfig(address string, serviceDirs []string) string {

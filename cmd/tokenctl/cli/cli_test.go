@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"tokend/internal/checktest"
 	"tokend/providers/token"
 )
 
@@ -234,13 +235,7 @@ func TestShells(t *testing.T) {
 	}
 	for _, shell := range shells {
 		t.Run(shell.name, func(t *testing.T) {
-			program, err := exec.LookPath(shell.name)
-			if err != nil {
-				if shell.name == "bash" || os.Getenv("CI") != "" {
-					t.Fatal(err)
-				}
-				t.Skip(err)
-			}
+			program := checktest.Need(t, shell.name)
 			for line, want := range map[string]string{
 				"prog ge":            "get",
 				"prog get ":          "clms clms-2 rock",

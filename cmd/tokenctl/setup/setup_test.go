@@ -3,12 +3,12 @@ package setup
 import (
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
 
+	"tokend/internal/checktest"
 	"tokend/providers/token"
 )
 
@@ -115,7 +115,7 @@ func TestMakeAndUndo(t *testing.T) {
 		for _, text := range before {
 			t.Run(tool, func(t *testing.T) {
 				if tool != "docker" && tool != "cargo" && tool != "bazel" && tool != "terraform" && tool != "pnpm" {
-					need(t, map[string]string{"git": "git", "go": "go", "pip": "python3"}[tool])
+					checktest.Need(t, map[string]string{"git": "git", "go": "go", "pip": "python3"}[tool])
 				}
 				dir, self := home(t)
 				w := wish
@@ -146,20 +146,9 @@ func TestMakeAndUndo(t *testing.T) {
 	}
 }
 
-func need(t *testing.T, tool string) {
-	t.Helper()
-	if _, err := exec.LookPath(tool); err == nil {
-		return
-	}
-	if os.Getenv("CI") != "" {
-		t.Fatalf("%s is missing", tool)
-	}
-	t.Skipf("%s is missing", tool)
-}
-
 // What somebody else wrote stands, and the error tells of it.
 func TestWhatOthersWroteStands(t *testing.T) {
-	need(t, "git")
+	checktest.Need(t, "git")
 	for tool, c := range map[string]struct{ file, text, told string }{
 		"git":       {".gitconfig", "[credential \"https://reg.example\"]\n\thelper = store\n", "store"},
 		"docker":    {".docker/config.json", `{"credHelpers":{"reg.example":"pass"}}`, "pass"},
@@ -222,7 +211,7 @@ func TestAFileBehindALink(t *testing.T) {
 
 // Two hosts share what they share.
 func TestTwoHosts(t *testing.T) {
-	need(t, "go")
+	checktest.Need(t, "go")
 	_, self := home(t)
 	one, two := Wish{Host: "https://one.example", Self: self}, Wish{Host: "https://two.example", Self: self}
 	for _, tool := range []string{"go", "bazel"} {

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tokend/daemon"
+	"tokend/internal/checktest"
 	"tokend/packaging"
 	"tokend/providers/token"
 )
@@ -59,20 +60,11 @@ func verify(t *testing.T, args ...string) {
 	cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+t.TempDir())
 	out, err := cmd.CombinedOutput()
 	if errors.Is(err, exec.ErrNotFound) {
-		unable(t, "systemd-analyze is missing")
+		checktest.Unable(t, "systemd-analyze is not installed")
 	}
 	if err != nil || len(out) > 0 {
 		t.Errorf("verify %s: %v\n%s", args, err, out)
 	}
-}
-
-// unable skips a test that this machine or user cannot run; CI has to be able to.
-func unable(t *testing.T, why string) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatal(why)
-	}
-	t.Skip(why)
 }
 
 // asPackaged is a definition of what packages install.
@@ -527,7 +519,7 @@ func TestServiceState(t *testing.T) {
 // sandbox hides, and nothing runs one that will not be there.
 func TestProgramsThatAreNoService(t *testing.T) {
 	if os.Geteuid() != 0 {
-		unable(t, "needs root, to give files to another user")
+		checktest.Unable(t, "needs root, to give files to another user")
 	}
 	for _, path := range []string{filepath.Join(os.TempDir(), "go-build1/tokend"), "/tmp/tokend", "/var/tmp/x/tokend"} {
 		if err := (Definition{Program: path}).Check(); err == nil || !strings.Contains(err.Error(), "will not stay") {

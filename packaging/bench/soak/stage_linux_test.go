@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"tokend/internal/checktest"
 	"tokend/ipc"
 	"tokend/providers/providertest"
 	"tokend/providers/token"
@@ -123,8 +124,8 @@ func (s *stage) state() string { return filepath.Join(s.dir, "state") }
 // stays the machine's own, and is not filled.
 func (s *stage) mountDisk() {
 	if os.Geteuid() != 0 {
-		if os.Getenv("CI") == "true" {
-			s.t.Fatal("the small disk takes root")
+		if checktest.Full() {
+			s.t.Fatal("filling a disk needs root")
 		}
 		s.t.Log("not root: no disk is filled")
 		return

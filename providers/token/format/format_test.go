@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
 	"time"
 
+	"tokend/internal/checktest"
 	"tokend/providers/token"
 )
 
@@ -76,21 +76,8 @@ func TestOnlyBearerTokensMakeHeaders(t *testing.T) {
 	}
 }
 
-func need(t *testing.T, tool string) string {
-	t.Helper()
-	path, err := exec.LookPath(tool)
-	if err == nil {
-		return path
-	}
-	if os.Getenv("CI") != "" {
-		t.Fatalf("%s is missing", tool)
-	}
-	t.Skipf("%s is missing", tool)
-	return ""
-}
-
 func TestShellReadsEnv(t *testing.T) {
-	sh := need(t, "sh")
+	sh := checktest.Need(t, "sh")
 	for _, text := range []string{`a'b"c`, `$(touch x) ` + "`id`" + ` \ $HOME !! ;&|`, "'", `'"'"'`, "plain"} {
 		out, err := Env(grantOf(text), time.Now())
 		if err != nil {
@@ -104,7 +91,7 @@ func TestShellReadsEnv(t *testing.T) {
 }
 
 func TestCurlReadsItsConfigAndHeaderFile(t *testing.T) {
-	curl := need(t, "curl")
+	curl := checktest.Need(t, "curl")
 	var seen string
 	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen = r.Header.Get("Authorization") }))
 	defer srv.Close()
