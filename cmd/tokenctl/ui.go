@@ -34,6 +34,7 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
+	"tokend/cmd/tokenctl/child"
 	"tokend/cmd/tokenctl/helper"
 	"tokend/ipc"
 	"tokend/providers/token"
@@ -52,9 +53,6 @@ const (
 	exitLocked      = 6
 	exitNoDaemon    = 7
 	exitUnavailable = 75
-	// exec's, as shells have them for a program that cannot be run.
-	exitCannotRun     = 126
-	exitNotFoundToRun = 127
 	// exitInterrupted is what shells make of an end by Ctrl-C (SIGINT, 2).
 	exitInterrupted = 130
 )
@@ -125,14 +123,13 @@ func (a *app) fail(c *cobra.Command, err error) int {
 	if errors.As(err, &already) {
 		return exitStatus(err)
 	}
-	var child childExit
-	if errors.As(err, &child) { // it has told
-		return child.status
-	}
-	var unrun notRun
-	if errors.As(err, &unrun) {
-		a.err.print(a.err.paint(bad, "tokenctl:") + " " + printable(err.Error()) + "\n")
-		return unrun.status()
+	var ended *child.ExitError
+	if errors.As(err, &ended) {
+		if ended.Reason != "" {
+			a.err.print(a.err.paint(bad, "tokenctl:") + " " + printable(ended.Reason) + "\n")
+		}
+		ended.DieAlike()
+		return ended.Status
 	}
 	if errors.Is(err, errInterrupted) { // whoever did it knows
 		return exitInterrupted
@@ -221,7 +218,7 @@ func hints(err error, s situation) []string {
 		return []string{"What is wrong, and what to do: " + typed("tokend doctor")}
 	case errors.Is(err, errNoSocket):
 		return []string{"Is the path right?"}
-	case errors.Is(err, errUsage):
+	case errors.Is(err, errUsage), errors.Is(err, child.ErrUsage):
 		return []string{"See: " + typed(s.help)}
 	case errors.Is(err, context.DeadlineExceeded):
 		return hintsTimeout(s)

@@ -1,6 +1,6 @@
 //go:build unix
 
-package main
+package child
 
 import (
 	"os"
@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// reachesChild tells of a signal that a terminal sends to all processes in its
-// foreground, our child among them: passed on it would come twice, which many
-// programs take for impatience.
+// reachesChild reports whether a terminal sends s to its whole foreground
+// process group, the child included. Passed on, the signal would arrive twice,
+// which many programs take for impatience.
 func reachesChild(s os.Signal) bool {
 	if s != os.Interrupt && s != syscall.SIGQUIT {
 		return false

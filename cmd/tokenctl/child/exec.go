@@ -1,0 +1,348 @@
+package child
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"tokend/ipc"
+	"tokend/providers/token"
+	"tokend/providers/token/format"
+)
+
+// The exit statuses of shells for a program that cannot be run.
+const (
+	exitCannotRun = 126
+	exitNotFound  = 127
+)
+
+// A Request says what exec gives to a program.
+type Request struct {
+	Profile string
+	// Env and Files are the variables for the token, and for the name of a file
+	// with the token, which Format writes.
+	Env, Files []string
+	Format     string
+	Query      token.Query
+	// Git has git ask tokend, at Socket if that is not the usual one.
+	Git    bool
+	Socket string
+	// MSI are the profiles of an endpoint for Azure SDKs.
+	MSI []string
+}
+
+// check refuses requests that contradict themselves.
+func (r Request) check() error {
+	variables := slices.Concat(r.Env, r.Files)
+	switch own := len(variables) > 0 || r.Git; {
+	case !own && r.MSI == nil:
+		return usage("how does the program get the token? Use --env VAR, --file VAR, --git or --azure-msi PROFILES")
+	case r.Profile == "" && own:
+		return usage("--env, --file and --git need a profile; name it before --")
+	case r.Profile != "" && !own:
+		return usage("--azure-msi names the profiles itself; leave out the one before --")
+	}
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_"
+	for i, name := range variables {
+		if name == "" || strings.Trim(name, letters+"0123456789") != "" || !strings.Contains(letters, name[:1]) {
+			return usage("%q is not the name of an environment variable", name)
+		}
+		if slices.Contains(variables[:i], name) {
+			return usage("the variable %s is named twice", name)
+		}
+	}
+	return nil
+}
+
+// Exec runs a command with what r says. The error is an *ExitError if the
+// command does not succeed, or cannot be run.
+func Exec(ctx context.Context, e Env, r Request, command []string) error {
+	if err := r.check(); err != nil {
+		return err
+	}
+	write := format.Named(r.Format)
+	switch {
+	case write == nil:
+		return usage("there is no format %q; the formats are %s", r.Format, strings.Join(format.Names[:], ", "))
+	case r.Format == format.Names[0]:
+		write = withoutNewline
+	}
+	program, err := findProgram(command[0])
+	if err != nil {
+		return err
+	}
+	// From here on a signal must not leave a file behind.
+	signals, stop := catchSignals()
+	defer stop()
+	l := &loan{Env: e, request: r, write: write, env: os.Environ()}
+	ctx, cancel := context.WithCancel(ctx)
+	defer func() {
+		cancel()
+		l.keepers.Wait()
+		l.file.remove()
+	}()
+	if err := l.lend(ctx); err != nil {
+		return err
+	}
+	cmd := exec.Command(program)
+	cmd.Args, cmd.Env = command, l.env
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = e.In, e.Out, e.Err
+	if err := cmd.Start(); err != nil {
+		return cannotRun(command[0], err)
+	}
+	defer forward(cmd.Process, signals, func() {})()
+	return wait(cmd)
+}
+
+// withoutNewline is the token as programs expect it in a file or variable.
+func withoutNewline(g token.Grant, now time.Time) ([]byte, error) {
+	text, err := format.Token(g, now)
+	return bytes.TrimSuffix(text, []byte("\n")), err
+}
+
+// findProgram looks a command up as a shell does.
+func findProgram(name string) (string, error) {
+	path, err := exec.LookPath(name)
+	if errors.Is(err, exec.ErrDot) {
+		err = errors.New("it is in the current directory; write ./ before it")
+	}
+	if err != nil {
+		return "", cannotRun(name, err)
+	}
+	return path, nil
+}
+
+// cannotRun is the error for a program that cannot be run, with the exit
+// status of shells.
+func cannotRun(name string, why error) error {
+	var lookup *exec.Error
+	var path *fs.PathError
+	switch {
+	case errors.Is(why, exec.ErrNotFound) || errors.Is(why, fs.ErrNotExist):
+		return &ExitError{Status: exitNotFound, Reason: name + " was not found"}
+	case errors.As(why, &lookup):
+		why = lookup.Err
+	}
+	if errors.As(why, &path) {
+		why = path.Err
+	}
+	return &ExitError{Status: exitCannotRun, Reason: "cannot run " + name + ": " + why.Error()}
+}
+
+// A loan is what a program has while it runs.
+type loan struct {
+	Env
+	request Request
+	write   format.Format
+	env     []string // the program's environment
+	file    *tokenFile
+	keepers sync.WaitGroup // keep file and endpoint fresh
+}
+
+// lend obtains all that the request names.
+func (l *loan) lend(ctx context.Context) error {
+	r := l.request
+	if len(r.Env)+len(r.Files) > 0 {
+		if err := l.lendToken(ctx); err != nil {
+			return err
+		}
+	}
+	if r.Git {
+		if err := l.lendToGit(ctx); err != nil {
+			return err
+		}
+	}
+	if r.MSI == nil {
+		return nil
+	}
+	lease, err := l.Client.LeaseMSI(ctx, ipc.MSIRequest{Profiles: r.MSI})
+	if err != nil {
+		return err
+	}
+	l.env = msiEnv(l.env, lease)
+	l.keepers.Go(func() { keepLease(ctx, l.Client, lease, r.MSI) })
+	return nil
+}
+
+// lendToken puts a token into variables and into a file that is kept fresh.
+func (l *loan) lendToken(ctx context.Context) error {
+	r := l.request
+	g, err := l.get(ctx, r.Profile, r.Query)
+	if err != nil {
+		return err
+	}
+	text, err := l.write(g, time.Now())
+	if err != nil {
+		return err
+	}
+	for _, name := range r.Env {
+		l.env = append(l.env, name+"="+strings.TrimSuffix(string(text), "\n"))
+	}
+	if len(r.Files) == 0 {
+		return nil
+	}
+	if l.file, err = newTokenFile(g, text); err != nil {
+		return err
+	}
+	l.keepers.Go(func() { l.file.keep(ctx, l.Client, r.Profile, r.Query, l.write) })
+	for _, name := range r.Files {
+		l.env = append(l.env, name+"="+l.file.path)
+	}
+	return nil
+}
+
+// lendToGit configures git for the program alone, as git -c does, to ask tokend
+// and no other helper for the profile's hosts.
+func (l *loan) lendToGit(ctx context.Context) error {
+	p, err := l.profile(ctx, l.request.Profile)
+	if err != nil {
+		return err
+	}
+	if len(p.Hosts) == 0 {
+		return &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf(
+			"profile %q has no hosts; set hosts = [\"https://...\"] in %s and run tokenctl reload", p.Name, p.File)}
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	helper := "!" + format.ShellQuote(self) + " helper git --profile " + format.ShellQuote(p.Name)
+	if l.request.Socket != "" {
+		helper += " --socket " + format.ShellQuote(l.request.Socket)
+	}
+	count, _ := strconv.Atoi(os.Getenv("GIT_CONFIG_COUNT"))
+	set := func(key, value string) {
+		n := strconv.Itoa(count)
+		l.env = append(l.env, "GIT_CONFIG_KEY_"+n+"="+key, "GIT_CONFIG_VALUE_"+n+"="+value)
+		count++
+	}
+	for _, host := range p.Hosts {
+		set("credential."+host+".helper", "") // forgets the helpers before
+		set("credential."+host+".helper", helper)
+		set("credential."+host+".useHttpPath", "true")
+	}
+	l.env = append(l.env, "GIT_CONFIG_COUNT="+strconv.Itoa(count))
+	return nil
+}
+
+// A tokenFile is a private file with a token.
+type tokenFile struct {
+	dir, path string
+	expiry    time.Time
+	held      token.Secret
+}
+
+// newTokenFile creates the file, in memory where the system has a place for that.
+func newTokenFile(g token.Grant, text []byte) (*tokenFile, error) {
+	place := os.Getenv("XDG_RUNTIME_DIR")
+	if info, err := os.Stat(place); place == "" || err != nil || !info.IsDir() {
+		place = os.TempDir()
+	}
+	dir, err := os.MkdirTemp(place, "tokenctl-") // mode 0700
+	if err != nil {
+		return nil, fmt.Errorf("cannot make a directory for the token's file: %w", err)
+	}
+	f := &tokenFile{dir: dir, path: filepath.Join(dir, "token")}
+	if err := f.write(g, text); err != nil {
+		f.remove()
+		return nil, err
+	}
+	return f, nil
+}
+
+// write replaces the file in one step.
+func (f *tokenFile) write(g token.Grant, text []byte) error {
+	next := f.path + ".new"
+	err := os.WriteFile(next, text, 0o600)
+	if err == nil {
+		err = os.Rename(next, f.path)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot write the token's file: %w", err)
+	}
+	f.expiry, f.held = g.ServeUntil(), g.Secret
+	return nil
+}
+
+func (f *tokenFile) remove() {
+	if f != nil {
+		_ = os.RemoveAll(f.dir)
+	}
+}
+
+const (
+	// A file's token is compared with tokend's each tenth of its life, within
+	// these bounds. tokend answers from its cache, and has renewed by then.
+	minInterval = time.Second
+	maxInterval = 30 * time.Second
+)
+
+// keep keeps the file fresh until ctx ends. It removes a token that has expired
+// and that tokend could not renew.
+func (f *tokenFile) keep(ctx context.Context, d *ipc.Client, profile string, q token.Query, write format.Format) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(min(max(time.Until(f.expiry)/10, minInterval), maxInterval)):
+		}
+		if !f.update(ctx, d, profile, q, write) && !time.Now().Round(0).Before(f.expiry.Round(0)) {
+			_ = os.Remove(f.path)
+		}
+	}
+}
+
+// update fetches tokend's token, and reports whether the file holds it.
+func (f *tokenFile) update(ctx context.Context, d *ipc.Client, profile string, q token.Query, write format.Format) bool {
+	ctx, cancel := context.WithTimeout(ctx, maxInterval)
+	defer cancel()
+	g, err := d.Get(ctx, profile, q)
+	if err != nil {
+		return false
+	}
+	if _, err := os.Lstat(f.path); err == nil && g.Secret.Equal(f.held) {
+		return true
+	}
+	text, err := write(g, time.Now())
+	return err == nil && f.write(g, text) == nil
+}
+
+// msiEnv points the SDKs to the endpoint, and away from any other.
+func msiEnv(env []string, lease *ipc.MSILease) []string {
+	others := []string{"IDENTITY_SERVER_THUMBPRINT", "IMDS_ENDPOINT", "MSI_ENDPOINT", "MSI_SECRET", "IDENTITY_ENDPOINT", "IDENTITY_HEADER"}
+	env = slices.DeleteFunc(env, func(e string) bool {
+		name, _, _ := strings.Cut(e, "=")
+		return slices.Contains(others, name)
+	})
+	return append(env, "IDENTITY_ENDPOINT="+lease.Endpoint, "IDENTITY_HEADER="+lease.Header.Reveal())
+}
+
+// keepLease keeps the endpoint until ctx ends: after a restart of tokend, it
+// asks for the same endpoint again.
+func keepLease(ctx context.Context, d *ipc.Client, lease *ipc.MSILease, profiles []string) {
+	for {
+		lease.Wait(ctx)
+		for pause := time.Duration(0); ; pause = min(pause+100*time.Millisecond, 5*time.Second) {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(pause):
+			}
+			next, err := d.LeaseMSI(ctx, ipc.MSIRequest{Profiles: profiles, Endpoint: lease.Endpoint, Header: lease.Header.Reveal()})
+			if err == nil {
+				lease = next
+				break
+			}
+		}
+	}
+}
