@@ -35,6 +35,7 @@ import (
 	"golang.org/x/term"
 
 	"tokend/cmd/tokenctl/child"
+	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokenctl/helper"
 	"tokend/ipc"
 	"tokend/providers/token"
@@ -112,7 +113,7 @@ func usage(format string, args ...any) error {
 }
 
 // errUsage marks errors that the command's --help helps with.
-var errUsage = errors.New("wrong usage")
+var errUsage = cli.ErrUsage
 
 // fail tells of err and returns the exit status.
 func (a *app) fail(c *cobra.Command, err error) int {
@@ -218,7 +219,7 @@ func hints(err error, s situation) []string {
 		return []string{"What is wrong, and what to do: " + typed("tokend doctor")}
 	case errors.Is(err, errNoSocket):
 		return []string{"Is the path right?"}
-	case errors.Is(err, errUsage), errors.Is(err, child.ErrUsage):
+	case errors.Is(err, errUsage):
 		return []string{"See: " + typed(s.help)}
 	case errors.Is(err, context.DeadlineExceeded):
 		return hintsTimeout(s)

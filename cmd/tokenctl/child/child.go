@@ -41,13 +41,6 @@ func (e Env) get(ctx context.Context, profile string, q token.Query) (token.Gran
 	return e.Client.Get(ctx, profile, q)
 }
 
-// ErrUsage marks errors that the command's --help helps with.
-var ErrUsage = errors.New("wrong usage")
-
-func usage(format string, args ...any) error {
-	return &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf(format, args...), Cause: ErrUsage}
-}
-
 // An ExitError says how a program ended that did not succeed, or why it could
 // not be run.
 type ExitError struct {

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/term"
 
+	"tokend/cmd/tokenctl/cli"
 	"tokend/providers/token"
 	"tokend/providers/token/format"
 )
@@ -33,7 +34,7 @@ type curlCall struct {
 // if curl does not succeed.
 func Curl(ctx context.Context, e Env, profile string, args []string) error {
 	if runtime.GOOS == "windows" {
-		return usage("on Windows, tokenctl cannot pass curl a credential unseen; use tokenctl get NAME -o curl | curl -K - URL")
+		return cli.Usage("on Windows, tokenctl cannot pass curl a credential unseen; use tokenctl get NAME -o curl | curl -K - URL")
 	}
 	signals, stop := catchSignals()
 	defer stop()
@@ -44,7 +45,7 @@ func Curl(ctx context.Context, e Env, profile string, args []string) error {
 		return err
 	}
 	if p.Does != "mints" && p.Does != "signs" {
-		return usage("the profile %s verifies tokens; it has no credential to send", profile)
+		return cli.Usage("the profile %s verifies tokens; it has no credential to send", profile)
 	}
 	c := &curlCall{Env: e, profile: p, signals: signals, interrupt: interrupt}
 	if err := c.parse(args); err != nil {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"tokend/cmd/tokenctl/cli"
 	"tokend/providers/token"
 )
 
@@ -72,7 +73,7 @@ func (c *curlCall) parse(args []string) error {
 			rest = ""
 			switch {
 			case !ok:
-				return usage("tokenctl curl does not pass on %s, which could lead the credential past the profile's hosts. "+
+				return cli.Usage("tokenctl curl does not pass on %s, which could lead the credential past the profile's hosts. "+
 					"To run curl yourself: curl -K <(tokenctl get %s -o curl) %s ...", typed, c.profile.Name, typed)
 			case o.kind == flag && after != "":
 				rest = "-" + after
@@ -80,7 +81,7 @@ func (c *curlCall) parse(args []string) error {
 			case after != "":
 				o.value = after
 			case len(args) == 0:
-				return usage("curl's option %s needs a value", typed)
+				return cli.Usage("curl's option %s needs a value", typed)
 			default:
 				o.value, args = args[0], args[1:]
 			}
@@ -128,9 +129,9 @@ func (c *curlCall) check() error {
 	}
 	switch {
 	case len(c.urls) == 0:
-		return usage("there is no URL for curl")
+		return cli.Usage("there is no URL for curl")
 	case c.profile.Does == "signs" && (len(c.urls) > 1 || c.has("get", "url-query", "upload-file", "location")):
-		return usage("a signature is for one URL: a second one, --get, --url-query, --upload-file or --location would send another")
+		return cli.Usage("a signature is for one URL: a second one, --get, --url-query, --upload-file or --location would send another")
 	}
 	return nil
 }
@@ -142,15 +143,15 @@ func (o curlOption) check(ownHeader string) error {
 	end := strings.IndexAny(o.value, ":;")
 	switch {
 	case o.kind != data && strings.ContainsFunc(o.value, isControl):
-		return usage("the value of --%s has a control character in it", o.name)
+		return cli.Usage("the value of --%s has a control character in it", o.name)
 	case o.name == "request" && strings.Trim(o.value, letters) != "":
-		return usage("--request takes the name of a method")
+		return cli.Usage("--request takes the name of a method")
 	case o.name == "upload-file" && strings.HasPrefix(o.value[strings.LastIndexAny(o.value, `/\`)+1:], ".."):
-		return usage("--upload-file %s: curl would add that name to the URL", o.value) // and leave its path
+		return cli.Usage("--upload-file %s: curl would add that name to the URL", o.value) // and leave its path
 	case o.name == "header" && (end < 1 || strings.Trim(o.value[:end], letters) != ""):
-		return usage("--header takes NAME: VALUE here, and no file")
+		return cli.Usage("--header takes NAME: VALUE here, and no file")
 	case o.name == "header" && slices.Contains([]string{"authorization", "host", strings.ToLower(ownHeader)}, strings.ToLower(o.value[:end])):
-		return usage("--header %s is refused: tokenctl and curl set this header themselves", o.value[:end])
+		return cli.Usage("--header %s is refused: tokenctl and curl set this header themselves", o.value[:end])
 	}
 	return nil
 }
@@ -165,12 +166,12 @@ func (c *curlCall) checkURL(target string) error {
 	_, isOwn := p.Present.Header()
 	switch origin := u.Scheme + "://" + u.Host; {
 	case err != nil:
-		return usage("the credential of %s cannot go there: %v; write the whole URL, https://...", p.Name, err)
+		return cli.Usage("the credential of %s cannot go there: %v; write the whole URL, https://...", p.Name, err)
 	case !token.Covers(p.Hosts, target):
-		return usage("%s is not among the hosts of %s, so its credential does not go there; to allow it, set hosts = [..., %q] in %s and run tokenctl reload",
+		return cli.Usage("%s is not among the hosts of %s, so its credential does not go there; to allow it, set hosts = [..., %q] in %s and run tokenctl reload",
 			origin, p.Name, origin, p.File)
 	case c.has("location") && (isOwn || !token.Covers(p.Hosts, origin+"/")):
-		return usage("with --location, a redirect could lead the credential past the hosts of %s; request the URL that it redirects to", p.Name)
+		return cli.Usage("with --location, a redirect could lead the credential past the hosts of %s; request the URL that it redirects to", p.Name)
 	}
 	return nil
 }

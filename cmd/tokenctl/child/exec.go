@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"tokend/cmd/tokenctl/cli"
 	"tokend/ipc"
 	"tokend/providers/token"
 	"tokend/providers/token/format"
@@ -46,19 +47,19 @@ func (r Request) check() error {
 	variables := slices.Concat(r.Env, r.Files)
 	switch own := len(variables) > 0 || r.Git; {
 	case !own && r.MSI == nil:
-		return usage("how does the program get the token? Use --env VAR, --file VAR, --git or --azure-msi PROFILES")
+		return cli.Usage("how does the program get the token? Use --env VAR, --file VAR, --git or --azure-msi PROFILES")
 	case r.Profile == "" && own:
-		return usage("--env, --file and --git need a profile; name it before --")
+		return cli.Usage("--env, --file and --git need a profile; name it before --")
 	case r.Profile != "" && !own:
-		return usage("--azure-msi names the profiles itself; leave out the one before --")
+		return cli.Usage("--azure-msi names the profiles itself; leave out the one before --")
 	}
 	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_"
 	for i, name := range variables {
 		if name == "" || strings.Trim(name, letters+"0123456789") != "" || !strings.Contains(letters, name[:1]) {
-			return usage("%q is not the name of an environment variable", name)
+			return cli.Usage("%q is not the name of an environment variable", name)
 		}
 		if slices.Contains(variables[:i], name) {
-			return usage("the variable %s is named twice", name)
+			return cli.Usage("the variable %s is named twice", name)
 		}
 	}
 	return nil
@@ -73,7 +74,7 @@ func Exec(ctx context.Context, e Env, r Request, command []string) error {
 	write := format.Named(r.Format)
 	switch {
 	case write == nil:
-		return usage("there is no format %q; the formats are %s", r.Format, strings.Join(format.Names[:], ", "))
+		return cli.Usage("there is no format %q; the formats are %s", r.Format, strings.Join(format.Names[:], ", "))
 	case r.Format == format.Names[0]:
 		write = withoutNewline
 	}
