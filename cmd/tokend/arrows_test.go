@@ -34,7 +34,7 @@ var arrows = map[string][]string{
 	"tokend/cmd/tokenctl/setup":     {"tokend/providers/token", "tokend/providers/token/format"},
 	"tokend/cmd/tokenctl/helper":    {"tokend/providers/token", "tokend/providers/token/format"},
 	"tokend/cmd/tokend/service":     {"tokend/daemon", "tokend/ipc", "tokend/packaging", "tokend/providers/token"},
-	"tokend/cmd/tokend": {"tokend/cmd/tokenctl/cli", "tokend/cmd/tokenctl/reference", "tokend/cmd/tokend/service", "tokend/daemon", "tokend/ipc", "tokend/ipc/ipcserver", "tokend/providers",
+	"tokend/cmd/tokend": {"tokend/cmd/tokenctl/cli", "tokend/cmd/tokend/service", "tokend/daemon", "tokend/ipc", "tokend/ipc/ipcserver", "tokend/providers",
 		"tokend/providers/providertest", "tokend/providers/token", "tokend/providers/token/format", "tokend/store"},
 }
 

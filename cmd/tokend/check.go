@@ -8,28 +8,25 @@ import (
 	"io/fs"
 	"os"
 
-	"github.com/spf13/cobra"
-
+	"tokend/cmd/tokenctl/cli"
 	"tokend/daemon"
 	"tokend/providers/token"
 	"tokend/store"
 )
 
-func checkCommand(at *places) *cobra.Command {
-	return &cobra.Command{
-		Use:   "check-config",
-		Short: "Read the configuration and say what is wrong with it",
+func (p *program) checkCommand() *cli.Command {
+	return &cli.Command{
+		Name: "check-config", Short: "Check the configuration",
 		Long: `  tokend check-config && tokenctl reload
 
-Reads config.toml and profiles.d as tokend run would, without the keystore and
-without the network, and says what is wrong, with file and line.`,
-		Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			dirs, err := at.dirs()
+Reads config.toml and profiles.d as tokend run does, without the keystore and
+the network, and reports what is wrong, with file and line.`,
+		Run: func(ctx context.Context, _ *cli.Call) error {
+			dirs, err := p.at.dirs()
 			if err != nil {
 				return err
 			}
-			return checkConfig(c.Context(), dirs, c.OutOrStdout())
+			return checkConfig(ctx, dirs, p.out)
 		},
 	}
 }

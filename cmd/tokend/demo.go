@@ -14,8 +14,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/cobra"
-
+	"tokend/cmd/tokenctl/cli"
 	"tokend/daemon"
 	"tokend/ipc"
 	"tokend/providers/providertest"
@@ -23,26 +22,23 @@ import (
 	"tokend/store"
 )
 
-func demoCommand() *cobra.Command {
+func (p *program) demoCommand() *cli.Command {
 	var once bool
-	c := &cobra.Command{
-		Use:   "demo",
-		Short: "See it work, with issuers of its own on loopback",
+	return &cli.Command{
+		Name: "demo", Short: "See it work, with issuers of its own on loopback",
 		Long: `  tokend demo
 
 Starts issuers on loopback that are as strict as the real ones, and a tokend of
 its own in a temporary directory; adds a CLMS, an Entra ID and an Aspose profile
-from freshly made keys; shows a token obtained, served from memory, renewed
-ahead of its expiry, and surviving a crash of tokend while the issuers are down.
-Then it stays, for you to try tokenctl, until Ctrl-C. Nothing else on this
-machine is touched.`,
-		Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			return runDemo(c.Context(), c.OutOrStdout(), once)
+from new keys; shows a token obtained, served from memory, renewed ahead of its
+expiry, and surviving a crash of tokend while the issuers are down. Then it
+waits, so that you can try tokenctl, until Ctrl-C. It touches nothing else on
+this machine.`,
+		Flags: func(f *cli.Flags) {
+			f.BoolVar(&once, "once", false, "end instead of waiting for Ctrl-C")
 		},
+		Run: func(ctx context.Context, _ *cli.Call) error { return runDemo(ctx, p.out, once) },
 	}
-	c.Flags().BoolVar(&once, "once", false, "end by itself instead of waiting for Ctrl-C")
-	return c
 }
 
 const (

@@ -17,8 +17,7 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/spf13/cobra"
-
+	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokend/service"
 	"tokend/daemon"
 	"tokend/ipc"
@@ -38,24 +37,20 @@ is asked what it sees; else this command looks for itself.
 
 Exit status: 0 nothing failed (warnings are no failure), 1 something failed.`
 
-func doctorCommand(at *places) *cobra.Command {
+func (p *program) doctorCommand() *cli.Command {
 	var asJSON bool
-	c := &cobra.Command{
-		Use:   "doctor",
-		Short: "Look whether all is as it should be, and say what to do",
-		Long:  doctorHelp,
-		Args:  noArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
+	return &cli.Command{
+		Name: "doctor", Short: "Check the setup and suggest fixes", Long: doctorHelp,
+		Flags: func(f *cli.Flags) { f.BoolVar(&asJSON, "json", false, "print JSON") },
+		Run: func(ctx context.Context, _ *cli.Call) error {
 			harden()
-			found, err := at.doctor(c.Context())
+			found, err := p.at.doctor(ctx)
 			if err != nil {
 				return err
 			}
-			return tellDiagnosis(found, asJSON, c.OutOrStdout())
+			return tellDiagnosis(found, asJSON, p.out)
 		},
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	return c
 }
 
 func tellDiagnosis(found token.Report, asJSON bool, out io.Writer) error {

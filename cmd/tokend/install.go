@@ -10,8 +10,7 @@ import (
 	"runtime"
 	"time"
 
-	"github.com/spf13/cobra"
-
+	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokend/service"
 	"tokend/daemon"
 	"tokend/ipc"
@@ -26,8 +25,8 @@ type serviceRequest struct {
 	out  io.Writer
 }
 
-func serviceCommands(at *places) []*cobra.Command {
-	r := &serviceRequest{at: at}
+func (p *program) serviceCommands() []*cli.Command {
+	r := &serviceRequest{at: &p.at, out: p.out}
 	var purge purgeRequest
 	uninstall := r.command("uninstall", "Remove the service", `  tokend uninstall
   tokend uninstall --purge          with keys, configuration and tokens
@@ -37,15 +36,17 @@ stay, unless you say --purge: it shows what it will delete, and asks.`,
 		func(ctx context.Context) error {
 			purge.in = os.Stdin
 			return r.uninstall(ctx, purge)
+		}, func(f *cli.Flags) {
+			f.BoolVar(&purge.wanted, "purge", false, "delete configuration, keys and tokens too")
+			f.BoolVar(&purge.yes, "yes", false, "with --purge: do not ask")
 		})
-	uninstall.Flags().BoolVar(&purge.wanted, "purge", false, "delete configuration, keys and tokens too")
-	uninstall.Flags().BoolVar(&purge.yes, "yes", false, "with --purge: do not ask")
 	status := r.command("status", "Show the service's state", `  tokend status
 
 Shows whether the service is installed, starts by itself, and runs. The exit
 status is 1 if it does not run. For the tokens: tokenctl status.`, r.status)
-	status.Aliases = []string{"service-status"}
-	return []*cobra.Command{
+	oldStatus := *status
+	oldStatus.Name, oldStatus.Hidden = "service-status", true // its name in the first release
+	return []*cli.Command{
 		r.command("install", "Run tokend as a service", `  tokend install                    for you, from your login on
   sudo tokend install --system      for the whole machine, from boot on
 
@@ -65,21 +66,26 @@ It starts again at the next boot or login; to end that: tokend uninstall.`, r.st
 		r.command("restart", "Restart the service", `  tokend restart
 
 With systemd no call is lost: calls wait until it serves again.`, r.restart),
-		status,
+		status, &oldStatus,
 	}
 }
 
-func (r *serviceRequest) command(name, short, long string, run func(context.Context) error) *cobra.Command {
-	c := &cobra.Command{Use: name, Short: short, Long: long, Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			r.out = c.OutOrStdout()
+func (r *serviceRequest) command(name, short, long string, run func(context.Context) error, flags ...func(*cli.Flags)) *cli.Command {
+	return &cli.Command{
+		Name: name, Short: short, Long: long,
+		Flags: func(f *cli.Flags) {
+			f.BoolVar(&r.user, "user", false, "your own service (the default without --system, unless you are root)")
+			for _, define := range flags {
+				define(f)
+			}
+		},
+		Run: func(ctx context.Context, _ *cli.Call) error {
 			if err := r.checkUser(name, os.Geteuid() == 0); err != nil {
 				return err
 			}
-			return run(c.Context())
-		}}
-	c.Flags().BoolVar(&r.user, "user", false, "your own service (the default without --system, unless you are root)")
-	return c
+			return run(ctx)
+		},
+	}
 }
 
 // checkUser makes root choose between the system's service and its own, and
@@ -87,9 +93,9 @@ func (r *serviceRequest) command(name, short, long string, run func(context.Cont
 func (r *serviceRequest) checkUser(command string, root bool) error {
 	switch {
 	case r.user && r.at.system:
-		return usageError{errors.New("--user or --system, not both")}
+		return cli.Usage("--user or --system, not both")
 	case root && !r.user && !r.at.system:
-		return usageError{errors.New("you are root: say --system for the service of the machine, --user for one of root's own")}
+		return cli.Usage("you are root: say --system for the service of the machine, --user for one of root's own")
 	case r.at.system && !root && runtime.GOOS != "windows" && command != "status":
 		return fmt.Errorf("only root can change the service of the machine: sudo tokend %s --system", command)
 	}
@@ -164,7 +170,7 @@ func (r *serviceRequest) startInstalled(ctx context.Context, m service.Manager, 
 
 func (r *serviceRequest) uninstall(ctx context.Context, purge purgeRequest) error {
 	if purge.yes && !purge.wanted {
-		return usageError{errors.New("--yes goes with --purge: nothing else asks")}
+		return cli.Usage("--yes goes with --purge: nothing else asks")
 	}
 	dirs, err := r.at.dirs()
 	if err != nil {
@@ -322,7 +328,7 @@ func (r *serviceRequest) definition() (d service.Definition, err error) {
 		return d, err
 	}
 	if usual := daemon.SystemDirs(); d.System && d.Dirs != usual {
-		return d, usageError{fmt.Errorf("the system service keeps its files in %s and %s; change that with a drop-in of your own", usual.Config, usual.State)}
+		return d, cli.Usage("the system service keeps its files in %s and %s; change that with a drop-in of your own", usual.Config, usual.State)
 	}
 	config, err := daemon.ReadConfig(d.Dirs)
 	if err != nil {

@@ -36,9 +36,9 @@ func TestServiceCommandsSayWhatToDo(t *testing.T) {
 		{"install --user --system", exitUsage, "not both"},
 		{"uninstall --user --yes", exitUsage, "--purge"},
 		{"install --user", exitFailure, "will not stay"},     // where tests are
-		{"restart --user --x", exitUsage, "unknown flag"},    // and not started
-		{"instal", exitUsage, `did you mean "install"`},      // nor this
-		{"install there", exitUsage, "unknown command"},      // nor that
+		{"restart --user --x", exitUsage, "has no flag --x"}, // and not started
+		{"instal", exitUsage, `did you mean install`},        // nor this
+		{"install there", exitUsage, "takes no arguments"},   // nor that
 		{"start --user --state /nonexistent/x", 1, "tokend"}, // no systemd, or nothing installed
 	} {
 		cmd := exec.Command("tokend", strings.Fields(c.args)...)

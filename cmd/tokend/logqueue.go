@@ -94,12 +94,12 @@ func (q *logQueue) end() {
 	q.ended = true
 	q.mu.Unlock()
 	q.changed.Signal()
-	impatiently(func() { <-q.passed })
+	withTimeout(func() { <-q.passed })
 }
 
-// impatiently does what may wait for a log, and waits logPatience at most for
+// withTimeout does what may wait for a log, and waits logPatience at most for
 // that.
-func impatiently(do func()) {
+func withTimeout(do func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -12,12 +12,9 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
-	"strings"
 	"syscall"
 
-	"github.com/spf13/cobra"
-
-	"tokend/cmd/tokenctl/reference"
+	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokend/service"
 	"tokend/daemon"
 	"tokend/ipc"
@@ -48,10 +45,31 @@ func main() {
 	os.Exit(status)
 }
 
+// A program is one run of tokend.
+type program struct {
+	at          places
+	out, errOut io.Writer
+}
+
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	var at places
-	root := &cobra.Command{
-		Use:   "tokend",
+	p := program{out: stdout, errOut: stderr}
+	line := cli.Program{Root: p.root(), Out: stdout, Version: func() string { return "tokend " + versionText() }}
+	call, err := line.Execute(ctx, args)
+	if err == nil {
+		return exitOK
+	}
+	text := fmt.Sprintf("tokend: %v\n", err)
+	status := statusOf(err)
+	if status == exitUsage {
+		text += fmt.Sprintf("  See: %s --help\n", call.Path)
+	}
+	withTimeout(func() { _, _ = io.WriteString(stderr, text) }) // the log, which run wrote to, may block
+	return status
+}
+
+func (p *program) root() *cli.Command {
+	return &cli.Command{
+		Name:  "tokend",
 		Short: "Holds keys and hands out fresh access tokens",
 		Long: `  tokend demo                       see it work, with issuers of its own
   tokend setup                      choose where secrets are kept, once
@@ -65,45 +83,17 @@ Unix socket. tokenctl is how people and programs ask for them.
 Exit status: 0 ok, 1 failure, 2 wrong usage, 3 tokend is already running,
 4 the keystore cannot be opened, 5 no socket can be made at its place,
 78 the configuration is bad or tokend is not set up.`,
-		SilenceErrors:     true,
-		SilenceUsage:      true,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
-		Version:           versionText(),
-		Args:              noSuchCommand,
-		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
+		Shared:   p.at.flags,
+		Commands: append([]*cli.Command{p.runCommand(), p.setupCommand(), p.newKeyCommand(), p.doctorCommand(), p.checkCommand(), p.demoCommand(), p.versionCommand()}, p.serviceCommands()...),
 	}
-	root.SetArgs(args)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped 80"))
-	at.flags(root)
-	root.AddCommand(serviceCommands(&at)...)
-	root.AddCommand(runCommand(&at), setupCommand(&at), newKeyCommand(&at), doctorCommand(&at), checkCommand(&at), demoCommand(), versionCommand())
-	root.AddCommand(reference.New())
-	c, err := root.ExecuteContextC(ctx)
-	if err == nil {
-		return exitOK
-	}
-	text := fmt.Sprintf("tokend: %v\n", err)
-	status := statusOf(err)
-	if status == exitUsage {
-		text += fmt.Sprintf("  See: %s --help\n", c.CommandPath())
-	}
-	impatiently(func() { _, _ = io.WriteString(stderr, text) }) // the log that run wrote to may take nothing
-	return status
 }
 
-// A usageError is about how the command was typed.
-type usageError struct{ error }
-
 func statusOf(err error) int {
-	var usage usageError
 	var running runningError
 	var socket socketError
 	var start service.StartError
 	switch {
-	case errors.As(err, &usage):
+	case errors.Is(err, cli.ErrUsage):
 		return exitUsage
 	case errors.As(err, &running):
 		return exitRunning
@@ -125,12 +115,11 @@ type places struct {
 	config, state, socket string
 }
 
-func (p *places) flags(c *cobra.Command) {
-	f := c.PersistentFlags()
+func (p *places) flags(f *cli.Flags) {
 	f.BoolVar(&p.system, "system", false, "the system service's places: /etc/tokend, /var/lib/tokend, /run/tokend")
-	f.StringVar(&p.config, "config", "", "directory of config.toml and profiles.d (default: the user's, or --system's)")
-	f.StringVar(&p.state, "state", "", "directory of what tokend writes for itself (default: likewise)")
-	f.StringVar(&p.socket, "socket", "", "path of the socket (default: config.toml, $"+ipc.SocketEnv+", then the usual place)")
+	f.StringVar(&p.config, "config", "", "`directory` of config.toml and profiles.d (default: the user's, or --system's)")
+	f.StringVar(&p.state, "state", "", "`directory` of what tokend writes for itself (default: likewise)")
+	f.StringVar(&p.socket, "socket", "", "`path` of the socket (default: config.toml, $"+ipc.SocketEnv+", then the usual place)")
 }
 
 // dirs are the installation's directories.
@@ -171,14 +160,12 @@ func (p places) socketPath(c daemon.Config) (string, error) {
 	return ipc.UserSocket()
 }
 
-func versionCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "version",
-		Short: "Print the version",
-		Long:  "  tokend version\n\nPrints the version.",
-		Args:  noArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintln(c.OutOrStdout(), "tokend", versionText())
+func (p *program) versionCommand() *cli.Command {
+	return &cli.Command{
+		Name: "version", Short: "Print the version",
+		Long: "  tokend version\n\nPrints the version.",
+		Run: func(context.Context, *cli.Call) error {
+			_, err := fmt.Fprintln(p.out, "tokend", versionText())
 			return err
 		},
 	}
@@ -192,29 +179,4 @@ func versionText() string {
 		return info.Main.Version
 	}
 	return "devel"
-}
-
-// noSuchCommand tells of a word that is no command, and of the nearest one.
-func noSuchCommand(c *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	text := fmt.Sprintf("no command %q", args[0])
-	var names []string
-	for _, sub := range c.Commands() {
-		names = append(names, sub.Name())
-	}
-	if near := token.Nearest(args[0], names); near != "" {
-		text += fmt.Sprintf("; did you mean %q?", near)
-	} else if args[0] == "status" || args[0] == "add" || args[0] == "get" {
-		text += "; tokenctl has it"
-	}
-	return usageError{errors.New(text)}
-}
-
-func noArgs(c *cobra.Command, args []string) error {
-	if err := cobra.NoArgs(c, args); err != nil {
-		return usageError{err}
-	}
-	return nil
 }

@@ -1,46 +1,44 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
-	"github.com/spf13/cobra"
-
+	"tokend/cmd/tokenctl/cli"
 	"tokend/store"
 )
 
 const newKeyHelp = `  tokend new-key --key-file ~/.config/tokend/new.key
   tokend new-key --system --credential tokend-key-2      as root
 
-Makes a key for sealed secrets and puts it in force nowhere: "tokenctl keystore
-migrate --to sealed", with the same flag, moves the secrets under it. For where
-a running tokend may not write, and for systemd credentials, which root makes
-and tokend.service is handed at its next start.`
+Makes a key for sealed secrets, and uses it for nothing: "tokenctl keystore
+migrate --to sealed", with the same flag, moves the secrets under it. For places
+where a running tokend may not write, and for systemd credentials, which root
+makes and tokend.service gets at its next start.`
 
-func newKeyCommand(at *places) *cobra.Command {
+func (p *program) newKeyCommand() *cli.Command {
 	var r setupRequest
-	c := &cobra.Command{
-		Use:   "new-key --key-file FILE | --credential NAME",
-		Short: "Make another key for sealed secrets, to move to",
-		Long:  newKeyHelp,
-		Args:  noArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
+	return &cli.Command{
+		Name: "new-key", Args: "--key-file FILE | --credential NAME", Short: "Make another key for sealed secrets, to move to",
+		Long: newKeyHelp,
+		Flags: func(f *cli.Flags) {
+			f.StringVar(&r.choice.KeyFile, "key-file", "", "`file` to make")
+			f.StringVar(&r.choice.Credential, "credential", "", "`name` of the systemd credential to make")
+			f.StringVar(&r.user, "service-user", serviceUser, "`user` that the system service runs as")
+		},
+		Run: func(ctx context.Context, _ *cli.Call) error {
 			harden()
-			r.at = *at
-			return r.newKey(c)
+			r.at = p.at
+			return r.newKey(ctx, p.out)
 		},
 	}
-	f := c.Flags()
-	f.StringVar(&r.choice.KeyFile, "key-file", "", "file to make")
-	f.StringVar(&r.choice.Credential, "credential", "", "systemd credential to make")
-	f.StringVar(&r.user, "service-user", serviceUser, "user that the system service runs as")
-	return c
 }
 
-func (r setupRequest) newKey(c *cobra.Command) error {
-	out := c.OutOrStdout()
+func (r setupRequest) newKey(ctx context.Context, out io.Writer) error {
 	dirs, err := r.at.dirs()
 	if err != nil {
 		return err
@@ -52,7 +50,7 @@ func (r setupRequest) newKey(c *cobra.Command) error {
 		}
 	}
 	if err := r.choice.Check(dirs.State); err != nil {
-		return usageError{err}
+		return cli.Usage("%v", err)
 	}
 	owner, err := r.at.account(r.user)
 	if err != nil {
@@ -68,13 +66,13 @@ func (r setupRequest) newKey(c *cobra.Command) error {
 	}
 	switch {
 	case !r.at.system || os.Geteuid() != 0:
-		return errors.New("root makes systemd credentials, for the system service: --system")
+		return errors.New("only root makes systemd credentials, for the system service: --system")
 	case !owner.mayMakeCredential():
 		return errors.New("this machine has no systemd-creds: take --key-file")
 	case exists(credentialPath(dirs, r.choice.Credential)):
 		return fmt.Errorf("%s exists already: take another name", credentialPath(dirs, r.choice.Credential))
 	}
-	if _, err := makeCredential(c.Context(), r.choice.Credential, dirs, true, out); err != nil {
+	if _, err := makeCredential(ctx, r.choice.Credential, dirs, true, out); err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "Next: systemctl restart tokend\nthen: tokenctl keystore migrate --to sealed --credential %s\n", r.choice.Credential)

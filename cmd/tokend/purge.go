@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/term"
 
+	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokend/service"
 	"tokend/daemon"
 	"tokend/providers/token"
@@ -88,7 +89,7 @@ func (p purgeRequest) ask(dirs daemon.Dirs, out io.Writer) error {
 		return nil
 	}
 	if stdin, ok := p.in.(*os.File); !ok || !term.IsTerminal(int(stdin.Fd())) {
-		return usageError{errors.New("nobody is at a terminal to be asked: say --yes if all this may go")}
+		return cli.Usage("there is no terminal to ask at: say --yes to delete all this")
 	}
 	fmt.Fprint(out, `Keys and secrets of which there is no copy are lost then. Type "yes" to delete: `)
 	answer, err := bufio.NewReader(p.in).ReadString('\n')

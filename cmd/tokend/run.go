@@ -16,8 +16,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/spf13/cobra"
-
+	"tokend/cmd/tokenctl/cli"
 	"tokend/daemon"
 	"tokend/ipc/ipcserver"
 	"tokend/providers"
@@ -33,19 +32,14 @@ type runningError struct{ error }
 // A socketError tells that there is no place to listen at.
 type socketError struct{ error }
 
-func runCommand(at *places) *cobra.Command {
-	return &cobra.Command{
-		Use:   "run",
-		Short: "Serve tokens until stopped",
+func (p *program) runCommand() *cli.Command {
+	return &cli.Command{
+		Name: "run", Short: "Serve tokens until stopped",
 		Long: `  tokend run &
 
-Serves until SIGTERM or SIGINT. SIGHUP reads the configuration anew, as
-tokenctl reload does. The log goes to standard error; if that takes nothing,
-tokend serves on.`,
-		Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			return serveManaged(c.Context(), *at, c.ErrOrStderr())
-		},
+Serves until SIGTERM or SIGINT. SIGHUP reads the configuration again, as tokenctl
+reload does. The log goes to standard error; if that blocks, tokend serves on.`,
+		Run: func(ctx context.Context, _ *cli.Call) error { return serveManaged(ctx, p.at, p.errOut) },
 	}
 }
 

@@ -8,8 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/spf13/cobra"
-
+	"tokend/cmd/tokenctl/cli"
 	"tokend/daemon"
 	"tokend/providers/token"
 	"tokend/store"
@@ -66,30 +65,27 @@ type setupRequest struct {
 // startFlag has the service started once it is set up.
 const startFlag = "start"
 
-func setupCommand(at *places) *cobra.Command {
+func (p *program) setupCommand() *cli.Command {
 	var r setupRequest
 	var start bool
-	c := &cobra.Command{
-		Use:   "setup",
-		Short: "Choose where secrets are kept, once",
-		Long:  setupHelp,
-		Args:  noArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
+	return &cli.Command{
+		Name: "setup", Short: "Choose where secrets are kept, once", Long: setupHelp,
+		Flags: func(f *cli.Flags) {
+			f.StringVar(&r.choice.Keystore, "keystore", "", "`keystore`: os or sealed")
+			f.StringVar(&r.choice.KeyFile, "key-file", "", "`file` with the key of the sealed secrets")
+			f.BoolVar(&r.choice.GroupRead, "key-file-group-read", false, "the key file's group may read it, as in a container's secret volume")
+			f.StringVar(&r.choice.Credential, "credential", "", "`name` of the systemd credential with the key of the sealed secrets")
+			f.StringVar(&r.user, "service-user", serviceUser, "`user` that the system service runs as")
+			f.BoolVar(&start, startFlag, false, "then run it as a service, as tokend install does")
+		},
+		Run: func(ctx context.Context, c *cli.Call) error {
 			if start {
-				return setUpAndStart(c, at)
+				return p.setUpAndStart(ctx, c)
 			}
-			r.at = *at
-			return r.run(c.Context(), c.OutOrStdout())
+			r.at = p.at
+			return r.run(ctx, p.out)
 		},
 	}
-	f := c.Flags()
-	f.StringVar(&r.choice.Keystore, "keystore", "", `"os" or "sealed"`)
-	f.StringVar(&r.choice.KeyFile, "key-file", "", "file with the key of the sealed secrets")
-	f.BoolVar(&r.choice.GroupRead, "key-file-group-read", false, "the key file's group may read it, as in a container's secret volume")
-	f.StringVar(&r.choice.Credential, "credential", "", "systemd credential with the key of the sealed secrets")
-	f.StringVar(&r.user, "service-user", serviceUser, "user that the system service runs as")
-	f.BoolVar(&start, startFlag, false, "then have it run as a service, as tokend install does")
-	return c
 }
 
 func (r setupRequest) run(ctx context.Context, out io.Writer) error {
@@ -106,7 +102,7 @@ func (r setupRequest) run(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	if err := r.choice.Check(dirs.State); err != nil {
-		return usageError{err}
+		return cli.Usage("%v", err)
 	}
 	owner, err := r.at.account(r.user)
 	if err != nil {

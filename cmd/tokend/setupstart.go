@@ -10,27 +10,27 @@ import (
 	"os/exec"
 	"strings"
 
-	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokend/service"
 )
 
-// setUpAndStart sets up as c's flags say, and has tokend run as a service then.
-// A setup of the system's service gives up root's rights, which starting takes,
-// so it is made by a process of its own.
-func setUpAndStart(c *cobra.Command, at *places) error {
+// setUpAndStart sets up as c's flags say, and then runs tokend as a service. Setup
+// of the system's service gives up root's rights, which starting needs, so another
+// process does it.
+func (p *program) setUpAndStart(ctx context.Context, c *cli.Call) error {
 	args := []string{"setup"}
-	c.Flags().Visit(func(f *pflag.Flag) {
-		if f.Name != startFlag {
+	c.Flags.VisitAll(func(f *pflag.Flag) {
+		if f.Changed && f.Name != startFlag {
 			args = append(args, "--"+f.Name+"="+f.Value.String())
 		}
 	})
-	if err := setUpApart(c.Context(), args, c.OutOrStdout()); err != nil {
+	if err := setUpApart(ctx, args, p.out); err != nil {
 		return err
 	}
-	r := serviceRequest{at: at, user: !at.system, out: c.OutOrStdout()}
-	return r.install(c.Context())
+	r := serviceRequest{at: &p.at, user: !p.at.system, out: p.out}
+	return r.install(ctx)
 }
 
 // setUpApart runs tokend with args, and passes on what it says, but for what is
