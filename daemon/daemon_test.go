@@ -13,7 +13,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"tokend/daemon"
 	"tokend/providers/token"
 )
 
@@ -836,8 +835,6 @@ func TestProfileWithoutACredential(t *testing.T) {
 		}
 	})
 }
-
-var _ daemon.Cache = cache{}
 
 // A service manager hears that the loop turns, as often as it wants to.
 func TestTheLoopTellsThatItIsAlive(t *testing.T) {

@@ -18,6 +18,7 @@ import (
 	"tokend/daemon"
 	"tokend/providers/token"
 	"tokend/store"
+	"tokend/store/cache"
 )
 
 // An issuer plays the other side of one test: how long its tokens live, how
@@ -324,28 +325,14 @@ func (in *installation) fill(full bool) {
 	in.full = full
 }
 
-// cache is the real cache, whose key is in the keystore and whose disk can be
+// A fillableCache is the real cache, whose key is in the keystore and whose disk can be
 // full.
-type cache struct {
-	*store.Cache
+type fillableCache struct {
+	*cache.Cache
 	in *installation
 }
 
-func (c cache) Load(_ context.Context, now time.Time) ([]token.Record, error) {
-	if err := c.unseal(); err != nil {
-		return nil, err
-	}
-	return c.Cache.Load(now)
-}
-
-func (c cache) unseal() error {
-	if err := (lockable{in: c.in}).refuse(); err != nil {
-		return err
-	}
-	return c.Unseal(kek)
-}
-
-func (c cache) Save(records ...token.Record) error {
+func (c fillableCache) Save(records ...token.Record) error {
 	c.in.logMu.Lock()
 	full := c.in.full
 	c.in.logMu.Unlock()
@@ -356,19 +343,21 @@ func (c cache) Save(records ...token.Record) error {
 }
 
 // make makes a daemon that does not run yet, and its cache.
-func (in *installation) make() (*daemon.Daemon, *store.Cache) {
+func (in *installation) make() (*daemon.Daemon, *cache.Cache) {
 	in.t.Helper()
 	if err := os.MkdirAll(in.dirs.State, 0o700); err != nil {
 		in.t.Fatal(err)
 	}
-	file, err := store.OpenCache(filepath.Join(in.dirs.State, "cache.db"))
+	file, err := cache.Open(filepath.Join(in.dirs.State, "cache.db"), func(context.Context) (token.Secret, error) {
+		return kek, lockable{in: in}.refuse()
+	})
 	if err != nil {
 		in.t.Fatal(err)
 	}
 	d, err := daemon.New(in.dirs, daemon.Deps{
 		Configure:   func(daemon.Config) (daemon.Kinds, error) { return kinds{in.issuers, &in.made}, nil },
 		Credentials: in.credentials(),
-		Cache:       cache{file, in},
+		Cache:       fillableCache{file, in},
 		Keystore:    func(context.Context) string { return "sealed: ok" },
 		Sandbox:     func() string { return "landlock: ok" },
 		Where:       func(account string) string { return "sealed file " + account },

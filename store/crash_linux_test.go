@@ -2,21 +2,21 @@ package store
 
 import (
 	"bufio"
-	"errors"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"tokend/internal/checktest"
 	"tokend/providers/token"
+	"tokend/store/cache"
+	"tokend/store/internal/seal"
 )
 
 // child gives this test again, as a command whose environment has name=value
@@ -65,7 +65,7 @@ func TestKillAtAnyMoment(t *testing.T) {
 		if said := c.Notices(); len(said) != 0 {
 			t.Errorf("notices %q", said)
 		}
-		got, err := c.Load(time.Now())
+		got, err := c.Load(t.Context(), time.Now())
 		must(t, err)
 		if len(got) != 1 || len(c.Notices()) != 0 {
 			t.Fatalf("%d records", len(got))
@@ -90,7 +90,24 @@ func TestKillAtAnyMoment(t *testing.T) {
 	}
 }
 
-func openBoth(t *testing.T, dir string) (*Cache, *Credentials) {
+// openCache opens a cache, and reads its key.
+func openCache(t *testing.T, path string) *cache.Cache {
+	t.Helper()
+	c, err := cache.Open(path, func(context.Context) (token.Secret, error) {
+		return token.NewSecret(strings.Repeat("k", seal.KeySize)), nil
+	})
+	must(t, err)
+	t.Cleanup(func() { c.Close() })
+	_, err = c.Load(t.Context(), time.Now())
+	must(t, err)
+	return c
+}
+
+func testRecord(secret string) token.Record {
+	return token.Record{Profile: "clms", Token: token.Token{Secret: token.NewSecret(secret), Expiry: time.Now().Add(time.Hour)}}
+}
+
+func openBoth(t *testing.T, dir string) (*cache.Cache, *Credentials) {
 	t.Helper()
 	kek, err := ReadKeyFile(filepath.Join(dir, "kek"))
 	must(t, err)
@@ -103,9 +120,7 @@ func saveForEver(t *testing.T, dir string) {
 	c, creds := openBoth(t, dir)
 	for n := range 10_000 {
 		text := fmt.Sprint("number ", n)
-		rec := testRecord("clms", "")
-		rec.Token.Secret = token.NewSecret(text)
-		must(t, c.Save(rec))
+		must(t, c.Save(testRecord(text)))
 		_, err := creds.Put(t.Context(), "clms", secretsOf(text, text), bare)
 		must(t, err)
 		fmt.Println("saved", n)
@@ -132,9 +147,9 @@ func TestNothingIsOpenToOthersWhateverTheUmask(t *testing.T) {
 	_, err = creds.Put(t.Context(), "clms", secretsOf("k", "i"), bare)
 	must(t, err)
 	c := openCache(t, filepath.Join(state, "cache.db"))
-	must(t, c.Save(testRecord("a", "")))
+	must(t, c.Save(testRecord("a")))
 	must(t, os.Truncate(filepath.Join(state, "cache.db"), 0))
-	must(t, c.Save(testRecord("a", ""))) // with a file put aside
+	must(t, c.Save(testRecord("a"))) // with a file put aside
 	wantModes(t, dir)
 	wantModes(t, choice.KeyFile)
 
@@ -142,90 +157,4 @@ func TestNothingIsOpenToOthersWhateverTheUmask(t *testing.T) {
 	must(t, os.Chmod(filepath.Join(state, "cache.db"), 0o666))
 	openCache(t, filepath.Join(state, "cache.db"))
 	wantModes(t, dir)
-}
-
-// The test mounts file systems, in a namespace of its own.
-func TestCacheOnAFullOrReadOnlyDisk(t *testing.T) {
-	const env = "TOKEND_STORE_TEST_DISK"
-	if dir := os.Getenv(env); dir != "" {
-		fillDisk(t, dir)
-		readOnlyDisk(t, dir)
-		return
-	}
-	cmd := child(t, env, t.TempDir())
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
-	if os.Geteuid() != 0 {
-		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
-		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
-		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
-	}
-	out, err := cmd.CombinedOutput()
-	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EACCES) {
-		checktest.Unable(t, "this machine gives no mount namespace: %v", err)
-	}
-	if err != nil || !strings.Contains(string(out), "--- PASS") {
-		t.Fatalf("%v\n%s", err, out)
-	}
-}
-
-func fillDisk(t *testing.T, dir string) {
-	must(t, unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
-	must(t, unix.Mount("tokend", dir, "tmpfs", 0, "size=1m"))
-	path := filepath.Join(dir, "cache.db")
-	c := openCache(t, path)
-	rec := testRecord("a", "")
-	must(t, c.Save(rec))
-
-	full := filepath.Join(dir, "full")
-	f, err := os.Create(full)
-	must(t, err)
-	for err == nil {
-		_, err = f.Write(make([]byte, 4096))
-	}
-	must(t, f.Close())
-	big := testRecord("big", "")
-	big.Token.Secret = token.NewSecret(strings.Repeat("x", 200<<10))
-	for range 3 {
-		if err := c.Save(big); !errors.Is(err, syscall.ENOSPC) {
-			t.Errorf("saved on a full disk: %v", err)
-		}
-	}
-	wantRecords(t, c, rec)
-	must(t, os.Remove(full))
-	must(t, c.Save(big))
-	wantRecords(t, c, rec, big)
-	if said := c.Notices(); len(said) != 0 {
-		t.Errorf("notices %q", said)
-	}
-	must(t, c.Close())
-
-	// Full from the start.
-	must(t, os.Remove(path))
-	must(t, os.WriteFile(full, nil, 0o600))
-	f, err = os.OpenFile(full, os.O_WRONLY, 0)
-	must(t, err)
-	for err == nil {
-		_, err = f.Write(make([]byte, 4096))
-	}
-	must(t, f.Close())
-	c = openCache(t, path)
-	if err := c.Save(rec); !errors.Is(err, syscall.ENOSPC) {
-		t.Errorf("saved on a full disk: %v", err)
-	}
-	must(t, os.Remove(full))
-	must(t, c.Save(rec))
-	wantRecords(t, c, rec)
-	must(t, c.Close())
-}
-
-func readOnlyDisk(t *testing.T, dir string) {
-	path := filepath.Join(dir, "cache.db")
-	must(t, unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""))
-	c := openCache(t, path)
-	if err := c.Save(testRecord("b", "")); !errors.Is(err, syscall.EROFS) {
-		t.Errorf("saved on a read-only disk: %v", err)
-	}
-	must(t, unix.Mount("", dir, "", unix.MS_REMOUNT, ""))
-	must(t, c.Save(testRecord("b", "")))
-	must(t, c.Close())
 }

@@ -14,11 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openFlags follow no symbolic link and wait for no FIFO.
-const openFlags = unix.O_NOFOLLOW | unix.O_NONBLOCK
-
+// openNoFollow follows no symbolic link and waits for no FIFO.
 func openNoFollow(path string) (*os.File, error) {
-	return os.OpenFile(path, os.O_RDONLY|openFlags, 0)
+	return os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 }
 
 // replaceFile makes data the content of path (0600), in one step that a crash
@@ -68,10 +66,3 @@ func checkPerm(path string, info fs.FileInfo, refused fs.FileMode) error {
 	}
 	return fmt.Errorf("%s has mode %04o: others may use it", path, info.Mode().Perm())
 }
-
-// errLockHeld is lock's error if another process holds the lock.
-const errLockHeld = syscall.EWOULDBLOCK
-
-// lock takes the lock that bbolt takes of a file, without waiting.
-func lock(f *os.File) error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) }
-func unlock(f *os.File)     { _ = unix.Flock(int(f.Fd()), unix.LOCK_UN) }

@@ -5,11 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-
-	"golang.org/x/sys/windows"
 )
-
-const openFlags = 0
 
 func openNoFollow(path string) (*os.File, error) {
 	info, err := os.Lstat(path)
@@ -54,18 +50,3 @@ func syncDir(string) error { return nil }
 // a user's profile directory hands down.
 func checkOwner(string, fs.FileInfo) error             { return nil }
 func checkPerm(string, fs.FileInfo, fs.FileMode) error { return nil }
-
-// errLockHeld is lock's error if another process holds the lock.
-const errLockHeld = windows.ERROR_LOCK_VIOLATION
-
-// lock takes the lock that bbolt takes of a file, its last byte, without waiting.
-func lock(f *os.File) error {
-	const flags = windows.LOCKFILE_FAIL_IMMEDIATELY | windows.LOCKFILE_EXCLUSIVE_LOCK
-	return windows.LockFileEx(windows.Handle(f.Fd()), flags, 0, 1, 0, lastByte())
-}
-
-func unlock(f *os.File) { _ = windows.UnlockFileEx(windows.Handle(f.Fd()), 0, 1, 0, lastByte()) }
-
-func lastByte() *windows.Overlapped {
-	return &windows.Overlapped{Offset: ^uint32(0), OffsetHigh: ^uint32(0)}
-}

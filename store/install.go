@@ -16,6 +16,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"tokend/providers/token"
+	"tokend/store/internal/seal"
 )
 
 // KeyringService is the service name of tokend's items in the OS keyring.
@@ -135,7 +136,7 @@ func SetupWithKey(ctx context.Context, stateDir string, choice KeystoreConfig, k
 				return KeystoreConfig{}, err
 			}
 		}
-		if i.KeyID, err = keyID(kek); err != nil {
+		if i.KeyID, err = seal.KeyID(kek); err != nil {
 			return KeystoreConfig{}, err
 		}
 	}
@@ -178,7 +179,7 @@ func (i KeystoreConfig) OpenWithKey(stateDir string, kek token.Secret) (Keystore
 	if i.Keystore == KeystoreOS {
 		return NewKeyring(KeyringService), nil
 	}
-	id, err := keyID(kek)
+	id, err := seal.KeyID(kek)
 	if err != nil {
 		return nil, err
 	}
@@ -196,13 +197,13 @@ func (i KeystoreConfig) OpenWithKey(stateDir string, kek token.Secret) (Keystore
 // makes one: the tokens of a lost key are obtained anew.
 func (i KeystoreConfig) CacheKey(ctx context.Context, ks Keystore) (token.Secret, error) {
 	key, err := ks.Get(ctx, i.cacheKeyAccount())
-	if err == nil && len(key.Reveal()) != keySize {
+	if err == nil && len(key.Reveal()) != seal.KeySize {
 		return token.Secret{}, about("secret-damaged", fail(token.ErrKeystore, nil, "%s holds %d bytes instead of a key", i.cacheKeyAccount(), len(key.Reveal())))
 	}
 	if !errors.Is(err, token.ErrNotFound) {
 		return key, err
 	}
-	key = newKey()
+	key = seal.NewKey()
 	if err := ks.Set(ctx, i.cacheKeyAccount(), key); err != nil {
 		return token.Secret{}, err
 	}
@@ -343,7 +344,7 @@ func (i KeystoreConfig) record(stateDir string) error {
 
 // prove shows that ks keeps, gives back and forgets a secret.
 func prove(ctx context.Context, ks Keystore, account string) error {
-	probe := newKey()
+	probe := seal.NewKey()
 	if err := ks.Set(ctx, account, probe); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"tokend/providers/token"
+	"tokend/store/internal/seal"
 	"tokend/store/keyringtest"
 )
 
@@ -26,7 +27,7 @@ func TestSetupWithTheOSKeyring(t *testing.T) {
 	_, err = ks.Get(t.Context(), "setup-probe/"+i.ID)
 	wantCode(t, err, token.ErrNotFound)
 	key, err := ks.Get(t.Context(), "cache-key/"+i.ID)
-	if err != nil || len(key.Reveal()) != keySize {
+	if err != nil || len(key.Reveal()) != seal.KeySize {
 		t.Errorf("cache key: %d bytes, %v", len(key.Reveal()), err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"tokend/providers/token"
+	"tokend/store/internal/seal"
 )
 
 // sealedChoice makes a key file and the choice of it.
@@ -77,7 +78,7 @@ func TestSetupIsMadeOnce(t *testing.T) {
 	ks, err := first.Open(dir)
 	must(t, err)
 	key, err := first.CacheKey(t.Context(), ks)
-	if err != nil || len(key.Reveal()) != keySize {
+	if err != nil || len(key.Reveal()) != seal.KeySize {
 		t.Errorf("cache key: %d bytes, %v", len(key.Reveal()), err)
 	}
 	wantModes(t, dir)
@@ -128,7 +129,7 @@ func TestSetupAdmitsAKeyFileOfTheGroup(t *testing.T) {
 
 // A key in place of a file's name is not repeated, in case it is a real one.
 func TestSetupDoesNotRepeatAKey(t *testing.T) {
-	key := base64.StdEncoding.EncodeToString(make([]byte, keySize))
+	key := base64.StdEncoding.EncodeToString(make([]byte, seal.KeySize))
 	for _, choice := range []KeystoreConfig{
 		{Keystore: KeystoreSealed, KeyFile: key},
 		{Keystore: KeystoreSealed, Credential: key},

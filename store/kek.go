@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"tokend/providers/token"
+	"tokend/store/internal/seal"
 )
 
 // ReadKeyFile reads a key for OpenSealed: a regular file, no symbolic link,
@@ -67,7 +68,7 @@ func NewKeyFileFor(path string, uid, gid int) (err error) {
 			return err
 		}
 	}
-	if _, err := fmt.Fprintln(f, base64.StdEncoding.EncodeToString([]byte(newKey().Reveal()))); err != nil {
+	if _, err := fmt.Fprintln(f, base64.StdEncoding.EncodeToString([]byte(seal.NewKey().Reveal()))); err != nil {
 		return err
 	}
 	if err := f.Sync(); err != nil {
@@ -104,7 +105,7 @@ func readKey(path string, refused fs.FileMode) (token.Secret, error) {
 // LooksLikeKey tells whether text, which should name a key, is one itself.
 func LooksLikeKey(text string) bool {
 	key, err := base64.StdEncoding.Strict().DecodeString(text)
-	return err == nil && len(key) == keySize
+	return err == nil && len(key) == seal.KeySize
 }
 
 // keyFileTopic tells a key file that is not there from one that is not fit.
@@ -117,11 +118,11 @@ func keyFileTopic(err error) string {
 
 // parseKey takes 32 bytes, raw or in base64.
 func parseKey(b []byte) (token.Secret, error) {
-	if len(b) == keySize {
+	if len(b) == seal.KeySize {
 		return token.NewSecret(string(b)), nil
 	}
 	key, err := base64.StdEncoding.Strict().DecodeString(string(bytes.TrimSpace(b)))
-	if err != nil || len(key) != keySize {
+	if err != nil || len(key) != seal.KeySize {
 		return token.Secret{}, fmt.Errorf("holds %d bytes, which is not a key: 32 bytes, raw or in base64", len(b))
 	}
 	return token.NewSecret(string(key)), nil

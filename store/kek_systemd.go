@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"tokend/providers/token"
+	"tokend/store/internal/seal"
 )
 
 // A CredentialFile is a file with an encrypted credential of systemd that
@@ -52,7 +53,7 @@ func (c CredentialFile) Make(ctx context.Context) (token.Secret, error) {
 	if _, err := os.Lstat(c.Path); !errors.Is(err, fs.ErrNotExist) {
 		return token.Secret{}, fail(token.ErrExists, err, "%s exists already and stays as it is", c.Path)
 	}
-	key := newKey()
+	key := seal.NewKey()
 	args := []string{"encrypt", "--with-key=host", "--name=" + c.Name, "-", "-"}
 	if c.TPM {
 		args = []string{"encrypt", "--with-key=host+tpm2", "--tpm2-pcrs=" + freePCR, "--name=" + c.Name, "-", "-"}

@@ -11,6 +11,7 @@ import (
 	"github.com/zalando/go-keyring"
 
 	"tokend/providers/token"
+	"tokend/store/internal/seal"
 )
 
 // ownProcess runs the test in a process of its own, for what go-keyring's mock
@@ -186,7 +187,7 @@ func TestKeyringTellsPartsThatDoNotFit(t *testing.T) {
 }
 
 func TestKeystoresRefuseWhatNothingCanKeep(t *testing.T) {
-	sealed, err := OpenSealed(t.TempDir(), newKey())
+	sealed, err := OpenSealed(t.TempDir(), seal.NewKey())
 	must(t, err)
 	for _, ks := range []Keystore{mockKeyring(0), sealed} {
 		wantCode(t, ks.Set(t.Context(), "", token.NewSecret("x")), token.ErrInvalid)

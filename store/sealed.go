@@ -14,6 +14,7 @@ import (
 
 	"tokend/providers/token"
 	"tokend/providers/token/erase"
+	"tokend/store/internal/seal"
 )
 
 // Sealed is the keystore of hosts without an OS keyring: one file for each
@@ -23,9 +24,9 @@ import (
 // The account name and the version are bound into the seal, so that a file
 // that is moved to another name does not open.
 type Sealed struct {
-	dir   string
-	keyID string
-	seal  cipher.AEAD
+	dir    string
+	keyID  string
+	sealer cipher.AEAD
 }
 
 const (
@@ -38,11 +39,11 @@ const (
 // is the key that encrypts them, 32 bytes. If there are secrets and all were
 // sealed with other keys, it returns token.ErrKeystore and changes nothing.
 func OpenSealed(dir string, kek token.Secret) (*Sealed, error) {
-	id, err := keyID(kek)
+	id, err := seal.KeyID(kek)
 	if err != nil {
 		return nil, err
 	}
-	seal, err := newSealer(kek, "sealed v1")
+	sealer, err := seal.New(kek, "sealed v1")
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +54,7 @@ func OpenSealed(dir string, kek token.Secret) (*Sealed, error) {
 	if err != nil {
 		return nil, about("sealed-files", fail(token.ErrKeystore, err, "sealed secrets: %v", err))
 	}
-	s := &Sealed{dir, id, seal}
+	s := &Sealed{dir, id, sealer}
 	if err := s.checkKey(names); err != nil {
 		return nil, err
 	}
@@ -84,7 +85,7 @@ func (s *Sealed) Set(_ context.Context, account string, secret token.Secret) err
 		return err
 	}
 	file := append([]byte(sealedMagic), s.keyID+"\n"...)
-	file = s.seal.Seal(file, nil, []byte(secret.Reveal()), sealedAAD(account))
+	file = s.sealer.Seal(file, nil, []byte(secret.Reveal()), sealedAAD(account))
 	if err := replaceFile(s.path(account), file); err != nil {
 		return about("sealed-files", fail(token.ErrKeystore, err, "%s: %v", account, err))
 	}
@@ -129,7 +130,7 @@ func (s *Sealed) open(account string, file []byte) (token.Secret, error) {
 	if id != s.keyID {
 		return token.Secret{}, about("sealed-other-key", fail(token.ErrKeystore, nil, "sealed with another key (%s, and this one is %s)", id, s.keyID))
 	}
-	text, err := s.seal.Open(nil, nil, box, sealedAAD(account))
+	text, err := s.sealer.Open(nil, nil, box, sealedAAD(account))
 	if err != nil {
 		return token.Secret{}, about("secret-damaged", fail(token.ErrKeystore, nil, "the sealed secret is damaged, or was sealed for another account"))
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"tokend/providers/token"
+	"tokend/store/internal/seal"
 )
 
 func openSealed(t testing.TB, dir string, kek token.Secret) *Sealed {
@@ -22,7 +23,7 @@ func openSealed(t testing.TB, dir string, kek token.Secret) *Sealed {
 }
 
 func TestSealedKeepsExactBytesAndShowsNothing(t *testing.T) {
-	dir, kek := filepath.Join(t.TempDir(), "sealed"), newKey()
+	dir, kek := filepath.Join(t.TempDir(), "sealed"), seal.NewKey()
 	for name, value := range awkwardValues() {
 		t.Run(name, func(t *testing.T) { keepsExactly(t, openSealed(t, dir, kek), value) })
 	}
@@ -33,11 +34,11 @@ func TestSealedKeepsExactBytesAndShowsNothing(t *testing.T) {
 }
 
 func TestSealedTellsAnotherKeyFromDamage(t *testing.T) {
-	dir, kek := t.TempDir(), newKey()
+	dir, kek := t.TempDir(), seal.NewKey()
 	s := openSealed(t, dir, kek)
 	must(t, s.Set(t.Context(), "a", token.NewSecret("x")))
 
-	_, err := OpenSealed(dir, newKey())
+	_, err := OpenSealed(dir, seal.NewKey())
 	wantCode(t, err, token.ErrKeystore)
 	if !strings.Contains(err.Error(), "another key") {
 		t.Errorf("another key: %v", err)
@@ -61,7 +62,7 @@ func TestSealedTellsAnotherKeyFromDamage(t *testing.T) {
 }
 
 func TestSealedFileOpensUnderItsOwnNameAlone(t *testing.T) {
-	s := openSealed(t, t.TempDir(), newKey())
+	s := openSealed(t, t.TempDir(), seal.NewKey())
 	must(t, s.Set(t.Context(), "a", token.NewSecret("x")))
 	must(t, os.Rename(s.path("a"), s.path("b")))
 	_, err := s.Get(t.Context(), "b")
@@ -71,7 +72,7 @@ func TestSealedFileOpensUnderItsOwnNameAlone(t *testing.T) {
 }
 
 func TestSealedFollowsNoSymbolicLink(t *testing.T) {
-	s := openSealed(t, t.TempDir(), newKey())
+	s := openSealed(t, t.TempDir(), seal.NewKey())
 	must(t, s.Set(t.Context(), "a", token.NewSecret("x")))
 	must(t, os.Rename(s.path("a"), s.path("a")+".real"))
 	must(t, os.Symlink(s.path("a")+".real", s.path("a")))
@@ -80,7 +81,7 @@ func TestSealedFollowsNoSymbolicLink(t *testing.T) {
 }
 
 func TestSealedRemovesWhatACrashLeft(t *testing.T) {
-	dir, kek := t.TempDir(), newKey()
+	dir, kek := t.TempDir(), seal.NewKey()
 	left := filepath.Join(dir, ".a"+sealedSuffix+"12345")
 	must(t, os.WriteFile(left, nil, 0o600))
 	openSealed(t, dir, kek)
@@ -91,7 +92,7 @@ func TestSealedRemovesWhatACrashLeft(t *testing.T) {
 
 func TestSealedStateSaysWhenTheDirectoryIsGone(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "sealed")
-	s := openSealed(t, dir, newKey())
+	s := openSealed(t, dir, seal.NewKey())
 	if got := State(t.Context(), s); got != "ok" {
 		t.Errorf("state %q", got)
 	}
@@ -124,7 +125,7 @@ func TestKeyFileIsMadeOnceAndReadBack(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "kek")
 	must(t, NewKeyFile(path))
 	key, err := ReadKeyFile(path)
-	if err != nil || len(key.Reveal()) != keySize {
+	if err != nil || len(key.Reveal()) != seal.KeySize {
 		t.Fatalf("%d bytes, %v", len(key.Reveal()), err)
 	}
 	wantCode(t, NewKeyFile(path), token.ErrExists)
@@ -137,7 +138,7 @@ func TestKeyFileIsMadeOnceAndReadBack(t *testing.T) {
 }
 
 func TestKeyFileIsCheckedBeforeItIsBelieved(t *testing.T) {
-	raw := newKey().Reveal()
+	raw := seal.NewKey().Reveal()
 	b64 := base64.StdEncoding.EncodeToString([]byte(raw))
 	tests := []struct {
 		name    string
@@ -194,7 +195,7 @@ func TestKeyFileThatIsALinkNamesItsTarget(t *testing.T) {
 
 func TestCredentialIsReadFromItsDirectory(t *testing.T) {
 	dir := t.TempDir()
-	must(t, os.WriteFile(filepath.Join(dir, "kek"), []byte(newKey().Reveal()), 0o440))
+	must(t, os.WriteFile(filepath.Join(dir, "kek"), []byte(seal.NewKey().Reveal()), 0o440))
 	t.Setenv("CREDENTIALS_DIRECTORY", dir)
 	if _, err := ReadCredential("kek"); err != nil {
 		t.Error(err) // systemd gives 0440 where a service has its own user
@@ -217,7 +218,7 @@ func TestCredentialIsReadFromItsDirectory(t *testing.T) {
 }
 
 func FuzzSealedFile(f *testing.F) {
-	s := openSealed(f, f.TempDir(), testKey)
+	s := openSealed(f, f.TempDir(), seal.NewKey())
 	if err := s.Set(f.Context(), "a", token.NewSecret("x")); err != nil {
 		f.Fatal(err)
 	}
@@ -236,10 +237,10 @@ func FuzzSealedFile(f *testing.F) {
 }
 
 func FuzzKeyFile(f *testing.F) {
-	f.Add([]byte(newKey().Reveal()))
-	f.Add([]byte(base64.StdEncoding.EncodeToString(make([]byte, keySize)) + "\n"))
+	f.Add([]byte(seal.NewKey().Reveal()))
+	f.Add([]byte(base64.StdEncoding.EncodeToString(make([]byte, seal.KeySize)) + "\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if key, err := parseKey(b); err == nil && len(key.Reveal()) != keySize {
+		if key, err := parseKey(b); err == nil && len(key.Reveal()) != seal.KeySize {
 			t.Errorf("a key of %d bytes", len(key.Reveal()))
 		}
 	})

@@ -14,6 +14,7 @@ import (
 
 	"tokend/docs"
 	"tokend/providers/token"
+	"tokend/store/internal/seal"
 )
 
 // All topics that the sources name stand in docs/errors.md, and the other way
@@ -72,12 +73,12 @@ func TestKeystoreErrorsHaveTopics(t *testing.T) {
 		}
 		return s
 	}
-	kek := newKey()
+	kek := seal.NewKey()
 	first := sealed(filepath.Join(dir, "a"), kek)
 	if err := first.Set(ctx, "clms/key/1", token.NewSecret("x")); err != nil {
 		t.Fatal(err)
 	}
-	_, otherKey := OpenSealed(first.dir, newKey())
+	_, otherKey := OpenSealed(first.dir, seal.NewKey())
 	_, missing := first.Get(ctx, "clms/key/2")
 	if err := os.WriteFile(first.path("clms/key/3"), []byte(sealedMagic+first.keyID+"\nnot what was sealed, by far"), 0o600); err != nil {
 		t.Fatal(err)

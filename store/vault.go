@@ -12,6 +12,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"tokend/providers/token"
+	"tokend/store/internal/seal"
 )
 
 // A Vault is the keystore in force of an installation, for a process that goes
@@ -353,7 +354,7 @@ func (i KeystoreConfig) successor(choice KeystoreConfig, stateDir string) (Keyst
 	if err != nil {
 		return next, err
 	}
-	if next.KeyID, err = keyID(kek); err != nil {
+	if next.KeyID, err = seal.KeyID(kek); err != nil {
 		return next, err
 	}
 	if next.KeyID == i.KeyID {

@@ -13,7 +13,9 @@ var arrows = map[string][]string{
 	"tokend/providers/token/erase":      {},
 	"tokend/providers/token/format":     {"tokend/providers/token"},
 	"tokend/daemon":                     {"tokend/providers/token", "tokend/providers/token/format"},
-	"tokend/store":                      {"tokend/providers/token", "tokend/providers/token/erase"},
+	"tokend/store":                      {"tokend/providers/token", "tokend/providers/token/erase", "tokend/store/internal/seal"},
+	"tokend/store/cache":                {"tokend/providers/token", "tokend/store/internal/seal"},
+	"tokend/store/internal/seal":        {"tokend/providers/token"},
 	"tokend/store/keyringtest":          {"tokend/internal/checktest"},
 	"tokend/providers":                  {"tokend/providers/token", "tokend/providers/token/erase"},
 	"tokend/providers/providertest":     {},
@@ -35,7 +37,7 @@ var arrows = map[string][]string{
 	"tokend/cmd/tokenctl/helper":    {"tokend/providers/token", "tokend/providers/token/format"},
 	"tokend/cmd/tokend/service":     {"tokend/daemon", "tokend/ipc", "tokend/packaging", "tokend/providers/token"},
 	"tokend/cmd/tokend": {"tokend/cmd/tokenctl/cli", "tokend/cmd/tokend/service", "tokend/daemon", "tokend/ipc", "tokend/ipc/ipcserver", "tokend/providers",
-		"tokend/providers/providertest", "tokend/providers/token", "tokend/providers/token/format", "tokend/store"},
+		"tokend/providers/providertest", "tokend/providers/token", "tokend/providers/token/format", "tokend/store", "tokend/store/cache"},
 }
 
 func TestPackagesImportWhatTheMapSays(t *testing.T) {

@@ -14,7 +14,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	"tokend/cmd/tokenctl/cli"
 	"tokend/daemon"
@@ -22,6 +21,7 @@ import (
 	"tokend/providers"
 	"tokend/providers/token"
 	"tokend/store"
+	"tokend/store/cache"
 )
 
 var errNotSetUp = errors.New("not set up")
@@ -88,15 +88,13 @@ func serve(ctx context.Context, at places, log io.Writer) error {
 	defer listener.Close()
 
 	v := newVault(keys, dirs)
-	cache := &sealedCache{key: v.CacheKey}
-	w.keep(v, cache)
-	w.examine(dirs, v.KeystoreConfig)
-	if err := cache.open(dirs); errors.Is(err, token.ErrExists) {
+	tokens, err := cache.Open(filepath.Join(dirs.State, "cache.db"), v.CacheKey)
+	if err != nil {
 		return runningError{err}
-	} else if err != nil {
-		return err
 	}
-	defer cache.Close()
+	defer tokens.Close()
+	w.keep(v, tokens)
+	w.examine(dirs, v.KeystoreConfig)
 	d, err := daemon.New(dirs, w.Deps)
 	if err != nil {
 		return err
@@ -248,8 +246,8 @@ func (w *world) confine(s sandbox, config daemon.Config) {
 }
 
 // keep gives w its keystore, credentials and cache.
-func (w *world) keep(v vault, cache *sealedCache) {
-	w.Vault, w.Credentials, w.Cache = v, v.creds, cache
+func (w *world) keep(v vault, tokens *cache.Cache) {
+	w.Vault, w.Credentials, w.Cache = v, v.creds, tokens
 	w.Keystore = func(ctx context.Context) string { return v.KeystoreConfig().Keystore + ": " + store.State(ctx, v) }
 	w.metrics.keystore = func(ctx context.Context) error { return store.Check(ctx, v) }
 	w.Where = func(account string) string {
@@ -258,39 +256,6 @@ func (w *world) keep(v vault, cache *sealedCache) {
 		}
 		return fmt.Sprintf("sealed file, account %q", account)
 	}
-}
-
-// A sealedCache reads the cache's key when it is first needed: a keyring may
-// be locked when tokend starts. Load is for one goroutine.
-type sealedCache struct {
-	*store.Cache
-	key      func(ctx context.Context) (token.Secret, error)
-	unsealed bool
-}
-
-// open opens the cache of an installation.
-func (c *sealedCache) open(dirs daemon.Dirs) (err error) {
-	c.Cache, err = store.OpenCache(filepath.Join(dirs.State, "cache.db"))
-	return err
-}
-
-func (c *sealedCache) Load(ctx context.Context, now time.Time) ([]token.Record, error) {
-	if err := c.unseal(ctx); err != nil {
-		return nil, err
-	}
-	return c.Cache.Load(now)
-}
-
-func (c *sealedCache) unseal(ctx context.Context) error {
-	if c.unsealed {
-		return nil
-	}
-	key, err := c.key(ctx)
-	if err == nil {
-		err = c.Unseal(key)
-	}
-	c.unsealed = err == nil
-	return err
 }
 
 // kinds are the providers, in an environment.

@@ -242,7 +242,7 @@ func runStorm(t *testing.T, n int, limit *providertest.Limit) (issuer *providert
 	after, _ := d.Figures(ctx)
 	stop()
 	running.Wait()
-	kept, err := cache.Load(end)
+	kept, err := cache.Load(t.Context(), end)
 	if err != nil || len(kept) != n {
 		t.Errorf("in the cache are %d tokens that outlive the storm: %v", len(kept), err)
 	}

@@ -21,6 +21,7 @@ import (
 	"tokend/providers/token"
 	"tokend/providers/token/format"
 	"tokend/store"
+	"tokend/store/cache"
 )
 
 // What a cached token costs over the socket, with all that tokend does for it:
@@ -218,7 +219,7 @@ func serveHere(b *testing.B, dirs daemon.Dirs) (socket string) {
 }
 
 // worldHere is a world with sealed files as keystore.
-func worldHere(b testing.TB, dirs daemon.Dirs, config daemon.Config) (*world, *store.Cache) {
+func worldHere(b testing.TB, dirs daemon.Dirs, config daemon.Config) (*world, *cache.Cache) {
 	key := filepath.Join(b.TempDir(), "key")
 	if err := store.NewKeyFile(key); err != nil {
 		b.Fatal(err)
@@ -231,14 +232,14 @@ func worldHere(b testing.TB, dirs daemon.Dirs, config daemon.Config) (*world, *s
 	if err != nil {
 		b.Fatal(err)
 	}
-	cache, err := store.OpenCache(filepath.Join(dirs.State, "cache.db"))
+	v := newVault(keys, dirs)
+	tokens, err := cache.Open(filepath.Join(dirs.State, "cache.db"), v.CacheKey)
 	if err != nil {
 		b.Fatal(err)
 	}
 	w := newWorld()
-	v := newVault(keys, dirs)
-	w.keep(v, &sealedCache{Cache: cache, key: v.CacheKey})
-	return w, cache
+	w.keep(v, tokens)
+	return w, tokens
 }
 
 // bareServer is the least that net/http can do over a Unix socket.

@@ -1,4 +1,4 @@
-package store
+package cache
 
 import (
 	"bytes"
@@ -42,18 +42,18 @@ const (
 	elementIsBucket = 0x01
 )
 
-// A walk goes through a file's pages.
+// A walk goes through a file's pages, each of them once.
 type walk struct {
 	file     io.ReaderAt
 	pageSize uint64
 	pages    uint64 // in use
 	seen     []bool // by page
-	page     []byte // what was read last
+	page     []byte // the page that was read last
 }
 
 // checkPages checks that all pages of the file, size bytes long, fit together.
 func checkPages(file io.ReaderAt, size int64) error {
-	if size > cacheMaxSize {
+	if size > maxSize {
 		return fmt.Errorf("%d bytes, more than tokend ever writes", size)
 	}
 	m, err := newestMeta(file)
@@ -115,8 +115,8 @@ func readMeta(file io.ReaderAt, at int64) (meta, bool) {
 	return meta{uint64(u32(b, 8)), u64(b, 16), u64(b, 32), u64(b, 40), u64(b, 48)}, ok
 }
 
-// claim reads page id with its overflow, which nothing else may have named. The
-// page is good until the next one is claimed.
+// claim reads page id with its overflow. It fails if another page claimed any of
+// it. The page is valid until the next claim.
 func (w *walk) claim(id uint64) (flags uint16, count int, page []byte, err error) {
 	if id >= w.pages {
 		return 0, 0, nil, fmt.Errorf("page %d of %d", id, w.pages)
@@ -140,7 +140,7 @@ func (w *walk) claim(id uint64) (flags uint16, count int, page []byte, err error
 	return u16(page, 8), int(u16(page, 10)), page, err
 }
 
-// read reads n pages from id on, in place of what was read before: a file has
+// read reads n pages from id on into the same memory each time: a file has
 // thousands of pages.
 func (w *walk) read(id, n uint64) ([]byte, error) {
 	size := int(n * w.pageSize)
@@ -168,7 +168,7 @@ func (w *walk) freelist(id uint64) error {
 		n, ids = u64(ids, 0), ids[8:]
 	}
 	if flags != flagFreelist || n > uint64(len(ids)/8) {
-		return fmt.Errorf("page %d is no freelist", id)
+		return fmt.Errorf("page %d is not a freelist", id)
 	}
 	for i := range int(n) {
 		if err := w.mark(u64(ids, 8*i)); err != nil {
@@ -178,15 +178,15 @@ func (w *walk) freelist(id uint64) error {
 	return nil
 }
 
-// tree checks the pages from id down. All its leaf elements have the flags of
-// kind: those of the root are buckets, those of a bucket are not.
+// tree checks the pages from id down, whose leaf elements have the flags of kind:
+// those of the root are buckets, those of a bucket are not.
 func (w *walk) tree(id uint64, kind uint32) error {
 	flags, count, page, err := w.claim(id)
 	if err != nil {
 		return err
 	}
 	if flags == flagBranch || kind == elementIsBucket {
-		page = bytes.Clone(page) // others are claimed on the way through it
+		page = bytes.Clone(page) // it is still needed after the next claim
 	}
 	switch flags {
 	case flagLeaf:
@@ -216,7 +216,7 @@ func (w *walk) tree(id uint64, kind uint32) error {
 	return nil
 }
 
-// leaf checks a leaf page, or the page that lies in a small bucket's value.
+// leaf checks a leaf page, or the page inside a small bucket's value.
 func (w *walk) leaf(page []byte, count int, kind uint32) error {
 	var before []byte
 	for i := range count {
@@ -257,7 +257,7 @@ func (w *walk) bucket(value []byte) error {
 	return w.leaf(inline, int(u16(inline, 10)), 0)
 }
 
-// within gives n bytes of page from at on, if they are there.
+// within returns n bytes of page from at on, if they are there.
 func within(page []byte, at, n int) ([]byte, error) {
 	if at < pageHeader || n < 0 || at > len(page) || n > len(page)-at {
 		return nil, fmt.Errorf("%d bytes at %d of a page of %d", n, at, len(page))

@@ -1,4 +1,4 @@
-package store
+package cache
 
 import (
 	"crypto/cipher"
@@ -11,9 +11,10 @@ import (
 	"time"
 
 	"tokend/providers/token"
+	"tokend/store/internal/seal"
 )
 
-// A recordBox makes entries of the cache file of records, and back.
+// A recordBox turns records into entries of the file, and entries into records.
 //
 // An entry's key is "<HMAC of profile>/<HMAC of profile, scope, audience and
 // fingerprint>", in hex, so that the file shows no names and a profile's
@@ -25,21 +26,21 @@ type recordBox struct {
 }
 
 func newRecordBox(key token.Secret) (*recordBox, error) {
-	sealer, err := newSealer(key, "cache v1")
+	sealer, err := seal.New(key, "cache v1")
 	if err != nil {
 		return nil, err
 	}
-	names, err := derive(key, "cache names v1", keySize)
+	names, err := seal.Derive(key, "cache names v1", seal.KeySize)
 	if err != nil {
 		return nil, err
 	}
 	return &recordBox{sealer, names}, nil
 }
 
-// plainRecord is what is sealed of rec: its texts, each after its length, then
-// its times in seconds and nanoseconds of Unix, then the skew in nanoseconds;
-// all numbers are varints. JSON would take five times as long to read, which
-// counts at a start with thousands of tokens.
+// plainRecord encodes rec: its texts, each after its length, then its times in
+// Unix seconds and nanoseconds, then the skew in nanoseconds. All numbers are
+// varints. JSON would take five times as long to read, which counts when the
+// daemon starts with a thousand tokens.
 func plainRecord(rec token.Record) []byte {
 	t := rec.Token
 	var b []byte
@@ -54,7 +55,7 @@ func plainRecord(rec token.Record) []byte {
 	return binary.AppendVarint(b, int64(t.Skew))
 }
 
-// parseRecord is the way back.
+// parseRecord decodes what plainRecord encoded.
 func parseRecord(plain []byte) (rec token.Record, err error) {
 	f := fields{rest: plain}
 	rec.Profile = f.text()
@@ -70,7 +71,7 @@ func parseRecord(plain []byte) (rec token.Record, err error) {
 	return rec, nil
 }
 
-// fields are what is left to read of a record.
+// fields is the rest of a record that is being read.
 type fields struct {
 	rest  []byte
 	short bool // something was missing
@@ -99,7 +100,7 @@ func (f *fields) number() int64 {
 
 func (f *fields) time() time.Time { return time.Unix(f.number(), f.number()).UTC() }
 
-// seal gives the entry of rec.
+// seal returns the entry of rec.
 func (b *recordBox) seal(rec token.Record) (key, value []byte) {
 	key = b.key(rec)
 	value = binary.BigEndian.AppendUint64(nil, uint64(rec.Token.Expiry.Unix()))
@@ -108,7 +109,7 @@ func (b *recordBox) seal(rec token.Record) (key, value []byte) {
 
 var errRecord = errors.New("not a record of this cache")
 
-// open gives the record of an entry.
+// open returns the record of an entry.
 func (b *recordBox) open(key, value []byte) (token.Record, error) {
 	if len(value) < expirySize {
 		return token.Record{}, errRecord
@@ -120,18 +121,18 @@ func (b *recordBox) open(key, value []byte) (token.Record, error) {
 	return parseRecord(plain)
 }
 
-// key is the entry key of rec.
+// key returns the entry key of rec.
 func (b *recordBox) key(rec token.Record) []byte {
 	return append(b.prefix(rec.Profile), b.hmac(rec.Profile, rec.Target.Scope, rec.Target.Audience, rec.Fingerprint)...)
 }
 
-// prefix is how the entry keys of a profile begin.
+// prefix returns the start of the entry keys of a profile.
 func (b *recordBox) prefix(profile string) []byte {
 	return append(b.hmac(profile), '/')
 }
 
-// hmac is HMAC-SHA256 in hex, over names with their lengths in front so that
-// no two lists of names look the same.
+// hmac returns HMAC-SHA256 in hex over names, each after its length so that no
+// two lists of names look the same.
 func (b *recordBox) hmac(names ...string) []byte {
 	h := hmac.New(sha256.New, b.names)
 	for _, n := range names {

@@ -1,0 +1,103 @@
+package cache
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"tokend/internal/checktest"
+	"tokend/providers/token"
+)
+
+// The test mounts file systems, in a namespace of its own.
+func TestCacheOnAFullOrReadOnlyDisk(t *testing.T) {
+	const env = "TOKEND_STORE_TEST_DISK"
+	if dir := os.Getenv(env); dir != "" {
+		fillDisk(t, dir)
+		readOnlyDisk(t, dir)
+		return
+	}
+	cmd := exec.Command(os.Args[0], "-test.v", "-test.run=^"+t.Name()+"$")
+	cmd.Env = append(os.Environ(), env+"="+t.TempDir())
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
+	if os.Geteuid() != 0 {
+		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
+		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
+	}
+	out, err := cmd.CombinedOutput()
+	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EACCES) {
+		checktest.Unable(t, "this machine gives no mount namespace: %v", err)
+	}
+	if err != nil || !strings.Contains(string(out), "--- PASS") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+func fillDisk(t *testing.T, dir string) {
+	must(t, unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
+	must(t, unix.Mount("tokend", dir, "tmpfs", 0, "size=1m"))
+	path := filepath.Join(dir, "cache.db")
+	c := openCache(t, path)
+	rec := testRecord("a", "")
+	must(t, c.Save(rec))
+
+	full := filepath.Join(dir, "full")
+	f, err := os.Create(full)
+	must(t, err)
+	for err == nil {
+		_, err = f.Write(make([]byte, 4096))
+	}
+	must(t, f.Close())
+	big := testRecord("big", "")
+	big.Token.Secret = token.NewSecret(strings.Repeat("x", 200<<10))
+	for range 3 {
+		if err := c.Save(big); !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("saved on a full disk: %v", err)
+		}
+	}
+	wantRecords(t, c, rec)
+	must(t, os.Remove(full))
+	must(t, c.Save(big))
+	wantRecords(t, c, rec, big)
+	if said := c.Notices(); len(said) != 0 {
+		t.Errorf("notices %q", said)
+	}
+	must(t, c.Close())
+
+	// Full from the start.
+	must(t, os.Remove(path))
+	must(t, os.WriteFile(full, nil, 0o600))
+	f, err = os.OpenFile(full, os.O_WRONLY, 0)
+	must(t, err)
+	for err == nil {
+		_, err = f.Write(make([]byte, 4096))
+	}
+	must(t, f.Close())
+	c = openCache(t, path)
+	if err := c.Save(rec); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("saved on a full disk: %v", err)
+	}
+	must(t, os.Remove(full))
+	must(t, c.Save(rec))
+	wantRecords(t, c, rec)
+	must(t, c.Close())
+}
+
+func readOnlyDisk(t *testing.T, dir string) {
+	path := filepath.Join(dir, "cache.db")
+	must(t, unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""))
+	c := openCache(t, path)
+	if err := c.Save(testRecord("b", "")); !errors.Is(err, syscall.EROFS) {
+		t.Errorf("saved on a read-only disk: %v", err)
+	}
+	must(t, unix.Mount("", dir, "", unix.MS_REMOUNT, ""))
+	must(t, c.Save(testRecord("b", "")))
+	must(t, c.Close())
+}

@@ -1,0 +1,177 @@
+package cache
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+)
+
+const (
+	maxSize   = 64 << 20
+	lockRetry = 20 * time.Millisecond
+)
+
+// tokensBucket is the one bucket of the file.
+var tokensBucket = []byte("tokens v1")
+
+// A file is one opened bbolt file.
+type file struct {
+	db   *bolt.DB
+	raw  *os.File // db's own file, to let go of it when db cannot be closed
+	info os.FileInfo
+	// left is the file as our last transaction left it.
+	left os.FileInfo
+	wait time.Duration // for its lock
+}
+
+// A damageError says what is wrong with the content of a file.
+type damageError struct {
+	what string
+	info os.FileInfo // of the file, if it was opened
+}
+
+func (e *damageError) Error() string { return e.what }
+
+// openFile opens or makes the file and its bucket.
+func openFile(path string, wait time.Duration) (*file, error) {
+	f := &file{wait: wait}
+	err := guard(func() error {
+		var err error
+		f.db, err = bolt.Open(path, 0o600, &bolt.Options{Timeout: wait, MaxSize: maxSize, OpenFile: f.openRaw})
+		if err != nil {
+			return err
+		}
+		var made bool
+		err = f.db.View(func(tx *bolt.Tx) error {
+			made = tx.Bucket(tokensBucket) != nil
+			return nil
+		})
+		if err != nil || made {
+			return err // a writing transaction takes a disk some time
+		}
+		return f.db.Update(func(tx *bolt.Tx) error {
+			_, err := tx.CreateBucket(tokensBucket)
+			return err
+		})
+	})
+	if err != nil {
+		f.abandon()
+		return nil, f.verdict(err)
+	}
+	f.leave()
+	return f, nil
+}
+
+// openRaw opens the file itself and checks its pages. It follows no symbolic
+// link, opens no FIFO or device, and closes the file to others.
+func (f *file) openRaw(path string, flag int, mode os.FileMode) (*os.File, error) {
+	raw, err := os.OpenFile(path, flag|openFlags, mode)
+	if err != nil {
+		return nil, err
+	}
+	f.info, err = raw.Stat()
+	if err == nil && !f.info.Mode().IsRegular() {
+		err = &os.PathError{Op: "open", Path: path, Err: syscall.EINVAL}
+	}
+	if err == nil && f.info.Mode().Perm() != mode {
+		err = raw.Chmod(mode)
+	}
+	if err == nil {
+		err = checkLocked(raw, f.wait)
+	}
+	if err != nil {
+		raw.Close()
+		return nil, err
+	}
+	f.raw = raw
+	return raw, nil
+}
+
+// checkLocked checks a file's pages before bbolt maps it, holding bbolt's lock:
+// another process may be writing. bbolt takes the lock again.
+func checkLocked(raw *os.File, wait time.Duration) error {
+	for deadline := time.Now().Add(wait); ; time.Sleep(lockRetry) {
+		err := lock(raw)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, errLockHeld) {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return berrors.ErrTimeout
+		}
+	}
+	defer unlock(raw)
+	info, err := raw.Stat()
+	if err != nil || info.Size() == 0 {
+		return err
+	}
+	return checkPages(raw, info.Size())
+}
+
+// verdict tells damage of the file, a *damageError, from faults around it.
+func (f *file) verdict(err error) error {
+	var errno syscall.Errno
+	if errors.Is(err, berrors.ErrTimeout) || errors.As(err, &errno) {
+		return err
+	}
+	return &damageError{err.Error(), f.info}
+}
+
+// leave remembers the file as it is after a transaction of ours.
+func (f *file) leave() { f.left, _ = f.raw.Stat() }
+
+// unchanged reports whether info describes this file as we left it. bbolt
+// believes whatever another program wrote: a wrong length in a page makes it
+// free pages until no memory is left.
+func (f *file) unchanged(info os.FileInfo) bool {
+	return f.left != nil && os.SameFile(info, f.left) && info.Size() == f.left.Size() && info.ModTime().Equal(f.left.ModTime())
+}
+
+// do runs fn in a transaction, which may write or only read. After a
+// *damageError f must not be used again.
+func (f *file) do(write bool, fn func(*bolt.Bucket) error) error {
+	transaction := f.db.View
+	if write {
+		transaction = f.db.Update
+	}
+	return guard(func() error {
+		return transaction(func(tx *bolt.Tx) error {
+			b := tx.Bucket(tokensBucket)
+			if b == nil {
+				return &damageError{what: "its bucket is missing"}
+			}
+			return fn(b)
+		})
+	})
+}
+
+// close closes an undamaged file.
+func (f *file) close() error { return guard(f.db.Close) }
+
+// abandon lets go of the file without bbolt, whose Close waits for ever for a
+// transaction that was cut short. The memory map stays.
+func (f *file) abandon() {
+	if f.raw != nil {
+		_ = f.raw.Close() // bbolt may have done it
+	}
+}
+
+// guard turns the panics of a damaged file, and the faults of one that was cut
+// short under its memory map, into a *damageError.
+func guard(fn func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			err = &damageError{what: fmt.Sprint(p)}
+		}
+	}()
+	return fn()
+}
