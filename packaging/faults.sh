@@ -1,13 +1,13 @@
 #!/bin/sh
-# Tries what docs/security-cases.md says, all of it or the cases of some
-# numbers, on this machine:
+# Runs the tests of docs/security-cases.md, all of them or those of the cases
+# that you name, on this machine:
 #
 #	packaging/faults.sh              all cases
 #	packaging/faults.sh 36 39        these two
-#	packaging/faults.sh --long       with more kills and more damage, ten
-#	                                 minutes of soak, and longer garbage
+#	packaging/faults.sh --long       more kills and more damage, ten minutes
+#	                                 of soak, and longer fuzzing
 #
-# packaging/check.sh has all of it in its shorter form.
+# packaging/check.sh full runs all of it in its shorter form.
 set -eu
 cd "$(dirname "$0")/.."
 long=
