@@ -79,6 +79,7 @@ func startNamed(t *testing.T, name string, o Options) *running {
 }
 
 func TestTheSigningExamplesWork(t *testing.T) {
+	checktest.FullOnly(t)
 	got := make(chan string, 10)
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		got <- fmt.Sprintf("%s %s %s %s", r.Method, r.RequestURI, r.Header.Get("Signature"), r.Header.Get("x-api-user"))
@@ -113,6 +114,7 @@ func TestTheSigningExamplesWork(t *testing.T) {
 }
 
 func TestTheVerifyingExamplesWork(t *testing.T) {
+	checktest.FullOnly(t)
 	s := startNamed(t, "weather", Options{})
 	for _, l := range languages {
 		t.Run(l.name, func(t *testing.T) {
@@ -235,6 +237,7 @@ func through(t *testing.T, method, url string, head map[string]string) (*http.Re
 }
 
 func TestNginxLetsGoodTokensThroughAndNothingElse(t *testing.T) {
+	checktest.FullOnly(t)
 	s := startNamed(t, "weather", Options{})
 	behind := &service{}
 	app := httptest.NewServer(behind)
@@ -300,6 +303,7 @@ func TestNginxLetsGoodTokensThroughAndNothingElse(t *testing.T) {
 }
 
 func TestNginxLetsNothingThroughWithoutAVerdict(t *testing.T) {
+	checktest.FullOnly(t)
 	behind := &service{}
 	app := httptest.NewServer(behind)
 	defer app.Close()

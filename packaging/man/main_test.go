@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"io"
+	"log"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,8 +16,8 @@ import (
 	"tokend/internal/checktest"
 )
 
-// pages makes the pages of the real programs, and gives their text by name.
-func pages(t *testing.T, programs []string) map[string]string {
+// pages makes the pages of the real programs and returns their text by name.
+func pages(t *testing.T) map[string]string {
 	t.Helper()
 	dir := t.TempDir()
 	if err := run(dir, "1.2.3", programs); err != nil {
@@ -45,19 +46,26 @@ func pages(t *testing.T, programs []string) map[string]string {
 	return texts
 }
 
-func built(t *testing.T) []string {
-	t.Helper()
-	dir := t.TempDir()
-	if out, err := exec.Command("go", "build", "-o", dir, "tokend/cmd/tokend", "tokend/cmd/tokenctl").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+// programs are the real ones, built once.
+var programs []string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "tokend-man-")
+	if err != nil {
+		log.Fatal(err)
 	}
-	return []string{filepath.Join(dir, "tokend"), filepath.Join(dir, "tokenctl")}
+	if out, err := exec.Command("go", "build", "-o", dir, "tokend/cmd/tokend", "tokend/cmd/tokenctl").CombinedOutput(); err != nil {
+		log.Fatalf("%v\n%s", err, out)
+	}
+	programs = []string{filepath.Join(dir, "tokend"), filepath.Join(dir, "tokenctl")}
+	status := m.Run()
+	_ = os.RemoveAll(dir)
+	os.Exit(status)
 }
 
 // Each command of the help has its page, and it says what the help says.
 func TestPagesSayWhatHelpSays(t *testing.T) {
-	programs := built(t)
-	texts := pages(t, programs)
+	texts := pages(t)
 	var tokenctl cli.Reference
 	for _, program := range programs {
 		root, err := ask(program)
@@ -92,8 +100,7 @@ func TestPagesSayWhatHelpSays(t *testing.T) {
 
 func TestPagesAreReproducible(t *testing.T) {
 	t.Setenv("SOURCE_DATE_EPOCH", "1700000000")
-	programs := built(t)
-	first, second := pages(t, programs), pages(t, programs)
+	first, second := pages(t), pages(t)
 	for name, text := range first {
 		if second[name] != text || !strings.Contains(text, "2023-11-14") {
 			t.Errorf("%s differs, or has another date", name)
@@ -101,14 +108,14 @@ func TestPagesAreReproducible(t *testing.T) {
 	}
 	t.Setenv("SOURCE_DATE_EPOCH", "soon")
 	if err := run(t.TempDir(), "", programs); err == nil {
-		t.Error("a date that is none is taken")
+		t.Error("a date that is not a number is taken")
 	}
 }
 
 // mandoc finds nothing wrong with the pages.
 func TestPagesAreValid(t *testing.T) {
 	mandoc := checktest.Need(t, "mandoc")
-	for name, text := range pages(t, built(t)) {
+	for name, text := range pages(t) {
 		lint := exec.Command(mandoc, "-T", "lint", "-W", "warning")
 		lint.Stdin = strings.NewReader(text)
 		if out, err := lint.CombinedOutput(); err != nil || len(out) > 0 {
