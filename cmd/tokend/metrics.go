@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,7 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"tokend/daemon"
 	"tokend/ipc"
@@ -22,8 +21,8 @@ import (
 	"tokend/providers/token"
 )
 
-// metrics are what Prometheus reads: figures of the daemon, which depend on who
-// asks, and what is counted here. docs/observability.md lists them.
+// metrics are what Prometheus reads: figures of the daemon, which depend on the
+// caller, and what is counted here. docs/observability.md lists them.
 type metrics struct {
 	figures  func(context.Context) (daemon.Figures, error)
 	keystore func(context.Context) error
@@ -43,190 +42,134 @@ func newMetrics() *metrics {
 	}
 }
 
-// write gives all metrics that the caller in ctx may see, as text.
-func (m *metrics) write(ctx context.Context) ([]byte, error) {
+// handler returns what answers a scrape with all metrics that the caller in ctx
+// may see.
+func (m *metrics) handler(ctx context.Context) (http.Handler, error) {
 	figures, err := m.figures(ctx)
 	if err != nil {
 		return nil, err
 	}
-	own := append([]prometheus.Collector{gathered{m, figures, m.keystore(ctx)}}, m.process...)
-	if figures.MayManage {
-		own = append(own, m.issuers)
-	}
-	var text bytes.Buffer
-	err = gather(&text, own...)
-	// Those of thousands of profiles take much memory until they are text: one
-	// metric at a time is enough.
-	for _, f := range ofProfiles {
-		err = errors.Join(err, gather(&text, ofEach{f, figures.Profiles}))
-	}
-	return text.Bytes(), err
-}
-
-// gather writes down what collectors have to tell.
-func gather(text *bytes.Buffer, from ...prometheus.Collector) error {
 	registry := prometheus.NewRegistry()
-	for _, c := range from {
-		if err := registry.Register(c); err != nil {
-			return err
-		}
+	registry.MustRegister(m.process...)
+	registry.MustRegister(reading{m, figures, m.keystore(ctx)})
+	if figures.MayManage {
+		registry.MustRegister(m.issuers)
 	}
-	families, err := registry.Gather()
-	if err != nil {
-		return err
-	}
-	for _, family := range families {
-		if _, err := expfmt.MetricFamilyToText(text, family); err != nil {
-			return err
-		}
-	}
-	return nil
+	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{DisableCompression: true}), nil
 }
 
-// A desc is one metric: its name, help and labels.
-func desc(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc("tokend_"+name, help, labels, nil)
+// A metric is a metric whose value the daemon or ipcserver has.
+type metric struct {
+	*prometheus.Desc
+	kind prometheus.ValueType
+}
+
+func gauge(name, help string, labels ...string) metric {
+	return metric{prometheus.NewDesc("tokend_"+name, help, labels, nil), prometheus.GaugeValue}
+}
+
+func counter(name, help string, labels ...string) metric {
+	return metric{prometheus.NewDesc("tokend_"+name, help, labels, nil), prometheus.CounterValue}
 }
 
 var (
-	buildInfo    = desc("build_info", "Always 1; the labels tell the versions of tokend and of Go.", "version", "goversion")
-	profileInfo  = desc("profile_info", "Always 1; the labels tell of the profile.", "profile", "provider", "does", "renew")
-	tokenUsable  = desc("token_usable", "1 while a token is at hand that is handed out, else 0.", "profile")
-	tokenExpiry  = desc("token_expiry_timestamp_seconds", "When the token at hand ends.", "profile")
-	tokenRenewal = desc("token_renewal_timestamp_seconds", "When the next token is to be obtained.", "profile")
-	tokenUsed    = desc("token_last_used_timestamp_seconds", "When somebody last asked for the token.", "profile")
-	tokenCount   = desc("tokens", "Tokens held, for all scopes and audiences, by state.", "profile", "state")
-	tokenError   = desc("token_error", "1 while the last attempt to obtain the token has failed; the label tells why.", "profile", "code")
-	failures     = desc("renewal_failures", "Attempts that failed since the last success.", "profile")
-	renewals     = desc("renewals_total", "Attempts to obtain a token, by result: obtained, or the code of the error.", "profile", "result")
-	credential   = desc("credential_expiry_timestamp_seconds", "When the credential itself ends, where that is known.", "profile")
-	requests     = desc("requests_total", "Requests over the socket, by what was asked for and the result: ok, or the code of the error.", "do", "result")
-	keystoreIs   = desc("keystore_state", "1 for the state that the keystore is in, 0 for the others.", "state")
-	cacheIs      = desc("cache_state", "1 for the state that the token cache is in, 0 for the others.", "state")
-	cacheWrites  = desc("cache_writes_total", "Writes of the token cache, of one token or of many at a time.")
-	badFiles     = desc("config_bad_files", "Files of the configuration that are not in force.")
-	watchers     = desc("event_watchers", "Programs that watch events.")
-	clockSkew    = desc("clock_skew_seconds", "The clock of the last issuer that answered, minus this machine's.")
+	buildInfo    = gauge("build_info", "Always 1; labelled with the versions of tokend and of Go.", "version", "goversion")
+	profileInfo  = gauge("profile_info", "Always 1; labelled with the profile's properties.", "profile", "provider", "does", "renew")
+	tokenUsable  = gauge("token_usable", "1 while a valid token is cached, else 0.", "profile")
+	tokenExpiry  = gauge("token_expiry_timestamp_seconds", "When the cached token expires.", "profile")
+	tokenRenewal = gauge("token_renewal_timestamp_seconds", "When the next token will be obtained.", "profile")
+	tokenUsed    = gauge("token_last_used_timestamp_seconds", "When the token was last asked for.", "profile")
+	tokenCount   = gauge("tokens", "Tokens held, for all scopes and audiences, by state.", "profile", "state")
+	tokenError   = gauge("token_error", "1 while the last attempt to obtain the token has failed; the label is the error's code.", "profile", "code")
+	failures     = gauge("renewal_failures", "Attempts that failed since the last success.", "profile")
+	renewals     = counter("renewals_total", "Attempts to obtain a token, by result: obtained, or the code of the error.", "profile", "result")
+	credential   = gauge("credential_expiry_timestamp_seconds", "When the credential itself expires, where that is known.", "profile")
+	requests     = counter("requests_total", "Requests over the socket, by what was asked for and the result: ok, or the code of the error.", "do", "result")
+	keystoreIs   = gauge("keystore_state", "1 for the state that the keystore is in, 0 for the others.", "state")
+	cacheIs      = gauge("cache_state", "1 for the state that the token cache is in, 0 for the others.", "state")
+	cacheWrites  = counter("cache_writes_total", "Writes of the token cache, of one token or of many at a time.")
+	badFiles     = gauge("config_bad_files", "Configuration files with errors.")
+	watchers     = gauge("event_watchers", "Programs that watch events.")
+	clockSkew    = gauge("clock_skew_seconds", "The clock of the last issuer that answered, minus this machine's.")
 )
 
-// gathered is one reading of the metrics of tokend itself.
-type gathered struct {
+// A reading is one reading of the metrics.
+type reading struct {
 	*metrics
 	figures  daemon.Figures
 	keystore error
 }
 
-// Describe implements prometheus.Collector: what there is depends on who asks.
-func (gathered) Describe(chan<- *prometheus.Desc) {}
+// Describe implements prometheus.Collector: the metrics depend on the caller.
+func (reading) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
-func (g gathered) Collect(out chan<- prometheus.Metric) {
-	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
-		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
+func (r reading) Collect(to chan<- prometheus.Metric) {
+	out := sender(to)
+	out.send(buildInfo, 1, versionText(), runtime.Version())
+	if r.figures.MayManage {
+		r.requests.All(func(do, result string, n uint64) { out.send(requests, float64(n), do, result) })
+		out.send(cacheWrites, float64(r.figures.CacheWrites))
 	}
-	counter := func(d *prometheus.Desc, value uint64, labels ...string) {
-		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(value), labels...)
+	locked := errors.Is(r.keystore, token.ErrLocked)
+	out.send(keystoreIs, number(r.keystore == nil), "ok")
+	out.send(keystoreIs, number(locked), "locked")
+	out.send(keystoreIs, number(r.keystore != nil && !locked), "unavailable")
+	out.send(cacheIs, number(!r.figures.CacheFails), "ok")
+	out.send(cacheIs, number(r.figures.CacheFails), "failing")
+	out.send(badFiles, float64(r.figures.BadFiles))
+	out.send(watchers, float64(r.figures.Watchers))
+	if r.figures.SkewKnown {
+		out.send(clockSkew, r.figures.Skew.Seconds())
 	}
-	gauge(buildInfo, 1, versionText(), runtime.Version())
-	if g.figures.MayManage {
-		g.requests.All(func(do, result string, n uint64) { counter(requests, n, do, result) })
-		counter(cacheWrites, g.figures.CacheWrites)
-	}
-	gauge(keystoreIs, number(g.keystore == nil), "ok")
-	locked := errors.Is(g.keystore, token.ErrLocked)
-	gauge(keystoreIs, number(locked), "locked")
-	gauge(keystoreIs, number(g.keystore != nil && !locked), "unavailable")
-	gauge(cacheIs, number(!g.figures.CacheFails), "ok")
-	gauge(cacheIs, number(g.figures.CacheFails), "failing")
-	gauge(badFiles, float64(g.figures.BadFiles))
-	gauge(watchers, float64(g.figures.Watchers))
-	if g.figures.SkewKnown {
-		gauge(clockSkew, g.figures.Skew.Seconds())
+	for _, p := range r.figures.Profiles {
+		out.profile(p)
 	}
 }
 
-// A telling takes a value of a profile's metric, and its labels but the name.
-type telling func(value float64, labels ...string)
+// A sender sends metrics to Prometheus' client.
+type sender chan<- prometheus.Metric
 
-// ofProfile is a metric of each profile.
-type ofProfile struct {
-	desc *prometheus.Desc
-	kind prometheus.ValueType
-	tell func(p daemon.ProfileFigures, tell telling)
+func (out sender) send(m metric, value float64, labels ...string) {
+	out <- prometheus.MustNewConstMetric(m.Desc, m.kind, value, labels...)
 }
 
-var ofProfiles = []ofProfile{
-	{profileInfo, prometheus.GaugeValue, func(p daemon.ProfileFigures, tell telling) {
-		renew := daemon.RenewUsed
-		if p.Always {
-			renew = daemon.RenewAlways
-		}
-		tell(1, p.Provider, p.Does, string(renew))
-	}},
-	{credential, prometheus.GaugeValue, func(p daemon.ProfileFigures, tell telling) { tell.moment(p.CredentialExpires) }},
-	{renewals, prometheus.CounterValue, func(p daemon.ProfileFigures, tell telling) {
-		for code, n := range p.Attempts {
-			tell(float64(n), result(code))
-		}
-	}},
-	{tokenCount, prometheus.GaugeValue, func(p daemon.ProfileFigures, tell telling) {
-		for state, n := range p.States {
-			tell(float64(n), state)
-		}
-	}},
-	{tokenUsable, prometheus.GaugeValue, own(func(t token.TokenStatus, tell telling) {
-		tell(number(t.State == token.Fresh.String() || t.State == token.Due.String()))
-	})},
-	{failures, prometheus.GaugeValue, own(func(t token.TokenStatus, tell telling) { tell(float64(t.Failures)) })},
-	{tokenExpiry, prometheus.GaugeValue, own(func(t token.TokenStatus, tell telling) { tell.moment(t.Expiry) })},
-	{tokenRenewal, prometheus.GaugeValue, own(func(t token.TokenStatus, tell telling) { tell.moment(t.RenewAt) })},
-	{tokenUsed, prometheus.GaugeValue, own(func(t token.TokenStatus, tell telling) { tell.moment(t.LastUsed) })},
-	{tokenError, prometheus.GaugeValue, own(func(t token.TokenStatus, tell telling) {
-		if t.Error != nil {
-			tell(1, string(t.Error.Code))
-		}
-	})},
-}
-
-// own tells of a profile's own token, if it has one.
-func own(of func(token.TokenStatus, telling)) func(daemon.ProfileFigures, telling) {
-	return func(p daemon.ProfileFigures, tell telling) {
-		if p.HasOwn {
-			of(p.Own, tell)
-		}
-	}
-}
-
-// moment tells a time, unless there is none.
-func (tell telling) moment(t time.Time) {
+// time sends a time of a profile, unless it is zero.
+func (out sender) time(m metric, t time.Time, profile string) {
 	if !t.IsZero() {
-		tell(float64(t.UnixMilli()) / 1000)
+		out.send(m, float64(t.UnixMilli())/1000, profile)
 	}
 }
 
-// ofEach is one reading of a metric of profiles.
-type ofEach struct {
-	ofProfile
-	profiles []daemon.ProfileFigures
-}
-
-// Describe implements prometheus.Collector, as that of gathered.
-func (ofEach) Describe(chan<- *prometheus.Desc) {}
-
-// Collect implements prometheus.Collector.
-func (e ofEach) Collect(out chan<- prometheus.Metric) {
-	for _, p := range e.profiles {
-		e.tell(p, func(value float64, labels ...string) {
-			out <- prometheus.MustNewConstMetric(e.desc, e.kind, value, append([]string{p.Name}, labels...)...)
-		})
+func (out sender) profile(p daemon.ProfileFigures) {
+	renew := daemon.RenewUsed
+	if p.Always {
+		renew = daemon.RenewAlways
 	}
-}
-
-func result(code token.Code) string {
-	if code == "" {
-		return string(token.EventObtained)
+	out.send(profileInfo, 1, p.Name, p.Provider, p.Does, string(renew))
+	out.time(credential, p.CredentialExpires, p.Name)
+	for code, n := range p.Attempts {
+		result := string(code)
+		if code == "" {
+			result = string(token.EventObtained)
+		}
+		out.send(renewals, float64(n), p.Name, result)
 	}
-	return string(code)
+	for state, n := range p.States {
+		out.send(tokenCount, float64(n), p.Name, state)
+	}
+	if !p.HasOwn {
+		return
+	}
+	own := p.Own
+	out.send(tokenUsable, number(own.State == token.Fresh.String() || own.State == token.Due.String()), p.Name)
+	out.send(failures, float64(own.Failures), p.Name)
+	out.time(tokenExpiry, own.Expiry, p.Name)
+	out.time(tokenRenewal, own.RenewAt, p.Name)
+	out.time(tokenUsed, own.LastUsed, p.Name)
+	if own.Error != nil {
+		out.send(tokenError, 1, p.Name, string(own.Error.Code))
+	}
 }
 
 func number(is bool) float64 {
@@ -236,11 +179,9 @@ func number(is bool) float64 {
 	return 0
 }
 
-// over measures the requests of one provider that go through a client.
-func (m *metrics) over(client *http.Client, provider string) *http.Client {
-	if m == nil {
-		return client
-	}
+// client returns a client like this one whose requests are measured as one
+// provider's.
+func (m *metrics) client(client *http.Client, provider string) *http.Client {
 	measured := *client
 	measured.Transport = timedTransport{client.Transport, m.issuers.MustCurryWith(prometheus.Labels{"provider": provider})}
 	return &measured
@@ -275,18 +216,18 @@ func listenMetrics(c daemon.Config) (net.Listener, error) {
 	return l, nil
 }
 
-// maxScrapers is how many connections are served on loopback; what goes beyond
-// is closed at once. Each can hold a text about all profiles.
+// maxScrapers is how many connections are served on loopback; more are closed at
+// once. Each can hold a text about all profiles.
 const maxScrapers = 8
 
 // serveMetrics answers Prometheus on a loopback address until ctx ends. All
-// users of this machine can ask there, and see the names of all profiles.
+// users of this machine can connect, and see the names of all profiles.
 func (m *metrics) serveMetrics(ctx context.Context, listener net.Listener) {
 	var open atomic.Int32
 	server := &http.Server{
 		Handler: m.loopback(listener.Addr().String()),
-		ConnState: func(c net.Conn, now http.ConnState) {
-			switch now {
+		ConnState: func(c net.Conn, state http.ConnState) {
+			switch state {
 			case http.StateNew:
 				if open.Add(1) > maxScrapers {
 					_ = c.Close()
@@ -303,27 +244,28 @@ func (m *metrics) serveMetrics(ctx context.Context, listener net.Listener) {
 	_ = server.Serve(listener) // it ends when ctx does
 }
 
-// loopback answers GET /metrics alone, and not to web pages: the Host that a
-// browser sends is the name that led it here.
+// loopback answers only GET /metrics, and no web pages: a browser sends the name
+// that led it here as Host.
 func (m *metrics) loopback(address string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, port, _ := net.SplitHostPort(address)
 		switch {
 		case r.Host != address && r.Host != "localhost:"+port, r.Header.Get("Origin") != "":
 			http.Error(w, "tokend answers no web pages", http.StatusForbidden)
+			return
 		case r.URL.Path != ipc.MetricsPath:
 			http.Error(w, "only "+ipc.MetricsPath+" is here", http.StatusNotFound)
+			return
 		case r.Method != http.MethodGet:
 			w.Header().Set("Allow", http.MethodGet)
 			http.Error(w, "only GET is possible", http.StatusMethodNotAllowed)
-		default:
-			text, err := m.write(r.Context())
-			if err != nil {
-				http.Error(w, "the metrics cannot be written", http.StatusInternalServerError)
-				return
-			}
-			w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-			_, _ = w.Write(text) // whoever left does not need it
+			return
 		}
+		handler, err := m.handler(r.Context())
+		if err != nil {
+			http.Error(w, "the metrics cannot be read", http.StatusInternalServerError)
+			return
+		}
+		handler.ServeHTTP(w, r)
 	})
 }

@@ -70,11 +70,13 @@ func socketServed(counts *ipcserver.Counts) {
 
 func written(t *testing.T, m *metrics) string {
 	t.Helper()
-	text, err := m.write(t.Context())
+	handler, err := m.handler(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(text)
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	return w.Body.String()
 }
 
 func TestMetricsSayWhatIs(t *testing.T) {
@@ -326,7 +328,7 @@ func TestConnectionsForMetricsAreFew(t *testing.T) {
 func TestIssuerRequestsAreMeasured(t *testing.T) {
 	issuer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadRequest) }))
 	m := fullMetrics()
-	client := m.over(&http.Client{Transport: http.DefaultTransport}, "azure")
+	client := m.client(&http.Client{Transport: http.DefaultTransport}, "azure")
 	res, err := client.Get(issuer.URL)
 	if err != nil {
 		t.Fatal(err)

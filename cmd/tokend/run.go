@@ -134,7 +134,7 @@ func serve(ctx context.Context, at places, log io.Writer) error {
 		allow = ipcserver.AnyUser // the daemon knows who may do what
 	}
 	err = ipcserver.Serve(ctx, listener, d, ipcserver.Options{
-		Allow: allow, Audit: audit, Log: w.Log, Counts: &w.metrics.requests, Metrics: w.metrics.write,
+		Allow: allow, Audit: audit, Log: w.Log, Counts: &w.metrics.requests, Metrics: w.metrics.handler,
 	})
 	systemd.stopping()
 	stop()
@@ -267,7 +267,7 @@ type kinds struct {
 func newKinds(client *http.Client, m *metrics) kinds {
 	k := kinds{providers.Env{HTTP: client}, map[string]*http.Client{}}
 	for _, kind := range providers.Kinds {
-		k.clients[kind.Name] = m.over(client, kind.Name)
+		k.clients[kind.Name] = m.client(client, kind.Name)
 	}
 	return k
 }

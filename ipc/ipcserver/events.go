@@ -86,10 +86,10 @@ func (h *handler) metrics(w http.ResponseWriter, r *http.Request, _ string) erro
 	if h.measure == nil {
 		return &token.Error{Code: token.ErrNotFound, Message: "this tokend has no metrics"}
 	}
-	text, err := h.measure(r.Context())
+	metrics, err := h.measure(r.Context())
 	if err != nil {
 		return err
 	}
-	send(w, http.StatusOK, "text/plain; version=0.0.4; charset=utf-8", text)
+	metrics.ServeHTTP(w, r)
 	return nil
 }

@@ -160,11 +160,11 @@ func TestAWatcherThatLeavesIsLetGo(t *testing.T) {
 func TestCountsAndMetrics(t *testing.T) {
 	b := newBook()
 	counts := &Counts{}
-	s := start(t, b, Options{Counts: counts, Metrics: func(ctx context.Context) ([]byte, error) {
+	s := start(t, b, Options{Counts: counts, Metrics: func(ctx context.Context) (http.Handler, error) {
 		if _, ok := Caller(ctx); !ok {
-			return nil, errors.New("nobody asks")
+			return nil, errors.New("there is no caller")
 		}
-		return []byte("a_total 1\n"), nil
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "a_total 1\n") }), nil
 	}})
 	for range 3 {
 		_, _ = s.client.Get(t.Context(), "clms", token.Query{})

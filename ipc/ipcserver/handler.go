@@ -35,7 +35,7 @@ type handler struct {
 	ending chan struct{}
 	// counts and measure may be nil.
 	counts  *Counts
-	measure func(context.Context) ([]byte, error)
+	measure func(context.Context) (http.Handler, error)
 }
 
 func newHandler(b Backend, o Options) *handler {

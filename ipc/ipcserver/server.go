@@ -51,9 +51,9 @@ type Options struct {
 	Audit func(Event)
 	// Counts counts the requests. Default: nobody does.
 	Counts *Counts
-	// Metrics are what GET /metrics answers, for the caller in ctx: Prometheus'
-	// text format. Default: there is no such path.
-	Metrics func(ctx context.Context) ([]byte, error)
+	// Metrics returns what answers GET /metrics for the caller in ctx. Default:
+	// there is no such path.
+	Metrics func(ctx context.Context) (http.Handler, error)
 	// Log gets refused callers and faults, never a secret. Default: none.
 	Log *slog.Logger
 }
