@@ -18,6 +18,7 @@ import (
 	"unicode"
 
 	"tokend/cmd/tokenctl/cli"
+	"tokend/cmd/tokend/confine"
 	"tokend/cmd/tokend/service"
 	"tokend/daemon"
 	"tokend/ipc"
@@ -43,7 +44,7 @@ func (p *program) doctorCommand() *cli.Command {
 		Name: "doctor", Short: "Check the setup and suggest fixes", Long: doctorHelp,
 		Flags: func(f *cli.Flags) { f.BoolVar(&asJSON, "json", false, "print JSON") },
 		Run: func(ctx context.Context, _ *cli.Call) error {
-			harden()
+			confine.Harden()
 			found, err := p.at.doctor(ctx)
 			if err != nil {
 				return err

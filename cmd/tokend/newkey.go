@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"tokend/cmd/tokenctl/cli"
+	"tokend/cmd/tokend/confine"
 	"tokend/store"
 )
 
@@ -31,7 +32,7 @@ func (p *program) newKeyCommand() *cli.Command {
 			f.StringVar(&r.user, "service-user", serviceUser, "`user` that the system service runs as")
 		},
 		Run: func(ctx context.Context, _ *cli.Call) error {
-			harden()
+			confine.Harden()
 			r.at = p.at
 			return r.newKey(ctx, p.out)
 		},

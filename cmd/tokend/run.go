@@ -16,6 +16,7 @@ import (
 	"syscall"
 
 	"tokend/cmd/tokenctl/cli"
+	"tokend/cmd/tokend/confine"
 	"tokend/daemon"
 	"tokend/ipc/ipcserver"
 	"tokend/providers"
@@ -46,13 +47,13 @@ reload does. The log goes to standard error; if that blocks, tokend serves on.`,
 // serve opens what the daemon needs, wires it together and serves until ctx
 // ends. What was opened is closed in reverse.
 func serve(ctx context.Context, at places, log io.Writer) error {
-	harden()
+	confine.Harden()
 	hangups := make(chan os.Signal, 1) // from now on: one that comes early must not end us
-	signal.Notify(hangups, hangup)
+	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // a log whose reader has gone must not end us
 	if at.system {
-		if err := checkUsers(); err != nil {
+		if err := confine.CheckUsers(); err != nil {
 			return err
 		}
 	}
@@ -114,7 +115,7 @@ func serve(ctx context.Context, at places, log io.Writer) error {
 	}
 	w.Log.Info("tokend serves", "version", versionText(), "socket", socket, "config", dirs.Config, "keystore", install.Keystore)
 
-	w.confine(newSandbox(dirs, config, socket, d.SinkDirs()), config)
+	w.confine(confine.NewFiles(dirs, config, socket, auditFile(dirs, config), d.SinkDirs()), config)
 
 	d.LoadCache(ctx)
 	ctx, stop := context.WithCancel(ctx)
@@ -235,12 +236,12 @@ func (w *world) logTo(out io.Writer, format string) (queue *logQueue) {
 }
 
 // confine takes all files from this process but those of the sandbox.
-func (w *world) confine(s sandbox, config daemon.Config) {
+func (w *world) confine(files confine.Files, config daemon.Config) {
 	if !config.Sandbox {
 		w.sandbox = "off, as config.toml says"
 		return
 	}
-	if w.sandbox = s.enter(); w.sandbox != "" && !strings.HasSuffix(w.sandbox, ": ok") {
+	if w.sandbox = files.Enter(); w.sandbox != "" && !strings.HasSuffix(w.sandbox, ": ok") {
 		w.Log.Warn("tokend is not confined to its own files", "sandbox", w.sandbox)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"tokend/cmd/tokenctl/cli"
+	"tokend/cmd/tokend/confine"
 	"tokend/daemon"
 	"tokend/providers/token"
 	"tokend/store"
@@ -89,7 +90,7 @@ func (p *program) setupCommand() *cli.Command {
 }
 
 func (r setupRequest) run(ctx context.Context, out io.Writer) error {
-	harden()
+	confine.Harden()
 	dirs, err := r.at.dirs()
 	if err != nil {
 		return err
@@ -111,7 +112,7 @@ func (r setupRequest) run(ctx context.Context, out io.Writer) error {
 	if err := owner.makeDirs(dirs); err != nil {
 		return err
 	}
-	made(dirs.Config) // a user's unit cannot: it may write in there alone
+	confine.MakeDir(dirs.Config) // a user's unit cannot: it may write in there alone
 	kek, err := r.makeKey(ctx, dirs, before, owner, out)
 	if err != nil {
 		return err

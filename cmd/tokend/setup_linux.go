@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 
+	"tokend/cmd/tokend/confine"
 	"tokend/cmd/tokend/service"
 	"tokend/daemon"
 	"tokend/providers/token"
@@ -128,7 +129,7 @@ func (a account) become() error {
 			return fmt.Errorf("becoming the user %s: %w", a.name, err)
 		}
 	}
-	denyTracing() // a change of user allows it again, or may
+	confine.DenyTracing() // a change of user allows it again, or may
 	return nil
 }
 

@@ -1,0 +1,91 @@
+// Package confine takes from this process what it does not need: core dumps, files
+// that others can read, tracers, and all files but its own.
+package confine
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"tokend/daemon"
+)
+
+// Files are the files that tokend needs once it serves. All others are out of its
+// reach then, even if a bug makes it try.
+type Files struct {
+	// read are files and directories to read, write directories to write in as
+	// well, remove directories to remove files from. Missing ones do not matter.
+	read, write, remove []string
+}
+
+// NewFiles returns what serving needs: what the installation keeps, and what every
+// program reads. audit is the audit log, "" for none. A directory that the
+// configuration names later needs a restart.
+func NewFiles(dirs daemon.Dirs, c daemon.Config, socket, audit string, sinks []string) Files {
+	f := Files{
+		read: []string{
+			"/etc", "/usr", "/lib", "/lib32", "/lib64", "/nix/store", "/gnu/store", // names, certificates, time zones, libraries
+			"/run/systemd", "/run/resolvconf", "/run/NetworkManager", "/run/nscd", "/var/lib/sss", // resolving names
+			"/var/lib/ca-certificates", os.Getenv("SSL_CERT_FILE"),
+			"/proc", "/sys/fs/cgroup", "/dev/urandom",
+			os.Getenv("CREDENTIALS_DIRECTORY"),
+		},
+		write:  append([]string{MakeDir(dirs.Config), dirs.State, "/dev/null"}, sinks...),
+		remove: []string{filepath.Dir(socket)},
+	}
+	f.read = append(f.read, filepath.SplitList(os.Getenv("SSL_CERT_DIR"))...)
+	if c.CAFile != "" {
+		f.read = append(f.read, beside(c.CAFile))
+	}
+	if audit != "" {
+		f.write = append(f.write, MakeDir(filepath.Dir(audit)))
+	}
+	for _, link := range append(linksIn(dirs.ProfilesDir()), dirs.ConfigFile(), c.CAFile, "/etc/resolv.conf") {
+		if link == "" {
+			continue // EvalSymlinks would return the directory that tokend was started in
+		}
+		if to, err := filepath.EvalSymlinks(link); err == nil && to != link {
+			f.read = append(f.read, beside(to))
+		}
+	}
+	return f
+}
+
+// linksIn returns the profiles' files in dir that may be stored elsewhere, in no
+// order: links, or all files if dir is reached through a link.
+func linksIn(dir string) (links []string) {
+	to, _ := filepath.EvalSymlinks(dir)
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil
+	}
+	defer d.Close()
+	entries, _ := d.ReadDir(-1)
+	for _, e := range entries {
+		if filepath.Ext(e.Name()) == ".toml" && (to != dir || e.Type()&fs.ModeSymlink != 0) {
+			links = append(links, filepath.Join(dir, e.Name()))
+		}
+	}
+	return links
+}
+
+// beside returns the directory of a file to read, because another file may replace
+// that one; or the file alone, where that directory contains the home.
+func beside(file string) string {
+	dir := filepath.Dir(file)
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return dir
+	}
+	if up, err := filepath.Rel(dir, home); err == nil && filepath.IsLocal(up) {
+		return file
+	}
+	return dir
+}
+
+// MakeDir makes a directory that tokend would make later: Landlock allows only
+// what exists. Errors show later.
+func MakeDir(dir string) string {
+	_ = os.MkdirAll(dir, 0o700)
+	return dir
+}

@@ -1,0 +1,279 @@
+package confine
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"unsafe"
+
+	ll "github.com/landlock-lsm/go-landlock/landlock/syscall"
+	"golang.org/x/sys/unix"
+
+	"tokend/daemon"
+	"tokend/internal/checktest"
+	"tokend/providers/token"
+)
+
+// TestMain is also the program that a test runs in a sandbox.
+func TestMain(m *testing.M) {
+	switch mode := os.Getenv("CONFINE_TEST"); mode {
+	case "":
+		os.Exit(m.Run())
+	case "filtered":
+		tryFiltered()
+	default:
+		tryFiles(mode)
+	}
+}
+
+// run runs this program in a directory, in a mode of TestMain.
+func run(t *testing.T, dir, mode string) string {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "CONFINE_TEST="+mode, "CREDENTIALS_DIRECTORY="+filepath.Join(dir, "credentials"))
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return string(out)
+}
+
+// A confined process can do what serving needs, and nothing else: also with the
+// default configuration, started in a directory that is none of its business.
+func TestFilesOutOfReach(t *testing.T) {
+	if _, err := ll.LandlockGetABIVersion(); err != nil {
+		checktest.Unable(t, "this kernel has no Landlock: %v", err)
+	}
+	want := `sandbox landlock: ok
+may read config.toml
+may read a profile that is a link
+may read install.toml
+may read a credential
+may read the CA file
+may read /etc/passwd
+may read a process's name
+may write a profile
+may replace a record
+may make and remove a directory
+may begin a new audit log
+may write a sink
+may remove the socket
+may open /dev/null
+may connect to a socket
+may not read another file of the user
+may not list the root directory
+may not write beside config.toml's directory
+may not write where it may read
+may not make a socket's neighbour
+may not write beside a sink's directory
+may not run itself
+may not run another program
+may not look into another process
+`
+	byDefault := strings.Replace(want, "may read the CA file", "may not read the CA file", 1)
+	for mode, want := range map[string]string{"configured": want, "default": byDefault} {
+		if got := run(t, installation(t), mode); got != want {
+			t.Errorf("%s: got\n%s\nwant\n%s", mode, got, want)
+		}
+	}
+}
+
+// installation is a directory with an installation, and files beside it.
+func installation(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"config/config.toml": "", "dotfiles/a.toml": "", "state/install.toml": "", "ca/ca.pem": "", "run/tokend.sock": "",
+		"sinks/token": "", "home/.ssh/id": "", "credentials/kek": "", "sibling/file": "",
+	} {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(os.Mkdir(filepath.Join(dir, "config", "profiles.d"), 0o700),
+		os.Symlink("../../dotfiles/a.toml", filepath.Join(dir, "config", "profiles.d", "a.toml"))); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// tryFiles confines the program to an installation in its directory, and prints
+// what it may do there.
+func tryFiles(mode string) {
+	dir, err := os.Getwd()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	at := func(parts ...string) string { return filepath.Join(append([]string{dir}, parts...)...) }
+	dirs := daemon.Dirs{Config: at("config"), State: at("state")}
+	config := daemon.DefaultConfig()
+	ca, audit := at("ca", "ca.pem"), at("state", "audit.log")
+	if mode == "configured" {
+		config.CAFile, audit = ca, at("log", "audit.log")
+	}
+	listener, err := net.Listen("unix", at("listening"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer listener.Close()
+	fmt.Println("sandbox", NewFiles(dirs, config, at("run", "tokend.sock"), audit, []string{at("sinks")}).Enter())
+
+	read := func(path string) error { _, err := os.ReadFile(path); return err }
+	write := func(path string) error { return os.WriteFile(path, []byte("new"), 0o600) }
+	for _, try := range []struct {
+		what string
+		err  error
+	}{
+		{"read config.toml", read(dirs.ConfigFile())},
+		{"read a profile that is a link", read(dirs.ProfileFile("a"))},
+		{"read install.toml", read(at("state", "install.toml"))},
+		{"read a credential", read(at("credentials", "kek"))},
+		{"read the CA file", read(ca)},
+		{"read /etc/passwd", read("/etc/passwd")},
+		{"read a process's name", read(fmt.Sprintf("/proc/%d/comm", os.Getppid()))},
+		{"write a profile", write(dirs.ProfileFile("b"))},
+		{"replace a record", errors.Join(write(at("state", "new")), os.Rename(at("state", "new"), at("state", "old")), write(at("state", "old")))},
+		{"make and remove a directory", errors.Join(os.MkdirAll(at("state", "x", "y"), 0o700), os.RemoveAll(at("state", "x")))},
+		{"begin a new audit log", errors.Join(write(audit), os.Rename(audit, audit+".1"), write(audit))},
+		{"write a sink", errors.Join(write(at("sinks", "other")), os.Remove(at("sinks", "token")))},
+		{"remove the socket", os.Remove(at("run", "tokend.sock"))},
+		{"open /dev/null", write(os.DevNull)},
+		{"connect to a socket", dial(at("listening"))},
+		{"read another file of the user", read(at("home", ".ssh", "id"))},
+		{"list the root directory", read("/")},
+		{"write beside config.toml's directory", write(at("new"))},
+		{"write where it may read", write(at("ca", "new"))},
+		{"make a socket's neighbour", write(at("run", "new"))},
+		{"write beside a sink's directory", write(at("sibling", "file"))},
+		{"run itself", (&exec.Cmd{Path: "/proc/self/exe", Args: []string{"tokend", "version"}}).Run()},
+		{"run another program", exec.Command("/bin/sh", "-c", "true").Run()},
+		{"look into another process", look(os.Getppid())},
+	} {
+		switch {
+		case try.err == nil:
+			fmt.Println("may", try.what)
+		case errors.Is(try.err, fs.ErrPermission):
+			fmt.Println("may not", try.what)
+		default:
+			fmt.Println(try.what, "fails:", try.err)
+		}
+	}
+}
+
+// look does what takes the right to trace a process (ptrace(2)).
+func look(pid int) error {
+	_, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	return err
+}
+
+func dial(path string) error {
+	c, err := net.Dial("unix", path)
+	if err == nil {
+		err = c.Close()
+	}
+	return err
+}
+
+// A file to read in the home opens that file, not the home.
+func TestFilesDoNotOpenTheHome(t *testing.T) {
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	for file, want := range map[string]string{
+		filepath.Join(home, "ca.pem"):               filepath.Join(home, "ca.pem"),
+		filepath.Join(filepath.Dir(home), "ca.pem"): filepath.Join(filepath.Dir(home), "ca.pem"),
+		"/ca.pem":                       "/ca.pem",
+		filepath.Join(home, "x/ca.pem"): filepath.Join(home, "x"),
+		"/srv/ca.pem":                   "/srv",
+		home + "-of-another/ca.pem":     home + "-of-another",
+	} {
+		if got := beside(file); got != want {
+			t.Errorf("%s: %s, want %s", file, got, want)
+		}
+	}
+}
+
+// Only profiles that may be stored elsewhere are allowed one by one.
+func TestProfilesStoredElsewhere(t *testing.T) {
+	dir := t.TempDir()
+	real, link := filepath.Join(dir, "real"), filepath.Join(dir, "link")
+	if err := errors.Join(os.Mkdir(real, 0o700), os.WriteFile(filepath.Join(real, "a.toml"), nil, 0o600),
+		os.Symlink("../b.toml", filepath.Join(real, "b.toml")), os.Symlink("../c", filepath.Join(real, "c")), os.Symlink("real", link)); err != nil {
+		t.Fatal(err)
+	}
+	if got := linksIn(real); !slices.Equal(got, []string{filepath.Join(real, "b.toml")}) {
+		t.Errorf("%q", got)
+	}
+	if got := slices.Sorted(slices.Values(linksIn(link))); !slices.Equal(got, []string{filepath.Join(link, "a.toml"), filepath.Join(link, "b.toml")}) {
+		t.Errorf("through a link: %q", got)
+	}
+}
+
+// Where a filter of system calls hides Landlock, no call fails and no rule is
+// active; tokend notices.
+func TestLandlockThatIsNotActive(t *testing.T) {
+	if got := run(t, t.TempDir(), "filtered"); !strings.HasPrefix(got, "landlock: not active: the kernel does not offer it, or") {
+		t.Error(got)
+	}
+}
+
+// tryFiltered confines the program behind such a filter, and prints the outcome.
+func tryFiltered() {
+	if err := refuseLandlock(); err != nil {
+		fmt.Println(err)
+	}
+	dirs := daemon.Dirs{Config: "config", State: "state"}
+	fmt.Println(NewFiles(dirs, daemon.DefaultConfig(), "run/tokend.sock", "", nil).Enter())
+}
+
+// refuseLandlock has the kernel refuse Landlock's system calls to all threads
+// of this process (seccomp(2)).
+func refuseLandlock() error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	filter := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}, // the call's number
+		{Code: unix.BPF_JMP | unix.BPF_JGE | unix.BPF_K, K: unix.SYS_LANDLOCK_CREATE_RULESET, Jf: 2},
+		{Code: unix.BPF_JMP | unix.BPF_JGT | unix.BPF_K, K: unix.SYS_LANDLOCK_RESTRICT_SELF, Jt: 1},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	}
+	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&program)))
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+func TestUserNamespacesInWhichCallersLookAlike(t *testing.T) {
+	for text, good := range map[string]bool{
+		"         0          0 4294967295\n":            true,  // none
+		"0 1000 1\n1 100000 65536\n":                    true,  // a container without root
+		"0 524288 65536\n":                              true,  // a container
+		"0 0 65536\n":                                   true,  // PrivateUsers=identity
+		"         0          0          1\n993 993 1\n": false, // PrivateUsers=yes
+		"0 1000 1\n":                                    false, // unshare -Ur
+		"":                                              false, // unshare -U
+		"nonsense\n":                                    false,
+	} {
+		err := checkUIDMap(strings.NewReader(text))
+		if good != (err == nil) || err != nil && !errors.Is(err, token.ErrInvalid) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
