@@ -32,7 +32,7 @@ the network, and reports what is wrong, with file and line.`,
 }
 
 func checkConfig(ctx context.Context, dirs daemon.Dirs, out io.Writer) error {
-	w := newWorld()
+	w := newDeps()
 	w.Credentials = store.NewCredentials(credentialsDir(dirs), nil)
 	w.Keystore = func(context.Context) string { return "" }
 	d, err := daemon.New(dirs, w.Deps)

@@ -192,7 +192,7 @@ func (p places) lookInside(ctx context.Context, dirs daemon.Dirs, configErr erro
 	if err := p.owner(dirs.State).become(); err != nil {
 		return token.Report{Checks: []token.Check{failed("doctor", err.Error(), "run doctor as the user that tokend runs as")}}
 	}
-	w := newWorld()
+	w := newDeps()
 	w.Keystore = func(ctx context.Context) string {
 		if kekErr != nil {
 			return install.Keystore + ": " + kekErr.Error()
@@ -236,7 +236,7 @@ func stateOutside(ctx context.Context, dirs daemon.Dirs, in store.KeystoreConfig
 }
 
 // examine gives w its doctor.
-func (w *world) examine(dirs daemon.Dirs, install func() store.KeystoreConfig) {
+func (w *deps) examine(dirs daemon.Dirs, install func() store.KeystoreConfig) {
 	w.Doctor = func(ctx context.Context, st token.Status, all bool) token.Report {
 		in := install()
 		found := token.Report{Version: st.Version}
@@ -335,7 +335,7 @@ func checkConfigFiles(st token.Status, dirs daemon.Dirs) (checks []token.Check) 
 }
 
 // checkCredentials finds profiles whose secret was never handed in.
-func (w *world) checkCredentials(profiles []token.ProfileStatus) (checks []token.Check) {
+func (w *deps) checkCredentials(profiles []token.ProfileStatus) (checks []token.Check) {
 	for _, p := range profiles {
 		if _, err := w.Credentials.Current(p.Name); errors.Is(err, token.ErrNotFound) && needsCredential(w, p) {
 			checks = append(checks, warn("profile "+p.Name, "its key or secret is missing", "tokenctl rotate "+p.Name))
@@ -345,7 +345,7 @@ func (w *world) checkCredentials(profiles []token.ProfileStatus) (checks []token
 }
 
 // needsCredential tells whether a profile's provider has secrets at all.
-func needsCredential(w *world, p token.ProfileStatus) bool {
+func needsCredential(w *deps, p token.ProfileStatus) bool {
 	kind, known := providers.Lookup(p.Provider)
 	return known && p.Does != "verifies" && slices.ContainsFunc(kind.Fields(), func(f token.Field) bool { return f.Secret })
 }

@@ -21,7 +21,7 @@ func BenchmarkLoad(b *testing.B) {
 	if err := os.MkdirAll(dirs.ProfilesDir(), 0o700); err != nil {
 		b.Fatal(err)
 	}
-	w, cache := worldHere(b, dirs, daemon.Config{})
+	w, cache := depsHere(b, dirs, daemon.Config{})
 	defer func() { _ = cache.Close() }()
 	credentials := w.Credentials
 	for i := range profiles {

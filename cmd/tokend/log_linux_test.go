@@ -37,7 +37,7 @@ func logged(t *testing.T, format string, journal bool) string {
 	log.Info("one", "time", "b")
 	log.Warn("two\nlines")
 	log.WithGroup("g").Error("three", "level", "c")
-	queue.end()
+	queue.Close()
 	text, err := os.ReadFile(file.Name())
 	if err != nil {
 		t.Fatal(err)

@@ -87,14 +87,15 @@ func (q *logQueue) take() (lines [][]byte, lost int) {
 	return lines, lost
 }
 
-// end waits until what was written is in the log, for logPatience at most.
+// Close waits until what was written is in the log, for logPatience at most.
 // What is written afterwards is lost.
-func (q *logQueue) end() {
+func (q *logQueue) Close() error {
 	q.mu.Lock()
 	q.ended = true
 	q.mu.Unlock()
 	q.changed.Signal()
 	withTimeout(func() { <-q.passed })
+	return nil
 }
 
 // withTimeout does what may wait for a log, and waits logPatience at most for

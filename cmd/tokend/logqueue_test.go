@@ -67,7 +67,7 @@ func TestLogThatTakesNothing(t *testing.T) {
 			t.Errorf("%d lines of %d bytes waited", kept, len(long))
 		}
 		log.Info("last")
-		queue.end()
+		queue.Close()
 		want := []string{"msg=first"}
 		for i := range kept {
 			want = append(want, fmt.Sprintf(" n=%d", i))
@@ -85,7 +85,7 @@ func TestTheEndOfALogThatTakesNothing(t *testing.T) {
 		log.Info("one")
 		log.Info("two")
 		begin := time.Now()
-		queue.end()
+		queue.Close()
 		if took := time.Since(begin); took != logPatience {
 			t.Errorf("it took %v", took)
 		}
@@ -109,7 +109,7 @@ func TestLogThatFails(t *testing.T) {
 		log.Info("written")
 		synctest.Wait()
 		log.Info("next")
-		queue.end()
+		queue.Close()
 		out.wantLines(t, `"msg":"written"}`, `"msg":"lines of the log are missing before this one","lines":3}`, `"msg":"next"}`)
 	})
 }

@@ -5,21 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
-	"net/http"
+	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strings"
-	"sync"
-	"sync/atomic"
+	"slices"
 	"syscall"
 
 	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokend/confine"
 	"tokend/daemon"
 	"tokend/ipc/ipcserver"
-	"tokend/providers"
 	"tokend/providers/token"
 	"tokend/store"
 	"tokend/store/cache"
@@ -27,10 +23,10 @@ import (
 
 var errNotSetUp = errors.New("not set up")
 
-// A runningError tells that another tokend serves already.
+// A runningError reports that another tokend serves already.
 type runningError struct{ error }
 
-// A socketError tells that there is no place to listen at.
+// A socketError reports that tokend cannot listen at its place.
 type socketError struct{ error }
 
 func (p *program) runCommand() *cli.Command {
@@ -44,108 +40,144 @@ reload does. The log goes to standard error; if that blocks, tokend serves on.`,
 	}
 }
 
-// serve opens what the daemon needs, wires it together and serves until ctx
-// ends. What was opened is closed in reverse.
+// serve serves until ctx ends.
 func serve(ctx context.Context, at places, log io.Writer) error {
 	confine.Harden()
-	hangups := make(chan os.Signal, 1) // from now on: one that comes early must not end us
+	hangups := make(chan os.Signal, 1) // from now on: an early one must not end this process
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // a log whose reader has gone must not end us
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // nor must a log without a reader
+	in, err := open(ctx, at, log)
+	defer in.close()
+	if err != nil {
+		return err
+	}
+	d, err := in.wire(ctx)
+	if err != nil {
+		return err
+	}
+	return in.serve(ctx, d, at, hangups)
+}
+
+// An installation is what serving opens.
+type installation struct {
+	dirs     daemon.Dirs
+	config   daemon.Config
+	keystore store.KeystoreConfig
+	socket   string
+	vault    vault
+	listener net.Listener
+	metrics  net.Listener // nil if config.toml names no address
+	cache    *cache.Cache
+	deps     *deps
+	closers  []func() error
+}
+
+// close closes what was opened, in reverse.
+func (in *installation) close() {
+	for _, c := range slices.Backward(in.closers) {
+		_ = c()
+	}
+}
+
+// open opens what serving needs. The caller closes it, also after an error.
+func open(ctx context.Context, at places, log io.Writer) (in *installation, err error) {
+	in = &installation{deps: newDeps()}
 	if at.system {
 		if err := confine.CheckUsers(); err != nil {
-			return err
+			return in, err
 		}
 	}
-	dirs, err := at.dirs()
-	if err != nil {
-		return err
+	if in.dirs, err = at.dirs(); err != nil {
+		return in, err
 	}
-	install, err := readInstall(ctx, at, dirs)
-	if err != nil {
-		return err
+	if in.keystore, err = readInstall(ctx, at, in.dirs); err != nil {
+		return in, err
 	}
-	config, err := daemon.ReadConfig(dirs)
-	if err != nil {
-		return err
+	if in.config, err = daemon.ReadConfig(in.dirs); err != nil {
+		return in, err
 	}
-	w := newWorld()
-	defer w.logTo(log, config.LogFormat).end() // last of all: a log that takes nothing holds up nothing else
-	socket, err := at.socketPath(config)
-	if err != nil {
-		return err
+	in.closers = append(in.closers, in.deps.logTo(log, in.config.LogFormat)) // ends last: a log that blocks delays nothing else
+	if in.socket, err = at.socketPath(in.config); err != nil {
+		return in, err
 	}
-	keys, err := store.OpenVault(dirs.State, install)
+	keys, err := store.OpenVault(in.dirs.State, in.keystore)
 	if err != nil {
-		return err
+		return in, err
 	}
-	listener, err := listen(socket)
+	in.vault = newVault(keys, in.dirs)
+	in.listener, err = listen(in.socket)
 	if errors.Is(err, token.ErrExists) {
-		return runningError{err}
+		return in, runningError{err}
 	}
 	if err != nil {
-		return socketError{err}
+		return in, socketError{err}
 	}
-	defer listener.Close()
+	in.closers = append(in.closers, in.listener.Close)
+	if in.cache, err = cache.Open(filepath.Join(in.dirs.State, "cache.db"), in.vault.CacheKey); err != nil {
+		return in, runningError{err}
+	}
+	in.closers = append(in.closers, in.cache.Close)
+	if in.metrics, err = listenMetrics(in.config); err != nil {
+		return in, socketError{err}
+	}
+	return in, nil
+}
 
-	v := newVault(keys, dirs)
-	tokens, err := cache.Open(filepath.Join(dirs.State, "cache.db"), v.CacheKey)
+// wire makes the daemon over what was opened, and confines this process to it.
+func (in *installation) wire(ctx context.Context) (*daemon.Daemon, error) {
+	deps := in.deps
+	deps.keep(in.vault, in.cache)
+	deps.examine(in.dirs, in.vault.KeystoreConfig)
+	d, err := daemon.New(in.dirs, deps.Deps)
 	if err != nil {
-		return runningError{err}
+		return nil, err
 	}
-	defer tokens.Close()
-	w.keep(v, tokens)
-	w.examine(dirs, v.KeystoreConfig)
-	d, err := daemon.New(dirs, w.Deps)
-	if err != nil {
-		return err
+	deps.metrics.figures = d.Figures
+	if err := in.vault.Tidy(ctx, in.vault.creds); err != nil {
+		deps.Log.Warn("what a migration left in the other keystore cannot be deleted yet", "error", err.Error())
 	}
-	if err := v.Tidy(ctx, v.creds); err != nil {
-		w.Log.Warn("what a migration left in the other keystore cannot be deleted yet", "error", err.Error())
+	if held := in.listener.Addr().String(); held != filepath.Clean(in.socket) {
+		deps.Log.Warn("the service manager holds another socket than the configuration names: install the service again",
+			"socket", held, "configured", in.socket)
+		in.socket = held
 	}
-	w.metrics.figures = d.Figures
-	metricsListener, err := listenMetrics(config)
-	if err != nil {
-		return socketError{err}
-	}
-	if held := listener.Addr().String(); held != filepath.Clean(socket) {
-		w.Log.Warn("the service manager holds another socket than the configuration names: install the service again",
-			"socket", held, "configured", socket)
-		socket = held
-	}
-	w.Log.Info("tokend serves", "version", versionText(), "socket", socket, "config", dirs.Config, "keystore", install.Keystore)
-
-	w.confine(confine.NewFiles(dirs, config, socket, auditFile(dirs, config), d.SinkDirs()), config)
-
+	deps.Log.Info("tokend serves", "version", versionText(), "socket", in.socket, "config", in.dirs.Config, "keystore", in.keystore.Keystore)
+	deps.confine(confine.NewFiles(in.dirs, in.config, in.socket, auditFile(in.dirs, in.config), d.SinkDirs()), in.config)
 	d.LoadCache(ctx)
+	return d, nil
+}
+
+// serve answers requests until ctx ends.
+func (in *installation) serve(ctx context.Context, d *daemon.Daemon, at places, hangups <-chan os.Signal) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	ran := make(chan error, 1)
 	go func() { ran <- d.Run(ctx) }()
 	go reloadOn(ctx, hangups, d)
-	if metricsListener != nil {
-		go w.metrics.serveMetrics(ctx, metricsListener)
+	if in.metrics != nil {
+		go in.deps.metrics.serveMetrics(ctx, in.metrics)
 	}
 	systemd.ready("serving")
 	go func() { systemd.status(serving(ctx, d)) }()
-	audit, auditLog := openAudit(dirs, config)
+	audit, auditLog := openAudit(in.dirs, in.config)
 	defer auditLog.Close()
 	allow := ipcserver.OwnUser
 	if at.system {
 		allow = ipcserver.AnyUser // the daemon knows who may do what
 	}
-	err = ipcserver.Serve(ctx, listener, d, ipcserver.Options{
-		Allow: allow, Audit: audit, Log: w.Log, Counts: &w.metrics.requests, Metrics: w.metrics.handler,
+	err := ipcserver.Serve(ctx, in.listener, d, ipcserver.Options{
+		Allow: allow, Audit: audit, Log: in.deps.Log, Counts: &in.deps.metrics.requests, Metrics: in.deps.metrics.handler,
 	})
 	systemd.stopping()
 	stop()
 	err = errors.Join(err, <-ran)
-	w.Log.Info("tokend stops")
+	in.deps.Log.Info("tokend stops")
 	return err
 }
 
-// readInstall gives the choice of keystore in force. In a container it can be
-// made by a key that is mounted.
+// readInstall returns the choice of keystore. In a container a mounted key can make
+// it.
 func readInstall(ctx context.Context, at places, dirs daemon.Dirs) (store.KeystoreConfig, error) {
 	mounted, err := mountedKey(dirs)
 	if err != nil {
@@ -164,10 +196,10 @@ func readInstall(ctx context.Context, at places, dirs daemon.Dirs) (store.Keysto
 	return install, err
 }
 
-// systemd is the service manager, if that started this process.
+// systemd is the service manager that started this process, if one did.
 var systemd manager
 
-// serving is tokend's state in a line.
+// serving returns tokend's state in a line.
 func serving(ctx context.Context, d *daemon.Daemon) string {
 	st, err := d.Status(ctx)
 	if err != nil {
@@ -180,8 +212,8 @@ func serving(ctx context.Context, d *daemon.Daemon) string {
 	return text
 }
 
-// reloadOn reads the configuration anew at each signal. The daemon logs what
-// came of it and shows it in status.
+// reloadOn reads the configuration again at each signal. The daemon logs the
+// outcome and shows it in status.
 func reloadOn(ctx context.Context, hangups <-chan os.Signal, d *daemon.Daemon) {
 	for {
 		select {
@@ -196,117 +228,3 @@ func reloadOn(ctx context.Context, hangups <-chan os.Signal, d *daemon.Daemon) {
 }
 
 func credentialsDir(dirs daemon.Dirs) string { return filepath.Join(dirs.State, "credentials") }
-
-// A world fits the other packages to what the daemon asks for.
-type world struct {
-	daemon.Deps
-	level   slog.LevelVar
-	http    atomic.Pointer[http.Client]
-	metrics *metrics
-	sandbox string // what came of confining this process
-}
-
-// newWorld is a world with providers, and no log, keystore or cache yet.
-func newWorld() *world {
-	w := &world{metrics: newMetrics()}
-	w.Log = slog.New(slog.DiscardHandler)
-	w.Version = versionText()
-	w.Alive, w.Pulse = systemd.alive, systemd.pulse()
-	w.Sandbox = func() string { return w.sandbox }
-	w.Caller = func(ctx context.Context) (daemon.Caller, bool) {
-		peer, ok := ipcserver.Caller(ctx)
-		return daemon.Caller{UID: peer.UID, Groups: peer.Groups, PID: peer.PID, Program: ipcserver.Program(ctx)}, ok
-	}
-	w.Configure = func(c daemon.Config) (daemon.Kinds, error) {
-		client, err := providers.NewHTTPClient(providers.HTTPConfig{CAFile: c.CAFile, Proxy: c.Proxy})
-		if err != nil {
-			return nil, err
-		}
-		w.level.Set(c.LogLevel.Level)
-		w.http.Store(client)
-		return newKinds(client, w.metrics), nil
-	}
-	return w
-}
-
-// logTo gives w its log, which the caller ends.
-func (w *world) logTo(out io.Writer, format string) (queue *logQueue) {
-	w.Log, queue = newLog(out, format, &w.level)
-	return queue
-}
-
-// confine takes all files from this process but those of the sandbox.
-func (w *world) confine(files confine.Files, config daemon.Config) {
-	if !config.Sandbox {
-		w.sandbox = "off, as config.toml says"
-		return
-	}
-	if w.sandbox = files.Enter(); w.sandbox != "" && !strings.HasSuffix(w.sandbox, ": ok") {
-		w.Log.Warn("tokend is not confined to its own files", "sandbox", w.sandbox)
-	}
-}
-
-// keep gives w its keystore, credentials and cache.
-func (w *world) keep(v vault, tokens *cache.Cache) {
-	w.Vault, w.Credentials, w.Cache = v, v.creds, tokens
-	w.Keystore = func(ctx context.Context) string { return v.KeystoreConfig().Keystore + ": " + store.State(ctx, v) }
-	w.metrics.keystore = func(ctx context.Context) error { return store.Check(ctx, v) }
-	w.Where = func(account string) string {
-		if v.KeystoreConfig().Keystore == store.KeystoreOS {
-			return fmt.Sprintf("OS keyring, service %q, account %q", store.KeyringService, account)
-		}
-		return fmt.Sprintf("sealed file, account %q", account)
-	}
-}
-
-// kinds are the providers, in an environment.
-type kinds struct {
-	env     providers.Env
-	clients map[string]*http.Client // by provider: its requests are measured
-}
-
-func newKinds(client *http.Client, m *metrics) kinds {
-	k := kinds{providers.Env{HTTP: client}, map[string]*http.Client{}}
-	for _, kind := range providers.Kinds {
-		k.clients[kind.Name] = m.client(client, kind.Name)
-	}
-	return k
-}
-
-// Providers is asked for with each profile that is read.
-func (kinds) Providers() []token.Provider { return listProviders() }
-
-var listProviders = sync.OnceValue(func() []token.Provider {
-	list := make([]token.Provider, len(providers.Kinds))
-	for i, kind := range providers.Kinds {
-		list[i] = token.Provider{Name: kind.Name, Doc: kind.Doc, Fields: kind.Fields()}
-	}
-	return list
-})
-
-func (k kinds) Prepare(a *token.CreateProfile) error {
-	kind, ok := providers.Lookup(a.Provider)
-	if !ok {
-		return noProvider(a.Provider)
-	}
-	return kind.Prepare(a)
-}
-
-func (k kinds) Open(name string, decode func(any) error, secret func(context.Context, string) (token.Secret, error)) (any, error) {
-	kind, ok := providers.Lookup(name)
-	if !ok {
-		return nil, noProvider(name)
-	}
-	env := k.env
-	env.HTTP = k.clients[name]
-	env.Secret = secret
-	return kind.Open(decode, env)
-}
-
-func (k kinds) Exchange(ctx context.Context, registry, tenant string, t token.Secret) (token.Secret, error) {
-	return providers.ExchangeACR(ctx, k.env, registry, tenant, t)
-}
-
-func noProvider(name string) error {
-	return &token.Error{Code: token.ErrInvalid, Field: "provider", Message: fmt.Sprintf("no provider %q", name)}
-}

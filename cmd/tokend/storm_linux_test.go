@@ -207,7 +207,7 @@ func runStorm(t *testing.T, n int, limit *providertest.Limit) (issuer *providert
 	}
 	defer issuers.Close()
 	dirs := daemon.Dirs{Config: t.TempDir(), State: t.TempDir()}
-	w, cache := worldHere(t, dirs, daemon.Config{})
+	w, cache := depsHere(t, dirs, daemon.Config{})
 	defer cache.Close()
 	w.Configure = wire.kinds(w.metrics)
 	names := addMany(t, dirs, issuers, w.Credentials, n)

@@ -193,7 +193,7 @@ func serveHere(b *testing.B, dirs daemon.Dirs) (socket string) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	w, cache := worldHere(b, dirs, config)
+	w, cache := depsHere(b, dirs, config)
 	d, err := daemon.New(dirs, w.Deps)
 	if err != nil {
 		b.Fatal(err)
@@ -218,8 +218,8 @@ func serveHere(b *testing.B, dirs daemon.Dirs) (socket string) {
 	return socket
 }
 
-// worldHere is a world with sealed files as keystore.
-func worldHere(b testing.TB, dirs daemon.Dirs, config daemon.Config) (*world, *cache.Cache) {
+// depsHere has sealed files as keystore.
+func depsHere(b testing.TB, dirs daemon.Dirs, config daemon.Config) (*deps, *cache.Cache) {
 	key := filepath.Join(b.TempDir(), "key")
 	if err := store.NewKeyFile(key); err != nil {
 		b.Fatal(err)
@@ -237,7 +237,7 @@ func worldHere(b testing.TB, dirs daemon.Dirs, config daemon.Config) (*world, *c
 	if err != nil {
 		b.Fatal(err)
 	}
-	w := newWorld()
+	w := newDeps()
 	w.keep(v, tokens)
 	return w, tokens
 }

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"tokend/cmd/tokend/confine"
+	"tokend/daemon"
+	"tokend/ipc/ipcserver"
+	"tokend/providers"
+	"tokend/providers/token"
+	"tokend/store"
+	"tokend/store/cache"
+)
+
+// deps fits the other packages to what the daemon needs.
+type deps struct {
+	daemon.Deps
+	level   slog.LevelVar
+	http    atomic.Pointer[http.Client]
+	metrics *metrics
+	sandbox string // the outcome of confining this process
+}
+
+// newDeps has the providers, and no log, keystore or cache yet.
+func newDeps() *deps {
+	w := &deps{metrics: newMetrics()}
+	w.Log = slog.New(slog.DiscardHandler)
+	w.Version = versionText()
+	w.Alive, w.Pulse = systemd.alive, systemd.pulse()
+	w.Sandbox = func() string { return w.sandbox }
+	w.Caller = func(ctx context.Context) (daemon.Caller, bool) {
+		peer, ok := ipcserver.Caller(ctx)
+		return daemon.Caller{UID: peer.UID, Groups: peer.Groups, PID: peer.PID, Program: ipcserver.Program(ctx)}, ok
+	}
+	w.Configure = func(c daemon.Config) (daemon.Kinds, error) {
+		client, err := providers.NewHTTPClient(providers.HTTPConfig{CAFile: c.CAFile, Proxy: c.Proxy})
+		if err != nil {
+			return nil, err
+		}
+		w.level.Set(c.LogLevel.Level)
+		w.http.Store(client)
+		return newKinds(client, w.metrics), nil
+	}
+	return w
+}
+
+// logTo sets the log, and returns what ends it.
+func (w *deps) logTo(out io.Writer, format string) (end func() error) {
+	var queue *logQueue
+	w.Log, queue = newLog(out, format, &w.level)
+	return queue.Close
+}
+
+// confine takes all other files from this process, if the configuration allows.
+func (w *deps) confine(files confine.Files, config daemon.Config) {
+	if !config.Sandbox {
+		w.sandbox = "off, as config.toml says"
+		return
+	}
+	if w.sandbox = files.Enter(); w.sandbox != "" && !strings.HasSuffix(w.sandbox, ": ok") {
+		w.Log.Warn("tokend is not confined to its own files", "sandbox", w.sandbox)
+	}
+}
+
+// keep sets the keystore, credentials and cache.
+func (w *deps) keep(v vault, tokens *cache.Cache) {
+	w.Vault, w.Credentials, w.Cache = v, v.creds, tokens
+	w.Keystore = func(ctx context.Context) string { return v.KeystoreConfig().Keystore + ": " + store.State(ctx, v) }
+	w.metrics.keystore = func(ctx context.Context) error { return store.Check(ctx, v) }
+	w.Where = func(account string) string {
+		if v.KeystoreConfig().Keystore == store.KeystoreOS {
+			return fmt.Sprintf("OS keyring, service %q, account %q", store.KeyringService, account)
+		}
+		return fmt.Sprintf("sealed file, account %q", account)
+	}
+}
+
+// kinds are the providers.
+type kinds struct {
+	env     providers.Env
+	clients map[string]*http.Client // by provider, measured
+}
+
+func newKinds(client *http.Client, m *metrics) kinds {
+	k := kinds{providers.Env{HTTP: client}, map[string]*http.Client{}}
+	for _, kind := range providers.Kinds {
+		k.clients[kind.Name] = m.client(client, kind.Name)
+	}
+	return k
+}
+
+// Providers is called for each profile that is read.
+func (kinds) Providers() []token.Provider { return listProviders() }
+
+var listProviders = sync.OnceValue(func() []token.Provider {
+	list := make([]token.Provider, len(providers.Kinds))
+	for i, kind := range providers.Kinds {
+		list[i] = token.Provider{Name: kind.Name, Doc: kind.Doc, Fields: kind.Fields()}
+	}
+	return list
+})
+
+func (k kinds) Prepare(a *token.CreateProfile) error {
+	kind, ok := providers.Lookup(a.Provider)
+	if !ok {
+		return noProvider(a.Provider)
+	}
+	return kind.Prepare(a)
+}
+
+func (k kinds) Open(name string, decode func(any) error, secret func(context.Context, string) (token.Secret, error)) (any, error) {
+	kind, ok := providers.Lookup(name)
+	if !ok {
+		return nil, noProvider(name)
+	}
+	env := k.env
+	env.HTTP = k.clients[name]
+	env.Secret = secret
+	return kind.Open(decode, env)
+}
+
+func (k kinds) Exchange(ctx context.Context, registry, tenant string, t token.Secret) (token.Secret, error) {
+	return providers.ExchangeACR(ctx, k.env, registry, tenant, t)
+}
+
+func noProvider(name string) error {
+	return &token.Error{Code: token.ErrInvalid, Field: "provider", Message: fmt.Sprintf("no provider %q", name)}
+}
