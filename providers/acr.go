@@ -10,11 +10,11 @@ import (
 	"tokend/providers/token"
 )
 
-// ExchangeACR hands an Entra access token to an Azure Container Registry, of
-// which registry is the URL, and returns the registry's refresh token, good
-// for some hours: the form that its clients can log in with. tenant may be
-// empty. The exchange is POST /oauth2/exchange of the registry's own API.
-// Errors are ErrRejected or ErrUnavailable.
+// ExchangeACR hands an Entra access token to the Azure Container Registry with
+// the URL registry and returns the registry's refresh token, with which its
+// clients can log in for some hours. tenant may be empty. The exchange is POST
+// /oauth2/exchange of the registry's own API. Errors are ErrRejected or
+// ErrUnavailable.
 func ExchangeACR(ctx context.Context, env Env, registry, tenant string, t token.Secret) (token.Secret, error) {
 	u, err := url.Parse(registry)
 	if err != nil || u.Host == "" {
@@ -28,16 +28,11 @@ func ExchangeACR(ctx context.Context, env Env, registry, tenant string, t token.
 	if tenant != "" {
 		form.Set("tenant", tenant)
 	}
-	exchange := u.Scheme + "://" + u.Host + "/oauth2/exchange"
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, exchange, strings.NewReader(form.Encode()))
+	req, err := formRequest(ctx, u.Scheme+"://"+u.Host+"/oauth2/exchange", "tokend", form)
 	if err != nil {
 		return token.Secret{}, err
 	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	req.Header.Set("Accept", "application/json")
-	req.Header.Set("Accept-Encoding", "identity")
-	req.Header.Set("User-Agent", "tokend")
-	a, err := roundTrip(withoutRedirects(env.HTTP), req)
+	a, err := roundTrip(env.HTTP, req)
 	if err != nil {
 		return token.Secret{}, &token.Error{Code: token.ErrUnavailable, Topic: whyUnreachable(err).topic, Cause: err,
 			Message: fmt.Sprintf("the registry %s cannot be reached", u.Host)}
@@ -50,8 +45,8 @@ func ExchangeACR(ctx context.Context, env Env, registry, tenant string, t token.
 		return token.Secret{}, &token.Error{Code: code, Topic: "registry", Message: fmt.Sprintf(
 			"the registry %s answered %s to the exchange; the profile's scope must be for https://management.azure.com or https://containerregistry.azure.net, and its identity needs a role on the registry", u.Host, statusText(a.status))}
 	}
-	m, fault := a.members()
-	refresh := m.text("refresh_token")
+	m, fault := a.object()
+	refresh := m.Text("refresh_token")
 	if fault == nil && (refresh == "" || len(refresh) > maxToken || strings.ContainsFunc(refresh, func(r rune) bool { return r <= ' ' || r > '~' })) {
 		fault = fmt.Errorf("no usable refresh_token")
 	}

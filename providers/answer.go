@@ -1,8 +1,6 @@
 package providers
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"mime"
 	"net/http"
@@ -10,8 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
+	"tokend/providers/strictjson"
 	"tokend/providers/token"
 )
 
@@ -23,7 +21,7 @@ const (
 	maxRetry = time.Hour
 )
 
-// An answer is what an issuer said, whole.
+// An answer is what a server answered.
 type answer struct {
 	status   int
 	header   http.Header
@@ -31,15 +29,12 @@ type answer struct {
 	received time.Time
 }
 
-// members are those of a JSON object, by their exact names.
-type members map[string]json.RawMessage
-
-// members decodes the body, which must be application/json or of another media
-// type that is named. The error says what it is instead, in words that follow
-// "answered with".
-func (a answer) members(others ...string) (members, error) {
+// object decodes the body, which must be application/json or one of the other
+// media types. The error says what it is instead, in words that follow "answered
+// with".
+func (a answer) object(others ...string) (strictjson.Object, error) {
 	if encoding := a.header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
-		return nil, errors.New("a compressed body, which was not asked for")
+		return nil, errors.New("a compressed body, which tokend did not ask for")
 	}
 	if len(a.body) > maxAnswer {
 		return nil, errors.New("more than 256 KiB")
@@ -47,17 +42,17 @@ func (a answer) members(others ...string) (members, error) {
 	media, _, err := mime.ParseMediaType(a.header.Get("Content-Type"))
 	switch {
 	case err == nil && (media == "application/json" || slices.Contains(others, media)):
-		return parseObject(a.body)
+		return strictjson.Parse(a.body)
 	case err == nil && media == "text/html":
 		return nil, errHTML
 	}
 	return nil, errors.New("something that is not application/json")
 }
 
-// errHTML is why members fails where a page for people came.
+// errHTML is the error for a page for people.
 var errHTML = errors.New("an HTML page; a proxy or a login page may stand in between")
 
-// nonsenseTopic is the topic of an answer that members or grant does not take.
+// nonsenseTopic is the topic of an answer that object or grant refuses.
 func nonsenseTopic(fault error) string {
 	if errors.Is(fault, errHTML) {
 		return "html-answer"
@@ -65,55 +60,16 @@ func nonsenseTopic(fault error) string {
 	return topicBadAnswer
 }
 
-// parseObject decodes one JSON object strictly: nothing before or after it,
-// no member twice, valid UTF-8.
-func parseObject(text []byte) (members, error) {
-	switch {
-	case bytes.HasPrefix(text, []byte("\xef\xbb\xbf")):
-		return nil, errors.New("JSON after a byte order mark")
-	case !utf8.Valid(text) || !json.Valid(text):
-		return nil, errors.New("invalid JSON")
-	}
-	dec := json.NewDecoder(bytes.NewReader(text))
-	if open, err := dec.Token(); err != nil || open != json.Delim('{') {
-		return nil, errors.New("JSON that is no object")
-	}
-	all := members{}
-	for dec.More() {
-		name, err := dec.Token()
-		if err != nil {
-			return nil, errors.New("invalid JSON")
-		}
-		var value json.RawMessage
-		if err := dec.Decode(&value); err != nil {
-			return nil, errors.New("invalid JSON")
-		}
-		if _, twice := all[name.(string)]; twice {
-			return nil, errors.New("JSON in which a member stands twice")
-		}
-		all[name.(string)] = value
-	}
-	return all, nil
-}
-
-// text is a member's string, "" if it is absent or something else.
-func (m members) text(name string) (s string) {
-	if err := json.Unmarshal(m[name], &s); err != nil {
-		return ""
-	}
-	return s
-}
-
-// absent tells of a member that is not there or null.
-func (m members) absent(name string) bool {
+// absent reports whether a member is missing or null.
+func absent(m strictjson.Object, name string) bool {
 	v, ok := m[name]
 	return !ok || string(v) == "null"
 }
 
 // grant reads a successful answer (RFC 6749 §5.1). The error's words follow
 // "answered with".
-func (e *endpoint) grant(m members, received time.Time) (token.Token, error) {
-	secret := m.text("access_token")
+func (e *endpoint) grant(m strictjson.Object, received time.Time) (token.Token, error) {
+	secret := m.Text("access_token")
 	switch {
 	case secret == "":
 		return token.Token{}, errors.New("no access_token")
@@ -121,14 +77,14 @@ func (e *endpoint) grant(m members, received time.Time) (token.Token, error) {
 		return token.Token{}, errors.New("an access_token of more than 64 KiB")
 	case strings.ContainsFunc(secret, func(r rune) bool { return r <= ' ' || r > '~' }):
 		return token.Token{}, errors.New("an access_token with characters that RFC 6749 does not allow")
-	case !strings.EqualFold(m.text("token_type"), "Bearer"):
+	case !strings.EqualFold(m.Text("token_type"), "Bearer"):
 		return token.Token{}, errors.New("a token_type other than Bearer")
 	}
-	scope := m.text("scope")
+	scope := m.Text("scope")
 	if checkScope("scope", scope) != nil {
 		return token.Token{}, errors.New("a scope with characters that RFC 6749 does not allow")
 	}
-	life, err := m.seconds("expires_in")
+	life, err := seconds(m, "expires_in")
 	if err != nil {
 		return token.Token{}, err
 	}
@@ -143,24 +99,24 @@ func (e *endpoint) grant(m members, received time.Time) (token.Token, error) {
 		Issued: received,
 		Expiry: received.Add(life),
 	}
-	if early, err := m.seconds("refresh_in"); err == nil && 0 < early && early < life {
+	if early, err := seconds(m, "refresh_in"); err == nil && 0 < early && early < life {
 		t.RenewAt = received.Add(early)
 	}
 	return t, nil
 }
 
-// seconds reads a number of seconds, or a string of digits, as some servers
-// send. Fractions are dropped; absent and null are zero; what is too large for
-// any use is cut to a century.
-func (m members) seconds(name string) (time.Duration, error) {
+// seconds reads a number of seconds, or a string of digits, which some servers
+// send. It drops fractions, takes absent and null for zero, and cuts what is too
+// large for any use to a century.
+func seconds(m strictjson.Object, name string) (time.Duration, error) {
 	const century = 100 * 365 * 24 * time.Hour
-	nonsense := errors.New("an " + name + " that is no number of seconds")
-	if m.absent(name) {
+	nonsense := errors.New("an " + name + " that is not a number of seconds")
+	if absent(m, name) {
 		return 0, nil
 	}
 	text := string(m[name])
 	if strings.HasPrefix(text, `"`) {
-		text = m.text(name)
+		text = m.Text(name)
 		if text == "" || strings.Trim(text, "0123456789") != "" {
 			return 0, nonsense
 		}
@@ -176,7 +132,7 @@ func (m members) seconds(name string) (time.Duration, error) {
 	return time.Duration(n) * time.Second, nil
 }
 
-// skew is the issuer's clock minus ours, as far as the Date header tells.
+// skew returns the issuer's clock minus ours, according to the Date header.
 func (a answer) skew() time.Duration {
 	date, err := http.ParseTime(a.header.Get("Date"))
 	if err != nil {
@@ -185,8 +141,8 @@ func (a answer) skew() time.Duration {
 	return date.Sub(a.received).Truncate(time.Second)
 }
 
-// retryAt is when the issuer wants to be asked again (RFC 9110 §10.2.3), zero
-// if it does not say. A date is taken by the issuer's own clock.
+// retryAt returns when the issuer wants to be asked again (RFC 9110 §10.2.3),
+// zero if it does not say. A date is a time of the issuer's own clock.
 func (a answer) retryAt() time.Time {
 	text := strings.TrimSpace(a.header.Get("Retry-After"))
 	if text == "" {

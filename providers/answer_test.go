@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"tokend/providers/strictjson"
 )
 
 func testEndpoint() *endpoint {
@@ -48,7 +50,7 @@ func TestLifetimes(t *testing.T) {
 		if expires == "" {
 			body = `{"access_token":"abc","token_type":"bEARER"}`
 		}
-		m, err := parseObject([]byte(body))
+		m, err := strictjson.Parse([]byte(body))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -56,7 +58,7 @@ func TestLifetimes(t *testing.T) {
 		tok, err := testEndpoint().grant(m, now)
 		switch {
 		case want < 0:
-			if err == nil || err.Error() != "an expires_in that is no number of seconds" {
+			if err == nil || err.Error() != "an expires_in that is not a number of seconds" {
 				t.Errorf("expires_in %s: %v, %v", expires, tok.Life(), err)
 			}
 		case err != nil || tok.Life() != want || tok.Issued != now || tok.Type != "Bearer":
@@ -70,7 +72,7 @@ func TestRefreshInIsAdviceWithinTheLifetime(t *testing.T) {
 		`1800`: 30 * time.Minute, `"1800"`: 30 * time.Minute, `3599`: 3599 * time.Second,
 		`3600`: 0, `7200`: 0, `0`: 0, `null`: 0, `-5`: 0, `"soon"`: 0,
 	} {
-		m, err := parseObject(fmt.Appendf(nil, `{"access_token":"abc","token_type":"Bearer","expires_in":3600,"refresh_in":%s}`, refresh))
+		m, err := strictjson.Parse(fmt.Appendf(nil, `{"access_token":"abc","token_type":"Bearer","expires_in":3600,"refresh_in":%s}`, refresh))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -104,7 +106,7 @@ func TestOnlyVisibleASCIIIsAnAccessToken(t *testing.T) {
 		"64 KiB":       {`"` + strings.Repeat("a", maxToken) + `"`, ""},
 		"above 64 KiB": {`"` + strings.Repeat("a", maxToken+1) + `"`, "an access_token of more than 64 KiB"},
 	} {
-		m, err := parseObject([]byte(`{"token_type":"Bearer","access_token":` + c.value + `}`))
+		m, err := strictjson.Parse([]byte(`{"token_type":"Bearer","access_token":` + c.value + `}`))
 		if err != nil {
 			t.Fatal(name, err)
 		}
@@ -117,7 +119,7 @@ func TestOnlyVisibleASCIIIsAnAccessToken(t *testing.T) {
 
 func TestTokenTypes(t *testing.T) {
 	for value, ok := range map[string]bool{`"Bearer"`: true, `"bearer"`: true, `"BEARER"`: true, `"DPoP"`: false, `"mac"`: false, `""`: false, `null`: false, `1`: false} {
-		m, err := parseObject([]byte(`{"access_token":"abc","token_type":` + value + `}`))
+		m, err := strictjson.Parse([]byte(`{"access_token":"abc","token_type":` + value + `}`))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -129,7 +131,7 @@ func TestTokenTypes(t *testing.T) {
 
 func TestScopesThatAreNone(t *testing.T) {
 	for value, ok := range map[string]bool{`"a b https://x/.default"`: true, `""`: true, `null`: true, `["a"]`: true, `"a\nb"`: false, `"a\u001b[31m"`: false, `"a\u202eb"`: false, `"a\"b"`: false} {
-		m, err := parseObject([]byte(`{"access_token":"abc","token_type":"Bearer","scope":` + value + `}`))
+		m, err := strictjson.Parse([]byte(`{"access_token":"abc","token_type":"Bearer","scope":` + value + `}`))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -147,7 +149,7 @@ func TestAnswersThatAreNone(t *testing.T) {
 		"charset":          {"application/json; charset=utf-8", "", fine, ""},
 		"identity":         {"application/json", "identity", fine, ""},
 		"surrounded":       {"application/json", "", " \n" + fine + "\n", ""},
-		"gzip":             {"application/json", "gzip", fine, "a compressed body, which was not asked for"},
+		"gzip":             {"application/json", "gzip", fine, "a compressed body, which tokend did not ask for"},
 		"HTML":             {"text/html", "", "<html>", "an HTML page; a proxy or a login page may stand in between"},
 		"plain":            {"text/plain", "", fine, "something that is not application/json"},
 		"no type":          {"", "", fine, "something that is not application/json"},
@@ -157,16 +159,16 @@ func TestAnswersThatAreNone(t *testing.T) {
 		"truncated":        {"application/json", "", fine[:20], "invalid JSON"},
 		"trailing":         {"application/json", "", fine + "{}", "invalid JSON"},
 		"BOM":              {"application/json", "", "\ufeff" + fine, "JSON after a byte order mark"},
-		"array":            {"application/json", "", "[" + fine + "]", "JSON that is no object"},
-		"string":           {"application/json", "", `"abc"`, "JSON that is no object"},
-		"null":             {"application/json", "", `null`, "JSON that is no object"},
+		"array":            {"application/json", "", "[" + fine + "]", "JSON that is not an object"},
+		"string":           {"application/json", "", `"abc"`, "JSON that is not an object"},
+		"null":             {"application/json", "", `null`, "JSON that is not an object"},
 		"bad UTF-8":        {"application/json", "", `{"access_token":"` + "\xff" + `"}`, "invalid JSON"},
-		"duplicate":        {"application/json", "", `{"access_token":"a","access_token":"b"}`, "JSON in which a member stands twice"},
-		"hidden duplicate": {"application/json", "", `{"access_token":"a","access\u005ftoken":"b"}`, "JSON in which a member stands twice"},
+		"duplicate":        {"application/json", "", `{"access_token":"a","access_token":"b"}`, "JSON with a duplicate member"},
+		"hidden duplicate": {"application/json", "", `{"access_token":"a","access\u005ftoken":"b"}`, "JSON with a duplicate member"},
 		"deep":             {"application/json", "", `{"a":` + strings.Repeat("[", 20000) + strings.Repeat("]", 20000) + `}`, "invalid JSON"},
 	} {
 		a := answer{status: 200, header: http.Header{"Content-Type": {c.contentType}, "Content-Encoding": {c.encoding}}, body: []byte(c.body)}
-		if _, err := a.members(); err == nil && c.want != "" || err != nil && err.Error() != c.want {
+		if _, err := a.object(); err == nil && c.want != "" || err != nil && err.Error() != c.want {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
 	}
@@ -174,7 +176,7 @@ func TestAnswersThatAreNone(t *testing.T) {
 
 // Case 44, names in another case.
 func TestMembersHaveTheirExactNames(t *testing.T) {
-	m, err := parseObject([]byte(`{"Access_Token":"abc","ACCESS_TOKEN":"abc","token_type":"Bearer"}`))
+	m, err := strictjson.Parse([]byte(`{"Access_Token":"abc","ACCESS_TOKEN":"abc","token_type":"Bearer"}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +241,7 @@ func FuzzTokenResponse(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		m, err := parseObject(body)
+		m, err := strictjson.Parse(body)
 		if err != nil {
 			return
 		}
@@ -258,6 +260,6 @@ func FuzzTokenResponse(f *testing.F) {
 				t.Fatalf("RenewAt is %v, Expiry %v", tok.RenewAt, tok.Expiry)
 			}
 		}
-		explainAADSTS(refusal{members: m, description: m.text("error_description")})
+		explainAADSTS(refusal{members: m, description: m.Text("error_description")})
 	})
 }

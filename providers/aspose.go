@@ -1,7 +1,6 @@
 package providers
 
 import (
-	"net/url"
 	"strings"
 
 	"tokend/providers/token"
@@ -16,7 +15,7 @@ type asposeSettings struct {
 
 func (s *asposeSettings) open(env Env) (any, error) {
 	if strings.ContainsAny(s.BaseURL, "?#") {
-		return nil, invalid("base_url", "base_url must hold no '?' or '#'")
+		return nil, invalid("base_url", "base_url must not contain a '?' or '#'")
 	}
 	e, err := newEndpoint("base_url", strings.TrimRight(s.BaseURL, "/")+"/connect/token", s.endpointSettings, env)
 	if err != nil {
@@ -24,15 +23,12 @@ func (s *asposeSettings) open(env Env) (any, error) {
 	}
 	e.explain = explainAspose
 	e.api = strings.TrimRight(s.BaseURL, "/")
-	return &clientCredentials{
-		endpoint: e, authenticate: secretInForm(s.ClientID, env),
-		aim: func(_ url.Values, t token.Target) error { return refuseTarget("aspose", t) },
-	}, nil
+	return &minter{endpoint: e, grantType: grantClientCredentials, aim: noTargets("aspose"), prove: secretInForm(s.ClientID, env)}, nil
 }
 
 func (s *asposeSettings) prepare(a *token.CreateProfile) error { return prepareClientSecret(a) }
 
-// explainAspose: the server says nothing but the code, and one code means that
+// explainAspose: the server sends nothing but the code, and one code means that
 // either half of the credential is wrong.
 func explainAspose(r refusal) explanation {
 	if r.oauth == "invalid_client" {

@@ -89,7 +89,7 @@ func TestKeyAndAlgorithmAreBoundTogether(t *testing.T) {
 		with["algorithm"] = algorithm
 		_, err := k.Open(decodeStrictly(with), Env{HTTP: http.DefaultClient})
 		wantInvalid(t, algorithm, err, "algorithm", `algorithm "`+algorithm+
-			`" is none of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA`)
+			`" is not one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA`)
 	}
 }
 
@@ -100,7 +100,7 @@ func TestADamagedKeyInTheKeystoreIsNamed(t *testing.T) {
 		return must[any](t)(k.Open(decodeStrictly(settings), Env{HTTP: http.DefaultClient, Secret: secretsFrom(kept)})).(token.Minter)
 	}
 	_, err := open(map[string]token.Secret{"private_key": secret("x")}).Mint(t.Context(), token.Target{})
-	wantInvalid(t, "damaged", err, "private_key", "the private_key in the keystore is no private key that can be read (RSA, EC or Ed25519; PEM or DER)")
+	wantInvalid(t, "damaged", err, "private_key", "the private_key in the keystore is not a private key that tokend can read (RSA, EC or Ed25519; PEM or DER)")
 	if _, err := open(nil).Mint(t.Context(), token.Target{}); !errors.Is(err, token.ErrKeystore) {
 		t.Errorf("the keystore's own error does not come through: %v", err)
 	}
@@ -201,16 +201,16 @@ func TestGenericSettingsAreChecked(t *testing.T) {
 		"http":              {"oauth2", "token_url", "http://127.0.0.1/token", "token_url must begin with https://, because a credential goes there"},
 		"no URL":            {"oauth2", "token_url", "issuer", "token_url must be a URL such as https://issuer.example/oauth2/token"},
 		"port alone":        {"oauth2", "token_url", "https://:443/", "token_url must be a URL such as https://issuer.example/oauth2/token"},
-		"user":              {"oauth2", "token_url", "https://a:b@issuer.example/", "token_url must hold no user name or password"},
-		"fragment":          {"jwt-bearer", "token_url", "https://issuer.example/#x", "token_url must not hold a '#' (RFC 6749 §3.2)"},
+		"user":              {"oauth2", "token_url", "https://a:b@issuer.example/", "token_url must not contain a user name or password"},
+		"fragment":          {"jwt-bearer", "token_url", "https://issuer.example/#x", "token_url must not contain a '#' (RFC 6749 §3.2)"},
 		"clms http":         {"clms", "token_uri", "http://issuer.example/", "token_uri must begin with https://, because a credential goes there"},
 		"aspose http":       {"aspose", "base_url", "http://issuer.example", "base_url must begin with https://, because a credential goes there"},
-		"aspose query":      {"aspose", "base_url", "https://issuer.example?x", "base_url must hold no '?' or '#'"},
-		"auth":              {"oauth2", "auth", "tls_client_auth", `auth "tls_client_auth" is none of client_secret_basic, client_secret_post, private_key_jwt`},
-		"scope":             {"oauth2", "scopes", []string{"a\nb"}, `scopes "a\nb" has characters that no scope has (RFC 6749 §3.3)`},
+		"aspose query":      {"aspose", "base_url", "https://issuer.example?x", "base_url must not contain a '?' or '#'"},
+		"auth":              {"oauth2", "auth", "tls_client_auth", `auth "tls_client_auth" is not one of client_secret_basic, client_secret_post, private_key_jwt`},
+		"scope":             {"oauth2", "scopes", []string{"a\nb"}, `scopes "a\nb" has characters that a scope cannot have (RFC 6749 §3.3)`},
 		"form":              {"oauth2", "form", map[string]any{"client_secret": "x"}, `form cannot set "client_secret"`},
 		"grant form":        {"jwt-bearer", "form", map[string]any{"assertion": "x"}, `form cannot set "assertion"`},
-		"claims":            {"jwt-bearer", "claims", map[string]any{"exp": 1}, `claims cannot set "exp"; a setting of its own does`},
+		"claims":            {"jwt-bearer", "claims", map[string]any{"exp": 1}, `claims cannot set "exp", because another setting does`},
 		"scope_in":          {"jwt-bearer", "scope_in", "header", `scope_in "header" is neither "claim" nor "form"`},
 		"short assertion":   {"jwt-bearer", "assertion_lifetime", "30s", "assertion_lifetime counts from the back-dated iat and must be longer than backdate"},
 		"user agent":        {"aspose", "user_agent", "a\r\nX: y", "user_agent must be printable ASCII"},
@@ -258,7 +258,7 @@ func TestGenericPrepareRefuses(t *testing.T) {
 			`auth = "private_key_jwt" uses a private_key, not a client_secret`},
 		"bearer without": {"jwt-bearer", nil, nil, "private_key", "private_key is missing"},
 		"bearer secret":  {"jwt-bearer", nil, map[string]token.Secret{"client_secret": text}, "client_secret", `jwt-bearer has no secret "client_secret"`},
-		"bearer no key":  {"jwt-bearer", nil, map[string]token.Secret{"private_key": text}, "private_key", "private_key is no private key that can be read (RSA, EC or Ed25519; PEM or DER)"},
+		"bearer no key":  {"jwt-bearer", nil, map[string]token.Secret{"private_key": text}, "private_key", "private_key is not a private key that tokend can read (RSA, EC or Ed25519; PEM or DER)"},
 		"aspose without": {"aspose", nil, nil, "client_secret", "client_secret is missing"},
 	} {
 		k, _ := Lookup(c.kind)

@@ -11,12 +11,14 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"software.sslmate.com/src/go-pkcs12"
 
+	"tokend/providers/jose"
 	"tokend/providers/token"
 )
 
@@ -45,25 +47,23 @@ func (s *azureSettings) open(env Env) (any, error) {
 		return nil, err
 	}
 	e.explain = explainAADSTS
-	a := &azure{clientCredentials: clientCredentials{
-		endpoint: e, authenticate: secretInForm(s.ClientID, env), aim: azureWish(s.Scope).aim,
-	}}
+	m := &azure{minter: minter{endpoint: e, grantType: grantClientCredentials, aim: s.aim, prove: secretInForm(s.ClientID, env)}}
 	if s.Certificate == "" {
-		return a, nil
+		return m, nil
 	}
-	chain, err := parseCertificates(s.Certificate)
+	chain, err := jose.ParseCertificates(s.Certificate)
 	if err != nil {
 		return nil, invalid("certificate", "certificate cannot be used: %v", err)
 	}
-	a.expires = chain[0].NotAfter
-	a.authenticate = signedAssertion(s.ClientID, env, s.assertion(tokenURL, chain))
-	return a, nil
+	m.expires = chain[0].NotAfter
+	m.prove = clientAssertion(s.ClientID, env, s.assertion(tokenURL, chain))
+	return m, nil
 }
 
 func (s *azureSettings) check() error {
 	switch strings.ToLower(s.Tenant) {
 	case "common", "organizations", "consumers":
-		return invalid("tenant", "tenant %q is no directory; an application signs in to one by its ID or domain", s.Tenant)
+		return invalid("tenant", "tenant %q is not a directory: use its ID or one of its domains", s.Tenant)
 	}
 	if strings.ContainsFunc(s.Tenant, func(r rune) bool {
 		return r != '-' && r != '.' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
@@ -77,67 +77,63 @@ func (s *azureSettings) check() error {
 		return invalid("algorithm", "algorithm %q is neither PS256 nor RS256", s.Algorithm)
 	}
 	if strings.Contains(s.Certificate, "PRIVATE KEY") {
-		return invalid("certificate", "certificate holds a private key, which must not stand in a file")
+		return invalid("certificate", "certificate contains a private key, which must not be in a file")
 	}
 	return checkAzureScope(s.Scope)
 }
 
-// checkAzureScope holds for the client credentials flow, in which a token is
-// for one resource with all that was granted there.
+// checkAzureScope checks a scope of the client credentials flow, in which a token
+// is for one resource, with all that was granted there.
 func checkAzureScope(scope string) error {
 	switch {
 	case len(strings.Fields(scope)) != 1:
-		return invalid("scope", "scope %q is not one resource; a token is for exactly one", scope)
+		return invalid("scope", "scope %q is not one resource, and a token is for exactly one", scope)
 	case !strings.HasSuffix(scope, "/.default"):
 		return invalid("scope", "scope %q must end in /.default: %q", scope, strings.TrimRight(scope, "/")+"/.default")
 	}
 	return checkScope("scope", scope)
 }
 
-// An azureWish is the scope that the settings ask a token for.
-type azureWish string
-
-func (w azureWish) aim(form url.Values, t token.Target) error {
+func (s *azureSettings) aim(form url.Values, t token.Target) error {
 	if err := noTarget("azure", "audience", t.Audience); err != nil {
 		return err
 	}
-	scope := cmp.Or(t.Scope, string(w))
+	scope := cmp.Or(t.Scope, s.Scope)
 	form.Set("scope", scope)
 	return checkAzureScope(scope)
 }
 
-// assertion is the client assertion as Entra ID wants it.
-func (s *azureSettings) assertion(tokenURL string, chain []*x509.Certificate) assertion {
-	a := assertion{
-		algorithm: s.Algorithm,
-		header:    map[string]any{},
-		claims:    map[string]any{"iss": s.ClientID, "sub": s.ClientID, "aud": tokenURL},
-		start:     "nbf", lifetime: 10 * time.Minute, unique: true,
-	}
+// assertion returns the client assertion that Entra ID wants.
+func (s *azureSettings) assertion(tokenURL string, chain []*x509.Certificate) jose.Assertion {
+	header := map[string]any{}
 	if s.Algorithm == "RS256" {
 		sum := sha1.Sum(chain[0].Raw)
-		a.header["x5t"] = base64.RawURLEncoding.EncodeToString(sum[:])
+		header["x5t"] = base64.RawURLEncoding.EncodeToString(sum[:])
 	} else {
 		sum := sha256.Sum256(chain[0].Raw)
-		a.header["x5t#S256"] = base64.RawURLEncoding.EncodeToString(sum[:])
+		header["x5t#S256"] = base64.RawURLEncoding.EncodeToString(sum[:])
 	}
 	if s.SendChain {
 		var x5c []string // standard base64, unlike everything else (RFC 7515 §4.1.6)
 		for _, c := range chain {
 			x5c = append(x5c, base64.StdEncoding.EncodeToString(c.Raw))
 		}
-		a.header["x5c"] = x5c
+		header["x5c"] = x5c
 	}
-	return a
+	return jose.Assertion{
+		Algorithm: s.Algorithm, Header: header,
+		Claims: map[string]any{"iss": s.ClientID, "sub": s.ClientID, "aud": tokenURL},
+		Start:  "nbf", Lifetime: 10 * time.Minute, Unique: true,
+	}
 }
 
-// azure is client credentials with a certificate that ends some day.
+// azure is a minter whose certificate expires.
 type azure struct {
-	clientCredentials
+	minter
 	expires time.Time
 }
 
-// CredentialExpires is the end of the certificate, zero for a client secret.
+// CredentialExpires returns the end of the certificate, zero for a client secret.
 func (a *azure) CredentialExpires() time.Time { return a.expires }
 
 func (s *azureSettings) prepare(a *token.CreateProfile) error {
@@ -164,15 +160,14 @@ func (s *azureSettings) prepare(a *token.CreateProfile) error {
 	return preparePEM(a, certificate)
 }
 
-// handedCertificate gives the PEM text of the certificate, which may have been
-// handed in as a secret (because of a key in it) or, public as it is, as a
-// setting.
+// handedCertificate returns the PEM text of the certificate, which comes as a
+// secret (because of a key in it) or, public as it is, as a setting.
 func handedCertificate(a *token.CreateProfile) (string, error) {
-	setting := said(a, "certificate", "")
+	setting := textSetting(a, "certificate", "")
 	secret, ok := a.Secrets["certificate"]
 	switch {
 	case strings.Contains(setting, "PRIVATE KEY"):
-		return "", invalid("certificate", "certificate holds a private key and cannot be a setting")
+		return "", invalid("certificate", "certificate contains a private key and cannot be a setting")
 	case ok && setting != "":
 		return "", invalid("certificate", "certificate is given twice, as a setting and as a file")
 	case setting != "":
@@ -186,44 +181,31 @@ func prepareAzureSecret(a *token.CreateProfile) error {
 	if err := prepareClientSecret(a); err != nil {
 		return err
 	}
-	if isGUID(a.Secrets["client_secret"].Reveal()) {
-		return invalid("client_secret", "client_secret looks like the secret's ID; its value is needed, which the portal shows only once, when the secret is made")
+	if guid.MatchString(a.Secrets["client_secret"].Reveal()) {
+		return invalid("client_secret", "client_secret looks like the secret's ID; use its value, which the portal shows only once, when you create the secret")
 	}
 	return nil
 }
 
-func isGUID(s string) bool {
-	if len(s) != 36 {
-		return false
-	}
-	for i, r := range s {
-		if i == 8 || i == 13 || i == 18 || i == 23 {
-			if r != '-' {
-				return false
-			}
-		} else if !strings.ContainsRune("0123456789abcdefABCDEF", r) {
-			return false
-		}
-	}
-	return true
-}
+// guid is the form of a secret's ID.
+var guid = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`)
 
 func preparePFX(a *token.CreateProfile) error {
 	password := strings.TrimRight(a.Secrets["pfx_password"].Reveal(), "\r\n")
-	der := unpack(a.Secrets["pfx"].Reveal())
-	if manyRounds(der) {
-		return invalid("pfx", "the pfx takes too long to open: it wants its password hashed more than %d times", maxRounds)
+	der := jose.Unpack(a.Secrets["pfx"].Reveal())
+	if jose.SlowPFX(der) {
+		return invalid("pfx", "the pfx would take too long to open: it wants its password hashed more than %d times", jose.MaxRounds)
 	}
 	key, leaf, others, err := pkcs12.DecodeChain(der, password)
 	switch {
 	case errors.Is(err, pkcs12.ErrIncorrectPassword) && password == "":
-		return invalid("pfx_password", "the pfx has a password, and none is given")
+		return invalid("pfx_password", "the pfx has a password, and you gave none")
 	case errors.Is(err, pkcs12.ErrIncorrectPassword):
 		return invalid("pfx_password", "pfx_password is not the password of the pfx")
 	case err != nil:
 		return invalid("pfx", "the pfx cannot be read as PKCS #12 with one certificate and its key")
 	}
-	signer, err := usable(key)
+	signer, err := jose.UsableKey(key)
 	if err != nil {
 		return invalid("pfx", "the key in the pfx is %v", err)
 	}
@@ -233,7 +215,7 @@ func preparePFX(a *token.CreateProfile) error {
 }
 
 func preparePEM(a *token.CreateProfile, certificate string) error {
-	chain, err := parseCertificates(certificate)
+	chain, err := jose.ParseCertificates(certificate)
 	if err != nil {
 		return invalid("certificate", "certificate cannot be used: %v", err)
 	}
@@ -241,13 +223,13 @@ func preparePEM(a *token.CreateProfile, certificate string) error {
 	_, apart := a.Secrets["private_key"]
 	switch {
 	case within && apart:
-		return invalid("private_key", "private_key is given, and the certificate's file holds one too")
+		return invalid("private_key", "private_key is given, and the certificate's file contains one too")
 	case within:
 		a.Secrets["private_key"] = token.NewSecret(certificate)
 	case !apart:
-		return invalid("private_key", "private_key is missing: the certificate's file holds none")
+		return invalid("private_key", "private_key is missing: the certificate's file contains none")
 	}
-	key, err := parseKey(a.Secrets["private_key"].Reveal())
+	key, err := jose.ParseKey(a.Secrets["private_key"].Reveal())
 	if err != nil {
 		return invalid("private_key", "private_key is %v", err)
 	}
@@ -258,7 +240,7 @@ func preparePEM(a *token.CreateProfile, certificate string) error {
 // keepCertificate puts the certificate, its own first and then the rest of the
 // chain, among the settings and the key among the secrets.
 func keepCertificate(a *token.CreateProfile, field string, key crypto.Signer, chain []*x509.Certificate) error {
-	i := slices.IndexFunc(chain, func(c *x509.Certificate) bool { return belong(c, key) })
+	i := slices.IndexFunc(chain, func(c *x509.Certificate) bool { return jose.Belongs(c, key) })
 	if i < 0 {
 		return invalid(field, "the private key is not that of the certificate")
 	}
@@ -266,68 +248,39 @@ func keepCertificate(a *token.CreateProfile, field string, key crypto.Signer, ch
 	if time.Now().After(leaf.NotAfter) {
 		return invalid("certificate", "the certificate expired on %s", leaf.NotAfter.Format(time.DateOnly))
 	}
-	if err := checkKey("RS256", key); err != nil {
-		return err
+	if err := jose.CheckKey("RS256", key); err != nil {
+		return invalid("private_key", "private_key is %v", err)
 	}
-	kept, err := keepKey(key)
+	kept, err := jose.MarshalKey(key)
 	if err != nil {
 		return err
 	}
 	ordered := append([]*x509.Certificate{leaf}, slices.Delete(chain, i, i+1)...)
-	a.Settings["certificate"] = encodeCertificates(ordered)
+	a.Settings["certificate"] = jose.EncodeCertificates(ordered)
 	a.Secrets["private_key"] = kept
 	return nil
 }
 
-// explainAADSTS words the codes of Entra ID that a client credentials request
-// can meet.
+// explainAADSTS classifies the codes of Entra ID that a client credentials
+// request can meet. docs/errors.md says what they mean.
 func explainAADSTS(r refusal) explanation {
 	code := aadsts(r)
 	if code == "" {
 		return explanation{}
 	}
-	x := explanation{detail: "AADSTS" + code, topic: "AADSTS" + code}
+	x := explanation{detail: "AADSTS" + code}
 	switch code {
-	case "7000215":
-		x.words = "the client secret is wrong; often it is the secret's ID in place of its value"
-	case "7000222":
-		x.words = "the client secret has expired"
-	case "700016":
-		x.words = "the tenant has no application with this client_id"
-	case "90002":
-		x.words = "there is no such tenant"
-	case "70011", "1002012":
-		x.words = "the scope is not valid; it must be one resource followed by /.default"
-	case "500011":
-		x.words = "the tenant does not know the resource that the scope names"
-	case "700027":
-		x.words = "the assertion's signature was not accepted; the application may not have this certificate"
-	case "700024":
-		x.words, x.passing = "the assertion is not valid at this time; the clocks differ", true
-	case "50012":
-		x.words = "the certificate or its assertion was not accepted"
-	case "7000112":
-		x.words = "the application is disabled"
-	case "53003":
-		x.words = "a conditional access policy blocks the application"
-	case "90033", "90006":
-		x.words, x.passing = "the sign-in service is temporarily unavailable", true
-	case "50196":
-		x.words, x.passing = "too many requests of the same kind in a short time", true
-	case "7000218":
-		x.words = "the request held no credential that the application may use"
-	case "900144":
-		x.words = "the request misses a parameter"
-	case "70003":
-		x.words = "the application may not use this kind of request"
-	default:
-		x.topic = "" // one that is not known
+	case "700024", "90033", "90006", "50196":
+		x.topic, x.passing = x.detail, true
+	case "7000215", "7000222", "700016", "90002", "70011", "1002012", "500011", "700027", "50012", "7000112", "53003",
+		"7000218", "900144", "70003":
+		x.topic = x.detail
 	}
 	return x
 }
 
-// aadsts finds the issuer's own code, in error_codes or at the beginning of
-// the description; digits only.
+// aadsts returns the digits of the issuer's own code, which begins the
+// description or is in error_codes.
 func aadsts(r refusal) string {
 	if rest, ok := strings.CutPrefix(r.description, "AADSTS"); ok {
 		if digits := rest[:len(rest)-len(strings.TrimLeft(rest, "0123456789"))]; digits != "" && len(digits) <= 10 {

@@ -4,10 +4,12 @@ import (
 	"strings"
 	"time"
 
+	"tokend/providers/jose"
+	"tokend/providers/strictjson"
 	"tokend/providers/token"
 )
 
-// clmsSettings come with the service key; a person needs to write none.
+// clmsSettings come with the service key; you need to write none.
 type clmsSettings struct {
 	ServiceKey secretField `toml:"service_key" need:"yes" doc:"service key JSON file, as downloaded from land.copernicus.eu"`
 	ClientID   string      `toml:"client_id" need:"service_key" doc:"client_id of the service key"`
@@ -24,26 +26,13 @@ func (s *clmsSettings) open(env Env) (any, error) {
 	}
 	e.explain = explainCLMS
 	e.api = "https://" + e.host() // the portal issues the tokens itself
-	return &jwtBearer{
-		endpoint: e, env: env,
-		// The server refuses nbf and scope, an iat a second ahead of its own
-		// clock, and an exp of more than an hour after iat is out of its
-		// documentation's bounds.
-		assertion: assertion{
-			algorithm: "RS256",
-			claims:    map[string]any{"iss": s.ClientID, "sub": s.UserID, "aud": s.TokenURI},
-			start:     "iat", backdate: 30 * time.Second, lifetime: time.Hour,
-		},
-		accepts: func(t token.Target) error { return refuseTarget("clms", t) },
-	}, nil
-}
-
-// refuseTarget is for providers whose tokens are all alike.
-func refuseTarget(kind string, t token.Target) error {
-	if err := noTarget(kind, "scope", t.Scope); err != nil {
-		return err
-	}
-	return noTarget(kind, "audience", t.Audience)
+	// The server refuses nbf and scope, and an iat a second ahead of its own clock;
+	// its documentation allows an exp of an hour after iat at most.
+	return &minter{endpoint: e, grantType: grantJWTBearer, aim: noTargets("clms"), prove: signedGrant(env, jose.Assertion{
+		Algorithm: "RS256",
+		Claims:    map[string]any{"iss": s.ClientID, "sub": s.UserID, "aud": s.TokenURI},
+		Start:     "iat", Backdate: 30 * time.Second, Lifetime: time.Hour,
+	}, nil)}, nil
 }
 
 func (s *clmsSettings) prepare(a *token.CreateProfile) error {
@@ -58,13 +47,13 @@ func (s *clmsSettings) prepare(a *token.CreateProfile) error {
 	if err != nil {
 		return err
 	}
-	if id := said(a, "client_id", k.clientID); id != k.clientID {
+	if id := textSetting(a, "client_id", k.clientID); id != k.clientID {
 		return invalid("client_id", "client_id is %q in the settings and %q in the service key", id, k.clientID)
 	}
-	// A person may want another subject or server than the key names.
+	// You may want another subject or server than the key names.
 	a.Settings["client_id"] = k.clientID
-	a.Settings["user_id"] = said(a, "user_id", k.userID)
-	a.Settings["token_uri"] = said(a, "token_uri", k.tokenURI)
+	a.Settings["user_id"] = textSetting(a, "user_id", k.userID)
+	a.Settings["token_uri"] = textSetting(a, "token_uri", k.tokenURI)
 	delete(a.Secrets, "service_key")
 	a.Secrets["private_key"] = k.privateKey
 	if err := prepareKey(a, "RS256"); err != nil {
@@ -73,7 +62,7 @@ func (s *clmsSettings) prepare(a *token.CreateProfile) error {
 	return nil
 }
 
-// A serviceKey is what is needed of the JSON file that CLMS hands out.
+// A serviceKey is what tokend needs of the JSON file from CLMS.
 type serviceKey struct {
 	clientID, userID, tokenURI string
 	privateKey                 token.Secret
@@ -82,22 +71,22 @@ type serviceKey struct {
 func parseServiceKey(text string) (serviceKey, error) {
 	text = strings.TrimPrefix(text, "\ufeff") // some editors add it
 	if strings.Contains(text, "-----BEGIN ") && !strings.HasPrefix(strings.TrimSpace(text), "{") {
-		return serviceKey{}, invalid("service_key", "the service key is a PEM file; the whole JSON file is needed")
+		return serviceKey{}, invalid("service_key", "the service key is a PEM file; use the whole JSON file")
 	}
-	m, err := parseObject([]byte(text))
+	m, err := strictjson.Parse([]byte(text))
 	if err != nil {
 		return serviceKey{}, invalid("service_key", "the service key is %v", err)
 	}
 	for _, name := range []string{"client_id", "user_id", "token_uri", "private_key"} {
-		if m.text(name) == "" {
+		if m.Text(name) == "" {
 			return serviceKey{}, invalid("service_key", "the service key has no %s", name)
 		}
 	}
-	return serviceKey{m.text("client_id"), m.text("user_id"), m.text("token_uri"), token.NewSecret(m.text("private_key"))}, nil
+	return serviceKey{m.Text("client_id"), m.Text("user_id"), m.Text("token_uri"), token.NewSecret(m.Text("private_key"))}, nil
 }
 
-// explainCLMS knows the texts of the server, which tells its refusals apart by
-// nothing else.
+// explainCLMS knows the server's texts, because its refusals differ in nothing
+// else.
 func explainCLMS(r refusal) explanation {
 	for topic, texts := range map[string][]string{
 		"clms-request":     {"POST only", "Missing 'grant_type'", "Only grant type ", "Missing 'assertion'"},

@@ -178,18 +178,18 @@ func TestCLMSPrepareRefuses(t *testing.T) {
 		settings    map[string]any
 		field, want string
 	}{
-		"nothing": {nil, nil, "service_key", "one of these is needed: service_key, private_key"},
-		"empty":   {map[string]string{"service_key": ""}, nil, "service_key", "one of these is needed: service_key, private_key"},
+		"nothing": {nil, nil, "service_key", "give one of these: service_key, private_key"},
+		"empty":   {map[string]string{"service_key": ""}, nil, "service_key", "give one of these: service_key, private_key"},
 		"both": {map[string]string{"service_key": file, "private_key": pemKey}, nil, "private_key",
 			"service_key and private_key are both given; one of them is enough"},
 		"PEM": {map[string]string{"service_key": pemKey}, nil, "service_key",
-			"the service key is a PEM file; the whole JSON file is needed"},
+			"the service key is a PEM file; use the whole JSON file"},
 		"no JSON":       {map[string]string{"service_key": "{"}, nil, "service_key", "the service key is invalid JSON"},
 		"no client_id":  {map[string]string{"service_key": with("client_id", nil)}, nil, "service_key", "the service key has no client_id"},
 		"no user_id":    {map[string]string{"service_key": with("user_id", 5)}, nil, "service_key", "the service key has no user_id"},
 		"no token_uri":  {map[string]string{"service_key": with("token_uri", "")}, nil, "service_key", "the service key has no token_uri"},
 		"no key":        {map[string]string{"service_key": with("private_key", nil)}, nil, "service_key", "the service key has no private_key"},
-		"bad key":       {map[string]string{"service_key": with("private_key", "x")}, nil, "service_key", "in the service key, private_key is no private key that can be read (RSA, EC or Ed25519; PEM or DER)"},
+		"bad key":       {map[string]string{"service_key": with("private_key", "x")}, nil, "service_key", "in the service key, private_key is not a private key that tokend can read (RSA, EC or Ed25519; PEM or DER)"},
 		"another":       {map[string]string{"service_key": with("client_id", "b")}, map[string]any{"client_id": "a"}, "client_id", `client_id is "a" in the settings and "b" in the service key`},
 		"wrong name":    {map[string]string{"servicekey": file}, nil, "servicekey", `clms has no secret "servicekey"; did you mean "service_key"?`},
 		"foreign name":  {map[string]string{"client_id": "x"}, nil, "client_id", `clms has no secret "client_id"`},

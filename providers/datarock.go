@@ -14,8 +14,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
-
+	"tokend/providers/jose"
 	"tokend/providers/token"
 )
 
@@ -26,7 +25,7 @@ type datarockSettings struct {
 	PublicKey string      `toml:"public_key" need:"private_key" doc:"public half of the key in PEM, for registration at Datarock"`
 }
 
-// keyBits is the size of a key. A file may have it as a number or as text.
+// keyBits is the size of a key, in a file a number or text.
 type keyBits int
 
 // UnmarshalText reads it.
@@ -53,12 +52,12 @@ func (s *datarockSettings) open(env Env) (any, error) {
 	return &datarock{email: s.Email, public: public, env: env}, nil
 }
 
-// checkEmail refuses what cannot stand in a header, or would make the hashed
-// text ambiguous.
+// checkEmail refuses what cannot be in a header or would make the hashed text
+// ambiguous.
 func checkEmail(email string) error {
 	name, domain, _ := strings.Cut(email, "@")
 	if name == "" || domain == "" || strings.ContainsFunc(email, func(r rune) bool { return r <= ' ' || r > '~' || r == '/' || r == ',' }) {
-		return invalid("email", "email %q is no email address", email)
+		return invalid("email", "email %q is not an email address", email)
 	}
 	return nil
 }
@@ -66,12 +65,12 @@ func checkEmail(email string) error {
 func parsePublicRSA(text string) (*rsa.PublicKey, error) {
 	block, _ := pem.Decode([]byte(text))
 	if block == nil || block.Type != "PUBLIC KEY" {
-		return nil, invalid("public_key", "public_key is no public key in PEM")
+		return nil, invalid("public_key", "public_key is not a public key in PEM")
 	}
 	key, err := x509.ParsePKIXPublicKey(block.Bytes)
 	public, ok := key.(*rsa.PublicKey)
 	if err != nil || !ok {
-		return nil, invalid("public_key", "public_key is no RSA key")
+		return nil, invalid("public_key", "public_key is not an RSA key")
 	}
 	return public, nil
 }
@@ -86,45 +85,45 @@ func (s *datarockSettings) prepare(a *token.CreateProfile) error {
 	if _, given := a.Secrets["private_key"]; !given {
 		key, err := rsa.GenerateKey(rand.Reader, int(s.KeyBits))
 		if err != nil {
-			return &token.Error{Code: token.ErrInternal, Message: "no RSA key could be made"}
+			return &token.Error{Code: token.ErrInternal, Message: "generating an RSA key failed"}
 		}
-		if a.Secrets["private_key"], err = keepKey(key); err != nil {
+		if a.Secrets["private_key"], err = jose.MarshalKey(key); err != nil {
 			return err
 		}
 	}
 	if err := prepareKey(a, "RS256"); err != nil {
 		return err
 	}
-	key, err := parseKey(a.Secrets["private_key"].Reveal())
+	key, err := jose.ParseKey(a.Secrets["private_key"].Reveal())
 	if err != nil {
 		return invalid("private_key", "private_key is %v", err)
 	}
 	der, err := x509.MarshalPKIXPublicKey(key.Public())
 	if err != nil {
-		return invalid("private_key", "private_key has no public half that can be written")
+		return invalid("private_key", "the public half of private_key cannot be written")
 	}
 	a.Settings["public_key"] = string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
 	return nil
 }
 
-// datarock signs requests as Datarock wants them: a JWT over the time and a
-// hash of account, time and URL stands in each request's Signature header.
+// datarock signs requests as Datarock wants them: each has a Signature header with
+// a JWT over the time and a hash of account, time and URL.
 type datarock struct {
 	email  string
 	public *rsa.PublicKey
 	env    Env
 }
 
-// RotatesInSteps is true: an account has one registered key, and a new one
-// does nothing before a person has registered it.
+// RotatesInSteps reports true: an account has one registered key, and a new one
+// does nothing until a person has registered it.
 func (*datarock) RotatesInSteps() bool { return true }
 
-// Hosts are Datarock's own.
+// Hosts returns Datarock's own.
 func (*datarock) Hosts() []string { return []string{"https://mine.datarock.com.au"} }
 
-// Sign signs a request of this moment for the canonical form of r.URL (see
-// canonicalURL), which is what must be requested. Datarock accepts it from a
-// minute before until five minutes after that.
+// Sign signs a request made now for the canonical form of r.URL (canonicalURL),
+// which the client must request. Datarock accepts it from a minute before until
+// five minutes after now.
 func (d *datarock) Sign(ctx context.Context, r token.Request) (token.Signed, error) {
 	target, warning, err := canonicalURL(r.URL)
 	if err != nil {
@@ -135,15 +134,10 @@ func (d *datarock) Sign(ctx context.Context, r token.Request) (token.Signed, err
 	err = d.env.withKey(ctx, func(key crypto.Signer) error {
 		if !d.public.Equal(key.Public()) {
 			return &token.Error{Code: token.ErrInvalid, Topic: "datarock-key-mismatch", Field: "public_key",
-				Message: "public_key is not that of the private key in the keystore"}
+				Message: "public_key does not belong to the private key in the keystore"}
 		}
-		claims := jwt.MapClaims{"iat": now.Unix(), "requestHash": requestHash(d.email, now, target)}
-		text, err := jwt.NewWithClaims(jwt.SigningMethodRS256, claims).SignedString(key)
-		if err != nil {
-			return &token.Error{Code: token.ErrInternal, Message: "the request could not be signed"}
-		}
-		signature = token.NewSecret(text)
-		return nil
+		signature, err = jose.Assertion{Algorithm: "RS256"}.Sign(key, map[string]any{"iat": now.Unix(), "requestHash": requestHash(d.email, now, target)})
+		return err
 	})
 	if err != nil {
 		return token.Signed{}, err

@@ -13,7 +13,7 @@ import (
 )
 
 // errInward is why a connection to an issuer was not made.
-var errInward = errors.New("the host name leads to this machine or to its link-local network, where no issuer is")
+var errInward = errors.New("its host name resolves to this machine or its link-local network")
 
 // A guard dials issuers. Names that lead to loopback or link-local addresses
 // are refused: whoever can change what a name means must not have credentials

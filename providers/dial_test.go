@@ -36,7 +36,7 @@ func TestANameThatLeadsInward(t *testing.T) {
 	if !errors.Is(err, token.ErrUnavailable) || s.Aspose().Requests() != 1 {
 		t.Errorf("%v after %d requests", err, s.Aspose().Requests())
 	}
-	if want := "LOCALHOST" + port + " is not asked: " + errInward.Error(); err.Error() != want {
+	if want := "LOCALHOST" + port + " was not asked: " + errInward.Error(); err.Error() != want {
 		t.Errorf("error %q, want %q", err, want)
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unique"
 
 	"tokend/providers/token"
 )
@@ -24,16 +23,17 @@ type endpointSettings struct {
 
 // An endpoint is a token endpoint (RFC 6749 §3.2).
 type endpoint struct {
-	url      unique.Handle[string] // thousands of profiles may have the same
+	url      string
 	client   *http.Client
 	settings endpointSettings
-	// explain words a refusal in the provider's own terms; nil if it has none.
+	// explain classifies a refusal in the provider's own terms; nil if it has
+	// none.
 	explain func(refusal) explanation
 	// api is what the tokens are for, where that follows from the issuer.
 	api string
 }
 
-// Hosts are where the tokens may be sent, as far as the provider knows.
+// Hosts returns where the tokens may be sent, as far as the provider knows.
 func (e *endpoint) Hosts() []string {
 	if e.api == "" {
 		return nil
@@ -50,14 +50,14 @@ func newEndpoint(field, text string, s endpointSettings, env Env) (*endpoint, er
 	case u.Scheme != "https":
 		return nil, invalid(field, "%s must begin with https://, because a credential goes there", field)
 	case u.User != nil:
-		return nil, invalid(field, "%s must hold no user name or password", field)
+		return nil, invalid(field, "%s must not contain a user name or password", field)
 	case u.Fragment != "" || strings.Contains(text, "#"):
-		return nil, invalid(field, "%s must not hold a '#' (RFC 6749 §3.2)", field)
+		return nil, invalid(field, "%s must not contain a '#' (RFC 6749 §3.2)", field)
 	}
 	if err := checkUserAgent(s.UserAgent); err != nil {
 		return nil, err
 	}
-	return &endpoint{url: unique.Make(u.String()), client: env.HTTP, settings: s}, nil
+	return &endpoint{url: u.String(), client: env.HTTP, settings: s}, nil
 }
 
 func checkUserAgent(text string) error {
@@ -67,18 +67,9 @@ func checkUserAgent(text string) error {
 	return nil
 }
 
-// withoutRedirects makes sure that what is sent goes to no other host,
-// whatever client this is.
-func withoutRedirects(c *http.Client) *http.Client {
-	client := *c
-	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	client.Jar = nil
-	return &client
-}
-
-// Endpoint is the URL, without its query.
+// Endpoint returns the URL without its query.
 func (e *endpoint) Endpoint() string {
-	u, _, _ := strings.Cut(e.url.Value(), "?")
+	u, _, _ := strings.Cut(e.url, "?")
 	return u
 }
 
@@ -90,22 +81,12 @@ func (e *endpoint) host() string {
 }
 
 // A request is one token request: its form, and the Authorization header if
-// the client authenticates by that.
+// the client authenticates with that.
 type request struct {
 	form          url.Values
 	authorization token.Secret
 	// secrets are all that must not come back in any text.
 	secrets []token.Secret
-}
-
-// newRequest makes a request for a grant, with more fields in its form.
-func newRequest(grant string, more map[string]string) *request {
-	r := &request{form: url.Values{}}
-	for name, value := range more {
-		r.form.Set(name, value)
-	}
-	r.form.Set("grant_type", grant)
-	return r
 }
 
 // set adds a secret to the form.
@@ -114,7 +95,7 @@ func (r *request) set(name string, s token.Secret) {
 	r.secrets = append(r.secrets, s)
 }
 
-// setBasic authenticates by a header, with id and secret form-encoded first
+// setBasic authenticates with a header, with id and secret form-encoded first
 // (RFC 6749 §2.3.1).
 func (r *request) setBasic(id string, s token.Secret) {
 	pair := url.QueryEscape(id) + ":" + url.QueryEscape(s.Reveal())
@@ -134,8 +115,8 @@ func (e *endpoint) ask(ctx context.Context, r *request) (token.Token, error) {
 	if 300 <= a.status && a.status < 400 {
 		return token.Token{}, e.redirected(a, quoter)
 	}
-	m, fault := a.members()
-	if a.status/100 != 2 || m.text("error") != "" && m.absent("access_token") {
+	m, fault := a.object()
+	if a.status/100 != 2 || m.Text("error") != "" && absent(m, "access_token") {
 		return token.Token{}, e.refused(a, m, quoter)
 	}
 	if fault != nil {
@@ -152,23 +133,40 @@ func (e *endpoint) ask(ctx context.Context, r *request) (token.Token, error) {
 
 // post sends the request.
 func (e *endpoint) post(ctx context.Context, r *request) (answer, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.url.Value(), strings.NewReader(r.form.Encode()))
+	req, err := formRequest(ctx, e.url, e.settings.UserAgent, r.form)
 	if err != nil {
 		return answer{}, err
 	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	req.Header.Set("Accept", "application/json")
-	req.Header.Set("Accept-Encoding", "identity")
-	req.Header.Set("User-Agent", e.settings.UserAgent)
 	if !r.authorization.IsZero() {
 		req.Header.Set("Authorization", r.authorization.Reveal())
 	}
-	return roundTrip(withoutRedirects(e.client), req)
+	return roundTrip(e.client, req)
+}
+
+// formRequest makes a request that posts a form.
+func formRequest(ctx context.Context, address, userAgent string, form url.Values) (*http.Request, error) {
+	req, err := newRequest(ctx, http.MethodPost, address, userAgent, form.Encode())
+	if err == nil {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	return req, err
+}
+
+// newRequest makes a request that wants plain JSON.
+func newRequest(ctx context.Context, method, address, userAgent, body string) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, method, address, strings.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("Accept-Encoding", "identity")
+	req.Header.Set("User-Agent", userAgent)
+	return req, nil
 }
 
 // roundTrip sends a request and reads the answer, up to one byte too many.
 func roundTrip(client *http.Client, req *http.Request) (answer, error) {
-	res, err := client.Do(req)
+	res, err := withoutRedirects(client).Do(req)
 	if err != nil {
 		return answer{}, err
 	}
@@ -181,6 +179,15 @@ func roundTrip(client *http.Client, req *http.Request) (answer, error) {
 	return answer{res.StatusCode, res.Header, body, received}, nil
 }
 
+// withoutRedirects makes sure that what is sent goes to no other host,
+// whichever client this is.
+func withoutRedirects(c *http.Client) *http.Client {
+	client := *c
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	client.Jar = nil
+	return &client
+}
+
 // checkForm refuses extra form fields that the request has anyway.
 func checkForm(form map[string]string, own ...string) error {
 	for name := range form {
@@ -191,15 +198,15 @@ func checkForm(form map[string]string, own ...string) error {
 	return nil
 }
 
-// checkScope refuses what is no scope (RFC 6749 §3.3).
+// checkScope refuses what is not a scope (RFC 6749 §3.3).
 func checkScope(field, scope string) error {
 	if strings.ContainsFunc(scope, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }) {
-		return invalid(field, "%s %q has characters that no scope has (RFC 6749 §3.3)", field, scope)
+		return invalid(field, "%s %q has characters that a scope cannot have (RFC 6749 §3.3)", field, scope)
 	}
 	return nil
 }
 
-// noTarget refuses what a provider's tokens do not have.
+// noTarget refuses a scope or audience that a kind of token does not have.
 func noTarget(kind, field, value string) error {
 	if value == "" {
 		return nil
@@ -207,8 +214,18 @@ func noTarget(kind, field, value string) error {
 	return invalid(field, "%s tokens have no %s", kind, field)
 }
 
-// nonsense tells of an answer that is not what RFC 6749 §5 says: most often it
-// is not the issuer that speaks, so the next try may succeed.
+// noTargets is the aim of providers whose tokens are all alike.
+func noTargets(kind string) func(url.Values, token.Target) error {
+	return func(_ url.Values, t token.Target) error {
+		if err := noTarget(kind, "scope", t.Scope); err != nil {
+			return err
+		}
+		return noTarget(kind, "audience", t.Audience)
+	}
+}
+
+// nonsense is the error for an answer that is not what RFC 6749 §5 says: most
+// often it is not the issuer that answers, so the next try may succeed.
 func (e *endpoint) nonsense(a answer, fault error) *token.Error {
 	return &token.Error{Code: token.ErrUnavailable, Topic: nonsenseTopic(fault), RetryAt: a.retryAt(),
 		Message: fmt.Sprintf("%s answered %s with %v", e.host(), statusText(a.status), fault)}

@@ -5,6 +5,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"io"
 	"math/big"
@@ -16,6 +17,8 @@ import (
 
 	"software.sslmate.com/src/go-pkcs12"
 
+	"tokend/providers/jose"
+	"tokend/providers/strictjson"
 	"tokend/providers/token"
 )
 
@@ -107,16 +110,15 @@ func FuzzMetadata(f *testing.F) {
 			}
 			_, _ = io.WriteString(w, `{"keys":[]}`)
 		})
-		k := &issuerKeys{client: &http.Client{Transport: inProcess{handler}}, userAgent: "tokend", issuer: base,
-			metadata: metadata{urls: []string{base + "/.well-known/openid-configuration"}, keysMember: "jwks_uri", mustName: true},
-			policy:   keyPolicy{algorithms: asymmetric()}, known: &knownKeys{}}
-		_, err := k.ask(t.Context())
+		m := &metadata{client: &http.Client{Transport: inProcess{handler}}, userAgent: "tokend", issuer: base,
+			urls: []string{base + "/.well-known/openid-configuration"}, keysMember: "jwks_uri", mustName: true}
+		_, _, err := m.fetch(t.Context())
 		if err != nil {
 			wantPlainError(t, err, "Canary", token.ErrUnavailable)
 			return
 		}
-		m, parsed := parseObject(body)
-		if parsed != nil || m.text("issuer") != base || !strings.HasPrefix(strings.ToLower(m.text("jwks_uri")), "https://") || len(asked) != 2 {
+		o, parsed := strictjson.Parse(body)
+		if parsed != nil || o.Text("issuer") != base || !strings.HasPrefix(strings.ToLower(o.Text("jwks_uri")), "https://") || len(asked) != 2 {
 			t.Fatalf("%q led to %q", body, asked)
 		}
 	})
@@ -166,13 +168,17 @@ func FuzzCertificate(f *testing.F) {
 		if text == "" {
 			return // that is none at all
 		}
-		signer, err := parseKey(a.Secrets["private_key"].Reveal())
+		signer, err := jose.ParseKey(a.Secrets["private_key"].Reveal())
 		if err != nil {
 			t.Fatal(err)
 		}
-		chain, err := parseCertificates(a.Settings["certificate"].(string))
-		if err != nil || !belong(chain[0], signer) {
+		chain, err := jose.ParseCertificates(a.Settings["certificate"].(string))
+		if err != nil || !jose.Belongs(chain[0], signer) {
 			t.Fatalf("the certificate is not that of the key: %v", err)
 		}
 	})
+}
+
+func pemOf(blockType string, der []byte) string {
+	return string(pem.EncodeToMemory(&pem.Block{Type: blockType, Bytes: der}))
 }

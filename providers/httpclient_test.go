@@ -142,27 +142,27 @@ func TestNoAnswerComesToAnEnd(t *testing.T) {
 		"endless headers": {HTTPConfig{}, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("X-Long", strings.Repeat("a", 1<<20))
 			answerJSON(granted)(w, nil)
-		}, "gave no answer that is HTTP"},
+		}, "did not answer with HTTP"},
 		"cut short": {HTTPConfig{}, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "1000")
 			answerJSON(granted)(w, nil)
-		}, "closed the connection without a whole answer"},
+		}, "closed the connection before its answer was complete"},
 		"hung up": {HTTPConfig{}, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
-			"closed the connection without a whole answer"},
+			"closed the connection before its answer was complete"},
 		"not HTTP": {HTTPConfig{}, func(w http.ResponseWriter, _ *http.Request) {
 			conn, _, err := http.NewResponseController(w).Hijack()
 			if err == nil {
 				_, _ = io.WriteString(conn, "HTTP/9 Canary8Q~0123456789abcdef\r\n\r\n")
 				conn.Close()
 			}
-		}, "gave no answer that is HTTP"},
+		}, "did not answer with HTTP"},
 		"gzip": {HTTPConfig{}, func(w http.ResponseWriter, r *http.Request) {
 			if e := r.Header.Get("Accept-Encoding"); e != "identity" {
 				t.Errorf("Accept-Encoding is %q", e)
 			}
 			w.Header().Set("Content-Encoding", "gzip")
 			answerJSON("\x1f\x8b...")(w, nil)
-		}, "answered 200 OK with a compressed body, which was not asked for"},
+		}, "answered 200 OK with a compressed body, which tokend did not ask for"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := serveTLS(t, config, c.answer)
@@ -188,7 +188,7 @@ func TestNoAnswerComesToAnEnd(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() { <-asked; cancel() }()
 		_, err := m.Mint(ctx, token.Target{})
-		if !errors.Is(err, token.ErrUnavailable) || !errors.Is(err, context.Canceled) || !strings.HasSuffix(err.Error(), " was not waited for") {
+		if !errors.Is(err, token.ErrUnavailable) || !errors.Is(err, context.Canceled) || !strings.HasSuffix(err.Error(), " did not answer before the request was given up") {
 			t.Error(err)
 		}
 	})

@@ -1,7 +1,6 @@
 package providers
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -10,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"tokend/providers/jose"
 	"tokend/providers/token"
 )
 
@@ -27,20 +27,14 @@ func (s *ioxioSettings) open(env Env) (any, error) {
 	if err := s.check(); err != nil {
 		return nil, err
 	}
-	client := withoutRedirects(env.HTTP)
-	return &ioxio{
-		client: client, userAgent: s.UserAgent, gateway: s.Gateway,
-		verifier: verifier{
-			keys: &issuerKeys{
-				client: client, userAgent: s.UserAgent, issuer: s.Dataspace,
-				metadata: metadata{urls: []string{s.Dataspace + "/.well-known/dataspace/dataspace-configuration.json"}, keysMember: "jwks_url"},
-				policy:   keyPolicy{algorithms: []string{"RS256"}, explicit: true},
-				known:    &knownKeys{},
-			},
-			needsKeyID: true,
-			rules:      claimRules{issuer: s.Dataspace, audiences: s.DSI, oneAudience: true, leeway: time.Duration(s.Leeway)},
-		},
-	}, nil
+	m := &metadata{
+		client: env.HTTP, userAgent: s.UserAgent, issuer: s.Dataspace,
+		urls: []string{s.Dataspace + "/.well-known/dataspace/dataspace-configuration.json"}, keysMember: "jwks_url",
+	}
+	keys := jose.NewKeySet(s.Dataspace, jose.KeyPolicy{Algorithms: []string{"RS256"}, Explicit: true}, m.fetch)
+	return &ioxio{verifier{jose.NewVerifier(keys, jose.Rules{
+		Issuer: s.Dataspace, Audiences: s.DSI, OneAudience: true, KeyID: true, Leeway: time.Duration(s.Leeway),
+	})}, s, env.HTTP}, nil
 }
 
 func (s *ioxioSettings) check() error {
@@ -66,71 +60,60 @@ func (s *ioxioSettings) check() error {
 	return s.verifierSettings.check()
 }
 
-// prepare has nothing to do: keys are public.
+// prepare does nothing: keys are public.
 func (*ioxioSettings) prepare(*token.CreateProfile) error { return nil }
 
 // ioxio verifies the API tokens that a dataspace's gateway sends to a data
 // source.
 type ioxio struct {
 	verifier
-	client             *http.Client
-	userAgent, gateway string
+	settings *ioxioSettings
+	client   *http.Client
 }
 
-// Verify judges raw by the dataspace's keys, or has the gateway judge it.
+// Verify verifies raw with the dataspace's keys, or asks the gateway.
 func (i *ioxio) Verify(ctx context.Context, raw token.Secret, remote bool) (token.Verdict, error) {
 	if !remote {
 		return i.verifier.Verify(ctx, raw, false)
 	}
-	if i.gateway == "" {
-		return token.Verdict{}, invalid("gateway", "gateway is not set, which verifies tokens remotely")
+	if i.settings.Gateway == "" {
+		return token.Verdict{}, invalid("gateway", "gateway is not set, and only a gateway verifies tokens remotely")
 	}
-	return conclude(i.ask(ctx, raw))
+	return jose.Verdict(i.ask(ctx, raw))
 }
 
-// ask has the gateway judge a token for the data source that it claims to be
+// ask asks the gateway about a token for the data source that it claims to be
 // for. That must be one of ours: the gateway knows all of them.
 func (i *ioxio) ask(ctx context.Context, raw token.Secret) (map[string]any, error) {
-	t, err := parseJWS(raw.Reveal())
+	claims, err := jose.Unverified(raw.Reveal())
 	if err != nil {
 		return nil, err
 	}
-	m, err := parseObject(t.payload)
+	aud := claims.Text("aud")
+	if !slices.Contains(i.settings.DSI, aud) {
+		return nil, jose.Flaw(jose.ReasonAudience, "the token is for %s, not for %s", jose.Quote(aud), strings.Join(i.settings.DSI, " or "))
+	}
+	address := i.settings.Gateway + "/api/v1/api-token/verify"
+	body, err := json.Marshal(map[string]string{"aud": aud, "apiToken": raw.Reveal()})
 	if err != nil {
-		return nil, flawed(reasonMalformed, "the token's payload is %v", err)
+		return nil, err
 	}
-	aud := m.text("aud")
-	if !slices.Contains(i.rules.audiences, aud) {
-		return nil, flawed(reasonAudience, "the token is for %s, not for %s", shown(aud), strings.Join(i.rules.audiences, " or "))
+	req, err := newRequest(ctx, http.MethodPost, address, i.settings.UserAgent, string(body))
+	if err != nil {
+		return nil, err
 	}
-	address := i.gateway + "/api/v1/api-token/verify"
-	a, err := i.post(ctx, address, map[string]string{"aud": aud, "apiToken": raw.Reveal()})
+	req.Header.Set("Content-Type", "application/json")
+	a, err := roundTrip(i.client, req)
 	if err != nil {
 		return nil, unavailable(address, whyUnreachable(err), ctx.Err())
 	}
 	switch {
 	case a.status/100 == 2:
-		return t.claims()
+		return claims.Values(), nil
 	case a.status/100 == 4 && !overloaded(a.status):
-		return nil, flawed(reasonGateway, "the gateway answered %s", statusText(a.status))
+		return nil, jose.Flaw(jose.ReasonGateway, "the gateway answered %s", statusText(a.status))
 	}
 	unknown := unavailable(address, finding{"gateway", "answered " + statusText(a.status)}, nil)
 	unknown.RetryAt = a.retryAt()
 	return nil, unknown
-}
-
-func (i *ioxio) post(ctx context.Context, address string, body map[string]string) (answer, error) {
-	text, err := json.Marshal(body)
-	if err != nil {
-		return answer{}, err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(text))
-	if err != nil {
-		return answer{}, err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Accept", "application/json")
-	req.Header.Set("Accept-Encoding", "identity")
-	req.Header.Set("User-Agent", i.userAgent)
-	return roundTrip(i.client, req)
 }

@@ -2,10 +2,6 @@ package providers
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/rsa"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"tokend/providers/jose"
 	"tokend/providers/providertest"
 	"tokend/providers/token"
 )
@@ -94,7 +91,7 @@ func TestUnknownKeysAreLookedForThreeTimesAndThenOnceAMinute(t *testing.T) {
 			t.Helper()
 			asks(t, d, requests, func() {
 				for range 100 {
-					gives(t, v, invented(t, d), reasonUnknownKey)
+					gives(t, v, invented(t, d), jose.ReasonUnknownKey)
 				}
 			})
 		}
@@ -105,7 +102,7 @@ func TestUnknownKeysAreLookedForThreeTimesAndThenOnceAMinute(t *testing.T) {
 		asks(t, d, 10*2, func() { // ten minutes of it
 			for range 600 {
 				time.Sleep(time.Second)
-				gives(t, v, invented(t, d), reasonUnknownKey)
+				gives(t, v, invented(t, d), jose.ReasonUnknownKey)
 				gives(t, v, good, "")
 			}
 		})
@@ -117,7 +114,7 @@ func TestUnknownKeysAreLookedForThreeTimesAndThenOnceAMinute(t *testing.T) {
 func TestAnInventedKeyDoesNotHideANewOne(t *testing.T) {
 	inTime(t, func(t *testing.T, d *providertest.Dataspace, v *ioxio) {
 		gives(t, v, newToken(t, d), "")
-		gives(t, v, invented(t, d), reasonUnknownKey)
+		gives(t, v, invented(t, d), jose.ReasonUnknownKey)
 		d.AddKey("RS256")
 		gives(t, v, newToken(t, d), "")
 	})
@@ -132,20 +129,6 @@ func TestManyWhoAskAtOnceMakeOneFetch(t *testing.T) {
 				all.Go(func() { gives(t, v, text, "") })
 			}
 			all.Wait()
-		})
-	})
-}
-
-func TestAFetchThatHasJustLandedIsNotMadeAgain(t *testing.T) {
-	inTime(t, func(t *testing.T, d *providertest.Dataspace, v *ioxio) {
-		before := v.keys.known.snapshot() // and all three go by that
-		now := time.Now()
-		asks(t, d, 2, func() {
-			for range 3 {
-				if set, err := v.keys.look(t.Context(), before, now); err != nil || !set.usable(now) {
-					t.Errorf("%+v, %v", set, err)
-				}
-			}
 		})
 	})
 }
@@ -191,8 +174,8 @@ func TestKeysThatChangeAreFollowed(t *testing.T) {
 		d.DropKey()
 		time.Sleep(fetchPause)
 		unknown := must[string](t)(d.Sign("RS256", map[string]any{"kid": "x"}, nil))
-		gives(t, v, unknown, reasonUnknownKey)
-		gives(t, v, old, reasonUnknownKey)
+		gives(t, v, unknown, jose.ReasonUnknownKey)
+		gives(t, v, old, jose.ReasonUnknownKey)
 		gives(t, v, newToken(t, d), "")
 	})
 }
@@ -238,7 +221,7 @@ func TestADataspaceThatIsDownFromTheStartIsAskedEveryFiveSeconds(t *testing.T) {
 				}
 			})
 		}
-		gives(t, v, "x", reasonMalformed) // needs no keys
+		gives(t, v, "x", jose.ReasonMalformed) // needs no keys
 		d.Heal()
 		gives(t, v, text, "")
 	})
@@ -250,25 +233,24 @@ func TestKeysAreInherited(t *testing.T) {
 		text := newToken(t, d)
 		gives(t, v, text, "")
 		d.Fail(providertest.Status(503, ""))
-		heir := reopened(v)
+		heir := reopened(t, v)
 		asks(t, d, 1, func() {
 			if _, err := heir.Verify(t.Context(), secret(text), false); !errors.Is(err, token.ErrUnavailable) {
 				t.Errorf("without a legacy: %v", err)
 			}
 		})
-		heir = reopened(v)
+		heir = reopened(t, v)
+		heir.Inherit("not a verifier")
+		heir.Inherit(nil)
 		heir.Inherit(v)
 		asks(t, d, 0, func() { gives(t, heir, text, "") })
 	})
 }
 
-// reopened is v opened anew.
-func reopened(v *ioxio) *ioxio {
-	keys := *v.keys
-	keys.known = &knownKeys{}
-	young := *v
-	young.keys = &keys
-	return &young
+// reopened is v opened again.
+func reopened(t *testing.T, v *ioxio) *ioxio {
+	t.Helper()
+	return openKind(t, "ioxio", v.client, map[string]any{"dataspace": v.settings.Dataspace, "dsi": v.settings.DSI}).(*ioxio)
 }
 
 func TestAFetchUnderWayIsInheritedToo(t *testing.T) {
@@ -280,7 +262,7 @@ func TestAFetchUnderWayIsInheritedToo(t *testing.T) {
 			<-release
 			providertest.Answer(200, "application/json", metadata)(w, r)
 		})
-		heir := reopened(v)
+		heir := reopened(t, v)
 		asks(t, d, 2, func() {
 			var both sync.WaitGroup
 			both.Go(func() { gives(t, v, text, "") })
@@ -293,33 +275,6 @@ func TestAFetchUnderWayIsInheritedToo(t *testing.T) {
 			both.Wait()
 		})
 	})
-}
-
-func TestAnotherIssuersKeysAreNotInherited(t *testing.T) {
-	open := func(kind string, settings map[string]any) token.Verifier {
-		return openKind(t, kind, http.DefaultClient, settings)
-	}
-	generic := func(issuer string, algorithms ...string) *verifier {
-		return open("jwt-verify", map[string]any{"issuer": issuer, "audiences": []string{"a"}, "algorithms": algorithms}).(*verifier)
-	}
-	for name, tt := range map[string]struct {
-		old  any
-		want bool
-	}{
-		"the same":          {generic("https://a.example"), true},
-		"another issuer":    {generic("https://b.example"), false},
-		"another algorithm": {generic("https://a.example", "ES256"), false},
-		"another kind":      {open("ioxio", map[string]any{"dataspace": "https://a.example", "dsi": []string{testDSI}}), false},
-		"no verifier":       {"x", false},
-		"nothing":           {nil, false},
-	} {
-		young := generic("https://a.example")
-		own := young.keys.known
-		young.Inherit(tt.old)
-		if got := young.keys.known != own; got != tt.want {
-			t.Errorf("%s: inherited is %v", name, got)
-		}
-	}
 }
 
 // A dataspace that is slow holds up nobody for long, and a refresh that nobody
@@ -346,93 +301,6 @@ func TestASlowDataspaceHoldsNobodyUp(t *testing.T) {
 	})
 }
 
-// Who does not name a key is not told of a forgery before the issuer was asked
-// for a new key.
-func TestANewKeyIsFoundForTokensWithoutAKeyID(t *testing.T) {
-	old := must[*rsa.PrivateKey](t)(rsa.GenerateKey(rand.Reader, 2048))
-	s := startIssuers(t)
-	o := s.OpenID()
-	o.PublicKey("RS256") // made outside
-	synctest.Test(t, func(t *testing.T) {
-		v := openOpenID(t, o, &http.Client{Transport: inProcess{s.Handler()}}, nil)
-		now := time.Now().Round(0)
-		v.keys.known.set = keySet{keys: []verifyKey{{"old", old.Public(), []string{"RS256"}}}, fetched: now, tried: now}
-		text := must[string](t)(o.Sign("RS256", map[string]any{"kid": nil}, map[string]any{"aud": "https://api.example"}))
-		gives(t, v, text, "")
-		forged := text[:len(text)-8] + "AAAAAAAA"
-		before := o.Requests()
-		for range 100 {
-			gives(t, v, forged, reasonSignature)
-			gives(t, v, text, "")
-		}
-		if n := o.Requests() - before; n != (fetchBurst-1)*2 {
-			t.Errorf("%d requests for 100 forgeries", n)
-		}
-		o.Fail(providertest.Status(503, ""))
-		time.Sleep(fetchPause)
-		if _, err := v.Verify(t.Context(), secret(forged), false); !errors.Is(err, token.ErrUnavailable) {
-			t.Errorf("while the issuer is down: %v", err)
-		}
-	})
-}
-
-func TestKeysAndTheTime(t *testing.T) {
-	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-	for _, tt := range []struct {
-		at                time.Duration
-		usable, due, look bool
-	}{
-		{0, true, false, true},
-		{keysAge, true, true, true},
-		{keysEnd - 1, true, true, true},
-		{keysEnd, false, true, true},
-		{-time.Hour, true, true, true}, // the clock was set back
-	} {
-		s := keySet{fetched: now, tried: now}
-		at := now.Add(tt.at)
-		if s.usable(at) != tt.usable || s.due(at) != tt.due || s.takeLook(at) != tt.look {
-			t.Errorf("%v later: %+v", tt.at, s)
-		}
-	}
-	s := keySet{fetched: now, tried: now, refilled: now.Add(fetchBurst * fetchPause)}
-	if s.takeLook(now) || !s.takeLook(now.Add(fetchPause)) || !s.takeLook(now.Add(-time.Hour)) {
-		t.Errorf("looks that were used up: %+v", s)
-	}
-}
-
-func TestWhenAnIssuerThatFailedIsAskedAgain(t *testing.T) {
-	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-	for name, tt := range map[string]struct {
-		known bool
-		wish  time.Duration // Retry-After
-		want  time.Duration
-	}{
-		"no keys":                 {false, 0, emptyPause},
-		"no keys, Retry-After":    {false, 30 * time.Second, 30 * time.Second},
-		"keys":                    {true, 0, fetchPause},
-		"keys, short Retry-After": {true, time.Second, fetchPause},
-		"keys, Retry-After":       {true, 10 * time.Minute, 10 * time.Minute},
-		"keys, long Retry-After":  {true, 10 * time.Hour, time.Hour},
-	} {
-		s := keySet{tried: now}
-		if tt.known {
-			s.fetched = now
-		}
-		failure := unavailable("https://a.example", finding{words: "answered 503"}, nil)
-		if tt.wish > 0 {
-			failure.RetryAt = now.Add(tt.wish)
-		}
-		s = s.after(nil, failure, now)
-		at := now.Add(tt.want)
-		if s.mayFetch(at.Add(-1)) || !s.mayFetch(at) || !s.mayFetch(now.Add(-1)) || !s.failure.RetryAt.Equal(at) {
-			t.Errorf("%s: %+v", name, s)
-		}
-		if s = s.after(nil, nil, at); s.failure != nil || !s.mayFetch(at) {
-			t.Errorf("%s, and then keys: %+v", name, s)
-		}
-	}
-}
-
 // Case 58, redirects and wrong metadata.
 func TestMetadataAndKeySetsThatAreRefused(t *testing.T) {
 	const base = "https://issuer.example"
@@ -445,18 +313,18 @@ func TestMetadataAndKeySetsThatAreRefused(t *testing.T) {
 		"another issuer":    {"/.well-known/openid-configuration", `{"issuer":"https://attacker.example","jwks_uri":"https://issuer.example/jwks"}`, `has metadata of another issuer, "https://attacker.example"`},
 		"slash at the end":  {"/.well-known/openid-configuration", `{"issuer":"https://issuer.example/","jwks_uri":"https://issuer.example/jwks"}`, `has metadata of another issuer, "https://issuer.example/"`},
 		"no issuer":         {"/.well-known/openid-configuration", `{"jwks_uri":"https://issuer.example/jwks"}`, `has metadata of another issuer, ""`},
-		"no jwks_uri":       {"/.well-known/openid-configuration", `{"issuer":"https://issuer.example"}`, "has metadata in which jwks_uri is no https URL"},
-		"http jwks_uri":     {"/.well-known/openid-configuration", `{"issuer":"https://issuer.example","jwks_uri":"http://issuer.example/jwks"}`, "has metadata in which jwks_uri is no https URL"},
-		"file jwks_uri":     {"/.well-known/openid-configuration", `{"issuer":"https://issuer.example","jwks_uri":"file:///etc/passwd"}`, "has metadata in which jwks_uri is no https URL"},
-		"member twice":      {"/.well-known/openid-configuration", `{"issuer":"x","issuer":"https://issuer.example"}`, "answered 200 OK with JSON in which a member stands twice"},
+		"no jwks_uri":       {"/.well-known/openid-configuration", `{"issuer":"https://issuer.example"}`, "has metadata in which jwks_uri is not an https URL"},
+		"http jwks_uri":     {"/.well-known/openid-configuration", `{"issuer":"https://issuer.example","jwks_uri":"http://issuer.example/jwks"}`, "has metadata in which jwks_uri is not an https URL"},
+		"file jwks_uri":     {"/.well-known/openid-configuration", `{"issuer":"https://issuer.example","jwks_uri":"file:///etc/passwd"}`, "has metadata in which jwks_uri is not an https URL"},
+		"member twice":      {"/.well-known/openid-configuration", `{"issuer":"x","issuer":"https://issuer.example"}`, "answered 200 OK with JSON with a duplicate member"},
 		"10 000 keys":       {"/jwks", many, "answered with a set of more than 100 keys"},
 		"no keys":           {"/jwks", `{}`, "answered with no key set"},
 		"keys null":         {"/jwks", `{"keys":null}`, "answered with no key set"},
 		"keys an object":    {"/jwks", `{"keys":{}}`, "answered with no key set"},
 		"too long":          {"/jwks", `{"keys":[],"x":"` + strings.Repeat("x", maxAnswer) + `"}`, "answered 200 OK with more than 256 KiB"},
 		"no JSON":           {"/jwks", `<html>`, "answered 200 OK with invalid JSON"},
-		"redirect":          {"/jwks", "302", "answered with a redirect (302 Found), which is not followed"},
-		"metadata redirect": {"/.well-known/openid-configuration", "301", "answered with a redirect (301 Moved Permanently), which is not followed"},
+		"redirect":          {"/jwks", "302", "answered with a redirect (302 Found), which tokend does not follow"},
+		"metadata redirect": {"/.well-known/openid-configuration", "301", "answered with a redirect (301 Moved Permanently), which tokend does not follow"},
 		"neither metadata":  {"/.well-known/openid-configuration", "404", "answered 404 Not Found"},
 		"rate limit":        {"/.well-known/openid-configuration", "429", "answered 429 Too Many Requests"},
 	} {
@@ -497,146 +365,35 @@ func TestMetadataURLs(t *testing.T) {
 	}
 }
 
-// testJWKs are keys as they are published: by their names here.
-func testJWKs(t testing.TB) map[string]map[string]any {
-	t.Helper()
-	s, err := providertest.Start(providertest.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	s.OpenID().PublicKey("RS256")
-	res, err := (&http.Client{Transport: inProcess{s.Handler()}}).Get(s.OpenID().Issuer() + "/jwks")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var set struct{ Keys []map[string]any }
-	if err := json.NewDecoder(res.Body).Decode(&set); err != nil {
-		t.Fatal(err)
-	}
-	all := map[string]map[string]any{}
-	for _, k := range set.Keys {
-		all[k["alg"].(string)] = k
-	}
-	return all
-}
-
-// Case 58.
-func TestWhichKeysOfASetAreUsed(t *testing.T) {
-	jwks := testJWKs(t)
-	small := base64.RawURLEncoding.EncodeToString([]byte(strings.Repeat("\xff", 128)))
-	wide := base64.RawURLEncoding.EncodeToString([]byte(strings.Repeat("\xff", 2049)))
-	for _, tt := range []struct {
-		name, of string
-		change   map[string]any
-		generic  string // the algorithms that it is good for
-		ioxio    bool
-	}{
-		{"as it is", "RS256", nil, "RS256", true},
-		{"as it is", "PS256", nil, "PS256", false},
-		{"as it is", "ES256", nil, "ES256", false},
-		{"as it is", "ES384", nil, "ES384", false},
-		{"as it is", "ES512", nil, "ES512", false},
-		{"as it is", "EdDSA", nil, "EdDSA", false},
-		{"no alg", "RS256", map[string]any{"alg": nil}, "RS256 RS384 RS512 PS256 PS384 PS512", false},
-		{"no alg", "ES256", map[string]any{"alg": nil}, "ES256", false},
-		{"no use", "RS256", map[string]any{"use": nil}, "RS256", false},
-		{"no kid", "RS256", map[string]any{"kid": nil}, "RS256", false},
-		{"kid a number", "RS256", map[string]any{"kid": 1}, "", false},
-		{"use enc", "RS256", map[string]any{"use": "enc"}, "", false},
-		{"use SIG", "RS256", map[string]any{"use": "SIG"}, "", false},
-		{"use a list", "RS256", map[string]any{"use": []string{"sig"}}, "", false},
-		{"key_ops verify", "RS256", map[string]any{"key_ops": []string{"verify"}}, "RS256", true},
-		{"key_ops encrypt", "RS256", map[string]any{"key_ops": []string{"encrypt"}}, "", false},
-		{"key_ops empty", "RS256", map[string]any{"key_ops": []string{}}, "", false},
-		{"key_ops a text", "RS256", map[string]any{"key_ops": "verify"}, "", false},
-		{"alg of another kind", "RS256", map[string]any{"alg": "ES256"}, "", false},
-		{"alg HS256", "RS256", map[string]any{"alg": "HS256"}, "", false},
-		{"alg for encryption", "RS256", map[string]any{"alg": "RSA-OAEP"}, "", false},
-		{"alg none", "RS256", map[string]any{"alg": "none"}, "", false},
-		{"alg of another curve", "ES256", map[string]any{"alg": "ES384"}, "", false},
-		{"kty oct", "RS256", map[string]any{"kty": "oct", "k": "AAAA"}, "", false},
-		{"kty EC", "RS256", map[string]any{"kty": "EC"}, "", false},
-		{"kty rsa", "RS256", map[string]any{"kty": "rsa"}, "", false},
-		{"a private key", "RS256", map[string]any{"d": "AQAB"}, "", false},
-		{"1024 bits", "RS256", map[string]any{"n": small}, "", false},
-		{"16392 bits", "RS256", map[string]any{"n": wide}, "", false},
-		{"e 1", "RS256", map[string]any{"e": "AQ"}, "", false},
-		{"e even", "RS256", map[string]any{"e": "AQAA"}, "", false},
-		{"e long", "RS256", map[string]any{"e": "_________w"}, "", false},
-		{"n padded", "RS256", map[string]any{"n": jwks["RS256"]["n"].(string) + "="}, "", false},
-		{"y of another point", "ES256", map[string]any{"y": jwks["ES256"]["x"]}, "", false},
-		{"x short", "ES256", map[string]any{"x": "AA"}, "", false},
-		{"crv of another size", "ES256", map[string]any{"crv": "P-384"}, "", false},
-		{"secp256k1", "ES256", map[string]any{"crv": "secp256k1"}, "", false},
-		{"X25519", "EdDSA", map[string]any{"crv": "X25519"}, "", false},
-		{"x short", "EdDSA", map[string]any{"x": "AAAA"}, "", false},
-	} {
-		t.Run(tt.of+" "+tt.name, func(t *testing.T) {
-			text := string(must[[]byte](t)(json.Marshal(jwks[tt.of])))
-			set := members{"keys": json.RawMessage("[" + changed(t, text, tt.change) + "]")}
-			got := ""
-			for _, k := range must[[]verifyKey](t)(parseKeys(set, keyPolicy{algorithms: asymmetric()})) {
-				got = strings.Join(k.algorithms, " ")
-			}
-			strict := must[[]verifyKey](t)(parseKeys(set, keyPolicy{algorithms: []string{"RS256"}, explicit: true}))
-			if got != tt.generic || (len(strict) == 1) != tt.ioxio {
-				t.Errorf("good for %q, for IOXIO %v", got, len(strict) == 1)
-			}
-		})
-	}
-}
-
-// Case 58.
-func TestKeysOfOneIDAreLeftOut(t *testing.T) {
-	jwks := testJWKs(t)
-	one, two := jwks["RS256"], jwks["ES256"]
-	two["kid"] = one["kid"]
-	encryption := map[string]any{"kid": one["kid"], "kty": "RSA", "use": "enc"}
-	for name, others := range map[string][]any{"another key": {two}, "itself": {one}, "no key for signatures": {encryption}} {
-		text := must[[]byte](t)(json.Marshal(append(others, one, jwks["EdDSA"], "no key", nil)))
-		keys := must[[]verifyKey](t)(parseKeys(members{"keys": text}, keyPolicy{algorithms: asymmetric()}))
-		if len(keys) != 1 || keys[0].algorithms[0] != "EdDSA" {
-			t.Errorf("with %s: %v", name, keys)
+// Who does not name a key is not told of a forgery before the issuer was asked
+// for a new key.
+func TestANewKeyIsFoundForTokensWithoutAKeyID(t *testing.T) {
+	s := startIssuers(t)
+	o := s.OpenID()
+	o.PublicKey("RS256") // made outside
+	synctest.Test(t, func(t *testing.T) {
+		v := openOpenID(t, o, &http.Client{Transport: inProcess{s.Handler()}}, nil)
+		nameless := func() string {
+			return must[string](t)(o.Sign("RS256", map[string]any{"kid": nil}, map[string]any{"aud": "https://api.example"}))
 		}
-	}
-}
-
-func FuzzJWKS(f *testing.F) {
-	for _, k := range testJWKs(f) {
-		text, err := json.Marshal(map[string]any{"keys": []any{k}})
-		if err != nil {
-			f.Fatal(err)
+		gives(t, v, nameless(), "")
+		o.AddKey("RS256")
+		o.DropKey()
+		text := nameless()
+		gives(t, v, text, "")
+		forged := text[:len(text)-8] + "AAAAAAAA"
+		before := o.Requests()
+		for range 100 {
+			gives(t, v, forged, jose.ReasonSignature)
+			gives(t, v, text, "")
 		}
-		f.Add(text)
-	}
-	f.Add([]byte(`{"keys":[{"kty":"RSA","kid":"a"},{"kty":"RSA","kid":"a"}]}`))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		set, err := parseObject(text)
-		if err != nil {
-			return
+		if n := o.Requests() - before; n != (fetchBurst-1)*2 {
+			t.Errorf("%d requests for 100 forgeries", n)
 		}
-		keys, err := parseKeys(set, keyPolicy{algorithms: asymmetric()})
-		if err == nil && len(keys) > maxKeys {
-			t.Fatalf("%d keys", len(keys))
-		}
-		seen := map[string]bool{}
-		for _, k := range keys {
-			if k.public == nil || len(k.algorithms) == 0 || k.id != "" && seen[k.id] {
-				t.Fatalf("%+v", k)
-			}
-			seen[k.id] = true
-			if public, ok := k.public.(*rsa.PublicKey); ok && (public.N.BitLen() < minRSA || public.N.BitLen() > maxRSA) {
-				t.Fatalf("an RSA key of %d bits", public.N.BitLen())
-			}
-			// No key makes trouble, or rubbish a signature. (An Ed25519 key of low
-			// order would: whoever publishes that cheats with his own key.)
-			for _, a := range k.algorithms {
-				err := jws{algorithm: a, signed: "x", signature: make([]byte, signatureSize(k.public))}.verify(k)
-				if err == nil && a != "EdDSA" {
-					t.Fatalf("zeros are a signature by %s", a)
-				}
-			}
+		o.Fail(providertest.Status(503, ""))
+		time.Sleep(fetchPause)
+		if _, err := v.Verify(t.Context(), secret(forged), false); !errors.Is(err, token.ErrUnavailable) {
+			t.Errorf("while the issuer is down: %v", err)
 		}
 	})
 }

@@ -1,10 +1,14 @@
 package providers
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"net/url"
+	"slices"
 	"strings"
 
+	"tokend/providers/jose"
 	"tokend/providers/token"
 )
 
@@ -39,41 +43,48 @@ func (s *jwtBearerSettings) open(env Env) (any, error) {
 	if s.ScopeIn != "claim" && s.ScopeIn != "form" {
 		return nil, invalid("scope_in", `scope_in %q is neither "claim" nor "form"`, s.ScopeIn)
 	}
-	scope := strings.Join(s.Scopes, " ")
-	if err := checkScope("scopes", scope); err != nil {
+	if err := checkScope("scopes", strings.Join(s.Scopes, " ")); err != nil {
 		return nil, err
 	}
 	if err := checkForm(s.Form, "grant_type", "assertion", "scope"); err != nil {
 		return nil, err
 	}
-	return &jwtBearer{
-		endpoint: e, env: env, assertion: a, form: s.Form,
-		scope: scope, scopeInForm: s.ScopeIn == "form",
-		accepts: func(t token.Target) error {
-			if err := noTarget("jwt-bearer", "audience", t.Audience); err != nil {
-				return err
+	return &minter{endpoint: e, grantType: grantJWTBearer, form: s.Form, aim: s.aim,
+		prove: signedGrant(env, a, func(t token.Target) map[string]any {
+			if scope := s.scope(t); scope != "" && s.ScopeIn == "claim" {
+				return map[string]any{"scope": scope}
 			}
-			return checkScope("scope", t.Scope)
-		},
-	}, nil
+			return nil
+		})}, nil
 }
 
-// claims are the assertion's, but for the scope and the times.
+func (s *jwtBearerSettings) scope(t token.Target) string {
+	return cmp.Or(t.Scope, strings.Join(s.Scopes, " "))
+}
+
+func (s *jwtBearerSettings) aim(form url.Values, t token.Target) error {
+	if s.ScopeIn == "form" {
+		setUnlessEmpty(form, "scope", s.scope(t))
+	}
+	if err := noTarget("jwt-bearer", "audience", t.Audience); err != nil {
+		return err
+	}
+	return checkScope("scope", t.Scope)
+}
+
+// claims returns the assertion's claims, but for the scope and the times.
 func (s *jwtBearerSettings) claims() (map[string]any, error) {
 	claims := map[string]any{}
 	for name, value := range s.Claims {
-		if reserved(name) {
-			return nil, invalid("claims", "claims cannot set %q; a setting of its own does", name)
+		if slices.Contains([]string{"iss", "sub", "aud", "iat", "exp", "nbf", "jti", "scope"}, name) {
+			return nil, invalid("claims", "claims cannot set %q, because another setting does", name)
 		}
 		claims[name] = value
 	}
 	if _, err := json.Marshal(claims); err != nil {
 		return nil, invalid("claims", "claims cannot be written as JSON")
 	}
-	claims["iss"], claims["aud"] = s.Issuer, s.Audience
-	if s.Audience == "" {
-		claims["aud"] = s.TokenURL
-	}
+	claims["iss"], claims["aud"] = s.Issuer, cmp.Or(s.Audience, s.TokenURL)
 	if s.Subject != "" {
 		claims["sub"] = s.Subject
 	}
@@ -81,43 +92,21 @@ func (s *jwtBearerSettings) claims() (map[string]any, error) {
 }
 
 func (s *jwtBearerSettings) prepare(a *token.CreateProfile) error {
-	return prepareKey(a, said(a, "algorithm", s.Algorithm))
+	return prepareKey(a, textSetting(a, "algorithm", s.Algorithm))
 }
 
-// jwtBearer obtains tokens by an assertion as authorization grant (RFC 7523
-// §2.1).
-type jwtBearer struct {
-	*endpoint
-	env         Env
-	assertion   assertion
-	form        map[string]string
-	scope       string
-	scopeInForm bool
-	accepts     func(token.Target) error
-}
-
-// Mint obtains a token.
-func (j *jwtBearer) Mint(ctx context.Context, t token.Target) (token.Token, error) {
-	if err := j.accepts(t); err != nil {
-		return token.Token{}, err
+// signedGrant adds an assertion as authorization grant (RFC 7523 §2.1); extra
+// returns more claims, or is nil.
+func signedGrant(env Env, a jose.Assertion, extra func(token.Target) map[string]any) prover {
+	return func(ctx context.Context, r *request, t token.Target) error {
+		var more map[string]any
+		if extra != nil {
+			more = extra(t)
+		}
+		signed, err := env.sign(ctx, a, more)
+		if err == nil {
+			r.set("assertion", signed)
+		}
+		return err
 	}
-	scope := j.scope
-	if t.Scope != "" {
-		scope = t.Scope
-	}
-	r := newRequest(grantJWTBearer, j.form)
-	extra := map[string]any{}
-	switch {
-	case scope == "":
-	case j.scopeInForm:
-		r.form.Set("scope", scope)
-	default:
-		extra["scope"] = scope
-	}
-	signed, err := j.assertion.sign(ctx, j.env, extra)
-	if err != nil {
-		return token.Token{}, err
-	}
-	r.set("assertion", signed)
-	return j.ask(ctx, r)
 }

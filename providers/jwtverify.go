@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"tokend/providers/jose"
 	"tokend/providers/token"
 )
 
@@ -17,28 +18,21 @@ type jwtVerifySettings struct {
 	verifierSettings
 }
 
-// asymmetric are the algorithms for keys that are published.
-func asymmetric() []string {
-	return []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
-}
-
 func (s *jwtVerifySettings) open(env Env) (any, error) {
 	if err := s.check(); err != nil {
 		return nil, err
 	}
 	algorithms := s.Algorithms
 	if len(algorithms) == 0 {
-		algorithms = asymmetric()
+		algorithms = jose.Algorithms()
 	}
-	return &verifier{
-		keys: &issuerKeys{
-			client: withoutRedirects(env.HTTP), userAgent: s.UserAgent, issuer: s.Issuer,
-			metadata: metadata{urls: metadataURLs(s.Issuer), keysMember: "jwks_uri", mustName: true},
-			policy:   keyPolicy{algorithms: algorithms},
-			known:    &knownKeys{},
-		},
-		rules: claimRules{issuer: s.Issuer, audiences: s.Audiences, typ: s.Type, leeway: time.Duration(s.Leeway)},
-	}, nil
+	m := &metadata{
+		client: env.HTTP, userAgent: s.UserAgent, issuer: s.Issuer,
+		urls: metadataURLs(s.Issuer), keysMember: "jwks_uri", mustName: true,
+	}
+	return &verifier{jose.NewVerifier(jose.NewKeySet(s.Issuer, jose.KeyPolicy{Algorithms: algorithms}, m.fetch), jose.Rules{
+		Issuer: s.Issuer, Audiences: s.Audiences, Type: s.Type, Leeway: time.Duration(s.Leeway),
+	})}, nil
 }
 
 func (s *jwtVerifySettings) check() error {
@@ -46,18 +40,18 @@ func (s *jwtVerifySettings) check() error {
 		return err
 	}
 	if len(s.Audiences) == 0 || slices.Contains(s.Audiences, "") {
-		return invalid("audiences", "audiences is missing or holds an empty one")
+		return invalid("audiences", "audiences is missing or contains an empty one")
 	}
 	for _, a := range s.Algorithms {
-		if !slices.Contains(asymmetric(), a) {
-			return invalid("algorithms", "algorithm %q is none of %s", a, strings.Join(asymmetric(), ", "))
+		if err := jose.CheckAlgorithm(a); err != nil {
+			return invalid("algorithms", "%v", err)
 		}
 	}
 	return s.verifierSettings.check()
 }
 
-// metadataURLs are where an issuer's metadata may be: OpenID Connect Discovery
-// 1.0 §4 and RFC 8414 §3.1, which differ in where the issuer's path goes.
+// metadataURLs returns where an issuer's metadata may be: OpenID Connect Discovery
+// 1.0 §4 and RFC 8414 §3.1 put the issuer's path in different places.
 func metadataURLs(issuer string) []string {
 	base := strings.TrimSuffix(issuer, "/")
 	u, err := url.Parse(base)
@@ -71,5 +65,5 @@ func metadataURLs(issuer string) []string {
 	}
 }
 
-// prepare has nothing to do: keys are public.
+// prepare does nothing: keys are public.
 func (*jwtVerifySettings) prepare(*token.CreateProfile) error { return nil }

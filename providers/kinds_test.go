@@ -337,7 +337,7 @@ func TestEveryKindThroughTheSameAnswers(t *testing.T) {
 		{"request timeout", providertest.Status(408, ""), token.ErrUnavailable, "", "answered 408 Request Timeout", 0},
 		{"firewall page", providertest.Status(403, ""), token.ErrUnavailable, "",
 			"answered 403 Forbidden with no OAuth error; a proxy or firewall may stand in between", 0},
-		{"wrong path", providertest.Status(404, ""), token.ErrUnavailable, "", "answered 404 Not Found: that URL is no token endpoint", 0},
+		{"wrong path", providertest.Status(404, ""), token.ErrUnavailable, "", "answered 404 Not Found: that URL is not a token endpoint", 0},
 		{"login page", providertest.Answer(200, "text/html; charset=utf-8", "<form>"), token.ErrUnavailable, "",
 			"answered 200 OK with an HTML page; a proxy or a login page may stand in between", 0},
 		{"nonsense", providertest.Answer(200, "application/json", `{"access_token":`), token.ErrUnavailable, "", "answered 200 OK with invalid JSON", 0},
@@ -346,13 +346,13 @@ func TestEveryKindThroughTheSameAnswers(t *testing.T) {
 		{"echo as outage", providertest.Echo(500), token.ErrUnavailable, "invalid_client", "", 0},
 		{"echo as success", providertest.Echo(200), token.ErrRejected, "invalid_client", "", 0},
 		{"redirect", providertest.Redirect(302, elsewhere.URL+"/moved"), token.ErrUnavailable, "",
-			"answered with a redirect (302 Found), which is not followed; it leads to " + strings.TrimPrefix(elsewhere.URL, "https://"), 0},
+			"answered with a redirect (302 Found), which tokend does not follow; it leads to " + strings.TrimPrefix(elsewhere.URL, "https://"), 0},
 	}
 	for _, code := range []int{301, 303, 307, 308} {
 		answers = append(answers, answers[len(answers)-1])
 		last := &answers[len(answers)-1]
 		last.name, last.fault, last.text = fmt.Sprint("redirect ", code), providertest.Redirect(code, "/elsewhere"),
-			fmt.Sprintf("answered with a redirect (%s), which is not followed", statusText(code))
+			fmt.Sprintf("answered with a redirect (%s), which tokend does not follow", statusText(code))
 	}
 
 	for _, tr := range trials(t, s) {

@@ -4,10 +4,9 @@ import (
 	"cmp"
 	"context"
 	"net/url"
-	"slices"
 	"strings"
-	"time"
 
+	"tokend/providers/jose"
 	"tokend/providers/token"
 )
 
@@ -35,164 +34,52 @@ type oauth2Settings struct {
 	endpointSettings
 }
 
-// assertionSettings are those of every kind whose assertion is not fixed.
-type assertionSettings struct {
-	Algorithm string   `toml:"algorithm" default:"RS256" doc:"signature: RS256, PS256, ES256 (or 384, 512) or EdDSA"`
-	KeyID     string   `toml:"key_id" doc:"kid in the assertion's header"`
-	Lifetime  duration `toml:"assertion_lifetime" default:"5m" doc:"how long an assertion is valid"`
-	Backdate  duration `toml:"backdate" default:"30s" doc:"how far iat lies in the past, for clocks that differ"`
-}
-
-func (s assertionSettings) assertion(claims map[string]any) (assertion, error) {
-	if _, err := signingMethod(s.Algorithm); err != nil {
-		return assertion{}, err
-	}
-	if s.Lifetime <= s.Backdate {
-		return assertion{}, invalid("assertion_lifetime", "assertion_lifetime counts from the back-dated iat and must be longer than backdate")
-	}
-	header := map[string]any{}
-	if s.KeyID != "" {
-		header["kid"] = s.KeyID
-	}
-	return assertion{
-		algorithm: s.Algorithm, header: header, claims: claims,
-		start: "iat", backdate: time.Duration(s.Backdate), lifetime: time.Duration(s.Lifetime), unique: true,
-	}, nil
-}
-
 func (s *oauth2Settings) open(env Env) (any, error) {
 	e, err := newEndpoint("token_url", s.TokenURL, s.endpointSettings, env)
 	if err != nil {
 		return nil, err
 	}
-	authenticate, err := s.authenticator(env)
+	prove, err := s.prover(env)
 	if err != nil {
 		return nil, err
 	}
-	scope := strings.Join(s.Scopes, " ")
-	if err := checkScope("scopes", scope); err != nil {
+	if err := checkScope("scopes", strings.Join(s.Scopes, " ")); err != nil {
 		return nil, err
 	}
 	if err := checkForm(s.Form, "grant_type", "client_id", "client_secret", "client_assertion", "client_assertion_type",
 		"scope", "audience", "resource"); err != nil {
 		return nil, err
 	}
-	wish := oauth2Wish{scope: scope, audience: s.Audience, resource: s.Resource}
-	return &clientCredentials{endpoint: e, authenticate: authenticate, form: s.Form, aim: wish.aim}, nil
+	return &minter{endpoint: e, grantType: grantClientCredentials, form: s.Form, aim: s.aim, prove: prove}, nil
 }
 
-func (s *oauth2Settings) authenticator(env Env) (authenticator, error) {
+func (s *oauth2Settings) prover(env Env) (prover, error) {
 	switch s.Auth {
 	case authBasic:
 		return secretInHeader(s.ClientID, env), nil
 	case authPost:
 		return secretInForm(s.ClientID, env), nil
 	case authKey:
-		aud := s.AssertionAudience
-		if aud == "" {
-			aud = s.TokenURL
-		}
+		aud := cmp.Or(s.AssertionAudience, s.TokenURL)
 		a, err := s.assertion(map[string]any{"iss": s.ClientID, "sub": s.ClientID, "aud": aud})
-		if err != nil {
-			return nil, err
-		}
-		return signedAssertion(s.ClientID, env, a), nil
+		return clientAssertion(s.ClientID, env, a), err
 	}
-	return nil, invalid("auth", "auth %q is none of %s, %s, %s", s.Auth, authBasic, authPost, authKey)
+	return nil, invalid("auth", "auth %q is not one of %s, %s, %s", s.Auth, authBasic, authPost, authKey)
 }
 
-// An oauth2Wish is what the settings ask a token for.
-type oauth2Wish struct{ scope, audience, resource string }
-
-// aim puts the wish into the form, or the target in its place. An audience goes
-// where the profile has its own: into resource, if that is what it uses.
-func (w oauth2Wish) aim(form url.Values, t token.Target) error {
-	if w.resource != "" && w.audience == "" {
-		w.resource = cmp.Or(t.Audience, w.resource)
+// aim sends an audience where the profile has its own: as resource, if that is
+// what it uses.
+func (s *oauth2Settings) aim(form url.Values, t token.Target) error {
+	audience, resource := s.Audience, s.Resource
+	if resource != "" && audience == "" {
+		resource = cmp.Or(t.Audience, resource)
 	} else {
-		w.audience = cmp.Or(t.Audience, w.audience)
+		audience = cmp.Or(t.Audience, audience)
 	}
-	setUnlessEmpty(form, "scope", cmp.Or(t.Scope, w.scope))
-	setUnlessEmpty(form, "audience", w.audience)
-	setUnlessEmpty(form, "resource", w.resource)
+	setUnlessEmpty(form, "scope", cmp.Or(t.Scope, strings.Join(s.Scopes, " ")))
+	setUnlessEmpty(form, "audience", audience)
+	setUnlessEmpty(form, "resource", resource)
 	return checkScope("scope", t.Scope)
-}
-
-func (s *oauth2Settings) prepare(a *token.CreateProfile) error {
-	wanted, unwanted, prepare := "client_secret", "private_key", prepareClientSecret
-	auth := said(a, "auth", s.Auth)
-	if auth == authKey {
-		wanted, unwanted = unwanted, wanted
-		prepare = func(a *token.CreateProfile) error { return prepareKey(a, said(a, "algorithm", s.Algorithm)) }
-	}
-	if _, ok := a.Secrets[unwanted]; ok {
-		return invalid(unwanted, "auth = %q uses a %s, not a %s", auth, wanted, unwanted)
-	}
-	return prepare(a)
-}
-
-// clientCredentials obtains tokens by the client credentials grant (RFC 6749
-// §4.4).
-type clientCredentials struct {
-	*endpoint
-	authenticate authenticator
-	// form is the same in each request; aim adds what the token is for.
-	form map[string]string
-	aim  func(url.Values, token.Target) error
-}
-
-// Mint obtains a token.
-func (c *clientCredentials) Mint(ctx context.Context, t token.Target) (token.Token, error) {
-	r := newRequest(grantClientCredentials, c.form)
-	if err := c.aim(r.form, t); err != nil {
-		return token.Token{}, err
-	}
-	if err := c.authenticate(ctx, r); err != nil {
-		return token.Token{}, err
-	}
-	return c.ask(ctx, r)
-}
-
-// An authenticator adds to a request what proves that the client is itself.
-type authenticator func(context.Context, *request) error
-
-// secretInHeader is client_secret_basic (RFC 6749 §2.3.1).
-func secretInHeader(clientID string, env Env) authenticator {
-	return func(ctx context.Context, r *request) error {
-		secret, err := env.Secret(ctx, "client_secret")
-		if err != nil {
-			return err
-		}
-		r.setBasic(clientID, secret)
-		return nil
-	}
-}
-
-// secretInForm is client_secret_post (RFC 6749 §2.3.1).
-func secretInForm(clientID string, env Env) authenticator {
-	return func(ctx context.Context, r *request) error {
-		secret, err := env.Secret(ctx, "client_secret")
-		if err != nil {
-			return err
-		}
-		r.form.Set("client_id", clientID)
-		r.set("client_secret", secret)
-		return nil
-	}
-}
-
-// signedAssertion is private_key_jwt (RFC 7523 §2.2).
-func signedAssertion(clientID string, env Env, a assertion) authenticator {
-	return func(ctx context.Context, r *request) error {
-		signed, err := a.sign(ctx, env, nil)
-		if err != nil {
-			return err
-		}
-		r.form.Set("client_id", clientID)
-		r.form.Set("client_assertion_type", clientAssertionJWT)
-		r.set("client_assertion", signed)
-		return nil
-	}
 }
 
 func setUnlessEmpty(form url.Values, name, value string) {
@@ -201,7 +88,87 @@ func setUnlessEmpty(form url.Values, name, value string) {
 	}
 }
 
-// reserved tells of claims that settings of their own decide.
-func reserved(claim string) bool {
-	return slices.Contains([]string{"iss", "sub", "aud", "iat", "exp", "nbf", "jti", "scope"}, claim)
+func (s *oauth2Settings) prepare(a *token.CreateProfile) error {
+	wanted, unwanted, prepare := "client_secret", "private_key", prepareClientSecret
+	auth := textSetting(a, "auth", s.Auth)
+	if auth == authKey {
+		wanted, unwanted = unwanted, wanted
+		prepare = func(a *token.CreateProfile) error { return prepareKey(a, textSetting(a, "algorithm", s.Algorithm)) }
+	}
+	if _, ok := a.Secrets[unwanted]; ok {
+		return invalid(unwanted, "auth = %q uses a %s, not a %s", auth, wanted, unwanted)
+	}
+	return prepare(a)
+}
+
+// The grants (RFC 6749 §4.4, RFC 7523 §2.1).
+const (
+	grantClientCredentials = "client_credentials"
+	grantJWTBearer         = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+)
+
+// A minter obtains tokens from an endpoint.
+type minter struct {
+	*endpoint
+	grantType string
+	// form is the same in each request; aim adds what the token is for, and
+	// refuses a target that makes no sense.
+	form  map[string]string
+	aim   func(url.Values, token.Target) error
+	prove prover
+}
+
+// A prover adds to a request what proves that the client may have the token.
+type prover func(context.Context, *request, token.Target) error
+
+// Mint obtains a token.
+func (m *minter) Mint(ctx context.Context, t token.Target) (token.Token, error) {
+	r := &request{form: url.Values{}}
+	for name, value := range m.form {
+		r.form.Set(name, value)
+	}
+	r.form.Set("grant_type", m.grantType)
+	if err := m.aim(r.form, t); err != nil {
+		return token.Token{}, err
+	}
+	if err := m.prove(ctx, r, t); err != nil {
+		return token.Token{}, err
+	}
+	return m.ask(ctx, r)
+}
+
+// secretInHeader is client_secret_basic (RFC 6749 §2.3.1).
+func secretInHeader(clientID string, env Env) prover {
+	return func(ctx context.Context, r *request, _ token.Target) error {
+		secret, err := env.Secret(ctx, "client_secret")
+		if err == nil {
+			r.setBasic(clientID, secret)
+		}
+		return err
+	}
+}
+
+// secretInForm is client_secret_post (RFC 6749 §2.3.1).
+func secretInForm(clientID string, env Env) prover {
+	return func(ctx context.Context, r *request, _ token.Target) error {
+		secret, err := env.Secret(ctx, "client_secret")
+		if err == nil {
+			r.form.Set("client_id", clientID)
+			r.set("client_secret", secret)
+		}
+		return err
+	}
+}
+
+// clientAssertion is private_key_jwt (RFC 7523 §2.2).
+func clientAssertion(clientID string, env Env, a jose.Assertion) prover {
+	return func(ctx context.Context, r *request, _ token.Target) error {
+		signed, err := env.sign(ctx, a, nil)
+		if err == nil {
+			r.form.Set("client_id", clientID)
+			r.form.Set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
+			r.set("client_assertion", signed)
+		}
+		return err
+	}
 }

@@ -5,24 +5,21 @@ import (
 	"html"
 	"net/url"
 	"strings"
-	"unicode"
 
 	"tokend/providers/token"
 )
 
 const (
-	// maxQuote is how many characters of an issuer's own words are shown.
+	// maxQuote is how many characters of an issuer's own words are shown, maxScan
+	// how many are searched for secrets.
 	maxQuote = 200
-	// maxScan is how many are looked at, enough to find where secrets stand.
-	maxScan = 4096
-	// shingle is how many characters in a row must be those of a secret to
-	// count as a part of it.
+	maxScan  = 4096
+	// shingle is how many characters of a secret in a row count as a part of it.
 	shingle = 12
 )
 
-// A quoter makes text from an issuer fit for messages: without the secrets
-// that were sent to it, control characters and bidirectional overrides, and
-// not long.
+// A quoter makes text from an issuer safe to show: short, on one line, and
+// without the secrets that were sent to it.
 type quoter struct {
 	whole    []string        // spellings too short for shingles
 	shingles map[string]bool // all runs of that length in the others
@@ -32,7 +29,7 @@ func newQuoter(secrets []token.Secret) quoter {
 	q := quoter{shingles: map[string]bool{}}
 	for _, s := range secrets {
 		for _, spelling := range spellings(s.Reveal()) {
-			spelling = printable(spelling)
+			spelling = token.Printable(spelling, len(spelling))
 			if len(spelling) < shingle {
 				q.whole = append(q.whole, spelling)
 			}
@@ -57,12 +54,12 @@ func spellings(s string) []string {
 	}
 }
 
-// quote gives the fit form of text.
-func (q quoter) quote(text string) string { return cut(q.redact(text), maxQuote) }
+// quote returns a short form of text that is safe to show.
+func (q quoter) quote(text string) string { return token.Printable(q.redact(text), maxQuote) }
 
 // redact is quote for what may be long.
 func (q quoter) redact(text string) string {
-	text = printable(text[:min(len(text), maxScan)])
+	text = token.Printable(text[:min(len(text), maxScan)], maxScan)
 	hide := make([]bool, len(text))
 	for i := range len(text) - shingle + 1 {
 		if q.shingles[text[i:i+shingle]] {
@@ -92,30 +89,4 @@ func mark(hide []bool, at, n int) {
 	for i := range n {
 		hide[at+i] = true
 	}
-}
-
-// printable leaves only what prints, spaces for what separates lines or words,
-// and no two in a row.
-func printable(text string) string {
-	text = strings.Map(func(r rune) rune {
-		switch {
-		case r == unicode.ReplacementChar:
-			return '?'
-		case unicode.IsSpace(r):
-			return ' '
-		case unicode.IsPrint(r):
-			return r
-		}
-		return -1
-	}, text)
-	return strings.Join(strings.Fields(text), " ")
-}
-
-// cut shortens text to n characters.
-func cut(text string, n int) string {
-	runes := []rune(strings.ToValidUTF8(text, ""))
-	if len(runes) <= n {
-		return string(runes)
-	}
-	return string(runes[:n-1]) + "…"
 }

@@ -15,21 +15,20 @@ import (
 	"syscall"
 	"time"
 
+	"tokend/providers/strictjson"
 	"tokend/providers/token"
 )
 
 // A refusal is an error answer (RFC 6749 §5.2), its texts fit to be shown.
 type refusal struct {
 	oauth, description string
-	members            members
+	members            strictjson.Object
 }
 
 // An explanation is what a provider knows of a refusal that RFC 6749 does not.
 type explanation struct {
 	// detail is the issuer's own code.
 	detail string
-	// words say what it means; empty if the issuer's description must do.
-	words string
 	// topic is the text that explains it; empty if RFC 6749's must do.
 	topic string
 	// passing refusals may be gone at the next try.
@@ -40,7 +39,7 @@ type explanation struct {
 // that continue "issuer.example …".
 type finding struct{ topic, words string }
 
-// The topics that several places know of.
+// Topics with more than one use.
 const (
 	topicRedirect  = "redirect"
 	topicOutage    = "outage"
@@ -50,8 +49,8 @@ const (
 	topicTimeout   = "timeout"
 )
 
-// passing tells of the errors after which asking again makes sense (RFC 6749
-// §4.1.2.1, RFC 8628 §3.5), "" being an answer that is none of OAuth's.
+// passing reports whether asking again makes sense after an error (RFC 6749
+// §4.1.2.1, RFC 8628 §3.5); "" is an answer without an OAuth error.
 func passing(oauth string) bool {
 	switch oauth {
 	case "", "temporarily_unavailable", "server_error", "slow_down":
@@ -63,10 +62,11 @@ func passing(oauth string) bool {
 // clockTolerance is how far the clocks may differ before it is worth a word.
 const clockTolerance = time.Minute
 
-// refused tells of an error answer. It is permanent only if it says so in the
-// terms of RFC 6749: anything else may come from a proxy or an overload.
-func (e *endpoint) refused(a answer, m members, q quoter) *token.Error {
-	r := refusal{q.quote(m.text("error")), q.quote(m.text("error_description")), m}
+// refused is the error for an error answer. It is permanent only if the answer
+// says so in the terms of RFC 6749: anything else may come from a proxy or an
+// overload.
+func (e *endpoint) refused(a answer, m strictjson.Object, q quoter) *token.Error {
+	r := refusal{q.quote(m.Text("error")), q.quote(m.Text("error_description")), m}
 	var x explanation
 	if e.explain != nil && r.oauth != "" {
 		x = e.explain(r)
@@ -87,12 +87,12 @@ func (e *endpoint) refused(a answer, m members, q quoter) *token.Error {
 	return err
 }
 
-// overloaded tells of statuses that say nothing of the request.
+// overloaded reports whether a status says nothing of the request.
 func overloaded(status int) bool {
 	return status >= 500 || status == http.StatusTooManyRequests || status == http.StatusRequestTimeout
 }
 
-// overload is the topic of a status that overloaded tells of.
+// overload is the topic of a status of an overloaded server.
 func overload(status int) string {
 	if status == http.StatusTooManyRequests {
 		return topicRateLimit
@@ -100,14 +100,14 @@ func overload(status int) string {
 	return topicOutage
 }
 
-// finding says what a refusal means.
+// finding classifies a refusal.
 func (r refusal) finding(status int, x explanation) finding {
 	if r.oauth == "" {
 		switch {
 		case overloaded(status):
 			return finding{overload(status), "answered " + statusText(status)}
 		case status == http.StatusNotFound || status == http.StatusMethodNotAllowed || status == http.StatusGone:
-			return finding{"no-endpoint", "answered " + statusText(status) + ": that URL is no token endpoint"}
+			return finding{"no-endpoint", "answered " + statusText(status) + ": that URL is not a token endpoint"}
 		}
 		return finding{"blocked", "answered " + statusText(status) + " with no OAuth error; a proxy or firewall may stand in between"}
 	}
@@ -133,11 +133,11 @@ func (r refusal) words(status int, x explanation) string {
 		text = "answered " + statusText(status) + ": "
 	}
 	text += r.oauth
-	switch {
-	case x.words != "":
-		text += fmt.Sprintf(": %s (%s)", x.words, x.detail)
-	case r.description != "":
-		text += ": " + r.description
+	if description, _, _ := strings.Cut(r.description, " Trace ID: "); description != "" { // which ends those of Entra ID
+		text += ": " + description
+	}
+	if !strings.Contains(r.description, x.detail) {
+		text += " (" + x.detail + ")"
 	}
 	return text
 }
@@ -153,24 +153,24 @@ func clockWords(skew time.Duration) string {
 	return ""
 }
 
-// redirected tells of a redirect, which is never followed: the credential
-// would go along.
+// redirected is the error for a redirect. tokend never follows one, because the
+// credential would go along.
 func (e *endpoint) redirected(a answer, q quoter) *token.Error {
-	text := fmt.Sprintf("%s answered with a redirect (%s), which is not followed", e.host(), statusText(a.status))
+	text := fmt.Sprintf("%s answered with a redirect (%s), which tokend does not follow", e.host(), statusText(a.status))
 	if to, err := url.Parse(a.header.Get("Location")); err == nil && to.Host != "" && to.Host != e.host() {
 		text += "; it leads to " + q.quote(to.Host)
 	}
 	return &token.Error{Code: token.ErrUnavailable, Topic: topicRedirect, Message: text}
 }
 
-// unreachable tells why there is no answer. The library's own text is not
-// used where it could hold a URL's query or what the server sent.
+// unreachable is the error for no answer. It does not use the library's own text
+// where that could contain a URL's query or what the server sent.
 func (e *endpoint) unreachable(ctx context.Context, err error) *token.Error {
 	f := whyUnreachable(err)
 	return &token.Error{Code: token.ErrUnavailable, Topic: f.topic, Cause: context.Cause(ctx), Message: e.host() + " " + f.words}
 }
 
-// whyUnreachable says why there is no answer.
+// whyUnreachable classifies an error of net/http.
 func whyUnreachable(err error) finding {
 	var refusal *proxyRefusal
 	if errors.As(err, &refusal) {
@@ -184,7 +184,7 @@ func whyUnreachable(err error) finding {
 
 func whyNoConnection(err error) finding {
 	if errors.Is(err, context.Canceled) {
-		return finding{"", "was not waited for"}
+		return finding{"", "did not answer before the request was given up"}
 	}
 	if f := whyNoTLS(err); f.words != "" {
 		return f
@@ -196,7 +196,7 @@ func whyNoConnection(err error) finding {
 	)
 	switch {
 	case errors.Is(err, errInward):
-		return finding{"inward-address", "is not asked: " + errInward.Error()}
+		return finding{"inward-address", "was not asked: " + errInward.Error()}
 	case errors.As(err, &name) && name.IsNotFound:
 		return finding{"host-not-found", "cannot be reached: there is no such host name"}
 	case errors.As(err, &name):
@@ -207,15 +207,15 @@ func whyNoConnection(err error) finding {
 		return finding{"no-route", "cannot be reached: there is no route to it"}
 	case errors.As(err, &timeout) && timeout.Timeout():
 		if errors.As(err, &op) && op.Op == "dial" {
-			return finding{topicTimeout, "cannot be reached: no connection in time"}
+			return finding{topicTimeout, "cannot be reached: the connection timed out"}
 		}
 		return finding{topicTimeout, "did not answer in time"}
 	case isErrno(err, syscall.ECONNRESET, 10054), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return finding{"connection-closed", "closed the connection without a whole answer"}
+		return finding{"connection-closed", "closed the connection before its answer was complete"}
 	case errors.As(err, &op) && op.Op == "dial":
 		return finding{"no-route", "cannot be reached"}
 	}
-	return finding{"no-http", "gave no answer that is HTTP"}
+	return finding{"no-http", "did not answer with HTTP"}
 }
 
 // isErrno compares with the portable number and Windows' own.
@@ -223,7 +223,7 @@ func isErrno(err error, posix, windows syscall.Errno) bool {
 	return errors.Is(err, posix) || errors.Is(err, windows)
 }
 
-// whyNoTLS tells what was wrong with a TLS handshake, nothing if that is not it.
+// whyNoTLS classifies an error of a TLS handshake; other errors have no words.
 func whyNoTLS(err error) finding {
 	var (
 		host    x509.HostnameError

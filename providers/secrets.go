@@ -5,12 +5,12 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"tokend/providers/jose"
 	"tokend/providers/token"
 )
 
-// prepareClientSecret cleans the client_secret that was handed in: a file ends
-// with a newline that is no part of it. Anything else of the kind is a sign
-// that something else was copied.
+// prepareClientSecret removes the newline that ends a file from client_secret.
+// Other characters of that kind are a sign that something else was copied.
 func prepareClientSecret(a *token.CreateProfile) error {
 	given, ok := a.Secrets["client_secret"]
 	if !ok {
@@ -21,17 +21,39 @@ func prepareClientSecret(a *token.CreateProfile) error {
 	case text == "":
 		return invalid("client_secret", "client_secret is empty")
 	case !utf8.ValidString(text):
-		return invalid("client_secret", "client_secret is no text")
+		return invalid("client_secret", "client_secret is not text")
 	case strings.Contains(text, "-----BEGIN "):
-		return invalid("client_secret", "client_secret is a PEM file; a secret's text is needed")
+		return invalid("client_secret", "client_secret is a PEM file; use the text of a secret")
 	case strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) || unicode.IsSpace(r) }):
-		return invalid("client_secret", "client_secret has a space, a line break or an invisible character in it")
+		return invalid("client_secret", "client_secret contains a space, a line break or an invisible character")
 	}
 	a.Secrets["client_secret"] = token.NewSecret(text)
 	return nil
 }
 
-// oneOf finds which of the named secrets was handed in; it must be exactly one.
+// prepareKey turns the private_key that was handed in into what is kept, and
+// checks that it goes with the algorithm.
+func prepareKey(a *token.CreateProfile, algorithm string) error {
+	given, ok := a.Secrets["private_key"]
+	if !ok {
+		return invalid("private_key", "private_key is missing")
+	}
+	if err := jose.CheckAlgorithm(algorithm); err != nil {
+		return invalid("algorithm", "%v", err)
+	}
+	key, err := jose.ParseKey(given.Reveal())
+	if err == nil {
+		err = jose.CheckKey(algorithm, key)
+	}
+	if err != nil {
+		return invalid("private_key", "private_key is %v", err)
+	}
+	a.Secrets["private_key"], err = jose.MarshalKey(key)
+	return err
+}
+
+// oneOf returns which of the named secrets was handed in; it must be exactly
+// one.
 func oneOf(a *token.CreateProfile, names ...string) (string, error) {
 	found := ""
 	for _, name := range names {
@@ -44,15 +66,15 @@ func oneOf(a *token.CreateProfile, names ...string) (string, error) {
 		found = name
 	}
 	if found == "" {
-		return "", invalid(names[0], "one of these is needed: %s", strings.Join(names, ", "))
+		return "", invalid(names[0], "give one of these: %s", strings.Join(names, ", "))
 	}
 	return found, nil
 }
 
-// said is a string setting of an addition, or what holds where it is not said.
-func said(a *token.CreateProfile, name, otherwise string) string {
+// textSetting returns a string setting of a, or its default.
+func textSetting(a *token.CreateProfile, name, initial string) string {
 	if s, ok := a.Settings[name].(string); ok {
 		return s
 	}
-	return otherwise
+	return initial
 }

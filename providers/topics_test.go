@@ -106,7 +106,7 @@ func TestEveryErrorHasATopicAndEveryTopicAnError(t *testing.T) {
 		}
 		reached[name] = true
 	}
-	for _, reason := range inSource(t, "../jws.go", `reason[A-Z]\w+ += "(\w+)"`) {
+	for _, reason := range inSource(t, "../jose/verify.go", `Reason[A-Z]\w+ += "(\w+)"`) {
 		reach("a verdict", reason)
 	}
 

@@ -13,8 +13,8 @@ import (
 	"tokend/providers/token"
 )
 
-// What a trace tells of a token request. Only what is listed here is shown; of
-// everything else the name alone.
+// What a trace shows of a token request. Of everything else it shows the name
+// alone.
 var (
 	shownFields  = []string{"grant_type", "client_id", "client_assertion_type", "scope", "audience", "resource", "requested_token_type"}
 	shownMembers = []string{"token_type", "expires_in", "ext_expires_in", "refresh_in", "scope", "error"}
@@ -23,7 +23,7 @@ var (
 
 const hidden = "[redacted]"
 
-// traceAssertion tells of a JWT before it is signed.
+// traceAssertion adds the claims of a JWT before it is signed.
 func traceAssertion(ctx context.Context, algorithm string, claims map[string]any) {
 	t := token.TraceOf(ctx)
 	if t == nil {
@@ -33,14 +33,14 @@ func traceAssertion(ctx context.Context, algorithm string, claims map[string]any
 	for _, name := range slices.Sorted(maps.Keys(claims)) {
 		value := hidden
 		if slices.Contains(shownClaims, name) {
-			value = cut(printable(fmt.Sprint(claims[name])), maxQuote)
+			value = token.Printable(fmt.Sprint(claims[name]), maxQuote)
 		}
 		parts = append(parts, name+"="+value)
 	}
 	t.Add("assertion", "signed by %s: %s", algorithm, strings.Join(parts, " "))
 }
 
-// traceRequest tells of the request, and has the connection's steps told.
+// traceRequest adds the request, and the connection's steps as they happen.
 func (e *endpoint) traceRequest(ctx context.Context, r *request, q quoter) context.Context {
 	t := token.TraceOf(ctx)
 	if t == nil {
@@ -61,7 +61,7 @@ func (e *endpoint) traceRequest(ctx context.Context, r *request, q quoter) conte
 	return httptrace.WithClientTrace(ctx, connectionTrace(t))
 }
 
-// connectionTrace tells of the way to the issuer.
+// connectionTrace adds the steps of the way to the issuer.
 func connectionTrace(t *token.Trace) *httptrace.ClientTrace {
 	why := func(err error) string { return "no: the issuer " + whyUnreachable(err).words }
 	return &httptrace.ClientTrace{
@@ -94,22 +94,22 @@ func connectionTrace(t *token.Trace) *httptrace.ClientTrace {
 				by = " for " + s.ServerName
 			}
 			if len(s.PeerCertificates) > 0 {
-				by += ", certificate by " + cut(printable(s.PeerCertificates[0].Issuer.CommonName), 60)
+				by += ", certificate by " + token.Printable(s.PeerCertificates[0].Issuer.CommonName, 60)
 			}
 			t.Add("tls", "%s%s", tls.VersionName(s.Version), by)
 		},
-		WroteRequest:         func(httptrace.WroteRequestInfo) { t.Add("sent", "the request has been sent") },
+		WroteRequest:         func(httptrace.WroteRequestInfo) { t.Add("sent", "the request was sent") },
 		GotFirstResponseByte: func() { t.Add("first byte", "the answer begins") },
 	}
 }
 
-// traceAnswer tells of the answer.
+// traceAnswer adds the answer.
 func traceAnswer(ctx context.Context, a answer, q quoter) {
 	t := token.TraceOf(ctx)
 	if t == nil {
 		return
 	}
-	m, fault := a.members()
+	m, fault := a.object()
 	if fault != nil {
 		t.Add("answer", "%s with %v", statusText(a.status), fault)
 		return
@@ -122,7 +122,7 @@ func traceAnswer(ctx context.Context, a answer, q quoter) {
 		}
 		parts = append(parts, q.quote(name)+"="+value)
 	}
-	t.Add("answer", "%s, %d bytes of JSON: %s", statusText(a.status), len(a.body), cut(strings.Join(parts, " "), 4*maxQuote))
+	t.Add("answer", "%s, %d bytes of JSON: %s", statusText(a.status), len(a.body), token.Printable(strings.Join(parts, " "), 4*maxQuote))
 	if skew := a.skew(); skew != 0 {
 		t.Add("clock", "the issuer's clock is %v ahead of this machine's", skew)
 	}

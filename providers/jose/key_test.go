@@ -1,4 +1,4 @@
-package providers
+package jose
 
 import (
 	"crypto"
@@ -12,13 +12,21 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
+	"math/big"
 	"strings"
 	"testing"
-	"time"
 )
 
 func pemOf(blockType string, der []byte) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: blockType, Bytes: der}))
+}
+
+// selfSigned makes a certificate for a key, and its PEM.
+func selfSigned(t *testing.T, key *rsa.PrivateKey) (*x509.Certificate, string) {
+	t.Helper()
+	template := &x509.Certificate{SerialNumber: big.NewInt(1)}
+	der := must[[]byte](t)(x509.CreateCertificate(rand.Reader, template, template, key.Public(), key))
+	return must[*x509.Certificate](t)(x509.ParseCertificate(der)), pemOf("CERTIFICATE", der)
 }
 
 func pkcs8(t *testing.T, key any) []byte {
@@ -35,7 +43,7 @@ func TestPrivateKeysInEveryForm(t *testing.T) {
 	}
 	pkcs1 := x509.MarshalPKCS1PrivateKey(rsaKey)
 	sec1 := must[[]byte](t)(x509.MarshalECPrivateKey(ecKey))
-	_, cert := selfSigned(t, rsaKey, time.Now().Add(time.Hour))
+	_, cert := selfSigned(t, rsaKey)
 	for name, c := range map[string]struct {
 		text string
 		want crypto.Signer
@@ -54,7 +62,7 @@ func TestPrivateKeysInEveryForm(t *testing.T) {
 		"Windows lines":      {strings.ReplaceAll(pemOf("PRIVATE KEY", pkcs8(t, rsaKey)), "\n", "\r\n"), rsaKey},
 		"text around":        {"Bag Attributes\n" + pemOf("PRIVATE KEY", pkcs8(t, rsaKey)) + "end", rsaKey},
 	} {
-		got, err := parseKey(c.text)
+		got, err := ParseKey(c.text)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -62,7 +70,7 @@ func TestPrivateKeysInEveryForm(t *testing.T) {
 		if !got.(interface{ Equal(crypto.PrivateKey) bool }).Equal(c.want) {
 			t.Errorf("%s: another key came out", name)
 		}
-		kept, err := keepKey(got)
+		kept, err := MarshalKey(got)
 		if err != nil || kept.Reveal() != string(pkcs8(t, c.want)) {
 			t.Errorf("%s: not kept as PKCS #8: %v", name, err)
 		}
@@ -76,21 +84,21 @@ func TestWhatIsNoPrivateKeyIsNamed(t *testing.T) {
 	p224 := must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P224(), rand.Reader))
 	x25519 := must[*ecdh.PrivateKey](t)(ecdh.X25519().GenerateKey(rand.Reader))
 	public := must[[]byte](t)(x509.MarshalPKIXPublicKey(rsaKey.Public()))
-	cert, certPEM := selfSigned(t, rsaKey, time.Now().Add(time.Hour))
+	cert, certPEM := selfSigned(t, rsaKey)
 	locked := string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY",
 		Headers: map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": "AES-128-CBC,00"}, Bytes: []byte("x")}))
 	one := pemOf("PRIVATE KEY", pkcs8(t, rsaKey))
-	const none = "no private key that can be read (RSA, EC or Ed25519; PEM or DER)"
+	const none = "not a private key that tokend can read (RSA, EC or Ed25519; PEM or DER)"
 	for name, c := range map[string]struct{ text, want string }{
-		"encrypted PKCS #8":  {pemOf("ENCRYPTED PRIVATE KEY", []byte("x")), "encrypted with a passphrase; it is needed without"},
-		"encrypted PKCS #1":  {locked, "encrypted with a passphrase; it is needed without"},
-		"public":             {pemOf("PUBLIC KEY", public), "a public key; the private key is needed"},
-		"public PKCS #1":     {pemOf("RSA PUBLIC KEY", x509.MarshalPKCS1PublicKey(&rsaKey.PublicKey)), "a public key; the private key is needed"},
-		"public DER":         {string(public), "a public key; the private key is needed"},
-		"certificate":        {certPEM, "a certificate; its private key is needed"},
-		"certificate DER":    {string(cert.Raw), "a certificate; its private key is needed"},
-		"request":            {pemOf("CERTIFICATE REQUEST", []byte("x")), "a certificate request; its private key is needed"},
-		"OpenSSH":            {pemOf("OPENSSH PRIVATE KEY", []byte("x")), "in OpenSSH's own format; PKCS #8 is needed"},
+		"encrypted PKCS #8":  {pemOf("ENCRYPTED PRIVATE KEY", []byte("x")), "encrypted with a passphrase; remove the passphrase first"},
+		"encrypted PKCS #1":  {locked, "encrypted with a passphrase; remove the passphrase first"},
+		"public":             {pemOf("PUBLIC KEY", public), "a public key; use the private key"},
+		"public PKCS #1":     {pemOf("RSA PUBLIC KEY", x509.MarshalPKCS1PublicKey(&rsaKey.PublicKey)), "a public key; use the private key"},
+		"public DER":         {string(public), "a public key; use the private key"},
+		"certificate":        {certPEM, "a certificate; use its private key"},
+		"certificate DER":    {string(cert.Raw), "a certificate; use its private key"},
+		"request":            {pemOf("CERTIFICATE REQUEST", []byte("x")), "a certificate request; use its private key"},
+		"OpenSSH":            {pemOf("OPENSSH PRIVATE KEY", []byte("x")), "in OpenSSH's own format; convert it to PKCS #8"},
 		"small":              {pemOf("PRIVATE KEY", pkcs8(t, small)), "an RSA key of less than 2048 bits"},
 		"P-224":              {pemOf("PRIVATE KEY", pkcs8(t, p224)), "an EC key on P-224, which no JWT algorithm uses"},
 		"X25519":             {pemOf("PRIVATE KEY", pkcs8(t, x25519)), "a key that cannot sign"},
@@ -101,7 +109,7 @@ func TestWhatIsNoPrivateKeyIsNamed(t *testing.T) {
 		"cut short":          {one[:200], "damaged: it has the form of a PEM file but no readable key in it"},
 		"backslash newlines": {strings.ReplaceAll(one, "\n", `\n`), "damaged: it has the form of a PEM file but no readable key in it"},
 	} {
-		if _, err := parseKey(c.text); fmt.Sprint(err) != c.want {
+		if _, err := ParseKey(c.text); fmt.Sprint(err) != c.want {
 			t.Errorf("%s: %v, want %s", name, err, c.want)
 		}
 	}
@@ -123,15 +131,15 @@ func FuzzPrivateKey(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		key, err := parseKey(text)
+		key, err := ParseKey(text)
 		if err != nil {
 			return
 		}
-		kept, err := keepKey(key)
+		kept, err := MarshalKey(key)
 		if err != nil {
 			t.Fatalf("a key that was read cannot be kept: %v", err)
 		}
-		again, err := parseKey(kept.Reveal())
+		again, err := ParseKey(kept.Reveal())
 		if err != nil || !again.(interface{ Equal(crypto.PrivateKey) bool }).Equal(key) {
 			t.Fatalf("a key that was kept is another: %v", err)
 		}

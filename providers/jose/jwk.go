@@ -1,0 +1,144 @@
+package jose
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"math/big"
+	"slices"
+	"strings"
+
+	"tokend/providers/strictjson"
+)
+
+const (
+	// maxKeys bounds a key set, maxRSA a key in it, in bits: the time that a
+	// verification takes grows with the latter.
+	maxKeys = 100
+	maxRSA  = 8192
+)
+
+// A KeyPolicy says which keys of a set may be used.
+type KeyPolicy struct {
+	// Algorithms are those to choose from.
+	Algorithms []string
+	// Explicit keys state their kid, use and alg.
+	Explicit bool
+}
+
+// A publicKey is a published key and the algorithms that it may be used with
+// (RFC 8725 §3.1).
+type publicKey struct {
+	id         string
+	public     crypto.PublicKey
+	algorithms []string
+}
+
+func (k publicKey) allows(algorithm string) bool { return slices.Contains(k.algorithms, algorithm) }
+
+// parseKeys reads a key set (RFC 7517 §5). It leaves out keys that cannot be
+// used, or not for signatures, and all keys that share a kid, because it cannot
+// know which one is meant. The error's words follow "answered with".
+func parseKeys(set strictjson.Object, policy KeyPolicy) ([]publicKey, error) {
+	var raw []json.RawMessage
+	if err := json.Unmarshal(set["keys"], &raw); err != nil || raw == nil {
+		return nil, errors.New("no key set")
+	}
+	if len(raw) > maxKeys {
+		return nil, errors.New("a set of more than 100 keys")
+	}
+	var keys []publicKey
+	count := map[string]int{}
+	for _, text := range raw {
+		m, err := strictjson.Parse(text)
+		if err != nil {
+			continue
+		}
+		count[m.Text("kid")]++
+		if key, ok := policy.read(m); ok {
+			keys = append(keys, key)
+		}
+	}
+	return slices.DeleteFunc(keys, func(k publicKey) bool { return k.id != "" && count[k.id] > 1 }), nil
+}
+
+// read reads one key (RFC 7517 §4); ok is false if it must be left out.
+func (p KeyPolicy) read(m strictjson.Object) (key publicKey, ok bool) {
+	id, use, algorithm := m.Text("kid"), m.Text("use"), m.Text("alg")
+	switch {
+	case m.Has("kid") && id == "", m.Has("alg") && algorithm == "":
+		return publicKey{}, false
+	case m.Has("use") && use != "sig", m.Has("key_ops") && !slices.Contains(m.Texts("key_ops"), "verify"):
+		return publicKey{}, false
+	case m.Has("d") || m.Has("k"): // everybody has a private key that is published
+		return publicKey{}, false
+	case p.Explicit && (id == "" || use == "" || algorithm == ""):
+		return publicKey{}, false
+	}
+	public, fitting := parsePublic(m)
+	allowed := slices.DeleteFunc(slices.Clone(p.Algorithms), func(a string) bool {
+		return !slices.Contains(fitting, a) || algorithm != "" && algorithm != a
+	})
+	return publicKey{id, public, allowed}, len(allowed) > 0
+}
+
+// parsePublic reads the key itself (RFC 7518 §6, RFC 8037 §2) and returns the
+// algorithms that fit it, none if it is not usable.
+func parsePublic(m strictjson.Object) (public crypto.PublicKey, fitting []string) {
+	switch m.Text("kty") + " " + m.Text("crv") {
+	case "RSA ":
+		if key := parseRSA(bytesOf(m, "n"), bytesOf(m, "e")); key != nil {
+			return key, []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}
+		}
+	case "EC P-256":
+		return parseEC(elliptic.P256(), m, "ES256")
+	case "EC P-384":
+		return parseEC(elliptic.P384(), m, "ES384")
+	case "EC P-521":
+		return parseEC(elliptic.P521(), m, "ES512")
+	case "OKP Ed25519":
+		if x := bytesOf(m, "x"); len(x) == ed25519.PublicKeySize {
+			return ed25519.PublicKey(x), []string{"EdDSA"}
+		}
+	}
+	return nil, nil
+}
+
+func parseRSA(n, e []byte) *rsa.PublicKey {
+	modulus, exponent := new(big.Int).SetBytes(n), new(big.Int).SetBytes(e)
+	switch bits := modulus.BitLen(); {
+	case bits < minRSA || bits > maxRSA || modulus.Bit(0) == 0:
+		return nil
+	case exponent.BitLen() > 31 || exponent.Bit(0) == 0 || exponent.Int64() < 3:
+		return nil
+	}
+	return &rsa.PublicKey{N: modulus, E: int(exponent.Int64())}
+}
+
+func parseEC(curve elliptic.Curve, m strictjson.Object, algorithm string) (crypto.PublicKey, []string) {
+	x, y, size := bytesOf(m, "x"), bytesOf(m, "y"), (curve.Params().BitSize+7)/8
+	if len(x) != size || len(y) != size {
+		return nil, nil
+	}
+	key, err := ecdsa.ParseUncompressedPublicKey(curve, slices.Concat([]byte{4}, x, y))
+	if err != nil { // not a point of the curve
+		return nil, nil
+	}
+	return key, []string{algorithm}
+}
+
+// bytesOf decodes a member's base64url text, in its one canonical spelling (RFC
+// 7515 §2).
+func bytesOf(m strictjson.Object, name string) []byte {
+	text := m.Text(name)
+	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	if err != nil || strings.ContainsAny(text, "\r\n") { // which the decoder skips
+		return nil
+	}
+	return b
+}

@@ -1,0 +1,200 @@
+package jose
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/asn1"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"math/big"
+	"strings"
+
+	"tokend/providers/token"
+)
+
+// minRSA is the least size of an RSA key in bits (RFC 7518 §3.3).
+const minRSA = 2048
+
+// ParseKey reads a private key in PEM or DER, as PKCS #1, PKCS #8 or SEC 1.
+// The error says what the text is instead, in words that follow "it is" or
+// "private_key is".
+func ParseKey(text string) (crypto.Signer, error) {
+	if !strings.Contains(text, "-----BEGIN ") {
+		return parseDER(Unpack(text))
+	}
+	var found crypto.Signer
+	var other error
+	for block, rest := pem.Decode([]byte(text)); block != nil; block, rest = pem.Decode(rest) {
+		if what := notAKey(block); what != "" {
+			other = errors.New(what)
+			continue
+		}
+		key, err := parseDER(block.Bytes)
+		switch {
+		case block.Type == "EC PARAMETERS":
+		case err != nil:
+			return nil, err
+		case found != nil:
+			return nil, errors.New("more than one private key")
+		default:
+			found = key
+		}
+	}
+	switch {
+	case found != nil:
+		return found, nil
+	case other != nil:
+		return nil, other
+	}
+	return nil, errors.New("damaged: it has the form of a PEM file but no readable key in it")
+}
+
+// notAKey says what a PEM block contains if it cannot be a usable private key.
+func notAKey(b *pem.Block) string {
+	switch {
+	case b.Type == "ENCRYPTED PRIVATE KEY" || strings.Contains(b.Headers["Proc-Type"], "ENCRYPTED"):
+		return "encrypted with a passphrase; remove the passphrase first"
+	case strings.HasSuffix(b.Type, "PUBLIC KEY"):
+		return "a public key; use the private key"
+	case b.Type == "CERTIFICATE":
+		return "a certificate; use its private key"
+	case b.Type == "OPENSSH PRIVATE KEY":
+		return "in OpenSSH's own format; convert it to PKCS #8"
+	case strings.HasSuffix(b.Type, "CERTIFICATE REQUEST"):
+		return "a certificate request; use its private key"
+	}
+	return ""
+}
+
+func parseDER(der []byte) (crypto.Signer, error) {
+	if key, err := x509.ParsePKCS8PrivateKey(der); err == nil {
+		return UsableKey(key)
+	}
+	if key, err := x509.ParsePKCS1PrivateKey(der); err == nil {
+		return UsableKey(key)
+	}
+	if key, err := x509.ParseECPrivateKey(der); err == nil {
+		return UsableKey(key)
+	}
+	if _, err := x509.ParsePKIXPublicKey(der); err == nil {
+		return nil, errors.New("a public key; use the private key")
+	}
+	if _, err := x509.ParseCertificate(der); err == nil {
+		return nil, errors.New("a certificate; use its private key")
+	}
+	return nil, errors.New("not a private key that tokend can read (RSA, EC or Ed25519; PEM or DER)")
+}
+
+// UsableKey returns a key that can sign, or says what key is instead.
+func UsableKey(key any) (crypto.Signer, error) {
+	switch key := key.(type) {
+	case *rsa.PrivateKey:
+		if key.N.BitLen() < minRSA {
+			return nil, errors.New("an RSA key of less than 2048 bits")
+		}
+		return key, nil
+	case *ecdsa.PrivateKey:
+		if key.Curve == elliptic.P224() {
+			return nil, errors.New("an EC key on P-224, which no JWT algorithm uses")
+		}
+		return key, nil
+	case ed25519.PrivateKey:
+		return key, nil
+	}
+	return nil, errors.New("a key that cannot sign")
+}
+
+// Unpack decodes a binary file that may have been base64-encoded on its way.
+func Unpack(text string) []byte {
+	joined := strings.Join(strings.Fields(text), "")
+	if der, err := base64.StdEncoding.DecodeString(joined); err == nil {
+		return der
+	}
+	return []byte(text)
+}
+
+// MarshalKey returns the form in which tokend keeps a key: PKCS #8 in DER,
+// because a PEM of 4096 bits is too long for some keyrings.
+func MarshalKey(key crypto.Signer) (token.Secret, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return token.Secret{}, &token.Error{Code: token.ErrInvalid, Field: "private_key", Message: "private_key cannot be written as PKCS #8"}
+	}
+	return token.NewSecret(string(der)), nil
+}
+
+// ParseCertificates reads the certificates of a PEM file and skips the rest.
+func ParseCertificates(text string) ([]*x509.Certificate, error) {
+	var all []*x509.Certificate
+	for block, rest := pem.Decode([]byte(text)); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, errors.New("it contains a damaged certificate")
+		}
+		all = append(all, c)
+	}
+	if len(all) == 0 {
+		return nil, errors.New("it contains no certificate in PEM")
+	}
+	return all, nil
+}
+
+func EncodeCertificates(all []*x509.Certificate) string {
+	var b bytes.Buffer
+	for _, c := range all {
+		b.Write(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw}))
+	}
+	return b.String()
+}
+
+// Belongs reports whether a certificate is that of a key.
+func Belongs(c *x509.Certificate, key crypto.Signer) bool {
+	public, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool })
+	return ok && public.Equal(c.PublicKey)
+}
+
+// MaxRounds bounds how often a PFX file may want its password hashed: each
+// million takes a good part of a second. OpenSSL and Windows write 2,000.
+const MaxRounds = 5_000_000
+
+// SlowPFX reports whether a PFX file (RFC 7292) wants more than MaxRounds: the
+// library would go on for as long as the file says.
+func SlowPFX(der []byte) bool { return wantsRounds(der, 0) }
+
+// wantsRounds searches the elements of der, and within them. A number of rounds
+// follows a salt, an OCTET STRING (RFC 7292 §4, appendix C; RFC 8018 appendix
+// A.2).
+func wantsRounds(der []byte, depth int) bool {
+	const deepest = 32
+	salt := false
+	for len(der) > 0 && depth < deepest {
+		var v asn1.RawValue
+		rest, err := asn1.Unmarshal(der, &v)
+		if err != nil {
+			return false
+		}
+		der = rest
+		universal := v.Class == asn1.ClassUniversal
+		switch {
+		case salt && universal && v.Tag == asn1.TagInteger:
+			if new(big.Int).SetBytes(v.Bytes).Cmp(big.NewInt(MaxRounds)) > 0 {
+				return true
+			}
+		case v.IsCompound || universal && v.Tag == asn1.TagOctetString: // which may hold more of its like
+			if wantsRounds(v.Bytes, depth+1) {
+				return true
+			}
+		}
+		salt = universal && v.Tag == asn1.TagOctetString
+	}
+	return false
+}
