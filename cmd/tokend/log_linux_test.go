@@ -95,7 +95,7 @@ func (h *home) startBlocked() (log *os.File) {
 	for i := range each {
 		h.write(fmt.Sprintf("config/profiles.d/bad%d.toml", i), strings.Repeat("x", 300)+" = 1\n")
 	}
-	for range 3 * maxLogWaiting / (each * 300) {
+	for range 3 * maxLogLines / each {
 		if err := h.client.Reload(h.t.Context()); !errors.Is(err, token.ErrInvalid) {
 			h.t.Fatalf("reload: %v", err)
 		}
@@ -136,7 +136,7 @@ func TestStandardErrorThatTakesNothing(t *testing.T) {
 		return 0
 	}
 	until("tokend serves")
-	if lines := until("lines of the log are missing"); lines < maxLogWaiting/1000 {
+	if lines := until("lines of the log are missing"); lines < maxLogLines*3/4 {
 		t.Errorf("%d lines were kept", lines)
 	}
 	if err := h.client.Invalidate(t.Context(), "clms", token.Secret{}); err != nil {

@@ -8,35 +8,36 @@ import (
 )
 
 const (
-	// maxLogWaiting is how many bytes of lines wait for a log that takes none;
-	// as much again may be on its way there.
-	maxLogWaiting = 1 << 20
-	// logPatience is how long the end of the process waits for such a log:
+	// maxLogLines is how many lines wait for a log that blocks.
+	maxLogLines = 4096
+	// logTimeout is how long the end of the process waits for such a log:
 	// service managers wait a minute or more before they kill.
-	logPatience = 2 * time.Second
+	logTimeout = 2 * time.Second
 )
 
-// A logQueue passes lines on to a log that may block: a journal that stands
-// still, a pipe that nobody reads, a terminal after ^S. Nobody waits for it but a
-// goroutine of the queue's own. Lines for which there is no room are lost; how
-// many, the log is told when it takes lines again. A crash costs those of its last
-// moment, some 0.2 ms.
+// A logQueue passes lines on to a log that may block: a full journal, a pipe
+// that nothing reads, a terminal after ^S. Only its own goroutine waits. It drops
+// lines for which there is no room, and logs how many before the next one. A
+// crash loses those of its last moment, some 0.2 ms.
 type logQueue struct {
 	log    io.Writer
-	missed func(lines int) error // tells log of them
-	passed chan struct{}         // closed when nothing more comes
+	missed func(lines int) error // logs that lines were dropped
+	lines  chan logLine
+	passed chan struct{} // closed when nothing more comes
 
-	mu      sync.Mutex
-	changed sync.Cond
-	lines   [][]byte
-	size    int // of lines, in bytes
-	lost    int // lines for which there was no room after those
-	ended   bool
+	mu     sync.Mutex // guards what follows, and sending to lines
+	lost   int        // lines dropped since the last one in lines
+	closed bool
+}
+
+// A logLine is a line, and how many were dropped before it.
+type logLine struct {
+	text []byte
+	lost int
 }
 
 func newLogQueue(log io.Writer, missed func(lines int) error) *logQueue {
-	q := &logQueue{log: log, missed: missed, passed: make(chan struct{})}
-	q.changed.L = &q.mu
+	q := &logQueue{log: log, missed: missed, lines: make(chan logLine, maxLogLines), passed: make(chan struct{})}
 	go q.pass()
 	return q
 }
@@ -45,13 +46,15 @@ func newLogQueue(log io.Writer, missed func(lines int) error) *logQueue {
 func (q *logQueue) Write(line []byte) (int, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.lost > 0 || q.size+len(line) > maxLogWaiting {
-		q.lost++ // also a short line that would have room: they stay in order
-	} else {
-		q.lines = append(q.lines, bytes.Clone(line))
-		q.size += len(line)
+	if q.closed {
+		return len(line), nil
 	}
-	q.changed.Signal()
+	select {
+	case q.lines <- logLine{bytes.Clone(line), q.lost}:
+		q.lost = 0
+	default:
+		q.lost++
+	}
 	return len(line), nil
 }
 
@@ -59,47 +62,45 @@ func (q *logQueue) Write(line []byte) (int, error) {
 func (q *logQueue) pass() {
 	defer close(q.passed)
 	missing := 0
-	for {
-		lines, lost := q.take()
-		if len(lines) == 0 && lost == 0 {
-			return
-		}
-		for _, line := range lines {
-			if _, err := q.log.Write(line); err != nil {
-				missing++ // there is no better place to tell of it
-			}
-		}
+	report := func(lost int) {
 		if missing += lost; missing > 0 && q.missed(missing) == nil {
 			missing = 0
 		}
 	}
+	for line := range q.lines {
+		report(line.lost)
+		if _, err := q.log.Write(line.text); err != nil {
+			missing++ // there is no better place to report it
+		}
+		if len(q.lines) == 0 {
+			report(q.takeLost())
+		}
+	}
+	report(q.takeLost())
 }
 
-// take waits for lines and takes them all; none: this is the end.
-func (q *logQueue) take() (lines [][]byte, lost int) {
+func (q *logQueue) takeLost() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for len(q.lines) == 0 && q.lost == 0 && !q.ended {
-		q.changed.Wait()
-	}
-	lines, lost = q.lines, q.lost
-	q.lines, q.size, q.lost = nil, 0, 0
-	return lines, lost
+	lost := q.lost
+	q.lost = 0
+	return lost
 }
 
-// Close waits until what was written is in the log, for logPatience at most.
-// What is written afterwards is lost.
+// Close waits until what was written is in the log, for logTimeout at most. What
+// is written afterwards is lost.
 func (q *logQueue) Close() error {
 	q.mu.Lock()
-	q.ended = true
+	if !q.closed {
+		q.closed = true
+		close(q.lines)
+	}
 	q.mu.Unlock()
-	q.changed.Signal()
 	withTimeout(func() { <-q.passed })
 	return nil
 }
 
-// withTimeout does what may wait for a log, and waits logPatience at most for
-// that.
+// withTimeout does what may wait for a log, and waits logTimeout at most for it.
 func withTimeout(do func()) {
 	done := make(chan struct{})
 	go func() {
@@ -108,6 +109,6 @@ func withTimeout(do func()) {
 	}()
 	select {
 	case <-done:
-	case <-time.After(logPatience):
+	case <-time.After(logTimeout):
 	}
 }
