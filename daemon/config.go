@@ -1,161 +1,23 @@
 package daemon
 
-import (
-	"errors"
-	"fmt"
-	"io/fs"
-	"log/slog"
-	"net/netip"
-	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
-	"time"
+import "tokend/daemon/profile"
 
-	"tokend/providers/token"
+// The types of the configuration, for callers who need no more of package profile.
+type (
+	Config = profile.Config
+	Dirs   = profile.Dirs
 )
 
-// Renew says which tokens are renewed ahead of their expiry.
-type Renew string
+// ReadConfig, DefaultConfig, UserDirs and SystemDirs are those of package profile.
+var (
+	ReadConfig    = profile.ReadConfig
+	DefaultConfig = profile.DefaultConfig
+	UserDirs      = profile.UserDirs
+	SystemDirs    = profile.SystemDirs
+)
 
+// RenewAlways and RenewUsed are those of package profile.
 const (
-	// RenewAlways keeps a profile's token fresh whether or not anybody asks.
-	RenewAlways Renew = "always"
-	// RenewUsed stops when nobody asked for the idle time.
-	RenewUsed Renew = "used"
+	RenewAlways = profile.RenewAlways
+	RenewUsed   = profile.RenewUsed
 )
-
-func (r Renew) check() error {
-	if r == RenewAlways || r == RenewUsed {
-		return nil
-	}
-	return &token.Error{Code: token.ErrInvalid, Field: "renew", Message: fmt.Sprintf(`renew: %q is neither "always" nor "used"`, r)}
-}
-
-// A Duration is written as Go writes them ("90m", "36h"), or in days ("30d").
-type Duration struct{ time.Duration }
-
-// UnmarshalText parses a positive duration.
-func (d *Duration) UnmarshalText(b []byte) error {
-	v, err := time.ParseDuration(string(b))
-	if days, ok := strings.CutSuffix(string(b), "d"); ok {
-		var n int
-		n, err = strconv.Atoi(days)
-		v = time.Duration(n) * 24 * time.Hour
-	}
-	if err != nil || v <= 0 || v > 10*365*24*time.Hour {
-		return fmt.Errorf(`%q is no duration such as "90m", "36h" or "30d"`, b)
-	}
-	d.Duration = v
-	return nil
-}
-
-// A Config is config.toml. All of it is optional.
-type Config struct {
-	// Socket is where tokenctl finds the daemon; empty means the usual place.
-	Socket string `toml:"socket"`
-	// LogLevel is debug, info, warn or error; LogFormat text or json.
-	LogLevel  LogLevel `toml:"log_level"`
-	LogFormat string   `toml:"log_format"`
-	// Renew and Idle hold for profiles that do not say otherwise. Idle is also
-	// how long a scope or audience that was asked for by hand is kept fresh
-	// after its last use.
-	Renew Renew    `toml:"renew"`
-	Idle  Duration `toml:"idle"`
-	// WarnAhead is how long before a credential's own end status warns of it.
-	WarnAhead Duration `toml:"warn_ahead"`
-	// Proxy is the HTTP proxy to the issuers; empty means what HTTPS_PROXY
-	// said when tokend started, "none" means none.
-	Proxy string `toml:"proxy"`
-	// Audit is the file of the audit log; empty means audit.log in the state
-	// directory, "none" none.
-	Audit string `toml:"audit"`
-	// AdminUsers and AdminGroups may manage profiles, beside root and the user
-	// that tokend runs as. They are names or numbers.
-	AdminUsers  []string `toml:"admin_users"`
-	AdminGroups []string `toml:"admin_groups"`
-	// Sandbox confines tokend to its own files while it serves, where the
-	// system can.
-	Sandbox bool `toml:"sandbox"`
-	// CAFile holds certificates in PEM to trust besides the system's.
-	CAFile string `toml:"ca_file"`
-	// Metrics is where Prometheus finds them beside the socket: a loopback
-	// address and a port. Empty: nowhere.
-	Metrics string `toml:"metrics"`
-}
-
-// A LogLevel is how much is logged.
-type LogLevel struct{ slog.Level }
-
-// UnmarshalText takes debug, info, warn or error.
-func (l *LogLevel) UnmarshalText(b []byte) error {
-	if err := l.Level.UnmarshalText(b); err != nil {
-		return fmt.Errorf(`%q is none of "debug", "info", "warn", "error"`, b)
-	}
-	return nil
-}
-
-func (c Config) check() error {
-	if c.LogFormat != "text" && c.LogFormat != "json" {
-		return &token.Error{Code: token.ErrInvalid, Field: "log_format", Message: fmt.Sprintf(
-			`log_format: %q is neither "text" nor "json"`, c.LogFormat)}
-	}
-	for _, f := range []struct{ key, path string }{{"socket", c.Socket}, {"ca_file", c.CAFile}, {"audit", c.Audit}} {
-		if f.path != "" && (f.key != "audit" || f.path != "none") && !filepath.IsAbs(f.path) {
-			return &token.Error{Code: token.ErrInvalid, Field: f.key, Message: fmt.Sprintf("%s: %q is not an absolute path", f.key, f.path)}
-		}
-	}
-	if err := checkLoopback(c.Metrics); err != nil {
-		return &token.Error{Code: token.ErrInvalid, Field: "metrics", Message: "metrics: " + err.Error()}
-	}
-	return c.Renew.check()
-}
-
-// checkLoopback refuses an address that others than this machine could reach.
-func checkLoopback(address string) error {
-	if address == "" {
-		return nil
-	}
-	at, err := netip.ParseAddrPort(address)
-	switch {
-	case err != nil || at.Port() == 0:
-		return fmt.Errorf("%q is not an address and a port such as 127.0.0.1:9464", address)
-	case !at.Addr().IsLoopback():
-		return fmt.Errorf("%s can be reached from other machines; it must be 127.0.0.1 or [::1], and a proxy before it can ask for a password", at.Addr())
-	}
-	return nil
-}
-
-// DefaultConfig is what holds where config.toml says nothing.
-func DefaultConfig() Config {
-	const day = 24 * time.Hour
-	return Config{LogFormat: "text", Sandbox: true, Renew: RenewAlways, Idle: Duration{day}, WarnAhead: Duration{30 * day}}
-}
-
-// ReadConfig reads config.toml, or gives the defaults where there is none.
-// Errors are ErrInvalid with file, line and the nearest valid key.
-func ReadConfig(d Dirs) (Config, error) {
-	c := DefaultConfig()
-	data, err := os.ReadFile(d.ConfigFile())
-	if errors.Is(err, fs.ErrNotExist) {
-		return c, nil
-	}
-	if err != nil {
-		return c, unreadable(err)
-	}
-	doc := newDocument(d.ConfigFile(), data)
-	if err := doc.decode(&c); err != nil {
-		return c, err
-	}
-	if err := doc.close(); err != nil {
-		return c, err
-	}
-	if err := c.check(); err != nil {
-		return c, doc.locate(err)
-	}
-	return c, nil
-}
-
-func unreadable(err error) error {
-	return &token.Error{Code: token.ErrInvalid, Message: err.Error()}
-}

@@ -2,28 +2,25 @@ package daemon
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"reflect"
-	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
-	"github.com/google/renameio/v2/maybe"
-
+	"tokend/daemon/mint"
+	"tokend/daemon/profile"
 	"tokend/providers/token"
 )
 
-// manage waits until no other call changes profiles, and returns what to call
-// when done.
-func (d *Daemon) manage(ctx context.Context) (done func(), err error) {
+// change waits until no other goroutine changes profiles, and returns the
+// function to call when done.
+func (d *Daemon) change(ctx context.Context) (done func(), err error) {
 	select {
 	case d.managing <- struct{}{}:
 		return func() { <-d.managing }, nil
@@ -32,191 +29,147 @@ func (d *Daemon) manage(ctx context.Context) (done func(), err error) {
 	}
 }
 
-// configure applies a configuration. What is wrong with one of
-// its settings is told with file and line.
-func (d *Daemon) configure(c Config) (Kinds, error) {
-	kinds, err := d.deps.Configure(c)
-	if err == nil {
-		return kinds, nil
-	}
-	text, _ := os.ReadFile(d.dirs.ConfigFile()) // it was read a moment ago
-	return nil, newDocument(d.dirs.ConfigFile(), text).locate(err)
-}
-
-// Reload reads the configuration anew. A bad config.toml leaves everything as
-// it is in force; a bad profile leaves that profile as it is in force. Either
-// is returned as ErrInvalid and shown by Status until it is mended.
+// Reload reads the configuration again. A bad config.toml leaves everything as
+// it is; a bad profile leaves that profile as it is. Either is returned as
+// ErrInvalid and shown by Status until it is fixed.
 func (d *Daemon) Reload(ctx context.Context) error {
-	if err := d.permitManaging(ctx); err != nil {
+	if err := d.requireAdmin(ctx); err != nil {
 		return err
 	}
-	done, err := d.manage(ctx)
+	done, err := d.change(ctx)
 	if err != nil {
 		return err
 	}
 	defer done()
-	config, err := ReadConfig(d.dirs)
-	if err == nil {
-		var kinds Kinds
-		if kinds, err = d.configure(config); err == nil {
-			d.mu.Lock()
-			inForce := maps.Clone(d.profiles)
-			d.mu.Unlock()
-			profiles, bad := d.readProfiles(kinds, config, inForce)
-			d.adopt(config, kinds, profiles, bad)
-			for _, b := range bad {
-				d.deps.Log.Warn("a profile cannot be read; what was in force of it stays", "error", b)
-			}
-			d.deps.Log.Info("configuration read", "profiles", len(profiles), "bad_files", len(bad))
-			d.noteReload(len(bad))
-			return badFiles(bad)
-		}
+	bad, err := d.read()
+	if err != nil {
+		next := d.state.Load().next()
+		next.bad = map[string]string{"": err.Error()}
+		d.state.Store(next)
+		d.events.publish(nil, token.Event{Kind: token.EventReloaded, BadFiles: 1})
+		d.deps.Log.Warn("configuration not read; what was in force stays", "error", err.Error())
+		return err
 	}
-	d.mu.Lock()
-	d.bad = map[string]string{"": err.Error()}
-	d.mu.Unlock()
-	d.noteReload(1)
-	d.deps.Log.Warn("configuration not read; what was in force stays", "error", err.Error())
-	return err
-}
-
-func badFiles(bad map[string]string) error {
+	for _, text := range bad {
+		d.deps.Log.Warn("a profile cannot be read; what was in force of it stays", "error", text)
+	}
+	d.events.publish(nil, token.Event{Kind: token.EventReloaded, BadFiles: len(bad)})
 	if len(bad) == 0 {
 		return nil
 	}
-	return &token.Error{Code: token.ErrInvalid, Message: "what was in force before stays in force for: " +
-		strings.Join(slices.Sorted(maps.Values(bad)), "; ")}
+	return invalid("", "what was in force before stays in force for: %s", strings.Join(bad, "; "))
 }
 
-// readProfiles reads and opens all files of profiles.d. In place of one that is
-// bad stands what was in force, if anything was.
-func (d *Daemon) readProfiles(kinds Kinds, c Config, inForce map[string]*profile) (profiles map[string]*profile, bad map[string]string) {
-	files, err := d.dirs.profileFiles()
-	if err != nil {
-		return inForce, map[string]string{"": err.Error()}
+// read reads the configuration and all profiles. It returns what is wrong with
+// files of profiles.d, and an error if config.toml cannot be used.
+func (d *Daemon) read() (bad []string, err error) {
+	next := d.state.Load().next()
+	if next.config, err = profile.ReadConfig(d.dirs); err != nil {
+		return nil, err
 	}
-	opened, errs := make([]*profile, len(files)), make([]error, len(files))
-	inParallel(len(files), runtime.GOMAXPROCS(0), func(i int) {
-		opened[i], errs[i] = d.openFile(kinds, c, files[i])
-	})
-	bad = map[string]string{}
-	profiles = make(map[string]*profile, len(files))
-	for i, file := range files {
-		p := opened[i]
-		if errs[i] != nil {
-			bad[file.name()] = errs[i].Error()
-			if p = inForce[file.name()]; p == nil {
-				continue
-			}
-		}
-		profiles[p.name] = p
+	if next.kinds, err = d.deps.Configure(next.config); err != nil {
+		return nil, d.dirs.LocateConfig(err)
 	}
-	return profiles, bad
-}
-
-// adopt puts a configuration in force. Tokens of a profile whose fingerprint
-// is the same stay.
-func (d *Daemon) adopt(config Config, kinds Kinds, profiles map[string]*profile, bad map[string]string) {
-	admins := newAllowance(config.AdminUsers, config.AdminGroups) // may ask a directory service
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for name, p := range d.profiles {
-		if profiles[name] == nil {
-			d.retire(p)
+	next.admins = profile.NewAllowance(next.config.AdminUsers, next.config.AdminGroups)
+	profiles, errs := next.opener().OpenAll(d.dirs)
+	next.bad = make(map[string]string, len(errs))
+	for name, err := range errs {
+		next.bad[name] = err.Error()
+	}
+	for name := range next.profiles {
+		if profiles[name] == nil && errs[name] == nil && errs[""] == nil {
+			d.retire(next, name)
 		}
 	}
-	d.config, d.kinds, d.bad, d.admins = config, kinds, bad, admins
 	for _, p := range profiles {
-		d.install(p)
+		d.install(next, p)
 	}
-	d.nudge()
+	d.state.Store(next)
+	d.sinks.Update()
+	bad = slices.Sorted(maps.Values(next.bad))
+	d.deps.Log.Info("configuration read", "profiles", len(profiles), "bad_files", len(bad))
+	return bad, nil
 }
 
-// install puts p in force. d.mu is held.
-func (d *Daemon) install(p *profile) {
-	old := d.profiles[p.name]
-	d.profiles[p.name], d.claims, d.crowds = p, nil, nil
-	if old == nil {
-		p.tally = &tally{}
-		d.publish(p, token.Event{Kind: token.EventAdded})
-	} else if old != p {
-		p.tally = old.tally
-		if old.credential.ID != p.credential.ID {
-			d.publish(p, token.Event{Kind: token.EventRotated})
+// install adds a profile to next, in place of the one of its name.
+func (d *Daemon) install(next *state, p *profile.Profile) {
+	e := &entry{Profile: p, used: new(atomic.Pointer[mint.Use])}
+	var before *mint.Tokens
+	ev := token.Event{Kind: token.EventAdded, Profile: p.Name}
+	if old := next.profiles[p.Name]; old != nil {
+		e.used, before = old.used, old.tokens
+		if heir, ok := p.Verifier.(interface{ Inherit(old any) }); ok && old.Fingerprint == p.Fingerprint {
+			heir.Inherit(old.Verifier) // the keys of an issuer that may be out of reach now
 		}
-		if old.fingerprint == p.fingerprint {
-			p.inherit(old)
-		} else {
-			d.drop(old)
+		if ev.Kind = token.EventRotated; old.Credential.ID == p.Credential.ID {
+			ev.Kind = ""
 		}
 	}
-	for _, s := range p.slots {
-		s.profile = p
-		d.plan(s)
+	if ev.Kind != "" {
+		d.events.publish(e, ev)
 	}
-	d.sink()
-	if p.minter == nil || p.renew != RenewAlways && p.sinks == nil {
-		return
+	if p.Minter != nil {
+		e.tokens = d.mint.Set(before, source(p))
+	} else if before != nil {
+		d.mint.Remove(before)
 	}
-	if s, err := d.slot(p, token.Target{}, time.Time{}); err == nil {
-		d.plan(s)
+	next.profiles[p.Name] = e
+}
+
+// source is what the mint needs to know of a profile.
+func source(p *profile.Profile) mint.Source {
+	return mint.Source{
+		Name: p.Name, Kind: p.Kind, Minter: p.Minter, Issuer: p.Issuer, Fingerprint: p.Fingerprint,
+		Always: p.Renew == profile.RenewAlways || len(p.Sinks) > 0, Idle: p.Idle, Lead: p.Lead(),
 	}
 }
 
-// retire takes p out of force, and its tokens with it. d.mu is held.
-func (d *Daemon) retire(p *profile) {
-	delete(d.profiles, p.name)
-	d.claims, d.crowds = nil, nil
-	d.publish(p, token.Event{Kind: token.EventRemoved})
-	d.sink()
-	d.drop(p)
-}
-
-// drop forgets the tokens of a profile that is not in force any more. Flights
-// under way land for those who wait for them. d.mu is held.
-func (d *Daemon) drop(p *profile) {
-	for _, s := range slices.Clone(p.slots) {
-		d.forget(s)
+// retire removes a profile from next, and its tokens.
+func (d *Daemon) retire(next *state, name string) {
+	e := next.profiles[name]
+	delete(next.profiles, name)
+	d.events.publish(e, token.Event{Kind: token.EventRemoved, Profile: name})
+	if e.tokens != nil {
+		d.mint.Remove(e.tokens)
 	}
 }
 
-// Add makes a new profile: it prepares what the person handed in, obtains a
-// token with it to prove that it works (unless a.NoCheck), and only then keeps
-// the secrets and writes the profile's file. On an error nothing is kept.
+// Add makes a new profile: it prepares what the person submitted, obtains a token
+// with it to prove that it works (unless a.NoCheck), and only then keeps the
+// secrets and writes the profile's file. On an error nothing is kept.
 func (d *Daemon) Add(ctx context.Context, a token.CreateProfile) (token.Created, error) {
-	if err := d.permitManaging(ctx); err != nil {
-		return token.Created{}, err
+	st := d.state.Load()
+	err := d.requireAdmin(ctx)
+	for _, check := range []func() error{
+		func() error { return token.CheckName(a.Name) },
+		func() error { return d.isFree(a.Name) },
+		func() error { return profile.CheckProvider(st.kinds, a.Provider) },
+	} {
+		if err == nil {
+			err = check()
+		}
 	}
-	if err := token.CheckName(a.Name); err != nil {
-		return token.Created{}, err
-	}
-	if err := d.isFree(a.Name); err != nil {
-		return token.Created{}, err
-	}
-	d.mu.Lock()
-	kinds, config := d.kinds, d.config
-	d.mu.Unlock()
-	if err := checkProvider(kinds, a.Provider); err != nil {
-		return token.Created{}, err
-	}
-	said := maps.Clone(a.Settings)
-	cred, err := prepare(kinds, &a)
 	if err != nil {
 		return token.Created{}, err
 	}
-	if err := noneContradicts(cred, said); err != nil {
-		return token.Created{}, err
-	}
-	text, err := render(providerNamed(kinds, a.Provider), said)
+	settings := maps.Clone(a.Settings)
+	cred, err := prepare(st.kinds, &a)
 	if err != nil {
 		return token.Created{}, err
 	}
-	proven, err := d.prove(ctx, kinds, config, newDocument("", text), &cred, a)
+	if err := noneContradicts(cred, settings); err != nil {
+		return token.Created{}, err
+	}
+	text, err := profile.Render(providerNamed(st.kinds, a.Provider), settings)
+	if err != nil {
+		return token.Created{}, err
+	}
+	proven, err := d.prove(ctx, st, profile.File{Name: a.Name, Text: text}, cred, a)
 	if err != nil {
 		return token.Created{}, err
 	}
 
-	done, err := d.manage(ctx)
+	done, err := d.change(ctx)
 	if err != nil {
 		return token.Created{}, err
 	}
@@ -229,23 +182,25 @@ func (d *Daemon) Add(ctx context.Context, a token.CreateProfile) (token.Created,
 			return token.Created{}, err
 		}
 	}
-	file := d.dirs.ProfileFile(a.Name)
-	if err := writeFile(file, text); err != nil {
+	if err := profile.Write(d.dirs.ProfileFile(a.Name), text); err != nil {
 		return token.Created{}, errors.Join(err, d.deps.Credentials.Delete(context.WithoutCancel(ctx), a.Name))
 	}
-	return d.openInForce(a.Name, newDocument(file, text), cred, proven)
+	return d.openStored(a.Name, cred, proven)
+}
+
+func providerNamed(kinds Kinds, name string) token.Provider {
+	for _, p := range kinds.Providers() {
+		if p.Name == name {
+			return p
+		}
+	}
+	return token.Provider{Name: name}
 }
 
 // isFree refuses a name that a profile has, or a file of profiles.d.
 func (d *Daemon) isFree(name string) error {
-	d.mu.Lock()
-	taken := d.profiles[name] != nil
-	d.mu.Unlock()
 	file := d.dirs.ProfileFile(name)
-	if _, err := os.Lstat(file); err == nil {
-		taken = true
-	}
-	if taken {
+	if _, err := os.Lstat(file); err == nil || d.state.Load().profiles[name] != nil {
 		return &token.Error{Code: token.ErrExists, Field: "name", Message: fmt.Sprintf("profile %q exists already (%s)", name, file)}
 	}
 	return nil
@@ -253,144 +208,140 @@ func (d *Daemon) isFree(name string) error {
 
 // Rotate gives a profile a new credential, proven first by obtaining a token
 // with it. The profile's file stays as it is. On an error the old credential
-// stays in force.
+// stays.
 func (d *Daemon) Rotate(ctx context.Context, a token.CreateProfile) (token.Created, error) {
-	if err := d.permitManaging(ctx); err != nil {
+	if err := d.requireAdmin(ctx); err != nil {
 		return token.Created{}, err
 	}
-	d.mu.Lock()
-	kinds, config, old := d.kinds, d.config, d.profiles[a.Name]
-	d.mu.Unlock()
+	st := d.state.Load()
+	old := st.profiles[a.Name]
 	switch {
 	case old == nil:
 		return token.Created{}, noProfile(a.Name)
 	case a.Step != "":
-		return d.settle(ctx, a)
+		return d.finishRotation(ctx, a)
 	}
-	file := d.dirs.ProfileFile(a.Name)
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return token.Created{}, unreadable(err)
-	}
-	written, err := newDocument(file, text).settings(token.Credential{})
+	file, err := d.dirs.Read(a.Name)
 	if err != nil {
 		return token.Created{}, err
 	}
-	if len(a.Settings) > 0 {
-		return token.Created{}, &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf(
-			"a new credential changes no settings; edit %s and reload for those", file)}
-	}
-	a.Provider, a.Settings = old.kind, maps.Clone(written)
-	cred, err := prepare(kinds, &a)
+	cred, err := prepareRotation(st.kinds, old, file, &a)
 	if err != nil {
 		return token.Created{}, err
 	}
-	if err := noneContradicts(cred, written); err != nil {
-		return token.Created{}, newDocument(file, text).locate(err)
-	}
-	proven, err := d.prove(ctx, kinds, config, newDocument(file, text), &cred, a)
+	proven, err := d.prove(ctx, st, file, cred, a)
 	if err != nil {
 		return token.Created{}, err
 	}
 
-	done, err := d.manage(ctx)
+	done, err := d.change(ctx)
 	if err != nil {
 		return token.Created{}, err
 	}
 	defer done()
-	if err := d.unchanged(old, text); err != nil {
+	if err := d.unchanged(old, file); err != nil {
 		return token.Created{}, err
 	}
-	if old.inSteps {
-		if _, err := d.deps.Credentials.PutPending(ctx, a.Name, a.Secrets, cred); err != nil {
-			return token.Created{}, err
-		}
-		return d.openInForce(a.Name, newDocument(file, text), *old.credential, proven)
+	put := d.deps.Credentials.Put
+	if old.InSteps {
+		put = d.deps.Credentials.PutPending
 	}
-	if cred, err = d.deps.Credentials.Put(ctx, a.Name, a.Secrets, cred); err != nil {
+	if cred, err = put(ctx, a.Name, a.Secrets, cred); err != nil {
 		return token.Created{}, err
 	}
-	return d.openInForce(a.Name, newDocument(file, text), cred, proven)
+	return d.openStored(a.Name, cred, proven)
+}
+
+// prepareRotation prepares a new credential for the profile of a file.
+func prepareRotation(kinds Kinds, old *entry, file profile.File, a *token.CreateProfile) (cred token.Credential, err error) {
+	if len(a.Settings) > 0 {
+		return cred, invalid("", "a new credential changes no settings; edit %s and reload for those", file.Path)
+	}
+	written, err := file.Settings(token.Credential{})
+	if err != nil {
+		return cred, err
+	}
+	a.Provider, a.Settings = old.Kind, maps.Clone(written)
+	if cred, err = prepare(kinds, a); err != nil {
+		return cred, err
+	}
+	if err := noneContradicts(cred, written); err != nil {
+		return cred, file.Locate(err)
+	}
+	return cred, nil
 }
 
 // unchanged refuses to go on with a profile that was removed, reloaded with
 // other settings or edited since.
-func (d *Daemon) unchanged(old *profile, text []byte) error {
-	d.mu.Lock()
-	now := d.profiles[old.name]
-	d.mu.Unlock()
+func (d *Daemon) unchanged(old *entry, file profile.File) error {
+	now := d.state.Load().profiles[old.Name]
 	if now == nil {
-		return noProfile(old.name)
+		return noProfile(old.Name)
 	}
-	if written, err := os.ReadFile(d.dirs.ProfileFile(old.name)); err == nil && bytes.Equal(written, text) && now.fingerprint == old.fingerprint {
+	if written, err := d.dirs.Read(old.Name); err == nil && bytes.Equal(written.Text, file.Text) && now.Fingerprint == old.Fingerprint {
 		return nil
 	}
-	return &token.Error{Code: token.ErrUnavailable, Message: fmt.Sprintf("profile %q was changed meanwhile; nothing was kept, try again", old.name)}
+	return &token.Error{Code: token.ErrUnavailable, Message: fmt.Sprintf("profile %q was changed meanwhile; nothing was kept, try again", old.Name)}
 }
 
-// settle ends a rotation in two steps: the pending credential takes effect, or
-// is given up. Everything that can fail is tried before anything changes, and
-// at each moment some credential and its own settings are in force together.
-func (d *Daemon) settle(ctx context.Context, a token.CreateProfile) (token.Created, error) {
-	done, err := d.manage(ctx)
+// finishRotation ends a rotation in two steps: the pending credential takes
+// effect, or is given up. Everything that can fail is tried before anything
+// changes, and at each moment some credential is used with its own settings.
+func (d *Daemon) finishRotation(ctx context.Context, a token.CreateProfile) (token.Created, error) {
+	done, err := d.change(ctx)
 	if err != nil {
 		return token.Created{}, err
 	}
 	defer done()
-	d.mu.Lock()
-	kinds, config, old := d.kinds, d.config, d.profiles[a.Name]
-	d.mu.Unlock()
+	st := d.state.Load()
+	old := st.profiles[a.Name]
 	if old == nil {
 		return token.Created{}, noProfile(a.Name)
 	}
 	pending, err := d.deps.Credentials.Pending(a.Name)
 	if errors.Is(err, token.ErrNotFound) {
-		err = &token.Error{Code: token.ErrInvalid, Field: "step", Message: fmt.Sprintf("profile %q has no new credential that waits", a.Name)}
+		err = invalid("step", "profile %q has no new credential that waits", a.Name)
 	}
 	if err != nil {
 		return token.Created{}, err
 	}
-	file := d.dirs.ProfileFile(a.Name)
-	reopen := func(cred *token.Credential) (*profile, error) {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			return nil, unreadable(err)
-		}
-		return open(kinds, config, a.Name, newDocument(file, text), cred, d.secretsOf(a.Name, cred))
-	}
-	same, err := reopen(old.credential)
+	file, err := d.dirs.Read(a.Name)
 	if err != nil {
 		return token.Created{}, err
 	}
-	if same.fingerprint != old.fingerprint {
-		return token.Created{}, &token.Error{Code: token.ErrInvalid, Message: file + " was edited and is not in force yet; reload first"}
+	same, err := st.opener().OpenWith(file, old.Credential)
+	if err != nil {
+		return token.Created{}, err
+	}
+	if same.Fingerprint != old.Fingerprint {
+		return token.Created{}, invalid("", "%s was edited and is not in force yet; reload first", file.Path)
 	}
 	switch a.Step {
 	case token.StepRegistered:
-		next, err := reopen(&pending)
+		next, err := st.opener().OpenWith(file, pending)
 		if err != nil {
 			return token.Created{}, err
 		}
-		added := d.putInForce(next, pending, proof{})
+		created := d.put(next, pending, proof{})
 		if _, err := d.deps.Credentials.Promote(ctx, a.Name); err != nil {
-			d.putInForce(old, *old.credential, proof{})
+			d.put(old.Profile, old.Credential, proof{})
 			return token.Created{}, err
 		}
-		return added, nil
+		return created, nil
 	case token.StepAbandon:
 		if err := d.deps.Credentials.Abandon(ctx, a.Name); err != nil {
 			return token.Created{}, err
 		}
-		return d.putInForce(same, *same.credential, proof{}), nil
+		return d.put(same, same.Credential, proof{}), nil
 	}
-	return token.Created{}, &token.Error{Code: token.ErrInvalid, Field: "step", Message: fmt.Sprintf("%q is no step of a rotation", a.Step)}
+	return token.Created{}, invalid("step", "%q is no step of a rotation", a.Step)
 }
 
-// prepare has the provider make of a what is kept: a.Secrets. What it found in
-// them beside secrets (a service key's client_id, a certificate) belongs to
+// prepare has the provider turn what was submitted into a.Secrets. What it found
+// in them besides secrets (a service key's client_id, a certificate) belongs to
 // the credential and changes with it.
 func prepare(kinds Kinds, a *token.CreateProfile) (token.Credential, error) {
-	said := maps.Clone(a.Settings)
+	before := maps.Clone(a.Settings)
 	if a.Settings == nil {
 		a.Settings = map[string]any{}
 	}
@@ -399,7 +350,7 @@ func prepare(kinds Kinds, a *token.CreateProfile) (token.Credential, error) {
 	}
 	found := map[string]any{}
 	for key, value := range a.Settings {
-		if before, ok := said[key]; !ok || !reflect.DeepEqual(before, value) {
+		if old, ok := before[key]; !ok || !reflect.DeepEqual(old, value) {
 			found[key] = value
 		}
 	}
@@ -407,108 +358,89 @@ func prepare(kinds Kinds, a *token.CreateProfile) (token.Credential, error) {
 }
 
 // noneContradicts refuses a credential that brings another value for a setting
-// than the person said, which would win.
-func noneContradicts(cred token.Credential, said map[string]any) error {
+// than the person set, which would win.
+func noneContradicts(cred token.Credential, settings map[string]any) error {
 	for key, value := range cred.Settings {
-		if before, ok := said[key]; ok {
-			return &token.Error{Code: token.ErrInvalid, Field: key, Message: fmt.Sprintf(
-				"%s is set to %q, the new credential says %q; leave it out", key, before, value)}
+		if set, ok := settings[key]; ok {
+			return invalid(key, "%s is set to %q, the new credential says %q; leave it out", key, set, value)
 		}
 	}
 	return nil
 }
 
-// handed reads secrets from what was handed in, before they are kept.
-func handed(secrets map[string]token.Secret) secretReader {
-	return func(_ context.Context, field string) (token.Secret, error) {
-		if s, ok := secrets[field]; ok {
-			return s, nil
-		}
-		return token.Secret{}, &token.Error{Code: token.ErrInvalid, Field: field, Message: field + " is missing"}
-	}
-}
-
-// A proof is the token that showed that a credential works, if one was asked
-// for.
+// A proof is the token that showed that a credential works, if one was obtained.
 type proof struct {
 	token token.Token
 	took  time.Duration
 }
 
-// prove opens a profile that is not in force yet, with the secrets that were
-// handed in, and obtains a token with it.
-func (d *Daemon) prove(ctx context.Context, kinds Kinds, c Config, doc *document, cred *token.Credential, a token.CreateProfile) (proof, error) {
-	trial, err := open(kinds, c, a.Name, doc, cred, handed(a.Secrets))
-	if err != nil || a.NoCheck || trial.minter == nil {
+// prove opens a profile with the secrets that were submitted, and obtains a token
+// with it.
+func (d *Daemon) prove(ctx context.Context, st *state, f profile.File, cred token.Credential, a token.CreateProfile) (proof, error) {
+	trial, err := st.opener().Open(f, cred, func(_ context.Context, field string) (token.Secret, error) {
+		if s, ok := a.Secrets[field]; ok {
+			return s, nil
+		}
+		return token.Secret{}, invalid(field, "%s is missing", field)
+	})
+	if err != nil || a.NoCheck || trial.Minter == nil {
 		return proof{}, err
 	}
 	begin := time.Now()
-	tok, err := d.mint(ctx, trial, token.Target{})
-	if err != nil {
-		return proof{}, asError(err)
-	}
-	d.mu.Lock()
-	tok.RenewAt = renewAt(tok, d.others(trial), rand.Float64())
-	d.mu.Unlock()
-	return proof{tok, time.Since(begin)}, nil
+	tok, err := d.mint.Try(ctx, source(trial))
+	return proof{tok, time.Since(begin)}, err
 }
 
-// openInForce opens a profile whose credential has just been kept, with the
-// configuration as it is by now, and installs it.
-func (d *Daemon) openInForce(name string, doc *document, cred token.Credential, proven proof) (token.Created, error) {
-	d.mu.Lock()
-	kinds, config := d.kinds, d.config
-	d.mu.Unlock()
-	p, err := d.openKept(kinds, config, name, doc)
+// openStored opens a profile whose credential has just been stored, with the
+// configuration as it is by now, and puts it in force.
+func (d *Daemon) openStored(name string, stored token.Credential, proven proof) (token.Created, error) {
+	file, err := d.dirs.Read(name)
 	if err != nil {
 		return token.Created{}, err
 	}
-	kept := cred
-	if p.pending != nil {
-		kept = *p.pending
+	p, err := d.state.Load().opener().OpenStored(file)
+	if err != nil {
+		return token.Created{}, err
 	}
-	return d.putInForce(p, kept, proven), nil
+	return d.put(p, stored, proven), nil
 }
 
-// putInForce installs a profile, with the token that proved it, and says where
-// its credential is kept.
-func (d *Daemon) putInForce(p *profile, kept token.Credential, proven proof) token.Created {
-	d.mu.Lock()
-	d.install(p)
-	if !proven.token.Secret.IsZero() {
-		if s, err := d.slot(p, token.Target{}, d.wall()); err == nil && s.flight == nil {
-			s.tok, s.used = proven.token, use{at: d.wall()}
-			s.remember(proven.token.Issued, proven.took, "")
-			d.noteSuccess(s, proven.took)
-			d.unsaved[s.key()] = s.record()
-			d.soil()
-			d.plan(s)
-		}
+// put puts a profile in force, with the token that proved it, and says where the
+// credential is that has just been stored.
+func (d *Daemon) put(p *profile.Profile, stored token.Credential, proven proof) token.Created {
+	next := d.state.Load().next()
+	d.install(next, p)
+	d.state.Store(next)
+	e := next.profiles[p.Name]
+	checked := !proven.token.Secret.IsZero()
+	if checked {
+		e.tokens.Put(proven.token, proven.took)
 	}
-	status := d.profileStatus(p, nil, d.wall())
-	d.nudge()
-	d.mu.Unlock()
-
-	pending := cmp.Or(p.pending, new(token.Credential)).ID
-	d.deps.Log.Info("profile changed", "profile", p.name, "provider", p.kind, "credential", p.credential.ID, "pending", pending)
-	added := token.Created{Profile: status, Checked: !proven.token.Secret.IsZero(), Took: proven.took, Kept: []string{"settings: " + status.File}}
-	for _, field := range kept.Fields {
-		added.Kept = append(added.Kept, field+": "+d.deps.Where(kept.Account(field)))
+	d.sinks.Update()
+	pending := ""
+	if p.Pending != nil {
+		pending = p.Pending.ID
 	}
-	return added
+	d.deps.Log.Info("profile changed", "profile", p.Name, "provider", p.Kind, "credential", p.Credential.ID, "pending", pending)
+	status := d.profileStatus(next, e, nil, userNames{}, false)
+	created := token.Created{Profile: status, Checked: checked, Took: proven.took, Kept: []string{"settings: " + status.File}}
+	for _, field := range stored.Fields {
+		created.Kept = append(created.Kept, field+": "+d.deps.Where(stored.Account(field)))
+	}
+	return created
 }
 
 // Remove deletes a profile: its secrets first, then its tokens, then its file.
-// A keystore that cannot be reached leaves all as it was. It also clears away
-// what is left of a profile whose file is gone.
+// A keystore that cannot be reached leaves everything as it was. Remove also
+// deletes what is left of a profile whose file is gone.
 func (d *Daemon) Remove(ctx context.Context, name string) error {
-	if err := d.permitManaging(ctx); err != nil {
+	if err := d.requireAdmin(ctx); err != nil {
 		return err
 	}
 	if err := token.CheckName(name); err != nil {
 		return err
 	}
-	done, err := d.manage(ctx)
+	done, err := d.change(ctx)
 	if err != nil {
 		return err
 	}
@@ -522,31 +454,19 @@ func (d *Daemon) Remove(ctx context.Context, name string) error {
 	if err := d.deps.Credentials.Delete(ctx, name); err != nil {
 		return err
 	}
-	d.mu.Lock()
-	if p := d.profiles[name]; p != nil {
-		d.retire(p)
+	if next := d.state.Load().next(); next.profiles[name] != nil {
+		d.retire(next, name)
+		d.state.Store(next)
+		d.sinks.Update()
 	}
-	d.mu.Unlock()
-	if err := d.askCache(ctx, func() error { return d.deps.Cache.Delete(name) }); err != nil {
+	if err := d.mint.DeleteCached(ctx, name); err != nil {
 		d.deps.Log.Warn("the tokens of a removed profile stay in the cache until they expire", "profile", name, "error", err.Error())
 	}
 	if noFile == nil {
 		if err := os.Remove(file); err != nil {
-			return unreadable(err)
+			return invalid("", "%s", err.Error())
 		}
 	}
 	d.deps.Log.Info("profile removed", "profile", name)
-	return nil
-}
-
-// writeFile writes a new file whole or not at all, for the owner alone.
-func writeFile(file string, text []byte) error {
-	err := os.MkdirAll(filepath.Dir(file), 0o700)
-	if err == nil {
-		err = maybe.WriteFile(file, text, 0o600)
-	}
-	if err != nil {
-		return &token.Error{Code: token.ErrInternal, Message: "the profile's file cannot be written: " + err.Error()}
-	}
 	return nil
 }

@@ -1,93 +1,53 @@
 package daemon
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"iter"
 	"maps"
 	"os"
+	"os/user"
 	"slices"
+	"strconv"
 	"time"
 
+	"tokend/daemon/mint"
+	"tokend/daemon/profile"
 	"tokend/providers/token"
 )
 
-// skewTolerance is how far an issuer's clock may differ from ours before
-// status says so.
-const skewTolerance = time.Minute
-
-// Status tells how the daemon is, and the profiles that the caller may use or
-// manage in order of their names.
+// Status returns the state of the daemon, and of the profiles that the caller
+// may use or manage in order of their names.
 func (d *Daemon) Status(ctx context.Context) (token.Status, error) {
-	w := d.who(ctx)
-	st, names := d.statusOfAll(w, d.deps.Keystore(ctx))
-	slices.Sort(names)
-	st.Profiles = slices.AppendSeq(st.Profiles, d.profilesTold(w, names))
-	return st, nil
-}
-
-// Profiles is how many profiles are in force.
-func (d *Daemon) Profiles() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return len(d.profiles)
-}
-
-// inOneGo is how many profiles are told of while callers wait for d.mu.
-const inOneGo = 50
-
-// profilesTold tells w of the named profiles that there still are.
-func (d *Daemon) profilesTold(w who, names []string) iter.Seq[token.ProfileStatus] {
-	return func(yield func(token.ProfileStatus) bool) {
-		users := userNames{}
-		told := make([]token.ProfileStatus, 0, min(inOneGo, len(names)))
-		for names := range slices.Chunk(names, inOneGo) {
-			told = told[:0]
-			now := d.wall()
-			d.mu.Lock()
-			for _, name := range names {
-				if p, err := d.see(w, name); err == nil {
-					told = append(told, d.profileStatus(p, w, now))
-				}
-			}
-			d.mu.Unlock()
-			for _, p := range told {
-				users.complete(p)
-				if !yield(p) {
-					return
-				}
-			}
-		}
-	}
-}
-
-// statusOfAll tells of the daemon itself, and names the profiles.
-func (d *Daemon) statusOfAll(w who, keystore string) (st token.Status, names []string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	st = token.Status{
+	st, c := d.state.Load(), d.caller(ctx)
+	stats := d.mint.Stats()
+	out := token.Status{
 		Version: d.deps.Version, PID: os.Getpid(), Started: d.started.UTC(),
-		Config: d.dirs.Config, State: d.dirs.State, MayManage: d.mayManage(w),
-		Keystore: keystore, Cache: "ok", Sandbox: d.deps.Sandbox(), Profiles: []token.ProfileStatus{},
+		Config: d.dirs.Config, State: d.dirs.State, MayManage: st.isAdmin(c),
+		Keystore: d.deps.Keystore(ctx), Cache: "ok", Sandbox: d.deps.Sandbox(), Profiles: []token.ProfileStatus{},
 	}
-	if st.MayManage {
-		st.ConfigErrors = slices.Sorted(maps.Values(d.bad))
-		for _, text := range d.admins.unknown {
-			st.ConfigErrors = append(st.ConfigErrors, d.dirs.ConfigFile()+": "+text)
+	if out.MayManage {
+		out.ConfigErrors = slices.Sorted(maps.Values(st.bad))
+		for _, text := range st.admins.Unknown {
+			out.ConfigErrors = append(out.ConfigErrors, d.dirs.ConfigFile()+": "+text)
 		}
 	}
 	switch {
-	case d.cacheErr != nil:
-		st.Cache = d.cacheErr.Error()
-	case d.saving || len(d.unsaved) > 0:
-		st.Cache = "writing"
+	case stats.CacheErr != nil:
+		out.Cache = stats.CacheErr.Error()
+	case stats.Saving:
+		out.Cache = "writing"
 	}
-	return st, slices.Collect(maps.Keys(d.profiles))
+	users := userNames{}
+	for _, name := range slices.Sorted(maps.Keys(st.profiles)) {
+		if e, err := st.view(c, name); err == nil {
+			out.Profiles = append(out.Profiles, d.profileStatus(st, e, c, users, false))
+		}
+	}
+	return out, nil
 }
 
-// Doctor looks whether all is as it should be. Those who may not manage
-// profiles learn how the daemon is, and have no issuer asked.
+// Doctor checks the installation. Callers who may not manage profiles learn the
+// state of the daemon, and have no issuer asked.
 func (d *Daemon) Doctor(ctx context.Context) (token.Report, error) {
 	st, err := d.Status(ctx)
 	if err != nil {
@@ -96,143 +56,178 @@ func (d *Daemon) Doctor(ctx context.Context) (token.Report, error) {
 	return d.deps.Doctor(ctx, st, st.MayManage), nil
 }
 
-// Profile tells how one profile is, at greater length than Status.
+// Profile returns the state of one profile, in more detail than Status.
 func (d *Daemon) Profile(ctx context.Context, name string) (token.ProfileStatus, error) {
-	st, err := d.profileAtLength(d.who(ctx), name)
-	userNames{}.complete(st)
-	return st, err
-}
-
-func (d *Daemon) profileAtLength(w who, name string) (token.ProfileStatus, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	p, err := d.see(w, name)
+	st, c := d.state.Load(), d.caller(ctx)
+	e, err := st.view(c, name)
 	if err != nil {
 		return token.ProfileStatus{}, err
 	}
-	st := d.profileStatus(p, w, d.wall())
-	for i, t := range st.Tokens {
-		s := p.slotFor(t.Target)
-		st.Tokens[i].History, st.Tokens[i].Granted = s.attempts(), s.tok.Scope
-		if !s.tok.Secret.IsZero() && mayUse(w, p) { // who may not use it may not read in it
-			st.Tokens[i].Content = contentOf(s.tok.Secret)
-		}
-	}
-	return st, nil
+	return d.profileStatus(st, e, c, userNames{}, true), nil
 }
 
 // Providers lists the kinds of profiles there can be.
 func (d *Daemon) Providers(context.Context) ([]token.Provider, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.kinds.Providers(), nil
+	return d.state.Load().kinds.Providers(), nil
 }
 
-func providerNamed(kinds Kinds, name string) token.Provider {
-	for _, p := range kinds.Providers() {
-		if p.Name == name {
-			return p
+// profileStatus returns the state of e as c may see it.
+func (d *Daemon) profileStatus(st *state, e *entry, c *Caller, users userNames, detail bool) token.ProfileStatus {
+	out := token.ProfileStatus{
+		Name: e.Name, Provider: e.Kind, Does: e.Does(), File: d.dirs.ProfileFile(e.Name), Settings: e.Settings, Hosts: e.Hosts, Present: e.Present,
+		CredentialExpires: mint.UTC(e.Expires),
+	}
+	// Callers who may not manage profiles see only themselves.
+	shown := func(u *token.User) *token.User {
+		if u == nil || !st.isAdmin(c) && u.UID != c.UID {
+			return nil
+		}
+		return users.named(*u)
+	}
+	if u := e.used.Load(); u != nil {
+		out.LastUsed, out.LastUser = mint.UTC(u.At), shown(u.User())
+	}
+	if p := e.Pending; p != nil {
+		settings, _ := token.NewSettings(p.Settings) // made by a provider, of texts
+		out.Pending = &token.PendingCredential{ID: p.ID, Stored: mint.UTC(p.Stored), Settings: settings}
+	}
+	if e.tokens != nil {
+		out.Endpoint, out.Renew, out.Tokens = e.Minter.Endpoint(), string(e.Renew), e.tokens.Status(detail)
+	}
+	for i := range out.Tokens {
+		t := &out.Tokens[i]
+		t.LastUser = shown(t.LastUser)
+		if !e.mayUse(c) {
+			t.Content = nil
 		}
 	}
-	return token.Provider{Name: name}
+	for _, s := range e.Sinks {
+		out.Sinks = append(out.Sinks, s.Path)
+	}
+	out.Warnings = d.warnings(st, e)
+	return out
 }
 
-// profileStatus tells w of p. d.mu is held.
-func (d *Daemon) profileStatus(p *profile, w who, now time.Time) token.ProfileStatus {
-	st := token.ProfileStatus{
-		Name: p.name, Provider: p.kind, Does: p.does(), File: d.dirs.ProfileFile(p.name), Settings: p.settings, Hosts: p.hosts, Present: p.present,
-		CredentialExpires: utc(p.ends),
+// userNames are the names of users that were looked up.
+type userNames map[int]string
+
+// named adds the user's name to u. It may ask a directory service.
+func (n userNames) named(u token.User) *token.User {
+	name, known := n[u.UID]
+	if !known {
+		if found, err := user.LookupId(strconv.Itoa(u.UID)); err == nil {
+			name = found.Username
+		}
+		n[u.UID] = name
 	}
-	if u := p.used; u != nil {
-		st.LastUsed, st.LastUser = utc(u.at), d.tell(*u, w)
-	}
-	if c := p.pending; c != nil {
-		settings, _ := token.NewSettings(c.Settings) // made by a provider, of texts
-		st.Pending = &token.PendingCredential{ID: c.ID, Stored: utc(c.Stored), Settings: settings}
-	}
-	if p.minter != nil {
-		st.Endpoint, st.Renew = p.minter.Endpoint(), string(p.renew)
-	}
-	for _, s := range p.sortedSlots() {
-		t := s.status(now)
-		t.LastUser = d.tell(s.used, w)
-		st.Tokens = append(st.Tokens, t)
-	}
-	for _, s := range p.sinks {
-		st.Sinks = append(st.Sinks, s.Path)
-	}
-	st.Warnings = d.warnings(p, now)
-	return st
+	u.Name = name
+	return &u
 }
 
-// sortedSlots are the slots of p in the order in which they are told of: its own
-// target first. Daemon.mu is held.
-func (p *profile) sortedSlots() []*slot {
-	if len(p.slots) < 2 {
-		return p.slots
+// warnings are what will become a failure unless someone acts.
+func (d *Daemon) warnings(st *state, e *entry) (warnings []string) {
+	now := d.now()
+	warn := func(format string, args ...any) { warnings = append(warnings, fmt.Sprintf(format, args...)) }
+	if text := st.bad[e.Name]; text != "" {
+		warn("what was in force before stays in force: %s", text)
 	}
-	return slices.SortedFunc(slices.Values(p.slots), func(a, b *slot) int {
-		return cmp.Or(cmp.Compare(a.target.Scope, b.target.Scope), cmp.Compare(a.target.Audience, b.target.Audience))
-	})
-}
-
-func (s *slot) status(now time.Time) token.TokenStatus {
-	st := token.TokenStatus{
-		Target: s.target, State: "none", LastUsed: utc(s.used.at), Obtaining: s.flight != nil, Error: s.err, Failures: s.failures,
+	if !e.Expires.IsZero() && e.Expires.Sub(now) < st.config.WarnAhead.Duration {
+		verb := "expired"
+		if e.Expires.After(now) {
+			verb = "expires"
+		}
+		warn("the credential %s on %s", verb, e.Expires.UTC().Format(time.DateOnly))
 	}
-	if !s.tok.Secret.IsZero() {
-		st.State = s.tok.State(now).String()
-		st.Issued, st.Expiry, st.RenewAt = utc(s.tok.Issued), utc(s.tok.Expiry), utc(s.tok.RenewAt)
+	if e.Pending != nil {
+		warn("a new key made on %s waits to be registered", e.Pending.Stored.UTC().Format(time.DateOnly))
 	}
-	return st
-}
-
-// warnings are what will become a failure unless somebody acts. d.mu is held.
-func (d *Daemon) warnings(p *profile, now time.Time) (warnings []string) {
-	if text := d.bad[p.name]; text != "" {
-		warnings = append(warnings, "what was in force before stays in force: "+text)
+	if e.Allowed != nil {
+		warnings = append(warnings, e.Allowed.Unknown...)
 	}
-	if !p.ends.IsZero() && p.ends.Sub(now) < d.config.WarnAhead.Duration {
-		on := p.ends.UTC().Format(time.DateOnly)
-		if p.ends.After(now) {
-			warnings = append(warnings, fmt.Sprintf("the credential expires on %s", on))
-		} else {
-			warnings = append(warnings, fmt.Sprintf("the credential expired on %s", on))
+	for _, s := range e.Sinks {
+		if err := d.sinks.Err(s.Path); err != nil {
+			warn("sink %s: %v", s.Path, err)
 		}
 	}
-	if p.pending != nil {
-		warnings = append(warnings, fmt.Sprintf("a new key made on %s waits to be registered", utc(p.pending.Stored).Format(time.DateOnly)))
-	}
-	if p.allowed != nil {
-		warnings = append(warnings, p.allowed.unknown...)
-	}
-	for _, s := range p.sinks {
-		if err := d.sinkErrs[s.Path]; err != nil {
-			warnings = append(warnings, fmt.Sprintf("sink %s: %v", s.Path, err))
-		}
-	}
-	for _, s := range p.slots {
-		if text := skewText(s.tok.Skew, p.issuer); text != "" {
-			return append(warnings, text)
+	if e.tokens != nil {
+		if text := e.tokens.SkewWarning(); text != "" {
+			warn("%s", text)
 		}
 	}
 	return warnings
 }
 
-// skewText says how far our clock is off from that of host, if it matters.
-func skewText(skew time.Duration, host string) string {
-	switch {
-	case skew > skewTolerance:
-		return fmt.Sprintf("this machine's clock is %v behind that of %s", skew, host)
-	case skew < -skewTolerance:
-		return fmt.Sprintf("this machine's clock is %v ahead of that of %s", -skew, host)
-	}
-	return ""
+// Figures are what metrics are made of, besides what other packages count.
+type Figures struct {
+	// Profiles are those that the caller may use or manage.
+	Profiles []ProfileFigures
+	// MayManage: these are all profiles, so sums over them are no news to the
+	// caller.
+	MayManage bool
+	// BadFiles is how many files of the configuration could not be read; 0 for
+	// callers who may not manage profiles.
+	BadFiles int
+	// CacheFails: the token cache cannot be read or written now.
+	CacheFails bool
+	// CacheWrites counts the writes of the cache, tried or done, since the daemon
+	// started; 0 for callers who may not manage profiles.
+	CacheWrites uint64
+	// Watchers is how many watch events.
+	Watchers int
+	// Skew is the last issuer's clock minus ours, if one answered lately.
+	Skew      time.Duration
+	SkewKnown bool
 }
 
-func utc(t time.Time) time.Time {
-	if t.IsZero() {
-		return t
+// ProfileFigures are those of one profile.
+type ProfileFigures struct {
+	Name, Provider, Does string
+	// Always: its token is renewed even if no one asks.
+	Always bool
+	// CredentialExpires is when the credential itself expires; zero if unknown.
+	CredentialExpires time.Time
+	// Attempts counts the outcomes of attempts since the daemon started, by code;
+	// "" is a success.
+	Attempts map[token.Code]uint64
+	// Own is the token of the profile's own scope and audience, if it has one;
+	// States are how many of all its tokens are in which state.
+	Own    token.TokenStatus
+	HasOwn bool
+	States map[string]int
+}
+
+// Figures returns the figures as they are now.
+func (d *Daemon) Figures(ctx context.Context) (Figures, error) {
+	st, c := d.state.Load(), d.caller(ctx)
+	stats := d.mint.Stats()
+	f := Figures{
+		MayManage: st.isAdmin(c), CacheFails: stats.CacheErr != nil, Watchers: d.events.count(), Skew: stats.Skew, SkewKnown: stats.SkewKnown,
 	}
-	return t.UTC()
+	if f.MayManage {
+		f.BadFiles, f.CacheWrites = len(st.bad), stats.CacheWrites
+	}
+	for name := range st.profiles {
+		if e, err := st.view(c, name); err == nil {
+			f.Profiles = append(f.Profiles, e.figures())
+		}
+	}
+	return f, nil
+}
+
+func (e *entry) figures() ProfileFigures {
+	f := ProfileFigures{
+		Name: e.Name, Provider: e.Kind, Does: e.Does(), Always: e.Renew == profile.RenewAlways && e.tokens != nil,
+		CredentialExpires: mint.UTC(e.Expires), States: map[string]int{},
+	}
+	if e.tokens == nil {
+		return f
+	}
+	f.Attempts = e.tokens.Attempts()
+	for _, t := range e.tokens.Status(false) {
+		f.States[t.State]++
+		if t.Target == (token.Target{}) {
+			f.Own, f.HasOwn = t, true
+		}
+	}
+	return f
 }

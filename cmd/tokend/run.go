@@ -205,7 +205,7 @@ func serving(ctx context.Context, d *daemon.Daemon) string {
 	if err != nil {
 		return "serving"
 	}
-	text := fmt.Sprintf("serving %s; keystore %s", counted(d.Profiles()), st.Keystore)
+	text := fmt.Sprintf("serving %s; keystore %s", counted(len(st.Profiles)), st.Keystore)
 	if n := len(st.ConfigErrors); n > 0 {
 		text += fmt.Sprintf("; %d bad files", n)
 	}

@@ -1,6 +1,6 @@
 //go:build unix
 
-package daemon
+package profile
 
 import (
 	"fmt"
@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// checkHome refuses a directory that belongs, or whose nearest ancestor that is
-// there belongs, to somebody who is neither this user nor root.
+// checkHome refuses a directory if it, or its nearest existing ancestor, belongs
+// to a user other than this one or root.
 func checkHome(dir string) error {
 	info, err := os.Stat(dir)
 	for err != nil && filepath.Dir(dir) != dir {

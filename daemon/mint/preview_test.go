@@ -1,4 +1,4 @@
-package daemon
+package mint
 
 import (
 	"encoding/base64"
@@ -38,7 +38,7 @@ func TestWhatATokenSaysOfItself(t *testing.T) {
 		"no algorithm": {jwt(`{}`, `{"sub":"s"}`, "sig"), opaque},
 		"four parts":   {jwt(head, `{}`, "a", "b"), opaque},
 	} {
-		if got := contentOf(c.token); !reflect.DeepEqual(got, c.want) {
+		if got := preview(c.token); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: %+v, want %+v", name, got, c.want)
 		}
 	}

@@ -1,4 +1,4 @@
-package daemon
+package mint
 
 import (
 	"slices"
@@ -36,7 +36,7 @@ func (i *limitedIssuer) ask(now time.Time) *token.Error {
 	return nil
 }
 
-// A course is how the renewals of a lane went.
+// A course is how the renewals of a queue went.
 type course struct {
 	done     []time.Duration // when each token was renewed
 	refused  int
@@ -44,15 +44,15 @@ type course struct {
 	inSecond int // most started within a second
 }
 
-// runLane plays n renewals that come due at noon, of tokens that can be served
+// runQueue plays n renewals that come due at noon, of tokens that can be served
 // for so long, until all are done or that time is over.
-func runLane(n int, served time.Duration, issuer *limitedIssuer) (c course) {
+func runQueue(n int, served time.Duration, issuer *limitedIssuer) (c course) {
 	issuer.bucket, issuer.filled = issuer.perSecond, noon
-	l := &lane{}
+	q := &issuerQueue{}
 	again := map[*slot]time.Time{}
 	queue := func(s *slot, now time.Time) {
 		s.flight = &flight{}
-		l.queue(s, now)
+		q.add(s, now)
 	}
 	for range n {
 		queue(&slot{tok: token.Token{Secret: token.NewSecret("t"), Issued: noon.Add(-time.Hour), Expiry: noon.Add(served + 10*time.Second)}}, noon)
@@ -68,8 +68,8 @@ func runLane(n int, served time.Duration, issuer *limitedIssuer) (c course) {
 		for len(air) > 0 && !air[0].at.After(now) {
 			f := air[0]
 			air = air[1:]
-			l.running--
-			l.learn(f.err, now)
+			q.running--
+			q.learn(f.err, now)
 			f.s.flight = nil
 			if f.err == nil {
 				c.done = append(c.done, now.Sub(noon))
@@ -85,12 +85,12 @@ func runLane(n int, served time.Duration, issuer *limitedIssuer) (c course) {
 				queue(s, now)
 			}
 		}
-		for s, _, _ := l.next(now, true); s != nil; s, _, _ = l.next(now, true) {
+		for s, _, _ := q.next(now, true); s != nil; s, _, _ = q.next(now, true) {
 			s.flight.launched = true
-			l.running++
+			q.running++
 			started = append(started, now)
 			air = append(air, landing{now.Add(issuer.thinks), s, issuer.ask(now)})
-			c.together = max(c.together, l.running)
+			c.together = max(c.together, q.running)
 		}
 	}
 	for i, from := range started {
@@ -120,7 +120,7 @@ func TestStormOfRenewals(t *testing.T) {
 		"five minutes' tokens, a limit":        {140 * time.Second, limitedIssuer{thinks: 100 * time.Millisecond, perSecond: 100, asksFor: time.Second}, 150, 200},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := runLane(n, c.served, &c.issuer)
+			got := runQueue(n, c.served, &c.issuer)
 			if len(got.done) < n {
 				t.Fatalf("%d of %d tokens were renewed in time; %d refused", len(got.done), n, got.refused)
 			}
@@ -136,7 +136,7 @@ func TestStormOfRenewals(t *testing.T) {
 // An issuer that hangs gets no more attempts at a time than usual, however long
 // the queue.
 func TestAHungIssuerGetsNoMoreAttempts(t *testing.T) {
-	if got := runLane(10_000, 100*time.Second, &limitedIssuer{thinks: time.Hour}); got.together != usualFlights {
+	if got := runQueue(10_000, 100*time.Second, &limitedIssuer{thinks: time.Hour}); got.together != usualFlights {
 		t.Errorf("%d attempts at a time, want %d", got.together, usualFlights)
 	}
 }
@@ -147,16 +147,16 @@ func TestTheTokenThatEndsFirstGoesFirst(t *testing.T) {
 	ending := func(in time.Duration) *slot {
 		return &slot{flight: &flight{}, tok: token.Token{Secret: token.NewSecret("t"), Issued: noon, Expiry: noon.Add(in)}}
 	}
-	l := &lane{}
+	q := &issuerQueue{}
 	late, soon, none := ending(time.Hour), ending(time.Minute), &slot{flight: &flight{}}
 	for _, s := range []*slot{late, none, soon} {
-		l.queue(s, noon)
+		q.add(s, noon)
 	}
-	l.learn(&token.Error{Code: token.ErrUnavailable, RetryAt: noon.Add(50 * time.Second)}, noon)
+	q.learn(&token.Error{Code: token.ErrUnavailable, RetryAt: noon.Add(50 * time.Second)}, noon)
 	var order []*slot
 	var at []time.Duration
 	for now := noon; len(order) < 3; now = now.Add(time.Second) {
-		if s, _, _ := l.next(now, true); s != nil {
+		if s, _, _ := q.next(now, true); s != nil {
 			s.flight.launched = true
 			order, at = append(order, s), append(at, now.Sub(noon))
 		}
@@ -166,11 +166,11 @@ func TestTheTokenThatEndsFirstGoesFirst(t *testing.T) {
 	}
 }
 
-// A lane forgets what an issuer takes, in time.
+// A queue forgets what an issuer takes, in time.
 func TestALimitIsForgotten(t *testing.T) {
-	l := &lane{paced: noon}
-	l.learn(&token.Error{Code: token.ErrUnavailable, Topic: token.RateLimited}, noon)
-	if l.done(noon.Add(limitMemory)) || !l.done(noon.Add(limitMemory+time.Second)) {
+	q := &issuerQueue{launched: noon}
+	q.learn(&token.Error{Code: token.ErrUnavailable, Topic: token.RateLimited}, noon)
+	if q.done(noon.Add(limitMemory)) || !q.done(noon.Add(limitMemory+time.Second)) {
 		t.Error("forgotten too soon, or never")
 	}
 }

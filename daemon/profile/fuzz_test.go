@@ -1,4 +1,4 @@
-package daemon
+package profile
 
 import (
 	"errors"
@@ -54,7 +54,7 @@ func FuzzProfileFile(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		const file = "/etc/tokend/profiles.d/x.toml"
-		doc := newDocument(file, text)
+		doc := &document{file: file, text: text}
 		own := common{Renew: RenewAlways}
 		var provider struct {
 			Name  string            `toml:"name"`

@@ -1,4 +1,4 @@
-package daemon
+package profile
 
 import (
 	"errors"
@@ -82,45 +82,19 @@ func TestDocumentSharedByTwoStructs(t *testing.T) {
 		Two  string            `toml:"two"`
 		Form map[string]string `toml:"form"`
 	}
-	doc := newDocument("f.toml", []byte("one = \"1\"\ntwo = \"2\"\n[form]\nany = \"thing\"\n"))
+	doc := &document{file: "f.toml", text: []byte("one = \"1\"\ntwo = \"2\"\n[form]\nany = \"thing\"\n")}
 	if err := errors.Join(doc.decode(&a), doc.decode(&b), doc.close()); err != nil {
 		t.Fatal(err)
 	}
 	if a.One != "1" || b.Two != "2" || b.Form["any"] != "thing" {
 		t.Errorf("decoded %+v and %+v", a, b)
 	}
-	doc = newDocument("f.toml", []byte("one = \"1\"\ntoo = \"2\"\n"))
+	doc = &document{file: "f.toml", text: []byte("one = \"1\"\ntoo = \"2\"\n")}
 	if err := errors.Join(doc.decode(&a), doc.decode(&b)); err != nil {
 		t.Fatal(err)
 	}
 	if err := doc.close(); err == nil || !strings.Contains(err.Error(), `f.toml:2: unknown key "too"; did you mean "two"?`) {
 		t.Errorf("close says %v", err)
-	}
-}
-
-// What one struct does not take is left out for it, and nothing beside.
-func TestDocumentWithout(t *testing.T) {
-	var a struct {
-		One  string            `toml:"one"`
-		List []string          `toml:"list"`
-		Form map[string]string `toml:"form"`
-	}
-	text := "ONE = \"1\"\ntwo = [\n  \"x\", # of two\n]\nlist = [\n  \"y\",\n]\n'two' = \"\"\"\nlist = \"\"\"\na.b = 1\n[form]\ntwo = \"f\"\n[[more]]\nx = 1\n"
-	want := "ONE = \"1\"\n       \n               \n \nlist = [\n  \"y\",\n]\n           \n          \na.b = 1\n[form]\ntwo = \"f\"\n[[more]]\nx = 1\n"
-	data, lacking := newDocument("f.toml", []byte(text)).without(&a)
-	if string(data) != want {
-		t.Errorf("got  %q\nwant %q", data, want)
-	}
-	if len(lacking) != 1 || lacking["two"] == 0 {
-		t.Errorf("lacking %v", lacking)
-	}
-	// The rest of a text that is broken may belong to any key.
-	broken := "two = 2\none = 1 1\nlist = []\n"
-	if data, _ := newDocument("f.toml", []byte(broken)).without(&a); string(data) != broken {
-		t.Errorf("of a broken text: %q", data)
-	}
-	if err := newDocument("f.toml", []byte(broken)).decode(&a); err == nil || !strings.Contains(err.Error(), "f.toml:2:") {
-		t.Errorf("%v", err)
 	}
 }
 
@@ -169,12 +143,8 @@ func TestProfileFilesOfAnOddDirectory(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	files, err := dirs.profileFiles()
-	var names []string
-	for _, f := range files {
-		names = append(names, f.name())
-	}
-	if slices.Sort(names); err != nil || !slices.Equal(names, []string{"a", "b"}) {
+	names, err := dirs.names()
+	if err != nil || !slices.Equal(names, []string{"a", "b"}) {
 		t.Errorf("%q, %v", names, err)
 	}
 }

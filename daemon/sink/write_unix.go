@@ -1,6 +1,6 @@
 //go:build unix
 
-package daemon
+package sink
 
 import (
 	"errors"
@@ -11,54 +11,51 @@ import (
 
 	"github.com/google/renameio/v2"
 	"golang.org/x/sys/unix"
+
+	"tokend/daemon/profile"
 )
 
-func checkOwner(s *Sink) error {
-	_, _, err := s.ids()
-	return err
-}
-
-// replaceSink writes the file beside the other, unseen by others until it has
-// its owner and mode, and puts it in the other's place.
-func replaceSink(s Sink, text []byte) error {
+// replace writes a file next to the old one, which no one else can read before it
+// has its owner and mode, and puts it in the old one's place.
+func replace(s profile.Sink, text []byte) error {
 	f, err := renameio.NewPendingFile(s.Path, renameio.WithTempDir(filepath.Dir(s.Path)), renameio.WithStaticPermissions(0o600))
 	if err != nil {
-		return plainPathError(err)
+		return withoutPath(err)
 	}
 	defer func() { _ = f.Cleanup() }()
 	if err := giveAway(f.File, s); err != nil {
 		return err
 	}
 	if _, err := f.Write(text); err != nil {
-		return plainPathError(err)
+		return withoutPath(err)
 	}
-	return plainPathError(f.CloseAtomicallyReplace())
+	return withoutPath(f.CloseAtomicallyReplace())
 }
 
 // giveAway gives a new file its owner, group and mode.
-func giveAway(f *os.File, s Sink) error {
-	uid, gid, err := s.ids()
+func giveAway(f *os.File, s profile.Sink) error {
+	uid, gid, err := s.IDs()
 	if err != nil {
 		return err
 	}
 	if uid >= 0 || gid >= 0 {
 		if err := f.Chown(uid, gid); err != nil {
-			return fmt.Errorf("the file cannot be given to owner %q, group %q: %w", s.Owner, s.Group, plainPathError(err))
+			return fmt.Errorf("the file cannot be given to owner %q, group %q: %w", s.Owner, s.Group, withoutPath(err))
 		}
 	}
-	return plainPathError(f.Chmod(s.Mode.FileMode))
+	return withoutPath(f.Chmod(s.Mode.FileMode))
 }
 
-// checkSinkDir refuses a directory in which somebody else could put another
-// file in the place of ours, unless that is who the file is for.
-func checkSinkDir(s Sink) error {
+// checkDir refuses a directory in which another user could replace our file,
+// unless the file is for that user.
+func checkDir(s profile.Sink) error {
 	dir := filepath.Dir(s.Path)
 	info, err := os.Stat(dir)
 	if err != nil {
-		return fmt.Errorf("directory %s: %w", dir, plainPathError(err))
+		return fmt.Errorf("directory %s: %w", dir, withoutPath(err))
 	}
 	owner := info.Sys().(*syscall.Stat_t).Uid
-	uid, _, err := s.ids()
+	uid, _, err := s.IDs()
 	switch {
 	case err != nil:
 		return err
@@ -70,6 +67,6 @@ func checkSinkDir(s Sink) error {
 	return nil
 }
 
-// mayWrite tells whether owner and mode of a directory let tokend write there.
-// access(2) knows nothing of Landlock.
+// mayWrite reports whether the owner and mode of a directory let tokend write
+// there. access(2) ignores Landlock.
 func mayWrite(dir string) bool { return unix.Access(dir, unix.W_OK|unix.X_OK) == nil }

@@ -1,4 +1,4 @@
-package daemon
+package mint
 
 import (
 	"encoding/base64"
@@ -8,9 +8,9 @@ import (
 	"tokend/providers/token"
 )
 
-// contentOf is what a token says of itself. Nothing is verified: that is for
-// whom the token is for.
-func contentOf(t token.Secret) *token.ClaimsPreview {
+// preview returns what a token says. It verifies nothing: that is up to the
+// service that the token is for.
+func preview(t token.Secret) *token.ClaimsPreview {
 	parts := strings.Split(t.Reveal(), ".")
 	switch {
 	case len(parts) == 5 && isJOSEHeader(parts[0]):
@@ -32,12 +32,12 @@ func contentOf(t token.Secret) *token.ClaimsPreview {
 	}
 }
 
-// isJOSEHeader tells of a part that says how a token is signed or encrypted
+// isJOSEHeader reports whether a part says how a token is signed or encrypted
 // (RFC 7515 §4, RFC 7516 §4).
 func isJOSEHeader(part string) bool { return text(decodePart(part)["alg"]) != "" }
 
-// decodePart reads one part of a JWT: base64url of a JSON object; nil if it is
-// none.
+// decodePart reads one part of a JWT, base64url of a JSON object; nil if it is not
+// one.
 func decodePart(part string) (members map[string]any) {
 	b, err := base64.RawURLEncoding.DecodeString(part)
 	if err != nil || json.Unmarshal(b, &members) != nil {
@@ -60,7 +60,7 @@ func firstText(values ...any) string {
 	return ""
 }
 
-// texts are the strings of a claim that is a string or a list of them.
+// texts returns the strings of a claim that is a string or a list of them.
 func texts(v any) (list []string) {
 	if s := text(v); s != "" {
 		return []string{s}
@@ -74,7 +74,7 @@ func texts(v any) (list []string) {
 	return list
 }
 
-// words are the words of claims that are strings of words, or lists.
+// words returns the words of claims that are strings of words, or lists.
 func words(values ...any) (list []string) {
 	for _, v := range values {
 		for _, s := range texts(v) {

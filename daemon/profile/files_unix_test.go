@@ -1,6 +1,6 @@
 //go:build unix
 
-package daemon
+package profile
 
 import (
 	"os"
@@ -19,8 +19,8 @@ func TestAFIFOIsNotRead(t *testing.T) {
 	if err := unix.Mkfifo(dirs.ProfileFile("p"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	files, err := dirs.profileFiles()
-	if err != nil || len(files) != 1 || !strings.Contains(files[0].err.Error(), "not a regular file") {
-		t.Errorf("%+v, %v", files, err)
+	_, errs := Opener{}.OpenAll(dirs)
+	if len(errs) != 1 || !strings.Contains(errs["p"].Error(), "not a regular file") {
+		t.Errorf("%v", errs)
 	}
 }

@@ -1,4 +1,4 @@
-package daemon
+package profile
 
 import (
 	"fmt"
@@ -44,9 +44,8 @@ func UserDirs() (Dirs, error) {
 	return ours(bySystemd(Dirs{Config: filepath.Join(config, "tokend"), State: filepath.Join(state, "tokend")}))
 }
 
-// ours refuses directories of somebody else, which a $HOME that is not this
-// user's leads to (sudo, a container): what is written there could be taken
-// away, and would be in the way of whose home it is.
+// ours refuses directories of another user, which a wrong $HOME leads to (sudo,
+// a container): that user could take away what tokend writes there.
 func ours(d Dirs) (Dirs, error) {
 	for _, dir := range []string{d.Config, d.State} {
 		if err := checkHome(dir); err != nil {

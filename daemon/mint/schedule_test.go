@@ -1,4 +1,4 @@
-package daemon
+package mint
 
 import (
 	"math/rand/v2"
@@ -165,7 +165,7 @@ func TestDecide(t *testing.T) {
 		{"time for another try", slot{err: unavailable, nextTry: noon}, token.Query{}, 0, wait},
 		{"insisting too soon", slot{err: unavailable, failedAt: noon, nextTry: noon.Add(time.Hour)}, token.Query{Fresh: true}, 29 * time.Second, refuse},
 		{"insisting", slot{err: unavailable, failedAt: noon, nextTry: noon.Add(time.Hour)}, token.Query{Fresh: true}, 30 * time.Second, wait},
-		{"insisting against Retry-After", slot{err: unavailable, heeded: true, failedAt: noon, nextTry: noon.Add(time.Hour)}, token.Query{Fresh: true}, 30 * time.Minute, refuse},
+		{"insisting against Retry-After", slot{err: unavailable, retryAfter: true, failedAt: noon, nextTry: noon.Add(time.Hour)}, token.Query{Fresh: true}, 30 * time.Minute, refuse},
 		{"perhaps unlocked by now", slot{err: locked, failedAt: noon, nextTry: noon.Add(time.Hour)}, token.Query{}, 0, wait},
 		{"under way", slot{flight: &flight{}, err: unavailable, nextTry: noon.Add(time.Hour)}, token.Query{}, 0, wait},
 		{"a renewal under way holds nobody up", slot{tok: tokenOf(time.Hour), flight: &flight{}}, token.Query{}, 50 * time.Minute, serve},
@@ -181,8 +181,8 @@ func TestDecide(t *testing.T) {
 
 func TestNextAt(t *testing.T) {
 	const hour = time.Hour
-	always := &profile{name: "p", renew: RenewAlways, idle: hour}
-	used := &profile{name: "p", renew: RenewUsed, idle: hour}
+	always := &Tokens{src: Source{Always: true, Idle: hour}}
+	used := &Tokens{src: Source{Idle: hour}}
 	renewing := tokenOf(hour)
 	renewing.RenewAt = noon.Add(45 * time.Minute)
 	scoped := token.Target{Scope: "s"}
@@ -192,15 +192,15 @@ func TestNextAt(t *testing.T) {
 		now  time.Duration
 		want time.Duration
 	}{
-		{"never obtained", slot{profile: always}, 0, 0},
-		{"to be renewed", slot{profile: always, tok: renewing}, 0, 45 * time.Minute},
-		{"failed", slot{profile: always, tok: renewing, nextTry: noon.Add(50 * time.Minute)}, 46 * time.Minute, 50 * time.Minute},
-		{"used lately", slot{profile: used, tok: renewing, used: use{at: noon}}, 0, 45 * time.Minute},
-		{"not used for long: forgotten when it expires", slot{profile: used, tok: renewing, used: use{at: noon.Add(-hour)}}, 0, hour},
-		{"a scope asked for by hand", slot{profile: always, target: scoped, tok: renewing, used: use{at: noon.Add(-hour)}}, 0, hour},
-		{"a scope that was refused", slot{profile: always, target: scoped, used: use{at: noon}, err: &token.Error{Code: token.ErrRejected}}, 0, forgetAfter},
-		{"a scope in use", slot{profile: always, target: scoped, tok: renewing, used: use{at: noon}}, 0, 45 * time.Minute},
-		{"the clock went back", slot{profile: always, tok: renewing}, -2 * hour, -2 * hour},
+		{"never obtained", slot{of: always}, 0, 0},
+		{"to be renewed", slot{of: always, tok: renewing}, 0, 45 * time.Minute},
+		{"failed", slot{of: always, tok: renewing, nextTry: noon.Add(50 * time.Minute)}, 46 * time.Minute, 50 * time.Minute},
+		{"used lately", slot{of: used, tok: renewing, used: Use{At: noon}}, 0, 45 * time.Minute},
+		{"not used for long: forgotten when it expires", slot{of: used, tok: renewing, used: Use{At: noon.Add(-hour)}}, 0, hour},
+		{"a scope asked for by hand", slot{of: always, target: scoped, tok: renewing, used: Use{At: noon.Add(-hour)}}, 0, hour},
+		{"a scope that was refused", slot{of: always, target: scoped, used: Use{At: noon}, err: &token.Error{Code: token.ErrRejected}}, 0, forgetAfter},
+		{"a scope in use", slot{of: always, target: scoped, tok: renewing, used: Use{At: noon}}, 0, 45 * time.Minute},
+		{"the clock went back", slot{of: always, tok: renewing}, -2 * hour, -2 * hour},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -1,4 +1,4 @@
-package daemon
+package mint
 
 import (
 	"errors"
@@ -20,14 +20,14 @@ const (
 	lastRetry  = 5 * time.Minute
 	// longestRetryAfter bounds what an issuer may ask for.
 	longestRetryAfter = time.Hour
-	// slowRetry is for refusals that more attempts will not mend.
+	// slowRetry is for refusals that more attempts will not fix.
 	slowRetry = 5 * time.Minute
 
 	firstKeystoreRetry = 5 * time.Second
 	lastKeystoreRetry  = time.Minute
 )
 
-// renewAt says when to obtain the successor of t: when the issuer advised it
+// renewAt returns when to obtain the successor of t: when the issuer advised it
 // (refresh_in, but not before a tenth of its life), else at 75 % ± 5 % of its
 // life or six minutes before its end, whichever is earlier, but not before half
 // its life. Never twice within a second.
@@ -51,8 +51,8 @@ func mandatoryAt(t token.Token) time.Time {
 	return t.Expiry.Add(-max(min(time.Minute, t.Life()/10), 2*t.Expiry.Sub(t.ServeUntil())))
 }
 
-// retryAt says when to try again after err, the failures-th failure in a row
-// (1 is the first), while t is the token at hand (the zero Token if none).
+// retryAt returns when to try again after err, the failures-th failure in a row
+// (1 is the first), while t is cached (the zero Token if there is none).
 func retryAt(err *token.Error, failures int, t token.Token, now time.Time, u float64) time.Time {
 	switch {
 	case errors.Is(err, token.ErrLocked), errors.Is(err, token.ErrKeystore):
@@ -92,7 +92,7 @@ func fraction(d time.Duration, f float64) time.Duration {
 type verdict int
 
 const (
-	serve    verdict = iota // hand out the token at hand
+	serve    verdict = iota // hand out the cached token
 	wait                    // join or start a flight, answer with what it brings
 	refuse                  // answer with the remembered error
 	tooShort                // the issuer's tokens do not live as long as asked
@@ -100,17 +100,17 @@ const (
 
 const (
 	// freshAgain is how soon a caller who insists on a new token, or on a
-	// longer-lived one, is given the one that just came.
+	// longer-lived one, gets the one that just came.
 	freshAgain = time.Second
-	// noBetter is the age under which a token cannot be bettered: what it
-	// lacks in life, the next one would lack too.
+	// noBetter is the age under which a new token would be no better: it would
+	// not live longer either.
 	noBetter = time.Minute
 	// insistAgain is how soon after a failure a caller who insists on a new
-	// token makes tokend ask the issuer again, unless that said when.
+	// token makes tokend ask the issuer again, unless the issuer said when.
 	insistAgain = 30 * time.Second
 )
 
-// decide says what to do at now with a caller who asks q of s.
+// decide returns what to do at now with a caller who asks q of s.
 func decide(s *slot, q token.Query, now time.Time) verdict {
 	need := s.tok.State(now) == token.Expired
 	switch {
@@ -131,10 +131,10 @@ func decide(s *slot, q token.Query, now time.Time) verdict {
 	case s.err == nil || !now.Before(s.nextTry):
 		return wait
 	case fromKeystore(s.err):
-		// Nothing remote is spared by waiting, and the person may just have
-		// unlocked the keyring.
+		// Waiting spares no issuer, and the person may just have unlocked the
+		// keyring.
 		return wait
-	case q.Fresh && !s.heeded && now.Sub(s.failedAt) >= insistAgain:
+	case q.Fresh && !s.retryAfter && now.Sub(s.failedAt) >= insistAgain:
 		return wait
 	}
 	return refuse
@@ -144,7 +144,7 @@ func decide(s *slot, q token.Query, now time.Time) verdict {
 // callers who wait: they may be many, and ask again and again.
 const keystoreAgain = 250 * time.Millisecond
 
-// rest is how much longer a flight that callers wait for is not to be launched.
+// rest returns how much longer to hold back a flight that callers wait for.
 func (s *slot) rest(now time.Time) time.Duration {
 	if s.err == nil || !fromKeystore(s.err) || now.Before(s.failedAt) {
 		return 0
@@ -152,7 +152,8 @@ func (s *slot) rest(now time.Time) time.Duration {
 	return s.failedAt.Add(keystoreAgain).Sub(now)
 }
 
-// fromKeystore tells errors of this machine's own keystore from the issuer's.
+// fromKeystore reports whether an error is this machine's keystore's and not the
+// issuer's.
 func fromKeystore(err error) bool {
 	return errors.Is(err, token.ErrLocked) || errors.Is(err, token.ErrKeystore)
 }

@@ -1,0 +1,269 @@
+package mint
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"tokend/providers/token"
+)
+
+// A Cache is where tokens outlive the daemon. One goroutine calls it at a time.
+type Cache interface {
+	Load(ctx context.Context, now time.Time) ([]token.Record, error)
+	Save(records ...token.Record) error
+	Drop(records ...token.Record) error
+	// Delete removes all records of a profile.
+	Delete(profile string) error
+	// Notices says what happened to the file since the last call, for the
+	// log. After a notice, records that were saved before it may be gone.
+	Notices() []string
+}
+
+const (
+	// loadLimit bounds Load: a keyring may hang.
+	loadLimit = 5 * time.Second
+	// saveApart is how far apart the cache is written: the first token at once,
+	// and those that come meanwhile together.
+	saveApart = 100 * time.Millisecond
+	// saveAgain is how soon a cache write that failed is tried again.
+	saveAgain = 30 * time.Second
+)
+
+// cacheState is what the cache lacks, and how it is. Mint.mu guards it.
+type cacheState struct {
+	loaded  bool
+	pending map[recordKey]change
+	saving  bool // a write is under way
+	err     error
+	writes  uint64 // so far
+}
+
+// A recordKey identifies a record in the cache.
+type recordKey struct {
+	profile, fingerprint string
+	target               token.Target
+}
+
+// A change saves a record, or drops it.
+type change struct {
+	record token.Record
+	drop   bool
+}
+
+// queueChange has the cache changed, soon. m.mu is held.
+func (m *Mint) queueChange(r token.Record, drop bool) {
+	m.cache.pending[recordKey{r.Profile, r.Fingerprint, r.Target}] = change{r, drop}
+	nudge(m.dirty)
+}
+
+// recache saves the token of s in the cache. m.mu is held.
+func (m *Mint) recache(s *slot) { m.queueChange(s.record(), false) }
+
+// uncache drops the token of s from the cache. m.mu is held.
+func (m *Mint) uncache(s *slot) {
+	if !s.tok.Secret.IsZero() {
+		m.queueChange(s.record(), true)
+	}
+}
+
+// Load reads the tokens that the last daemon left in the cache, before anything
+// is served. If the keystore is locked or does not answer, Run tries again.
+func (m *Mint) Load(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, loadLimit)
+	defer cancel()
+	m.load(ctx)
+}
+
+// load takes over what is in the cache, once, and reports whether that is done.
+func (m *Mint) load(ctx context.Context) bool {
+	if m.Loaded() {
+		return true
+	}
+	records, err := m.Cache.Load(ctx, m.now())
+	retry := fromKeystore(err) || err != nil && ctx.Err() != nil
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	defer m.noteCache(err) // after the tokens are there
+	if retry {
+		return false
+	}
+	taken := 0
+	for _, r := range records {
+		if m.takeOver(r) {
+			taken++
+		} else {
+			m.queueChange(r, true)
+		}
+	}
+	m.cache.loaded = true
+	m.Log.Info("token cache read", "tokens", taken, "dropped", len(records)-taken)
+	return true
+}
+
+// Loaded reports whether the tokens of the last daemon are here.
+func (m *Mint) Loaded() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.cache.loaded
+}
+
+// takeOver puts the token of a record into its slot, unless that has a newer one.
+// It reports whether the record belongs to a profile as it is now. m.mu is held.
+func (m *Mint) takeOver(r token.Record) bool {
+	t := m.tokens[r.Profile]
+	if t == nil || t.src.Fingerprint != r.Fingerprint {
+		return false
+	}
+	s, err := t.makeSlot(r.Target, r.Token.Issued)
+	if err == nil && s.tok.Issued.Before(r.Token.Issued) {
+		s.tok = r.Token
+		m.plan(s)
+	}
+	return true
+}
+
+// keepCache writes what is obtained to the cache. When ctx ends it saves what is
+// left.
+func (m *Mint) keepCache(ctx context.Context) {
+	tries := 1
+	m.load(ctx)
+	if m.heedNotices() {
+		m.save()
+	}
+	dirty, rested := m.dirty, (<-chan time.Time)(nil)
+	for {
+		var again <-chan time.Time
+		if m.Stats().CacheErr != nil {
+			again = time.After(min(saveAgain, doubled(firstKeystoreRetry, lastKeystoreRetry, tries)))
+		}
+		select {
+		case <-ctx.Done():
+			m.write()
+			return
+		case job := <-m.jobs:
+			job()
+		case <-dirty:
+			dirty, rested = nil, time.After(saveApart)
+		case <-rested:
+			dirty, rested = m.dirty, nil
+			continue
+		case <-again:
+			tries++
+		}
+		if m.load(ctx) && m.write() {
+			tries = 1
+		}
+	}
+}
+
+// write saves what is pending, and once more what the cache has lost.
+func (m *Mint) write() (ok bool) {
+	m.heedNotices()
+	ok = m.save()
+	if m.heedNotices() {
+		m.save()
+	}
+	return ok
+}
+
+// heedNotices logs what happened to the cache file. If anything did, it has all
+// tokens written again, because the file may be a new one, and returns true.
+func (m *Mint) heedNotices() bool {
+	notices := m.Cache.Notices()
+	if len(notices) == 0 {
+		return false
+	}
+	for _, text := range notices {
+		m.Log.Warn("token cache", "notice", text)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, t := range m.tokens {
+		for _, s := range t.slots {
+			if s.tok.State(m.now()) != token.Expired {
+				m.recache(s)
+			}
+		}
+	}
+	return true
+}
+
+// save writes what is pending. What cannot be written stays pending; the tokens
+// are served from memory all the same.
+func (m *Mint) save() bool {
+	m.mu.Lock()
+	changes := m.cache.pending
+	if len(changes) == 0 {
+		m.mu.Unlock()
+		return true
+	}
+	m.cache.pending = map[recordKey]change{}
+	m.cache.saving = true
+	m.cache.writes++
+	m.mu.Unlock()
+
+	var drop, save []token.Record
+	for _, c := range changes {
+		if c.drop {
+			drop = append(drop, c.record)
+		} else {
+			save = append(save, c.record)
+		}
+	}
+	var err error
+	if len(drop) > 0 {
+		err = m.Cache.Drop(drop...)
+	}
+	if err == nil && len(save) > 0 {
+		err = m.Cache.Save(save...)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.cache.saving = false
+	m.noteCache(err)
+	if err == nil {
+		return true
+	}
+	for key, c := range changes {
+		if _, newer := m.cache.pending[key]; !newer {
+			m.cache.pending[key] = c
+		}
+	}
+	return false
+}
+
+// DeleteCached removes all tokens of a profile from the cache.
+func (m *Mint) DeleteCached(ctx context.Context, profile string) error {
+	answer := make(chan error, 1)
+	select {
+	case m.jobs <- func() { answer <- m.Cache.Delete(profile) }:
+	case <-m.ended:
+		return errStopping
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-answer:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// noteCache remembers how the cache is, and logs a change once. m.mu is held.
+func (m *Mint) noteCache(err error) {
+	before := m.cache.err
+	m.cache.err = err
+	if errors.Is(err, token.ErrLocked) {
+		m.noteKeyring(true)
+	}
+	switch {
+	case err != nil && (before == nil || before.Error() != err.Error()):
+		m.Log.Warn("token cache", "error", err.Error())
+		m.event(nil, token.Event{Kind: token.EventCache, State: err.Error()})
+	case err == nil && before != nil:
+		m.Log.Info("token cache works again")
+		m.event(nil, token.Event{Kind: token.EventCache, State: "ok"})
+	}
+}

@@ -1,0 +1,460 @@
+// Package mint obtains tokens and keeps them fresh. It decides when to renew one
+// (schedule.go), shares each attempt between all callers who wait for it (run.go),
+// limits what an issuer is asked for at a time (queue.go), and keeps a copy of the
+// tokens in the cache (cache.go).
+package mint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"tokend/providers/token"
+)
+
+// Options are what a Mint needs of others. All but Alive, Pulse and Now is
+// required.
+type Options struct {
+	Cache Cache
+	// Event is called with what happens, one call at a time. It must neither
+	// block nor call the Mint.
+	Event func(token.Event)
+	// Alive is called at each turn of Run's loop, at least every Pulse (zero:
+	// whenever there is something to do). If it stays away, Run hangs.
+	Alive func()
+	Pulse time.Duration
+	// Now is the wall clock, which may be set; nil means the system's.
+	Now func() time.Time
+	// Log must not block: some lines are written while callers wait.
+	Log *slog.Logger
+}
+
+// A Source is what a Mint needs to know of a profile.
+type Source struct {
+	Name, Kind string
+	Minter     token.Minter
+	// Issuer is the host that the tokens come from.
+	Issuer string
+	// Fingerprint stands for everything that decides which token the profile gets.
+	Fingerprint string
+	// Always renews the profile's own token even if no one asks for it. Other
+	// tokens are renewed until no one has asked for the Idle time.
+	Always bool
+	Idle   time.Duration
+	// Lead is how long before its expiry the profile's own token must have a
+	// successor; zero leaves that to the schedule.
+	Lead time.Duration
+}
+
+// A Mint keeps the tokens of all profiles. Its methods may be called from any
+// goroutine; Run must be running for anything to be obtained.
+type Mint struct {
+	Options
+	wake  chan struct{} // tells Run to look again
+	dirty chan struct{} // tells keepCache that there is something to write
+	jobs  chan func()   // for keepCache to do
+	ended chan struct{} // closed when Run ends
+
+	mu       sync.Mutex
+	tokens   map[string]*Tokens // by profile
+	issuers  map[string]int     // how many profiles each issuer has
+	timers   heapOf[*slot]
+	asked    []*slot // flights that callers wait for, not launched yet
+	queues   map[string]*issuerQueue
+	renewals int // under way
+	stopped  bool
+	cache    cacheState
+	clock    clock
+	// keyringLocked is what the last attempts found.
+	keyringLocked bool
+}
+
+// New makes a Mint without profiles.
+func New(o Options) *Mint {
+	return &Mint{
+		Options: o,
+		wake:    make(chan struct{}, 1),
+		dirty:   make(chan struct{}, 1),
+		jobs:    make(chan func()),
+		ended:   make(chan struct{}),
+		tokens:  map[string]*Tokens{},
+		issuers: map[string]int{},
+		queues:  map[string]*issuerQueue{},
+		cache:   cacheState{pending: map[recordKey]change{}},
+	}
+}
+
+// now is the wall clock: a monotonic reading would stand still in suspend.
+func (m *Mint) now() time.Time {
+	if m.Now != nil {
+		return m.Now().Round(0)
+	}
+	return time.Now().Round(0)
+}
+
+// Tokens are the tokens of one profile. Mint.mu guards them.
+type Tokens struct {
+	mint  *Mint
+	src   Source
+	slots []*slot // one for each target, at most maxTargets
+	tally *tally
+}
+
+// A slot holds one token of a profile and what is being done about it.
+type slot struct {
+	of     *Tokens
+	target token.Target
+
+	tok  token.Token
+	used Use
+	// flight is the attempt under way or asked for, nil if there is none.
+	flight *flight
+	// err is why the last attempt failed, nil after a success.
+	err      *token.Error
+	failures int
+	failedAt time.Time
+	nextTry  time.Time
+	// retryAfter: nextTry is what the issuer asked for.
+	retryAfter bool
+	// warnedExpiry is the expiry of the last token that we warned about.
+	warnedExpiry time.Time
+	// invalidated is when a caller last had a token dropped.
+	invalidated time.Time
+	history     []attempt
+	// timer is when the slot's timer fires, zero if it has none.
+	timer time.Time
+}
+
+func (s *slot) record() token.Record {
+	return token.Record{Profile: s.of.src.Name, Target: s.target, Fingerprint: s.of.src.Fingerprint, Token: s.tok}
+}
+
+// A flight is one attempt to obtain a token, shared by all who wait for it.
+type flight struct {
+	done chan struct{} // closed when tok and err are set
+	tok  token.Token
+	err  *token.Error
+	// urgent: a caller waits for it.
+	urgent, launched bool
+	// trace is that of the first caller who wanted one before it was launched.
+	trace *token.Trace
+}
+
+// maxTargets bounds the scopes and audiences for which a profile has tokens at a
+// time.
+const maxTargets = 64
+
+// Set keeps tokens for a profile from now on. old are its tokens so far, nil if
+// it has none; they stay if the fingerprint is the same.
+func (m *Mint) Set(old *Tokens, src Source) *Tokens {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t := old
+	switch {
+	case old == nil:
+		t = &Tokens{mint: m, tally: &tally{}}
+	case old.src.Fingerprint != src.Fingerprint:
+		t = &Tokens{mint: m, tally: old.tally}
+		m.drop(old)
+	default:
+		m.issuers[old.src.Issuer]--
+	}
+	t.src = src
+	m.tokens[src.Name] = t
+	m.issuers[src.Issuer]++
+	if src.Always && t.slot(token.Target{}) == nil {
+		t.slots = append(t.slots, &slot{of: t})
+	}
+	for _, s := range t.slots {
+		m.plan(s)
+	}
+	return t
+}
+
+// Remove forgets the tokens of a profile. Flights under way land for the callers
+// who wait for them.
+func (m *Mint) Remove(t *Tokens) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.drop(t)
+}
+
+// drop is Remove. m.mu is held.
+func (m *Mint) drop(t *Tokens) {
+	for _, s := range slices.Clone(t.slots) {
+		m.forget(s)
+	}
+	m.issuers[t.src.Issuer]--
+	delete(m.tokens, t.src.Name)
+}
+
+// forget drops a slot that no one wants. m.mu is held.
+func (m *Mint) forget(s *slot) {
+	m.uncache(s)
+	s.of.slots = slices.DeleteFunc(s.of.slots, func(other *slot) bool { return other == s })
+}
+
+// holds reports whether s still is a slot of a profile. m.mu is held.
+func (m *Mint) holds(s *slot) bool {
+	return m.tokens[s.of.src.Name] == s.of && slices.Contains(s.of.slots, s)
+}
+
+// slot returns the slot of a target, nil if there is none. Mint.mu is held.
+func (t *Tokens) slot(target token.Target) *slot {
+	for _, s := range t.slots {
+		if s.target == target {
+			return s
+		}
+	}
+	return nil
+}
+
+// makeSlot returns the slot of a target and makes it if need be. Mint.mu is held.
+func (t *Tokens) makeSlot(target token.Target, now time.Time) (*slot, error) {
+	if s := t.slot(target); s != nil {
+		return s, nil
+	}
+	if len(t.slots) >= maxTargets {
+		return nil, &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf(
+			"profile %q is in use with %d scopes and audiences already, the most it can hold at a time", t.src.Name, len(t.slots))}
+	}
+	s := &slot{of: t, target: target, used: Use{At: now}}
+	t.slots = append(t.slots, s)
+	return s, nil
+}
+
+// Get returns a token that lives at least q.MinTTL longer. A cached token is
+// returned at once; otherwise the caller joins the attempt under way, until ctx
+// ends. Errors are *token.Error.
+func (t *Tokens) Get(ctx context.Context, q token.Query, by Use) (token.Token, error) {
+	m := t.mint
+	now := m.now()
+	m.mu.Lock()
+	s, err := t.makeSlot(q.Target, now)
+	if err != nil {
+		m.mu.Unlock()
+		return token.Token{}, err
+	}
+	s.used = by
+	tok, flight, remembered := s.tok, s.flight, s.err
+	v := decide(s, q, now)
+	s.trace(q.Trace, v)
+	switch v {
+	case wait:
+		flight = m.ask(s)
+		flight.join(q.Trace)
+	case serve:
+		m.plan(s) // a token that no one wanted renewed is wanted again
+	}
+	m.mu.Unlock()
+
+	switch v {
+	case refuse:
+		return token.Token{}, remembered
+	case tooShort:
+		return token.Token{}, livesTooShort(tok, q)
+	case wait:
+		if tok, err = s.wait(ctx, flight, q); err != nil {
+			return token.Token{}, err
+		}
+	}
+	traceToken(q.Trace, tok, now)
+	return tok, nil
+}
+
+// wait waits for a flight of s.
+func (s *slot) wait(ctx context.Context, f *flight, q token.Query) (token.Token, error) {
+	m := s.of.mint
+	select {
+	case <-f.done:
+	case <-ctx.Done():
+		return token.Token{}, &token.Error{Code: token.ErrUnavailable, Message: "the issuer has not answered yet", Cause: context.Cause(ctx)}
+	}
+	tok := f.tok
+	if f.err != nil {
+		// The cache may have been unlocked while the flight failed.
+		m.mu.Lock()
+		tok = s.tok
+		served := decide(s, q, m.now()) == serve
+		m.mu.Unlock()
+		if !served {
+			return token.Token{}, f.err
+		}
+	}
+	if tok.Expiry.Sub(m.now()) < q.MinTTL {
+		return token.Token{}, livesTooShort(tok, q)
+	}
+	return tok, nil
+}
+
+func livesTooShort(t token.Token, q token.Query) error {
+	return &token.Error{Code: token.ErrInvalid, Field: "min_ttl", Message: fmt.Sprintf(
+		"the issuer's tokens live %v, which leaves less than the %v asked for", t.Life().Round(time.Second), q.MinTTL)}
+}
+
+// ask joins the flight of s, and makes it if there is none. m.mu is held.
+func (m *Mint) ask(s *slot) *flight {
+	if s.flight == nil {
+		s.flight = &flight{done: make(chan struct{})}
+	}
+	f := s.flight
+	switch {
+	case f.launched: // it lands even if tokend is stopping
+	case m.stopped:
+		s.land(token.Token{}, errStopping)
+	case !f.urgent:
+		f.urgent = true
+		m.asked = append(m.asked, s)
+		nudge(m.wake)
+	}
+	return f
+}
+
+// nudge tells the goroutine that reads from c to look again.
+func nudge(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+var errStopping = &token.Error{Code: token.ErrUnavailable, Message: "tokend is stopping"}
+
+// land releases everyone who waits for the flight of s. Mint.mu is held.
+func (s *slot) land(tok token.Token, err *token.Error) {
+	f := s.flight
+	s.flight = nil
+	f.tok, f.err = tok, err
+	close(f.done)
+}
+
+// Current returns the token of the profile's own target that can be handed out
+// now, the zero Token if there is none.
+func (t *Tokens) Current() token.Token {
+	t.mint.mu.Lock()
+	defer t.mint.mu.Unlock()
+	if s := t.slot(token.Target{}); s != nil && s.tok.State(t.mint.now()) != token.Expired {
+		return s.tok
+	}
+	return token.Token{}
+}
+
+// invalidateAgain is how soon a slot's token may be dropped again: a resource
+// that refuses every token must not make tokend obtain one per call.
+const invalidateAgain = 5 * time.Second
+
+// Invalidate drops a token, so that the next caller gets a new one;
+// the zero Secret stands for all of them. It is no error if the profile no
+// longer has the token: another caller was faster.
+func (t *Tokens) Invalidate(secret token.Secret) error {
+	m := t.mint
+	now := m.now()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var tooSoon time.Time
+	dropped := 0
+	for _, s := range t.slots {
+		switch {
+		case s.tok.Secret.IsZero() || !(secret.IsZero() || s.tok.Secret.Equal(secret)):
+		case now.Before(s.invalidated.Add(invalidateAgain)):
+			tooSoon = s.invalidated.Add(invalidateAgain)
+		default:
+			s.invalidated = now
+			m.uncache(s)
+			s.tok = token.Token{}
+			m.Log.Info("token invalidated by a caller", s.attrs()...)
+			m.event(s, token.Event{Kind: token.EventInvalidated})
+			m.plan(s)
+			dropped++
+		}
+	}
+	if dropped == 0 && !tooSoon.IsZero() {
+		return &token.Error{Code: token.ErrUnavailable, RetryAt: tooSoon, Message: fmt.Sprintf(
+			"the token of profile %q was replaced moments ago; if the new one is refused too, the cause lies elsewhere", t.src.Name)}
+	}
+	return nil
+}
+
+// Find returns the name of a profile that has the token, of those that the
+// caller may use; "" if there is none.
+func (m *Mint) Find(secret token.Secret, mayUse func(profile string) bool) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for name, t := range m.tokens {
+		for _, s := range t.slots {
+			if s.tok.Secret.Equal(secret) && mayUse(name) {
+				return name
+			}
+		}
+	}
+	return ""
+}
+
+// Try obtains a token for a profile that the Mint does not keep tokens for, to
+// prove that its credential works.
+func (m *Mint) Try(ctx context.Context, src Source) (token.Token, error) {
+	tok, err := m.obtain(ctx, src, token.Target{})
+	if err != nil {
+		return token.Token{}, AsError(err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	tok.RenewAt = renewAt(tok, m.issuers[src.Issuer], rand.Float64())
+	return tok, nil
+}
+
+// Put adds the token that proved the profile's credential.
+func (t *Tokens) Put(tok token.Token, took time.Duration) {
+	m := t.mint
+	now := m.now()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s, err := t.makeSlot(token.Target{}, now)
+	if err != nil || s.flight != nil {
+		return
+	}
+	s.tok, s.used = tok, Use{At: now}
+	s.remember(tok.Issued, took, "")
+	m.noteSuccess(s, took)
+	m.recache(s)
+	m.plan(s)
+}
+
+// RetryKeystore retries at once what failed because of the keystore.
+func (m *Mint) RetryKeystore() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.now()
+	for _, t := range m.tokens {
+		for _, s := range t.slots {
+			if s.err != nil && fromKeystore(s.err) {
+				s.nextTry = now
+				m.plan(s)
+			}
+		}
+	}
+	nudge(m.dirty)
+	nudge(m.wake)
+}
+
+// AsError gives every failure the form in which it is remembered and shown.
+func AsError(err error) *token.Error {
+	var e *token.Error
+	if errors.As(err, &e) {
+		return e
+	}
+	for _, code := range []token.Code{token.ErrLocked, token.ErrKeystore, token.ErrInvalid, token.ErrRejected} {
+		if errors.Is(err, code) {
+			return &token.Error{Code: code, Message: err.Error()}
+		}
+	}
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return &token.Error{Code: token.ErrUnavailable, Message: "the issuer did not answer in time", Cause: err}
+	}
+	return &token.Error{Code: token.ErrInternal, Message: "tokend does not know this error; its log has more", Cause: err}
+}

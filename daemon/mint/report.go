@@ -1,0 +1,304 @@
+package mint
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"tokend/providers/token"
+)
+
+// What the Mint reports: the log and events as things happen, and for people who
+// look the state, the last attempts and the last user of each token. None of it
+// outlives the daemon.
+
+// A Use is when a caller last asked for a token. By is the zero User if the
+// caller did not come over the socket.
+type Use struct {
+	At    time.Time
+	Known bool // By is set
+	By    token.User
+}
+
+// User returns who it was, nil if that is not known.
+func (u Use) User() *token.User {
+	if !u.Known {
+		return nil
+	}
+	return &u.By
+}
+
+// historyLength is how many attempts a slot remembers.
+const historyLength = 10
+
+// An attempt to obtain a token: when it ended, how long it took, and why it
+// failed, empty if it did not.
+type attempt struct {
+	at   int64 // in nanoseconds of Unix: there are many attempts
+	took time.Duration
+	code token.Code
+}
+
+// remember adds an attempt to the history, in place of the oldest one if need be.
+func (s *slot) remember(at time.Time, took time.Duration, code token.Code) {
+	oldest := max(0, len(s.history)+1-historyLength)
+	s.history = slices.Concat(s.history[oldest:], []attempt{{at.UnixNano(), took, code}}) // no room to spare: there are many slots
+}
+
+// A tally counts the outcomes of a profile's attempts, by code; "" is a success.
+// All Tokens that a profile has had share it.
+type tally struct{ counts map[token.Code]uint64 }
+
+func (t *tally) add(code token.Code) {
+	if t.counts == nil {
+		t.counts = map[token.Code]uint64{}
+	}
+	t.counts[code]++
+}
+
+// Attempts counts the outcomes of attempts since the daemon started, by code; "" is a success.
+func (t *Tokens) Attempts() map[token.Code]uint64 {
+	t.mint.mu.Lock()
+	defer t.mint.mu.Unlock()
+	return maps.Clone(t.tally.counts)
+}
+
+// Status returns the state of the tokens, the profile's own target first; in
+// detail also with the last attempts and what the tokens say.
+func (t *Tokens) Status(detail bool) (list []token.TokenStatus) {
+	t.mint.mu.Lock()
+	defer t.mint.mu.Unlock()
+	now := t.mint.now()
+	slots := t.slots
+	if len(slots) > 1 {
+		slots = slices.SortedFunc(slices.Values(slots), func(a, b *slot) int {
+			return cmp.Or(cmp.Compare(a.target.Scope, b.target.Scope), cmp.Compare(a.target.Audience, b.target.Audience))
+		})
+	}
+	for _, s := range slots {
+		st := token.TokenStatus{
+			Target: s.target, State: "none", LastUsed: UTC(s.used.At), LastUser: s.used.User(),
+			Obtaining: s.flight != nil, Error: s.err, Failures: s.failures,
+		}
+		has := !s.tok.Secret.IsZero()
+		if has {
+			st.State = s.tok.State(now).String()
+			st.Issued, st.Expiry, st.RenewAt = UTC(s.tok.Issued), UTC(s.tok.Expiry), UTC(s.tok.RenewAt)
+		}
+		if detail {
+			st.History, st.Granted = s.attempts(), s.tok.Scope
+		}
+		if detail && has {
+			st.Content = preview(s.tok.Secret)
+		}
+		list = append(list, st)
+	}
+	return list
+}
+
+// attempts returns the attempts that s remembers, the latest first.
+func (s *slot) attempts() []token.Attempt {
+	list := make([]token.Attempt, len(s.history))
+	for i, a := range s.history {
+		list[len(list)-1-i] = token.Attempt{At: time.Unix(0, a.at).UTC(), Took: a.took, Code: a.code}
+	}
+	return list
+}
+
+// Stats are figures of the Mint as a whole.
+type Stats struct {
+	// CacheErr is why the cache cannot be read or written; Saving: some tokens
+	// are not in it yet; CacheWrites is how often it was written.
+	CacheErr    error
+	Saving      bool
+	CacheWrites uint64
+	// Skew is the last issuer's clock minus ours, if one answered lately.
+	Skew      time.Duration
+	SkewKnown bool
+	// SkewWarning says how far our clock is off from that issuer's, "" if that
+	// does not matter.
+	SkewWarning string
+}
+
+// Stats returns the figures as they are now.
+func (m *Mint) Stats() Stats {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	st := Stats{CacheErr: m.cache.err, Saving: m.cache.saving || len(m.cache.pending) > 0, CacheWrites: m.cache.writes}
+	if age := m.now().Sub(m.clock.seen); age >= 0 && age <= clockMemory {
+		st.Skew, st.SkewKnown = m.clock.skew, true
+		st.SkewWarning = skewText(m.clock.skew, m.clock.host)
+	}
+	return st
+}
+
+// A clock records how far our clock is from the last issuer's.
+type clock struct {
+	skew time.Duration // its time minus ours
+	host string
+	seen time.Time
+}
+
+const (
+	// clockMemory is how long a clock counts.
+	clockMemory = 2 * time.Hour
+	// skewTolerance is how far an issuer's clock may differ from ours before
+	// we warn.
+	skewTolerance = time.Minute
+)
+
+// SkewWarning says how far our clock is off from that of the profile's issuer,
+// "" if that does not matter.
+func (t *Tokens) SkewWarning() string {
+	t.mint.mu.Lock()
+	defer t.mint.mu.Unlock()
+	for _, s := range t.slots {
+		if text := skewText(s.tok.Skew, t.src.Issuer); text != "" {
+			return text
+		}
+	}
+	return ""
+}
+
+func skewText(skew time.Duration, host string) string {
+	switch {
+	case skew > skewTolerance:
+		return fmt.Sprintf("this machine's clock is %v behind that of %s", skew, host)
+	case skew < -skewTolerance:
+		return fmt.Sprintf("this machine's clock is %v ahead of that of %s", -skew, host)
+	}
+	return ""
+}
+
+// event reports what happened to s, or without s to the Mint itself. m.mu is held.
+func (m *Mint) event(s *slot, e token.Event) {
+	e.Time = m.now().UTC()
+	if s != nil {
+		e.Profile, e.Target = s.of.src.Name, s.target
+	}
+	m.Event(e)
+}
+
+// noteSuccess reports a token that was obtained. m.mu is held.
+func (m *Mint) noteSuccess(s *slot, took time.Duration) {
+	m.Log.Info("token obtained", s.attrs("expires", s.tok.Expiry.UTC(), "renew_at", s.tok.RenewAt.UTC(), "took", took)...)
+	s.of.tally.add("")
+	m.noteKeyring(false)
+	m.event(s, token.Event{Kind: token.EventObtained, Expires: s.tok.Expiry.UTC(), RenewAt: s.tok.RenewAt.UTC(), Took: took})
+}
+
+// noteFailure reports an attempt that failed. m.mu is held.
+func (m *Mint) noteFailure(s *slot, took time.Duration) {
+	message, kind := "no token obtained", token.EventFailed
+	if errors.Is(s.err, token.ErrRejected) {
+		message, kind = "token refused", token.EventRefused
+	}
+	attrs := s.attrs("code", string(s.err.Code), "error", s.err.Message, "failures", s.failures, "next_try", s.nextTry.UTC(), "took", took)
+	if s.err.Topic != "" {
+		attrs = append(attrs, "topic", s.err.Topic)
+	}
+	if s.err.Cause != nil {
+		attrs = append(attrs, "cause", s.err.Cause.Error())
+	}
+	// Each caller makes a failure of the keystore's: its 1st, 2nd, 4th, 8th …
+	// are enough.
+	if !fromKeystore(s.err) || s.failures&(s.failures-1) == 0 {
+		m.Log.Warn(message, attrs...)
+	}
+	s.of.tally.add(s.err.Code)
+	if errors.Is(s.err, token.ErrLocked) {
+		m.noteKeyring(true)
+	}
+	shown := *s.err
+	shown.Cause, shown.RetryAt = nil, UTC(s.err.RetryAt)
+	e := token.Event{Kind: kind, Expires: UTC(s.tok.Expiry), Took: took, Error: &shown, Failures: s.failures}
+	m.event(s, e)
+	if expiring(s.tok, m.now()) && !s.tok.Expiry.Equal(s.warnedExpiry) {
+		s.warnedExpiry = s.tok.Expiry
+		m.Log.Warn("token expires and cannot be renewed", s.attrs("expires", s.tok.Expiry.UTC())...)
+		e.Kind, e.Took = token.EventExpiring, 0
+		m.event(s, e)
+	}
+}
+
+// expiringAhead is how long before its expiry we warn about a token that could
+// not be renewed; of one that lives short, the last fifth.
+const expiringAhead = 5 * time.Minute
+
+// expiring reports whether a token expires soon.
+func expiring(t token.Token, now time.Time) bool {
+	left := t.Expiry.Sub(now)
+	return !t.Secret.IsZero() && left > 0 && left <= max(t.Life()/5, min(expiringAhead, t.Life()/2))
+}
+
+// noteKeyring reports when the keyring turns out to be locked, or unlocked again.
+// m.mu is held.
+func (m *Mint) noteKeyring(locked bool) {
+	if m.keyringLocked == locked {
+		return
+	}
+	m.keyringLocked = locked
+	kind := token.EventUnlocked
+	if locked {
+		kind = token.EventLocked
+	}
+	m.Log.Info("keyring", "state", string(kind))
+	m.event(nil, token.Event{Kind: kind})
+}
+
+func (s *slot) attrs(more ...any) []any {
+	attrs := []any{"profile", s.of.src.Name}
+	if s.target.Scope != "" {
+		attrs = append(attrs, "scope", s.target.Scope)
+	}
+	if s.target.Audience != "" {
+		attrs = append(attrs, "audience", s.target.Audience)
+	}
+	return append(attrs, more...)
+}
+
+// A trace shows one request to people who look for a fault.
+
+// join collects the flight's steps in t, unless it is under way or collects them
+// for another caller. Mint.mu is held.
+func (f *flight) join(t *token.Trace) {
+	switch {
+	case t == nil:
+	case f.launched, f.trace != nil && f.trace != t:
+		t.Add("wait", "another caller's attempt is under way; its steps are not shown here")
+	default:
+		f.trace = t
+	}
+}
+
+// trace adds what s has and what was decided about it. Mint.mu is held.
+func (s *slot) trace(t *token.Trace, v verdict) {
+	switch {
+	case t == nil:
+	case v == serve:
+		t.Add("memory", "a good token is cached since %s: the issuer is not asked", UTC(s.tok.Issued).Format(time.RFC3339))
+	case v == refuse:
+		t.Add("memory", "the last attempt failed; the issuer is asked again at %s", UTC(s.nextTry).Format(time.RFC3339))
+	case v == wait:
+		t.Add("memory", "no cached token will do: the issuer is asked")
+	}
+}
+
+// traceToken adds how long a token lives, and nothing of its text.
+func traceToken(t *token.Trace, tok token.Token, now time.Time) {
+	if t != nil {
+		t.Add("token", "lives %v, %v of that are left; the next is obtained at %s",
+			tok.Life().Round(time.Second), tok.Expiry.Sub(now).Round(time.Second), UTC(tok.RenewAt).Format(time.RFC3339))
+	}
+}
+
+// UTC returns t in UTC, and the zero time as it is.
+func UTC(t time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return t.UTC()
+}

@@ -1,0 +1,159 @@
+package profile
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Renew says which tokens are renewed ahead of their expiry.
+type Renew string
+
+const (
+	// RenewAlways keeps a profile's token fresh even if no one asks.
+	RenewAlways Renew = "always"
+	// RenewUsed stops when no one has asked for the idle time.
+	RenewUsed Renew = "used"
+)
+
+func (r Renew) check() error {
+	if r == RenewAlways || r == RenewUsed {
+		return nil
+	}
+	return invalid("renew", fmt.Sprintf(`renew: %q is neither "always" nor "used"`, r))
+}
+
+// A Duration is written as Go writes them ("90m", "36h"), or in days ("30d").
+type Duration struct{ time.Duration }
+
+// UnmarshalText parses a positive duration.
+func (d *Duration) UnmarshalText(b []byte) error {
+	v, err := time.ParseDuration(string(b))
+	if days, ok := strings.CutSuffix(string(b), "d"); ok {
+		var n int
+		n, err = strconv.Atoi(days)
+		v = time.Duration(n) * 24 * time.Hour
+	}
+	if err != nil || v <= 0 || v > 10*365*24*time.Hour {
+		return fmt.Errorf(`%q is no duration such as "90m", "36h" or "30d"`, b)
+	}
+	d.Duration = v
+	return nil
+}
+
+// A Config is config.toml. All of it is optional.
+type Config struct {
+	// Socket is where tokenctl finds the daemon; empty means the usual place.
+	Socket string `toml:"socket"`
+	// LogLevel is debug, info, warn or error; LogFormat text or json.
+	LogLevel  LogLevel `toml:"log_level"`
+	LogFormat string   `toml:"log_format"`
+	// Renew and Idle are the defaults for profiles. tokend also keeps a scope or
+	// audience that a caller asked for fresh for Idle after its last use.
+	Renew Renew    `toml:"renew"`
+	Idle  Duration `toml:"idle"`
+	// WarnAhead is how long before a credential expires status warns of it.
+	WarnAhead Duration `toml:"warn_ahead"`
+	// Proxy is the HTTP proxy to the issuers; empty means $HTTPS_PROXY
+	// as it was when tokend started, "none" means none.
+	Proxy string `toml:"proxy"`
+	// Audit is the file of the audit log; empty means audit.log in the state
+	// directory, "none" none.
+	Audit string `toml:"audit"`
+	// AdminUsers and AdminGroups may manage profiles, besides root and the user
+	// that tokend runs as. They are names or numbers.
+	AdminUsers  []string `toml:"admin_users"`
+	AdminGroups []string `toml:"admin_groups"`
+	// Sandbox confines tokend to its own files while it serves, where the
+	// system can.
+	Sandbox bool `toml:"sandbox"`
+	// CAFile holds certificates in PEM to trust besides the system's.
+	CAFile string `toml:"ca_file"`
+	// Metrics is where Prometheus finds them besides the socket: a loopback
+	// address and a port. Empty means nowhere.
+	Metrics string `toml:"metrics"`
+}
+
+// A LogLevel is how much is logged.
+type LogLevel struct{ slog.Level }
+
+// UnmarshalText takes debug, info, warn or error.
+func (l *LogLevel) UnmarshalText(b []byte) error {
+	if err := l.Level.UnmarshalText(b); err != nil {
+		return fmt.Errorf(`%q is none of "debug", "info", "warn", "error"`, b)
+	}
+	return nil
+}
+
+func (c Config) check() error {
+	if c.LogFormat != "text" && c.LogFormat != "json" {
+		return invalid("log_format", fmt.Sprintf(`log_format: %q is neither "text" nor "json"`, c.LogFormat))
+	}
+	for _, f := range []struct{ key, path string }{{"socket", c.Socket}, {"ca_file", c.CAFile}, {"audit", c.Audit}} {
+		if f.path != "" && (f.key != "audit" || f.path != "none") && !filepath.IsAbs(f.path) {
+			return invalid(f.key, fmt.Sprintf("%s: %q is not an absolute path", f.key, f.path))
+		}
+	}
+	if err := checkLoopback(c.Metrics); err != nil {
+		return invalid("metrics", "metrics: "+err.Error())
+	}
+	return c.Renew.check()
+}
+
+// checkLoopback refuses an address that other machines could reach.
+func checkLoopback(address string) error {
+	if address == "" {
+		return nil
+	}
+	at, err := netip.ParseAddrPort(address)
+	switch {
+	case err != nil || at.Port() == 0:
+		return fmt.Errorf("%q is not an address and a port such as 127.0.0.1:9464", address)
+	case !at.Addr().IsLoopback():
+		return fmt.Errorf("%s can be reached from other machines; it must be 127.0.0.1 or [::1], and a proxy before it can ask for a password", at.Addr())
+	}
+	return nil
+}
+
+// DefaultConfig returns the configuration of an empty config.toml.
+func DefaultConfig() Config {
+	const day = 24 * time.Hour
+	return Config{LogFormat: "text", Sandbox: true, Renew: RenewAlways, Idle: Duration{day}, WarnAhead: Duration{30 * day}}
+}
+
+// ReadConfig reads config.toml, or returns the defaults if there is none.
+// Errors are ErrInvalid with file, line and the nearest valid key.
+func ReadConfig(d Dirs) (Config, error) {
+	c := DefaultConfig()
+	text, err := os.ReadFile(d.ConfigFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		return c, nil
+	}
+	if err != nil {
+		return c, unreadable(err)
+	}
+	doc := &document{file: d.ConfigFile(), text: text}
+	if err := doc.decode(&c); err != nil {
+		return c, err
+	}
+	if err := doc.close(); err != nil {
+		return c, err
+	}
+	if err := c.check(); err != nil {
+		return c, doc.locate(err)
+	}
+	return c, nil
+}
+
+// LocateConfig adds the file and the line to an error about a key of config.toml.
+func (d Dirs) LocateConfig(err error) error {
+	text, _ := os.ReadFile(d.ConfigFile()) // without it the error names no line
+	return (&document{file: d.ConfigFile(), text: text}).locate(err)
+}

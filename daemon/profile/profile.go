@@ -1,0 +1,340 @@
+// Package profile reads tokend's configuration: config.toml, and the files of
+// profiles.d, which it opens as profiles. It keeps no state.
+package profile
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"tokend/providers/token"
+)
+
+// A Profile is one file of profiles.d, opened. It does not change.
+type Profile struct {
+	Name, Kind string
+	Renew      Renew
+	Idle       time.Duration
+	// What the profile does; one of them is set.
+	Minter   token.Minter
+	Signer   token.Signer
+	Verifier token.Verifier
+	// InSteps: a new credential takes effect when its owner says that it has
+	// been registered with the service.
+	InSteps bool
+	// Hosts are where its credentials may be sent.
+	Hosts []string
+	// Present says how its token is shown to them.
+	Present token.Presentation
+	Sinks   []Sink
+	// Allowed may use it, besides those who have every right.
+	Allowed *Allowance
+	// Issuer is the host that its tokens come from.
+	Issuer string
+	// Fingerprint is a digest of the provider, its settings and the ID of the
+	// current credential. It contains no secret.
+	Fingerprint string
+	// Settings are the provider's settings, from the file and the credential.
+	Settings token.Settings
+	// Credential is the current one, zero if none is stored; Pending the one
+	// that waits to be registered, nil if none does.
+	Credential token.Credential
+	Pending    *token.Credential
+	// Expires is when the credential itself expires, zero if unknown.
+	Expires time.Time
+}
+
+// common are the keys that every profile's file may have.
+type common struct {
+	Provider string   `toml:"provider"`
+	Renew    Renew    `toml:"renew"`
+	Idle     Duration `toml:"idle"`
+	Hosts    []string `toml:"hosts"`
+	// Present says how the token is shown to the hosts.
+	Present token.Presentation `toml:"present"`
+	// AllowUsers and AllowGroups may use the profile, besides root and the user
+	// that tokend runs as. They are names or numbers.
+	AllowUsers  []string `toml:"allow_users"`
+	AllowGroups []string `toml:"allow_groups"`
+	// Sinks are files in which tokend keeps the token.
+	Sinks []Sink `toml:"sink"`
+}
+
+func (c common) check() error {
+	for _, host := range c.Hosts {
+		if err := token.CheckHost(host); err != nil {
+			return invalid("hosts", "hosts: "+err.Error())
+		}
+	}
+	if err := c.Present.Check(); err != nil {
+		return invalid("present", "present: "+err.Error())
+	}
+	if err := checkSinks(c.Sinks); err != nil {
+		return err
+	}
+	return c.Renew.check()
+}
+
+// Kinds are the providers that profiles can have. What one opens implements
+// token.Minter, token.Signer or token.Verifier.
+type Kinds interface {
+	Providers() []token.Provider
+	// Open makes a profile of the kind. It needs neither secrets nor the
+	// network. The result may also have CredentialExpires (when its credential
+	// ends), RotatesInSteps (a new one has to be registered first) and Hosts
+	// (where its credentials may be sent).
+	Open(kind string, decode func(into any) error, secret SecretReader) (any, error)
+}
+
+// A SecretReader reads a secret of a profile.
+type SecretReader = func(ctx context.Context, field string) (token.Secret, error)
+
+// Credentials keep each profile's secrets.
+type Credentials interface {
+	// Kept returns the current credential and the pending one, each the zero
+	// Credential if there is none.
+	Kept(profile string) (current, pending token.Credential, err error)
+	// Secret reads one field of a credential, or of the current one if that
+	// has replaced it.
+	Secret(ctx context.Context, c token.Credential, field string) (token.Secret, error)
+}
+
+// An Opener makes profiles of files.
+type Opener struct {
+	Kinds       Kinds
+	Config      Config
+	Credentials Credentials
+}
+
+// OpenStored opens a profile with the credential that is stored.
+func (o Opener) OpenStored(f File) (*Profile, error) {
+	if f.Err != nil {
+		return nil, unreadable(f.Err)
+	}
+	cred, pending, err := o.Credentials.Kept(f.Name)
+	if err != nil {
+		return nil, err
+	}
+	p, err := o.OpenWith(f, cred)
+	if err == nil && pending.ID != "" {
+		p.Pending = &pending
+	}
+	return p, err
+}
+
+// OpenWith opens a profile with another credential that is stored.
+func (o Opener) OpenWith(f File, cred token.Credential) (*Profile, error) {
+	return o.Open(f, cred, func(ctx context.Context, field string) (token.Secret, error) {
+		begun := time.Now()
+		s, err := o.Credentials.Secret(ctx, cred, field)
+		outcome := "ok"
+		if err != nil {
+			outcome = err.Error()
+		}
+		token.TraceOf(ctx).Add("keystore", "%s read for %s: %s, took %v", field, cred.ID, outcome, time.Since(begun).Round(time.Microsecond))
+		if errors.Is(err, token.ErrNotFound) {
+			return s, &token.Error{Code: token.ErrKeystore, Topic: topicSecretMissing, Field: field, Message: fmt.Sprintf(
+				"no %s is stored for profile %q", field, f.Name)}
+		}
+		return s, err
+	})
+}
+
+// Open makes a profile of its file and the credential that goes with it. Errors
+// are ErrInvalid and name file, line and key.
+func (o Opener) Open(f File, cred token.Credential, secret SecretReader) (*Profile, error) {
+	if err := token.CheckName(f.Name); err != nil {
+		return nil, err
+	}
+	doc := f.document()
+	own := common{Renew: o.Config.Renew, Idle: o.Config.Idle}
+	if err := doc.decode(&own); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(own.check(), CheckProvider(o.Kinds, own.Provider)); err != nil {
+		return nil, doc.locate(err)
+	}
+	opened, err := o.openProvider(own.Provider, doc, cred, secret)
+	if errors.Is(err, token.ErrNoCredential) && cred.ID == "" {
+		opened, err = incomplete{f.Name}, nil // written by hand; tokenctl rotate completes it
+	}
+	if err != nil {
+		return nil, doc.locate(err)
+	}
+	all, err := f.Settings(cred)
+	if err != nil {
+		return nil, err
+	}
+	settings, err := token.NewSettings(all)
+	if err != nil {
+		return nil, doc.locate(err)
+	}
+	p := &Profile{
+		Name: f.Name, Kind: own.Provider, Renew: own.Renew, Idle: own.Idle.Duration, Settings: settings, Credential: cred,
+		Hosts: own.Hosts, Present: own.Present, Sinks: own.Sinks, Expires: cred.Expires,
+	}
+	if len(own.AllowUsers)+len(own.AllowGroups) > 0 {
+		p.Allowed = NewAllowance(own.AllowUsers, own.AllowGroups)
+	}
+	digest, _ := json.Marshal([]any{p.Kind, p.Settings, cred.ID}) // the settings are sorted by name
+	sum := sha256.Sum256(digest)
+	p.Fingerprint = hex.EncodeToString(sum[:])
+	p.take(opened)
+	if p.Minter == nil && len(p.Sinks) > 0 {
+		return nil, doc.locate(invalid("sink", "sink: "+p.Unable("has no tokens to write").Message))
+	}
+	return p, nil
+}
+
+// openProvider has the provider decode its settings: those of the credential,
+// and over them those of the file.
+func (o Opener) openProvider(kind string, doc *document, cred token.Credential, secret SecretReader) (any, error) {
+	inherited, err := toml.Marshal(cred.Settings)
+	if err != nil {
+		return nil, fmt.Errorf("settings of credential %s: %w", cred.ID, err)
+	}
+	read := false
+	opened, err := o.Kinds.Open(kind, func(into any) error {
+		if len(cred.Settings) > 0 {
+			if err := (&document{file: "the credential " + cred.ID, text: inherited}).decode(into); err != nil {
+				return err
+			}
+		}
+		if err := doc.decode(into); err != nil {
+			return err
+		}
+		read = true
+		return nil
+	}, secret)
+	// An unknown key is often the misspelt one that is missing.
+	if unknown := doc.close(); read && unknown != nil {
+		return nil, unknown
+	}
+	return opened, err
+}
+
+// take finds out what the opened provider can do.
+func (p *Profile) take(opened any) {
+	p.Signer, _ = opened.(token.Signer)
+	p.Verifier, _ = opened.(token.Verifier)
+	if m, ok := opened.(token.Minter); ok {
+		p.Minter, p.Issuer = m, hostOf(m.Endpoint())
+	}
+	if c, ok := opened.(interface{ CredentialExpires() time.Time }); ok {
+		if expires := c.CredentialExpires(); !expires.IsZero() && (p.Expires.IsZero() || expires.Before(p.Expires)) {
+			p.Expires = expires
+		}
+	}
+	if r, ok := opened.(interface{ RotatesInSteps() bool }); ok {
+		p.InSteps = r.RotatesInSteps()
+	}
+	if h, ok := opened.(interface{ Hosts() []string }); ok && p.Hosts == nil {
+		p.Hosts = h.Hosts()
+	}
+}
+
+func hostOf(endpoint string) string {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return endpoint
+	}
+	return u.Host
+}
+
+// Does says what p does, for status.
+func (p *Profile) Does() string {
+	switch {
+	case p.Minter != nil:
+		return "mints"
+	case p.Signer != nil:
+		return "signs"
+	}
+	return "verifies"
+}
+
+// Unable returns the error for asking p for what its kind does not do.
+func (p *Profile) Unable(what string) *token.Error {
+	return &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf(
+		"profile %q %s: a profile of %s %s", p.Name, what, p.Kind, map[string]string{
+			"mints": "obtains tokens", "signs": "signs requests", "verifies": "verifies tokens"}[p.Does()])}
+}
+
+// Lead returns how long before its expiry p's token must have a successor
+// because of the sinks, 0 without any.
+func (p *Profile) Lead() (lead time.Duration) {
+	for _, s := range p.Sinks {
+		lead = max(lead, s.MinTTL.Duration+sinkAhead)
+	}
+	return lead
+}
+
+// topicSecretMissing is the text of docs/errors.md on a credential that is not
+// in the keystore.
+const topicSecretMissing = "secret-missing"
+
+// incomplete stands for what a profile will do once it has a credential.
+type incomplete struct{ name string }
+
+func (incomplete) Endpoint() string { return "" }
+
+func (i incomplete) Mint(context.Context, token.Target) (token.Token, error) {
+	return token.Token{}, i.refuse()
+}
+
+func (i incomplete) Sign(context.Context, token.Request) (token.Signed, error) {
+	return token.Signed{}, i.refuse()
+}
+
+func (i incomplete) refuse() error {
+	return &token.Error{Code: token.ErrKeystore, Topic: topicSecretMissing, Field: "credential", Message: fmt.Sprintf("no credential is stored for profile %q", i.name)}
+}
+
+// CheckProvider returns an error for a provider that does not exist.
+func CheckProvider(kinds Kinds, name string) error {
+	var names []string
+	for _, p := range kinds.Providers() {
+		if p.Name == name {
+			return nil
+		}
+		names = append(names, p.Name)
+	}
+	text := fmt.Sprintf("no provider %q", name)
+	if name == "" {
+		text = `"provider" is missing`
+	}
+	if near := token.Nearest(name, names); near != "" {
+		text += fmt.Sprintf("; did you mean %q?", near)
+	} else {
+		text += "; there are " + strings.Join(names, ", ")
+	}
+	return invalid("provider", text)
+}
+
+// Settings returns the provider's settings: those of the file over those of the
+// credential, without the keys that are tokend's own.
+func (f File) Settings(c token.Credential) (map[string]any, error) {
+	own := map[string]any{}
+	if err := toml.Unmarshal(f.Text, &own); err != nil {
+		return nil, f.Locate(err)
+	}
+	maps.DeleteFunc(own, func(key string, _ any) bool { return commonKeys[key] })
+	all := maps.Clone(c.Settings)
+	if all == nil {
+		return own, nil
+	}
+	maps.Copy(all, own)
+	return all, nil
+}
+
+func invalid(field, message string) *token.Error {
+	return &token.Error{Code: token.ErrInvalid, Field: field, Message: message}
+}

@@ -1,0 +1,158 @@
+package daemon
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"tokend/daemon/mint"
+	"tokend/daemon/profile"
+	"tokend/providers/token"
+)
+
+// A state is the configuration as it was read, and the profiles. It does not
+// change: a reload, or a change of one profile, makes another.
+type state struct {
+	credentials profile.Credentials
+	config      profile.Config
+	kinds       Kinds
+	admins      *profile.Allowance
+	profiles    map[string]*entry
+	bad         map[string]string // what is wrong with config.toml ("") and profiles
+	// routes returns the profiles that obtain tokens by the origins of their
+	// hosts, in order of their names.
+	routes func() map[string][]*entry
+}
+
+// An entry is a profile and what belongs to it.
+type entry struct {
+	*profile.Profile
+	tokens *mint.Tokens // nil if it has none
+	// used is when a request was last signed or a token verified with it; the
+	// entries that follow each other under one name share it.
+	used *atomic.Pointer[mint.Use]
+}
+
+// noteUse remembers who uses a profile that has no tokens.
+func (e *entry) noteUse(u mint.Use) { e.used.Store(&u) }
+
+// opener opens profiles under this configuration.
+func (s *state) opener() profile.Opener {
+	return profile.Opener{Kinds: s.kinds, Config: s.config, Credentials: s.credentials}
+}
+
+// next returns a copy of s to change and store.
+func (s *state) next() *state {
+	n := *s
+	n.profiles = maps.Clone(s.profiles)
+	if n.profiles == nil {
+		n.profiles = map[string]*entry{}
+	}
+	n.routes = sync.OnceValue(n.makeRoutes)
+	return &n
+}
+
+func (s *state) makeRoutes() map[string][]*entry {
+	routes := map[string][]*entry{}
+	for _, name := range slices.Sorted(maps.Keys(s.profiles)) {
+		e := s.profiles[name]
+		for _, host := range e.Hosts {
+			origin := token.Origin(host)
+			before := routes[origin]
+			if e.tokens != nil && (len(before) == 0 || before[len(before)-1] != e) {
+				routes[origin] = append(before, e)
+			}
+		}
+	}
+	return routes
+}
+
+// resolve finds the profile that a caller means, by name, by URL, or by both,
+// and which of its hosts covers the URL.
+func (s *state) resolve(c *Caller, name, url string) (e *entry, host string, err error) {
+	if url == "" {
+		e, err = s.lookup(c, name)
+		return e, "", err
+	}
+	if err := token.CheckURL(url); err != nil {
+		return nil, "", invalid("url", "%s", err.Error())
+	}
+	if name != "" {
+		if _, err := s.lookup(c, name); err != nil {
+			return nil, "", err
+		}
+	}
+	return s.route(c, name, url)
+}
+
+// route finds the profile, of those that c may use, whose hosts cover url most
+// closely, and the host that does. With a name only that profile counts.
+func (s *state) route(c *Caller, name, url string) (e *entry, host string, err error) {
+	var found []*entry
+	var near []string
+	for _, e := range s.routes()[token.Origin(url)] {
+		if name != "" && e.Name != name || !e.mayUse(c) {
+			continue
+		}
+		switch h := token.MatchHost(e.Hosts, url); {
+		case h == "":
+			near = append(near, fmt.Sprintf("%s has %s", e.Name, strings.Join(e.Hosts, ", ")))
+		case len(h) > len(host):
+			found, host = []*entry{e}, h
+		case len(h) == len(host):
+			found = append(found, e)
+		}
+	}
+	switch len(found) {
+	case 0:
+		e := &token.Error{Code: token.ErrNotFound, Field: "url", Message: "no profile claims " + url}
+		if name != "" {
+			e.Message = fmt.Sprintf("%s is not among the hosts of profile %q", url, name)
+		}
+		if near != nil {
+			e.Message += "; on that host, " + strings.Join(near, "; ")
+			e.Detail = token.AnotherPath
+		}
+		return nil, "", e
+	case 1:
+		return found[0], host, nil
+	}
+	names := make([]string, len(found))
+	for i, e := range found {
+		names[i] = e.Name
+	}
+	return nil, "", invalid("url", "profiles %s all claim %s; take it out of the hosts of all but one, or name the profile",
+		strings.Join(names, ", "), host)
+}
+
+// lookup finds a profile for a caller to use. One that c may not use is not
+// found, in the same words as one that does not exist.
+func (s *state) lookup(c *Caller, name string) (*entry, error) {
+	e := s.profiles[name]
+	switch text := s.bad[name]; {
+	case e != nil && e.mayUse(c):
+		return e, nil
+	case e == nil && s.isAdmin(c) && text != "" && name != "":
+		return nil, invalid("", "profile %q is not in force: %s", name, text)
+	}
+	return nil, noProfile(name)
+}
+
+// view finds a profile for a caller to look at: to use it, or to manage it.
+func (s *state) view(c *Caller, name string) (*entry, error) {
+	if e := s.profiles[name]; e != nil && s.isAdmin(c) {
+		return e, nil
+	}
+	return s.lookup(c, name)
+}
+
+func noProfile(name string) error {
+	return &token.Error{Code: token.ErrNotFound, Message: fmt.Sprintf("no profile %q", name)}
+}
+
+func invalid(field, format string, args ...any) *token.Error {
+	return &token.Error{Code: token.ErrInvalid, Field: field, Message: fmt.Sprintf(format, args...)}
+}
