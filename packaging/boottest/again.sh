@@ -30,6 +30,22 @@ done
 getent passwd tokend >/dev/null || fail "the user is gone, and its uid may become another's"
 ok "purged: keys and profiles are gone, and it says so"
 
+# A package over the first release's files (cmd/tokend/testdata/upgrade).
+mkdir -p /etc/tokend /var/lib/tokend
+cp -r /test/upgrade/config/. /test/upgrade/key /etc/tokend/
+cp -r /test/upgrade/state/. /var/lib/tokend/
+sed -i 's,@HOME@,/etc/tokend,' /etc/tokend/config.toml /var/lib/tokend/install.toml
+cp /test/issuers/ca.pem /etc/tokend/
+chown -R tokend: /etc/tokend /var/lib/tokend
+chmod -R go= /etc/tokend /var/lib/tokend
+quietly apt-get install /test/tokend_1.0.1_*.deb
+quietly systemctl start tokend
+for profile in clms azure-cert aspose oauth2 bearer; do
+	grep -qF "\"$profile\": \"$(tokenctl get $profile)\"" /test/upgrade/want.json || fail "not the first release's token of $profile: $(tokenctl get $profile 2>&1)"
+done
+quietly apt-get purge tokend
+ok "upgraded from the first release: its profiles, keys and tokens are served"
+
 # The same by rpm, which calls the same scripts in other ways.
 quietly rpm -i --nodeps /test/tokend-1.0.0-1.*.rpm
 [ "$(systemctl is-enabled tokend.service)" = disabled ] || fail "enabled unasked"

@@ -32,6 +32,7 @@ chmod 0755 "$root" # it becomes /
 
 mkdir -p "$root/test"
 cp README.md packaging/boottest/*.sh packaging/scripts/*.sh "$root/test/"
+cp -r cmd/tokend/testdata/upgrade "$root/test/"
 arch=$(go env GOARCH)
 for version in 1.0.0 1.0.1; do
 	packaging/build.sh -o "$root/test" -a "$arch" -f "deb rpm" $version >/dev/null
