@@ -8,111 +8,81 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net/url"
-	"strconv"
+	"strings"
 	"syscall"
 
 	"tokend/providers/token"
 )
 
 // A Client asks the daemon at Socket. Its methods have the daemon's own
-// signatures and errors; on top of those they return ErrNoDaemon if nobody
-// answers, and ErrDenied before anything is sent if the socket is served by
-// somebody who is neither root nor this user. It may be used concurrently.
+// signatures and errors. They also return ErrNoDaemon if no daemon answers, and
+// ErrDenied, before anything is sent, if the socket's server is neither root nor
+// this user. It may be used concurrently.
 type Client struct {
 	// Socket is the socket's absolute path, on Windows the pipe's name.
 	Socket string
-	// Start, if set, is called when nobody listens there, to have somebody do
-	// so; the request is made once more if that gives no error.
+	// Start, if set, starts a daemon when none listens there. If it returns no
+	// error, the request is made once more.
 	Start func(ctx context.Context) error
 }
 
-// Get returns a token of the profile, or without a name of the profile that
-// claims q.URL. Its times have whole seconds; Skew does not cross the socket.
+// Get returns a token of the profile or, without a name, of the profile whose
+// hosts cover q.URL. Its times have whole seconds; Skew does not cross the socket.
 func (c *Client) Get(ctx context.Context, name string, q token.Query) (token.Grant, error) {
-	path := AnyTokenPath
-	if name != "" || q.URL == "" {
-		var err error
-		if path, err = profilePath(TokenPath, name, ""); err != nil {
-			return token.Grant{}, err
-		}
+	k := call{method: "GET", path: TokenPath, name: name, query: encodeQuery(q)}
+	if name == "" && q.URL != "" {
+		k.path = AnyTokenPath
 	}
-	if query := encodeQuery(q); query != "" {
-		path += "?" + query
-	}
-	var answer tokenAnswer
-	status, body, err := c.roundTrip(ctx, request("GET", path, nil))
-	if err == nil && q.Trace != nil {
-		q.Trace.Take(traceIn(body))
-	}
-	if err == nil {
-		err = c.understand(status, body, &answer)
-	}
+	status, body, err := c.send(ctx, k)
 	if err != nil {
 		return token.Grant{}, err
 	}
-	g := answer.grant()
-	switch {
-	case g.Secret.IsZero():
-		return token.Grant{}, c.nonsense(errors.New("an answer without a token"))
-	case g.Present.Check() != nil:
-		return token.Grant{}, c.nonsense(g.Present.Check())
+	if q.Trace != nil {
+		q.Trace.Take(traceIn(body))
+	}
+	if status/100 != 2 {
+		return token.Grant{}, c.refusal(status, body)
+	}
+	g, err := readGrant(body)
+	if err != nil {
+		return token.Grant{}, c.nonsense(err)
 	}
 	return g, nil
 }
 
-// Invalidate has the daemon drop t, if that is still a token of the profile;
-// the zero Secret stands for whatever is current. Without a name t is dropped
-// from whichever profile it is of.
+// Invalidate has the daemon drop t if it is still a token of the profile; the
+// zero Secret stands for the current token. Without a name the daemon drops t
+// from the profile it belongs to.
 func (c *Client) Invalidate(ctx context.Context, name string, t token.Secret) error {
-	path := InvalidatePath
-	if name != "" || t.IsZero() {
-		var err error
-		if path, err = profilePath(TokenPath, name, InvalidateSuffix); err != nil {
-			return err
-		}
+	k := call{method: "POST", path: TokenPath, name: name, suffix: InvalidateSuffix}
+	if name == "" && !t.IsZero() {
+		k.path = InvalidatePath
 	}
-	body, err := encodeInvalidation(t)
-	if err != nil {
-		return err
+	if !t.IsZero() {
+		k.body = map[string]string{"access_token": t.Reveal()}
 	}
-	return c.ask(ctx, "POST", path, body, nil)
+	return c.ask(ctx, k, nil)
 }
 
-// Exchange gets what a registry, one of the profile's hosts, gives for the
-// profile's token: the refresh token that its clients log in with.
+// Exchange trades the profile's token at a registry, one of the profile's hosts,
+// for the refresh token that the registry's clients log in with.
 func (c *Client) Exchange(ctx context.Context, name, registry string) (token.Secret, error) {
-	path, err := profilePath(ExchangePath, name, "")
-	if err != nil {
-		return token.Secret{}, err
-	}
-	body, err := json.Marshal(Exchange{Registry: registry})
-	if err != nil {
-		return token.Secret{}, err
-	}
 	var answer Exchanged
-	if err := c.ask(ctx, "POST", path, body, &answer); err != nil {
-		return token.Secret{}, err
+	err := c.ask(ctx, call{method: "POST", path: ExchangePath, name: name, body: Exchange{Registry: registry}}, &answer)
+	if err == nil && answer.RefreshToken == "" {
+		err = c.nonsense(errors.New("an answer without a refresh token"))
 	}
-	if answer.RefreshToken == "" {
-		return token.Secret{}, c.nonsense(errors.New("an answer without a refresh token"))
-	}
-	return token.NewSecret(answer.RefreshToken), nil
+	return token.NewSecret(answer.RefreshToken), err
 }
 
-// Sign signs one request with the profile's key. The request must then go to
-// Signed.URL, whatever URL was asked for.
+// Sign signs one request with the profile's key. Send the request to Signed.URL,
+// which may differ from the URL you asked for.
 func (c *Client) Sign(ctx context.Context, name string, r token.Request) (token.Signed, error) {
-	path, err := profilePath(SignPath, name, "")
-	if err != nil {
-		return token.Signed{}, err
-	}
-	body, err := encodeRequest(r)
-	if err != nil {
+	if err := CheckRequest(r); err != nil {
 		return token.Signed{}, err
 	}
 	var answer signedAnswer
-	if err := c.ask(ctx, "POST", path, body, &answer); err != nil {
+	if err := c.ask(ctx, call{method: "POST", path: SignPath, name: name, body: r}, &answer); err != nil {
 		return token.Signed{}, err
 	}
 	signed := answer.signed()
@@ -122,20 +92,16 @@ func (c *Client) Sign(ctx context.Context, name string, r token.Request) (token.
 	return signed, nil
 }
 
-// Verify has the daemon judge a token that somebody presented, by itself or,
+// Verify has the daemon verify a token that somebody presented, by itself or,
 // if remote, by asking the issuer's own service. A token that is not good is a
 // Verdict, not an error. Numbers among the claims are json.Number.
 func (c *Client) Verify(ctx context.Context, name string, raw token.Secret, remote bool) (token.Verdict, error) {
-	path, err := profilePath(VerifyPath, name, "")
-	if err != nil {
-		return token.Verdict{}, err
-	}
-	body, err := encodeVerification(raw, remote)
+	body, err := newVerification(raw, remote)
 	if err != nil {
 		return token.Verdict{}, err
 	}
 	var answer verdictAnswer
-	if err := c.ask(ctx, "POST", path, body, &answer); err != nil {
+	if err := c.ask(ctx, call{method: "POST", path: VerifyPath, name: name, body: body}, &answer); err != nil {
 		return token.Verdict{}, err
 	}
 	if answer.Valid == nil {
@@ -145,156 +111,121 @@ func (c *Client) Verify(ctx context.Context, name string, raw token.Secret, remo
 	return answer.Verdict, nil
 }
 
-// Profile tells of one profile.
-func (c *Client) Profile(ctx context.Context, name string) (token.ProfileStatus, error) {
-	var status token.ProfileStatus
-	path, err := profilePath(ProfilePath, name, "")
-	if err != nil {
-		return status, err
-	}
-	err = c.ask(ctx, "GET", path, nil, &status)
+// Profile returns the state of one profile.
+func (c *Client) Profile(ctx context.Context, name string) (status token.ProfileStatus, err error) {
+	err = c.ask(ctx, call{method: "GET", path: ProfilePath, name: name}, &status)
 	return status, err
 }
 
-// Status tells of the daemon and all profiles.
-func (c *Client) Status(ctx context.Context) (st token.Status, err error) {
-	conn, err := c.connect(ctx)
-	if err != nil {
-		return st, err
-	}
-	defer func() { _ = conn.Close() }()
-	var refusal error
-	err = c.hear(ctx, conn, request("GET", StatusPath, nil), func(status int, h head, br *bufio.Reader) error {
-		if status/100 != 2 {
-			body, err := h.body(br)
-			if err == nil {
-				refusal = c.refusal(status, body)
-			}
-			return err
-		}
-		body, err := h.stream(br)
-		if err != nil {
-			return err
-		}
-		return unexpected(decodeStatus(body, &st))
-	})
-	if err == nil {
-		err = refusal
-	}
-	return st, err
+// Status returns the state of the daemon and of all profiles.
+func (c *Client) Status(ctx context.Context) (status token.Status, err error) {
+	err = c.ask(ctx, call{method: "GET", path: StatusPath}, &status)
+	return status, err
 }
 
-// Providers lists the kinds of profiles there can be.
+// Providers lists the kinds of profiles.
 func (c *Client) Providers(ctx context.Context) ([]token.Provider, error) {
 	var list ProviderList
-	err := c.ask(ctx, "GET", ProvidersPath, nil, &list)
+	err := c.ask(ctx, call{method: "GET", path: ProvidersPath}, &list)
 	return list.Providers, err
 }
 
 // Add makes a new profile.
-func (c *Client) Add(ctx context.Context, a token.CreateProfile) (token.Created, error) {
-	if err := CheckName(a.Name); err != nil {
-		return token.Created{}, err
+func (c *Client) Add(ctx context.Context, p token.CreateProfile) (created token.Created, err error) {
+	if err := token.CheckName(p.Name); err != nil {
+		return created, err
 	}
-	return c.hand(ctx, ProfilesPath, a)
+	err = c.ask(ctx, call{method: "POST", path: ProfilesPath, body: newProfileBody(p)}, &created)
+	return created, err
 }
 
-// Rotate gives the profile a.Name a new credential.
-func (c *Client) Rotate(ctx context.Context, a token.CreateProfile) (token.Created, error) {
-	path, err := profilePath(ProfilePath, a.Name, RotateSuffix)
-	if err != nil {
-		return token.Created{}, err
-	}
-	return c.hand(ctx, path, a)
+// Rotate gives the profile p.Name a new credential.
+func (c *Client) Rotate(ctx context.Context, p token.CreateProfile) (created token.Created, err error) {
+	err = c.ask(ctx, call{method: "POST", path: ProfilePath, name: p.Name, suffix: RotateSuffix, body: newProfileBody(p)}, &created)
+	return created, err
 }
 
 // Remove removes the profile and its secrets.
 func (c *Client) Remove(ctx context.Context, name string) error {
-	path, err := profilePath(ProfilePath, name, "")
-	if err != nil {
-		return err
-	}
-	return c.ask(ctx, "DELETE", path, nil, nil)
+	return c.ask(ctx, call{method: "DELETE", path: ProfilePath, name: name}, nil)
 }
 
 // Reload has the daemon read its configuration again. ErrInvalid names the
-// files that are bad; what was in force before them stays in force.
+// files that are bad; their profiles stay as they were.
 func (c *Client) Reload(ctx context.Context) error {
-	return c.ask(ctx, "POST", ReloadPath, nil, nil)
+	return c.ask(ctx, call{method: "POST", path: ReloadPath}, nil)
 }
 
-// Doctor has the daemon look whether all is as it should be.
-func (c *Client) Doctor(ctx context.Context) (token.Report, error) {
-	var found token.Report
-	err := c.ask(ctx, "GET", DoctorPath, nil, &found)
-	return found, err
+// Doctor has the daemon check its setup.
+func (c *Client) Doctor(ctx context.Context) (report token.Report, err error) {
+	err = c.ask(ctx, call{method: "GET", path: DoctorPath}, &report)
+	return report, err
 }
 
-// Keystore tells of the keystore in force.
-func (c *Client) Keystore(ctx context.Context) (token.KeystoreStatus, error) {
-	var status token.KeystoreStatus
-	err := c.ask(ctx, "GET", KeystorePath, nil, &status)
+// Keystore returns the state of the keystore.
+func (c *Client) Keystore(ctx context.Context) (status token.KeystoreStatus, err error) {
+	err = c.ask(ctx, call{method: "GET", path: KeystorePath}, &status)
 	return status, err
 }
 
-// Unlock has the system asked to unlock the keystore. ErrLocked: its prompt
-// waits for an answer.
+// Unlock asks the system to unlock the keystore. ErrLocked: its prompt waits for
+// an answer.
 func (c *Client) Unlock(ctx context.Context) error {
-	return c.ask(ctx, "POST", UnlockPath, nil, nil)
+	return c.ask(ctx, call{method: "POST", path: UnlockPath}, nil)
 }
 
 // Migrate moves all secrets to another keystore, or changes nothing.
-func (c *Client) Migrate(ctx context.Context, to token.KeystoreChoice) (token.Migrated, error) {
-	var done token.Migrated
-	body, err := json.Marshal(to)
-	if err != nil {
-		return done, err
-	}
-	err = c.ask(ctx, "POST", MigratePath, body, &done)
+func (c *Client) Migrate(ctx context.Context, to token.KeystoreChoice) (done token.Migrated, err error) {
+	err = c.ask(ctx, call{method: "POST", path: MigratePath, body: to}, &done)
 	return done, err
 }
 
-func (c *Client) hand(ctx context.Context, path string, a token.CreateProfile) (token.Created, error) {
-	var added token.Created
-	body, err := encodeAddition(a)
-	if err != nil {
-		return added, invalid("settings", "the settings cannot be sent: %v", err)
-	}
-	err = c.ask(ctx, "POST", path, body, &added)
-	return added, err
+// A call is a request of the protocol.
+type call struct {
+	method string
+	path   string // if it ends in a slash, name and suffix follow
+	name   string
+	suffix string
+	query  string
+	body   any // sent as JSON
 }
 
-func profilePath(before, name, after string) (string, error) {
-	if err := CheckName(name); err != nil {
-		return "", err
-	}
-	return before + url.PathEscape(name) + after, nil
-}
-
-// ask sends one request and reads the answer into into, if that is not nil.
-func (c *Client) ask(ctx context.Context, method, path string, body []byte, into any) error {
-	if len(body) > MaxBody {
-		return invalid("", "the request has %d bytes, tokend takes %d", len(body), MaxBody)
-	}
-	status, answer, err := c.roundTrip(ctx, request(method, path, body))
-	if err != nil {
-		return err
-	}
-	return c.understand(status, answer, into)
-}
-
-// understand reads an answer into into, if that is not nil.
-func (c *Client) understand(status int, answer []byte, into any) error {
-	if status/100 != 2 {
-		return c.refusal(status, answer)
-	}
-	if into == nil {
-		return nil
-	}
-	if a, ok := into.(*tokenAnswer); ok {
-		if *a, ok = quickAnswer(answer); ok {
-			return nil
+// request writes k as HTTP/1.1. Its parts come from this package, were checked or
+// are escaped as URLs demand, so none can end a line.
+func (k call) request() ([]byte, error) {
+	path := k.path
+	if strings.HasSuffix(path, "/") {
+		if err := token.CheckName(k.name); err != nil {
+			return nil, err
 		}
+		path += k.name + k.suffix
+	}
+	if k.query != "" {
+		path += "?" + k.query
+	}
+	var body []byte
+	if k.body != nil {
+		var err error
+		if body, err = PlainJSON(k.body); err != nil {
+			return nil, invalid("", "the request cannot be sent: %v", err)
+		}
+	}
+	if len(body) > MaxBody {
+		return nil, invalid("", "the request has %d bytes, tokend takes %d", len(body), MaxBody)
+	}
+	return writeRequest(k.method, path, body), nil
+}
+
+// ask makes a call and reads the answer into into, if that is not nil.
+func (c *Client) ask(ctx context.Context, k call, into any) error {
+	status, answer, err := c.send(ctx, k)
+	switch {
+	case err != nil:
+		return err
+	case status/100 != 2:
+		return c.refusal(status, answer)
+	case into == nil:
+		return nil
 	}
 	if err := decode(answer, into); err != nil {
 		return c.nonsense(err)
@@ -302,20 +233,12 @@ func (c *Client) understand(status int, answer []byte, into any) error {
 	return nil
 }
 
-// request writes an HTTP/1.1 request. Its parts come from this package, or
-// escaped as URLs demand, and cannot end a line.
-func request(method, path string, body []byte) []byte {
-	b := make([]byte, 0, 256+len(path)+len(body))
-	b = append(b, method+" "+path+" HTTP/1.1\r\nHost: tokend\r\nConnection: close\r\nAccept: application/json\r\n"...)
-	if method == "POST" {
-		b = append(b, "Content-Type: application/json\r\nContent-Length: "...)
-		b = append(strconv.AppendInt(b, int64(len(body)), 10), "\r\n"...)
+// send makes a call over a connection of its own.
+func (c *Client) send(ctx context.Context, k call) (status int, body []byte, err error) {
+	request, err := k.request()
+	if err != nil {
+		return 0, nil, err
 	}
-	b = append(b, "\r\n"...)
-	return append(b, body...)
-}
-
-func (c *Client) roundTrip(ctx context.Context, request []byte) (status int, body []byte, err error) {
 	conn, err := c.connect(ctx)
 	if err != nil {
 		return 0, nil, err
@@ -326,44 +249,53 @@ func (c *Client) roundTrip(ctx context.Context, request []byte) (status int, bod
 
 // converse sends a request over conn and reads its answer.
 func (c *Client) converse(ctx context.Context, conn connection, request []byte) (status int, body []byte, err error) {
-	err = c.hear(ctx, conn, request, func(s int, h head, br *bufio.Reader) error {
-		status = s
-		body, err = h.body(br)
-		return err
-	})
+	defer context.AfterFunc(ctx, conn.interrupt)()
+	a, err := c.begin(ctx, conn, request)
+	if err == nil {
+		if body, err = a.body(); err != nil {
+			return 0, nil, c.failed(ctx, err)
+		}
+		status = a.status
+	}
 	return status, body, err
 }
 
-// hear sends a request over conn and has read read the answer after its head.
-func (c *Client) hear(ctx context.Context, conn connection, request []byte, read func(status int, h head, br *bufio.Reader) error) error {
-	stop := context.AfterFunc(ctx, conn.interrupt)
-	defer stop()
-
+// begin sends a request over conn and reads the head of its answer.
+func (c *Client) begin(ctx context.Context, conn connection, request []byte) (*answer, error) {
 	// A server that refuses may stop reading early. Its answer says more than
 	// the failed write.
 	_, writeErr := conn.Write(request)
-	br := bufio.NewReaderSize(conn, maxHead)
-	status, h, err := readHead(br)
-	if err == nil {
-		err = read(status, h, br)
-	}
+	a, err := readHead(bufio.NewReaderSize(conn, maxLine))
 	switch {
 	case err == nil:
-		return nil
+		return a, nil
+	case writeErr != nil:
+		err = fmt.Errorf("%w: %w", errNoAnswer, writeErr)
+	}
+	return nil, c.failed(ctx, err)
+}
+
+// failed is the error for a call whose answer could not be read.
+func (c *Client) failed(ctx context.Context, err error) error {
+	switch {
 	case ctx.Err() != nil:
-		return fmt.Errorf("waiting for tokend at %s: %w", c.Socket, ctx.Err())
-	case writeErr != nil, errors.Is(err, errNoAnswer), errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.ErrUnexpectedEOF):
+		return c.gaveUp(ctx)
+	case errors.Is(err, errNoAnswer), errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.ErrUnexpectedEOF):
 		return &token.Error{Code: token.ErrNoDaemon, Cause: err,
 			Message: fmt.Sprintf("tokend at %s went away without a whole answer", c.Socket)}
 	}
 	return c.nonsense(err)
 }
 
+func (c *Client) gaveUp(ctx context.Context) error {
+	return fmt.Errorf("waiting for tokend at %s: %w", c.Socket, ctx.Err())
+}
+
 // A connection is one to the daemon.
 type connection interface {
 	io.ReadWriteCloser
-	// interrupt ends what is being read or written, and all that would be
-	// after that. It may be called from anywhere.
+	// interrupt ends every read and write, now and later. It may be called from
+	// any goroutine.
 	interrupt()
 }
 
@@ -389,7 +321,7 @@ func (c *Client) notConnected(ctx context.Context, err error) error {
 	case errors.As(err, &known):
 		return known
 	case ctx.Err() != nil:
-		return fmt.Errorf("waiting for tokend at %s: %w", c.Socket, ctx.Err())
+		return c.gaveUp(ctx)
 	case isAbsent(err):
 		return &token.Error{Code: token.ErrNoDaemon, Message: "no tokend answers at " + c.Socket, Cause: err}
 	case errors.Is(err, fs.ErrPermission):
@@ -398,12 +330,12 @@ func (c *Client) notConnected(ctx context.Context, err error) error {
 	return fmt.Errorf("connecting to tokend: %w", err)
 }
 
-// isAbsent tells of the errors for a socket that nobody listens at.
+// isAbsent reports whether err means that no daemon listens.
 func isAbsent(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOTDIR)
 }
 
-// refusal is the error that the server's answer tells of.
+// refusal is the error in the server's answer.
 func (c *Client) refusal(status int, body []byte) error {
 	var r Refusal
 	if err := json.Unmarshal(body, &r); err != nil || r.Error == nil || r.Error.Code == "" {
@@ -412,18 +344,16 @@ func (c *Client) refusal(status int, body []byte) error {
 	return r.Error
 }
 
-// traceIn are the steps that an answer tells of, be it a token or a refusal.
+// traceIn returns the steps in an answer, be it a token or a refusal.
 func traceIn(body []byte) []token.Step {
-	var told struct {
+	var answer struct {
 		Trace []token.Step `json:"trace"`
 	}
-	if err := json.Unmarshal(body, &told); err != nil {
-		return nil
-	}
-	return told.Trace
+	_ = json.Unmarshal(body, &answer) // whoever reads the rest of it finds the error
+	return answer.Trace
 }
 
-// nonsense is the error for an answer that tokend does not give.
+// nonsense is the error for an answer that tokend does not send.
 func (c *Client) nonsense(err error) error {
 	return &token.Error{Code: token.ErrInternal, Message: fmt.Sprintf("not tokend's answer at %s: %v", c.Socket, err), Cause: err}
 }

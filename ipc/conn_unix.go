@@ -5,9 +5,7 @@ package ipc
 import (
 	"context"
 	"errors"
-	"io"
 	"os"
-	"sync"
 	"syscall"
 	"time"
 
@@ -17,24 +15,20 @@ import (
 // A unixConn is a connection to the daemon that blocks in the kernel. The
 // package net would have the runtime poll it, which a program that asks once
 // and ends pays for and does not need.
-type unixConn struct {
-	fd     int
-	mu     sync.Mutex // held for interrupt, lest it hit what fd means after Close
-	closed bool
-}
+type unixConn struct{ *os.File }
 
 // queueFull is how long to wait before trying again to enter a full queue.
 const queueFull = 10 * time.Millisecond
 
 func dial(ctx context.Context, socket string) (connection, error) {
-	if err := checkPath(socket); err != nil {
+	if err := CheckPath(socket); err != nil {
 		return nil, err
 	}
 	for {
 		fd, err := connect(socket)
 		switch {
 		case err == nil:
-			return &unixConn{fd: fd}, nil
+			return unixConn{os.NewFile(uintptr(fd), socket)}, nil
 		case !errors.Is(err, unix.EAGAIN):
 			return nil, os.NewSyscallError("connect", err)
 		}
@@ -72,45 +66,19 @@ func connect(socket string) (fd int, err error) {
 	return fd, nil
 }
 
-func (c *unixConn) Read(p []byte) (int, error) {
-	for {
-		switch n, err := syscall.Read(c.fd, p); {
-		case err == syscall.EINTR:
-		case err != nil:
-			return 0, os.NewSyscallError("read", err)
-		case n == 0 && len(p) > 0:
-			return 0, io.EOF
-		default:
-			return n, nil
-		}
-	}
+func (c unixConn) interrupt() {
+	_ = c.control(func(fd int) error { return unix.Shutdown(fd, unix.SHUT_RDWR) })
 }
 
-func (c *unixConn) Write(p []byte) (written int, err error) {
-	for written < len(p) {
-		n, err := syscall.Write(c.fd, p[written:])
-		if err != nil && err != syscall.EINTR {
-			return written, os.NewSyscallError("write", err)
-		}
-		written += max(n, 0)
+// control calls f with the descriptor, which means this connection until f returns.
+func (c unixConn) control(f func(fd int) error) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
 	}
-	return written, nil
-}
-
-func (c *unixConn) Close() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
-		return os.ErrClosed
+	var failed error
+	if err := raw.Control(func(fd uintptr) { failed = f(int(fd)) }); err != nil {
+		return err
 	}
-	c.closed = true
-	return os.NewSyscallError("close", unix.Close(c.fd))
-}
-
-func (c *unixConn) interrupt() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.closed {
-		_ = unix.Shutdown(c.fd, unix.SHUT_RDWR)
-	}
+	return failed
 }

@@ -3,11 +3,10 @@
 package ipc
 
 import (
+	"context"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -18,10 +17,28 @@ import (
 // Linux, 103 on macOS. The last byte of the field is for the final NUL.
 const maxPath = len(unix.RawSockaddrUnix{}.Path) - 1
 
+// ServerOf asks the kernel who serves a socket.
+func ServerOf(ctx context.Context, socket string) (peer Peer, err error) {
+	conn, err := dial(ctx, socket)
+	if err != nil {
+		return Peer{}, err
+	}
+	defer func() { _ = conn.Close() }()
+	return conn.(unixConn).peer()
+}
+
+func (c unixConn) peer() (peer Peer, err error) {
+	err = c.control(func(fd int) (err error) {
+		peer, err = PeerAt(fd)
+		return err
+	})
+	return peer, err
+}
+
 // checkServer refuses a server that is neither root nor this user: somebody
-// else may have taken the place of the daemon, and would be told secrets.
+// else may have taken the place of the daemon, and would learn secrets.
 func checkServer(conn connection, socket string) error {
-	peer, err := peerAt(conn.(*unixConn).fd)
+	peer, err := conn.(unixConn).peer()
 	if err != nil {
 		return err
 	}
@@ -32,35 +49,15 @@ func checkServer(conn connection, socket string) error {
 	return nil
 }
 
-// checkPath says early and clearly what bind and connect would call an invalid
+// CheckPath says early and clearly what bind and connect would call an invalid
 // argument. It also keeps out "@name", Linux's abstract sockets, which know no
 // permissions.
-func checkPath(socket string) error {
+func CheckPath(socket string) error {
 	switch {
 	case !filepath.IsAbs(socket):
-		return badSocket("the socket's path must be absolute: %q", socket)
+		return invalid("socket", "the socket's path must be absolute: %q", socket)
 	case len(socket) > maxPath:
-		return badSocket("the socket's path has %d bytes, the system allows %d: %s", len(socket), maxPath, socket)
+		return invalid("socket", "the socket's path has %d bytes, the system allows %d: %s", len(socket), maxPath, socket)
 	}
 	return nil
-}
-
-func badSocket(format string, args ...any) error {
-	return &token.Error{Code: token.ErrInvalid, Field: "socket", Message: fmt.Sprintf(format, args...)}
-}
-
-func control(c net.Conn, ask func(fd int) error) error {
-	sc, ok := c.(syscall.Conn)
-	if !ok {
-		return fmt.Errorf("%T is no socket", c)
-	}
-	raw, err := sc.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var asked error
-	if err := raw.Control(func(fd uintptr) { asked = ask(int(fd)) }); err != nil {
-		return err
-	}
-	return asked
 }

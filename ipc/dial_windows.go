@@ -29,13 +29,10 @@ type pipe struct{ net.Conn }
 func (p pipe) interrupt() { _ = p.SetDeadline(time.Unix(1, 0)) }
 
 // checkServer refuses a pipe that belongs neither to this user nor to the
-// system: somebody else may have made it first, and would be told secrets.
+// system: somebody else may have made it first, and would learn secrets.
 func checkServer(conn connection, socket string) error {
-	handle, err := pipeHandle(conn.(pipe).Conn)
-	if err != nil {
-		return err
-	}
-	sd, err := windows.GetSecurityInfo(handle, windows.SE_KERNEL_OBJECT, windows.OWNER_SECURITY_INFORMATION)
+	handle := conn.(pipe).Conn.(interface{ Fd() uintptr }).Fd() // winio's pipes have one
+	sd, err := windows.GetSecurityInfo(windows.Handle(handle), windows.SE_KERNEL_OBJECT, windows.OWNER_SECURITY_INFORMATION)
 	if err != nil {
 		return fmt.Errorf("asking whose pipe %s is: %w", socket, err)
 	}
@@ -43,7 +40,7 @@ func checkServer(conn connection, socket string) error {
 	if err != nil {
 		return fmt.Errorf("asking whose pipe %s is: %w", socket, err)
 	}
-	own, err := ownSID()
+	own, err := OwnSID()
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package ipc
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 
@@ -22,35 +21,11 @@ type MSIRequest struct {
 	Header   string `json:"header,omitempty"`
 }
 
-// msiAnswer answers it, at once; the endpoint lives as long as the connection.
-type msiAnswer struct {
-	Endpoint string       `json:"endpoint"`
-	Header   token.Secret `json:"header"`
-}
-
-// EncodeMSI is the answer to POST /v1/azure-msi. It reveals the header.
-func EncodeMSI(endpoint, header string) ([]byte, error) {
-	return json.Marshal(map[string]string{"endpoint": endpoint, "header": header})
-}
-
-// DecodeMSI reads the body of POST /v1/azure-msi strictly.
-func DecodeMSI(body []byte) (MSIRequest, error) {
-	var in MSIRequest
-	if err := decodeStrict(body, &in); err != nil {
-		return in, err
-	}
-	if len(in.Profiles) == 0 {
-		return in, invalid("profiles", "no profile is named")
-	}
-	for _, name := range in.Profiles {
-		if err := CheckName(name); err != nil {
-			return in, err
-		}
-	}
-	if (in.Endpoint == "") != (in.Header == "") {
-		return in, invalid("header", "endpoint and header go together")
-	}
-	return in, nil
+// An MSIAnswer answers it at once; the endpoint lives as long as the connection.
+// It holds a secret in the open.
+type MSIAnswer struct {
+	Endpoint string `json:"endpoint"`
+	Header   string `json:"header"`
 }
 
 // An MSILease is an endpoint of a managed identity as Azure App Service has
@@ -66,7 +41,7 @@ type MSILease struct {
 // LeaseMSI has the daemon serve such an endpoint. The lease ends when it is
 // closed, with this process, and with the daemon.
 func (c *Client) LeaseMSI(ctx context.Context, r MSIRequest) (*MSILease, error) {
-	body, err := json.Marshal(r)
+	request, err := call{method: "POST", path: MSIPath, body: r}.request()
 	if err != nil {
 		return nil, err
 	}
@@ -74,29 +49,30 @@ func (c *Client) LeaseMSI(ctx context.Context, r MSIRequest) (*MSILease, error) 
 	if err != nil {
 		return nil, err
 	}
-	status, answer, err := c.converse(ctx, conn, request("POST", MSIPath, body))
+	var a MSIAnswer
+	status, body, err := c.converse(ctx, conn, request)
 	switch {
 	case err != nil:
 	case status/100 != 2:
-		err = c.refusal(status, answer)
+		err = c.refusal(status, body)
 	default:
-		var a msiAnswer
-		if err = decode(answer, &a); err == nil && (a.Endpoint == "" || a.Header.IsZero()) {
+		if err = decode(body, &a); err == nil && (a.Endpoint == "" || a.Header == "") {
 			err = errors.New("an answer without an endpoint")
 		}
-		if err == nil {
-			return &MSILease{a.Endpoint, a.Header, conn}, nil
+		if err != nil {
+			err = c.nonsense(err)
 		}
-		err = c.nonsense(err)
 	}
-	return nil, errors.Join(err, conn.Close())
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return &MSILease{a.Endpoint, token.NewSecret(a.Header), conn}, nil
 }
 
 // Wait returns when the lease has ended, or ctx, upon which it closes the
 // lease.
 func (l *MSILease) Wait(ctx context.Context) {
-	stop := context.AfterFunc(ctx, l.conn.interrupt)
-	defer stop()
+	defer context.AfterFunc(ctx, l.conn.interrupt)()
 	_, _ = io.Copy(io.Discard, l.conn) // tokend says nothing more
 	_ = l.conn.Close()
 }

@@ -8,7 +8,7 @@ import (
 
 // UserSocket is the named pipe of a user's own daemon.
 func UserSocket() (string, error) {
-	sid, err := ownSID()
+	sid, err := OwnSID()
 	if err != nil {
 		return "", err
 	}
@@ -18,7 +18,8 @@ func UserSocket() (string, error) {
 // SystemSocket is the named pipe of the daemon of the whole system.
 func SystemSocket() string { return `\\.\pipe\tokend` }
 
-func ownSID() (*windows.SID, error) {
+// OwnSID is the user's security identifier.
+func OwnSID() (*windows.SID, error) {
 	user, err := windows.GetCurrentProcessToken().GetTokenUser()
 	if err != nil {
 		return nil, fmt.Errorf("asking Windows for the user's SID: %w", err)

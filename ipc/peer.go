@@ -11,13 +11,13 @@ import (
 // connection to another, or becomes another, is still the one that connected.
 type Peer struct {
 	// UID is the user. On Windows, where the pipe admits its owner alone, it
-	// is what os.Getuid says.
+	// is os.Getuid's.
 	UID int
-	// PID is for logs, never for decisions; 0 where it cannot be told (the
-	// peer lives in another PID namespace).
+	// PID is for logs, never for decisions; 0 where the kernel does not know
+	// it (the peer lives in another PID namespace).
 	PID int
 	// Groups are the user's groups, the primary one among them, as far as the
-	// kernel tells (Linux does). Only GroupsOf fills them in.
+	// kernel knows (Linux does). Only the server asks for them.
 	Groups []int
 }
 

@@ -3,17 +3,14 @@
 package ipc
 
 import (
-	"net"
 	"runtime"
 
 	"tokend/providers/token"
 )
 
-// PeerOf fails: tokend does not know how to ask this system who is at the
-// other end, and without that nobody is let in.
-func PeerOf(net.Conn) (Peer, error) { return peerAt(-1) }
-
-func peerAt(int) (Peer, error) {
+// PeerAt fails: tokend does not know how to ask this system who is at the other
+// end, and without that it lets no caller in.
+func PeerAt(int) (Peer, error) {
 	return Peer{}, &token.Error{Code: token.ErrDenied,
-		Message: "who is at the other end of a socket cannot be told on " + runtime.GOOS}
+		Message: "tokend cannot ask this system (" + runtime.GOOS + ") who is at the other end of a socket"}
 }

@@ -232,7 +232,7 @@ func serve(t testing.TB, b ipcserver.Backend) (socket string) {
 // serveAt answers for b on a socket until stop is called or the test ends.
 func serveAt(t testing.TB, socket string, b ipcserver.Backend) (stop func()) {
 	t.Helper()
-	l, err := ipc.Listen(socket)
+	l, err := ipcserver.Listen(socket)
 	if err != nil {
 		t.Fatal(err)
 	}

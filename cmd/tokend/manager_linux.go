@@ -12,7 +12,7 @@ import (
 	"github.com/coreos/go-systemd/v22/activation"
 	sd "github.com/coreos/go-systemd/v22/daemon"
 
-	"tokend/ipc"
+	"tokend/ipc/ipcserver"
 	"tokend/providers/token"
 )
 
@@ -22,7 +22,7 @@ import (
 func listen(path string) (net.Listener, error) {
 	files := activation.Files(true)
 	if len(files) == 0 {
-		return ipc.Listen(path)
+		return ipcserver.Listen(path)
 	}
 	defer func() {
 		for _, f := range files {

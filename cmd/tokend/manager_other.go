@@ -8,10 +8,10 @@ import (
 	"net"
 	"time"
 
-	"tokend/ipc"
+	"tokend/ipc/ipcserver"
 )
 
-func listen(path string) (net.Listener, error) { return ipc.Listen(path) }
+func listen(path string) (net.Listener, error) { return ipcserver.Listen(path) }
 
 // A manager is the service manager, which is not interested here.
 type manager struct{}

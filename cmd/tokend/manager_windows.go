@@ -12,10 +12,10 @@ import (
 	"gopkg.in/natefinch/lumberjack.v2"
 
 	"tokend/cmd/tokend/service"
-	"tokend/ipc"
+	"tokend/ipc/ipcserver"
 )
 
-func listen(path string) (net.Listener, error) { return ipc.Listen(path) }
+func listen(path string) (net.Listener, error) { return ipcserver.Listen(path) }
 
 // A manager is the service manager, which wants to know when tokend serves.
 type manager struct{}

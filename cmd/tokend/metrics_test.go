@@ -55,7 +55,7 @@ func socketServed(counts *ipcserver.Counts) {
 		panic(err)
 	}
 	defer os.RemoveAll(dir)
-	l, err := ipc.Listen(filepath.Join(dir, "s"))
+	l, err := ipcserver.Listen(filepath.Join(dir, "s"))
 	if err != nil {
 		panic(err)
 	}

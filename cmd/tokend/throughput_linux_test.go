@@ -199,7 +199,7 @@ func serveHere(b *testing.B, dirs daemon.Dirs) (socket string) {
 		b.Fatal(err)
 	}
 	socket = filepath.Join(dirs.State, "s")
-	listener, err := ipc.Listen(socket)
+	listener, err := ipcserver.Listen(socket)
 	if err != nil {
 		b.Fatal(err)
 	}

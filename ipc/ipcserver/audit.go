@@ -12,7 +12,7 @@ type Event struct {
 	Caller ipc.Peer
 	// Program is what the caller's process called itself, an unverified label.
 	Program string
-	// Do is what was asked for: connect (by somebody who is not let in), get, exchange, sign, verify, invalidate, add,
+	// Do is the operation: connect (by a caller who is not let in), get, exchange, sign, verify, invalidate, add,
 	// rotate, remove, reload, unlock or migrate (of the keystore).
 	Do string
 	// Profile is the profile's name, empty if none was named or found.
@@ -25,10 +25,10 @@ type Event struct {
 	Code token.Code
 }
 
-// audited tells of what a Backend grants and refuses.
+// audited reports what a Backend grants and refuses.
 type audited struct {
 	Backend
-	tell func(Event)
+	report func(Event)
 }
 
 func (a *audited) note(ctx context.Context, e Event, err error) {
@@ -39,7 +39,7 @@ func (a *audited) note(ctx context.Context, e Event, err error) {
 		wire, _ := wireError(err)
 		e.Code = wire.Code
 	}
-	a.tell(e)
+	a.report(e)
 }
 
 func (a *audited) Get(ctx context.Context, name string, q token.Query) (token.Grant, error) {

@@ -7,9 +7,9 @@ import (
 	"tokend/providers/token"
 )
 
-// What can be asked for, as counted. "connect" is a caller who is not let in,
-// "other" a path or method that there is not.
-var doings = [...]string{
+// The operations that are counted. "connect" is a caller who is not let in,
+// "other" a path or method that does not exist.
+var operations = [...]string{
 	"connect", "other",
 	"get", "exchange", "sign", "verify", "authorize", "invalidate", "azure-msi",
 	"list", "show", "add", "remove", "rotate", "providers", "status", "reload", "events", "metrics",
@@ -17,13 +17,12 @@ var doings = [...]string{
 }
 
 const (
-	doConnect = iota
-	doOther
-	doGet
+	opConnect = iota
+	opOther
 )
 
-// doing is the number of what is asked for.
-func doing(name string) int { return slices.Index(doings[:], name) }
+// operation is the index of the named one.
+func operation(name string) int { return slices.Index(operations[:], name) }
 
 // results are how a request can end: "ok", or the code of its error.
 var results = [...]string{
@@ -35,13 +34,13 @@ var results = [...]string{
 // Counts are how many requests ended how. The zero value is ready for use, by
 // any number of goroutines.
 type Counts struct {
-	n [len(doings)][len(results)]atomic.Uint64
+	n [len(operations)][len(results)]atomic.Uint64
 }
 
-// All calls f with what was asked for, how it ended and how often. What never
+// All calls f with each operation, how it ended and how often. What never
 // happened is left out.
 func (c *Counts) All(f func(do, result string, n uint64)) {
-	for i, do := range doings {
+	for i, do := range operations {
 		for j, result := range results {
 			if n := c.n[i][j].Load(); n > 0 {
 				f(do, result, n)
@@ -50,7 +49,7 @@ func (c *Counts) All(f func(do, result string, n uint64)) {
 	}
 }
 
-func (c *Counts) add(do int, err error) {
+func (c *Counts) add(op int, err error) {
 	if c == nil {
 		return
 	}
@@ -62,5 +61,5 @@ func (c *Counts) add(do int, err error) {
 			result = len(results) - 1
 		}
 	}
-	c.n[do][result].Add(1)
+	c.n[op][result].Add(1)
 }

@@ -3,7 +3,6 @@ package ipcserver
 import (
 	"context"
 	"encoding/json"
-	"net/http"
 	"time"
 
 	"tokend/ipc"
@@ -13,30 +12,28 @@ import (
 // events streams what happens: a line of JSON for each event, and an empty line
 // where nothing happens for a while, so that a reader that is gone is noticed.
 // It ends when tokend does, or when a line cannot leave in time.
-func (h *handler) events(w http.ResponseWriter, r *http.Request, _ string) error {
-	profiles, err := ipc.DecodeWatch(r.URL.RawQuery)
+func (h *handler) events(c *call) error {
+	profiles, err := decodeWatch(c.URL.RawQuery)
 	if err != nil {
 		return err
 	}
-	events, err := h.backend.Watch(r.Context(), profiles)
+	events, err := h.backend.Watch(c.Context(), profiles)
 	if err != nil {
 		return err
 	}
 	defer events.Close()
-	ctx, cancel := context.WithCancel(r.Context())
+	ctx, cancel := context.WithCancel(c.Context())
 	defer cancel()
-	stop := make(chan struct{})
-	defer close(stop)
 	go func() {
 		select {
 		case <-h.ending:
 			cancel()
-		case <-stop:
+		case <-ctx.Done():
 		}
 	}()
 
-	announce(w, "application/x-ndjson")
-	if !sendPart(w, nil) { // the header: from now on nothing is missed
+	c.announce("application/x-ndjson")
+	if !c.sendPart(nil) { // the header: from now on nothing is missed
 		return nil
 	}
 	for {
@@ -44,12 +41,12 @@ func (h *handler) events(w http.ResponseWriter, r *http.Request, _ string) error
 		if !ok {
 			break
 		}
-		if !sendPart(w, line) {
+		if !c.sendPart(line) {
 			return nil
 		}
 	}
-	if r.Context().Err() == nil {
-		sendPart(w, eventLine(token.Event{Time: time.Now().UTC().Round(0), Kind: token.EventStopping}))
+	if c.Context().Err() == nil {
+		c.sendPart(eventLine(token.Event{Time: time.Now().UTC().Round(0), Kind: token.EventStopping}))
 	}
 	return nil
 }
@@ -76,20 +73,16 @@ func eventLine(e token.Event) []byte {
 	return append(line, '\n')
 }
 
-// sendPart sends a part of a stream, and tells whether it has left.
-func sendPart(w http.ResponseWriter, part []byte) bool {
-	return write(w, part) == nil && http.NewResponseController(w).Flush() == nil
-}
-
 // metrics answers Prometheus.
-func (h *handler) metrics(w http.ResponseWriter, r *http.Request, _ string) error {
+func (h *handler) metrics(c *call) error {
 	if h.measure == nil {
 		return &token.Error{Code: token.ErrNotFound, Message: "this tokend has no metrics"}
 	}
-	metrics, err := h.measure(r.Context())
+	metrics, err := h.measure(c.Context())
 	if err != nil {
 		return err
 	}
-	metrics.ServeHTTP(w, r)
+	c.begin()
+	metrics.ServeHTTP(c.w, c.Request)
 	return nil
 }

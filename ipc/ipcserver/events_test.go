@@ -194,15 +194,15 @@ func TestCountsAndMetrics(t *testing.T) {
 func TestEveryRouteIsCounted(t *testing.T) {
 	h := newHandler(newBook(), Options{})
 	for _, r := range h.routes {
-		if r.do <= doOther || r.do >= len(doings) {
-			t.Errorf("%s %s has no name among the doings", r.method, r.before)
+		if r.op <= opOther || r.op >= len(operations) {
+			t.Errorf("%s %s has no name among the operations", r.method, r.before)
 		}
 	}
 }
 
 func TestCountingAllocatesNothing(t *testing.T) {
 	counts := &Counts{}
-	get := doing("get")
+	get := operation("get")
 	if n := testing.AllocsPerRun(100, func() { counts.add(get, nil) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}

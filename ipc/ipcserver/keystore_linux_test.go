@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"tokend/ipc"
 	"tokend/providers/token"
 )
 
@@ -56,7 +55,7 @@ func TestKeystoreCrossesTheSocket(t *testing.T) {
 
 func TestKeystoreChoicesAreReadStrictly(t *testing.T) {
 	for _, body := range []string{``, `{"keystore":"os","keystore":"sealed"}`, `{"keystore":7}`, `{"key":"x"}`, `{"Keystore":"os"}`, `[]`} {
-		if _, err := ipc.DecodeKeystoreChoice([]byte(body)); !errors.Is(err, token.ErrInvalid) {
+		if _, err := decodeKeystoreChoice([]byte(body)); !errors.Is(err, token.ErrInvalid) {
 			t.Errorf("%s: %v", body, err)
 		}
 	}

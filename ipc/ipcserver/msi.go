@@ -43,14 +43,10 @@ const (
 	msiSecret = 32
 )
 
-// lendMSI serves POST /v1/azure-msi: it opens an endpoint, tells where it is,
-// and closes it when the caller hangs up.
-func (h *handler) lendMSI(w http.ResponseWriter, r *http.Request, _ string) error {
-	body, err := readBody(w, r)
-	if err != nil {
-		return err
-	}
-	in, err := ipc.DecodeMSI(body)
+// lendMSI serves POST /v1/azure-msi: it opens an endpoint, says where it is, and
+// closes it when the caller hangs up.
+func (h *handler) lendMSI(c *call) error {
+	in, err := decodeMSI(c.body)
 	if err != nil {
 		return err
 	}
@@ -60,30 +56,29 @@ func (h *handler) lendMSI(w http.ResponseWriter, r *http.Request, _ string) erro
 	default:
 		return &token.Error{Code: token.ErrUnavailable, Message: fmt.Sprintf("%d endpoints are lent already", maxLeases)}
 	}
-	e, err := h.newMSI(r.Context(), in)
-	if err != nil {
-		return err
-	}
-	answer, err := ipc.EncodeMSI("http://"+e.address()+msiPath, e.secret)
+	e, err := h.newMSI(c.Context(), in)
 	if err != nil {
 		return err
 	}
 	srv := &http.Server{
-		Handler: e, ReadHeaderTimeout: headTimeout, IdleTimeout: idleTimeout, WriteTimeout: time.Minute,
+		Handler: e, ReadHeaderTimeout: h.times.head, IdleTimeout: h.times.idle, WriteTimeout: time.Minute,
 		MaxHeaderBytes: maxHead, DisableGeneralOptionsHandler: true,
-		BaseContext: func(net.Listener) context.Context { return r.Context() },
+		BaseContext: func(net.Listener) context.Context { return c.Context() },
 		ErrorLog:    slog.NewLogLogger(slog.DiscardHandler, slog.LevelError), // what strangers on loopback send
 	}
 	served := make(chan struct{})
 	go func() { _ = srv.Serve(e.listener); close(served) }()
 	defer func() { _ = srv.Close(); <-served }()
 
-	send(w, http.StatusOK, jsonType, answer)
-	if err := http.NewResponseController(w).Flush(); err != nil {
+	answer := ipc.MSIAnswer{Endpoint: "http://" + e.address() + msiPath, Header: e.secret}
+	if err := c.json(http.StatusOK, answer, nil); err != nil {
+		return err
+	}
+	if err := http.NewResponseController(c.w).Flush(); err != nil {
 		return nil
 	}
 	select {
-	case <-r.Context().Done():
+	case <-c.Context().Done():
 	case <-h.ending:
 	}
 	return nil
@@ -134,13 +129,13 @@ func (h *handler) newMSI(ctx context.Context, in ipc.MSIRequest) (*msi, error) {
 func formerAddress(in ipc.MSIRequest) (string, error) {
 	u, err := url.Parse(in.Endpoint)
 	if err != nil || u.Scheme != "http" || u.Hostname() != "127.0.0.1" || u.Path != msiPath {
-		return "", &token.Error{Code: token.ErrInvalid, Field: "endpoint", Message: "endpoint is none that tokend has lent"}
+		return "", &token.Error{Code: token.ErrInvalid, Field: "endpoint", Message: "tokend did not lend this endpoint"}
 	}
 	if port, err := strconv.ParseUint(u.Port(), 10, 16); err != nil || port < 1024 {
-		return "", &token.Error{Code: token.ErrInvalid, Field: "endpoint", Message: "endpoint is none that tokend has lent"}
+		return "", &token.Error{Code: token.ErrInvalid, Field: "endpoint", Message: "tokend did not lend this endpoint"}
 	}
 	if b, err := hex.DecodeString(in.Header); err != nil || len(b) != msiSecret {
-		return "", &token.Error{Code: token.ErrInvalid, Field: "header", Message: "header is none that tokend has made"}
+		return "", &token.Error{Code: token.ErrInvalid, Field: "header", Message: "tokend did not make this header"}
 	}
 	return u.Host, nil
 }
@@ -168,7 +163,8 @@ func (e *msi) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		status, body = http.StatusBadRequest, []byte("{}")
 	}
-	send(w, status, jsonType, body)
+	c := &call{Request: r, w: w, times: usualTimes}
+	c.send(status, jsonType, body)
 }
 
 // answer is what the endpoint says.

@@ -43,6 +43,25 @@ func TestMain(m *testing.M) {
 	case "caller":
 		_, err := (&ipc.Client{Socket: socket}).Get(context.Background(), "clms", token.Query{})
 		tell(err)
+	case "reloader":
+		tell((&ipc.Client{Socket: socket}).Reload(context.Background()))
+	case "daemon": // says whether it could listen, and stays until stdin ends
+		l, err := Listen(socket)
+		tell(err)
+		if err == nil {
+			answerAll(l)
+			_, _ = os.Stdin.Read(make([]byte, 1))
+			_ = l.Close()
+		}
+	case "squatter": // listens without any care, for others to connect to
+		unix.Umask(0)
+		l, err := net.Listen("unix", socket)
+		tell(err)
+		conn, err := l.Accept()
+		tell(err)
+		if n, _ := conn.Read(make([]byte, 1)); n > 0 {
+			tell(errors.New("heard something"))
+		}
 	case "heir": // was given a connection as descriptor 3
 		_, _ = syscall.Write(3, []byte("GET /v1/token/clms HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
 		_, _ = io.Copy(os.Stdout, os.NewFile(3, "connection"))

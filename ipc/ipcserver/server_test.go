@@ -238,7 +238,7 @@ func start(t testing.TB, b Backend, o Options) *running {
 		t.Fatal(err)
 	}
 	s := &running{socket: filepath.Join(dir, "s"), log: &log{}}
-	l, err := ipc.Listen(s.socket)
+	l, err := Listen(s.socket)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -467,7 +467,7 @@ func TestStrictRequests(t *testing.T) {
 		{"GET /v1/token/clms/", "", 404, token.ErrNotFound, ""},
 		{"GET /v1//token/clms", "", 404, token.ErrNotFound, ""},
 		{"GET /v1/token/../status", "", 404, token.ErrNotFound, ""},
-		{"GET /v1/token/..", "", 404, token.ErrNotFound, ""}, // a name that no profile has
+		{"GET /v1/token/..", "", 400, token.ErrInvalid, "name"},
 		{"GET /V1/status", "", 404, token.ErrNotFound, ""},
 		{"GET /v1/token/none", "", 404, token.ErrNotFound, ""},
 		{"GET /v1/token/a%2Fb", "", 400, token.ErrInvalid, "name"},
@@ -711,30 +711,8 @@ func TestRequestsUnderWayMayFinish(t *testing.T) {
 	if err := <-stopped; err != nil {
 		t.Errorf("Serve: %v", err)
 	}
-	if took := time.Since(began); took > grace/2 {
+	if took := time.Since(began); took > usualTimes.grace/2 {
 		t.Errorf("ending took %v", took)
-	}
-}
-
-// Who was let in is answered, even if the server is to end before it has said
-// what it wants: restarts lose no call.
-func TestWhoWasLetInIsAnswered(t *testing.T) {
-	s := start(t, newBook(), Options{})
-	quick := s.dial(t)
-	s.promptly(t) // by now quick was let in
-	stopped := make(chan error, 1)
-	go func() { stopped <- s.stop() }()
-	for { // until nobody new is let in
-		if _, err := s.client.Status(t.Context()); errors.Is(err, token.ErrNoDaemon) {
-			break
-		}
-	}
-	_, _ = io.WriteString(quick, statusRequest)
-	if answer, body := hear(t, quick); answer.StatusCode != 200 {
-		t.Errorf("%s %s", answer.Status, body)
-	}
-	if err := <-stopped; err != nil {
-		t.Error(err)
 	}
 }
 
@@ -743,7 +721,7 @@ func TestRequestsThatDoNotFinishEnd(t *testing.T) {
 	b := newBook()
 	begun := make(chan struct{})
 	b.reload = func(ctx context.Context) error { close(begun); <-ctx.Done(); return ctx.Err() }
-	s := start(t, b, Options{})
+	s := start(t, b, Options{times: shortTimes})
 	answered := make(chan error, 1)
 	go func() { answered <- s.client.Reload(context.Background()) }()
 	<-begun
@@ -757,7 +735,7 @@ func TestRequestsThatDoNotFinishEnd(t *testing.T) {
 
 func TestServeSaysWhenItsListenerFails(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
-	l, err := ipc.Listen(socket)
+	l, err := Listen(socket)
 	if err != nil {
 		t.Fatal(err)
 	}

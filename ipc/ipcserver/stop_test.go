@@ -179,7 +179,7 @@ func (r *restless) Get(ctx context.Context, name string, q token.Query) (token.G
 func TestAGrantUnderWayMayFinish(t *testing.T) {
 	t.Parallel()
 	begun := make(chan struct{})
-	s := start(t, newBook(), Options{Audit: func(Event) { close(begun); time.Sleep(2 * lastWord) }})
+	s := start(t, newBook(), Options{times: shortTimes, Audit: func(Event) { close(begun); time.Sleep(2 * shortTimes.lastWord) }})
 	conn := s.dial(t)
 	_, _ = io.WriteString(conn, plainRequest)
 	<-begun
@@ -193,7 +193,7 @@ func TestAGrantUnderWayMayFinish(t *testing.T) {
 	}
 }
 
-// Whatever a caller does or leaves undone, the server ends within its grace
+// Whatever a caller does or leaves undone, the server ends within its usualTimes.grace
 // period.
 func TestNoCallerHoldsUpTheEnd(t *testing.T) {
 	t.Parallel()
@@ -213,7 +213,7 @@ func TestNoCallerHoldsUpTheEnd(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := start(t, large, Options{})
+			s := start(t, large, Options{times: shortTimes})
 			conn := s.dial(t)
 			_, _ = io.WriteString(conn, raw)
 			s.promptly(t)
@@ -221,7 +221,7 @@ func TestNoCallerHoldsUpTheEnd(t *testing.T) {
 			if err := s.stop(); err != nil {
 				t.Error(err)
 			}
-			if took := time.Since(began); took > grace+2*lastWord {
+			if took := time.Since(began); took > shortTimes.grace+shortTimes.lastWord+2*time.Second {
 				t.Errorf("ending took %v", took)
 			}
 		})

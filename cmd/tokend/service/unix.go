@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -66,12 +65,7 @@ func checkOwner(path string) error {
 // returns when it is gone. The kernel has to confirm the pid: root must not end
 // a process because another user named it.
 func StopProcess(ctx context.Context, socket string, pid int) error {
-	conn, err := net.Dial("unix", socket)
-	if err != nil {
-		return err
-	}
-	peer, err := ipc.PeerOf(conn)
-	_ = conn.Close()
+	peer, err := ipc.ServerOf(ctx, socket)
 	if err != nil || peer.PID != pid || pid <= 1 {
 		return errors.New("stop it, and repeat this command")
 	}

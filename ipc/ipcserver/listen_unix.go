@@ -1,6 +1,6 @@
 //go:build unix
 
-package ipc
+package ipcserver
 
 import (
 	"errors"
@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tokend/ipc"
 	"tokend/providers/token"
 )
 
@@ -30,7 +31,7 @@ const backlog = 4096
 // removes the socket.
 func Listen(path string) (net.Listener, error) {
 	path = filepath.Clean(path)
-	if err := checkPath(path); err != nil {
+	if err := ipc.CheckPath(path); err != nil {
 		return nil, err
 	}
 	if err := prepareDir(filepath.Dir(path)); err != nil {
@@ -268,3 +269,5 @@ func clearStale(path string) error {
 	}
 	return &token.Error{Code: token.ErrExists, Message: "tokend is already running, or held ready by the service manager, at " + path, Cause: err}
 }
+
+func badSocket(format string, args ...any) error { return invalid("socket", format, args...) }

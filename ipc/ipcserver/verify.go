@@ -11,16 +11,12 @@ import (
 	"tokend/providers/token"
 )
 
-func (h *handler) sign(w http.ResponseWriter, r *http.Request, name string) error {
-	body, err := readBody(w, r)
+func (h *handler) sign(c *call) error {
+	request, err := decodeRequest(c.body)
 	if err != nil {
 		return err
 	}
-	request, err := ipc.DecodeRequest(body)
-	if err != nil {
-		return err
-	}
-	signed, err := h.backend.Sign(r.Context(), name, request)
+	signed, err := h.backend.Sign(c.Context(), c.name, request)
 	if err != nil {
 		return err
 	}
@@ -28,24 +24,20 @@ func (h *handler) sign(w http.ResponseWriter, r *http.Request, name string) erro
 	if err != nil {
 		return err
 	}
-	send(w, http.StatusOK, jsonType, answer)
+	c.send(http.StatusOK, jsonType, answer)
 	return nil
 }
 
-func (h *handler) verify(w http.ResponseWriter, r *http.Request, name string) error {
-	body, err := readBody(w, r)
+func (h *handler) verify(c *call) error {
+	raw, remote, err := decodeVerification(c.body)
 	if err != nil {
 		return err
 	}
-	raw, remote, err := ipc.DecodeVerification(body)
-	if err != nil {
-		return err
-	}
-	verdict, err := h.backend.Verify(r.Context(), name, raw, remote)
-	return sendJSON(w, http.StatusOK, verdict, err)
+	verdict, err := h.backend.Verify(c.Context(), c.name, raw, remote)
+	return c.json(http.StatusOK, verdict, err)
 }
 
-// The headers in which authorize tells of a token.
+// The headers in which authorize describes a token.
 const (
 	subjectHeader = "X-Tokend-Subject"
 	issuerHeader  = "X-Tokend-Issuer"
@@ -62,27 +54,27 @@ const (
 // authorize answers a proxy that asks whether to let a request through, whose
 // header it passes on: nginx's auth_request, a forward-auth. Only 204 means
 // yes, only 401 and 403 are verdicts.
-func (h *handler) authorize(w http.ResponseWriter, r *http.Request, name string) error {
-	raw, refusal := presented(r.Header)
+func (h *handler) authorize(c *call) error {
+	raw, refusal := presented(c.Header)
 	if refusal.Reason != "" {
-		return turnAway(w, refusal)
+		return c.turnAway(refusal)
 	}
-	verdict, err := h.backend.Verify(r.Context(), name, raw, false)
+	verdict, err := h.backend.Verify(c.Context(), c.name, raw, false)
 	switch {
 	case err != nil:
 		return err
 	case !verdict.Valid:
-		return turnAway(w, verdict)
+		return c.turnAway(verdict)
 	}
-	setClaims(w.Header(), verdict.Claims)
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(http.StatusNoContent)
+	setClaims(c.w.Header(), verdict.Claims)
+	c.w.Header().Set("Cache-Control", "no-store")
+	c.w.WriteHeader(http.StatusNoContent)
 	return nil
 }
 
-// isAuthorize tells whether a proxy is waiting for a verdict.
-func isAuthorize(r *http.Request) bool {
-	return strings.HasPrefix(r.URL.EscapedPath(), ipc.AuthorizePath)
+// isAuthorize reports whether a proxy is waiting for a verdict.
+func (c *call) isAuthorize() bool {
+	return strings.HasPrefix(c.URL.EscapedPath(), ipc.AuthorizePath)
 }
 
 // presented finds the token in X-API-Key or Authorization (RFC 6750 §2.1).
@@ -115,16 +107,16 @@ func presented(head http.Header) (token.Secret, token.Verdict) {
 
 // turnAway answers for a token that is not good: 403 for one that is good and
 // for somebody else, 401 with a challenge (RFC 6750 §3) for all others.
-func turnAway(w http.ResponseWriter, v token.Verdict) error {
+func (c *call) turnAway(v token.Verdict) error {
 	v.Valid, v.Claims = false, nil
 	if isWord(v.Reason) {
-		w.Header().Set(reasonHeader, v.Reason)
+		c.w.Header().Set(reasonHeader, v.Reason)
 	}
 	if v.Reason == "wrong_audience" {
-		return sendJSON(w, http.StatusForbidden, v, nil)
+		return c.json(http.StatusForbidden, v, nil)
 	}
-	w.Header().Set("WWW-Authenticate", challenge(v))
-	return sendJSON(w, http.StatusUnauthorized, v, nil)
+	c.w.Header().Set("WWW-Authenticate", challenge(v))
+	return c.json(http.StatusUnauthorized, v, nil)
 }
 
 // challenge names no error if there was no token (RFC 6750 §3.1).
@@ -168,7 +160,7 @@ const (
 	maxClaims = 8 << 10
 )
 
-// setClaims tells of a good token in headers. They are always there, since some
+// setClaims describes a good token in headers. They are always there, since some
 // proxies pass on the client's own where one is missing; what cannot stand in a
 // header as it is, or is too long, makes it empty.
 func setClaims(head http.Header, claims map[string]any) {

@@ -1,10 +1,10 @@
 //go:build linux
 
-package ipc
+package ipcserver
 
 import (
-	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -18,67 +18,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tokend/internal/checktest"
+	"tokend/ipc"
 	"tokend/providers/token"
 )
 
-// stranger is a uid that is not ours.
-const stranger = 65533
-
-// The test binary plays other processes: TOKEND_TEST_PLAY names the part, and
-// TOKEND_TEST_SOCKET the socket.
-const (
-	playEnv   = "TOKEND_TEST_PLAY"
-	playPlace = "TOKEND_TEST_SOCKET"
-)
-
-func TestMain(m *testing.M) {
-	socket := os.Getenv(playPlace)
-	switch os.Getenv(playEnv) {
-	case "":
-		os.Exit(m.Run())
-	case "daemon": // says whether it could listen, and stays until stdin ends
-		l, err := Listen(socket)
-		switch {
-		case errors.Is(err, token.ErrExists):
-			say("exists")
-		case err != nil:
-			say(err.Error())
-		default:
-			say("listening")
-			answerAll(l)
-			_, _ = os.Stdin.Read(make([]byte, 1))
-			_ = l.Close()
-		}
-	case "squatter": // listens without any care, for others to connect to
-		unix.Umask(0)
-		l, err := net.Listen("unix", socket)
-		if err != nil {
-			say(err.Error())
-			return
-		}
-		say("listening")
-		conn, err := l.Accept()
-		if err != nil {
-			say(err.Error())
-			return
-		}
-		n, _ := conn.Read(make([]byte, 1))
-		say([]string{"heard nothing", "heard something"}[n])
-	case "caller":
-		err := (&Client{Socket: socket}).Reload(context.Background())
-		var e *token.Error
-		if errors.As(err, &e) {
-			say(string(e.Code))
-			return
-		}
-		say("answered")
-	}
-}
-
-func say(line string) { _, _ = os.Stdout.WriteString(line + "\n") }
-
-// A player is another process, played by this test binary.
-type player struct {
+// A process is another one, played by this test binary.
+type process struct {
 	t    *testing.T
 	cmd  *exec.Cmd
 	in   interface{ Close() error }
@@ -86,7 +31,7 @@ type player struct {
 	rest string
 }
 
-func play(t *testing.T, part, socket string, uid uint32) *player {
+func play(t *testing.T, part, socket string, uid uint32) *process {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -94,7 +39,7 @@ func play(t *testing.T, part, socket string, uid uint32) *player {
 	}
 	cmd := exec.Command(self)
 	cmd.Dir = "/"
-	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", playEnv+"="+part, playPlace+"="+socket)
+	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", playEnv+"="+part, placeEnv+"="+socket)
 	if uid != uint32(os.Getuid()) {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
 		// The test binary may lie where only we can go.
@@ -113,13 +58,13 @@ func play(t *testing.T, part, socket string, uid uint32) *player {
 		t.Fatal(err)
 	}
 	_ = w.Close()
-	p := &player{t: t, cmd: cmd, in: in, out: r}
+	p := &process{t: t, cmd: cmd, in: in, out: r}
 	t.Cleanup(func() { _ = p.cmd.Process.Kill(); _ = p.cmd.Wait(); _ = r.Close() })
 	return p
 }
 
 // says returns the next line of the player's output.
-func (p *player) says() string {
+func (p *process) says() string {
 	p.t.Helper()
 	for !strings.Contains(p.rest, "\n") {
 		b := make([]byte, 4096)
@@ -134,7 +79,7 @@ func (p *player) says() string {
 	return line
 }
 
-func (p *player) kill() {
+func (p *process) kill() {
 	p.t.Helper()
 	if err := p.cmd.Process.Kill(); err != nil {
 		p.t.Fatal(err)
@@ -151,6 +96,15 @@ func listening(t *testing.T, socket string) net.Listener {
 	t.Cleanup(func() { _ = l.Close() })
 	return l
 }
+
+func exists(t *testing.T, path string) bool {
+	t.Helper()
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+// longestPath is that of a socket on Linux.
+const longestPath = len(unix.RawSockaddrUnix{}.Path) - 1
 
 func mode(t *testing.T, path string) fs.FileMode {
 	t.Helper()
@@ -193,7 +147,7 @@ func TestCloseRemovesTheSocket(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if exists(socket) {
+	if exists(t, socket) {
 		t.Error("the socket is still there")
 	}
 	if err := l.Close(); !errors.Is(err, net.ErrClosed) {
@@ -206,21 +160,21 @@ func TestCloseRemovesTheSocket(t *testing.T) {
 func TestStaleSocketIsReplacedLiveOneIsNot(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "tokend", "s")
 	first := play(t, "daemon", socket, uint32(os.Getuid()))
-	if got := first.says(); got != "listening" {
+	if got := first.says(); got != "ok" {
 		t.Fatal(got)
 	}
 	if _, err := Listen(socket); !errors.Is(err, token.ErrExists) || !strings.Contains(err.Error(), "already running at "+socket) {
 		t.Errorf("beside a live daemon: %v", err)
 	}
-	if err := (&Client{Socket: socket}).Reload(t.Context()); err != nil {
+	if err := (&ipc.Client{Socket: socket}).Reload(t.Context()); err != nil {
 		t.Errorf("the first daemon does not answer any more: %v", err)
 	}
 	first.kill()
-	if !exists(socket) {
+	if !exists(t, socket) {
 		t.Fatal("no stale socket to test with")
 	}
 	answerAll(listening(t, socket))
-	if err := (&Client{Socket: socket}).Reload(t.Context()); err != nil {
+	if err := (&ipc.Client{Socket: socket}).Reload(t.Context()); err != nil {
 		t.Errorf("after taking over: %v", err)
 	}
 }
@@ -235,7 +189,7 @@ func TestASocketThatSomebodyListensOnIsNotReplaced(t *testing.T) {
 		t.Errorf("beside a service manager's socket: %v", err)
 	}
 	answerAll(held)
-	if err := (&Client{Socket: socket}).Reload(t.Context()); err != nil {
+	if err := (&ipc.Client{Socket: socket}).Reload(t.Context()); err != nil {
 		t.Errorf("it does not answer any more: %v", err)
 	}
 }
@@ -244,7 +198,7 @@ func TestASocketThatSomebodyListensOnIsNotReplaced(t *testing.T) {
 func TestOfTwentyStartedAtOnceOneListens(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "a", "tokend", "s")
 	const n = 20
-	players := make([]*player, n)
+	players := make([]*process, n)
 	for i := range players {
 		players[i] = play(t, "daemon", socket, uint32(os.Getuid()))
 	}
@@ -252,10 +206,10 @@ func TestOfTwentyStartedAtOnceOneListens(t *testing.T) {
 	for _, p := range players {
 		count[p.says()]++
 	}
-	if count["listening"] != 1 || count["exists"] != n-1 {
+	if count["ok"] != 1 || count["exists"] != n-1 {
 		t.Errorf("got %v, want one listening and the others told that it exists", count)
 	}
-	if err := (&Client{Socket: socket}).Reload(t.Context()); err != nil {
+	if err := (&ipc.Client{Socket: socket}).Reload(t.Context()); err != nil {
 		t.Errorf("the one that listens does not answer: %v", err)
 	}
 }
@@ -361,10 +315,18 @@ func TestPlacesThatAreFine(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			answerAll(listening(t, socket))
-			if err := (&Client{Socket: socket}).Reload(t.Context()); err != nil {
+			if err := (&ipc.Client{Socket: socket}).Reload(t.Context()); err != nil {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+func TestPathsThatNoSocketCanHave(t *testing.T) {
+	for name, socket := range map[string]string{"relative": "tokend.sock", "abstract": "@tokend", "empty": "", "long": "/" + strings.Repeat("x", longestPath)} {
+		if _, err := Listen(socket); !errors.Is(err, token.ErrInvalid) {
+			t.Errorf("%s: got %v, want ErrInvalid", name, err)
+		}
 	}
 }
 
@@ -373,9 +335,9 @@ func TestLongestPathWorks(t *testing.T) {
 	dir, err := os.MkdirTemp("/tmp", "t")
 	must(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	socket := filepath.Join(dir, strings.Repeat("x", maxPath-len(dir)-1))
+	socket := filepath.Join(dir, strings.Repeat("x", longestPath-len(dir)-1))
 	answerAll(listening(t, socket))
-	if err := (&Client{Socket: socket}).Reload(t.Context()); err != nil {
+	if err := (&ipc.Client{Socket: socket}).Reload(t.Context()); err != nil {
 		t.Error(err)
 	}
 	if _, err := Listen(socket + "x"); !errors.Is(err, token.ErrInvalid) || !strings.Contains(err.Error(), "allows") {
@@ -389,10 +351,10 @@ func TestStrangerCannotConnect(t *testing.T) {
 	dir := openDir(t)
 	socket := filepath.Join(mkdir(t, filepath.Join(dir, "tokend"), 0o755), "s")
 	answerAll(listening(t, socket))
-	if got := play(t, "caller", socket, stranger).says(); got != string(token.ErrDenied) {
+	if got := play(t, "reloader", socket, stranger).says(); got != string(token.ErrDenied) {
 		t.Errorf("a stranger got %q, want denied", got)
 	}
-	if got := play(t, "caller", socket, uint32(os.Getuid())).says(); got != "answered" {
+	if got := play(t, "reloader", socket, uint32(os.Getuid())).says(); got != "ok" {
 		t.Errorf("the user itself got %q", got)
 	}
 }
@@ -404,15 +366,18 @@ func TestClientTellsAStrangersServerNothing(t *testing.T) {
 	must(t, os.Chmod(dir, 0o777))
 	socket := filepath.Join(dir, "s")
 	squatter := play(t, "squatter", socket, stranger)
-	if got := squatter.says(); got != "listening" {
+	if got := squatter.says(); got != "ok" {
 		t.Fatal(got)
 	}
-	_, err := (&Client{Socket: socket}).Add(t.Context(), token.CreateProfile{Name: "a", Secrets: map[string]token.Secret{"k": token.NewSecret("canary")}})
+	_, err := (&ipc.Client{Socket: socket}).Add(t.Context(), token.CreateProfile{Name: "a", Secrets: map[string]token.Secret{"k": token.NewSecret("canary")}})
 	if !errors.Is(err, token.ErrDenied) || !strings.Contains(err.Error(), "uid 65533") {
 		t.Errorf("got %v, want ErrDenied that says whose socket it is", err)
 	}
-	if got := squatter.says(); got != "heard nothing" {
-		t.Errorf("the squatter %s", got)
+	if got := squatter.says(); got != "ok" { // from Accept
+		t.Fatal(got)
+	}
+	if heard, _ := io.ReadAll(squatter.out); len(heard) > 0 {
+		t.Errorf("the squatter %s", heard)
 	}
 }
 
@@ -422,20 +387,8 @@ func TestClientTalksToRoot(t *testing.T) {
 	socket := filepath.Join(dir, "s")
 	answerAll(listening(t, socket))
 	must(t, os.Chmod(socket, 0o666)) // as a system's daemon may have it
-	if got := play(t, "caller", socket, stranger).says(); got != "answered" {
+	if got := play(t, "reloader", socket, stranger).says(); got != "ok" {
 		t.Errorf("got %q", got)
-	}
-}
-
-// Case 13 of the threat model.
-func TestUsersThatTheKernelCannotName(t *testing.T) {
-	for _, uid := range []uint32{65534, ^uint32(0)} {
-		if _, err := newPeer(uid, 1); !errors.Is(err, token.ErrDenied) {
-			t.Errorf("uid %d: got %v, want ErrDenied", uid, err)
-		}
-	}
-	if p, err := newPeer(1000, 0); err != nil || p.UID != 1000 || p.PID != 0 {
-		t.Errorf("an unknown pid is no reason to refuse: %v, %v", p, err)
 	}
 }
 
@@ -475,7 +428,7 @@ func answerAll(l net.Listener) {
 				return
 			}
 			_, _ = conn.Read(make([]byte, 1<<16))
-			_, _ = conn.Write([]byte(ok("{}")))
+			_, _ = conn.Write([]byte("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"))
 			_ = conn.Close()
 		}
 	}()

@@ -14,24 +14,9 @@ import (
 // MaxURL bounds a URL that is to be signed, in bytes.
 const MaxURL = 64 << 10
 
-func encodeRequest(r token.Request) ([]byte, error) {
-	if err := checkRequest(r); err != nil {
-		return nil, err
-	}
-	return plainJSON(r)
-}
-
-// DecodeRequest reads the body of POST /v1/sign/NAME strictly. Which URLs can
-// be signed is for the provider to say.
-func DecodeRequest(body []byte) (token.Request, error) {
-	var r token.Request
-	if err := decodeStrict(body, &r); err != nil {
-		return token.Request{}, err
-	}
-	return r, checkRequest(r)
-}
-
-func checkRequest(r token.Request) error {
+// CheckRequest refuses a request for a signature that cannot cross the socket.
+// Which URLs can be signed is for the provider to say.
+func CheckRequest(r token.Request) error {
 	switch {
 	case r.URL == "":
 		return invalid("url", "url is missing or empty")
@@ -66,7 +51,7 @@ func EncodeSigned(s token.Signed) ([]byte, error) {
 	for _, h := range s.Headers {
 		answer.Headers = append(answer.Headers, headerAnswer{h.Name, h.Value.Reveal()})
 	}
-	return plainJSON(answer)
+	return PlainJSON(answer)
 }
 
 func (a signedAnswer) signed() token.Signed {
@@ -108,7 +93,7 @@ func isAlphanumeric(c byte) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 }
 
-// isVisible tells of text that can be a header's value as it is: visible ASCII
+// isVisible reports whether text can be a header's value as it is: visible ASCII
 // with single spaces or more between, none at the ends.
 func isVisible(s string) bool {
 	for _, c := range []byte(s) {
@@ -119,48 +104,9 @@ func isVisible(s string) bool {
 	return s != "" && s[0] != ' ' && s[len(s)-1] != ' '
 }
 
-// A verification is the body of POST /v1/verify/NAME.
-type verification struct {
-	Token  token.Secret `json:"token"`
-	Remote bool         `json:"remote"`
-}
-
-func encodeVerification(raw token.Secret, remote bool) ([]byte, error) {
-	switch {
-	case raw.IsZero():
-		return nil, invalid("token", "token is empty")
-	case !utf8.ValidString(raw.Reveal()): // JSON would carry another one
-		return nil, invalid("token", "the token is not UTF-8")
-	}
-	return plainJSON(struct {
-		Token  string `json:"token"`
-		Remote bool   `json:"remote,omitempty"`
-	}{raw.Reveal(), remote})
-}
-
-// DecodeVerification reads the body of POST /v1/verify/NAME strictly. An empty
-// token is refused: it is a variable that was not set.
-func DecodeVerification(body []byte) (raw token.Secret, remote bool, err error) {
-	var in verification
-	if err := decodeStrict(body, &in); err != nil {
-		return token.Secret{}, false, err
-	}
-	if in.Token.IsZero() {
-		return token.Secret{}, false, invalid("token", "token is missing or empty")
-	}
-	return in.Token, in.Remote, nil
-}
-
-// verdictAnswer is the answer of POST /v1/verify/NAME. That it says "valid",
-// either way, is what makes it one.
-type verdictAnswer struct {
-	token.Verdict
-	Valid *bool `json:"valid"`
-}
-
-// plainJSON is v as JSON with &, < and > as they are, for those who read the
-// answer without a JSON parser's help.
-func plainJSON(v any) ([]byte, error) {
+// PlainJSON is v as JSON with &, < and > as they are, for programs that read it
+// without a JSON parser's help.
+func PlainJSON(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)

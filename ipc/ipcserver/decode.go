@@ -1,4 +1,4 @@
-package ipc
+package ipcserver
 
 import (
 	"bytes"
@@ -39,76 +39,9 @@ func decodeStrict(body []byte, into any) error {
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return invalid("", "the body goes on after its JSON object")
 	}
-	return explain(decode(body, into), d)
-}
-
-// decode reads JSON, keeping numbers as they are written.
-func decode(body []byte, into any) error {
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.UseNumber()
-	return d.Decode(into)
-}
-
-// decodeStatus reads a status while it arrives: its profiles, of which there
-// may be thousands, one by one.
-func decodeStatus(r io.Reader, st *token.Status) error {
-	d := json.NewDecoder(r)
-	if err := expect(d, json.Delim('{')); err != nil {
-		return err
-	}
-	rest := map[string]json.RawMessage{}
-	for d.More() {
-		name, err := d.Token()
-		if err != nil {
-			return err
-		}
-		if name == "profiles" {
-			st.Profiles, err = decodeProfiles(d)
-		} else {
-			var value json.RawMessage
-			err = d.Decode(&value)
-			rest[name.(string)] = value // the decoder allows nothing else here
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if err := expect(d, json.Delim('}')); err != nil {
-		return err
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) { // of the body too: nothing is missing
-		return errors.Join(errors.New("a body that goes on after its JSON object"), err)
-	}
-	body, err := json.Marshal(rest)
-	if err != nil {
-		return err
-	}
-	return json.Unmarshal(body, st)
-}
-
-// decodeProfiles reads a list of profiles one by one.
-func decodeProfiles(d *json.Decoder) ([]token.ProfileStatus, error) {
-	if err := expect(d, json.Delim('[')); err != nil {
-		return nil, err
-	}
-	profiles := []token.ProfileStatus{}
-	for d.More() {
-		var p token.ProfileStatus
-		if err := d.Decode(&p); err != nil {
-			return nil, err
-		}
-		profiles = append(profiles, p)
-	}
-	return profiles, expect(d, json.Delim(']'))
-}
-
-// expect reads a bracket that must come now.
-func expect(d *json.Decoder, wanted json.Delim) error {
-	t, err := d.Token()
-	if err == nil && t != wanted {
-		err = fmt.Errorf("JSON with %v where there should be %v", t, wanted)
-	}
-	return err
+	again := json.NewDecoder(bytes.NewReader(body))
+	again.UseNumber()
+	return explain(again.Decode(into), d)
 }
 
 // checkValue reads one value and refuses objects that name a member twice, or
@@ -176,12 +109,12 @@ func explain(err error, d *json.Decoder) error {
 		return own
 	case errors.As(err, &mismatch):
 		kind, _, _ := strings.Cut(mismatch.Value, " ")
-		field := strings.TrimPrefix(mismatch.Field, "CreateProfile.") // embedded in the body
+		field := strings.TrimPrefix(mismatch.Field, "CreateProfile.") // embedded in ipc.ProfileBody
 		return invalid(field, "%q cannot be a JSON %s", field, kind)
 	case errors.As(err, &base):
 		return invalid("secrets_base64", "secrets_base64 holds what is not base64 (RFC 4648 §4)")
 	case errors.As(err, &moment):
-		return invalid("credential_expires", "credential_expires is no RFC 3339 time")
+		return invalid("credential_expires", "credential_expires is not an RFC 3339 time")
 	}
 	return invalid("", "the body is not JSON, or not in the form asked for (near byte %d)", d.InputOffset())
 }

@@ -1,4 +1,4 @@
-package ipc
+package ipcserver
 
 import (
 	"errors"
@@ -7,6 +7,7 @@ import (
 	"github.com/Microsoft/go-winio"
 	"golang.org/x/sys/windows"
 
+	"tokend/ipc"
 	"tokend/providers/token"
 )
 
@@ -14,7 +15,7 @@ import (
 // and only on this machine. Windows lets nobody else make a pipe of a name
 // that is taken; ErrExists says so.
 func Listen(path string) (net.Listener, error) {
-	sid, err := ownSID()
+	sid, err := ipc.OwnSID()
 	if err != nil {
 		return nil, err
 	}

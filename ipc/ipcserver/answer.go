@@ -1,0 +1,149 @@
+package ipcserver
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"tokend/ipc"
+	"tokend/providers/token"
+)
+
+const (
+	jsonType = "application/json"
+	textType = "text/plain; charset=utf-8"
+)
+
+// wantsText reports whether the caller asks for text/plain, and not for JSON
+// before that.
+func (c *call) wantsText() bool {
+	for accept := range strings.SplitSeq(c.Header.Get("Accept"), ",") {
+		kind, _, _ := strings.Cut(accept, ";")
+		switch strings.ToLower(strings.TrimSpace(kind)) {
+		case "text/plain":
+			return true
+		case jsonType:
+			return false
+		}
+	}
+	return false
+}
+
+// done answers a request that has no result to show.
+func (c *call) done(err error) error { return c.json(http.StatusOK, struct{}{}, err) }
+
+// json answers with v, unless err is set.
+func (c *call) json(status int, v any, err error) error {
+	if err != nil {
+		return err
+	}
+	body, err := ipc.PlainJSON(v)
+	if err != nil {
+		return err
+	}
+	c.send(status, jsonType, body)
+	return nil
+}
+
+// send answers with body. If it cannot leave, the caller is gone.
+func (c *call) send(status int, kind string, body []byte) {
+	c.announce(kind)
+	c.w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	c.w.WriteHeader(status)
+	_, _ = c.w.Write(body)
+}
+
+// announce says what kind of answer begins.
+func (c *call) announce(kind string) {
+	c.begin()
+	c.w.Header().Set("Content-Type", kind)
+}
+
+// begin has the answer begin, which must leave in time.
+func (c *call) begin() {
+	c.begun = true
+	c.w.Header().Set("Cache-Control", "no-store")
+	c.extend()
+}
+
+// extend gives the next part of the answer its time.
+func (c *call) extend() {
+	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Now().Add(c.times.write))
+}
+
+// sendPart sends a part of a stream, and reports whether it has left.
+func (c *call) sendPart(part []byte) bool {
+	c.extend()
+	_, err := c.w.Write(part)
+	return err == nil && http.NewResponseController(c.w).Flush() == nil
+}
+
+// A tracedError comes with the steps that led to it.
+type tracedError struct {
+	error
+	trace *token.Trace
+}
+
+func (e *tracedError) Unwrap() error { return e.error }
+
+func (h *handler) refuse(c *call, err error) {
+	e, known := wireError(err)
+	switch {
+	case known:
+	case c.Context().Err() != nil:
+		// Either the caller is gone and hears nothing, or we are about to be.
+		e = &token.Error{Code: token.ErrUnavailable, Message: "tokend is stopping"}
+	default:
+		h.log.Error("request failed", "error", err.Error())
+	}
+	status := ipc.HTTPStatus(e.Code)
+	switch {
+	case errors.Is(err, errMethod):
+		status = http.StatusMethodNotAllowed
+	case status == http.StatusForbidden && c.isAuthorize():
+		// To a proxy this status is a verdict on the token, and there is none.
+		status = http.StatusInternalServerError
+	}
+	if wait := time.Until(e.RetryAt); status == http.StatusServiceUnavailable && wait > 0 {
+		c.w.Header().Set("Retry-After", strconv.Itoa(int(wait/time.Second)+1))
+	}
+	if c.wantsText() {
+		c.send(status, textType, fmt.Appendf(nil, "%s: %s\n", string(e.Code), e.Message))
+		return
+	}
+	refusal := ipc.Refusal{Error: e}
+	if traced := (*tracedError)(nil); errors.As(err, &traced) {
+		refusal.Trace = traced.trace.Steps()
+	}
+	body, err := json.Marshal(refusal)
+	if err != nil { // a retry_at beyond the year 9999
+		h.log.Error("refusal not encoded", "error", err.Error())
+		body, _ = json.Marshal(ipc.Refusal{Error: &token.Error{Code: e.Code, Message: e.Message}})
+	}
+	c.send(status, jsonType, body)
+}
+
+// wireError is what the caller learns of err. known is false if err has no
+// code: such an error was not written for callers.
+func wireError(err error) (e *token.Error, known bool) {
+	var full *token.Error
+	var code token.Code
+	switch {
+	case errors.As(err, &full):
+		e = new(*full)
+	case errors.As(err, &code):
+		e = &token.Error{Code: code}
+	default:
+		return &token.Error{Code: token.ErrInternal, Message: token.ErrInternal.Error()}, false
+	}
+	e.Message = oneLine(err.Error())
+	e.RetryAt = e.RetryAt.UTC()
+	return e, true
+}
+
+// oneLine joins the lines of joined errors.
+func oneLine(s string) string { return strings.ReplaceAll(strings.TrimSpace(s), "\n", "; ") }

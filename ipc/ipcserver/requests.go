@@ -1,0 +1,225 @@
+package ipcserver
+
+import (
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"tokend/ipc"
+	"tokend/providers/token"
+)
+
+// decodeExchange reads the body of POST /v1/exchange/NAME strictly.
+func decodeExchange(body []byte) (registry string, err error) {
+	var in ipc.Exchange
+	if err := decodeStrict(body, &in); err != nil {
+		return "", err
+	}
+	return in.Registry, checkURL(in.Registry)
+}
+
+// decodeKeystoreChoice reads the body of POST /v1/keystore/migrate strictly.
+func decodeKeystoreChoice(body []byte) (token.KeystoreChoice, error) {
+	var choice token.KeystoreChoice
+	err := decodeStrict(body, &choice)
+	return choice, err
+}
+
+// decodeQuery reads the query of GET /v1/token and /v1/token/NAME strictly.
+func decodeQuery(raw string) (token.Query, error) {
+	var q token.Query
+	if raw == "" {
+		return q, nil
+	}
+	values, err := url.ParseQuery(raw)
+	if err != nil {
+		return q, invalid("", "the query is not in the form name=value&name=value")
+	}
+	for name, v := range values {
+		if len(v) != 1 {
+			return q, invalid(name, "%q is given %d times", name, len(v))
+		}
+		switch name {
+		case "scope":
+			q.Scope = v[0]
+		case "audience":
+			q.Audience = v[0]
+		case "min_ttl":
+			q.MinTTL, err = parseTTL(v[0])
+		case "fresh":
+			q.Fresh, err = parseFlag(name, v[0])
+		case "trace":
+			var wanted bool
+			if wanted, err = parseFlag(name, v[0]); wanted {
+				q.Trace = token.NewTrace()
+			}
+		case "url":
+			q.URL, err = v[0], checkURL(v[0])
+		default:
+			err = invalid(name, "unknown query parameter %q", name)
+		}
+		if err != nil {
+			return q, err
+		}
+	}
+	return q, checkTarget(q.Target)
+}
+
+// parseTTL takes a duration as Go writes it (5m, 1h30m) or plain seconds.
+func parseTTL(s string) (time.Duration, error) {
+	if seconds, err := strconv.ParseUint(s, 10, 32); err == nil {
+		return time.Duration(seconds) * time.Second, nil
+	}
+	ttl, err := time.ParseDuration(s)
+	if err != nil || ttl < 0 {
+		return 0, invalid("min_ttl", "min_ttl must be seconds or a duration such as 5m, and is %q", s)
+	}
+	return ttl, nil
+}
+
+// checkURL refuses what is not a URL that a profile's hosts could cover.
+func checkURL(text string) error {
+	if err := token.CheckURL(text); err != nil {
+		return invalid("url", "%v", err)
+	}
+	return nil
+}
+
+func parseFlag(name, s string) (bool, error) {
+	if s != "true" && s != "false" {
+		return false, invalid(name, "%s must be true or false, and is %q", name, s)
+	}
+	return s == "true", nil
+}
+
+// checkTarget refuses a scope that RFC 6749 §3.3 does not allow (printable ASCII
+// without " and \, separated by spaces), and an audience that holds control
+// characters.
+func checkTarget(t token.Target) error {
+	for _, c := range []byte(t.Scope) {
+		if c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return invalid("scope", "a scope cannot hold %q", c)
+		}
+	}
+	if !printable(t.Audience) {
+		return invalid("audience", "an audience cannot hold control characters")
+	}
+	return nil
+}
+
+func printable(s string) bool {
+	return utf8.ValidString(s) && strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) < 0
+}
+
+// An invalidation is the body of POST …/invalidate. None, or one without a
+// token, means the current token, whatever it is; without a profile there has
+// to be one.
+type invalidation struct {
+	AccessToken *token.Secret `json:"access_token"`
+}
+
+// decodeInvalidation reads the body of POST …/invalidate strictly. An empty
+// token is refused: it is a variable that was not set.
+func decodeInvalidation(body []byte) (token.Secret, error) {
+	if len(body) == 0 {
+		return token.Secret{}, nil
+	}
+	var in invalidation
+	if err := decodeStrict(body, &in); err != nil {
+		return token.Secret{}, err
+	}
+	switch {
+	case in.AccessToken == nil:
+		return token.Secret{}, nil
+	case in.AccessToken.IsZero():
+		return token.Secret{}, invalid("access_token", "access_token is empty")
+	}
+	return *in.AccessToken, nil
+}
+
+// decodeProfile reads the body of POST /v1/profiles and …/rotate strictly.
+func decodeProfile(body []byte) (token.CreateProfile, error) {
+	var in ipc.ProfileBody
+	if err := decodeStrict(body, &in); err != nil {
+		return token.CreateProfile{}, err
+	}
+	p := in.CreateProfile
+	if len(in.Secrets)+len(in.SecretsBase64) > 0 {
+		p.Secrets = map[string]token.Secret{}
+	}
+	for name, text := range in.Secrets {
+		p.Secrets[name] = token.NewSecret(text)
+	}
+	for name, octets := range in.SecretsBase64 {
+		if _, twice := p.Secrets[name]; twice {
+			return token.CreateProfile{}, invalid("secrets_base64."+name, "%q is in secrets and in secrets_base64", name)
+		}
+		p.Secrets[name] = token.NewSecret(string(octets))
+	}
+	return p, plainNumbers(p.Settings)
+}
+
+// decodeRequest reads the body of POST /v1/sign/NAME strictly. Which URLs can
+// be signed is for the provider to say.
+func decodeRequest(body []byte) (token.Request, error) {
+	var r token.Request
+	if err := decodeStrict(body, &r); err != nil {
+		return token.Request{}, err
+	}
+	return r, ipc.CheckRequest(r)
+}
+
+// decodeVerification reads the body of POST /v1/verify/NAME strictly. An empty
+// token is refused: it is a variable that was not set.
+func decodeVerification(body []byte) (raw token.Secret, remote bool, err error) {
+	var in ipc.Verification
+	if err := decodeStrict(body, &in); err != nil {
+		return token.Secret{}, false, err
+	}
+	if in.Token == "" {
+		return token.Secret{}, false, invalid("token", "token is missing or empty")
+	}
+	return token.NewSecret(in.Token), in.Remote, nil
+}
+
+// decodeMSI reads the body of POST /v1/azure-msi strictly.
+func decodeMSI(body []byte) (ipc.MSIRequest, error) {
+	var in ipc.MSIRequest
+	if err := decodeStrict(body, &in); err != nil {
+		return in, err
+	}
+	if len(in.Profiles) == 0 {
+		return in, invalid("profiles", "no profile is named")
+	}
+	for _, name := range in.Profiles {
+		if err := token.CheckName(name); err != nil {
+			return in, err
+		}
+	}
+	if (in.Endpoint == "") != (in.Header == "") {
+		return in, invalid("header", "endpoint and header go together")
+	}
+	return in, nil
+}
+
+// decodeWatch reads the query of GET /v1/events strictly.
+func decodeWatch(raw string) (profiles []string, err error) {
+	values, err := url.ParseQuery(raw)
+	if err != nil {
+		return nil, invalid("", "the query is not in the form name=value&name=value")
+	}
+	for name := range values {
+		if name != "profile" {
+			return nil, invalid(name, "unknown query parameter %q", name)
+		}
+	}
+	for _, name := range values["profile"] {
+		if err := token.CheckName(name); err != nil {
+			return nil, err
+		}
+	}
+	return values["profile"], nil
+}

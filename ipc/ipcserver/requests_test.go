@@ -1,0 +1,168 @@
+package ipcserver
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"tokend/ipc"
+	"tokend/providers/token"
+)
+
+// decoders are those of the requests' bodies and queries.
+var decoders = map[string]func(body string) error{
+	"profile":    func(b string) error { _, err := decodeProfile([]byte(b)); return err },
+	"invalidate": func(b string) error { _, err := decodeInvalidation([]byte(b)); return err },
+	"sign":       func(b string) error { _, err := decodeRequest([]byte(b)); return err },
+	"verify":     func(b string) error { _, _, err := decodeVerification([]byte(b)); return err },
+	"exchange":   func(b string) error { _, err := decodeExchange([]byte(b)); return err },
+	"migrate":    func(b string) error { _, err := decodeKeystoreChoice([]byte(b)); return err },
+	"msi":        func(b string) error { _, err := decodeMSI([]byte(b)); return err },
+	"events":     func(b string) error { _, err := decodeWatch(b); return err },
+	"token":      func(b string) error { _, err := decodeQuery(b); return err },
+}
+
+func TestStrictBodiesAndQueries(t *testing.T) {
+	for _, c := range []struct{ decoder, body, field string }{
+		{"profile", `{"name":"a","nmae":"b"}`, "nmae"},                                                    // unknown member
+		{"profile", `{"Name":"a"}`, "Name"},                                                               // member in another case
+		{"profile", `{"name":"a","name":"b"}`, "name"},                                                    // member twice
+		{"profile", `{"name":"a","n\u0061me":"b"}`, "name"},                                               // member twice, escaped
+		{"profile", `{"name":"a","settings":{"x":1,"x":2}}`, "settings.x"},                                // setting twice
+		{"profile", `{"name":"a","settings":{"l":[{"x":1,"x":2}]}}`, "settings.l.x"},                      // setting twice in a list
+		{"profile", `{"name":7}`, "name"},                                                                 // wrong type
+		{"profile", `{"name":"a","secrets":{"key":4711}}`, "secrets"},                                     // secret that is a number
+		{"profile", `{"name":"a","credential_expires":"tomorrow"}`, "credential_expires"},                 // not a time
+		{"profile", `{"name":"a","secrets_base64":{"key":"#4711"}}`, "secrets_base64"},                    // not base64
+		{"profile", `{"name":"a","secrets":{"k":"x"},"secrets_base64":{"k":"eA=="}}`, "secrets_base64.k"}, // secret twice
+		{"profile", `{"name":"a","settings":{"x":1e999}}`, "settings.x"},                                  // number out of range
+		{"profile", `["a"]`, ""},                                                                          // not an object
+		{"profile", `null`, ""},                                                                           // null
+		{"profile", ``, ""},                                                                               // empty
+		{"profile", `{"name":"a"`, ""},                                                                    // cut off
+		{"profile", `{"name":"a"} {}`, ""},                                                                // two objects
+		{"profile", `name=a`, ""},                                                                         // not JSON
+		{"profile", "{\"name\":\"\xff\"}", ""},                                                            // not UTF-8
+		{"profile", `{"name":"a","settings":` + strings.Repeat(`{"x":`, 10_000) + `1` + strings.Repeat(`}`, 10_001), "settings" + strings.Repeat(".x", maxDepth-1)},
+		{"invalidate", `{"access_token":""}`, "access_token"}, {"invalidate", `{"token":"abc"}`, "token"}, {"invalidate", `{"access_token":["abc"]}`, ""},
+		{"sign", ``, ""},
+		{"sign", `{}`, "url"},
+		{"sign", `null`, ""},
+		{"sign", `{"url":""}`, "url"},
+		{"sign", `{"url":7}`, "url"},
+		{"sign", `{"url":"x","method":"GET"}`, "method"},
+		{"sign", `{"url":"x","url":"y"}`, "url"},
+		{"sign", `{"Url":"x"}`, "Url"},
+		{"sign", `{"url":"x"}{}`, ""},
+		{"verify", ``, ""},
+		{"verify", `{}`, "token"},
+		{"verify", `{"token":""}`, "token"},
+		{"verify", `{"token":null}`, "token"},
+		{"verify", `{"token":{"access_token":"4711"}}`, ""},
+		{"verify", `{"token":"x","token":"y"}`, "token"},
+		{"verify", `{"token":"x","remote":1}`, "remote"},
+		{"verify", `{"token":"x","REMOTE":true}`, "REMOTE"},
+		{"verify", `{"token":"4711","leeway":5}`, "leeway"},
+		{"verify", "{\"token\":\"4711\xff\"}", ""},
+		{"exchange", `{"registry":"http://reg.example"}`, "url"}, {"msi", `{"profiles":["a/b"]}`, "name"}, {"msi", `{}`, "profiles"},
+		{"msi", `{"profiles":["a"],"header":"x"}`, "header"}, {"events", "profile=%00", "name"}, {"events", "x=1", "x"},
+		{"token", "min_ttl=-5s", "min_ttl"},
+		{"token", "min_ttl=-5", "min_ttl"},
+		{"token", "min_ttl=5x", "min_ttl"},
+		{"token", "min_ttl=", "min_ttl"},
+		{"token", "min_ttl=1e9", "min_ttl"},
+		{"token", "min_ttl=99999999999999999999h", "min_ttl"},
+		{"token", "fresh=yes", "fresh"},
+		{"token", "fresh", "fresh"},
+		{"token", "Fresh=true", "Fresh"},
+		{"token", "scopes=a", "scopes"},
+		{"token", "scope=a&scope=b", "scope"},
+		{"token", "scope=a%0Ab", "scope"},
+		{"token", "scope=a%22", "scope"},
+		{"token", "scope=%C3%A4", "scope"},
+		{"token", "audience=a%00", "audience"},
+		{"token", "audience=a%0D", "audience"},
+		{"token", "audience=%E2%80%A8", "audience"},
+		{"token", "audience=%7F", "audience"},
+		{"token", "audience=%FF", "audience"},
+		{"token", "audience=%zz", ""},
+		{"token", "a;b", ""},
+		{"token", "min_ttl=5m&min_ttl=5m", "min_ttl"},
+		{"token", "min_ttl=300&fresh=true&other=1", "other"},
+	} {
+		err := decoders[c.decoder](c.body)
+		var e *token.Error
+		switch {
+		case !errors.As(err, &e) || e.Code != token.ErrInvalid || e.Field != c.field && c.field != "":
+			t.Errorf("%s %.60s: got %v, want ErrInvalid about %q", c.decoder, c.body, err, c.field)
+		case strings.Contains(e.Message, "4711"):
+			t.Errorf("%s %.60s: the message quotes a value: %s", c.decoder, c.body, e.Message)
+		}
+	}
+}
+
+func TestRequestsInTheirForms(t *testing.T) {
+	for body, want := range map[string]string{``: "", `{}`: "", `{"access_token":null}`: "", `{"access_token":"abc"}`: "abc"} {
+		if got, err := decodeInvalidation([]byte(body)); err != nil || got.Reveal() != want {
+			t.Errorf("%s: got %q, %v", body, got.Reveal(), err)
+		}
+	}
+	for query, want := range map[string]token.Query{
+		"": {}, "min_ttl=300": {MinTTL: 5 * time.Minute}, "min_ttl=1.5s&fresh=true": {MinTTL: 1500 * time.Millisecond, Fresh: true},
+		"scope=a:b+https%3A%2F%2Fx%2F.default&audience=api%3A%2F%2F%C3%A4%26%3D%2B%25": {Target: token.Target{Scope: "a:b https://x/.default", Audience: "api://ä&=+%"}},
+	} {
+		if got, err := decodeQuery(query); err != nil || got != want {
+			t.Errorf("%s: got %+v, %v", query, got, err)
+		}
+	}
+	if r, err := decodeRequest([]byte(` {"url":"https:\/\/x\/\u00e9"} `)); err != nil || r.URL != "https://x/é" {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// FuzzDecode: every decoder takes a request or says ErrInvalid, and a profile that
+// it takes means the same after another trip.
+func FuzzDecode(f *testing.F) {
+	for decoder, body := range map[string]string{
+		"profile": `{"name":"a","provider":"p","settings":{"x":[1,2.5,{"y":null}]},"secrets":{"k":"v"},"secrets_base64":{"b":"/w=="},"no_check":true}`,
+		"msi":     `{"profiles":["a"],"endpoint":"http://127.0.0.1:4000/msi/token","header":"00"}`, "exchange": `{"registry":"https://reg.example"}`,
+		"migrate": `{"keystore":"sealed","key_file":"/k"}`, "invalidate": `{"access_token":"abc"}`, "events": "profile=a&profile=b",
+		"sign": `{"url":"https:\/\/\u00e9?a=1&b=2#c"}`, "verify": `{"token":"\u0000\ud800","remote":true}`,
+		"token": "scope=a+b&audience=c&min_ttl=300s&fresh=true",
+	} {
+		f.Add(decoder, body)
+	}
+	f.Add("profile", `{"settings":{"":{"":1e400}}}`)
+	f.Fuzz(func(t *testing.T, decoder, body string) {
+		decode, ok := decoders[decoder]
+		if !ok {
+			return
+		}
+		if err := decode(body); err != nil && !errors.Is(err, token.ErrInvalid) {
+			t.Fatalf("not ErrInvalid: %v", err)
+		}
+		p, err := decodeProfile([]byte(body))
+		if err != nil {
+			return
+		}
+		again := ipc.ProfileBody{CreateProfile: p, SecretsBase64: map[string][]byte{}}
+		for name, secret := range p.Secrets {
+			again.SecretsBase64[name] = []byte(secret.Reveal())
+		}
+		trip, err := json.Marshal(again)
+		if err != nil {
+			return // a time beyond the year 9999
+		}
+		q, err := decodeProfile(trip)
+		if err != nil || len(p.Secrets) != len(q.Secrets) || p.Name != q.Name || p.Provider != q.Provider {
+			t.Fatalf("%+v became %+v, %v", p, q, err)
+		}
+		for name, secret := range p.Secrets {
+			if !q.Secrets[name].Equal(secret) {
+				t.Fatalf("secret %q changed", name)
+			}
+		}
+	})
+}
