@@ -42,7 +42,7 @@ var arrows = map[string][]string{
 	"tokend/cmd/tokenctl/helper":    {"tokend/providers/token", "tokend/providers/token/format"},
 	"tokend/cmd/tokend/confine":     {"tokend/daemon", "tokend/providers/token"},
 	"tokend/cmd/tokend/service":     {"tokend/daemon", "tokend/ipc", "tokend/packaging", "tokend/providers/token"},
-	"tokend/cmd/tokend": {"tokend/cmd/tokenctl/cli", "tokend/cmd/tokend/confine", "tokend/cmd/tokend/service", "tokend/daemon", "tokend/ipc", "tokend/ipc/ipcserver", "tokend/providers",
+	"tokend/cmd/tokend": {"tokend/cmd/tokenctl/cli", "tokend/cmd/tokenctl/ui", "tokend/cmd/tokend/confine", "tokend/cmd/tokend/service", "tokend/daemon", "tokend/ipc", "tokend/ipc/ipcserver", "tokend/providers",
 		"tokend/providers/providertest", "tokend/providers/token", "tokend/providers/token/format", "tokend/store", "tokend/store/cache"},
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"tokend/cmd/tokenctl/cli"
+	"tokend/cmd/tokenctl/ui"
 	"tokend/daemon"
 	"tokend/providers/token"
 	"tokend/store"
@@ -44,11 +45,11 @@ func checkConfig(ctx context.Context, dirs daemon.Dirs, out io.Writer) error {
 		return err
 	}
 	for _, bad := range st.ConfigErrors {
-		fmt.Fprintln(out, printable(bad))
+		fmt.Fprintln(out, ui.Printable(bad))
 	}
 	for _, p := range st.Profiles {
 		if _, err := w.Credentials.Current(p.Name); errors.Is(err, token.ErrNotFound) {
-			fmt.Fprintf(out, "%s: has no credential yet: tokenctl rotate %s\n", printable(p.File), p.Name)
+			fmt.Fprintf(out, "%s: has no credential yet: tokenctl rotate %s\n", ui.Printable(p.File), p.Name)
 		}
 	}
 	if n := len(st.ConfigErrors); n > 0 {

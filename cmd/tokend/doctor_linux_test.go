@@ -13,10 +13,11 @@ import (
 	"testing"
 	"time"
 
+	"tokend/cmd/tokenctl/ui"
 	"tokend/providers/token"
 )
 
-// diagnose runs tokend doctor and gives its checks by name and result:
+// diagnose runs tokend doctor and returns its checks by name and result:
 // "clock: fail".
 func (h *home) diagnose(more ...string) (found token.Report, byResult map[string]token.Check) {
 	h.t.Helper()
@@ -38,7 +39,7 @@ func (h *home) diagnose(more ...string) (found token.Report, byResult map[string
 		}
 	}
 	if anyFailed != (err != nil) {
-		h.t.Errorf("the exit status does not tell whether something failed: %v, %+v", err, found)
+		h.t.Errorf("the exit status does not match: %v, %+v", err, found)
 	}
 	return found, byResult
 }
@@ -121,44 +122,42 @@ func TestDoctor(t *testing.T) {
 	healthy("mended")
 }
 
-// What a check says is for people to read, not for their terminal to obey. Case 71
-// of the threat model.
-func TestDoctorObeysNobody(t *testing.T) {
-	var out strings.Builder
-	err := tellDiagnosis(token.Report{Checks: []token.Check{
+// The text of a check cannot control the terminal. Case 71 of the threat model.
+func TestDoctorDoesNotControlTheTerminal(t *testing.T) {
+	out := ui.Screen{}.Checks([]token.Check{
 		failed("files", "/var/lib/tokend/\x1b]0;pwned\a\r\nok    files has mode 0644", "chmod \x1b[2J"),
-	}}, false, &out)
-	if err == nil || strings.ContainsAny(out.String(), "\x1b\a\r") || strings.Count(out.String(), "\n") != 2 {
-		t.Errorf("%v, %q", err, out.String())
+	})
+	if strings.ContainsAny(out, "\x1b\a\r") || strings.Contains(out, "\nok ") {
+		t.Errorf("%q", out)
 	}
 }
 
-// A clock that is off is told by the issuer's own.
+// The issuer's clock shows that ours is off.
 func TestDoctorSeesThatTheClockIsOff(t *testing.T) {
 	issuer := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Date", time.Now().Add(5*time.Minute).UTC().Format(http.TimeFormat))
 	}))
 	defer issuer.Close()
-	for _, c := range seeIssuers(t.Context(), issuer.Client(), []string{issuer.URL}) {
+	for _, c := range checkIssuers(t.Context(), issuer.Client(), []string{issuer.URL}) {
 		if c.Name == "clock" && (c.Result != token.CheckFail || !strings.Contains(c.Text, "off that of 127.0.0.1")) || c.Name == "issuer" && c.Result != token.CheckOK {
 			t.Errorf("%+v", c)
 		}
 	}
 }
 
-// However many issuers there are and however they hang, the look is bounded.
+// The check of many issuers that hang has a timeout.
 func TestDoctorDoesNotWaitForEver(t *testing.T) {
 	hang := make(chan struct{})
 	issuer := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-hang }))
 	defer issuer.Close()
 	defer close(hang)
-	issuers := make([]string, 3*seeAtOnce)
+	issuers := make([]string, 3*issuersAtOnce)
 	for i := range issuers {
 		issuers[i] = issuer.URL
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	checks := seeIssuers(ctx, issuer.Client(), issuers)
+	checks := checkIssuers(ctx, issuer.Client(), issuers)
 	if len(checks) != len(issuers) {
 		t.Fatalf("%d checks", len(checks))
 	}

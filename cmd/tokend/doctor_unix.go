@@ -9,12 +9,12 @@ import (
 	"syscall"
 )
 
-// ownerOf is the uid that a file belongs to.
+// ownerOf returns the uid that a file belongs to.
 func ownerOf(info fs.FileInfo) int { return int(info.Sys().(*syscall.Stat_t).Uid) }
 
-// privacy says who else may use a file that the owner of owned, or root, should
-// have for himself.
-func privacy(path string, info fs.FileInfo, owned string, refused fs.FileMode) error {
+// checkPrivacy refuses a file that anybody but root and the owner of owned can
+// use.
+func checkPrivacy(path string, info fs.FileInfo, owned string, refused fs.FileMode) error {
 	whose, err := os.Stat(owned)
 	if err != nil {
 		return err
@@ -23,7 +23,7 @@ func privacy(path string, info fs.FileInfo, owned string, refused fs.FileMode) e
 		return fmt.Errorf("%s belongs to uid %d, and %s to uid %d", path, uid, owned, ownerOf(whose))
 	}
 	if info.Mode().Perm()&refused != 0 {
-		return fmt.Errorf("%s has mode %04o: others may use it", path, info.Mode().Perm())
+		return fmt.Errorf("%s has mode %04o: others can use it", path, info.Mode().Perm())
 	}
 	return nil
 }

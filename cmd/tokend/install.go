@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"tokend/cmd/tokenctl/cli"
+	"tokend/cmd/tokenctl/ui"
 	"tokend/cmd/tokend/service"
 	"tokend/daemon"
 	"tokend/ipc"
@@ -280,7 +281,7 @@ func (r *serviceRequest) status(ctx context.Context) error {
 		state += fmt.Sprintf(", process %d", st.PID)
 	}
 	if st.Status != "" {
-		state += ": " + printable(st.Status)
+		state += ": " + ui.Printable(st.Status)
 	}
 	fmt.Fprintf(r.out, "service   %s\nstarts    %s\nstate     %s\nlog       %s\n", st.File, starts, state, st.Log)
 	for _, note := range st.Notes {

@@ -12,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/term"
+
+	"tokend/providers/token"
 )
 
 // Width is how wide help, hints and tables are.
@@ -213,6 +215,21 @@ func PlainJSON(text string) string {
 			fmt.Fprintf(&b, `\u%04x\u%04x`, 0xd800+r>>10, 0xdc00+r&0x3ff)
 		default:
 			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return b.String()
+}
+
+// Checks is a line for each check of a doctor, with the advice below it.
+func (s Screen) Checks(checks []token.Check) string {
+	const indent = "      "
+	styles := map[string]Style{token.CheckOK: Good, token.CheckWarn: Warn, token.CheckFail: Bad}
+	var b strings.Builder
+	for _, c := range checks {
+		text := Wrap(Printable(c.Name+": "+c.Text), indent)
+		b.WriteString(s.Paint(styles[c.Result], fmt.Sprintf("%-*s", len(indent), Printable(c.Result))) + strings.TrimPrefix(text, indent))
+		for line := range strings.Lines(c.Advice) {
+			b.WriteString(Wrap("-> "+Printable(strings.TrimSuffix(line, "\n")), indent))
 		}
 	}
 	return b.String()
