@@ -229,7 +229,7 @@ func TestGenericSettingsAreChecked(t *testing.T) {
 		settings := must[map[string]any](t)(example("aspose"))
 		settings["max_lifetime"] = value
 		if _, err := k.Open(decodeStrictly(settings), Env{HTTP: http.DefaultClient}); err == nil ||
-			!strings.Contains(err.Error(), `"`+value+`" is no duration such as "90s", "5m" or "1h"`) {
+			!strings.Contains(err.Error(), `"`+value+`" is not a duration such as "90s", "5m" or "1h"`) {
 			t.Errorf("max_lifetime %s: %v", value, err)
 		}
 	}

@@ -17,9 +17,9 @@ import (
 // maxURL bounds the URL of a request to sign.
 const maxURL = 16 << 10
 
-// canonicalURL is the form of a URL that a signature over it is made for. What
-// is signed must be what arrives, byte for byte, so every client must send it
-// as it stands, and whatever clients see differently is refused:
+// canonicalURL returns the form of a URL that tokend signs. What is signed must
+// arrive byte for byte, so every client must send it as it is, and what clients
+// treat in different ways is refused:
 //
 //   - scheme and host are lower-cased, a default port is dropped, and so is
 //     the fragment, which is never sent; an empty path becomes "/";
@@ -27,16 +27,15 @@ const maxURL = 16 << 10
 //   - the query is split at each '&'; empty pieces are dropped, and an empty
 //     query with its '?'; the pieces are sorted by the bytes of their names as
 //     written, which end at the first '='; pieces of one name keep their order;
-//   - nothing is encoded or decoded: '+', "%20", "a" and "a=" stay what they
-//     are;
-//   - characters that RFC 3986 does not allow at their place must come
+//   - nothing is encoded or decoded: '+', "%20", "a" and "a=" stay as they are;
+//   - characters that RFC 3986 does not allow in their place must be
 //     percent-encoded (RFC 3986 §2.1), and so must an apostrophe in the query,
 //     which some clients encode on their own (URL Standard, special-query);
 //   - "." and ".." as path segments, encoded or not, a path that begins with
 //     "//", user names and passwords, and hosts in other than their usual
 //     spelling are refused.
 //
-// The warning tells of what the service may still read in another way.
+// The warning says what the service may still read in another way.
 func canonicalURL(text string) (canonical, warning string, err error) {
 	if len(text) > maxURL {
 		return "", "", errors.New("the URL is longer than 16 KiB")
@@ -69,7 +68,7 @@ func canonicalURL(text string) (canonical, warning string, err error) {
 	return canonical, ambiguity(path, pieces), nil
 }
 
-// splitURL takes apart what follows "://" and has no fragment (RFC 3986 §3).
+// splitURL splits what follows "://", without a fragment (RFC 3986 §3).
 func splitURL(rest string) (authority, path, query string) {
 	rest, query, _ = strings.Cut(rest, "?")
 	i := strings.IndexByte(rest, '/')
@@ -85,12 +84,12 @@ const (
 	queryChars = unreserved + "!$&()*+,;=:@/?"                                        // RFC 3986 §3.4, but for the apostrophe
 )
 
-// checkSpelling finds what must be percent-encoded and is not.
+// checkSpelling refuses characters that must be percent-encoded.
 func checkSpelling(where, text, allowed string) error {
 	for i, r := range text {
 		switch {
 		case r == '%' && (len(text) < i+3 || !isHex(text[i+1]) || !isHex(text[i+2])):
-			return fmt.Errorf("the URL's %s has a '%%' that is not followed by two hexadecimal digits; as %%25 it stands for itself", where)
+			return fmt.Errorf("the URL's %s has a '%%' without two hexadecimal digits after it; write %%25 for a percent sign", where)
 		case r != '%' && !strings.ContainsRune(allowed, r):
 			return fmt.Errorf("the URL's %s has the character %q, which must be percent-encoded", where, r)
 		}
@@ -103,13 +102,13 @@ func isHex(c byte) bool {
 }
 
 // checkPath refuses segments that clients resolve before they send a path (RFC
-// 3986 §5.2.4), some of them also where their dots are encoded.
+// 3986 §5.2.4), some also if their dots are encoded.
 func checkPath(path string) error {
 	if err := checkSpelling("path", path, pathChars); err != nil {
 		return err
 	}
 	if strings.HasPrefix(path, "//") { // which some clients take for a host, and others send as "/"
-		return errors.New(`the URL's path begins with "//", which clients do not agree on`)
+		return errors.New(`the URL's path begins with "//", which clients treat in different ways`)
 	}
 	for segment := range strings.SplitSeq(path, "/") {
 		switch strings.ReplaceAll(strings.ToLower(segment), "%2e", ".") {
@@ -132,7 +131,7 @@ func canonicalHost(scheme, authority string) (string, error) {
 	n, err := strconv.ParseUint(port, 10, 16)
 	switch {
 	case strings.Contains(authority, "@"):
-		return "", errors.New("the URL holds a user name or password")
+		return "", errors.New("the URL contains a user name or password")
 	case port != "" && (err != nil || n == 0 || strconv.FormatUint(n, 10) != port):
 		return "", fmt.Errorf("the URL has %q for a port", port)
 	case host == "":
@@ -147,8 +146,8 @@ func canonicalHost(scheme, authority string) (string, error) {
 	return host + ":" + port, nil
 }
 
-// usualHost tells whether every client sends a host just so: an IP address is
-// in its canonical form (RFC 5952), and no name would be taken for one.
+// usualHost reports whether all clients send a host as it is: an IP address in
+// its canonical form (RFC 5952), or a name that nothing takes for an address.
 func usualHost(host string) bool {
 	inner, bracketed := strings.CutPrefix(host, "[")
 	if bracketed {
@@ -161,7 +160,7 @@ func usualHost(host string) bool {
 	return hostName.MatchString(host) && (last[0] < '0' || '9' < last[0])
 }
 
-// sortQuery orders the pieces of a query by their names.
+// sortQuery sorts the pieces of a query by their names.
 func sortQuery(query string) []string {
 	pieces := slices.DeleteFunc(strings.Split(query, "&"), func(piece string) bool { return piece == "" })
 	slices.SortStableFunc(pieces, func(a, b string) int { return cmp.Compare(nameIn(a), nameIn(b)) })
@@ -174,9 +173,9 @@ func nameIn(piece string) string {
 	return name
 }
 
-// ambiguity tells of what may come out differently elsewhere: Datarock does
-// not say how it orders one name's values, and some clients write
-// percent-encodings anew (RFC 3986 §6.2.2 makes the spellings equivalent).
+// ambiguity returns a warning about what others may read in another way:
+// Datarock does not say how it orders the values of one name, and some clients
+// normalize percent-encodings (RFC 3986 §6.2.2).
 func ambiguity(path string, pieces []string) string {
 	for i := 1; i < len(pieces); i++ {
 		if name := nameIn(pieces[i]); name == nameIn(pieces[i-1]) {
@@ -203,8 +202,8 @@ func ambiguity(path string, pieces []string) string {
 	return ""
 }
 
-// decodedOrder tells of names whose order depends on whether they are decoded
-// first, as many libraries do (URL Standard §5.1).
+// decodedOrder returns a warning about names whose order depends on whether they
+// are decoded first, as many libraries do (URL Standard §5.1).
 func decodedOrder(pieces []string) string {
 	for i := 1; i < len(pieces); i++ {
 		a, b := nameIn(pieces[i-1]), nameIn(pieces[i])

@@ -12,13 +12,13 @@ import (
 	"tokend/providers/token"
 )
 
-// errInward is why a connection to an issuer was not made.
+// errInward is why a guard refuses a connection.
 var errInward = errors.New("its host name resolves to this machine or its link-local network")
 
-// A guard dials issuers. Names that lead to loopback or link-local addresses
-// are refused: whoever can change what a name means must not have credentials
-// sent to a program of this machine or to a cloud's metadata service. Who
-// means loopback writes it: 127.0.0.1, [::1] or localhost.
+// A guard dials issuers. It refuses names that resolve to loopback or link-local
+// addresses: an attacker who controls a name must not get credentials sent to a
+// program on this machine or to a cloud's metadata service. If you mean
+// loopback, write it: 127.0.0.1, [::1] or localhost.
 type guard struct {
 	dialer net.Dialer
 	proxy  string // the proxy's host, which may be anywhere
@@ -36,8 +36,7 @@ func (g guard) dial(ctx context.Context, network, addr string) (net.Conn, error)
 	return dialer.DialContext(ctx, network, addr)
 }
 
-// refuseInward is a net.Dialer's Control: it sees each address that a name was
-// resolved to.
+// refuseInward is a net.Dialer's Control, which sees each address of a name.
 func refuseInward(_, addr string, _ syscall.RawConn) error {
 	at, err := netip.ParseAddrPort(addr)
 	if err != nil {
@@ -49,7 +48,8 @@ func refuseInward(_, addr string, _ syscall.RawConn) error {
 	return nil
 }
 
-// proxyHost is where requests to issuers are handed to a proxy, "" if nowhere.
+// proxyHost returns the host of the proxy for requests to issuers, "" if there is
+// none.
 func proxyHost(proxy func(*http.Request) (*url.URL, error)) string {
 	if proxy == nil {
 		return ""

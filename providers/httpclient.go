@@ -16,22 +16,21 @@ import (
 	"tokend/providers/token"
 )
 
-// HTTPConfig says how issuers are reached. The zero value is good.
+// HTTPConfig says how to reach issuers. The zero value is a good one.
 type HTTPConfig struct {
-	// CAFile holds certificates in PEM to trust besides the system's.
+	// CAFile contains certificates in PEM to trust besides the system's.
 	CAFile string
-	// Proxy is the proxy's URL (http, https or socks5), "none" for none, or
-	// empty for what HTTPS_PROXY and NO_PROXY said at the first call of
-	// NewHTTPClient in this process.
+	// Proxy is the proxy's URL (http, https or socks5), "none", or empty to use
+	// HTTPS_PROXY and NO_PROXY as they were at the first call of NewHTTPClient in
+	// this process.
 	Proxy string
-	// The limits of one request's steps and of the whole; zero means 5 s to
-	// dial, 5 s for the TLS handshake, 10 s until the answer begins, 20 s in
-	// all.
+	// The limits of one request. Zero means 5 s to dial, 5 s for the TLS handshake,
+	// 10 s until the answer begins, 20 s in all.
 	DialTimeout, TLSTimeout, HeaderTimeout, Timeout time.Duration
 }
 
-// NewHTTPClient makes the client for token requests: TLS 1.2 or later, no
-// redirects, no cookies, no compression, every step bounded. Errors are
+// NewHTTPClient returns a client for token requests: TLS 1.2 or later, no
+// redirects, no cookies, no compression, a limit for each step. Errors are
 // ErrInvalid with the Field ca_file or proxy.
 func NewHTTPClient(c HTTPConfig) (*http.Client, error) {
 	proxy, err := proxyOf(c.Proxy)
@@ -46,8 +45,8 @@ func NewHTTPClient(c HTTPConfig) (*http.Client, error) {
 		if err != nil {
 			return nil, err
 		}
-		// The system's take longest of all at a start, so they are read for the
-		// first connection: its handshake comes after its dialing.
+		// Reading the system's is the slowest part of a start, so it waits for the
+		// first connection, whose handshake comes after dialing.
 		join := sync.OnceFunc(func() { trust.RootCAs = rootsWith(own) })
 		dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 			join()
@@ -66,9 +65,8 @@ func NewHTTPClient(c HTTPConfig) (*http.Client, error) {
 			ResponseHeaderTimeout:  cmp.Or(c.HeaderTimeout, 10*time.Second),
 			MaxResponseHeaderBytes: 64 << 10,
 			DisableCompression:     true,
-			// A profile asks about once an hour: an idle connection would be
-			// dead by then, or be shared by profiles that have nothing to do
-			// with each other.
+			// A profile asks about once an hour: an idle connection would be dead
+			// by then, or shared by unrelated profiles.
 			DisableKeepAlives: true,
 		},
 	}, nil
@@ -81,7 +79,7 @@ func proxyOf(text string) (func(*http.Request) (*url.URL, error), error) {
 	case "":
 		// net/http reads the environment once, at the first call: this one.
 		if _, err := http.ProxyFromEnvironment(&http.Request{URL: &url.URL{Scheme: "https", Host: "issuer.invalid"}}); err != nil {
-			return nil, invalid("proxy", "HTTPS_PROXY in the environment is no URL such as http://proxy.example:3128")
+			return nil, invalid("proxy", "HTTPS_PROXY in the environment is not a URL such as http://proxy.example:3128")
 		}
 		return http.ProxyFromEnvironment, nil
 	}
@@ -103,12 +101,12 @@ func certificatesIn(file string) (pem []byte, err error) {
 		return nil, &token.Error{Code: token.ErrInvalid, Field: "ca_file", Message: "ca_file cannot be read: " + token.FileFault(err), Cause: err}
 	}
 	if !x509.NewCertPool().AppendCertsFromPEM(pem) {
-		return nil, invalid("ca_file", "%s holds no certificate in PEM", file)
+		return nil, invalid("ca_file", "%s contains no certificate in PEM", file)
 	}
 	return pem, nil
 }
 
-// rootsWith gives the system's certificate authorities and those in pem.
+// rootsWith returns the system's certificate authorities and those in pem.
 func rootsWith(pem []byte) *x509.CertPool {
 	roots, err := x509.SystemCertPool()
 	if err != nil {
@@ -118,7 +116,7 @@ func rootsWith(pem []byte) *x509.CertPool {
 	return roots
 }
 
-// A proxyRefusal is a proxy's answer to CONNECT that is not 200.
+// A proxyRefusal is a proxy's answer to CONNECT other than 200.
 type proxyRefusal struct{ status int }
 
 func (p *proxyRefusal) Error() string {
@@ -132,7 +130,7 @@ func refusedByProxy(_ context.Context, _ *url.URL, _ *http.Request, res *http.Re
 	return &proxyRefusal{res.StatusCode}
 }
 
-// statusText is an HTTP status in the standard's words, never the server's.
+// statusText returns an HTTP status in the standard's words, not the server's.
 func statusText(status int) string {
 	if text := http.StatusText(status); text != "" {
 		return fmt.Sprintf("%d %s", status, text)

@@ -334,7 +334,7 @@ func TestHTTPConfigIsChecked(t *testing.T) {
 		field, want string
 	}{
 		"missing CA file": {HTTPConfig{CAFile: filepath.Join(dir, "none")}, "ca_file", "ca_file cannot be read: "},
-		"empty CA file":   {HTTPConfig{CAFile: empty}, "ca_file", empty + " holds no certificate in PEM"},
+		"empty CA file":   {HTTPConfig{CAFile: empty}, "ca_file", empty + " contains no certificate in PEM"},
 		"proxy no URL":    {HTTPConfig{Proxy: "proxy.example"}, "proxy", "proxy must be a URL such as http://proxy.example:3128, or none"},
 		"proxy scheme":    {HTTPConfig{Proxy: "ftp://proxy.example"}, "proxy", "proxy must begin with http://, https:// or socks5://"},
 	} {

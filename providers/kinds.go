@@ -12,36 +12,34 @@ import (
 	"tokend/providers/token/erase"
 )
 
-// Env is what a provider may use of the world.
+// Env is what a provider may use.
 type Env struct {
-	// HTTP makes the requests; NewHTTPClient gives a fitting one.
+	// HTTP makes the requests; NewHTTPClient returns one that suits.
 	HTTP *http.Client
-	// Secret reads one of the profile's secrets. It is called for each token,
+	// Secret reads one of the profile's secrets. Providers call it for each token,
 	// so that no key stays in memory between two of them.
 	Secret func(ctx context.Context, field string) (token.Secret, error)
 }
 
-// A Kind is one kind of provider: what a profile's "provider" names.
+// A Kind is a kind of provider, which a profile's "provider" names.
 type Kind struct {
 	Name string
-	// Doc says in a line what its tokens are for.
+	// Doc says in one line what its tokens are for.
 	Doc string
 
 	fresh func() settings
 }
 
-// settings is one kind's settings struct. Its tags say everything about its
-// fields; see fieldsOf.
+// settings is a kind's settings struct. Its tags describe its fields (fields.go).
 type settings interface {
-	// open checks the settings and makes of them what does the work.
+	// open checks the settings and returns what does the work.
 	open(Env) (any, error)
-	// prepare turns the secrets that a person handed in into those that are
-	// kept, and adds the settings that it finds in them. The maps are its own
-	// to change.
+	// prepare turns the secrets that were handed in into those that tokend keeps,
+	// and adds the settings that it finds in them. It may change the maps.
 	prepare(*token.CreateProfile) error
 }
 
-// Kinds are all kinds of provider, in the order in which they are listed.
+// Kinds are all kinds of provider, in the order of lists.
 var Kinds = []Kind{
 	{"clms", "Copernicus Land Monitoring Service, by a service key", func() settings { return &clmsSettings{} }},
 	{"azure", "Microsoft Entra ID (Azure AD), by a client secret or a certificate", func() settings { return &azureSettings{} }},
@@ -53,7 +51,7 @@ var Kinds = []Kind{
 	{"jwt-verify", "any issuer with OpenID or RFC 8414 metadata, its JWTs verified", func() settings { return &jwtVerifySettings{} }},
 }
 
-// Lookup finds a kind by its name.
+// Lookup returns the kind of a name.
 func Lookup(name string) (Kind, bool) {
 	i := slices.IndexFunc(Kinds, func(k Kind) bool { return k.Name == name })
 	if i < 0 {
@@ -62,22 +60,28 @@ func Lookup(name string) (Kind, bool) {
 	return Kinds[i], true
 }
 
-// Fields lists the settings and the secret inputs, in the order in which they
-// stand in a file and are asked for. Some secret ones are only inputs of
-// Prepare (a service key, a PFX file) and are never kept.
-func (k Kind) Fields() []token.Field { return fieldsOf(k.fresh()) }
+// Fields lists the settings and secrets, in the order of files and questions.
+// Some secrets are only inputs of Prepare (a service key, a PFX file) and never
+// kept.
+func (k Kind) Fields() (fields []token.Field) {
+	for _, f := range fieldsIn(k.fresh()) {
+		fields = append(fields, f.Field)
+	}
+	return fields
+}
 
-// Open makes a profile of this kind from its settings, which decode fills in
-// from the profile's file. It needs no secret and no network. The result
-// implements token.Minter, token.Signer or token.Verifier, and where it has
-// something to say of itself:
+// Open opens a profile of this kind with the settings that decode reads from the
+// profile's file. It needs no secret and no network. The result implements
+// token.Minter, token.Signer or token.Verifier, and may have these methods:
 //
-//   - CredentialExpires() time.Time: when the credential ends, as far as the
-//     settings tell (zero: they do not);
+//   - CredentialExpires() time.Time: when the credential expires, zero if the
+//     settings do not say;
 //   - RotatesInSteps() bool: whether a new credential works only after its
 //     public key was registered, and the old one until then;
-//   - Hosts() []string: what its credentials are for (token.Covers), where the
-//     profile does not say.
+//   - Hosts() []string: what its credentials are for (token.Covers), if the
+//     profile does not say;
+//   - Inherit(old any): takes over what another result for the same profile
+//     has learned.
 //
 // Errors are ErrInvalid and name the field, or are decode's own.
 func (k Kind) Open(decode func(into any) error, env Env) (any, error) {
@@ -92,15 +96,15 @@ func (k Kind) Open(decode func(into any) error, env Env) (any, error) {
 	return s.open(env)
 }
 
-// Prepare turns what a person handed in (a.Secrets, as read from files) into
-// what is kept: afterwards a.Secrets are the secrets that Open's result will
-// ask for, and a.Settings has also what was found beside them, such as a
-// service key's client_id. Binary files (PFX, DER) may be base64-encoded.
-// Errors are ErrInvalid and name the field; a is unchanged then.
+// Prepare turns the files that were handed in (a.Secrets) into what tokend keeps:
+// a.Secrets are then the secrets that Open's result will ask for, and a.Settings
+// has also what was found beside them, such as a service key's client_id. Binary
+// files (PFX, DER) may be base64-encoded. Errors are ErrInvalid and name the
+// field; they leave a unchanged.
 func (k Kind) Prepare(a *token.CreateProfile) error {
 	s := k.fresh()
 	setDefaults(s)
-	if err := k.sort(a); err != nil {
+	if err := k.checkSecrets(a); err != nil {
 		return err
 	}
 	draft := *a
@@ -120,17 +124,17 @@ func (k Kind) Prepare(a *token.CreateProfile) error {
 	return nil
 }
 
-// sort refuses a secret among the settings, which would end in a file, and a
-// secret that the kind does not have.
-func (k Kind) sort(a *token.CreateProfile) error {
+// checkSecrets refuses a secret among the settings, which would end in a file,
+// and a secret that the kind does not have.
+func (k Kind) checkSecrets(a *token.CreateProfile) error {
 	var secrets []string
 	for _, f := range fieldsIn(k.fresh()) {
-		if !f.secret {
+		if !f.Secret {
 			continue
 		}
-		secrets = append(secrets, f.name)
-		if _, said := a.Settings[f.name]; said && f.Type == reflect.TypeFor[secretField]() {
-			return invalid(f.name, "%s is a secret and cannot be a setting", f.name)
+		secrets = append(secrets, f.Name)
+		if _, ok := a.Settings[f.Name]; ok && f.typ == reflect.TypeFor[secretField]() {
+			return invalid(f.Name, "%s is a secret and cannot be a setting", f.Name)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.Secrets)) {
@@ -146,7 +150,7 @@ func (k Kind) sort(a *token.CreateProfile) error {
 	return nil
 }
 
-// invalid makes an ErrInvalid about one field.
+// invalid returns an ErrInvalid about one field.
 func invalid(field, format string, args ...any) error {
 	return &token.Error{Code: token.ErrInvalid, Field: field, Message: fmt.Sprintf(format, args...)}
 }

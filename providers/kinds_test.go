@@ -489,7 +489,7 @@ func TestASecretInAFileIsRefused(t *testing.T) {
 			with := maps.Clone(settings)
 			with[f.Name] = "canary"
 			_, err := k.Open(decodeStrictly(with), Env{HTTP: http.DefaultClient})
-			if err == nil || !strings.Contains(err.Error(), "is a secret and must not stand in a file") || strings.Contains(err.Error(), "canary") {
+			if err == nil || !strings.Contains(err.Error(), "is a secret and must not be in a file") || strings.Contains(err.Error(), "canary") {
 				t.Errorf("%s, %s in the file: %v", k.Name, f.Name, err)
 			}
 			err = k.Prepare(&token.CreateProfile{Settings: with})

@@ -10,24 +10,23 @@ import (
 	"tokend/providers/token"
 )
 
-// A Sighting is what was seen of an issuer by asking it for nothing.
+// A Sighting is what a request without a credential shows of an issuer.
 type Sighting struct {
-	// Took is how long the answer took, with name, connection and TLS.
+	// Took is how long the answer took, with DNS, connection and TLS.
 	Took time.Duration
-	// TLS is the protocol's version in words, empty without TLS.
+	// TLS is the protocol's version, such as "TLS 1.3", empty without TLS.
 	TLS string
-	// Skew is the issuer's clock minus ours, if it tells its time (Dated).
+	// Skew is the issuer's clock minus ours, if its answer has a Date (Dated).
 	Skew  time.Duration
 	Dated bool
 }
 
-// See asks the host of an issuer's URL for its front page's header, without a
-// credential. Any answer will do: it is there. Errors are ErrUnavailable with
-// a topic.
+// See sends a HEAD request to the host of an issuer's URL, without a credential.
+// Any answer shows that it is there. Errors are ErrUnavailable with a topic.
 func See(ctx context.Context, client *http.Client, issuer string) (Sighting, error) {
 	u, err := url.Parse(issuer)
 	if err != nil || u.Host == "" {
-		return Sighting{}, invalid("", "%q is no URL", issuer)
+		return Sighting{}, invalid("", "%q is not a URL", issuer)
 	}
 	front := url.URL{Scheme: u.Scheme, Host: u.Host, Path: "/"}
 	req, err := http.NewRequestWithContext(ctx, http.MethodHead, front.String(), nil)
@@ -49,8 +48,8 @@ func See(ctx context.Context, client *http.Client, issuer string) (Sighting, err
 	return seen, nil
 }
 
-// ProxyFor is the proxy through which client asks an issuer, as scheme, host
-// and port; empty for none. Who uses the proxy is not told.
+// ProxyFor returns the proxy that client uses for an issuer: scheme, host and
+// port, without the user; "" if there is none.
 func ProxyFor(client *http.Client, issuer string) string {
 	transport, ok := client.Transport.(*http.Transport)
 	if !ok || transport.Proxy == nil {

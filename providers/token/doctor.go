@@ -1,29 +1,29 @@
 package token
 
-// A Check is one thing that a doctor looked at.
+// A Check is the result of one check of the doctor.
 type Check struct {
-	// Name says what was looked at: "keystore", "issuer login.example.com".
+	// Name says what was checked: "keystore", "issuer login.example.com".
 	Name string `json:"name"`
 	// Result is CheckOK, CheckWarn or CheckFail.
 	Result string `json:"result"`
-	// Text states what was found, in one line.
+	// Text states the finding, in one line.
 	Text string `json:"text"`
-	// Advice says what to do; empty if nothing is to be done.
+	// Advice says what to do, if there is anything to do.
 	Advice string `json:"advice,omitempty"`
 }
 
-// The results of a Check: as it should be, worth a look, broken.
+// The results of a Check: good, worth a look, broken.
 const (
 	CheckOK   = "ok"
 	CheckWarn = "warn"
 	CheckFail = "fail"
 )
 
-// A Report is what tokend's doctor found.
+// A Report is the result of tokend's doctor.
 type Report struct {
 	Version string `json:"version"`
-	// Proxy is the proxy that requests to issuers go through, without user and
-	// password; empty for none.
+	// Proxy is the proxy for requests to issuers, without user and password; empty
+	// for none.
 	Proxy  string  `json:"proxy,omitempty"`
 	Checks []Check `json:"checks"`
 }

@@ -7,30 +7,31 @@ import (
 	"strings"
 )
 
-// CheckHost tells whether text can stand in a profile's hosts: an https URL of
-// host, port and path prefix and nothing else (http for loopback).
+// CheckHost returns an error if text cannot be one of a profile's hosts: an
+// https URL (http for loopback) of host, port and path prefix alone.
 func CheckHost(text string) error {
 	_, err := parseHost(text)
 	return err
 }
 
-// CheckURL tells whether text can be asked about: an https URL (http for
-// loopback) that every client reads in the same way.
+// CheckURL returns an error if text is not an https URL (http for loopback) that
+// all clients read in the same way.
 func CheckURL(text string) error {
 	_, err := parseURL(text)
 	return err
 }
 
-// Covers tells whether a request for target may carry the credentials of a
+// Covers reports whether a request for target may carry the credentials of a
 // profile with these hosts.
 func Covers(hosts []string, target string) bool {
 	return MatchHost(hosts, target) != ""
 }
 
-// Claim is the one of hosts that target lies under, the one with the longest
-// path if several do, and empty if none does: scheme, host and port are the
-// same, and the path begins with the host's path, segment by segment. Names
-// are compared as they are: no suffix, no wildcard, no trailing dot.
+// MatchHost returns the one of hosts that target is under, the one with the
+// longest path if there are several, and "" if there is none: scheme, host and
+// port are the same, and the path begins with the host's path, segment by
+// segment. Names are compared as they are: no suffix, no wildcard, no trailing
+// dot.
 func MatchHost(hosts []string, target string) (host string) {
 	u, err := parseURL(target)
 	if err != nil {
@@ -53,7 +54,7 @@ func parseHost(text string) (*url.URL, error) {
 	return u, err
 }
 
-// parseURL takes a URL that every client reads in the same way.
+// parseURL parses a URL that all clients read in the same way.
 func parseURL(text string) (*url.URL, error) {
 	if i := strings.IndexFunc(text, func(r rune) bool { return r <= ' ' || r > '~' || r == '\\' }); i >= 0 {
 		return nil, fmt.Errorf("%q has a character that does not belong in a URL", text)
@@ -61,7 +62,7 @@ func parseURL(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("%q is no URL", text)
+		return nil, fmt.Errorf("%q is not a URL", text)
 	case u.User != nil:
 		return nil, fmt.Errorf("%q names a user", u.Redacted())
 	case u.Hostname() == "" || u.Opaque != "":
@@ -77,18 +78,17 @@ func parseURL(text string) (*url.URL, error) {
 	return u, nil
 }
 
-// IsLoopback tells whether a URL's host is this machine as it is written:
-// localhost or a loopback address, an IPv6 one in brackets or not. What a name
-// resolves to does not matter.
+// IsLoopback reports whether a URL's host is written as this machine: localhost
+// or a loopback address, an IPv6 one in brackets or not. It resolves no names.
 func IsLoopback(host string) bool {
 	ip := net.ParseIP(strings.Trim(host, "[]"))
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// Origin is scheme, host and port of a URL in one spelling, empty for what is
-// no URL here.
+// Origin returns scheme, host and port of a URL in one spelling, "" if CheckURL
+// refuses it.
 func Origin(text string) string {
-	if text == "" { // of most gets; making an error of it would take longer than the rest of one
+	if text == "" { // as in most gets: an error would cost more than the rest of one
 		return ""
 	}
 	u, err := parseURL(text)
@@ -112,8 +112,8 @@ func portOf(u *url.URL) string {
 	return "443"
 }
 
-// pathOf is the path as it was written. EscapedPath makes another one, with "/"
-// for "%2f", of a path that has a character which should have been escaped.
+// pathOf returns the path as it was written. EscapedPath would turn "%2f" into
+// "/" if another character of the path lacks its escape.
 func pathOf(u *url.URL) string {
 	if u.RawPath != "" {
 		return u.RawPath

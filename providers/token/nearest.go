@@ -2,9 +2,9 @@ package token
 
 import "strings"
 
-// Nearest finds the candidate that word most likely meant: the one with the
-// fewest typing errors between, "" if that is more than a third of the
-// letters.
+// Nearest returns the candidate that word most likely means, the one that is the
+// fewest typing errors away, "" if all are more than a third of its letters
+// away.
 func Nearest(word string, candidates []string) string {
 	best, distance := "", 1+max(1, len(word)/3)
 	for _, c := range candidates {
@@ -15,8 +15,8 @@ func Nearest(word string, candidates []string) string {
 	return best
 }
 
-// typos counts the letters to add, drop, change or swap with their neighbour
-// to make b of a (the optimal string alignment distance).
+// typos counts the letters to add, drop, change or swap with their neighbours to
+// turn a into b (the optimal string alignment distance).
 func typos(a, b string) int {
 	var before, last []int
 	row := make([]int, len(b)+1)

@@ -5,14 +5,14 @@ import (
 	"strings"
 )
 
-// A Presentation says how a profile's token is shown to its hosts. It is text,
-// as it stands in the profile's file:
+// A Presentation says how to present a profile's token to its hosts. It is text,
+// as in the profile's file:
 //
-//	""             the way that the asking tool prefers
+//	""             the way that the calling tool prefers
 //	bearer         Authorization: Bearer TOKEN (RFC 6750 §2.1)
 //	basic:USER     Authorization: Basic, with the token as password (RFC 7617)
 //	header:NAME    NAME: TOKEN
-//	acr            exchanged at the Azure Container Registry that it is for
+//	acr            exchanged at its Azure Container Registry
 type Presentation string
 
 // Bearer and ACR are the presentations without a parameter.
@@ -21,37 +21,37 @@ const (
 	ACR    Presentation = "acr"
 )
 
-// User is the user name of a Basic presentation.
+// User returns the user name of a Basic presentation.
 func (p Presentation) User() (name string, ok bool) {
 	return strings.CutPrefix(string(p), "basic:")
 }
 
-// Header is the name of a header that holds nothing but the token.
+// Header returns the name of a header whose value is the token alone.
 func (p Presentation) Header() (name string, ok bool) {
 	return strings.CutPrefix(string(p), "header:")
 }
 
-// Check tells what is wrong with p.
+// Check returns an error that says what is wrong with p.
 func (p Presentation) Check() error {
 	if p == "" || p == Bearer || p == ACR {
 		return nil
 	}
 	if user, ok := p.User(); ok {
 		if user == "" || strings.ContainsFunc(user, func(r rune) bool { return r < ' ' || r > '~' || r == ':' }) {
-			return fmt.Errorf("%q is no user name of Basic authentication (RFC 7617 §2)", user)
+			return fmt.Errorf("%q is not a user name for Basic authentication (RFC 7617 §2)", user)
 		}
 		return nil
 	}
 	if name, ok := p.Header(); ok {
 		if name == "" || strings.ContainsFunc(name, notHeaderName) || strings.EqualFold(name, "Authorization") {
-			return fmt.Errorf("%q is no name of a header of its own", name)
+			return fmt.Errorf("%q is not the name of a header of its own", name)
 		}
 		return nil
 	}
-	return fmt.Errorf(`%q is none of "bearer", "basic:USER", "header:NAME" and "acr"`, string(p))
+	return fmt.Errorf(`%q is not one of "bearer", "basic:USER", "header:NAME" and "acr"`, string(p))
 }
 
-// notHeaderName tells of what is no tchar (RFC 9110 §5.6.2).
+// notHeaderName reports whether r is not a tchar (RFC 9110 §5.6.2).
 func notHeaderName(r rune) bool {
 	return (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && !strings.ContainsRune("!#$%&'*+-.^_`|~", r)
 }

@@ -10,14 +10,14 @@ import (
 const redacted = "[secret]"
 
 // A Secret is text that must not be seen: a token, a client secret, a private
-// key in DER form. No formatting verb, logger or encoder prints it; Reveal is
-// the only way to its text, and docs/security.md lists who calls that.
+// key. No formatting verb, logger or encoder prints it. Only Reveal returns the
+// text, and docs/security.md lists the files that call it.
 //
-// The text sits behind a pointer so that reflection-driven printers, which
-// ignore methods on unexported fields, find an address and not the text.
+// The text is behind a pointer because printers that use reflection ignore
+// methods on unexported fields: they print an address instead.
 type Secret struct{ text *string }
 
-// NewSecret wraps text. The empty text makes the zero Secret.
+// NewSecret makes a Secret of text, the zero Secret of an empty one.
 func NewSecret(text string) Secret {
 	if text == "" {
 		return Secret{}
@@ -33,32 +33,31 @@ func (s Secret) Reveal() string {
 	return *s.text
 }
 
-// IsZero tells whether there is no text.
+// IsZero reports whether the text is empty.
 func (s Secret) IsZero() bool { return s.text == nil || *s.text == "" }
 
-// Equal compares two secrets in a time that depends on their lengths alone.
+// Equal compares two secrets in a time that depends only on their lengths.
 func (s Secret) Equal(o Secret) bool {
 	return subtle.ConstantTimeCompare([]byte(s.Reveal()), []byte(o.Reveal())) == 1
 }
 
-// String, GoString, Format, MarshalText and MarshalJSON show that there is a
-// secret and nothing of it.
+// String and the methods below show that there is a secret, and nothing of it.
 func (s Secret) String() string { return redacted }
 
 // GoString is String for %#v.
 func (s Secret) GoString() string { return redacted }
 
-// Format covers every verb, the ones that do not apply included.
+// Format handles all verbs, also those that do not apply.
 func (s Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(redacted)) }
 
-// MarshalText covers the encoders that know no better, and text loggers.
+// MarshalText handles text loggers and other encoders.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
-// MarshalJSON covers JSON encoders and loggers. Who must write the text says
-// so with Reveal.
+// MarshalJSON handles JSON encoders and loggers. Code that must write the text
+// calls Reveal.
 func (s Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
 
-// UnmarshalJSON takes a JSON string: reading a secret is no leak.
+// UnmarshalJSON reads a JSON string: reading a secret leaks nothing.
 func (s *Secret) UnmarshalJSON(b []byte) error {
 	var text string
 	if err := json.Unmarshal(b, &text); err != nil {

@@ -7,12 +7,12 @@ import (
 	"strings"
 )
 
-// Settings are settings by name, in the form in which they cross the socket: a
-// JSON object. Of thousands of profiles few are looked into, and as maps they
-// would take several times the memory. The zero Settings are none.
+// Settings are settings by name, kept as the JSON object that crosses the
+// socket: maps would take several times the memory. The zero Settings are
+// empty.
 type Settings struct{ object string }
 
-// NewSettings writes settings down. It fails if JSON cannot say one of them.
+// NewSettings encodes values. It fails if one of them has no JSON form.
 func NewSettings(values map[string]any) (Settings, error) {
 	if len(values) == 0 {
 		return Settings{}, nil
@@ -26,26 +26,26 @@ func NewSettings(values map[string]any) (Settings, error) {
 	return Settings{strings.TrimSuffix(b.String(), "\n")}, nil
 }
 
-// Values are the settings: strings, booleans, lists and tables; numbers are
+// Values returns the settings: strings, booleans, lists and tables; numbers are
 // json.Number.
 func (s Settings) Values() map[string]any {
 	values := map[string]any{}
 	d := json.NewDecoder(strings.NewReader(s.object))
 	d.UseNumber()
-	_ = d.Decode(&values) // it was an object when it came in
+	_ = d.Decode(&values) // UnmarshalJSON has checked it
 	return values
 }
 
-// Text is a setting that is text, "" if there is none such.
+// Text returns a string setting, "" if there is none of that name.
 func (s Settings) Text(name string) string {
 	text, _ := s.Values()[name].(string)
 	return text
 }
 
-// IsZero tells whether there are none.
+// IsZero reports whether there are no settings.
 func (s Settings) IsZero() bool { return s.object == "" }
 
-// MarshalJSON gives the object.
+// MarshalJSON returns the object.
 func (s Settings) MarshalJSON() ([]byte, error) {
 	if s.IsZero() {
 		return []byte("{}"), nil
@@ -53,7 +53,7 @@ func (s Settings) MarshalJSON() ([]byte, error) {
 	return []byte(s.object), nil
 }
 
-// UnmarshalJSON takes an object.
+// UnmarshalJSON keeps an object.
 func (s *Settings) UnmarshalJSON(b []byte) error {
 	switch {
 	case string(b) == "null", string(b) == "{}":

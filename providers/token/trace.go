@@ -7,18 +7,18 @@ import (
 	"time"
 )
 
-// A Step is one thing that was done to get a token, told to somebody who looks
-// for a fault. It holds no secret.
+// A Step is one thing that tokend did to get a token, for people who look for a
+// fault. It contains no secret.
 type Step struct {
-	// At is when, counted from the beginning.
+	// At is the time since the beginning.
 	At time.Duration `json:"at_ns"`
-	// What is a word for it, such as "keystore" or "answer".
+	// What is one word, such as "keystore" or "answer".
 	What string `json:"step"`
 	Text string `json:"text"`
 }
 
-// A Trace collects the steps of one request. A nil Trace collects nothing. It
-// may be used concurrently.
+// A Trace collects the steps of one request. A nil Trace collects nothing.
+// Goroutines may share a Trace.
 type Trace struct {
 	mu    sync.Mutex
 	begun time.Time
@@ -28,7 +28,7 @@ type Trace struct {
 // maxSteps bounds a trace.
 const maxSteps = 64
 
-// NewTrace begins a trace now.
+// NewTrace returns a trace that begins now.
 func NewTrace() *Trace { return &Trace{begun: time.Now()} }
 
 // Add adds a step.
@@ -43,7 +43,7 @@ func (t *Trace) Add(what, format string, args ...any) {
 	}
 }
 
-// Steps are the steps so far.
+// Steps returns the steps so far.
 func (t *Trace) Steps() []Step {
 	if t == nil {
 		return nil
@@ -53,7 +53,7 @@ func (t *Trace) Steps() []Step {
 	return append([]Step(nil), t.steps...)
 }
 
-// Take makes steps that were collected elsewhere its own.
+// Take replaces the steps by those of another process.
 func (t *Trace) Take(steps []Step) {
 	if t == nil {
 		return
@@ -65,7 +65,7 @@ func (t *Trace) Take(steps []Step) {
 
 type traceKey struct{}
 
-// WithTrace gives ctx a trace for those who do the work.
+// WithTrace returns a context that carries t.
 func WithTrace(ctx context.Context, t *Trace) context.Context {
 	if t == nil {
 		return ctx
@@ -73,7 +73,7 @@ func WithTrace(ctx context.Context, t *Trace) context.Context {
 	return context.WithValue(ctx, traceKey{}, t)
 }
 
-// TraceOf is the trace of ctx, nil if it has none.
+// TraceOf returns the trace of ctx, nil if it has none.
 func TraceOf(ctx context.Context) *Trace {
 	t, _ := ctx.Value(traceKey{}).(*Trace)
 	return t

@@ -8,12 +8,12 @@ import (
 	"runtime/secret"
 )
 
-// Enabled tells whether this build erases anything: it does if it was made with
-// GOEXPERIMENT=runtimesecret, for Linux on amd64 or arm64.
+// Enabled reports whether this build erases anything. It does if it was built
+// with GOEXPERIMENT=runtimesecret for Linux on amd64 or arm64.
 const Enabled = runtime.GOOS == "linux" && (runtime.GOARCH == "amd64" || runtime.GOARCH == "arm64")
 
-// Do calls f. Where Enabled, what f and all that it calls leave in registers
-// and on the stack is erased before Do returns, and what they allocated as soon
-// as the garbage collector finds it unused. Goroutines that f starts are not
-// covered.
+// Do calls f. If Enabled, it erases what f and all that it calls leave in
+// registers and on the stack before it returns, and what they allocated as soon
+// as the garbage collector finds it unused. It does not cover goroutines that f
+// starts.
 func Do(f func()) { secret.Do(f) }

@@ -1,5 +1,4 @@
-// Package format writes tokens in the forms that programs read. It is one of
-// the places where a token is revealed.
+// Package format writes tokens in the forms that programs read.
 package format
 
 import (
@@ -16,14 +15,14 @@ import (
 	"tokend/providers/token"
 )
 
-// A Format writes a token for those who asked. Errors wrap ErrUnfit: the token
-// cannot be written in this way.
+// A Format writes a token. Its errors wrap ErrUnfit: the token cannot be written
+// in this form.
 type Format func(g token.Grant, now time.Time) ([]byte, error)
 
 // Names are the names of the formats, the default first.
 var Names = [...]string{"token", "header", "json", "env", "curl", "netrc"}
 
-// Named finds a format, nil if there is none of the name.
+// Named returns the format of a name, nil if there is none.
 func Named(name string) Format {
 	switch name {
 	case "token":
@@ -42,10 +41,10 @@ func Named(name string) Format {
 	return nil
 }
 
-// ErrUnfit marks tokens that cannot be written in the form asked for.
+// ErrUnfit is the Cause of an error for a token that a format cannot write.
 var ErrUnfit = errors.New("unfit for this format")
 
-// Token is the token and a newline.
+// Token writes the token and a newline.
 func Token(g token.Grant, _ time.Time) ([]byte, error) {
 	if err := checkText(g); err != nil {
 		return nil, err
@@ -53,8 +52,8 @@ func Token(g token.Grant, _ time.Time) ([]byte, error) {
 	return []byte(g.Secret.Reveal() + "\n"), nil
 }
 
-// Header is the header that shows the token as its profile presents it:
-// Authorization: Bearer (RFC 6750 §2.1) unless that says otherwise.
+// Header returns the header that presents the token as its profile says, by
+// default Authorization: Bearer (RFC 6750 §2.1).
 func Header(g token.Grant) (name, value string, err error) {
 	if user, ok := g.Present.User(); ok {
 		if err := checkText(g); err != nil {
@@ -68,7 +67,7 @@ func Header(g token.Grant) (name, value string, err error) {
 	return "Authorization", "Bearer " + g.Secret.Reveal(), checkBearer(g)
 }
 
-// HeaderLine is Header as a line.
+// HeaderLine writes Header as a line.
 func HeaderLine(g token.Grant, _ time.Time) ([]byte, error) {
 	name, value, err := Header(g)
 	if err != nil {
@@ -77,12 +76,12 @@ func HeaderLine(g token.Grant, _ time.Time) ([]byte, error) {
 	return []byte(name + ": " + value + "\n"), nil
 }
 
-// JSON is the answer of GET /v1/token/NAME, as a line.
+// JSON writes the answer of GET /v1/token/NAME, as a line.
 func JSON(g token.Grant, now time.Time) ([]byte, error) {
 	return append(AppendJSON(nil, g, now), '\n'), nil
 }
 
-// Env is shell assignments, in quotes that nothing in a token can end.
+// Env writes shell assignments, in quotes that nothing in a token can end.
 func Env(g token.Grant, _ time.Time) ([]byte, error) {
 	if err := checkText(g); err != nil {
 		return nil, err
@@ -94,7 +93,7 @@ func Env(g token.Grant, _ time.Time) ([]byte, error) {
 	return []byte(lines), nil
 }
 
-// Curl is a line for curl -K, which all versions of curl read. curl drops an
+// Curl writes a line for curl -K, which all versions of curl read. curl drops an
 // Authorization header, and no other, when a redirect leads to another host.
 func Curl(g token.Grant, _ time.Time) ([]byte, error) {
 	name, value, err := Header(g)
@@ -104,13 +103,12 @@ func Curl(g token.Grant, _ time.Time) ([]byte, error) {
 	return []byte("header = " + CurlQuote(name+": "+value) + "\n"), nil
 }
 
-// Netrc is a netrc line for each of the profile's machines, for programs that
-// know only Basic authentication. The profile must name its user, and must
-// have been found by a URL.
+// Netrc writes a netrc line for programs that know only Basic authentication.
+// The profile must name its user, and the caller a URL.
 func Netrc(g token.Grant, _ time.Time) ([]byte, error) {
 	user, ok := g.Present.User()
 	if !ok {
-		return nil, unfit(`a netrc file is for Basic authentication, and this profile does not say the user: set present = "basic:USER" in its file`)
+		return nil, unfit(`a netrc file is for Basic authentication, and this profile names no user: set present = "basic:USER" in its file`)
 	}
 	u, err := url.Parse(g.Host)
 	if err != nil || u.Hostname() == "" {
@@ -121,7 +119,7 @@ func Netrc(g token.Grant, _ time.Time) ([]byte, error) {
 		return nil, err
 	}
 	if strings.ContainsAny(user+g.Secret.Reveal(), " \"\\#") {
-		return nil, unfit("the user or the token holds characters that a netrc line cannot")
+		return nil, unfit("the user or the token contains characters that a netrc line cannot")
 	}
 	return []byte("machine " + u.Hostname() + " login " + user + " password " + g.Secret.Reveal() + "\n"), nil
 }
@@ -138,26 +136,27 @@ func CurlQuote(s string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
 }
 
-// checkText refuses what no access token may hold (RFC 6749 appendix A.12:
-// printable ASCII), and what would break out of a line or act on a terminal.
+// checkText refuses a token with characters that RFC 6749 appendix A.12 does not
+// allow (all but printable ASCII): they could break out of a line or act on a
+// terminal.
 func checkText(g token.Grant) error {
 	for _, c := range []byte(g.Secret.Reveal()) {
 		if c < ' ' || c > '~' {
-			return unfit("the token holds characters that no access token may (RFC 6749 A.12); only -o json can write it")
+			return unfit("the token contains characters that RFC 6749 A.12 does not allow; only -o json can write it")
 		}
 	}
 	return nil
 }
 
-// checkBearer refuses what cannot stand in an Authorization header: a token of
-// another type, and one that is no b64token (RFC 6750 §2.1).
+// checkBearer refuses a token that an Authorization header cannot hold: one of
+// another type, or one that is not a b64token (RFC 6750 §2.1).
 func checkBearer(g token.Grant) error {
 	if g.Type != "" && !strings.EqualFold(g.Type, "bearer") {
-		return unfit("the token's type is %q and not Bearer; -o json tells all of it", g.Type)
+		return unfit("the token's type is %q, not Bearer; -o json writes all of it", g.Type)
 	}
 	text := strings.TrimRight(g.Secret.Reveal(), "=")
 	if text == "" || strings.ContainsFunc(text, notB64Token) {
-		return unfit("the token holds characters that a Bearer header cannot (RFC 6750 §2.1); -o token prints it as it is")
+		return unfit("the token contains characters that a Bearer header cannot (RFC 6750 §2.1); -o token prints it as it is")
 	}
 	return nil
 }
@@ -194,8 +193,8 @@ func AppendJSON(b []byte, g token.Grant, now time.Time) []byte {
 	return append(b, '}')
 }
 
-// appendTime writes whole seconds, as every parser of RFC 3339 reads them. The
-// fraction that is cut off makes an expiry earlier, never later.
+// appendTime writes whole seconds, which every parser of RFC 3339 reads. Cutting
+// the fraction makes an expiry earlier, never later.
 func appendTime(b []byte, member string, t time.Time) []byte {
 	if t.IsZero() {
 		return b
