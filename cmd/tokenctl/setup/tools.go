@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/tidwall/gjson"
 	"github.com/tidwall/sjson"
 
 	"tokend/providers/token/format"
@@ -73,33 +72,42 @@ func (c credHelper) Show() string {
 	return c.path + ":\n" + string(text) + "\n"
 }
 
-func (c credHelper) read() ([]byte, error) {
-	text, err := readFile(c.path)
-	if err == nil && len(bytes.TrimSpace(text)) > 0 && !gjson.ParseBytes(text).IsObject() || !gjson.ValidBytes(text) && len(bytes.TrimSpace(text)) > 0 {
-		return nil, conflict("%s is no JSON object", c.path)
+// read returns the configuration, and its credHelpers.
+func (c credHelper) read() (text []byte, helpers map[string]any, err error) {
+	text, err = readFile(c.path)
+	if err != nil || len(bytes.TrimSpace(text)) == 0 {
+		return []byte("{}\n"), nil, err
 	}
-	return text, err
+	helpers, ok := credHelpers(text)
+	if !ok {
+		return nil, nil, conflict("%s is not a JSON object", c.path)
+	}
+	return text, helpers, nil
+}
+
+func credHelpers(text []byte) (map[string]any, bool) {
+	var members map[string]any
+	err := json.Unmarshal(text, &members)
+	helpers, _ := members["credHelpers"].(map[string]any)
+	return helpers, err == nil && members != nil
 }
 
 func (c credHelper) Done() (bool, error) {
-	text, err := c.read()
+	_, helpers, err := c.read()
 	if err != nil {
 		return false, err
 	}
-	now := gjson.GetBytes(text, c.key())
-	if now.Exists() && now.String() != dockerHelper {
-		return false, conflict("%s has the credential helper %q for %s", c.path, now.String(), c.host)
+	now, exists := helpers[c.host]
+	if exists && now != dockerHelper {
+		return false, conflict("%s has the credential helper %q for %s", c.path, now, c.host)
 	}
-	return now.Exists(), nil
+	return exists, nil
 }
 
 func (c credHelper) Make() error {
-	text, err := c.read()
+	text, _, err := c.read()
 	if err != nil {
 		return err
-	}
-	if len(bytes.TrimSpace(text)) == 0 {
-		text = []byte("{}\n")
 	}
 	if text, err = sjson.SetBytes(text, c.key(), dockerHelper); err != nil {
 		return err
@@ -111,11 +119,11 @@ func (c credHelper) Undo() error {
 	if done, err := c.Done(); !done {
 		return err
 	}
-	text, err := c.read()
+	text, _, err := c.read()
 	if err == nil {
 		text, err = sjson.DeleteBytes(text, c.key())
 	}
-	if err == nil && len(gjson.GetBytes(text, "credHelpers").Map()) == 0 {
+	if helpers, _ := credHelpers(text); err == nil && len(helpers) == 0 {
 		text, err = sjson.DeleteBytes(text, "credHelpers")
 	}
 	if err != nil {
