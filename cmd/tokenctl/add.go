@@ -10,8 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/cobra"
-
+	"tokend/cmd/tokenctl/cli"
+	"tokend/cmd/tokenctl/ui"
 	"tokend/ipc"
 	"tokend/providers/token"
 )
@@ -65,26 +65,7 @@ type wish struct {
 	credential     credential
 }
 
-func (a *app) addCommand() *cobra.Command {
-	var w wish
-	c := &cobra.Command{
-		Use:               "add [NAME] [FILE] [--provider PROVIDER]",
-		Short:             "Make a profile: settings, and a key or secret",
-		Long:              addHelp,
-		Args:              w.nameAndFile(a),
-		ValidArgsFunction: completeFiles,
-		RunE:              func(c *cobra.Command, _ []string) error { return a.add(c, w) },
-	}
-	f := c.Flags()
-	f.SortFlags = false
-	f.StringVar(&w.provider, "provider", "", "`PROVIDER`: clms, azure, aspose, oauth2, jwt-bearer, datarock,\nioxio, jwt-verify")
-	w.credential.flags(f)
-	w.said.flags(f)
-	_ = c.RegisterFlagCompletionFunc("provider", a.completeProviders)
-	return c
-}
-
-func (a *app) add(c *cobra.Command, w wish) error {
+func (a *app) add(c *cli.Call, w wish) error {
 	found, err := a.recognise(&w)
 	if err != nil {
 		return err
@@ -114,7 +95,7 @@ func (a *app) add(c *cobra.Command, w wish) error {
 	if err := checkSecrets(p, secrets); err != nil {
 		return err
 	}
-	if t, ok := a.terminal(); ok {
+	if t, ok := a.Terminal(); ok {
 		if err := a.askSettings(t, p, settings); err != nil {
 			return err
 		}
@@ -125,9 +106,9 @@ func (a *app) add(c *cobra.Command, w wish) error {
 		from = append(from, asked...)
 	}
 	if lacking := missing(w, p, settings, secrets); len(lacking) > 0 {
-		return usage("missing: %s", strings.Join(lacking, ", "))
+		return cli.Usage("missing: %s", strings.Join(lacking, ", "))
 	}
-	a.profile = w.name
+	a.Profile = w.name
 	return a.hand(c, (*ipc.Client).Add, toldAdded, w.credential, handing{p, from, token.CreateProfile{
 		Name: w.name, Provider: p.Name, Settings: settings, Secrets: secrets,
 	}})
@@ -151,7 +132,7 @@ type taking func(*ipc.Client, context.Context, token.CreateProfile) (token.Creat
 
 // hand has tokend take an addition, and tells what became of it. What was
 // answered at the terminal and is refused is asked for again.
-func (a *app) hand(c *cobra.Command, to taking, told telling, cr credential, h handing) error {
+func (a *app) hand(c *cli.Call, to taking, told telling, cr credential, h handing) error {
 	h.addition.CredentialExpires, h.addition.NoCheck = cr.expires.Time, cr.noCheck
 	added, err := a.give(c, to, h.addition)
 	for range askedAgain {
@@ -159,7 +140,7 @@ func (a *app) hand(c *cobra.Command, to taking, told telling, cr credential, h h
 		if !ok {
 			break
 		}
-		a.err.print(wrap(printable(err.Error()), ""))
+		a.Err.Print(ui.Wrap(ui.Printable(err.Error()), ""))
 		if err := a.answerAnew(&h, field); err != nil {
 			return err
 		}
@@ -173,29 +154,29 @@ func (a *app) hand(c *cobra.Command, to taking, told telling, cr credential, h h
 		return err
 	}
 	if cr.json {
-		return a.out.answerJSON(added)
+		return a.Out.AnswerJSON(added)
 	}
-	return a.out.answer([]byte(told(added, deletable(h.from), time.Now())))
+	return a.Out.Answer(told(added, deletable(h.from), time.Now()))
 }
 
 // keepUntested asks somebody who has typed answers whether they are to be kept
 // although the issuer cannot be asked now.
 func (a *app) keepUntested(err error) bool {
-	t, ok := a.terminal()
-	if !ok || len(a.asked) == 0 || !errors.Is(err, token.ErrUnavailable) {
+	t, ok := a.Terminal()
+	if !ok || len(a.Answered) == 0 || !errors.Is(err, token.ErrUnavailable) {
 		return false
 	}
-	a.err.print(wrap(printable(err.Error()), ""))
-	yes, err := t.confirm("Keep it all the same, untested?")
+	a.Err.Print(ui.Wrap(ui.Printable(err.Error()), ""))
+	yes, err := t.Confirm("Keep it all the same, untested?")
 	return err == nil && yes
 }
 
-func (a *app) give(c *cobra.Command, to taking, addition token.CreateProfile) (added token.Created, err error) {
+func (a *app) give(c *cli.Call, to taking, addition token.CreateProfile) (added token.Created, err error) {
 	what := "Obtaining a token to prove that it works"
 	if addition.NoCheck {
 		what = "Keeping the secret"
 	}
-	err = a.askFor(c, what, func(ctx context.Context, d *ipc.Client) error {
+	err = a.AskFor(a.ctx, what, func(ctx context.Context, d *ipc.Client) error {
 		added, err = to(d, ctx, addition)
 		return err
 	})
@@ -209,15 +190,15 @@ func (a *app) refusedAnswer(err error) (field string, ok bool) {
 		return "", false
 	}
 	field = strings.TrimPrefix(e.Field, "settings.")
-	return field, slices.Contains(a.asked, field)
+	return field, slices.Contains(a.Answered, field)
 }
 
 // answerAnew asks for one field once more.
 func (a *app) answerAnew(h *handing, field string) (err error) {
-	t, _ := a.terminal() // somebody answered there before
+	t, _ := a.Terminal() // somebody answered there before
 	if field == nameField {
-		h.addition.Name, err = t.ask(nameQuestion, "")
-		a.profile = h.addition.Name
+		h.addition.Name, err = t.Ask(nameQuestion, "")
+		a.Profile = h.addition.Name
 		return err
 	}
 	i := slices.IndexFunc(h.provider.Fields, func(f token.Field) bool { return f.Name == field })
@@ -249,7 +230,7 @@ const (
 // settle finds out the profile's name and its provider, asking for them if
 // somebody is there to answer.
 func (a *app) settle(w *wish, kinds []token.Provider) (token.Provider, error) {
-	t, ok := a.terminal()
+	t, ok := a.Terminal()
 	if w.provider == "" && ok {
 		var err error
 		if w.provider, err = askProvider(t, kinds); err != nil {
@@ -258,41 +239,41 @@ func (a *app) settle(w *wish, kinds []token.Provider) (token.Provider, error) {
 	}
 	if w.provider == "" {
 		lacking := missing(*w, token.Provider{}, nil, nil)
-		return token.Provider{}, usage("missing: %s (%s)", strings.Join(lacking, ", "), strings.Join(providerNames(kinds), ", "))
+		return token.Provider{}, cli.Usage("missing: %s (%s)", strings.Join(lacking, ", "), strings.Join(providerNames(kinds), ", "))
 	}
 	i := slices.IndexFunc(kinds, func(p token.Provider) bool { return p.Name == w.provider })
 	if i < 0 {
 		names := providerNames(kinds)
-		text := didYouMean(w.provider, names)
+		text := cli.DidYouMean(w.provider, names)
 		if text == "" {
 			text = "; there are " + strings.Join(names, ", ")
 		}
-		return token.Provider{}, usage("there is no provider %q%s", w.provider, text)
+		return token.Provider{}, cli.Usage("there is no provider %q%s", w.provider, text)
 	}
 	switch {
 	case w.name != "":
 	case ok:
 		var err error
-		if w.name, err = t.ask(nameQuestion, cmp.Or(w.proposed, w.provider)); err != nil {
+		if w.name, err = t.Ask(nameQuestion, cmp.Or(w.proposed, w.provider)); err != nil {
 			return token.Provider{}, err
 		}
-		a.asked = append(a.asked, nameField)
+		a.Answered = append(a.Answered, nameField)
 	default:
 		w.name = w.proposed
 	}
 	return kinds[i], nil
 }
 
-func askProvider(t terminal, kinds []token.Provider) (string, error) {
+func askProvider(t ui.Terminal, kinds []token.Provider) (string, error) {
 	var docs []string
 	for _, p := range kinds {
 		docs = append(docs, p.Doc)
 	}
-	return t.choose("Where do the tokens come from", providerNames(kinds), docs)
+	return t.Choose("Where do the tokens come from", providerNames(kinds), docs)
 }
 
 // askSettings asks for the settings that have no default and were not given.
-func (a *app) askSettings(t terminal, p token.Provider, settings map[string]any) error {
+func (a *app) askSettings(t ui.Terminal, p token.Provider, settings map[string]any) error {
 	for _, f := range p.Fields {
 		if _, given := settings[f.Name]; given || !f.Required || f.Secret {
 			continue
@@ -300,15 +281,15 @@ func (a *app) askSettings(t terminal, p token.Provider, settings map[string]any)
 		if err := askSetting(t, f, settings); err != nil {
 			return err
 		}
-		a.asked = append(a.asked, f.Name)
+		a.Answered = append(a.Answered, f.Name)
 	}
 	return nil
 }
 
-func askSetting(t terminal, f token.Field, settings map[string]any) error {
-	t.explain(f.Doc)
+func askSetting(t ui.Terminal, f token.Field, settings map[string]any) error {
+	t.Explain(f.Doc)
 	for {
-		value, err := t.ask(f.Name, f.Default)
+		value, err := t.Ask(f.Name, f.Default)
 		if err != nil {
 			return err
 		}
@@ -316,7 +297,7 @@ func askSetting(t terminal, f token.Field, settings map[string]any) error {
 		if err == nil {
 			return nil
 		}
-		t.out.print(printable(err.Error()) + "\n")
+		t.Out.Print(ui.Printable(err.Error()) + "\n")
 	}
 }
 
@@ -363,9 +344,9 @@ func checkSecrets(p token.Provider, secrets map[string]token.Secret) error {
 			}
 		}
 		if flags == nil {
-			return usage("%s: a profile of %s has no secret", flagFor(field), p.Name)
+			return cli.Usage("%s: a profile of %s has no secret", flagFor(field), p.Name)
 		}
-		return usage("%s: the provider %s takes no %s; it takes %s", flagFor(field), p.Name, field, strings.Join(flags, ", "))
+		return cli.Usage("%s: the provider %s takes no %s; it takes %s", flagFor(field), p.Name, field, strings.Join(flags, ", "))
 	}
 	return nil
 }
@@ -411,7 +392,7 @@ func needsSecret(p token.Provider) bool {
 
 // askSecrets asks for a secret if none was given, and for what may belong to
 // it.
-func (a *app) askSecrets(t terminal, p token.Provider, secrets map[string]token.Secret) (from []keyFile, err error) {
+func (a *app) askSecrets(t ui.Terminal, p token.Provider, secrets map[string]token.Secret) (from []keyFile, err error) {
 	choices := secretChoices(p)
 	if len(secrets) > 0 || !needsSecret(p) {
 		return nil, nil
@@ -433,28 +414,28 @@ func (a *app) askSecrets(t terminal, p token.Provider, secrets map[string]token.
 	return append(from, more...), err
 }
 
-func chooseSecret(t terminal, choices []token.Field) (token.Field, error) {
+func chooseSecret(t ui.Terminal, choices []token.Field) (token.Field, error) {
 	var names, docs []string
 	for _, f := range choices {
 		names, docs = append(names, f.Name), append(docs, f.Doc)
 	}
-	name, err := t.choose("Which of these do you have", names, docs)
+	name, err := t.Choose("Which of these do you have", names, docs)
 	return choices[max(0, slices.Index(names, name))], err
 }
 
 // askSecret asks for a secret itself, or for the file that it is in.
-func (a *app) askSecret(t terminal, p token.Provider, f token.Field, secrets map[string]token.Secret) ([]keyFile, error) {
+func (a *app) askSecret(t ui.Terminal, p token.Provider, f token.Field, secrets map[string]token.Secret) ([]keyFile, error) {
 	in := secretInputFor(f.Name)
 	in.asked = true
-	a.asked = append(a.asked, f.Name)
-	t.explain(f.Doc)
+	a.Answered = append(a.Answered, f.Name)
+	t.Explain(f.Doc)
 	if in.typed {
-		secret, err := t.askSecret(f.Name)
+		secret, err := t.AskSecret(f.Name)
 		secrets[f.Name] = secret
 		return nil, err
 	}
 	for {
-		file, err := t.askFile(f.Name + " file")
+		file, err := t.AskFile(f.Name + " file")
 		if err != nil {
 			return nil, err
 		}
@@ -463,37 +444,35 @@ func (a *app) askSecret(t terminal, p token.Provider, f token.Field, secrets map
 			secrets[f.Name] = secret
 			return []keyFile{{f.Name, file}}, nil
 		}
-		t.out.print(printable(err.Error()) + "\n")
+		t.Out.Print(ui.Printable(err.Error()) + "\n")
 	}
 }
 
 // askCompanion asks for what may be needed beside another secret.
-func (a *app) askCompanion(t terminal, p token.Provider, f token.Field, secrets map[string]token.Secret) ([]keyFile, error) {
+func (a *app) askCompanion(t ui.Terminal, p token.Provider, f token.Field, secrets map[string]token.Secret) ([]keyFile, error) {
 	in := secretInputFor(f.Name)
 	in.asked = true
-	a.asked = append(a.asked, f.Name)
-	t.explain(f.Doc)
+	a.Answered = append(a.Answered, f.Name)
+	t.Explain(f.Doc)
 	if in.typed {
-		t.out.print(printable(f.Name) + " (not shown, Enter for none): ")
-		text, err := t.hidden()
-		t.out.print("\n")
-		if len(text) > 0 {
-			secrets[f.Name] = token.NewSecret(string(text))
+		secret, err := t.AskOptionalSecret(f.Name)
+		if !secret.IsZero() {
+			secrets[f.Name] = secret
 		}
 		return nil, err
 	}
 	for {
-		file, err := t.askPerhaps(f.Name + " file")
+		file, err := t.AskOptional(f.Name + " file")
 		if err != nil || file == "" {
 			return nil, err
 		}
-		file = expandHome(file)
+		file = ui.ExpandHome(file)
 		secret, err := a.readSecret(p, in, file)
 		if err == nil {
 			secrets[f.Name] = secret
 			return []keyFile{{f.Name, file}}, nil
 		}
-		t.out.print(printable(err.Error()) + "\n")
+		t.Out.Print(ui.Printable(err.Error()) + "\n")
 	}
 }
 
@@ -511,9 +490,9 @@ func toldProfile(added token.Created, untested string, files []string, now time.
 		how = untested
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "The profile %s %s: %s", printable(p.Name), how, printable(p.Provider))
+	fmt.Fprintf(&b, "The profile %s %s: %s", ui.Printable(p.Name), how, ui.Printable(p.Provider))
 	if p.Endpoint != "" {
-		b.WriteString(", " + printable(p.Endpoint))
+		b.WriteString(", " + ui.Printable(p.Endpoint))
 	}
 	b.WriteString("\n" + toldKept(added))
 	if isTokenless(p) {
@@ -522,26 +501,14 @@ func toldProfile(added token.Created, untested string, files []string, now time.
 		b.WriteString(toldCheck(added, now))
 	}
 	if ends := p.CredentialExpires; !ends.IsZero() {
-		fmt.Fprintf(&b, "The credential itself expires on %s, %s.\n", day(ends), when(ends, now))
+		fmt.Fprintf(&b, "The credential itself expires on %s, %s.\n", ui.Day(ends), ui.When(ends, now))
 	}
 	for _, warning := range p.Warnings {
-		b.WriteString(wrap("Warning: "+printable(warning), ""))
+		b.WriteString(ui.Wrap("Warning: "+ui.Printable(warning), ""))
 	}
-	b.WriteString(toldFiles(files, added.Checked, use(p)))
-	fmt.Fprintf(&b, "Use it: %s\n", use(p))
+	b.WriteString(toldFiles(files, added.Checked, useCommand(p)))
+	fmt.Fprintf(&b, "Use it: %s\n", useCommand(p))
 	return b.String()
-}
-
-// use is the command that uses a profile.
-func use(p token.ProfileStatus) string {
-	name := printable(word(p.Name))
-	switch p.Does {
-	case doesSign:
-		return "tokenctl sign " + name + " URL"
-	case doesVerify:
-		return "tokenctl verify " + name
-	}
-	return "tokenctl get " + name
 }
 
 func toldKept(added token.Created) string {
@@ -550,7 +517,7 @@ func toldKept(added token.Created) string {
 	}
 	text := "Kept:\n"
 	for _, kept := range added.Kept {
-		text += "  " + printable(kept) + "\n"
+		text += "  " + ui.Printable(kept) + "\n"
 	}
 	return text
 }
@@ -563,16 +530,16 @@ func toldPublicKey(p token.ProfileStatus) string {
 		return ""
 	}
 	return "Register this public key in the service's settings, unless it is there already\n" +
-		"(\"tokenctl public-key " + printable(word(p.Name)) + "\" prints it again):\n" + key
+		"(\"tokenctl public-key " + ui.Printable(ui.Word(p.Name)) + "\" prints it again):\n" + key
 }
 
 func toldCheck(added token.Created, now time.Time) string {
 	if !added.Checked {
 		return "No token was obtained, so nothing proves yet that it works.\n"
 	}
-	text := "A token was obtained in " + took(added.Took) + ", so it works"
+	text := "A token was obtained in " + ui.Took(added.Took) + ", so it works"
 	if tokens := added.Profile.Tokens; len(tokens) > 0 && tokens[0].Expiry.After(now) {
-		text += "; that one expires " + when(tokens[0].Expiry, now)
+		text += "; that one expires " + ui.When(tokens[0].Expiry, now)
 	}
 	return text + ".\n"
 }
@@ -589,14 +556,14 @@ func toldFiles(files []string, checked bool, use string) string {
 		text = "Once \"" + use + "\" has worked, you may delete:\n"
 	}
 	for _, file := range files {
-		text += "  " + printable(file) + "\n"
+		text += "  " + ui.Printable(file) + "\n"
 	}
 	return text
 }
 
 // providers asks tokend which there are.
-func (a *app) providers(c *cobra.Command) (kinds []token.Provider, err error) {
-	err = a.ask(c, func(ctx context.Context, d *ipc.Client) error {
+func (a *app) providers(c *cli.Call) (kinds []token.Provider, err error) {
+	err = a.Ask(a.ctx, func(ctx context.Context, d *ipc.Client) error {
 		kinds, err = d.Providers(ctx)
 		return err
 	})
@@ -611,22 +578,10 @@ func providerNames(kinds []token.Provider) []string {
 	return names
 }
 
-// completeFiles completes the second argument of add: a name is new.
-func completeFiles(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	if len(args) > 1 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	return nil, cobra.ShellCompDirectiveDefault
-}
-
-func (a *app) completeProviders(c *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	kinds, err := a.providers(c)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	var names []cobra.Completion
+func (a *app) completeProviders() (names []cli.Candidate) {
+	kinds, _ := a.providers(nil)
 	for _, p := range kinds {
-		names = append(names, cobra.CompletionWithDesc(printable(p.Name), printable(p.Doc)))
+		names = append(names, cli.Candidate{Text: ui.Printable(p.Name), Doc: ui.Printable(p.Doc)})
 	}
-	return names, cobra.ShellCompDirectiveNoFileComp
+	return names
 }

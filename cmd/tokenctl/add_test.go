@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"tokend/cmd/tokenctl/ui"
 	"tokend/providers/token"
 )
 
@@ -31,7 +32,7 @@ func TestAddHandsOverTheServiceKey(t *testing.T) {
 	key := writeSecret(t, "key.json", `{"private_key":"`+canary+`"}`+"\n")
 	b := newBackend()
 	r := call(t, serve(t, b), nil, "add", "clms", "--provider", "clms", "--service-key", key)
-	r.wants(t, exitOK, "tokenctl get clms\n", "")
+	r.wants(t, ui.ExitOK, "tokenctl get clms\n", "")
 	if got := b.addition.Secrets["service_key"].Reveal(); got != `{"private_key":"`+canary+`"}`+"\n" {
 		t.Errorf("service key sent as %q", got)
 	}
@@ -53,7 +54,7 @@ func TestAddSendsSettingsInTheirTypes(t *testing.T) {
 	b := newBackend()
 	call(t, serve(t, b), nil, "add", "x", "--provider", "oauth2", "--token-url", "https://id.example/t", "--client-id", "123",
 		"--scope", "read", "--scope", "write", "--form", "a=b=c", "--claim", "n=1", "--set", "form=d=e", "--renew", "used",
-		"--client-secret-file", secret, "--secret-expires", nextYear(), "--no-check").wants(t, exitOK, "", "")
+		"--client-secret-file", secret, "--secret-expires", nextYear(), "--no-check").wants(t, ui.ExitOK, "", "")
 	want := map[string]any{
 		"token_url": "https://id.example/t", "client_id": "123", "renew": "used", "scopes": []any{"read", "write"},
 		"form": map[string]any{"a": "b=c", "d": "e"}, "claims": map[string]any{"n": "1"},
@@ -72,7 +73,7 @@ func TestAddSendsSettingsInTheirTypes(t *testing.T) {
 func TestAddSwitchesAndStdin(t *testing.T) {
 	b := newBackend()
 	call(t, serve(t, b), strings.NewReader(canary+"\n"), "add", "x", "--provider", "azure", "--tenant", "t", "--client-id", "c",
-		"--scope", "s/.default", "--set", "x5c=true", "--client-secret-file", "-").wants(t, exitOK, "", "")
+		"--scope", "s/.default", "--set", "x5c=true", "--client-secret-file", "-").wants(t, ui.ExitOK, "", "")
 	want := map[string]any{"tenant": "t", "client_id": "c", "scope": "s/.default", "x5c": true}
 	if !reflect.DeepEqual(b.addition.Settings, want) || b.addition.Secrets["client_secret"].Reveal() != canary {
 		t.Errorf("sent %#v", b.addition.Settings)
@@ -83,7 +84,7 @@ func TestAddSendsBinaryFilesWhole(t *testing.T) {
 	pfx := string([]byte{0x30, 0x82, 0xff, 0xfe, 0x00, '\n'})
 	b := newBackend()
 	call(t, serve(t, b), nil, "add", "x", "--provider", "azure", "--tenant", "t", "--client-id", "c", "--scope", "s",
-		"--pfx", writeSecret(t, "a.pfx", pfx), "--pfx-password-file", writeSecret(t, "p", " pass word \n")).wants(t, exitOK, "", "")
+		"--pfx", writeSecret(t, "a.pfx", pfx), "--pfx-password-file", writeSecret(t, "p", " pass word \n")).wants(t, ui.ExitOK, "", "")
 	if got := b.addition.Secrets["pfx"].Reveal(); got != pfx {
 		t.Errorf("pfx sent as %q", got)
 	}
@@ -147,7 +148,7 @@ func TestAddRefusesBeforeAnythingIsSent(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := newBackend()
 			r := call(t, serve(t, b), strings.NewReader(canary), c.args...)
-			r.wants(t, exitUsage, "", c.want)
+			r.wants(t, ui.ExitUsage, "", c.want)
 			if len(b.calls) > 0 {
 				t.Errorf("tokend was asked: %q", b.calls)
 			}
@@ -162,11 +163,11 @@ func TestAddRefusesBeforeAnythingIsSent(t *testing.T) {
 }
 
 func TestAddThatFailsSaysThatNothingWasKept(t *testing.T) {
-	for code, status := range map[token.Code]int{token.ErrRejected: exitRejected, token.ErrUnavailable: exitUnavailable, token.ErrLocked: exitLocked} {
+	for code, status := range map[token.Code]int{token.ErrRejected: ui.ExitRejected, token.ErrUnavailable: ui.ExitUnavailable, token.ErrLocked: ui.ExitLocked} {
 		b := newBackend()
 		b.err = &token.Error{Code: code, Message: "no", OAuth: "invalid_client"}
 		r := call(t, serve(t, b), strings.NewReader(canary), "add", "x", "--provider", "clms", "--service-key", "-")
-		r.wants(t, status, "", "Nothing was kept.")
+		r.wants(t, status, "", "Nothing was saved.")
 		if strings.Contains(r.err, "tokenctl rotate") {
 			t.Errorf("%s: there is nothing to rotate yet: %s", code, r.err)
 		}
@@ -181,7 +182,7 @@ func TestAddNamesTheFlagOfAWrongField(t *testing.T) {
 		b := newBackend()
 		b.err = &token.Error{Code: token.ErrInvalid, Message: "no", Field: field}
 		call(t, serve(t, b), strings.NewReader(canary), "add", "x", "--provider", "clms", "--service-key", "-").
-			wants(t, exitUsage, "", "The flag for it: "+want)
+			wants(t, ui.ExitUsage, "", "Its flag: "+want)
 	}
 }
 
@@ -203,7 +204,7 @@ func TestAddedIsTold(t *testing.T) {
 func TestAddedIsToldSafely(t *testing.T) {
 	const evil = "\x1b]52;c;eA==\x07\u202e"
 	added := token.Created{Kept: []string{evil}, Profile: token.ProfileStatus{Name: evil, Provider: evil, Endpoint: evil, Warnings: []string{evil}}}
-	if text := toldAdded(added, []string{evil}, time.Now()); strings.ContainsFunc(text, unseen) || strings.Count(text, `\u202e`) != 8 {
+	if text := toldAdded(added, []string{evil}, time.Now()); strings.ContainsAny(text, "\x1b\x07\u202e") || strings.Count(text, `\u202e`) != 8 {
 		t.Errorf("%q", text)
 	}
 }
@@ -230,7 +231,7 @@ func TestRotateSendsSecretsAlone(t *testing.T) {
 	b := newBackend()
 	socket := serve(t, b)
 	call(t, socket, strings.NewReader(canary), "rotate", "azure", "--client-secret-file", "-", "--secret-expires", nextYear()+"T10:00:00+02:00").
-		wants(t, exitOK, "works", "")
+		wants(t, ui.ExitOK, "works", "")
 	if b.addition.Name != "azure" || b.addition.Settings != nil || b.addition.Secrets["client_secret"].Reveal() != canary {
 		t.Errorf("sent %+v", b.addition)
 	}
@@ -238,9 +239,9 @@ func TestRotateSendsSecretsAlone(t *testing.T) {
 		t.Errorf("expires %v", b.addition.CredentialExpires)
 	}
 	b.calls = nil
-	call(t, socket, nil, "rotate", "azure").wants(t, exitUsage, "", "missing: --client-secret-file FILE or")
-	call(t, socket, strings.NewReader(canary), "rotate", "clms", "--pfx", "-").wants(t, exitUsage, "", "takes no pfx")
-	call(t, socket, strings.NewReader(canary), "rotate", "clsm", "--private-key", "-").wants(t, exitNotFound, "", `"clms"`)
+	call(t, socket, nil, "rotate", "azure").wants(t, ui.ExitUsage, "", "missing: --client-secret-file FILE or")
+	call(t, socket, strings.NewReader(canary), "rotate", "clms", "--pfx", "-").wants(t, ui.ExitUsage, "", "takes no pfx")
+	call(t, socket, strings.NewReader(canary), "rotate", "clsm", "--private-key", "-").wants(t, ui.ExitNotFound, "", `"clms"`)
 	if len(b.calls) > 0 {
 		t.Errorf("tokend was asked: %q", b.calls)
 	}
@@ -249,7 +250,7 @@ func TestRotateSendsSecretsAlone(t *testing.T) {
 		t.Errorf("it names a flag that rotate does not have: %s", r.err)
 	}
 	b.err = &token.Error{Code: token.ErrRejected, Message: "no", OAuth: "invalid_grant"}
-	call(t, socket, strings.NewReader(canary), "rotate", "clms", "--private-key", "-").wants(t, exitRejected, "", "The old secret or key is still in use.")
+	call(t, socket, strings.NewReader(canary), "rotate", "clms", "--private-key", "-").wants(t, ui.ExitRejected, "", "The old secret or key is still in use.")
 }
 
 func TestTodayIsNotInThePast(t *testing.T) {

@@ -5,9 +5,9 @@ import (
 	"os"
 	"strings"
 
-	"github.com/spf13/cobra"
-
+	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokenctl/discover"
+	"tokend/cmd/tokenctl/ui"
 	"tokend/ipc"
 	"tokend/providers/token"
 )
@@ -18,8 +18,8 @@ import (
 // nameAndFile takes the arguments of add: a profile's name, a file with its
 // credential, or both. A word alone is a file if it is there and looks like the
 // name of one.
-func (w *wish) nameAndFile(a *app) cobra.PositionalArgs {
-	return func(c *cobra.Command, args []string) error {
+func (w *wish) nameAndFile(a *app, args []string) error {
+	{
 		switch {
 		case len(args) == 2:
 			w.name, w.file = args[0], args[1]
@@ -28,15 +28,15 @@ func (w *wish) nameAndFile(a *app) cobra.PositionalArgs {
 		case len(args) == 1:
 			w.name = args[0]
 		case len(args) > 2:
-			return usage("add takes a profile name and a file, and got %d words", len(args))
+			return cli.Usage("add takes a profile name and a file, and got %d words", len(args))
 		}
 		if looksSecret(w.file) || looksSecret(w.name) {
 			return contentForName(secretInput{field: "FILE"})
 		}
 		if w.file != "" && len(w.credential.files) > 0 {
-			return usage("a file is given, and a flag for a secret's file as well; one is enough")
+			return cli.Usage("a file is given, and a flag for a secret's file as well; one is enough")
 		}
-		a.profile = w.name
+		a.Profile = w.name
 		return nil
 	}
 }
@@ -71,7 +71,7 @@ func (a *app) recognise(w *wish) (*discover.Find, error) {
 		return nil, err
 	}
 	if w.provider != "" && w.provider != f.Provider {
-		return nil, usage("%s: that is for the provider %s (%s)", in.name(), f.Provider, f.Form)
+		return nil, cli.Usage("%s: that is for the provider %s (%s)", in.name(), f.Provider, f.Form)
 	}
 	w.provider, w.proposed = f.Provider, f.Name
 	delete(w.credential.files, in.field)
@@ -85,10 +85,10 @@ func (a *app) readKnown(in secretInput, file string) (content []byte, err error)
 		return nil, contentForName(in)
 	case file != "-":
 		content, err = readImport(file)
-	case isTerminal(a.in):
-		return nil, usage("%s - reads a file's content from stdin, and stdin is a terminal; name the file", in.name())
+	case ui.IsTerminal(a.In):
+		return nil, cli.Usage("%s - reads a file's content from stdin, and stdin is a terminal; name the file", in.name())
 	default:
-		content, err = io.ReadAll(io.LimitReader(a.in, ipc.MaxBody/2))
+		content, err = io.ReadAll(io.LimitReader(a.In, ipc.MaxBody/2))
 	}
 	switch {
 	case err != nil:
@@ -107,13 +107,13 @@ func onlyFind(what, file string, content []byte) (*discover.Find, error) {
 	finds := discover.File(file, content, discover.Options{Read: readImport})
 	switch {
 	case len(finds) == 0 && discover.BrokenJSON(content):
-		return nil, usage("%s: %s", what, brokenJSON)
+		return nil, cli.Usage("%s: %s", what, brokenJSON)
 	case len(finds) == 0:
-		return nil, usage("%s: it is of no form that is known here; say --provider, and the file with the flag for its secret", what)
+		return nil, cli.Usage("%s: it is of no form that is known here; say --provider, and the file with the flag for its secret", what)
 	case len(finds) > 1:
-		return nil, usage("%s: there are %d credentials in it; tokenctl import %s makes profiles of all", what, len(finds), file)
+		return nil, cli.Usage("%s: there are %d credentials in it; tokenctl import %s makes profiles of all", what, len(finds), file)
 	case finds[0].Why != "":
-		return nil, usage("%s: %s: %s", what, finds[0].Form, finds[0].Why)
+		return nil, cli.Usage("%s: %s: %s", what, finds[0].Form, finds[0].Why)
 	}
 	return &finds[0], nil
 }
@@ -136,12 +136,12 @@ func takeFound(f *discover.Find, settings map[string]any, secrets map[string]tok
 
 // tellFound says on a terminal what was recognised, and what was assumed.
 func (a *app) tellFound(f *discover.Find) {
-	if _, ok := a.terminal(); !ok {
+	if _, ok := a.Terminal(); !ok {
 		return
 	}
 	text := "Recognised: " + f.Form
 	if f.Note != "" {
 		text += ", " + f.Note
 	}
-	a.err.print(wrap(printable(text+"."), ""))
+	a.Err.Print(ui.Wrap(ui.Printable(text+"."), ""))
 }

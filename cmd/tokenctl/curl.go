@@ -1,9 +1,11 @@
 package main
 
 import (
-	"github.com/spf13/cobra"
+	"context"
 
 	"tokend/cmd/tokenctl/child"
+	"tokend/cmd/tokenctl/cli"
+	"tokend/cmd/tokenctl/ui"
 )
 
 const curlHelp = `  tokenctl curl clms -- -fsS 'https://land.copernicus.eu/api/@search?b_size=5'
@@ -22,28 +24,29 @@ to run curl yourself. -L works if the profile's hosts cover the whole site.
 ~/.curlrc is not read; {} and [] in a URL stand for themselves. -v shows the
 credential, as it does with curl.`
 
-func (a *app) curlCommand() *cobra.Command {
-	c := &cobra.Command{
-		Use:                   "curl NAME [--] ARGS...",
-		Short:                 "Run curl with the profile's credential",
-		Long:                  curlHelp,
-		DisableFlagsInUseLine: true,
-		ValidArgsFunction:     a.completeProfiles,
-		RunE: func(c *cobra.Command, args []string) error {
+func curlCommand(e *ui.Env) *cli.Command {
+	return &cli.Command{
+		Name:     "curl",
+		Args:     "NAME [--] ARGS...",
+		Short:    "Run curl with the profile's credential",
+		Long:     curlHelp,
+		Flags:    func(f *cli.Flags) { f.SetInterspersed(false) }, // what follows NAME is for curl
+		Check:    cli.AnyArgs,
+		Complete: e.CompleteProfile,
+		Run: func(ctx context.Context, c *cli.Call) error {
+			args := c.Args
 			if len(args) > 1 && args[1] == "--" {
 				args = append(args[:1], args[2:]...)
 			}
 			if len(args) < 2 {
-				return usage("curl needs a profile name and curl's arguments, such as a URL")
+				return cli.Usage("curl needs a profile name and curl's arguments, such as a URL")
 			}
-			a.profile = args[0]
-			e, err := a.childEnv()
+			e.Profile = args[0]
+			env, err := childEnv(e)
 			if err != nil {
 				return err
 			}
-			return child.Curl(c.Context(), e, args[0], args[1:])
+			return childResult(child.Curl(ctx, env, args[0], args[1:]))
 		},
 	}
-	c.Flags().SetInterspersed(false) // what follows NAME is for curl
-	return c
 }

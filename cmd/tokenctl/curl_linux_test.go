@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"tokend/cmd/tokenctl/ui"
 )
 
 func TestOtherProcessesSeeNoToken(t *testing.T) {
@@ -61,7 +63,7 @@ func TestCurlBehavesAsOnATerminal(t *testing.T) {
 	}()
 	p.sees("one event")
 	close(seen)
-	if status := <-ended; status != exitOK || strings.Contains(p.seen(), "Total") {
+	if status := <-ended; status != ui.ExitOK || strings.Contains(p.seen(), "Total") {
 		t.Errorf("status %d; on the screen:\n%s", status, p.seen())
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"tokend/cmd/tokenctl/ui"
 	"tokend/internal/checktest"
 	"tokend/providers/token"
 )
@@ -139,10 +140,10 @@ func TestCurlSendsTheTokenOverTLS(t *testing.T) {
 		{"-sScjar", "-o-", "--cacert", s.ca, "--", s.URL},
 	} {
 		t.Chdir(t.TempDir())
-		call(t, socket, nil, append([]string{"curl", "clms"}, args...)...).wants(t, exitOK, "welcome\n", "")
+		call(t, socket, nil, append([]string{"curl", "clms"}, args...)...).wants(t, ui.ExitOK, "welcome\n", "")
 	}
 	file := filepath.Join(t.TempDir(), "out")
-	if r := call(t, socket, nil, "curl", "clms", "-sS", "--cacert", s.ca, "-o", file, s.URL); r.status != exitOK || r.out != "" {
+	if r := call(t, socket, nil, "curl", "clms", "-sS", "--cacert", s.ca, "-o", file, s.URL); r.status != ui.ExitOK || r.out != "" {
 		t.Errorf("%+v", r)
 	}
 	if b, err := os.ReadFile(file); string(b) != "welcome\n" {
@@ -150,7 +151,7 @@ func TestCurlSendsTheTokenOverTLS(t *testing.T) {
 	}
 	for _, option := range []string{"-i", "-I"} {
 		r := call(t, socket, nil, "curl", "clms", "-sS", "--cacert", s.ca, option, s.URL)
-		if r.wants(t, exitOK, "200", ""); !strings.HasPrefix(r.out, "HTTP/") {
+		if r.wants(t, ui.ExitOK, "200", ""); !strings.HasPrefix(r.out, "HTTP/") {
 			t.Errorf("%s: %q", option, r.out)
 		}
 	}
@@ -165,7 +166,7 @@ func TestCurlrcIsNotRead(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(home, ".curlrc"), []byte("url = "+s.URL+"/other\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	call(t, socket, nil, "curl", "clms", "-sS", s.URL).wants(t, exitOK, "welcome\n", "")
+	call(t, socket, nil, "curl", "clms", "-sS", s.URL).wants(t, ui.ExitOK, "welcome\n", "")
 	if got := s.requests(); len(got) != 1 {
 		t.Errorf("requests: %q", got)
 	}
@@ -213,11 +214,11 @@ func TestCurlRefusesWhatCouldLeadTheCredentialAstray(t *testing.T) {
 		{"needs a value", []string{s.URL, "--output"}},
 	} {
 		r := call(t, socket, nil, append([]string{"curl", "clms", "--", "-s"}, test.args...)...)
-		r.wants(t, exitUsage, "", test.why)
+		r.wants(t, ui.ExitUsage, "", test.why)
 	}
-	call(t, socket, nil, "curl", "weather", s.URL).wants(t, exitUsage, "", "no credential to send")
-	call(t, socket, nil, "curl", "none", s.URL).wants(t, exitNotFound, "", "none")
-	call(t, socket, nil, "curl", "clms").wants(t, exitUsage, "", "such as a URL")
+	call(t, socket, nil, "curl", "weather", s.URL).wants(t, ui.ExitUsage, "", "no credential to send")
+	call(t, socket, nil, "curl", "none", s.URL).wants(t, ui.ExitNotFound, "", "none")
+	call(t, socket, nil, "curl", "clms").wants(t, ui.ExitUsage, "", "such as a URL")
 	// All other options are refused, in whatever form.
 	for _, args := range [][]string{
 		{"-K", "file"}, {"--config", "file"}, {"-sSKfile"}, {"--next"}, {"-:"}, {"--location-trusted"}, {"--location-trust"}, {"--expand-url", "x"}, {"--url=" + s.URL},
@@ -227,7 +228,7 @@ func TestCurlRefusesWhatCouldLeadTheCredentialAstray(t *testing.T) {
 		{"--proxy-header", "x"}, {"--variable", "x"}, {"-V"}, {"-h"}, {"-q"}, {"-ü"}, {"--s"}, {"-@"}, {"-"},
 	} {
 		r := call(t, socket, nil, append(append([]string{"curl", "clms", "--", "-s"}, args...), s.URL)...)
-		if r.wants(t, exitUsage, "", "curl -K <(tokenctl get clms -o curl) -"); r.out != "" {
+		if r.wants(t, ui.ExitUsage, "", "curl -K <(tokenctl get clms -o curl) -"); r.out != "" {
 			t.Errorf("%q: %q", args, r.out)
 		}
 	}
@@ -236,7 +237,7 @@ func TestCurlRefusesWhatCouldLeadTheCredentialAstray(t *testing.T) {
 	}
 	// Brackets stand for themselves, and a value may look like an option.
 	t.Chdir(t.TempDir())
-	call(t, socket, nil, "curl", "clms", "-sGd", "--next", "-o", "-K", s.URL+"/?a[]=1&b={x,y}", "-fw", "done").wants(t, exitOK, "done", "")
+	call(t, socket, nil, "curl", "clms", "-sGd", "--next", "-o", "-K", s.URL+"/?a[]=1&b={x,y}", "-fw", "done").wants(t, ui.ExitOK, "done", "")
 	if got := s.requests(); len(got) != 1 || !strings.HasPrefix(got[0], "GET /?a[]=1&b={x,y}&--next ") {
 		t.Errorf("requests: %q", got)
 	}
@@ -246,7 +247,7 @@ func TestRedirectLeavesTheTokenBehind(t *testing.T) {
 	other := newAPI(t, false, nil)
 	s := newAPI(t, false, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, http.StatusFound) })
 	i, socket := serveCurl(t, []string{secretToken, "second"}, s)
-	call(t, socket, nil, "curl", "clms", "-sSL", s.URL+"/away").wants(t, exitOK, "go away\n", "")
+	call(t, socket, nil, "curl", "clms", "-sSL", s.URL+"/away").wants(t, ui.ExitOK, "go away\n", "")
 	if got := other.requests(); !slices.Equal(got, []string{"GET / [] "}) {
 		t.Errorf("the other host got %q", got)
 	}
@@ -259,12 +260,12 @@ func TestRedirectLeavesTheTokenBehind(t *testing.T) {
 func TestRedirectsNeedTheWholeSite(t *testing.T) {
 	s := newAPI(t, false, nil)
 	i, socket := serveCurl(t, []string{secretToken}, s)
-	call(t, socket, nil, "curl", "clms", "-sSL", s.URL).wants(t, exitOK, "welcome", "")
+	call(t, socket, nil, "curl", "clms", "-sSL", s.URL).wants(t, ui.ExitOK, "welcome", "")
 	i.status.Profiles[0].Hosts[0] += "/part"
-	call(t, socket, nil, "curl", "clms", "-sS", s.URL+"/part/x").wants(t, exitOK, "", "")
-	call(t, socket, nil, "curl", "clms", "-sSL", s.URL+"/part/x").wants(t, exitUsage, "", "past the hosts of clms")
+	call(t, socket, nil, "curl", "clms", "-sS", s.URL+"/part/x").wants(t, ui.ExitOK, "", "")
+	call(t, socket, nil, "curl", "clms", "-sSL", s.URL+"/part/x").wants(t, ui.ExitUsage, "", "past the hosts of clms")
 	i.status.Profiles[0].Hosts[0], i.status.Profiles[0].Present = s.URL, "header:X-Key"
-	call(t, socket, nil, "curl", "clms", "-sSL", s.URL).wants(t, exitUsage, "", "past the hosts of clms")
+	call(t, socket, nil, "curl", "clms", "-sSL", s.URL).wants(t, ui.ExitUsage, "", "past the hosts of clms")
 }
 
 func TestProxyDoesNotSeeTheToken(t *testing.T) {
@@ -273,11 +274,11 @@ func TestProxyDoesNotSeeTheToken(t *testing.T) {
 	proxy := newAPI(t, false, nil)
 	_, socket := serveCurl(t, []string{secretToken}, s, plain)
 	r := call(t, socket, nil, "curl", "clms", "-sS", "--cacert", s.ca, "-x", proxy.URL, s.URL)
-	if got := proxy.requests(); r.status == exitOK || len(got) != 1 || !strings.HasPrefix(got[0], "CONNECT ") || !strings.Contains(got[0], "[]") {
+	if got := proxy.requests(); r.status == ui.ExitOK || len(got) != 1 || !strings.HasPrefix(got[0], "CONNECT ") || !strings.Contains(got[0], "[]") {
 		t.Errorf("the proxy got %q; %+v", got, r)
 	}
 	t.Setenv("http_proxy", proxy.URL)
-	call(t, socket, nil, "curl", "clms", "-sS", "-x", proxy.URL, plain.URL).wants(t, exitOK, "welcome\n", "")
+	call(t, socket, nil, "curl", "clms", "-sS", "-x", proxy.URL, plain.URL).wants(t, ui.ExitOK, "welcome\n", "")
 	if got := proxy.requests(); len(got) != 1 {
 		t.Errorf("the proxy got %q", got)
 	}
@@ -304,7 +305,7 @@ func TestRefusedTokenIsReplacedBehindAProxy(t *testing.T) {
 	}))
 	defer proxy.Close()
 	_, socket := serveCurl(t, []string{"old", secretToken}, s)
-	call(t, socket, nil, "curl", "clms", "-sS", "--cacert", s.ca, "-x", proxy.URL, s.URL).wants(t, exitOK, "welcome\n", "")
+	call(t, socket, nil, "curl", "clms", "-sS", "--cacert", s.ca, "-x", proxy.URL, s.URL).wants(t, ui.ExitOK, "welcome\n", "")
 }
 
 func TestRefusedTokenIsReplacedOnce(t *testing.T) {
@@ -320,7 +321,7 @@ func TestRefusedTokenIsReplacedOnce(t *testing.T) {
 		s := newAPI(t, false, nil)
 		i, socket := serveCurl(t, []string{"old", secretToken}, s)
 		r := call(t, socket, strings.NewReader("stdin"), append(append([]string{"curl", "clms"}, args...), s.URL)...)
-		r.wants(t, exitOK, "", "")
+		r.wants(t, ui.ExitOK, "", "")
 		got := s.requests()
 		if len(got) != 2 || !strings.Contains(got[0], "[Bearer old]") || !strings.Contains(got[1], "["+s.good+"]") {
 			t.Errorf("%q: requests %q", args, got)
@@ -335,12 +336,12 @@ func TestRefusedTokenIsReplacedOnce(t *testing.T) {
 
 	s := newAPI(t, false, nil)
 	i, socket := serveCurl(t, []string{"old", "older", secretToken}, s)
-	call(t, socket, nil, "curl", "clms", "-sS", s.URL).wants(t, exitOK, "go away\n", "")
+	call(t, socket, nil, "curl", "clms", "-sS", s.URL).wants(t, ui.ExitOK, "go away\n", "")
 	if got := s.requests(); len(got) != 2 || !slices.Equal(i.dropped, []string{"old"}) {
 		t.Errorf("requests %q, dropped %q", got, i.dropped)
 	}
 	r := call(t, socket, nil, "curl", "clms", "-sSf", s.URL) // "older" is refused, and the next is good
-	r.wants(t, exitOK, "welcome\n", "")
+	r.wants(t, ui.ExitOK, "welcome\n", "")
 }
 
 func TestRequestThatCannotBeRepeatedIsNot(t *testing.T) {
@@ -363,7 +364,7 @@ func TestRequestThatCannotBeRepeatedIsNot(t *testing.T) {
 		}
 		r := call(t, socket, stdin, append(append([]string{"curl", "clms", "-sS"}, args...), s.URL)...)
 		_ = stdin.Close()
-		if r.status != exitOK || r.out != "go away\n" { // with -T . curl is not silent, whatever -s says
+		if r.status != ui.ExitOK || r.out != "go away\n" { // with -T . curl is not silent, whatever -s says
 			t.Errorf("%q: %+v", args, r)
 		}
 		if got := s.requests(); len(got) != 1 || len(i.dropped) > 0 {
@@ -372,13 +373,13 @@ func TestRequestThatCannotBeRepeatedIsNot(t *testing.T) {
 	}
 	s := newAPI(t, false, nil)
 	_, socket := serveCurl(t, []string{"old", secretToken}, s)
-	call(t, socket, nil, "curl", "clms", "-sS", s.URL, s.URL+"/?2").wants(t, exitOK, "go away\ngo away\n", "")
+	call(t, socket, nil, "curl", "clms", "-sS", s.URL, s.URL+"/?2").wants(t, ui.ExitOK, "go away\ngo away\n", "")
 }
 
 func TestAnswerIsShownIfThereIsNoOtherToken(t *testing.T) {
 	s := newAPI(t, false, nil)
 	_, socket := serveCurl(t, []string{"old"}, s)
-	call(t, socket, nil, "curl", "clms", "-sS", s.URL).wants(t, exitOK, "go away\n", "")
+	call(t, socket, nil, "curl", "clms", "-sS", s.URL).wants(t, ui.ExitOK, "go away\n", "")
 	if got := s.requests(); len(got) != 1 {
 		t.Errorf("the same token was sent again: %q", got)
 	}
@@ -426,7 +427,7 @@ func TestBodyIsStreamed(t *testing.T) {
 	if rest, err := io.ReadAll(r); err != nil || len(rest) > 0 {
 		t.Errorf("%d more bytes, %v", len(rest), err)
 	}
-	if status := <-ended; status != exitOK {
+	if status := <-ended; status != ui.ExitOK {
 		t.Errorf("status %d", status)
 	}
 }
@@ -440,7 +441,7 @@ func TestManyHeadersPass(t *testing.T) {
 		w.WriteHeader(http.StatusUnauthorized)
 	})
 	_, socket := serveCurl(t, []string{secretToken, "second"}, s)
-	call(t, socket, nil, "curl", "clms", "-sSi", s.URL+"/many").wants(t, exitOK, "X-79: yyy", "")
+	call(t, socket, nil, "curl", "clms", "-sSi", s.URL+"/many").wants(t, ui.ExitOK, "X-79: yyy", "")
 }
 
 // startCurlProcess runs tokenctl as a process, and returns once the server has
@@ -501,7 +502,7 @@ func TestSignedRequestGoesToTheSignedURL(t *testing.T) {
 		{Name: "Signature", Value: token.NewSecret("sig.CANARY")}, {Name: "x-api-user", Value: token.NewSecret(`me"\@example.com`)},
 	}}
 	file := filepath.Join(t.TempDir(), "api")
-	call(t, socket, nil, "curl", "rock", "--", "-sSo", file, s.URL+"/api?b=%5B2%5D&a=1").wants(t, exitOK, "", "")
+	call(t, socket, nil, "curl", "rock", "--", "-sSo", file, s.URL+"/api?b=%5B2%5D&a=1").wants(t, ui.ExitOK, "", "")
 	if want := []string{`/api?a=1&b=[2] sig.CANARY me"\@example.com`}; !slices.Equal(got, want) {
 		t.Errorf("requests %q, want %q", got, want)
 	}
@@ -517,10 +518,10 @@ func TestSignedRequestGoesToTheSignedURL(t *testing.T) {
 	}{
 		{one, []string{"-G", "-d", "x=1"}}, {one, []string{"--url-query", "x=1"}}, {one, []string{"-T", file}}, {one, []string{"-sL"}}, {one, []string{s.URL + "/api"}}, {"hosts", []string{other.URL}},
 	} {
-		call(t, socket, nil, append([]string{"curl", "rock", s.URL + "/api"}, test.args...)...).wants(t, exitUsage, "", test.why)
+		call(t, socket, nil, append([]string{"curl", "rock", s.URL + "/api"}, test.args...)...).wants(t, ui.ExitUsage, "", test.why)
 	}
 	i.signed.URL = other.URL
-	call(t, socket, nil, "curl", "rock", s.URL+"/api").wants(t, exitUsage, "", "hosts")
+	call(t, socket, nil, "curl", "rock", s.URL+"/api").wants(t, ui.ExitUsage, "", "hosts")
 	if len(got) > 0 || len(other.requests()) > 0 {
 		t.Errorf("requests %q, %q", got, other.requests())
 	}

@@ -2,15 +2,14 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/url"
 	"os"
 	"slices"
 	"strings"
 
-	"github.com/spf13/cobra"
-
+	"tokend/cmd/tokenctl/cli"
+	"tokend/cmd/tokenctl/ui"
 	"tokend/ipc"
 	"tokend/providers/token"
 )
@@ -18,64 +17,60 @@ import (
 const doctorHelp = `  tokenctl doctor
   tokenctl doctor --json | jq '.checks[] | select(.result != "ok")'
 
-Looks at the way from here to tokend, and has tokend look at its keystore, its
-files, its configuration, the proxy, the issuers and the clock: of each thing
-whether it is as it should be, and what to do if not. No credential is used.
-Where tokend does not run, "tokend doctor" looks without it.
+Checks the way from here to tokend, and has tokend check its keystore, files,
+configuration, proxy, issuers and clock. For each it prints the result, and a
+fix if one is needed. It uses no credential. Where tokend is not running, use
+"tokend doctor".
 
-The exit status is 1 if something failed; warnings are no failure.`
+The exit status is 1 if a check failed; a warning is not a failure.`
 
-func (a *app) doctorCommand() *cobra.Command {
+func doctorCommand(e *ui.Env) *cli.Command {
 	var asJSON bool
-	c := &cobra.Command{
-		Use:   "doctor",
-		Short: "Look whether all is as it should be, and say what to do",
+	return &cli.Command{
+		Name:  "doctor",
+		Short: "Check the setup and suggest fixes",
 		Long:  doctorHelp,
-		Args:  noArguments,
-		RunE:  func(c *cobra.Command, _ []string) error { return a.doctor(c, asJSON) },
+		Flags: jsonFlag(&asJSON),
+		Run:   func(ctx context.Context, c *cli.Call) error { return doctor(ctx, e, c, asJSON) },
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	return c
 }
 
-// errSomethingFailed ends a doctor that found something, which it has told.
-var errSomethingFailed = errors.New("something failed")
-
-func (a *app) doctor(c *cobra.Command, asJSON bool) error {
-	d, err := a.daemon()
-	if err != nil {
-		return err
-	}
+func doctor(ctx context.Context, e *ui.Env, c *cli.Call, asJSON bool) error {
 	var found token.Report
-	err = a.ask(c, func(ctx context.Context, d *ipc.Client) (err error) {
+	err := e.Ask(ctx, func(ctx context.Context, d *ipc.Client) (err error) {
 		found, err = d.Doctor(ctx)
 		return err
 	})
-	found.Checks = append(a.checkWay(c, d.Socket, found, err), found.Checks...)
-	if asJSON {
-		err = a.out.answerJSON(found)
+	if err != nil {
+		err = e.CheckSocket(err)
+		advice := strings.Join(ui.Hints(err, e.Situation(ctx, c, err)), "\n")
+		found.Checks = []token.Check{{Name: "socket", Result: token.CheckFail, Text: err.Error(), Advice: ui.Plainly(advice)}}
 	} else {
-		err = a.out.answer([]byte(a.checksTold(found.Checks)))
+		d, err := e.Client()
+		if err != nil {
+			return err
+		}
+		found.Checks = append(checkConnection(d.Socket, e.Socket == "", found), found.Checks...)
+	}
+	if asJSON {
+		err = e.Out.AnswerJSON(found)
+	} else {
+		err = e.Out.Answer(e.Out.Checks(found.Checks))
 	}
 	if err == nil && slices.ContainsFunc(found.Checks, func(c token.Check) bool { return c.Result == token.CheckFail }) {
-		err = errSomethingFailed
+		err = &ui.Exit{Status: ui.ExitFailure}
 	}
 	return err
 }
 
-// checkWay looks at the way to tokend, given what came of it.
-func (a *app) checkWay(c *cobra.Command, socket string, found token.Report, err error) []token.Check {
-	if err != nil {
-		err = a.noSocket(err)
-		advice := strings.Join(hints(err, a.situation(c, err)), "\n")
-		return []token.Check{{Name: "socket", Result: token.CheckFail, Text: err.Error(), Advice: strings.ReplaceAll(advice, noBreak, " ")}}
-	}
+// checkConnection checks how this shell reaches the tokend that has answered.
+func checkConnection(socket string, usual bool, found token.Report) []token.Check {
 	text := "tokend answers at " + socket
-	if os.Getenv(ipc.SocketEnv) != "" && a.socket == "" {
+	if usual && os.Getenv(ipc.SocketEnv) != "" {
 		text += ", which $" + ipc.SocketEnv + " names"
 	}
 	checks := []token.Check{{Name: "socket", Result: token.CheckOK, Text: text}, checkVersions(found.Version)}
-	if proxy := proxyHere(); proxy != found.Proxy {
+	if proxy := shellProxy(); proxy != found.Proxy {
 		checks = append(checks, token.Check{Name: "environment", Result: token.CheckWarn, Text: fmt.Sprintf(
 			"this shell's proxy is %s, tokend's is %s", orNone(proxy), orNone(found.Proxy)),
 			Advice: `if issuers can be reached one way only: proxy = "URL" or "none" in config.toml, then tokenctl reload`})
@@ -91,8 +86,8 @@ func checkVersions(daemon string) token.Check {
 		Advice: "restart tokend after an upgrade; if there are two installations: which -a tokenctl tokend"}
 }
 
-// proxyHere is the proxy of this environment, as scheme, host and port.
-func proxyHere() string {
+// shellProxy is the proxy of this environment, as scheme, host and port.
+func shellProxy() string {
 	for _, name := range []string{"HTTPS_PROXY", "https_proxy"} {
 		text := os.Getenv(name)
 		if text == "" {
@@ -103,7 +98,7 @@ func proxyHere() string {
 		}
 		u, err := url.Parse(text)
 		if err != nil {
-			return "no URL"
+			return "not a URL"
 		}
 		return (&url.URL{Scheme: u.Scheme, Host: u.Host}).String()
 	}
@@ -115,19 +110,4 @@ func orNone(proxy string) string {
 		return "none"
 	}
 	return proxy
-}
-
-// checksTold is a line for each check, and what to do below it.
-func (a *app) checksTold(checks []token.Check) string {
-	var b strings.Builder
-	const indent = "      "
-	for _, c := range checks {
-		as := map[string]style{token.CheckOK: good, token.CheckWarn: warn, token.CheckFail: bad}[c.Result]
-		text := wrap(printable(c.Name+": "+c.Text), indent)
-		b.WriteString(a.out.paint(as, fmt.Sprintf("%-*s", len(indent), printable(c.Result))) + strings.TrimPrefix(text, indent))
-		for line := range strings.Lines(c.Advice) {
-			b.WriteString(wrap("-> "+printable(strings.TrimSuffix(line, "\n")), indent))
-		}
-	}
-	return b.String()
 }

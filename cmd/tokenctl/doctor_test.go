@@ -2,10 +2,10 @@ package main
 
 import (
 	"encoding/json"
-	"io"
 	"strings"
 	"testing"
 
+	"tokend/cmd/tokenctl/ui"
 	"tokend/providers/token"
 )
 
@@ -19,9 +19,9 @@ func TestDoctorTellsAndAdvises(t *testing.T) {
 	t.Setenv("https_proxy", "")
 	socket := serve(t, b)
 	r := call(t, socket, nil, "doctor")
-	r.wants(t, exitOK, "ok    socket: tokend answers at "+socket+"\n", "")
-	r.wants(t, exitOK, "ok    version: ", "")
-	r.wants(t, exitOK, "ok    cache: tokens outlive a restart\nwarn  clock: off \\x1b[2J\n      -> set it\n", "")
+	r.wants(t, ui.ExitOK, "ok    socket: tokend answers at "+socket+"\n", "")
+	r.wants(t, ui.ExitOK, "ok    version: ", "")
+	r.wants(t, ui.ExitOK, "ok    cache: tokens outlive a restart\nwarn  clock: off \\x1b[2J\n      -> set it\n", "")
 	if strings.Contains(r.out, "environment") {
 		t.Errorf("it sees a difference where there is none: %s", r.out)
 	}
@@ -29,7 +29,7 @@ func TestDoctorTellsAndAdvises(t *testing.T) {
 	// What failed, failed: by its exit status too, and in JSON.
 	b.diagnosis.Checks[1].Result = token.CheckFail
 	for _, args := range [][]string{{"doctor"}, {"doctor", "--json"}} {
-		if r := call(t, socket, nil, args...); r.status != exitFailure || r.err != "" || !strings.Contains(r.out, "fail") {
+		if r := call(t, socket, nil, args...); r.status != ui.ExitFailure || r.err != "" || !strings.Contains(r.out, "fail") {
 			t.Errorf("%q: %+v", args, r)
 		}
 	}
@@ -45,24 +45,16 @@ func TestDoctorSeesWhatDiffersHere(t *testing.T) {
 	socket := serve(t, b)
 	t.Setenv("HTTPS_PROXY", "http://me:CANARY@ours.example:3128")
 	r := call(t, socket, nil, "doctor")
-	r.wants(t, exitOK, "warn  version: tokend is 0.0.1, tokenctl ", "")
-	r.wants(t, exitOK, "this shell's proxy is http://ours.example:3128, tokend's is\n      http://theirs.example:1", "")
+	r.wants(t, ui.ExitOK, "warn  version: tokend is 0.0.1, tokenctl ", "")
+	r.wants(t, ui.ExitOK, "this shell's proxy is http://ours.example:3128, tokend's is\n      http://theirs.example:1", "")
 	if strings.Contains(r.out, "CANARY") {
 		t.Error("it prints the proxy's password")
 	}
 }
 
-func TestEachStepOfAnAdviceHasALine(t *testing.T) {
-	a := &app{out: newScreen(io.Discard)}
-	told := a.checksTold([]token.Check{{Name: "socket", Result: token.CheckFail, Text: "no", Advice: "tokend setup\nThen: tokenctl --start"}})
-	if want := "fail  socket: no\n      -> tokend setup\n      -> Then: tokenctl --start\n"; told != want {
-		t.Errorf("told %q", told)
-	}
-}
-
 func TestDoctorWithoutADaemon(t *testing.T) {
 	r := call(t, "/nonexistent/socket", nil, "doctor")
-	if r.status != exitFailure || !strings.HasPrefix(r.out, "fail  socket: no tokend answers at /nonexistent/socket\n      -> Start it: ") || r.err != "" {
+	if r.status != ui.ExitFailure || !strings.HasPrefix(r.out, "fail  socket: no tokend answers at /nonexistent/socket\n      -> Start it: ") || r.err != "" {
 		t.Errorf("%+v", r)
 	}
 }

@@ -7,60 +7,61 @@ import (
 	"io"
 	"time"
 
-	"github.com/spf13/cobra"
-
+	"tokend/cmd/tokenctl/cli"
+	"tokend/cmd/tokenctl/ui"
 	"tokend/providers/token"
 )
 
 const eventsHelp = `  tokenctl events
   tokenctl events clms azure --follow | jq -r 'select(.error) | .error.message'
 
-Prints what happens, as it happens, a line of JSON for each event: a token was
-obtained, an attempt failed or was refused, a token expires, a profile was
-added, rotated or removed, the keyring is locked, and so on. Without names, of
-all profiles. docs/observability.md lists the events and their members.
+Prints events as they happen, a line of JSON for each: tokend obtained a token,
+an attempt failed or was refused, a token expires, a profile was added, rotated
+or removed, the keyring is locked, and so on. Without names, of all profiles.
+docs/observability.md lists the events and their members.
 
-Ends when tokend stops. With --follow it waits for tokend to come back; as
-something may have happened meanwhile, an event "lost" comes first then.`
+Ends when tokend stops. With --follow it waits for tokend to come back, and then
+prints an event "lost" first, because it may have missed some.`
 
-// comeBack is how often --follow looks whether tokend is back.
-const comeBack = time.Second
+// followPoll is how often --follow looks for a tokend that is back.
+const followPoll = time.Second
 
-func (a *app) eventsCommand() *cobra.Command {
+func eventsCommand(e *ui.Env) *cli.Command {
 	var follow bool
-	c := &cobra.Command{
-		Use:   "events [NAME...]",
-		Short: "Print what happens, as it happens",
+	return &cli.Command{
+		Name:  "events",
+		Args:  "[NAME...]",
+		Short: "Print events as they happen",
 		Long:  eventsHelp,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) == 1 {
-				a.profile = args[0]
-			}
-			return nil
+		Flags: func(f *cli.Flags) {
+			f.BoolVarP(&follow, "follow", "f", false, "go on when tokend stops and comes back")
 		},
-		ValidArgsFunction: a.completeProfiles,
-		RunE: func(c *cobra.Command, args []string) error {
+		Check:    cli.AnyArgs,
+		Complete: e.CompleteProfiles,
+		Run: func(ctx context.Context, c *cli.Call) error {
+			if len(c.Args) == 1 {
+				e.Profile = c.Args[0]
+			}
 			for again := false; ; again = true {
-				connected, err := a.printEvents(c.Context(), args, again)
-				isGone := err == nil || errors.Is(err, token.ErrNoDaemon)
-				if !follow || !isGone || !connected && !again {
+				connected, err := printEvents(ctx, e, c.Args, again)
+				stopped := err == nil || errors.Is(err, token.ErrNoDaemon)
+				if !follow || !stopped || !connected && !again {
 					return err
 				}
-				time.Sleep(comeBack)
+				time.Sleep(followPoll)
 			}
 		},
 	}
-	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on when tokend stops and comes back")
-	return c
 }
 
-// printEvents prints events until tokend stops. It tells whether tokend was there.
-func (a *app) printEvents(ctx context.Context, names []string, again bool) (connected bool, err error) {
-	d, err := a.daemon()
+// printEvents prints events until tokend stops. It reports whether it reached
+// tokend.
+func printEvents(ctx context.Context, e *ui.Env, names []string, again bool) (connected bool, err error) {
+	d, err := e.Client()
 	if err != nil {
 		return false, err
 	}
-	connecting, cancel := context.WithTimeout(ctx, patience)
+	connecting, cancel := context.WithTimeout(ctx, ui.Patience)
 	defer cancel()
 	events, err := d.Watch(connecting, names)
 	if err != nil {
@@ -68,12 +69,12 @@ func (a *app) printEvents(ctx context.Context, names []string, again bool) (conn
 	}
 	defer events.Close()
 	if again {
-		err = a.printEvent(token.Event{Time: time.Now().UTC(), Kind: token.EventLost})
+		err = printEvent(e, token.Event{Time: time.Now().UTC(), Kind: token.EventLost})
 	}
 	for err == nil {
-		var e token.Event
-		if e, err = events.Next(ctx); err == nil {
-			err = a.printEvent(e)
+		var event token.Event
+		if event, err = events.Next(ctx); err == nil {
+			err = printEvent(e, event)
 		}
 	}
 	if errors.Is(err, io.EOF) {
@@ -82,10 +83,10 @@ func (a *app) printEvents(ctx context.Context, names []string, again bool) (conn
 	return true, err
 }
 
-func (a *app) printEvent(e token.Event) error {
-	line, err := json.Marshal(e)
+func printEvent(e *ui.Env, event token.Event) error {
+	line, err := json.Marshal(event)
 	if err != nil {
 		return err
 	}
-	return a.out.answer(append(plainJSON(line), '\n'))
+	return e.Out.Answer(ui.PlainJSON(string(line)) + "\n")
 }

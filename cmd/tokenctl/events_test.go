@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"tokend/cmd/tokenctl/ui"
 	"tokend/providers/token"
 )
 
@@ -20,7 +21,7 @@ func TestEventsArePrintedAsLines(t *testing.T) {
 	stop := serveAt(t, socket, b)
 	b.drained = func() { go stop() }
 	r := call(t, socket, nil, "events", "clms", "azure")
-	if r.status != exitOK || r.err != "" {
+	if r.status != ui.ExitOK || r.err != "" {
 		t.Fatalf("status %d, stderr %q", r.status, r.err)
 	}
 	lines := strings.Split(strings.TrimSuffix(r.out, "\n"), "\n")
@@ -45,9 +46,9 @@ func TestEventsArePrintedAsLines(t *testing.T) {
 
 func TestEventsWithoutADaemon(t *testing.T) {
 	for _, args := range [][]string{{"events"}, {"events", "--follow"}} {
-		call(t, "/nonexistent/s", nil, args...).wants(t, exitNoDaemon, "", "no tokend answers")
+		call(t, "/nonexistent/s", nil, args...).wants(t, ui.ExitNoDaemon, "", "no tokend answers")
 	}
 	b := newBackend()
 	b.err = &token.Error{Code: token.ErrNotFound, Message: `no profile "clsm"`}
-	call(t, serve(t, b), nil, "events", "clsm", "--follow").wants(t, exitNotFound, "", `Did you mean "clms"?`)
+	call(t, serve(t, b), nil, "events", "clsm", "--follow").wants(t, ui.ExitNotFound, "", `Did you mean "clms"?`)
 }

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"strings"
 
-	"github.com/spf13/cobra"
-
 	"tokend/cmd/tokenctl/child"
+	"tokend/cmd/tokenctl/cli"
+	"tokend/cmd/tokenctl/ui"
 	"tokend/providers/token/format"
 )
 
@@ -27,63 +29,78 @@ token, and only while it runs:
 Signals and the exit status are passed on. 126 means that the program cannot be
 run, 127 that it was not found.`
 
-func (a *app) execCommand() *cobra.Command {
+func execCommand(e *ui.Env) *cli.Command {
 	r := child.Request{Format: format.Names[0]}
 	var scopes []string
-	c := &cobra.Command{
-		Use:                   "exec [NAME] [FLAGS] -- COMMAND [ARGUMENT...]",
-		Short:                 "Run a program with a token",
-		Long:                  execHelp,
-		Args:                  a.profileAndCommand,
-		DisableFlagsInUseLine: true,
-		ValidArgsFunction:     a.completeProfiles,
-		RunE: func(c *cobra.Command, args []string) error {
-			e, err := a.childEnv()
+	return &cli.Command{
+		Name:  "exec",
+		Args:  "[NAME] [flags] -- COMMAND [ARGUMENT...]",
+		Short: "Run a program with a token",
+		Long:  execHelp,
+		Flags: func(f *cli.Flags) {
+			f.StringArrayVar(&r.Env, "env", nil, "environment variable `VAR` gets the token; repeatable")
+			f.StringArrayVar(&r.Files, "file", nil, "environment variable `VAR` gets the name of a file\nwith the token; repeatable")
+			f.BoolVar(&r.Git, "git", false, "have git ask tokend")
+			f.StringSliceVar(&r.MSI, "azure-msi", nil, "`PROFILES` for Azure SDKs, separated by commas")
+			f.StringVarP(&r.Format, "output", "o", r.Format, "`FORMAT` of --env and --file: token, header, json, env or curl")
+			f.Var((*cli.Span)(&r.Query.MinTTL), "min-ttl", "least remaining life, as `TIME`: 10m, 90s, or seconds")
+			f.StringArrayVar(&scopes, "scope", nil, "`SCOPE` in place of the profile's; repeatable")
+			f.StringVar(&r.Query.Audience, "audience", "", "`AUDIENCE` or resource in place of the profile's")
+			f.Complete("output", cli.Words(format.Names[:]...))
+			f.Complete("azure-msi", e.CompleteProfiles)
+		},
+		Check:    func(_ context.Context, c *cli.Call) error { return checkExec(e, c) },
+		Complete: e.CompleteProfile,
+		Run: func(ctx context.Context, c *cli.Call) error {
+			env, err := childEnv(e)
 			if err != nil {
 				return err
 			}
-			r.Profile, r.Query.Scope = a.profile, strings.Join(scopes, " ")
-			if a.socket != "" {
-				r.Socket = e.Client.Socket
+			r.Profile, r.Query.Scope = e.Profile, strings.Join(scopes, " ")
+			if e.Socket != "" {
+				r.Socket = env.Client.Socket
 			}
-			return child.Exec(c.Context(), e, r, args[c.ArgsLenAtDash():])
+			return childResult(child.Exec(ctx, env, r, c.Args[c.Flags.ArgsLenAtDash():]))
 		},
 	}
-	f := c.Flags()
-	f.SortFlags = false
-	f.StringArrayVar(&r.Env, "env", nil, "environment variable `VAR` gets the token; repeatable")
-	f.StringArrayVar(&r.Files, "file", nil, "environment variable `VAR` gets the name of a file\nwith the token; repeatable")
-	f.BoolVar(&r.Git, "git", false, "have git ask tokend")
-	f.StringSliceVar(&r.MSI, "azure-msi", nil, "`PROFILES` for Azure SDKs, separated by commas")
-	f.StringVarP(&r.Format, "output", "o", r.Format, "`FORMAT` of --env and --file: token, header, json, env or curl")
-	f.Var((*span)(&r.Query.MinTTL), "min-ttl", "least remaining life, as `TIME`: 10m, 90s, or seconds")
-	f.StringArrayVar(&scopes, "scope", nil, "`SCOPE` in place of the profile's; repeatable")
-	f.StringVar(&r.Query.Audience, "audience", "", "`AUDIENCE` or resource in place of the profile's")
-	return c
 }
 
-// profileAndCommand takes a profile's name or none, and a command after --.
-func (a *app) profileAndCommand(c *cobra.Command, args []string) error {
-	dash := c.ArgsLenAtDash()
+// checkExec takes a profile's name or none, and a command after --.
+func checkExec(e *ui.Env, c *cli.Call) error {
+	dash := c.Flags.ArgsLenAtDash()
 	switch {
 	case dash < 0:
-		return usage("write -- before the command that exec is to run")
-	case dash == len(args):
-		return usage("there is no command after --")
+		return cli.Usage("write -- before the command that exec is to run")
+	case dash == len(c.Args):
+		return cli.Usage("there is no command after --")
 	case dash > 1:
-		return usage("exec takes one profile name before --, not %d", dash)
+		return cli.Usage("exec takes one profile name before --, not %d", dash)
 	case dash == 1:
-		a.profile = args[0]
+		e.Profile = c.Args[0]
 	}
 	return nil
 }
 
 // childEnv is what curl and exec run programs with.
-func (a *app) childEnv() (child.Env, error) {
-	d, err := a.daemon()
+func childEnv(e *ui.Env) (child.Env, error) {
+	d, err := e.Client()
 	return child.Env{
-		Client: d, In: a.in, Out: a.out.w, Err: a.err.w,
-		Waiting: func(what string) func() { return a.progress(what).end },
-		Warn:    func(text string) { a.note([]string{"Warning: " + printable(text)}) },
+		Client: d, In: e.In, Out: e.Out.W, Err: e.Err.W,
+		Waiting: func(what string) func() { return e.Progress(what).End },
+		Warn:    func(text string) { e.Note("Warning: " + ui.Printable(text)) },
 	}, err
+}
+
+// childResult passes the end of a program on: its exit status, or the signal
+// that ended it.
+func childResult(err error) error {
+	var exit *child.ExitError
+	if !errors.As(err, &exit) {
+		return err
+	}
+	exit.DieAlike()
+	if exit.Reason == "" { // the program has reported its errors itself
+		return &ui.Exit{Status: exit.Status}
+	}
+	return &ui.Exit{Status: exit.Status, Err: err}
 }

@@ -2,12 +2,13 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"strings"
 
-	"github.com/spf13/cobra"
-
+	"tokend/cmd/tokenctl/cli"
+	"tokend/cmd/tokenctl/ui"
 	"tokend/docs"
 	"tokend/providers/token"
 )
@@ -16,42 +17,46 @@ const explainHelp = `  tokenctl explain AADSTS7000215
   tokenctl explain "No associated key found"
   tokenctl explain
 
-Explains an error: what it means, why it happens and what to do. The topic is
-what tokenctl and tokend's log name with the error; words of the error do too.
-Without one, lists all topics. Needs neither tokend nor a network.`
+Explains an error: what it means, why it happens and what to do. tokenctl and
+tokend's log name the topic with the error; words of the error will do too.
+Without a topic it lists them all. It needs neither tokend nor a network.`
 
-func (a *app) explainCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "explain [TOPIC]",
-		Short: "Explain an error",
-		Long:  explainHelp,
-		Args:  cobra.ArbitraryArgs,
-		ValidArgsFunction: func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
-			var names []cobra.Completion
-			for _, t := range docs.ErrorTopics() {
-				for _, name := range t.Names {
-					names = append(names, cobra.CompletionWithDesc(name, t.Summary()))
-				}
-			}
-			return names, cobra.ShellCompDirectiveNoFileComp
-		},
-		RunE: func(_ *cobra.Command, args []string) error {
+func explainCommand(e *ui.Env) *cli.Command {
+	return &cli.Command{
+		Name:     "explain",
+		Args:     "[TOPIC]",
+		Short:    "Explain an error",
+		Long:     explainHelp,
+		Check:    cli.AnyArgs,
+		Complete: completeTopic,
+		Run: func(_ context.Context, c *cli.Call) error {
 			topics := docs.ErrorTopics()
-			if len(args) == 0 {
-				return a.out.answer([]byte(a.topicList(topics)))
+			if len(c.Args) == 0 {
+				return e.Out.Answer(topicList(e.Out, topics))
 			}
-			topic, err := findTopic(topics, strings.Join(args, " "))
+			topic, err := findTopic(topics, strings.Join(c.Args, " "))
 			if err != nil {
 				return err
 			}
-			text := a.out.paint(good, strings.Join(topic.Names, ", ")) + "\n\n" + unmarked(topic.Text) + "\n"
-			return a.out.answer([]byte(text))
+			return e.Out.Answer(e.Out.Paint(ui.Good, strings.Join(topic.Names, ", ")) + "\n\n" + unmarked(topic.Text) + "\n")
 		},
 	}
 }
 
+func completeTopic(args []string) (names []cli.Candidate) {
+	if len(args) > 0 {
+		return nil
+	}
+	for _, t := range docs.ErrorTopics() {
+		for _, name := range t.Names {
+			names = append(names, cli.Candidate{Text: name, Doc: t.Summary()})
+		}
+	}
+	return names
+}
+
 // topicList is a line for each topic, under the headings of its groups.
-func (a *app) topicList(topics []docs.Topic) string {
+func topicList(s ui.Screen, topics []docs.Topic) string {
 	var b strings.Builder
 	names, group := 0, ""
 	for _, t := range topics {
@@ -59,18 +64,17 @@ func (a *app) topicList(topics []docs.Topic) string {
 	}
 	for _, t := range topics {
 		if t.Group != group {
-			b.WriteString(strings.Repeat("\n", min(1, len(group))) + a.out.paint(faint, t.Group+":") + "\n")
+			b.WriteString(strings.Repeat("\n", min(1, len(group))) + s.Paint(ui.Faint, t.Group+":") + "\n")
 			group = t.Group
 		}
 		b.WriteString("  " + t.Names[0] + strings.Repeat(" ", names-len(t.Names[0])+2) +
-			cut(unmarked(t.Summary()), width-names-4) + "\n")
+			ui.Cut(unmarked(t.Summary()), ui.Width-names-4) + "\n")
 	}
 	return b.String()
 }
 
-// findTopic finds the topic that words name: by its name, by a text of an
-// issuer's that it quotes, or by a name that stands in words, the last one
-// first.
+// findTopic finds the topic that words name: by its name, by an issuer's text
+// that it quotes, or by a name among the words, the last one first.
 func findTopic(topics []docs.Topic, words string) (docs.Topic, error) {
 	words = strings.Join(strings.Fields(words), " ")
 	var names []string
@@ -89,20 +93,19 @@ func findTopic(topics []docs.Topic, words string) (docs.Topic, error) {
 			}
 		}
 	}
-	heard := strings.FieldsFunc(words, func(r rune) bool { return strings.ContainsRune(" :;,()[]\"'", r) })
-	for _, word := range slices.Backward(heard) {
+	parts := strings.FieldsFunc(words, func(r rune) bool { return strings.ContainsRune(" :;,()[]\"'", r) })
+	for _, word := range slices.Backward(parts) {
 		for _, t := range topics {
 			if slices.ContainsFunc(t.Names, func(name string) bool { return strings.EqualFold(name, word) }) {
 				return t, nil
 			}
 		}
 	}
-	return docs.Topic{}, &token.Error{Code: token.ErrNotFound, Field: topicField,
-		Message: fmt.Sprintf("there is no topic %q%s", cut(words, 60), cmp.Or(didYouMean(words, names), topicsWith(words, names)))}
+	return docs.Topic{}, &token.Error{Code: token.ErrNotFound, Cause: ui.ErrNoTopic,
+		Message: fmt.Sprintf("there is no topic %q%s", ui.Cut(words, 60), cmp.Or(cli.DidYouMean(words, names), topicsWith(words, names)))}
 }
 
-// topicsWith names the topics that have a word in their names, as those of a
-// provider have.
+// topicsWith lists the topics with a word in their names, such as a provider.
 func topicsWith(word string, names []string) string {
 	found := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return word == "" || !containsFold(name, word) })
 	if len(found) == 0 || len(found) > 10 {
@@ -111,11 +114,8 @@ func topicsWith(word string, names []string) string {
 	return "; there are " + strings.Join(found, ", ")
 }
 
-// topicField is the Field of an error about a topic that is not there.
-const topicField = "topic"
-
-// unmarked is a text as it reads without markup: what stands between backquotes
-// keeps quotes where it is of several words.
+// unmarked is a text without markup: several words between backquotes get
+// quotes instead.
 func unmarked(text string) string {
 	parts := strings.Split(text, "`")
 	for i, part := range parts {
@@ -126,7 +126,7 @@ func unmarked(text string) string {
 	return strings.Join(parts, "")
 }
 
-// quotes are what a text has between backquotes, commands left out.
+// quotes are the texts between backquotes that are not commands.
 func quotes(text string) (found []string) {
 	for i, part := range strings.Split(strings.ReplaceAll(text, "\n", " "), "`") {
 		if i%2 == 1 && strings.Contains(part, " ") && !strings.HasPrefix(part, "tokenctl ") && !strings.HasPrefix(part, "tokend ") {

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"tokend/cmd/tokenctl/ui"
 	"tokend/docs"
 	"tokend/providers/token"
 )
@@ -37,17 +38,17 @@ func TestExplainFindsTopics(t *testing.T) {
 
 func TestExplain(t *testing.T) {
 	r := call(t, "/nonexistent", nil, "explain", "clms-algorithm")
-	r.wants(t, exitOK, "clms-algorithm\n\nCLMS says \"Only RS256", "")
+	r.wants(t, ui.ExitOK, "clms-algorithm\n\nCLMS says \"Only RS256", "")
 	all := call(t, "/nonexistent", nil, "explain")
-	all.wants(t, exitOK, "Microsoft Entra ID:\n  AADSTS7000215  ", "")
+	all.wants(t, ui.ExitOK, "Microsoft Entra ID:\n  AADSTS7000215  ", "")
 	for line := range strings.Lines(all.out) {
-		if utf8.RuneCountInString(line) > width+1 {
-			t.Errorf("a line has more than %d characters: %s", width, line)
+		if utf8.RuneCountInString(line) > ui.Width+1 {
+			t.Errorf("a line has more than %d characters: %s", ui.Width, line)
 		}
 	}
-	call(t, "/nonexistent", nil, "explain", "clms-algoritm").wants(t, exitNotFound, "", `there is no topic "clms-algoritm"; did you mean clms-algorithm?`)
-	call(t, "/nonexistent", nil, "explain", "datarock").wants(t, exitNotFound, "", `; there are datarock-key-mismatch, datarock-clock,`)
-	call(t, "/nonexistent", nil, "explain", "e").wants(t, exitNotFound, "", "there is no topic \"e\"\n")
+	call(t, "/nonexistent", nil, "explain", "clms-algoritm").wants(t, ui.ExitNotFound, "", `there is no topic "clms-algoritm"; did you mean clms-algorithm?`)
+	call(t, "/nonexistent", nil, "explain", "datarock").wants(t, ui.ExitNotFound, "", `; there are datarock-key-mismatch, datarock-clock,`)
+	call(t, "/nonexistent", nil, "explain", "e").wants(t, ui.ExitNotFound, "", "there is no topic \"e\"\n")
 }
 
 func TestAnErrorNamesItsTopic(t *testing.T) {
@@ -55,5 +56,5 @@ func TestAnErrorNamesItsTopic(t *testing.T) {
 	b.err = &token.Error{Code: token.ErrRejected, Topic: "AADSTS7000215", OAuth: "invalid_client", Message: "h refused"}
 	socket := serve(t, b)
 	r := call(t, socket, nil, "get", "azure")
-	r.wants(t, exitRejected, "", "\n  See: tokenctl explain AADSTS7000215\n")
+	r.wants(t, ui.ExitRejected, "", "\n  See: tokenctl explain AADSTS7000215\n")
 }

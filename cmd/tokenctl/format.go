@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
+	"tokend/cmd/tokenctl/cli"
+	"tokend/cmd/tokenctl/ui"
 	"tokend/ipc"
 	"tokend/providers/token"
 	"tokend/providers/token/format"
@@ -17,50 +15,15 @@ func formatNamed(name string) (format.Format, error) {
 	if f := format.Named(name); f != nil {
 		return f, nil
 	}
-	return nil, usage("there is no format %q; the formats are %s", name, strings.Join(format.Names[:], ", "))
+	return nil, noFormat(name, format.Names[:])
 }
 
-func unfit(text string, args ...any) error {
-	return &token.Error{Code: token.ErrInternal, Message: fmt.Sprintf(text, args...), Cause: format.ErrUnfit}
+func noFormat(name string, names []string) error {
+	return cli.Usage("there is no format %q; the formats are %s", name, strings.Join(names, ", "))
 }
-
-// indented is v as JSON for --json.
-func indented(v any) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	err := e.Encode(v)
-	return plainJSON(b.Bytes()), err
-}
-
-// plainJSON escapes the characters that JSON allows in strings and a terminal
-// obeys: C1 controls, bidirectional overrides.
-func plainJSON(b []byte) []byte {
-	if !bytes.ContainsFunc(b, unseen) {
-		return b
-	}
-	var out []byte
-	for _, r := range string(b) {
-		switch {
-		case !unseen(r):
-			out = utf8.AppendRune(out, r)
-		case r > 0xffff:
-			r -= 0x10000
-			out = fmt.Appendf(out, `\u%04x\u%04x`, 0xd800+r>>10, 0xdc00+r&0x3ff)
-		default:
-			out = fmt.Appendf(out, `\u%04x`, r)
-		}
-	}
-	return out
-}
-
-// unseen tells of characters that a terminal may obey in place of showing
-// them. Line ends are JSON's own: within strings they are escaped already.
-func unseen(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }
 
 // A signFormat writes a signed request's headers.
-type signFormat func(token.Signed) ([]byte, error)
+type signFormat func(token.Signed) (string, error)
 
 // signFormats are what sign -o takes, the default first.
 var signFormats = [...]string{"lines", "json", "curl"}
@@ -68,41 +31,42 @@ var signFormats = [...]string{"lines", "json", "curl"}
 func signFormatNamed(name string) (signFormat, error) {
 	switch name {
 	case "lines":
-		return formatLines, nil
+		return signedLines, nil
 	case "json":
-		return formatSigned, nil
+		return signedJSON, nil
 	case "curl":
-		return formatSignedCurl, nil
+		return signedCurl, nil
 	}
-	return nil, usage("there is no format %q; the formats are %s", name, strings.Join(signFormats[:], ", "))
+	return nil, noFormat(name, signFormats[:])
 }
 
-// formatLines is a line for each header. The client has made sure that each is
+// signedLines is a line for each header. The client has made sure that each is
 // one line of visible ASCII.
-func formatLines(s token.Signed) ([]byte, error) {
-	var b bytes.Buffer
+func signedLines(s token.Signed) (string, error) {
+	var b strings.Builder
 	for _, h := range s.Headers {
 		b.WriteString(h.Name + ": " + h.Value.Reveal() + "\n")
 	}
-	return b.Bytes(), nil
+	return b.String(), nil
 }
 
-// formatSigned is the answer of POST /v1/sign/NAME.
-func formatSigned(s token.Signed) ([]byte, error) {
+// signedJSON is the answer of POST /v1/sign/NAME.
+func signedJSON(s token.Signed) (string, error) {
 	b, err := ipc.EncodeSigned(s)
-	return append(plainJSON(b), '\n'), err
+	return ui.PlainJSON(string(b)) + "\n", err
 }
 
-// formatSignedCurl is a file for curl -K. It has curl send the URL as it is,
-// for no other one is signed: no globbing, no squashing of dot segments.
-func formatSignedCurl(s token.Signed) ([]byte, error) {
+// signedCurl is a file for curl -K. It has curl send the URL as it is, because
+// no other one is signed: no globbing, no squashing of dot segments.
+func signedCurl(s token.Signed) (string, error) {
 	if strings.ContainsFunc(s.URL, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return nil, unfit("the URL holds characters that do not belong in one; only -o json can write it")
+		return "", &token.Error{Code: token.ErrInternal, Cause: format.ErrUnfit,
+			Message: "the URL holds characters that do not belong in one; only -o json can write it"}
 	}
-	var b bytes.Buffer
+	var b strings.Builder
 	b.WriteString("globoff\npath-as-is\nurl = " + format.CurlQuote(s.URL) + "\n")
 	for _, h := range s.Headers {
-		b.WriteString("header = " + format.CurlQuote(h.Name+": "+h.Value.Reveal()) + "\n")
+		fmt.Fprintf(&b, "header = %s\n", format.CurlQuote(h.Name+": "+h.Value.Reveal()))
 	}
-	return b.Bytes(), nil
+	return b.String(), nil
 }

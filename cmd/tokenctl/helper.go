@@ -8,9 +8,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/cobra"
-
+	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokenctl/helper"
+	"tokend/cmd/tokenctl/ui"
 )
 
 const helperText = `  tokenctl helper git get
@@ -28,114 +28,126 @@ program of a certain name, that name is a link to tokenctl.
 Protocols and program names:
 `
 
-func (a *app) helperCommand() *cobra.Command {
-	var names []cobra.Completion
+func helperCommand(e *ui.Env) *cli.Command {
+	var protocols []cli.Candidate
 	text := helperText
 	for _, p := range helper.Protocols {
-		names = append(names, cobra.CompletionWithDesc(p.Name, p.Doc))
+		protocols = append(protocols, cli.Candidate{Text: p.Name, Doc: p.Doc})
 		text += fmt.Sprintf("  %-10s %-29s %s\n", p.Name, p.Program, p.Doc)
 	}
-	return &cobra.Command{
-		Use:                   "helper PROTOCOL [--profile NAME] [ARGUMENT...]",
-		Short:                 "Answer a tool's request for credentials",
-		Long:                  text,
-		DisableFlagsInUseLine: true,
-		DisableFlagParsing:    true, // what follows is in the tool's own form
-		ValidArgsFunction:     cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp),
-		RunE: func(c *cobra.Command, args []string) error {
+	return &cli.Command{
+		Name:    "helper",
+		Args:    "PROTOCOL [--profile NAME] [ARGUMENT...]",
+		Short:   "Answer a tool's request for credentials",
+		Long:    text,
+		RawArgs: true, // what follows is in the tool's own form
+		Check:   cli.AnyArgs,
+		Complete: func(args []string) []cli.Candidate {
+			if len(args) > 0 {
+				return nil
+			}
+			return protocols
+		},
+		Run: func(ctx context.Context, c *cli.Call) error {
 			var call helper.Call
-			args, err := a.helperFlags(&call, args)
+			args, err := helperFlags(e, &call, c.Args)
 			if err != nil {
 				return err
 			}
 			if len(args) == 0 || isHelp(args[0]) {
-				return c.Help()
+				return e.Out.Answer(c.Help())
 			}
 			p, ok := helper.ByName(args[0])
 			if !ok {
-				return usage("there is no helper protocol %q", args[0])
+				return cli.Usage("there is no helper protocol %q", args[0])
 			}
-			if call.Args, err = a.helperFlags(&call, args[1:]); err != nil {
+			if call.Args, err = helperFlags(e, &call, args[1:]); err != nil {
 				return err
 			}
-			return a.serveHelper(c.Context(), p, call)
+			return serveHelper(ctx, e, p, call)
 		},
 	}
 }
 
-// callHelper serves a tool that calls tokenctl by the name of a helper.
-func (a *app) callHelper(p helper.Protocol, profile string, args []string) int {
+// runAsHelper serves a tool that calls tokenctl by the name of a helper, and
+// returns the exit status.
+func runAsHelper(ctx context.Context, e *ui.Env, p helper.Protocol, profile string, args []string) int {
 	call := helper.Call{Profile: profile}
-	args, err := a.helperFlags(&call, args)
+	args, err := helperFlags(e, &call, args)
 	if err == nil && len(args) > 0 && isHelp(args[0]) {
-		return run([]string{"tokenctl", "helper", "--help"}, a.in, a.out.w, a.err.w)
-	}
-	if err == nil {
+		_, err = program(e).Execute(ctx, []string{"helper", "--help"})
+	} else if err == nil {
 		call.Args = args
-		err = a.serveHelper(context.Background(), p, call)
+		err = serveHelper(ctx, e, p, call)
 	}
+	var exit *ui.Exit
 	switch {
 	case err == nil:
-		return exitOK
-	case !errors.Is(err, helper.ErrTold):
-		a.err.print(p.Program + ": " + a.explain(err))
+		return ui.ExitOK
+	case !errors.As(err, &exit):
+		e.Err.Print(p.Program + ": " + explainToTool(e, err))
 	}
-	return exitFailure
+	return ui.ExitFailure
 }
 
 func isHelp(arg string) bool { return arg == "--help" || arg == "-h" }
 
 // helperFlags takes our own flags off the front of args.
-func (a *app) helperFlags(call *helper.Call, args []string) ([]string, error) {
-	into := map[string]func(string){
-		"--profile": func(s string) { call.Profile = s },
-		"--host":    func(s string) { call.Hosts = append(call.Hosts, s) },
-		"--socket":  func(s string) { a.socket = s },
-	}
+func helperFlags(e *ui.Env, call *helper.Call, args []string) ([]string, error) {
 	for len(args) > 0 {
 		name, value, joined := strings.Cut(args[0], "=")
-		set := into[name]
-		if set == nil {
+		if name != "--profile" && name != "--host" && name != "--socket" {
 			break
 		}
 		args = args[1:]
 		if !joined {
 			if len(args) == 0 {
-				return nil, usage("%s needs a value", name)
+				return nil, cli.Usage("%s needs a value", name)
 			}
 			value, args = args[0], args[1:]
 		}
-		if value == "" && name != "--socket" {
-			return nil, usage("%s is empty", name)
+		switch {
+		case name == "--socket":
+			e.Socket = value
+		case value == "":
+			return nil, cli.Usage("%s is empty", name)
+		case name == "--profile":
+			call.Profile = value
+		case name == "--host":
+			call.Hosts = append(call.Hosts, value)
 		}
-		set(value)
 	}
 	return args, nil
 }
 
+// helperPatience bounds a call of a helper. Tests shorten it.
+var helperPatience = helper.Patience
+
 // serveHelper serves one call of a helper.
-func (a *app) serveHelper(ctx context.Context, p helper.Protocol, call helper.Call) error {
-	d, err := a.daemon()
+func serveHelper(ctx context.Context, e *ui.Env, p helper.Protocol, call helper.Call) error {
+	d, err := e.Client()
 	if err != nil {
 		return err
 	}
-	a.profile = call.Profile
-	ctx, cancel := context.WithTimeout(ctx, helper.Patience)
+	e.Profile = call.Profile
+	ctx, cancel := context.WithTimeout(ctx, helperPatience)
 	defer cancel()
-	call.In, call.Out, call.Err = a.in, a.out.w, a.err.w
-	call.Env, call.Now, call.Daemon, call.Explain = os.Getenv, time.Now, d, a.explain
-	return p.Run(ctx, &call)
+	call.In, call.Out, call.Err = e.In, e.Out.W, e.Err.W
+	call.Env, call.Now, call.Daemon = os.Getenv, time.Now, d
+	call.Explain = func(err error) string { return explainToTool(e, err) }
+	err = p.Run(ctx, &call)
+	if errors.Is(err, helper.ErrReported) {
+		return &ui.Exit{Status: ui.ExitFailure}
+	}
+	return err
 }
 
-// explain words an error for a tool's user: what is wrong, and what to do.
-func (a *app) explain(err error) string {
-	text := err.Error()
-	if errors.Is(err, context.DeadlineExceeded) {
-		text = "tokend did not answer in time"
-	}
-	lines := printable(text) + "\n"
-	for _, hint := range hints(err, situation{command: "get", profile: printable(a.profile), now: time.Now()}) {
-		lines += wrap(hint, "  ")
+// explainToTool words an error for a tool's user: what is wrong, and what to
+// do.
+func explainToTool(e *ui.Env, err error) string {
+	lines := ui.Printable(ui.Message(err)) + "\n"
+	for _, hint := range ui.Hints(err, ui.Situation{Command: "get", Profile: ui.Printable(e.Profile), Now: time.Now()}) {
+		lines += ui.Wrap(hint, "  ")
 	}
 	return lines
 }

@@ -9,9 +9,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/spf13/cobra"
-
+	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokenctl/discover"
+	"tokend/cmd/tokenctl/ui"
 	"tokend/providers/token"
 )
 
@@ -44,27 +44,6 @@ type importing struct {
 	json            bool
 }
 
-func (a *app) importCommand() *cobra.Command {
-	var im importing
-	c := &cobra.Command{
-		Use:   "import [PATH...]",
-		Short: "Make profiles of the keys and secrets that you have",
-		Long:  importHelp,
-		RunE: func(c *cobra.Command, args []string) error {
-			im.paths = args
-			return a.importAll(c, im)
-		},
-	}
-	f := c.Flags()
-	f.SortFlags = false
-	f.StringVar(&im.scope, "scope", "", "`SCOPE` of the tokens, in place of what a file says or leaves open")
-	f.StringVar(&im.tokenURL, "token-url", "", "`URL` of the token endpoint, where a file does not name it")
-	f.BoolVarP(&im.yes, "yes", "y", false, "do it without asking")
-	f.BoolVar(&im.noCheck, "no-check", false, "do not obtain tokens to prove that they work")
-	f.BoolVar(&im.json, "json", false, "print JSON; does nothing without --yes")
-	return c
-}
-
 // A plan is what is to become of one find.
 type plan struct {
 	discover.Find
@@ -80,12 +59,12 @@ type plan struct {
 // takes tells whether something is to be made of it.
 func (p plan) takes() bool { return p.Why == "" && p.existing == "" }
 
-func (a *app) importAll(c *cobra.Command, im importing) error {
+func (a *app) importAll(c *cli.Call, im importing) error {
 	finds, err := a.discoverAll(im)
 	if err != nil {
 		return err
 	}
-	st, err := a.status(c)
+	st, err := a.Status(a.ctx)
 	if err != nil {
 		return err
 	}
@@ -96,25 +75,25 @@ func (a *app) importAll(c *cobra.Command, im importing) error {
 	if len(plans) == 0 {
 		return a.nothingFound(im)
 	}
-	if err := a.out.answer([]byte(a.planned(plans))); err != nil {
+	if err := a.Out.Answer(a.planned(plans)); err != nil {
 		return err
 	}
 	if !slices.ContainsFunc(plans, plan.takes) {
 		return worst(plans)
 	}
-	switch t, ok := a.terminal(); {
+	switch t, ok := a.Terminal(); {
 	case im.yes:
 	case !ok:
-		return a.out.answer([]byte("\nNothing is done yet. To do it: the same command with --yes\n"))
+		return a.Out.Answer("\nNothing is done yet. To do it: the same command with --yes\n")
 	default:
-		yes, err := t.confirm("\nMake these profiles?")
+		yes, err := t.Confirm("\nMake these profiles?")
 		if err != nil || !yes {
-			a.err.print("Nothing is done.\n")
+			a.Err.Print("Nothing is done.\n")
 			return err
 		}
 	}
 	a.carryOut(c, plans, im)
-	if err := a.out.answer([]byte("\n" + a.carried(c, plans))); err != nil {
+	if err := a.Out.Answer("\n" + a.carried(c, plans)); err != nil {
 		return err
 	}
 	return worst(plans)
@@ -126,7 +105,7 @@ func (a *app) nothingFound(im importing) error {
 	if len(im.paths) > 0 {
 		where = "in " + strings.Join(im.paths, ", ")
 	}
-	return &token.Error{Code: token.ErrInvalid, Cause: errUsage, Message: "no key or secret of a known form is " + where}
+	return &token.Error{Code: token.ErrInvalid, Cause: cli.ErrUsage, Message: "no key or secret of a known form is " + where}
 }
 
 // planAll gives each find a profile's name that is free, or tells which profile
@@ -183,9 +162,9 @@ func freeName(name string, taken map[string]bool) string {
 }
 
 // carryOut makes the profiles, one after the other.
-func (a *app) carryOut(c *cobra.Command, plans []plan, im importing) {
-	waiting := a.progress("Making profiles")
-	defer waiting.end()
+func (a *app) carryOut(c *cli.Call, plans []plan, im importing) {
+	waiting := a.Progress("Making profiles")
+	defer waiting.End()
 	n, all := 0, 0
 	for _, p := range plans {
 		if p.takes() {
@@ -198,22 +177,22 @@ func (a *app) carryOut(c *cobra.Command, plans []plan, im importing) {
 			continue
 		}
 		n++
-		waiting.say(fmt.Sprintf("%d of %d: obtaining a token for %s", n, all, p.profile))
+		waiting.Say(fmt.Sprintf("%d of %d: obtaining a token for %s", n, all, p.profile))
 		p.done = true
 		p.added, p.err = a.importOne(c, *p, im)
-		if errors.Is(p.err, token.ErrNoDaemon) || c.Context().Err() != nil {
+		if errors.Is(p.err, token.ErrNoDaemon) || a.ctx.Err() != nil {
 			return // the others would fare no better
 		}
 	}
 }
 
 // importOne makes one profile.
-func (a *app) importOne(c *cobra.Command, p plan, im importing) (added token.Created, err error) {
-	d, err := a.daemon()
+func (a *app) importOne(c *cli.Call, p plan, im importing) (added token.Created, err error) {
+	d, err := a.Client()
 	if err != nil {
 		return added, err
 	}
-	ctx, cancel := context.WithTimeout(c.Context(), patience)
+	ctx, cancel := context.WithTimeout(a.ctx, ui.Patience)
 	defer cancel()
 	return d.Add(ctx, token.CreateProfile{
 		Name: p.profile, Provider: p.Provider, Settings: p.Settings, Secrets: p.Secrets, NoCheck: im.noCheck,
@@ -225,16 +204,11 @@ func (a *app) importOne(c *cobra.Command, p plan, im importing) (added token.Cre
 func worst(plans []plan) error {
 	for _, p := range plans {
 		if p.err != nil {
-			return toldAlready{p.err}
+			return &ui.Exit{Status: ui.ExitStatus(p.err)}
 		}
 	}
 	if slices.ContainsFunc(plans, func(p plan) bool { return p.Why == "" }) {
 		return nil
 	}
-	return toldAlready{token.ErrInvalid}
+	return &ui.Exit{Status: ui.ExitUsage}
 }
-
-// toldAlready is an error that was told where it happened.
-type toldAlready struct{ error }
-
-func (e toldAlready) Unwrap() error { return e.error }

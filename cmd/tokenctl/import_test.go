@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"tokend/cmd/tokenctl/ui"
 	"tokend/providers/token"
 )
 
@@ -71,7 +72,7 @@ func TestImportShowsWhatItWouldDoAndDoesNothing(t *testing.T) {
 	t.Chdir(dir)
 	k := &collector{backend: newBackend()}
 	r := call(t, serve(t, k), nil, "import", ".")
-	r.wants(t, exitOK, "Nothing is done yet", "")
+	r.wants(t, ui.ExitOK, "Nothing is done yet", "")
 	for _, want := range []string{"alice ", "clms-2 ", "Cannot be taken", "user.json (Google user login): it stands", "--yes"} {
 		if !strings.Contains(r.out, want) {
 			t.Errorf("lacks %q:\n%s", want, r.out)
@@ -92,7 +93,7 @@ func TestImportMakesProfilesAndSaysWhatMayGo(t *testing.T) {
 	}}
 	t.Chdir(dir)
 	r := call(t, serve(t, k), nil, "import", ".", "--yes")
-	if r.status != exitRejected || r.err != "" {
+	if r.status != ui.ExitRejected || r.err != "" {
 		t.Errorf("status %d, stderr %q", r.status, r.err)
 	}
 	for _, want := range []string{
@@ -125,7 +126,7 @@ func TestImportKnowsWhatThereIsAlready(t *testing.T) {
 	k := &collector{backend: newBackend()}
 	dir := folder(t, map[string]string{"service-key.json": clmsKey("abc")}) // the client_id of the profile clms
 	r := call(t, serve(t, k), nil, "import", dir, "--yes")
-	r.wants(t, exitOK, "There already\n", "")
+	r.wants(t, ui.ExitOK, "There already\n", "")
 	if !strings.Contains(r.out, "the profile clms is of it") || len(k.additions) > 0 {
 		t.Errorf("added %q:\n%s", k.names(), r.out)
 	}
@@ -136,7 +137,7 @@ func TestImportMakesOneProfileOfTwins(t *testing.T) {
 	k := &collector{backend: newBackend()}
 	t.Chdir(folder(t, map[string]string{"a.json": clmsKey("x"), "b.json": clmsKey("x"), "c.json": clmsKey("y")}))
 	r := call(t, serve(t, k), nil, "import", ".", "--yes")
-	r.wants(t, exitOK, "b.json (CLMS service key): the profile a is of it", "")
+	r.wants(t, ui.ExitOK, "b.json (CLMS service key): the profile a is of it", "")
 	if got := k.names(); !slices.Equal(got, []string{"a", "c"}) {
 		t.Errorf("added %q", got)
 	}
@@ -152,7 +153,7 @@ func TestImportOfTheEnvironment(t *testing.T) {
 	}
 	k := &collector{backend: newBackend()}
 	r := call(t, serve(t, k), nil, "import", "--yes", "--scope", "api://x/.default", "--token-url", "https://id.example/t", "--no-check")
-	r.wants(t, exitOK, "AZURE_CLIENT_SECRET in the environment\n", "")
+	r.wants(t, ui.ExitOK, "AZURE_CLIENT_SECRET in the environment\n", "")
 	if !strings.Contains(r.out, "made, untested") {
 		t.Error(r.out)
 	}
@@ -168,11 +169,11 @@ func TestImportOfTheEnvironment(t *testing.T) {
 func TestImportFindsNothing(t *testing.T) {
 	emptyHome(t)
 	socket := serve(t, newBackend())
-	call(t, socket, nil, "import").wants(t, exitUsage, "", "no key or secret of a known form is in the environment and the usual places")
-	call(t, socket, nil, "import", folder(t, map[string]string{"x.txt": "x"})).wants(t, exitUsage, "", "no key or secret of a known form is in /")
-	call(t, socket, nil, "import", "nowhere").wants(t, exitUsage, "", "there is no file or folder nowhere")
-	call(t, socket, nil, "import", clmsKey("x")).wants(t, exitUsage, "", "not its content")
-	if r := call(t, socket, nil, "import", writeSecret(t, "x.txt", "x")); r.status != exitUsage || !strings.Contains(r.out, "it is of no form") || r.err != "" {
+	call(t, socket, nil, "import").wants(t, ui.ExitUsage, "", "no key or secret of a known form is in the environment and the usual places")
+	call(t, socket, nil, "import", folder(t, map[string]string{"x.txt": "x"})).wants(t, ui.ExitUsage, "", "no key or secret of a known form is in /")
+	call(t, socket, nil, "import", "nowhere").wants(t, ui.ExitUsage, "", "there is no file or folder nowhere")
+	call(t, socket, nil, "import", clmsKey("x")).wants(t, ui.ExitUsage, "", "not its content")
+	if r := call(t, socket, nil, "import", writeSecret(t, "x.txt", "x")); r.status != ui.ExitUsage || !strings.Contains(r.out, "it is of no form") || r.err != "" {
 		t.Errorf("%+v", r)
 	}
 }
@@ -182,7 +183,7 @@ func TestImportReadsStdin(t *testing.T) {
 	k := &collector{backend: newBackend()}
 	plain := `{"name":"iam","issuer_url":"https://iam.example","client_id":"c","client_secret":"` + canary + `","token_endpoint":"https://iam.example/token"}`
 	r := call(t, serve(t, k), strings.NewReader(plain), "import", "-", "--yes")
-	r.wants(t, exitOK, "ready", "")
+	r.wants(t, ui.ExitOK, "ready", "")
 	if len(k.additions) != 1 || k.additions[0].Name != "iam" || strings.Contains(r.out, "delete") {
 		t.Errorf("added %q:\n%s", k.names(), r.out)
 	}
@@ -193,7 +194,7 @@ func TestImportWarnsOfFilesThatOthersRead(t *testing.T) {
 	if err := os.Chmod("key.json", 0o644); err != nil {
 		t.Fatal(err)
 	}
-	call(t, serve(t, newBackend()), nil, "import", "key.json").wants(t, exitOK, "(mode 0644)", "")
+	call(t, serve(t, newBackend()), nil, "import", "key.json").wants(t, ui.ExitOK, "(mode 0644)", "")
 }
 
 func TestImportAsJSON(t *testing.T) {
@@ -202,12 +203,12 @@ func TestImportAsJSON(t *testing.T) {
 	socket := serve(t, k)
 	var plan, done struct{ Found []importResult }
 	r := call(t, socket, nil, "import", dir, "--json")
-	if err := json.Unmarshal([]byte(r.out), &plan); err != nil || r.status != exitOK || len(plan.Found) != 3 || plan.Found[0].Done || plan.Found[2].Problem == "" {
+	if err := json.Unmarshal([]byte(r.out), &plan); err != nil || r.status != ui.ExitOK || len(plan.Found) != 3 || plan.Found[0].Done || plan.Found[2].Problem == "" {
 		t.Errorf("status %d, %v: %s", r.status, err, r.out)
 	}
 	r = call(t, socket, nil, "import", dir, "--json", "--yes")
 	err := json.Unmarshal([]byte(r.out), &done)
-	if err != nil || r.status != exitLocked || !done.Found[0].Done || !done.Found[0].Checked || done.Found[1].Done || done.Found[1].Error.Code != token.ErrLocked {
+	if err != nil || r.status != ui.ExitLocked || !done.Found[0].Done || !done.Found[0].Checked || done.Found[1].Done || done.Found[1].Error.Code != token.ErrLocked {
 		t.Errorf("status %d, %v: %s", r.status, err, r.out)
 	}
 	if strings.Contains(r.out, canary) {
@@ -218,7 +219,7 @@ func TestImportAsJSON(t *testing.T) {
 func TestNamesThatAreFree(t *testing.T) {
 	taken := map[string]bool{"a": true, "a-2": true, strings.Repeat("x", 64): true}
 	for name, want := range map[string]string{"a": "a-3", "b": "b", strings.Repeat("x", 64): strings.Repeat("x", 59) + "-2"} {
-		if got := freeName(name, taken); got != want || !canBeName(got) {
+		if got := freeName(name, taken); got != want || token.CheckName(got) != nil {
 			t.Errorf("%s: %s, want %s", name, got, want)
 		}
 	}
@@ -234,13 +235,13 @@ func TestAddTakesAFileThatSaysWhatItIs(t *testing.T) {
 	} {
 		b := newBackend()
 		r := call(t, serve(t, b), nil, args...)
-		r.wants(t, exitOK, "delete it:\n  "+key, "")
+		r.wants(t, ui.ExitOK, "delete it:\n  "+key, "")
 		if a := b.addition; a.Name != "clms" || a.Provider != "clms" || a.Secrets["service_key"].Reveal() != clmsKey("x") || len(a.Settings) > 0 {
 			t.Errorf("%s: sent %+v", name, a)
 		}
 	}
 	b := newBackend()
-	call(t, serve(t, b), strings.NewReader(clmsKey("x")), "add", "clms", "--service-key", "-").wants(t, exitOK, "", "")
+	call(t, serve(t, b), strings.NewReader(clmsKey("x")), "add", "clms", "--service-key", "-").wants(t, ui.ExitOK, "", "")
 	if b.addition.Provider != "clms" {
 		t.Errorf("from stdin: sent %+v", b.addition)
 	}
@@ -250,7 +251,7 @@ func TestAddTakesAFileThatSaysWhatItIs(t *testing.T) {
 func TestAddCompletesWhatAFileSays(t *testing.T) {
 	sp := writeSecret(t, "sp.json", `{"appId":"a","password":"`+canary+`","tenant":"t","displayName":"my app"}`)
 	b := newBackend()
-	call(t, serve(t, b), nil, "add", sp, "--scope", "api://x/.default").wants(t, exitOK, "", "")
+	call(t, serve(t, b), nil, "add", sp, "--scope", "api://x/.default").wants(t, ui.ExitOK, "", "")
 	want := map[string]any{"tenant": "t", "client_id": "a", "scope": "api://x/.default"}
 	if a := b.addition; a.Name != "my-app" || a.Provider != "azure" || fmt.Sprint(a.Settings) != fmt.Sprint(want) || a.Secrets["client_secret"].Reveal() != canary {
 		t.Errorf("sent %+v", a)
@@ -277,7 +278,7 @@ func TestAddSaysWhyAFileCannotBeTaken(t *testing.T) {
 	} {
 		b := newBackend()
 		r := call(t, serve(t, b), nil, args...)
-		r.wants(t, exitUsage, "", want)
+		r.wants(t, ui.ExitUsage, "", want)
 		if len(b.calls) > 0 || strings.Contains(r.err, canary) {
 			t.Errorf("%q: asked %q, said %s", args, b.calls, r.err)
 		}

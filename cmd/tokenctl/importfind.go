@@ -11,7 +11,9 @@ import (
 	"slices"
 	"strings"
 
+	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokenctl/discover"
+	"tokend/cmd/tokenctl/ui"
 	"tokend/ipc"
 )
 
@@ -63,7 +65,7 @@ func usualPlaces() (paths []string) {
 		filepath.Join(home, ".config", "gcloud", "application_default_credentials.json"),
 		filepath.Join(home, ".oidc-agent"), config, ".env",
 	} {
-		if there(path) {
+		if fileExists(path) {
 			paths = append(paths, path)
 		}
 	}
@@ -86,7 +88,7 @@ func (a *app) discoverPath(path string, o discover.Options) ([]discover.Find, er
 	if !info.IsDir() {
 		content, err := readImport(path)
 		if err != nil {
-			return nil, usage("%v", err)
+			return nil, cli.Usage("%v", err)
 		}
 		finds := discover.File(path, content, o)
 		if finds == nil {
@@ -133,14 +135,14 @@ func (a *app) discoverStdin(o discover.Options) ([]discover.Find, error) {
 
 func unreadablePath(path string, err error) error {
 	if errors.Is(err, os.ErrNotExist) {
-		return usage("there is no file or folder %s", path)
+		return cli.Usage("there is no file or folder %s", path)
 	}
-	return usage("%v", err)
+	return cli.Usage("%v", err)
 }
 
 // readImport reads a file that may hold a credential. Larger ones hold none.
 func readImport(path string) ([]byte, error) {
-	f, err := os.Open(expandHome(path))
+	f, err := os.Open(ui.ExpandHome(path))
 	if err != nil {
 		return nil, err
 	}

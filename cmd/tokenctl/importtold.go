@@ -8,8 +8,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/spf13/cobra"
-
+	"tokend/cmd/tokenctl/cli"
+	"tokend/cmd/tokenctl/ui"
 	"tokend/providers/token"
 )
 
@@ -17,22 +17,22 @@ import (
 
 // planned tells what is to be done.
 func (a *app) planned(plans []plan) (text string) {
-	rows := []row{header("PROFILE", "PROVIDER", "FROM")}
+	rows := []ui.Row{ui.Header("PROFILE", "PROVIDER", "FROM")}
 	for _, p := range plans {
 		if !p.takes() {
 			continue
 		}
-		r := row{cells: []cell{{text: printable(p.profile)}, {text: printable(p.Provider)}, {text: printable(p.From)}}}
-		r.notes = append(r.notes, printable(p.Form))
+		r := ui.Row{Cells: []ui.Cell{{Text: ui.Printable(p.profile)}, {Text: ui.Printable(p.Provider)}, {Text: ui.Printable(p.From)}}}
+		r.Notes = append(r.Notes, ui.Printable(p.Form))
 		for _, note := range append([]string{p.Note}, exposed(p.Files)...) {
 			if note != "" {
-				r.notes = append(r.notes, printable(note))
+				r.Notes = append(r.Notes, ui.Printable(note))
 			}
 		}
 		rows = append(rows, r)
 	}
 	if len(rows) > 1 {
-		text = a.out.table(rows)
+		text = a.Out.Table(rows)
 	}
 	var already, left []string
 	for _, p := range plans {
@@ -43,7 +43,7 @@ func (a *app) planned(plans []plan) (text string) {
 			left = append(left, p.From+" ("+p.Form+"): "+p.Why)
 		}
 	}
-	return strings.TrimPrefix(text+a.noticed("There already", good, already)+a.noticed("Cannot be taken", warn, left), "\n")
+	return strings.TrimPrefix(text+a.Out.Section("There already", ui.Good, already)+a.Out.Section("Cannot be taken", ui.Warn, left), "\n")
 }
 
 // exposed tells of files that other users can read.
@@ -58,22 +58,21 @@ func exposed(files []string) (notes []string) {
 }
 
 // carried tells what became of the plans, and what is not needed any more.
-func (a *app) carried(c *cobra.Command, plans []plan) string {
-	rows := []row{header("PROFILE", "RESULT")}
+func (a *app) carried(c *cli.Call, plans []plan) string {
+	rows := []ui.Row{ui.Header("PROFILE", "RESULT")}
 	var files, variables []string
 	checked := true
 	for _, p := range plans {
 		if !p.takes() {
 			continue
 		}
-		r := row{cells: []cell{{text: printable(p.profile)}, p.result()}}
+		r := ui.Row{Cells: []ui.Cell{{Text: ui.Printable(p.profile)}, p.result()}}
 		if p.err != nil {
-			a.profile = p.profile
-			r.notes = append([]string{printable(p.err.Error())}, hints(p.err, a.situation(c, p.err))...)
-			r.notes = append(r.notes, explained(topicOf(p.err))...)
+			a.Profile = p.profile
+			r.Notes = append([]string{ui.Printable(p.err.Error())}, ui.Hints(p.err, a.Situation(a.ctx, c, p.err))...)
 		} else if p.done {
 			checked = checked && p.added.Checked
-			r.notes = append(r.notes, "Use it: "+typed(use(p.added.Profile)))
+			r.Notes = append(r.Notes, "Use it: "+ui.Typed(useCommand(p.added.Profile)))
 			files = append(files, remaining(p, plans)...)
 			for _, v := range p.Variables {
 				variables = append(variables, v+" in "+p.From)
@@ -81,10 +80,10 @@ func (a *app) carried(c *cobra.Command, plans []plan) string {
 		}
 		rows = append(rows, r)
 	}
-	text := a.out.table(rows)
+	text := a.Out.Table(rows)
 	slices.Sort(files)
 	if len(variables) > 0 {
-		text += a.noticed("Variables that are not needed any more", plain, variables)
+		text += a.Out.Section("Variables that are not needed any more", ui.Plain, variables)
 	}
 	if told := toldFiles(slices.Compact(files), checked, "tokenctl get"); told != "" {
 		text += "\n" + told
@@ -93,16 +92,16 @@ func (a *app) carried(c *cobra.Command, plans []plan) string {
 }
 
 // result says in a word or two what became of a plan.
-func (p plan) result() cell {
+func (p plan) result() ui.Cell {
 	switch {
 	case p.err != nil:
-		return cell{"nothing was kept", bad}
+		return ui.Cell{Text: "nothing was kept", As: ui.Bad}
 	case !p.done:
-		return cell{"not tried", warn}
+		return ui.Cell{Text: "not tried", As: ui.Warn}
 	case p.added.Checked:
-		return cell{"ready; a token came in " + took(p.added.Took), good}
+		return ui.Cell{Text: "ready; a token came in " + ui.Took(p.added.Took), As: ui.Good}
 	}
-	return cell{"made, untested", warn}
+	return ui.Cell{Text: "made, untested", As: ui.Warn}
 }
 
 // remaining are the files of p that hold nothing else that is still needed.
@@ -141,7 +140,7 @@ type importResult struct {
 	Variables []string `json:"variables,omitempty"`
 }
 
-func (a *app) importJSON(c *cobra.Command, plans []plan, im importing) error {
+func (a *app) importJSON(c *cli.Call, plans []plan, im importing) error {
 	if im.yes {
 		a.carryOut(c, plans, im)
 	}
@@ -155,11 +154,11 @@ func (a *app) importJSON(c *cobra.Command, plans []plan, im importing) error {
 			r.Files = remaining(p, plans)
 		}
 		if p.err != nil && !errors.As(p.err, &r.Error) {
-			r.Error = &token.Error{Code: codeOf(p.err), Message: p.err.Error()}
+			r.Error = &token.Error{Code: ui.CodeOf(p.err), Message: p.err.Error()}
 		}
 		results = append(results, r)
 	}
-	if err := a.out.answerJSON(map[string]any{"found": results}); err != nil {
+	if err := a.Out.AnswerJSON(map[string]any{"found": results}); err != nil {
 		return err
 	}
 	return worst(plans)

@@ -6,8 +6,8 @@ import (
 	"os"
 	"strings"
 
-	"github.com/spf13/cobra"
-
+	"tokend/cmd/tokenctl/cli"
+	"tokend/cmd/tokenctl/ui"
 	"tokend/ipc"
 	"tokend/providers/token"
 )
@@ -19,61 +19,67 @@ Has tokend drop a token that an API refused, so that the next get obtains
 another. With --token-file it drops that very token, and nothing if tokend has
 a newer one already: the right thing for programs that run side by side.`
 
-func (a *app) invalidateCommand() *cobra.Command {
+func invalidateCommand(e *ui.Env) *cli.Command {
 	var file string
-	c := &cobra.Command{
-		Use:               "invalidate NAME",
-		Short:             "Drop a token that an API refused",
-		Long:              invalidateHelp,
-		Args:              a.oneProfile,
-		ValidArgsFunction: a.completeProfiles,
-		RunE: func(c *cobra.Command, args []string) error {
-			t, err := a.readToken(file)
+	return &cli.Command{
+		Name:  "invalidate",
+		Args:  "NAME",
+		Short: "Drop a token that an API refused",
+		Long:  invalidateHelp,
+		Flags: func(f *cli.Flags) {
+			f.StringVar(&file, "token-file", "", "drop only the token in this `FILE`; - is stdin")
+		},
+		Check:    e.OneProfile,
+		Complete: e.CompleteProfile,
+		Run: func(ctx context.Context, _ *cli.Call) error {
+			var t token.Secret
+			if file != "" {
+				text, err := readTokenFile(e, file, maxTokenFile)
+				if err != nil {
+					return err
+				}
+				t = token.NewSecret(strings.TrimSpace(text))
+			}
+			err := e.Ask(ctx, func(ctx context.Context, d *ipc.Client) error { return d.Invalidate(ctx, e.Profile, t) })
 			if err != nil {
 				return err
 			}
-			err = a.ask(c, func(ctx context.Context, d *ipc.Client) error { return d.Invalidate(ctx, args[0], t) })
-			if err != nil {
-				return err
-			}
-			return a.out.answer([]byte("The next get of " + printable(args[0]) + " does not have that token.\n"))
+			return e.Out.Answer("The next get of " + ui.Printable(e.Profile) + " returns another token.\n")
 		},
 	}
-	c.Flags().StringVar(&file, "token-file", "", "drop only the token in this `FILE`; - is stdin")
-	return c
 }
 
 // tokenFile is the flag --token-file, whose value may by mistake be a token.
 func tokenFile() secretInput { return secretInput{flag: "token-file", typed: true} }
 
-// maxToken bounds the size of a token in a file, in bytes.
-const maxToken = 256 << 10
+// The sizes of tokens in a file, in bytes: of any, and of one to verify.
+const (
+	maxTokenFile = 256 << 10
+	maxPresented = 64 << 10
+)
 
-// readToken reads the token that a flag names, the zero Secret if it names
-// none. An empty file is an error: it must not mean whatever is current.
-func (a *app) readToken(file string) (token.Secret, error) {
-	in := a.in
-	switch file {
-	case "":
-		return token.Secret{}, nil
-	case "-":
-	default:
+// readTokenFile reads the token that --token-file names; - is stdin. An empty
+// file is an error: it must not mean the current token.
+func readTokenFile(e *ui.Env, file string, most int) (string, error) {
+	in := e.In
+	if file != "-" {
 		f, err := os.Open(file)
 		if err != nil {
-			return token.Secret{}, badFile(tokenFile(), file, err)
+			return "", badFile(tokenFile(), file, err)
 		}
 		defer func() { _ = f.Close() }()
 		in = f
 	}
-	b, err := io.ReadAll(io.LimitReader(in, maxToken+1))
-	text := strings.TrimSpace(string(b))
+	b, err := io.ReadAll(io.LimitReader(in, int64(most)+1))
 	switch {
 	case err != nil:
-		return token.Secret{}, badFile(tokenFile(), file, err)
-	case text == "":
-		return token.Secret{}, emptyFile(tokenFile(), file)
-	case len(b) > maxToken:
-		return token.Secret{}, usage("--token-file: more than %d bytes; that is no token", maxToken)
+		return "", badFile(tokenFile(), file, err)
+	case len(b) > most:
+		return "", cli.Usage("that is no token: it has more than %d bytes", most)
+	case strings.TrimSpace(string(b)) != "":
+		return string(b), nil
+	case file == "-":
+		return "", cli.Usage("there is no token on stdin")
 	}
-	return token.NewSecret(text), nil
+	return "", emptyFile(tokenFile(), file)
 }

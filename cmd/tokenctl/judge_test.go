@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"tokend/cmd/tokenctl/ui"
 	"tokend/internal/checktest"
 	"tokend/providers/token"
 )
@@ -67,7 +68,7 @@ func TestSignFormats(t *testing.T) {
 		"curl":  "globoff\npath-as-is\nurl = \"https://mine.example/x?a=1&b=2\"\nheader = \"Signature: eyJ.x\"\nheader = \"x-api-user: a\\\"b\\\\c@example.com\"\n",
 	} {
 		r := call(t, socket, nil, "sign", "rock", same, "-o", as)
-		r.wants(t, exitOK, "", "")
+		r.wants(t, ui.ExitOK, "", "")
 		if r.out != want {
 			t.Errorf("%s: %q, want %q", as, r.out, want)
 		}
@@ -77,7 +78,7 @@ func TestSignFormats(t *testing.T) {
 	}
 	for _, args := range [][]string{{"sign"}, {"sign", "rock"}, {"sign", "rock", "a", "b"}, {"sign", "rock", ""}, {"sign", "rock", same, "-o", "xml"}, {"sign", "a/b", same}} {
 		b.calls = nil
-		call(t, socket, nil, args...).wants(t, exitUsage, "", "tokenctl: ")
+		call(t, socket, nil, args...).wants(t, ui.ExitUsage, "", "tokenctl: ")
 		if len(b.calls) > 0 {
 			t.Errorf("%q: tokend was asked", args)
 		}
@@ -89,15 +90,15 @@ func TestSignTellsWhatTheRequestMustKnow(t *testing.T) {
 	b.signed.Warning = "the clock is off\x1b[2J"
 	socket := serve(t, b)
 	r := call(t, socket, nil, "sign", "rock", "https://mine.example/x?b=2&a=1#top")
-	if r.status != exitOK || !strings.Contains(r.err, `Warning: the clock is off\x1b[2J`) || !strings.Contains(r.err, b.signed.URL) || strings.Contains(r.out, "clock") {
+	if r.status != ui.ExitOK || !strings.Contains(r.err, `Warning: the clock is off\x1b[2J`) || !strings.Contains(r.err, b.signed.URL) || strings.Contains(r.out, "clock") {
 		t.Errorf("status %d, stdout %q, stderr %q", r.status, r.out, r.err)
 	}
 	b.signed.Warning = ""
 	for _, as := range []string{"json", "curl"} { // they have the URL themselves
-		call(t, socket, nil, "sign", "rock", "https://mine.example/x?b=2&a=1#top", "-o", as).wants(t, exitOK, "a=1&b=2", "")
+		call(t, socket, nil, "sign", "rock", "https://mine.example/x?b=2&a=1#top", "-o", as).wants(t, ui.ExitOK, "a=1&b=2", "")
 	}
 	b.signed.URL = "https://mine.example/\u202e"
-	call(t, socket, nil, "sign", "rock", "u", "-o", "curl").wants(t, exitFailure, "", "do not belong")
+	call(t, socket, nil, "sign", "rock", "u", "-o", "curl").wants(t, ui.ExitFailure, "", "do not belong")
 }
 
 // curl must send what was signed, and nothing that it makes of it.
@@ -128,7 +129,7 @@ func TestVerifyTellsTheVerdict(t *testing.T) {
 	b := newJudge(weather())
 	socket := serve(t, b)
 	r := call(t, socket, strings.NewReader(secretToken+"\r\n"), "verify", "weather")
-	r.wants(t, exitOK, "valid\n", "")
+	r.wants(t, ui.ExitOK, "valid\n", "")
 	for _, want := range []string{"subject", "group:x", "audience", `["dpp://x"]`, "expires", "in 42 min (2"} {
 		if !strings.Contains(r.out, want) {
 			t.Errorf("lacks %q:\n%s", want, r.out)
@@ -139,7 +140,7 @@ func TestVerifyTellsTheVerdict(t *testing.T) {
 	}
 	file := writeSecret(t, "token", "x y\n")
 	r = call(t, socket, nil, "verify", "weather", "--token-file", file, "--remote", "--json")
-	r.wants(t, exitOK, `"valid": true`, "")
+	r.wants(t, ui.ExitOK, `"valid": true`, "")
 	if b.judged.Reveal() != "x y" || !b.remote {
 		t.Errorf("sent %q, remote %v", b.judged.Reveal(), b.remote)
 	}
@@ -176,15 +177,15 @@ func TestVerifyWithoutAVerdict(t *testing.T) {
 		"an empty one": {"\r\n\n", "no token"},
 		"a large one":  {strings.Repeat("x", 64<<10+1), "no token"},
 	} {
-		call(t, socket, strings.NewReader(c.stdin), "verify", "weather").wants(t, exitUsage, "", c.want)
+		call(t, socket, strings.NewReader(c.stdin), "verify", "weather").wants(t, ui.ExitUsage, "", c.want)
 		if len(b.calls) > 0 {
 			t.Errorf("%s: tokend was asked", name)
 		}
 	}
-	call(t, socket, nil, "verify", "weather", "--token-file", filepath.Join(t.TempDir(), "no")).wants(t, exitUsage, "", "there is no file /")
-	call(t, socket, nil, "verify", "weather", "--token-file", "").wants(t, exitUsage, "", "empty")
-	call(t, socket, strings.NewReader(strings.Repeat("x", 64<<10)), "verify", "weather").wants(t, exitOK, "valid", "")
-	for code, status := range map[token.Code]int{token.ErrUnavailable: exitUnavailable, token.ErrInvalid: exitUsage, token.ErrNotFound: exitNotFound, token.ErrDenied: exitDenied} {
+	call(t, socket, nil, "verify", "weather", "--token-file", filepath.Join(t.TempDir(), "no")).wants(t, ui.ExitUsage, "", "there is no file /")
+	call(t, socket, nil, "verify", "weather", "--token-file", "").wants(t, ui.ExitUsage, "", "empty")
+	call(t, socket, strings.NewReader(strings.Repeat("x", 64<<10)), "verify", "weather").wants(t, ui.ExitOK, "valid", "")
+	for code, status := range map[token.Code]int{token.ErrUnavailable: ui.ExitUnavailable, token.ErrInvalid: ui.ExitUsage, token.ErrNotFound: ui.ExitNotFound, token.ErrDenied: ui.ExitDenied} {
 		b.err = &token.Error{Code: code, Message: "no verdict"}
 		r := call(t, socket, strings.NewReader("x"), "verify", "weather")
 		r.wants(t, status, "", "no verdict")
@@ -210,23 +211,23 @@ func TestPublicKey(t *testing.T) {
 	b := newJudge(rock(), weather())
 	socket := serve(t, b)
 	r := call(t, socket, nil, "public-key", "rock")
-	r.wants(t, exitOK, publicPEM, "")
+	r.wants(t, ui.ExitOK, publicPEM, "")
 	if r.out != publicPEM {
 		t.Errorf("printed %q", r.out)
 	}
-	call(t, socket, nil, "public-key", "rock", "--pending").wants(t, exitUsage, "", "no new key")
-	call(t, socket, nil, "public-key", "weather").wants(t, exitUsage, "", "no public key")
-	call(t, socket, nil, "public-key", "none").wants(t, exitNotFound, "", `"none"`)
+	call(t, socket, nil, "public-key", "rock", "--pending").wants(t, ui.ExitUsage, "", "no new key")
+	call(t, socket, nil, "public-key", "weather").wants(t, ui.ExitUsage, "", "no public key")
+	call(t, socket, nil, "public-key", "none").wants(t, ui.ExitNotFound, "", `"none"`)
 
 	b.status.Profiles[0] = rockWaiting()
-	if r := call(t, socket, nil, "public-key", "rock"); r.status != exitOK || r.out != publicPEM || !strings.Contains(r.err, "tokenctl public-key rock --pending") {
+	if r := call(t, socket, nil, "public-key", "rock"); r.status != ui.ExitOK || r.out != publicPEM || !strings.Contains(r.err, "tokenctl public-key rock --pending") {
 		t.Errorf("status %d, stdout %q, stderr %q", r.status, r.out, r.err)
 	}
-	if r := call(t, socket, nil, "public-key", "rock", "--pending"); r.status != exitOK || r.out != newPEM || r.err != "" {
+	if r := call(t, socket, nil, "public-key", "rock", "--pending"); r.status != ui.ExitOK || r.out != newPEM || r.err != "" {
 		t.Errorf("status %d, stdout %q, stderr %q", r.status, r.out, r.err)
 	}
 	b.status.Profiles[0].Settings = settingsOf(map[string]any{"public_key": "-----BEGIN\x1b[2J\r\n\u202e\n"})
-	if r := call(t, socket, nil, "public-key", "rock"); strings.ContainsFunc(r.out, unseen) {
+	if r := call(t, socket, nil, "public-key", "rock"); strings.ContainsAny(r.out, "\x1b\u202e") {
 		t.Errorf("printed %q", r.out)
 	}
 }
@@ -236,7 +237,7 @@ func TestAddWhereTokendMakesTheKey(t *testing.T) {
 	b.added = token.Created{Profile: rock(), Kept: []string{"private key: OS keyring"}}
 	socket := serve(t, b)
 	r := call(t, socket, nil, "add", "rock", "--provider", "datarock", "--email", "me@example.com", "--key-bits", "4096", "--host", "https://a", "--host", "https://b")
-	r.wants(t, exitOK, publicPEM, "")
+	r.wants(t, ui.ExitOK, publicPEM, "")
 	want := map[string]any{"email": "me@example.com", "key_bits": "4096", "hosts": []any{"https://a", "https://b"}}
 	if !maps.EqualFunc(b.addition.Settings, want, equalJSON) || len(b.addition.Secrets) > 0 {
 		t.Errorf("sent %+v", b.addition)
@@ -251,11 +252,11 @@ func TestAddWhereTokendMakesTheKey(t *testing.T) {
 	}
 	key := writeSecret(t, "key.pem", canary)
 	r = call(t, socket, nil, "add", "rock", "--provider", "datarock", "--email", "me@example.com", "--private-key", key)
-	r.wants(t, exitOK, `Once "tokenctl sign rock URL" has worked, you may delete:`, "")
+	r.wants(t, ui.ExitOK, `Once "tokenctl sign rock URL" has worked, you may delete:`, "")
 	if b.addition.Secrets["private_key"].Reveal() != canary {
 		t.Error("the key was not sent")
 	}
-	call(t, socket, nil, "add", "rock", "--provider", "datarock").wants(t, exitUsage, "", "missing: --email\n")
+	call(t, socket, nil, "add", "rock", "--provider", "datarock").wants(t, ui.ExitUsage, "", "missing: --email\n")
 }
 
 func equalJSON(a, b any) bool {
@@ -270,20 +271,20 @@ func TestAddOfAVerifierNeedsNoSecret(t *testing.T) {
 	socket := serve(t, b)
 	r := call(t, socket, nil, "add", "weather", "--provider", "ioxio", "--dataspace", "https://ds.example", "--dsi", "dpp://a", "--dsi", "dpp://b",
 		"--leeway", "2m", "--gateway", "https://gw.example")
-	r.wants(t, exitOK, "Use it: tokenctl verify weather\n", "")
+	r.wants(t, ui.ExitOK, "Use it: tokenctl verify weather\n", "")
 	want := map[string]any{"dataspace": "https://ds.example", "dsi": []any{"dpp://a", "dpp://b"}, "leeway": "2m", "gateway": "https://gw.example"}
 	if !maps.EqualFunc(b.addition.Settings, want, equalJSON) || strings.Contains(r.out, "Kept") || strings.Contains(r.out, "oken was obtained") {
 		t.Errorf("sent %+v, told %s", b.addition.Settings, r.out)
 	}
-	call(t, socket, nil, "add", "in", "--provider", "jwt-verify", "--issuer", "https://id", "--audience", "a").wants(t, exitOK, "", "")
+	call(t, socket, nil, "add", "in", "--provider", "jwt-verify", "--issuer", "https://id", "--audience", "a").wants(t, ui.ExitOK, "", "")
 	if !equalJSON(b.addition.Settings["audiences"], []string{"a"}) {
 		t.Errorf("sent %+v", b.addition.Settings)
 	}
 	b.calls = nil
-	call(t, socket, strings.NewReader("x"), "add", "w", "--provider", "ioxio", "--private-key", "-").wants(t, exitUsage, "", "has no secret")
-	call(t, socket, nil, "add", "w", "--provider", "ioxio").wants(t, exitUsage, "", "missing: --dataspace, --dsi\n")
+	call(t, socket, strings.NewReader("x"), "add", "w", "--provider", "ioxio", "--private-key", "-").wants(t, ui.ExitUsage, "", "has no secret")
+	call(t, socket, nil, "add", "w", "--provider", "ioxio").wants(t, ui.ExitUsage, "", "missing: --dataspace, --dsi\n")
 	b.status.Profiles = []token.ProfileStatus{weather()}
-	call(t, socket, nil, "rotate", "weather").wants(t, exitUsage, "", "has no key or secret")
+	call(t, socket, nil, "rotate", "weather").wants(t, ui.ExitUsage, "", "has no key or secret")
 	if len(b.calls) > 0 {
 		t.Errorf("tokend was asked: %q", b.calls)
 	}
@@ -307,7 +308,7 @@ func TestRotateInTwoSteps(t *testing.T) {
 	b.added = token.Created{Profile: rockWaiting(), Kept: []string{"private key: OS keyring"}}
 	socket := serve(t, b)
 	r := call(t, socket, nil, "rotate", "rock")
-	r.wants(t, exitOK, newPEM, "")
+	r.wants(t, ui.ExitOK, newPEM, "")
 	for _, want := range []string{"the old one stays in use", "tokenctl public-key rock --pending", "tokenctl rotate rock --registered", "tokenctl rotate rock --abandon"} {
 		if !strings.Contains(r.out, want) {
 			t.Errorf("lacks %q:\n%s", want, r.out)
@@ -321,21 +322,21 @@ func TestRotateInTwoSteps(t *testing.T) {
 		"--registered": {token.StepRegistered, "The new key of rock is in use"},
 		"--abandon":    {token.StepAbandon, "The new key of rock is dropped"},
 	} {
-		call(t, socket, nil, "rotate", "rock", flag).wants(t, exitOK, c.want, "")
+		call(t, socket, nil, "rotate", "rock", flag).wants(t, ui.ExitOK, c.want, "")
 		if b.addition.Step != c.step || b.addition.Name != "rock" || len(b.addition.Secrets) > 0 {
 			t.Errorf("%s: sent %+v", flag, b.addition)
 		}
 	}
 	b.calls = nil
-	call(t, socket, nil, "rotate", "rock", "--registered", "--abandon").wants(t, exitUsage, "", "exclude each other")
-	call(t, socket, strings.NewReader("x"), "rotate", "rock", "--registered", "--private-key", "-").wants(t, exitUsage, "", "take no other")
-	call(t, socket, nil, "rotate", "rock", "--abandon", "--secret-expires", nextYear()).wants(t, exitUsage, "", "take no other")
+	call(t, socket, nil, "rotate", "rock", "--registered", "--abandon").wants(t, ui.ExitUsage, "", "exclude each other")
+	call(t, socket, strings.NewReader("x"), "rotate", "rock", "--registered", "--private-key", "-").wants(t, ui.ExitUsage, "", "take no other")
+	call(t, socket, nil, "rotate", "rock", "--abandon", "--secret-expires", nextYear()).wants(t, ui.ExitUsage, "", "take no other")
 	if len(b.calls) > 0 {
 		t.Errorf("tokend was asked: %q", b.calls)
 	}
 	b.err = &token.Error{Code: token.ErrInvalid, Message: `profile "rock" has no new credential that waits`, Field: "step"}
 	r = call(t, socket, nil, "rotate", "rock", "--registered")
-	r.wants(t, exitUsage, "", "has no new credential")
+	r.wants(t, ui.ExitUsage, "", "has no new credential")
 	if strings.Contains(r.err, "--set") {
 		t.Errorf("it names a flag that there is not: %s", r.err)
 	}
@@ -368,8 +369,8 @@ func TestProfilesWithoutTokensAreShownSensibly(t *testing.T) {
 	if strings.Contains(r.out, "BEGIN") {
 		t.Errorf("show prints the key in a table:\n%s", r.out)
 	}
-	call(t, socket, nil, "show", "weather").wants(t, exitOK, "none needed", "")
-	call(t, socket, nil, "status", "weather").wants(t, exitOK, "verifies", "")
+	call(t, socket, nil, "show", "weather").wants(t, ui.ExitOK, "none needed", "")
+	call(t, socket, nil, "status", "weather").wants(t, ui.ExitOK, "verifies", "")
 }
 
 func TestHelpListsSigningAndVerifying(t *testing.T) {
@@ -379,5 +380,5 @@ func TestHelpListsSigningAndVerifying(t *testing.T) {
 			t.Errorf("lacks %q:\n%s", want, r.out)
 		}
 	}
-	call(t, "", nil, "verify", "--help").wants(t, exitOK, "1  the token is not valid", "")
+	call(t, "", nil, "verify", "--help").wants(t, ui.ExitOK, "1  the token is not valid", "")
 }

@@ -2,14 +2,13 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
-	"strings"
+	"sync"
 	"time"
 
-	"github.com/spf13/cobra"
-
+	"tokend/cmd/tokenctl/cli"
+	"tokend/cmd/tokenctl/ui"
 	"tokend/ipc"
 	"tokend/providers/token"
 )
@@ -18,91 +17,107 @@ const migrateHelp = `  tokenctl keystore migrate --to os
   tokenctl keystore migrate --to sealed
   tokenctl keystore migrate --to sealed --key-file ~/.config/tokend/new.key
 
-Moves all keys and secrets to another keystore while tokend serves: it copies
-them, reads each back, puts the new keystore in force, and deletes the old
-copies. If anything fails, or Ctrl-C comes before it is done, all is as before.
+Moves all keys and secrets to another keystore while tokend serves. It copies
+them, reads each back, switches to the new keystore, and deletes the old copies.
+If anything fails, or you press Ctrl-C before it is done, nothing changes.
 
-"os" is the OS keyring, "sealed" are files under a key: in a file, which is
-made if it is not there (default: tokend.key in the configuration directory),
-or in a systemd credential that the service was started with. From sealed to
-sealed under another key, it changes the key. "tokend new-key" makes keys where
-a running tokend cannot.`
+"os" is the OS keyring. "sealed" means files under a key, which is in a file or
+in a systemd credential that the service was started with. tokenctl makes the
+key file if it does not exist (default: tokend.key in the configuration
+directory). From sealed to sealed it changes the key. "tokend new-key" makes
+keys where a running tokend cannot.`
 
 // moveLimit bounds a migration; its steps have limits of their own.
 const moveLimit = 10 * time.Minute
 
-func (a *app) keystoreCommand() *cobra.Command {
+func keystoreCommand(e *ui.Env) *cli.Command {
 	var asJSON bool
-	c := &cobra.Command{
-		Use:   "keystore",
-		Short: "Tell where secrets are kept, or move them",
+	return &cli.Command{
+		Name:  "keystore",
+		Short: "Show where secrets are kept, or move them",
 		Long: `  tokenctl keystore
   tokenctl keystore migrate --to sealed
 
-Tells in which keystore tokend keeps keys and secrets, and how it is.`,
-		Args: noCommand,
-		RunE: func(c *cobra.Command, _ []string) error { return a.tellKeystore(c, asJSON) },
+Shows which keystore holds tokend's keys and secrets, and its state.`,
+		Flags: jsonFlag(&asJSON),
+		Run: func(ctx context.Context, _ *cli.Call) error {
+			var st token.KeystoreStatus
+			err := e.Ask(ctx, func(ctx context.Context, d *ipc.Client) (err error) {
+				st, err = d.Keystore(ctx)
+				return err
+			})
+			switch {
+			case err != nil:
+				return err
+			case asJSON:
+				return e.Out.AnswerJSON(st)
+			}
+			return e.Out.Answer(keystoreText(e.Out, st))
+		},
+		Commands: []*cli.Command{migrateCommand(e)},
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	c.AddCommand(a.migrateCommand())
-	return c
 }
 
-func (a *app) migrateCommand() *cobra.Command {
+func migrateCommand(e *ui.Env) *cli.Command {
 	var to token.KeystoreChoice
 	var asJSON bool
-	c := &cobra.Command{
-		Use:   "migrate --to os|sealed",
+	return &cli.Command{
+		Name:  "migrate",
+		Args:  "--to os|sealed",
 		Short: "Move all secrets to another keystore",
 		Long:  migrateHelp,
-		Args:  noArguments,
-		RunE:  func(c *cobra.Command, _ []string) error { return a.migrate(c, to, asJSON) },
+		Flags: func(f *cli.Flags) {
+			f.StringVar(&to.Keystore, "to", "", "`KEYSTORE` to move to: os or sealed")
+			f.StringVar(&to.KeyFile, "key-file", "", "`FILE` with the key of the sealed secrets")
+			f.BoolVar(&to.GroupRead, "key-file-group-read", false, "the key file's group may read it")
+			f.StringVar(&to.Credential, "credential", "", "`NAME` of the systemd credential with the key")
+			f.BoolVar(&asJSON, "json", false, "print JSON")
+			f.Complete("to", cli.Words("os", "sealed"))
+		},
+		Run: func(ctx context.Context, _ *cli.Call) error {
+			if err := checkChoice(to); err != nil {
+				return err
+			}
+			return migrate(ctx, e, to, asJSON)
+		},
 	}
-	f := c.Flags()
-	f.SortFlags = false
-	f.StringVar(&to.Keystore, "to", "", "`KEYSTORE` to move to: os or sealed")
-	f.StringVar(&to.KeyFile, "key-file", "", "`FILE` with the key of the sealed secrets")
-	f.BoolVar(&to.GroupRead, "key-file-group-read", false, "the key file's group may read it")
-	f.StringVar(&to.Credential, "credential", "", "`NAME` of the systemd credential with the key")
-	f.BoolVar(&asJSON, "json", false, "print JSON")
-	return c
 }
 
-func (a *app) tellKeystore(c *cobra.Command, asJSON bool) error {
-	var st token.KeystoreStatus
-	err := a.ask(c, func(ctx context.Context, d *ipc.Client) (err error) {
-		st, err = d.Keystore(ctx)
-		return err
-	})
-	if err != nil {
-		return err
+// checkChoice checks the flags of migrate.
+func checkChoice(to token.KeystoreChoice) error {
+	switch {
+	case to.Keystore == "":
+		return cli.Usage("Where to? Say --to os or --to sealed")
+	case to.Keystore != "os" && to.Keystore != "sealed":
+		return cli.Usage("--to: there is no keystore %q; there are os and sealed", to.Keystore)
+	case to.KeyFile != "" && to.Credential != "":
+		return cli.Usage("--key-file and --credential exclude each other")
+	case to.Keystore == "os" && (to.KeyFile != "" || to.Credential != "" || to.GroupRead):
+		return cli.Usage("the OS keyring needs no key: leave out --key-file and --credential")
 	}
-	if asJSON {
-		return a.out.answerJSON(st)
-	}
-	return a.out.answer([]byte(a.keystoreTold(st)))
+	return nil
 }
 
-func (a *app) keystoreTold(st token.KeystoreStatus) string {
-	rows := []row{
-		pair("keystore", named(st.KeystoreChoice), plain),
-		pair("state", st.State, health(st.State)),
-		pair("since", day(st.Since), plain),
+func keystoreText(s ui.Screen, st token.KeystoreStatus) string {
+	rows := []ui.Row{
+		ui.Pair("keystore", keystoreName(st.KeystoreChoice), ui.Plain),
+		ui.Pair("state", st.State, health(st.State)),
+		ui.Pair("since", ui.Day(st.Since), ui.Plain),
 	}
 	if key := keyPlace(st.KeystoreChoice); key != "" {
-		rows = append(rows, pair("key", key+" ("+st.KeyID+")", plain))
+		rows = append(rows, ui.Pair("key", key+" ("+st.KeyID+")", ui.Plain))
 	}
 	if m := st.Moving; m != nil {
-		rows = append(rows, pair("moving", progressTold(*m), warn))
+		rows = append(rows, ui.Pair("moving", moveText(*m), ui.Warn))
 	}
 	if st.Leftovers > 0 {
-		rows = append(rows, pair("left over", fmt.Sprintf("%d old copies, deleted as soon as that keystore can be used", st.Leftovers), warn))
+		rows = append(rows, ui.Pair("left over", fmt.Sprintf("%d old copies, deleted as soon as that keystore can be used", st.Leftovers), ui.Warn))
 	}
-	return a.out.table(rows)
+	return s.Table(rows)
 }
 
-// named is what a person calls a keystore.
-func named(k token.KeystoreChoice) string {
+// keystoreName is a keystore in words.
+func keystoreName(k token.KeystoreChoice) string {
 	switch k.Keystore {
 	case "os":
 		return "os, the OS keyring"
@@ -123,63 +138,46 @@ func keyPlace(k token.KeystoreChoice) string {
 	return ""
 }
 
-func progressTold(m token.KeystoreMove) string {
+func moveText(m token.KeystoreMove) string {
 	return fmt.Sprintf("%s %d of %d", m.Doing, min(m.Done+1, m.Total), m.Total)
 }
 
-func (a *app) migrate(c *cobra.Command, to token.KeystoreChoice, asJSON bool) error {
-	switch to.Keystore {
-	case "":
-		return usage("say where to: --to os or --to sealed")
-	case "os", "sealed":
-	default:
-		return usage("--to: %q is no keystore; there are os and sealed", to.Keystore)
-	}
-	if to.KeyFile != "" && to.Credential != "" {
-		return usage("--key-file and --credential exclude each other")
-	}
-	if to.Keystore == "os" && (to.KeyFile != "" || to.Credential != "" || to.GroupRead) {
-		return usage("the OS keyring needs no key: leave out --key-file and --credential")
-	}
+func migrate(ctx context.Context, e *ui.Env, to token.KeystoreChoice, asJSON bool) (err error) {
 	if to.KeyFile != "" {
-		var err error
 		if to.KeyFile, err = filepath.Abs(to.KeyFile); err != nil {
 			return err
 		}
 	}
-	d, err := a.daemon()
+	d, err := e.Client()
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(c.Context(), moveLimit)
+	ctx, cancel := context.WithTimeout(ctx, moveLimit)
 	defer cancel()
 	before, err := d.Keystore(ctx)
 	if err != nil {
 		return err
 	}
 	watching, stop := context.WithCancel(ctx)
-	watched := make(chan struct{})
-	go func() {
-		a.watchMove(watching, d)
-		close(watched)
-	}()
+	var watcher sync.WaitGroup
+	watcher.Go(func() { watchMove(watching, e, d) })
 	done, err := d.Migrate(ctx, to)
 	stop()
-	<-watched
-	if err != nil {
+	watcher.Wait()
+	switch {
+	case err != nil:
 		return err
+	case asJSON:
+		return e.Out.AnswerJSON(done)
 	}
-	if asJSON {
-		return a.out.answerJSON(done)
-	}
-	return a.out.answer([]byte(toldMigrated(before, done)))
+	return e.Out.Answer(migratedText(before, done))
 }
 
-// watchMove tells on stderr how far a migration is, each of its parts once and
-// then every second.
-func (a *app) watchMove(ctx context.Context, d *ipc.Client) {
+// watchMove shows on stderr how far a migration is: when another part begins,
+// and then every second.
+func watchMove(ctx context.Context, e *ui.Env, d *ipc.Client) {
 	var last token.KeystoreMove
-	var told time.Time
+	var shown time.Time
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -192,108 +190,41 @@ func (a *app) watchMove(ctx context.Context, d *ipc.Client) {
 		if err != nil || st.Moving == nil {
 			continue
 		}
-		if now := time.Now(); st.Moving.Doing != last.Doing || st.Moving.Done != last.Done && now.Sub(told) >= time.Second {
-			last, told = *st.Moving, now
-			a.err.print(printable(progressTold(last)) + "\n")
+		if now := time.Now(); st.Moving.Doing != last.Doing || st.Moving.Done != last.Done && now.Sub(shown) >= time.Second {
+			last, shown = *st.Moving, now
+			e.Err.Print(ui.Printable(moveText(last)) + "\n")
 		}
 	}
 }
 
-func toldMigrated(before token.KeystoreStatus, done token.Migrated) string {
-	var b strings.Builder
+func migratedText(before token.KeystoreStatus, done token.Migrated) string {
 	now := done.Keystore
+	key, old := ui.Printable(keyPlace(now.KeystoreChoice)), ui.Printable(keyPlace(before.KeystoreChoice))
+	var lines []string
+	add := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
 	if done.Moved == 0 {
-		b.WriteString("The secrets stay where they are; their key is now the one in the new place.\n")
+		add("The secrets stay where they are; their key is now the one in the new place.")
 	} else {
-		b.WriteString(wrap(fmt.Sprintf("%d secrets moved, each read back: from %s to %s.", done.Moved,
-			printable(named(before.KeystoreChoice)), printable(named(now.KeystoreChoice))), ""))
+		add("Moved %d secrets and read each back: from %s to %s.", done.Moved, ui.Printable(keystoreName(before.KeystoreChoice)), ui.Printable(keystoreName(now.KeystoreChoice)))
 	}
-	if key := printable(keyPlace(now.KeystoreChoice)); done.NewKey {
-		b.WriteString(wrap("A new key is in "+key+". Without it the secrets cannot be read again: back it up, apart from them.", ""))
+	if done.NewKey {
+		add("A new key is in %s. Without it the secrets cannot be read again: back it up, apart from them.", key)
 	} else if key != "" {
-		b.WriteString(wrap("Their key: "+key+".", ""))
+		add("Their key: %s.", key)
 	}
-	switch old := printable(keyPlace(before.KeystoreChoice)); {
-	case old == "", old == printable(keyPlace(now.KeystoreChoice)):
+	switch {
+	case old == "", old == key:
 	case done.Moved == 0:
-		b.WriteString(wrap("The same key is still in "+old+". Unless that is the same file under another name, it can be deleted.", ""))
+		add("The same key is still in %s. Unless that is the same file under another name, you can delete it.", old)
 	default:
-		b.WriteString(wrap("The old key opens nothing any more, unless in a backup: "+old+". It can be deleted.", ""))
+		add("The old key in %s opens nothing any more, except backups. You can delete it.", old)
 	}
 	if now.Leftovers > 0 {
-		b.WriteString(wrap("Old copies could not be deleted yet; tokend does it when it starts, or at: "+typed("tokenctl unlock"), ""))
+		add("Old copies could not be deleted yet; tokend does it when it starts, or at: %s", ui.Typed("tokenctl unlock"))
 	}
-	return b.String()
-}
-
-const unlockHelp = `  tokenctl unlock
-
-Has the desktop ask for the keyring's password, and waits until it is unlocked.
-Everything that waits for the keyring is tried at once then. tokend also notices
-by itself, within a minute, when the keyring is unlocked in another way.`
-
-func (a *app) unlockCommand() *cobra.Command {
-	wait := time.Minute
-	c := &cobra.Command{
-		Use:   "unlock",
-		Short: "Have the OS keyring ask for its password",
-		Long:  unlockHelp,
-		Args:  noArguments,
-		RunE: func(c *cobra.Command, _ []string) error {
-			if wait < 0 {
-				return usage("--timeout: a time cannot be negative")
-			}
-			return a.unlock(c, wait)
-		},
+	text := ""
+	for _, line := range lines {
+		text += ui.Wrap(line, "")
 	}
-	c.Flags().DurationVar(&wait, "timeout", wait, "how long to wait for the prompt to be answered")
-	return c
-}
-
-func (a *app) unlock(c *cobra.Command, wait time.Duration) error {
-	d, err := a.daemon()
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(c.Context(), patience+wait)
-	defer cancel()
-	err = d.Unlock(ctx)
-	if promptWaits(err) && wait > 0 {
-		a.err.print("The keyring asks for its password. Waiting for the answer ...\n")
-		err = awaitUnlocked(ctx, d, err, wait)
-	}
-	if err != nil {
-		return err
-	}
-	return a.out.answer([]byte("The keyring is unlocked.\n"))
-}
-
-// promptWaits tells whether a prompt is there that a person can answer.
-func promptWaits(err error) bool {
-	var e *token.Error
-	return errors.As(err, &e) && e.Code == token.ErrLocked && e.Topic == "keyring-prompt"
-}
-
-// awaitUnlocked waits for the prompt's answer, and has tokend notice it.
-func awaitUnlocked(ctx context.Context, d *ipc.Client, err error, wait time.Duration) error {
-	limit := time.After(wait)
-	tick := time.NewTicker(300 * time.Millisecond)
-	defer tick.Stop()
-	for promptWaits(err) {
-		select {
-		case <-limit:
-			return err
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-tick.C:
-		}
-		st, failed := d.Keystore(ctx)
-		if failed != nil {
-			return failed
-		}
-		if st.State == "ok" {
-			err = d.Unlock(ctx)
-		}
-	}
-	return err
+	return text
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"tokend/cmd/tokenctl/ui"
 	"tokend/providers/token"
 )
 
@@ -75,10 +76,10 @@ func TestKeystoreTellsWhereSecretsAre(t *testing.T) {
 	socket := serve(t, k)
 	r := call(t, socket, nil, "keystore")
 	for _, want := range []string{"sealed, files", "locked", "/etc/tokend/tokend.key (ab12)", "2026-11-23", "4 old copies"} {
-		r.wants(t, exitOK, want, "")
+		r.wants(t, ui.ExitOK, want, "")
 	}
-	call(t, socket, nil, "keystore", "--json").wants(t, exitOK, `"key_file": "/etc/tokend/tokend.key"`, "")
-	call(t, socket, nil, "keystore", "migrated").wants(t, exitUsage, "", "did you mean migrate?")
+	call(t, socket, nil, "keystore", "--json").wants(t, ui.ExitOK, `"key_file": "/etc/tokend/tokend.key"`, "")
+	call(t, socket, nil, "keystore", "migrated").wants(t, ui.ExitUsage, "", "did you mean migrate?")
 }
 
 func TestMigrateTellsWhatMoved(t *testing.T) {
@@ -87,7 +88,7 @@ func TestMigrateTellsWhatMoved(t *testing.T) {
 		done:   token.Migrated{Keystore: sealedAt("/home/me/new.key"), Moved: 7, NewKey: true}}
 	socket := serve(t, k)
 	r := call(t, socket, nil, "keystore", "migrate", "--to", "sealed", "--key-file", "/home/me/new.key")
-	if r.status != exitOK || r.err != "copying 3 of 7\n" || !strings.Contains(r.out, "7 secrets moved, each read back: from os") || !strings.Contains(r.out, "back it up") {
+	if r.status != ui.ExitOK || r.err != "copying 3 of 7\n" || !strings.Contains(r.out, "Moved 7 secrets and read each back: from os") || !strings.Contains(r.out, "back it up") {
 		t.Errorf("%+v", r)
 	}
 	if k.asked != (token.KeystoreChoice{Keystore: "sealed", KeyFile: "/home/me/new.key"}) {
@@ -96,10 +97,10 @@ func TestMigrateTellsWhatMoved(t *testing.T) {
 	// From one key to another: which one is of no use any more.
 	k.busy = 0
 	k.becomes(sealedAt("/home/me/old.key"))
-	call(t, socket, nil, "keystore", "migrate", "--to", "sealed", "--key-file", "/home/me/new.key").wants(t, exitOK, "opens nothing any more, unless in a backup: /home/me/old.key", "")
+	call(t, socket, nil, "keystore", "migrate", "--to", "sealed", "--key-file", "/home/me/new.key").wants(t, ui.ExitOK, "The old key in /home/me/old.key opens nothing any more, except backups.", "")
 	// The same key elsewhere opens as much as before; where it is, it stays.
 	k.done.Moved, k.done.NewKey = 0, false
-	call(t, socket, nil, "keystore", "migrate", "--to", "sealed", "--key-file", "/home/me/new.key").wants(t, exitOK, "same key is still in /home/me/old.key", "")
+	call(t, socket, nil, "keystore", "migrate", "--to", "sealed", "--key-file", "/home/me/new.key").wants(t, ui.ExitOK, "same key is still in /home/me/old.key", "")
 	k.becomes(sealedAt("/home/me/new.key"))
 	if r := call(t, socket, nil, "keystore", "migrate", "--to", "sealed", "--key-file", "/home/me/new.key", "--key-file-group-read"); strings.Contains(r.out, "deleted") {
 		t.Errorf("it has the key in force deleted: %s", r.out)
@@ -107,22 +108,22 @@ func TestMigrateTellsWhatMoved(t *testing.T) {
 
 	k.err = &token.Error{Code: token.ErrLocked, Message: "the OS keyring is locked"}
 	r = call(t, socket, nil, "keystore", "migrate", "--to", "os")
-	r.wants(t, exitLocked, "", "All secrets are where they were.")
-	r.wants(t, exitLocked, "", "tokenctl unlock")
+	r.wants(t, ui.ExitLocked, "", "All secrets are where they were.")
+	r.wants(t, ui.ExitLocked, "", "tokenctl unlock")
 	k.err = &token.Error{Code: token.ErrDenied, Field: "admin_users", Message: "uid 7 may not move secrets"}
-	call(t, socket, nil, "keystore", "migrate", "--to", "os").wants(t, exitDenied, "", "uid 7")
+	call(t, socket, nil, "keystore", "migrate", "--to", "os").wants(t, ui.ExitDenied, "", "uid 7")
 }
 
 func TestMigrateTypedWrongly(t *testing.T) {
 	for want, args := range map[string][]string{
-		"say where to: --to os or --to sealed\n  See: tokenctl keystore migrate --help\n": {},
+		"Where to? Say --to os or --to sealed\n  See: tokenctl keystore migrate --help\n": {},
 		`keystore migrate takes no arguments and got "sealed"`:                            {"sealed"},
 		"keystore migrate has no flag --too; did you mean --to?":                          {"--too", "os"},
-		`"plain" is no keystore`: {"--to", "plain"},
-		"exclude each other":     {"--to", "sealed", "--key-file", "a", "--credential", "b"},
-		"needs no key":           {"--to", "os", "--key-file", "a"},
+		`there is no keystore "plain"`:                                                    {"--to", "plain"},
+		"exclude each other":                                                              {"--to", "sealed", "--key-file", "a", "--credential", "b"},
+		"needs no key":                                                                    {"--to", "os", "--key-file", "a"},
 	} {
-		call(t, "/nowhere", nil, append([]string{"keystore", "migrate"}, args...)...).wants(t, exitUsage, "", want)
+		call(t, "/nowhere", nil, append([]string{"keystore", "migrate"}, args...)...).wants(t, ui.ExitUsage, "", want)
 	}
 }
 
@@ -130,15 +131,15 @@ func TestUnlockWaitsForThePrompt(t *testing.T) {
 	prompt := &token.Error{Code: token.ErrLocked, Message: "the OS keyring waits for its prompt", Topic: "keyring-prompt"}
 	k := &keystores{backend: newBackend(), unlocks: []error{nil}}
 	socket := serve(t, k)
-	call(t, socket, nil, "unlock").wants(t, exitOK, "unlocked", "")
+	call(t, socket, nil, "unlock").wants(t, ui.ExitOK, "unlocked", "")
 
 	k.unlocks = []error{prompt, nil}
-	if r := call(t, socket, nil, "unlock"); r.status != exitOK || !strings.Contains(r.err, "asks for its password") || !strings.Contains(r.out, "unlocked") {
+	if r := call(t, socket, nil, "unlock"); r.status != ui.ExitOK || !strings.Contains(r.err, "asks for its password") || !strings.Contains(r.out, "unlocked") {
 		t.Errorf("%+v", r)
 	}
 	k.unlocks = []error{prompt}
-	call(t, socket, nil, "unlock", "--timeout", "0").wants(t, exitLocked, "", "waits for its prompt")
+	call(t, socket, nil, "unlock", "--timeout", "0").wants(t, ui.ExitLocked, "", "waits for its prompt")
 	// Where no prompt can be shown there is nothing to wait for.
 	k.unlocks = []error{&token.Error{Code: token.ErrLocked, Message: "the OS keyring is locked", Topic: "keyring-locked"}}
-	call(t, socket, nil, "unlock").wants(t, exitLocked, "", "password manager")
+	call(t, socket, nil, "unlock").wants(t, ui.ExitLocked, "", "password manager")
 }

@@ -1,41 +1,39 @@
 package main
 
 import (
+	"context"
 	"time"
 
-	"github.com/spf13/cobra"
-
+	"tokend/cmd/tokenctl/cli"
+	"tokend/cmd/tokenctl/ui"
 	"tokend/ipc"
 	"tokend/providers/token"
 )
 
-func (a *app) listCommand() *cobra.Command {
+func listCommand(e *ui.Env) *cli.Command {
 	var asJSON bool
-	c := &cobra.Command{
-		Use:   "list",
+	return &cli.Command{
+		Name:  "list",
 		Short: "List the profiles",
 		Long: `  tokenctl list
   tokenctl list --json | jq -r '.profiles[].name'
 
-Lists the profiles, and how long their tokens live. In place of a token's state
-it tells of a profile that it signs requests or verifies tokens.`,
-		Args: noArguments,
-		RunE: func(c *cobra.Command, _ []string) error {
-			st, err := a.status(c)
-			if err != nil {
+Lists the profiles with the state of their tokens and how long those live. A
+profile without tokens shows what it does instead: it signs or verifies.`,
+		Flags: jsonFlag(&asJSON),
+		Run: func(ctx context.Context, _ *cli.Call) error {
+			st, err := e.Status(ctx)
+			switch {
+			case err != nil:
 				return err
+			case asJSON:
+				return e.Out.AnswerJSON(ipc.ProfileList{Profiles: st.Profiles})
+			case len(st.Profiles) == 0:
+				return e.Out.Answer(noProfiles(st))
 			}
-			if asJSON {
-				return a.out.answerJSON(ipc.ProfileList{Profiles: st.Profiles})
-			}
-			if len(st.Profiles) == 0 {
-				return a.out.answer([]byte(noProfiles(st)))
-			}
-			return a.out.answer([]byte(a.listed(st.Profiles, time.Now())))
+			return e.Out.Answer(listText(e.Out, st.Profiles, time.Now()))
 		},
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	return c
 }
 
 // noProfiles says that there are none, or none for this user.
@@ -46,18 +44,18 @@ func noProfiles(st token.Status) string {
 	return "There is no profile that you may use. Ask whoever manages them.\n"
 }
 
-func (a *app) listed(profiles []token.ProfileStatus, now time.Time) string {
-	rows := []row{header("PROFILE", "PROVIDER", "STATE", "EXPIRES")}
+func listText(s ui.Screen, profiles []token.ProfileStatus, now time.Time) string {
+	rows := []ui.Row{ui.Header("PROFILE", "PROVIDER", "STATE", "EXPIRES")}
 	for _, p := range profiles {
 		t := ownToken(p)
-		rows = append(rows, row{cells: []cell{
-			{text: printable(p.Name)}, {text: printable(p.Provider)}, stateOf(t), {text: whenOr(t.Expiry, now)},
+		rows = append(rows, ui.Row{Cells: []ui.Cell{
+			{Text: ui.Printable(p.Name)}, {Text: ui.Printable(p.Provider)}, stateOf(t), {Text: ui.WhenOrDash(t.Expiry, now)},
 		}})
 	}
-	return a.out.table(rows)
+	return s.Table(rows)
 }
 
-// ownToken tells of the token for the profile's own target.
+// ownToken is the token for the profile's own target.
 func ownToken(p token.ProfileStatus) token.TokenStatus {
 	if len(p.Tokens) > 0 && p.Tokens[0].Target == (token.Target{}) {
 		return p.Tokens[0]
@@ -82,31 +80,32 @@ const (
 
 func isTokenless(p token.ProfileStatus) bool { return p.Does == doesSign || p.Does == doesVerify }
 
-// usable tells of a token that can be handed out.
+// usable reports whether tokend serves a token.
 func usable(t token.TokenStatus) bool {
 	return t.State == token.Fresh.String() || t.State == token.Due.String()
 }
 
-// stateOf is a word for how a token is: its state while it can be used, else
-// why there is none.
-func stateOf(t token.TokenStatus) cell {
+// stateOf is a word for a token: its state while it can be used, else why
+// there is none.
+func stateOf(t token.TokenStatus) ui.Cell {
+	state := ui.Printable(t.State)
 	switch {
 	case t.State == doesSign || t.State == doesVerify:
-		return cell{t.State, good}
+		return ui.Cell{Text: state, As: ui.Good}
 	case usable(t) && t.Error != nil:
-		return cell{printable(t.State), warn}
+		return ui.Cell{Text: state, As: ui.Warn}
 	case usable(t):
-		return cell{printable(t.State), good}
+		return ui.Cell{Text: state, As: ui.Good}
 	case t.Error == nil && t.Obtaining:
-		return cell{"obtaining", warn}
+		return ui.Cell{Text: "obtaining", As: ui.Warn}
 	case t.Error == nil:
-		return cell{printable(t.State), faint}
+		return ui.Cell{Text: state, As: ui.Faint}
 	}
 	switch t.Error.Code {
 	case token.ErrRejected:
-		return cell{"refused", bad}
+		return ui.Cell{Text: "refused", As: ui.Bad}
 	case token.ErrLocked:
-		return cell{"locked", bad}
+		return ui.Cell{Text: "locked", As: ui.Bad}
 	}
-	return cell{"failing", bad}
+	return ui.Cell{Text: "failing", As: ui.Bad}
 }

@@ -1,66 +1,79 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/spf13/cobra"
-
+	"tokend/cmd/tokenctl/cli"
+	"tokend/cmd/tokenctl/ui"
 	"tokend/providers/token"
 )
 
-// overview says in a few lines how things stand and what to do next: that is
-// what tokenctl without arguments is asked for.
-func (a *app) overview(c *cobra.Command) error {
-	st, err := a.status(c)
+// overview says in a few lines what runs and what to do next, which is what
+// tokenctl without arguments is for.
+func overview(ctx context.Context, e *ui.Env, c *cli.Call) error {
+	st, err := e.Status(ctx)
 	var lines []string
 	switch {
 	case err == nil:
-		lines = overviewOf(st, time.Now())
-	case errors.Is(err, token.ErrNoDaemon) && !a.starts():
-		lines = append([]string{"tokend does not run: " + printable(a.noSocket(err).Error()) + "."}, a.situation(c, err).noDaemon()...)
+		lines = overviewLines(st, time.Now())
+	case errors.Is(err, token.ErrNoDaemon) && e.Start == nil:
+		err = e.CheckSocket(err)
+		lines = append([]string{"tokend is not running: " + ui.Printable(err.Error()) + "."}, e.Situation(ctx, c, err).NoDaemon()...)
 	default:
 		return err
 	}
-	for _, line := range append(lines, "All commands: "+typed("tokenctl --help")) {
-		if err := a.out.answer([]byte(wrap(line, ""))); err != nil {
-			return err
+	text := ""
+	for _, line := range append(lines, "All commands: "+ui.Typed("tokenctl --help")) {
+		text += ui.Wrap(line, "")
+	}
+	return e.Out.Answer(text)
+}
+
+// overviewLines are the lines about a daemon that answers.
+func overviewLines(st token.Status, now time.Time) []string {
+	lines := []string{fmt.Sprintf("tokend %s is running, started %s; its keystore is %s.",
+		ui.Printable(st.Version), ui.When(st.Started, now), ui.Printable(st.Keystore))}
+	if len(st.Profiles) == 0 {
+		lines = append(lines, strings.TrimSpace(noProfiles(st)))
+		if st.MayManage {
+			lines = append(lines, "Import what you have in files and in the environment: "+ui.Typed("tokenctl import"))
 		}
+		return lines
 	}
-	return nil
-}
-
-// overviewOf tells of a daemon that answers.
-func overviewOf(st token.Status, now time.Time) []string {
-	lines := []string{fmt.Sprintf("tokend %s runs, started %s; its keystore is %s.",
-		printable(st.Version), when(st.Started, now), printable(st.Keystore))}
-	none := strings.TrimSpace(noProfiles(st))
-	switch {
-	case len(st.Profiles) > 0:
-	case st.MayManage:
-		return append(lines, none, "What you have in files and in the environment: "+typed("tokenctl import"))
-	default:
-		return append(lines, none)
-	}
-	name := printable(word(st.Profiles[0].Name))
-	lines = append(lines, profilesCounted(st.Profiles))
-	if ill := illProfile(st.Profiles); ill != "" {
-		lines = append(lines, "Look at: "+typed("tokenctl status", printable(word(ill))))
+	lines = append(lines, countStates(st.Profiles))
+	i := slices.IndexFunc(st.Profiles, func(p token.ProfileStatus) bool { return ownToken(p).Error != nil || len(p.Warnings) > 0 })
+	if i >= 0 {
+		lines = append(lines, "Needs attention: "+ui.Typed("tokenctl status", ui.Printable(ui.Word(st.Profiles[i].Name))))
 	} else {
-		lines = append(lines, "Use one: "+typed(use(st.Profiles[0])))
+		lines = append(lines, "Use one: "+ui.Typed(useCommand(st.Profiles[0])))
 	}
-	return append(lines, "How they are: "+typed("tokenctl status")+"; one at length: "+typed("tokenctl status", name))
+	name := ui.Printable(ui.Word(st.Profiles[0].Name))
+	return append(lines, "See them all: "+ui.Typed("tokenctl status")+"; one at length: "+ui.Typed("tokenctl status", name))
 }
 
-// profilesCounted counts profiles by their state.
-func profilesCounted(profiles []token.ProfileStatus) string {
+// useCommand is the command that uses a profile.
+func useCommand(p token.ProfileStatus) string {
+	name := ui.Printable(ui.Word(p.Name))
+	switch p.Does {
+	case doesSign:
+		return "tokenctl sign " + name + " URL"
+	case doesVerify:
+		return "tokenctl verify " + name
+	}
+	return "tokenctl get " + name
+}
+
+// countStates counts profiles by their state.
+func countStates(profiles []token.ProfileStatus) string {
 	var states []string
 	counts := map[string]int{}
 	for _, p := range profiles {
-		state := stateOf(ownToken(p)).text
+		state := stateOf(ownToken(p)).Text
 		if counts[state]++; counts[state] == 1 {
 			states = append(states, state)
 		}
@@ -74,14 +87,4 @@ func profilesCounted(profiles []token.ProfileStatus) string {
 		noun = "profile"
 	}
 	return fmt.Sprintf("%d %s: %s.", len(profiles), noun, strings.Join(states, ", "))
-}
-
-// illProfile is the first profile that goes wrong, "" if none does.
-func illProfile(profiles []token.ProfileStatus) string {
-	for _, p := range profiles {
-		if ownToken(p).Error != nil || len(p.Warnings) > 0 {
-			return p.Name
-		}
-	}
-	return ""
 }

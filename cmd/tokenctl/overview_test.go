@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"tokend/cmd/tokenctl/ui"
 	"tokend/ipc"
 	"tokend/providers/token"
 )
@@ -23,39 +24,39 @@ func alone(t *testing.T, socket string, args ...string) result {
 func TestWithoutArgumentsItSaysHowThingsStand(t *testing.T) {
 	b := newBackend()
 	socket := serve(t, b)
-	alone(t, socket).wants(t, exitOK, "tokend 1.2.3 runs, started 3 h ago; its keystore is os: ok.\n"+
-		"2 profiles: 1 failing, 1 fresh.\nLook at: tokenctl status azure\n"+
-		"How they are: tokenctl status; one at length: tokenctl status azure\nAll commands: tokenctl --help\n", "")
+	alone(t, socket).wants(t, ui.ExitOK, "tokend 1.2.3 is running, started 3 h ago; its keystore is os: ok.\n"+
+		"2 profiles: 1 failing, 1 fresh.\nNeeds attention: tokenctl status azure\n"+
+		"See them all: tokenctl status; one at length: tokenctl status azure\nAll commands: tokenctl --help\n", "")
 
 	b.status.Profiles = b.status.Profiles[1:]
-	alone(t, socket).wants(t, exitOK, "\n1 profile: 1 fresh.\nUse one: tokenctl get clms\n", "")
+	alone(t, socket).wants(t, ui.ExitOK, "\n1 profile: 1 fresh.\nUse one: tokenctl get clms\n", "")
 
 	b.status.Profiles = []token.ProfileStatus{{Name: "rock", Does: doesSign}}
-	alone(t, socket).wants(t, exitOK, "\n1 profile: 1 signs.\nUse one: tokenctl sign rock URL\n", "")
+	alone(t, socket).wants(t, ui.ExitOK, "\n1 profile: 1 signs.\nUse one: tokenctl sign rock URL\n", "")
 
 	b.status.Profiles = nil
 	r := alone(t, socket)
-	r.wants(t, exitOK, "There is no profile yet. Make one: tokenctl add\n", "")
+	r.wants(t, ui.ExitOK, "There is no profile yet. Make one: tokenctl add\n", "")
 	if n := strings.Count(r.out, "\n"); n > 5 || strings.Contains(r.out, "\n\n") {
 		t.Errorf("%d lines:\n%s", n, r.out)
 	}
 	b.status.MayManage = false
 	for _, args := range [][]string{nil, {"status"}, {"list"}} {
-		alone(t, socket, args...).wants(t, exitOK, "There is no profile that you may use. Ask whoever manages them.\n", "")
+		alone(t, socket, args...).wants(t, ui.ExitOK, "There is no profile that you may use. Ask whoever manages them.\n", "")
 	}
 }
 
 func TestWithoutADaemonItSaysHowToStartIt(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "none")
 	r := alone(t, socket)
-	r.wants(t, exitOK, "tokend does not run: no tokend answers at\n"+socket, "")
-	if !strings.Contains(r.out, "tokend run --socket "+word(socket)) || !strings.Contains(r.out, "tokenctl --help") {
+	r.wants(t, ui.ExitOK, "tokend is not running: no tokend answers at\n"+socket, "")
+	if !strings.Contains(r.out, "tokend run --socket "+ui.Word(socket)) || !strings.Contains(r.out, "tokenctl --help") {
 		t.Error(r.out)
 	}
 }
 
 // Help is where it was.
 func TestHelpIsStillThere(t *testing.T) {
-	alone(t, "", "--help").wants(t, exitOK, "Exit status:\n", "")
-	alone(t, "", "no-such").wants(t, exitUsage, "", `there is no command "no-such"`)
+	alone(t, "", "--help").wants(t, ui.ExitOK, "Exit status:\n", "")
+	alone(t, "", "no-such").wants(t, ui.ExitUsage, "", `there is no command "no-such"`)
 }

@@ -1,57 +1,63 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
-	"github.com/spf13/cobra"
-
+	"tokend/cmd/tokenctl/cli"
+	"tokend/cmd/tokenctl/ui"
 	"tokend/providers/token"
 )
 
 const publicKeyHelp = `  tokenctl public-key rock
   tokenctl public-key rock --pending > new-key.pem
 
-Prints the public key of a profile in PEM, as the service wants it registered:
-that of the key in force, or with --pending that of the new key of a rotation,
-which waits to be registered.`
+Prints the public key of a profile in PEM, for you to register with the service:
+the current one, or with --pending the new one of a rotation, which waits to be
+registered.`
 
-func (a *app) publicKeyCommand() *cobra.Command {
+func publicKeyCommand(e *ui.Env) *cli.Command {
 	var pending bool
-	c := &cobra.Command{
-		Use:               "public-key NAME",
-		Short:             "Print the public key to register with the service",
-		Long:              publicKeyHelp,
-		Args:              a.oneProfile,
-		ValidArgsFunction: a.completeProfiles,
-		RunE: func(c *cobra.Command, args []string) error {
-			p, err := a.profileStatus(c, args[0])
+	return &cli.Command{
+		Name:  "public-key",
+		Args:  "NAME",
+		Short: "Print the public key to register with the service",
+		Long:  publicKeyHelp,
+		Flags: func(f *cli.Flags) {
+			f.BoolVar(&pending, "pending", false, "the new key, which waits to be registered")
+		},
+		Check:    e.OneProfile,
+		Complete: e.CompleteProfile,
+		Run: func(ctx context.Context, _ *cli.Call) error {
+			p, err := e.ProfileStatus(ctx, e.Profile)
 			if err != nil {
 				return err
 			}
-			return a.publicKey(p, pending)
+			key, err := publicKey(p, pending)
+			if err != nil {
+				return err
+			}
+			if p.Pending != nil && !pending {
+				e.Notef("This is the current key. A new one waits to be registered: %s", ui.Typed("tokenctl public-key", ui.Printable(ui.Word(p.Name)), "--pending"))
+			}
+			return e.Out.Answer(key)
 		},
 	}
-	c.Flags().BoolVar(&pending, "pending", false, "that of the new key, which waits to be registered")
-	return c
 }
 
-func (a *app) publicKey(p token.ProfileStatus, pending bool) error {
-	if !pending {
-		key, ok := publicKeyIn(p.Settings)
-		if !ok {
-			return &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf("the profile %s (%s) has no public key to register", p.Name, p.Provider)}
+// publicKey is the current public key of a profile, or the pending one.
+func publicKey(p token.ProfileStatus, pending bool) (string, error) {
+	if pending {
+		if key, ok := pendingKey(p); ok {
+			return key, nil
 		}
-		if p.Pending != nil {
-			a.note([]string{"This is the key in force. A new one waits to be registered: " + typed("tokenctl public-key", printable(word(p.Name)), "--pending")})
-		}
-		return a.out.answer([]byte(key))
+		return "", &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf("the profile %s has no new key that waits to be registered", p.Name)}
 	}
-	key, ok := pendingKey(p)
-	if !ok {
-		return &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf("the profile %s has no new key that waits to be registered", p.Name)}
+	if key, ok := publicKeyIn(p.Settings); ok {
+		return key, nil
 	}
-	return a.out.answer([]byte(key))
+	return "", &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf("the profile %s (%s) has no public key to register", p.Name, p.Provider)}
 }
 
 // pendingKey is the public key that waits to be registered.
@@ -71,7 +77,7 @@ func publicKeyIn(settings token.Settings) (string, bool) {
 	}
 	var b strings.Builder
 	for line := range strings.Lines(text) {
-		b.WriteString(printable(strings.TrimRight(line, "\r\n")) + "\n")
+		b.WriteString(ui.Printable(strings.TrimRight(line, "\r\n")) + "\n")
 	}
 	return b.String(), true
 }

@@ -2,53 +2,51 @@ package main
 
 import (
 	"context"
-	"fmt"
 
-	"github.com/spf13/cobra"
-
+	"tokend/cmd/tokenctl/cli"
+	"tokend/cmd/tokenctl/ui"
 	"tokend/ipc"
 )
 
-func (a *app) removeCommand() *cobra.Command {
+func removeCommand(e *ui.Env) *cli.Command {
 	var yes bool
-	c := &cobra.Command{
-		Use:   "remove NAME",
+	return &cli.Command{
+		Name:  "remove",
+		Args:  "NAME",
 		Short: "Remove a profile and its secrets",
 		Long: `  tokenctl remove clms
-  tokenctl remove clms --yes        without being asked
+  tokenctl remove clms --yes        without asking first
 
 Removes a profile: its secrets from the keystore, its tokens, and its file.
-The key stays valid at the issuer until it is revoked there.`,
-		Args:              a.oneProfile,
-		ValidArgsFunction: a.completeProfiles,
-		RunE: func(c *cobra.Command, args []string) error {
-			ok, err := a.sure(args[0], yes)
-			if err != nil || !ok {
-				return err
+The key stays valid at the issuer until you revoke it there.`,
+		Flags:    func(f *cli.Flags) { f.BoolVar(&yes, "yes", false, "do not ask") },
+		Check:    e.OneProfile,
+		Complete: e.CompleteProfile,
+		Run: func(ctx context.Context, _ *cli.Call) error {
+			if !yes {
+				ok, err := confirmRemoval(e)
+				if err != nil || !ok {
+					return err
+				}
 			}
-			err = a.ask(c, func(ctx context.Context, d *ipc.Client) error { return d.Remove(ctx, args[0]) })
+			err := e.Ask(ctx, func(ctx context.Context, d *ipc.Client) error { return d.Remove(ctx, e.Profile) })
 			if err != nil {
 				return err
 			}
-			return a.out.answer(fmt.Appendf(nil, "%s is removed, with its secrets and tokens.\n", printable(args[0])))
+			return e.Out.Answer("Removed " + ui.Printable(e.Profile) + ", with its secrets and tokens.\n")
 		},
 	}
-	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
-	return c
 }
 
-// sure asks whether a profile is really to be removed.
-func (a *app) sure(name string, yes bool) (bool, error) {
-	if yes {
-		return true, nil
-	}
-	t, ok := a.terminal()
+// confirmRemoval asks the user whether to remove the profile.
+func confirmRemoval(e *ui.Env) (bool, error) {
+	t, ok := e.Terminal()
 	if !ok {
-		return false, usage("remove asks first, and there is nobody to ask; say --yes")
+		return false, cli.Usage("remove asks first, which needs a terminal; say --yes")
 	}
-	ok, err := t.confirm("Remove the profile " + name + " and its secrets?")
+	ok, err := t.Confirm("Remove the profile " + e.Profile + " and its secrets?")
 	if err == nil && !ok {
-		t.out.print("Nothing is removed.\n")
+		t.Out.Print("Nothing was removed.\n")
 	}
 	return ok, err
 }

@@ -6,8 +6,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/cobra"
-
+	"tokend/cmd/tokenctl/cli"
+	"tokend/cmd/tokenctl/ui"
 	"tokend/ipc"
 	"tokend/providers/token"
 )
@@ -32,25 +32,7 @@ type turn struct {
 	registered, abandon bool
 }
 
-func (a *app) rotateCommand() *cobra.Command {
-	var w turn
-	c := &cobra.Command{
-		Use:               "rotate NAME",
-		Short:             "Give a profile a new key or secret",
-		Long:              rotateHelp,
-		Args:              a.oneProfile,
-		ValidArgsFunction: a.completeProfiles,
-		RunE:              func(c *cobra.Command, args []string) error { return a.rotate(c, args[0], w) },
-	}
-	f := c.Flags()
-	f.SortFlags = false
-	w.credential.flags(f)
-	f.BoolVar(&w.registered, "registered", false, "the new public key is registered: use the new key")
-	f.BoolVar(&w.abandon, "abandon", false, "drop the new key that waits to be registered")
-	return c
-}
-
-func (a *app) rotate(c *cobra.Command, name string, w turn) error {
+func (a *app) rotate(c *cli.Call, name string, w turn) error {
 	step, err := w.step()
 	if err != nil {
 		return err
@@ -74,9 +56,9 @@ func (w turn) step() (string, error) {
 	alone := len(w.credential.files) == 0 && !w.credential.noCheck && w.credential.expires.IsZero()
 	switch {
 	case w.registered && w.abandon:
-		return "", usage("--registered and --abandon exclude each other")
+		return "", cli.Usage("--registered and --abandon exclude each other")
 	case (w.registered || w.abandon) && !alone:
-		return "", usage("--registered and --abandon are about the key that waits, and take no other")
+		return "", cli.Usage("--registered and --abandon are about the key that waits, and take no other")
 	case w.registered:
 		return token.StepRegistered, nil
 	case w.abandon:
@@ -89,7 +71,7 @@ func (w turn) step() (string, error) {
 // tokend makes the new one.
 func (a *app) newSecrets(p token.Provider, cr credential) (secrets map[string]token.Secret, from []keyFile, err error) {
 	if len(secretChoices(p)) == 0 {
-		return nil, nil, usage("a profile of %s has no key or secret", p.Name)
+		return nil, nil, cli.Usage("a profile of %s has no key or secret", p.Name)
 	}
 	if secrets, from, err = a.read(p, cr); err != nil {
 		return nil, nil, err
@@ -97,7 +79,7 @@ func (a *app) newSecrets(p token.Provider, cr credential) (secrets map[string]to
 	if err := checkSecrets(p, secrets); err != nil {
 		return nil, nil, err
 	}
-	if t, ok := a.terminal(); ok {
+	if t, ok := a.Terminal(); ok {
 		asked, err := a.askSecrets(t, p, secrets)
 		if err != nil {
 			return nil, nil, err
@@ -105,7 +87,7 @@ func (a *app) newSecrets(p token.Provider, cr credential) (secrets map[string]to
 		from = append(from, asked...)
 	}
 	if len(secrets) == 0 && needsSecret(p) {
-		return nil, nil, usage("missing: %s", secretFlags(p))
+		return nil, nil, cli.Usage("missing: %s", secretFlags(p))
 	}
 	return secrets, from, nil
 }
@@ -118,9 +100,9 @@ func toldRotated(added token.Created, files []string, now time.Time) string {
 	if !waits {
 		return toldProfile(added, "has its new secret or key, untested", files, now)
 	}
-	name := printable(word(p.Name))
+	name := ui.Printable(ui.Word(p.Name))
 	var b strings.Builder
-	fmt.Fprintf(&b, "The profile %s has a new key, which waits; the old one stays in use.\n", printable(p.Name))
+	fmt.Fprintf(&b, "The profile %s has a new key, which waits; the old one stays in use.\n", ui.Printable(p.Name))
 	b.WriteString(toldKept(added))
 	b.WriteString("Register this public key in the service's settings, in place of the old one\n" +
 		"(\"tokenctl public-key " + name + " --pending\" prints it again):\n" + key)
@@ -132,7 +114,7 @@ func toldRotated(added token.Created, files []string, now time.Time) string {
 // toldStep says what became of the second step of a rotation.
 func toldStep(step string) telling {
 	return func(added token.Created, _ []string, _ time.Time) string {
-		name := printable(added.Profile.Name)
+		name := ui.Printable(added.Profile.Name)
 		if step == token.StepAbandon {
 			return "The new key of " + name + " is dropped; the old one stays in use.\n"
 		}
@@ -141,8 +123,8 @@ func toldStep(step string) telling {
 }
 
 // providerOf describes the provider of a profile.
-func (a *app) providerOf(c *cobra.Command, name string) (token.Provider, error) {
-	status, err := a.profileStatus(c, name)
+func (a *app) providerOf(c *cli.Call, name string) (token.Provider, error) {
+	status, err := a.ProfileStatus(a.ctx, name)
 	if err != nil {
 		return token.Provider{}, err
 	}
@@ -152,7 +134,7 @@ func (a *app) providerOf(c *cobra.Command, name string) (token.Provider, error) 
 	}
 	i := slices.IndexFunc(kinds, func(p token.Provider) bool { return p.Name == status.Provider })
 	if i < 0 {
-		return token.Provider{}, usage("tokend does not know the provider %q of this profile", status.Provider)
+		return token.Provider{}, cli.Usage("tokend does not know the provider %q of this profile", status.Provider)
 	}
 	return kinds[i], nil
 }

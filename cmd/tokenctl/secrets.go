@@ -12,8 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/pflag"
-
+	"tokend/cmd/tokenctl/cli"
 	"tokend/ipc"
 	"tokend/providers/token"
 )
@@ -68,7 +67,7 @@ type credential struct {
 
 const credentialGroup = "Secrets (FILE - is stdin; a terminal asks for what is missing)"
 
-func (cr *credential) flags(f *pflag.FlagSet) {
+func (cr *credential) flags(f *cli.Flags) {
 	cr.files = map[string]string{}
 	for _, in := range secretInputs() {
 		inGroup(f, credentialGroup, in.flag, in.doc, &mapValue{cr.files, in.field})
@@ -78,9 +77,13 @@ func (cr *credential) flags(f *pflag.FlagSet) {
 	f.BoolVar(&cr.json, "json", false, "print what was done as JSON")
 }
 
-func inGroup(f *pflag.FlagSet, group, name, doc string, v pflag.Value) {
+func inGroup(f *cli.Flags, group, name, doc string, v interface {
+	String() string
+	Set(string) error
+	Type() string
+}) {
+	f.Heading(group)
 	f.Var(v, name, doc)
-	f.Lookup(name).Annotations = map[string][]string{flagGroup: {group}}
 }
 
 // A mapValue is a flag whose value goes into a map.
@@ -154,7 +157,7 @@ func (a *app) read(p token.Provider, cr credential) (secrets map[string]token.Se
 		case file != "-":
 			from = append(from, keyFile{in.field, file})
 		case stdin != "":
-			return nil, nil, usage("--%s and --%s cannot both be read from stdin", stdin, in.flag)
+			return nil, nil, cli.Usage("--%s and --%s cannot both be read from stdin", stdin, in.flag)
 		default:
 			stdin = in.flag
 		}
@@ -170,7 +173,7 @@ func (a *app) readSecret(p token.Provider, in secretInput, file string) (token.S
 		return a.readStdin(p, in)
 	}
 	if looksSecret(file) && in.asked {
-		return token.Secret{}, usage("%s: type the name of the file, not its content", in.name())
+		return token.Secret{}, cli.Usage("%s: type the name of the file, not its content", in.name())
 	}
 	if looksSecret(file) {
 		return token.Secret{}, contentForName(in)
@@ -186,19 +189,19 @@ func (a *app) readSecret(p token.Provider, in secretInput, file string) (token.S
 // contentForName is the error for a secret that stands where its file's name
 // should.
 func contentForName(in secretInput) error {
-	return usage("%s takes the name of a file, not its content; that was now seen by every user (ps) and is in the shell's history: better get a new one", in.name())
+	return cli.Usage("%s takes the name of a file, not its content; that was now seen by every user (ps) and is in the shell's history: better get a new one", in.name())
 }
 
 // readStdin reads a secret from stdin, from a terminal without echo.
 func (a *app) readStdin(p token.Provider, in secretInput) (token.Secret, error) {
-	t, ok := a.terminal()
+	t, ok := a.Terminal()
 	if !ok {
-		return readAll(p, in, "-", a.in)
+		return readAll(p, in, "-", a.In)
 	}
 	if !in.typed {
-		return token.Secret{}, usage("--%s - reads a file's content from stdin, and stdin is a terminal; name the file", in.flag)
+		return token.Secret{}, cli.Usage("--%s - reads a file's content from stdin, and stdin is a terminal; name the file", in.flag)
 	}
-	return t.askSecret(in.field)
+	return t.AskSecret(in.field)
 }
 
 func readAll(p token.Provider, in secretInput, file string, r io.Reader) (token.Secret, error) {
@@ -207,10 +210,10 @@ func readAll(p token.Provider, in secretInput, file string, r io.Reader) (token.
 	case err != nil:
 		return token.Secret{}, badFile(in, file, err)
 	case len(b) > ipc.MaxBody/2:
-		return token.Secret{}, usage("%s: more than %d bytes; that is no key", in.name(), ipc.MaxBody/2)
+		return token.Secret{}, cli.Usage("%s: more than %d bytes; that is no key", in.name(), ipc.MaxBody/2)
 	}
 	if text := mistaken(p, in, b); text != "" {
-		return token.Secret{}, usage("%s: %s", in.name(), text)
+		return token.Secret{}, cli.Usage("%s: %s", in.name(), text)
 	}
 	text := string(b)
 	if in.typed {
@@ -224,9 +227,9 @@ func readAll(p token.Provider, in secretInput, file string, r io.Reader) (token.
 
 func emptyFile(in secretInput, file string) error {
 	if file == "-" {
-		return usage("%s: there is nothing in it", in.name())
+		return cli.Usage("%s: there is nothing in it", in.name())
 	}
-	return usage("%s: %s is empty", in.name(), file)
+	return cli.Usage("%s: %s is empty", in.name(), file)
 }
 
 // badFile tells why a file cannot be read. It repeats only what is surely a
@@ -240,13 +243,13 @@ func badFile(in secretInput, file string, err error) error {
 	named := isFileName(in, file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && named:
-		return usage("%s: there is no file %s", in.name(), file)
+		return cli.Usage("%s: there is no file %s", in.name(), file)
 	case errors.Is(err, fs.ErrNotExist):
-		return usage("%s: there is no such file", in.name())
+		return cli.Usage("%s: there is no such file", in.name())
 	case named:
-		return usage("%s: %s: %v", in.name(), file, why)
+		return cli.Usage("%s: %s: %v", in.name(), file, why)
 	}
-	return usage("%s: %v", in.name(), why)
+	return cli.Usage("%s: %v", in.name(), why)
 }
 
 // isFileName tells of text that can be shown because it names a file, there or

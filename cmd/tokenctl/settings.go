@@ -5,8 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/spf13/pflag"
-
+	"tokend/cmd/tokenctl/cli"
 	"tokend/providers/token"
 )
 
@@ -63,7 +62,7 @@ type sayings []saying
 
 const settingGroup = "Settings"
 
-func (s *sayings) flags(f *pflag.FlagSet) {
+func (s *sayings) flags(f *cli.Flags) {
 	for _, flag := range settingFlags() {
 		inGroup(f, settingGroup, flag.name, flag.doc, &sayingValue{s, flag.name})
 	}
@@ -131,7 +130,7 @@ func (s sayings) settings(p token.Provider) (map[string]any, error) {
 			return nil, unknownSetting(p, said)
 		}
 		if f.Secret {
-			return nil, usage("%s is given as %s FILE, not with %s", f.Name, flagFor(f.Name), said.flag)
+			return nil, cli.Usage("%s is given as %s FILE, not with %s", f.Name, flagFor(f.Name), said.flag)
 		}
 		if err := addSetting(settings, f, said); err != nil {
 			return nil, err
@@ -149,7 +148,7 @@ func addSetting(settings map[string]any, f token.Field, said saying) error {
 	case f.Table:
 		name, value, ok := strings.Cut(said.value, "=")
 		if !ok || name == "" {
-			return usage("%s: %s takes NAME=VALUE", said.flag, f.Name)
+			return cli.Usage("%s: %s takes NAME=VALUE", said.flag, f.Name)
 		}
 		table, _ := before.(map[string]string)
 		if table == nil {
@@ -157,11 +156,11 @@ func addSetting(settings map[string]any, f token.Field, said saying) error {
 			settings[f.Name] = table
 		}
 		if _, twice := table[name]; twice {
-			return usage("%s: %s is given twice", said.flag, name)
+			return cli.Usage("%s: %s is given twice", said.flag, name)
 		}
 		table[name] = value
 	case twice:
-		return usage("%s is given twice, and there can be one", f.Name)
+		return cli.Usage("%s is given twice, and there can be one", f.Name)
 	default:
 		settings[f.Name] = scalar(said)
 	}
@@ -185,7 +184,7 @@ func unknownSetting(p token.Provider, said saying) error {
 			names = append(names, f.Name)
 		}
 	}
-	text := didYouMean(said.name, names)
+	text := cli.DidYouMean(said.name, names)
 	if text == "" {
 		text = "; it has " + strings.Join(names, ", ")
 	}
@@ -193,5 +192,5 @@ func unknownSetting(p token.Provider, said saying) error {
 	if what == "--set" {
 		what += " " + said.name
 	}
-	return usage("%s: the provider %s has no setting %s%s", what, p.Name, said.name, text)
+	return cli.Usage("%s: the provider %s has no setting %s%s", what, p.Name, said.name, text)
 }

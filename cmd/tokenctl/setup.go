@@ -1,15 +1,16 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"strings"
 
-	"github.com/spf13/cobra"
-
+	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokenctl/setup"
+	"tokend/cmd/tokenctl/ui"
 	"tokend/providers/token"
 )
 
@@ -19,92 +20,103 @@ const setupText = `  tokenctl setup git https://dev.azure.com/org
   tokenctl setup kubectl --profile aks --undo
 
 Shows what has to change in a tool's configuration so that it asks tokend for
-credentials. --write makes the change, --undo takes it back. What somebody else
-wrote is never changed. HOST is what the profile has in its hosts.
+credentials. --write makes the change, --undo takes it back. setup never changes
+what others wrote. HOST is one of the profile's hosts.
 
 Tools:
 `
 
-func (a *app) setupCommand() *cobra.Command {
-	var names []cobra.Completion
+func setupCommand(e *ui.Env) *cli.Command {
 	text := setupText
 	for _, t := range setup.Tools {
-		names = append(names, cobra.CompletionWithDesc(t.Name, t.Doc))
 		text += fmt.Sprintf("  %-10s %s\n", t.Name, t.Doc)
 	}
-	var w setup.Wish
+	var r setup.Request
 	var write, undo bool
-	c := &cobra.Command{
-		Use:               "setup TOOL [HOST]",
-		Short:             "Have another tool ask tokend for credentials",
-		Long:              text,
-		ValidArgsFunction: cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp),
-		RunE: func(c *cobra.Command, args []string) error {
-			t, err := a.readWish(c, &w, args)
+	return &cli.Command{
+		Name:     "setup",
+		Args:     "TOOL [HOST]",
+		Short:    "Have another tool ask tokend for credentials",
+		Long:     text,
+		Check:    cli.AnyArgs,
+		Complete: completeTool,
+		Flags: func(f *cli.Flags) {
+			f.StringVar(&r.Profile, "profile", "", "use the tokens of profile `NAME` only")
+			f.BoolVar(&write, "write", false, "make the change")
+			f.BoolVar(&undo, "undo", false, "take the change back")
+			f.Complete("profile", e.CompleteProfiles)
+		},
+		Run: func(ctx context.Context, c *cli.Call) error {
+			t, err := readSetup(ctx, e, &r, c.Args)
 			if err != nil {
 				return err
 			}
 			if write && undo {
-				return usage("--write and --undo exclude each other")
+				return cli.Usage("--write and --undo exclude each other")
 			}
-			changes, err := t.Changes(w)
+			changes, err := t.Changes(r)
 			switch {
 			case err != nil:
 				return err
 			case undo:
-				return a.undoSetup(changes)
+				return undoSetup(e, changes)
 			case write:
-				return a.writeSetup(t, changes)
+				return writeSetup(e, t, changes)
 			}
-			return a.showSetup(changes)
+			return showSetup(e, changes)
 		},
 	}
-	f := c.Flags()
-	f.StringVar(&w.Profile, "profile", "", "ask for the tokens of `NAME` alone")
-	f.BoolVar(&write, "write", false, "make the change")
-	f.BoolVar(&undo, "undo", false, "take the change back")
-	return c
 }
 
-// readWish reads what is to be set up, and warns if tokend has nothing for it.
-func (a *app) readWish(c *cobra.Command, w *setup.Wish, args []string) (setup.Tool, error) {
+func completeTool(args []string) (tools []cli.Candidate) {
+	if len(args) > 0 {
+		return nil
+	}
+	for _, t := range setup.Tools {
+		tools = append(tools, cli.Candidate{Text: t.Name, Doc: t.Doc})
+	}
+	return tools
+}
+
+// readSetup reads what to set up, and warns if tokend has no profile for it.
+func readSetup(ctx context.Context, e *ui.Env, r *setup.Request, args []string) (setup.Tool, error) {
 	if len(args) == 0 {
-		return setup.Tool{}, usage("say which tool; there are %s", strings.Join(toolNames(), ", "))
+		return setup.Tool{}, cli.Usage("Which tool? There are %s", strings.Join(toolNames(), ", "))
 	}
 	t, ok := setup.Named(args[0])
 	if !ok {
-		return t, usage("there is no tool %q%s; there are %s", args[0], didYouMean(args[0], toolNames()), strings.Join(toolNames(), ", "))
+		return t, cli.Usage("there is no tool %q%s; there are %s", args[0], cli.DidYouMean(args[0], toolNames()), strings.Join(toolNames(), ", "))
 	}
 	if len(args) > 2 {
-		return t, usage("setup takes a tool and a host and got %d arguments", len(args))
+		return t, cli.Usage("setup takes a tool and a host, not %d arguments", len(args))
 	}
 	var err error
-	if w.Self, err = os.Executable(); err != nil {
+	if r.Self, err = os.Executable(); err != nil {
 		return t, err
 	}
-	profiles := a.profiles(c.Context())
+	profiles := e.Profiles(ctx)
 	if len(args) == 2 {
-		w.Host = strings.TrimPrefix(args[1], "sparse+")
-		if !strings.Contains(w.Host, "://") {
-			w.Host = "https://" + w.Host
+		r.Host = strings.TrimPrefix(args[1], "sparse+")
+		if !strings.Contains(r.Host, "://") {
+			r.Host = "https://" + r.Host
 		}
-		w.Host = strings.TrimSuffix(w.Host, "/")
-		if err := token.CheckHost(w.Host); err != nil {
-			return t, usage("%v", err)
+		r.Host = strings.TrimSuffix(r.Host, "/")
+		if err := token.CheckHost(r.Host); err != nil {
+			return t, cli.Usage("%v", err)
 		}
-		claims := claimants(profiles, w)
-		if w.Profile == "" && t.NeedsProfile && len(claims) == 1 {
-			w.Profile = claims[0]
+		matches := matchingProfiles(profiles, r)
+		if r.Profile == "" && t.NeedsProfile && len(matches) == 1 {
+			r.Profile = matches[0]
 		}
-		if len(claims) == 0 {
-			a.note([]string{fmt.Sprintf("No profile claims %s yet: add it to the hosts of one, in its file, and run tokenctl reload; or give --host %s to tokenctl add.", w.Host, w.Host)})
+		if len(matches) == 0 {
+			e.Notef("No profile covers %s yet: add it to hosts in a profile's file and run tokenctl reload; or give --host %s to tokenctl add.", r.Host, r.Host)
 		}
 	}
 	switch {
-	case t.NeedsHost && w.Host == "":
-		return t, usage("say for which host: tokenctl setup %s HOST%s", t.Name, hostsOf(profiles))
-	case t.NeedsProfile && w.Profile == "":
-		return t, usage("name the profile with --profile")
+	case t.NeedsHost && r.Host == "":
+		return t, cli.Usage("Which host? tokenctl setup %s HOST%s", t.Name, listHosts(profiles))
+	case t.NeedsProfile && r.Profile == "":
+		return t, cli.Usage("Which profile? Name it with --profile")
 	}
 	return t, nil
 }
@@ -116,19 +128,20 @@ func toolNames() (names []string) {
 	return names
 }
 
-// claimants are the profiles that have something for a wish's host.
-func claimants(profiles []token.ProfileStatus, w *setup.Wish) (names []string) {
+// matchingProfiles are the profiles with a host that covers the request's, or
+// is below it.
+func matchingProfiles(profiles []token.ProfileStatus, r *setup.Request) (names []string) {
 	for _, p := range profiles {
-		under := func(h string) bool { return token.Covers([]string{w.Host}, h) }
-		if (w.Profile == "" || w.Profile == p.Name) && (token.Covers(p.Hosts, w.Host) || slices.ContainsFunc(p.Hosts, under)) {
+		isBelow := func(h string) bool { return token.Covers([]string{r.Host}, h) }
+		if (r.Profile == "" || r.Profile == p.Name) && (token.Covers(p.Hosts, r.Host) || slices.ContainsFunc(p.Hosts, isBelow)) {
 			names = append(names, p.Name)
 		}
 	}
 	return names
 }
 
-// hostsOf lists the hosts that there are profiles for.
-func hostsOf(profiles []token.ProfileStatus) string {
+// listHosts continues a message with the hosts that profiles have.
+func listHosts(profiles []token.ProfileStatus) string {
 	var hosts []string
 	for _, p := range profiles {
 		hosts = append(hosts, p.Hosts...)
@@ -137,33 +150,34 @@ func hostsOf(profiles []token.ProfileStatus) string {
 		return ""
 	}
 	slices.Sort(hosts)
-	hosts = slices.Compact(hosts)
-	return "; the profiles have " + strings.Join(hosts, ", ")
+	return "; your profiles have " + strings.Join(slices.Compact(hosts), ", ")
 }
 
-func (a *app) showSetup(changes []setup.Change) error {
-	todo := false
+const isSetUp = "It is set up already."
+
+func showSetup(e *ui.Env, changes []setup.Change) error {
+	shown := false
 	for _, change := range changes {
 		done, err := change.Done()
 		if err == nil && done {
 			continue
 		}
-		todo = true
-		a.out.print(printableLines(change.Show()))
+		shown = true
+		e.Out.Print(printableLines(change.Show()))
 		if err != nil {
-			a.note([]string{"As it is, that would not do: " + err.Error()})
+			e.Note("That cannot be done as things are: " + err.Error())
 		}
 	}
-	if !todo {
-		a.note([]string{"It is set up already."})
-		return nil
+	if shown {
+		e.Note("To make this change, run the command again with --write.")
+	} else {
+		e.Note(isSetUp)
 	}
-	a.note([]string{"To make this change: the same command with --write."})
 	return nil
 }
 
-func (a *app) writeSetup(t setup.Tool, changes []setup.Change) error {
-	// All are looked at before one is made.
+func writeSetup(e *ui.Env, t setup.Tool, changes []setup.Change) error {
+	// All are checked before one is made.
 	for _, change := range changes {
 		if _, err := change.Done(); err != nil {
 			return err
@@ -178,32 +192,32 @@ func (a *app) writeSetup(t setup.Tool, changes []setup.Change) error {
 			return err
 		}
 		made = true
-		a.out.print(printableLines(change.Show()))
+		e.Out.Print(printableLines(change.Show()))
 	}
-	if !made {
-		a.note([]string{"It is set up already."})
-		return nil
+	if made {
+		e.Notef("%s asks tokend now. To take that back, run the command again with --undo.", t.Name)
+	} else {
+		e.Note(isSetUp)
 	}
-	a.note([]string{fmt.Sprintf("%s asks tokend now. To take that back: the same command with --undo.", t.Name)})
 	return nil
 }
 
-func (a *app) undoSetup(changes []setup.Change) error {
+func undoSetup(e *ui.Env, changes []setup.Change) error {
 	var failed error
 	for _, change := range slices.Backward(changes) {
 		failed = errors.Join(failed, change.Undo())
 	}
 	if failed == nil {
-		a.note([]string{"It is not set up any more."})
+		e.Note("It is not set up any more.")
 	}
 	return failed
 }
 
-// printableLines is printable for text of several lines.
+// printableLines is Printable for text of several lines.
 func printableLines(text string) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {
-		b.WriteString(strings.ReplaceAll(printable(strings.TrimSuffix(line, "\n")), "\\t", "\t") + "\n")
+		b.WriteString(strings.ReplaceAll(ui.Printable(strings.TrimSuffix(line, "\n")), "\\t", "\t") + "\n")
 	}
 	return b.String()
 }

@@ -8,10 +8,10 @@ import (
 
 func TestAHostOfTwoProfilesIsNamedOnce(t *testing.T) {
 	profiles := []token.ProfileStatus{{Hosts: []string{"https://b", "https://a"}}, {Hosts: []string{"https://a"}}, {}}
-	if got := hostsOf(profiles); got != "; the profiles have https://a, https://b" {
+	if got := listHosts(profiles); got != "; your profiles have https://a, https://b" {
 		t.Errorf("got %q", got)
 	}
-	if got := hostsOf(profiles[2:]); got != "" {
+	if got := listHosts(profiles[2:]); got != "" {
 		t.Errorf("without hosts: %q", got)
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -8,94 +9,94 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/cobra"
-
+	"tokend/cmd/tokenctl/cli"
+	"tokend/cmd/tokenctl/ui"
 	"tokend/providers/token"
 )
 
-func (a *app) showCommand() *cobra.Command {
+func showCommand(e *ui.Env) *cli.Command {
 	var asJSON bool
-	c := &cobra.Command{
-		Use:   "show NAME",
+	return &cli.Command{
+		Name:  "show",
+		Args:  "NAME",
 		Short: "Show a profile's settings, and where they are",
 		Long: `  tokenctl show clms
 
 Shows a profile: its file, its settings, where its tokens come from, when its
-credential ends, and its tokens' lifetimes. It never shows a secret.`,
-		Args:              a.oneProfile,
-		ValidArgsFunction: a.completeProfiles,
-		RunE: func(c *cobra.Command, args []string) error {
-			p, err := a.profileStatus(c, args[0])
-			if err != nil {
+credential expires, and its tokens' lifetimes. It never shows a secret.`,
+		Flags:    jsonFlag(&asJSON),
+		Check:    e.OneProfile,
+		Complete: e.CompleteProfile,
+		Run: func(ctx context.Context, _ *cli.Call) error {
+			p, err := e.ProfileStatus(ctx, e.Profile)
+			switch {
+			case err != nil:
 				return err
+			case asJSON:
+				return e.Out.AnswerJSON(p)
 			}
-			if asJSON {
-				return a.out.answerJSON(p)
-			}
-			return a.out.answer([]byte(a.shown(p, time.Now())))
+			return e.Out.Answer(showText(e.Out, p, time.Now()))
 		},
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	return c
 }
 
-func (a *app) shown(p token.ProfileStatus, now time.Time) string {
-	ends := "no end known"
-	if p.Does == doesVerify {
-		ends = "none needed"
+func showText(s ui.Screen, p token.ProfileStatus, now time.Time) string {
+	expires := "no known expiry"
+	switch {
+	case p.Does == doesVerify:
+		expires = "none needed"
+	case !p.CredentialExpires.IsZero():
+		expires = expiryText(p.CredentialExpires, now)
 	}
-	if !p.CredentialExpires.IsZero() {
-		ends = fmt.Sprintf("expires on %s, %s", day(p.CredentialExpires), when(p.CredentialExpires, now))
-	}
-	rows := []row{
-		pair("profile", p.Name, plain),
-		pair("provider", p.Provider, plain),
-		pair("file", p.File, plain),
-		pair("credential", ends, plain),
+	rows := []ui.Row{
+		ui.Pair("profile", p.Name, ui.Plain),
+		ui.Pair("provider", p.Provider, ui.Plain),
+		ui.Pair("file", p.File, ui.Plain),
+		ui.Pair("credential", expires, ui.Plain),
 	}
 	if !isTokenless(p) {
-		rows = append(rows, pair("endpoint", orDash(p.Endpoint), plain), pair("renewal", orDash(p.Renew), plain))
+		rows = append(rows, ui.Pair("endpoint", orDash(p.Endpoint), ui.Plain), ui.Pair("renewal", orDash(p.Renew), ui.Plain))
 	}
 	if c := p.Pending; c != nil {
-		rows = append(rows, pair("new key", "made "+when(c.Stored, now)+", waits to be registered", warn))
+		rows = append(rows, ui.Pair("new key", "made "+ui.When(c.Stored, now)+", waits to be registered", ui.Warn))
 	}
 	for _, host := range p.Hosts {
-		rows = append(rows, pair("for", host, plain))
+		rows = append(rows, ui.Pair("for", host, ui.Plain))
 	}
 	if p.Present != "" {
-		rows = append(rows, pair("shown as", string(p.Present), plain))
+		rows = append(rows, ui.Pair("shown as", string(p.Present), ui.Plain))
 	}
 	for _, path := range p.Sinks {
-		rows = append(rows, pair("kept in", path, plain))
+		rows = append(rows, ui.Pair("written to", path, ui.Plain))
 	}
-	text := a.out.table(rows)
+	text := s.Table(rows)
 	if !p.Settings.IsZero() {
-		text += "\n" + a.out.table(settingRows(p))
+		text += "\n" + s.Table(settingRows(p))
 	}
-	return text + "\n" + a.profilesTold([]token.ProfileStatus{p}, now) +
-		a.warningsTold(token.Status{Profiles: []token.ProfileStatus{p}})
+	return text + "\n" + profileTable(s, []token.ProfileStatus{p}, now) +
+		warningsText(s, token.Status{Profiles: []token.ProfileStatus{p}})
 }
 
-func settingRows(p token.ProfileStatus) []row {
-	rows := []row{header("SETTING", "VALUE")}
+func settingRows(p token.ProfileStatus) []ui.Row {
+	rows := []ui.Row{ui.Header("SETTING", "VALUE")}
 	values := p.Settings.Values()
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		text := settingText(values[name])
 		if name == "public_key" {
-			text = "printed by: tokenctl public-key " + word(p.Name)
+			text = "printed by: tokenctl public-key " + ui.Word(p.Name)
 		}
-		rows = append(rows, row{cells: []cell{{text: printable(name)}, {text: cut(printable(inOneLine(text)), width-20)}}})
+		rows = append(rows, ui.Row{Cells: []ui.Cell{{Text: ui.Printable(name)}, {Text: ui.Cut(ui.Printable(oneLine(text)), ui.Width-20)}}})
 	}
 	return rows
 }
 
-// inOneLine stands for text of several lines; the rest is as it is.
-func inOneLine(text string) string {
+// oneLine stands for text of several lines; other text is unchanged.
+func oneLine(text string) string {
 	n := strings.Count(strings.TrimSpace(text), "\n") + 1
 	switch {
 	case n == 1:
 		return strings.TrimSpace(text)
-	case strings.Contains(text, pemBegin):
+	case strings.Contains(text, "-----BEGIN"):
 		return fmt.Sprintf("(PEM, %d lines)", n)
 	}
 	return fmt.Sprintf("(%d lines)", n)

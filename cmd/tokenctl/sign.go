@@ -2,10 +2,9 @@ package main
 
 import (
 	"context"
-	"strings"
 
-	"github.com/spf13/cobra"
-
+	"tokend/cmd/tokenctl/cli"
+	"tokend/cmd/tokenctl/ui"
 	"tokend/ipc"
 	"tokend/providers/token"
 )
@@ -13,49 +12,51 @@ import (
 const signHelp = `  tokenctl sign rock 'https://mine.datarock.com.au/some-api?projectUuid=1'
   curl -K <(tokenctl sign rock URL -o curl)
 
-Signs one request and prints the headers that go with it. The service takes it
+Signs one request and prints the headers that go with it. The service accepts it
 for a few minutes only, and for exactly the URL that was signed: that may be
-another form of the one given (query parameters in order, no fragment). It is
-part of -o json and -o curl; with -o lines it is told on stderr if it differs.
-Do not follow redirects: the signature is for no other URL.
+another form of yours (query parameters in order, no fragment). -o json and
+-o curl include that URL; with -o lines it is on stderr if it differs. Do not
+follow redirects: the signature is for no other URL.
 
 Formats (-o):
   lines   Name: value, one header a line, for curl -H @FILE
   json    url, headers, issued_at and more
   curl    lines for curl -K: the headers and the URL`
 
-func (a *app) signCommand() *cobra.Command {
+func signCommand(e *ui.Env) *cli.Command {
 	as := signFormats[0]
-	c := &cobra.Command{
-		Use:               "sign NAME URL",
-		Short:             "Print the headers that sign a request",
-		Long:              signHelp,
-		Args:              a.profileAndURL,
-		ValidArgsFunction: a.completeProfiles,
-		RunE:              func(c *cobra.Command, args []string) error { return a.sign(c, args[0], args[1], as) },
+	return &cli.Command{
+		Name:  "sign",
+		Args:  "NAME URL",
+		Short: "Print the headers that sign a request",
+		Long:  signHelp,
+		Flags: func(f *cli.Flags) {
+			f.StringVarP(&as, "output", "o", as, "`FORMAT`: lines, json or curl")
+			f.Complete("output", cli.Words(signFormats[:]...))
+		},
+		Check: func(ctx context.Context, c *cli.Call) error {
+			switch len(c.Args) {
+			case 0:
+				return e.WhichProfile(ctx)
+			case 2:
+				e.Profile = c.Args[0]
+				return nil
+			}
+			return cli.Usage("sign takes a profile name and a URL (one with & needs quotes)")
+		},
+		Complete: e.CompleteProfile,
+		Run:      func(ctx context.Context, c *cli.Call) error { return sign(ctx, e, c.Args[1], as) },
 	}
-	c.Flags().StringVarP(&as, "output", "o", as, "`FORMAT`: lines, json or curl")
-	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(signFormats[:], cobra.ShellCompDirectiveNoFileComp))
-	return c
 }
 
-// profileAndURL takes exactly two arguments.
-func (a *app) profileAndURL(c *cobra.Command, args []string) error {
-	if len(args) != 2 {
-		return usage("%s takes a profile name and a URL and got %d arguments (a URL with & needs quotes)", c.Name(), len(args))
-	}
-	a.profile = args[0]
-	return nil
-}
-
-func (a *app) sign(c *cobra.Command, name, url, as string) error {
+func sign(ctx context.Context, e *ui.Env, url, as string) error {
 	write, err := signFormatNamed(as)
 	if err != nil {
 		return err
 	}
 	var signed token.Signed
-	err = a.ask(c, func(ctx context.Context, d *ipc.Client) (err error) {
-		signed, err = d.Sign(ctx, name, token.Request{URL: url})
+	err = e.Ask(ctx, func(ctx context.Context, d *ipc.Client) (err error) {
+		signed, err = d.Sign(ctx, e.Profile, token.Request{URL: url})
 		return err
 	})
 	if err != nil {
@@ -65,24 +66,17 @@ func (a *app) sign(c *cobra.Command, name, url, as string) error {
 	if err != nil {
 		return err
 	}
-	a.note(signedNotes(signed, url, as))
-	return a.out.answer(text)
+	e.Note(signedNotes(signed, url, as)...)
+	return e.Out.Answer(text)
 }
 
-// signedNotes are what whoever sends the request must know beside its headers.
+// signedNotes are what the sender of the request must know beside its headers.
 func signedNotes(s token.Signed, asked, as string) (notes []string) {
 	if s.Warning != "" {
-		notes = append(notes, "Warning: "+printable(s.Warning))
+		notes = append(notes, "Warning: "+ui.Printable(s.Warning))
 	}
 	if as == "lines" && s.URL != asked {
-		notes = append(notes, "Signed is another form of the URL; send the request to this one: "+typed(strings.ReplaceAll(printable(s.URL), " ", noBreak)))
+		notes = append(notes, "The signature is for another form of the URL; send the request to this one: "+ui.Typed(ui.Printable(s.URL)))
 	}
 	return notes
-}
-
-// note tells on stderr what comes with an answer.
-func (a *app) note(notes []string) {
-	for _, text := range notes {
-		a.err.print(wrap(text, ""))
-	}
 }

@@ -12,13 +12,13 @@ import (
 	"strings"
 	"time"
 
+	"tokend/cmd/tokenctl/ui"
 	"tokend/ipc"
 	"tokend/providers/token"
 )
 
 // tokenctl --start starts a daemon of the user's own where none answers, as
-// gpg starts gpg-agent. Only where the socket is absent does any of this
-// happen. It never chooses a keystore: that is asked of a person, once.
+// gpg starts gpg-agent. It never chooses a keystore: a person does, once.
 
 // startEnv names the environment variable that stands for --start.
 const startEnv = "TOKEND_START"
@@ -26,40 +26,45 @@ const startEnv = "TOKEND_START"
 const (
 	// startPatience bounds the wait for a daemon that was started.
 	startPatience = 10 * time.Second
-	// startPoll is how often it is asked meanwhile.
+	// startPoll is how often it is asked.
 	startPoll = 20 * time.Millisecond
 	// startOther is how long another one that serves already has to answer.
 	startOther = 2 * time.Second
-	// statusRunning is tokend's exit status when another one serves already.
+	// statusRunning is tokend's exit status if another one serves already.
 	statusRunning = 3
 	// largestLog is how large its log may be before a start sets it aside, in
 	// bytes.
 	largestLog = 1 << 20
 )
 
-// starts tells whether a daemon is to be started where none answers.
-func (a *app) starts() bool {
-	said := os.Getenv(startEnv)
-	return a.start || said != "" && said != "0" && said != "false"
+// isStartWanted reports whether the environment wants what --start does.
+func isStartWanted() bool {
+	value := os.Getenv(startEnv)
+	return value != "" && value != "0" && value != "false"
 }
 
-// errNotSetUp marks that there is no daemon to be started yet.
+// starter starts a daemon for an Env.
+func starter(e *ui.Env) func(context.Context, string) error {
+	return func(ctx context.Context, socket string) error { return startAt(ctx, e, socket) }
+}
+
+// errNotSetUp is the cause of an error where there is no daemon to start yet.
 var errNotSetUp = errors.New("not set up")
 
 // startAt starts a daemon that listens at socket, and returns when it answers.
-// Of many callers at a time one starts it, and the others wait for that.
-func (a *app) startAt(ctx context.Context, socket string) error {
+// Of several callers one starts it, and the others wait.
+func startAt(ctx context.Context, e *ui.Env, socket string) error {
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
-	state, err := userStateDir()
-	if err != nil || !isSetUp(state) {
+	state, err := ui.StateDir()
+	if err != nil || !ui.IsSetUp(state) {
 		return &token.Error{Code: token.ErrNoDaemon, Message: "no tokend answers at " + socket + ", and none is set up here to be started", Cause: errNotSetUp}
 	}
-	program := findTokend()
+	program := ui.FindTokend()
 	if program == "" {
 		return notStarted("tokend is neither beside tokenctl nor in $PATH")
 	}
-	defer a.progress("Starting tokend").end()
+	defer e.Progress("Starting tokend").End()
 	unlock, err := lockStart(ctx, filepath.Join(state, "start.lock"))
 	if err != nil {
 		return notStarted(err.Error())
@@ -71,11 +76,8 @@ func (a *app) startAt(ctx context.Context, socket string) error {
 	return launchTokend(ctx, program, socket, filepath.Join(state, "tokend.log"))
 }
 
-// errNotStarted marks that a daemon was started and did not come up.
-var errNotStarted = errors.New("not started")
-
 func notStarted(why string) error {
-	return &token.Error{Code: token.ErrNoDaemon, Message: "tokend could not be started: " + why, Cause: errNotStarted}
+	return &token.Error{Code: token.ErrNoDaemon, Message: "tokend could not be started: " + why, Cause: ui.ErrNotStarted}
 }
 
 // launchTokend starts the program, on its own from then on, and waits until it
@@ -115,14 +117,14 @@ func launchTokend(ctx context.Context, program, socket, logFile string) error {
 	}
 }
 
-// answers tells whether somebody serves at socket.
+// answers reports whether a daemon serves at socket.
 func answers(ctx context.Context, socket string) bool {
 	_, err := (&ipc.Client{Socket: socket}).Providers(ctx)
 	return err == nil || !errors.Is(err, token.ErrNoDaemon) && ctx.Err() == nil
 }
 
 // openLog opens the log of a daemon that is started, for its owner alone, and
-// tells where what is written from now on begins.
+// returns where new text begins.
 func openLog(file string) (log *os.File, begin int64, err error) {
 	if info, err := os.Stat(file); err == nil && info.Size() > largestLog {
 		if err := os.Rename(file, strings.TrimSuffix(file, ".log")+"-old.log"); err != nil {
@@ -137,7 +139,7 @@ func openLog(file string) (log *os.File, begin int64, err error) {
 	return log, begin, err
 }
 
-// lastWords is why a daemon ended, as its log tells.
+// lastWords is why a daemon ended, by its log.
 func lastWords(logFile string, begin int64) string {
 	const own = "tokend: " // begins the line that says so
 	f, err := os.Open(logFile)

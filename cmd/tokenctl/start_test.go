@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"tokend/cmd/tokenctl/ui"
 	"tokend/ipc"
 	"tokend/providers/token"
 )
@@ -66,7 +68,7 @@ func TestARequestWaitsForTheStart(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	c = ipc.Client{Socket: socket + "2", Start: func(context.Context) error { return notStarted("its reasons") }}
-	if _, err := c.Get(t.Context(), "clms", token.Query{}); err == nil || err.Error() != "tokend could not be started: its reasons" || exitStatus(err) != exitNoDaemon {
+	if _, err := c.Get(t.Context(), "clms", token.Query{}); err == nil || err.Error() != "tokend could not be started: its reasons" || ui.ExitStatus(err) != ui.ExitNoDaemon {
 		t.Errorf("%v", err)
 	}
 }
@@ -74,12 +76,13 @@ func TestARequestWaitsForTheStart(t *testing.T) {
 func TestWhatStartsADaemon(t *testing.T) {
 	for value, want := range map[string]bool{"": false, "0": false, "false": false, "1": true, "yes": true} {
 		t.Setenv(startEnv, value)
-		if got := (&app{}).starts(); got != want {
+		if got := isStartWanted(); got != want {
 			t.Errorf("%s=%q: %v", startEnv, value, got)
 		}
 	}
 	t.Setenv(startEnv, "0")
-	if !(&app{start: true}).starts() {
-		t.Error("--start counts whatever the environment says")
+	e := &ui.Env{Out: ui.NewScreen(io.Discard)}
+	if _, err := program(e).Execute(t.Context(), []string{"--start", "explain"}); err != nil || e.Start == nil {
+		t.Errorf("--start counts, whatever the environment says: %v", err)
 	}
 }

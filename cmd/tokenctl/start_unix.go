@@ -14,9 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// detach makes c, when started, a process that no terminal, shell or pipe of
-// the caller's has to do with: a session of its own, and none of the files that
-// somebody left open in ours.
+// detach makes c, when started, a process of its own session, apart from the
+// caller's terminal, shell and pipes, without files that we inherited.
 func detach(c *exec.Cmd) {
 	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	entries, err := os.ReadDir("/dev/fd")
@@ -30,8 +29,8 @@ func detach(c *exec.Cmd) {
 	}
 }
 
-// lockStart waits until nobody else is starting a daemon, and returns what to
-// call when done.
+// lockStart waits until no other process is starting a daemon, and returns what
+// to call when done.
 func lockStart(ctx context.Context, file string) (unlock func(), err error) {
 	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

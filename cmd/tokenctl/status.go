@@ -1,167 +1,177 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/spf13/cobra"
-
+	"tokend/cmd/tokenctl/cli"
+	"tokend/cmd/tokenctl/ui"
 	"tokend/providers/token"
 )
 
-func (a *app) statusCommand() *cobra.Command {
-	var asJSON, watch bool
-	c := &cobra.Command{
-		Use:   "status [NAME]",
-		Short: "Tell how the daemon and the profiles are",
-		Long: `  tokenctl status
+const statusHelp = `  tokenctl status
   tokenctl status clms
   tokenctl status --watch
   tokenctl status --json | jq '.profiles[] | {name, tokens}'
 
-Tells how the daemon is, what its profiles' tokens are like, how much of their
-life is left, when the next is obtained, who used them last, and what is going
-wrong. With a name it tells of one profile at length: what its token says of
-itself, and what the last attempts to obtain one came to. The exit status is 0
-whatever state it tells of; 7 if tokend does not run, 3 if there is no such
-profile.
+Shows the state of tokend and its profiles: how much of each token's life is
+left, when tokend renews it, who used it last, and what is going wrong. With a
+name it shows one profile at length: what its token contains, and the results of
+the last attempts to obtain one. The exit status is 0 whatever the state is; 7
+if tokend is not running, 3 if there is no such profile.
 
 States:
   fresh      good, and not yet due to be renewed
-  due        good, and the next one is being obtained
-  obtaining  there is none yet, and one is being obtained
-  none       there is none; one is obtained when somebody asks
+  due        good, and tokend is obtaining the next one
+  obtaining  there is none yet, and tokend is obtaining one
+  none       there is none; tokend obtains one when you ask for it
   expired    as none, and the last one has expired
   failing    there is none, and the last attempt failed; tokend tries again
   refused    there is none, because the issuer refuses: it needs you
   locked     there is none, because the keyring is locked
-  signs, verifies   what a profile without tokens does`,
-		Args:              a.perhapsProfile,
-		ValidArgsFunction: a.completeProfiles,
-		RunE: func(c *cobra.Command, _ []string) error {
+  signs, verifies   what a profile without tokens does`
+
+func statusCommand(e *ui.Env) *cli.Command {
+	var asJSON, watched bool
+	return &cli.Command{
+		Name:  "status",
+		Args:  "[NAME]",
+		Short: "Show the state of tokend and its profiles",
+		Long:  statusHelp,
+		Flags: func(f *cli.Flags) {
+			f.BoolVar(&asJSON, "json", false, "print JSON (docs/protocol.md: GET /v1/status, /v1/profiles/NAME)")
+			f.BoolVarP(&watched, "watch", "w", false, "show it live until Ctrl-C; for terminals")
+		},
+		Check:    e.OptionalProfile,
+		Complete: e.CompleteProfile,
+		Run: func(ctx context.Context, _ *cli.Call) error {
 			switch {
-			case asJSON && watch:
-				return usage("--json and --watch cannot be combined")
-			case asJSON && a.profile != "":
-				p, err := a.profileStatus(c, a.profile)
-				return a.out.answerJSONOf(p, err)
+			case asJSON && watched:
+				return cli.Usage("--json and --watch cannot be combined")
 			case asJSON:
-				st, err := a.status(c)
-				return a.out.answerJSONOf(st, err)
+				return statusJSON(ctx, e)
+			case watched:
+				return watch(e, func() (string, error) { return statusText(ctx, e) })
 			}
-			tell := a.tellStatus
-			if a.profile != "" {
-				tell = a.tellProfile
-			}
-			if watch {
-				return a.watch(c, tell)
-			}
-			text, err := tell(c)
+			text, err := statusText(ctx, e)
 			if err != nil {
 				return err
 			}
-			return a.out.answer([]byte(text))
+			return e.Out.Answer(text)
 		},
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON (docs/protocol.md: GET /v1/status, /v1/profiles/NAME)")
-	c.Flags().BoolVarP(&watch, "watch", "w", false, "show it live until Ctrl-C; for terminals")
-	return c
 }
 
-// A telling of a state in words, as it is now.
-type stateTelling func(*cobra.Command) (string, error)
+func statusJSON(ctx context.Context, e *ui.Env) error {
+	var answer any
+	var err error
+	if e.Profile != "" {
+		answer, err = e.ProfileStatus(ctx, e.Profile)
+	} else {
+		answer, err = e.Status(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	return e.Out.AnswerJSON(answer)
+}
 
-func (a *app) tellStatus(c *cobra.Command) (string, error) {
-	st, err := a.status(c)
+// statusText is the current state in words, of the profile that was named or
+// of all.
+func statusText(ctx context.Context, e *ui.Env) (string, error) {
+	if e.Profile != "" {
+		p, err := e.ProfileStatus(ctx, e.Profile)
+		if err != nil {
+			return "", err
+		}
+		return profileText(e.Out, p, time.Now()), nil
+	}
+	st, err := e.Status(ctx)
 	if err != nil {
 		return "", err
 	}
 	now := time.Now()
-	text := a.daemonTold(st, now)
+	text := daemonText(e.Out, st, now) + "\n"
 	if len(st.Profiles) == 0 {
-		return text + "\n" + noProfiles(st) + a.warningsTold(st), nil
+		text += noProfiles(st)
+	} else {
+		text += profileTable(e.Out, st.Profiles, now)
 	}
-	return text + "\n" + a.profilesTold(st.Profiles, now) + a.warningsTold(st), nil
+	return text + warningsText(e.Out, st), nil
 }
 
-func (a *app) daemonTold(st token.Status, now time.Time) string {
-	rows := []row{
-		pair("tokend", fmt.Sprintf("%s, process %d, started %s", st.Version, st.PID, when(st.Started, now)), plain),
-		pair("keystore", st.Keystore, health(st.Keystore)),
-		pair("cache", st.Cache, health(st.Cache)),
-		pair("config", st.Config, plain),
-		pair("state", st.State, plain),
+func daemonText(s ui.Screen, st token.Status, now time.Time) string {
+	rows := []ui.Row{
+		ui.Pair("tokend", fmt.Sprintf("%s, process %d, started %s", st.Version, st.PID, ui.When(st.Started, now)), ui.Plain),
+		ui.Pair("keystore", st.Keystore, health(st.Keystore)),
+		ui.Pair("cache", st.Cache, health(st.Cache)),
+		ui.Pair("config", st.Config, ui.Plain),
+		ui.Pair("state", st.State, ui.Plain),
 	}
 	if st.Sandbox != "" {
-		rows = slices.Insert(rows, 3, pair("sandbox", st.Sandbox, health(st.Sandbox)))
+		rows = slices.Insert(rows, 3, ui.Pair("sandbox", st.Sandbox, health(st.Sandbox)))
 	}
-	return a.out.table(rows)
+	return s.Table(rows)
 }
 
-// health is how a word such as "ok" or "os: locked" is meant.
-func health(text string) style {
+// health is the style of a text such as "ok" or "os: locked".
+func health(text string) ui.Style {
 	if text == "ok" || text == "writing" || strings.HasSuffix(text, ": ok") {
-		return good
+		return ui.Good
 	}
-	return bad
+	return ui.Bad
 }
 
-func pair(name, value string, as style) row {
-	return row{cells: []cell{{name, faint}, {printable(value), as}}}
-}
-
-// longestName is how much of a profile's name has room in a table on a
-// terminal.
+// longestName is how much of a profile's name a table on a terminal shows.
 const longestName = 24
 
-// profilesTold is a table with a line for each token, and what goes wrong
-// below them.
-func (a *app) profilesTold(profiles []token.ProfileStatus, now time.Time) string {
-	rows := []row{header("PROFILE", "STATE", "LEFT", "NEXT", "LAST USED")}
+// profileTable has a line for each token, and what goes wrong below it.
+func profileTable(s ui.Screen, profiles []token.ProfileStatus, now time.Time) string {
+	rows := []ui.Row{ui.Header("PROFILE", "STATE", "LEFT", "NEXT", "LAST USED")}
 	for _, p := range profiles {
 		tokens := p.Tokens
 		if len(tokens) == 0 {
 			tokens = []token.TokenStatus{noToken(p)}
 		}
 		for i, t := range tokens {
-			name := printable(p.Name)
+			name := ui.Printable(p.Name)
 			switch {
 			case i > 0:
 				name = ""
-			case isTerminal(a.out.w):
-				name = cut(name, longestName)
+			case ui.IsTerminal(s.W):
+				name = ui.Cut(name, longestName)
 			}
-			rows = append(rows, row{
-				cells: []cell{{text: name}, stateOf(t), leftOf(t, now), {text: nextTry(t, now)}, {text: lastUsed(t, now)}},
-				notes: tokenNotes(t, now),
+			rows = append(rows, ui.Row{
+				Cells: []ui.Cell{{Text: name}, stateOf(t), lifeLeft(t, now), {Text: nextTry(t, now)}, {Text: lastUse(t.LastUsed, t.LastUser, ", ", now)}},
+				Notes: tokenNotes(t, now),
 			})
 		}
 	}
-	fitLast(rows, a.out.columns())
-	return a.out.table(rows)
+	ui.FitLast(rows, s.Columns())
+	return s.Table(rows)
 }
 
-// barLength is how many characters a token's whole life is drawn with.
+// barLength is how many characters draw a token's whole life.
 const barLength = 8
 
-// leftOf draws what is left of a token's life, and says it.
-func leftOf(t token.TokenStatus, now time.Time) cell {
+// lifeLeft is what is left of a token's life, drawn and in words.
+func lifeLeft(t token.TokenStatus, now time.Time) ui.Cell {
 	if !usable(t) {
-		return cell{text: "-"}
+		return ui.Cell{Text: "-"}
 	}
 	life, left := t.Expiry.Sub(t.Issued), max(0, t.Expiry.Sub(now))
 	full := 0
 	if life > 0 {
 		full = min(barLength, int((left*barLength+life-1)/life)) // the last bit shows until it is gone
 	}
-	as := stateOf(t).as
-	return cell{strings.Repeat("#", full) + strings.Repeat("-", barLength-full) + " " + duration(left), as}
+	return ui.Cell{Text: strings.Repeat("#", full) + strings.Repeat("-", barLength-full) + " " + ui.Duration(left), As: stateOf(t).As}
 }
 
-// nextTry says when the next token is obtained, as far as that is planned.
+// nextTry says when tokend obtains the next token, if that is planned.
 func nextTry(t token.TokenStatus, now time.Time) string {
 	next := t.RenewAt
 	if t.Error != nil && (!usable(t) || t.Error.RetryAt.After(next)) {
@@ -173,7 +183,7 @@ func nextTry(t token.TokenStatus, now time.Time) string {
 	case next.IsZero():
 		return "-"
 	case next.Sub(now) >= time.Second:
-		return when(next, now)
+		return ui.When(next, now)
 	}
 	return due
 }
@@ -181,66 +191,28 @@ func nextTry(t token.TokenStatus, now time.Time) string {
 // due is what nextTry says of a time that has come.
 const due = "due"
 
-// lastUsed says when somebody last asked for a token, and who.
-func lastUsed(t token.TokenStatus, now time.Time) string {
-	text := whenOr(t.LastUsed, now)
-	if who := userTold(t.LastUser); who != "" {
-		text += ", " + who
+// lastUse says when something was last used, and after sep by whom.
+func lastUse(at time.Time, by *token.User, sep string, now time.Time) string {
+	text := ui.WhenOrDash(at, now)
+	if name := userText(by); name != "" {
+		text += sep + name
 	}
 	return text
 }
 
-func tokenNotes(t token.TokenStatus, now time.Time) (notes []string) {
-	if t.Scope != "" {
-		notes = append(notes, "scope "+printable(t.Scope))
-	}
-	if t.Audience != "" {
-		notes = append(notes, "audience "+printable(t.Audience))
-	}
-	if t.Error != nil {
-		notes = append(notes, errorTold(t, now))
-	}
-	return notes
-}
-
-// errorTold says why the last attempt failed, what tokend does about it, and
-// what there is meanwhile.
-func errorTold(t token.TokenStatus, now time.Time) string {
-	text := printable(t.Error.Error())
-	if t.Failures > 1 {
-		text += fmt.Sprintf(" (%d times in a row)", t.Failures)
-	}
-	again := "trying again"
-	if t.Error.Code == token.ErrRejected {
-		again = "asking again"
-	}
-	switch next := nextTry(t, now); next {
-	case "-":
-	case due:
-		text += "; the next try is due"
-	default:
-		text += "; " + again + " " + next
-	}
-	if usable(t) {
-		text += "; the token at hand is good for " + duration(t.Expiry.Sub(now))
-	}
-	return text
-}
-
-// userTold is who used something: its program, and the user if that is another
-// than this one.
-func userTold(u *token.User) string {
+// userText names a program, and its user if that is another than this one.
+func userText(u *token.User) string {
 	if u == nil {
 		return ""
 	}
-	program := printable(u.Program)
+	program := ui.Printable(u.Program)
 	if program == "" && u.PID != 0 {
 		program = fmt.Sprintf("process %d", u.PID)
 	}
 	if u.UID == os.Getuid() {
 		return program
 	}
-	name := printable(u.Name)
+	name := ui.Printable(u.Name)
 	if name == "" {
 		name = fmt.Sprintf("uid %d", u.UID)
 	}
@@ -250,24 +222,46 @@ func userTold(u *token.User) string {
 	return program + " of " + name
 }
 
-func (a *app) warningsTold(st token.Status) string {
+func tokenNotes(t token.TokenStatus, now time.Time) (notes []string) {
+	if t.Scope != "" {
+		notes = append(notes, "scope "+ui.Printable(t.Scope))
+	}
+	if t.Audience != "" {
+		notes = append(notes, "audience "+ui.Printable(t.Audience))
+	}
+	if t.Error != nil {
+		notes = append(notes, failureText(t, now))
+	}
+	return notes
+}
+
+// failureText says why the last attempt failed, when tokend tries again, and
+// how long the cached token lasts.
+func failureText(t token.TokenStatus, now time.Time) string {
+	text := ui.Printable(t.Error.Error())
+	if t.Failures > 1 {
+		text += fmt.Sprintf(" (%d times in a row)", t.Failures)
+	}
+	switch next := nextTry(t, now); next {
+	case "-":
+	case due:
+		text += "; the next try is due"
+	default:
+		text += "; trying again " + next
+	}
+	if usable(t) {
+		text += "; the cached token is good for " + ui.Duration(t.Expiry.Sub(now))
+	}
+	return text
+}
+
+func warningsText(s ui.Screen, st token.Status) string {
 	var lines []string
 	for _, p := range st.Profiles {
 		for _, warning := range p.Warnings {
 			lines = append(lines, p.Name+": "+warning)
 		}
 	}
-	return a.noticed("Warnings", warn, lines) +
-		a.noticed("Files that could not be loaded (what was in force before stays)", bad, st.ConfigErrors)
-}
-
-func (a *app) noticed(heading string, as style, lines []string) string {
-	if len(lines) == 0 {
-		return ""
-	}
-	text := "\n" + a.out.paint(as, heading) + "\n"
-	for _, line := range lines {
-		text += wrap(printable(line), "  ")
-	}
-	return text
+	return s.Section("Warnings", ui.Warn, lines) +
+		s.Section("Files that could not be loaded (what was loaded before stays)", ui.Bad, st.ConfigErrors)
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"tokend/cmd/tokenctl/ui"
 	"tokend/providers/token"
 )
 
@@ -24,7 +25,7 @@ func TestWhatIsLeftIsDrawn(t *testing.T) {
 		"#------- 59 s": lived(now, time.Hour-59*time.Second, time.Hour), "-------- 0 s": lived(now, time.Hour, time.Hour),
 		"-": expired, "######## 61 min": future,
 	} {
-		if got := leftOf(token, now).text; got != want {
+		if got := lifeLeft(token, now).Text; got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}
@@ -44,15 +45,15 @@ func TestFaultsAreToldWithWhatIsDone(t *testing.T) {
 	}
 	none := token.TokenStatus{State: "none"}
 	for want, token := range map[string]token.TokenStatus{
-		"idp did not answer; trying again in 40 s; the token at hand is good for 12 min": with(good, unavailable(in(40*time.Second)), 1, false),
-		"idp did not answer (7 times in a row); trying again in 5 min":                   with(none, unavailable(in(5*time.Minute)), 7, false),
-		"idp did not answer (2 times in a row); trying again now":                        with(none, unavailable(in(-time.Second)), 2, true),
-		"idp did not answer; the next try is due":                                        with(none, unavailable(now.Add(-time.Minute)), 1, false),
-		"idp says no; asking again in 6 min":                                             with(none, &token.Error{Code: token.ErrRejected, Message: "idp says no", RetryAt: in(6 * time.Minute)}, 1, false),
-		"the keyring is locked; trying again in 5 s":                                     with(none, &token.Error{Code: token.ErrLocked, Message: "the keyring is locked", RetryAt: in(5 * time.Second)}, 1, false),
+		"idp did not answer; trying again in 40 s; the cached token is good for 12 min": with(good, unavailable(in(40*time.Second)), 1, false),
+		"idp did not answer (7 times in a row); trying again in 5 min":                  with(none, unavailable(in(5*time.Minute)), 7, false),
+		"idp did not answer (2 times in a row); trying again now":                       with(none, unavailable(in(-time.Second)), 2, true),
+		"idp did not answer; the next try is due":                                       with(none, unavailable(now.Add(-time.Minute)), 1, false),
+		"idp says no; trying again in 6 min":                                            with(none, &token.Error{Code: token.ErrRejected, Message: "idp says no", RetryAt: in(6 * time.Minute)}, 1, false),
+		"the keyring is locked; trying again in 5 s":                                    with(none, &token.Error{Code: token.ErrLocked, Message: "the keyring is locked", RetryAt: in(5 * time.Second)}, 1, false),
 		"no key is stored": with(none, &token.Error{Code: token.ErrKeystore, Message: "no key is stored"}, 1, false),
 	} {
-		if got := errorTold(token, now); got != want {
+		if got := failureText(token, now); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}
@@ -72,7 +73,7 @@ func TestStatesInWords(t *testing.T) {
 		"signs":     {{State: "signs"}},
 	} {
 		for _, token := range tokens {
-			if got := stateOf(token).text; got != want {
+			if got := stateOf(token).Text; got != want {
 				t.Errorf("%+v: %s, want %s", token, got, want)
 			}
 		}
@@ -86,7 +87,7 @@ func TestWhoUsedItInWords(t *testing.T) {
 		"curl of alice": {UID: other, Name: "alice", PID: 4711, Program: "curl"}, "alice": {UID: other, Name: "alice"},
 		`a\x1b[2Jb of alice`: {UID: other, Name: "alice", Program: "a\x1b[2Jb"},
 	} {
-		if got := userTold(user); got != want {
+		if got := userText(user); got != want {
 			t.Errorf("%+v: %q, want %q", user, got, want)
 		}
 	}
@@ -102,8 +103,8 @@ func TestTheTableFits(t *testing.T) {
 	last.LastUser = &token.User{UID: os.Getuid() + 1, Name: "a-user-with-a-long-name", PID: 1, Program: "a-long-program"}
 	r := call(t, serve(t, b), nil, "status")
 	for line := range strings.Lines(r.out) {
-		if len([]rune(line)) > width+1 {
-			t.Errorf("more than %d columns: %s", width, line)
+		if len([]rune(line)) > ui.Width+1 {
+			t.Errorf("more than %d columns: %s", ui.Width, line)
 		}
 	}
 	if !strings.Contains(r.out, "a-name-of-twenty-four.ok") || !strings.Contains(r.out, "3 min") {
@@ -124,9 +125,9 @@ func TestOneProfileIsToldAtLength(t *testing.T) {
 	r := call(t, socket, nil, "status", "clms")
 	for _, want := range []string{
 		"endpoint  https://land.copernicus.eu/@@oauth2-token\n", "state      fresh\n", "left       ######## 42 min\n", "next       in 30 min\n",
-		"last used  3 min ago by python3 (process 4711)\n", "granted    read\n", "token      a JWT; what it says was not verified here\n",
+		"last used  3 min ago by python3 (process 4711)\n", "granted    read\n", "token      a JWT; tokend has not verified what it says\n",
 		"issuer     https://id\n", "subject    me\n", "audience   https://a https://b\n", "client     c\n", "scopes     read list\n",
-		"ATTEMPT     TOOK    CAME TO\n10 min ago  412 ms  a token\n20 min ago  10.0 s  issuer unavailable\n3 h ago     0 ms    from_the_future\n",
+		"ATTEMPT     TOOK    RESULT\n10 min ago  412 ms  a token\n20 min ago  10.0 s  issuer unavailable\n3 h ago     0 ms    from_the_future\n",
 	} {
 		if !strings.Contains(r.out, want) {
 			t.Errorf("lacks %q:\n%s", want, r.out)
@@ -135,7 +136,7 @@ func TestOneProfileIsToldAtLength(t *testing.T) {
 	p.Tokens[0].Content = &token.ClaimsPreview{Format: "opaque"}
 	p.Tokens[0].Error = &token.Error{Code: token.ErrRejected, OAuth: "invalid_client", Topic: "invalid_client", Message: "idp says no", RetryAt: now.Add(5*time.Minute + time.Second)}
 	r = call(t, socket, nil, "status", "clms")
-	for _, want := range []string{"token      opaque", "The last attempt failed\n  idp says no; ", "tokenctl rotate clms\n", "  See: tokenctl explain invalid_client\n"} {
+	for _, want := range []string{"token      opaque", "The last attempt failed\n  idp says no; ", "tokenctl rotate clms.\n", "  See: tokenctl explain invalid_client\n"} {
 		if !strings.Contains(r.out, want) {
 			t.Errorf("lacks %q:\n%s", want, r.out)
 		}
@@ -145,11 +146,11 @@ func TestOneProfileIsToldAtLength(t *testing.T) {
 func TestStatusOfNoProfiles(t *testing.T) {
 	b := newBackend()
 	b.status.Profiles = nil
-	call(t, serve(t, b), nil, "status").wants(t, exitOK, "There is no profile yet. Make one: tokenctl add\n", "")
+	call(t, serve(t, b), nil, "status").wants(t, ui.ExitOK, "There is no profile yet. Make one: tokenctl add\n", "")
 }
 
 func TestWatchIsForTerminals(t *testing.T) {
 	b := newBackend()
-	call(t, serve(t, b), nil, "status", "--watch").wants(t, exitUsage, "", "--watch needs a terminal; programs use --json")
-	call(t, serve(t, b), nil, "status", "--watch", "--json").wants(t, exitUsage, "", "cannot be combined")
+	call(t, serve(t, b), nil, "status", "--watch").wants(t, ui.ExitUsage, "", "--watch needs a terminal; programs use --json")
+	call(t, serve(t, b), nil, "status", "--watch", "--json").wants(t, ui.ExitUsage, "", "cannot be combined")
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -17,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tokend/cmd/tokenctl/ui"
 	"tokend/providers/token"
 )
 
@@ -168,7 +168,7 @@ func TestAddAsksForWhatIsMissing(t *testing.T) {
 	p.answers("resource and /.default\r\nscope: ", "https://x/.default")
 	p.answers("value of a client secret", "client_secret")
 	p.whispers("(not shown): ", canary)
-	if r := wait(); r.status != exitOK || !strings.Contains(r.out, "tokenctl get clms") {
+	if r := wait(); r.status != ui.ExitOK || !strings.Contains(r.out, "tokenctl get clms") {
 		t.Fatalf("status %d, stdout %q; on the screen:\n%s", r.status, r.out, p.seen())
 	}
 	a := b.addition
@@ -197,7 +197,7 @@ func TestAddAsksForFilesByTheirNames(t *testing.T) {
 	wait := p.runs(serve(t, b), "add", "clms", "--provider", "clms")
 	p.answers("the JSON file\r\nservice_key file: ", "~/nokey.json")
 	p.answers("service_key: there is no file "+home+"/nokey.json", "~/key.json")
-	if r := wait(); r.status != exitOK || !strings.Contains(r.out, filepath.Join(home, "key.json")) {
+	if r := wait(); r.status != ui.ExitOK || !strings.Contains(r.out, filepath.Join(home, "key.json")) {
 		t.Fatalf("status %d, stdout %q; on the screen:\n%s", r.status, r.out, p.seen())
 	}
 	if b.addition.Secrets["service_key"].Reveal() != "{}" {
@@ -227,7 +227,7 @@ func TestAddAsksForWhatBelongsToASecret(t *testing.T) {
 					p.answers(line[0], line[1])
 				}
 			}
-			if r := wait(); r.status != exitOK {
+			if r := wait(); r.status != ui.ExitOK {
 				t.Fatalf("status %d; on the screen:\n%s", r.status, p.seen())
 			}
 			got := map[string]string{}
@@ -249,7 +249,7 @@ func TestRotateAsksWithoutEcho(t *testing.T) {
 	wait := p.runs(serve(t, b), "rotate", "azure")
 	p.answers("Which one [1-3]: ", "1")
 	p.whispers("(not shown): ", canary)
-	if r := wait(); r.status != exitOK || b.addition.Secrets["client_secret"].Reveal() != canary || b.addition.Settings != nil {
+	if r := wait(); r.status != ui.ExitOK || b.addition.Secrets["client_secret"].Reveal() != canary || b.addition.Settings != nil {
 		t.Errorf("status %d, sent %+v", r.status, b.addition)
 	}
 	if strings.Contains(p.seen(), canary) {
@@ -261,7 +261,7 @@ func TestSecretFromStdinIsNotShownOnATerminal(t *testing.T) {
 	b, p := newBackend(), newPerson(t)
 	wait := p.runs(serve(t, b), "rotate", "azure", "--client-secret-file", "-")
 	p.whispers("(not shown): ", canary)
-	if r := wait(); r.status != exitOK || b.addition.Secrets["client_secret"].Reveal() != canary {
+	if r := wait(); r.status != ui.ExitOK || b.addition.Secrets["client_secret"].Reveal() != canary {
 		t.Errorf("status %d, sent %+v", r.status, b.addition)
 	}
 	if strings.Contains(p.seen(), canary) {
@@ -274,7 +274,7 @@ func TestRemoveAsksFirst(t *testing.T) {
 		b, p := newBackend(), newPerson(t)
 		wait := p.runs(serve(t, b), "remove", "clms")
 		p.answers("Remove the profile clms and its secrets? [y/N] ", answer)
-		if r := wait(); r.status != exitOK || !slices.Equal(b.calls, want) {
+		if r := wait(); r.status != ui.ExitOK || !slices.Equal(b.calls, want) {
 			t.Errorf("%q: status %d, asked tokend %q, want %q", answer, r.status, b.calls, want)
 		}
 	}
@@ -298,7 +298,7 @@ func TestNoAnswerEndsTheQuestions(t *testing.T) {
 			p.deaf()
 		}
 		p.types(c.keys)
-		if r := wait(); r.status != exitFailure || len(b.calls) > 0 {
+		if r := wait(); r.status != ui.ExitFailure || len(b.calls) > 0 {
 			t.Errorf("%q: status %d, asked tokend %q", c.args, r.status, b.calls)
 		}
 		p.sees("nothing was entered")
@@ -321,7 +321,7 @@ func TestInterruptGivesTheEchoBack(t *testing.T) {
 	p.sees("(not shown): ")
 	p.deaf()
 	p.types("\x03")
-	if err := c.Wait(); c.ProcessState.ExitCode() != exitInterrupted {
+	if err := c.Wait(); c.ProcessState.ExitCode() != ui.ExitInterrupted {
 		t.Errorf("it ended with %v; on the screen:\n%s", err, p.seen())
 	}
 	if !p.echoes() {
@@ -329,22 +329,6 @@ func TestInterruptGivesTheEchoBack(t *testing.T) {
 	}
 	if strings.Contains(p.seen(), "tokenctl:") {
 		t.Errorf("it complains:\n%s", p.seen())
-	}
-}
-
-func TestKeysOfAHiddenLine(t *testing.T) {
-	for keys, want := range map[string]struct {
-		line string
-		err  error
-	}{
-		"abc\r": {"abc", nil}, "abc\nrest": {"abc", nil}, "\r": {"", nil}, "ab\x7fc\r": {"ac", nil}, "aü\x08\x7f\x7fb\r": {"b", nil},
-		"wrong\x15right\r": {"right", nil}, "a\x04b\r": {"ab", nil}, "\x04": {"", errNoAnswer}, "a\x03": {"", errInterrupted},
-		"": {"", errNoAnswer}, "no end": {"", errNoAnswer}, "a\x7f\x04": {"", errNoAnswer},
-	} {
-		line, err := hiddenLine(strings.NewReader(keys))
-		if string(line) != want.line || !errors.Is(err, want.err) {
-			t.Errorf("%q: %q, %v", keys, line, err)
-		}
 	}
 }
 
@@ -381,7 +365,7 @@ func TestAddAsksAgainForWhatTokendRefuses(t *testing.T) {
 	p.answers("the name is taken\r\nName for the profile: ", "other")
 	p.answers("client_id is refused\r\napplication ID\r\nclient_id: ", "right")
 	p.whispers("pfx_password is refused\r\nits password\r\npfx_password (not shown, Enter for none): ", canary+"2")
-	if r := wait(); r.status != exitOK || !strings.Contains(r.out, pfx) {
+	if r := wait(); r.status != ui.ExitOK || !strings.Contains(r.out, pfx) {
 		t.Fatalf("status %d, stdout %q; on the screen:\n%s", r.status, r.out, p.seen())
 	}
 	want := map[string]any{"tenant": "t", "client_id": "right", "scope": "s"}
@@ -404,10 +388,10 @@ func TestAddDoesNotAskForEver(t *testing.T) {
 	for i := range askedAgain {
 		p.answers(fmt.Sprintf("refused, %d left\r\napplication ID\r\nclient_id: ", i), "b")
 	}
-	if r := wait(); r.status != exitUsage || len(b.seen) != 1+askedAgain {
+	if r := wait(); r.status != ui.ExitUsage || len(b.seen) != 1+askedAgain {
 		t.Errorf("status %d, sent %d times; on the screen:\n%s", r.status, len(b.seen), p.seen())
 	}
-	p.sees("Nothing was kept.")
+	p.sees("Nothing was saved.")
 	if strings.Contains(p.seen(), "--client-id") {
 		t.Errorf("the flag was not used:\n%s", p.seen())
 	}
@@ -419,10 +403,10 @@ func TestAddAsksNothingAnewThatAFlagSaid(t *testing.T) {
 	b.err = &token.Error{Code: token.ErrInvalid, Message: "no", Field: "tenant"}
 	wait := p.runs(serve(t, b), "add", "x", "--provider", "azure", "--tenant", "t", "--scope", "s", "--client-secret-file", writeSecret(t, "s", canary))
 	p.answers("client_id: ", "a")
-	if r := wait(); r.status != exitUsage || len(b.calls) != 1 {
+	if r := wait(); r.status != ui.ExitUsage || len(b.calls) != 1 {
 		t.Errorf("status %d, asked %q", r.status, b.calls)
 	}
-	p.sees("The flag for it: --tenant")
+	p.sees("Its flag: --tenant")
 }
 
 func TestQuestionsFitTheTerminal(t *testing.T) {
@@ -439,8 +423,8 @@ func TestQuestionsFitTheTerminal(t *testing.T) {
 	p.types("\x04")
 	wait()
 	for line := range strings.Lines(p.seen()) {
-		if len(strings.TrimRight(line, "\r\n")) > width {
-			t.Errorf("more than %d columns: %s", width, line)
+		if len(strings.TrimRight(line, "\r\n")) > ui.Width {
+			t.Errorf("more than %d columns: %s", ui.Width, line)
 		}
 	}
 	if n := strings.Count(p.seen(), "many words"); n != 40 {
@@ -557,7 +541,7 @@ func TestWatchNeedsATerminalThatCanDoIt(t *testing.T) {
 	c := p.atTerminal(serve(t, newBackend()), "status", "--watch")
 	_ = c.Wait()
 	p.sees("--watch needs a terminal")
-	if c.ProcessState.ExitCode() != exitUsage {
+	if c.ProcessState.ExitCode() != ui.ExitUsage {
 		t.Errorf("status %d", c.ProcessState.ExitCode())
 	}
 }
@@ -586,7 +570,7 @@ func TestImportAsksFirst(t *testing.T) {
 		k, p := &collector{backend: newBackend()}, newPerson(t)
 		wait := p.runs(serve(t, k), "import", dir)
 		p.answers("Make these profiles? [y/N] ", answer)
-		if r := wait(); r.status != exitOK || !slices.Equal(k.names(), want) {
+		if r := wait(); r.status != ui.ExitOK || !slices.Equal(k.names(), want) {
 			t.Errorf("%q: status %d, added %q; stdout %s", answer, r.status, k.names(), r.out)
 		}
 	}
@@ -599,7 +583,7 @@ func TestAddOfAFileAsksForAName(t *testing.T) {
 	wait := p.runs(serve(t, b), "add", sp)
 	p.sees("Recognised: Azure service principal")
 	p.answers("Name for the profile [sp]: ", "")
-	if r := wait(); r.status != exitOK || b.addition.Name != "sp" || b.addition.Settings["scope"] != "https://management.azure.com/.default" {
+	if r := wait(); r.status != ui.ExitOK || b.addition.Name != "sp" || b.addition.Settings["scope"] != "https://management.azure.com/.default" {
 		t.Errorf("status %d, sent %+v", r.status, b.addition)
 	}
 	p.sees("--scope says another")
@@ -633,7 +617,7 @@ func TestWaitingIsToldOnATerminal(t *testing.T) {
 		p.sees(text)
 		close(s.goOn)
 		r := wait()
-		if r.status != exitOK || strings.Contains(r.out, "...") {
+		if r.status != ui.ExitOK || strings.Contains(r.out, "...") {
 			t.Errorf("%q: status %d, stdout %q", args, r.status, r.out)
 		}
 		p.sees(" \r") // written over, and back to the beginning of the line
@@ -645,7 +629,7 @@ func TestWaitingIsToldOnATerminal(t *testing.T) {
 
 // What was typed is not lost because the issuer is out of reach.
 func TestAddKeepsAnswersUntestedIfAsked(t *testing.T) {
-	for answer, status := range map[string]int{"y": exitOK, "": exitUnavailable} {
+	for answer, status := range map[string]int{"y": ui.ExitOK, "": ui.ExitUnavailable} {
 		b, p := &refusing{backend: newBackend()}, newPerson(t)
 		b.errs = []error{&token.Error{Code: token.ErrUnavailable, Message: "idp cannot be reached"}}
 		wait := p.runs(serve(t, b), "add", "x", "--provider", "azure", "--tenant", "t", "--scope", "s", "--client-id", "c")

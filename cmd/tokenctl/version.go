@@ -1,50 +1,48 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"runtime/debug"
 
-	"github.com/spf13/cobra"
-
+	"tokend/cmd/tokenctl/cli"
+	"tokend/cmd/tokenctl/ui"
 	"tokend/providers/token"
 )
 
 // versions answers version --json.
 type versions struct {
 	Tokenctl string `json:"tokenctl"`
-	// Tokend is empty if the daemon does not tell.
+	// Tokend is empty if the daemon does not answer.
 	Tokend string `json:"tokend,omitempty"`
 }
 
-func (a *app) versionCommand() *cobra.Command {
+func versionCommand(e *ui.Env) *cli.Command {
 	var asJSON bool
-	c := &cobra.Command{
-		Use:   "version",
+	return &cli.Command{
+		Name:  "version",
 		Short: "Print the versions of tokenctl and tokend",
 		Long: `  tokenctl version
 
-Prints tokenctl's version, and tokend's if it runs.`,
-		Args: noArguments,
-		RunE: func(c *cobra.Command, _ []string) error {
-			st, err := a.status(c)
-			if asJSON {
-				return a.out.answerJSON(versions{ownVersion(), st.Version})
-			}
+Prints tokenctl's version, and tokend's if it is running.`,
+		Flags: jsonFlag(&asJSON),
+		Run: func(ctx context.Context, _ *cli.Call) error {
+			st, err := e.Status(ctx)
 			daemon := st.Version
 			switch {
+			case asJSON:
+				return e.Out.AnswerJSON(versions{ownVersion(), st.Version})
 			case errors.Is(err, token.ErrNoDaemon):
-				daemon = "does not run"
+				daemon = "is not running"
 			case err != nil:
 				daemon = err.Error()
 			}
-			return a.out.answer([]byte(versionLine() + "tokend   " + printable(daemon) + "\n"))
+			return e.Out.Answer(versionLine() + "\ntokend   " + ui.Printable(daemon) + "\n")
 		},
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	return c
 }
 
-func versionLine() string { return "tokenctl " + ownVersion() + "\n" }
+func versionLine() string { return "tokenctl " + ownVersion() }
 
 func ownVersion() string {
 	if version != "" {

@@ -3,7 +3,9 @@ package cli
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 )
@@ -164,3 +166,31 @@ func (c *Call) usage() string {
 	}
 	return line + " [flags]"
 }
+
+// A Span is a flag for a length of time: "10m", or seconds.
+type Span time.Duration
+
+// Set implements pflag.Value.
+func (s *Span) Set(text string) error {
+	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
+		*s = Span(time.Duration(seconds) * time.Second)
+		return nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 {
+		return fmt.Errorf("%q is not a time such as 90s, 10m or 2h", text)
+	}
+	*s = Span(d)
+	return nil
+}
+
+// String implements pflag.Value. Zero is empty, which help leaves out.
+func (s *Span) String() string {
+	if *s == 0 {
+		return ""
+	}
+	return time.Duration(*s).String()
+}
+
+// Type implements pflag.Value.
+func (s *Span) Type() string { return "TIME" }

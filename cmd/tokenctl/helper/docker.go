@@ -28,7 +28,7 @@ func docker(ctx context.Context, c *Call) error {
 		text = dockerNotFound
 	}
 	_, _ = fmt.Fprintln(c.Out, strings.TrimSpace(text))
-	return ErrTold
+	return ErrReported
 }
 
 func dockerCall(ctx context.Context, c *Call) error {

@@ -70,14 +70,14 @@ type Protocol struct {
 	Program string
 	// Doc says in a few words who asks like this.
 	Doc string
-	// Run serves one call. It returns nil for "not mine". An error is told on
-	// stderr and ends the program with status 1, except ErrTold.
+	// Run serves one call. It returns nil for "not mine". An error is printed on
+	// stderr and ends the program with status 1; ErrReported is not printed.
 	Run func(context.Context, *Call) error
 }
 
-// ErrTold means that the tool was told of the error in its own protocol: the
-// program ends with status 1 and says nothing more.
-var ErrTold = errors.New("told already")
+// ErrReported means that the tool has the error in its own protocol: the program
+// ends with status 1 and prints nothing more.
+var ErrReported = errors.New("reported already")
 
 // Protocols are all protocols.
 var Protocols = []Protocol{

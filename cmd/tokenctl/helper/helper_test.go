@@ -85,7 +85,7 @@ func (f *fake) as(profile string, hosts []string, env map[string]string, protoco
 	status := 0
 	if err != nil {
 		status = 1
-		if !errors.Is(err, ErrTold) {
+		if !errors.Is(err, ErrReported) {
 			errs.WriteString(c.Explain(err))
 		}
 	}

@@ -27,14 +27,14 @@ func keyring(ctx context.Context, c *Call) error {
 		return err
 	}
 	if unclaimed(g) {
-		return ErrTold
+		return ErrReported
 	}
 	own, err := basicUser(g)
 	if err != nil {
 		return err
 	}
 	if only := userOf(g); user != "" && only != "" && user != only {
-		return ErrTold
+		return ErrReported
 	}
 	text, err := password(g)
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"tokend/providers/token"
 )
 
-// A Wish is what a person wants to be set up.
-type Wish struct {
+// A Request is what to set up.
+type Request struct {
 	// Host is a URL, as in a profile's hosts.
 	Host string
 	// Profile is the profile's name; empty where the host decides.
@@ -26,10 +26,10 @@ type Wish struct {
 // A Tool is one that can be set up.
 type Tool struct {
 	Name, Doc string
-	// NeedsHost and NeedsProfile say what a wish must have.
+	// NeedsHost and NeedsProfile say what a request must have.
 	NeedsHost, NeedsProfile bool
 	// Changes are what is to be changed.
-	Changes func(Wish) ([]Change, error)
+	Changes func(Request) ([]Change, error)
 }
 
 // A Change is one change of a tool's configuration.
@@ -67,25 +67,25 @@ func Named(name string) (Tool, bool) {
 	return Tool{}, false
 }
 
-// hostPort is the host and port of a wish's URL.
-func (w Wish) hostPort() string {
-	_, rest, _ := strings.Cut(w.Host, "://")
+// hostPort is the host and port of a request's URL.
+func (r Request) hostPort() string {
+	_, rest, _ := strings.Cut(r.Host, "://")
 	host, _, _ := strings.Cut(rest, "/")
 	return host
 }
 
-// path is the path of a wish's URL, without slashes at its ends.
-func (w Wish) path() string {
-	_, rest, _ := strings.Cut(w.Host, "://")
+// path is the path of a request's URL, without slashes at its ends.
+func (r Request) path() string {
+	_, rest, _ := strings.Cut(r.Host, "://")
 	_, path, _ := strings.Cut(rest, "/")
 	return strings.Trim(path, "/")
 }
 
 // helperArgs are the arguments with which tokenctl speaks a protocol.
-func (w Wish) helperArgs(protocol string) []string {
+func (r Request) helperArgs(protocol string) []string {
 	args := []string{"helper", protocol}
-	if w.Profile != "" {
-		args = append(args, "--profile", w.Profile)
+	if r.Profile != "" {
+		args = append(args, "--profile", r.Profile)
 	}
 	return args
 }

@@ -51,13 +51,13 @@ func read(t *testing.T, path string) string {
 	return string(text)
 }
 
-func changes(t *testing.T, tool string, w Wish) []Change {
+func changes(t *testing.T, tool string, r Request) []Change {
 	t.Helper()
 	found, ok := Named(tool)
 	if !ok {
 		t.Fatal(tool)
 	}
-	all, err := found.Changes(w)
+	all, err := found.Changes(r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func undoAll(t *testing.T, all []Change) {
 // a file that was there, with comments, odd line ends and without a last line
 // end, nor where there was none.
 func TestMakeAndUndo(t *testing.T) {
-	wish := Wish{Host: "https://reg.example:8443/a/b", Profile: "devops"}
+	request := Request{Host: "https://reg.example:8443/a/b", Profile: "devops"}
 	for tool, file := range map[string]string{
 		"git": ".gitconfig", "docker": ".docker/config.json", "cargo": ".cargo/config.toml", "bazel": ".bazelrc",
 		"terraform": ".terraformrc", "pnpm": ".npmrc", "go": "goenv", "pip": ".config/pip/pip.conf",
@@ -121,19 +121,19 @@ func TestMakeAndUndo(t *testing.T) {
 					checktest.Need(t, tool)
 				}
 				dir, self := home(t)
-				w := wish
-				w.Self = self
+				r := request
+				r.Self = self
 				path := filepath.Join(dir, file)
 				if text != "" {
 					write(t, path, text)
 				}
-				all := changes(t, tool, w)
+				all := changes(t, tool, r)
 				makeAll(t, all)
 				once := read(t, path)
 				if !strings.Contains(once, "tokend") && !strings.Contains(once, " helper g") && !strings.Contains(once, "subprocess") {
 					t.Errorf("nothing was written: %q", once)
 				}
-				makeAll(t, changes(t, tool, w))
+				makeAll(t, changes(t, tool, r))
 				if again := read(t, path); again != once {
 					t.Errorf("made twice:\n%s\nonce:\n%s", again, once)
 				}
@@ -163,7 +163,7 @@ func TestWhatOthersWroteStands(t *testing.T) {
 		path := filepath.Join(dir, c.file)
 		write(t, path, c.text)
 		found := false
-		for _, change := range changes(t, tool, Wish{Host: "https://reg.example", Profile: "p", Self: self}) {
+		for _, change := range changes(t, tool, Request{Host: "https://reg.example", Profile: "p", Self: self}) {
 			if _, err := change.Done(); err != nil {
 				found = true
 				if !errors.Is(err, token.ErrExists) || !strings.Contains(err.Error(), c.told) {
@@ -183,7 +183,7 @@ func TestAProgramThatIsNotOursStands(t *testing.T) {
 	foreign := filepath.Join(dir, "bin", "docker-credential-tokend")
 	write(t, foreign, "#!/bin/sh\n")
 	found, _ := Named("docker")
-	if _, err := found.Changes(Wish{Host: "https://reg.example", Self: self}); !errors.Is(err, token.ErrExists) {
+	if _, err := found.Changes(Request{Host: "https://reg.example", Self: self}); !errors.Is(err, token.ErrExists) {
 		t.Errorf("%v", err)
 	}
 	l := link{foreign, self, nil}
@@ -203,7 +203,7 @@ func TestAFileBehindALink(t *testing.T) {
 	if err := os.Symlink("dotfiles/bazelrc", filepath.Join(dir, ".bazelrc")); err != nil {
 		t.Fatal(err)
 	}
-	makeAll(t, changes(t, "bazel", Wish{Host: "https://reg.example", Self: self}))
+	makeAll(t, changes(t, "bazel", Request{Host: "https://reg.example", Self: self}))
 	if info, err := os.Lstat(filepath.Join(dir, ".bazelrc")); err != nil || info.Mode()&os.ModeSymlink == 0 {
 		t.Errorf("the link became %v, %v", info.Mode(), err)
 	}
@@ -216,7 +216,7 @@ func TestAFileBehindALink(t *testing.T) {
 func TestTwoHosts(t *testing.T) {
 	checktest.Need(t, "go")
 	_, self := home(t)
-	one, two := Wish{Host: "https://one.example", Self: self}, Wish{Host: "https://two.example", Self: self}
+	one, two := Request{Host: "https://one.example", Self: self}, Request{Host: "https://two.example", Self: self}
 	for _, tool := range []string{"go", "bazel"} {
 		makeAll(t, changes(t, tool, one))
 		makeAll(t, changes(t, tool, two))

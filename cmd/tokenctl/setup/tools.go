@@ -12,17 +12,17 @@ import (
 	"tokend/providers/token/format"
 )
 
-func git(w Wish) ([]Change, error) {
-	helper := "!" + format.ShellQuote(w.Self) + " " + strings.Join(w.helperArgs("git"), " ")
-	if w.Profile == "" && leadsTo("git-credential-tokend", w.Self) {
+func git(r Request) ([]Change, error) {
+	helper := "!" + format.ShellQuote(r.Self) + " " + strings.Join(r.helperArgs("git"), " ")
+	if r.Profile == "" && leadsTo("git-credential-tokend", r.Self) {
 		helper = "tokend"
 	}
-	section := "credential." + w.Host
+	section := "credential." + r.Host
 	changes := []Change{gitValues{section + ".helper", []string{"", helper}, func(v string) bool {
 		return v == "tokend" || strings.HasPrefix(v, "!") && strings.Contains(v, " helper git")
 	}}}
-	if w.path() != "" {
-		changes = append(changes, gitValues{"credential." + strings.TrimSuffix(w.Host, "/"+w.path()) + ".useHttpPath", []string{"true"},
+	if r.path() != "" {
+		changes = append(changes, gitValues{"credential." + strings.TrimSuffix(r.Host, "/"+r.path()) + ".useHttpPath", []string{"true"},
 			func(v string) bool { return v == "true" }})
 	}
 	return changes, nil
@@ -41,7 +41,7 @@ func leadsTo(name, self string) bool {
 	return false
 }
 
-func docker(w Wish) ([]Change, error) {
+func docker(r Request) ([]Change, error) {
 	dir := os.Getenv("DOCKER_CONFIG")
 	if dir == "" {
 		var err error
@@ -49,11 +49,11 @@ func docker(w Wish) ([]Change, error) {
 			return nil, err
 		}
 	}
-	changes, err := onPath("docker-credential-tokend", w.Self)
+	changes, err := onPath("docker-credential-tokend", r.Self)
 	if err != nil {
 		return nil, err
 	}
-	return append(changes, credHelper{filepath.Join(dir, "config.json"), w.hostPort()}), nil
+	return append(changes, credHelper{filepath.Join(dir, "config.json"), r.hostPort()}), nil
 }
 
 // A credHelper is an entry of credHelpers in docker's configuration.
@@ -135,7 +135,7 @@ func (c credHelper) Undo() error {
 	return writeFile(c.path, text)
 }
 
-func cargo(w Wish) ([]Change, error) {
+func cargo(r Request) ([]Change, error) {
 	dir := os.Getenv("CARGO_HOME")
 	if dir == "" {
 		var err error
@@ -151,15 +151,15 @@ func cargo(w Wish) ([]Change, error) {
 	// what the program is.
 	program := filepath.Join(data, "cargo-credential-tokend")
 	args := []string{program}
-	if w.Profile != "" {
-		args = append(args, "--profile", w.Profile)
+	if r.Profile != "" {
+		args = append(args, "--profile", r.Profile)
 	}
 	list, err := json.Marshal(args) // a JSON list of strings is one of TOML
 	if err != nil {
 		return nil, err
 	}
 	path := filepath.Join(dir, "config.toml")
-	return []Change{link{program, w.Self, nil}, block{path, "tokend", "[registry]\nglobal-credential-providers = [\"cargo:token\", \"tokend\"]\n\n" +
+	return []Change{link{program, r.Self, nil}, block{path, "tokend", "[registry]\nglobal-credential-providers = [\"cargo:token\", \"tokend\"]\n\n" +
 		"[credential-alias]\ntokend = " + string(list) + "\n", func(rest string) error {
 		for _, table := range []string{"[registry]", "[credential-alias]", "registry.", "credential-alias."} {
 			if hasLine(rest, table) {
@@ -170,14 +170,14 @@ func cargo(w Wish) ([]Change, error) {
 	}}}, nil
 }
 
-func golang(w Wish) ([]Change, error) {
-	if !strings.HasPrefix(w.Host, "https://") {
+func golang(r Request) ([]Change, error) {
+	if !strings.HasPrefix(r.Host, "https://") {
 		return nil, impossible("go authenticates over https alone")
 	}
-	return []Change{goAuth{w.Self, w.Host}}, nil
+	return []Change{goAuth{r.Self, r.Host}}, nil
 }
 
-func bazel(w Wish) ([]Change, error) {
+func bazel(r Request) ([]Change, error) {
 	path, err := inHome(".bazelrc")
 	if err != nil {
 		return nil, err
@@ -188,16 +188,16 @@ func bazel(w Wish) ([]Change, error) {
 	}
 	program := filepath.Join(dir, "bazel-credential-tokend")
 	return []Change{
-		link{program, w.Self, named(path, program)},
-		block{path, "tokend for " + w.hostPort(), "common --credential_helper=" + w.hostPort() + "=" + program + "\n", nil},
+		link{program, r.Self, named(path, program)},
+		block{path, "tokend for " + r.hostPort(), "common --credential_helper=" + r.hostPort() + "=" + program + "\n", nil},
 	}, nil
 }
 
-func kubectl(w Wish) ([]Change, error) {
-	return []Change{kubeUser{"tokend-" + w.Profile, w.helperArgs("kube"), w.Self}}, nil
+func kubectl(r Request) ([]Change, error) {
+	return []Change{kubeUser{"tokend-" + r.Profile, r.helperArgs("kube"), r.Self}}, nil
 }
 
-func terraform(w Wish) ([]Change, error) {
+func terraform(r Request) ([]Change, error) {
 	path := os.Getenv("TF_CLI_CONFIG_FILE")
 	var err error
 	if path == "" {
@@ -210,11 +210,11 @@ func terraform(w Wish) ([]Change, error) {
 		return nil, err
 	}
 	args := ""
-	if w.Profile != "" {
-		args = `  args = ["--profile", "` + w.Profile + `"]` + "\n"
+	if r.Profile != "" {
+		args = `  args = ["--profile", "` + r.Profile + `"]` + "\n"
 	}
 	return []Change{
-		link{filepath.Join(plugins, "terraform-credentials-tokend"), w.Self, nil},
+		link{filepath.Join(plugins, "terraform-credentials-tokend"), r.Self, nil},
 		block{path, "tokend", "credentials_helper \"tokend\" {\n" + args + "}\n", func(rest string) error {
 			if hasLine(rest, "credentials_helper") {
 				return conflict("%s has a credentials_helper already, and terraform takes one", path)
@@ -224,7 +224,7 @@ func terraform(w Wish) ([]Change, error) {
 	}, nil
 }
 
-func pnpm(w Wish) ([]Change, error) {
+func pnpm(r Request) ([]Change, error) {
 	path, err := inHome(".npmrc")
 	if err != nil {
 		return nil, err
@@ -233,13 +233,13 @@ func pnpm(w Wish) ([]Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	program := filepath.Join(dir, "pnpm-credential-tokend-"+w.Profile)
-	registry := "//" + w.hostPort() + "/"
-	if w.path() != "" {
-		registry += w.path() + "/"
+	program := filepath.Join(dir, "pnpm-credential-tokend-"+r.Profile)
+	registry := "//" + r.hostPort() + "/"
+	if r.path() != "" {
+		registry += r.path() + "/"
 	}
 	return []Change{
-		link{program, w.Self, named(path, program)},
+		link{program, r.Self, named(path, program)},
 		block{path, "tokend for " + registry, registry + ":tokenHelper=" + program + "\n", func(rest string) error {
 			for _, key := range []string{":tokenHelper", ":_authToken", ":_auth"} {
 				if hasLine(rest, registry+key) {
@@ -251,13 +251,13 @@ func pnpm(w Wish) ([]Change, error) {
 	}, nil
 }
 
-func pip(w Wish) ([]Change, error) {
+func pip(r Request) ([]Change, error) {
 	dir, err := dataDir()
 	if err != nil {
 		return nil, err
 	}
 	return []Change{
-		link{filepath.Join(dir, "bin", "keyring"), w.Self, nil},
+		link{filepath.Join(dir, "bin", "keyring"), r.Self, nil},
 		pipOption{"global.keyring-provider", "subprocess"},
 	}, nil
 }

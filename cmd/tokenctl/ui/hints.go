@@ -74,10 +74,18 @@ var (
 func Hints(err error, s Situation) []string {
 	lines := advice(err, s)
 	var e *token.Error
-	if errors.As(err, &e) && e.Topic != "" {
-		lines = append(lines, "See: "+Typed("tokenctl explain", Word(Printable(e.Topic))))
+	if errors.As(err, &e) {
+		lines = append(lines, SeeTopic(e.Topic)...)
 	}
 	return lines
+}
+
+// SeeTopic says where a topic is explained. There is none if it is empty.
+func SeeTopic(topic string) []string {
+	if topic == "" {
+		return nil
+	}
+	return []string{"See: " + Typed("tokenctl explain", Word(Printable(topic)))}
 }
 
 func advice(err error, s Situation) []string {
@@ -274,18 +282,21 @@ func (s Situation) invalid(e *token.Error) []string {
 	return []string{"Its flag: " + s.FieldFlag}
 }
 
-// rejected says what to do about a refusal: by the issuer's own code if there
-// is advice on it, else by that of RFC 6749 §5.2.
+// rejected says what to do about a refusal: by its topic, by the issuer's own
+// code, or by that of RFC 6749 §5.2.
 func (s Situation) rejected(e *token.Error) (lines []string) {
 	fix := "Check the credential and the settings, or hand in another: " + Typed("tokenctl rotate", Word(s.Profile))
-	for _, code := range []string{e.Detail, e.OAuth, e.Topic} {
+	for _, code := range []string{e.Topic, e.Detail, e.OAuth} {
 		if found := s.fix(code); found != "" {
 			fix = code + ": " + found
 			break
 		}
 	}
 	if s.isNew() {
-		return append([]string{fix, "Then run this command again."}, s.unchanged()...)
+		if !strings.Contains(fix, again) {
+			fix += " Then " + again + "."
+		}
+		return append([]string{fix}, s.unchanged()...)
 	}
 	retry := "tokend will retry later"
 	if e.RetryAt.After(s.Now) {
@@ -306,10 +317,17 @@ func (s Situation) fix(topic string) string {
 	}
 	var b strings.Builder
 	for i, part := range strings.Split(t.Fix(), "`") {
-		if i%2 == 1 {
+		switch {
+		case i%2 == 0:
+		case s.isNew() && part == "tokenctl rotate NAME", s.isNew() && s.Command != "rotate" && part == "tokenctl reload":
+			part = again
+		default:
 			part = Typed(strings.ReplaceAll(part, "NAME", Word(s.Profile)))
 		}
 		b.WriteString(part)
 	}
 	return b.String()
 }
+
+// again is advice for commands that hand in something new.
+const again = "run this command again"

@@ -90,12 +90,22 @@ func (t Terminal) line() (string, error) {
 
 // AskSecret asks for a line that does not appear on the screen.
 func (t Terminal) AskSecret(question string) (token.Secret, error) {
-	t.Out.Print(Printable(question) + " (not shown): ")
-	text, err := t.hidden()
-	t.Out.Print("\n")
-	if err == nil && len(text) == 0 {
+	secret, err := t.askHidden(question + " (not shown): ")
+	if err == nil && secret.IsZero() {
 		err = ErrNoAnswer
 	}
+	return secret, err
+}
+
+// AskOptionalSecret is AskSecret for a line that may be empty.
+func (t Terminal) AskOptionalSecret(question string) (token.Secret, error) {
+	return t.askHidden(question + " (not shown, Enter for none): ")
+}
+
+func (t Terminal) askHidden(question string) (token.Secret, error) {
+	t.Out.Print(Printable(question))
+	text, err := t.hidden()
+	t.Out.Print("\n")
 	return token.NewSecret(string(text)), err
 }
 

@@ -2,6 +2,7 @@ package ui
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -86,7 +87,8 @@ func TestHintsExplainRefusals(t *testing.T) {
 		{refused("invalid_client", "AADSTS1"), s, "invalid_client: compare"},
 		{refused("", ""), s, "tokenctl rotate api"},
 		{&token.Error{Code: token.ErrRejected}, s, "tokend will retry later."},
-		{refused("invalid_client", ""), Situation{Command: "add"}, "Then run this command again.\nNothing was saved."},
+		{refused("invalid_client", ""), Situation{Command: "add"}, "or hand in another secret: run this command again.\nNothing was saved."},
+		{refused("unauthorized_client", ""), Situation{Command: "add"}, "at the issuer. Then run this command again.\nNothing was saved."},
 		{&token.Error{Code: token.ErrRejected, Topic: "AADSTS7000215"}, s, "See: tokenctl explain AADSTS7000215"},
 	} {
 		if got := shown(c.err, c.s); !strings.Contains(got, c.want) {
@@ -236,6 +238,41 @@ func TestReport(t *testing.T) {
 		e := &Env{Err: NewScreen(&b)}
 		if got := e.Report(c.err, []string{"do it"}); got != c.status || b.String() != c.want {
 			t.Errorf("%s: %d %q", name, got, b.String())
+		}
+	}
+}
+
+func TestPlainJSON(t *testing.T) {
+	in := "{\"a\":\"x\u202e\u009b\U000e0041é\U0001f600\"}\n"
+	out := PlainJSON(in)
+	var a, b map[string]string
+	if json.Unmarshal([]byte(in), &a) != nil || json.Unmarshal([]byte(out), &b) != nil || a["a"] != b["a"] {
+		t.Errorf("%q became %q", in, out)
+	}
+	if want := `{"a":"x\u202e\u009b\udb40\udc41é😀"}` + "\n"; out != want {
+		t.Errorf("%q, want %q", out, want)
+	}
+}
+
+func TestChecksHaveALineForEachStep(t *testing.T) {
+	got := Screen{}.Checks([]token.Check{{Name: "socket", Result: token.CheckFail, Text: "no", Advice: "tokend setup\nThen: tokenctl --start"}})
+	if want := "fail  socket: no\n      -> tokend setup\n      -> Then: tokenctl --start\n"; got != want {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestKeysOfAHiddenLine(t *testing.T) {
+	for keys, want := range map[string]struct {
+		line string
+		err  error
+	}{
+		"abc\r": {"abc", nil}, "abc\nrest": {"abc", nil}, "\r": {"", nil}, "ab\x7fc\r": {"ac", nil}, "aü\x08\x7f\x7fb\r": {"b", nil},
+		"wrong\x15right\r": {"right", nil}, "a\x04b\r": {"ab", nil}, "\x04": {"", ErrNoAnswer}, "a\x03": {"", ErrInterrupted},
+		"": {"", ErrNoAnswer}, "no end": {"", ErrNoAnswer}, "a\x7f\x04": {"", ErrNoAnswer},
+	} {
+		line, err := hiddenLine(strings.NewReader(keys))
+		if string(line) != want.line || !errors.Is(err, want.err) {
+			t.Errorf("%q: %q, %v", keys, line, err)
 		}
 	}
 }
