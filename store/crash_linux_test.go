@@ -139,7 +139,7 @@ func TestNothingIsOpenToOthersWhateverTheUmask(t *testing.T) {
 	dir := t.TempDir()
 	must(t, os.Chmod(dir, 0o700))
 	state, choice := filepath.Join(dir, "state"), sealedChoice(t)
-	i, err := Setup(t.Context(), state, choice)
+	i, err := Setup(t.Context(), state, choice, token.Secret{})
 	must(t, err)
 	ks, err := i.Open(state)
 	must(t, err)

@@ -1,27 +1,25 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/pelletier/go-toml/v2"
-
 	"tokend/providers/token"
 )
 
-// Credentials says which credential of a profile is current, and gives its
-// secrets. The secrets lie in a keystore, under "<profile>/<field>/<id>"; a
-// small file for each profile names the id in force. Secrets are read from the
-// keystore each time: nothing is remembered here.
+// Credentials records which credential of a profile is current, and returns its
+// secrets. The secrets are in a keystore, under "<profile>/<field>/<id>"; a small
+// file for each profile names the current id. Each call reads the secrets from
+// the keystore again.
 type Credentials struct {
 	dir  string
 	keys Keystore
@@ -34,7 +32,10 @@ func NewCredentials(dir string, keys Keystore) *Credentials {
 	return &Credentials{dir: dir, keys: keys, turn: make(chan struct{}, 1)}
 }
 
-const recordSuffix = ".toml"
+const (
+	recordSuffix = ".toml"
+	maxRecord    = 64 << 10
+)
 
 // A record is a profile's file. Its three states follow each other:
 //
@@ -42,9 +43,9 @@ const recordSuffix = ".toml"
 //	current old, leftover new      while the new secrets are written
 //	current new, leftover old      while the old secrets are deleted
 //
-// and each change of it is one renaming. So at any moment the current one is
-// whole, and whatever else may lie in the keystore is known by name. A pending
-// credential is whole too, and waits to become the current one.
+// and each change is one renaming. So at any moment the current credential is
+// whole, and the record names everything else that may be in the keystore. A
+// pending credential is whole too, and waits to become the current one.
 type record struct {
 	// Profile is whose record it is: not every name can be a file's.
 	Profile string `toml:"profile"`
@@ -53,7 +54,7 @@ type record struct {
 	Leftovers []leftover `toml:"leftover,omitempty"`
 }
 
-// stored is what is written down of a credential.
+// stored is what a record says of a credential.
 type stored struct {
 	ID       string         `toml:"id,omitempty"`
 	Fields   []string       `toml:"fields,omitempty"`
@@ -66,14 +67,14 @@ func (s stored) credential(profile string) token.Credential {
 	return token.Credential{Profile: profile, ID: s.ID, Fields: s.Fields, Stored: s.Stored, Expires: s.Expires, Settings: s.Settings}
 }
 
-// A leftover is a credential that is not in force and whose secrets may lie
-// in the keystore.
+// A leftover is a credential that is neither current nor pending, and whose
+// secrets may still be in the keystore.
 type leftover struct {
 	ID     string   `toml:"id"`
 	Fields []string `toml:"fields"`
 }
 
-// replaced lists what a record holds beside keep, to be deleted.
+// replaced lists the credentials of a record other than keep, to be deleted.
 func (r record) replaced(keep ...*stored) (old []leftover) {
 	for _, s := range []*stored{&r.stored, r.Pending} {
 		if s != nil && s.ID != "" && !slices.ContainsFunc(keep, func(k *stored) bool { return k.ID == s.ID }) {
@@ -83,18 +84,17 @@ func (r record) replaced(keep ...*stored) (old []leftover) {
 	return old
 }
 
-// Put makes secrets the credential of profile. Of about it takes Expires and
-// Settings, and fills in the rest. It reads each secret back before it counts.
-// Until Put returns, the former credential is in force, and stays so if it
-// fails. A pending credential is given up.
+// Put makes secrets the credential of profile, with the Expires and Settings of
+// about. It reads each secret back first. The former credential stays current
+// until Put returns, and if it fails. Put gives up a pending credential.
 func (c *Credentials) Put(ctx context.Context, profile string, secrets map[string]token.Secret, about token.Credential) (token.Credential, error) {
 	return c.put(ctx, profile, secrets, about, func(rec record, s stored) record {
 		return record{stored: s, Leftovers: rec.replaced(&s)}
 	})
 }
 
-// PutPending keeps secrets like Put, but the current credential stays in force
-// until Promote. Another pending one is given up.
+// PutPending keeps secrets like Put, but the current credential stays current
+// until Promote. It gives up another pending one.
 func (c *Credentials) PutPending(ctx context.Context, profile string, secrets map[string]token.Secret, about token.Credential) (token.Credential, error) {
 	return c.put(ctx, profile, secrets, about, func(rec record, s stored) record {
 		return record{stored: rec.stored, Pending: &s, Leftovers: rec.replaced(&rec.stored)}
@@ -148,8 +148,8 @@ func (c *Credentials) put(ctx context.Context, profile string, secrets map[strin
 	return cred, nil
 }
 
-// Promote puts the pending credential in force. token.ErrNotFound: none is
-// pending.
+// Promote makes the pending credential the current one. token.ErrNotFound means
+// that none is pending.
 func (c *Credentials) Promote(ctx context.Context, profile string) (token.Credential, error) {
 	var promoted stored
 	err := c.settle(ctx, profile, func(rec record) record {
@@ -159,7 +159,8 @@ func (c *Credentials) Promote(ctx context.Context, profile string) (token.Creden
 	return promoted.credential(profile), err
 }
 
-// Abandon gives the pending credential up. token.ErrNotFound: none is pending.
+// Abandon gives up the pending credential. token.ErrNotFound means that none is
+// pending.
 func (c *Credentials) Abandon(ctx context.Context, profile string) error {
 	return c.settle(ctx, profile, func(rec record) record {
 		return record{stored: rec.stored, Leftovers: append(rec.Leftovers, rec.replaced(&rec.stored)...)}
@@ -172,12 +173,9 @@ func (c *Credentials) settle(ctx context.Context, profile string, follow func(re
 		return err
 	}
 	defer c.leave()
-	rec, err := c.read(profile)
+	rec, err := c.readPending(profile)
 	if err != nil {
 		return err
-	}
-	if rec.Pending == nil {
-		return fail(token.ErrNotFound, nil, "%s: no credential is pending", profile)
 	}
 	after := follow(rec)
 	if err := c.write(profile, after); err != nil {
@@ -187,21 +185,21 @@ func (c *Credentials) settle(ctx context.Context, profile string, follow func(re
 	return nil
 }
 
-// Current gives the credential of profile without asking the keystore;
+// Current returns the credential of profile without asking the keystore;
 // token.ErrNotFound if there is none.
 func (c *Credentials) Current(profile string) (token.Credential, error) {
 	rec, err := c.read(profile)
+	if err == nil && rec.ID == "" {
+		err = noCredential(profile)
+	}
 	if err != nil {
 		return token.Credential{}, err
-	}
-	if rec.ID == "" {
-		return token.Credential{}, noCredential(profile)
 	}
 	return rec.credential(profile), nil
 }
 
-// Kept gives both, the current and the pending one, and the zero Credential for
-// one that there is not. It reads once.
+// Kept returns the current and the pending credential, each the zero Credential
+// if there is none.
 func (c *Credentials) Kept(profile string) (current, pending token.Credential, err error) {
 	rec, err := c.read(profile)
 	if errors.Is(err, token.ErrNotFound) {
@@ -216,21 +214,27 @@ func (c *Credentials) Kept(profile string) (current, pending token.Credential, e
 	return current, pending, err
 }
 
-// Pending gives the credential that waits for Promote, likewise.
+// Pending returns the credential that waits for Promote; token.ErrNotFound if
+// there is none.
 func (c *Credentials) Pending(profile string) (token.Credential, error) {
-	rec, err := c.read(profile)
+	rec, err := c.readPending(profile)
 	if err != nil {
 		return token.Credential{}, err
-	}
-	if rec.Pending == nil {
-		return token.Credential{}, fail(token.ErrNotFound, nil, "%s: no credential is pending", profile)
 	}
 	return rec.Pending.credential(profile), nil
 }
 
-// Secret reads one secret of a credential from the keystore. If a Put or
-// Promote has taken that credential away in the meantime, it is the current
-// one's.
+// readPending reads a record that has a pending credential.
+func (c *Credentials) readPending(profile string) (record, error) {
+	rec, err := c.read(profile)
+	if err == nil && rec.Pending == nil {
+		err = fail(token.ErrNotFound, "", nil, "%s: no credential is pending", profile)
+	}
+	return rec, err
+}
+
+// Secret reads one secret of a credential from the keystore. If a Put or Promote
+// has replaced that credential, it reads the current one's.
 func (c *Credentials) Secret(ctx context.Context, cred token.Credential, field string) (token.Secret, error) {
 	for {
 		if !slices.Contains(cred.Fields, field) {
@@ -251,9 +255,9 @@ func (c *Credentials) Secret(ctx context.Context, cred token.Credential, field s
 	}
 }
 
-// Delete removes profile's credential and all that is left of former ones.
-// It asks the keystore first: if that is locked or gone, nothing changes. What
-// is not there is no error, so Delete can be called again after a failure.
+// Delete removes profile's credential and what is left of former ones. It asks
+// the keystore first: if that is locked or gone, nothing changes. You can call
+// Delete again after a failure.
 func (c *Credentials) Delete(ctx context.Context, profile string) error {
 	if err := c.enter(ctx); err != nil {
 		return err
@@ -289,12 +293,8 @@ func (c *Credentials) keep(ctx context.Context, cred token.Credential, secrets m
 		if err := c.keys.Set(ctx, account, secrets[field]); err != nil {
 			return err
 		}
-		back, err := c.keys.Get(ctx, account)
-		if err != nil {
+		if err := sameSecret(ctx, c.keys, account, secrets[field]); err != nil {
 			return err
-		}
-		if !back.Equal(secrets[field]) {
-			return about("keystore-unfaithful", fail(token.ErrKeystore, nil, "%s: the keystore does not give back what was put in", account))
 		}
 	}
 	return nil
@@ -320,9 +320,8 @@ func (c *Credentials) clear(ctx context.Context, profile string, rec record) (re
 	return rec, c.write(profile, rec)
 }
 
-// reachable tells whether the keystore can be used now: one that can says that
-// it does not have what was never there. The secrets themselves are not asked
-// for, since a damaged one must not be in the way of its own deletion.
+// reachable checks that the keystore can be used now, by asking for a secret that
+// was never there: a damaged secret must not prevent its own deletion.
 func (c *Credentials) reachable(ctx context.Context, cred token.Credential) error {
 	_, err := c.keys.Get(ctx, cred.Account("probe"))
 	if errors.Is(err, token.ErrNotFound) {
@@ -352,19 +351,14 @@ func (c *Credentials) read(profile string) (record, error) {
 		return record{}, noCredential(profile)
 	}
 	if err != nil {
-		return record{}, about("credential-record", fail(token.ErrKeystore, err, "%s: record of its credential: %v", profile, err))
+		return record{}, credentialError(profile, err)
 	}
 	return rec, nil
 }
 
-func readRecord(path string) (record, error) {
-	b, _, err := readRegular(path, 64<<10)
-	if err != nil {
+func readRecord(path string) (rec record, err error) {
+	if err := readTOML(path, maxRecord, &rec); err != nil {
 		return record{}, err
-	}
-	var rec record
-	if err := toml.NewDecoder(bytes.NewReader(b)).DisallowUnknownFields().Decode(&rec); err != nil {
-		return record{}, fmt.Errorf("%s: %s", path, recordFault(err))
 	}
 	if rec.Pending != nil && rec.Pending.ID == "" {
 		return record{}, fmt.Errorf("%s: a pending credential has no id", path)
@@ -372,25 +366,44 @@ func readRecord(path string) (record, error) {
 	return rec, nil
 }
 
-// accounts lists what lies in the keystore for all profiles. What is no longer
-// in force is deleted first. Its caller has the turn.
-func (c *Credentials) accounts(ctx context.Context) ([]string, error) {
+func credentialError(of string, err error) error {
+	return fail(token.ErrKeystore, "credential-record", err, "%s: record of its credential: %v", of, err)
+}
+
+// records reads the records of all profiles.
+func (c *Credentials) records() (all []record, err error) {
 	entries, err := os.ReadDir(c.dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, about("credential-record", fail(token.ErrKeystore, err, "records of credentials: %v", err))
+		return nil, credentialError(c.dir, err)
 	}
-	var accounts []string
 	for _, e := range entries {
-		if !strings.HasSuffix(e.Name(), recordSuffix) || strings.HasPrefix(e.Name(), ".") {
+		name, ok := strings.CutSuffix(e.Name(), recordSuffix)
+		if !ok || strings.HasPrefix(name, ".") {
 			continue
 		}
 		rec, err := readRecord(filepath.Join(c.dir, e.Name()))
+		if err == nil && rec.Profile == "" { // an older tokend wrote it
+			rec.Profile, err = url.PathUnescape(name)
+			if err != nil || fileName(rec.Profile) != name {
+				err = errors.New("it does not name its profile: tokenctl rotate it")
+			}
+		}
 		if err != nil {
-			return nil, about("credential-record", fail(token.ErrKeystore, err, "record of a credential: %v", err))
+			return nil, credentialError(e.Name(), err)
 		}
-		if rec.Profile == "" { // an older tokend's
-			return nil, about("credential-record", fail(token.ErrKeystore, nil, "record of a credential: %s does not say of which profile: tokenctl rotate it", e.Name()))
-		}
+		all = append(all, rec)
+	}
+	return all, nil
+}
+
+// accounts lists what is in the keystore for all profiles. It deletes former
+// credentials first. Its caller has the turn.
+func (c *Credentials) accounts(ctx context.Context) (accounts []string, err error) {
+	records, err := c.records()
+	if err != nil {
+		return nil, err
+	}
+	for _, rec := range records {
 		for _, s := range rec.replaced() {
 			for _, field := range s.Fields {
 				accounts = append(accounts, token.Credential{Profile: rec.Profile, ID: s.ID}.Account(field))
@@ -405,45 +418,35 @@ func (c *Credentials) accounts(ctx context.Context) ([]string, error) {
 
 func (c *Credentials) write(profile string, rec record) error {
 	rec.Profile = profile
-	b, err := toml.Marshal(rec)
+	err := ensureDir(c.dir)
 	if err == nil {
-		err = ensureDir(c.dir)
-	}
-	if err == nil {
-		err = replaceFile(c.path(profile), b)
+		err = writeTOML(c.path(profile), rec)
 	}
 	if err != nil {
-		return about("credential-record", fail(token.ErrKeystore, err, "%s: record of its credential: %v", profile, err))
+		return credentialError(profile, err)
 	}
 	return nil
 }
 
 func (c *Credentials) remove(profile string) error {
-	err := os.Remove(c.path(profile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err == nil {
-		err = syncDir(c.dir)
-	}
-	if err != nil {
-		return about("credential-record", fail(token.ErrKeystore, err, "%s: record of its credential: %v", profile, err))
+	if err := removeFile(c.path(profile)); err != nil {
+		return credentialError(profile, err)
 	}
 	return nil
 }
 
-// checkCredential tells whether a credential can be kept under these names: a
-// "/" would make two accounts of the same name possible.
+// checkCredential checks the names of a credential: with a "/" in them, two
+// accounts could have the same name.
 func checkCredential(profile string, secrets map[string]token.Secret) error {
 	if profile == "" || strings.Contains(profile, "/") {
-		return fail(token.ErrInvalid, nil, "%q is no name of a profile", profile)
+		return fail(token.ErrInvalid, "", nil, "%q cannot be the name of a profile", profile)
 	}
 	if len(secrets) == 0 {
-		return fail(token.ErrInvalid, nil, "%s: a credential without secrets", profile)
+		return fail(token.ErrInvalid, "", nil, "%s: a credential without secrets", profile)
 	}
 	for field, secret := range secrets {
 		if field == "" || strings.Contains(field, "/") {
-			return fail(token.ErrInvalid, nil, "%s: %q is no name of a field", profile, field)
+			return fail(token.ErrInvalid, "", nil, "%s: %q cannot be the name of a field", profile, field)
 		}
 		if err := checkEntry(profile+"/"+field, secret); err != nil {
 			return err
@@ -453,5 +456,5 @@ func checkCredential(profile string, secrets map[string]token.Secret) error {
 }
 
 func noCredential(profile string) error {
-	return about("secret-missing", fail(token.ErrNotFound, nil, "%s: no credential is stored", profile))
+	return fail(token.ErrNotFound, "secret-missing", nil, "%s: no credential is stored", profile)
 }

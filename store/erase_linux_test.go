@@ -24,7 +24,7 @@ func TestEraseForgetsOneInstallation(t *testing.T) {
 		var err error
 		i.dir = t.TempDir()
 		i.credentials = filepath.Join(i.dir, "credentials")
-		i.KeystoreConfig, err = Setup(t.Context(), i.dir, KeystoreConfig{Keystore: KeystoreOS})
+		i.KeystoreConfig, err = Setup(t.Context(), i.dir, Choice{Keystore: KeystoreOS}, token.Secret{})
 		must(t, err)
 		ks, err := i.Open(i.dir)
 		must(t, err)

@@ -1,16 +1,21 @@
 package store
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
+
+	"github.com/pelletier/go-toml/v2"
 )
 
-// ensureDir makes dir, and keeps everybody else out of it.
+// ensureDir makes dir, and closes it to others.
 func ensureDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -60,14 +65,52 @@ func readRegular(path string, limit int64) ([]byte, fs.FileInfo, error) {
 	return b, info, nil
 }
 
+// readTOML reads a file that tokend alone writes, strictly.
+func readTOML(path string, limit int64, into any) error {
+	b, _, err := readRegular(path, limit)
+	if err != nil {
+		return err
+	}
+	err = toml.NewDecoder(bytes.NewReader(b)).DisallowUnknownFields().Decode(into)
+	var wrong *toml.DecodeError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &wrong):
+		line, _ := wrong.Position()
+		return fmt.Errorf("%s: tokend did not write line %d", path, line)
+	}
+	return fmt.Errorf("%s: tokend did not write this file", path)
+}
+
+func writeTOML(path string, from any) error {
+	b, err := toml.Marshal(from)
+	if err != nil {
+		return err
+	}
+	return replaceFile(path, b)
+}
+
+// removeFile removes a file, if it exists, and puts that on disk.
+func removeFile(path string) error {
+	err := os.Remove(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
 // maxFileName leaves room for a suffix and for the random part of a temporary
 // name within the 255 bytes that file systems allow.
 const maxFileName = 180
 
-// fileName makes a file name of any text. Lower-case letters, digits, "-" and
-// "_" stay, and "." inside; all else is percent-encoded, upper-case letters
-// too, for some file systems do not tell them apart. A long name ends in "~"
-// and the text's SHA-256.
+// fileName turns any text into a file name. Lower-case letters, digits, "-" and
+// "_" stay, and "." inside; all else is percent-encoded, upper-case letters too,
+// because some file systems do not tell them apart. A long name ends in "~" and
+// the text's SHA-256.
 func fileName(text string) string {
 	var b strings.Builder
 	for i := range len(text) {

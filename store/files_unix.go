@@ -19,8 +19,8 @@ func openNoFollow(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 }
 
-// replaceFile makes data the content of path (0600), in one step that a crash
-// cannot halve, and on disk when it returns.
+// replaceFile makes data the content of path (0600), in one step even if tokend
+// crashes. It is on disk when replaceFile returns.
 func replaceFile(path string, data []byte) error {
 	dir := filepath.Dir(path)
 	f, err := renameio.NewPendingFile(path, renameio.WithTempDir(dir), renameio.WithStaticPermissions(0o600))
@@ -37,7 +37,7 @@ func replaceFile(path string, data []byte) error {
 	return syncDir(dir)
 }
 
-// syncDir puts a directory's names on disk: a renaming is not, until then.
+// syncDir puts a directory's names on disk, which renaming a file does not.
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
@@ -50,7 +50,7 @@ func syncDir(dir string) error {
 	return nil
 }
 
-// checkOwner tells whether a file is root's or our own.
+// checkOwner checks that a file belongs to root or to us.
 func checkOwner(path string, info fs.FileInfo) error {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok || st.Uid == 0 || int(st.Uid) == os.Geteuid() {
@@ -59,7 +59,7 @@ func checkOwner(path string, info fs.FileInfo) error {
 	return fmt.Errorf("%s belongs to uid %d, neither root nor %d", path, st.Uid, os.Geteuid())
 }
 
-// checkPerm tells whether a file's mode is free of the refused bits.
+// checkPerm checks that a file's mode has none of the refused bits.
 func checkPerm(path string, info fs.FileInfo, refused fs.FileMode) error {
 	if info.Mode().Perm()&refused == 0 {
 		return nil

@@ -19,7 +19,7 @@ func openNoFollow(path string) (*os.File, error) {
 }
 
 // replaceFile makes data the content of path. Windows promises no atomic
-// renaming, but MoveFileEx on one NTFS volume, which this is, behaves so.
+// renaming, but MoveFileEx within one NTFS volume is.
 func replaceFile(path string, data []byte) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path))
 	if err != nil {
@@ -46,7 +46,7 @@ func replaceFile(path string, data []byte) (err error) {
 // syncDir: NTFS journals names by itself.
 func syncDir(string) error { return nil }
 
-// checkOwner and checkPerm: who may read a file is in its access list, which
-// a user's profile directory hands down.
+// checkOwner and checkPerm check nothing: a file inherits its access list from the
+// user's profile directory.
 func checkOwner(string, fs.FileInfo) error             { return nil }
 func checkPerm(string, fs.FileInfo, fs.FileMode) error { return nil }

@@ -10,14 +10,13 @@ import (
 	"tokend/providers/token"
 )
 
-var errTestLate = fail(token.ErrKeystore, nil, "late")
+var errTestLate = fail(token.ErrKeystore, "", nil, "late")
 
 func passFor(ctx context.Context, g *gate, d time.Duration) error {
-	_, err := pass(ctx, g, errTestLate, func(context.Context) (struct{}, error) {
+	return g.pass(ctx, errTestLate, func(context.Context) error {
 		time.Sleep(d)
-		return struct{}{}, nil
+		return nil
 	})
-	return err
 }
 
 func TestGateRefusesAtOnceWhileACallHangsAndOpensAfterwards(t *testing.T) {
@@ -65,12 +64,12 @@ func TestGateLetsCallsThroughOneAfterTheOther(t *testing.T) {
 func TestGateEndsTheOpsContextWithItsCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		steps := 0
-		_, err := pass(t.Context(), newGate(), errTestLate, func(ctx context.Context) (int, error) {
+		err := newGate().pass(t.Context(), errTestLate, func(ctx context.Context) error {
 			for ctx.Err() == nil {
 				steps++
 				time.Sleep(time.Second)
 			}
-			return steps, ctx.Err()
+			return ctx.Err()
 		})
 		synctest.Wait()
 		if err != errTestLate {
@@ -99,7 +98,6 @@ func TestGateGivesTheCallersOwnReasonWhenHeLeaves(t *testing.T) {
 
 func TestGateTurnsAPanicIntoAnError(t *testing.T) {
 	g := newGate()
-	_, err := pass(t.Context(), g, errTestLate, func(context.Context) (int, error) { panic("no") })
-	wantCode(t, err, token.ErrKeystore)
+	wantCode(t, g.pass(t.Context(), errTestLate, func(context.Context) error { panic("no") }), token.ErrKeystore)
 	must(t, passFor(t.Context(), g, 0))
 }

@@ -133,6 +133,12 @@ func (m *memory) Delete(_ context.Context, account string) error {
 	return nil
 }
 
+func (m *memory) State(context.Context) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.fail()
+}
+
 func (m *memory) snapshot() map[string]string {
 	m.mu.Lock()
 	defer m.mu.Unlock()

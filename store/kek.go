@@ -21,22 +21,22 @@ func ReadKeyFile(path string) (token.Secret, error) {
 	return readKey(path, 0o077)
 }
 
-// ReadCredential reads a key that the service manager handed over: the file
-// name under $CREDENTIALS_DIRECTORY (systemd.exec(5), LoadCredential=). systemd
-// may let the service's group read it; all else is as in ReadKeyFile.
+// ReadCredential reads a key that the service manager handed over: the file name
+// under $CREDENTIALS_DIRECTORY (systemd.exec(5), LoadCredential=). The service's
+// group may be able to read it; everything else is as in ReadKeyFile.
 func ReadCredential(name string) (token.Secret, error) {
 	if !isCredentialName(name) {
-		return token.Secret{}, fail(token.ErrInvalid, nil, "%q is no name of a credential", name)
+		return token.Secret{}, fail(token.ErrInvalid, "", nil, "%q cannot be the name of a credential", name)
 	}
 	dir := os.Getenv("CREDENTIALS_DIRECTORY")
 	if dir == "" {
-		return token.Secret{}, about("key-file-missing", fail(token.ErrKeystore, nil, "credential %q: the service manager gave no credentials (CREDENTIALS_DIRECTORY is not set)", name))
+		return token.Secret{}, fail(token.ErrKeystore, "key-file-missing", nil, "credential %q: the service manager gave no credentials (CREDENTIALS_DIRECTORY is not set)", name)
 	}
 	return readKey(filepath.Join(dir, name), 0o037)
 }
 
-// isCredentialName tells whether name can be a file's, and stand in a unit,
-// wherever that is.
+// isCredentialName reports whether name can be that of a file, and stand anywhere
+// in a unit.
 func isCredentialName(name string) bool {
 	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 	return name != "" && len(name) <= 128 && strings.Trim(name, letters+"._-") == "" && strings.ContainsAny(name[:1], letters)
@@ -46,21 +46,21 @@ func isCredentialName(name string) bool {
 // It never overwrites: a file that exists is token.ErrExists.
 func NewKeyFile(path string) error { return NewKeyFileFor(path, -1, -1) }
 
-// NewKeyFileFor is NewKeyFile for another user, which takes root; -1 is the
-// user that asks.
+// NewKeyFileFor is NewKeyFile for another user, which only root can do; -1 means
+// the current user.
 func NewKeyFileFor(path string, uid, gid int) (err error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o400)
 	if errors.Is(err, fs.ErrExist) {
-		return fail(token.ErrExists, err, "%s exists already and stays as it is", path)
+		return fail(token.ErrExists, "", err, "%s exists already, and tokend does not overwrite it", path)
 	}
 	if err != nil {
-		return about("key-file", fail(token.ErrKeystore, err, "key file: %s", token.FileFault(err)))
+		return fail(token.ErrKeystore, "key-file", err, "key file: %s", token.FileFault(err))
 	}
 	defer func() {
 		if err != nil {
 			f.Close()
 			os.Remove(path)
-			err = about("key-file", fail(token.ErrKeystore, err, "key file: %s", token.FileFault(err)))
+			err = fail(token.ErrKeystore, "key-file", err, "key file: %s", token.FileFault(err))
 		}
 	}()
 	if uid >= 0 {
@@ -87,36 +87,37 @@ func readKey(path string, refused fs.FileMode) (token.Secret, error) {
 		if !filepath.IsAbs(target) {
 			target = filepath.Join(filepath.Dir(path), target)
 		}
-		return token.Secret{}, about("key-file", fail(token.ErrKeystore, err, "key file: %s is a symbolic link; name what it leads to: %s", path, target))
+		return token.Secret{}, fail(token.ErrKeystore, "key-file", err, "key file: %s is a symbolic link; name its target instead: %s", path, target)
 	}
 	if err == nil {
 		err = errors.Join(checkOwner(path, info), checkPerm(path, info, refused))
 	}
 	if err != nil {
-		return token.Secret{}, about(keyFileTopic(err), fail(token.ErrKeystore, err, "key file: %s", token.FileFault(err)))
+		return token.Secret{}, keyFileError(err)
 	}
 	key, err := parseKey(b)
 	if err != nil {
-		return token.Secret{}, about("key-file", fail(token.ErrKeystore, err, "key file: %s %v", path, err))
+		return token.Secret{}, fail(token.ErrKeystore, "key-file", err, "key file: %s %v", path, err)
 	}
 	return key, nil
 }
 
-// LooksLikeKey tells whether text, which should name a key, is one itself.
+// LooksLikeKey reports whether text, which should name a key, is one itself.
 func LooksLikeKey(text string) bool {
 	key, err := base64.StdEncoding.Strict().DecodeString(text)
 	return err == nil && len(key) == seal.KeySize
 }
 
-// keyFileTopic tells a key file that is not there from one that is not fit.
-func keyFileTopic(err error) string {
+// keyFileError explains why a key file is missing or unfit.
+func keyFileError(err error) error {
+	topic := "key-file"
 	if errors.Is(err, fs.ErrNotExist) {
-		return "key-file-missing"
+		topic = "key-file-missing"
 	}
-	return "key-file"
+	return fail(token.ErrKeystore, topic, err, "key file: %s", token.FileFault(err))
 }
 
-// parseKey takes 32 bytes, raw or in base64.
+// parseKey reads 32 bytes, raw or in base64.
 func parseKey(b []byte) (token.Secret, error) {
 	if len(b) == seal.KeySize {
 		return token.NewSecret(string(b)), nil

@@ -15,43 +15,42 @@ import (
 	"tokend/store/internal/seal"
 )
 
-// A CredentialFile is a file with an encrypted credential of systemd that
-// holds a key. systemd decrypts it for the service whose unit names it in
-// LoadCredentialEncrypted=; apart from that, root alone can (systemd-creds(1)).
+// A CredentialFile is a file with an encrypted systemd credential that holds a
+// key. systemd decrypts it for the service whose unit names it in
+// LoadCredentialEncrypted=; otherwise only root can (systemd-creds(1)).
 type CredentialFile struct {
 	// Path is where the file is; Name is bound into it.
 	Path, Name string
-	// TPM has a new one encrypted with the machine's TPM 2.0 beside the host's
-	// key.
+	// TPM encrypts a new one with the machine's TPM 2.0 as well as with the
+	// host's key.
 	TPM bool
 }
 
-// freePCR is the PCR that a credential is bound to: the one that is free for
-// applications, and that neither firmware nor boot loaders measure into, whose
-// updates must not cost the secrets. systemd 252 cannot decrypt what is bound to
-// none.
+// freePCR is the PCR that a credential is bound to. Applications may use it, and
+// neither firmware nor boot loaders measure into it: updating those must not cost
+// the secrets. systemd 252 cannot decrypt what is bound to no PCR.
 const freePCR = "23"
 
 // credsLimit is how long systemd-creds may take; a TPM can be slow.
 const credsLimit = 30 * time.Second
 
-// HasSystemdCreds tells whether this machine can make credential files.
+// HasSystemdCreds reports whether this machine can make credential files.
 func HasSystemdCreds() bool {
 	_, err := exec.LookPath("systemd-creds")
 	return err == nil
 }
 
-// HasTPM2 tells whether systemd can use a TPM 2.0 of this machine.
+// HasTPM2 reports whether systemd can use a TPM 2.0 of this machine.
 func HasTPM2(ctx context.Context) bool {
 	_, err := systemdCreds(ctx, nil, "has-tpm2")
 	return err == nil
 }
 
-// Make makes a key and keeps it in the file, which must not exist yet
-// (token.ErrExists), for root alone. It reads it back before it returns.
+// Make makes a key and keeps it in the file, for root alone, and reads it back.
+// The file must not exist yet (token.ErrExists).
 func (c CredentialFile) Make(ctx context.Context) (token.Secret, error) {
 	if _, err := os.Lstat(c.Path); !errors.Is(err, fs.ErrNotExist) {
-		return token.Secret{}, fail(token.ErrExists, err, "%s exists already and stays as it is", c.Path)
+		return token.Secret{}, fail(token.ErrExists, "", err, "%s exists already, and tokend does not overwrite it", c.Path)
 	}
 	key := seal.NewKey()
 	args := []string{"encrypt", "--with-key=host", "--name=" + c.Name, "-", "-"}
@@ -63,11 +62,11 @@ func (c CredentialFile) Make(ctx context.Context) (token.Secret, error) {
 		err = replaceFile(c.Path, box)
 	}
 	if err != nil {
-		return token.Secret{}, about("key-file", fail(token.ErrKeystore, err, "systemd credential %s: %v", c.Path, err))
+		return token.Secret{}, fail(token.ErrKeystore, "key-file", err, "systemd credential %s: %v", c.Path, err)
 	}
 	back, err := c.Read(ctx)
 	if err == nil && !back.Equal(key) {
-		err = about("key-file", fail(token.ErrKeystore, nil, "systemd credential %s: it does not give back what was put in", c.Path))
+		err = fail(token.ErrKeystore, "key-file", nil, "systemd credential %s: it does not return what was put in", c.Path)
 	}
 	if err != nil {
 		return token.Secret{}, errors.Join(err, os.Remove(c.Path))
@@ -75,21 +74,21 @@ func (c CredentialFile) Make(ctx context.Context) (token.Secret, error) {
 	return key, nil
 }
 
-// Read gives the key in the file.
+// Read returns the key in the file.
 func (c CredentialFile) Read(ctx context.Context) (token.Secret, error) {
 	text, err := systemdCreds(ctx, nil, "decrypt", "--name="+c.Name, c.Path, "-")
 	if err != nil {
-		return token.Secret{}, about("key-file", fail(token.ErrKeystore, err, "systemd credential %s: %v", c.Path, err))
+		return token.Secret{}, fail(token.ErrKeystore, "key-file", err, "systemd credential %s: %v", c.Path, err)
 	}
 	key, err := parseKey(text)
 	if err != nil {
-		return token.Secret{}, about("key-file", fail(token.ErrKeystore, err, "systemd credential %s %v", c.Path, err))
+		return token.Secret{}, fail(token.ErrKeystore, "key-file", err, "systemd credential %s %v", c.Path, err)
 	}
 	return key, nil
 }
 
-// systemdCreds runs systemd-creds. What it says of its troubles is the error's
-// text.
+// systemdCreds runs systemd-creds. The last line of what it prints to its standard
+// error becomes the error's text.
 func systemdCreds(ctx context.Context, stdin []byte, args ...string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, credsLimit)
 	defer cancel()

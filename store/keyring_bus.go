@@ -30,16 +30,15 @@ const (
 	propertiesGet    = "org.freedesktop.DBus.Properties.Get"
 )
 
-// look says whether the collection that go-keyring will use is unlocked. It is
-// the reason why a locked keyring costs no prompt; and a prompt that nobody
-// answers would cost a goroutine for ever, for go-keyring leaves its channel
-// in the connection.
+// look checks that the collection that go-keyring will use is unlocked. go-keyring
+// itself would show a prompt, and one that is never answered costs a goroutine
+// for ever, because go-keyring leaves its channel in the connection.
 func look(ctx context.Context) error {
 	if _, err := Bus(); err != nil {
 		return err
 	}
-	// The connection is the one that go-keyring uses, and made anew after the
-	// bus was restarted.
+	// go-keyring uses the same connection. godbus makes a new one after the bus
+	// was restarted.
 	conn, err := dbus.SessionBus()
 	if err != nil {
 		return err
@@ -49,7 +48,7 @@ func look(ctx context.Context) error {
 		return err
 	}
 	if collection == "/" {
-		return about("keyring-new", fail(token.ErrLocked, nil, "the OS keyring has no keyring yet: one is made when it is first unlocked"))
+		return fail(token.ErrLocked, "keyring-new", nil, "the OS keyring has no keyring yet: one is made when it is first unlocked")
 	}
 	var locked bool
 	err = conn.Object(secretsName, collection).
@@ -58,12 +57,12 @@ func look(ctx context.Context) error {
 		return err
 	}
 	if locked {
-		return about("keyring-locked", fail(token.ErrLocked, nil, "the OS keyring is locked"))
+		return fail(token.ErrLocked, "keyring-locked", nil, "the OS keyring is locked")
 	}
 	return nil
 }
 
-// collection gives the collection that go-keyring uses: "login" if it exists,
+// collection returns the collection that go-keyring uses: "login" if it exists,
 // else the default one; "/" if there is none.
 func collection(ctx context.Context, conn *dbus.Conn) (dbus.ObjectPath, error) {
 	secrets := conn.Object(secretsName, secretsPath)
@@ -80,9 +79,9 @@ func collection(ctx context.Context, conn *dbus.Conn) (dbus.ObjectPath, error) {
 	return path, err
 }
 
-// Bus is the address of the D-Bus session bus, on which the OS keyring is. It
-// makes sure that godbus knows it: without one, that would start a bus of its
-// own, a process that nobody ever ends.
+// Bus returns the address of the D-Bus session bus, on which the OS keyring is,
+// and passes it to godbus through the environment: without an address godbus would
+// start a bus of its own, a process that never ends.
 func Bus() (string, error) {
 	addr := os.Getenv("DBUS_SESSION_BUS_ADDRESS")
 	if addr != "" && !strings.HasPrefix(addr, "autolaunch:") {
@@ -97,16 +96,15 @@ func Bus() (string, error) {
 		if err != nil || info.Mode().Type() != os.ModeSocket {
 			continue
 		}
-		// godbus knows the address from here alone.
 		addr = "unix:path=" + dbus.EscapeBusAddressValue(socket)
 		return addr, os.Setenv("DBUS_SESSION_BUS_ADDRESS", addr)
 	}
-	return "", about("no-session-bus", fail(token.ErrKeystore, nil, "no D-Bus session bus, so no OS keyring: DBUS_SESSION_BUS_ADDRESS is not set and $XDG_RUNTIME_DIR/bus does not exist"))
+	return "", fail(token.ErrKeystore, "no-session-bus", nil, "no D-Bus session bus, so no OS keyring: DBUS_SESSION_BUS_ADDRESS is not set and $XDG_RUNTIME_DIR/bus does not exist")
 }
 
-// explainSystem knows the errors of D-Bus and of the Secret Service. One error
-// has no identity but its text: go-keyring's, after a prompt that was
-// dismissed or could not be shown.
+// explainSystem explains the errors of D-Bus and of the Secret Service. One has no
+// identity but its text: go-keyring's, after a prompt that was dismissed or could
+// not be shown.
 func explainSystem(err error) error {
 	var said dbus.Error
 	var dial *net.OpError
@@ -114,25 +112,25 @@ func explainSystem(err error) error {
 	case errors.As(err, &said):
 		return explainReply(said)
 	case strings.HasPrefix(err.Error(), "failed to unlock correct collection"):
-		return about("keyring-locked", fail(token.ErrLocked, err, "the OS keyring is locked"))
+		return fail(token.ErrLocked, "keyring-locked", err, "the OS keyring is locked")
 	case errors.As(err, &dial), errors.Is(err, dbus.ErrClosed), errors.Is(err, io.EOF):
-		return about("no-session-bus", fail(token.ErrKeystore, err, "the D-Bus session bus cannot be reached: %v", err))
+		return fail(token.ErrKeystore, "no-session-bus", err, "the D-Bus session bus cannot be reached: %v", err)
 	}
 	return nil
 }
 
-// explainReply tells apart what was answered over D-Bus.
+// explainReply explains an error that came over D-Bus.
 func explainReply(said dbus.Error) error {
 	switch {
 	case said.Name == "org.freedesktop.Secret.Error.IsLocked":
-		return about("keyring-locked", fail(token.ErrLocked, said, "the OS keyring is locked"))
+		return fail(token.ErrLocked, "keyring-locked", said, "the OS keyring is locked")
 	case said.Name == "org.freedesktop.DBus.Error.ServiceUnknown",
 		said.Name == "org.freedesktop.DBus.Error.NameHasNoOwner",
 		strings.HasPrefix(said.Name, "org.freedesktop.DBus.Error.Spawn."):
-		return about("no-keyring-service", fail(token.ErrKeystore, said, "no keyring service (%s) on the D-Bus session bus", secretsName))
+		return fail(token.ErrKeystore, "no-keyring-service", said, "no keyring service (%s) on the D-Bus session bus", secretsName)
 	case said.Name == "org.freedesktop.DBus.Error.NoReply",
 		said.Name == "org.freedesktop.DBus.Error.Disconnected":
-		return about("keyring-ended", fail(token.ErrKeystore, said, "the keyring service ended before it answered"))
+		return fail(token.ErrKeystore, "keyring-ended", said, "the keyring service ended before it answered")
 	}
-	return about("keyring-error", fail(token.ErrKeystore, said, "the keyring service says %s: %v", said.Name, said))
+	return fail(token.ErrKeystore, "keyring-error", said, "the keyring service says %s: %v", said.Name, said)
 }

@@ -14,8 +14,8 @@ import (
 // the secret in base64, under its limit of 4096 bytes.
 const itemLimit = 2400
 
-// look finds out whether the keychain answers at all. Whether it is locked
-// only shows when a secret is read.
+// look checks that the keychain answers. A locked one fails only when a secret is
+// read.
 func look(context.Context) error {
 	_, err := keyring.Get("tokend", "state")
 	if errors.Is(err, keyring.ErrNotFound) {
@@ -39,9 +39,9 @@ func explainSystem(err error) error {
 	}
 	switch exit.ExitCode() {
 	case exitInteractionNotAllowed, exitAuthFailed, exitUserCanceled:
-		return about("keyring-locked", fail(token.ErrLocked, err, "the login keychain is locked"))
+		return fail(token.ErrLocked, "keyring-locked", err, "the login keychain is locked")
 	case exitNoDefaultKeychain:
-		return about("no-keychain", fail(token.ErrKeystore, err, "this user has no default keychain"))
+		return fail(token.ErrKeystore, "no-keychain", err, "this user has no default keychain")
 	}
 	return nil
 }

@@ -16,21 +16,20 @@ import (
 	"tokend/providers/token"
 )
 
-// How a secret lies in the OS keyring:
+// This is how the OS keyring holds a secret:
 //
-// Plain text lies there as it is, so that a person who opens the keyring's own
-// tool sees what it is. Everything else is "tokend:base64:" and the bytes in
-// base64, for some keyrings take text alone.
+// Plain text is kept as it is, so that people see what it is in the keyring's own
+// tool. Everything else is "tokend:base64:" and the bytes in base64, because some
+// keyrings take only text.
 //
-// What is longer than one item can hold is cut into parts, which lie beside it
-// as "account (part 1a)", "account (part 2a)", …; the account itself then
-// holds an index, "tokend:parts:a:2:<SHA-256 of the whole>". There are two
-// slots for parts, a and b. A new value goes to the slot that the index does
-// not name, then the index is replaced, which is one step in every keyring,
-// then the old slot is emptied. So whatever interrupts this, the account names
-// a whole value. A slot's parts are written in ascending and deleted in
-// descending order: they are 1…n without a gap at any time, and the next Set
-// or Delete finds what an interrupted one left behind.
+// A secret that is longer than one item is cut into parts, "account (part 1a)",
+// "account (part 2a)", …; the account itself then holds an index,
+// "tokend:parts:a:2:<SHA-256 of the whole>". There are two slots for parts, a and
+// b. A new value goes to the slot that the index does not name; then the index is
+// replaced, which is one step in every keyring; then the old slot is emptied. So
+// the account names a whole value whenever this is interrupted. Parts are written
+// in ascending and deleted in descending order: they are 1…n without a gap at any
+// time, and the next Set or Delete finds what an interrupted one left behind.
 const (
 	mark       = "tokend:"
 	markBase64 = mark + "base64:"
@@ -40,8 +39,8 @@ const (
 // maxParts bounds what an index can make us read.
 const maxParts = 2 * maxSecret / 1024
 
-// items is the keyring during one call. ctx is that call's: once its caller is
-// gone no further step is made.
+// items is the keyring during one call. It makes no further step once ctx, the
+// call's context, has ended.
 type items struct {
 	*Keyring
 	ctx context.Context
@@ -75,7 +74,7 @@ func (i items) value(account string) (token.Secret, error) {
 		return token.Secret{}, err
 	}
 	if len(text) > 2*maxSecret {
-		return token.Secret{}, about("secret-damaged", fail(token.ErrKeystore, nil, "%s: the OS keyring gave %d bytes, which is no secret of tokend", account, len(text)))
+		return token.Secret{}, fail(token.ErrKeystore, "secret-damaged", nil, "%s: the OS keyring gave %d bytes, which is not a secret of tokend", account, len(text))
 	}
 	if idx, ok := parseIndex(text); ok {
 		if text, err = i.join(account, idx); err != nil {
@@ -84,7 +83,7 @@ func (i items) value(account string) (token.Secret, error) {
 	}
 	value, err := decodeText(text)
 	if err != nil {
-		return token.Secret{}, about("secret-damaged", fail(token.ErrKeystore, err, "%s: %v", account, err))
+		return token.Secret{}, fail(token.ErrKeystore, "secret-damaged", err, "%s: %v", account, err)
 	}
 	return token.NewSecret(value), nil
 }
@@ -95,39 +94,45 @@ func (i items) replace(account string, s token.Secret) error {
 	if err != nil && !errors.Is(err, keyring.ErrNotFound) {
 		return err
 	}
-	text := encodeText(s.Reveal())
-	if i.limit == 0 || len(text) <= i.limit {
-		if err := i.set(account, text); err != nil {
+	text, idx := encodeText(s.Reveal()), index{}
+	if i.limit > 0 && len(text) > i.limit {
+		text = inBase64(s.Reveal()) // a cut through a letter would leave parts that are not text
+		oldIdx, _ := parseIndex(old)
+		if idx, err = i.setParts(account, otherSlot(oldIdx.slot), text); err != nil {
 			return err
 		}
-		// The new value is in force: a part of the old one that stays behind
-		// is found next time, and no reason to say that Set failed.
-		_ = i.removeParts(account, "a", 1)
-		_ = i.removeParts(account, "b", 1)
-		return nil
+		text = idx.String()
 	}
-
-	text = inBase64(s.Reveal()) // a cut through a letter would leave parts that are no text
-	oldIdx, _ := parseIndex(old)
-	idx := index{slot: otherSlot(oldIdx.slot), sum: sum(text)}
-	for rest := text; rest != ""; {
-		n := min(i.limit, len(rest))
-		idx.parts++
-		if err := i.set(partName(account, idx.slot, idx.parts), rest[:n]); err != nil {
-			return err
-		}
-		rest = rest[n:]
-	}
-	if err := i.set(account, idx.String()); err != nil {
+	if err := i.set(account, text); err != nil {
 		return err
 	}
-	_ = i.removeParts(account, otherSlot(idx.slot), 1)
-	_ = i.removeParts(account, idx.slot, idx.parts+1)
+	// The new value counts now. The next Set finds old parts that stay behind.
+	for _, slot := range []string{"a", "b"} {
+		first := 1
+		if slot == idx.slot {
+			first += idx.parts
+		}
+		_ = i.removeParts(account, slot, first)
+	}
 	return nil
 }
 
-// remove deletes account and its parts. The account goes first: without it
-// the parts are no secret that anybody would read.
+// setParts writes text to a slot.
+func (i items) setParts(account, slot, text string) (index, error) {
+	idx := index{slot: slot, sum: sum(text)}
+	for rest := text; rest != ""; {
+		n := min(i.limit, len(rest))
+		idx.parts++
+		if err := i.set(partName(account, slot, idx.parts), rest[:n]); err != nil {
+			return idx, err
+		}
+		rest = rest[n:]
+	}
+	return idx, nil
+}
+
+// remove deletes account and its parts. The account goes first: without it no
+// call reads the parts.
 func (i items) remove(account string) error {
 	if err := i.delete(account); err != nil && !errors.Is(err, keyring.ErrNotFound) {
 		return err
@@ -162,7 +167,7 @@ func (i items) join(account string, idx index) (string, error) {
 	for n := 1; n <= idx.parts; n++ {
 		part, err := i.get(partName(account, idx.slot, n))
 		if errors.Is(err, keyring.ErrNotFound) {
-			return "", about("secret-damaged", fail(token.ErrKeystore, nil, "%s: part %d of %d is missing in the OS keyring", account, n, idx.parts))
+			return "", fail(token.ErrKeystore, "secret-damaged", nil, "%s: part %d of %d is missing in the OS keyring", account, n, idx.parts)
 		}
 		if err != nil {
 			return "", err
@@ -170,7 +175,7 @@ func (i items) join(account string, idx index) (string, error) {
 		whole.WriteString(part)
 	}
 	if sum(whole.String()) != idx.sum {
-		return "", about("secret-damaged", fail(token.ErrKeystore, nil, "%s: its %d parts in the OS keyring do not belong together", account, idx.parts))
+		return "", fail(token.ErrKeystore, "secret-damaged", nil, "%s: its %d parts in the OS keyring do not belong together", account, idx.parts)
 	}
 	return whole.String(), nil
 }
@@ -184,7 +189,7 @@ type index struct {
 
 func (x index) String() string { return fmt.Sprintf("%s%s:%d:%s", markParts, x.slot, x.parts, x.sum) }
 
-// parseIndex reads an index; false means that text is none.
+// parseIndex reads an index. It returns false if text is not one.
 func parseIndex(text string) (index, bool) {
 	rest, ok := strings.CutPrefix(text, markParts)
 	if !ok {
@@ -214,7 +219,7 @@ func sum(text string) string {
 	return hex.EncodeToString(s[:])
 }
 
-// encodeText makes text of a value that may have any bytes.
+// encodeText turns a value of any bytes into text.
 func encodeText(value string) string {
 	if isText(value) && !strings.HasPrefix(value, mark) {
 		return value
@@ -242,7 +247,7 @@ func decodeText(text string) (string, error) {
 	return string(value), nil
 }
 
-// isText tells whether every keyring keeps s as it is.
+// isText reports whether every keyring keeps s as it is.
 func isText(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool {
 		return unicode.IsControl(r) && r != '\n' && r != '\t'

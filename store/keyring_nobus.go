@@ -2,5 +2,5 @@
 
 package store
 
-// Bus is empty: the OS keyring of this system is on no bus.
+// Bus returns nothing: this system's keyring is not on a bus.
 func Bus() (string, error) { return "", nil }

@@ -13,7 +13,7 @@ import (
 // itemLimit is CRED_MAX_CREDENTIAL_BLOB_SIZE.
 const itemLimit = 2560
 
-// look finds out whether the credential manager answers. It is never locked.
+// look checks that the credential manager answers. It is never locked.
 func look(context.Context) error {
 	_, err := keyring.Get("tokend", "state")
 	if errors.Is(err, keyring.ErrNotFound) {
@@ -24,7 +24,7 @@ func look(context.Context) error {
 
 func explainSystem(err error) error {
 	if errors.Is(err, windows.ERROR_NO_SUCH_LOGON_SESSION) {
-		return about("no-logon-session", fail(token.ErrKeystore, err, "this logon session has no credential manager, as with services and SSH"))
+		return fail(token.ErrKeystore, "no-logon-session", err, "this logon session has no credential manager, as with services and SSH")
 	}
 	return nil
 }

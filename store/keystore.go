@@ -1,9 +1,9 @@
-// Package store keeps what outlives a run of tokend: secrets in a Keystore
-// (the OS keyring, or sealed files where there is none), which credential of a
-// profile is current (Credentials), and tokens already obtained (Cache).
+// Package store keeps secrets in a Keystore (the OS keyring, or sealed files
+// where there is none), and records which credential of a profile is current
+// (Credentials).
 //
-// Nothing of it is ever written in plain text, and no keystore stands in for
-// another: the choice is made once, by Setup, and recorded.
+// It writes no secret in plain text, and no keystore stands in for another:
+// Setup makes the choice once and records it.
 package store
 
 import (
@@ -16,22 +16,24 @@ import (
 
 // A Keystore keeps secrets by account name. Its errors are
 // token.ErrNotFound, token.ErrLocked (there, but locked), token.ErrKeystore
-// (not to be reached, or not fit for what it should open) and
-// token.ErrInvalid (an account or a secret that nothing could keep).
-//
-// Get gives exactly what was Set. Set replaces; a Set that is interrupted
-// leaves the old secret or the new one, never less. Delete of what is not
-// there is no error.
+// (out of reach, or the wrong key) and token.ErrInvalid (an account or a secret
+// that no keystore can keep).
 type Keystore interface {
+	// Get returns exactly what was Set.
 	Get(ctx context.Context, account string) (token.Secret, error)
+	// Set replaces a secret. If it is interrupted, it leaves the old one or the
+	// new one.
 	Set(ctx context.Context, account string, s token.Secret) error
+	// Delete of a secret that does not exist is no error.
 	Delete(ctx context.Context, account string) error
+	// State returns nil if the keystore can be used now, else token.ErrLocked or
+	// token.ErrKeystore. It never makes a prompt appear.
+	State(ctx context.Context) error
 }
 
-// State says in words how a keystore is: "ok", "locked", or what is wrong.
-// It never makes a prompt appear.
+// State returns a keystore's state in words: "ok", "locked", or what is wrong.
 func State(ctx context.Context, ks Keystore) string {
-	err := Check(ctx, ks)
+	err := ks.State(ctx)
 	switch {
 	case err == nil:
 		return "ok"
@@ -41,44 +43,37 @@ func State(ctx context.Context, ks Keystore) string {
 	return err.Error()
 }
 
-// Check is why a keystore cannot be used now: nil, token.ErrLocked or
-// token.ErrKeystore. It never makes a prompt appear.
-func Check(ctx context.Context, ks Keystore) error {
-	if stater, ok := ks.(interface{ State(context.Context) error }); ok {
-		return stater.State(ctx)
-	}
-	return nil
-}
-
-// maxSecret is the longest secret that is kept, in bytes. The longest real
-// ones, RSA-8192 keys, have 5 kB; what is far longer is not a secret.
+// maxSecret is the longest secret that is kept, in bytes. The longest real ones,
+// RSA-8192 keys, have 5 kB.
 const maxSecret = 1 << 20
 
-// checkEntry tells whether a keystore can keep s under account.
+// checkEntry checks that a keystore can keep s under account.
 func checkEntry(account string, s token.Secret) error {
 	switch {
 	case account == "":
-		return fail(token.ErrInvalid, nil, "an account needs a name")
+		return fail(token.ErrInvalid, "", nil, "an account needs a name")
 	case s.IsZero():
-		return fail(token.ErrInvalid, nil, "%s: an empty secret is not kept", account)
+		return fail(token.ErrInvalid, "", nil, "%s: an empty secret is not kept", account)
 	case len(s.Reveal()) > maxSecret:
-		return about("secret-too-long", fail(token.ErrInvalid, nil, "%s: the secret is longer than %d bytes", account, maxSecret))
+		return fail(token.ErrInvalid, "secret-too-long", nil, "%s: the secret is longer than %d bytes", account, maxSecret)
 	}
 	return nil
 }
 
-// fail makes an error of this package: a code, one line of facts, the cause,
-// whose topic is its own too.
-func fail(code token.Code, cause error, format string, args ...any) error {
-	e := &token.Error{Code: code, Message: fmt.Sprintf(format, args...), Cause: cause}
-	if from := (*token.Error)(nil); errors.As(cause, &from) {
-		e.Topic = from.Topic
+// sameSecret checks that ks returns want for account.
+func sameSecret(ctx context.Context, ks Keystore, account string, want token.Secret) error {
+	got, err := ks.Get(ctx, account)
+	if err == nil && !got.Equal(want) {
+		err = fail(token.ErrKeystore, "keystore-unfaithful", nil, "%s: the keystore does not return what was put in", account)
 	}
-	return e
+	return err
 }
 
-// about gives an error that fail made the topic of docs/errors.md.
-func about(topic string, err error) error {
-	err.(*token.Error).Topic = topic
-	return err
+// fail makes an error of this package: a code, a topic of docs/errors.md, the
+// cause, and one line of facts. Without a topic it has that of its cause.
+func fail(code token.Code, topic string, cause error, format string, args ...any) error {
+	if from := (*token.Error)(nil); topic == "" && errors.As(cause, &from) {
+		topic = from.Topic
+	}
+	return &token.Error{Code: code, Topic: topic, Message: fmt.Sprintf(format, args...), Cause: cause}
 }

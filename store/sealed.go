@@ -18,11 +18,11 @@ import (
 )
 
 // Sealed is the keystore of hosts without an OS keyring: one file for each
-// secret, sealed with AES-256-GCM under a key that lies elsewhere.
+// secret, sealed with AES-256-GCM under a key that is elsewhere.
 //
 // A file is the line "tokend-sealed v1 <key id>", then nonce and ciphertext.
 // The account name and the version are bound into the seal, so that a file
-// that is moved to another name does not open.
+// does not open under another name.
 type Sealed struct {
 	dir    string
 	keyID  string
@@ -35,9 +35,9 @@ const (
 	sealedHeader = len(sealedMagic) + 16 + 1
 )
 
-// OpenSealed gives the sealed secrets under dir, which is made if need be. kek
-// is the key that encrypts them, 32 bytes. If there are secrets and all were
-// sealed with other keys, it returns token.ErrKeystore and changes nothing.
+// OpenSealed opens the sealed secrets under dir, which it makes if necessary. kek
+// is the key that encrypts them, 32 bytes. If there are secrets and other keys
+// sealed all of them, it returns token.ErrKeystore and changes nothing.
 func OpenSealed(dir string, kek token.Secret) (*Sealed, error) {
 	id, err := seal.KeyID(kek)
 	if err != nil {
@@ -47,12 +47,13 @@ func OpenSealed(dir string, kek token.Secret) (*Sealed, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := ensureDir(dir); err != nil {
-		return nil, about("sealed-files", fail(token.ErrKeystore, err, "sealed secrets: %v", err))
+	err = ensureDir(dir)
+	var names []string
+	if err == nil {
+		names, err = namesIn(dir)
 	}
-	names, err := namesIn(dir)
 	if err != nil {
-		return nil, about("sealed-files", fail(token.ErrKeystore, err, "sealed secrets: %v", err))
+		return nil, sealedError(err)
 	}
 	s := &Sealed{dir, id, sealer}
 	if err := s.checkKey(names); err != nil {
@@ -66,15 +67,15 @@ func OpenSealed(dir string, kek token.Secret) (*Sealed, error) {
 func (s *Sealed) Get(_ context.Context, account string) (token.Secret, error) {
 	b, _, err := readRegular(s.path(account), maxSecret+1024)
 	if errors.Is(err, fs.ErrNotExist) {
-		return token.Secret{}, about("secret-missing", fail(token.ErrNotFound, nil, "%s: not among the sealed secrets", account))
+		return token.Secret{}, fail(token.ErrNotFound, "secret-missing", nil, "%s: not among the sealed secrets", account)
 	}
 	if err != nil {
-		return token.Secret{}, about("sealed-files", fail(token.ErrKeystore, err, "%s: %v", account, err))
+		return token.Secret{}, fail(token.ErrKeystore, "sealed-files", err, "%s: %v", account, err)
 	}
 	var secret token.Secret
 	erase.Do(func() { secret, err = s.open(account, b) })
 	if err != nil {
-		return token.Secret{}, fail(token.ErrKeystore, err, "%s: %v", account, err)
+		return token.Secret{}, fail(token.ErrKeystore, "", err, "%s: %v", account, err)
 	}
 	return secret, nil
 }
@@ -87,28 +88,21 @@ func (s *Sealed) Set(_ context.Context, account string, secret token.Secret) err
 	file := append([]byte(sealedMagic), s.keyID+"\n"...)
 	file = s.sealer.Seal(file, nil, []byte(secret.Reveal()), sealedAAD(account))
 	if err := replaceFile(s.path(account), file); err != nil {
-		return about("sealed-files", fail(token.ErrKeystore, err, "%s: %v", account, err))
+		return fail(token.ErrKeystore, "sealed-files", err, "%s: %v", account, err)
 	}
 	return nil
 }
 
-// Delete removes the secret of account. What is not there is no error.
+// Delete removes the secret of account.
 func (s *Sealed) Delete(_ context.Context, account string) error {
-	err := os.Remove(s.path(account))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err == nil {
-		err = syncDir(s.dir)
-	}
-	if err != nil {
-		return about("sealed-files", fail(token.ErrKeystore, err, "%s: %v", account, err))
+	if err := removeFile(s.path(account)); err != nil {
+		return fail(token.ErrKeystore, "sealed-files", err, "%s: %v", account, err)
 	}
 	return nil
 }
 
-// State is nil as long as the directory is there. There may be thousands of
-// secrets in it: they are not listed.
+// State returns nil as long as the directory can be read. It lists no more than
+// one of the secrets, of which there may be thousands.
 func (s *Sealed) State(context.Context) error {
 	dir, err := os.Open(s.dir)
 	if err == nil {
@@ -116,7 +110,7 @@ func (s *Sealed) State(context.Context) error {
 		_, err = dir.Readdirnames(1)
 	}
 	if err != nil && err != io.EOF {
-		return about("sealed-files", fail(token.ErrKeystore, err, "sealed secrets: %v", err))
+		return sealedError(err)
 	}
 	return nil
 }
@@ -128,17 +122,17 @@ func (s *Sealed) open(account string, file []byte) (token.Secret, error) {
 		return token.Secret{}, err
 	}
 	if id != s.keyID {
-		return token.Secret{}, about("sealed-other-key", fail(token.ErrKeystore, nil, "sealed with another key (%s, and this one is %s)", id, s.keyID))
+		return token.Secret{}, fail(token.ErrKeystore, "sealed-other-key", nil, "sealed with another key (%s, and this one is %s)", id, s.keyID)
 	}
 	text, err := s.sealer.Open(nil, nil, box, sealedAAD(account))
 	if err != nil {
-		return token.Secret{}, about("secret-damaged", fail(token.ErrKeystore, nil, "the sealed secret is damaged, or was sealed for another account"))
+		return token.Secret{}, fail(token.ErrKeystore, "secret-damaged", nil, "the sealed secret is damaged, or was sealed for another account")
 	}
 	return token.NewSecret(string(text)), nil
 }
 
-// checkKey tells whether the secrets of these names are sealed with our key.
-// One that is not, among others that are, is for Get to refuse.
+// checkKey checks that our key sealed at least one of the secrets of these names,
+// if there are any. Get refuses those that another key sealed.
 func (s *Sealed) checkKey(names []string) error {
 	var other string
 	for _, name := range names {
@@ -157,11 +151,11 @@ func (s *Sealed) checkKey(names []string) error {
 	if other == "" {
 		return nil
 	}
-	return about("sealed-other-key", fail(token.ErrKeystore, nil, "the secrets in %s are sealed with another key (%s, and this one is %s)", s.dir, other, s.keyID))
+	return fail(token.ErrKeystore, "sealed-other-key", nil, "the secrets in %s are sealed with another key (%s, and this one is %s)", s.dir, other, s.keyID)
 }
 
-// sweep removes, of the files of these names in dir, what a crash during a Set
-// left behind: temporary files, which begin with a dot. No other process writes
+// sweep removes from dir, of the files of these names, the temporary ones that a
+// crash during a Set left behind. They begin with a dot. No other process writes
 // there.
 func sweep(dir string, names []string) {
 	for _, name := range names {
@@ -185,7 +179,7 @@ func sealedFiles(dir string) ([]string, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, sealedError(err)
 	}
 	var paths []string
 	for _, name := range names {
@@ -196,12 +190,12 @@ func sealedFiles(dir string) ([]string, error) {
 	return paths, nil
 }
 
-// isSealed tells a sealed secret's file from others by its name.
+// isSealed reports whether name is that of a sealed secret's file.
 func isSealed(name string) bool {
 	return strings.HasSuffix(name, sealedSuffix) && !strings.HasPrefix(name, ".")
 }
 
-// sealedWith gives the id of the key that a file is sealed with.
+// sealedWith returns the id of the key that sealed a file.
 func sealedWith(path string) (string, error) {
 	b, _, err := readRegular(path, maxSecret+1024)
 	if err != nil {
@@ -211,7 +205,7 @@ func sealedWith(path string) (string, error) {
 	return id, err
 }
 
-// parseSealed takes a file apart into its key id and what is sealed.
+// parseSealed splits a file into its key id and what is sealed.
 func parseSealed(file []byte) (id string, box []byte, err error) {
 	if len(file) < sealedHeader || !bytes.HasPrefix(file, []byte(sealedMagic)) || file[sealedHeader-1] != '\n' {
 		return "", nil, errors.New("not a sealed secret")
@@ -221,4 +215,8 @@ func parseSealed(file []byte) (id string, box []byte, err error) {
 		return "", nil, errors.New("not a sealed secret")
 	}
 	return id, file[sealedHeader:], nil
+}
+
+func sealedError(err error) error {
+	return fail(token.ErrKeystore, "sealed-files", err, "sealed secrets: %v", err)
 }

@@ -30,7 +30,7 @@ func TestKeystoreTopicsAreDocumented(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, m := range regexp.MustCompile(`(?:about\(|Topic: |return )"([a-z]+(?:-[a-z]+)+)"`).FindAllStringSubmatch(string(text), -1) {
+		for _, m := range regexp.MustCompile(`(?:fail\(\S+, |Topic: |topic :?= )"([a-z]+(?:-[a-z]+)+)"`).FindAllStringSubmatch(string(text), -1) {
 			named[m[1]] = true
 		}
 	}
@@ -117,7 +117,7 @@ func TestKeystoreErrorsHaveTopics(t *testing.T) {
 			t.Errorf("a prompt that was dismissed: %#v", err)
 		}
 	}
-	if err := fail(token.ErrKeystore, about("key-file", fail(token.ErrKeystore, fs.ErrPermission, "x")), "y"); topicOf(err) != "key-file" {
+	if err := fail(token.ErrKeystore, "", fail(token.ErrKeystore, "key-file", fs.ErrPermission, "x"), "y"); topicOf(err) != "key-file" {
 		t.Errorf("a cause's topic is lost: %#v", err)
 	}
 }

@@ -21,7 +21,7 @@ import (
 type moving struct {
 	t     *testing.T
 	state string
-	keys  map[string]KeystoreConfig // the choices there are, by name
+	keys  map[string]Choice // the choices there are, by name
 }
 
 // newMoving sets up an installation with the first choice: a profile with two
@@ -29,10 +29,10 @@ type moving struct {
 // cache key.
 func newMoving(t *testing.T, first string) *moving {
 	t.Helper()
-	m := &moving{t: t, state: filepath.Join(t.TempDir(), "state"), keys: map[string]KeystoreConfig{
+	m := &moving{t: t, state: filepath.Join(t.TempDir(), "state"), keys: map[string]Choice{
 		"os": {Keystore: KeystoreOS}, "sealed": sealedChoice(t), "resealed": sealedChoice(t),
 	}}
-	_, err := Setup(t.Context(), m.state, m.keys[first])
+	_, err := Setup(t.Context(), m.state, m.keys[first], token.Secret{})
 	must(t, err)
 	v, creds := m.open()
 	for profile, secrets := range movingSecrets() {
@@ -45,7 +45,7 @@ func newMoving(t *testing.T, first string) *moving {
 	return m
 }
 
-func migrate(t *testing.T, v *Vault, creds *Credentials, choice KeystoreConfig) error {
+func migrate(t *testing.T, v *Vault, creds *Credentials, choice Choice) error {
 	_, err := v.Migrate(t.Context(), creds, choice)
 	return err
 }
@@ -135,7 +135,7 @@ func TestMigrate(t *testing.T) {
 				t.Errorf("%d secrets moved", moved)
 			}
 			after := v.KeystoreConfig()
-			if after.refuseOther(m.keys[tt.to]) != nil || after.ID != before.ID {
+			if after.Choice != m.keys[tt.to] || after.ID != before.ID {
 				t.Errorf("in force is %+v", after)
 			}
 			if v.Progress() != (Progress{}) {
@@ -187,7 +187,7 @@ func TestMigrateKilledAtEachStep(t *testing.T) {
 				m.wantAllThere()
 				after, err := ReadKeystoreConfig(m.state)
 				must(t, err)
-				if after.refuseOther(before) != nil && after.refuseOther(choice) != nil {
+				if after.Choice != before.Choice && after.Choice != choice {
 					t.Fatalf("step %d: in force is %+v", step, after)
 				}
 				v, creds := m.open()
@@ -197,7 +197,7 @@ func TestMigrateKilledAtEachStep(t *testing.T) {
 				if err == nil && cmd.ProcessState.Success() {
 					break // it came to its end
 				}
-				if after.refuseOther(choice) == nil { // and back, for the next step
+				if after.Choice == choice { // and back, for the next step
 					must(t, migrate(t, v, creds, m.keys[tt.from]))
 				}
 			}
@@ -227,7 +227,7 @@ func migrateAndDie(t *testing.T, state, keystore, keyFile, n string) {
 			select {}
 		}
 	}
-	must(t, migrate(t, v, creds, KeystoreConfig{Keystore: keystore, KeyFile: keyFile}))
+	must(t, migrate(t, v, creds, Choice{Keystore: keystore, KeyFile: keyFile}))
 }
 
 // lastLine gives what follows the prefix in the last line that has it.
@@ -254,10 +254,10 @@ func TestMigrateThatFailsChangesNothing(t *testing.T) {
 		}
 		m.wantAllThere()
 	}
-	unchanged("no key", migrate(t, v, creds, KeystoreConfig{Keystore: KeystoreSealed, KeyFile: "/none"}), token.ErrKeystore)
-	unchanged("no credential", migrate(t, v, creds, KeystoreConfig{Keystore: KeystoreSealed, Credential: "none"}), token.ErrKeystore)
-	unchanged("no choice", migrate(t, v, creds, KeystoreConfig{Keystore: "plain"}), token.ErrInvalid)
-	unchanged("a key beside the secrets", migrate(t, v, creds, KeystoreConfig{Keystore: KeystoreSealed, KeyFile: filepath.Join(m.state, "k")}), token.ErrInvalid)
+	unchanged("no key", migrate(t, v, creds, Choice{Keystore: KeystoreSealed, KeyFile: "/none"}), token.ErrKeystore)
+	unchanged("no credential", migrate(t, v, creds, Choice{Keystore: KeystoreSealed, Credential: "none"}), token.ErrKeystore)
+	unchanged("no choice", migrate(t, v, creds, Choice{Keystore: "plain"}), token.ErrInvalid)
+	unchanged("a key beside the secrets", migrate(t, v, creds, Choice{Keystore: KeystoreSealed, KeyFile: filepath.Join(m.state, "k")}), token.ErrInvalid)
 
 	// The caller leaves in the middle.
 	ctx, cancel := context.WithCancel(t.Context())
@@ -324,7 +324,7 @@ func TestMigrateToTheSameKeyElsewhere(t *testing.T) {
 	must(t, err)
 	must(t, os.WriteFile(other, content, 0o400))
 	v, creds := m.open()
-	must(t, migrate(t, v, creds, KeystoreConfig{Keystore: KeystoreSealed, KeyFile: other}))
+	must(t, migrate(t, v, creds, Choice{Keystore: KeystoreSealed, KeyFile: other}))
 	must(t, os.Remove(m.keys["sealed"].KeyFile))
 	m.wantAllThere()
 }

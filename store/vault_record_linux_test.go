@@ -15,7 +15,7 @@ import (
 // A record of many secrets that move can be read again.
 func TestInstallRecordHoldsManyLeftovers(t *testing.T) {
 	state := t.TempDir()
-	i := KeystoreConfig{ID: randomHex(16), Keystore: KeystoreOS, Leftover: &Leftover{Keystore: KeystoreSealed}}
+	i := KeystoreConfig{ID: randomHex(16), Choice: Choice{Keystore: KeystoreOS}, Leftover: &Leftover{Keystore: KeystoreSealed}}
 	for n := range 20_000 {
 		i.Leftover.Accounts = append(i.Leftover.Accounts, fmt.Sprintf("a-profile-with-a-long-name-%d/private_key/20261126-0123abcd", n))
 	}
@@ -30,7 +30,7 @@ func TestInstallRecordHoldsManyLeftovers(t *testing.T) {
 func TestMigrateDeletesNothingWhileTheRecordCannotBeWritten(t *testing.T) {
 	m := newMoving(t, "sealed")
 	v, creds := m.open()
-	record, away := installPath(m.state), filepath.Join(t.TempDir(), "install.toml")
+	record, away := configPath(m.state), filepath.Join(t.TempDir(), "install.toml")
 	v.step = func(name string) {
 		if name == "switch" {
 			must(t, os.Rename(record, away))
@@ -60,14 +60,14 @@ func TestARecordThatIsThereIsInForce(t *testing.T) {
 		state += "/" + strings.Repeat("d", min(rest-1, 200))
 	}
 	must(t, os.MkdirAll(state, 0o700))
-	next := KeystoreConfig{ID: randomHex(16), Keystore: KeystoreOS}
+	next := KeystoreConfig{ID: randomHex(16), Choice: Choice{Keystore: KeystoreOS}}
 	v := &Vault{stateDir: state, step: func(string) {}}
 	if err := v.record("switch", next, nil); err == nil || v.KeystoreConfig().ID != "" {
 		t.Errorf("not written and in force: %v", err)
 	}
 	text, err := toml.Marshal(next)
 	must(t, err)
-	must(t, os.WriteFile(installPath(state), text, 0o600))
+	must(t, os.WriteFile(configPath(state), text, 0o600))
 	must(t, v.record("switch", next, nil))
 	if v.KeystoreConfig().ID != next.ID {
 		t.Error("written and not in force")

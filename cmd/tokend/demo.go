@@ -114,7 +114,7 @@ func (d *demo) open(ctx context.Context) (err error) {
 	if err := store.NewKeyFile(d.path("key")); err != nil {
 		return err
 	}
-	if _, err := store.Setup(ctx, d.path("state"), store.KeystoreConfig{Keystore: store.KeystoreSealed, KeyFile: d.path("key")}); err != nil {
+	if _, err := store.Setup(ctx, d.path("state"), store.Choice{Keystore: store.KeystoreSealed, KeyFile: d.path("key")}, token.Secret{}); err != nil {
 		return err
 	}
 	d.say("keystore: files sealed with AES-256-GCM (on your desktop it is the OS keyring)")

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"tokend/daemon"
+	"tokend/providers/token"
 	"tokend/store"
 )
 
@@ -77,7 +78,7 @@ func TestPurgeAsks(t *testing.T) {
 	if err := store.NewKeyFile(key); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Setup(t.Context(), dirs.State, store.KeystoreConfig{Keystore: store.KeystoreSealed, KeyFile: key}); err != nil {
+	if _, err := store.Setup(t.Context(), dirs.State, store.Choice{Keystore: store.KeystoreSealed, KeyFile: key}, token.Secret{}); err != nil {
 		t.Fatal(err)
 	}
 	var told strings.Builder

@@ -186,7 +186,7 @@ func readInstall(ctx context.Context, at places, dirs daemon.Dirs) (store.Keysto
 	install, err := store.ReadKeystoreConfig(dirs.State)
 	switch {
 	case errors.Is(err, token.ErrNotFound) && mounted.KeyFile != "":
-		return store.Setup(ctx, dirs.State, mounted)
+		return store.Setup(ctx, dirs.State, mounted, token.Secret{})
 	case errors.Is(err, token.ErrNotFound):
 		return install, fmt.Errorf("%w: run \"%s\" first, to choose where secrets are kept", errNotSetUp, at.setupLine())
 	case err == nil && mounted.KeyFile != "" && mounted.KeyFile != install.KeyFile:

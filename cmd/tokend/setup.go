@@ -56,7 +56,7 @@ func credentialPath(dirs daemon.Dirs, name string) string {
 // A setupRequest is what setup is asked for.
 type setupRequest struct {
 	at     places
-	choice store.KeystoreConfig
+	choice store.Choice
 	// user is whom the system service runs as.
 	user string
 	// mounted: the key was put there by somebody else and is not made.
@@ -134,12 +134,12 @@ func (r setupRequest) run(ctx context.Context, out io.Writer) error {
 }
 
 // setUp makes the choice, and helps with a keyring that is locked.
-func setUp(ctx context.Context, state string, choice store.KeystoreConfig, kek token.Secret, out io.Writer) (store.KeystoreConfig, error) {
-	install, err := store.SetupWithKey(ctx, state, choice, kek)
+func setUp(ctx context.Context, state string, choice store.Choice, kek token.Secret, out io.Writer) (store.KeystoreConfig, error) {
+	install, err := store.Setup(ctx, state, choice, kek)
 	if errors.Is(err, token.ErrLocked) {
 		fmt.Fprintln(out, "The keyring is locked. If a window asks for its password, give it and type the same command again.")
 		if err = store.NewKeyring(store.KeyringService).Unlock(ctx); err == nil {
-			install, err = store.SetupWithKey(ctx, state, choice, kek)
+			install, err = store.Setup(ctx, state, choice, kek)
 		}
 	}
 	switch {
@@ -172,7 +172,7 @@ func (r *setupRequest) choose(dirs daemon.Dirs, before store.KeystoreConfig, out
 		*c, r.mounted = mounted, true
 		fmt.Fprintf(out, "The key of the sealed secrets is the one in %s, which $%s names.\n", c.KeyFile, keyFileEnv)
 	case before.ID != "" && (c.Keystore == "" || c.Keystore == before.Keystore):
-		*c = before
+		*c = before.Choice
 	case !r.at.system && c.Keystore == "":
 		c.Keystore = store.KeystoreOS
 	case r.at.system:
@@ -185,22 +185,22 @@ func (r *setupRequest) choose(dirs daemon.Dirs, before store.KeystoreConfig, out
 
 // mountedKey is the choice that a container's environment makes, none if it
 // makes none.
-func mountedKey(dirs daemon.Dirs) (store.KeystoreConfig, error) {
+func mountedKey(dirs daemon.Dirs) (store.Choice, error) {
 	if os.Getenv(refusedKeyEnv) != "" {
-		return store.KeystoreConfig{}, &token.Error{Code: token.ErrInvalid, Field: refusedKeyEnv, Message: fmt.Sprintf(
+		return store.Choice{}, &token.Error{Code: token.ErrInvalid, Field: refusedKeyEnv, Message: fmt.Sprintf(
 			"$%s is set: a key in the environment is seen by too many; mount it as a file and name that in $%s", refusedKeyEnv, keyFileEnv)}
 	}
 	file := os.Getenv(keyFileEnv)
 	if file == "" {
-		return store.KeystoreConfig{}, nil
+		return store.Choice{}, nil
 	}
 	group := os.Getenv(groupReadEnv)
 	if group != "" && group != "true" && group != "false" {
-		return store.KeystoreConfig{}, &token.Error{Code: token.ErrInvalid, Field: groupReadEnv, Message: "$" + groupReadEnv + ` is neither "true" nor "false"`}
+		return store.Choice{}, &token.Error{Code: token.ErrInvalid, Field: groupReadEnv, Message: "$" + groupReadEnv + ` is neither "true" nor "false"`}
 	}
-	choice := store.KeystoreConfig{Keystore: store.KeystoreSealed, KeyFile: file, GroupRead: group == "true"}
+	choice := store.Choice{Keystore: store.KeystoreSealed, KeyFile: file, GroupRead: group == "true"}
 	if err := choice.Check(dirs.State); err != nil {
-		return store.KeystoreConfig{}, fmt.Errorf("$%s: %w", keyFileEnv, err)
+		return store.Choice{}, fmt.Errorf("$%s: %w", keyFileEnv, err)
 	}
 	return choice, nil
 }

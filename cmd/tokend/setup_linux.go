@@ -138,7 +138,7 @@ func (a account) mayMakeCredential() bool { return a.uid >= 0 && store.HasSystem
 
 // systemChoice is where the system service should keep secrets on this
 // machine, and why.
-func systemChoice(dirs daemon.Dirs) (choice store.KeystoreConfig, why string) {
+func systemChoice(dirs daemon.Dirs) (choice store.Choice, why string) {
 	choice.Keystore = store.KeystoreSealed
 	var lacks string
 	switch {

@@ -189,7 +189,7 @@ func TestSetupMakesASystemdCredential(t *testing.T) {
 	if err != nil || !again.Equal(first) || !exists(dropIn) {
 		t.Errorf("the second time: the same key %t, drop-in %t, %v", again.Equal(first), exists(dropIn), err)
 	}
-	install, err := store.SetupWithKey(t.Context(), dirs.State, choice, again)
+	install, err := store.Setup(t.Context(), dirs.State, choice, again)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,12 +230,12 @@ func TestMountedKey(t *testing.T) {
 	tests := []struct {
 		name             string
 		file, group, kek string
-		want             store.KeystoreConfig
+		want             store.Choice
 		says             string // of the error; empty: there is none
 	}{
 		{name: "nothing"},
-		{name: "a file", file: "/run/secrets/kek", want: store.KeystoreConfig{Keystore: store.KeystoreSealed, KeyFile: "/run/secrets/kek"}},
-		{name: "a file for the group", file: "/run/secrets/kek", group: "true", want: store.KeystoreConfig{Keystore: store.KeystoreSealed, KeyFile: "/run/secrets/kek", GroupRead: true}},
+		{name: "a file", file: "/run/secrets/kek", want: store.Choice{Keystore: store.KeystoreSealed, KeyFile: "/run/secrets/kek"}},
+		{name: "a file for the group", file: "/run/secrets/kek", group: "true", want: store.Choice{Keystore: store.KeystoreSealed, KeyFile: "/run/secrets/kek", GroupRead: true}},
 		{name: "neither yes nor no", file: "/run/secrets/kek", group: "0440", says: "neither"},
 		{name: "the key", kek: key, says: "TOKEND_KEK is set"},
 		{name: "the key for a file", file: key, says: "that is a key"},

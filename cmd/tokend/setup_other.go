@@ -27,9 +27,9 @@ func (p places) startLine() string             { return p.line("run") }
 
 func removeHandOver() error { return nil }
 
-func systemChoice(dirs daemon.Dirs) (choice store.KeystoreConfig, why string) {
+func systemChoice(dirs daemon.Dirs) (choice store.Choice, why string) {
 	file := filepath.Join(dirs.Config, keyFileName)
-	return store.KeystoreConfig{Keystore: store.KeystoreSealed, KeyFile: file}, "A system service has no OS keyring: secrets go to sealed files."
+	return store.Choice{Keystore: store.KeystoreSealed, KeyFile: file}, "A system service has no OS keyring: secrets go to sealed files."
 }
 
 func makeCredential(context.Context, string, daemon.Dirs, bool, io.Writer) (token.Secret, error) {

@@ -224,7 +224,7 @@ func depsHere(b testing.TB, dirs daemon.Dirs, config daemon.Config) (*deps, *cac
 	if err := store.NewKeyFile(key); err != nil {
 		b.Fatal(err)
 	}
-	install, err := store.Setup(b.Context(), dirs.State, store.KeystoreConfig{Keystore: store.KeystoreSealed, KeyFile: key})
+	install, err := store.Setup(b.Context(), dirs.State, store.Choice{Keystore: store.KeystoreSealed, KeyFile: key}, token.Secret{})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -14,13 +14,13 @@ import (
 	"tokend/store"
 )
 
-// A vault fits the store's to what the daemon asks for.
+// A vault adds to the store's what the daemon asks for.
 type vault struct {
 	*store.Vault
 	creds *store.Credentials
 	dirs  daemon.Dirs
-	// moving is held by a migration, lest one that fails takes away the key file
-	// that another has found there.
+	// A migration holds moving: one that fails removes the key file that it made,
+	// which another must not have found by then.
 	moving *sync.Mutex
 }
 
@@ -31,7 +31,7 @@ func newVault(keys *store.Vault, dirs daemon.Dirs) vault {
 func (v vault) About(ctx context.Context) token.KeystoreStatus {
 	in := v.KeystoreConfig()
 	st := token.KeystoreStatus{
-		KeystoreChoice: token.KeystoreChoice{Keystore: in.Keystore, KeyFile: in.KeyFile, Credential: in.Credential, GroupRead: in.GroupRead},
+		KeystoreChoice: token.KeystoreChoice(in.Choice),
 		State:          store.State(ctx, v), KeyID: in.KeyID, Since: in.Created,
 	}
 	if in.Leftover != nil {
@@ -48,14 +48,14 @@ func (v vault) Unlock(ctx context.Context) error {
 	if err := v.Vault.Unlock(ctx); err != nil {
 		return err
 	}
-	_ = v.Tidy(ctx, v.creds) // status tells what is left
+	_ = v.Tidy(ctx, v.creds) // status shows what is left
 	return nil
 }
 
-// Migrate makes the key file of sealed secrets if there is none; where nothing
-// else is said, it is in the configuration directory.
+// Migrate makes the key file of sealed secrets if there is none. If to names no
+// place for the key, the file is in the configuration directory.
 func (v vault) Migrate(ctx context.Context, to token.KeystoreChoice) (done token.Migrated, err error) {
-	choice := store.KeystoreConfig{Keystore: to.Keystore, KeyFile: to.KeyFile, Credential: to.Credential, GroupRead: to.GroupRead}
+	choice := store.Choice(to)
 	if choice.Keystore == store.KeystoreSealed && choice.KeyFile == "" && choice.Credential == "" {
 		choice.KeyFile = filepath.Join(v.dirs.Config, keyFileName)
 	}
@@ -63,7 +63,7 @@ func (v vault) Migrate(ctx context.Context, to token.KeystoreChoice) (done token
 		return done, err
 	}
 	if !v.moving.TryLock() {
-		return done, &token.Error{Code: token.ErrUnavailable, Message: "the secrets are being moved already: tokenctl keystore tells how far that is"}
+		return done, &token.Error{Code: token.ErrUnavailable, Message: "the secrets are being moved already: tokenctl keystore shows the progress"}
 	}
 	defer v.moving.Unlock()
 	if choice.KeyFile != "" {
@@ -74,7 +74,7 @@ func (v vault) Migrate(ctx context.Context, to token.KeystoreChoice) (done token
 		}
 	}
 	if done.Moved, err = v.Vault.Migrate(ctx, v.creds, choice); err != nil {
-		if done.NewKey { // nothing was sealed with it that is in force
+		if done.NewKey { // it sealed nothing that is current
 			err = errors.Join(err, os.Remove(choice.KeyFile))
 		}
 		return done, v.outOfReach(choice.KeyFile, err)
@@ -83,12 +83,12 @@ func (v vault) Migrate(ctx context.Context, to token.KeystoreChoice) (done token
 	return done, nil
 }
 
-// outOfReach adds to an error about a key file why a tokend that serves may
-// not reach it.
+// outOfReach adds to an error about a key file why a serving tokend may not reach
+// the file.
 func (v vault) outOfReach(file string, err error) error {
 	if file == "" || !errors.Is(err, fs.ErrPermission) && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return &token.Error{Code: token.ErrKeystore, Topic: "key-file", Cause: err, Message: fmt.Sprintf(
-		"%v; a tokend that serves makes key files in %s alone, if it may write there, and reads them there and in /etc: make it with tokend new-key", err, v.dirs.Config)}
+		"%v; while tokend serves, it makes key files only in %s, if it may write there, and reads them only there and in /etc: make yours with tokend new-key", err, v.dirs.Config)}
 }

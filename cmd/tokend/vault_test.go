@@ -19,7 +19,7 @@ func TestOneMigrationAtATime(t *testing.T) {
 	if err := store.NewKeyFile(old); err != nil {
 		t.Fatal(err)
 	}
-	install, err := store.Setup(t.Context(), dirs.State, store.KeystoreConfig{Keystore: store.KeystoreSealed, KeyFile: old})
+	install, err := store.Setup(t.Context(), dirs.State, store.Choice{Keystore: store.KeystoreSealed, KeyFile: old}, token.Secret{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,11 +5,11 @@ import "time"
 // A KeystoreChoice names a keystore: "os" is the OS keyring, "sealed" means
 // sealed files, whose key is in a file or in a systemd credential.
 type KeystoreChoice struct {
-	Keystore   string `json:"keystore"`
-	KeyFile    string `json:"key_file,omitempty"`
-	Credential string `json:"credential,omitempty"`
+	Keystore   string `json:"keystore" toml:"keystore"`
+	KeyFile    string `json:"key_file,omitempty" toml:"key_file,omitempty"`
+	Credential string `json:"credential,omitempty" toml:"credential,omitempty"`
 	// GroupRead allows a key file that its group can read.
-	GroupRead bool `json:"key_file_group_read,omitempty"`
+	GroupRead bool `json:"key_file_group_read,omitempty" toml:"key_file_group_read,omitempty"`
 }
 
 // A KeystoreStatus describes the active keystore.

@@ -13,14 +13,14 @@ func TestSetupWithTheOSKeyring(t *testing.T) {
 	s := keyringtest.Start(t)
 	dir := t.TempDir()
 	s.Lock()
-	_, err := Setup(t.Context(), dir, KeystoreConfig{Keystore: KeystoreOS})
+	_, err := Setup(t.Context(), dir, Choice{Keystore: KeystoreOS}, token.Secret{})
 	wantCode(t, err, token.ErrLocked)
 	if len(tree(t, dir)) != 0 {
 		t.Error("a setup with a locked keyring wrote something")
 	}
 
 	s.Unlock()
-	i, err := Setup(t.Context(), dir, KeystoreConfig{Keystore: KeystoreOS})
+	i, err := Setup(t.Context(), dir, Choice{Keystore: KeystoreOS}, token.Secret{})
 	must(t, err)
 	ks, err := i.Open(dir)
 	must(t, err)
@@ -37,7 +37,7 @@ func TestSetupWithTheOSKeyring(t *testing.T) {
 func TestCredentialInTheOSKeyring(t *testing.T) {
 	s := keyringtest.Start(t)
 	dir := t.TempDir()
-	i, err := Setup(t.Context(), dir, KeystoreConfig{Keystore: KeystoreOS})
+	i, err := Setup(t.Context(), dir, Choice{Keystore: KeystoreOS}, token.Secret{})
 	must(t, err)
 	ks, err := i.Open(dir)
 	must(t, err)

@@ -14,13 +14,13 @@ import (
 )
 
 // sealedChoice makes a key file and the choice of it.
-func sealedChoice(t testing.TB) KeystoreConfig {
+func sealedChoice(t testing.TB) Choice {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "kek")
 	if err := NewKeyFile(path); err != nil {
 		t.Fatal(err)
 	}
-	return KeystoreConfig{Keystore: KeystoreSealed, KeyFile: path}
+	return Choice{Keystore: KeystoreSealed, KeyFile: path}
 }
 
 func tree(t *testing.T, dir string) map[string]string {
@@ -54,18 +54,18 @@ func TestSetupIsMadeOnce(t *testing.T) {
 	_, err := ReadKeystoreConfig(dir)
 	wantCode(t, err, token.ErrNotFound)
 
-	first, err := Setup(t.Context(), dir, choice)
+	first, err := Setup(t.Context(), dir, choice, token.Secret{})
 	must(t, err)
 	before := tree(t, dir)
-	again, err := Setup(t.Context(), dir, choice)
+	again, err := Setup(t.Context(), dir, choice, token.Secret{})
 	must(t, err)
 	read, err := ReadKeystoreConfig(dir)
 	must(t, err)
 	if again != first || read != first || first.ID == "" || first.KeyID == "" {
 		t.Errorf("set up %+v, again %+v, read %+v", first, again, read)
 	}
-	for _, other := range []KeystoreConfig{{Keystore: KeystoreOS}, sealedChoice(t), {Keystore: KeystoreSealed, Credential: "kek"}} {
-		_, err := Setup(t.Context(), dir, other)
+	for _, other := range []Choice{{Keystore: KeystoreOS}, sealedChoice(t), {Keystore: KeystoreSealed, Credential: "kek"}} {
+		_, err := Setup(t.Context(), dir, other, token.Secret{})
 		wantCode(t, err, token.ErrExists)
 		if err == nil || !strings.Contains(err.Error(), choice.KeyFile) {
 			t.Errorf("it does not say what is in force: %v", err)
@@ -87,7 +87,7 @@ func TestSetupIsMadeOnce(t *testing.T) {
 
 func TestSetupRefusesChoicesThatMakeNoSense(t *testing.T) {
 	state := t.TempDir()
-	for _, choice := range []KeystoreConfig{
+	for _, choice := range []Choice{
 		{},
 		{Keystore: "plain"},
 		{Keystore: KeystoreOS, KeyFile: "/x"},
@@ -98,7 +98,7 @@ func TestSetupRefusesChoicesThatMakeNoSense(t *testing.T) {
 		{Keystore: KeystoreSealed, KeyFile: "relative"},
 		{Keystore: KeystoreSealed, KeyFile: filepath.Join(state, "kek")},
 	} {
-		_, err := Setup(t.Context(), state, choice)
+		_, err := Setup(t.Context(), state, choice, token.Secret{})
 		wantCode(t, err, token.ErrInvalid)
 	}
 	if len(tree(t, state)) != 0 {
@@ -111,10 +111,10 @@ func TestSetupRefusesChoicesThatMakeNoSense(t *testing.T) {
 func TestSetupAdmitsAKeyFileOfTheGroup(t *testing.T) {
 	dir, choice := t.TempDir(), sealedChoice(t)
 	must(t, os.Chmod(choice.KeyFile, 0o440))
-	_, err := Setup(t.Context(), dir, choice)
+	_, err := Setup(t.Context(), dir, choice, token.Secret{})
 	wantCode(t, err, token.ErrKeystore)
 	choice.GroupRead = true
-	_, err = Setup(t.Context(), dir, choice)
+	_, err = Setup(t.Context(), dir, choice, token.Secret{})
 	must(t, err)
 	i, err := ReadKeystoreConfig(dir)
 	must(t, err)
@@ -130,12 +130,12 @@ func TestSetupAdmitsAKeyFileOfTheGroup(t *testing.T) {
 // A key in place of a file's name is not repeated, in case it is a real one.
 func TestSetupDoesNotRepeatAKey(t *testing.T) {
 	key := base64.StdEncoding.EncodeToString(make([]byte, seal.KeySize))
-	for _, choice := range []KeystoreConfig{
+	for _, choice := range []Choice{
 		{Keystore: KeystoreSealed, KeyFile: key},
 		{Keystore: KeystoreSealed, Credential: key},
 		{Keystore: KeystoreOS, KeyFile: key},
 	} {
-		_, err := Setup(t.Context(), t.TempDir(), choice)
+		_, err := Setup(t.Context(), t.TempDir(), choice, token.Secret{})
 		wantCode(t, err, token.ErrInvalid)
 		if strings.Contains(err.Error(), key) {
 			t.Errorf("it says %v", err)
@@ -145,7 +145,7 @@ func TestSetupDoesNotRepeatAKey(t *testing.T) {
 
 func TestSetupThatFailsRecordsNothing(t *testing.T) {
 	dir := t.TempDir()
-	_, err := Setup(t.Context(), dir, KeystoreConfig{Keystore: KeystoreSealed, KeyFile: filepath.Join(dir, "..", "none")})
+	_, err := Setup(t.Context(), dir, Choice{Keystore: KeystoreSealed, KeyFile: filepath.Join(dir, "..", "none")}, token.Secret{})
 	wantCode(t, err, token.ErrKeystore)
 	_, err = ReadKeystoreConfig(dir)
 	wantCode(t, err, token.ErrNotFound)
@@ -154,22 +154,22 @@ func TestSetupThatFailsRecordsNothing(t *testing.T) {
 // Case 8 of the threat model: secrets whose installation record is lost are not buried under a new key.
 func TestSetupNeverGivesUpSealedSecrets(t *testing.T) {
 	dir, choice := t.TempDir(), sealedChoice(t)
-	i, err := Setup(t.Context(), dir, choice)
+	i, err := Setup(t.Context(), dir, choice, token.Secret{})
 	must(t, err)
 	ks, err := i.Open(dir)
 	must(t, err)
 	must(t, ks.Set(t.Context(), "clms/private_key/1", token.NewSecret("x")))
-	must(t, os.Remove(installPath(dir)))
+	must(t, os.Remove(configPath(dir)))
 	before := tree(t, dir)
 
-	for _, other := range []KeystoreConfig{{Keystore: KeystoreOS}, sealedChoice(t)} {
-		_, err := Setup(t.Context(), dir, other)
+	for _, other := range []Choice{{Keystore: KeystoreOS}, sealedChoice(t)} {
+		_, err := Setup(t.Context(), dir, other, token.Secret{})
 		wantCode(t, err, token.ErrKeystore)
 	}
 	if !sameTree(before, tree(t, dir)) {
 		t.Error("something changed")
 	}
-	i, err = Setup(t.Context(), dir, choice)
+	i, err = Setup(t.Context(), dir, choice, token.Secret{})
 	must(t, err)
 	ks, err = i.Open(dir)
 	must(t, err)
@@ -179,7 +179,7 @@ func TestSetupNeverGivesUpSealedSecrets(t *testing.T) {
 // Case 9 of the threat model.
 func TestOpenTellsAnotherKey(t *testing.T) {
 	dir, choice := t.TempDir(), sealedChoice(t)
-	i, err := Setup(t.Context(), dir, choice)
+	i, err := Setup(t.Context(), dir, choice, token.Secret{})
 	must(t, err)
 	before := tree(t, dir)
 
@@ -211,12 +211,12 @@ func TestInstallRecordIsReadStrictly(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			must(t, os.WriteFile(installPath(dir), []byte(content), 0o600))
+			must(t, os.WriteFile(configPath(dir), []byte(content), 0o600))
 			_, err := ReadKeystoreConfig(dir)
 			if !errors.Is(err, token.ErrKeystore) {
 				t.Errorf("got %v", err)
 			}
-			_, err = Setup(t.Context(), dir, KeystoreConfig{Keystore: KeystoreOS})
+			_, err = Setup(t.Context(), dir, Choice{Keystore: KeystoreOS}, token.Secret{})
 			if !errors.Is(err, token.ErrKeystore) {
 				t.Errorf("Setup: %v", err)
 			}
@@ -247,7 +247,7 @@ func FuzzInstall(f *testing.F) {
 	f.Add([]byte("id = \"\"\nkeystore = \"none\"\nextra = 1\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		dir := t.TempDir()
-		must(t, os.WriteFile(installPath(dir), text, 0o600))
+		must(t, os.WriteFile(configPath(dir), text, 0o600))
 		i, err := ReadKeystoreConfig(dir)
 		if err != nil {
 			wantCode(t, err, token.ErrKeystore)
@@ -257,7 +257,7 @@ func FuzzInstall(f *testing.F) {
 			t.Fatalf("%+v", i)
 		}
 		must(t, i.record(dir))
-		if again, err := ReadKeystoreConfig(dir); err != nil || again.refuseOther(i) != nil || again.ID != i.ID || again.KeyID != i.KeyID {
+		if again, err := ReadKeystoreConfig(dir); err != nil || again.Choice != i.Choice || again.ID != i.ID || again.KeyID != i.KeyID {
 			t.Fatalf("%+v became %+v, %v", i, again, err)
 		}
 	})

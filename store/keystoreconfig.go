@@ -1,0 +1,359 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"tokend/providers/token"
+	"tokend/store/internal/seal"
+)
+
+// KeyringService is the service name of tokend's items in the OS keyring.
+const KeyringService = "tokend"
+
+// The keystores that a Choice can name.
+const (
+	KeystoreOS     = "os"
+	KeystoreSealed = "sealed"
+)
+
+// A Choice says which keystore to use. The sealed one needs KeyFile or
+// Credential, which say where its key is: an absolute path, or the name of a
+// systemd credential. GroupRead admits a key file that its group can read, as
+// the secret volumes of containers are mounted for a user other than root.
+type Choice token.KeystoreChoice
+
+// A KeystoreConfig records how tokend was set up here (install.toml). It holds
+// no secret.
+type KeystoreConfig struct {
+	// ID is random; it tells the items of several installations apart.
+	ID string `toml:"id"`
+	Choice
+	// KeyID names the key of the sealed secrets.
+	KeyID string `toml:"key_id,omitempty"`
+	// Dir is where the sealed secrets are, within the state directory; empty
+	// means "sealed".
+	Dir string `toml:"dir,omitempty"`
+	// Created is when this keystore was chosen.
+	Created time.Time `toml:"created"`
+	// Leftover is what a migration has not deleted yet, nil if nothing.
+	Leftover *Leftover `toml:"leftover,omitempty"`
+}
+
+// maxConfig bounds the record, in bytes: a Leftover names every account, of ten
+// thousand profiles perhaps.
+const maxConfig = 16 << 20
+
+// ReadKeystoreConfig reads the record under stateDir. token.ErrNotFound means
+// that nothing was set up yet.
+func ReadKeystoreConfig(stateDir string) (KeystoreConfig, error) {
+	path := configPath(stateDir)
+	var i KeystoreConfig
+	err := readTOML(path, maxConfig, &i)
+	if errors.Is(err, fs.ErrNotExist) {
+		return KeystoreConfig{}, fail(token.ErrNotFound, "not-set-up", nil, "no keystore is set up: %s does not exist", path)
+	}
+	if err == nil && i.ID == "" {
+		err = fmt.Errorf("%s has no id", path)
+	}
+	if err == nil {
+		if err = i.check(); err != nil {
+			err = fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	if err != nil {
+		return KeystoreConfig{}, recordError(err)
+	}
+	return i, nil
+}
+
+func recordError(err error) error {
+	return fail(token.ErrKeystore, "install-record", err, "installation record: %v", err)
+}
+
+// Setup makes the choice of keystore, once: it proves that the keystore works,
+// puts the cache's key into it, and records the choice under stateDir. kek is
+// the key of the sealed secrets, if only the service itself will be able to read
+// it where choice says; else it is the zero Secret.
+//
+// The same choice again changes nothing and returns the record. Another choice
+// is token.ErrExists; one that would leave sealed secrets without their key is
+// token.ErrKeystore. Neither changes anything.
+func Setup(ctx context.Context, stateDir string, choice Choice, kek token.Secret) (KeystoreConfig, error) {
+	if err := choice.Check(stateDir); err != nil {
+		return KeystoreConfig{}, err
+	}
+	now, err := ReadKeystoreConfig(stateDir)
+	if err == nil {
+		return now, now.refuseOther(choice)
+	}
+	if !errors.Is(err, token.ErrNotFound) {
+		return KeystoreConfig{}, err
+	}
+	if err := choice.refuseOrphans(stateDir); err != nil {
+		return KeystoreConfig{}, err
+	}
+	if err := os.MkdirAll(stateDir, 0o700); err != nil {
+		return KeystoreConfig{}, recordError(err)
+	}
+	i, err := newConfig(randomHex(16), choice, &kek)
+	if err != nil {
+		return KeystoreConfig{}, err
+	}
+	ks, err := i.OpenWithKey(stateDir, kek)
+	if err != nil {
+		return KeystoreConfig{}, err
+	}
+	if err := prove(ctx, ks, i.probeAccount()); err != nil {
+		return KeystoreConfig{}, err
+	}
+	if _, err := i.CacheKey(ctx, ks); err != nil {
+		return KeystoreConfig{}, err
+	}
+	if err := i.record(stateDir); err != nil {
+		// Without the record nothing would ever ask for this key again.
+		_ = ks.Delete(ctx, i.cacheKeyAccount())
+		return KeystoreConfig{}, err
+	}
+	return i, nil
+}
+
+// newConfig returns the record of a choice that is made now. It reads kek, if
+// choice needs a key and it is zero.
+func newConfig(id string, choice Choice, kek *token.Secret) (i KeystoreConfig, err error) {
+	i = KeystoreConfig{ID: id, Choice: choice, Created: time.Now().UTC().Truncate(time.Second)}
+	if i.Keystore != KeystoreSealed {
+		return i, nil
+	}
+	if kek.IsZero() {
+		if *kek, err = i.kek(); err != nil {
+			return i, err
+		}
+	}
+	i.KeyID, err = seal.KeyID(*kek)
+	return i, err
+}
+
+// Open opens the keystore that the record names, and no other.
+func (i KeystoreConfig) Open(stateDir string) (Keystore, error) {
+	if err := i.check(); err != nil {
+		return nil, err
+	}
+	var kek token.Secret
+	if i.Keystore == KeystoreSealed {
+		var err error
+		if kek, err = i.kek(); err != nil {
+			return nil, err
+		}
+	}
+	return i.OpenWithKey(stateDir, kek)
+}
+
+// OpenWithKey is Open for a caller that has the key of the sealed secrets.
+func (i KeystoreConfig) OpenWithKey(stateDir string, kek token.Secret) (Keystore, error) {
+	if i.Keystore == KeystoreOS {
+		return NewKeyring(KeyringService), nil
+	}
+	id, err := seal.KeyID(kek)
+	if err != nil {
+		return nil, err
+	}
+	if id != i.KeyID {
+		return nil, fail(token.ErrKeystore, "sealed-other-key", nil, "%s holds another key (%s) than the one that tokend was set up with (%s)", i.kekName(), id, i.KeyID)
+	}
+	s, err := OpenSealed(i.sealedDir(stateDir), kek)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// CacheKey returns the key of the token cache, from ks. If there is none, it
+// makes one: what a lost key sealed is obtained again.
+func (i KeystoreConfig) CacheKey(ctx context.Context, ks Keystore) (token.Secret, error) {
+	key, err := ks.Get(ctx, i.cacheKeyAccount())
+	if err == nil && len(key.Reveal()) != seal.KeySize {
+		return token.Secret{}, fail(token.ErrKeystore, "secret-damaged", nil, "%s holds %d bytes instead of a key", i.cacheKeyAccount(), len(key.Reveal()))
+	}
+	if !errors.Is(err, token.ErrNotFound) {
+		return key, err
+	}
+	key = seal.NewKey()
+	if err := ks.Set(ctx, i.cacheKeyAccount(), key); err != nil {
+		return token.Secret{}, err
+	}
+	return key, nil
+}
+
+func (i KeystoreConfig) cacheKeyAccount() string { return "cache-key/" + i.ID }
+func (i KeystoreConfig) probeAccount() string    { return "setup-probe/" + i.ID }
+
+// Check checks that the choice makes sense for stateDir. It reads no file.
+// Errors are token.ErrInvalid.
+func (c Choice) Check(stateDir string) error {
+	if err := c.check(); err != nil || c.KeyFile == "" {
+		return err
+	}
+	abs, err := filepath.Abs(stateDir)
+	if err != nil {
+		return err
+	}
+	rel, err := filepath.Rel(abs, c.KeyFile)
+	if err != nil || !filepath.IsLocal(rel) {
+		return nil
+	}
+	return fail(token.ErrInvalid, "", nil, "key file %s lies in %s, where one backup would hold the secrets and their key", c.KeyFile, stateDir)
+}
+
+func (c Choice) check() error {
+	switch {
+	case c.Keystore == KeystoreOS && c.KeyFile == "" && c.Credential == "" && !c.GroupRead:
+		return nil
+	case c.Keystore == KeystoreOS:
+		return fail(token.ErrInvalid, "", nil, "the keystore %q takes no key file and no credential", c.Keystore)
+	case c.Keystore != KeystoreSealed:
+		return fail(token.ErrInvalid, "", nil, "%q is not a keystore: choose %q or %q", c.Keystore, KeystoreOS, KeystoreSealed)
+	case (c.KeyFile == "") == (c.Credential == ""):
+		return fail(token.ErrInvalid, "", nil, "the keystore %q needs a key file or a systemd credential, one of them", c.Keystore)
+	case c.GroupRead && c.KeyFile == "":
+		return fail(token.ErrInvalid, "", nil, "only a key file can be one that its group may read")
+	case LooksLikeKey(c.KeyFile), LooksLikeKey(c.Credential): // the message must not repeat it
+		return fail(token.ErrInvalid, "", nil, "that is a key, not the name of a file that holds one; make another key, because others can see this one now")
+	case c.Credential != "" && !isCredentialName(c.Credential):
+		return fail(token.ErrInvalid, "", nil, "%q cannot be the name of a credential: use letters, digits, '.', '_' and '-'", c.Credential)
+	case c.KeyFile != "" && !filepath.IsAbs(c.KeyFile):
+		return fail(token.ErrInvalid, "", nil, "key file %s: not an absolute path", c.KeyFile)
+	}
+	return nil
+}
+
+func (i KeystoreConfig) check() error {
+	if i.Dir != "" && i.Dir != otherSealedDir {
+		return fail(token.ErrInvalid, "", nil, "%q is not a directory of sealed secrets", i.Dir)
+	}
+	return i.Choice.check()
+}
+
+// refuseOther returns an error for a choice other than the current one.
+func (i KeystoreConfig) refuseOther(choice Choice) error {
+	if i.Choice == choice {
+		return nil
+	}
+	return fail(token.ErrExists, "keystore-chosen", nil, "the keystore is %s since %s, and stays so", i.Describe(), i.Created.Format(time.DateOnly))
+}
+
+// refuseOrphans returns an error for a first choice that would abandon sealed
+// secrets of a former one.
+func (c Choice) refuseOrphans(stateDir string) error {
+	if c.Keystore == KeystoreSealed {
+		return nil // OpenSealed looks at the secrets that are there
+	}
+	dir := KeystoreConfig{}.sealedDir(stateDir)
+	old, err := sealedFiles(dir)
+	if err == nil && len(old) > 0 {
+		err = fail(token.ErrKeystore, "install-record", nil, "%s holds sealed secrets and %s is missing: the keystore here was %q", dir, configPath(stateDir), KeystoreSealed)
+	}
+	return err
+}
+
+// refused returns the permissions that the key file must not have.
+func (c Choice) refused() fs.FileMode {
+	if c.GroupRead {
+		return 0o037
+	}
+	return 0o077
+}
+
+func (c Choice) kek() (token.Secret, error) {
+	if c.Credential != "" {
+		return ReadCredential(c.Credential)
+	}
+	return readKey(c.KeyFile, c.refused())
+}
+
+// CheckKeyFile checks, without reading it, that the key file is closed to others
+// if there is one.
+func (c Choice) CheckKeyFile() error {
+	if c.KeyFile == "" {
+		return nil
+	}
+	info, err := os.Lstat(c.KeyFile)
+	if err == nil {
+		err = checkPerm(c.KeyFile, info, c.refused())
+	}
+	if err != nil {
+		return keyFileError(err)
+	}
+	return nil
+}
+
+func (c Choice) kekName() string {
+	if c.Credential != "" {
+		return fmt.Sprintf("credential %q", c.Credential)
+	}
+	return "key file " + c.KeyFile
+}
+
+// Describe names the keystore and where its key is.
+func (c Choice) Describe() string {
+	if c.Keystore == KeystoreOS {
+		return fmt.Sprintf("%q", c.Keystore)
+	}
+	return fmt.Sprintf("%q with %s", c.Keystore, c.kekName())
+}
+
+func (i KeystoreConfig) record(stateDir string) error {
+	if err := writeTOML(configPath(stateDir), i); err != nil {
+		return recordError(err)
+	}
+	return nil
+}
+
+// isRecorded reports whether this is the record on disk: a write can fail after
+// its renaming, and the next start uses what it finds.
+func (i KeystoreConfig) isRecorded(stateDir string) bool {
+	want, err := toml.Marshal(i)
+	there, _, readErr := readRegular(configPath(stateDir), maxConfig)
+	return err == nil && readErr == nil && bytes.Equal(there, want)
+}
+
+// prove checks that ks keeps, returns and forgets a secret.
+func prove(ctx context.Context, ks Keystore, account string) error {
+	probe := seal.NewKey()
+	if err := ks.Set(ctx, account, probe); err != nil {
+		return err
+	}
+	if err := sameSecret(ctx, ks, account, probe); err != nil {
+		return err
+	}
+	return ks.Delete(ctx, account)
+}
+
+func configPath(stateDir string) string { return filepath.Join(stateDir, "install.toml") }
+
+// otherSealedDir is where sealed secrets go when their key changes: the two
+// directories take turns.
+const otherSealedDir = "sealed-2"
+
+func (i KeystoreConfig) sealedDir(stateDir string) string {
+	if i.Dir == "" {
+		return filepath.Join(stateDir, "sealed")
+	}
+	return filepath.Join(stateDir, i.Dir)
+}
+
+func randomHex(bytes int) string {
+	b := make([]byte, bytes)
+	rand.Read(b) // never fails
+	return hex.EncodeToString(b)
+}
