@@ -9,10 +9,17 @@ import (
 	"time"
 
 	"tokend/providers/strictjson"
+	"tokend/providers/token"
 )
 
 func testEndpoint() *endpoint {
 	return &endpoint{settings: endpointSettings{DefaultLifetime: duration(5 * time.Minute), MaxLifetime: duration(24 * time.Hour)}}
+}
+
+// grantOf reads a successful answer that came at now.
+func grantOf(t *testing.T, now time.Time, body string) (token.Token, error) {
+	t.Helper()
+	return testEndpoint().grant(must[strictjson.Object](t)(strictjson.Parse([]byte(body))), now)
 }
 
 // Case 45.
@@ -50,12 +57,8 @@ func TestLifetimes(t *testing.T) {
 		if expires == "" {
 			body = `{"access_token":"abc","token_type":"bEARER"}`
 		}
-		m, err := strictjson.Parse([]byte(body))
-		if err != nil {
-			t.Fatal(err)
-		}
 		now := time.Now().Round(0)
-		tok, err := testEndpoint().grant(m, now)
+		tok, err := grantOf(t, now, body)
 		switch {
 		case want < 0:
 			if err == nil || err.Error() != "an expires_in that is not a number of seconds" {
@@ -72,12 +75,8 @@ func TestRefreshInIsAdviceWithinTheLifetime(t *testing.T) {
 		`1800`: 30 * time.Minute, `"1800"`: 30 * time.Minute, `3599`: 3599 * time.Second,
 		`3600`: 0, `7200`: 0, `0`: 0, `null`: 0, `-5`: 0, `"soon"`: 0,
 	} {
-		m, err := strictjson.Parse(fmt.Appendf(nil, `{"access_token":"abc","token_type":"Bearer","expires_in":3600,"refresh_in":%s}`, refresh))
-		if err != nil {
-			t.Fatal(err)
-		}
 		now := time.Now().Round(0)
-		tok, err := testEndpoint().grant(m, now)
+		tok, err := grantOf(t, now, `{"access_token":"abc","token_type":"Bearer","expires_in":3600,"refresh_in":`+refresh+`}`)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -106,11 +105,7 @@ func TestOnlyVisibleASCIIIsAnAccessToken(t *testing.T) {
 		"64 KiB":       {`"` + strings.Repeat("a", maxToken) + `"`, ""},
 		"above 64 KiB": {`"` + strings.Repeat("a", maxToken+1) + `"`, "an access_token of more than 64 KiB"},
 	} {
-		m, err := strictjson.Parse([]byte(`{"token_type":"Bearer","access_token":` + c.value + `}`))
-		if err != nil {
-			t.Fatal(name, err)
-		}
-		_, err = testEndpoint().grant(m, time.Now())
+		_, err := grantOf(t, time.Now(), `{"token_type":"Bearer","access_token":`+c.value+`}`)
 		if got := fmt.Sprint(err); got != c.want && (c.want != "" || err != nil) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -119,11 +114,7 @@ func TestOnlyVisibleASCIIIsAnAccessToken(t *testing.T) {
 
 func TestTokenTypes(t *testing.T) {
 	for value, ok := range map[string]bool{`"Bearer"`: true, `"bearer"`: true, `"BEARER"`: true, `"DPoP"`: false, `"mac"`: false, `""`: false, `null`: false, `1`: false} {
-		m, err := strictjson.Parse([]byte(`{"access_token":"abc","token_type":` + value + `}`))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := testEndpoint().grant(m, time.Now()); (err == nil) != ok {
+		if _, err := grantOf(t, time.Now(), `{"access_token":"abc","token_type":`+value+`}`); (err == nil) != ok {
 			t.Errorf("token_type %s: %v", value, err)
 		}
 	}
@@ -131,11 +122,7 @@ func TestTokenTypes(t *testing.T) {
 
 func TestScopesThatAreNone(t *testing.T) {
 	for value, ok := range map[string]bool{`"a b https://x/.default"`: true, `""`: true, `null`: true, `["a"]`: true, `"a\nb"`: false, `"a\u001b[31m"`: false, `"a\u202eb"`: false, `"a\"b"`: false} {
-		m, err := strictjson.Parse([]byte(`{"access_token":"abc","token_type":"Bearer","scope":` + value + `}`))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := testEndpoint().grant(m, time.Now()); (err == nil) != ok {
+		if _, err := grantOf(t, time.Now(), `{"access_token":"abc","token_type":"Bearer","scope":`+value+`}`); (err == nil) != ok {
 			t.Errorf("scope %s: %v", value, err)
 		}
 	}
@@ -176,11 +163,7 @@ func TestAnswersThatAreNone(t *testing.T) {
 
 // Case 44, names in another case.
 func TestMembersHaveTheirExactNames(t *testing.T) {
-	m, err := strictjson.Parse([]byte(`{"Access_Token":"abc","ACCESS_TOKEN":"abc","token_type":"Bearer"}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := testEndpoint().grant(m, time.Now()); err == nil || err.Error() != "no access_token" {
+	if _, err := grantOf(t, time.Now(), `{"Access_Token":"abc","ACCESS_TOKEN":"abc","token_type":"Bearer"}`); err == nil || err.Error() != "no access_token" {
 		t.Error(err)
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"tokend/providers/providertest"
 	"tokend/providers/token"
 )
 
@@ -106,16 +105,12 @@ func TestADamagedKeyInTheKeystoreIsNamed(t *testing.T) {
 	}
 }
 
-// sentBy gives the form of one token request.
+// sentBy returns the form of one token request.
 func sentBy(t *testing.T, kind string, settings map[string]any, secrets map[string]token.Secret, target token.Target) url.Values {
 	t.Helper()
 	s := startIssuers(t)
 	var form url.Values
-	s.OAuth2().Fail(func(w http.ResponseWriter, r *http.Request) {
-		_ = r.ParseForm()
-		form = r.PostForm
-		providertest.Status(503, "")(w, r)
-	})
+	s.OAuth2().Fail(keeps(&form))
 	all := map[string]any{"token_url": s.OAuth2().TokenURL()}
 	maps.Copy(all, settings)
 	m := trial{kind: kind, settings: all, secrets: secrets}.open(t, clientFor(t, s.CertPEM(), HTTPConfig{}))

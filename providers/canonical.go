@@ -178,12 +178,9 @@ func nameIn(piece string) string {
 // normalize percent-encodings (RFC 3986 §6.2.2).
 func ambiguity(path string, pieces []string) string {
 	for i := 1; i < len(pieces); i++ {
-		if name := nameIn(pieces[i]); name == nameIn(pieces[i-1]) {
-			return fmt.Sprintf("the query has %q more than once; the order of its values was kept, and the service may expect another", name)
+		if warning := orderOf(nameIn(pieces[i-1]), nameIn(pieces[i])); warning != "" {
+			return warning
 		}
-	}
-	if warning := decodedOrder(pieces); warning != "" {
-		return warning
 	}
 	text := path + "?" + strings.Join(pieces, "&")
 	for i := range len(text) {
@@ -202,25 +199,20 @@ func ambiguity(path string, pieces []string) string {
 	return ""
 }
 
-// decodedOrder returns a warning about names whose order depends on whether they
-// are decoded first, as many libraries do (URL Standard §5.1).
-func decodedOrder(pieces []string) string {
-	for i := 1; i < len(pieces); i++ {
-		a, b := nameIn(pieces[i-1]), nameIn(pieces[i])
-		switch order := cmp.Compare(decodedName(a), decodedName(b)); {
-		case order > 0:
-			return fmt.Sprintf("the query's names were ordered as written; decoded, %q comes after %q, and the service may order them so", a, b)
-		case order == 0:
-			return fmt.Sprintf("the query's names %q and %q are one once decoded; they were ordered as written, and the service may expect another order", a, b)
-		}
+// orderOf returns a warning if the order of two names may be another for the
+// service, such as if it decodes them first, as many libraries do (URL Standard
+// §5.1).
+func orderOf(a, b string) string {
+	if a == b {
+		return fmt.Sprintf("the query has %q more than once; the order of its values was kept, and the service may expect another", a)
+	}
+	decodedA, _ := url.QueryUnescape(a) // checkSpelling has checked both
+	decodedB, _ := url.QueryUnescape(b)
+	switch order := cmp.Compare(decodedA, decodedB); {
+	case order > 0:
+		return fmt.Sprintf("the query's names were ordered as written; decoded, %q comes after %q, and the service may order them so", a, b)
+	case order == 0:
+		return fmt.Sprintf("the query's names %q and %q are one once decoded; they were ordered as written, and the service may expect another order", a, b)
 	}
 	return ""
-}
-
-func decodedName(name string) string {
-	decoded, err := url.QueryUnescape(name)
-	if err != nil {
-		return name // checkSpelling has let no such name through
-	}
-	return decoded
 }

@@ -3,7 +3,6 @@ package providers
 import (
 	"encoding/json"
 	"errors"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -70,7 +69,7 @@ func TestCLMSRefusesWhatDoesNotFitTheKey(t *testing.T) {
 		m    token.Minter
 		want string
 	}{
-		"another user": {open(map[string]any{"user_id": "somebody"}), "invalid_grant: JWT subject doesn't match user_id of service key."},
+		"another user": {open(map[string]any{"user_id": "another"}), "invalid_grant: JWT subject doesn't match user_id of service key."},
 		"another spelling of the URI": {open(map[string]any{"token_uri": s.CLMS().TokenURI() + "?"}),
 			"invalid_grant: Audience doesn't match"},
 	} {
@@ -91,11 +90,7 @@ func TestCLMSAssertion(t *testing.T) {
 	s := startIssuers(t)
 	key := must[[]byte](t)(s.CLMS().NewServiceKey(4096))
 	var form url.Values
-	s.CLMS().Fail(func(w http.ResponseWriter, r *http.Request) {
-		_ = r.ParseForm()
-		form = r.PostForm
-		providertest.Status(503, "")(w, r)
-	})
+	s.CLMS().Fail(keeps(&form))
 	m := trial{kind: "clms", settings: map[string]any{"client_id": nil, "user_id": nil, "token_uri": nil},
 		secrets: map[string]token.Secret{"service_key": secret(string(key))}}.open(t, clientFor(t, s.CertPEM(), HTTPConfig{}))
 	now := time.Now().Unix()
@@ -195,12 +190,18 @@ func TestCLMSPrepareRefuses(t *testing.T) {
 		"foreign name":  {map[string]string{"client_id": "x"}, nil, "client_id", `clms has no secret "client_id"`},
 		"secret in set": {nil, map[string]any{"private_key": pemKey}, "private_key", "private_key is a secret and cannot be a setting"},
 	} {
-		a := token.CreateProfile{Settings: c.settings, Secrets: map[string]token.Secret{}}
-		for name, text := range c.secrets {
-			a.Secrets[name] = secret(text)
-		}
+		a := handed(c.settings, c.secrets)
 		wantInvalid(t, name, k.Prepare(&a), c.field, c.want)
 	}
+}
+
+// handed makes a request of settings and of secrets as text.
+func handed(settings map[string]any, secrets map[string]string) token.CreateProfile {
+	a := token.CreateProfile{Settings: settings, Secrets: map[string]token.Secret{}}
+	for name, text := range secrets {
+		a.Secrets[name] = secret(text)
+	}
+	return a
 }
 
 // wantInvalid compares an ErrInvalid exactly.

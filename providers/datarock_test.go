@@ -35,7 +35,8 @@ func TestRequestHashIsThatOfDatarocksExample(t *testing.T) {
 	}
 }
 
-// openDatarock goes the way of `tokenctl add`, and gives the public key, too.
+// openDatarock opens a profile as `tokenctl add` does; the result has the public
+// key too.
 func openDatarock(t testing.TB, settings map[string]any, secrets map[string]token.Secret) (*datarock, token.CreateProfile) {
 	t.Helper()
 	kind, _ := Lookup("datarock")

@@ -43,7 +43,7 @@ func wantPlainError(t *testing.T, err error, sent string, codes ...token.Code) {
 	case strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }):
 		t.Fatalf("not fit to be shown: %q", text)
 	case strings.Contains(text, sent):
-		t.Fatalf("it tells what was sent: %q", text)
+		t.Fatalf("it shows what was sent: %q", text)
 	}
 }
 
@@ -166,7 +166,7 @@ func FuzzCertificate(f *testing.F) {
 			return
 		}
 		if text == "" {
-			return // that is none at all
+			return // as if nothing was handed in
 		}
 		signer, err := jose.ParseKey(a.Secrets["private_key"].Reveal())
 		if err != nil {

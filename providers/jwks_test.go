@@ -55,13 +55,13 @@ func TestWarmKeysMakeNoRequest(t *testing.T) {
 	})
 }
 
-func TestOldKeysAreFetchedAnewInTheBackground(t *testing.T) {
+func TestOldKeysAreFetchedAgainInTheBackground(t *testing.T) {
 	inTime(t, func(t *testing.T, d *providertest.Dataspace, v *ioxio) {
 		gives(t, v, newToken(t, d), "")
 		time.Sleep(keysAge)
 		release := make(chan struct{})
 		d.Fail(func(w http.ResponseWriter, r *http.Request) { <-release; providertest.Status(503, "")(w, r) })
-		// The issuer hangs, and nobody waits for it.
+		// The issuer hangs, and no token waits for it.
 		asks(t, d, 1, func() {
 			for range 10 {
 				gives(t, v, newToken(t, d), "")
@@ -69,7 +69,7 @@ func TestOldKeysAreFetchedAnewInTheBackground(t *testing.T) {
 		})
 		close(release)
 		d.Heal()
-		// A withdrawn key is in force until the next look.
+		// A withdrawn key stays valid until the next fetch.
 		d.AddKey("RS256")
 		d.DropKey()
 		time.Sleep(fetchPause)
@@ -133,7 +133,7 @@ func TestManyWhoAskAtOnceMakeOneFetch(t *testing.T) {
 	})
 }
 
-func TestWhoeverGivesUpLeavesTheFetchToOthers(t *testing.T) {
+func TestAFetchOutlivesTheCallerThatStartedIt(t *testing.T) {
 	inTime(t, func(t *testing.T, d *providertest.Dataspace, v *ioxio) {
 		text := newToken(t, d)
 		release := make(chan struct{})
@@ -154,7 +154,7 @@ func TestWhoeverGivesUpLeavesTheFetchToOthers(t *testing.T) {
 		synctest.Wait()
 		leave()
 		if err := <-left; !errors.Is(err, token.ErrUnavailable) || !errors.Is(err, context.Canceled) {
-			t.Errorf("who left got %v", err)
+			t.Errorf("the one that left got %v", err)
 		}
 		d.Heal()
 		close(release)
@@ -180,7 +180,7 @@ func TestKeysThatChangeAreFollowed(t *testing.T) {
 	})
 }
 
-func TestKnownKeysStayInForceWhileTheDataspaceIsDown(t *testing.T) {
+func TestKnownKeysStayValidWhileTheDataspaceIsDown(t *testing.T) {
 	inTime(t, func(t *testing.T, d *providertest.Dataspace, v *ioxio) {
 		gives(t, v, newToken(t, d), "")
 		d.Fail(providertest.Status(503, ""))
@@ -189,7 +189,7 @@ func TestKnownKeysStayInForceWhileTheDataspaceIsDown(t *testing.T) {
 			gives(t, v, newToken(t, d), "")
 		}
 		synctest.Wait()
-		// A key that is not known may be new: no verdict, while nobody can be asked.
+		// An unknown key may be a new one: no verdict while the dataspace is away.
 		_, err := v.Verify(t.Context(), secret(must[string](t)(d.Sign("RS256", map[string]any{"kid": "x"}, nil))), false)
 		if !errors.Is(err, token.ErrUnavailable) || !strings.HasSuffix(err.Error(), "dataspace-configuration.json answered 503 Service Unavailable") {
 			t.Errorf("an unknown key: %v", err)
@@ -227,7 +227,7 @@ func TestADataspaceThatIsDownFromTheStartIsAskedEveryFiveSeconds(t *testing.T) {
 	})
 }
 
-// A reload opens the profile anew; what is known goes along.
+// A reload opens the profile again and keeps the known keys.
 func TestKeysAreInherited(t *testing.T) {
 	inTime(t, func(t *testing.T, d *providertest.Dataspace, v *ioxio) {
 		text := newToken(t, d)
@@ -247,7 +247,7 @@ func TestKeysAreInherited(t *testing.T) {
 	})
 }
 
-// reopened is v opened again.
+// reopened opens the profile of v again.
 func reopened(t *testing.T, v *ioxio) *ioxio {
 	t.Helper()
 	return openKind(t, "ioxio", v.client, map[string]any{"dataspace": v.settings.Dataspace, "dsi": v.settings.DSI}).(*ioxio)
@@ -277,9 +277,9 @@ func TestAFetchUnderWayIsInheritedToo(t *testing.T) {
 	})
 }
 
-// A dataspace that is slow holds up nobody for long, and a refresh that nobody
-// waits for is made once, however many tokens are judged meanwhile.
-func TestASlowDataspaceHoldsNobodyUp(t *testing.T) {
+// A slow dataspace delays no token for long, and a refresh in the background
+// happens once, however many tokens come meanwhile.
+func TestASlowDataspaceDelaysNoToken(t *testing.T) {
 	inTime(t, func(t *testing.T, d *providertest.Dataspace, v *ioxio) {
 		text := newToken(t, d)
 		unknown := must[string](t)(d.Sign("RS256", map[string]any{"kid": "x"}, nil))
@@ -365,8 +365,8 @@ func TestMetadataURLs(t *testing.T) {
 	}
 }
 
-// Who does not name a key is not told of a forgery before the issuer was asked
-// for a new key.
+// A token without a kid is not called a forgery before the issuer was asked for
+// a new key.
 func TestANewKeyIsFoundForTokensWithoutAKeyID(t *testing.T) {
 	s := startIssuers(t)
 	o := s.OpenID()

@@ -225,7 +225,7 @@ func TestEveryFieldIsDescribed(t *testing.T) {
 			case f.Name == "" || f.Doc == "":
 				t.Errorf("%s: field %+v has no name or doc", k.Name, f)
 			case seen[f.Name]:
-				t.Errorf("%s: %s stands twice", k.Name, f.Name)
+				t.Errorf("%s: %s is there twice", k.Name, f.Name)
 			case f.Required && f.Default != "":
 				t.Errorf("%s: %s is required and has a default", k.Name, f.Name)
 			}
@@ -255,6 +255,15 @@ func TestFieldsFollowTheTags(t *testing.T) {
 		if !ok {
 			t.Errorf("not so: %s", name)
 		}
+	}
+}
+
+// keeps is an outage that keeps the form it was sent.
+func keeps(form *url.Values) providertest.Fault {
+	return func(w http.ResponseWriter, r *http.Request) {
+		_ = r.ParseForm()
+		*form = r.PostForm
+		providertest.Status(503, "")(w, r)
 	}
 }
 
@@ -304,7 +313,7 @@ func (rec *recorded) leaksIn(err error) string {
 	return ""
 }
 
-// Cases 43, 44, 47 and 48. Every kind meets the same answers, and tells them apart in the same way.
+// Cases 43, 44, 47 and 48. Every kind gets the same answers, and classifies them in the same way.
 func TestEveryKindThroughTheSameAnswers(t *testing.T) {
 	s := startIssuers(t)
 	client := clientFor(t, s.CertPEM(), HTTPConfig{Timeout: 5 * time.Second})
@@ -456,11 +465,7 @@ func TestATargetIsHonouredOrRefused(t *testing.T) {
 		m := tr.open(t, client)
 		for _, target := range []token.Target{scope, audience} {
 			var form url.Values
-			tr.issuer.Fail(func(w http.ResponseWriter, r *http.Request) {
-				_ = r.ParseForm()
-				form = r.PostForm
-				providertest.Status(503, "")(w, r)
-			})
+			tr.issuer.Fail(keeps(&form))
 			_, err := m.Mint(t.Context(), target)
 			tr.issuer.Heal()
 			if want := refused[tr.name][target]; want != "" {

@@ -13,7 +13,7 @@ import (
 	"tokend/providers/token"
 )
 
-func TestSeeTellsAnIssuerFromNone(t *testing.T) {
+func TestSeeFindsAnIssuer(t *testing.T) {
 	var asked []string
 	issuer := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked = append(asked, r.Method+" "+r.URL.String())
@@ -50,7 +50,7 @@ func TestSeeTellsAnIssuerFromNone(t *testing.T) {
 		url, topic string
 	}{
 		"another certificate": {t.Context(), issuer.URL, "tls-unknown-authority"},
-		"nobody listens":      {t.Context(), "https://" + closed.Addr().String() + "/token", "connection-refused"},
+		"no listener":         {t.Context(), "https://" + closed.Addr().String() + "/token", "connection-refused"},
 		"no answer":           {soon, "https://" + silent.Addr().String(), topicTimeout},
 	} {
 		_, err := See(c.ctx, untrusting, c.url)

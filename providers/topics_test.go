@@ -23,7 +23,7 @@ import (
 	"tokend/providers/token"
 )
 
-// ownGroups are the groups of docs/errors.md that tell of what happens here.
+// ownGroups are the groups of docs/errors.md about errors of this package.
 var ownGroups = []string{
 	"The issuer cannot be reached", "The issuer answers with something else", "Refusals of any issuer",
 	"CLMS", "Microsoft Entra ID", "Aspose", "Datarock", "Tokens that are verified", "Registries",

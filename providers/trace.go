@@ -29,15 +29,21 @@ func traceAssertion(ctx context.Context, algorithm string, claims map[string]any
 	if t == nil {
 		return
 	}
+	show := func(value any) string { return token.Printable(fmt.Sprint(value), maxQuote) }
+	t.Add("assertion", "signed by %s: %s", algorithm, listed(claims, shownClaims, quoter{}, show))
+}
+
+// listed lists the members of m by name, with the values of those that are shown.
+func listed[V any](m map[string]V, shown []string, q quoter, show func(V) string) string {
 	var parts []string
-	for _, name := range slices.Sorted(maps.Keys(claims)) {
+	for _, name := range slices.Sorted(maps.Keys(m)) {
 		value := hidden
-		if slices.Contains(shownClaims, name) {
-			value = token.Printable(fmt.Sprint(claims[name]), maxQuote)
+		if slices.Contains(shown, name) {
+			value = show(m[name])
 		}
-		parts = append(parts, name+"="+value)
+		parts = append(parts, q.quote(name)+"="+value)
 	}
-	t.Add("assertion", "signed by %s: %s", algorithm, strings.Join(parts, " "))
+	return strings.Join(parts, " ")
 }
 
 // traceRequest adds the request, and the connection's steps as they happen.
@@ -46,18 +52,11 @@ func (e *endpoint) traceRequest(ctx context.Context, r *request, q quoter) conte
 	if t == nil {
 		return ctx
 	}
-	var parts []string
-	for _, name := range slices.Sorted(maps.Keys(r.form)) {
-		value := hidden
-		if slices.Contains(shownFields, name) {
-			value = q.quote(r.form.Get(name))
-		}
-		parts = append(parts, q.quote(name)+"="+value)
-	}
+	text := listed(r.form, shownFields, q, func(values []string) string { return q.quote(values[0]) })
 	if !r.authorization.IsZero() {
-		parts = append(parts, "Authorization: Basic "+hidden)
+		text += " Authorization: Basic " + hidden
 	}
-	t.Add("request", "POST %s with %s", e.Endpoint(), strings.Join(parts, " "))
+	t.Add("request", "POST %s with %s", e.Endpoint(), text)
 	return httptrace.WithClientTrace(ctx, connectionTrace(t))
 }
 
@@ -114,15 +113,8 @@ func traceAnswer(ctx context.Context, a answer, q quoter) {
 		t.Add("answer", "%s with %v", statusText(a.status), fault)
 		return
 	}
-	var parts []string
-	for _, name := range slices.Sorted(maps.Keys(m)) {
-		value := hidden
-		if slices.Contains(shownMembers, name) {
-			value = q.quote(memberText(m[name]))
-		}
-		parts = append(parts, q.quote(name)+"="+value)
-	}
-	t.Add("answer", "%s, %d bytes of JSON: %s", statusText(a.status), len(a.body), token.Printable(strings.Join(parts, " "), 4*maxQuote))
+	text := listed(m, shownMembers, q, func(raw json.RawMessage) string { return q.quote(memberText(raw)) })
+	t.Add("answer", "%s, %d bytes of JSON: %s", statusText(a.status), len(a.body), token.Printable(text, 4*maxQuote))
 	if skew := a.skew(); skew != 0 {
 		t.Add("clock", "the issuer's clock is %v ahead of this machine's", skew)
 	}

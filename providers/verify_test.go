@@ -65,7 +65,7 @@ func openOpenID(t testing.TB, issuer *providertest.OpenID, client *http.Client, 
 	return openKind(t, "jwt-verify", client, settings).(*verifier)
 }
 
-// gives checks a verdict; reason "" means that the token is good.
+// gives checks a verdict; reason "" means a good token.
 func gives(t *testing.T, v token.Verifier, text, reason string) token.Verdict {
 	t.Helper()
 	got, err := v.Verify(context.Background(), secret(text), false)

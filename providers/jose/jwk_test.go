@@ -146,7 +146,7 @@ func FuzzJWKS(f *testing.F) {
 				t.Fatalf("an RSA key of %d bits", public.N.BitLen())
 			}
 			// No key makes trouble, or rubbish a signature. (An Ed25519 key of low
-			// order would: whoever publishes that cheats with his own key.)
+			// order would, and hurts its owner alone.)
 			for _, a := range k.algorithms {
 				for _, size := range []int{0, 64, 96, 132, 256, 512} {
 					if method(a).Verify("x", make([]byte, size), k.public) == nil && a != "EdDSA" {

@@ -164,7 +164,7 @@ func (k *KeySet) key(ctx context.Context, id, algorithm string) (publicKey, erro
 	set := k.known.snapshot()
 	if key, found := set.find(id, algorithm); found && set.usable(now) {
 		if set.due(now) {
-			k.refresh(ctx, now)
+			k.begin(ctx, func(current *keySet) bool { return current.due(now) })
 		}
 		return key, nil
 	}
@@ -182,20 +182,12 @@ func (k *KeySet) key(ctx context.Context, id, algorithm string) (publicKey, erro
 	return publicKey{}, Flaw(ReasonUnknownKey, "the token names no key, and the issuer has not exactly one for %s", Quote(algorithm))
 }
 
-// refresh starts to fetch keys that are due, and does not wait.
-func (k *KeySet) refresh(ctx context.Context, now time.Time) {
-	k.known.mu.Lock()
-	defer k.known.mu.Unlock()
-	if k.known.flight == nil && k.known.set.due(now) {
-		k.start(ctx)
-	}
-}
-
 // look returns the keys after another look at the issuer, if one is allowed, and
 // ErrUnavailable if the last one failed or takes too long. The caller has seen
 // the keys as they were, and they were not enough.
 func (k *KeySet) look(ctx context.Context, seen keySet, now time.Time) (keySet, error) {
-	if flight := k.startLook(ctx, seen, now); flight != nil {
+	news := func(current *keySet) bool { return current.tried.Equal(seen.tried) && current.takeLook(now) }
+	if flight := k.begin(ctx, news); flight != nil {
 		var enough <-chan time.Time
 		if seen.usable(now) { // or a slow issuer would let a stranger occupy all connections
 			enough = time.After(patience)
@@ -219,21 +211,16 @@ func (k *KeySet) tooSlow(cause error) error {
 	return &token.Error{Code: token.ErrUnavailable, Topic: "timeout", Cause: cause, Message: k.issuer + " is slow: its keys are still being fetched"}
 }
 
-// startLook returns the current fetch, nil if there is none to wait for. It
-// starts one if it may and none has ended since the caller saw the keys.
-func (k *KeySet) startLook(ctx context.Context, seen keySet, now time.Time) <-chan struct{} {
-	k.known.mu.Lock()
-	defer k.known.mu.Unlock()
-	if k.known.flight == nil && k.known.set.tried.Equal(seen.tried) && k.known.set.takeLook(now) {
-		k.start(ctx)
+// begin starts a fetch if there is none and may allows one. It returns the
+// current fetch, nil if there is none. The fetch goes on when its caller gives up.
+func (k *KeySet) begin(ctx context.Context, may func(current *keySet) bool) <-chan struct{} {
+	into := k.known
+	into.mu.Lock()
+	defer into.mu.Unlock()
+	if into.flight != nil || !may(&into.set) {
+		return into.flight
 	}
-	return k.known.flight
-}
-
-// start starts a fetch, which goes on when its caller gives up. The caller holds
-// the mutex and has checked that there is no other fetch.
-func (k *KeySet) start(ctx context.Context) {
-	flight, into := make(chan struct{}), k.known
+	flight := make(chan struct{})
 	into.flight = flight
 	go func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchLimit)
@@ -245,6 +232,7 @@ func (k *KeySet) start(ctx context.Context) {
 		into.flight = nil
 		close(flight)
 	}()
+	return flight
 }
 
 func (k *KeySet) ask(ctx context.Context) ([]publicKey, error) {

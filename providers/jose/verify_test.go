@@ -80,7 +80,7 @@ func FuzzVerify(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		got, err := verdict(t, v, text)
 		if text != good && errors.Is(err, token.ErrUnavailable) {
-			return // its key may be a new one, and nobody can be asked
+			return // its key may be a new one, and there is no network
 		}
 		if err != nil {
 			t.Fatal(err)

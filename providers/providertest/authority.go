@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// An Authority issues certificates that nobody trusts but who is told to.
+// An Authority issues certificates that only a client with CertPEM trusts.
 type Authority struct {
 	key  *ecdsa.PrivateKey
 	cert *x509.Certificate

@@ -80,7 +80,7 @@ func (a *Azure) AddCertificate(clientID string, certificate []byte) error {
 }
 
 // NewCertificate registers an application with a self-signed certificate for a
-// fresh RSA key, valid for a year, and gives both in PEM.
+// fresh RSA key, valid for a year, and returns both in PEM.
 func (a *Azure) NewCertificate(bits int) (clientID string, certificate, privateKey []byte, err error) {
 	key, err := rsa.GenerateKey(rand.Reader, bits)
 	if err != nil {
@@ -144,7 +144,7 @@ func (a *Azure) more() map[string]any {
 	return map[string]any{"ext_expires_in": int(a.lifetime / time.Second)}
 }
 
-// check gives the code of the first thing that is wrong with a request, ""
+// check returns the code of the first thing that is wrong with a request, ""
 // for a good one. a.mu is held.
 func (a *Azure) check(r *http.Request, form url.Values, repeated string) string {
 	app := a.apps[form.Get("client_id")]

@@ -32,7 +32,7 @@ func (c *CLMS) TokenURI() string { return c.url + "/@@oauth2-token" }
 // APIURL is below what the tokens open.
 func (c *CLMS) APIURL() string { return c.url + "/api/clms/" }
 
-// NewServiceKey registers a fresh key and gives the JSON file that the portal
+// NewServiceKey registers a fresh key and returns the JSON file that the portal
 // offers for download.
 func (c *CLMS) NewServiceKey(bits int) ([]byte, error) {
 	key, err := rsa.GenerateKey(rand.Reader, bits)

@@ -24,7 +24,7 @@ type part map[string]any
 
 func (p part) text(name string) string { s, _ := p[name].(string); return s }
 
-// number reads a NumericDate (RFC 7519 §2); ok is false if there is none.
+// number reads a NumericDate (RFC 7519 §2); ok is false if it is not one.
 func (p part) number(name string) (at time.Time, ok bool) {
 	n, ok := p[name].(float64)
 	return time.Unix(int64(n), 0), ok

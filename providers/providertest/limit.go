@@ -23,7 +23,7 @@ type Limit struct {
 	most    int // of them at a time
 }
 
-// SetLimit puts l in force, nil for none.
+// SetLimit sets the limit, nil for none.
 func (i *issuer) SetLimit(l *Limit) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -52,7 +52,7 @@ func (l *Limit) count(more int) {
 	l.most = max(l.most, l.waiting)
 }
 
-// takes tells whether one more request is within the limit.
+// takes reports whether one more request is within the limit.
 func (l *Limit) takes(now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -69,7 +69,7 @@ func (l *Limit) takes(now time.Time) bool {
 	return true
 }
 
-// hold makes r wait, and tells whether it may go on; if not it is answered.
+// hold makes r wait, and reports whether it may go on; if not, it has the answer.
 func (l *Limit) hold(w http.ResponseWriter, r *http.Request) bool {
 	if l == nil {
 		return true

@@ -91,7 +91,7 @@ func (o *OAuth2) token(w http.ResponseWriter, r *http.Request) {
 	o.issue(w, func(time.Duration) (string, error) { return opaque(32), nil }, more)
 }
 
-// check gives the first thing that is wrong, nil for a good request. o.mu is
+// check returns the first thing that is wrong, nil for a good request. o.mu is
 // held.
 func (o *OAuth2) check(r *http.Request, form url.Values, repeated string) *oauthError {
 	if r.Method != http.MethodPost {

@@ -40,7 +40,7 @@ func start(t *testing.T) (*Server, *http.Client) {
 	}
 }
 
-// post sends a form and gives the status and the JSON answer.
+// post sends a form and returns the status and the JSON answer.
 func post(t *testing.T, c *http.Client, to string, form url.Values, change ...func(*http.Request)) (int, map[string]any) {
 	t.Helper()
 	r, err := http.NewRequest(http.MethodPost, to, strings.NewReader(form.Encode()))

@@ -99,17 +99,15 @@ func Origin(text string) string {
 }
 
 func origin(u *url.URL) string {
-	return u.Scheme + "://" + strings.ToLower(u.Hostname()) + ":" + portOf(u)
-}
-
-func portOf(u *url.URL) string {
+	port := u.Port()
 	switch {
-	case u.Port() != "":
-		return u.Port()
+	case port != "":
 	case u.Scheme == "http":
-		return "80"
+		port = "80"
+	default:
+		port = "443"
 	}
-	return "443"
+	return u.Scheme + "://" + strings.ToLower(u.Hostname()) + ":" + port
 }
 
 // pathOf returns the path as it was written. EscapedPath would turn "%2f" into

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// holder is how a secret usually stands in a program: inside other things.
+// holder has a secret within other things, as programs usually do.
 type holder struct {
 	Exported   Secret
 	unexported Secret

@@ -24,21 +24,7 @@ var Names = [...]string{"token", "header", "json", "env", "curl", "netrc"}
 
 // Named returns the format of a name, nil if there is none.
 func Named(name string) Format {
-	switch name {
-	case "token":
-		return Token
-	case "header":
-		return HeaderLine
-	case "json":
-		return JSON
-	case "env":
-		return Env
-	case "curl":
-		return Curl
-	case "netrc":
-		return Netrc
-	}
-	return nil
+	return map[string]Format{"token": Token, "header": HeaderLine, "json": JSON, "env": Env, "curl": Curl, "netrc": Netrc}[name]
 }
 
 // ErrUnfit is the Cause of an error for a token that a format cannot write.
