@@ -68,3 +68,29 @@ func ErrorTopics() []Topic {
 	}
 	return topics
 }
+
+//go:embed configuration.md
+var configurationPage string
+
+// A Setting is a row of the providers' tables in configuration.md.
+type Setting struct {
+	Provider, Name string
+	// Note has the words secret, needed, list and table, or a default.
+	Note, Doc string
+}
+
+// Settings are the providers' settings, as configuration.md lists them.
+func Settings() (settings []Setting) {
+	_, page, _ := strings.Cut(configurationPage, "\n## Providers\n")
+	provider := ""
+	for line := range strings.Lines(page) {
+		if name, ok := strings.CutPrefix(line, "### "); ok {
+			provider = strings.TrimSpace(name)
+		}
+		row := strings.SplitN(strings.TrimSpace(line), " | ", 3)
+		if name, ok := strings.CutPrefix(row[0], "| `"); ok && len(row) == 3 {
+			settings = append(settings, Setting{provider, strings.TrimSuffix(name, "`"), row[1], strings.TrimSuffix(row[2], " |")})
+		}
+	}
+	return settings
+}

@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -111,7 +110,7 @@ func TestAddRefusesBeforeAnythingIsSent(t *testing.T) {
 		"provider mistyped":           {[]string{"add", "x", "--provider", "azur"}, "did you mean azure?"},
 		"provider unknown":            {[]string{"add", "x", "--provider", "frobnicate"}, "there are clms, azure, oauth2"},
 		"flag mistyped":               {[]string{"add", "x", "--tennant", "t"}, "did you mean --tenant?"},
-		"setting of another":          {[]string{"add", "x", "--provider", "clms", "--tenant", "t"}, "--tenant: the provider clms has no setting tenant; it has renew, idle, hosts, present, allow_users, allow_groups, client_id, user_agent"},
+		"setting of another":          {[]string{"add", "x", "--provider", "clms", "--tenant", "t"}, "--tenant: the provider clms has no setting tenant; it has client_id, user_agent, hosts, present, allow_users, allow_groups, renew, idle"},
 		"setting mistyped":            {append(azure, "--set", "x5d=true"), "did you mean x5c?"},
 		"setting twice":               {append(azure, "--tenant", "u"), "tenant is given twice"},
 		"setting empty":               {append(azure, "--user-agent", ""), "--user-agent: the value is empty"},
@@ -142,7 +141,7 @@ func TestAddRefusesBeforeAnythingIsSent(t *testing.T) {
 		"stdin twice":                 {append(azure, "--certificate", "-", "--private-key", "-"), "cannot both be read from stdin"},
 		"a flag twice":                {append(azure, "--client-secret-file", secret, "--client-secret-file", secret), "given twice"},
 		"secret of another":           {append(azure, "--service-key", secret), "--service-key: the provider azure takes no service_key; it takes --client-secret-file"},
-		"a date that is none":         {append(azure, "--secret-expires", "31.1.2027"), "no date such as"},
+		"a date that is none":         {append(azure, "--secret-expires", "31.1.2027"), "not a date such as"},
 		"two names":                   {[]string{"add", "x", "y"}, "there is no file y"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -177,44 +176,12 @@ func TestAddThatFailsSaysThatNothingWasKept(t *testing.T) {
 func TestAddNamesTheFlagOfAWrongField(t *testing.T) {
 	for field, want := range map[string]string{
 		"client_secret": "--client-secret-file", "pfx_password": "--pfx-password-file", "tenant": "--tenant", "scopes": "--scope",
-		"claims": "--claim", "settings.tenant": "--tenant", "backdate": "--set backdate=",
+		"claims": "--claim", "settings.tenant": "--tenant", "backdate": "--backdate", "new_one": "--set new_one=",
 	} {
 		b := newBackend()
 		b.err = &token.Error{Code: token.ErrInvalid, Message: "no", Field: field}
 		call(t, serve(t, b), strings.NewReader(canary), "add", "x", "--provider", "clms", "--service-key", "-").
 			wants(t, ui.ExitUsage, "", "Its flag: "+want)
-	}
-}
-
-func TestAddedIsTold(t *testing.T) {
-	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-	added := newBackend().added
-	added.Checked, added.Profile.Tokens = false, nil
-	added.Profile.CredentialExpires = now.Add(30 * 24 * time.Hour)
-	added.Profile.Warnings = []string{"the clock is off"}
-	text := toldAdded(added, []string{"/a", "/b"}, now)
-	for _, want := range []string{"The profile clms is made, untested: clms", "No token was obtained", "expires on 2026-12-23, in 30 days", "Warning: the clock is off",
-		"Once \"tokenctl get clms\" has worked, you may delete:\n  /a\n  /b\n"} {
-		if !strings.Contains(text, want) {
-			t.Errorf("lacks %q:\n%s", want, text)
-		}
-	}
-}
-
-func TestAddedIsToldSafely(t *testing.T) {
-	const evil = "\x1b]52;c;eA==\x07\u202e"
-	added := token.Created{Kept: []string{evil}, Profile: token.ProfileStatus{Name: evil, Provider: evil, Endpoint: evil, Warnings: []string{evil}}}
-	if text := toldAdded(added, []string{evil}, time.Now()); strings.ContainsAny(text, "\x1b\x07\u202e") || strings.Count(text, `\u202e`) != 8 {
-		t.Errorf("%q", text)
-	}
-}
-
-func TestOnlyPlainKeyFilesCanBeDeleted(t *testing.T) {
-	key, cert := writeSecret(t, "key", "k"), writeSecret(t, "cert", "c")
-	both := writeSecret(t, "both", "-----BEGIN CERTIFICATE-----\n-----BEGIN EC PRIVATE KEY-----\n")
-	got := deletable([]keyFile{{"private_key", key}, {"certificate", cert}, {"pfx", os.DevNull}, {"client_secret", key}, {"pfx", "/nowhere"}, {"certificate", both}})
-	if !slices.Equal(got, []string{key, both}) {
-		t.Errorf("got %q, want the key, and the certificate with its key", got)
 	}
 }
 
@@ -251,38 +218,4 @@ func TestRotateSendsSecretsAlone(t *testing.T) {
 	}
 	b.err = &token.Error{Code: token.ErrRejected, Message: "no", OAuth: "invalid_grant"}
 	call(t, socket, strings.NewReader(canary), "rotate", "clms", "--private-key", "-").wants(t, ui.ExitRejected, "", "The old secret or key is still in use.")
-}
-
-func TestTodayIsNotInThePast(t *testing.T) {
-	var m moment
-	if err := m.Set(time.Now().UTC().Format(time.DateOnly)); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestUntestedIsSaid(t *testing.T) {
-	added := newBackend().added
-	added.Checked = false
-	if text := toldAdded(added, nil, time.Now()); !strings.HasPrefix(text, "The profile clms is made, untested: clms") {
-		t.Error(text)
-	}
-	if text := toldRotated(added, nil, time.Now()); !strings.HasPrefix(text, "The profile clms has its new secret or key, untested: clms") {
-		t.Error(text)
-	}
-	added.Checked = true
-	if text := toldAdded(added, nil, time.Now()); !strings.HasPrefix(text, "The profile clms is ready: clms") {
-		t.Error(text)
-	}
-}
-
-// Certificates and keys in DER begin with a SEQUENCE as a PFX does.
-func TestPFXIsKnownByItsVersion(t *testing.T) {
-	for content, want := range map[string]bool{
-		"\x30\x82\x0a\x00\x02\x01\x03\x30": true, "\x30\x80\x02\x01\x03": true, "\x30\x10\x02\x01\x03": true,
-		"\x30\x82\x0a\x00\x30\x82": false, "\x30\x82\x0a\x00\x02\x01\x00": false, "\x30\xff": false, "\x30": false, "": false, "0123456789": false,
-	} {
-		if got := isPFX([]byte(content)); got != want {
-			t.Errorf("%q: %v", content, got)
-		}
-	}
 }

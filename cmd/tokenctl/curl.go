@@ -42,11 +42,7 @@ func curlCommand(e *ui.Env) *cli.Command {
 				return cli.Usage("curl needs a profile name and curl's arguments, such as a URL")
 			}
 			e.Profile = args[0]
-			env, err := childEnv(e)
-			if err != nil {
-				return err
-			}
-			return childResult(child.Curl(ctx, env, args[0], args[1:]))
+			return child.Curl(ctx, e, args[0], args[1:])
 		},
 	}
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"strings"
 
 	"tokend/cmd/tokenctl/child"
@@ -52,15 +51,8 @@ func execCommand(e *ui.Env) *cli.Command {
 		Check:    func(_ context.Context, c *cli.Call) error { return checkExec(e, c) },
 		Complete: e.CompleteProfile,
 		Run: func(ctx context.Context, c *cli.Call) error {
-			env, err := childEnv(e)
-			if err != nil {
-				return err
-			}
 			r.Profile, r.Query.Scope = e.Profile, strings.Join(scopes, " ")
-			if e.Socket != "" {
-				r.Socket = env.Client.Socket
-			}
-			return childResult(child.Exec(ctx, env, r, c.Args[c.Flags.ArgsLenAtDash():]))
+			return child.Exec(ctx, e, r, c.Args[c.Flags.ArgsLenAtDash():])
 		},
 	}
 }
@@ -79,28 +71,4 @@ func checkExec(e *ui.Env, c *cli.Call) error {
 		e.Profile = c.Args[0]
 	}
 	return nil
-}
-
-// childEnv is what curl and exec run programs with.
-func childEnv(e *ui.Env) (child.Env, error) {
-	d, err := e.Client()
-	return child.Env{
-		Client: d, In: e.In, Out: e.Out.W, Err: e.Err.W,
-		Waiting: func(what string) func() { return e.Progress(what).End },
-		Warn:    func(text string) { e.Note("Warning: " + ui.Printable(text)) },
-	}, err
-}
-
-// childResult passes the end of a program on: its exit status, or the signal
-// that ended it.
-func childResult(err error) error {
-	var exit *child.ExitError
-	if !errors.As(err, &exit) {
-		return err
-	}
-	exit.DieAlike()
-	if exit.Reason == "" { // the program has reported its errors itself
-		return &ui.Exit{Status: exit.Status}
-	}
-	return &ui.Exit{Status: exit.Status, Err: err}
 }

@@ -72,8 +72,8 @@ func TestImportShowsWhatItWouldDoAndDoesNothing(t *testing.T) {
 	t.Chdir(dir)
 	k := &collector{backend: newBackend()}
 	r := call(t, serve(t, k), nil, "import", ".")
-	r.wants(t, ui.ExitOK, "Nothing is done yet", "")
-	for _, want := range []string{"alice ", "clms-2 ", "Cannot be taken", "user.json (Google user login): it stands", "--yes"} {
+	r.wants(t, ui.ExitOK, "Nothing is imported yet", "")
+	for _, want := range []string{"alice ", "clms-2 ", "Cannot be imported", "user.json (Google user login): it stands", "--yes"} {
 		if !strings.Contains(r.out, want) {
 			t.Errorf("lacks %q:\n%s", want, r.out)
 		}
@@ -97,8 +97,8 @@ func TestImportMakesProfilesAndSaysWhatMayGo(t *testing.T) {
 		t.Errorf("status %d, stderr %q", r.status, r.err)
 	}
 	for _, want := range []string{
-		"alice    ready; a token came in 412 ms\n", "bob      nothing was kept\n    the issuer refused the key\n    invalid_grant: ",
-		"Use it: tokenctl get aspose\n", "Variables that are not needed any more\n  API_CLIENT_SECRET in .env\n", "delete it:\n  alice.json\n",
+		"alice    ready; a token came in 412 ms\n", "bob      nothing was saved\n    the issuer refused the key\n    invalid_grant: ",
+		"Use it: tokenctl get aspose\n", "tokend no longer needs these variables\n  API_CLIENT_SECRET in .env\n", "delete it:\n  alice.json\n",
 	} {
 		if !strings.Contains(r.out, want) {
 			t.Errorf("lacks %q:\n%s", want, r.out)
@@ -126,8 +126,8 @@ func TestImportKnowsWhatThereIsAlready(t *testing.T) {
 	k := &collector{backend: newBackend()}
 	dir := folder(t, map[string]string{"service-key.json": clmsKey("abc")}) // the client_id of the profile clms
 	r := call(t, serve(t, k), nil, "import", dir, "--yes")
-	r.wants(t, ui.ExitOK, "There already\n", "")
-	if !strings.Contains(r.out, "the profile clms is of it") || len(k.additions) > 0 {
+	r.wants(t, ui.ExitOK, "Already there\n", "")
+	if !strings.Contains(r.out, "the profile clms has it") || len(k.additions) > 0 {
 		t.Errorf("added %q:\n%s", k.names(), r.out)
 	}
 }
@@ -137,7 +137,7 @@ func TestImportMakesOneProfileOfTwins(t *testing.T) {
 	k := &collector{backend: newBackend()}
 	t.Chdir(folder(t, map[string]string{"a.json": clmsKey("x"), "b.json": clmsKey("x"), "c.json": clmsKey("y")}))
 	r := call(t, serve(t, k), nil, "import", ".", "--yes")
-	r.wants(t, ui.ExitOK, "b.json (CLMS service key): the profile a is of it", "")
+	r.wants(t, ui.ExitOK, "b.json (CLMS service key): the profile a has it", "")
 	if got := k.names(); !slices.Equal(got, []string{"a", "c"}) {
 		t.Errorf("added %q", got)
 	}
@@ -154,7 +154,7 @@ func TestImportOfTheEnvironment(t *testing.T) {
 	k := &collector{backend: newBackend()}
 	r := call(t, serve(t, k), nil, "import", "--yes", "--scope", "api://x/.default", "--token-url", "https://id.example/t", "--no-check")
 	r.wants(t, ui.ExitOK, "AZURE_CLIENT_SECRET in the environment\n", "")
-	if !strings.Contains(r.out, "made, untested") {
+	if !strings.Contains(r.out, "saved, untested") {
 		t.Error(r.out)
 	}
 	if got := k.names(); !slices.Equal(got, []string{"azure-2", "shop"}) {
@@ -169,11 +169,11 @@ func TestImportOfTheEnvironment(t *testing.T) {
 func TestImportFindsNothing(t *testing.T) {
 	emptyHome(t)
 	socket := serve(t, newBackend())
-	call(t, socket, nil, "import").wants(t, ui.ExitUsage, "", "no key or secret of a known form is in the environment and the usual places")
-	call(t, socket, nil, "import", folder(t, map[string]string{"x.txt": "x"})).wants(t, ui.ExitUsage, "", "no key or secret of a known form is in /")
+	call(t, socket, nil, "import").wants(t, ui.ExitUsage, "", "there is no key or secret that tokend knows in the environment and the usual places")
+	call(t, socket, nil, "import", folder(t, map[string]string{"x.txt": "x"})).wants(t, ui.ExitUsage, "", "no key or secret that tokend knows in /")
 	call(t, socket, nil, "import", "nowhere").wants(t, ui.ExitUsage, "", "there is no file or folder nowhere")
 	call(t, socket, nil, "import", clmsKey("x")).wants(t, ui.ExitUsage, "", "not its content")
-	if r := call(t, socket, nil, "import", writeSecret(t, "x.txt", "x")); r.status != ui.ExitUsage || !strings.Contains(r.out, "it is of no form") || r.err != "" {
+	if r := call(t, socket, nil, "import", writeSecret(t, "x.txt", "x")); r.status != ui.ExitUsage || !strings.Contains(r.out, "it is not a key file") || r.err != "" {
 		t.Errorf("%+v", r)
 	}
 }
@@ -201,7 +201,13 @@ func TestImportAsJSON(t *testing.T) {
 	k := &collector{backend: newBackend(), refuse: map[string]error{"b": token.ErrLocked}}
 	dir := folder(t, map[string]string{"a.json": clmsKey("1"), "b.json": clmsKey("2"), "c.pem": "-----BEGIN PRIVATE KEY-----\n"})
 	socket := serve(t, k)
-	var plan, done struct{ Found []importResult }
+	var plan, done struct {
+		Found []struct {
+			Done, Checked bool
+			Problem       string
+			Error         *token.Error
+		}
+	}
 	r := call(t, socket, nil, "import", dir, "--json")
 	if err := json.Unmarshal([]byte(r.out), &plan); err != nil || r.status != ui.ExitOK || len(plan.Found) != 3 || plan.Found[0].Done || plan.Found[2].Problem == "" {
 		t.Errorf("status %d, %v: %s", r.status, err, r.out)
@@ -213,15 +219,6 @@ func TestImportAsJSON(t *testing.T) {
 	}
 	if strings.Contains(r.out, canary) {
 		t.Error("a secret is shown")
-	}
-}
-
-func TestNamesThatAreFree(t *testing.T) {
-	taken := map[string]bool{"a": true, "a-2": true, strings.Repeat("x", 64): true}
-	for name, want := range map[string]string{"a": "a-3", "b": "b", strings.Repeat("x", 64): strings.Repeat("x", 59) + "-2"} {
-		if got := freeName(name, taken); got != want || token.CheckName(got) != nil {
-			t.Errorf("%s: %s, want %s", name, got, want)
-		}
 	}
 }
 
@@ -264,16 +261,16 @@ func TestAddSaysWhyAFileCannotBeTaken(t *testing.T) {
 	many := writeSecret(t, "many.env", "API_CLIENT_ID=a\nAPI_CLIENT_SECRET=b\nARM_CLIENT_ID=a\nARM_TENANT_ID=t\nARM_CLIENT_SECRET=b\n")
 	person := writeSecret(t, "adc.json", `{"type":"authorized_user"}`)
 	for want, args := range map[string][]string{
-		"of no form that is known here; say --provider":    {"add", "x", other},
-		"FILE: it begins as JSON does and is not valid":    {"add", "x", half},
-		"tokenctl import " + many:                          {"add", "x", many},
-		"Google user login: it stands for a person":        {"add", "x", person},
-		"that is for the provider clms (CLMS service key)": {"add", "x", key, "--provider", "azure"},
+		"o.json is not a key file that tokend knows. Name its provider": {"add", "x", other},
+		"FILE: it begins like JSON but is not valid":                    {"add", "x", half},
+		"tokenctl import " + many:                                       {"add", "x", many},
+		"Google user login: it stands for a person":                     {"add", "x", person},
+		"is for the provider clms (CLMS service key)":                   {"add", "x", key, "--provider", "azure"},
 		"one is enough": {"add", "x", key, "--service-key", key},
-		"FILE takes the name of a file, not its content":      {"add", "x", clmsKey("y")},
-		"FILE: there is no file k.json":                       {"add", "k.json"},
-		"there is no file":                                    {"add", "x", "/nowhere/k.json"},
-		"--service-key: it is of no form that is known here;": {"add", "x", "--service-key", other},
+		"FILE takes the name of a file, not its content": {"add", "x", clmsKey("y")},
+		"FILE: there is no file k.json":                  {"add", "k.json"},
+		"there is no file":                               {"add", "x", "/nowhere/k.json"},
+		"o.json is not a key file that tokend knows":     {"add", "x", "--service-key", other},
 		"got 3 words": {"add", "x", key, key},
 	} {
 		b := newBackend()

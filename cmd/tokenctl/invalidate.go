@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"tokend/cmd/tokenctl/cli"
+	"tokend/cmd/tokenctl/form"
 	"tokend/cmd/tokenctl/ui"
 	"tokend/ipc"
 	"tokend/providers/token"
@@ -50,7 +51,7 @@ func invalidateCommand(e *ui.Env) *cli.Command {
 }
 
 // tokenFile is the flag --token-file, whose value may by mistake be a token.
-func tokenFile() secretInput { return secretInput{flag: "token-file", typed: true} }
+var tokenFile = form.Input{Label: "--token-file", Typed: true}
 
 // The sizes of tokens in a file, in bytes: of any, and of one to verify.
 const (
@@ -65,7 +66,7 @@ func readTokenFile(e *ui.Env, file string, most int) (string, error) {
 	if file != "-" {
 		f, err := os.Open(file)
 		if err != nil {
-			return "", badFile(tokenFile(), file, err)
+			return "", tokenFile.Unreadable(file, err)
 		}
 		defer func() { _ = f.Close() }()
 		in = f
@@ -73,7 +74,7 @@ func readTokenFile(e *ui.Env, file string, most int) (string, error) {
 	b, err := io.ReadAll(io.LimitReader(in, int64(most)+1))
 	switch {
 	case err != nil:
-		return "", badFile(tokenFile(), file, err)
+		return "", tokenFile.Unreadable(file, err)
 	case len(b) > most:
 		return "", cli.Usage("that is no token: it has more than %d bytes", most)
 	case strings.TrimSpace(string(b)) != "":
@@ -81,5 +82,5 @@ func readTokenFile(e *ui.Env, file string, most int) (string, error) {
 	case file == "-":
 		return "", cli.Usage("there is no token on stdin")
 	}
-	return "", emptyFile(tokenFile(), file)
+	return "", tokenFile.Empty(file)
 }

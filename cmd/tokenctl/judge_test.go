@@ -252,7 +252,7 @@ func TestAddWhereTokendMakesTheKey(t *testing.T) {
 	}
 	key := writeSecret(t, "key.pem", canary)
 	r = call(t, socket, nil, "add", "rock", "--provider", "datarock", "--email", "me@example.com", "--private-key", key)
-	r.wants(t, ui.ExitOK, `Once "tokenctl sign rock URL" has worked, you may delete:`, "")
+	r.wants(t, ui.ExitOK, `Once "tokenctl sign rock URL" has worked, you can delete:`, "")
 	if b.addition.Secrets["private_key"].Reveal() != canary {
 		t.Error("the key was not sent")
 	}
@@ -290,19 +290,6 @@ func TestAddOfAVerifierNeedsNoSecret(t *testing.T) {
 	}
 }
 
-func TestWhichProvidersNeedASecret(t *testing.T) {
-	want := map[string]bool{"clms": true, "azure": true, "oauth2": true, "datarock": false, "ioxio": false, "jwt-verify": false}
-	usual, err := newBackend().Providers(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range slices.Concat(usual, kinds()) {
-		if got := needsSecret(p); got != want[p.Name] {
-			t.Errorf("%s: %v", p.Name, got)
-		}
-	}
-}
-
 func TestRotateInTwoSteps(t *testing.T) {
 	b := newJudge(rock())
 	b.added = token.Created{Profile: rockWaiting(), Kept: []string{"private key: OS keyring"}}
@@ -329,8 +316,8 @@ func TestRotateInTwoSteps(t *testing.T) {
 	}
 	b.calls = nil
 	call(t, socket, nil, "rotate", "rock", "--registered", "--abandon").wants(t, ui.ExitUsage, "", "exclude each other")
-	call(t, socket, strings.NewReader("x"), "rotate", "rock", "--registered", "--private-key", "-").wants(t, ui.ExitUsage, "", "take no other")
-	call(t, socket, nil, "rotate", "rock", "--abandon", "--secret-expires", nextYear()).wants(t, ui.ExitUsage, "", "take no other")
+	call(t, socket, strings.NewReader("x"), "rotate", "rock", "--registered", "--private-key", "-").wants(t, ui.ExitUsage, "", "give no other")
+	call(t, socket, nil, "rotate", "rock", "--abandon", "--secret-expires", nextYear()).wants(t, ui.ExitUsage, "", "give no other")
 	if len(b.calls) > 0 {
 		t.Errorf("tokend was asked: %q", b.calls)
 	}

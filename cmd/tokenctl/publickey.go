@@ -3,9 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"tokend/cmd/tokenctl/cli"
+	"tokend/cmd/tokenctl/form"
 	"tokend/cmd/tokenctl/ui"
 	"tokend/providers/token"
 )
@@ -48,36 +48,15 @@ func publicKeyCommand(e *ui.Env) *cli.Command {
 
 // publicKey is the current public key of a profile, or the pending one.
 func publicKey(p token.ProfileStatus, pending bool) (string, error) {
+	key, problem := form.PublicKey(p.Settings), fmt.Sprintf("the profile %s (%s) has no public key to register", p.Name, p.Provider)
 	if pending {
-		if key, ok := pendingKey(p); ok {
-			return key, nil
+		key, problem = "", fmt.Sprintf("the profile %s has no new key that waits to be registered", p.Name)
+		if p.Pending != nil {
+			key = form.PublicKey(p.Pending.Settings)
 		}
-		return "", &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf("the profile %s has no new key that waits to be registered", p.Name)}
 	}
-	if key, ok := publicKeyIn(p.Settings); ok {
-		return key, nil
+	if key == "" {
+		return "", &token.Error{Code: token.ErrInvalid, Message: problem}
 	}
-	return "", &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf("the profile %s (%s) has no public key to register", p.Name, p.Provider)}
-}
-
-// pendingKey is the public key that waits to be registered.
-func pendingKey(p token.ProfileStatus) (string, bool) {
-	if p.Pending == nil {
-		return "", false
-	}
-	return publicKeyIn(p.Pending.Settings)
-}
-
-// publicKeyIn is the public key among settings, line by line as PEM has it,
-// safe for a terminal.
-func publicKeyIn(settings token.Settings) (string, bool) {
-	text := strings.TrimSpace(settings.Text("public_key"))
-	if text == "" {
-		return "", false
-	}
-	var b strings.Builder
-	for line := range strings.Lines(text) {
-		b.WriteString(ui.Printable(strings.TrimRight(line, "\r\n")) + "\n")
-	}
-	return b.String(), true
+	return key, nil
 }

@@ -385,10 +385,11 @@ func TestAddDoesNotAskForEver(t *testing.T) {
 	}
 	wait := p.runs(serve(t, b), "add", "x", "--provider", "azure", "--tenant", "t", "--scope", "s", "--client-secret-file", writeSecret(t, "s", canary))
 	p.answers("client_id: ", "a")
-	for i := range askedAgain {
+	const retries = 3
+	for i := range retries {
 		p.answers(fmt.Sprintf("refused, %d left\r\napplication ID\r\nclient_id: ", i), "b")
 	}
-	if r := wait(); r.status != ui.ExitUsage || len(b.seen) != 1+askedAgain {
+	if r := wait(); r.status != ui.ExitUsage || len(b.seen) != 1+retries {
 		t.Errorf("status %d, sent %d times; on the screen:\n%s", r.status, len(b.seen), p.seen())
 	}
 	p.sees("Nothing was saved.")
@@ -581,7 +582,7 @@ func TestAddOfAFileAsksForAName(t *testing.T) {
 	sp := writeSecret(t, "sp.json", `{"appId":"a","password":"`+canary+`","tenant":"t"}`)
 	b, p := newBackend(), newPerson(t)
 	wait := p.runs(serve(t, b), "add", sp)
-	p.sees("Recognised: Azure service principal")
+	p.sees("This is: Azure service principal")
 	p.answers("Name for the profile [sp]: ", "")
 	if r := wait(); r.status != ui.ExitOK || b.addition.Name != "sp" || b.addition.Settings["scope"] != "https://management.azure.com/.default" {
 		t.Errorf("status %d, sent %+v", r.status, b.addition)
@@ -635,7 +636,7 @@ func TestAddKeepsAnswersUntestedIfAsked(t *testing.T) {
 		wait := p.runs(serve(t, b), "add", "x", "--provider", "azure", "--tenant", "t", "--scope", "s", "--client-id", "c")
 		p.answers("Which one [1-3]: ", "1")
 		p.whispers("(not shown): ", canary)
-		p.answers("idp cannot be reached\r\nKeep it all the same, untested? [y/N] ", answer)
+		p.answers("idp cannot be reached\r\nSave it untested? [y/N] ", answer)
 		if r := wait(); r.status != status || len(b.seen) != 1+strings.Count(answer, "y") || b.addition.NoCheck != (answer == "y") {
 			t.Errorf("%q: status %d, sent %d times, at last %+v", answer, r.status, len(b.seen), b.addition)
 		}

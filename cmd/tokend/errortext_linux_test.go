@@ -100,7 +100,7 @@ func TestMessagesAreForPeople(t *testing.T) {
 		case m != "":
 			t.Errorf("%s: %q:\n%s", mistake, m, out)
 		case !strings.Contains("\n"+out, "\ntokenctl: ") && !strings.Contains("\n"+out, "\ntokend: ") &&
-			!strings.Contains(out, ".toml:") && !strings.Contains(out, "not valid: ") && !strings.HasPrefix(out, "Cannot be taken\n"):
+			!strings.Contains(out, ".toml:") && !strings.Contains(out, "not valid: ") && !strings.HasPrefix(out, "Cannot be imported\n"):
 			t.Errorf("%s: no line that says what is wrong:\n%s", mistake, out)
 		}
 	}

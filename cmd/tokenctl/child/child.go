@@ -5,8 +5,6 @@ package child
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -14,65 +12,18 @@ import (
 	"syscall"
 	"time"
 
+	"tokend/cmd/tokenctl/ui"
 	"tokend/ipc"
 	"tokend/providers/token"
 )
 
-// patience bounds each wait for tokend.
-const patience = 2 * time.Minute
-
-// An Env is what a program runs with.
-type Env struct {
-	Client   *ipc.Client
-	In       io.Reader
-	Out, Err io.Writer
-	// Waiting shows what tokenctl waits for, until the function that it returns
-	// is called.
-	Waiting func(what string) (done func())
-	// Warn shows a warning.
-	Warn func(text string)
-}
-
-// get obtains a token, and shows that it waits for one.
-func (e Env) get(ctx context.Context, profile string, q token.Query) (token.Grant, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	defer e.Waiting("Waiting for a token")()
-	return e.Client.Get(ctx, profile, q)
-}
-
-// An ExitError says how a program ended that did not succeed, or why it could
-// not be run.
-type ExitError struct {
-	// Status is the exit status to pass on.
-	Status int
-	// Reason says why the program could not be run. It is empty for one that
-	// ran, and has reported its errors itself.
-	Reason string
-	signal os.Signal // the signal that ended it, if one did
-}
-
-func (e *ExitError) Error() string {
-	if e.Reason != "" {
-		return e.Reason
-	}
-	return fmt.Sprintf("the program ended with status %d", e.Status)
-}
-
-// DieAlike ends this process by the signal that ended the program, so that a
-// shell sees what happened. It returns if there was no such signal.
-func (e *ExitError) DieAlike() {
-	if e.signal != os.Interrupt && e.signal != syscall.SIGTERM && e.signal != syscall.SIGHUP {
-		return
-	}
-	self, err := os.FindProcess(os.Getpid())
-	if err != nil || signal.Ignored(e.signal) {
-		return
-	}
-	signal.Reset(e.signal)
-	if self.Signal(e.signal) == nil {
-		time.Sleep(time.Second) // until the signal arrives
-	}
+// getToken obtains a token, and shows that it waits for one.
+func getToken(ctx context.Context, e *ui.Env, profile string, q token.Query) (t token.Grant, err error) {
+	err = e.AskFor(ctx, "Waiting for a token", func(ctx context.Context, d *ipc.Client) error {
+		t, err = d.Get(ctx, profile, q)
+		return err
+	})
+	return t, err
 }
 
 // catchSignals sends the signals that end programs to a channel, until stop is
@@ -111,23 +62,44 @@ func forward(p *os.Process, signals <-chan os.Signal, caught func()) (stop func(
 	}
 }
 
-// wait waits for the end of a program that was started. The error is an
-// *ExitError if the program did not succeed.
+// wait waits for the end of a program that was started. The error is a *ui.Exit
+// with the status to pass on if the program did not succeed; it has reported why.
 func wait(cmd *exec.Cmd) error {
 	err := cmd.Wait()
 	var failed *exec.ExitError
 	if !errors.As(err, &failed) {
 		return err
 	}
-	if status, ok := failed.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-		return &ExitError{Status: 128 + int(status.Signal()), signal: status.Signal()}
+	status, ok := failed.Sys().(syscall.WaitStatus)
+	if !ok || !status.Signaled() {
+		return &ui.Exit{Status: failed.ExitCode()}
 	}
-	return &ExitError{Status: failed.ExitCode()}
+	return killed{&ui.Exit{Status: 128 + int(status.Signal())}, status.Signal()}
 }
 
-// profile asks about a profile.
-func (e Env) profile(ctx context.Context, name string) (token.ProfileStatus, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	return e.Client.Profile(ctx, name)
+// killed is the end of a program by a signal.
+type killed struct {
+	*ui.Exit
+	signal os.Signal
+}
+
+// Unwrap returns the exit status.
+func (k killed) Unwrap() error { return k.Exit }
+
+// dieAlike ends this process by the signal that ended the program, so that a
+// shell sees what happened. It returns err if there was no such signal.
+func dieAlike(err error) error {
+	var k killed
+	if !errors.As(err, &k) || k.signal != os.Interrupt && k.signal != syscall.SIGTERM && k.signal != syscall.SIGHUP {
+		return err
+	}
+	self, failed := os.FindProcess(os.Getpid())
+	if failed != nil || signal.Ignored(k.signal) {
+		return err
+	}
+	signal.Reset(k.signal)
+	if self.Signal(k.signal) == nil {
+		time.Sleep(time.Second) // until the signal arrives
+	}
+	return err
 }

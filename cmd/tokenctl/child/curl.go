@@ -13,16 +13,16 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/term"
-
 	"tokend/cmd/tokenctl/cli"
+	"tokend/cmd/tokenctl/ui"
+	"tokend/ipc"
 	"tokend/providers/token"
 	"tokend/providers/token/format"
 )
 
 // A curlCall is a call of curl with a profile's credential.
 type curlCall struct {
-	Env
+	*ui.Env
 	profile   token.ProfileStatus
 	options   []curlOption
 	urls      []string
@@ -30,9 +30,9 @@ type curlCall struct {
 	interrupt func() // called at a signal
 }
 
-// Curl runs curl with the credential of a profile. The error is an *ExitError
-// if curl does not succeed.
-func Curl(ctx context.Context, e Env, profile string, args []string) error {
+// Curl runs curl with the credential of a profile. The error is a *ui.Exit with
+// curl's status if curl does not succeed.
+func Curl(ctx context.Context, e *ui.Env, profile string, args []string) error {
 	if runtime.GOOS == "windows" {
 		return cli.Usage("on Windows, tokenctl cannot pass curl a credential unseen; use tokenctl get NAME -o curl | curl -K - URL")
 	}
@@ -40,7 +40,7 @@ func Curl(ctx context.Context, e Env, profile string, args []string) error {
 	defer stop()
 	ctx, interrupt := context.WithCancel(ctx)
 	defer interrupt()
-	p, err := e.profile(ctx, profile)
+	p, err := e.ProfileStatus(ctx, profile)
 	if err != nil {
 		return err
 	}
@@ -52,16 +52,18 @@ func Curl(ctx context.Context, e Env, profile string, args []string) error {
 		return err
 	}
 	if p.Does == "signs" {
-		return c.signed(ctx)
+		return dieAlike(c.signed(ctx))
 	}
-	return c.withToken(ctx)
+	return dieAlike(c.withToken(ctx))
 }
 
 // signed makes one request for the URL in the form that was signed.
 func (c *curlCall) signed(ctx context.Context) error {
-	asking, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	signed, err := c.Client.Sign(asking, c.profile.Name, token.Request{URL: c.urls[0]})
+	var signed token.Signed
+	err := c.Ask(ctx, func(ctx context.Context, d *ipc.Client) (err error) {
+		signed, err = d.Sign(ctx, c.profile.Name, token.Request{URL: c.urls[0]})
+		return err
+	})
 	if err == nil {
 		err = c.checkURL(signed.URL)
 	}
@@ -69,7 +71,7 @@ func (c *curlCall) signed(ctx context.Context) error {
 		return err
 	}
 	if signed.Warning != "" {
-		c.Warn(signed.Warning)
+		c.Note("Warning: " + ui.Printable(signed.Warning))
 	}
 	c.urls[0] = signed.URL
 	lines := "path-as-is\n"
@@ -82,7 +84,7 @@ func (c *curlCall) signed(ctx context.Context) error {
 // withToken makes requests with a token, and makes the request again with a
 // new one if the API refuses that token.
 func (c *curlCall) withToken(ctx context.Context) error {
-	t, err := c.get(ctx, c.profile.Name, token.Query{})
+	t, err := getToken(ctx, c.Env, c.profile.Name, token.Query{})
 	if err != nil {
 		return err
 	}
@@ -111,14 +113,15 @@ func (c *curlCall) send(t token.Grant, refused func() bool) error {
 // replace has tokend drop a token that the API refused, and gets another: the
 // zero Grant if there is none.
 func (c *curlCall) replace(ctx context.Context, old token.Grant) (next token.Grant) {
-	asking, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	err := c.Client.Invalidate(asking, c.profile.Name, old.Secret)
-	if err == nil {
-		next, err = c.Client.Get(asking, c.profile.Name, token.Query{})
-	}
+	err := c.Ask(ctx, func(ctx context.Context, d *ipc.Client) error {
+		err := d.Invalidate(ctx, c.profile.Name, old.Secret)
+		if err == nil {
+			next, err = d.Get(ctx, c.profile.Name, token.Query{})
+		}
+		return err
+	})
 	if err != nil && ctx.Err() == nil {
-		c.Warn("the API refused the token, and there is no other: " + err.Error())
+		c.Note("Warning: the API refused the token, and there is no other: " + ui.Printable(err.Error()))
 	}
 	if err != nil || ctx.Err() != nil || next.Secret.Equal(old.Secret) {
 		return token.Grant{}
@@ -140,16 +143,16 @@ func (c *curlCall) run(lines string, refused func() bool) error {
 	}
 	// -q has to come first: then curl does not read ~/.curlrc.
 	cmd := exec.Command("curl", append([]string{"-q", "-K", "/dev/fd/3"}, c.args()...)...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = c.In, c.Out, c.Err, []*os.File{config, headersEnd}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = c.In, c.Out.W, c.Err.W, []*os.File{config, headersEnd}
 	lines += "globoff\nproto-redir = \"=http,https\"\n"
 	if slices.ContainsFunc(c.urls, func(u string) bool { return strings.HasPrefix(u, "http:") }) {
 		lines += "noproxy = \"*\"\n" // a proxy would read along
 	}
 	decided := make(chan struct{})
-	out, errs := &held{c.Out, decided}, &held{c.Err, decided}
+	out, errs := &held{c.Out.W, decided}, &held{c.Err.W, decided}
 	if refused != nil {
 		lines += "dump-header = \"/dev/fd/4\"\nsuppress-connect-headers\nno-buffer\n"
-		if f, ok := c.Out.(*os.File); ok && term.IsTerminal(int(f.Fd())) && !c.has("output", "remote-name", "remote-name-all") {
+		if ui.IsTerminal(c.Out.W) && !c.has("output", "remote-name", "remote-name-all") {
 			lines += "no-progress-meter\n" // as curl does on a terminal
 		}
 		if cmd.Stdout = out; c.has("silent") && !c.has("verbose") { // then stderr is for an error at the end

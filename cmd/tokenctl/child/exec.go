@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"tokend/cmd/tokenctl/cli"
+	"tokend/cmd/tokenctl/ui"
 	"tokend/ipc"
 	"tokend/providers/token"
 	"tokend/providers/token/format"
@@ -35,9 +36,8 @@ type Request struct {
 	Env, Files []string
 	Format     string
 	Query      token.Query
-	// Git has git ask tokend, at Socket if that is not the usual one.
-	Git    bool
-	Socket string
+	// Git has git ask tokend.
+	Git bool
 	// MSI are the profiles of an endpoint for Azure SDKs.
 	MSI []string
 }
@@ -65,9 +65,13 @@ func (r Request) check() error {
 	return nil
 }
 
-// Exec runs a command with what r says. The error is an *ExitError if the
-// command does not succeed, or cannot be run.
-func Exec(ctx context.Context, e Env, r Request, command []string) error {
+// Exec runs a command with what r says. The error is a *ui.Exit with the status
+// to pass on if the command does not succeed, or cannot be run.
+func Exec(ctx context.Context, e *ui.Env, r Request, command []string) error {
+	return dieAlike(run(ctx, e, r, command))
+}
+
+func run(ctx context.Context, e *ui.Env, r Request, command []string) error {
 	if err := r.check(); err != nil {
 		return err
 	}
@@ -82,10 +86,14 @@ func Exec(ctx context.Context, e Env, r Request, command []string) error {
 	if err != nil {
 		return err
 	}
+	d, err := e.Client()
+	if err != nil {
+		return err
+	}
 	// From here on a signal must not leave a file behind.
 	signals, stop := catchSignals()
 	defer stop()
-	l := &loan{Env: e, request: r, write: write, env: os.Environ()}
+	l := &loan{Env: e, client: d, request: r, write: write, env: os.Environ()}
 	ctx, cancel := context.WithCancel(ctx)
 	defer func() {
 		cancel()
@@ -97,7 +105,7 @@ func Exec(ctx context.Context, e Env, r Request, command []string) error {
 	}
 	cmd := exec.Command(program)
 	cmd.Args, cmd.Env = command, l.env
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = e.In, e.Out, e.Err
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = e.In, e.Out.W, e.Err.W
 	if err := cmd.Start(); err != nil {
 		return cannotRun(command[0], err)
 	}
@@ -130,19 +138,20 @@ func cannotRun(name string, why error) error {
 	var path *fs.PathError
 	switch {
 	case errors.Is(why, exec.ErrNotFound) || errors.Is(why, fs.ErrNotExist):
-		return &ExitError{Status: exitNotFound, Reason: name + " was not found"}
+		return &ui.Exit{Status: exitNotFound, Err: errors.New(name + " was not found")}
 	case errors.As(why, &lookup):
 		why = lookup.Err
 	}
 	if errors.As(why, &path) {
 		why = path.Err
 	}
-	return &ExitError{Status: exitCannotRun, Reason: "cannot run " + name + ": " + why.Error()}
+	return &ui.Exit{Status: exitCannotRun, Err: fmt.Errorf("cannot run %s: %w", name, why)}
 }
 
 // A loan is what a program has while it runs.
 type loan struct {
-	Env
+	*ui.Env
+	client  *ipc.Client
 	request Request
 	write   format.Format
 	env     []string // the program's environment
@@ -166,19 +175,19 @@ func (l *loan) lend(ctx context.Context) error {
 	if r.MSI == nil {
 		return nil
 	}
-	lease, err := l.Client.LeaseMSI(ctx, ipc.MSIRequest{Profiles: r.MSI})
+	lease, err := l.client.LeaseMSI(ctx, ipc.MSIRequest{Profiles: r.MSI})
 	if err != nil {
 		return err
 	}
 	l.env = msiEnv(l.env, lease)
-	l.keepers.Go(func() { keepLease(ctx, l.Client, lease, r.MSI) })
+	l.keepers.Go(func() { keepLease(ctx, l.client, lease, r.MSI) })
 	return nil
 }
 
 // lendToken puts a token into variables and into a file that is kept fresh.
 func (l *loan) lendToken(ctx context.Context) error {
 	r := l.request
-	g, err := l.get(ctx, r.Profile, r.Query)
+	g, err := getToken(ctx, l.Env, r.Profile, r.Query)
 	if err != nil {
 		return err
 	}
@@ -195,7 +204,7 @@ func (l *loan) lendToken(ctx context.Context) error {
 	if l.file, err = newTokenFile(g, text); err != nil {
 		return err
 	}
-	l.keepers.Go(func() { l.file.keep(ctx, l.Client, r.Profile, r.Query, l.write) })
+	l.keepers.Go(func() { l.file.keep(ctx, l.client, r.Profile, r.Query, l.write) })
 	for _, name := range r.Files {
 		l.env = append(l.env, name+"="+l.file.path)
 	}
@@ -205,7 +214,7 @@ func (l *loan) lendToken(ctx context.Context) error {
 // lendToGit configures git for the program alone, as git -c does, to ask tokend
 // and no other helper for the profile's hosts.
 func (l *loan) lendToGit(ctx context.Context) error {
-	p, err := l.profile(ctx, l.request.Profile)
+	p, err := l.ProfileStatus(ctx, l.request.Profile)
 	if err != nil {
 		return err
 	}
@@ -218,8 +227,8 @@ func (l *loan) lendToGit(ctx context.Context) error {
 		return err
 	}
 	helper := "!" + format.ShellQuote(self) + " helper git --profile " + format.ShellQuote(p.Name)
-	if l.request.Socket != "" {
-		helper += " --socket " + format.ShellQuote(l.request.Socket)
+	if l.Socket != "" {
+		helper += " --socket " + format.ShellQuote(l.client.Socket)
 	}
 	count, _ := strconv.Atoi(os.Getenv("GIT_CONFIG_COUNT"))
 	set := func(key, value string) {

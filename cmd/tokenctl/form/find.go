@@ -1,0 +1,134 @@
+package form
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"tokend/cmd/tokenctl/cli"
+	"tokend/cmd/tokenctl/discover"
+	"tokend/cmd/tokenctl/ui"
+)
+
+// findAll finds the credentials in the paths, or without any in the environment
+// and the usual places.
+func (r ImportRequest) findAll(e *ui.Env) (finds []discover.Find, err error) {
+	o := discover.Options{Scope: r.scope, TokenURL: r.tokenURL, Read: readCandidate}
+	paths := r.Paths
+	if len(paths) == 0 {
+		finds = discover.Env(os.Environ(), o)
+		paths = usualPlaces()
+	}
+	for _, path := range paths {
+		inPath, err := findIn(e, path, o)
+		if err != nil {
+			return nil, err
+		}
+		finds = append(finds, inPath...)
+	}
+	// A variable may name a file that is found by itself too.
+	seen := map[string]bool{}
+	return slices.DeleteFunc(finds, func(f discover.Find) bool {
+		key := strings.Join([]string{f.From, f.Form, f.Provider, f.Client, f.Why}, "\x00")
+		defer func() { seen[key] = true }()
+		return seen[key]
+	}), nil
+}
+
+// usualPlaces are the files and folders in which the tools that are known here
+// keep credentials, if they exist.
+func usualPlaces() []string {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return nil
+	}
+	return slices.DeleteFunc([]string{
+		filepath.Join(home, ".azure", "service_principal_entries.json"),
+		filepath.Join(home, ".config", "gcloud", "application_default_credentials.json"),
+		filepath.Join(home, ".oidc-agent"),
+		cmp.Or(os.Getenv("OIDC_CONFIG_DIR"), filepath.Join(home, ".config", "oidc-agent")),
+		".env",
+	}, func(path string) bool { _, err := os.Stat(path); return err != nil })
+}
+
+// findIn finds the credentials in a file, in the files of a folder, or in stdin.
+func findIn(e *ui.Env, path string, o discover.Options) (finds []discover.Find, err error) {
+	if path == "-" || looksSecret(path) {
+		return findInStdin(e, path, o)
+	}
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil, cli.Usage("there is no file or folder %s", path)
+	case err != nil:
+		return nil, cli.Usage("%v", err)
+	case !info.IsDir():
+		content, err := readCandidate(path)
+		if err != nil {
+			return nil, cli.Usage("%v", err)
+		}
+		if finds = discover.File(path, content, o); finds != nil {
+			return finds, nil
+		}
+		why := "it is not a key file that tokend knows"
+		if discover.BrokenJSON(content) {
+			why = brokenJSON
+		}
+		return []discover.Find{{From: path, Form: "file", Why: why}}, nil
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return nil, cli.Usage("%v", err)
+	}
+	for _, entry := range entries {
+		file := filepath.Join(path, entry.Name())
+		if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() {
+			continue
+		}
+		content, err := readCandidate(file)
+		if err != nil {
+			finds = append(finds, discover.Find{From: file, Form: "file", Why: err.Error()})
+			continue
+		}
+		finds = append(finds, discover.File(file, content, o)...)
+	}
+	return finds, nil
+}
+
+// findInStdin finds the credentials in stdin, which leaves no file behind.
+func findInStdin(e *ui.Env, path string, o discover.Options) ([]discover.Find, error) {
+	in := Input{Label: "PATH"}
+	content, err := readContent(e, in, path)
+	if err == nil && len(content) == 0 {
+		err = in.Empty(path)
+	}
+	finds := discover.File("stdin", content, o)
+	for i := range finds {
+		finds[i].Files = slices.DeleteFunc(finds[i].Files, func(file string) bool { return file == "stdin" })
+	}
+	return finds, err
+}
+
+// readCandidate reads a file that may hold a credential. It returns nothing of
+// larger and other binary files, which hold none.
+func readCandidate(path string) ([]byte, error) {
+	f, err := os.Open(ui.ExpandHome(path))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, errors.Join(err, fmt.Errorf("%s is not a regular file", path))
+	}
+	b, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
+	if err != nil || len(b) > maxSecret || bytes.IndexByte(b, 0) >= 0 && !isPFX(b) {
+		return nil, err
+	}
+	return b, nil
+}

@@ -1,0 +1,142 @@
+package form
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"tokend/docs"
+	"tokend/providers/token"
+)
+
+func TestProfilesAreDescribed(t *testing.T) {
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	p := token.ProfileStatus{Name: "clms", Provider: "clms", Does: "mints"}
+	ending := p
+	ending.CredentialExpires, ending.Warnings = now.Add(30*24*time.Hour), []string{"the clock is off"}
+	ready := p
+	ready.Tokens = []token.TokenStatus{{Expiry: now.Add(time.Hour)}}
+	for _, c := range []struct {
+		text string
+		want []string
+	}{
+		{renderAdded(token.Created{Profile: ending, Kept: []string{"settings: x"}}, []string{"/a", "/b"}, now), []string{
+			"The profile clms is saved, untested: clms", "Saved:\n  settings: x\n", "No token was obtained", "expires on 2026-12-23, in 30 days", "Warning: the clock is off",
+			"Once \"tokenctl get clms\" has worked, you can delete:\n  /a\n  /b\n"}},
+		{renderAdded(token.Created{Profile: ready, Checked: true, Took: 412 * time.Millisecond}, []string{"/a"}, now), []string{
+			"The profile clms is ready: clms", "in 412 ms, so it works; it expires in 1 h", "you can delete it:\n  /a\n"}},
+		{renderRotated(token.Created{Profile: p}, nil, now), []string{"The profile clms has its new secret or key, untested: clms"}},
+	} {
+		for _, want := range c.want {
+			if !strings.Contains(c.text, want) {
+				t.Errorf("lacks %q:\n%s", want, c.text)
+			}
+		}
+	}
+	const evil = "\x1b]52;c;eA==\x07\u202e"
+	hostile := token.ProfileStatus{Name: evil, Provider: evil, Endpoint: evil, Warnings: []string{evil}}
+	text := renderAdded(token.Created{Kept: []string{evil}, Profile: hostile}, []string{evil}, now)
+	if strings.ContainsAny(text, "\x1b\x07\u202e") || strings.Count(text, `\u202e`) != 8 {
+		t.Errorf("%q", text)
+	}
+}
+
+func TestOnlyKeyFilesCanBeDeleted(t *testing.T) {
+	file := func(text string) string {
+		f := filepath.Join(t.TempDir(), "f")
+		if err := os.WriteFile(f, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	key, cert, both := file("k"), file("c"), file("-----BEGIN CERTIFICATE-----\n-----BEGIN EC PRIVATE KEY-----\n")
+	got := deletable([]keyFile{{"private_key", key}, {"certificate", cert}, {"pfx", os.DevNull}, {"client_secret", key}, {"pfx", "/nowhere"}, {"certificate", both}})
+	if !slices.Equal(got, []string{key, both}) {
+		t.Errorf("got %q, want the key, and the certificate with its key", got)
+	}
+}
+
+func TestExpiryIsNotOver(t *testing.T) {
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	for text, want := range map[string]string{
+		"2026-11-23": "2026-11-23T00:00:00Z", "2026-11-23T14:00:01+02:00": "2026-11-23T12:00:01Z",
+		"2026-11-22": "2026-11-22 is in the past", "2026-11-23T11:00:00Z": "2026-11-23T11:00:00Z is in the past", "23.11.2026": `"23.11.2026" is not a date such as 2027-01-31`,
+	} {
+		at, err := parseExpiry(text, now)
+		if err != nil && err.Error() != want || err == nil && at.Format(time.RFC3339) != want {
+			t.Errorf("%s: %v, %v", text, at, err)
+		}
+	}
+}
+
+// Certificates and keys in DER begin with a SEQUENCE as a PFX does.
+func TestPFXIsKnownByItsVersion(t *testing.T) {
+	for content, want := range map[string]bool{
+		"\x30\x82\x0a\x00\x02\x01\x03\x30": true, "\x30\x80\x02\x01\x03": true, "\x30\x10\x02\x01\x03": true,
+		"\x30\x82\x0a\x00\x30\x82": false, "\x30\x82\x0a\x00\x02\x01\x00": false, "\x30\xff": false, "\x30": false, "": false, "0123456789": false,
+	} {
+		if got := isPFX([]byte(content)); got != want {
+			t.Errorf("%q: %v", content, got)
+		}
+	}
+}
+
+func TestFreeNames(t *testing.T) {
+	taken := map[string]bool{"a": true, "a-2": true, strings.Repeat("x", 64): true}
+	for name, want := range map[string]string{"a": "a-3", "b": "b", strings.Repeat("x", 64): strings.Repeat("x", 59) + "-2"} {
+		if got := freeName(name, taken); got != want || token.CheckName(got) != nil {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+}
+
+func TestWhichProvidersNeedASecret(t *testing.T) {
+	providers := map[string]*token.Provider{}
+	for _, s := range docs.Settings() {
+		if providers[s.Provider] == nil {
+			providers[s.Provider] = &token.Provider{Name: s.Provider}
+		}
+		p := providers[s.Provider]
+		p.Fields = append(p.Fields, token.Field{Name: s.Name, Secret: strings.HasPrefix(s.Note, "secret"), Required: strings.Contains(s.Note, "needed")})
+	}
+	for name, want := range map[string]bool{
+		"clms": true, "azure": true, "aspose": true, "oauth2": true, "jwt-bearer": true, "datarock": false, "ioxio": false, "jwt-verify": false,
+	} {
+		if got := needsSecret(*providers[name]); got != want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// The flags follow from the providers' fields.
+func TestFlagsOfFields(t *testing.T) {
+	for field, want := range map[string]string{
+		"client_secret": "--client-secret-file", "pfx_password": "--pfx-password-file", "service_key": "--service-key", "private_key": "--private-key",
+		"tenant": "--tenant", "scope": "--scope", "scopes": "--scope", "claims": "--claim", "audiences": "--audience", "algorithms": "--algorithm",
+		"dsi": "--dsi", "form": "--form", "hosts": "--host", "allow_users": "--allow-user", "backdate": "--backdate", "new_one": "--set new_one=...",
+	} {
+		if got := flagFor(field); got != want {
+			t.Errorf("%s: %s, want %s", field, got, want)
+		}
+	}
+	for name, want := range map[string]string{
+		"client-secret": "client-secret-file", "password": "client-secret-file", "pfx-password": "pfx-password-file", "service-key-json": "service-key",
+		"private-key-file": "private-key", "private-key-pem": "private-key", "tenant": "", "secrets": "",
+	} {
+		if got := SecretFlag(name); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+	secrets, settings := knownFields()
+	if len(secrets) != 6 || len(settings) < 30 {
+		t.Errorf("%d secrets, %d settings", len(secrets), len(settings))
+	}
+	for _, s := range settings {
+		if s.Name == "user_agent" && s.doc != "clms, azure, aspose, oauth2, jwt-bearer, ioxio, jwt-verify: User-Agent of the requests to the issuer" {
+			t.Errorf("%q", s.doc)
+		}
+	}
+}

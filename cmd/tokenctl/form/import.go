@@ -1,0 +1,326 @@
+package form
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"reflect"
+	"runtime"
+	"slices"
+	"strings"
+
+	"tokend/cmd/tokenctl/cli"
+	"tokend/cmd/tokenctl/discover"
+	"tokend/cmd/tokenctl/ui"
+	"tokend/providers/token"
+)
+
+// An ImportRequest is what the command line says about an import.
+type ImportRequest struct {
+	Paths              []string
+	scope, tokenURL    string
+	yes, noCheck, json bool
+}
+
+// Flags defines the flags of import.
+func (r *ImportRequest) Flags(f *cli.Flags) {
+	f.StringVar(&r.scope, "scope", "", "`SCOPE` of the tokens, in place of what a file says or leaves open")
+	f.StringVar(&r.tokenURL, "token-url", "", "`URL` of the token endpoint, where a file does not name it")
+	f.BoolVarP(&r.yes, "yes", "y", false, "import without asking")
+	f.BoolVar(&r.noCheck, "no-check", false, "do not obtain tokens to prove that they work")
+	f.BoolVar(&r.json, "json", false, "print JSON; imports nothing without --yes")
+}
+
+// An item is a credential that was found, and what comes of it.
+type item struct {
+	discover.Find
+	// profile is the name that it gets, existing the profile that has it already.
+	profile, existing string
+	// tried: tokend was asked to create the profile. created is the result, err
+	// why there is none.
+	tried   bool
+	created token.Created
+	err     error
+}
+
+// isNew reports whether a profile is to be made of the item.
+func (i item) isNew() bool { return i.Why == "" && i.existing == "" }
+
+// isPending reports whether the item still has no profile.
+func (i item) isPending() bool {
+	return i.Why != "" || i.err != nil || i.isNew() && !i.tried
+}
+
+// Import makes profiles of the credentials that are found.
+func Import(ctx context.Context, e *ui.Env, r ImportRequest) error {
+	finds, err := r.findAll(e)
+	if err != nil {
+		return err
+	}
+	st, err := e.Status(ctx)
+	if err != nil {
+		return err
+	}
+	items := plan(finds, st.Profiles)
+	if r.json {
+		if r.yes {
+			create(ctx, e, items, r)
+		}
+		return errors.Join(e.Out.AnswerJSON(map[string]any{"found": results(items)}), exitOf(items))
+	}
+	if len(items) == 0 {
+		where := "in the environment and the usual places"
+		if len(r.Paths) > 0 {
+			where = "in " + strings.Join(r.Paths, ", ")
+		}
+		return cli.Usage("there is no key or secret that tokend knows %s", where)
+	}
+	if err := e.Out.Answer(renderPlan(e.Out, items)); err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(items, item.isNew) {
+		return exitOf(items)
+	}
+	switch t, ok := e.Terminal(); {
+	case r.yes:
+	case !ok:
+		return e.Out.Answer("\nNothing is imported yet. To import: the same command with --yes\n")
+	default:
+		if yes, err := t.Confirm("\nMake these profiles?"); err != nil || !yes {
+			e.Note("Nothing is imported.")
+			return err
+		}
+	}
+	create(ctx, e, items, r)
+	return errors.Join(e.Out.Answer("\n"+renderItems(e, items)), exitOf(items))
+}
+
+// plan gives each find the name of a new profile, or the profile that has it.
+func plan(finds []discover.Find, profiles []token.ProfileStatus) []item {
+	taken := map[string]bool{}
+	for _, p := range profiles {
+		taken[p.Name] = true
+	}
+	items := make([]item, len(finds))
+	for i, f := range finds {
+		items[i] = item{Find: f}
+		if f.Why != "" {
+			continue
+		}
+		items[i].existing = cmp.Or(existing(f, profiles), sameAs(f, items[:i]))
+		if items[i].existing == "" {
+			items[i].profile = freeName(f.Name, taken)
+			taken[items[i].profile] = true
+		}
+	}
+	return items
+}
+
+// existing is the profile of the same client at the issuer, empty for none.
+func existing(f discover.Find, profiles []token.ProfileStatus) string {
+	for _, p := range profiles {
+		if p.Provider == f.Provider && f.Client != "" && (p.Settings.Text("client_id") == f.Client || p.Settings.Text("issuer") == f.Client) {
+			return p.Name
+		}
+	}
+	return ""
+}
+
+// sameAs is the new profile of the same credential, found before, empty for none.
+func sameAs(f discover.Find, before []item) string {
+	for _, i := range before {
+		if i.isNew() && i.Provider == f.Provider && i.Client == f.Client && reflect.DeepEqual(i.Settings, f.Settings) && reflect.DeepEqual(i.Secrets, f.Secrets) {
+			return i.profile
+		}
+	}
+	return ""
+}
+
+// freeName is name, or name with the first number behind it that makes it free.
+func freeName(name string, taken map[string]bool) string {
+	free := name
+	for n := 2; taken[free]; n++ {
+		free = fmt.Sprintf("%.59s-%d", name, n)
+	}
+	return free
+}
+
+// create creates the profiles, one after the other.
+func create(ctx context.Context, e *ui.Env, items []item, r ImportRequest) {
+	progress := e.Progress("Making profiles")
+	defer progress.End()
+	n, all := 0, 0
+	for _, i := range items {
+		if i.isNew() {
+			all++
+		}
+	}
+	for k := range items {
+		i := &items[k]
+		if !i.isNew() {
+			continue
+		}
+		n++
+		progress.Say(fmt.Sprintf("%d of %d: obtaining a token for %s", n, all, i.profile))
+		i.tried = true
+		if i.created, i.err = createOne(ctx, e, *i, r); errors.Is(i.err, token.ErrNoDaemon) || ctx.Err() != nil {
+			return // the others would fail as well
+		}
+	}
+}
+
+func createOne(ctx context.Context, e *ui.Env, i item, r ImportRequest) (token.Created, error) {
+	d, err := e.Client()
+	if err != nil {
+		return token.Created{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, ui.Patience)
+	defer cancel()
+	return d.Add(ctx, token.CreateProfile{Name: i.profile, Provider: i.Provider, Settings: i.Settings, Secrets: i.Secrets, NoCheck: r.noCheck})
+}
+
+// exitOf is the exit status for all items: that of the first error, or an error
+// if tokend knows none of them. The items' errors are shown with them.
+func exitOf(items []item) error {
+	for _, i := range items {
+		if i.err != nil {
+			return &ui.Exit{Status: ui.ExitStatus(i.err)}
+		}
+	}
+	if slices.ContainsFunc(items, func(i item) bool { return i.Why == "" }) || len(items) == 0 {
+		return nil
+	}
+	return &ui.Exit{Status: ui.ExitStatus(token.ErrInvalid)}
+}
+
+// renderPlan shows what an import would do.
+func renderPlan(s ui.Screen, items []item) (text string) {
+	rows := []ui.Row{ui.Header("PROFILE", "PROVIDER", "FROM")}
+	var known, other []string
+	for _, i := range items {
+		switch {
+		case i.isNew():
+			notes := append([]string{ui.Printable(i.Form)}, exposed(i.Files)...)
+			if i.Note != "" {
+				notes = slices.Insert(notes, 1, ui.Printable(i.Note))
+			}
+			rows = append(rows, ui.Row{Cells: []ui.Cell{{Text: ui.Printable(i.profile)}, {Text: ui.Printable(i.Provider)}, {Text: ui.Printable(i.From)}}, Notes: notes})
+		case i.existing != "":
+			known = append(known, i.From+" ("+i.Form+"): the profile "+i.existing+" has it")
+		default:
+			other = append(other, i.From+" ("+i.Form+"): "+i.Why)
+		}
+	}
+	if len(rows) > 1 {
+		text = s.Table(rows)
+	}
+	return strings.TrimPrefix(text+s.Section("Already there", ui.Good, known)+s.Section("Cannot be imported", ui.Warn, other), "\n")
+}
+
+// exposed warns of files that other users can read.
+func exposed(files []string) (notes []string) {
+	for _, file := range files {
+		info, err := os.Stat(file)
+		if err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o044 != 0 {
+			notes = append(notes, ui.Printable(fmt.Sprintf("other users can read %s (mode %04o): a new key or secret would be better", file, info.Mode().Perm())))
+		}
+	}
+	return notes
+}
+
+// renderItems shows what came of the items, and what you can delete.
+func renderItems(e *ui.Env, items []item) string {
+	rows := []ui.Row{ui.Header("PROFILE", "RESULT")}
+	var files, variables []string
+	checked := true
+	for _, i := range items {
+		if !i.isNew() {
+			continue
+		}
+		var notes []string
+		if i.err != nil {
+			s := ui.Situation{Command: "import", Profile: ui.Printable(i.profile)}
+			notes = append([]string{ui.Printable(i.err.Error())}, ui.Hints(i.err, s)...)
+		} else if i.tried {
+			checked = checked && i.created.Checked
+			notes = []string{"Use it: " + ui.Typed(useOf(i.created.Profile))}
+			files = append(files, unneeded(i, items)...)
+			for _, v := range i.Variables {
+				variables = append(variables, v+" in "+i.From)
+			}
+		}
+		rows = append(rows, ui.Row{Cells: []ui.Cell{{Text: ui.Printable(i.profile)}, i.result()}, Notes: notes})
+	}
+	text := e.Out.Table(rows) + e.Out.Section("tokend no longer needs these variables", ui.Plain, variables)
+	slices.Sort(files)
+	if list := renderFiles(slices.Compact(files), checked, "tokenctl get"); list != "" {
+		text += "\n" + list
+	}
+	return text
+}
+
+// result is a word or two about what came of an item.
+func (i item) result() ui.Cell {
+	switch {
+	case i.err != nil:
+		return ui.Cell{Text: "nothing was saved", As: ui.Bad}
+	case !i.tried:
+		return ui.Cell{Text: "not tried", As: ui.Warn}
+	case i.created.Checked:
+		return ui.Cell{Text: "ready; a token came in " + ui.Took(i.created.Took), As: ui.Good}
+	}
+	return ui.Cell{Text: "saved, untested", As: ui.Warn}
+}
+
+// unneeded are the files of an item that hold nothing of a pending one. A file
+// of variables may hold much else.
+func unneeded(i item, items []item) []string {
+	if len(i.Variables) > 0 {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(i.Files), func(file string) bool {
+		return slices.ContainsFunc(items, func(other item) bool {
+			return other.isPending() && (other.From == file || slices.Contains(other.Files, file))
+		})
+	})
+}
+
+// A result is an item in import --json.
+type result struct {
+	From     string         `json:"from"`
+	Form     string         `json:"form"`
+	Provider string         `json:"provider,omitempty"`
+	Settings map[string]any `json:"settings,omitempty"`
+	Profile  string         `json:"profile,omitempty"`
+	Existing string         `json:"existing,omitempty"`
+	Note     string         `json:"note,omitempty"`
+	// Problem says why it cannot be imported.
+	Problem string `json:"problem,omitempty"`
+	// Done: the profile exists. Checked: a token proved it. Error: why not.
+	Done    bool         `json:"done"`
+	Checked bool         `json:"checked,omitempty"`
+	Error   *token.Error `json:"error,omitempty"`
+	// Files and Variables are not needed once it is done.
+	Files     []string `json:"files,omitempty"`
+	Variables []string `json:"variables,omitempty"`
+}
+
+func results(items []item) []result {
+	results := []result{}
+	for _, i := range items {
+		r := result{
+			From: i.From, Form: i.Form, Provider: i.Provider, Settings: i.Settings, Profile: i.profile, Existing: i.existing,
+			Note: i.Note, Problem: i.Why, Done: i.tried && i.err == nil, Checked: i.created.Checked, Variables: i.Variables,
+		}
+		if i.isNew() {
+			r.Files = unneeded(i, items)
+		}
+		if i.err != nil && !errors.As(i.err, &r.Error) {
+			r.Error = &token.Error{Code: ui.CodeOf(i.err), Message: i.err.Error()}
+		}
+		results = append(results, r)
+	}
+	return results
+}
