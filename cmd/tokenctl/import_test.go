@@ -264,7 +264,7 @@ func TestAddSaysWhyAFileCannotBeTaken(t *testing.T) {
 		"o.json is not a key file that tokend knows. Name its provider": {"add", "x", other},
 		"FILE: it begins like JSON but is not valid":                    {"add", "x", half},
 		"tokenctl import " + many:                                       {"add", "x", many},
-		"Google user login: it stands for a person":                     {"add", "x", person},
+		"Google user login: it is a person's login":                     {"add", "x", person},
 		"is for the provider clms (CLMS service key)":                   {"add", "x", key, "--provider", "azure"},
 		"one is enough": {"add", "x", key, "--service-key", key},
 		"FILE takes the name of a file, not its content": {"add", "x", clmsKey("y")},

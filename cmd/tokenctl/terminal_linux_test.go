@@ -587,7 +587,7 @@ func TestAddOfAFileAsksForAName(t *testing.T) {
 	if r := wait(); r.status != ui.ExitOK || b.addition.Name != "sp" || b.addition.Settings["scope"] != "https://management.azure.com/.default" {
 		t.Errorf("status %d, sent %+v", r.status, b.addition)
 	}
-	p.sees("--scope says another")
+	p.sees("use --scope for another")
 }
 
 // slow is a backend whose issuer thinks until the test goes on.

@@ -2,6 +2,7 @@ package discover
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"net/url"
 	"path/filepath"
@@ -10,28 +11,25 @@ import (
 	"tokend/providers/token"
 )
 
-// armScope is what a principal made by "az ad sp create-for-rbac" is for:
-// Azure's own management.
+// armScope is Azure's own management, which principals made by "az ad sp
+// create-for-rbac" are for.
 const armScope = "https://management.azure.com/.default"
 
-// publicAuthority is the sign-in service unless something else is said.
+// publicAuthority is the usual sign-in service.
 const publicAuthority = "login.microsoftonline.com"
 
-// A principal is what an Entra ID application is known by, in any of the forms.
+// A principal is an Entra ID application with its credential.
 type principal struct {
 	tenant, client, secret, certificate, password string
 	// authority and scope may be empty.
 	authority, scope string
 }
 
-// find makes a Find of a principal: what is missing is why it cannot be taken.
+// find is the Find of a principal. Its Why is what is missing.
 func (p principal) find(f Find, o Options) *Find {
-	scope := p.scope
-	switch {
-	case o.Scope != "":
-		scope = o.Scope
-	case scope == "":
-		scope, f.Note = armScope, "for the scope "+armScope+"; --scope says another"
+	scope := cmp.Or(o.Scope, p.scope)
+	if scope == "" {
+		scope, f.Note = armScope, scopeNote(armScope)
 	}
 	settings := map[string]any{"tenant": p.tenant, "client_id": p.client, "scope": scope}
 	if p.authority != "" && p.authority != publicAuthority {
@@ -41,14 +39,14 @@ func (p principal) find(f Find, o Options) *Find {
 	case p.tenant == "" || p.client == "":
 		f.Why = "it does not name both a tenant and a client (application) ID"
 	case p.tenant == "common" || p.tenant == "organizations" || p.tenant == "consumers":
-		f.Why = fmt.Sprintf("%q is no tenant that an application can get tokens from; it must be the directory's own ID", p.tenant)
+		f.Why = fmt.Sprintf("an application cannot get tokens from %q; the tenant must be the directory's own ID", p.tenant)
 	case p.secret != "":
 		f.Secrets = map[string]token.Secret{"client_secret": token.NewSecret(p.secret)}
 	case p.certificate != "":
 		f.Secrets, f.Why = p.readCertificate(o)
 		f.Files = append(f.Files, p.certificate)
 	default:
-		f.Why = "it holds no secret (federated, or kept elsewhere); nothing is to be taken over"
+		f.Why = "it has no secret (the login is federated, or the secret is elsewhere)"
 	}
 	if f.Why == "" {
 		f.Provider, f.Client, f.Settings = "azure", p.client, settings
@@ -58,7 +56,7 @@ func (p principal) find(f Find, o Options) *Find {
 	return &f
 }
 
-// readCertificate reads the certificate with its key that p names: PEM, or PFX.
+// readCertificate reads the PEM or PFX file with certificate and key.
 func (p principal) readCertificate(o Options) (secrets map[string]token.Secret, why string) {
 	content, err := o.Read(p.certificate)
 	switch {
@@ -71,7 +69,7 @@ func (p principal) readCertificate(o Options) (secrets map[string]token.Secret, 
 		}
 		return secrets, ""
 	case !bytes.Contains(content, []byte("PRIVATE KEY-----")):
-		return nil, "the certificate's file " + filepath.Base(p.certificate) + " has no private key in it; hand both in with tokenctl add"
+		return nil, filepath.Base(p.certificate) + " has the certificate without its private key; give both to tokenctl add"
 	}
 	return map[string]token.Secret{"certificate": token.NewSecret(string(content))}, ""
 }
@@ -81,13 +79,9 @@ func createdForRBAC(path string, m members, o Options) *Find {
 	if !m.have("appId", "tenant") {
 		return nil
 	}
-	name := Name(m.text("displayName"))
-	if name == "" {
-		name = nameOf(path, "azure")
-	}
 	return principal{
 		tenant: m.text("tenant"), client: m.text("appId"), secret: m.text("password"), certificate: m.text("fileWithCertAndPrivateKey"),
-	}.find(Find{Form: "Azure service principal", Name: name}, o)
+	}.find(Find{Form: "Azure service principal", Name: cmp.Or(Name(m.text("displayName")), nameOf(path, "azure"))}, o)
 }
 
 // sdkAuth is what "az ad sp create-for-rbac --sdk-auth" prints, which is also
@@ -112,7 +106,7 @@ func storedPrincipal(_ string, m members, o Options) *Find {
 		return nil
 	}
 	if m.text("client_assertion") != "" {
-		return &Find{Form: "Azure CLI login", Why: "it is a federated login, whose assertion is another issuer's; nothing is to be taken over"}
+		return &Find{Form: "Azure CLI login", Why: "it is a federated login: its assertion comes from another issuer"}
 	}
 	f := principal{
 		tenant: m.text("tenant"), client: m.text("client_id"), secret: m.text("client_secret"), certificate: m.text("certificate"),
@@ -123,7 +117,7 @@ func storedPrincipal(_ string, m members, o Options) *Find {
 	return f
 }
 
-// msalParameters is the file that MSAL's samples for daemons are configured by.
+// msalParameters is the configuration file of MSAL's samples for daemons.
 func msalParameters(path string, m members, o Options) *Find {
 	authority := m.text("authority")
 	if authority == "" || m.text("client_id") == "" {
@@ -131,12 +125,12 @@ func msalParameters(path string, m members, o Options) *Find {
 	}
 	f := Find{Form: "MSAL parameters", Name: nameOf(path, "azure")}
 	if m.text("thumbprint") != "" && m.text("secret", "client_secret") == "" {
-		f.Why = "it names a certificate by its thumbprint; hand in the certificate itself: tokenctl add NAME --provider azure --certificate FILE"
+		f.Why = "it has only the thumbprint of a certificate. Use the certificate: tokenctl add NAME --provider azure --certificate FILE"
 		return &f
 	}
 	u, err := url.Parse(authority)
 	if err != nil {
-		f.Why = "its authority is no URL"
+		f.Why = "its authority is not a URL"
 		return &f
 	}
 	tenant, _, _ := strings.Cut(strings.Trim(u.Path, "/"), "/")
@@ -146,7 +140,7 @@ func msalParameters(path string, m members, o Options) *Find {
 	}.find(f, o)
 }
 
-// hostOf is the host of a URL, or what is no URL as it is.
+// hostOf is the host of a URL, or a text that is a host already.
 func hostOf(text string) string {
 	if u, err := url.Parse(text); err == nil && u.Host != "" {
 		return u.Host

@@ -1,10 +1,10 @@
 // Package discover recognises credentials in the forms in which people have
-// them: files that portals and tools hand out, and environment variables. It
-// reads and asks nobody; what becomes of a find is for its caller to say.
+// them: files of portals and tools, and environment variables.
 package discover
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
@@ -15,41 +15,40 @@ import (
 
 // A Find is one credential that was recognised.
 type Find struct {
-	// From is the file that it is in, or the environment; Form says in words
-	// what that is.
+	// From is the file that it is in, or the environment. Form is what the file
+	// is, in words.
 	From, Form string
-	// Name is a name for its profile, made of what a name may hold.
+	// Name is a valid name for its profile.
 	Name string
-	// Client is who it is at the issuer: a client ID, or a service account.
+	// Client is its identity at the issuer: a client ID, or a service account.
 	Client string
-	// Provider is the kind of profile that can use it, empty if none can.
+	// Provider is the kind of profile that can use it, empty if there is none.
 	Provider string
 	Settings map[string]any
 	Secrets  map[string]token.Secret
-	// Files are the files that a secret of it is in, Variables the names of
-	// the variables, in From or in the environment.
+	// Files and Variables are where its secrets are. Variables are those of From.
 	Files, Variables []string
-	// Note says what was assumed.
+	// Note is what was assumed.
 	Note string
-	// Why says why nothing can be made of it, empty if something can.
+	// Why is the reason why it cannot be used, empty if it can.
 	Why string
-	// shared: From is another tool's own, which goes on needing it.
+	// shared: another tool needs From.
 	shared bool
 }
 
-// Environment is where a Find comes from that is in no file.
+// Environment is From for the environment.
 const Environment = "the environment"
 
-// Options say what the forms themselves leave open.
+// Options are what a form may leave open.
 type Options struct {
-	// Scope is what tokens are for, TokenURL where they come from, if the form
-	// does not say.
+	// Scope is for the tokens, in place of the form's. TokenURL is where they
+	// come from, if the form does not say.
 	Scope, TokenURL string
-	// Read reads a file that another one, or a variable, names.
+	// Read reads a file that another file or a variable names.
 	Read func(path string) ([]byte, error)
 }
 
-// File recognises what is in a file; nothing if its form is not known.
+// File recognises the credentials in a file.
 func File(path string, content []byte, o Options) []Find {
 	content = bytes.TrimPrefix(content, []byte("\ufeff")) // some editors add it
 	text := bytes.TrimSpace(content)
@@ -60,15 +59,15 @@ func File(path string, content []byte, o Options) []Find {
 		return objects(path, text, o)
 	case bytes.Contains(text, []byte("\nGenerated using version:")):
 		return one(&Find{From: path, Form: "oidc-agent account, encrypted", Why: fmt.Sprintf(
-			"it is encrypted; this takes it: oidc-gen -p %s | tokenctl import -", filepath.Base(path))})
+			"it is encrypted. Import it with: oidc-gen -p %s | tokenctl import -", filepath.Base(path))})
 	case bytes.Contains(text, []byte("PRIVATE KEY-----")):
-		return one(&Find{From: path, Form: "private key", Why: "a key alone does not say whose it is; hand it in with tokenctl add NAME --private-key"})
+		return one(&Find{From: path, Form: "private key", Why: "a key alone does not say whose it is. Use it with tokenctl add NAME --private-key"})
 	}
 	return variables(path, parseEnv(string(text)), o)
 }
 
-// BrokenJSON tells of a file that begins as JSON does, and is none: one whose
-// download was cut short, for example.
+// BrokenJSON reports whether a file begins like JSON but is not valid: its
+// download was cut off, for example.
 func BrokenJSON(content []byte) bool {
 	text := bytes.TrimSpace(bytes.TrimPrefix(content, []byte("\ufeff")))
 	return bytes.HasPrefix(text, []byte("{")) && !json.Valid(text)
@@ -93,7 +92,7 @@ func objects(path string, text []byte, o Options) (finds []Find) {
 	return finds
 }
 
-// A form makes a Find of a JSON object that has it, nil of others.
+// A form returns the Find of a JSON object that has the form, nil of others.
 type form func(path string, m members, o Options) *Find
 
 // object recognises a JSON object.
@@ -124,7 +123,7 @@ type members struct {
 // UnmarshalJSON takes an object and nothing else.
 func (m *members) UnmarshalJSON(b []byte) error { return json.Unmarshal(b, &m.all) }
 
-// text is a member that is a string, "" for none.
+// text is the first of the members that is a string and not empty.
 func (m members) text(names ...string) string {
 	for _, name := range names {
 		if s, _ := m.all[name].(string); s != "" {
@@ -134,7 +133,7 @@ func (m members) text(names ...string) string {
 	return ""
 }
 
-// texts is a member that is a string or a list of them, words apart.
+// texts are the words of a member that is a string or a list of strings.
 func (m members) texts(name string) (words []string) {
 	if s := m.text(name); s != "" {
 		return strings.Fields(s)
@@ -148,7 +147,7 @@ func (m members) texts(name string) (words []string) {
 	return words
 }
 
-// have tells whether all of the members are there.
+// have reports whether all of the members exist.
 func (m members) have(names ...string) bool {
 	for _, name := range names {
 		if _, there := m.all[name]; !there {
@@ -158,7 +157,7 @@ func (m members) have(names ...string) bool {
 	return true
 }
 
-// serviceKey is what the Copernicus Land Monitoring Service has for download.
+// serviceKey is the download of the Copernicus Land Monitoring Service.
 func serviceKey(path string, m members, _ Options) *Find {
 	if m.text("client_id") == "" || m.text("user_id") == "" || m.text("token_uri") == "" || m.text("private_key") == "" {
 		return nil
@@ -170,8 +169,8 @@ func serviceKey(path string, m members, _ Options) *Find {
 	}
 }
 
-// nameOf is a profile's name after a file, or the other one if the file's name
-// says nothing that would tell it from others.
+// nameOf is a profile's name after a file, or otherwise if the file's name says
+// nothing.
 func nameOf(path, otherwise string, dull ...string) string {
 	base := filepath.Base(path)
 	base = strings.TrimSuffix(base, filepath.Ext(base))
@@ -180,17 +179,14 @@ func nameOf(path, otherwise string, dull ...string) string {
 			return otherwise
 		}
 	}
-	if name := Name(base); name != "" {
-		return name
-	}
-	return otherwise
+	return cmp.Or(Name(base), otherwise)
 }
 
-// longestName is how long a profile's name may be.
+// longestName is the limit of a profile's name.
 const longestName = 64
 
-// Name makes a profile's name of any text: letters, digits and ._- of it, the
-// rest as dashes, "" if nothing is left.
+// Name makes a profile's name of any text: its letters, digits and ._-, and
+// dashes for the rest. It is empty if nothing is left.
 func Name(text string) string {
 	keep := func(r rune) rune {
 		switch {

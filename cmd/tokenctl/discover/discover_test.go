@@ -58,41 +58,41 @@ func TestEachFormIsRecognised(t *testing.T) {
 		"Google": {"p-1.json", `{"type":"service_account","private_key_id":"kid","private_key":"k","client_email":"reader@p.iam.gserviceaccount.com","token_uri":"https://oauth2.googleapis.com/token"}`, []string{
 			`p-1.json: reader = jwt-bearer map[issuer:reader@p.iam.gserviceaccount.com key_id:kid scopes:[https://www.googleapis.com/auth/cloud-platform] token_url:https://oauth2.googleapis.com/token], map[private_key:k], files ["p-1.json"], variables [], client reader@p.iam.gserviceaccount.com`}},
 		"Google user": {"adc.json", `{"type":"authorized_user","refresh_token":"r"}`, []string{
-			`adc.json (Google user login): it stands for a person, by a refresh token; tokend obtains tokens for machines: make a service account`}},
+			`adc.json (Google user login): it is a person's login (a refresh token). tokend obtains tokens for machines: create a service account`}},
 		"Google client": {"client_secret.json", `{"installed":{"client_id":"c","client_secret":"s"}}`, []string{
-			`client_secret.json (OAuth client for logins): it needs a person's consent in a browser (authorization code), which tokend does not ask for; make a service account`}},
+			`client_secret.json (OAuth client for logins): it needs a person's consent in a browser (authorization code). tokend obtains tokens for machines: create a service account`}},
 		"az ad sp create-for-rbac": {"sp.json", `{"appId":"a","displayName":"my app","password":"pw","tenant":"t"}`, []string{
 			`sp.json: my-app = azure map[client_id:a scope:https://management.azure.com/.default tenant:t], map[client_secret:pw], files ["sp.json"], variables [], client a`}},
 		"the same with a certificate": {"sp.json", `{"appId":"a","displayName":"","fileWithCertAndPrivateKey":"/c.pem","tenant":"t"}`, []string{
 			`sp.json: sp = azure map[client_id:a scope:https://management.azure.com/.default tenant:t], map[certificate:-----BEGIN CERTIFICATE-----` + "\nAA\n-----END CERTIFICATE-----\n" + pemKey + `], files ["sp.json" "/c.pem"], variables [], client a`}},
 		"the same with a certificate without key": {"sp.json", `{"appId":"a","fileWithCertAndPrivateKey":"/only.pem","tenant":"t"}`, []string{
-			`sp.json (Azure service principal): the certificate's file only.pem has no private key in it; hand both in with tokenctl add`}},
+			`sp.json (Azure service principal): only.pem has the certificate without its private key; give both to tokenctl add`}},
 		"--sdk-auth": {"azureauth.json", `{"clientId":"c","clientSecret":"s","tenantId":"t","activeDirectoryEndpointUrl":"https://login.microsoftonline.us","resourceManagerEndpointUrl":"https://management.usgovcloudapi.net/"}`, []string{
 			`azureauth.json: azureauth = azure map[authority:login.microsoftonline.us client_id:c scope:https://management.usgovcloudapi.net/.default tenant:t], map[client_secret:s], files ["azureauth.json"], variables [], client c`}},
 		"Azure CLI": {"service_principal_entries.json", `[{"tenant":"t","client_id":"c","client_secret":"s"},{"tenant":"t","client_id":"d","certificate":"/c.pfx","use_cert_sn_issuer":true},{"tenant":"t","client_id":"e","client_assertion":"x"}]`, []string{
 			`service_principal_entries.json: azure = azure map[client_id:c scope:https://management.azure.com/.default tenant:t], map[client_secret:s], files [], variables [], client c`,
 			`service_principal_entries.json: azure = azure map[client_id:d scope:https://management.azure.com/.default tenant:t x5c:true], map[pfx:` + "\x30\x82" + `], files ["/c.pfx"], variables [], client d`,
-			`service_principal_entries.json (Azure CLI login): it is a federated login, whose assertion is another issuer's; nothing is to be taken over`}},
+			`service_principal_entries.json (Azure CLI login): it is a federated login: its assertion comes from another issuer`}},
 		"MSAL": {"parameters.json", `{"authority":"https://login.microsoftonline.com/t","client_id":"c","scope":["api://x/.default"],"secret":"s","endpoint":"https://x"}`, []string{
 			`parameters.json: azure = azure map[client_id:c scope:api://x/.default tenant:t], map[client_secret:s], files ["parameters.json"], variables [], client c`}},
 		"MSAL for many tenants": {"parameters.json", `{"authority":"https://login.microsoftonline.com/organizations","client_id":"c","secret":"s"}`, []string{
-			`parameters.json (MSAL parameters): "organizations" is no tenant that an application can get tokens from; it must be the directory's own ID`}},
+			`parameters.json (MSAL parameters): an application cannot get tokens from "organizations"; the tenant must be the directory's own ID`}},
 		"MSAL with a thumbprint": {"parameters.json", `{"authority":"https://login.microsoftonline.com/t","client_id":"c","thumbprint":"AA","private_key_file":"x"}`, []string{
-			`parameters.json (MSAL parameters): it names a certificate by its thumbprint; hand in the certificate itself: tokenctl add NAME --provider azure --certificate FILE`}},
+			`parameters.json (MSAL parameters): it has only the thumbprint of a certificate. Use the certificate: tokenctl add NAME --provider azure --certificate FILE`}},
 		"oidc-agent": {"iam.clientconfig", `{"issuer_url":"https://iam.example/","client_id":"c","client_secret":"s","scope":"openid read"}`, []string{
-			`iam.clientconfig (oidc-agent configuration): it does not name the token endpoint; say it with --token-url (it is token_endpoint in https://iam.example/.well-known/openid-configuration)`}},
+			`iam.clientconfig (oidc-agent configuration): it does not name the token endpoint. Use --token-url URL (token_endpoint in https://iam.example/.well-known/openid-configuration)`}},
 		"oidc-agent of a person": {"iam", `{"name":"iam","issuer_url":"https://iam.example/","client_id":"c","client_secret":"s","refresh_token":"r"}`, []string{
-			`iam (oidc-agent configuration): it stands for a person, by a refresh token; tokend obtains tokens for clients of their own`}},
+			`iam (oidc-agent configuration): it is a person's login (a refresh token). tokend obtains tokens for machines`}},
 		"oidc-agent without secret": {"iam", `{"issuer_url":"https://iam.example/","client_id":"c"}`, []string{
-			`iam (oidc-agent configuration): its client has no secret, so it is no machine's own`}},
+			`iam (oidc-agent configuration): its client has no secret, so it is not for machines`}},
 		"oidc-agent, encrypted": {"/home/me/.oidc-agent/iam", "123\n24:16:32:16:1:2:3\nYWJj\nGenerated using version: 4.2.6\n", []string{
-			`/home/me/.oidc-agent/iam (oidc-agent account, encrypted): it is encrypted; this takes it: oidc-gen -p iam | tokenctl import -`}},
+			`/home/me/.oidc-agent/iam (oidc-agent account, encrypted): it is encrypted. Import it with: oidc-gen -p iam | tokenctl import -`}},
 		"any client": {"client.json", `{"client_id":"c","client_secret":"s","token_uri":"https://id.example/token","scope":"a b","audience":"x"}`, []string{
 			`client.json: client = oauth2 map[audience:x client_id:c scopes:[a b] token_url:https://id.example/token], map[client_secret:s], files ["client.json"], variables [], client c`}},
-		"any client of nobody": {"client.json", `{"client_id":"c","client_secret":"s"}`, []string{
-			`client.json (OAuth client): it is not said who issues the tokens; say it with --token-url URL`}},
+		"a client without an issuer": {"client.json", `{"client_id":"c","client_secret":"s"}`, []string{
+			`client.json (OAuth client): it does not say who issues the tokens. Use --token-url URL`}},
 		"a private key": {"rock.pem", pemKey, []string{
-			`rock.pem (private key): a key alone does not say whose it is; hand it in with tokenctl add NAME --private-key`}},
+			`rock.pem (private key): a key alone does not say whose it is. Use it with tokenctl add NAME --private-key`}},
 		".env": {".env", "# samples\nexport API_CLIENT_ID=\"id\"\nAPI_CLIENT_SECRET='s#1' # comment\nAZURE_CLIENT_ID=c # x\nAZURE_TENANT_ID=t\nAZURE_CLIENT_SECRET=z\nAZURE_SCOPE=api://k/.default\nnot a line\n", []string{
 			`.env: aspose = aspose map[client_id:id], map[client_secret:s#1], files [".env"], variables ["API_CLIENT_SECRET"], client id`,
 			`.env: azure = azure map[client_id:c scope:api://k/.default tenant:t], map[client_secret:z], files [".env"], variables ["AZURE_CLIENT_SECRET"], client c`}},
@@ -123,7 +123,7 @@ func TestTheEnvironmentIsRecognised(t *testing.T) {
 		"Azure's SDKs": {[]string{"AZURE_CLIENT_ID=c", "AZURE_TENANT_ID=t", "AZURE_CLIENT_CERTIFICATE_PATH=/c.pfx", "AZURE_CLIENT_CERTIFICATE_PASSWORD=pw", "AZURE_AUTHORITY_HOST=https://login.microsoftonline.us/"}, []string{
 			`the environment: azure = azure map[authority:login.microsoftonline.us client_id:c scope:https://management.azure.com/.default tenant:t], map[pfx:` + "\x30\x82" + ` pfx_password:pw], files ["/c.pfx"], variables ["AZURE_CLIENT_CERTIFICATE_PASSWORD"], client c`}},
 		"Azure's SDKs, federated": {[]string{"AZURE_CLIENT_ID=c", "AZURE_TENANT_ID=t", "AZURE_FEDERATED_TOKEN_FILE=/x"}, []string{
-			`the environment (variables AZURE_CLIENT_ID ...): it holds no secret (federated, or kept elsewhere); nothing is to be taken over`}},
+			`the environment (variables AZURE_CLIENT_ID ...): it has no secret (the login is federated, or the secret is elsewhere)`}},
 		"Terraform": {[]string{"ARM_CLIENT_ID=c", "ARM_TENANT_ID=t", "ARM_CLIENT_SECRET=s"}, []string{
 			`the environment: arm = azure map[client_id:c scope:https://management.azure.com/.default tenant:t], map[client_secret:s], files [], variables ["ARM_CLIENT_SECRET"], client c`}},
 		"GitHub's workflows": {[]string{`AZURE_CREDENTIALS={"clientId":"c","clientSecret":"s","tenantId":"t"}`}, []string{
@@ -131,7 +131,7 @@ func TestTheEnvironmentIsRecognised(t *testing.T) {
 		"any issuer": {[]string{"SHOP_CLIENT_ID=c", "SHOP_CLIENT_SECRET=s", "SHOP_TOKEN_URL=https://id.example/token", "SHOP_SCOPE=a b"}, []string{
 			`the environment: shop = oauth2 map[client_id:c scopes:[a b] token_url:https://id.example/token], map[client_secret:s], files [], variables ["SHOP_CLIENT_SECRET"], client c`}},
 		"an issuer that is not named": {[]string{"CLIENT_ID=c", "CLIENT_SECRET=s"}, []string{
-			`the environment (variables CLIENT_ID ...): it is not said who issues the tokens; say it with --token-url URL`}},
+			`the environment (variables CLIENT_ID ...): it does not say who issues the tokens. Use --token-url URL`}},
 		"an ID alone": {[]string{"CLIENT_ID=c", "OTHER_CLIENT_ID="}, nil},
 	} {
 		if got := shown(Env(c.environ, o)); !reflect.DeepEqual(got, c.want) {

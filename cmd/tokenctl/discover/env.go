@@ -1,6 +1,7 @@
 package discover
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -19,8 +20,8 @@ func Env(environ []string, o Options) []Find {
 	return variables(Environment, vars, o)
 }
 
-// parseEnv reads a file of variables: lines NAME=VALUE, with or without export
-// and quotes. What is none is skipped.
+// parseEnv reads lines NAME=VALUE, with or without export and quotes, and skips
+// others.
 func parseEnv(text string) map[string]string {
 	vars := map[string]string{}
 	for line := range strings.Lines(text) {
@@ -35,12 +36,12 @@ func parseEnv(text string) map[string]string {
 	return vars
 }
 
-// isVariable tells of a name that a shell would take for a variable's.
+// isVariable reports whether a shell would take name for a variable's.
 func isVariable(name string) bool {
 	return name != "" && strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_") == ""
 }
 
-// unquoted is a value without its quotes, or without the comment behind it.
+// unquoted is a value without its quotes, or without a comment after it.
 func unquoted(value string) string {
 	if value != "" && (value[0] == '"' || value[0] == '\'') {
 		if end := strings.IndexByte(value[1:], value[0]); end >= 0 {
@@ -70,7 +71,7 @@ func variables(from string, vars map[string]string, o Options) (finds []Find) {
 }
 
 // clientIn recognises the client whose variables begin with prefix: "AZURE_",
-// "API_", or nothing.
+// "API_", or the empty one.
 func clientIn(prefix string, vars map[string]string, o Options) *Find {
 	get := func(names ...string) string {
 		for _, name := range names {
@@ -93,7 +94,7 @@ func clientIn(prefix string, vars map[string]string, o Options) *Find {
 		if password != "" {
 			f.Variables = append(f.Variables, prefix+"CLIENT_CERTIFICATE_PASSWORD")
 		}
-		f.Name = nonEmpty(Name(kind), "azure")
+		f.Name = cmp.Or(Name(kind), "azure")
 		return principal{tenant: tenant, client: id, secret: secret, certificate: certificate, password: password,
 			authority: hostOf(get("AUTHORITY_HOST")), scope: get("SCOPE")}.find(f, o)
 	case secret == "":
@@ -106,7 +107,7 @@ func clientIn(prefix string, vars map[string]string, o Options) *Find {
 	return c.find(f, Name(kind), o)
 }
 
-// isAspose tells of the prefixes of Aspose's variables. Its samples have API_.
+// isAspose recognises the prefixes of Aspose's variables. Its samples use API_.
 func isAspose(kind string) bool {
 	return kind == "api" || strings.Contains(kind, "aspose") || strings.Contains(kind, "groupdocs")
 }
@@ -120,14 +121,14 @@ func aspose(f Find, kind, id, secret, baseURL string) *Find {
 	case strings.Contains(kind, "groupdocs"):
 		f.Name, f.Settings["base_url"] = "groupdocs", "https://api.groupdocs.cloud"
 	case kind == "api":
-		f.Note = "taken for Aspose Cloud's, whose samples call it so; for another issuer: --token-url"
+		f.Note = "taken as Aspose Cloud's, whose samples use these names; for another issuer use --token-url"
 	}
 	f.Secrets = map[string]token.Secret{"client_secret": token.NewSecret(secret)}
 	return &f
 }
 
-// named recognises a variable that names a file with a credential, or holds
-// what would be in one.
+// named recognises a variable that names a file with a credential, or holds the
+// content of one.
 func named(from, name, value string, o Options) (finds []Find) {
 	isFile := name == "GOOGLE_APPLICATION_CREDENTIALS" || strings.HasSuffix(name, "SERVICE_KEY") ||
 		strings.HasSuffix(name, "SERVICE_KEY_FILE") || strings.HasSuffix(name, "SERVICE_KEY_PATH")
@@ -153,11 +154,4 @@ func named(from, name, value string, o Options) (finds []Find) {
 		return File(value, content, o)
 	}
 	return finds
-}
-
-func nonEmpty(text, otherwise string) string {
-	if text == "" {
-		return otherwise
-	}
-	return text
 }

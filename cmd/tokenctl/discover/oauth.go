@@ -1,6 +1,7 @@
 package discover
 
 import (
+	"cmp"
 	"strings"
 
 	"tokend/providers/token"
@@ -13,38 +14,27 @@ func oidcAgent(path string, m members, o Options) *Find {
 	}
 	f := &Find{Form: "oidc-agent configuration"}
 	issuer := strings.TrimRight(m.text("issuer_url", "issuer"), "/")
-	tokenURL := m.text("token_endpoint")
-	if tokenURL == "" {
-		tokenURL = o.TokenURL
-	}
+	tokenURL := cmp.Or(m.text("token_endpoint"), o.TokenURL)
 	switch {
 	case m.text("refresh_token") != "":
-		f.Why = "it stands for a person, by a refresh token; tokend obtains tokens for clients of their own"
+		f.Why = "it is a person's login (a refresh token). tokend obtains tokens for machines"
 	case m.text("client_secret") == "":
-		f.Why = "its client has no secret, so it is no machine's own"
+		f.Why = "its client has no secret, so it is not for machines"
 	case tokenURL == "":
-		f.Why = "it does not name the token endpoint; say it with --token-url (it is token_endpoint in " +
+		f.Why = "it does not name the token endpoint. Use --token-url URL (token_endpoint in " +
 			issuer + "/.well-known/openid-configuration)"
 	default:
-		name := Name(m.text("name"))
-		if name == "" {
-			name = nameOf(path, Name(hostOf(issuer)))
-		}
-		c := client{tokenURL: tokenURL, id: m.text("client_id"), secret: m.text("client_secret"),
-			scopes: m.texts("scope"), audience: m.text("audience")}
-		return c.find(*f, name, o)
+		return m.client(tokenURL).find(*f, cmp.Or(Name(m.text("name")), nameOf(path, Name(hostOf(issuer)))), o)
 	}
 	return f
 }
 
-// plainClient is any object with what the client credentials grant takes.
+// plainClient is any object with a client ID and secret.
 func plainClient(path string, m members, o Options) *Find {
 	if m.text("client_id") == "" || m.text("client_secret") == "" {
 		return nil
 	}
-	c := client{tokenURL: m.text("token_url", "token_uri", "token_endpoint", "access_token_url"), id: m.text("client_id"),
-		secret: m.text("client_secret"), scopes: m.texts("scope"), audience: m.text("audience")}
-	return c.find(Find{Form: "OAuth client"}, nameOf(path, ""), o)
+	return m.client(m.text("token_url", "token_uri", "token_endpoint", "access_token_url")).find(Find{Form: "OAuth client"}, nameOf(path, ""), o)
 }
 
 // A client is one of the client credentials grant (RFC 6749 §4.4).
@@ -53,22 +43,21 @@ type client struct {
 	scopes                         []string
 }
 
-// find makes a Find of a client. An empty name stands for the issuer's.
+// client is the client that the members describe.
+func (m members) client(tokenURL string) client {
+	return client{tokenURL, m.text("client_id"), m.text("client_secret"), m.text("audience"), m.texts("scope")}
+}
+
+// find is the Find of a client. An empty name stands for the issuer's.
 func (c client) find(f Find, name string, o Options) *Find {
-	if c.tokenURL == "" {
-		c.tokenURL = o.TokenURL
-	}
-	if c.tokenURL == "" {
-		f.Why, f.Variables = "it is not said who issues the tokens; say it with --token-url URL", nil
+	if c.tokenURL = cmp.Or(c.tokenURL, o.TokenURL); c.tokenURL == "" {
+		f.Why, f.Variables = "it does not say who issues the tokens. Use --token-url URL", nil
 		return &f
 	}
 	if o.Scope != "" {
 		c.scopes = strings.Fields(o.Scope)
 	}
-	f.Provider, f.Client, f.Name = "oauth2", c.id, name
-	if name == "" {
-		f.Name = Name(hostOf(c.tokenURL))
-	}
+	f.Provider, f.Client, f.Name = "oauth2", c.id, cmp.Or(name, Name(hostOf(c.tokenURL)))
 	f.Settings = map[string]any{"token_url": c.tokenURL, "client_id": c.id}
 	if len(c.scopes) > 0 {
 		f.Settings["scopes"] = c.scopes
