@@ -13,16 +13,13 @@ const curlHelp = `  tokenctl curl clms -- -fsS 'https://land.copernicus.eu/api/@
 
 Runs curl with the profile's credential: an access token, or a signature for
 the URL. No other process sees it, and it goes to the profile's hosts only.
-What follows NAME is for curl. The exit status is curl's own.
+What follows NAME is for curl, and the exit status is curl's own. If the API
+answers 401, the request is repeated once with a new token, unless it reads
+stdin or a pipe, uses -D, -J or -C, or was redirected.
 
-If the API answers 401, tokend drops the token, and the request is repeated
-once with a new one, unless it reads stdin or a pipe, uses -D, -J or -C, or was
-redirected first. Signed requests are not repeated.
-
-An option that could send the credential elsewhere is refused, with the command
-to run curl yourself. -L works if the profile's hosts cover the whole site.
-~/.curlrc is not read; {} and [] in a URL stand for themselves. -v shows the
-credential, as it does with curl.`
+tokenctl refuses options that could send the credential elsewhere, and does not
+read ~/.curlrc. {} and [] in a URL stand for themselves. -L works if the
+profile's hosts cover the whole site. -v shows the credential.`
 
 func curlCommand(e *ui.Env) *cli.Command {
 	return &cli.Command{

@@ -516,10 +516,11 @@ func TestSignedRequestGoesToTheSignedURL(t *testing.T) {
 		why  string
 		args []string
 	}{
-		{one, []string{"-G", "-d", "x=1"}}, {one, []string{"--url-query", "x=1"}}, {one, []string{"-T", file}}, {one, []string{"-sL"}}, {one, []string{s.URL + "/api"}}, {"hosts", []string{other.URL}},
+		{one, []string{"-G", "-d", "x=1"}}, {one, []string{"--url-query", "x=1"}}, {one, []string{"-T", file}}, {one, []string{"-sL"}}, {one, []string{s.URL + "/api"}},
 	} {
 		call(t, socket, nil, append([]string{"curl", "rock", s.URL + "/api"}, test.args...)...).wants(t, ui.ExitUsage, "", test.why)
 	}
+	call(t, socket, nil, "curl", "rock", other.URL).wants(t, ui.ExitUsage, "", "hosts")
 	i.signed.URL = other.URL
 	call(t, socket, nil, "curl", "rock", s.URL+"/api").wants(t, ui.ExitUsage, "", "hosts")
 	if len(got) > 0 || len(other.requests()) > 0 {

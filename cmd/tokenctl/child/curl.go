@@ -20,6 +20,34 @@ import (
 	"tokend/providers/token/format"
 )
 
+// What follows an option of curl.
+const (
+	flag = iota // nothing
+	text        // text, a number, or a file that curl writes
+	file        // a file that curl reads
+	data        // what curl sends, or reads from a file: TEXT, @FILE, NAME=@FILE
+)
+
+// curlOptions are the options that cannot make curl send a credential elsewhere,
+// by letter and long name. Others are refused: curl has too many, and more with
+// each release.
+var curlOptions = [...]string{
+	flag: `s,silent S,show-error f,fail fail-with-body i,include I,head G,get g,globoff L,location v,verbose compressed
+		O,remote-name remote-name-all J,remote-header-name R,remote-time create-dirs N,no-buffer #,progress-bar
+		no-progress-meter 4,ipv4 6,ipv6 http1.1 http2 tlsv1.2 tlsv1.3 retry-connrefused retry-all-errors`,
+	text: `o,output output-dir D,dump-header c,cookie-jar etag-save X,request H,header A,user-agent e,referer r,range
+		C,continue-at z,time-cond m,max-time connect-timeout max-redirs max-filesize limit-rate retry retry-delay
+		retry-max-time y,speed-time Y,speed-limit x,proxy pinnedpubkey cert-type key-type url`,
+	file: `T,upload-file b,cookie etag-compare cacert capath E,cert key`,
+	data: `d,data data-ascii data-binary data-raw data-urlencode url-query json F,form form-string w,write-out`,
+}
+
+// A curlOption is an option by its long name.
+type curlOption struct {
+	kind        int
+	name, value string
+}
+
 // A curlCall is a call of curl with a profile's credential.
 type curlCall struct {
 	*ui.Env
@@ -44,11 +72,11 @@ func Curl(ctx context.Context, e *ui.Env, profile string, args []string) error {
 	if err != nil {
 		return err
 	}
-	if p.Does != "mints" && p.Does != "signs" {
-		return cli.Usage("the profile %s verifies tokens; it has no credential to send", profile)
-	}
 	c := &curlCall{Env: e, profile: p, signals: signals, interrupt: interrupt}
 	if err := c.parse(args); err != nil {
+		return err
+	}
+	if err := c.check(); err != nil {
 		return err
 	}
 	if p.Does == "signs" {
@@ -57,16 +85,146 @@ func Curl(ctx context.Context, e *ui.Env, profile string, args []string) error {
 	return dieAlike(c.withToken(ctx))
 }
 
+// parse reads a command line of curl.
+func (c *curlCall) parse(args []string) error {
+	for len(args) > 0 {
+		arg := args[0]
+		args = args[1:]
+		if arg == "--" {
+			c.urls = append(c.urls, args...)
+			return nil
+		}
+		if !strings.HasPrefix(arg, "-") {
+			arg, args = "--url", append([]string{arg}, args...)
+		}
+		for letters := ""; arg != ""; arg = letters { // a long option, or letters such as -sSo
+			if letters = ""; len(arg) > 2 && arg[1] != '-' {
+				arg, letters = arg[:2], "-"+arg[2:]
+			}
+			o, ok := findOption(arg)
+			switch {
+			case !ok:
+				return cli.Usage("tokenctl curl does not pass on %s, which could lead the credential past the profile's hosts. "+
+					"To run curl yourself: curl -K <(tokenctl get %s -o curl) %s ...", arg, c.profile.Name, arg)
+			case o.kind == flag:
+			case letters != "":
+				o.value, letters = letters[1:], ""
+			case len(args) == 0:
+				return cli.Usage("curl's option %s needs a value", arg)
+			default:
+				o.value, args = args[0], args[1:]
+			}
+			if o.name == "url" {
+				c.urls = append(c.urls, o.value)
+			} else {
+				c.options = append(c.options, o)
+			}
+		}
+	}
+	return nil
+}
+
+// findOption finds an option as it is typed: --data, or -d.
+func findOption(typed string) (o curlOption, ok bool) {
+	for kind, names := range curlOptions {
+		for entry := range strings.FieldsSeq(names) {
+			name := entry[strings.Index(entry, ",")+1:]
+			if typed == "--"+name || typed+","+name == "-"+entry {
+				return curlOption{kind: kind, name: name}, true
+			}
+		}
+	}
+	return o, false
+}
+
+// args are the arguments for curl, with long names, which it reads in one way.
+func (c *curlCall) args() (args []string) {
+	for _, o := range c.options {
+		if args = append(args, "--"+o.name); o.kind != flag {
+			args = append(args, o.value)
+		}
+	}
+	if c.has("location") {
+		// Before 7.83, curl sends a header along to another port (CVE-2022-27774),
+		// and does not know this option, which asks for what is the default.
+		args = append(args, "--no-remove-on-error")
+	}
+	return append(append(args, "--"), c.urls...)
+}
+
+func (c *curlCall) has(names ...string) bool {
+	return slices.ContainsFunc(c.options, func(o curlOption) bool { return slices.Contains(names, o.name) })
+}
+
+// check refuses what could send the credential to where it does not belong.
+func (c *curlCall) check() error {
+	switch does := c.profile.Does; {
+	case does == "verifies":
+		return cli.Usage("the profile %s verifies tokens; it has no credential to send", c.profile.Name)
+	case len(c.urls) == 0:
+		return cli.Usage("there is no URL for curl")
+	case does == "signs" && (len(c.urls) > 1 || c.has("get", "url-query", "upload-file", "location")):
+		return cli.Usage("a signature is for one URL: a second one, --get, --url-query, --upload-file or --location would send another")
+	}
+	for _, o := range c.options {
+		if err := o.check(); err != nil {
+			return err
+		}
+	}
+	for _, target := range c.urls {
+		if err := c.checkURL(target); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// check refuses a value that does more than its option says.
+func (o curlOption) check() error {
+	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_." // of methods and headers
+	isControl := func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
+	end := strings.IndexAny(o.value, ":;")
+	switch {
+	case o.kind != data && strings.ContainsFunc(o.value, isControl):
+		return cli.Usage("the value of --%s has a control character in it", o.name)
+	case o.name == "request" && strings.Trim(o.value, letters) != "":
+		return cli.Usage("--request takes the name of a method")
+	case o.name == "upload-file" && strings.HasPrefix(o.value[strings.LastIndexAny(o.value, `/\`)+1:], ".."):
+		return cli.Usage("--upload-file %s: curl would add that name to the URL", o.value) // and leave its path
+	case o.name == "header" && (end < 1 || strings.Trim(o.value[:end], letters) != ""):
+		return cli.Usage("--header takes NAME: VALUE here, and no file")
+	case o.name == "header" && slices.Contains([]string{"authorization", "host"}, strings.ToLower(o.value[:end])):
+		return cli.Usage("--header %s is refused: tokenctl and curl set this header themselves", o.value[:end])
+	}
+	return nil
+}
+
+// checkURL refuses a URL that the credential is not for, or a redirect from it.
+func (c *curlCall) checkURL(target string) error {
+	p := c.profile
+	if err := token.CheckURL(target); err != nil {
+		return cli.Usage("the credential of %s cannot go there: %v; write the whole URL, https://...", p.Name, err)
+	}
+	_, hasHeader := p.Present.Header()
+	switch origin := strings.Join(strings.SplitN(target, "/", 4)[:3], "/"); {
+	case !token.Covers(p.Hosts, target):
+		return cli.Usage("%s is not among the hosts of %s, so its credential does not go there; to allow it, set hosts = [..., %q] in %s and run tokenctl reload",
+			origin, p.Name, origin, p.File)
+	case c.has("location") && (hasHeader || !token.Covers(p.Hosts, origin+"/")):
+		return cli.Usage("with --location, a redirect could lead the credential past the hosts of %s; request the URL that it redirects to", p.Name)
+	}
+	return nil
+}
+
 // signed makes one request for the URL in the form that was signed.
 func (c *curlCall) signed(ctx context.Context) error {
 	var signed token.Signed
 	err := c.Ask(ctx, func(ctx context.Context, d *ipc.Client) (err error) {
-		signed, err = d.Sign(ctx, c.profile.Name, token.Request{URL: c.urls[0]})
-		return err
+		if signed, err = d.Sign(ctx, c.profile.Name, token.Request{URL: c.urls[0]}); err != nil {
+			return err
+		}
+		return c.checkURL(signed.URL)
 	})
-	if err == nil {
-		err = c.checkURL(signed.URL)
-	}
 	if err != nil {
 		return err
 	}
@@ -78,7 +236,7 @@ func (c *curlCall) signed(ctx context.Context) error {
 	for _, h := range signed.Headers {
 		lines += "header = " + format.CurlQuote(h.Name+": "+h.Value.Reveal()) + "\n"
 	}
-	return c.run(lines, nil)
+	return c.run([]byte(lines), nil)
 }
 
 // withToken makes requests with a token, and makes the request again with a
@@ -88,72 +246,81 @@ func (c *curlCall) withToken(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !c.isRepeatable() {
-		return c.send(t, nil)
-	}
-	var next token.Grant
-	err = c.send(t, func() bool {
-		next = c.replace(ctx, t)
-		return !next.Secret.IsZero()
-	})
-	if next.Secret.IsZero() || ctx.Err() != nil {
-		return err
-	}
-	return c.send(next, nil)
-}
-
-func (c *curlCall) send(t token.Grant, refused func() bool) error {
 	lines, err := format.Curl(t, time.Now())
 	if err != nil {
 		return err
 	}
-	return c.run(string(lines), refused)
+	var next []byte
+	replace := func() bool {
+		next = c.replace(ctx, t)
+		return next != nil
+	}
+	if !c.isRepeatable() {
+		replace = nil
+	}
+	if err = c.run(lines, replace); next == nil || ctx.Err() != nil {
+		return err
+	}
+	return c.run(next, nil)
 }
 
-// replace has tokend drop a token that the API refused, and gets another: the
-// zero Grant if there is none.
-func (c *curlCall) replace(ctx context.Context, old token.Grant) (next token.Grant) {
+// isRepeatable reports whether curl can make the same request again and leave
+// nothing of the first answer: nothing in the values may be stdin or a pipe.
+func (c *curlCall) isRepeatable() bool {
+	isSeparator := func(r rune) bool { return strings.ContainsRune("@<=,;\"", r) }
+	readsOnce := func(name string) bool {
+		f, err := os.Stat(name)
+		return name == "-" || name == "." || err == nil && !f.Mode().IsRegular() && !f.IsDir()
+	}
+	return len(c.urls) == 1 && !c.has("dump-header", "remote-header-name", "continue-at") && !slices.ContainsFunc(c.options, func(o curlOption) bool {
+		return o.kind >= file && slices.ContainsFunc(strings.FieldsFunc(o.value, isSeparator), readsOnce)
+	})
+}
+
+// replace has tokend drop a token that the API refused, and returns the lines
+// for curl of another, if there is one.
+func (c *curlCall) replace(ctx context.Context, old token.Grant) (lines []byte) {
 	err := c.Ask(ctx, func(ctx context.Context, d *ipc.Client) error {
-		err := d.Invalidate(ctx, c.profile.Name, old.Secret)
-		if err == nil {
-			next, err = d.Get(ctx, c.profile.Name, token.Query{})
+		if err := d.Invalidate(ctx, c.profile.Name, old.Secret); err != nil {
+			return err
+		}
+		next, err := d.Get(ctx, c.profile.Name, token.Query{})
+		if err == nil && !next.Secret.Equal(old.Secret) {
+			lines, err = format.Curl(next, time.Now())
 		}
 		return err
 	})
 	if err != nil && ctx.Err() == nil {
 		c.Note("Warning: the API refused the token, and there is no other: " + ui.Printable(err.Error()))
 	}
-	if err != nil || ctx.Err() != nil || next.Secret.Equal(old.Secret) {
-		return token.Grant{}
-	}
-	return next
+	return lines
 }
 
-// run runs curl with configuration lines that hold the credential. With refused,
-// it holds back what curl writes until the status of the answer is known: when
-// that is a 401 (RFC 6750 §3.1) and refused returns true, nothing is shown.
+// run runs curl with configuration lines that hold the credential. With replace,
+// it holds back what curl writes until the status of the answer is known: if
+// that is a 401 (RFC 6750 §3.1) and replace returns true, run shows nothing.
 //
 // The credential is a header line: curl drops that at a redirect to another
 // host, and has sent what --oauth2-bearer says to servers of other protocols.
-func (c *curlCall) run(lines string, refused func() bool) error {
+func (c *curlCall) run(lines []byte, replace func() bool) error {
 	config, configEnd, err := os.Pipe()
 	headers, headersEnd, failed := os.Pipe()
 	if err = errors.Join(err, failed); err != nil {
 		return err
 	}
+	lines = append(lines, "globoff\nproto-redir = \"=http,https\"\n"...)
+	if slices.ContainsFunc(c.urls, func(u string) bool { return strings.HasPrefix(u, "http:") }) {
+		lines = append(lines, "noproxy = \"*\"\n"...) // a proxy would read along
+	}
 	// -q has to come first: then curl does not read ~/.curlrc.
 	cmd := exec.Command("curl", append([]string{"-q", "-K", "/dev/fd/3"}, c.args()...)...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = c.In, c.Out.W, c.Err.W, []*os.File{config, headersEnd}
-	lines += "globoff\nproto-redir = \"=http,https\"\n"
-	if slices.ContainsFunc(c.urls, func(u string) bool { return strings.HasPrefix(u, "http:") }) {
-		lines += "noproxy = \"*\"\n" // a proxy would read along
-	}
 	decided := make(chan struct{})
 	out, errs := &held{c.Out.W, decided}, &held{c.Err.W, decided}
-	if refused != nil {
-		lines += "dump-header = \"/dev/fd/4\"\nsuppress-connect-headers\nno-buffer\n"
+	if replace != nil {
+		lines = append(lines, "dump-header = \"/dev/fd/4\"\nsuppress-connect-headers\nno-buffer\n"...)
 		if ui.IsTerminal(c.Out.W) && !c.has("output", "remote-name", "remote-name-all") {
-			lines += "no-progress-meter\n" // as curl does on a terminal
+			lines = append(lines, "no-progress-meter\n"...) // as curl does on a terminal
 		}
 		if cmd.Stdout = out; c.has("silent") && !c.has("verbose") { // then stderr is for an error at the end
 			cmd.Stderr = errs
@@ -166,10 +333,10 @@ func (c *curlCall) run(lines string, refused func() bool) error {
 	}
 	defer forward(cmd.Process, c.signals, c.interrupt)()
 	go func() { // a token can be longer than a pipe holds
-		_, _ = io.WriteString(configEnd, lines)
+		_, _ = configEnd.Write(lines)
 		_ = configEnd.Close()
 	}()
-	if refused != nil && isUnauthorized(headers) && refused() {
+	if replace != nil && isUnauthorized(headers) && replace() {
 		out.to, errs.to = io.Discard, io.Discard
 		_ = cmd.Process.Kill()
 	}
