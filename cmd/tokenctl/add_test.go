@@ -27,68 +27,57 @@ func writeSecret(t *testing.T, name, text string) string {
 	return file
 }
 
-func TestAddHandsOverTheServiceKey(t *testing.T) {
+func TestAddSendsWhatItIsGiven(t *testing.T) {
 	key := writeSecret(t, "key.json", `{"private_key":"`+canary+`"}`+"\n")
-	b := newBackend()
-	r := call(t, serve(t, b), nil, "add", "clms", "--provider", "clms", "--service-key", key)
-	r.wants(t, ui.ExitOK, "tokenctl get clms\n", "")
-	if got := b.addition.Secrets["service_key"].Reveal(); got != `{"private_key":"`+canary+`"}`+"\n" {
-		t.Errorf("service key sent as %q", got)
+	pfx := string([]byte{0x30, 0x82, 0xff, 0xfe, 0x00, '\n'})
+	expires := nextYear()
+	for _, c := range []struct {
+		args     []string
+		settings map[string]any
+		secrets  map[string]string
+		expires  string
+	}{
+		{args: []string{"--provider", "clms", "--service-key", key}, secrets: map[string]string{"service_key": `{"private_key":"` + canary + `"}` + "\n"}},
+		{ // settings in their types
+			args: []string{"--provider", "oauth2", "--token-url", "https://id.example/t", "--client-id", "123", "--scope", "read", "--scope", "write", "--form", "a=b=c",
+				"--claim", "n=1", "--set", "form=d=e", "--renew", "used", "--client-secret-file", writeSecret(t, "s", canary+"\r\n"), "--secret-expires", expires, "--no-check"},
+			settings: map[string]any{"token_url": "https://id.example/t", "client_id": "123", "renew": "used", "scopes": []any{"read", "write"},
+				"form": map[string]any{"a": "b=c", "d": "e"}, "claims": map[string]any{"n": "1"}},
+			secrets: map[string]string{"client_secret": canary}, expires: expires + "T00:00:00Z",
+		},
+		{
+			args:     []string{"--provider", "azure", "--tenant", "t", "--client-id", "c", "--scope", "s/.default", "--x5c", "true", "--client-secret-file", "-"},
+			settings: map[string]any{"tenant": "t", "client_id": "c", "scope": "s/.default", "x5c": true}, secrets: map[string]string{"client_secret": canary},
+		},
+		{
+			args: []string{"--provider", "azure", "--tenant", "t", "--client-id", "c", "--scope", "s", "--set", "x5c=false", "--pfx", writeSecret(t, "a.pfx", pfx),
+				"--pfx-password-file", writeSecret(t, "p", " pass word \n")},
+			settings: map[string]any{"tenant": "t", "client_id": "c", "scope": "s", "x5c": false}, secrets: map[string]string{"pfx": pfx, "pfx_password": " pass word "},
+		},
+	} {
+		b := newBackend()
+		r := call(t, serve(t, b), strings.NewReader(canary+"\n"), append([]string{"add", "x"}, c.args...)...)
+		r.wants(t, ui.ExitOK, "tokenctl get clms\n", "")
+		secrets := map[string]string{}
+		for name, s := range b.addition.Secrets {
+			secrets[name] = s.Reveal()
+		}
+		a := b.addition
+		if a.Name != "x" || a.Provider != c.args[1] || len(a.Settings)+len(c.settings) > 0 && !reflect.DeepEqual(a.Settings, c.settings) || !reflect.DeepEqual(secrets, c.secrets) {
+			t.Errorf("%q: sent %+v, %q", c.args, a, secrets)
+		}
+		if a.NoCheck != (c.expires != "") || c.expires != "" && a.CredentialExpires.Format(time.RFC3339) != c.expires {
+			t.Errorf("%q: sent %+v", c.args, a)
+		}
+		if strings.Contains(r.out+r.err, canary) {
+			t.Error("the secret is shown")
+		}
 	}
-	if b.addition.Name != "clms" || b.addition.Provider != "clms" || len(b.addition.Settings) > 0 || b.addition.NoCheck {
-		t.Errorf("sent %+v", b.addition)
-	}
+	r := call(t, serve(t, newBackend()), nil, "add", "clms", "--provider", "clms", "--service-key", key)
 	for _, want := range []string{"in 412 ms", "expires in 42 min", "account clms/private_key/1", "delete it:\n  " + key} {
 		if !strings.Contains(r.out, want) {
 			t.Errorf("stdout lacks %q:\n%s", want, r.out)
 		}
-	}
-	if strings.Contains(r.out+r.err, canary) {
-		t.Error("the secret is shown")
-	}
-}
-
-func TestAddSendsSettingsInTheirTypes(t *testing.T) {
-	secret := writeSecret(t, "s", canary+"\r\n")
-	b := newBackend()
-	call(t, serve(t, b), nil, "add", "x", "--provider", "oauth2", "--token-url", "https://id.example/t", "--client-id", "123",
-		"--scope", "read", "--scope", "write", "--form", "a=b=c", "--claim", "n=1", "--set", "form=d=e", "--renew", "used",
-		"--client-secret-file", secret, "--secret-expires", nextYear(), "--no-check").wants(t, ui.ExitOK, "", "")
-	want := map[string]any{
-		"token_url": "https://id.example/t", "client_id": "123", "renew": "used", "scopes": []any{"read", "write"},
-		"form": map[string]any{"a": "b=c", "d": "e"}, "claims": map[string]any{"n": "1"},
-	}
-	if !reflect.DeepEqual(b.addition.Settings, want) {
-		t.Errorf("settings %#v, want %#v", b.addition.Settings, want)
-	}
-	if got := b.addition.Secrets["client_secret"].Reveal(); got != canary {
-		t.Errorf("secret %q, want it without the line's end", got)
-	}
-	if b.addition.CredentialExpires.Format(time.RFC3339) != nextYear()+"T00:00:00Z" || !b.addition.NoCheck {
-		t.Errorf("sent %+v", b.addition)
-	}
-}
-
-func TestAddSwitchesAndStdin(t *testing.T) {
-	b := newBackend()
-	call(t, serve(t, b), strings.NewReader(canary+"\n"), "add", "x", "--provider", "azure", "--tenant", "t", "--client-id", "c",
-		"--scope", "s/.default", "--set", "x5c=true", "--client-secret-file", "-").wants(t, ui.ExitOK, "", "")
-	want := map[string]any{"tenant": "t", "client_id": "c", "scope": "s/.default", "x5c": true}
-	if !reflect.DeepEqual(b.addition.Settings, want) || b.addition.Secrets["client_secret"].Reveal() != canary {
-		t.Errorf("sent %#v", b.addition.Settings)
-	}
-}
-
-func TestAddSendsBinaryFilesWhole(t *testing.T) {
-	pfx := string([]byte{0x30, 0x82, 0xff, 0xfe, 0x00, '\n'})
-	b := newBackend()
-	call(t, serve(t, b), nil, "add", "x", "--provider", "azure", "--tenant", "t", "--client-id", "c", "--scope", "s",
-		"--pfx", writeSecret(t, "a.pfx", pfx), "--pfx-password-file", writeSecret(t, "p", " pass word \n")).wants(t, ui.ExitOK, "", "")
-	if got := b.addition.Secrets["pfx"].Reveal(); got != pfx {
-		t.Errorf("pfx sent as %q", got)
-	}
-	if got := b.addition.Secrets["pfx_password"].Reveal(); got != " pass word " {
-		t.Errorf("password sent as %q", got)
 	}
 }
 
