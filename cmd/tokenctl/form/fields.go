@@ -27,10 +27,8 @@ type knownField struct {
 	flag, doc string
 }
 
-// knownFields are the fields of all providers by their flags: those of secrets,
-// then the settings.
-func knownFields() (secrets, settings []knownField) {
-	var fields []knownField
+// knownFields are the fields of all providers by their flags.
+func knownFields() (fields []knownField) {
 	for _, s := range docs.Settings() {
 		f := knownField{Field: token.Field{
 			Name: s.Name, Secret: strings.HasPrefix(s.Note, "secret"), List: strings.HasSuffix(s.Note, "list"), Table: strings.HasSuffix(s.Note, "table"),
@@ -45,14 +43,7 @@ func knownFields() (secrets, settings []knownField) {
 	for _, f := range commonSettings {
 		fields = append(fields, knownField{f, flagName(f), f.Doc})
 	}
-	for _, f := range fields {
-		if f.Secret {
-			secrets = append(secrets, f)
-		} else {
-			settings = append(settings, f)
-		}
-	}
-	return secrets, settings
+	return fields
 }
 
 // mergeDoc adds what a field is to a provider: "azure: …; aspose, oauth2: …".
@@ -88,14 +79,9 @@ func isTyped(field string) bool {
 
 // flagFor is the flag that sets a field, as it is typed.
 func flagFor(field string) string {
-	secrets, settings := knownFields()
-	for _, f := range slices.Concat(secrets, settings) {
-		if f.Name == field || f.flag == strings.ReplaceAll(field, "_", "-") {
-			return "--" + f.flag
-		}
-	}
-	for _, f := range settings { // a plural that only some providers have
-		if f.flag+"s" == strings.ReplaceAll(field, "_", "-") {
+	name := strings.ReplaceAll(field, "_", "-")
+	for _, f := range knownFields() {
+		if f.Name == field || f.flag == name || f.flag+"s" == name {
 			return "--" + f.flag
 		}
 	}
@@ -112,11 +98,10 @@ func AddFlag(field string) string {
 
 // RotateFlag is the flag of rotate for a field, empty for settings.
 func RotateFlag(field string) string {
-	secrets, _ := knownFields()
-	if !slices.ContainsFunc(secrets, func(f knownField) bool { return f.Name == field }) {
-		return ""
+	if slices.ContainsFunc(knownFields(), func(f knownField) bool { return f.Secret && f.Name == field }) {
+		return flagFor(field)
 	}
-	return flagFor(field)
+	return ""
 }
 
 // SecretFlag is the flag to use in place of one that would take a secret
@@ -126,10 +111,9 @@ func SecretFlag(name string) string {
 	case "secret", "password", "api-key":
 		return "client-secret-file"
 	}
-	secrets, _ := knownFields()
-	for _, f := range secrets {
+	for _, f := range knownFields() {
 		for _, suffix := range []string{"", "-file", "-json", "-pem"} {
-			if name != f.flag && name == strings.TrimSuffix(f.flag, "-file")+suffix {
+			if f.Secret && name != f.flag && name == strings.TrimSuffix(f.flag, "-file")+suffix {
 				return f.flag
 			}
 		}

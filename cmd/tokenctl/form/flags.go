@@ -46,8 +46,10 @@ func (c *Credentials) Flags(f *cli.Flags) {
 	f.BoolVar(&c.json, "json", false, "print the result as JSON")
 	f.Heading("Secrets (FILE - is stdin; a terminal asks for what is missing)")
 	c.files = map[string]string{}
-	secrets, _ := knownFields()
-	for _, s := range secrets {
+	for _, s := range knownFields() {
+		if !s.Secret {
+			continue
+		}
 		f.Var(flagValue{func(text string) error {
 			if c.files[s.Name] != "" {
 				return errors.New("it is given twice")
@@ -94,8 +96,10 @@ type setting struct {
 // settingFlags defines a flag for each setting.
 func settingFlags(f *cli.Flags, into *[]setting) {
 	f.Heading("Settings")
-	_, settings := knownFields()
-	for _, s := range settings {
+	for _, s := range knownFields() {
+		if s.Secret {
+			continue
+		}
 		kind, doc := "TEXT", s.doc
 		if s.Table {
 			kind = "NAME=VALUE"

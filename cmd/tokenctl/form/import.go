@@ -14,6 +14,7 @@ import (
 	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokenctl/discover"
 	"tokend/cmd/tokenctl/ui"
+	"tokend/ipc"
 	"tokend/providers/token"
 )
 
@@ -149,36 +150,23 @@ func freeName(name string, taken map[string]bool) string {
 
 // create creates the profiles, one after the other.
 func create(ctx context.Context, e *ui.Env, items []item, r ImportRequest) {
-	progress := e.Progress("Making profiles")
-	defer progress.End()
-	n, all := 0, 0
-	for _, i := range items {
-		if i.isNew() {
-			all++
+	var pending []*item
+	for k := range items {
+		if items[k].isNew() {
+			pending = append(pending, &items[k])
 		}
 	}
-	for k := range items {
-		i := &items[k]
-		if !i.isNew() {
-			continue
-		}
-		n++
-		progress.Say(fmt.Sprintf("%d of %d: obtaining a token for %s", n, all, i.profile))
+	for n, i := range pending {
+		what := fmt.Sprintf("%d of %d: obtaining a token for %s", n+1, len(pending), i.profile)
 		i.tried = true
-		if i.created, i.err = createOne(ctx, e, *i, r); errors.Is(i.err, token.ErrNoDaemon) || ctx.Err() != nil {
+		i.err = e.AskFor(ctx, what, func(ctx context.Context, d *ipc.Client) (err error) {
+			i.created, err = d.Add(ctx, token.CreateProfile{Name: i.profile, Provider: i.Provider, Settings: i.Settings, Secrets: i.Secrets, NoCheck: r.noCheck})
+			return err
+		})
+		if errors.Is(i.err, token.ErrNoDaemon) {
 			return // the others would fail as well
 		}
 	}
-}
-
-func createOne(ctx context.Context, e *ui.Env, i item, r ImportRequest) (token.Created, error) {
-	d, err := e.Client()
-	if err != nil {
-		return token.Created{}, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, ui.Patience)
-	defer cancel()
-	return d.Add(ctx, token.CreateProfile{Name: i.profile, Provider: i.Provider, Settings: i.Settings, Secrets: i.Secrets, NoCheck: r.noCheck})
 }
 
 // exitOf is the exit status for all items: that of the first error, or an error
