@@ -9,7 +9,7 @@ import (
 	"tokend/providers/token"
 )
 
-func TestDoctorTellsAndAdvises(t *testing.T) {
+func TestDoctorReportsAndAdvises(t *testing.T) {
 	b := newBackend()
 	b.diagnosis = token.Report{Version: ownVersion(), Checks: []token.Check{
 		{Name: "cache", Result: token.CheckOK, Text: "tokens outlive a restart"},
@@ -23,7 +23,7 @@ func TestDoctorTellsAndAdvises(t *testing.T) {
 	r.wants(t, ui.ExitOK, "ok    version: ", "")
 	r.wants(t, ui.ExitOK, "ok    cache: tokens outlive a restart\nwarn  clock: off \\x1b[2J\n      -> set it\n", "")
 	if strings.Contains(r.out, "environment") {
-		t.Errorf("it sees a difference where there is none: %s", r.out)
+		t.Errorf("it sees a difference that does not exist: %s", r.out)
 	}
 
 	// What failed, failed: by its exit status too, and in JSON.

@@ -274,7 +274,7 @@ func TestAddOfAVerifierNeedsNoSecret(t *testing.T) {
 	r.wants(t, ui.ExitOK, "Use it: tokenctl verify weather\n", "")
 	want := map[string]any{"dataspace": "https://ds.example", "dsi": []any{"dpp://a", "dpp://b"}, "leeway": "2m", "gateway": "https://gw.example"}
 	if !maps.EqualFunc(b.addition.Settings, want, equalJSON) || strings.Contains(r.out, "Kept") || strings.Contains(r.out, "oken was obtained") {
-		t.Errorf("sent %+v, told %s", b.addition.Settings, r.out)
+		t.Errorf("sent %+v, printed %s", b.addition.Settings, r.out)
 	}
 	call(t, socket, nil, "add", "in", "--provider", "jwt-verify", "--issuer", "https://id", "--audience", "a").wants(t, ui.ExitOK, "", "")
 	if !equalJSON(b.addition.Settings["audiences"], []string{"a"}) {
@@ -302,7 +302,7 @@ func TestRotateInTwoSteps(t *testing.T) {
 		}
 	}
 	if strings.Contains(r.out, publicPEM) || b.addition.Step != "" || len(b.addition.Secrets) > 0 {
-		t.Errorf("sent %+v, told:\n%s", b.addition, r.out)
+		t.Errorf("sent %+v, printed:\n%s", b.addition, r.out)
 	}
 	b.added.Profile = rock()
 	for flag, c := range map[string]struct{ step, want string }{

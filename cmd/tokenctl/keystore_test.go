@@ -82,7 +82,7 @@ func TestKeystoreTellsWhereSecretsAre(t *testing.T) {
 	call(t, socket, nil, "keystore", "migrated").wants(t, ui.ExitUsage, "", "did you mean migrate?")
 }
 
-func TestMigrateTellsWhatMoved(t *testing.T) {
+func TestMigrateShowsWhatMoved(t *testing.T) {
 	k := &keystores{backend: newBackend(), busy: 400 * time.Millisecond,
 		status: token.KeystoreStatus{KeystoreChoice: token.KeystoreChoice{Keystore: "os"}, State: "ok", Moving: &token.KeystoreMove{Doing: "copying", Done: 2, Total: 7}},
 		done:   token.Migrated{Keystore: sealedAt("/home/me/new.key"), Moved: 7, NewKey: true}}
@@ -103,7 +103,7 @@ func TestMigrateTellsWhatMoved(t *testing.T) {
 	call(t, socket, nil, "keystore", "migrate", "--to", "sealed", "--key-file", "/home/me/new.key").wants(t, ui.ExitOK, "same key is still in /home/me/old.key", "")
 	k.becomes(sealedAt("/home/me/new.key"))
 	if r := call(t, socket, nil, "keystore", "migrate", "--to", "sealed", "--key-file", "/home/me/new.key", "--key-file-group-read"); strings.Contains(r.out, "deleted") {
-		t.Errorf("it has the key in force deleted: %s", r.out)
+		t.Errorf("it offers to delete the current key: %s", r.out)
 	}
 
 	k.err = &token.Error{Code: token.ErrLocked, Message: "the OS keyring is locked"}

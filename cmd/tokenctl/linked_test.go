@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write testdata/linked.txt anew")
+var update = flag.Bool("update", false, "write testdata/linked.txt")
 
 // Whatever is linked is initialised at every start, asked for or not, and a
 // larger program takes longer to map in. What is added by others is seen here.

@@ -41,7 +41,7 @@ func noProfiles(st token.Status) string {
 	if st.MayManage {
 		return "There is no profile yet. Make one: tokenctl add\n"
 	}
-	return "There is no profile that you may use. Ask whoever manages them.\n"
+	return "There is no profile that you may use. Ask the person who manages them.\n"
 }
 
 func listText(s ui.Screen, profiles []token.ProfileStatus, now time.Time) string {

@@ -39,7 +39,7 @@ const secretToken = "tok-en.CANARY~1+2/3="
 type backend struct {
 	err       error // what everything but Status and Providers ends with
 	token     token.Token
-	claimant  string // who claims every URL
+	owner     string // whose profile covers every URL
 	present   token.Presentation
 	status    token.Status
 	added     token.Created
@@ -57,7 +57,7 @@ type backend struct {
 	calls     []string
 	hang      bool // Get never answers
 	events    []token.Event
-	drained   func() // called once all events are told
+	drained   func() // called once all events are sent
 }
 
 func settingsOf(values map[string]any) token.Settings {
@@ -109,7 +109,7 @@ func (b *backend) Get(ctx context.Context, name string, q token.Query) (token.Gr
 		<-ctx.Done()
 	}
 	if name == "" {
-		name = cmp.Or(b.claimant, "clms")
+		name = cmp.Or(b.owner, "clms")
 	}
 	err := b.note("get " + name)
 	b.query = q
@@ -302,7 +302,7 @@ func TestGetFailsBeforeAskingWhenTypedWrongly(t *testing.T) {
 	}
 }
 
-func TestExitStatusTellsTheCode(t *testing.T) {
+func TestExitStatusFollowsTheCode(t *testing.T) {
 	for code, want := range map[token.Code]struct {
 		status int
 		hint   string
@@ -467,7 +467,7 @@ func TestJSONKeepsWhatItEscapes(t *testing.T) {
 	}
 }
 
-func TestStatusTellsWhatMatters(t *testing.T) {
+func TestStatusShowsWhatMatters(t *testing.T) {
 	b := newBackend()
 	b.status.ConfigErrors = []string{"/etc/tokend/profiles.d/x.toml:3: unknown key"}
 	b.status.Keystore = "os: locked"
@@ -499,7 +499,7 @@ func TestStatusOfOneProfile(t *testing.T) {
 	r := call(t, socket, nil, "status", "clms")
 	r.wants(t, ui.ExitOK, "######## 42 min", "")
 	if strings.Contains(r.out, "azure") {
-		t.Errorf("tells of another profile: %s", r.out)
+		t.Errorf("it shows another profile: %s", r.out)
 	}
 	call(t, socket, nil, "status", "clsm").wants(t, ui.ExitNotFound, "", `"clms"`)
 }

@@ -42,7 +42,7 @@ func TestWithoutArgumentsItSaysHowThingsStand(t *testing.T) {
 	}
 	b.status.MayManage = false
 	for _, args := range [][]string{nil, {"status"}, {"list"}} {
-		alone(t, socket, args...).wants(t, ui.ExitOK, "There is no profile that you may use. Ask whoever manages them.\n", "")
+		alone(t, socket, args...).wants(t, ui.ExitOK, "There is no profile that you may use. Ask the person who manages them.\n", "")
 	}
 }
 

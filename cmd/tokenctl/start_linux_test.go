@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// A start that somebody else holds up is waited for, and not for ever.
+// A start waits for another one, and not for ever.
 func TestAnotherStartIsWaitedFor(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "start.lock")
 	unlock, err := lockStart(t.Context(), file)

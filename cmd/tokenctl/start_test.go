@@ -52,7 +52,7 @@ func TestTheLogSaysWhyItEnded(t *testing.T) {
 }
 
 // A daemon that answers is asked, and none is started.
-func TestNothingIsStartedWhereSomebodyAnswers(t *testing.T) {
+func TestNothingIsStartedWhereADaemonAnswers(t *testing.T) {
 	started := 0
 	c := ipc.Client{Socket: serve(t, newBackend()), Start: func(context.Context) error { started++; return nil }}
 	if _, err := c.Status(t.Context()); err != nil || started > 0 {

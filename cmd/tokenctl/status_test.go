@@ -31,8 +31,8 @@ func TestWhatIsLeftIsDrawn(t *testing.T) {
 	}
 }
 
-// Each fault is told with what tokend does about it.
-func TestFaultsAreToldWithWhatIsDone(t *testing.T) {
+// Each fault is shown with what tokend does about it.
+func TestFaultsAreShownWithWhatIsDone(t *testing.T) {
 	now := time.Now()
 	in := func(d time.Duration) time.Time { return now.Add(d + 500*time.Millisecond) }
 	unavailable := func(retry time.Time) *token.Error {
@@ -112,7 +112,7 @@ func TestTheTableFits(t *testing.T) {
 	}
 }
 
-func TestOneProfileIsToldAtLength(t *testing.T) {
+func TestOneProfileIsShownAtLength(t *testing.T) {
 	b := newBackend()
 	now := time.Now()
 	p := &b.status.Profiles[1]

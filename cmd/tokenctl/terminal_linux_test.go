@@ -128,7 +128,7 @@ func (p *person) seen() string {
 	return p.screen.String()
 }
 
-// echoes tells whether the terminal shows what is typed.
+// echoes reports whether the terminal shows what is typed.
 func (p *person) echoes() bool {
 	p.t.Helper()
 	state, err := unix.IoctlGetTermios(int(p.slave.Fd()), unix.TCGETS)
@@ -471,7 +471,7 @@ func (p *person) resize(columns, rows int) {
 	}
 }
 
-// changing is a backend whose state changes while somebody watches.
+// changing is a backend whose state changes while status --watch runs.
 type changing struct {
 	*backend
 	mu sync.Mutex
@@ -606,8 +606,8 @@ func (s *slow) Add(ctx context.Context, a token.CreateProfile) (token.Created, e
 	return s.backend.Add(ctx, a)
 }
 
-// What lasts is told on the terminal, beside the answer and gone before it.
-func TestWaitingIsToldOnATerminal(t *testing.T) {
+// What lasts is shown on the terminal, beside the answer and gone before it.
+func TestWaitingIsShownOnATerminal(t *testing.T) {
 	key := writeSecret(t, "service-key.json", clmsKey("x"))
 	for text, args := range map[string][]string{
 		"Waiting for a token ... ": {"get", "clms"}, "Obtaining a token to prove that it works ... ": {"add", "x", key},

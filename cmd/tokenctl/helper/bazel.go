@@ -40,7 +40,7 @@ func bazel(ctx context.Context, c *Call) error {
 		// Expires has whole seconds: Bazel reads no fraction.
 		Expires string `json:"expires,omitempty"`
 	}
-	if unclaimed(g) {
+	if isUnmatched(g) {
 		return c.writeJSON(answer)
 	}
 	name, value, err := format.Header(g)

@@ -17,7 +17,7 @@ type cargoRequest struct {
 	Args []string `json:"args"`
 }
 
-// A cargoError is an answer that is none.
+// A cargoError is an error as cargo reads it.
 type cargoError struct {
 	Kind     string   `json:"kind"`
 	Message  string   `json:"message,omitempty"`
@@ -97,7 +97,7 @@ func cargoCall(ctx context.Context, c Call, line []byte) (t cargoToken, kind str
 	if err != nil {
 		return t, "", err
 	}
-	if unclaimed(g) {
+	if isUnmatched(g) {
 		return t, "url-not-supported", nil
 	}
 	value, err := authorization(g)

@@ -75,7 +75,7 @@ func dockerGet(ctx context.Context, c *Call, server string) error {
 	if err != nil {
 		return err
 	}
-	if unclaimed(g) {
+	if isUnmatched(g) {
 		return errNotMine
 	}
 	login := dockerLogin{ServerURL: server}
@@ -96,10 +96,10 @@ func dockerGet(ctx context.Context, c *Call, server string) error {
 	return c.writeJSON(login)
 }
 
-// unmarshal reads JSON of a tool, whose mistakes are told without quoting it.
+// unmarshal reads a tool's JSON. Its errors do not quote it.
 func unmarshal(text []byte, into any, what string) error {
 	if err := json.Unmarshal(text, into); err != nil {
-		return bad("%s is not the JSON that was expected", what)
+		return bad("%s is not valid JSON of the expected kind", what)
 	}
 	return nil
 }

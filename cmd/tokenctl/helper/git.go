@@ -91,7 +91,7 @@ func parseGit(text []byte) (r gitRequest, err error) {
 	case r.protocol == "" || r.host == "":
 		return r, bad("git's request lacks protocol or host")
 	case strings.ContainsAny(r.host, "/@?#\\ "):
-		return r, bad("git's request has a host that is none")
+		return r, bad("git's request has a host that is not valid")
 	}
 	return r, nil
 }
@@ -101,7 +101,7 @@ func (r gitRequest) get(ctx context.Context, c *Call) error {
 		return nil
 	}
 	g, err := c.get(ctx, r.protocol+"://"+r.host+"/"+r.path, minLife)
-	if err == nil && unclaimed(g) {
+	if err == nil && isUnmatched(g) {
 		return nil
 	}
 	var answer string
@@ -109,27 +109,27 @@ func (r gitRequest) get(ctx context.Context, c *Call) error {
 		answer, err = r.answer(g)
 	}
 	if err != nil {
-		c.tell("%s", "tokend: "+c.Explain(err))
-		if !claimed(err) {
+		c.say("%s", "tokend: "+c.Explain(err))
+		if !isMatched(err) {
 			return nil
 		}
 		// Our host, and no token: neither a prompt nor another helper would do.
 		answer = "quit=1\n"
 	}
 	if answer == "" {
-		c.tell("tokend: profile %s is for user %s, and git asks for %s", g.Profile, userOf(g), r.username)
+		c.say("tokend: profile %s is for user %s, and git asks for %s", g.Profile, userOf(g), r.username)
 		return nil
 	}
 	_, err = fmt.Fprint(c.Out, answer)
 	return err
 }
 
-// claimed tells of errors that say that a profile claims the host.
-func claimed(err error) bool {
+// isMatched reports whether an error means that a profile covers the host.
+func isMatched(err error) bool {
 	return !isOneOf(err, token.ErrNoDaemon, token.ErrDenied, token.ErrNotFound)
 }
 
-// answer is what git is told of g; nothing if git asks for another user.
+// answer is what git gets for g: nothing if git asks for another user.
 func (r gitRequest) answer(g token.Grant) (string, error) {
 	expiry := ""
 	if !g.Expiry.IsZero() {

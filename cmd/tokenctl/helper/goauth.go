@@ -31,7 +31,7 @@ func goauth(ctx context.Context, c *Call) error {
 		defer cancel()
 		for _, host := range c.Hosts {
 			if err := goSet(ctx, c, host); err != nil {
-				c.tell("%s", "tokend: "+c.Explain(err)) // go will ask again for the URL itself
+				c.say("%s", "tokend: "+c.Explain(err)) // go will ask again for the URL itself
 			}
 		}
 		return nil
@@ -50,7 +50,7 @@ func goAgain(ctx context.Context, c *Call, target string) error {
 	}
 	if (status == 401 || status == 403) && token.Covers(c.Hosts, target) {
 		g, err := c.get(ctx, target, 0)
-		if err != nil || unclaimed(g) {
+		if err != nil || isUnmatched(g) {
 			return err
 		}
 		if err := c.Daemon.Invalidate(ctx, g.Profile, g.Secret); err != nil {
@@ -77,18 +77,18 @@ func goStatus(r *bufio.Reader) (int, error) {
 	return status, nil
 }
 
-// goSet prints the header for what the profile that claims target is for.
+// goSet prints the header for the hosts of the profile that covers target.
 func goSet(ctx context.Context, c *Call, target string) error {
 	if !strings.HasPrefix(target, "https://") {
 		return nil // go authenticates nothing else
 	}
 	g, err := c.get(ctx, target, goLife)
-	if err != nil || unclaimed(g) {
+	if err != nil || isUnmatched(g) {
 		return err
 	}
 	prefix, err := url.Parse(g.Host)
 	if err != nil {
-		return bad("the host %q is no URL", g.Host)
+		return bad("the host %q is not a URL", g.Host)
 	}
 	name, value, err := format.Header(g)
 	if err != nil {

@@ -2,10 +2,10 @@
 // credentials, one file each. What they share:
 //
 //   - stdout is the protocol, stderr is for people.
-//   - A URL that no profile claims gets the protocol's "not mine", nothing
-//     else. Who claims what, the daemon decides.
-//   - Input is read strictly and within bounds before anything is answered:
-//     what is odd gets an error and no byte of a credential.
+//   - A URL that no profile covers gets the protocol's "not mine", nothing
+//     else. The daemon decides which profile covers a URL.
+//   - Input is read strictly and within bounds before anything is answered: odd
+//     input gets an error and no byte of a credential.
 //   - No token is written that does not fit its line, header or string.
 package helper
 
@@ -35,8 +35,8 @@ const maxInput = 1 << 20
 
 // A Daemon is what helpers ask of tokend; ipc.Client has it.
 type Daemon interface {
-	// Get without a name is for the profile that claims q.URL; ErrNotFound
-	// says that none does.
+	// Get without a name is for the profile that covers q.URL; ErrNotFound
+	// means that none does.
 	Get(ctx context.Context, name string, q token.Query) (token.Grant, error)
 	Invalidate(ctx context.Context, name string, t token.Secret) error
 	Exchange(ctx context.Context, name, registry string) (token.Secret, error)
@@ -115,13 +115,13 @@ func ByProgram(program string) (p Protocol, profile string, ok bool) {
 	return Protocol{}, "", false
 }
 
-// get asks for a token of the profile that claims url, or that the call names;
+// get asks for a token of the profile that covers url, or that the call names;
 // url may be empty then. The zero Grant without an error means that no profile
-// claims url: that is for the protocol to say.
+// covers url: the protocol says so.
 func (c *Call) get(ctx context.Context, url string, life time.Duration) (token.Grant, error) {
 	switch {
 	case url == "" && c.Profile == "":
-		return token.Grant{}, bad("neither the tool names a URL nor --profile a profile")
+		return token.Grant{}, bad("the tool names no URL, and --profile no profile")
 	case url != "" && token.CheckURL(url) != nil:
 		return token.Grant{}, nil
 	}
@@ -131,13 +131,13 @@ func (c *Call) get(ctx context.Context, url string, life time.Duration) (token.G
 	}
 	var e *token.Error
 	if errors.As(err, &e) && (e.Detail == token.AnotherPath || c.Profile != "") {
-		c.tell("tokend: %s", c.Explain(err))
+		c.say("tokend: %s", c.Explain(err))
 	}
 	return token.Grant{}, nil
 }
 
-// unclaimed tells of the zero Grant.
-func unclaimed(g token.Grant) bool { return g.Secret.IsZero() }
+// isUnmatched reports whether no profile covers what the tool asked about.
+func isUnmatched(g token.Grant) bool { return g.Secret.IsZero() }
 
 // authorization is the value of an Authorization header for g.
 func authorization(g token.Grant) (string, error) {
@@ -157,7 +157,7 @@ func bearer(g token.Grant) (string, error) {
 	return strings.TrimPrefix(value, "Bearer "), err
 }
 
-// basicUser is the user name to tell a tool that knows users and passwords.
+// basicUser is the user name for a tool that knows users and passwords.
 // Most services take any where the password is a token.
 func basicUser(g token.Grant) (string, error) {
 	if user, ok := g.Present.User(); ok {
@@ -185,12 +185,12 @@ func (c *Call) writeJSON(v any) error {
 	return e.Encode(v)
 }
 
-// tell writes a line or more for people.
-func (c *Call) tell(text string, args ...any) {
+// say writes a line or more for people.
+func (c *Call) say(text string, args ...any) {
 	_, _ = fmt.Fprintln(c.Err, strings.TrimSuffix(fmt.Sprintf(text, args...), "\n"))
 }
 
-// input reads all that the tool says, within bounds.
+// input reads the tool's request, within bounds.
 func (c *Call) input() ([]byte, error) {
 	b, err := io.ReadAll(io.LimitReader(c.In, maxInput+1))
 	if err == nil && len(b) > maxInput {
@@ -199,15 +199,15 @@ func (c *Call) input() ([]byte, error) {
 	return b, err
 }
 
-// errNotMine means that no profile claims what was asked about.
-var errNotMine = errors.New("no profile claims it")
+// errNotMine means that no profile covers what the tool asked about.
+var errNotMine = errors.New("no profile covers it")
 
-// isOneOf tells whether err is one of several errors.
+// isOneOf reports whether err is one of several errors.
 func isOneOf(err error, these ...error) bool {
 	return slices.ContainsFunc(these, func(e error) bool { return errors.Is(err, e) })
 }
 
-// bad is the error for what a tool said.
+// bad returns the error for a bad request of a tool.
 func bad(text string, args ...any) error {
 	return &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf(text, args...)}
 }

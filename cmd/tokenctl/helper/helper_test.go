@@ -32,7 +32,7 @@ func (f *fake) Get(_ context.Context, name string, q token.Query) (token.Grant, 
 	f.queries = append(f.queries, q)
 	host := token.MatchHost(f.hosts, q.URL)
 	if name != "" && name != "devops" || q.URL != "" && host == "" {
-		e := &token.Error{Code: token.ErrNotFound, Message: "no profile claims " + q.URL}
+		e := &token.Error{Code: token.ErrNotFound, Message: "no profile covers " + q.URL}
 		if token.Origin(q.URL) == "https://dev.example:443" {
 			e.Detail = token.AnotherPath
 		}
@@ -119,15 +119,15 @@ func TestGit(t *testing.T) {
 		{"no empty line at the end", gitAsks, "", basic, ""},
 		{"what follows the empty line is not ours", gitAsks + "\nhost=other\n", "", basic, ""},
 		{"keys that are not known", gitAsks + "wwwauth[]=Bearer realm=\"\xff\t\"\nwwwauth[]=Basic\ncapability[]=state\n\n", "", basic, ""},
-		{"a git that knows bearer, and nobody wants it", "capability[]=authtype\n" + gitAsks + "\n", "", basic, ""},
+		{"a git that knows bearer, for a profile that does not", "capability[]=authtype\n" + gitAsks + "\n", "", basic, ""},
 		{"bearer", "capability[]=authtype\n" + gitAsks + "\n", token.Bearer, carrier, ""},
 		{"bearer for an old git", gitAsks + "\n", token.Bearer, basic, ""},
 		{"a user of the profile's", gitAsks + "\n", "basic:x-token-auth", strings.Replace(basic, "oauth2", "x-token-auth", 1), ""},
 		{"a user of the URL's", gitAsks + "username=me\n\n", "", strings.Replace(basic, "oauth2", "me", 1), ""},
 		{"another user", gitAsks + "username=me\n\n", "basic:you", "", "is for user you, and git asks for me"},
 		{"a header of its own", gitAsks + "\n", "header:X-Key", "quit=1\n", "header:X-Key"},
-		{"another path", "protocol=https\nhost=dev.example\npath=organisation/app\n\n", "", "", "no profile claims"},
-		{"no path", "protocol=https\nhost=dev.example\n\n", "", "", "no profile claims"},
+		{"another path", "protocol=https\nhost=dev.example\npath=organisation/app\n\n", "", "", "no profile covers"},
+		{"no path", "protocol=https\nhost=dev.example\n\n", "", "", "no profile covers"},
 		{"another host", "protocol=https\nhost=other.example\n\n", "", "", ""},
 		{"loopback", "protocol=http\nhost=127.0.0.1:8080\n\n", "", basic, ""},
 		{"plain http", "protocol=http\nhost=dev.example\npath=org/app\n\n", "", "", ""},
@@ -367,7 +367,7 @@ func TestKube(t *testing.T) {
 		err     string
 	}{
 		"nothing said":      {"", info(v1, "{}"), "provideClusterInfo"},
-		"a server of none":  {"", info(v1, `{"cluster":{"server":"https://other.example"}}`), "no profile claims"},
+		"a server of none":  {"", info(v1, `{"cluster":{"server":"https://other.example"}}`), "no profile covers"},
 		"another version":   {"devops", info("client.authentication.k8s.io/v2", "{}"), "apiVersion"},
 		"called by hand":    {"devops", nil, kubeInfo},
 		"not its own words": {"devops", map[string]string{kubeInfo: "x"}, "JSON"},
@@ -430,7 +430,7 @@ func TestGoauth(t *testing.T) {
 	}{
 		{"the first call", nil, "", nil, "", 0},
 		{"the first call with a host", []string{"https://reg.example"}, "", nil, set, 0},
-		{"the first call with a host of nobody", []string{"https://other.example"}, "", nil, "", 0},
+		{"the first call with a host that no profile covers", []string{"https://other.example"}, "", nil, "", 0},
 		{"go has no token yet", nil, refused, []string{"https://reg.example/m/@v/list"}, set, 0},
 		{"go's token is refused", []string{"https://reg.example"}, refused, []string{"https://reg.example/m/@v/list"}, set, 1},
 		{"a module that is not there", []string{"https://reg.example"}, missing, []string{"https://reg.example/m/@v/list"}, set, 0},

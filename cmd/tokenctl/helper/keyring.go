@@ -12,8 +12,9 @@ import (
 //	keyring get SERVICE [USER]
 //	keyring get SERVICE --mode creds
 //
-// SERVICE is a URL or a host. A service that nobody claims is status 1 without
-// a word, upon which they ask for the host alone, or go on without.
+// SERVICE is a URL or a host. For a service that no profile covers it prints
+// nothing and exits with status 1; pip and uv then ask for the host alone, or go
+// on without.
 func keyring(ctx context.Context, c *Call) error {
 	service, user, creds, err := keyringArgs(c.Args)
 	if err != nil {
@@ -26,7 +27,7 @@ func keyring(ctx context.Context, c *Call) error {
 	if err != nil {
 		return err
 	}
-	if unclaimed(g) {
+	if isUnmatched(g) {
 		return ErrReported
 	}
 	own, err := basicUser(g)
@@ -52,7 +53,7 @@ func keyring(ctx context.Context, c *Call) error {
 
 func keyringArgs(args []string) (service, user string, creds bool, err error) {
 	if len(args) == 0 || args[0] != "get" {
-		return "", "", false, bad("this keyring holds what tokend's profiles claim, and has get alone; another program of the name keyring comes later in $PATH, if there is one")
+		return "", "", false, bad("this keyring serves the hosts of tokend's profiles, and has the command get only; another program called keyring comes later in $PATH, if there is one")
 	}
 	var names []string
 	for rest := args[1:]; len(rest) > 0; rest = rest[1:] {

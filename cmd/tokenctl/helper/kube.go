@@ -55,8 +55,8 @@ func kube(ctx context.Context, c *Call) error {
 		return bad("the user's exec section must name the profile (args: [helper, kube, --profile, NAME]) or have provideClusterInfo: true")
 	}
 	g, err := c.get(ctx, server, minLife)
-	if err == nil && unclaimed(g) {
-		err = bad("no profile claims %s; add it to the hosts of one, or name the profile with --profile", server)
+	if err == nil && isUnmatched(g) {
+		err = bad("no profile covers %s; add it to the hosts of one, or name the profile with --profile", server)
 	}
 	if err != nil {
 		return err

@@ -24,7 +24,7 @@ func terraform(ctx context.Context, c *Call) error {
 		return bad("terraform-credentials-tokend has no command %q", verb)
 	}
 	if host == "" || strings.ContainsAny(host, "/@?# \\") {
-		return bad("%q is no host", host)
+		return bad("%q is not a host", host)
 	}
 	g, err := c.get(ctx, "https://"+host, keptLife)
 	if err != nil {
@@ -33,7 +33,7 @@ func terraform(ctx context.Context, c *Call) error {
 	var answer struct {
 		Token string `json:"token,omitempty"`
 	}
-	if !unclaimed(g) {
+	if !isUnmatched(g) {
 		if answer.Token, err = bearer(g); err != nil {
 			return err
 		}

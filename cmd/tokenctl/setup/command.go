@@ -11,7 +11,7 @@ import (
 	"tokend/providers/token/format"
 )
 
-// ask runs a tool for what it says. ok is false if it says no by its status.
+// ask runs a tool and returns its output. ok is false if it says no by its status.
 func ask(name string, args ...string) (out string, ok bool, err error) {
 	text, err := exec.Command(name, args...).Output()
 	var no *exec.ExitError
@@ -26,7 +26,7 @@ func ask(name string, args ...string) (out string, ok bool, err error) {
 	return string(text), err == nil, err
 }
 
-func tell(name string, args ...string) error {
+func command(name string, args ...string) error {
 	_, ok, err := ask(name, args...)
 	if err == nil && !ok {
 		err = fmt.Errorf("%s failed", typed(name, args...))
@@ -51,7 +51,7 @@ func typed(name string, args ...string) string {
 type gitValues struct {
 	key    string
 	values []string
-	// own tells of a value that is ours, whichever tokenctl wrote it.
+	// own reports whether a value is ours, whichever tokenctl wrote it.
 	own func(string) bool
 }
 
@@ -94,7 +94,7 @@ func (g gitValues) Make() error {
 		return err
 	}
 	for _, v := range g.values {
-		if err := tell("git", "config", "--global", "--add", g.key, v); err != nil {
+		if err := command("git", "config", "--global", "--add", g.key, v); err != nil {
 			return err
 		}
 	}
@@ -109,7 +109,7 @@ func (g gitValues) Undo() error {
 	if _, err := g.Done(); err != nil {
 		return err
 	}
-	if err := tell("git", "config", "--global", "--unset-all", g.key); err != nil {
+	if err := command("git", "config", "--global", "--unset-all", g.key); err != nil {
 		return err
 	}
 	// git leaves the section's empty heading behind.
@@ -194,7 +194,7 @@ func (g goAuth) Make() error {
 	if err != nil {
 		return err
 	}
-	return tell("go", "env", "-w", "GOAUTH="+wanted)
+	return command("go", "env", "-w", "GOAUTH="+wanted)
 }
 
 func (g goAuth) Undo() error {
@@ -205,9 +205,9 @@ func (g goAuth) Undo() error {
 	hosts = slices.DeleteFunc(hosts, func(h string) bool { return h == g.host })
 	value := g.join(hosts, others)
 	if value == "netrc" || value == "" { // go's own default
-		return tell("go", "env", "-u", "GOAUTH")
+		return command("go", "env", "-u", "GOAUTH")
 	}
-	return tell("go", "env", "-w", "GOAUTH="+value)
+	return command("go", "env", "-w", "GOAUTH="+value)
 }
 
 // A kubeUser is a user of kubectl's configuration.
@@ -279,7 +279,7 @@ func (k kubeUser) Done() (bool, error) {
 	return now.Command == k.self && slices.Equal(now.Args, k.args), nil
 }
 
-func (k kubeUser) Make() error { return tell("kubectl", k.set()...) }
+func (k kubeUser) Make() error { return command("kubectl", k.set()...) }
 
 func (k kubeUser) Undo() error {
 	there, _, err := k.now()
@@ -289,7 +289,7 @@ func (k kubeUser) Undo() error {
 	if _, err := k.Done(); err != nil {
 		return err
 	}
-	return tell("kubectl", "config", "delete-user", k.name)
+	return command("kubectl", "config", "delete-user", k.name)
 }
 
 // A pipOption is one option of pip's configuration of the user.
@@ -319,11 +319,11 @@ func (p pipOption) Done() (bool, error) {
 	return now == p.value, err
 }
 
-func (p pipOption) Make() error { return tell("python3", pipArgs("set", p.key, p.value)...) }
+func (p pipOption) Make() error { return command("python3", pipArgs("set", p.key, p.value)...) }
 
 func (p pipOption) Undo() error {
 	if done, err := p.Done(); !done {
 		return err
 	}
-	return tell("python3", pipArgs("unset", p.key)...)
+	return command("python3", pipArgs("unset", p.key)...)
 }

@@ -44,7 +44,7 @@ type block struct {
 	path string
 	// name tells the blocks of one file apart.
 	name, text string
-	// conflict says what in the rest of the file stands against the block.
+	// conflict returns an error if the rest of the file conflicts with the block.
 	conflict func(rest string) error
 }
 
@@ -109,15 +109,15 @@ func (b block) Undo() error {
 // A link makes tokenctl found under another name.
 type link struct {
 	path, self string
-	// needed tells, at Undo, whether something else that was set up calls it.
+	// needed reports, at Undo, whether another tool that was set up calls it.
 	needed func() bool
 }
 
-// always: a name in $PATH does nothing by itself, and who else calls it cannot
-// be told.
+// always: a name in $PATH does nothing by itself, and we cannot know who else
+// calls it.
 func always() bool { return true }
 
-// named tells whether a file still names the link.
+// named reports whether a file still names the link.
 func named(file, path string) func() bool {
 	return func() bool {
 		text, err := readFile(file)
@@ -127,7 +127,7 @@ func named(file, path string) func() bool {
 
 func (l link) Show() string { return "ln -s " + l.self + " " + l.path + "\n" }
 
-// Done tells whether the name leads to a tokenctl, ours or a newer one.
+// Done reports whether the name leads to a tokenctl, ours or a newer one.
 func (l link) Done() (bool, error) {
 	info, err := os.Lstat(l.path)
 	switch {
@@ -194,7 +194,7 @@ func onPath(name, self string) ([]Change, error) {
 		name, filepath.Dir(self), own, self, name)
 }
 
-// writable tells whether a file can be made in dir.
+// writable reports whether a file can be made in dir.
 func writable(dir string) bool {
 	f, err := os.CreateTemp(dir, ".tokenctl-")
 	if err != nil {
@@ -204,7 +204,8 @@ func writable(dir string) bool {
 	return os.Remove(f.Name()) == nil
 }
 
-// hasLine tells whether a line of text that is no comment begins with a word.
+// hasLine reports whether a line of text, other than a comment, begins with a
+// word.
 func hasLine(text, word string) bool {
 	for line := range bytes.Lines([]byte(text)) {
 		if bytes.HasPrefix(bytes.TrimSpace(line), []byte(word)) {

@@ -1,7 +1,6 @@
 // Package setup changes the configuration of tools so that they ask tokend for
-// credentials, and takes the changes back. It shows each change before, makes
-// no change to what somebody else wrote, and leaves the rest of a file as it
-// is.
+// credentials, and takes the changes back. It shows each change before, changes
+// nothing that others wrote, and leaves the rest of a file as it is.
 package setup
 
 import (
@@ -28,16 +27,16 @@ type Tool struct {
 	Name, Doc string
 	// NeedsHost and NeedsProfile say what a request must have.
 	NeedsHost, NeedsProfile bool
-	// Changes are what is to be changed.
+	// Changes returns the changes to make.
 	Changes func(Request) ([]Change, error)
 }
 
 // A Change is one change of a tool's configuration.
 type Change interface {
-	// Show tells the change: commands to type, or a file and what goes into it.
+	// Show describes the change: commands to type, or a file and what goes into it.
 	Show() string
-	// Done tells whether the change is in place. ErrExists says what somebody
-	// else wrote that stands against it.
+	// Done reports whether the change is in place. ErrExists names what others
+	// wrote that conflicts with it.
 	Done() (bool, error)
 	Make() error
 	// Undo takes the change back, and nothing else.
@@ -90,7 +89,7 @@ func (r Request) helperArgs(protocol string) []string {
 	return args
 }
 
-// conflict is the error for what somebody else wrote.
+// conflict returns the error for what others wrote.
 func conflict(text string, args ...any) error {
 	return &token.Error{Code: token.ErrExists, Message: fmt.Sprintf(text, args...)}
 }

@@ -149,10 +149,10 @@ func TestMakeAndUndo(t *testing.T) {
 	}
 }
 
-// What somebody else wrote stands, and the error tells of it.
+// What others wrote stays, and the error names it.
 func TestWhatOthersWroteStands(t *testing.T) {
 	checktest.Need(t, "git")
-	for tool, c := range map[string]struct{ file, text, told string }{
+	for tool, c := range map[string]struct{ file, text, want string }{
 		"git":       {".gitconfig", "[credential \"https://reg.example\"]\n\thelper = store\n", "store"},
 		"docker":    {".docker/config.json", `{"credHelpers":{"reg.example":"pass"}}`, "pass"},
 		"cargo":     {".cargo/config.toml", "[registry]\ndefault = \"x\"\n", "by hand"},
@@ -166,7 +166,7 @@ func TestWhatOthersWroteStands(t *testing.T) {
 		for _, change := range changes(t, tool, Request{Host: "https://reg.example", Profile: "p", Self: self}) {
 			if _, err := change.Done(); err != nil {
 				found = true
-				if !errors.Is(err, token.ErrExists) || !strings.Contains(err.Error(), c.told) {
+				if !errors.Is(err, token.ErrExists) || !strings.Contains(err.Error(), c.want) {
 					t.Errorf("%s: %v", tool, err)
 				}
 			}

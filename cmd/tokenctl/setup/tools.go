@@ -28,7 +28,7 @@ func git(r Request) ([]Change, error) {
 	return changes, nil
 }
 
-// leadsTo tells whether a program name of $PATH is this tokenctl.
+// leadsTo reports whether a program name of $PATH is this tokenctl.
 func leadsTo(name, self string) bool {
 	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
 		path, err := filepath.EvalSymlinks(filepath.Join(dir, name))
