@@ -19,8 +19,8 @@ import (
 	"tokend/store/internal/seal"
 )
 
-// child gives this test again, as a command whose environment has name=value
-// for the test to know what it is.
+// child returns this test as a command. name=value in its environment tells the
+// test that it is the child.
 func child(t *testing.T, name, value string) *exec.Cmd {
 	cmd := exec.Command(os.Args[0], "-test.v", "-test.run=^"+t.Name()+"$")
 	cmd.Env = append(os.Environ(), name+"="+value)

@@ -216,8 +216,8 @@ func TestCredentialDeleteThatWasCutShortIsFinishedByTheNext(t *testing.T) {
 	}
 }
 
-// A keystore that takes a secret and keeps something else is found out before
-// the person is told that the key file may go.
+// Put notices a keystore that keeps something else than it was given, before
+// tokenctl says that you can delete the key file.
 func TestCredentialThatDoesNotComeBackIsNotKept(t *testing.T) {
 	m := newMemory()
 	c := NewCredentials(t.TempDir(), forgetful{m})
@@ -291,12 +291,12 @@ func TestCredentialRecordThatIsDamagedNamesItsFile(t *testing.T) {
 	_, err = c.Put(t.Context(), "clms", secretsOf("k", "i"), bare)
 	wantCode(t, err, token.ErrKeystore)
 	if len(m.snapshot()) != 2 {
-		t.Error("secrets that may be in force were touched")
+		t.Error("secrets that may be current were touched")
 	}
 }
 
-// A new credential that has to be registered somewhere first: the old one
-// stays in force until then, and no litter is left either way.
+// A new credential may have to be registered somewhere first. The old one stays
+// current until then, and nothing is left behind either way.
 func TestPendingCredential(t *testing.T) {
 	m := newMemory()
 	c := NewCredentials(filepath.Join(t.TempDir(), "credentials"), m)

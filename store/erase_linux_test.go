@@ -10,9 +10,9 @@ import (
 	"tokend/store/keyringtest"
 )
 
-// What an installation keeps in the OS keyring goes, the credentials in force,
-// the pending ones and the cache's key; another installation's stays. Locked,
-// nothing goes, and the records still know of it.
+// Erase removes what an installation keeps in the OS keyring: the current and the
+// pending credentials and the cache's key. Another installation's items stay. A
+// locked keyring loses nothing, and the records still name everything.
 func TestEraseForgetsOneInstallation(t *testing.T) {
 	s := keyringtest.Start(t)
 	type installation struct {
@@ -56,7 +56,7 @@ func TestEraseForgetsOneInstallation(t *testing.T) {
 	}
 	must(t, Erase(t.Context(), t.TempDir(), "nowhere")) // nothing is set up
 
-	// What a migration to sealed files did not get to delete.
+	// What a migration to sealed files could not delete.
 	moved := other.KeystoreConfig
 	moved.Keystore, moved.Leftover = KeystoreSealed, &Leftover{Keystore: KeystoreOS, Accounts: other.accounts}
 	must(t, moved.erase(t.Context(), NewKeyring(KeyringService), other.credentials))

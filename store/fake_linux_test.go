@@ -11,7 +11,7 @@ import (
 // fakeSecrets is a Secret Service that does what no real one should.
 type fakeSecrets struct {
 	locked    bool     // the collection is
-	prompts   bool     // Unlock asks, and nobody answers
+	prompts   bool     // Unlock shows a prompt, which is never answered
 	nonsense  bool     // the prompt ends at once, in nonsense
 	fails     bool     // everything is an error
 	wrongType bool     // properties have a type that they should not have

@@ -30,16 +30,6 @@ func ensureDir(dir string) error {
 	return os.Chmod(dir, 0o700)
 }
 
-// namesIn lists what is in dir, in no order.
-func namesIn(dir string) ([]string, error) {
-	d, err := os.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer d.Close()
-	return d.Readdirnames(-1)
-}
-
 // readRegular reads a file of at most limit bytes, following no symbolic link
 // in its last element and waiting for no FIFO.
 func readRegular(path string, limit int64) ([]byte, fs.FileInfo, error) {

@@ -79,7 +79,7 @@ func awkwardValues() map[string]string {
 	}
 }
 
-// memory is a keystore that can be told to fail, and to count down to it.
+// memory is a keystore that fails when the test wants it, after some calls.
 type memory struct {
 	mu     sync.Mutex
 	values map[string]string
@@ -170,7 +170,7 @@ func noCanary(t *testing.T, dir string, texts ...string) {
 	}
 }
 
-// wantModes checks that nobody else can use anything under dir.
+// wantModes checks that others can use nothing under dir.
 func wantModes(t *testing.T, dir string) {
 	t.Helper()
 	must(t, filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {

@@ -54,8 +54,8 @@ func TestCredentialFileGivesItsKeyBack(t *testing.T) {
 	}
 }
 
-// softTPM gives a TPM 2.0 in software, which systemd-creds takes for the
-// machine's. The machine boots at each call of what is returned.
+// softTPM starts a TPM 2.0 in software, which systemd-creds takes for the
+// machine's. The machine boots each time boot is called.
 func softTPM(t *testing.T) (boot func()) {
 	t.Helper()
 	dir := t.TempDir()
@@ -86,7 +86,7 @@ func softTPM(t *testing.T) (boot func()) {
 	}
 }
 
-// freePort is the number of a port that nobody listens on, nor on the next.
+// freePort returns the number of a port that is free, like the next one.
 func freePort(t *testing.T) int {
 	t.Helper()
 	for {

@@ -52,7 +52,7 @@ func TestKeyringItemsAreReadable(t *testing.T) {
 }
 
 // Case 2 of the threat model.
-func TestKeyringLockedIsToldWithoutPromptAndUnlockedIsNoticed(t *testing.T) {
+func TestKeyringReportsLockedWithoutAPrompt(t *testing.T) {
 	s := keyringtest.Start(t)
 	k := NewKeyring("tokend")
 	must(t, k.Set(t.Context(), "a", token.NewSecret("x")))
@@ -140,7 +140,7 @@ func TestKeyringSurvivesTheBusBeingRestarted(t *testing.T) {
 	s.KillBus()
 	wantAll(t, k, token.ErrKeystore)
 	s.RestartBus()
-	wantAll(t, k, token.ErrLocked) // the bus starts a keyring, and nobody unlocked it
+	wantAll(t, k, token.ErrLocked) // the bus starts a keyring, which is locked
 	s.Unlock()
 	wantSecret(t, k, "a", "x")
 }
@@ -152,7 +152,7 @@ func TestKeyringSurvivesTheServiceBeingKilled(t *testing.T) {
 	must(t, k.Set(t.Context(), "a", token.NewSecret("x")))
 	s.KillKeyring()
 	if got := State(t.Context(), k); got != "locked" {
-		t.Errorf("state %q of a keyring that was started anew", got)
+		t.Errorf("state %q of a keyring that was started again", got)
 	}
 	s.Unlock()
 	wantSecret(t, k, "a", "x")
@@ -192,7 +192,7 @@ func TestKeyringPromptThatNeverEndsCostsOneGoroutine(t *testing.T) {
 	})
 }
 
-func TestKeyringPromptForUnlockingIsToldAsLocked(t *testing.T) {
+func TestKeyringWhosePromptIsOpenIsLocked(t *testing.T) {
 	keyringtest.StartBus(t)
 	startFake(t, &fakeSecrets{locked: true, prompts: true})
 	k := NewKeyring("tokend")

@@ -259,7 +259,7 @@ func (c Choice) refuseOrphans(stateDir string) error {
 		return nil // OpenSealed looks at the secrets that are there
 	}
 	dir := KeystoreConfig{}.sealedDir(stateDir)
-	old, err := sealedFiles(dir)
+	old, _, err := listSealed(dir)
 	if err == nil && len(old) > 0 {
 		err = fail(token.ErrKeystore, "install-record", nil, "%s holds sealed secrets and %s is missing: the keystore here was %q", dir, configPath(stateDir), KeystoreSealed)
 	}

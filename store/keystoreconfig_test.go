@@ -68,7 +68,7 @@ func TestSetupIsMadeOnce(t *testing.T) {
 		_, err := Setup(t.Context(), dir, other, token.Secret{})
 		wantCode(t, err, token.ErrExists)
 		if err == nil || !strings.Contains(err.Error(), choice.KeyFile) {
-			t.Errorf("it does not say what is in force: %v", err)
+			t.Errorf("it does not say what is current: %v", err)
 		}
 	}
 	if !sameTree(before, tree(t, dir)) {
@@ -224,7 +224,7 @@ func TestInstallRecordIsReadStrictly(t *testing.T) {
 	}
 }
 
-func TestCacheKeyIsMadeAnewOnlyIfThereIsNone(t *testing.T) {
+func TestCacheKeyIsMadeOnce(t *testing.T) {
 	i, m := KeystoreConfig{ID: "x"}, newMemory()
 	key, err := i.CacheKey(t.Context(), m)
 	must(t, err)

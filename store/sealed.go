@@ -48,18 +48,18 @@ func OpenSealed(dir string, kek token.Secret) (*Sealed, error) {
 		return nil, err
 	}
 	err = ensureDir(dir)
-	var names []string
-	if err == nil {
-		names, err = namesIn(dir)
-	}
 	if err != nil {
 		return nil, sealedError(err)
 	}
-	s := &Sealed{dir, id, sealer}
-	if err := s.checkKey(names); err != nil {
+	sealed, unfinished, err := listSealed(dir)
+	if err != nil {
 		return nil, err
 	}
-	sweep(dir, names)
+	s := &Sealed{dir, id, sealer}
+	if err := s.checkKey(sealed); err != nil {
+		return nil, err
+	}
+	removeAll(unfinished)
 	return s, nil
 }
 
@@ -131,15 +131,16 @@ func (s *Sealed) open(account string, file []byte) (token.Secret, error) {
 	return token.NewSecret(string(text)), nil
 }
 
-// checkKey checks that our key sealed at least one of the secrets of these names,
-// if there are any. Get refuses those that another key sealed.
-func (s *Sealed) checkKey(names []string) error {
+// checkKey checks that our key sealed at least one of these files, if there are
+// any. Get refuses those that another key sealed.
+func (s *Sealed) checkKey(paths []string) error {
 	var other string
-	for _, name := range names {
-		if !isSealed(name) {
+	for _, path := range paths {
+		b, _, err := readRegular(path, maxSecret+1024)
+		if err != nil {
 			continue
 		}
-		id, err := sealedWith(filepath.Join(s.dir, name))
+		id, _, err := parseSealed(b)
 		if err != nil {
 			continue
 		}
@@ -154,55 +155,44 @@ func (s *Sealed) checkKey(names []string) error {
 	return fail(token.ErrKeystore, "sealed-other-key", nil, "the secrets in %s are sealed with another key (%s, and this one is %s)", s.dir, other, s.keyID)
 }
 
-// sweep removes from dir, of the files of these names, the temporary ones that a
-// crash during a Set left behind. They begin with a dot. No other process writes
-// there.
-func sweep(dir string, names []string) {
-	for _, name := range names {
-		if strings.HasPrefix(name, ".") && strings.Contains(name, sealedSuffix) {
-			os.Remove(filepath.Join(dir, name))
-		}
-	}
-}
-
 func (s *Sealed) path(account string) string {
 	return filepath.Join(s.dir, fileName(account)+sealedSuffix)
 }
 
 func sealedAAD(account string) []byte { return []byte("tokend-sealed\x00v1\x00" + account) }
 
-// sealedFiles lists the sealed secrets under dir. There are none if dir does
+// listSealed lists the sealed secrets in dir, and the files that a crash during a
+// Set left unfinished: no other process writes there. There are none if dir does
 // not exist.
-func sealedFiles(dir string) ([]string, error) {
-	names, err := namesIn(dir)
+func listSealed(dir string) (sealed, unfinished []string, err error) {
+	d, err := os.Open(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, nil, nil
+	}
+	var names []string
+	if err == nil {
+		defer d.Close()
+		names, err = d.Readdirnames(-1)
 	}
 	if err != nil {
-		return nil, sealedError(err)
+		return nil, nil, sealedError(err)
 	}
-	var paths []string
 	for _, name := range names {
-		if isSealed(name) {
-			paths = append(paths, filepath.Join(dir, name))
+		switch path := filepath.Join(dir, name); {
+		case !strings.Contains(name, sealedSuffix):
+		case strings.HasPrefix(name, "."):
+			unfinished = append(unfinished, path)
+		case strings.HasSuffix(name, sealedSuffix):
+			sealed = append(sealed, path)
 		}
 	}
-	return paths, nil
+	return sealed, unfinished, nil
 }
 
-// isSealed reports whether name is that of a sealed secret's file.
-func isSealed(name string) bool {
-	return strings.HasSuffix(name, sealedSuffix) && !strings.HasPrefix(name, ".")
-}
-
-// sealedWith returns the id of the key that sealed a file.
-func sealedWith(path string) (string, error) {
-	b, _, err := readRegular(path, maxSecret+1024)
-	if err != nil {
-		return "", err
+func removeAll(paths []string) {
+	for _, path := range paths {
+		os.Remove(path)
 	}
-	id, _, err := parseSealed(b)
-	return id, err
 }
 
 // parseSealed splits a file into its key id and what is sealed.

@@ -182,7 +182,7 @@ func (v *Vault) fill(ctx context.Context, next KeystoreConfig, accounts []string
 	if err := prove(ctx, target, next.probeAccount()); err != nil {
 		return err
 	}
-	copied, err := v.copy(ctx, target, accounts)
+	copied, err := v.copyTo(ctx, target, accounts)
 	if err != nil {
 		return err
 	}
@@ -204,8 +204,8 @@ func (v *Vault) fill(ctx context.Context, next KeystoreConfig, accounts []string
 	return v.record("switch", next, target)
 }
 
-// copy copies the accounts that exist into target.
-func (v *Vault) copy(ctx context.Context, target Keystore, accounts []string) (copied []string, err error) {
+// copyTo copies the accounts that exist into target.
+func (v *Vault) copyTo(ctx context.Context, target Keystore, accounts []string) (copied []string, err error) {
 	for n, account := range accounts {
 		v.note(Progress{"copying", n, len(accounts)})
 		secret, err := v.current().Get(ctx, account)
@@ -274,8 +274,8 @@ func (v *Vault) tidy(ctx context.Context) error {
 		}
 	}
 	if left.Keystore == KeystoreSealed {
-		names, _ := namesIn(dir)
-		sweep(dir, names)
+		_, unfinished, _ := listSealed(dir)
+		removeAll(unfinished)
 		os.Remove(dir) // if nothing else is in it
 	}
 	config.Leftover = nil
@@ -313,7 +313,7 @@ func (i KeystoreConfig) successor(choice Choice, stateDir string) (KeystoreConfi
 		next.Dir = otherSealedDir
 	}
 	dir := next.sealedDir(stateDir)
-	old, err := sealedFiles(dir)
+	old, _, err := listSealed(dir)
 	if err == nil && len(old) > 0 {
 		err = fail(token.ErrKeystore, "sealed-files", nil, "%s holds sealed secrets that tokend does not use, and that no migration left there: move them away", dir)
 	}

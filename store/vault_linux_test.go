@@ -68,7 +68,7 @@ func (m *moving) open() (*Vault, *Credentials) {
 	return v, NewCredentials(filepath.Join(m.state, "credentials"), v)
 }
 
-// wantAllThere checks that the keystore in force is whole.
+// wantAllThere checks that the current keystore is whole.
 func (m *moving) wantAllThere() {
 	m.t.Helper()
 	v, creds := m.open()
@@ -85,7 +85,7 @@ func (m *moving) wantAllThere() {
 	}
 }
 
-// wantNothingElse checks that every secret is in the keystore in force alone.
+// wantNothingElse checks that every secret is only in the current keystore.
 func (m *moving) wantNothingElse() {
 	m.t.Helper()
 	v, creds := m.open()
@@ -96,11 +96,11 @@ func (m *moving) wantNothingElse() {
 	}
 	in := v.KeystoreConfig()
 	if in.Leftover != nil {
-		m.t.Errorf("the record still tells of leftovers: %+v", in.Leftover)
+		m.t.Errorf("the record still has leftovers: %+v", in.Leftover)
 	}
 	for _, account := range append(accounts, in.probeAccount()) {
 		_, err := keyring.Get(KeyringService, account)
-		if inForce := in.Keystore == KeystoreOS && account != in.probeAccount(); (err == nil) != inForce {
+		if current := in.Keystore == KeystoreOS && account != in.probeAccount(); (err == nil) != current {
 			m.t.Errorf("%s in the OS keyring: %v", account, err)
 		}
 	}
@@ -136,7 +136,7 @@ func TestMigrate(t *testing.T) {
 			}
 			after := v.KeystoreConfig()
 			if after.Choice != m.keys[tt.to] || after.ID != before.ID {
-				t.Errorf("in force is %+v", after)
+				t.Errorf("current is %+v", after)
 			}
 			if v.Progress() != (Progress{}) {
 				t.Errorf("it still says %+v", v.Progress())
@@ -156,8 +156,8 @@ func TestMigrate(t *testing.T) {
 	}
 }
 
-// Killed before each of its steps, a migration leaves one whole keystore in
-// force, and the next start deletes what it left in the other.
+// A migration that is killed before any of its steps leaves one whole keystore
+// current, and the next start deletes what it left in the other.
 func TestMigrateKilledAtEachStep(t *testing.T) {
 	const env = "TOKEND_STORE_TEST_MIGRATE"
 	if args := strings.Split(os.Getenv(env), "|"); len(args) == 4 {
@@ -188,7 +188,7 @@ func TestMigrateKilledAtEachStep(t *testing.T) {
 				after, err := ReadKeystoreConfig(m.state)
 				must(t, err)
 				if after.Choice != before.Choice && after.Choice != choice {
-					t.Fatalf("step %d: in force is %+v", step, after)
+					t.Fatalf("step %d: current is %+v", step, after)
 				}
 				v, creds := m.open()
 				must(t, v.Tidy(t.Context(), creds))
@@ -230,7 +230,7 @@ func migrateAndDie(t *testing.T, state, keystore, keyFile, n string) {
 	must(t, migrate(t, v, creds, Choice{Keystore: keystore, KeyFile: keyFile}))
 }
 
-// lastLine gives what follows the prefix in the last line that has it.
+// lastLine returns what follows the prefix in the last line that has it.
 func lastLine(text, prefix string) (rest string) {
 	for line := range strings.Lines(text) {
 		if after, ok := strings.CutPrefix(line, prefix); ok {
@@ -300,8 +300,8 @@ func TestMigrateThatFailsChangesNothing(t *testing.T) {
 	m.wantNothingElse()
 }
 
-// A target that gives back something else is found out before anything is in
-// force or deleted.
+// Migrate notices a target that returns something else before it switches or
+// deletes anything.
 func TestMigrateFindsOutWhatWasNotKept(t *testing.T) {
 	keyringtest.Start(t)
 	m := newMoving(t, "sealed")
@@ -329,7 +329,7 @@ func TestMigrateToTheSameKeyElsewhere(t *testing.T) {
 	m.wantAllThere()
 }
 
-// Who reads while secrets move gets them, before, during and after the switch.
+// Secrets can be read before, during and after the switch.
 func TestSecretsAreReadableWhileTheyMove(t *testing.T) {
 	keyringtest.Start(t)
 	m := newMoving(t, "sealed")

@@ -25,8 +25,8 @@ func TestInstallRecordHoldsManyLeftovers(t *testing.T) {
 	}
 }
 
-// While the record cannot be written, nobody knows what is in force after the
-// next start: no copy is deleted then.
+// While the record cannot be written, it is unknown which keystore the next start
+// will use. So Migrate deletes no copy.
 func TestMigrateDeletesNothingWhileTheRecordCannotBeWritten(t *testing.T) {
 	m := newMoving(t, "sealed")
 	v, creds := m.open()
@@ -39,7 +39,7 @@ func TestMigrateDeletesNothingWhileTheRecordCannotBeWritten(t *testing.T) {
 	}
 	wantCode(t, migrate(t, v, creds, m.keys["resealed"]), token.ErrKeystore)
 	for _, dir := range []string{"", otherSealedDir} {
-		if files, err := sealedFiles(KeystoreConfig{Dir: dir}.sealedDir(m.state)); err != nil || len(files) != 7 {
+		if files, _, err := listSealed(KeystoreConfig{Dir: dir}.sealedDir(m.state)); err != nil || len(files) != 7 {
 			t.Errorf("%d secrets in directory %q, %v", len(files), dir, err)
 		}
 	}
@@ -51,9 +51,9 @@ func TestMigrateDeletesNothingWhileTheRecordCannotBeWritten(t *testing.T) {
 	m.wantAllThere()
 }
 
-// What the next start will find is in force, also if its writing failed after
-// the renaming.
-func TestARecordThatIsThereIsInForce(t *testing.T) {
+// The record that the next start will find is the current one, even if its write
+// failed after the renaming.
+func TestARecordThatIsThereIsCurrent(t *testing.T) {
 	state := t.TempDir()
 	// The record's path is as long as can be; no temporary file fits beside it.
 	for rest := 4095 - len("/install.toml") - len(state); rest > 0; rest = 4095 - len("/install.toml") - len(state) {
@@ -63,13 +63,13 @@ func TestARecordThatIsThereIsInForce(t *testing.T) {
 	next := KeystoreConfig{ID: randomHex(16), Choice: Choice{Keystore: KeystoreOS}}
 	v := &Vault{stateDir: state, step: func(string) {}}
 	if err := v.record("switch", next, nil); err == nil || v.KeystoreConfig().ID != "" {
-		t.Errorf("not written and in force: %v", err)
+		t.Errorf("not written and current: %v", err)
 	}
 	text, err := toml.Marshal(next)
 	must(t, err)
 	must(t, os.WriteFile(configPath(state), text, 0o600))
 	must(t, v.record("switch", next, nil))
 	if v.KeystoreConfig().ID != next.ID {
-		t.Error("written and not in force")
+		t.Error("written and not current")
 	}
 }

@@ -36,8 +36,8 @@ func sealedHome(t *testing.T) *home {
 	return h
 }
 
-// Case 37: whatever happens to the cache file of a running daemon, that daemon
-// goes on serving what it has, and has it all in a good file with the next token.
+// Case 37: whatever happens to the cache file of a running daemon, the daemon goes
+// on serving, and with the next token all its tokens are in a good file.
 func TestCacheFileIsHarmedWhileTokendRuns(t *testing.T) {
 	harms := map[string]func(path string) error{
 		"truncated to nothing":    func(path string) error { return os.Truncate(path, 0) },
@@ -81,8 +81,8 @@ func TestCacheFileIsHarmedWhileTokendRuns(t *testing.T) {
 	}
 }
 
-// Case 36, for the whole program: a start with a file that is no cache takes no
-// longer, keeps the file aside, and tells.
+// Case 36, for the whole program: tokend starts as fast with a file that is not a
+// cache, puts the file aside, and logs that.
 func TestTokendStartsWithADamagedCacheFile(t *testing.T) {
 	h := sealedHome(t)
 	h.kill()
@@ -101,11 +101,11 @@ func TestTokendStartsWithADamagedCacheFile(t *testing.T) {
 		t.Errorf("put aside %q, %v", aside, err)
 	}
 	if n := strings.Count(h.log.String(), "was damaged"); n != 3 {
-		t.Errorf("the log tells of %d damaged files", n)
+		t.Errorf("the log names %d damaged files", n)
 	}
 }
 
-// A cache file that cannot even be opened stops nobody either.
+// tokend also starts with a cache file that it cannot open.
 func TestTokendStartsWithoutACacheFile(t *testing.T) {
 	h := sealedHome(t)
 	h.kill()

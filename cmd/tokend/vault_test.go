@@ -10,8 +10,8 @@ import (
 	"tokend/store"
 )
 
-// Of two migrations at a time one goes on; the other takes no key file away that
-// it did not make for itself.
+// Only one migration runs at a time; the other one removes no key file that it
+// did not make.
 func TestOneMigrationAtATime(t *testing.T) {
 	dir := t.TempDir()
 	dirs := daemon.Dirs{Config: filepath.Join(dir, "config"), State: filepath.Join(dir, "state")}
@@ -37,7 +37,7 @@ func TestOneMigrationAtATime(t *testing.T) {
 	if done, err := v.Migrate(t.Context(), to); err != nil || !done.NewKey || !exists(next) {
 		t.Errorf("after it: %v", err)
 	}
-	// It is in force already: nothing is made, and nothing removed.
+	// It is current already: nothing is made, and nothing removed.
 	if _, err := v.Migrate(t.Context(), to); !errors.Is(err, token.ErrExists) || !exists(next) {
 		t.Errorf("once more: %v", err)
 	}

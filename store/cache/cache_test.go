@@ -273,7 +273,7 @@ func TestCacheShowsNoNamesAndNoTokens(t *testing.T) {
 }
 
 // Case 42.
-func TestCacheHeldByAnotherIsToldInTime(t *testing.T) {
+func TestCacheHeldByAnotherFailsInTime(t *testing.T) {
 	path := cachePath(t)
 	openCache(t, path)
 	const wait = 100 * time.Millisecond
@@ -301,7 +301,7 @@ func TestCacheOpensNothingButARegularFile(t *testing.T) {
 	}
 }
 
-// goodCache gives the bytes of a file with records in it.
+// goodCache returns the bytes of a file with records in it.
 func goodCache(t *testing.T) []byte {
 	t.Helper()
 	path := cachePath(t)
@@ -515,7 +515,6 @@ func TestCacheOutlivesWhatIsDoneToItsFile(t *testing.T) {
 	}
 }
 
-// A start that finds damage must not put aside the fresh file of another start.
 // Case 37, for the single pages of a file that is in use.
 func TestCacheIsOverwrittenWhileInUse(t *testing.T) {
 	const pageSize = 4096
@@ -552,6 +551,7 @@ func TestCacheIsOverwrittenWhileInUse(t *testing.T) {
 	}
 }
 
+// A start that finds damage must not put aside the fresh file of another start.
 func TestCachePutsAsideOnlyTheFileThatWasDamaged(t *testing.T) {
 	path := cachePath(t)
 	must(t, os.WriteFile(path, []byte("garbage"), 0o600))

@@ -33,7 +33,7 @@ func TestCacheOnAFullOrReadOnlyDisk(t *testing.T) {
 	}
 	out, err := cmd.CombinedOutput()
 	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EACCES) {
-		checktest.Unable(t, "this machine gives no mount namespace: %v", err)
+		checktest.Unable(t, "this machine has no mount namespaces: %v", err)
 	}
 	if err != nil || !strings.Contains(string(out), "--- PASS") {
 		t.Fatalf("%v\n%s", err, out)

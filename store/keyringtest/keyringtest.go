@@ -1,6 +1,6 @@
 //go:build linux
 
-// Package keyringtest gives a test a D-Bus session bus of its own with a real
+// Package keyringtest starts a private D-Bus session bus for a test, with a real
 // gnome-keyring on it, in a home directory of its own.
 package keyringtest
 
@@ -57,8 +57,8 @@ func Start(t testing.TB) *Session {
 	return s
 }
 
-// StartBus starts a bus with nobody on it, which starts the services that
-// serviceDirs describe when they are called.
+// StartBus starts an empty bus, which starts the services that serviceDirs
+// describe when they are called.
 func StartBus(t testing.TB, serviceDirs ...string) *Session {
 	t.Helper()
 	checktest.Need(t, "dbus-daemon")
@@ -183,7 +183,7 @@ func (s *Session) stop() {
 	}
 }
 
-// startKeyring starts gnome-keyring and gives it its password. It ends with
+// startKeyring starts gnome-keyring and passes it its password. It ends with
 // its bus, or with the test if it never came to be on it.
 func (s *Session) startKeyring() {
 	s.t.Helper()
@@ -232,7 +232,7 @@ func (s *Session) setenv(name, value string) {
 	s.Env = append(s.Env, name+"="+value)
 }
 
-// isThere tells whether there is a keyring on the bus, without starting one.
+// isThere reports whether there is a keyring on the bus, without starting one.
 func isThere(c *dbus.Conn) bool {
 	var there bool
 	err := c.BusObject().Call("org.freedesktop.DBus.NameHasOwner", 0, secrets).Store(&there)
