@@ -95,6 +95,28 @@ func TestAnswerOfALaterVersion(t *testing.T) {
 	}
 }
 
+// What a tokend of the first version answered, to its last byte, is still read.
+func TestAnswersOfTheFirstVersion(t *testing.T) {
+	from := func(name string) *Client {
+		raw, err := os.ReadFile("testdata/first/" + name + ".answer")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answering(t, string(raw))
+	}
+	g, err := from("get").Get(t.Context(), "clms", token.Query{})
+	if err != nil || g.Secret.Reveal() != "recorded-token" || g.Profile != "clms" || g.Expiry.Sub(g.Issued) != 8*time.Second {
+		t.Errorf("Get: %+v, %v", g, err)
+	}
+	st, err := from("status").Status(t.Context())
+	if err != nil || len(st.Profiles) != 3 || st.Profiles[2].Name != "clms" || st.Profiles[2].Tokens[0].State != "fresh" || st.Keystore != "sealed: ok" {
+		t.Errorf("Status: %+v, %v", st, err)
+	}
+	if _, err := from("refused").Get(t.Context(), "none", token.Query{}); !errors.Is(err, token.ErrNotFound) || err.Error() != `no profile "none"` {
+		t.Errorf("a refusal: %v", err)
+	}
+}
+
 // inChunks is an answer in chunked transfer coding, without its last chunk.
 func inChunks(parts ...string) string {
 	raw := "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"

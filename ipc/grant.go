@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"iter"
 	"strings"
 	"time"
@@ -21,60 +20,39 @@ func readGrant(body []byte) (token.Grant, error) {
 	if !json.Valid(body) || !bytes.HasPrefix(bytes.TrimLeft(body, jsonSpace), []byte("{")) {
 		return token.Grant{}, errors.New("not a JSON object")
 	}
-	var g token.Grant
+	text := map[string]string{}
+	var err error
 	for name, value := range members(body) {
-		if err := setMember(&g, name, value); err != nil {
-			return token.Grant{}, fmt.Errorf("the member %s: %w", name, err)
+		if value[0] == '"' {
+			text[name], err = textOf(value)
 		}
 	}
-	if g.Secret.IsZero() {
+	at := func(name string) (t time.Time) {
+		if text[name] != "" && err == nil {
+			t, err = time.Parse(time.RFC3339, text[name])
+		}
+		return t
+	}
+	g := token.Grant{
+		Token: token.Token{
+			Secret: token.NewSecret(text["access_token"]), Type: text["token_type"], Scope: text["scope"],
+			Issued: at("issued_at"), Expiry: at("expires_at"), RenewAt: at("renew_at"),
+		},
+		Profile: text["profile"], Present: token.Presentation(text["present"]), Host: text["host"],
+	}
+	switch {
+	case err != nil:
+		return token.Grant{}, err
+	case g.Secret.IsZero():
 		return token.Grant{}, errors.New("an answer without a token")
 	}
-	return g, nil
-}
-
-func setMember(g *token.Grant, name string, value []byte) (err error) {
-	var text string
-	set := func(field *string) { *field, err = textOf(value) }
-	at := func(field *time.Time) {
-		if set(&text); err == nil {
-			*field, err = time.Parse(time.RFC3339, text)
-		}
-	}
-	switch name {
-	case "access_token":
-		set(&text)
-		g.Secret = token.NewSecret(text)
-	case "token_type":
-		set(&g.Type)
-	case "scope":
-		set(&g.Scope)
-	case "expires_at":
-		at(&g.Expiry)
-	case "issued_at":
-		at(&g.Issued)
-	case "renew_at":
-		at(&g.RenewAt)
-	case "profile":
-		set(&g.Profile)
-	case "host":
-		set(&g.Host)
-	case "present":
-		if set(&text); err == nil {
-			g.Present = token.Presentation(text)
-			err = g.Present.Check()
-		}
-	}
-	return err
+	return g, g.Present.Check()
 }
 
 const jsonSpace = " \t\r\n"
 
 // textOf is the string that value is.
 func textOf(value []byte) (text string, err error) {
-	if value[0] != '"' {
-		return "", errors.New("not a string")
-	}
 	plain := func(r rune) bool { return r >= ' ' && r <= '~' && r != '\\' }
 	if inner := value[1 : len(value)-1]; strings.TrimFunc(string(inner), plain) == "" {
 		return string(inner), nil

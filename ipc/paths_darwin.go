@@ -8,7 +8,7 @@ func UserSocket() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return filepath.Join(home, "Library", "Application Support", "tokend", "tokend.sock"), nil
+	return filepath.Join(home, "Library", "Application Support", "tokend", SocketName), nil
 }
 
 // SystemSocket is where the daemon of the whole system listens.

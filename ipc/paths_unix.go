@@ -14,19 +14,19 @@ import (
 // XDG specification asks, relative directories count as not set.
 func UserSocket() (string, error) {
 	if dir := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
-		return filepath.Join(dir, "tokend", "tokend.sock"), nil
+		return filepath.Join(dir, "tokend", SocketName), nil
 	}
 	if dir := filepath.Join("/run/user", strconv.Itoa(os.Getuid())); isOurs(dir) {
-		return filepath.Join(dir, "tokend", "tokend.sock"), nil
+		return filepath.Join(dir, "tokend", SocketName), nil
 	}
 	if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
-		return filepath.Join(dir, "tokend", "tokend.sock"), nil
+		return filepath.Join(dir, "tokend", SocketName), nil
 	}
 	home, err := userHome()
 	if err != nil {
 		return "", err
 	}
-	return filepath.Join(home, ".local", "state", "tokend", "tokend.sock"), nil
+	return filepath.Join(home, ".local", "state", "tokend", SocketName), nil
 }
 
 // SystemSocket is where the daemon of the whole system listens.

@@ -347,10 +347,8 @@ func (p places) serviceSocket(c daemon.Config) (string, error) {
 		return p.socket, nil
 	case c.Socket != "":
 		return c.Socket, nil
-	case p.system:
-		return ipc.SystemSocket(), nil
 	}
-	return ipc.UserSocket()
+	return ipc.OwnSocket(p.system)
 }
 
 // refuseOther refuses to go on beside a tokend that is not the service.

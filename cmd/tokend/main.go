@@ -152,12 +152,9 @@ func (p places) socketPath(c daemon.Config) (string, error) {
 	}
 	// What the unit's RuntimeDirectory= made (systemd.exec(5)).
 	if dirs := filepath.SplitList(os.Getenv("RUNTIME_DIRECTORY")); len(dirs) > 0 {
-		return filepath.Join(dirs[0], "tokend.sock"), nil
+		return filepath.Join(dirs[0], ipc.SocketName), nil
 	}
-	if p.system {
-		return ipc.SystemSocket(), nil
-	}
-	return ipc.UserSocket()
+	return ipc.OwnSocket(p.system)
 }
 
 func (p *program) versionCommand() *cli.Command {

@@ -24,11 +24,10 @@ import (
 const backlog = 4096
 
 // Listen makes the socket at path and listens. Only this user can connect to
-// it, whatever the umask. Missing directories are made for this user alone;
-// Listen refuses, with ErrInvalid, a place that somebody else could take away
-// or has taken. A socket left behind by a daemon that died is replaced; while
-// another daemon listens at path the error is ErrExists. Closing the listener
-// removes the socket.
+// it, whatever the umask. Listen makes missing directories for this user alone,
+// and refuses, with ErrInvalid, a place that another user could take away or has
+// taken. It replaces the socket of a daemon that died; while another daemon
+// listens at path it returns ErrExists. Closing the listener removes the socket.
 func Listen(path string) (net.Listener, error) {
 	path = filepath.Clean(path)
 	if err := ipc.CheckPath(path); err != nil {
@@ -70,67 +69,46 @@ func (l *listener) Close() error {
 	return err
 }
 
-// prepareDir makes sure that dir, where the socket goes, can be written by this
-// user (or root) alone, and that nobody else can put another in its place.
-func prepareDir(dir string) error {
-	if parent := filepath.Dir(dir); parent != dir {
-		if err := prepareParent(parent); err != nil {
-			return err
-		}
-	}
-	info, err := makeDir(dir)
-	if err != nil {
-		return err
-	}
-	if !info.IsDir() {
-		return badSocket("%s is %s, not a directory", dir, kindOf(info))
-	}
-	if err := checkOwner(dir, info); err != nil {
-		return err
-	}
-	// The sticky bit is no excuse here: in such a directory whoever comes
-	// first has the socket's name.
-	if info.Mode().Perm()&0o022 != 0 {
-		return badSocket("others may write to the socket's directory %s (mode %04o)", dir, info.Mode().Perm())
-	}
-	return nil
-}
+// prepareDir makes sure that only this user (or root) can write to dir, where the
+// socket goes, and that no other user can put another directory in its place.
+// Others may write to a directory above it if the sticky bit keeps them from
+// renaming what is not theirs (/tmp). It is no excuse for dir itself, where the
+// first to come has the socket's name.
+func prepareDir(dir string) error { return prepare(dir, 0) }
 
-// prepareParent does the same for a directory above. Others may write there if
-// its sticky bit keeps them from renaming what is not theirs (/tmp).
-func prepareParent(dir string) error {
+func prepareParent(dir string) error { return prepare(dir, fs.ModeSticky) }
+
+func prepare(dir string, excuse fs.FileMode) error {
 	if parent := filepath.Dir(dir); parent != dir {
 		if err := prepareParent(parent); err != nil {
 			return err
 		}
 	}
 	info, err := makeDir(dir)
-	if err != nil {
-		return err
+	if err == nil {
+		err = checkOwner(dir, info)
 	}
-	if err := checkOwner(dir, info); err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if info.Mode()&fs.ModeSymlink != 0 {
-		// Root's links (/var on macOS) and our own lead where they should; what
-		// they lead to is looked at in turn, and has no links any more.
+	case info.Mode()&fs.ModeSymlink != 0 && excuse != 0:
+		// Root's links (/var on macOS) and our own lead where they should. The
+		// path they lead to has no links any more.
 		real, err := filepath.EvalSymlinks(dir)
 		if err != nil {
 			return badSocket("the socket's directory: %v", err)
 		}
 		return prepareParent(real)
-	}
-	if !info.IsDir() {
+	case !info.IsDir():
 		return badSocket("%s is %s, not a directory", dir, kindOf(info))
-	}
-	if info.Mode().Perm()&0o022 != 0 && info.Mode()&fs.ModeSticky == 0 {
-		return badSocket("others may write to %s (mode %04o), above the socket", dir, info.Mode().Perm())
+	case info.Mode().Perm()&0o022 != 0 && info.Mode()&excuse == 0:
+		return badSocket("others may write to %s (mode %04o), and could replace the socket", dir, info.Mode().Perm())
 	}
 	return nil
 }
 
-// makeDir makes dir for this user alone if it is not there, and looks at what
-// is there then. It makes none in a directory that others may write to.
+// makeDir makes dir for this user alone if it is not there, and returns what is
+// there then. It makes none in a directory that others may write to.
 func makeDir(dir string) (fs.FileInfo, error) {
 	info, err := os.Lstat(dir)
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -141,7 +119,7 @@ func makeDir(dir string) (fs.FileInfo, error) {
 		return nil, err
 	}
 	if parent.Mode().Perm()&0o022 != 0 {
-		return nil, badSocket("%s is not there, and will not be made where others may write", dir)
+		return nil, badSocket("%s does not exist, and tokend does not make it where others may write", dir)
 	}
 	// Another daemon may be making it just now.
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -202,8 +180,8 @@ func tryLock(f *os.File) error {
 	}
 }
 
-// listenLocked makes the socket. Between bind and listen nobody can connect
-// yet, so the mode is right before it matters, and the umask, which belongs to
+// listenLocked makes the socket. Between bind and listen no caller can
+// connect, so the mode is right before it matters, and the umask, which belongs to
 // the whole process, need not be touched.
 func listenLocked(path string) (_ net.Listener, err error) {
 	if err := clearStale(path); err != nil {
@@ -245,9 +223,9 @@ func newSocket(name string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-// clearStale removes the socket of a daemon that died. Whatever else stands at
-// path was put there by somebody and stays; so does a socket that somebody
-// listens on without our lock, as a service manager does.
+// clearStale removes the socket of a daemon that died. Anything else at path
+// stays, as does a socket on which a process listens without our lock: a service
+// manager does.
 func clearStale(path string) error {
 	info, err := os.Lstat(path)
 	switch {

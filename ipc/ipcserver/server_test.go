@@ -549,6 +549,48 @@ func TestStrictRequests(t *testing.T) {
 	}
 }
 
+// What a tokenctl of the first version asks, to its last byte, is answered in a
+// form that it reads: status, header fields and members are those of then.
+func TestRequestsOfTheFirstVersion(t *testing.T) {
+	s := start(t, newBook(), Options{})
+	for _, name := range []string{"get-early", "get", "status", "refused"} {
+		request, err := os.ReadFile("../testdata/first/" + name + ".request")
+		if err != nil {
+			t.Fatal(err)
+		}
+		recorded, err := os.Open("../testdata/first/" + name + ".answer")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = recorded.Close() }()
+		then, err := http.ReadResponse(bufio.NewReader(recorded), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		now, body := s.say(t, string(request))
+		if now.StatusCode != then.StatusCode || !now.Close || now.ContentLength != int64(len(body)) {
+			t.Errorf("%s: %s, length %d; then %s", name, now.Status, now.ContentLength, then.Status)
+		}
+		for field := range then.Header {
+			if now.Header.Get(field) == "" {
+				t.Errorf("%s: no %s any more", name, field)
+			}
+		}
+		var was, is map[string]any
+		if err := errors.Join(json.NewDecoder(then.Body).Decode(&was), json.Unmarshal([]byte(body), &is)); err != nil {
+			t.Fatal(err)
+		}
+		for member, value := range was {
+			if got, ok := is[member]; reflect.TypeOf(got) != reflect.TypeOf(value) && (ok || !optional[member]) {
+				t.Errorf("%s: %s is %v, and was %v", name, member, got, value)
+			}
+		}
+	}
+}
+
+// optional are members that an answer has when there is something to say.
+var optional = map[string]bool{"expires_in": true, "may_manage": true, "sandbox": true, "config": true, "state": true}
+
 func TestAllowNamesEveryMethodOfThePath(t *testing.T) {
 	s := start(t, newBook(), Options{})
 	for _, method := range []string{"PUT", "HEAD"} {

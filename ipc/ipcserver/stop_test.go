@@ -216,7 +216,9 @@ func TestNoCallerHoldsUpTheEnd(t *testing.T) {
 			s := start(t, large, Options{times: shortTimes})
 			conn := s.dial(t)
 			_, _ = io.WriteString(conn, raw)
-			s.promptly(t)
+			if _, err := s.client.Status(t.Context()); err != nil { // conn is accepted before
+				t.Error(err)
+			}
 			began := time.Now()
 			if err := s.stop(); err != nil {
 				t.Error(err)
