@@ -139,7 +139,7 @@ func (c *Client) Add(ctx context.Context, p token.CreateProfile) (created token.
 	return created, err
 }
 
-// Rotate gives the profile p.Name a new credential.
+// Rotate replaces the credential of the profile p.Name.
 func (c *Client) Rotate(ctx context.Context, p token.CreateProfile) (created token.Created, err error) {
 	err = c.ask(ctx, call{method: "POST", path: ProfilePath, name: p.Name, suffix: RotateSuffix, body: newProfileBody(p)}, &created)
 	return created, err
@@ -349,7 +349,7 @@ func traceIn(body []byte) []token.Step {
 	var answer struct {
 		Trace []token.Step `json:"trace"`
 	}
-	_ = json.Unmarshal(body, &answer) // whoever reads the rest of it finds the error
+	_ = json.Unmarshal(body, &answer) // the caller of traceIn reads the rest of it and finds the error
 	return answer.Trace
 }
 

@@ -35,8 +35,8 @@ func (c unixConn) peer() (peer Peer, err error) {
 	return peer, err
 }
 
-// checkServer refuses a server that is neither root nor this user: somebody
-// else may have taken the place of the daemon, and would learn secrets.
+// checkServer refuses a server that is neither root nor this user: another user
+// may have taken the place of the daemon, and would learn secrets.
 func checkServer(conn connection, socket string) error {
 	peer, err := conn.(unixConn).peer()
 	if err != nil {

@@ -29,7 +29,7 @@ type pipe struct{ net.Conn }
 func (p pipe) interrupt() { _ = p.SetDeadline(time.Unix(1, 0)) }
 
 // checkServer refuses a pipe that belongs neither to this user nor to the
-// system: somebody else may have made it first, and would learn secrets.
+// system: another user may have made it first, and would learn secrets.
 func checkServer(conn connection, socket string) error {
 	handle := conn.(pipe).Conn.(interface{ Fd() uintptr }).Fd() // winio's pipes have one
 	sd, err := windows.GetSecurityInfo(windows.Handle(handle), windows.SE_KERNEL_OBJECT, windows.OWNER_SECURITY_INFORMATION)

@@ -22,7 +22,7 @@ type Peer struct {
 }
 
 // overflowUID is what the kernel shows for a uid that has no meaning in this
-// user namespace. Every unmapped user has it, so it identifies nobody.
+// user namespace. Every unmapped user has it, so it identifies no user.
 const overflowUID = 65534
 
 func newPeer(uid uint32, pid int) (Peer, error) {

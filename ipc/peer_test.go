@@ -15,6 +15,6 @@ func TestUsersThatTheKernelCannotName(t *testing.T) {
 		}
 	}
 	if p, err := newPeer(1000, 0); err != nil || p.UID != 1000 || p.PID != 0 {
-		t.Errorf("an unknown pid is no reason to refuse: %v, %v", p, err)
+		t.Errorf("an unknown pid is not a reason to refuse: %v, %v", p, err)
 	}
 }

@@ -28,47 +28,36 @@ import (
 // policy, the daemon's decision, the audit log. Beside it, in turns within the
 // same run, a tokend without an audit log, a bare net/http server that answers
 // the same bytes, and the least that any server can do: it reads and writes.
-// Over kept connections tokend is also asked in a form that it leaves to
-// net/http.
 //
 //	go test ./cmd/tokend -run none -bench Throughput
 func BenchmarkThroughput(b *testing.B) {
 	g, tokends := throughputServers(b)
 	body := format.AppendJSON(nil, g, time.Now())
 	all := []asked{
-		{"tokend", tokends[0], plainGet}, {"unaudited", tokends[1], plainGet},
-		{"bare", bareServer(b, body), plainGet}, {"least", leastServer(b, body), plainGet},
-		{"not-plain", tokends[0], otherGet},
+		{"tokend", tokends[0]}, {"unaudited", tokends[1]}, {"bare", bareServer(b, body)}, {"least", leastServer(b, body)},
 	}
 	for _, kept := range []bool{true, false} {
 		for _, callers := range []int{1, 8, 64} {
-			name, servers := "kept", all
-			if !kept { // all are asked as tokenctl does
-				name, servers = "new", all[:4]
-			}
+			name := map[bool]string{true: "kept", false: "new"}[kept]
 			b.Run(fmt.Sprintf("%s/%d", name, callers), func(b *testing.B) {
-				compareThroughput(b, servers, kept, callers)
+				compareThroughput(b, all, kept, callers)
 			})
 		}
 	}
 }
 
-// Over kept connections tokens are asked for as Go's http.Client does, and with
-// a field more.
-const (
-	plainGet = "GET /v1/token/p HTTP/1.1\r\nHost: tokend\r\nUser-Agent: Go-http-client/1.1\r\nAccept-Encoding: gzip\r\n\r\n"
-	otherGet = "GET /v1/token/p HTTP/1.1\r\nHost: tokend\r\nUser-Agent: Go-http-client/1.1\r\nAccept-Encoding: gzip\r\nX-Other: 1\r\n\r\n"
-)
+// keptGet is how Go's http.Client asks over a kept connection.
+const keptGet = "GET /v1/token/p HTTP/1.1\r\nHost: tokend\r\nUser-Agent: Go-http-client/1.1\r\nAccept-Encoding: gzip\r\n\r\n"
 
-// asked is a server, and how it is asked over a kept connection.
-type asked struct{ name, socket, request string }
+// asked is a server.
+type asked struct{ name, socket string }
 
 // getsInTurn is how many tokens are asked for before it is the next server's
 // turn.
 const getsInTurn = 512
 
 func compareThroughput(b *testing.B, servers []asked, kept bool, callers int) {
-	var took, whole [5][]time.Duration // of single gets, and of each turn
+	var took, whole [4][]time.Duration // of single gets, and of each turn
 	asking := make([][]func() time.Duration, len(servers))
 	for i, s := range servers {
 		for range callers {
@@ -110,9 +99,6 @@ func compareThroughput(b *testing.B, servers []asked, kept bool, callers int) {
 	median := func(i int) float64 { return whole[i][len(whole[i])/2].Seconds() }
 	b.ReportMetric(median(2)/median(0), "x-bare")
 	b.ReportMetric(median(1)/median(0), "x-unaudited")
-	if len(servers) > 4 {
-		b.ReportMetric(median(2)/median(4), "not-plain-x-bare")
-	}
 }
 
 // asker asks one server for a token, over a connection of its own that it
@@ -130,7 +116,7 @@ func asker(b *testing.B, s asked, kept bool) func() time.Duration {
 			b.Fatal(err)
 		}
 		b.Cleanup(func() { _ = conn.Close() })
-		request := []byte(s.request)
+		request := []byte(keptGet)
 		answer := make([]byte, 8192)
 		size := 0
 		ask = func() error {

@@ -16,17 +16,17 @@ import (
 
 // mostAllocs is how many allocations answering a get may take, with policy and
 // audit, beside net/http's own: eight, and one more under the race detector.
-// Whoever needs more says in the commit what for.
+// If you need more, say what for in the commit.
 const mostAllocs = 9
 
 func TestAllocationsOfAGet(t *testing.T) {
-	book := newBook()
-	tok := book.tokens["clms"]
+	b := newMemory()
+	tok := b.tokens["clms"]
 	tok.Issued, tok.Expiry = time.Now(), time.Now().Add(time.Hour)
-	book.tokens["clms"] = tok
+	b.tokens["clms"] = tok
 	events := 0
 	o := Options{Allow: OwnUser, Audit: func(Event) { events++ }}
-	h := newHandler(&audited{quiet{book}, o.Audit}, o)
+	h := newHandler(&audited{quiet{b}, o.Audit}, o)
 	r := httptest.NewRequest("GET", "/v1/token/clms", nil)
 	who := &caller{peer: ipc.Peer{UID: os.Getuid(), PID: os.Getpid()}, program: func() string { return "test" }}
 	r = r.WithContext(context.WithValue(r.Context(), callerKey{}, who))
@@ -56,7 +56,7 @@ func (d *discard) Write(b []byte) (int, error)      { d.size += len(b); return l
 func (d *discard) SetWriteDeadline(time.Time) error { return nil }
 
 // quiet has one token and does not remember who asked.
-type quiet struct{ *book }
+type quiet struct{ *memory }
 
 func (q quiet) Get(context.Context, string, token.Query) (token.Grant, error) {
 	return token.Grant{Token: q.tokens["clms"], Profile: "clms"}, nil

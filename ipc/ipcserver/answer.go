@@ -70,7 +70,7 @@ func (c *call) begin() {
 	c.extend()
 }
 
-// extend gives the next part of the answer its time.
+// extend sets the deadline for the next part of the answer.
 func (c *call) extend() {
 	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Now().Add(c.times.write))
 }
@@ -105,7 +105,7 @@ func (h *handler) refuse(c *call, err error) {
 	case errors.Is(err, errMethod):
 		status = http.StatusMethodNotAllowed
 	case status == http.StatusForbidden && c.isAuthorize():
-		// To a proxy this status is a verdict on the token, and there is none.
+		// To a proxy this status would be a verdict on the token.
 		status = http.StatusInternalServerError
 	}
 	if wait := time.Until(e.RetryAt); status == http.StatusServiceUnavailable && wait > 0 {

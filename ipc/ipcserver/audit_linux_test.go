@@ -11,11 +11,11 @@ import (
 	"tokend/providers/token"
 )
 
-// Every grant and refusal is told, with who, what and why, and no secret.
+// Every grant and refusal is reported, with who, what and why, and no secret.
 func TestAudit(t *testing.T) {
 	var mu sync.Mutex
 	var events []Event
-	b := newBook()
+	b := newMemory()
 	s := start(t, b, Options{Audit: func(e Event) {
 		mu.Lock()
 		defer mu.Unlock()
@@ -65,7 +65,7 @@ func TestAudit(t *testing.T) {
 func TestWhoIsNotLetInIsAudited(t *testing.T) {
 	var mu sync.Mutex
 	var events []Event
-	s := start(t, newBook(), Options{
+	s := start(t, newMemory(), Options{
 		Allow: func(ipc.Peer) error { return token.ErrDenied },
 		Audit: func(e Event) { mu.Lock(); defer mu.Unlock(); events = append(events, e) },
 	})

@@ -71,9 +71,9 @@ func (s *running) launch(t *testing.T, stdin string, args ...string) (out string
 	return string(b), err
 }
 
-// startNamed serves a book that has a profile of this name.
+// startNamed serves a memory that has a profile of this name.
 func startNamed(t *testing.T, name string, o Options) *running {
-	b := newBook()
+	b := newMemory()
 	b.tokens = map[string]token.Token{name: {}}
 	return start(t, b, o)
 }
@@ -206,7 +206,7 @@ func startNginx(t *testing.T, user, socket, upstream string) (address string) {
 	}
 }
 
-// learned is what the service told that it learned.
+// learned is what the service says it learned.
 type learned struct {
 	Request string
 	Header  http.Header

@@ -38,7 +38,7 @@ func (f *feed) Next(ctx context.Context) (token.Event, error) {
 
 func (f *feed) Close() { close(f.closed) }
 
-func (b *book) Watch(_ context.Context, profiles []string) (token.Events, error) {
+func (b *memory) Watch(_ context.Context, profiles []string) (token.Events, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, name := range profiles {
@@ -51,7 +51,7 @@ func (b *book) Watch(_ context.Context, profiles []string) (token.Events, error)
 }
 
 func TestEventsCrossTheSocket(t *testing.T) {
-	b := newBook()
+	b := newMemory()
 	b.feed = newFeed()
 	s := start(t, b, Options{})
 	events, err := s.client.Watch(t.Context(), []string{"clms"})
@@ -87,7 +87,7 @@ func TestEventsCrossTheSocket(t *testing.T) {
 }
 
 func TestNextEndsWithItsContext(t *testing.T) {
-	b := newBook()
+	b := newMemory()
 	b.feed = newFeed()
 	s := start(t, b, Options{})
 	events, err := s.client.Watch(t.Context(), nil)
@@ -103,7 +103,7 @@ func TestNextEndsWithItsContext(t *testing.T) {
 }
 
 func TestWatchingIsRefused(t *testing.T) {
-	b := newBook()
+	b := newMemory()
 	b.feed = newFeed()
 	s := start(t, b, Options{})
 	if _, err := s.client.Watch(t.Context(), []string{"none"}); !errors.Is(err, token.ErrNotFound) {
@@ -140,9 +140,9 @@ func (s *running) raw(t *testing.T, request string) (status int, body string) {
 	return res.StatusCode, string(text)
 }
 
-// Whoever leaves is noticed, though nothing happens.
+// A watcher that leaves is noticed, though nothing happens.
 func TestAWatcherThatLeavesIsLetGo(t *testing.T) {
-	b := newBook()
+	b := newMemory()
 	b.feed = newFeed()
 	s := start(t, b, Options{})
 	events, err := s.client.Watch(t.Context(), nil)
@@ -158,7 +158,7 @@ func TestAWatcherThatLeavesIsLetGo(t *testing.T) {
 }
 
 func TestCountsAndMetrics(t *testing.T) {
-	b := newBook()
+	b := newMemory()
 	counts := &Counts{}
 	s := start(t, b, Options{Counts: counts, Metrics: func(ctx context.Context) (http.Handler, error) {
 		if _, ok := Caller(ctx); !ok {
@@ -192,7 +192,7 @@ func TestCountsAndMetrics(t *testing.T) {
 }
 
 func TestEveryRouteIsCounted(t *testing.T) {
-	h := newHandler(newBook(), Options{})
+	h := newHandler(newMemory(), Options{})
 	for _, r := range h.routes {
 		if r.op <= opOther || r.op >= len(operations) {
 			t.Errorf("%s %s has no name among the operations", r.method, r.before)

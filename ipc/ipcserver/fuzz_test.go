@@ -43,7 +43,7 @@ func fuzzHandler(t *testing.T, raw []byte) {
 	}
 	ctx := context.WithValue(t.Context(), callerKey{}, &caller{peer: ipc.Peer{UID: os.Getuid()}, program: func() string { return "" }})
 	w := httptest.NewRecorder()
-	newHandler(newBook(), Options{}).ServeHTTP(w, r.WithContext(ctx))
+	newHandler(newMemory(), Options{}).ServeHTTP(w, r.WithContext(ctx))
 	answer := w.Result()
 	body, _ := io.ReadAll(answer.Body)
 	if answer.StatusCode >= 500 && !turnedAway(answer.StatusCode, body) {

@@ -125,7 +125,7 @@ func (h *handler) serve(c *call) error {
 }
 
 // admit refuses callers who may not use this daemon, and web pages: a browser
-// cannot open a Unix socket, but somebody may have put a proxy before it.
+// cannot open a Unix socket, but there may be a proxy before it.
 func (h *handler) admit(c *call) error {
 	who, ok := c.Context().Value(callerKey{}).(*caller)
 	if !ok {

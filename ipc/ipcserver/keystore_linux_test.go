@@ -10,25 +10,25 @@ import (
 	"tokend/providers/token"
 )
 
-func (b *book) Keystore(context.Context) (token.KeystoreStatus, error) {
+func (b *memory) Keystore(context.Context) (token.KeystoreStatus, error) {
 	return token.KeystoreStatus{
 		KeystoreChoice: token.KeystoreChoice{Keystore: "sealed", KeyFile: "/etc/tokend/key"}, State: "ok", KeyID: "ab12", Since: noon,
 		Leftovers: 3, Moving: &token.KeystoreMove{Doing: "copying", Done: 1, Total: 2},
 	}, b.fail
 }
 
-func (b *book) Doctor(context.Context) (token.Report, error) {
+func (b *memory) Doctor(context.Context) (token.Report, error) {
 	return token.Report{Version: "1", Proxy: "http://p:1", Checks: []token.Check{{Name: "x", Result: "warn", Text: "y", Advice: "z"}}}, b.fail
 }
 
-func (b *book) Unlock(context.Context) error { return b.fail }
+func (b *memory) Unlock(context.Context) error { return b.fail }
 
-func (b *book) Migrate(_ context.Context, to token.KeystoreChoice) (token.Migrated, error) {
+func (b *memory) Migrate(_ context.Context, to token.KeystoreChoice) (token.Migrated, error) {
 	return token.Migrated{Keystore: token.KeystoreStatus{KeystoreChoice: to, Since: noon}, Moved: 7, NewKey: true}, b.fail
 }
 
 func TestKeystoreCrossesTheSocket(t *testing.T) {
-	b := newBook()
+	b := newMemory()
 	c := start(t, b, Options{}).client
 	want, _ := b.Keystore(t.Context())
 	if got, err := c.Keystore(t.Context()); err != nil || !reflect.DeepEqual(got, want) {
@@ -64,7 +64,7 @@ func TestKeystoreChoicesAreReadStrictly(t *testing.T) {
 // What is done to the keystore is in the audit log, also what is refused.
 func TestKeystoreIsAudited(t *testing.T) {
 	var events []string
-	b := newBook()
+	b := newMemory()
 	c := start(t, b, Options{Audit: func(e Event) { events = append(events, e.Do+" "+string(e.Code)) }}).client
 	_, _ = c.Migrate(t.Context(), token.KeystoreChoice{Keystore: "os"})
 	_ = c.Unlock(t.Context())

@@ -56,8 +56,8 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 }
 
 // enter counts a connection, unless its user has too many. Root and the
-// server's own user are trusted to know what they do, and those who could not
-// be identified are told so soon.
+// server's own user are trusted to know what they do, and callers who could not
+// be identified are refused soon after.
 func (l *limitedListener) enter(c *limitedConn) bool {
 	uid := c.caller.peer.UID
 	l.mu.Lock()

@@ -12,8 +12,8 @@ import (
 )
 
 // Listen makes the named pipe. It belongs to this user, who alone may open it,
-// and only on this machine. Windows lets nobody else make a pipe of a name
-// that is taken; ErrExists says so.
+// and only on this machine. Windows makes no second pipe of a name; then
+// Listen returns ErrExists.
 func Listen(path string) (net.Listener, error) {
 	sid, err := ipc.OwnSID()
 	if err != nil {

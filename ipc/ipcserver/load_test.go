@@ -25,7 +25,7 @@ const statusRequest = "GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n"
 var shortTimes = times{head: 400 * time.Millisecond, body: 600 * time.Millisecond, write: 600 * time.Millisecond, idle: time.Minute,
 	lastWord: 100 * time.Millisecond, grace: 500 * time.Millisecond}
 
-// prompt is how soon others must be answered while somebody misbehaves.
+// prompt is how soon others must be answered while a caller misbehaves.
 const prompt = 50 * time.Millisecond
 
 // promptly checks that an ordinary caller is served. One slow answer may be
@@ -58,7 +58,7 @@ func closed(t *testing.T, conn net.Conn, began time.Time, after time.Duration) {
 }
 
 func TestAThousandIdleConnections(t *testing.T) {
-	s := start(t, newBook(), Options{})
+	s := start(t, newMemory(), Options{})
 	for i := range 1000 {
 		conn := s.dial(t)
 		if i%2 == 0 {
@@ -128,7 +128,7 @@ func TestConnectionsBeyondTheLimitWait(t *testing.T) {
 
 func TestSlowHeader(t *testing.T) {
 	t.Parallel()
-	s := start(t, newBook(), Options{times: shortTimes})
+	s := start(t, newMemory(), Options{times: shortTimes})
 	began := time.Now()
 	silent, slow := s.dial(t), s.dial(t)
 	go func() {
@@ -146,7 +146,7 @@ func TestSlowHeader(t *testing.T) {
 
 func TestSlowBody(t *testing.T) {
 	t.Parallel()
-	s := start(t, newBook(), Options{times: shortTimes})
+	s := start(t, newMemory(), Options{times: shortTimes})
 	conn := s.dial(t)
 	began := time.Now()
 	_, _ = io.WriteString(conn, "POST /v1/profiles HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
@@ -166,10 +166,10 @@ func TestSlowBody(t *testing.T) {
 	closed(t, conn, began, shortTimes.body)
 }
 
-// The deadline for the body is no deadline for the answer.
+// The deadline for the body does not apply to the answer.
 func TestRequestsMayTakeLongerThanTheirBody(t *testing.T) {
 	t.Parallel()
-	s := start(t, &slowBook{book: newBook(), takes: shortTimes.body + 100*time.Millisecond}, Options{times: shortTimes})
+	s := start(t, &slowMemory{memory: newMemory(), takes: shortTimes.body + 100*time.Millisecond}, Options{times: shortTimes})
 	for name, ask := range map[string]func() error{
 		"with a body":    func() error { _, err := s.client.Add(context.Background(), token.CreateProfile{Name: "a"}); return err },
 		"without a body": func() error { return s.client.Invalidate(context.Background(), "clms", token.Secret{}) },
@@ -183,13 +183,13 @@ func TestRequestsMayTakeLongerThanTheirBody(t *testing.T) {
 	}
 }
 
-// A slowBook takes its time, as issuers may.
-type slowBook struct {
-	*book
+// A slowMemory takes its time, as issuers may.
+type slowMemory struct {
+	*memory
 	takes time.Duration
 }
 
-func (b *slowBook) wait(ctx context.Context) error {
+func (b *slowMemory) wait(ctx context.Context) error {
 	select {
 	case <-time.After(b.takes):
 		return nil
@@ -198,22 +198,22 @@ func (b *slowBook) wait(ctx context.Context) error {
 	}
 }
 
-func (b *slowBook) Add(ctx context.Context, a token.CreateProfile) (token.Created, error) {
+func (b *slowMemory) Add(ctx context.Context, a token.CreateProfile) (token.Created, error) {
 	if err := b.wait(ctx); err != nil {
 		return token.Created{}, err
 	}
-	return b.book.Add(ctx, a)
+	return b.memory.Add(ctx, a)
 }
 
-func (b *slowBook) Invalidate(ctx context.Context, name string, t token.Secret) error {
+func (b *slowMemory) Invalidate(ctx context.Context, name string, t token.Secret) error {
 	if err := b.wait(ctx); err != nil {
 		return err
 	}
-	return b.book.Invalidate(ctx, name, t)
+	return b.memory.Invalidate(ctx, name, t)
 }
 
 func TestOversizedHeads(t *testing.T) {
-	s := start(t, newBook(), Options{})
+	s := start(t, newMemory(), Options{})
 	long := strings.Repeat("x", 257<<10)
 	for name, raw := range map[string]string{
 		"line":   "GET /v1/token/" + long + " HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -235,7 +235,7 @@ func TestOversizedHeads(t *testing.T) {
 }
 
 func TestRequestsThatBreakOff(t *testing.T) {
-	s := start(t, newBook(), Options{})
+	s := start(t, newMemory(), Options{})
 	for name, raw := range map[string]string{
 		"nothing":        "",
 		"in the line":    "GET /v1/sta",
@@ -257,7 +257,7 @@ func TestRequestsThatBreakOff(t *testing.T) {
 }
 
 func TestHalfClosedCallerIsAnswered(t *testing.T) {
-	s := start(t, newBook(), Options{})
+	s := start(t, newMemory(), Options{})
 	conn := s.dial(t)
 	_, _ = io.WriteString(conn, "GET /v1/token/clms HTTP/1.1\r\nHost: x\r\n\r\n")
 	_ = conn.CloseWrite()
@@ -268,7 +268,7 @@ func TestHalfClosedCallerIsAnswered(t *testing.T) {
 
 func TestACallerThatDoesNotReadIsLetGo(t *testing.T) {
 	t.Parallel()
-	s := start(t, newBook(), Options{times: shortTimes})
+	s := start(t, newMemory(), Options{times: shortTimes})
 	conn := s.dial(t)
 	began := time.Now()
 	_ = conn.SetWriteDeadline(began.Add(shortTimes.write + 10*time.Second))
@@ -289,7 +289,7 @@ func TestACallerThatDoesNotReadIsLetGo(t *testing.T) {
 }
 
 func TestRequestsOneAfterTheOther(t *testing.T) {
-	s := start(t, newBook(), Options{})
+	s := start(t, newMemory(), Options{})
 	conn := s.dial(t)
 	for i := range 3 {
 		body := fmt.Sprintf(`{"access_token":"t%d"}`, i)

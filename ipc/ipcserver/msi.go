@@ -24,10 +24,9 @@ import (
 // of "How to use managed identities for App Service"), for one program and for
 // as long as that runs.
 //
-// It listens on 127.0.0.1, where the kernel does not tell who calls. What
-// guards it is a random header that only the program was told, in its
-// environment: who can read that, which is the user's other programs, can use
-// it. Web pages cannot: they cannot set the header, and their Host and Origin
+// It listens on 127.0.0.1, where the kernel does not say who calls. A random
+// header guards it that only the program knows, from its environment: programs
+// that can read that, which are the user's own, can use it. Web pages cannot: they cannot set the header, and their Host and Origin
 // are refused. Nothing outside this machine reaches the address.
 
 const (
@@ -35,7 +34,7 @@ const (
 	maxLeases = 64
 	// msiLife is the least life that Azure's SDKs take for usable.
 	msiLife = 5 * time.Minute
-	// msiPath is where SDKs ask; they are told the whole URL.
+	// msiPath is where SDKs ask; they know the whole URL.
 	msiPath = "/msi/token"
 	// msiProvider is the kind of profile whose tokens Azure's SDKs can use.
 	msiProvider = "azure"
@@ -187,7 +186,7 @@ func (e *msi) answer(r *http.Request) (map[string]string, error) {
 	}
 	for _, name := range []string{"object_id", "principal_id", "mi_res_id", "msi_res_id"} {
 		if q.Has(name) {
-			return nil, msiError{400, "invalid_request", "identities are told apart by client_id here, not by " + name}
+			return nil, msiError{400, "invalid_request", "name the identity by its client_id, not by " + name}
 		}
 	}
 	p, target, err := e.pick(resource, q.Get("client_id"))
@@ -210,7 +209,7 @@ func (e *msi) answer(r *http.Request) (map[string]string, error) {
 	return answer, nil
 }
 
-// admit lets in who knows the secret, and no web page.
+// admit lets in callers that know the secret, but no web page.
 func (e *msi) admit(r *http.Request) error {
 	forbidden := func(why string) error { return msiError{http.StatusForbidden, "forbidden", why} }
 	_, port, _ := net.SplitHostPort(e.address())

@@ -33,8 +33,8 @@ func FuzzMSI(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	book := newBook()
-	e := &msi{backend: book, secret: secret, listener: addressed{addr: address},
+	b := newMemory()
+	e := &msi{backend: b, secret: secret, listener: addressed{addr: address},
 		profiles: []token.ProfileStatus{{Name: "clms", Provider: msiProvider, Settings: settingsOf(map[string]any{"client_id": "c"})}}}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(raw)))

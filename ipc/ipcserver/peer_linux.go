@@ -38,7 +38,7 @@ func groupsOf(c net.Conn) (groups []int, err error) {
 		}
 	})
 	if err != nil {
-		return nil, fmt.Errorf("asking for the groups of who is at the other end of the socket: %w", err)
+		return nil, fmt.Errorf("asking for the groups of the caller: %w", err)
 	}
 	return groups, nil
 }

@@ -84,7 +84,7 @@ func TestMain(m *testing.M) {
 		}
 		ctx, cancel := context.WithCancel(context.Background())
 		go func() { _, _ = io.Copy(io.Discard, os.Stdin); cancel() }()
-		tell(Serve(ctx, l, newBook(), Options{}))
+		tell(Serve(ctx, l, newMemory(), Options{}))
 	}
 }
 
@@ -124,7 +124,7 @@ func plays(t *testing.T, cmd *exec.Cmd) string {
 // Case 12 of the threat model.
 func TestStrangerIsRefused(t *testing.T) {
 	checktest.NeedRoot(t, "for a second uid")
-	s := start(t, newBook(), Options{})
+	s := start(t, newMemory(), Options{})
 	if got := plays(t, player("caller", s.socket, asStranger())); got != "denied\n" {
 		t.Errorf("with the socket's mode as it is: %q", got)
 	}
@@ -147,7 +147,7 @@ func TestStrangerIsRefused(t *testing.T) {
 
 func TestStrangerThatIsAllowed(t *testing.T) {
 	checktest.NeedRoot(t, "for a second uid")
-	b := newBook()
+	b := newMemory()
 	s := start(t, b, Options{Allow: func(p ipc.Peer) error {
 		if p.UID != stranger {
 			return errors.New("strangers only")
@@ -164,14 +164,14 @@ func TestStrangerThatIsAllowed(t *testing.T) {
 		t.Errorf("root: %v", err)
 	}
 	if len(b.callers) != 1 || b.callers[0].UID != stranger || b.callers[0].PID == 0 {
-		t.Errorf("the backend was told of %+v", b.callers)
+		t.Errorf("the backend saw %+v", b.callers)
 	}
 }
 
 // The kernel tells a caller's groups, however many.
 func TestTheGroupsOfACaller(t *testing.T) {
 	checktest.NeedRoot(t, "for a second uid")
-	b := newBook()
+	b := newMemory()
 	s := start(t, b, Options{Allow: AnyUser})
 	if err := os.Chmod(s.socket, 0o666); err != nil {
 		t.Fatal(err)
@@ -198,7 +198,7 @@ func TestTheGroupsOfACaller(t *testing.T) {
 // threat model.
 func TestIdentityIsThatOfTheConnect(t *testing.T) {
 	checktest.NeedRoot(t, "for a second uid")
-	s := start(t, newBook(), Options{})
+	s := start(t, newMemory(), Options{})
 	f, err := s.dial(t).File()
 	if err != nil {
 		t.Fatal(err)
@@ -286,7 +286,7 @@ func curl(t *testing.T, s *running, args ...string) (out string, status int) {
 }
 
 func TestCurl(t *testing.T) {
-	b := newBook()
+	b := newMemory()
 	tok := b.tokens["clms"]
 	tok.Issued, tok.Expiry = time.Now(), time.Now().Add(time.Hour)
 	b.tokens["clms"] = tok

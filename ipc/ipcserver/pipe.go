@@ -3,7 +3,7 @@ package ipcserver
 import "fmt"
 
 // ownerAlone is the security descriptor of a named pipe that belongs to a user
-// and that nobody else may open, in Windows's own language (SDDL). Owner: the
+// and that no other user may open, in Windows's own language (SDDL). Owner: the
 // user, also of an elevated process, whose objects otherwise belong to the
 // administrators. DACL: protected, so nothing is inherited; all rights to the
 // user.

@@ -116,7 +116,7 @@ func Serve(ctx context.Context, l net.Listener, b Backend, o Options) error {
 	case <-ctx.Done():
 		close(h.ending)
 		_ = conns.Close()
-		<-served // whoever was let in is among the connections now
+		<-served // everyone who was let in is among the connections now
 		defer time.AfterFunc(h.times.grace, cancelRequests).Stop()
 	}
 	defer time.AfterFunc(h.times.grace+h.times.lastWord, conns.closeAll).Stop()

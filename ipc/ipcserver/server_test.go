@@ -32,8 +32,8 @@ const canary = "c4nary-s3cret"
 
 var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
-// A book is a Backend that keeps what it is told in memory.
-type book struct {
+// A memory is a Backend that remembers what it was asked.
+type memory struct {
 	mu        sync.Mutex
 	tokens    map[string]token.Token
 	additions []token.CreateProfile
@@ -48,15 +48,15 @@ type book struct {
 	reload    func(context.Context) error
 }
 
-func newBook() *book {
-	return &book{
+func newMemory() *memory {
+	return &memory{
 		tokens: map[string]token.Token{"clms": {Secret: token.NewSecret("tok-1"), Type: "Bearer", Scope: "a b",
 			Issued: noon, Expiry: noon.Add(time.Hour), RenewAt: noon.Add(45 * time.Minute)}},
 		reload: func(context.Context) error { return nil },
 	}
 }
 
-func (b *book) find(name string) (token.Token, error) {
+func (b *memory) find(name string) (token.Token, error) {
 	if b.fail != nil {
 		return token.Token{}, b.fail
 	}
@@ -67,7 +67,7 @@ func (b *book) find(name string) (token.Token, error) {
 	return t, nil
 }
 
-func (b *book) Get(ctx context.Context, name string, q token.Query) (token.Grant, error) {
+func (b *memory) Get(ctx context.Context, name string, q token.Query) (token.Grant, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.queries = append(b.queries, q)
@@ -83,12 +83,12 @@ func (b *book) Get(ctx context.Context, name string, q token.Query) (token.Grant
 	return g, err
 }
 
-func (b *book) Exchange(_ context.Context, name, registry string) (token.Secret, error) {
+func (b *memory) Exchange(_ context.Context, name, registry string) (token.Secret, error) {
 	_, err := b.find(name)
 	return token.NewSecret("refresh-" + registry), err
 }
 
-func (b *book) Invalidate(_ context.Context, name string, t token.Secret) error {
+func (b *memory) Invalidate(_ context.Context, name string, t token.Secret) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.dropped = append(b.dropped, t)
@@ -107,7 +107,7 @@ func settingsOf(values map[string]any) token.Settings {
 	return s
 }
 
-func (b *book) profile(name string) token.ProfileStatus {
+func (b *memory) profile(name string) token.ProfileStatus {
 	return token.ProfileStatus{Name: name, Provider: "clms", File: name + ".toml",
 		Settings: settingsOf(map[string]any{"lifetime": 3600, "tables": map[string]any{"x": []any{1, "y"}}}),
 		Does:     "mints", Hosts: []string{"https://api.example"},
@@ -115,7 +115,7 @@ func (b *book) profile(name string) token.ProfileStatus {
 		Tokens:  []token.TokenStatus{{Target: token.Target{Scope: "a"}, State: "fresh", Issued: noon, Expiry: noon.Add(time.Hour)}}}
 }
 
-func (b *book) Profile(_ context.Context, name string) (token.ProfileStatus, error) {
+func (b *memory) Profile(_ context.Context, name string) (token.ProfileStatus, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if _, err := b.find(name); err != nil {
@@ -124,7 +124,7 @@ func (b *book) Profile(_ context.Context, name string) (token.ProfileStatus, err
 	return b.profile(name), nil
 }
 
-func (b *book) Status(context.Context) (token.Status, error) {
+func (b *memory) Status(context.Context) (token.Status, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := token.Status{Version: "1.2.3", PID: 7, Started: noon, State: "ok", Keystore: "os: ok", Cache: "ok"}
@@ -134,11 +134,11 @@ func (b *book) Status(context.Context) (token.Status, error) {
 	return s, b.fail
 }
 
-func (b *book) Providers(context.Context) ([]token.Provider, error) {
+func (b *memory) Providers(context.Context) ([]token.Provider, error) {
 	return []token.Provider{{Name: "clms", Doc: "Copernicus", Fields: []token.Field{{Name: "key", Doc: "the key", Required: true, Secret: true}}}}, b.fail
 }
 
-func (b *book) keep(a token.CreateProfile) (token.Created, error) {
+func (b *memory) keep(a token.CreateProfile) (token.Created, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.fail != nil {
@@ -148,12 +148,14 @@ func (b *book) keep(a token.CreateProfile) (token.Created, error) {
 	return token.Created{Profile: b.profile(a.Name), Kept: []string{"key: OS keyring"}, Checked: true, Took: time.Second}, nil
 }
 
-func (b *book) Add(_ context.Context, a token.CreateProfile) (token.Created, error) { return b.keep(a) }
-func (b *book) Rotate(_ context.Context, a token.CreateProfile) (token.Created, error) {
+func (b *memory) Add(_ context.Context, a token.CreateProfile) (token.Created, error) {
+	return b.keep(a)
+}
+func (b *memory) Rotate(_ context.Context, a token.CreateProfile) (token.Created, error) {
 	return b.keep(a)
 }
 
-func (b *book) Remove(_ context.Context, name string) error {
+func (b *memory) Remove(_ context.Context, name string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	_, err := b.find(name)
@@ -162,7 +164,7 @@ func (b *book) Remove(_ context.Context, name string) error {
 }
 
 // A request of "https://x/broken" is signed in a way that no header can carry.
-func (b *book) Sign(_ context.Context, name string, r token.Request) (token.Signed, error) {
+func (b *memory) Sign(_ context.Context, name string, r token.Request) (token.Signed, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if _, err := b.find(name); err != nil {
@@ -186,7 +188,7 @@ var verdicts = map[string]token.Verdict{
 	"other":   {Reason: "wrong_audience", Message: "the token is for dpp://other"},
 }
 
-func (b *book) Verify(_ context.Context, name string, raw token.Secret, remote bool) (token.Verdict, error) {
+func (b *memory) Verify(_ context.Context, name string, raw token.Secret, remote bool) (token.Verdict, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.remote = append(b.remote, remote)
@@ -196,10 +198,10 @@ func (b *book) Verify(_ context.Context, name string, raw token.Secret, remote b
 	if v, ok := verdicts[raw.Reveal()]; ok {
 		return v, nil
 	}
-	return token.Verdict{Reason: "malformed", Message: "the token is no JWT"}, nil
+	return token.Verdict{Reason: "malformed", Message: "the token is not a JWT"}, nil
 }
 
-func (b *book) Reload(ctx context.Context) error { return errors.Join(b.fail, b.reload(ctx)) }
+func (b *memory) Reload(ctx context.Context) error { return errors.Join(b.fail, b.reload(ctx)) }
 
 // A log can be written and read at the same time.
 type log struct {
@@ -306,7 +308,7 @@ func hearHead(t testing.TB, conn net.Conn) *http.Response {
 }
 
 func TestEveryMethodCrossesTheSocket(t *testing.T) {
-	b := newBook()
+	b := newMemory()
 	s := start(t, b, Options{})
 	ctx := t.Context()
 	c := s.client
@@ -322,7 +324,7 @@ func TestEveryMethodCrossesTheSocket(t *testing.T) {
 	groups, _ := os.Getgroups()
 	if p := b.callers[0]; p.UID != os.Getuid() || p.PID != os.Getpid() || !slices.Contains(p.Groups, os.Getgid()) ||
 		slices.ContainsFunc(groups, func(gid int) bool { return !slices.Contains(p.Groups, gid) }) {
-		t.Errorf("Get was told of callers %+v", b.callers)
+		t.Errorf("Get saw the callers %+v", b.callers)
 	}
 	b.present = "basic:oauth2"
 	byURL := token.Query{URL: "https://clms.example/a b?x=1&y"}
@@ -347,7 +349,7 @@ func TestEveryMethodCrossesTheSocket(t *testing.T) {
 			t.Errorf("Invalidate: %v", err)
 		}
 		if last := b.dropped[len(b.dropped)-1]; !last.Equal(secret) {
-			t.Errorf("Invalidate told %q, want %q", last.Reveal(), secret.Reveal())
+			t.Errorf("Invalidate sent %q, want %q", last.Reveal(), secret.Reveal())
 		}
 	}
 	if p, err := c.Profile(ctx, "clms"); err != nil || !reflect.DeepEqual(p, b.profile("clms")) {
@@ -374,7 +376,7 @@ func TestEveryMethodCrossesTheSocket(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, added, err)
 		}
 		if last := b.additions[len(b.additions)-1]; !reflect.DeepEqual(last, a) {
-			t.Errorf("%s told %+v, want %+v", name, last, a)
+			t.Errorf("%s sent %+v, want %+v", name, last, a)
 		}
 	}
 	signed, err := c.Sign(ctx, "clms", token.Request{URL: "https://x/é?a=<b>"})
@@ -416,7 +418,7 @@ func TestErrorsKeepTheirIdentity(t *testing.T) {
 		{"without a code", errors.New(canary), token.Error{Code: token.ErrInternal, Message: "internal error"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			b := newBook()
+			b := newMemory()
 			b.fail = c.err
 			_, err := start(t, b, Options{}).client.Get(t.Context(), "clms", token.Query{})
 			var e *token.Error
@@ -428,7 +430,7 @@ func TestErrorsKeepTheirIdentity(t *testing.T) {
 }
 
 func TestPanicIsAnsweredAndLoggedWithoutDetail(t *testing.T) {
-	b := newBook()
+	b := newMemory()
 	b.reload = func(context.Context) error { panic("boom " + canary) }
 	s := start(t, b, Options{})
 	err := s.client.Reload(t.Context())
@@ -452,7 +454,7 @@ func TestPanicIsAnsweredAndLoggedWithoutDetail(t *testing.T) {
 }
 
 func TestStrictRequests(t *testing.T) {
-	s := start(t, newBook(), Options{})
+	s := start(t, newMemory(), Options{})
 	for _, c := range []struct {
 		request string // line and header fields
 		body    string
@@ -552,7 +554,7 @@ func TestStrictRequests(t *testing.T) {
 // What a tokenctl of the first version asks, to its last byte, is answered in a
 // form that it reads: status, header fields and members are those of then.
 func TestRequestsOfTheFirstVersion(t *testing.T) {
-	s := start(t, newBook(), Options{})
+	s := start(t, newMemory(), Options{})
 	for _, name := range []string{"get-early", "get", "status", "refused"} {
 		request, err := os.ReadFile("../testdata/first/" + name + ".request")
 		if err != nil {
@@ -592,7 +594,7 @@ func TestRequestsOfTheFirstVersion(t *testing.T) {
 var optional = map[string]bool{"expires_in": true, "may_manage": true, "sandbox": true, "config": true, "state": true}
 
 func TestAllowNamesEveryMethodOfThePath(t *testing.T) {
-	s := start(t, newBook(), Options{})
+	s := start(t, newMemory(), Options{})
 	for _, method := range []string{"PUT", "HEAD"} {
 		r, err := http.NewRequestWithContext(t.Context(), method, "http://tokend/v1/profiles/x", nil)
 		if err != nil {
@@ -614,7 +616,7 @@ func TestEveryRouteIsDescribed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, r := range newHandler(newBook(), Options{}).routes {
+	for _, r := range newHandler(newMemory(), Options{}).routes {
 		name := ""
 		if r.named {
 			name = "NAME"
@@ -632,7 +634,7 @@ func TestEveryRouteIsDescribed(t *testing.T) {
 }
 
 func TestRetryAfter(t *testing.T) {
-	b := newBook()
+	b := newMemory()
 	b.fail = &token.Error{Code: token.ErrUnavailable, Message: "down", RetryAt: time.Now().Add(90 * time.Second)}
 	answer, _ := start(t, b, Options{}).say(t, "GET /v1/token/clms HTTP/1.1\r\nHost: x\r\n\r\n")
 	if got := answer.Header.Get("Retry-After"); got != "90" && got != "91" {
@@ -641,7 +643,7 @@ func TestRetryAfter(t *testing.T) {
 }
 
 func TestTextAnswers(t *testing.T) {
-	s := start(t, newBook(), Options{})
+	s := start(t, newMemory(), Options{})
 	for accept, want := range map[string]string{
 		"text/plain":                        "tok-1",
 		"Text/Plain; q=0.9, */*":            "tok-1",
@@ -662,7 +664,7 @@ func TestTextAnswers(t *testing.T) {
 }
 
 func TestEmptyListsAreLists(t *testing.T) {
-	b := newBook()
+	b := newMemory()
 	b.tokens = nil
 	s := start(t, b, Options{})
 	for _, path := range []string{"/v1/status", "/v1/profiles"} {
@@ -673,7 +675,7 @@ func TestEmptyListsAreLists(t *testing.T) {
 }
 
 func TestATokenWithoutTextIsNoAnswer(t *testing.T) {
-	b := newBook()
+	b := newMemory()
 	b.tokens["clms"] = token.Token{Type: "Bearer", Expiry: noon}
 	if _, err := start(t, b, Options{}).client.Get(t.Context(), "clms", token.Query{}); !errors.Is(err, token.ErrInternal) {
 		t.Errorf("got %v", err)
@@ -683,7 +685,7 @@ func TestATokenWithoutTextIsNoAnswer(t *testing.T) {
 func TestPolicyIsAskedForEveryRequest(t *testing.T) {
 	var mu sync.Mutex
 	denied := false
-	s := start(t, newBook(), Options{Allow: func(ipc.Peer) error {
+	s := start(t, newMemory(), Options{Allow: func(ipc.Peer) error {
 		mu.Lock()
 		defer mu.Unlock()
 		if denied {
@@ -709,7 +711,7 @@ func TestPolicyIsAskedForEveryRequest(t *testing.T) {
 }
 
 func TestACallerThatLeavesEndsItsRequest(t *testing.T) {
-	b := newBook()
+	b := newMemory()
 	begun, ended := make(chan struct{}), make(chan struct{})
 	b.reload = func(ctx context.Context) error { close(begun); <-ctx.Done(); close(ended); return ctx.Err() }
 	s := start(t, b, Options{})
@@ -722,7 +724,7 @@ func TestACallerThatLeavesEndsItsRequest(t *testing.T) {
 }
 
 func TestRequestsUnderWayMayFinish(t *testing.T) {
-	b := newBook()
+	b := newMemory()
 	begun, finish := make(chan struct{}), make(chan struct{})
 	b.reload = func(ctx context.Context) error { close(begun); <-finish; return ctx.Err() }
 	s := start(t, b, Options{})
@@ -736,7 +738,7 @@ func TestRequestsUnderWayMayFinish(t *testing.T) {
 	stopped := make(chan error, 1)
 	began := time.Now()
 	go func() { stopped <- s.stop() }()
-	for { // until nobody new is let in
+	for { // until no new caller is let in
 		if err := s.client.Reload(t.Context()); errors.Is(err, token.ErrNoDaemon) {
 			break
 		}
@@ -760,7 +762,7 @@ func TestRequestsUnderWayMayFinish(t *testing.T) {
 
 func TestRequestsThatDoNotFinishEnd(t *testing.T) {
 	t.Parallel()
-	b := newBook()
+	b := newMemory()
 	begun := make(chan struct{})
 	b.reload = func(ctx context.Context) error { close(begun); <-ctx.Done(); return ctx.Err() }
 	s := start(t, b, Options{times: shortTimes})
@@ -784,19 +786,19 @@ func TestServeSaysWhenItsListenerFails(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := Serve(t.Context(), l, newBook(), Options{}); !errors.Is(err, net.ErrClosed) {
+	if err := Serve(t.Context(), l, newMemory(), Options{}); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("got %v", err)
 	}
 }
 
-// A status tells of every profile, however many there are.
+// A status holds every profile, however many there are.
 func TestAStatusOfManyProfiles(t *testing.T) {
-	b := newBook()
+	b := newMemory()
 	for i := range 20_000 {
 		b.tokens[fmt.Sprintf("profile-%05d", i)] = token.Token{}
 	}
 	st, err := start(t, b, Options{}).client.Status(t.Context())
 	if err != nil || len(st.Profiles) != len(b.tokens) {
-		t.Errorf("told of %d profiles of %d: %v", len(st.Profiles), len(b.tokens), err)
+		t.Errorf("got %d profiles of %d: %v", len(st.Profiles), len(b.tokens), err)
 	}
 }

@@ -180,7 +180,7 @@ func TestStaleSocketIsReplacedLiveOneIsNot(t *testing.T) {
 }
 
 // A socket that systemd opened has no lock: it is not taken from under it.
-func TestASocketThatSomebodyListensOnIsNotReplaced(t *testing.T) {
+func TestALiveSocketIsNotReplaced(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
 	held, err := net.Listen("unix", socket)
 	must(t, err)
@@ -207,7 +207,7 @@ func TestOfTwentyStartedAtOnceOneListens(t *testing.T) {
 		count[p.says()]++
 	}
 	if count["ok"] != 1 || count["exists"] != n-1 {
-		t.Errorf("got %v, want one listening and the others told that it exists", count)
+		t.Errorf("got %v, want one listening and ErrExists for the others", count)
 	}
 	if err := (&ipc.Client{Socket: socket}).Reload(t.Context()); err != nil {
 		t.Errorf("the one that listens does not answer: %v", err)
@@ -415,11 +415,11 @@ func TestPeerOfBothEnds(t *testing.T) {
 	}
 	wg.Wait()
 	if _, err := PeerOf(struct{ net.Conn }{conn}); err == nil {
-		t.Error("a connection that is no socket has a peer")
+		t.Error("a connection that is not a socket has a peer")
 	}
 }
 
-// answerAll gives every caller an empty object.
+// answerAll answers every caller with an empty object.
 func answerAll(l net.Listener) {
 	go func() {
 		for {

@@ -22,7 +22,7 @@ import (
 
 const plainRequest = "GET /v1/token/clms HTTP/1.1\r\nHost: tokend\r\n\r\n"
 
-// untilClosed returns when nobody new is let in.
+// untilClosed returns when no new caller is let in.
 func (s *running) untilClosed() {
 	for {
 		conn, err := net.Dial("unix", s.socket)
@@ -36,7 +36,7 @@ func (s *running) untilClosed() {
 // At the end a caller who waits between two requests is let go, and one who was
 // let in but has not spoken is answered, for the last time.
 func TestAStopAnswersWhoWasLetIn(t *testing.T) {
-	s := start(t, newBook(), Options{})
+	s := start(t, newMemory(), Options{})
 	kept, silent := s.dial(t), s.dial(t)
 	_, _ = io.WriteString(kept, plainRequest)
 	_, _ = hear(t, kept)
@@ -56,12 +56,12 @@ func TestAStopAnswersWhoWasLetIn(t *testing.T) {
 	}
 }
 
-// Restarts lose no call as long as somebody holds the socket, over new
+// Restarts lose no call as long as another process holds the socket, over new
 // connections and over kept ones, beside a caller who says nothing.
 func TestRestartsLoseNoCall(t *testing.T) {
 	socket, serve := heldSocket(t)
 	var callers sync.WaitGroup
-	last := make(chan struct{}) // closed when nobody needs to ask again
+	last := make(chan struct{}) // closed when the callers may stop
 	var calls, reconnects atomic.Int32
 	for _, request := range []string{plainRequest, plainRequest, plainRequest, statusRequest, statusRequest, ""} {
 		for _, kept := range []bool{false, true} {
@@ -86,12 +86,12 @@ func TestRestartsLoseNoCall(t *testing.T) {
 	}
 	for n := range int32(50) {
 		ctx, stop := context.WithCancel(t.Context())
-		serve(ctx, &restless{book: newBook(), calls: 20 + n, stop: stop})
+		serve(ctx, &restless{memory: newMemory(), calls: 20 + n, stop: stop})
 	}
 	close(last)
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan struct{})
-	go func() { defer close(ended); serve(ctx, newBook()) }()
+	go func() { defer close(ended); serve(ctx, newMemory()) }()
 	callers.Wait()
 	stop()
 	<-ended
@@ -103,7 +103,7 @@ func callsOver(t *testing.T, conn net.Conn, request string, kept bool, last chan
 	hears := bufio.NewReader(conn)
 	for {
 		if _, err := io.WriteString(conn, request); calls > 0 && errors.Is(err, syscall.EPIPE) {
-			return calls // it was told before that it cannot ask here any more
+			return calls // nothing was sent
 		} else if err != nil {
 			t.Errorf("call %d: %v", calls, err)
 			return calls
@@ -162,7 +162,7 @@ func heldSocket(t *testing.T) (socket string, serve func(context.Context, Backen
 
 // A restless backend stops the server during one of its calls.
 type restless struct {
-	*book
+	*memory
 	calls int32
 	n     atomic.Int32
 	stop  func()
@@ -172,14 +172,14 @@ func (r *restless) Get(ctx context.Context, name string, q token.Query) (token.G
 	if r.n.Add(1) > r.calls {
 		r.stop()
 	}
-	return r.book.Get(ctx, name, q)
+	return r.memory.Get(ctx, name, q)
 }
 
 // A request under way may finish, though it takes longer than the last word.
 func TestAGrantUnderWayMayFinish(t *testing.T) {
 	t.Parallel()
 	begun := make(chan struct{})
-	s := start(t, newBook(), Options{times: shortTimes, Audit: func(Event) { close(begun); time.Sleep(2 * shortTimes.lastWord) }})
+	s := start(t, newMemory(), Options{times: shortTimes, Audit: func(Event) { close(begun); time.Sleep(2 * shortTimes.lastWord) }})
 	conn := s.dial(t)
 	_, _ = io.WriteString(conn, plainRequest)
 	<-begun
@@ -197,7 +197,7 @@ func TestAGrantUnderWayMayFinish(t *testing.T) {
 // period.
 func TestNoCallerHoldsUpTheEnd(t *testing.T) {
 	t.Parallel()
-	large := newBook()
+	large := newMemory()
 	tok := large.tokens["clms"]
 	tok.Secret = token.NewSecret(strings.Repeat("x", 1<<20)) // does not fit into the socket's buffer
 	large.tokens["clms"] = tok
@@ -230,12 +230,12 @@ func TestNoCallerHoldsUpTheEnd(t *testing.T) {
 	}
 }
 
-// An answer that takes long, of a disk that the audit log waits for, keeps
-// nobody else waiting.
-func TestAHeldUpAnswerHoldsNobodyUp(t *testing.T) {
+// An answer that takes long, of a disk that the audit log waits for, delays
+// no other caller.
+func TestASlowAnswerDelaysNoOtherCaller(t *testing.T) {
 	var first atomic.Bool
 	begun, finish := make(chan struct{}), make(chan struct{})
-	s := start(t, newBook(), Options{Audit: func(Event) {
+	s := start(t, newMemory(), Options{Audit: func(Event) {
 		if first.CompareAndSwap(false, true) {
 			close(begun)
 			<-finish

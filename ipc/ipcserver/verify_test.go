@@ -23,7 +23,7 @@ func (s *running) askAuthorize(t *testing.T, lines string) (*http.Response, stri
 }
 
 func TestAuthorizeLetsGoodTokensThroughAndNothingElse(t *testing.T) {
-	s := start(t, newBook(), Options{})
+	s := start(t, newMemory(), Options{})
 	for _, c := range []struct {
 		name, lines, reason string
 		status              int
@@ -76,14 +76,14 @@ func TestAuthorizeLetsGoodTokensThroughAndNothingElse(t *testing.T) {
 				}
 			}
 			if strings.Contains(body, canary) {
-				t.Error("the claims of a bad token are told")
+				t.Error("the answer shows the claims of a bad token")
 			}
 		})
 	}
 }
 
 func TestAuthorizeTellsOfTheTokenInHeaders(t *testing.T) {
-	s := start(t, newBook(), Options{})
+	s := start(t, newMemory(), Options{})
 	for _, c := range []struct {
 		token, subject, issuer string
 		claims                 bool
@@ -123,7 +123,7 @@ func TestAuthorizeTellsOfTheTokenInHeaders(t *testing.T) {
 }
 
 func TestChallenges(t *testing.T) {
-	s := start(t, newBook(), Options{})
+	s := start(t, newMemory(), Options{})
 	for lines, want := range map[string]string{
 		"":                       "Bearer",
 		"X-API-Key: expired\r\n": `Bearer error="invalid_token", error_description="the token '?' expired??"`,
@@ -145,7 +145,7 @@ func TestChallenges(t *testing.T) {
 func TestAuthorizeWithoutAVerdictIsNeitherYesNorNo(t *testing.T) {
 	for _, code := range []token.Code{token.ErrNotFound, token.ErrDenied, token.ErrRejected, token.ErrUnavailable, token.ErrLocked,
 		token.ErrKeystore, token.ErrInvalid, token.ErrExists, token.ErrInternal, "from_the_future"} {
-		b := newBook()
+		b := newMemory()
 		b.fail = &token.Error{Code: code, Message: "no verdict"}
 		answer, body := start(t, b, Options{}).askAuthorize(t, "X-API-Key: good\r\n")
 		if s := answer.StatusCode; s < 400 || s == 401 || s == 403 {
@@ -155,14 +155,14 @@ func TestAuthorizeWithoutAVerdictIsNeitherYesNorNo(t *testing.T) {
 			t.Errorf("%s: %s", string(code), body)
 		}
 	}
-	denied := start(t, newBook(), Options{Allow: func(ipc.Peer) error { return errors.New("not you") }})
+	denied := start(t, newMemory(), Options{Allow: func(ipc.Peer) error { return errors.New("not you") }})
 	if answer, _ := denied.askAuthorize(t, "X-API-Key: good\r\n"); answer.StatusCode != 500 {
 		t.Errorf("another user: %s", answer.Status)
 	}
 }
 
 func TestVerdictsAndSignaturesInJSON(t *testing.T) {
-	s := start(t, newBook(), Options{})
+	s := start(t, newMemory(), Options{})
 	post := func(path, body string) (int, string) {
 		answer, got := s.say(t, "POST "+path+" HTTP/1.1\r\nHost: x\r\nContent-Length: "+strconv.Itoa(len(body))+"\r\n\r\n"+body)
 		return answer.StatusCode, got
@@ -171,7 +171,7 @@ func TestVerdictsAndSignaturesInJSON(t *testing.T) {
 	if want := `{"url":"https://x/?a=1&b=<é>&signed","headers":[{"name":"Signature","value":"sig-1"},{"name":"x-api-user","value":"me@example.com"}],"issued_at":"2026-11-23T12:00:00Z","warning":"the clock is off"}`; status != 200 || body != want {
 		t.Errorf("%d %s\nwant %s", status, body, want)
 	}
-	for raw, want := range map[string]token.Verdict{"good": verdicts["good"], "bad": {Reason: "malformed", Message: "the token is no JWT"}} {
+	for raw, want := range map[string]token.Verdict{"good": verdicts["good"], "bad": {Reason: "malformed", Message: "the token is not a JWT"}} {
 		status, body := post("/v1/verify/clms", `{"token":"`+raw+`"}`)
 		var got token.Verdict
 		d := json.NewDecoder(strings.NewReader(body))
