@@ -60,13 +60,23 @@ func (c *call) send(status int, kind string, body []byte) {
 // announce says what kind of answer begins.
 func (c *call) announce(kind string) {
 	c.begin()
+	if kind == jsonType {
+		c.w.Header()["Content-Type"] = jsonTypes
+		return
+	}
 	c.w.Header().Set("Content-Type", kind)
 }
+
+// Values of the header of nearly every answer. Header.Set would allocate them again.
+var (
+	jsonTypes = []string{jsonType}
+	noStore   = []string{"no-store"}
+)
 
 // begin has the answer begin, which must leave in time.
 func (c *call) begin() {
 	c.begun = true
-	c.w.Header().Set("Cache-Control", "no-store")
+	c.w.Header()["Cache-Control"] = noStore
 	c.extend()
 }
 
