@@ -67,11 +67,12 @@ func connect(socket string) (fd int, err error) {
 }
 
 func (c unixConn) interrupt() {
-	_ = c.control(func(fd int) error { return unix.Shutdown(fd, unix.SHUT_RDWR) })
+	_ = Control(c.File, func(fd int) error { return unix.Shutdown(fd, unix.SHUT_RDWR) })
 }
 
-// control calls f with the descriptor, which means this connection until f returns.
-func (c unixConn) control(f func(fd int) error) error {
+// Control calls f with the descriptor of a connection, which is valid until f
+// returns.
+func Control(c syscall.Conn, f func(fd int) error) error {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -17,28 +18,31 @@ import (
 // Linux, 103 on macOS. The last byte of the field is for the final NUL.
 const maxPath = len(unix.RawSockaddrUnix{}.Path) - 1
 
-// ServerOf asks the kernel who serves a socket.
-func ServerOf(ctx context.Context, socket string) (peer Peer, err error) {
-	conn, err := dial(ctx, socket)
-	if err != nil {
-		return Peer{}, err
-	}
-	defer func() { _ = conn.Close() }()
-	return conn.(unixConn).peer()
-}
-
-func (c unixConn) peer() (peer Peer, err error) {
-	err = c.control(func(fd int) (err error) {
-		peer, err = PeerAt(fd)
+// PeerOf asks the kernel who is at the other end of a Unix socket: for the server
+// who connected, for the client who listens. It fails for users that the kernel
+// cannot name here.
+func PeerOf(c syscall.Conn) (peer Peer, err error) {
+	err = Control(c, func(fd int) (err error) {
+		peer, err = peerAt(fd)
 		return err
 	})
 	return peer, err
 }
 
+// ServerOf asks the kernel who serves a socket.
+func ServerOf(ctx context.Context, socket string) (Peer, error) {
+	conn, err := dial(ctx, socket)
+	if err != nil {
+		return Peer{}, err
+	}
+	defer func() { _ = conn.Close() }()
+	return PeerOf(conn.(unixConn).File)
+}
+
 // checkServer refuses a server that is neither root nor this user: another user
 // may have taken the place of the daemon, and would learn secrets.
 func checkServer(conn connection, socket string) error {
-	peer, err := conn.(unixConn).peer()
+	peer, err := PeerOf(conn.(unixConn).File)
 	if err != nil {
 		return err
 	}

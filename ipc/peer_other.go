@@ -8,9 +8,9 @@ import (
 	"tokend/providers/token"
 )
 
-// PeerAt fails: tokend does not know how to ask this system who is at the other
+// peerAt fails: tokend does not know how to ask this system who is at the other
 // end, and without that it lets no caller in.
-func PeerAt(int) (Peer, error) {
+func peerAt(int) (Peer, error) {
 	return Peer{}, &token.Error{Code: token.ErrDenied,
 		Message: "tokend cannot ask this system (" + runtime.GOOS + ") who is at the other end of a socket"}
 }

@@ -20,7 +20,7 @@ type callerKey struct{}
 
 // identify asks once, when a connection is made, who made it.
 func identify(c net.Conn) caller {
-	peer, err := PeerOf(c)
+	peer, err := peerOf(c)
 	if err == nil {
 		peer.Groups, err = groupsOf(c)
 	}

@@ -5,15 +5,19 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"tokend/ipc"
 )
 
-// groupsOf asks the kernel for the groups of a Unix socket's peer: the primary one (SO_PEERCRED) and the supplementary ones
-// (SO_PEERGROUPS), as they were when it connected.
+// groupsOf asks the kernel for the groups of a Unix socket's peer, as they were
+// when it connected: the primary one (SO_PEERCRED) and the supplementary ones
+// (SO_PEERGROUPS).
 func groupsOf(c net.Conn) (groups []int, err error) {
-	err = control(c, func(fd int) error {
+	err = ipc.Control(c.(syscall.Conn), func(fd int) error {
 		cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
 		if err != nil {
 			return err
@@ -43,8 +47,8 @@ func groupsOf(c net.Conn) (groups []int, err error) {
 	return groups, nil
 }
 
-// programOf is the name of a process, as it says itself; empty where that
-// cannot be told. It is a label: any process can call itself anything.
+// programOf is the name of a process, as it says itself; empty if there is
+// none. It is a label: any process can call itself anything.
 //
 // Each connection is asked about, so the file is read with three calls to the
 // system and no more, where os.ReadFile makes nine.

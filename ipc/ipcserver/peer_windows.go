@@ -10,9 +10,9 @@ import (
 	"tokend/ipc"
 )
 
-// PeerOf returns who connected to the pipe. Its security descriptor admits only
+// peerOf returns who connected to the pipe. Its security descriptor admits only
 // its owner, so the user is known; the process is for logs.
-func PeerOf(c net.Conn) (ipc.Peer, error) {
+func peerOf(c net.Conn) (ipc.Peer, error) {
 	pipe, ok := c.(interface{ Fd() uintptr })
 	if !ok {
 		return ipc.Peer{}, fmt.Errorf("asking who is at the other end of the pipe: %T is not a pipe", c)
