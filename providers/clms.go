@@ -47,42 +47,38 @@ func (s *clmsSettings) prepare(a *token.CreateProfile) error {
 	if err != nil {
 		return err
 	}
-	if id := textSetting(a, "client_id", k.clientID); id != k.clientID {
-		return invalid("client_id", "client_id is %q in the settings and %q in the service key", id, k.clientID)
+	if id := textSetting(a, "client_id", k.Text("client_id")); id != k.Text("client_id") {
+		return invalid("client_id", "client_id is %q in the settings and %q in the service key", id, k.Text("client_id"))
 	}
 	// You may want another subject or server than the key names.
-	a.Settings["client_id"] = k.clientID
-	a.Settings["user_id"] = textSetting(a, "user_id", k.userID)
-	a.Settings["token_uri"] = textSetting(a, "token_uri", k.tokenURI)
+	for _, name := range []string{"client_id", "user_id", "token_uri"} {
+		a.Settings[name] = textSetting(a, name, k.Text(name))
+	}
 	delete(a.Secrets, "service_key")
-	a.Secrets["private_key"] = k.privateKey
+	a.Secrets["private_key"] = token.NewSecret(k.Text("private_key"))
 	if err := prepareKey(a, "RS256"); err != nil {
 		return invalid("service_key", "in the service key, %v", err)
 	}
 	return nil
 }
 
-// A serviceKey is what tokend needs of the JSON file from CLMS.
-type serviceKey struct {
-	clientID, userID, tokenURI string
-	privateKey                 token.Secret
-}
-
-func parseServiceKey(text string) (serviceKey, error) {
+// parseServiceKey parses the JSON file from CLMS, which has more members than
+// tokend needs.
+func parseServiceKey(text string) (strictjson.Object, error) {
 	text = strings.TrimPrefix(text, "\ufeff") // some editors add it
 	if strings.Contains(text, "-----BEGIN ") && !strings.HasPrefix(strings.TrimSpace(text), "{") {
-		return serviceKey{}, invalid("service_key", "the service key is a PEM file; use the whole JSON file")
+		return nil, invalid("service_key", "the service key is a PEM file; use the whole JSON file")
 	}
 	m, err := strictjson.Parse([]byte(text))
 	if err != nil {
-		return serviceKey{}, invalid("service_key", "the service key is %v", err)
+		return nil, invalid("service_key", "the service key is %v", err)
 	}
 	for _, name := range []string{"client_id", "user_id", "token_uri", "private_key"} {
 		if m.Text(name) == "" {
-			return serviceKey{}, invalid("service_key", "the service key has no %s", name)
+			return nil, invalid("service_key", "the service key has no %s", name)
 		}
 	}
-	return serviceKey{m.Text("client_id"), m.Text("user_id"), m.Text("token_uri"), token.NewSecret(m.Text("private_key"))}, nil
+	return m, nil
 }
 
 // explainCLMS knows the server's texts, because its refusals differ in nothing
