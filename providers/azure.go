@@ -16,8 +16,6 @@ import (
 	"strings"
 	"time"
 
-	"software.sslmate.com/src/go-pkcs12"
-
 	"tokend/providers/jose"
 	"tokend/providers/token"
 )
@@ -192,26 +190,18 @@ var guid = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{1
 
 func preparePFX(a *token.CreateProfile) error {
 	password := strings.TrimRight(a.Secrets["pfx_password"].Reveal(), "\r\n")
-	der := jose.Unpack(a.Secrets["pfx"].Reveal())
-	if jose.SlowPFX(der) {
-		return invalid("pfx", "the pfx would take too long to open: it wants its password hashed more than %d times", jose.MaxRounds)
-	}
-	key, leaf, others, err := pkcs12.DecodeChain(der, password)
+	key, chain, err := jose.ParsePFX(a.Secrets["pfx"].Reveal(), password)
 	switch {
-	case errors.Is(err, pkcs12.ErrIncorrectPassword) && password == "":
+	case errors.Is(err, jose.ErrPassword) && password == "":
 		return invalid("pfx_password", "the pfx has a password, and you gave none")
-	case errors.Is(err, pkcs12.ErrIncorrectPassword):
+	case errors.Is(err, jose.ErrPassword):
 		return invalid("pfx_password", "pfx_password is not the password of the pfx")
 	case err != nil:
-		return invalid("pfx", "the pfx cannot be read as PKCS #12 with one certificate and its key")
-	}
-	signer, err := jose.UsableKey(key)
-	if err != nil {
-		return invalid("pfx", "the key in the pfx is %v", err)
+		return invalid("pfx", "the pfx %v", err)
 	}
 	delete(a.Secrets, "pfx")
 	delete(a.Secrets, "pfx_password")
-	return keepCertificate(a, "pfx", signer, append([]*x509.Certificate{leaf}, others...))
+	return keepCertificate(a, "pfx", key, chain)
 }
 
 func preparePEM(a *token.CreateProfile, certificate string) error {

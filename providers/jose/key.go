@@ -8,11 +8,9 @@ import (
 	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/x509"
-	"encoding/asn1"
 	"encoding/base64"
 	"encoding/pem"
 	"errors"
-	"math/big"
 	"strings"
 
 	"tokend/providers/token"
@@ -26,7 +24,7 @@ const minRSA = 2048
 // "private_key is".
 func ParseKey(text string) (crypto.Signer, error) {
 	if !strings.Contains(text, "-----BEGIN ") {
-		return parseDER(Unpack(text))
+		return parseDER(unpack(text))
 	}
 	var found crypto.Signer
 	var other error
@@ -74,13 +72,13 @@ func notAKey(b *pem.Block) string {
 
 func parseDER(der []byte) (crypto.Signer, error) {
 	if key, err := x509.ParsePKCS8PrivateKey(der); err == nil {
-		return UsableKey(key)
+		return usableKey(key)
 	}
 	if key, err := x509.ParsePKCS1PrivateKey(der); err == nil {
-		return UsableKey(key)
+		return usableKey(key)
 	}
 	if key, err := x509.ParseECPrivateKey(der); err == nil {
-		return UsableKey(key)
+		return usableKey(key)
 	}
 	if _, err := x509.ParsePKIXPublicKey(der); err == nil {
 		return nil, errors.New("a public key; use the private key")
@@ -91,8 +89,8 @@ func parseDER(der []byte) (crypto.Signer, error) {
 	return nil, errors.New("not a private key that tokend can read (RSA, EC or Ed25519; PEM or DER)")
 }
 
-// UsableKey returns a key that can sign, or says what key is instead.
-func UsableKey(key any) (crypto.Signer, error) {
+// usableKey returns a key that can sign, or says what key is instead.
+func usableKey(key any) (crypto.Signer, error) {
 	switch key := key.(type) {
 	case *rsa.PrivateKey:
 		if key.N.BitLen() < minRSA {
@@ -110,8 +108,8 @@ func UsableKey(key any) (crypto.Signer, error) {
 	return nil, errors.New("a key that cannot sign")
 }
 
-// Unpack decodes a binary file that may have been base64-encoded on its way.
-func Unpack(text string) []byte {
+// unpack decodes a binary file that may have been base64-encoded on its way.
+func unpack(text string) []byte {
 	joined := strings.Join(strings.Fields(text), "")
 	if der, err := base64.StdEncoding.DecodeString(joined); err == nil {
 		return der
@@ -160,41 +158,4 @@ func EncodeCertificates(all []*x509.Certificate) string {
 func Belongs(c *x509.Certificate, key crypto.Signer) bool {
 	public, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool })
 	return ok && public.Equal(c.PublicKey)
-}
-
-// MaxRounds bounds how often a PFX file may want its password hashed: each
-// million takes a good part of a second. OpenSSL and Windows write 2,000.
-const MaxRounds = 5_000_000
-
-// SlowPFX reports whether a PFX file (RFC 7292) wants more than MaxRounds: the
-// library would go on for as long as the file says.
-func SlowPFX(der []byte) bool { return wantsRounds(der, 0) }
-
-// wantsRounds searches the elements of der, and within them. A number of rounds
-// follows a salt, an OCTET STRING (RFC 7292 §4, appendix C; RFC 8018 appendix
-// A.2).
-func wantsRounds(der []byte, depth int) bool {
-	const deepest = 32
-	salt := false
-	for len(der) > 0 && depth < deepest {
-		var v asn1.RawValue
-		rest, err := asn1.Unmarshal(der, &v)
-		if err != nil {
-			return false
-		}
-		der = rest
-		universal := v.Class == asn1.ClassUniversal
-		switch {
-		case salt && universal && v.Tag == asn1.TagInteger:
-			if new(big.Int).SetBytes(v.Bytes).Cmp(big.NewInt(MaxRounds)) > 0 {
-				return true
-			}
-		case v.IsCompound || universal && v.Tag == asn1.TagOctetString: // which may hold more of its like
-			if wantsRounds(v.Bytes, depth+1) {
-				return true
-			}
-		}
-		salt = universal && v.Tag == asn1.TagOctetString
-	}
-	return false
 }
