@@ -56,15 +56,32 @@ func program(e *ui.Env) *cli.Program {
 					return nil
 				})
 			},
-			Run: func(ctx context.Context, c *cli.Call) error { return overview(ctx, e, c) },
-			Commands: []*cli.Command{
-				getCommand(e), curlCommand(e), execCommand(e), helperCommand(e), setupCommand(e), signCommand(e), verifyCommand(e),
-				addCommand(e), importCommand(e), listCommand(e), showCommand(e), statusCommand(e), invalidateCommand(e), rotateCommand(e),
-				publicKeyCommand(e), removeCommand(e), reloadCommand(e), eventsCommand(e), doctorCommand(e), keystoreCommand(e),
-				unlockCommand(e), explainCommand(e), versionCommand(e),
-			},
+			Run:      func(ctx context.Context, c *cli.Call) error { return overview(ctx, e, c) },
+			Commands: commandsOf(e),
 		},
 	}
+}
+
+// commands are all commands, each made only when it is called: programs launch
+// tokenctl for every request of theirs.
+var commands = []struct {
+	name string
+	new  func(*ui.Env) *cli.Command
+}{
+	{"get", getCommand}, {"curl", curlCommand}, {"exec", execCommand}, {"helper", helperCommand}, {"setup", setupCommand},
+	{"sign", signCommand}, {"verify", verifyCommand}, {"add", addCommand}, {"import", importCommand}, {"list", listCommand},
+	{"show", showCommand}, {"status", statusCommand}, {"invalidate", invalidateCommand}, {"rotate", rotateCommand},
+	{"public-key", publicKeyCommand}, {"remove", removeCommand}, {"reload", reloadCommand}, {"events", eventsCommand},
+	{"doctor", doctorCommand}, {"keystore", keystoreCommand}, {"unlock", unlockCommand}, {"explain", explainCommand},
+	{"version", versionCommand},
+}
+
+func commandsOf(e *ui.Env) []*cli.Command {
+	list := make([]*cli.Command, len(commands))
+	for i, c := range commands {
+		list[i] = &cli.Command{Name: c.name, New: func() *cli.Command { return c.new(e) }}
+	}
+	return list
 }
 
 const rootHelp = `  tokenctl                                 see what runs, and what to do next

@@ -55,6 +55,9 @@ type Command struct {
 	Run func(context.Context, *Call) error
 	// Commands are the subcommands, in the order of the help.
 	Commands []*Command
+	// New makes the command when it is needed, from which all but its Name is
+	// taken. With many commands this saves the time to make them all.
+	New func() *Command
 
 	builtin bool
 }
@@ -66,6 +69,8 @@ type Call struct {
 	Path  string
 	Flags *Flags
 	Args  []string
+
+	builtins func() []*Command // at the root
 }
 
 // Name is the command as it is typed after the program.
@@ -141,10 +146,10 @@ func (p *Program) parse(args []string) (*Call, error) {
 
 // start is the call of the root, before its flags are parsed.
 func (p *Program) start() *Call {
-	root := *p.Root
-	root.Commands = slices.Concat(root.Commands, p.builtins())
 	c := &Call{Flags: newFlags()}
-	c.enter(&root)
+	c.enter(p.Root)
+	c.Flags.SetInterspersed(false)
+	c.builtins = p.builtins
 	if p.Version != nil {
 		c.Flags.Bool(versionFlag, false, "print the version")
 	}
@@ -159,16 +164,30 @@ func (c *Call) subcommand() *Command {
 	if len(c.Args) == 0 || c.Flags.ArgsLenAtDash() == 0 {
 		return nil
 	}
-	i := slices.IndexFunc(c.Command.Commands, func(sub *Command) bool { return sub.Name == c.Args[0] })
+	isNamed := func(sub *Command) bool { return sub.Name == c.Args[0] }
+	commands := c.Command.Commands
+	i := slices.IndexFunc(commands, isNamed)
+	if i < 0 && c.builtins != nil {
+		commands = c.builtins()
+		i = slices.IndexFunc(commands, isNamed)
+	}
 	if i < 0 {
 		return nil
 	}
-	return c.Command.Commands[i]
+	return commands[i].made()
+}
+
+// made is the command itself, for one that is made when it is needed.
+func (c *Command) made() *Command {
+	if c.New == nil {
+		return c
+	}
+	return c.New()
 }
 
 // enter goes on to a subcommand of the command.
 func (c *Call) enter(sub *Command) {
-	c.Command, c.Args = sub, nil
+	c.Command, c.Args, c.builtins = sub, nil, nil
 	c.Path = strings.TrimPrefix(c.Path+" "+sub.Name, " ")
 	c.Flags = c.Flags.enter(sub)
 }
@@ -178,9 +197,9 @@ func (c *Call) noArgs(context.Context, *Call) error {
 	switch {
 	case len(c.Args) == 0:
 		return nil
-	case len(c.Command.Commands) > 0:
+	case len(c.subcommands()) > 0:
 		var names []string
-		for _, sub := range c.Command.visible() {
+		for _, sub := range c.subcommands() {
 			names = append(names, sub.Name)
 		}
 		return Usage("there is no command %q%s", c.Args[0], DidYouMean(c.Args[0], names))
@@ -188,9 +207,18 @@ func (c *Call) noArgs(context.Context, *Call) error {
 	return Usage("%s takes no arguments and got %q", c.Name(), c.Args[0])
 }
 
-// visible are the subcommands that are not hidden.
-func (c *Command) visible() []*Command {
-	return slices.DeleteFunc(slices.Clone(c.Commands), func(sub *Command) bool { return sub.Hidden })
+// subcommands are the subcommands that are not hidden.
+func (c *Call) subcommands() (list []*Command) {
+	all := c.Command.Commands
+	if c.builtins != nil {
+		all = slices.Concat(all, c.builtins())
+	}
+	for _, sub := range all {
+		if sub = sub.made(); !sub.Hidden {
+			list = append(list, sub)
+		}
+	}
+	return list
 }
 
 // DidYouMean continues a message with the nearest candidate, if one is near.

@@ -77,7 +77,7 @@ func (p *Program) completeHelp(args []string) []Candidate {
 	if err != nil || len(about.Args) > 0 {
 		return nil
 	}
-	return about.subcommands()
+	return about.subcommandCandidates()
 }
 
 func (p *Program) printScript(_ context.Context, c *Call) error {
@@ -129,7 +129,7 @@ func (p *Program) candidates(before []string, typed string) (list []Candidate, f
 		}
 		return c.flagCandidates(), false
 	case len(c.Args) == 0 && len(c.Command.Commands) > 0:
-		return c.subcommands(), false
+		return c.subcommandCandidates(), false
 	}
 	if c.Command.Complete == nil {
 		return nil, c.Command.Check != nil // without a Check it takes no arguments
@@ -157,8 +157,8 @@ func (c *Call) flagCandidates() (list []Candidate) {
 	return list
 }
 
-func (c *Call) subcommands() (list []Candidate) {
-	for _, sub := range c.Command.visible() {
+func (c *Call) subcommandCandidates() (list []Candidate) {
+	for _, sub := range c.subcommands() {
 		list = append(list, Candidate{sub.Name, sub.Short})
 	}
 	return list

@@ -139,7 +139,7 @@ func (c *Call) Help() string {
 		text = c.Command.Short
 	}
 	fmt.Fprintf(&b, "%s\n\nUsage:\n  %s\n", strings.TrimRight(text, "\n"), c.usage())
-	if commands := c.Command.visible(); len(commands) > 0 {
+	if commands := c.subcommands(); len(commands) > 0 {
 		longest := 0
 		for _, sub := range commands {
 			longest = max(longest, len(sub.Name))

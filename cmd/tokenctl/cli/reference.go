@@ -55,7 +55,7 @@ func (c *Call) reference() Reference {
 		}
 		g.flags.VisitAll(func(f *pflag.Flag) { r.Flags = append(r.Flags, flagReference(f, heading)) })
 	}
-	for _, sub := range c.Command.visible() {
+	for _, sub := range c.subcommands() {
 		if !sub.builtin {
 			below := *c
 			below.enter(sub)

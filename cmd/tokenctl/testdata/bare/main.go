@@ -1,4 +1,0 @@
-// Command bare does nothing: what starting any Go program takes.
-package main
-
-func main() {}
