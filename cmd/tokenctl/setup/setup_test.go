@@ -28,6 +28,8 @@ func home(t *testing.T) (dir string, self string) {
 	} {
 		t.Setenv(name, value)
 	}
+	// go would write its telemetry there even after it has ended.
+	write(t, filepath.Join(dir, ".config", "go", "telemetry", "mode"), "off 2026-01-01")
 	return dir, self
 }
 
