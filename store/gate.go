@@ -13,18 +13,19 @@ import (
 const callLimit = 3 * time.Second
 
 // A gate lets one call at a time through to something that may hang for ever and
-// cannot be cancelled. A caller waits callLimit at most. The call that it gave up
+// cannot be cancelled. A caller waits no longer than limit. The call that it gave up
 // on keeps one goroutine and the gate; while it hangs, the gate refuses everyone
 // else at once. When it ends, the gate opens again.
 type gate struct {
-	turn chan struct{} // full while a call is under way
+	limit time.Duration
+	turn  chan struct{} // full while a call is under way
 
 	mu    sync.Mutex
 	since time.Time // when the call under way began; zero if there is none
 	late  error     // what its being late means
 }
 
-func newGate() *gate { return &gate{turn: make(chan struct{}, 1)} }
+func newGate(limit time.Duration) *gate { return &gate{limit: limit, turn: make(chan struct{}, 1)} }
 
 // pass runs op through g. late is the error for a caller whose time ran out.
 // op's context ends when its caller stops waiting, so that an op of several
@@ -33,7 +34,7 @@ func (g *gate) pass(ctx context.Context, late error, op func(context.Context) er
 	if err := g.stuck(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, callLimit, late)
+	ctx, cancel := context.WithTimeoutCause(ctx, g.limit, late)
 	defer cancel()
 	select {
 	case g.turn <- struct{}{}:
@@ -66,7 +67,7 @@ func (g *gate) pass(ctx context.Context, late error, op func(context.Context) er
 func (g *gate) stuck() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.since.IsZero() || time.Since(g.since) < callLimit {
+	if g.since.IsZero() || time.Since(g.since) < g.limit {
 		return nil
 	}
 	return g.late

@@ -21,7 +21,7 @@ func passFor(ctx context.Context, g *gate, d time.Duration) error {
 
 func TestGateRefusesAtOnceWhileACallHangsAndOpensAfterwards(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGate()
+		g := newGate(callLimit)
 		began := time.Now()
 		if err := passFor(t.Context(), g, time.Hour); err != errTestLate || time.Since(began) != callLimit {
 			t.Errorf("the hanging call: %v after %v", err, time.Since(began))
@@ -44,7 +44,7 @@ func TestGateRefusesAtOnceWhileACallHangsAndOpensAfterwards(t *testing.T) {
 
 func TestGateLetsCallsThroughOneAfterTheOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGate()
+		g := newGate(callLimit)
 		results := make(chan error)
 		began := time.Now()
 		for range 3 {
@@ -64,7 +64,7 @@ func TestGateLetsCallsThroughOneAfterTheOther(t *testing.T) {
 func TestGateEndsTheOpsContextWithItsCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		steps := 0
-		err := newGate().pass(t.Context(), errTestLate, func(ctx context.Context) error {
+		err := newGate(callLimit).pass(t.Context(), errTestLate, func(ctx context.Context) error {
 			for ctx.Err() == nil {
 				steps++
 				time.Sleep(time.Second)
@@ -85,7 +85,7 @@ func TestGateGivesTheCallersOwnReasonWhenHeLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		g := newGate()
+		g := newGate(callLimit)
 		if err := passFor(ctx, g, 2*time.Second); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v", err)
 		}
@@ -97,7 +97,7 @@ func TestGateGivesTheCallersOwnReasonWhenHeLeaves(t *testing.T) {
 }
 
 func TestGateTurnsAPanicIntoAnError(t *testing.T) {
-	g := newGate()
+	g := newGate(callLimit)
 	wantCode(t, g.pass(t.Context(), errTestLate, func(context.Context) error { panic("no") }), token.ErrKeystore)
 	must(t, passFor(t.Context(), g, 0))
 }

@@ -33,7 +33,7 @@ var (
 
 // NewKeyring returns the OS keyring's items of one service name.
 func NewKeyring(service string) *Keyring {
-	return &Keyring{service: service, limit: itemLimit, look: look, calls: newGate(), looks: newGate()}
+	return &Keyring{service: service, limit: itemLimit, look: look, calls: newGate(callLimit), looks: newGate(callLimit)}
 }
 
 // Get returns the secret of account.

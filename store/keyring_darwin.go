@@ -1,11 +1,8 @@
 package store
 
 import (
-	"context"
 	"errors"
 	"os/exec"
-
-	"github.com/zalando/go-keyring"
 
 	"tokend/providers/token"
 )
@@ -13,16 +10,6 @@ import (
 // itemLimit keeps the command line that go-keyring sends to security(1), with
 // the secret in base64, under its limit of 4096 bytes.
 const itemLimit = 2400
-
-// look checks that the keychain answers. A locked one fails only when a secret is
-// read.
-func look(context.Context) error {
-	_, err := keyring.Get("tokend", "state")
-	if errors.Is(err, keyring.ErrNotFound) {
-		return nil
-	}
-	return err
-}
 
 // The exit status of security(1) is the low byte of an OSStatus.
 const (

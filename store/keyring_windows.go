@@ -1,10 +1,8 @@
 package store
 
 import (
-	"context"
 	"errors"
 
-	"github.com/zalando/go-keyring"
 	"golang.org/x/sys/windows"
 
 	"tokend/providers/token"
@@ -12,15 +10,6 @@ import (
 
 // itemLimit is CRED_MAX_CREDENTIAL_BLOB_SIZE.
 const itemLimit = 2560
-
-// look checks that the credential manager answers. It is never locked.
-func look(context.Context) error {
-	_, err := keyring.Get("tokend", "state")
-	if errors.Is(err, keyring.ErrNotFound) {
-		return nil
-	}
-	return err
-}
 
 func explainSystem(err error) error {
 	if errors.Is(err, windows.ERROR_NO_SUCH_LOGON_SESSION) {
