@@ -21,7 +21,7 @@ const (
 	auditFiles = 4
 )
 
-// auditFile is where the audit log is, "" if the configuration wants none.
+// auditFile returns the audit log's file, "" if the configuration wants none.
 func auditFile(dirs daemon.Dirs, c daemon.Config) string {
 	switch c.Audit {
 	case "none":
@@ -34,29 +34,29 @@ func auditFile(dirs daemon.Dirs, c daemon.Config) string {
 
 // openAudit opens the audit log: JSON lines, for the owner alone. It is nil if
 // the configuration wants none.
-func openAudit(dirs daemon.Dirs, c daemon.Config) (tell func(ipcserver.Event), closer io.Closer) {
+func openAudit(dirs daemon.Dirs, c daemon.Config) (write func(ipcserver.Event), closer io.Closer) {
 	file := auditFile(dirs, c)
 	if file == "" {
 		return nil, io.NopCloser(nil)
 	}
 	out := &lumberjack.Logger{Filename: file, MaxSize: auditSize, MaxBackups: auditFiles}
-	return (&auditLog{out: out}).tell, out
+	return (&auditLog{out: out}).write, out
 }
 
-// An auditLog writes a line for each event before its answer leaves, so every
-// get waits for it: the line is made without log/slog, which takes three times
-// as long as the write.
+// An auditLog writes a line for each event before its answer leaves. Every get
+// waits for it, so it does without log/slog, which takes three times as long as
+// the write.
 type auditLog struct {
 	mu   sync.Mutex
 	out  io.Writer
-	line []byte // of the last event, to be written over
+	line []byte // of the last event, reused
 }
 
-func (l *auditLog) tell(e ipcserver.Event) {
+func (l *auditLog) write(e ipcserver.Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.line = appendAudit(l.line[:0], e, time.Now())
-	_, _ = l.out.Write(l.line) // one that fails is not told of: it would be with every get
+	_, _ = l.out.Write(l.line) // an error would repeat with every get
 }
 
 // appendAudit appends the line of e to b.

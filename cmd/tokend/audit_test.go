@@ -34,9 +34,9 @@ func TestAuditLinesCannotBeForged(t *testing.T) {
 	var out bytes.Buffer
 	log := &auditLog{out: &out}
 	hostile := "x\",\"uid\":0}\n{\"time\":\"\u2028\xff\x00\\<&>"
-	log.tell(ipcserver.Event{Program: hostile, Do: hostile, Profile: hostile, Target: token.Target{Scope: hostile, Audience: hostile},
+	log.write(ipcserver.Event{Program: hostile, Do: hostile, Profile: hostile, Target: token.Target{Scope: hostile, Audience: hostile},
 		Origin: hostile, Code: token.Code(hostile)})
-	log.tell(ipcserver.Event{Do: "get"}) // shorter than the one before
+	log.write(ipcserver.Event{Do: "get"}) // shorter than the one before
 	lines := strings.Split(out.String(), "\n")
 	if len(lines) != 3 || lines[2] != "" {
 		t.Fatalf("%d lines: %q", len(lines), lines)
@@ -63,8 +63,8 @@ func TestAuditAllocatesNothing(t *testing.T) {
 	var out bytes.Buffer
 	log := &auditLog{out: &out}
 	e := ipcserver.Event{Caller: ipc.Peer{UID: 1000, PID: 4711}, Program: "curl", Do: "get", Profile: "p"}
-	log.tell(e)
-	if n := testing.AllocsPerRun(100, func() { out.Reset(); log.tell(e) }); n > 0 {
+	log.write(e)
+	if n := testing.AllocsPerRun(100, func() { out.Reset(); log.write(e) }); n > 0 {
 		t.Errorf("%v allocations", n)
 	}
 }

@@ -56,14 +56,14 @@ func checkConfig(ctx context.Context, dirs daemon.Dirs, out io.Writer) error {
 		return &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf("%d bad file(s) in %s", n, dirs.Config)}
 	}
 	if _, err := os.Stat(dirs.Config); errors.Is(err, fs.ErrNotExist) {
-		fmt.Fprintf(out, "%s does not exist: the defaults count, and there is no profile\n", dirs.Config)
+		fmt.Fprintf(out, "%s does not exist: tokend uses the defaults, and has no profile\n", dirs.Config)
 		return nil
 	}
 	fmt.Fprintf(out, "%s is good: %s\n", dirs.Config, counted(len(st.Profiles)))
 	return nil
 }
 
-// counted is a number of profiles in words.
+// counted returns a number of profiles in words.
 func counted(n int) string {
 	if n == 1 {
 		return "1 profile"

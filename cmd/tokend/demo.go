@@ -100,18 +100,13 @@ func (d *demo) open(ctx context.Context) (err error) {
 		return err
 	}
 	d.say("issuers at %s; their tokens live %v", d.issuers.URL(), demoLifetime)
-
-	if err := os.Mkdir(d.path("config"), 0o700); err != nil {
-		return err
-	}
-	if err := os.WriteFile(d.path("ca.pem"), d.issuers.CertPEM(), 0o600); err != nil {
-		return err
-	}
 	config := fmt.Sprintf("ca_file = %q\nproxy = \"none\"\n", d.path("ca.pem"))
-	if err := os.WriteFile((daemon.Dirs{Config: d.path("config")}).ConfigFile(), []byte(config), 0o600); err != nil {
-		return err
-	}
-	if err := store.NewKeyFile(d.path("key")); err != nil {
+	err = errors.Join(
+		os.Mkdir(d.path("config"), 0o700),
+		os.WriteFile(d.path("ca.pem"), d.issuers.CertPEM(), 0o600),
+		os.WriteFile((daemon.Dirs{Config: d.path("config")}).ConfigFile(), []byte(config), 0o600),
+		store.NewKeyFile(d.path("key")))
+	if err != nil {
 		return err
 	}
 	if _, err := store.Setup(ctx, d.path("state"), store.Choice{Keystore: store.KeystoreSealed, KeyFile: d.path("key")}, token.Secret{}); err != nil {
@@ -121,8 +116,7 @@ func (d *demo) open(ctx context.Context) (err error) {
 	return d.startDaemon(ctx)
 }
 
-// startDaemon runs this very program as a process of its own, and waits until
-// it answers.
+// startDaemon runs this program as another process, and waits until it answers.
 func (d *demo) startDaemon(ctx context.Context) error {
 	self, err := os.Executable()
 	if err != nil {
@@ -134,22 +128,35 @@ func (d *demo) startDaemon(ctx context.Context) error {
 	if err := d.daemon.Start(); err != nil {
 		return err
 	}
-	for {
+	return until(ctx, 5*time.Millisecond, func() (bool, error) {
 		_, err := d.client.Status(ctx)
+		if err != nil && time.Since(begin) > 10*time.Second {
+			return false, fmt.Errorf("tokend does not answer: %w", err)
+		}
 		if err == nil {
 			d.say("tokend answers, %v after its start (pid %d)", time.Since(begin).Round(time.Millisecond), d.daemon.Process.Pid)
-			return nil
 		}
-		if time.Since(begin) > 10*time.Second || ctx.Err() != nil {
-			return fmt.Errorf("tokend does not answer: %w", err)
+		return err == nil, nil
+	})
+}
+
+// until repeats try until it is done or fails.
+func until(ctx context.Context, every time.Duration, try func() (done bool, err error)) error {
+	for {
+		if done, err := try(); done || err != nil {
+			return err
 		}
-		time.Sleep(5 * time.Millisecond)
+		select {
+		case <-time.After(every):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }
 
-// add makes the three profiles, through the same call as tokenctl add.
+// add makes the three profiles with the same call as tokenctl add.
 func (d *demo) add(ctx context.Context) error {
-	d.title("Three profiles, from freshly made keys")
+	d.title("Three profiles, from new keys")
 	serviceKey, err := d.issuers.CLMS().NewServiceKey(2048)
 	if err != nil {
 		return err
@@ -180,7 +187,7 @@ func secrets(field, text string) map[string]token.Secret {
 }
 
 func (d *demo) serveFromMemory(ctx context.Context) error {
-	d.title("A token at hand is served at once")
+	d.title("A cached token is served at once")
 	asked := d.issuers.CLMS().Requests()
 	took := make([]time.Duration, 200)
 	for i := range took {
@@ -191,41 +198,41 @@ func (d *demo) serveFromMemory(ctx context.Context) error {
 		took[i] = time.Since(begin)
 	}
 	slices.Sort(took)
-	d.say("200 times get %s: median %v, slowest %v; the issuer was asked %d times meanwhile", demoProfile,
+	d.say("200 times get %s: median %v, slowest %v; the issuer was asked %d times", demoProfile,
 		took[len(took)/2].Round(time.Microsecond), took[len(took)-1].Round(time.Microsecond), d.issuers.CLMS().Requests()-asked)
 	return nil
 }
 
-// renewAhead asks all the time until the token changes, and shows that nobody
+// renewAhead asks all the time until the token changes, and shows that no caller
 // had to wait for that.
 func (d *demo) renewAhead(ctx context.Context) error {
-	d.title("It is renewed ahead of its expiry, and nobody waits for that")
+	d.title("It is renewed ahead of its expiry, and no caller waits for that")
 	first, err := d.client.Get(ctx, demoProfile, token.Query{})
 	if err != nil {
 		return err
 	}
 	d.say("the token of %s expires in %v; tokend will renew it in %v", demoProfile, in(first.Expiry), in(first.RenewAt))
 	var slowest time.Duration
-	for {
+	return until(ctx, 50*time.Millisecond, func() (bool, error) {
 		begin := time.Now()
 		tok, err := d.client.Get(ctx, demoProfile, token.Query{})
 		if err != nil {
-			return err
+			return false, err
 		}
 		slowest = max(slowest, time.Since(begin))
-		if !tok.Secret.Equal(first.Secret) {
-			d.say("renewed, with %v left of the old one; asked 20 times a second, the slowest answer took %v",
-				in(first.Expiry), slowest.Round(time.Microsecond))
-			return nil
+		if tok.Secret.Equal(first.Secret) && !time.Now().Before(first.Expiry) {
+			return false, errors.New("the token was not renewed ahead of its expiry")
 		}
-		if !time.Now().Before(first.Expiry) {
-			return errors.New("the token was not renewed ahead of its expiry")
+		if tok.Secret.Equal(first.Secret) {
+			return false, nil
 		}
-		time.Sleep(50 * time.Millisecond)
-	}
+		d.say("renewed, with %v left of the old one; asked 20 times a second, the slowest answer took %v",
+			in(first.Expiry), slowest.Round(time.Microsecond))
+		return true, nil
+	})
 }
 
-// in says how long it is until t.
+// in returns how long it is until t.
 func in(t time.Time) time.Duration { return time.Until(t).Round(100 * time.Millisecond) }
 
 // surviveCrash kills the daemon with the issuers down, and starts another.
@@ -235,7 +242,11 @@ func (d *demo) surviveCrash(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := d.untilCached(ctx); err != nil {
+	// The cache is written behind: tokend would have to obtain a token that it lacks.
+	if err := until(ctx, time.Millisecond, func() (bool, error) {
+		st, err := d.client.Status(ctx)
+		return st.Cache == "ok", err
+	}); err != nil {
 		return err
 	}
 	if err := d.issuers.Stop(); err != nil {
@@ -261,37 +272,21 @@ func (d *demo) surviveCrash(ctx context.Context) error {
 	return nil
 }
 
-// untilCached waits until all tokens are in the cache, which is written behind:
-// one that it lacks would have to be obtained anew.
-func (d *demo) untilCached(ctx context.Context) error {
-	for {
-		st, err := d.client.Status(ctx)
-		if err != nil || st.Cache == "ok" {
-			return err
-		}
-		time.Sleep(time.Millisecond)
-	}
-}
-
-// sayWhenDown waits until the token is gone, shows the error, and brings the
+// sayWhenDown waits until the token has expired, shows the error, and brings the
 // issuers back.
 func (d *demo) sayWhenDown(ctx context.Context) error {
 	d.title("An expired token is never served")
-	for {
+	err := until(ctx, 100*time.Millisecond, func() (bool, error) {
 		_, err := d.client.Get(ctx, demoProfile, token.Query{})
 		var e *token.Error
 		if errors.As(err, &e) && e.Code == token.ErrUnavailable {
 			d.say("get %s: %s; next try in %v", demoProfile, e.Message, in(e.RetryAt))
-			break
+			return true, nil
 		}
-		if err != nil {
-			return err
-		}
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+		return false, err
+	})
+	if err != nil {
+		return err
 	}
 	d.issuers.CLMS().SetLifetime(calmLifetime)
 	d.issuers.Azure().SetLifetime(calmLifetime)
@@ -300,24 +295,19 @@ func (d *demo) sayWhenDown(ctx context.Context) error {
 		return err
 	}
 	d.say("issuers are back")
-	for {
+	return until(ctx, 100*time.Millisecond, func() (bool, error) {
 		tok, err := d.client.Get(ctx, demoProfile, token.Query{})
+		if errors.Is(err, token.ErrUnavailable) {
+			return false, nil
+		}
 		if err == nil {
 			d.say("get %s: a fresh token, good for %v, without a restart", demoProfile, in(tok.Expiry))
-			return nil
 		}
-		if !errors.Is(err, token.ErrUnavailable) {
-			return err
-		}
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+		return err == nil, err
+	})
 }
 
-// invite leaves the person a line to go on with.
+// invite suggests what to try next.
 func (d *demo) invite() {
 	tokenctl := "tokenctl"
 	if _, err := exec.LookPath(tokenctl); err != nil {

@@ -333,7 +333,7 @@ func checkFiles(dirs daemon.Dirs, in store.KeystoreConfig) []token.Check {
 	add(checkTree(dirs.Config, dirs.State, 0o002), "chmod -R o-w "+dirs.Config)
 	add(in.CheckKeyFile(), "chmod 0400 "+in.KeyFile+", and let tokend's user own it")
 	if bad == nil {
-		bad = append(bad, ok("files", "nobody else can read %s or change %s", dirs.State, dirs.Config))
+		bad = append(bad, ok("files", "only tokend's user can read %s, or change %s", dirs.State, dirs.Config))
 	}
 	return bad
 }

@@ -364,7 +364,7 @@ func otherRuns(pid int, socket string, why error) error {
 }
 
 // otherProcess returns the process that serves at socket and is not the service,
-// 0 if there is none.
+// or 0.
 func otherProcess(ctx context.Context, socket string, st service.State) int {
 	if !st.Running && st.SocketHeld {
 		return 0 // asking would start it

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// newLog makes a log whose lines go to out through a queue, so that whoever logs
-// does not wait for out. The queue is to be ended.
+// newLog makes a log whose lines go to out through a queue, so that logging never
+// waits for out. The caller closes the queue.
 func newLog(out io.Writer, format string, level slog.Leveler) (*slog.Logger, *logQueue) {
 	journal := isJournal(out)
 	direct := newHandler(out, journal, format, level)
@@ -23,9 +23,8 @@ func newLog(out io.Writer, format string, level slog.Leveler) (*slog.Logger, *lo
 	return slog.New(newHandler(queue, journal, format, level)), queue
 }
 
-// newHandler writes a line for each entry: text or JSON. To the journal of
-// systemd lines go without the time, which it has itself, and with the priority
-// that it reads (sd-daemon(3)).
+// newHandler writes a line for each entry: text or JSON. systemd's journal gets
+// lines without the time, which it adds, and with a priority (sd-daemon(3)).
 func newHandler(out io.Writer, journal bool, format string, level slog.Leveler) slog.Handler {
 	made := func(w io.Writer, options *slog.HandlerOptions) slog.Handler {
 		if format == "json" {
@@ -82,7 +81,7 @@ func (h journalHandler) WithGroup(name string) slog.Handler {
 	return h
 }
 
-// priority is syslog's number for a level.
+// priority returns syslog's number for a level.
 func priority(level slog.Level) int {
 	switch {
 	case level >= slog.LevelError:

@@ -7,9 +7,9 @@ import (
 	"syscall"
 )
 
-// isJournal tells whether out goes to systemd's journal: JOURNAL_STREAM names
-// its device and inode (systemd.exec(5)). The variable alone says nothing, for
-// it is inherited by processes whose output goes elsewhere.
+// isJournal reports whether out is systemd's journal: JOURNAL_STREAM names its
+// device and inode (systemd.exec(5)). The variable alone proves nothing: processes
+// whose output goes elsewhere inherit it.
 func isJournal(out io.Writer) bool {
 	file, ok := out.(*os.File)
 	stream := os.Getenv("JOURNAL_STREAM")

@@ -4,5 +4,5 @@ package main
 
 import "io"
 
-// isJournal: there is no systemd here.
+// isJournal reports false: there is no systemd.
 func isJournal(io.Writer) bool { return false }

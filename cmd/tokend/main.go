@@ -24,10 +24,9 @@ import (
 // version is stamped by -ldflags "-X main.version=1.2.3".
 var version = ""
 
-// Exit statuses, as --help and docs/service.md tell them. Starting again mends
-// only a failure: the units name all others in RestartPreventExitStatus=, but
-// exitUsage, with which Go ends a program that crashed or was killed by the
-// watchdog too.
+// Exit statuses, as in --help and docs/service.md. A restart fixes only a failure:
+// the units name all others in RestartPreventExitStatus=, except exitUsage, which
+// is also the status of a Go program that crashed or that the watchdog killed.
 const (
 	exitOK       = 0
 	exitFailure  = 1
@@ -122,7 +121,7 @@ func (p *places) flags(f *cli.Flags) {
 	f.StringVar(&p.socket, "socket", "", "`path` of the socket (default: config.toml, $"+ipc.SocketEnv+", then the usual place)")
 }
 
-// dirs are the installation's directories.
+// dirs returns the installation's directories.
 func (p places) dirs() (daemon.Dirs, error) {
 	dirs := daemon.SystemDirs()
 	if !p.system && (p.config == "" || p.state == "") {
@@ -140,7 +139,7 @@ func (p places) dirs() (daemon.Dirs, error) {
 	return dirs, nil
 }
 
-// socketPath is where to listen.
+// socketPath returns where to listen.
 func (p places) socketPath(c daemon.Config) (string, error) {
 	switch {
 	case p.socket != "":

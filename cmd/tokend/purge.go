@@ -21,24 +21,23 @@ import (
 	"tokend/store"
 )
 
-// A purgeRequest is about what uninstall otherwise leaves.
+// A purgeRequest is about the files that uninstall otherwise leaves.
 type purgeRequest struct {
 	wanted, yes bool
 	in          io.Reader
 }
 
-// What tokend and its setup make, by directory. What else is there somebody
-// else put there, and it stays.
+// What tokend and its setup make, by directory. Other files there stay.
 var (
 	madeInConfig = []string{"config.toml", "profiles.d/*.toml", "profiles.d/.*.toml*", "profiles.d", "tokend.key", "tokend-key.cred", ".tokend-key.cred*"}
 	madeInState  = []string{"install.toml", ".install.toml*", "credentials", "sealed", "sealed-2", "cache.db", "cache.db.*",
 		"audit.log", "audit-*.log", "sinks", "tokend.log", "tokend-*.log", "tokend.sock.lock", "start.lock"}
 )
 
-// A madeDir is one of tokend's directories, and what of its own is in it.
+// A madeDir is one of tokend's directories, and the files of tokend in it.
 type madeDir struct {
 	path  string
-	names []string // paths inside, files before the directories that they are in
+	names []string // paths inside, files before their directories
 }
 
 func madeDirs(dirs daemon.Dirs) (made []madeDir, err error) {
@@ -61,7 +60,7 @@ func madeDirs(dirs daemon.Dirs) (made []madeDir, err error) {
 	return made, nil
 }
 
-// ask tells what a purge would delete, and asks whether it may.
+// ask shows what a purge would delete, and asks for permission.
 func (p purgeRequest) ask(dirs daemon.Dirs, out io.Writer) error {
 	made, err := madeDirs(dirs)
 	if err != nil {
@@ -81,7 +80,7 @@ func (p purgeRequest) ask(dirs daemon.Dirs, out io.Writer) error {
 	case err != nil:
 		return err
 	case install.Keystore == store.KeystoreOS:
-		fmt.Fprintf(out, "  in the OS keyring: what this installation keeps under the service %q\n", store.KeyringService)
+		fmt.Fprintf(out, "  in the OS keyring: this installation's items of the service %q\n", store.KeyringService)
 	case install.KeyFile != "" && !strings.HasPrefix(install.KeyFile, dirs.Config+string(filepath.Separator)):
 		fmt.Fprintf(out, "The key file %s stays: it opens backups of what is deleted.\n", install.KeyFile)
 	}
@@ -91,7 +90,7 @@ func (p purgeRequest) ask(dirs daemon.Dirs, out io.Writer) error {
 	if stdin, ok := p.in.(*os.File); !ok || !term.IsTerminal(int(stdin.Fd())) {
 		return cli.Usage("there is no terminal to ask at: say --yes to delete all this")
 	}
-	fmt.Fprint(out, `Keys and secrets of which there is no copy are lost then. Type "yes" to delete: `)
+	fmt.Fprint(out, `Keys and secrets without a copy elsewhere are lost then. Type "yes" to delete: `)
 	answer, err := bufio.NewReader(p.in).ReadString('\n')
 	if strings.TrimSpace(answer) != "yes" || err != nil {
 		return errors.New("nothing was changed")
@@ -99,8 +98,8 @@ func (p purgeRequest) ask(dirs daemon.Dirs, out io.Writer) error {
 	return nil
 }
 
-// purge deletes what ask told of: first what is in the keyring, for without the
-// records nobody would know of it.
+// purge deletes what ask showed: the items in the keyring first, because only the
+// records know them.
 func (r *serviceRequest) purge(ctx context.Context, dirs daemon.Dirs) error {
 	config, err := daemon.ReadConfig(dirs)
 	if err != nil {
@@ -113,11 +112,11 @@ func (r *serviceRequest) purge(ctx context.Context, dirs daemon.Dirs) error {
 	if err := refuseOther(ctx, socket, service.State{}); err != nil {
 		return err
 	}
-	// Where the state is another user's, so would the keyring be; and root writes
-	// nothing where that user could have put a link.
+	// Another user's state means another user's keyring; and root writes nothing
+	// where that user could have put a link.
 	if r.at.owner(dirs.State).uid < 0 {
 		if err := store.Erase(ctx, dirs.State, credentialsDir(dirs)); err != nil {
-			return fmt.Errorf("%w; what is in the directories is still there", err)
+			return fmt.Errorf("%w; the directories are untouched", err)
 		}
 	}
 	made, err := madeDirs(dirs)
@@ -125,7 +124,7 @@ func (r *serviceRequest) purge(ctx context.Context, dirs daemon.Dirs) error {
 		return err
 	}
 	if len(made) == 0 {
-		fmt.Fprintln(r.out, "Nothing is there to delete.")
+		fmt.Fprintln(r.out, "There is nothing to delete.")
 		return nil
 	}
 	if r.at.system {
@@ -140,15 +139,15 @@ func (r *serviceRequest) purge(ctx context.Context, dirs daemon.Dirs) error {
 			return err
 		}
 		if len(left) > 0 {
-			fmt.Fprintf(r.out, "Left in %s, for tokend did not make it: %s\n", dir.path, strings.Join(left, ", "))
+			fmt.Fprintf(r.out, "Left in %s, because tokend did not make it: %s\n", dir.path, strings.Join(left, ", "))
 		}
 	}
 	fmt.Fprintln(r.out, "Deleted.")
 	return nil
 }
 
-// remove removes what is tokend's, and the directory if nothing else is left in
-// it. No link leads it out of there.
+// remove removes tokend's files, and the directory if it is empty then. It follows
+// no link out of there.
 func (d madeDir) remove() (left []string, err error) {
 	root, err := os.OpenRoot(d.path)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -35,35 +35,33 @@ elsewhere: in a file that only tokend's user can read (--key-file; made if it
 is not there), or in a systemd credential (--credential).
 
 With --system and no choice, root makes an encrypted systemd credential, bound
-to the machine's TPM 2.0 if it has one, else to the host's key, and tells
-tokend.service of it; where there is no systemd-creds or no such unit, a key
-file in the configuration directory. All of tokend's files are given to the
-service's user. $` + keyFileEnv + ` names a key file that is mounted in a
+to the machine's TPM 2.0 if it has one, else to the host's key, for
+tokend.service; without systemd-creds or such a unit, a key file in the
+configuration directory. tokend's files then belong to the service's user. $` + keyFileEnv + ` names a key file that is mounted in a
 container; tokend run then needs no setup.
 
-The choice is made once and recorded. tokend never falls back to another
-keystore by itself, and never keeps a secret in plain text. The same choice
-again changes nothing; "tokenctl keystore migrate" makes another one.`
+tokend records the choice. It never falls back to another keystore, and never
+keeps a secret in plain text. The same choice again changes nothing; to change
+it: "tokenctl keystore migrate".`
 
 // keyFileName is the name of a key file in the configuration directory.
 const keyFileName = "tokend.key"
 
-// credentialPath is where the encrypted credential of that name is made.
+// credentialPath is the file of an encrypted credential.
 func credentialPath(dirs daemon.Dirs, name string) string {
 	return filepath.Join(dirs.Config, name+".cred")
 }
 
-// A setupRequest is what setup is asked for.
+// A setupRequest is a call of setup or new-key.
 type setupRequest struct {
 	at     places
 	choice store.Choice
-	// user is whom the system service runs as.
-	user string
-	// mounted: the key was put there by somebody else and is not made.
+	user   string // that the system service runs as
+	// mounted says that the key comes with the container, and is not made.
 	mounted bool
 }
 
-// startFlag has the service started once it is set up.
+// startFlag starts the service after the setup.
 const startFlag = "start"
 
 func (p *program) setupCommand() *cli.Command {
@@ -133,11 +131,11 @@ func (r setupRequest) run(ctx context.Context, out io.Writer) error {
 	return nil
 }
 
-// setUp makes the choice, and helps with a keyring that is locked.
+// setUp records the choice, and helps with a locked keyring.
 func setUp(ctx context.Context, state string, choice store.Choice, kek token.Secret, out io.Writer) (store.KeystoreConfig, error) {
 	install, err := store.Setup(ctx, state, choice, kek)
 	if errors.Is(err, token.ErrLocked) {
-		fmt.Fprintln(out, "The keyring is locked. If a window asks for its password, give it and type the same command again.")
+		fmt.Fprintln(out, "The keyring is locked. If a window asks for its password, type it, and repeat this command.")
 		if err = store.NewKeyring(store.KeyringService).Unlock(ctx); err == nil {
 			install, err = store.Setup(ctx, state, choice, kek)
 		}
@@ -151,15 +149,14 @@ func setUp(ctx context.Context, state string, choice store.Choice, kek token.Sec
 	return install, err
 }
 
-// choose completes a choice that was not, or not wholly, made on the command
-// line, and says why.
+// choose completes the choice of the command line, and prints why.
 func (r *setupRequest) choose(dirs daemon.Dirs, before store.KeystoreConfig, out io.Writer) error {
 	mounted, err := mountedKey(dirs)
 	if err != nil {
 		return err
 	}
 	c := &r.choice
-	if c.KeyFile != "" && !store.LooksLikeKey(c.KeyFile) { // which Check will not take for a path
+	if c.KeyFile != "" && !store.LooksLikeKey(c.KeyFile) { // which Check refuses
 		if c.KeyFile, err = filepath.Abs(c.KeyFile); err != nil {
 			return err
 		}
@@ -183,12 +180,11 @@ func (r *setupRequest) choose(dirs daemon.Dirs, before store.KeystoreConfig, out
 	return nil
 }
 
-// mountedKey is the choice that a container's environment makes, none if it
-// makes none.
+// mountedKey returns the choice that a container's environment makes, if any.
 func mountedKey(dirs daemon.Dirs) (store.Choice, error) {
 	if os.Getenv(refusedKeyEnv) != "" {
 		return store.Choice{}, &token.Error{Code: token.ErrInvalid, Field: refusedKeyEnv, Message: fmt.Sprintf(
-			"$%s is set: a key in the environment is seen by too many; mount it as a file and name that in $%s", refusedKeyEnv, keyFileEnv)}
+			"$%s is set: too many can see a key in the environment; mount it as a file and name that in $%s", refusedKeyEnv, keyFileEnv)}
 	}
 	file := os.Getenv(keyFileEnv)
 	if file == "" {
@@ -205,8 +201,8 @@ func mountedKey(dirs daemon.Dirs) (store.Choice, error) {
 	return choice, nil
 }
 
-// makeKey makes the key that was chosen, or completes what an interrupted
-// setup left undone. It returns the key if only the service could read it.
+// makeKey makes the chosen key, or finishes an interrupted setup. It returns the key
+// if only the service could read it.
 func (r setupRequest) makeKey(ctx context.Context, dirs daemon.Dirs, before store.KeystoreConfig, owner account, out io.Writer) (token.Secret, error) {
 	first := before.ID == ""
 	switch {
@@ -226,8 +222,8 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// makeKeyFile makes the key if there is none, on the first set-up alone: a new
-// key could not open what the old one sealed.
+// makeKeyFile makes the key if it is missing, only on the first setup: a new key
+// could not open what the old one sealed.
 func makeKeyFile(file string, owner account, out io.Writer) error {
 	if _, err := os.Lstat(file); !errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -235,14 +231,14 @@ func makeKeyFile(file string, owner account, out io.Writer) error {
 	if err := store.NewKeyFileFor(file, owner.uid, owner.gid); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "A new key is in %s. Without it the secrets cannot be read again: back it up, apart from them.\n", file)
+	fmt.Fprintf(out, "A new key is in %s. Without it the secrets are lost: back it up, apart from them.\n", file)
 	return nil
 }
 
 // setupLine is the command to type when nothing is set up.
 func (p places) setupLine() string { return p.line("setup") }
 
-// line is a command for the same places; what is usual is not spelt out.
+// line returns a command for the same places, without flags that are the default.
 func (p places) line(command string) string {
 	line := "tokend " + command
 	if p.system {

@@ -28,14 +28,13 @@ const (
 	credentialName = "tokend-key"
 )
 
-// An account is whom the files of a setup belong to. Ids of -1 stand for who
-// makes it.
+// An account owns the files of a setup. Ids of -1 stand for the caller.
 type account struct {
 	name     string
 	uid, gid int
 }
 
-// service is the account of the system service if root sets that up, which
+// account returns the account of the system service if root sets that up, which
 // must not leave files that the service cannot read.
 func (p places) account(name string) (account, error) {
 	if !p.system || os.Geteuid() != 0 {
@@ -52,21 +51,19 @@ func (p places) account(name string) (account, error) {
 	return a, err
 }
 
-// owner is the account that a state directory belongs to, for root to become
-// before it looks into that.
+// owner returns the account that owns a state directory, which root becomes before
+// it reads that.
 func (p places) owner(state string) account {
-	nobody := account{uid: -1, gid: -1}
 	info, err := os.Lstat(state)
 	if !p.system || os.Geteuid() != 0 || err != nil || ownerOf(info) == 0 {
-		return nobody
+		return account{uid: -1, gid: -1}
 	}
 	uid := ownerOf(info)
 	return account{name: fmt.Sprintf("with uid %d", uid), uid: uid, gid: int(info.Sys().(*syscall.Stat_t).Gid)}
 }
 
-// makeDirs makes what is missing of the service's directories: the
-// configuration, which the service reads; the profiles, which it writes; and
-// its state, which nobody else sees.
+// makeDirs makes the service's missing directories: the configuration, which the
+// service reads; the profiles, which it writes; and its state, which is private.
 func (a account) makeDirs(dirs daemon.Dirs) error {
 	if a.uid < 0 {
 		return nil
@@ -90,8 +87,8 @@ func (a account) makeDirs(dirs daemon.Dirs) error {
 	return nil
 }
 
-// makeDir makes a directory with this owner and mode. One that is there stays
-// as it is, unless it is root's and empty, as a package leaves it.
+// makeDir makes a directory with this owner and mode. An existing one stays as it is,
+// unless it is root's and empty, as a package leaves it.
 func makeDir(path string, uid, gid int, mode fs.FileMode) error {
 	err := os.Mkdir(path, 0o700)
 	if errors.Is(err, fs.ErrExist) {
@@ -103,7 +100,7 @@ func makeDir(path string, uid, gid int, mode fs.FileMode) error {
 	} else if err != nil {
 		return err
 	}
-	// The directory above can be somebody else's: no link is followed.
+	// The directory above can belong to another user: follow no link.
 	dir, err := os.OpenFile(path, syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
 	if err != nil {
 		return err
@@ -115,7 +112,7 @@ func makeDir(path string, uid, gid int, mode fs.FileMode) error {
 	return dir.Chmod(mode)
 }
 
-// become gives up root's rights for the account's, for good.
+// become changes to the account for good.
 func (a account) become() error {
 	if a.uid < 0 {
 		return nil
@@ -133,31 +130,31 @@ func (a account) become() error {
 	return nil
 }
 
-// mayMakeCredential tells whether this setup could make a credential.
+// mayMakeCredential reports whether this setup could make a credential.
 func (a account) mayMakeCredential() bool { return a.uid >= 0 && store.HasSystemdCreds() }
 
-// systemChoice is where the system service should keep secrets on this
-// machine, and why.
+// systemChoice returns where the system service should keep secrets on this machine,
+// and why.
 func systemChoice(dirs daemon.Dirs) (choice store.Choice, why string) {
 	choice.Keystore = store.KeystoreSealed
 	var lacks string
 	switch {
 	case os.Geteuid() != 0:
-		lacks = "this is not root, who alone can make a systemd credential"
+		lacks = "only root can make a systemd credential"
 	case !store.HasSystemdCreds():
 		lacks = "this machine has no systemd-creds"
 	case service.SystemUnit() == "":
-		lacks = "tokend.service is not installed, so nothing would hand over a systemd credential"
+		lacks = "tokend.service is not installed, so nothing would pass it a systemd credential"
 	default:
 		choice.Credential = credentialName
 		return choice, "A system service has no OS keyring: secrets go to sealed files, their key to a systemd credential."
 	}
 	choice.KeyFile = filepath.Join(dirs.Config, keyFileName)
-	return choice, "A system service has no OS keyring: secrets go to sealed files, their key to a file, for " + lacks + "."
+	return choice, "A system service has no OS keyring: secrets go to sealed files, their key to a file, because " + lacks + "."
 }
 
-// makeCredential makes the credential if none is there, on the first set-up
-// alone, and has the unit hand it to the service.
+// makeCredential makes the credential if it is missing, only on the first setup, and
+// has the unit pass it to the service.
 func makeCredential(ctx context.Context, name string, dirs daemon.Dirs, first bool, out io.Writer) (token.Secret, error) {
 	file := store.CredentialFile{Path: credentialPath(dirs, name), Name: name}
 	var kek token.Secret
@@ -166,15 +163,15 @@ func makeCredential(ctx context.Context, name string, dirs daemon.Dirs, first bo
 	case exists(file.Path):
 		kek, err = file.Read(ctx)
 	case !first:
-		err = fmt.Errorf("%s is missing, and with it the key of the secrets: bring it back from a backup, or remove %s and hand in all secrets anew", file.Path, dirs.State)
+		err = fmt.Errorf("%s is missing, and with it the key of the secrets: restore it from a backup, or remove %s and add all secrets again", file.Path, dirs.State)
 	default:
 		file.TPM = store.HasTPM2(ctx)
 		if kek, err = file.Make(ctx); err == nil {
-			to := "this host's key (it has no TPM 2.0 that systemd can use), so it is no protection where the whole disk is stolen"
+			to := "this host's key (it has no TPM 2.0 that systemd can use), so it does not protect a stolen disk"
 			if file.TPM {
 				to = "this machine's TPM 2.0 and this host's key"
 			}
-			fmt.Fprintf(out, "A new key is in %s, encrypted with %s. No other machine can read it: keep the originals of what you hand in, or be ready to get new ones.\n", file.Path, to)
+			fmt.Fprintf(out, "A new key is in %s, encrypted with %s. No other machine can read it: keep the originals of your secrets, or be ready to get new ones.\n", file.Path, to)
 		}
 	}
 	if err != nil {
@@ -183,11 +180,11 @@ func makeCredential(ctx context.Context, name string, dirs daemon.Dirs, first bo
 	return kek, handOver(ctx, file, out)
 }
 
-// handOver has systemd give the credential to the service, by a drop-in for
-// its unit.
+// handOver has systemd pass the credential to the service, with a drop-in for its
+// unit.
 func handOver(ctx context.Context, file store.CredentialFile, out io.Writer) error {
 	if strings.ContainsFunc(file.Path, func(r rune) bool { return r <= ' ' || strings.ContainsRune(`%:"'\`, r) }) {
-		return fmt.Errorf("%q cannot stand in a unit of systemd; take a configuration directory with a plain name", file.Path)
+		return fmt.Errorf("a unit of systemd cannot hold %q; use a configuration directory with a plain name", file.Path)
 	}
 	dropIn := service.SystemDropIn(file.Name)
 	text := fmt.Sprintf("# Written by tokend setup: the key of the sealed secrets.\n[Service]\nLoadCredentialEncrypted=%s:%s\n", file.Name, file.Path)
@@ -197,7 +194,7 @@ func handOver(ctx context.Context, file store.CredentialFile, out io.Writer) err
 	if err := service.WriteFile(dropIn, text); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "%s hands it to the service.\n", dropIn)
+	fmt.Fprintf(out, "%s passes it to the service.\n", dropIn)
 	if !exists("/run/systemd/system") { // sd_booted(3)
 		return nil
 	}
@@ -207,12 +204,12 @@ func handOver(ctx context.Context, file store.CredentialFile, out io.Writer) err
 	return nil
 }
 
-// removeHandOver takes back what handOver did.
+// removeHandOver undoes handOver.
 func removeHandOver() error {
 	return service.RemoveDropIn(service.SystemDropIn(credentialName))
 }
 
-// startLine is the command that starts what was set up.
+// startLine returns the command that starts what was set up.
 func (p places) startLine() string {
 	usual := places{system: p.system} == p
 	switch {

@@ -12,10 +12,10 @@ import (
 	"tokend/store"
 )
 
-// serviceUser: the service manager runs the system service as its own user.
+// serviceUser is empty: the service manager runs the service as its own user.
 const serviceUser = ""
 
-// An account is whom the files of a setup belong to: here, who makes it.
+// An account owns the files of a setup: here, the caller.
 type account struct{ uid, gid int }
 
 func (places) account(string) (account, error) { return account{-1, -1}, nil }

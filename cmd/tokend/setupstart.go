@@ -33,8 +33,8 @@ func (p *program) setUpAndStart(ctx context.Context, c *cli.Call) error {
 	return r.install(ctx)
 }
 
-// setUpApart runs tokend with args, and passes on what it says, but for what is
-// to be done next: that is done.
+// setUpApart runs tokend with args, and passes on its output without the next step,
+// which follows.
 func setUpApart(ctx context.Context, args []string, out io.Writer) error {
 	self, err := os.Executable()
 	if err != nil {
@@ -50,7 +50,7 @@ func setUpApart(ctx context.Context, args []string, out io.Writer) error {
 	}
 	var ended *exec.ExitError
 	if errors.As(err, &ended) {
-		why, _, _ := strings.Cut(strings.TrimSpace(wrong.String()), "\n  See: ") // which is said at the end
+		why, _, _ := strings.Cut(strings.TrimSpace(wrong.String()), "\n  See: ") // which is printed at the end
 		return service.StartError{Status: ended.ExitCode(), Text: strings.TrimPrefix(why, "tokend: ")}
 	}
 	return err

@@ -29,7 +29,7 @@ type windowsService struct {
 // New returns the service manager of this machine.
 func New(d Definition) (Manager, error) {
 	if d.System {
-		return nil, errors.New("on Windows tokend is a service of one user, whose pipe nobody else can open: leave out --system")
+		return nil, errors.New("on Windows tokend is a service of one user, whose pipe only that user can open: leave out --system")
 	}
 	s, err := kardianos.New(nil, d.windowsConfig("", ""))
 	return windowsService{s, d}, err

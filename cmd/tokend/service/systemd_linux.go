@@ -478,7 +478,7 @@ func (d Definition) unreachableHint() string {
 	if d.System {
 		return ""
 	}
-	return ": log in as this user, not with su or sudo; where nobody logs in, root first runs loginctl enable-linger " + strconv.Itoa(os.Getuid())
+	return ": log in as this user, not with su or sudo; on a host without logins, root first runs loginctl enable-linger " + strconv.Itoa(os.Getuid())
 }
 
 // checkSystemProgram refuses a program that anybody but root could replace, or
