@@ -34,8 +34,9 @@ func (p *program) runCommand() *cli.Command {
 		Name: "run", Short: "Serve tokens until stopped",
 		Long: `  tokend run &
 
-Serves until SIGTERM or SIGINT. SIGHUP reads the configuration again, as tokenctl
-reload does. The log goes to standard error; if that blocks, tokend serves on.`,
+Serves until SIGTERM or SIGINT. SIGHUP reads the configuration again, as
+tokenctl reload does. The log goes to standard error; if that blocks, tokend
+serves on.`,
 		Run: func(ctx context.Context, _ *cli.Call) error { return serveManaged(ctx, p.at, p.errOut) },
 	}
 }

@@ -37,8 +37,9 @@ is not there), or in a systemd credential (--credential).
 With --system and no choice, root makes an encrypted systemd credential, bound
 to the machine's TPM 2.0 if it has one, else to the host's key, for
 tokend.service; without systemd-creds or such a unit, a key file in the
-configuration directory. tokend's files then belong to the service's user. $` + keyFileEnv + ` names a key file that is mounted in a
-container; tokend run then needs no setup.
+configuration directory. tokend's files then belong to the service's user.
+$` + keyFileEnv + ` names a key file that is mounted in a container; tokend run
+then needs no setup.
 
 tokend records the choice. It never falls back to another keystore, and never
 keeps a secret in plain text. The same choice again changes nothing; to change
