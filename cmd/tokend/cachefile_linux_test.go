@@ -39,6 +39,7 @@ func sealedHome(t *testing.T) *home {
 // Case 37: whatever happens to the cache file of a running daemon, the daemon goes
 // on serving, and with the next token all its tokens are in a good file.
 func TestCacheFileIsHarmedWhileTokendRuns(t *testing.T) {
+	t.Parallel()
 	harms := map[string]func(path string) error{
 		"truncated to nothing":    func(path string) error { return os.Truncate(path, 0) },
 		"truncated within a page": func(path string) error { return os.Truncate(path, 5000) },
@@ -84,6 +85,7 @@ func TestCacheFileIsHarmedWhileTokendRuns(t *testing.T) {
 // Case 36, for the whole program: tokend starts as fast with a file that is not a
 // cache, puts the file aside, and logs that.
 func TestTokendStartsWithADamagedCacheFile(t *testing.T) {
+	t.Parallel()
 	h := sealedHome(t)
 	h.kill()
 	path := filepath.Join(h.dir, "state", "cache.db")
@@ -107,6 +109,7 @@ func TestTokendStartsWithADamagedCacheFile(t *testing.T) {
 
 // tokend also starts with a cache file that it cannot open.
 func TestTokendStartsWithoutACacheFile(t *testing.T) {
+	t.Parallel()
 	h := sealedHome(t)
 	h.kill()
 	path := filepath.Join(h.dir, "state", "cache.db")

@@ -47,6 +47,7 @@ func (h *home) diagnose(more ...string) (found token.Report, byResult map[string
 // A healthy installation passes, running or not; and each thing that is broken
 // is found, and nothing else.
 func TestDoctor(t *testing.T) {
+	t.Parallel()
 	h := newHome(t)
 	if _, by := h.diagnose(); by["setup: fail"].Advice == "" {
 		t.Error("it does not see that nothing is set up")

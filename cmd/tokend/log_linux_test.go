@@ -106,6 +106,7 @@ func (h *home) startBlocked() (log *os.File) {
 // A standard error that takes nothing holds up nothing: tokens are served,
 // obtained, invalidated, profiles added, and the stop is one like any other.
 func TestStandardErrorThatTakesNothing(t *testing.T) {
+	t.Parallel()
 	h := newHome(t)
 	h.setup("--keystore", "sealed", "--key-file", filepath.Join(h.dir, "key"))
 	h.startBlocked()

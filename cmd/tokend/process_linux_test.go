@@ -160,6 +160,7 @@ func (h *home) get(name string, q token.Query) string {
 // The OS keyring, for real: keys are its items, locked is told apart from gone,
 // and what is at hand is served meanwhile.
 func TestKeysAreInTheOSKeyring(t *testing.T) {
+	t.Parallel()
 	session := keyringtest.Start(t)
 	h := newHome(t, session.Env...)
 	h.setup("--keystore", "os")
@@ -230,6 +231,7 @@ func TestNoKeyring(t *testing.T) {
 // Case 39 of the threat model: kill -9 at any moment, and no key is lost, and
 // the tokens are there or obtained anew.
 func TestKilledAtAnyMoment(t *testing.T) {
+	t.Parallel()
 	rounds := 25
 	if os.Getenv("TOKEND_TEST_LONG") != "" {
 		rounds = 200
@@ -330,6 +332,7 @@ func TestStateAloneOpensNothing(t *testing.T) {
 // Secrets move between real keystores under a daemon that serves, and the
 // daemon that starts afterwards finds them where they are.
 func TestSecretsMoveUnderARunningDaemon(t *testing.T) {
+	t.Parallel()
 	session := keyringtest.Start(t)
 	h := newHome(t, session.Env...)
 	h.setup("--keystore", "os")

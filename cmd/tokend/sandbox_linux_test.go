@@ -24,6 +24,7 @@ func needLandlock(t *testing.T) {
 
 // The running daemon is confined, says so, and works.
 func TestTokendIsConfined(t *testing.T) {
+	t.Parallel()
 	needLandlock(t)
 	h := sealedHome(t)
 	sandbox := func() string {

@@ -161,6 +161,7 @@ func TestNothingIsOpenWhateverTheUmask(t *testing.T) {
 // Of many started at once one serves, and the others say that it does. Cases 17
 // and 18 of the threat model.
 func TestOfTwentyStartedAtOnceOneServes(t *testing.T) {
+	t.Parallel()
 	h := newHome(t)
 	h.setup("--keystore", "sealed", "--key-file", filepath.Join(h.dir, "key"))
 	const n = 20

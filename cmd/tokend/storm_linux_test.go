@@ -165,6 +165,7 @@ func addMany(t *testing.T, dirs daemon.Dirs, issuers *providertest.Server, crede
 // than tokens, and everybody who asks meanwhile gets a good one. The issuer, TLS,
 // providers, credentials and the cache are real, the time is not.
 func TestStormAtAnIssuer(t *testing.T) {
+	t.Parallel()
 	const most = 24
 	for name, c := range map[string]struct {
 		limit    *providertest.Limit

@@ -135,6 +135,7 @@ func (s *activated) waitFor(text string) string {
 // The socket outlives tokend: a call that comes while tokend restarts waits in
 // it and is answered.
 func TestNoCallIsLostWhileTokendRestarts(t *testing.T) {
+	t.Parallel()
 	s := newService(t)
 	client := ipc.Client{Socket: s.socket}
 	first := s.start()

@@ -104,6 +104,7 @@ var oddPaths = []string{`a b`, `50%`, `%h`, `%n of %t`, `a"b`, `a'b`, `a\b`, `a\
 
 // systemd takes paths for what they are, whatever they mean to it.
 func TestUnitsOfOddPaths(t *testing.T) {
+	t.Parallel()
 	runs, err := os.ReadFile("/bin/true")
 	if err != nil {
 		t.Fatal(err)
