@@ -34,7 +34,7 @@ import (
 // A host is those servers.
 type host struct {
 	good  func(r *http.Request, tok string) bool // a token, at this moment
-	plant func(secrets ...string)                // told of all tokens
+	plant func(secrets ...string)                // gets all tokens
 	root  string                                 // of the git repositories
 	mu    sync.Mutex
 	seen  map[string]int // how requests were answered, by what was presented
@@ -101,7 +101,7 @@ func (s *stage) startHost(ts *testscript.TestScript) {
 	ts.Setenv("PATH", links+string(filepath.ListSeparator)+ts.Getenv("PATH"))
 }
 
-// takes tells whether a request presents a token that is good now.
+// takes reports whether a request presents a token that is good now.
 func (h *host) takes(r *http.Request) bool {
 	kind, tok := "nothing", ""
 	if user, password, ok := r.BasicAuth(); ok {
@@ -129,7 +129,7 @@ func (s *stage) takenByAspose(r *http.Request, tok string) bool {
 	return takes(s.issuers, "/api/aspose/", r, tok)
 }
 
-// takes tells whether an API below a path of issuers takes a token now.
+// takes reports whether an API below a path of issuers takes a token now.
 func takes(issuers *providertest.Server, path string, r *http.Request, tok string) bool {
 	request := httptest.NewRequestWithContext(r.Context(), http.MethodGet, path, nil)
 	request.Header.Set("Authorization", "Bearer "+tok)
@@ -314,7 +314,7 @@ func (h *host) packages(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// cluster is as much of a Kubernetes API server as tells its version.
+// cluster is as much of a Kubernetes API server as reports its version.
 func cluster(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	fmt.Fprint(w, `{"major":"1","minor":"32","gitVersion":"v1.32.0"}`)

@@ -6,9 +6,12 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/coreos/go-systemd/v22/journal"
 
 	"tokend/cmd/tokend/confine"
 	"tokend/daemon"
@@ -53,8 +56,9 @@ func newDeps() *deps {
 
 // logTo sets the log, and returns what ends it.
 func (w *deps) logTo(out io.Writer, format string) (end func() error) {
+	toJournal, _ := journal.StderrIsJournalStream()
 	var queue *logQueue
-	w.Log, queue = newLog(out, format, &w.level)
+	w.Log, queue = newLog(out, toJournal && out == os.Stderr, format, &w.level)
 	return queue.Close
 }
 

@@ -172,7 +172,7 @@ func TestDocsNameCommandsThatExist(t *testing.T) {
 // name is what a command's name looks like, and placeholders and values do not.
 var name = regexp.MustCompile(`^[a-z][a-z-]*$`)
 
-// lookUp tells what of a typed command does not exist; "" if all does.
+// lookUp returns what does not exist of a typed command, or "".
 func lookUp(c cli.Reference, words []string) string {
 	for _, word := range words {
 		switch flag, _, _ := strings.Cut(word, "="); {

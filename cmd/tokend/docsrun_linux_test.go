@@ -67,7 +67,7 @@ func runDocument(t *testing.T, net *internet, d document) {
 	}
 }
 
-// uses tells whether blocks after the i-th speak of a file, or of its package.
+// uses reports whether blocks after the i-th speak of a file, or of its package.
 func (d document) uses(file string, i int) bool {
 	return slices.ContainsFunc(d.blocks[i+1:], func(b block) bool {
 		top, _, _ := strings.Cut(file, "/")
@@ -87,7 +87,7 @@ func (b block) elsewhere(t *testing.T) string {
 	return b.marks["not run"]
 }
 
-// isThere tells of a test or a file by its name.
+// isThere reports whether a test or a file of that name exists.
 func isThere(t *testing.T, name string) bool {
 	t.Helper()
 	if strings.Contains(name, "/") {
@@ -100,7 +100,7 @@ func isThere(t *testing.T, name string) bool {
 // shells run the blocks of a language.
 var shells = map[string]string{"sh": ".", "python": "python3", "r": "Rscript"}
 
-// isRun tells whether a block does something.
+// isRun reports whether a block does something.
 func (b block) isRun() bool {
 	_, file := b.marks["file"]
 	return file || b.language == portalStep || b.language == "output" || shells[b.language] != ""
@@ -329,7 +329,7 @@ func (s *reader) awaitDaemon(at string) {
 	}
 }
 
-// outcome is the status of what was told last, or that of the shell, which
+// outcome is the status of the last command, or that of the shell, which
 // ends at the first command that fails.
 func (s *reader) outcome(at, screen string) string {
 	s.t.Helper()
@@ -401,13 +401,13 @@ func (s *reader) printed(at, shown string) {
 	}
 }
 
-// A terminal has somebody who answers questions.
+// At a terminal, questions are answered.
 type terminal struct {
 	name          string
 	master, slave *os.File
 	screen        *os.File
 	seen          chan string
-	ended         chan struct{} // nobody writes to it any more
+	ended         chan struct{} // nothing writes to it any more
 }
 
 func newTerminal(t *testing.T, screen string) *terminal {

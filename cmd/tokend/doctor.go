@@ -190,7 +190,7 @@ func (p places) doctorStopped(ctx context.Context, dirs daemon.Dirs, configErr e
 }
 
 // serviceCredential returns the key in the service's systemd credential, which
-// only root can read. It is zero where there is none.
+// only root can read. It is zero if it does not exist.
 func serviceCredential(ctx context.Context, dirs daemon.Dirs, in store.KeystoreConfig) (token.Secret, error) {
 	file := store.CredentialFile{Path: credentialPath(dirs, in.Credential), Name: in.Credential}
 	if in.Credential == "" || os.Getenv("CREDENTIALS_DIRECTORY") != "" || !exists(file.Path) {

@@ -83,7 +83,7 @@ func TestDoctor(t *testing.T) {
 	}
 	for _, broken := range []struct {
 		what       string
-		harm, mend func()
+		harm, fix  func()
 		want, says string
 	}{
 		{"a state that others can read", func() { must(os.Chmod(path("state/install.toml"), 0o644)) }, func() { must(os.Chmod(path("state/install.toml"), 0o600)) },
@@ -117,10 +117,10 @@ func TestDoctor(t *testing.T) {
 			if running {
 				h.kill()
 			}
-			broken.mend()
+			broken.fix()
 		}
 	}
-	healthy("mended")
+	healthy("fixed")
 }
 
 // The text of a check cannot control the terminal. Case 71 of the threat model.

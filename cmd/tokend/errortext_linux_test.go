@@ -87,7 +87,7 @@ func inFile(file, text string) string {
 	return "mkdir -p " + filepath.Dir(file) + "; printf '" + text + "\n' > " + file + "; "
 }
 
-// What goes wrong is told in a line for people, with nothing of the inside of the
+// Errors are one line for people, with nothing from the inside of the
 // programs, and a status that is not 0.
 func TestMessagesAreForPeople(t *testing.T) {
 	s := newReader(t, newInternet(t), []string{"daemon", "clms", "rock", "weather"})

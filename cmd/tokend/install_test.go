@@ -70,7 +70,7 @@ func TestPurgeDeletesWhatIsTokends(t *testing.T) {
 	}
 }
 
-// A purge is asked for, by name, by somebody who is there.
+// A purge needs the answer "yes", from a terminal.
 func TestPurgeAsks(t *testing.T) {
 	dir := t.TempDir()
 	dirs := daemon.Dirs{Config: filepath.Join(dir, "config"), State: filepath.Join(dir, "state")}
@@ -81,14 +81,14 @@ func TestPurgeAsks(t *testing.T) {
 	if _, err := store.Setup(t.Context(), dirs.State, store.Choice{Keystore: store.KeystoreSealed, KeyFile: key}, token.Secret{}); err != nil {
 		t.Fatal(err)
 	}
-	var told strings.Builder
-	err := purgeRequest{wanted: true, in: strings.NewReader("yes\n")}.ask(dirs, &told)
+	var shown strings.Builder
+	err := purgeRequest{wanted: true, in: strings.NewReader("yes\n")}.ask(dirs, &shown)
 	if statusOf(err) != exitUsage || !strings.Contains(err.Error(), "--yes") {
 		t.Errorf("without a terminal: %v", err)
 	}
 	for _, want := range []string{"in " + dirs.State + ": install.toml, sealed", "key file " + key + " stays"} {
-		if !strings.Contains(told.String(), want) {
-			t.Errorf("it does not tell of %q:\n%s", want, &told)
+		if !strings.Contains(shown.String(), want) {
+			t.Errorf("it does not show %q:\n%s", want, &shown)
 		}
 	}
 	if err := (purgeRequest{wanted: true, yes: true}).ask(dirs, io.Discard); err != nil {

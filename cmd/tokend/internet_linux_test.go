@@ -95,7 +95,7 @@ func newInternet(t *testing.T) *internet {
 	return n
 }
 
-// play gives each host its part.
+// play assigns each host its part.
 func (n *internet) play() (map[string]http.Handler, error) {
 	tools := &host{good: n.good, plant: func(...string) {}, root: n.root, seen: map[string]int{}}
 	registries, err := tools.handler()
@@ -162,7 +162,7 @@ func guarded(issuers *providertest.Server, path string, next http.Handler) http.
 	})
 }
 
-// good tells of the tokens that the tools' servers take.
+// good are the tokens that the tools' servers take.
 func (n *internet) good(r *http.Request, tok string) bool {
 	return takes(n.entra, "/api/azure/", r, tok) || takes(n.issuer, "/api/generic/", r, tok)
 }
@@ -304,7 +304,7 @@ func (n *internet) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, er
 }
 
 // connect serves one connection of the proxy (RFC 9110 §9.3.6). A host that
-// nobody plays does not answer.
+// no part covers does not answer.
 func (n *internet) connect(c net.Conn, to string) {
 	defer c.Close()
 	b := bufio.NewReader(c)
@@ -330,7 +330,7 @@ func (n *internet) connect(c net.Conn, to string) {
 	_, _ = io.Copy(c, server)
 }
 
-// equip gives a reader's home and environment what they have before the first
+// equip prepares a reader's home and environment as they are before the first
 // command: the way to the hosts, the files that portals gave them.
 func (n *internet) equip(t *testing.T, home, work string) {
 	t.Helper()

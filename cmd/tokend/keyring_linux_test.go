@@ -19,7 +19,7 @@ import (
 )
 
 // Cases 2 and 7 of the threat model, of the whole program: started while the keyring is locked,
-// tokend is ready, says so and waits for nobody. When the keyring is unlocked
+// tokend is ready, says so and does not wait. When the keyring is unlocked
 // it finds that out by itself, and reads the cache: the issuer need not be
 // there. The same when the keyring dies and comes back.
 func TestStartedWhileTheKeyringIsLocked(t *testing.T) {
@@ -57,15 +57,15 @@ func TestStartedWhileTheKeyringIsLocked(t *testing.T) {
 	}
 
 	session.KillKeyring()
-	h.waitForStatus("locked anew", func(st token.Status) bool { return st.Keystore == "os: locked" })
+	h.waitForStatus("locked again", func(st token.Status) bool { return st.Keystore == "os: locked" })
 	if h.get("clms", token.Query{}) != held {
-		t.Error("what is at hand is not served while the keyring is gone")
+		t.Error("the cached token is not served while the keyring is gone")
 	}
 	if out, err := exec.Command("tokenctl", "unlock", "--timeout", "0", "--socket", h.client.Socket).CombinedOutput(); exitOf(err) != 6 {
 		t.Errorf("tokenctl unlock without a display: %v: %s", err, out)
 	}
 	session.Unlock()
-	h.waitForStatus("unlocked anew", func(st token.Status) bool { return st.Keystore == "os: ok" })
+	h.waitForStatus("unlocked again", func(st token.Status) bool { return st.Keystore == "os: ok" })
 	if err := h.issuers.Resume(); err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func exitOf(err error) int {
 	return 0
 }
 
-// Case 3 of the threat model: with no session bus and the real dbus-launch at hand, which programs
+// Case 3 of the threat model: with no session bus and the real dbus-launch installed, which programs
 // start to have one, neither tokend nor tokenctl starts any process. What they
 // start would have their mark in its environment.
 func TestNoBusIsStartedForWantOfOne(t *testing.T) {
@@ -206,10 +206,10 @@ func TestTheBusDiesUnderARunningDaemon(t *testing.T) {
 		t.Errorf("tokend used %v of two seconds while there was nothing to do", used)
 	}
 	if h.get("clms", token.Query{}) != held {
-		t.Error("what is at hand is not served while the bus is gone")
+		t.Error("the cached token is not served while the bus is gone")
 	}
 	session.RestartBus()
-	h.waitForStatus("a new bus, and a keyring that nobody unlocked", func(st token.Status) bool { return st.Keystore == "os: locked" })
+	h.waitForStatus("a new bus, and a locked keyring", func(st token.Status) bool { return st.Keystore == "os: locked" })
 	session.Unlock()
 	h.get("clms", token.Query{Fresh: true})
 }

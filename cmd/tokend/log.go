@@ -12,8 +12,7 @@ import (
 
 // newLog makes a log whose lines go to out through a queue, so that logging never
 // waits for out. The caller closes the queue.
-func newLog(out io.Writer, format string, level slog.Leveler) (*slog.Logger, *logQueue) {
-	journal := isJournal(out)
+func newLog(out io.Writer, journal bool, format string, level slog.Leveler) (*slog.Logger, *logQueue) {
 	direct := newHandler(out, journal, format, level)
 	queue := newLogQueue(out, func(lines int) error {
 		r := slog.NewRecord(time.Now(), slog.LevelWarn, "lines of the log are missing before this one", 0)

@@ -14,45 +14,27 @@ import (
 	"tokend/providers/token"
 )
 
-// logged is what a log writes to a file that the journal reads, or not.
-func logged(t *testing.T, format string, journal bool) string {
-	t.Helper()
-	file, err := os.Create(filepath.Join(t.TempDir(), "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	var st syscall.Stat_t
-	if err := syscall.Fstat(int(file.Fd()), &st); err != nil {
-		t.Fatal(err)
-	}
-	inode := st.Ino
-	if !journal {
-		inode++ // the variable was inherited and the output goes elsewhere
-	}
-	t.Setenv("JOURNAL_STREAM", fmt.Sprintf("%d:%d", st.Dev, inode))
-	log, queue := newLog(file, format, slog.LevelInfo)
+// logged returns what a log writes to the journal, or elsewhere.
+func logged(format string, journal bool) string {
+	var text strings.Builder
+	log, queue := newLog(&text, journal, format, slog.LevelInfo)
 	log = log.With("a", 1)
-	log.Debug("not told")
+	log.Debug("too detailed")
 	log.Info("one", "time", "b")
 	log.Warn("two\nlines")
 	log.WithGroup("g").Error("three", "level", "c")
 	queue.Close()
-	text, err := os.ReadFile(file.Name())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
+	return text.String()
 }
 
 func TestLogForTheJournal(t *testing.T) {
-	if got, want := logged(t, "text", true), "<6>msg=one a=1 time=b\n<4>msg=\"two\\nlines\" a=1\n<3>msg=three a=1 g.level=c\n"; got != want {
+	if got, want := logged("text", true), "<6>msg=one a=1 time=b\n<4>msg=\"two\\nlines\" a=1\n<3>msg=three a=1 g.level=c\n"; got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
-	if got := logged(t, "json", true); !strings.HasPrefix(got, `<6>{"msg":"one","a":1,"time":"b"}`) {
+	if got := logged("json", true); !strings.HasPrefix(got, `<6>{"msg":"one","a":1,"time":"b"}`) {
 		t.Errorf("JSON: %s", got)
 	}
-	if got := logged(t, "text", false); !strings.HasPrefix(got, "time=") || !strings.Contains(got, " level=WARN msg=") || strings.Contains(got, "<4>") {
+	if got := logged("text", false); !strings.HasPrefix(got, "time=") || !strings.Contains(got, " level=WARN msg=") || strings.Contains(got, "<4>") {
 		t.Errorf("elsewhere: %s", got)
 	}
 }
@@ -123,7 +105,7 @@ func TestStandardErrorThatTakesNothing(t *testing.T) {
 	}
 	h.interrupt()
 
-	// When it is read again, it tells what it lacks, and goes on.
+	// When it is read again, it says what it lacks, and goes on.
 	log := bufio.NewScanner(h.startBlocked())
 	until := func(text string) (lines int) {
 		t.Helper()
@@ -148,7 +130,7 @@ func TestStandardErrorThatTakesNothing(t *testing.T) {
 	until("tokend stops")
 }
 
-// A log whose reader has gone is none that ends tokend.
+// A log whose reader has gone does not end tokend.
 func TestStandardErrorThatNobodyReadsAnyMore(t *testing.T) {
 	h := newHome(t)
 	h.setup("--keystore", "sealed", "--key-file", filepath.Join(h.dir, "key"))

@@ -48,7 +48,7 @@ func (d *dam) wantLines(t *testing.T, want ...string) {
 func TestLogThatBlocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out := newDam()
-		log, queue := newLog(out, "text", slog.LevelInfo)
+		log, queue := newLog(out, false, "text", slog.LevelInfo)
 		log.Info("first")
 		synctest.Wait()
 		out.wantLines(t, "msg=first") // it does not wait for a second one
@@ -80,7 +80,7 @@ func TestLogThatBlocks(t *testing.T) {
 func TestCloseOfALogThatBlocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out := newDam()
-		log, queue := newLog(out, "text", slog.LevelInfo)
+		log, queue := newLog(out, false, "text", slog.LevelInfo)
 		out.close()
 		log.Info("one")
 		log.Info("two")
@@ -100,7 +100,7 @@ func TestLogThatFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out := newDam()
 		out.broken = true
-		log, queue := newLog(out, "json", slog.LevelInfo)
+		log, queue := newLog(out, false, "json", slog.LevelInfo)
 		for range 3 {
 			log.Info("lost")
 			synctest.Wait()

@@ -292,7 +292,7 @@ func TestMetricsOnLoopback(t *testing.T) {
 	}
 }
 
-// However many connections somebody opens, few are served.
+// However many connections a user opens, few are served.
 func TestConnectionsForMetricsAreFew(t *testing.T) {
 	l, err := listenMetrics(daemon.Config{Metrics: "127.0.0.1:0"})
 	if err != nil {

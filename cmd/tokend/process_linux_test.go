@@ -157,8 +157,8 @@ func (h *home) get(name string, q token.Query) string {
 	return tok.Secret.Reveal()
 }
 
-// The OS keyring, for real: keys are its items, locked is told apart from gone,
-// and what is at hand is served meanwhile.
+// The OS keyring, for real: keys are its items, locked differs from gone,
+// and cached tokens are still served.
 func TestKeysAreInTheOSKeyring(t *testing.T) {
 	t.Parallel()
 	session := keyringtest.Start(t)
@@ -181,7 +181,7 @@ func TestKeysAreInTheOSKeyring(t *testing.T) {
 	tok := h.get("clms2048", token.Query{})
 	session.Lock()
 	if got := h.get("clms2048", token.Query{}); got != tok {
-		t.Error("locked: not the token at hand")
+		t.Error("locked: not the cached token")
 	}
 	if err := h.client.Invalidate(t.Context(), "clms4096", token.Secret{}); err != nil {
 		t.Fatal(err)
@@ -229,7 +229,7 @@ func TestNoKeyring(t *testing.T) {
 }
 
 // Case 39 of the threat model: kill -9 at any moment, and no key is lost, and
-// the tokens are there or obtained anew.
+// the tokens are there or obtained again.
 func TestKilledAtAnyMoment(t *testing.T) {
 	t.Parallel()
 	rounds := 25
@@ -272,7 +272,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 			h.get(name, token.Query{})
 		}
 	}
-	// Nothing is left over of all the rotations but the credential in force.
+	// Nothing is left over of all the rotations but the current credential.
 	if _, err := h.client.Rotate(t.Context(), rotation); err != nil {
 		t.Fatal(err)
 	}

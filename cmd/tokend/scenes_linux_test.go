@@ -2,7 +2,7 @@ package main
 
 // scenes are what documents find when their first command runs, each as the
 // commands that bring it about. A reader's home always has a directory work
-// with the files that portals give (internet.equip).
+// with the files from portals (internet.equip).
 var scenes = map[string]string{
 	// A desktop session with its keyring; newReader starts it.
 	"desktop": "",
@@ -38,7 +38,7 @@ systemctl() {
 }
 start
 `,
-	// What somebody has who comes from scripts: a folder of service keys, and
+	// What a user of scripts has: a folder of service keys, and
 	// the client of a script in a file of variables.
 	"scripts": `
 mkdir keys && cp service-key.json keys/alice.json
@@ -78,7 +78,7 @@ registry=https://registry.example/npm/
 //registry.example/npm/:_authToken=${NPM_TOKEN}
 .
 `,
-	// curl goes to tokend's socket by itself, and tells of errors; there is a
+	// curl connects to tokend's socket, and reports errors; there is a
 	// second service key.
 	"socket": `
 curl() { command curl -fsS --unix-socket "$XDG_RUNTIME_DIR/tokend/tokend.sock" "$@"; }

@@ -40,7 +40,7 @@ func server(t *testing.T) (dirs daemon.Dirs, flags []string) {
 }
 
 // The system service's setup is made by root, with the umask that lets
-// everything through. What it leaves belongs to the service, and nobody else
+// everything through. What it leaves belongs to the service, and no other user
 // can look into it.
 func TestSetupByRootGivesTheFilesToTheService(t *testing.T) {
 	asRoot(t)
@@ -129,7 +129,7 @@ func TestSetupOfTheSystemServiceNeedsItsUser(t *testing.T) {
 	if err == nil || !strings.Contains(string(out), "useradd") {
 		t.Errorf("%v: %s", err, out)
 	}
-	// A state directory that somebody else owns is not taken away from him.
+	// A state directory of another user keeps its owner.
 	if err := os.MkdirAll(filepath.Join(dirs.State, "x"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -231,7 +231,7 @@ func TestMountedKey(t *testing.T) {
 		name             string
 		file, group, kek string
 		want             store.Choice
-		says             string // of the error; empty: there is none
+		says             string // of the error; empty: no error
 	}{
 		{name: "nothing"},
 		{name: "a file", file: "/run/secrets/kek", want: store.Choice{Keystore: store.KeystoreSealed, KeyFile: "/run/secrets/kek"}},

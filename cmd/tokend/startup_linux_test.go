@@ -16,7 +16,7 @@ import (
 	"tokend/providers/token"
 )
 
-// ends runs cmd to its end and gives what it wrote, and its status.
+// ends runs cmd to its end and returns its output and status.
 func ends(t *testing.T, cmd *exec.Cmd) (string, int) {
 	t.Helper()
 	out, err := cmd.CombinedOutput()
@@ -46,7 +46,7 @@ func TestStartUpFailures(t *testing.T) {
 		{"a long path", func(h *home) { h.client.Socket = "/tmp/" + strings.Repeat("x", 103) }, exitSocket, "108 bytes"},
 		{"a directory for all", func(h *home) { h.chmod("", 0o777) }, exitSocket, "others may write"},
 		{"a file in the way", func(h *home) { h.write("tokend.sock", "") }, exitSocket, "a file, not a socket"},
-		{"a socket of somebody", func(h *home) {
+		{"a socket of another program", func(h *home) {
 			l, err := net.Listen("unix", h.client.Socket)
 			if err != nil {
 				h.t.Fatal(err)
@@ -80,7 +80,7 @@ func (h *home) chmod(name string, mode fs.FileMode) {
 	}
 }
 
-// A home that is none, or another's, is refused by every command that would
+// A home that does not exist, or another user's, is refused by every command that would
 // keep something there. Case 69 of the threat model.
 func TestHomes(t *testing.T) {
 	tokend, err := exec.LookPath("tokend")
@@ -123,7 +123,7 @@ func TestHomes(t *testing.T) {
 	}
 }
 
-// Started by somebody whose umask shuts nothing off, tokend's files are its
+// Started with a umask of 0, tokend's files are its
 // user's alone all the same. Case 68 of the threat model.
 func TestNothingIsOpenWhateverTheUmask(t *testing.T) {
 	h := newHome(t)

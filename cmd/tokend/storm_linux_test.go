@@ -102,7 +102,7 @@ func (p *posted) Write(b []byte) (int, error) {
 	}
 }
 
-// Close lets go of what nobody reads within a second.
+// Close drops what is not read within a second.
 func (p *posted) Close() error {
 	p.close()
 	return errors.Join(p.Conn.SetReadDeadline(time.Now()), p.Conn.SetWriteDeadline(time.Now().Add(time.Second)))
@@ -197,7 +197,7 @@ func TestStormAtAnIssuer(t *testing.T) {
 }
 
 // runStorm has n tokens end at the same moment, at an issuer with a limit, and
-// tells how often the cache was written since they came.
+// returns how often the cache was written since they came.
 func runStorm(t *testing.T, n int, limit *providertest.Limit) (issuer *providertest.OAuth2, writes uint64) {
 	const life = 20 * time.Second
 	defer time.Sleep(time.Minute) // until connections have let go

@@ -19,7 +19,7 @@ import (
 	"tokend/providers/token"
 )
 
-// What starting again cannot mend does not start again. A crash, which Go ends
+// What a restart cannot fix does not restart. A crash, which Go ends
 // with status 2, does.
 func TestUnitsKnowTheExitStatuses(t *testing.T) {
 	want := fmt.Sprintf("\nRestartPreventExitStatus=%d %d %d %d\n", exitRunning, exitKeystore, exitSocket, exitConfig)
@@ -80,7 +80,7 @@ func newService(t *testing.T) *activated {
 	return s
 }
 
-// command is tokend; with files it is told of them as sd_listen_fds(3) says,
+// command is tokend; with files, it gets them as sd_listen_fds(3) says,
 // which takes a shell to learn the process id.
 func (s *activated) command(files []*os.File, args ...string) *exec.Cmd {
 	tokend, err := exec.LookPath("tokend")
@@ -230,7 +230,7 @@ func TestWhatIsNoSocketIsRefused(t *testing.T) {
 }
 
 // A service that was installed for another socket than the configuration now
-// names serves, and tells.
+// names serves, and logs that.
 func TestAnotherSocketThanTheConfiguredIsTold(t *testing.T) {
 	s := newService(t)
 	f, err := s.listener.File()

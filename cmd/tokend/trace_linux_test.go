@@ -68,7 +68,7 @@ func TestTheSameUserCannotLookInside(t *testing.T) {
 		t.Errorf("tokend: %v\n%s", err, out)
 	}
 	// That these can be had of another process shows that the above says
-	// something. Some systems let nobody trace.
+	// something. Some systems allow no tracing.
 	out, err = as("tokend-peek", strconv.Itoa(other.Process.Pid)).CombinedOutput()
 	if err != nil || !strings.HasPrefix(string(out), "environ granted\nmaps granted\n") {
 		t.Errorf("another process: %v\n%s", err, out)
@@ -145,8 +145,8 @@ func copyFile(to, from string) error {
 	return os.WriteFile(to, b, 0o755)
 }
 
-// Case 65 of the threat model: a tokend that is made to tell what it is doing
-// tells nothing that it keeps, and dumps no core.
+// Case 65 of the threat model: a tokend that is made to dump what it is doing
+// shows no secret, and dumps no core.
 func TestATraceShowsNoSecret(t *testing.T) {
 	for _, signal := range []syscall.Signal{syscall.SIGQUIT, syscall.SIGABRT} {
 		t.Run(signal.String(), func(t *testing.T) {

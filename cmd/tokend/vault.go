@@ -52,7 +52,7 @@ func (v vault) Unlock(ctx context.Context) error {
 	return nil
 }
 
-// Migrate makes the key file of sealed secrets if there is none. If to names no
+// Migrate makes the key file of sealed secrets if it is missing. If to names no
 // place for the key, the file is in the configuration directory.
 func (v vault) Migrate(ctx context.Context, to token.KeystoreChoice) (done token.Migrated, err error) {
 	choice := store.Choice(to)

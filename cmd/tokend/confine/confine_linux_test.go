@@ -48,7 +48,7 @@ func run(t *testing.T, dir, mode string) string {
 }
 
 // A confined process can do what serving needs, and nothing else: also with the
-// default configuration, started in a directory that is none of its business.
+// default configuration, started in an unrelated directory.
 func TestFilesOutOfReach(t *testing.T) {
 	if _, err := ll.LandlockGetABIVersion(); err != nil {
 		checktest.Unable(t, "this kernel has no Landlock: %v", err)

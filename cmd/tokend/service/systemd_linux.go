@@ -112,7 +112,11 @@ func (s systemd) Install(ctx context.Context) ([]string, error) {
 	units := map[string]string{}
 	for _, name := range unitNames {
 		if masked(filepath.Join(dir, name)) {
-			return nil, fmt.Errorf("%s is masked: %s, and repeat this command", name, s.line("unmask", unitNames...))
+			systemctl := "systemctl --user"
+			if s.System {
+				systemctl = "sudo systemctl"
+			}
+			return nil, fmt.Errorf("%s is masked: %s unmask %s %s, and repeat this command", name, systemctl, unitName, socketName)
 		}
 		if units[name], err = s.unit(path.Join(s.folder(), name)); err != nil {
 			return nil, err
@@ -441,15 +445,6 @@ func (d Definition) logLine() string {
 	return "journalctl --user -u " + Name
 }
 
-// line is a command for the user to type.
-func (s systemd) line(verb string, args ...string) string {
-	line := "systemctl --user "
-	if s.System {
-		line = "sudo systemctl "
-	}
-	return line + verb + " " + strings.Join(args, " ")
-}
-
 // ctl runs systemctl. Its error is what systemctl says.
 func (s systemd) ctl(ctx context.Context, args ...string) (string, error) {
 	args = append([]string{"--no-ask-password", "--no-pager", "--quiet"}, args...)
@@ -468,17 +463,14 @@ func (s systemd) ctl(ctx context.Context, args ...string) (string, error) {
 		text = err.Error()
 	}
 	if strings.Contains(text, "Failed to connect to") {
-		return "", fmt.Errorf("systemd cannot be reached (%s)%s", text, s.unreachableHint())
+		hint := ""
+		if !s.System {
+			hint = fmt.Sprintf(": log in as this user, not with su or sudo; on a host without logins, root first runs loginctl enable-linger %d", os.Getuid())
+		}
+		return "", fmt.Errorf("systemd cannot be reached (%s)%s", text, hint)
 	}
 	first, _, _ := strings.Cut(text, "\n")
 	return "", fmt.Errorf("systemctl: %s", first)
-}
-
-func (d Definition) unreachableHint() string {
-	if d.System {
-		return ""
-	}
-	return ": log in as this user, not with su or sudo; on a host without logins, root first runs loginctl enable-linger " + strconv.Itoa(os.Getuid())
 }
 
 // checkSystemProgram refuses a program that anybody but root could replace, or

@@ -174,8 +174,8 @@ func TestPathsThatNoUnitCanHold(t *testing.T) {
 	}
 }
 
-// A fakeSystemctl says of itself what the real one says, fails as it is told
-// to, and remembers how it was called. What the real one makes of the units is
+// A fakeSystemctl prints what the real one prints, fails when a test wants it
+// to, and records its calls. What the real one makes of the units is
 // tried by packaging/boottest/user.sh.
 type fakeSystemctl struct {
 	t    *testing.T
@@ -473,7 +473,7 @@ func TestUninstall(t *testing.T) {
 	}
 }
 
-// Why the service did not start is told in tokend's own words, with its status.
+// A service that did not start says why in tokend's own words, with its status.
 func TestStartTellsWhyNot(t *testing.T) {
 	f := newFakeSystemctl(t)
 	f.says("fail-start", "Job for tokend.service failed because the control process exited with error code.\n")
