@@ -130,7 +130,7 @@ func TestAddRefusesBeforeAnythingIsSent(t *testing.T) {
 		"stdin twice":                 {append(azure, "--certificate", "-", "--private-key", "-"), "cannot both be read from stdin"},
 		"a flag twice":                {append(azure, "--client-secret-file", secret, "--client-secret-file", secret), "given twice"},
 		"secret of another":           {append(azure, "--service-key", secret), "--service-key: the provider azure takes no service_key; it takes --client-secret-file"},
-		"a date that is none":         {append(azure, "--secret-expires", "31.1.2027"), "not a date such as"},
+		"no date":                     {append(azure, "--secret-expires", "31.1.2027"), "not a date such as"},
 		"two names":                   {[]string{"add", "x", "y"}, "there is no file y"},
 	} {
 		t.Run(name, func(t *testing.T) {

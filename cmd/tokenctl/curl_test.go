@@ -264,7 +264,9 @@ func TestProxyDoesNotSeeTheToken(t *testing.T) {
 		t.Errorf("the proxy got %q; %+v", got, r)
 	}
 	t.Setenv("http_proxy", proxy.URL)
-	call(t, socket, nil, "curl", "clms", "-sS", "-x", proxy.URL, plain.URL).wants(t, ui.ExitOK, "welcome\n", "")
+	for _, u := range []string{plain.URL, strings.Replace(plain.URL, "http", "HTTP", 1)} {
+		call(t, socket, nil, "curl", "clms", "-sS", "-x", proxy.URL, u).wants(t, ui.ExitOK, "welcome\n", "")
+	}
 	if got := proxy.requests(); len(got) != 1 {
 		t.Errorf("the proxy got %q", got)
 	}

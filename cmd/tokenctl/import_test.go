@@ -83,7 +83,7 @@ func TestImportShowsWhatItWouldDoAndDoesNothing(t *testing.T) {
 	}
 }
 
-func TestImportMakesProfilesAndSaysWhatMayGo(t *testing.T) {
+func TestImportMakesProfilesAndListsWhatCanBeDeleted(t *testing.T) {
 	dir := folder(t, map[string]string{
 		"alice.json": clmsKey("a1"), "bob.json": clmsKey("a2"),
 		".env": "API_CLIENT_ID=id\nAPI_CLIENT_SECRET=" + canary + "\n",

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// A start waits for another one, and not for ever.
+// A start waits for another one, but not for ever.
 func TestAnotherStartIsWaitedFor(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "start.lock")
 	unlock, err := lockStart(t.Context(), file)

@@ -205,21 +205,26 @@ func TestAddAsksForFilesByTheirNames(t *testing.T) {
 	}
 }
 
-func TestAddAsksForWhatBelongsToASecret(t *testing.T) {
+// Lines whose answer is the canary are typed without echo.
+func TestSecretsAreAskedForWithWhatBelongsToThem(t *testing.T) {
 	pfx, pem := writeSecret(t, "a.pfx", "PFX"), writeSecret(t, "a.pem", "PEM")
-	args := []string{"add", "x", "--provider", "azure", "--tenant", "t", "--client-id", "c", "--scope", "s"}
+	add := []string{"add", "x", "--provider", "azure", "--tenant", "t", "--client-id", "c", "--scope", "s"}
+	askPFX, askPEM := [2]string{"both in one file\r\npfx file: ", pfx}, [2]string{"certificate in PEM\r\ncertificate file: ", pem}
 	for name, c := range map[string]struct {
+		args []string
 		talk [][2]string
 		want map[string]string
 	}{
-		"password":            {[][2]string{{"Which one [1-3]: ", "3"}, {"both in one file\r\npfx file: ", pfx}, {"Enter for none): ", canary}}, map[string]string{"pfx": "PFX", "pfx_password": canary}},
-		"no password":         {[][2]string{{"Which one [1-3]: ", "pfx"}, {"both in one file\r\npfx file: ", pfx}, {"Enter for none): ", ""}}, map[string]string{"pfx": "PFX"}},
-		"key in its file":     {[][2]string{{"Which one [1-3]: ", "2"}, {"certificate in PEM\r\ncertificate file: ", pem}, {"Enter for none): ", ""}}, map[string]string{"certificate": "PEM"}},
-		"key in another file": {[][2]string{{"Which one [1-3]: ", "2"}, {"certificate in PEM\r\ncertificate file: ", pem}, {"Enter for none): ", pfx}}, map[string]string{"certificate": "PEM", "private_key": "PFX"}},
+		"password":            {add, [][2]string{{"Which one [1-3]: ", "3"}, askPFX, {"Enter for none): ", canary}}, map[string]string{"pfx": "PFX", "pfx_password": canary}},
+		"no password":         {add, [][2]string{{"Which one [1-3]: ", "pfx"}, askPFX, {"Enter for none): ", ""}}, map[string]string{"pfx": "PFX"}},
+		"key in its file":     {add, [][2]string{{"Which one [1-3]: ", "2"}, askPEM, {"Enter for none): ", ""}}, map[string]string{"certificate": "PEM"}},
+		"key in another file": {add, [][2]string{{"Which one [1-3]: ", "2"}, askPEM, {"Enter for none): ", pfx}}, map[string]string{"certificate": "PEM", "private_key": "PFX"}},
+		"rotate":              {[]string{"rotate", "azure"}, [][2]string{{"Which one [1-3]: ", "1"}, {"(not shown): ", canary}}, map[string]string{"client_secret": canary}},
+		"stdin":               {[]string{"rotate", "azure", "--client-secret-file", "-"}, [][2]string{{"(not shown): ", canary}}, map[string]string{"client_secret": canary}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, p := newBackend(), newPerson(t)
-			wait := p.runs(serve(t, b), args...)
+			wait := p.runs(serve(t, b), c.args...)
 			for _, line := range c.talk {
 				if line[1] == canary {
 					p.whispers(line[0], line[1])
@@ -227,8 +232,8 @@ func TestAddAsksForWhatBelongsToASecret(t *testing.T) {
 					p.answers(line[0], line[1])
 				}
 			}
-			if r := wait(); r.status != ui.ExitOK {
-				t.Fatalf("status %d; on the screen:\n%s", r.status, p.seen())
+			if r := wait(); r.status != ui.ExitOK || (b.addition.Settings == nil) != (c.args[0] == "rotate") {
+				t.Fatalf("status %d, sent %+v; on the screen:\n%s", r.status, b.addition, p.seen())
 			}
 			got := map[string]string{}
 			for field, secret := range b.addition.Secrets {
@@ -238,34 +243,9 @@ func TestAddAsksForWhatBelongsToASecret(t *testing.T) {
 				t.Errorf("sent %q, want %q", got, c.want)
 			}
 			if strings.Contains(p.seen(), canary) {
-				t.Error("the password is on the screen")
+				t.Error("the secret is on the screen")
 			}
 		})
-	}
-}
-
-func TestRotateAsksWithoutEcho(t *testing.T) {
-	b, p := newBackend(), newPerson(t)
-	wait := p.runs(serve(t, b), "rotate", "azure")
-	p.answers("Which one [1-3]: ", "1")
-	p.whispers("(not shown): ", canary)
-	if r := wait(); r.status != ui.ExitOK || b.addition.Secrets["client_secret"].Reveal() != canary || b.addition.Settings != nil {
-		t.Errorf("status %d, sent %+v", r.status, b.addition)
-	}
-	if strings.Contains(p.seen(), canary) {
-		t.Error("the secret is on the screen")
-	}
-}
-
-func TestSecretFromStdinIsNotShownOnATerminal(t *testing.T) {
-	b, p := newBackend(), newPerson(t)
-	wait := p.runs(serve(t, b), "rotate", "azure", "--client-secret-file", "-")
-	p.whispers("(not shown): ", canary)
-	if r := wait(); r.status != ui.ExitOK || b.addition.Secrets["client_secret"].Reveal() != canary {
-		t.Errorf("status %d, sent %+v", r.status, b.addition)
-	}
-	if strings.Contains(p.seen(), canary) {
-		t.Error("the secret is on the screen")
 	}
 }
 
@@ -311,13 +291,7 @@ func TestNoAnswerEndsTheQuestions(t *testing.T) {
 // Ctrl-C at a secret must not leave the terminal mute.
 func TestInterruptGivesTheEchoBack(t *testing.T) {
 	p := newPerson(t)
-	c := exec.Command(os.Args[0], "rotate", "azure", "--client-secret-file", "-", "--socket", serve(t, newBackend()))
-	c.Env = append(os.Environ(), asTokenctl+"=1")
-	c.Stdin, c.Stdout, c.Stderr = p.slave, p.slave, p.slave
-	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
+	c := p.atTerminal(serve(t, newBackend()), "rotate", "azure", "--client-secret-file", "-")
 	p.sees("(not shown): ")
 	p.deaf()
 	p.types("\x03")
@@ -398,8 +372,7 @@ func TestAddDoesNotAskForEver(t *testing.T) {
 	}
 }
 
-// What a flag said is not asked for.
-func TestAddAsksNothingAnewThatAFlagSaid(t *testing.T) {
+func TestAddDoesNotAskAgainForAFlag(t *testing.T) {
 	b, p := newBackend(), newPerson(t)
 	b.err = &token.Error{Code: token.ErrInvalid, Message: "no", Field: "tenant"}
 	wait := p.runs(serve(t, b), "add", "x", "--provider", "azure", "--tenant", "t", "--scope", "s", "--client-secret-file", writeSecret(t, "s", canary))
@@ -430,20 +403,6 @@ func TestQuestionsFitTheTerminal(t *testing.T) {
 	}
 	if n := strings.Count(p.seen(), "many words"); n != 40 {
 		t.Errorf("%d of 40 words:\n%s", n, p.seen())
-	}
-}
-
-func TestTerminalsGetColourUnlessTheyDoNotWantIt(t *testing.T) {
-	for noColor, want := range map[string]bool{"": true, "1": false} {
-		t.Setenv("NO_COLOR", noColor)
-		t.Setenv("TERM", "xterm")
-		b, p := newBackend(), newPerson(t)
-		b.err = token.ErrDenied
-		p.runs(serve(t, b), "get", "clms")()
-		p.sees("access denied")
-		if got := strings.Contains(p.seen(), "\x1b[31m"); got != want {
-			t.Errorf("NO_COLOR=%q: colour %v", noColor, got)
-		}
 	}
 }
 
@@ -552,15 +511,15 @@ func TestColourCanBeTurnedOff(t *testing.T) {
 	t.Setenv("TERM", "xterm")
 	for value, coloured := range map[string]bool{"": true, "1": false} {
 		t.Setenv("NO_COLOR", value)
-		p := newPerson(t)
-		c := p.atTerminal(serve(t, newBackend()), "status")
-		if err := c.Wait(); err != nil {
-			t.Fatal(err)
-		}
-		p.sees("failing")
-		p.sees("expires on 2026-12-01")
-		if got := strings.Contains(p.seen(), "\x1b["); got != coloured {
-			t.Errorf("NO_COLOR=%q: %q", value, p.seen())
+		b := newBackend()
+		b.err = token.ErrDenied
+		for text, args := range map[string][]string{"expires on 2026-12-01": {"status"}, "access denied": {"get", "clms"}} {
+			p := newPerson(t)
+			p.atTerminal(serve(t, b), args...)
+			p.sees(text)
+			if got := strings.Contains(p.seen(), "\x1b[31m"); got != coloured {
+				t.Errorf("NO_COLOR=%q: %q", value, p.seen())
+			}
 		}
 	}
 }
@@ -606,8 +565,8 @@ func (s *slow) Add(ctx context.Context, a token.CreateProfile) (token.Created, e
 	return s.backend.Add(ctx, a)
 }
 
-// What lasts is shown on the terminal, beside the answer and gone before it.
-func TestWaitingIsShownOnATerminal(t *testing.T) {
+// tokenctl shows what it waits for, beside the answer, and leaves nothing behind.
+func TestWaitingShowsOnATerminal(t *testing.T) {
 	key := writeSecret(t, "service-key.json", clmsKey("x"))
 	for text, args := range map[string][]string{
 		"Waiting for a token ... ": {"get", "clms"}, "Obtaining a token to prove that it works ... ": {"add", "x", key},

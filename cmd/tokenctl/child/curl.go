@@ -309,7 +309,7 @@ func (c *curlCall) run(lines []byte, replace func() bool) error {
 		return err
 	}
 	lines = append(lines, "globoff\nproto-redir = \"=http,https\"\n"...)
-	if slices.ContainsFunc(c.urls, func(u string) bool { return strings.HasPrefix(u, "http:") }) {
+	if slices.ContainsFunc(c.urls, func(u string) bool { return strings.HasPrefix(strings.ToLower(u), "http:") }) {
 		lines = append(lines, "noproxy = \"*\"\n"...) // a proxy would read along
 	}
 	// -q has to come first: then curl does not read ~/.curlrc.
