@@ -122,27 +122,6 @@ func TestImportMakesProfilesAndListsWhatCanBeDeleted(t *testing.T) {
 	}
 }
 
-func TestImportKnowsWhatThereIsAlready(t *testing.T) {
-	k := &collector{backend: newBackend()}
-	dir := folder(t, map[string]string{"service-key.json": clmsKey("abc")}) // the client_id of the profile clms
-	r := call(t, serve(t, k), nil, "import", dir, "--yes")
-	r.wants(t, ui.ExitOK, "Already there\n", "")
-	if !strings.Contains(r.out, "the profile clms has it") || len(k.additions) > 0 {
-		t.Errorf("added %q:\n%s", k.names(), r.out)
-	}
-}
-
-// The same key in two files makes one profile.
-func TestImportMakesOneProfileOfTwins(t *testing.T) {
-	k := &collector{backend: newBackend()}
-	t.Chdir(folder(t, map[string]string{"a.json": clmsKey("x"), "b.json": clmsKey("x"), "c.json": clmsKey("y")}))
-	r := call(t, serve(t, k), nil, "import", ".", "--yes")
-	r.wants(t, ui.ExitOK, "b.json (CLMS service key): the profile a has it", "")
-	if got := k.names(); !slices.Equal(got, []string{"a", "c"}) {
-		t.Errorf("added %q", got)
-	}
-}
-
 func TestImportOfTheEnvironment(t *testing.T) {
 	emptyHome(t)
 	t.Setenv("AZURE_CLIENT_ID", "app")
@@ -178,23 +157,37 @@ func TestImportFindsNothing(t *testing.T) {
 	}
 }
 
-// An encrypted file is decrypted by its own tool, and need not touch the disk.
-func TestImportReadsStdin(t *testing.T) {
-	k := &collector{backend: newBackend()}
-	plain := `{"name":"iam","issuer_url":"https://iam.example","client_id":"c","client_secret":"` + canary + `","token_endpoint":"https://iam.example/token"}`
-	r := call(t, serve(t, k), strings.NewReader(plain), "import", "-", "--yes")
-	r.wants(t, ui.ExitOK, "ready", "")
-	if len(k.additions) != 1 || k.additions[0].Name != "iam" || strings.Contains(r.out, "delete") {
-		t.Errorf("added %q:\n%s", k.names(), r.out)
+func TestImportOfFiles(t *testing.T) {
+	for name, c := range map[string]struct {
+		files map[string]string
+		stdin string // in place of files: an encrypted file is decrypted by its own tool
+		mode  os.FileMode
+		says  string
+		names []string
+	}{
+		"known already": {files: map[string]string{"service-key.json": clmsKey("abc")}, says: "Already there\n  service-key.json (CLMS service key): the profile clms has it"},
+		"twins":         {files: map[string]string{"a.json": clmsKey("x"), "b.json": clmsKey("x"), "c.json": clmsKey("y")}, says: "b.json (CLMS service key): the profile a has it", names: []string{"a", "c"}},
+		"stdin":         {stdin: `{"name":"iam","issuer_url":"https://iam.example","client_id":"c","client_secret":"` + canary + `","token_endpoint":"https://iam.example/token"}`, says: "ready", names: []string{"iam"}},
+		"exposed":       {files: map[string]string{"key.json": clmsKey("x")}, mode: 0o044, says: "(mode 0644)", names: []string{"clms-2"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k, path := &collector{backend: newBackend()}, "."
+			t.Chdir(folder(t, c.files))
+			for file := range c.files {
+				if err := os.Chmod(file, 0o600|c.mode); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if c.stdin != "" {
+				path = "-"
+			}
+			r := call(t, serve(t, k), strings.NewReader(c.stdin), "import", path, "--yes")
+			r.wants(t, ui.ExitOK, c.says, "")
+			if !slices.Equal(k.names(), c.names) || c.stdin != "" && strings.Contains(r.out, "delete") {
+				t.Errorf("added %q:\n%s", k.names(), r.out)
+			}
+		})
 	}
-}
-
-func TestImportWarnsOfFilesThatOthersRead(t *testing.T) {
-	t.Chdir(folder(t, map[string]string{"key.json": clmsKey("x")}))
-	if err := os.Chmod("key.json", 0o644); err != nil {
-		t.Fatal(err)
-	}
-	call(t, serve(t, newBackend()), nil, "import", "key.json").wants(t, ui.ExitOK, "(mode 0644)", "")
 }
 
 func TestImportAsJSON(t *testing.T) {
