@@ -204,6 +204,7 @@ func TestTheDashboardIsWhole(t *testing.T) {
 }
 
 func TestPromtoolTakesRulesAndMetrics(t *testing.T) {
+	t.Parallel()
 	promtool := checktest.Need(t, "promtool") // Debian: prometheus
 	dir := filepath.Join(root, "packaging", "prometheus")
 	documented := filepath.Join(t.TempDir(), "prometheus.yml")

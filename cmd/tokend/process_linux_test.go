@@ -284,6 +284,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 
 // The state directory alone, as in a stolen backup, opens nothing.
 func TestStateAloneOpensNothing(t *testing.T) {
+	t.Parallel()
 	h := newHome(t)
 	h.setup("--keystore", "sealed", "--key-file", filepath.Join(h.dir, "key"))
 	h.start()

@@ -29,6 +29,7 @@ func ends(t *testing.T, cmd *exec.Cmd) (string, int) {
 
 // Each reason not to start is one line, with a status of its own.
 func TestStartUpFailures(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name    string
 		prepare func(h *home)

@@ -148,6 +148,7 @@ func copyFile(to, from string) error {
 // Case 65 of the threat model: a tokend that is made to dump what it is doing
 // shows no secret, and dumps no core.
 func TestATraceShowsNoSecret(t *testing.T) {
+	t.Parallel()
 	for _, signal := range []syscall.Signal{syscall.SIGQUIT, syscall.SIGABRT} {
 		t.Run(signal.String(), func(t *testing.T) {
 			h := newHome(t, "GOTRACEBACK=all")

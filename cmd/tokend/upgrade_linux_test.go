@@ -40,6 +40,7 @@ type upgradeWant struct {
 // The configuration, state and cache that the first release left behind are
 // served as they are. Nothing in them is rewritten.
 func TestUpgradeFromTheFirstRelease(t *testing.T) {
+	t.Parallel()
 	if *upgradeFrom != "" {
 		makeUpgrade(t, *upgradeFrom)
 	}
