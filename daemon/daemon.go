@@ -8,7 +8,6 @@ package daemon
 
 import (
 	"context"
-	"log/slog"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -21,16 +20,15 @@ import (
 	"tokend/providers/token"
 )
 
-// Deps is what a Daemon needs of others. All of it but Pulse and Now is
-// required.
+// Deps is what a Daemon needs of others.
 type Deps struct {
+	// Options are for the mint. The Daemon sets Event.
+	mint.Options
 	// Configure applies a configuration's log level and returns the providers
 	// under its proxy and CA. It is called at each reload.
 	Configure func(profile.Config) (Kinds, error)
 	// Credentials are the profiles' secrets, in the keystore.
 	Credentials Credentials
-	// Cache is the token file.
-	Cache mint.Cache
 	// Keystore returns the state of the keystore in a word or two, for status;
 	// Where says where it keeps an account.
 	Keystore func(ctx context.Context) string
@@ -43,17 +41,9 @@ type Deps struct {
 	// Caller returns the caller, given the context of a method; false for tokend
 	// itself.
 	Caller func(ctx context.Context) (c Caller, ok bool)
-	// Alive is called at each turn of the mint's loop, at least every Pulse (zero:
-	// whenever there is something to do). If it stays away, Run hangs.
-	Alive func()
-	Pulse time.Duration
-	// Now is the wall clock, which may be set; nil: the system's.
-	Now func() time.Time
 	// Sandbox says how tokend is confined to its own files: in words that end
 	// in ": ok" if it is, empty if the system has no such thing.
 	Sandbox func() string
-	// Log must not block: some lines are written while callers wait.
-	Log     *slog.Logger
 	Version string
 }
 
@@ -110,9 +100,8 @@ func New(dirs profile.Dirs, deps Deps) (*Daemon, error) {
 	d.started = d.now()
 	d.state.Store(&state{credentials: deps.Credentials})
 	d.events = hub{state: d.state.Load, now: d.now, watchers: map[*watcher]struct{}{}}
-	d.mint = mint.New(mint.Options{
-		Cache: deps.Cache, Event: d.onMint, Alive: deps.Alive, Pulse: deps.Pulse, Now: deps.Now, Log: deps.Log,
-	})
+	deps.Event = d.onMint
+	d.mint = mint.New(deps.Options)
 	d.sinks = &sink.Keeper{
 		List: filepath.Join(dirs.State, "sinks"), Sources: d.sinkSources, Now: d.now, Log: deps.Log,
 		Confined: func() bool { return strings.HasSuffix(deps.Sandbox(), ": ok") }, Changed: make(chan struct{}, 1),

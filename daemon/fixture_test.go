@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"tokend/daemon"
+	"tokend/daemon/mint"
+	"tokend/daemon/profile"
 	"tokend/providers/token"
 	"tokend/store"
 	"tokend/store/cache"
@@ -197,7 +199,7 @@ type callerKey struct{}
 // keystore, one issuer "idp" unless the test adds others.
 type installation struct {
 	t       *testing.T
-	dirs    daemon.Dirs
+	dirs    profile.Dirs
 	issuers map[string]*issuer
 	log     bytes.Buffer
 	logMu   sync.Mutex
@@ -217,7 +219,7 @@ func newInstallation(t *testing.T) *installation {
 	dir := t.TempDir()
 	in := &installation{
 		t:       t,
-		dirs:    daemon.Dirs{Config: filepath.Join(dir, "config"), State: filepath.Join(dir, "state")},
+		dirs:    profile.Dirs{Config: filepath.Join(dir, "config"), State: filepath.Join(dir, "state")},
 		issuers: map[string]*issuer{"idp": {life: time.Hour}},
 		stop:    func() {},
 	}
@@ -355,9 +357,12 @@ func (in *installation) make() (*daemon.Daemon, *cache.Cache) {
 		in.t.Fatal(err)
 	}
 	d, err := daemon.New(in.dirs, daemon.Deps{
-		Configure:   func(daemon.Config) (daemon.Kinds, error) { return kinds{in.issuers, &in.made}, nil },
+		Options: mint.Options{
+			Cache: fillableCache{file, in}, Log: slog.New(slog.NewTextHandler(lockedWriter{in}, nil)),
+			Alive: func() { in.turns.Add(1) }, Pulse: in.pulse, Now: in.now,
+		},
+		Configure:   func(profile.Config) (daemon.Kinds, error) { return kinds{in.issuers, &in.made}, nil },
 		Credentials: in.credentials(),
-		Cache:       fillableCache{file, in},
 		Keystore:    func(context.Context) string { return "sealed: ok" },
 		Sandbox:     func() string { return "landlock: ok" },
 		Where:       func(account string) string { return "sealed file " + account },
@@ -365,14 +370,10 @@ func (in *installation) make() (*daemon.Daemon, *cache.Cache) {
 		Doctor: func(_ context.Context, st token.Status, all bool) token.Report {
 			return token.Report{Version: st.Version, Checks: []token.Check{{Name: fmt.Sprint(all, " ", len(st.Profiles))}}}
 		},
-		Log: slog.New(slog.NewTextHandler(lockedWriter{in}, nil)),
 		Caller: func(ctx context.Context) (daemon.Caller, bool) {
 			c, ok := ctx.Value(callerKey{}).(daemon.Caller)
 			return c, ok
 		},
-		Alive:   func() { in.turns.Add(1) },
-		Pulse:   in.pulse,
-		Now:     in.now,
 		Version: "test",
 	})
 	if err != nil {

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,17 +48,17 @@ func (d *Daemon) Reload(ctx context.Context) error {
 		next.bad = map[string]string{"": err.Error()}
 		d.state.Store(next)
 		d.events.publish(nil, token.Event{Kind: token.EventReloaded, BadFiles: 1})
-		d.deps.Log.Warn("configuration not read; what was in force stays", "error", err.Error())
+		d.deps.Log.Warn("configuration not read; the previous one stays active", "error", err.Error())
 		return err
 	}
 	for _, text := range bad {
-		d.deps.Log.Warn("a profile cannot be read; what was in force of it stays", "error", text)
+		d.deps.Log.Warn("a profile cannot be read; its previous settings stay active", "error", text)
 	}
 	d.events.publish(nil, token.Event{Kind: token.EventReloaded, BadFiles: len(bad)})
 	if len(bad) == 0 {
 		return nil
 	}
-	return invalid("", "what was in force before stays in force for: %s", strings.Join(bad, "; "))
+	return invalid("", "the previous settings stay active for: %s", strings.Join(bad, "; "))
 }
 
 // read reads the configuration and all profiles. It returns what is wrong with
@@ -139,16 +140,7 @@ func (d *Daemon) retire(next *state, name string) {
 // secrets and writes the profile's file. On an error nothing is kept.
 func (d *Daemon) Add(ctx context.Context, a token.CreateProfile) (token.Created, error) {
 	st := d.state.Load()
-	err := d.requireAdmin(ctx)
-	for _, check := range []func() error{
-		func() error { return token.CheckName(a.Name) },
-		func() error { return d.isFree(a.Name) },
-		func() error { return profile.CheckProvider(st.kinds, a.Provider) },
-	} {
-		if err == nil {
-			err = check()
-		}
-	}
+	err := cmp.Or(d.requireAdmin(ctx), token.CheckName(a.Name), d.isFree(a.Name), profile.CheckProvider(st.kinds, a.Provider))
 	if err != nil {
 		return token.Created{}, err
 	}
@@ -314,7 +306,7 @@ func (d *Daemon) finishRotation(ctx context.Context, a token.CreateProfile) (tok
 		return token.Created{}, err
 	}
 	if same.Fingerprint != old.Fingerprint {
-		return token.Created{}, invalid("", "%s was edited and is not in force yet; reload first", file.Path)
+		return token.Created{}, invalid("", "%s was edited and is not active yet; reload first", file.Path)
 	}
 	switch a.Step {
 	case token.StepRegistered:
@@ -322,9 +314,9 @@ func (d *Daemon) finishRotation(ctx context.Context, a token.CreateProfile) (tok
 		if err != nil {
 			return token.Created{}, err
 		}
-		created := d.put(next, pending, proof{})
+		created := d.activate(next, pending, proof{})
 		if _, err := d.deps.Credentials.Promote(ctx, a.Name); err != nil {
-			d.put(old.Profile, old.Credential, proof{})
+			d.activate(old.Profile, old.Credential, proof{})
 			return token.Created{}, err
 		}
 		return created, nil
@@ -332,7 +324,7 @@ func (d *Daemon) finishRotation(ctx context.Context, a token.CreateProfile) (tok
 		if err := d.deps.Credentials.Abandon(ctx, a.Name); err != nil {
 			return token.Created{}, err
 		}
-		return d.put(same, same.Credential, proof{}), nil
+		return d.activate(same, same.Credential, proof{}), nil
 	}
 	return token.Created{}, invalid("step", "%q is no step of a rotation", a.Step)
 }
@@ -392,7 +384,7 @@ func (d *Daemon) prove(ctx context.Context, st *state, f profile.File, cred toke
 }
 
 // openStored opens a profile whose credential has just been stored, with the
-// configuration as it is by now, and puts it in force.
+// configuration as it is by now, and activates it.
 func (d *Daemon) openStored(name string, stored token.Credential, proven proof) (token.Created, error) {
 	file, err := d.dirs.Read(name)
 	if err != nil {
@@ -402,12 +394,12 @@ func (d *Daemon) openStored(name string, stored token.Credential, proven proof) 
 	if err != nil {
 		return token.Created{}, err
 	}
-	return d.put(p, stored, proven), nil
+	return d.activate(p, stored, proven), nil
 }
 
-// put puts a profile in force, with the token that proved it, and says where the
+// activate makes a profile active, with the token that proved it, and says where the
 // credential is that has just been stored.
-func (d *Daemon) put(p *profile.Profile, stored token.Credential, proven proof) token.Created {
+func (d *Daemon) activate(p *profile.Profile, stored token.Credential, proven proof) token.Created {
 	next := d.state.Load().next()
 	d.install(next, p)
 	d.state.Store(next)
@@ -434,10 +426,7 @@ func (d *Daemon) put(p *profile.Profile, stored token.Credential, proven proof) 
 // A keystore that cannot be reached leaves everything as it was. Remove also
 // deletes what is left of a profile whose file is gone.
 func (d *Daemon) Remove(ctx context.Context, name string) error {
-	if err := d.requireAdmin(ctx); err != nil {
-		return err
-	}
-	if err := token.CheckName(name); err != nil {
+	if err := cmp.Or(d.requireAdmin(ctx), token.CheckName(name)); err != nil {
 		return err
 	}
 	done, err := d.change(ctx)

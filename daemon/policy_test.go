@@ -147,7 +147,7 @@ func TestWhoMayManageProfiles(t *testing.T) {
 			if err != nil || (len(st.ConfigErrors) > 0) != told {
 				t.Errorf("uid %d: %q, %v", uid, st.ConfigErrors, err)
 			}
-			if _, err := d.Get(as(t, uid), "broken", token.Query{}); (strings.Contains(err.Error(), "not in force")) != told {
+			if _, err := d.Get(as(t, uid), "broken", token.Query{}); (strings.Contains(err.Error(), "not active")) != told {
 				t.Errorf("uid %d: %v", uid, err)
 			}
 		}

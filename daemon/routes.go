@@ -136,7 +136,7 @@ func (s *state) lookup(c *Caller, name string) (*entry, error) {
 	case e != nil && e.mayUse(c):
 		return e, nil
 	case e == nil && s.isAdmin(c) && text != "" && name != "":
-		return nil, invalid("", "profile %q is not in force: %s", name, text)
+		return nil, invalid("", "profile %q is not active: %s", name, text)
 	}
 	return nil, noProfile(name)
 }

@@ -32,7 +32,7 @@ func TestABadFileAtAStart(t *testing.T) {
 		in.profile("p", ordinary+"skope = \"x\"\n")
 		in.start()
 		err := in.refused("p", token.Query{}, token.ErrInvalid)
-		if !strings.Contains(err.Message, `profile "p" is not in force: `) || !strings.Contains(err.Message, "p.toml:3:") {
+		if !strings.Contains(err.Message, `profile "p" is not active: `) || !strings.Contains(err.Message, "p.toml:3:") {
 			t.Errorf("%v", err)
 		}
 		if !strings.Contains(in.logged(), `msg="a profile cannot be read" error=`) {

@@ -129,7 +129,7 @@ func (d *Daemon) warnings(st *state, e *entry) (warnings []string) {
 	now := d.now()
 	warn := func(format string, args ...any) { warnings = append(warnings, fmt.Sprintf(format, args...)) }
 	if text := st.bad[e.Name]; text != "" {
-		warn("what was in force before stays in force: %s", text)
+		warn("the previous settings stay active: %s", text)
 	}
 	if !e.Expires.IsZero() && e.Expires.Sub(now) < st.config.WarnAhead.Duration {
 		verb := "expired"

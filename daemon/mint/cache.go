@@ -127,12 +127,11 @@ func (m *Mint) takeOver(r token.Record) bool {
 // left.
 func (m *Mint) keepCache(ctx context.Context) {
 	tries := 1
-	m.load(ctx)
-	if m.heedNotices() {
-		m.save()
-	}
 	dirty, rested := m.dirty, (<-chan time.Time)(nil)
 	for {
+		if m.load(ctx) && m.write() {
+			tries = 1
+		}
 		var again <-chan time.Time
 		if m.Stats().CacheErr != nil {
 			again = time.After(min(saveAgain, doubled(firstKeystoreRetry, lastKeystoreRetry, tries)))
@@ -147,12 +146,8 @@ func (m *Mint) keepCache(ctx context.Context) {
 			dirty, rested = nil, time.After(saveApart)
 		case <-rested:
 			dirty, rested = m.dirty, nil
-			continue
 		case <-again:
 			tries++
-		}
-		if m.load(ctx) && m.write() {
-			tries = 1
 		}
 	}
 }

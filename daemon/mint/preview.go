@@ -3,83 +3,79 @@ package mint
 import (
 	"encoding/base64"
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"tokend/providers/token"
 )
 
+// claims are what we show of a JWT: of its header the algorithm, of its payload
+// the rest.
+type claims struct {
+	Algorithm texts `json:"alg"`
+	Issuer    texts `json:"iss"`
+	Subject   texts `json:"sub"`
+	Audience  texts `json:"aud"`
+	ClientID  texts `json:"client_id"`
+	Party     texts `json:"azp"`
+	AppID     texts `json:"appid"`
+	Scope     texts `json:"scope"`
+	EntraList texts `json:"scp"`
+	Roles     texts `json:"roles"`
+}
+
+// texts are the strings of a claim that is a string or a list of them. A claim of
+// another type has none.
+type texts []string
+
+// UnmarshalJSON never fails.
+func (t *texts) UnmarshalJSON(b []byte) error {
+	var one any
+	_ = json.Unmarshal(b, &one) // it is valid JSON
+	many, ok := one.([]any)
+	if !ok {
+		many = []any{one}
+	}
+	for _, v := range many {
+		if s, ok := v.(string); ok && s != "" {
+			*t = append(*t, s)
+		}
+	}
+	return nil
+}
+
+// text returns the claim as one string.
+func (t texts) text() string {
+	if len(t) != 1 {
+		return ""
+	}
+	return t[0]
+}
+
 // preview returns what a token says. It verifies nothing: that is up to the
 // service that the token is for.
-func preview(t token.Secret) *token.ClaimsPreview {
-	parts := strings.Split(t.Reveal(), ".")
-	switch {
-	case len(parts) == 5 && isJOSEHeader(parts[0]):
+func preview(secret token.Secret) *token.ClaimsPreview {
+	parts := strings.Split(secret.Reveal(), ".")
+	header, signed := decodePart(parts[0])
+	signed = signed && header.Algorithm.text() != "" // RFC 7515 §4, RFC 7516 §4
+	if signed && len(parts) == 5 {
 		return &token.ClaimsPreview{Format: "jwe"}
-	case len(parts) != 3 || !isJOSEHeader(parts[0]):
-		return &token.ClaimsPreview{Format: "opaque"}
 	}
-	claims := decodePart(parts[1])
-	if claims == nil {
-		return &token.ClaimsPreview{Format: "opaque"}
+	if signed && len(parts) == 3 {
+		if c, ok := decodePart(parts[1]); ok {
+			client := slices.Concat(c.ClientID, c.Party, c.AppID)
+			scopes := strings.Fields(strings.Join(slices.Concat(c.Scope, c.EntraList), " "))
+			return &token.ClaimsPreview{
+				Format: "jwt", Issuer: c.Issuer.text(), Subject: c.Subject.text(), Audience: c.Audience,
+				Client: client[:min(1, len(client))].text(), Scopes: slices.Concat(scopes, c.Roles),
+			}
+		}
 	}
-	return &token.ClaimsPreview{
-		Format:   "jwt",
-		Issuer:   text(claims["iss"]),
-		Subject:  text(claims["sub"]),
-		Audience: texts(claims["aud"]),
-		Client:   firstText(claims["client_id"], claims["azp"], claims["appid"]),
-		Scopes:   append(words(claims["scope"], claims["scp"]), texts(claims["roles"])...),
-	}
+	return &token.ClaimsPreview{Format: "opaque"}
 }
 
-// isJOSEHeader reports whether a part says how a token is signed or encrypted
-// (RFC 7515 §4, RFC 7516 §4).
-func isJOSEHeader(part string) bool { return text(decodePart(part)["alg"]) != "" }
-
-// decodePart reads one part of a JWT, base64url of a JSON object; nil if it is not
-// one.
-func decodePart(part string) (members map[string]any) {
+// decodePart reads one part of a JWT, base64url of a JSON object.
+func decodePart(part string) (c claims, ok bool) {
 	b, err := base64.RawURLEncoding.DecodeString(part)
-	if err != nil || json.Unmarshal(b, &members) != nil {
-		return nil
-	}
-	return members
-}
-
-func text(v any) string {
-	s, _ := v.(string)
-	return s
-}
-
-func firstText(values ...any) string {
-	for _, v := range values {
-		if s := text(v); s != "" {
-			return s
-		}
-	}
-	return ""
-}
-
-// texts returns the strings of a claim that is a string or a list of them.
-func texts(v any) (list []string) {
-	if s := text(v); s != "" {
-		return []string{s}
-	}
-	many, _ := v.([]any)
-	for _, one := range many {
-		if s := text(one); s != "" {
-			list = append(list, s)
-		}
-	}
-	return list
-}
-
-// words returns the words of claims that are strings of words, or lists.
-func words(values ...any) (list []string) {
-	for _, v := range values {
-		for _, s := range texts(v) {
-			list = append(list, strings.Fields(s)...)
-		}
-	}
-	return list
+	return c, err == nil && json.Unmarshal(b, &c) == nil
 }

@@ -82,14 +82,16 @@ func (d *document) close() error {
 	if first == "" {
 		return nil
 	}
-	text := fmt.Sprintf("unknown key %q", first)
-	if near := token.Nearest(first, d.known); near != "" {
-		text += fmt.Sprintf("; did you mean %q?", near)
-	} else {
-		slices.Sort(d.known)
-		text += "; the keys are " + strings.Join(slices.Compact(d.known), ", ")
+	slices.Sort(d.known)
+	return d.fault(line, first, fmt.Sprintf("unknown key %q; ", first)+suggest(first, "the keys are", slices.Compact(d.known)))
+}
+
+// suggest names the word that is meant instead of a wrong one, or all.
+func suggest(wrong, all string, words []string) string {
+	if near := token.Nearest(wrong, words); near != "" {
+		return fmt.Sprintf("did you mean %q?", near)
 	}
-	return d.fault(line, first, text)
+	return all + " " + strings.Join(words, ", ")
 }
 
 // errLocated marks errors that name their file.

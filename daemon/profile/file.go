@@ -105,32 +105,15 @@ func inParallel(n, workers int, do func(i int)) {
 	all.Wait()
 }
 
-// commonDocs documents the keys that every profile's file may have, in the
-// order in which a new file has them.
-var commonDocs = [...][2]string{
-	{"renew", `"always", or "used" to stop when no one asks`},
-	{"idle", `how long no one must have asked`},
-	{"hosts", `where its credentials may be sent`},
-	{"present", `how: "bearer", "basic:USER", "header:NAME" or "acr"`},
-	{"allow_users", `who may use it, besides root and tokend's own user`},
-	{"allow_groups", `likewise, by group`},
-}
-
-var commonKeys = func() map[string]bool {
-	keys := map[string]bool{}
-	for _, key := range keysOf(reflect.TypeFor[common]()) {
-		keys[key] = true
-	}
-	return keys
-}()
-
 // Render makes the text of a new profile's file: the settings in the provider's
 // own order, with a line on each. Tables come last, as TOML wants it.
 func Render(p token.Provider, settings map[string]any) ([]byte, error) {
 	var order []string
 	docs := map[string]string{}
-	for _, d := range commonDocs {
-		order, docs[d[0]] = append(order, d[0]), d[1]
+	for f := range reflect.TypeFor[common]().Fields() {
+		if doc := f.Tag.Get("doc"); doc != "" {
+			order, docs[f.Tag.Get("toml")] = append(order, f.Tag.Get("toml")), doc
+		}
 	}
 	for _, f := range p.Fields {
 		order, docs[f.Name] = append(order, f.Name), f.Doc

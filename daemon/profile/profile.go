@@ -11,7 +11,8 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
-	"strings"
+	"reflect"
+	"slices"
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
@@ -53,21 +54,20 @@ type Profile struct {
 	Expires time.Time
 }
 
-// common are the keys that every profile's file may have.
+// common are the keys that every profile's file may have. doc is the line on a key
+// in a new file.
 type common struct {
-	Provider string   `toml:"provider"`
-	Renew    Renew    `toml:"renew"`
-	Idle     Duration `toml:"idle"`
-	Hosts    []string `toml:"hosts"`
-	// Present says how the token is shown to the hosts.
-	Present token.Presentation `toml:"present"`
-	// AllowUsers and AllowGroups may use the profile, besides root and the user
-	// that tokend runs as. They are names or numbers.
-	AllowUsers  []string `toml:"allow_users"`
-	AllowGroups []string `toml:"allow_groups"`
-	// Sinks are files in which tokend keeps the token.
-	Sinks []Sink `toml:"sink"`
+	Provider    string             `toml:"provider"`
+	Renew       Renew              `toml:"renew" doc:"\"always\", or \"used\" to stop when no one asks"`
+	Idle        Duration           `toml:"idle" doc:"how long no one must have asked"`
+	Hosts       []string           `toml:"hosts" doc:"where its credentials may be sent"`
+	Present     token.Presentation `toml:"present" doc:"how: \"bearer\", \"basic:USER\", \"header:NAME\" or \"acr\""`
+	AllowUsers  []string           `toml:"allow_users" doc:"who may use it, besides root and tokend's own user"`
+	AllowGroups []string           `toml:"allow_groups" doc:"likewise, by group"`
+	Sinks       []Sink             `toml:"sink"`
 }
+
+var commonKeys = keysOf(reflect.TypeFor[common]())
 
 func (c common) check() error {
 	for _, host := range c.Hosts {
@@ -311,12 +311,7 @@ func CheckProvider(kinds Kinds, name string) error {
 	if name == "" {
 		text = `"provider" is missing`
 	}
-	if near := token.Nearest(name, names); near != "" {
-		text += fmt.Sprintf("; did you mean %q?", near)
-	} else {
-		text += "; there are " + strings.Join(names, ", ")
-	}
-	return invalid("provider", text)
+	return invalid("provider", text+"; "+suggest(name, "there are", names))
 }
 
 // Settings returns the provider's settings: those of the file over those of the
@@ -326,7 +321,7 @@ func (f File) Settings(c token.Credential) (map[string]any, error) {
 	if err := toml.Unmarshal(f.Text, &own); err != nil {
 		return nil, f.Locate(err)
 	}
-	maps.DeleteFunc(own, func(key string, _ any) bool { return commonKeys[key] })
+	maps.DeleteFunc(own, func(key string, _ any) bool { return slices.Contains(commonKeys, key) })
 	all := maps.Clone(c.Settings)
 	if all == nil {
 		return own, nil

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -76,9 +77,9 @@ type file struct {
 	sink    profile.Sink
 	profile string
 	// written is the token in the file, the zero Secret if there is no file,
-	// shape how it is written besides what the sink says.
+	// form how it is written.
 	written token.Secret
-	shape   string
+	form    string
 	// until is when the file must be gone.
 	until time.Time
 	err   error
@@ -124,10 +125,10 @@ func (k *Keeper) update(files map[string]*file) time.Duration {
 		case f == nil:
 			f = &file{}
 			files[path] = f
-		case f.sink != w.sink || f.shape != w.shape():
+		case f.form != w.form():
 			f.written = token.Secret{}
 		}
-		f.sink, f.profile, f.shape = w.sink, w.profile.Name, w.shape()
+		f.sink, f.profile, f.form = w.sink, w.profile.Name, w.form()
 		if err := k.apply(files, f, w, loaded, now); err != nil {
 			_ = f.remove()
 			k.note(f, token.Secret{}, err)
@@ -136,6 +137,12 @@ func (k *Keeper) update(files map[string]*file) time.Duration {
 		if now.Before(f.until) {
 			sleep = min(sleep, f.until.Sub(now))
 		}
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.errs = map[string]error{}
+	for path, f := range files {
+		k.errs[path] = f.err
 	}
 	return max(0, sleep)
 }
@@ -178,8 +185,9 @@ type wantedFile struct {
 	err     error
 }
 
-func (w *wantedFile) shape() string {
-	return fmt.Sprintf("%s %q %q", w.profile.Name, w.profile.Present, w.profile.Hosts)
+// form identifies how the token is written, and for whom.
+func (w *wantedFile) form() string {
+	return fmt.Sprintf("%s %q %q %+v", w.profile.Name, w.profile.Present, w.profile.Hosts, w.sink)
 }
 
 // wanted returns what each file should be at now.
@@ -218,23 +226,11 @@ func (k *Keeper) note(f *file, written token.Secret, err error) {
 	}
 	before := f.err
 	f.written, f.err = written, err
-	k.setErr(f.sink.Path, err)
 	switch {
 	case err != nil && (before == nil || before.Error() != err.Error()):
 		k.Log.Warn("sink not written", "profile", f.profile, "path", f.sink.Path, "error", err.Error())
 	case err == nil && before != nil:
 		k.Log.Info("sink works again", "profile", f.profile, "path", f.sink.Path)
-	}
-}
-
-func (k *Keeper) setErr(path string, err error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.errs == nil {
-		k.errs = map[string]error{}
-	}
-	if k.errs[path] = err; err == nil {
-		delete(k.errs, path)
 	}
 }
 
@@ -247,7 +243,6 @@ func (k *Keeper) remove(files map[string]*file, path string) (removed bool) {
 		return false
 	}
 	delete(files, path)
-	k.setErr(path, nil)
 	return true
 }
 
@@ -349,7 +344,7 @@ func (k *Keeper) writeList(files map[string]*file) {
 }
 
 // Dirs returns the directories of the sinks' files, and of the files that the last
-// run left behind, some perhaps twice.
+// run left behind.
 func (k *Keeper) Dirs() (dirs []string) {
 	for path := range k.readList() {
 		dirs = append(dirs, filepath.Dir(path))
@@ -360,5 +355,6 @@ func (k *Keeper) Dirs() (dirs []string) {
 			dirs = append(dirs, filepath.Dir(sink.Path))
 		}
 	}
-	return dirs
+	slices.Sort(dirs)
+	return slices.Compact(dirs)
 }

@@ -260,7 +260,7 @@ func (s Situation) unchanged() []string {
 }
 
 // badFile is part of what tokend says of a profile whose file is bad.
-const badFile = " is not in force: "
+const badFile = " is not active: "
 
 // invalid says how to correct a file, or names the flag for the field that is
 // wrong.

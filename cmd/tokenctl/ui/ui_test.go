@@ -183,7 +183,7 @@ func TestHintsFitTheCommand(t *testing.T) {
 		"a scope that is not wanted":      {invalid("scope", "no"), Situation{Command: "get", Flags: []string{"scope"}}, "Leave out --scope."},
 		"an audience that is not wanted":  {invalid("audience", "no"), Situation{Command: "get", Flags: []string{"audience"}}, "Leave out --audience."},
 		"a bad scope of the profile":      {invalid("scope", "no"), Situation{Command: "get"}, ""},
-		"a bad file":                      {invalid("", `profile "x" is not in force: /x.toml:2: bad`), Situation{Command: "get"}, "Correct it, then: tokenctl reload"},
+		"a bad file":                      {invalid("", `profile "x" is not active: /x.toml:2: bad`), Situation{Command: "get"}, "Correct it, then: tokenctl reload"},
 		"a name that cannot be":           {invalid("name", "no"), Situation{Command: "get", Profile: "a/b"}, ""},
 		"a reload":                        {invalid("", "x.toml:2: bad"), Situation{Command: "reload"}, "Correct it, then: tokenctl reload"},
 		"a flag's value":                  {invalid("tenant", "no"), Situation{Command: "add", FieldFlag: "--tenant"}, "Its flag: --tenant"},
