@@ -23,7 +23,6 @@ import (
 // it finds that out by itself, and reads the cache: the issuer need not be
 // there. The same when the keyring dies and comes back.
 func TestStartedWhileTheKeyringIsLocked(t *testing.T) {
-	t.Parallel()
 	session := keyringtest.Start(t)
 	h := newHome(t, session.Env...)
 	h.setup("--keystore", "os")
@@ -190,7 +189,6 @@ func processesWith(t *testing.T, line string) (pids []int) {
 // Case 6 of the threat model, of the whole program: the bus dies, and tokend neither ends nor
 // spins; it comes back, and so does the keystore.
 func TestTheBusDiesUnderARunningDaemon(t *testing.T) {
-	t.Parallel()
 	session := keyringtest.Start(t)
 	h := newHome(t, session.Env...)
 	h.setup("--keystore", "os")
