@@ -77,6 +77,17 @@ func TestOldKeysAreFetchedAgainInTheBackground(t *testing.T) {
 	})
 }
 
+// hold delays the dataspace's metadata until the channel is closed.
+func hold(d *providertest.Dataspace) chan struct{} {
+	release := make(chan struct{})
+	metadata := fmt.Sprintf(`{"jwks_url":"%s/.well-known/jwks.json"}`, d.Issuer())
+	d.Fail(func(w http.ResponseWriter, r *http.Request) {
+		<-release
+		providertest.Answer(200, "application/json", metadata)(w, r)
+	})
+	return release
+}
+
 // invented is a token with a key ID that there is nowhere.
 func invented(t *testing.T, d *providertest.Dataspace) string {
 	t.Helper()
@@ -136,12 +147,7 @@ func TestManyWhoAskAtOnceMakeOneFetch(t *testing.T) {
 func TestAFetchOutlivesTheCallerThatStartedIt(t *testing.T) {
 	inTime(t, func(t *testing.T, d *providertest.Dataspace, v *ioxio) {
 		text := newToken(t, d)
-		release := make(chan struct{})
-		metadata := fmt.Sprintf(`{"jwks_url":"%s/.well-known/jwks.json"}`, d.Issuer())
-		d.Fail(func(w http.ResponseWriter, r *http.Request) {
-			<-release
-			providertest.Answer(200, "application/json", metadata)(w, r)
-		})
+		release := hold(d)
 		impatient, leave := context.WithCancel(t.Context())
 		left := make(chan error)
 		go func() {
@@ -256,12 +262,7 @@ func reopened(t *testing.T, v *ioxio) *ioxio {
 func TestAFetchUnderWayIsInheritedToo(t *testing.T) {
 	inTime(t, func(t *testing.T, d *providertest.Dataspace, v *ioxio) {
 		text := newToken(t, d)
-		release := make(chan struct{})
-		metadata := fmt.Sprintf(`{"jwks_url":"%s/.well-known/jwks.json"}`, d.Issuer())
-		d.Fail(func(w http.ResponseWriter, r *http.Request) {
-			<-release
-			providertest.Answer(200, "application/json", metadata)(w, r)
-		})
+		release := hold(d)
 		heir := reopened(t, v)
 		asks(t, d, 2, func() {
 			var both sync.WaitGroup
