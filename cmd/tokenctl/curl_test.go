@@ -198,6 +198,7 @@ func TestCurlRefusesWhatCouldLeadTheCredentialAstray(t *testing.T) {
 		r.wants(t, ui.ExitUsage, "", test.why)
 	}
 	call(t, socket, nil, "curl", "weather", s.URL).wants(t, ui.ExitUsage, "", "no credential to send")
+	call(t, socket, nil, "curl", "rock", "-k", s.URL).wants(t, ui.ExitUsage, "", "curl -K <(tokenctl sign rock URL -o curl) -k")
 	call(t, socket, nil, "curl", "none", s.URL).wants(t, ui.ExitNotFound, "", "none")
 	call(t, socket, nil, "curl", "clms").wants(t, ui.ExitUsage, "", "such as a URL")
 	// All other options are refused, in whatever form.

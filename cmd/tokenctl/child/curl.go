@@ -104,8 +104,9 @@ func (c *curlCall) parse(args []string) error {
 			o, ok := findOption(arg)
 			switch {
 			case !ok:
+				byHand := map[bool]string{false: "get " + c.profile.Name, true: "sign " + c.profile.Name + " URL"}[c.profile.Does == "signs"]
 				return cli.Usage("tokenctl curl does not pass on %s, which could lead the credential past the profile's hosts. "+
-					"To run curl yourself: curl -K <(tokenctl get %s -o curl) %s ...", arg, c.profile.Name, arg)
+					"To run curl yourself: curl -K <(tokenctl %s -o curl) %s ...", arg, byHand, arg)
 			case o.kind == flag:
 			case letters != "":
 				o.value, letters = letters[1:], ""
