@@ -19,7 +19,7 @@ var steps = map[string]time.Duration{
 }
 
 // Case 59 of the threat model: however the clock is set, no caller ever gets an
-// expired token, and one that nobody asked for is renewed within half a minute.
+// expired token, and one that no one asked for is renewed within half a minute.
 func TestTheClockIsSet(t *testing.T) {
 	for name, step := range steps {
 		t.Run(name, func(t *testing.T) {
@@ -47,8 +47,8 @@ func TestTheClockIsSet(t *testing.T) {
 	}
 }
 
-// A machine wakes with all its tokens expired: that is no storm, and who asks
-// meanwhile is served first.
+// A machine wakes with all its tokens expired: that is no storm, and callers are
+// served first.
 func TestWakingIsNoStorm(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		const many = 150

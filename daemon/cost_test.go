@@ -11,7 +11,7 @@ import (
 	"tokend/providers/token"
 )
 
-// Finding and judging a token at hand takes no memory at all.
+// A get of a cached token allocates nothing.
 func TestAllocationsOfAGet(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		in.profile("p", ordinary+"allow_users = [\"root\"]\n")
@@ -29,7 +29,7 @@ func TestAllocationsOfAGet(t *testing.T) {
 	})
 }
 
-// Gets of what is at hand leave the loop asleep, though the token is due next.
+// Gets of cached tokens leave the loop asleep, even of the token that is due next.
 func TestGetsDoNotWakeTheLoop(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		in.profile("p", ordinary)

@@ -89,7 +89,7 @@ func TestACallerWhoGivesUpLeavesTheFlightToOthers(t *testing.T) {
 	})
 }
 
-func TestAnIssuerThatHangsDelaysNobodyElse(t *testing.T) {
+func TestAnIssuerThatHangsDelaysNoOther(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		in.issuers["slow"] = &issuer{life: time.Hour, thinks: time.Hour}
 		for _, name := range []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"} {
@@ -197,7 +197,7 @@ func TestRejectionIsRemembered(t *testing.T) {
 		if asked < 6 || asked > 12 {
 			t.Errorf("%d requests in an hour of refusals, want one every 5 to 10 minutes", asked)
 		}
-		// What the person mends is seen at the next slow try, or when they insist.
+		// The next slow try sees what the person fixed, or a try on which they insist.
 		in.idp().set(func(i *issuer) { i.secret = "s3cret" })
 		time.Sleep(30 * time.Second)
 		in.get("p", token.Query{Fresh: true})
@@ -277,7 +277,7 @@ func TestReloadKeepsTokensOfWhatDidNotChange(t *testing.T) {
 	})
 }
 
-func TestABadFileLeavesWhatIsInForce(t *testing.T) {
+func TestABadFileLeavesTheProfileActive(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		in.profile("good", ordinary)
 		in.profile("p", ordinary)
@@ -313,7 +313,7 @@ func TestABadFileLeavesWhatIsInForce(t *testing.T) {
 			t.Fatal(err)
 		}
 		if st, _ := in.daemon.Status(t.Context()); len(st.ConfigErrors) != 0 {
-			t.Errorf("mended, status still says %q", st.ConfigErrors)
+			t.Errorf("fixed, status still says %q", st.ConfigErrors)
 		}
 	})
 }
@@ -354,7 +354,7 @@ func TestReloadsUnderLoad(t *testing.T) {
 	})
 }
 
-func TestRenewUsedStopsWhenNobodyAsks(t *testing.T) {
+func TestRenewUsedStopsWhenNoOneAsks(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		in.profile("p", ordinary+"renew = \"used\"\nidle = \"3h\"\n")
 		in.start()
@@ -391,7 +391,7 @@ func TestScopesAndAudiencesHaveTokensOfTheirOwn(t *testing.T) {
 		if time.Since(begin) > 0 {
 			t.Error("an audience's token is not renewed ahead")
 		}
-		// What nobody asks for any more is forgotten.
+		// tokend forgets a scope that no one asks for any more.
 		time.Sleep(48 * time.Hour)
 		if st := in.status("p"); len(st.Tokens) != 1 {
 			t.Errorf("%d tokens held, want the profile's own", len(st.Tokens))
@@ -438,7 +438,7 @@ func TestMinTTLAndFresh(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		third := in.get("p", token.Query{Fresh: true})
 		if third == second {
-			t.Error("Fresh served the token at hand")
+			t.Error("Fresh served the cached token")
 		}
 		if got := in.get("p", token.Query{Fresh: true}); got != third {
 			t.Error("Fresh obtained another token within a second")
@@ -505,7 +505,7 @@ func TestLockedKeyring(t *testing.T) {
 		old := in.get("p", token.Query{})
 		in.lock(true)
 		if got := in.get("p", token.Query{}); got != old {
-			t.Errorf("locked: %q, want the token at hand", got)
+			t.Errorf("locked: %q, want the cached token", got)
 		}
 		time.Sleep(time.Hour)
 		in.refused("p", token.Query{}, token.ErrLocked)
@@ -603,8 +603,8 @@ func TestAFullDiskCostsNoToken(t *testing.T) {
 	})
 }
 
-// The cache is deleted under the running daemon: what is at hand is written
-// again, and the log tells; also if the daemon is stopped at once.
+// The cache is deleted under the running daemon: the tokens are written again,
+// and the log says so; also if the daemon stops at once.
 func TestTheCacheIsDeletedWhileRunning(t *testing.T) {
 	for _, wait := range []time.Duration{0, time.Second} {
 		bubble(t, func(t *testing.T, in *installation) {
@@ -619,7 +619,7 @@ func TestTheCacheIsDeletedWhileRunning(t *testing.T) {
 			b := in.get("b", token.Query{})
 			time.Sleep(wait)
 			if wait > 0 && !strings.Contains(in.logged(), "notice=") {
-				t.Error("the log does not tell")
+				t.Error("the log does not say so")
 			}
 			in.idp().set(func(i *issuer) { i.err = down })
 			in.restart()
@@ -627,7 +627,7 @@ func TestTheCacheIsDeletedWhileRunning(t *testing.T) {
 				t.Error("a token was lost")
 			}
 			if !strings.Contains(in.logged(), "notice=") {
-				t.Error("the log does not tell")
+				t.Error("the log does not say so")
 			}
 		})
 	}
@@ -840,8 +840,8 @@ func TestProfileWithoutACredential(t *testing.T) {
 	})
 }
 
-// A service manager hears that the loop turns, as often as it wants to.
-func TestTheLoopTellsThatItIsAlive(t *testing.T) {
+// The loop reports to a service manager, as often as that wants.
+func TestTheLoopReportsThatItIsAlive(t *testing.T) {
 	for pulse, least := range map[time.Duration]int64{0: 10, time.Second: 300} {
 		synctest.Test(t, func(t *testing.T) {
 			in := newInstallation(t)

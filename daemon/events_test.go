@@ -48,7 +48,7 @@ func watch(t *testing.T, ctx context.Context, d *daemon.Daemon, names ...string)
 	return w
 }
 
-func TestEventsTellWhatHappens(t *testing.T) {
+func TestEventsShowWhatHappens(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		in.profile("p", ordinary+"renew = \"used\"\n")
 		d := in.start()
@@ -89,7 +89,7 @@ func TestEventsTellWhatHappens(t *testing.T) {
 	})
 }
 
-func TestAddingAndRotatingAreTold(t *testing.T) {
+func TestEventsOfAddingAndRotating(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		d := in.start()
 		w := watch(t, t.Context(), d)
@@ -112,7 +112,7 @@ func (in *installation) add(t *testing.T, name, secret string) {
 	}
 }
 
-func TestATokenThatEndsWithoutASuccessorIsToldOfOnce(t *testing.T) {
+func TestOneEventForATokenThatExpiresWithoutASuccessor(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		in.profile("p", ordinary)
 		d := in.start()
@@ -123,10 +123,10 @@ func TestATokenThatEndsWithoutASuccessorIsToldOfOnce(t *testing.T) {
 		events := watched(t, w)
 		expiring := slices.DeleteFunc(slices.Clone(events), func(e token.Event) bool { return e.Kind != token.EventExpiring })
 		if len(expiring) != 1 {
-			t.Fatalf("expiring was told %d times: %s", len(expiring), kindsOf(events))
+			t.Fatalf("%d expiring events: %s", len(expiring), kindsOf(events))
 		}
 		if left := expiring[0].Expires.Sub(expiring[0].Time); left <= 0 || left > 12*time.Minute {
-			t.Errorf("told %v before the end", left)
+			t.Errorf("warned %v before the end", left)
 		}
 		if !strings.Contains(kindsOf(events), "failed failed") {
 			t.Errorf("got %s", kindsOf(events))
@@ -153,7 +153,7 @@ func TestALockedKeyringIsToldOfOnce(t *testing.T) {
 	})
 }
 
-func TestACacheThatFailsIsToldOf(t *testing.T) {
+func TestEventsOfACacheThatFails(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		in.profile("p", ordinary)
 		in.fill(true)
@@ -175,8 +175,8 @@ func TestACacheThatFailsIsToldOf(t *testing.T) {
 	})
 }
 
-// Who falls behind holds nobody up, and learns how much it missed.
-func TestAWatcherThatFallsBehindIsToldWhatItLost(t *testing.T) {
+// A watcher that falls behind delays no one, and learns how much it missed.
+func TestAWatcherThatFallsBehindLearnsWhatItLost(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		in.profile("p", ordinary+"renew = \"used\"\n")
 		d := in.start()

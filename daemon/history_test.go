@@ -42,7 +42,7 @@ func TestTheLastAttemptsAreRemembered(t *testing.T) {
 		// The list of all profiles does not grow by it.
 		st, err := in.daemon.Status(t.Context())
 		if err != nil || st.Profiles[0].Tokens[0].History != nil || st.Profiles[0].Tokens[0].Content != nil {
-			t.Errorf("status tells %+v, %v", st.Profiles[0].Tokens[0], err)
+			t.Errorf("status has %+v, %v", st.Profiles[0].Tokens[0], err)
 		}
 	})
 }
@@ -65,7 +65,7 @@ func TestTheProofIsRemembered(t *testing.T) {
 	})
 }
 
-func TestAnAttemptUnderWayIsTold(t *testing.T) {
+func TestStatusShowsAnAttemptUnderWay(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		in.profile("p", ordinary)
 		in.idp().thinks = 5 * time.Second
@@ -110,13 +110,13 @@ func TestWhoUsedItLast(t *testing.T) {
 				t.Fatalf("%+v, %v", st, err)
 			}
 			if !reflect.DeepEqual(p.Tokens[0].LastUser, st.Profiles[0].Tokens[0].LastUser) {
-				t.Errorf("the profile tells %+v and status %+v", p.Tokens[0].LastUser, st.Profiles[0].Tokens[0].LastUser)
+				t.Errorf("the profile has %+v and status %+v", p.Tokens[0].LastUser, st.Profiles[0].Tokens[0].LastUser)
 			}
 			if c, _ := ctx.Value(callerKey{}).(daemon.Caller); st.MayManage != (c.UID == 0 || c.UID == carol) {
 				t.Errorf("uid %d may manage profiles: %v", c.UID, st.MayManage)
 			}
 			if st.Profiles[1].LastUsed.IsZero() {
-				t.Error("it is not told when the signer was used")
+				t.Error("status does not say when the signer was used")
 			}
 			return p.Tokens[0].LastUser, st.Profiles[1].LastUser
 		}

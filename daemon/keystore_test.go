@@ -65,7 +65,7 @@ func TestUnlockHasEverythingTriedAtOnce(t *testing.T) {
 	})
 }
 
-// Once the keyring is unlocked by somebody else, the first caller finds that
+// Once another program unlocks the keyring, the first caller finds that
 // out, and the cache is read with it.
 func TestTheFirstCallerAfterUnlockingHasTheCacheRead(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {

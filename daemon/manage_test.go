@@ -206,7 +206,7 @@ func TestRotateOfAProfileThatChanges(t *testing.T) {
 					t.Errorf("the credential is %+v, %v", now, err)
 				}
 				if st, err := in.daemon.Profile(t.Context(), "p"); what != "removed" && (err != nil || st.Settings.Text("scope") != "new") {
-					t.Errorf("in force: %+v, %v", st.Settings, err)
+					t.Errorf("active: %+v, %v", st.Settings, err)
 				}
 			})
 		})
@@ -303,7 +303,7 @@ func TestRotationInSteps(t *testing.T) {
 			t.Fatal(err)
 		}
 		signsWith("key1", "public1", "public2")
-		// A file that cannot be put in force stops it before anything changes.
+		// A bad file stops it before anything changes.
 		before, _ := os.ReadFile(in.dirs.ProfileFile("p"))
 		in.write("profiles.d/p.toml", string(before)+"unknown = 1\n")
 		if err := rotate(token.StepRegistered); !errors.Is(err, token.ErrInvalid) {
@@ -364,7 +364,7 @@ func TestEachKindDoesItsOwn(t *testing.T) {
 }
 
 // An issuer whose Date differs has tokend say so when it signs.
-func TestAClockThatIsOffIsTold(t *testing.T) {
+func TestAWarningAboutAClockThatIsOff(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		in.idp().skew = -7 * time.Minute
 		in.profile("mint", ordinary)

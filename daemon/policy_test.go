@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"tokend/daemon"
@@ -21,14 +20,12 @@ func as(t *testing.T, uid int, groups ...int) context.Context {
 const alice, bob, carol, data = 70001, 70002, 70003, 80001
 
 func TestWhoMayUseAProfile(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		in := newInstallation(t)
+	bubble(t, func(t *testing.T, in *installation) {
 		in.write("config.toml", "admin_users = [\""+strconv.Itoa(carol)+"\"]\n")
 		in.profile("shared", ordinary+"allow_users = [\""+strconv.Itoa(alice)+"\"]\nallow_groups = [\""+strconv.Itoa(data)+"\"]\nhosts = [\"https://a.example\"]\n")
 		in.profile("closed", ordinary+"hosts = [\"https://a.example/closed\"]\n")
 		in.profile("everybody", ordinary+"allow_users = [\"root\", \"nobody at all\"]\n")
 		d := in.start()
-		defer in.stop()
 
 		can := map[string]context.Context{
 			"tokend itself": t.Context(), "root": as(t, 0), "its own user": as(t, os.Geteuid()),
@@ -69,7 +66,7 @@ func TestWhoMayUseAProfile(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
-		// A longer path that is somebody else's does not take the URL away.
+		// A longer path of another user's profile does not take the URL away.
 		if g, err := d.Get(as(t, alice), "", token.Query{URL: "https://a.example/closed/x"}); err != nil || g.Profile != "shared" {
 			t.Errorf("alice: %q, %v", g.Profile, err)
 		}
@@ -104,19 +101,17 @@ func TestWhoMayUseAProfile(t *testing.T) {
 			}
 		}
 		if p, err := d.Profile(as(t, carol), "everybody"); err != nil || !strings.Contains(strings.Join(p.Warnings, "\n"), `no user "nobody at all"`) {
-			t.Errorf("a name that nobody has: %q, %v", p.Warnings, err)
+			t.Errorf("an unknown name: %q, %v", p.Warnings, err)
 		}
 	})
 }
 
 func TestWhoMayManageProfiles(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		in := newInstallation(t)
+	bubble(t, func(t *testing.T, in *installation) {
 		in.write("config.toml", "admin_users = [\""+strconv.Itoa(carol)+"\"]\nadmin_groups = [\""+strconv.Itoa(data)+"\"]\n")
 		in.profile("p", ordinary+"allow_users = [\""+strconv.Itoa(alice)+"\"]\n")
 		in.profile("broken", "provider = \"tset\"\n")
 		d := in.start()
-		defer in.stop()
 		calls := map[string]func(context.Context) error{
 			"add": func(ctx context.Context) error {
 				_, err := d.Add(ctx, token.CreateProfile{Name: "new", Provider: "tset"})
@@ -141,13 +136,13 @@ func TestWhoMayManageProfiles(t *testing.T) {
 				}
 			}
 		}
-		// What is wrong with the files is for those who can mend them.
-		for uid, told := range map[int]bool{alice: false, carol: true, 0: true} {
+		// Only callers who can fix the files see what is wrong with them.
+		for uid, shown := range map[int]bool{alice: false, carol: true, 0: true} {
 			st, err := d.Status(as(t, uid))
-			if err != nil || (len(st.ConfigErrors) > 0) != told {
+			if err != nil || (len(st.ConfigErrors) > 0) != shown {
 				t.Errorf("uid %d: %q, %v", uid, st.ConfigErrors, err)
 			}
-			if _, err := d.Get(as(t, uid), "broken", token.Query{}); (strings.Contains(err.Error(), "not active")) != told {
+			if _, err := d.Get(as(t, uid), "broken", token.Query{}); (strings.Contains(err.Error(), "not active")) != shown {
 				t.Errorf("uid %d: %v", uid, err)
 			}
 		}

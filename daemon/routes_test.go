@@ -4,21 +4,18 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"tokend/providers/token"
 )
 
 func TestTheHostsOfAProfileAreMatchedExactly(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		in := newInstallation(t)
+	bubble(t, func(t *testing.T, in *installation) {
 		in.profile("org", ordinary+`hosts = ["https://dev.example/org", "http://127.0.0.1:8080"]`+"\npresent = \"basic:oauth2\"\n")
 		in.profile("deep", ordinary+`hosts = ["https://dev.example/org/deep/"]`+"\n")
 		in.profile("other", ordinary+`hosts = ["https://Api.Example:8443"]`+"\n")
 		in.profile("twin", ordinary+`hosts = ["https://api.example:8443", "https://twin.example"]`+"\n")
 		d := in.start()
-		defer in.stop()
 		for url, want := range map[string]string{
 			"https://dev.example/org":                      "org https://dev.example/org",
 			"https://dev.example/org/app?x=1":              "org https://dev.example/org",
@@ -76,7 +73,7 @@ func TestTheHostsOfAProfileAreMatchedExactly(t *testing.T) {
 		if _, err := d.Get(t.Context(), "deep", token.Query{URL: "https://dev.example/org"}); !errors.Is(err, token.ErrNotFound) {
 			t.Errorf("a host that the profile does not have: %v", err)
 		}
-		// Git leaves the path out unless told otherwise: the error tells.
+		// Git leaves the path out by default: the error says what is missing.
 		if _, err := d.Get(t.Context(), "", token.Query{URL: "https://dev.example"}); err == nil || !strings.Contains(err.Error(), "org has https://dev.example/org") {
 			t.Errorf("a near miss: %v", err)
 		}
@@ -97,11 +94,9 @@ func TestABadPresentationIsRefused(t *testing.T) {
 		"Bearer": false, "basic:": false, "basic:a:b": false, "header:": false, "header:X Key": false, "header:Authorization": false,
 		"basic:a\\nb": false, "token": false,
 	} {
-		synctest.Test(t, func(t *testing.T) {
-			in := newInstallation(t)
+		bubble(t, func(t *testing.T, in *installation) {
 			in.profile("p", ordinary+`present = "`+text+`"`+"\n")
 			d := in.start()
-			defer in.stop()
 			st, err := d.Status(t.Context())
 			if err != nil || (len(st.ConfigErrors) == 0) != ok {
 				t.Errorf("%q: %q, %v", text, st.ConfigErrors, err)
@@ -113,13 +108,11 @@ func TestABadPresentationIsRefused(t *testing.T) {
 	}
 }
 
-func TestATokenIsInvalidatedWhoeverHoldsIt(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		in := newInstallation(t)
+func TestATokenIsInvalidatedWithoutAName(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
 		in.profile("a", ordinary)
 		in.profile("b", ordinary)
 		d := in.start()
-		defer in.stop()
 		a, _ := d.Get(t.Context(), "a", token.Query{})
 		b, _ := d.Get(t.Context(), "b", token.Query{})
 		time.Sleep(time.Minute)
@@ -141,12 +134,10 @@ func TestATokenIsInvalidatedWhoeverHoldsIt(t *testing.T) {
 }
 
 func TestOnlyARegistryOfTheProfileGetsItsToken(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		in := newInstallation(t)
+	bubble(t, func(t *testing.T, in *installation) {
 		in.profile("acr", ordinary+`hosts = ["https://one.azurecr.example"]`+"\npresent = \"acr\"\n")
 		in.profile("plain", ordinary+`hosts = ["https://two.example"]`+"\n")
 		d := in.start()
-		defer in.stop()
 		refresh, err := d.Exchange(t.Context(), "acr", "https://one.azurecr.example/a/b")
 		if err != nil || !strings.HasPrefix(refresh.Reveal(), "https://one.azurecr.example  idp#") {
 			t.Errorf("%q, %v", refresh.Reveal(), err)

@@ -44,12 +44,10 @@ func content(t *testing.T, path string) string {
 // A reader that looks at any time finds a whole token with the life it needs,
 // over renewals, an outage, and what comes after.
 func TestASinkNeverHoldsAShortLivedToken(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		in := newInstallation(t)
+	bubble(t, func(t *testing.T, in *installation) {
 		path := filepath.Join(sinkDir(t), "token.json")
 		in.profile("p", sinkOf(path, "format = \"json\"\nmin_ttl = \"25m\"\nmode = \"0640\"\n"))
 		in.start()
-		defer in.stop()
 		seen, gone := map[string]bool{}, 0
 		begin := time.Now()
 		for time.Since(begin) < 6*time.Hour {
@@ -90,8 +88,7 @@ func TestASinkNeverHoldsAShortLivedToken(t *testing.T) {
 }
 
 func TestASinkFollowsItsProfile(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		in := newInstallation(t)
+	bubble(t, func(t *testing.T, in *installation) {
 		dir := sinkDir(t)
 		raw, header, last := filepath.Join(dir, "raw"), filepath.Join(dir, "header"), filepath.Join(dir, "last")
 		in.profile("p", sinkOf(raw, "[[sink]]\npath = \""+header+"\"\nformat = \"header\"\n"))
@@ -156,8 +153,7 @@ func TestASinkFollowsItsProfile(t *testing.T) {
 // While the keyring is locked at a start, the file of the last run stays for
 // as long as its token is good.
 func TestASinkOutlivesALockedStart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		in := newInstallation(t)
+	bubble(t, func(t *testing.T, in *installation) {
 		path := filepath.Join(sinkDir(t), "token")
 		in.profile("p", sinkOf(path, "min_ttl = \"5m\"\n"))
 		in.start()
@@ -167,7 +163,6 @@ func TestASinkOutlivesALockedStart(t *testing.T) {
 		in.stop()
 		in.lock(true)
 		in.restart()
-		defer in.stop()
 		time.Sleep(50 * time.Minute)
 		synctest.Wait()
 		if got := content(t, path); got != before || got == "" {
@@ -187,7 +182,7 @@ func TestASinkOutlivesALockedStart(t *testing.T) {
 	})
 }
 
-func TestASinkThatCannotBeWrittenIsTold(t *testing.T) {
+func TestAWarningAboutASinkThatCannotBeWritten(t *testing.T) {
 	dir := sinkDir(t)
 	open := filepath.Join(dir, "open")
 	if err := os.Mkdir(open, 0o777); err != nil {
@@ -214,11 +209,9 @@ func TestASinkThatCannotBeWrittenIsTold(t *testing.T) {
 		sinkOf(filepath.Join(dir, "x"), `format = "netrc"`):  "hosts",
 		sinkOf(filepath.Join(dir, "x"), `format = "header"`): "Bearer header cannot", // these tokens have a '#'
 	} {
-		synctest.Test(t, func(t *testing.T) {
-			in := newInstallation(t)
+		bubble(t, func(t *testing.T, in *installation) {
 			in.profile("p", text)
 			d := in.start()
-			defer in.stop()
 			time.Sleep(time.Second)
 			synctest.Wait()
 			p, err := d.Profile(t.Context(), "p")
@@ -239,15 +232,13 @@ func TestASinkThatCannotBeWrittenIsTold(t *testing.T) {
 	}
 }
 
-// With root's rights the file can be somebody else's, from the first moment.
+// With root's rights the file can be another user's, from the first moment.
 func TestASinkIsGivenAway(t *testing.T) {
 	checktest.NeedRoot(t, "to give a file away")
-	synctest.Test(t, func(t *testing.T) {
-		in := newInstallation(t)
+	bubble(t, func(t *testing.T, in *installation) {
 		path := filepath.Join(sinkDir(t), "token")
 		in.profile("p", sinkOf(path, "owner = \"70001\"\ngroup = \"70002\"\nmode = \"0440\"\n"))
 		in.start()
-		defer in.stop()
 		time.Sleep(time.Second)
 		synctest.Wait()
 		info, err := os.Stat(path)
@@ -276,11 +267,9 @@ func TestBadSinksAreRefused(t *testing.T) {
 		"path = \"/x\"\n[sink.more]\nx = 1":        "more",
 		"path = \"/x\"\n[[other]]\npath = \"/x\"":  "other",
 	} {
-		synctest.Test(t, func(t *testing.T) {
-			in := newInstallation(t)
+		bubble(t, func(t *testing.T, in *installation) {
 			in.profile("p", ordinary+"[[sink]]\n"+text+"\n")
 			d := in.start()
-			defer in.stop()
 			st, err := d.Status(t.Context())
 			if err != nil || len(st.ConfigErrors) != 1 || !strings.Contains(st.ConfigErrors[0], want) || !strings.Contains(st.ConfigErrors[0], "p.toml:") {
 				t.Errorf("%s: %q, %v", text, st.ConfigErrors, err)

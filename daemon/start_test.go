@@ -36,7 +36,7 @@ func TestABadFileAtAStart(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 		if !strings.Contains(in.logged(), `msg="a profile cannot be read" error=`) {
-			t.Error("the log does not tell of it")
+			t.Error("the log does not say so")
 		}
 	})
 }

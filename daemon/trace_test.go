@@ -21,7 +21,7 @@ func stepsOf(t *token.Trace) string {
 	return strings.Join(words, " ")
 }
 
-func TestTracesTellWhatIsDone(t *testing.T) {
+func TestTracesShowWhatIsDone(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		in.profile("p", ordinary+"renew = \"used\"\n")
 		d := in.start()
@@ -73,8 +73,8 @@ func TestATraceJoinsNoFlightOfOthers(t *testing.T) {
 	})
 }
 
-// Who may use a profile learns its tokens, and not how they are obtained.
-func TestTracesAreForThoseWhoManage(t *testing.T) {
+// A caller who may use a profile gets its tokens, and not how they are obtained.
+func TestTracesAreForAdmins(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		const uid = 54321
 		in.profile("p", ordinary+fmt.Sprintf("allow_users = [\"%d\"]\n", uid))

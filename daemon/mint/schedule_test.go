@@ -33,7 +33,7 @@ func TestRenewAt(t *testing.T) {
 		{"a second: not twice within one", time.Second, 0, 0.9, time.Second},
 		{"advice to renew every second", time.Hour, time.Second, 0.5, 6 * time.Minute},
 		{"the issuer's advice", time.Hour, 20 * time.Minute, 0.5, 20 * time.Minute},
-		{"advice past the end is none", time.Hour, 2 * time.Hour, 0.5, 45 * time.Minute},
+		{"advice past the end does not count", time.Hour, 2 * time.Hour, 0.5, 45 * time.Minute},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -168,7 +168,7 @@ func TestDecide(t *testing.T) {
 		{"insisting against Retry-After", slot{err: unavailable, retryAfter: true, failedAt: noon, nextTry: noon.Add(time.Hour)}, token.Query{Fresh: true}, 30 * time.Minute, refuse},
 		{"perhaps unlocked by now", slot{err: locked, failedAt: noon, nextTry: noon.Add(time.Hour)}, token.Query{}, 0, wait},
 		{"under way", slot{flight: &flight{}, err: unavailable, nextTry: noon.Add(time.Hour)}, token.Query{}, 0, wait},
-		{"a renewal under way holds nobody up", slot{tok: tokenOf(time.Hour), flight: &flight{}}, token.Query{}, 50 * time.Minute, serve},
+		{"a renewal under way delays no one", slot{tok: tokenOf(time.Hour), flight: &flight{}}, token.Query{}, 50 * time.Minute, serve},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
