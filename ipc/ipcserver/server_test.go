@@ -363,8 +363,9 @@ func TestEveryMethodCrossesTheSocket(t *testing.T) {
 	if list, err := c.Providers(ctx); err != nil || !reflect.DeepEqual(list, kinds) {
 		t.Errorf("Providers: %+v, %v", list, err)
 	}
-	a := token.CreateProfile{Name: "new", Provider: "clms", Settings: map[string]any{"n": int64(1)},
-		Secrets: map[string]token.Secret{"key": token.NewSecret("-----BEGIN\n\x00\xff")}, CredentialExpires: noon}
+	a := token.CreateProfile{Name: "new", Provider: "clms", Settings: map[string]any{"n": int64(9007199254740993), "factor": 0.5, "on": true,
+		"list": []any{"a", int64(1)}, "table": map[string]any{"n": int64(1)}},
+		Secrets: map[string]token.Secret{"pem": token.NewSecret("-----BEGIN\n\"é"), "pfx": token.NewSecret("\x30\x82\xff\x00")}, CredentialExpires: noon}
 	r := a
 	r.Step = token.StepRegistered
 	for name, call := range map[string]func() (token.Created, error){
