@@ -106,7 +106,7 @@ go run -C packaging/bench $staticcheck ./...
 if ! full; then
 	say "go test -race, cmd/tokend without -race"
 	go list ./... | grep -v '^tokend/cmd/tokend$' | xargs go test -race
-	go test ./cmd/tokend
+	go test -parallel 4 ./cmd/tokend # they wait for processes
 	exit
 fi
 

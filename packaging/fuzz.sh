@@ -1,8 +1,7 @@
 #!/bin/sh
-# Feeds garbage to every decoder of bytes that others write: each fuzz target
-# for 30 seconds, or for how long the argument says ("packaging/fuzz.sh 10m"),
-# two at a time. What one finds is kept under testdata/fuzz of its package, and
-# is a test from then on.
+# Fuzzes every decoder of bytes that others write: each target for 30 seconds, or
+# as long as you say ("packaging/fuzz.sh 10m"), two at a time. A find goes into
+# testdata/fuzz of its package, and is a test from then on.
 set -eu
 cd "$(dirname "$0")/.."
 export FUZZTIME="${1:-30s}"
@@ -14,7 +13,7 @@ echo "$targets" |
 			echo "$2: $(echo "$out" | grep -o "execs: [0-9]*" | tail -1)"
 			exit
 		}
-		# A worker that is stopped at the end in the midst of a call is no find.
+		# A worker that stops in the middle of a call, at the end, has found nothing.
 		case $out in
 		*"Failing input written"*) ;;
 		*"context deadline exceeded"*) echo "$2: ended late"; exit ;;

@@ -1,6 +1,6 @@
 #!/bin/sh
-# The second boot, without issuers: what there was is there, and ends as the
-# administrator says.
+# The second boot, without issuers: tokend still serves what it had, until the
+# administrator removes it.
 . /test/lib.sh
 
 soon 50 systemctl is-active -q tokend || fail "it does not start at boot"

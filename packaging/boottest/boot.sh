@@ -1,6 +1,6 @@
 #!/bin/sh
-# What runs at each boot of the container: the next part of the test. Between two
-# parts it boots anew; after the last, or one that failed, it is switched off.
+# Runs the next part of the test at each boot of the container. It reboots between
+# two parts, and powers off after the last or a failed one.
 set -u
 parts="inside.sh again.sh install.sh user.sh"
 done=$(cat /test/done 2>/dev/null || echo 0)

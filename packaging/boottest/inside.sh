@@ -132,8 +132,8 @@ done
 nsenter -t "$pid" -m -- sh -c "touch /etc/tokend/x && rm /etc/tokend/x" || fail "the configuration cannot be written"
 nsenter -t "$pid" -m -- touch /usr/x 2>/dev/null && fail "/usr can be written"
 nsenter -t "$pid" -m -- ls /home/alice >/dev/null 2>&1 && fail "/home can be read"
-tokenctl status --json | grep -q '"sandbox": *"landlock: ok"' || fail "Landlock is not in force: $(tokenctl status)"
-ok "the sandbox is in force"
+tokenctl status --json | grep -q '"sandbox": *"landlock: ok"' || fail "Landlock is not active: $(tokenctl status)"
+ok "the sandbox is active"
 
 open=$(find /etc/tokend /var/lib/tokend /run/tokend -perm /o+rwx ! -path /etc/tokend/config.toml ! -path /etc/tokend/ca.pem ! -path /run/tokend)
 [ -z "$open" ] || fail "open to others: $open"
@@ -147,7 +147,7 @@ systemctl restart tokend
 runuser -u alice -- tokenctl keystore migrate --to sealed --credential tokend-key-2 >/dev/null 2>&1 && fail "alice moves secrets"
 quietly tokenctl keystore migrate --to sealed --credential tokend-key-2
 systemctl restart tokend
-tokenctl keystore | grep -q "systemd credential tokend-key-2" || fail "the new key is not in force: $(tokenctl keystore)"
+tokenctl keystore | grep -q "systemd credential tokend-key-2" || fail "the new key is not active: $(tokenctl keystore)"
 tokenctl get --fresh clms >/dev/null || fail "no token with the new key"
 quietly tokenctl keystore migrate --to sealed --credential tokend-key
 no_call_was_lost "the secrets moved to another key and back"

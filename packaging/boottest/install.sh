@@ -50,7 +50,7 @@ refuses "PrivateUsers=yes" 78 "cannot tell its callers apart" tokend restart --s
 rm /etc/systemd/system/tokend.service.d/test.conf
 systemctl daemon-reload
 quietly tokend restart --system
-ok "PrivateUsers=yes is told, and not tried again"
+ok "PrivateUsers=yes is reported, and not tried again"
 
 echo >>/etc/systemd/system/tokend.service
 quietly tokend install --system
@@ -62,7 +62,7 @@ quietly tokend uninstall --system
 quietly tokend uninstall --system
 quietly tokend install --system
 tokenctl status >/dev/null || fail "installed again, it does not serve"
-refuses "nobody to ask" 2 "say --yes" tokend uninstall --system --purge
+refuses "no terminal" 2 "say --yes" tokend uninstall --system --purge
 quietly tokend uninstall --system --purge --yes
 [ -z "$(find /etc /var/lib -name '*tokend*' ! -path '/var/lib/dpkg/*')" ] || fail "left: $(find /etc /var/lib -name '*tokend*')"
 quietly tokend uninstall --system --purge --yes

@@ -1,6 +1,6 @@
 #!/bin/sh
-# What the parts of the test have in common. Each line that begins with "ok" is a
-# promise that was kept; the first that was not ends the test.
+# Shared by the parts of the test. Each line that begins with "ok" is a promise kept;
+# the first broken one ends the test.
 set -eu
 
 ok() { echo "ok  $*"; }
@@ -12,7 +12,7 @@ fail() {
 	exit 1
 }
 
-# soon N COMMAND: it succeeds within N tenths of a second.
+# soon N COMMAND waits up to N tenths of a second until the command succeeds.
 soon() {
 	n=$1
 	shift
@@ -23,14 +23,14 @@ soon() {
 	done
 }
 
-# quietly COMMAND: what it says is shown if it fails.
+# quietly COMMAND shows what it prints if it fails.
 quietly() {
 	"$@" >/tmp/said 2>&1 || { cat /tmp/said; fail "$*"; }
 }
 
 property() { systemctl show -p "$1" --value "${2:-tokend.service}"; }
 
-# callers_go_on and then no_call_was_lost: somebody asks for tokens all the time.
+# callers_go_on starts a caller that asks for tokens without a pause, until no_call_was_lost.
 callers_go_on() {
 	rm -f /tmp/stop /tmp/lost /tmp/calls
 	(

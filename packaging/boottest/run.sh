@@ -1,11 +1,11 @@
 #!/bin/sh
-# Boots Debian with systemd in a container, installs the package that it just
-# built as README.md says, and looks whether tokend does what the documentation
-# promises: over a reboot, an upgrade, removal and purging too. Needs root;
-# installs the tools that are missing. Ends in two minutes.
+# Boots Debian with systemd in a container, installs the package that it has just
+# built as README.md says, and checks that tokend does what the documentation
+# promises, over a reboot, upgrades, removal and purging. Needs root; installs
+# missing tools. Takes two minutes.
 set -eu
 cd "$(dirname "$0")/../.."
-[ "$(id -u)" = 0 ] || { echo "run.sh: a container is booted, which takes root" >&2; exit 1; }
+[ "$(id -u)" = 0 ] || { echo "run.sh: booting a container needs root" >&2; exit 1; }
 for pair in systemd-nspawn:systemd-container debootstrap:debootstrap; do
 	command -v "${pair%%:*}" >/dev/null && continue
 	apt-get update -q

@@ -21,7 +21,7 @@ home=/home/ursula
 as() { runuser -u ursula -- env -i "PATH=$PATH" "HOME=$home" "XDG_RUNTIME_DIR=$run" "DBUS_SESSION_BUS_ADDRESS=unix:path=$run/bus" "$@"; }
 active() { as systemctl --user is-active -q tokend.service; }
 # unlock starts the keyring as a login does that knows the password. D-Bus may
-# start another one meanwhile, for whoever asks, and that one is locked.
+# start another one meanwhile, when a program asks, and that one is locked.
 unlock() { soon 20 unlocked || fail "the keyring stays locked"; }
 unlocked() {
 	as sh -c 'printf secret | gnome-keyring-daemon --replace --unlock --components=secrets'
@@ -93,8 +93,8 @@ touch /tmp/seen-from-outside
 inside ls /tmp | grep -q seen && fail "it sees /tmp"
 grep -q "^ *$uid *$uid *1$" /proc/$pid/uid_map || fail "no user namespace of its own"
 [ "$(awk '/^NoNewPrivs/ {print $2}' /proc/$pid/status)" = 1 ] || fail "it can gain privileges"
-as tokenctl status | grep -q 'landlock: ok' || fail "Landlock is not in force: $(as tokenctl status)"
-ok "the sandbox is in force"
+as tokenctl status | grep -q 'landlock: ok' || fail "Landlock is not active: $(as tokenctl status)"
+ok "the sandbox is active"
 
 # Over restarts, also by a new installation, no call is lost.
 (
@@ -131,7 +131,7 @@ printf 'nonsense = 1\n' >>$home/.config/tokend/config.toml
 as systemctl --user reload tokend 2>/dev/null && fail "a bad configuration is reloaded"
 sed -i '$d' $home/.config/tokend/config.toml
 as tokenctl get clms >/dev/null || fail "no token after a bad reload"
-ok "killed, it starts again; reload tells of a bad configuration"
+ok "killed, it starts again; reload reports a bad configuration"
 
 # Locked, it stays up and serves what it has; unlocked, it recovers.
 lock() {
@@ -139,7 +139,7 @@ lock() {
 		org.freedesktop.Secret.Service.Lock array:objpath:/org/freedesktop/secrets/collection/login >/dev/null
 }
 lock || fail "the keyring cannot be locked"
-as tokenctl get clms >/dev/null || fail "locked: not the token at hand"
+as tokenctl get clms >/dev/null || fail "locked: not the cached token"
 as tokend restart || fail "locked: it does not start"
 as tokenctl status | grep -q 'os: locked' || fail "locked: $(as tokenctl status)"
 unlock
@@ -155,7 +155,7 @@ as tokenctl get clms >/dev/null || fail "over half an installation: no token"
 as systemctl --user is-enabled -q tokend.service tokend.socket || fail "over half an installation: not enabled"
 ok "half an installation is put right"
 
-# She logs in: it starts by itself, with nobody's help.
+# She logs in: it starts by itself, without help.
 loginctl terminate-user ursula
 soon 100 test ! -e $run/bus || fail "her session does not end"
 loginctl enable-linger ursula

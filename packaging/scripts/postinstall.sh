@@ -24,7 +24,7 @@ else
 	fi
 fi
 
-# Configuration, which tokend reads, and state, which nobody else sees. What is
+# Configuration, which tokend reads, and state, closed to others. What is
 # there already is left as it is.
 [ -e /etc/tokend ] || install -d -o root -g tokend -m 0750 /etc/tokend
 [ -e /var/lib/tokend ] || install -d -o tokend -g tokend -m 0700 /var/lib/tokend

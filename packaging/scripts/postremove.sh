@@ -1,6 +1,6 @@
 #!/bin/sh
 # After the files were removed. Keys, profiles and cached tokens stay until
-# somebody asks for their end: with dpkg that is purging, elsewhere rm.
+# you ask for their end: with dpkg that is purging, elsewhere rm.
 set -e
 
 reload() { if [ -d /run/systemd/system ]; then systemctl daemon-reload || true; fi; }

@@ -198,9 +198,9 @@ func measure(ctx context.Context, n, starts, gets int, idle time.Duration) (f *f
 	return f, nil
 }
 
-// timeStart starts tokend and has it asked at once for one token. Then somebody
+// timeStart starts tokend and has it asked at once for one token. Then a caller
 // asks which profile a URL is, which it can tell when it knows all and has read
-// the cache, and somebody else for one token after the other meanwhile.
+// the cache, and another one for one token after the other meanwhile.
 func (f *figures) timeStart(ctx context.Context, h *bench.Home) (pid int, err error) {
 	middle := bench.Name(f.profiles / 2)
 	begin := time.Now()

@@ -25,12 +25,12 @@ import (
 	"tokend/providers/token"
 )
 
-// politeness is the nice value of issuers and whoever else only plays.
+// politeness is the nice value of issuers and others that only play.
 const politeness = 10
 
 // A storm is n tokens that end at the same moment, at an issuer that answers in
 // 100 ms and takes so many requests a second. Seen are whether they are renewed
-// before that, and what somebody who asks for tokens meanwhile waits.
+// before that, and how long a caller waits meanwhile.
 //
 // The issuers are in this process, which steps back behind tokend and those who
 // ask; these are processes of their own. In turn with tokend they ask a server

@@ -29,7 +29,7 @@ import (
 
 const (
 	windowLength = 3 * time.Second
-	// askAgain is the pause between two rounds: somebody who asked without one
+	// askAgain is the pause between two rounds: a caller without one
 	// would take a processor from tokend.
 	askAgain = 2 * time.Millisecond
 )

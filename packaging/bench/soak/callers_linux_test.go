@@ -16,7 +16,7 @@ import (
 // patience is more than tokend's own for an issuer.
 const patience = 45 * time.Second
 
-// call asks for tokens until ctx ends, as programs do: mostly at hand, now and
+// call asks for tokens until ctx ends, as programs do: mostly cached ones, now and
 // then a new one, now and then after an API refused one.
 func (s *stage) call(ctx context.Context, random *rand.Rand) {
 	for ctx.Err() == nil {

@@ -106,7 +106,7 @@ func (l *ledger) damage() {
 	l.damaged = true
 }
 
-// note takes note of a fault that somebody else saw.
+// note records a fault that another part of the run saw.
 func (l *ledger) note(kind, format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -58,7 +58,7 @@ func statusKB(path, key string) (kb int) {
 	return kb
 }
 
-// report tells of a run in some thirty lines.
+// report describes a run in some thirty lines.
 func (r *recorder) report(howLong time.Duration, done map[string]int) string {
 	l := r.ledger
 	l.mu.Lock()
