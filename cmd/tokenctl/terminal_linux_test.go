@@ -421,7 +421,7 @@ func (p *person) atTerminal(socket string, args ...string) *exec.Cmd {
 	return c
 }
 
-// resize tells the terminal's programs how large it is.
+// resize changes the size of the terminal.
 func (p *person) resize(columns, rows int) {
 	p.t.Helper()
 	size := &unix.Winsize{Col: uint16(columns), Row: uint16(rows)}

@@ -1,5 +1,5 @@
 // Command man writes the man pages of programs, a page for each command, from
-// what the programs say of themselves:
+// the reference that each program prints:
 //
 //	go run ./packaging/man -o DIR -version 1.2.3 PROGRAM...
 //
@@ -40,7 +40,7 @@ func run(dir, version string, programs []string) error {
 	}
 	var roots []cli.Reference
 	for _, program := range programs {
-		root, err := ask(program)
+		root, err := reference(program)
 		if err != nil {
 			return err
 		}
@@ -57,7 +57,7 @@ func run(dir, version string, programs []string) error {
 	return nil
 }
 
-// buildDate is the date that the pages bear
+// buildDate is the date on the pages
 // (https://reproducible-builds.org/specs/source-date-epoch/).
 func buildDate() (time.Time, error) {
 	epoch := os.Getenv("SOURCE_DATE_EPOCH")
@@ -71,8 +71,8 @@ func buildDate() (time.Time, error) {
 	return time.Unix(s, 0).UTC(), nil
 }
 
-// ask has a program tell its commands.
-func ask(program string) (c cli.Reference, err error) {
+// reference is what a program prints of its commands.
+func reference(program string) (c cli.Reference, err error) {
 	out, err := exec.Command(program, cli.ReferenceCommand).Output()
 	if err != nil {
 		return c, fmt.Errorf("%s %s: %w", program, cli.ReferenceCommand, err)

@@ -68,7 +68,7 @@ func TestPagesSayWhatHelpSays(t *testing.T) {
 	texts := pages(t)
 	var tokenctl cli.Reference
 	for _, program := range programs {
-		root, err := ask(program)
+		root, err := reference(program)
 		if err != nil {
 			t.Fatal(err)
 		}
