@@ -133,6 +133,7 @@ func (o Opener) OpenStored(f File) (*Profile, error) {
 
 // OpenWith opens a profile with another credential that is stored.
 func (o Opener) OpenWith(f File, cred token.Credential) (*Profile, error) {
+	name := f.Name // the file's text need not stay
 	return o.Open(f, cred, func(ctx context.Context, field string) (token.Secret, error) {
 		begun := time.Now()
 		s, err := o.Credentials.Secret(ctx, cred, field)
@@ -143,7 +144,7 @@ func (o Opener) OpenWith(f File, cred token.Credential) (*Profile, error) {
 		token.TraceOf(ctx).Add("keystore", "%s read for %s: %s, took %v", field, cred.ID, outcome, time.Since(begun).Round(time.Microsecond))
 		if errors.Is(err, token.ErrNotFound) {
 			return s, &token.Error{Code: token.ErrKeystore, Topic: topicSecretMissing, Field: field, Message: fmt.Sprintf(
-				"no %s is stored for profile %q", field, f.Name)}
+				"no %s is stored for profile %q", field, name)}
 		}
 		return s, err
 	})
