@@ -15,7 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"tokend/internal/checktest"
+	"tokend/packaging/checktest"
 	"tokend/providers/token"
 )
 

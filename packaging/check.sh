@@ -13,7 +13,7 @@ case "$# ${1:-}" in
 "1 full") TOKEND_CHECK=full ;;
 *) echo "usage: packaging/check.sh [full]" >&2; exit 2 ;;
 esac
-export TOKEND_CHECK # internal/checktest: in full a missing tool fails its test
+export TOKEND_CHECK # packaging/checktest: in full a missing tool fails its test
 full() { [ "$TOKEND_CHECK" = full ]; }
 full && [ "$(id -u)" != 0 ] && { echo "check.sh: full mounts disks and boots a container: run it as root" >&2; exit 1; }
 PATH=$PATH:/usr/sbin:/sbin # nginx

@@ -20,7 +20,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
-	"tokend/internal/checktest"
+	"tokend/packaging/checktest"
 	"tokend/providers/jose"
 	"tokend/providers/strictjson"
 	"tokend/providers/token"

@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"testing"
 
-	"tokend/internal/checktest"
+	"tokend/packaging/checktest"
 	"tokend/providers/token"
 )
 

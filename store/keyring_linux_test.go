@@ -13,7 +13,7 @@ import (
 
 	"github.com/zalando/go-keyring"
 
-	"tokend/internal/checktest"
+	"tokend/packaging/checktest"
 	"tokend/providers/token"
 	"tokend/store/keyringtest"
 )

@@ -22,7 +22,7 @@ import (
 	"time"
 
 	"tokend/cmd/tokenctl/ui"
-	"tokend/internal/checktest"
+	"tokend/packaging/checktest"
 	"tokend/providers/token"
 )
 

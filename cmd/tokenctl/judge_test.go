@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"tokend/cmd/tokenctl/ui"
-	"tokend/internal/checktest"
+	"tokend/packaging/checktest"
 	"tokend/providers/token"
 )
 

@@ -18,8 +18,8 @@ import (
 	"github.com/pelletier/go-toml/v2"
 	"golang.org/x/sys/unix"
 
-	"tokend/internal/checktest"
 	"tokend/ipc"
+	"tokend/packaging/checktest"
 	"tokend/store/keyringtest"
 )
 

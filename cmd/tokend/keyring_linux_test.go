@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"tokend/internal/checktest"
+	"tokend/packaging/checktest"
 	"tokend/providers/token"
 	"tokend/store/keyringtest"
 )

@@ -20,9 +20,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"tokend/daemon"
-	"tokend/internal/checktest"
 	"tokend/ipc"
 	"tokend/ipc/ipcserver"
+	"tokend/packaging/checktest"
 	"tokend/providers/token"
 )
 

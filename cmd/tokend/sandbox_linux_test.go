@@ -10,7 +10,7 @@ import (
 
 	ll "github.com/landlock-lsm/go-landlock/landlock/syscall"
 
-	"tokend/internal/checktest"
+	"tokend/packaging/checktest"
 	"tokend/providers/token"
 )
 

@@ -24,8 +24,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"tokend/internal/checktest"
 	"tokend/ipc"
+	"tokend/packaging/checktest"
 	"tokend/providers/providertest"
 )
 

@@ -11,7 +11,7 @@ import (
 
 	"tokend/cmd/tokend/service"
 	"tokend/daemon"
-	"tokend/internal/checktest"
+	"tokend/packaging/checktest"
 	"tokend/providers/token"
 	"tokend/store"
 )

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"tokend/internal/checktest"
+	"tokend/packaging/checktest"
 	"tokend/providers/token"
 )
 

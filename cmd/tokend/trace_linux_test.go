@@ -19,7 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tokend/internal/checktest"
+	"tokend/packaging/checktest"
 	"tokend/providers/token"
 )
 

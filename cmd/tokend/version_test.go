@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"tokend/internal/checktest"
+	"tokend/packaging/checktest"
 )
 
 // Built from a clone, the programs print the revision; a release prints the version

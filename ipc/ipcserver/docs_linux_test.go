@@ -16,8 +16,8 @@ import (
 	"testing"
 	"time"
 
-	"tokend/internal/checktest"
 	"tokend/ipc"
+	"tokend/packaging/checktest"
 	"tokend/providers/token"
 )
 

@@ -17,8 +17,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tokend/internal/checktest"
 	"tokend/ipc"
+	"tokend/packaging/checktest"
 	"tokend/providers/token"
 )
 

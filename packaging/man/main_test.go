@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"tokend/cmd/tokenctl/cli"
-	"tokend/internal/checktest"
+	"tokend/packaging/checktest"
 )
 
 // pages makes the pages of the real programs and returns their text by name.

@@ -17,7 +17,7 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
-	"tokend/internal/checktest"
+	"tokend/packaging/checktest"
 )
 
 const (

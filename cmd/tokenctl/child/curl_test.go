@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"tokend/internal/checktest"
+	"tokend/packaging/checktest"
 )
 
 // curl itself reports of each option whether its value is missing.

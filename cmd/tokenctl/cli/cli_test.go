@@ -14,7 +14,7 @@ import (
 	"strings"
 	"testing"
 
-	"tokend/internal/checktest"
+	"tokend/packaging/checktest"
 	"tokend/providers/token"
 )
 

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"tokend/internal/checktest"
+	"tokend/packaging/checktest"
 	"tokend/providers/token"
 )
 

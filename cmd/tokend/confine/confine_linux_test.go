@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tokend/daemon"
-	"tokend/internal/checktest"
+	"tokend/packaging/checktest"
 	"tokend/providers/token"
 )
 

@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tokend/daemon"
-	"tokend/internal/checktest"
 	"tokend/packaging"
+	"tokend/packaging/checktest"
 	"tokend/providers/token"
 )
 

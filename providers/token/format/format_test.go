@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"tokend/internal/checktest"
+	"tokend/packaging/checktest"
 	"tokend/providers/token"
 )
 
