@@ -19,14 +19,14 @@ import (
 type document struct {
 	file    string // empty for text that is in no file yet
 	text    []byte
-	known   []string       // the keys of the structs so far
+	structs []reflect.Type // those so far
 	unknown map[string]int // the line of each key that no struct had; nil before the first one
 }
 
 // decode fills the struct that into points to. A key that the struct does not
 // have is no error before close.
 func (d *document) decode(into any) error {
-	d.known = append(d.known, keysOf(reflect.TypeOf(into).Elem())...)
+	d.structs = append(d.structs, reflect.TypeOf(into).Elem())
 	err := decodeStrictly(d.text, into)
 	var strict *toml.StrictMissingError
 	var wrong *toml.DecodeError
@@ -82,8 +82,12 @@ func (d *document) close() error {
 	if first == "" {
 		return nil
 	}
-	slices.Sort(d.known)
-	return d.fault(line, first, fmt.Sprintf("unknown key %q; ", first)+suggest(first, "the keys are", slices.Compact(d.known)))
+	var known []string
+	for _, t := range d.structs {
+		known = append(known, keysOf(t)...)
+	}
+	slices.Sort(known)
+	return d.fault(line, first, fmt.Sprintf("unknown key %q; ", first)+suggest(first, "the keys are", slices.Compact(known)))
 }
 
 // suggest names the word that is meant instead of a wrong one, or all.
