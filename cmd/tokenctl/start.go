@@ -28,8 +28,10 @@ const (
 	startPatience = 10 * time.Second
 	// startPoll is how often it is asked.
 	startPoll = 20 * time.Millisecond
-	// startOther is how long another one that serves already has to answer.
-	startOther = 2 * time.Second
+	// startOther is how long another one that runs already has to answer or, if
+	// it is stopping, to end; startAgain is how often we try.
+	startOther = 5 * time.Second
+	startAgain = 500 * time.Millisecond
 	// statusRunning is tokend's exit status if another one serves already.
 	statusRunning = 3
 	// largestLog is how large its log may be before a start sets it aside, in
@@ -70,10 +72,13 @@ func startAt(ctx context.Context, e *ui.Env, socket string) error {
 		return notStarted(err.Error())
 	}
 	defer unlock()
-	if answers(ctx, socket) {
-		return nil
+	for begin := time.Now(); !answers(ctx, socket); time.Sleep(startAgain) {
+		isRunning, err := launchTokend(ctx, program, socket, filepath.Join(state, "tokend.log"))
+		if err == nil || !isRunning || time.Since(begin) > startOther {
+			return err
+		}
 	}
-	return launchTokend(ctx, program, socket, filepath.Join(state, "tokend.log"))
+	return nil
 }
 
 func notStarted(why string) error {
@@ -81,11 +86,11 @@ func notStarted(why string) error {
 }
 
 // launchTokend starts the program, on its own from then on, and waits until it
-// answers.
-func launchTokend(ctx context.Context, program, socket, logFile string) error {
+// answers. It reports whether it ended because another one runs already.
+func launchTokend(ctx context.Context, program, socket, logFile string) (isRunning bool, err error) {
 	log, begin, err := openLog(logFile)
 	if err != nil {
-		return notStarted(err.Error())
+		return false, notStarted(err.Error())
 	}
 	defer func() { _ = log.Close() }()
 	c := exec.Command(program, "run", "--socket", socket)
@@ -93,25 +98,19 @@ func launchTokend(ctx context.Context, program, socket, logFile string) error {
 	c.Stdout, c.Stderr = log, log
 	detach(c)
 	if err := c.Start(); err != nil {
-		return notStarted(err.Error())
+		return false, notStarted(err.Error())
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- c.Wait() }()
-	var other <-chan time.Time
 	for {
 		if answers(ctx, socket) {
-			return nil
+			return false, nil
 		}
 		select {
 		case <-ended:
-			if c.ProcessState.ExitCode() != statusRunning {
-				return notStarted(lastWords(logFile, begin))
-			}
-			ended, other = nil, time.After(startOther)
-		case <-other:
-			return notStarted(lastWords(logFile, begin))
+			return c.ProcessState.ExitCode() == statusRunning, notStarted(lastWords(logFile, begin))
 		case <-ctx.Done():
-			return notStarted(fmt.Sprintf("it does not answer; its log is %s", logFile))
+			return false, notStarted(fmt.Sprintf("it does not answer; its log is %s", logFile))
 		case <-time.After(startPoll):
 		}
 	}
