@@ -9,7 +9,7 @@ import (
 
 	"gopkg.in/natefinch/lumberjack.v2"
 
-	"tokend/daemon"
+	"tokend/daemon/profile"
 	"tokend/ipc/ipcserver"
 	"tokend/providers/token/format"
 )
@@ -22,7 +22,7 @@ const (
 )
 
 // auditFile returns the audit log's file, "" if the configuration wants none.
-func auditFile(dirs daemon.Dirs, c daemon.Config) string {
+func auditFile(dirs profile.Dirs, c profile.Config) string {
 	switch c.Audit {
 	case "none":
 		return ""
@@ -34,7 +34,7 @@ func auditFile(dirs daemon.Dirs, c daemon.Config) string {
 
 // openAudit opens the audit log: JSON lines, for the owner alone. It is nil if
 // the configuration wants none.
-func openAudit(dirs daemon.Dirs, c daemon.Config) (write func(ipcserver.Event), closer io.Closer) {
+func openAudit(dirs profile.Dirs, c profile.Config) (write func(ipcserver.Event), closer io.Closer) {
 	file := auditFile(dirs, c)
 	if file == "" {
 		return nil, io.NopCloser(nil)

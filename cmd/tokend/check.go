@@ -11,6 +11,7 @@ import (
 	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokenctl/ui"
 	"tokend/daemon"
+	"tokend/daemon/profile"
 	"tokend/providers/token"
 	"tokend/store"
 )
@@ -32,7 +33,7 @@ the network, and reports what is wrong, with file and line.`,
 	}
 }
 
-func checkConfig(ctx context.Context, dirs daemon.Dirs, out io.Writer) error {
+func checkConfig(ctx context.Context, dirs profile.Dirs, out io.Writer) error {
 	w := newDeps()
 	w.Credentials = store.NewCredentials(credentialsDir(dirs), nil)
 	w.Keystore = func(context.Context) string { return "" }

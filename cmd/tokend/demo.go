@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"tokend/cmd/tokenctl/cli"
-	"tokend/daemon"
+	"tokend/daemon/profile"
 	"tokend/ipc"
 	"tokend/providers/providertest"
 	"tokend/providers/token"
@@ -104,7 +104,7 @@ func (d *demo) open(ctx context.Context) (err error) {
 	err = errors.Join(
 		os.Mkdir(d.path("config"), 0o700),
 		os.WriteFile(d.path("ca.pem"), d.issuers.CertPEM(), 0o600),
-		os.WriteFile((daemon.Dirs{Config: d.path("config")}).ConfigFile(), []byte(config), 0o600),
+		os.WriteFile((profile.Dirs{Config: d.path("config")}).ConfigFile(), []byte(config), 0o600),
 		store.NewKeyFile(d.path("key")))
 	if err != nil {
 		return err

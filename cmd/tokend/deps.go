@@ -15,6 +15,7 @@ import (
 
 	"tokend/cmd/tokend/confine"
 	"tokend/daemon"
+	"tokend/daemon/profile"
 	"tokend/ipc/ipcserver"
 	"tokend/providers"
 	"tokend/providers/token"
@@ -42,7 +43,7 @@ func newDeps() *deps {
 		peer, ok := ipcserver.Caller(ctx)
 		return daemon.Caller{UID: peer.UID, Groups: peer.Groups, PID: peer.PID, Program: ipcserver.Program(ctx)}, ok
 	}
-	w.Configure = func(c daemon.Config) (daemon.Kinds, error) {
+	w.Configure = func(c profile.Config) (daemon.Kinds, error) {
 		client, err := providers.NewHTTPClient(providers.HTTPConfig{CAFile: c.CAFile, Proxy: c.Proxy})
 		if err != nil {
 			return nil, err
@@ -63,7 +64,7 @@ func (w *deps) logTo(out io.Writer, format string) (end func() error) {
 }
 
 // confine takes all other files from this process, if the configuration allows.
-func (w *deps) confine(files confine.Files, config daemon.Config) {
+func (w *deps) confine(files confine.Files, config profile.Config) {
 	if !config.Sandbox {
 		w.sandbox = "off, as config.toml says"
 		return

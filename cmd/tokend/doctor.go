@@ -20,6 +20,7 @@ import (
 	"tokend/cmd/tokend/confine"
 	"tokend/cmd/tokend/service"
 	"tokend/daemon"
+	"tokend/daemon/profile"
 	"tokend/ipc"
 	"tokend/providers"
 	"tokend/providers/token"
@@ -79,7 +80,7 @@ func (p places) doctor(ctx context.Context) (token.Report, error) {
 	if err != nil {
 		return token.Report{}, err
 	}
-	config, configErr := daemon.ReadConfig(dirs)
+	config, configErr := profile.ReadConfig(dirs)
 	socket, err := p.socketPath(config)
 	if err != nil {
 		return token.Report{}, err
@@ -153,7 +154,7 @@ func (p places) checkService(ctx context.Context) token.Check {
 }
 
 // doctorStopped checks what the daemon checks, while it does not run.
-func (p places) doctorStopped(ctx context.Context, dirs daemon.Dirs, configErr error) token.Report {
+func (p places) doctorStopped(ctx context.Context, dirs profile.Dirs, configErr error) token.Report {
 	only := func(c token.Check) token.Report { return token.Report{Checks: []token.Check{c}} }
 	install, err := store.ReadKeystoreConfig(dirs.State)
 	switch {
@@ -191,7 +192,7 @@ func (p places) doctorStopped(ctx context.Context, dirs daemon.Dirs, configErr e
 
 // serviceCredential returns the key in the service's systemd credential, which
 // only root can read. It is zero if it does not exist.
-func serviceCredential(ctx context.Context, dirs daemon.Dirs, in store.KeystoreConfig) (token.Secret, error) {
+func serviceCredential(ctx context.Context, dirs profile.Dirs, in store.KeystoreConfig) (token.Secret, error) {
 	file := store.CredentialFile{Path: credentialPath(dirs, in.Credential), Name: in.Credential}
 	if in.Credential == "" || os.Getenv("CREDENTIALS_DIRECTORY") != "" || !exists(file.Path) {
 		return token.Secret{}, nil
@@ -201,7 +202,7 @@ func serviceCredential(ctx context.Context, dirs daemon.Dirs, in store.KeystoreC
 
 // keystoreState returns the state of the keystore, which kek opens if it is not
 // zero.
-func keystoreState(ctx context.Context, dirs daemon.Dirs, in store.KeystoreConfig, kek token.Secret) string {
+func keystoreState(ctx context.Context, dirs profile.Dirs, in store.KeystoreConfig, kek token.Secret) string {
 	open := in.Open
 	if !kek.IsZero() {
 		open = func(state string) (store.Keystore, error) { return in.OpenWithKey(state, kek) }
@@ -214,7 +215,7 @@ func keystoreState(ctx context.Context, dirs daemon.Dirs, in store.KeystoreConfi
 }
 
 // examine sets the daemon's doctor.
-func (deps *deps) examine(dirs daemon.Dirs, install func() store.KeystoreConfig) {
+func (deps *deps) examine(dirs profile.Dirs, install func() store.KeystoreConfig) {
 	deps.Doctor = func(ctx context.Context, st token.Status, all bool) token.Report {
 		in := install()
 		report := token.Report{Version: st.Version, Checks: []token.Check{checkKeystore(in, st.Keystore), checkCache(st.Cache)}}
@@ -299,7 +300,7 @@ func checkSandbox(state string) []token.Check {
 	return []token.Check{warn("sandbox", state, "docs/security.md says what it needs")}
 }
 
-func checkProfiles(st token.Status, dirs daemon.Dirs) (checks []token.Check) {
+func checkProfiles(st token.Status, dirs profile.Dirs) (checks []token.Check) {
 	for _, text := range st.ConfigErrors {
 		checks = append(checks, failed("config", text, "correct the file, then: tokenctl reload"))
 	}
@@ -322,7 +323,7 @@ func (deps *deps) checkCredentials(profiles []token.ProfileStatus) (checks []tok
 }
 
 // checkFiles finds files of tokend that others can read or change.
-func checkFiles(dirs daemon.Dirs, in store.KeystoreConfig) []token.Check {
+func checkFiles(dirs profile.Dirs, in store.KeystoreConfig) []token.Check {
 	var bad []token.Check
 	add := func(err error, advice string) {
 		if err != nil {

@@ -13,7 +13,7 @@ import (
 	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokenctl/ui"
 	"tokend/cmd/tokend/service"
-	"tokend/daemon"
+	"tokend/daemon/profile"
 	"tokend/ipc"
 	"tokend/providers/token"
 	"tokend/store"
@@ -328,10 +328,10 @@ func (r *serviceRequest) definition() (d service.Definition, err error) {
 	if d.Dirs, err = at.dirs(); err != nil {
 		return d, err
 	}
-	if usual := daemon.SystemDirs(); d.System && d.Dirs != usual {
+	if usual := profile.SystemDirs(); d.System && d.Dirs != usual {
 		return d, cli.Usage("the system service keeps its files in %s and %s; change that with a drop-in of your own", usual.Config, usual.State)
 	}
-	config, err := daemon.ReadConfig(d.Dirs)
+	config, err := profile.ReadConfig(d.Dirs)
 	if err != nil {
 		return d, err
 	}
@@ -341,7 +341,7 @@ func (r *serviceRequest) definition() (d service.Definition, err error) {
 
 // serviceSocket is where a service listens. $TOKEND_SOCKET does not count: it
 // says where this shell's clients connect.
-func (p places) serviceSocket(c daemon.Config) (string, error) {
+func (p places) serviceSocket(c profile.Config) (string, error) {
 	switch {
 	case p.socket != "":
 		return p.socket, nil

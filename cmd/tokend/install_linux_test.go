@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"tokend/cmd/tokend/service"
-	"tokend/daemon"
+	"tokend/daemon/profile"
 	"tokend/ipc"
 )
 
@@ -87,7 +87,7 @@ func TestServiceSocket(t *testing.T) {
 		{places{}, "/configured", "/configured"},
 		{places{socket: "/said"}, "/configured", "/said"},
 	} {
-		if got, err := c.at.serviceSocket(daemon.Config{Socket: c.config}); err != nil || got != c.want {
+		if got, err := c.at.serviceSocket(profile.Config{Socket: c.config}); err != nil || got != c.want {
 			t.Errorf("%+v: %s, %v", c, got, err)
 		}
 	}

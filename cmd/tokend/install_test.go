@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"tokend/daemon"
+	"tokend/daemon/profile"
 	"tokend/providers/token"
 	"tokend/store"
 )
@@ -18,7 +18,7 @@ import (
 // and nothing else, wherever links lead. Case 71 of the threat model.
 func TestPurgeDeletesWhatIsTokends(t *testing.T) {
 	dir := t.TempDir()
-	dirs := daemon.Dirs{Config: filepath.Join(dir, "config"), State: filepath.Join(dir, "state")}
+	dirs := profile.Dirs{Config: filepath.Join(dir, "config"), State: filepath.Join(dir, "state")}
 	elsewhere := filepath.Join(dir, "elsewhere")
 	mine := []string{"config/ca.pem", "config/profiles.d/.notes", "config/profiles.d/notes", "elsewhere/x.toml", "state/.bashrc", "state/precious"}
 	for _, name := range append([]string{
@@ -73,7 +73,7 @@ func TestPurgeDeletesWhatIsTokends(t *testing.T) {
 // A purge needs the answer "yes", from a terminal.
 func TestPurgeAsks(t *testing.T) {
 	dir := t.TempDir()
-	dirs := daemon.Dirs{Config: filepath.Join(dir, "config"), State: filepath.Join(dir, "state")}
+	dirs := profile.Dirs{Config: filepath.Join(dir, "config"), State: filepath.Join(dir, "state")}
 	key := filepath.Join(dir, "key")
 	if err := store.NewKeyFile(key); err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"tokend/daemon"
+	"tokend/daemon/profile"
 	"tokend/providers/token"
 )
 
@@ -17,11 +18,11 @@ import (
 //	go test ./cmd/tokend -run none -bench Load
 func BenchmarkLoad(b *testing.B) {
 	const profiles = 1000
-	dirs := daemon.Dirs{Config: b.TempDir(), State: b.TempDir()}
+	dirs := profile.Dirs{Config: b.TempDir(), State: b.TempDir()}
 	if err := os.MkdirAll(dirs.ProfilesDir(), 0o700); err != nil {
 		b.Fatal(err)
 	}
-	w, cache := depsHere(b, dirs, daemon.Config{})
+	w, cache := depsHere(b, dirs, profile.Config{})
 	defer func() { _ = cache.Close() }()
 	credentials := w.Credentials
 	for i := range profiles {

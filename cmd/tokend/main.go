@@ -16,7 +16,7 @@ import (
 
 	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokend/service"
-	"tokend/daemon"
+	"tokend/daemon/profile"
 	"tokend/ipc"
 	"tokend/providers/token"
 )
@@ -122,11 +122,11 @@ func (p *places) flags(f *cli.Flags) {
 }
 
 // dirs returns the installation's directories.
-func (p places) dirs() (daemon.Dirs, error) {
-	dirs := daemon.SystemDirs()
+func (p places) dirs() (profile.Dirs, error) {
+	dirs := profile.SystemDirs()
 	if !p.system && (p.config == "" || p.state == "") {
 		var err error
-		if dirs, err = daemon.UserDirs(); err != nil {
+		if dirs, err = profile.UserDirs(); err != nil {
 			return dirs, err
 		}
 	}
@@ -140,7 +140,7 @@ func (p places) dirs() (daemon.Dirs, error) {
 }
 
 // socketPath returns where to listen.
-func (p places) socketPath(c daemon.Config) (string, error) {
+func (p places) socketPath(c profile.Config) (string, error) {
 	switch {
 	case p.socket != "":
 		return p.socket, nil

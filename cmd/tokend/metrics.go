@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"tokend/daemon"
+	"tokend/daemon/profile"
 	"tokend/ipc"
 	"tokend/ipc/ipcserver"
 	"tokend/providers/token"
@@ -142,9 +143,9 @@ func (out sender) time(m metric, t time.Time, profile string) {
 }
 
 func (out sender) profile(p daemon.ProfileFigures) {
-	renew := daemon.RenewUsed
+	renew := profile.RenewUsed
 	if p.Always {
-		renew = daemon.RenewAlways
+		renew = profile.RenewAlways
 	}
 	out.send(profileInfo, 1, p.Name, p.Provider, p.Does, string(renew))
 	out.time(credential, p.CredentialExpires, p.Name)
@@ -205,7 +206,7 @@ func (t timedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // listenMetrics opens the loopback address that config.toml names, if any.
-func listenMetrics(c daemon.Config) (net.Listener, error) {
+func listenMetrics(c profile.Config) (net.Listener, error) {
 	if c.Metrics == "" {
 		return nil, nil
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"tokend/daemon"
+	"tokend/daemon/profile"
 	"tokend/ipc"
 	"tokend/ipc/ipcserver"
 	"tokend/packaging/checktest"
@@ -239,7 +240,7 @@ func documentedYAML(t *testing.T) string {
 }
 
 func TestMetricsOnLoopback(t *testing.T) {
-	l, err := listenMetrics(daemon.Config{Metrics: "127.0.0.1:0"})
+	l, err := listenMetrics(profile.Config{Metrics: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -295,7 +296,7 @@ func TestMetricsOnLoopback(t *testing.T) {
 
 // However many connections a user opens, few are served.
 func TestConnectionsForMetricsAreFew(t *testing.T) {
-	l, err := listenMetrics(daemon.Config{Metrics: "127.0.0.1:0"})
+	l, err := listenMetrics(profile.Config{Metrics: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -356,7 +357,7 @@ func TestMetricsAddressMustBeLoopback(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "config.toml"), []byte("metrics = \""+address+"\"\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err := daemon.ReadConfig(daemon.Dirs{Config: dir, State: dir})
+		_, err := profile.ReadConfig(profile.Dirs{Config: dir, State: dir})
 		var e *token.Error
 		if good != (err == nil) || err != nil && (!errors.As(err, &e) || e.Field != "metrics" || !bytes.Contains([]byte(e.Message), []byte("config.toml:1: metrics: "))) {
 			t.Errorf("%s: %v", address, err)

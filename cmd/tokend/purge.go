@@ -16,7 +16,7 @@ import (
 
 	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokend/service"
-	"tokend/daemon"
+	"tokend/daemon/profile"
 	"tokend/providers/token"
 	"tokend/store"
 )
@@ -40,7 +40,7 @@ type madeDir struct {
 	names []string // paths inside, files before their directories
 }
 
-func madeDirs(dirs daemon.Dirs) (made []madeDir, err error) {
+func madeDirs(dirs profile.Dirs) (made []madeDir, err error) {
 	for _, d := range []struct {
 		path     string
 		patterns []string
@@ -61,7 +61,7 @@ func madeDirs(dirs daemon.Dirs) (made []madeDir, err error) {
 }
 
 // ask shows what a purge would delete, and asks for permission.
-func (p purgeRequest) ask(dirs daemon.Dirs, out io.Writer) error {
+func (p purgeRequest) ask(dirs profile.Dirs, out io.Writer) error {
 	made, err := madeDirs(dirs)
 	if err != nil {
 		return err
@@ -100,10 +100,10 @@ func (p purgeRequest) ask(dirs daemon.Dirs, out io.Writer) error {
 
 // purge deletes what ask showed: the items in the keyring first, because only the
 // records know them.
-func (r *serviceRequest) purge(ctx context.Context, dirs daemon.Dirs) error {
-	config, err := daemon.ReadConfig(dirs)
+func (r *serviceRequest) purge(ctx context.Context, dirs profile.Dirs) error {
+	config, err := profile.ReadConfig(dirs)
 	if err != nil {
-		config = daemon.DefaultConfig() // the file goes anyway
+		config = profile.DefaultConfig() // the file goes anyway
 	}
 	socket, err := r.at.socketPath(config)
 	if err != nil {

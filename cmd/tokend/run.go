@@ -15,6 +15,7 @@ import (
 	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokend/confine"
 	"tokend/daemon"
+	"tokend/daemon/profile"
 	"tokend/ipc/ipcserver"
 	"tokend/providers/token"
 	"tokend/store"
@@ -62,8 +63,8 @@ func serve(ctx context.Context, at places, log io.Writer) error {
 
 // An installation is what serving opens.
 type installation struct {
-	dirs     daemon.Dirs
-	config   daemon.Config
+	dirs     profile.Dirs
+	config   profile.Config
 	keystore store.KeystoreConfig
 	socket   string
 	vault    vault
@@ -95,7 +96,7 @@ func open(ctx context.Context, at places, log io.Writer) (in *installation, err 
 	if in.keystore, err = readInstall(ctx, at, in.dirs); err != nil {
 		return in, err
 	}
-	if in.config, err = daemon.ReadConfig(in.dirs); err != nil {
+	if in.config, err = profile.ReadConfig(in.dirs); err != nil {
 		return in, err
 	}
 	in.closers = append(in.closers, in.deps.logTo(log, in.config.LogFormat)) // ends last: a log that blocks delays nothing else
@@ -179,7 +180,7 @@ func (in *installation) serve(ctx context.Context, d *daemon.Daemon, at places, 
 
 // readInstall returns the choice of keystore. In a container a mounted key can make
 // it.
-func readInstall(ctx context.Context, at places, dirs daemon.Dirs) (store.KeystoreConfig, error) {
+func readInstall(ctx context.Context, at places, dirs profile.Dirs) (store.KeystoreConfig, error) {
 	mounted, err := mountedKey(dirs)
 	if err != nil {
 		return store.KeystoreConfig{}, err
@@ -228,4 +229,4 @@ func reloadOn(ctx context.Context, hangups <-chan os.Signal, d *daemon.Daemon) {
 	}
 }
 
-func credentialsDir(dirs daemon.Dirs) string { return filepath.Join(dirs.State, "credentials") }
+func credentialsDir(dirs profile.Dirs) string { return filepath.Join(dirs.State, "credentials") }

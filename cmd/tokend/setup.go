@@ -10,7 +10,7 @@ import (
 
 	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokend/confine"
-	"tokend/daemon"
+	"tokend/daemon/profile"
 	"tokend/providers/token"
 	"tokend/store"
 )
@@ -49,7 +49,7 @@ it: "tokenctl keystore migrate".`
 const keyFileName = "tokend.key"
 
 // credentialPath is the file of an encrypted credential.
-func credentialPath(dirs daemon.Dirs, name string) string {
+func credentialPath(dirs profile.Dirs, name string) string {
 	return filepath.Join(dirs.Config, name+".cred")
 }
 
@@ -151,7 +151,7 @@ func setUp(ctx context.Context, state string, choice store.Choice, kek token.Sec
 }
 
 // choose completes the choice of the command line, and prints why.
-func (r *setupRequest) choose(dirs daemon.Dirs, before store.KeystoreConfig, out io.Writer) error {
+func (r *setupRequest) choose(dirs profile.Dirs, before store.KeystoreConfig, out io.Writer) error {
 	mounted, err := mountedKey(dirs)
 	if err != nil {
 		return err
@@ -182,7 +182,7 @@ func (r *setupRequest) choose(dirs daemon.Dirs, before store.KeystoreConfig, out
 }
 
 // mountedKey returns the choice that a container's environment makes, if any.
-func mountedKey(dirs daemon.Dirs) (store.Choice, error) {
+func mountedKey(dirs profile.Dirs) (store.Choice, error) {
 	if os.Getenv(refusedKeyEnv) != "" {
 		return store.Choice{}, &token.Error{Code: token.ErrInvalid, Field: refusedKeyEnv, Message: fmt.Sprintf(
 			"$%s is set: too many can see a key in the environment; mount it as a file and name that in $%s", refusedKeyEnv, keyFileEnv)}
@@ -204,7 +204,7 @@ func mountedKey(dirs daemon.Dirs) (store.Choice, error) {
 
 // makeKey makes the chosen key, or finishes an interrupted setup. It returns the key
 // if only the service could read it.
-func (r setupRequest) makeKey(ctx context.Context, dirs daemon.Dirs, before store.KeystoreConfig, owner account, out io.Writer) (token.Secret, error) {
+func (r setupRequest) makeKey(ctx context.Context, dirs profile.Dirs, before store.KeystoreConfig, owner account, out io.Writer) (token.Secret, error) {
 	first := before.ID == ""
 	switch {
 	case r.choice.Credential != "" && os.Getenv("CREDENTIALS_DIRECTORY") == "" && owner.mayMakeCredential():
@@ -247,7 +247,7 @@ func (p places) line(command string) string {
 	}
 	usual := places{system: p.system}
 	dirs, _ := usual.dirs()
-	socket, _ := usual.socketPath(daemon.Config{})
+	socket, _ := usual.socketPath(profile.Config{})
 	for _, f := range []struct{ name, value, usual string }{
 		{"config", p.config, dirs.Config}, {"state", p.state, dirs.State}, {"socket", p.socket, socket},
 	} {

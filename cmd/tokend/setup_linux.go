@@ -16,7 +16,7 @@ import (
 
 	"tokend/cmd/tokend/confine"
 	"tokend/cmd/tokend/service"
-	"tokend/daemon"
+	"tokend/daemon/profile"
 	"tokend/providers/token"
 	"tokend/store"
 )
@@ -64,7 +64,7 @@ func (p places) owner(state string) account {
 
 // makeDirs makes the service's missing directories: the configuration, which the
 // service reads; the profiles, which it writes; and its state, which is private.
-func (a account) makeDirs(dirs daemon.Dirs) error {
+func (a account) makeDirs(dirs profile.Dirs) error {
 	if a.uid < 0 {
 		return nil
 	}
@@ -135,7 +135,7 @@ func (a account) mayMakeCredential() bool { return a.uid >= 0 && store.HasSystem
 
 // systemChoice returns where the system service should keep secrets on this machine,
 // and why.
-func systemChoice(dirs daemon.Dirs) (choice store.Choice, why string) {
+func systemChoice(dirs profile.Dirs) (choice store.Choice, why string) {
 	choice.Keystore = store.KeystoreSealed
 	var lacks string
 	switch {
@@ -155,7 +155,7 @@ func systemChoice(dirs daemon.Dirs) (choice store.Choice, why string) {
 
 // makeCredential makes the credential if it is missing, only on the first setup, and
 // has the unit pass it to the service.
-func makeCredential(ctx context.Context, name string, dirs daemon.Dirs, first bool, out io.Writer) (token.Secret, error) {
+func makeCredential(ctx context.Context, name string, dirs profile.Dirs, first bool, out io.Writer) (token.Secret, error) {
 	file := store.CredentialFile{Path: credentialPath(dirs, name), Name: name}
 	var kek token.Secret
 	var err error

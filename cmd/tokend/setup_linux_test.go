@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"tokend/cmd/tokend/service"
-	"tokend/daemon"
+	"tokend/daemon/profile"
 	"tokend/packaging/checktest"
 	"tokend/providers/token"
 	"tokend/store"
@@ -25,7 +25,7 @@ func asRoot(t *testing.T) {
 }
 
 // server is a place for a system service, which others can look into.
-func server(t *testing.T) (dirs daemon.Dirs, flags []string) {
+func server(t *testing.T) (dirs profile.Dirs, flags []string) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "tokend-server-")
 	if err != nil {
@@ -35,7 +35,7 @@ func server(t *testing.T) (dirs daemon.Dirs, flags []string) {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	dirs = daemon.Dirs{Config: filepath.Join(dir, "etc"), State: filepath.Join(dir, "var")}
+	dirs = profile.Dirs{Config: filepath.Join(dir, "etc"), State: filepath.Join(dir, "var")}
 	return dirs, []string{"--system", "--config", dirs.Config, "--state", dirs.State}
 }
 
@@ -225,7 +225,7 @@ func TestSetupMakesASystemdCredential(t *testing.T) {
 // A container says by its environment where the key is mounted, and never what
 // it is.
 func TestMountedKey(t *testing.T) {
-	dirs := daemon.Dirs{Config: "/etc/tokend", State: "/var/lib/tokend"}
+	dirs := profile.Dirs{Config: "/etc/tokend", State: "/var/lib/tokend"}
 	const key = "hl1rfZ3A7m1Jz1P7GfK4K1jS8gU0oXbJ0eXvJv3mJ0E="
 	tests := []struct {
 		name             string

@@ -7,7 +7,7 @@ import (
 	"io"
 	"path/filepath"
 
-	"tokend/daemon"
+	"tokend/daemon/profile"
 	"tokend/providers/token"
 	"tokend/store"
 )
@@ -20,18 +20,18 @@ type account struct{ uid, gid int }
 
 func (places) account(string) (account, error) { return account{-1, -1}, nil }
 func (places) owner(string) account            { return account{-1, -1} }
-func (account) makeDirs(daemon.Dirs) error     { return nil }
+func (account) makeDirs(profile.Dirs) error    { return nil }
 func (account) become() error                  { return nil }
 func (account) mayMakeCredential() bool        { return false }
 func (p places) startLine() string             { return p.line("run") }
 
 func removeHandOver() error { return nil }
 
-func systemChoice(dirs daemon.Dirs) (choice store.Choice, why string) {
+func systemChoice(dirs profile.Dirs) (choice store.Choice, why string) {
 	file := filepath.Join(dirs.Config, keyFileName)
 	return store.Choice{Keystore: store.KeystoreSealed, KeyFile: file}, "A system service has no OS keyring: secrets go to sealed files."
 }
 
-func makeCredential(context.Context, string, daemon.Dirs, bool, io.Writer) (token.Secret, error) {
+func makeCredential(context.Context, string, profile.Dirs, bool, io.Writer) (token.Secret, error) {
 	return token.Secret{}, nil
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"tokend/daemon"
+	"tokend/daemon/profile"
 	"tokend/providers"
 	"tokend/providers/providertest"
 	"tokend/providers/token"
@@ -114,8 +115,8 @@ func (p *posted) SetDeadline(t time.Time) error { return p.Conn.SetReadDeadline(
 func (p *posted) SetWriteDeadline(time.Time) error { return nil }
 
 // kinds are the providers, asking over the wire.
-func (w *wire) kinds(m *metrics) func(daemon.Config) (daemon.Kinds, error) {
-	return func(c daemon.Config) (daemon.Kinds, error) {
+func (w *wire) kinds(m *metrics) func(profile.Config) (daemon.Kinds, error) {
+	return func(c profile.Config) (daemon.Kinds, error) {
 		client, err := providers.NewHTTPClient(providers.HTTPConfig{CAFile: c.CAFile, Proxy: c.Proxy})
 		if err != nil {
 			return nil, err
@@ -133,7 +134,7 @@ func (w *wire) kinds(m *metrics) func(daemon.Config) (daemon.Kinds, error) {
 }
 
 // addMany makes n profiles of the issuer, as tokenctl add leaves them.
-func addMany(t *testing.T, dirs daemon.Dirs, issuers *providertest.Server, credentials daemon.Credentials, n int) (names []string) {
+func addMany(t *testing.T, dirs profile.Dirs, issuers *providertest.Server, credentials daemon.Credentials, n int) (names []string) {
 	t.Helper()
 	issuer := issuers.OAuth2()
 	files := map[string]string{
@@ -207,8 +208,8 @@ func runStorm(t *testing.T, n int, limit *providertest.Limit) (issuer *providert
 		t.Fatal(err)
 	}
 	defer issuers.Close()
-	dirs := daemon.Dirs{Config: t.TempDir(), State: t.TempDir()}
-	w, cache := depsHere(t, dirs, daemon.Config{})
+	dirs := profile.Dirs{Config: t.TempDir(), State: t.TempDir()}
+	w, cache := depsHere(t, dirs, profile.Config{})
 	defer cache.Close()
 	w.Configure = wire.kinds(w.metrics)
 	names := addMany(t, dirs, issuers, w.Credentials, n)

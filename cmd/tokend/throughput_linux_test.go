@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"tokend/daemon"
+	"tokend/daemon/profile"
 	"tokend/ipc"
 	"tokend/ipc/ipcserver"
 	"tokend/providers/providertest"
@@ -149,7 +150,7 @@ func throughputServers(b *testing.B) (g token.Grant, sockets []string) {
 	}
 	b.Cleanup(func() { _ = issuers.Close() })
 	for _, audit := range []string{"", "audit = \"none\"\n"} {
-		dirs := daemon.Dirs{Config: b.TempDir(), State: b.TempDir()}
+		dirs := profile.Dirs{Config: b.TempDir(), State: b.TempDir()}
 		ca := filepath.Join(dirs.Config, "ca.pem")
 		config := fmt.Sprintf("%sca_file = %q\nproxy = \"none\"\n", audit, ca)
 		for file, text := range map[string]string{ca: string(issuers.CertPEM()), dirs.ConfigFile(): config} {
@@ -174,8 +175,8 @@ func throughputServers(b *testing.B) (g token.Grant, sockets []string) {
 }
 
 // serveHere is serve in this process, without what confines that.
-func serveHere(b *testing.B, dirs daemon.Dirs) (socket string) {
-	config, err := daemon.ReadConfig(dirs)
+func serveHere(b *testing.B, dirs profile.Dirs) (socket string) {
+	config, err := profile.ReadConfig(dirs)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -205,7 +206,7 @@ func serveHere(b *testing.B, dirs daemon.Dirs) (socket string) {
 }
 
 // depsHere has sealed files as keystore.
-func depsHere(b testing.TB, dirs daemon.Dirs, config daemon.Config) (*deps, *cache.Cache) {
+func depsHere(b testing.TB, dirs profile.Dirs, config profile.Config) (*deps, *cache.Cache) {
 	key := filepath.Join(b.TempDir(), "key")
 	if err := store.NewKeyFile(key); err != nil {
 		b.Fatal(err)

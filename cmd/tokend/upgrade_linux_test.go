@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"tokend/daemon"
+	"tokend/daemon/profile"
 	"tokend/providers/token"
 	"tokend/store"
 )
@@ -163,7 +163,7 @@ func upgradeProfiles(t *testing.T, h *home) []token.CreateProfile {
 // upgradeSecrets returns the SHA-256 of all secrets of h's profiles.
 func upgradeSecrets(t *testing.T, h *home) map[string]string {
 	t.Helper()
-	dirs := daemon.Dirs{Config: filepath.Join(h.dir, "config"), State: filepath.Join(h.dir, "state")}
+	dirs := profile.Dirs{Config: filepath.Join(h.dir, "config"), State: filepath.Join(h.dir, "state")}
 	config, err := store.ReadKeystoreConfig(dirs.State)
 	if err != nil {
 		t.Fatal(err)

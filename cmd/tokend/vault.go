@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"sync"
 
-	"tokend/daemon"
+	"tokend/daemon/profile"
 	"tokend/providers/token"
 	"tokend/store"
 )
@@ -18,13 +18,13 @@ import (
 type vault struct {
 	*store.Vault
 	creds *store.Credentials
-	dirs  daemon.Dirs
+	dirs  profile.Dirs
 	// A migration holds moving: one that fails removes the key file that it made,
 	// which another must not have found by then.
 	moving *sync.Mutex
 }
 
-func newVault(keys *store.Vault, dirs daemon.Dirs) vault {
+func newVault(keys *store.Vault, dirs profile.Dirs) vault {
 	return vault{keys, store.NewCredentials(credentialsDir(dirs), keys), dirs, new(sync.Mutex)}
 }
 

@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"tokend/daemon"
+	"tokend/daemon/profile"
 	"tokend/providers/token"
 	"tokend/store"
 )
@@ -14,7 +14,7 @@ import (
 // did not make.
 func TestOneMigrationAtATime(t *testing.T) {
 	dir := t.TempDir()
-	dirs := daemon.Dirs{Config: filepath.Join(dir, "config"), State: filepath.Join(dir, "state")}
+	dirs := profile.Dirs{Config: filepath.Join(dir, "config"), State: filepath.Join(dir, "state")}
 	old, next := filepath.Join(dir, "old"), filepath.Join(dir, "next")
 	if err := store.NewKeyFile(old); err != nil {
 		t.Fatal(err)

@@ -80,7 +80,7 @@ func (s Machine) atLogin(words, own string) string {
 }
 
 // StateDir is the state directory of a user's own tokend, which takes it from
-// daemon.UserDirs.
+// profile.UserDirs.
 func StateDir() (string, error) {
 	if runtime.GOOS == "darwin" || runtime.GOOS == "windows" {
 		config, err := os.UserConfigDir()

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"tokend/daemon"
+	"tokend/daemon/profile"
 )
 
 // The steps fit the machine, and end with a tokend that answers.
@@ -40,7 +40,7 @@ func TestStateDirIsTokends(t *testing.T) {
 	t.Setenv("HOME", home)
 	for _, state := range []string{"", "/srv/state"} {
 		t.Setenv("XDG_STATE_HOME", state)
-		dirs, err := daemon.UserDirs()
+		dirs, err := profile.UserDirs()
 		got, gotErr := StateDir()
 		if err != nil || gotErr != nil || got != dirs.State {
 			t.Errorf("XDG_STATE_HOME=%q: %s (%v), tokend says %s (%v)", state, got, gotErr, dirs.State, err)

@@ -7,7 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"tokend/daemon"
+	"tokend/daemon/profile"
 )
 
 // Files are the files that tokend needs once it serves. All others are out of its
@@ -21,7 +21,7 @@ type Files struct {
 // NewFiles returns what serving needs: what the installation keeps, and what every
 // program reads. audit is the audit log, "" for none. A directory that the
 // configuration names later needs a restart.
-func NewFiles(dirs daemon.Dirs, c daemon.Config, socket, audit string, sinks []string) Files {
+func NewFiles(dirs profile.Dirs, c profile.Config, socket, audit string, sinks []string) Files {
 	f := Files{
 		read: []string{
 			"/etc", "/usr", "/lib", "/lib32", "/lib64", "/nix/store", "/gnu/store", // names, certificates, time zones, libraries

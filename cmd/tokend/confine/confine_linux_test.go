@@ -17,7 +17,7 @@ import (
 	ll "github.com/landlock-lsm/go-landlock/landlock/syscall"
 	"golang.org/x/sys/unix"
 
-	"tokend/daemon"
+	"tokend/daemon/profile"
 	"tokend/packaging/checktest"
 	"tokend/providers/token"
 )
@@ -116,8 +116,8 @@ func tryFiles(mode string) {
 		return
 	}
 	at := func(parts ...string) string { return filepath.Join(append([]string{dir}, parts...)...) }
-	dirs := daemon.Dirs{Config: at("config"), State: at("state")}
-	config := daemon.DefaultConfig()
+	dirs := profile.Dirs{Config: at("config"), State: at("state")}
+	config := profile.DefaultConfig()
 	ca, audit := at("ca", "ca.pem"), at("state", "audit.log")
 	if mode == "configured" {
 		config.CAFile, audit = ca, at("log", "audit.log")
@@ -233,8 +233,8 @@ func tryFiltered() {
 	if err := refuseLandlock(); err != nil {
 		fmt.Println(err)
 	}
-	dirs := daemon.Dirs{Config: "config", State: "state"}
-	fmt.Println(NewFiles(dirs, daemon.DefaultConfig(), "run/tokend.sock", "", nil).Enter())
+	dirs := profile.Dirs{Config: "config", State: "state"}
+	fmt.Println(NewFiles(dirs, profile.DefaultConfig(), "run/tokend.sock", "", nil).Enter())
 }
 
 // refuseLandlock has the kernel refuse Landlock's system calls to all threads

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"tokend/daemon"
+	"tokend/daemon/profile"
 )
 
 // plistValues reads a property list's dictionary: keys, and what follows each,
@@ -57,7 +57,7 @@ func TestLaunchdJobs(t *testing.T) {
 	for _, dir := range []string{usual, "/A & B/<string>/\"q\" 'q'/</string>/]]>/"} {
 		for _, system := range []bool{false, true} {
 			d := Definition{System: system, Program: dir + "bin/tokend", Socket: dir + "tokend.sock",
-				Dirs: daemon.Dirs{Config: dir + "config", State: dir + "state"}}
+				Dirs: profile.Dirs{Config: dir + "config", State: dir + "state"}}
 			args := []string{d.Program, "run", "--config", d.Dirs.Config, "--state", d.Dirs.State, "--socket", d.Socket}
 			if system {
 				args = []string{d.Program, "run", "--system", "--socket", d.Socket}

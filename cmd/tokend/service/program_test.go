@@ -8,13 +8,13 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"tokend/daemon"
+	"tokend/daemon/profile"
 )
 
 // The service of Windows restarts after a crash, and gets all its paths.
 func TestWindowsService(t *testing.T) {
 	d := Definition{Program: `C:\Program Files\tokend\tokend.exe`, Socket: `\\.\pipe\tokend-S-1-5-21-1`,
-		Dirs: daemon.Dirs{Config: `C:\Users\a b\tokend`, State: `C:\Users\a b\tokend\state`}}
+		Dirs: profile.Dirs{Config: `C:\Users\a b\tokend`, State: `C:\Users\a b\tokend\state`}}
 	c := d.windowsConfig(`HOST\a`, "canary")
 	if c.Name != "tokend" || c.Executable != d.Program || c.UserName != `HOST\a` || c.Option["Password"] != "canary" {
 		t.Errorf("%+v", c)

@@ -15,7 +15,7 @@ import (
 
 	kardianos "github.com/kardianos/service"
 
-	"tokend/daemon"
+	"tokend/daemon/profile"
 	"tokend/providers/token"
 )
 
@@ -43,7 +43,7 @@ type Manager interface {
 type Definition struct {
 	System  bool
 	Program string // absolute path of tokend
-	Dirs    daemon.Dirs
+	Dirs    profile.Dirs
 	Socket  string
 }
 

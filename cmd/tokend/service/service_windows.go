@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/windows"
 	"golang.org/x/term"
 
-	"tokend/daemon"
+	"tokend/daemon/profile"
 	"tokend/providers/token"
 )
 
@@ -119,7 +119,7 @@ func explain(err error) error {
 func checkSystemProgram(string) error { return nil } // there is no system service
 
 // LogFile is the service's log file.
-func LogFile(dirs daemon.Dirs) string { return filepath.Join(dirs.State, "tokend.log") }
+func LogFile(dirs profile.Dirs) string { return filepath.Join(dirs.State, "tokend.log") }
 
 // Interactive reports whether a user started this process, not the service
 // manager.

@@ -16,7 +16,7 @@ import (
 	kardianos "github.com/kardianos/service"
 	"golang.org/x/sys/unix"
 
-	"tokend/daemon"
+	"tokend/daemon/profile"
 	"tokend/packaging"
 	"tokend/packaging/checktest"
 	"tokend/providers/token"
@@ -76,9 +76,9 @@ func asPackaged(t *testing.T, system bool) Definition {
 	}
 	if system {
 		return Definition{System: true, Program: "/usr/bin/tokend", Socket: "/run/tokend/tokend.sock",
-			Dirs: daemon.Dirs{Config: "/etc/tokend", State: "/var/lib/tokend"}}
+			Dirs: profile.Dirs{Config: "/etc/tokend", State: "/var/lib/tokend"}}
 	}
-	return Definition{Program: "/usr/bin/tokend", Socket: "/run/user/" + me.Uid + "/tokend/tokend.sock", Dirs: daemon.Dirs{
+	return Definition{Program: "/usr/bin/tokend", Socket: "/run/user/" + me.Uid + "/tokend/tokend.sock", Dirs: profile.Dirs{
 		Config: filepath.Join(me.HomeDir, ".config/tokend"), State: filepath.Join(me.HomeDir, ".local/state/tokend")}}
 }
 
@@ -114,7 +114,7 @@ func TestUnitsOfOddPaths(t *testing.T) {
 			dir, units := filepath.Join(t.TempDir(), odd, "x"), t.TempDir()
 			d := asPackaged(t, system)
 			d.Socket = filepath.Join(dir, "s")
-			d.Dirs = daemon.Dirs{Config: filepath.Join(dir, "config"), State: filepath.Join(dir, "state")}
+			d.Dirs = profile.Dirs{Config: filepath.Join(dir, "config"), State: filepath.Join(dir, "state")}
 			bin := dir
 			if strings.ContainsAny(odd, `$"'\`) { // in the other paths alone
 				bin = t.TempDir()
@@ -265,7 +265,7 @@ func (f fakeSystemctl) managerOf(d Definition) Manager {
 
 func (f fakeSystemctl) definition() Definition {
 	return Definition{Program: "/usr/local/bin/tokend", Socket: filepath.Join(f.home, "s"),
-		Dirs: daemon.Dirs{Config: filepath.Join(f.home, ".config/tokend"), State: filepath.Join(f.home, "state")}}
+		Dirs: profile.Dirs{Config: filepath.Join(f.home, ".config/tokend"), State: filepath.Join(f.home, "state")}}
 }
 
 // Whatever was there before, installed is installed, for all to read and the
