@@ -1,239 +1,193 @@
 package setup
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os/exec"
 	"slices"
 	"strings"
 
+	"tokend/providers/token"
 	"tokend/providers/token/format"
 )
 
-// ask runs a tool and returns its output. ok is false if it says no by its status.
-func ask(name string, args ...string) (out string, ok bool, err error) {
-	text, err := exec.Command(name, args...).Output()
-	var no *exec.ExitError
+// A command is a tool's program and its arguments.
+type command []string
+
+// run runs the command and returns its output.
+func (c command) run() (string, error) {
+	out, err := exec.Command(c[0], c[1:]...).Output()
+	var failed *exec.ExitError
 	switch {
-	case errors.As(err, &no) && len(no.Stderr) == 0:
-		return "", false, nil
-	case errors.As(err, &no):
-		return "", false, impossible("%s: %s", typed(name, args...), strings.TrimSpace(string(no.Stderr)))
+	case errors.As(err, &failed):
+		err = impossible("%s: %s", c, cmp.Or(strings.TrimSpace(string(failed.Stderr)), failed.Error()))
+		err.(*token.Error).Cause = failed
 	case errors.Is(err, exec.ErrNotFound):
-		return "", false, impossible("%s is not installed, or not in $PATH", name)
+		err = impossible("%s is not installed, or not in $PATH", c[0])
 	}
-	return string(text), err == nil, err
+	return string(out), err
 }
 
-func command(name string, args ...string) error {
-	_, ok, err := ask(name, args...)
-	if err == nil && !ok {
-		err = fmt.Errorf("%s failed", typed(name, args...))
-	}
-	return err
-}
-
-// typed is a command as it is typed.
-func typed(name string, args ...string) string {
-	words := []string{name}
-	for _, arg := range args {
-		if arg == "" || strings.Trim(arg, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:=,@+") != "" {
-			arg = format.ShellQuote(arg)
+// String is the command as it is typed.
+func (c command) String() string {
+	words := slices.Clone(c)
+	for i, word := range words {
+		if word == "" || strings.Trim(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:=,@+") != "" {
+			words[i] = format.ShellQuote(word)
 		}
-		words = append(words, arg)
 	}
 	return strings.Join(words, " ")
 }
 
-// gitValues are all values of a key of git's global configuration, in order.
-// The first may be the empty one, which forgets those of other files.
-type gitValues struct {
-	key    string
-	values []string
-	// own reports whether a value is ours, whichever tokenctl wrote it.
-	own func(string) bool
+// A setting is a change that the tool's own commands make.
+type setting struct {
+	shown string
+	// read reads the tool's configuration. The error names what others wrote
+	// that conflicts with the setting.
+	read func() (state, error)
 }
 
-func (g gitValues) Show() string {
-	var b strings.Builder
-	for i, v := range g.values {
-		args := []string{"config", "--global"}
-		if i > 0 {
-			args = append(args, "--add")
-		}
-		b.WriteString(typed("git", append(args, g.key, v)...) + "\n")
-	}
-	return b.String()
+// A state is what a tool's configuration has of a setting.
+type state struct {
+	done, ours bool // it is in place; some of it is there and ours
+	set, unset []command
 }
 
-func (g gitValues) now() ([]string, error) {
-	out, ok, err := ask("git", "config", "--global", "-z", "--get-all", g.key)
-	if err != nil || !ok {
-		return nil, err
-	}
-	return strings.Split(strings.TrimSuffix(out, "\x00"), "\x00"), nil
+func (s setting) Show() string { return s.shown }
+
+func (s setting) Done() (bool, error) {
+	now, err := s.read()
+	return now.done, err
 }
 
-func (g gitValues) Done() (bool, error) {
-	now, err := g.now()
-	if err != nil {
-		return false, err
-	}
-	for _, v := range now {
-		if v != "" && !g.own(v) {
-			return false, conflict("git's configuration has %s = %s; if that is not wanted any more: %s", g.key, v,
-				typed("git", "config", "--global", "--unset-all", g.key))
-		}
-	}
-	return slices.Equal(now, g.values), nil
+func (s setting) Make() error {
+	now, err := s.read()
+	return runAll(now.set, err)
 }
 
-func (g gitValues) Make() error {
-	if err := g.Undo(); err != nil {
+func (s setting) Undo() error {
+	now, err := s.read()
+	if !now.ours {
 		return err
 	}
-	for _, v := range g.values {
-		if err := command("git", "config", "--global", "--add", g.key, v); err != nil {
-			return err
-		}
-	}
-	return nil
+	return runAll(now.unset, err)
 }
 
-func (g gitValues) Undo() error {
-	now, err := g.now()
-	if err != nil || !slices.ContainsFunc(now, g.own) {
-		return err
-	}
-	if _, err := g.Done(); err != nil {
-		return err
-	}
-	if err := command("git", "config", "--global", "--unset-all", g.key); err != nil {
-		return err
-	}
-	// git leaves the section's empty heading behind.
-	section := g.key[:strings.LastIndex(g.key, ".")]
-	out, _, err := ask("git", "config", "--global", "--name-only", "--list")
-	for line := range strings.Lines(out) {
-		if strings.HasPrefix(line, section+".") {
-			return err
+func runAll(commands []command, err error) error {
+	for _, c := range commands {
+		if err == nil {
+			_, err = c.run()
 		}
-	}
-	if err == nil {
-		_, _, _ = ask("git", "config", "--global", "--remove-section", section) // git may have done so
 	}
 	return err
 }
 
-// A goAuth is our part of GOAUTH, which other commands may share (go help
-// goauth).
-type goAuth struct{ self, host string }
-
-func (g goAuth) quoted() string {
-	if strings.ContainsAny(g.self, " \t") {
-		return `"` + g.self + `"`
+func show(commands []command) (text string) {
+	for _, c := range commands {
+		text += c.String() + "\n"
 	}
-	return g.self
+	return text
 }
 
-// parts are the commands of GOAUTH, ours apart.
-func (g goAuth) parts() (hosts, others []string, err error) {
-	out, _, err := ask("go", "env", "GOAUTH")
-	for part := range strings.SplitSeq(strings.TrimSpace(out), ";") {
+// gitValues sets all values of a key of git's global configuration, in order.
+// The first may be the empty one, which forgets those of other files. isOwn
+// reports whether a value is ours, whichever tokenctl wrote it.
+func gitValues(key string, values []string, isOwn func(string) bool) setting {
+	var set []command
+	for i, v := range values {
+		how := "--add"
+		if i == 0 {
+			how = "--replace-all"
+		}
+		set = append(set, command{"git", "config", "--global", how, key, v})
+	}
+	unset := command{"git", "config", "--global", "--unset-all", key}
+	return setting{show(set), func() (state, error) {
+		out, err := command{"git", "config", "--global", "-z", "--get-all", key}.run()
+		var failed *exec.ExitError
+		if errors.As(err, &failed) && failed.ExitCode() == 1 { // there is no value
+			err = nil
+		}
+		now := strings.FieldsFunc(out, func(r rune) bool { return r == 0 })
+		for _, v := range now {
+			if !isOwn(v) {
+				err = conflict("git's configuration has %s = %s; if that is not wanted any more: %s", key, v, unset)
+			}
+		}
+		done := out == strings.Join(values, "\x00")+"\x00"
+		return state{done, len(now) > 0, set, []command{unset}}, err
+	}}
+}
+
+// goAuth sets our part of GOAUTH, which other commands may share (go help
+// goauth).
+func goAuth(self, host string) setting {
+	if strings.ContainsAny(self, " \t") {
+		self = `"` + self + `"`
+	}
+	set := func(hosts, others []string) command {
+		if len(hosts) > 0 {
+			others = append([]string{self + " helper goauth --host " + strings.Join(hosts, " --host ")}, others...)
+		}
+		value := strings.Join(others, "; ")
+		if value == "netrc" || value == "" { // go's own default
+			return command{"go", "env", "-u", "GOAUTH"}
+		}
+		return command{"go", "env", "-w", "GOAUTH=" + value}
+	}
+	read := func() (state, error) {
+		out, err := command{"go", "env", "GOAUTH"}.run()
+		out = strings.TrimSpace(out)
+		hosts, others := goAuthParts(out)
+		rest := slices.DeleteFunc(slices.Clone(hosts), func(h string) bool { return h == host })
+		ours := len(rest) < len(hosts)
+		if !ours {
+			hosts = append(hosts, host)
+		}
+		want := set(hosts, others)
+		return state{want[3] == "GOAUTH="+out, ours, []command{want}, []command{set(rest, others)}}, err
+	}
+	now, err := read()
+	if err != nil {
+		now.set = []command{set([]string{host}, []string{"netrc"})}
+	}
+	return setting{show(now.set), read}
+}
+
+// goAuthParts are the hosts in our command of GOAUTH, and the other commands.
+func goAuthParts(value string) (hosts, others []string) {
+	for part := range strings.SplitSeq(value, ";") {
 		part = strings.TrimSpace(part)
 		_, args, ours := strings.Cut(part, " helper goauth")
 		switch {
 		case ours:
-			for host := range strings.SplitSeq(args, "--host") {
-				if host = strings.TrimSpace(host); host != "" {
-					hosts = append(hosts, host)
-				}
-			}
+			hosts = append(hosts, strings.Fields(strings.ReplaceAll(args, "--host", ""))...)
 		case part != "":
 			others = append(others, part)
 		}
 	}
-	return hosts, others, err
+	return hosts, others
 }
 
-func (g goAuth) join(hosts, others []string) string {
-	if len(hosts) > 0 {
-		others = append([]string{g.quoted() + " helper goauth --host " + strings.Join(hosts, " --host ")}, others...)
+// kubeUser sets a user of kubectl's configuration.
+func kubeUser(name, self string, args []string) setting {
+	set := command{"kubectl", "config", "set-credentials", name, "--exec-api-version=client.authentication.k8s.io/v1",
+		"--exec-interactive-mode=Never", "--exec-command=" + self}
+	for _, arg := range args {
+		set = append(set, "--exec-arg="+arg)
 	}
-	return strings.Join(others, "; ")
-}
-
-func (g goAuth) wanted() (string, error) {
-	hosts, others, err := g.parts()
-	if !slices.Contains(hosts, g.host) {
-		hosts = append(hosts, g.host)
-	}
-	return g.join(hosts, others), err
-}
-
-func (g goAuth) Show() string {
-	value, err := g.wanted()
-	if err != nil {
-		value = g.join([]string{g.host}, []string{"netrc"})
-	}
-	return typed("go", "env", "-w", "GOAUTH="+value) + "\n"
-}
-
-func (g goAuth) Done() (bool, error) {
-	wanted, err := g.wanted()
-	if err != nil {
-		return false, err
-	}
-	now, _, err := ask("go", "env", "GOAUTH")
-	return strings.TrimSpace(now) == wanted, err
-}
-
-func (g goAuth) Make() error {
-	wanted, err := g.wanted()
-	if err != nil {
-		return err
-	}
-	return command("go", "env", "-w", "GOAUTH="+wanted)
-}
-
-func (g goAuth) Undo() error {
-	hosts, others, err := g.parts()
-	if err != nil || !slices.Contains(hosts, g.host) {
-		return err
-	}
-	hosts = slices.DeleteFunc(hosts, func(h string) bool { return h == g.host })
-	value := g.join(hosts, others)
-	if value == "netrc" || value == "" { // go's own default
-		return command("go", "env", "-u", "GOAUTH")
-	}
-	return command("go", "env", "-w", "GOAUTH="+value)
-}
-
-// A kubeUser is a user of kubectl's configuration.
-type kubeUser struct {
-	name string
-	args []string
-	self string
-}
-
-func (k kubeUser) set() []string {
-	args := []string{"config", "set-credentials", k.name, "--exec-api-version=client.authentication.k8s.io/v1",
-		"--exec-interactive-mode=Never", "--exec-command=" + k.self}
-	for _, arg := range k.args {
-		args = append(args, "--exec-arg="+arg)
-	}
-	return args
-}
-
-func (k kubeUser) Show() string {
-	quoted := make([]string, len(k.args))
-	for i, arg := range k.args {
-		quoted[i] = `"` + arg + `"`
-	}
-	return typed("kubectl", k.set()...) + "\n\nor in the file of $KUBECONFIG, usually ~/.kube/config:\n" +
-		"users:\n- name: " + k.name + "\n  user:\n    exec:\n      apiVersion: client.authentication.k8s.io/v1\n" +
-		"      command: " + k.self + "\n      args: [" + strings.Join(quoted, ", ") + "]\n      interactiveMode: Never\n"
+	shown := set.String() + "\n\nor in the file of $KUBECONFIG, usually ~/.kube/config:\n" +
+		"users:\n- name: " + name + "\n  user:\n    exec:\n      apiVersion: client.authentication.k8s.io/v1\n" +
+		"      command: " + self + "\n      args: [\"" + strings.Join(args, `", "`) + "\"]\n      interactiveMode: Never\n"
+	return setting{shown, func() (state, error) {
+		now, there, err := kubeExecOf(name)
+		s := state{now.Command == self && slices.Equal(now.Args, args), there, []command{set}, []command{{"kubectl", "config", "delete-user", name}}}
+		if err == nil && there && !slices.Equal(now.Args[:min(2, len(now.Args))], []string{"helper", "kube"}) {
+			err = conflict("kubectl's configuration has a user %s that is not tokend's", name)
+		}
+		return s, err
+	}}
 }
 
 // A kubeExec is a user's exec section, as kubectl prints it.
@@ -242,12 +196,11 @@ type kubeExec struct {
 	Args    []string `json:"args"`
 }
 
-// now is the user as kubectl has it: whether there is one, and its exec
-// section.
-func (k kubeUser) now() (there bool, now kubeExec, err error) {
-	out, _, err := ask("kubectl", "config", "view", "-o", "json")
+// kubeExecOf is the exec section of a user, if there is such a user.
+func kubeExecOf(name string) (now kubeExec, there bool, err error) {
+	out, err := command{"kubectl", "config", "view", "-o", "json"}.run()
 	if err != nil {
-		return false, now, err
+		return now, false, err
 	}
 	var config struct {
 		Users []struct {
@@ -258,72 +211,30 @@ func (k kubeUser) now() (there bool, now kubeExec, err error) {
 		} `json:"users"`
 	}
 	if err := json.Unmarshal([]byte(out), &config); err != nil {
-		return false, now, impossible("kubectl config view -o json prints something else")
+		return now, false, impossible("kubectl config view -o json prints something else")
 	}
 	for _, u := range config.Users {
-		if u.Name == k.name {
-			return true, u.User.Exec, nil
+		if u.Name == name {
+			return u.User.Exec, true, nil
 		}
 	}
-	return false, now, nil
+	return now, false, nil
 }
 
-func (k kubeUser) Done() (bool, error) {
-	there, now, err := k.now()
-	if err != nil || !there {
-		return false, err
+// pipOption sets one option of pip's configuration of the user.
+func pipOption(key, value string) setting {
+	pip := func(args ...string) command {
+		return append(command{"python3", "-m", "pip", "config", "--user"}, args...)
 	}
-	if len(now.Args) < 2 || now.Args[0] != "helper" || now.Args[1] != "kube" {
-		return false, conflict("kubectl's configuration has a user %s that is not tokend's", k.name)
-	}
-	return now.Command == k.self && slices.Equal(now.Args, k.args), nil
-}
-
-func (k kubeUser) Make() error { return command("kubectl", k.set()...) }
-
-func (k kubeUser) Undo() error {
-	there, _, err := k.now()
-	if err != nil || !there {
-		return err
-	}
-	if _, err := k.Done(); err != nil {
-		return err
-	}
-	return command("kubectl", "config", "delete-user", k.name)
-}
-
-// A pipOption is one option of pip's configuration of the user.
-type pipOption struct{ key, value string }
-
-func pipArgs(args ...string) []string {
-	return append([]string{"-m", "pip", "config", "--user"}, args...)
-}
-
-func (p pipOption) Show() string { return typed("python3", pipArgs("set", p.key, p.value)...) + "\n" }
-
-func (p pipOption) now() (string, error) {
-	out, _, err := ask("python3", pipArgs("list")...)
-	for line := range strings.Lines(out) {
-		if value, ok := strings.CutPrefix(strings.TrimSpace(line), p.key+"="); ok {
-			return strings.Trim(value, "'"), err
+	set := []command{pip("set", key, value)}
+	return setting{show(set), func() (state, error) {
+		out, err := pip("list").run()
+		_, now, _ := strings.Cut("\n"+out, "\n"+key+"=")
+		now, _, _ = strings.Cut(now, "\n")
+		now = strings.Trim(strings.TrimSpace(now), "'")
+		if now != "" && now != value {
+			err = conflict("pip's configuration has %s = %s", key, now)
 		}
-	}
-	return "", err
-}
-
-func (p pipOption) Done() (bool, error) {
-	now, err := p.now()
-	if err == nil && now != "" && now != p.value {
-		err = conflict("pip's configuration has %s = %s", p.key, now)
-	}
-	return now == p.value, err
-}
-
-func (p pipOption) Make() error { return command("python3", pipArgs("set", p.key, p.value)...) }
-
-func (p pipOption) Undo() error {
-	if done, err := p.Done(); !done {
-		return err
-	}
-	return command("python3", pipArgs("unset", p.key)...)
+		return state{now == value, now == value, set, []command{pip("unset", key)}}, err
+	}}
 }

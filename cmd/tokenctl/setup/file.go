@@ -1,127 +1,125 @@
 package setup
 
 import (
-	"bytes"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/google/renameio/v2/maybe"
 )
 
 // readFile reads a configuration file; one that is not there is empty.
-func readFile(path string) ([]byte, error) {
+func readFile(path string) (string, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return "", nil
 	}
-	return text, err
+	return string(text), err
 }
 
 // writeFile replaces a file as a whole. A link is followed, as people keep
-// their configuration elsewhere; the mode stays; a file that would be empty and
-// was not there before stays away.
-func writeFile(path string, text []byte) error {
+// their configuration elsewhere; the mode stays.
+func writeFile(path, text string) error {
 	if target, err := filepath.EvalSymlinks(path); err == nil {
 		path = target
 	}
 	mode := fs.FileMode(0o600)
 	if info, err := os.Stat(path); err == nil {
 		mode = info.Mode().Perm()
-	} else if len(text) == 0 {
-		return nil
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	return maybe.WriteFile(path, text, mode)
+	return maybe.WriteFile(path, []byte(text), mode)
 }
 
-// A block is lines between two comments in a file whose comments begin with #.
-type block struct {
-	path string
-	// name tells the blocks of one file apart.
-	name, text string
-	// conflict returns an error if the rest of the file conflicts with the block.
-	conflict func(rest string) error
+// An edit is a change of a file's text.
+type edit struct {
+	path, shown string
+	// add and remove return the text with and without the change, as it was if
+	// there is nothing to do. Their errors name what others wrote that conflicts.
+	add, remove func(text string) (string, error)
 }
 
-func (b block) begin() string { return "# begin " + b.name + " (tokenctl setup)\n" }
-func (b block) end() string   { return "# end " + b.name + "\n" }
+func (e edit) Show() string { return e.path + ":\n" + e.shown }
 
-func (b block) whole() string { return b.begin() + b.text + b.end() }
-
-func (b block) Show() string { return b.path + ":\n" + b.whole() }
-
-// split finds the block in the file.
-func (b block) split() (before, found, after string, err error) {
-	text, err := readFile(b.path)
+func (e edit) Done() (bool, error) {
+	text, err := readFile(e.path)
 	if err != nil {
-		return "", "", "", err
+		return false, err
 	}
-	before, rest, ok := strings.Cut(string(text), b.begin())
-	if !ok {
-		return string(text), "", "", nil
-	}
-	if before != "" && !strings.HasSuffix(before, "\n") {
-		return string(text), "", "", nil // not at the beginning of a line
-	}
-	inside, after, ok := strings.Cut(rest, b.end())
-	if !ok {
-		return "", "", "", conflict("%s has the line %q and not the one that ends the block; take the block out by hand", b.path, strings.TrimSpace(b.begin()))
-	}
-	return before, b.begin() + inside + b.end(), after, nil
+	after, err := e.add(text)
+	return err == nil && after == text, err
 }
 
-func (b block) Done() (bool, error) {
-	before, found, after, err := b.split()
-	if err == nil && b.conflict != nil {
-		err = b.conflict(before + after)
-	}
-	return err == nil && found == b.whole(), err
-}
+func (e edit) Make() error { return e.apply(e.add) }
+func (e edit) Undo() error { return e.apply(e.remove) }
 
-func (b block) Make() error {
-	before, _, after, err := b.split()
+func (e edit) apply(change func(string) (string, error)) error {
+	text, err := readFile(e.path)
 	if err != nil {
 		return err
 	}
-	text := b.whole()
-	if before != "" && !strings.HasSuffix(before, "\n") {
-		text = "\n" + text
+	after, err := change(text)
+	switch {
+	case err != nil || after == text:
+		return err
+	case after == "": // the file was ours alone
+		return os.Remove(e.path)
 	}
-	return writeFile(b.path, []byte(before+text+after))
+	return writeFile(e.path, after)
 }
 
-func (b block) Undo() error {
-	before, found, after, err := b.split()
-	if err != nil || found == "" {
-		return err
+// block puts lines between two comments into a file whose comments begin with #.
+// The name tells the blocks of one file apart. Other lines must not begin with
+// one of the words in conflicts.
+func block(path, name, lines, byHand string, conflicts ...string) edit {
+	begin, end := "# begin "+name+" (tokenctl setup)\n", "# end "+name+"\n"
+	whole := begin + lines + end
+	split := func(text string) (before, after string, found bool, err error) {
+		start := strings.Index("\n"+text, "\n"+begin)
+		if start < 0 {
+			return text, "", false, nil
+		}
+		_, after, ok := strings.Cut(text[start:], end)
+		if !ok {
+			err = conflict("%s has the line %q and not the one that ends the block; take the block out by hand", path, strings.TrimSpace(begin))
+		}
+		return text[:start], after, true, err
 	}
-	if before+after == "" { // it was ours alone
-		return os.Remove(b.path)
-	}
-	return writeFile(b.path, []byte(before+after))
+	return edit{path, whole, func(text string) (string, error) {
+		before, after, _, err := split(text)
+		for line := range strings.Lines(before + after) {
+			isWord := func(word string) bool { return strings.HasPrefix(strings.TrimSpace(line), word) }
+			if i := slices.IndexFunc(conflicts, isWord); err == nil && i >= 0 {
+				err = conflict("%s has %s already%s", path, conflicts[i], byHand)
+			}
+		}
+		if before != "" && !strings.HasSuffix(before, "\n") {
+			before += "\n"
+		}
+		return before + whole + after, err
+	}, func(text string) (string, error) {
+		before, after, _, err := split(text)
+		return before + after, err
+	}}
 }
 
 // A link makes tokenctl found under another name.
 type link struct {
 	path, self string
-	// needed reports, at Undo, whether another tool that was set up calls it.
-	needed func() bool
+	// stays reports, at Undo, whether the link has other users.
+	stays func() bool
 }
-
-// always: a name in $PATH does nothing by itself, and we cannot know who else
-// calls it.
-func always() bool { return true }
 
 // named reports whether a file still names the link.
 func named(file, path string) func() bool {
 	return func() bool {
 		text, err := readFile(file)
-		return err != nil || strings.Contains(string(text), path)
+		return err != nil || strings.Contains(text, path)
 	}
 }
 
@@ -139,13 +137,10 @@ func (l link) Done() (bool, error) {
 		return false, conflict("%s is there and not a link to tokenctl", l.path)
 	}
 	target, err := os.Readlink(l.path)
-	if err != nil {
-		return false, err
+	if err == nil && filepath.Base(target) != filepath.Base(l.self) {
+		err = conflict("%s leads to %s and not to tokenctl", l.path, target)
 	}
-	if filepath.Base(target) != filepath.Base(l.self) {
-		return false, conflict("%s leads to %s and not to tokenctl", l.path, target)
-	}
-	return target == l.self, nil
+	return target == l.self, err
 }
 
 func (l link) Make() error {
@@ -159,39 +154,45 @@ func (l link) Make() error {
 }
 
 func (l link) Undo() error {
-	if done, err := l.Done(); !done || l.needed != nil && l.needed() {
+	if done, err := l.Done(); !done || l.stays != nil && l.stays() {
 		return err
 	}
 	return os.Remove(l.path)
 }
 
+// lookPath finds a program in $PATH, and reports whether it is this tokenctl.
+func lookPath(name, self string) (path string, isSelf bool) {
+	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
+		path = filepath.Join(dir, name)
+		if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+			continue
+		}
+		target, err := filepath.EvalSymlinks(path)
+		own, err2 := filepath.EvalSymlinks(self)
+		return path, err == nil && err2 == nil && target == own
+	}
+	return "", false
+}
+
 // onPath has a program name lead to tokenctl: nothing if it does, else a link
 // in a directory of $PATH.
-func onPath(name, self string) ([]Change, error) {
-	dirs := filepath.SplitList(os.Getenv("PATH"))
-	for _, dir := range dirs {
-		path := filepath.Join(dir, name)
-		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
-			target, err := filepath.EvalSymlinks(path)
-			if own, err2 := filepath.EvalSymlinks(self); err == nil && err2 == nil && target == own {
-				return nil, nil
-			}
-			return nil, conflict("the program %s is there already", path)
-		}
+func onPath(name string, r Request) ([]Change, error) {
+	switch path, isSelf := lookPath(name, r.Self); {
+	case isSelf:
+		return nil, nil
+	case path != "":
+		return nil, conflict("the program %s is there already", path)
 	}
-	own, err := inHome(".local", "bin")
-	if err != nil {
-		return nil, err
-	}
-	for _, dir := range []string{filepath.Dir(self), own} {
-		for _, d := range dirs {
-			if filepath.Clean(d) == dir && (writable(dir) || dir == own) {
-				return []Change{link{filepath.Join(dir, name), self, always}}, nil
-			}
+	beside, own := filepath.Dir(r.Self), filepath.Join(r.home, ".local", "bin")
+	for _, dir := range []string{beside, own} {
+		isDir := func(d string) bool { return filepath.Clean(d) == dir }
+		if slices.ContainsFunc(filepath.SplitList(os.Getenv("PATH")), isDir) && (dir == own || writable(dir)) {
+			// We cannot know who else calls a program of $PATH: it stays.
+			return []Change{link{filepath.Join(dir, name), r.Self, func() bool { return true }}}, nil
 		}
 	}
 	return nil, impossible("%s must be found in $PATH, and neither %s nor %s is a directory of $PATH that can be written to; make the link by hand: ln -s %s DIR/%s",
-		name, filepath.Dir(self), own, self, name)
+		name, beside, own, r.Self, name)
 }
 
 // writable reports whether a file can be made in dir.
@@ -202,15 +203,4 @@ func writable(dir string) bool {
 	}
 	_ = f.Close()
 	return os.Remove(f.Name()) == nil
-}
-
-// hasLine reports whether a line of text, other than a comment, begins with a
-// word.
-func hasLine(text, word string) bool {
-	for line := range bytes.Lines([]byte(text)) {
-		if bytes.HasPrefix(bytes.TrimSpace(line), []byte(word)) {
-			return true
-		}
-	}
-	return false
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"tokend/providers/token"
@@ -20,6 +21,9 @@ type Request struct {
 	Profile string
 	// Self is tokenctl's own path.
 	Self string
+	// home is the user's directory, data where links are kept that need a place
+	// of their own (XDG Base Directory Specification).
+	home, data string
 }
 
 // A Tool is one that can be set up.
@@ -27,8 +31,20 @@ type Tool struct {
 	Name, Doc string
 	// NeedsHost and NeedsProfile say what a request must have.
 	NeedsHost, NeedsProfile bool
-	// Changes returns the changes to make.
-	Changes func(Request) ([]Change, error)
+	changes                 func(Request) ([]Change, error)
+}
+
+// Changes returns the changes to make.
+func (t Tool) Changes(r Request) (changes []Change, err error) {
+	if r.home, err = os.UserHomeDir(); err != nil {
+		return nil, impossible("the home directory is not known: set $HOME")
+	}
+	data := os.Getenv("XDG_DATA_HOME")
+	if !filepath.IsAbs(data) {
+		data = filepath.Join(r.home, ".local", "share")
+	}
+	r.data = filepath.Join(data, "tokend")
+	return t.changes(r)
 }
 
 // A Change is one change of a tool's configuration.
@@ -58,12 +74,11 @@ var Tools = []Tool{
 
 // Named finds a tool.
 func Named(name string) (Tool, bool) {
-	for _, t := range Tools {
-		if t.Name == name {
-			return t, true
-		}
+	i := slices.IndexFunc(Tools, func(t Tool) bool { return t.Name == name })
+	if i < 0 {
+		return Tool{}, false
 	}
-	return Tool{}, false
+	return Tools[i], true
 }
 
 // hostPort is the host and port of a request's URL.
@@ -96,22 +111,4 @@ func conflict(text string, args ...any) error {
 
 func impossible(text string, args ...any) error {
 	return &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf(text, args...)}
-}
-
-// inHome is a path in the user's home directory.
-func inHome(parts ...string) (string, error) {
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return "", impossible("the home directory is not known: set $HOME")
-	}
-	return filepath.Join(append([]string{home}, parts...)...), nil
-}
-
-// dataDir is where links are kept that need a place of their own (XDG Base
-// Directory Specification).
-func dataDir() (string, error) {
-	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
-		return filepath.Join(dir, "tokend"), nil
-	}
-	return inHome(".local", "share", "tokend")
 }

@@ -50,7 +50,7 @@ func read(t *testing.T, path string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(text)
+	return text
 }
 
 func changes(t *testing.T, tool string, r Request) []Change {
@@ -230,7 +230,7 @@ func TestTwoHosts(t *testing.T) {
 		}
 		undoAll(t, changes(t, tool, two))
 	}
-	if out, _, err := ask("go", "env", "GOAUTH"); err != nil || strings.TrimSpace(out) != "netrc" {
+	if out, err := (command{"go", "env", "GOAUTH"}).run(); err != nil || strings.TrimSpace(out) != "netrc" {
 		t.Errorf("GOAUTH is %q, %v", out, err)
 	}
 }
