@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"tokend/daemon/mint"
 	"tokend/daemon/profile"
@@ -86,6 +85,9 @@ func (d *Daemon) read() (bad []string, err error) {
 		d.install(next, p)
 	}
 	d.state.Store(next)
+	for _, e := range next.profiles {
+		e.start(mint.Proof{})
+	}
 	d.sinks.Update()
 	bad = slices.Sorted(maps.Values(next.bad))
 	d.deps.Log.Info("configuration read", "profiles", len(profiles), "bad_files", len(bad))
@@ -314,9 +316,9 @@ func (d *Daemon) finishRotation(ctx context.Context, a token.CreateProfile) (tok
 		if err != nil {
 			return token.Created{}, err
 		}
-		created := d.activate(next, pending, proof{})
+		created := d.activate(next, pending, mint.Proof{})
 		if _, err := d.deps.Credentials.Promote(ctx, a.Name); err != nil {
-			d.activate(old.Profile, old.Credential, proof{})
+			d.activate(old.Profile, old.Credential, mint.Proof{})
 			return token.Created{}, err
 		}
 		return created, nil
@@ -324,7 +326,7 @@ func (d *Daemon) finishRotation(ctx context.Context, a token.CreateProfile) (tok
 		if err := d.deps.Credentials.Abandon(ctx, a.Name); err != nil {
 			return token.Created{}, err
 		}
-		return d.activate(same, same.Credential, proof{}), nil
+		return d.activate(same, same.Credential, mint.Proof{}), nil
 	}
 	return token.Created{}, invalid("step", "%q is no step of a rotation", a.Step)
 }
@@ -360,15 +362,9 @@ func noneContradicts(cred token.Credential, settings map[string]any) error {
 	return nil
 }
 
-// A proof is the token that showed that a credential works, if one was obtained.
-type proof struct {
-	token token.Token
-	took  time.Duration
-}
-
 // prove opens a profile with the secrets that were submitted, and obtains a token
 // with it.
-func (d *Daemon) prove(ctx context.Context, st *state, f profile.File, cred token.Credential, a token.CreateProfile) (proof, error) {
+func (d *Daemon) prove(ctx context.Context, st *state, f profile.File, cred token.Credential, a token.CreateProfile) (mint.Proof, error) {
 	trial, err := st.opener().Open(f, cred, func(_ context.Context, field string) (token.Secret, error) {
 		if s, ok := a.Secrets[field]; ok {
 			return s, nil
@@ -376,16 +372,14 @@ func (d *Daemon) prove(ctx context.Context, st *state, f profile.File, cred toke
 		return token.Secret{}, invalid(field, "%s is missing", field)
 	})
 	if err != nil || a.NoCheck || trial.Minter == nil {
-		return proof{}, err
+		return mint.Proof{}, err
 	}
-	begin := time.Now()
-	tok, err := d.mint.Try(ctx, source(trial))
-	return proof{tok, time.Since(begin)}, err
+	return d.mint.Try(ctx, source(trial))
 }
 
 // openStored opens a profile whose credential has just been stored, with the
 // configuration as it is by now, and activates it.
-func (d *Daemon) openStored(name string, stored token.Credential, proven proof) (token.Created, error) {
+func (d *Daemon) openStored(name string, stored token.Credential, proven mint.Proof) (token.Created, error) {
 	file, err := d.dirs.Read(name)
 	if err != nil {
 		return token.Created{}, err
@@ -399,15 +393,12 @@ func (d *Daemon) openStored(name string, stored token.Credential, proven proof) 
 
 // activate makes a profile active, with the token that proved it, and says where the
 // credential is that has just been stored.
-func (d *Daemon) activate(p *profile.Profile, stored token.Credential, proven proof) token.Created {
+func (d *Daemon) activate(p *profile.Profile, stored token.Credential, proven mint.Proof) token.Created {
 	next := d.state.Load().next()
 	d.install(next, p)
 	d.state.Store(next)
 	e := next.profiles[p.Name]
-	checked := !proven.token.Secret.IsZero()
-	if checked {
-		e.tokens.Put(proven.token, proven.took)
-	}
+	e.start(proven)
 	d.sinks.Update()
 	pending := ""
 	if p.Pending != nil {
@@ -415,7 +406,7 @@ func (d *Daemon) activate(p *profile.Profile, stored token.Credential, proven pr
 	}
 	d.deps.Log.Info("profile changed", "profile", p.Name, "provider", p.Kind, "credential", p.Credential.ID, "pending", pending)
 	status := d.profileStatus(next, e, nil, userNames{}, false)
-	created := token.Created{Profile: status, Checked: checked, Took: proven.took, Kept: []string{"settings: " + status.File}}
+	created := token.Created{Profile: status, Checked: !proven.Token.Secret.IsZero(), Took: proven.Took, Kept: []string{"settings: " + status.File}}
 	for _, field := range stored.Fields {
 		created.Kept = append(created.Kept, field+": "+d.deps.Where(stored.Account(field)))
 	}

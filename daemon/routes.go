@@ -39,6 +39,13 @@ type entry struct {
 // noteUse remembers who uses a profile that has no tokens.
 func (e *entry) noteUse(u mint.Use) { e.used.Store(&u) }
 
+// start has the profile's tokens obtained and renewed, if it has any.
+func (e *entry) start(p mint.Proof) {
+	if e.tokens != nil {
+		e.tokens.Start(p)
+	}
+}
+
 // opener opens profiles under this configuration.
 func (s *state) opener() profile.Opener {
 	return profile.Opener{Kinds: s.kinds, Config: s.config, Credentials: s.credentials}

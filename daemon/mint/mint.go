@@ -149,8 +149,8 @@ type flight struct {
 // time.
 const maxTargets = 64
 
-// Set keeps tokens for a profile from now on. old are its tokens so far, nil if
-// it has none; they stay if the fingerprint is the same.
+// Set keeps tokens for a profile, once they are started. old are its tokens so
+// far, nil if it has none; they stay if the fingerprint is the same.
 func (m *Mint) Set(old *Tokens, src Source) *Tokens {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -170,10 +170,48 @@ func (m *Mint) Set(old *Tokens, src Source) *Tokens {
 	if src.Always && t.slot(token.Target{}) == nil {
 		t.slots = append(t.slots, &slot{of: t})
 	}
+	return t
+}
+
+// A Proof is the token that showed that a credential works, and how long the
+// issuer took. The zero Proof stands for a credential that was not tried.
+type Proof struct {
+	Token token.Token
+	Took  time.Duration
+}
+
+// Try obtains a token for a profile that the Mint does not keep tokens for, to
+// prove that its credential works.
+func (m *Mint) Try(ctx context.Context, src Source) (Proof, error) {
+	begin := time.Now()
+	tok, err := m.obtain(ctx, src, token.Target{})
+	if err != nil {
+		return Proof{}, AsError(err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	tok.RenewAt = renewAt(tok, m.issuers[src.Issuer], rand.Float64())
+	return Proof{tok, time.Since(begin)}, nil
+}
+
+// Start has the tokens obtained and renewed from now on. With a proof, nothing
+// is obtained before the proof's token is due.
+func (t *Tokens) Start(p Proof) {
+	m := t.mint
+	now := m.now()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !p.Token.Secret.IsZero() {
+		if s, err := t.makeSlot(token.Target{}, now); err == nil {
+			s.tok, s.used = p.Token, Use{At: now}
+			s.remember(p.Token.Issued, p.Took, "")
+			m.noteSuccess(s, p.Took)
+			m.recache(s)
+		}
+	}
 	for _, s := range t.slots {
 		m.plan(s)
 	}
-	return t
 }
 
 // Remove forgets the tokens of a profile. Flights under way land for the callers
@@ -393,36 +431,6 @@ func (m *Mint) Find(secret token.Secret, mayUse func(profile string) bool) strin
 		}
 	}
 	return ""
-}
-
-// Try obtains a token for a profile that the Mint does not keep tokens for, to
-// prove that its credential works.
-func (m *Mint) Try(ctx context.Context, src Source) (token.Token, error) {
-	tok, err := m.obtain(ctx, src, token.Target{})
-	if err != nil {
-		return token.Token{}, AsError(err)
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	tok.RenewAt = renewAt(tok, m.issuers[src.Issuer], rand.Float64())
-	return tok, nil
-}
-
-// Put adds the token that proved the profile's credential.
-func (t *Tokens) Put(tok token.Token, took time.Duration) {
-	m := t.mint
-	now := m.now()
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	s, err := t.makeSlot(token.Target{}, now)
-	if err != nil || s.flight != nil {
-		return
-	}
-	s.tok, s.used = tok, Use{At: now}
-	s.remember(tok.Issued, took, "")
-	m.noteSuccess(s, took)
-	m.recache(s)
-	m.plan(s)
 }
 
 // RetryKeystore retries at once what failed because of the keystore.
