@@ -115,7 +115,7 @@ func (s *state) route(c *Caller, name, url string) (e *entry, host string, err e
 	}
 	switch len(found) {
 	case 0:
-		e := &token.Error{Code: token.ErrNotFound, Field: "url", Message: "no profile claims " + url}
+		e := &token.Error{Code: token.ErrNotFound, Field: "url", Message: "no profile covers " + url}
 		if name != "" {
 			e.Message = fmt.Sprintf("%s is not among the hosts of profile %q", url, name)
 		}
@@ -131,7 +131,7 @@ func (s *state) route(c *Caller, name, url string) (e *entry, host string, err e
 	for i, e := range found {
 		names[i] = e.Name
 	}
-	return nil, "", invalid("url", "profiles %s all claim %s; take it out of the hosts of all but one, or name the profile",
+	return nil, "", invalid("url", "profiles %s all cover %s; take it out of the hosts of all but one, or name the profile",
 		strings.Join(names, ", "), host)
 }
 

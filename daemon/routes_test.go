@@ -78,7 +78,7 @@ func TestTheHostsOfAProfileAreMatchedExactly(t *testing.T) {
 			t.Errorf("a near miss: %v", err)
 		}
 
-		// A removed profile claims nothing any more.
+		// A removed profile covers nothing any more.
 		if err := d.Remove(t.Context(), "deep"); err != nil {
 			t.Fatal(err)
 		}

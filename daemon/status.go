@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"tokend/daemon/mint"
-	"tokend/daemon/profile"
 	"tokend/providers/token"
 )
 
@@ -23,7 +22,7 @@ func (d *Daemon) Status(ctx context.Context) (token.Status, error) {
 	out := token.Status{
 		Version: d.deps.Version, PID: os.Getpid(), Started: d.started.UTC(),
 		Config: d.dirs.Config, State: d.dirs.State, MayManage: st.isAdmin(c),
-		Keystore: d.deps.Keystore(ctx), Cache: "ok", Sandbox: d.deps.Sandbox(), Profiles: []token.ProfileStatus{},
+		Keystore: d.deps.Keystore(ctx), Cache: "ok", Sandbox: d.deps.Sandbox(), Profiles: d.profiles(st, c),
 	}
 	if out.MayManage {
 		out.ConfigErrors = slices.Sorted(maps.Values(st.bad))
@@ -37,13 +36,19 @@ func (d *Daemon) Status(ctx context.Context) (token.Status, error) {
 	case stats.Saving:
 		out.Cache = "writing"
 	}
-	users := userNames{}
+	return out, nil
+}
+
+// profiles returns the state of the profiles that c may use or manage, in order of
+// their names.
+func (d *Daemon) profiles(st *state, c *Caller) []token.ProfileStatus {
+	all, users := []token.ProfileStatus{}, userNames{}
 	for _, name := range slices.Sorted(maps.Keys(st.profiles)) {
 		if e, err := st.view(c, name); err == nil {
-			out.Profiles = append(out.Profiles, d.profileStatus(st, e, c, users, false))
+			all = append(all, d.profileStatus(st, e, c, users, false))
 		}
 	}
-	return out, nil
+	return all
 }
 
 // Doctor checks the installation. Callers who may not manage profiles learn the
@@ -159,75 +164,36 @@ func (d *Daemon) warnings(st *state, e *entry) (warnings []string) {
 
 // Figures are what metrics are made of, besides what other packages count.
 type Figures struct {
-	// Profiles are those that the caller may use or manage.
-	Profiles []ProfileFigures
-	// MayManage: these are all profiles, so sums over them are no news to the
-	// caller.
+	mint.Stats
+	// Profiles are those that the caller may use or manage, as in Status.
+	Profiles []token.ProfileStatus
+	// Attempts counts the outcomes of their attempts since the daemon started, by
+	// profile and code; "" is a success.
+	Attempts map[string]map[token.Code]uint64
+	// MayManage: these are all profiles, so sums over them tell the caller nothing
+	// new.
 	MayManage bool
 	// BadFiles is how many files of the configuration could not be read; 0 for
 	// callers who may not manage profiles.
 	BadFiles int
-	// CacheFails: the token cache cannot be read or written now.
-	CacheFails bool
-	// CacheWrites counts the writes of the cache, tried or done, since the daemon
-	// started; 0 for callers who may not manage profiles.
-	CacheWrites uint64
 	// Watchers is how many watch events.
 	Watchers int
-	// Skew is the last issuer's clock minus ours, if one answered lately.
-	Skew      time.Duration
-	SkewKnown bool
-}
-
-// ProfileFigures are those of one profile.
-type ProfileFigures struct {
-	Name, Provider, Does string
-	// Always: its token is renewed even if no one asks.
-	Always bool
-	// CredentialExpires is when the credential itself expires; zero if unknown.
-	CredentialExpires time.Time
-	// Attempts counts the outcomes of attempts since the daemon started, by code;
-	// "" is a success.
-	Attempts map[token.Code]uint64
-	// Own is the token of the profile's own scope and audience, if it has one;
-	// States are how many of all its tokens are in which state.
-	Own    token.TokenStatus
-	HasOwn bool
-	States map[string]int
 }
 
 // Figures returns the figures as they are now.
 func (d *Daemon) Figures(ctx context.Context) (Figures, error) {
 	st, c := d.state.Load(), d.caller(ctx)
-	stats := d.mint.Stats()
 	f := Figures{
-		MayManage: st.isAdmin(c), CacheFails: stats.CacheErr != nil, Watchers: d.events.count(), Skew: stats.Skew, SkewKnown: stats.SkewKnown,
+		Stats: d.mint.Stats(), Profiles: d.profiles(st, c), MayManage: st.isAdmin(c), Watchers: d.events.count(),
+		Attempts: map[string]map[token.Code]uint64{},
 	}
 	if f.MayManage {
-		f.BadFiles, f.CacheWrites = len(st.bad), stats.CacheWrites
+		f.BadFiles = len(st.bad)
 	}
-	for name := range st.profiles {
-		if e, err := st.view(c, name); err == nil {
-			f.Profiles = append(f.Profiles, e.figures())
+	for _, p := range f.Profiles {
+		if e := st.profiles[p.Name]; e.tokens != nil {
+			f.Attempts[p.Name] = e.tokens.Attempts()
 		}
 	}
 	return f, nil
-}
-
-func (e *entry) figures() ProfileFigures {
-	f := ProfileFigures{
-		Name: e.Name, Provider: e.Kind, Does: e.Does(), Always: e.Renew == profile.RenewAlways && e.tokens != nil,
-		CredentialExpires: mint.UTC(e.Expires), States: map[string]int{},
-	}
-	if e.tokens == nil {
-		return f
-	}
-	f.Attempts = e.tokens.Attempts()
-	for _, t := range e.tokens.Status(false) {
-		f.States[t.State]++
-		if t.Target == (token.Target{}) {
-			f.Own, f.HasOwn = t, true
-		}
-	}
-	return f
 }

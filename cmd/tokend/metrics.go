@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -116,8 +117,8 @@ func (r reading) Collect(to chan<- prometheus.Metric) {
 	out.send(keystoreIs, number(r.keystore == nil), "ok")
 	out.send(keystoreIs, number(locked), "locked")
 	out.send(keystoreIs, number(r.keystore != nil && !locked), "unavailable")
-	out.send(cacheIs, number(!r.figures.CacheFails), "ok")
-	out.send(cacheIs, number(r.figures.CacheFails), "failing")
+	out.send(cacheIs, number(r.figures.CacheErr == nil), "ok")
+	out.send(cacheIs, number(r.figures.CacheErr != nil), "failing")
 	out.send(badFiles, float64(r.figures.BadFiles))
 	out.send(watchers, float64(r.figures.Watchers))
 	if r.figures.SkewKnown {
@@ -125,6 +126,7 @@ func (r reading) Collect(to chan<- prometheus.Metric) {
 	}
 	for _, p := range r.figures.Profiles {
 		out.profile(p)
+		out.attempts(p.Name, r.figures.Attempts[p.Name])
 	}
 }
 
@@ -142,34 +144,38 @@ func (out sender) time(m metric, t time.Time, profile string) {
 	}
 }
 
-func (out sender) profile(p daemon.ProfileFigures) {
-	renew := profile.RenewUsed
-	if p.Always {
-		renew = profile.RenewAlways
-	}
-	out.send(profileInfo, 1, p.Name, p.Provider, p.Does, string(renew))
+func (out sender) profile(p token.ProfileStatus) {
+	renew := cmp.Or(p.Renew, string(profile.RenewUsed))
+	out.send(profileInfo, 1, p.Name, p.Provider, p.Does, renew)
 	out.time(credential, p.CredentialExpires, p.Name)
-	for code, n := range p.Attempts {
-		result := string(code)
-		if code == "" {
-			result = string(token.EventObtained)
+	states := map[string]int{}
+	for _, t := range p.Tokens {
+		states[t.State]++
+		if t.Target == (token.Target{}) {
+			out.own(p.Name, t)
 		}
-		out.send(renewals, float64(n), p.Name, result)
 	}
-	for state, n := range p.States {
+	for state, n := range states {
 		out.send(tokenCount, float64(n), p.Name, state)
 	}
-	if !p.HasOwn {
-		return
+}
+
+// own sends the state of the token of a profile's own scope and audience.
+func (out sender) own(name string, t token.TokenStatus) {
+	out.send(tokenUsable, number(t.State == token.Fresh.String() || t.State == token.Due.String()), name)
+	out.send(failures, float64(t.Failures), name)
+	out.time(tokenExpiry, t.Expiry, name)
+	out.time(tokenRenewal, t.RenewAt, name)
+	out.time(tokenUsed, t.LastUsed, name)
+	if t.Error != nil {
+		out.send(tokenError, 1, name, string(t.Error.Code))
 	}
-	own := p.Own
-	out.send(tokenUsable, number(own.State == token.Fresh.String() || own.State == token.Due.String()), p.Name)
-	out.send(failures, float64(own.Failures), p.Name)
-	out.time(tokenExpiry, own.Expiry, p.Name)
-	out.time(tokenRenewal, own.RenewAt, p.Name)
-	out.time(tokenUsed, own.LastUsed, p.Name)
-	if own.Error != nil {
-		out.send(tokenError, 1, p.Name, string(own.Error.Code))
+}
+
+// attempts sends how often a token of a profile was asked for.
+func (out sender) attempts(name string, counts map[token.Code]uint64) {
+	for code, n := range counts {
+		out.send(renewals, float64(n), name, cmp.Or(string(code), string(token.EventObtained)))
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"tokend/daemon"
+	"tokend/daemon/mint"
 	"tokend/daemon/profile"
 	"tokend/ipc"
 	"tokend/ipc/ipcserver"
@@ -34,12 +35,14 @@ func fullMetrics() *metrics {
 	m.keystore = func(context.Context) error { return &token.Error{Code: token.ErrLocked} }
 	m.figures = func(context.Context) (daemon.Figures, error) {
 		return daemon.Figures{
-			CacheFails: true, CacheWrites: 5, MayManage: true, Watchers: 2, BadFiles: 1, Skew: -90 * time.Second, SkewKnown: true,
-			Profiles: []daemon.ProfileFigures{
-				{Name: "clms", Provider: "clms", Does: "mints", Always: true, CredentialExpires: noon,
-					Attempts: map[token.Code]uint64{"": 7, token.ErrRejected: 2}, States: map[string]int{"fresh": 1, "none": 3}, HasOwn: true,
-					Own: token.TokenStatus{State: "fresh", Expiry: noon, RenewAt: noon, LastUsed: noon, Failures: 2,
-						Error: &token.Error{Code: token.ErrRejected, Message: "CANARY"}}},
+			Stats:     mint.Stats{CacheErr: errors.New("full"), CacheWrites: 5, Skew: -90 * time.Second, SkewKnown: true},
+			MayManage: true, Watchers: 2, BadFiles: 1,
+			Attempts: map[string]map[token.Code]uint64{"clms": {"": 7, token.ErrRejected: 2}},
+			Profiles: []token.ProfileStatus{
+				{Name: "clms", Provider: "clms", Does: "mints", Renew: "always", CredentialExpires: noon, Tokens: []token.TokenStatus{
+					{State: "fresh", Expiry: noon, RenewAt: noon, LastUsed: noon, Failures: 2, Error: &token.Error{Code: token.ErrRejected, Message: "CANARY"}},
+					{State: "none", Target: token.Target{Scope: "a"}},
+				}},
 				{Name: "rock", Provider: "datarock", Does: "signs"},
 			},
 		}, nil
@@ -89,7 +92,7 @@ func TestMetricsSayWhatIs(t *testing.T) {
 		`tokend_renewals_total{profile="clms",result="obtained"} 7`,
 		`tokend_renewals_total{profile="clms",result="rejected"} 2`,
 		`tokend_profile_info{does="signs",profile="rock",provider="datarock",renew="used"} 1`,
-		`tokend_tokens{profile="clms",state="none"} 3`,
+		`tokend_tokens{profile="clms",state="none"} 1`,
 		`tokend_keystore_state{state="locked"} 1`,
 		`tokend_keystore_state{state="ok"} 0`,
 		`tokend_cache_state{state="failing"} 1`,
