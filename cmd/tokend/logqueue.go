@@ -3,7 +3,7 @@ package main
 import (
 	"bytes"
 	"io"
-	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -17,85 +17,64 @@ const (
 
 // A logQueue passes lines on to a log that may block: a full journal, a pipe
 // that nothing reads, a terminal after ^S. Only its own goroutine waits. It drops
-// lines for which there is no room, and logs how many before the next one. A
+// lines for which there is no room, and logs how many after those that it kept. A
 // crash loses those of its last moment, some 0.2 ms.
 type logQueue struct {
 	log    io.Writer
-	missed func(lines int) error // logs that lines were dropped
-	lines  chan logLine
+	missed func(lines int64) error // logs that lines are missing
+	lines  chan []byte
+	lost   atomic.Int64
+	end    chan struct{} // closed to end it
 	passed chan struct{} // closed when nothing more comes
-
-	mu     sync.Mutex // guards what follows, and sending to lines
-	lost   int        // lines dropped since the last one in lines
-	closed bool
 }
 
-// A logLine is a line, and how many were dropped before it.
-type logLine struct {
-	text []byte
-	lost int
-}
-
-func newLogQueue(log io.Writer, missed func(lines int) error) *logQueue {
-	q := &logQueue{log: log, missed: missed, lines: make(chan logLine, maxLogLines), passed: make(chan struct{})}
-	go q.pass()
+func newLogQueue(log io.Writer, missed func(lines int64) error) *logQueue {
+	q := &logQueue{log: log, missed: missed, lines: make(chan []byte, maxLogLines), end: make(chan struct{}), passed: make(chan struct{})}
+	go q.run()
 	return q
 }
 
 // Write implements io.Writer for one line. It does not fail.
 func (q *logQueue) Write(line []byte) (int, error) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.closed {
-		return len(line), nil
-	}
 	select {
-	case q.lines <- logLine{bytes.Clone(line), q.lost}:
-		q.lost = 0
+	case q.lines <- bytes.Clone(line):
 	default:
-		q.lost++
+		q.lost.Add(1)
 	}
 	return len(line), nil
 }
 
-// pass passes on what was written, until the end.
-func (q *logQueue) pass() {
+func (q *logQueue) run() {
 	defer close(q.passed)
-	missing := 0
-	report := func(lost int) {
-		if missing += lost; missing > 0 && q.missed(missing) == nil {
-			missing = 0
+	for {
+		select {
+		case line := <-q.lines:
+			q.pass(line)
+		case <-q.end:
+			for len(q.lines) > 0 {
+				q.pass(<-q.lines)
+			}
+			return
 		}
 	}
-	for line := range q.lines {
-		report(line.lost)
-		if _, err := q.log.Write(line.text); err != nil {
-			missing++ // there is no better place to report it
-		}
-		if len(q.lines) == 0 {
-			report(q.takeLost())
-		}
-	}
-	report(q.takeLost())
 }
 
-func (q *logQueue) takeLost() int {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	lost := q.lost
-	q.lost = 0
-	return lost
+func (q *logQueue) pass(line []byte) {
+	if _, err := q.log.Write(line); err != nil {
+		q.lost.Add(1) // there is no better place to report it
+	}
+	if len(q.lines) > 0 {
+		return
+	}
+	if lost := q.lost.Swap(0); lost > 0 && q.missed(lost) != nil {
+		q.lost.Add(lost)
+	}
 }
 
 // Close waits until what was written is in the log, for logTimeout at most. What
 // is written afterwards is lost.
 func (q *logQueue) Close() error {
-	q.mu.Lock()
-	if !q.closed {
-		q.closed = true
-		close(q.lines)
-	}
-	q.mu.Unlock()
+	close(q.end)
 	withTimeout(func() { <-q.passed })
 	return nil
 }

@@ -72,7 +72,7 @@ func TestLogThatBlocks(t *testing.T) {
 		for i := range kept {
 			want = append(want, fmt.Sprintf(" n=%d", i))
 		}
-		out.wantLines(t, append(want, fmt.Sprintf("level=WARN msg=%q lines=%d", "lines of the log are missing before this one", lines+1-kept), "msg=last")...)
+		out.wantLines(t, append(want, fmt.Sprintf("level=WARN msg=%q lines=%d", "lines of the log are missing", lines+1-kept), "msg=last")...)
 	})
 }
 
@@ -107,9 +107,7 @@ func TestLogThatFails(t *testing.T) {
 		}
 		out.broken = false
 		log.Info("written")
-		synctest.Wait()
-		log.Info("next")
 		queue.Close()
-		out.wantLines(t, `"msg":"lines of the log are missing before this one","lines":3}`, `"msg":"written"}`, `"msg":"next"}`)
+		out.wantLines(t, `"msg":"written"}`, `"msg":"lines of the log are missing","lines":3}`)
 	})
 }
