@@ -46,16 +46,21 @@ func main() {
 
 // A program is one run of tokend.
 type program struct {
+	args        []string
 	at          places
 	out, errOut io.Writer
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	p := program{out: stdout, errOut: stderr}
+	p := program{args: args, out: stdout, errOut: stderr}
 	line := cli.Program{Root: p.root(), Out: stdout, Version: func() string { return "tokend " + versionText() }}
 	call, err := line.Execute(ctx, args)
 	if err == nil {
 		return exitOK
+	}
+	var setup setupError
+	if errors.As(err, &setup) {
+		return int(setup)
 	}
 	text := fmt.Sprintf("tokend: %v\n", err)
 	status := statusOf(err)

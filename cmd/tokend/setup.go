@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 
 	"tokend/cmd/tokenctl/cli"
@@ -60,9 +61,12 @@ type setupRequest struct {
 	user   string // that the system service runs as
 	// mounted says that the key comes with the container, and is not made.
 	mounted bool
+	// next says to print the next command to type.
+	next bool
 }
 
-// startFlag starts the service after the setup.
+// startFlag starts the service after the setup. False, it is the setup of such a
+// command.
 const startFlag = "start"
 
 func (p *program) setupCommand() *cli.Command {
@@ -80,9 +84,9 @@ func (p *program) setupCommand() *cli.Command {
 		},
 		Run: func(ctx context.Context, c *cli.Call) error {
 			if start {
-				return p.setUpAndStart(ctx, c)
+				return p.setUpAndStart(ctx)
 			}
-			r.at = p.at
+			r.at, r.next = p.at, !c.Flags.Changed(startFlag)
 			return r.run(ctx, p.out)
 		},
 	}
@@ -127,9 +131,38 @@ func (r setupRequest) run(ctx context.Context, out io.Writer) error {
 	if before.ID == install.ID {
 		done = "are kept already"
 	}
-	fmt.Fprintf(out, "Secrets %s in the keystore %q (installation %s, recorded in %s).\nNext: %s\n",
-		done, install.Keystore, install.ID, dirs.State, r.at.startLine())
+	fmt.Fprintf(out, "Secrets %s in the keystore %q (installation %s, recorded in %s).\n", done, install.Keystore, install.ID, dirs.State)
+	if r.next {
+		fmt.Fprintln(out, "Next:", r.at.startLine())
+	}
 	return nil
+}
+
+// A setupError is the exit status of a setup in another process, which has printed
+// why.
+type setupError int
+
+func (e setupError) Error() string { return fmt.Sprintf("the setup ended with status %d", int(e)) }
+
+// setUpAndStart sets up, and then runs tokend as a service. Setup of the system's
+// service gives up root's rights, which starting needs, so another process does it.
+func (p *program) setUpAndStart(ctx context.Context) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, self, append(p.args, "--"+startFlag+"=false")...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, p.out, p.errOut
+	err = cmd.Run()
+	var failed *exec.ExitError
+	if errors.As(err, &failed) {
+		return setupError(failed.ExitCode())
+	}
+	if err != nil {
+		return err
+	}
+	r := serviceRequest{at: &p.at, user: !p.at.system, out: p.out}
+	return r.install(ctx)
 }
 
 // setUp records the choice, and helps with a locked keyring.
