@@ -36,17 +36,17 @@ func TestPurgeDeletesWhatIsTokends(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	made, err := madeDirs(dirs)
-	if err != nil || len(made) != 2 {
-		t.Fatal(made, err)
+	made := madeDirs(dirs)
+	if len(made) != 2 {
+		t.Fatal(made)
 	}
 	for _, d := range made {
-		if _, err := d.remove(); err != nil {
+		if err := d.remove(); err != nil {
 			t.Fatal(err)
 		}
 	}
 	var left []string
-	err = filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
+	err := filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
 		if !e.IsDir() {
 			rel, _ := filepath.Rel(dir, path)
 			left = append(left, filepath.ToSlash(rel))
@@ -60,12 +60,9 @@ func TestPurgeDeletesWhatIsTokends(t *testing.T) {
 		_ = os.Remove(filepath.Join(dir, file))
 	}
 	_ = os.Remove(filepath.Join(dirs.Config, "profiles.d"))
-	if made, err = madeDirs(dirs); err != nil || len(made) != 2 {
-		t.Fatal(made, err)
-	}
-	for _, d := range made {
-		if left, err := d.remove(); err != nil || len(left) > 0 || exists(d.path) {
-			t.Errorf("%s: left %q, %v", d.path, left, err)
+	for _, d := range madeDirs(dirs) {
+		if err := d.remove(); err != nil || exists(d.path) {
+			t.Errorf("%s is left: %v", d.path, err)
 		}
 	}
 }

@@ -40,32 +40,25 @@ type madeDir struct {
 	names []string // paths inside, files before their directories
 }
 
-func madeDirs(dirs profile.Dirs) (made []madeDir, err error) {
-	for _, d := range []struct {
-		path     string
-		patterns []string
-	}{{dirs.Config, madeInConfig}, {dirs.State, madeInState}} {
-		dir := madeDir{path: d.path}
-		for _, pattern := range d.patterns {
-			names, err := fs.Glob(os.DirFS(d.path), pattern)
-			if err != nil {
-				return nil, err
-			}
-			dir.names = append(dir.names, names...)
+// madeDirs returns the directories that exist. On macOS and Windows the second, the
+// state, is in the first.
+func madeDirs(dirs profile.Dirs) (made []madeDir) {
+	for _, dir := range []madeDir{{dirs.Config, madeInConfig}, {dirs.State, madeInState}} {
+		var names []string
+		for _, pattern := range dir.names {
+			found, _ := fs.Glob(os.DirFS(dir.path), pattern) // the patterns are good
+			names = append(names, found...)
 		}
-		if len(dir.names) > 0 || exists(d.path) {
-			made = append(made, dir)
+		if exists(dir.path) {
+			made = append(made, madeDir{dir.path, names})
 		}
 	}
-	return made, nil
+	return made
 }
 
 // ask shows what a purge would delete, and asks for permission.
 func (p purgeRequest) ask(dirs profile.Dirs, out io.Writer) error {
-	made, err := madeDirs(dirs)
-	if err != nil {
-		return err
-	}
+	made := madeDirs(dirs)
 	if len(made) == 0 {
 		return nil
 	}
@@ -119,10 +112,7 @@ func (r *serviceRequest) purge(ctx context.Context, dirs profile.Dirs) error {
 			return fmt.Errorf("%w; the directories are untouched", err)
 		}
 	}
-	made, err := madeDirs(dirs)
-	if err != nil {
-		return err
-	}
+	made := madeDirs(dirs)
 	if len(made) == 0 {
 		fmt.Fprintln(r.out, "There is nothing to delete.")
 		return nil
@@ -132,14 +122,12 @@ func (r *serviceRequest) purge(ctx context.Context, dirs profile.Dirs) error {
 			return err
 		}
 	}
-	slices.Reverse(made) // on macOS and Windows the state is in the configuration's directory
-	for _, dir := range made {
-		left, err := dir.remove()
-		if err != nil {
+	for _, dir := range slices.Backward(made) {
+		if err := dir.remove(); err != nil {
 			return err
 		}
-		if len(left) > 0 {
-			fmt.Fprintf(r.out, "Left in %s, because tokend did not make it: %s\n", dir.path, strings.Join(left, ", "))
+		if exists(dir.path) {
+			fmt.Fprintf(r.out, "Left: %s, with files that tokend did not make.\n", dir.path)
 		}
 	}
 	fmt.Fprintln(r.out, "Deleted.")
@@ -148,13 +136,10 @@ func (r *serviceRequest) purge(ctx context.Context, dirs profile.Dirs) error {
 
 // remove removes tokend's files, and the directory if it is empty then. It follows
 // no link out of there.
-func (d madeDir) remove() (left []string, err error) {
+func (d madeDir) remove() error {
 	root, err := os.OpenRoot(d.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { _ = root.Close() }()
 	for _, name := range d.names {
@@ -163,18 +148,11 @@ func (d madeDir) remove() (left []string, err error) {
 			remove = root.Remove // what else is in it stays
 		}
 		if err := remove(name); err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
+			return err
 		}
 	}
-	entries, err := fs.ReadDir(root.FS(), ".")
-	if err != nil {
-		return nil, err
+	if err := os.Remove(d.path); !errors.Is(err, fs.ErrExist) {
+		return err
 	}
-	for _, e := range entries {
-		left = append(left, e.Name())
-	}
-	if len(left) > 0 {
-		return left, nil
-	}
-	return nil, os.Remove(d.path)
+	return nil
 }

@@ -188,7 +188,7 @@ func handOver(ctx context.Context, file store.CredentialFile, out io.Writer) err
 	}
 	dropIn := service.SystemDropIn(file.Name)
 	text := fmt.Sprintf("# Written by tokend setup: the key of the sealed secrets.\n[Service]\nLoadCredentialEncrypted=%s:%s\n", file.Name, file.Path)
-	if now, err := os.ReadFile(dropIn); err == nil && string(now) == text {
+	if service.Holds(dropIn, text) {
 		return nil
 	}
 	if err := service.WriteFile(dropIn, text); err != nil {

@@ -236,7 +236,7 @@ func TestPurgeKnowsAllThatTokendKeeps(t *testing.T) {
 	}
 	h.get("clms", token.Query{})
 	h.kill()
-	if out, status := ends(t, h.tokend("uninstall", "--user", "--purge", "--yes")); status != 0 || !strings.Contains(out, "Deleted.") || strings.Contains(out, "Left in") {
+	if out, status := ends(t, h.tokend("uninstall", "--user", "--purge", "--yes")); status != 0 || !strings.Contains(out, "Deleted.") || strings.Contains(out, "Left: ") {
 		t.Errorf("status %d\n%s", status, out)
 	}
 	for _, dir := range []string{"config", "state"} {

@@ -48,7 +48,7 @@ func New(d Definition) (Manager, error) {
 }
 
 func (l launchd) Install(ctx context.Context) ([]string, error) {
-	if text, err := os.ReadFile(l.file); err == nil && string(text) == l.text {
+	if Holds(l.file, l.text) {
 		return []string{l.file}, nil
 	}
 	if _, err := l.Uninstall(ctx); err != nil { // launchd keeps the definition that it has loaded
@@ -70,50 +70,41 @@ func (l launchd) Uninstall(ctx context.Context) ([]string, error) {
 	return []string{l.file}, l.kardianos.Uninstall()
 }
 
-// Start waits until tokend serves, which launchd does not.
+// Start loads the current definition, and waits until tokend serves, which launchd
+// does not.
 func (l launchd) Start(ctx context.Context) error {
-	_ = l.kardianos.Stop() // a job that ended stays loaded
+	if err := l.Stop(ctx); err != nil { // a job that ended stays loaded
+		return err
+	}
 	if err := l.kardianos.Start(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	for {
-		if _, err := (&ipc.Client{Socket: l.Socket}).Status(ctx); err == nil {
-			return nil
+	status := 0
+	known := waitFor(ctx, startTimeout, func() bool {
+		_, err := (&ipc.Client{Socket: l.Socket}).Status(ctx)
+		if err != nil {
+			status = l.list(lastExit) >> 8 // wait(2)
 		}
-		if status := l.list(lastExit) >> 8; status != 0 { // wait(2)
-			return StartError{status, fmt.Sprintf("the service ended with status %d: see the end of %s", status, l.log)}
-		}
-		select {
-		case <-time.After(pollInterval):
-		case <-ctx.Done():
-			return fmt.Errorf("the service does not answer at %s after %v", l.Socket, startTimeout)
-		}
-	}
-}
-
-// Stop unloads the job: launchd would start one that is loaded again.
-func (l launchd) Stop(ctx context.Context) error {
-	stopErr := l.kardianos.Stop()
-	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
-	defer cancel()
-	for l.list(pid) != 0 {
-		select {
-		case <-time.After(pollInterval):
-		case <-ctx.Done():
-			return errors.Join(errors.New("launchd does not stop "+Name), stopErr)
-		}
+		return err == nil || status != 0
+	})
+	switch {
+	case !known:
+		return fmt.Errorf("the service does not answer at %s after %v", l.Socket, startTimeout)
+	case status != 0:
+		return StartError{status, fmt.Sprintf("the service ended with status %d: see the end of %s", status, l.log)}
 	}
 	return nil
 }
 
-// Restart loads the current definition.
-func (l launchd) Restart(ctx context.Context) error {
-	if err := l.Stop(ctx); err != nil {
-		return err
+func (l launchd) Restart(ctx context.Context) error { return l.Start(ctx) }
+
+// Stop unloads the job: launchd would start one that is loaded again.
+func (l launchd) Stop(ctx context.Context) error {
+	err := l.kardianos.Stop()
+	if !waitFor(ctx, stopTimeout, func() bool { return l.list(pid) == 0 }) {
+		return errors.Join(errors.New("launchd does not stop "+Name), err)
 	}
-	return l.Start(ctx)
+	return nil
 }
 
 func (l launchd) State(context.Context) (State, error) {

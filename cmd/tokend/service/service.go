@@ -112,6 +112,12 @@ func exists(path string) bool {
 	return err == nil
 }
 
+// Holds reports whether a file has this text.
+func Holds(file, text string) bool {
+	has, err := os.ReadFile(file)
+	return err == nil && string(has) == text
+}
+
 // removeFile removes a file that may be missing.
 func removeFile(file string) error {
 	if err := os.Remove(file); !errors.Is(err, fs.ErrNotExist) {

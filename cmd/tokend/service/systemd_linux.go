@@ -2,6 +2,7 @@ package service
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -125,7 +126,7 @@ func (s systemd) Install(ctx context.Context) ([]string, error) {
 	if err := s.prepare(ctx, dir); err != nil {
 		return nil, err
 	}
-	if text, err := os.ReadFile(filepath.Join(dir, socketName)); err == nil && string(text) != units[socketName] {
+	if socket := filepath.Join(dir, socketName); exists(socket) && !Holds(socket, units[socketName]) {
 		// systemd closes a socket whose path changes, and opens no other.
 		if err := s.Stop(ctx); err != nil {
 			return nil, err
@@ -229,17 +230,11 @@ func (s systemd) packaged(units map[string]string) []string {
 	if !s.System {
 		dirs = userDirs
 	}
-next:
 	for _, dir := range dirs {
-		var files []string
-		for _, name := range unitNames {
-			file := filepath.Join(dir, name)
-			if text, err := os.ReadFile(file); err != nil || string(text) != units[name] {
-				continue next
-			}
-			files = append(files, file)
+		unit, socket := filepath.Join(dir, unitName), filepath.Join(dir, socketName)
+		if Holds(unit, units[unitName]) && Holds(socket, units[socketName]) {
+			return []string{unit, socket}
 		}
-		return files
 	}
 	return nil
 }
@@ -320,20 +315,12 @@ func (s systemd) Start(ctx context.Context) error {
 
 // Stop stops the socket too: the next call would start tokend again.
 func (s systemd) Stop(ctx context.Context) error {
-	_, err := s.ctl(ctx, "stop", socketName)
-	if notLoaded(err) {
-		err = nil
-	}
-	if err == nil {
-		err = s.repeat(ctx, s.kardianos.Stop(), "stop "+unitName)
-	}
-	if notLoaded(err) {
+	_, err := s.ctl(ctx, "stop", socketName, unitName)
+	if err != nil && strings.Contains(err.Error(), "not loaded") {
 		return nil
 	}
 	return err
 }
-
-func notLoaded(err error) bool { return err != nil && strings.Contains(err.Error(), "not loaded") }
 
 // Restart leaves the socket open, in which calls wait.
 func (s systemd) Restart(ctx context.Context) error {
@@ -401,14 +388,12 @@ func (s systemd) show(ctx context.Context, unit string) (map[string]string, erro
 	return values, nil
 }
 
-// Exit statuses of systemd itself, when it did not get as far as tokend
-// (systemd.exec(5)), and ExecMainCode= of a process that ended by itself.
 const (
-	statusNoNamespace = 226
-	statusNoUser      = 217
-	statusNoProgram   = 203
-
-	codeExited = "1" // CLD_EXITED
+	// firstOfSystemd is the least of the statuses that say that systemd did not get
+	// as far as tokend (systemd.exec(5)).
+	firstOfSystemd = 200
+	// codeExited is ExecMainCode= of a process that ended by itself (CLD_EXITED).
+	codeExited = "1"
 )
 
 // explain returns why tokend did not start: in its own words, or in systemctl's.
@@ -421,20 +406,13 @@ func (s systemd) explain(ctx context.Context, err error) error {
 	if showErr != nil || status == 0 || unit["Result"] == "success" { // the status is an earlier run's
 		return s.repeat(ctx, err, "start "+unitName)
 	}
-	switch status {
-	case statusNoProgram:
-		return errors.New("systemd cannot run the program that the unit names (status 203): install again from where tokend now is")
-	case statusNoNamespace, statusNoUser:
-		return fmt.Errorf("systemd cannot make the sandbox of the unit (status %d; %s): tokend install turns it off where the system forbids it", status, s.logLine())
-	}
-	if unit["ExecMainCode"] != codeExited {
+	switch {
+	case unit["ExecMainCode"] != codeExited:
 		return StartError{1, fmt.Sprintf("signal %d ended the service while it started: %s", status, s.logLine())}
+	case status >= firstOfSystemd:
+		return fmt.Errorf("systemd cannot run the program of the unit, or make its sandbox (status %d; %s): tokend install fits the unit to this system", status, s.logLine())
 	}
-	why := unit["StatusText"]
-	if why == "" {
-		why = s.logLine()
-	}
-	return StartError{status, fmt.Sprintf("the service ended with status %d: %s", status, why)}
+	return StartError{status, fmt.Sprintf("the service ended with status %d: %s", status, cmp.Or(unit["StatusText"], s.logLine()))}
 }
 
 // logLine is the command that shows the log.

@@ -461,7 +461,7 @@ func TestUninstall(t *testing.T) {
 	f.install("")
 	_ = f.calls()
 	uninstall(f.unit(unitName), f.unit(socketName))
-	want := "show --property=UnitPath --value\nstop tokend.socket\nstop tokend.service\ndisable tokend.service tokend.socket\ndaemon-reload\nreset-failed tokend.service tokend.socket\n"
+	want := "show --property=UnitPath --value\nstop tokend.socket tokend.service\ndisable tokend.service tokend.socket\ndaemon-reload\nreset-failed tokend.service tokend.socket\n"
 	if got := f.calls(); got != want {
 		t.Errorf("systemctl was called\n%s", got)
 	}
@@ -484,8 +484,8 @@ func TestStartTellsWhyNot(t *testing.T) {
 		{"ExecMainCode=1\nExecMainStatus=78\nStatusText=not set up: run \"tokend setup\" first\n", `the service ended with status 78: not set up: run "tokend setup" first`, 78},
 		{"ExecMainCode=1\nExecMainStatus=4\nStatusText=\n", "the service ended with status 4: journalctl --user -u tokend", 4},
 		{"ExecMainCode=2\nExecMainStatus=9\nStatusText=serving\n", "signal 9 ended the service while it started: journalctl --user -u tokend", 1},
-		{"ExecMainCode=1\nExecMainStatus=226\n", "cannot make the sandbox", 0},
-		{"ExecMainCode=1\nExecMainStatus=203\n", "cannot run the program", 0},
+		{"ExecMainCode=1\nExecMainStatus=226\n", "make its sandbox (status 226;", 0},
+		{"ExecMainCode=1\nExecMainStatus=203\n", "cannot run the program of the unit, or make its sandbox (status 203;", 0},
 		{"Result=success\nExecMainCode=1\nExecMainStatus=78\n", "systemctl: Job for tokend.service failed", 0},
 		{"ExecMainCode=0\nExecMainStatus=0\n", "systemctl: Job for tokend.service failed", 0},
 	} {

@@ -16,10 +16,7 @@ import (
 	"tokend/ipc"
 )
 
-const (
-	stopTimeout  = 30 * time.Second
-	pollInterval = 50 * time.Millisecond
-)
+const stopTimeout = 30 * time.Second
 
 // WriteFile writes a file that the service manager reads, atomically: the owner
 // may change it and everybody read it, whatever the umask.
@@ -72,14 +69,22 @@ func StopProcess(ctx context.Context, socket string, pid int) error {
 	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
 		return fmt.Errorf("it cannot be stopped: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
-	defer cancel()
-	for syscall.Kill(pid, 0) == nil {
-		select {
-		case <-time.After(pollInterval):
-		case <-ctx.Done():
-			return fmt.Errorf("it does not end within %v", stopTimeout)
-		}
+	if !waitFor(ctx, stopTimeout, func() bool { return syscall.Kill(pid, 0) != nil }) {
+		return fmt.Errorf("it does not end within %v", stopTimeout)
 	}
 	return nil
+}
+
+// waitFor reports whether done becomes true in time.
+func waitFor(ctx context.Context, timeout time.Duration, done func() bool) bool {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	for !done() {
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
 }
