@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -54,23 +55,18 @@ func (p *program) doctorCommand() *cli.Command {
 			} else {
 				err = out.Answer(out.Checks(report.Checks))
 			}
-			return cmp.Or(err, countFailed(report.Checks))
+			bad := 0
+			for _, c := range report.Checks {
+				if c.Result == token.CheckFail {
+					bad++
+				}
+			}
+			if err == nil && bad > 0 {
+				err = fmt.Errorf("%d of %d checks failed", bad, len(report.Checks))
+			}
+			return err
 		},
 	}
-}
-
-// countFailed returns an error if checks failed.
-func countFailed(checks []token.Check) error {
-	n := 0
-	for _, c := range checks {
-		if c.Result == token.CheckFail {
-			n++
-		}
-	}
-	if n == 0 {
-		return nil
-	}
-	return fmt.Errorf("%d of %d checks failed", n, len(checks))
 }
 
 // doctor checks an installation from outside, and has the daemon check it from
@@ -158,10 +154,8 @@ func (p places) doctorStopped(ctx context.Context, dirs profile.Dirs, configErr 
 	only := func(c token.Check) token.Report { return token.Report{Checks: []token.Check{c}} }
 	install, err := store.ReadKeystoreConfig(dirs.State)
 	switch {
-	case errors.Is(err, token.ErrNotFound):
-		return only(failed("setup", err.Error(), p.setupLine()))
 	case err != nil:
-		return only(failed("setup", err.Error(), advice(err, "")))
+		return only(failed("setup", err.Error(), advice(err, p.setupLine())))
 	case configErr != nil:
 		return only(failed("config", configErr.Error(), "correct the file"))
 	}
@@ -224,25 +218,11 @@ func (deps *deps) examine(dirs profile.Dirs, install func() store.KeystoreConfig
 		}
 		client := deps.http.Load()
 		issuers := issuersOf(st.Profiles)
-		report.Proxy = providers.ProxyFor(client, cmp.Or(first(issuers), "https://issuer.invalid"))
+		report.Proxy = providers.ProxyFor(client, append(issuers, "https://issuer.invalid")[0])
 		report.Checks = slices.Concat(report.Checks, checkSetup(in), checkBus(in), checkSandbox(st.Sandbox), checkProfiles(st, dirs), checkFiles(dirs, in),
-			deps.checkCredentials(st.Profiles), []token.Check{ok("proxy", "issuers are asked %s", cmp.Or(through(report.Proxy), "directly"))}, checkIssuers(ctx, client, issuers))
+			deps.checkCredentials(st.Profiles), []token.Check{ok("proxy", "proxy for issuers: %s", cmp.Or(report.Proxy, "none"))}, checkIssuers(ctx, client, issuers))
 		return report
 	}
-}
-
-func through(proxy string) string {
-	if proxy == "" {
-		return ""
-	}
-	return "through " + proxy
-}
-
-func first(list []string) string {
-	if len(list) == 0 {
-		return ""
-	}
-	return list[0]
 }
 
 func checkSetup(in store.KeystoreConfig) []token.Check {
@@ -301,11 +281,11 @@ func checkSandbox(state string) []token.Check {
 }
 
 func checkProfiles(st token.Status, dirs profile.Dirs) (checks []token.Check) {
+	if len(st.ConfigErrors) == 0 {
+		return []token.Check{ok("config", "%s in %s", counted(len(st.Profiles)), dirs.Config)}
+	}
 	for _, text := range st.ConfigErrors {
 		checks = append(checks, failed("config", text, "correct the file, then: tokenctl reload"))
-	}
-	if checks == nil {
-		checks = append(checks, ok("config", "%s in %s", counted(len(st.Profiles)), dirs.Config))
 	}
 	return checks
 }
@@ -362,19 +342,14 @@ func issuersOf(profiles []token.ProfileStatus) []string {
 	byHost := map[string]string{}
 	for _, p := range profiles {
 		asked := p.Endpoint
-		if asked == "" && p.Does != "verifies" {
-			asked = first(p.Hosts)
+		if asked == "" && p.Does != "verifies" && len(p.Hosts) > 0 {
+			asked = p.Hosts[0]
 		}
 		if u, err := url.Parse(asked); err == nil && u.Host != "" {
 			byHost[u.Host] = asked
 		}
 	}
-	var urls []string
-	for _, u := range byHost {
-		urls = append(urls, u)
-	}
-	slices.Sort(urls)
-	return urls
+	return slices.Sorted(maps.Values(byHost))
 }
 
 const (
@@ -391,37 +366,38 @@ const (
 func checkIssuers(ctx context.Context, client *http.Client, issuers []string) []token.Check {
 	ctx, cancel := context.WithTimeout(ctx, issuersTimeout)
 	defer cancel()
-	sightings := make([]providers.Sighting, len(issuers))
-	errs := make([]error, len(issuers))
+	checks := make([]token.Check, len(issuers))
+	clocks := make([]token.Check, len(issuers))
 	var asked sync.WaitGroup
 	slots := make(chan struct{}, issuersAtOnce)
 	for i, issuer := range issuers {
 		asked.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			sightings[i], errs[i] = providers.See(ctx, client, issuer)
+			checks[i], clocks[i] = checkIssuer(ctx, client, issuer)
 		})
 	}
 	asked.Wait()
-	var checks, clock []token.Check
-	for i, s := range sightings {
-		if errs[i] != nil {
-			checks = append(checks, failed("issuer", errs[i].Error(), advice(errs[i], "check the network")))
-			continue
-		}
-		u, _ := url.Parse(issuers[i])
-		text := fmt.Sprintf("%s answered within %d ms", u.Host, s.Took.Milliseconds())
-		if s.TLS != "" {
-			text += ", " + s.TLS
-		}
-		checks = append(checks, ok("issuer", "%s", text))
-		switch {
-		case !s.Dated || len(clock) > 0 && clock[0].Result == token.CheckFail:
-		case s.Skew.Abs() > maxSkew:
-			clock = []token.Check{failed("clock", fmt.Sprintf("this machine's clock is %v off that of %s: issuers refuse what is signed by it", s.Skew.Abs(), u.Host), "timedatectl set-ntp true, or set the clock")}
-		default:
-			clock = []token.Check{ok("clock", "within %v of %s", maxSkew, u.Host)}
-		}
+	clocks = slices.DeleteFunc(clocks, func(c token.Check) bool { return c.Name == "" })
+	if i := slices.IndexFunc(clocks, func(c token.Check) bool { return c.Result == token.CheckFail }); i >= 0 {
+		clocks = clocks[i:]
 	}
-	return append(checks, clock...)
+	return append(checks, clocks[:min(1, len(clocks))]...)
+}
+
+// checkIssuer also checks the clock, unless the issuer does not send the time.
+func checkIssuer(ctx context.Context, client *http.Client, issuer string) (reached, clock token.Check) {
+	s, err := providers.See(ctx, client, issuer)
+	if err != nil {
+		return failed("issuer", err.Error(), advice(err, "check the network")), clock
+	}
+	u, _ := url.Parse(issuer)
+	reached = ok("issuer", "%s", strings.TrimSuffix(fmt.Sprintf("%s answered within %d ms, %s", u.Host, s.Took.Milliseconds(), s.TLS), ", "))
+	switch {
+	case s.Dated && s.Skew.Abs() > maxSkew:
+		clock = failed("clock", fmt.Sprintf("this machine's clock is %v off that of %s: issuers refuse what is signed by it", s.Skew.Abs(), u.Host), "timedatectl set-ntp true, or set the clock")
+	case s.Dated:
+		clock = ok("clock", "within %v of %s", maxSkew, u.Host)
+	}
+	return reached, clock
 }

@@ -254,25 +254,21 @@ func (m *metrics) serveMetrics(ctx context.Context, listener net.Listener) {
 // loopback answers only GET /metrics, and no web pages: a browser sends the name
 // that led it here as Host.
 func (m *metrics) loopback(address string) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, port, _ := net.SplitHostPort(address)
-		switch {
-		case r.Host != address && r.Host != "localhost:"+port, r.Header.Get("Origin") != "":
-			http.Error(w, "tokend answers no web pages", http.StatusForbidden)
-			return
-		case r.URL.Path != ipc.MetricsPath:
-			http.Error(w, "only "+ipc.MetricsPath+" is here", http.StatusNotFound)
-			return
-		case r.Method != http.MethodGet:
-			w.Header().Set("Allow", http.MethodGet)
-			http.Error(w, "only GET is possible", http.StatusMethodNotAllowed)
-			return
-		}
+	_, port, _ := net.SplitHostPort(address)
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+ipc.MetricsPath, func(w http.ResponseWriter, r *http.Request) {
 		handler, err := m.handler(r.Context())
 		if err != nil {
 			http.Error(w, "the metrics cannot be read", http.StatusInternalServerError)
 			return
 		}
 		handler.ServeHTTP(w, r)
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Host != address && r.Host != "localhost:"+port || r.Header.Get("Origin") != "" {
+			http.Error(w, "tokend answers no web pages", http.StatusForbidden)
+			return
+		}
+		mux.ServeHTTP(w, r)
 	})
 }
