@@ -339,18 +339,6 @@ func (r *serviceRequest) definition() (d service.Definition, err error) {
 	return d, err
 }
 
-// serviceSocket is where a service listens. $TOKEND_SOCKET does not count: it
-// says where this shell's clients connect.
-func (p places) serviceSocket(c profile.Config) (string, error) {
-	switch {
-	case p.socket != "":
-		return p.socket, nil
-	case c.Socket != "":
-		return c.Socket, nil
-	}
-	return ipc.OwnSocket(p.system)
-}
-
 // refuseOther refuses to go on beside a tokend that is not the service.
 func refuseOther(ctx context.Context, socket string, st service.State) error {
 	if pid := otherProcess(ctx, socket, st); pid != 0 {

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -146,17 +147,23 @@ func (p places) dirs() (profile.Dirs, error) {
 
 // socketPath returns where to listen.
 func (p places) socketPath(c profile.Config) (string, error) {
-	switch {
-	case p.socket != "":
-		return p.socket, nil
-	case c.Socket != "":
-		return c.Socket, nil
-	case os.Getenv(ipc.SocketEnv) != "":
-		return os.Getenv(ipc.SocketEnv), nil
+	if p.socket == "" && c.Socket == "" {
+		if env := os.Getenv(ipc.SocketEnv); env != "" {
+			return env, nil
+		}
+		// What the unit's RuntimeDirectory= made (systemd.exec(5)).
+		if dirs := filepath.SplitList(os.Getenv("RUNTIME_DIRECTORY")); len(dirs) > 0 {
+			return filepath.Join(dirs[0], ipc.SocketName), nil
+		}
 	}
-	// What the unit's RuntimeDirectory= made (systemd.exec(5)).
-	if dirs := filepath.SplitList(os.Getenv("RUNTIME_DIRECTORY")); len(dirs) > 0 {
-		return filepath.Join(dirs[0], ipc.SocketName), nil
+	return p.serviceSocket(c)
+}
+
+// serviceSocket returns where a service listens. $TOKEND_SOCKET does not count: it
+// says where this shell's clients connect.
+func (p places) serviceSocket(c profile.Config) (string, error) {
+	if path := cmp.Or(p.socket, c.Socket); path != "" {
+		return path, nil
 	}
 	return ipc.OwnSocket(p.system)
 }

@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 
 	"tokend/cmd/tokenctl/cli"
@@ -38,7 +39,14 @@ func (p *program) runCommand() *cli.Command {
 Serves until SIGTERM or SIGINT. SIGHUP reads the configuration again, as
 tokenctl reload does. The log goes to standard error; if that blocks, tokend
 serves on.`,
-		Run: func(ctx context.Context, _ *cli.Call) error { return serveManaged(ctx, p.at, p.errOut) },
+		Run: func(ctx context.Context, _ *cli.Call) error {
+			err := serveManaged(ctx, p.at, p.errOut)
+			if err != nil {
+				line, _, _ := strings.Cut(err.Error(), "\n")
+				systemd.status(line)
+			}
+			return err
+		},
 	}
 }
 

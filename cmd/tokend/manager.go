@@ -1,12 +1,10 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"strings"
+	"sync"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/activation"
@@ -47,10 +45,19 @@ func badSocket(text string, args ...any) error {
 }
 
 // A manager is the service manager that started this process. Its methods do
-// nothing where that is not systemd (sd_notify(3)).
+// nothing where that is not systemd (sd_notify(3)), but that ready also tells
+// Windows.
 type manager struct{}
 
-func (manager) ready(status string)  { notify(sd.SdNotifyReady + "\nSTATUS=" + status) }
+var (
+	served   = make(chan struct{}) // closed when this process serves
+	isServed = sync.OnceFunc(func() { close(served) })
+)
+
+func (manager) ready(status string) {
+	isServed()
+	notify(sd.SdNotifyReady + "\nSTATUS=" + status)
+}
 func (manager) status(status string) { notify("STATUS=" + status) }
 func (manager) reloading()           { notify(sd.SdNotifyReloading + "\n" + sd.SdNotifyMonotonicUsec()) }
 func (manager) stopping()            { notify(sd.SdNotifyStopping) }
@@ -68,13 +75,3 @@ func (manager) pulse() time.Duration {
 
 // notify ignores errors: a manager that does not listen changes nothing.
 func notify(state string) { _, _ = sd.SdNotify(false, state) }
-
-// serveManaged also says why it does not serve in the service's status.
-func serveManaged(ctx context.Context, at places, log io.Writer) error {
-	err := serve(ctx, at, log)
-	if err != nil {
-		line, _, _ := strings.Cut(err.Error(), "\n")
-		systemd.status(line)
-	}
-	return err
-}
