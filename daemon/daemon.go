@@ -70,8 +70,7 @@ type Credentials interface {
 	// PutPending stores a credential that waits until Promote; Abandon gives it
 	// up. ErrNotFound: none is pending.
 	PutPending(ctx context.Context, profile string, secrets map[string]token.Secret, c token.Credential) (token.Credential, error)
-	Pending(profile string) (token.Credential, error)
-	Promote(ctx context.Context, profile string) (token.Credential, error)
+	Promote(ctx context.Context, profile string) error
 	Abandon(ctx context.Context, profile string) error
 	Delete(ctx context.Context, profile string) error
 }

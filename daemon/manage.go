@@ -292,8 +292,8 @@ func (d *Daemon) finishRotation(ctx context.Context, a token.CreateProfile) (tok
 	if old == nil {
 		return token.Created{}, noProfile(a.Name)
 	}
-	pending, err := d.deps.Credentials.Pending(a.Name)
-	if errors.Is(err, token.ErrNotFound) {
+	_, pending, err := d.deps.Credentials.Kept(a.Name)
+	if err == nil && pending.ID == "" {
 		err = invalid("step", "profile %q has no new credential that waits", a.Name)
 	}
 	if err != nil {
@@ -317,7 +317,7 @@ func (d *Daemon) finishRotation(ctx context.Context, a token.CreateProfile) (tok
 			return token.Created{}, err
 		}
 		created := d.activate(next, pending, mint.Proof{})
-		if _, err := d.deps.Credentials.Promote(ctx, a.Name); err != nil {
+		if err := d.deps.Credentials.Promote(ctx, a.Name); err != nil {
 			d.activate(old.Profile, old.Credential, mint.Proof{})
 			return token.Created{}, err
 		}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -50,8 +49,10 @@ type record struct {
 	// Profile is whose record it is: not every name can be a file's.
 	Profile string `toml:"profile"`
 	stored
-	Pending   *stored    `toml:"pending,omitempty"`
-	Leftovers []leftover `toml:"leftover,omitempty"`
+	Pending *stored `toml:"pending,omitempty"`
+	// Leftovers are neither current nor pending. Only their ID and Fields are
+	// recorded.
+	Leftovers []stored `toml:"leftover,omitempty"`
 }
 
 // stored is what a record says of a credential.
@@ -63,42 +64,43 @@ type stored struct {
 	Settings map[string]any `toml:"settings,omitempty"`
 }
 
-func (s stored) credential(profile string) token.Credential {
+// credential returns the zero Credential if s is nil or has no ID.
+func (s *stored) credential(profile string) token.Credential {
+	if s == nil || s.ID == "" {
+		return token.Credential{}
+	}
 	return token.Credential{Profile: profile, ID: s.ID, Fields: s.Fields, Stored: s.Stored, Expires: s.Expires, Settings: s.Settings}
 }
 
-// A leftover is a credential that is neither current nor pending, and whose
-// secrets may still be in the keystore.
-type leftover struct {
-	ID     string   `toml:"id"`
-	Fields []string `toml:"fields"`
+func (s *stored) accounts(profile string) (accounts []string) {
+	for _, field := range s.Fields {
+		accounts = append(accounts, token.Credential{Profile: profile, ID: s.ID}.Account(field))
+	}
+	return accounts
 }
 
-// replaced lists the credentials of a record other than keep, to be deleted.
-func (r record) replaced(keep ...*stored) (old []leftover) {
-	for _, s := range []*stored{&r.stored, r.Pending} {
-		if s != nil && s.ID != "" && !slices.ContainsFunc(keep, func(k *stored) bool { return k.ID == s.ID }) {
-			old = append(old, leftover{s.ID, s.Fields})
-		}
+// kept returns the current and the pending credential, as far as they exist.
+func (r record) kept() (kept []*stored) {
+	if r.ID != "" {
+		kept = append(kept, &r.stored)
 	}
-	return old
+	if r.Pending != nil {
+		kept = append(kept, r.Pending)
+	}
+	return kept
 }
 
 // Put makes secrets the credential of profile, with the Expires and Settings of
 // about. It reads each secret back first. The former credential stays current
 // until Put returns, and if it fails. Put gives up a pending credential.
 func (c *Credentials) Put(ctx context.Context, profile string, secrets map[string]token.Secret, about token.Credential) (token.Credential, error) {
-	return c.put(ctx, profile, secrets, about, func(rec record, s stored) record {
-		return record{stored: s, Leftovers: rec.replaced(&s)}
-	})
+	return c.put(ctx, profile, secrets, about, func(_ record, s stored) record { return record{stored: s} })
 }
 
 // PutPending keeps secrets like Put, but the current credential stays current
 // until Promote. It gives up another pending one.
 func (c *Credentials) PutPending(ctx context.Context, profile string, secrets map[string]token.Secret, about token.Credential) (token.Credential, error) {
-	return c.put(ctx, profile, secrets, about, func(rec record, s stored) record {
-		return record{stored: rec.stored, Pending: &s, Leftovers: rec.replaced(&rec.stored)}
-	})
+	return c.put(ctx, profile, secrets, about, func(rec record, s stored) record { return record{stored: rec.stored, Pending: &s} })
 }
 
 // put writes secrets under new accounts, then the record that place makes of
@@ -113,13 +115,12 @@ func (c *Credentials) put(ctx context.Context, profile string, secrets map[strin
 	defer c.leave()
 
 	rec, err := c.read(profile)
-	if err != nil && !errors.Is(err, token.ErrNotFound) {
+	if err == nil {
+		err = c.clear(ctx, &rec)
+	}
+	if err != nil {
 		return token.Credential{}, err
 	}
-	if rec, err = c.clear(ctx, profile, rec); err != nil {
-		return token.Credential{}, err
-	}
-
 	now := time.Now().UTC()
 	s := stored{
 		ID:       now.Format("20060102") + "-" + randomHex(4),
@@ -128,43 +129,32 @@ func (c *Credentials) put(ctx context.Context, profile string, secrets map[strin
 		Expires:  about.Expires.UTC().Truncate(time.Second),
 		Settings: about.Settings,
 	}
-	cred := s.credential(profile)
 	during := rec
-	during.Leftovers = []leftover{{s.ID, s.Fields}}
-	if err := c.write(profile, during); err != nil {
+	during.Leftovers = []stored{{ID: s.ID, Fields: s.Fields}}
+	if err := c.write(during); err != nil {
 		return token.Credential{}, err
 	}
-	if err := c.keep(ctx, cred, secrets); err != nil {
-		// What could not be undone now is undone by the next Put or Delete.
-		_, _ = c.clear(context.WithoutCancel(ctx), profile, during)
-		return token.Credential{}, err
+	cred := s.credential(profile)
+	for field, secret := range secrets {
+		if err := setChecked(ctx, c.keys, cred.Account(field), secret); err != nil {
+			// What could not be undone now is undone by the next Put or Delete.
+			_ = c.clear(context.WithoutCancel(ctx), &during)
+			return token.Credential{}, err
+		}
 	}
-	after := place(rec, s)
-	if err := c.write(profile, after); err != nil {
-		return token.Credential{}, err
-	}
-	// The new one counts; the old one's secrets can also go later.
-	_, _ = c.clear(ctx, profile, after)
-	return cred, nil
+	return cred, c.replace(ctx, rec, place(rec, s))
 }
 
 // Promote makes the pending credential the current one. token.ErrNotFound means
 // that none is pending.
-func (c *Credentials) Promote(ctx context.Context, profile string) (token.Credential, error) {
-	var promoted stored
-	err := c.settle(ctx, profile, func(rec record) record {
-		promoted = *rec.Pending
-		return record{stored: promoted, Leftovers: append(rec.Leftovers, rec.replaced(&promoted)...)}
-	})
-	return promoted.credential(profile), err
+func (c *Credentials) Promote(ctx context.Context, profile string) error {
+	return c.settle(ctx, profile, func(rec record) record { return record{stored: *rec.Pending} })
 }
 
 // Abandon gives up the pending credential. token.ErrNotFound means that none is
 // pending.
 func (c *Credentials) Abandon(ctx context.Context, profile string) error {
-	return c.settle(ctx, profile, func(rec record) record {
-		return record{stored: rec.stored, Leftovers: append(rec.Leftovers, rec.replaced(&rec.stored)...)}
-	})
+	return c.settle(ctx, profile, func(rec record) record { return record{stored: rec.stored} })
 }
 
 // settle writes the record that follows from one with a pending credential.
@@ -173,64 +163,52 @@ func (c *Credentials) settle(ctx context.Context, profile string, follow func(re
 		return err
 	}
 	defer c.leave()
-	rec, err := c.readPending(profile)
-	if err != nil {
-		return err
-	}
-	after := follow(rec)
-	if err := c.write(profile, after); err != nil {
-		return err
-	}
-	_, _ = c.clear(ctx, profile, after)
-	return nil
-}
-
-// Current returns the credential of profile without asking the keystore;
-// token.ErrNotFound if there is none.
-func (c *Credentials) Current(profile string) (token.Credential, error) {
-	rec, err := c.read(profile)
-	if err == nil && rec.ID == "" {
-		err = noCredential(profile)
-	}
-	if err != nil {
-		return token.Credential{}, err
-	}
-	return rec.credential(profile), nil
-}
-
-// Kept returns the current and the pending credential, each the zero Credential
-// if there is none.
-func (c *Credentials) Kept(profile string) (current, pending token.Credential, err error) {
-	rec, err := c.read(profile)
-	if errors.Is(err, token.ErrNotFound) {
-		return current, pending, nil
-	}
-	if err == nil && rec.ID != "" {
-		current = rec.credential(profile)
-	}
-	if err == nil && rec.Pending != nil {
-		pending = rec.Pending.credential(profile)
-	}
-	return current, pending, err
-}
-
-// Pending returns the credential that waits for Promote; token.ErrNotFound if
-// there is none.
-func (c *Credentials) Pending(profile string) (token.Credential, error) {
-	rec, err := c.readPending(profile)
-	if err != nil {
-		return token.Credential{}, err
-	}
-	return rec.Pending.credential(profile), nil
-}
-
-// readPending reads a record that has a pending credential.
-func (c *Credentials) readPending(profile string) (record, error) {
 	rec, err := c.read(profile)
 	if err == nil && rec.Pending == nil {
 		err = fail(token.ErrNotFound, "", nil, "%s: no credential is pending", profile)
 	}
-	return rec, err
+	if err != nil {
+		return err
+	}
+	return c.replace(ctx, rec, follow(rec))
+}
+
+// replace writes next in place of rec, then deletes the secrets that next no
+// longer names. That can also be done later: it is not an error.
+func (c *Credentials) replace(ctx context.Context, rec, next record) error {
+	if err := c.writeNext(rec, &next); err != nil {
+		return err
+	}
+	_ = c.clear(ctx, &next)
+	return nil
+}
+
+// writeNext writes next in place of rec. The credentials that only rec names
+// become leftovers.
+func (c *Credentials) writeNext(rec record, next *record) error {
+	next.Profile, next.Leftovers = rec.Profile, rec.Leftovers
+	for _, s := range rec.kept() {
+		if !slices.ContainsFunc(next.kept(), func(k *stored) bool { return k.ID == s.ID }) {
+			next.Leftovers = append(next.Leftovers, stored{ID: s.ID, Fields: s.Fields})
+		}
+	}
+	return c.write(*next)
+}
+
+// Kept returns the current and the pending credential, each the zero Credential
+// if there is none. It does not ask the keystore.
+func (c *Credentials) Kept(profile string) (current, pending token.Credential, err error) {
+	rec, err := c.read(profile)
+	return rec.stored.credential(profile), rec.Pending.credential(profile), err
+}
+
+// Current returns the current credential; token.ErrNotFound if there is none.
+func (c *Credentials) Current(profile string) (token.Credential, error) {
+	current, _, err := c.Kept(profile)
+	if err == nil && current.ID == "" {
+		err = fail(token.ErrNotFound, "secret-missing", nil, "%s: no credential is stored", profile)
+	}
+	return current, err
 }
 
 // Secret reads one secret of a credential from the keystore. If a Put or Promote
@@ -265,69 +243,42 @@ func (c *Credentials) Delete(ctx context.Context, profile string) error {
 	defer c.leave()
 
 	rec, err := c.read(profile)
-	if errors.Is(err, token.ErrNotFound) {
-		return nil
-	}
 	if err != nil {
 		return err
 	}
-	if old := rec.replaced(); len(old) > 0 {
-		if err := c.reachable(ctx, rec.credential(profile)); err != nil {
+	var next record
+	if len(rec.kept()) > 0 {
+		if err := c.keys.State(ctx); err != nil {
 			return err
 		}
-		rec = record{Leftovers: append(rec.Leftovers, old...)}
-		if err := c.write(profile, rec); err != nil {
+		if err := c.writeNext(rec, &next); err != nil {
 			return err
 		}
+		rec = next
 	}
-	if _, err := c.clear(ctx, profile, rec); err != nil {
+	if err := c.clear(ctx, &rec); err != nil {
 		return err
 	}
 	return c.remove(profile)
 }
 
-// keep writes the secrets of cred and reads them back.
-func (c *Credentials) keep(ctx context.Context, cred token.Credential, secrets map[string]token.Secret) error {
-	for _, field := range cred.Fields {
-		account := cred.Account(field)
-		if err := c.keys.Set(ctx, account, secrets[field]); err != nil {
-			return err
-		}
-		if err := sameSecret(ctx, c.keys, account, secrets[field]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // clear deletes the secrets of rec's leftovers and forgets them.
-func (c *Credentials) clear(ctx context.Context, profile string, rec record) (record, error) {
+func (c *Credentials) clear(ctx context.Context, rec *record) error {
 	if len(rec.Leftovers) == 0 {
-		return rec, nil
+		return nil
 	}
 	for _, l := range rec.Leftovers {
-		for _, field := range l.Fields {
-			account := token.Credential{Profile: profile, ID: l.ID}.Account(field)
+		for _, account := range l.accounts(rec.Profile) {
 			if err := c.keys.Delete(ctx, account); err != nil {
-				return rec, err
+				return err
 			}
 		}
 	}
 	rec.Leftovers = nil
-	if rec.ID == "" && rec.Pending == nil {
-		return rec, c.remove(profile)
+	if len(rec.kept()) == 0 {
+		return c.remove(rec.Profile)
 	}
-	return rec, c.write(profile, rec)
-}
-
-// reachable checks that the keystore can be used now, by asking for a secret that
-// was never there: a damaged secret must not prevent its own deletion.
-func (c *Credentials) reachable(ctx context.Context, cred token.Credential) error {
-	_, err := c.keys.Get(ctx, cred.Account("probe"))
-	if errors.Is(err, token.ErrNotFound) {
-		return nil
-	}
-	return err
+	return c.write(*rec)
 }
 
 func (c *Credentials) enter(ctx context.Context) error {
@@ -345,23 +296,23 @@ func (c *Credentials) path(profile string) string {
 	return filepath.Join(c.dir, fileName(profile)+recordSuffix)
 }
 
+// read returns the record of profile, an empty one if there is no file.
 func (c *Credentials) read(profile string) (record, error) {
 	rec, err := readRecord(c.path(profile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return record{}, noCredential(profile)
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return record{}, credentialError(profile, err)
 	}
+	rec.Profile = profile
 	return rec, nil
 }
 
 func readRecord(path string) (rec record, err error) {
-	if err := readTOML(path, maxRecord, &rec); err != nil {
-		return record{}, err
+	err = readTOML(path, maxRecord, &rec)
+	if err == nil && rec.Pending != nil && rec.Pending.ID == "" {
+		err = fmt.Errorf("%s: a pending credential has no id", path)
 	}
-	if rec.Pending != nil && rec.Pending.ID == "" {
-		return record{}, fmt.Errorf("%s: a pending credential has no id", path)
+	if err != nil {
+		return record{}, err
 	}
 	return rec, nil
 }
@@ -377,16 +328,12 @@ func (c *Credentials) records() (all []record, err error) {
 		return nil, credentialError(c.dir, err)
 	}
 	for _, e := range entries {
-		name, ok := strings.CutSuffix(e.Name(), recordSuffix)
-		if !ok || strings.HasPrefix(name, ".") {
+		if filepath.Ext(e.Name()) != recordSuffix || strings.HasPrefix(e.Name(), ".") {
 			continue
 		}
 		rec, err := readRecord(filepath.Join(c.dir, e.Name()))
-		if err == nil && rec.Profile == "" { // an older tokend wrote it
-			rec.Profile, err = url.PathUnescape(name)
-			if err != nil || fileName(rec.Profile) != name {
-				err = errors.New("it does not name its profile: tokenctl rotate it")
-			}
+		if err == nil && rec.Profile == "" {
+			err = errors.New("it does not name its profile: tokenctl rotate it")
 		}
 		if err != nil {
 			return nil, credentialError(e.Name(), err)
@@ -404,26 +351,23 @@ func (c *Credentials) accounts(ctx context.Context) (accounts []string, err erro
 		return nil, err
 	}
 	for _, rec := range records {
-		for _, s := range rec.replaced() {
-			for _, field := range s.Fields {
-				accounts = append(accounts, token.Credential{Profile: rec.Profile, ID: s.ID}.Account(field))
-			}
+		for _, s := range rec.kept() {
+			accounts = append(accounts, s.accounts(rec.Profile)...)
 		}
-		if _, err := c.clear(ctx, rec.Profile, rec); err != nil {
+		if err := c.clear(ctx, &rec); err != nil {
 			return nil, err
 		}
 	}
 	return accounts, nil
 }
 
-func (c *Credentials) write(profile string, rec record) error {
-	rec.Profile = profile
+func (c *Credentials) write(rec record) error {
 	err := ensureDir(c.dir)
 	if err == nil {
-		err = writeTOML(c.path(profile), rec)
+		err = writeTOML(c.path(rec.Profile), rec)
 	}
 	if err != nil {
-		return credentialError(profile, err)
+		return credentialError(rec.Profile, err)
 	}
 	return nil
 }
@@ -453,8 +397,4 @@ func checkCredential(profile string, secrets map[string]token.Secret) error {
 		}
 	}
 	return nil
-}
-
-func noCredential(profile string) error {
-	return fail(token.ErrNotFound, "secret-missing", nil, "%s: no credential is stored", profile)
 }

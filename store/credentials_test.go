@@ -300,12 +300,9 @@ func TestCredentialRecordThatIsDamagedNamesItsFile(t *testing.T) {
 func TestPendingCredential(t *testing.T) {
 	m := newMemory()
 	c := NewCredentials(filepath.Join(t.TempDir(), "credentials"), m)
-	_, err := c.Promote(t.Context(), "p")
-	wantCode(t, err, token.ErrNotFound)
+	wantCode(t, c.Promote(t.Context(), "p"), token.ErrNotFound)
 	old, err := c.Put(t.Context(), "p", secretsOf("k1", "i1"), bare)
 	must(t, err)
-	_, err = c.Pending("p")
-	wantCode(t, err, token.ErrNotFound)
 	wantCode(t, c.Abandon(t.Context(), "p"), token.ErrNotFound)
 
 	_, err = c.PutPending(t.Context(), "p", secretsOf("k2", "i2"), bare)
@@ -316,16 +313,12 @@ func TestPendingCredential(t *testing.T) {
 		t.Errorf("the keystore holds %d secrets, want those of the current and the pending credential", len(m.values))
 	}
 	wantWhole(t, c, "p", secretsOf("k1", "i1"))
-	if pending, err := c.Pending("p"); err != nil || pending.ID != second.ID || pending.Settings["public_key"] != "3" {
-		t.Errorf("pending %+v, %v", pending, err)
+	if current, pending, err := c.Kept("p"); err != nil || current.ID != old.ID || pending.ID != second.ID || pending.Settings["public_key"] != "3" {
+		t.Errorf("current %+v, pending %+v, %v", current, pending, err)
 	}
-	if current, _ := c.Current("p"); current.ID != old.ID {
-		t.Errorf("current %+v", current)
-	}
-
-	promoted, err := c.Promote(t.Context(), "p")
-	if err != nil || promoted.ID != second.ID || promoted.Settings["public_key"] != "3" {
-		t.Errorf("promoted %+v, %v", promoted, err)
+	must(t, c.Promote(t.Context(), "p"))
+	if current, pending, err := c.Kept("p"); err != nil || current.ID != second.ID || pending.ID != "" || current.Settings["public_key"] != "3" {
+		t.Errorf("current %+v, pending %+v, %v", current, pending, err)
 	}
 	wantWhole(t, c, "p", secretsOf("k3", "i3"))
 	wantOnly(t, m, c, "p")
@@ -352,12 +345,12 @@ func FuzzCredentialRecord(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		c := NewCredentials(t.TempDir(), nil)
 		must(t, os.WriteFile(c.path("a"), text, 0o600))
-		for _, read := range []func(string) (token.Credential, error){c.Current, c.Pending} {
-			got, err := read("a")
-			if err != nil && !errors.Is(err, token.ErrNotFound) {
-				wantCode(t, err, token.ErrKeystore)
-			}
-			if err == nil && (got.Profile != "a" || got.ID == "") {
+		current, pending, err := c.Kept("a")
+		if err != nil {
+			wantCode(t, err, token.ErrKeystore)
+		}
+		for _, got := range []token.Credential{current, pending} {
+			if (err != nil || got.Profile != "a") && got.ID != "" {
 				t.Fatalf("%+v", got)
 			}
 		}

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -11,8 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"time"
-
-	"github.com/pelletier/go-toml/v2"
 
 	"tokend/providers/token"
 	"tokend/store/internal/seal"
@@ -94,19 +91,21 @@ func Setup(ctx context.Context, stateDir string, choice Choice, kek token.Secret
 		return KeystoreConfig{}, err
 	}
 	now, err := ReadKeystoreConfig(stateDir)
-	if err == nil {
-		return now, now.refuseOther(choice)
+	if err == nil && now.Choice != choice {
+		err = fail(token.ErrExists, "keystore-chosen", nil, "the keystore is %s since %s, and stays so", now.Describe(), now.Created.Format(time.DateOnly))
 	}
 	if !errors.Is(err, token.ErrNotFound) {
-		return KeystoreConfig{}, err
+		return now, err
 	}
-	if err := choice.refuseOrphans(stateDir); err != nil {
-		return KeystoreConfig{}, err
+	if choice.Keystore != KeystoreSealed { // OpenSealed looks at the secrets that are there
+		if err := refuseOrphans(KeystoreConfig{}.sealedDir(stateDir)); err != nil {
+			return KeystoreConfig{}, err
+		}
 	}
 	if err := os.MkdirAll(stateDir, 0o700); err != nil {
 		return KeystoreConfig{}, recordError(err)
 	}
-	i, err := newConfig(randomHex(16), choice, &kek)
+	i, kek, err := newConfig(randomHex(16), choice, kek)
 	if err != nil {
 		return KeystoreConfig{}, err
 	}
@@ -128,33 +127,24 @@ func Setup(ctx context.Context, stateDir string, choice Choice, kek token.Secret
 	return i, nil
 }
 
-// newConfig returns the record of a choice that is made now. It reads kek, if
-// choice needs a key and it is zero.
-func newConfig(id string, choice Choice, kek *token.Secret) (i KeystoreConfig, err error) {
+// newConfig returns the record of a choice that is made now, and the key of its
+// sealed secrets, which it reads if kek is zero.
+func newConfig(id string, choice Choice, kek token.Secret) (i KeystoreConfig, _ token.Secret, err error) {
 	i = KeystoreConfig{ID: id, Choice: choice, Created: time.Now().UTC().Truncate(time.Second)}
-	if i.Keystore != KeystoreSealed {
-		return i, nil
-	}
 	if kek.IsZero() {
-		if *kek, err = i.kek(); err != nil {
-			return i, err
-		}
+		kek, err = i.kek()
 	}
-	i.KeyID, err = seal.KeyID(*kek)
-	return i, err
+	if err == nil && i.Keystore == KeystoreSealed {
+		i.KeyID, err = seal.KeyID(kek)
+	}
+	return i, kek, err
 }
 
 // Open opens the keystore that the record names, and no other.
 func (i KeystoreConfig) Open(stateDir string) (Keystore, error) {
-	if err := i.check(); err != nil {
+	kek, err := i.kek()
+	if err != nil {
 		return nil, err
-	}
-	var kek token.Secret
-	if i.Keystore == KeystoreSealed {
-		var err error
-		if kek, err = i.kek(); err != nil {
-			return nil, err
-		}
 	}
 	return i.OpenWithKey(stateDir, kek)
 }
@@ -171,11 +161,7 @@ func (i KeystoreConfig) OpenWithKey(stateDir string, kek token.Secret) (Keystore
 	if id != i.KeyID {
 		return nil, fail(token.ErrKeystore, "sealed-other-key", nil, "%s holds another key (%s) than the one that tokend was set up with (%s)", i.kekName(), id, i.KeyID)
 	}
-	s, err := OpenSealed(i.sealedDir(stateDir), kek)
-	if err != nil {
-		return nil, err
-	}
-	return s, nil
+	return OpenSealed(i.sealedDir(stateDir), kek)
 }
 
 // CacheKey returns the key of the token cache, from ks. If there is none, it
@@ -244,24 +230,12 @@ func (i KeystoreConfig) check() error {
 	return i.Choice.check()
 }
 
-// refuseOther returns an error for a choice other than the current one.
-func (i KeystoreConfig) refuseOther(choice Choice) error {
-	if i.Choice == choice {
-		return nil
-	}
-	return fail(token.ErrExists, "keystore-chosen", nil, "the keystore is %s since %s, and stays so", i.Describe(), i.Created.Format(time.DateOnly))
-}
-
-// refuseOrphans returns an error for a first choice that would abandon sealed
-// secrets of a former one.
-func (c Choice) refuseOrphans(stateDir string) error {
-	if c.Keystore == KeystoreSealed {
-		return nil // OpenSealed looks at the secrets that are there
-	}
-	dir := KeystoreConfig{}.sealedDir(stateDir)
+// refuseOrphans returns an error if dir, which no record names, holds sealed
+// secrets.
+func refuseOrphans(dir string) error {
 	old, _, err := listSealed(dir)
 	if err == nil && len(old) > 0 {
-		err = fail(token.ErrKeystore, "install-record", nil, "%s holds sealed secrets and %s is missing: the keystore here was %q", dir, configPath(stateDir), KeystoreSealed)
+		err = fail(token.ErrKeystore, "install-record", nil, "%s holds sealed secrets, and no install.toml names them: restore it, or move them away", dir)
 	}
 	return err
 }
@@ -274,8 +248,12 @@ func (c Choice) refused() fs.FileMode {
 	return 0o077
 }
 
+// kek reads the key of the sealed secrets, the zero Secret for another keystore.
 func (c Choice) kek() (token.Secret, error) {
-	if c.Credential != "" {
+	switch {
+	case c.Keystore != KeystoreSealed:
+		return token.Secret{}, nil
+	case c.Credential != "":
 		return ReadCredential(c.Credential)
 	}
 	return readKey(c.KeyFile, c.refused())
@@ -319,21 +297,10 @@ func (i KeystoreConfig) record(stateDir string) error {
 	return nil
 }
 
-// isRecorded reports whether this is the record on disk: a write can fail after
-// its renaming, and the next start uses what it finds.
-func (i KeystoreConfig) isRecorded(stateDir string) bool {
-	want, err := toml.Marshal(i)
-	there, _, readErr := readRegular(configPath(stateDir), maxConfig)
-	return err == nil && readErr == nil && bytes.Equal(there, want)
-}
-
 // prove checks that ks keeps, returns and forgets a secret.
 func prove(ctx context.Context, ks Keystore, account string) error {
 	probe := seal.NewKey()
-	if err := ks.Set(ctx, account, probe); err != nil {
-		return err
-	}
-	if err := sameSecret(ctx, ks, account, probe); err != nil {
+	if err := setChecked(ctx, ks, account, probe); err != nil {
 		return err
 	}
 	return ks.Delete(ctx, account)

@@ -26,14 +26,7 @@ type Vault struct {
 	mu       sync.Mutex
 	config   KeystoreConfig
 	keys     Keystore
-	progress Progress
-}
-
-// Progress is how far a migration is. The zero value means that none is under way.
-type Progress struct {
-	// Doing is "copying", "verifying" or "deleting".
-	Doing       string
-	Done, Total int
+	progress *token.KeystoreMove
 }
 
 // A Leftover is a keystore that is not current, and the accounts that may still
@@ -60,8 +53,8 @@ func (v *Vault) KeystoreConfig() KeystoreConfig {
 	return v.config
 }
 
-// Progress returns how far the migration under way is.
-func (v *Vault) Progress() Progress {
+// Progress returns how far the migration under way is, nil if there is none.
+func (v *Vault) Progress() *token.KeystoreMove {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.progress
@@ -113,9 +106,9 @@ func (v *Vault) current() Keystore {
 	return v.keys
 }
 
-// Migrate moves all secrets to the keystore that choice names: it copies them,
-// reads each back as the next start of tokend would, makes the new keystore the
-// current one, and deletes the old copies. creds are the records of all
+// Migrate moves all secrets to the keystore that choice names: it copies each and
+// reads it back, makes the new keystore the current one, and deletes the old
+// copies. creds are the records of all
 // credentials: they can be read but not changed meanwhile. Migrate returns how
 // many secrets it moved.
 //
@@ -130,7 +123,7 @@ func (v *Vault) Migrate(ctx context.Context, creds *Credentials, choice Choice) 
 		return 0, err
 	}
 	defer creds.leave()
-	defer v.note(Progress{})
+	defer v.note(nil)
 	if err := v.tidy(ctx); err != nil {
 		return 0, err
 	}
@@ -162,8 +155,8 @@ func (v *Vault) Migrate(ctx context.Context, creds *Credentials, choice Choice) 
 	return len(accounts), nil
 }
 
-// fill copies the accounts into the keystore of next, verifies them, and makes it
-// the current one.
+// fill copies the accounts into the keystore of next, and makes it the current
+// one.
 func (v *Vault) fill(ctx context.Context, next KeystoreConfig, accounts []string) error {
 	old := v.KeystoreConfig()
 	target, err := next.Open(v.stateDir)
@@ -182,21 +175,9 @@ func (v *Vault) fill(ctx context.Context, next KeystoreConfig, accounts []string
 	if err := prove(ctx, target, next.probeAccount()); err != nil {
 		return err
 	}
-	copied, err := v.copyTo(ctx, target, accounts)
-	if err != nil {
-		return err
-	}
-	if target, err = next.Open(v.stateDir); err != nil {
-		return err
-	}
-	for n, account := range copied {
-		v.note(Progress{"verifying", n, len(copied)})
-		v.step("verify")
-		want, err := v.current().Get(ctx, account)
-		if err == nil {
-			err = sameSecret(ctx, target, account, want)
-		}
-		if err != nil {
+	for n, account := range accounts {
+		v.note(&token.KeystoreMove{Doing: "copying", Done: n, Total: len(accounts)})
+		if err := v.copyTo(ctx, target, account); err != nil {
 			return err
 		}
 	}
@@ -204,30 +185,27 @@ func (v *Vault) fill(ctx context.Context, next KeystoreConfig, accounts []string
 	return v.record("switch", next, target)
 }
 
-// copyTo copies the accounts that exist into target.
-func (v *Vault) copyTo(ctx context.Context, target Keystore, accounts []string) (copied []string, err error) {
-	for n, account := range accounts {
-		v.note(Progress{"copying", n, len(accounts)})
-		secret, err := v.current().Get(ctx, account)
-		if errors.Is(err, token.ErrNotFound) {
-			continue // deleted by another program; its profile reports it
-		}
-		v.step("copy")
-		if err == nil {
-			err = target.Set(ctx, account, secret)
-		}
-		if err != nil {
-			return nil, err
-		}
-		copied = append(copied, account)
+// copyTo copies a secret into target, if it exists.
+func (v *Vault) copyTo(ctx context.Context, target Keystore, account string) error {
+	secret, err := v.current().Get(ctx, account)
+	if errors.Is(err, token.ErrNotFound) {
+		return nil // deleted by another program; its profile reports it
 	}
-	return copied, nil
+	v.step("copy")
+	if err == nil {
+		err = target.Set(ctx, account, secret)
+	}
+	if err != nil {
+		return err
+	}
+	v.step("verify")
+	return checkSame(ctx, target, account, secret)
 }
 
 // record writes a record to the disk and makes it the current one.
 func (v *Vault) record(step string, config KeystoreConfig, keys Keystore) error {
 	v.step(step)
-	if err := config.record(v.stateDir); err != nil && !config.isRecorded(v.stateDir) {
+	if err := config.record(v.stateDir); err != nil {
 		return err
 	}
 	v.mu.Lock()
@@ -246,7 +224,7 @@ func (v *Vault) Tidy(ctx context.Context, creds *Credentials) error {
 		return err
 	}
 	defer creds.leave()
-	defer v.note(Progress{})
+	defer v.note(nil)
 	return v.tidy(ctx)
 }
 
@@ -267,7 +245,7 @@ func (v *Vault) tidy(ctx context.Context) error {
 		keys = NewKeyring(KeyringService)
 	}
 	for n, account := range left.Accounts {
-		v.note(Progress{"deleting", n, len(left.Accounts)})
+		v.note(&token.KeystoreMove{Doing: "deleting", Done: n, Total: len(left.Accounts)})
 		v.step("delete")
 		if err := keys.Delete(ctx, account); err != nil {
 			return err
@@ -292,7 +270,7 @@ func (v *Vault) accounts(ctx context.Context, creds *Credentials) ([]string, err
 	return append(accounts, v.KeystoreConfig().cacheKeyAccount()), err
 }
 
-func (v *Vault) note(p Progress) {
+func (v *Vault) note(p *token.KeystoreMove) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.progress = p
@@ -300,8 +278,7 @@ func (v *Vault) note(p Progress) {
 
 // successor returns the record of a choice that takes the place of i.
 func (i KeystoreConfig) successor(choice Choice, stateDir string) (KeystoreConfig, error) {
-	var kek token.Secret
-	next, err := newConfig(i.ID, choice, &kek)
+	next, _, err := newConfig(i.ID, choice, token.Secret{})
 	if err != nil || next.Keystore != KeystoreSealed {
 		return next, err
 	}
@@ -312,10 +289,5 @@ func (i KeystoreConfig) successor(choice Choice, stateDir string) (KeystoreConfi
 	if i.Keystore == KeystoreSealed && i.Dir == "" {
 		next.Dir = otherSealedDir
 	}
-	dir := next.sealedDir(stateDir)
-	old, _, err := listSealed(dir)
-	if err == nil && len(old) > 0 {
-		err = fail(token.ErrKeystore, "sealed-files", nil, "%s holds sealed secrets that tokend does not use, and that no migration left there: move them away", dir)
-	}
-	return next, err
+	return next, refuseOrphans(next.sealedDir(stateDir))
 }

@@ -75,7 +75,7 @@ func (m *moving) wantAllThere() {
 	for profile, secrets := range movingSecrets() {
 		wantWhole(m.t, creds, profile, secrets)
 	}
-	pending, err := creds.Pending("rock")
+	_, pending, err := creds.Kept("rock")
 	must(m.t, err)
 	if s, err := creds.Secret(m.t.Context(), pending, "private_key"); err != nil || s.Reveal() != "pending key" {
 		m.t.Errorf("the pending key: %v", err)
@@ -138,8 +138,8 @@ func TestMigrate(t *testing.T) {
 			if after.Choice != m.keys[tt.to] || after.ID != before.ID {
 				t.Errorf("current is %+v", after)
 			}
-			if v.Progress() != (Progress{}) {
-				t.Errorf("it still says %+v", v.Progress())
+			if v.Progress() != nil {
+				t.Errorf("it still says %+v", *v.Progress())
 			}
 			wantCode(t, migrate(t, v, creds, m.keys[tt.to]), token.ErrExists)
 			m.wantAllThere()

@@ -4,10 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
-
-	"github.com/pelletier/go-toml/v2"
 
 	"tokend/providers/token"
 )
@@ -49,27 +46,4 @@ func TestMigrateDeletesNothingWhileTheRecordCannotBeWritten(t *testing.T) {
 	v.step = func(string) {}
 	must(t, v.Tidy(t.Context(), creds))
 	m.wantAllThere()
-}
-
-// The record that the next start will find is the current one, even if its write
-// failed after the renaming.
-func TestARecordThatIsThereIsCurrent(t *testing.T) {
-	state := t.TempDir()
-	// The record's path is as long as can be; no temporary file fits beside it.
-	for rest := 4095 - len("/install.toml") - len(state); rest > 0; rest = 4095 - len("/install.toml") - len(state) {
-		state += "/" + strings.Repeat("d", min(rest-1, 200))
-	}
-	must(t, os.MkdirAll(state, 0o700))
-	next := KeystoreConfig{ID: randomHex(16), Choice: Choice{Keystore: KeystoreOS}}
-	v := &Vault{stateDir: state, step: func(string) {}}
-	if err := v.record("switch", next, nil); err == nil || v.KeystoreConfig().ID != "" {
-		t.Errorf("not written and current: %v", err)
-	}
-	text, err := toml.Marshal(next)
-	must(t, err)
-	must(t, os.WriteFile(configPath(state), text, 0o600))
-	must(t, v.record("switch", next, nil))
-	if v.KeystoreConfig().ID != next.ID {
-		t.Error("written and not current")
-	}
 }

@@ -32,13 +32,10 @@ func (v vault) About(ctx context.Context) token.KeystoreStatus {
 	in := v.KeystoreConfig()
 	st := token.KeystoreStatus{
 		KeystoreChoice: token.KeystoreChoice(in.Choice),
-		State:          store.State(ctx, v), KeyID: in.KeyID, Since: in.Created,
+		State:          store.State(ctx, v), KeyID: in.KeyID, Since: in.Created, Moving: v.Progress(),
 	}
 	if in.Leftover != nil {
 		st.Leftovers = len(in.Leftover.Accounts)
-	}
-	if p := v.Progress(); p.Doing != "" {
-		st.Moving = &token.KeystoreMove{Doing: p.Doing, Done: p.Done, Total: p.Total}
 	}
 	return st
 }

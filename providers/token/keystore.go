@@ -29,7 +29,7 @@ type KeystoreStatus struct {
 
 // A KeystoreMove is the progress of a migration.
 type KeystoreMove struct {
-	// Doing is "copying", "verifying" or "deleting".
+	// Doing is "copying" or "deleting".
 	Doing string `json:"doing"`
 	Done  int    `json:"done"`
 	Total int    `json:"total"`
