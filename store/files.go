@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -63,14 +64,14 @@ func readTOML(path string, limit int64, into any) error {
 	}
 	err = toml.NewDecoder(bytes.NewReader(b)).DisallowUnknownFields().Decode(into)
 	var wrong *toml.DecodeError
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &wrong):
+	if errors.As(err, &wrong) {
 		line, _ := wrong.Position()
 		return fmt.Errorf("%s: tokend did not write line %d", path, line)
 	}
-	return fmt.Errorf("%s: tokend did not write this file", path)
+	if err != nil {
+		return fmt.Errorf("%s: tokend did not write this file", path)
+	}
+	return nil
 }
 
 func writeTOML(path string, from any) error {
@@ -81,13 +82,33 @@ func writeTOML(path string, from any) error {
 	return replaceFile(path, b)
 }
 
-// removeFile removes a file, if it exists, and puts that on disk.
-func removeFile(path string) error {
-	err := os.Remove(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+// replaceFile makes data the content of path (0600), in one step even if tokend
+// crashes. It is on disk when replaceFile returns. renameio does not do that on
+// Windows, where a renaming within one NTFS volume is one step.
+func replaceFile(path string, data []byte) error {
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, "."+filepath.Base(path))
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	err = cmp.Or(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
+		_ = os.Remove(f.Name())
+		return err
+	}
+	return syncDir(dir)
+}
+
+// removeFile removes a file, if it exists, and puts that on disk.
+func removeFile(path string) error {
+	switch err := os.Remove(path); {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
 		return err
 	}
 	return syncDir(filepath.Dir(path))

@@ -3,7 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"tokend/providers/token"
@@ -18,11 +18,14 @@ const callLimit = 3 * time.Second
 // else at once. When it ends, the gate opens again.
 type gate struct {
 	limit time.Duration
-	turn  chan struct{} // full while a call is under way
+	turn  chan struct{}            // full while a call is under way
+	call  atomic.Pointer[underWay] // nil if there is none
+}
 
-	mu    sync.Mutex
-	since time.Time // when the call under way began; zero if there is none
-	late  error     // what its being late means
+// underWay is a call that a gate let through.
+type underWay struct {
+	due  time.Time // when it is late
+	late error     // what its being late means
 }
 
 func newGate(limit time.Duration) *gate { return &gate{limit: limit, turn: make(chan struct{}, 1)} }
@@ -31,8 +34,8 @@ func newGate(limit time.Duration) *gate { return &gate{limit: limit, turn: make(
 // op's context ends when its caller stops waiting, so that an op of several
 // steps can stop between two of them. op may still run after pass failed.
 func (g *gate) pass(ctx context.Context, late error, op func(context.Context) error) error {
-	if err := g.stuck(); err != nil {
-		return err
+	if call := g.call.Load(); call != nil && !time.Now().Before(call.due) {
+		return call.late
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, g.limit, late)
 	defer cancel()
@@ -42,14 +45,14 @@ func (g *gate) pass(ctx context.Context, late error, op func(context.Context) er
 		return context.Cause(ctx)
 	}
 	done := make(chan error, 1)
-	g.set(time.Now(), late)
+	g.call.Store(&underWay{time.Now().Add(g.limit), late})
 	go func() {
 		var err error
 		defer func() {
 			if p := recover(); p != nil {
 				err = fail(token.ErrKeystore, "keyring-error", fmt.Errorf("%v", p), "the OS keyring gave an answer that makes no sense")
 			}
-			g.set(time.Time{}, nil)
+			g.call.Store(nil)
 			<-g.turn
 			done <- err
 		}()
@@ -61,20 +64,4 @@ func (g *gate) pass(ctx context.Context, late error, op func(context.Context) er
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-}
-
-// stuck returns the error of a call that has been under way for too long.
-func (g *gate) stuck() error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.since.IsZero() || time.Since(g.since) < g.limit {
-		return nil
-	}
-	return g.late
-}
-
-func (g *gate) set(since time.Time, late error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.since, g.late = since, late
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -48,36 +49,31 @@ func NewKeyFile(path string) error { return NewKeyFileFor(path, -1, -1) }
 
 // NewKeyFileFor is NewKeyFile for another user, which only root can do; -1 means
 // the current user.
-func NewKeyFileFor(path string, uid, gid int) (err error) {
+func NewKeyFileFor(path string, uid, gid int) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o400)
 	if errors.Is(err, fs.ErrExist) {
 		return fail(token.ErrExists, "", err, "%s exists already, and tokend does not overwrite it", path)
 	}
+	if err == nil {
+		if err = writeKey(f, uid, gid); err != nil {
+			_ = os.Remove(path)
+		}
+	}
 	if err != nil {
 		return fail(token.ErrKeystore, "key-file", err, "key file: %s", token.FileFault(err))
 	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(path)
-			err = fail(token.ErrKeystore, "key-file", err, "key file: %s", token.FileFault(err))
-		}
-	}()
+	return nil
+}
+
+// writeKey makes a key in f, for a user if uid is not negative.
+func writeKey(f *os.File, uid, gid int) (err error) {
 	if uid >= 0 {
-		if err := f.Chown(uid, gid); err != nil {
-			return err
-		}
+		err = f.Chown(uid, gid)
 	}
-	if _, err := fmt.Fprintln(f, base64.StdEncoding.EncodeToString([]byte(seal.NewKey().Reveal()))); err != nil {
-		return err
+	if err == nil {
+		_, err = fmt.Fprintln(f, base64.StdEncoding.EncodeToString([]byte(seal.NewKey().Reveal())))
 	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
+	return cmp.Or(err, f.Sync(), f.Close(), syncDir(filepath.Dir(f.Name())))
 }
 
 // readKey reads a key from a file that has none of the refused permissions.
@@ -90,16 +86,12 @@ func readKey(path string, refused fs.FileMode) (token.Secret, error) {
 		return token.Secret{}, fail(token.ErrKeystore, "key-file", err, "key file: %s is a symbolic link; name its target instead: %s", path, target)
 	}
 	if err == nil {
-		err = errors.Join(checkOwner(path, info), checkPerm(path, info, refused))
+		err = cmp.Or(checkOwner(path, info), checkPerm(path, info, refused))
 	}
 	if err != nil {
 		return token.Secret{}, keyFileError(err)
 	}
-	key, err := parseKey(b)
-	if err != nil {
-		return token.Secret{}, fail(token.ErrKeystore, "key-file", err, "key file: %s %v", path, err)
-	}
-	return key, nil
+	return parseKey("key file: "+path, b)
 }
 
 // LooksLikeKey reports whether text, which should name a key, is one itself.
@@ -117,14 +109,14 @@ func keyFileError(err error) error {
 	return fail(token.ErrKeystore, topic, err, "key file: %s", token.FileFault(err))
 }
 
-// parseKey reads 32 bytes, raw or in base64.
-func parseKey(b []byte) (token.Secret, error) {
+// parseKey reads 32 bytes, raw or in base64, from what is called name.
+func parseKey(name string, b []byte) (token.Secret, error) {
 	if len(b) == seal.KeySize {
 		return token.NewSecret(string(b)), nil
 	}
 	key, err := base64.StdEncoding.Strict().DecodeString(string(bytes.TrimSpace(b)))
 	if err != nil || len(key) != seal.KeySize {
-		return token.Secret{}, fmt.Errorf("holds %d bytes, which is not a key: 32 bytes, raw or in base64", len(b))
+		return token.Secret{}, fail(token.ErrKeystore, "key-file", nil, "%s holds %d bytes, which is not a key: 32 bytes, raw or in base64", name, len(b))
 	}
 	return token.NewSecret(string(key)), nil
 }

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,20 +54,21 @@ func (c CredentialFile) Make(ctx context.Context) (token.Secret, error) {
 		return token.Secret{}, fail(token.ErrExists, "", err, "%s exists already, and tokend does not overwrite it", c.Path)
 	}
 	key := seal.NewKey()
-	args := []string{"encrypt", "--with-key=host", "--name=" + c.Name, "-", "-"}
+	with := []string{"--with-key=host"}
 	if c.TPM {
-		args = []string{"encrypt", "--with-key=host+tpm2", "--tpm2-pcrs=" + freePCR, "--name=" + c.Name, "-", "-"}
+		with = []string{"--with-key=host+tpm2", "--tpm2-pcrs=" + freePCR}
 	}
-	box, err := systemdCreds(ctx, base64.StdEncoding.AppendEncode(nil, []byte(key.Reveal())), args...)
+	box, err := systemdCreds(ctx, base64.StdEncoding.AppendEncode(nil, []byte(key.Reveal())),
+		slices.Concat([]string{"encrypt"}, with, []string{"--name=" + c.Name, "-", "-"})...)
 	if err == nil {
 		err = replaceFile(c.Path, box)
 	}
 	if err != nil {
-		return token.Secret{}, fail(token.ErrKeystore, "key-file", err, "systemd credential %s: %v", c.Path, err)
+		return token.Secret{}, c.fail(err)
 	}
 	back, err := c.Read(ctx)
 	if err == nil && !back.Equal(key) {
-		err = fail(token.ErrKeystore, "key-file", nil, "systemd credential %s: it does not return what was put in", c.Path)
+		err = c.fail(errors.New("it does not return what was put in"))
 	}
 	if err != nil {
 		return token.Secret{}, errors.Join(err, os.Remove(c.Path))
@@ -78,13 +80,13 @@ func (c CredentialFile) Make(ctx context.Context) (token.Secret, error) {
 func (c CredentialFile) Read(ctx context.Context) (token.Secret, error) {
 	text, err := systemdCreds(ctx, nil, "decrypt", "--name="+c.Name, c.Path, "-")
 	if err != nil {
-		return token.Secret{}, fail(token.ErrKeystore, "key-file", err, "systemd credential %s: %v", c.Path, err)
+		return token.Secret{}, c.fail(err)
 	}
-	key, err := parseKey(text)
-	if err != nil {
-		return token.Secret{}, fail(token.ErrKeystore, "key-file", err, "systemd credential %s %v", c.Path, err)
-	}
-	return key, nil
+	return parseKey("systemd credential "+c.Path, text)
+}
+
+func (c CredentialFile) fail(err error) error {
+	return fail(token.ErrKeystore, "key-file", err, "systemd credential %s: %v", c.Path, err)
 }
 
 // systemdCreds runs systemd-creds. The last line of what it prints to its standard

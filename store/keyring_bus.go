@@ -106,31 +106,20 @@ func Bus() (string, error) {
 // identity but its text: go-keyring's, after a prompt that was dismissed or could
 // not be shown.
 func explainSystem(err error) error {
-	var said dbus.Error
+	var reply dbus.Error
 	var dial *net.OpError
-	switch {
-	case errors.As(err, &said):
-		return explainReply(said)
-	case strings.HasPrefix(err.Error(), "failed to unlock correct collection"):
+	errors.As(err, &reply)
+	switch name, _ := strings.CutPrefix(reply.Name, "org.freedesktop."); {
+	case name == "Secret.Error.IsLocked", strings.HasPrefix(err.Error(), "failed to unlock correct collection"):
 		return fail(token.ErrLocked, "keyring-locked", err, "the OS keyring is locked")
+	case name == "DBus.Error.ServiceUnknown", name == "DBus.Error.NameHasNoOwner", strings.HasPrefix(name, "DBus.Error.Spawn."):
+		return fail(token.ErrKeystore, "no-keyring-service", err, "no keyring service (%s) on the D-Bus session bus", secretsName)
+	case name == "DBus.Error.NoReply", name == "DBus.Error.Disconnected":
+		return fail(token.ErrKeystore, "keyring-ended", err, "the keyring service ended before it answered")
+	case reply.Name != "":
+		return fail(token.ErrKeystore, "keyring-error", err, "the keyring service says %s: %v", reply.Name, err)
 	case errors.As(err, &dial), errors.Is(err, dbus.ErrClosed), errors.Is(err, io.EOF):
 		return fail(token.ErrKeystore, "no-session-bus", err, "the D-Bus session bus cannot be reached: %v", err)
 	}
 	return nil
-}
-
-// explainReply explains an error that came over D-Bus.
-func explainReply(said dbus.Error) error {
-	switch {
-	case said.Name == "org.freedesktop.Secret.Error.IsLocked":
-		return fail(token.ErrLocked, "keyring-locked", said, "the OS keyring is locked")
-	case said.Name == "org.freedesktop.DBus.Error.ServiceUnknown",
-		said.Name == "org.freedesktop.DBus.Error.NameHasNoOwner",
-		strings.HasPrefix(said.Name, "org.freedesktop.DBus.Error.Spawn."):
-		return fail(token.ErrKeystore, "no-keyring-service", said, "no keyring service (%s) on the D-Bus session bus", secretsName)
-	case said.Name == "org.freedesktop.DBus.Error.NoReply",
-		said.Name == "org.freedesktop.DBus.Error.Disconnected":
-		return fail(token.ErrKeystore, "keyring-ended", said, "the keyring service ended before it answered")
-	}
-	return fail(token.ErrKeystore, "keyring-error", said, "the keyring service says %s: %v", said.Name, said)
 }

@@ -7,6 +7,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -26,10 +29,10 @@ import (
 // "account (part 2a)", …; the account itself then holds an index,
 // "tokend:parts:a:2:<SHA-256 of the whole>". There are two slots for parts, a and
 // b. A new value goes to the slot that the index does not name; then the index is
-// replaced, which is one step in every keyring; then the old slot is emptied. So
-// the account names a whole value whenever this is interrupted. Parts are written
-// in ascending and deleted in descending order: they are 1…n without a gap at any
-// time, and the next Set or Delete finds what an interrupted one left behind.
+// replaced, which is one step in every keyring. So the account names a whole value
+// whenever this is interrupted. Parts are written in ascending and deleted in
+// descending order: they are 1…n without a gap at any time, and Delete finds all
+// that a Set left behind.
 const (
 	mark       = "tokend:"
 	markBase64 = mark + "base64:"
@@ -64,7 +67,10 @@ func (i items) delete(account string) error {
 	if err := i.ctx.Err(); err != nil {
 		return err
 	}
-	return keyring.Delete(i.service, account)
+	if err := keyring.Delete(i.service, account); !errors.Is(err, keyring.ErrNotFound) {
+		return err
+	}
+	return nil
 }
 
 // value reads the secret of account, whole.
@@ -90,71 +96,51 @@ func (i items) value(account string) (token.Secret, error) {
 
 // replace makes s the secret of account.
 func (i items) replace(account string, s token.Secret) error {
+	text := encodeText(s.Reveal())
+	if i.limit == 0 || len(text) <= i.limit {
+		return i.set(account, text)
+	}
 	old, err := i.get(account)
 	if err != nil && !errors.Is(err, keyring.ErrNotFound) {
 		return err
 	}
-	text, idx := encodeText(s.Reveal()), index{}
-	if i.limit > 0 && len(text) > i.limit {
-		text = inBase64(s.Reveal()) // a cut through a letter would leave parts that are not text
-		oldIdx, _ := parseIndex(old)
-		if idx, err = i.setParts(account, otherSlot(oldIdx.slot), text); err != nil {
+	text = inBase64(s.Reveal()) // a cut through a letter would leave parts that are not text
+	idx := index{slot: "a", sum: sum(text)}
+	if oldIdx, _ := parseIndex(old); oldIdx.slot == "a" {
+		idx.slot = "b"
+	}
+	for part := range slices.Chunk([]byte(text), i.limit) {
+		idx.parts++
+		if err := i.set(partName(account, idx.slot, idx.parts), string(part)); err != nil {
 			return err
 		}
-		text = idx.String()
 	}
-	if err := i.set(account, text); err != nil {
-		return err
-	}
-	// The new value counts now. The next Set finds old parts that stay behind.
-	for _, slot := range []string{"a", "b"} {
-		first := 1
-		if slot == idx.slot {
-			first += idx.parts
-		}
-		_ = i.removeParts(account, slot, first)
-	}
-	return nil
-}
-
-// setParts writes text to a slot.
-func (i items) setParts(account, slot, text string) (index, error) {
-	idx := index{slot: slot, sum: sum(text)}
-	for rest := text; rest != ""; {
-		n := min(i.limit, len(rest))
-		idx.parts++
-		if err := i.set(partName(account, slot, idx.parts), rest[:n]); err != nil {
-			return idx, err
-		}
-		rest = rest[n:]
-	}
-	return idx, nil
+	return i.set(account, idx.String())
 }
 
 // remove deletes account and its parts. The account goes first: without it no
 // call reads the parts.
 func (i items) remove(account string) error {
-	if err := i.delete(account); err != nil && !errors.Is(err, keyring.ErrNotFound) {
+	if err := i.delete(account); err != nil {
 		return err
 	}
-	return errors.Join(i.removeParts(account, "a", 1), i.removeParts(account, "b", 1))
+	return errors.Join(i.removeParts(account, "a"), i.removeParts(account, "b"))
 }
 
-// removeParts deletes a slot's parts from number first on, the last one first.
-func (i items) removeParts(account, slot string, first int) error {
-	last := first - 1
-	for last < maxParts {
-		_, err := i.get(partName(account, slot, last+1))
+// removeParts deletes a slot's parts, the last one first.
+func (i items) removeParts(account, slot string) error {
+	parts := 0
+	for ; parts < maxParts; parts++ {
+		_, err := i.get(partName(account, slot, parts+1))
 		if errors.Is(err, keyring.ErrNotFound) {
 			break
 		}
 		if err != nil {
 			return err
 		}
-		last++
 	}
-	for ; last >= first; last-- {
-		if err := i.delete(partName(account, slot, last)); err != nil && !errors.Is(err, keyring.ErrNotFound) {
+	for n := parts; n > 0; n-- {
+		if err := i.delete(partName(account, slot, n)); err != nil {
 			return err
 		}
 	}
@@ -189,29 +175,20 @@ type index struct {
 
 func (x index) String() string { return fmt.Sprintf("%s%s:%d:%s", markParts, x.slot, x.parts, x.sum) }
 
+var indexForm = regexp.MustCompile("^" + markParts + "([ab]):([1-9][0-9]{0,5}):([0-9a-f]{64})$")
+
 // parseIndex reads an index. It returns false if text is not one.
 func parseIndex(text string) (index, bool) {
-	rest, ok := strings.CutPrefix(text, markParts)
-	if !ok {
+	m := indexForm.FindStringSubmatch(text)
+	if m == nil {
 		return index{}, false
 	}
-	var x index
-	if _, err := fmt.Sscanf(strings.ReplaceAll(rest, ":", " "), "%s %d %s", &x.slot, &x.parts, &x.sum); err != nil {
-		return index{}, false
-	}
-	ok = (x.slot == "a" || x.slot == "b") && x.parts > 0 && x.parts <= maxParts && x.String() == text
-	return x, ok
+	parts, _ := strconv.Atoi(m[2])
+	return index{m[1], parts, m[3]}, parts <= maxParts
 }
 
 func partName(account, slot string, n int) string {
 	return fmt.Sprintf("%s (part %d%s)", account, n, slot)
-}
-
-func otherSlot(slot string) string {
-	if slot == "a" {
-		return "b"
-	}
-	return "a"
 }
 
 func sum(text string) string {

@@ -240,7 +240,7 @@ func FuzzKeyFile(f *testing.F) {
 	f.Add([]byte(seal.NewKey().Reveal()))
 	f.Add([]byte(base64.StdEncoding.EncodeToString(make([]byte, seal.KeySize)) + "\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if key, err := parseKey(b); err == nil && len(key.Reveal()) != seal.KeySize {
+		if key, err := parseKey("it", b); err == nil && len(key.Reveal()) != seal.KeySize {
 			t.Errorf("a key of %d bytes", len(key.Reveal()))
 		}
 	})
