@@ -39,8 +39,6 @@ type publicKey struct {
 	algorithms []string
 }
 
-func (k publicKey) allows(algorithm string) bool { return slices.Contains(k.algorithms, algorithm) }
-
 // parseKeys reads a key set (RFC 7517 §5). It leaves out keys that cannot be
 // used, or not for signatures, and all keys that share a kid, because it cannot
 // know which one is meant. The error's words follow "answered with".
@@ -80,36 +78,34 @@ func (p KeyPolicy) read(m strictjson.Object) (key publicKey, ok bool) {
 	case p.Explicit && (id == "" || use == "" || algorithm == ""):
 		return publicKey{}, false
 	}
-	public, fitting := parsePublic(m)
+	public := parsePublic(m)
 	allowed := slices.DeleteFunc(slices.Clone(p.Algorithms), func(a string) bool {
-		return !slices.Contains(fitting, a) || algorithm != "" && algorithm != a
+		return keyFor(a) != kindOf(public) || algorithm != "" && algorithm != a
 	})
 	return publicKey{id, public, allowed}, len(allowed) > 0
 }
 
-// parsePublic reads the key itself (RFC 7518 §6, RFC 8037 §2) and returns the
-// algorithms that fit it, none if it is not usable.
-func parsePublic(m strictjson.Object) (public crypto.PublicKey, fitting []string) {
+// parsePublic reads the key itself (RFC 7518 §6, RFC 8037 §2) and returns nil if
+// it is not usable.
+func parsePublic(m strictjson.Object) crypto.PublicKey {
 	switch m.Text("kty") + " " + m.Text("crv") {
 	case "RSA ":
-		if key := parseRSA(bytesOf(m, "n"), bytesOf(m, "e")); key != nil {
-			return key, []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}
-		}
+		return parseRSA(bytesOf(m, "n"), bytesOf(m, "e"))
 	case "EC P-256":
-		return parseEC(elliptic.P256(), m, "ES256")
+		return parseEC(elliptic.P256(), bytesOf(m, "x"), bytesOf(m, "y"))
 	case "EC P-384":
-		return parseEC(elliptic.P384(), m, "ES384")
+		return parseEC(elliptic.P384(), bytesOf(m, "x"), bytesOf(m, "y"))
 	case "EC P-521":
-		return parseEC(elliptic.P521(), m, "ES512")
+		return parseEC(elliptic.P521(), bytesOf(m, "x"), bytesOf(m, "y"))
 	case "OKP Ed25519":
 		if x := bytesOf(m, "x"); len(x) == ed25519.PublicKeySize {
-			return ed25519.PublicKey(x), []string{"EdDSA"}
+			return ed25519.PublicKey(x)
 		}
 	}
-	return nil, nil
+	return nil
 }
 
-func parseRSA(n, e []byte) *rsa.PublicKey {
+func parseRSA(n, e []byte) crypto.PublicKey {
 	modulus, exponent := new(big.Int).SetBytes(n), new(big.Int).SetBytes(e)
 	switch bits := modulus.BitLen(); {
 	case bits < minRSA || bits > maxRSA || modulus.Bit(0) == 0:
@@ -120,25 +116,27 @@ func parseRSA(n, e []byte) *rsa.PublicKey {
 	return &rsa.PublicKey{N: modulus, E: int(exponent.Int64())}
 }
 
-func parseEC(curve elliptic.Curve, m strictjson.Object, algorithm string) (crypto.PublicKey, []string) {
-	x, y, size := bytesOf(m, "x"), bytesOf(m, "y"), (curve.Params().BitSize+7)/8
-	if len(x) != size || len(y) != size {
-		return nil, nil
-	}
-	key, err := ecdsa.ParseUncompressedPublicKey(curve, slices.Concat([]byte{4}, x, y))
-	if err != nil { // not a point of the curve
-		return nil, nil
-	}
-	return key, []string{algorithm}
-}
-
-// bytesOf decodes a member's base64url text, in its one canonical spelling (RFC
-// 7515 §2).
-func bytesOf(m strictjson.Object, name string) []byte {
-	text := m.Text(name)
-	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	if err != nil || strings.ContainsAny(text, "\r\n") { // which the decoder skips
+func parseEC(curve elliptic.Curve, x, y []byte) crypto.PublicKey {
+	if len(x) != len(y) { // which the whole length does not show
 		return nil
 	}
+	key, err := ecdsa.ParseUncompressedPublicKey(curve, slices.Concat([]byte{4}, x, y))
+	if err != nil {
+		return nil
+	}
+	return key
+}
+
+// bytesOf decodes a member's text, nil if it cannot be decoded.
+func bytesOf(m strictjson.Object, name string) []byte {
+	b, _ := decodeBase64(m.Text(name))
 	return b
+}
+
+// decodeBase64 decodes base64url in its one canonical spelling (RFC 7515 §2).
+func decodeBase64(text string) ([]byte, error) {
+	if strings.ContainsAny(text, "\r\n") { // which the decoder skips
+		return nil, base64.CorruptInputError(0)
+	}
+	return base64.RawURLEncoding.Strict().DecodeString(text)
 }

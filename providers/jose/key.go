@@ -26,46 +26,49 @@ func ParseKey(text string) (crypto.Signer, error) {
 	if !strings.Contains(text, "-----BEGIN ") {
 		return parseDER(unpack(text))
 	}
-	var found crypto.Signer
-	var other error
+	var keys []crypto.Signer
+	other := "damaged: it has the form of a PEM file but no readable key in it"
 	for block, rest := pem.Decode([]byte(text)); block != nil; block, rest = pem.Decode(rest) {
 		if what := notAKey(block); what != "" {
-			other = errors.New(what)
+			other = what
 			continue
 		}
 		key, err := parseDER(block.Bytes)
-		switch {
-		case block.Type == "EC PARAMETERS":
-		case err != nil:
+		if err != nil {
 			return nil, err
-		case found != nil:
-			return nil, errors.New("more than one private key")
-		default:
-			found = key
 		}
+		keys = append(keys, key)
 	}
-	switch {
-	case found != nil:
-		return found, nil
-	case other != nil:
-		return nil, other
+	switch len(keys) {
+	case 0:
+		return nil, errors.New(other)
+	case 1:
+		return keys[0], nil
 	}
-	return nil, errors.New("damaged: it has the form of a PEM file but no readable key in it")
+	return nil, errors.New("more than one private key")
 }
+
+const (
+	isPublic      = "a public key; use the private key"
+	isCertificate = "a certificate; use its private key"
+)
 
 // notAKey says what a PEM block contains if it cannot be a usable private key.
 func notAKey(b *pem.Block) string {
-	switch {
-	case b.Type == "ENCRYPTED PRIVATE KEY" || strings.Contains(b.Headers["Proc-Type"], "ENCRYPTED"):
-		return "encrypted with a passphrase; remove the passphrase first"
-	case strings.HasSuffix(b.Type, "PUBLIC KEY"):
-		return "a public key; use the private key"
-	case b.Type == "CERTIFICATE":
-		return "a certificate; use its private key"
-	case b.Type == "OPENSSH PRIVATE KEY":
-		return "in OpenSSH's own format; convert it to PKCS #8"
-	case strings.HasSuffix(b.Type, "CERTIFICATE REQUEST"):
+	switch b.Type {
+	case "PUBLIC KEY", "RSA PUBLIC KEY":
+		return isPublic
+	case "CERTIFICATE":
+		return isCertificate
+	case "CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST":
 		return "a certificate request; use its private key"
+	case "OPENSSH PRIVATE KEY":
+		return "in OpenSSH's own format; convert it to PKCS #8"
+	case "EC PARAMETERS":
+		return "the name of an EC key's curve, without the key"
+	}
+	if b.Type == "ENCRYPTED PRIVATE KEY" || strings.Contains(b.Headers["Proc-Type"], "ENCRYPTED") {
+		return "encrypted with a passphrase; remove the passphrase first"
 	}
 	return ""
 }
@@ -81,10 +84,10 @@ func parseDER(der []byte) (crypto.Signer, error) {
 		return usableKey(key)
 	}
 	if _, err := x509.ParsePKIXPublicKey(der); err == nil {
-		return nil, errors.New("a public key; use the private key")
+		return nil, errors.New(isPublic)
 	}
 	if _, err := x509.ParseCertificate(der); err == nil {
-		return nil, errors.New("a certificate; use its private key")
+		return nil, errors.New(isCertificate)
 	}
 	return nil, errors.New("not a private key that tokend can read (RSA, EC or Ed25519; PEM or DER)")
 }

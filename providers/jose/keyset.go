@@ -149,7 +149,7 @@ func (s keySet) after(keys []publicKey, err error, now time.Time) keySet {
 func (s keySet) find(id, algorithm string) (key publicKey, ok bool) {
 	found := 0
 	for _, k := range s.keys {
-		if id != "" && k.id == id || id == "" && k.allows(algorithm) {
+		if id != "" && k.id == id || id == "" && slices.Contains(k.algorithms, algorithm) {
 			key = k
 			found++
 		}

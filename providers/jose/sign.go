@@ -1,9 +1,9 @@
 // Package jose signs and verifies JSON Web Tokens. It reads private keys in
 // the forms in which people have them, makes assertions (RFC 7523), reads the
 // key sets that issuers publish (RFC 7517) and verifies tokens with them.
-// golang-jwt does the cryptography, parses the tokens and validates the claims;
-// this package binds keys to algorithms and refuses what the library would let
-// through.
+// golang-jwt does the cryptography and validates the claims; this package binds
+// keys to algorithms, and parses tokens so strictly that they can be read in one
+// way only.
 package jose
 
 import (
@@ -53,29 +53,38 @@ func method(algorithm string) jwt.SigningMethod {
 // CheckKey returns an error if key cannot sign with the algorithm (RFC 8725
 // §3.1). Its words follow "private_key is".
 func CheckKey(algorithm string, key crypto.Signer) error {
-	fits, needs, is := false, "", "an Ed25519 key"
-	switch m := method(algorithm).(type) {
-	case *jwt.SigningMethodRSA, *jwt.SigningMethodRSAPSS:
-		_, fits = key.(*rsa.PrivateKey)
-		needs = "an RSA key"
-	case *jwt.SigningMethodECDSA:
-		k, ok := key.(*ecdsa.PrivateKey)
-		fits = ok && k.Curve.Params().BitSize == m.CurveBits
-		needs = fmt.Sprintf("an EC key on P-%d", m.CurveBits)
-	case *jwt.SigningMethodEd25519:
-		_, fits = key.(ed25519.PrivateKey)
-		needs = "an Ed25519 key"
+	if is, needs := kindOf(key.Public()), keyFor(algorithm); is != needs {
+		return fmt.Errorf("%s, and %s needs %s", is, algorithm, needs)
 	}
-	if fits {
-		return nil
+	return nil
+}
+
+// kindOf names the kind of a key.
+func kindOf(public crypto.PublicKey) string {
+	switch k := public.(type) {
+	case *rsa.PublicKey:
+		return "an RSA key"
+	case *ecdsa.PublicKey:
+		return "an EC key on " + k.Curve.Params().Name
+	case ed25519.PublicKey:
+		return "an Ed25519 key"
 	}
-	switch k := key.(type) {
-	case *rsa.PrivateKey:
-		is = "an RSA key"
-	case *ecdsa.PrivateKey:
-		is = "an EC key on " + k.Curve.Params().Name
+	return ""
+}
+
+// keyFor names the kind of key that an algorithm needs.
+func keyFor(algorithm string) string {
+	switch algorithm {
+	case "ES256":
+		return "an EC key on P-256"
+	case "ES384":
+		return "an EC key on P-384"
+	case "ES512":
+		return "an EC key on P-521"
+	case "EdDSA":
+		return "an Ed25519 key"
 	}
-	return fmt.Errorf("%s, and %s needs %s", is, algorithm, needs)
+	return "an RSA key"
 }
 
 // An Assertion describes JWTs that are signed with a profile's private key (RFC

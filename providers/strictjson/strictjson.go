@@ -22,24 +22,20 @@ func Parse(text []byte) (Object, error) {
 	case !utf8.Valid(text) || !json.Valid(text):
 		return nil, errors.New("invalid JSON")
 	}
-	dec := json.NewDecoder(bytes.NewReader(text))
-	if open, err := dec.Token(); err != nil || open != json.Delim('{') {
+	dec := json.NewDecoder(bytes.NewReader(text)) // which finds no error in valid JSON
+	if open, _ := dec.Token(); open != json.Delim('{') {
 		return nil, errors.New("JSON that is not an object")
 	}
 	all := Object{}
 	for dec.More() {
-		name, err := dec.Token()
-		if err != nil {
-			return nil, errors.New("invalid JSON")
-		}
-		var value json.RawMessage
-		if err := dec.Decode(&value); err != nil {
-			return nil, errors.New("invalid JSON")
-		}
-		if _, twice := all[name.(string)]; twice {
+		token, _ := dec.Token()
+		name := token.(string)
+		if all.Has(name) {
 			return nil, errors.New("JSON with a duplicate member")
 		}
-		all[name.(string)] = value
+		var value json.RawMessage
+		_ = dec.Decode(&value)
+		all[name] = value
 	}
 	return all, nil
 }
@@ -47,11 +43,12 @@ func Parse(text []byte) (Object, error) {
 // Has reports whether there is a member of this name, null included.
 func (o Object) Has(name string) bool { _, ok := o[name]; return ok }
 
+// IsText reports whether there is a member of this name that is a string.
+func (o Object) IsText(name string) bool { return bytes.HasPrefix(o[name], []byte(`"`)) }
+
 // Text returns a member's string, "" if it is absent or not a string.
 func (o Object) Text(name string) (s string) {
-	if err := json.Unmarshal(o[name], &s); err != nil {
-		return ""
-	}
+	_ = json.Unmarshal(o[name], &s)
 	return s
 }
 
