@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strings"
 
 	"tokend/providers/token"
 )
@@ -33,26 +32,25 @@ func ExchangeACR(ctx context.Context, env Env, registry, tenant string, t token.
 		return token.Secret{}, err
 	}
 	a, err := roundTrip(env.HTTP, req)
+	who := "the registry " + u.Host
 	if err != nil {
-		return token.Secret{}, &token.Error{Code: token.ErrUnavailable, Topic: whyUnreachable(err).topic, Cause: err,
-			Message: fmt.Sprintf("the registry %s cannot be reached", u.Host)}
+		return token.Secret{}, unavailable(who, whyUnreachable(err), err)
 	}
-	if a.status != http.StatusOK {
-		code := token.ErrUnavailable
-		if a.status == http.StatusBadRequest || a.status == http.StatusUnauthorized || a.status == http.StatusForbidden {
-			code = token.ErrRejected
-		}
-		return token.Secret{}, &token.Error{Code: code, Topic: "registry", Message: fmt.Sprintf(
-			"the registry %s answered %s to the exchange; the profile's scope must be for https://management.azure.com or https://containerregistry.azure.net, and its identity needs a role on the registry", u.Host, statusText(a.status))}
+	switch a.status {
+	case http.StatusOK:
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden:
+		return token.Secret{}, &token.Error{Code: token.ErrRejected, Topic: "registry", Message: fmt.Sprintf(
+			"%s answered %s to the exchange; the profile's scope must be for https://management.azure.com or https://containerregistry.azure.net, and its identity needs a role on the registry", who, statusText(a.status))}
+	default:
+		return token.Secret{}, a.unavailable(who, a.finding("registry"))
 	}
-	m, fault := a.object()
-	refresh := m.Text("refresh_token")
-	if fault == nil && (refresh == "" || len(refresh) > maxToken || strings.ContainsFunc(refresh, func(r rune) bool { return r <= ' ' || r > '~' })) {
-		fault = fmt.Errorf("no usable refresh_token")
+	m, err := a.object()
+	if err != nil {
+		return token.Secret{}, a.unavailable(who, a.nonsense(err))
 	}
-	if fault != nil {
-		return token.Secret{}, &token.Error{Code: token.ErrUnavailable, Topic: nonsenseTopic(fault), Message: fmt.Sprintf(
-			"the registry %s answered %s with %v", u.Host, statusText(a.status), fault)}
+	refresh, err := tokenIn(m, "refresh_token")
+	if err != nil {
+		return token.Secret{}, a.unavailable(who, a.nonsense(err))
 	}
-	return token.NewSecret(refresh), nil
+	return refresh, nil
 }

@@ -2,6 +2,7 @@ package providers
 
 import (
 	"errors"
+	"fmt"
 	"mime"
 	"net/http"
 	"slices"
@@ -52,12 +53,40 @@ func (a answer) object(others ...string) (strictjson.Object, error) {
 // errHTML is the error for a page for people.
 var errHTML = errors.New("an HTML page; a proxy or a login page may stand in between")
 
-// nonsenseTopic is the topic of an answer that object or grant refuses.
-func nonsenseTopic(fault error) string {
-	if errors.Is(fault, errHTML) {
-		return "html-answer"
+// finding says what a status means by itself; topic is that of a status that has
+// none of its own.
+func (a answer) finding(topic string) finding {
+	switch {
+	case 300 <= a.status && a.status < 400: // which tokend never follows, because a credential would go along
+		return finding{topicRedirect, fmt.Sprintf("answered with a redirect (%s), which tokend does not follow", statusText(a.status))}
+	case a.status == http.StatusTooManyRequests:
+		topic = token.RateLimited
+	case overloaded(a.status):
+		topic = topicOutage
 	}
-	return topicBadAnswer
+	return finding{topic, "answered " + statusText(a.status)}
+}
+
+// nonsense is the finding about an answer that object or grant refuses: most
+// often it is not the issuer that answers, so the next try may succeed.
+func (a answer) nonsense(fault error) finding {
+	f := finding{topicBadAnswer, fmt.Sprintf("answered %s with %v", statusText(a.status), fault)}
+	if errors.Is(fault, errHTML) {
+		f.topic = "html-answer"
+	}
+	return f
+}
+
+// overloaded reports whether a status says nothing of the request.
+func overloaded(status int) bool {
+	return status >= 500 || status == http.StatusTooManyRequests || status == http.StatusRequestTimeout
+}
+
+// unavailable is the error for an answer that is of no use.
+func (a answer) unavailable(who string, f finding) *token.Error {
+	err := unavailable(who, f, nil)
+	err.RetryAt = a.retryAt()
+	return err
 }
 
 // absent reports whether a member is missing or null.
@@ -69,15 +98,11 @@ func absent(m strictjson.Object, name string) bool {
 // grant reads a successful answer (RFC 6749 §5.1). The error's words follow
 // "answered with".
 func (e *endpoint) grant(m strictjson.Object, received time.Time) (token.Token, error) {
-	secret := m.Text("access_token")
-	switch {
-	case secret == "":
-		return token.Token{}, errors.New("no access_token")
-	case len(secret) > maxToken:
-		return token.Token{}, errors.New("an access_token of more than 64 KiB")
-	case strings.ContainsFunc(secret, func(r rune) bool { return r <= ' ' || r > '~' }):
-		return token.Token{}, errors.New("an access_token with characters that RFC 6749 does not allow")
-	case !strings.EqualFold(m.Text("token_type"), "Bearer"):
+	secret, err := tokenIn(m, "access_token")
+	if err != nil {
+		return token.Token{}, err
+	}
+	if !strings.EqualFold(m.Text("token_type"), "Bearer") {
 		return token.Token{}, errors.New("a token_type other than Bearer")
 	}
 	scope := m.Text("scope")
@@ -93,7 +118,7 @@ func (e *endpoint) grant(m strictjson.Object, received time.Time) (token.Token, 
 	}
 	life = min(life, time.Duration(e.settings.MaxLifetime))
 	t := token.Token{
-		Secret: token.NewSecret(secret),
+		Secret: secret,
 		Type:   "Bearer",
 		Scope:  scope,
 		Issued: received,
@@ -103,6 +128,20 @@ func (e *endpoint) grant(m strictjson.Object, received time.Time) (token.Token, 
 		t.RenewAt = received.Add(early)
 	}
 	return t, nil
+}
+
+// tokenIn reads a token: visible ASCII (RFC 6749 appendix A.12, without spaces).
+func tokenIn(m strictjson.Object, name string) (token.Secret, error) {
+	text := m.Text(name)
+	switch {
+	case text == "":
+		return token.Secret{}, errors.New("no " + name)
+	case len(text) > maxToken:
+		return token.Secret{}, errors.New("more than 64 KiB as " + name)
+	case strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return token.Secret{}, errors.New("characters in " + name + " that RFC 6749 does not allow")
+	}
+	return token.NewSecret(text), nil
 }
 
 // seconds reads a number of seconds, or a string of digits, which some servers
@@ -126,10 +165,7 @@ func seconds(m strictjson.Object, name string) (time.Duration, error) {
 	if err != nil && !errors.Is(err, strconv.ErrRange) || n < 0 {
 		return 0, nonsense
 	}
-	if n > century.Seconds() {
-		return century, nil
-	}
-	return time.Duration(n) * time.Second, nil
+	return time.Duration(min(n, century.Seconds())) * time.Second, nil
 }
 
 // skew returns the issuer's clock minus ours, according to the Date header.

@@ -88,7 +88,7 @@ func TestRefreshInIsAdviceWithinTheLifetime(t *testing.T) {
 
 // Case 46.
 func TestOnlyVisibleASCIIIsAnAccessToken(t *testing.T) {
-	const chars = "an access_token with characters that RFC 6749 does not allow"
+	const chars = "characters in access_token that RFC 6749 does not allow"
 	for name, c := range map[string]struct{ value, want string }{
 		"good":         {`"eyJ.a-b_c~+/=="`, ""},
 		"newline":      {`"a\nb"`, chars},
@@ -103,7 +103,7 @@ func TestOnlyVisibleASCIIIsAnAccessToken(t *testing.T) {
 		"null":         {`null`, "no access_token"},
 		"object":       {`{}`, "no access_token"},
 		"64 KiB":       {`"` + strings.Repeat("a", maxToken) + `"`, ""},
-		"above 64 KiB": {`"` + strings.Repeat("a", maxToken+1) + `"`, "an access_token of more than 64 KiB"},
+		"above 64 KiB": {`"` + strings.Repeat("a", maxToken+1) + `"`, "more than 64 KiB as access_token"},
 	} {
 		_, err := grantOf(t, time.Now(), `{"token_type":"Bearer","access_token":`+c.value+`}`)
 		if got := fmt.Sprint(err); got != c.want && (c.want != "" || err != nil) {

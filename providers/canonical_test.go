@@ -59,17 +59,18 @@ func TestRepeatedNamesKeepTheirOrder(t *testing.T) {
 }
 
 func TestURLsThatClientsSeeDifferentlyAreRefused(t *testing.T) {
+	const form = `the URL must begin with https://, with a host, without a user name, and without "." or ".." in its path`
 	for in, want := range map[string]string{
-		"":                                                 "the URL must begin with https://",
-		"h.example/a":                                      "the URL must begin with https://",
-		"ftp://h.example/":                                 "the URL must begin with https://",
-		"http://h.example/":                                "the URL must begin with https://",
-		" https://h.example/":                              "the URL must begin with https://",
-		"https:///a":                                       "the URL names no host",
-		"https://:443/":                                    "the URL names no host",
-		"https://u@h.example/":                             "the URL contains a user name or password",
-		"https://u:p@h.example/":                           "the URL contains a user name or password",
-		"https://h.example:443@evil/":                      "the URL contains a user name or password",
+		"":                                                 form,
+		"h.example/a":                                      form,
+		"ftp://h.example/":                                 form,
+		"http://h.example/":                                form,
+		" https://h.example/":                              form,
+		"https:///a":                                       form,
+		"https://:443/":                                    form,
+		"https://u@h.example/":                             form,
+		"https://u:p@h.example/":                           form,
+		"https://h.example:443@evil/":                      form,
 		"https://h.example:0443/":                          `the URL has "0443" for a port`,
 		"https://h.example:0/":                             `the URL has "0" for a port`,
 		"https://h.example:65536/":                         `the URL has "65536" for a port`,
@@ -85,10 +86,10 @@ func TestURLsThatClientsSeeDifferentlyAreRefused(t *testing.T) {
 		"https://h.example/?a=\xff":                        "the URL's query has the character '\ufffd', which must be percent-encoded",
 		"https://h.example/?a=100%":                        "the URL's query has a '%' without two hexadecimal digits after it; write %25 for a percent sign",
 		"https://h.example/%zz":                            "the URL's path has a '%' without two hexadecimal digits after it; write %25 for a percent sign",
-		"https://h.example/a/../b":                         `the URL's path has a segment "..", which clients remove`,
-		"https://h.example/a/.":                            `the URL's path has a segment ".", which clients remove`,
-		"https://h.example/%2E%2e/b":                       `the URL's path has a segment "%2E%2e", which clients remove`,
-		"https://h.example/a/.%2e?x=/..":                   `the URL's path has a segment ".%2e", which clients remove`,
+		"https://h.example/a/../b":                         form,
+		"https://h.example/a/.":                            form,
+		"https://h.example/%2E%2e/b":                       form,
+		"https://h.example/a/.%2e?x=/..":                   form,
 		"https://h.example//a":                             `the URL's path begins with "//", which clients treat in different ways`,
 		"https://h.example//":                              `the URL's path begins with "//", which clients treat in different ways`,
 		"https://h.example/" + strings.Repeat("a", maxURL): "the URL is longer than 16 KiB",
@@ -106,16 +107,16 @@ func TestURLsThatClientsSeeDifferentlyAreRefused(t *testing.T) {
 	}
 }
 
-func TestWhatAServiceMayReadDifferentlyIsTold(t *testing.T) {
+func TestWarningsAboutWhatAServiceMayReadDifferently(t *testing.T) {
 	for in, want := range map[string]string{
-		"https://h.example/?a=1&b=2&a=3": `the query has "a" more than once; the order of its values was kept, and the service may expect another`,
+		"https://h.example/?a=1&b=2&a=3": `the query has "a" more than once, and the service may expect its values in another order`,
 		"https://h.example/a%2fb":        "some clients send %2f as %2F",
-		"https://h.example/?q=%7E":       "%7E needs no percent-encoding; some clients send '~' in its place",
+		"https://h.example/?q=%7E":       "some clients send %7E as ~",
 		"https://h.example/?q=%2F&%20=+": "",
 		"https://h.example/a//b?c=1&d=2": "",
-		"https://h.example/?a=1&%7A=2":   `the query's names were ordered as written; decoded, "%7A" comes after "a", and the service may order them so`,
-		"https://h.example/?a=1&%61=2":   `the query's names "%61" and "a" are one once decoded; they were ordered as written, and the service may expect another order`,
-		"https://h.example/?a%20b&a+b":   `the query's names "a%20b" and "a+b" are one once decoded; they were ordered as written, and the service may expect another order`,
+		"https://h.example/?a=1&%7A=2":   `the query's names were ordered as written; decoded, "z" comes after "a", and the service may order them so`,
+		"https://h.example/?a=1&%61=2":   `the query has "a" more than once, and the service may expect its values in another order`,
+		"https://h.example/?a%20b&a+b":   `the query has "a b" more than once, and the service may expect its values in another order`,
 	} {
 		if _, got, err := canonicalURL(in); got != want || err != nil {
 			t.Errorf("%s: %q, %v\nwant %q", in, got, err, want)

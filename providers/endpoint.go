@@ -3,7 +3,6 @@ package providers
 import (
 	"context"
 	"encoding/base64"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -109,7 +108,7 @@ func (e *endpoint) ask(ctx context.Context, r *request) (token.Token, error) {
 	quoter := newQuoter(r.secrets)
 	a, err := e.post(e.traceRequest(ctx, r, quoter), r)
 	if err != nil {
-		return token.Token{}, e.unreachable(ctx, err)
+		return token.Token{}, unavailable(e.host(), whyUnreachable(err), context.Cause(ctx))
 	}
 	traceAnswer(ctx, a, quoter)
 	if 300 <= a.status && a.status < 400 {
@@ -119,12 +118,12 @@ func (e *endpoint) ask(ctx context.Context, r *request) (token.Token, error) {
 	if a.status/100 != 2 || m.Text("error") != "" && absent(m, "access_token") {
 		return token.Token{}, e.refused(a, m, quoter)
 	}
-	if fault != nil {
-		return token.Token{}, e.nonsense(a, fault)
+	var t token.Token
+	if fault == nil {
+		t, fault = e.grant(m, a.received)
 	}
-	t, fault := e.grant(m, a.received)
 	if fault != nil {
-		return token.Token{}, e.nonsense(a, fault)
+		return token.Token{}, a.unavailable(e.host(), a.nonsense(fault))
 	}
 	t.Scope = quoter.redact(t.Scope)
 	t.Skew = a.skew()
@@ -222,11 +221,4 @@ func noTargets(kind string) func(url.Values, token.Target) error {
 		}
 		return noTarget(kind, "audience", t.Audience)
 	}
-}
-
-// nonsense is the error for an answer that is not what RFC 6749 §5 says: most
-// often it is not the issuer that answers, so the next try may succeed.
-func (e *endpoint) nonsense(a answer, fault error) *token.Error {
-	return &token.Error{Code: token.ErrUnavailable, Topic: nonsenseTopic(fault), RetryAt: a.retryAt(),
-		Message: fmt.Sprintf("%s answered %s with %v", e.host(), statusText(a.status), fault)}
 }

@@ -113,7 +113,5 @@ func (i *ioxio) ask(ctx context.Context, raw token.Secret) (map[string]any, erro
 	case a.status/100 == 4 && !overloaded(a.status):
 		return nil, jose.Flaw(jose.ReasonGateway, "the gateway answered %s", statusText(a.status))
 	}
-	unknown := unavailable(address, finding{"gateway", "answered " + statusText(a.status)}, nil)
-	unknown.RetryAt = a.retryAt()
-	return nil, unknown
+	return nil, a.unavailable(address, finding{"gateway", a.finding("").words})
 }

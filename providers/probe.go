@@ -6,8 +6,6 @@ import (
 	"net/http"
 	"net/url"
 	"time"
-
-	"tokend/providers/token"
 )
 
 // A Sighting is what a request without a credential shows of an issuer.
@@ -36,8 +34,7 @@ func See(ctx context.Context, client *http.Client, issuer string) (Sighting, err
 	began := time.Now()
 	res, err := withoutRedirects(client).Do(req)
 	if err != nil {
-		f := whyUnreachable(err)
-		return Sighting{}, &token.Error{Code: token.ErrUnavailable, Topic: f.topic, Cause: err, Message: u.Host + " " + f.words}
+		return Sighting{}, unavailable(u.Host, whyUnreachable(err), err)
 	}
 	_ = res.Body.Close() // a HEAD has none
 	seen := Sighting{Took: time.Since(began), Dated: res.Header.Get("Date") != ""}

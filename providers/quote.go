@@ -14,6 +14,7 @@ const (
 	// how many are searched for secrets.
 	maxQuote = 200
 	maxScan  = 4096
+	hidden   = "[redacted]"
 	// shingle is how many characters of a secret in a row count as a part of it.
 	shingle = 12
 )
@@ -21,20 +22,21 @@ const (
 // A quoter makes text from an issuer safe to show: short, on one line, and
 // without the secrets that were sent to it.
 type quoter struct {
-	whole    []string        // spellings too short for shingles
-	shingles map[string]bool // all runs of that length in the others
+	// parts are the spellings of the secrets in pieces of shingle characters, short
+	// ones whole; lengths are how long parts are.
+	parts   map[string]bool
+	lengths map[int]bool
 }
 
 func newQuoter(secrets []token.Secret) quoter {
-	q := quoter{shingles: map[string]bool{}}
+	q := quoter{map[string]bool{}, map[int]bool{}}
 	for _, s := range secrets {
 		for _, spelling := range spellings(s.Reveal()) {
 			spelling = token.Printable(spelling, len(spelling))
-			if len(spelling) < shingle {
-				q.whole = append(q.whole, spelling)
-			}
-			for i := range len(spelling) - shingle + 1 {
-				q.shingles[spelling[i:i+shingle]] = true
+			n := min(shingle, len(spelling))
+			q.lengths[n] = true
+			for i := range len(spelling) - n + 1 {
+				q.parts[spelling[i:i+n]] = true
 			}
 		}
 	}
@@ -60,33 +62,27 @@ func (q quoter) quote(text string) string { return token.Printable(q.redact(text
 // redact is quote for what may be long.
 func (q quoter) redact(text string) string {
 	text = token.Printable(text[:min(len(text), maxScan)], maxScan)
-	hide := make([]bool, len(text))
-	for i := range len(text) - shingle + 1 {
-		if q.shingles[text[i:i+shingle]] {
-			mark(hide, i, shingle)
-		}
-	}
-	for _, s := range q.whole {
-		for i := range len(text) {
-			if s != "" && strings.HasPrefix(text[i:], s) {
-				mark(hide, i, len(s))
-			}
-		}
-	}
 	var b strings.Builder
-	for i := range len(text) {
-		switch {
-		case !hide[i]:
-			b.WriteByte(text[i])
-		case i == 0 || !hide[i-1]:
-			b.WriteString("[redacted]")
+	for i := 0; i < len(text); {
+		if n := q.secretIn(text[i:]); n > 0 {
+			b.WriteString(hidden)
+			i += n
+			continue
 		}
+		b.WriteByte(text[i])
+		i++
 	}
 	return b.String()
 }
 
-func mark(hide []bool, at, n int) {
-	for i := range n {
-		hide[at+i] = true
+// secretIn returns how many bytes of a secret text begins with.
+func (q quoter) secretIn(text string) (end int) {
+	for at := 0; at <= end; at++ {
+		for n := range q.lengths {
+			if at+n <= len(text) && q.parts[text[at:at+n]] {
+				end = max(end, at+n)
+			}
+		}
 	}
+	return end
 }

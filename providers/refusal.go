@@ -43,7 +43,6 @@ type finding struct{ topic, words string }
 const (
 	topicRedirect  = "redirect"
 	topicOutage    = "outage"
-	topicRateLimit = token.RateLimited
 	topicBadAnswer = "bad-answer"
 	topicClock     = "clock"
 	topicTimeout   = "timeout"
@@ -71,12 +70,11 @@ func (e *endpoint) refused(a answer, m strictjson.Object, q quoter) *token.Error
 	if e.explain != nil && r.oauth != "" {
 		x = e.explain(r)
 	}
-	err := &token.Error{Code: token.ErrRejected, OAuth: r.oauth, Detail: x.detail}
-	if overloaded(a.status) || passing(r.oauth) || x.passing {
-		err.Code, err.RetryAt = token.ErrUnavailable, a.retryAt()
+	err := a.unavailable(e.host(), r.finding(a, x))
+	err.OAuth, err.Detail = r.oauth, x.detail
+	if !overloaded(a.status) && !passing(r.oauth) && !x.passing {
+		err.Code, err.RetryAt = token.ErrRejected, time.Time{}
 	}
-	f := r.finding(a.status, x)
-	err.Topic, err.Message = f.topic, e.host()+" "+f.words
 	if err.Code == token.ErrRejected || x.passing {
 		words := clockWords(a.skew())
 		err.Message += words
@@ -87,31 +85,18 @@ func (e *endpoint) refused(a answer, m strictjson.Object, q quoter) *token.Error
 	return err
 }
 
-// overloaded reports whether a status says nothing of the request.
-func overloaded(status int) bool {
-	return status >= 500 || status == http.StatusTooManyRequests || status == http.StatusRequestTimeout
-}
-
-// overload is the topic of a status of an overloaded server.
-func overload(status int) string {
-	if status == http.StatusTooManyRequests {
-		return topicRateLimit
+// finding classifies an error answer.
+func (r refusal) finding(a answer, x explanation) finding {
+	f := a.finding("blocked")
+	switch {
+	case r.oauth != "":
+		f = finding{cmp.Or(x.topic, oauthTopic(r.oauth)), r.words(a.status, x)}
+	case a.status == http.StatusNotFound || a.status == http.StatusMethodNotAllowed || a.status == http.StatusGone:
+		f = finding{"no-endpoint", f.words + ": that URL is not a token endpoint"}
+	case f.topic == "blocked":
+		f.words += " with no OAuth error; a proxy or firewall may stand in between"
 	}
-	return topicOutage
-}
-
-// finding classifies a refusal.
-func (r refusal) finding(status int, x explanation) finding {
-	if r.oauth == "" {
-		switch {
-		case overloaded(status):
-			return finding{overload(status), "answered " + statusText(status)}
-		case status == http.StatusNotFound || status == http.StatusMethodNotAllowed || status == http.StatusGone:
-			return finding{"no-endpoint", "answered " + statusText(status) + ": that URL is not a token endpoint"}
-		}
-		return finding{"blocked", "answered " + statusText(status) + " with no OAuth error; a proxy or firewall may stand in between"}
-	}
-	return finding{cmp.Or(x.topic, oauthTopic(r.oauth)), r.words(status, x)}
+	return f
 }
 
 // oauthTopic is the topic of an error of RFC 6749.
@@ -153,30 +138,29 @@ func clockWords(skew time.Duration) string {
 	return ""
 }
 
-// redirected is the error for a redirect. tokend never follows one, because the
-// credential would go along.
+// redirected is the error for a redirect, with where it leads.
 func (e *endpoint) redirected(a answer, q quoter) *token.Error {
-	text := fmt.Sprintf("%s answered with a redirect (%s), which tokend does not follow", e.host(), statusText(a.status))
-	if to, err := url.Parse(a.header.Get("Location")); err == nil && to.Host != "" && to.Host != e.host() {
-		text += "; it leads to " + q.quote(to.Host)
+	err := a.unavailable(e.host(), a.finding(""))
+	if to, bad := url.Parse(a.header.Get("Location")); bad == nil && to.Host != "" && to.Host != e.host() {
+		err.Message += "; it leads to " + q.quote(to.Host)
 	}
-	return &token.Error{Code: token.ErrUnavailable, Topic: topicRedirect, Message: text}
+	return err
 }
 
-// unreachable is the error for no answer. It does not use the library's own text
-// where that could contain a URL's query or what the server sent.
-func (e *endpoint) unreachable(ctx context.Context, err error) *token.Error {
-	f := whyUnreachable(err)
-	return &token.Error{Code: token.ErrUnavailable, Topic: f.topic, Cause: context.Cause(ctx), Message: e.host() + " " + f.words}
+// unavailable is the error for an issuer, or a URL of one, that gave no answer of
+// use. It does not use the library's own text, which could contain a URL's query
+// or what the server sent.
+func unavailable(who string, f finding, cause error) *token.Error {
+	who, _, _ = strings.Cut(who, "?")
+	return &token.Error{Code: token.ErrUnavailable, Topic: f.topic, Cause: cause, Message: token.Printable(who, maxQuote) + " " + f.words}
 }
 
 // whyUnreachable classifies an error of net/http.
 func whyUnreachable(err error) finding {
-	var refusal *proxyRefusal
-	if errors.As(err, &refusal) {
+	if refusal, ok := errors.AsType[*proxyRefusal](err); ok {
 		return finding{"proxy-refused", "cannot be reached: " + refusal.Error()}
 	}
-	if op := (*net.OpError)(nil); errors.As(err, &op) && op.Op == "proxyconnect" {
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "proxyconnect" {
 		return finding{"proxy-unreachable", "cannot be reached: the proxy " + whyNoConnection(op.Err).words}
 	}
 	return whyNoConnection(err)
@@ -189,33 +173,41 @@ func whyNoConnection(err error) finding {
 	if f := whyNoTLS(err); f.words != "" {
 		return f
 	}
-	var (
-		name    *net.DNSError
-		timeout net.Error
-		op      *net.OpError
-	)
+	name, isName := errors.AsType[*net.DNSError](err)
+	op, _ := errors.AsType[*net.OpError](err)
+	dialing := op != nil && op.Op == "dial"
 	switch {
 	case errors.Is(err, errInward):
 		return finding{"inward-address", "was not asked: " + errInward.Error()}
-	case errors.As(err, &name) && name.IsNotFound:
+	case isName && name.IsNotFound:
 		return finding{"host-not-found", "cannot be reached: there is no such host name"}
-	case errors.As(err, &name):
+	case isName:
 		return finding{"host-lookup", "cannot be reached: the host name could not be looked up"}
 	case isErrno(err, syscall.ECONNREFUSED, 10061):
 		return finding{"connection-refused", "cannot be reached: it refuses connections"}
 	case isErrno(err, syscall.ENETUNREACH, 10051), isErrno(err, syscall.EHOSTUNREACH, 10065):
 		return finding{"no-route", "cannot be reached: there is no route to it"}
-	case errors.As(err, &timeout) && timeout.Timeout():
-		if errors.As(err, &op) && op.Op == "dial" {
-			return finding{topicTimeout, "cannot be reached: the connection timed out"}
-		}
+	case isTimeout(err) && dialing:
+		return finding{topicTimeout, "cannot be reached: the connection timed out"}
+	case isTimeout(err):
 		return finding{topicTimeout, "did not answer in time"}
 	case isErrno(err, syscall.ECONNRESET, 10054), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return finding{"connection-closed", "closed the connection before its answer was complete"}
-	case errors.As(err, &op) && op.Op == "dial":
+	case dialing:
 		return finding{"no-route", "cannot be reached"}
 	}
 	return finding{"no-http", "did not answer with HTTP"}
+}
+
+func isTimeout(err error) bool {
+	e, ok := errors.AsType[net.Error](err)
+	return ok && e.Timeout()
+}
+
+// is reports whether err is or wraps an E.
+func is[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
 }
 
 // isErrno compares with the portable number and Windows' own.
@@ -225,28 +217,22 @@ func isErrno(err error, posix, windows syscall.Errno) bool {
 
 // whyNoTLS classifies an error of a TLS handshake; other errors have no words.
 func whyNoTLS(err error) finding {
-	var (
-		host    x509.HostnameError
-		unknown x509.UnknownAuthorityError
-		cert    x509.CertificateInvalidError
-		verify  *tls.CertificateVerificationError
-		record  tls.RecordHeaderError
-		op      *net.OpError
-	)
+	cert, _ := errors.AsType[x509.CertificateInvalidError](err)
+	op, _ := errors.AsType[*net.OpError](err)
 	switch {
-	case errors.As(err, &host):
+	case is[x509.HostnameError](err):
 		return finding{"tls-wrong-name", "cannot be trusted: its certificate is for another name"}
-	case errors.As(err, &unknown):
+	case is[x509.UnknownAuthorityError](err):
 		return finding{"tls-unknown-authority", "cannot be trusted: its certificate is from an unknown authority"}
-	case errors.As(err, &cert) && cert.Reason == x509.Expired && cert.Cert != nil && time.Now().Before(cert.Cert.NotBefore):
+	case cert.Reason == x509.Expired && cert.Cert != nil && time.Now().Before(cert.Cert.NotBefore):
 		return finding{"tls-not-yet-valid", "cannot be trusted: its certificate is not valid yet"}
-	case errors.As(err, &cert) && cert.Reason == x509.Expired:
+	case cert.Reason == x509.Expired:
 		return finding{"tls-expired", "cannot be trusted: its certificate has expired"}
-	case errors.As(err, &verify):
+	case is[*tls.CertificateVerificationError](err):
 		return finding{"tls-invalid", "cannot be trusted: its certificate is not valid"}
-	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
+	case is[tls.RecordHeaderError](err), errors.Is(err, http.ErrSchemeMismatch):
 		return finding{"no-tls", "does not speak TLS"}
-	case errors.As(err, &op) && (op.Op == "remote error" || op.Op == "local error"):
+	case op != nil && (op.Op == "remote error" || op.Op == "local error"):
 		return finding{"tls-handshake", "cannot be reached: no TLS handshake: " + strings.TrimPrefix(op.Err.Error(), "tls: ")} // an alert's fixed text
 	}
 	return finding{}

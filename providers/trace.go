@@ -21,8 +21,6 @@ var (
 	shownClaims  = []string{"iss", "sub", "aud", "iat", "nbf", "exp"}
 )
 
-const hidden = "[redacted]"
-
 // traceAssertion adds the claims of a JWT before it is signed.
 func traceAssertion(ctx context.Context, algorithm string, claims map[string]any) {
 	t := token.TraceOf(ctx)

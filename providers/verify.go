@@ -131,29 +131,15 @@ func (m *metadata) get(ctx context.Context, address string) (answer, error) {
 
 // objectIn returns the JSON object in an answer from address.
 func objectIn(a answer, address string, media ...string) (strictjson.Object, error) {
-	f := finding{topicMetadata, "answered " + statusText(a.status)}
-	switch {
-	case 300 <= a.status && a.status < 400:
-		f = finding{topicRedirect, fmt.Sprintf("answered with a redirect (%s), which tokend does not follow", statusText(a.status))}
-	case overloaded(a.status):
-		f.topic = overload(a.status)
-	case a.status == http.StatusOK:
-		o, err := a.object(media...)
-		if err == nil {
-			return o, nil
-		}
-		f = finding{nonsenseTopic(err), fmt.Sprintf("%s with %v", f.words, err)}
+	if a.status != http.StatusOK {
+		return nil, a.unavailable(address, a.finding(topicMetadata))
 	}
-	err := unavailable(address, f, nil)
-	err.RetryAt = a.retryAt()
-	return nil, err
+	o, err := a.object(media...)
+	if err != nil {
+		return nil, a.unavailable(address, a.nonsense(err))
+	}
+	return o, nil
 }
 
 // topicMetadata is the topic of an issuer's metadata that leads to no keys.
 const topicMetadata = "issuer-metadata"
-
-// unavailable is the error for a URL that did not answer as it must.
-func unavailable(address string, f finding, cause error) *token.Error {
-	address, _, _ = strings.Cut(address, "?")
-	return &token.Error{Code: token.ErrUnavailable, Topic: f.topic, Message: token.Printable(address, maxQuote) + " " + f.words, Cause: cause}
-}
