@@ -22,14 +22,13 @@ type hub struct {
 	watchers map[*watcher]struct{}
 }
 
-// A watcher gets events. hub.mu guards its queue.
+// A watcher gets events. hub.mu guards what was lost.
 type watcher struct {
 	hub    *hub
 	caller *Caller
 	names  []string // of profiles; empty for all
-	queue  []token.Event
-	lost   int           // events for which there was no room after the queue
-	more   chan struct{} // holds a value if the queue may have something
+	queue  chan token.Event
+	lost   int // events for which there was no room after the queue
 }
 
 // publish reports to those who watch what happened to a profile, or to the
@@ -65,7 +64,7 @@ func (h *hub) count() int {
 // named to all that the caller may use or manage, and to the daemon itself. A
 // watcher that falls behind learns how many events it has lost.
 func (d *Daemon) Watch(ctx context.Context, names []string) (token.Events, error) {
-	w := &watcher{hub: &d.events, caller: d.caller(ctx), names: names, more: make(chan struct{}, 1)}
+	w := &watcher{hub: &d.events, caller: d.caller(ctx), names: names, queue: make(chan token.Event, maxQueue)}
 	st := d.state.Load()
 	for _, name := range names {
 		if _, err := st.view(w.caller, name); err != nil {
@@ -81,47 +80,43 @@ func (d *Daemon) Watch(ctx context.Context, names []string) (token.Events, error
 // add queues an event, or counts it if there is no room. What comes after a
 // loss is lost too, until the watcher knows of it. hub.mu is held.
 func (w *watcher) add(e token.Event) {
-	if len(w.queue) == maxQueue || w.lost > 0 {
-		w.lost++
-		return
-	}
-	w.queue = append(w.queue, e)
-	select {
-	case w.more <- struct{}{}:
-	default:
-	}
-}
-
-// take takes the first event.
-func (w *watcher) take() (token.Event, bool) {
-	w.hub.mu.Lock()
-	defer w.hub.mu.Unlock()
-	if len(w.queue) > 0 {
-		e := w.queue[0]
-		w.queue = w.queue[1:]
-		return e, true
-	}
-	w.queue = nil // the array has given up its front
 	if w.lost == 0 {
-		return token.Event{}, false
+		select {
+		case w.queue <- e:
+			return
+		default:
+		}
 	}
-	e := token.Event{Time: w.hub.now().UTC(), Kind: token.EventLost, Lost: w.lost}
-	w.lost = 0
-	return e, true
+	w.lost++
 }
 
 // Next implements token.Events.
 func (w *watcher) Next(ctx context.Context) (token.Event, error) {
-	for {
-		if e, ok := w.take(); ok {
-			return e, nil
-		}
-		select {
-		case <-w.more:
-		case <-ctx.Done():
-			return token.Event{}, ctx.Err()
-		}
+	select {
+	case e := <-w.queue:
+		return e, nil
+	default:
 	}
+	if lost := w.takeLost(); lost > 0 {
+		return token.Event{Time: w.hub.now().UTC(), Kind: token.EventLost, Lost: lost}, nil
+	}
+	select {
+	case e := <-w.queue:
+		return e, nil
+	case <-ctx.Done():
+		return token.Event{}, ctx.Err()
+	}
+}
+
+// takeLost returns how many events were lost after the last one in the queue, once
+// the queue is empty.
+func (w *watcher) takeLost() (lost int) {
+	w.hub.mu.Lock()
+	defer w.hub.mu.Unlock()
+	if len(w.queue) == 0 {
+		lost, w.lost = w.lost, 0
+	}
+	return lost
 }
 
 // Close implements token.Events.

@@ -167,7 +167,7 @@ func addMany(t *testing.T, dirs profile.Dirs, issuers *providertest.Server, cred
 // providers, credentials and the cache are real, the time is not.
 func TestStormAtAnIssuer(t *testing.T) {
 	t.Parallel()
-	const most = 24
+	const most = 16
 	for name, c := range map[string]struct {
 		limit    *providertest.Limit
 		together int // requests at a time that it takes, at least

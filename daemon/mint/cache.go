@@ -8,7 +8,7 @@ import (
 	"tokend/providers/token"
 )
 
-// A Cache is where tokens outlive the daemon. One goroutine calls it at a time.
+// A Cache is where tokens outlive the daemon. Any goroutine may call it.
 type Cache interface {
 	Load(ctx context.Context, now time.Time) ([]token.Record, error)
 	Save(records ...token.Record) error
@@ -140,8 +140,6 @@ func (m *Mint) keepCache(ctx context.Context) {
 		case <-ctx.Done():
 			m.write()
 			return
-		case job := <-m.jobs:
-			job()
 		case <-dirty:
 			dirty, rested = nil, time.After(saveApart)
 		case <-rested:
@@ -226,24 +224,6 @@ func (m *Mint) save() bool {
 		}
 	}
 	return false
-}
-
-// DeleteCached removes all tokens of a profile from the cache.
-func (m *Mint) DeleteCached(ctx context.Context, profile string) error {
-	answer := make(chan error, 1)
-	select {
-	case m.jobs <- func() { answer <- m.Cache.Delete(profile) }:
-	case <-m.ended:
-		return errStopping
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	select {
-	case err := <-answer:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // noteCache remembers how the cache is, and logs a change once. m.mu is held.

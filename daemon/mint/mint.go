@@ -57,8 +57,6 @@ type Mint struct {
 	Options
 	wake  chan struct{} // tells Run to look again
 	dirty chan struct{} // tells keepCache that there is something to write
-	jobs  chan func()   // for keepCache to do
-	ended chan struct{} // closed when Run ends
 
 	mu       sync.Mutex
 	tokens   map[string]*Tokens // by profile
@@ -80,8 +78,6 @@ func New(o Options) *Mint {
 		Options: o,
 		wake:    make(chan struct{}, 1),
 		dirty:   make(chan struct{}, 1),
-		jobs:    make(chan func()),
-		ended:   make(chan struct{}),
 		tokens:  map[string]*Tokens{},
 		issuers: map[string]int{},
 		queues:  map[string]*issuerQueue{},
@@ -101,8 +97,8 @@ func (m *Mint) now() time.Time {
 type Tokens struct {
 	mint  *Mint
 	src   Source
-	slots []*slot // one for each target, at most maxTargets
-	tally *tally
+	slots []*slot               // one for each target, at most maxTargets
+	tally map[token.Code]uint64 // the outcomes of attempts; "" is a success
 }
 
 // A slot holds one token of a profile and what is being done about it.
@@ -125,7 +121,7 @@ type slot struct {
 	warnedExpiry time.Time
 	// invalidated is when a caller last had a token dropped.
 	invalidated time.Time
-	history     []attempt
+	history     []token.Attempt // the oldest first
 	// timer is when the slot's timer fires, zero if it has none.
 	timer time.Time
 }
@@ -157,7 +153,7 @@ func (m *Mint) Set(old *Tokens, src Source) *Tokens {
 	t := old
 	switch {
 	case old == nil:
-		t = &Tokens{mint: m, tally: &tally{}}
+		t = &Tokens{mint: m, tally: map[token.Code]uint64{}}
 	case old.src.Fingerprint != src.Fingerprint:
 		t = &Tokens{mint: m, tally: old.tally}
 		m.drop(old)

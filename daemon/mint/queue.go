@@ -18,11 +18,6 @@ type issuerQueue struct {
 	background heapOf[renewal]
 	launched   time.Time // when the last background one was launched
 
-	// extra is how many renewals may be under way besides the usual number,
-	// because the issuer answers and the queue is long.
-	extra float64
-	// full: a renewal waits for others to land, not for its time.
-	full bool
 	// interval is the time from one renewal to the next, lately.
 	interval time.Duration
 	// minInterval bounds it for an issuer that says that it is asked too often;
@@ -39,11 +34,10 @@ type renewal struct {
 }
 
 const (
-	// Attempts at one issuer at a time: renewals, usually and at most, and all
-	// with those that callers wait for.
-	usualFlights = 8
-	mostRenewals = 24
-	allFlights   = 32
+	// Attempts at one issuer at a time: until a renewal starts, and until one
+	// that callers wait for does.
+	issuerRenewals = 16
+	issuerFlights  = 32
 	// maxRenewals bounds the renewals at all issuers together. Attempts that
 	// callers wait for do not count: the socket bounds those.
 	maxRenewals = 64
@@ -84,7 +78,7 @@ func (q *issuerQueue) add(s *slot, now time.Time) {
 // when to look again even if nothing lands before; zero if nothing waits for its
 // time.
 func (q *issuerQueue) next(now time.Time, room bool) (s *slot, background bool, again time.Time) {
-	for q.running < allFlights && len(q.urgent) > 0 {
+	for q.running < issuerFlights && len(q.urgent) > 0 {
 		s, q.urgent = q.urgent[0], q.urgent[1:]
 		if s.flight != nil && !s.flight.launched {
 			return s, false, again
@@ -97,8 +91,7 @@ func (q *issuerQueue) next(now time.Time, room bool) (s *slot, background bool, 
 	if at := q.nextAt(now); now.Before(at) {
 		return nil, false, at
 	}
-	q.full = q.running >= q.width()
-	if q.full || !room {
+	if q.running >= issuerRenewals || !room {
 		return nil, false, again
 	}
 	q.interval = (7*q.interval + min(now.Sub(q.launched), pace)) / 8
@@ -134,32 +127,20 @@ func (q *issuerQueue) gap(now time.Time) time.Duration {
 	return max(min(pace, left/time.Duration(len(q.background))), fastest, q.minInterval)
 }
 
-// width returns how many renewals may be under way.
-func (q *issuerQueue) width() int { return usualFlights + int(q.extra) }
-
 // learn adapts to an attempt's outcome.
 func (q *issuerQueue) learn(err *token.Error, now time.Time) {
 	switch {
+	case err == nil && q.minInterval > fastest:
+		perSecond := float64(time.Second) / float64(q.minInterval)
+		q.minInterval = time.Duration(float64(time.Second) / (perSecond + 1/perSecond))
 	case err == nil:
-		if q.full {
-			q.extra = min(q.extra+1/float64(q.width()), mostRenewals-usualFlights)
-		}
-		if q.minInterval > 0 {
-			perSecond := float64(time.Second) / float64(q.minInterval)
-			q.minInterval = time.Duration(float64(time.Second) / (perSecond + 1/perSecond))
-		}
-		if q.minInterval <= fastest {
-			q.minInterval = 0
-		}
+		q.minInterval = 0
 	case err.Topic == token.RateLimited || !err.RetryAt.IsZero():
 		if now.Sub(q.slowed).Abs() >= slowAgain {
 			q.minInterval = min(max(q.interval, q.minInterval, fastest)*4/3, slowest)
 			q.slowed = now
 		}
 		q.paused = later(q.paused, now.Add(min(err.RetryAt.Sub(now), longestPause)))
-		fallthrough
-	default:
-		q.extra /= 2
 	}
 }
 

@@ -34,36 +34,17 @@ func (u Use) User() *token.User {
 // historyLength is how many attempts a slot remembers.
 const historyLength = 10
 
-// An attempt to obtain a token: when it ended, how long it took, and why it
-// failed, empty if it did not.
-type attempt struct {
-	at   int64 // in nanoseconds of Unix: there are many attempts
-	took time.Duration
-	code token.Code
-}
-
 // remember adds an attempt to the history, in place of the oldest one if need be.
 func (s *slot) remember(at time.Time, took time.Duration, code token.Code) {
 	oldest := max(0, len(s.history)+1-historyLength)
-	s.history = slices.Concat(s.history[oldest:], []attempt{{at.UnixNano(), took, code}}) // no room to spare: there are many slots
-}
-
-// A tally counts the outcomes of a profile's attempts, by code; "" is a success.
-// All Tokens that a profile has had share it.
-type tally struct{ counts map[token.Code]uint64 }
-
-func (t *tally) add(code token.Code) {
-	if t.counts == nil {
-		t.counts = map[token.Code]uint64{}
-	}
-	t.counts[code]++
+	s.history = slices.Concat(s.history[oldest:], []token.Attempt{{At: at.UTC(), Took: took, Code: code}}) // no room to spare: there are many slots
 }
 
 // Attempts counts the outcomes of attempts since the daemon started, by code; "" is a success.
 func (t *Tokens) Attempts() map[token.Code]uint64 {
 	t.mint.mu.Lock()
 	defer t.mint.mu.Unlock()
-	return maps.Clone(t.tally.counts)
+	return maps.Clone(t.tally)
 }
 
 // Status returns the state of the tokens, the profile's own target first; in
@@ -89,21 +70,13 @@ func (t *Tokens) Status(detail bool) (list []token.TokenStatus) {
 			st.Issued, st.Expiry, st.RenewAt = UTC(s.tok.Issued), UTC(s.tok.Expiry), UTC(s.tok.RenewAt)
 		}
 		if detail {
-			st.History, st.Granted = s.attempts(), s.tok.Scope
+			st.History, st.Granted = slices.Clone(s.history), s.tok.Scope
+			slices.Reverse(st.History)
 		}
 		if detail && has {
 			st.Content = preview(s.tok.Secret)
 		}
 		list = append(list, st)
-	}
-	return list
-}
-
-// attempts returns the attempts that s remembers, the latest first.
-func (s *slot) attempts() []token.Attempt {
-	list := make([]token.Attempt, len(s.history))
-	for i, a := range s.history {
-		list[len(list)-1-i] = token.Attempt{At: time.Unix(0, a.at).UTC(), Took: a.took, Code: a.code}
 	}
 	return list
 }
@@ -185,7 +158,7 @@ func (m *Mint) event(s *slot, e token.Event) {
 // noteSuccess reports a token that was obtained. m.mu is held.
 func (m *Mint) noteSuccess(s *slot, took time.Duration) {
 	m.Log.Info("token obtained", s.attrs("expires", s.tok.Expiry.UTC(), "renew_at", s.tok.RenewAt.UTC(), "took", took)...)
-	s.of.tally.add("")
+	s.of.tally[""]++
 	m.noteKeyring(false)
 	m.event(s, token.Event{Kind: token.EventObtained, Expires: s.tok.Expiry.UTC(), RenewAt: s.tok.RenewAt.UTC(), Took: took})
 }
@@ -208,7 +181,7 @@ func (m *Mint) noteFailure(s *slot, took time.Duration) {
 	if !fromKeystore(s.err) || s.failures&(s.failures-1) == 0 {
 		m.Log.Warn(message, attrs...)
 	}
-	s.of.tally.add(s.err.Code)
+	s.of.tally[s.err.Code]++
 	if errors.Is(s.err, token.ErrLocked) {
 		m.noteKeyring(true)
 	}

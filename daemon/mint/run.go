@@ -66,7 +66,6 @@ func (m *Mint) Run(ctx context.Context) {
 // stop refuses further flights and releases the callers of those that were
 // never launched.
 func (m *Mint) stop() {
-	close(m.ended)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.stopped = true

@@ -215,14 +215,10 @@ func (k *Keeper) wanted(now time.Time) (all map[string]*wantedFile, loaded bool)
 	return all, loaded
 }
 
-// errOutside is why a sink cannot be written where the user may write: the
-// configuration named another directory when tokend confined itself.
-var errOutside = errors.New("tokend was confined to other directories when it started; restart it")
-
 // note remembers what is in a file, and logs a change once.
 func (k *Keeper) note(f *file, written token.Secret, err error) {
-	if errors.Is(err, fs.ErrPermission) && k.Confined() && mayWrite(filepath.Dir(f.sink.Path)) {
-		err = errOutside
+	if errors.Is(err, fs.ErrPermission) && k.Confined() {
+		err = fmt.Errorf("%w: tokend may not write there, or was confined to other directories when it started; restart it", err)
 	}
 	before := f.err
 	f.written, f.err = written, err

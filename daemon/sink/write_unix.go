@@ -10,7 +10,6 @@ import (
 	"syscall"
 
 	"github.com/google/renameio/v2"
-	"golang.org/x/sys/unix"
 
 	"tokend/daemon/profile"
 )
@@ -66,7 +65,3 @@ func checkDir(s profile.Sink) error {
 	}
 	return nil
 }
-
-// mayWrite reports whether the owner and mode of a directory let tokend write
-// there. access(2) ignores Landlock.
-func mayWrite(dir string) bool { return unix.Access(dir, unix.W_OK|unix.X_OK) == nil }
