@@ -33,15 +33,12 @@ func (c *Client) Get(ctx context.Context, name string, q token.Query) (token.Gra
 	if name == "" && q.URL != "" {
 		k.path = AnyTokenPath
 	}
-	status, body, err := c.send(ctx, k)
-	if err != nil {
-		return token.Grant{}, err
-	}
+	body, err := c.send(ctx, k)
 	if q.Trace != nil {
 		q.Trace.Take(traceIn(body))
 	}
-	if status/100 != 2 {
-		return token.Grant{}, c.refusal(status, body)
+	if err != nil {
+		return token.Grant{}, err
 	}
 	g, err := readGrant(body)
 	if err != nil {
@@ -190,7 +187,7 @@ type call struct {
 	body   any // sent as JSON
 }
 
-// request writes k as HTTP/1.1. Its parts come from this package, were checked or
+// request writes k as HTTP. Its parts come from this package, were checked or
 // are escaped as URLs demand, so none can end a line.
 func (k call) request() ([]byte, error) {
 	path := k.path
@@ -218,54 +215,51 @@ func (k call) request() ([]byte, error) {
 
 // ask makes a call and reads the answer into into, if that is not nil.
 func (c *Client) ask(ctx context.Context, k call, into any) error {
-	status, answer, err := c.send(ctx, k)
-	switch {
-	case err != nil:
+	body, err := c.send(ctx, k)
+	if err != nil || into == nil {
 		return err
-	case status/100 != 2:
-		return c.refusal(status, answer)
-	case into == nil:
-		return nil
 	}
-	if err := decode(answer, into); err != nil {
+	if err := decode(body, into); err != nil {
 		return c.nonsense(err)
 	}
 	return nil
 }
 
-// send makes a call over a connection of its own.
-func (c *Client) send(ctx context.Context, k call) (status int, body []byte, err error) {
+// send makes a call and returns the answer's body, a refusal's also.
+func (c *Client) send(ctx context.Context, k call) ([]byte, error) {
+	a, err := c.open(ctx, k)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = a.conn.Close() }()
+	return a.body(ctx)
+}
+
+// open makes a call over a connection of its own.
+func (c *Client) open(ctx context.Context, k call) (*answer, error) {
 	request, err := k.request()
 	if err != nil {
-		return 0, nil, err
+		return nil, err
 	}
 	conn, err := c.connect(ctx)
 	if err != nil {
-		return 0, nil, err
+		return nil, err
 	}
-	defer func() { _ = conn.Close() }()
-	return c.converse(ctx, conn, request)
-}
-
-// converse sends a request over conn and reads its answer.
-func (c *Client) converse(ctx context.Context, conn connection, request []byte) (status int, body []byte, err error) {
-	defer context.AfterFunc(ctx, conn.interrupt)()
 	a, err := c.begin(ctx, conn, request)
-	if err == nil {
-		if body, err = a.body(); err != nil {
-			return 0, nil, c.failed(ctx, err)
-		}
-		status = a.status
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
 	}
-	return status, body, err
+	return a, nil
 }
 
 // begin sends a request over conn and reads the head of its answer.
 func (c *Client) begin(ctx context.Context, conn connection, request []byte) (*answer, error) {
+	defer context.AfterFunc(ctx, conn.interrupt)()
 	// A server that refuses may stop reading early. Its answer says more than
 	// the failed write.
 	_, writeErr := conn.Write(request)
-	a, err := readHead(bufio.NewReaderSize(conn, maxLine))
+	a := &answer{client: c, conn: conn, in: bufio.NewReaderSize(conn, maxLine), length: -1}
+	err := a.readHead()
 	switch {
 	case err == nil:
 		return a, nil

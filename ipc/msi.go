@@ -41,22 +41,14 @@ type MSILease struct {
 // LeaseMSI has the daemon serve such an endpoint. The lease ends when it is
 // closed, with this process, and with the daemon.
 func (c *Client) LeaseMSI(ctx context.Context, r MSIRequest) (*MSILease, error) {
-	request, err := call{method: "POST", path: MSIPath, body: r}.request()
+	a, err := c.open(ctx, call{method: "POST", path: MSIPath, body: r})
 	if err != nil {
 		return nil, err
 	}
-	conn, err := c.connect(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var a MSIAnswer
-	status, body, err := c.converse(ctx, conn, request)
-	switch {
-	case err != nil:
-	case status/100 != 2:
-		err = c.refusal(status, body)
-	default:
-		if err = decode(body, &a); err == nil && (a.Endpoint == "" || a.Header == "") {
+	var lent MSIAnswer
+	body, err := a.body(ctx)
+	if err == nil {
+		if err = decode(body, &lent); err == nil && (lent.Endpoint == "" || lent.Header == "") {
 			err = errors.New("an answer without an endpoint")
 		}
 		if err != nil {
@@ -64,9 +56,9 @@ func (c *Client) LeaseMSI(ctx context.Context, r MSIRequest) (*MSILease, error) 
 		}
 	}
 	if err != nil {
-		return nil, errors.Join(err, conn.Close())
+		return nil, errors.Join(err, a.conn.Close())
 	}
-	return &MSILease{a.Endpoint, token.NewSecret(a.Header), conn}, nil
+	return &MSILease{lent.Endpoint, token.NewSecret(lent.Header), a.conn}, nil
 }
 
 // Wait returns when the lease has ended, or ctx, upon which it closes the

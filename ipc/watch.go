@@ -31,44 +31,26 @@ func (c *Client) Watch(ctx context.Context, profiles []string) (token.Events, er
 			return nil, err
 		}
 	}
-	request, err := call{method: "GET", path: EventsPath, query: url.Values{"profile": profiles}.Encode()}.request()
+	a, err := c.open(ctx, call{method: "GET", path: EventsPath, query: url.Values{"profile": profiles}.Encode()})
 	if err != nil {
 		return nil, err
 	}
-	conn, err := c.connect(ctx)
-	if err != nil {
-		return nil, err
+	if a.status/100 != 2 {
+		_, err := a.body(ctx)
+		return nil, errors.Join(err, a.conn.Close())
 	}
-	s := &stream{client: c, conn: conn}
-	if err := s.begin(ctx, request); err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	return s, nil
+	return newStream(a), nil
 }
 
 // A stream reads events.
 type stream struct {
-	client *Client
-	conn   connection
-	lines  *bufio.Reader
+	*answer
+	lines   *bufio.Reader
+	stopped bool // the last event said that tokend stops
 }
 
-// begin sends the request and reads the answer's head.
-func (s *stream) begin(ctx context.Context, request []byte) error {
-	defer context.AfterFunc(ctx, s.conn.interrupt)()
-	a, err := s.client.begin(ctx, s.conn, request)
-	switch {
-	case err != nil:
-		return err
-	case a.status == 200 && a.chunked:
-		s.lines = bufio.NewReaderSize(&chunks{in: a.in}, maxEvent)
-		return nil
-	}
-	body, err := a.body()
-	if err != nil {
-		return s.client.failed(ctx, err)
-	}
-	return s.client.refusal(a.status, body)
+func newStream(a *answer) *stream {
+	return &stream{answer: a, lines: bufio.NewReaderSize(a.in, maxEvent)}
 }
 
 // Next implements token.Events. When its ctx ends, so does the stream: it may have
@@ -82,10 +64,10 @@ func (s *stream) Next(ctx context.Context) (token.Event, error) {
 		switch {
 		case err != nil && ctx.Err() != nil:
 			return token.Event{}, ctx.Err()
-		case errors.Is(err, io.EOF) && len(line) == 0:
+		case errors.Is(err, io.EOF) && len(line) == 0 && s.stopped:
 			return token.Event{}, io.EOF
 		case err != nil:
-			return token.Event{}, &token.Error{Code: token.ErrNoDaemon, Cause: err, Message: fmt.Sprintf("tokend at %s went away", s.client.Socket)}
+			return token.Event{}, &token.Error{Code: token.ErrNoDaemon, Cause: unexpected(err), Message: fmt.Sprintf("tokend at %s went away", s.client.Socket)}
 		}
 		silence.Reset(3 * Heartbeat)
 		if line = bytes.TrimSpace(line); len(line) == 0 { // a heartbeat
@@ -95,6 +77,7 @@ func (s *stream) Next(ctx context.Context) (token.Event, error) {
 		if err := json.Unmarshal(line, &e); err != nil {
 			return token.Event{}, s.client.nonsense(err)
 		}
+		s.stopped = e.Kind == token.EventStopping
 		return e, nil
 	}
 }

@@ -36,61 +36,6 @@ func TestTokenCrossesTheWire(t *testing.T) {
 	}
 }
 
-// asJSON is the answer to a request for a token as encoding/json reads it.
-type asJSON struct {
-	AccessToken token.Secret       `json:"access_token"`
-	TokenType   string             `json:"token_type"`
-	Scope       string             `json:"scope"`
-	ExpiresAt   time.Time          `json:"expires_at"`
-	IssuedAt    time.Time          `json:"issued_at"`
-	RenewAt     time.Time          `json:"renew_at"`
-	Profile     string             `json:"profile"`
-	Present     token.Presentation `json:"present"`
-	Host        string             `json:"host"`
-}
-
-// FuzzReadGrant: what is read is what encoding/json reads.
-func FuzzReadGrant(f *testing.F) {
-	f.Add(format.AppendJSON(nil, token.Grant{Profile: "clms", Present: "basic:me", Host: "https://dev.example/x",
-		Token: token.Token{Secret: token.NewSecret("x"), Type: "Bearer", Issued: noon, Expiry: noon}}, noon))
-	for _, body := range []string{
-		`{"access_token":"a","access_token":"b","expires_in":10}`, `{"access_token":"a","expires_in":01}`, `{"access_token":"a","later":{"x":["}",1]}}`,
-		`{"access_token":"a","expires_at":"2026-11-26T5:00:00Z"}`, ` {"a\u0063cess_token" : "\u0061\\\"" , "scope":"ä"} `, `{"access_token":"a\\"}`,
-		`{"access_token":"a"}}`, `{"access_token":"a",}`, `{}`, `{"access_token":7}`, `["access_token"]`, `{"x":1,"y":-1e9,"z":null,"access_token":"a"}`,
-	} {
-		f.Add([]byte(body))
-	}
-	f.Fuzz(func(t *testing.T, body []byte) {
-		got, err := readGrant(body)
-		if err != nil {
-			return
-		}
-		var a asJSON
-		if err := decode(body, &a); err != nil {
-			return // a member that is not a string is as good as missing
-		}
-		want := token.Grant{Token: token.Token{Secret: a.AccessToken, Type: a.TokenType, Scope: a.Scope, Issued: a.IssuedAt, Expiry: a.ExpiresAt, RenewAt: a.RenewAt},
-			Profile: a.Profile, Present: a.Present, Host: a.Host}
-		if !otherCase(body) && !sameGrant(got, want) {
-			t.Errorf("%q is read as %+v; encoding/json reads %+v", body, got, want)
-		}
-	})
-}
-
-// otherCase reports whether a member differs from ours in case only, for which
-// encoding/json takes it.
-func otherCase(body []byte) bool {
-	known := []string{"access_token", "token_type", "scope", "expires_at", "issued_at", "renew_at", "profile", "present", "host"}
-	for name := range members(body) {
-		for _, k := range known {
-			if name != k && strings.EqualFold(name, k) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 func TestEveryCodeHasItsStatus(t *testing.T) {
 	for code, status := range map[token.Code]int{
 		token.ErrNotFound: 404, token.ErrExists: 409, token.ErrDenied: 403, token.ErrRejected: 502, token.ErrUnavailable: 503,
