@@ -93,8 +93,8 @@ func (c *Client) Sign(ctx context.Context, name string, r token.Request) (token.
 // if remote, by asking the issuer's own service. A token that is not good is a
 // Verdict, not an error. Numbers among the claims are json.Number.
 func (c *Client) Verify(ctx context.Context, name string, raw token.Secret, remote bool) (token.Verdict, error) {
-	body, err := newVerification(raw, remote)
-	if err != nil {
+	body := Verification{raw.Reveal(), remote}
+	if err := CheckVerification(body); err != nil {
 		return token.Verdict{}, err
 	}
 	var answer verdictAnswer

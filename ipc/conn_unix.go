@@ -42,15 +42,22 @@ func dial(ctx context.Context, socket string) (connection, error) {
 	}
 }
 
-// connect makes a blocking connection without waiting for it.
-func connect(socket string) (fd int, err error) {
+// NewSocket makes a socket that children do not inherit.
+func NewSocket() (fd int, err error) {
+	// macOS has no SOCK_CLOEXEC; the lock keeps children from being started
+	// between the two calls.
 	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	fd, err = unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if err == nil {
 		unix.CloseOnExec(fd)
 	}
-	syscall.ForkLock.RUnlock()
-	if err != nil {
+	return fd, err
+}
+
+// connect makes a blocking connection without waiting for it.
+func connect(socket string) (fd int, err error) {
+	if fd, err = NewSocket(); err != nil {
 		return 0, err
 	}
 	if err = unix.SetNonblock(fd, true); err == nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -70,38 +71,24 @@ func checkSigned(s token.Signed) error {
 		return errors.New("a signed request without URL or headers")
 	}
 	for _, h := range s.Headers {
-		if !isFieldName(h.Name) {
+		if h.Name == "" || strings.Trim(h.Name, fieldNameChars) != "" {
 			return errors.New("a signed request with a header that has no valid name")
 		}
-		if h.Value.IsZero() || !isVisible(h.Value.Reveal()) {
+		if !IsVisible(h.Value.Reveal()) {
 			return fmt.Errorf("a signed request with no valid value for the header %s", h.Name)
 		}
 	}
 	return nil
 }
 
-func isFieldName(s string) bool {
-	for _, c := range []byte(s) {
-		if !isAlphanumeric(c) && !bytes.ContainsRune([]byte("!#$%&'*+-.^_`|~"), rune(c)) {
-			return false
-		}
-	}
-	return s != ""
-}
+// fieldNameChars are those of a header's name.
+const fieldNameChars = "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-func isAlphanumeric(c byte) bool {
-	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
-}
-
-// isVisible reports whether text can be a header's value as it is: visible ASCII
+// IsVisible reports whether text can be a header's value as it is: visible ASCII
 // with single spaces or more between, none at the ends.
-func isVisible(s string) bool {
-	for _, c := range []byte(s) {
-		if c < ' ' || c > '~' {
-			return false
-		}
-	}
-	return s != "" && s[0] != ' ' && s[len(s)-1] != ' '
+func IsVisible(s string) bool {
+	invisible := func(r rune) bool { return r < ' ' || r > '~' }
+	return s != "" && strings.TrimSpace(s) == s && !strings.ContainsFunc(s, invisible)
 }
 
 // PlainJSON is v as JSON with &, < and > as they are, for programs that read it

@@ -13,14 +13,16 @@ type Verification struct {
 	Remote bool   `json:"remote,omitempty"`
 }
 
-func newVerification(raw token.Secret, remote bool) (Verification, error) {
+// CheckVerification refuses a request to verify nothing, which is a variable that
+// was not set, and a token that cannot cross the socket.
+func CheckVerification(v Verification) error {
 	switch {
-	case raw.IsZero():
-		return Verification{}, invalid("token", "token is empty")
-	case !utf8.ValidString(raw.Reveal()): // JSON would carry another one
-		return Verification{}, invalid("token", "the token is not UTF-8")
+	case v.Token == "":
+		return invalid("token", "token is missing or empty")
+	case !utf8.ValidString(v.Token): // JSON would carry another one
+		return invalid("token", "the token is not UTF-8")
 	}
-	return Verification{raw.Reveal(), remote}, nil
+	return nil
 }
 
 // verdictAnswer is the answer of POST /v1/verify/NAME. That it says "valid",

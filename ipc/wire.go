@@ -96,24 +96,17 @@ type Exchanged struct {
 
 func encodeQuery(q token.Query) string {
 	values := url.Values{}
-	if q.Scope != "" {
-		values.Set("scope", q.Scope)
+	set := func(name, value string, given bool) {
+		if given {
+			values.Set(name, value)
+		}
 	}
-	if q.Audience != "" {
-		values.Set("audience", q.Audience)
-	}
-	if q.MinTTL != 0 {
-		values.Set("min_ttl", q.MinTTL.String())
-	}
-	if q.Fresh {
-		values.Set("fresh", "true")
-	}
-	if q.URL != "" {
-		values.Set("url", q.URL)
-	}
-	if q.Trace != nil {
-		values.Set("trace", "true")
-	}
+	set("scope", q.Scope, q.Scope != "")
+	set("audience", q.Audience, q.Audience != "")
+	set("min_ttl", q.MinTTL.String(), q.MinTTL != 0)
+	set("fresh", "true", q.Fresh)
+	set("url", q.URL, q.URL != "")
+	set("trace", "true", q.Trace != nil)
 	return values.Encode()
 }
 

@@ -19,7 +19,6 @@ import (
 	"tokend/daemon"
 	"tokend/daemon/profile"
 	"tokend/ipc"
-	"tokend/ipc/ipcserver"
 	"tokend/providers/token"
 )
 
@@ -28,13 +27,17 @@ import (
 type metrics struct {
 	figures  func(context.Context) (daemon.Figures, error)
 	keystore func(context.Context) error
-	requests ipcserver.Counts
+	requests *prometheus.CounterVec
 	issuers  *prometheus.HistogramVec
 	process  []prometheus.Collector
 }
 
 func newMetrics() *metrics {
 	return &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tokend_requests_total",
+			Help: "Requests over the socket, by what was asked for and the result: ok, or the code of the error.",
+		}, []string{"do", "result"}),
 		issuers: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "tokend_issuer_request_duration_seconds",
 			Help:    "How long issuers took until their answer began, by provider and status (2xx, 4xx, ... or none).",
@@ -43,6 +46,9 @@ func newMetrics() *metrics {
 		process: []prometheus.Collector{collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})},
 	}
 }
+
+// countRequest counts a request over the socket.
+func (m *metrics) countRequest(do, result string) { m.requests.WithLabelValues(do, result).Inc() }
 
 // handler returns what answers a scrape with all metrics that the caller in ctx
 // may see.
@@ -55,12 +61,12 @@ func (m *metrics) handler(ctx context.Context) (http.Handler, error) {
 	registry.MustRegister(m.process...)
 	registry.MustRegister(reading{m, figures, m.keystore(ctx)})
 	if figures.MayManage {
-		registry.MustRegister(m.issuers)
+		registry.MustRegister(m.requests, m.issuers)
 	}
 	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{DisableCompression: true}), nil
 }
 
-// A metric is a metric whose value the daemon or ipcserver has.
+// A metric is a metric whose value the daemon has.
 type metric struct {
 	*prometheus.Desc
 	kind prometheus.ValueType
@@ -86,7 +92,6 @@ var (
 	failures     = gauge("renewal_failures", "Attempts that failed since the last success.", "profile")
 	renewals     = counter("renewals_total", "Attempts to obtain a token, by result: obtained, or the code of the error.", "profile", "result")
 	credential   = gauge("credential_expiry_timestamp_seconds", "When the credential itself expires, where that is known.", "profile")
-	requests     = counter("requests_total", "Requests over the socket, by what was asked for and the result: ok, or the code of the error.", "do", "result")
 	keystoreIs   = gauge("keystore_state", "1 for the state that the keystore is in, 0 for the others.", "state")
 	cacheIs      = gauge("cache_state", "1 for the state that the token cache is in, 0 for the others.", "state")
 	cacheWrites  = counter("cache_writes_total", "Writes of the token cache, of one token or of many at a time.")
@@ -110,7 +115,6 @@ func (r reading) Collect(to chan<- prometheus.Metric) {
 	out := sender(to)
 	out.send(buildInfo, 1, versionText(), runtime.Version())
 	if r.figures.MayManage {
-		r.requests.All(func(do, result string, n uint64) { out.send(requests, float64(n), do, result) })
 		out.send(cacheWrites, float64(r.figures.CacheWrites))
 	}
 	locked := errors.Is(r.keystore, token.ErrLocked)

@@ -177,7 +177,7 @@ func (in *installation) serve(ctx context.Context, d *daemon.Daemon, at places, 
 		allow = ipcserver.AnyUser // the daemon knows who may do what
 	}
 	err := ipcserver.Serve(ctx, in.listener, d, ipcserver.Options{
-		Allow: allow, Audit: audit, Log: in.deps.Log, Counts: &in.deps.metrics.requests, Metrics: in.deps.metrics.handler,
+		Allow: allow, Audit: audit, Log: in.deps.Log, Count: in.deps.metrics.countRequest, Metrics: in.deps.metrics.handler,
 	})
 	systemd.stopping()
 	stop()

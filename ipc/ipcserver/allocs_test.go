@@ -50,10 +50,9 @@ type discard struct {
 	status, size int
 }
 
-func (d *discard) Header() http.Header              { return d.header }
-func (d *discard) WriteHeader(status int)           { d.status = status }
-func (d *discard) Write(b []byte) (int, error)      { d.size += len(b); return len(b), nil }
-func (d *discard) SetWriteDeadline(time.Time) error { return nil }
+func (d *discard) Header() http.Header         { return d.header }
+func (d *discard) WriteHeader(status int)      { d.status = status }
+func (d *discard) Write(b []byte) (int, error) { d.size += len(b); return len(b), nil }
 
 // quiet has one token and does not remember who asked.
 type quiet struct{ *memory }

@@ -34,10 +34,12 @@ func (c *call) wantsText() bool {
 }
 
 // done answers a request that has no result to show.
-func (c *call) done(err error) error { return c.json(http.StatusOK, struct{}{}, err) }
+func (c *call) done(err error) error { return c.json(struct{}{}, err) }
 
 // json answers with v, unless err is set.
-func (c *call) json(status int, v any, err error) error {
+func (c *call) json(v any, err error) error { return c.answer(http.StatusOK, v, err) }
+
+func (c *call) answer(status int, v any, err error) error {
 	if err != nil {
 		return err
 	}
@@ -51,20 +53,10 @@ func (c *call) json(status int, v any, err error) error {
 
 // send answers with body. If it cannot leave, the caller is gone.
 func (c *call) send(status int, kind string, body []byte) {
-	c.announce(kind)
+	c.begin(kind)
 	c.w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	c.w.WriteHeader(status)
 	_, _ = c.w.Write(body)
-}
-
-// announce says what kind of answer begins.
-func (c *call) announce(kind string) {
-	c.begin()
-	if kind == jsonType {
-		c.w.Header()["Content-Type"] = jsonTypes
-		return
-	}
-	c.w.Header().Set("Content-Type", kind)
 }
 
 // Values of the header of nearly every answer. Header.Set would allocate them again.
@@ -73,32 +65,23 @@ var (
 	noStore   = []string{"no-store"}
 )
 
-// begin has the answer begin, which must leave in time.
-func (c *call) begin() {
+// begin says what kind of answer begins.
+func (c *call) begin(kind string) {
 	c.begun = true
-	c.w.Header()["Cache-Control"] = noStore
-	c.extend()
-}
-
-// extend sets the deadline for the next part of the answer.
-func (c *call) extend() {
-	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Now().Add(c.times.write))
+	head := c.w.Header()
+	head["Cache-Control"] = noStore
+	if kind == jsonType {
+		head["Content-Type"] = jsonTypes
+		return
+	}
+	head.Set("Content-Type", kind)
 }
 
 // sendPart sends a part of a stream, and reports whether it has left.
 func (c *call) sendPart(part []byte) bool {
-	c.extend()
 	_, err := c.w.Write(part)
 	return err == nil && http.NewResponseController(c.w).Flush() == nil
 }
-
-// A tracedError comes with the steps that led to it.
-type tracedError struct {
-	error
-	trace *token.Trace
-}
-
-func (e *tracedError) Unwrap() error { return e.error }
 
 func (h *handler) refuse(c *call, err error) {
 	e, known := wireError(err)
@@ -126,8 +109,8 @@ func (h *handler) refuse(c *call, err error) {
 		return
 	}
 	refusal := ipc.Refusal{Error: e}
-	if traced := (*tracedError)(nil); errors.As(err, &traced) {
-		refusal.Trace = traced.trace.Steps()
+	if c.trace != nil {
+		refusal.Trace = c.trace.Steps()
 	}
 	body, err := json.Marshal(refusal)
 	if err != nil { // a retry_at beyond the year 9999

@@ -20,6 +20,14 @@ import (
 // a list in a table of the settings.
 const maxDepth = 16
 
+// decode reads a body strictly, and has check, if there is one, look at it.
+func decode[T any](body []byte, check func(T) error) (in T, err error) {
+	if err = decodeStrict(body, &in); err == nil && check != nil {
+		err = check(in)
+	}
+	return in, err
+}
+
 // decodeStrict reads one JSON object into the struct that into points to. It
 // refuses what encoding/json lets pass: unknown members, members that differ
 // in case only, a member given twice, anything after the object, broken UTF-8.

@@ -24,23 +24,13 @@ func (h *handler) events(c *call) error {
 	defer events.Close()
 	ctx, cancel := context.WithCancel(c.Context())
 	defer cancel()
-	go func() {
-		select {
-		case <-h.ending:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
+	defer context.AfterFunc(h.ending, cancel)()
 
-	c.announce("application/x-ndjson")
+	c.begin("application/x-ndjson")
 	if !c.sendPart(nil) { // the header: from now on nothing is missed
 		return nil
 	}
-	for {
-		line, ok := nextLine(ctx, events)
-		if !ok {
-			break
-		}
+	for line, ok := nextLine(ctx, events); ok; line, ok = nextLine(ctx, events) {
 		if !c.sendPart(line) {
 			return nil
 		}
@@ -82,7 +72,7 @@ func (h *handler) metrics(c *call) error {
 	if err != nil {
 		return err
 	}
-	c.begin()
+	c.begin(textType) // Prometheus' handler adds the version of its format
 	metrics.ServeHTTP(c.w, c.Request)
 	return nil
 }

@@ -3,13 +3,13 @@
 package ipcserver
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"io"
-	"net"
+	"maps"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -110,34 +110,11 @@ func TestWatchingIsRefused(t *testing.T) {
 		t.Errorf("an unknown profile: %v", err)
 	}
 	for _, query := range []string{"x=y", "profile=a/b", "profile=", "%zz"} {
-		status, body := s.raw(t, "GET "+ipc.EventsPath+"?"+query+" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-		if status != 400 || !strings.Contains(body, `"invalid"`) {
-			t.Errorf("%s: %d %s", query, status, body)
+		answer, body := s.say(t, "GET "+ipc.EventsPath+"?"+query+" HTTP/1.1\r\nHost: x\r\n\r\n")
+		if answer.StatusCode != 400 || !strings.Contains(body, `"invalid"`) {
+			t.Errorf("%s: %s %s", query, answer.Status, body)
 		}
 	}
-}
-
-// raw sends bytes and reads one answer.
-func (s *running) raw(t *testing.T, request string) (status int, body string) {
-	t.Helper()
-	conn, err := net.Dial("unix", s.client.Socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	if _, err := io.WriteString(conn, request); err != nil {
-		t.Fatal(err)
-	}
-	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	text, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return res.StatusCode, string(text)
 }
 
 // A watcher that leaves is noticed, though nothing happens.
@@ -159,8 +136,10 @@ func TestAWatcherThatLeavesIsLetGo(t *testing.T) {
 
 func TestCountsAndMetrics(t *testing.T) {
 	b := newMemory()
-	counts := &Counts{}
-	s := start(t, b, Options{Counts: counts, Metrics: func(ctx context.Context) (http.Handler, error) {
+	var mu sync.Mutex
+	got := map[string]int{}
+	count := func(do, result string) { mu.Lock(); got[do+" "+result]++; mu.Unlock() }
+	s := start(t, b, Options{Count: count, Metrics: func(ctx context.Context) (http.Handler, error) {
 		if _, ok := Caller(ctx); !ok {
 			return nil, errors.New("there is no caller")
 		}
@@ -171,39 +150,15 @@ func TestCountsAndMetrics(t *testing.T) {
 	}
 	_, _ = s.client.Get(t.Context(), "none", token.Query{})
 	_, _ = s.client.Status(t.Context())
-	s.raw(t, "GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-	status, body := s.raw(t, "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-	if status != 200 || body != "a_total 1\n" {
-		t.Errorf("metrics: %d %s", status, body)
+	s.say(t, "GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n")
+	if answer, body := s.say(t, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"); answer.StatusCode != 200 || body != "a_total 1\n" {
+		t.Errorf("metrics: %s %s", answer.Status, body)
 	}
 	if err := s.stop(); err != nil { // a request is counted when it has been answered
 		t.Fatal(err)
 	}
-	got := map[string]uint64{}
-	counts.All(func(do, result string, n uint64) { got[do+" "+result] = n })
-	for want, n := range map[string]uint64{"get ok": 3, "get not_found": 1, "status ok": 1, "other not_found": 1, "metrics ok": 1} {
-		if got[want] != n {
-			t.Errorf("%s: %d, want %d; all: %v", want, got[want], n, got)
-		}
-	}
-	if len(got) != 5 {
+	want := map[string]int{"get ok": 3, "get not_found": 1, "status ok": 1, "other not_found": 1, "metrics ok": 1}
+	if !maps.Equal(got, want) {
 		t.Errorf("counted: %v", got)
-	}
-}
-
-func TestEveryRouteIsCounted(t *testing.T) {
-	h := newHandler(newMemory(), Options{})
-	for _, r := range h.routes {
-		if r.op <= opOther || r.op >= len(operations) {
-			t.Errorf("%s %s has no name among the operations", r.method, r.before)
-		}
-	}
-}
-
-func TestCountingAllocatesNothing(t *testing.T) {
-	counts := &Counts{}
-	get := operation("get")
-	if n := testing.AllocsPerRun(100, func() { counts.add(get, nil) }); n != 0 {
-		t.Errorf("%v allocations", n)
 	}
 }

@@ -27,10 +27,10 @@ type handler struct {
 	routes  []route
 	// leases holds a value per endpoint that is lent.
 	leases chan struct{}
-	// ending is closed when the server is to end.
-	ending chan struct{}
-	// counts and measure may be nil.
-	counts  *Counts
+	// ending ends when the server is to.
+	ending context.Context
+	// count and measure may be nil.
+	count   func(do, result string)
 	measure func(context.Context) (http.Handler, error)
 }
 
@@ -39,7 +39,7 @@ func newHandler(b Backend, o Options) *handler {
 		b = &audited{b, o.Audit}
 	}
 	h := &handler{backend: b, allow: o.Allow, audit: o.Audit, log: o.Log, times: o.times, leases: make(chan struct{}, maxLeases),
-		ending: make(chan struct{}), counts: o.Counts, measure: o.Metrics}
+		ending: context.Background(), count: o.Count, measure: o.Metrics}
 	if h.allow == nil {
 		h.allow = OwnUser
 	}
@@ -57,22 +57,20 @@ func newHandler(b Backend, o Options) *handler {
 type call struct {
 	*http.Request
 	w     http.ResponseWriter
-	times times
 	name  string // of the profile, in the path
 	body  []byte
-	begun bool // the answer has
+	trace *token.Trace // of a get, if wanted
+	begun bool         // the answer has
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c := &call{Request: r, w: w, times: h.times}
+	c := &call{Request: r, w: w}
 	if r.ContentLength != 0 {
 		// For every request: net/http reads the bodies that we do not.
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(h.times.body))
 	}
-	select {
-	case <-h.ending:
+	if h.ending.Err() != nil {
 		w.Header().Set("Connection", "close")
-	default:
 	}
 	err := h.serveSafely(c)
 	switch {
@@ -110,18 +108,29 @@ func (h *handler) logPanic(v any) {
 
 func (h *handler) serve(c *call) error {
 	if err := h.admit(c); err != nil {
-		h.counts.add(opConnect, err)
+		h.counted("connect", err)
 		c.w.Header().Set("Connection", "close")
 		return err
 	}
 	t, name, err := h.find(c)
 	if err != nil {
-		h.counts.add(opOther, token.ErrNotFound)
+		h.counted("other", token.ErrNotFound)
 		return err
 	}
-	err = c.serveRoute(t, name)
-	h.counts.add(t.op, err)
+	err = h.serveRoute(c, t, name)
+	h.counted(t.op, err)
 	return err
+}
+
+func (h *handler) counted(do string, err error) {
+	switch {
+	case h.count == nil:
+	case err == nil:
+		h.count(do, "ok")
+	default:
+		e, _ := wireError(err)
+		h.count(do, string(e.Code))
+	}
 }
 
 // admit refuses callers who may not use this daemon, and web pages: a browser
@@ -173,11 +182,11 @@ func (h *handler) find(c *call) (t *route, name string, err error) {
 // errMethod is the cause of an error that HTTP has a status of its own for.
 var errMethod = errors.New("method not allowed")
 
-func (c *call) serveRoute(t *route, escaped string) (err error) {
+func (h *handler) serveRoute(c *call, t *route, escaped string) (err error) {
 	if c.URL.RawQuery != "" && !t.query {
 		return invalid("query", "this path takes no query parameters")
 	}
-	if t.named {
+	if t.named() {
 		if c.name, err = url.PathUnescape(escaped); err != nil {
 			return invalid("name", "the name in the path is not escaped correctly")
 		}
@@ -185,7 +194,7 @@ func (c *call) serveRoute(t *route, escaped string) (err error) {
 			return err
 		}
 	}
-	if err := c.readBody(); err != nil {
+	if err := h.readBody(c); err != nil {
 		return err
 	}
 	return t.serve(c)
@@ -193,28 +202,24 @@ func (c *call) serveRoute(t *route, escaped string) (err error) {
 
 // readBody reads the body, which has to arrive in time, even if the route
 // ignores it: only then can the next request follow.
-func (c *call) readBody() (err error) {
+func (h *handler) readBody(c *call) (err error) {
 	if c.ContentLength == 0 {
 		return nil
 	}
-	rc := http.NewResponseController(c.w)
-	// Reading may make net/http write "100 Continue", under the deadline that
-	// the connection's last answer left behind.
-	_ = rc.SetWriteDeadline(time.Now().Add(c.times.body))
 	c.body, err = io.ReadAll(http.MaxBytesReader(c.w, c.Body, ipc.MaxBody))
 	var large *http.MaxBytesError
 	switch {
 	case err == nil:
 		// net/http goes on reading, to see whether the caller leaves; the
 		// deadline would look like that.
-		_ = rc.SetReadDeadline(time.Time{})
+		_ = http.NewResponseController(c.w).SetReadDeadline(time.Time{})
 		return nil
 	case errors.As(err, &large):
 		return invalid("", "the body has more than %d bytes", ipc.MaxBody)
 	}
 	c.w.Header().Set("Connection", "close")
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return invalid("", "the body did not arrive within %v", c.times.body)
+		return invalid("", "the body did not arrive within %v", h.times.body)
 	}
 	return &token.Error{Code: token.ErrInvalid, Message: "the body broke off", Cause: err}
 }

@@ -53,14 +53,6 @@ func TestKeystoreCrossesTheSocket(t *testing.T) {
 	}
 }
 
-func TestKeystoreChoicesAreReadStrictly(t *testing.T) {
-	for _, body := range []string{``, `{"keystore":"os","keystore":"sealed"}`, `{"keystore":7}`, `{"key":"x"}`, `{"Keystore":"os"}`, `[]`} {
-		if _, err := decodeKeystoreChoice([]byte(body)); !errors.Is(err, token.ErrInvalid) {
-			t.Errorf("%s: %v", body, err)
-		}
-	}
-}
-
 // What is done to the keystore is in the audit log, also what is refused.
 func TestKeystoreIsAudited(t *testing.T) {
 	var events []string

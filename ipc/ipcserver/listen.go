@@ -14,9 +14,10 @@ import (
 // limit lets at most n of l's connections be open at a time, and at most
 // ofUser of one user's. Accept waits until there is room, and further ones
 // queue in the kernel meanwhile; those of a user who has too many are closed.
-func limit(l net.Listener, n, ofUser int) *limitedListener {
+// Each write to a connection has to leave within patience.
+func limit(l net.Listener, n, ofUser int, patience time.Duration) *limitedListener {
 	return &limitedListener{
-		Listener: l, room: make(chan struct{}, n), closed: make(chan struct{}),
+		Listener: l, room: make(chan struct{}, n), closed: make(chan struct{}), patience: patience,
 		ofUser: ofUser, open: map[int]int{}, conns: map[*limitedConn]struct{}{},
 	}
 }
@@ -27,10 +28,11 @@ type limitedListener struct {
 	once   sync.Once
 	closed chan struct{}
 
-	ofUser int
-	mu     sync.Mutex
-	open   map[int]int // connections by uid
-	conns  map[*limitedConn]struct{}
+	patience time.Duration
+	ofUser   int
+	mu       sync.Mutex
+	open     map[int]int // connections by uid
+	conns    map[*limitedConn]struct{}
 }
 
 func (l *limitedListener) Accept() (net.Conn, error) {
@@ -45,7 +47,7 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 			<-l.room
 			return nil, err
 		}
-		c := &limitedConn{Conn: conn, caller: identify(conn)}
+		c := &limitedConn{Conn: conn, caller: identify(conn), patience: l.patience}
 		c.release = sync.OnceFunc(func() { l.leave(c) })
 		if l.enter(c) {
 			return c, nil
@@ -129,12 +131,27 @@ func (l *limitedListener) all() []*limitedConn {
 
 type limitedConn struct {
 	net.Conn
-	caller  caller
-	release func()
-	state   atomic.Int32 // an http.ConnState
+	caller   caller
+	release  func()
+	state    atomic.Int32 // an http.ConnState
+	patience time.Duration
+	deadline time.Time // of writes
 }
 
 func (c *limitedConn) is(state http.ConnState) bool { return c.state.Load() == int32(state) }
+
+// Write sets the deadline itself, since a handler knows nothing of the writes
+// that net/http makes of its own. One that was set just now does for the next.
+func (c *limitedConn) Write(b []byte) (int, error) {
+	if now := time.Now(); c.deadline.Sub(now) < c.patience*3/4 {
+		c.deadline = now.Add(c.patience)
+		_ = c.Conn.SetWriteDeadline(c.deadline)
+	}
+	return c.Conn.Write(b)
+}
+
+// SetWriteDeadline does nothing: see Write.
+func (c *limitedConn) SetWriteDeadline(time.Time) error { return nil }
 
 func (c *limitedConn) Close() error {
 	defer c.release()

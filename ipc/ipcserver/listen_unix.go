@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"sync"
 	"syscall"
 	"time"
 
@@ -33,7 +32,7 @@ func Listen(path string) (net.Listener, error) {
 	if err := ipc.CheckPath(path); err != nil {
 		return nil, err
 	}
-	if err := prepareDir(filepath.Dir(path)); err != nil {
+	if err := prepare(filepath.Dir(path), 0); err != nil {
 		return nil, err
 	}
 	lock, err := takeLock(path)
@@ -52,35 +51,29 @@ type listener struct {
 	net.Listener
 	path string
 	lock *os.File
-	once sync.Once
 }
 
 // Close stops listening and removes the socket. The lock file stays: removing
 // it would let a second daemon lock a file that a third no longer sees.
 func (l *listener) Close() error {
-	err := net.ErrClosed
-	l.once.Do(func() {
-		err = os.Remove(l.path)
-		if errors.Is(err, fs.ErrNotExist) {
-			err = nil
-		}
-		err = errors.Join(err, l.Listener.Close(), l.lock.Close())
-	})
-	return err
+	if err := l.Listener.Close(); err != nil {
+		return err // closed before: the path may be another daemon's now
+	}
+	err := os.Remove(l.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return errors.Join(err, l.lock.Close())
 }
 
-// prepareDir makes sure that only this user (or root) can write to dir, where the
-// socket goes, and that no other user can put another directory in its place.
-// Others may write to a directory above it if the sticky bit keeps them from
-// renaming what is not theirs (/tmp). It is no excuse for dir itself, where the
-// first to come has the socket's name.
-func prepareDir(dir string) error { return prepare(dir, 0) }
-
-func prepareParent(dir string) error { return prepare(dir, fs.ModeSticky) }
-
+// prepare makes sure that only this user (or root) can write to dir, and that no
+// other user can put another directory in its place. Others may write to a
+// directory above the socket's if it has the excuse: the sticky bit keeps them
+// from renaming what is not theirs (/tmp). The socket's own directory has none,
+// for there the first to come has the socket's name.
 func prepare(dir string, excuse fs.FileMode) error {
 	if parent := filepath.Dir(dir); parent != dir {
-		if err := prepareParent(parent); err != nil {
+		if err := prepare(parent, fs.ModeSticky); err != nil {
 			return err
 		}
 	}
@@ -98,9 +91,9 @@ func prepare(dir string, excuse fs.FileMode) error {
 		if err != nil {
 			return badSocket("the socket's directory: %v", err)
 		}
-		return prepareParent(real)
+		return prepare(real, fs.ModeSticky)
 	case !info.IsDir():
-		return badSocket("%s is %s, not a directory", dir, kindOf(info))
+		return badSocket("%s is not a directory (mode %v)", dir, info.Mode())
 	case info.Mode().Perm()&0o022 != 0 && info.Mode()&excuse == 0:
 		return badSocket("others may write to %s (mode %04o), and could replace the socket", dir, info.Mode().Perm())
 	}
@@ -137,22 +130,6 @@ func checkOwner(path string, info fs.FileInfo) error {
 
 func ownerOf(info fs.FileInfo) int { return int(info.Sys().(*syscall.Stat_t).Uid) }
 
-func kindOf(info fs.FileInfo) string {
-	switch mode := info.Mode(); {
-	case mode.IsRegular():
-		return "a file"
-	case mode.IsDir():
-		return "a directory"
-	case mode&fs.ModeSymlink != 0:
-		return "a symbolic link"
-	case mode&fs.ModeSocket != 0:
-		return "a socket"
-	case mode&fs.ModeNamedPipe != 0:
-		return "a FIFO"
-	}
-	return "a device"
-}
-
 // takeLock proves that no other daemon uses the socket: the kernel drops a
 // lock together with its process, however that ends.
 func takeLock(socket string) (*os.File, error) {
@@ -161,7 +138,7 @@ func takeLock(socket string) (*os.File, error) {
 	if err != nil {
 		return nil, badSocket("the socket's lock: %v", err)
 	}
-	if err := tryLock(lock); err != nil {
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		_ = lock.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, &token.Error{Code: token.ErrExists, Message: "tokend is already running at " + socket}
@@ -171,15 +148,6 @@ func takeLock(socket string) (*os.File, error) {
 	return lock, nil
 }
 
-func tryLock(f *os.File) error {
-	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if !errors.Is(err, unix.EINTR) {
-			return err
-		}
-	}
-}
-
 // listenLocked makes the socket. Between bind and listen no caller can
 // connect, so the mode is right before it matters, and the umask, which belongs to
 // the whole process, need not be touched.
@@ -187,12 +155,12 @@ func listenLocked(path string) (_ net.Listener, err error) {
 	if err := clearStale(path); err != nil {
 		return nil, err
 	}
-	socket, err := newSocket(path)
+	fd, err := ipc.NewSocket()
 	if err != nil {
 		return nil, fmt.Errorf("making the socket: %w", err)
 	}
+	socket := os.NewFile(uintptr(fd), path)
 	defer func() { _ = socket.Close() }() // FileListener works on a copy
-	fd := int(socket.Fd())
 	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: path}); err != nil {
 		return nil, fmt.Errorf("making the socket %s: %w", path, err)
 	}
@@ -210,19 +178,6 @@ func listenLocked(path string) (_ net.Listener, err error) {
 	return net.FileListener(socket)
 }
 
-func newSocket(name string) (*os.File, error) {
-	// macOS has no SOCK_CLOEXEC; the lock keeps children from being started
-	// between the two calls.
-	syscall.ForkLock.RLock()
-	defer syscall.ForkLock.RUnlock()
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
-	if err != nil {
-		return nil, err
-	}
-	unix.CloseOnExec(fd)
-	return os.NewFile(uintptr(fd), name), nil
-}
-
 // clearStale removes the socket of a daemon that died. Anything else at path
 // stays, as does a socket on which a process listens without our lock: a service
 // manager does.
@@ -234,7 +189,7 @@ func clearStale(path string) error {
 	case err != nil:
 		return err
 	case info.Mode()&fs.ModeSocket == 0:
-		return badSocket("%s is in the way: it is %s, not a socket", path, kindOf(info))
+		return badSocket("%s is in the way: it is not a socket (mode %v)", path, info.Mode())
 	case ownerOf(info) != os.Geteuid():
 		return badSocket("%s is in the way: it belongs to uid %d", path, ownerOf(info))
 	}

@@ -85,7 +85,7 @@ func TestConnectionsBeyondTheLimitWait(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := limit(inner, 2, 1)
+	l := limit(inner, 2, 1, time.Minute)
 	accepted := make(chan net.Conn)
 	ended := make(chan error, 1)
 	go func() {
@@ -307,7 +307,7 @@ func TestRequestsOneAfterTheOther(t *testing.T) {
 // A user cannot take all connections; root and the server's own user can have
 // as many as they like.
 func TestConnectionsOfOneUser(t *testing.T) {
-	l := limit(nil, 10, 2)
+	l := limit(nil, 10, 2, time.Minute)
 	of := func(uid int) *limitedConn { return &limitedConn{caller: caller{peer: ipc.Peer{UID: uid}}} }
 	for i, c := range []struct {
 		uid int

@@ -18,7 +18,7 @@ func (h *handler) add(c *call) error {
 		return invalid("step", "a new profile is made in one step")
 	}
 	created, err := h.backend.Add(c.Context(), p)
-	return c.json(http.StatusCreated, created, err)
+	return c.answer(http.StatusCreated, created, err)
 }
 
 func (h *handler) rotate(c *call) error {
@@ -30,31 +30,23 @@ func (h *handler) rotate(c *call) error {
 		return invalid("name", "the body's name is not the path's")
 	}
 	p.Name = c.name
-	created, err := h.backend.Rotate(c.Context(), p)
-	return c.json(http.StatusOK, created, err)
+	return c.json(h.backend.Rotate(c.Context(), p))
 }
 
 func (h *handler) remove(c *call) error { return c.done(h.backend.Remove(c.Context(), c.name)) }
 
 func (h *handler) reload(c *call) error { return c.done(h.backend.Reload(c.Context())) }
 
-func (h *handler) doctor(c *call) error {
-	report, err := h.backend.Doctor(c.Context())
-	return c.json(http.StatusOK, report, err)
-}
+func (h *handler) doctor(c *call) error { return c.json(h.backend.Doctor(c.Context())) }
 
-func (h *handler) keystore(c *call) error {
-	status, err := h.backend.Keystore(c.Context())
-	return c.json(http.StatusOK, status, err)
-}
+func (h *handler) keystore(c *call) error { return c.json(h.backend.Keystore(c.Context())) }
 
 func (h *handler) unlock(c *call) error { return c.done(h.backend.Unlock(c.Context())) }
 
 func (h *handler) migrate(c *call) error {
-	to, err := decodeKeystoreChoice(c.body)
+	to, err := decode[token.KeystoreChoice](c.body, nil)
 	if err != nil {
 		return err
 	}
-	moved, err := h.backend.Migrate(c.Context(), to)
-	return c.json(http.StatusOK, moved, err)
+	return c.json(h.backend.Migrate(c.Context(), to))
 }

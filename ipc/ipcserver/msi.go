@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -42,10 +41,26 @@ const (
 	msiSecret = 32
 )
 
+// checkMSI refuses a request for an endpoint that makes no sense.
+func checkMSI(in ipc.MSIRequest) error {
+	if len(in.Profiles) == 0 {
+		return invalid("profiles", "no profile is named")
+	}
+	for _, name := range in.Profiles {
+		if err := token.CheckName(name); err != nil {
+			return err
+		}
+	}
+	if (in.Endpoint == "") != (in.Header == "") {
+		return invalid("header", "endpoint and header go together")
+	}
+	return nil
+}
+
 // lendMSI serves POST /v1/azure-msi: it opens an endpoint, says where it is, and
 // closes it when the caller hangs up.
 func (h *handler) lendMSI(c *call) error {
-	in, err := decodeMSI(c.body)
+	in, err := decode(c.body, checkMSI)
 	if err != nil {
 		return err
 	}
@@ -69,8 +84,7 @@ func (h *handler) lendMSI(c *call) error {
 	go func() { _ = srv.Serve(e.listener); close(served) }()
 	defer func() { _ = srv.Close(); <-served }()
 
-	answer := ipc.MSIAnswer{Endpoint: "http://" + e.address() + msiPath, Header: e.secret}
-	if err := c.json(http.StatusOK, answer, nil); err != nil {
+	if err := c.json(ipc.MSIAnswer{Endpoint: "http://" + e.address() + msiPath, Header: e.secret}, nil); err != nil {
 		return err
 	}
 	if err := http.NewResponseController(c.w).Flush(); err != nil {
@@ -78,7 +92,7 @@ func (h *handler) lendMSI(c *call) error {
 	}
 	select {
 	case <-c.Context().Done():
-	case <-h.ending:
+	case <-h.ending.Done():
 	}
 	return nil
 }
@@ -100,24 +114,18 @@ func (h *handler) newMSI(ctx context.Context, in ipc.MSIRequest) (*msi, error) {
 			return nil, err
 		}
 		if p.Provider != msiProvider {
-			return nil, &token.Error{Code: token.ErrInvalid, Field: "profiles", Message: fmt.Sprintf(
-				"profile %q is of provider %s; Azure's SDKs need one of %s", name, p.Provider, msiProvider)}
+			return nil, invalid("profiles", "profile %q is of provider %s; Azure's SDKs need one of %s", name, p.Provider, msiProvider)
 		}
 		e.profiles = append(e.profiles, p)
 	}
-	address := "127.0.0.1:0"
-	e.secret = in.Header
-	if in.Endpoint != "" {
-		var err error
-		if address, err = formerAddress(in); err != nil {
-			return nil, err
-		}
-	} else {
+	address, err := "127.0.0.1:0", error(nil)
+	if e.secret = in.Header; e.secret == "" {
 		b := make([]byte, msiSecret)
 		rand.Read(b) // never fails
 		e.secret = hex.EncodeToString(b)
+	} else if address, err = formerAddress(in); err != nil {
+		return nil, err
 	}
-	var err error
 	if e.listener, err = net.Listen("tcp4", address); err != nil {
 		return nil, &token.Error{Code: token.ErrUnavailable, Message: "no endpoint can be opened on loopback: " + err.Error()}
 	}
@@ -126,17 +134,16 @@ func (h *handler) newMSI(ctx context.Context, in ipc.MSIRequest) (*msi, error) {
 
 // formerAddress is the address of an endpoint that is to be opened again.
 func formerAddress(in ipc.MSIRequest) (string, error) {
-	u, err := url.Parse(in.Endpoint)
-	if err != nil || u.Scheme != "http" || u.Hostname() != "127.0.0.1" || u.Path != msiPath {
-		return "", &token.Error{Code: token.ErrInvalid, Field: "endpoint", Message: "tokend did not lend this endpoint"}
-	}
-	if port, err := strconv.ParseUint(u.Port(), 10, 16); err != nil || port < 1024 {
-		return "", &token.Error{Code: token.ErrInvalid, Field: "endpoint", Message: "tokend did not lend this endpoint"}
-	}
 	if b, err := hex.DecodeString(in.Header); err != nil || len(b) != msiSecret {
-		return "", &token.Error{Code: token.ErrInvalid, Field: "header", Message: "tokend did not make this header"}
+		return "", invalid("header", "tokend did not make this header")
 	}
-	return u.Host, nil
+	u, err := url.Parse(in.Endpoint)
+	if err == nil && u.Scheme == "http" && u.Hostname() == "127.0.0.1" && u.Path == msiPath {
+		if port, err := strconv.ParseUint(u.Port(), 10, 16); err == nil && port >= 1024 {
+			return u.Host, nil
+		}
+	}
+	return "", invalid("endpoint", "tokend did not lend this endpoint")
 }
 
 func (e *msi) address() string { return e.listener.Addr().String() }
@@ -149,44 +156,41 @@ type msiError struct {
 
 func (e msiError) Error() string { return e.description }
 
-func (e *msi) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	answer, err := e.answer(r)
-	status := http.StatusOK
-	if err != nil {
-		refusal := msiError{http.StatusBadRequest, "invalid_request", err.Error()}
-		errors.As(err, &refusal)
-		status = refusal.status
-		answer = map[string]string{"error": refusal.code, "error_description": refusal.description}
-	}
-	body, err := json.Marshal(answer)
-	if err != nil {
-		status, body = http.StatusBadRequest, []byte("{}")
-	}
-	c := &call{Request: r, w: w, times: usualTimes}
-	c.send(status, jsonType, body)
+func badMSI(format string, args ...any) error {
+	return msiError{http.StatusBadRequest, "invalid_request", fmt.Sprintf(format, args...)}
 }
 
-// answer is what the endpoint says.
+func (e *msi) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c := &call{Request: r, w: w}
+	answer, err := e.answer(r)
+	if refusal := (msiError{}); errors.As(err, &refusal) {
+		_ = c.answer(refusal.status, map[string]string{"error": refusal.code, "error_description": refusal.description}, nil)
+		return
+	}
+	_ = c.json(answer, nil) // text always has a JSON form
+}
+
+// answer is what the endpoint says. Its errors are msiErrors.
 func (e *msi) answer(r *http.Request) (map[string]string, error) {
 	if err := e.admit(r); err != nil {
 		return nil, err
 	}
 	q, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return nil, msiError{400, "invalid_request", "the query is not in the form name=value&name=value"}
+		return nil, badMSI("the query is not in the form name=value&name=value")
 	}
 	for name, values := range q {
 		if len(values) > 1 {
-			return nil, msiError{400, "invalid_request", fmt.Sprintf("%q is given twice", name)}
+			return nil, badMSI("%q is given twice", name)
 		}
 	}
 	resource := q.Get("resource")
 	if resource == "" {
-		return nil, msiError{400, "invalid_request", "resource is missing"}
+		return nil, badMSI("resource is missing")
 	}
 	for _, name := range []string{"object_id", "principal_id", "mi_res_id", "msi_res_id"} {
 		if q.Has(name) {
-			return nil, msiError{400, "invalid_request", "name the identity by its client_id, not by " + name}
+			return nil, badMSI("name the identity by its client_id, not by %s", name)
 		}
 	}
 	p, target, err := e.pick(resource, q.Get("client_id"))
@@ -196,7 +200,7 @@ func (e *msi) answer(r *http.Request) (map[string]string, error) {
 	g, err := e.backend.Get(r.Context(), p.Name, token.Query{Target: target, MinTTL: msiLife})
 	if err != nil {
 		wire, _ := wireError(err)
-		return nil, msiError{400, string(wire.Code), "tokend: " + wire.Message}
+		return nil, msiError{http.StatusBadRequest, string(wire.Code), "tokend: " + wire.Message}
 	}
 	answer := map[string]string{
 		"access_token": g.Secret.Reveal(), "token_type": "Bearer", "resource": resource,
@@ -209,30 +213,24 @@ func (e *msi) answer(r *http.Request) (map[string]string, error) {
 	return answer, nil
 }
 
-// admit lets in callers that know the secret, but no web page.
+// admit lets in callers that know the secret, but no web page and no proxy.
 func (e *msi) admit(r *http.Request) error {
-	forbidden := func(why string) error { return msiError{http.StatusForbidden, "forbidden", why} }
 	_, port, _ := net.SplitHostPort(e.address())
-	switch {
-	case r.Host != e.address() && r.Host != "localhost:"+port:
-		return forbidden("this endpoint is not for that host")
-	case r.Header.Get("Origin") != "" || r.Header.Get("Forwarded") != "":
-		return forbidden("this endpoint is not for web pages")
-	case r.Header.Get("Sec-Fetch-Site") != "" || r.Header.Get("Referer") != "":
-		return forbidden("this endpoint is not for web pages")
-	}
+	foreign := r.Host != e.address() && r.Host != "localhost:"+port
 	for name := range r.Header {
-		if strings.HasPrefix(name, "X-Forwarded-") {
-			return forbidden("this endpoint is not for proxies")
+		switch {
+		case name == "Origin", name == "Referer", name == "Forwarded", name == "Sec-Fetch-Site", strings.HasPrefix(name, "X-Forwarded-"):
+			foreign = true
 		}
 	}
-	if values := r.Header.Values("X-Identity-Header"); len(values) != 1 ||
-		subtle.ConstantTimeCompare([]byte(values[0]), []byte(e.secret)) != 1 {
-		return forbidden("the header X-IDENTITY-HEADER is not that of $IDENTITY_HEADER")
-	}
+	values := r.Header.Values("X-Identity-Header")
 	switch {
+	case foreign:
+		return msiError{http.StatusForbidden, "forbidden", "this endpoint is not for other hosts, web pages or proxies"}
+	case len(values) != 1 || subtle.ConstantTimeCompare([]byte(values[0]), []byte(e.secret)) != 1:
+		return msiError{http.StatusForbidden, "forbidden", "the header X-IDENTITY-HEADER is not that of $IDENTITY_HEADER"}
 	case r.URL.Path != msiPath:
-		return msiError{400, "invalid_request", "the path is " + msiPath}
+		return badMSI("the path is %s", msiPath)
 	case r.Method != http.MethodGet:
 		return msiError{http.StatusMethodNotAllowed, "invalid_request", "the method is GET"}
 	}
@@ -242,30 +240,25 @@ func (e *msi) admit(r *http.Request) error {
 // pick finds the profile for a resource, and what to ask it for: the profile
 // that is configured for the resource, else the only one that there is, whose
 // identity may have a role there too.
-func (e *msi) pick(resource, client string) (token.ProfileStatus, token.Target, error) {
+func (e *msi) pick(resource, client string) (p token.ProfileStatus, target token.Target, err error) {
 	var candidates []token.ProfileStatus
+	var names []string
 	for _, p := range e.profiles {
 		if client == "" || strings.EqualFold(client, p.Settings.Text("client_id")) {
-			candidates = append(candidates, p)
+			candidates, names = append(candidates, p), append(names, p.Name)
 		}
 	}
 	scope := strings.TrimSuffix(resource, "/") + "/.default"
 	for _, p := range candidates {
 		if own := p.Settings.Text("scope"); own == scope || own == resource+"/.default" {
-			return p, token.Target{}, nil
+			return p, target, nil
 		}
 	}
 	switch len(candidates) {
 	case 0:
-		return token.ProfileStatus{}, token.Target{}, msiError{400, "invalid_request",
-			fmt.Sprintf("none of the profiles that tokenctl exec --azure-msi names has client_id %q", client)}
+		return p, target, badMSI("none of the profiles that tokenctl exec --azure-msi names has client_id %q", client)
 	case 1:
 		return candidates[0], token.Target{Scope: scope}, nil
 	}
-	var names []string
-	for _, p := range candidates {
-		names = append(names, p.Name)
-	}
-	return token.ProfileStatus{}, token.Target{}, msiError{400, "invalid_request", fmt.Sprintf(
-		"none of the profiles %s is for the resource %s; name the identity by its client_id", strings.Join(names, ", "), resource)}
+	return p, target, badMSI("none of the profiles %s is for the resource %s; name the identity by its client_id", strings.Join(names, ", "), resource)
 }

@@ -12,22 +12,6 @@ import (
 	"tokend/providers/token"
 )
 
-// decodeExchange reads the body of POST /v1/exchange/NAME strictly.
-func decodeExchange(body []byte) (registry string, err error) {
-	var in ipc.Exchange
-	if err := decodeStrict(body, &in); err != nil {
-		return "", err
-	}
-	return in.Registry, checkURL(in.Registry)
-}
-
-// decodeKeystoreChoice reads the body of POST /v1/keystore/migrate strictly.
-func decodeKeystoreChoice(body []byte) (token.KeystoreChoice, error) {
-	var choice token.KeystoreChoice
-	err := decodeStrict(body, &choice)
-	return choice, err
-}
-
 // decodeQuery reads the query of GET /v1/token and /v1/token/NAME strictly.
 func decodeQuery(raw string) (token.Query, error) {
 	var q token.Query
@@ -114,28 +98,21 @@ func printable(s string) bool {
 	return utf8.ValidString(s) && strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) < 0
 }
 
-// An invalidation is the body of POST …/invalidate. None, or one without a
-// token, means the current token, whatever it is; without a profile there has
-// to be one.
-type invalidation struct {
-	AccessToken *token.Secret `json:"access_token"`
-}
-
-// decodeInvalidation reads the body of POST …/invalidate strictly. An empty
-// token is refused: it is a variable that was not set.
-func decodeInvalidation(body []byte) (token.Secret, error) {
+// decodeInvalidation reads the body of POST …/invalidate strictly. None, or one
+// without a token, means the current token; an empty token is refused, as it is a
+// variable that was not set.
+func decodeInvalidation(body []byte) (t token.Secret, err error) {
 	if len(body) == 0 {
-		return token.Secret{}, nil
+		return t, nil
 	}
-	var in invalidation
-	if err := decodeStrict(body, &in); err != nil {
-		return token.Secret{}, err
+	var in struct {
+		AccessToken *token.Secret `json:"access_token"`
 	}
-	switch {
-	case in.AccessToken == nil:
-		return token.Secret{}, nil
+	switch err = decodeStrict(body, &in); {
+	case err != nil || in.AccessToken == nil:
+		return t, err
 	case in.AccessToken.IsZero():
-		return token.Secret{}, invalid("access_token", "access_token is empty")
+		return t, invalid("access_token", "access_token is empty")
 	}
 	return *in.AccessToken, nil
 }
@@ -160,49 +137,6 @@ func decodeProfile(body []byte) (token.CreateProfile, error) {
 		p.Secrets[name] = token.NewSecret(string(octets))
 	}
 	return p, plainNumbers(p.Settings)
-}
-
-// decodeRequest reads the body of POST /v1/sign/NAME strictly. Which URLs can
-// be signed is for the provider to say.
-func decodeRequest(body []byte) (token.Request, error) {
-	var r token.Request
-	if err := decodeStrict(body, &r); err != nil {
-		return token.Request{}, err
-	}
-	return r, ipc.CheckRequest(r)
-}
-
-// decodeVerification reads the body of POST /v1/verify/NAME strictly. An empty
-// token is refused: it is a variable that was not set.
-func decodeVerification(body []byte) (raw token.Secret, remote bool, err error) {
-	var in ipc.Verification
-	if err := decodeStrict(body, &in); err != nil {
-		return token.Secret{}, false, err
-	}
-	if in.Token == "" {
-		return token.Secret{}, false, invalid("token", "token is missing or empty")
-	}
-	return token.NewSecret(in.Token), in.Remote, nil
-}
-
-// decodeMSI reads the body of POST /v1/azure-msi strictly.
-func decodeMSI(body []byte) (ipc.MSIRequest, error) {
-	var in ipc.MSIRequest
-	if err := decodeStrict(body, &in); err != nil {
-		return in, err
-	}
-	if len(in.Profiles) == 0 {
-		return in, invalid("profiles", "no profile is named")
-	}
-	for _, name := range in.Profiles {
-		if err := token.CheckName(name); err != nil {
-			return in, err
-		}
-	}
-	if (in.Endpoint == "") != (in.Header == "") {
-		return in, invalid("header", "endpoint and header go together")
-	}
-	return in, nil
 }
 
 // decodeWatch reads the query of GET /v1/events strictly.

@@ -15,11 +15,10 @@ import (
 var decoders = map[string]func(body string) error{
 	"profile":    func(b string) error { _, err := decodeProfile([]byte(b)); return err },
 	"invalidate": func(b string) error { _, err := decodeInvalidation([]byte(b)); return err },
-	"sign":       func(b string) error { _, err := decodeRequest([]byte(b)); return err },
-	"verify":     func(b string) error { _, _, err := decodeVerification([]byte(b)); return err },
-	"exchange":   func(b string) error { _, err := decodeExchange([]byte(b)); return err },
-	"migrate":    func(b string) error { _, err := decodeKeystoreChoice([]byte(b)); return err },
-	"msi":        func(b string) error { _, err := decodeMSI([]byte(b)); return err },
+	"sign":       func(b string) error { _, err := decode([]byte(b), ipc.CheckRequest); return err },
+	"verify":     func(b string) error { _, err := decode([]byte(b), ipc.CheckVerification); return err },
+	"migrate":    func(b string) error { _, err := decode[token.KeystoreChoice]([]byte(b), nil); return err },
+	"msi":        func(b string) error { _, err := decode([]byte(b), checkMSI); return err },
 	"events":     func(b string) error { _, err := decodeWatch(b); return err },
 	"token":      func(b string) error { _, err := decodeQuery(b); return err },
 }
@@ -66,7 +65,9 @@ func TestStrictBodiesAndQueries(t *testing.T) {
 		{"verify", `{"token":"x","REMOTE":true}`, "REMOTE"},
 		{"verify", `{"token":"4711","leeway":5}`, "leeway"},
 		{"verify", "{\"token\":\"4711\xff\"}", ""},
-		{"exchange", `{"registry":"http://reg.example"}`, "url"}, {"msi", `{"profiles":["a/b"]}`, "name"}, {"msi", `{}`, "profiles"},
+		{"migrate", ``, ""}, {"migrate", `{"keystore":"os","keystore":"sealed"}`, "keystore"}, {"migrate", `{"keystore":7}`, "keystore"},
+		{"migrate", `{"key":"x"}`, "key"}, {"migrate", `{"Keystore":"os"}`, "Keystore"}, {"migrate", `[]`, ""},
+		{"msi", `{"profiles":["a/b"]}`, "name"}, {"msi", `{}`, "profiles"},
 		{"msi", `{"profiles":["a"],"header":"x"}`, "header"}, {"events", "profile=%00", "name"}, {"events", "x=1", "x"},
 		{"token", "min_ttl=-5s", "min_ttl"},
 		{"token", "min_ttl=-5", "min_ttl"},
@@ -117,7 +118,7 @@ func TestRequestsInTheirForms(t *testing.T) {
 			t.Errorf("%s: got %+v, %v", query, got, err)
 		}
 	}
-	if r, err := decodeRequest([]byte(` {"url":"https:\/\/x\/\u00e9"} `)); err != nil || r.URL != "https://x/é" {
+	if r, err := decode([]byte(` {"url":"https:\/\/x\/\u00e9"} `), ipc.CheckRequest); err != nil || r.URL != "https://x/é" {
 		t.Errorf("%+v, %v", r, err)
 	}
 }
@@ -127,7 +128,7 @@ func TestRequestsInTheirForms(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	for decoder, body := range map[string]string{
 		"profile": `{"name":"a","provider":"p","settings":{"x":[1,2.5,{"y":null}]},"secrets":{"k":"v"},"secrets_base64":{"b":"/w=="},"no_check":true}`,
-		"msi":     `{"profiles":["a"],"endpoint":"http://127.0.0.1:4000/msi/token","header":"00"}`, "exchange": `{"registry":"https://reg.example"}`,
+		"msi":     `{"profiles":["a"],"endpoint":"http://127.0.0.1:4000/msi/token","header":"00"}`,
 		"migrate": `{"keystore":"sealed","key_file":"/k"}`, "invalidate": `{"access_token":"abc"}`, "events": "profile=a&profile=b",
 		"sign": `{"url":"https:\/\/\u00e9?a=1&b=2#c"}`, "verify": `{"token":"\u0000\ud800","remote":true}`,
 		"token": "scope=a+b&audience=c&min_ttl=300s&fresh=true",

@@ -10,58 +10,53 @@ import (
 	"time"
 
 	"tokend/ipc"
+	"tokend/providers/token"
 	"tokend/providers/token/format"
 )
 
-// A route is a method and a path: fixed, or with a profile's name between
-// before and after. http.ServeMux is not used because it answers by itself,
+// A route is a method and a path; if before ends in a slash, a profile's name
+// follows, and after. http.ServeMux is not used because it answers by itself,
 // with redirects and in words of its own.
 type route struct {
 	method, before, after string
-	named                 bool
-	query                 bool // it takes parameters
-	op                    int  // an index of operations
+	op                    string // for the metrics
+	query                 bool   // it takes parameters
 	serve                 func(*call) error
 }
 
 func (h *handler) table() []route {
-	fixed := func(method, path, op string, serve func(*call) error) route {
-		return route{method: method, before: path, op: operation(op), serve: serve}
-	}
-	named := func(method, before, after, op string, serve func(*call) error) route {
-		return route{method: method, before: before, after: after, named: true, op: operation(op), serve: serve}
-	}
-	query := func(r route) route { r.query = true; return r }
 	return []route{
-		query(named("GET", ipc.TokenPath, "", "get", h.getToken)),
-		query(fixed("GET", ipc.AnyTokenPath, "get", h.getToken)),
-		fixed("POST", ipc.InvalidatePath, "invalidate", h.invalidate),
-		named("POST", ipc.ExchangePath, "", "exchange", h.exchange),
-		named("POST", ipc.TokenPath, ipc.InvalidateSuffix, "invalidate", h.invalidate),
-		fixed("POST", ipc.MSIPath, "azure-msi", h.lendMSI),
-		fixed("GET", ipc.ProfilesPath, "list", h.profiles),
-		fixed("POST", ipc.ProfilesPath, "add", h.add),
-		named("GET", ipc.ProfilePath, "", "show", h.profile),
-		named("DELETE", ipc.ProfilePath, "", "remove", h.remove),
-		named("POST", ipc.ProfilePath, ipc.RotateSuffix, "rotate", h.rotate),
-		fixed("GET", ipc.ProvidersPath, "providers", h.providers),
-		fixed("GET", ipc.StatusPath, "status", h.status),
-		fixed("POST", ipc.ReloadPath, "reload", h.reload),
-		named("POST", ipc.SignPath, "", "sign", h.sign),
-		named("POST", ipc.VerifyPath, "", "verify", h.verify),
-		named("GET", ipc.AuthorizePath, "", "authorize", h.authorize),
-		query(fixed("GET", ipc.EventsPath, "events", h.events)),
-		fixed("GET", ipc.MetricsPath, "metrics", h.metrics),
-		fixed("GET", ipc.DoctorPath, "doctor", h.doctor),
-		fixed("GET", ipc.KeystorePath, "keystore", h.keystore),
-		fixed("POST", ipc.UnlockPath, "unlock", h.unlock),
-		fixed("POST", ipc.MigratePath, "migrate", h.migrate),
+		{"GET", ipc.TokenPath, "", "get", true, h.getToken},
+		{"GET", ipc.AnyTokenPath, "", "get", true, h.getToken},
+		{"POST", ipc.InvalidatePath, "", "invalidate", false, h.invalidate},
+		{"POST", ipc.ExchangePath, "", "exchange", false, h.exchange},
+		{"POST", ipc.TokenPath, ipc.InvalidateSuffix, "invalidate", false, h.invalidate},
+		{"POST", ipc.MSIPath, "", "azure-msi", false, h.lendMSI},
+		{"GET", ipc.ProfilesPath, "", "list", false, h.profiles},
+		{"POST", ipc.ProfilesPath, "", "add", false, h.add},
+		{"GET", ipc.ProfilePath, "", "show", false, h.profile},
+		{"DELETE", ipc.ProfilePath, "", "remove", false, h.remove},
+		{"POST", ipc.ProfilePath, ipc.RotateSuffix, "rotate", false, h.rotate},
+		{"GET", ipc.ProvidersPath, "", "providers", false, h.providers},
+		{"GET", ipc.StatusPath, "", "status", false, h.status},
+		{"POST", ipc.ReloadPath, "", "reload", false, h.reload},
+		{"POST", ipc.SignPath, "", "sign", false, h.sign},
+		{"POST", ipc.VerifyPath, "", "verify", false, h.verify},
+		{"GET", ipc.AuthorizePath, "", "authorize", false, h.authorize},
+		{"GET", ipc.EventsPath, "", "events", true, h.events},
+		{"GET", ipc.MetricsPath, "", "metrics", false, h.metrics},
+		{"GET", ipc.DoctorPath, "", "doctor", false, h.doctor},
+		{"GET", ipc.KeystorePath, "", "keystore", false, h.keystore},
+		{"POST", ipc.UnlockPath, "", "unlock", false, h.unlock},
+		{"POST", ipc.MigratePath, "", "migrate", false, h.migrate},
 	}
 }
 
+func (t *route) named() bool { return strings.HasSuffix(t.before, "/") }
+
 // match reports whether the escaped path is the route's, and returns the name in it.
 func (t *route) match(path string) (name string, ok bool) {
-	if !t.named {
+	if !t.named() {
 		return "", path == t.before
 	}
 	rest, ok := strings.CutPrefix(path, t.before)
@@ -80,10 +75,8 @@ func (h *handler) getToken(c *call) error {
 	if c.name == "" && q.URL == "" {
 		return invalid("url", "either a profile or a url must be named")
 	}
+	c.trace = q.Trace
 	g, err := h.backend.Get(c.Context(), c.name, q)
-	if err != nil && q.Trace != nil {
-		return &tracedError{err, q.Trace}
-	}
 	if err != nil {
 		return err
 	}
@@ -107,12 +100,12 @@ func (h *handler) getToken(c *call) error {
 }
 
 func (h *handler) exchange(c *call) error {
-	registry, err := decodeExchange(c.body)
+	in, err := decode(c.body, func(in ipc.Exchange) error { return checkURL(in.Registry) })
 	if err != nil {
 		return err
 	}
-	refresh, err := h.backend.Exchange(c.Context(), c.name, registry)
-	return c.json(http.StatusOK, ipc.Exchanged{RefreshToken: refresh.Reveal()}, err)
+	refresh, err := h.backend.Exchange(c.Context(), c.name, in.Registry)
+	return c.json(ipc.Exchanged{RefreshToken: refresh.Reveal()}, err)
 }
 
 func (h *handler) invalidate(c *call) error {
@@ -126,25 +119,47 @@ func (h *handler) invalidate(c *call) error {
 	return c.done(h.backend.Invalidate(c.Context(), c.name, t))
 }
 
+func (h *handler) sign(c *call) error {
+	request, err := decode(c.body, ipc.CheckRequest)
+	if err != nil {
+		return err
+	}
+	signed, err := h.backend.Sign(c.Context(), c.name, request)
+	if err != nil {
+		return err
+	}
+	answer, err := ipc.EncodeSigned(signed)
+	if err != nil {
+		return err
+	}
+	c.send(http.StatusOK, jsonType, answer)
+	return nil
+}
+
+func (h *handler) verify(c *call) error {
+	in, err := decode(c.body, ipc.CheckVerification)
+	if err != nil {
+		return err
+	}
+	return c.json(h.backend.Verify(c.Context(), c.name, token.NewSecret(in.Token), in.Remote))
+}
+
 func (h *handler) profiles(c *call) error {
 	st, err := h.backend.Status(c.Context())
-	return c.json(http.StatusOK, ipc.ProfileList{Profiles: list(st.Profiles)}, err)
+	return c.json(ipc.ProfileList{Profiles: list(st.Profiles)}, err)
 }
 
 func (h *handler) status(c *call) error {
 	st, err := h.backend.Status(c.Context())
 	st.Profiles = list(st.Profiles)
-	return c.json(http.StatusOK, st, err)
+	return c.json(st, err)
 }
 
-func (h *handler) profile(c *call) error {
-	status, err := h.backend.Profile(c.Context(), c.name)
-	return c.json(http.StatusOK, status, err)
-}
+func (h *handler) profile(c *call) error { return c.json(h.backend.Profile(c.Context(), c.name)) }
 
 func (h *handler) providers(c *call) error {
 	all, err := h.backend.Providers(c.Context())
-	return c.json(http.StatusOK, ipc.ProviderList{Providers: list(all)}, err)
+	return c.json(ipc.ProviderList{Providers: list(all)}, err)
 }
 
 // list is s, but an empty list where JSON would say null.

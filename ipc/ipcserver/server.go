@@ -47,8 +47,10 @@ type Options struct {
 	Allow func(ipc.Peer) error
 	// Audit hears of every grant and refusal.
 	Audit func(Event)
-	// Counts counts the requests.
-	Counts *Counts
+	// Count hears of every request: what was asked for and how it ended, "ok" or
+	// an error's code. "connect" is a caller who is not let in, "other" a path or
+	// method that does not exist.
+	Count func(do, result string)
 	// Metrics returns the handler of GET /metrics for the caller in ctx. Default:
 	// the path does not exist.
 	Metrics func(ctx context.Context) (http.Handler, error)
@@ -84,7 +86,7 @@ const (
 type times struct {
 	head  time.Duration // to say what they want, over a new connection
 	body  time.Duration // for the body to arrive
-	write time.Duration // for an answer to leave
+	write time.Duration // for an answer to leave, or a part of one
 	idle  time.Duration // between two requests
 	// lastWord is for new callers to say what they want once the server is to
 	// end, and for answers to leave once their contexts have ended.
@@ -103,7 +105,8 @@ func Serve(ctx context.Context, l net.Listener, b Backend, o Options) error {
 	requests, cancelRequests := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancelRequests()
 	h := newHandler(b, o)
-	conns := limit(l, maxConns, maxConnsOfUser)
+	h.ending = ctx
+	conns := limit(l, maxConns, maxConnsOfUser, h.times.write)
 	srv := newServer(requests, h)
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(conns) }()
@@ -111,10 +114,8 @@ func Serve(ctx context.Context, l net.Listener, b Backend, o Options) error {
 	var err error
 	select {
 	case err = <-served: // the listener failed
-		close(h.ending)
 		cancelRequests()
 	case <-ctx.Done():
-		close(h.ending)
 		_ = conns.Close()
 		<-served // everyone who was let in is among the connections now
 		defer time.AfterFunc(h.times.grace, cancelRequests).Stop()

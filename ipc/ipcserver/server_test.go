@@ -619,7 +619,7 @@ func TestEveryRouteIsDescribed(t *testing.T) {
 	}
 	for _, r := range newHandler(newMemory(), Options{}).routes {
 		name := ""
-		if r.named {
+		if r.named() {
 			name = "NAME"
 		}
 		if heading := "## " + r.method + " " + r.before + name + r.after + "\n"; !bytes.Contains(doc, []byte(heading)) {

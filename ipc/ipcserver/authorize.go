@@ -11,32 +11,6 @@ import (
 	"tokend/providers/token"
 )
 
-func (h *handler) sign(c *call) error {
-	request, err := decodeRequest(c.body)
-	if err != nil {
-		return err
-	}
-	signed, err := h.backend.Sign(c.Context(), c.name, request)
-	if err != nil {
-		return err
-	}
-	answer, err := ipc.EncodeSigned(signed)
-	if err != nil {
-		return err
-	}
-	c.send(http.StatusOK, jsonType, answer)
-	return nil
-}
-
-func (h *handler) verify(c *call) error {
-	raw, remote, err := decodeVerification(c.body)
-	if err != nil {
-		return err
-	}
-	verdict, err := h.backend.Verify(c.Context(), c.name, raw, remote)
-	return c.json(http.StatusOK, verdict, err)
-}
-
 // The headers in which authorize describes a token.
 const (
 	subjectHeader = "X-Tokend-Subject"
@@ -109,14 +83,12 @@ func presented(head http.Header) (token.Secret, token.Verdict) {
 // for somebody else, 401 with a challenge (RFC 6750 §3) for all others.
 func (c *call) turnAway(v token.Verdict) error {
 	v.Valid, v.Claims = false, nil
-	if isWord(v.Reason) {
-		c.w.Header().Set(reasonHeader, v.Reason)
-	}
+	c.w.Header().Set(reasonHeader, v.Reason)
 	if v.Reason == "wrong_audience" {
-		return c.json(http.StatusForbidden, v, nil)
+		return c.answer(http.StatusForbidden, v, nil)
 	}
 	c.w.Header().Set("WWW-Authenticate", challenge(v))
-	return c.json(http.StatusUnauthorized, v, nil)
+	return c.answer(http.StatusUnauthorized, v, nil)
 }
 
 // challenge names no error if there was no token (RFC 6750 §3.1).
@@ -149,10 +121,6 @@ func description(message string) string {
 	return text[:min(len(text), maxDescription)]
 }
 
-func isWord(s string) bool {
-	return s != "" && len(s) <= 64 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789_") == ""
-}
-
 const (
 	// maxClaim and maxClaims bound what goes into response headers: proxies
 	// have buffers of a few KiB for all of them together.
@@ -180,8 +148,7 @@ func setClaims(head http.Header, claims map[string]any) {
 // headerText is a claim that is text and can be a header's value, else "".
 func headerText(claim any) string {
 	text, _ := claim.(string)
-	notVisible := func(r rune) bool { return r < ' ' || r > '~' }
-	if len(text) > maxClaim || strings.TrimSpace(text) != text || strings.ContainsFunc(text, notVisible) {
+	if len(text) > maxClaim || !ipc.IsVisible(text) {
 		return ""
 	}
 	return text
