@@ -23,13 +23,13 @@ profile's hosts cover the whole site. -v shows the credential.`
 
 func curlCommand(e *ui.Env) *cli.Command {
 	return &cli.Command{
-		Name:     "curl",
-		Args:     "NAME [--] ARGS...",
-		Short:    "Run curl with the profile's credential",
-		Long:     curlHelp,
-		Flags:    func(f *cli.Flags) { f.SetInterspersed(false) }, // what follows NAME is for curl
-		Check:    cli.AnyArgs,
-		Complete: e.CompleteProfile,
+		Name:       "curl",
+		Args:       "NAME [--] ARGS...",
+		Short:      "Run curl with the profile's credential",
+		Long:       curlHelp,
+		FlagsFirst: true, // what follows NAME is for curl
+		Check:      cli.AnyArgs,
+		Complete:   e.CompleteProfile,
 		Run: func(ctx context.Context, c *cli.Call) error {
 			args := c.Args
 			if len(args) > 1 && args[1] == "--" {

@@ -42,7 +42,6 @@ func doctor(ctx context.Context, e *ui.Env, c *cli.Call, asJSON bool) error {
 		return err
 	})
 	if err != nil {
-		err = e.CheckSocket(err)
 		advice := strings.Join(ui.Hints(err, e.Situation(ctx, c, err)), "\n")
 		found.Checks = []token.Check{{Name: "socket", Result: token.CheckFail, Text: err.Error(), Advice: ui.Plainly(advice)}}
 	} else {

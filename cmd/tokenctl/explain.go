@@ -10,7 +10,6 @@ import (
 	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokenctl/ui"
 	"tokend/docs"
-	"tokend/providers/token"
 )
 
 const explainHelp = `  tokenctl explain AADSTS7000215
@@ -101,8 +100,8 @@ func findTopic(topics []docs.Topic, words string) (docs.Topic, error) {
 			}
 		}
 	}
-	return docs.Topic{}, &token.Error{Code: token.ErrNotFound, Cause: ui.ErrNoTopic,
-		Message: fmt.Sprintf("there is no topic %q%s", ui.Cut(words, 60), cmp.Or(cli.DidYouMean(words, names), topicsWith(words, names)))}
+	return docs.Topic{}, &ui.Exit{Status: ui.ExitNotFound, Err: fmt.Errorf("there is no topic %q%s",
+		ui.Cut(words, 60), cmp.Or(cli.DidYouMean(words, names), topicsWith(words, names), "; tokenctl explain lists them"))}
 }
 
 // topicsWith lists the topics with a word in their names, such as a provider.

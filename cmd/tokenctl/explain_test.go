@@ -48,7 +48,7 @@ func TestExplain(t *testing.T) {
 	}
 	call(t, "/nonexistent", nil, "explain", "clms-algoritm").wants(t, ui.ExitNotFound, "", `there is no topic "clms-algoritm"; did you mean clms-algorithm?`)
 	call(t, "/nonexistent", nil, "explain", "datarock").wants(t, ui.ExitNotFound, "", `; there are datarock-key-mismatch, datarock-clock,`)
-	call(t, "/nonexistent", nil, "explain", "e").wants(t, ui.ExitNotFound, "", "there is no topic \"e\"\n")
+	call(t, "/nonexistent", nil, "explain", "e").wants(t, ui.ExitNotFound, "", "there is no topic \"e\"; tokenctl explain")
 }
 
 func TestAnErrorNamesItsTopic(t *testing.T) {

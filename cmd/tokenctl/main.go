@@ -34,7 +34,6 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if err == nil {
 		return ui.ExitOK
 	}
-	err = e.CheckSocket(err)
 	return e.Report(err, ui.Hints(err, e.Situation(ctx, c, err)))
 }
 

@@ -32,11 +32,12 @@ tokend names it and keeps what it had loaded before.`,
 	}
 }
 
-// listBadFiles is err with a line for each bad file, if there are several.
+// listBadFiles prints a line for each bad file, if there are several.
 func listBadFiles(ctx context.Context, e *ui.Env, err error) error {
 	st, failed := e.Status(ctx)
 	if failed != nil || len(st.ConfigErrors) < 2 {
 		return err
 	}
-	return &ui.Listing{Heading: fmt.Sprintf("%d files are bad; what was loaded before stays:", len(st.ConfigErrors)), Lines: st.ConfigErrors, Err: err}
+	e.Err.Print(badFilesText(e.Err, st))
+	return &ui.Exit{Status: ui.ExitUsage, Err: fmt.Errorf("%d files are bad. Correct them, then: tokenctl reload", len(st.ConfigErrors))}
 }

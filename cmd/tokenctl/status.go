@@ -262,6 +262,9 @@ func warningsText(s ui.Screen, st token.Status) string {
 			lines = append(lines, p.Name+": "+warning)
 		}
 	}
-	return s.Section("Warnings", ui.Warn, lines) +
-		s.Section("Files that could not be loaded (what was loaded before stays)", ui.Bad, st.ConfigErrors)
+	return s.Section("Warnings", ui.Warn, lines) + badFilesText(s, st)
+}
+
+func badFilesText(s ui.Screen, st token.Status) string {
+	return s.Section("Files that could not be loaded (what was loaded before stays)", ui.Bad, st.ConfigErrors)
 }

@@ -43,6 +43,8 @@ type Command struct {
 	Hidden bool
 	// RawArgs are not searched for flags.
 	RawArgs bool
+	// FlagsFirst: what follows the first argument is not searched for flags.
+	FlagsFirst bool
 	// Flags defines the flags of this command, Shared those that its
 	// subcommands have too.
 	Flags, Shared func(*Flags)
@@ -146,13 +148,14 @@ func (p *Program) parse(args []string) (*Call, error) {
 
 // start is the call of the root, before its flags are parsed.
 func (p *Program) start() *Call {
-	c := &Call{Flags: newFlags()}
-	c.enter(p.Root)
-	c.Flags.SetInterspersed(false)
-	c.builtins = p.builtins
+	c := &Call{Flags: &Flags{shared: newSet(), completers: map[string]Completer{}}}
+	root := *p.Root
+	root.FlagsFirst = true
 	if p.Version != nil {
-		c.Flags.Bool(versionFlag, false, "print the version")
+		root.Flags = func(f *Flags) { f.Bool(versionFlag, false, "print the version") }
 	}
+	c.enter(&root)
+	c.builtins = p.builtins
 	return c
 }
 
@@ -236,7 +239,7 @@ func (p *Program) flagError(c *Call, err error) error {
 	var invalid *pflag.InvalidValueError
 	switch {
 	case errors.As(err, &missing):
-		return &missingValue{Usage("--%s needs a value", missing.GetFlag().Name), missing.GetFlag()}
+		return &token.Error{Code: token.ErrInvalid, Message: "--" + missing.GetFlag().Name + " needs a value", Cause: errors.Join(ErrUsage, err)}
 	case errors.As(err, &invalid):
 		return Usage("--%s: %v", invalid.GetFlag().Name, invalid.Unwrap())
 	case !errors.As(err, &unknown):
@@ -254,12 +257,3 @@ func (p *Program) flagError(c *Call, err error) error {
 	c.Flags.visit(func(f *pflag.Flag) { names = append(names, "--"+f.Name) })
 	return Usage("%s has no flag --%s%s", c.Name(), name, DidYouMean("--"+name, names))
 }
-
-// A missingValue is the error of a flag that ends the line without its value.
-type missingValue struct {
-	error
-	flag *pflag.Flag
-}
-
-// Unwrap returns the error in words.
-func (m *missingValue) Unwrap() error { return m.error }

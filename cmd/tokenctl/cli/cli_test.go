@@ -148,9 +148,9 @@ Commands:
   completion  Print the completion script for a shell
 
 Flags:
+      --version       print the version
       --socket PATH   PATH of the socket
   -h, --help          show this help
-      --version       print the version
 `
 	for line, want := range map[string]string{
 		"get --help": get, "get clms -h": get, "help get": get, "--socket /s get -h": get,
@@ -174,7 +174,7 @@ func TestCandidates(t *testing.T) {
 		"get ":                "clms clms-2 rock",
 		"get r":               "rock",
 		"get clms ":           "",
-		"get -":               "--output --all --help --socket",
+		"get -":               "--output --help --all --socket",
 		"get --o":             "--output",
 		"get clms -o ":        "token json",
 		"get clms --output j": "json",
@@ -280,7 +280,7 @@ try 9 prog get --output = j; try 9 prog get --output =; try 9 prog ke; try 9 pro
 	c.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
 	out, err := c.CombinedOutput()
 	want := "<json>" + "<token><json>" + "<keys>" + "<clms    (a profile)><clms-2  (another)>" + "<clms><clms-2>" +
-		"<--output  (FORMAT: token or )><--all     (everything)><--help    (show this help)><--socket  (PATH of the socke)>"
+		"<--output  (FORMAT: token or )><--help    (show this help)><--all     (everything)><--socket  (PATH of the socke)>"
 	if err != nil || string(out) != want {
 		t.Errorf("%v\ngot  %s\nwant %s", err, out, want)
 	}
@@ -295,7 +295,7 @@ func TestReference(t *testing.T) {
 	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
 		t.Fatal(err)
 	}
-	if len(r.Commands) != 3 || r.Commands[1].Commands[0].Name != "prog keys move" || r.Flags[0].Name != "socket" || r.Flags[0].Group != "" {
+	if len(r.Commands) != 3 || r.Commands[1].Commands[0].Name != "prog keys move" || r.Flags[1].Name != "socket" || r.Flags[1].Group != "" {
 		t.Errorf("%+v", r)
 	}
 	want := []FlagReference{

@@ -113,10 +113,10 @@ func (p *Program) printCandidates(_ context.Context, c *Call) error {
 // files fit instead.
 func (p *Program) candidates(before []string, typed string) (list []Candidate, files bool) {
 	c, err := p.parse(before)
-	var missing *missingValue
+	var missing *pflag.ValueRequiredError
 	switch {
 	case errors.As(err, &missing):
-		return c.completeValue(missing.flag, "")
+		return c.completeValue(missing.GetFlag(), "")
 	case err != nil:
 		return nil, false
 	case c.Command.RawArgs:

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,23 +15,25 @@ const width = 80
 // Flags are the flags of a command. A usage text names the flag's value
 // between backquotes.
 type Flags struct {
+	// FlagSet takes definitions, and then holds all flags of the command.
 	*pflag.FlagSet
-	// inherited are the flags of the commands above, shared those for the
-	// commands below.
-	inherited, shared *pflag.FlagSet
-	headings          []heading
-	completers        map[string]Completer
+	sections []section
+	// shared are the flags that the commands below have too.
+	shared     *pflag.FlagSet
+	completers map[string]Completer
 }
 
-// A heading stands over the flags from a position on.
-type heading struct {
-	from int
-	text string
+// A section is the flags under one heading.
+type section struct {
+	heading string
+	flags   *pflag.FlagSet
 }
 
-func newFlags() *Flags {
-	return &Flags{FlagSet: newSet(), inherited: newSet(), shared: newSet(), completers: map[string]Completer{}}
-}
+// The headings of flags that were given none.
+const (
+	ownFlags       = "Flags"
+	InheritedFlags = "Flags of every command"
+)
 
 func newSet() *pflag.FlagSet {
 	set := pflag.NewFlagSet("", pflag.ContinueOnError)
@@ -42,30 +43,32 @@ func newSet() *pflag.FlagSet {
 
 // enter returns the flags of a command below the one that has f.
 func (f *Flags) enter(c *Command) *Flags {
-	own := newFlags()
-	own.inherited.AddFlagSet(f.inherited)
-	own.inherited.AddFlagSet(f.shared)
-	own.completers = f.completers
+	own := &Flags{shared: newSet(), completers: f.completers}
+	own.Heading(ownFlags)
 	if c.Flags != nil {
 		c.Flags(own)
 	}
 	if c.Shared != nil {
 		c.Shared(&Flags{FlagSet: own.shared, completers: own.completers})
 	}
-	own.AddFlagSet(own.shared)
-	own.BoolP("help", "h", false, "show this help")
-	own.AddFlagSet(own.inherited)
-	if len(c.Commands) > 0 {
-		own.SetInterspersed(false) // what follows the subcommand is its own
+	first := own.sections[0].flags
+	first.AddFlagSet(own.shared)
+	first.BoolP("help", "h", false, "show this help")
+	own.sections = append(own.sections, section{InheritedFlags, f.shared})
+	own.shared.AddFlagSet(f.shared)
+	own.FlagSet = newSet()
+	for _, s := range own.sections {
+		own.AddFlagSet(s.flags)
 	}
+	// What follows a subcommand is its own.
+	own.SetInterspersed(len(c.Commands) == 0 && !c.FlagsFirst)
 	return own
 }
 
 // Heading has the flags that are defined from now on stand under text.
 func (f *Flags) Heading(text string) {
-	n := 0
-	f.VisitAll(func(*pflag.Flag) { n++ })
-	f.headings = append(f.headings, heading{n, text})
+	f.FlagSet = newSet()
+	f.sections = append(f.sections, section{text, f.FlagSet})
 }
 
 // Complete has shells complete the flag's value by list.
@@ -86,51 +89,6 @@ func (f *Flags) visit(do func(*pflag.Flag)) {
 	})
 }
 
-// A group is the flags under one heading.
-type group struct {
-	heading string
-	flags   *pflag.FlagSet
-}
-
-// groups returns the command's own flags by their headings, and then the
-// inherited ones.
-func (f *Flags) groups() []group {
-	var groups []group
-	add := func(heading string, flag *pflag.Flag) {
-		i := slices.IndexFunc(groups, func(g group) bool { return g.heading == heading })
-		if i < 0 {
-			i = len(groups)
-			groups = append(groups, group{heading, newSet()})
-		}
-		groups[i].flags.AddFlag(flag)
-	}
-	n := 0
-	f.VisitAll(func(flag *pflag.Flag) {
-		heading := ownFlags
-		for _, h := range f.headings {
-			if h.from <= n {
-				heading = h.text
-			}
-		}
-		switch n++; {
-		case flag.Hidden:
-		case f.inherited.Lookup(flag.Name) != nil:
-			add(InheritedFlags, flag)
-		case flag.Name == "help":
-			add(ownFlags, flag)
-		default:
-			add(heading, flag)
-		}
-	})
-	return groups
-}
-
-// The headings of flags that were given none.
-const (
-	ownFlags       = "Flags"
-	InheritedFlags = "Flags of every command"
-)
-
 // Help is a command's help: examples first, flags last.
 func (c *Call) Help() string {
 	var b strings.Builder
@@ -149,8 +107,10 @@ func (c *Call) Help() string {
 			fmt.Fprintf(&b, "  %-*s  %s\n", longest, sub.Name, sub.Short)
 		}
 	}
-	for _, g := range c.Flags.groups() {
-		fmt.Fprintf(&b, "\n%s:\n%s", g.heading, g.flags.FlagUsagesWrapped(width))
+	for _, s := range c.Flags.sections {
+		if s.flags.HasAvailableFlags() {
+			fmt.Fprintf(&b, "\n%s:\n%s", s.heading, s.flags.FlagUsagesWrapped(width))
+		}
 	}
 	return b.String()
 }

@@ -48,12 +48,16 @@ func (p *Program) printReference(context.Context, *Call) error {
 
 func (c *Call) reference() Reference {
 	r := Reference{Name: c.Path, Usage: c.usage(), Short: c.Command.Short, Long: c.Command.Long}
-	for _, g := range c.Flags.groups() {
-		heading := g.heading
+	for _, s := range c.Flags.sections {
+		heading := s.heading
 		if heading == ownFlags {
 			heading = ""
 		}
-		g.flags.VisitAll(func(f *pflag.Flag) { r.Flags = append(r.Flags, flagReference(f, heading)) })
+		s.flags.VisitAll(func(f *pflag.Flag) {
+			if !f.Hidden {
+				r.Flags = append(r.Flags, flagReference(f, heading))
+			}
+		})
 	}
 	for _, sub := range c.subcommands() {
 		if !sub.builtin {

@@ -3,8 +3,6 @@ package ui
 import (
 	"context"
 	"errors"
-	"os"
-	"runtime"
 
 	"tokend/providers/token"
 )
@@ -103,21 +101,6 @@ var ErrInterrupted = &Exit{Status: ExitInterrupted}
 // ErrNoAnswer means that the user ended the input at a question.
 var ErrNoAnswer = errors.New("nothing was entered")
 
-// A Listing is an error about several things, a line for each.
-type Listing struct {
-	// Heading stands over the lines.
-	Heading string
-	Lines   []string
-	// Err is the error about them all.
-	Err error
-}
-
-// Error implements error.
-func (l *Listing) Error() string { return l.Heading }
-
-// Unwrap returns Err.
-func (l *Listing) Unwrap() error { return l.Err }
-
 // Report prints an error with hints, and returns the exit status.
 func (e *Env) Report(err error, hints []string) int {
 	var exit *Exit
@@ -128,12 +111,6 @@ func (e *Env) Report(err error, hints []string) int {
 		return exit.Status
 	}
 	e.printError(err)
-	var listing *Listing
-	if errors.As(err, &listing) {
-		for _, line := range listing.Lines {
-			e.Err.Print("  " + Printable(line) + "\n")
-		}
-	}
 	for _, hint := range hints {
 		e.Err.Print(Wrap(hint, "  "))
 	}
@@ -150,22 +127,4 @@ func Message(err error) string {
 		return "tokend did not answer in time"
 	}
 	return err.Error()
-}
-
-// errNoSocket is the cause of an error about a path that is no socket.
-var errNoSocket = errors.New("not a socket")
-
-// CheckSocket returns the error to show in place of err, where err came of a
-// socket's path that leads to something else.
-func (e *Env) CheckSocket(err error) error {
-	code := CodeOf(err)
-	d, failed := e.Client()
-	if failed != nil || runtime.GOOS == "windows" || code != token.ErrNoDaemon && code != token.ErrDenied {
-		return err
-	}
-	info, failed := os.Stat(d.Socket)
-	if failed != nil || info.Mode()&os.ModeSocket != 0 {
-		return err
-	}
-	return &token.Error{Code: token.ErrNoDaemon, Message: d.Socket + " is not a socket", Cause: errNoSocket}
 }

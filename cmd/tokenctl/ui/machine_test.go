@@ -12,21 +12,12 @@ import (
 
 // The steps fit the machine, and end with a tokend that answers.
 func TestStepsFitTheMachine(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("the commands of other systems differ")
-	}
 	const program = "/usr/bin/tokend"
 	for want, s := range map[string]Machine{
-		"Choose where secrets are kept, once: tokend setup\nThen start it: tokenctl --start, or at each login: tokend install":                                            {Program: program},
-		"Choose where secrets are kept, once: tokend setup --keystore sealed --key-file ~/.tokend.key\nThen start it: tokenctl --start, or at each login: tokend install": {Program: program, headless: true},
-		"Start it: tokenctl --start, or at each login from now on: tokend install":                                                                                        {Program: program, setUp: true, headless: true},
-		"Start it: tokenctl --start": {Program: program, setUp: true, unmanaged: true},
-		"Choose where secrets are kept, once: tokend setup\nThen start it: tokenctl --start": {Program: program, unmanaged: true},
-		"Start it: tokend start": {Program: program, setUp: true, service: true, system: true},
-		"The system's tokend is not running. As root: tokend start --system":                                            {Program: program, system: true, unit: true},
-		"Set the system service up: tokend setup --system\nThen have it started, also at boot: tokend install --system": {Program: program, root: true, unit: true},
-		"Start it: tokend start --user": {Program: program, setUp: true, service: true, root: true, unit: true},
-		"tokend is neither beside tokenctl nor in $PATH; install it first.\nStart it: tokenctl --start, or at each login from now on: tokend install": {setUp: true},
+		"Choose where secrets are kept, once: tokend setup\nThen start it: tokenctl --start, or as a service: tokend install":            {Program: program},
+		"Start it: tokenctl --start, or as a service: tokend install":                                                                    {Program: program, setUp: true, system: true},
+		"The system's tokend is not running. As root: tokend start --system":                                                             {Program: program, system: true},
+		"tokend is neither beside tokenctl nor in $PATH; install it first.\nStart it: tokenctl --start, or as a service: tokend install": {setUp: true},
 	} {
 		if got := Plainly(strings.Join(s.steps(), "\n")); got != want {
 			t.Errorf("%+v:\n%s\nwant\n%s", s, got, want)
@@ -50,32 +41,26 @@ func TestStateDirIsTokends(t *testing.T) {
 
 func TestWhatThereIsIsFound(t *testing.T) {
 	home := t.TempDir()
-	for name, value := range map[string]string{
-		"HOME": home, "XDG_STATE_HOME": "", "XDG_CONFIG_HOME": "", "XDG_RUNTIME_DIR": filepath.Join(home, "run"),
-		"DBUS_SESSION_BUS_ADDRESS": "", "PATH": filepath.Join(home, "bin"),
-	} {
-		t.Setenv(name, value)
-	}
-	if s := InspectMachine(); s.Program != "" || s.setUp || s.service || s.headless != (runtime.GOOS == "linux") {
+	t.Setenv("HOME", home)
+	t.Setenv("XDG_STATE_HOME", filepath.Join(home, "state"))
+	t.Setenv("PATH", home)
+	if s := InspectMachine(); s.Program != "" || s.setUp {
 		t.Errorf("in an empty home: %+v", s)
 	}
 	state, err := StateDir()
-	if err != nil {
-		t.Fatal(err)
+	if err == nil {
+		err = os.MkdirAll(state, 0o700)
 	}
-	service := filepath.Join(userServiceDirs()[0], "tokend"+serviceSuffix())
-	for file, mode := range map[string]os.FileMode{
-		filepath.Join(state, "install.toml"): 0o600, service: 0o600,
-		filepath.Join(home, "bin", "tokend"): 0o700, filepath.Join(home, "run", "bus"): 0o600,
-	} {
-		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, nil, mode); err != nil {
-			t.Fatal(err)
+	program := filepath.Join(home, "tokend")
+	if runtime.GOOS == "windows" {
+		program += ".exe"
+	}
+	for _, file := range []string{filepath.Join(state, "install.toml"), program} {
+		if err == nil {
+			err = os.WriteFile(file, nil, 0o700)
 		}
 	}
-	if s := InspectMachine(); s.Program != filepath.Join(home, "bin", "tokend") || !s.setUp || !s.service || s.headless {
-		t.Errorf("with all of it: %+v", s)
+	if s := InspectMachine(); err != nil || s.Program != program || !s.setUp {
+		t.Errorf("with all of it: %+v, %v", s, err)
 	}
 }
