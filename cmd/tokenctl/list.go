@@ -63,10 +63,18 @@ func ownToken(p token.ProfileStatus) token.TokenStatus {
 	return noToken(p)
 }
 
+// tokensOf are the profile's tokens, or what stands for them.
+func tokensOf(p token.ProfileStatus) []token.TokenStatus {
+	if len(p.Tokens) == 0 {
+		return []token.TokenStatus{noToken(p)}
+	}
+	return p.Tokens
+}
+
 // noToken stands for the token of a profile that has none: its state is what
 // the profile does instead, if it is of such a kind.
 func noToken(p token.ProfileStatus) token.TokenStatus {
-	if isTokenless(p) {
+	if p.Does == doesSign || p.Does == doesVerify {
 		return token.TokenStatus{State: p.Does, LastUsed: p.LastUsed, LastUser: p.LastUser}
 	}
 	return token.TokenStatus{State: "none"}
@@ -77,8 +85,6 @@ const (
 	doesSign   = "signs"
 	doesVerify = "verifies"
 )
-
-func isTokenless(p token.ProfileStatus) bool { return p.Does == doesSign || p.Does == doesVerify }
 
 // usable reports whether tokend serves a token.
 func usable(t token.TokenStatus) bool {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -22,8 +23,9 @@ func showCommand(e *ui.Env) *cli.Command {
 		Short: "Show a profile's settings, and where they are",
 		Long: `  tokenctl show clms
 
-Shows a profile: its file, its settings, where its tokens come from, when its
-credential expires, and its tokens' lifetimes. It never shows a secret.`,
+Shows a profile, as "tokenctl status NAME" does: its file, its settings, where
+its tokens come from, when its credential expires, what its tokens contain, and
+the last attempts to obtain one. It never shows a secret.`,
 		Flags:    jsonFlag(&asJSON),
 		Check:    e.OneProfile,
 		Complete: e.CompleteProfile,
@@ -35,37 +37,29 @@ credential expires, and its tokens' lifetimes. It never shows a secret.`,
 			case asJSON:
 				return e.Out.AnswerJSON(p)
 			}
-			return e.Out.Answer(showText(e.Out, p, time.Now()))
+			return e.Out.Answer(profileText(e.Out, p, time.Now()))
 		},
 	}
 }
 
-func showText(s ui.Screen, p token.ProfileStatus, now time.Time) string {
+// profileText shows one profile: what it is made of, its tokens, and what tokend
+// warns of.
+func profileText(s ui.Screen, p token.ProfileStatus, now time.Time) string {
 	expires := "no known expiry"
 	switch {
 	case p.Does == doesVerify:
 		expires = "none needed"
 	case !p.CredentialExpires.IsZero():
-		expires = expiryText(p.CredentialExpires, now)
+		expires = fmt.Sprintf("expires on %s, %s", ui.Day(p.CredentialExpires), ui.When(p.CredentialExpires, now))
 	}
-	rows := []ui.Row{
-		ui.Pair("profile", p.Name, ui.Plain),
-		ui.Pair("provider", p.Provider, ui.Plain),
-		ui.Pair("file", p.File, ui.Plain),
-		ui.Pair("credential", expires, ui.Plain),
-	}
-	if !isTokenless(p) {
-		rows = append(rows, ui.Pair("endpoint", orDash(p.Endpoint), ui.Plain), ui.Pair("renewal", orDash(p.Renew), ui.Plain))
-	}
+	rows := pairs("profile", p.Name, "provider", p.Provider, "file", p.File, "credential", expires, "endpoint", p.Endpoint, "renewal", p.Renew)
 	if c := p.Pending; c != nil {
 		rows = append(rows, ui.Pair("new key", "made "+ui.When(c.Stored, now)+", waits to be registered", ui.Warn))
 	}
 	for _, host := range p.Hosts {
 		rows = append(rows, ui.Pair("for", host, ui.Plain))
 	}
-	if p.Present != "" {
-		rows = append(rows, ui.Pair("shown as", string(p.Present), ui.Plain))
-	}
+	rows = append(rows, pairs("shown as", string(p.Present))...)
 	for _, path := range p.Sinks {
 		rows = append(rows, ui.Pair("written to", path, ui.Plain))
 	}
@@ -73,8 +67,86 @@ func showText(s ui.Screen, p token.ProfileStatus, now time.Time) string {
 	if !p.Settings.IsZero() {
 		text += "\n" + s.Table(settingRows(p))
 	}
-	return text + "\n" + profileTable(s, []token.ProfileStatus{p}, now) +
-		warningsText(s, token.Status{Profiles: []token.ProfileStatus{p}})
+	for _, t := range tokensOf(p) {
+		text += "\n" + tokenText(s, p, t, now)
+	}
+	return text + warningsText(s, token.Status{Profiles: []token.ProfileStatus{p}})
+}
+
+// pairs are rows of names and values; one without a value is left out.
+func pairs(texts ...string) (rows []ui.Row) {
+	for pair := range slices.Chunk(texts, 2) {
+		if pair[1] != "" {
+			rows = append(rows, ui.Pair(pair[0], pair[1], ui.Plain))
+		}
+	}
+	return rows
+}
+
+// tokenText shows one token: its state, what it contains, its history, and what
+// to do if the last attempt failed.
+func tokenText(s ui.Screen, p token.ProfileStatus, t token.TokenStatus, now time.Time) string {
+	state, obtained := stateOf(t), ""
+	rows := []ui.Row{ui.Pair("state", state.Text, state.As)}
+	if usable(t) {
+		rows = append(rows, ui.Row{Cells: []ui.Cell{{Text: "left", As: ui.Faint}, lifeLeft(t, now)}})
+	}
+	if !t.Issued.IsZero() {
+		obtained = ui.When(t.Issued, now) + ", for " + ui.Duration(t.Expiry.Sub(t.Issued))
+	}
+	rows = append(rows, pairs("obtained", obtained, "next", nextTry(t, now), "last used", useText(t.LastUsed, t.LastUser, now),
+		"for scope", t.Scope, "for audience", t.Audience, "granted", t.Granted)...)
+	text := s.Table(append(rows, claimRows(t.Content)...))
+	if t.Error != nil {
+		text += "\n" + s.Paint(ui.Bad, "The last attempt failed") + "\n" + ui.Wrap(failureText(t, now), "  ")
+		hints := ui.SeeTopic(t.Error.Topic)
+		if t.Error.Code != token.ErrUnavailable { // which passes by itself
+			hints = ui.Hints(t.Error, ui.Situation{Command: "get", Profile: ui.Printable(p.Name), Now: now})
+		}
+		for _, line := range hints {
+			text += ui.Wrap(line, "  ")
+		}
+	}
+	return text + historyText(s, t.History, now)
+}
+
+// claimRows show what a token contains.
+func claimRows(c *token.ClaimsPreview) []ui.Row {
+	if c == nil {
+		return nil
+	}
+	format := map[string]string{
+		"jwt":    "a JWT; tokend has not verified what it says",
+		"jwe":    "an encrypted JWT (JWE); only its recipient can read it",
+		"opaque": "opaque; only its issuer knows what it stands for",
+	}[c.Format]
+	return pairs("token", cmp.Or(format, c.Format), "issuer", c.Issuer, "subject", c.Subject, "audience", strings.Join(c.Audience, " "),
+		"client", c.Client, "scopes", strings.Join(c.Scopes, " "))
+}
+
+// useText says when something was last used and by whom, at length.
+func useText(at time.Time, by *token.User, now time.Time) string {
+	text := lastUse(at, by, " by ", now)
+	if by != nil && by.PID != 0 && by.Program != "" {
+		text += fmt.Sprintf(" (process %d)", by.PID)
+	}
+	return text
+}
+
+// historyText is a table of the last attempts to obtain a token.
+func historyText(s ui.Screen, history []token.Attempt, now time.Time) string {
+	if len(history) == 0 {
+		return ""
+	}
+	rows := []ui.Row{ui.Header("ATTEMPT", "TOOK", "RESULT")}
+	for _, at := range history {
+		result := ui.Cell{Text: "a token", As: ui.Good}
+		if at.Code != "" {
+			result = ui.Cell{Text: ui.Printable(cmp.Or(at.Code.Error(), string(at.Code))), As: ui.Bad}
+		}
+		rows = append(rows, ui.Row{Cells: []ui.Cell{{Text: ui.When(at.At, now)}, {Text: ui.Took(at.Took)}, result}})
+	}
+	return "\n" + s.Table(rows)
 }
 
 func settingRows(p token.ProfileStatus) []ui.Row {
@@ -112,11 +184,4 @@ func settingText(v any) string {
 		return fmt.Sprint(v)
 	}
 	return string(b)
-}
-
-func orDash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
 }

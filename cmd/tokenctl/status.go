@@ -20,9 +20,9 @@ const statusHelp = `  tokenctl status
 
 Shows the state of tokend and its profiles: how much of each token's life is
 left, when tokend renews it, who used it last, and what is going wrong. With a
-name it shows one profile at length: what its token contains, and the results of
-the last attempts to obtain one. The exit status is 0 whatever the state is; 7
-if tokend is not running, 3 if there is no such profile.
+name it shows one profile at length: its settings, what its token contains, and
+the results of the last attempts to obtain one. The exit status is 0 whatever
+the state is; 7 if tokend is not running, 3 if there is no such profile.
 
 States:
   fresh      good, and not yet due to be renewed
@@ -133,11 +133,7 @@ const longestName = 24
 func profileTable(s ui.Screen, profiles []token.ProfileStatus, now time.Time) string {
 	rows := []ui.Row{ui.Header("PROFILE", "STATE", "LEFT", "NEXT", "LAST USED")}
 	for _, p := range profiles {
-		tokens := p.Tokens
-		if len(tokens) == 0 {
-			tokens = []token.TokenStatus{noToken(p)}
-		}
-		for i, t := range tokens {
+		for i, t := range tokensOf(p) {
 			name := ui.Printable(p.Name)
 			switch {
 			case i > 0:

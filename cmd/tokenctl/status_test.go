@@ -124,7 +124,7 @@ func TestOneProfileIsShownAtLength(t *testing.T) {
 	socket := serve(t, b)
 	r := call(t, socket, nil, "status", "clms")
 	for _, want := range []string{
-		"endpoint  https://land.copernicus.eu/@@oauth2-token\n", "state      fresh\n", "left       ######## 42 min\n", "next       in 30 min\n",
+		"endpoint    https://land.copernicus.eu/@@oauth2-token\n", "state      fresh\n", "left       ######## 42 min\n", "next       in 30 min\n",
 		"last used  3 min ago by python3 (process 4711)\n", "granted    read\n", "token      a JWT; tokend has not verified what it says\n",
 		"issuer     https://id\n", "subject    me\n", "audience   https://a https://b\n", "client     c\n", "scopes     read list\n",
 		"ATTEMPT     TOOK    RESULT\n10 min ago  412 ms  a token\n20 min ago  10.0 s  issuer unavailable\n3 h ago     0 ms    from_the_future\n",

@@ -481,7 +481,7 @@ func TestWatchWaitsForTokend(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
 	first, p := serveAt(t, socket, newBackend()), newPerson(t)
 	c := p.atTerminal(socket, "status", "clms", "--watch")
-	p.sees("profile   clms")
+	p.sees("profile     clms")
 	first()
 	p.sees("Waiting for it.")
 	again := newBackend()

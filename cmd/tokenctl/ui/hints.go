@@ -108,6 +108,9 @@ func (s Situation) advice(e *token.Error) []string {
 	case token.ErrLocked:
 		return append([]string{"Unlock the keyring: " + Typed("tokenctl unlock") + ", or in the desktop's password manager. Then try again; tokend need not be restarted."}, s.unchanged()...)
 	case token.ErrKeystore:
+		if e.Field != "" { // which the keystore lacks
+			return []string{"Hand it in: " + Typed("tokenctl rotate", Word(s.Profile))}
+		}
 		return append([]string{"See the keystore's state: " + Typed("tokenctl status")}, s.unchanged()...)
 	}
 	if e.Message == "" || e.Cause != nil { // it is not tokend's: causes do not cross the socket
