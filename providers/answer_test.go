@@ -1,7 +1,6 @@
 package providers
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -211,38 +210,4 @@ func TestSkewIsTheIssuersClockMinusOurs(t *testing.T) {
 			t.Errorf("%s: %v, want %v", date, got, want)
 		}
 	}
-}
-
-func FuzzTokenResponse(f *testing.F) {
-	for _, seed := range []string{
-		`{"access_token":"abc","token_type":"Bearer","expires_in":3600}`,
-		`{"token_type":"bearer","expires_in":"3599","ext_expires_in":"3599","access_token":"eyJ.e30.x","refresh_in":1800}`,
-		`{"error":"invalid_client","error_description":"AADSTS7000215: wrong","error_codes":[7000215]}`,
-		`{"access_token":"a","access_token":"b"}`, `{"access_token":"a\nb","token_type":"Bearer","expires_in":1e999}`,
-		"\ufeff{}", `[]`, `{`, ``,
-	} {
-		f.Add([]byte(seed))
-	}
-	f.Fuzz(func(t *testing.T, body []byte) {
-		m, err := strictjson.Parse(body)
-		if err != nil {
-			return
-		}
-		if !json.Valid(body) {
-			t.Fatal("accepted what is no JSON")
-		}
-		now := time.Now().Round(0)
-		if tok, err := testEndpoint().grant(m, now); err == nil {
-			if life := tok.Life(); life < time.Second || life > 24*time.Hour {
-				t.Fatalf("life is %v", life)
-			}
-			if s := tok.Secret.Reveal(); s == "" || len(s) > maxToken || strings.ContainsAny(s, " \t\r\n\x00\x7f") {
-				t.Fatalf("token is %q", s)
-			}
-			if !tok.RenewAt.IsZero() && (!tok.RenewAt.After(now) || !tok.RenewAt.Before(tok.Expiry)) {
-				t.Fatalf("RenewAt is %v, Expiry %v", tok.RenewAt, tok.Expiry)
-			}
-		}
-		explainAADSTS(refusal{members: m, description: m.Text("error_description")})
-	})
 }

@@ -35,6 +35,14 @@ type azureSettings struct {
 	endpointSettings
 }
 
+var (
+	tenantForm = regexp.MustCompile(`^[0-9A-Za-z.-]+$`)
+	// guid is the form of a secret's ID.
+	guid = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`)
+	// aadstsCode begins Entra ID's descriptions.
+	aadstsCode = regexp.MustCompile(`^AADSTS([0-9]{1,10})([^0-9]|$)`)
+)
+
 func (s *azureSettings) open(env Env) (any, error) {
 	if err := s.check(); err != nil {
 		return nil, err
@@ -63,9 +71,7 @@ func (s *azureSettings) check() error {
 	case "common", "organizations", "consumers":
 		return invalid("tenant", "tenant %q is not a directory: use its ID or one of its domains", s.Tenant)
 	}
-	if strings.ContainsFunc(s.Tenant, func(r rune) bool {
-		return r != '-' && r != '.' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
-	}) {
+	if !tenantForm.MatchString(s.Tenant) {
 		return invalid("tenant", "tenant %q is neither an ID nor a domain", s.Tenant)
 	}
 	if u, err := url.Parse("https://" + s.Authority); err != nil || u.Host != s.Authority || u.Hostname() == "" {
@@ -135,27 +141,19 @@ type azure struct {
 func (a *azure) CredentialExpires() time.Time { return a.expires }
 
 func (s *azureSettings) prepare(a *token.CreateProfile) error {
-	if _, ok := a.Secrets["pfx_password"]; ok && a.Secrets["pfx"].IsZero() {
-		return invalid("pfx_password", "pfx_password is given without a pfx")
-	}
 	certificate, err := handedCertificate(a)
 	if err != nil {
 		return err
 	}
-	way, err := oneOf(a, "client_secret", "certificate", "pfx")
-	if err != nil {
-		return err
-	}
-	if _, ok := a.Secrets["private_key"]; ok && way != "certificate" {
-		return invalid("private_key", "%s and private_key are both given; one of them is enough", way)
-	}
-	switch way {
+	switch handedIn(a, "client_secret", "certificate", "private_key", "pfx", "pfx_password") {
 	case "client_secret":
 		return prepareAzureSecret(a)
-	case "pfx":
+	case "certificate", "certificate private_key":
+		return preparePEM(a, certificate)
+	case "pfx", "pfx pfx_password":
 		return preparePFX(a)
 	}
-	return preparePEM(a, certificate)
+	return invalid("client_secret", "give a client_secret, or a certificate and its private_key, or a pfx and its pfx_password")
 }
 
 // handedCertificate returns the PEM text of the certificate, which comes as a
@@ -185,17 +183,12 @@ func prepareAzureSecret(a *token.CreateProfile) error {
 	return nil
 }
 
-// guid is the form of a secret's ID.
-var guid = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`)
-
 func preparePFX(a *token.CreateProfile) error {
 	password := strings.TrimRight(a.Secrets["pfx_password"].Reveal(), "\r\n")
 	key, chain, err := jose.ParsePFX(a.Secrets["pfx"].Reveal(), password)
 	switch {
-	case errors.Is(err, jose.ErrPassword) && password == "":
-		return invalid("pfx_password", "the pfx has a password, and you gave none")
 	case errors.Is(err, jose.ErrPassword):
-		return invalid("pfx_password", "pfx_password is not the password of the pfx")
+		return invalid("pfx_password", "pfx_password is missing, or not the password of the pfx")
 	case err != nil:
 		return invalid("pfx", "the pfx %v", err)
 	}
@@ -210,16 +203,14 @@ func preparePEM(a *token.CreateProfile, certificate string) error {
 		return invalid("certificate", "certificate cannot be used: %v", err)
 	}
 	within := strings.Contains(certificate, "PRIVATE KEY")
-	_, apart := a.Secrets["private_key"]
-	switch {
-	case within && apart:
-		return invalid("private_key", "private_key is given, and the certificate's file contains one too")
-	case within:
-		a.Secrets["private_key"] = token.NewSecret(certificate)
-	case !apart:
-		return invalid("private_key", "private_key is missing: the certificate's file contains none")
+	if _, apart := a.Secrets["private_key"]; within == apart {
+		return invalid("private_key", "give one private_key: in the certificate's file, or in a file of its own")
 	}
-	key, err := jose.ParseKey(a.Secrets["private_key"].Reveal())
+	file := a.Secrets["private_key"].Reveal()
+	if within {
+		file = certificate
+	}
+	key, err := jose.ParseKey(file)
 	if err != nil {
 		return invalid("private_key", "private_key is %v", err)
 	}
@@ -272,10 +263,8 @@ func explainAADSTS(r refusal) explanation {
 // aadsts returns the digits of the issuer's own code, which begins the
 // description or is in error_codes.
 func aadsts(r refusal) string {
-	if rest, ok := strings.CutPrefix(r.description, "AADSTS"); ok {
-		if digits := rest[:len(rest)-len(strings.TrimLeft(rest, "0123456789"))]; digits != "" && len(digits) <= 10 {
-			return digits
-		}
+	if code := aadstsCode.FindStringSubmatch(r.description); code != nil {
+		return code[1]
 	}
 	var codes []int
 	if err := json.Unmarshal(r.members["error_codes"], &codes); err != nil || len(codes) == 0 || codes[0] <= 0 {

@@ -311,26 +311,25 @@ func TestAzurePrepareRefuses(t *testing.T) {
 	}
 	pfx := string(must[[]byte](t)(pkcs12.Modern.Encode(key, leaf, nil, "pw")))
 	k, _ := Lookup("azure")
+	const (
+		choice   = "give a client_secret, or a certificate and its private_key, or a pfx and its pfx_password"
+		oneKey   = "give one private_key: in the certificate's file, or in a file of its own"
+		password = "pfx_password is missing, or not the password of the pfx"
+	)
 	for name, c := range map[string]struct {
 		secrets     map[string]string
 		settings    map[string]any
 		field, want string
 	}{
-		"nothing": {nil, nil, "client_secret", "give one of these: client_secret, certificate, pfx"},
-		"secret and certificate": {map[string]string{"client_secret": "abc", "certificate": cert + text(key)}, nil, "certificate",
-			"client_secret and certificate are both given; one of them is enough"},
-		"secret and PFX": {map[string]string{"client_secret": "abc", "pfx": pfx}, nil, "pfx",
-			"client_secret and pfx are both given; one of them is enough"},
-		"secret and key": {map[string]string{"client_secret": "abc", "private_key": text(key)}, nil, "private_key",
-			"client_secret and private_key are both given; one of them is enough"},
-		"PFX and key": {map[string]string{"pfx": pfx, "private_key": text(key)}, nil, "private_key",
-			"pfx and private_key are both given; one of them is enough"},
-		"key alone": {map[string]string{"private_key": text(key)}, nil, "client_secret",
-			"give one of these: client_secret, certificate, pfx"},
-		"certificate alone": {map[string]string{"certificate": cert}, nil, "private_key",
-			"private_key is missing: the certificate's file contains none"},
-		"two keys": {map[string]string{"certificate": cert + text(key), "private_key": text(key)}, nil, "private_key",
-			"private_key is given, and the certificate's file contains one too"},
+		"nothing":                {nil, nil, "client_secret", choice},
+		"secret and certificate": {map[string]string{"client_secret": "abc", "certificate": cert + text(key)}, nil, "client_secret", choice},
+		"secret and PFX":         {map[string]string{"client_secret": "abc", "pfx": pfx}, nil, "client_secret", choice},
+		"secret and key":         {map[string]string{"client_secret": "abc", "private_key": text(key)}, nil, "client_secret", choice},
+		"PFX and key":            {map[string]string{"pfx": pfx, "private_key": text(key)}, nil, "client_secret", choice},
+		"key alone":              {map[string]string{"private_key": text(key)}, nil, "client_secret", choice},
+		"password alone":         {map[string]string{"pfx_password": "pw"}, nil, "client_secret", choice},
+		"certificate alone":      {map[string]string{"certificate": cert}, nil, "private_key", oneKey},
+		"two keys":               {map[string]string{"certificate": cert + text(key), "private_key": text(key)}, nil, "private_key", oneKey},
 		"another key": {map[string]string{"certificate": cert, "private_key": text(other)}, nil, "private_key",
 			"the private key is not that of the certificate"},
 		"expired": {map[string]string{"certificate": old, "private_key": text(key)}, nil, "certificate",
@@ -341,9 +340,8 @@ func TestAzurePrepareRefuses(t *testing.T) {
 			"certificate contains a private key and cannot be a setting"},
 		"certificate twice": {map[string]string{"certificate": cert + text(key)}, map[string]any{"certificate": cert}, "certificate",
 			"certificate is given twice, as a setting and as a file"},
-		"password alone":    {map[string]string{"pfx_password": "pw"}, nil, "pfx_password", "pfx_password is given without a pfx"},
-		"no password":       {map[string]string{"pfx": pfx}, nil, "pfx_password", "the pfx has a password, and you gave none"},
-		"wrong password":    {map[string]string{"pfx": pfx, "pfx_password": "px"}, nil, "pfx_password", "pfx_password is not the password of the pfx"},
+		"no password":       {map[string]string{"pfx": pfx}, nil, "pfx_password", password},
+		"wrong password":    {map[string]string{"pfx": pfx, "pfx_password": "px"}, nil, "pfx_password", password},
 		"no PFX":            {map[string]string{"pfx": "abc"}, nil, "pfx", "the pfx cannot be read as PKCS #12 with one certificate and its key"},
 		"ID for value":      {map[string]string{"client_secret": "00001111-aaaa-2222-BBBB-3333cccc4444"}, nil, "client_secret", "client_secret looks like the secret's ID; use its value, which the portal shows only once, when you create the secret"},
 		"line in secret":    {map[string]string{"client_secret": "abc\ndef"}, nil, "client_secret", "client_secret contains a space, a line break or an invisible character"},

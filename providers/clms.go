@@ -36,12 +36,12 @@ func (s *clmsSettings) open(env Env) (any, error) {
 }
 
 func (s *clmsSettings) prepare(a *token.CreateProfile) error {
-	given, err := oneOf(a, "service_key", "private_key")
-	if err != nil {
-		return err
-	}
-	if given == "private_key" {
+	switch handedIn(a, "service_key", "private_key") {
+	case "service_key":
+	case "private_key":
 		return prepareKey(a, "RS256")
+	default:
+		return invalid("service_key", "give either a service_key or a private_key")
 	}
 	k, err := parseServiceKey(a.Secrets["service_key"].Reveal())
 	if err != nil {

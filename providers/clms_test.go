@@ -168,15 +168,15 @@ func TestCLMSPrepareRefuses(t *testing.T) {
 	}
 	pemKey := members["private_key"].(string)
 	k, _ := Lookup("clms")
+	const choice = "give either a service_key or a private_key"
 	for name, c := range map[string]struct {
 		secrets     map[string]string
 		settings    map[string]any
 		field, want string
 	}{
-		"nothing": {nil, nil, "service_key", "give one of these: service_key, private_key"},
-		"empty":   {map[string]string{"service_key": ""}, nil, "service_key", "give one of these: service_key, private_key"},
-		"both": {map[string]string{"service_key": file, "private_key": pemKey}, nil, "private_key",
-			"service_key and private_key are both given; one of them is enough"},
+		"nothing": {nil, nil, "service_key", choice},
+		"empty":   {map[string]string{"service_key": ""}, nil, "service_key", choice},
+		"both":    {map[string]string{"service_key": file, "private_key": pemKey}, nil, "service_key", choice},
 		"PEM": {map[string]string{"service_key": pemKey}, nil, "service_key",
 			"the service key is a PEM file; use the whole JSON file"},
 		"no JSON":       {map[string]string{"service_key": "{"}, nil, "service_key", "the service key is invalid JSON"},

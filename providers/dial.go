@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/http"
 	"net/netip"
-	"net/url"
 	"syscall"
 
 	"tokend/providers/token"
@@ -46,17 +44,4 @@ func refuseInward(_, addr string, _ syscall.RawConn) error {
 		return errInward
 	}
 	return nil
-}
-
-// proxyHost returns the host of the proxy for requests to issuers, "" if there is
-// none.
-func proxyHost(proxy func(*http.Request) (*url.URL, error)) string {
-	if proxy == nil {
-		return ""
-	}
-	u, err := proxy(&http.Request{URL: &url.URL{Scheme: "https", Host: "issuer.invalid"}})
-	if err != nil || u == nil {
-		return ""
-	}
-	return u.Hostname()
 }

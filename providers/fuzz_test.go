@@ -53,6 +53,10 @@ func FuzzIssuerAnswer(f *testing.F) {
 	const sent = "Canary8Q~0123456789abcdef"
 	const good = `{"access_token":"abc","token_type":"Bearer","expires_in":3600}`
 	f.Add(uint16(200), "application/json", "", "", "", []byte(good))
+	for _, body := range []string{`{"token_type":"bearer","expires_in":"3599","access_token":"eyJ.e30.x","refresh_in":1800}`,
+		`{"access_token":"a","access_token":"b"}`, `{"access_token":"a\nb","token_type":"Bearer","expires_in":1e999}`, "\ufeff{}", `[]`} {
+		f.Add(uint16(200), "application/json", "", "", "", []byte(body))
+	}
 	f.Add(uint16(200), "text/html", "gzip", "", "", []byte("<form>"))
 	f.Add(uint16(400), "application/json", "", "", "", []byte(`{"error":"invalid_client","error_description":"`+sent+`\u001b[31m"}`))
 	f.Add(uint16(401), "application/json;charset=\"", "", "Thu, 01 Jan 1970 00:00:00 GMT", "", []byte(`{"error":"invalid_grant","error":"x"}`))
@@ -84,7 +88,8 @@ func FuzzIssuerAnswer(f *testing.F) {
 			wantPlainError(t, err, sent, token.ErrUnavailable, token.ErrRejected)
 			return
 		}
-		if life := tok.Life(); tok.Secret.IsZero() || life < time.Second || life > 24*time.Hour || strings.ContainsFunc(tok.Scope, func(r rune) bool { return r < ' ' || r > '~' }) {
+		if life := tok.Life(); tok.Secret.IsZero() || strings.ContainsAny(tok.Secret.Reveal(), " \t\r\n\x00\x7f") || life < time.Second || life > 24*time.Hour ||
+			!tok.RenewAt.IsZero() && (!tok.RenewAt.After(tok.Issued) || !tok.RenewAt.Before(tok.Expiry)) || strings.ContainsFunc(tok.Scope, func(r rune) bool { return r < ' ' || r > '~' }) {
 			t.Fatalf("%+v", tok)
 		}
 	})

@@ -24,9 +24,8 @@ type HTTPConfig struct {
 	// HTTPS_PROXY and NO_PROXY as they were at the first call of NewHTTPClient in
 	// this process.
 	Proxy string
-	// The limits of one request. Zero means 5 s to dial, 5 s for the TLS handshake,
-	// 10 s until the answer begins, 20 s in all.
-	DialTimeout, TLSTimeout, HeaderTimeout, Timeout time.Duration
+	// Timeout bounds a request as a whole; zero means 20 s.
+	Timeout time.Duration
 }
 
 // NewHTTPClient returns a client for token requests: TLS 1.2 or later, no
@@ -37,7 +36,7 @@ func NewHTTPClient(c HTTPConfig) (*http.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	guard := guard{net.Dialer{Timeout: cmp.Or(c.DialTimeout, 5*time.Second)}, proxyHost(proxy)}
+	guard := guard{net.Dialer{Timeout: 5 * time.Second}, proxyFor(proxy, anyIssuer).Hostname()}
 	trust := &tls.Config{MinVersion: tls.VersionTLS12}
 	dial := guard.dial
 	if c.CAFile != "" {
@@ -61,8 +60,8 @@ func NewHTTPClient(c HTTPConfig) (*http.Client, error) {
 			OnProxyConnectResponse: refusedByProxy,
 			DialContext:            dial,
 			TLSClientConfig:        trust,
-			TLSHandshakeTimeout:    cmp.Or(c.TLSTimeout, 5*time.Second),
-			ResponseHeaderTimeout:  cmp.Or(c.HeaderTimeout, 10*time.Second),
+			TLSHandshakeTimeout:    5 * time.Second,
+			ResponseHeaderTimeout:  10 * time.Second,
 			MaxResponseHeaderBytes: 64 << 10,
 			DisableCompression:     true,
 			// A profile asks about once an hour: an idle connection would be dead
@@ -70,6 +69,21 @@ func NewHTTPClient(c HTTPConfig) (*http.Client, error) {
 			DisableKeepAlives: true,
 		},
 	}, nil
+}
+
+// anyIssuer stands for the issuers where one proxy is for all of them.
+const anyIssuer = "https://issuer.invalid"
+
+// proxyFor returns the proxy for an issuer's URL, without a host if there is none.
+func proxyFor(proxy func(*http.Request) (*url.URL, error), issuer string) *url.URL {
+	u, err := url.Parse(issuer)
+	if err != nil || proxy == nil {
+		return &url.URL{}
+	}
+	if found, err := proxy(&http.Request{URL: u}); err == nil && found != nil {
+		return found
+	}
+	return &url.URL{}
 }
 
 func proxyOf(text string) (func(*http.Request) (*url.URL, error), error) {

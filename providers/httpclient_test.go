@@ -119,7 +119,7 @@ func TestNoAnswerComesToAnEnd(t *testing.T) {
 		answer http.HandlerFunc
 		want   string
 	}{
-		"no headers": {HTTPConfig{HeaderTimeout: short}, func(_ http.ResponseWriter, r *http.Request) {
+		"no headers": {HTTPConfig{Timeout: short}, func(_ http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body)
 			<-r.Context().Done()
 		}, "did not answer in time"},
@@ -174,7 +174,7 @@ func TestNoAnswerComesToAnEnd(t *testing.T) {
 	t.Run("no handshake", func(t *testing.T) {
 		l := must[net.Listener](t)(net.Listen("tcp", "127.0.0.1:0"))
 		defer l.Close()
-		m := openAspose(t, "https://"+l.Addr().String(), clientFor(t, authority.CertPEM(), HTTPConfig{TLSTimeout: short}))
+		m := openAspose(t, "https://"+l.Addr().String(), clientFor(t, authority.CertPEM(), HTTPConfig{Timeout: short}))
 		wantUnavailable(t, m, "did not answer in time")
 	})
 	t.Run("caller gives up", func(t *testing.T) {

@@ -53,11 +53,12 @@ var Kinds = []Kind{
 
 // Lookup returns the kind of a name.
 func Lookup(name string) (Kind, bool) {
-	i := slices.IndexFunc(Kinds, func(k Kind) bool { return k.Name == name })
-	if i < 0 {
-		return Kind{}, false
+	for _, k := range Kinds {
+		if k.Name == name {
+			return k, true
+		}
 	}
-	return Kinds[i], true
+	return Kind{}, false
 }
 
 // Fields lists the settings and secrets, in the order of files and questions.

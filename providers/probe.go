@@ -49,15 +49,11 @@ func See(ctx context.Context, client *http.Client, issuer string) (Sighting, err
 // port, without the user; "" if there is none.
 func ProxyFor(client *http.Client, issuer string) string {
 	transport, ok := client.Transport.(*http.Transport)
-	if !ok || transport.Proxy == nil {
+	if !ok {
 		return ""
 	}
-	u, err := url.Parse(issuer)
-	if err != nil {
-		return ""
-	}
-	proxy, err := transport.Proxy(&http.Request{URL: u})
-	if err != nil || proxy == nil {
+	proxy := proxyFor(transport.Proxy, issuer)
+	if proxy.Host == "" {
 		return ""
 	}
 	return (&url.URL{Scheme: proxy.Scheme, Host: proxy.Host}).String()

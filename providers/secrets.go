@@ -1,6 +1,7 @@
 package providers
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -52,23 +53,10 @@ func prepareKey(a *token.CreateProfile, algorithm string) error {
 	return err
 }
 
-// oneOf returns which of the named secrets was handed in; it must be exactly
-// one.
-func oneOf(a *token.CreateProfile, names ...string) (string, error) {
-	found := ""
-	for _, name := range names {
-		if _, ok := a.Secrets[name]; !ok {
-			continue
-		}
-		if found != "" {
-			return "", invalid(name, "%s and %s are both given; one of them is enough", found, name)
-		}
-		found = name
-	}
-	if found == "" {
-		return "", invalid(names[0], "give one of these: %s", strings.Join(names, ", "))
-	}
-	return found, nil
+// handedIn lists which of the named secrets were handed in, in their order.
+func handedIn(a *token.CreateProfile, names ...string) string {
+	names = slices.DeleteFunc(names, func(name string) bool { return a.Secrets[name].IsZero() })
+	return strings.Join(names, " ")
 }
 
 // textSetting returns a string setting of a, or its default.

@@ -60,40 +60,32 @@ func (e *endpoint) traceRequest(ctx context.Context, r *request, q quoter) conte
 
 // connectionTrace adds the steps of the way to the issuer.
 func connectionTrace(t *token.Trace) *httptrace.ClientTrace {
-	why := func(err error) string { return "no: the issuer " + whyUnreachable(err).words }
+	add := func(what string, err error, text string) {
+		if err != nil {
+			text = "no: the issuer " + whyUnreachable(err).words
+		}
+		t.Add(what, "%s", text)
+	}
 	return &httptrace.ClientTrace{
 		DNSStart: func(i httptrace.DNSStartInfo) { t.Add("dns", "looking up %s", i.Host) },
 		DNSDone: func(i httptrace.DNSDoneInfo) {
-			if i.Err != nil {
-				t.Add("dns", "%s", why(i.Err))
-				return
-			}
 			var addresses []string
 			for _, a := range i.Addrs[:min(len(i.Addrs), 4)] {
 				addresses = append(addresses, a.String())
 			}
-			t.Add("dns", "%s", strings.Join(addresses, ", "))
+			add("dns", i.Err, strings.Join(addresses, ", "))
 		},
-		ConnectDone: func(_, address string, err error) {
-			if err != nil {
-				t.Add("connect", "%s: %s", address, why(err))
-				return
-			}
-			t.Add("connect", "connected to %s", address)
-		},
+		ConnectStart: func(_, address string) { t.Add("connect", "connecting to %s", address) },
+		ConnectDone:  func(_, address string, err error) { add("connect", err, "connected to "+address) },
 		TLSHandshakeDone: func(s tls.ConnectionState, err error) {
-			if err != nil {
-				t.Add("tls", "%s", why(err))
-				return
-			}
-			by := ""
+			text := tls.VersionName(s.Version)
 			if s.ServerName != "" {
-				by = " for " + s.ServerName
+				text += " for " + s.ServerName
 			}
 			if len(s.PeerCertificates) > 0 {
-				by += ", certificate by " + token.Printable(s.PeerCertificates[0].Issuer.CommonName, 60)
+				text += ", certificate by " + token.Printable(s.PeerCertificates[0].Issuer.CommonName, 60)
 			}
-			t.Add("tls", "%s%s", tls.VersionName(s.Version), by)
+			add("tls", err, text)
 		},
 		WroteRequest:         func(httptrace.WroteRequestInfo) { t.Add("sent", "the request was sent") },
 		GotFirstResponseByte: func() { t.Add("first byte", "the answer begins") },
