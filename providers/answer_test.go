@@ -119,7 +119,7 @@ func TestTokenTypes(t *testing.T) {
 	}
 }
 
-func TestScopesThatAreNone(t *testing.T) {
+func TestBadScopes(t *testing.T) {
 	for value, ok := range map[string]bool{`"a b https://x/.default"`: true, `""`: true, `null`: true, `["a"]`: true, `"a\nb"`: false, `"a\u001b[31m"`: false, `"a\u202eb"`: false, `"a\"b"`: false} {
 		if _, err := grantOf(t, time.Now(), `{"access_token":"abc","token_type":"Bearer","scope":`+value+`}`); (err == nil) != ok {
 			t.Errorf("scope %s: %v", value, err)
@@ -127,8 +127,8 @@ func TestScopesThatAreNone(t *testing.T) {
 	}
 }
 
-// Case 44, what is no answer.
-func TestAnswersThatAreNone(t *testing.T) {
+// Case 44, bodies that are not JSON objects.
+func TestBadAnswers(t *testing.T) {
 	const fine = `{"access_token":"abc","token_type":"Bearer"}`
 	for name, c := range map[string]struct{ contentType, encoding, body, want string }{
 		"fine":             {"application/json", "", fine, ""},

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"math"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -64,7 +65,6 @@ func TestKeyAndAlgorithmAreBoundTogether(t *testing.T) {
 		keys[algorithm] = string(key)
 	}
 	k, _ := Lookup("jwt-bearer")
-	settings := must[map[string]any](t)(example("jwt-bearer"))
 	for _, c := range []struct{ algorithm, key, want string }{
 		{"RS256", "ES256", "private_key is an EC key on P-256, and RS256 needs an RSA key"},
 		{"PS512", "EdDSA", "private_key is an Ed25519 key, and PS512 needs an RSA key"},
@@ -73,8 +73,7 @@ func TestKeyAndAlgorithmAreBoundTogether(t *testing.T) {
 		{"ES512", "ES384", "private_key is an EC key on P-384, and ES512 needs an EC key on P-521"},
 		{"EdDSA", "RS256", "private_key is an RSA key, and EdDSA needs an Ed25519 key"},
 	} {
-		with := maps.Clone(settings)
-		with["algorithm"] = c.algorithm
+		with := changed(t, "jwt-bearer", "algorithm", c.algorithm)
 		given := map[string]token.Secret{"private_key": secret(keys[c.key])}
 		a := token.CreateProfile{Settings: with, Secrets: given}
 		wantInvalid(t, "prepared "+c.algorithm, k.Prepare(&a), "private_key", c.want)
@@ -84,9 +83,7 @@ func TestKeyAndAlgorithmAreBoundTogether(t *testing.T) {
 		wantInvalid(t, "minted "+c.algorithm, err, "private_key", c.want)
 	}
 	for _, algorithm := range []string{"none", "None", "HS256", "HS512", "", "rs256", "ES256K"} {
-		with := maps.Clone(settings)
-		with["algorithm"] = algorithm
-		_, err := k.Open(decodeStrictly(with), Env{HTTP: http.DefaultClient})
+		_, err := opens("jwt-bearer", changed(t, "jwt-bearer", "algorithm", algorithm))
 		wantInvalid(t, algorithm, err, "algorithm", `algorithm "`+algorithm+
 			`" is not one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA`)
 	}
@@ -210,27 +207,19 @@ func TestGenericSettingsAreChecked(t *testing.T) {
 		"short assertion":   {"jwt-bearer", "assertion_lifetime", "30s", "assertion_lifetime counts from the back-dated iat and must be longer than backdate"},
 		"user agent":        {"aspose", "user_agent", "a\r\nX: y", "user_agent must be printable ASCII"},
 		"empty user agent":  {"aspose", "user_agent", "", "user_agent must be printable ASCII"},
-		"infinite claim":    {"jwt-bearer", "claims", map[string]any{"x": posInf()}, "claims cannot be written as JSON"},
+		"infinite claim":    {"jwt-bearer", "claims", map[string]any{"x": math.Inf(1)}, "claims cannot be written as JSON"},
 		"assertion without": {"clms", "client_id", "", "client_id is missing; it comes with the service_key"},
 	} {
-		k, _ := Lookup(c.kind)
-		settings := must[map[string]any](t)(example(c.kind))
-		settings[c.setting] = c.value
-		_, err := k.Open(decodeStrictly(settings), Env{HTTP: http.DefaultClient})
+		_, err := opens(c.kind, changed(t, c.kind, c.setting, c.value))
 		wantInvalid(t, name, err, c.setting, c.want)
 	}
 	for _, value := range []string{"0s", "-5m", "500ms", "soon", "5"} {
-		k, _ := Lookup("aspose")
-		settings := must[map[string]any](t)(example("aspose"))
-		settings["max_lifetime"] = value
-		if _, err := k.Open(decodeStrictly(settings), Env{HTTP: http.DefaultClient}); err == nil ||
+		if _, err := opens("aspose", changed(t, "aspose", "max_lifetime", value)); err == nil ||
 			!strings.Contains(err.Error(), `"`+value+`" is not a duration such as "90s", "5m" or "1h"`) {
 			t.Errorf("max_lifetime %s: %v", value, err)
 		}
 	}
 }
-
-func posInf() float64 { zero := 0.0; return 1 / zero }
 
 func TestGenericPrepareRefuses(t *testing.T) {
 	_, key, err := startIssuers(t).OAuth2().NewGrantKey("RS256")

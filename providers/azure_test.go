@@ -10,9 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/pem"
-	"errors"
 	"math/big"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -39,10 +37,7 @@ func TestAADSTSCodes(t *testing.T) {
 		}
 		s.Azure().Fail(providertest.AADSTS(number))
 		_, err := m.Mint(t.Context(), token.Target{})
-		var e *token.Error
-		if !errors.As(err, &e) {
-			t.Fatal(err)
-		}
+		e := errorOf(err)
 		begin := s.Azure().Authority() + " refused the request: " + e.OAuth + ": AADSTS" + number + ": "
 		if e.Code != want || e.OAuth == "" || e.Detail != "AADSTS"+number || e.Topic != e.Detail ||
 			!strings.HasPrefix(e.Message, begin) || strings.Contains(e.Message, "Trace ID") {
@@ -52,8 +47,7 @@ func TestAADSTSCodes(t *testing.T) {
 
 	s.Azure().Fail(providertest.AADSTS("4711"))
 	_, err := m.Mint(t.Context(), token.Target{})
-	var e *token.Error
-	if !errors.As(err, &e) || e.Detail != "AADSTS4711" || e.Topic != "invalid_request" || !strings.Contains(e.Message, "invalid_request: AADSTS4711: The request body") {
+	if e := errorOf(err); e.Detail != "AADSTS4711" || e.Topic != "invalid_request" || !strings.Contains(e.Message, "invalid_request: AADSTS4711: The request body") {
 		t.Errorf("a code without an explanation: %v", err)
 	}
 }
@@ -89,7 +83,7 @@ func TestAzureRefusesWhatDoesNotFit(t *testing.T) {
 	az.ExpireSecret(expired)
 	disabled, disabledText := az.NewSecret()
 	az.Disable(disabled)
-	certID, cert, key, err := az.NewCertificate(2048)
+	certID, _, _, err := az.NewCertificate(2048)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +91,6 @@ func TestAzureRefusesWhatDoesNotFit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _ = cert, key
 	clientSecret := func(text string) map[string]token.Secret {
 		return map[string]token.Secret{"client_secret": secret(text)}
 	}
@@ -114,20 +107,15 @@ func TestAzureRefusesWhatDoesNotFit(t *testing.T) {
 		"no such resource":  {map[string]any{"scope": "https://other.example/.default"}, clientSecret(text), "AADSTS500011"},
 		"wrong certificate": {map[string]any{"client_id": certID}, map[string]token.Secret{"certificate": secret(string(otherCert) + string(otherKey))}, "AADSTS700027"},
 	} {
-		all := map[string]any{"tenant": az.Tenant(), "client_id": id, "scope": az.Scope(), "authority": az.Authority()}
-		for k, v := range c.settings {
-			all[k] = v
-		}
+		all := azureSettingsOf(s, id, c.settings)
 		_, err := trial{kind: "azure", settings: all, secrets: c.secrets}.open(t, client).Mint(t.Context(), token.Target{})
-		var e *token.Error
-		if !errors.As(err, &e) || e.Code != token.ErrRejected || e.Detail != c.detail {
+		if e := errorOf(err); e.Code != token.ErrRejected || e.Detail != c.detail {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
 
 func TestAzureSettingsAreChecked(t *testing.T) {
-	k, _ := Lookup("azure")
 	for name, c := range map[string]struct {
 		setting string
 		value   any
@@ -147,9 +135,7 @@ func TestAzureSettingsAreChecked(t *testing.T) {
 		"no certificate":      {"certificate", "nonsense", "certificate cannot be used: it contains no certificate in PEM"},
 		"damaged certificate": {"certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "certificate cannot be used: it contains a damaged certificate"},
 	} {
-		settings := must[map[string]any](t)(example("azure"))
-		settings[c.setting] = c.value
-		_, err := k.Open(decodeStrictly(settings), Env{HTTP: http.DefaultClient})
+		_, err := opens("azure", changed(t, "azure", c.setting, c.value))
 		wantInvalid(t, name, err, c.setting, c.want)
 	}
 	s := startIssuers(t)
@@ -179,10 +165,7 @@ func TestAzureAssertion(t *testing.T) {
 		{map[string]any{"x5c": true}, map[string]any{"alg": "PS256", "typ": "JWT", "x5t#S256": base64.RawURLEncoding.EncodeToString(strong[:]),
 			"x5c": base64.StdEncoding.EncodeToString(block.Bytes)}},
 	} {
-		all := map[string]any{"tenant": az.Tenant(), "client_id": id, "scope": az.Scope(), "authority": az.Authority()}
-		for k, v := range c.settings {
-			all[k] = v
-		}
+		all := azureSettingsOf(s, id, c.settings)
 		m := trial{kind: "azure", settings: all, secrets: map[string]token.Secret{"certificate": secret(string(cert) + string(key))}}.open(t, client)
 		jtis := map[any]bool{}
 		for range 2 {

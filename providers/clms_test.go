@@ -3,6 +3,7 @@ package providers
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -42,12 +43,8 @@ func TestCLMSRefusals(t *testing.T) {
 	} {
 		s.CLMS().Fail(providertest.Refuse(c.status, c.oauth, c.text))
 		_, err := m.Mint(t.Context(), token.Target{})
-		var e *token.Error
-		if !errors.As(err, &e) {
-			t.Fatal(err)
-		}
 		want := token.Error{Code: token.ErrRejected, Topic: c.topic, OAuth: c.oauth, Message: host + " refused the request: " + c.oauth + ": " + c.text}
-		if *e != want {
+		if e := errorOf(err); *e != want {
 			t.Errorf("got  %+v\nwant %+v", *e, want)
 		}
 	}
@@ -60,9 +57,7 @@ func TestCLMSRefusesWhatDoesNotFitTheKey(t *testing.T) {
 	key := must[[]byte](t)(s.CLMS().NewServiceKey(2048))
 	open := func(settings map[string]any) token.Minter {
 		all := map[string]any{"client_id": nil, "user_id": nil, "token_uri": nil}
-		for name, value := range settings {
-			all[name] = value
-		}
+		maps.Copy(all, settings)
 		return trial{kind: "clms", settings: all, secrets: map[string]token.Secret{"service_key": secret(string(key))}}.open(t, client)
 	}
 	for name, c := range map[string]struct {
@@ -136,12 +131,7 @@ func TestCLMSPrepareKeepsTheKeyAndWhatNamesIt(t *testing.T) {
 	if len(a.Secrets) != 1 || a.Secrets["private_key"].IsZero() || strings.Contains(a.Secrets["private_key"].Reveal(), "BEGIN") {
 		t.Errorf("kept are %d secrets", len(a.Secrets))
 	}
-	names := []string{}
-	for name := range a.Settings {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	if !slices.Equal(names, []string{"client_id", "token_uri", "user_id"}) || a.Settings["token_uri"] != s.CLMS().TokenURI() {
+	if names := slices.Sorted(maps.Keys(a.Settings)); !slices.Equal(names, []string{"client_id", "token_uri", "user_id"}) || a.Settings["token_uri"] != s.CLMS().TokenURI() {
 		t.Errorf("settings are %v", a.Settings)
 	}
 	if handed["service_key"].IsZero() {
@@ -157,14 +147,7 @@ func TestCLMSPrepareRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	with := func(name string, value any) string {
-		changed := map[string]any{}
-		for k, v := range members {
-			changed[k] = v
-		}
-		if changed[name] = value; value == nil {
-			delete(changed, name)
-		}
-		return string(must[[]byte](t)(json.Marshal(changed)))
+		return edited(t, file, map[string]any{name: value})
 	}
 	pemKey := members["private_key"].(string)
 	k, _ := Lookup("clms")
@@ -207,12 +190,8 @@ func handed(settings map[string]any, secrets map[string]string) token.CreateProf
 // wantInvalid compares an ErrInvalid exactly.
 func wantInvalid(t *testing.T, name string, err error, field, want string) {
 	t.Helper()
-	var e *token.Error
-	if !errors.As(err, &e) || e.Code != token.ErrInvalid || e.Field != field || e.Message != want {
-		t.Errorf("%s:\ngot  %v\nwant %s: %s", name, err, field, want)
-		if e != nil {
-			t.Logf("field is %q", e.Field)
-		}
+	if e := errorOf(err); e.Code != token.ErrInvalid || e.Field != field || e.Message != want {
+		t.Errorf("%s:\ngot  %s: %v\nwant %s: %s", name, e.Field, err, field, want)
 	}
 }
 

@@ -177,7 +177,7 @@ func TestNoAnswerComesToAnEnd(t *testing.T) {
 		m := openAspose(t, "https://"+l.Addr().String(), clientFor(t, authority.CertPEM(), HTTPConfig{Timeout: short}))
 		wantUnavailable(t, m, "did not answer in time")
 	})
-	t.Run("caller gives up", func(t *testing.T) {
+	t.Run("caller leaves", func(t *testing.T) {
 		asked := make(chan struct{})
 		s := serveTLS(t, config, func(_ http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body)
@@ -234,7 +234,7 @@ func TestProxies(t *testing.T) {
 	wantUnavailable(t, open(HTTPConfig{Proxy: "http://user:Canary@" + hang.Addr().String(), Timeout: 300 * time.Millisecond}), "did not answer in time")
 }
 
-// tunnel is a proxy that notes whither it connects.
+// tunnel is a proxy that notes what it connects to.
 func tunnel(connects *[]string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		*connects = append(*connects, r.Host)
@@ -339,8 +339,7 @@ func TestHTTPConfigIsChecked(t *testing.T) {
 		"proxy scheme":    {HTTPConfig{Proxy: "ftp://proxy.example"}, "proxy", "proxy must begin with http://, https:// or socks5://"},
 	} {
 		_, err := NewHTTPClient(c.config)
-		var e *token.Error
-		if !errors.As(err, &e) || e.Code != token.ErrInvalid || e.Field != c.field || !strings.HasPrefix(e.Message, c.want) {
+		if e := errorOf(err); e.Code != token.ErrInvalid || e.Field != c.field || !strings.HasPrefix(e.Message, c.want) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -45,11 +45,11 @@ func asks(t *testing.T, d *providertest.Dataspace, want int, f func()) {
 func TestWarmKeysMakeNoRequest(t *testing.T) {
 	inTime(t, func(t *testing.T, d *providertest.Dataspace, v *ioxio) {
 		text := newToken(t, d)
-		asks(t, d, 2, func() { gives(t, v, text, "") })
+		asks(t, d, 2, func() { wantVerdict(t, v, text, "") })
 		time.Sleep(keysAge - time.Second)
 		asks(t, d, 0, func() {
 			for range 1000 {
-				gives(t, v, text, "")
+				wantVerdict(t, v, text, "")
 			}
 		})
 	})
@@ -57,14 +57,14 @@ func TestWarmKeysMakeNoRequest(t *testing.T) {
 
 func TestOldKeysAreFetchedAgainInTheBackground(t *testing.T) {
 	inTime(t, func(t *testing.T, d *providertest.Dataspace, v *ioxio) {
-		gives(t, v, newToken(t, d), "")
+		wantVerdict(t, v, newToken(t, d), "")
 		time.Sleep(keysAge)
 		release := make(chan struct{})
 		d.Fail(func(w http.ResponseWriter, r *http.Request) { <-release; providertest.Status(503, "")(w, r) })
 		// The issuer hangs, and no token waits for it.
 		asks(t, d, 1, func() {
 			for range 10 {
-				gives(t, v, newToken(t, d), "")
+				wantVerdict(t, v, newToken(t, d), "")
 			}
 		})
 		close(release)
@@ -73,7 +73,7 @@ func TestOldKeysAreFetchedAgainInTheBackground(t *testing.T) {
 		d.AddKey("RS256")
 		d.DropKey()
 		time.Sleep(fetchPause)
-		asks(t, d, 2, func() { gives(t, v, newToken(t, d), "") })
+		asks(t, d, 2, func() { wantVerdict(t, v, newToken(t, d), "") })
 	})
 }
 
@@ -88,7 +88,7 @@ func hold(d *providertest.Dataspace) chan struct{} {
 	return release
 }
 
-// invented is a token with a key ID that there is nowhere.
+// invented is a token with the ID of no key.
 func invented(t *testing.T, d *providertest.Dataspace) string {
 	t.Helper()
 	return must[string](t)(d.Sign("RS256", map[string]any{"kid": fmt.Sprint("invented ", time.Now().UnixNano())}, map[string]any{"aud": testDSI}))
@@ -97,12 +97,12 @@ func invented(t *testing.T, d *providertest.Dataspace) string {
 func TestUnknownKeysAreLookedForThreeTimesAndThenOnceAMinute(t *testing.T) {
 	inTime(t, func(t *testing.T, d *providertest.Dataspace, v *ioxio) {
 		good := newToken(t, d)
-		gives(t, v, good, "")
+		wantVerdict(t, v, good, "")
 		storm := func(requests int) {
 			t.Helper()
 			asks(t, d, requests, func() {
 				for range 100 {
-					gives(t, v, invented(t, d), jose.ReasonUnknownKey)
+					wantVerdict(t, v, invented(t, d), jose.ReasonUnknownKey)
 				}
 			})
 		}
@@ -113,8 +113,8 @@ func TestUnknownKeysAreLookedForThreeTimesAndThenOnceAMinute(t *testing.T) {
 		asks(t, d, 10*2, func() { // ten minutes of it
 			for range 600 {
 				time.Sleep(time.Second)
-				gives(t, v, invented(t, d), jose.ReasonUnknownKey)
-				gives(t, v, good, "")
+				wantVerdict(t, v, invented(t, d), jose.ReasonUnknownKey)
+				wantVerdict(t, v, good, "")
 			}
 		})
 		time.Sleep(3 * fetchPause)
@@ -124,10 +124,10 @@ func TestUnknownKeysAreLookedForThreeTimesAndThenOnceAMinute(t *testing.T) {
 
 func TestAnInventedKeyDoesNotHideANewOne(t *testing.T) {
 	inTime(t, func(t *testing.T, d *providertest.Dataspace, v *ioxio) {
-		gives(t, v, newToken(t, d), "")
-		gives(t, v, invented(t, d), jose.ReasonUnknownKey)
+		wantVerdict(t, v, newToken(t, d), "")
+		wantVerdict(t, v, invented(t, d), jose.ReasonUnknownKey)
 		d.AddKey("RS256")
-		gives(t, v, newToken(t, d), "")
+		wantVerdict(t, v, newToken(t, d), "")
 	})
 }
 
@@ -137,7 +137,7 @@ func TestManyWhoAskAtOnceMakeOneFetch(t *testing.T) {
 		asks(t, d, 2, func() {
 			var all sync.WaitGroup
 			for range 100 {
-				all.Go(func() { gives(t, v, text, "") })
+				all.Go(func() { wantVerdict(t, v, text, "") })
 			}
 			all.Wait()
 		})
@@ -156,7 +156,7 @@ func TestAFetchOutlivesTheCallerThatStartedIt(t *testing.T) {
 		}()
 		synctest.Wait()
 		var others sync.WaitGroup
-		others.Go(func() { gives(t, v, text, "") })
+		others.Go(func() { wantVerdict(t, v, text, "") })
 		synctest.Wait()
 		leave()
 		if err := <-left; !errors.Is(err, token.ErrUnavailable) || !errors.Is(err, context.Canceled) {
@@ -172,27 +172,27 @@ func TestAFetchOutlivesTheCallerThatStartedIt(t *testing.T) {
 func TestKeysThatChangeAreFollowed(t *testing.T) {
 	inTime(t, func(t *testing.T, d *providertest.Dataspace, v *ioxio) {
 		old := newToken(t, d)
-		gives(t, v, old, "")
+		wantVerdict(t, v, old, "")
 		d.AddKey("RS256")
 		young := newToken(t, d)
-		gives(t, v, young, "")
-		gives(t, v, old, "")
+		wantVerdict(t, v, young, "")
+		wantVerdict(t, v, old, "")
 		d.DropKey()
 		time.Sleep(fetchPause)
 		unknown := must[string](t)(d.Sign("RS256", map[string]any{"kid": "x"}, nil))
-		gives(t, v, unknown, jose.ReasonUnknownKey)
-		gives(t, v, old, jose.ReasonUnknownKey)
-		gives(t, v, newToken(t, d), "")
+		wantVerdict(t, v, unknown, jose.ReasonUnknownKey)
+		wantVerdict(t, v, old, jose.ReasonUnknownKey)
+		wantVerdict(t, v, newToken(t, d), "")
 	})
 }
 
 func TestKnownKeysStayValidWhileTheDataspaceIsDown(t *testing.T) {
 	inTime(t, func(t *testing.T, d *providertest.Dataspace, v *ioxio) {
-		gives(t, v, newToken(t, d), "")
+		wantVerdict(t, v, newToken(t, d), "")
 		d.Fail(providertest.Status(503, ""))
 		for range 23 {
 			time.Sleep(time.Hour)
-			gives(t, v, newToken(t, d), "")
+			wantVerdict(t, v, newToken(t, d), "")
 		}
 		synctest.Wait()
 		// An unknown key may be a new one: no verdict while the dataspace is away.
@@ -206,7 +206,7 @@ func TestKnownKeysStayValidWhileTheDataspaceIsDown(t *testing.T) {
 		}
 		d.Heal()
 		time.Sleep(emptyPause)
-		gives(t, v, newToken(t, d), "")
+		wantVerdict(t, v, newToken(t, d), "")
 	})
 }
 
@@ -219,17 +219,16 @@ func TestADataspaceThatIsDownFromTheStartIsAskedEveryFiveSeconds(t *testing.T) {
 			asks(t, d, want, func() {
 				for range 60 {
 					_, err := v.Verify(t.Context(), secret(text), false)
-					var e *token.Error
-					if !errors.As(err, &e) || !errors.Is(err, token.ErrUnavailable) || !e.RetryAt.After(time.Now().Add(-time.Second)) {
+					if e := errorOf(err); e.Code != token.ErrUnavailable || !e.RetryAt.After(time.Now().Add(-time.Second)) {
 						t.Errorf("%#v", err)
 					}
 					time.Sleep(time.Second)
 				}
 			})
 		}
-		gives(t, v, "x", jose.ReasonMalformed) // needs no keys
+		wantVerdict(t, v, "x", jose.ReasonMalformed) // needs no keys
 		d.Heal()
-		gives(t, v, text, "")
+		wantVerdict(t, v, text, "")
 	})
 }
 
@@ -237,7 +236,7 @@ func TestADataspaceThatIsDownFromTheStartIsAskedEveryFiveSeconds(t *testing.T) {
 func TestKeysAreInherited(t *testing.T) {
 	inTime(t, func(t *testing.T, d *providertest.Dataspace, v *ioxio) {
 		text := newToken(t, d)
-		gives(t, v, text, "")
+		wantVerdict(t, v, text, "")
 		d.Fail(providertest.Status(503, ""))
 		heir := reopened(t, v)
 		asks(t, d, 1, func() {
@@ -249,7 +248,7 @@ func TestKeysAreInherited(t *testing.T) {
 		heir.Inherit("not a verifier")
 		heir.Inherit(nil)
 		heir.Inherit(v)
-		asks(t, d, 0, func() { gives(t, heir, text, "") })
+		asks(t, d, 0, func() { wantVerdict(t, heir, text, "") })
 	})
 }
 
@@ -266,10 +265,10 @@ func TestAFetchUnderWayIsInheritedToo(t *testing.T) {
 		heir := reopened(t, v)
 		asks(t, d, 2, func() {
 			var both sync.WaitGroup
-			both.Go(func() { gives(t, v, text, "") })
+			both.Go(func() { wantVerdict(t, v, text, "") })
 			synctest.Wait()
 			heir.Inherit(v)
-			both.Go(func() { gives(t, heir, text, "") })
+			both.Go(func() { wantVerdict(t, heir, text, "") })
 			synctest.Wait()
 			d.Heal()
 			close(release)
@@ -284,13 +283,13 @@ func TestASlowDataspaceDelaysNoToken(t *testing.T) {
 	inTime(t, func(t *testing.T, d *providertest.Dataspace, v *ioxio) {
 		text := newToken(t, d)
 		unknown := must[string](t)(d.Sign("RS256", map[string]any{"kid": "x"}, nil))
-		gives(t, v, text, "")
+		wantVerdict(t, v, text, "")
 		time.Sleep(keysAge)
 		release := make(chan struct{})
 		d.Fail(providertest.Hang(release))
 		asks(t, d, 1, func() {
 			for range 1000 {
-				gives(t, v, text, "")
+				wantVerdict(t, v, text, "")
 			}
 			begin := time.Now()
 			if _, err := v.Verify(t.Context(), secret(unknown), false); !errors.Is(err, token.ErrUnavailable) || time.Since(begin) != patience {
@@ -377,16 +376,16 @@ func TestANewKeyIsFoundForTokensWithoutAKeyID(t *testing.T) {
 		nameless := func() string {
 			return must[string](t)(o.Sign("RS256", map[string]any{"kid": nil}, map[string]any{"aud": "https://api.example"}))
 		}
-		gives(t, v, nameless(), "")
+		wantVerdict(t, v, nameless(), "")
 		o.AddKey("RS256")
 		o.DropKey()
 		text := nameless()
-		gives(t, v, text, "")
+		wantVerdict(t, v, text, "")
 		forged := text[:len(text)-8] + "AAAAAAAA"
 		before := o.Requests()
 		for range 100 {
-			gives(t, v, forged, jose.ReasonSignature)
-			gives(t, v, text, "")
+			wantVerdict(t, v, forged, jose.ReasonSignature)
+			wantVerdict(t, v, text, "")
 		}
 		if n := o.Requests() - before; n != (fetchBurst-1)*2 {
 			t.Errorf("%d requests for 100 forgeries", n)

@@ -2,6 +2,7 @@ package providers
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -100,11 +101,7 @@ func trials(t *testing.T, s *providertest.Server) []trial {
 	if err != nil {
 		t.Fatal(err)
 	}
-	azure := func(id string, more map[string]any) map[string]any {
-		m := map[string]any{"tenant": s.Azure().Tenant(), "client_id": id, "scope": s.Azure().Scope(), "authority": s.Azure().Authority()}
-		maps.Copy(m, more)
-		return m
-	}
+	azure := func(id string, more map[string]any) map[string]any { return azureSettingsOf(s, id, more) }
 	oauth2 := func(id, auth string) map[string]any {
 		return map[string]any{"token_url": s.OAuth2().TokenURL(), "client_id": id, "auth": auth, "algorithm": "ES256"}
 	}
@@ -129,6 +126,13 @@ func trials(t *testing.T, s *providertest.Server) []trial {
 			map[string]any{"token_url": s.OAuth2().TokenURL(), "issuer": iss, "audience": nil, "algorithm": "EdDSA"},
 			map[string]token.Secret{"private_key": secret(string(grantKey))}},
 	}
+}
+
+// azureSettingsOf are the settings of an application at the strict Entra ID.
+func azureSettingsOf(s *providertest.Server, id string, more map[string]any) map[string]any {
+	m := map[string]any{"tenant": s.Azure().Tenant(), "client_id": id, "scope": s.Azure().Scope(), "authority": s.Azure().Authority()}
+	maps.Copy(m, more)
+	return m
 }
 
 // open goes the way of `tokenctl add`: Prepare, then Open.
@@ -196,11 +200,33 @@ func decodeStrictly(settings map[string]any) func(any) error {
 	}
 }
 
+// opens opens a profile of these settings, without a secret or a network.
+func opens(kind string, settings map[string]any) (any, error) {
+	k, _ := Lookup(kind)
+	return k.Open(decodeStrictly(settings), Env{HTTP: http.DefaultClient})
+}
+
+// changed is the example of a kind with another value of a setting, nil for none.
+func changed(t *testing.T, kind, name string, value any) map[string]any {
+	t.Helper()
+	settings := must[map[string]any](t)(example(kind))
+	if settings[name] = value; value == nil {
+		delete(settings, name)
+	}
+	return settings
+}
+
+// errorOf returns err as a *token.Error, with no code if it is not one.
+func errorOf(err error) *token.Error {
+	e, _ := errors.AsType[*token.Error](err)
+	return cmp.Or(e, &token.Error{})
+}
+
 func TestEveryKindHasAnExampleThatOpens(t *testing.T) {
 	for _, k := range Kinds {
 		t.Run(k.Name, func(t *testing.T) {
 			settings := must[map[string]any](t)(example(k.Name))
-			opened := must[any](t)(k.Open(decodeStrictly(settings), Env{HTTP: http.DefaultClient}))
+			opened := must[any](t)(opens(k.Name, settings))
 			switch opened := opened.(type) {
 			case token.Minter:
 				if u, err := url.Parse(opened.Endpoint()); err != nil || u.Scheme != "https" {
@@ -486,14 +512,12 @@ func TestATargetIsHonouredOrRefused(t *testing.T) {
 
 func TestASecretInAFileIsRefused(t *testing.T) {
 	for _, k := range Kinds {
-		settings := must[map[string]any](t)(example(k.Name))
 		for _, f := range k.Fields() {
 			if !f.Secret || f.Name == "certificate" {
 				continue
 			}
-			with := maps.Clone(settings)
-			with[f.Name] = "canary"
-			_, err := k.Open(decodeStrictly(with), Env{HTTP: http.DefaultClient})
+			with := changed(t, k.Name, f.Name, "canary")
+			_, err := opens(k.Name, with)
 			if err == nil || !strings.Contains(err.Error(), "is a secret and must not be in a file") || strings.Contains(err.Error(), "canary") {
 				t.Errorf("%s, %s in the file: %v", k.Name, f.Name, err)
 			}
@@ -507,23 +531,14 @@ func TestASecretInAFileIsRefused(t *testing.T) {
 
 func TestAMissingSettingIsNamed(t *testing.T) {
 	for _, k := range Kinds {
-		settings := must[map[string]any](t)(example(k.Name))
-		for name := range settings {
-			var needed bool
-			for _, f := range k.Fields() {
-				needed = needed || f.Name == name && f.Required
-			}
-			without := maps.Clone(settings)
-			delete(without, name)
-			_, err := k.Open(decodeStrictly(without), Env{HTTP: http.DefaultClient})
-			var e *token.Error
-			if needed && (!errors.As(err, &e) || e.Field != name || e.Message != name+" is missing") {
-				t.Errorf("%s without %s: %v", k.Name, name, err)
+		for _, f := range k.Fields() {
+			_, err := opens(k.Name, changed(t, k.Name, f.Name, nil))
+			if e := errorOf(err); f.Required && !f.Secret && (e.Field != f.Name || e.Message != f.Name+" is missing") {
+				t.Errorf("%s without %s: %v", k.Name, f.Name, err)
 			}
 		}
 	}
-	k, _ := Lookup("clms")
-	_, err := k.Open(decodeStrictly(nil), Env{HTTP: http.DefaultClient})
+	_, err := opens("clms", nil)
 	if err == nil || err.Error() != "client_id is missing; it comes with the service_key" {
 		t.Errorf("clms without its key: %v", err)
 	}

@@ -54,8 +54,7 @@ func TestSeeFindsAnIssuer(t *testing.T) {
 		"no answer":           {soon, "https://" + silent.Addr().String(), topicTimeout},
 	} {
 		_, err := See(c.ctx, untrusting, c.url)
-		var e *token.Error
-		if !errors.As(err, &e) || e.Code != token.ErrUnavailable || e.Topic != c.topic {
+		if e := errorOf(err); e.Code != token.ErrUnavailable || e.Topic != c.topic {
 			t.Errorf("%s: %#v", name, err)
 		}
 	}

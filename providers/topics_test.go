@@ -64,11 +64,7 @@ func TestEveryErrorHasATopicAndEveryTopicAnError(t *testing.T) {
 		tr.issuer.Fail(fault)
 		defer tr.issuer.Heal()
 		_, err := tr.open(t, client).Mint(t.Context(), token.Target{})
-		var e *token.Error
-		if !errors.As(err, &e) {
-			t.Fatalf("%s: %v", kind, err)
-		}
-		return e.Topic
+		return errorOf(err).Topic
 	}
 
 	clms := inSource(t, "clms.go", `"invalid_(?:request|grant)", "([^"]+)"`, "return [\"`](.+)[\"`]\n")
@@ -164,8 +160,7 @@ func TestEveryErrorHasATopicAndEveryTopicAnError(t *testing.T) {
 		v := openKind(t, "jwt-verify", &http.Client{Transport: inProcess{http.HandlerFunc(answer)}},
 			map[string]any{"issuer": "https://issuer.example", "audiences": []string{"a"}}).(*verifier)
 		_, err := v.Verify(t.Context(), secret(b64(`{"alg":"RS256","kid":"k"}`)+"."+b64(`{}`)+".AA"), false)
-		var e *token.Error
-		if !errors.As(err, &e) || e.Topic != want {
+		if errorOf(err).Topic != want {
 			t.Errorf("keys: got %#v, want topic %q", err, want)
 		}
 		reach("keys", want)
@@ -199,11 +194,7 @@ func TestEveryErrorHasATopicAndEveryTopicAnError(t *testing.T) {
 
 func reachError(t *testing.T, reach func(what, topic string), err error) {
 	t.Helper()
-	var e *token.Error
-	if !errors.As(err, &e) {
-		t.Fatalf("got %v", err)
-	}
-	reach(e.Message, e.Topic)
+	reach(errorOf(err).Message, errorOf(err).Topic)
 }
 
 // mismatchedDatarock is a profile whose public key is not that of its private

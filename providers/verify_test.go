@@ -65,8 +65,8 @@ func openOpenID(t testing.TB, issuer *providertest.OpenID, client *http.Client, 
 	return openKind(t, "jwt-verify", client, settings).(*verifier)
 }
 
-// gives checks a verdict; reason "" means a good token.
-func gives(t *testing.T, v token.Verifier, text, reason string) token.Verdict {
+// wantVerdict checks a verdict; reason "" means a good token.
+func wantVerdict(t *testing.T, v token.Verifier, text, reason string) token.Verdict {
 	t.Helper()
 	got, err := v.Verify(context.Background(), secret(text), false)
 	if err != nil {
@@ -83,8 +83,8 @@ func gives(t *testing.T, v token.Verifier, text, reason string) token.Verdict {
 
 func b64(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }
 
-// changed replaces or, by nil, removes members of a JSON object's text.
-func changed(t *testing.T, text string, by map[string]any) string {
+// edited replaces or, by nil, removes members of a JSON object's text.
+func edited(t *testing.T, text string, by map[string]any) string {
 	t.Helper()
 	m := map[string]any{}
 	if err := json.Unmarshal([]byte(text), &m); err != nil {
@@ -107,8 +107,8 @@ func TestHostileTokens(t *testing.T) {
 	header := fmt.Sprintf(`{"alg":"RS256","typ":"JWT","kid":%q}`, kid)
 	payload := fmt.Sprintf(`{"iss":%q,"sub":"app","aud":%q,"iat":%d,"exp":%d}`, d.Issuer(), testDSI, now.Unix(), now.Add(time.Hour).Unix())
 	sign := func(header, payload string) string { return must[string](t)(d.SignText("RS256", header, payload)) }
-	with := func(h map[string]any) string { return sign(changed(t, header, h), payload) }
-	claim := func(c map[string]any) string { return sign(header, changed(t, payload, c)) }
+	with := func(h map[string]any) string { return sign(edited(t, header, h), payload) }
+	claim := func(c map[string]any) string { return sign(header, edited(t, payload, c)) }
 	good := sign(header, payload)
 	parts := strings.Split(good, ".")
 	unsigned := func(header string) string { return b64(header) + "." + parts[1] + "." }
@@ -117,7 +117,7 @@ func TestHostileTokens(t *testing.T) {
 		return text[:i] + map[bool]string{true: "B", false: "A"}[text[i] == 'A'] + text[i+1:]
 	}
 	hmacWith := func(key []byte) string {
-		text := b64(changed(t, header, map[string]any{"alg": "HS256"})) + "." + parts[1]
+		text := b64(edited(t, header, map[string]any{"alg": "HS256"})) + "." + parts[1]
 		mac := must[[]byte](t)(jwt.SigningMethodHS256.Sign(text, key))
 		return text + "." + base64.RawURLEncoding.EncodeToString(mac)
 	}
@@ -126,7 +126,7 @@ func TestHostileTokens(t *testing.T) {
 	// An attacker's own key, which the header brings along.
 	evil := must[*rsa.PrivateKey](t)(rsa.GenerateKey(rand.Reader, 2048))
 	forge := func(h map[string]any) string {
-		text := b64(changed(t, header, h)) + "." + parts[1]
+		text := b64(edited(t, header, h)) + "." + parts[1]
 		return text + "." + base64.RawURLEncoding.EncodeToString(must[[]byte](t)(jwt.SigningMethodRS256.Sign(text, evil)))
 	}
 	jwk := map[string]any{"kty": "RSA", "kid": "evil", "alg": "RS256", "use": "sig", "e": "AQAB", "n": base64.RawURLEncoding.EncodeToString(evil.N.Bytes())}
@@ -138,7 +138,7 @@ func TestHostileTokens(t *testing.T) {
 
 	huge := new(big.Int).Lsh(big.NewInt(1), 80).String()
 	raw := func(name, text string) string { // a claim whose value is any text
-		return sign(header, strings.TrimSuffix(changed(t, payload, map[string]any{name: nil}), "}")+fmt.Sprintf(",%q:%s}", name, text))
+		return sign(header, strings.TrimSuffix(edited(t, payload, map[string]any{name: nil}), "}")+fmt.Sprintf(",%q:%s}", name, text))
 	}
 	at := func(d time.Duration) int64 { return now.Add(d).Unix() }
 
@@ -147,7 +147,7 @@ func TestHostileTokens(t *testing.T) {
 
 		// 49
 		{"none", unsigned(`{"alg":"none"}`), jose.ReasonAlgorithm},
-		{"none with kid", unsigned(changed(t, header, map[string]any{"alg": "none"})), jose.ReasonAlgorithm},
+		{"none with kid", unsigned(edited(t, header, map[string]any{"alg": "none"})), jose.ReasonAlgorithm},
 		{"None", unsigned(`{"alg":"None"}`), jose.ReasonAlgorithm},
 		{"nONE", unsigned(`{"alg":"nONE"}`), jose.ReasonAlgorithm},
 		{"NONE with a signature", unsigned(`{"alg":"NONE"}`) + parts[2], jose.ReasonAlgorithm},
@@ -166,7 +166,7 @@ func TestHostileTokens(t *testing.T) {
 		{"HS256 with the PEM", hmacWith(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})), jose.ReasonAlgorithm},
 		{"HS256 with the DER", hmacWith(der), jose.ReasonAlgorithm},
 		{"HS256 with n", hmacWith([]byte(base64.RawURLEncoding.EncodeToString(rsaPublic.N.Bytes()))), jose.ReasonAlgorithm},
-		{"PS256 by the key of RS256", must[string](t)(d.SignText("RS256", changed(t, header, map[string]any{"alg": "PS256"}), payload)), jose.ReasonAlgorithm},
+		{"PS256 by the key of RS256", must[string](t)(d.SignText("RS256", edited(t, header, map[string]any{"alg": "PS256"}), payload)), jose.ReasonAlgorithm},
 
 		// 51
 		{"jwk with the own key", forge(map[string]any{"jwk": jwk}), jose.ReasonSignature},
@@ -263,7 +263,7 @@ func TestHostileTokens(t *testing.T) {
 		{"sub a number", claim(map[string]any{"sub": 1}), jose.ReasonBadClaim},
 	}
 	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) { gives(t, v, tt.text, tt.reason) })
+		t.Run(tt.name, func(t *testing.T) { wantVerdict(t, v, tt.text, tt.reason) })
 	}
 	if n := d.Requests(); n > 2*(1+fetchBurst) {
 		t.Errorf("%d requests were made, and each look takes 2", n)
@@ -274,7 +274,7 @@ func TestClaimsOfAGoodTokenAreGivenAsTheyStand(t *testing.T) {
 	s := startIssuers(t)
 	v := openIOXIO(t, s, clientFor(t, s.CertPEM(), HTTPConfig{}), nil)
 	text := must[string](t)(s.Dataspace().Sign("RS256", nil, map[string]any{"aud": testDSI, "big": json.Number("9007199254740993")}))
-	claims := gives(t, v, text, "").Claims
+	claims := wantVerdict(t, v, text, "").Claims
 	if claims["sub"] != "user" || claims["aud"] != testDSI || fmt.Sprint(claims["big"]) != "9007199254740993" {
 		t.Errorf("claims are %v", claims)
 	}
@@ -323,7 +323,7 @@ func TestMalformedSignatures(t *testing.T) {
 	for _, algorithm := range []string{"RS256", "PS256", "ES256", "ES384", "ES512", "EdDSA"} {
 		t.Run(algorithm, func(t *testing.T) {
 			text := must[string](t)(o.Sign(algorithm, nil, map[string]any{"aud": "https://api.example"}))
-			gives(t, v, text, "")
+			wantVerdict(t, v, text, "")
 			good := signatureOf(t, text)
 			other := signatureOf(t, must[string](t)(o.Sign(algorithm, nil, map[string]any{"aud": "x"})))
 			size := len(good)
@@ -355,7 +355,7 @@ func TestMalformedSignatures(t *testing.T) {
 				bad["r 0"], bad["s 0"] = pair(new(big.Int), s), pair(r, new(big.Int))
 				bad["r n"], bad["s n"] = pair(n, s), pair(r, n)
 				bad["s and r"] = pair(s, r)
-				gives(t, v, resigned(text, pair(r, new(big.Int).Sub(n, s))), "") // high and low s are equally good
+				wantVerdict(t, v, resigned(text, pair(r, new(big.Int).Sub(n, s))), "") // high and low s are equally good
 			case ed25519.PublicKey: // S plus the group's order, which RFC 8032 §5.1.7 refuses
 				order, _ := new(big.Int).SetString("7237005577332262213973186563042994240857116359379907606001950938285454250989", 10)
 				reversed := func(b []byte) []byte {
@@ -369,7 +369,7 @@ func TestMalformedSignatures(t *testing.T) {
 				bad["S not canonical"] = append(append([]byte{}, good[:32]...), reversed(sum.FillBytes(make([]byte, 32)))...)
 			}
 			for name, signature := range bad {
-				t.Run(name, func(t *testing.T) { gives(t, v, resigned(text, signature), jose.ReasonSignature) })
+				t.Run(name, func(t *testing.T) { wantVerdict(t, v, resigned(text, signature), jose.ReasonSignature) })
 			}
 		})
 	}
@@ -385,10 +385,10 @@ func TestAnAlgorithmIsBoundToItsKey(t *testing.T) {
 	// Each signed properly by an RSA key, with the kid of another's.
 	for _, other := range []string{"PS256", "ES256", "EdDSA"} {
 		_, kid := o.PublicKey(other)
-		gives(t, v, must[string](t)(o.Sign("RS256", map[string]any{"kid": kid}, aud)), jose.ReasonAlgorithm)
+		wantVerdict(t, v, must[string](t)(o.Sign("RS256", map[string]any{"kid": kid}, aud)), jose.ReasonAlgorithm)
 	}
-	gives(t, v, must[string](t)(o.Sign("RS256", map[string]any{"alg": "RS512"}, aud)), jose.ReasonAlgorithm)
-	gives(t, openOpenID(t, o, client, map[string]any{"algorithms": []string{"ES256"}}), must[string](t)(o.NewToken("https://api.example")), jose.ReasonAlgorithm)
+	wantVerdict(t, v, must[string](t)(o.Sign("RS256", map[string]any{"alg": "RS512"}, aud)), jose.ReasonAlgorithm)
+	wantVerdict(t, openOpenID(t, o, client, map[string]any{"algorithms": []string{"ES256"}}), must[string](t)(o.NewToken("https://api.example")), jose.ReasonAlgorithm)
 }
 
 func TestAnyIssuerWithMetadata(t *testing.T) {
@@ -399,22 +399,22 @@ func TestAnyIssuerWithMetadata(t *testing.T) {
 			v := openOpenID(t, o, client, map[string]any{"audiences": []string{"a", "b"}})
 			sign := func(header, claims map[string]any) string { return must[string](t)(o.Sign("RS256", header, claims)) }
 			for _, aud := range []any{"a", "b", []string{"b"}, []string{"x", "a"}} {
-				gives(t, v, sign(nil, map[string]any{"aud": aud}), "")
+				wantVerdict(t, v, sign(nil, map[string]any{"aud": aud}), "")
 			}
 			for _, aud := range []any{"", "c", []string{}, []string{"c"}, "a b", "A"} {
-				gives(t, v, sign(nil, map[string]any{"aud": aud}), jose.ReasonAudience)
+				wantVerdict(t, v, sign(nil, map[string]any{"aud": aud}), jose.ReasonAudience)
 			}
 			for _, aud := range []any{1, true, map[string]any{"a": "a"}, []any{"a", 1}, []any{"a", nil}} {
-				gives(t, v, sign(nil, map[string]any{"aud": aud}), jose.ReasonBadClaim)
+				wantVerdict(t, v, sign(nil, map[string]any{"aud": aud}), jose.ReasonBadClaim)
 			}
-			gives(t, v, sign(map[string]any{"kid": nil}, map[string]any{"aud": "a"}), "") // it has one key for RS256
+			wantVerdict(t, v, sign(map[string]any{"kid": nil}, map[string]any{"aud": "a"}), "") // it has one key for RS256
 			o.AddKey("RS256")
-			gives(t, openOpenID(t, o, client, nil), sign(map[string]any{"kid": nil}, map[string]any{"aud": "https://api.example"}), jose.ReasonUnknownKey)
+			wantVerdict(t, openOpenID(t, o, client, nil), sign(map[string]any{"kid": nil}, map[string]any{"aud": "https://api.example"}), jose.ReasonUnknownKey)
 
 			typed := openOpenID(t, o, client, map[string]any{"typ": "at+jwt"})
-			gives(t, typed, sign(nil, map[string]any{"aud": "https://api.example"}), jose.ReasonUnsupported)
+			wantVerdict(t, typed, sign(nil, map[string]any{"aud": "https://api.example"}), jose.ReasonUnsupported)
 			for _, typ := range []string{"at+jwt", "AT+JWT", "application/at+jwt"} {
-				gives(t, typed, sign(map[string]any{"typ": typ}, map[string]any{"aud": "https://api.example"}), "")
+				wantVerdict(t, typed, sign(map[string]any{"typ": typ}, map[string]any{"aud": "https://api.example"}), "")
 			}
 			if _, err := v.Verify(t.Context(), secret("x"), true); !errors.Is(err, token.ErrInvalid) {
 				t.Errorf("remote: %v", err)
@@ -507,12 +507,8 @@ func TestVerifierSettings(t *testing.T) {
 		{"jwt-verify", "algorithms", []string{"none"}, false},
 		{"jwt-verify", "leeway", "6m", false},
 	} {
-		k, _ := Lookup(tt.kind)
-		settings := must[map[string]any](t)(example(tt.kind))
-		settings[tt.field] = tt.value
-		_, err := k.Open(decodeStrictly(settings), Env{HTTP: http.DefaultClient})
-		var e *token.Error
-		if (err == nil) != tt.good || err != nil && (!errors.As(err, &e) || e.Field != tt.field || e.Code != token.ErrInvalid) {
+		_, err := opens(tt.kind, changed(t, tt.kind, tt.field, tt.value))
+		if e := errorOf(err); (err == nil) != tt.good || err != nil && (e.Field != tt.field || e.Code != token.ErrInvalid) {
 			t.Errorf("%s, %s = %q: %v", tt.kind, tt.field, tt.value, err)
 		}
 	}

@@ -110,27 +110,3 @@ func FuzzClaims(f *testing.F) {
 		}
 	})
 }
-
-func BenchmarkVerify(b *testing.B) {
-	key := must[*rsa.PrivateKey](b)(rsa.GenerateKey(rand.Reader, 2048))
-	v := knows(publicKey{"k", key.Public(), []string{"RS256"}})
-	text := b64(`{"alg":"RS256","kid":"k"}`) + "." + b64(warmClaims)
-	sum := sha256.Sum256([]byte(text))
-	signature := must[[]byte](b)(rsa.SignPKCS1v15(rand.Reader, key, crypto.SHA256, sum[:]))
-	good := text + "." + base64.RawURLEncoding.EncodeToString(signature)
-	b.Run("jwt-verify", func(b *testing.B) {
-		for b.Loop() {
-			if got, err := verdict(b, v, good); err != nil || !got.Valid {
-				b.Fatal(got, err)
-			}
-		}
-	})
-	b.Run("bare crypto/rsa", func(b *testing.B) {
-		for b.Loop() {
-			sum := sha256.Sum256([]byte(text))
-			if err := rsa.VerifyPKCS1v15(&key.PublicKey, crypto.SHA256, sum[:], signature); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
-}
