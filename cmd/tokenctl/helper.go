@@ -133,7 +133,7 @@ func serveHelper(ctx context.Context, e *ui.Env, p helper.Protocol, call helper.
 	ctx, cancel := context.WithTimeout(ctx, helperPatience)
 	defer cancel()
 	call.In, call.Out, call.Err = e.In, e.Out.W, e.Err.W
-	call.Env, call.Now, call.Daemon = os.Getenv, time.Now, d
+	call.Env, call.Daemon = os.Getenv, d
 	call.Explain = func(err error) string { return explainToTool(e, err) }
 	err = p.Run(ctx, &call)
 	if errors.Is(err, helper.ErrReported) {

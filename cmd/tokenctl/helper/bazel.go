@@ -3,8 +3,6 @@ package helper
 import (
 	"context"
 	"strings"
-	"time"
-
 	"tokend/providers/token/format"
 )
 
@@ -18,14 +16,9 @@ func bazel(ctx context.Context, c *Call) error {
 	if err != nil {
 		return err
 	}
-	var request struct {
-		URI string `json:"uri"`
-	}
+	var request struct{ URI string }
 	if err := unmarshal(text, &request, "bazel's request"); err != nil {
 		return err
-	}
-	if request.URI == "" {
-		return bad("bazel's request names no uri")
 	}
 	target := request.URI
 	if rest, ok := strings.CutPrefix(target, "grpcs://"); ok {
@@ -35,21 +28,12 @@ func bazel(ctx context.Context, c *Call) error {
 	if err != nil {
 		return err
 	}
-	var answer struct {
-		Headers map[string][]string `json:"headers,omitempty"`
-		// Expires has whole seconds: Bazel reads no fraction.
-		Expires string `json:"expires,omitempty"`
-	}
-	if isUnmatched(g) {
-		return c.writeJSON(answer)
-	}
 	name, value, err := format.Header(g)
 	if err != nil {
 		return err
 	}
-	answer.Headers = map[string][]string{name: {value}}
-	if !g.Expiry.IsZero() {
-		answer.Expires = g.ServeUntil().UTC().Format(time.RFC3339)
-	}
-	return c.writeJSON(answer)
+	return c.writeJSON(struct {
+		Headers map[string][]string `json:"headers"`
+		Expires string              `json:"expires,omitempty"`
+	}{map[string][]string{name: {value}}, expires(g)})
 }

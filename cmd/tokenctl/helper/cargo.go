@@ -3,6 +3,7 @@ package helper
 import (
 	"bufio"
 	"context"
+	"errors"
 	"strings"
 )
 
@@ -94,11 +95,11 @@ func cargoCall(ctx context.Context, c Call, line []byte) (t cargoToken, kind str
 		return t, "", bad("cargo's request names no registry")
 	}
 	g, err := c.get(ctx, strings.TrimPrefix(r.Registry.IndexURL, "sparse+"), minLife)
+	if errors.Is(err, errNotMine) {
+		return t, "url-not-supported", nil
+	}
 	if err != nil {
 		return t, "", err
-	}
-	if isUnmatched(g) {
-		return t, "url-not-supported", nil
 	}
 	value, err := authorization(g)
 	if err != nil {

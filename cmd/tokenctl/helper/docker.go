@@ -2,7 +2,7 @@ package helper
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -23,11 +23,11 @@ func docker(ctx context.Context, c *Call) error {
 	if err == nil {
 		return nil
 	}
-	text := c.Explain(err)
-	if isOneOf(err, errNotMine) {
-		text = dockerNotFound
+	text := dockerNotFound
+	if !errors.Is(err, errNotMine) {
+		text = strings.TrimSpace(c.Explain(err))
 	}
-	_, _ = fmt.Fprintln(c.Out, strings.TrimSpace(text))
+	_, _ = fmt.Fprintln(c.Out, text)
 	return ErrReported
 }
 
@@ -36,49 +36,35 @@ func dockerCall(ctx context.Context, c *Call) error {
 		return bad("docker calls this program with get, store, erase, list or version")
 	}
 	switch c.Args[0] {
-	case "version":
-		_, err := fmt.Fprintln(c.Out, "docker-credential-tokend")
-		return err
-	case "list":
-		return c.writeJSON(struct{}{})
-	case "get", "store", "erase":
-	default:
-		return bad("docker-credential-tokend has no command %q", c.Args[0])
-	}
-	text, err := c.input()
-	if err != nil {
-		return err
-	}
-	switch c.Args[0] {
+	case "get":
+		return dockerGet(ctx, c)
 	case "store":
 		return bad("tokend keeps the credentials of its profiles only; there is no need to log in, and docker login cannot change them")
 	case "erase":
 		return nil
+	case "list":
+		return c.writeJSON(struct{}{})
+	case "version":
+		_, err := fmt.Fprintln(c.Out, "docker-credential-tokend")
+		return err
 	}
-	return dockerGet(ctx, c, strings.TrimSpace(string(text)))
+	return bad("docker-credential-tokend has no command %q", c.Args[0])
 }
 
-// A dockerLogin is the answer to get.
-type dockerLogin struct {
-	ServerURL, Username, Secret string
-}
-
-func dockerGet(ctx context.Context, c *Call, server string) error {
-	if server == "" {
-		return bad(dockerNoServer)
-	}
-	url := server
-	if !strings.Contains(server, "://") {
-		url = "https://" + server
-	}
-	g, err := c.get(ctx, url, minLife)
+func dockerGet(ctx context.Context, c *Call) error {
+	text, err := c.input()
 	if err != nil {
 		return err
 	}
-	if isUnmatched(g) {
-		return errNotMine
+	server := strings.TrimSpace(string(text))
+	if server == "" {
+		return bad(dockerNoServer)
 	}
-	login := dockerLogin{ServerURL: server}
+	g, err := c.get(ctx, withScheme(server), minLife)
+	if err != nil {
+		return err
+	}
+	login := struct{ ServerURL, Username, Secret string }{ServerURL: server}
 	if g.Present == token.ACR {
 		refresh, err := c.Daemon.Exchange(ctx, g.Profile, g.Host)
 		if err != nil {
@@ -94,12 +80,4 @@ func dockerGet(ctx context.Context, c *Call, server string) error {
 		return err
 	}
 	return c.writeJSON(login)
-}
-
-// unmarshal reads a tool's JSON. Its errors do not quote it.
-func unmarshal(text []byte, into any, what string) error {
-	if err := json.Unmarshal(text, into); err != nil {
-		return bad("%s is not valid JSON of the expected kind", what)
-	}
-	return nil
 }

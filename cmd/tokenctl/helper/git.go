@@ -2,7 +2,9 @@ package helper
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"unicode"
@@ -101,8 +103,8 @@ func (r gitRequest) get(ctx context.Context, c *Call) error {
 		return nil
 	}
 	g, err := c.get(ctx, r.protocol+"://"+r.host+"/"+r.path, minLife)
-	if err == nil && isUnmatched(g) {
-		return nil
+	if errors.Is(err, errNotMine) {
+		return err
 	}
 	var answer string
 	if err == nil {
@@ -110,7 +112,7 @@ func (r gitRequest) get(ctx context.Context, c *Call) error {
 	}
 	if err != nil {
 		c.say("%s", "tokend: "+c.Explain(err))
-		if !isMatched(err) {
+		if errors.Is(err, token.ErrNoDaemon) || errors.Is(err, token.ErrDenied) || errors.Is(err, token.ErrNotFound) {
 			return nil
 		}
 		// Our host, and no token: neither a prompt nor another helper would do.
@@ -122,11 +124,6 @@ func (r gitRequest) get(ctx context.Context, c *Call) error {
 	}
 	_, err = fmt.Fprint(c.Out, answer)
 	return err
-}
-
-// isMatched reports whether an error means that a profile covers the host.
-func isMatched(err error) bool {
-	return !isOneOf(err, token.ErrNoDaemon, token.ErrDenied, token.ErrNotFound)
 }
 
 // answer is what git gets for g: nothing if git asks for another user.
@@ -161,10 +158,7 @@ func userOf(g token.Grant) string {
 
 // erase drops the very token that git says was refused.
 func (r gitRequest) erase(ctx context.Context, c *Call) error {
-	refused := r.password
-	if r.credential != "" {
-		refused = r.credential
-	}
+	refused := cmp.Or(r.credential, r.password)
 	if refused == "" {
 		return nil
 	}

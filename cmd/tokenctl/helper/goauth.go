@@ -3,9 +3,10 @@ package helper
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -30,7 +31,7 @@ func goauth(ctx context.Context, c *Call) error {
 		ctx, cancel := context.WithTimeout(ctx, goHurry)
 		defer cancel()
 		for _, host := range c.Hosts {
-			if err := goSet(ctx, c, host); err != nil {
+			if err := goSet(ctx, c, host); err != nil && !errors.Is(err, errNotMine) {
 				c.say("%s", "tokend: "+c.Explain(err)) // go will ask again for the URL itself
 			}
 		}
@@ -44,13 +45,13 @@ func goauth(ctx context.Context, c *Call) error {
 // goAgain answers for a URL that go was refused. If go had our token, by
 // --host, and it was the token that was refused, there is a new one.
 func goAgain(ctx context.Context, c *Call, target string) error {
-	status, err := goStatus(bufio.NewReader(c.In))
+	status, err := goStatus(c.In)
 	if err != nil {
 		return err
 	}
 	if (status == 401 || status == 403) && token.Covers(c.Hosts, target) {
 		g, err := c.get(ctx, target, 0)
-		if err != nil || isUnmatched(g) {
+		if err != nil {
 			return err
 		}
 		if err := c.Daemon.Invalidate(ctx, g.Profile, g.Secret); err != nil {
@@ -61,18 +62,11 @@ func goAgain(ctx context.Context, c *Call, target string) error {
 }
 
 // goStatus reads the status of "HTTP/1.1 401 Unauthorized".
-func goStatus(r *bufio.Reader) (int, error) {
-	line, err := r.ReadString('\n')
-	if err != nil || len(line) > 1<<10 {
-		return 0, bad("go's request lacks the server's answer")
-	}
-	fields := strings.Fields(line)
-	if len(fields) < 2 || !strings.HasPrefix(fields[0], "HTTP/") {
+func goStatus(r io.Reader) (status int, err error) {
+	var version string
+	line, _ := bufio.NewReader(io.LimitReader(r, 1<<10)).ReadString('\n')
+	if _, err := fmt.Sscanf(line, "HTTP/%s %d", &version, &status); err != nil {
 		return 0, bad("go's request lacks the server's status")
-	}
-	status, err := strconv.Atoi(fields[1])
-	if err != nil || status < 100 || status > 599 {
-		return 0, bad("go's request has no status of HTTP")
 	}
 	return status, nil
 }
@@ -83,7 +77,7 @@ func goSet(ctx context.Context, c *Call, target string) error {
 		return nil // go authenticates nothing else
 	}
 	g, err := c.get(ctx, target, goLife)
-	if err != nil || isUnmatched(g) {
+	if err != nil {
 		return err
 	}
 	prefix, err := url.Parse(g.Host)

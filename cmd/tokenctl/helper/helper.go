@@ -15,7 +15,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
@@ -55,7 +54,6 @@ type Call struct {
 	In       io.Reader
 	Out, Err io.Writer
 	Env      func(string) string
-	Now      func() time.Time
 	Daemon   Daemon
 	// Explain words an error for a person, in one or more lines: what is wrong
 	// and what to do.
@@ -70,9 +68,19 @@ type Protocol struct {
 	Program string
 	// Doc says in a few words who asks like this.
 	Doc string
-	// Run serves one call. It returns nil for "not mine". An error is printed on
-	// stderr and ends the program with status 1; ErrReported is not printed.
-	Run func(context.Context, *Call) error
+	// notMine is the answer for what no profile covers.
+	notMine string
+	serve   func(context.Context, *Call) error
+}
+
+// Run serves one call. Its error is for stderr, and ends the program with status
+// 1; ErrReported is not printed.
+func (p Protocol) Run(ctx context.Context, c *Call) error {
+	err := p.serve(ctx, c)
+	if errors.Is(err, errNotMine) {
+		_, err = io.WriteString(c.Out, p.notMine)
+	}
+	return err
 }
 
 // ErrReported means that the tool has the error in its own protocol: the program
@@ -81,15 +89,15 @@ var ErrReported = errors.New("reported already")
 
 // Protocols are all protocols.
 var Protocols = []Protocol{
-	{"git", "git-credential-tokend", "git: credential.helper", git},
-	{"docker", "docker-credential-tokend", "docker, podman, skopeo, crane, helm", docker},
-	{"cargo", "cargo-credential-tokend", "cargo: credential-provider", cargo},
-	{"goauth", "goauth-credential-tokend", "go: GOAUTH", goauth},
-	{"bazel", "bazel-credential-tokend", "bazel: --credential_helper", bazel},
-	{"kube", "kubectl-credential-tokend", "kubectl, client-go: exec plugins", kube},
-	{"terraform", "terraform-credentials-tokend", "terraform, tofu: credentials_helper", terraform},
-	{"pnpm", "pnpm-credential-tokend", "pnpm: tokenHelper", pnpm},
-	{"keyring", "keyring", "pip, uv: keyring provider subprocess", keyring},
+	{"git", "git-credential-tokend", "git: credential.helper", "", git},
+	{"docker", "docker-credential-tokend", "docker, podman, skopeo, crane, helm", "", docker},
+	{"cargo", "cargo-credential-tokend", "cargo: credential-provider", "", cargo},
+	{"goauth", "goauth-credential-tokend", "go: GOAUTH", "", goauth},
+	{"bazel", "bazel-credential-tokend", "bazel: --credential_helper", "{}\n", bazel},
+	{"kube", "kubectl-credential-tokend", "kubectl, client-go: exec plugins", "", kube},
+	{"terraform", "terraform-credentials-tokend", "terraform, tofu: credentials_helper", "{}\n", terraform},
+	{"pnpm", "pnpm-credential-tokend", "pnpm: tokenHelper", "", pnpm},
+	{"keyring", "keyring", "pip, uv: keyring provider subprocess", "", keyring},
 }
 
 // ByName finds the protocol of `tokenctl helper NAME`.
@@ -116,14 +124,13 @@ func ByProgram(program string) (p Protocol, profile string, ok bool) {
 }
 
 // get asks for a token of the profile that covers url, or that the call names;
-// url may be empty then. The zero Grant without an error means that no profile
-// covers url: the protocol says so.
+// url may be empty then. The error is errNotMine if no profile covers url.
 func (c *Call) get(ctx context.Context, url string, life time.Duration) (token.Grant, error) {
 	switch {
 	case url == "" && c.Profile == "":
 		return token.Grant{}, bad("the tool names no URL, and --profile no profile")
 	case url != "" && token.CheckURL(url) != nil:
-		return token.Grant{}, nil
+		return token.Grant{}, errNotMine
 	}
 	g, err := c.Daemon.Get(ctx, c.Profile, token.Query{URL: url, MinTTL: life})
 	if err == nil || url == "" || !errors.Is(err, token.ErrNotFound) {
@@ -133,11 +140,8 @@ func (c *Call) get(ctx context.Context, url string, life time.Duration) (token.G
 	if errors.As(err, &e) && (e.Detail == token.AnotherPath || c.Profile != "") {
 		c.say("tokend: %s", c.Explain(err))
 	}
-	return token.Grant{}, nil
+	return g, errNotMine
 }
-
-// isUnmatched reports whether no profile covers what the tool asked about.
-func isUnmatched(g token.Grant) bool { return g.Secret.IsZero() }
 
 // authorization is the value of an Authorization header for g.
 func authorization(g token.Grant) (string, error) {
@@ -178,6 +182,23 @@ func password(g token.Grant) (string, error) {
 	return strings.TrimSuffix(string(text), "\n"), err
 }
 
+// withScheme is a URL for what is one, or a host.
+func withScheme(server string) string {
+	if strings.Contains(server, "://") {
+		return server
+	}
+	return "https://" + server
+}
+
+// expires is when tools should ask again, in whole seconds: Bazel reads no
+// fraction. It is empty for a token without an expiry.
+func expires(g token.Grant) string {
+	if g.Expiry.IsZero() {
+		return ""
+	}
+	return g.ServeUntil().UTC().Format(time.RFC3339)
+}
+
 // writeJSON writes one line of JSON, in which < and > stay as they are.
 func (c *Call) writeJSON(v any) error {
 	e := json.NewEncoder(c.Out)
@@ -202,9 +223,12 @@ func (c *Call) input() ([]byte, error) {
 // errNotMine means that no profile covers what the tool asked about.
 var errNotMine = errors.New("no profile covers it")
 
-// isOneOf reports whether err is one of several errors.
-func isOneOf(err error, these ...error) bool {
-	return slices.ContainsFunc(these, func(e error) bool { return errors.Is(err, e) })
+// unmarshal reads a tool's JSON. Its errors do not quote it.
+func unmarshal(text []byte, into any, what string) error {
+	if err := json.Unmarshal(text, into); err != nil {
+		return bad("%s is not valid JSON of the expected kind", what)
+	}
+	return nil
 }
 
 // bad returns the error for a bad request of a tool.

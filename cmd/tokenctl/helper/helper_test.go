@@ -78,7 +78,7 @@ func (f *fake) as(profile string, hosts []string, env map[string]string, protoco
 	var out, errs bytes.Buffer
 	c := &Call{
 		Args: args, Profile: profile, Hosts: hosts, In: strings.NewReader(input), Out: &out, Err: &errs,
-		Env: func(name string) string { return env[name] }, Now: time.Now, Daemon: f,
+		Env: func(name string) string { return env[name] }, Daemon: f,
 		Explain: func(err error) string { return err.Error() + "\n  what to do\n" },
 	}
 	err := p.Run(context.Background(), c)

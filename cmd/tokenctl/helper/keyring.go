@@ -1,9 +1,13 @@
 package helper
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
-	"strings"
+	"io"
+
+	"github.com/spf13/pflag"
 )
 
 // keyring answers as the program of that name does (PyPI's keyring), which pip
@@ -16,19 +20,25 @@ import (
 // nothing and exits with status 1; pip and uv then ask for the host alone, or go
 // on without.
 func keyring(ctx context.Context, c *Call) error {
-	service, user, creds, err := keyringArgs(c.Args)
-	if err != nil {
-		return err
+	if len(c.Args) == 0 || c.Args[0] != "get" {
+		return bad("this keyring serves the hosts of tokend's profiles, and has the command get only; another program called keyring comes later in $PATH, if there is one")
 	}
-	if !strings.Contains(service, "://") {
-		service = "https://" + service
+	flags := pflag.NewFlagSet("keyring", pflag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	mode := flags.String("mode", "", "")
+	if err := flags.Parse(c.Args[1:]); err != nil {
+		return bad("keyring get: %v", err)
 	}
-	g, err := c.get(ctx, service, keptLife)
-	if err != nil {
-		return err
+	service, user := flags.Arg(0), flags.Arg(1)
+	if service == "" || flags.NArg() > 2 {
+		return bad("keyring get takes a service and a user")
 	}
-	if isUnmatched(g) {
+	g, err := c.get(ctx, withScheme(service), keptLife)
+	if errors.Is(err, errNotMine) {
 		return ErrReported
+	}
+	if err != nil {
+		return err
 	}
 	own, err := basicUser(g)
 	if err != nil {
@@ -41,36 +51,9 @@ func keyring(ctx context.Context, c *Call) error {
 	if err != nil {
 		return err
 	}
-	if creds {
-		if user == "" {
-			user = own
-		}
-		text = user + "\n" + text
+	if *mode == "creds" {
+		text = cmp.Or(user, own) + "\n" + text
 	}
 	_, err = fmt.Fprintln(c.Out, text)
 	return err
-}
-
-func keyringArgs(args []string) (service, user string, creds bool, err error) {
-	if len(args) == 0 || args[0] != "get" {
-		return "", "", false, bad("this keyring serves the hosts of tokend's profiles, and has the command get only; another program called keyring comes later in $PATH, if there is one")
-	}
-	var names []string
-	for rest := args[1:]; len(rest) > 0; rest = rest[1:] {
-		switch {
-		case rest[0] == "--mode" && len(rest) > 1:
-			creds = rest[1] == "creds"
-			rest = rest[1:]
-		case strings.HasPrefix(rest[0], "--mode="):
-			creds = rest[0] == "--mode=creds"
-		case strings.HasPrefix(rest[0], "-"):
-			return "", "", false, bad("keyring get has no option %s", rest[0])
-		default:
-			names = append(names, rest[0])
-		}
-	}
-	if len(names) < 1 || len(names) > 2 || names[0] == "" {
-		return "", "", false, bad("keyring get takes a service and a user")
-	}
-	return names[0], strings.Join(names[1:], ""), creds, nil
 }

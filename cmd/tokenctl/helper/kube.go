@@ -2,28 +2,27 @@ package helper
 
 import (
 	"context"
-	"time"
+	"errors"
 )
 
 // kubeInfo is where client-go says what it wants.
 const kubeInfo = "KUBERNETES_EXEC_INFO"
 
-// An execCredential is client-go's object of that name, in the versions
+// An execRequest is what client-go asks: an ExecCredential of the versions
 // client.authentication.k8s.io/v1 and /v1beta1, which do not differ here.
+type execRequest struct {
+	APIVersion string
+	Spec       struct{ Cluster struct{ Server string } }
+}
+
+// An execCredential is the answer.
 type execCredential struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
-	Spec       *struct {
-		Cluster *struct {
-			Server string `json:"server"`
-		} `json:"cluster"`
-	} `json:"spec,omitempty"`
-	Status *execStatus `json:"status,omitempty"`
-}
-
-type execStatus struct {
-	Token      string `json:"token"`
-	Expiration string `json:"expirationTimestamp,omitempty"`
+	Status     struct {
+		Token      string `json:"token"`
+		Expiration string `json:"expirationTimestamp,omitempty"`
+	} `json:"status"`
 }
 
 // kube serves client-go's exec credential plugins, and so kubectl.
@@ -35,10 +34,7 @@ func kube(ctx context.Context, c *Call) error {
 	if info == "" {
 		return bad("$%s is not set: kubectl sets it where this is the command of a user's exec section (docs/helpers/kubectl.md)", kubeInfo)
 	}
-	var request execCredential
-	if len(info) > maxInput {
-		return bad("$%s has more than %d bytes", kubeInfo, maxInput)
-	}
+	var request execRequest
 	if err := unmarshal([]byte(info), &request, "$"+kubeInfo); err != nil {
 		return err
 	}
@@ -47,27 +43,24 @@ func kube(ctx context.Context, c *Call) error {
 	default:
 		return bad("the user's exec section must have apiVersion: client.authentication.k8s.io/v1 (or v1beta1), and has %q", request.APIVersion)
 	}
-	server := ""
-	if request.Spec != nil && request.Spec.Cluster != nil && c.Profile == "" {
-		server = request.Spec.Cluster.Server
-	}
-	if server == "" && c.Profile == "" {
+	server := request.Spec.Cluster.Server
+	switch {
+	case c.Profile != "":
+		server = ""
+	case server == "":
 		return bad("the user's exec section must name the profile (args: [helper, kube, --profile, NAME]) or have provideClusterInfo: true")
 	}
 	g, err := c.get(ctx, server, minLife)
-	if err == nil && isUnmatched(g) {
+	if errors.Is(err, errNotMine) {
 		err = bad("no profile covers %s; add it to the hosts of one, or name the profile with --profile", server)
 	}
 	if err != nil {
 		return err
 	}
-	text, err := bearer(g)
-	if err != nil {
+	answer := execCredential{APIVersion: request.APIVersion, Kind: "ExecCredential"}
+	answer.Status.Expiration = expires(g)
+	if answer.Status.Token, err = bearer(g); err != nil {
 		return err
-	}
-	answer := execCredential{APIVersion: request.APIVersion, Kind: "ExecCredential", Status: &execStatus{Token: text}}
-	if !g.Expiry.IsZero() {
-		answer.Status.Expiration = g.ServeUntil().UTC().Format(time.RFC3339)
 	}
 	return c.writeJSON(answer)
 }

@@ -15,13 +15,13 @@ func terraform(ctx context.Context, c *Call) error {
 	if len(c.Args) != 2 {
 		return bad("terraform calls this program with get, store or forget and a host")
 	}
-	verb, host := c.Args[0], c.Args[1]
-	switch verb {
+	host := c.Args[1]
+	switch c.Args[0] {
 	case "get":
 	case "store", "forget":
 		return bad("tokend keeps the credentials of its profiles only; terraform login and logout cannot change them")
 	default:
-		return bad("terraform-credentials-tokend has no command %q", verb)
+		return bad("terraform-credentials-tokend has no command %q", c.Args[0])
 	}
 	if host == "" || strings.ContainsAny(host, "/@?# \\") {
 		return bad("%q is not a host", host)
@@ -30,13 +30,9 @@ func terraform(ctx context.Context, c *Call) error {
 	if err != nil {
 		return err
 	}
-	var answer struct {
-		Token string `json:"token,omitempty"`
+	text, err := bearer(g)
+	if err != nil {
+		return err
 	}
-	if !isUnmatched(g) {
-		if answer.Token, err = bearer(g); err != nil {
-			return err
-		}
-	}
-	return c.writeJSON(answer)
+	return c.writeJSON(map[string]string{"token": text})
 }
