@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"sync"
 	"syscall"
 	"time"
 
@@ -42,8 +41,7 @@ func catchSignals() (signals <-chan os.Signal, stop func()) {
 // stop is called.
 func forward(p *os.Process, signals <-chan os.Signal, caught func()) (stop func()) {
 	ended := make(chan struct{})
-	var forwarder sync.WaitGroup
-	forwarder.Go(func() {
+	go func() {
 		for {
 			select {
 			case s := <-signals:
@@ -55,11 +53,8 @@ func forward(p *os.Process, signals <-chan os.Signal, caught func()) (stop func(
 				return
 			}
 		}
-	})
-	return func() {
-		close(ended)
-		forwarder.Wait()
-	}
+	}()
+	return func() { close(ended) }
 }
 
 // wait waits for the end of a program that was started. The error is a *ui.Exit

@@ -2,6 +2,8 @@ package child
 
 import (
 	"bufio"
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -73,10 +75,7 @@ func Curl(ctx context.Context, e *ui.Env, profile string, args []string) error {
 		return err
 	}
 	c := &curlCall{Env: e, profile: p, signals: signals, interrupt: interrupt}
-	if err := c.parse(args); err != nil {
-		return err
-	}
-	if err := c.check(); err != nil {
+	if err := cmp.Or(c.parse(args), c.check()); err != nil {
 		return err
 	}
 	if p.Does == "signs" {
@@ -95,34 +94,43 @@ func (c *curlCall) parse(args []string) error {
 			return nil
 		}
 		if !strings.HasPrefix(arg, "-") {
-			arg, args = "--url", append([]string{arg}, args...)
+			c.urls = append(c.urls, arg)
+			continue
 		}
-		for letters := ""; arg != ""; arg = letters { // a long option, or letters such as -sSo
-			if letters = ""; len(arg) > 2 && arg[1] != '-' {
-				arg, letters = arg[:2], "-"+arg[2:]
+		if len(arg) > 2 && arg[1] != '-' { // letters such as -sSo
+			rest := arg[2:]
+			if o, _ := findOption(arg[:2]); o.kind == flag {
+				rest = "-" + rest
 			}
-			o, ok := findOption(arg)
-			switch {
-			case !ok:
-				byHand := map[bool]string{false: "get " + c.profile.Name, true: "sign " + c.profile.Name + " URL"}[c.profile.Does == "signs"]
-				return cli.Usage("tokenctl curl does not pass on %s, which could lead the credential past the profile's hosts. "+
-					"To run curl yourself: curl -K <(tokenctl %s -o curl) %s ...", arg, byHand, arg)
-			case o.kind == flag:
-			case letters != "":
-				o.value, letters = letters[1:], ""
-			case len(args) == 0:
-				return cli.Usage("curl's option %s needs a value", arg)
-			default:
-				o.value, args = args[0], args[1:]
-			}
-			if o.name == "url" {
-				c.urls = append(c.urls, o.value)
-			} else {
-				c.options = append(c.options, o)
-			}
+			arg, args = arg[:2], append([]string{rest}, args...)
+		}
+		o, ok := findOption(arg)
+		switch {
+		case !ok:
+			return c.refuse(arg)
+		case o.kind == flag:
+		case len(args) == 0:
+			return cli.Usage("curl's option %s needs a value", arg)
+		default:
+			o.value, args = args[0], args[1:]
+		}
+		if o.name == "url" {
+			c.urls = append(c.urls, o.value)
+		} else {
+			c.options = append(c.options, o)
 		}
 	}
 	return nil
+}
+
+// refuse is the error for an option that is not passed on.
+func (c *curlCall) refuse(option string) error {
+	command := "get " + c.profile.Name
+	if c.profile.Does == "signs" {
+		command = "sign " + c.profile.Name + " URL"
+	}
+	return cli.Usage("tokenctl curl does not pass on %s, which could lead the credential past the profile's hosts. "+
+		"To run curl yourself: curl -K <(tokenctl %s -o curl) %s ...", option, command, option)
 }
 
 // findOption finds an option as it is typed: --data, or -d.
@@ -146,8 +154,8 @@ func (c *curlCall) args() (args []string) {
 		}
 	}
 	if c.has("location") {
-		// Before 7.83, curl sends a header along to another port (CVE-2022-27774),
-		// and does not know this option, which asks for what is the default.
+		// A default, which curl does not know before 7.83: there it sends a header
+		// along to another port (CVE-2022-27774).
 		args = append(args, "--no-remove-on-error")
 	}
 	return append(append(args, "--"), c.urls...)
@@ -158,7 +166,7 @@ func (c *curlCall) has(names ...string) bool {
 }
 
 // check refuses what could send the credential to where it does not belong.
-func (c *curlCall) check() error {
+func (c *curlCall) check() (err error) {
 	switch does := c.profile.Does; {
 	case does == "verifies":
 		return cli.Usage("the profile %s verifies tokens; it has no credential to send", c.profile.Name)
@@ -168,16 +176,12 @@ func (c *curlCall) check() error {
 		return cli.Usage("a signature is for one URL: a second one, --get, --url-query, --upload-file or --location would send another")
 	}
 	for _, o := range c.options {
-		if err := o.check(); err != nil {
-			return err
-		}
+		err = cmp.Or(err, o.check())
 	}
 	for _, target := range c.urls {
-		if err := c.checkURL(target); err != nil {
-			return err
-		}
+		err = cmp.Or(err, c.checkURL(target))
 	}
-	return nil
+	return err
 }
 
 // check refuses a value that does more than its option says.
@@ -221,12 +225,10 @@ func (c *curlCall) checkURL(target string) error {
 func (c *curlCall) signed(ctx context.Context) error {
 	var signed token.Signed
 	err := c.Ask(ctx, func(ctx context.Context, d *ipc.Client) (err error) {
-		if signed, err = d.Sign(ctx, c.profile.Name, token.Request{URL: c.urls[0]}); err != nil {
-			return err
-		}
-		return c.checkURL(signed.URL)
+		signed, err = d.Sign(ctx, c.profile.Name, token.Request{URL: c.urls[0]})
+		return err
 	})
-	if err != nil {
+	if err = cmp.Or(err, c.checkURL(signed.URL)); err != nil {
 		return err
 	}
 	if signed.Warning != "" {
@@ -240,8 +242,8 @@ func (c *curlCall) signed(ctx context.Context) error {
 	return c.run([]byte(lines), nil)
 }
 
-// withToken makes requests with a token, and makes the request again with a
-// new one if the API refuses that token.
+// withToken makes requests with a token. If the API refuses that token, it makes
+// the request again with a new one.
 func (c *curlCall) withToken(ctx context.Context) error {
 	t, err := getToken(ctx, c.Env, c.profile.Name, token.Query{})
 	if err != nil {
@@ -251,18 +253,18 @@ func (c *curlCall) withToken(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var next []byte
-	replace := func() bool {
-		next = c.replace(ctx, t)
-		return next != nil
-	}
 	if !c.isRepeatable() {
-		replace = nil
+		return c.run(lines, nil)
 	}
-	if err = c.run(lines, replace); next == nil || ctx.Err() != nil {
-		return err
+	var next []byte
+	err = c.run(lines, func() bool {
+		next = c.replace(ctx, t)
+		return next != nil && ctx.Err() == nil
+	})
+	if errors.Is(err, errReplaced) {
+		return c.run(next, nil)
 	}
-	return c.run(next, nil)
+	return err
 }
 
 // isRepeatable reports whether curl can make the same request again and leave
@@ -297,6 +299,13 @@ func (c *curlCall) replace(ctx context.Context, old token.Grant) (lines []byte) 
 	return lines
 }
 
+// curlWriteError is curl's status when it cannot write what it got.
+const curlWriteError = 23
+
+// errReplaced means that curl's answer was a 401, that there is a new token, and
+// that nothing was shown.
+var errReplaced = errors.New("the token was replaced")
+
 // run runs curl with configuration lines that hold the credential. With replace,
 // it holds back what curl writes until the status of the answer is known: if
 // that is a 401 (RFC 6750 §3.1) and replace returns true, run shows nothing.
@@ -306,7 +315,7 @@ func (c *curlCall) replace(ctx context.Context, old token.Grant) (lines []byte) 
 func (c *curlCall) run(lines []byte, replace func() bool) error {
 	config, configEnd, err := os.Pipe()
 	headers, headersEnd, failed := os.Pipe()
-	if err = errors.Join(err, failed); err != nil {
+	if err = cmp.Or(err, failed); err != nil {
 		return err
 	}
 	lines = append(lines, "globoff\nproto-redir = \"=http,https\"\n"...)
@@ -316,45 +325,45 @@ func (c *curlCall) run(lines []byte, replace func() bool) error {
 	// -q has to come first: then curl does not read ~/.curlrc.
 	cmd := exec.Command("curl", append([]string{"-q", "-K", "/dev/fd/3"}, c.args()...)...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = c.In, c.Out.W, c.Err.W, []*os.File{config, headersEnd}
-	decided := make(chan struct{})
-	out, errs := &held{c.Out.W, decided}, &held{c.Err.W, decided}
+	var body io.ReadCloser
+	var errs bytes.Buffer
 	if replace != nil {
 		lines = append(lines, "dump-header = \"/dev/fd/4\"\nsuppress-connect-headers\nno-buffer\n"...)
 		if ui.IsTerminal(c.Out.W) && !c.has("output", "remote-name", "remote-name-all") {
 			lines = append(lines, "no-progress-meter\n"...) // as curl does on a terminal
 		}
-		if cmd.Stdout = out; c.has("silent") && !c.has("verbose") { // then stderr is for an error at the end
-			cmd.Stderr = errs
+		if cmd.Stdout = nil; c.has("silent") && !c.has("verbose") { // then stderr is for an error at the end
+			cmd.Stderr = &errs
 		}
+		body, err = cmd.StdoutPipe()
 	}
-	err = cmd.Start()
-	_, _ = config.Close(), headersEnd.Close()
-	if err != nil {
+	if err = cmp.Or(err, cmd.Start()); err != nil {
 		return fmt.Errorf("cannot run curl: %w", err)
 	}
+	_, _ = config.Close(), headersEnd.Close()
 	defer forward(cmd.Process, c.signals, c.interrupt)()
 	go func() { // a token can be longer than a pipe holds
 		_, _ = configEnd.Write(lines)
 		_ = configEnd.Close()
 	}()
 	if replace != nil && isUnauthorized(headers) && replace() {
-		out.to, errs.to = io.Discard, io.Discard
 		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		return errReplaced
 	}
-	close(decided)
 	go func() { _, _ = io.Copy(io.Discard, headers) }()
-	return wait(cmd)
-}
-
-// held is a writer that waits until it is decided where the text goes.
-type held struct {
-	to      io.Writer
-	decided <-chan struct{}
-}
-
-func (h *held) Write(b []byte) (int, error) {
-	<-h.decided
-	return h.to.Write(b)
+	var unwritten error
+	if body != nil {
+		if _, unwritten = io.Copy(c.Out.W, body); unwritten != nil {
+			_ = body.Close() // so that curl's next write fails
+		}
+	}
+	err = wait(cmd)
+	_, _ = c.Err.W.Write(errs.Bytes())
+	if err == nil && unwritten != nil {
+		return &ui.Exit{Status: curlWriteError, Err: unwritten}
+	}
+	return err
 }
 
 // isUnauthorized reports whether the first answer in the headers is a 401. A
