@@ -116,7 +116,7 @@ func TestAddRefusesBeforeAnythingIsSent(t *testing.T) {
 		"a directory":                 {append(azure, "--private-key", t.TempDir()), "is a directory"},
 		"an empty file":               {append(azure, "--client-secret-file", empty), empty + " is empty"},
 		"a file that is not there":    {[]string{"add", "x", "--provider", "clms", "--service-key", "nofile.json"}, "--service-key: there is no file nofile.json"},
-		"a secret's file, not there":  {append(azure, "--client-secret-file", "./nofile"), "there is no file ./nofile"},
+		"a secret's file, not there":  {append(azure, "--client-secret-file", "./nofile"), "there is no such file"},
 		"a long key as a file's name": {append(azure, "--private-key", strings.Repeat(canary, 20)), "--private-key: "},
 		"a slash in a secret":         {append(azure, "--client-secret-file", "/"+canary+"/x+y=="), "there is no such file"},
 		"a dot in a secret":           {append(azure, "--client-secret-file", canary+".Q8~x_1"), "there is no such file"},

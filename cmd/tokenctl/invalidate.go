@@ -1,10 +1,8 @@
 package main
 
 import (
+	"bytes"
 	"context"
-	"io"
-	"os"
-	"strings"
 
 	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokenctl/form"
@@ -35,11 +33,11 @@ func invalidateCommand(e *ui.Env) *cli.Command {
 		Run: func(ctx context.Context, _ *cli.Call) error {
 			var t token.Secret
 			if file != "" {
-				text, err := readTokenFile(e, file, maxTokenFile)
+				text, err := tokenFile.Read(e, file, maxTokenFile)
 				if err != nil {
 					return err
 				}
-				t = token.NewSecret(strings.TrimSpace(text))
+				t = token.NewSecret(string(bytes.TrimSpace(text)))
 			}
 			err := e.Ask(ctx, func(ctx context.Context, d *ipc.Client) error { return d.Invalidate(ctx, e.Profile, t) })
 			if err != nil {
@@ -58,29 +56,3 @@ const (
 	maxTokenFile = 256 << 10
 	maxPresented = 64 << 10
 )
-
-// readTokenFile reads the token that --token-file names; - is stdin. An empty
-// file is an error: it must not mean the current token.
-func readTokenFile(e *ui.Env, file string, most int) (string, error) {
-	in := e.In
-	if file != "-" {
-		f, err := os.Open(file)
-		if err != nil {
-			return "", tokenFile.Unreadable(file, err)
-		}
-		defer func() { _ = f.Close() }()
-		in = f
-	}
-	b, err := io.ReadAll(io.LimitReader(in, int64(most)+1))
-	switch {
-	case err != nil:
-		return "", tokenFile.Unreadable(file, err)
-	case len(b) > most:
-		return "", cli.Usage("that is no token: it has more than %d bytes", most)
-	case strings.TrimSpace(string(b)) != "":
-		return string(b), nil
-	case file == "-":
-		return "", cli.Usage("there is no token on stdin")
-	}
-	return "", tokenFile.Empty(file)
-}

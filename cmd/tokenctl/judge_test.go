@@ -173,16 +173,16 @@ func TestVerifyWithoutAVerdict(t *testing.T) {
 	b := newJudge(weather())
 	socket := serve(t, b)
 	for name, c := range map[string]struct{ stdin, want string }{
-		"nothing":      {"", "no token"},
-		"an empty one": {"\r\n\n", "no token"},
-		"a large one":  {strings.Repeat("x", 64<<10+1), "no token"},
+		"nothing":      {"", "is empty"},
+		"an empty one": {"\r\n\n", "is empty"},
+		"a large one":  {strings.Repeat("x", 64<<10+1), "has more than"},
 	} {
 		call(t, socket, strings.NewReader(c.stdin), "verify", "weather").wants(t, ui.ExitUsage, "", c.want)
 		if len(b.calls) > 0 {
 			t.Errorf("%s: tokend was asked", name)
 		}
 	}
-	call(t, socket, nil, "verify", "weather", "--token-file", filepath.Join(t.TempDir(), "no")).wants(t, ui.ExitUsage, "", "there is no file /")
+	call(t, socket, nil, "verify", "weather", "--token-file", filepath.Join(t.TempDir(), "no")).wants(t, ui.ExitUsage, "", "there is no such file")
 	call(t, socket, nil, "verify", "weather", "--token-file", "").wants(t, ui.ExitUsage, "", "empty")
 	call(t, socket, strings.NewReader(strings.Repeat("x", 64<<10)), "verify", "weather").wants(t, ui.ExitOK, "valid", "")
 	for code, status := range map[token.Code]int{token.ErrUnavailable: ui.ExitUnavailable, token.ErrInvalid: ui.ExitUsage, token.ErrNotFound: ui.ExitNotFound, token.ErrDenied: ui.ExitDenied} {

@@ -1,11 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"strconv"
-	"strings"
 	"time"
 
 	"tokend/cmd/tokenctl/cli"
@@ -68,8 +68,8 @@ func readPresented(e *ui.Env, file string) (token.Secret, error) {
 	case file == "-" && ok:
 		return t.AskSecret("Token")
 	}
-	text, err := readTokenFile(e, file, maxPresented)
-	return token.NewSecret(strings.TrimRight(text, "\r\n")), err
+	text, err := tokenFile.Read(e, file, maxPresented)
+	return token.NewSecret(string(bytes.TrimRight(text, "\r\n"))), err
 }
 
 func answerVerdict(e *ui.Env, v token.Verdict, asJSON bool) (err error) {

@@ -13,25 +13,27 @@ import (
 	"tokend/providers/token"
 )
 
-// A Find is one credential that was recognised.
+// A Find is one credential that was recognised. tokenctl import --json prints it.
 type Find struct {
 	// From is the file that it is in, or the environment. Form is what the file
 	// is, in words.
-	From, Form string
+	From string `json:"from"`
+	Form string `json:"form"`
 	// Name is a valid name for its profile.
-	Name string
+	Name string `json:"-"`
 	// Client is its identity at the issuer: a client ID, or a service account.
-	Client string
+	Client string `json:"-"`
 	// Provider is the kind of profile that can use it, empty if there is none.
-	Provider string
-	Settings map[string]any
-	Secrets  map[string]token.Secret
+	Provider string                  `json:"provider,omitempty"`
+	Settings map[string]any          `json:"settings,omitempty"`
+	Secrets  map[string]token.Secret `json:"-"`
 	// Files and Variables are where its secrets are. Variables are those of From.
-	Files, Variables []string
+	Files     []string `json:"files,omitempty"`
+	Variables []string `json:"variables,omitempty"`
 	// Note is what was assumed.
-	Note string
+	Note string `json:"note,omitempty"`
 	// Why is the reason why it cannot be used, empty if it can.
-	Why string
+	Why string `json:"problem,omitempty"`
 	// shared: another tool needs From.
 	shared bool
 }

@@ -124,23 +124,20 @@ func (r *AddRequest) recognise(e *ui.Env) (discover.Find, error) {
 	if file == "" {
 		return discover.Find{}, nil
 	}
-	content, err := readContent(e, in, file)
-	if err == nil && len(content) == 0 {
-		err = in.Empty(file)
-	}
+	content, err := in.Read(e, file, maxSecret)
 	if err != nil {
 		return discover.Find{}, err
 	}
 	finds := discover.File(file, content, discover.Options{Read: readCandidate})
 	switch {
 	case len(finds) == 0 && discover.BrokenJSON(content):
-		return discover.Find{}, cli.Usage("%s: %s", in.Label, brokenJSON)
+		return discover.Find{}, in.wrong(brokenJSON)
 	case len(finds) == 0:
-		return discover.Find{}, cli.Usage("%s is not a key file that tokend knows. Name its provider, and give the file with the flag for its secret: --provider ...", in.show(file))
+		return discover.Find{}, cli.Usage("%s is not a key file that tokend knows. Name its provider, and give the file with the flag for its secret: --provider ...", file)
 	case len(finds) > 1:
 		return discover.Find{}, cli.Usage("%s has %d credentials in it; tokenctl import %s makes a profile of each", in.Label, len(finds), file)
 	case finds[0].Why != "":
-		return discover.Find{}, cli.Usage("%s: %s: %s", in.Label, finds[0].Form, finds[0].Why)
+		return discover.Find{}, in.wrong("%s: %s", finds[0].Form, finds[0].Why)
 	case r.provider != "" && r.provider != finds[0].Provider:
 		return discover.Find{}, cli.Usage("%s is for the provider %s (%s)", in.Label, finds[0].Provider, finds[0].Form)
 	}
@@ -151,14 +148,6 @@ func (r *AddRequest) recognise(e *ui.Env) (discover.Find, error) {
 
 // brokenJSON says what is wrong with a file that begins as JSON does.
 const brokenJSON = "it begins like JSON but is not valid JSON; is it cut off?"
-
-// show is a file's name, unless it may be a secret.
-func (in Input) show(file string) string {
-	if in.isFileName(file) {
-		return file
-	}
-	return in.Label
-}
 
 // takeFind adds what a file says to what the user said, which counts more.
 func (s *submission) takeFind(f discover.Find) {

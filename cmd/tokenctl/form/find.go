@@ -103,11 +103,7 @@ func findIn(e *ui.Env, path string, o discover.Options) (finds []discover.Find, 
 
 // findInStdin finds the credentials in stdin, which leaves no file behind.
 func findInStdin(e *ui.Env, path string, o discover.Options) ([]discover.Find, error) {
-	in := Input{Label: "PATH"}
-	content, err := readContent(e, in, path)
-	if err == nil && len(content) == 0 {
-		err = in.Empty(path)
-	}
+	content, err := Input{Label: "PATH"}.Read(e, path, maxSecret)
 	finds := discover.File("stdin", content, o)
 	for i := range finds {
 		finds[i].Files = slices.DeleteFunc(finds[i].Files, func(file string) bool { return file == "stdin" })

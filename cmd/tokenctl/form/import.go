@@ -1,7 +1,6 @@
 package form
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,22 +36,22 @@ func (r *ImportRequest) Flags(f *cli.Flags) {
 // An item is a credential that was found, and what comes of it.
 type item struct {
 	discover.Find
-	// profile is the name that it gets, existing the profile that has it already.
-	profile, existing string
-	// tried: tokend was asked to create the profile. created is the result, err
-	// why there is none.
-	tried   bool
+	// Profile is the name that it gets, Existing the profile that has it already.
+	Profile  string `json:"profile,omitempty"`
+	Existing string `json:"existing,omitempty"`
+	// Done: tokend created the profile. Checked: a token proved it. Error is why
+	// there is none; it is nil as well if tokend was not asked.
+	Done    bool         `json:"done"`
+	Checked bool         `json:"checked,omitempty"`
+	Error   *token.Error `json:"error,omitempty"`
 	created token.Created
-	err     error
 }
 
 // isNew reports whether a profile is to be made of the item.
-func (i item) isNew() bool { return i.Why == "" && i.existing == "" }
+func (i item) isNew() bool { return i.Why == "" && i.Existing == "" }
 
 // isPending reports whether the item still has no profile.
-func (i item) isPending() bool {
-	return i.Why != "" || i.err != nil || i.isNew() && !i.tried
-}
+func (i item) isPending() bool { return !i.Done && i.Existing == "" }
 
 // Import makes profiles of the credentials that are found.
 func Import(ctx context.Context, e *ui.Env, r ImportRequest) error {
@@ -69,7 +68,11 @@ func Import(ctx context.Context, e *ui.Env, r ImportRequest) error {
 		if r.yes {
 			create(ctx, e, items, r)
 		}
-		return errors.Join(e.Out.AnswerJSON(map[string]any{"found": results(items)}), exitOf(items))
+		all := slices.Clone(items)
+		for i := range all {
+			all[i].Files = unneeded(all[i], items)
+		}
+		return errors.Join(e.Out.AnswerJSON(map[string]any{"found": all}), exitOf(items))
 	}
 	if len(items) == 0 {
 		where := "in the environment and the usual places"
@@ -110,30 +113,25 @@ func plan(finds []discover.Find, profiles []token.ProfileStatus) []item {
 		if f.Why != "" {
 			continue
 		}
-		items[i].existing = cmp.Or(existing(f, profiles), sameAs(f, items[:i]))
-		if items[i].existing == "" {
-			items[i].profile = freeName(f.Name, taken)
-			taken[items[i].profile] = true
+		if items[i].Existing = existing(f, profiles, items[:i]); items[i].Existing == "" {
+			items[i].Profile = freeName(f.Name, taken)
+			taken[items[i].Profile] = true
 		}
 	}
 	return items
 }
 
-// existing is the profile of the same client at the issuer, empty for none.
-func existing(f discover.Find, profiles []token.ProfileStatus) string {
+// existing is the profile of the same client at the issuer, or the new one of
+// the same credential, found before; empty for none.
+func existing(f discover.Find, profiles []token.ProfileStatus, before []item) string {
 	for _, p := range profiles {
 		if p.Provider == f.Provider && f.Client != "" && (p.Settings.Text("client_id") == f.Client || p.Settings.Text("issuer") == f.Client) {
 			return p.Name
 		}
 	}
-	return ""
-}
-
-// sameAs is the new profile of the same credential, found before, empty for none.
-func sameAs(f discover.Find, before []item) string {
 	for _, i := range before {
 		if i.isNew() && i.Provider == f.Provider && i.Client == f.Client && reflect.DeepEqual(i.Settings, f.Settings) && reflect.DeepEqual(i.Secrets, f.Secrets) {
-			return i.profile
+			return i.Profile
 		}
 	}
 	return ""
@@ -157,13 +155,16 @@ func create(ctx context.Context, e *ui.Env, items []item, r ImportRequest) {
 		}
 	}
 	for n, i := range pending {
-		what := fmt.Sprintf("%d of %d: obtaining a token for %s", n+1, len(pending), i.profile)
-		i.tried = true
-		i.err = e.AskFor(ctx, what, func(ctx context.Context, d *ipc.Client) (err error) {
-			i.created, err = d.Add(ctx, token.CreateProfile{Name: i.profile, Provider: i.Provider, Settings: i.Settings, Secrets: i.Secrets, NoCheck: r.noCheck})
+		what := fmt.Sprintf("%d of %d: obtaining a token for %s", n+1, len(pending), i.Profile)
+		err := e.AskFor(ctx, what, func(ctx context.Context, d *ipc.Client) (err error) {
+			i.created, err = d.Add(ctx, token.CreateProfile{Name: i.Profile, Provider: i.Provider, Settings: i.Settings, Secrets: i.Secrets, NoCheck: r.noCheck})
 			return err
 		})
-		if errors.Is(i.err, token.ErrNoDaemon) {
+		i.Done, i.Checked = err == nil, i.created.Checked
+		if err != nil && !errors.As(err, &i.Error) {
+			i.Error = &token.Error{Code: ui.CodeOf(err), Message: err.Error()}
+		}
+		if errors.Is(err, token.ErrNoDaemon) {
 			return // the others would fail as well
 		}
 	}
@@ -173,8 +174,8 @@ func create(ctx context.Context, e *ui.Env, items []item, r ImportRequest) {
 // if tokend knows none of them. The items' errors are shown with them.
 func exitOf(items []item) error {
 	for _, i := range items {
-		if i.err != nil {
-			return &ui.Exit{Status: ui.ExitStatus(i.err)}
+		if i.Error != nil {
+			return &ui.Exit{Status: ui.ExitStatus(i.Error)}
 		}
 	}
 	if slices.ContainsFunc(items, func(i item) bool { return i.Why == "" }) || len(items) == 0 {
@@ -194,9 +195,9 @@ func renderPlan(s ui.Screen, items []item) (text string) {
 			if i.Note != "" {
 				notes = slices.Insert(notes, 1, ui.Printable(i.Note))
 			}
-			rows = append(rows, ui.Row{Cells: []ui.Cell{{Text: ui.Printable(i.profile)}, {Text: ui.Printable(i.Provider)}, {Text: ui.Printable(i.From)}}, Notes: notes})
-		case i.existing != "":
-			known = append(known, i.From+" ("+i.Form+"): the profile "+i.existing+" has it")
+			rows = append(rows, ui.Row{Cells: []ui.Cell{{Text: ui.Printable(i.Profile)}, {Text: ui.Printable(i.Provider)}, {Text: ui.Printable(i.From)}}, Notes: notes})
+		case i.Existing != "":
+			known = append(known, i.From+" ("+i.Form+"): the profile "+i.Existing+" has it")
 		default:
 			other = append(other, i.From+" ("+i.Form+"): "+i.Why)
 		}
@@ -228,18 +229,18 @@ func renderItems(e *ui.Env, items []item) string {
 			continue
 		}
 		var notes []string
-		if i.err != nil {
-			s := ui.Situation{Command: "import", Profile: ui.Printable(i.profile)}
-			notes = append([]string{ui.Printable(i.err.Error())}, ui.Hints(i.err, s)...)
-		} else if i.tried {
-			checked = checked && i.created.Checked
+		if i.Error != nil {
+			s := ui.Situation{Command: "import", Profile: ui.Printable(i.Profile)}
+			notes = append([]string{ui.Printable(i.Error.Error())}, ui.Hints(i.Error, s)...)
+		} else if i.Done {
+			checked = checked && i.Checked
 			notes = []string{"Use it: " + ui.Typed(useOf(i.created.Profile))}
 			files = append(files, unneeded(i, items)...)
 			for _, v := range i.Variables {
 				variables = append(variables, v+" in "+i.From)
 			}
 		}
-		rows = append(rows, ui.Row{Cells: []ui.Cell{{Text: ui.Printable(i.profile)}, i.result()}, Notes: notes})
+		rows = append(rows, ui.Row{Cells: []ui.Cell{{Text: ui.Printable(i.Profile)}, i.result()}, Notes: notes})
 	}
 	text := e.Out.Table(rows) + e.Out.Section("tokend no longer needs these variables", ui.Plain, variables)
 	slices.Sort(files)
@@ -252,11 +253,11 @@ func renderItems(e *ui.Env, items []item) string {
 // result is a word or two about what came of an item.
 func (i item) result() ui.Cell {
 	switch {
-	case i.err != nil:
+	case i.Error != nil:
 		return ui.Cell{Text: "nothing was saved", As: ui.Bad}
-	case !i.tried:
+	case !i.Done:
 		return ui.Cell{Text: "not tried", As: ui.Warn}
-	case i.created.Checked:
+	case i.Checked:
 		return ui.Cell{Text: "ready; a token came in " + ui.Took(i.created.Took), As: ui.Good}
 	}
 	return ui.Cell{Text: "saved, untested", As: ui.Warn}
@@ -265,7 +266,7 @@ func (i item) result() ui.Cell {
 // unneeded are the files of an item that hold nothing of a pending one. A file
 // of variables may hold much else.
 func unneeded(i item, items []item) []string {
-	if len(i.Variables) > 0 {
+	if len(i.Variables) > 0 || !i.isNew() {
 		return nil
 	}
 	return slices.DeleteFunc(slices.Clone(i.Files), func(file string) bool {
@@ -273,42 +274,4 @@ func unneeded(i item, items []item) []string {
 			return other.isPending() && (other.From == file || slices.Contains(other.Files, file))
 		})
 	})
-}
-
-// A result is an item in import --json.
-type result struct {
-	From     string         `json:"from"`
-	Form     string         `json:"form"`
-	Provider string         `json:"provider,omitempty"`
-	Settings map[string]any `json:"settings,omitempty"`
-	Profile  string         `json:"profile,omitempty"`
-	Existing string         `json:"existing,omitempty"`
-	Note     string         `json:"note,omitempty"`
-	// Problem says why it cannot be imported.
-	Problem string `json:"problem,omitempty"`
-	// Done: the profile exists. Checked: a token proved it. Error: why not.
-	Done    bool         `json:"done"`
-	Checked bool         `json:"checked,omitempty"`
-	Error   *token.Error `json:"error,omitempty"`
-	// Files and Variables are not needed once it is done.
-	Files     []string `json:"files,omitempty"`
-	Variables []string `json:"variables,omitempty"`
-}
-
-func results(items []item) []result {
-	results := []result{}
-	for _, i := range items {
-		r := result{
-			From: i.From, Form: i.Form, Provider: i.Provider, Settings: i.Settings, Profile: i.profile, Existing: i.existing,
-			Note: i.Note, Problem: i.Why, Done: i.tried && i.err == nil, Checked: i.created.Checked, Variables: i.Variables,
-		}
-		if i.isNew() {
-			r.Files = unneeded(i, items)
-		}
-		if i.err != nil && !errors.As(i.err, &r.Error) {
-			r.Error = &token.Error{Code: ui.CodeOf(i.err), Message: i.err.Error()}
-		}
-		results = append(results, r)
-	}
-	return results
 }

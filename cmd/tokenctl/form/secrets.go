@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -42,48 +41,55 @@ func readSecret(e *ui.Env, p token.Provider, in Input, file string) (token.Secre
 	if t, ok := e.Terminal(); ok && file == "-" && !in.asked && in.Typed {
 		return t.AskSecret(in.field)
 	}
-	b, err := readContent(e, in, file)
+	b, err := in.Read(e, file, maxSecret)
 	if err != nil {
 		return token.Secret{}, err
 	}
 	if text := mistaken(p, in, b); text != "" {
-		return token.Secret{}, cli.Usage("%s: %s", in.Label, text)
+		return token.Secret{}, in.wrong("%s", text)
 	}
 	if in.Typed {
 		b = bytes.TrimRight(b, "\r\n")
 	}
-	if len(b) == 0 {
-		return token.Secret{}, in.Empty(file)
-	}
 	return token.NewSecret(string(b)), nil
 }
 
-// readContent reads what a file holds, or for "-" stdin.
-func readContent(e *ui.Env, in Input, file string) ([]byte, error) {
+// Read reads what a file holds, or for "-" stdin: not nothing, and not more than
+// most bytes.
+func (in Input) Read(e *ui.Env, file string, most int) ([]byte, error) {
 	var from io.Reader = e.In
 	switch {
 	case looksSecret(file) && in.asked:
-		return nil, cli.Usage("%s: type the name of the file, not its content", in.Label)
+		return nil, in.wrong("type the name of the file, not its content")
 	case looksSecret(file):
 		return nil, contentForName(in.Label)
 	case file != "-" || in.asked:
 		f, err := os.Open(file)
 		if err != nil {
-			return nil, in.Unreadable(file, err)
+			return nil, in.unreadable(file, err)
 		}
 		defer func() { _ = f.Close() }()
 		from = f
 	case ui.IsTerminal(e.In):
 		return nil, cli.Usage("%s - reads a file from stdin, and stdin is a terminal; name the file", in.Label)
+	default:
+		file = "stdin"
 	}
-	b, err := io.ReadAll(io.LimitReader(from, maxSecret+1))
+	b, err := io.ReadAll(io.LimitReader(from, int64(most)+1))
 	switch {
 	case err != nil:
-		return nil, in.Unreadable(file, err)
-	case len(b) > maxSecret:
-		return nil, cli.Usage("%s: it has more than %d bytes, which no key has", in.Label, maxSecret)
+		return nil, in.unreadable(file, err)
+	case len(b) > most:
+		return nil, in.wrong("it has more than %d bytes", most)
+	case len(bytes.TrimSpace(b)) == 0:
+		return nil, in.wrong("%s is empty", file)
 	}
 	return b, nil
+}
+
+// wrong is an error about the input.
+func (in Input) wrong(text string, args ...any) error {
+	return cli.Usage("%s: "+text, append([]any{in.Label}, args...)...)
 }
 
 // contentForName is the error for a secret in place of its file's name.
@@ -91,50 +97,22 @@ func contentForName(label string) error {
 	return cli.Usage("%s takes the name of a file, not its content. Every user could see the content (ps), and it is in the shell's history: get a new secret", label)
 }
 
-// Empty is the error for an empty file.
-func (in Input) Empty(file string) error {
-	if file == "-" {
-		return cli.Usage("%s: stdin is empty", in.Label)
+// unreadable says why a file cannot be read. Its name may be the secret itself,
+// which this repeats only if it was typed in the open, or is too short for a key.
+func (in Input) unreadable(file string, err error) error {
+	const longName = 32
+	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
+		err = inner
 	}
-	return cli.Usage("%s: %s is empty", in.Label, file)
-}
-
-// Unreadable says why a file cannot be read. It repeats only what is surely the
-// name of a file: one that does not exist may be the secret itself.
-func (in Input) Unreadable(file string, err error) error {
-	var path *fs.PathError
-	if errors.As(err, &path) {
-		err = path.Err
-	}
-	named := in.isFileName(file)
-	switch {
-	case errors.Is(err, fs.ErrNotExist) && named:
-		return cli.Usage("%s: there is no file %s", in.Label, file)
+	switch isName := in.asked || !in.Typed && len(file) <= longName; {
+	case isName && errors.Is(err, fs.ErrNotExist):
+		return in.wrong("there is no file %s", file)
+	case isName:
+		return in.wrong("%s: %v", file, err)
 	case errors.Is(err, fs.ErrNotExist):
-		return cli.Usage("%s: there is no such file", in.Label)
-	case named:
-		return cli.Usage("%s: %s: %v", in.Label, file, err)
+		return in.wrong("there is no such file")
 	}
-	return cli.Usage("%s: %v", in.Label, err)
-}
-
-// isFileName reports whether text can be shown because it is the name of a file
-// and not a secret. A directory that exists and a lower-case extension are signs
-// of a name. Typed secrets need such a sign; keys are longer than names.
-func (in Input) isFileName(file string) bool {
-	const longName, longKey = 32, 128
-	dir, base := filepath.Split(file)
-	info, err := os.Stat(dir)
-	ext := strings.TrimPrefix(filepath.Ext(base), ".")
-	switch {
-	case looksSecret(file):
-		return false
-	case len(dir) > 1 && err == nil && info.IsDir() && len(base) <= longKey: // "/" may begin a secret
-		return true
-	case strings.Count(base, ".") == 1 && ext != "" && strings.Trim(ext, "abcdefghijklmnopqrstuvwxyz") == "" && len(ext) <= 5 && len(base) <= longName:
-		return true
-	}
-	return !in.Typed && len(file) <= longName
+	return in.wrong("%v", err)
 }
 
 // pemBegin begins every PEM block (RFC 7468 §2).
