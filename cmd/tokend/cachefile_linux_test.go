@@ -98,9 +98,8 @@ func TestTokendStartsWithADamagedCacheFile(t *testing.T) {
 		h.cacheSays("ok")
 		h.kill()
 	}
-	aside, err := filepath.Glob(path + ".corrupt-*")
-	if err != nil || len(aside) != 3 {
-		t.Errorf("put aside %q, %v", aside, err)
+	if _, err := os.Stat(path + ".corrupt"); err != nil {
+		t.Error(err)
 	}
 	if n := strings.Count(h.log.String(), "was damaged"); n != 3 {
 		t.Errorf("the log names %d damaged files", n)

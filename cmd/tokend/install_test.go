@@ -23,7 +23,7 @@ func TestPurgeDeletesWhatIsTokends(t *testing.T) {
 	mine := []string{"config/ca.pem", "config/profiles.d/.notes", "config/profiles.d/notes", "elsewhere/x.toml", "state/.bashrc", "state/precious"}
 	for _, name := range append([]string{
 		"config/config.toml", "config/profiles.d/a.toml", "config/profiles.d/.a.toml123", "state/install.toml", "state/.install.toml12",
-		"state/credentials/a.toml", "state/sealed/a.sealed", "state/cache.db", "state/cache.db.corrupt-20260101T000000Z",
+		"state/credentials/a.toml", "state/sealed/a.sealed", "state/cache.db", "state/cache.db.corrupt",
 		"state/audit.log", "state/audit-2026.log", "state/sinks",
 	}, mine...) {
 		path := filepath.Join(dir, name)

@@ -8,9 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -37,24 +34,17 @@ type Cache struct {
 	// mu guards what follows. It is held across the disk: bbolt would serialise
 	// the calls anyway, and nothing else must happen while a fault is handled.
 	mu      sync.Mutex
-	box     *recordBox // nil until the key was read
-	file    *file      // nil between a failed opening and the next try
+	box     *recordBox // nil until Load has read the key
+	file    *file      // nil until it can be opened
 	closed  bool
-	swept   time.Time
 	notices []string
 }
 
 const (
 	// lockWait is how long Open waits for another process.
 	lockWait = 2 * time.Second
-	// sweepEvery is how often Save removes what has expired.
-	sweepEvery = time.Hour
-	// keptDamaged is how many damaged files stay, to find out what happened.
-	keptDamaged = 3
-	// corruptSuffix stands between a damaged file's name and its time.
-	corruptSuffix = ".corrupt-"
-	// maxNotices bounds what a caller that never asks for them costs.
-	maxNotices = 100
+	// corruptSuffix stands behind a damaged file's name.
+	corruptSuffix = ".corrupt"
 )
 
 var (
@@ -75,7 +65,7 @@ func Open(path string, key func(context.Context) (token.Secret, error)) (*Cache,
 
 func open(path string, key func(context.Context) (token.Secret, error), wait time.Duration) (*Cache, error) {
 	c := &Cache{path: path, key: key, wait: wait}
-	if err := c.openFile(); errors.Is(err, token.ErrExists) {
+	if err := c.try(func(*file) error { return nil }); errors.Is(err, token.ErrExists) {
 		return nil, err
 	}
 	return c, nil
@@ -84,11 +74,11 @@ func open(path string, key func(context.Context) (token.Secret, error), wait tim
 // Load returns the records that have not expired at now. It removes from the
 // file, if that can be written, those that have and those that it cannot unseal.
 func (c *Cache) Load(ctx context.Context, now time.Time) ([]token.Record, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if err := c.unseal(ctx); err != nil {
 		return nil, err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	var records []token.Record
 	var drop [][]byte
 	var bad int
@@ -98,15 +88,14 @@ func (c *Cache) Load(ctx context.Context, now time.Time) ([]token.Record, error)
 		return b.ForEach(func(k, v []byte) error {
 			value = append(value[:0], v...)
 			rec, err := c.box.open(k, value)
-			switch {
-			case err != nil:
-				bad++
-				drop = append(drop, bytes.Clone(k))
-			case !now.Before(rec.Token.Expiry):
-				drop = append(drop, bytes.Clone(k))
-			default:
+			if err == nil && now.Before(rec.Token.Expiry) {
 				records = append(records, rec)
+				return nil
 			}
+			if err != nil {
+				bad++
+			}
+			drop = append(drop, bytes.Clone(k))
 			return nil
 		})
 	})
@@ -123,27 +112,16 @@ func (c *Cache) Load(ctx context.Context, now time.Time) ([]token.Record, error)
 	return records, nil
 }
 
-// unseal reads the key, once. A locked keyring takes its time, and holds up no
-// other call.
+// unseal reads the key, once.
 func (c *Cache) unseal(ctx context.Context) error {
-	c.mu.Lock()
-	unsealed := c.box != nil
-	c.mu.Unlock()
-	if unsealed {
+	if c.box != nil {
 		return nil
 	}
 	key, err := c.key(ctx)
-	if err != nil {
-		return err
+	if err == nil {
+		c.box, err = newRecordBox(key)
 	}
-	box, err := newRecordBox(key)
-	if err != nil {
-		return err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.box = box
-	return nil
+	return err
 }
 
 // Save keeps records, all of them or none, in place of earlier ones for the
@@ -153,9 +131,6 @@ func (c *Cache) Save(records ...token.Record) error {
 		return nil
 	}
 	return c.write(func(b *bolt.Bucket) error {
-		if err := c.sweep(b, time.Now()); err != nil {
-			return err
-		}
 		for _, rec := range records {
 			k, v := c.box.seal(rec)
 			if err := b.Put(k, v); err != nil {
@@ -224,8 +199,7 @@ func (c *Cache) write(fn func(*bolt.Bucket) error) error {
 	return c.do(true, fn)
 }
 
-// do runs fn in a transaction. If the file turns out to be damaged, do puts it
-// aside and runs fn once more on a fresh one.
+// do runs fn in a transaction, twice if the file turns out to be damaged.
 func (c *Cache) do(write bool, fn func(*bolt.Bucket) error) error {
 	switch {
 	case c.closed:
@@ -233,91 +207,67 @@ func (c *Cache) do(write bool, fn func(*bolt.Bucket) error) error {
 	case c.box == nil:
 		return errSealed
 	}
-	for attempt := 1; ; attempt++ {
-		if err := c.checkFile(); err != nil {
-			return err
+	return c.try(func(f *file) error { return f.do(write, fn) })
+}
+
+// try calls op with the open file. If that is damaged, try puts it aside and calls
+// op once more with a fresh one.
+func (c *Cache) try(op func(*file) error) error {
+	for again := false; ; again = true {
+		err := c.ready()
+		if err == nil {
+			err = op(c.file)
+			c.file.leave()
 		}
-		err := c.file.do(write, fn)
-		c.file.leave()
 		var damage *damageError
 		if !errors.As(err, &damage) {
 			return c.explain(err)
 		}
-		c.file.abandon()
-		putAside := c.quarantine(c.file.info, damage)
-		c.file = nil
-		if attempt == 2 || putAside != nil {
-			return errors.Join(c.explain(err), putAside)
+		if c.file != nil {
+			c.file.abandon()
+			c.file = nil
+		}
+		if putAside := c.quarantine(damage); again || putAside != nil {
+			return c.explain(errors.Join(err, putAside))
 		}
 	}
 }
 
-// checkFile makes sure that c.file is open and is the file at c.path as we left
-// it: another program may have deleted, replaced or changed it.
-func (c *Cache) checkFile() error {
-	if c.file == nil {
-		return c.openFile()
-	}
-	info, err := os.Lstat(c.path)
-	if err == nil && c.file.unchanged(info) {
-		return nil
-	}
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil // unreadable, which is no reason to let go of an open file
-	}
-	c.note("another program deleted, replaced or changed %s", c.path)
-	old := c.file
-	c.file = nil
-	if err := old.close(); err != nil {
-		return c.explain(err)
-	}
-	return c.openFile()
-}
-
-// openFile opens the file at c.path, putting a damaged one aside.
-func (c *Cache) openFile() error {
-	f, err := openFile(c.path, c.wait)
-	var damage *damageError
-	if errors.As(err, &damage) {
-		if err := c.quarantine(damage.info, damage); err != nil {
+// ready makes sure that c.file is open and is the file at c.path as we left it:
+// another program may have deleted, replaced or changed it.
+func (c *Cache) ready() (err error) {
+	if c.file != nil {
+		info, err := os.Lstat(c.path)
+		if err == nil && c.file.unchanged(info) {
+			return nil
+		}
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil // unreadable, which is no reason to let go of an open file
+		}
+		c.note("another program deleted, replaced or changed %s", c.path)
+		old := c.file
+		c.file = nil
+		if err := old.close(); err != nil {
 			return err
 		}
-		f, err = openFile(c.path, c.wait)
 	}
-	if err != nil {
-		return c.explain(err)
-	}
-	c.file = f
-	return nil
+	c.file, err = openFile(c.path, c.wait)
+	return err
 }
 
 // quarantine renames the damaged file, if it still is the one at c.path: the
 // one that is there now may be another process's fresh one.
-func (c *Cache) quarantine(damaged os.FileInfo, why error) error {
+func (c *Cache) quarantine(damage *damageError) error {
 	info, err := os.Lstat(c.path)
-	if errors.Is(err, os.ErrNotExist) || err == nil && damaged != nil && !os.SameFile(info, damaged) {
+	if errors.Is(err, os.ErrNotExist) || err == nil && damage.info != nil && !os.SameFile(info, damage.info) {
 		return nil
 	}
-	aside := c.path + corruptSuffix + time.Now().UTC().Format("20060102T150405.000000000Z")
+	aside := c.path + corruptSuffix
 	if err := os.Rename(c.path, aside); err != nil {
-		return c.explain(err)
+		return err
 	}
-	c.note("%s was damaged (%v): it is now %s, and a fresh one was started", c.path, why, aside)
-	c.prune()
+	c.note("%s was damaged (%v): it is now %s, and a fresh one was started", c.path, damage, aside)
 	return nil
-}
-
-// prune removes all damaged files but the newest. Their names sort by time.
-func (c *Cache) prune() {
-	dir, prefix := filepath.Dir(c.path), filepath.Base(c.path)+corruptSuffix
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return // they do no harm
-	}
-	entries = slices.DeleteFunc(entries, func(e os.DirEntry) bool { return !strings.HasPrefix(e.Name(), prefix) })
-	for _, e := range entries[:max(0, len(entries)-keptDamaged)] {
-		_ = os.Remove(filepath.Join(dir, e.Name()))
-	}
 }
 
 // explain adds what the caller does not know.
@@ -331,31 +281,9 @@ func (c *Cache) explain(err error) error {
 	return fmt.Errorf("token cache %s: %w", c.path, err)
 }
 
-// sweep removes what has expired, if it is time: the file would fill up with the
-// records of former settings.
-func (c *Cache) sweep(b *bolt.Bucket, now time.Time) error {
-	if now.Sub(c.swept) < sweepEvery {
-		return nil
-	}
-	c.swept = now
-	var drop [][]byte
-	err := b.ForEach(func(k, v []byte) error {
-		if expiry, ok := expiryOf(v); !ok || !now.Before(expiry) {
-			drop = append(drop, bytes.Clone(k))
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	return deleteAll(b, drop)
-}
-
 // note adds a notice.
 func (c *Cache) note(format string, args ...any) {
-	if len(c.notices) < maxNotices {
-		c.notices = append(c.notices, fmt.Sprintf(format, args...))
-	}
+	c.notices = append(c.notices, fmt.Sprintf(format, args...))
 }
 
 func deleteAll(b *bolt.Bucket, keys [][]byte) error {

@@ -8,6 +8,7 @@ import (
 	"hash/fnv"
 	"io"
 	"math/bits"
+	"os"
 	"slices"
 )
 
@@ -78,27 +79,23 @@ func checkPages(file io.ReaderAt, size int64) error {
 type meta struct{ pageSize, root, freelist, pages, tx uint64 }
 
 // newestMeta returns the meta page that bbolt will use: of two valid ones, the
-// one of the later transaction. bbolt takes the page size from the first; if
-// that is invalid, it looks for the second wherever it can be.
+// one of the later transaction. If the first is invalid, the second is looked for
+// where this machine would have written it.
 func newestMeta(file io.ReaderAt) (meta, error) {
-	if first, ok := readMeta(file, 0); ok {
-		second, ok := readMeta(file, int64(first.pageSize))
-		switch {
-		case !ok || second.tx <= first.tx:
-			return first, nil
-		case second.pageSize != first.pageSize:
+	newest, ok := readMeta(file, 0)
+	if !ok {
+		newest.pageSize = uint64(os.Getpagesize())
+	}
+	if second, valid := readMeta(file, int64(newest.pageSize)); valid && second.tx >= newest.tx {
+		if second.pageSize != newest.pageSize {
 			return meta{}, errors.New("the meta pages differ in their page size")
 		}
 		return second, nil
 	}
-	for at := int64(minPageSize); at <= maxPageSize; at *= 2 {
-		if second, ok := readMeta(file, at); ok && second.pageSize == uint64(at) {
-			return second, nil
-		} else if ok {
-			break
-		}
+	if !ok {
+		return meta{}, errors.New("neither meta page is valid")
 	}
-	return meta{}, errors.New("neither meta page is valid")
+	return newest, nil
 }
 
 // readMeta reads the meta page at an offset, and reports whether bbolt would
@@ -111,33 +108,35 @@ func readMeta(file io.ReaderAt, at int64) (meta, bool) {
 	b = b[pageHeader:]
 	h := fnv.New64a()
 	h.Write(b[:metaSize-8])
-	ok := u32(b, 0) == metaMagic && u32(b, 4) == metaVersion && u64(b, 56) == h.Sum64()
-	return meta{uint64(u32(b, 8)), u64(b, 16), u64(b, 32), u64(b, 40), u64(b, 48)}, ok
+	if u32(b, 0) != metaMagic || u32(b, 4) != metaVersion || u64(b, 56) != h.Sum64() {
+		return meta{}, false
+	}
+	return meta{uint64(u32(b, 8)), u64(b, 16), u64(b, 32), u64(b, 40), u64(b, 48)}, true
 }
 
 // claim reads page id with its overflow. It fails if another page claimed any of
 // it. The page is valid until the next claim.
-func (w *walk) claim(id uint64) (flags uint16, count int, page []byte, err error) {
+func (w *walk) claim(id uint64) (page []byte, err error) {
 	if id >= w.pages {
-		return 0, 0, nil, fmt.Errorf("page %d of %d", id, w.pages)
+		return nil, fmt.Errorf("page %d of %d", id, w.pages)
 	}
 	page, err = w.read(id, 1)
 	if err != nil {
-		return 0, 0, nil, err
+		return nil, err
 	}
 	last := id + uint64(u32(page, 12))
 	if u64(page, 0) != id || last >= w.pages {
-		return 0, 0, nil, fmt.Errorf("page %d says that it is page %d to %d of %d", id, u64(page, 0), last, w.pages)
+		return nil, fmt.Errorf("page %d says that it is page %d to %d of %d", id, u64(page, 0), last, w.pages)
 	}
 	for p := id; p <= last; p++ {
 		if err := w.mark(p); err != nil {
-			return 0, 0, nil, err
+			return nil, err
 		}
 	}
 	if last > id {
 		page, err = w.read(id, last-id+1)
 	}
-	return u16(page, 8), int(u16(page, 10)), page, err
+	return page, err
 }
 
 // read reads n pages from id on into the same memory each time: a file has
@@ -158,16 +157,15 @@ func (w *walk) mark(id uint64) error {
 }
 
 func (w *walk) freelist(id uint64) error {
-	flags, count, page, err := w.claim(id)
+	page, err := w.claim(id)
 	if err != nil {
 		return err
 	}
-	ids := page[pageHeader:]
-	n := uint64(count)
-	if count == 0xffff {
+	ids, n := page[pageHeader:], uint64(u16(page, 10))
+	if n == 0xffff {
 		n, ids = u64(ids, 0), ids[8:]
 	}
-	if flags != flagFreelist || n > uint64(len(ids)/8) {
+	if u16(page, 8) != flagFreelist || n > uint64(len(ids)/8) {
 		return fmt.Errorf("page %d is not a freelist", id)
 	}
 	for i := range int(n) {
@@ -181,68 +179,63 @@ func (w *walk) freelist(id uint64) error {
 // tree checks the pages from id down, whose leaf elements have the flags of kind:
 // those of the root are buckets, those of a bucket are not.
 func (w *walk) tree(id uint64, kind uint32) error {
-	flags, count, page, err := w.claim(id)
+	page, err := w.claim(id)
 	if err != nil {
 		return err
+	}
+	flags := u16(page, 8)
+	if flags != flagLeaf && (flags != flagBranch || u16(page, 10) == 0) {
+		return fmt.Errorf("page %d is neither leaf nor branch", id)
 	}
 	if flags == flagBranch || kind == elementIsBucket {
 		page = bytes.Clone(page) // it is still needed after the next claim
 	}
-	switch flags {
-	case flagLeaf:
-		return w.leaf(page, count, kind)
-	case flagBranch:
-	default:
-		return fmt.Errorf("page %d is neither branch nor leaf", id)
-	}
-	if count == 0 {
-		return fmt.Errorf("page %d is an empty branch", id)
-	}
-	var before []byte
-	for i := range count {
-		at := pageHeader + i*elementSize
-		if at+elementSize > len(page) {
-			return fmt.Errorf("page %d has %d elements", id, count)
-		}
-		key, err := within(page, at+int(u32(page, at)), int(u32(page, at+4)))
-		if err != nil || i > 0 && bytes.Compare(before, key) >= 0 {
-			return fmt.Errorf("page %d: wrong key", id)
-		}
-		before = key
-		if err := w.tree(u64(page, at+8), kind); err != nil {
-			return err
-		}
+	if err := w.elements(page, flags, kind); err != nil {
+		return fmt.Errorf("page %d: %w", id, err)
 	}
 	return nil
 }
 
-// leaf checks a leaf page, or the page inside a small bucket's value.
-func (w *walk) leaf(page []byte, count int, kind uint32) error {
+// elements checks what is in a leaf or a branch, and the pages that it names.
+func (w *walk) elements(page []byte, flags uint16, kind uint32) error {
 	var before []byte
-	for i := range count {
+	for i := range int(u16(page, 10)) {
 		at := pageHeader + i*elementSize
 		if at+elementSize > len(page) {
-			return fmt.Errorf("a leaf has %d elements", count)
+			return errors.New("too many elements")
 		}
-		pos, keySize, valueSize := at+int(u32(page, at+4)), int(u32(page, at+8)), int(u32(page, at+12))
-		key, err := within(page, pos, keySize)
-		if err != nil || u32(page, at) != kind || i > 0 && bytes.Compare(before, key) >= 0 {
-			return fmt.Errorf("a leaf has a wrong key")
+		element := page[at:]
+		start, keySize, valueSize := uint64(u32(element, 0)), uint64(u32(element, 4)), uint64(0)
+		if flags == flagLeaf {
+			if u32(element, 0) != kind {
+				return errors.New("an element of another kind")
+			}
+			start, keySize, valueSize = keySize, uint64(u32(element, 8)), uint64(u32(element, 12))
+		}
+		end := start + keySize + valueSize
+		if end > uint64(len(element)) {
+			return errors.New("an element outside its page")
+		}
+		key, value := element[start:start+keySize], element[start+keySize:end]
+		if i > 0 && bytes.Compare(before, key) >= 0 {
+			return errors.New("keys out of order")
 		}
 		before = key
-		value, err := within(page, pos+keySize, valueSize)
+		var err error
+		switch {
+		case flags == flagBranch:
+			err = w.tree(u64(element, 8), kind)
+		case kind == elementIsBucket:
+			err = w.bucket(value)
+		}
 		if err != nil {
 			return err
 		}
-		if kind == elementIsBucket {
-			if err := w.bucket(value); err != nil {
-				return err
-			}
-		}
 	}
 	return nil
 }
 
+// bucket checks a bucket's pages, or the page inside a small bucket's value.
 func (w *walk) bucket(value []byte) error {
 	if len(value) < bucketSize {
 		return fmt.Errorf("a bucket of %d bytes", len(value))
@@ -252,17 +245,9 @@ func (w *walk) bucket(value []byte) error {
 	}
 	inline := value[bucketSize:]
 	if len(inline) < pageHeader || u16(inline, 8) != flagLeaf {
-		return fmt.Errorf("a bucket without its page")
+		return errors.New("a bucket without its page")
 	}
-	return w.leaf(inline, int(u16(inline, 10)), 0)
-}
-
-// within returns n bytes of page from at on, if they are there.
-func within(page []byte, at, n int) ([]byte, error) {
-	if at < pageHeader || n < 0 || at > len(page) || n > len(page)-at {
-		return nil, fmt.Errorf("%d bytes at %d of a page of %d", n, at, len(page))
-	}
-	return page[at : at+n], nil
+	return w.elements(inline, flagLeaf, 0)
 }
 
 func u16(b []byte, at int) uint16 { return binary.NativeEndian.Uint16(b[at:]) }

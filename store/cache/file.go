@@ -23,10 +23,8 @@ var tokensBucket = []byte("tokens v1")
 // A file is one opened bbolt file.
 type file struct {
 	db   *bolt.DB
-	raw  *os.File // db's own file, to let go of it when db cannot be closed
-	info os.FileInfo
-	// left is the file as our last transaction left it.
-	left os.FileInfo
+	raw  *os.File      // db's own file, to let go of it when db cannot be closed
+	info os.FileInfo   // as our last transaction left it; nil before it is opened
 	wait time.Duration // for its lock
 }
 
@@ -38,34 +36,23 @@ type damageError struct {
 
 func (e *damageError) Error() string { return e.what }
 
-// openFile opens or makes the file and its bucket.
+// openFile opens or makes the file.
 func openFile(path string, wait time.Duration) (*file, error) {
 	f := &file{wait: wait}
-	err := guard(func() error {
-		var err error
+	err := f.guard(func() (err error) {
 		f.db, err = bolt.Open(path, 0o600, &bolt.Options{Timeout: wait, MaxSize: maxSize, OpenFile: f.openRaw})
-		if err != nil {
-			return err
-		}
-		var made bool
-		err = f.db.View(func(tx *bolt.Tx) error {
-			made = tx.Bucket(tokensBucket) != nil
-			return nil
-		})
-		if err != nil || made {
-			return err // a writing transaction takes a disk some time
-		}
-		return f.db.Update(func(tx *bolt.Tx) error {
-			_, err := tx.CreateBucket(tokensBucket)
-			return err
-		})
+		return err
 	})
-	if err != nil {
-		f.abandon()
-		return nil, f.verdict(err)
+	var errno syscall.Errno
+	switch {
+	case err == nil:
+		f.leave()
+		return f, nil
+	case !errors.Is(err, berrors.ErrTimeout) && !errors.As(err, &errno): // a fault of the file, not around it
+		err = &damageError{err.Error(), f.info}
 	}
-	f.leave()
-	return f, nil
+	f.abandon()
+	return nil, err
 }
 
 // openRaw opens the file itself and checks its pages. It follows no symbolic
@@ -116,45 +103,44 @@ func checkLocked(raw *os.File, wait time.Duration) error {
 	return checkPages(raw, info.Size())
 }
 
-// verdict tells damage of the file, a *damageError, from faults around it.
-func (f *file) verdict(err error) error {
-	var errno syscall.Errno
-	if errors.Is(err, berrors.ErrTimeout) || errors.As(err, &errno) {
-		return err
-	}
-	return &damageError{err.Error(), f.info}
-}
-
 // leave remembers the file as it is after a transaction of ours.
-func (f *file) leave() { f.left, _ = f.raw.Stat() }
+func (f *file) leave() {
+	if info, err := f.raw.Stat(); err == nil {
+		f.info = info
+	}
+}
 
 // unchanged reports whether info describes this file as we left it. bbolt
 // believes whatever another program wrote: a wrong length in a page makes it
 // free pages until no memory is left.
 func (f *file) unchanged(info os.FileInfo) bool {
-	return f.left != nil && os.SameFile(info, f.left) && info.Size() == f.left.Size() && info.ModTime().Equal(f.left.ModTime())
+	return os.SameFile(info, f.info) && info.Size() == f.info.Size() && info.ModTime().Equal(f.info.ModTime())
 }
 
-// do runs fn in a transaction, which may write or only read. After a
-// *damageError f must not be used again.
+// do runs fn in a transaction, which may write or only read. It reads nothing from
+// a file that was never written. After a *damageError f must not be used again.
 func (f *file) do(write bool, fn func(*bolt.Bucket) error) error {
-	transaction := f.db.View
-	if write {
-		transaction = f.db.Update
-	}
-	return guard(func() error {
-		return transaction(func(tx *bolt.Tx) error {
-			b := tx.Bucket(tokensBucket)
-			if b == nil {
-				return &damageError{what: "its bucket is missing"}
+	return f.guard(func() error {
+		if write {
+			return f.db.Update(func(tx *bolt.Tx) error {
+				b, err := tx.CreateBucketIfNotExists(tokensBucket)
+				if err != nil {
+					return err
+				}
+				return fn(b)
+			})
+		}
+		return f.db.View(func(tx *bolt.Tx) error {
+			if b := tx.Bucket(tokensBucket); b != nil {
+				return fn(b)
 			}
-			return fn(b)
+			return nil
 		})
 	})
 }
 
 // close closes an undamaged file.
-func (f *file) close() error { return guard(f.db.Close) }
+func (f *file) close() error { return f.guard(f.db.Close) }
 
 // abandon lets go of the file without bbolt, whose Close waits for ever for a
 // transaction that was cut short. The memory map stays.
@@ -166,11 +152,11 @@ func (f *file) abandon() {
 
 // guard turns the panics of a damaged file, and the faults of one that was cut
 // short under its memory map, into a *damageError.
-func guard(fn func() error) (err error) {
+func (f *file) guard(fn func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
-			err = &damageError{what: fmt.Sprint(p)}
+			err = &damageError{fmt.Sprint(p), f.info}
 		}
 	}()
 	return fn()

@@ -148,11 +148,3 @@ func recordAAD(key, expiry []byte) []byte {
 
 // expirySize is how many bytes of a value are in plain text.
 const expirySize = 8
-
-// expiryOf reads the plain part of a value.
-func expiryOf(value []byte) (time.Time, bool) {
-	if len(value) < expirySize {
-		return time.Time{}, false
-	}
-	return time.Unix(int64(binary.BigEndian.Uint64(value)), 0), true
-}
