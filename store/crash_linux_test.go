@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -19,14 +18,6 @@ import (
 	"tokend/store/internal/seal"
 )
 
-// child returns this test as a command. name=value in its environment tells the
-// test that it is the child.
-func child(t *testing.T, name, value string) *exec.Cmd {
-	cmd := exec.Command(os.Args[0], "-test.v", "-test.run=^"+t.Name()+"$")
-	cmd.Env = append(os.Environ(), name+"="+value)
-	return cmd
-}
-
 // What a killed process had saved is there, every start is clean, and no
 // credential is ever half of one.
 func TestKillAtAnyMoment(t *testing.T) {
@@ -39,8 +30,7 @@ func TestKillAtAnyMoment(t *testing.T) {
 	must(t, NewKeyFile(filepath.Join(dir, "kek")))
 	for round := range 20 {
 		cmd := child(t, env, dir)
-		out, err := cmd.StdoutPipe()
-		must(t, err)
+		out := val(cmd.StdoutPipe())
 		must(t, cmd.Start())
 		// The moment of the kill differs from round to round.
 		lines := bufio.NewScanner(out)
@@ -50,8 +40,7 @@ func TestKillAtAnyMoment(t *testing.T) {
 			if !ok {
 				continue
 			}
-			n, err := strconv.Atoi(text)
-			must(t, err)
+			n := val(strconv.Atoi(text))
 			if saved = n; n == 3+round%7 {
 				time.AfterFunc(time.Duration(round)*200*time.Microsecond, func() { _ = cmd.Process.Kill() })
 			}
@@ -65,26 +54,22 @@ func TestKillAtAnyMoment(t *testing.T) {
 		if said := c.Notices(); len(said) != 0 {
 			t.Errorf("notices %q", said)
 		}
-		got, err := c.Load(t.Context(), time.Now())
-		must(t, err)
+		got := val(c.Load(t.Context(), time.Now()))
 		if len(got) != 1 || len(c.Notices()) != 0 {
 			t.Fatalf("%d records", len(got))
 		}
 		if n := numberOf(t, got[0].Token.Secret); n < saved {
 			t.Errorf("token %d is there, and %d was saved", n, saved)
 		}
-		key, err := secretOf(t, creds, "clms", "private_key")
-		must(t, err)
-		id, err := secretOf(t, creds, "clms", "client_id")
-		must(t, err)
+		key := val(secretOf(t, creds, "clms", "private_key"))
+		id := val(secretOf(t, creds, "clms", "client_id"))
 		if a, b := numberOf(t, key), numberOf(t, id); a != b || a < saved {
 			t.Errorf("key %d, id %d, and %d was stored", a, b, saved)
 		}
 		must(t, c.Close())
 	}
 	_, creds := openBoth(t, dir)
-	_, err := creds.Put(t.Context(), "clms", secretsOf("k", "i"), bare)
-	must(t, err)
+	must(t, errOf(creds.Put(t.Context(), "clms", secretsOf("k", "i"), bare)))
 	if files, err := os.ReadDir(filepath.Join(dir, "sealed")); err != nil || len(files) != 2 {
 		t.Errorf("%d sealed files are left of all credentials, %v", len(files), err)
 	}
@@ -98,8 +83,7 @@ func openCache(t *testing.T, path string) *cache.Cache {
 	})
 	must(t, err)
 	t.Cleanup(func() { c.Close() })
-	_, err = c.Load(t.Context(), time.Now())
-	must(t, err)
+	must(t, errOf(c.Load(t.Context(), time.Now())))
 	return c
 }
 
@@ -109,8 +93,7 @@ func testRecord(secret string) token.Record {
 
 func openBoth(t *testing.T, dir string) (*cache.Cache, *Credentials) {
 	t.Helper()
-	kek, err := ReadKeyFile(filepath.Join(dir, "kek"))
-	must(t, err)
+	kek := val(ReadKeyFile(filepath.Join(dir, "kek")))
 	sealed := openSealed(t, filepath.Join(dir, "sealed"), kek)
 	return openCache(t, filepath.Join(dir, "cache.db")), NewCredentials(filepath.Join(dir, "credentials"), sealed)
 }
@@ -121,16 +104,14 @@ func saveForEver(t *testing.T, dir string) {
 	for n := range 10_000 {
 		text := fmt.Sprint("number ", n)
 		must(t, c.Save(testRecord(text)))
-		_, err := creds.Put(t.Context(), "clms", secretsOf(text, text), bare)
-		must(t, err)
+		must(t, errOf(creds.Put(t.Context(), "clms", secretsOf(text, text), bare)))
 		fmt.Println("saved", n)
 	}
 }
 
 func numberOf(t *testing.T, s token.Secret) int {
 	t.Helper()
-	n, err := strconv.Atoi(strings.TrimPrefix(s.Reveal(), "number "))
-	must(t, err)
+	n := val(strconv.Atoi(strings.TrimPrefix(s.Reveal(), "number ")))
 	return n
 }
 
@@ -141,11 +122,9 @@ func TestNothingIsOpenToOthersWhateverTheUmask(t *testing.T) {
 	state, choice := filepath.Join(dir, "state"), sealedChoice(t)
 	i, err := Setup(t.Context(), state, choice, token.Secret{})
 	must(t, err)
-	ks, err := i.Open(state)
-	must(t, err)
+	ks := val(i.Open(state))
 	creds := NewCredentials(filepath.Join(state, "credentials"), ks)
-	_, err = creds.Put(t.Context(), "clms", secretsOf("k", "i"), bare)
-	must(t, err)
+	must(t, errOf(creds.Put(t.Context(), "clms", secretsOf("k", "i"), bare)))
 	c := openCache(t, filepath.Join(state, "cache.db"))
 	must(t, c.Save(testRecord("a")))
 	must(t, os.Truncate(filepath.Join(state, "cache.db"), 0))

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -106,9 +107,6 @@ func (c *Credentials) PutPending(ctx context.Context, profile string, secrets ma
 // put writes secrets under new accounts, then the record that place makes of
 // the one before, then deletes what that one no longer needs.
 func (c *Credentials) put(ctx context.Context, profile string, secrets map[string]token.Secret, about token.Credential, place func(record, stored) record) (token.Credential, error) {
-	if err := checkCredential(profile, secrets); err != nil {
-		return token.Credential{}, err
-	}
 	if err := c.enter(ctx); err != nil {
 		return token.Credential{}, err
 	}
@@ -223,11 +221,8 @@ func (c *Credentials) Secret(ctx context.Context, cred token.Credential, field s
 			return secret, err
 		}
 		now, currentErr := c.Current(cred.Profile)
-		switch {
-		case currentErr != nil:
-			return token.Secret{}, currentErr
-		case now.ID == cred.ID:
-			return token.Secret{}, err
+		if currentErr != nil || now.ID == cred.ID {
+			return token.Secret{}, cmp.Or(currentErr, err)
 		}
 		cred = now
 	}
@@ -375,26 +370,6 @@ func (c *Credentials) write(rec record) error {
 func (c *Credentials) remove(profile string) error {
 	if err := removeFile(c.path(profile)); err != nil {
 		return credentialError(profile, err)
-	}
-	return nil
-}
-
-// checkCredential checks the names of a credential: with a "/" in them, two
-// accounts could have the same name.
-func checkCredential(profile string, secrets map[string]token.Secret) error {
-	if profile == "" || strings.Contains(profile, "/") {
-		return fail(token.ErrInvalid, "", nil, "%q cannot be the name of a profile", profile)
-	}
-	if len(secrets) == 0 {
-		return fail(token.ErrInvalid, "", nil, "%s: a credential without secrets", profile)
-	}
-	for field, secret := range secrets {
-		if field == "" || strings.Contains(field, "/") {
-			return fail(token.ErrInvalid, "", nil, "%s: %q cannot be the name of a field", profile, field)
-		}
-		if err := checkEntry(profile+"/"+field, secret); err != nil {
-			return err
-		}
 	}
 	return nil
 }

@@ -20,18 +20,15 @@ func Erase(ctx context.Context, stateDir, credentialsDir string) error {
 	if err != nil {
 		return err
 	}
-	return install.erase(ctx, NewKeyring(KeyringService), credentialsDir)
-}
-
-func (i KeystoreConfig) erase(ctx context.Context, keyring Keystore, credentialsDir string) error {
-	if left := i.Leftover; left != nil && left.Keystore == KeystoreOS {
+	keyring := NewKeyring(KeyringService)
+	if left := install.Leftover; left != nil && left.Keystore == KeystoreOS {
 		for _, account := range left.Accounts {
 			if err := keyring.Delete(ctx, account); err != nil {
 				return err
 			}
 		}
 	}
-	if i.Keystore != KeystoreOS {
+	if install.Keystore != KeystoreOS {
 		return nil
 	}
 	credentials := NewCredentials(credentialsDir, keyring)
@@ -44,5 +41,5 @@ func (i KeystoreConfig) erase(ctx context.Context, keyring Keystore, credentials
 			return err
 		}
 	}
-	return errors.Join(keyring.Delete(ctx, i.probeAccount()), keyring.Delete(ctx, i.cacheKeyAccount()))
+	return errors.Join(keyring.Delete(ctx, install.probeAccount()), keyring.Delete(ctx, install.cacheKeyAccount()))
 }

@@ -26,13 +26,10 @@ func TestEraseForgetsOneInstallation(t *testing.T) {
 		i.credentials = filepath.Join(i.dir, "credentials")
 		i.KeystoreConfig, err = Setup(t.Context(), i.dir, Choice{Keystore: KeystoreOS}, token.Secret{})
 		must(t, err)
-		ks, err := i.Open(i.dir)
-		must(t, err)
+		ks := val(i.Open(i.dir))
 		c := NewCredentials(i.credentials, ks)
-		current, err := c.Put(t.Context(), profile, secretsOf("k", "i"), bare)
-		must(t, err)
-		pending, err := c.PutPending(t.Context(), profile, secretsOf("k2", "i2"), bare)
-		must(t, err)
+		current := val(c.Put(t.Context(), profile, secretsOf("k", "i"), bare))
+		pending := val(c.PutPending(t.Context(), profile, secretsOf("k2", "i2"), bare))
 		i.accounts = []string{i.cacheKeyAccount(), current.Account("private_key"), pending.Account("private_key")}
 		return i
 	}
@@ -58,8 +55,9 @@ func TestEraseForgetsOneInstallation(t *testing.T) {
 
 	// What a migration to sealed files could not delete.
 	moved := other.KeystoreConfig
-	moved.Keystore, moved.Leftover = KeystoreSealed, &Leftover{Keystore: KeystoreOS, Accounts: other.accounts}
-	must(t, moved.erase(t.Context(), NewKeyring(KeyringService), other.credentials))
+	moved.Choice, moved.Leftover = sealedChoice(t), &Leftover{Keystore: KeystoreOS, Accounts: other.accounts}
+	must(t, moved.record(other.dir))
+	must(t, Erase(t.Context(), other.dir, other.credentials))
 	has(other, false)
 	if entries, err := os.ReadDir(other.credentials); err != nil || len(entries) != 1 {
 		t.Errorf("the records of sealed secrets: %d, %v", len(entries), err)

@@ -5,8 +5,8 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -23,19 +23,29 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// wantCode checks an error's identity, and that it says something.
-func wantCode(t testing.TB, err error, code token.Code) {
+// wantCode checks an error's identity, and that it says something, says among it.
+func wantCode(t testing.TB, err error, code token.Code, says ...string) {
 	t.Helper()
-	if !errors.Is(err, code) || err.Error() == "" || strings.Contains(err.Error(), "\n") {
-		t.Errorf("got error %v, want %q", err, string(code))
+	if !errors.Is(err, code) || err.Error() == "" || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), strings.Join(says, "")) {
+		t.Errorf("got error %v, want %q %q", err, string(code), says)
 	}
 }
+
+// val returns the value of a call that must not fail.
+func val[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// errOf returns the error of a call that also returns something else.
+func errOf[T any](_ T, err error) error { return err }
 
 // wantAll checks that nothing works, for the same reason.
 func wantAll(t *testing.T, ks Keystore, code token.Code) {
 	t.Helper()
-	_, err := ks.Get(t.Context(), "a")
-	wantCode(t, err, code)
+	wantCode(t, errOf(ks.Get(t.Context(), "a")), code)
 	wantCode(t, ks.Set(t.Context(), "a", token.NewSecret("y")), code)
 	wantCode(t, ks.Delete(t.Context(), "a"), code)
 }
@@ -56,8 +66,7 @@ func keepsExactly(t *testing.T, ks Keystore, value string) {
 	must(t, ks.Set(t.Context(), account, token.NewSecret(value)))
 	wantSecret(t, ks, account, value)
 	must(t, ks.Delete(t.Context(), account))
-	_, err := ks.Get(t.Context(), account)
-	wantCode(t, err, token.ErrNotFound)
+	wantCode(t, errOf(ks.Get(t.Context(), account)), token.ErrNotFound)
 	must(t, ks.Delete(t.Context(), account)) // again
 }
 
@@ -79,71 +88,55 @@ func awkwardValues() map[string]string {
 	}
 }
 
-// memory is a keystore that fails when the test wants it, after some calls.
+// memory is a keystore that fails when the test wants it, after some calls, or
+// whose process then "dies".
 type memory struct {
 	mu     sync.Mutex
 	values map[string]string
 	err    error // what every call returns
 	after  int   // calls that still work before err counts
+	dies   bool
 }
+
+type death struct{}
 
 func newMemory() *memory { return &memory{values: map[string]string{}} }
 
-func (m *memory) fail() error {
-	if m.err == nil {
-		return nil
-	}
-	if m.after > 0 {
+// do is a call.
+func (m *memory) do(op func()) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case m.err != nil && m.after == 0 && m.dies:
+		panic(death{})
+	case m.err != nil && m.after == 0:
+		return m.err
+	case m.err != nil:
 		m.after--
-		return nil
 	}
-	return m.err
+	op()
+	return nil
 }
 
 func (m *memory) Get(_ context.Context, account string) (token.Secret, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if err := m.fail(); err != nil {
-		return token.Secret{}, err
+	var v string
+	var ok bool
+	err := m.do(func() { v, ok = m.values[account] })
+	if err == nil && !ok {
+		err = token.ErrNotFound
 	}
-	v, ok := m.values[account]
-	if !ok {
-		return token.Secret{}, token.ErrNotFound
-	}
-	return token.NewSecret(v), nil
+	return token.NewSecret(v), err
 }
 
 func (m *memory) Set(_ context.Context, account string, s token.Secret) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if err := m.fail(); err != nil {
-		return err
-	}
-	m.values[account] = s.Reveal()
-	return nil
+	return m.do(func() { m.values[account] = s.Reveal() })
 }
 
 func (m *memory) Delete(_ context.Context, account string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if err := m.fail(); err != nil {
-		return err
-	}
-	delete(m.values, account)
-	return nil
+	return m.do(func() { delete(m.values, account) })
 }
 
-func (m *memory) State(context.Context) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.fail()
-}
-
-func (m *memory) snapshot() map[string]string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return maps.Clone(m.values)
-}
+func (m *memory) State(context.Context) error { return m.do(func() {}) }
 
 // noCanary checks that no file under dir, nor its name, shows any of texts.
 func noCanary(t *testing.T, dir string, texts ...string) {
@@ -183,6 +176,15 @@ func wantModes(t *testing.T, dir string) {
 		}
 		return err
 	}))
+}
+
+// child returns this test as a command. name=value in its environment tells the
+// test that it is the child.
+func child(t *testing.T, name, value string) *exec.Cmd {
+	test, _, _ := strings.Cut(t.Name(), "/")
+	cmd := exec.Command(os.Args[0], "-test.v", "-test.run=^"+test+"$")
+	cmd.Env = append(os.Environ(), name+"="+value)
+	return cmd
 }
 
 func eventually(t *testing.T, ok func() bool) {

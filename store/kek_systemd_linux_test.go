@@ -30,8 +30,7 @@ func TestCredentialFileGivesItsKeyBack(t *testing.T) {
 			}
 			boot()
 			c := CredentialFile{Path: filepath.Join(dir, "a.cred"), Name: "a", TPM: tpm}
-			key, err := c.Make(t.Context())
-			must(t, err)
+			key := val(c.Make(t.Context()))
 			boot()
 			again, err := c.Read(t.Context())
 			if err != nil || !again.Equal(key) {
@@ -39,17 +38,13 @@ func TestCredentialFileGivesItsKeyBack(t *testing.T) {
 			}
 			wantModes(t, c.Path)
 			noCanary(t, dir, key.Reveal())
-			_, err = c.Make(t.Context())
-			wantCode(t, err, token.ErrExists)
-			_, err = CredentialFile{Path: c.Path, Name: "b"}.Read(t.Context())
-			wantCode(t, err, token.ErrKeystore)
+			wantCode(t, errOf(c.Make(t.Context())), token.ErrExists)
+			wantCode(t, errOf(CredentialFile{Path: c.Path, Name: "b"}.Read(t.Context())), token.ErrKeystore)
 
-			content, err := os.ReadFile(c.Path)
-			must(t, err)
+			content := val(os.ReadFile(c.Path))
 			content[len(content)/2]++
 			must(t, os.WriteFile(c.Path, content, 0o600))
-			_, err = c.Read(t.Context())
-			wantCode(t, err, token.ErrKeystore)
+			wantCode(t, errOf(c.Read(t.Context())), token.ErrKeystore)
 		})
 	}
 }
@@ -90,8 +85,7 @@ func softTPM(t *testing.T) (boot func()) {
 func freePort(t *testing.T) int {
 	t.Helper()
 	for {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		must(t, err)
+		l := val(net.Listen("tcp", "127.0.0.1:0"))
 		port := l.Addr().(*net.TCPAddr).Port
 		_ = l.Close()
 		if next, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port+1)); err == nil {

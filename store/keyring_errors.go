@@ -22,9 +22,7 @@ func explain(account string, err error) error {
 	}
 	var own *token.Error
 	switch {
-	case errors.As(err, &own):
-		return err
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case errors.As(err, &own), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
 	case errors.Is(err, keyring.ErrNotFound):
 		return fail(token.ErrNotFound, "secret-missing", nil, "%snot in the OS keyring", account)

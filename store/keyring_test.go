@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 
@@ -22,9 +21,7 @@ func ownProcess(t *testing.T) bool {
 	if os.Getenv(name) == t.Name() {
 		return true
 	}
-	cmd := exec.Command(os.Args[0], "-test.v", "-test.run=^"+t.Name()+"$")
-	cmd.Env = append(os.Environ(), name+"="+t.Name())
-	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS") {
+	if out, err := child(t, name, t.Name()).CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS") {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	return false
@@ -77,10 +74,8 @@ func TestKeyringFailureLeavesNothingOnDisk(t *testing.T) {
 	keyring.MockInitWithError(keyring.ErrSetDataTooBig)
 	dir := t.TempDir()
 	c := NewCredentials(dir, mockKeyring(0))
-	_, err := c.Put(t.Context(), "clms", secretsOf("canary-1", "canary-2"), bare)
-	wantCode(t, err, token.ErrKeystore)
-	_, err = c.Current("clms")
-	wantCode(t, err, token.ErrNotFound)
+	wantCode(t, errOf(c.Put(t.Context(), "clms", secretsOf("canary-1", "canary-2"), bare)), token.ErrKeystore)
+	wantCode(t, errOf(c.Current("clms")), token.ErrNotFound)
 	noCanary(t, dir, "canary-1", "canary-2")
 }
 
@@ -179,16 +174,13 @@ func TestKeyringTellsPartsThatDoNotFit(t *testing.T) {
 		slot = "a"
 	}
 	must(t, keyring.Set("tokend", partName("a", slot, 2), "something else"))
-	_, err := k.Get(t.Context(), "a")
-	wantCode(t, err, token.ErrKeystore)
+	wantCode(t, errOf(k.Get(t.Context(), "a")), token.ErrKeystore)
 	must(t, keyring.Delete("tokend", partName("a", slot, 2)))
-	_, err = k.Get(t.Context(), "a")
-	wantCode(t, err, token.ErrKeystore)
+	wantCode(t, errOf(k.Get(t.Context(), "a")), token.ErrKeystore)
 }
 
 func TestKeystoresRefuseWhatNothingCanKeep(t *testing.T) {
-	sealed, err := OpenSealed(t.TempDir(), seal.NewKey())
-	must(t, err)
+	sealed := val(OpenSealed(t.TempDir(), seal.NewKey()))
 	for _, ks := range []Keystore{mockKeyring(0), sealed} {
 		wantCode(t, ks.Set(t.Context(), "", token.NewSecret("x")), token.ErrInvalid)
 		wantCode(t, ks.Set(t.Context(), "a", token.Secret{}), token.ErrInvalid)

@@ -135,7 +135,7 @@ func newConfig(id string, choice Choice, kek token.Secret) (i KeystoreConfig, _ 
 		kek, err = i.kek()
 	}
 	if err == nil && i.Keystore == KeystoreSealed {
-		i.KeyID, err = seal.KeyID(kek)
+		i.KeyID = seal.KeyID(kek)
 	}
 	return i, kek, err
 }
@@ -154,11 +154,7 @@ func (i KeystoreConfig) OpenWithKey(stateDir string, kek token.Secret) (Keystore
 	if i.Keystore == KeystoreOS {
 		return NewKeyring(KeyringService), nil
 	}
-	id, err := seal.KeyID(kek)
-	if err != nil {
-		return nil, err
-	}
-	if id != i.KeyID {
+	if id := seal.KeyID(kek); id != i.KeyID {
 		return nil, fail(token.ErrKeystore, "sealed-other-key", nil, "%s holds another key (%s) than the one that tokend was set up with (%s)", i.kekName(), id, i.KeyID)
 	}
 	return OpenSealed(i.sealedDir(stateDir), kek)

@@ -3,7 +3,7 @@ package store
 import (
 	"context"
 	"encoding/base64"
-	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -37,46 +37,33 @@ func tree(t *testing.T, dir string) map[string]string {
 	return files
 }
 
-func sameTree(a, b map[string]string) bool {
-	if len(a) != len(b) {
-		return false
+// wantTree checks that nothing under dir has changed.
+func wantTree(t *testing.T, dir string, before map[string]string) {
+	t.Helper()
+	if !maps.Equal(before, tree(t, dir)) {
+		t.Error("something changed")
 	}
-	for path, content := range a {
-		if b[path] != content {
-			return false
-		}
-	}
-	return true
 }
 
 func TestSetupIsMadeOnce(t *testing.T) {
 	dir, choice := filepath.Join(t.TempDir(), "state"), sealedChoice(t)
-	_, err := ReadKeystoreConfig(dir)
-	wantCode(t, err, token.ErrNotFound)
+	wantCode(t, errOf(ReadKeystoreConfig(dir)), token.ErrNotFound)
 
 	first, err := Setup(t.Context(), dir, choice, token.Secret{})
 	must(t, err)
 	before := tree(t, dir)
 	again, err := Setup(t.Context(), dir, choice, token.Secret{})
 	must(t, err)
-	read, err := ReadKeystoreConfig(dir)
-	must(t, err)
+	read := val(ReadKeystoreConfig(dir))
 	if again != first || read != first || first.ID == "" || first.KeyID == "" {
 		t.Errorf("set up %+v, again %+v, read %+v", first, again, read)
 	}
 	for _, other := range []Choice{{Keystore: KeystoreOS}, sealedChoice(t), {Keystore: KeystoreSealed, Credential: "kek"}} {
-		_, err := Setup(t.Context(), dir, other, token.Secret{})
-		wantCode(t, err, token.ErrExists)
-		if err == nil || !strings.Contains(err.Error(), choice.KeyFile) {
-			t.Errorf("it does not say what is current: %v", err)
-		}
+		wantCode(t, errOf(Setup(t.Context(), dir, other, token.Secret{})), token.ErrExists, choice.KeyFile)
 	}
-	if !sameTree(before, tree(t, dir)) {
-		t.Error("something changed")
-	}
+	wantTree(t, dir, before)
 
-	ks, err := first.Open(dir)
-	must(t, err)
+	ks := val(first.Open(dir))
 	key, err := first.CacheKey(t.Context(), ks)
 	if err != nil || len(key.Reveal()) != seal.KeySize {
 		t.Errorf("cache key: %d bytes, %v", len(key.Reveal()), err)
@@ -98,8 +85,7 @@ func TestSetupRefusesChoicesThatMakeNoSense(t *testing.T) {
 		{Keystore: KeystoreSealed, KeyFile: "relative"},
 		{Keystore: KeystoreSealed, KeyFile: filepath.Join(state, "kek")},
 	} {
-		_, err := Setup(t.Context(), state, choice, token.Secret{})
-		wantCode(t, err, token.ErrInvalid)
+		wantCode(t, errOf(Setup(t.Context(), state, choice, token.Secret{})), token.ErrInvalid)
 	}
 	if len(tree(t, state)) != 0 {
 		t.Error("something was written")
@@ -111,19 +97,14 @@ func TestSetupRefusesChoicesThatMakeNoSense(t *testing.T) {
 func TestSetupAdmitsAKeyFileOfTheGroup(t *testing.T) {
 	dir, choice := t.TempDir(), sealedChoice(t)
 	must(t, os.Chmod(choice.KeyFile, 0o440))
-	_, err := Setup(t.Context(), dir, choice, token.Secret{})
-	wantCode(t, err, token.ErrKeystore)
+	wantCode(t, errOf(Setup(t.Context(), dir, choice, token.Secret{})), token.ErrKeystore)
 	choice.GroupRead = true
-	_, err = Setup(t.Context(), dir, choice, token.Secret{})
-	must(t, err)
-	i, err := ReadKeystoreConfig(dir)
-	must(t, err)
-	_, err = i.Open(dir)
-	must(t, err)
+	must(t, errOf(Setup(t.Context(), dir, choice, token.Secret{})))
+	i := val(ReadKeystoreConfig(dir))
+	must(t, errOf(i.Open(dir)))
 	for _, mode := range []os.FileMode{0o444, 0o460} {
 		must(t, os.Chmod(choice.KeyFile, mode))
-		_, err = i.Open(dir)
-		wantCode(t, err, token.ErrKeystore)
+		wantCode(t, errOf(i.Open(dir)), token.ErrKeystore)
 	}
 }
 
@@ -145,10 +126,8 @@ func TestSetupDoesNotRepeatAKey(t *testing.T) {
 
 func TestSetupThatFailsRecordsNothing(t *testing.T) {
 	dir := t.TempDir()
-	_, err := Setup(t.Context(), dir, Choice{Keystore: KeystoreSealed, KeyFile: filepath.Join(dir, "..", "none")}, token.Secret{})
-	wantCode(t, err, token.ErrKeystore)
-	_, err = ReadKeystoreConfig(dir)
-	wantCode(t, err, token.ErrNotFound)
+	wantCode(t, errOf(Setup(t.Context(), dir, Choice{Keystore: KeystoreSealed, KeyFile: filepath.Join(dir, "..", "none")}, token.Secret{})), token.ErrKeystore)
+	wantCode(t, errOf(ReadKeystoreConfig(dir)), token.ErrNotFound)
 }
 
 // Case 8 of the threat model: secrets whose installation record is lost are not buried under a new key.
@@ -156,23 +135,18 @@ func TestSetupNeverGivesUpSealedSecrets(t *testing.T) {
 	dir, choice := t.TempDir(), sealedChoice(t)
 	i, err := Setup(t.Context(), dir, choice, token.Secret{})
 	must(t, err)
-	ks, err := i.Open(dir)
-	must(t, err)
+	ks := val(i.Open(dir))
 	must(t, ks.Set(t.Context(), "clms/private_key/1", token.NewSecret("x")))
 	must(t, os.Remove(configPath(dir)))
 	before := tree(t, dir)
 
 	for _, other := range []Choice{{Keystore: KeystoreOS}, sealedChoice(t)} {
-		_, err := Setup(t.Context(), dir, other, token.Secret{})
-		wantCode(t, err, token.ErrKeystore)
+		wantCode(t, errOf(Setup(t.Context(), dir, other, token.Secret{})), token.ErrKeystore)
 	}
-	if !sameTree(before, tree(t, dir)) {
-		t.Error("something changed")
-	}
+	wantTree(t, dir, before)
 	i, err = Setup(t.Context(), dir, choice, token.Secret{})
 	must(t, err)
-	ks, err = i.Open(dir)
-	must(t, err)
+	ks = val(i.Open(dir))
 	wantSecret(t, ks, "clms/private_key/1", "x")
 }
 
@@ -184,21 +158,13 @@ func TestOpenTellsAnotherKey(t *testing.T) {
 	before := tree(t, dir)
 
 	must(t, os.Remove(choice.KeyFile))
-	_, err = i.Open(dir)
-	wantCode(t, err, token.ErrKeystore)
+	wantCode(t, errOf(i.Open(dir)), token.ErrKeystore)
 	must(t, NewKeyFile(choice.KeyFile))
-	_, err = i.Open(dir)
-	wantCode(t, err, token.ErrKeystore)
-	if !strings.Contains(err.Error(), "another key") {
-		t.Errorf("got %v", err)
-	}
+	wantCode(t, errOf(i.Open(dir)), token.ErrKeystore, "another key")
 	must(t, os.Chmod(choice.KeyFile, 0o600))
 	must(t, os.WriteFile(choice.KeyFile, make([]byte, 31), 0o400))
-	_, err = i.Open(dir)
-	wantCode(t, err, token.ErrKeystore)
-	if !sameTree(before, tree(t, dir)) {
-		t.Error("something changed")
-	}
+	wantCode(t, errOf(i.Open(dir)), token.ErrKeystore)
+	wantTree(t, dir, before)
 }
 
 func TestInstallRecordIsReadStrictly(t *testing.T) {
@@ -212,31 +178,22 @@ func TestInstallRecordIsReadStrictly(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			must(t, os.WriteFile(configPath(dir), []byte(content), 0o600))
-			_, err := ReadKeystoreConfig(dir)
-			if !errors.Is(err, token.ErrKeystore) {
-				t.Errorf("got %v", err)
-			}
-			_, err = Setup(t.Context(), dir, Choice{Keystore: KeystoreOS}, token.Secret{})
-			if !errors.Is(err, token.ErrKeystore) {
-				t.Errorf("Setup: %v", err)
-			}
+			wantCode(t, errOf(ReadKeystoreConfig(dir)), token.ErrKeystore)
+			wantCode(t, errOf(Setup(t.Context(), dir, Choice{Keystore: KeystoreOS}, token.Secret{})), token.ErrKeystore)
 		})
 	}
 }
 
 func TestCacheKeyIsMadeOnce(t *testing.T) {
 	i, m := KeystoreConfig{ID: "x"}, newMemory()
-	key, err := i.CacheKey(t.Context(), m)
-	must(t, err)
+	key := val(i.CacheKey(t.Context(), m))
 	if again, err := i.CacheKey(t.Context(), m); err != nil || !again.Equal(key) {
 		t.Errorf("another key the second time, %v", err)
 	}
 	must(t, m.Set(context.Background(), "cache-key/x", token.NewSecret("short")))
-	_, err = i.CacheKey(t.Context(), m)
-	wantCode(t, err, token.ErrKeystore)
+	wantCode(t, errOf(i.CacheKey(t.Context(), m)), token.ErrKeystore)
 	m.err = token.ErrLocked
-	_, err = i.CacheKey(t.Context(), m)
-	wantCode(t, err, token.ErrLocked)
+	wantCode(t, errOf(i.CacheKey(t.Context(), m)), token.ErrLocked)
 }
 
 // A record is read as it was written, or is an error in a line.

@@ -6,7 +6,6 @@ import (
 	"crypto/cipher"
 	"encoding/hex"
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -33,29 +32,21 @@ const (
 	sealedMagic  = "tokend-sealed v1 "
 	sealedSuffix = ".sealed"
 	sealedHeader = len(sealedMagic) + 16 + 1
+	maxSealed    = maxSecret + 1024
 )
 
 // OpenSealed opens the sealed secrets under dir, which it makes if necessary. kek
 // is the key that encrypts them, 32 bytes. If there are secrets and other keys
 // sealed all of them, it returns token.ErrKeystore and changes nothing.
 func OpenSealed(dir string, kek token.Secret) (*Sealed, error) {
-	id, err := seal.KeyID(kek)
-	if err != nil {
-		return nil, err
-	}
-	sealer, err := seal.New(kek, "sealed v1")
-	if err != nil {
-		return nil, err
-	}
-	err = ensureDir(dir)
-	if err != nil {
+	if err := ensureDir(dir); err != nil {
 		return nil, sealedError(err)
 	}
 	sealed, unfinished, err := listSealed(dir)
 	if err != nil {
 		return nil, err
 	}
-	s := &Sealed{dir, id, sealer}
+	s := &Sealed{dir, seal.KeyID(kek), seal.New(kek, "sealed v1")}
 	if err := s.checkKey(sealed); err != nil {
 		return nil, err
 	}
@@ -65,7 +56,7 @@ func OpenSealed(dir string, kek token.Secret) (*Sealed, error) {
 
 // Get returns the secret of account.
 func (s *Sealed) Get(_ context.Context, account string) (token.Secret, error) {
-	b, _, err := readRegular(s.path(account), maxSecret+1024)
+	b, _, err := readRegular(s.path(account), maxSealed)
 	if errors.Is(err, fs.ErrNotExist) {
 		return token.Secret{}, fail(token.ErrNotFound, "secret-missing", nil, "%s: not among the sealed secrets", account)
 	}
@@ -101,18 +92,13 @@ func (s *Sealed) Delete(_ context.Context, account string) error {
 	return nil
 }
 
-// State returns nil as long as the directory can be read. It lists no more than
-// one of the secrets, of which there may be thousands.
+// State returns nil as long as the directory can be read.
 func (s *Sealed) State(context.Context) error {
 	dir, err := os.Open(s.dir)
-	if err == nil {
-		defer dir.Close()
-		_, err = dir.Readdirnames(1)
-	}
-	if err != nil && err != io.EOF {
+	if err != nil {
 		return sealedError(err)
 	}
-	return nil
+	return dir.Close()
 }
 
 // open unseals a file's content.
@@ -136,18 +122,14 @@ func (s *Sealed) open(account string, file []byte) (token.Secret, error) {
 func (s *Sealed) checkKey(paths []string) error {
 	var other string
 	for _, path := range paths {
-		b, _, err := readRegular(path, maxSecret+1024)
-		if err != nil {
-			continue
-		}
-		id, _, err := parseSealed(b)
-		if err != nil {
-			continue
-		}
-		if id == s.keyID {
+		b, _, _ := readRegular(path, maxSealed)
+		switch id, _, err := parseSealed(b); {
+		case err != nil:
+		case id == s.keyID:
 			return nil
+		default:
+			other = id
 		}
-		other = id
 	}
 	if other == "" {
 		return nil
@@ -165,25 +147,16 @@ func sealedAAD(account string) []byte { return []byte("tokend-sealed\x00v1\x00" 
 // Set left unfinished: no other process writes there. There are none if dir does
 // not exist.
 func listSealed(dir string) (sealed, unfinished []string, err error) {
-	d, err := os.Open(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, nil
-	}
-	var names []string
-	if err == nil {
-		defer d.Close()
-		names, err = d.Readdirnames(-1)
-	}
-	if err != nil {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, sealedError(err)
 	}
-	for _, name := range names {
-		switch path := filepath.Join(dir, name); {
-		case !strings.Contains(name, sealedSuffix):
-		case strings.HasPrefix(name, "."):
-			unfinished = append(unfinished, path)
-		case strings.HasSuffix(name, sealedSuffix):
+	for _, e := range entries {
+		switch path := filepath.Join(dir, e.Name()); {
+		case filepath.Ext(path) == sealedSuffix && !strings.HasPrefix(e.Name(), "."):
 			sealed = append(sealed, path)
+		case strings.HasPrefix(e.Name(), ".") && strings.Contains(e.Name(), sealedSuffix):
+			unfinished = append(unfinished, path)
 		}
 	}
 	return sealed, unfinished, nil

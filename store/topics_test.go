@@ -1,7 +1,6 @@
 package store
 
 import (
-	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -21,15 +20,8 @@ import (
 // round: those of macOS and Windows cannot be reached here.
 func TestKeystoreTopicsAreDocumented(t *testing.T) {
 	named := map[string]bool{"kept-key": true} // providers/keys.go: a key that is there and cannot be used
-	files, err := filepath.Glob("*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, file := range val(filepath.Glob("*.go")) {
+		text := val(os.ReadFile(file))
 		for _, m := range regexp.MustCompile(`(?:fail\(\S+, |Topic: |topic :?= )"([a-z]+(?:-[a-z]+)+)"`).FindAllStringSubmatch(string(text), -1) {
 			named[m[1]] = true
 		}
@@ -63,42 +55,20 @@ func topicOf(err error) string {
 }
 
 func TestKeystoreErrorsHaveTopics(t *testing.T) {
-	ctx := context.Background()
 	dir := t.TempDir()
-	sealed := func(dir string, kek token.Secret) *Sealed {
-		t.Helper()
-		s, err := OpenSealed(dir, kek)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s
-	}
-	kek := seal.NewKey()
-	first := sealed(filepath.Join(dir, "a"), kek)
-	if err := first.Set(ctx, "clms/key/1", token.NewSecret("x")); err != nil {
-		t.Fatal(err)
-	}
-	_, otherKey := OpenSealed(first.dir, seal.NewKey())
-	_, missing := first.Get(ctx, "clms/key/2")
-	if err := os.WriteFile(first.path("clms/key/3"), []byte(sealedMagic+first.keyID+"\nnot what was sealed, by far"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	_, damaged := first.Get(ctx, "clms/key/3")
-	_, notSetUp := ReadKeystoreConfig(dir)
-	_, noFile := ReadKeyFile(filepath.Join(dir, "none"))
+	first := openSealed(t, filepath.Join(dir, "a"), seal.NewKey())
+	must(t, first.Set(t.Context(), "clms/key/1", token.NewSecret("x")))
+	must(t, os.WriteFile(first.path("clms/key/3"), []byte(sealedMagic+first.keyID+"\nnot what was sealed, by far"), 0o600))
 	short := filepath.Join(dir, "short")
-	if err := os.WriteFile(short, []byte("x"), 0o400); err != nil {
-		t.Fatal(err)
-	}
-	_, noKey := ReadKeyFile(short)
+	must(t, os.WriteFile(short, []byte("x"), 0o400))
 
 	for want, err := range map[string]error{
-		"secret-missing":      missing,
-		"sealed-other-key":    otherKey,
-		"secret-damaged":      damaged,
-		"not-set-up":          notSetUp,
-		"key-file-missing":    noFile,
-		"key-file":            noKey,
+		"secret-missing":      errOf(first.Get(t.Context(), "clms/key/2")),
+		"sealed-other-key":    errOf(OpenSealed(first.dir, seal.NewKey())),
+		"secret-damaged":      errOf(first.Get(t.Context(), "clms/key/3")),
+		"not-set-up":          errOf(ReadKeystoreConfig(dir)),
+		"key-file-missing":    errOf(ReadKeyFile(filepath.Join(dir, "none"))),
+		"key-file":            errOf(ReadKeyFile(short)),
 		"keyring-late":        errLate,
 		"keyring-prompt":      errAsks,
 		"secret-too-long":     explain("a", keyring.ErrSetDataTooBig),

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
-	"sync"
+	"sync/atomic"
 
 	"tokend/providers/token"
 )
@@ -23,10 +23,14 @@ type Vault struct {
 	// the process there.
 	step func(name string)
 
-	mu       sync.Mutex
-	config   KeystoreConfig
-	keys     Keystore
-	progress *token.KeystoreMove
+	active   atomic.Pointer[active]
+	progress atomic.Pointer[token.KeystoreMove]
+}
+
+// active is the current keystore and its record.
+type active struct {
+	config KeystoreConfig
+	keys   Keystore
 }
 
 // A Leftover is a keystore that is not current, and the accounts that may still
@@ -43,22 +47,18 @@ func OpenVault(stateDir string, config KeystoreConfig) (*Vault, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Vault{stateDir: stateDir, step: func(string) {}, config: config, keys: keys}, nil
+	v := &Vault{stateDir: stateDir, step: func(string) {}}
+	v.active.Store(&active{config, keys})
+	return v, nil
 }
 
 // KeystoreConfig returns the current record.
-func (v *Vault) KeystoreConfig() KeystoreConfig {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.config
-}
+func (v *Vault) KeystoreConfig() KeystoreConfig { return v.active.Load().config }
 
 // Progress returns how far the migration under way is, nil if there is none.
-func (v *Vault) Progress() *token.KeystoreMove {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.progress
-}
+func (v *Vault) Progress() *token.KeystoreMove { return v.progress.Load() }
+
+func (v *Vault) current() Keystore { return v.active.Load().keys }
 
 // Get reads from the current keystore. If a secret moves away meanwhile, Get reads
 // it from where it moved.
@@ -100,17 +100,10 @@ func (v *Vault) Unlock(ctx context.Context) error {
 	return keyring.Unlock(ctx)
 }
 
-func (v *Vault) current() Keystore {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.keys
-}
-
 // Migrate moves all secrets to the keystore that choice names: it copies each and
 // reads it back, makes the new keystore the current one, and deletes the old
-// copies. creds are the records of all
-// credentials: they can be read but not changed meanwhile. Migrate returns how
-// many secrets it moved.
+// copies. creds are the records of all credentials: they can be read but not
+// changed meanwhile. Migrate returns how many secrets it moved.
 //
 // Until the switch, an error leaves everything as it was. After it there is no
 // error: Tidy deletes old copies (KeystoreConfig().Leftover) that cannot be
@@ -123,7 +116,7 @@ func (v *Vault) Migrate(ctx context.Context, creds *Credentials, choice Choice) 
 		return 0, err
 	}
 	defer creds.leave()
-	defer v.note(nil)
+	defer v.progress.Store(nil)
 	if err := v.tidy(ctx); err != nil {
 		return 0, err
 	}
@@ -176,7 +169,7 @@ func (v *Vault) fill(ctx context.Context, next KeystoreConfig, accounts []string
 		return err
 	}
 	for n, account := range accounts {
-		v.note(&token.KeystoreMove{Doing: "copying", Done: n, Total: len(accounts)})
+		v.progress.Store(&token.KeystoreMove{Doing: "copying", Done: n, Total: len(accounts)})
 		if err := v.copyTo(ctx, target, account); err != nil {
 			return err
 		}
@@ -208,9 +201,7 @@ func (v *Vault) record(step string, config KeystoreConfig, keys Keystore) error 
 	if err := config.record(v.stateDir); err != nil {
 		return err
 	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.config, v.keys = config, keys
+	v.active.Store(&active{config, keys})
 	return nil
 }
 
@@ -224,7 +215,7 @@ func (v *Vault) Tidy(ctx context.Context, creds *Credentials) error {
 		return err
 	}
 	defer creds.leave()
-	defer v.note(nil)
+	defer v.progress.Store(nil)
 	return v.tidy(ctx)
 }
 
@@ -245,7 +236,7 @@ func (v *Vault) tidy(ctx context.Context) error {
 		keys = NewKeyring(KeyringService)
 	}
 	for n, account := range left.Accounts {
-		v.note(&token.KeystoreMove{Doing: "deleting", Done: n, Total: len(left.Accounts)})
+		v.progress.Store(&token.KeystoreMove{Doing: "deleting", Done: n, Total: len(left.Accounts)})
 		v.step("delete")
 		if err := keys.Delete(ctx, account); err != nil {
 			return err
@@ -268,12 +259,6 @@ func (v *Vault) accounts(ctx context.Context, creds *Credentials) ([]string, err
 	}
 	accounts, err := creds.accounts(ctx)
 	return append(accounts, v.KeystoreConfig().cacheKeyAccount()), err
-}
-
-func (v *Vault) note(p *token.KeystoreMove) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.progress = p
 }
 
 // successor returns the record of a choice that takes the place of i.

@@ -32,15 +32,12 @@ func newMoving(t *testing.T, first string) *moving {
 	m := &moving{t: t, state: filepath.Join(t.TempDir(), "state"), keys: map[string]Choice{
 		"os": {Keystore: KeystoreOS}, "sealed": sealedChoice(t), "resealed": sealedChoice(t),
 	}}
-	_, err := Setup(t.Context(), m.state, m.keys[first], token.Secret{})
-	must(t, err)
+	must(t, errOf(Setup(t.Context(), m.state, m.keys[first], token.Secret{})))
 	v, creds := m.open()
 	for profile, secrets := range movingSecrets() {
-		_, err := creds.Put(t.Context(), profile, secrets, bare)
-		must(t, err)
+		must(t, errOf(creds.Put(t.Context(), profile, secrets, bare)))
 	}
-	_, err = creds.PutPending(t.Context(), "rock", secretsOf("pending key", "pending id"), bare)
-	must(t, err)
+	must(t, errOf(creds.PutPending(t.Context(), "rock", secretsOf("pending key", "pending id"), bare)))
 	must(t, v.Set(t.Context(), v.KeystoreConfig().cacheKeyAccount(), token.NewSecret(movingCacheKey)))
 	return m
 }
@@ -129,8 +126,7 @@ func TestMigrate(t *testing.T) {
 			m := newMoving(t, tt.from)
 			v, creds := m.open()
 			before := v.KeystoreConfig()
-			moved, err := v.Migrate(t.Context(), creds, m.keys[tt.to])
-			must(t, err)
+			moved := val(v.Migrate(t.Context(), creds, m.keys[tt.to]))
 			if moved != 7 {
 				t.Errorf("%d secrets moved", moved)
 			}
@@ -145,10 +141,8 @@ func TestMigrate(t *testing.T) {
 			m.wantAllThere()
 			m.wantNothingElse()
 			// The process goes on with the new keystore, and back.
-			_, err = creds.Put(t.Context(), "rock", movingSecrets()["rock"], bare)
-			must(t, err)
-			_, err = creds.PutPending(t.Context(), "rock", secretsOf("pending key", "pending id"), bare)
-			must(t, err)
+			must(t, errOf(creds.Put(t.Context(), "rock", movingSecrets()["rock"], bare)))
+			must(t, errOf(creds.PutPending(t.Context(), "rock", secretsOf("pending key", "pending id"), bare)))
 			must(t, migrate(t, v, creds, m.keys[tt.from]))
 			m.wantAllThere()
 			m.wantNothingElse()
@@ -170,11 +164,9 @@ func TestMigrateKilledAtEachStep(t *testing.T) {
 			m := newMoving(t, tt.from)
 			target, killed, steps := tt.to, 0, map[string]bool{}
 			for step := 1; ; step++ {
-				before, err := ReadKeystoreConfig(m.state)
-				must(t, err)
+				before := val(ReadKeystoreConfig(m.state))
 				choice := m.keys[target]
-				cmd := exec.Command(os.Args[0], "-test.v", "-test.run=^TestMigrateKilledAtEachStep$")
-				cmd.Env = append(os.Environ(), env+"="+strings.Join([]string{m.state, choice.Keystore, choice.KeyFile, strconv.Itoa(step)}, "|"))
+				cmd := child(t, env, strings.Join([]string{m.state, choice.Keystore, choice.KeyFile, strconv.Itoa(step)}, "|"))
 				out, err := cmd.CombinedOutput()
 				var exit *exec.ExitError
 				switch {
@@ -185,8 +177,7 @@ func TestMigrateKilledAtEachStep(t *testing.T) {
 				}
 				steps[lastLine(string(out), "step ")] = true
 				m.wantAllThere()
-				after, err := ReadKeystoreConfig(m.state)
-				must(t, err)
+				after := val(ReadKeystoreConfig(m.state))
 				if after.Choice != before.Choice && after.Choice != choice {
 					t.Fatalf("step %d: current is %+v", step, after)
 				}
@@ -217,8 +208,7 @@ func TestMigrateKilledAtEachStep(t *testing.T) {
 func migrateAndDie(t *testing.T, state, keystore, keyFile, n string) {
 	m := &moving{t: t, state: state}
 	v, creds := m.open()
-	left, err := strconv.Atoi(n)
-	must(t, err)
+	left := val(strconv.Atoi(n))
 	v.step = func(name string) {
 		left--
 		if left == 0 {
@@ -246,18 +236,16 @@ func TestMigrateThatFailsChangesNothing(t *testing.T) {
 	m := newMoving(t, "sealed")
 	before := tree(t, m.state)
 	v, creds := m.open()
-	unchanged := func(what string, err error, code token.Code) {
+	unchanged := func(err error, code token.Code) {
 		t.Helper()
 		wantCode(t, err, code)
-		if !sameTree(before, tree(t, m.state)) {
-			t.Errorf("%s: something changed", what)
-		}
+		wantTree(t, m.state, before)
 		m.wantAllThere()
 	}
-	unchanged("no key", migrate(t, v, creds, Choice{Keystore: KeystoreSealed, KeyFile: "/none"}), token.ErrKeystore)
-	unchanged("no credential", migrate(t, v, creds, Choice{Keystore: KeystoreSealed, Credential: "none"}), token.ErrKeystore)
-	unchanged("no choice", migrate(t, v, creds, Choice{Keystore: "plain"}), token.ErrInvalid)
-	unchanged("a key beside the secrets", migrate(t, v, creds, Choice{Keystore: KeystoreSealed, KeyFile: filepath.Join(m.state, "k")}), token.ErrInvalid)
+	unchanged(migrate(t, v, creds, Choice{Keystore: KeystoreSealed, KeyFile: "/none"}), token.ErrKeystore)
+	unchanged(migrate(t, v, creds, Choice{Keystore: KeystoreSealed, Credential: "none"}), token.ErrKeystore)
+	unchanged(migrate(t, v, creds, Choice{Keystore: "plain"}), token.ErrInvalid)
+	unchanged(migrate(t, v, creds, Choice{Keystore: KeystoreSealed, KeyFile: filepath.Join(m.state, "k")}), token.ErrInvalid)
 
 	// The caller leaves in the middle.
 	ctx, cancel := context.WithCancel(t.Context())
@@ -320,8 +308,7 @@ func TestMigrateFindsOutWhatWasNotKept(t *testing.T) {
 func TestMigrateToTheSameKeyElsewhere(t *testing.T) {
 	m := newMoving(t, "sealed")
 	other := filepath.Join(t.TempDir(), "moved")
-	content, err := os.ReadFile(m.keys["sealed"].KeyFile)
-	must(t, err)
+	content := val(os.ReadFile(m.keys["sealed"].KeyFile))
 	must(t, os.WriteFile(other, content, 0o400))
 	v, creds := m.open()
 	must(t, migrate(t, v, creds, Choice{Keystore: KeystoreSealed, KeyFile: other}))
@@ -359,14 +346,9 @@ func TestASecretThatMovesAwayUnderTheReadingIsReadAgain(t *testing.T) {
 	next := newMemory()
 	must(t, next.Set(t.Context(), "a", token.NewSecret("x")))
 	v := &Vault{}
-	v.keys = emptied{newMemory(), func() {
-		v.mu.Lock()
-		defer v.mu.Unlock()
-		v.keys = next
-	}}
+	v.active.Store(&active{keys: emptied{newMemory(), func() { v.active.Store(&active{keys: next}) }}})
 	wantSecret(t, v, "a", "x")
-	_, err := v.Get(t.Context(), "b")
-	wantCode(t, err, token.ErrNotFound)
+	wantCode(t, errOf(v.Get(t.Context(), "b")), token.ErrNotFound)
 }
 
 func TestUnlockIsForTheOSKeyring(t *testing.T) {

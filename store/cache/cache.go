@@ -119,7 +119,7 @@ func (c *Cache) unseal(ctx context.Context) error {
 	}
 	key, err := c.key(ctx)
 	if err == nil {
-		c.box, err = newRecordBox(key)
+		c.box = newRecordBox(key)
 	}
 	return err
 }

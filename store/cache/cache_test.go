@@ -55,6 +55,17 @@ func wantCode(t testing.TB, err error, code token.Code) {
 	}
 }
 
+// val returns the value of a call that must not fail.
+func val[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// errOf returns the error of a call that also returns something else.
+func errOf[T any](_ T, err error) error { return err }
+
 func cachePath(t testing.TB) string { return filepath.Join(t.TempDir(), "cache.db") }
 
 // testRecord is a record that lives for an hour.
@@ -91,8 +102,7 @@ func describe(r token.Record) string {
 
 func wantRecords(t *testing.T, c *Cache, want ...token.Record) {
 	t.Helper()
-	got, err := c.Load(t.Context(), time.Now())
-	must(t, err)
+	got := val(c.Load(t.Context(), time.Now()))
 	wantSame(t, got, want)
 }
 
@@ -159,17 +169,12 @@ func TestCacheIsLockedUntilItHasItsKey(t *testing.T) {
 	must(t, openCache(t, path).Close())
 	c := openLocked(t, path)
 	refuse := error(token.ErrLocked)
-	key := token.NewSecret("short")
-	c.key = func(context.Context) (token.Secret, error) { return key, refuse }
-	_, err := c.Load(t.Context(), time.Now())
-	wantCode(t, err, token.ErrLocked)
+	c.key = func(context.Context) (token.Secret, error) { return testKey, refuse }
+	wantCode(t, errOf(c.Load(t.Context(), time.Now())), token.ErrLocked)
 	wantCode(t, c.Save(testRecord("a", "")), token.ErrLocked)
 	wantCode(t, c.Delete("a"), token.ErrLocked)
 	wantCode(t, c.Drop(testRecord("a", "")), token.ErrLocked)
 	refuse = nil
-	_, err = c.Load(t.Context(), time.Now())
-	wantCode(t, err, token.ErrKeystore)
-	key = testKey
 	wantRecords(t, c)
 	must(t, c.Save(testRecord("a", "")))
 	must(t, c.Close())
@@ -238,8 +243,7 @@ func TestCacheBringsNothingExpiredBackFromAnOldFile(t *testing.T) {
 	rec := testRecord("a", "")
 	must(t, c.Save(rec))
 	must(t, c.Close())
-	old, err := os.ReadFile(path)
-	must(t, err)
+	old := val(os.ReadFile(path))
 	must(t, os.Remove(path))
 	must(t, os.WriteFile(path, old, 0o600))
 	c = openCache(t, path)
@@ -255,8 +259,7 @@ func TestCacheShowsNoNamesAndNoTokens(t *testing.T) {
 	rec.Target.Scope, rec.Fingerprint = "canary-scope", "canary-fingerprint"
 	must(t, c.Save(rec))
 	must(t, c.Close())
-	text, err := os.ReadFile(path)
-	must(t, err)
+	text := val(os.ReadFile(path))
 	for _, secret := range []string{"canary", "Bearer", testKey.Reveal()} {
 		if bytes.Contains(text, []byte(secret)) {
 			t.Errorf("the file shows %q", secret)
@@ -270,8 +273,7 @@ func TestCacheHeldByAnotherFailsInTime(t *testing.T) {
 	openCache(t, path)
 	const wait = 100 * time.Millisecond
 	began := time.Now()
-	_, err := open(path, nil, wait)
-	wantCode(t, err, token.ErrExists)
+	wantCode(t, errOf(open(path, nil, wait)), token.ErrExists)
 	if took := time.Since(began); took < wait || took > lockWait {
 		t.Errorf("it took %v", took)
 	}
@@ -300,8 +302,7 @@ func goodCache(t *testing.T) []byte {
 	c := openCache(t, path)
 	must(t, c.Save(manyRecords(60)...))
 	must(t, c.Close())
-	b, err := os.ReadFile(path)
-	must(t, err)
+	b := val(os.ReadFile(path))
 	return b
 }
 
@@ -511,15 +512,13 @@ func TestCacheIsOverwrittenWhileInUse(t *testing.T) {
 		path := cachePath(t)
 		c := openCache(t, path)
 		must(t, c.Save(manyRecords(60)...))
-		f, err := os.OpenFile(path, os.O_RDWR, 0)
-		must(t, err)
-		info, err := f.Stat()
-		must(t, err)
+		f := val(os.OpenFile(path, os.O_RDWR, 0))
+		info := val(f.Stat())
 		page := make([]byte, 16+rng.IntN(pageSize-16)) // its header at least
 		for i := range page {
 			page[i] = byte(rng.Uint32())
 		}
-		_, err = f.WriteAt(page, pageSize*rng.Int64N(info.Size()/pageSize))
+		_, err := f.WriteAt(page, pageSize*rng.Int64N(info.Size()/pageSize))
 		must(t, errors.Join(err, f.Close()))
 
 		rec := testRecord("new", "")
@@ -539,8 +538,7 @@ func TestCacheIsOverwrittenWhileInUse(t *testing.T) {
 func TestCachePutsAsideOnlyTheFileThatWasDamaged(t *testing.T) {
 	path := cachePath(t)
 	must(t, os.WriteFile(path, []byte("garbage"), 0o600))
-	damaged, err := os.Stat(path)
-	must(t, err)
+	damaged := val(os.Stat(path))
 	must(t, os.Rename(path, path+corruptSuffix))
 	must(t, os.WriteFile(path, []byte("fresh"), 0o600))
 	c := &Cache{path: path}
@@ -578,10 +576,7 @@ func TestCacheIsSafeForConcurrentUse(t *testing.T) {
 }
 
 func FuzzCacheRecord(f *testing.F) {
-	box, err := newRecordBox(testKey)
-	if err != nil {
-		f.Fatal(err)
-	}
+	box := newRecordBox(testKey)
 	rec := testRecord("a", "b")
 	// The same in each of the processes that share a corpus.
 	rec.Token.Issued, rec.Token.Expiry, rec.Token.RenewAt = time.Unix(1e9, 0).UTC(), time.Unix(2e9, 0).UTC(), time.Unix(15e8, 0).UTC()
@@ -689,10 +684,7 @@ func BenchmarkLoad(b *testing.B) {
 
 // What sealing costs of that: the rest of a Save is the disk's.
 func BenchmarkSeal(b *testing.B) {
-	box, err := newRecordBox(testKey)
-	if err != nil {
-		b.Fatal(err)
-	}
+	box := newRecordBox(testKey)
 	record := testRecord("p", "")
 	record.Token.Secret = token.NewSecret(strings.Repeat("t", 1500))
 	key, value := box.seal(record)

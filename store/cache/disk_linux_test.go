@@ -49,12 +49,7 @@ func fillDisk(t *testing.T, dir string) {
 	must(t, c.Save(rec))
 
 	full := filepath.Join(dir, "full")
-	f, err := os.Create(full)
-	must(t, err)
-	for err == nil {
-		_, err = f.Write(make([]byte, 4096))
-	}
-	must(t, f.Close())
+	fill(t, full)
 	big := testRecord("big", "")
 	big.Token.Secret = token.NewSecret(strings.Repeat("x", 200<<10))
 	for range 3 {
@@ -73,13 +68,7 @@ func fillDisk(t *testing.T, dir string) {
 
 	// Full from the start.
 	must(t, os.Remove(path))
-	must(t, os.WriteFile(full, nil, 0o600))
-	f, err = os.OpenFile(full, os.O_WRONLY, 0)
-	must(t, err)
-	for err == nil {
-		_, err = f.Write(make([]byte, 4096))
-	}
-	must(t, f.Close())
+	fill(t, full)
 	c = openCache(t, path)
 	if err := c.Save(rec); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("saved on a full disk: %v", err)
@@ -88,6 +77,16 @@ func fillDisk(t *testing.T, dir string) {
 	must(t, c.Save(rec))
 	wantRecords(t, c, rec)
 	must(t, c.Close())
+}
+
+// fill makes a file that takes all the space there is.
+func fill(t *testing.T, path string) {
+	f, err := os.Create(path)
+	must(t, err)
+	for err == nil {
+		_, err = f.Write(make([]byte, 4096))
+	}
+	must(t, f.Close())
 }
 
 func readOnlyDisk(t *testing.T, dir string) {

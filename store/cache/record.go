@@ -25,16 +25,8 @@ type recordBox struct {
 	names  []byte // key of the HMACs
 }
 
-func newRecordBox(key token.Secret) (*recordBox, error) {
-	sealer, err := seal.New(key, "cache v1")
-	if err != nil {
-		return nil, err
-	}
-	names, err := seal.Derive(key, "cache names v1", seal.KeySize)
-	if err != nil {
-		return nil, err
-	}
-	return &recordBox{sealer, names}, nil
+func newRecordBox(key token.Secret) *recordBox {
+	return &recordBox{seal.New(key, "cache v1"), seal.Derive(key, "cache names v1", seal.KeySize)}
 }
 
 // plainRecord encodes rec: its texts, each after its length, then its times in

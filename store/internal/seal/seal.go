@@ -9,7 +9,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 
 	"tokend/providers/token"
 )
@@ -26,29 +25,27 @@ func NewKey() token.Secret {
 }
 
 // Derive returns a key for one purpose (HKDF-SHA256, RFC 5869).
-func Derive(key token.Secret, purpose string, size int) ([]byte, error) {
-	if n := len(key.Reveal()); n != KeySize {
-		return nil, &token.Error{Code: token.ErrKeystore, Topic: "key-file", Message: fmt.Sprintf("a key has %d bytes instead of %d", n, KeySize)}
+func Derive(key token.Secret, purpose string, size int) []byte {
+	k, err := hkdf.Key(sha256.New, []byte(key.Reveal()), nil, "tokend "+purpose, size)
+	if err != nil {
+		panic(err) // only if size is too large
 	}
-	return hkdf.Key(sha256.New, []byte(key.Reveal()), nil, "tokend "+purpose, size)
+	return k
 }
 
 // KeyID returns a name for a key that reveals nothing about it.
-func KeyID(key token.Secret) (string, error) {
-	id, err := Derive(key, "key id v1", 8)
-	return hex.EncodeToString(id), err
-}
+func KeyID(key token.Secret) string { return hex.EncodeToString(Derive(key, "key id v1", 8)) }
 
 // New returns AES-256-GCM under the key for one purpose. Each Seal draws a
 // 96-bit nonce and puts it in front.
-func New(key token.Secret, purpose string) (cipher.AEAD, error) {
-	k, err := Derive(key, purpose, KeySize)
+func New(key token.Secret, purpose string) cipher.AEAD {
+	block, err := aes.NewCipher(Derive(key, purpose, KeySize))
 	if err != nil {
-		return nil, err
+		panic(err) // the size is right
 	}
-	block, err := aes.NewCipher(k)
+	sealer, err := cipher.NewGCMWithRandomNonce(block)
 	if err != nil {
-		return nil, err
+		panic(err) // the block is AES
 	}
-	return cipher.NewGCMWithRandomNonce(block)
+	return sealer
 }
