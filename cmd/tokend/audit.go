@@ -4,7 +4,6 @@ import (
 	"io"
 	"path/filepath"
 	"strconv"
-	"sync"
 	"time"
 
 	"gopkg.in/natefinch/lumberjack.v2"
@@ -40,23 +39,20 @@ func openAudit(dirs profile.Dirs, c profile.Config) (write func(ipcserver.Event)
 		return nil, io.NopCloser(nil)
 	}
 	out := &lumberjack.Logger{Filename: file, MaxSize: auditSize, MaxBackups: auditFiles}
-	return (&auditLog{out: out}).write, out
+	return writeAudit(out), out
 }
 
-// An auditLog writes a line for each event before its answer leaves. Every get
-// waits for it, so it does without log/slog, which takes three times as long as
-// the write.
-type auditLog struct {
-	mu   sync.Mutex
-	out  io.Writer
-	line []byte // of the last event, reused
-}
+// auditLine is enough for most lines, in bytes.
+const auditLine = 512
 
-func (l *auditLog) write(e ipcserver.Event) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.line = appendAudit(l.line[:0], e, time.Now())
-	_, _ = l.out.Write(l.line) // an error would repeat with every get
+// writeAudit returns what writes a line for each event before its answer leaves.
+// Every get waits for it, so it does without log/slog, which takes three times as
+// long as the write.
+func writeAudit(out io.Writer) func(ipcserver.Event) {
+	return func(e ipcserver.Event) {
+		line := appendAudit(make([]byte, 0, auditLine), e, time.Now())
+		_, _ = out.Write(line) // an error would repeat with every get
+	}
 }
 
 // appendAudit appends the line of e to b.
