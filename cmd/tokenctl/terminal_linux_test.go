@@ -487,7 +487,7 @@ func TestWatchWaitsForTokend(t *testing.T) {
 	again := newBackend()
 	again.status.Profiles[1].Provider = "another"
 	serveAt(t, socket, again)
-	p.sees("provider  another")
+	p.sees("provider    another")
 	_ = c.Process.Signal(syscall.SIGTERM)
 	if err := c.Wait(); err != nil {
 		t.Error(err)

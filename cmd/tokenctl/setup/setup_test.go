@@ -1,6 +1,7 @@
 package setup
 
 import (
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -232,5 +233,22 @@ func TestTwoHosts(t *testing.T) {
 	}
 	if out, err := (command{"go", "env", "GOAUTH"}).run(); err != nil || strings.TrimSpace(out) != "netrc" {
 		t.Errorf("GOAUTH is %q, %v", out, err)
+	}
+}
+
+func TestMembersOfAnObject(t *testing.T) {
+	for _, text := range []string{
+		`{"x": 1}`, `{ "a" : [ 1 , {"x":2}] , "x" : {} , "b":0 }`, "{\n\t\"a\": \"x\",\n\t\"x\": null\n}\n", `{"a\u0022,x":"}","x":"\""}`,
+	} {
+		begin, _, end := findMember(text, 0, "x")
+		without := removeMember(text, begin, end)
+		if _, _, end := findMember(without, 0, "x"); end != 0 || !json.Valid([]byte(without)) {
+			t.Errorf("%s became %s", text, without)
+		}
+		with := insertMember(without, 0, "x", "true")
+		begin, value, end := findMember(with, 0, "x")
+		if !json.Valid([]byte(with)) || with[value:end] != "true" || removeMember(with, begin, end) != without {
+			t.Errorf("%s became %s", without, with)
+		}
 	}
 }

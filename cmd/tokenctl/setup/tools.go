@@ -7,8 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/tidwall/sjson"
-
 	"tokend/providers/token/format"
 )
 
@@ -40,14 +38,16 @@ func docker(r Request) ([]Change, error) {
 func credHelper(path, host string) edit {
 	const helper = "tokend"
 	shown, _ := json.MarshalIndent(map[string]map[string]string{"credHelpers": {host: helper}}, "", "\t")
-	// In a path of sjson, some characters are special.
-	key := "credHelpers." + strings.NewReplacer(".", `\.`, ":", `\:`, "*", `\*`, "?", `\?`, "|", `\|`, "#", `\#`, "@", `\@`).Replace(host)
 	helpers := func(text string) (helpers map[string]any, exists bool, err error) {
 		var members map[string]any
 		if json.Unmarshal([]byte(text), &members) != nil || members == nil {
 			return nil, false, conflict("%s is not a JSON object", path)
 		}
-		helpers, _ = members["credHelpers"].(map[string]any)
+		value, has := members["credHelpers"]
+		helpers, isObject := value.(map[string]any)
+		if has && !isObject {
+			return nil, false, conflict("%s has credHelpers that are not an object", path)
+		}
 		now, exists := helpers[host]
 		if exists && now != helper {
 			err = conflict("%s has the credential helper %q for %s", path, now, host)
@@ -61,7 +61,11 @@ func credHelper(path, host string) edit {
 		if _, exists, err := helpers(text); err != nil || exists {
 			return text, err
 		}
-		return sjson.Set(text, key, helper)
+		object := strings.Index(text, "{")
+		if _, at, _ := findMember(text, object, "credHelpers"); at > 0 {
+			return insertMember(text, at, host, `"`+helper+`"`), nil
+		}
+		return insertMember(text, object, "credHelpers", insertMember("{}", 0, host, `"`+helper+`"`)), nil
 	}
 	remove := func(text string) (string, error) {
 		if strings.TrimSpace(text) == "" {
@@ -71,15 +75,15 @@ func credHelper(path, host string) edit {
 		if err != nil || !exists {
 			return text, err
 		}
-		entry := key
-		if len(all) == 1 {
-			entry = "credHelpers"
+		begin, object, end := findMember(text, strings.Index(text, "{"), "credHelpers")
+		if len(all) > 1 {
+			begin, _, end = findMember(text, object, host)
 		}
-		text, err = sjson.Delete(text, entry)
+		text = removeMember(text, begin, end)
 		if strings.TrimSpace(text) == "{}" { // to docker, the same as no file
 			text = ""
 		}
-		return text, err
+		return text, nil
 	}
 	return edit{path, string(shown) + "\n", add, remove}
 }
