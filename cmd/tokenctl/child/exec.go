@@ -134,16 +134,11 @@ func findProgram(name string) (string, error) {
 // cannotRun is the error for a program that cannot be run, with the exit
 // status of shells.
 func cannotRun(name string, why error) error {
-	var lookup *exec.Error
-	var path *fs.PathError
-	switch {
-	case errors.Is(why, exec.ErrNotFound) || errors.Is(why, fs.ErrNotExist):
+	if errors.Is(why, exec.ErrNotFound) || errors.Is(why, fs.ErrNotExist) {
 		return &ui.Exit{Status: exitNotFound, Err: errors.New(name + " was not found")}
-	case errors.As(why, &lookup):
-		why = lookup.Err
 	}
-	if errors.As(why, &path) {
-		why = path.Err
+	for inner := why; inner != nil; inner = errors.Unwrap(inner) {
+		why = inner // it does not name the program again
 	}
 	return &ui.Exit{Status: exitCannotRun, Err: fmt.Errorf("cannot run %s: %w", name, why)}
 }
@@ -201,10 +196,11 @@ func (l *loan) lendToken(ctx context.Context) error {
 	if len(r.Files) == 0 {
 		return nil
 	}
-	if l.file, err = newTokenFile(g, text); err != nil {
+	l.file = &tokenFile{fetch: func(ctx context.Context) (token.Grant, error) { return l.client.Get(ctx, r.Profile, r.Query) }, format: l.write}
+	if err := l.file.create(g, text); err != nil {
 		return err
 	}
-	l.keepers.Go(func() { l.file.keep(ctx, l.client, r.Profile, r.Query, l.write) })
+	l.keepers.Go(func() { l.file.keep(ctx) })
 	for _, name := range r.Files {
 		l.env = append(l.env, name+"="+l.file.path)
 	}
@@ -247,27 +243,23 @@ func (l *loan) lendToGit(ctx context.Context) error {
 
 // A tokenFile is a private file with a token.
 type tokenFile struct {
+	fetch     func(context.Context) (token.Grant, error)
+	format    format.Format
 	dir, path string
-	expiry    time.Time
-	held      token.Secret
+	held      token.Grant
 }
 
-// newTokenFile creates the file, in memory where the system has a place for that.
-func newTokenFile(g token.Grant, text []byte) (*tokenFile, error) {
+// create creates the file, in memory where the system has a place for that.
+func (f *tokenFile) create(g token.Grant, text []byte) (err error) {
 	place := os.Getenv("XDG_RUNTIME_DIR")
 	if info, err := os.Stat(place); place == "" || err != nil || !info.IsDir() {
 		place = os.TempDir()
 	}
-	dir, err := os.MkdirTemp(place, "tokenctl-") // mode 0700
-	if err != nil {
-		return nil, fmt.Errorf("cannot make a directory for the token's file: %w", err)
+	if f.dir, err = os.MkdirTemp(place, "tokenctl-"); err != nil { // mode 0700
+		return fmt.Errorf("cannot make a directory for the token's file: %w", err)
 	}
-	f := &tokenFile{dir: dir, path: filepath.Join(dir, "token")}
-	if err := f.write(g, text); err != nil {
-		f.remove()
-		return nil, err
-	}
-	return f, nil
+	f.path = filepath.Join(f.dir, "token")
+	return f.write(g, text)
 }
 
 // write replaces the file in one step.
@@ -280,12 +272,12 @@ func (f *tokenFile) write(g token.Grant, text []byte) error {
 	if err != nil {
 		return fmt.Errorf("cannot write the token's file: %w", err)
 	}
-	f.expiry, f.held = g.ServeUntil(), g.Secret
+	f.held = g
 	return nil
 }
 
 func (f *tokenFile) remove() {
-	if f != nil {
+	if f != nil && f.dir != "" {
 		_ = os.RemoveAll(f.dir)
 	}
 }
@@ -299,31 +291,32 @@ const (
 
 // keep keeps the file fresh until ctx ends. It removes a token that has expired
 // and that tokend could not renew.
-func (f *tokenFile) keep(ctx context.Context, d *ipc.Client, profile string, q token.Query, write format.Format) {
+func (f *tokenFile) keep(ctx context.Context) {
 	for {
+		end := f.held.ServeUntil()
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(min(max(time.Until(f.expiry)/10, minInterval), maxInterval)):
+		case <-time.After(min(max(time.Until(end)/10, minInterval), maxInterval)):
 		}
-		if !f.update(ctx, d, profile, q, write) && !time.Now().Round(0).Before(f.expiry.Round(0)) {
+		if !f.update(ctx) && !time.Now().Round(0).Before(end.Round(0)) {
 			_ = os.Remove(f.path)
 		}
 	}
 }
 
 // update fetches tokend's token, and reports whether the file holds it.
-func (f *tokenFile) update(ctx context.Context, d *ipc.Client, profile string, q token.Query, write format.Format) bool {
+func (f *tokenFile) update(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, maxInterval)
 	defer cancel()
-	g, err := d.Get(ctx, profile, q)
+	g, err := f.fetch(ctx)
 	if err != nil {
 		return false
 	}
-	if _, err := os.Lstat(f.path); err == nil && g.Secret.Equal(f.held) {
+	if _, err := os.Lstat(f.path); err == nil && g.Secret.Equal(f.held.Secret) {
 		return true
 	}
-	text, err := write(g, time.Now())
+	text, err := f.format(g, time.Now())
 	return err == nil && f.write(g, text) == nil
 }
 
