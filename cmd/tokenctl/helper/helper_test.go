@@ -3,10 +3,8 @@ package helper
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -210,26 +208,26 @@ func TestGitErasesTheTokenThatItNames(t *testing.T) {
 // written anywhere.
 func TestNoHelperWritesAnUnfitToken(t *testing.T) {
 	env := map[string]string{kubeInfo: `{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential"}`}
-	calls := map[string]func(*fake) result{
-		"git": func(f *fake) result { return f.call("git", gitAsks+"\n", "get") },
-		"git bearer": func(f *fake) result {
-			f.present = token.Bearer
-			return f.call("git", "capability[]=authtype\n"+gitAsks+"\n", "get")
-		},
-		"docker": func(f *fake) result { return f.call("docker", "reg.example", "get") },
-		"cargo": func(f *fake) result {
-			return f.call("cargo", cargoAsks("https://reg.example/index/"), "--cargo-plugin")
-		},
-		"goauth": func(f *fake) result {
-			return f.call("goauth", "HTTP/1.1 401 Unauthorized\n\n", "https://reg.example/x")
-		},
-		"bazel":     func(f *fake) result { return f.call("bazel", `{"uri":"https://reg.example/x"}`, "get") },
-		"kube":      func(f *fake) result { return f.as("devops", nil, env, "kube", "") },
-		"terraform": func(f *fake) result { return f.call("terraform", "", "get", "reg.example") },
-		"pnpm":      func(f *fake) result { return f.as("devops", nil, nil, "pnpm", "") },
-		"keyring":   func(f *fake) result { return f.call("keyring", "", "get", "https://reg.example/simple/", "me") },
-	}
-	for name, call := range calls {
+	for name, c := range map[string]struct {
+		profile, input string
+		present        token.Presentation
+		args           []string
+	}{
+		"git":        {"", gitAsks + "\n", "", []string{"get"}},
+		"git bearer": {"", "capability[]=authtype\n" + gitAsks + "\n", token.Bearer, []string{"get"}},
+		"docker":     {"", "reg.example", "", []string{"get"}},
+		"cargo":      {"", cargoAsks("https://reg.example/index/"), "", []string{"--cargo-plugin"}},
+		"goauth":     {"", "HTTP/1.1 401 Unauthorized\n\n", "", []string{"https://reg.example/x"}},
+		"bazel":      {"", `{"uri":"https://reg.example/x"}`, "", []string{"get"}},
+		"kube":       {"devops", "", "", nil},
+		"terraform":  {"", "", "", []string{"get", "reg.example"}},
+		"pnpm":       {"devops", "", "", nil},
+		"keyring":    {"", "", "", []string{"get", "https://reg.example/simple/", "me"}},
+	} {
+		call := func(f *fake) result {
+			f.present = c.present
+			return f.as(c.profile, nil, env, strings.Fields(name)[0], c.input, c.args...)
+		}
 		if r := call(newFake()); !strings.Contains(r.out, secret) || r.status != 0 {
 			t.Errorf("%s: %+v", name, r)
 		}
@@ -315,25 +313,12 @@ func TestCargo(t *testing.T) {
 	}
 }
 
-// bazelDate is the only form of a time that Bazel reads:
-// yyyy-MM-dd'T'HH:mm:ssXXX.
-var bazelDate = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)$`)
-
 func TestBazel(t *testing.T) {
+	// Bazel reads no other form of a time than yyyy-MM-dd'T'HH:mm:ssXXX.
+	want := `{"headers":{"Authorization":["Bearer ` + secret + `"]},"expires":"2026-11-24T12:59:50Z"}` + "\n"
 	for _, uri := range []string{"https://reg.example/x", "grpcs://reg.example/x"} {
-		r := newFake().call("bazel", `{"uri":"`+uri+`","more":1}`, "get")
-		var answer struct {
-			Headers map[string][]string
-			Expires string
-		}
-		if err := json.Unmarshal([]byte(r.out), &answer); err != nil {
-			t.Fatal(err)
-		}
-		if got := answer.Headers["Authorization"]; len(got) != 1 || got[0] != "Bearer "+secret {
-			t.Errorf("%s: %+v", uri, answer)
-		}
-		if !bazelDate.MatchString(answer.Expires) {
-			t.Errorf("%s: Bazel cannot read %q", uri, answer.Expires)
+		if r := newFake().call("bazel", `{"uri":"`+uri+`","more":1}`, "get"); r.out != want {
+			t.Errorf("%s: %+v", uri, r)
 		}
 	}
 	if r := newFake().call("bazel", `{"uri":"https://other.example/x"}`, "get"); r.out != "{}\n" || r.status != 0 {
