@@ -16,7 +16,7 @@ import (
 //	go test ./cmd/tokend -run none -bench Socket
 func BenchmarkSocket(b *testing.B) {
 	h := newHome(b)
-	h.setup("--keystore", "sealed", "--key-file", h.dir+"/key")
+	h.setupSealed()
 	h.start()
 	h.add(token.CreateProfile{Name: "rock", Provider: "datarock", Settings: map[string]any{"email": "me@example.com"}})
 	const dsi = "dpp://group@127.0.0.1/Weather_v1"

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"tokend/providers/token"
 )
@@ -14,22 +13,13 @@ import (
 // cacheSays waits until status says this of the cache.
 func (h *home) cacheSays(want string) {
 	h.t.Helper()
-	for begin := time.Now(); ; time.Sleep(5 * time.Millisecond) {
-		st, err := h.client.Status(h.t.Context())
-		if err == nil && strings.Contains(st.Cache, want) {
-			return
-		}
-		if time.Since(begin) > 20*time.Second {
-			h.t.Fatalf("the cache is %q, not %q (%v)", st.Cache, want, err)
-		}
-	}
+	h.waitForStatus("the cache is "+want, func(st token.Status) bool { return strings.Contains(st.Cache, want) })
 }
 
 // sealedHome is a home with a running daemon and one profile.
 func sealedHome(t *testing.T) *home {
 	h := newHome(t)
-	key := filepath.Join(h.dir, "key")
-	h.setup("--keystore", "sealed", "--key-file", key)
+	h.setupSealed()
 	h.start()
 	h.add(h.clms("clms", 2048))
 	h.cacheSays("ok")

@@ -318,15 +318,10 @@ func (s *reader) daemon() *ipc.Client {
 // awaitDaemon waits until tokend answers.
 func (s *reader) awaitDaemon(at string) {
 	s.t.Helper()
-	for begin := time.Now(); ; time.Sleep(5 * time.Millisecond) {
+	waitFor(s.t, at+": an answer of tokend", func() bool {
 		_, err := s.daemon().Status(s.t.Context())
-		if err == nil {
-			return
-		}
-		if time.Since(begin) > 20*time.Second {
-			s.t.Fatalf("%s: tokend does not answer: %v", at, err)
-		}
-	}
+		return err == nil
+	})
 }
 
 // outcome is the status of the last command, or that of the shell, which

@@ -52,7 +52,7 @@ func TestDoctor(t *testing.T) {
 	if _, by := h.diagnose(); by["setup: fail"].Advice == "" {
 		t.Error("it does not see that nothing is set up")
 	}
-	h.setup("--keystore", "sealed", "--key-file", filepath.Join(h.dir, "key"))
+	h.setupSealed()
 	h.start()
 	h.add(h.clms("clms", 2048))
 

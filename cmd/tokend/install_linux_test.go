@@ -97,7 +97,7 @@ func TestServiceSocket(t *testing.T) {
 // the threat model.
 func TestEndIsForWhoListens(t *testing.T) {
 	h := newHome(t)
-	h.setup("--keystore", "sealed", "--key-file", filepath.Join(h.dir, "key"))
+	h.setupSealed()
 	h.start()
 	bystander := exec.Command("sleep", "60")
 	if err := bystander.Start(); err != nil {

@@ -29,7 +29,7 @@ func TestStartedWhileTheKeyringIsLocked(t *testing.T) {
 	h.start()
 	h.add(h.clms("clms", 2048))
 	held := h.get("clms", token.Query{})
-	h.waitForStatus("everything is in the cache", func(st token.Status) bool { return st.Cache == "ok" })
+	h.cacheSays("ok")
 	items := keyringItems(t)
 	h.kill()
 
@@ -76,15 +76,10 @@ func TestStartedWhileTheKeyringIsLocked(t *testing.T) {
 
 func (h *home) waitForStatus(what string, ok func(token.Status) bool) {
 	h.t.Helper()
-	for began := time.Now(); ; time.Sleep(5 * time.Millisecond) {
+	waitFor(h.t, what, func() bool {
 		st, err := h.client.Status(h.t.Context())
-		if err == nil && ok(st) {
-			return
-		}
-		if time.Since(began) > 20*time.Second {
-			h.t.Fatalf("waited in vain: %s: %+v, %v", what, st, err)
-		}
-	}
+		return err == nil && ok(st)
+	})
 }
 
 // keyringItems are the names and values of tokend's items.
@@ -232,7 +227,7 @@ func cpuTime(t *testing.T, pid int) time.Duration {
 }
 
 // waitFor waits until something has come true.
-func waitFor(t *testing.T, what string, ok func() bool) {
+func waitFor(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for began := time.Now(); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Since(began) > 20*time.Second {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -90,7 +89,7 @@ func (h *home) startBlocked() (log *os.File) {
 func TestStandardErrorThatTakesNothing(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)
-	h.setup("--keystore", "sealed", "--key-file", filepath.Join(h.dir, "key"))
+	h.setupSealed()
 	h.startBlocked()
 	h.add(h.clms("clms", 2048))
 	tok := h.get("clms", token.Query{})
@@ -133,7 +132,7 @@ func TestStandardErrorThatTakesNothing(t *testing.T) {
 // A log whose reader has gone does not end tokend.
 func TestStandardErrorThatNobodyReadsAnyMore(t *testing.T) {
 	h := newHome(t)
-	h.setup("--keystore", "sealed", "--key-file", filepath.Join(h.dir, "key"))
+	h.setupSealed()
 	cmd := h.tokend("run")
 	log, err := cmd.StderrPipe()
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	ll "github.com/landlock-lsm/go-landlock/landlock/syscall"
 
@@ -51,36 +50,19 @@ func TestTokendIsConfined(t *testing.T) {
 	if err := h.client.Reload(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	h.profileWarns("clms", "confined to other directories when it started; restart it")
+	waitFor(t, "a warning about the sink", func() bool {
+		p, err := h.client.Profile(t.Context(), "clms")
+		return err == nil && strings.Contains(strings.Join(p.Warnings, "\n"), "confined to other directories when it started; restart it")
+	})
 	h.kill()
 	h.start()
 	h.get("clms", token.Query{})
-	for begin := time.Now(); ; time.Sleep(5 * time.Millisecond) {
-		if _, err := os.Stat(sink); err == nil {
-			break
-		} else if time.Since(begin) > 20*time.Second {
-			t.Fatal(err)
-		}
-	}
+	waitFor(t, "the sink", func() bool { return exists(sink) })
 
 	h.kill()
 	h.write("config/config.toml", fmt.Sprintf("ca_file = %q\nproxy = \"none\"\nsandbox = false\n", filepath.Join(h.dir, "ca.pem")))
 	h.start()
 	if got := sandbox(); got != "off, as config.toml says" {
 		t.Errorf("sandbox %q", got)
-	}
-}
-
-// profileWarns waits until status warns of this.
-func (h *home) profileWarns(name, want string) {
-	h.t.Helper()
-	for begin := time.Now(); ; time.Sleep(5 * time.Millisecond) {
-		p, err := h.client.Profile(h.t.Context(), name)
-		if err == nil && strings.Contains(strings.Join(p.Warnings, "\n"), want) {
-			return
-		}
-		if time.Since(begin) > 20*time.Second {
-			h.t.Fatalf("%s warns of %q, not %q (%v)", name, p.Warnings, want, err)
-		}
 	}
 }

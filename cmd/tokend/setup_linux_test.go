@@ -279,7 +279,7 @@ func TestRunWithAMountedKeySetsUp(t *testing.T) {
 	h.start()
 	h.add(h.clms("clms", 2048))
 	tok := h.get("clms", token.Query{})
-	h.waitForStatus("everything is in the cache", func(st token.Status) bool { return st.Cache == "ok" })
+	h.cacheSays("ok")
 	h.kill()
 	h.start()
 	if h.get("clms", token.Query{}) != tok {

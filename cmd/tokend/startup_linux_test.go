@@ -57,7 +57,7 @@ func TestStartUpFailures(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h := newHome(t)
-			h.setup("--keystore", "sealed", "--key-file", filepath.Join(h.dir, "key"))
+			h.setupSealed()
 			c.prepare(h)
 			out, status := ends(t, h.tokend("run"))
 			if status != c.status || !strings.Contains(out, c.want) || strings.Count(out, "\n") != 1 {
@@ -164,7 +164,7 @@ func TestNothingIsOpenWhateverTheUmask(t *testing.T) {
 func TestOfTwentyStartedAtOnceOneServes(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)
-	h.setup("--keystore", "sealed", "--key-file", filepath.Join(h.dir, "key"))
+	h.setupSealed()
 	const n = 20
 	type end struct {
 		out    string
@@ -225,11 +225,7 @@ func TestPurgeKnowsAllThatTokendKeeps(t *testing.T) {
 	h.write("state/cache.db", "damaged")
 	h.start()
 	h.get("clms", token.Query{Fresh: true})
-	for begin := time.Now(); !exists(filepath.Join(h.dir, "sinks", "token")); time.Sleep(5 * time.Millisecond) {
-		if time.Since(begin) > 20*time.Second {
-			t.Fatal("no sink")
-		}
-	}
+	waitFor(t, "the sink", func() bool { return exists(filepath.Join(h.dir, "sinks", "token")) })
 	out, status := ends(t, h.tokend("uninstall", "--user", "--purge", "--yes"))
 	if status != exitRunning || !strings.Contains(out, "serves at") {
 		t.Errorf("while it runs: status %d\n%s", status, out)

@@ -56,13 +56,7 @@ func TestTheSameUserCannotLookInside(t *testing.T) {
 		}
 		defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
 	}
-	for begin := time.Now(); ; time.Sleep(2 * time.Millisecond) {
-		if _, err := os.Lstat(filepath.Join(dir, "tokend", "tokend.sock")); err == nil {
-			break
-		} else if time.Since(begin) > 20*time.Second {
-			t.Fatal(err)
-		}
-	}
+	waitFor(t, "tokend's socket", func() bool { return exists(filepath.Join(dir, "tokend", "tokend.sock")) })
 	out, err := as("tokend-peek", strconv.Itoa(daemon.Process.Pid)).CombinedOutput()
 	if want := "environ refused\nmaps refused\nmem refused\nptrace refused\nreadv refused\n"; err != nil || string(out) != want {
 		t.Errorf("tokend: %v\n%s", err, out)
@@ -152,7 +146,7 @@ func TestATraceShowsNoSecret(t *testing.T) {
 	for _, signal := range []syscall.Signal{syscall.SIGQUIT, syscall.SIGABRT} {
 		t.Run(signal.String(), func(t *testing.T) {
 			h := newHome(t, "GOTRACEBACK=all")
-			h.setup("--keystore", "sealed", "--key-file", filepath.Join(h.dir, "key"))
+			h.setupSealed()
 			h.start()
 			a := h.clms("clms", 2048)
 			var key struct {

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -14,21 +13,16 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"tokend/daemon/profile"
 	"tokend/providers/token"
 	"tokend/store"
 )
 
-var upgradeFrom = flag.String("upgrade-from", "", "make testdata/upgrade with this older `tokend`")
-
 const (
 	upgradeDir = "testdata/upgrade"
 	// upgradeHome stands for the home directory in the files of testdata.
 	upgradeHome = "@HOME@"
-	// upgradeLife is how long the tokens there are valid.
-	upgradeLife = 50 * 365 * 24 * time.Hour
 )
 
 // An upgradeWant is what an upgraded tokend has to serve.
@@ -41,9 +35,6 @@ type upgradeWant struct {
 // served as they are. Nothing in them is rewritten.
 func TestUpgradeFromTheFirstRelease(t *testing.T) {
 	t.Parallel()
-	if *upgradeFrom != "" {
-		makeUpgrade(t, *upgradeFrom)
-	}
 	text, err := os.ReadFile(filepath.Join(upgradeDir, "want.json"))
 	if err != nil {
 		t.Fatal(err)
@@ -53,7 +44,16 @@ func TestUpgradeFromTheFirstRelease(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := newHome(t)
-	copyHome(t, upgradeDir, upgradeHome, h.dir, h.dir)
+	err = eachFile(upgradeDir, func(rel string, _ fs.FileInfo, text []byte) error {
+		if filepath.Ext(rel) == ".toml" {
+			text = bytes.ReplaceAll(text, []byte(upgradeHome), []byte(h.dir))
+		}
+		h.write(rel, string(text))
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	before := stateOf(t, h.dir)
 	if got := upgradeSecrets(t, h); !maps.Equal(got, want.Secrets) {
 		t.Errorf("the secrets are %v, want %v", got, want.Secrets)
@@ -81,83 +81,6 @@ func TestUpgradeFromTheFirstRelease(t *testing.T) {
 	if len(after) != len(before) {
 		t.Errorf("%d files became %d", len(before), len(after))
 	}
-}
-
-// makeUpgrade makes testdata/upgrade: a profile of each kind, with tokens of the
-// strict issuers.
-func makeUpgrade(t *testing.T, program string) {
-	h := newHome(t)
-	setup := h.tokend("setup", "--keystore", "sealed", "--key-file", filepath.Join(h.dir, "key"))
-	setup.Path = program
-	if out, err := setup.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	run := h.tokend("run")
-	run.Path = program
-	h.startAs(run)
-	want := upgradeWant{Tokens: map[string]string{}}
-	for _, p := range upgradeProfiles(t, h) {
-		h.add(p)
-		if p.Provider != "datarock" && p.Provider != "ioxio" {
-			want.Tokens[p.Name] = h.get(p.Name, token.Query{})
-		}
-	}
-	h.cacheSays("ok")
-	h.interrupt()
-	want.Secrets = upgradeSecrets(t, h)
-	text, err := json.MarshalIndent(want, "", "\t")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.RemoveAll(upgradeDir); err != nil {
-		t.Fatal(err)
-	}
-	copyHome(t, h.dir, h.dir, upgradeDir, upgradeHome)
-	readme := "A tokend of the first release made these files, of keys and issuers that exist in tests alone:\n" +
-		"go test ./cmd/tokend -run TestUpgradeFromTheFirstRelease -upgrade-from /path/to/its/tokend\n"
-	if err := errors.Join(os.WriteFile(filepath.Join(upgradeDir, "want.json"), append(text, '\n'), 0o600),
-		os.WriteFile(filepath.Join(upgradeDir, "README"), []byte(readme), 0o600)); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func upgradeProfiles(t *testing.T, h *home) []token.CreateProfile {
-	t.Helper()
-	clms, azure, aspose, oauth2 := h.issuers.CLMS(), h.issuers.Azure(), h.issuers.Aspose(), h.issuers.OAuth2()
-	for _, i := range []interface{ SetLifetime(time.Duration) }{clms, azure, aspose, oauth2} {
-		i.SetLifetime(upgradeLife)
-	}
-	secretID, secret := azure.NewSecret()
-	certID, cert, key, err := azure.NewCertificate(2048)
-	asposeID, asposeSecret := aspose.NewClient()
-	oauthID, oauthSecret := oauth2.NewClient()
-	iss, grantKey, err2 := oauth2.NewGrantKey("ES256")
-	if err := errors.Join(err, err2); err != nil {
-		t.Fatal(err)
-	}
-	tenant := map[string]any{"tenant": azure.Tenant(), "scope": azure.Scope(), "authority": azure.Authority()}
-	with := func(id string) map[string]any {
-		settings := maps.Clone(tenant)
-		settings["client_id"] = id
-		return settings
-	}
-	profiles := []token.CreateProfile{
-		h.clms("clms", 2048),
-		{Name: "azure-secret", Provider: "azure", Settings: with(secretID), Secrets: secrets("client_secret", secret), CredentialExpires: time.Date(2099, 1, 2, 0, 0, 0, 0, time.UTC)},
-		{Name: "azure-cert", Provider: "azure", Settings: with(certID), Secrets: secrets("certificate", string(cert)+string(key))},
-		{Name: "aspose", Provider: "aspose", Settings: map[string]any{"base_url": aspose.BaseURL(), "client_id": asposeID}, Secrets: secrets("client_secret", asposeSecret)},
-		{Name: "oauth2", Provider: "oauth2", Settings: map[string]any{"token_url": oauth2.TokenURL(), "client_id": oauthID}, Secrets: secrets("client_secret", oauthSecret)},
-		{Name: "bearer", Provider: "jwt-bearer", Settings: map[string]any{"token_url": oauth2.TokenURL(), "issuer": iss, "algorithm": "ES256"}, Secrets: secrets("private_key", string(grantKey))},
-	}
-	for i := range profiles {
-		if profiles[i].Settings == nil {
-			profiles[i].Settings = map[string]any{}
-		}
-		profiles[i].Settings["max_lifetime"] = upgradeLife.String()
-	}
-	return append(profiles,
-		token.CreateProfile{Name: "rock", Provider: "datarock", Settings: map[string]any{"email": "me@example.com"}},
-		token.CreateProfile{Name: "ioxio", Provider: "ioxio", Settings: map[string]any{"dataspace": h.issuers.URL(), "dsi": []string{"dpp://group:variant@127.0.0.1/Weather/Current_v1.0"}}})
 }
 
 // upgradeSecrets returns the SHA-256 of all secrets of h's profiles.
@@ -190,22 +113,6 @@ func upgradeSecrets(t *testing.T, h *home) map[string]string {
 		}
 	}
 	return sums
-}
-
-// copyHome copies what a tokend keeps from one home directory to another, and
-// writes the new name of the home in place of the old one.
-func copyHome(t *testing.T, from, oldName, to, newName string) {
-	t.Helper()
-	err := eachFile(from, func(rel string, _ fs.FileInfo, text []byte) error {
-		if filepath.Ext(rel) == ".toml" {
-			text = bytes.ReplaceAll(text, []byte(oldName), []byte(newName))
-		}
-		path := filepath.Join(to, rel)
-		return errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, text, 0o600))
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // stateOf returns the time and content of each file that a tokend keeps.
