@@ -23,9 +23,7 @@ func BenchmarkSocket(b *testing.B) {
 	h.add(token.CreateProfile{Name: "source", Provider: "ioxio", Settings: map[string]any{
 		"dataspace": h.issuers.URL(), "dsi": []string{dsi}}})
 	text, err := h.issuers.Dataspace().NewToken(dsi)
-	if err != nil {
-		b.Fatal(err)
-	}
+	check(b, err)
 	presented := token.NewSecret(text)
 	verify := func() error {
 		verdict, err := h.client.Verify(b.Context(), "source", presented, false)
@@ -38,14 +36,10 @@ func BenchmarkSocket(b *testing.B) {
 		b.Fatal(err)
 	}
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		b.Fatal(err)
-	}
+	check(b, err)
 	digest := sha256.Sum256([]byte("text"))
 	signature, err := rsa.SignPKCS1v15(nil, key, crypto.SHA256, digest[:])
-	if err != nil {
-		b.Fatal(err)
-	}
+	check(b, err)
 
 	fetched := h.issuers.Dataspace().Requests()
 	for name, do := range map[string]func() error{

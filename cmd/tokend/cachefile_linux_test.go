@@ -45,9 +45,7 @@ func TestCacheFileIsHarmedWhileTokendRuns(t *testing.T) {
 			path := filepath.Join(h.dir, "state", "cache.db")
 			pid := h.daemon.Process.Pid
 			first := h.get("clms", token.Query{})
-			if err := harm(path); err != nil {
-				t.Fatal(err)
-			}
+			check(t, harm(path))
 			if h.get("clms", token.Query{}) != first {
 				t.Error("another token")
 			}
@@ -57,13 +55,9 @@ func TestCacheFileIsHarmedWhileTokendRuns(t *testing.T) {
 			if st, err := h.client.Status(t.Context()); err != nil || st.PID != pid {
 				t.Errorf("process %d, %v; it was %d", st.PID, err, pid)
 			}
-			if err := os.Chmod(path, 0o600); err != nil {
-				t.Fatal(err)
-			}
+			check(t, os.Chmod(path, 0o600))
 			h.kill()
-			if err := h.issuers.Stop(); err != nil {
-				t.Fatal(err)
-			}
+			check(t, h.issuers.Stop())
 			h.start()
 			if h.get("clms", token.Query{}) != first || h.get("second", token.Query{}) != second {
 				t.Error("after a restart there are other tokens")
@@ -80,9 +74,7 @@ func TestTokendStartsWithADamagedCacheFile(t *testing.T) {
 	h.kill()
 	path := filepath.Join(h.dir, "state", "cache.db")
 	for _, content := range []string{"x", strings.Repeat("\x00", 32<<10), strings.Repeat("text\n", 10_000)} {
-		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		check(t, os.WriteFile(path, []byte(content), 0o600))
 		h.start()
 		h.get("clms", token.Query{})
 		h.cacheSays("ok")
@@ -102,15 +94,11 @@ func TestTokendStartsWithoutACacheFile(t *testing.T) {
 	h := sealedHome(t)
 	h.kill()
 	path := filepath.Join(h.dir, "state", "cache.db")
-	if err := errors.Join(os.Remove(path), os.Mkdir(path, 0o700)); err != nil {
-		t.Fatal(err)
-	}
+	check(t, errors.Join(os.Remove(path), os.Mkdir(path, 0o700)))
 	h.start()
 	h.get("clms", token.Query{})
 	h.cacheSays("cache.db")
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.Remove(path))
 	h.add(h.clms("second", 2048)) // so that there is something to write
 	h.cacheSays("ok")
 }

@@ -25,22 +25,17 @@ const root = "../.."
 // describes them: go test ./cmd/tokend -run Docs -update
 func TestDocsDescribeEverySetting(t *testing.T) {
 	file := filepath.Join(root, "docs", "configuration.md")
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	head, _, ok := strings.Cut(string(text), "keystore, never in a file.\n\n")
+	text := read(t, file)
+	head, _, ok := strings.Cut(text, "keystore, never in a file.\n\n")
 	if !ok {
 		t.Fatal("docs/configuration.md has no part for the providers")
 	}
 	want := head + "keystore, never in a file.\n\n" + providerTables()
 	if *update {
-		if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		check(t, os.WriteFile(file, []byte(want), 0o644))
 		return
 	}
-	if string(text) != want {
+	if text != want {
 		t.Error("docs/configuration.md does not say what the code says of the providers' settings; -update writes it")
 	}
 }
@@ -78,11 +73,8 @@ func providerTables() string {
 
 // docs/security.md lists the files that read secrets, all of them and no other.
 func TestDocsListWhereSecretsAreRevealed(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join(root, "docs", "security.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, list, _ := strings.Cut(string(text), "## Where secrets are revealed in the code")
+	text := read(t, root, "docs", "security.md")
+	_, list, _ := strings.Cut(text, "## Where secrets are revealed in the code")
 	var listed, found []string
 	for _, m := range regexp.MustCompile("(?m)^\\| `([^`]+\\.go)` \\|").FindAllStringSubmatch(list, -1) {
 		listed = append(listed, m[1])
@@ -98,9 +90,7 @@ func TestDocsListWhereSecretsAreRevealed(t *testing.T) {
 			}
 			return err
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		check(t, err)
 	}
 	slices.Sort(listed)
 	slices.Sort(found)
@@ -112,13 +102,10 @@ func TestDocsListWhereSecretsAreRevealed(t *testing.T) {
 // docs/security-cases.md names a test that there is for each case, or says that
 // there is none.
 func TestDocsNameTheTestOfEveryCase(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join(root, "docs", "security-cases.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := read(t, root, "docs", "security-cases.md")
 	tests := allTests(t)
 	seen := map[string]bool{}
-	for _, row := range regexp.MustCompile(`(?m)^\| (\d+a?) \|.*\| ([^|]+) \|$`).FindAllStringSubmatch(string(text), -1) {
+	for _, row := range regexp.MustCompile(`(?m)^\| (\d+a?) \|.*\| ([^|]+) \|$`).FindAllStringSubmatch(text, -1) {
 		number, keepers := row[1], regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(row[2], -1)
 		if seen[number] {
 			t.Errorf("case %s stands twice", number)
@@ -159,9 +146,7 @@ func allTests(t *testing.T) map[string]bool {
 		}
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	return names
 }
 
@@ -244,33 +229,12 @@ func TestDocsReadmeIsShort(t *testing.T) {
 	}
 }
 
-// unrun is how many blocks nothing runs, each of which says why. One more has
-// to be counted here.
-const unrun = 7
-
-func TestDocsBlocksThatNothingRunsAreCounted(t *testing.T) {
-	var all []string
-	for _, d := range documents(t) {
-		for _, b := range d.blocks {
-			if why, ok := b.marks["not run"]; ok {
-				all = append(all, fmt.Sprintf("%s:%d: %s", d.path, b.line, why))
-			}
-		}
-	}
-	if len(all) != unrun {
-		t.Errorf("nothing runs %d blocks, and counted are %d:\n%s", len(all), unrun, strings.Join(all, "\n"))
-	}
-}
-
 // docs/README.md leads to every document.
 func TestDocumentsAreInTheIndex(t *testing.T) {
-	index, err := os.ReadFile(filepath.Join(root, "docs", "README.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	index := read(t, root, "docs", "README.md")
 	for _, d := range documents(t) {
 		name, ok := strings.CutPrefix(d.path, "docs/")
-		if ok && filepath.Dir(name) != "helpers" && name != "README.md" && !strings.Contains(string(index), "("+name+")") {
+		if ok && filepath.Dir(name) != "helpers" && name != "README.md" && !strings.Contains(index, "("+name+")") {
 			t.Errorf("docs/README.md does not lead to %s", name)
 		}
 	}

@@ -33,9 +33,7 @@ func TestDocsReferenceIsThatOfThePrograms(t *testing.T) {
 		file := filepath.Join(root, "docs", "reference", program+".md")
 		want := referencePage(commandTree(t, program))
 		if *update {
-			if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
-				t.Fatal(err)
-			}
+			check(t, os.WriteFile(file, []byte(want), 0o644))
 			continue
 		}
 		if text, err := os.ReadFile(file); err != nil || string(text) != want {

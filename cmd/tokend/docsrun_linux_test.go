@@ -146,9 +146,7 @@ func newReader(t *testing.T, net *internet, scene []string) *reader {
 	t.Helper()
 	// A socket's path has to be short: t.TempDir has the test's name in it.
 	dir, err := os.MkdirTemp("", "docs")
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	s := &reader{t: t, net: net, dir: dir, home: filepath.Join(dir, "home")}
 	work := filepath.Join(s.home, "work")
@@ -164,9 +162,7 @@ func newReader(t *testing.T, net *internet, scene []string) *reader {
 		setenv(t, name, value)
 	}
 	for _, d := range []string{work, filepath.Join(dir, "run"), filepath.Join(dir, "tmp"), filepath.Join(s.home, ".local", "bin")} {
-		if err := os.MkdirAll(d, 0o700); err != nil {
-			t.Fatal(err)
-		}
+		check(t, os.MkdirAll(d, 0o700))
 	}
 	net.equip(t, s.home, work)
 	s.start(work)
@@ -188,9 +184,7 @@ func setenv(t *testing.T, name, value string) {
 	t.Helper()
 	t.Setenv(name, value)
 	if value == "" {
-		if err := os.Unsetenv(name); err != nil {
-			t.Fatal(err)
-		}
+		check(t, os.Unsetenv(name))
 	}
 }
 
@@ -198,25 +192,17 @@ func setenv(t *testing.T, name, value string) {
 func (s *reader) start(dir string) {
 	s.t.Helper()
 	in, w, err := os.Pipe()
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	check(s.t, err)
 	r, status, err := os.Pipe()
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	check(s.t, err)
 	log, err := os.Create(filepath.Join(s.dir, "shell"))
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	check(s.t, err)
 	s.bash = exec.Command("bash", "--norc")
 	s.bash.Dir = dir
 	s.bash.Stdin, s.bash.Stdout, s.bash.Stderr = in, log, log
 	s.bash.ExtraFiles = []*os.File{status}
 	s.bash.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := s.bash.Start(); err != nil {
-		s.t.Fatal(err)
-	}
+	check(s.t, s.bash.Start())
 	_, _, _ = in.Close(), status.Close(), log.Close()
 	s.in, s.status, s.ended = w, r, make(chan error, 1)
 	go func() { s.ended <- s.bash.Wait() }()
@@ -266,9 +252,7 @@ func (s *reader) does(at string, b block) {
 	s.blocks++
 	source := filepath.Join(s.dir, fmt.Sprintf("block%d", s.blocks))
 	screen := source + ".screen"
-	if err := os.WriteFile(source, []byte(b.text), 0o600); err != nil {
-		s.t.Fatal(err)
-	}
+	check(s.t, os.WriteFile(source, []byte(b.text), 0o600))
 	command := shells[b.language] + " " + source
 	if file, ok := b.marks["file"]; ok {
 		command = "cp " + source + " " + file
@@ -294,11 +278,7 @@ func (s *reader) does(at string, b block) {
 	}
 	status := s.outcome(at, screen)
 	shut()
-	text, err := os.ReadFile(screen)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.screen = string(text)
+	s.screen = read(s.t, screen)
 	if status != want {
 		s.t.Fatalf("%s: status %s, not %s:\n%s\nprinted:\n%s", at, status, want, b.text, s.screen)
 	}
@@ -408,16 +388,10 @@ type terminal struct {
 func newTerminal(t *testing.T, screen string) *terminal {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
+	check(t, unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0))
 	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	tty := &terminal{name: fmt.Sprintf("/dev/pts/%d", n), master: master, seen: make(chan string, 100), ended: make(chan struct{})}
 	if tty.slave, err = os.OpenFile(tty.name, os.O_RDWR|unix.O_NOCTTY, 0); err != nil {
 		t.Fatal(err)

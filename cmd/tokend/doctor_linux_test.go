@@ -77,9 +77,7 @@ func TestDoctor(t *testing.T) {
 	path := func(name string) string { return filepath.Join(h.dir, name) }
 	must := func(err error) {
 		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
+		check(t, err)
 	}
 	for _, broken := range []struct {
 		what       string
@@ -188,9 +186,7 @@ func TestDoctorOfRootFollowsNoLinkOfTheService(t *testing.T) {
 	sealed := filepath.Join(dirs.State, "sealed")
 	for _, err := range []error{os.Chown(key, 0, -1), os.Chmod(key, 0o440), // root can read it too
 		os.Mkdir(victim, 0o755), os.Chmod(victim, 0o755), os.RemoveAll(sealed), os.Symlink(victim, sealed)} {
-		if err != nil {
-			t.Fatal(err)
-		}
+		check(t, err)
 	}
 	if out := run("doctor"); !strings.Contains(out, "fail  keystore: ") {
 		t.Errorf("with a link: %s", out)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"io/fs"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -64,18 +63,11 @@ func documents(t *testing.T) (all []document) {
 		}
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	for _, file := range files {
-		text, err := os.ReadFile(filepath.Join(root, file))
-		if err != nil {
-			t.Fatal(err)
-		}
-		d := document{path: file, text: string(text)}
-		if err := d.parse(t); err != nil {
-			t.Fatal(err)
-		}
+		text := read(t, root, file)
+		d := document{path: file, text: text}
+		check(t, d.parse(t))
 		all = append(all, d)
 	}
 	return all

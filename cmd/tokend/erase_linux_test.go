@@ -34,35 +34,21 @@ func TestKeysAreErasedAfterUse(t *testing.T) {
 		t.Fatal("the experiment is on, and nothing is erased on this processor")
 	}
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	dir := t.TempDir()
-	if err := store.NewKeyFile(filepath.Join(dir, "kek")); err != nil {
-		t.Fatal(err)
-	}
+	check(t, store.NewKeyFile(filepath.Join(dir, "kek")))
 	sealed, err := openSealed(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := sealed.Set(t.Context(), "private_key", token.NewSecret(string(der))); err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
+	check(t, sealed.Set(t.Context(), "private_key", token.NewSecret(string(der))))
 	public, err := x509.MarshalPKIXPublicKey(key.Public())
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	for name, text := range map[string][]byte{
 		"disguised":  slices.Concat(disguise(key.D.Bytes()), disguise(key.Primes[0].Bytes())),
 		"public.pem": pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}),
 	} {
-		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		check(t, os.WriteFile(filepath.Join(dir, name), text, 0o600))
 	}
 	for how, want := range map[string]string{"left": "found\n", "erased": "not found\n"} {
 		cmd := exec.Command("tokend-memory", how) // searchMemory

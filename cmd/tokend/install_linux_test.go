@@ -18,9 +18,7 @@ func fakeSystemctl(t *testing.T) {
 	t.Helper()
 	dir := t.TempDir()
 	script := "#!/bin/sh\ncase $* in *UnitPath*) echo $HOME/.config/systemd/user ;; esac\n"
-	if err := os.WriteFile(filepath.Join(dir, "systemctl"), []byte(script), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.WriteFile(filepath.Join(dir, "systemctl"), []byte(script), 0o755))
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 }
 
@@ -100,9 +98,7 @@ func TestEndIsForWhoListens(t *testing.T) {
 	h.setupSealed()
 	h.start()
 	bystander := exec.Command("sleep", "60")
-	if err := bystander.Start(); err != nil {
-		t.Fatal(err)
-	}
+	check(t, bystander.Start())
 	for _, pid := range []int{bystander.Process.Pid, -bystander.Process.Pid, 0} {
 		if err := service.StopProcess(t.Context(), h.client.Socket, pid); err == nil {
 			t.Errorf("it ended process %d", pid)

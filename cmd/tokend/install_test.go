@@ -27,23 +27,17 @@ func TestPurgeDeletesWhatIsTokends(t *testing.T) {
 		"state/audit.log", "state/audit-2026.log", "state/sinks",
 	}, mine...) {
 		path := filepath.Join(dir, name)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, nil, 0o600)); err != nil {
-			t.Fatal(err)
-		}
+		check(t, errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, nil, 0o600)))
 	}
 	for link, to := range map[string]string{"state/sealed-2": elsewhere, "state/sealed/out": elsewhere, "config/profiles.d/b.toml": filepath.Join(elsewhere, "x.toml")} {
-		if err := os.Symlink(to, filepath.Join(dir, link)); err != nil {
-			t.Fatal(err)
-		}
+		check(t, os.Symlink(to, filepath.Join(dir, link)))
 	}
 	made := madeDirs(dirs)
 	if len(made) != 2 {
 		t.Fatal(made)
 	}
 	for _, d := range made {
-		if err := d.remove(); err != nil {
-			t.Fatal(err)
-		}
+		check(t, d.remove())
 	}
 	var left []string
 	err := filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
@@ -72,9 +66,7 @@ func TestPurgeAsks(t *testing.T) {
 	dir := t.TempDir()
 	dirs := profile.Dirs{Config: filepath.Join(dir, "config"), State: filepath.Join(dir, "state")}
 	key := filepath.Join(dir, "key")
-	if err := store.NewKeyFile(key); err != nil {
-		t.Fatal(err)
-	}
+	check(t, store.NewKeyFile(key))
 	if _, err := store.Setup(t.Context(), dirs.State, store.Choice{Keystore: store.KeystoreSealed, KeyFile: key}, token.Secret{}); err != nil {
 		t.Fatal(err)
 	}

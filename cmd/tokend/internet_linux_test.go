@@ -55,15 +55,11 @@ const (
 func newInternet(t *testing.T) *internet {
 	t.Helper()
 	authority, err := providertest.NewAuthority()
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	n := &internet{authority: authority, certs: map[string]*tls.Certificate{}, root: filepath.Join(t.TempDir(), "repositories"), real: map[string]string{}}
 	for _, name := range []string{"GOCACHE", "GOMODCACHE"} {
 		out, err := exec.Command("go", "env", name).Output()
-		if err != nil {
-			t.Fatal(err)
-		}
+		check(t, err)
 		n.real[name] = strings.TrimSpace(string(out))
 	}
 	if home, err := os.UserHomeDir(); err == nil {
@@ -78,9 +74,7 @@ func newInternet(t *testing.T) *internet {
 		"mine.datarock.com.au": &n.datarock, "ds.example.com": &n.dataspace, "id.example.com": &n.issuer,
 	} {
 		*server, err = providertest.Start(providertest.Options{Host: host, Authority: authority, Tenant: exampleTenant})
-		if err != nil {
-			t.Fatal(err)
-		}
+		check(t, err)
 		t.Cleanup(func() { _ = (*server).Close() })
 	}
 	n.entra.Azure().AddSecret(entraApp, exampleSecret)
@@ -89,9 +83,7 @@ func newInternet(t *testing.T) *internet {
 	if n.hosts, err = n.play(); err != nil {
 		t.Fatal(err)
 	}
-	if err := n.listen(t); err != nil {
-		t.Fatal(err)
-	}
+	check(t, n.listen(t))
 	return n
 }
 
@@ -335,27 +327,18 @@ func (n *internet) connect(c net.Conn, to string) {
 func (n *internet) equip(t *testing.T, home, work string) {
 	t.Helper()
 	ca := filepath.Join(filepath.Dir(home), "ca.pem")
-	system, err := os.ReadFile("/etc/ssl/certs/ca-certificates.crt")
-	if err != nil {
-		t.Fatal(err)
-	}
+	system := read(t, "/etc/ssl/certs/ca-certificates.crt")
 	key, err := n.clms.CLMS().NewServiceKey(2048)
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	apiToken, err := n.dataspace.Dataspace().NewToken(exampleDSI)
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	for name, content := range map[string][]byte{
-		ca:                                      append(system, n.authority.CertPEM()...),
+		ca:                                      append([]byte(system), n.authority.CertPEM()...),
 		filepath.Join(work, "service-key.json"): key,
 		filepath.Join(work, "secret.txt"):       []byte(exampleSecret + "\n"),
 		filepath.Join(work, "report.docx"):      []byte("a document"),
 	} {
-		if err := os.WriteFile(name, content, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		check(t, os.WriteFile(name, content, 0o600))
 	}
 	for _, name := range []string{"SSL_CERT_FILE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "CARGO_HTTP_CAINFO", "NODE_EXTRA_CA_CERTS", "PIP_CERT", "REQUESTS_CA_BUNDLE", "NPM_CONFIG_CAFILE"} {
 		t.Setenv(name, ca)
@@ -369,28 +352,20 @@ func (n *internet) equip(t *testing.T, home, work string) {
 	}
 	// R's curl knows no variable for what it trusts.
 	profile := filepath.Join(filepath.Dir(home), "Rprofile")
-	if err := os.WriteFile(profile, []byte(trustInR), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.WriteFile(profile, []byte(trustInR), 0o600))
 	t.Setenv("R_PROFILE_USER", profile)
 	// Python is the system's, which has the libraries; Go keeps its caches.
 	bin := filepath.Join(home, ".local", "bin")
 	for _, program := range []string{"tokend", "tokenctl", "/usr/bin/python3"} {
 		path, err := exec.LookPath(program)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Symlink(path, filepath.Join(bin, filepath.Base(program))); err != nil {
-			t.Fatal(err)
-		}
+		check(t, err)
+		check(t, os.Symlink(path, filepath.Join(bin, filepath.Base(program))))
 	}
 	for name, value := range n.real {
 		t.Setenv("REAL_"+name, value)
 	}
 	clone, err := filepath.Abs(root)
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	t.Setenv("CLONE", clone)
 	t.Setenv("GOFLAGS", "-modcacherw")
 	t.Setenv("PATH", bin+string(filepath.ListSeparator)+os.Getenv("PATH"))

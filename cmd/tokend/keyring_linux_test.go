@@ -34,9 +34,7 @@ func TestStartedWhileTheKeyringIsLocked(t *testing.T) {
 	h.kill()
 
 	session.Lock()
-	if err := h.issuers.Stop(); err != nil {
-		t.Fatal(err)
-	}
+	check(t, h.issuers.Stop())
 	h.start() // which waits for its first answer
 	h.waitForStatus("locked", func(st token.Status) bool { return st.Keystore == "os: locked" && strings.Contains(st.Cache, "locked") })
 	began := time.Now()
@@ -65,9 +63,7 @@ func TestStartedWhileTheKeyringIsLocked(t *testing.T) {
 	}
 	session.Unlock()
 	h.waitForStatus("unlocked again", func(st token.Status) bool { return st.Keystore == "os: ok" })
-	if err := h.issuers.Resume(); err != nil {
-		t.Fatal(err)
-	}
+	check(t, h.issuers.Resume())
 	waitFor(t, "a new token", func() bool {
 		_, err := h.client.Get(t.Context(), "clms", token.Query{Fresh: true})
 		return err == nil
@@ -164,18 +160,14 @@ func TestNoBusIsStartedForWantOfOne(t *testing.T) {
 func processesWith(t *testing.T, line string) (pids []int) {
 	t.Helper()
 	files, err := filepath.Glob("/proc/[0-9]*/environ")
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	for _, file := range files {
 		environ, err := os.ReadFile(file)
 		if err != nil || !bytes.Contains(environ, []byte(line)) { // gone, or not ours
 			continue
 		}
 		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
-		if err != nil {
-			t.Fatal(err)
-		}
+		check(t, err)
 		pids = append(pids, pid)
 	}
 	return pids
@@ -210,17 +202,12 @@ func TestTheBusDiesUnderARunningDaemon(t *testing.T) {
 // cpuTime is how much a process has computed (proc(5), stat).
 func cpuTime(t *testing.T, pid int) time.Duration {
 	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+2:]))
+	text := read(t, fmt.Sprintf("/proc/%d/stat", pid))
+	fields := strings.Fields(text[strings.LastIndexByte(text, ')')+2:])
 	var ticks int
 	for _, field := range fields[11:13] { // utime, stime
 		n, err := strconv.Atoi(field)
-		if err != nil {
-			t.Fatal(err)
-		}
+		check(t, err)
 		ticks += n
 	}
 	return time.Duration(ticks) * time.Second / 100
@@ -240,9 +227,6 @@ func waitFor(t testing.TB, what string, ok func() bool) {
 func (h *home) unconfined() {
 	h.t.Helper()
 	file := filepath.Join(h.dir, "config", "config.toml")
-	text, err := os.ReadFile(file)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	h.write("config/config.toml", string(text)+"sandbox = false\n")
+	text := read(h.t, file)
+	h.write("config/config.toml", text+"sandbox = false\n")
 }

@@ -19,9 +19,7 @@ import (
 func BenchmarkLoad(b *testing.B) {
 	const profiles = 1000
 	dirs := profile.Dirs{Config: b.TempDir(), State: b.TempDir()}
-	if err := os.MkdirAll(dirs.ProfilesDir(), 0o700); err != nil {
-		b.Fatal(err)
-	}
+	check(b, os.MkdirAll(dirs.ProfilesDir(), 0o700))
 	w, cache := depsHere(b, dirs, profile.Config{})
 	defer func() { _ = cache.Close() }()
 	credentials := w.Credentials
@@ -31,9 +29,7 @@ func BenchmarkLoad(b *testing.B) {
 			b.Fatal(err)
 		}
 		text := fmt.Sprintf("provider = \"oauth2\"\ntoken_url = \"https://issuer.example/token\"\nclient_id = %q\nscopes = [\"read\"]\nhosts = [\"https://%s.example/api\"]\n", name, name)
-		if err := os.WriteFile(filepath.Join(dirs.ProfilesDir(), name+".toml"), []byte(text), 0o600); err != nil {
-			b.Fatal(err)
-		}
+		check(b, os.WriteFile(filepath.Join(dirs.ProfilesDir(), name+".toml"), []byte(text), 0o600))
 	}
 	before := heap()
 	var kept *daemon.Daemon

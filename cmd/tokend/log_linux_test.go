@@ -42,14 +42,10 @@ func TestLogForTheJournal(t *testing.T) {
 func fullPipe(t testing.TB) (reader, writer *os.File) {
 	t.Helper()
 	reader, writer, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	t.Cleanup(func() { reader.Close(); writer.Close() })
 	raw, err := writer.SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	page := []byte(strings.Repeat(strings.Repeat("-", 63)+"\n", 64))
 	var full error
 	if err := raw.Write(func(fd uintptr) bool { // it does not block yet
@@ -93,9 +89,7 @@ func TestStandardErrorThatTakesNothing(t *testing.T) {
 	h.startBlocked()
 	h.add(h.clms("clms", 2048))
 	tok := h.get("clms", token.Query{})
-	if err := h.client.Invalidate(t.Context(), "clms", token.Secret{}); err != nil {
-		t.Fatal(err)
-	}
+	check(t, h.client.Invalidate(t.Context(), "clms", token.Secret{}))
 	if h.get("clms", token.Query{}) == tok {
 		t.Error("no new token")
 	}
@@ -121,9 +115,7 @@ func TestStandardErrorThatTakesNothing(t *testing.T) {
 	if lines := until("lines of the log are missing"); lines < maxLogLines*3/4 {
 		t.Errorf("%d lines were kept", lines)
 	}
-	if err := h.client.Invalidate(t.Context(), "clms", token.Secret{}); err != nil {
-		t.Fatal(err)
-	}
+	check(t, h.client.Invalidate(t.Context(), "clms", token.Secret{}))
 	until("token invalidated by a caller")
 	h.interrupt()
 	until("tokend stops")
@@ -135,9 +127,7 @@ func TestStandardErrorThatNobodyReadsAnyMore(t *testing.T) {
 	h.setupSealed()
 	cmd := h.tokend("run")
 	log, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	h.startAs(cmd)
 	log.Close()
 	h.add(h.clms("clms", 2048))

@@ -53,9 +53,7 @@ func fullMetrics() *metrics {
 func written(t *testing.T, m *metrics) string {
 	t.Helper()
 	handler, err := m.handler(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	w := httptest.NewRecorder()
 	handler.ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	return w.Body.String()
@@ -102,21 +100,11 @@ func TestMetricsForWhoSeesNotAllProfiles(t *testing.T) {
 	}
 }
 
-// named finds the names of metrics in a text.
-func named(text string) map[string]bool {
+// named finds what an expression matches in a text.
+func named(text, expression string) map[string]bool {
 	names := map[string]bool{}
-	for _, name := range regexp.MustCompile(`\btokend_[a-z_]+[a-z]\b`).FindAllString(text, -1) {
+	for _, name := range regexp.MustCompile(expression).FindAllString(text, -1) {
 		names[name] = true
-	}
-	return names
-}
-
-// existing are the names of all metrics that there are.
-func existing(t *testing.T) map[string]bool {
-	t.Helper()
-	names := map[string]bool{}
-	for _, m := range regexp.MustCompile(`(?m)^# TYPE (tokend_\w+) (\w+)$`).FindAllStringSubmatch(written(t, fullMetrics()), -1) {
-		names[m[1]] = true
 	}
 	return names
 }
@@ -124,13 +112,13 @@ func existing(t *testing.T) map[string]bool {
 // The dashboard, the alerts and the documentation name metrics that exist, and
 // the documentation all of them.
 func TestMetricsThatAreNamedExist(t *testing.T) {
-	exist := existing(t)
+	exist := map[string]bool{}
+	for line := range named(written(t, fullMetrics()), `(?m)^# TYPE tokend_\w+`) {
+		exist[strings.TrimPrefix(line, "# TYPE ")] = true
+	}
 	for _, file := range []string{"packaging/grafana/tokend.json", "packaging/prometheus/alerts.yml", "packaging/prometheus/alerts_test.yml", "docs/observability.md"} {
-		text, err := os.ReadFile(filepath.Join(root, file))
-		if err != nil {
-			t.Fatal(err)
-		}
-		names := named(string(text))
+		text := read(t, root, file)
+		names := named(text, `\btokend_[a-z_]+[a-z]\b`)
 		for name := range names {
 			if !exist[strings.TrimSuffix(name, "_bucket")] {
 				t.Errorf("%s names %s, which does not exist", file, name)
@@ -147,23 +135,15 @@ func TestMetricsThatAreNamedExist(t *testing.T) {
 	}
 }
 
-func TestTheDashboardIsWhole(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join(root, "packaging/grafana/tokend.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
+func TestTheDashboardAsksTheChosenInstance(t *testing.T) {
 	var board struct {
 		Panels []struct {
 			ID      int
 			Title   string
-			GridPos struct{ X, Y, W, H int }
 			Targets []struct{ Expr, RefID string }
 		}
 	}
-	if err := json.Unmarshal(text, &board); err != nil {
-		t.Fatal(err)
-	}
-	taken := map[[2]int]string{}
+	check(t, json.Unmarshal([]byte(read(t, root, "packaging/grafana/tokend.json")), &board))
 	for _, p := range board.Panels {
 		if p.Title == "" || len(p.Targets) == 0 {
 			t.Errorf("panel %d has no title or no query", p.ID)
@@ -171,15 +151,6 @@ func TestTheDashboardIsWhole(t *testing.T) {
 		for _, target := range p.Targets {
 			if !strings.Contains(target.Expr, `instance=~"$instance"`) {
 				t.Errorf("%s: %s is not of the chosen instance", p.Title, target.Expr)
-			}
-		}
-		for x := range p.GridPos.W {
-			for y := range p.GridPos.H {
-				at := [2]int{p.GridPos.X + x, p.GridPos.Y + y}
-				if taken[at] != "" || at[0] >= 24 {
-					t.Fatalf("%s lies over %s, or outside", p.Title, taken[at])
-				}
-				taken[at] = p.Title
 			}
 		}
 	}
@@ -190,9 +161,7 @@ func TestPromtoolTakesRulesAndMetrics(t *testing.T) {
 	promtool := checktest.Need(t, "promtool") // Debian: prometheus
 	dir := filepath.Join(root, "packaging", "prometheus")
 	documented := filepath.Join(t.TempDir(), "prometheus.yml")
-	if err := os.WriteFile(documented, []byte(documentedYAML(t)), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.WriteFile(documented, []byte(documentedYAML(t)), 0o600))
 	for _, args := range [][]string{
 		{"check", "rules", "alerts.yml"}, {"test", "rules", "alerts_test.yml"}, {"check", "metrics"}, {"check", "config", documented},
 	} {
@@ -208,11 +177,7 @@ func TestPromtoolTakesRulesAndMetrics(t *testing.T) {
 // documentedYAML is the configuration of Prometheus in docs/observability.md.
 func documentedYAML(t *testing.T) string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(root, "docs", "observability.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, ok := strings.Cut(string(text), "```yaml\n")
+	_, rest, ok := strings.Cut(read(t, root, "docs", "observability.md"), "```yaml\n")
 	if !ok {
 		t.Fatal("docs/observability.md configures no Prometheus")
 	}
@@ -220,34 +185,32 @@ func documentedYAML(t *testing.T) string {
 	return block
 }
 
-func TestMetricsOnLoopback(t *testing.T) {
+// servedMetrics are served on loopback, until stop.
+func servedMetrics(t *testing.T) (address string, stop func()) {
+	t.Helper()
 	l, err := listenMetrics(profile.Config{Metrics: "127.0.0.1:0"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan struct{})
-	go func() { fullMetrics().serveMetrics(ctx, l); close(ended) }()
-	address := l.Addr().String()
+	check(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	m, ended := fullMetrics(), make(chan struct{})
+	go func() { m.serveMetrics(ctx, l); close(ended) }()
+	return l.Addr().String(), func() { cancel(); <-ended }
+}
+
+func TestMetricsOnLoopback(t *testing.T) {
+	address, stop := servedMetrics(t)
 	_, port, _ := net.SplitHostPort(address)
 	ask := func(method, path, host, origin string) (int, string) {
 		t.Helper()
 		r, err := http.NewRequestWithContext(t.Context(), method, "http://"+address+path, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		check(t, err)
 		if r.Host = host; origin != "" {
 			r.Header.Set("Origin", origin)
 		}
 		res, err := http.DefaultClient.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
+		check(t, err)
 		defer res.Body.Close()
 		body, err := io.ReadAll(res.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
+		check(t, err)
 		return res.StatusCode, string(body)
 	}
 	for _, tt := range []struct {
@@ -269,7 +232,6 @@ func TestMetricsOnLoopback(t *testing.T) {
 		}
 	}
 	stop()
-	<-ended
 	if _, err := net.Dial("tcp", address); err == nil {
 		t.Error("it answers after the end")
 	}
@@ -277,24 +239,16 @@ func TestMetricsOnLoopback(t *testing.T) {
 
 // However many connections a user opens, few are served.
 func TestConnectionsForMetricsAreFew(t *testing.T) {
-	l, err := listenMetrics(profile.Config{Metrics: "127.0.0.1:0"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan struct{})
-	go func() { fullMetrics().serveMetrics(ctx, l); close(ended) }()
-	defer func() { stop(); <-ended }()
+	address, stop := servedMetrics(t)
+	defer stop()
 	dial := func() net.Conn {
-		conn, err := net.Dial("tcp", l.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
+		conn, err := net.Dial("tcp", address)
+		check(t, err)
 		t.Cleanup(func() { _ = conn.Close() })
 		return conn
 	}
 	answers := func(conn net.Conn) bool {
-		_, _ = io.WriteString(conn, "GET /none HTTP/1.1\r\nHost: "+l.Addr().String()+"\r\n\r\n")
+		_, _ = io.WriteString(conn, "GET /none HTTP/1.1\r\nHost: "+address+"\r\n\r\n")
 		n, _ := conn.Read(make([]byte, 1))
 		return n == 1
 	}
@@ -313,9 +267,7 @@ func TestIssuerRequestsAreMeasured(t *testing.T) {
 	m := fullMetrics()
 	client := m.client(&http.Client{Transport: http.DefaultTransport}, "azure")
 	res, err := client.Get(issuer.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	res.Body.Close()
 	issuer.Close()
 	if _, err := client.Get(issuer.URL); err == nil {
@@ -335,9 +287,7 @@ func TestMetricsAddressMustBeLoopback(t *testing.T) {
 		"0.0.0.0:9464": false, ":9464": false, "192.168.1.1:9464": false, "[::]:9464": false, "localhost:9464": false, "127.0.0.1": false, "127.0.0.1:0": false,
 	} {
 		dir := t.TempDir()
-		if err := os.WriteFile(filepath.Join(dir, "config.toml"), []byte("metrics = \""+address+"\"\n"), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		check(t, os.WriteFile(filepath.Join(dir, "config.toml"), []byte("metrics = \""+address+"\"\n"), 0o600))
 		_, err := profile.ReadConfig(profile.Dirs{Config: dir, State: dir})
 		var e *token.Error
 		if good != (err == nil) || err != nil && (!errors.As(err, &e) || e.Field != "metrics" || !bytes.Contains([]byte(e.Message), []byte("config.toml:1: metrics: "))) {

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -38,9 +37,7 @@ type home struct {
 func newHome(t testing.TB, env ...string) *home {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "tokend-home-") // short enough for a socket's path
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	h := &home{t: t, dir: dir, env: append(env, "PATH="+os.Getenv("PATH"), "HOME="+dir), client: ipc.Client{Socket: filepath.Join(dir, "tokend.sock")}}
 	t.Cleanup(func() {
 		if h.daemon != nil {
@@ -63,22 +60,14 @@ func newHome(t testing.TB, env ...string) *home {
 func (h *home) write(name, text string) {
 	h.t.Helper()
 	path := filepath.Join(h.dir, name)
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		h.t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		h.t.Fatal(err)
-	}
+	check(h.t, os.MkdirAll(filepath.Dir(path), 0o700))
+	check(h.t, os.WriteFile(path, []byte(text), 0o600))
 }
 
 // tokend is a command of this program, run as a process of its own.
 func (h *home) tokend(args ...string) *exec.Cmd {
-	self, err := exec.LookPath("tokend") // put there by testscript.Main
-	if err != nil {
-		h.t.Fatal(err)
-	}
 	args = append(args, "--config", filepath.Join(h.dir, "config"), "--state", filepath.Join(h.dir, "state"), "--socket", h.client.Socket)
-	cmd := exec.Command(self, args...)
+	cmd := exec.Command("tokend", args...) // put there by testscript.Main
 	cmd.Env = h.env
 	return cmd
 }
@@ -107,9 +96,7 @@ func (h *home) startAs(cmd *exec.Cmd) {
 	if cmd.Stderr == nil {
 		cmd.Stderr = &h.log
 	}
-	if err := h.daemon.Start(); err != nil {
-		h.t.Fatal(err)
-	}
+	check(h.t, h.daemon.Start())
 	waitFor(h.t, "tokend's answer", func() bool {
 		_, err := h.client.Status(context.Background())
 		return err == nil
@@ -136,9 +123,7 @@ func (h *home) interrupt() {
 func (h *home) clms(name string, bits int) token.CreateProfile {
 	h.t.Helper()
 	key, err := h.issuers.CLMS().NewServiceKey(bits)
-	if err != nil {
-		h.t.Fatal(err)
-	}
+	check(h.t, err)
 	return token.CreateProfile{Name: name, Provider: "clms", Secrets: secrets("service_key", string(key))}
 }
 
@@ -153,9 +138,7 @@ func (h *home) add(a token.CreateProfile) {
 func (h *home) get(name string, q token.Query) string {
 	h.t.Helper()
 	tok, err := h.client.Get(h.t.Context(), name, q)
-	if err != nil {
-		h.t.Fatal(err)
-	}
+	check(h.t, err)
 	return tok.Secret.Reveal()
 }
 
@@ -184,9 +167,7 @@ func TestKeysAreInTheOSKeyring(t *testing.T) {
 	if got := h.get("clms2048", token.Query{}); got != tok {
 		t.Error("locked: not the cached token")
 	}
-	if err := h.client.Invalidate(t.Context(), "clms4096", token.Secret{}); err != nil {
-		t.Fatal(err)
-	}
+	check(t, h.client.Invalidate(t.Context(), "clms4096", token.Secret{}))
 	begin := time.Now()
 	_, err = h.client.Get(t.Context(), "clms4096", token.Query{})
 	if !errors.Is(err, token.ErrLocked) || time.Since(begin) > 4*time.Second {
@@ -201,9 +182,7 @@ func TestKeysAreInTheOSKeyring(t *testing.T) {
 		t.Errorf("status says of the keystore: %q", st.Keystore)
 	}
 
-	if err := h.client.Remove(t.Context(), "clms2048"); err != nil {
-		t.Fatal(err)
-	}
+	check(t, h.client.Remove(t.Context(), "clms2048"))
 	items, _ = exec.Command("secret-tool", "search", "--all", "service", "tokend").CombinedOutput()
 	if strings.Contains(string(items), "clms2048") {
 		t.Error("remove left items in the keyring")
@@ -287,14 +266,10 @@ func TestStateAloneOpensNothing(t *testing.T) {
 	h.add(a)
 	tok := h.get("clms", token.Query{})
 	h.kill()
-	var key struct {
-		PrivateKey string `json:"private_key"`
-	}
-	if err := json.Unmarshal([]byte(a.Secrets["service_key"].Reveal()), &key); err != nil {
-		t.Fatal(err)
-	}
+	key, err := privateKey([]byte(a.Secrets["service_key"].Reveal()))
+	check(t, err)
 	files := 0
-	err := filepath.WalkDir(filepath.Join(h.dir, "state"), func(path string, entry os.DirEntry, err error) error {
+	err = filepath.WalkDir(filepath.Join(h.dir, "state"), func(path string, entry os.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -310,7 +285,7 @@ func TestStateAloneOpensNothing(t *testing.T) {
 		}
 		files++
 		content, err := os.ReadFile(path)
-		if bytes.Contains(content, []byte(tok)) || bytes.Contains(content, []byte(key.PrivateKey[100:140])) {
+		if bytes.Contains(content, []byte(tok)) || bytes.Contains(content, []byte(key[100:140])) {
 			t.Errorf("%s holds a secret in plain text", path)
 		}
 		return err

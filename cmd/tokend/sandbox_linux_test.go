@@ -28,9 +28,7 @@ func TestTokendIsConfined(t *testing.T) {
 	h := sealedHome(t)
 	sandbox := func() string {
 		st, err := h.client.Status(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+		check(t, err)
 		return st.Sandbox
 	}
 	if got := sandbox(); got != "landlock: ok" {
@@ -38,18 +36,11 @@ func TestTokendIsConfined(t *testing.T) {
 	}
 
 	// A sink that comes in a directory that it does not know.
-	if err := os.Mkdir(filepath.Join(h.dir, "sinks"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	profile, err := os.ReadFile(filepath.Join(h.dir, "config", "profiles.d", "clms.toml"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.Mkdir(filepath.Join(h.dir, "sinks"), 0o700))
+	profile := read(t, h.dir, "config", "profiles.d", "clms.toml")
 	sink := filepath.Join(h.dir, "sinks", "token")
-	h.write("config/profiles.d/clms.toml", string(profile)+fmt.Sprintf("\n[[sink]]\npath = %q\n", sink))
-	if err := h.client.Reload(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	h.write("config/profiles.d/clms.toml", profile+fmt.Sprintf("\n[[sink]]\npath = %q\n", sink))
+	check(t, h.client.Reload(t.Context()))
 	waitFor(t, "a warning about the sink", func() bool {
 		p, err := h.client.Profile(t.Context(), "clms")
 		return err == nil && strings.Contains(strings.Join(p.Warnings, "\n"), "confined to other directories when it started; restart it")

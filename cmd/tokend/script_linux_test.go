@@ -177,11 +177,9 @@ func (s *stage) prepare(ts *testscript.TestScript) {
 		key, err := s.issuers.CLMS().NewServiceKey(bits)
 		ts.Check(err)
 		write(fmt.Sprintf("in/service-key-%d.json", bits), key)
-		var parsed struct {
-			PrivateKey string `json:"private_key"`
-		}
-		ts.Check(json.Unmarshal(key, &parsed))
-		s.plantPEM([]byte(parsed.PrivateKey))
+		text, err := privateKey(key)
+		ts.Check(err)
+		s.plantPEM([]byte(text))
 	}
 	id, secret := s.issuers.Azure().NewSecret()
 	ts.Setenv("AZURE_ID", id)
@@ -200,6 +198,15 @@ func (s *stage) prepare(ts *testscript.TestScript) {
 	ts.Setenv("AZURE_TENANT", s.issuers.Azure().Tenant())
 	ts.Setenv("AZURE_SCOPE", s.issuers.Azure().Scope())
 	ts.Setenv("AZURE_AUTHORITY", s.issuers.Azure().Authority())
+}
+
+// privateKey returns the private key in a service key.
+func privateKey(serviceKey []byte) (string, error) {
+	var key struct {
+		PrivateKey string `json:"private_key"`
+	}
+	err := json.Unmarshal(serviceKey, &key)
+	return key.PrivateKey, err
 }
 
 // plantPEM makes canaries of a private key: a piece of it as it stands in DER,

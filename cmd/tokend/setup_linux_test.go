@@ -28,13 +28,9 @@ func asRoot(t *testing.T) {
 func server(t *testing.T) (dirs profile.Dirs, flags []string) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "tokend-server-")
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.Chmod(dir, 0o755))
 	dirs = profile.Dirs{Config: filepath.Join(dir, "etc"), State: filepath.Join(dir, "var")}
 	return dirs, []string{"--system", "--config", dirs.Config, "--state", dirs.State}
 }
@@ -47,11 +43,7 @@ func TestSetupByRootGivesTheFilesToTheService(t *testing.T) {
 	dirs, flags := server(t)
 	setup := func(more ...string) string {
 		t.Helper()
-		self, err := exec.LookPath("tokend")
-		if err != nil {
-			t.Fatal(err)
-		}
-		args := append([]string{"-c", `umask 000; exec "$0" "$@"`, self, "setup", "--service-user", "nobody"}, flags...)
+		args := append([]string{"-c", `umask 000; exec "$0" "$@"`, "tokend", "setup", "--service-user", "nobody"}, flags...)
 		out, err := exec.Command("sh", append(args, more...)...).CombinedOutput()
 		if err != nil {
 			t.Fatalf("%v: %s", err, out)
@@ -112,28 +104,20 @@ func everything(t *testing.T, dir string) string {
 		b.WriteString(strings.Join([]string{path, info.Mode().String(), info.ModTime().String(), string(content), "\n"}, " "))
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	return b.String()
 }
 
 func TestSetupOfTheSystemServiceNeedsItsUser(t *testing.T) {
 	asRoot(t)
 	dirs, flags := server(t)
-	self, err := exec.LookPath("tokend")
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := exec.Command(self, append([]string{"setup", "--service-user", "no-such-user"}, flags...)...).CombinedOutput()
+	out, err := exec.Command("tokend", append([]string{"setup", "--service-user", "no-such-user"}, flags...)...).CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "useradd") {
 		t.Errorf("%v: %s", err, out)
 	}
 	// A state directory of another user keeps its owner.
-	if err := os.MkdirAll(filepath.Join(dirs.State, "x"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	out, err = exec.Command(self, append([]string{"setup", "--service-user", "nobody"}, flags...)...).CombinedOutput()
+	check(t, os.MkdirAll(filepath.Join(dirs.State, "x"), 0o700))
+	out, err = exec.Command("tokend", append([]string{"setup", "--service-user", "nobody"}, flags...)...).CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "chown -R nobody:") {
 		t.Errorf("%v: %s", err, out)
 	}
@@ -146,9 +130,7 @@ func TestSetupMakesASystemdCredential(t *testing.T) {
 	asRoot(t)
 	checktest.Need(t, "systemd-creds")
 	dirs, _ := server(t)
-	if err := os.Mkdir(dirs.Config, 0o750); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.Mkdir(dirs.Config, 0o750))
 	defer func(dirs []string) { service.SystemDirs = dirs }(service.SystemDirs)
 	units := t.TempDir()
 	service.SystemDirs = []string{units}
@@ -156,9 +138,7 @@ func TestSetupMakesASystemdCredential(t *testing.T) {
 	if choice, why := systemChoice(dirs); choice.KeyFile == "" || !strings.Contains(why, "tokend.service is not installed") {
 		t.Errorf("without a unit: %+v: %s", choice, why)
 	}
-	if err := os.WriteFile(filepath.Join(units, "tokend.service"), nil, 0o644); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.WriteFile(filepath.Join(units, "tokend.service"), nil, 0o644))
 	choice, why := systemChoice(dirs)
 	if choice.Credential != credentialName || choice.KeyFile != "" || why == "" {
 		t.Fatalf("with a unit: %+v: %s", choice, why)
@@ -166,9 +146,7 @@ func TestSetupMakesASystemdCredential(t *testing.T) {
 
 	var out bytes.Buffer
 	first, err := makeCredential(t.Context(), choice.Credential, dirs, true, &out)
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	cred := filepath.Join(dirs.Config, credentialName+".cred")
 	dropIn := filepath.Join(units, "tokend.service.d", credentialName+".conf")
 	content, err := os.ReadFile(cred)
@@ -182,17 +160,13 @@ func TestSetupMakesASystemdCredential(t *testing.T) {
 	}
 
 	// Interrupted after the credential, before the drop-in and the record.
-	if err := os.RemoveAll(filepath.Dir(dropIn)); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.RemoveAll(filepath.Dir(dropIn)))
 	again, err := makeCredential(t.Context(), choice.Credential, dirs, true, &out)
 	if err != nil || !again.Equal(first) || !exists(dropIn) {
 		t.Errorf("the second time: the same key %t, drop-in %t, %v", again.Equal(first), exists(dropIn), err)
 	}
 	install, err := store.Setup(t.Context(), dirs.State, choice, again)
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 
 	// What systemd hands over opens what was set up, and nothing else does.
 	handed := t.TempDir()
@@ -203,20 +177,14 @@ func TestSetupMakesASystemdCredential(t *testing.T) {
 	if out, err := exec.Command("systemd-creds", "decrypt", "--name="+credentialName, cred, filepath.Join(handed, credentialName)).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	if err := os.Chmod(filepath.Join(handed, credentialName), 0o400); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.Chmod(filepath.Join(handed, credentialName), 0o400))
 	ks, err := install.Open(dirs.State)
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	if key, err := install.CacheKey(t.Context(), ks); err != nil || key.IsZero() {
 		t.Errorf("the cache's key: %v", err)
 	}
 
-	if err := os.Remove(cred); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.Remove(cred))
 	if _, err := makeCredential(t.Context(), choice.Credential, dirs, false, &out); err == nil || exists(cred) {
 		t.Errorf("a new key over sealed secrets: %v", err)
 	}
@@ -273,9 +241,7 @@ func TestRunWithAMountedKeySetsUp(t *testing.T) {
 	if err == nil || !strings.Contains(string(out), "mounted") || exists(filepath.Join(h.dir, "mounted")) {
 		t.Errorf("without the file: %v: %s", err, out)
 	}
-	if err := store.NewKeyFile(filepath.Join(h.dir, "mounted")); err != nil {
-		t.Fatal(err)
-	}
+	check(t, store.NewKeyFile(filepath.Join(h.dir, "mounted")))
 	h.start()
 	h.add(h.clms("clms", 2048))
 	tok := h.get("clms", token.Query{})

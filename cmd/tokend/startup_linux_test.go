@@ -49,9 +49,7 @@ func TestStartUpFailures(t *testing.T) {
 		{"a file in the way", func(h *home) { h.write("tokend.sock", "") }, exitSocket, "a file, not a socket"},
 		{"a socket of another program", func(h *home) {
 			l, err := net.Listen("unix", h.client.Socket)
-			if err != nil {
-				h.t.Fatal(err)
-			}
+			check(h.t, err)
 			h.t.Cleanup(func() { _ = l.Close() })
 		}, exitRunning, "already running"},
 	} {
@@ -69,30 +67,20 @@ func TestStartUpFailures(t *testing.T) {
 
 func (h *home) remove(name string) {
 	h.t.Helper()
-	if err := os.RemoveAll(filepath.Join(h.dir, name)); err != nil {
-		h.t.Fatal(err)
-	}
+	check(h.t, os.RemoveAll(filepath.Join(h.dir, name)))
 }
 
 func (h *home) chmod(name string, mode fs.FileMode) {
 	h.t.Helper()
-	if err := os.Chmod(filepath.Join(h.dir, name), mode); err != nil {
-		h.t.Fatal(err)
-	}
+	check(h.t, os.Chmod(filepath.Join(h.dir, name), mode))
 }
 
 // A home that does not exist, or another user's, is refused by every command that would
 // keep something there. Case 69 of the threat model.
 func TestHomes(t *testing.T) {
-	tokend, err := exec.LookPath("tokend")
-	if err != nil {
-		t.Fatal(err)
-	}
 	theirs := t.TempDir()
 	if os.Geteuid() == 0 {
-		if err := os.Chown(theirs, 65533, 65533); err != nil {
-			t.Fatal(err)
-		}
+		check(t, os.Chown(theirs, 65533, 65533))
 	} else if checktest.Full() {
 		t.Fatal("this test needs root, for a second uid")
 	} else {
@@ -108,7 +96,7 @@ func TestHomes(t *testing.T) {
 			continue
 		}
 		for _, command := range []string{"run", "setup --keystore os", "check-config"} {
-			cmd := exec.Command(tokend, strings.Fields(command)...)
+			cmd := exec.Command("tokend", strings.Fields(command)...)
 			cmd.Env = []string{"PATH=" + os.Getenv("PATH"), env}
 			if strings.HasPrefix(env, "XDG_CONFIG_HOME=/") {
 				cmd.Env = append(cmd.Env, "HOME="+t.TempDir())
@@ -181,9 +169,7 @@ func TestOfTwentyStartedAtOnceOneServes(t *testing.T) {
 		cmd := h.tokend("run")
 		var out bytes.Buffer
 		cmd.Stderr = &out
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
+		check(t, cmd.Start())
 		all = append(all, cmd)
 		go func() {
 			_ = cmd.Wait()
@@ -213,14 +199,9 @@ func TestPurgeKnowsAllThatTokendKeeps(t *testing.T) {
 	h.start()
 	h.add(h.clms("clms", 2048))
 	profile := filepath.Join("config", "profiles.d", "clms.toml")
-	text, err := os.ReadFile(filepath.Join(h.dir, profile))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Mkdir(filepath.Join(h.dir, "sinks"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	h.write(profile, string(text)+"\n[[sink]]\npath = \""+filepath.Join(h.dir, "sinks", "token")+"\"\n")
+	text := read(t, h.dir, profile)
+	check(t, os.Mkdir(filepath.Join(h.dir, "sinks"), 0o700))
+	h.write(profile, text+"\n[[sink]]\npath = \""+filepath.Join(h.dir, "sinks", "token")+"\"\n")
 	h.kill()
 	h.write("state/cache.db", "damaged")
 	h.start()

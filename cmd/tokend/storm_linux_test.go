@@ -150,13 +150,9 @@ func addMany(t *testing.T, dirs profile.Dirs, issuers *providertest.Server, cred
 		files["profiles.d/"+name+".toml"] = fmt.Sprintf("provider = \"oauth2\"\ntoken_url = %q\nclient_id = %q\n", issuer.TokenURL(), id)
 		names = append(names, name)
 	}
-	if err := os.Mkdir(filepath.Join(dirs.Config, "profiles.d"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.Mkdir(filepath.Join(dirs.Config, "profiles.d"), 0o700))
 	for file, text := range files {
-		if err := os.WriteFile(filepath.Join(dirs.Config, file), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		check(t, os.WriteFile(filepath.Join(dirs.Config, file), []byte(text), 0o600))
 	}
 	return names
 }
@@ -204,9 +200,7 @@ func runStorm(t *testing.T, n int, limit *providertest.Limit) (issuer *providert
 	defer time.Sleep(time.Minute) // until connections have let go
 	wire := newWire()
 	issuers, err := providertest.Start(providertest.Options{Listener: wire, Lifetime: life})
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	defer issuers.Close()
 	dirs := profile.Dirs{Config: t.TempDir(), State: t.TempDir()}
 	w, cache := depsHere(t, dirs, profile.Config{})
@@ -214,9 +208,7 @@ func runStorm(t *testing.T, n int, limit *providertest.Limit) (issuer *providert
 	w.Configure = wire.kinds(w.metrics)
 	names := addMany(t, dirs, issuers, w.Credentials, n)
 	d, err := daemon.New(dirs, w.Deps)
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	ctx, stop := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { _ = d.Run(ctx) })

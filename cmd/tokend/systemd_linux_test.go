@@ -22,9 +22,7 @@ func TestUnitsKnowTheExitStatuses(t *testing.T) {
 	want := fmt.Sprintf("\nRestartPreventExitStatus=%d %d %d %d\n", exitRunning, exitKeystore, exitSocket, exitConfig)
 	for _, name := range []string{"systemd/tokend.service", "systemd/user/tokend.service"} {
 		text, err := packaging.Services.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
+		check(t, err)
 		if !strings.Contains(string(text), want) {
 			t.Errorf("%s does not say%s", name, want)
 		}
@@ -49,9 +47,7 @@ func newService(t *testing.T) *activated {
 	t.Cleanup(func() { _ = s.listener.Close() })
 	at := &net.UnixAddr{Name: filepath.Join(s.dir, "notify"), Net: "unixgram"}
 	notify, err := net.ListenUnixgram("unixgram", at)
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	t.Cleanup(func() { _ = notify.Close() })
 	go func() {
 		b := make([]byte, 4096)
@@ -82,9 +78,7 @@ func (s *activated) command(files ...*os.File) *exec.Cmd {
 func (s *activated) socket() *os.File {
 	s.t.Helper()
 	f, err := s.listener.File()
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	check(s.t, err)
 	s.t.Cleanup(func() { _ = f.Close() })
 	return f
 }
@@ -95,9 +89,7 @@ func (s *activated) start(env ...string) {
 	s.daemon = s.command(s.socket())
 	s.daemon.Env = append(s.daemon.Env, env...)
 	s.daemon.Stderr = &s.log
-	if err := s.daemon.Start(); err != nil {
-		s.t.Fatal(err)
-	}
+	check(s.t, s.daemon.Start())
 	s.waitFor("READY=1")
 }
 
@@ -122,9 +114,7 @@ func TestNoCallIsLostWhileTokendRestarts(t *testing.T) {
 	s := newService(t)
 	s.start()
 	before, err := s.client.Status(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	s.interrupt()
 	s.waitFor("STOPPING=1")
 	answered := make(chan error, 1)
@@ -155,9 +145,7 @@ func TestWhatTheServiceManagerHears(t *testing.T) {
 	for range 5 {
 		s.waitFor("WATCHDOG=1")
 	}
-	if err := s.daemon.Process.Signal(syscall.SIGHUP); err != nil {
-		t.Fatal(err)
-	}
+	check(t, s.daemon.Process.Signal(syscall.SIGHUP))
 	if got := s.waitFor("RELOADING=1"); !strings.Contains(got, "MONOTONIC_USEC=") {
 		t.Errorf("%q", got)
 	}
@@ -169,19 +157,13 @@ func TestWhatTheServiceManagerHears(t *testing.T) {
 func TestWhatIsNoSocketIsRefused(t *testing.T) {
 	s := newService(t)
 	file, err := os.Open("/dev/null")
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	defer file.Close()
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	defer tcp.Close()
 	open, err := tcp.(*net.TCPListener).File()
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	defer open.Close()
 	for want, files := range map[string][]*os.File{"no socket that listens": {file}, "a tcp socket": {open}, "2 sockets": {open, file}} {
 		if out, status := ends(t, s.command(files...)); status != exitSocket || !strings.Contains(out, want) {

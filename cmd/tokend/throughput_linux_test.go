@@ -113,9 +113,7 @@ func asker(b *testing.B, s asked, kept bool) func() time.Duration {
 	}
 	if kept {
 		conn, err := net.Dial("unix", s.socket)
-		if err != nil {
-			b.Fatal(err)
-		}
+		check(b, err)
 		b.Cleanup(func() { _ = conn.Close() })
 		request := []byte(keptGet)
 		answer := make([]byte, 8192)
@@ -145,27 +143,21 @@ func asker(b *testing.B, s asked, kept bool) func() time.Duration {
 // both in this process. g is what they have at hand.
 func throughputServers(b *testing.B) (g token.Grant, sockets []string) {
 	issuers, err := providertest.Start(providertest.Options{Lifetime: 9 * time.Hour})
-	if err != nil {
-		b.Fatal(err)
-	}
+	check(b, err)
 	b.Cleanup(func() { _ = issuers.Close() })
 	for _, audit := range []string{"", "audit = \"none\"\n"} {
 		dirs := profile.Dirs{Config: b.TempDir(), State: b.TempDir()}
 		ca := filepath.Join(dirs.Config, "ca.pem")
 		config := fmt.Sprintf("%sca_file = %q\nproxy = \"none\"\n", audit, ca)
 		for file, text := range map[string]string{ca: string(issuers.CertPEM()), dirs.ConfigFile(): config} {
-			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-				b.Fatal(err)
-			}
+			check(b, os.WriteFile(file, []byte(text), 0o600))
 		}
 		socket := serveHere(b, dirs)
 		client := &ipc.Client{Socket: socket}
 		id, secret := issuers.OAuth2().NewClient()
 		_, err := client.Add(b.Context(), token.CreateProfile{Name: "p", Provider: "oauth2", Secrets: secrets("client_secret", secret), Settings: map[string]any{
 			"token_url": issuers.OAuth2().TokenURL(), "client_id": id, "allow_users": []any{"root"}, "hosts": []any{"https://dev.example"}}})
-		if err != nil {
-			b.Fatal(err)
-		}
+		check(b, err)
 		if g, err = client.Get(b.Context(), "p", token.Query{}); err != nil {
 			b.Fatal(err)
 		}
@@ -177,19 +169,13 @@ func throughputServers(b *testing.B) (g token.Grant, sockets []string) {
 // serveHere is serve in this process, without what confines that.
 func serveHere(b *testing.B, dirs profile.Dirs) (socket string) {
 	config, err := profile.ReadConfig(dirs)
-	if err != nil {
-		b.Fatal(err)
-	}
+	check(b, err)
 	w, cache := depsHere(b, dirs, config)
 	d, err := daemon.New(dirs, w.Deps)
-	if err != nil {
-		b.Fatal(err)
-	}
+	check(b, err)
 	socket = filepath.Join(dirs.State, "s")
 	listener, err := ipcserver.Listen(socket)
-	if err != nil {
-		b.Fatal(err)
-	}
+	check(b, err)
 	audit, auditFile := openAudit(dirs, config)
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -208,22 +194,14 @@ func serveHere(b *testing.B, dirs profile.Dirs) (socket string) {
 // depsHere has sealed files as keystore.
 func depsHere(b testing.TB, dirs profile.Dirs, config profile.Config) (*deps, *cache.Cache) {
 	key := filepath.Join(b.TempDir(), "key")
-	if err := store.NewKeyFile(key); err != nil {
-		b.Fatal(err)
-	}
+	check(b, store.NewKeyFile(key))
 	install, err := store.Setup(b.Context(), dirs.State, store.Choice{Keystore: store.KeystoreSealed, KeyFile: key}, token.Secret{})
-	if err != nil {
-		b.Fatal(err)
-	}
+	check(b, err)
 	keys, err := store.OpenVault(dirs.State, install)
-	if err != nil {
-		b.Fatal(err)
-	}
+	check(b, err)
 	v := newVault(keys, dirs)
 	tokens, err := cache.Open(filepath.Join(dirs.State, "cache.db"), v.CacheKey)
-	if err != nil {
-		b.Fatal(err)
-	}
+	check(b, err)
 	w := newDeps()
 	w.keep(v, tokens)
 	return w, tokens
@@ -233,9 +211,7 @@ func depsHere(b testing.TB, dirs profile.Dirs, config profile.Config) (*deps, *c
 func bareServer(b *testing.B, body []byte) (socket string) {
 	socket = filepath.Join(b.TempDir(), "s")
 	l, err := net.Listen("unix", socket)
-	if err != nil {
-		b.Fatal(err)
-	}
+	check(b, err)
 	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")
@@ -251,9 +227,7 @@ func bareServer(b *testing.B, body []byte) (socket string) {
 func leastServer(b *testing.B, body []byte) (socket string) {
 	socket = filepath.Join(b.TempDir(), "s")
 	l, err := net.Listen("unix", socket)
-	if err != nil {
-		b.Fatal(err)
-	}
+	check(b, err)
 	b.Cleanup(func() { _ = l.Close() })
 	answer := fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 	go func() {

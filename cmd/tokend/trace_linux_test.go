@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -33,14 +32,10 @@ func TestTheSameUserCannotLookInside(t *testing.T) {
 		checktest.Unable(t, "this takes root, for another uid")
 	}
 	dir, err := os.MkdirTemp("", "tokend-trace-")
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	defer os.RemoveAll(dir)
 	program := filepath.Join(dir, "program") // where that user can run it
-	if err := errors.Join(copyFile(program, "/proc/self/exe"), os.Chmod(program, 0o755), os.Chown(dir, stranger, stranger)); err != nil {
-		t.Fatal(err)
-	}
+	check(t, errors.Join(copyFile(program, "/proc/self/exe"), os.Chmod(program, 0o755), os.Chown(dir, stranger, stranger)))
 	// as is a program of this test's binary, run by that user.
 	as := func(name string, args ...string) *exec.Cmd {
 		return &exec.Cmd{Path: program, Args: append([]string{name}, args...), Dir: dir, Env: []string{"HOME=" + dir, "XDG_RUNTIME_DIR=" + dir},
@@ -51,9 +46,7 @@ func TestTheSameUserCannotLookInside(t *testing.T) {
 	}
 	daemon, other := as("tokend", "run"), as("tokend-sleep")
 	for _, cmd := range []*exec.Cmd{daemon, other} {
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
+		check(t, cmd.Start())
 		defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
 	}
 	waitFor(t, "tokend's socket", func() bool { return exists(filepath.Join(dir, "tokend", "tokend.sock")) })
@@ -149,25 +142,16 @@ func TestATraceShowsNoSecret(t *testing.T) {
 			h.setupSealed()
 			h.start()
 			a := h.clms("clms", 2048)
-			var key struct {
-				PrivateKey string `json:"private_key"`
-			}
-			if err := json.Unmarshal([]byte(a.Secrets["service_key"].Reveal()), &key); err != nil {
-				t.Fatal(err)
-			}
-			kek, err := os.ReadFile(filepath.Join(h.dir, "key"))
-			if err != nil {
-				t.Fatal(err)
-			}
+			key, err := privateKey([]byte(a.Secrets["service_key"].Reveal()))
+			check(t, err)
+			kek := read(t, h.dir, "key")
 			h.add(a)
-			secrets := append(strings.Fields(key.PrivateKey), h.get("clms", token.Query{}), strings.TrimSpace(string(kek)))
+			secrets := append(strings.Fields(key), h.get("clms", token.Query{}), strings.TrimSpace(kek))
 			limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", h.daemon.Process.Pid))
 			if err != nil || !strings.Contains(strings.Join(strings.Fields(string(limits)), " "), "Max core file size 0 0 ") {
 				t.Errorf("cores are not forbidden: %v\n%s", err, limits)
 			}
-			if err := h.daemon.Process.Signal(signal); err != nil {
-				t.Fatal(err)
-			}
+			check(t, h.daemon.Process.Signal(signal))
 			_ = h.daemon.Wait() // it says how it ended
 			h.daemon = nil
 			if !bytes.Contains(h.log.Bytes(), []byte("daemon.(*Daemon).Run(")) {

@@ -35,25 +35,17 @@ type upgradeWant struct {
 // served as they are. Nothing in them is rewritten.
 func TestUpgradeFromTheFirstRelease(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile(filepath.Join(upgradeDir, "want.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	var want upgradeWant
-	if err := json.Unmarshal(text, &want); err != nil {
-		t.Fatal(err)
-	}
+	check(t, json.Unmarshal([]byte(read(t, upgradeDir, "want.json")), &want))
 	h := newHome(t)
-	err = eachFile(upgradeDir, func(rel string, _ fs.FileInfo, text []byte) error {
+	err := eachFile(upgradeDir, func(rel string, _ fs.FileInfo, text []byte) error {
 		if filepath.Ext(rel) == ".toml" {
 			text = bytes.ReplaceAll(text, []byte(upgradeHome), []byte(h.dir))
 		}
 		h.write(rel, string(text))
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	before := stateOf(t, h.dir)
 	if got := upgradeSecrets(t, h); !maps.Equal(got, want.Secrets) {
 		t.Errorf("the secrets are %v, want %v", got, want.Secrets)
@@ -88,13 +80,9 @@ func upgradeSecrets(t *testing.T, h *home) map[string]string {
 	t.Helper()
 	dirs := profile.Dirs{Config: filepath.Join(h.dir, "config"), State: filepath.Join(h.dir, "state")}
 	config, err := store.ReadKeystoreConfig(dirs.State)
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	keys, err := store.OpenVault(dirs.State, config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	credentials := store.NewCredentials(credentialsDir(dirs), keys)
 	sums := map[string]string{}
 	files, _ := filepath.Glob(filepath.Join(dirs.ProfilesDir(), "*.toml"))
@@ -108,9 +96,7 @@ func upgradeSecrets(t *testing.T, h *home) map[string]string {
 			err = errors.Join(err, getErr)
 			sums[current.Account(field)] = fmt.Sprintf("%x", sha256.Sum256([]byte(secret.Reveal())))
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		check(t, err)
 	}
 	return sums
 }
@@ -123,9 +109,7 @@ func stateOf(t *testing.T, dir string) map[string]string {
 		files[rel] = fmt.Sprintf("%v %x", info.ModTime(), sha256.Sum256(text))
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	return files
 }
 

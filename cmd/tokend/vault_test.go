@@ -16,17 +16,11 @@ func TestOneMigrationAtATime(t *testing.T) {
 	dir := t.TempDir()
 	dirs := profile.Dirs{Config: filepath.Join(dir, "config"), State: filepath.Join(dir, "state")}
 	old, next := filepath.Join(dir, "old"), filepath.Join(dir, "next")
-	if err := store.NewKeyFile(old); err != nil {
-		t.Fatal(err)
-	}
+	check(t, store.NewKeyFile(old))
 	install, err := store.Setup(t.Context(), dirs.State, store.Choice{Keystore: store.KeystoreSealed, KeyFile: old}, token.Secret{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	keys, err := store.OpenVault(dirs.State, install)
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	v := newVault(keys, dirs)
 	to := token.KeystoreChoice{Keystore: store.KeystoreSealed, KeyFile: next}
 	v.moving.Lock()

@@ -20,9 +20,7 @@ func TestVersionsAreStamped(t *testing.T) {
 	dir := t.TempDir()
 	clone := filepath.Join(dir, "clone")
 	source, err := filepath.Abs(root)
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	run := func(name string, args ...string) string {
 		t.Helper()
 		c := exec.Command(name, args...)

@@ -36,9 +36,7 @@ func plistValues(t *testing.T, plist string) map[string]string {
 			values[key] += name
 		case "key", "string", "integer":
 			var text string
-			if err := decoder.DecodeElement(&text, &start); err != nil {
-				t.Fatal(err)
-			}
+			check(t, decoder.DecodeElement(&text, &start))
 			if name == "key" {
 				key = text
 			} else {
@@ -67,9 +65,7 @@ func TestLaunchdJobs(t *testing.T) {
 				"ThrottleInterval": "10|", "ProcessType": "Interactive|", "Umask": "63|", "Core": "0|", "StandardErrorPath": dir + "log|",
 			}
 			text, err := d.plist(dir + "log")
-			if err != nil {
-				t.Fatal(err)
-			}
+			check(t, err)
 			if got := plistValues(t, text); !reflect.DeepEqual(got, want) {
 				t.Errorf("got %v\nwant %v", got, want)
 			}

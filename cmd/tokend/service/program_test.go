@@ -43,9 +43,7 @@ func TestProgramOfTheWindowsService(t *testing.T) {
 			closed = true
 			return nil
 		}}
-		if err := p.Start(nil); err != nil {
-			t.Fatal(err)
-		}
+		check(t, p.Start(nil))
 		if err := p.Stop(nil); err != nil || !closed {
 			t.Errorf("stop: %v, closed %t", err, closed)
 		}
@@ -61,9 +59,7 @@ func TestProgramOfTheWindowsService(t *testing.T) {
 			close(ready)
 			return <-fail
 		}}
-		if err := p.Start(nil); err != nil {
-			t.Fatal(err)
-		}
+		check(t, p.Start(nil))
 		fail <- io.ErrUnexpectedEOF
 		synctest.Wait()
 		select {
@@ -75,4 +71,12 @@ func TestProgramOfTheWindowsService(t *testing.T) {
 			t.Error("a crash goes unnoticed")
 		}
 	})
+}
+
+// check ends a test at an error.
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }

@@ -26,30 +26,30 @@ import (
 // tokend does not need (systemd-analyze(1); 15 stands for an exposure of 1.5,
 // which is not computed for a user's units). Case 34 of the threat model.
 func TestUnits(t *testing.T) {
-	for _, kind := range []struct {
-		dir    string
-		verify []string
-	}{{"systemd", nil}, {"systemd/user", []string{"--user"}}} {
-		dir := t.TempDir()
-		var units []string
-		for _, name := range []string{"tokend.service", "tokend.socket"} {
-			text, err := packaging.Services.ReadFile(path.Join(kind.dir, name))
-			if err != nil {
-				t.Fatal(err)
-			}
-			installed := strings.ReplaceAll(string(text), "/usr/bin/token", "/bin/true #")
-			units = append(units, filepath.Join(dir, name))
-			if err := os.WriteFile(filepath.Join(dir, name), []byte(installed), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-		verify(t, append(kind.verify, units...)...)
-		if kind.verify != nil {
-			continue
-		}
-		if out, err := exec.Command("systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=15", units[0]).CombinedOutput(); err != nil {
-			t.Errorf("security: %v\n%s", err, out)
-		}
+	system, user := t.TempDir(), t.TempDir()
+	writePackaged(t, system, "systemd", unitNames...)
+	writePackaged(t, user, "systemd/user", unitNames...)
+	verify(t, filepath.Join(system, unitName), filepath.Join(system, socketName))
+	verify(t, "--user", filepath.Join(user, unitName), filepath.Join(user, socketName))
+	if out, err := exec.Command("systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=15", filepath.Join(system, unitName)).CombinedOutput(); err != nil {
+		t.Errorf("security: %v\n%s", err, out)
+	}
+}
+
+// packaged returns a file as packages ship it.
+func packaged(t *testing.T, name string) string {
+	t.Helper()
+	text, err := packaging.Services.ReadFile(name)
+	check(t, err)
+	return string(text)
+}
+
+// writePackaged writes packages' files, with programs that exist.
+func writePackaged(t *testing.T, to, folder string, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		text := strings.ReplaceAll(packaged(t, path.Join(folder, name)), "/usr/bin/token", "/bin/true #")
+		check(t, WriteFile(filepath.Join(to, name), text))
 	}
 }
 
@@ -71,9 +71,7 @@ func verify(t *testing.T, args ...string) {
 func asPackaged(t *testing.T, system bool) Definition {
 	t.Helper()
 	me, err := user.Current()
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	if system {
 		return Definition{System: true, Program: "/usr/bin/tokend", Socket: "/run/tokend/tokend.sock",
 			Dirs: profile.Dirs{Config: "/etc/tokend", State: "/var/lib/tokend"}}
@@ -87,11 +85,7 @@ func TestUnitsDoNotDrift(t *testing.T) {
 	for _, system := range []bool{false, true} {
 		for _, name := range unitNames {
 			name := path.Join(Definition{System: system}.folder(), name)
-			want, err := packaging.Services.ReadFile(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got, err := asPackaged(t, system).unit(name); err != nil || got != string(want) {
+			if got, err := asPackaged(t, system).unit(name); err != nil || got != packaged(t, name) {
 				t.Errorf("%s: %v\n%s", name, err, got)
 			}
 		}
@@ -106,9 +100,7 @@ var oddPaths = []string{`a b`, `50%`, `%h`, `%n of %t`, `a"b`, `a'b`, `a\b`, `a\
 func TestUnitsOfOddPaths(t *testing.T) {
 	t.Parallel()
 	runs, err := os.ReadFile("/bin/true")
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	for _, odd := range oddPaths {
 		for _, system := range []bool{false, true} {
 			dir, units := filepath.Join(t.TempDir(), odd, "x"), t.TempDir()
@@ -122,19 +114,13 @@ func TestUnitsOfOddPaths(t *testing.T) {
 			d.Program = filepath.Join(bin, "tokend")
 			var files, args []string
 			for _, file := range []string{d.Program, filepath.Join(bin, "tokenctl")} {
-				if err := errors.Join(os.MkdirAll(bin, 0o755), os.WriteFile(file, runs, 0o755)); err != nil {
-					t.Fatal(err)
-				}
+				check(t, errors.Join(WriteFile(file, string(runs)), os.Chmod(file, 0o755)))
 			}
 			for _, name := range unitNames {
-				text, err := d.unit(path.Join(Definition{System: system}.folder(), name))
-				if err != nil {
-					t.Fatalf("%s: %v", odd, err)
-				}
+				text, err := d.unit(path.Join(d.folder(), name))
+				check(t, err)
 				file := filepath.Join(units, name)
-				if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-					t.Fatal(err)
-				}
+				check(t, WriteFile(file, text))
 				files = append(files, file)
 			}
 			if !system {
@@ -186,9 +172,7 @@ type fakeSystemctl struct {
 func newFakeSystemctl(t *testing.T) fakeSystemctl {
 	t.Helper()
 	me, err := user.Current()
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	f := fakeSystemctl{t: t, dir: t.TempDir(), home: t.TempDir()}
 	script := `#!/bin/sh
 for arg; do shift; case $arg in --user|--no-*|--quiet) ;; *) set -- "$@" "$arg" ;; esac; done
@@ -206,9 +190,7 @@ true
 case "$*" in *PrivateUsers=yes*) [ ! -e "` + f.dir + `/forbidden" ] ;; esac
 `
 	for name, text := range map[string]string{"systemctl": script, "systemd-run": run} {
-		if err := os.WriteFile(filepath.Join(f.dir, name), []byte(text), 0o755); err != nil {
-			t.Fatal(err)
-		}
+		check(t, os.WriteFile(filepath.Join(f.dir, name), []byte(text), 0o755))
 	}
 	t.Setenv("PATH", f.dir+":"+os.Getenv("PATH"))
 	t.Setenv("HOME", f.home)
@@ -220,17 +202,13 @@ case "$*" in *PrivateUsers=yes*) [ ! -e "` + f.dir + `/forbidden" ] ;; esac
 
 func (f fakeSystemctl) says(file, text string) {
 	f.t.Helper()
-	if err := os.WriteFile(filepath.Join(f.dir, file), []byte(text), 0o600); err != nil {
-		f.t.Fatal(err)
-	}
+	check(f.t, os.WriteFile(filepath.Join(f.dir, file), []byte(text), 0o600))
 }
 
 func (f fakeSystemctl) calls() string {
 	f.t.Helper()
 	text, err := os.ReadFile(filepath.Join(f.dir, "calls"))
-	if err != nil {
-		f.t.Fatal(err)
-	}
+	check(f.t, err)
 	_ = os.Remove(filepath.Join(f.dir, "calls"))
 	return string(text)
 }
@@ -257,9 +235,7 @@ func (f fakeSystemctl) manager() Manager { return f.managerOf(f.definition()) }
 func (f fakeSystemctl) managerOf(d Definition) Manager {
 	f.t.Helper()
 	m, err := New(d)
-	if err != nil {
-		f.t.Fatal(err)
-	}
+	check(f.t, err)
 	return m
 }
 
@@ -299,9 +275,7 @@ func TestInstallEndsInTheRightState(t *testing.T) {
 			}
 			for _, name := range unitNames {
 				want, err := f.definition().unit(path.Join("systemd/user", name))
-				if err != nil {
-					t.Fatal(err)
-				}
+				check(t, err)
 				got, err := os.ReadFile(f.unit(name))
 				info, statErr := os.Stat(f.unit(name))
 				if err != nil || statErr != nil || string(got) != want || info.Mode() != 0o644 {
@@ -334,17 +308,13 @@ func (f fakeSystemctl) install(fails string) {
 func TestInstallUsesWhatAPackageBrought(t *testing.T) {
 	f := newFakeSystemctl(t)
 	f.install("")
-	if err := os.Mkdir(userDirs[0], 0o755); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.Mkdir(userDirs[0], 0o755))
 	for _, name := range unitNames {
 		text, err := os.ReadFile(f.unit(name))
 		if err == nil {
 			err = os.WriteFile(filepath.Join(userDirs[0], name), text, 0o644)
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		check(t, err)
 	}
 	files, err := f.manager().Install(t.Context())
 	want := []string{filepath.Join(userDirs[0], unitName), filepath.Join(userDirs[0], socketName)}
@@ -362,9 +332,7 @@ func TestInstallUsesWhatAPackageBrought(t *testing.T) {
 
 func TestInstallLeavesAMaskedUnitAlone(t *testing.T) {
 	f := newFakeSystemctl(t)
-	if err := errors.Join(os.MkdirAll(filepath.Dir(f.unit(unitName)), 0o755), os.Symlink(os.DevNull, f.unit(unitName))); err != nil {
-		t.Fatal(err)
-	}
+	check(t, errors.Join(os.MkdirAll(filepath.Dir(f.unit(unitName)), 0o755), os.Symlink(os.DevNull, f.unit(unitName))))
 	f.install("systemctl --user unmask tokend.service tokend.socket")
 	if removed, err := f.manager().Uninstall(t.Context()); len(removed) != 0 || err != nil || !masked(f.unit(unitName)) {
 		t.Errorf("uninstall: %v, %v", removed, err)
@@ -407,31 +375,12 @@ func TestInstallWhereThereCanBeNoSandbox(t *testing.T) {
 // It takes out of the unit whatever makes namespaces, and leaves the rest.
 func TestNoSandboxIsNoNamespace(t *testing.T) {
 	units := t.TempDir()
-	for _, name := range []string{unitName, socketName, noSandbox} {
-		text, err := packaging.Services.ReadFile("systemd/user/" + name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		file := filepath.Join(units, name)
-		if name == noSandbox {
-			file = filepath.Join(units, unitName+".d", name)
-		}
-		installed := strings.ReplaceAll(string(text), "/usr/bin/token", "/bin/true #")
-		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(installed), 0o600)); err != nil {
-			t.Fatal(err)
-		}
-	}
+	writePackaged(t, units, "systemd/user", unitNames...)
+	writePackaged(t, filepath.Join(units, unitName+".d"), "systemd/user", noSandbox)
 	verify(t, "--user", filepath.Join(units, unitName))
-	unit, err := packaging.Services.ReadFile("systemd/user/" + unitName)
-	if err != nil {
-		t.Fatal(err)
-	}
-	without, err := packaging.Services.ReadFile("systemd/user/" + noSandbox)
-	if err != nil {
-		t.Fatal(err)
-	}
+	unit, without := packaged(t, "systemd/user/"+unitName), packaged(t, "systemd/user/"+noSandbox)
 	for _, setting := range []string{"PrivateUsers", "ProtectSystem", "ProtectHome", "ReadWritePaths", "PrivateTmp", "PrivateDevices", "ProtectControlGroups"} {
-		if !strings.Contains(string(unit), "\n"+setting+"=") || !strings.Contains(string(without), "\n"+setting+"=") {
+		if !strings.Contains(unit, "\n"+setting+"=") || !strings.Contains(without, "\n"+setting+"=") {
 			t.Errorf("%s is not in both", setting)
 		}
 	}
@@ -535,15 +484,11 @@ func TestProgramsThatAreNoService(t *testing.T) {
 	}
 	dir := t.TempDir()
 	program := filepath.Join(dir, "tokend")
-	if err := os.WriteFile(program, nil, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.WriteFile(program, nil, 0o755))
 	if err := checkOwner(program); err == nil || !strings.Contains(err.Error(), "/tmp (uid 0, mode 0777)") {
 		t.Errorf("under a directory for all: %v", err)
 	}
-	if err := os.Chown(program, 65533, 65533); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.Chown(program, 65533, 65533))
 	if err := checkOwner(program); err == nil || !strings.Contains(err.Error(), program+" (uid 65533") {
 		t.Errorf("of another user: %v", err)
 	}
