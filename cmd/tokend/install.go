@@ -348,7 +348,7 @@ func refuseOther(ctx context.Context, socket string, st service.State) error {
 }
 
 func otherRuns(pid int, socket string, why error) error {
-	return runningError{fmt.Errorf("another tokend, process %d, serves at %s already: %w", pid, socket, why)}
+	return exitError{exitRunning, fmt.Errorf("another tokend, process %d, serves at %s already: %w", pid, socket, why)}
 }
 
 // otherProcess returns the process that serves at socket and is not the service,

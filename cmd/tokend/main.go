@@ -38,6 +38,12 @@ const (
 	exitConfig   = 78 // EX_CONFIG of sysexits.h
 )
 
+// An exitError is an error with a status of its own.
+type exitError struct {
+	status int
+	error
+}
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
@@ -59,9 +65,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return exitOK
 	}
-	var setup setupError
-	if errors.As(err, &setup) {
-		return int(setup)
+	if exit, ok := err.(exitError); ok && exit.error == errPrinted {
+		return exit.status
 	}
 	text := fmt.Sprintf("tokend: %v\n", err)
 	status := statusOf(err)
@@ -94,16 +99,13 @@ Exit status: 0 ok, 1 failure, 2 wrong usage, 3 tokend is already running,
 }
 
 func statusOf(err error) int {
-	var running runningError
-	var socket socketError
+	var exit exitError
 	var start service.StartError
 	switch {
 	case errors.Is(err, cli.ErrUsage):
 		return exitUsage
-	case errors.As(err, &running):
-		return exitRunning
-	case errors.As(err, &socket):
-		return exitSocket
+	case errors.As(err, &exit):
+		return exit.status
 	case errors.As(err, &start):
 		return start.Status
 	case errors.Is(err, token.ErrKeystore), errors.Is(err, token.ErrLocked):

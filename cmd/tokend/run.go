@@ -25,12 +25,6 @@ import (
 
 var errNotSetUp = errors.New("not set up")
 
-// A runningError reports that another tokend serves already.
-type runningError struct{ error }
-
-// A socketError reports that tokend cannot listen at its place.
-type socketError struct{ error }
-
 func (p *program) runCommand() *cli.Command {
 	return &cli.Command{
 		Name: "run", Short: "Serve tokens until stopped",
@@ -118,18 +112,18 @@ func open(ctx context.Context, at places, log io.Writer) (in *installation, err 
 	in.vault = newVault(keys, in.dirs)
 	in.listener, err = listen(in.socket)
 	if errors.Is(err, token.ErrExists) {
-		return in, runningError{err}
+		return in, exitError{exitRunning, err}
 	}
 	if err != nil {
-		return in, socketError{err}
+		return in, exitError{exitSocket, err}
 	}
 	in.closers = append(in.closers, in.listener.Close)
 	if in.cache, err = cache.Open(filepath.Join(in.dirs.State, "cache.db"), in.vault.CacheKey); err != nil {
-		return in, runningError{err}
+		return in, exitError{exitRunning, err}
 	}
 	in.closers = append(in.closers, in.cache.Close)
 	if in.metrics, err = listenMetrics(in.config); err != nil {
-		return in, socketError{err}
+		return in, exitError{exitSocket, err}
 	}
 	return in, nil
 }

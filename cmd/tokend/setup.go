@@ -138,11 +138,8 @@ func (r setupRequest) run(ctx context.Context, out io.Writer) error {
 	return nil
 }
 
-// A setupError is the exit status of a setup in another process, which has printed
-// why.
-type setupError int
-
-func (e setupError) Error() string { return fmt.Sprintf("the setup ended with status %d", int(e)) }
+// errPrinted is the error of another process, which has printed it.
+var errPrinted = errors.New("printed")
 
 // setUpAndStart sets up, and then runs tokend as a service. Setup of the system's
 // service gives up root's rights, which starting needs, so another process does it.
@@ -156,7 +153,7 @@ func (p *program) setUpAndStart(ctx context.Context) error {
 	err = cmd.Run()
 	var failed *exec.ExitError
 	if errors.As(err, &failed) {
-		return setupError(failed.ExitCode())
+		return exitError{failed.ExitCode(), errPrinted}
 	}
 	if err != nil {
 		return err
