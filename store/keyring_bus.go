@@ -88,16 +88,11 @@ func Bus() (string, error) {
 		return addr, nil
 	}
 	for _, dir := range []string{os.Getenv("XDG_RUNTIME_DIR"), "/run/user/" + strconv.Itoa(os.Getuid())} {
-		if dir == "" {
-			continue
-		}
 		socket := filepath.Join(dir, "bus")
-		info, err := os.Stat(socket)
-		if err != nil || info.Mode().Type() != os.ModeSocket {
-			continue
+		if info, err := os.Stat(socket); dir != "" && err == nil && info.Mode().Type() == os.ModeSocket {
+			addr = "unix:path=" + dbus.EscapeBusAddressValue(socket)
+			return addr, os.Setenv("DBUS_SESSION_BUS_ADDRESS", addr)
 		}
-		addr = "unix:path=" + dbus.EscapeBusAddressValue(socket)
-		return addr, os.Setenv("DBUS_SESSION_BUS_ADDRESS", addr)
 	}
 	return "", fail(token.ErrKeystore, "no-session-bus", nil, "no D-Bus session bus, so no OS keyring: DBUS_SESSION_BUS_ADDRESS is not set and $XDG_RUNTIME_DIR/bus does not exist")
 }

@@ -170,7 +170,7 @@ func impatientKeyring() *Keyring {
 // Case 4 of the threat model.
 func TestKeyringPromptThatNeverEndsCostsOneGoroutine(t *testing.T) {
 	keyringtest.StartBus(t)
-	fake := startFake(t, &fakeSecrets{prompts: true})
+	fake := (&keyringtest.Fake{Prompts: true}).Start(t)
 	k := impatientKeyring()
 
 	began := time.Now()
@@ -193,7 +193,7 @@ func TestKeyringPromptThatNeverEndsCostsOneGoroutine(t *testing.T) {
 	must(t, k.State(t.Context()))
 
 	// Once the prompt is answered, calls go through again.
-	fake.answer()
+	fake.Answer()
 	eventually(t, func() bool {
 		_, err := k.Get(t.Context(), "a")
 		return err == nil
@@ -202,7 +202,7 @@ func TestKeyringPromptThatNeverEndsCostsOneGoroutine(t *testing.T) {
 
 func TestKeyringWhosePromptIsOpenIsLocked(t *testing.T) {
 	keyringtest.StartBus(t)
-	startFake(t, &fakeSecrets{locked: true, prompts: true})
+	(&keyringtest.Fake{Locked: true, Prompts: true}).Start(t)
 	k := impatientKeyring()
 	wantCode(t, k.Unlock(t.Context()), token.ErrLocked)
 	wantAll(t, k, token.ErrLocked)
@@ -210,7 +210,7 @@ func TestKeyringWhosePromptIsOpenIsLocked(t *testing.T) {
 
 func TestKeyringStopsWaitingWhenItsCallerDoes(t *testing.T) {
 	keyringtest.StartBus(t)
-	startFake(t, &fakeSecrets{prompts: true})
+	(&keyringtest.Fake{Prompts: true}).Start(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(20*time.Millisecond, cancel)
 	if _, err := NewKeyring("tokend").Get(ctx, "a"); !errors.Is(err, context.Canceled) {
@@ -222,44 +222,31 @@ func TestKeyringStopsWaitingWhenItsCallerDoes(t *testing.T) {
 func TestKeyringSurvivesNonsense(t *testing.T) {
 	tests := []struct {
 		name string
-		fake *fakeSecrets
+		fake *keyringtest.Fake
 		code token.Code // empty: the secret is read
 	}{
-		{"an error", &fakeSecrets{fails: true}, token.ErrKeystore},
-		{"a wrong type", &fakeSecrets{wrongType: true}, token.ErrKeystore},
-		{"a prompt that ends in nonsense", &fakeSecrets{prompts: true, nonsense: true}, token.ErrKeystore},
-		{"no items", &fakeSecrets{items: []string{}}, token.ErrNotFound},
-		{"two items", &fakeSecrets{items: []string{"first", "second"}}, ""},
-		{"10 MiB", &fakeSecrets{items: []string{strings.Repeat("x", 10<<20)}}, token.ErrKeystore},
-		{"an unknown form", &fakeSecrets{items: []string{"tokend:rot13:frperg"}}, token.ErrKeystore},
-		{"broken base64", &fakeSecrets{items: []string{"tokend:base64:!"}}, token.ErrKeystore},
-		{"an index of itself", &fakeSecrets{items: []string{index{"a", 3, sum("")}.String()}}, token.ErrKeystore},
+		{"an error", &keyringtest.Fake{Fails: true}, token.ErrKeystore},
+		{"a wrong type", &keyringtest.Fake{WrongType: true}, token.ErrKeystore},
+		{"a prompt that ends in nonsense", &keyringtest.Fake{Prompts: true, Nonsense: true}, token.ErrKeystore},
+		{"no items", &keyringtest.Fake{Items: []string{}}, token.ErrNotFound},
+		{"two items", &keyringtest.Fake{Items: []string{"first", "second"}}, ""},
+		{"10 MiB", &keyringtest.Fake{Items: []string{strings.Repeat("x", 10<<20)}}, token.ErrKeystore},
+		{"an unknown form", &keyringtest.Fake{Items: []string{"tokend:rot13:frperg"}}, token.ErrKeystore},
+		{"broken base64", &keyringtest.Fake{Items: []string{"tokend:base64:!"}}, token.ErrKeystore},
+		{"an index of itself", &keyringtest.Fake{Items: []string{index{"a", 3, sum("")}.String()}}, token.ErrKeystore},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			keyringtest.StartBus(t)
-			startFake(t, tt.fake)
+			tt.fake.Start(t)
 			s, err := impatientKeyring().Get(t.Context(), "a")
 			if tt.code != "" {
 				wantCode(t, err, tt.code)
 				return
 			}
-			if err != nil || s.Reveal() != tt.fake.items[0] {
+			if err != nil || s.Reveal() != tt.fake.Items[0] {
 				t.Errorf("got %d bytes, %v", len(s.Reveal()), err)
 			}
 		})
-	}
-}
-
-func BenchmarkKeyringGet(b *testing.B) {
-	keyringtest.Start(b)
-	k := NewKeyring("tokend")
-	if err := k.Set(b.Context(), "a", token.NewSecret(strings.Repeat("\x00", 2375))); err != nil {
-		b.Fatal(err)
-	}
-	for b.Loop() {
-		if _, err := k.Get(b.Context(), "a"); err != nil {
-			b.Fatal(err)
-		}
 	}
 }

@@ -60,9 +60,6 @@ func ReadKeystoreConfig(stateDir string) (KeystoreConfig, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return KeystoreConfig{}, fail(token.ErrNotFound, "not-set-up", nil, "no keystore is set up: %s does not exist", path)
 	}
-	if err == nil && i.ID == "" {
-		err = fmt.Errorf("%s has no id", path)
-	}
 	if err == nil {
 		if err = i.check(); err != nil {
 			err = fmt.Errorf("%s: %w", path, err)
@@ -199,16 +196,14 @@ func (c Choice) Check(stateDir string) error {
 
 func (c Choice) check() error {
 	switch {
-	case c.Keystore == KeystoreOS && c.KeyFile == "" && c.Credential == "" && !c.GroupRead:
+	case c == Choice{Keystore: KeystoreOS}:
 		return nil
 	case c.Keystore == KeystoreOS:
 		return fail(token.ErrInvalid, "", nil, "the keystore %q takes no key file and no credential", c.Keystore)
 	case c.Keystore != KeystoreSealed:
 		return fail(token.ErrInvalid, "", nil, "%q is not a keystore: choose %q or %q", c.Keystore, KeystoreOS, KeystoreSealed)
-	case (c.KeyFile == "") == (c.Credential == ""):
-		return fail(token.ErrInvalid, "", nil, "the keystore %q needs a key file or a systemd credential, one of them", c.Keystore)
-	case c.GroupRead && c.KeyFile == "":
-		return fail(token.ErrInvalid, "", nil, "only a key file can be one that its group may read")
+	case (c.KeyFile == "") == (c.Credential == ""), c.GroupRead && c.KeyFile == "":
+		return fail(token.ErrInvalid, "", nil, "the keystore %q needs a key file, which its group may read if you say so, or a systemd credential", c.Keystore)
 	case LooksLikeKey(c.KeyFile), LooksLikeKey(c.Credential): // the message must not repeat it
 		return fail(token.ErrInvalid, "", nil, "that is a key, not the name of a file that holds one; make another key, because others can see this one now")
 	case c.Credential != "" && !isCredentialName(c.Credential):
@@ -220,6 +215,9 @@ func (c Choice) check() error {
 }
 
 func (i KeystoreConfig) check() error {
+	if i.ID == "" {
+		return fail(token.ErrInvalid, "", nil, "it has no id")
+	}
 	if i.Dir != "" && i.Dir != otherSealedDir {
 		return fail(token.ErrInvalid, "", nil, "%q is not a directory of sealed secrets", i.Dir)
 	}

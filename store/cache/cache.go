@@ -127,9 +127,6 @@ func (c *Cache) unseal(ctx context.Context) error {
 // Save keeps records, all of them or none, in place of earlier ones for the
 // same profile, target and fingerprint.
 func (c *Cache) Save(records ...token.Record) error {
-	if len(records) == 0 {
-		return nil
-	}
 	return c.write(func(b *bolt.Bucket) error {
 		for _, rec := range records {
 			k, v := c.box.seal(rec)
@@ -156,9 +153,6 @@ func (c *Cache) Delete(profile string) error {
 
 // Drop removes single records.
 func (c *Cache) Drop(records ...token.Record) error {
-	if len(records) == 0 {
-		return nil
-	}
 	return c.write(func(b *bolt.Bucket) error {
 		drop := make([][]byte, len(records))
 		for i, rec := range records {

@@ -1,0 +1,124 @@
+//go:build linux
+
+package keyringtest
+
+import (
+	"os"
+	"sync"
+	"testing"
+
+	"github.com/godbus/dbus/v5"
+)
+
+// A Fake is a Secret Service that does what no real one should.
+type Fake struct {
+	Locked    bool     // the collection is
+	Prompts   bool     // Unlock shows a prompt, which is never answered
+	Nonsense  bool     // the prompt ends at once, in nonsense
+	Fails     bool     // everything is an error
+	WrongType bool     // properties have a type that they should not have
+	Items     []string // what there is; nil: one item
+
+	mu   sync.Mutex
+	conn *dbus.Conn
+}
+
+const (
+	fakePrompt = dbus.ObjectPath("/org/freedesktop/secrets/prompt/p1")
+	fakeItem   = "/org/freedesktop/secrets/collection/login/"
+)
+
+// Start puts f on the session bus.
+func (f *Fake) Start(t *testing.T) *Fake {
+	t.Helper()
+	conn, err := dbus.Connect(os.Getenv("DBUS_SESSION_BUS_ADDRESS"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	f.conn = conn
+	if f.Items == nil {
+		f.Items = []string{"a secret"}
+	}
+	for _, iface := range []string{
+		"org.freedesktop.Secret.Service", "org.freedesktop.Secret.Collection", "org.freedesktop.Secret.Item",
+		"org.freedesktop.Secret.Session", "org.freedesktop.Secret.Prompt", "org.freedesktop.DBus.Properties",
+	} {
+		if err := conn.ExportSubtree(f, "/org/freedesktop/secrets", iface); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if reply, err := conn.RequestName(secrets, 0); err != nil || reply != dbus.RequestNameReplyPrimaryOwner {
+		t.Fatal(reply, err)
+	}
+	return f
+}
+
+func (f *Fake) err() *dbus.Error {
+	if !f.Fails {
+		return nil
+	}
+	return dbus.NewError("org.freedesktop.Secret.Error.Whatever", []any{"no"})
+}
+
+func (f *Fake) Get(_, property string) (dbus.Variant, *dbus.Error) {
+	switch {
+	case f.WrongType:
+		return dbus.MakeVariant(int64(7)), nil
+	case property == "Collections":
+		return dbus.MakeVariant([]dbus.ObjectPath{login}), f.err()
+	}
+	return dbus.MakeVariant(f.Locked), f.err()
+}
+
+func (f *Fake) Unlock(objects []dbus.ObjectPath) ([]dbus.ObjectPath, dbus.ObjectPath, *dbus.Error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.Prompts {
+		return []dbus.ObjectPath{}, fakePrompt, nil
+	}
+	return objects, "/", f.err()
+}
+
+func (f *Fake) Prompt(string) *dbus.Error {
+	if f.Nonsense {
+		_ = f.conn.Emit(fakePrompt, "org.freedesktop.Secret.Prompt.Completed", "nonsense")
+	}
+	return nil
+}
+
+// Answer unlocks, as a person does at the prompt.
+func (f *Fake) Answer() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.Prompts = false
+	_ = f.conn.Emit(fakePrompt, "org.freedesktop.Secret.Prompt.Completed", false, dbus.MakeVariant([]dbus.ObjectPath{login}))
+}
+
+func (f *Fake) OpenSession(string, dbus.Variant) (dbus.Variant, dbus.ObjectPath, *dbus.Error) {
+	return dbus.MakeVariant(""), "/org/freedesktop/secrets/session/s1", f.err()
+}
+
+func (f *Fake) Close() *dbus.Error { return nil }
+
+func (f *Fake) SearchItems(map[string]string) ([]dbus.ObjectPath, *dbus.Error) {
+	paths := []dbus.ObjectPath{}
+	for i := range f.Items {
+		paths = append(paths, dbus.ObjectPath(fakeItem+string(rune('a'+i))))
+	}
+	return paths, f.err()
+}
+
+type fakeSecret struct {
+	Session     dbus.ObjectPath
+	Parameters  []byte
+	Value       []byte
+	ContentType string
+}
+
+// GetSecret finds out by the message which item was asked.
+func (f *Fake) GetSecret(msg dbus.Message, session dbus.ObjectPath) (fakeSecret, *dbus.Error) {
+	path := string(msg.Headers[dbus.FieldPath].Value().(dbus.ObjectPath))
+	value := f.Items[path[len(path)-1]-'a']
+	return fakeSecret{session, []byte{}, []byte(value), "text/plain"}, f.err()
+}
