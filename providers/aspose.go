@@ -14,15 +14,16 @@ type asposeSettings struct {
 }
 
 func (s *asposeSettings) open(env Env) (any, error) {
-	if strings.ContainsAny(s.BaseURL, "?#") {
-		return nil, invalid("base_url", "base_url must not contain a '?' or '#'")
+	if err := checkBase("base_url", s.BaseURL); err != nil {
+		return nil, err
 	}
-	e, err := newEndpoint("base_url", strings.TrimRight(s.BaseURL, "/")+"/connect/token", s.endpointSettings, env)
+	base := strings.TrimRight(s.BaseURL, "/")
+	e, err := newEndpoint("base_url", base+"/connect/token", s.endpointSettings, env)
 	if err != nil {
 		return nil, err
 	}
 	e.explain = explainAspose
-	e.api = strings.TrimRight(s.BaseURL, "/")
+	e.apis = []string{base}
 	return &minter{endpoint: e, grantType: grantClientCredentials, aim: noTargets("aspose"), prove: secretInForm(s.ClientID, env)}, nil
 }
 

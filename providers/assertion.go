@@ -51,24 +51,17 @@ func (e Env) sign(ctx context.Context, a jose.Assertion, extra map[string]any) (
 // it in memory.
 func (e Env) withKey(ctx context.Context, use func(crypto.Signer) error) (err error) {
 	erase.Do(func() {
-		var key crypto.Signer
-		if key, err = e.key(ctx); err == nil {
-			err = use(key)
+		var kept token.Secret
+		if kept, err = e.Secret(ctx, "private_key"); err != nil {
+			return
 		}
+		key, fault := jose.ParseKey(kept.Reveal())
+		if fault != nil {
+			err = &token.Error{Code: token.ErrInvalid, Topic: "kept-key", Field: "private_key",
+				Message: fmt.Sprintf("the private_key in the keystore is %v", fault)}
+			return
+		}
+		err = use(key)
 	})
 	return err
-}
-
-// key reads the profile's private key.
-func (e Env) key(ctx context.Context) (crypto.Signer, error) {
-	s, err := e.Secret(ctx, "private_key")
-	if err != nil {
-		return nil, err
-	}
-	key, err := jose.ParseKey(s.Reveal())
-	if err != nil {
-		return nil, &token.Error{Code: token.ErrInvalid, Topic: "kept-key", Field: "private_key",
-			Message: fmt.Sprintf("the private_key in the keystore is %v", err)}
-	}
-	return key, nil
 }

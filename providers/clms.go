@@ -25,14 +25,14 @@ func (s *clmsSettings) open(env Env) (any, error) {
 		return nil, err
 	}
 	e.explain = explainCLMS
-	e.api = "https://" + e.host() // the portal issues the tokens itself
+	e.apis = []string{"https://" + e.host} // the portal issues the tokens itself
 	// The server refuses nbf and scope, and an iat a second ahead of its own clock;
 	// its documentation allows an exp of an hour after iat at most.
 	return &minter{endpoint: e, grantType: grantJWTBearer, aim: noTargets("clms"), prove: signedGrant(env, jose.Assertion{
 		Algorithm: "RS256",
 		Claims:    map[string]any{"iss": s.ClientID, "sub": s.UserID, "aud": s.TokenURI},
 		Start:     "iat", Backdate: 30 * time.Second, Lifetime: time.Hour,
-	}, nil)}, nil
+	}, func(token.Target) map[string]any { return nil })}, nil
 }
 
 func (s *clmsSettings) prepare(a *token.CreateProfile) error {

@@ -63,16 +63,13 @@ func checkEmail(email string) error {
 }
 
 func parsePublicRSA(text string) (*rsa.PublicKey, error) {
-	block, _ := pem.Decode([]byte(text))
-	if block == nil || block.Type != "PUBLIC KEY" {
-		return nil, invalid("public_key", "public_key is not a public key in PEM")
+	if block, _ := pem.Decode([]byte(text)); block != nil {
+		key, _ := x509.ParsePKIXPublicKey(block.Bytes)
+		if public, ok := key.(*rsa.PublicKey); ok {
+			return public, nil
+		}
 	}
-	key, err := x509.ParsePKIXPublicKey(block.Bytes)
-	public, ok := key.(*rsa.PublicKey)
-	if err != nil || !ok {
-		return nil, invalid("public_key", "public_key is not an RSA key")
-	}
-	return public, nil
+	return nil, invalid("public_key", "public_key is not an RSA public key in PEM")
 }
 
 // prepare makes a key pair, unless a private key was handed in.

@@ -22,41 +22,49 @@ type endpointSettings struct {
 
 // An endpoint is a token endpoint (RFC 6749 §3.2).
 type endpoint struct {
-	url      string
-	client   *http.Client
-	settings endpointSettings
+	url, host string
+	client    *http.Client
+	settings  endpointSettings
 	// explain classifies a refusal in the provider's own terms; nil if it has
 	// none.
 	explain func(refusal) explanation
-	// api is what the tokens are for, where that follows from the issuer.
-	api string
+	// apis are what the tokens are for, where that follows from the issuer.
+	apis []string
 }
 
 // Hosts returns where the tokens may be sent, as far as the provider knows.
-func (e *endpoint) Hosts() []string {
-	if e.api == "" {
-		return nil
-	}
-	return []string{e.api}
-}
+func (e *endpoint) Hosts() []string { return e.apis }
 
 // newEndpoint checks the URL, which comes from the setting field.
 func newEndpoint(field, text string, s endpointSettings, env Env) (*endpoint, error) {
-	u, err := url.Parse(text)
-	switch {
-	case err != nil || u.Host == "" || u.Hostname() == "":
-		return nil, invalid(field, "%s must be a URL such as https://issuer.example/oauth2/token", field)
-	case u.Scheme != "https":
-		return nil, invalid(field, "%s must begin with https://, because a credential goes there", field)
-	case u.User != nil:
-		return nil, invalid(field, "%s must not contain a user name or password", field)
-	case u.Fragment != "" || strings.Contains(text, "#"):
-		return nil, invalid(field, "%s must not contain a '#' (RFC 6749 §3.2)", field)
+	u, err := checkURL(field, text, "#") // RFC 6749 §3.2
+	if err != nil {
+		return nil, err
 	}
 	if err := checkUserAgent(s.UserAgent); err != nil {
 		return nil, err
 	}
-	return &endpoint{url: u.String(), client: env.HTTP, settings: s}, nil
+	return &endpoint{url: u.String(), host: u.Host, client: env.HTTP, settings: s}, nil
+}
+
+// checkURL checks the URL of an issuer, which must not contain some characters.
+func checkURL(field, text, without string) (*url.URL, error) {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || u.Scheme != "https" || u.Hostname() == "":
+		return nil, invalid(field, "%s must be a URL that begins with https://", field)
+	case u.User != nil:
+		return nil, invalid(field, "%s must not contain a user name or password", field)
+	case strings.ContainsAny(text, without):
+		return nil, invalid(field, "%s must not contain any of %q", field, without)
+	}
+	return u, nil
+}
+
+// checkBase checks a URL that paths are added to.
+func checkBase(field, text string) error {
+	_, err := checkURL(field, text, "?#")
+	return err
 }
 
 func checkUserAgent(text string) error {
@@ -70,13 +78,6 @@ func checkUserAgent(text string) error {
 func (e *endpoint) Endpoint() string {
 	u, _, _ := strings.Cut(e.url, "?")
 	return u
-}
-
-// host is the URL's host, with its port if it names one.
-func (e *endpoint) host() string {
-	_, rest, _ := strings.Cut(e.Endpoint(), "://")
-	host, _, _ := strings.Cut(rest, "/")
-	return host
 }
 
 // A request is one token request: its form, and the Authorization header if
@@ -108,7 +109,7 @@ func (e *endpoint) ask(ctx context.Context, r *request) (token.Token, error) {
 	quoter := newQuoter(r.secrets)
 	a, err := e.post(e.traceRequest(ctx, r, quoter), r)
 	if err != nil {
-		return token.Token{}, unavailable(e.host(), whyUnreachable(err), context.Cause(ctx))
+		return token.Token{}, unavailable(e.host, whyUnreachable(err), context.Cause(ctx))
 	}
 	traceAnswer(ctx, a, quoter)
 	if 300 <= a.status && a.status < 400 {
@@ -123,7 +124,7 @@ func (e *endpoint) ask(ctx context.Context, r *request) (token.Token, error) {
 		t, fault = e.grant(m, a.received)
 	}
 	if fault != nil {
-		return token.Token{}, a.unavailable(e.host(), a.nonsense(fault))
+		return token.Token{}, a.unavailable(e.host, a.nonsense(fault))
 	}
 	t.Scope = quoter.redact(t.Scope)
 	t.Skew = a.skew()

@@ -96,14 +96,10 @@ func (s *jwtBearerSettings) prepare(a *token.CreateProfile) error {
 }
 
 // signedGrant adds an assertion as authorization grant (RFC 7523 §2.1); extra
-// returns more claims, or is nil.
+// returns more claims.
 func signedGrant(env Env, a jose.Assertion, extra func(token.Target) map[string]any) prover {
 	return func(ctx context.Context, r *request, t token.Target) error {
-		var more map[string]any
-		if extra != nil {
-			more = extra(t)
-		}
-		signed, err := env.sign(ctx, a, more)
+		signed, err := env.sign(ctx, a, extra(t))
 		if err == nil {
 			r.set("assertion", signed)
 		}

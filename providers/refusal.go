@@ -70,7 +70,7 @@ func (e *endpoint) refused(a answer, m strictjson.Object, q quoter) *token.Error
 	if e.explain != nil && r.oauth != "" {
 		x = e.explain(r)
 	}
-	err := a.unavailable(e.host(), r.finding(a, x))
+	err := a.unavailable(e.host, r.finding(a, x))
 	err.OAuth, err.Detail = r.oauth, x.detail
 	if !overloaded(a.status) && !passing(r.oauth) && !x.passing {
 		err.Code, err.RetryAt = token.ErrRejected, time.Time{}
@@ -140,8 +140,8 @@ func clockWords(skew time.Duration) string {
 
 // redirected is the error for a redirect, with where it leads.
 func (e *endpoint) redirected(a answer, q quoter) *token.Error {
-	err := a.unavailable(e.host(), a.finding(""))
-	if to, bad := url.Parse(a.header.Get("Location")); bad == nil && to.Host != "" && to.Host != e.host() {
+	err := a.unavailable(e.host, a.finding(""))
+	if to, bad := url.Parse(a.header.Get("Location")); bad == nil && to.Host != "" && to.Host != e.host {
 		err.Message += "; it leads to " + q.quote(to.Host)
 	}
 	return err

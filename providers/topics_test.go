@@ -178,10 +178,9 @@ func TestEveryErrorHasATopicAndEveryTopicAnError(t *testing.T) {
 	_, err = ExchangeACR(t.Context(), Env{HTTP: &http.Client{Transport: inProcess{http.HandlerFunc(providertest.Status(401, ""))}}}, "https://r.example", "", secret("x"))
 	reachError(t, reach, err)
 
-	rock, err := mismatchedDatarock()
-	if err != nil {
-		t.Fatal(err)
-	}
+	rock, _ := openDatarock(t, nil, nil)
+	other, _ := openDatarock(t, nil, nil)
+	rock.env = other.env // whose private key is another
 	_, err = rock.Sign(t.Context(), token.Request{URL: "https://mine.datarock.com.au/x"})
 	reachError(t, reach, err)
 
@@ -195,24 +194,6 @@ func TestEveryErrorHasATopicAndEveryTopicAnError(t *testing.T) {
 func reachError(t *testing.T, reach func(what, topic string), err error) {
 	t.Helper()
 	reach(errorOf(err).Message, errorOf(err).Topic)
-}
-
-// mismatchedDatarock is a profile whose public key is not that of its private
-// key.
-func mismatchedDatarock() (token.Signer, error) {
-	kind, _ := Lookup("datarock")
-	var made [2]token.CreateProfile
-	for i := range made {
-		made[i] = token.CreateProfile{Settings: map[string]any{"email": "me@example.com"}, Secrets: map[string]token.Secret{}}
-		if err := kind.Prepare(&made[i]); err != nil {
-			return nil, err
-		}
-	}
-	opened, err := kind.Open(decodeStrictly(made[0].Settings), Env{Secret: secretsFrom(made[1].Secrets)})
-	if err != nil {
-		return nil, err
-	}
-	return opened.(token.Signer), nil
 }
 
 // inSource finds what the patterns' first groups match in a source file of

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"net/url"
-	"strings"
 	"time"
 
 	"tokend/providers/jose"
@@ -27,20 +25,6 @@ func (s verifierSettings) check() error {
 		return invalid("leeway", "leeway is more than 5m")
 	}
 	return checkUserAgent(s.UserAgent)
-}
-
-// checkBase checks a URL that paths are added to.
-func checkBase(field, text string) error {
-	u, err := url.Parse(text)
-	switch {
-	case err != nil || u.Scheme != "https" || u.Hostname() == "":
-		return invalid(field, "%s must be a URL that begins with https://", field)
-	case u.User != nil:
-		return invalid(field, "%s must not contain a user name or password", field)
-	case strings.ContainsAny(text, "?#"):
-		return invalid(field, "%s must not have a query or fragment", field)
-	}
-	return nil
 }
 
 // A verifier verifies the JWTs of one issuer.
@@ -111,7 +95,7 @@ func (m *metadata) discover(ctx context.Context) (string, error) {
 		return "", unavailable(from, finding{topicMetadata, "has metadata of another issuer, " + jose.Quote(issuer)}, nil)
 	}
 	address := o.Text(m.keysMember)
-	if u, err := url.Parse(address); err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil {
+	if _, err := checkURL(m.keysMember, address, ""); err != nil {
 		return "", unavailable(from, finding{topicMetadata, fmt.Sprintf("has metadata in which %s is not an https URL", m.keysMember)}, nil)
 	}
 	return address, nil

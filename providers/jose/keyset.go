@@ -188,16 +188,16 @@ func (k *KeySet) key(ctx context.Context, id, algorithm string) (publicKey, erro
 func (k *KeySet) look(ctx context.Context, seen keySet, now time.Time) (keySet, error) {
 	news := func(current *keySet) bool { return current.tried.Equal(seen.tried) && current.takeLook(now) }
 	if flight := k.begin(ctx, news); flight != nil {
-		var enough <-chan time.Time
 		if seen.usable(now) { // or a slow issuer would let a stranger occupy all connections
-			enough = time.After(patience)
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, patience)
+			defer cancel()
 		}
 		select {
 		case <-flight:
-		case <-enough:
-			return keySet{}, k.tooSlow(nil)
 		case <-ctx.Done():
-			return keySet{}, k.tooSlow(ctx.Err())
+			return keySet{}, &token.Error{Code: token.ErrUnavailable, Topic: "timeout", Cause: ctx.Err(),
+				Message: k.issuer + " is slow: its keys are still being fetched"}
 		}
 	}
 	set := k.known.snapshot()
@@ -205,10 +205,6 @@ func (k *KeySet) look(ctx context.Context, seen keySet, now time.Time) (keySet, 
 		return keySet{}, set.failure
 	}
 	return set, nil
-}
-
-func (k *KeySet) tooSlow(cause error) error {
-	return &token.Error{Code: token.ErrUnavailable, Topic: "timeout", Cause: cause, Message: k.issuer + " is slow: its keys are still being fetched"}
 }
 
 // begin starts a fetch if there is none and may allows one. It returns the
