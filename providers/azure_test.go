@@ -331,7 +331,7 @@ func TestAzurePrepareRefuses(t *testing.T) {
 		"space in secret":   {map[string]string{"client_secret": " abc"}, nil, "client_secret", "client_secret contains a space, a line break or an invisible character"},
 		"hidden in secret":  {map[string]string{"client_secret": "abc\u200b"}, nil, "client_secret", "client_secret contains a space, a line break or an invisible character"},
 		"newline as secret": {map[string]string{"client_secret": "\n"}, nil, "client_secret", "client_secret is empty"},
-		"bytes as secret":   {map[string]string{"client_secret": "\xff\xfe"}, nil, "client_secret", "client_secret is not text"},
+		"bytes as secret":   {map[string]string{"client_secret": "\xff\xfe"}, nil, "client_secret", "client_secret contains a space, a line break or an invisible character"},
 		"PEM as secret":     {map[string]string{"client_secret": text(key)}, nil, "client_secret", "client_secret is a PEM file; use the text of a secret"},
 	} {
 		a := handed(c.settings, c.secrets)

@@ -543,12 +543,3 @@ func TestAMissingSettingIsNamed(t *testing.T) {
 		t.Errorf("clms without its key: %v", err)
 	}
 }
-
-func TestLookup(t *testing.T) {
-	if _, ok := Lookup("clms"); !ok {
-		t.Error("clms is not found")
-	}
-	if _, ok := Lookup("CLMS"); ok {
-		t.Error("CLMS is found")
-	}
-}

@@ -21,11 +21,9 @@ func prepareClientSecret(a *token.CreateProfile) error {
 	switch {
 	case text == "":
 		return invalid("client_secret", "client_secret is empty")
-	case !utf8.ValidString(text):
-		return invalid("client_secret", "client_secret is not text")
 	case strings.Contains(text, "-----BEGIN "):
 		return invalid("client_secret", "client_secret is a PEM file; use the text of a secret")
-	case strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) || unicode.IsSpace(r) }):
+	case !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) || unicode.IsSpace(r) }):
 		return invalid("client_secret", "client_secret contains a space, a line break or an invisible character")
 	}
 	a.Secrets["client_secret"] = token.NewSecret(text)

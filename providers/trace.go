@@ -23,12 +23,8 @@ var (
 
 // traceAssertion adds the claims of a JWT before it is signed.
 func traceAssertion(ctx context.Context, algorithm string, claims map[string]any) {
-	t := token.TraceOf(ctx)
-	if t == nil {
-		return
-	}
 	show := func(value any) string { return token.Printable(fmt.Sprint(value), maxQuote) }
-	t.Add("assertion", "signed by %s: %s", algorithm, listed(claims, shownClaims, quoter{}, show))
+	token.TraceOf(ctx).Add("assertion", "signed by %s: %s", algorithm, listed(claims, shownClaims, quoter{}, show))
 }
 
 // listed lists the members of m by name, with the values of those that are shown.
