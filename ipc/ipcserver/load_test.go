@@ -169,47 +169,22 @@ func TestSlowBody(t *testing.T) {
 // The deadline for the body does not apply to the answer.
 func TestRequestsMayTakeLongerThanTheirBody(t *testing.T) {
 	t.Parallel()
-	s := start(t, &slowMemory{memory: newMemory(), takes: shortTimes.body + 100*time.Millisecond}, Options{times: shortTimes})
-	for name, ask := range map[string]func() error{
-		"with a body":    func() error { _, err := s.client.Add(context.Background(), token.CreateProfile{Name: "a"}); return err },
-		"without a body": func() error { return s.client.Invalidate(context.Background(), "clms", token.Secret{}) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			if err := ask(); err != nil {
-				t.Error(err)
-			}
-		})
+	b := newMemory()
+	b.reload = func(ctx context.Context) error {
+		select {
+		case <-time.After(shortTimes.body + 100*time.Millisecond):
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
-}
-
-// A slowMemory takes its time, as issuers may.
-type slowMemory struct {
-	*memory
-	takes time.Duration
-}
-
-func (b *slowMemory) wait(ctx context.Context) error {
-	select {
-	case <-time.After(b.takes):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	s := start(t, b, Options{times: shortTimes})
+	for _, body := range []string{"", "{}"} {
+		answer, got := s.say(t, fmt.Sprintf("POST /v1/reload HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
+		if answer.StatusCode != 200 {
+			t.Errorf("with the body %q: %s %s", body, answer.Status, got)
+		}
 	}
-}
-
-func (b *slowMemory) Add(ctx context.Context, a token.CreateProfile) (token.Created, error) {
-	if err := b.wait(ctx); err != nil {
-		return token.Created{}, err
-	}
-	return b.memory.Add(ctx, a)
-}
-
-func (b *slowMemory) Invalidate(ctx context.Context, name string, t token.Secret) error {
-	if err := b.wait(ctx); err != nil {
-		return err
-	}
-	return b.memory.Invalidate(ctx, name, t)
 }
 
 func TestOversizedHeads(t *testing.T) {

@@ -43,8 +43,6 @@ func TestMain(m *testing.M) {
 	case "caller":
 		_, err := (&ipc.Client{Socket: socket}).Get(context.Background(), "clms", token.Query{})
 		tell(err)
-	case "reloader":
-		tell((&ipc.Client{Socket: socket}).Reload(context.Background()))
 	case "daemon": // says whether it could listen, and stays until stdin ends
 		l, err := Listen(socket)
 		tell(err)
@@ -131,9 +129,7 @@ func TestStrangerIsRefused(t *testing.T) {
 	if s.log.String() != "" {
 		t.Errorf("the stranger got as far as the server: %s", s.log)
 	}
-	if err := os.Chmod(s.socket, 0o666); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Chmod(s.socket, 0o666))
 	if got := plays(t, player("caller", s.socket, asStranger())); got != "denied\n" {
 		t.Errorf("with the socket open to all: %q", got)
 	}
@@ -154,9 +150,7 @@ func TestStrangerThatIsAllowed(t *testing.T) {
 		}
 		return nil
 	}})
-	if err := os.Chmod(s.socket, 0o666); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Chmod(s.socket, 0o666))
 	if got := plays(t, player("caller", s.socket, asStranger())); got != "ok\n" {
 		t.Errorf("the stranger: %q", got)
 	}
@@ -173,9 +167,7 @@ func TestTheGroupsOfACaller(t *testing.T) {
 	checktest.NeedRoot(t, "for a second uid")
 	b := newMemory()
 	s := start(t, b, Options{Allow: AnyUser})
-	if err := os.Chmod(s.socket, 0o666); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Chmod(s.socket, 0o666))
 	attr := asStranger()
 	for gid := range uint32(200) {
 		attr.Credential.Groups = append(attr.Credential.Groups, 80000+gid)
@@ -200,9 +192,7 @@ func TestIdentityIsThatOfTheConnect(t *testing.T) {
 	checktest.NeedRoot(t, "for a second uid")
 	s := start(t, newMemory(), Options{})
 	f, err := s.dial(t).File()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer func() { _ = f.Close() }()
 	heir := player("heir", "", asStranger())
 	heir.ExtraFiles = []*os.File{f}
@@ -220,24 +210,16 @@ func elsewhere(t *testing.T, flags uintptr) *ipc.Client {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "s")
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	f, err := l.File()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	server := player("server", "", &syscall.SysProcAttr{Cloneflags: flags})
 	server.ExtraFiles = []*os.File{f}
 	var out bytes.Buffer
 	server.Stdout, server.Stderr = &out, &out
 	in, err := server.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
+	must(t, server.Start())
 	_ = f.Close()
 	t.Cleanup(func() {
 		_ = in.Close()
@@ -268,11 +250,7 @@ func TestServerThatCannotTellUsersApart(t *testing.T) {
 
 func curl(t *testing.T, s *running, args ...string) (out string, status int) {
 	t.Helper()
-	path, err := exec.LookPath("curl")
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(path, append([]string{"-sS", "--max-time", "10", "--unix-socket", s.socket}, args...)...)
+	cmd := exec.Command("curl", append([]string{"-sS", "--max-time", "10", "--unix-socket", s.socket}, args...)...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	var exit *exec.ExitError
@@ -292,17 +270,8 @@ func TestCurl(t *testing.T) {
 	b.tokens["clms"] = tok
 	s := start(t, b, Options{})
 	key := filepath.Join(t.TempDir(), "new.json")
-	if err := os.WriteFile(key, bytes.Repeat([]byte(" "), 100<<10), 0o600); err != nil { // curl asks to continue first
-		t.Fatal(err)
-	}
-	f, err := os.OpenFile(key, os.O_APPEND|os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = f.WriteString(`{"name":"new","provider":"clms","secrets":{"key":"k"}}`)
-	if err := errors.Join(err, f.Close()); err != nil {
-		t.Fatal(err)
-	}
+	long := strings.Repeat(" ", 100<<10) // curl asks to continue first
+	must(t, os.WriteFile(key, []byte(long+`{"name":"new","provider":"clms","secrets":{"key":"k"}}`), 0o600))
 	for _, c := range []struct {
 		args   []string
 		status int

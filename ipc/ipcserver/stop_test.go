@@ -229,31 +229,3 @@ func TestNoCallerHoldsUpTheEnd(t *testing.T) {
 		})
 	}
 }
-
-// An answer that takes long, of a disk that the audit log waits for, delays
-// no other caller.
-func TestASlowAnswerDelaysNoOtherCaller(t *testing.T) {
-	var first atomic.Bool
-	begun, finish := make(chan struct{}), make(chan struct{})
-	s := start(t, newMemory(), Options{Audit: func(Event) {
-		if first.CompareAndSwap(false, true) {
-			close(begun)
-			<-finish
-		}
-	}})
-	held := s.dial(t)
-	_, _ = io.WriteString(held, plainRequest)
-	<-begun
-	for range 3 {
-		if _, err := s.client.Get(t.Context(), "clms", token.Query{}); err != nil {
-			t.Error(err)
-		}
-	}
-	close(finish)
-	for range 2 {
-		if answer, body := hear(t, held); answer.StatusCode != http.StatusOK {
-			t.Errorf("%s %s", answer.Status, body)
-		}
-		_, _ = io.WriteString(held, plainRequest)
-	}
-}
