@@ -12,5 +12,7 @@ func peerAt(fd int) (Peer, error) {
 	if err != nil {
 		return Peer{}, fmt.Errorf("asking who is at the other end of the socket: %w", err)
 	}
-	return newPeer(cred.Uid, int(cred.Pid))
+	peer, err := newPeer(cred.Uid, int(cred.Pid))
+	peer.Groups = []int{int(cred.Gid)}
+	return peer, err
 }

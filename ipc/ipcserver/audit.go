@@ -31,7 +31,8 @@ type audited struct {
 	report func(Event)
 }
 
-func (a *audited) note(ctx context.Context, e Event, err error) {
+// note reports e, which ended with err, and returns err.
+func (a *audited) note(ctx context.Context, e Event, err error) error {
 	if c, ok := ctx.Value(callerKey{}).(*caller); ok {
 		e.Caller, e.Program = c.peer, c.program()
 	}
@@ -40,6 +41,7 @@ func (a *audited) note(ctx context.Context, e Event, err error) {
 		e.Code = wire.Code
 	}
 	a.report(e)
+	return err
 }
 
 func (a *audited) Get(ctx context.Context, name string, q token.Query) (token.Grant, error) {
@@ -47,66 +49,51 @@ func (a *audited) Get(ctx context.Context, name string, q token.Query) (token.Gr
 	if err == nil {
 		name = g.Profile
 	}
-	a.note(ctx, Event{Do: "get", Profile: name, Target: q.Target, Origin: token.Origin(q.URL)}, err)
-	return g, err
+	return g, a.note(ctx, Event{Do: "get", Profile: name, Target: q.Target, Origin: token.Origin(q.URL)}, err)
 }
 
 func (a *audited) Exchange(ctx context.Context, name, registry string) (token.Secret, error) {
 	s, err := a.Backend.Exchange(ctx, name, registry)
-	a.note(ctx, Event{Do: "exchange", Profile: name, Origin: token.Origin(registry)}, err)
-	return s, err
+	return s, a.note(ctx, Event{Do: "exchange", Profile: name, Origin: token.Origin(registry)}, err)
 }
 
 func (a *audited) Sign(ctx context.Context, name string, r token.Request) (token.Signed, error) {
 	s, err := a.Backend.Sign(ctx, name, r)
-	a.note(ctx, Event{Do: "sign", Profile: name, Origin: token.Origin(r.URL)}, err)
-	return s, err
+	return s, a.note(ctx, Event{Do: "sign", Profile: name, Origin: token.Origin(r.URL)}, err)
 }
 
 func (a *audited) Verify(ctx context.Context, name string, raw token.Secret, remote bool) (token.Verdict, error) {
 	v, err := a.Backend.Verify(ctx, name, raw, remote)
-	a.note(ctx, Event{Do: "verify", Profile: name}, err)
-	return v, err
+	return v, a.note(ctx, Event{Do: "verify", Profile: name}, err)
 }
 
 func (a *audited) Invalidate(ctx context.Context, name string, t token.Secret) error {
-	err := a.Backend.Invalidate(ctx, name, t)
-	a.note(ctx, Event{Do: "invalidate", Profile: name}, err)
-	return err
+	return a.note(ctx, Event{Do: "invalidate", Profile: name}, a.Backend.Invalidate(ctx, name, t))
 }
 
-func (a *audited) Add(ctx context.Context, t token.CreateProfile) (token.Created, error) {
-	added, err := a.Backend.Add(ctx, t)
-	a.note(ctx, Event{Do: "add", Profile: t.Name}, err)
-	return added, err
+func (a *audited) Add(ctx context.Context, p token.CreateProfile) (token.Created, error) {
+	added, err := a.Backend.Add(ctx, p)
+	return added, a.note(ctx, Event{Do: "add", Profile: p.Name}, err)
 }
 
-func (a *audited) Rotate(ctx context.Context, t token.CreateProfile) (token.Created, error) {
-	added, err := a.Backend.Rotate(ctx, t)
-	a.note(ctx, Event{Do: "rotate", Profile: t.Name}, err)
-	return added, err
+func (a *audited) Rotate(ctx context.Context, p token.CreateProfile) (token.Created, error) {
+	added, err := a.Backend.Rotate(ctx, p)
+	return added, a.note(ctx, Event{Do: "rotate", Profile: p.Name}, err)
 }
 
 func (a *audited) Remove(ctx context.Context, name string) error {
-	err := a.Backend.Remove(ctx, name)
-	a.note(ctx, Event{Do: "remove", Profile: name}, err)
-	return err
+	return a.note(ctx, Event{Do: "remove", Profile: name}, a.Backend.Remove(ctx, name))
 }
 
 func (a *audited) Reload(ctx context.Context) error {
-	err := a.Backend.Reload(ctx)
-	a.note(ctx, Event{Do: "reload"}, err)
-	return err
+	return a.note(ctx, Event{Do: "reload"}, a.Backend.Reload(ctx))
 }
 
 func (a *audited) Unlock(ctx context.Context) error {
-	err := a.Backend.Unlock(ctx)
-	a.note(ctx, Event{Do: "unlock"}, err)
-	return err
+	return a.note(ctx, Event{Do: "unlock"}, a.Backend.Unlock(ctx))
 }
 
 func (a *audited) Migrate(ctx context.Context, to token.KeystoreChoice) (token.Migrated, error) {
 	done, err := a.Backend.Migrate(ctx, to)
-	a.note(ctx, Event{Do: "migrate"}, err)
-	return done, err
+	return done, a.note(ctx, Event{Do: "migrate"}, err)
 }

@@ -22,7 +22,9 @@ type callerKey struct{}
 func identify(c net.Conn) caller {
 	peer, err := peerOf(c)
 	if err == nil {
-		peer.Groups, err = groupsOf(c)
+		var more []int
+		more, err = groupsOf(c)
+		peer.Groups = append(peer.Groups, more...)
 	}
 	return caller{peer, err, sync.OnceValue(func() string { return programOf(peer.PID) })}
 }

@@ -13,16 +13,10 @@ import (
 	"tokend/ipc"
 )
 
-// groupsOf asks the kernel for the groups of a Unix socket's peer, as they were
-// when it connected: the primary one (SO_PEERCRED) and the supplementary ones
-// (SO_PEERGROUPS).
+// groupsOf asks the kernel for the supplementary groups of a Unix socket's peer
+// (SO_PEERGROUPS), as they were when it connected.
 func groupsOf(c net.Conn) (groups []int, err error) {
 	err = ipc.Control(c.(syscall.Conn), func(fd int) error {
-		cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
-		if err != nil {
-			return err
-		}
-		groups = []int{int(cred.Gid)}
 		raw := make([]uint32, 64)
 		for {
 			size := uint32(len(raw) * 4)

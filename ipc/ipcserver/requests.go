@@ -12,6 +12,8 @@ import (
 	"tokend/providers/token"
 )
 
+var errQuery = invalid("", "the query is not in the form name=value&name=value")
+
 // decodeQuery reads the query of GET /v1/token and /v1/token/NAME strictly.
 func decodeQuery(raw string) (token.Query, error) {
 	var q token.Query
@@ -20,7 +22,7 @@ func decodeQuery(raw string) (token.Query, error) {
 	}
 	values, err := url.ParseQuery(raw)
 	if err != nil {
-		return q, invalid("", "the query is not in the form name=value&name=value")
+		return q, errQuery
 	}
 	for name, v := range values {
 		if len(v) != 1 {
@@ -143,7 +145,7 @@ func decodeProfile(body []byte) (token.CreateProfile, error) {
 func decodeWatch(raw string) (profiles []string, err error) {
 	values, err := url.ParseQuery(raw)
 	if err != nil {
-		return nil, invalid("", "the query is not in the form name=value&name=value")
+		return nil, errQuery
 	}
 	for name := range values {
 		if name != "profile" {
