@@ -371,6 +371,11 @@ func TestExitStatusIsCurls(t *testing.T) {
 	if r.wants(t, 22, "", "curl: (22)"); strings.Contains(r.err, "tokenctl") {
 		t.Errorf("stderr %q", r.err)
 	}
+	unread, out := io.Pipe()
+	_ = unread.Close()
+	if status := run([]string{"tokenctl", "curl", "--socket", socket, "clms", "-sS", s.URL}, nil, out, io.Discard); status != 23 {
+		t.Errorf("the answer cannot be written: status %d", status)
+	}
 	s.Close()
 	call(t, socket, nil, "curl", "clms", "-sS", s.URL).wants(t, 7, "", "curl: (7)")
 }
