@@ -44,15 +44,13 @@ func overviewLines(st token.Status, now time.Time) []string {
 		}
 		return lines
 	}
-	lines = append(lines, countStates(st.Profiles))
 	i := slices.IndexFunc(st.Profiles, func(p token.ProfileStatus) bool { return ownToken(p).Error != nil || len(p.Warnings) > 0 })
 	if i >= 0 {
 		lines = append(lines, "Needs attention: "+ui.Typed("tokenctl status", ui.Printable(ui.Word(st.Profiles[i].Name))))
 	} else {
 		lines = append(lines, "Use one: "+ui.Typed(useCommand(st.Profiles[0])))
 	}
-	name := ui.Printable(ui.Word(st.Profiles[0].Name))
-	return append(lines, "See them all: "+ui.Typed("tokenctl status")+"; one at length: "+ui.Typed("tokenctl status", name))
+	return append(lines, fmt.Sprintf("See all %d: ", len(st.Profiles))+ui.Typed("tokenctl status")+"; one at length: "+ui.Typed("tokenctl status NAME"))
 }
 
 // useCommand is the command that uses a profile.
@@ -65,25 +63,4 @@ func useCommand(p token.ProfileStatus) string {
 		return "tokenctl verify " + name
 	}
 	return "tokenctl get " + name
-}
-
-// countStates counts profiles by their state.
-func countStates(profiles []token.ProfileStatus) string {
-	var states []string
-	counts := map[string]int{}
-	for _, p := range profiles {
-		state := stateOf(ownToken(p)).Text
-		if counts[state]++; counts[state] == 1 {
-			states = append(states, state)
-		}
-	}
-	slices.Sort(states)
-	for i, state := range states {
-		states[i] = fmt.Sprintf("%d %s", counts[state], state)
-	}
-	noun := "profiles"
-	if len(profiles) == 1 {
-		noun = "profile"
-	}
-	return fmt.Sprintf("%d %s: %s.", len(profiles), noun, strings.Join(states, ", "))
 }

@@ -25,14 +25,13 @@ func TestWithoutArgumentsItSaysHowThingsStand(t *testing.T) {
 	b := newBackend()
 	socket := serve(t, b)
 	alone(t, socket).wants(t, ui.ExitOK, "tokend 1.2.3 is running, started 3 h ago; its keystore is os: ok.\n"+
-		"2 profiles: 1 failing, 1 fresh.\nNeeds attention: tokenctl status azure\n"+
-		"See them all: tokenctl status; one at length: tokenctl status azure\nAll commands: tokenctl --help\n", "")
+		"Needs attention: tokenctl status azure\nSee all 2: tokenctl status; one at length: tokenctl status NAME\nAll commands: tokenctl --help\n", "")
 
 	b.status.Profiles = b.status.Profiles[1:]
-	alone(t, socket).wants(t, ui.ExitOK, "\n1 profile: 1 fresh.\nUse one: tokenctl get clms\n", "")
+	alone(t, socket).wants(t, ui.ExitOK, "\nUse one: tokenctl get clms\n", "")
 
 	b.status.Profiles = []token.ProfileStatus{{Name: "rock", Does: doesSign}}
-	alone(t, socket).wants(t, ui.ExitOK, "\n1 profile: 1 signs.\nUse one: tokenctl sign rock URL\n", "")
+	alone(t, socket).wants(t, ui.ExitOK, "\nUse one: tokenctl sign rock URL\n", "")
 
 	b.status.Profiles = nil
 	r := alone(t, socket)

@@ -19,9 +19,9 @@ const (
 type Progress struct {
 	out   Screen
 	began time.Time
+	text  string
 
 	mu    sync.Mutex
-	text  string
 	shown int // characters on the screen
 	timer *time.Timer
 	ended bool
@@ -44,16 +44,6 @@ func newProgress(out Screen, text string, seen func() bool) *Progress {
 		}
 	})
 	return p
-}
-
-// Say changes the text.
-func (p *Progress) Say(text string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.text = text
-	if p.shown > 0 {
-		p.write()
-	}
 }
 
 // End takes the text off the screen.

@@ -54,36 +54,23 @@ func TestProgressShowsWhatLasts(t *testing.T) {
 		want(499*time.Millisecond, "")
 		want(501*time.Millisecond, "Waiting for tokend ... 0 s")
 		want(2*time.Second, "Waiting for tokend ... 2 s")
-		p.Say("Next")
-		want(0, "Next ... 3 s")
 		p.End()
 		want(0, "")
 		want(5*time.Second, "")
 	})
 }
 
-func TestProgressHidesWhatIsShort(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var n notepad
-		p := newProgress(Screen{W: &n}, "Waiting", func() bool { return true })
-		time.Sleep(400 * time.Millisecond)
-		p.Say("Still waiting")
-		p.End()
-		time.Sleep(5 * time.Second)
-		if n.column != 0 || n.String() != "" {
-			t.Errorf("shown: %q", n.String())
-		}
-	})
-}
-
-func TestProgressIsForTerminals(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var n notepad
-		p := newProgress(Screen{W: &n}, "Waiting", func() bool { return false })
-		time.Sleep(5 * time.Second)
-		p.End()
-		if n.String() != "" {
-			t.Errorf("shown: %q", n.String())
-		}
-	})
+func TestProgressHidesWhatIsShortAndIsForTerminals(t *testing.T) {
+	for isTerminal, after := range map[bool]time.Duration{true: 400 * time.Millisecond, false: 5 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			var n notepad
+			p := newProgress(Screen{W: &n}, "Waiting", func() bool { return isTerminal })
+			time.Sleep(after)
+			p.End()
+			time.Sleep(5 * time.Second)
+			if n.column != 0 || n.String() != "" {
+				t.Errorf("shown: %q", n.String())
+			}
+		})
+	}
 }
