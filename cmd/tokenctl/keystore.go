@@ -75,27 +75,12 @@ func migrateCommand(e *ui.Env) *cli.Command {
 			f.Complete("to", cli.Words("os", "sealed"))
 		},
 		Run: func(ctx context.Context, _ *cli.Call) error {
-			if err := checkChoice(to); err != nil {
-				return err
+			if to.Keystore == "" {
+				return cli.Usage("Where to? Say --to os or --to sealed")
 			}
 			return migrate(ctx, e, to, asJSON)
 		},
 	}
-}
-
-// checkChoice checks the flags of migrate.
-func checkChoice(to token.KeystoreChoice) error {
-	switch {
-	case to.Keystore == "":
-		return cli.Usage("Where to? Say --to os or --to sealed")
-	case to.Keystore != "os" && to.Keystore != "sealed":
-		return cli.Usage("--to: there is no keystore %q; there are os and sealed", to.Keystore)
-	case to.KeyFile != "" && to.Credential != "":
-		return cli.Usage("--key-file and --credential exclude each other")
-	case to.Keystore == "os" && (to.KeyFile != "" || to.Credential != "" || to.GroupRead):
-		return cli.Usage("the OS keyring needs no key: leave out --key-file and --credential")
-	}
-	return nil
 }
 
 func keystoreText(s ui.Screen, st token.KeystoreStatus) string {

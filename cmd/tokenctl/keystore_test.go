@@ -119,9 +119,6 @@ func TestMigrateTypedWrongly(t *testing.T) {
 		"Where to? Say --to os or --to sealed\n  See: tokenctl keystore migrate --help\n": {},
 		`keystore migrate takes no arguments and got "sealed"`:                            {"sealed"},
 		"keystore migrate has no flag --too; did you mean --to?":                          {"--too", "os"},
-		`there is no keystore "plain"`:                                                    {"--to", "plain"},
-		"exclude each other":                                                              {"--to", "sealed", "--key-file", "a", "--credential", "b"},
-		"needs no key":                                                                    {"--to", "os", "--key-file", "a"},
 	} {
 		call(t, "/nowhere", nil, append([]string{"keystore", "migrate"}, args...)...).wants(t, ui.ExitUsage, "", want)
 	}
