@@ -65,8 +65,7 @@ func TestCredentialIsKeptReplacedAndDeleted(t *testing.T) {
 	wantCode(t, errOf(c.Current("clms")), token.ErrNotFound)
 
 	expires := time.Date(2027, 1, 2, 3, 4, 5, 0, time.FixedZone("", 3600))
-	first, err := c.Put(t.Context(), "clms", secretsOf("k1", "i1"), token.Credential{Expires: expires, Settings: map[string]any{"client_id": "c1"}})
-	must(t, err)
+	first := val(c.Put(t.Context(), "clms", secretsOf("k1", "i1"), token.Credential{Expires: expires, Settings: map[string]any{"client_id": "c1"}}))
 	if want := "clms/client_id/" + first.ID; first.Account("client_id") != want {
 		t.Errorf("account %q", first.Account("client_id"))
 	}
@@ -80,8 +79,7 @@ func TestCredentialIsKeptReplacedAndDeleted(t *testing.T) {
 	wantWhole(t, c, "clms", secretsOf("k1", "i1"))
 	wantCode(t, errOf(secretOf(t, c, "clms", "password")), token.ErrNotFound)
 
-	second, err := c.Put(t.Context(), "clms", map[string]token.Secret{"client_secret": token.NewSecret("s")}, bare)
-	must(t, err)
+	second := val(c.Put(t.Context(), "clms", map[string]token.Secret{"client_secret": token.NewSecret("s")}, bare))
 	if current, err := c.Current("clms"); err != nil || current.ID != second.ID || !current.Expires.IsZero() || len(current.Settings) != 0 {
 		t.Errorf("current %+v, %v", current, err)
 	}
@@ -239,8 +237,7 @@ func TestPendingCredential(t *testing.T) {
 	wantCode(t, c.Abandon(t.Context(), "p"), token.ErrNotFound)
 
 	must(t, errOf(c.PutPending(t.Context(), "p", secretsOf("k2", "i2"), bare)))
-	second, err := c.PutPending(t.Context(), "p", secretsOf("k3", "i3"), token.Credential{Settings: map[string]any{"public_key": "3"}})
-	must(t, err)
+	second := val(c.PutPending(t.Context(), "p", secretsOf("k3", "i3"), token.Credential{Settings: map[string]any{"public_key": "3"}}))
 	if len(m.values) != 4 {
 		t.Errorf("the keystore holds %d secrets, want those of the current and the pending credential", len(m.values))
 	}

@@ -21,11 +21,9 @@ func TestEraseForgetsOneInstallation(t *testing.T) {
 		accounts         []string
 	}
 	install := func(profile string) (i installation) {
-		var err error
 		i.dir = t.TempDir()
 		i.credentials = filepath.Join(i.dir, "credentials")
-		i.KeystoreConfig, err = Setup(t.Context(), i.dir, Choice{Keystore: KeystoreOS}, token.Secret{})
-		must(t, err)
+		i.KeystoreConfig = val(Setup(t.Context(), i.dir, Choice{Keystore: KeystoreOS}, token.Secret{}))
 		ks := val(i.Open(i.dir))
 		c := NewCredentials(i.credentials, ks)
 		current := val(c.Put(t.Context(), profile, secretsOf("k", "i"), bare))

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -307,10 +308,7 @@ func configPath(stateDir string) string { return filepath.Join(stateDir, "instal
 const otherSealedDir = "sealed-2"
 
 func (i KeystoreConfig) sealedDir(stateDir string) string {
-	if i.Dir == "" {
-		return filepath.Join(stateDir, "sealed")
-	}
-	return filepath.Join(stateDir, i.Dir)
+	return filepath.Join(stateDir, cmp.Or(i.Dir, "sealed"))
 }
 
 func randomHex(bytes int) string {

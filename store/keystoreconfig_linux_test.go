@@ -19,8 +19,7 @@ func TestSetupWithTheOSKeyring(t *testing.T) {
 	}
 
 	s.Unlock()
-	i, err := Setup(t.Context(), dir, Choice{Keystore: KeystoreOS}, token.Secret{})
-	must(t, err)
+	i := val(Setup(t.Context(), dir, Choice{Keystore: KeystoreOS}, token.Secret{}))
 	ks := val(i.Open(dir))
 	wantCode(t, errOf(ks.Get(t.Context(), "setup-probe/"+i.ID)), token.ErrNotFound)
 	key, err := ks.Get(t.Context(), "cache-key/"+i.ID)
@@ -34,8 +33,7 @@ func TestSetupWithTheOSKeyring(t *testing.T) {
 func TestCredentialInTheOSKeyring(t *testing.T) {
 	s := keyringtest.Start(t)
 	dir := t.TempDir()
-	i, err := Setup(t.Context(), dir, Choice{Keystore: KeystoreOS}, token.Secret{})
-	must(t, err)
+	i := val(Setup(t.Context(), dir, Choice{Keystore: KeystoreOS}, token.Secret{}))
 	ks := val(i.Open(dir))
 	c := NewCredentials(dir+"/credentials", ks)
 	rsa4096 := "canary-key-" + strings.Repeat("\x30\x82\x09\x00", 600)

@@ -17,9 +17,7 @@ import (
 func sealedChoice(t testing.TB) Choice {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "kek")
-	if err := NewKeyFile(path); err != nil {
-		t.Fatal(err)
-	}
+	must(t, NewKeyFile(path))
 	return Choice{Keystore: KeystoreSealed, KeyFile: path}
 }
 
@@ -49,11 +47,9 @@ func TestSetupIsMadeOnce(t *testing.T) {
 	dir, choice := filepath.Join(t.TempDir(), "state"), sealedChoice(t)
 	wantCode(t, errOf(ReadKeystoreConfig(dir)), token.ErrNotFound)
 
-	first, err := Setup(t.Context(), dir, choice, token.Secret{})
-	must(t, err)
+	first := val(Setup(t.Context(), dir, choice, token.Secret{}))
 	before := tree(t, dir)
-	again, err := Setup(t.Context(), dir, choice, token.Secret{})
-	must(t, err)
+	again := val(Setup(t.Context(), dir, choice, token.Secret{}))
 	read := val(ReadKeystoreConfig(dir))
 	if again != first || read != first || first.ID == "" || first.KeyID == "" {
 		t.Errorf("set up %+v, again %+v, read %+v", first, again, read)
@@ -133,8 +129,7 @@ func TestSetupThatFailsRecordsNothing(t *testing.T) {
 // Case 8 of the threat model: secrets whose installation record is lost are not buried under a new key.
 func TestSetupNeverGivesUpSealedSecrets(t *testing.T) {
 	dir, choice := t.TempDir(), sealedChoice(t)
-	i, err := Setup(t.Context(), dir, choice, token.Secret{})
-	must(t, err)
+	i := val(Setup(t.Context(), dir, choice, token.Secret{}))
 	ks := val(i.Open(dir))
 	must(t, ks.Set(t.Context(), "clms/private_key/1", token.NewSecret("x")))
 	must(t, os.Remove(configPath(dir)))
@@ -144,8 +139,7 @@ func TestSetupNeverGivesUpSealedSecrets(t *testing.T) {
 		wantCode(t, errOf(Setup(t.Context(), dir, other, token.Secret{})), token.ErrKeystore)
 	}
 	wantTree(t, dir, before)
-	i, err = Setup(t.Context(), dir, choice, token.Secret{})
-	must(t, err)
+	i = val(Setup(t.Context(), dir, choice, token.Secret{}))
 	ks = val(i.Open(dir))
 	wantSecret(t, ks, "clms/private_key/1", "x")
 }
@@ -153,8 +147,7 @@ func TestSetupNeverGivesUpSealedSecrets(t *testing.T) {
 // Case 9 of the threat model.
 func TestOpenTellsAnotherKey(t *testing.T) {
 	dir, choice := t.TempDir(), sealedChoice(t)
-	i, err := Setup(t.Context(), dir, choice, token.Secret{})
-	must(t, err)
+	i := val(Setup(t.Context(), dir, choice, token.Secret{}))
 	before := tree(t, dir)
 
 	must(t, os.Remove(choice.KeyFile))

@@ -14,10 +14,7 @@ import (
 
 func openSealed(t testing.TB, dir string, kek token.Secret) *Sealed {
 	t.Helper()
-	s, err := OpenSealed(dir, kek)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := val(OpenSealed(dir, kek))
 	return s
 }
 
@@ -196,13 +193,8 @@ func TestCredentialIsReadFromItsDirectory(t *testing.T) {
 
 func FuzzSealedFile(f *testing.F) {
 	s := openSealed(f, f.TempDir(), seal.NewKey())
-	if err := s.Set(f.Context(), "a", token.NewSecret("x")); err != nil {
-		f.Fatal(err)
-	}
-	good, err := os.ReadFile(s.path("a"))
-	if err != nil {
-		f.Fatal(err)
-	}
+	must(f, s.Set(f.Context(), "a", token.NewSecret("x")))
+	good := val(os.ReadFile(s.path("a")))
 	f.Add(good)
 	f.Add([]byte(sealedMagic))
 	f.Add(good[:sealedHeader])

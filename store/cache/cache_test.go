@@ -35,8 +35,7 @@ func openCache(t testing.TB, path string) *Cache {
 // openLocked opens a cache that has not read its key.
 func openLocked(t testing.TB, path string) *Cache {
 	t.Helper()
-	c, err := Open(path, func(context.Context) (token.Secret, error) { return testKey, nil })
-	must(t, err)
+	c := val(Open(path, func(context.Context) (token.Secret, error) { return testKey, nil }))
 	t.Cleanup(func() { c.Close() })
 	return c
 }
@@ -630,16 +629,9 @@ func TestARecordIsReadWholeOrNotAtAll(t *testing.T) {
 func FuzzCachePages(f *testing.F) {
 	path := cachePath(f)
 	c := openCache(f, path)
-	if err := errors.Join(c.Save(manyRecords(12)...), c.Close()); err != nil {
-		f.Fatal(err)
-	}
-	good, err := os.ReadFile(path)
-	if err != nil {
-		f.Fatal(err)
-	}
-	if err := checkPages(bytes.NewReader(good), int64(len(good))); err != nil {
-		f.Fatal(err)
-	}
+	must(f, errors.Join(c.Save(manyRecords(12)...), c.Close()))
+	good := val(os.ReadFile(path))
+	must(f, checkPages(bytes.NewReader(good), int64(len(good))))
 	// Damage of a page: its number and what its first bytes become.
 	f.Add(uint8(0), []byte{})
 	f.Add(uint8(2), bytes.Repeat([]byte{0xff}, 64))
@@ -659,9 +651,7 @@ func BenchmarkSave(b *testing.B) {
 	rec := testRecord("a", "")
 	rec.Token.Secret = token.NewSecret(strings.Repeat("t", 2000))
 	for b.Loop() {
-		if err := c.Save(rec); err != nil {
-			b.Fatal(err)
-		}
+		must(b, c.Save(rec))
 	}
 }
 
@@ -672,9 +662,7 @@ func BenchmarkLoad(b *testing.B) {
 	for i := range records {
 		records[i].Token.Secret = token.NewSecret(strings.Repeat("t", 2000))
 	}
-	if err := c.Save(records...); err != nil {
-		b.Fatal(err)
-	}
+	must(b, c.Save(records...))
 	for b.Loop() {
 		if got, err := c.Load(b.Context(), time.Now()); err != nil || len(got) != n {
 			b.Fatal(len(got), err)
