@@ -67,7 +67,7 @@ func documents(t *testing.T) (all []document) {
 	for _, file := range files {
 		text := read(t, root, file)
 		d := document{path: file, text: text}
-		check(t, d.parse(t))
+		d.parse(t)
 		all = append(all, d)
 	}
 	return all
@@ -80,7 +80,7 @@ var (
 )
 
 // parse finds the blocks of a document.
-func (d *document) parse(t *testing.T) error {
+func (d *document) parse(t *testing.T) {
 	t.Helper()
 	lines := strings.Split(d.text, "\n")
 	pending := map[string]string{}
@@ -95,7 +95,7 @@ func (d *document) parse(t *testing.T) error {
 			for end < len(lines) && strings.TrimSpace(lines[end]) != "```" {
 				end++
 			}
-			d.add(block{i + 2, f[2], outdented(lines[i+1:end], len(f[1])), pending})
+			d.blocks = append(d.blocks, block{i + 2, f[2], outdented(lines[i+1:end], len(f[1])), pending})
 			pending = map[string]string{}
 			i = end
 		case afterBlank && strings.HasPrefix(line, depth(inList)):
@@ -103,7 +103,7 @@ func (d *document) parse(t *testing.T) error {
 			for end < len(lines) && (strings.HasPrefix(lines[end], depth(inList)) || strings.TrimSpace(lines[end]) == "") {
 				end++
 			}
-			d.add(block{i + 1, "sh", outdented(lines[i:end], len(line)-len(strings.TrimLeft(line, " "))), pending})
+			d.blocks = append(d.blocks, block{i + 1, "sh", outdented(lines[i:end], len(line)-len(strings.TrimLeft(line, " "))), pending})
 			pending = map[string]string{}
 			i = end - 1
 			afterBlank = true
@@ -117,7 +117,6 @@ func (d *document) parse(t *testing.T) error {
 		}
 		afterBlank = strings.TrimSpace(line) == "" || comment.MatchString(line)
 	}
-	return nil
 }
 
 // depth is how code is indented.
@@ -134,16 +133,12 @@ func (d *document) note(t *testing.T, line int, word, value string, pending map[
 	case word == "scene":
 		d.scene = strings.Fields(value)
 	case word == portalStep:
-		d.add(block{line, portalStep, value, map[string]string{}})
+		d.blocks = append(d.blocks, block{line, portalStep, value, map[string]string{}})
 	case slices.Contains(marks, word):
 		pending[word] = value
 	default:
 		t.Errorf("%s:%d: there is no mark %q", d.path, line, word)
 	}
-}
-
-func (d *document) add(b block) {
-	d.blocks = append(d.blocks, b)
 }
 
 // outdented takes the indentation from lines.
