@@ -46,7 +46,7 @@ func TestStartUpFailures(t *testing.T) {
 		// Case 30 of the threat model.
 		{"a long path", func(h *home) { h.client.Socket = "/tmp/" + strings.Repeat("x", 103) }, exitSocket, "108 bytes"},
 		{"a directory for all", func(h *home) { h.chmod("", 0o777) }, exitSocket, "others may write"},
-		{"a file in the way", func(h *home) { h.write("tokend.sock", "") }, exitSocket, "a file, not a socket"},
+		{"a file in the way", func(h *home) { h.write("tokend.sock", "") }, exitSocket, "it is not a socket"},
 		{"a socket of another program", func(h *home) {
 			l, err := net.Listen("unix", h.client.Socket)
 			check(h.t, err)
