@@ -75,15 +75,16 @@ type Rules struct {
 
 // A Verifier verifies the JWTs of one issuer (RFC 7519 §7.2, RFC 8725).
 type Verifier struct {
-	keys      *KeySet
-	rules     Rules
-	validator *jwt.Validator
+	keys   *KeySet
+	rules  Rules
+	parser *jwt.Parser
 }
 
 // NewVerifier returns a verifier that uses keys.
 func NewVerifier(keys *KeySet, rules Rules) *Verifier {
-	return &Verifier{keys, rules, jwt.NewValidator(jwt.WithLeeway(rules.Leeway), jwt.WithIssuer(rules.Issuer),
-		jwt.WithAudience(rules.Audiences...), jwt.WithExpirationRequired(), jwt.WithIssuedAt())}
+	return &Verifier{keys, rules, jwt.NewParser(
+		jwt.WithStrictDecoding(), jwt.WithValidMethods(keys.policy.Algorithms), jwt.WithLeeway(rules.Leeway),
+		jwt.WithIssuer(rules.Issuer), jwt.WithAudience(rules.Audiences...), jwt.WithExpirationRequired(), jwt.WithIssuedAt())}
 }
 
 // Keys returns the keys that v uses.
@@ -93,98 +94,75 @@ func (v *Verifier) Keys() *KeySet { return v.keys }
 // is a flaw, or ErrUnavailable if the issuer's keys cannot be had. It makes no
 // request while they are known.
 func (v *Verifier) Claims(ctx context.Context, text string) (map[string]any, error) {
-	j, err := parseJWS(text)
+	h, err := readHeader(v.parser, text)
 	switch {
 	case err != nil:
 		return nil, err
-	case !slices.Contains(v.keys.policy.Algorithms, j.algorithm):
-		return nil, Flaw(ReasonAlgorithm, "the token's algorithm %s is not allowed", Quote(j.algorithm))
-	case v.rules.KeyID && j.keyID == "":
+	case !slices.Contains(v.keys.policy.Algorithms, h.algorithm):
+		return nil, Flaw(ReasonAlgorithm, "the token's algorithm %s is not allowed", Quote(h.algorithm))
+	case v.rules.KeyID && h.keyID == "":
 		return nil, Flaw(ReasonUnknownKey, "the token's header has no kid")
 	}
-	if err := v.checkSignature(ctx, j); err != nil {
-		return nil, err
-	}
-	payload, err := j.claims()
-	if err != nil {
-		return nil, err
-	}
-	if err := v.validate(claims{payload, v.rules.OneAudience}); err != nil {
-		return nil, err
-	}
-	if v.rules.Type != "" && !sameType(j.typ, v.rules.Type) {
-		return nil, Flaw(ReasonUnsupported, "the token's typ is %s, not %q", Quote(j.typ), v.rules.Type)
-	}
-	return payload.Values(), nil
-}
-
-// checkSignature comes before the claims, so that nothing is said of a payload
-// that the issuer has not signed.
-func (v *Verifier) checkSignature(ctx context.Context, j jws) error {
 	seen := v.keys.known.snapshot()
-	key, err := v.keys.key(ctx, j.keyID, j.algorithm)
+	c, err := v.parse(text, h, func() (publicKey, error) { return v.keys.key(ctx, h.keyID, h.algorithm) })
+	if f := (*flaw)(nil); h.keyID == "" && errors.As(err, &f) && f.reason == ReasonSignature {
+		// Without a kid, a token by a new key looks like a forgery by the old one.
+		set, unavailable := v.keys.look(ctx, seen, time.Now().Round(0))
+		if unavailable != nil {
+			return nil, unavailable
+		}
+		if newer, found := set.find("", h.algorithm); found {
+			c, err = v.parse(text, h, func() (publicKey, error) { return newer, nil })
+		}
+	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	err = j.verify(key)
-	if err == nil || j.keyID != "" {
-		return err
+	if v.rules.Type != "" && !sameType(h.typ, v.rules.Type) {
+		return nil, Flaw(ReasonUnsupported, "the token's typ is %s, not %q", Quote(h.typ), v.rules.Type)
 	}
-	// Without a kid, a token by a new key looks like a forgery by the old one.
-	set, unavailable := v.keys.look(ctx, seen, time.Now().Round(0))
-	if unavailable != nil {
-		return unavailable
-	}
-	if newer, found := set.find("", j.algorithm); found {
-		err = j.verify(newer)
-	}
-	return err
+	return c.Values(), nil
 }
 
-// A jws is a token with nothing of it verified. Keys and their addresses in its
-// header (jwk, jku, x5c, x5u) are not even read, because an attacker would bring
-// them along (RFC 8725 §3.10). Many issuers send them, so they are not a reason
-// to refuse a token.
-type jws struct {
-	algorithm, keyID, typ string
-	signed                string
-	payload, signature    []byte
-}
+// A header is what counts of a token's header (RFC 7515 §4.1). Keys and their
+// addresses in it (jwk, jku, x5c, x5u) are not even read, because an attacker
+// would bring them along (RFC 8725 §3.10). Many issuers send them, so they are
+// not a reason to refuse a token.
+type header struct{ algorithm, keyID, typ string }
 
-// parseJWS parses a token in compact serialization (RFC 7515 §7.1).
-func parseJWS(text string) (j jws, err error) {
+// readHeader checks the form of a token (RFC 7515 §7.1), and in its header what
+// golang-jwt does not look at. Its error is a flaw.
+func readHeader(parser *jwt.Parser, text string) (h header, err error) {
 	if err := checkForm(text); err != nil {
-		return jws{}, err
+		return header{}, err
 	}
-	parts := strings.Split(text, ".")
-	header, bad1 := decodeBase64(parts[0])
-	payload, bad2 := decodeBase64(parts[1])
-	signature, bad3 := decodeBase64(parts[2])
-	if errors.Join(bad1, bad2, bad3) != nil {
-		return jws{}, Flaw(ReasonMalformed, "the token is not in canonical base64url")
+	var parts [3][]byte
+	for i, part := range strings.Split(text, ".") {
+		if parts[i], err = parser.DecodeSegment(part); err != nil {
+			return header{}, Flaw(ReasonMalformed, "the token's %s is not canonical base64url", [...]string{"header", "payload", "signature"}[i])
+		}
 	}
-	o, err := strictjson.Parse(header)
+	o, err := strictjson.Parse(parts[0])
 	if err != nil {
-		return jws{}, Flaw(ReasonMalformed, "the token's header is %v", err)
+		return header{}, Flaw(ReasonMalformed, "the token's header is %v", err)
 	}
 	// What would change the meaning of the rest: extensions that must be
 	// understood (RFC 7515 §4.1.11), a payload that is not encoded (RFC 7797),
 	// encryption and compression (RFC 7516 §4.1).
 	for _, name := range []string{"crit", "b64", "enc", "zip"} {
 		if o.Has(name) {
-			return jws{}, Flaw(ReasonUnsupported, "the token's header has %q, which is not supported", name)
+			return header{}, Flaw(ReasonUnsupported, "the token's header has %q, which is not supported", name)
 		}
 	}
-	for _, name := range []string{"alg", "kid", "typ"} {
-		if o.Has(name) && !o.IsText(name) {
-			return jws{}, Flaw(ReasonMalformed, "the token's %s is not a string", name)
+	for name, into := range map[string]*string{"alg": &h.algorithm, "kid": &h.keyID, "typ": &h.typ} {
+		if *into = o.Text(name); o.Has(name) && !o.IsText(name) {
+			return header{}, Flaw(ReasonMalformed, "the token's %s is not a string", name)
 		}
 	}
-	j = jws{o.Text("alg"), o.Text("kid"), o.Text("typ"), parts[0] + "." + parts[1], payload, signature}
-	if j.algorithm == "" {
-		return jws{}, Flaw(ReasonMalformed, "the token's header names no algorithm")
+	if h.algorithm == "" {
+		return header{}, Flaw(ReasonMalformed, "the token's header names no algorithm")
 	}
-	return j, nil
+	return h, nil
 }
 
 // checkForm refuses what is not a JWS in compact serialization.
@@ -193,43 +171,29 @@ func checkForm(text string) error {
 		return Flaw(ReasonMalformed, "the token is longer than 16 KiB")
 	}
 	switch dots := strings.Count(text, "."); {
-	case strings.HasPrefix(text, "{"):
+	case text == "":
+		return Flaw(ReasonMalformed, "the token is empty")
+	case text[0] == '{':
 		return Flaw(ReasonUnsupported, "the token is in JSON serialization, not a compact JWS")
 	case dots == 4:
 		return Flaw(ReasonUnsupported, "the token is encrypted (JWE), not a compact JWS")
 	case dots != 2:
 		return Flaw(ReasonMalformed, "the token is not a compact JWS, which has three parts with dots between them")
+	case strings.ContainsAny(text, "\r\n"): // which base64 decoders skip
+		return Flaw(ReasonMalformed, "the token has a line break in it")
 	}
 	return nil
-}
-
-// verify checks the signature with a key that is for its algorithm.
-func (j jws) verify(key publicKey) error {
-	if !slices.Contains(key.algorithms, j.algorithm) {
-		return Flaw(ReasonAlgorithm, "the token's algorithm %s is not that of its key", Quote(j.algorithm))
-	}
-	if method(j.algorithm).Verify(j.signed, j.signature, key.public) != nil {
-		return Flaw(ReasonSignature, "the token's signature is not that of the issuer's key")
-	}
-	return nil
-}
-
-// claims returns the payload.
-func (j jws) claims() (strictjson.Object, error) {
-	o, err := strictjson.Parse(j.payload)
-	if err != nil {
-		return nil, Flaw(ReasonMalformed, "the token's payload is %v", err)
-	}
-	return o, nil
 }
 
 // Unverified returns the payload of a token without verifying anything.
 func Unverified(text string) (strictjson.Object, error) {
-	j, err := parseJWS(text)
-	if err != nil {
+	parser := jwt.NewParser(jwt.WithStrictDecoding())
+	if _, err := readHeader(parser, text); err != nil {
 		return nil, err
 	}
-	return j.claims()
+	c := &claims{fault: errNoPayload}
+	_, _, _ = parser.ParseUnverified(text, c) // which leaves the fault if it fails
+	return c.Object, c.fault
 }
 
 // sameType compares media types, of which "application/" may be left out (RFC
@@ -239,15 +203,54 @@ func sameType(a, b string) bool {
 	return short(a) == short(b)
 }
 
-// validate has golang-jwt validate the claims, and says in a verdict's words what
-// it found.
-func (v *Verifier) validate(c claims) error {
-	err := v.validator.Validate(c)
-	if err == nil {
-		return nil
+// parse has golang-jwt parse a token, verify its signature with the key that
+// find returns, and validate its claims.
+func (v *Verifier) parse(text string, h header, find func() (publicKey, error)) (*claims, error) {
+	c := &claims{fault: errNoPayload, oneAudience: v.rules.OneAudience}
+	keyOf := func(t *jwt.Token) (any, error) {
+		key, err := find()
+		if err == nil && !slices.Contains(key.algorithms, h.algorithm) {
+			err = Flaw(ReasonAlgorithm, "the token's algorithm %s is not that of its key", Quote(h.algorithm))
+		}
+		t.Method = method(h.algorithm)
+		return key.public, err
 	}
+	t, err := v.parser.ParseWithClaims(text, c, keyOf)
+	if errors.Is(err, jwt.ErrTokenMalformed) {
+		err = v.noPayload(t, keyOf)
+	}
+	if err != nil {
+		return nil, v.flaw(c, err)
+	}
+	return c, nil
+}
+
+// noPayload returns what is wrong with a token whose payload is not JSON. The
+// library parses that first; for a verdict the signature comes first, so that
+// nothing is said of a payload that the issuer has not signed.
+func (v *Verifier) noPayload(t *jwt.Token, keyOf jwt.Keyfunc) error {
+	key, err := keyOf(t)
+	if err != nil {
+		return err
+	}
+	dot := strings.LastIndexByte(t.Raw, '.')
+	signature, err := v.parser.DecodeSegment(t.Raw[dot+1:])
+	if err != nil || t.Method.Verify(t.Raw[:dot], signature, key) != nil {
+		return jwt.ErrTokenSignatureInvalid
+	}
+	return errNoPayload
+}
+
+// flaw says in a verdict's words what the library found.
+func (v *Verifier) flaw(c *claims, err error) error {
 	if f := (*flaw)(nil); errors.As(err, &f) {
 		return f
+	}
+	if unavailable := (*token.Error)(nil); errors.As(err, &unavailable) {
+		return unavailable
+	}
+	if errors.Is(err, jwt.ErrTokenSignatureInvalid) {
+		return Flaw(ReasonSignature, "the token's signature is not that of the issuer's key")
 	}
 	for _, name := range []string{"iss", "aud", "exp"} {
 		if !c.Has(name) {
@@ -269,32 +272,49 @@ func (v *Verifier) validate(c claims) error {
 		return Flaw(ReasonExpired, "the token expired at %s", at("exp"))
 	case errors.Is(err, jwt.ErrTokenNotValidYet):
 		return Flaw(ReasonNotYetValid, "the token is not valid before %s (nbf)", at("nbf"))
+	case errors.Is(err, jwt.ErrTokenUsedBeforeIssued):
+		return Flaw(ReasonNotYetValid, "the token is not valid before %s (iat)", at("iat"))
 	}
-	return Flaw(ReasonNotYetValid, "the token is not valid before %s (iat)", at("iat"))
+	return Flaw(ReasonBadClaim, "the token's claims are not valid")
 }
 
-// claims are a token's claims for golang-jwt, each in the one form that RFC 7519
-// §4.1 allows. Their errors are flaws.
+// claims are a token's claims, each in the one form that RFC 7519 §4.1 allows.
+// They are parsed strictly, and their errors are flaws.
 type claims struct {
 	strictjson.Object
+	fault       error // why there is no Object
 	oneAudience bool
 }
 
+var errNoPayload = Flaw(ReasonMalformed, "the token's payload is not a JSON object")
+
+// UnmarshalJSON keeps a fault for Validate, which runs after the signature was
+// verified.
+func (c *claims) UnmarshalJSON(text []byte) error {
+	if c.Object, c.fault = strictjson.Parse(text); c.fault != nil {
+		c.fault = Flaw(ReasonMalformed, "the token's payload is %v", c.fault)
+	}
+	return nil
+}
+
 // Validate checks what the library has no rule for.
-func (c claims) Validate() error {
+func (c *claims) Validate() error {
+	if c.fault != nil {
+		return c.fault
+	}
 	_, err := c.GetSubject()
 	return err
 }
 
-func (c claims) GetIssuer() (string, error)                   { return c.text("iss") }
-func (c claims) GetSubject() (string, error)                  { return c.text("sub") }
-func (c claims) GetExpirationTime() (*jwt.NumericDate, error) { return c.date("exp") }
-func (c claims) GetNotBefore() (*jwt.NumericDate, error)      { return c.date("nbf") }
-func (c claims) GetIssuedAt() (*jwt.NumericDate, error)       { return c.date("iat") }
+func (c *claims) GetIssuer() (string, error)                   { return c.text("iss") }
+func (c *claims) GetSubject() (string, error)                  { return c.text("sub") }
+func (c *claims) GetExpirationTime() (*jwt.NumericDate, error) { return c.date("exp") }
+func (c *claims) GetNotBefore() (*jwt.NumericDate, error)      { return c.date("nbf") }
+func (c *claims) GetIssuedAt() (*jwt.NumericDate, error)       { return c.date("iat") }
 
 // GetAudience returns aud, which is a string or a list of them. Without
 // checking it, tokens that were made for others would do.
-func (c claims) GetAudience() (jwt.ClaimStrings, error) {
+func (c *claims) GetAudience() (jwt.ClaimStrings, error) {
 	list := c.Texts("aud")
 	switch {
 	case !c.Has("aud"):
@@ -309,7 +329,7 @@ func (c claims) GetAudience() (jwt.ClaimStrings, error) {
 	return list, nil
 }
 
-func (c claims) text(name string) (string, error) {
+func (c *claims) text(name string) (string, error) {
 	if c.Has(name) && !c.IsText(name) {
 		return "", Flaw(ReasonBadClaim, "the token's %s is not a string", name)
 	}
@@ -318,7 +338,7 @@ func (c claims) text(name string) (string, error) {
 
 // date reads a NumericDate (RFC 7519 §2): a number of seconds, perhaps with a
 // fraction.
-func (c claims) date(name string) (*jwt.NumericDate, error) {
+func (c *claims) date(name string) (*jwt.NumericDate, error) {
 	if !c.Has(name) {
 		return nil, nil
 	}
