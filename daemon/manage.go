@@ -142,8 +142,8 @@ func (d *Daemon) retire(next *state, name string) {
 // secrets and writes the profile's file. On an error nothing is kept.
 func (d *Daemon) Add(ctx context.Context, a token.CreateProfile) (token.Created, error) {
 	st := d.state.Load()
-	err := cmp.Or(d.requireAdmin(ctx), token.CheckName(a.Name), d.isFree(a.Name), profile.CheckProvider(st.kinds, a.Provider))
-	if err != nil {
+	provider, err := profile.FindProvider(st.kinds, a.Provider)
+	if err := cmp.Or(d.requireAdmin(ctx), token.CheckName(a.Name), d.isFree(a.Name), err); err != nil {
 		return token.Created{}, err
 	}
 	settings := maps.Clone(a.Settings)
@@ -151,10 +151,7 @@ func (d *Daemon) Add(ctx context.Context, a token.CreateProfile) (token.Created,
 	if err != nil {
 		return token.Created{}, err
 	}
-	if err := noneContradicts(cred, settings); err != nil {
-		return token.Created{}, err
-	}
-	text, err := profile.Render(providerNamed(st.kinds, a.Provider), settings)
+	text, err := profile.Render(provider, settings)
 	if err != nil {
 		return token.Created{}, err
 	}
@@ -180,15 +177,6 @@ func (d *Daemon) Add(ctx context.Context, a token.CreateProfile) (token.Created,
 		return token.Created{}, errors.Join(err, d.deps.Credentials.Delete(context.WithoutCancel(ctx), a.Name))
 	}
 	return d.openStored(a.Name, cred, proven)
-}
-
-func providerNamed(kinds Kinds, name string) token.Provider {
-	for _, p := range kinds.Providers() {
-		if p.Name == name {
-			return p
-		}
-	}
-	return token.Provider{Name: name}
 }
 
 // isFree refuses a name that a profile has, or a file of profiles.d.
@@ -255,14 +243,8 @@ func prepareRotation(kinds Kinds, old *entry, file profile.File, a *token.Create
 	if err != nil {
 		return cred, err
 	}
-	a.Provider, a.Settings = old.Kind, maps.Clone(written)
-	if cred, err = prepare(kinds, a); err != nil {
-		return cred, err
-	}
-	if err := noneContradicts(cred, written); err != nil {
-		return cred, file.Locate(err)
-	}
-	return cred, nil
+	a.Provider, a.Settings = old.Kind, written
+	return prepare(kinds, a)
 }
 
 // unchanged refuses to go on with a profile that was removed, reloaded with
@@ -333,7 +315,7 @@ func (d *Daemon) finishRotation(ctx context.Context, a token.CreateProfile) (tok
 
 // prepare has the provider turn what was submitted into a.Secrets. What it found
 // in them besides secrets (a service key's client_id, a certificate) belongs to
-// the credential and changes with it.
+// the credential and changes with it. It must not contradict the settings.
 func prepare(kinds Kinds, a *token.CreateProfile) (token.Credential, error) {
 	before := maps.Clone(a.Settings)
 	if a.Settings == nil {
@@ -344,22 +326,14 @@ func prepare(kinds Kinds, a *token.CreateProfile) (token.Credential, error) {
 	}
 	found := map[string]any{}
 	for key, value := range a.Settings {
-		if old, ok := before[key]; !ok || !reflect.DeepEqual(old, value) {
+		set, ok := before[key]
+		if !ok {
 			found[key] = value
+		} else if !reflect.DeepEqual(set, value) {
+			return token.Credential{}, invalid(key, "%s is set to %q, the new credential says %q; leave it out", key, set, value)
 		}
 	}
 	return token.Credential{Expires: a.CredentialExpires, Settings: found}, nil
-}
-
-// noneContradicts refuses a credential that brings another value for a setting
-// than the person set, which would win.
-func noneContradicts(cred token.Credential, settings map[string]any) error {
-	for key, value := range cred.Settings {
-		if set, ok := settings[key]; ok {
-			return invalid(key, "%s is set to %q, the new credential says %q; leave it out", key, set, value)
-		}
-	}
-	return nil
 }
 
 // prove opens a profile with the secrets that were submitted, and obtains a token
@@ -380,11 +354,7 @@ func (d *Daemon) prove(ctx context.Context, st *state, f profile.File, cred toke
 // openStored opens a profile whose credential has just been stored, with the
 // configuration as it is by now, and activates it.
 func (d *Daemon) openStored(name string, stored token.Credential, proven mint.Proof) (token.Created, error) {
-	file, err := d.dirs.Read(name)
-	if err != nil {
-		return token.Created{}, err
-	}
-	p, err := d.state.Load().opener().OpenStored(file)
+	p, err := d.state.Load().opener().OpenStored(d.dirs, name)
 	if err != nil {
 		return token.Created{}, err
 	}

@@ -80,7 +80,7 @@ func (d *Daemon) Providers(context.Context) ([]token.Provider, error) {
 func (d *Daemon) profileStatus(st *state, e *entry, c *Caller, users userNames, detail bool) token.ProfileStatus {
 	out := token.ProfileStatus{
 		Name: e.Name, Provider: e.Kind, Does: e.Does(), File: d.dirs.ProfileFile(e.Name), Settings: e.Settings, Hosts: e.Hosts, Present: e.Present,
-		CredentialExpires: mint.UTC(e.Expires),
+		CredentialExpires: e.Expires.UTC(),
 	}
 	// Callers who may not manage profiles see only themselves.
 	shown := func(u *token.User) *token.User {
@@ -90,11 +90,11 @@ func (d *Daemon) profileStatus(st *state, e *entry, c *Caller, users userNames, 
 		return users.named(*u)
 	}
 	if u := e.used.Load(); u != nil {
-		out.LastUsed, out.LastUser = mint.UTC(u.At), shown(u.User())
+		out.LastUsed, out.LastUser = u.At.UTC(), shown(u.User())
 	}
 	if p := e.Pending; p != nil {
 		settings, _ := token.NewSettings(p.Settings) // made by a provider, of texts
-		out.Pending = &token.PendingCredential{ID: p.ID, Stored: mint.UTC(p.Stored), Settings: settings}
+		out.Pending = &token.PendingCredential{ID: p.ID, Stored: p.Stored.UTC(), Settings: settings}
 	}
 	if e.tokens != nil {
 		out.Endpoint, out.Renew, out.Tokens = e.Minter.Endpoint(), string(e.Renew), e.tokens.Status(detail)

@@ -61,13 +61,13 @@ func (t *Tokens) Status(detail bool) (list []token.TokenStatus) {
 	}
 	for _, s := range slots {
 		st := token.TokenStatus{
-			Target: s.target, State: "none", LastUsed: UTC(s.used.At), LastUser: s.used.User(),
+			Target: s.target, State: "none", LastUsed: s.used.At.UTC(), LastUser: s.used.User(),
 			Obtaining: s.flight != nil, Error: s.err, Failures: s.failures,
 		}
 		has := !s.tok.Secret.IsZero()
 		if has {
 			st.State = s.tok.State(now).String()
-			st.Issued, st.Expiry, st.RenewAt = UTC(s.tok.Issued), UTC(s.tok.Expiry), UTC(s.tok.RenewAt)
+			st.Issued, st.Expiry, st.RenewAt = s.tok.Issued.UTC(), s.tok.Expiry.UTC(), s.tok.RenewAt.UTC()
 		}
 		if detail {
 			st.History, st.Granted = slices.Clone(s.history), s.tok.Scope
@@ -186,8 +186,8 @@ func (m *Mint) noteFailure(s *slot, took time.Duration) {
 		m.noteKeyring(true)
 	}
 	shown := *s.err
-	shown.Cause, shown.RetryAt = nil, UTC(s.err.RetryAt)
-	e := token.Event{Kind: kind, Expires: UTC(s.tok.Expiry), Took: took, Error: &shown, Failures: s.failures}
+	shown.Cause, shown.RetryAt = nil, s.err.RetryAt.UTC()
+	e := token.Event{Kind: kind, Expires: s.tok.Expiry.UTC(), Took: took, Error: &shown, Failures: s.failures}
 	m.event(s, e)
 	if expiring(s.tok, m.now()) && !s.tok.Expiry.Equal(s.warnedExpiry) {
 		s.warnedExpiry = s.tok.Expiry
@@ -252,9 +252,9 @@ func (s *slot) trace(t *token.Trace, v verdict) {
 	switch {
 	case t == nil:
 	case v == serve:
-		t.Add("memory", "a good token is cached since %s: the issuer is not asked", UTC(s.tok.Issued).Format(time.RFC3339))
+		t.Add("memory", "a good token is cached since %s: the issuer is not asked", s.tok.Issued.UTC().Format(time.RFC3339))
 	case v == refuse:
-		t.Add("memory", "the last attempt failed; the issuer is asked again at %s", UTC(s.nextTry).Format(time.RFC3339))
+		t.Add("memory", "the last attempt failed; the issuer is asked again at %s", s.nextTry.UTC().Format(time.RFC3339))
 	case v == wait:
 		t.Add("memory", "no cached token will do: the issuer is asked")
 	}
@@ -264,14 +264,6 @@ func (s *slot) trace(t *token.Trace, v verdict) {
 func traceToken(t *token.Trace, tok token.Token, now time.Time) {
 	if t != nil {
 		t.Add("token", "lives %v, %v of that are left; the next is obtained at %s",
-			tok.Life().Round(time.Second), tok.Expiry.Sub(now).Round(time.Second), UTC(tok.RenewAt).Format(time.RFC3339))
+			tok.Life().Round(time.Second), tok.Expiry.Sub(now).Round(time.Second), tok.RenewAt.UTC().Format(time.RFC3339))
 	}
-}
-
-// UTC returns t in UTC, and the zero time as it is.
-func UTC(t time.Time) time.Time {
-	if t.IsZero() {
-		return t
-	}
-	return t.UTC()
 }

@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 
 	"github.com/google/renameio/v2/maybe"
 	"github.com/pelletier/go-toml/v2"
@@ -21,12 +20,11 @@ import (
 	"tokend/providers/token"
 )
 
-// A File is a profile's file as it was read, or why it could not be.
+// A File is a profile's file as it was read.
 type File struct {
 	Name string // the profile's
 	Path string // empty if it is not written yet
 	Text []byte
-	Err  error
 }
 
 func (f File) document() *document { return &document{file: f.Path, text: f.Text} }
@@ -34,46 +32,45 @@ func (f File) document() *document { return &document{file: f.Path, text: f.Text
 // Locate adds the file and the line to an error about one of its keys.
 func (f File) Locate(err error) error { return f.document().locate(err) }
 
-// Read reads the named profile's file.
-func (d Dirs) Read(name string) (File, error) {
-	f := d.read(name)
-	if f.Err != nil {
-		return f, unreadable(f.Err)
+// Read reads the named profile's file. It does not wait for a FIFO.
+func (d Dirs) Read(name string) (f File, err error) {
+	f = File{Name: name, Path: d.ProfileFile(name)}
+	if info, err := os.Stat(f.Path); err == nil && !info.Mode().IsRegular() {
+		return f, unreadable(&os.PathError{Op: "read", Path: f.Path, Err: errors.New("not a regular file")})
+	}
+	if f.Text, err = os.ReadFile(f.Path); err != nil {
+		return f, unreadable(err)
 	}
 	return f, nil
-}
-
-// read does not wait for a FIFO.
-func (d Dirs) read(name string) File {
-	f := File{Name: name, Path: d.ProfileFile(name)}
-	if info, err := os.Stat(f.Path); err == nil && !info.Mode().IsRegular() {
-		f.Err = &os.PathError{Op: "read", Path: f.Path, Err: errors.New("not a regular file")}
-		return f
-	}
-	f.Text, f.Err = os.ReadFile(f.Path)
-	return f
 }
 
 // OpenAll opens all files of profiles.d with the credentials that are stored.
 // profiles and errs are by name; the error of the directory itself is under "".
 func (o Opener) OpenAll(d Dirs) (profiles map[string]*Profile, errs map[string]error) {
 	names, err := d.names()
-	opened, failed := make([]*Profile, len(names)), make([]error, len(names))
-	const readers = 8 // after a boot they wait for the disk
-	inParallel(len(names), readers*runtime.GOMAXPROCS(0), func(i int) {
-		opened[i], failed[i] = o.OpenStored(d.read(names[i]))
-	})
 	profiles, errs = make(map[string]*Profile, len(names)), map[string]error{}
 	if err != nil {
 		errs[""] = err
 	}
-	for i, name := range names {
-		if failed[i] != nil {
-			errs[name] = failed[i]
-		} else {
-			profiles[name] = opened[i]
-		}
+	const readers = 8 // after a boot they wait for the disk
+	room := make(chan struct{}, readers*runtime.GOMAXPROCS(0))
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for _, name := range names {
+		room <- struct{}{}
+		all.Go(func() {
+			p, err := o.OpenStored(d, name)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				errs[name] = err
+			} else {
+				profiles[name] = p
+			}
+			<-room
+		})
 	}
+	all.Wait()
 	return profiles, errs
 }
 
@@ -89,20 +86,6 @@ func (d Dirs) names() (names []string, err error) {
 		}
 	}
 	return names, err
-}
-
-// inParallel calls do with each number below n, with so many workers.
-func inParallel(n, workers int, do func(i int)) {
-	var all sync.WaitGroup
-	next := atomic.Int64{}
-	for range min(n, workers) {
-		all.Go(func() {
-			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				do(i)
-			}
-		})
-	}
-	all.Wait()
 }
 
 // Render makes the text of a new profile's file: the settings in the provider's

@@ -115,12 +115,14 @@ type Opener struct {
 	Credentials Credentials
 }
 
-// OpenStored opens a profile with the credential that is stored.
-func (o Opener) OpenStored(f File) (*Profile, error) {
-	if f.Err != nil {
-		return nil, unreadable(f.Err)
+// OpenStored reads a profile's file, and opens it with the credential that is
+// stored.
+func (o Opener) OpenStored(d Dirs, name string) (*Profile, error) {
+	f, err := d.Read(name)
+	if err != nil {
+		return nil, err
 	}
-	cred, pending, err := o.Credentials.Kept(f.Name)
+	cred, pending, err := o.Credentials.Kept(name)
 	if err != nil {
 		return nil, err
 	}
@@ -161,7 +163,8 @@ func (o Opener) Open(f File, cred token.Credential, secret SecretReader) (*Profi
 	if err := doc.decode(&own); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(own.check(), CheckProvider(o.Kinds, own.Provider)); err != nil {
+	_, err := FindProvider(o.Kinds, own.Provider)
+	if err = errors.Join(own.check(), err); err != nil {
 		return nil, doc.locate(err)
 	}
 	opened, err := o.openProvider(own.Provider, doc, cred, secret)
@@ -299,12 +302,12 @@ func (i incomplete) refuse() error {
 	return &token.Error{Code: token.ErrKeystore, Topic: topicSecretMissing, Field: "credential", Message: fmt.Sprintf("no credential is stored for profile %q", i.name)}
 }
 
-// CheckProvider returns an error for a provider that does not exist.
-func CheckProvider(kinds Kinds, name string) error {
+// FindProvider returns the provider of that name.
+func FindProvider(kinds Kinds, name string) (token.Provider, error) {
 	var names []string
 	for _, p := range kinds.Providers() {
 		if p.Name == name {
-			return nil
+			return p, nil
 		}
 		names = append(names, p.Name)
 	}
@@ -312,7 +315,7 @@ func CheckProvider(kinds Kinds, name string) error {
 	if name == "" {
 		text = `"provider" is missing`
 	}
-	return invalid("provider", text+"; "+suggest(name, "there are", names))
+	return token.Provider{}, invalid("provider", text+"; "+suggest(name, "there are", names))
 }
 
 // Settings returns the provider's settings: those of the file over those of the
