@@ -75,9 +75,9 @@ func getCommand(e *ui.Env) *cli.Command {
 }
 
 func get(ctx context.Context, e *ui.Env, q token.Query, as string) error {
-	write, err := formatNamed(as)
-	if err != nil {
-		return err
+	write := format.Named(as)
+	if write == nil {
+		return noFormat(as, format.Names[:]...)
 	}
 	d, err := e.Client()
 	if err != nil {
@@ -108,4 +108,8 @@ func traceText(s ui.Screen, steps []token.Step) string {
 		b.WriteString(s.Paint(ui.Faint, begin) + strings.TrimPrefix(ui.Wrap(ui.Printable(step.Text), indent), indent))
 	}
 	return b.String()
+}
+
+func noFormat(name string, names ...string) error {
+	return cli.Usage("there is no format %q; the formats are %s", name, strings.Join(names, ", "))
 }
