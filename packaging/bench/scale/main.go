@@ -63,7 +63,7 @@ func do(args []string) error {
 }
 
 func run(ctx context.Context, sizes string, starts, gets int, idle time.Duration) error {
-	begins := []string{"profiles\tstart: first get ms: min\tmedian\tp99\tgets until all are known ms: min\tmedian\tp99\tthat is after ms: min\tmedian\tp99\tCPU ms of that: min\tmedian\tp99"}
+	begins := []string{"profiles\tstart: first get ms: min\tmedian\tp99\tCPU ms of that: min\tmedian\tp99"}
 	rows := []string{"profiles\tget µs: min\tmedian\tp99\tlist ms\tstatus ms\tstatus KiB\twakes in 10 s"}
 	resident := []string{"profiles\tafter\tRSS MiB\tof it in no file\tKiB per profile more"}
 	var few *figures
@@ -95,9 +95,8 @@ func run(ctx context.Context, sizes string, starts, gets int, idle time.Duration
 type figures struct {
 	profiles int
 	// After starts with all tokens cached: when the first get was answered, of a
-	// profile in the middle, how long those after it took, when all were known, and
-	// what that took of the processors.
-	first, meanwhile, all, processor bench.Times
+	// profile in the middle, and what that took of the processors.
+	first, processor bench.Times
 
 	get          bench.Times
 	list, status bench.Times
@@ -108,7 +107,7 @@ type figures struct {
 
 func (f *figures) start() string {
 	row := strconv.Itoa(f.profiles)
-	for _, t := range []bench.Times{f.first, f.meanwhile, f.all, f.processor} {
+	for _, t := range []bench.Times{f.first, f.processor} {
 		row += "\t" + t.Cells(time.Millisecond)
 	}
 	return row
@@ -198,38 +197,17 @@ func measure(ctx context.Context, n, starts, gets int, idle time.Duration) (f *f
 	return f, nil
 }
 
-// timeStart starts tokend and has it asked at once for one token. Then a caller
-// asks which profile a URL is, which it can tell when it knows all and has read
-// the cache, and another one for one token after the other meanwhile.
+// timeStart starts tokend and has it asked at once for one token.
 func (f *figures) timeStart(ctx context.Context, h *bench.Home) (pid int, err error) {
-	middle := bench.Name(f.profiles / 2)
-	begin := time.Now()
 	pid, first, err := h.StartUntil(func() error {
-		_, err := h.Client.Get(ctx, middle, token.Query{})
+		_, err := h.Client.Get(ctx, bench.Name(f.profiles/2), token.Query{})
 		return err
 	})
 	if err != nil {
 		return 0, err
 	}
-	whole := make(chan error, 1)
-	go func() {
-		_, err := h.Client.Get(ctx, "", token.Query{URL: "https://" + middle + ".example/api"})
-		f.all = append(f.all, time.Since(begin))
-		whole <- err
-	}()
-	for {
-		select {
-		case err := <-whole:
-			f.first, f.processor = append(f.first, first), append(f.processor, processorTime(pid))
-			return pid, err
-		case <-time.After(2 * time.Millisecond):
-			took, err := timeGets(ctx, h, f.profiles, 1)
-			if err != nil {
-				return 0, err
-			}
-			f.meanwhile = append(f.meanwhile, took...)
-		}
-	}
+	f.first, f.processor = append(f.first, first), append(f.processor, processorTime(pid))
+	return pid, nil
 }
 
 // untilObtained waits until all tokens are there and in the cache.
