@@ -143,7 +143,7 @@ func (d *Daemon) retire(next *state, name string) {
 func (d *Daemon) Add(ctx context.Context, a token.CreateProfile) (token.Created, error) {
 	st := d.state.Load()
 	provider, err := profile.FindProvider(st.kinds, a.Provider)
-	if err := cmp.Or(d.requireAdmin(ctx), token.CheckName(a.Name), d.isFree(a.Name), err); err != nil {
+	if err := cmp.Or(d.requireAdmin(ctx), token.CheckName(a.Name), isFree(d.dirs, st, a.Name), err); err != nil {
 		return token.Created{}, err
 	}
 	settings := maps.Clone(a.Settings)
@@ -165,7 +165,7 @@ func (d *Daemon) Add(ctx context.Context, a token.CreateProfile) (token.Created,
 		return token.Created{}, err
 	}
 	defer done()
-	if err := d.isFree(a.Name); err != nil {
+	if err := isFree(d.dirs, d.state.Load(), a.Name); err != nil {
 		return token.Created{}, err
 	}
 	if len(a.Secrets) > 0 { // a verifier has none
@@ -180,9 +180,9 @@ func (d *Daemon) Add(ctx context.Context, a token.CreateProfile) (token.Created,
 }
 
 // isFree refuses a name that a profile has, or a file of profiles.d.
-func (d *Daemon) isFree(name string) error {
-	file := d.dirs.ProfileFile(name)
-	if _, err := os.Lstat(file); err == nil || d.state.Load().profiles[name] != nil {
+func isFree(dirs profile.Dirs, st *state, name string) error {
+	file := dirs.ProfileFile(name)
+	if _, err := os.Lstat(file); err == nil || st.profiles[name] != nil {
 		return &token.Error{Code: token.ErrExists, Field: "name", Message: fmt.Sprintf("profile %q exists already (%s)", name, file)}
 	}
 	return nil
