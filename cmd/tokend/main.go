@@ -124,9 +124,9 @@ type places struct {
 
 func (p *places) flags(f *cli.Flags) {
 	f.BoolVar(&p.system, "system", false, "the system service's places: /etc/tokend, /var/lib/tokend, /run/tokend")
-	f.StringVar(&p.config, "config", "", "`directory` of config.toml and profiles.d (default: the user's, or --system's)")
-	f.StringVar(&p.state, "state", "", "`directory` of what tokend writes for itself (default: likewise)")
-	f.StringVar(&p.socket, "socket", "", "`path` of the socket (default: config.toml, $"+ipc.SocketEnv+", then the usual place)")
+	f.StringVar(&p.config, "config", "", "`DIR` of config.toml and profiles.d (default: the user's, or --system's)")
+	f.StringVar(&p.state, "state", "", "`DIR` of what tokend writes for itself (default: likewise)")
+	f.StringVar(&p.socket, "socket", "", "`PATH` of the socket (default: config.toml, $"+ipc.SocketEnv+", then the usual place)")
 }
 
 // dirs returns the installation's directories.

@@ -27,9 +27,9 @@ func (p *program) newKeyCommand() *cli.Command {
 		Name: "new-key", Args: "--key-file FILE | --credential NAME", Short: "Make another key for sealed secrets, to move to",
 		Long: newKeyHelp,
 		Flags: func(f *cli.Flags) {
-			f.StringVar(&r.choice.KeyFile, "key-file", "", "`file` to make")
-			f.StringVar(&r.choice.Credential, "credential", "", "`name` of the systemd credential to make")
-			f.StringVar(&r.user, "service-user", serviceUser, "`user` that the system service runs as")
+			f.StringVar(&r.choice.KeyFile, "key-file", "", "`FILE` to make")
+			f.StringVar(&r.choice.Credential, "credential", "", "`NAME` of the systemd credential to make")
+			f.StringVar(&r.user, "service-user", serviceUser, "`USER` that the system service runs as")
 		},
 		Run: func(ctx context.Context, _ *cli.Call) error {
 			confine.Harden()

@@ -75,11 +75,11 @@ func (p *program) setupCommand() *cli.Command {
 	return &cli.Command{
 		Name: "setup", Short: "Choose where secrets are kept, once", Long: setupHelp,
 		Flags: func(f *cli.Flags) {
-			f.StringVar(&r.choice.Keystore, "keystore", "", "`keystore`: os or sealed")
-			f.StringVar(&r.choice.KeyFile, "key-file", "", "`file` with the key of the sealed secrets")
+			f.StringVar(&r.choice.Keystore, "keystore", "", "`KEYSTORE`: os or sealed")
+			f.StringVar(&r.choice.KeyFile, "key-file", "", "`FILE` with the key of the sealed secrets")
 			f.BoolVar(&r.choice.GroupRead, "key-file-group-read", false, "the key file's group may read it, as in a container's secret volume")
-			f.StringVar(&r.choice.Credential, "credential", "", "`name` of the systemd credential with the key of the sealed secrets")
-			f.StringVar(&r.user, "service-user", serviceUser, "`user` that the system service runs as")
+			f.StringVar(&r.choice.Credential, "credential", "", "`NAME` of the systemd credential with the key of the sealed secrets")
+			f.StringVar(&r.user, "service-user", serviceUser, "`USER` that the system service runs as")
 			f.BoolVar(&start, startFlag, false, "then run it as a service, as tokend install does")
 		},
 		Run: func(ctx context.Context, c *cli.Call) error {
