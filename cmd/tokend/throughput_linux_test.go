@@ -140,7 +140,7 @@ func asker(b *testing.B, s asked, kept bool) func() time.Duration {
 }
 
 // throughputServers are a tokend as users run it, and one without an audit log,
-// both in this process. g is what they have at hand.
+// both in this process. Both have g cached.
 func throughputServers(b *testing.B) (g token.Grant, sockets []string) {
 	issuers, err := providertest.Start(providertest.Options{Lifetime: 9 * time.Hour})
 	check(b, err)

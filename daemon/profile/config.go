@@ -87,7 +87,7 @@ type LogLevel struct{ slog.Level }
 // UnmarshalText takes debug, info, warn or error.
 func (l *LogLevel) UnmarshalText(b []byte) error {
 	if err := l.Level.UnmarshalText(b); err != nil {
-		return fmt.Errorf(`%q is none of "debug", "info", "warn", "error"`, b)
+		return fmt.Errorf(`%q is not one of "debug", "info", "warn", "error"`, b)
 	}
 	return nil
 }

@@ -71,7 +71,7 @@ func (s *Sink) check() error {
 	case !filepath.IsAbs(s.Path) || filepath.Clean(s.Path) != s.Path || strings.ContainsFunc(s.Path, func(r rune) bool { return r < ' ' }):
 		return fmt.Errorf("path: %q is no absolute path in its plain form", s.Path)
 	case format.Named(s.Format) == nil:
-		return fmt.Errorf("format: %q is none of %s", s.Format, strings.Join(format.Names[:], ", "))
+		return fmt.Errorf("format: %q is not one of %s", s.Format, strings.Join(format.Names[:], ", "))
 	case runtime.GOOS == "windows" && s.Owner+s.Group != "":
 		return errors.New("owner and group are not for Windows: the file inherits the directory's permissions")
 	}

@@ -63,7 +63,7 @@ func fuzzHandler(t *testing.T, raw []byte) {
 	}
 }
 
-// turnedAway tells of the one status from 500 on that garbage can lead to: a
+// turnedAway reports the one status from 500 on that garbage can lead to: a
 // web page's request to authorize.
 func turnedAway(status int, body []byte) bool {
 	return status == http.StatusInternalServerError && bytes.Contains(body, []byte(`"code":"denied"`))

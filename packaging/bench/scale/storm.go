@@ -186,8 +186,8 @@ func (s *storm) obtain(ctx context.Context, life time.Duration) error {
 	return errors.Join(errs...)
 }
 
-// stepBack gives this process what others leave of the processors, tokend and
-// whoever else it has started so far.
+// stepBack leaves the processors to tokend and to whatever else this process has
+// started so far.
 func stepBack() error {
 	threads, err := filepath.Glob("/proc/self/task/*")
 	for _, thread := range threads {
