@@ -89,7 +89,7 @@ func (c *Client) Sign(ctx context.Context, name string, r token.Request) (token.
 	return signed, nil
 }
 
-// Verify has the daemon verify a token that somebody presented, by itself or,
+// Verify has the daemon verify a token that a caller presented, by itself or,
 // if remote, by asking the issuer's own service. A token that is not good is a
 // Verdict, not an error. Numbers among the claims are json.Number.
 func (c *Client) Verify(ctx context.Context, name string, raw token.Secret, remote bool) (token.Verdict, error) {
