@@ -31,10 +31,8 @@ func (s *ioxioSettings) open(env Env) (any, error) {
 		client: env.HTTP, userAgent: s.UserAgent, issuer: s.Dataspace,
 		urls: []string{s.Dataspace + "/.well-known/dataspace/dataspace-configuration.json"}, keysMember: "jwks_url",
 	}
-	keys := jose.NewKeySet(s.Dataspace, jose.KeyPolicy{Algorithms: []string{"RS256"}, Explicit: true}, m.fetch)
-	return &ioxio{verifier{jose.NewVerifier(keys, jose.Rules{
-		Issuer: s.Dataspace, Audiences: s.DSI, OneAudience: true, KeyID: true, Leeway: time.Duration(s.Leeway),
-	})}, s, env.HTTP}, nil
+	rules := jose.Rules{Issuer: s.Dataspace, Audiences: s.DSI, Algorithms: []string{"RS256"}, Leeway: time.Duration(s.Leeway), Strict: true}
+	return &ioxio{jose.NewVerifier(rules, m.fetch), s, env.HTTP}, nil
 }
 
 func (s *ioxioSettings) check() error {
@@ -66,7 +64,7 @@ func (*ioxioSettings) prepare(*token.CreateProfile) error { return nil }
 // ioxio verifies the API tokens that a dataspace's gateway sends to a data
 // source.
 type ioxio struct {
-	verifier
+	*jose.Verifier
 	settings *ioxioSettings
 	client   *http.Client
 }
@@ -74,7 +72,7 @@ type ioxio struct {
 // Verify verifies raw with the dataspace's keys, or asks the gateway.
 func (i *ioxio) Verify(ctx context.Context, raw token.Secret, remote bool) (token.Verdict, error) {
 	if !remote {
-		return i.verifier.Verify(ctx, raw, false)
+		return i.Verifier.Verify(ctx, raw, false)
 	}
 	if i.settings.Gateway == "" {
 		return token.Verdict{}, invalid("gateway", "gateway is not set, and only a gateway verifies tokens remotely")

@@ -30,9 +30,8 @@ func (s *jwtVerifySettings) open(env Env) (any, error) {
 		client: env.HTTP, userAgent: s.UserAgent, issuer: s.Issuer,
 		urls: metadataURLs(s.Issuer), keysMember: "jwks_uri", mustName: true,
 	}
-	return &verifier{jose.NewVerifier(jose.NewKeySet(s.Issuer, jose.KeyPolicy{Algorithms: algorithms}, m.fetch), jose.Rules{
-		Issuer: s.Issuer, Audiences: s.Audiences, Type: s.Type, Leeway: time.Duration(s.Leeway),
-	})}, nil
+	rules := jose.Rules{Issuer: s.Issuer, Audiences: s.Audiences, Algorithms: algorithms, Type: s.Type, Leeway: time.Duration(s.Leeway)}
+	return jose.NewVerifier(rules, m.fetch), nil
 }
 
 func (s *jwtVerifySettings) check() error {

@@ -158,7 +158,7 @@ func TestEveryErrorHasATopicAndEveryTopicAnError(t *testing.T) {
 	keysFail := func(want string, answer providertest.Fault) {
 		t.Helper()
 		v := openKind(t, "jwt-verify", &http.Client{Transport: inProcess{http.HandlerFunc(answer)}},
-			map[string]any{"issuer": "https://issuer.example", "audiences": []string{"a"}}).(*verifier)
+			map[string]any{"issuer": "https://issuer.example", "audiences": []string{"a"}})
 		_, err := v.Verify(t.Context(), secret(b64(`{"alg":"RS256","kid":"k"}`)+"."+b64(`{}`)+".AA"), false)
 		if errorOf(err).Topic != want {
 			t.Errorf("keys: got %#v, want topic %q", err, want)

@@ -8,7 +8,6 @@ import (
 
 	"tokend/providers/jose"
 	"tokend/providers/strictjson"
-	"tokend/providers/token"
 )
 
 // maxLeeway bounds how far clocks may be apart.
@@ -27,25 +26,6 @@ func (s verifierSettings) check() error {
 	return checkUserAgent(s.UserAgent)
 }
 
-// A verifier verifies the JWTs of one issuer.
-type verifier struct{ *jose.Verifier }
-
-// Inherit takes over the keys that old knows, if it is a verifier of the same
-// issuer.
-func (v *verifier) Inherit(old any) {
-	if other, ok := old.(interface{ Keys() *jose.KeySet }); ok {
-		v.Keys().Inherit(other.Keys())
-	}
-}
-
-// Verify verifies raw with the issuer's keys.
-func (v *verifier) Verify(ctx context.Context, raw token.Secret, remote bool) (token.Verdict, error) {
-	if remote {
-		return token.Verdict{}, invalid("remote", "this profile's issuer has no service that verifies tokens")
-	}
-	return jose.Verdict(v.Claims(ctx, raw.Reveal()))
-}
-
 // metadata finds an issuer's key set.
 type metadata struct {
 	client    *http.Client
@@ -60,7 +40,7 @@ type metadata struct {
 	mustName bool
 }
 
-// fetch implements jose.Fetch.
+// fetch is a jose.Fetch.
 func (m *metadata) fetch(ctx context.Context) (set strictjson.Object, from string, err error) {
 	address, err := m.discover(ctx)
 	if err != nil {

@@ -23,14 +23,6 @@ const (
 	maxRSA  = 8192
 )
 
-// A KeyPolicy says which keys of a set may be used.
-type KeyPolicy struct {
-	// Algorithms are those to choose from.
-	Algorithms []string
-	// Explicit keys state their kid, use and alg.
-	Explicit bool
-}
-
 // A publicKey is a published key and the algorithms that it may be used with
 // (RFC 8725 §3.1).
 type publicKey struct {
@@ -39,10 +31,10 @@ type publicKey struct {
 	algorithms []string
 }
 
-// parseKeys reads a key set (RFC 7517 §5). It leaves out keys that cannot be
+// keysIn reads a key set (RFC 7517 §5). It leaves out keys that cannot be
 // used, or not for signatures, and all keys that share a kid, because it cannot
 // know which one is meant. The error's words follow "answered with".
-func parseKeys(set strictjson.Object, policy KeyPolicy) ([]publicKey, error) {
+func (r Rules) keysIn(set strictjson.Object) ([]publicKey, error) {
 	var raw []json.RawMessage
 	if err := json.Unmarshal(set["keys"], &raw); err != nil || raw == nil {
 		return nil, errors.New("no key set")
@@ -58,15 +50,15 @@ func parseKeys(set strictjson.Object, policy KeyPolicy) ([]publicKey, error) {
 			continue
 		}
 		count[m.Text("kid")]++
-		if key, ok := policy.read(m); ok {
+		if key, ok := r.readKey(m); ok {
 			keys = append(keys, key)
 		}
 	}
 	return slices.DeleteFunc(keys, func(k publicKey) bool { return k.id != "" && count[k.id] > 1 }), nil
 }
 
-// read reads one key (RFC 7517 §4); ok is false if it must be left out.
-func (p KeyPolicy) read(m strictjson.Object) (key publicKey, ok bool) {
+// readKey reads one key (RFC 7517 §4); ok is false if it must be left out.
+func (r Rules) readKey(m strictjson.Object) (key publicKey, ok bool) {
 	id, use, algorithm := m.Text("kid"), m.Text("use"), m.Text("alg")
 	switch {
 	case m.Has("kid") && id == "", m.Has("alg") && algorithm == "":
@@ -75,11 +67,11 @@ func (p KeyPolicy) read(m strictjson.Object) (key publicKey, ok bool) {
 		return publicKey{}, false
 	case m.Has("d") || m.Has("k"): // everybody has a private key that is published
 		return publicKey{}, false
-	case p.Explicit && (id == "" || use == "" || algorithm == ""):
+	case r.Strict && (id == "" || use == "" || algorithm == ""):
 		return publicKey{}, false
 	}
 	public := parsePublic(m)
-	allowed := slices.DeleteFunc(slices.Clone(p.Algorithms), func(a string) bool {
+	allowed := slices.DeleteFunc(slices.Clone(r.Algorithms), func(a string) bool {
 		return keyFor(a) != kindOf(public) || algorithm != "" && algorithm != a
 	})
 	return publicKey{id, public, allowed}, len(allowed) > 0

@@ -92,10 +92,10 @@ func TestWhichKeysOfASetAreUsed(t *testing.T) {
 			maps.DeleteFunc(key, func(_ string, v any) bool { return v == nil })
 			set := strictjson.Object{"keys": must[[]byte](t)(json.Marshal([]any{key}))}
 			got := ""
-			for _, k := range must[[]publicKey](t)(parseKeys(set, KeyPolicy{Algorithms: Algorithms()})) {
+			for _, k := range must[[]publicKey](t)(Rules{Algorithms: Algorithms()}.keysIn(set)) {
 				got = strings.Join(k.algorithms, " ")
 			}
-			strict := must[[]publicKey](t)(parseKeys(set, KeyPolicy{Algorithms: []string{"RS256"}, Explicit: true}))
+			strict := must[[]publicKey](t)(Rules{Algorithms: []string{"RS256"}, Strict: true}.keysIn(set))
 			if got != tt.generic || (len(strict) == 1) != tt.ioxio {
 				t.Errorf("good for %q, for IOXIO %v", got, len(strict) == 1)
 			}
@@ -111,7 +111,7 @@ func TestKeysOfOneIDAreLeftOut(t *testing.T) {
 	encryption := map[string]any{"kid": one["kid"], "kty": "RSA", "use": "enc"}
 	for name, others := range map[string][]any{"another key": {two}, "itself": {one}, "no key for signatures": {encryption}} {
 		text := must[[]byte](t)(json.Marshal(append(others, one, jwks["EdDSA"], "no key", nil)))
-		keys := must[[]publicKey](t)(parseKeys(strictjson.Object{"keys": text}, KeyPolicy{Algorithms: Algorithms()}))
+		keys := must[[]publicKey](t)(Rules{Algorithms: Algorithms()}.keysIn(strictjson.Object{"keys": text}))
 		if len(keys) != 1 || keys[0].algorithms[0] != "EdDSA" {
 			t.Errorf("with %s: %v", name, keys)
 		}
@@ -132,7 +132,7 @@ func FuzzJWKS(f *testing.F) {
 		if err != nil {
 			return
 		}
-		keys, err := parseKeys(set, KeyPolicy{Algorithms: Algorithms()})
+		keys, err := Rules{Algorithms: Algorithms()}.keysIn(set)
 		if err == nil && len(keys) > maxKeys {
 			t.Fatalf("%d keys", len(keys))
 		}

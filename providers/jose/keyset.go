@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"tokend/providers/strictjson"
 	"tokend/providers/token"
 )
 
@@ -16,141 +15,87 @@ const (
 	// which they are forgotten.
 	keysAge = time.Hour
 	keysEnd = 24 * time.Hour
-	// fetchPause follows a failed fetch while keys are known, emptyPause one
-	// while none are; maxPause bounds a Retry-After.
-	fetchPause = time.Minute
-	emptyPause = 5 * time.Second
+	// fetchPause follows every fetch: tokens with invented key IDs must not cause a
+	// request each. maxPause bounds a Retry-After.
+	fetchPause = 10 * time.Second
 	maxPause   = time.Hour
-	// fetchBurst is how often in a row tokens with unknown keys may cause a
-	// fetch; each fetchPause allows one more.
-	fetchBurst = 3
 	// fetchLimit bounds a fetch, of metadata and keys together; patience bounds
 	// how long a token waits for it while keys are known.
 	fetchLimit = 30 * time.Second
 	patience   = time.Second
 )
 
-// A Fetch gets an issuer's key set (RFC 7517 §5) and the URL that it is from.
-// Errors are ErrUnavailable.
-type Fetch func(context.Context) (set strictjson.Object, from string, err error)
-
-// A KeySet holds the keys of one issuer. It fetches them when they are first
+// A keySet holds the keys of one issuer. It fetches them when they are first
 // needed; while the issuer cannot be reached, they stay usable for a day.
-type KeySet struct {
+type keySet struct {
 	issuer string
-	policy KeyPolicy
-	fetch  Fetch
-	known  *knownKeys
-}
+	fetch  func(context.Context) ([]publicKey, error)
 
-// NewKeySet returns the key set of an issuer. No keys are known yet.
-func NewKeySet(issuer string, policy KeyPolicy, fetch Fetch) *KeySet {
-	return &KeySet{issuer, policy, fetch, &knownKeys{}}
-}
-
-// Inherit shares the keys that old knows, if it has the same issuer and policy,
-// so that they outlive a reload. old may be in use; k must not be yet.
-func (k *KeySet) Inherit(old *KeySet) {
-	if k.issuer == old.issuer && slices.Equal(k.policy.Algorithms, old.policy.Algorithms) && k.policy.Explicit == old.policy.Explicit {
-		k.known = old.known
-	}
-}
-
-// knownKeys are an issuer's keys, shared by the key sets that inherited them.
-type knownKeys struct {
-	mu  sync.Mutex
-	set keySet
+	mu    sync.Mutex
+	known knownKeys
 	// flight is closed when the current fetch ends; nil if there is none.
 	flight chan struct{}
 }
 
-func (k *knownKeys) snapshot() keySet {
+func (k *keySet) snapshot() knownKeys {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.set
+	return k.known
 }
 
-// A keySet is what is known at some time. Its times are wall-clock times:
+// knownKeys are what is known at some time. Their times are wall-clock times:
 // monotonic ones stand still while a machine sleeps.
-type keySet struct {
+type knownKeys struct {
 	keys []publicKey
-	// fetched is when the keys came, zero if never; tried is when the last
-	// attempt ended.
-	fetched, tried time.Time
-	// failure is why the last attempt failed, nil if it did not, and nextTry
-	// when the next one may begin.
+	// fetched is when the keys came, zero if never; tried is when the last fetch
+	// ended, and nextTry when the next one may begin.
+	fetched, tried, nextTry time.Time
+	// failure is why the last fetch failed, nil if it did not.
 	failure *token.Error
-	nextTry time.Time
-	// refilled is when all of fetchBurst is there again.
-	refilled time.Time
 }
 
 // usable reports whether the keys may still be used.
-func (s keySet) usable(now time.Time) bool {
-	return !s.fetched.IsZero() && now.Sub(s.fetched) < keysEnd
+func (k knownKeys) usable(now time.Time) bool {
+	return !k.fetched.IsZero() && now.Sub(k.fetched) < keysEnd
 }
 
-// due reports whether the keys are old enough to be fetched again.
-func (s keySet) due(now time.Time) bool {
-	age := now.Sub(s.fetched)
-	return (age < 0 || age >= keysAge) && s.mayFetch(now)
+// old reports whether to fetch the keys again. If the clock was set back, their
+// age is unknown.
+func (k knownKeys) old(now time.Time) bool {
+	age := now.Sub(k.fetched)
+	return age < 0 || age >= keysAge
 }
 
-// mayFetch respects the pause after a failure. If the clock was set back since
-// then, the pause is over, because its age is unknown.
-func (s keySet) mayFetch(now time.Time) bool {
-	return now.Before(s.tried) || !now.Before(s.nextTry)
-}
-
-// takeLook reports whether an unknown key may cause a fetch, and counts it:
-// tokens with invented key IDs must not cause a request each, and one of them
-// must not hide a new key for long.
-func (s *keySet) takeLook(now time.Time) bool {
-	if !s.mayFetch(now) {
-		return false
-	}
-	if !s.usable(now) {
-		return true
-	}
-	if wait := s.refilled.Sub(now); wait < 0 || wait > fetchBurst*fetchPause { // or the clock was set back
-		s.refilled = now
-	}
-	if s.refilled.Sub(now) > (fetchBurst-1)*fetchPause {
-		return false
-	}
-	s.refilled = s.refilled.Add(fetchPause)
-	return true
+// mayFetch respects the pause after a fetch. If the clock was set back since
+// then, the pause is over.
+func (k knownKeys) mayFetch(now time.Time) bool {
+	return now.Before(k.tried) || !now.Before(k.nextTry)
 }
 
 // after returns what is known when a fetch has ended.
-func (s keySet) after(keys []publicKey, err error, now time.Time) keySet {
-	s.tried = now
+func (k knownKeys) after(keys []publicKey, err error, now time.Time) knownKeys {
+	k.tried, k.nextTry, k.failure = now, now.Add(fetchPause), nil
 	if err == nil {
-		s.keys, s.fetched = keys, now
-		s.failure, s.nextTry = nil, time.Time{}
-		return s
+		k.keys, k.fetched = keys, now
+		return k
 	}
 	failure := token.Error{Code: token.ErrUnavailable, Message: err.Error(), Cause: err}
-	if e := (*token.Error)(nil); errors.As(err, &e) {
+	if e, ok := errors.AsType[*token.Error](err); ok {
 		failure = *e
 	}
-	pause := emptyPause
-	if s.usable(now) {
-		pause = fetchPause
-	}
-	s.nextTry = now.Add(min(max(pause, failure.RetryAt.Sub(now)), maxPause))
-	failure.RetryAt = s.nextTry
-	s.failure = &failure
-	return s
+	k.nextTry = now.Add(min(max(fetchPause, failure.RetryAt.Sub(now)), maxPause))
+	failure.RetryAt = k.nextTry
+	k.failure = &failure
+	return k
 }
 
 // find returns the key that a token must be signed with. A token without a kid
 // means the only key that fits its algorithm.
-func (s keySet) find(id, algorithm string) (key publicKey, ok bool) {
+func (k knownKeys) find(id, algorithm string) (key publicKey, ok bool) {
 	found := 0
-	for _, k := range s.keys {
-		if id != "" && k.id == id || id == "" && slices.Contains(k.algorithms, algorithm) {
-			key = k
+	for _, candidate := range k.keys {
+		if id != "" && candidate.id == id || id == "" && slices.Contains(candidate.algorithms, algorithm) {
+			key = candidate
 			found++
 		}
 	}
@@ -159,20 +104,20 @@ func (s keySet) find(id, algorithm string) (key publicKey, ok bool) {
 
 // key returns the key that a token must be signed with. The error is a flaw if
 // the issuer has no such key, and ErrUnavailable if it could not be asked.
-func (k *KeySet) key(ctx context.Context, id, algorithm string) (publicKey, error) {
+func (k *keySet) key(ctx context.Context, id, algorithm string) (publicKey, error) {
 	now := time.Now().Round(0)
-	set := k.known.snapshot()
-	if key, found := set.find(id, algorithm); found && set.usable(now) {
-		if set.due(now) {
-			k.begin(ctx, func(current *keySet) bool { return current.due(now) })
+	known := k.snapshot()
+	if key, found := known.find(id, algorithm); found && known.usable(now) {
+		if known.old(now) {
+			k.begin(ctx, now)
 		}
 		return key, nil
 	}
-	set, err := k.look(ctx, set, now)
+	known, err := k.look(ctx, now)
 	if err != nil {
 		return publicKey{}, err
 	}
-	key, found := set.find(id, algorithm)
+	key, found := known.find(id, algorithm)
 	switch {
 	case found:
 		return key, nil
@@ -182,13 +127,12 @@ func (k *KeySet) key(ctx context.Context, id, algorithm string) (publicKey, erro
 	return publicKey{}, Flaw(ReasonUnknownKey, "the token names no key, and the issuer has not exactly one for %s", Quote(algorithm))
 }
 
-// look returns the keys after another look at the issuer, if one is allowed, and
-// ErrUnavailable if the last one failed or takes too long. The caller has seen
-// the keys as they were, and they were not enough.
-func (k *KeySet) look(ctx context.Context, seen keySet, now time.Time) (keySet, error) {
-	news := func(current *keySet) bool { return current.tried.Equal(seen.tried) && current.takeLook(now) }
-	if flight := k.begin(ctx, news); flight != nil {
-		if seen.usable(now) { // or a slow issuer would let a stranger occupy all connections
+// look returns the keys after another fetch, if one is allowed, because those
+// that are known were not enough. The error is ErrUnavailable if the last fetch
+// failed or takes too long.
+func (k *keySet) look(ctx context.Context, now time.Time) (knownKeys, error) {
+	if flight := k.begin(ctx, now); flight != nil {
+		if k.snapshot().usable(now) { // or a slow issuer would let a stranger occupy all connections
 			var cancel context.CancelFunc
 			ctx, cancel = context.WithTimeout(ctx, patience)
 			defer cancel()
@@ -196,49 +140,36 @@ func (k *KeySet) look(ctx context.Context, seen keySet, now time.Time) (keySet, 
 		select {
 		case <-flight:
 		case <-ctx.Done():
-			return keySet{}, &token.Error{Code: token.ErrUnavailable, Topic: "timeout", Cause: ctx.Err(),
+			return knownKeys{}, &token.Error{Code: token.ErrUnavailable, Topic: "timeout", Cause: ctx.Err(),
 				Message: k.issuer + " is slow: its keys are still being fetched"}
 		}
 	}
-	set := k.known.snapshot()
-	if set.failure != nil {
-		return keySet{}, set.failure
+	known := k.snapshot()
+	if known.failure != nil {
+		return knownKeys{}, known.failure
 	}
-	return set, nil
+	return known, nil
 }
 
-// begin starts a fetch if there is none and may allows one. It returns the
+// begin starts a fetch if there is none and the pause is over. It returns the
 // current fetch, nil if there is none. The fetch goes on when its caller gives up.
-func (k *KeySet) begin(ctx context.Context, may func(current *keySet) bool) <-chan struct{} {
-	into := k.known
-	into.mu.Lock()
-	defer into.mu.Unlock()
-	if into.flight != nil || !may(&into.set) {
-		return into.flight
+func (k *keySet) begin(ctx context.Context, now time.Time) <-chan struct{} {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.flight != nil || !k.known.mayFetch(now) {
+		return k.flight
 	}
 	flight := make(chan struct{})
-	into.flight = flight
+	k.flight = flight
 	go func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchLimit)
 		defer cancel()
-		keys, err := k.ask(ctx)
-		into.mu.Lock()
-		defer into.mu.Unlock()
-		into.set = into.set.after(keys, err, time.Now().Round(0))
-		into.flight = nil
+		keys, err := k.fetch(ctx)
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.known = k.known.after(keys, err, time.Now().Round(0))
+		k.flight = nil
 		close(flight)
 	}()
 	return flight
-}
-
-func (k *KeySet) ask(ctx context.Context) ([]publicKey, error) {
-	set, from, err := k.fetch(ctx)
-	if err != nil {
-		return nil, err
-	}
-	keys, err := parseKeys(set, k.policy)
-	if err != nil {
-		return nil, &token.Error{Code: token.ErrUnavailable, Topic: "issuer-keys", Message: from + " answered with " + err.Error()}
-	}
-	return keys, nil
 }

@@ -47,7 +47,7 @@ func Flaw(reason, format string, args ...any) error {
 // Verdict makes a verdict of a token's claims or of its flaw. Other errors stay
 // errors.
 func Verdict(claims map[string]any, err error) (token.Verdict, error) {
-	if f := (*flaw)(nil); errors.As(err, &f) {
+	if f, ok := errors.AsType[*flaw](err); ok {
 		return token.Verdict{Reason: f.reason, Message: f.words}, nil
 	}
 	if err != nil {
@@ -59,60 +59,99 @@ func Verdict(claims map[string]any, err error) (token.Verdict, error) {
 // Quote returns a stranger's text in quotes, fit for a message.
 func Quote(text string) string { return fmt.Sprintf("%q", token.Printable(text, 60)) }
 
-// Rules say what a good token claims.
+// Rules say what a good token is.
 type Rules struct {
 	Issuer string
 	// Audiences are those of which a token must be for one.
 	Audiences []string
-	// OneAudience: aud must be a string, not a list.
-	OneAudience bool
+	// Algorithms are those that keys may be used with.
+	Algorithms []string
 	// Type is the typ of the header (RFC 8725 §3.11), "" for any.
-	Type string
-	// KeyID: the header must have a kid.
-	KeyID  bool
+	Type   string
 	Leeway time.Duration
+	// Strict leaves nothing open: keys state their kid, use and alg, tokens have a
+	// kid, and aud is a string, not a list.
+	Strict bool
 }
+
+// A Fetch gets an issuer's key set (RFC 7517 §5) and the URL that it is from.
+// Errors are ErrUnavailable.
+type Fetch func(context.Context) (set strictjson.Object, from string, err error)
 
 // A Verifier verifies the JWTs of one issuer (RFC 7519 §7.2, RFC 8725).
 type Verifier struct {
-	keys   *KeySet
 	rules  Rules
+	keys   *keySet
 	parser *jwt.Parser
 }
 
-// NewVerifier returns a verifier that uses keys.
-func NewVerifier(keys *KeySet, rules Rules) *Verifier {
-	return &Verifier{keys, rules, jwt.NewParser(
-		jwt.WithStrictDecoding(), jwt.WithValidMethods(keys.policy.Algorithms), jwt.WithLeeway(rules.Leeway),
+// NewVerifier returns a verifier that knows no keys yet.
+func NewVerifier(rules Rules, fetch Fetch) *Verifier {
+	keys := &keySet{issuer: rules.Issuer, fetch: func(ctx context.Context) ([]publicKey, error) {
+		set, from, err := fetch(ctx)
+		if err != nil {
+			return nil, err
+		}
+		keys, err := rules.keysIn(set)
+		if err != nil {
+			return nil, &token.Error{Code: token.ErrUnavailable, Topic: "issuer-keys", Message: from + " answered with " + err.Error()}
+		}
+		return keys, nil
+	}}
+	return &Verifier{rules, keys, jwt.NewParser(
+		jwt.WithStrictDecoding(), jwt.WithValidMethods(rules.Algorithms), jwt.WithLeeway(rules.Leeway),
 		jwt.WithIssuer(rules.Issuer), jwt.WithAudience(rules.Audiences...), jwt.WithExpirationRequired(), jwt.WithIssuedAt())}
 }
 
-// Keys returns the keys that v uses.
-func (v *Verifier) Keys() *KeySet { return v.keys }
+// Inherit takes over the keys that another Verifier of the same issuer knows, so
+// that they outlive a reload. old may be in use; v must not be yet.
+func (v *Verifier) Inherit(old any) {
+	other, ok := old.(interface{ verifier() *Verifier })
+	if !ok {
+		return
+	}
+	o := other.verifier()
+	if v.rules.Issuer == o.rules.Issuer && v.rules.Strict == o.rules.Strict && slices.Equal(v.rules.Algorithms, o.rules.Algorithms) {
+		v.keys.known = o.keys.snapshot()
+	}
+}
 
-// Claims returns the claims of a good token, numbers as json.Number. Its error
+func (v *Verifier) verifier() *Verifier { return v }
+
+// Verify implements token.Verifier.
+func (v *Verifier) Verify(ctx context.Context, raw token.Secret, remote bool) (token.Verdict, error) {
+	if remote {
+		return token.Verdict{}, &token.Error{Code: token.ErrInvalid, Field: "remote", Message: "this profile's issuer has no service that verifies tokens"}
+	}
+	return Verdict(v.claims(ctx, raw.Reveal()))
+}
+
+// claims returns the claims of a good token, numbers as json.Number. Its error
 // is a flaw, or ErrUnavailable if the issuer's keys cannot be had. It makes no
 // request while they are known.
-func (v *Verifier) Claims(ctx context.Context, text string) (map[string]any, error) {
+func (v *Verifier) claims(ctx context.Context, text string) (map[string]any, error) {
 	h, err := readHeader(v.parser, text)
 	switch {
 	case err != nil:
 		return nil, err
-	case !slices.Contains(v.keys.policy.Algorithms, h.algorithm):
+	case !slices.Contains(v.rules.Algorithms, h.algorithm):
 		return nil, Flaw(ReasonAlgorithm, "the token's algorithm %s is not allowed", Quote(h.algorithm))
-	case v.rules.KeyID && h.keyID == "":
+	case v.rules.Strict && h.keyID == "":
 		return nil, Flaw(ReasonUnknownKey, "the token's header has no kid")
 	}
-	seen := v.keys.known.snapshot()
-	c, err := v.parse(text, h, func() (publicKey, error) { return v.keys.key(ctx, h.keyID, h.algorithm) })
-	if f := (*flaw)(nil); h.keyID == "" && errors.As(err, &f) && f.reason == ReasonSignature {
+	key, err := v.keys.key(ctx, h.keyID, h.algorithm)
+	if err != nil {
+		return nil, err
+	}
+	c, err := v.parse(text, h, key)
+	if f, ok := errors.AsType[*flaw](err); ok && h.keyID == "" && f.reason == ReasonSignature {
 		// Without a kid, a token by a new key looks like a forgery by the old one.
-		set, unavailable := v.keys.look(ctx, seen, time.Now().Round(0))
+		known, unavailable := v.keys.look(ctx, time.Now().Round(0))
 		if unavailable != nil {
 			return nil, unavailable
 		}
-		if newer, found := set.find("", h.algorithm); found {
-			c, err = v.parse(text, h, func() (publicKey, error) { return newer, nil })
+		if newer, found := known.find("", h.algorithm); found {
+			c, err = v.parse(text, h, newer)
 		}
 	}
 	if err != nil {
@@ -203,21 +242,26 @@ func sameType(a, b string) bool {
 	return short(a) == short(b)
 }
 
-// parse has golang-jwt parse a token, verify its signature with the key that
-// find returns, and validate its claims.
-func (v *Verifier) parse(text string, h header, find func() (publicKey, error)) (*claims, error) {
-	c := &claims{fault: errNoPayload, oneAudience: v.rules.OneAudience}
-	keyOf := func(t *jwt.Token) (any, error) {
-		key, err := find()
-		if err == nil && !slices.Contains(key.algorithms, h.algorithm) {
-			err = Flaw(ReasonAlgorithm, "the token's algorithm %s is not that of its key", Quote(h.algorithm))
-		}
-		t.Method = method(h.algorithm)
-		return key.public, err
+// parse has golang-jwt parse a token, verify its signature with key, and validate
+// its claims.
+func (v *Verifier) parse(text string, h header, key publicKey) (*claims, error) {
+	if !slices.Contains(key.algorithms, h.algorithm) {
+		return nil, Flaw(ReasonAlgorithm, "the token's algorithm %s is not that of its key", Quote(h.algorithm))
 	}
-	t, err := v.parser.ParseWithClaims(text, c, keyOf)
+	c := &claims{fault: errNoPayload, oneAudience: v.rules.Strict}
+	_, err := v.parser.ParseWithClaims(text, c, func(t *jwt.Token) (any, error) {
+		t.Method = method(h.algorithm)
+		return key.public, nil
+	})
 	if errors.Is(err, jwt.ErrTokenMalformed) {
-		err = v.noPayload(t, keyOf)
+		// The payload is not JSON. The library parses that first; for a verdict the
+		// signature comes first, so that nothing is said of a payload that the issuer
+		// has not signed.
+		dot := strings.LastIndexByte(text, '.')
+		signature, _ := v.parser.DecodeSegment(text[dot+1:]) // readHeader has decoded it
+		if err = c.fault; method(h.algorithm).Verify(text[:dot], signature, key.public) != nil {
+			err = jwt.ErrTokenSignatureInvalid
+		}
 	}
 	if err != nil {
 		return nil, v.flaw(c, err)
@@ -225,29 +269,10 @@ func (v *Verifier) parse(text string, h header, find func() (publicKey, error)) 
 	return c, nil
 }
 
-// noPayload returns what is wrong with a token whose payload is not JSON. The
-// library parses that first; for a verdict the signature comes first, so that
-// nothing is said of a payload that the issuer has not signed.
-func (v *Verifier) noPayload(t *jwt.Token, keyOf jwt.Keyfunc) error {
-	key, err := keyOf(t)
-	if err != nil {
-		return err
-	}
-	dot := strings.LastIndexByte(t.Raw, '.')
-	signature, err := v.parser.DecodeSegment(t.Raw[dot+1:])
-	if err != nil || t.Method.Verify(t.Raw[:dot], signature, key) != nil {
-		return jwt.ErrTokenSignatureInvalid
-	}
-	return errNoPayload
-}
-
 // flaw says in a verdict's words what the library found.
 func (v *Verifier) flaw(c *claims, err error) error {
-	if f := (*flaw)(nil); errors.As(err, &f) {
+	if f, ok := errors.AsType[*flaw](err); ok {
 		return f
-	}
-	if unavailable := (*token.Error)(nil); errors.As(err, &unavailable) {
-		return unavailable
 	}
 	if errors.Is(err, jwt.ErrTokenSignatureInvalid) {
 		return Flaw(ReasonSignature, "the token's signature is not that of the issuer's key")

@@ -31,15 +31,16 @@ func b64(text string) string { return base64.RawURLEncoding.EncodeToString([]byt
 // knows returns a verifier that knows these keys and cannot get others.
 func knows(keys ...publicKey) *Verifier {
 	now := time.Now().Round(0)
-	set := NewKeySet("https://issuer.example", KeyPolicy{Algorithms: Algorithms()}, func(context.Context) (strictjson.Object, string, error) {
+	rules := Rules{Issuer: "https://issuer.example", Audiences: []string{"a"}, Algorithms: Algorithms(), Leeway: time.Minute}
+	v := NewVerifier(rules, func(context.Context) (strictjson.Object, string, error) {
 		return nil, "", &token.Error{Code: token.ErrUnavailable, Message: "there is no network"}
 	})
-	set.known.set = keySet{keys: keys, fetched: now, tried: now}
-	return NewVerifier(set, Rules{Issuer: "https://issuer.example", Audiences: []string{"a"}, Leeway: time.Minute})
+	v.keys.known = knownKeys{keys: keys, fetched: now, tried: now}
+	return v
 }
 
 func verdict(t testing.TB, v *Verifier, text string) (token.Verdict, error) {
-	return Verdict(v.Claims(t.Context(), text))
+	return v.Verify(t.Context(), token.NewSecret(text), false)
 }
 
 const warmClaims = `{"iss":"https://issuer.example","aud":"a","exp":9999999999}`
