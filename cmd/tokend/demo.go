@@ -10,8 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
-	"strings"
 	"time"
 
 	"tokend/cmd/tokenctl/cli"
@@ -52,6 +50,7 @@ type demo struct {
 	out     io.Writer
 	begin   time.Time
 	dir     string
+	dirs    profile.Dirs
 	issuers *providertest.Server
 	client  ipc.Client
 	daemon  *exec.Cmd
@@ -63,10 +62,10 @@ func runDemo(ctx context.Context, out io.Writer, once bool) (err error) {
 	if err != nil {
 		return err
 	}
-	d := &demo{out: out, begin: time.Now(), dir: dir}
-	d.client.Socket = d.path("tokend.sock")
+	d := &demo{out: out, begin: time.Now(), dir: dir, dirs: profile.Dirs{Config: filepath.Join(dir, "config"), State: filepath.Join(dir, "state")}}
+	d.client.Socket = filepath.Join(dir, "tokend.sock")
 	defer func() { err = errors.Join(err, d.end()) }()
-	for _, scene := range []func(context.Context) error{d.open, d.add, d.serveFromMemory, d.renewAhead, d.surviveCrash, d.sayWhenDown} {
+	for _, scene := range []func(context.Context) error{d.open, d.add, d.serveFromMemory, d.renewAhead, d.surviveCrash, d.resume} {
 		if err := scene(ctx); err != nil {
 			if ctx.Err() != nil {
 				return nil // Ctrl-C
@@ -82,10 +81,6 @@ func runDemo(ctx context.Context, out io.Writer, once bool) (err error) {
 	return nil
 }
 
-func (d *demo) path(parts ...string) string {
-	return filepath.Join(append([]string{d.dir}, parts...)...)
-}
-
 // say prints a line of what happened, with the seconds since the start.
 func (d *demo) say(format string, args ...any) {
 	fmt.Fprintf(d.out, "%6.1f s  %s\n", time.Since(d.begin).Seconds(), fmt.Sprintf(format, args...))
@@ -93,23 +88,23 @@ func (d *demo) say(format string, args ...any) {
 
 func (d *demo) title(text string) { fmt.Fprintf(d.out, "\n%s\n", text) }
 
-// open starts the issuers, sets up an installation, and starts its daemon.
+// open starts the issuers and a tokend that trusts them.
 func (d *demo) open(ctx context.Context) (err error) {
-	d.title("Issuers, a keystore and a daemon, all in " + d.dir)
+	d.title("Issuers and a tokend of the demo's own, in " + d.dir)
 	if d.issuers, err = providertest.Start(providertest.Options{Lifetime: demoLifetime}); err != nil {
 		return err
 	}
 	d.say("issuers at %s; their tokens live %v", d.issuers.URL(), demoLifetime)
-	config := fmt.Sprintf("ca_file = %q\nproxy = \"none\"\n", d.path("ca.pem"))
+	ca, key := filepath.Join(d.dir, "ca.pem"), filepath.Join(d.dir, "key")
 	err = errors.Join(
-		os.Mkdir(d.path("config"), 0o700),
-		os.WriteFile(d.path("ca.pem"), d.issuers.CertPEM(), 0o600),
-		os.WriteFile((profile.Dirs{Config: d.path("config")}).ConfigFile(), []byte(config), 0o600),
-		store.NewKeyFile(d.path("key")))
+		os.Mkdir(d.dirs.Config, 0o700),
+		os.WriteFile(ca, d.issuers.CertPEM(), 0o600),
+		os.WriteFile(d.dirs.ConfigFile(), fmt.Appendf(nil, "ca_file = %q\nproxy = \"none\"\n", ca), 0o600),
+		store.NewKeyFile(key))
 	if err != nil {
 		return err
 	}
-	if _, err := store.Setup(ctx, d.path("state"), store.Choice{Keystore: store.KeystoreSealed, KeyFile: d.path("key")}, token.Secret{}); err != nil {
+	if _, err := store.Setup(ctx, d.dirs.State, store.Choice{Keystore: store.KeystoreSealed, KeyFile: key}, token.Secret{}); err != nil {
 		return err
 	}
 	d.say("keystore: files sealed with AES-256-GCM (on your desktop it is the OS keyring)")
@@ -122,19 +117,19 @@ func (d *demo) startDaemon(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	begin := time.Now()
-	d.daemon = exec.Command(self, "run", "--config", d.path("config"), "--state", d.path("state"), "--socket", d.client.Socket)
+	d.daemon = exec.Command(self, "run", "--config", d.dirs.Config, "--state", d.dirs.State, "--socket", d.client.Socket)
 	d.daemon.Stderr = &d.log
 	if err := d.daemon.Start(); err != nil {
 		return err
 	}
+	begin := time.Now()
 	return until(ctx, 5*time.Millisecond, func() (bool, error) {
 		_, err := d.client.Status(ctx)
-		if err != nil && time.Since(begin) > 10*time.Second {
+		switch took := time.Since(begin); {
+		case err == nil:
+			d.say("tokend answers, %v after its start (pid %d)", took.Round(time.Millisecond), d.daemon.Process.Pid)
+		case took > 10*time.Second:
 			return false, fmt.Errorf("tokend does not answer: %w", err)
-		}
-		if err == nil {
-			d.say("tokend answers, %v after its start (pid %d)", time.Since(begin).Round(time.Millisecond), d.daemon.Process.Pid)
 		}
 		return err == nil, nil
 	})
@@ -161,23 +156,21 @@ func (d *demo) add(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	azureID, azureSecret := d.issuers.Azure().NewSecret()
-	asposeID, asposeSecret := d.issuers.Aspose().NewClient()
+	azure, aspose := d.issuers.Azure(), d.issuers.Aspose()
+	azureID, azureSecret := azure.NewSecret()
+	asposeID, asposeSecret := aspose.NewClient()
 	for _, a := range []token.CreateProfile{
 		{Name: demoProfile, Provider: "clms", Secrets: secrets("service_key", string(serviceKey))},
 		{Name: "azure", Provider: "azure", Secrets: secrets("client_secret", azureSecret), Settings: map[string]any{
-			"tenant": d.issuers.Azure().Tenant(), "client_id": azureID, "scope": d.issuers.Azure().Scope(), "authority": d.issuers.Azure().Authority()}},
+			"tenant": azure.Tenant(), "client_id": azureID, "scope": azure.Scope(), "authority": azure.Authority()}},
 		{Name: "aspose", Provider: "aspose", Secrets: secrets("client_secret", asposeSecret), Settings: map[string]any{
-			"client_id": asposeID, "base_url": d.issuers.Aspose().BaseURL()}},
+			"client_id": asposeID, "base_url": aspose.BaseURL()}},
 	} {
 		added, err := d.client.Add(ctx, a)
 		if err != nil {
 			return fmt.Errorf("%s: %w", a.Name, err)
 		}
 		d.say("%-6s added; its first token came in %v", a.Name, added.Took.Round(time.Millisecond))
-		for _, kept := range added.Kept {
-			d.say("       %s", strings.ReplaceAll(kept, d.dir+"/", ""))
-		}
 	}
 	return nil
 }
@@ -186,20 +179,22 @@ func secrets(field, text string) map[string]token.Secret {
 	return map[string]token.Secret{field: token.NewSecret(text)}
 }
 
+// get gets the profile's token.
+func (d *demo) get(ctx context.Context) (token.Grant, error) {
+	return d.client.Get(ctx, demoProfile, token.Query{})
+}
+
 func (d *demo) serveFromMemory(ctx context.Context) error {
 	d.title("A cached token is served at once")
-	asked := d.issuers.CLMS().Requests()
-	took := make([]time.Duration, 200)
-	for i := range took {
-		begin := time.Now()
-		if _, err := d.client.Get(ctx, demoProfile, token.Query{}); err != nil {
+	const times = 200
+	asked, begin := d.issuers.CLMS().Requests(), time.Now()
+	for range times {
+		if _, err := d.get(ctx); err != nil {
 			return err
 		}
-		took[i] = time.Since(begin)
 	}
-	slices.Sort(took)
-	d.say("200 times get %s: median %v, slowest %v; the issuer was asked %d times", demoProfile,
-		took[len(took)/2].Round(time.Microsecond), took[len(took)-1].Round(time.Microsecond), d.issuers.CLMS().Requests()-asked)
+	d.say("%d times get %s: %v each; the issuer was asked %d times", times, demoProfile,
+		(time.Since(begin) / times).Round(time.Microsecond), d.issuers.CLMS().Requests()-asked)
 	return nil
 }
 
@@ -207,7 +202,7 @@ func (d *demo) serveFromMemory(ctx context.Context) error {
 // had to wait for that.
 func (d *demo) renewAhead(ctx context.Context) error {
 	d.title("It is renewed ahead of its expiry, and no caller waits for that")
-	first, err := d.client.Get(ctx, demoProfile, token.Query{})
+	first, err := d.get(ctx)
 	if err != nil {
 		return err
 	}
@@ -215,20 +210,20 @@ func (d *demo) renewAhead(ctx context.Context) error {
 	var slowest time.Duration
 	return until(ctx, 50*time.Millisecond, func() (bool, error) {
 		begin := time.Now()
-		tok, err := d.client.Get(ctx, demoProfile, token.Query{})
+		tok, err := d.get(ctx)
 		if err != nil {
 			return false, err
 		}
 		slowest = max(slowest, time.Since(begin))
-		if tok.Secret.Equal(first.Secret) && !time.Now().Before(first.Expiry) {
+		renewed := !tok.Secret.Equal(first.Secret)
+		switch {
+		case renewed:
+			d.say("renewed, with %v left of the old one; asked 20 times a second, the slowest answer took %v",
+				in(first.Expiry), slowest.Round(time.Microsecond))
+		case time.Now().After(first.Expiry):
 			return false, errors.New("the token was not renewed ahead of its expiry")
 		}
-		if tok.Secret.Equal(first.Secret) {
-			return false, nil
-		}
-		d.say("renewed, with %v left of the old one; asked 20 times a second, the slowest answer took %v",
-			in(first.Expiry), slowest.Round(time.Microsecond))
-		return true, nil
+		return renewed, nil
 	})
 }
 
@@ -238,91 +233,55 @@ func in(t time.Time) time.Duration { return time.Until(t).Round(100 * time.Milli
 // surviveCrash kills the daemon with the issuers down, and starts another.
 func (d *demo) surviveCrash(ctx context.Context) error {
 	d.title("tokend is killed while the issuers are down")
-	before, err := d.client.Get(ctx, demoProfile, token.Query{})
+	before, err := d.get(ctx)
 	if err != nil {
 		return err
 	}
 	// The cache is written behind: tokend would have to obtain a token that it lacks.
-	if err := until(ctx, time.Millisecond, func() (bool, error) {
+	err = until(ctx, time.Millisecond, func() (bool, error) {
 		st, err := d.client.Status(ctx)
 		return st.Cache == "ok", err
-	}); err != nil {
-		return err
-	}
-	if err := d.issuers.Stop(); err != nil {
-		return err
-	}
-	d.say("issuers stopped: connections are refused")
-	if err := d.daemon.Process.Kill(); err != nil {
+	})
+	if err := errors.Join(err, d.issuers.Stop(), d.daemon.Process.Kill()); err != nil {
 		return err
 	}
 	_ = d.daemon.Wait() // killed, as asked
-	d.say("tokend killed (SIGKILL)")
+	d.say("issuers stopped: connections are refused; tokend killed (SIGKILL)")
 	if err := d.startDaemon(ctx); err != nil {
 		return err
 	}
-	after, err := d.client.Get(ctx, demoProfile, token.Query{})
+	after, err := d.get(ctx)
+	if err == nil && !after.Secret.Equal(before.Secret) {
+		err = errors.New("the token did not survive")
+	}
 	if err != nil {
 		return err
-	}
-	if !after.Secret.Equal(before.Secret) {
-		return errors.New("the token did not survive")
 	}
 	d.say("get %s: the same token as before, from the sealed cache, good for another %v", demoProfile, in(after.Expiry))
 	return nil
 }
 
-// sayWhenDown waits until the token has expired, shows the error, and brings the
-// issuers back.
-func (d *demo) sayWhenDown(ctx context.Context) error {
-	d.title("An expired token is never served")
-	err := until(ctx, 100*time.Millisecond, func() (bool, error) {
-		_, err := d.client.Get(ctx, demoProfile, token.Query{})
-		var e *token.Error
-		if errors.As(err, &e) && e.Code == token.ErrUnavailable {
-			d.say("get %s: %s; next try in %v", demoProfile, e.Message, in(e.RetryAt))
-			return true, nil
-		}
-		return false, err
-	})
-	if err != nil {
-		return err
-	}
+// resume brings the issuers back, with tokens that live long enough to play with.
+func (d *demo) resume(context.Context) error {
 	d.issuers.CLMS().SetLifetime(calmLifetime)
 	d.issuers.Azure().SetLifetime(calmLifetime)
 	d.issuers.Aspose().SetLifetime(calmLifetime)
-	if err := d.issuers.Resume(); err != nil {
-		return err
-	}
-	d.say("issuers are back")
-	return until(ctx, 100*time.Millisecond, func() (bool, error) {
-		tok, err := d.client.Get(ctx, demoProfile, token.Query{})
-		if errors.Is(err, token.ErrUnavailable) {
-			return false, nil
-		}
-		if err == nil {
-			d.say("get %s: a fresh token, good for %v, without a restart", demoProfile, in(tok.Expiry))
-		}
-		return err == nil, err
-	})
+	d.say("issuers are back; their tokens live %v from now on", calmLifetime)
+	return d.issuers.Resume()
 }
 
 // invite suggests what to try next.
 func (d *demo) invite() {
-	tokenctl := "tokenctl"
-	if _, err := exec.LookPath(tokenctl); err != nil {
-		tokenctl = "go run ./cmd/tokenctl"
-	}
 	fmt.Fprintf(d.out, `
-Now you. In another terminal, in the same directory:
+Now you. In another terminal (in a clone: go run ./cmd/tokenctl for tokenctl):
 
   export %s=%s
-  %s status
-  %s get clms
-  curl --unix-socket $%s http://tokend/v1/token/aspose
+  tokenctl status
+  tokenctl get clms
+  curl --unix-socket $%[1]s http://tokend/v1/token/aspose
 
-Ctrl-C ends the demo and removes %s.
-`, ipc.SocketEnv, d.client.Socket, tokenctl, tokenctl, ipc.SocketEnv, d.dir)
+Ctrl-C ends the demo and removes %[3]s.
+`, ipc.SocketEnv, d.client.Socket, d.dir)
 }
 
 // end stops everything and removes the directory.
