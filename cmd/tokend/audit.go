@@ -1,16 +1,16 @@
 package main
 
 import (
+	"encoding/json"
 	"io"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"gopkg.in/natefinch/lumberjack.v2"
 
 	"tokend/daemon/profile"
 	"tokend/ipc/ipcserver"
-	"tokend/providers/token/format"
+	"tokend/providers/token"
 )
 
 const (
@@ -39,50 +39,30 @@ func openAudit(dirs profile.Dirs, c profile.Config) (write func(ipcserver.Event)
 		return nil, io.NopCloser(nil)
 	}
 	out := &lumberjack.Logger{Filename: file, MaxSize: auditSize, MaxBackups: auditFiles}
-	return writeAudit(out), out
+	return func(e ipcserver.Event) { writeAudit(out, e) }, out
 }
 
-// auditLine is enough for most lines, in bytes.
-const auditLine = 512
-
-// writeAudit returns what writes a line for each event before its answer leaves.
-// Every get waits for it, so it does without log/slog, which takes three times as
-// long as the write.
-func writeAudit(out io.Writer) func(ipcserver.Event) {
-	return func(e ipcserver.Event) {
-		line := appendAudit(make([]byte, 0, auditLine), e, time.Now())
-		_, _ = out.Write(line) // an error would repeat with every get
-	}
+// An auditLine is a line of the audit log.
+type auditLine struct {
+	Time     time.Time  `json:"time"`
+	Outcome  string     `json:"msg"` // grant or refuse
+	Do       string     `json:"do"`
+	UID      int        `json:"uid"`
+	PID      int        `json:"pid"`
+	Program  string     `json:"program_unverified"`
+	Profile  string     `json:"profile,omitempty"`
+	Scope    string     `json:"scope,omitempty"`
+	Audience string     `json:"audience,omitempty"`
+	Origin   string     `json:"origin,omitempty"`
+	Code     token.Code `json:"code,omitempty"`
 }
 
-// appendAudit appends the line of e to b.
-func appendAudit(b []byte, e ipcserver.Event, now time.Time) []byte {
-	b = append(b, `{"time":"`...)
-	b = now.AppendFormat(b, time.RFC3339Nano)
-	b = append(b, `","msg":"`...)
-	b = append(b, outcome(e)...)
-	b = append(b, `","do":`...)
-	b = format.AppendString(b, e.Do)
-	b = append(b, `,"uid":`...)
-	b = strconv.AppendInt(b, int64(e.Caller.UID), 10)
-	b = append(b, `,"pid":`...)
-	b = strconv.AppendInt(b, int64(e.Caller.PID), 10)
-	b = append(b, `,"program_unverified":`...)
-	b = format.AppendString(b, e.Program)
-	for _, said := range [...]struct{ member, text string }{
-		{`,"profile":`, e.Profile}, {`,"scope":`, e.Target.Scope}, {`,"audience":`, e.Target.Audience},
-		{`,"origin":`, e.Origin}, {`,"code":`, string(e.Code)},
-	} {
-		if said.text != "" {
-			b = format.AppendString(append(b, said.member...), said.text)
-		}
+// writeAudit writes the line of e before its answer leaves.
+func writeAudit(out io.Writer, e ipcserver.Event) {
+	line := auditLine{time.Now(), "grant", e.Do, e.Caller.UID, e.Caller.PID, e.Program,
+		e.Profile, e.Target.Scope, e.Target.Audience, e.Origin, e.Code}
+	if e.Code != "" {
+		line.Outcome = "refuse"
 	}
-	return append(b, "}\n"...)
-}
-
-func outcome(e ipcserver.Event) string {
-	if e.Code == "" {
-		return "grant"
-	}
-	return "refuse"
+	_ = json.NewEncoder(out).Encode(line) // an error would repeat with every get
 }

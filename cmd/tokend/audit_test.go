@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"tokend/ipc"
@@ -13,30 +14,33 @@ import (
 )
 
 func TestAuditLines(t *testing.T) {
-	now := time.Date(2026, 11, 23, 12, 0, 0, 123456789, time.FixedZone("CET", 3600))
 	caller := ipc.Peer{UID: 1000, PID: 4711}
 	for want, e := range map[string]ipcserver.Event{
-		`{"time":"2026-11-23T12:00:00.123456789+01:00","msg":"grant","do":"get","uid":1000,"pid":4711,"program_unverified":"curl",` +
+		`"msg":"grant","do":"get","uid":1000,"pid":4711,"program_unverified":"curl",` +
 			`"profile":"p","scope":"a b","audience":"aud","origin":"https://x.example:443"}`: {
 			Caller: caller, Program: "curl", Do: "get", Profile: "p",
 			Target: token.Target{Scope: "a b", Audience: "aud"}, Origin: "https://x.example:443"},
-		`{"time":"2026-11-23T12:00:00.123456789+01:00","msg":"refuse","do":"connect","uid":-1,"pid":0,"program_unverified":"","code":"denied"}`: {
+		`"msg":"refuse","do":"connect","uid":-1,"pid":0,"program_unverified":"","code":"denied"}`: {
 			Caller: ipc.Peer{UID: -1}, Do: "connect", Code: token.ErrDenied},
 	} {
-		if got := string(appendAudit(nil, e, now)); got != want+"\n" {
-			t.Errorf("got  %swant %s", got, want)
-		}
+		synctest.Test(t, func(t *testing.T) { // whose time begins in 2000
+			var got strings.Builder
+			writeAudit(&got, e)
+			at := time.Now().Format(time.RFC3339Nano)
+			if want := `{"time":"` + at + `",` + want + "\n"; got.String() != want {
+				t.Errorf("got  %swant %s", &got, want)
+			}
+		})
 	}
 }
 
 // Whatever a caller says, it is text within its own line.
 func TestAuditLinesCannotBeForged(t *testing.T) {
 	var out bytes.Buffer
-	write := writeAudit(&out)
 	hostile := "x\",\"uid\":0}\n{\"time\":\"\u2028\xff\x00\\<&>"
-	write(ipcserver.Event{Program: hostile, Do: hostile, Profile: hostile, Target: token.Target{Scope: hostile, Audience: hostile},
+	writeAudit(&out, ipcserver.Event{Program: hostile, Do: hostile, Profile: hostile, Target: token.Target{Scope: hostile, Audience: hostile},
 		Origin: hostile, Code: token.Code(hostile)})
-	write(ipcserver.Event{Do: "get"})
+	writeAudit(&out, ipcserver.Event{Do: "get"})
 	lines := strings.Split(out.String(), "\n")
 	if len(lines) != 3 || lines[2] != "" {
 		t.Fatalf("%d lines: %q", len(lines), lines)
