@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"tokend/daemon"
@@ -59,127 +60,93 @@ func (m *metrics) handler(ctx context.Context) (http.Handler, error) {
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(m.process...)
-	registry.MustRegister(reading{m, figures, m.keystore(ctx)})
+	reading{promauto.With(registry)}.all(figures, m.keystore(ctx))
 	if figures.MayManage {
 		registry.MustRegister(m.requests, m.issuers)
 	}
 	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{DisableCompression: true}), nil
 }
 
-// A metric is a metric whose value the daemon has.
-type metric struct {
-	*prometheus.Desc
-	kind prometheus.ValueType
+// A reading is one reading of the daemon's figures.
+type reading struct{ promauto.Factory }
+
+func (r reading) gauge(name, help string, labels ...string) *prometheus.GaugeVec {
+	return r.NewGaugeVec(prometheus.GaugeOpts{Name: "tokend_" + name, Help: help}, labels)
 }
 
-func gauge(name, help string, labels ...string) metric {
-	return metric{prometheus.NewDesc("tokend_"+name, help, labels, nil), prometheus.GaugeValue}
-}
-
-func counter(name, help string, labels ...string) metric {
-	return metric{prometheus.NewDesc("tokend_"+name, help, labels, nil), prometheus.CounterValue}
-}
-
-var (
-	buildInfo    = gauge("build_info", "Always 1; labelled with the versions of tokend and of Go.", "version", "goversion")
-	profileInfo  = gauge("profile_info", "Always 1; labelled with the profile's properties.", "profile", "provider", "does", "renew")
-	tokenUsable  = gauge("token_usable", "1 while a valid token is cached, else 0.", "profile")
-	tokenExpiry  = gauge("token_expiry_timestamp_seconds", "When the cached token expires.", "profile")
-	tokenRenewal = gauge("token_renewal_timestamp_seconds", "When the next token will be obtained.", "profile")
-	tokenUsed    = gauge("token_last_used_timestamp_seconds", "When the token was last asked for.", "profile")
-	tokenCount   = gauge("tokens", "Tokens held, for all scopes and audiences, by state.", "profile", "state")
-	tokenError   = gauge("token_error", "1 while the last attempt to obtain the token has failed; the label is the error's code.", "profile", "code")
-	failures     = gauge("renewal_failures", "Attempts that failed since the last success.", "profile")
-	renewals     = counter("renewals_total", "Attempts to obtain a token, by result: obtained, or the code of the error.", "profile", "result")
-	credential   = gauge("credential_expiry_timestamp_seconds", "When the credential itself expires, where that is known.", "profile")
-	keystoreIs   = gauge("keystore_state", "1 for the state that the keystore is in, 0 for the others.", "state")
-	cacheIs      = gauge("cache_state", "1 for the state that the token cache is in, 0 for the others.", "state")
-	cacheWrites  = counter("cache_writes_total", "Writes of the token cache, of one token or of many at a time.")
-	badFiles     = gauge("config_bad_files", "Configuration files with errors.")
-	watchers     = gauge("event_watchers", "Programs that watch events.")
-	clockSkew    = gauge("clock_skew_seconds", "The clock of the last issuer that answered, minus this machine's.")
-)
-
-// A reading is one reading of the metrics.
-type reading struct {
-	*metrics
-	figures  daemon.Figures
-	keystore error
-}
-
-// Describe implements prometheus.Collector: the metrics depend on the caller.
-func (reading) Describe(chan<- *prometheus.Desc) {}
-
-// Collect implements prometheus.Collector.
-func (r reading) Collect(to chan<- prometheus.Metric) {
-	out := sender(to)
-	out.send(buildInfo, 1, versionText(), runtime.Version())
-	if r.figures.MayManage {
-		out.send(cacheWrites, float64(r.figures.CacheWrites))
+func (r reading) all(f daemon.Figures, keystore error) {
+	r.gauge("build_info", "Always 1; labelled with the versions of tokend and of Go.", "version", "goversion").
+		WithLabelValues(versionText(), runtime.Version()).Set(1)
+	if f.MayManage {
+		r.NewCounter(prometheus.CounterOpts{Name: "tokend_cache_writes_total", Help: "Writes of the token cache, of one token or of many at a time."}).
+			Add(float64(f.CacheWrites))
 	}
-	locked := errors.Is(r.keystore, token.ErrLocked)
-	out.send(keystoreIs, number(r.keystore == nil), "ok")
-	out.send(keystoreIs, number(locked), "locked")
-	out.send(keystoreIs, number(r.keystore != nil && !locked), "unavailable")
-	out.send(cacheIs, number(r.figures.CacheErr == nil), "ok")
-	out.send(cacheIs, number(r.figures.CacheErr != nil), "failing")
-	out.send(badFiles, float64(r.figures.BadFiles))
-	out.send(watchers, float64(r.figures.Watchers))
-	if r.figures.SkewKnown {
-		out.send(clockSkew, r.figures.Skew.Seconds())
+	locked := errors.Is(keystore, token.ErrLocked)
+	state := r.gauge("keystore_state", "1 for the state that the keystore is in, 0 for the others.", "state")
+	state.WithLabelValues("ok").Set(number(keystore == nil))
+	state.WithLabelValues("locked").Set(number(locked))
+	state.WithLabelValues("unavailable").Set(number(keystore != nil && !locked))
+	state = r.gauge("cache_state", "1 for the state that the token cache is in, 0 for the others.", "state")
+	state.WithLabelValues("ok").Set(number(f.CacheErr == nil))
+	state.WithLabelValues("failing").Set(number(f.CacheErr != nil))
+	r.gauge("config_bad_files", "Configuration files with errors.").WithLabelValues().Set(float64(f.BadFiles))
+	r.gauge("event_watchers", "Programs that watch events.").WithLabelValues().Set(float64(f.Watchers))
+	if f.SkewKnown {
+		r.gauge("clock_skew_seconds", "The clock of the last issuer that answered, minus this machine's.").WithLabelValues().Set(f.Skew.Seconds())
 	}
-	for _, p := range r.figures.Profiles {
-		out.profile(p)
-		out.attempts(p.Name, r.figures.Attempts[p.Name])
-	}
+	r.profiles(f)
+	r.tokens(f.Profiles)
 }
 
-// A sender sends metrics to Prometheus' client.
-type sender chan<- prometheus.Metric
-
-func (out sender) send(m metric, value float64, labels ...string) {
-	out <- prometheus.MustNewConstMetric(m.Desc, m.kind, value, labels...)
-}
-
-// time sends a time of a profile, unless it is zero.
-func (out sender) time(m metric, t time.Time, profile string) {
-	if !t.IsZero() {
-		out.send(m, float64(t.UnixMilli())/1000, profile)
-	}
-}
-
-func (out sender) profile(p token.ProfileStatus) {
-	renew := cmp.Or(p.Renew, string(profile.RenewUsed))
-	out.send(profileInfo, 1, p.Name, p.Provider, p.Does, renew)
-	out.time(credential, p.CredentialExpires, p.Name)
-	states := map[string]int{}
-	for _, t := range p.Tokens {
-		states[t.State]++
-		if t.Target == (token.Target{}) {
-			out.own(p.Name, t)
+func (r reading) profiles(f daemon.Figures) {
+	info := r.gauge("profile_info", "Always 1; labelled with the profile's properties.", "profile", "provider", "does", "renew")
+	credential := r.gauge("credential_expiry_timestamp_seconds", "When the credential itself expires, where that is known.", "profile")
+	count := r.gauge("tokens", "Tokens held, for all scopes and audiences, by state.", "profile", "state")
+	renewals := r.NewCounterVec(prometheus.CounterOpts{
+		Name: "tokend_renewals_total",
+		Help: "Attempts to obtain a token, by result: obtained, or the code of the error.",
+	}, []string{"profile", "result"})
+	for _, p := range f.Profiles {
+		info.WithLabelValues(p.Name, p.Provider, p.Does, cmp.Or(p.Renew, string(profile.RenewUsed))).Set(1)
+		setTime(credential, p.CredentialExpires, p.Name)
+		for _, t := range p.Tokens {
+			count.WithLabelValues(p.Name, t.State).Inc()
+		}
+		for code, n := range f.Attempts[p.Name] {
+			renewals.WithLabelValues(p.Name, cmp.Or(string(code), string(token.EventObtained))).Add(float64(n))
 		}
 	}
-	for state, n := range states {
-		out.send(tokenCount, float64(n), p.Name, state)
+}
+
+// tokens are the states of the tokens of the profiles' own scopes and audiences.
+func (r reading) tokens(profiles []token.ProfileStatus) {
+	usable := r.gauge("token_usable", "1 while a valid token is cached, else 0.", "profile")
+	expiry := r.gauge("token_expiry_timestamp_seconds", "When the cached token expires.", "profile")
+	renewal := r.gauge("token_renewal_timestamp_seconds", "When the next token will be obtained.", "profile")
+	used := r.gauge("token_last_used_timestamp_seconds", "When the token was last asked for.", "profile")
+	failed := r.gauge("token_error", "1 while the last attempt to obtain the token has failed; the label is the error's code.", "profile", "code")
+	failures := r.gauge("renewal_failures", "Attempts that failed since the last success.", "profile")
+	for _, p := range profiles {
+		for _, t := range p.Tokens {
+			if t.Target != (token.Target{}) {
+				continue
+			}
+			usable.WithLabelValues(p.Name).Set(number(t.State == token.Fresh.String() || t.State == token.Due.String()))
+			failures.WithLabelValues(p.Name).Set(float64(t.Failures))
+			setTime(expiry, t.Expiry, p.Name)
+			setTime(renewal, t.RenewAt, p.Name)
+			setTime(used, t.LastUsed, p.Name)
+			if t.Error != nil {
+				failed.WithLabelValues(p.Name, string(t.Error.Code)).Set(1)
+			}
+		}
 	}
 }
 
-// own sends the state of the token of a profile's own scope and audience.
-func (out sender) own(name string, t token.TokenStatus) {
-	out.send(tokenUsable, number(t.State == token.Fresh.String() || t.State == token.Due.String()), name)
-	out.send(failures, float64(t.Failures), name)
-	out.time(tokenExpiry, t.Expiry, name)
-	out.time(tokenRenewal, t.RenewAt, name)
-	out.time(tokenUsed, t.LastUsed, name)
-	if t.Error != nil {
-		out.send(tokenError, 1, name, string(t.Error.Code))
-	}
-}
-
-// attempts sends how often a token of a profile was asked for.
-func (out sender) attempts(name string, counts map[token.Code]uint64) {
-	for code, n := range counts {
-		out.send(renewals, float64(n), name, cmp.Or(string(code), string(token.EventObtained)))
+// setTime sets a time of a profile, unless it is zero.
+func setTime(gauge *prometheus.GaugeVec, t time.Time, profile string) {
+	if !t.IsZero() {
+		gauge.WithLabelValues(profile).Set(float64(t.UnixMilli()) / 1000)
 	}
 }
 
