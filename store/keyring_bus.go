@@ -34,7 +34,7 @@ const (
 // itself would show a prompt, and one that is never answered costs a goroutine
 // for ever, because go-keyring leaves its channel in the connection.
 func look(ctx context.Context) error {
-	if _, err := Bus(); err != nil {
+	if err := findBus(); err != nil {
 		return err
 	}
 	// go-keyring uses the same connection. godbus makes a new one after the bus
@@ -79,22 +79,21 @@ func collection(ctx context.Context, conn *dbus.Conn) (dbus.ObjectPath, error) {
 	return path, err
 }
 
-// Bus returns the address of the D-Bus session bus, on which the OS keyring is,
-// and passes it to godbus through the environment: without an address godbus would
-// start a bus of its own, a process that never ends.
-func Bus() (string, error) {
+// findBus passes the address of the D-Bus session bus, on which the OS keyring is,
+// to godbus through the environment: without an address godbus would start a bus of
+// its own, a process that never ends.
+func findBus() error {
 	addr := os.Getenv("DBUS_SESSION_BUS_ADDRESS")
 	if addr != "" && !strings.HasPrefix(addr, "autolaunch:") {
-		return addr, nil
+		return nil
 	}
 	for _, dir := range []string{os.Getenv("XDG_RUNTIME_DIR"), "/run/user/" + strconv.Itoa(os.Getuid())} {
 		socket := filepath.Join(dir, "bus")
 		if info, err := os.Stat(socket); dir != "" && err == nil && info.Mode().Type() == os.ModeSocket {
-			addr = "unix:path=" + dbus.EscapeBusAddressValue(socket)
-			return addr, os.Setenv("DBUS_SESSION_BUS_ADDRESS", addr)
+			return os.Setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path="+dbus.EscapeBusAddressValue(socket))
 		}
 	}
-	return "", fail(token.ErrKeystore, "no-session-bus", nil, "no D-Bus session bus, so no OS keyring: DBUS_SESSION_BUS_ADDRESS is not set and $XDG_RUNTIME_DIR/bus does not exist")
+	return fail(token.ErrKeystore, "no-session-bus", nil, "no D-Bus session bus, so no OS keyring: DBUS_SESSION_BUS_ADDRESS is not set and $XDG_RUNTIME_DIR/bus does not exist")
 }
 
 // explainSystem explains the errors of D-Bus and of the Secret Service. One has no

@@ -9,9 +9,6 @@ import (
 	"github.com/zalando/go-keyring"
 )
 
-// Bus returns nothing: this system's keyring is not on a bus.
-func Bus() (string, error) { return "", nil }
-
 // look checks that the keyring answers. A locked keychain of macOS fails only when
 // a secret is read; the credential manager of Windows is never locked.
 func look(context.Context) error {

@@ -50,7 +50,7 @@ func newDeps() *deps {
 		}
 		w.level.Set(c.LogLevel.Level)
 		w.http.Store(client)
-		return newKinds(client, w.metrics), nil
+		return kinds{client, w.metrics}, nil
 	}
 	return w
 }
@@ -87,18 +87,10 @@ func (w *deps) keep(v vault, tokens *cache.Cache) {
 	}
 }
 
-// kinds are the providers.
+// kinds are the providers. The daemon asks for no other than Providers has.
 type kinds struct {
-	env     providers.Env
-	clients map[string]*http.Client // by provider, measured
-}
-
-func newKinds(client *http.Client, m *metrics) kinds {
-	k := kinds{providers.Env{HTTP: client}, map[string]*http.Client{}}
-	for _, kind := range providers.Kinds {
-		k.clients[kind.Name] = m.client(client, kind.Name)
-	}
-	return k
+	client  *http.Client
+	metrics *metrics
 }
 
 // Providers is called for each profile that is read.
@@ -112,29 +104,16 @@ var listProviders = sync.OnceValue(func() []token.Provider {
 	return list
 })
 
-func (k kinds) Prepare(a *token.CreateProfile) error {
-	kind, ok := providers.Lookup(a.Provider)
-	if !ok {
-		return noProvider(a.Provider)
-	}
+func (kinds) Prepare(a *token.CreateProfile) error {
+	kind, _ := providers.Lookup(a.Provider)
 	return kind.Prepare(a)
 }
 
 func (k kinds) Open(name string, decode func(any) error, secret func(context.Context, string) (token.Secret, error)) (any, error) {
-	kind, ok := providers.Lookup(name)
-	if !ok {
-		return nil, noProvider(name)
-	}
-	env := k.env
-	env.HTTP = k.clients[name]
-	env.Secret = secret
-	return kind.Open(decode, env)
+	kind, _ := providers.Lookup(name)
+	return kind.Open(decode, providers.Env{HTTP: k.metrics.client(k.client, name), Secret: secret})
 }
 
 func (k kinds) Exchange(ctx context.Context, registry, tenant string, t token.Secret) (token.Secret, error) {
-	return providers.ExchangeACR(ctx, k.env, registry, tenant, t)
-}
-
-func noProvider(name string) error {
-	return &token.Error{Code: token.ErrInvalid, Field: "provider", Message: fmt.Sprintf("no provider %q", name)}
+	return providers.ExchangeACR(ctx, providers.Env{HTTP: k.client}, registry, tenant, t)
 }

@@ -55,14 +55,9 @@ func (p *program) doctorCommand() *cli.Command {
 			} else {
 				err = out.Answer(out.Checks(report.Checks))
 			}
-			bad := 0
-			for _, c := range report.Checks {
-				if c.Result == token.CheckFail {
-					bad++
-				}
-			}
-			if err == nil && bad > 0 {
-				err = fmt.Errorf("%d of %d checks failed", bad, len(report.Checks))
+			failed := func(c token.Check) bool { return c.Result == token.CheckFail }
+			if err == nil && slices.ContainsFunc(report.Checks, failed) {
+				return exitError{exitFailure, errPrinted}
 			}
 			return err
 		},
@@ -159,17 +154,21 @@ func (p places) doctorStopped(ctx context.Context, dirs profile.Dirs, configErr 
 	case configErr != nil:
 		return only(failed("config", configErr.Error(), "correct the file"))
 	}
-	kek, kekErr := serviceCredential(ctx, dirs, install)
+	open, err := openAsService(ctx, dirs, install)
+	if err != nil {
+		return only(failed("keystore", err.Error(), keystoreAdvice))
+	}
 	// The service could have put a link where root would follow it.
 	if err := p.owner(dirs.State).become(); err != nil {
 		return only(failed("doctor", err.Error(), "run doctor as the user that tokend runs as"))
 	}
 	deps := newDeps()
 	deps.Keystore = func(ctx context.Context) string {
-		if kekErr != nil {
-			return install.Keystore + ": " + kekErr.Error()
+		ks, err := open(dirs.State)
+		if err != nil {
+			return install.Keystore + ": " + err.Error()
 		}
-		return install.Keystore + ": " + keystoreState(ctx, dirs, install, kek)
+		return install.Keystore + ": " + store.State(ctx, ks)
 	}
 	deps.Credentials = store.NewCredentials(credentialsDir(dirs), nil)
 	deps.examine(dirs, func() store.KeystoreConfig { return install })
@@ -184,28 +183,15 @@ func (p places) doctorStopped(ctx context.Context, dirs profile.Dirs, configErr 
 	return report
 }
 
-// serviceCredential returns the key in the service's systemd credential, which
-// only root can read. It is zero if it does not exist.
-func serviceCredential(ctx context.Context, dirs profile.Dirs, in store.KeystoreConfig) (token.Secret, error) {
+// openAsService returns what opens the keystore, with the key in the service's
+// systemd credential if there is one, which only root can read.
+func openAsService(ctx context.Context, dirs profile.Dirs, in store.KeystoreConfig) (func(state string) (store.Keystore, error), error) {
 	file := store.CredentialFile{Path: credentialPath(dirs, in.Credential), Name: in.Credential}
 	if in.Credential == "" || os.Getenv("CREDENTIALS_DIRECTORY") != "" || !exists(file.Path) {
-		return token.Secret{}, nil
+		return in.Open, nil
 	}
-	return file.Read(ctx)
-}
-
-// keystoreState returns the state of the keystore, which kek opens if it is not
-// zero.
-func keystoreState(ctx context.Context, dirs profile.Dirs, in store.KeystoreConfig, kek token.Secret) string {
-	open := in.Open
-	if !kek.IsZero() {
-		open = func(state string) (store.Keystore, error) { return in.OpenWithKey(state, kek) }
-	}
-	ks, err := open(dirs.State)
-	if err != nil {
-		return err.Error()
-	}
-	return store.State(ctx, ks)
+	kek, err := file.Read(ctx)
+	return func(state string) (store.Keystore, error) { return in.OpenWithKey(state, kek) }, err
 }
 
 // examine sets the daemon's doctor.
@@ -219,7 +205,7 @@ func (deps *deps) examine(dirs profile.Dirs, install func() store.KeystoreConfig
 		client := deps.http.Load()
 		issuers := issuersOf(st.Profiles)
 		report.Proxy = providers.ProxyFor(client, append(issuers, "https://issuer.invalid")[0])
-		report.Checks = slices.Concat(report.Checks, checkSetup(in), checkBus(in), checkSandbox(st.Sandbox), checkProfiles(st, dirs), checkFiles(dirs, in),
+		report.Checks = slices.Concat(report.Checks, checkSetup(in), checkSandbox(st.Sandbox), checkProfiles(st, dirs), checkFiles(dirs, in),
 			deps.checkCredentials(st.Profiles), []token.Check{ok("proxy", "proxy for issuers: %s", cmp.Or(report.Proxy, "none"))}, checkIssuers(ctx, client, issuers))
 		return report
 	}
@@ -234,6 +220,8 @@ func checkSetup(in store.KeystoreConfig) []token.Check {
 	return checks
 }
 
+const keystoreAdvice = "see docs/keystores.md; restore a lost key from a backup, or add all secrets again"
+
 func checkKeystore(in store.KeystoreConfig, state string) token.Check {
 	const name = "keystore"
 	switch {
@@ -241,26 +229,8 @@ func checkKeystore(in store.KeystoreConfig, state string) token.Check {
 		return ok(name, "%s can be used", in.Describe())
 	case strings.HasSuffix(state, ": locked"):
 		return failed(name, "the OS keyring is locked: new tokens cannot be obtained", "tokenctl unlock, or log in to the desktop")
-	case in.Keystore == store.KeystoreOS:
-		return failed(name, state, "start tokend within the desktop session; on a host without one, see docs/keystores.md")
-	case in.Credential != "":
-		return failed(name, state, "systemd passes the credential only to tokend.service: look at systemctl status tokend, and as root at /etc/systemd/system/tokend.service.d")
 	}
-	return failed(name, state, "see docs/keystores.md; restore a lost key from a backup, or add all secrets again")
-}
-
-// checkBus checks the way to the OS keyring, where it leads over D-Bus.
-func checkBus(in store.KeystoreConfig) []token.Check {
-	if in.Keystore != store.KeystoreOS {
-		return nil
-	}
-	switch bus, err := store.Bus(); {
-	case err != nil:
-		return []token.Check{failed("bus", err.Error(), advice(err, ""))}
-	case bus != "":
-		return []token.Check{ok("bus", "the D-Bus session bus is %s", bus)}
-	}
-	return nil
+	return failed(name, state, keystoreAdvice)
 }
 
 func checkCache(state string) token.Check {
@@ -366,38 +336,30 @@ const (
 func checkIssuers(ctx context.Context, client *http.Client, issuers []string) []token.Check {
 	ctx, cancel := context.WithTimeout(ctx, issuersTimeout)
 	defer cancel()
-	checks := make([]token.Check, len(issuers))
-	clocks := make([]token.Check, len(issuers))
+	checks := make([][]token.Check, len(issuers))
 	var asked sync.WaitGroup
 	slots := make(chan struct{}, issuersAtOnce)
 	for i, issuer := range issuers {
 		asked.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			checks[i], clocks[i] = checkIssuer(ctx, client, issuer)
+			checks[i] = checkIssuer(ctx, client, issuer)
 		})
 	}
 	asked.Wait()
-	clocks = slices.DeleteFunc(clocks, func(c token.Check) bool { return c.Name == "" })
-	if i := slices.IndexFunc(clocks, func(c token.Check) bool { return c.Result == token.CheckFail }); i >= 0 {
-		clocks = clocks[i:]
-	}
-	return append(checks, clocks[:min(1, len(clocks))]...)
+	return slices.Concat(checks...)
 }
 
-// checkIssuer also checks the clock, unless the issuer does not send the time.
-func checkIssuer(ctx context.Context, client *http.Client, issuer string) (reached, clock token.Check) {
+func checkIssuer(ctx context.Context, client *http.Client, issuer string) []token.Check {
 	s, err := providers.See(ctx, client, issuer)
 	if err != nil {
-		return failed("issuer", err.Error(), advice(err, "check the network")), clock
+		return []token.Check{failed("issuer", err.Error(), advice(err, "check the network"))}
 	}
 	u, _ := url.Parse(issuer)
-	reached = ok("issuer", "%s", strings.TrimSuffix(fmt.Sprintf("%s answered within %d ms, %s", u.Host, s.Took.Milliseconds(), s.TLS), ", "))
-	switch {
-	case s.Dated && s.Skew.Abs() > maxSkew:
-		clock = failed("clock", fmt.Sprintf("this machine's clock is %v off that of %s: issuers refuse what is signed by it", s.Skew.Abs(), u.Host), "timedatectl set-ntp true, or set the clock")
-	case s.Dated:
-		clock = ok("clock", "within %v of %s", maxSkew, u.Host)
+	reached := ok("issuer", "%s answered within %d ms, %s", u.Host, s.Took.Milliseconds(), cmp.Or(s.TLS, "without TLS"))
+	if !s.Dated || s.Skew.Abs() <= maxSkew {
+		return []token.Check{reached}
 	}
-	return reached, clock
+	return []token.Check{reached, failed("clock", fmt.Sprintf("this machine's clock is %v off that of %s: issuers refuse what is signed by it", s.Skew.Abs(), u.Host),
+		"timedatectl set-ntp true, or set the clock")}
 }

@@ -138,7 +138,7 @@ func (r setupRequest) run(ctx context.Context, out io.Writer) error {
 	return nil
 }
 
-// errPrinted is the error of another process, which has printed it.
+// errPrinted is an error that is on the screen already.
 var errPrinted = errors.New("printed")
 
 // setUpAndStart sets up, and then runs tokend as a service. Setup of the system's

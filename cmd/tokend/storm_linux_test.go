@@ -129,7 +129,7 @@ func (w *wire) kinds(m *metrics) func(profile.Config) (daemon.Kinds, error) {
 		transport.DialContext = w.dial // in place of the one that reads the certificates
 		transport.TLSClientConfig.RootCAs = x509.NewCertPool()
 		transport.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem)
-		return newKinds(client, m), nil
+		return kinds{client, m}, nil
 	}
 }
 
