@@ -150,7 +150,7 @@ func (p places) doctorStopped(ctx context.Context, dirs profile.Dirs, configErr 
 	install, err := store.ReadKeystoreConfig(dirs.State)
 	switch {
 	case err != nil:
-		return only(failed("setup", err.Error(), advice(err, p.setupLine())))
+		return only(failed("setup", err.Error(), advice(err, p.line("setup"))))
 	case configErr != nil:
 		return only(failed("config", configErr.Error(), "correct the file"))
 	}

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 
 	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokend/confine"
@@ -45,10 +43,8 @@ func (r setupRequest) newKey(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	r.choice.Keystore = store.KeystoreSealed
-	if r.choice.KeyFile != "" && !store.LooksLikeKey(r.choice.KeyFile) {
-		if r.choice.KeyFile, err = filepath.Abs(r.choice.KeyFile); err != nil {
-			return err
-		}
+	if err := makeAbsolute(&r.choice.KeyFile); err != nil {
+		return err
 	}
 	if err := r.choice.Check(dirs.State); err != nil {
 		return cli.Usage("%v", err)
@@ -57,21 +53,18 @@ func (r setupRequest) newKey(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	const next = "Next: tokenctl keystore migrate --to sealed"
 	if file := r.choice.KeyFile; file != "" {
 		if err := store.NewKeyFileFor(file, owner.uid, owner.gid); err != nil {
 			return err
 		}
-		fmt.Fprintf(out, "A new key is in %s.\n%s --key-file %s\n", file, next, file)
+		fmt.Fprintf(out, "A new key is in %s.\nNext: tokenctl keystore migrate --to sealed --key-file %[1]s\n", file)
 		return nil
 	}
-	switch {
-	case !r.at.system || os.Geteuid() != 0:
-		return errors.New("only root makes systemd credentials, for the system service: --system")
-	case !owner.mayMakeCredential():
-		return errors.New("this machine has no systemd-creds: take --key-file")
-	case exists(credentialPath(dirs, r.choice.Credential)):
-		return fmt.Errorf("%s exists already: take another name", credentialPath(dirs, r.choice.Credential))
+	if !owner.mayMakeCredential() {
+		return errors.New("only root makes systemd credentials, for the system service (--system), with systemd-creds")
+	}
+	if file := credentialPath(dirs, r.choice.Credential); exists(file) {
+		return fmt.Errorf("%s exists already: take another name", file)
 	}
 	if _, err := makeCredential(ctx, r.choice.Credential, dirs, true, out); err != nil {
 		return err

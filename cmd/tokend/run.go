@@ -192,7 +192,7 @@ func readInstall(ctx context.Context, at places, dirs profile.Dirs) (store.Keyst
 	case errors.Is(err, token.ErrNotFound) && mounted.KeyFile != "":
 		return store.Setup(ctx, dirs.State, mounted, token.Secret{})
 	case errors.Is(err, token.ErrNotFound):
-		return install, fmt.Errorf("%w: run \"%s\" first, to choose where secrets are kept", errNotSetUp, at.setupLine())
+		return install, fmt.Errorf("%w: run \"%s\" first, to choose where secrets are kept", errNotSetUp, at.line("setup"))
 	case err == nil && mounted.KeyFile != "" && mounted.KeyFile != install.KeyFile:
 		return install, &token.Error{Code: token.ErrInvalid, Field: keyFileEnv, Message: fmt.Sprintf(
 			"$%s names %s, and tokend was set up with %s", keyFileEnv, mounted.KeyFile, install.Describe())}

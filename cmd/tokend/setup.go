@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,8 +47,12 @@ tokend records the choice. It never falls back to another keystore, and never
 keeps a secret in plain text. The same choice again changes nothing; to change
 it: "tokenctl keystore migrate".`
 
-// keyFileName is the name of a key file in the configuration directory.
-const keyFileName = "tokend.key"
+const (
+	// keyFileName is the name of a key file in the configuration directory.
+	keyFileName = "tokend.key"
+	// credentialName is that of the credential that setup makes by itself.
+	credentialName = "tokend-key"
+)
 
 // credentialPath is the file of an encrypted credential.
 func credentialPath(dirs profile.Dirs, name string) string {
@@ -187,10 +192,8 @@ func (r *setupRequest) choose(dirs profile.Dirs, before store.KeystoreConfig, ou
 		return err
 	}
 	c := &r.choice
-	if c.KeyFile != "" && !store.LooksLikeKey(c.KeyFile) { // which Check refuses
-		if c.KeyFile, err = filepath.Abs(c.KeyFile); err != nil {
-			return err
-		}
+	if err := makeAbsolute(&c.KeyFile); err != nil {
+		return err
 	}
 	switch named := c.KeyFile != "" || c.Credential != ""; {
 	case c.Keystore == store.KeystoreOS, named && c.Keystore != "":
@@ -204,11 +207,18 @@ func (r *setupRequest) choose(dirs profile.Dirs, before store.KeystoreConfig, ou
 	case !r.at.system && c.Keystore == "":
 		c.Keystore = store.KeystoreOS
 	case r.at.system:
-		var why string
-		*c, why = systemChoice(dirs)
-		fmt.Fprintln(out, why)
+		*c = systemChoice(dirs)
+		fmt.Fprintf(out, "A system service has no OS keyring: secrets go to sealed files, their key to %s.\n", cmp.Or(c.KeyFile, "a systemd credential"))
 	}
 	return nil
+}
+
+// systemChoice returns where the system service should keep secrets on this machine.
+func systemChoice(dirs profile.Dirs) store.Choice {
+	if mayPassCredential() {
+		return store.Choice{Keystore: store.KeystoreSealed, Credential: credentialName}
+	}
+	return store.Choice{Keystore: store.KeystoreSealed, KeyFile: filepath.Join(dirs.Config, keyFileName)}
 }
 
 // mountedKey returns the choice that a container's environment makes, if any.
@@ -248,6 +258,15 @@ func (r setupRequest) makeKey(ctx context.Context, dirs profile.Dirs, before sto
 	return token.Secret{}, nil
 }
 
+// makeAbsolute completes the path of a key file, unless it is a key, which Check
+// refuses, or empty.
+func makeAbsolute(file *string) (err error) {
+	if *file != "" && !store.LooksLikeKey(*file) {
+		*file, err = filepath.Abs(*file)
+	}
+	return err
+}
+
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
@@ -256,32 +275,30 @@ func exists(path string) bool {
 // makeKeyFile makes the key if it is missing, only on the first setup: a new key
 // could not open what the old one sealed.
 func makeKeyFile(file string, owner account, out io.Writer) error {
-	if _, err := os.Lstat(file); !errors.Is(err, os.ErrNotExist) {
+	err := store.NewKeyFileFor(file, owner.uid, owner.gid)
+	if errors.Is(err, token.ErrExists) {
 		return nil
 	}
-	if err := store.NewKeyFileFor(file, owner.uid, owner.gid); err != nil {
+	if err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "A new key is in %s. Without it the secrets are lost: back it up, apart from them.\n", file)
 	return nil
 }
 
-// setupLine is the command to type when nothing is set up.
-func (p places) setupLine() string { return p.line("setup") }
+// startLine returns the commands that start what was set up.
+func (p places) startLine() string {
+	return p.line("install") + ", or without a service: " + p.line("run")
+}
 
-// line returns a command for the same places, without flags that are the default.
+// line returns a command for the same places.
 func (p places) line(command string) string {
 	line := "tokend " + command
 	if p.system {
 		line += " --system"
 	}
-	usual := places{system: p.system}
-	dirs, _ := usual.dirs()
-	socket, _ := usual.socketPath(profile.Config{})
-	for _, f := range []struct{ name, value, usual string }{
-		{"config", p.config, dirs.Config}, {"state", p.state, dirs.State}, {"socket", p.socket, socket},
-	} {
-		if f.value != "" && f.value != f.usual {
+	for _, f := range []struct{ name, value string }{{"config", p.config}, {"state", p.state}, {"socket", p.socket}} {
+		if f.value != "" {
 			line += fmt.Sprintf(" --%s %s", f.name, f.value)
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"os/user"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -21,12 +20,8 @@ import (
 	"tokend/store"
 )
 
-const (
-	// serviceUser is the account that the system unit runs as.
-	serviceUser = service.User
-	// credentialName is that of the credential that setup makes by itself.
-	credentialName = "tokend-key"
-)
+// serviceUser is the account that the system unit runs as.
+const serviceUser = service.User
 
 // An account owns the files of a setup. Ids of -1 stand for the caller.
 type account struct {
@@ -133,24 +128,10 @@ func (a account) become() error {
 // mayMakeCredential reports whether this setup could make a credential.
 func (a account) mayMakeCredential() bool { return a.uid >= 0 && store.HasSystemdCreds() }
 
-// systemChoice returns where the system service should keep secrets on this machine,
-// and why.
-func systemChoice(dirs profile.Dirs) (choice store.Choice, why string) {
-	choice.Keystore = store.KeystoreSealed
-	var lacks string
-	switch {
-	case os.Geteuid() != 0:
-		lacks = "only root can make a systemd credential"
-	case !store.HasSystemdCreds():
-		lacks = "this machine has no systemd-creds"
-	case service.SystemUnit() == "":
-		lacks = "tokend.service is not installed, so nothing would pass it a systemd credential"
-	default:
-		choice.Credential = credentialName
-		return choice, "A system service has no OS keyring: secrets go to sealed files, their key to a systemd credential."
-	}
-	choice.KeyFile = filepath.Join(dirs.Config, keyFileName)
-	return choice, "A system service has no OS keyring: secrets go to sealed files, their key to a file, because " + lacks + "."
+// mayPassCredential reports whether systemd would pass the service a credential that
+// this setup makes.
+func mayPassCredential() bool {
+	return os.Geteuid() == 0 && store.HasSystemdCreds() && service.SystemUnit() != ""
 }
 
 // makeCredential makes the credential if it is missing, only on the first setup, and
@@ -207,16 +188,4 @@ func handOver(ctx context.Context, file store.CredentialFile, out io.Writer) err
 // removeHandOver undoes handOver.
 func removeHandOver() error {
 	return service.RemoveDropIn(service.SystemDropIn(credentialName))
-}
-
-// startLine returns the command that starts what was set up.
-func (p places) startLine() string {
-	usual := places{system: p.system} == p
-	switch {
-	case usual && p.system && service.SystemUnit() != "":
-		return "systemctl enable --now tokend"
-	case usual && !p.system && service.Systemd():
-		return "tokend install, or without a service: tokend run"
-	}
-	return p.line("run")
 }
