@@ -334,14 +334,14 @@ type fillableCache struct {
 	in *installation
 }
 
-func (c fillableCache) Save(records ...token.Record) error {
+func (c fillableCache) Write(save, drop []token.Record) error {
 	c.in.logMu.Lock()
 	full := c.in.full
 	c.in.logMu.Unlock()
 	if full {
 		return errors.New("no space left on device")
 	}
-	return c.Cache.Save(records...)
+	return c.Cache.Write(save, drop)
 }
 
 // make makes a daemon that does not run yet, and its cache.
@@ -350,7 +350,7 @@ func (in *installation) make() (*daemon.Daemon, *cache.Cache) {
 	if err := os.MkdirAll(in.dirs.State, 0o700); err != nil {
 		in.t.Fatal(err)
 	}
-	file, err := cache.Open(filepath.Join(in.dirs.State, "cache.db"), func(context.Context) (token.Secret, error) {
+	file, err := cache.Open(filepath.Join(in.dirs.State, "cache.db"), func(context.Context, bool) (token.Secret, error) {
 		return kek, lockable{in: in}.refuse()
 	})
 	if err != nil {

@@ -409,9 +409,6 @@ func (d *Daemon) Remove(ctx context.Context, name string) error {
 		d.state.Store(next)
 		d.sinks.Update()
 	}
-	if err := d.deps.Cache.Delete(name); err != nil {
-		d.deps.Log.Warn("the tokens of a removed profile stay in the cache until they expire", "profile", name, "error", err.Error())
-	}
 	if noFile == nil {
 		if err := os.Remove(file); err != nil {
 			return invalid("", "%s", err.Error())

@@ -78,7 +78,7 @@ func TestKillAtAnyMoment(t *testing.T) {
 // openCache opens a cache, and reads its key.
 func openCache(t *testing.T, path string) *cache.Cache {
 	t.Helper()
-	c, err := cache.Open(path, func(context.Context) (token.Secret, error) {
+	c, err := cache.Open(path, func(context.Context, bool) (token.Secret, error) {
 		return token.NewSecret(strings.Repeat("k", seal.KeySize)), nil
 	})
 	must(t, err)
@@ -103,7 +103,7 @@ func saveForEver(t *testing.T, dir string) {
 	c, creds := openBoth(t, dir)
 	for n := range 10_000 {
 		text := fmt.Sprint("number ", n)
-		must(t, c.Save(testRecord(text)))
+		must(t, c.Write([]token.Record{testRecord(text)}, nil))
 		must(t, errOf(creds.Put(t.Context(), "clms", secretsOf(text, text), bare)))
 		fmt.Println("saved", n)
 	}
@@ -125,9 +125,9 @@ func TestNothingIsOpenToOthersWhateverTheUmask(t *testing.T) {
 	creds := NewCredentials(filepath.Join(state, "credentials"), ks)
 	must(t, errOf(creds.Put(t.Context(), "clms", secretsOf("k", "i"), bare)))
 	c := openCache(t, filepath.Join(state, "cache.db"))
-	must(t, c.Save(testRecord("a")))
+	must(t, c.Write([]token.Record{testRecord("a")}, nil))
 	must(t, os.Truncate(filepath.Join(state, "cache.db"), 0))
-	must(t, c.Save(testRecord("a"))) // with a file put aside
+	must(t, c.Write([]token.Record{testRecord("a")}, nil)) // with a file put aside
 	wantModes(t, dir)
 	wantModes(t, choice.KeyFile)
 

@@ -114,7 +114,7 @@ func Setup(ctx context.Context, stateDir string, choice Choice, kek token.Secret
 	if err := prove(ctx, ks, i.probeAccount()); err != nil {
 		return KeystoreConfig{}, err
 	}
-	if _, err := i.CacheKey(ctx, ks); err != nil {
+	if _, err := i.CacheKey(ctx, ks, false); err != nil {
 		return KeystoreConfig{}, err
 	}
 	if err := i.record(stateDir); err != nil {
@@ -158,21 +158,21 @@ func (i KeystoreConfig) OpenWithKey(stateDir string, kek token.Secret) (Keystore
 	return OpenSealed(i.sealedDir(stateDir), kek)
 }
 
-// CacheKey returns the key of the token cache, from ks. If there is none, it
-// makes one: what a lost key sealed is obtained again.
-func (i KeystoreConfig) CacheKey(ctx context.Context, ks Keystore) (token.Secret, error) {
-	key, err := ks.Get(ctx, i.cacheKeyAccount())
-	if err == nil && len(key.Reveal()) != seal.KeySize {
-		return token.Secret{}, fail(token.ErrKeystore, "secret-damaged", nil, "%s holds %d bytes instead of a key", i.cacheKeyAccount(), len(key.Reveal()))
+// CacheKey returns the key of the token cache, from ks. If there is none, or
+// renew is set, it makes one: what a lost key sealed is obtained again.
+func (i KeystoreConfig) CacheKey(ctx context.Context, ks Keystore, renew bool) (token.Secret, error) {
+	account := i.cacheKeyAccount()
+	if !renew {
+		key, err := ks.Get(ctx, account)
+		if err == nil && len(key.Reveal()) != seal.KeySize {
+			err = fail(token.ErrKeystore, "secret-damaged", nil, "%s holds %d bytes instead of a key", account, len(key.Reveal()))
+		}
+		if !errors.Is(err, token.ErrNotFound) {
+			return key, err
+		}
 	}
-	if !errors.Is(err, token.ErrNotFound) {
-		return key, err
-	}
-	key = seal.NewKey()
-	if err := ks.Set(ctx, i.cacheKeyAccount(), key); err != nil {
-		return token.Secret{}, err
-	}
-	return key, nil
+	key := seal.NewKey()
+	return key, ks.Set(ctx, account, key)
 }
 
 func (i KeystoreConfig) cacheKeyAccount() string { return "cache-key/" + i.ID }

@@ -60,7 +60,7 @@ func TestSetupIsMadeOnce(t *testing.T) {
 	wantTree(t, dir, before)
 
 	ks := val(first.Open(dir))
-	key, err := first.CacheKey(t.Context(), ks)
+	key, err := first.CacheKey(t.Context(), ks, false)
 	if err != nil || len(key.Reveal()) != seal.KeySize {
 		t.Errorf("cache key: %d bytes, %v", len(key.Reveal()), err)
 	}
@@ -179,14 +179,14 @@ func TestInstallRecordIsReadStrictly(t *testing.T) {
 
 func TestCacheKeyIsMadeOnce(t *testing.T) {
 	i, m := KeystoreConfig{ID: "x"}, newMemory()
-	key := val(i.CacheKey(t.Context(), m))
-	if again, err := i.CacheKey(t.Context(), m); err != nil || !again.Equal(key) {
+	key := val(i.CacheKey(t.Context(), m, false))
+	if again, err := i.CacheKey(t.Context(), m, false); err != nil || !again.Equal(key) {
 		t.Errorf("another key the second time, %v", err)
 	}
 	must(t, m.Set(context.Background(), "cache-key/x", token.NewSecret("short")))
-	wantCode(t, errOf(i.CacheKey(t.Context(), m)), token.ErrKeystore)
+	wantCode(t, errOf(i.CacheKey(t.Context(), m, false)), token.ErrKeystore)
 	m.err = token.ErrLocked
-	wantCode(t, errOf(i.CacheKey(t.Context(), m)), token.ErrLocked)
+	wantCode(t, errOf(i.CacheKey(t.Context(), m, false)), token.ErrLocked)
 }
 
 // A record is read as it was written, or is an error in a line.

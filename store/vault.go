@@ -85,9 +85,9 @@ func (v *Vault) Delete(ctx context.Context, account string) error {
 // State returns the state of the current keystore.
 func (v *Vault) State(ctx context.Context) error { return v.current().State(ctx) }
 
-// CacheKey returns the key of the token cache.
-func (v *Vault) CacheKey(ctx context.Context) (token.Secret, error) {
-	return v.KeystoreConfig().CacheKey(ctx, v)
+// CacheKey returns the key of the token cache, or makes a new one.
+func (v *Vault) CacheKey(ctx context.Context, renew bool) (token.Secret, error) {
+	return v.KeystoreConfig().CacheKey(ctx, v, renew)
 }
 
 // Unlock asks the system to unlock the OS keyring, as Keyring.Unlock does. Another
@@ -254,7 +254,7 @@ func (v *Vault) tidy(ctx context.Context) error {
 // accounts lists those of all credentials, current and pending, and the cache's
 // key. It deletes former credentials first.
 func (v *Vault) accounts(ctx context.Context, creds *Credentials) ([]string, error) {
-	if _, err := v.CacheKey(ctx); err != nil {
+	if _, err := v.CacheKey(ctx, false); err != nil {
 		return nil, err
 	}
 	accounts, err := creds.accounts(ctx)

@@ -77,7 +77,7 @@ func (m *moving) wantAllThere() {
 	if s, err := creds.Secret(m.t.Context(), pending, "private_key"); err != nil || s.Reveal() != "pending key" {
 		m.t.Errorf("the pending key: %v", err)
 	}
-	if key, err := v.CacheKey(m.t.Context()); err != nil || key.Reveal() != movingCacheKey {
+	if key, err := v.CacheKey(m.t.Context(), false); err != nil || key.Reveal() != movingCacheKey {
 		m.t.Errorf("the cache's key: %v", err)
 	}
 }

@@ -180,7 +180,7 @@ func TestSetupMakesASystemdCredential(t *testing.T) {
 	check(t, os.Chmod(filepath.Join(handed, credentialName), 0o400))
 	ks, err := install.Open(dirs.State)
 	check(t, err)
-	if key, err := install.CacheKey(t.Context(), ks); err != nil || key.IsZero() {
+	if key, err := install.CacheKey(t.Context(), ks, false); err != nil || key.IsZero() {
 		t.Errorf("the cache's key: %v", err)
 	}
 

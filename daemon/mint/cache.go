@@ -3,6 +3,8 @@ package mint
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"tokend/providers/token"
@@ -11,10 +13,8 @@ import (
 // A Cache is where tokens outlive the daemon. Any goroutine may call it.
 type Cache interface {
 	Load(ctx context.Context, now time.Time) ([]token.Record, error)
-	Save(records ...token.Record) error
-	Drop(records ...token.Record) error
-	// Delete removes all records of a profile.
-	Delete(profile string) error
+	// Write removes the records of drop, for good, then keeps those of save.
+	Write(save, drop []token.Record) error
 	// Notices says what happened to the file since the last call, for the
 	// log. After a notice, records that were saved before it may be gone.
 	Notices() []string
@@ -32,11 +32,11 @@ const (
 
 // cacheState is what the cache lacks, and how it is. Mint.mu guards it.
 type cacheState struct {
-	loaded  bool
-	pending map[recordKey]change
-	saving  bool // a write is under way
-	err     error
-	writes  uint64 // so far
+	loaded     bool
+	save, drop map[recordKey]token.Record // what is dropped is dropped first
+	saving     bool                       // a write is under way
+	err        error
+	writes     uint64 // so far
 }
 
 // A recordKey identifies a record in the cache.
@@ -45,26 +45,23 @@ type recordKey struct {
 	target               token.Target
 }
 
-// A change saves a record, or drops it.
-type change struct {
-	record token.Record
-	drop   bool
-}
+func keyOf(r token.Record) recordKey { return recordKey{r.Profile, r.Fingerprint, r.Target} }
 
-// queueChange has the cache changed, soon. m.mu is held.
-func (m *Mint) queueChange(r token.Record, drop bool) {
-	m.cache.pending[recordKey{r.Profile, r.Fingerprint, r.Target}] = change{r, drop}
+// recache saves the token of s in the cache, soon. m.mu is held.
+func (m *Mint) recache(s *slot) {
+	r := s.record()
+	m.cache.save[keyOf(r)] = r
 	nudge(m.dirty)
 }
 
-// recache saves the token of s in the cache. m.mu is held.
-func (m *Mint) recache(s *slot) { m.queueChange(s.record(), false) }
-
-// uncache drops the token of s from the cache. m.mu is held.
-func (m *Mint) uncache(s *slot) {
-	if !s.tok.Secret.IsZero() {
-		m.queueChange(s.record(), true)
+// uncache drops a record from the cache, soon. m.mu is held.
+func (m *Mint) uncache(r token.Record) {
+	if r.Token.Secret.IsZero() {
+		return
 	}
+	delete(m.cache.save, keyOf(r))
+	m.cache.drop[keyOf(r)] = r
+	nudge(m.dirty)
 }
 
 // Load reads the tokens that the last daemon left in the cache, before anything
@@ -93,7 +90,7 @@ func (m *Mint) load(ctx context.Context) bool {
 		if m.takeOver(r) {
 			taken++
 		} else {
-			m.queueChange(r, true)
+			m.uncache(r)
 		}
 	}
 	m.cache.loaded = true
@@ -186,31 +183,17 @@ func (m *Mint) heedNotices() bool {
 // are served from memory all the same.
 func (m *Mint) save() bool {
 	m.mu.Lock()
-	changes := m.cache.pending
-	if len(changes) == 0 {
+	save, drop := m.cache.save, m.cache.drop
+	if len(save)+len(drop) == 0 {
 		m.mu.Unlock()
 		return true
 	}
-	m.cache.pending = map[recordKey]change{}
+	m.cache.save, m.cache.drop = map[recordKey]token.Record{}, map[recordKey]token.Record{}
 	m.cache.saving = true
 	m.cache.writes++
 	m.mu.Unlock()
 
-	var drop, save []token.Record
-	for _, c := range changes {
-		if c.drop {
-			drop = append(drop, c.record)
-		} else {
-			save = append(save, c.record)
-		}
-	}
-	var err error
-	if len(drop) > 0 {
-		err = m.Cache.Drop(drop...)
-	}
-	if err == nil && len(save) > 0 {
-		err = m.Cache.Save(save...)
-	}
+	err := m.Cache.Write(slices.Collect(maps.Values(save)), slices.Collect(maps.Values(drop)))
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.cache.saving = false
@@ -218,11 +201,13 @@ func (m *Mint) save() bool {
 	if err == nil {
 		return true
 	}
-	for key, c := range changes {
-		if _, newer := m.cache.pending[key]; !newer {
-			m.cache.pending[key] = c
+	for key, r := range save {
+		_, newer := m.cache.save[key]
+		if _, dropped := m.cache.drop[key]; !newer && !dropped {
+			m.cache.save[key] = r
 		}
 	}
+	maps.Copy(m.cache.drop, drop)
 	return false
 }
 

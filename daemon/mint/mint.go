@@ -81,7 +81,7 @@ func New(o Options) *Mint {
 		tokens:  map[string]*Tokens{},
 		issuers: map[string]int{},
 		queues:  map[string]*issuerQueue{},
-		cache:   cacheState{pending: map[recordKey]change{}},
+		cache:   cacheState{save: map[recordKey]token.Record{}, drop: map[recordKey]token.Record{}},
 	}
 }
 
@@ -229,7 +229,7 @@ func (m *Mint) drop(t *Tokens) {
 
 // forget drops a slot that no one wants. m.mu is held.
 func (m *Mint) forget(s *slot) {
-	m.uncache(s)
+	m.uncache(s.record())
 	s.of.slots = slices.DeleteFunc(s.of.slots, func(other *slot) bool { return other == s })
 }
 
@@ -399,7 +399,7 @@ func (t *Tokens) Invalidate(secret token.Secret) error {
 			tooSoon = s.invalidated.Add(invalidateAgain)
 		default:
 			s.invalidated = now
-			m.uncache(s)
+			m.uncache(s.record())
 			s.tok = token.Token{}
 			m.Log.Info("token invalidated by a caller", s.attrs()...)
 			m.event(s, token.Event{Kind: token.EventInvalidated})

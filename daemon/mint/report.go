@@ -100,7 +100,7 @@ type Stats struct {
 func (m *Mint) Stats() Stats {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	st := Stats{CacheErr: m.cache.err, Saving: m.cache.saving || len(m.cache.pending) > 0, CacheWrites: m.cache.writes}
+	st := Stats{CacheErr: m.cache.err, Saving: m.cache.saving || len(m.cache.save)+len(m.cache.drop) > 0, CacheWrites: m.cache.writes}
 	if age := m.now().Sub(m.clock.seen); age >= 0 && age <= clockMemory {
 		st.Skew, st.SkewKnown = m.clock.skew, true
 		st.SkewWarning = skewText(m.clock.skew, m.clock.host)

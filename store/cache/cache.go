@@ -3,7 +3,6 @@
 package cache
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -28,7 +27,7 @@ import (
 // there are, and when each expires.
 type Cache struct {
 	path string
-	key  func(context.Context) (token.Secret, error)
+	key  KeySource
 	wait time.Duration // for another process to let go of the file
 
 	// mu guards what follows. It is held across the disk: bbolt would serialise
@@ -43,6 +42,8 @@ type Cache struct {
 const (
 	// lockWait is how long Open waits for another process.
 	lockWait = 2 * time.Second
+	// keyWait is how long a new key may take: a keyring may hang.
+	keyWait = 5 * time.Second
 	// corruptSuffix stands behind a damaged file's name.
 	corruptSuffix = ".corrupt"
 )
@@ -52,18 +53,21 @@ var (
 	errClosed = &token.Error{Code: token.ErrInternal, Message: "the token cache is closed"}
 )
 
+// A KeySource returns the key of the cache, 32 bytes, or makes a new one in its
+// place.
+type KeySource = func(ctx context.Context, renew bool) (token.Secret, error)
+
 // Open opens the file at path, or makes it (0600), in a directory that exists.
 // It waits 2 s for another process that holds the file, then returns
 // token.ErrExists. It puts a damaged file aside. Any other error may pass, so
 // the first call that needs the file meets it again and returns it.
 //
-// Load reads the key, 32 bytes. Until it has, the other methods return
-// token.ErrLocked.
-func Open(path string, key func(context.Context) (token.Secret, error)) (*Cache, error) {
+// Load reads the key. Until it has, the other methods return token.ErrLocked.
+func Open(path string, key KeySource) (*Cache, error) {
 	return open(path, key, lockWait)
 }
 
-func open(path string, key func(context.Context) (token.Secret, error), wait time.Duration) (*Cache, error) {
+func open(path string, key KeySource, wait time.Duration) (*Cache, error) {
 	c := &Cache{path: path, key: key, wait: wait}
 	if err := c.try(func(*file) error { return nil }); errors.Is(err, token.ErrExists) {
 		return nil, err
@@ -79,35 +83,33 @@ func (c *Cache) Load(ctx context.Context, now time.Time) ([]token.Record, error)
 	if err := c.unseal(ctx); err != nil {
 		return nil, err
 	}
-	var records []token.Record
-	var drop [][]byte
-	var bad int
-	var value []byte // a copy of each: the file may change while we look
-	err := c.do(false, func(b *bolt.Bucket) error {
-		records, drop, bad = nil, nil, 0 // do may call this twice
-		return b.ForEach(func(k, v []byte) error {
-			value = append(value[:0], v...)
-			rec, err := c.box.open(k, value)
-			if err == nil && now.Before(rec.Token.Expiry) {
-				records = append(records, rec)
-				return nil
-			}
-			if err != nil {
-				bad++
-			}
-			drop = append(drop, bytes.Clone(k))
-			return nil
-		})
+	var entries []entry
+	err := c.do(false, func(b *bolt.Bucket) (err error) {
+		entries, err = c.box.read(b)
+		return err
 	})
 	if err != nil {
 		return nil, err
+	}
+	var records []token.Record
+	var drop []entry
+	bad := 0
+	for _, e := range entries {
+		switch {
+		case e.bad:
+			bad++
+		case now.Before(e.record.Token.Expiry):
+			records = append(records, e.record)
+			continue
+		}
+		drop = append(drop, e)
 	}
 	if bad > 0 {
 		c.note("%d cached tokens could not be unsealed and were dropped", bad)
 	}
 	if len(drop) > 0 {
 		// They stay out of memory even if they stay in the file.
-		_ = c.do(true, func(b *bolt.Bucket) error { return deleteAll(b, drop) })
+		_ = c.do(true, func(b *bolt.Bucket) error { return remove(b, drop) })
 	}
 	return records, nil
 }
@@ -117,49 +119,65 @@ func (c *Cache) unseal(ctx context.Context) error {
 	if c.box != nil {
 		return nil
 	}
-	key, err := c.key(ctx)
+	key, err := c.key(ctx, false)
 	if err == nil {
 		c.box = newRecordBox(key)
 	}
 	return err
 }
 
-// Save keeps records, all of them or none, in place of earlier ones for the
-// same profile, target and fingerprint.
-func (c *Cache) Save(records ...token.Record) error {
-	return c.write(func(b *bolt.Bucket) error {
-		for _, rec := range records {
-			k, v := c.box.seal(rec)
-			if err := b.Put(k, v); err != nil {
+// Write removes the records of drop, then keeps those of save in place of
+// earlier ones for the same profile, target and fingerprint: all of it or none.
+// After a removal it seals the file with a new key, so that an older copy of the
+// file brings nothing back. Without the new key it returns an error, and the
+// same Write can be repeated.
+func (c *Cache) Write(save, drop []token.Record) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	err := c.do(true, func(b *bolt.Bucket) error {
+		for _, rec := range drop {
+			if err := b.Delete(c.box.key(rec)); err != nil {
 				return err
 			}
 		}
-		return nil
+		return c.box.write(b, save)
 	})
+	if err == nil && len(drop) > 0 {
+		err = c.reseal()
+	}
+	return err
 }
 
-// Delete removes all records of a profile.
-func (c *Cache) Delete(profile string) error {
-	return c.write(func(b *bolt.Bucket) error {
-		prefix := c.box.prefix(profile)
-		var drop [][]byte
-		cur := b.Cursor()
-		for k, _ := cur.Seek(prefix); bytes.HasPrefix(k, prefix); k, _ = cur.Next() {
-			drop = append(drop, bytes.Clone(k))
+// reseal seals all records with a new key. If tokend ends before the file has
+// them, they are lost, and obtained again.
+func (c *Cache) reseal() error {
+	ctx, cancel := context.WithTimeout(context.Background(), keyWait)
+	defer cancel()
+	key, err := c.key(ctx, true)
+	if err != nil {
+		return err
+	}
+	next := newRecordBox(key)
+	err = c.do(true, func(b *bolt.Bucket) error {
+		entries, err := c.box.read(b)
+		if err == nil {
+			err = remove(b, entries)
 		}
-		return deleteAll(b, drop)
-	})
-}
-
-// Drop removes single records.
-func (c *Cache) Drop(records ...token.Record) error {
-	return c.write(func(b *bolt.Bucket) error {
-		drop := make([][]byte, len(records))
-		for i, rec := range records {
-			drop[i] = c.box.key(rec)
+		if err != nil {
+			return err
 		}
-		return deleteAll(b, drop)
+		var records []token.Record
+		for _, e := range entries {
+			if !e.bad {
+				records = append(records, e.record)
+			}
+		}
+		return next.write(b, records)
 	})
+	if err == nil {
+		c.box = next
+	}
+	return err
 }
 
 // Notices returns what happened to the file since the last call, for the log:
@@ -184,13 +202,6 @@ func (c *Cache) Close() error {
 	f := c.file
 	c.file = nil
 	return f.close()
-}
-
-// write runs fn in a writing transaction of its own.
-func (c *Cache) write(fn func(*bolt.Bucket) error) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.do(true, fn)
 }
 
 // do runs fn in a transaction, twice if the file turns out to be damaged.
@@ -278,13 +289,4 @@ func (c *Cache) explain(err error) error {
 // note adds a notice.
 func (c *Cache) note(format string, args ...any) {
 	c.notices = append(c.notices, fmt.Sprintf(format, args...))
-}
-
-func deleteAll(b *bolt.Bucket, keys [][]byte) error {
-	for _, k := range keys {
-		if err := b.Delete(k); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -35,7 +35,7 @@ func openCache(t testing.TB, path string) *Cache {
 // openLocked opens a cache that has not read its key.
 func openLocked(t testing.TB, path string) *Cache {
 	t.Helper()
-	c := val(Open(path, func(context.Context) (token.Secret, error) { return testKey, nil }))
+	c := val(Open(path, func(context.Context, bool) (token.Secret, error) { return testKey, nil }))
 	t.Cleanup(func() { c.Close() })
 	return c
 }
@@ -86,6 +86,8 @@ func testRecord(profile, audience string) token.Record {
 	}
 }
 
+func save(c *Cache, records ...token.Record) error { return c.Write(records, nil) }
+
 func manyRecords(n int) []token.Record {
 	records := make([]token.Record, n)
 	for i := range records {
@@ -123,22 +125,18 @@ func TestCacheGivesBackWhatWasSaved(t *testing.T) {
 	changed.Fingerprint = "f2"
 	odd := testRecord("odd", "")
 	odd.Token.Secret = token.NewSecret("\xff\x00odd")
-	must(t, c.Save(a, b, other, changed, odd))
-	must(t, c.Save())
+	must(t, save(c, a, b, other, changed, odd))
+	must(t, c.Write(nil, nil))
 	renewed := a
 	renewed.Token.Secret = token.NewSecret("renewed")
-	must(t, c.Save(renewed))
+	must(t, save(c, renewed))
 	wantRecords(t, c, renewed, b, other, changed, odd)
 
 	must(t, c.Close())
 	c = openCache(t, path)
 	wantRecords(t, c, renewed, b, other, changed, odd)
-	must(t, c.Drop(odd, testRecord("none", "")))
-	must(t, c.Drop())
-	wantRecords(t, c, renewed, b, other, changed)
-	must(t, c.Delete("a"))
-	must(t, c.Delete("none"))
-	wantRecords(t, c, other)
+	must(t, c.Write([]token.Record{a}, []token.Record{odd, renewed, testRecord("none", "")}))
+	wantRecords(t, c, a, b, other, changed)
 	if said := c.Notices(); len(said) != 0 {
 		t.Errorf("notices %q", said)
 	}
@@ -148,7 +146,7 @@ func TestCacheDropsWhatExpired(t *testing.T) {
 	c := openCache(t, cachePath(t))
 	short, long := testRecord("short", ""), testRecord("long", "")
 	long.Token.Expiry = long.Token.Expiry.Add(time.Hour)
-	must(t, c.Save(short, long))
+	must(t, save(c, short, long))
 	got, err := c.Load(t.Context(), short.Token.Expiry)
 	if err != nil || len(got) != 1 || got[0].Profile != "long" {
 		t.Errorf("%d records, %v", len(got), err)
@@ -168,26 +166,24 @@ func TestCacheIsLockedUntilItHasItsKey(t *testing.T) {
 	must(t, openCache(t, path).Close())
 	c := openLocked(t, path)
 	refuse := error(token.ErrLocked)
-	c.key = func(context.Context) (token.Secret, error) { return testKey, refuse }
+	c.key = func(context.Context, bool) (token.Secret, error) { return testKey, refuse }
 	wantCode(t, errOf(c.Load(t.Context(), time.Now())), token.ErrLocked)
-	wantCode(t, c.Save(testRecord("a", "")), token.ErrLocked)
-	wantCode(t, c.Delete("a"), token.ErrLocked)
-	wantCode(t, c.Drop(testRecord("a", "")), token.ErrLocked)
+	wantCode(t, save(c, testRecord("a", "")), token.ErrLocked)
 	refuse = nil
 	wantRecords(t, c)
-	must(t, c.Save(testRecord("a", "")))
+	must(t, save(c, testRecord("a", "")))
 	must(t, c.Close())
 	must(t, c.Close())
-	wantCode(t, c.Save(testRecord("a", "")), token.ErrInternal)
+	wantCode(t, save(c, testRecord("a", "")), token.ErrInternal)
 }
 
 func TestCacheUnderAnotherKeyIsEmptyAndSaysSo(t *testing.T) {
 	path := cachePath(t)
 	c := openCache(t, path)
-	must(t, c.Save(testRecord("a", "")))
+	must(t, save(c, testRecord("a", "")))
 	must(t, c.Close())
 	c = openLocked(t, path)
-	c.key = func(context.Context) (token.Secret, error) { return seal.NewKey(), nil }
+	c.key = func(context.Context, bool) (token.Secret, error) { return seal.NewKey(), nil }
 	wantRecords(t, c)
 	if said := c.Notices(); len(said) != 1 || !strings.Contains(said[0], "1 cached") {
 		t.Errorf("notices %q", said)
@@ -223,13 +219,13 @@ func TestCacheRejectsWhatWasTamperedWith(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := openCache(t, cachePath(t))
 			r1, r2, good := testRecord("a", ""), testRecord("b", ""), testRecord("good", "")
-			must(t, c.Save(r1, r2, good))
+			must(t, save(c, r1, r2, good))
 			must(t, c.file.do(true, func(b *bolt.Bucket) error {
 				k1, k2 := c.box.key(r1), c.box.key(r2)
 				return tamper(b, k1, bytes.Clone(b.Get(k1)), k2, bytes.Clone(b.Get(k2)))
 			}))
 			wantRecords(t, c, good)
-			must(t, c.Save(r1))
+			must(t, save(c, r1))
 			wantRecords(t, c, good, r1)
 		})
 	}
@@ -240,7 +236,7 @@ func TestCacheBringsNothingExpiredBackFromAnOldFile(t *testing.T) {
 	path := cachePath(t)
 	c := openCache(t, path)
 	rec := testRecord("a", "")
-	must(t, c.Save(rec))
+	must(t, save(c, rec))
 	must(t, c.Close())
 	old := val(os.ReadFile(path))
 	must(t, os.Remove(path))
@@ -251,12 +247,48 @@ func TestCacheBringsNothingExpiredBackFromAnOldFile(t *testing.T) {
 	}
 }
 
+// An older copy of the file brings back nothing that was dropped since, as a whole
+// or entry by entry. Without the keystore the drop is repeated until there is a
+// new key.
+func TestCacheBringsNothingDroppedBackFromAnOldFile(t *testing.T) {
+	path, key, refuse := cachePath(t), testKey, error(nil)
+	source := func(_ context.Context, renew bool) (token.Secret, error) {
+		if renew && refuse == nil {
+			key = seal.NewKey()
+		}
+		return key, refuse
+	}
+	c := val(Open(path, source))
+	wantRecords(t, c)
+	dropped, kept := testRecord("dropped", ""), testRecord("kept", "")
+	must(t, save(c, dropped, kept))
+	old := val(os.ReadFile(path))
+	k, v := c.box.seal(dropped)
+	refuse = token.ErrLocked
+	wantCode(t, c.Write(nil, []token.Record{dropped}), token.ErrLocked)
+	refuse = nil
+	wantRecords(t, c, kept)
+	must(t, c.Write(nil, []token.Record{dropped}))
+	wantRecords(t, c, kept)
+	must(t, c.file.do(true, func(b *bolt.Bucket) error { return b.Put(k, v) }))
+	wantRecords(t, c, kept)
+	must(t, c.Close())
+
+	c = val(Open(path, source))
+	wantRecords(t, c, kept)
+	must(t, c.Close())
+	must(t, os.WriteFile(path, old, 0o600))
+	c = val(Open(path, source))
+	defer c.Close()
+	wantRecords(t, c)
+}
+
 func TestCacheShowsNoNamesAndNoTokens(t *testing.T) {
 	path := cachePath(t)
 	c := openCache(t, path)
 	rec := testRecord("canary-profile", "canary-audience")
 	rec.Target.Scope, rec.Fingerprint = "canary-scope", "canary-fingerprint"
-	must(t, c.Save(rec))
+	must(t, save(c, rec))
 	must(t, c.Close())
 	text := val(os.ReadFile(path))
 	for _, secret := range []string{"canary", "Bearer", testKey.Reveal()} {
@@ -285,7 +317,7 @@ func TestCacheOpensNothingButARegularFile(t *testing.T) {
 	must(t, os.Mkdir(filepath.Join(dir, "dir"), 0o700))
 	for _, name := range []string{"link", "dir", "none/cache.db"} {
 		c := openCache(t, filepath.Join(dir, name))
-		if err := c.Save(testRecord("a", "")); err == nil {
+		if err := save(c, testRecord("a", "")); err == nil {
 			t.Errorf("%s was opened", name)
 		}
 	}
@@ -299,7 +331,7 @@ func goodCache(t *testing.T) []byte {
 	t.Helper()
 	path := cachePath(t)
 	c := openCache(t, path)
-	must(t, c.Save(manyRecords(60)...))
+	must(t, c.Write(manyRecords(60), nil))
 	must(t, c.Close())
 	b := val(os.ReadFile(path))
 	return b
@@ -318,7 +350,7 @@ func startsWith(t *testing.T, content []byte) {
 		t.Errorf("load: %v", err)
 	}
 	rec := testRecord("new", "")
-	if err := c.Save(rec); err != nil {
+	if err := save(c, rec); err != nil {
 		t.Errorf("save: %v", err)
 	}
 	if took := time.Since(began); took > 2*time.Second {
@@ -432,7 +464,7 @@ func TestCacheThatKillsItsReaderIsPutAside(t *testing.T) {
 		binary.NativeEndian.PutUint64(meta[32:], ^uint64(0))
 	}), 0o600))
 	c := openCache(t, path)
-	must(t, c.Save(testRecord("a", "")))
+	must(t, save(c, testRecord("a", "")))
 	if said := strings.Join(c.Notices(), "\n"); !strings.Contains(said, "was damaged (page 18446744073709551615 of ") {
 		t.Errorf("notices %q", said)
 	}
@@ -476,15 +508,15 @@ func TestCacheOutlivesWhatIsDoneToItsFile(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path := cachePath(t)
 			c := openCache(t, path)
-			must(t, c.Save(manyRecords(60)...))
+			must(t, c.Write(manyRecords(60), nil))
 			must(t, do(path))
 			rec := testRecord("new", "")
-			must(t, c.Save(rec))
-			must(t, c.Save(rec))
+			must(t, save(c, rec))
+			must(t, save(c, rec))
 			if _, err := c.Load(t.Context(), time.Now()); err != nil {
 				t.Error(err)
 			}
-			must(t, c.Save(rec)) // Load may have been the one to notice
+			must(t, save(c, rec)) // Load may have been the one to notice
 			if said := c.Notices(); len(said) > 2 {
 				t.Errorf("notices %q", said)
 			}
@@ -510,7 +542,7 @@ func TestCacheIsOverwrittenWhileInUse(t *testing.T) {
 	for range times {
 		path := cachePath(t)
 		c := openCache(t, path)
-		must(t, c.Save(manyRecords(60)...))
+		must(t, c.Write(manyRecords(60), nil))
 		f := val(os.OpenFile(path, os.O_RDWR, 0))
 		info := val(f.Stat())
 		page := make([]byte, 16+rng.IntN(pageSize-16)) // its header at least
@@ -521,7 +553,7 @@ func TestCacheIsOverwrittenWhileInUse(t *testing.T) {
 		must(t, errors.Join(err, f.Close()))
 
 		rec := testRecord("new", "")
-		must(t, c.Save(rec))
+		must(t, save(c, rec))
 		got, err := c.Load(t.Context(), time.Now())
 		if err != nil || !slices.ContainsFunc(got, func(r token.Record) bool { return describe(r) == describe(rec) }) {
 			t.Errorf("%d records and not the new one, %v", len(got), err)
@@ -554,14 +586,14 @@ func TestCacheIsSafeForConcurrentUse(t *testing.T) {
 		wg.Go(func() {
 			for j := range 10 {
 				rec := testRecord(fmt.Sprint("p", i), fmt.Sprint(j))
-				if err := c.Save(rec); err != nil {
+				if err := save(c, rec); err != nil {
 					t.Error(err)
 				}
 				if _, err := c.Load(t.Context(), time.Now()); err != nil {
 					t.Error(err)
 				}
 				if j%2 == 0 {
-					if err := c.Drop(rec); err != nil {
+					if err := c.Write(nil, []token.Record{rec}); err != nil {
 						t.Error(err)
 					}
 				}
@@ -629,9 +661,9 @@ func TestARecordIsReadWholeOrNotAtAll(t *testing.T) {
 func FuzzCachePages(f *testing.F) {
 	path := cachePath(f)
 	c := openCache(f, path)
-	must(f, errors.Join(c.Save(manyRecords(12)...), c.Close()))
+	must(f, errors.Join(c.Write(manyRecords(12), nil), c.Close()))
 	good := val(os.ReadFile(path))
-	must(f, checkPages(bytes.NewReader(good), int64(len(good))))
+	must(f, checkPages(good))
 	// Damage of a page: its number and what its first bytes become.
 	f.Add(uint8(0), []byte{})
 	f.Add(uint8(2), bytes.Repeat([]byte{0xff}, 64))
@@ -639,7 +671,7 @@ func FuzzCachePages(f *testing.F) {
 	f.Fuzz(func(t *testing.T, page uint8, with []byte) {
 		b := bytes.Clone(good)
 		copy(b[min(int(page)*os.Getpagesize(), len(b)):], with)
-		if checkPages(bytes.NewReader(b), int64(len(b))) != nil {
+		if checkPages(b) != nil {
 			return
 		}
 		startsWith(t, b)
@@ -651,7 +683,7 @@ func BenchmarkSave(b *testing.B) {
 	rec := testRecord("a", "")
 	rec.Token.Secret = token.NewSecret(strings.Repeat("t", 2000))
 	for b.Loop() {
-		must(b, c.Save(rec))
+		must(b, save(c, rec))
 	}
 }
 
@@ -662,7 +694,7 @@ func BenchmarkLoad(b *testing.B) {
 	for i := range records {
 		records[i].Token.Secret = token.NewSecret(strings.Repeat("t", 2000))
 	}
-	must(b, c.Save(records...))
+	must(b, c.Write(records, nil))
 	for b.Loop() {
 		if got, err := c.Load(b.Context(), time.Now()); err != nil || len(got) != n {
 			b.Fatal(len(got), err)

@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"io"
 	"math/bits"
 	"os"
-	"slices"
 )
 
 // A damaged bbolt file can do worse than panic: a wrong length in a page makes
@@ -45,18 +43,14 @@ const (
 
 // A walk goes through a file's pages, each of them once.
 type walk struct {
-	file     io.ReaderAt
+	file     []byte
 	pageSize uint64
 	pages    uint64 // in use
 	seen     []bool // by page
-	page     []byte // the page that was read last
 }
 
-// checkPages checks that all pages of the file, size bytes long, fit together.
-func checkPages(file io.ReaderAt, size int64) error {
-	if size > maxSize {
-		return fmt.Errorf("%d bytes, more than tokend ever writes", size)
-	}
+// checkPages checks that all pages of a file fit together.
+func checkPages(file []byte) error {
 	m, err := newestMeta(file)
 	if err != nil {
 		return err
@@ -64,8 +58,8 @@ func checkPages(file io.ReaderAt, size int64) error {
 	if m.pageSize < minPageSize || m.pageSize > maxPageSize || bits.OnesCount64(m.pageSize) != 1 {
 		return fmt.Errorf("a page size of %d bytes", m.pageSize)
 	}
-	if m.pages < 4 || m.pages > uint64(size)/m.pageSize {
-		return fmt.Errorf("%d pages do not fit into %d bytes", m.pages, size)
+	if m.pages < 4 || m.pages > uint64(len(file))/m.pageSize {
+		return fmt.Errorf("%d pages do not fit into %d bytes", m.pages, len(file))
 	}
 	w := &walk{file: file, pageSize: m.pageSize, pages: m.pages, seen: make([]bool, m.pages)}
 	w.seen[0], w.seen[1] = true, true // the metas
@@ -81,12 +75,12 @@ type meta struct{ pageSize, root, freelist, pages, tx uint64 }
 // newestMeta returns the meta page that bbolt will use: of two valid ones, the
 // one of the later transaction. If the first is invalid, the second is looked for
 // where this machine would have written it.
-func newestMeta(file io.ReaderAt) (meta, error) {
+func newestMeta(file []byte) (meta, error) {
 	newest, ok := readMeta(file, 0)
 	if !ok {
 		newest.pageSize = uint64(os.Getpagesize())
 	}
-	if second, valid := readMeta(file, int64(newest.pageSize)); valid && second.tx >= newest.tx {
+	if second, valid := readMeta(file, newest.pageSize); valid && second.tx >= newest.tx {
 		if second.pageSize != newest.pageSize {
 			return meta{}, errors.New("the meta pages differ in their page size")
 		}
@@ -100,12 +94,11 @@ func newestMeta(file io.ReaderAt) (meta, error) {
 
 // readMeta reads the meta page at an offset, and reports whether bbolt would
 // believe it.
-func readMeta(file io.ReaderAt, at int64) (meta, bool) {
-	b := make([]byte, pageHeader+metaSize)
-	if _, err := file.ReadAt(b, at); err != nil {
+func readMeta(file []byte, at uint64) (meta, bool) {
+	if uint64(len(file)) < at+pageHeader+metaSize {
 		return meta{}, false
 	}
-	b = b[pageHeader:]
+	b := file[at+pageHeader:][:metaSize]
 	h := fnv.New64a()
 	h.Write(b[:metaSize-8])
 	if u32(b, 0) != metaMagic || u32(b, 4) != metaVersion || u64(b, 56) != h.Sum64() {
@@ -114,16 +107,13 @@ func readMeta(file io.ReaderAt, at int64) (meta, bool) {
 	return meta{uint64(u32(b, 8)), u64(b, 16), u64(b, 32), u64(b, 40), u64(b, 48)}, true
 }
 
-// claim reads page id with its overflow. It fails if another page claimed any of
-// it. The page is valid until the next claim.
-func (w *walk) claim(id uint64) (page []byte, err error) {
+// claim returns page id with its overflow. It fails if another page claimed any
+// of it.
+func (w *walk) claim(id uint64) ([]byte, error) {
 	if id >= w.pages {
 		return nil, fmt.Errorf("page %d of %d", id, w.pages)
 	}
-	page, err = w.read(id, 1)
-	if err != nil {
-		return nil, err
-	}
+	page := w.file[id*w.pageSize:]
 	last := id + uint64(u32(page, 12))
 	if u64(page, 0) != id || last >= w.pages {
 		return nil, fmt.Errorf("page %d says that it is page %d to %d of %d", id, u64(page, 0), last, w.pages)
@@ -133,19 +123,7 @@ func (w *walk) claim(id uint64) (page []byte, err error) {
 			return nil, err
 		}
 	}
-	if last > id {
-		page, err = w.read(id, last-id+1)
-	}
-	return page, err
-}
-
-// read reads n pages from id on into the same memory each time: a file has
-// thousands of pages.
-func (w *walk) read(id, n uint64) ([]byte, error) {
-	size := int(n * w.pageSize)
-	w.page = slices.Grow(w.page[:0], size)[:size]
-	_, err := w.file.ReadAt(w.page, int64(id*w.pageSize))
-	return w.page, err
+	return page[:(last-id+1)*w.pageSize], nil
 }
 
 func (w *walk) mark(id uint64) error {
@@ -186,9 +164,6 @@ func (w *walk) tree(id uint64, kind uint32) error {
 	flags := u16(page, 8)
 	if flags != flagLeaf && (flags != flagBranch || u16(page, 10) == 0) {
 		return fmt.Errorf("page %d is neither leaf nor branch", id)
-	}
-	if flags == flagBranch || kind == elementIsBucket {
-		page = bytes.Clone(page) // it is still needed after the next claim
 	}
 	if err := w.elements(page, flags, kind); err != nil {
 		return fmt.Errorf("page %d: %w", id, err)

@@ -46,20 +46,20 @@ func fillDisk(t *testing.T, dir string) {
 	path := filepath.Join(dir, "cache.db")
 	c := openCache(t, path)
 	rec := testRecord("a", "")
-	must(t, c.Save(rec))
+	must(t, save(c, rec))
 
 	full := filepath.Join(dir, "full")
 	fill(t, full)
 	big := testRecord("big", "")
 	big.Token.Secret = token.NewSecret(strings.Repeat("x", 200<<10))
 	for range 3 {
-		if err := c.Save(big); !errors.Is(err, syscall.ENOSPC) {
+		if err := save(c, big); !errors.Is(err, syscall.ENOSPC) {
 			t.Errorf("saved on a full disk: %v", err)
 		}
 	}
 	wantRecords(t, c, rec)
 	must(t, os.Remove(full))
-	must(t, c.Save(big))
+	must(t, save(c, big))
 	wantRecords(t, c, rec, big)
 	if said := c.Notices(); len(said) != 0 {
 		t.Errorf("notices %q", said)
@@ -70,11 +70,11 @@ func fillDisk(t *testing.T, dir string) {
 	must(t, os.Remove(path))
 	fill(t, full)
 	c = openCache(t, path)
-	if err := c.Save(rec); !errors.Is(err, syscall.ENOSPC) {
+	if err := save(c, rec); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("saved on a full disk: %v", err)
 	}
 	must(t, os.Remove(full))
-	must(t, c.Save(rec))
+	must(t, save(c, rec))
 	wantRecords(t, c, rec)
 	must(t, c.Close())
 }
@@ -92,10 +92,10 @@ func readOnlyDisk(t *testing.T, dir string) {
 	path := filepath.Join(dir, "cache.db")
 	must(t, unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""))
 	c := openCache(t, path)
-	if err := c.Save(testRecord("b", "")); !errors.Is(err, syscall.EROFS) {
+	if err := save(c, testRecord("b", "")); !errors.Is(err, syscall.EROFS) {
 		t.Errorf("saved on a read-only disk: %v", err)
 	}
 	must(t, unix.Mount("", dir, "", unix.MS_REMOUNT, ""))
-	must(t, c.Save(testRecord("b", "")))
+	must(t, save(c, testRecord("b", "")))
 	must(t, c.Close())
 }

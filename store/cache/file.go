@@ -100,7 +100,14 @@ func checkLocked(raw *os.File, wait time.Duration) error {
 	if err != nil || info.Size() == 0 {
 		return err
 	}
-	return checkPages(raw, info.Size())
+	if info.Size() > maxSize {
+		return fmt.Errorf("%d bytes, more than tokend ever writes", info.Size())
+	}
+	pages := make([]byte, info.Size())
+	if _, err := raw.ReadAt(pages, 0); err != nil {
+		return err
+	}
+	return checkPages(pages)
 }
 
 // leave remembers the file as it is after a transaction of ours.

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"bytes"
 	"crypto/cipher"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -9,6 +10,8 @@ import (
 	"errors"
 	"slices"
 	"time"
+
+	bolt "go.etcd.io/bbolt"
 
 	"tokend/providers/token"
 	"tokend/store/internal/seal"
@@ -113,14 +116,49 @@ func (b *recordBox) open(key, value []byte) (token.Record, error) {
 	return parseRecord(plain)
 }
 
-// key returns the entry key of rec.
-func (b *recordBox) key(rec token.Record) []byte {
-	return append(b.prefix(rec.Profile), b.hmac(rec.Profile, rec.Target.Scope, rec.Target.Audience, rec.Fingerprint)...)
+// An entry is what the file has under a key.
+type entry struct {
+	key    []byte
+	record token.Record
+	bad    bool // it could not be unsealed
 }
 
-// prefix returns the start of the entry keys of a profile.
-func (b *recordBox) prefix(profile string) []byte {
-	return append(b.hmac(profile), '/')
+// read returns the entries of a bucket.
+func (b *recordBox) read(bucket *bolt.Bucket) (entries []entry, err error) {
+	var value []byte // a copy of each: the file may change while we look
+	err = bucket.ForEach(func(k, v []byte) error {
+		value = append(value[:0], v...)
+		rec, err := b.open(k, value)
+		entries = append(entries, entry{bytes.Clone(k), rec, err != nil})
+		return nil
+	})
+	return entries, err
+}
+
+// write puts records into a bucket.
+func (b *recordBox) write(bucket *bolt.Bucket, records []token.Record) error {
+	for _, rec := range records {
+		k, v := b.seal(rec)
+		if err := bucket.Put(k, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// remove deletes entries from a bucket.
+func remove(bucket *bolt.Bucket, entries []entry) error {
+	for _, e := range entries {
+		if err := bucket.Delete(e.key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// key returns the entry key of rec.
+func (b *recordBox) key(rec token.Record) []byte {
+	return slices.Concat(b.hmac(rec.Profile), []byte("/"), b.hmac(rec.Profile, rec.Target.Scope, rec.Target.Audience, rec.Fingerprint))
 }
 
 // hmac returns HMAC-SHA256 in hex over names, each after its length so that no
