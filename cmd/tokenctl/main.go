@@ -24,7 +24,7 @@ func main() { os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr)) }
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	e := &ui.Env{In: stdin, Out: ui.NewScreen(stdout), Err: ui.NewScreen(stderr)}
 	if isStartWanted() {
-		e.Start = starter(e)
+		startWhereNeeded(e)
 	}
 	ctx := context.Background()
 	if p, profile, ok := helper.ByProgram(filepath.Base(args[0])); ok {
@@ -51,7 +51,7 @@ func program(e *ui.Env) *cli.Program {
 			Shared: func(f *cli.Flags) {
 				f.StringVar(&e.Socket, "socket", "", "`PATH` of tokend's socket (default: $"+ipc.SocketEnv+", then the usual places)")
 				f.BoolFunc("start", "start a tokend of your own if none answers (or set "+startEnv+"=1)", func(string) error {
-					e.Start = starter(e)
+					startWhereNeeded(e)
 					return nil
 				})
 			},

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -31,7 +30,7 @@ const (
 	// startOther is how long another one that runs already has to answer or, if
 	// it is stopping, to end; startAgain is how often we try.
 	startOther = 5 * time.Second
-	startAgain = 500 * time.Millisecond
+	startAgain = 200 * time.Millisecond
 	// statusRunning is tokend's exit status if another one serves already.
 	statusRunning = 3
 	// largestLog is how large its log may be before a start sets it aside, in
@@ -45,33 +44,25 @@ func isStartWanted() bool {
 	return value != "" && value != "0" && value != "false"
 }
 
-// starter starts a daemon for an Env.
-func starter(e *ui.Env) func(context.Context, string) error {
-	return func(ctx context.Context, socket string) error { return startAt(ctx, e, socket) }
+// startWhereNeeded has e start a daemon where none answers.
+func startWhereNeeded(e *ui.Env) {
+	e.Start = func(ctx context.Context, socket string) error { return startAt(ctx, e, socket) }
 }
 
-// errNotSetUp is the cause of an error where there is no daemon to start yet.
-var errNotSetUp = errors.New("not set up")
-
-// startAt starts a daemon that listens at socket, and returns when it answers.
-// Of several callers one starts it, and the others wait.
+// startAt starts a daemon that listens at socket, and returns when one answers.
+// Of several that are started at once one gets the socket, and the others end.
 func startAt(ctx context.Context, e *ui.Env, socket string) error {
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
 	state, err := ui.StateDir()
 	if err != nil || !ui.IsSetUp(state) {
-		return &token.Error{Code: token.ErrNoDaemon, Message: "no tokend answers at " + socket + ", and none is set up here to be started", Cause: errNotSetUp}
+		return &token.Error{Code: token.ErrNoDaemon, Message: "no tokend answers at " + socket + ", and none is set up here to be started"}
 	}
 	program := ui.FindTokend()
 	if program == "" {
 		return notStarted("tokend is neither beside tokenctl nor in $PATH")
 	}
 	defer e.Progress("Starting tokend").End()
-	unlock, err := lockStart(ctx, filepath.Join(state, "start.lock"))
-	if err != nil {
-		return notStarted(err.Error())
-	}
-	defer unlock()
 	for begin := time.Now(); !answers(ctx, socket); time.Sleep(startAgain) {
 		isRunning, err := launchTokend(ctx, program, socket, filepath.Join(state, "tokend.log"))
 		if err == nil || !isRunning || time.Since(begin) > startOther {
@@ -85,14 +76,14 @@ func notStarted(why string) error {
 	return &token.Error{Code: token.ErrNoDaemon, Message: "tokend could not be started: " + why, Cause: ui.ErrNotStarted}
 }
 
-// launchTokend starts the program, on its own from then on, and waits until it
+// launchTokend starts the program, on its own from then on, and waits until one
 // answers. It reports whether it ended because another one runs already.
 func launchTokend(ctx context.Context, program, socket, logFile string) (isRunning bool, err error) {
 	log, begin, err := openLog(logFile)
 	if err != nil {
 		return false, notStarted(err.Error())
 	}
-	defer func() { _ = log.Close() }()
+	defer log.Close()
 	c := exec.Command(program, "run", "--socket", socket)
 	c.Dir = filepath.Dir(logFile) // no directory of the caller's stays in use
 	c.Stdout, c.Stderr = log, log
@@ -108,9 +99,9 @@ func launchTokend(ctx context.Context, program, socket, logFile string) (isRunni
 		}
 		select {
 		case <-ended:
-			return c.ProcessState.ExitCode() == statusRunning, notStarted(lastWords(logFile, begin))
+			return c.ProcessState.ExitCode() == statusRunning, notStarted(lastWords(log, begin))
 		case <-ctx.Done():
-			return false, notStarted(fmt.Sprintf("it does not answer; its log is %s", logFile))
+			return false, notStarted("it does not answer; its log is " + logFile)
 		case <-time.After(startPoll):
 		}
 	}
@@ -126,11 +117,9 @@ func answers(ctx context.Context, socket string) bool {
 // returns where new text begins.
 func openLog(file string) (log *os.File, begin int64, err error) {
 	if info, err := os.Stat(file); err == nil && info.Size() > largestLog {
-		if err := os.Rename(file, strings.TrimSuffix(file, ".log")+"-old.log"); err != nil {
-			return nil, 0, err
-		}
+		_ = os.Rename(file, strings.TrimSuffix(file, ".log")+"-old.log")
 	}
-	log, err = os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	log, err = os.OpenFile(file, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -138,20 +127,15 @@ func openLog(file string) (log *os.File, begin int64, err error) {
 	return log, begin, err
 }
 
-// lastWords is why a daemon ended, by its log.
-func lastWords(logFile string, begin int64) string {
-	const own = "tokend: " // begins the line that says so
-	f, err := os.Open(logFile)
-	if err != nil {
-		return "it ended; its log " + logFile + " cannot be read"
+// lastWords is why a daemon ended, by what the log has since begin.
+func lastWords(log *os.File, begin int64) string {
+	const own = "\ntokend: " // begins the line that says so
+	text, _ := io.ReadAll(io.NewSectionReader(log, begin, largestLog))
+	text = append([]byte("\n"), text...)
+	i := bytes.LastIndex(text, []byte(own))
+	if i < 0 {
+		return "it ended; its log is " + log.Name()
 	}
-	defer func() { _ = f.Close() }()
-	b, _ := io.ReadAll(io.NewSectionReader(f, begin, largestLog))
-	lines := strings.Split(string(bytes.TrimSpace(b)), "\n")
-	for i := len(lines) - 1; i >= 0; i-- {
-		if why, ok := strings.CutPrefix(lines[i], own); ok {
-			return why
-		}
-	}
-	return "it ended; its log is " + logFile
+	why, _, _ := strings.Cut(string(text[i+len(own):]), "\n")
+	return why
 }

@@ -44,8 +44,12 @@ func TestTheLogSaysWhyItEnded(t *testing.T) {
 		"time=x level=INFO msg=y\ntokend: the configuration is bad\n  See: tokend --help\n": "the configuration is bad",
 		"panic: x\n": "it ended; its log is FILE", "": "it ended; its log is FILE",
 	} {
-		file := writeSecret(t, "tokend.log", before+text)
-		if got := strings.ReplaceAll(lastWords(file, int64(len(before))), file, "FILE"); got != want {
+		log, err := os.Open(writeSecret(t, "tokend.log", before+text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer log.Close()
+		if got := strings.ReplaceAll(lastWords(log, int64(len(before))), log.Name(), "FILE"); got != want {
 			t.Errorf("%q: %q, want %q", text, got, want)
 		}
 	}

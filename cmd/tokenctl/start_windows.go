@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"os/exec"
 	"syscall"
 
@@ -12,7 +11,3 @@ import (
 func detach(c *exec.Cmd) {
 	c.SysProcAttr = &syscall.SysProcAttr{CreationFlags: windows.DETACHED_PROCESS | windows.CREATE_NEW_PROCESS_GROUP}
 }
-
-// lockStart does nothing here: of several daemons that start, one gets the
-// pipe, and the others end.
-func lockStart(context.Context, string) (unlock func(), err error) { return func() {}, nil }
