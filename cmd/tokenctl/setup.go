@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,23 +48,21 @@ func setupCommand(e *ui.Env) *cli.Command {
 			f.Complete("profile", e.CompleteProfiles)
 		},
 		Run: func(ctx context.Context, c *cli.Call) error {
+			if write && undo {
+				return cli.Usage("--write and --undo exclude each other")
+			}
 			t, err := readSetup(ctx, e, &r, c.Args)
 			if err != nil {
 				return err
 			}
-			if write && undo {
-				return cli.Usage("--write and --undo exclude each other")
-			}
 			changes, err := t.Changes(r)
-			switch {
-			case err != nil:
+			if err != nil {
 				return err
-			case undo:
-				return undoSetup(e, changes)
-			case write:
-				return writeSetup(e, t, changes)
 			}
-			return showSetup(e, changes)
+			if undo {
+				return undoSetup(e, changes)
+			}
+			return makeSetup(e, t, changes, write)
 		},
 	}
 }
@@ -80,52 +79,54 @@ func completeTool(args []string) (tools []cli.Candidate) {
 
 // readSetup reads what to set up, and warns if tokend has no profile for it.
 func readSetup(ctx context.Context, e *ui.Env, r *setup.Request, args []string) (setup.Tool, error) {
-	if len(args) == 0 {
-		return setup.Tool{}, cli.Usage("Which tool? There are %s", strings.Join(toolNames(), ", "))
+	var names []string
+	for _, t := range setup.Tools {
+		names = append(names, t.Name)
+	}
+	if len(args) == 0 || len(args) > 2 {
+		return setup.Tool{}, cli.Usage("setup takes a tool and a host; the tools are %s", strings.Join(names, ", "))
 	}
 	t, ok := setup.Named(args[0])
 	if !ok {
-		return t, cli.Usage("there is no tool %q%s; there are %s", args[0], cli.DidYouMean(args[0], toolNames()), strings.Join(toolNames(), ", "))
-	}
-	if len(args) > 2 {
-		return t, cli.Usage("setup takes a tool and a host, not %d arguments", len(args))
+		return t, cli.Usage("there is no tool %q%s; there are %s", args[0], cli.DidYouMean(args[0], names), strings.Join(names, ", "))
 	}
 	var err error
 	if r.Self, err = os.Executable(); err != nil {
 		return t, err
 	}
-	profiles := e.Profiles(ctx)
 	if len(args) == 2 {
-		r.Host = strings.TrimPrefix(args[1], "sparse+")
-		if !strings.Contains(r.Host, "://") {
-			r.Host = "https://" + r.Host
-		}
-		r.Host = strings.TrimSuffix(r.Host, "/")
-		if err := token.CheckHost(r.Host); err != nil {
-			return t, cli.Usage("%v", err)
-		}
-		matches := matchingProfiles(profiles, r)
-		if r.Profile == "" && t.NeedsProfile && len(matches) == 1 {
-			r.Profile = matches[0]
-		}
-		if len(matches) == 0 {
-			e.Notef("No profile covers %s yet: add it to hosts in a profile's file and run tokenctl reload; or give --host %s to tokenctl add.", r.Host, r.Host)
+		if err := readHost(ctx, e, t, r, args[1]); err != nil {
+			return t, err
 		}
 	}
 	switch {
 	case t.NeedsHost && r.Host == "":
-		return t, cli.Usage("Which host? tokenctl setup %s HOST%s", t.Name, listHosts(profiles))
+		return t, cli.Usage("Which host? tokenctl setup %s HOST", t.Name)
 	case t.NeedsProfile && r.Profile == "":
 		return t, cli.Usage("Which profile? Name it with --profile")
 	}
 	return t, nil
 }
 
-func toolNames() (names []string) {
-	for _, t := range setup.Tools {
-		names = append(names, t.Name)
+// readHost reads the host, and the profile if the tool needs one and there is
+// only one for that host.
+func readHost(ctx context.Context, e *ui.Env, t setup.Tool, r *setup.Request, host string) error {
+	r.Host = strings.TrimPrefix(host, "sparse+")
+	if !strings.Contains(r.Host, "://") {
+		r.Host = "https://" + r.Host
 	}
-	return names
+	r.Host = strings.TrimSuffix(r.Host, "/")
+	if err := token.CheckHost(r.Host); err != nil {
+		return cli.Usage("%v", err)
+	}
+	matches := matchingProfiles(e.Profiles(ctx), r)
+	if r.Profile == "" && t.NeedsProfile && len(matches) == 1 {
+		r.Profile = matches[0]
+	}
+	if len(matches) == 0 {
+		e.Notef("No profile covers %s yet: add it to hosts in a profile's file and run tokenctl reload; or give --host %s to tokenctl add.", r.Host, r.Host)
+	}
+	return nil
 }
 
 // matchingProfiles are the profiles with a host that covers the request's, or
@@ -140,64 +141,40 @@ func matchingProfiles(profiles []token.ProfileStatus, r *setup.Request) (names [
 	return names
 }
 
-// listHosts continues a message with the hosts that profiles have.
-func listHosts(profiles []token.ProfileStatus) string {
-	var hosts []string
-	for _, p := range profiles {
-		hosts = append(hosts, p.Hosts...)
-	}
-	if len(hosts) == 0 {
-		return ""
-	}
-	slices.Sort(hosts)
-	return "; your profiles have " + strings.Join(slices.Compact(hosts), ", ")
-}
-
-const isSetUp = "It is set up already."
-
-func showSetup(e *ui.Env, changes []setup.Change) error {
-	shown := false
+// makeSetup shows what is not in place yet of the changes, and makes it if it is
+// to write.
+func makeSetup(e *ui.Env, t setup.Tool, changes []setup.Change, write bool) error {
+	var missing []setup.Change
+	var conflict error
 	for _, change := range changes {
 		done, err := change.Done()
-		if err == nil && done {
-			continue
-		}
-		shown = true
-		e.Out.Print(printableLines(change.Show()))
-		if err != nil {
-			e.Note("That cannot be done as things are: " + err.Error())
+		conflict = cmp.Or(conflict, err)
+		if !done || err != nil {
+			missing = append(missing, change)
 		}
 	}
-	if shown {
-		e.Note("To make this change, run the command again with --write.")
-	} else {
-		e.Note(isSetUp)
+	if write && conflict != nil { // all are checked before one is made
+		return conflict
 	}
-	return nil
-}
-
-func writeSetup(e *ui.Env, t setup.Tool, changes []setup.Change) error {
-	// All are checked before one is made.
-	for _, change := range changes {
-		if _, err := change.Done(); err != nil {
-			return err
+	for _, change := range missing {
+		if write {
+			if err := change.Make(); err != nil {
+				return err
+			}
+		}
+		for line := range strings.Lines(change.Show()) {
+			e.Out.Print(ui.Printable(strings.TrimSuffix(line, "\n")) + "\n")
 		}
 	}
-	made := false
-	for _, change := range changes {
-		if done, err := change.Done(); err != nil || done {
-			continue
-		}
-		if err := change.Make(); err != nil {
-			return err
-		}
-		made = true
-		e.Out.Print(printableLines(change.Show()))
-	}
-	if made {
+	switch {
+	case len(missing) == 0:
+		e.Note("It is set up already.")
+	case write:
 		e.Notef("%s asks tokend now. To take that back, run the command again with --undo.", t.Name)
-	} else {
-		e.Note(isSetUp)
+	case conflict != nil:
+		e.Note("That cannot be done as things are: " + conflict.Error())
+	default:
+		e.Note("To make this change, run the command again with --write.")
 	}
 	return nil
 }
@@ -211,13 +188,4 @@ func undoSetup(e *ui.Env, changes []setup.Change) error {
 		e.Note("It is not set up any more.")
 	}
 	return failed
-}
-
-// printableLines is Printable for text of several lines.
-func printableLines(text string) string {
-	var b strings.Builder
-	for line := range strings.Lines(text) {
-		b.WriteString(strings.ReplaceAll(ui.Printable(strings.TrimSuffix(line, "\n")), "\\t", "\t") + "\n")
-	}
-	return b.String()
 }

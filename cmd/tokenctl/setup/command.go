@@ -177,48 +177,38 @@ func kubeUser(name, self string, args []string) setting {
 	for _, arg := range args {
 		set = append(set, "--exec-arg="+arg)
 	}
-	shown := set.String() + "\n\nor in the file of $KUBECONFIG, usually ~/.kube/config:\n" +
-		"users:\n- name: " + name + "\n  user:\n    exec:\n      apiVersion: client.authentication.k8s.io/v1\n" +
-		"      command: " + self + "\n      args: [\"" + strings.Join(args, `", "`) + "\"]\n      interactiveMode: Never\n"
-	return setting{shown, func() (state, error) {
-		now, there, err := kubeExecOf(name)
-		s := state{now.Command == self && slices.Equal(now.Args, args), there, []command{set}, []command{{"kubectl", "config", "delete-user", name}}}
-		if err == nil && there && !slices.Equal(now.Args[:min(2, len(now.Args))], []string{"helper", "kube"}) {
-			err = conflict("kubectl's configuration has a user %s that is not tokend's", name)
+	return setting{set.String() + "\n", func() (state, error) {
+		s := state{set: []command{set}, unset: []command{{"kubectl", "config", "delete-user", name}}}
+		out, err := command{"kubectl", "config", "view", "-o", "json"}.run()
+		if err != nil {
+			return s, err
 		}
-		return s, err
+		var config struct {
+			Users []struct {
+				Name string
+				User struct {
+					Exec struct {
+						Command string
+						Args    []string
+					}
+				}
+			}
+		}
+		if json.Unmarshal([]byte(out), &config) != nil {
+			return s, impossible("kubectl config view -o json prints something else")
+		}
+		for _, u := range config.Users {
+			if u.Name != name {
+				continue
+			}
+			now := u.User.Exec
+			s.done, s.ours = now.Command == self && slices.Equal(now.Args, args), true
+			if !slices.Equal(now.Args[:min(2, len(now.Args))], []string{"helper", "kube"}) {
+				return s, conflict("kubectl's configuration has a user %s that is not tokend's", name)
+			}
+		}
+		return s, nil
 	}}
-}
-
-// A kubeExec is a user's exec section, as kubectl prints it.
-type kubeExec struct {
-	Command string   `json:"command"`
-	Args    []string `json:"args"`
-}
-
-// kubeExecOf is the exec section of a user, if there is such a user.
-func kubeExecOf(name string) (now kubeExec, there bool, err error) {
-	out, err := command{"kubectl", "config", "view", "-o", "json"}.run()
-	if err != nil {
-		return now, false, err
-	}
-	var config struct {
-		Users []struct {
-			Name string `json:"name"`
-			User struct {
-				Exec kubeExec `json:"exec"`
-			} `json:"user"`
-		} `json:"users"`
-	}
-	if err := json.Unmarshal([]byte(out), &config); err != nil {
-		return now, false, impossible("kubectl config view -o json prints something else")
-	}
-	for _, u := range config.Users {
-		if u.Name == name {
-			return u.User.Exec, true, nil
-		}
-	}
-	return now, false, nil
 }
 
 // pipOption sets one option of pip's configuration of the user.

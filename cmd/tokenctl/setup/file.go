@@ -111,16 +111,8 @@ func block(path, name, lines, byHand string, conflicts ...string) edit {
 // A link makes tokenctl found under another name.
 type link struct {
 	path, self string
-	// stays reports, at Undo, whether the link has other users.
-	stays func() bool
-}
-
-// named reports whether a file still names the link.
-func named(file, path string) func() bool {
-	return func() bool {
-		text, err := readFile(file)
-		return err != nil || strings.Contains(text, path)
-	}
+	// shared: others may call it by that name too, so it stays at Undo.
+	shared bool
 }
 
 func (l link) Show() string { return "ln -s " + l.self + " " + l.path + "\n" }
@@ -154,7 +146,7 @@ func (l link) Make() error {
 }
 
 func (l link) Undo() error {
-	if done, err := l.Done(); !done || l.stays != nil && l.stays() {
+	if done, err := l.Done(); !done || l.shared {
 		return err
 	}
 	return os.Remove(l.path)
@@ -184,23 +176,12 @@ func onPath(name string, r Request) ([]Change, error) {
 		return nil, conflict("the program %s is there already", path)
 	}
 	beside, own := filepath.Dir(r.Self), filepath.Join(r.home, ".local", "bin")
-	for _, dir := range []string{beside, own} {
+	for _, dir := range []string{own, beside} {
 		isDir := func(d string) bool { return filepath.Clean(d) == dir }
-		if slices.ContainsFunc(filepath.SplitList(os.Getenv("PATH")), isDir) && (dir == own || writable(dir)) {
-			// We cannot know who else calls a program of $PATH: it stays.
-			return []Change{link{filepath.Join(dir, name), r.Self, func() bool { return true }}}, nil
+		if slices.ContainsFunc(filepath.SplitList(os.Getenv("PATH")), isDir) {
+			return []Change{link{filepath.Join(dir, name), r.Self, true}}, nil
 		}
 	}
-	return nil, impossible("%s must be found in $PATH, and neither %s nor %s is a directory of $PATH that can be written to; make the link by hand: ln -s %s DIR/%s",
-		name, beside, own, r.Self, name)
-}
-
-// writable reports whether a file can be made in dir.
-func writable(dir string) bool {
-	f, err := os.CreateTemp(dir, ".tokenctl-")
-	if err != nil {
-		return false
-	}
-	_ = f.Close()
-	return os.Remove(f.Name()) == nil
+	return nil, impossible("%s must be found in $PATH, which has neither %s nor %s; make the link by hand: ln -s %s DIR/%s",
+		name, own, beside, r.Self, name)
 }

@@ -1,6 +1,6 @@
 // Package setup changes the configuration of tools so that they ask tokend for
 // credentials, and takes the changes back. It shows each change before, changes
-// nothing that others wrote, and leaves the rest of a file as it is.
+// nothing that others wrote, and keeps what else a file says.
 package setup
 
 import (

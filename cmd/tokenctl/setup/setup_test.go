@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"strings"
 	"testing"
@@ -96,7 +97,7 @@ func undoAll(t *testing.T, all []Change) {
 
 // What is made twice is made once, and what is undone leaves no trace: not in
 // a file that was there, with comments, odd line ends and without a last line
-// end, nor where there was none.
+// end, nor where there was none. JSON may be written in another way.
 func TestMakeAndUndo(t *testing.T) {
 	request := Request{Host: "https://reg.example:8443/a/b", Profile: "devops"}
 	for tool, file := range map[string]string{
@@ -144,12 +145,18 @@ func TestMakeAndUndo(t *testing.T) {
 					t.Errorf("the mode became %v", info.Mode())
 				}
 				undoAll(t, all)
-				if after := read(t, path); after != text && !(strings.TrimSpace(after) == strings.TrimSpace(text)) {
+				if after := read(t, path); strings.TrimSpace(after) != strings.TrimSpace(text) && !sameJSON(after, text) {
 					t.Errorf("undone: %q, before: %q", after, text)
 				}
 			})
 		}
 	}
+}
+
+// sameJSON reports whether two texts are JSON of the same value.
+func sameJSON(a, b string) bool {
+	var x, y any
+	return json.Unmarshal([]byte(a), &x) == nil && json.Unmarshal([]byte(b), &y) == nil && reflect.DeepEqual(x, y)
 }
 
 // What others wrote stays, and the error names it.
@@ -189,7 +196,7 @@ func TestAProgramThatIsNotOursStands(t *testing.T) {
 	if _, err := found.Changes(Request{Host: "https://reg.example", Self: self}); !errors.Is(err, token.ErrExists) {
 		t.Errorf("%v", err)
 	}
-	l := link{foreign, self, nil}
+	l := link{foreign, self, false}
 	if _, err := l.Done(); !errors.Is(err, token.ErrExists) {
 		t.Errorf("%v", err)
 	}
@@ -233,22 +240,5 @@ func TestTwoHosts(t *testing.T) {
 	}
 	if out, err := (command{"go", "env", "GOAUTH"}).run(); err != nil || strings.TrimSpace(out) != "netrc" {
 		t.Errorf("GOAUTH is %q, %v", out, err)
-	}
-}
-
-func TestMembersOfAnObject(t *testing.T) {
-	for _, text := range []string{
-		`{"x": 1}`, `{ "a" : [ 1 , {"x":2}] , "x" : {} , "b":0 }`, "{\n\t\"a\": \"x\",\n\t\"x\": null\n}\n", `{"a\u0022,x":"}","x":"\""}`,
-	} {
-		begin, _, end := findMember(text, 0, "x")
-		without := removeMember(text, begin, end)
-		if _, _, end := findMember(without, 0, "x"); end != 0 || !json.Valid([]byte(without)) {
-			t.Errorf("%s became %s", text, without)
-		}
-		with := insertMember(without, 0, "x", "true")
-		begin, value, end := findMember(with, 0, "x")
-		if !json.Valid([]byte(with)) || with[value:end] != "true" || removeMember(with, begin, end) != without {
-			t.Errorf("%s became %s", without, with)
-		}
 	}
 }

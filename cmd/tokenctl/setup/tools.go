@@ -34,58 +34,42 @@ func docker(r Request) ([]Change, error) {
 	return append(changes, credHelper(filepath.Join(dir, "config.json"), r.hostPort())), nil
 }
 
-// credHelper is an entry of credHelpers in docker's configuration.
+// credHelper is an entry of credHelpers in docker's configuration, which docker
+// itself writes as this does: indented, its members sorted.
 func credHelper(path, host string) edit {
 	const helper = "tokend"
-	shown, _ := json.MarshalIndent(map[string]map[string]string{"credHelpers": {host: helper}}, "", "\t")
-	helpers := func(text string) (helpers map[string]any, exists bool, err error) {
-		var members map[string]any
-		if json.Unmarshal([]byte(text), &members) != nil || members == nil {
-			return nil, false, conflict("%s is not a JSON object", path)
+	shown, _ := json.MarshalIndent(map[string]map[string]string{"credHelpers": {host: helper}}, "", "  ")
+	change := func(text string, apply func(helpers map[string]string)) (string, error) {
+		var members map[string]json.RawMessage
+		helpers := map[string]string{}
+		if err := json.Unmarshal([]byte(cmp.Or(strings.TrimSpace(text), "{}")), &members); err != nil || members == nil {
+			return "", conflict("%s is not a JSON object", path)
 		}
-		value, has := members["credHelpers"]
-		helpers, isObject := value.(map[string]any)
-		if has && !isObject {
-			return nil, false, conflict("%s has credHelpers that are not an object", path)
+		if now := members["credHelpers"]; now != nil && (json.Unmarshal(now, &helpers) != nil || helpers == nil) {
+			return "", conflict("%s has credHelpers that are not an object of names", path)
 		}
-		now, exists := helpers[host]
-		if exists && now != helper {
-			err = conflict("%s has the credential helper %q for %s", path, now, host)
+		before := helpers[host]
+		if before != "" && before != helper {
+			return "", conflict("%s has the credential helper %q for %s", path, before, host)
 		}
-		return helpers, exists, err
-	}
-	add := func(text string) (string, error) {
-		if strings.TrimSpace(text) == "" {
-			text = "{}\n"
-		}
-		if _, exists, err := helpers(text); err != nil || exists {
-			return text, err
-		}
-		object := strings.Index(text, "{")
-		if _, at, _ := findMember(text, object, "credHelpers"); at > 0 {
-			return insertMember(text, at, host, `"`+helper+`"`), nil
-		}
-		return insertMember(text, object, "credHelpers", insertMember("{}", 0, host, `"`+helper+`"`)), nil
-	}
-	remove := func(text string) (string, error) {
-		if strings.TrimSpace(text) == "" {
+		if apply(helpers); helpers[host] == before {
 			return text, nil
 		}
-		all, exists, err := helpers(text)
-		if err != nil || !exists {
-			return text, err
+		members["credHelpers"], _ = json.Marshal(helpers)
+		if len(helpers) == 0 {
+			delete(members, "credHelpers")
 		}
-		begin, object, end := findMember(text, strings.Index(text, "{"), "credHelpers")
-		if len(all) > 1 {
-			begin, _, end = findMember(text, object, host)
+		if len(members) == 0 { // to docker, the same as no file
+			return "", nil
 		}
-		text = removeMember(text, begin, end)
-		if strings.TrimSpace(text) == "{}" { // to docker, the same as no file
-			text = ""
-		}
-		return text, nil
+		after, err := json.MarshalIndent(members, "", "\t")
+		return string(after) + "\n", err
 	}
-	return edit{path, string(shown) + "\n", add, remove}
+	return edit{path, string(shown) + "\n", func(text string) (string, error) {
+		return change(text, func(helpers map[string]string) { helpers[host] = helper })
+	}, func(text string) (string, error) {
+		return change(text, func(helpers map[string]string) { delete(helpers, host) })
+	}}
 }
 
 func cargo(r Request) ([]Change, error) {
@@ -102,7 +86,7 @@ func cargo(r Request) ([]Change, error) {
 	}
 	const providers = `global-credential-providers = ["cargo:token", "tokend"]`
 	alias := "tokend = " + string(list)
-	return []Change{link{program, r.Self, nil}, block(
+	return []Change{link{program, r.Self, false}, block(
 		filepath.Join(cmp.Or(os.Getenv("CARGO_HOME"), filepath.Join(r.home, ".cargo")), "config.toml"),
 		"tokend", "[registry]\n"+providers+"\n\n[credential-alias]\n"+alias+"\n",
 		"; add to it by hand: "+providers+" under [registry], "+alias+" under [credential-alias]",
@@ -120,7 +104,7 @@ func golang(r Request) ([]Change, error) {
 func bazel(r Request) ([]Change, error) {
 	path, program := filepath.Join(r.home, ".bazelrc"), filepath.Join(r.data, "bazel-credential-tokend")
 	return []Change{
-		link{program, r.Self, named(path, program)},
+		link{program, r.Self, true},
 		block(path, "tokend for "+r.hostPort(), "common --credential_helper="+r.hostPort()+"="+program+"\n", ""),
 	}, nil
 }
@@ -135,7 +119,7 @@ func terraform(r Request) ([]Change, error) {
 		args = `  args = ["--profile", "` + r.Profile + `"]` + "\n"
 	}
 	return []Change{
-		link{filepath.Join(r.home, ".terraform.d", "plugins", "terraform-credentials-tokend"), r.Self, nil},
+		link{filepath.Join(r.home, ".terraform.d", "plugins", "terraform-credentials-tokend"), r.Self, false},
 		block(cmp.Or(os.Getenv("TF_CLI_CONFIG_FILE"), filepath.Join(r.home, ".terraformrc")),
 			"tokend", "credentials_helper \"tokend\" {\n"+args+"}\n", ", and terraform takes one", "credentials_helper"),
 	}, nil
@@ -148,14 +132,14 @@ func pnpm(r Request) ([]Change, error) {
 		registry += r.path() + "/"
 	}
 	return []Change{
-		link{program, r.Self, named(path, program)},
+		link{program, r.Self, true},
 		block(path, "tokend for "+registry, registry+":tokenHelper="+program+"\n", "", registry+":tokenHelper", registry+":_authToken", registry+":_auth"),
 	}, nil
 }
 
 func pip(r Request) ([]Change, error) {
 	return []Change{
-		link{filepath.Join(r.data, "bin", "keyring"), r.Self, nil},
+		link{filepath.Join(r.data, "bin", "keyring"), r.Self, false},
 		pipOption("global.keyring-provider", "subprocess"),
 	}, nil
 }
