@@ -49,22 +49,14 @@ func helperCommand(e *ui.Env) *cli.Command {
 			return protocols
 		},
 		Run: func(ctx context.Context, c *cli.Call) error {
-			var call helper.Call
-			args, err := helperFlags(e, &call, c.Args)
-			if err != nil {
-				return err
-			}
-			if len(args) == 0 || isHelp(args[0]) {
+			if len(c.Args) == 0 || c.Args[0] == "--help" || c.Args[0] == "-h" {
 				return e.Out.Answer(c.Help())
 			}
-			p, ok := helper.ByName(args[0])
+			p, ok := helper.ByName(c.Args[0])
 			if !ok {
-				return cli.Usage("there is no helper protocol %q", args[0])
+				return cli.Usage("there is no helper protocol %q", c.Args[0])
 			}
-			if call.Args, err = helperFlags(e, &call, args[1:]); err != nil {
-				return err
-			}
-			return serveHelper(ctx, e, p, call)
+			return serveHelper(ctx, e, p, helper.Call{Args: c.Args[1:]})
 		},
 	}
 }
@@ -72,14 +64,7 @@ func helperCommand(e *ui.Env) *cli.Command {
 // runAsHelper serves a tool that calls tokenctl by the name of a helper, and
 // returns the exit status.
 func runAsHelper(ctx context.Context, e *ui.Env, p helper.Protocol, profile string, args []string) int {
-	call := helper.Call{Profile: profile}
-	args, err := helperFlags(e, &call, args)
-	if err == nil && len(args) > 0 && isHelp(args[0]) {
-		_, err = program(e).Execute(ctx, []string{"helper", "--help"})
-	} else if err == nil {
-		call.Args = args
-		err = serveHelper(ctx, e, p, call)
-	}
+	err := serveHelper(ctx, e, p, helper.Call{Args: args, Profile: profile})
 	var exit *ui.Exit
 	switch {
 	case err == nil:
@@ -90,34 +75,29 @@ func runAsHelper(ctx context.Context, e *ui.Env, p helper.Protocol, profile stri
 	return ui.ExitFailure
 }
 
-func isHelp(arg string) bool { return arg == "--help" || arg == "-h" }
-
-// helperFlags takes our own flags off the front of args.
-func helperFlags(e *ui.Env, call *helper.Call, args []string) ([]string, error) {
-	for len(args) > 0 {
-		name, value, joined := strings.Cut(args[0], "=")
+// helperFlags takes our own flags off the front of a call's arguments.
+func helperFlags(e *ui.Env, call *helper.Call) error {
+	for len(call.Args) > 0 {
+		name, value, joined := strings.Cut(call.Args[0], "=")
 		if name != "--profile" && name != "--host" && name != "--socket" {
 			break
 		}
-		args = args[1:]
-		if !joined {
-			if len(args) == 0 {
-				return nil, cli.Usage("%s needs a value", name)
-			}
-			value, args = args[0], args[1:]
+		call.Args = call.Args[1:]
+		if !joined && len(call.Args) > 0 {
+			value, call.Args = call.Args[0], call.Args[1:]
 		}
 		switch {
+		case value == "":
+			return cli.Usage("%s needs a value", name)
 		case name == "--socket":
 			e.Socket = value
-		case value == "":
-			return nil, cli.Usage("%s is empty", name)
 		case name == "--profile":
 			call.Profile = value
-		case name == "--host":
+		default:
 			call.Hosts = append(call.Hosts, value)
 		}
 	}
-	return args, nil
+	return nil
 }
 
 // helperPatience bounds a call of a helper. Tests shorten it.
@@ -125,6 +105,9 @@ var helperPatience = helper.Patience
 
 // serveHelper serves one call of a helper.
 func serveHelper(ctx context.Context, e *ui.Env, p helper.Protocol, call helper.Call) error {
+	if err := helperFlags(e, &call); err != nil {
+		return err
+	}
 	d, err := e.Client()
 	if err != nil {
 		return err

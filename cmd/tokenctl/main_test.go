@@ -259,7 +259,7 @@ type result struct {
 func call(t testing.TB, socket string, stdin io.Reader, args ...string) result {
 	t.Helper()
 	var out, errs bytes.Buffer
-	status := run(append([]string{"tokenctl", args[0], "--socket", socket}, args[1:]...), stdin, &out, &errs)
+	status := run(append([]string{"tokenctl", "--socket", socket}, args...), stdin, &out, &errs)
 	return result{status, out.String(), errs.String()}
 }
 

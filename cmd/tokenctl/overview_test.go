@@ -1,53 +1,41 @@
 package main
 
 import (
-	"bytes"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"tokend/cmd/tokenctl/ui"
-	"tokend/ipc"
 	"tokend/providers/token"
 )
-
-// alone runs tokenctl without a command.
-func alone(t *testing.T, socket string, args ...string) result {
-	t.Helper()
-	t.Setenv(ipc.SocketEnv, "")
-	t.Setenv(startEnv, "")
-	var out, errs bytes.Buffer
-	status := run(append([]string{"tokenctl", "--socket", socket}, args...), nil, &out, &errs)
-	return result{status, out.String(), errs.String()}
-}
 
 func TestWithoutArgumentsItSaysHowThingsStand(t *testing.T) {
 	b := newBackend()
 	socket := serve(t, b)
-	alone(t, socket).wants(t, ui.ExitOK, "tokend 1.2.3 is running, started 3 h ago; its keystore is os: ok.\n"+
+	call(t, socket, nil).wants(t, ui.ExitOK, "tokend 1.2.3 is running, started 3 h ago; its keystore is os: ok.\n"+
 		"Needs attention: tokenctl status azure\nSee all 2: tokenctl status; one at length: tokenctl status NAME\nAll commands: tokenctl --help\n", "")
 
 	b.status.Profiles = b.status.Profiles[1:]
-	alone(t, socket).wants(t, ui.ExitOK, "\nUse one: tokenctl get clms\n", "")
+	call(t, socket, nil).wants(t, ui.ExitOK, "\nUse one: tokenctl get clms\n", "")
 
 	b.status.Profiles = []token.ProfileStatus{{Name: "rock", Does: doesSign}}
-	alone(t, socket).wants(t, ui.ExitOK, "\nUse one: tokenctl sign rock URL\n", "")
+	call(t, socket, nil).wants(t, ui.ExitOK, "\nUse one: tokenctl sign rock URL\n", "")
 
 	b.status.Profiles = nil
-	r := alone(t, socket)
+	r := call(t, socket, nil)
 	r.wants(t, ui.ExitOK, "There is no profile yet. Make one: tokenctl add\n", "")
 	if n := strings.Count(r.out, "\n"); n > 5 || strings.Contains(r.out, "\n\n") {
 		t.Errorf("%d lines:\n%s", n, r.out)
 	}
 	b.status.MayManage = false
 	for _, args := range [][]string{nil, {"status"}, {"list"}} {
-		alone(t, socket, args...).wants(t, ui.ExitOK, "There is no profile that you may use. Ask the person who manages them.\n", "")
+		call(t, socket, nil, args...).wants(t, ui.ExitOK, "There is no profile that you may use. Ask the person who manages them.\n", "")
 	}
 }
 
 func TestWithoutADaemonItSaysHowToStartIt(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "none")
-	r := alone(t, socket)
+	r := call(t, socket, nil)
 	r.wants(t, ui.ExitOK, "tokend is not running: no tokend answers at\n"+socket, "")
 	if !strings.Contains(r.out, "tokend run --socket "+ui.Word(socket)) || !strings.Contains(r.out, "tokenctl --help") {
 		t.Error(r.out)
@@ -56,6 +44,6 @@ func TestWithoutADaemonItSaysHowToStartIt(t *testing.T) {
 
 // Help is where it was.
 func TestHelpIsStillThere(t *testing.T) {
-	alone(t, "", "--help").wants(t, ui.ExitOK, "Exit status:\n", "")
-	alone(t, "", "no-such").wants(t, ui.ExitUsage, "", `there is no command "no-such"`)
+	call(t, "", nil, "--help").wants(t, ui.ExitOK, "Exit status:\n", "")
+	call(t, "", nil, "no-such").wants(t, ui.ExitUsage, "", `there is no command "no-such"`)
 }

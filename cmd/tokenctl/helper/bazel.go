@@ -20,9 +20,9 @@ func bazel(ctx context.Context, c *Call) error {
 	if err := unmarshal(text, &request, "bazel's request"); err != nil {
 		return err
 	}
-	target := request.URI
-	if rest, ok := strings.CutPrefix(target, "grpcs://"); ok {
-		target = "https://" + rest
+	target, isGRPC := strings.CutPrefix(request.URI, "grpcs://")
+	if isGRPC {
+		target = "https://" + target
 	}
 	g, err := c.get(ctx, target, minLife)
 	if err != nil {
@@ -32,8 +32,9 @@ func bazel(ctx context.Context, c *Call) error {
 	if err != nil {
 		return err
 	}
-	return c.writeJSON(struct {
-		Headers map[string][]string `json:"headers"`
-		Expires string              `json:"expires,omitempty"`
-	}{map[string][]string{name: {value}}, expires(g)})
+	answer := map[string]any{"headers": map[string][]string{name: {value}}}
+	if ends := expires(g); ends != "" {
+		answer["expires"] = ends
+	}
+	return c.writeJSON(answer)
 }

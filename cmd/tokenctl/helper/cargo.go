@@ -18,23 +18,6 @@ type cargoRequest struct {
 	Args []string `json:"args"`
 }
 
-// A cargoError is an error as cargo reads it.
-type cargoError struct {
-	Kind     string   `json:"kind"`
-	Message  string   `json:"message,omitempty"`
-	CausedBy []string `json:"caused-by,omitempty"`
-}
-
-// A cargoToken is the answer to get.
-type cargoToken struct {
-	Kind       string `json:"kind"`
-	Token      string `json:"token"`
-	Cache      string `json:"cache"`
-	Expiration int64  `json:"expiration,omitempty"`
-	// AnyOperation: the token is good for reading and publishing alike.
-	AnyOperation bool `json:"operation_independent"`
-}
-
 // cargo serves cargo's credential-provider. It answers line by line until cargo
 // closes its end; errors are answers, and the exit status is 0.
 func cargo(ctx context.Context, c *Call) error {
@@ -57,57 +40,61 @@ func cargo(ctx context.Context, c *Call) error {
 	return nil
 }
 
+// errNotGet means that cargo asks for what we do not do, such as a login.
+var errNotGet = errors.New("not a request for a token")
+
+// cargoAnswer is a token, or the kind of error by which cargo knows to go on to
+// its next provider, or an error in words.
 func cargoAnswer(ctx context.Context, c *Call, line []byte) any {
-	t, kind, err := cargoCall(ctx, *c, line)
+	answer, err := cargoGet(ctx, *c, line)
+	problem := map[string]any{}
 	switch {
-	case err != nil:
+	case err == nil:
+		return map[string]any{"Ok": answer}
+	case errors.Is(err, errNotMine):
+		problem["kind"] = "url-not-supported"
+	case errors.Is(err, errNotGet):
+		problem["kind"] = "operation-not-supported"
+	default:
 		words := strings.Split(strings.TrimSpace(c.Explain(err)), "\n")
 		for i := range words {
 			words[i] = strings.TrimSpace(words[i])
 		}
-		return map[string]cargoError{"Err": {Kind: "other", Message: "tokend: " + words[0], CausedBy: words[1:]}}
-	case kind != "":
-		return map[string]cargoError{"Err": {Kind: kind}}
+		problem["kind"], problem["message"], problem["caused-by"] = "other", "tokend: "+words[0], words[1:]
 	}
-	return map[string]cargoToken{"Ok": t}
+	return map[string]any{"Err": problem}
 }
 
-// cargoCall answers one request: with a token, or the kind of error by which
-// cargo knows to go on to its next provider.
-func cargoCall(ctx context.Context, c Call, line []byte) (t cargoToken, kind string, err error) {
+// cargoGet answers one request with a token.
+func cargoGet(ctx context.Context, c Call, line []byte) (answer map[string]any, err error) {
 	var r cargoRequest
 	if err := unmarshal(line, &r, "cargo's request"); err != nil {
-		return t, "", err
+		return nil, err
 	}
 	if r.V != 1 {
-		return t, "", bad("cargo speaks version %d of the protocol, and this is version 1", r.V)
+		return nil, bad("cargo speaks version %d of the protocol, and this is version 1", r.V)
 	}
 	if r.Kind != "get" {
-		return t, "operation-not-supported", nil
+		return nil, errNotGet
 	}
 	for args := r.Args; len(args) > 0; args = args[2:] {
 		if len(args) < 2 || args[0] != "--profile" || args[1] == "" {
-			return t, "", bad("in cargo's configuration, this provider takes --profile NAME and nothing else")
+			return nil, bad("in cargo's configuration, this provider takes --profile NAME and nothing else")
 		}
 		c.Profile = args[1]
 	}
 	if r.Registry.IndexURL == "" {
-		return t, "", bad("cargo's request names no registry")
+		return nil, bad("cargo's request names no registry")
 	}
 	g, err := c.get(ctx, strings.TrimPrefix(r.Registry.IndexURL, "sparse+"), minLife)
-	if errors.Is(err, errNotMine) {
-		return t, "url-not-supported", nil
-	}
 	if err != nil {
-		return t, "", err
+		return nil, err
 	}
 	value, err := authorization(g)
-	if err != nil {
-		return t, "", err
-	}
-	t = cargoToken{Kind: "get", Token: value, Cache: "never", AnyOperation: true}
+	// operation_independent: the token is good for reading and publishing alike.
+	answer = map[string]any{"kind": "get", "token": value, "cache": "never", "operation_independent": true}
 	if !g.Expiry.IsZero() {
-		t.Cache, t.Expiration = "expires", g.ServeUntil().Unix()
+		answer["cache"], answer["expiration"] = "expires", g.ServeUntil().Unix()
 	}
-	return t, "", nil
+	return answer, err
 }

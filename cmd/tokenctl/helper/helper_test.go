@@ -292,7 +292,7 @@ func cargoAsks(url string) string {
 
 func TestCargo(t *testing.T) {
 	const hello = `{"v":[1]}` + "\n"
-	ok := fmt.Sprintf(`{"Ok":{"kind":"get","token":"Bearer %s","cache":"expires","expiration":%d,"operation_independent":true}}`+"\n", secret, expiry.Add(-10*time.Second).Unix())
+	ok := fmt.Sprintf(`{"Ok":{"cache":"expires","expiration":%d,"kind":"get","operation_independent":true,"token":"Bearer %s"}}`+"\n", expiry.Add(-10*time.Second).Unix(), secret)
 	for input, want := range map[string]string{
 		cargoAsks("https://reg.example/index/"):                                     ok,
 		cargoAsks("https://reg.example/a/") + cargoAsks("https://other.example/b/"): ok + `{"Err":{"kind":"url-not-supported"}}` + "\n",
@@ -307,7 +307,7 @@ func TestCargo(t *testing.T) {
 	}
 	for _, input := range []string{"x\n", "{}\n", `{"v":2,"kind":"get"}` + "\n", `{"v":1,"kind":"get","registry":{},"args":["--verbose"]}` + "\n"} {
 		r := newFake().call("cargo", input, "--cargo-plugin")
-		if !strings.HasPrefix(r.out, hello+`{"Err":{"kind":"other","message":"tokend: `) || !strings.Contains(r.out, `"caused-by":["what to do"]`) || r.status != 0 {
+		if !strings.HasPrefix(r.out, hello+`{"Err":{"caused-by":["what to do"],"kind":"other","message":"tokend: `) || r.status != 0 {
 			t.Errorf("%s: %+v", input, r)
 		}
 	}
@@ -315,7 +315,7 @@ func TestCargo(t *testing.T) {
 
 func TestBazel(t *testing.T) {
 	// Bazel reads no other form of a time than yyyy-MM-dd'T'HH:mm:ssXXX.
-	want := `{"headers":{"Authorization":["Bearer ` + secret + `"]},"expires":"2026-11-24T12:59:50Z"}` + "\n"
+	want := `{"expires":"2026-11-24T12:59:50Z","headers":{"Authorization":["Bearer ` + secret + `"]}}` + "\n"
 	for _, uri := range []string{"https://reg.example/x", "grpcs://reg.example/x"} {
 		if r := newFake().call("bazel", `{"uri":"`+uri+`","more":1}`, "get"); r.out != want {
 			t.Errorf("%s: %+v", uri, r)
@@ -338,7 +338,7 @@ func TestKube(t *testing.T) {
 	const v1, beta = "client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"
 	for _, version := range []string{v1, beta} {
 		r := newFake().as("devops", nil, info(version, "{}"), "kube", "")
-		want := `{"apiVersion":"` + version + `","kind":"ExecCredential","status":{"token":"` + secret + `","expirationTimestamp":"2026-11-24T12:59:50Z"}}` + "\n"
+		want := `{"apiVersion":"` + version + `","kind":"ExecCredential","status":{"expirationTimestamp":"2026-11-24T12:59:50Z","token":"` + secret + `"}}` + "\n"
 		if r.out != want {
 			t.Errorf("%+v, want %s", r, want)
 		}

@@ -15,16 +15,6 @@ type execRequest struct {
 	Spec       struct{ Cluster struct{ Server string } }
 }
 
-// An execCredential is the answer.
-type execCredential struct {
-	APIVersion string `json:"apiVersion"`
-	Kind       string `json:"kind"`
-	Status     struct {
-		Token      string `json:"token"`
-		Expiration string `json:"expirationTimestamp,omitempty"`
-	} `json:"status"`
-}
-
 // kube serves client-go's exec credential plugins, and so kubectl.
 func kube(ctx context.Context, c *Call) error {
 	if len(c.Args) > 0 {
@@ -38,10 +28,8 @@ func kube(ctx context.Context, c *Call) error {
 	if err := unmarshal([]byte(info), &request, "$"+kubeInfo); err != nil {
 		return err
 	}
-	switch request.APIVersion {
-	case "client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1":
-	default:
-		return bad("the user's exec section must have apiVersion: client.authentication.k8s.io/v1 (or v1beta1), and has %q", request.APIVersion)
+	if v := request.APIVersion; v != "client.authentication.k8s.io/v1" && v != "client.authentication.k8s.io/v1beta1" {
+		return bad("the user's exec section must have apiVersion: client.authentication.k8s.io/v1 (or v1beta1), and has %q", v)
 	}
 	server := request.Spec.Cluster.Server
 	switch {
@@ -57,10 +45,12 @@ func kube(ctx context.Context, c *Call) error {
 	if err != nil {
 		return err
 	}
-	answer := execCredential{APIVersion: request.APIVersion, Kind: "ExecCredential"}
-	answer.Status.Expiration = expires(g)
-	if answer.Status.Token, err = bearer(g); err != nil {
+	status := map[string]string{}
+	if status["token"], err = bearer(g); err != nil {
 		return err
 	}
-	return c.writeJSON(answer)
+	if ends := expires(g); ends != "" {
+		status["expirationTimestamp"] = ends
+	}
+	return c.writeJSON(map[string]any{"apiVersion": request.APIVersion, "kind": "ExecCredential", "status": status})
 }
