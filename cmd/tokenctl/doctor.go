@@ -36,11 +36,7 @@ func doctorCommand(e *ui.Env) *cli.Command {
 }
 
 func doctor(ctx context.Context, e *ui.Env, c *cli.Call, asJSON bool) error {
-	var found token.Report
-	err := e.Ask(ctx, func(ctx context.Context, d *ipc.Client) (err error) {
-		found, err = d.Doctor(ctx)
-		return err
-	})
+	found, err := ui.Ask(ctx, e, (*ipc.Client).Doctor)
 	if err != nil {
 		advice := strings.Join(ui.Hints(err, e.Situation(ctx, c, err)), "\n")
 		found.Checks = []token.Check{{Name: "socket", Result: token.CheckFail, Text: err.Error(), Advice: ui.Plainly(advice)}}

@@ -77,7 +77,7 @@ func getCommand(e *ui.Env) *cli.Command {
 func get(ctx context.Context, e *ui.Env, q token.Query, as string) error {
 	write := format.Named(as)
 	if write == nil {
-		return noFormat(as, format.Names[:]...)
+		return noFormat(as, format.Names[:])
 	}
 	d, err := e.Client()
 	if err != nil {
@@ -110,6 +110,6 @@ func traceText(s ui.Screen, steps []token.Step) string {
 	return b.String()
 }
 
-func noFormat(name string, names ...string) error {
+func noFormat(name string, names []string) error {
 	return cli.Usage("there is no format %q; the formats are %s", name, strings.Join(names, ", "))
 }

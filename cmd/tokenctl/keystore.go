@@ -41,11 +41,7 @@ func keystoreCommand(e *ui.Env) *cli.Command {
 Shows which keystore holds tokend's keys and secrets, and its state.`,
 		Flags: jsonFlag(&asJSON),
 		Run: func(ctx context.Context, _ *cli.Call) error {
-			var st token.KeystoreStatus
-			err := e.Ask(ctx, func(ctx context.Context, d *ipc.Client) (err error) {
-				st, err = d.Keystore(ctx)
-				return err
-			})
+			st, err := ui.Ask(ctx, e, (*ipc.Client).Keystore)
 			switch {
 			case err != nil:
 				return err

@@ -2,14 +2,13 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"strings"
+	"slices"
 
+	"tokend/cmd/tokenctl/child"
 	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokenctl/ui"
 	"tokend/ipc"
 	"tokend/providers/token"
-	"tokend/providers/token/format"
 )
 
 const signHelp = `  tokenctl sign rock 'https://mine.datarock.com.au/some-api?projectUuid=1'
@@ -35,7 +34,7 @@ func signCommand(e *ui.Env) *cli.Command {
 		Long:  signHelp,
 		Flags: func(f *cli.Flags) {
 			f.StringVarP(&as, "output", "o", as, "`FORMAT`: lines, json or curl")
-			f.Complete("output", cli.Words(signFormats[:]...))
+			f.Complete("output", cli.Words(signFormats...))
 		},
 		Check: func(ctx context.Context, c *cli.Call) error {
 			switch len(c.Args) {
@@ -53,82 +52,38 @@ func signCommand(e *ui.Env) *cli.Command {
 }
 
 func sign(ctx context.Context, e *ui.Env, url, as string) error {
-	write, err := signFormatNamed(as)
-	if err != nil {
-		return err
+	if !slices.Contains(signFormats, as) {
+		return noFormat(as, signFormats)
 	}
-	var signed token.Signed
-	err = e.Ask(ctx, func(ctx context.Context, d *ipc.Client) (err error) {
-		signed, err = d.Sign(ctx, e.Profile, token.Request{URL: url})
-		return err
+	signed, err := ui.Ask(ctx, e, func(d *ipc.Client, ctx context.Context) (token.Signed, error) {
+		return d.Sign(ctx, e.Profile, token.Request{URL: url})
 	})
 	if err != nil {
 		return err
 	}
-	text, err := write(signed)
+	var text []byte
+	switch as {
+	case "lines": // the client has made sure that each is one line of visible ASCII
+		for _, h := range signed.Headers {
+			text = append(text, h.Name+": "+h.Value.Reveal()+"\n"...)
+		}
+	case "json": // the answer of POST /v1/sign/NAME
+		text, err = ipc.EncodeSigned(signed)
+		text = []byte(ui.PlainJSON(string(text)) + "\n")
+	case "curl":
+		text, err = child.SignedLines(signed)
+	}
 	if err != nil {
 		return err
 	}
-	e.Note(signedNotes(signed, url, as)...)
-	return e.Out.Answer(text)
-}
-
-// signedNotes are what the sender of the request must know beside its headers.
-func signedNotes(s token.Signed, asked, as string) (notes []string) {
-	if s.Warning != "" {
-		notes = append(notes, "Warning: "+ui.Printable(s.Warning))
+	if signed.Warning != "" {
+		e.Note("Warning: " + ui.Printable(signed.Warning))
 	}
-	if as == "lines" && s.URL != asked {
-		notes = append(notes, "The signature is for another form of the URL; send the request to this one: "+ui.Typed(ui.Printable(s.URL)))
+	if as == "lines" && signed.URL != url {
+		e.Note("The signature is for another form of the URL; send the request to this one: " + ui.Typed(ui.Printable(signed.URL)))
 	}
-	return notes
+	return e.Out.Answer(string(text))
 }
-
-// A signFormat writes a signed request's headers.
-type signFormat func(token.Signed) (string, error)
 
 // signFormats are what sign -o takes, the default first.
-var signFormats = [...]string{"lines", "json", "curl"}
-
-func signFormatNamed(name string) (signFormat, error) {
-	switch name {
-	case "lines":
-		return signedLines, nil
-	case "json":
-		return signedJSON, nil
-	case "curl":
-		return signedCurl, nil
-	}
-	return nil, noFormat(name, signFormats[:]...)
-}
-
-// signedLines is a line for each header. The client has made sure that each is
-// one line of visible ASCII.
-func signedLines(s token.Signed) (string, error) {
-	var b strings.Builder
-	for _, h := range s.Headers {
-		b.WriteString(h.Name + ": " + h.Value.Reveal() + "\n")
-	}
-	return b.String(), nil
-}
-
-// signedJSON is the answer of POST /v1/sign/NAME.
-func signedJSON(s token.Signed) (string, error) {
-	b, err := ipc.EncodeSigned(s)
-	return ui.PlainJSON(string(b)) + "\n", err
-}
-
-// signedCurl is a file for curl -K. It has curl send the URL as it is, because
-// no other one is signed: no globbing, no squashing of dot segments.
-func signedCurl(s token.Signed) (string, error) {
-	if strings.ContainsFunc(s.URL, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return "", &token.Error{Code: token.ErrInternal, Cause: format.ErrUnfit,
-			Message: "the URL holds characters that do not belong in one; only -o json can write it"}
-	}
-	var b strings.Builder
-	b.WriteString("globoff\npath-as-is\nurl = " + format.CurlQuote(s.URL) + "\n")
-	for _, h := range s.Headers {
-		fmt.Fprintf(&b, "header = %s\n", format.CurlQuote(h.Name+": "+h.Value.Reveal()))
-	}
-	return b.String(), nil
-}
+var signFormats = []string{"lines", "json", "curl"}

@@ -47,10 +47,8 @@ func verifyCommand(e *ui.Env) *cli.Command {
 			if err != nil {
 				return err
 			}
-			var verdict token.Verdict
-			err = e.Ask(ctx, func(ctx context.Context, d *ipc.Client) (err error) {
-				verdict, err = d.Verify(ctx, e.Profile, raw, remote)
-				return err
+			verdict, err := ui.Ask(ctx, e, func(d *ipc.Client, ctx context.Context) (token.Verdict, error) {
+				return d.Verify(ctx, e.Profile, raw, remote)
 			})
 			if err != nil {
 				return err

@@ -58,42 +58,36 @@ func forward(p *os.Process, signals <-chan os.Signal, caught func()) (stop func(
 }
 
 // wait waits for the end of a program that was started. The error is a *ui.Exit
-// with the status to pass on if the program did not succeed; it has reported why.
+// with the status that shells have for it, if the program did not succeed; it has
+// reported why.
 func wait(cmd *exec.Cmd) error {
 	err := cmd.Wait()
 	var failed *exec.ExitError
 	if !errors.As(err, &failed) {
 		return err
 	}
-	status, ok := failed.Sys().(syscall.WaitStatus)
-	if !ok || !status.Signaled() {
-		return &ui.Exit{Status: failed.ExitCode()}
+	if status, ok := failed.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		return &ui.Exit{Status: bySignal + int(status.Signal())}
 	}
-	return killed{&ui.Exit{Status: 128 + int(status.Signal())}, status.Signal()}
+	return &ui.Exit{Status: failed.ExitCode()}
 }
 
-// killed is the end of a program by a signal.
-type killed struct {
-	*ui.Exit
-	signal os.Signal
-}
-
-// Unwrap returns the exit status.
-func (k killed) Unwrap() error { return k.Exit }
+// bySignal and the signal's number are a shell's status for the end by a signal.
+const bySignal = 128
 
 // dieAlike ends this process by the signal that ended the program, so that a
 // shell sees what happened. It returns err if there was no such signal.
 func dieAlike(err error) error {
-	var k killed
-	if !errors.As(err, &k) || k.signal != os.Interrupt && k.signal != syscall.SIGTERM && k.signal != syscall.SIGHUP {
+	var exit *ui.Exit
+	if !errors.As(err, &exit) {
 		return err
 	}
-	self, failed := os.FindProcess(os.Getpid())
-	if failed != nil || signal.Ignored(k.signal) {
+	s := syscall.Signal(exit.Status - bySignal)
+	if s != syscall.SIGINT && s != syscall.SIGTERM && s != syscall.SIGHUP || signal.Ignored(s) {
 		return err
 	}
-	signal.Reset(k.signal)
-	if self.Signal(k.signal) == nil {
+	signal.Reset(s)
+	if self, failed := os.FindProcess(os.Getpid()); failed == nil && self.Signal(s) == nil {
 		time.Sleep(time.Second) // until the signal arrives
 	}
 	return err

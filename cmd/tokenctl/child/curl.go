@@ -56,6 +56,7 @@ type curlCall struct {
 	profile   token.ProfileStatus
 	options   []curlOption
 	urls      []string
+	plain     bool // a URL is not https
 	signals   <-chan os.Signal
 	interrupt func() // called at a signal
 }
@@ -210,6 +211,7 @@ func (c *curlCall) checkURL(target string) error {
 	if err := token.CheckURL(target); err != nil {
 		return cli.Usage("the credential of %s cannot go there: %v; write the whole URL, https://...", p.Name, err)
 	}
+	c.plain = c.plain || strings.HasPrefix(strings.ToLower(target), "http:")
 	_, hasHeader := p.Present.Header()
 	switch origin := strings.Join(strings.SplitN(target, "/", 4)[:3], "/"); {
 	case !token.Covers(p.Hosts, target):
@@ -223,10 +225,8 @@ func (c *curlCall) checkURL(target string) error {
 
 // signed makes one request for the URL in the form that was signed.
 func (c *curlCall) signed(ctx context.Context) error {
-	var signed token.Signed
-	err := c.Ask(ctx, func(ctx context.Context, d *ipc.Client) (err error) {
-		signed, err = d.Sign(ctx, c.profile.Name, token.Request{URL: c.urls[0]})
-		return err
+	signed, err := ui.Ask(ctx, c.Env, func(d *ipc.Client, ctx context.Context) (token.Signed, error) {
+		return d.Sign(ctx, c.profile.Name, token.Request{URL: c.urls[0]})
 	})
 	if err = cmp.Or(err, c.checkURL(signed.URL)); err != nil {
 		return err
@@ -234,12 +234,26 @@ func (c *curlCall) signed(ctx context.Context) error {
 	if signed.Warning != "" {
 		c.Note("Warning: " + ui.Printable(signed.Warning))
 	}
-	c.urls[0] = signed.URL
-	lines := "path-as-is\n"
-	for _, h := range signed.Headers {
+	c.urls = nil
+	lines, err := SignedLines(signed)
+	if err != nil {
+		return err
+	}
+	return c.run(lines, nil)
+}
+
+// SignedLines is a signed request for curl -K. It has curl send the URL as it is,
+// because no other one is signed: no globbing, no squashing of dot segments.
+func SignedLines(s token.Signed) ([]byte, error) {
+	if strings.ContainsFunc(s.URL, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return nil, &token.Error{Code: token.ErrInternal, Cause: format.ErrUnfit,
+			Message: "the URL holds characters that do not belong in one; only -o json can write it"}
+	}
+	lines := "globoff\npath-as-is\nurl = " + format.CurlQuote(s.URL) + "\n"
+	for _, h := range s.Headers {
 		lines += "header = " + format.CurlQuote(h.Name+": "+h.Value.Reveal()) + "\n"
 	}
-	return c.run([]byte(lines), nil)
+	return []byte(lines), nil
 }
 
 // withToken makes requests with a token. If the API refuses that token, it makes
@@ -299,9 +313,6 @@ func (c *curlCall) replace(ctx context.Context, old token.Grant) (lines []byte) 
 	return lines
 }
 
-// curlWriteError is curl's status when it cannot write what it got.
-const curlWriteError = 23
-
 // errReplaced means that curl's answer was a 401, that there is a new token, and
 // that nothing was shown.
 var errReplaced = errors.New("the token was replaced")
@@ -319,7 +330,7 @@ func (c *curlCall) run(lines []byte, replace func() bool) error {
 		return err
 	}
 	lines = append(lines, "globoff\nproto-redir = \"=http,https\"\n"...)
-	if slices.ContainsFunc(c.urls, func(u string) bool { return strings.HasPrefix(strings.ToLower(u), "http:") }) {
+	if c.plain {
 		lines = append(lines, "noproxy = \"*\"\n"...) // a proxy would read along
 	}
 	// -q has to come first: then curl does not read ~/.curlrc.
@@ -360,10 +371,7 @@ func (c *curlCall) run(lines []byte, replace func() bool) error {
 	}
 	err = wait(cmd)
 	_, _ = c.Err.W.Write(errs.Bytes())
-	if err == nil && unwritten != nil {
-		return &ui.Exit{Status: curlWriteError, Err: unwritten}
-	}
-	return err
+	return cmp.Or(err, unwritten)
 }
 
 // isUnauthorized reports whether the first answer in the headers is a 401. A

@@ -1,7 +1,6 @@
 package child
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -20,12 +19,6 @@ import (
 	"tokend/ipc"
 	"tokend/providers/token"
 	"tokend/providers/token/format"
-)
-
-// The exit statuses of shells for a program that cannot be run.
-const (
-	exitCannotRun = 126
-	exitNotFound  = 127
 )
 
 // A Request says what exec gives to a program.
@@ -54,12 +47,9 @@ func (r Request) check() error {
 		return cli.Usage("--azure-msi names the profiles itself; leave out the one before --")
 	}
 	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_"
-	for i, name := range variables {
+	for _, name := range variables {
 		if name == "" || strings.Trim(name, letters+"0123456789") != "" || !strings.Contains(letters, name[:1]) {
 			return cli.Usage("%q is not the name of an environment variable", name)
-		}
-		if slices.Contains(variables[:i], name) {
-			return cli.Usage("the variable %s is named twice", name)
 		}
 	}
 	return nil
@@ -76,15 +66,12 @@ func run(ctx context.Context, e *ui.Env, r Request, command []string) error {
 		return err
 	}
 	write := format.Named(r.Format)
-	switch {
-	case write == nil:
+	if write == nil {
 		return cli.Usage("there is no format %q; the formats are %s", r.Format, strings.Join(format.Names[:], ", "))
-	case r.Format == format.Names[0]:
-		write = withoutNewline
 	}
-	program, err := findProgram(command[0])
-	if err != nil {
-		return err
+	cmd := exec.Command(command[0], command[1:]...)
+	if cmd.Err != nil {
+		return cannotRun(command[0], cmd.Err)
 	}
 	d, err := e.Client()
 	if err != nil {
@@ -93,18 +80,17 @@ func run(ctx context.Context, e *ui.Env, r Request, command []string) error {
 	// From here on a signal must not leave a file behind.
 	signals, stop := catchSignals()
 	defer stop()
-	l := &loan{Env: e, client: d, request: r, write: write, env: os.Environ()}
+	l := &loan{Env: e, client: d, request: r, format: write, env: os.Environ()}
 	ctx, cancel := context.WithCancel(ctx)
 	defer func() {
 		cancel()
 		l.keepers.Wait()
-		l.file.remove()
+		_ = os.RemoveAll(l.dir)
 	}()
 	if err := l.lend(ctx); err != nil {
 		return err
 	}
-	cmd := exec.Command(program)
-	cmd.Args, cmd.Env = command, l.env
+	cmd.Env = l.env
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = e.In, e.Out.W, e.Err.W
 	if err := cmd.Start(); err != nil {
 		return cannotRun(command[0], err)
@@ -113,34 +99,19 @@ func run(ctx context.Context, e *ui.Env, r Request, command []string) error {
 	return wait(cmd)
 }
 
-// withoutNewline is the token as programs expect it in a file or variable.
-func withoutNewline(g token.Grant, now time.Time) ([]byte, error) {
-	text, err := format.Token(g, now)
-	return bytes.TrimSuffix(text, []byte("\n")), err
-}
-
-// findProgram looks a command up as a shell does.
-func findProgram(name string) (string, error) {
-	path, err := exec.LookPath(name)
-	if errors.Is(err, exec.ErrDot) {
-		err = errors.New("it is in the current directory; write ./ before it")
-	}
-	if err != nil {
-		return "", cannotRun(name, err)
-	}
-	return path, nil
-}
-
 // cannotRun is the error for a program that cannot be run, with the exit
 // status of shells.
 func cannotRun(name string, why error) error {
-	if errors.Is(why, exec.ErrNotFound) || errors.Is(why, fs.ErrNotExist) {
-		return &ui.Exit{Status: exitNotFound, Err: errors.New(name + " was not found")}
+	switch {
+	case errors.Is(why, exec.ErrNotFound), errors.Is(why, fs.ErrNotExist):
+		return &ui.Exit{Status: ui.ExitNotFoundToRun, Err: errors.New(name + " was not found")}
+	case errors.Is(why, exec.ErrDot):
+		why = errors.New("it is in the current directory; write ./ before it")
 	}
 	for inner := why; inner != nil; inner = errors.Unwrap(inner) {
 		why = inner // it does not name the program again
 	}
-	return &ui.Exit{Status: exitCannotRun, Err: fmt.Errorf("cannot run %s: %w", name, why)}
+	return &ui.Exit{Status: ui.ExitCannotRun, Err: fmt.Errorf("cannot run %s: %w", name, why)}
 }
 
 // A loan is what a program has while it runs.
@@ -148,10 +119,13 @@ type loan struct {
 	*ui.Env
 	client  *ipc.Client
 	request Request
-	write   format.Format
-	env     []string // the program's environment
-	file    *tokenFile
+	format  format.Format
+	env     []string       // the program's environment
 	keepers sync.WaitGroup // keep file and endpoint fresh
+
+	// The private file with a token, its directory, and which token it has.
+	file, dir string
+	held      token.Grant
 }
 
 // lend obtains all that the request names.
@@ -186,25 +160,38 @@ func (l *loan) lendToken(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	text, err := l.write(g, time.Now())
+	text, err := l.text(g)
 	if err != nil {
 		return err
 	}
 	for _, name := range r.Env {
-		l.env = append(l.env, name+"="+strings.TrimSuffix(string(text), "\n"))
+		l.env = append(l.env, name+"="+text)
 	}
 	if len(r.Files) == 0 {
 		return nil
 	}
-	l.file = &tokenFile{fetch: func(ctx context.Context) (token.Grant, error) { return l.client.Get(ctx, r.Profile, r.Query) }, format: l.write}
-	if err := l.file.create(g, text); err != nil {
-		return err
+	place := os.Getenv("XDG_RUNTIME_DIR") // in memory, where the system has such a place
+	if info, err := os.Stat(place); err != nil || !info.IsDir() {
+		place = os.TempDir()
 	}
-	l.keepers.Go(func() { l.file.keep(ctx) })
+	if l.dir, err = os.MkdirTemp(place, "tokenctl-"); err != nil { // mode 0700
+		return fmt.Errorf("cannot make a directory for the token's file: %w", err)
+	}
+	l.file = filepath.Join(l.dir, "token")
+	if err := l.writeFile(g); err != nil {
+		return fmt.Errorf("cannot write the token's file: %w", err)
+	}
+	l.keepers.Go(func() { l.keepFile(ctx) })
 	for _, name := range r.Files {
-		l.env = append(l.env, name+"="+l.file.path)
+		l.env = append(l.env, name+"="+l.file)
 	}
 	return nil
+}
+
+// text is the token in its format, without a newline at its end.
+func (l *loan) text(g token.Grant) (string, error) {
+	text, err := l.format(g, time.Now())
+	return strings.TrimSuffix(string(text), "\n"), err
 }
 
 // lendToGit configures git for the program alone, as git -c does, to ask tokend
@@ -241,45 +228,19 @@ func (l *loan) lendToGit(ctx context.Context) error {
 	return nil
 }
 
-// A tokenFile is a private file with a token.
-type tokenFile struct {
-	fetch     func(context.Context) (token.Grant, error)
-	format    format.Format
-	dir, path string
-	held      token.Grant
-}
-
-// create creates the file, in memory where the system has a place for that.
-func (f *tokenFile) create(g token.Grant, text []byte) (err error) {
-	place := os.Getenv("XDG_RUNTIME_DIR")
-	if info, err := os.Stat(place); place == "" || err != nil || !info.IsDir() {
-		place = os.TempDir()
-	}
-	if f.dir, err = os.MkdirTemp(place, "tokenctl-"); err != nil { // mode 0700
-		return fmt.Errorf("cannot make a directory for the token's file: %w", err)
-	}
-	f.path = filepath.Join(f.dir, "token")
-	return f.write(g, text)
-}
-
-// write replaces the file in one step.
-func (f *tokenFile) write(g token.Grant, text []byte) error {
-	next := f.path + ".new"
-	err := os.WriteFile(next, text, 0o600)
+// writeFile replaces the token's file in one step.
+func (l *loan) writeFile(g token.Grant) error {
+	text, err := l.text(g)
 	if err == nil {
-		err = os.Rename(next, f.path)
+		err = os.WriteFile(l.file+".new", []byte(text), 0o600)
 	}
-	if err != nil {
-		return fmt.Errorf("cannot write the token's file: %w", err)
+	if err == nil {
+		err = os.Rename(l.file+".new", l.file)
 	}
-	f.held = g
-	return nil
-}
-
-func (f *tokenFile) remove() {
-	if f != nil && f.dir != "" {
-		_ = os.RemoveAll(f.dir)
+	if err == nil {
+		l.held = g
 	}
+	return err
 }
 
 const (
@@ -289,35 +250,34 @@ const (
 	maxInterval = 30 * time.Second
 )
 
-// keep keeps the file fresh until ctx ends. It removes a token that has expired
-// and that tokend could not renew.
-func (f *tokenFile) keep(ctx context.Context) {
+// keepFile keeps the file fresh until ctx ends. It removes a token that has
+// expired and that tokend could not renew.
+func (l *loan) keepFile(ctx context.Context) {
 	for {
-		end := f.held.ServeUntil()
+		end := l.held.ServeUntil()
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(min(max(time.Until(end)/10, minInterval), maxInterval)):
 		}
-		if !f.update(ctx) && !time.Now().Round(0).Before(end.Round(0)) {
-			_ = os.Remove(f.path)
+		if l.updateFile(ctx) != nil && !time.Now().Round(0).Before(end.Round(0)) {
+			_ = os.Remove(l.file)
 		}
 	}
 }
 
-// update fetches tokend's token, and reports whether the file holds it.
-func (f *tokenFile) update(ctx context.Context) bool {
+// updateFile has the file hold tokend's token.
+func (l *loan) updateFile(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, maxInterval)
 	defer cancel()
-	g, err := f.fetch(ctx)
+	g, err := l.client.Get(ctx, l.request.Profile, l.request.Query)
 	if err != nil {
-		return false
+		return err
 	}
-	if _, err := os.Lstat(f.path); err == nil && g.Secret.Equal(f.held.Secret) {
-		return true
+	if _, err := os.Lstat(l.file); err == nil && g.Secret.Equal(l.held.Secret) {
+		return nil
 	}
-	text, err := f.format(g, time.Now())
-	return err == nil && f.write(g, text) == nil
+	return l.writeFile(g)
 }
 
 // msiEnv points the SDKs to the endpoint, and away from any other.

@@ -83,22 +83,23 @@ func (e *Env) AskFor(ctx context.Context, what string, f func(context.Context, *
 	return f(ctx, d)
 }
 
-// Status asks for the state of tokend and its profiles.
-func (e *Env) Status(ctx context.Context) (st token.Status, err error) {
+// Ask is e.Ask for a call with an answer.
+func Ask[T any](ctx context.Context, e *Env, f func(*ipc.Client, context.Context) (T, error)) (answer T, err error) {
 	err = e.Ask(ctx, func(ctx context.Context, d *ipc.Client) error {
-		st, err = d.Status(ctx)
+		answer, err = f(d, ctx)
 		return err
 	})
-	return st, err
+	return answer, err
+}
+
+// Status asks for the state of tokend and its profiles.
+func (e *Env) Status(ctx context.Context) (token.Status, error) {
+	return Ask(ctx, e, (*ipc.Client).Status)
 }
 
 // ProfileStatus asks for the state of one profile.
-func (e *Env) ProfileStatus(ctx context.Context, name string) (p token.ProfileStatus, err error) {
-	err = e.Ask(ctx, func(ctx context.Context, d *ipc.Client) error {
-		p, err = d.Profile(ctx, name)
-		return err
-	})
-	return p, err
+func (e *Env) ProfileStatus(ctx context.Context, name string) (token.ProfileStatus, error) {
+	return Ask(ctx, e, func(d *ipc.Client, ctx context.Context) (token.ProfileStatus, error) { return d.Profile(ctx, name) })
 }
 
 // lookupPatience bounds the wait for what is only a help.
