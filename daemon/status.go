@@ -93,8 +93,7 @@ func (d *Daemon) profileStatus(st *state, e *entry, c *Caller, users userNames, 
 		out.LastUsed, out.LastUser = u.At.UTC(), shown(u.User())
 	}
 	if p := e.Pending; p != nil {
-		settings, _ := token.NewSettings(p.Settings) // made by a provider, of texts
-		out.Pending = &token.PendingCredential{ID: p.ID, Stored: p.Stored.UTC(), Settings: settings}
+		out.Pending = &token.PendingCredential{ID: p.ID, Stored: p.Stored.UTC(), Settings: p.Settings}
 	}
 	if e.tokens != nil {
 		out.Endpoint, out.Renew, out.Tokens = e.Minter.Endpoint(), string(e.Renew), e.tokens.Status(detail)

@@ -25,17 +25,17 @@ const (
 // rock is a profile that signs, weather one that verifies.
 func rock() token.ProfileStatus {
 	return token.ProfileStatus{Name: "rock", Provider: "datarock", Does: "signs", File: "/etc/tokend/profiles.d/rock.toml",
-		Hosts: []string{"https://mine.example"}, Settings: settingsOf(map[string]any{"email": "me@example.com", "public_key": publicPEM})}
+		Hosts: []string{"https://mine.example"}, Settings: map[string]any{"email": "me@example.com", "public_key": publicPEM}}
 }
 
 func rockWaiting() token.ProfileStatus {
 	p := rock()
-	p.Pending = &token.PendingCredential{ID: "20261123-1", Stored: time.Now().Add(-3 * time.Hour), Settings: settingsOf(map[string]any{"public_key": newPEM})}
+	p.Pending = &token.PendingCredential{ID: "20261123-1", Stored: time.Now().Add(-3 * time.Hour), Settings: map[string]any{"public_key": newPEM}}
 	return p
 }
 
 func weather() token.ProfileStatus {
-	return token.ProfileStatus{Name: "weather", Provider: "ioxio", Does: "verifies", Settings: settingsOf(map[string]any{"dsi": []any{"dpp://x"}})}
+	return token.ProfileStatus{Name: "weather", Provider: "ioxio", Does: "verifies", Settings: map[string]any{"dsi": []any{"dpp://x"}}}
 }
 
 // kinds are those of providers that have no tokens.
@@ -226,7 +226,7 @@ func TestPublicKey(t *testing.T) {
 	if r := call(t, socket, nil, "public-key", "rock", "--pending"); r.status != ui.ExitOK || r.out != newPEM || r.err != "" {
 		t.Errorf("status %d, stdout %q, stderr %q", r.status, r.out, r.err)
 	}
-	b.status.Profiles[0].Settings = settingsOf(map[string]any{"public_key": "-----BEGIN\x1b[2J\r\n\u202e\n"})
+	b.status.Profiles[0].Settings = map[string]any{"public_key": "-----BEGIN\x1b[2J\r\n\u202e\n"}
 	if r := call(t, socket, nil, "public-key", "rock"); strings.ContainsAny(r.out, "\x1b\u202e") {
 		t.Errorf("printed %q", r.out)
 	}

@@ -60,20 +60,12 @@ type backend struct {
 	drained   func() // called once all events are sent
 }
 
-func settingsOf(values map[string]any) token.Settings {
-	s, err := token.NewSettings(values)
-	if err != nil {
-		panic(err)
-	}
-	return s
-}
-
 func newBackend() *backend {
 	now := time.Now().Truncate(time.Second)
 	clms := token.ProfileStatus{
 		Name: "clms", Provider: "clms", File: "/etc/tokend/profiles.d/clms.toml", Renew: "always",
 		Endpoint: "https://land.copernicus.eu/@@oauth2-token",
-		Settings: settingsOf(map[string]any{"client_id": "abc", "form": map[string]any{"a": "b"}}),
+		Settings: map[string]any{"client_id": "abc", "form": map[string]any{"a": "b"}},
 		Tokens: []token.TokenStatus{
 			{State: "fresh", Issued: now, Expiry: now.Add(42*time.Minute + 30*time.Second), RenewAt: now.Add(30*time.Minute + 30*time.Second)},
 		},
@@ -410,7 +402,7 @@ func TestUntrustedTextIsShownAndNotObeyed(t *testing.T) {
 	b.status.Profiles[0].Provider = evil
 	b.status.Profiles[0].Warnings = []string{evil}
 	b.status.Profiles[1].Endpoint = evil
-	b.status.Profiles[1].Settings = settingsOf(map[string]any{evil: evil, "x": map[string]any{evil: []any{evil}}})
+	b.status.Profiles[1].Settings = map[string]any{evil: evil, "x": map[string]any{evil: []any{evil}}}
 	b.status.Profiles[1].Tokens[0].Scope = evil
 	b.status.Profiles[1].Tokens[0].Error = &token.Error{Code: token.ErrUnavailable, Message: evil}
 	socket := serve(t, b)
@@ -506,7 +498,7 @@ func TestListAndShow(t *testing.T) {
 func TestShowKeepsToItsLines(t *testing.T) {
 	b := newBackend()
 	pem := "-----BEGIN CERTIFICATE-----\nMIIB\nAAAA\n-----END CERTIFICATE-----\n"
-	b.status.Profiles[1].Settings = settingsOf(map[string]any{"certificate": pem, "note": "a\nb", "plain": "x\n"})
+	b.status.Profiles[1].Settings = map[string]any{"certificate": pem, "note": "a\nb", "plain": "x\n"}
 	socket := serve(t, b)
 	r := call(t, socket, nil, "show", "clms")
 	for _, want := range []string{"certificate  (PEM, 4 lines)\n", "note         (2 lines)\n", "plain        x\n"} {

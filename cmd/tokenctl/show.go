@@ -64,7 +64,7 @@ func profileText(s ui.Screen, p token.ProfileStatus, now time.Time) string {
 		rows = append(rows, ui.Pair("written to", path, ui.Plain))
 	}
 	text := s.Table(rows)
-	if !p.Settings.IsZero() {
+	if len(p.Settings) > 0 {
 		text += "\n" + s.Table(settingRows(p))
 	}
 	for _, t := range tokensOf(p) {
@@ -151,9 +151,8 @@ func historyText(s ui.Screen, history []token.Attempt, now time.Time) string {
 
 func settingRows(p token.ProfileStatus) []ui.Row {
 	rows := []ui.Row{ui.Header("SETTING", "VALUE")}
-	values := p.Settings.Values()
-	for _, name := range slices.Sorted(maps.Keys(values)) {
-		text := settingText(values[name])
+	for _, name := range slices.Sorted(maps.Keys(p.Settings)) {
+		text := settingText(p.Settings[name])
 		if name == "public_key" {
 			text = "printed by: tokenctl public-key " + ui.Word(p.Name)
 		}

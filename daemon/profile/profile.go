@@ -174,13 +174,9 @@ func (o Opener) Open(f File, cred token.Credential, secret SecretReader) (*Profi
 	if err != nil {
 		return nil, doc.locate(err)
 	}
-	all, err := f.Settings(cred)
+	settings, err := f.Settings(cred)
 	if err != nil {
 		return nil, err
-	}
-	settings, err := token.NewSettings(all)
-	if err != nil {
-		return nil, doc.locate(err)
 	}
 	p := &Profile{
 		Name: f.Name, Kind: own.Provider, Renew: own.Renew, Idle: own.Idle.Duration, Settings: settings, Credential: cred,
@@ -189,7 +185,10 @@ func (o Opener) Open(f File, cred token.Credential, secret SecretReader) (*Profi
 	if len(own.AllowUsers)+len(own.AllowGroups) > 0 {
 		p.Allowed = NewAllowance(own.AllowUsers, own.AllowGroups)
 	}
-	digest, _ := json.Marshal([]any{p.Kind, p.Settings, cred.ID}) // the settings are sorted by name
+	digest, err := json.Marshal([]any{p.Kind, p.Settings, cred.ID}) // the settings are sorted by name
+	if err != nil {
+		return nil, doc.locate(err)
+	}
 	sum := sha256.Sum256(digest)
 	p.Fingerprint = hex.EncodeToString(sum[:])
 	p.take(opened)

@@ -35,7 +35,7 @@ func FuzzMSI(f *testing.F) {
 	}
 	b := newMemory()
 	e := &msi{backend: b, secret: secret, listener: addressed{addr: address},
-		profiles: []token.ProfileStatus{{Name: "clms", Provider: msiProvider, Settings: settingsOf(map[string]any{"client_id": "c"})}}}
+		profiles: []token.ProfileStatus{{Name: "clms", Provider: msiProvider, Settings: map[string]any{"client_id": "c"}}}}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(raw)))
 		if err != nil {

@@ -99,19 +99,11 @@ func (b *memory) Invalidate(_ context.Context, name string, t token.Secret) erro
 	return err
 }
 
-func settingsOf(values map[string]any) token.Settings {
-	s, err := token.NewSettings(values)
-	if err != nil {
-		panic(err)
-	}
-	return s
-}
-
 func (b *memory) profile(name string) token.ProfileStatus {
 	return token.ProfileStatus{Name: name, Provider: "clms", File: name + ".toml",
-		Settings: settingsOf(map[string]any{"lifetime": 3600, "tables": map[string]any{"x": []any{1, "y"}}}),
+		Settings: map[string]any{"lifetime": json.Number("3600"), "tables": map[string]any{"x": []any{json.Number("1"), "y"}}},
 		Does:     "mints", Hosts: []string{"https://api.example"},
-		Pending: &token.PendingCredential{ID: "20261123-1", Stored: noon, Settings: settingsOf(map[string]any{"bits": 2048, "public_key": "-----BEGIN"})},
+		Pending: &token.PendingCredential{ID: "20261123-1", Stored: noon, Settings: map[string]any{"bits": json.Number("2048"), "public_key": "-----BEGIN"}},
 		Tokens:  []token.TokenStatus{{Target: token.Target{Scope: "a"}, State: "fresh", Issued: noon, Expiry: noon.Add(time.Hour)}}}
 }
 

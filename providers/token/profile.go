@@ -27,12 +27,20 @@ type Provider struct {
 	Fields []Field `json:"fields"`
 }
 
+// Settings are settings by name, as in a profile's TOML file: strings, numbers,
+// booleans, lists and tables.
+type Settings map[string]any
+
+// Text returns a string setting, "" if there is none of that name.
+func (s Settings) Text(name string) string {
+	text, _ := s[name].(string)
+	return text
+}
+
 // A CreateProfile asks for a new profile, or for a new credential of one.
 type CreateProfile struct {
-	Name     string `json:"name"`
-	Provider string `json:"provider,omitempty"`
-	// Settings are the profile's settings by name, as in its TOML file: strings,
-	// numbers, booleans, lists and tables.
+	Name     string         `json:"name"`
+	Provider string         `json:"provider,omitempty"`
 	Settings map[string]any `json:"settings,omitempty"`
 	// Secrets are the secret fields by name, in the form in which people have
 	// them: text, or the content of a PEM, PFX or service key file.
@@ -158,7 +166,7 @@ type ProfileStatus struct {
 	// Endpoint is where its tokens come from.
 	Endpoint string `json:"endpoint,omitempty"`
 	// Settings are the file's settings, none of them secret.
-	Settings Settings `json:"settings,omitzero"`
+	Settings Settings `json:"settings,omitempty"`
 	Renew    string   `json:"renew,omitempty"`
 	// Tokens are its tokens, the profile's own target first.
 	Tokens []TokenStatus `json:"tokens,omitempty"`
@@ -185,7 +193,7 @@ type PendingCredential struct {
 	ID     string    `json:"id"`
 	Stored time.Time `json:"stored"`
 	// Settings came with it: its public_key.
-	Settings Settings `json:"settings,omitzero"`
+	Settings Settings `json:"settings,omitempty"`
 }
 
 // A Status describes the daemon.
