@@ -216,7 +216,7 @@ func (d *Daemon) Get(ctx context.Context, name string, q token.Query) (token.Gra
 func (d *Daemon) use(c *Caller) mint.Use {
 	u := mint.Use{At: d.now()}
 	if c != nil {
-		u.Known, u.By.UID, u.By.PID = true, c.UID, c.PID
+		u.By.UID, u.By.PID = c.UID, c.PID
 	}
 	if c != nil && c.Program != nil {
 		u.By.Program = c.Program()

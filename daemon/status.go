@@ -153,10 +153,8 @@ func (d *Daemon) warnings(st *state, e *entry) (warnings []string) {
 			warn("sink %s: %v", s.Path, err)
 		}
 	}
-	if e.tokens != nil {
-		if text := e.tokens.SkewWarning(); text != "" {
-			warn("%s", text)
-		}
+	if text := d.mint.Stats().SkewWarning; text != "" && e.tokens != nil {
+		warn("%s", text)
 	}
 	return warnings
 }

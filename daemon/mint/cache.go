@@ -26,15 +26,14 @@ const (
 	// saveApart is how far apart the cache is written: the first token at once,
 	// and those that come meanwhile together.
 	saveApart = 100 * time.Millisecond
-	// saveAgain is how soon a cache write that failed is tried again.
-	saveAgain = 30 * time.Second
+	// cacheAgain is how soon what failed at the cache is tried again.
+	cacheAgain = 15 * time.Second
 )
 
 // cacheState is what the cache lacks, and how it is. Mint.mu guards it.
 type cacheState struct {
 	loaded     bool
 	save, drop map[recordKey]token.Record // what is dropped is dropped first
-	saving     bool                       // a write is under way
 	err        error
 	writes     uint64 // so far
 }
@@ -56,12 +55,17 @@ func (m *Mint) recache(s *slot) {
 
 // uncache drops a record from the cache, soon. m.mu is held.
 func (m *Mint) uncache(r token.Record) {
-	if r.Token.Secret.IsZero() {
-		return
-	}
 	delete(m.cache.save, keyOf(r))
 	m.cache.drop[keyOf(r)] = r
 	nudge(m.dirty)
+}
+
+// dropToken drops the token of s, here and in the cache. m.mu is held.
+func (m *Mint) dropToken(s *slot) {
+	if !s.tok.Secret.IsZero() {
+		m.uncache(s.record())
+		s.tok = token.Token{}
+	}
 }
 
 // Load reads the tokens that the last daemon left in the cache, before anything
@@ -123,15 +127,14 @@ func (m *Mint) takeOver(r token.Record) bool {
 // keepCache writes what is obtained to the cache. When ctx ends it saves what is
 // left.
 func (m *Mint) keepCache(ctx context.Context) {
-	tries := 1
 	dirty, rested := m.dirty, (<-chan time.Time)(nil)
 	for {
-		if m.load(ctx) && m.write() {
-			tries = 1
+		if m.load(ctx) {
+			m.write()
 		}
 		var again <-chan time.Time
 		if m.Stats().CacheErr != nil {
-			again = time.After(min(saveAgain, doubled(firstKeystoreRetry, lastKeystoreRetry, tries)))
+			again = time.After(cacheAgain)
 		}
 		select {
 		case <-ctx.Done():
@@ -142,19 +145,17 @@ func (m *Mint) keepCache(ctx context.Context) {
 		case <-rested:
 			dirty, rested = m.dirty, nil
 		case <-again:
-			tries++
 		}
 	}
 }
 
 // write saves what is pending, and once more what the cache has lost.
-func (m *Mint) write() (ok bool) {
+func (m *Mint) write() {
 	m.heedNotices()
-	ok = m.save()
+	m.save()
 	if m.heedNotices() {
 		m.save()
 	}
-	return ok
 }
 
 // heedNotices logs what happened to the cache file. If anything did, it has all
@@ -181,34 +182,22 @@ func (m *Mint) heedNotices() bool {
 
 // save writes what is pending. What cannot be written stays pending; the tokens
 // are served from memory all the same.
-func (m *Mint) save() bool {
-	m.mu.Lock()
-	save, drop := m.cache.save, m.cache.drop
-	if len(save)+len(drop) == 0 {
-		m.mu.Unlock()
-		return true
-	}
-	m.cache.save, m.cache.drop = map[recordKey]token.Record{}, map[recordKey]token.Record{}
-	m.cache.saving = true
-	m.cache.writes++
-	m.mu.Unlock()
-
-	err := m.Cache.Write(slices.Collect(maps.Values(save)), slices.Collect(maps.Values(drop)))
+func (m *Mint) save() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.cache.saving = false
+	if len(m.cache.save)+len(m.cache.drop) == 0 {
+		return
+	}
+	m.cache.writes++
+	save, drop := maps.Clone(m.cache.save), maps.Clone(m.cache.drop)
+	m.mu.Unlock()
+	err := m.Cache.Write(slices.Collect(maps.Values(save)), slices.Collect(maps.Values(drop)))
+	m.mu.Lock()
 	m.noteCache(err)
-	if err == nil {
-		return true
+	if err == nil { // except for what is newer by now
+		maps.DeleteFunc(m.cache.save, func(key recordKey, r token.Record) bool { return r == save[key] })
+		maps.DeleteFunc(m.cache.drop, func(key recordKey, r token.Record) bool { return r == drop[key] })
 	}
-	for key, r := range save {
-		_, newer := m.cache.save[key]
-		if _, dropped := m.cache.drop[key]; !newer && !dropped {
-			m.cache.save[key] = r
-		}
-	}
-	maps.Copy(m.cache.drop, drop)
-	return false
 }
 
 // noteCache remembers how the cache is, and logs a change once. m.mu is held.

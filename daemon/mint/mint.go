@@ -1,6 +1,6 @@
 // Package mint obtains tokens and keeps them fresh. It decides when to renew one
 // (schedule.go), shares each attempt between all callers who wait for it (run.go),
-// limits what an issuer is asked for at a time (queue.go), and keeps a copy of the
+// limits what an issuer is asked for at a time (issuer.go), and keeps a copy of the
 // tokens in the cache (cache.go).
 package mint
 
@@ -60,11 +60,11 @@ type Mint struct {
 
 	mu       sync.Mutex
 	tokens   map[string]*Tokens // by profile
-	issuers  map[string]int     // how many profiles each issuer has
-	timers   heapOf[*slot]
-	asked    []*slot // flights that callers wait for, not launched yet
-	queues   map[string]*issuerQueue
-	renewals int // under way
+	issuers  map[string]*issuer // by host
+	asked    []*flight          // callers wait for these; not launched yet
+	renewals int                // under way
+	next     time.Time          // when to look for renewals again
+	full     bool               // some have to wait for a landing
 	stopped  bool
 	cache    cacheState
 	clock    clock
@@ -79,8 +79,7 @@ func New(o Options) *Mint {
 		wake:    make(chan struct{}, 1),
 		dirty:   make(chan struct{}, 1),
 		tokens:  map[string]*Tokens{},
-		issuers: map[string]int{},
-		queues:  map[string]*issuerQueue{},
+		issuers: map[string]*issuer{},
 		cache:   cacheState{save: map[recordKey]token.Record{}, drop: map[recordKey]token.Record{}},
 	}
 }
@@ -95,10 +94,11 @@ func (m *Mint) now() time.Time {
 
 // Tokens are the tokens of one profile. Mint.mu guards them.
 type Tokens struct {
-	mint  *Mint
-	src   Source
-	slots []*slot               // one for each target, at most maxTargets
-	tally map[token.Code]uint64 // the outcomes of attempts; "" is a success
+	mint   *Mint
+	issuer *issuer
+	src    Source
+	slots  []*slot               // one for each target, at most maxTargets
+	tally  map[token.Code]uint64 // the outcomes of attempts; "" is a success
 }
 
 // A slot holds one token of a profile and what is being done about it.
@@ -122,8 +122,9 @@ type slot struct {
 	// invalidated is when a caller last had a token dropped.
 	invalidated time.Time
 	history     []token.Attempt // the oldest first
-	// timer is when the slot's timer fires, zero if it has none.
-	timer time.Time
+	// next is when to obtain the next token, or to forget the slot. Once a renewal
+	// is due, renewBy is when it has to start; zero before.
+	next, renewBy time.Time
 }
 
 func (s *slot) record() token.Record {
@@ -132,13 +133,22 @@ func (s *slot) record() token.Record {
 
 // A flight is one attempt to obtain a token, shared by all who wait for it.
 type flight struct {
+	slot *slot
+	src  Source // the profile as it was at the launch
+	// renewal: no caller had asked for it at the launch.
+	launched, renewal bool
+	// trace is that of the first caller who wanted one before it was launched.
+	trace *token.Trace
+
 	done chan struct{} // closed when tok and err are set
 	tok  token.Token
 	err  *token.Error
-	// urgent: a caller waits for it.
-	urgent, launched bool
-	// trace is that of the first caller who wanted one before it was launched.
-	trace *token.Trace
+}
+
+// fly makes the flight of s. Mint.mu is held.
+func (s *slot) fly() *flight {
+	s.flight = &flight{slot: s, done: make(chan struct{})}
+	return s.flight
 }
 
 // maxTargets bounds the scopes and audiences for which a profile has tokens at a
@@ -151,18 +161,20 @@ func (m *Mint) Set(old *Tokens, src Source) *Tokens {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	t := old
-	switch {
-	case old == nil:
+	if old == nil || old.src.Fingerprint != src.Fingerprint {
 		t = &Tokens{mint: m, tally: map[token.Code]uint64{}}
-	case old.src.Fingerprint != src.Fingerprint:
-		t = &Tokens{mint: m, tally: old.tally}
-		m.drop(old)
-	default:
-		m.issuers[old.src.Issuer]--
+		if old != nil {
+			t.tally = old.tally
+			m.drop(old)
+		}
+		if m.issuers[src.Issuer] == nil {
+			m.issuers[src.Issuer] = &issuer{}
+		}
+		t.issuer = m.issuers[src.Issuer]
+		t.issuer.profiles++
 	}
 	t.src = src
 	m.tokens[src.Name] = t
-	m.issuers[src.Issuer]++
 	if src.Always && t.slot(token.Target{}) == nil {
 		t.slots = append(t.slots, &slot{of: t})
 	}
@@ -184,9 +196,6 @@ func (m *Mint) Try(ctx context.Context, src Source) (Proof, error) {
 	if err != nil {
 		return Proof{}, AsError(err)
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	tok.RenewAt = renewAt(tok, m.issuers[src.Issuer], rand.Float64())
 	return Proof{tok, time.Since(begin)}, nil
 }
 
@@ -200,6 +209,7 @@ func (t *Tokens) Start(p Proof) {
 	if !p.Token.Secret.IsZero() {
 		if s, err := t.makeSlot(token.Target{}, now); err == nil {
 			s.tok, s.used = p.Token, Use{At: now}
+			s.tok.RenewAt = renewAt(s.tok, t.issuer.profiles-1, rand.Float64())
 			s.remember(p.Token.Issued, p.Took, "")
 			m.noteSuccess(s, p.Took)
 			m.recache(s)
@@ -220,16 +230,18 @@ func (m *Mint) Remove(t *Tokens) {
 
 // drop is Remove. m.mu is held.
 func (m *Mint) drop(t *Tokens) {
-	for _, s := range slices.Clone(t.slots) {
+	for _, s := range slices.Backward(t.slots) {
 		m.forget(s)
 	}
-	m.issuers[t.src.Issuer]--
 	delete(m.tokens, t.src.Name)
+	if t.issuer.profiles--; t.issuer.profiles == 0 {
+		delete(m.issuers, t.src.Issuer)
+	}
 }
 
 // forget drops a slot that no one wants. m.mu is held.
 func (m *Mint) forget(s *slot) {
-	m.uncache(s.record())
+	m.dropToken(s)
 	s.of.slots = slices.DeleteFunc(s.of.slots, func(other *slot) bool { return other == s })
 }
 
@@ -333,19 +345,16 @@ func livesTooShort(t token.Token, q token.Query) error {
 
 // ask joins the flight of s, and makes it if there is none. m.mu is held.
 func (m *Mint) ask(s *slot) *flight {
-	if s.flight == nil {
-		s.flight = &flight{done: make(chan struct{})}
+	if s.flight != nil {
+		return s.flight // it lands even if tokend is stopping
 	}
-	f := s.flight
-	switch {
-	case f.launched: // it lands even if tokend is stopping
-	case m.stopped:
-		s.land(token.Token{}, errStopping)
-	case !f.urgent:
-		f.urgent = true
-		m.asked = append(m.asked, s)
-		nudge(m.wake)
+	f := s.fly()
+	if m.stopped {
+		f.land(token.Token{}, errStopping)
+		return f
 	}
+	m.asked = append(m.asked, f)
+	nudge(m.wake)
 	return f
 }
 
@@ -359,10 +368,9 @@ func nudge(c chan struct{}) {
 
 var errStopping = &token.Error{Code: token.ErrUnavailable, Message: "tokend is stopping"}
 
-// land releases everyone who waits for the flight of s. Mint.mu is held.
-func (s *slot) land(tok token.Token, err *token.Error) {
-	f := s.flight
-	s.flight = nil
+// land releases everyone who waits for f. Mint.mu is held.
+func (f *flight) land(tok token.Token, err *token.Error) {
+	f.slot.flight = nil
 	f.tok, f.err = tok, err
 	close(f.done)
 }
@@ -399,8 +407,7 @@ func (t *Tokens) Invalidate(secret token.Secret) error {
 			tooSoon = s.invalidated.Add(invalidateAgain)
 		default:
 			s.invalidated = now
-			m.uncache(s.record())
-			s.tok = token.Token{}
+			m.dropToken(s)
 			m.Log.Info("token invalidated by a caller", s.attrs()...)
 			m.event(s, token.Event{Kind: token.EventInvalidated})
 			m.plan(s)

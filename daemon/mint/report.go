@@ -15,17 +15,16 @@ import (
 // look the state, the last attempts and the last user of each token. None of it
 // outlives the daemon.
 
-// A Use is when a caller last asked for a token. By is the zero User if the
-// caller did not come over the socket.
+// A Use is when a caller last asked for a token, and who that was: the zero User
+// if it did not come over the socket.
 type Use struct {
-	At    time.Time
-	Known bool // By is set
-	By    token.User
+	At time.Time
+	By token.User
 }
 
 // User returns who it was, nil if that is not known.
 func (u Use) User() *token.User {
-	if !u.Known {
+	if u.By == (token.User{}) {
 		return nil
 	}
 	return &u.By
@@ -100,7 +99,7 @@ type Stats struct {
 func (m *Mint) Stats() Stats {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	st := Stats{CacheErr: m.cache.err, Saving: m.cache.saving || len(m.cache.save)+len(m.cache.drop) > 0, CacheWrites: m.cache.writes}
+	st := Stats{CacheErr: m.cache.err, Saving: len(m.cache.save)+len(m.cache.drop) > 0, CacheWrites: m.cache.writes}
 	if age := m.now().Sub(m.clock.seen); age >= 0 && age <= clockMemory {
 		st.Skew, st.SkewKnown = m.clock.skew, true
 		st.SkewWarning = skewText(m.clock.skew, m.clock.host)
@@ -122,19 +121,6 @@ const (
 	// we warn.
 	skewTolerance = time.Minute
 )
-
-// SkewWarning says how far our clock is off from that of the profile's issuer,
-// "" if that does not matter.
-func (t *Tokens) SkewWarning() string {
-	t.mint.mu.Lock()
-	defer t.mint.mu.Unlock()
-	for _, s := range t.slots {
-		if text := skewText(s.tok.Skew, t.src.Issuer); text != "" {
-			return text
-		}
-	}
-	return ""
-}
 
 func skewText(skew time.Duration, host string) string {
 	switch {

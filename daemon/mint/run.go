@@ -1,12 +1,12 @@
 package mint
 
 import (
-	"container/heap"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -50,8 +50,8 @@ func (m *Mint) Run(ctx context.Context) {
 		if m.Pulse > 0 {
 			sleep = min(sleep, m.Pulse)
 		}
-		for _, l := range launches {
-			flights.Go(func() { m.fly(ctx, l) })
+		for _, f := range launches {
+			flights.Go(func() { m.fly(ctx, f) })
 		}
 		timer.Reset(sleep)
 		select {
@@ -69,14 +69,8 @@ func (m *Mint) stop() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.stopped = true
-	grounded := m.asked
-	for _, q := range m.queues {
-		grounded = append(grounded, q.waiting()...)
-	}
-	for _, s := range grounded {
-		if s.flight != nil && !s.flight.launched {
-			s.land(token.Token{}, errStopping)
-		}
+	for _, f := range m.asked {
+		f.land(token.Token{}, errStopping)
 	}
 }
 
@@ -90,10 +84,16 @@ func (m *Mint) noticeStep(step time.Duration, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.clock = clock{}
+	// After a step back, what was moments ago must not lie in the future.
+	for _, i := range m.issuers {
+		if step < 0 {
+			i.launched, i.slowed, i.paused = time.Time{}, time.Time{}, time.Time{}
+		}
+	}
 	for _, t := range m.tokens {
 		for _, s := range t.slots {
 			s.nextTry = earlier(s.nextTry, now.Add(slowRetry))
-			if step < 0 { // what was moments ago must not lie in the future now
+			if step < 0 {
 				s.invalidated, s.failedAt = time.Time{}, time.Time{}
 			}
 			m.plan(s)
@@ -101,80 +101,109 @@ func (m *Mint) noticeStep(step time.Duration, now time.Time) {
 	}
 }
 
-// A launch is a flight that starts: the profile as it is then, and the queue in
-// which it counts. A renewal is one that no caller waited for.
-type launch struct {
-	slot    *slot
-	src     Source
-	queue   *issuerQueue
-	renewal bool
-	trace   *token.Trace
-}
-
 // due returns what to launch now, and how long to sleep then.
-func (m *Mint) due(now time.Time) (launches []launch, sleep time.Duration) {
+func (m *Mint) due(now time.Time) (launches []*flight, sleep time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	sleep = longestSleep
 	asked := m.asked
 	m.asked = nil
-	for _, s := range asked {
-		switch wait := s.rest(now); {
-		case s.flight == nil || s.flight.launched:
+	for _, f := range asked {
+		switch wait := f.slot.rest(now); {
 		case wait > 0:
-			m.asked = append(m.asked, s)
 			sleep = min(sleep, wait)
+			m.asked = append(m.asked, f)
+		case f.slot.of.issuer.running >= issuerFlights:
+			m.asked = append(m.asked, f) // a landing wakes Run
 		default:
-			q := m.queue(s)
-			q.urgent = append(q.urgent, s)
+			launches = append(launches, m.launch(f))
 		}
 	}
-	for len(m.timers) > 0 && !m.timers[0].at.After(now) {
-		m.fire(heap.Pop(&m.timers).(timed[*slot]), now)
+	if !now.Before(m.next) {
+		launches = append(launches, m.renew(now)...)
 	}
-	for issuer, q := range m.queues {
-		s, renewal, again := q.next(now, m.renewals < maxRenewals)
-		for ; s != nil; s, renewal, again = q.next(now, m.renewals < maxRenewals) {
-			s.flight.launched = true
-			q.running++
-			if renewal {
-				m.renewals++
-			}
-			launches = append(launches, launch{s, s.of.src, q, renewal, s.flight.trace})
-		}
-		if !again.IsZero() {
-			sleep = min(sleep, again.Sub(now))
-		}
-		if q.done(now) {
-			delete(m.queues, issuer)
-		}
-	}
-	if len(m.timers) > 0 {
-		sleep = min(sleep, m.timers[0].at.Sub(now))
-	}
-	return launches, max(0, sleep)
+	return launches, max(0, min(sleep, m.next.Sub(now)))
 }
 
-// queue returns the queue of the issuer of s and makes it if need be. m.mu is
-// held.
-func (m *Mint) queue(s *slot) *issuerQueue {
-	q := m.queues[s.of.src.Issuer]
-	if q == nil {
-		q = &issuerQueue{}
-		m.queues[s.of.src.Issuer] = q
+// renew returns the renewals to launch now, and sets m.next. It looks at every
+// slot: with 10,000 of them that takes one or two milliseconds. m.mu is held.
+func (m *Mint) renew(now time.Time) (launches []*flight) {
+	m.next = now.Add(longestSleep)
+	for _, i := range m.issuers {
+		i.due, i.first = 0, nil
 	}
-	return q
+	for _, t := range m.tokens {
+		for _, s := range slices.Backward(t.slots) {
+			if s.flight == nil && m.isDue(s, now) {
+				t.issuer.add(s)
+			}
+		}
+	}
+	m.full = false
+	for _, i := range m.issuers {
+		if i.due > 0 && !i.nextAt(now).After(now) {
+			if i.running >= issuerRenewals || m.renewals >= maxRenewals {
+				m.full = true
+				continue
+			}
+			f := i.first.fly()
+			f.renewal = true
+			m.renewals++
+			i.note(now)
+			launches = append(launches, m.launch(f))
+		}
+		if i.due > 0 {
+			m.next = earlier(m.next, i.nextAt(now))
+		}
+	}
+	return launches
+}
+
+// isDue reports whether to renew s now. It forgets s if no one wants it, and has
+// renew called in time for s otherwise. m.mu is held.
+func (m *Mint) isDue(s *slot, now time.Time) bool {
+	if s.renewBy.IsZero() && !s.next.After(now) {
+		s.next = s.nextAt(now) // it may have been used since
+	}
+	switch {
+	case !s.renewBy.IsZero():
+		return true
+	case s.next.After(now):
+		m.next = earlier(m.next, s.next)
+		return false
+	case !s.wanted(now):
+		m.forget(s)
+		return false
+	}
+	s.renewBy = renewBy(s.tok, now)
+	return true
+}
+
+// launch counts f among the flights of its issuer. m.mu is held.
+func (m *Mint) launch(f *flight) *flight {
+	f.launched, f.src = true, f.slot.of.src
+	f.slot.of.issuer.running++
+	return f
+}
+
+// plan sets when to do something about s. m.mu is held.
+func (m *Mint) plan(s *slot) {
+	s.next = s.nextAt(m.now())
+	if s.flight == nil && s.next.Before(m.next) {
+		m.next = s.next
+		nudge(m.wake)
+	}
 }
 
 // fly obtains a token for a slot.
-func (m *Mint) fly(ctx context.Context, l launch) {
+func (m *Mint) fly(ctx context.Context, f *flight) {
 	began := time.Now()
-	l.trace.Add("attempt", "it is the turn of this one at %s", l.src.Issuer)
-	tok, err := m.obtain(token.WithTrace(ctx, l.trace), l.src, l.slot.target)
+	f.trace.Add("attempt", "it is the turn of this one at %s", f.src.Issuer)
+	tok, err := m.obtain(token.WithTrace(ctx, f.trace), f.src, f.slot.target)
 	if err != nil && ctx.Err() != nil {
 		err = errStopping
 	}
-	m.land(l, tok, err, time.Since(began))
+	m.land(f, tok, err, time.Since(began))
 }
 
 // obtain asks the issuer once. A fault in a provider is an error of that profile
@@ -193,25 +222,29 @@ func (m *Mint) obtain(ctx context.Context, src Source, target token.Target) (tok
 
 // land takes the outcome of a flight, and how long that took: into the slot, to
 // the waiters, and to the cache.
-func (m *Mint) land(l launch, tok token.Token, err error, took time.Duration) {
-	now, s := m.now(), l.slot
+func (m *Mint) land(f *flight, tok token.Token, err error, took time.Duration) {
+	now, s := m.now(), f.slot
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	defer nudge(m.wake)
-	l.queue.running--
-	if l.renewal {
+	if m.full {
+		m.next = now
+	}
+	s.of.issuer.running--
+	s.renewBy = time.Time{}
+	if f.renewal {
 		m.renewals--
 	}
 	switch {
 	case err == errStopping:
-		s.land(token.Token{}, errStopping)
+		f.land(token.Token{}, errStopping)
 	case err != nil:
 		failure := AsError(err)
-		l.queue.learn(failure, now)
+		s.of.issuer.learn(failure, now)
 		s.fail(failure, now)
 		s.remember(now, took, failure.Code)
 		m.noteFailure(s, took)
-		s.land(token.Token{}, s.err)
+		f.land(token.Token{}, s.err)
 		if !m.cache.loaded && !fromKeystore(s.err) {
 			nudge(m.dirty) // the keystore can be read by now
 		}
@@ -219,16 +252,16 @@ func (m *Mint) land(l launch, tok token.Token, err error, took time.Duration) {
 			m.forget(s) // a scope or audience that makes no sense here
 		}
 	default:
-		l.queue.learn(nil, now)
-		tok.RenewAt = renewAt(tok, m.issuers[l.src.Issuer]-1, rand.Float64())
+		s.of.issuer.learn(nil, now)
+		tok.RenewAt = renewAt(tok, s.of.issuer.profiles-1, rand.Float64())
 		s.tok, s.err, s.failures, s.nextTry = tok, nil, 0, time.Time{}
 		s.remember(now, took, "")
-		m.clock = clock{tok.Skew, l.src.Issuer, now}
+		m.clock = clock{tok.Skew, f.src.Issuer, now}
 		m.noteSuccess(s, took)
 		if m.holds(s) {
 			m.recache(s)
 		}
-		s.land(tok, nil)
+		f.land(tok, nil)
 	}
 	m.plan(s)
 }

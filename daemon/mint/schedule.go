@@ -157,3 +157,55 @@ func (s *slot) rest(now time.Time) time.Duration {
 func fromKeystore(err error) bool {
 	return errors.Is(err, token.ErrLocked) || errors.Is(err, token.ErrKeystore)
 }
+
+// forgetAfter is how long we remember a target that no one wants renewed after
+// its last use, to report its last error.
+const forgetAfter = 10 * time.Minute
+
+// dueAt returns when to obtain the next token of s.
+func (s *slot) dueAt(now time.Time) time.Time {
+	at := s.tok.RenewAt
+	if lead := s.of.src.Lead; lead > 0 && s.target == (token.Target{}) {
+		at = earlier(at, later(s.tok.Expiry.Add(-lead), s.tok.Issued.Add(s.tok.Life()/2)))
+	}
+	if s.tok.State(now) == token.Expired {
+		at = now
+	}
+	return later(at, s.nextTry)
+}
+
+// wanted reports whether to renew s at the given moment even if no one asks.
+func (s *slot) wanted(at time.Time) bool {
+	if s.of.src.Always && s.target == (token.Target{}) {
+		return true
+	}
+	if s.tok.Secret.IsZero() && s.err != nil && !errors.Is(s.err, token.ErrUnavailable) && !fromKeystore(s.err) {
+		return false // we do not ask again for a scope that was refused
+	}
+	return at.Before(s.used.At.Add(s.of.src.Idle))
+}
+
+// nextAt returns when to do something about s: obtain its next token, or forget
+// it.
+func (s *slot) nextAt(now time.Time) time.Time {
+	if due := s.dueAt(now); s.wanted(later(due, now)) {
+		return due
+	}
+	return later(s.tok.Expiry, s.nextTry, s.used.At.Add(forgetAfter))
+}
+
+func later(t time.Time, others ...time.Time) time.Time {
+	for _, o := range others {
+		if o.After(t) {
+			t = o
+		}
+	}
+	return t
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}

@@ -46,31 +46,28 @@ type course struct {
 
 // runQueue plays n renewals that come due at noon, of tokens that can be served
 // for so long, until all are done or that time is over.
-func runQueue(n int, served time.Duration, issuer *limitedIssuer) (c course) {
-	issuer.bucket, issuer.filled = issuer.perSecond, noon
-	q := &issuerQueue{}
-	again := map[*slot]time.Time{}
-	queue := func(s *slot, now time.Time) {
-		s.flight = &flight{}
-		q.add(s, now)
-	}
-	for range n {
-		queue(&slot{tok: token.Token{Secret: token.NewSecret("t"), Issued: noon.Add(-time.Hour), Expiry: noon.Add(served + 10*time.Second)}}, noon)
-	}
+func runQueue(n int, served time.Duration, host *limitedIssuer) (c course) {
+	host.bucket, host.filled = host.perSecond, noon
 	type landing struct {
 		at  time.Time
 		s   *slot
 		err *token.Error
 	}
+	var due []*slot // the one that has to start first is in front
+	for range n {
+		tok := token.Token{Secret: token.NewSecret("t"), Issued: noon.Add(-time.Hour), Expiry: noon.Add(served + 10*time.Second)}
+		due = append(due, &slot{tok: tok, renewBy: renewBy(tok, noon)})
+	}
+	again := map[*slot]time.Time{}
+	i := &issuer{}
 	var air []landing
 	var started []time.Time
 	for now := noon; now.Before(noon.Add(served)) && len(c.done) < n; now = now.Add(time.Millisecond) {
 		for len(air) > 0 && !air[0].at.After(now) {
 			f := air[0]
 			air = air[1:]
-			q.running--
-			q.learn(f.err, now)
-			f.s.flight = nil
+			i.running--
+			i.learn(f.err, now)
 			if f.err == nil {
 				c.done = append(c.done, now.Sub(noon))
 				continue
@@ -82,20 +79,26 @@ func runQueue(n int, served time.Duration, issuer *limitedIssuer) (c course) {
 		for s, at := range again {
 			if !at.After(now) {
 				delete(again, s)
-				queue(s, now)
+				s.renewBy = renewBy(s.tok, now)
+				due = append(due, s)
 			}
 		}
-		for s, _, _ := q.next(now, true); s != nil; s, _, _ = q.next(now, true) {
-			s.flight.launched = true
-			q.running++
-			started = append(started, now)
-			air = append(air, landing{now.Add(issuer.thinks), s, issuer.ask(now)})
-			c.together = max(c.together, q.running)
+		if len(due) == 0 || i.running >= issuerRenewals {
+			continue
 		}
+		if i.due, i.first = len(due), due[0]; i.nextAt(now).After(now) {
+			continue
+		}
+		due = due[1:]
+		i.note(now)
+		i.running++
+		started = append(started, now)
+		air = append(air, landing{now.Add(host.thinks), i.first, host.ask(now)})
+		c.together = max(c.together, i.running)
 	}
-	for i, from := range started {
-		j, _ := slices.BinarySearchFunc(started, from.Add(time.Second), time.Time.Compare)
-		c.inSecond = max(c.inSecond, j-i)
+	for j, from := range started {
+		k, _ := slices.BinarySearchFunc(started, from.Add(time.Second), time.Time.Compare)
+		c.inSecond = max(c.inSecond, k-j)
 	}
 	return c
 }
@@ -143,33 +146,18 @@ func TestAHungIssuerGetsFewAttempts(t *testing.T) {
 // Whose token ends first is renewed first, even if the issuer asked for a pause
 // that would cost it.
 func TestTheTokenThatEndsFirstGoesFirst(t *testing.T) {
-	ending := func(in time.Duration) *slot {
-		return &slot{flight: &flight{}, tok: token.Token{Secret: token.NewSecret("t"), Issued: noon, Expiry: noon.Add(in)}}
+	i := &issuer{}
+	i.learn(&token.Error{Code: token.ErrUnavailable, RetryAt: noon.Add(50 * time.Second)}, noon)
+	soon := &slot{renewBy: renewBy(tokenOf(time.Minute), noon)}
+	none := &slot{renewBy: renewBy(token.Token{}, noon)}
+	for _, s := range []*slot{none, soon, {renewBy: renewBy(tokenOf(time.Hour), noon)}} {
+		i.add(s)
 	}
-	q := &issuerQueue{}
-	late, soon, none := ending(time.Hour), ending(time.Minute), &slot{flight: &flight{}}
-	for _, s := range []*slot{late, none, soon} {
-		q.add(s, noon)
+	if at := i.nextAt(noon).Sub(noon); i.first != soon || at < 26*time.Second || at > 29*time.Second {
+		t.Errorf("the first one starts after %v", at)
 	}
-	q.learn(&token.Error{Code: token.ErrUnavailable, RetryAt: noon.Add(50 * time.Second)}, noon)
-	var order []*slot
-	var at []time.Duration
-	for now := noon; len(order) < 3; now = now.Add(time.Second) {
-		if s, _, _ := q.next(now, true); s != nil {
-			s.flight.launched = true
-			order, at = append(order, s), append(at, now.Sub(noon))
-		}
-	}
-	if !slices.Equal(order, []*slot{soon, none, late}) || at[0] < 26*time.Second || at[0] > 29*time.Second || at[1] < 50*time.Second {
-		t.Errorf("in another order, or at other times: %v", at)
-	}
-}
-
-// A queue forgets what an issuer takes, in time.
-func TestALimitIsForgotten(t *testing.T) {
-	q := &issuerQueue{launched: noon}
-	q.learn(&token.Error{Code: token.ErrUnavailable, Topic: token.RateLimited}, noon)
-	if q.done(noon.Add(limitMemory)) || !q.done(noon.Add(limitMemory+time.Second)) {
-		t.Error("forgotten too soon, or never")
+	i.first = none
+	if at := i.nextAt(noon).Sub(noon); at != 50*time.Second {
+		t.Errorf("one without a token starts after %v", at)
 	}
 }

@@ -1,0 +1,100 @@
+package mint
+
+import (
+	"time"
+
+	"tokend/providers/token"
+)
+
+// An issuer decides when renewals at one host start: as slowly as their tokens
+// allow, and no faster than the host takes them. So one that hangs delays no
+// other's tokens, and a storm of renewals delays no caller. Mint.mu guards it.
+type issuer struct {
+	profiles int // that have tokens of it
+	running  int // flights
+	// due is how many renewals wait, first the one to launch next, as Mint.renew
+	// last found them.
+	due   int
+	first *slot
+
+	launched time.Time     // when the last renewal was launched
+	interval time.Duration // from one renewal to the next, lately
+	// minInterval bounds it for an issuer that says that it is asked too often;
+	// zero for one that does not. It did so last at slowed, and is not asked
+	// for renewals until paused.
+	minInterval    time.Duration
+	slowed, paused time.Time
+}
+
+const (
+	// Attempts at one issuer at a time: until a renewal starts, and until one
+	// that callers wait for does.
+	issuerRenewals = 16
+	issuerFlights  = 32
+	// maxRenewals bounds the renewals at all issuers together. Attempts that
+	// callers wait for do not count: the socket bounds those.
+	maxRenewals = 64
+	// Renewals at one issuer start this far apart, so that a start or a wake
+	// with many profiles is no storm; less if the queue would take too long.
+	pace    = 100 * time.Millisecond
+	fastest = 5 * time.Millisecond
+	// longestQueue is how long those may wait that have no token to serve.
+	longestQueue = 100 * time.Second
+
+	// When an issuer says that it is asked too often, we ask a quarter less, down
+	// to slowest, but not again within slowAgain: its answers lag behind. Then we
+	// ask for one renewal a second more with each second without a complaint.
+	slowAgain = time.Second
+	slowest   = time.Second
+	// longestPause bounds how long one Retry-After holds up all renewals.
+	longestPause = time.Minute
+)
+
+// renewBy returns when the renewal of t that falls due at now has to start: half
+// of what is left of t is a reserve for failures.
+func renewBy(t token.Token, now time.Time) time.Time {
+	if left := t.ServeUntil().Sub(now); !t.Secret.IsZero() && left > 0 {
+		return now.Add(left / 2)
+	}
+	return now.Add(longestQueue)
+}
+
+// add counts a renewal that is due.
+func (i *issuer) add(s *slot) {
+	i.due++
+	if i.first == nil || s.renewBy.Before(i.first.renewBy) {
+		i.first = s
+	}
+}
+
+// nextAt returns when to launch the first renewal: a pause ends early where it
+// would cost a token.
+func (i *issuer) nextAt(now time.Time) time.Time {
+	left := i.first.renewBy.Sub(now) / time.Duration(i.due)
+	gap := max(min(pace, left), fastest, i.minInterval)
+	return later(i.launched.Add(gap), earlier(i.paused, i.first.renewBy))
+}
+
+// note notes that one of the renewals that are due is launched.
+func (i *issuer) note(now time.Time) {
+	i.due--
+	i.interval = (7*i.interval + min(now.Sub(i.launched), pace)) / 8
+	i.launched = now
+}
+
+// learn adapts to an attempt's outcome.
+func (i *issuer) learn(err *token.Error, now time.Time) {
+	switch {
+	case err == nil && i.minInterval > fastest:
+		perSecond := float64(time.Second) / float64(i.minInterval)
+		i.minInterval = time.Duration(float64(time.Second) / (perSecond + 1/perSecond))
+	case err == nil:
+		i.minInterval = 0
+	case err.Topic == token.RateLimited || !err.RetryAt.IsZero():
+		if now.Sub(i.slowed) >= slowAgain {
+			i.minInterval = min(max(i.interval, i.minInterval, fastest)*4/3, slowest)
+			i.slowed = now
+		}
+		i.paused = later(i.paused, now.Add(min(err.RetryAt.Sub(now), longestPause)))
+	}
+}
