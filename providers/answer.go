@@ -1,6 +1,7 @@
 package providers
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"mime"
@@ -144,26 +145,19 @@ func tokenIn(m strictjson.Object, name string) (token.Secret, error) {
 	return token.NewSecret(text), nil
 }
 
-// seconds reads a number of seconds, or a string of digits, which some servers
+// seconds reads a number of seconds, or a string with one, which some servers
 // send. It drops fractions, takes absent and null for zero, and cuts what is too
 // large for any use to a century.
 func seconds(m strictjson.Object, name string) (time.Duration, error) {
 	const century = 100 * 365 * 24 * time.Hour
-	nonsense := errors.New("an " + name + " that is not a number of seconds")
 	if absent(m, name) {
 		return 0, nil
 	}
-	text := string(m[name])
-	if strings.HasPrefix(text, `"`) {
-		text = m.Text(name)
-		if text == "" || strings.Trim(text, "0123456789") != "" {
-			return 0, nonsense
-		}
-	}
-	// A number beyond float64 is infinite, and an error that changes nothing.
-	n, err := strconv.ParseFloat(text, 64)
-	if err != nil && !errors.Is(err, strconv.ErrRange) || n < 0 {
-		return 0, nonsense
+	var number json.Number
+	err := json.Unmarshal(m[name], &number)
+	n, _ := number.Float64() // infinite if float64 cannot hold it
+	if err != nil || n < 0 {
+		return 0, errors.New("an " + name + " that is not a number of seconds")
 	}
 	return time.Duration(min(n, century.Seconds())) * time.Second, nil
 }
@@ -181,16 +175,9 @@ func (a answer) skew() time.Duration {
 // zero if it does not say. A date is a time of the issuer's own clock.
 func (a answer) retryAt() time.Time {
 	text := strings.TrimSpace(a.header.Get("Retry-After"))
-	if text == "" {
-		return time.Time{}
-	}
 	var wait time.Duration
-	if strings.Trim(text, "0123456789") == "" {
-		seconds, err := strconv.Atoi(text)
-		if err != nil || seconds > int(maxRetry/time.Second) {
-			seconds = int(maxRetry / time.Second)
-		}
-		wait = time.Duration(seconds) * time.Second
+	if n, err := strconv.ParseUint(text, 10, 32); err == nil || errors.Is(err, strconv.ErrRange) { // then n is the largest
+		wait = time.Duration(n) * time.Second
 	} else if date, err := http.ParseTime(text); err == nil {
 		wait = date.Sub(a.received.Add(a.skew()))
 	}

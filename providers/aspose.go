@@ -24,7 +24,7 @@ func (s *asposeSettings) open(env Env) (any, error) {
 	}
 	e.explain = explainAspose
 	e.apis = []string{base}
-	return &minter{endpoint: e, grantType: grantClientCredentials, aim: noTargets("aspose"), prove: secretInForm(s.ClientID, env)}, nil
+	return &minter{endpoint: e, grantType: grantClientCredentials, aim: noTargets("aspose"), prove: clientSecret(s.ClientID, authPost, env)}, nil
 }
 
 func (s *asposeSettings) prepare(a *token.CreateProfile) error { return prepareClientSecret(a) }

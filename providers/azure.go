@@ -53,7 +53,7 @@ func (s *azureSettings) open(env Env) (any, error) {
 		return nil, err
 	}
 	e.explain = explainAADSTS
-	m := &azure{minter: minter{endpoint: e, grantType: grantClientCredentials, aim: s.aim, prove: secretInForm(s.ClientID, env)}}
+	m := &minter{endpoint: e, grantType: grantClientCredentials, aim: s.aim, prove: clientSecret(s.ClientID, authPost, env)}
 	if s.Certificate == "" {
 		return m, nil
 	}
@@ -99,12 +99,9 @@ func checkAzureScope(scope string) error {
 }
 
 func (s *azureSettings) aim(form url.Values, t token.Target) error {
-	if err := noTarget("azure", "audience", t.Audience); err != nil {
-		return err
-	}
 	scope := cmp.Or(t.Scope, s.Scope)
 	form.Set("scope", scope)
-	return checkAzureScope(scope)
+	return cmp.Or(noTarget("azure", "audience", t.Audience), checkAzureScope(scope))
 }
 
 // assertion returns the client assertion that Entra ID wants.
@@ -130,15 +127,6 @@ func (s *azureSettings) assertion(tokenURL string, chain []*x509.Certificate) jo
 		Start:  "nbf", Lifetime: 10 * time.Minute, Unique: true,
 	}
 }
-
-// azure is a minter whose certificate expires.
-type azure struct {
-	minter
-	expires time.Time
-}
-
-// CredentialExpires returns the end of the certificate, zero for a client secret.
-func (a *azure) CredentialExpires() time.Time { return a.expires }
 
 func (s *azureSettings) prepare(a *token.CreateProfile) error {
 	certificate, err := handedCertificate(a)

@@ -1,7 +1,6 @@
 package providers
 
 import (
-	"bytes"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha1"
@@ -262,24 +261,6 @@ func TestAzurePrepareTakesEachFormOfACertificate(t *testing.T) {
 		kept := a.Settings["certificate"].(string)
 		if !strings.HasPrefix(kept, leafPEM) || strings.Count(kept, "BEGIN") != c.chain || strings.Contains(kept, "PRIVATE") {
 			t.Errorf("%s: certificate is\n%s", name, kept)
-		}
-	}
-}
-
-// A PFX file says itself how long it takes to open.
-func TestAPFXThatTakesForEverIsRefused(t *testing.T) {
-	key := must[*rsa.PrivateKey](t)(rsa.GenerateKey(rand.Reader, 2048))
-	leaf, _ := selfSigned(t, key, time.Now().AddDate(0, 6, 0))
-	k, _ := Lookup("azure")
-	for name, encoder := range map[string]*pkcs12.Encoder{"modern": pkcs12.Modern, "old": pkcs12.LegacyDES} {
-		pfx := must[[]byte](t)(encoder.WithIterations(0x10000).Encode(key, leaf, nil, "pw"))
-		more := bytes.ReplaceAll(pfx, []byte{2, 3, 1, 0, 0}, []byte{2, 3, 0x7f, 0xff, 0xff})
-		for text, want := range map[string]bool{string(pfx): true, string(more): false} {
-			a := token.CreateProfile{Secrets: map[string]token.Secret{"pfx": secret(text), "pfx_password": secret("pw")}}
-			err := k.Prepare(&a)
-			if (err == nil) != want || !want && !strings.Contains(err.Error(), "would take too long") {
-				t.Errorf("%s: %v", name, err)
-			}
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package providers
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/rand"
@@ -10,7 +11,6 @@ import (
 	"encoding/hex"
 	"encoding/pem"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -20,30 +20,29 @@ import (
 
 type datarockSettings struct {
 	Email     string      `toml:"email" need:"yes" doc:"email address of the account, sent as x-api-user"`
-	KeyBits   keyBits     `toml:"key_bits" default:"2048" doc:"size of the RSA key that is made: 2048 or 4096"`
+	KeyBits   any         `toml:"key_bits" default:"2048" doc:"size of the RSA key that is made: 2048 or 4096"`
 	Key       secretField `toml:"private_key" doc:"an RSA key in PEM or DER that is registered already; a new one is made if it is not given"`
 	PublicKey string      `toml:"public_key" need:"private_key" doc:"public half of the key in PEM, for registration at Datarock"`
 }
 
-// keyBits is the size of a key, in a file a number or text.
-type keyBits int
-
-// UnmarshalText reads it.
-func (k *keyBits) UnmarshalText(b []byte) error {
-	n, err := strconv.ParseFloat(string(b), 64) // TOML made of JSON says 4096.0
-	*k = keyBits(n)
-	if err != nil || n != 2048 && n != 4096 {
-		return invalid("key_bits", "key_bits %q is neither 2048 nor 4096", b)
+// keyBits returns the size of a key, which settings have as a number or as text.
+func keyBits(setting any) (int, error) {
+	switch text := fmt.Sprint(setting); text {
+	case "2048":
+		return 2048, nil
+	case "4096":
+		return 4096, nil
+	default:
+		return 0, invalid("key_bits", "key_bits %q is neither 2048 nor 4096", text)
 	}
-	return nil
 }
 
 func (s *datarockSettings) open(env Env) (any, error) {
 	if err := checkEmail(s.Email); err != nil {
 		return nil, err
 	}
-	if s.KeyBits != 2048 && s.KeyBits != 4096 {
-		return nil, invalid("key_bits", "key_bits %d is neither 2048 nor 4096", s.KeyBits)
+	if _, err := keyBits(s.KeyBits); err != nil {
+		return nil, err
 	}
 	public, err := parsePublicRSA(s.PublicKey)
 	if err != nil {
@@ -74,13 +73,12 @@ func parsePublicRSA(text string) (*rsa.PublicKey, error) {
 
 // prepare makes a key pair, unless a private key was handed in.
 func (s *datarockSettings) prepare(a *token.CreateProfile) error {
-	if bits, ok := a.Settings["key_bits"]; ok {
-		if err := s.KeyBits.UnmarshalText(fmt.Append(nil, bits)); err != nil {
-			return err
-		}
+	bits, err := keyBits(cmp.Or(a.Settings["key_bits"], s.KeyBits))
+	if err != nil {
+		return err
 	}
 	if _, given := a.Secrets["private_key"]; !given {
-		key, err := rsa.GenerateKey(rand.Reader, int(s.KeyBits))
+		key, err := rsa.GenerateKey(rand.Reader, bits)
 		if err != nil {
 			return &token.Error{Code: token.ErrInternal, Message: "generating an RSA key failed"}
 		}

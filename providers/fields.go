@@ -39,6 +39,8 @@ func setDefaults(s any) {
 		switch into := f.of(s).Addr().Interface().(type) {
 		case *string:
 			*into = f.Default
+		case *any:
+			*into = f.Default
 		case encoding.TextUnmarshaler:
 			if err := into.UnmarshalText([]byte(f.Default)); err != nil {
 				panic(fmt.Sprintf("default of %s: %v", f.Name, err)) // a bug here, which every test finds

@@ -43,10 +43,7 @@ func (s *jwtBearerSettings) open(env Env) (any, error) {
 	if s.ScopeIn != "claim" && s.ScopeIn != "form" {
 		return nil, invalid("scope_in", `scope_in %q is neither "claim" nor "form"`, s.ScopeIn)
 	}
-	if err := checkScope("scopes", strings.Join(s.Scopes, " ")); err != nil {
-		return nil, err
-	}
-	if err := checkForm(s.Form, "grant_type", "assertion", "scope"); err != nil {
+	if err := cmp.Or(checkScope("scopes", strings.Join(s.Scopes, " ")), checkForm(s.Form, "grant_type", "assertion", "scope")); err != nil {
 		return nil, err
 	}
 	return &minter{endpoint: e, grantType: grantJWTBearer, form: s.Form, aim: s.aim,
@@ -66,10 +63,7 @@ func (s *jwtBearerSettings) aim(form url.Values, t token.Target) error {
 	if s.ScopeIn == "form" {
 		setUnlessEmpty(form, "scope", s.scope(t))
 	}
-	if err := noTarget("jwt-bearer", "audience", t.Audience); err != nil {
-		return err
-	}
-	return checkScope("scope", t.Scope)
+	return cmp.Or(noTarget("jwt-bearer", "audience", t.Audience), checkScope("scope", t.Scope))
 }
 
 // claims returns the assertion's claims, but for the scope and the times.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"net/url"
 	"strings"
+	"time"
 
 	"tokend/providers/jose"
 	"tokend/providers/token"
@@ -43,11 +44,9 @@ func (s *oauth2Settings) open(env Env) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkScope("scopes", strings.Join(s.Scopes, " ")); err != nil {
-		return nil, err
-	}
-	if err := checkForm(s.Form, "grant_type", "client_id", "client_secret", "client_assertion", "client_assertion_type",
-		"scope", "audience", "resource"); err != nil {
+	form := checkForm(s.Form, "grant_type", "client_id", "client_secret", "client_assertion", "client_assertion_type",
+		"scope", "audience", "resource")
+	if err := cmp.Or(checkScope("scopes", strings.Join(s.Scopes, " ")), form); err != nil {
 		return nil, err
 	}
 	return &minter{endpoint: e, grantType: grantClientCredentials, form: s.Form, aim: s.aim, prove: prove}, nil
@@ -55,10 +54,8 @@ func (s *oauth2Settings) open(env Env) (any, error) {
 
 func (s *oauth2Settings) prover(env Env) (prover, error) {
 	switch s.Auth {
-	case authBasic:
-		return secretInHeader(s.ClientID, env), nil
-	case authPost:
-		return secretInForm(s.ClientID, env), nil
+	case authBasic, authPost:
+		return clientSecret(s.ClientID, s.Auth, env), nil
 	case authKey:
 		aud := cmp.Or(s.AssertionAudience, s.TokenURL)
 		a, err := s.assertion(map[string]any{"iss": s.ClientID, "sub": s.ClientID, "aud": aud})
@@ -116,7 +113,12 @@ type minter struct {
 	form  map[string]string
 	aim   func(url.Values, token.Target) error
 	prove prover
+	// expires is when the credential does, zero if that is unknown.
+	expires time.Time
 }
+
+// CredentialExpires returns the end of a certificate.
+func (m *minter) CredentialExpires() time.Time { return m.expires }
 
 // A prover adds to a request what proves that the client may have the token.
 type prover func(context.Context, *request, token.Target) error
@@ -137,26 +139,20 @@ func (m *minter) Mint(ctx context.Context, t token.Target) (token.Token, error) 
 	return m.ask(ctx, r)
 }
 
-// secretInHeader is client_secret_basic (RFC 6749 §2.3.1).
-func secretInHeader(clientID string, env Env) prover {
+// clientSecret is client_secret_basic or client_secret_post (RFC 6749 §2.3.1).
+func clientSecret(clientID, auth string, env Env) prover {
 	return func(ctx context.Context, r *request, _ token.Target) error {
 		secret, err := env.Secret(ctx, "client_secret")
-		if err == nil {
+		switch {
+		case err != nil:
+			return err
+		case auth == authBasic:
 			r.setBasic(clientID, secret)
-		}
-		return err
-	}
-}
-
-// secretInForm is client_secret_post (RFC 6749 §2.3.1).
-func secretInForm(clientID string, env Env) prover {
-	return func(ctx context.Context, r *request, _ token.Target) error {
-		secret, err := env.Secret(ctx, "client_secret")
-		if err == nil {
+		default:
 			r.form.Set("client_id", clientID)
 			r.set("client_secret", secret)
 		}
-		return err
+		return nil
 	}
 }
 

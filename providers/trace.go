@@ -24,7 +24,7 @@ var (
 // traceAssertion adds the claims of a JWT before it is signed.
 func traceAssertion(ctx context.Context, algorithm string, claims map[string]any) {
 	show := func(value any) string { return token.Printable(fmt.Sprint(value), maxQuote) }
-	token.TraceOf(ctx).Add("assertion", "signed by %s: %s", algorithm, listed(claims, shownClaims, quoter{}, show))
+	token.TraceOf(ctx).Add("assertion", "signed by %s: %s", algorithm, listed(claims, shownClaims, nil, show))
 }
 
 // listed lists the members of m by name, with the values of those that are shown.

@@ -11,6 +11,7 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"strings"
 
 	"tokend/providers/token"
@@ -48,27 +49,15 @@ func ParseKey(text string) (crypto.Signer, error) {
 	return nil, errors.New("more than one private key")
 }
 
-const (
-	isPublic      = "a public key; use the private key"
-	isCertificate = "a certificate; use its private key"
-)
-
 // notAKey says what a PEM block contains if it cannot be a usable private key.
 func notAKey(b *pem.Block) string {
-	switch b.Type {
-	case "PUBLIC KEY", "RSA PUBLIC KEY":
-		return isPublic
-	case "CERTIFICATE":
-		return isCertificate
-	case "CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST":
-		return "a certificate request; use its private key"
-	case "OPENSSH PRIVATE KEY":
+	switch {
+	case b.Type == "OPENSSH PRIVATE KEY":
 		return "in OpenSSH's own format; convert it to PKCS #8"
-	case "EC PARAMETERS":
-		return "the name of an EC key's curve, without the key"
-	}
-	if b.Type == "ENCRYPTED PRIVATE KEY" || strings.Contains(b.Headers["Proc-Type"], "ENCRYPTED") {
+	case b.Type == "ENCRYPTED PRIVATE KEY" || strings.Contains(b.Headers["Proc-Type"], "ENCRYPTED"):
 		return "encrypted with a passphrase; remove the passphrase first"
+	case !strings.HasSuffix(b.Type, "PRIVATE KEY"):
+		return fmt.Sprintf("a PEM file with a %s and no private key", token.Printable(b.Type, 60))
 	}
 	return ""
 }
@@ -82,12 +71,6 @@ func parseDER(der []byte) (crypto.Signer, error) {
 	}
 	if key, err := x509.ParseECPrivateKey(der); err == nil {
 		return usableKey(key)
-	}
-	if _, err := x509.ParsePKIXPublicKey(der); err == nil {
-		return nil, errors.New(isPublic)
-	}
-	if _, err := x509.ParseCertificate(der); err == nil {
-		return nil, errors.New(isCertificate)
 	}
 	return nil, errors.New("not a private key that tokend can read (RSA, EC or Ed25519; PEM or DER)")
 }

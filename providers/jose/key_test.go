@@ -84,7 +84,7 @@ func TestWhatIsNoPrivateKeyIsNamed(t *testing.T) {
 	p224 := must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P224(), rand.Reader))
 	x25519 := must[*ecdh.PrivateKey](t)(ecdh.X25519().GenerateKey(rand.Reader))
 	public := must[[]byte](t)(x509.MarshalPKIXPublicKey(rsaKey.Public()))
-	cert, certPEM := selfSigned(t, rsaKey)
+	_, certPEM := selfSigned(t, rsaKey)
 	locked := string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY",
 		Headers: map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": "AES-128-CBC,00"}, Bytes: []byte("x")}))
 	one := pemOf("PRIVATE KEY", pkcs8(t, rsaKey))
@@ -92,12 +92,8 @@ func TestWhatIsNoPrivateKeyIsNamed(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{
 		"encrypted PKCS #8":  {pemOf("ENCRYPTED PRIVATE KEY", []byte("x")), "encrypted with a passphrase; remove the passphrase first"},
 		"encrypted PKCS #1":  {locked, "encrypted with a passphrase; remove the passphrase first"},
-		"public":             {pemOf("PUBLIC KEY", public), "a public key; use the private key"},
-		"public PKCS #1":     {pemOf("RSA PUBLIC KEY", x509.MarshalPKCS1PublicKey(&rsaKey.PublicKey)), "a public key; use the private key"},
-		"public DER":         {string(public), "a public key; use the private key"},
-		"certificate":        {certPEM, "a certificate; use its private key"},
-		"certificate DER":    {string(cert.Raw), "a certificate; use its private key"},
-		"request":            {pemOf("CERTIFICATE REQUEST", []byte("x")), "a certificate request; use its private key"},
+		"public":             {pemOf("PUBLIC KEY", public), "a PEM file with a PUBLIC KEY and no private key"},
+		"certificate":        {certPEM, "a PEM file with a CERTIFICATE and no private key"},
 		"OpenSSH":            {pemOf("OPENSSH PRIVATE KEY", []byte("x")), "in OpenSSH's own format; convert it to PKCS #8"},
 		"small":              {pemOf("PRIVATE KEY", pkcs8(t, small)), "an RSA key of less than 2048 bits"},
 		"P-224":              {pemOf("PRIVATE KEY", pkcs8(t, p224)), "an EC key on P-224, which no JWT algorithm uses"},
