@@ -33,36 +33,37 @@ const maxURL = 16 << 10
 //   - what token.CheckURL refuses, a path that begins with "//", and hosts in
 //     other than their usual spelling are refused.
 //
-// The warning says what the service may still read in another way.
+// The warning says which order the service may still see in another way.
 func canonicalURL(text string) (canonical, warning string, err error) {
 	if len(text) > maxURL {
 		return "", "", errors.New("the URL is longer than 16 KiB")
 	}
 	text, _, _ = strings.Cut(text, "#")
-	scheme, rest, _ := strings.Cut(text, "://")
-	rest, query, _ := strings.Cut(rest, "?")
-	authority, path, _ := strings.Cut(rest, "/")
+	rest, query, _ := strings.Cut(text, "?")
+	_, rest, _ = strings.Cut(rest, "://")
+	_, path, _ := strings.Cut(rest, "/")
 	path = "/" + path
 	if err := cmp.Or(checkSpelling("path", path, pathChars), checkSpelling("query", query, queryChars)); err != nil {
 		return "", "", err
 	}
-	if token.CheckURL(text) != nil {
+	u, err := url.Parse(text)
+	if err != nil || token.CheckURL(text) != nil {
 		return "", "", errors.New(`the URL must begin with https://, with a host, without a user name, and without "." or ".." in its path`)
 	}
 	if strings.HasPrefix(path, "//") { // which some clients take for a host, and others send as "/"
 		return "", "", errors.New(`the URL's path begins with "//", which clients treat in different ways`)
 	}
-	scheme = strings.ToLower(scheme)
-	host, err := canonicalHost(scheme, strings.ToLower(authority))
+	host, err := canonicalHost(u)
 	if err != nil {
 		return "", "", err
 	}
-	pieces := sortQuery(query)
-	canonical = scheme + "://" + host + path
+	pieces := slices.DeleteFunc(strings.Split(query, "&"), func(piece string) bool { return piece == "" })
+	slices.SortStableFunc(pieces, func(a, b string) int { return cmp.Compare(nameIn(a), nameIn(b)) })
+	canonical = u.Scheme + "://" + host + path
 	if len(pieces) > 0 {
 		canonical += "?" + strings.Join(pieces, "&")
 	}
-	return canonical, ambiguity(path, pieces), nil
+	return canonical, ambiguity(pieces), nil
 }
 
 const (
@@ -84,46 +85,30 @@ func checkSpelling(where, text, allowed string) error {
 	return nil
 }
 
-// hostName is a name in lower case, without a dot at its end.
-var hostName = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*$`)
+// hostName is a name in lower case, without a dot at its end, that nothing takes
+// for an address.
+var hostName = regexp.MustCompile(`^([a-z0-9_]([a-z0-9_-]*[a-z0-9_])?\.)*[a-z_]([a-z0-9_-]*[a-z0-9_])?$`)
 
-// canonicalHost checks a host, perhaps with a port.
-func canonicalHost(scheme, authority string) (string, error) {
-	host, port := authority, ""
-	if i := strings.LastIndexByte(host, ':'); i > strings.LastIndexByte(host, ']') {
-		host, port = host[:i], host[i+1:]
+// canonicalHost returns the host of a URL, with its port if that is not the
+// default one. It refuses a host that clients may send in another spelling: other
+// than a name or an IP address in its canonical form (RFC 5952).
+func canonicalHost(u *url.URL) (string, error) {
+	port := u.Port()
+	host := strings.TrimSuffix(strings.ToLower(u.Host), ":"+port)
+	canonical := hostName.MatchString(host)
+	if address, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil && address.Zone() == "" && !address.Is4In6() {
+		canonical = netip.AddrPortFrom(address, 1).String() == host+":1"
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	switch {
 	case port != "" && (err != nil || n == 0 || strconv.FormatUint(n, 10) != port):
 		return "", fmt.Errorf("the URL has %q for a port", port)
-	case !usualHost(host):
+	case !canonical:
 		return "", fmt.Errorf("the URL's host %q is not a name or address in its usual spelling (an international name in its xn-- form)", host)
-	case port == "" || port == map[string]string{"http": "80", "https": "443"}[scheme]:
+	case port == "" || port == map[string]string{"http": "80", "https": "443"}[u.Scheme]:
 		return host, nil
 	}
 	return host + ":" + port, nil
-}
-
-// usualHost reports whether all clients send a host as it is: an IP address in
-// its canonical form (RFC 5952), or a name that nothing takes for an address.
-func usualHost(host string) bool {
-	inner, bracketed := strings.CutPrefix(host, "[")
-	if bracketed {
-		inner, bracketed = strings.CutSuffix(inner, "]")
-	}
-	if address, err := netip.ParseAddr(inner); err == nil {
-		return address.String() == inner && address.Zone() == "" && !address.Is4In6() && address.Is6() == bracketed
-	}
-	last := host[strings.LastIndexByte(host, '.')+1:]
-	return hostName.MatchString(host) && (last[0] < '0' || '9' < last[0])
-}
-
-// sortQuery sorts the pieces of a query by their names.
-func sortQuery(query string) []string {
-	pieces := slices.DeleteFunc(strings.Split(query, "&"), func(piece string) bool { return piece == "" })
-	slices.SortStableFunc(pieces, func(a, b string) int { return cmp.Compare(nameIn(a), nameIn(b)) })
-	return pieces
 }
 
 // nameIn is the name of a piece of a query.
@@ -132,31 +117,15 @@ func nameIn(piece string) string {
 	return name
 }
 
-// escapes are the percent-encodings of a URL.
-var escapes = regexp.MustCompile(`%[0-9A-Fa-f]{2}`)
-
-// ambiguity returns a warning about what others may read in another way: the
-// service may decode the names before it orders them, as many libraries do (URL
-// Standard §5.1), and some clients normalize percent-encodings (RFC 3986 §6.2.2).
-func ambiguity(path string, pieces []string) string {
+// ambiguity returns a warning about an order that the service may see in another
+// way: it may decode the names before it orders them, as many libraries do (URL
+// Standard §5.1).
+func ambiguity(pieces []string) string {
 	for i := 1; i < len(pieces); i++ {
 		a, _ := url.QueryUnescape(nameIn(pieces[i-1])) // checkSpelling has checked both
 		b, _ := url.QueryUnescape(nameIn(pieces[i]))
-		switch order := cmp.Compare(a, b); {
-		case order == 0:
-			return fmt.Sprintf("the query has %q more than once, and the service may expect its values in another order", a)
-		case order > 0:
-			return fmt.Sprintf("the query's names were ordered as written; decoded, %q comes after %q, and the service may order them so", a, b)
-		}
-	}
-	for _, written := range escapes.FindAllString(path+"?"+strings.Join(pieces, "&"), -1) {
-		char, _ := url.PathUnescape(written)
-		usual := strings.ToUpper(written)
-		if strings.Contains(unreserved, char) {
-			usual = char
-		}
-		if usual != written {
-			return fmt.Sprintf("some clients send %s as %s", written, usual)
+		if a >= b {
+			return fmt.Sprintf("the query has %q and then %q, and the service may expect another order", a, b)
 		}
 	}
 	return ""

@@ -3,7 +3,6 @@ package providers
 import (
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -109,14 +108,12 @@ func TestURLsThatClientsSeeDifferentlyAreRefused(t *testing.T) {
 
 func TestWarningsAboutWhatAServiceMayReadDifferently(t *testing.T) {
 	for in, want := range map[string]string{
-		"https://h.example/?a=1&b=2&a=3": `the query has "a" more than once, and the service may expect its values in another order`,
-		"https://h.example/a%2fb":        "some clients send %2f as %2F",
-		"https://h.example/?q=%7E":       "some clients send %7E as ~",
-		"https://h.example/?q=%2F&%20=+": "",
+		"https://h.example/?a=1&b=2&a=3": `the query has "a" and then "a", and the service may expect another order`,
+		"https://h.example/?a=1&%7A=2":   `the query has "z" and then "a", and the service may expect another order`,
+		"https://h.example/?a=1&%61=2":   `the query has "a" and then "a", and the service may expect another order`,
+		"https://h.example/?a%20b&a+b":   `the query has "a b" and then "a b", and the service may expect another order`,
+		"https://h.example/?q=%2f&%20=+": "",
 		"https://h.example/a//b?c=1&d=2": "",
-		"https://h.example/?a=1&%7A=2":   `the query's names were ordered as written; decoded, "z" comes after "a", and the service may order them so`,
-		"https://h.example/?a=1&%61=2":   `the query has "a" more than once, and the service may expect its values in another order`,
-		"https://h.example/?a%20b&a+b":   `the query has "a b" more than once, and the service may expect its values in another order`,
 	} {
 		if _, got, err := canonicalURL(in); got != want || err != nil {
 			t.Errorf("%s: %q, %v\nwant %q", in, got, err, want)
@@ -151,9 +148,6 @@ func FuzzCanonicalURL(f *testing.F) {
 		}
 		if !slices.IsSorted(names) {
 			t.Fatalf("%q is not in order", got)
-		}
-		if _, err := url.Parse(got); err != nil {
-			t.Fatalf("%q is no URL", got)
 		}
 	})
 }
