@@ -93,7 +93,7 @@ func testRecord(secret string) token.Record {
 
 func openBoth(t *testing.T, dir string) (*cache.Cache, *Credentials) {
 	t.Helper()
-	kek := val(ReadKeyFile(filepath.Join(dir, "kek")))
+	kek := val(readKey(filepath.Join(dir, "kek"), 0o077))
 	sealed := openSealed(t, filepath.Join(dir, "sealed"), kek)
 	return openCache(t, filepath.Join(dir, "cache.db")), NewCredentials(filepath.Join(dir, "credentials"), sealed)
 }

@@ -18,17 +18,7 @@ import (
 
 // ensureDir makes dir, and closes it to others.
 func ensureDir(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	info, err := os.Stat(dir)
-	if err != nil {
-		return err
-	}
-	if info.Mode().Perm()&0o077 == 0 {
-		return nil
-	}
-	return os.Chmod(dir, 0o700)
+	return cmp.Or(os.MkdirAll(dir, 0o700), os.Chmod(dir, 0o700))
 }
 
 // readRegular reads a file of at most limit bytes, following no symbolic link
@@ -62,14 +52,8 @@ func readTOML(path string, limit int64, into any) error {
 	if err != nil {
 		return err
 	}
-	err = toml.NewDecoder(bytes.NewReader(b)).DisallowUnknownFields().Decode(into)
-	var wrong *toml.DecodeError
-	if errors.As(err, &wrong) {
-		line, _ := wrong.Position()
-		return fmt.Errorf("%s: tokend did not write line %d", path, line)
-	}
-	if err != nil {
-		return fmt.Errorf("%s: tokend did not write this file", path)
+	if err := toml.NewDecoder(bytes.NewReader(b)).DisallowUnknownFields().Decode(into); err != nil {
+		return fmt.Errorf("%s: tokend did not write this: %w", path, err)
 	}
 	return nil
 }

@@ -30,19 +30,17 @@ func syncDir(dir string) error {
 	return nil
 }
 
-// checkOwner checks that a file belongs to root or to us.
-func checkOwner(path string, info fs.FileInfo) error {
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok || st.Uid == 0 || int(st.Uid) == os.Geteuid() {
-		return nil
-	}
-	return fmt.Errorf("%s belongs to uid %d, neither root nor %d", path, st.Uid, os.Geteuid())
-}
+// Owner returns the uid that a file belongs to.
+func Owner(info fs.FileInfo) int { return int(info.Sys().(*syscall.Stat_t).Uid) }
 
-// checkPerm checks that a file's mode has none of the refused bits.
-func checkPerm(path string, info fs.FileInfo, refused fs.FileMode) error {
-	if info.Mode().Perm()&refused == 0 {
-		return nil
+// CheckPrivacy checks that a file belongs to root or to uid, and that its mode
+// has none of the refused bits.
+func CheckPrivacy(path string, info fs.FileInfo, uid int, refused fs.FileMode) error {
+	if owner := Owner(info); owner != 0 && owner != uid {
+		return fmt.Errorf("%s belongs to uid %d, neither root nor %d", path, owner, uid)
 	}
-	return fmt.Errorf("%s has mode %04o: others may use it", path, info.Mode().Perm())
+	if info.Mode().Perm()&refused != 0 {
+		return fmt.Errorf("%s has mode %04o: others can use it", path, info.Mode().Perm())
+	}
+	return nil
 }

@@ -9,38 +9,20 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"tokend/providers/token"
 	"tokend/store/internal/seal"
 )
 
-// ReadKeyFile reads a key for OpenSealed: a regular file, no symbolic link,
-// owned by root or by us, with no permission for group or others, that holds
-// 32 bytes, raw or in base64. Anything else is token.ErrKeystore.
-func ReadKeyFile(path string) (token.Secret, error) {
-	return readKey(path, 0o077)
-}
-
-// ReadCredential reads a key that the service manager handed over: the file name
+// readCredential reads a key that the service manager handed over: the file name
 // under $CREDENTIALS_DIRECTORY (systemd.exec(5), LoadCredential=). The service's
-// group may be able to read it; everything else is as in ReadKeyFile.
-func ReadCredential(name string) (token.Secret, error) {
-	if !isCredentialName(name) {
-		return token.Secret{}, fail(token.ErrInvalid, "", nil, "%q cannot be the name of a credential", name)
-	}
+// group may be able to read it.
+func readCredential(name string) (token.Secret, error) {
 	dir := os.Getenv("CREDENTIALS_DIRECTORY")
 	if dir == "" {
 		return token.Secret{}, fail(token.ErrKeystore, "key-file-missing", nil, "credential %q: the service manager gave no credentials (CREDENTIALS_DIRECTORY is not set)", name)
 	}
 	return readKey(filepath.Join(dir, name), 0o037)
-}
-
-// isCredentialName reports whether name can be that of a file, and stand anywhere
-// in a unit.
-func isCredentialName(name string) bool {
-	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-	return name != "" && len(name) <= 128 && strings.Trim(name, letters+"._-") == "" && strings.ContainsAny(name[:1], letters)
 }
 
 // NewKeyFile makes a key and keeps it in a new file of mode 0400, in base64.
@@ -76,7 +58,9 @@ func writeKey(f *os.File, uid, gid int) (err error) {
 	return cmp.Or(err, f.Sync(), f.Close(), syncDir(filepath.Dir(f.Name())))
 }
 
-// readKey reads a key from a file that has none of the refused permissions.
+// readKey reads a key for OpenSealed: a regular file, no symbolic link, owned by
+// root or by us, with none of the refused permissions, that holds 32 bytes, raw
+// or in base64. Anything else is token.ErrKeystore.
 func readKey(path string, refused fs.FileMode) (token.Secret, error) {
 	b, info, err := readRegular(path, 1024)
 	if target, link := os.Readlink(path); err != nil && link == nil {
@@ -86,10 +70,14 @@ func readKey(path string, refused fs.FileMode) (token.Secret, error) {
 		return token.Secret{}, fail(token.ErrKeystore, "key-file", err, "key file: %s is a symbolic link; name its target instead: %s", path, target)
 	}
 	if err == nil {
-		err = cmp.Or(checkOwner(path, info), checkPerm(path, info, refused))
+		err = CheckPrivacy(path, info, os.Geteuid(), refused)
 	}
 	if err != nil {
-		return token.Secret{}, keyFileError(err)
+		topic := "key-file"
+		if errors.Is(err, fs.ErrNotExist) {
+			topic = "key-file-missing"
+		}
+		return token.Secret{}, fail(token.ErrKeystore, topic, err, "key file: %s", token.FileFault(err))
 	}
 	return parseKey("key file: "+path, b)
 }
@@ -98,15 +86,6 @@ func readKey(path string, refused fs.FileMode) (token.Secret, error) {
 func LooksLikeKey(text string) bool {
 	key, err := base64.StdEncoding.Strict().DecodeString(text)
 	return err == nil && len(key) == seal.KeySize
-}
-
-// keyFileError explains why a key file is missing or unfit.
-func keyFileError(err error) error {
-	topic := "key-file"
-	if errors.Is(err, fs.ErrNotExist) {
-		topic = "key-file-missing"
-	}
-	return fail(token.ErrKeystore, topic, err, "key file: %s", token.FileFault(err))
 }
 
 // parseKey reads 32 bytes, raw or in base64, from what is called name.

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"runtime"
 
 	"github.com/zalando/go-keyring"
 
@@ -10,8 +11,7 @@ import (
 )
 
 // A Keyring is the keystore of the operating system: the Secret Service on
-// Linux and the BSDs, the login keychain on macOS, the credential manager on
-// Windows. Every call ends within 3 s.
+// Linux, the login keychain on macOS, the credential manager on Windows. Every call ends within 3 s.
 //
 // Where the system says that it is locked, Get, Set and Delete never make a
 // prompt appear: a daemon that renews in the background would ask again and
@@ -94,4 +94,31 @@ func (k *Keyring) Unlock(ctx context.Context) error {
 		}
 		return err
 	}))
+}
+
+// explain turns an error of a keyring call into one of tokend's. go-keyring exports
+// three errors and passes on whatever else the system says; explain and each
+// system's explainSystem alone know what that means. account may be empty.
+func explain(account string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if account != "" {
+		account += ": "
+	}
+	var own *token.Error
+	switch {
+	case errors.As(err, &own), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	case errors.Is(err, keyring.ErrNotFound):
+		return fail(token.ErrNotFound, "secret-missing", nil, "%snot in the OS keyring", account)
+	case errors.Is(err, keyring.ErrSetDataTooBig):
+		return fail(token.ErrKeystore, "secret-too-long", err, "%slonger than the OS keyring takes", account)
+	case errors.Is(err, keyring.ErrUnsupportedPlatform):
+		return fail(token.ErrKeystore, "keyring-unsupported", err, "tokend knows no OS keyring on %s", runtime.GOOS)
+	}
+	if e := explainSystem(err); e != nil {
+		return e
+	}
+	return fail(token.ErrKeystore, "keyring-error", err, "%sthe OS keyring says: %v", account, err)
 }

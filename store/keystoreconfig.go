@@ -103,10 +103,12 @@ func Setup(ctx context.Context, stateDir string, choice Choice, kek token.Secret
 	if err := os.MkdirAll(stateDir, 0o700); err != nil {
 		return KeystoreConfig{}, recordError(err)
 	}
-	i, kek, err := newConfig(randomHex(16), choice, kek)
-	if err != nil {
-		return KeystoreConfig{}, err
+	if kek.IsZero() {
+		if kek, err = choice.kek(); err != nil {
+			return KeystoreConfig{}, err
+		}
 	}
+	i := newConfig(randomHex(16), choice, kek)
 	ks, err := i.OpenWithKey(stateDir, kek)
 	if err != nil {
 		return KeystoreConfig{}, err
@@ -125,17 +127,14 @@ func Setup(ctx context.Context, stateDir string, choice Choice, kek token.Secret
 	return i, nil
 }
 
-// newConfig returns the record of a choice that is made now, and the key of its
-// sealed secrets, which it reads if kek is zero.
-func newConfig(id string, choice Choice, kek token.Secret) (i KeystoreConfig, _ token.Secret, err error) {
-	i = KeystoreConfig{ID: id, Choice: choice, Created: time.Now().UTC().Truncate(time.Second)}
-	if kek.IsZero() {
-		kek, err = i.kek()
-	}
-	if err == nil && i.Keystore == KeystoreSealed {
+// newConfig returns the record of a choice that is made now. kek is the key of
+// its sealed secrets.
+func newConfig(id string, choice Choice, kek token.Secret) KeystoreConfig {
+	i := KeystoreConfig{ID: id, Choice: choice, Created: time.Now().UTC().Truncate(time.Second)}
+	if i.Keystore == KeystoreSealed {
 		i.KeyID = seal.KeyID(kek)
 	}
-	return i, kek, err
+	return i
 }
 
 // Open opens the keystore that the record names, and no other.
@@ -151,9 +150,6 @@ func (i KeystoreConfig) Open(stateDir string) (Keystore, error) {
 func (i KeystoreConfig) OpenWithKey(stateDir string, kek token.Secret) (Keystore, error) {
 	if i.Keystore == KeystoreOS {
 		return NewKeyring(KeyringService), nil
-	}
-	if id := seal.KeyID(kek); id != i.KeyID {
-		return nil, fail(token.ErrKeystore, "sealed-other-key", nil, "%s holds another key (%s) than the one that tokend was set up with (%s)", i.kekName(), id, i.KeyID)
 	}
 	return OpenSealed(i.sealedDir(stateDir), kek)
 }
@@ -207,7 +203,7 @@ func (c Choice) check() error {
 		return fail(token.ErrInvalid, "", nil, "the keystore %q needs a key file, which its group may read if you say so, or a systemd credential", c.Keystore)
 	case LooksLikeKey(c.KeyFile), LooksLikeKey(c.Credential): // the message must not repeat it
 		return fail(token.ErrInvalid, "", nil, "that is a key, not the name of a file that holds one; make another key, because others can see this one now")
-	case c.Credential != "" && !isCredentialName(c.Credential):
+	case c.Credential != "" && token.CheckName(c.Credential) != nil:
 		return fail(token.ErrInvalid, "", nil, "%q cannot be the name of a credential: use letters, digits, '.', '_' and '-'", c.Credential)
 	case c.KeyFile != "" && !filepath.IsAbs(c.KeyFile):
 		return fail(token.ErrInvalid, "", nil, "key file %s: not an absolute path", c.KeyFile)
@@ -235,8 +231,8 @@ func refuseOrphans(dir string) error {
 	return err
 }
 
-// refused returns the permissions that the key file must not have.
-func (c Choice) refused() fs.FileMode {
+// Refused returns the permissions that the key file must not have.
+func (c Choice) Refused() fs.FileMode {
 	if c.GroupRead {
 		return 0o037
 	}
@@ -249,25 +245,9 @@ func (c Choice) kek() (token.Secret, error) {
 	case c.Keystore != KeystoreSealed:
 		return token.Secret{}, nil
 	case c.Credential != "":
-		return ReadCredential(c.Credential)
+		return readCredential(c.Credential)
 	}
-	return readKey(c.KeyFile, c.refused())
-}
-
-// CheckKeyFile checks, without reading it, that the key file is closed to others
-// if there is one.
-func (c Choice) CheckKeyFile() error {
-	if c.KeyFile == "" {
-		return nil
-	}
-	info, err := os.Lstat(c.KeyFile)
-	if err == nil {
-		err = checkPerm(c.KeyFile, info, c.refused())
-	}
-	if err != nil {
-		return keyFileError(err)
-	}
-	return nil
+	return readKey(c.KeyFile, c.Refused())
 }
 
 func (c Choice) kekName() string {

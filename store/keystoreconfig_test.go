@@ -79,6 +79,8 @@ func TestSetupRefusesChoicesThatMakeNoSense(t *testing.T) {
 		{Keystore: KeystoreSealed},
 		{Keystore: KeystoreSealed, KeyFile: "/x", Credential: "x"},
 		{Keystore: KeystoreSealed, KeyFile: "relative"},
+		{Keystore: KeystoreSealed, Credential: "../kek"},
+		{Keystore: KeystoreSealed, Credential: "/etc/passwd"},
 		{Keystore: KeystoreSealed, KeyFile: filepath.Join(state, "kek")},
 	} {
 		wantCode(t, errOf(Setup(t.Context(), state, choice, token.Secret{})), token.ErrInvalid)

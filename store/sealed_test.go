@@ -110,12 +110,12 @@ func TestFileNamesAreSafeAndDistinct(t *testing.T) {
 func TestKeyFileIsMadeOnceAndReadBack(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "kek")
 	must(t, NewKeyFile(path))
-	key, err := ReadKeyFile(path)
+	key, err := readKey(path, 0o077)
 	if err != nil || len(key.Reveal()) != seal.KeySize {
 		t.Fatalf("%d bytes, %v", len(key.Reveal()), err)
 	}
 	wantCode(t, NewKeyFile(path), token.ErrExists)
-	again, err := ReadKeyFile(path)
+	again, err := readKey(path, 0o077)
 	if err != nil || !again.Equal(key) {
 		t.Error("the key changed")
 	}
@@ -149,7 +149,7 @@ func TestKeyFileIsCheckedBeforeItIsBelieved(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "kek")
 			must(t, os.WriteFile(path, []byte(tt.content), 0o600))
 			must(t, os.Chmod(path, tt.mode))
-			key, err := ReadKeyFile(path)
+			key, err := readKey(path, 0o077)
 			if !tt.ok {
 				wantCode(t, err, token.ErrKeystore)
 				if tt.content != "" && strings.Contains(err.Error(), tt.content) {
@@ -170,25 +170,22 @@ func TestKeyFileThatIsALinkNamesItsTarget(t *testing.T) {
 	must(t, os.Mkdir(filepath.Join(dir, "..data"), 0o700))
 	must(t, NewKeyFile(filepath.Join(dir, "..data", "kek")))
 	must(t, os.Symlink("..data/kek", filepath.Join(dir, "kek")))
-	wantCode(t, errOf(ReadKeyFile(filepath.Join(dir, "kek"))), token.ErrKeystore, ": "+filepath.Join(dir, "..data", "kek"))
-	must(t, errOf(ReadKeyFile(filepath.Join(dir, "..data", "kek"))))
+	wantCode(t, errOf(readKey(filepath.Join(dir, "kek"), 0o077)), token.ErrKeystore, ": "+filepath.Join(dir, "..data", "kek"))
+	must(t, errOf(readKey(filepath.Join(dir, "..data", "kek"), 0o077)))
 }
 
 func TestCredentialIsReadFromItsDirectory(t *testing.T) {
 	dir := t.TempDir()
 	must(t, os.WriteFile(filepath.Join(dir, "kek"), []byte(seal.NewKey().Reveal()), 0o440))
 	t.Setenv("CREDENTIALS_DIRECTORY", dir)
-	if _, err := ReadCredential("kek"); err != nil {
+	if _, err := readCredential("kek"); err != nil {
 		t.Error(err) // systemd gives 0440 where a service has its own user
 	}
-	wantCode(t, errOf(ReadCredential("none")), token.ErrKeystore, "no such file")
-	for _, name := range []string{"", "..", "../kek", "/etc/passwd", "a/b"} {
-		wantCode(t, errOf(ReadCredential(name)), token.ErrInvalid)
-	}
+	wantCode(t, errOf(readCredential("none")), token.ErrKeystore, "no such file")
 	must(t, os.Chmod(filepath.Join(dir, "kek"), 0o444))
-	wantCode(t, errOf(ReadCredential("kek")), token.ErrKeystore)
+	wantCode(t, errOf(readCredential("kek")), token.ErrKeystore)
 	t.Setenv("CREDENTIALS_DIRECTORY", "")
-	wantCode(t, errOf(ReadCredential("kek")), token.ErrKeystore)
+	wantCode(t, errOf(readCredential("kek")), token.ErrKeystore)
 }
 
 func FuzzSealedFile(f *testing.F) {

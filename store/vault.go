@@ -128,13 +128,6 @@ func (v *Vault) Migrate(ctx context.Context, creds *Credentials, choice Choice) 
 	if err != nil {
 		return 0, err
 	}
-	if next.KeyID != "" && next.KeyID == old.KeyID { // the same key, elsewhere
-		keys, err := next.Open(v.stateDir)
-		if err != nil {
-			return 0, err
-		}
-		return 0, v.record("switch", next, keys)
-	}
 	accounts, err := v.accounts(ctx, creds)
 	if err != nil {
 		return 0, err
@@ -160,12 +153,8 @@ func (v *Vault) fill(ctx context.Context, next KeystoreConfig, accounts []string
 		return err // before anything would have to be deleted there
 	}
 	during := old
-	during.Leftover = &Leftover{next.Keystore, next.Dir, append([]string{next.probeAccount()}, accounts...)}
+	during.Leftover = &Leftover{next.Keystore, next.Dir, accounts}
 	if err := v.record("announce", during, v.current()); err != nil {
-		return err
-	}
-	v.step("prove")
-	if err := prove(ctx, target, next.probeAccount()); err != nil {
 		return err
 	}
 	for n, account := range accounts {
@@ -263,13 +252,10 @@ func (v *Vault) accounts(ctx context.Context, creds *Credentials) ([]string, err
 
 // successor returns the record of a choice that takes the place of i.
 func (i KeystoreConfig) successor(choice Choice, stateDir string) (KeystoreConfig, error) {
-	next, _, err := newConfig(i.ID, choice, token.Secret{})
+	kek, err := choice.kek()
+	next := newConfig(i.ID, choice, kek)
 	if err != nil || next.Keystore != KeystoreSealed {
 		return next, err
-	}
-	if next.KeyID == i.KeyID {
-		next.Dir = i.Dir
-		return next, nil
 	}
 	if i.Keystore == KeystoreSealed && i.Dir == "" {
 		next.Dir = otherSealedDir

@@ -280,9 +280,15 @@ func checkFiles(dirs profile.Dirs, in store.KeystoreConfig) []token.Check {
 			bad = append(bad, failed("files", err.Error(), advice))
 		}
 	}
-	add(checkTree(dirs.State, dirs.State, 0o077), "chmod -R go= "+dirs.State)
-	add(checkTree(dirs.Config, dirs.State, 0o002), "chmod -R o-w "+dirs.Config)
-	add(in.CheckKeyFile(), "chmod 0400 "+in.KeyFile+", and let tokend's user own it")
+	owner := 0
+	if info, err := os.Stat(dirs.State); err == nil {
+		owner = store.Owner(info)
+	}
+	add(checkTree(dirs.State, owner, 0o077), "chmod -R go= "+dirs.State)
+	add(checkTree(dirs.Config, owner, 0o002), "chmod -R o-w "+dirs.Config)
+	if in.KeyFile != "" {
+		add(checkTree(in.KeyFile, owner, in.Refused()), "chmod 0400 "+in.KeyFile+", and let tokend's user own it")
+	}
 	if bad == nil {
 		bad = append(bad, ok("files", "only tokend's user can read %s, or change %s", dirs.State, dirs.Config))
 	}
@@ -290,8 +296,8 @@ func checkFiles(dirs profile.Dirs, in store.KeystoreConfig) []token.Check {
 }
 
 // checkTree finds one file that has one of the refused permissions, or belongs
-// neither to root nor to the owner of owned.
-func checkTree(dir, owned string, refused fs.FileMode) error {
+// neither to root nor to owner.
+func checkTree(dir string, owner int, refused fs.FileMode) error {
 	return filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) || err == nil && e.Type()&fs.ModeSymlink != 0 {
 			return nil
@@ -303,7 +309,7 @@ func checkTree(dir, owned string, refused fs.FileMode) error {
 		if err != nil {
 			return err
 		}
-		return checkPrivacy(path, info, owned, refused)
+		return store.CheckPrivacy(path, info, owner, refused)
 	})
 }
 

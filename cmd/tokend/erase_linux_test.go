@@ -61,12 +61,9 @@ func TestKeysAreErasedAfterUse(t *testing.T) {
 
 func init() { commands["tokend-memory"] = searchMemory }
 
-func openSealed(dir string) (*store.Sealed, error) {
-	kek, err := store.ReadKeyFile(filepath.Join(dir, "kek"))
-	if err != nil {
-		return nil, err
-	}
-	return store.OpenSealed(filepath.Join(dir, "sealed"), kek)
+func openSealed(dir string) (store.Keystore, error) {
+	choice := store.Choice{Keystore: store.KeystoreSealed, KeyFile: filepath.Join(dir, "kek")}
+	return store.KeystoreConfig{Choice: choice}.Open(dir)
 }
 
 // disguise spells bytes so that a search for them does not find this.

@@ -50,10 +50,10 @@ func (p places) account(name string) (account, error) {
 // it reads that.
 func (p places) owner(state string) account {
 	info, err := os.Lstat(state)
-	if !p.system || os.Geteuid() != 0 || err != nil || ownerOf(info) == 0 {
+	if !p.system || os.Geteuid() != 0 || err != nil || store.Owner(info) == 0 {
 		return account{uid: -1, gid: -1}
 	}
-	uid := ownerOf(info)
+	uid := store.Owner(info)
 	return account{name: fmt.Sprintf("with uid %d", uid), uid: uid, gid: int(info.Sys().(*syscall.Stat_t).Gid)}
 }
 
@@ -76,7 +76,7 @@ func (a account) makeDirs(dirs profile.Dirs) error {
 	if err != nil {
 		return err
 	}
-	if ownerOf(info) != a.uid || !info.IsDir() {
+	if store.Owner(info) != a.uid || !info.IsDir() {
 		return fmt.Errorf("%s is not a directory of the user %s, whom the service runs as: chown -R %s: %s", dirs.State, a.name, a.name, dirs.State)
 	}
 	return nil
@@ -89,7 +89,7 @@ func makeDir(path string, uid, gid int, mode fs.FileMode) error {
 	if errors.Is(err, fs.ErrExist) {
 		entries, readErr := os.ReadDir(path)
 		info, statErr := os.Lstat(path)
-		if readErr != nil || statErr != nil || len(entries) > 0 || !info.IsDir() || ownerOf(info) != 0 {
+		if readErr != nil || statErr != nil || len(entries) > 0 || !info.IsDir() || store.Owner(info) != 0 {
 			return nil
 		}
 	} else if err != nil {

@@ -79,8 +79,8 @@ func TestSetupByRootGivesTheFilesToTheService(t *testing.T) {
 			t.Error(err)
 			continue
 		}
-		if ownerOf(info) != want.uid || info.Mode() != want.mode {
-			t.Errorf("%s: uid %d, mode %v; want uid %d, mode %v", path, ownerOf(info), info.Mode(), want.uid, want.mode)
+		if store.Owner(info) != want.uid || info.Mode() != want.mode {
+			t.Errorf("%s: uid %d, mode %v; want uid %d, mode %v", path, store.Owner(info), info.Mode(), want.uid, want.mode)
 		}
 	}
 }

@@ -28,7 +28,6 @@ import (
 type Cache struct {
 	path string
 	key  KeySource
-	wait time.Duration // for another process to let go of the file
 
 	// mu guards what follows. It is held across the disk: bbolt would serialise
 	// the calls anyway, and nothing else must happen while a fault is handled.
@@ -64,11 +63,7 @@ type KeySource = func(ctx context.Context, renew bool) (token.Secret, error)
 //
 // Load reads the key. Until it has, the other methods return token.ErrLocked.
 func Open(path string, key KeySource) (*Cache, error) {
-	return open(path, key, lockWait)
-}
-
-func open(path string, key KeySource, wait time.Duration) (*Cache, error) {
-	c := &Cache{path: path, key: key, wait: wait}
+	c := &Cache{path: path, key: key}
 	if err := c.try(func(*file) error { return nil }); errors.Is(err, token.ErrExists) {
 		return nil, err
 	}
@@ -256,7 +251,7 @@ func (c *Cache) ready() (err error) {
 			return err
 		}
 	}
-	c.file, err = openFile(c.path, c.wait)
+	c.file, err = openFile(c.path)
 	return err
 }
 

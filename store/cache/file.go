@@ -23,9 +23,8 @@ var tokensBucket = []byte("tokens v1")
 // A file is one opened bbolt file.
 type file struct {
 	db   *bolt.DB
-	raw  *os.File      // db's own file, to let go of it when db cannot be closed
-	info os.FileInfo   // as our last transaction left it; nil before it is opened
-	wait time.Duration // for its lock
+	raw  *os.File    // db's own file, to let go of it when db cannot be closed
+	info os.FileInfo // as our last transaction left it; nil before it is opened
 }
 
 // A damageError says what is wrong with the content of a file.
@@ -37,10 +36,10 @@ type damageError struct {
 func (e *damageError) Error() string { return e.what }
 
 // openFile opens or makes the file.
-func openFile(path string, wait time.Duration) (*file, error) {
-	f := &file{wait: wait}
+func openFile(path string) (*file, error) {
+	f := new(file)
 	err := f.guard(func() (err error) {
-		f.db, err = bolt.Open(path, 0o600, &bolt.Options{Timeout: wait, MaxSize: maxSize, OpenFile: f.openRaw})
+		f.db, err = bolt.Open(path, 0o600, &bolt.Options{Timeout: lockWait, MaxSize: maxSize, OpenFile: f.openRaw})
 		return err
 	})
 	var errno syscall.Errno
@@ -70,7 +69,7 @@ func (f *file) openRaw(path string, flag int, mode os.FileMode) (*os.File, error
 		err = raw.Chmod(mode)
 	}
 	if err == nil {
-		err = checkLocked(raw, f.wait)
+		err = checkLocked(raw)
 	}
 	if err != nil {
 		raw.Close()
@@ -82,8 +81,8 @@ func (f *file) openRaw(path string, flag int, mode os.FileMode) (*os.File, error
 
 // checkLocked checks a file's pages before bbolt maps it, holding bbolt's lock:
 // another process may be writing. bbolt takes the lock again.
-func checkLocked(raw *os.File, wait time.Duration) error {
-	for deadline := time.Now().Add(wait); ; time.Sleep(lockRetry) {
+func checkLocked(raw *os.File) error {
+	for deadline := time.Now().Add(lockWait); ; time.Sleep(lockRetry) {
 		err := lock(raw)
 		if err == nil {
 			break
