@@ -24,17 +24,19 @@ type unixConn struct{ *os.File }
 // queueFull is how long to wait before trying again to enter a full queue.
 const queueFull = 10 * time.Millisecond
 
-func dial(ctx context.Context, socket string) (connection, error) {
+func dial(ctx context.Context, socket string, deadline time.Time) (connection, error) {
 	if err := CheckPath(socket); err != nil {
 		return nil, err
 	}
 	for {
-		fd, err := connect(socket)
+		fd, err := connect(socket, deadline)
 		switch {
 		case err == nil:
 			return unixConn{os.NewFile(uintptr(fd), socket)}, nil
 		case !errors.Is(err, unix.EAGAIN):
 			return nil, os.NewSyscallError("connect", err)
+		case !deadline.IsZero() && time.Now().After(deadline):
+			return nil, context.DeadlineExceeded
 		}
 		// A connection that would have to queue blocks elsewhere; Linux says
 		// EAGAIN to a non-blocking one.
@@ -59,8 +61,9 @@ func NewSocket() (fd int, err error) {
 	return fd, err
 }
 
-// connect makes a blocking connection without waiting for it.
-func connect(socket string) (fd int, err error) {
+// connect makes a blocking connection without waiting for it. At the deadline,
+// reads and writes fail with EAGAIN.
+func connect(socket string, deadline time.Time) (fd int, err error) {
 	if fd, err = NewSocket(); err != nil {
 		return 0, err
 	}
@@ -69,6 +72,11 @@ func connect(socket string) (fd int, err error) {
 	}
 	if err == nil {
 		err = unix.SetNonblock(fd, false)
+	}
+	if err == nil && !deadline.IsZero() {
+		wait := unix.NsecToTimeval(max(time.Until(deadline), time.Millisecond).Nanoseconds())
+		err = errors.Join(unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait),
+			unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &wait))
 	}
 	if err != nil {
 		_ = unix.Close(fd)
@@ -112,7 +120,7 @@ func PeerOf(c syscall.Conn) (peer Peer, err error) {
 
 // ServerOf asks the kernel who serves a socket.
 func ServerOf(ctx context.Context, socket string) (Peer, error) {
-	conn, err := dial(ctx, socket)
+	conn, err := dial(ctx, socket, time.Time{})
 	if err != nil {
 		return Peer{}, err
 	}

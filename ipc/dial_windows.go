@@ -14,13 +14,13 @@ import (
 
 // dial opens the pipe at Identification level: the server may learn who is
 // calling and may not act in the caller's name.
-func dial(ctx context.Context, socket string) (connection, error) {
+func dial(ctx context.Context, socket string, deadline time.Time) (connection, error) {
 	conn, err := winio.DialPipeAccessImpLevel(ctx, socket,
 		windows.GENERIC_READ|windows.GENERIC_WRITE, winio.PipeImpLevelIdentification)
 	if err != nil {
 		return nil, err
 	}
-	return pipe{conn}, nil
+	return pipe{conn}, conn.SetDeadline(deadline)
 }
 
 // A pipe is a connection to the daemon.

@@ -22,8 +22,9 @@ var errNoAnswer = errors.New("no answer")
 // writeRequest asks in HTTP/1.0: its answers end with their length or with the
 // connection, never in chunks.
 func writeRequest(method, path string, body []byte) []byte {
-	b := make([]byte, 0, 256+len(path)+len(body))
-	b = append(b, method+" "+path+" HTTP/1.0\r\nHost: tokend\r\nConnection: close\r\nAccept: application/json\r\n"...)
+	b := make([]byte, 0, 512+len(body))
+	b = append(append(append(b, method...), ' '), path...)
+	b = append(b, " HTTP/1.0\r\nHost: tokend\r\nConnection: close\r\nAccept: application/json\r\n"...)
 	if method == "POST" {
 		b = append(b, "Content-Type: application/json\r\nContent-Length: "...)
 		b = append(strconv.AppendInt(b, int64(len(body)), 10), "\r\n"...)

@@ -47,7 +47,10 @@ func getCommand(e *ui.Env) *cli.Command {
 			f.Var((*cli.Span)(&q.MinTTL), "min-ttl", "least remaining life, as `TIME`: 10m, 90s, or seconds")
 			f.BoolVar(&q.Fresh, "fresh", false, "obtain a new token (one that came within the last second counts as new)")
 			f.BoolVar(&trace, "trace", false, "show on stderr what tokend does, step by step; with --fresh, how it obtains a token")
-			f.StringArrayVar(&scopes, "scope", nil, "other `SCOPE` than the profile's; repeatable")
+			f.Func("scope", "other `SCOPE` than the profile's; repeatable", func(s string) error {
+				scopes = append(scopes, s)
+				return nil
+			})
 			f.StringVar(&q.Audience, "audience", "", "other `AUDIENCE` or resource than the profile's")
 			f.Var((*cli.Span)(&wait), "timeout", "how long to wait, as `TIME`")
 			f.Complete("output", cli.Words(format.Names[:]...))
@@ -67,14 +70,12 @@ func getCommand(e *ui.Env) *cli.Command {
 			if trace {
 				q.Trace = token.NewTrace()
 			}
-			ctx, cancel := context.WithTimeout(ctx, wait)
-			defer cancel()
-			return get(ctx, e, q, as)
+			return get(ctx, e, q, as, wait)
 		},
 	}
 }
 
-func get(ctx context.Context, e *ui.Env, q token.Query, as string) error {
+func get(ctx context.Context, e *ui.Env, q token.Query, as string, wait time.Duration) error {
 	write := format.Named(as)
 	if write == nil {
 		return noFormat(as, format.Names[:])
@@ -83,6 +84,7 @@ func get(ctx context.Context, e *ui.Env, q token.Query, as string) error {
 	if err != nil {
 		return err
 	}
+	d.Deadline = time.Now().Add(wait)
 	waiting := e.Progress("Waiting for a token")
 	g, err := d.Get(ctx, e.Profile, q)
 	waiting.End()

@@ -113,8 +113,7 @@ func serveHelper(ctx context.Context, e *ui.Env, p helper.Protocol, call helper.
 		return err
 	}
 	e.Profile = call.Profile
-	ctx, cancel := context.WithTimeout(ctx, helperPatience)
-	defer cancel()
+	d.Deadline = time.Now().Add(helperPatience)
 	call.In, call.Out, call.Err = e.In, e.Out.W, e.Err.W
 	call.Env, call.Daemon = os.Getenv, d
 	call.Explain = func(err error) string { return explainToTool(e, err) }

@@ -11,8 +11,24 @@ import (
 // tokenctl alike.
 type Code string
 
-// Error makes a Code usable as a sentinel.
-func (c Code) Error() string { return codeText[c] }
+// Error says what kind of error it is. The map is made here, for a package's own
+// would be made at every start of a program.
+func (c Code) Error() string {
+	return map[Code]string{
+		ErrNotFound:    "not found",
+		ErrExists:      "exists already",
+		ErrDenied:      "access denied",
+		ErrRejected:    "refused by the issuer",
+		ErrUnavailable: "issuer unavailable",
+		ErrLocked:      "keyring locked",
+		ErrKeystore:    "keystore unavailable",
+		ErrInvalid:     "invalid",
+		ErrNoDaemon:    "no daemon",
+		ErrInternal:    "internal error",
+
+		ErrNoCredential: "no credential is stored",
+	}[c]
+}
 
 // The codes. Their HTTP statuses are in docs/protocol.md, their exit statuses in
 // cmd/tokenctl.
@@ -52,21 +68,6 @@ const AnotherPath = "another_path"
 // RateLimited is the Topic of an ErrUnavailable after too many requests to the
 // issuer (HTTP status 429).
 const RateLimited = "rate-limit"
-
-var codeText = map[Code]string{
-	ErrNotFound:    "not found",
-	ErrExists:      "exists already",
-	ErrDenied:      "access denied",
-	ErrRejected:    "refused by the issuer",
-	ErrUnavailable: "issuer unavailable",
-	ErrLocked:      "keyring locked",
-	ErrKeystore:    "keystore unavailable",
-	ErrInvalid:     "invalid",
-	ErrNoDaemon:    "no daemon",
-	ErrInternal:    "internal error",
-
-	ErrNoCredential: "no credential is stored",
-}
 
 // An Error is a Code with the details. Its JSON form is the "error" member of
 // every refusal (docs/protocol.md).

@@ -27,22 +27,19 @@ type Progress struct {
 	ended bool
 }
 
-// Progress begins to show that something may last. Where nothing lasts it costs
-// a timer.
+// Progress begins to show that something may last.
 func (e *Env) Progress(text string) *Progress {
-	return newProgress(e.Err, text, func() bool { return !e.Watching && IsTerminal(e.Err.W) })
+	return newProgress(e.Err, text, !e.Watching && IsTerminal(e.Err.W))
 }
 
 // newProgress shows progress on out, if it is seen there.
-func newProgress(out Screen, text string, seen func() bool) *Progress {
-	p := &Progress{out: out, began: time.Now(), text: text}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.timer = time.AfterFunc(progressAfter, func() {
-		if seen() {
-			p.show()
-		}
-	})
+func newProgress(out Screen, text string, seen bool) *Progress {
+	p := &Progress{out: out, began: time.Now(), text: text, ended: !seen}
+	if seen {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.timer = time.AfterFunc(progressAfter, p.show)
+	}
 	return p
 }
 
@@ -50,9 +47,11 @@ func newProgress(out Screen, text string, seen func() bool) *Progress {
 func (p *Progress) End() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.ended = true
-	p.timer.Stop()
-	p.clear()
+	if !p.ended {
+		p.ended = true
+		p.timer.Stop()
+		p.clear()
+	}
 }
 
 func (p *Progress) show() {

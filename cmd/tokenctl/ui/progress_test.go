@@ -42,7 +42,7 @@ func (n *notepad) String() string {
 func TestProgressShowsWhatLasts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n notepad
-		p := newProgress(Screen{W: &n}, "Waiting for tokend", func() bool { return true })
+		p := newProgress(Screen{W: &n}, "Waiting for tokend", true)
 		want := func(after time.Duration, text string) {
 			t.Helper()
 			time.Sleep(after)
@@ -64,7 +64,7 @@ func TestProgressHidesWhatIsShortAndIsForTerminals(t *testing.T) {
 	for isTerminal, after := range map[bool]time.Duration{true: 400 * time.Millisecond, false: 5 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {
 			var n notepad
-			p := newProgress(Screen{W: &n}, "Waiting", func() bool { return isTerminal })
+			p := newProgress(Screen{W: &n}, "Waiting", isTerminal)
 			time.Sleep(after)
 			p.End()
 			time.Sleep(5 * time.Second)

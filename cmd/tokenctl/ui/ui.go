@@ -77,8 +77,7 @@ func (e *Env) AskFor(ctx context.Context, what string, f func(context.Context, *
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, Patience)
-	defer cancel()
+	d.Deadline = time.Now().Add(Patience)
 	defer e.Progress(what).End()
 	return f(ctx, d)
 }
@@ -113,8 +112,7 @@ func (e *Env) Profiles(ctx context.Context) []token.ProfileStatus {
 		return nil
 	}
 	d.Start = nil // the user has not asked for anything yet
-	ctx, cancel := context.WithTimeout(ctx, lookupPatience)
-	defer cancel()
+	d.Deadline = time.Now().Add(lookupPatience)
 	st, err := d.Status(ctx)
 	if err != nil {
 		return nil
