@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/url"
@@ -47,11 +48,7 @@ func doctor(ctx context.Context, e *ui.Env, c *cli.Call, asJSON bool) error {
 		}
 		found.Checks = append(checkConnection(d.Socket, e.Socket == "", found), found.Checks...)
 	}
-	if asJSON {
-		err = e.Out.AnswerJSON(found)
-	} else {
-		err = e.Out.Answer(e.Out.Checks(found.Checks))
-	}
+	err = answer(e, asJSON, found, e.Out.Checks(found.Checks))
 	if err == nil && slices.ContainsFunc(found.Checks, func(c token.Check) bool { return c.Result == token.CheckFail }) {
 		err = &ui.Exit{Status: ui.ExitFailure}
 	}
@@ -67,7 +64,7 @@ func checkConnection(socket string, usual bool, found token.Report) []token.Chec
 	checks := []token.Check{{Name: "socket", Result: token.CheckOK, Text: text}, checkVersions(found.Version)}
 	if proxy := shellProxy(); proxy != found.Proxy {
 		checks = append(checks, token.Check{Name: "environment", Result: token.CheckWarn, Text: fmt.Sprintf(
-			"this shell's proxy is %s, tokend's is %s", orNone(proxy), orNone(found.Proxy)),
+			"this shell's proxy is %s, tokend's is %s", cmp.Or(proxy, "none"), cmp.Or(found.Proxy, "none")),
 			Advice: `if issuers can be reached one way only: proxy = "URL" or "none" in config.toml, then tokenctl reload`})
 	}
 	return checks
@@ -83,26 +80,16 @@ func checkVersions(daemon string) token.Check {
 
 // shellProxy is the proxy of this environment, as scheme, host and port.
 func shellProxy() string {
-	for _, name := range []string{"HTTPS_PROXY", "https_proxy"} {
-		text := os.Getenv(name)
-		if text == "" {
-			continue
-		}
-		if !strings.Contains(text, "://") {
-			text = "http://" + text
-		}
-		u, err := url.Parse(text)
-		if err != nil {
-			return "not a URL"
-		}
-		return (&url.URL{Scheme: u.Scheme, Host: u.Host}).String()
+	text := cmp.Or(os.Getenv("HTTPS_PROXY"), os.Getenv("https_proxy"))
+	if text == "" {
+		return ""
 	}
-	return ""
-}
-
-func orNone(proxy string) string {
-	if proxy == "" {
-		return "none"
+	if !strings.Contains(text, "://") {
+		text = "http://" + text
 	}
-	return proxy
+	u, err := url.Parse(text)
+	if err != nil {
+		return "not a URL"
+	}
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host}).String()
 }

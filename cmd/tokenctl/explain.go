@@ -29,11 +29,10 @@ func explainCommand(e *ui.Env) *cli.Command {
 		Check:    cli.AnyArgs,
 		Complete: completeTopic,
 		Run: func(_ context.Context, c *cli.Call) error {
-			topics := docs.ErrorTopics()
 			if len(c.Args) == 0 {
-				return e.Out.Answer(topicList(e.Out, topics))
+				return e.Out.Answer(topicList(e.Out, docs.ErrorTopics()))
 			}
-			topic, err := findTopic(topics, strings.Join(c.Args, " "))
+			topic, err := findTopic(strings.Join(c.Args, " "))
 			if err != nil {
 				return err
 			}
@@ -74,43 +73,28 @@ func topicList(s ui.Screen, topics []docs.Topic) string {
 
 // findTopic finds the topic that words name: by its name, by an issuer's text
 // that it quotes, or by a name among the words, the last one first.
-func findTopic(topics []docs.Topic, words string) (docs.Topic, error) {
+func findTopic(words string) (docs.Topic, error) {
 	words = strings.Join(strings.Fields(words), " ")
-	var names []string
-	for _, t := range topics {
-		for _, name := range t.Names {
-			if strings.EqualFold(name, words) {
-				return t, nil
-			}
-			names = append(names, name)
-		}
+	if t, ok := docs.FindTopic(words); ok {
+		return t, nil
 	}
-	for _, t := range topics {
+	var names []string
+	for _, t := range docs.ErrorTopics() {
 		for _, quoted := range quotes(t.Text) {
 			if containsFold(words, quoted) || len(words) >= len("POST only") && containsFold(quoted, words) {
 				return t, nil
 			}
 		}
+		names = append(names, t.Names...)
 	}
 	parts := strings.FieldsFunc(words, func(r rune) bool { return strings.ContainsRune(" :;,()[]\"'", r) })
 	for _, word := range slices.Backward(parts) {
-		for _, t := range topics {
-			if slices.ContainsFunc(t.Names, func(name string) bool { return strings.EqualFold(name, word) }) {
-				return t, nil
-			}
+		if t, ok := docs.FindTopic(word); ok {
+			return t, nil
 		}
 	}
 	return docs.Topic{}, &ui.Exit{Status: ui.ExitNotFound, Err: fmt.Errorf("there is no topic %q%s",
-		ui.Cut(words, 60), cmp.Or(cli.DidYouMean(words, names), topicsWith(words, names), "; tokenctl explain lists them"))}
-}
-
-// topicsWith lists the topics with a word in their names, such as a provider.
-func topicsWith(word string, names []string) string {
-	found := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return word == "" || !containsFold(name, word) })
-	if len(found) == 0 || len(found) > 10 {
-		return ""
-	}
-	return "; there are " + strings.Join(found, ", ")
+		ui.Cut(words, 60), cmp.Or(cli.DidYouMean(words, names), "; tokenctl explain lists them"))}
 }
 
 // unmarked is a text without markup: several words between backquotes get

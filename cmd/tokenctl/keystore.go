@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"tokend/cmd/tokenctl/cli"
@@ -42,13 +41,10 @@ Shows which keystore holds tokend's keys and secrets, and its state.`,
 		Flags: jsonFlag(&asJSON),
 		Run: func(ctx context.Context, _ *cli.Call) error {
 			st, err := ui.Ask(ctx, e, (*ipc.Client).Keystore)
-			switch {
-			case err != nil:
+			if err != nil {
 				return err
-			case asJSON:
-				return e.Out.AnswerJSON(st)
 			}
-			return e.Out.Answer(keystoreText(e.Out, st))
+			return answer(e, asJSON, st, keystoreText(e.Out, st))
 		},
 		Commands: []*cli.Command{migrateCommand(e)},
 	}
@@ -89,7 +85,7 @@ func keystoreText(s ui.Screen, st token.KeystoreStatus) string {
 		rows = append(rows, ui.Pair("key", key+" ("+st.KeyID+")", ui.Plain))
 	}
 	if m := st.Moving; m != nil {
-		rows = append(rows, ui.Pair("moving", moveText(*m), ui.Warn))
+		rows = append(rows, ui.Pair("moving", fmt.Sprintf("%s %d of %d", m.Doing, min(m.Done+1, m.Total), m.Total), ui.Warn))
 	}
 	if st.Leftovers > 0 {
 		rows = append(rows, ui.Pair("left over", fmt.Sprintf("%d old copies, deleted as soon as that keystore can be used", st.Leftovers), ui.Warn))
@@ -119,15 +115,15 @@ func keyPlace(k token.KeystoreChoice) string {
 	return ""
 }
 
-func moveText(m token.KeystoreMove) string {
-	return fmt.Sprintf("%s %d of %d", m.Doing, min(m.Done+1, m.Total), m.Total)
-}
-
 func migrate(ctx context.Context, e *ui.Env, to token.KeystoreChoice, asJSON bool) (err error) {
 	if to.KeyFile != "" {
 		if to.KeyFile, err = filepath.Abs(to.KeyFile); err != nil {
 			return err
 		}
+	}
+	before, err := ui.Ask(ctx, e, (*ipc.Client).Keystore)
+	if err != nil {
+		return err
 	}
 	d, err := e.Client()
 	if err != nil {
@@ -135,77 +131,33 @@ func migrate(ctx context.Context, e *ui.Env, to token.KeystoreChoice, asJSON boo
 	}
 	ctx, cancel := context.WithTimeout(ctx, moveLimit)
 	defer cancel()
-	before, err := d.Keystore(ctx)
+	moving := e.Progress("Moving the secrets")
+	done, err := d.Migrate(ctx, to)
+	moving.End()
 	if err != nil {
 		return err
 	}
-	watching, stop := context.WithCancel(ctx)
-	var watcher sync.WaitGroup
-	watcher.Go(func() { watchMove(watching, e, d) })
-	done, err := d.Migrate(ctx, to)
-	stop()
-	watcher.Wait()
-	switch {
-	case err != nil:
-		return err
-	case asJSON:
-		return e.Out.AnswerJSON(done)
-	}
-	return e.Out.Answer(migratedText(before, done))
+	return answer(e, asJSON, done, migratedText(before, done))
 }
 
-// watchMove shows on stderr how far a migration is: when another part begins,
-// and then every second.
-func watchMove(ctx context.Context, e *ui.Env, d *ipc.Client) {
-	var last token.KeystoreMove
-	var shown time.Time
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		st, err := d.Keystore(ctx)
-		if err != nil || st.Moving == nil {
-			continue
-		}
-		if now := time.Now(); st.Moving.Doing != last.Doing || st.Moving.Done != last.Done && now.Sub(shown) >= time.Second {
-			last, shown = *st.Moving, now
-			e.Err.Print(ui.Printable(moveText(last)) + "\n")
-		}
-	}
-}
-
-func migratedText(before token.KeystoreStatus, done token.Migrated) string {
+func migratedText(before token.KeystoreStatus, done token.Migrated) (text string) {
+	add := func(format string, args ...any) { text += ui.Wrap(fmt.Sprintf(format, args...), "") }
 	now := done.Keystore
 	key, old := ui.Printable(keyPlace(now.KeystoreChoice)), ui.Printable(keyPlace(before.KeystoreChoice))
-	var lines []string
-	add := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
-	if done.Moved == 0 {
-		add("The secrets stay where they are; their key is now the one in the new place.")
-	} else {
+	if done.Moved > 0 {
 		add("Moved %d secrets and read each back: from %s to %s.", done.Moved, ui.Printable(keystoreName(before.KeystoreChoice)), ui.Printable(keystoreName(now.KeystoreChoice)))
 	}
-	if done.NewKey {
-		add("A new key is in %s. Without it the secrets cannot be read again: back it up, apart from them.", key)
-	} else if key != "" {
-		add("Their key: %s.", key)
-	}
 	switch {
-	case old == "", old == key:
-	case done.Moved == 0:
-		add("The same key is still in %s. Unless that is the same file under another name, you can delete it.", old)
-	default:
-		add("The old key in %s opens nothing any more, except backups. You can delete it.", old)
+	case done.NewKey:
+		add("A new key is in %s. Without it the secrets cannot be read again: back it up, apart from them.", key)
+	case key != "":
+		add("The key of the secrets is in %s.", key)
+	}
+	if old != "" && old != key {
+		add("The key in %s is for old backups alone. Unless that is the same file under another name, you can delete it.", old)
 	}
 	if now.Leftovers > 0 {
 		add("Old copies could not be deleted yet; tokend does it when it starts, or at: %s", ui.Typed("tokenctl unlock"))
-	}
-	text := ""
-	for _, line := range lines {
-		text += ui.Wrap(line, "")
 	}
 	return text
 }

@@ -16,8 +16,7 @@ type keystores struct {
 	status token.KeystoreStatus
 	done   token.Migrated
 	asked  token.KeystoreChoice
-	// busy is how long Migrate takes; unlocks are the answers to Unlock.
-	busy    time.Duration
+	// unlocks are the answers to Unlock.
 	unlocks []error
 }
 
@@ -32,23 +31,9 @@ func (b *backend) Migrate(context.Context, token.KeystoreChoice) (token.Migrated
 	return token.Migrated{}, b.err
 }
 
-func (k *keystores) Keystore(context.Context) (token.KeystoreStatus, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.status, nil
-}
-
-// becomes changes the status. The last question after how far a migration is may
-// still be under way when that has ended.
-func (k *keystores) becomes(status token.KeystoreStatus) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.status = status
-}
+func (k *keystores) Keystore(context.Context) (token.KeystoreStatus, error) { return k.status, nil }
 
 func (k *keystores) Unlock(context.Context) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
 	err := k.unlocks[0]
 	k.unlocks = k.unlocks[1:]
 	if err != nil { // the prompt is answered soon
@@ -58,10 +43,7 @@ func (k *keystores) Unlock(context.Context) error {
 }
 
 func (k *keystores) Migrate(_ context.Context, to token.KeystoreChoice) (token.Migrated, error) {
-	k.mu.Lock()
 	k.asked = to
-	k.mu.Unlock()
-	time.Sleep(k.busy)
 	return k.done, k.err
 }
 
@@ -72,10 +54,10 @@ func sealedAt(file string) token.KeystoreStatus {
 
 func TestKeystoreTellsWhereSecretsAre(t *testing.T) {
 	k := &keystores{backend: newBackend(), status: sealedAt("/etc/tokend/tokend.key")}
-	k.status.State, k.status.Leftovers = "locked", 4
+	k.status.State, k.status.Leftovers, k.status.Moving = "locked", 4, &token.KeystoreMove{Doing: "copying", Done: 2, Total: 7}
 	socket := serve(t, k)
 	r := call(t, socket, nil, "keystore")
-	for _, want := range []string{"sealed, files", "locked", "/etc/tokend/tokend.key (ab12)", "2026-11-23", "4 old copies"} {
+	for _, want := range []string{"sealed, files", "locked", "/etc/tokend/tokend.key (ab12)", "2026-11-23", "4 old copies", "copying 3 of 7"} {
 		r.wants(t, ui.ExitOK, want, "")
 	}
 	call(t, socket, nil, "keystore", "--json").wants(t, ui.ExitOK, `"key_file": "/etc/tokend/tokend.key"`, "")
@@ -83,25 +65,22 @@ func TestKeystoreTellsWhereSecretsAre(t *testing.T) {
 }
 
 func TestMigrateShowsWhatMoved(t *testing.T) {
-	k := &keystores{backend: newBackend(), busy: 400 * time.Millisecond,
-		status: token.KeystoreStatus{KeystoreChoice: token.KeystoreChoice{Keystore: "os"}, State: "ok", Moving: &token.KeystoreMove{Doing: "copying", Done: 2, Total: 7}},
-		done:   token.Migrated{Keystore: sealedAt("/home/me/new.key"), Moved: 7, NewKey: true}}
+	k := &keystores{backend: newBackend(), status: token.KeystoreStatus{KeystoreChoice: token.KeystoreChoice{Keystore: "os"}, State: "ok"},
+		done: token.Migrated{Keystore: sealedAt("/home/me/new.key"), Moved: 7, NewKey: true}}
 	socket := serve(t, k)
 	r := call(t, socket, nil, "keystore", "migrate", "--to", "sealed", "--key-file", "/home/me/new.key")
-	if r.status != ui.ExitOK || r.err != "copying 3 of 7\n" || !strings.Contains(r.out, "Moved 7 secrets and read each back: from os") || !strings.Contains(r.out, "back it up") {
+	if r.status != ui.ExitOK || r.err != "" || !strings.Contains(r.out, "Moved 7 secrets and read each back: from os") || !strings.Contains(r.out, "back it up") {
 		t.Errorf("%+v", r)
 	}
 	if k.asked != (token.KeystoreChoice{Keystore: "sealed", KeyFile: "/home/me/new.key"}) {
 		t.Errorf("it asked for %+v", k.asked)
 	}
 	// From one key to another: which one is of no use any more.
-	k.busy = 0
-	k.becomes(sealedAt("/home/me/old.key"))
-	call(t, socket, nil, "keystore", "migrate", "--to", "sealed", "--key-file", "/home/me/new.key").wants(t, ui.ExitOK, "The old key in /home/me/old.key opens nothing any more, except backups.", "")
+	k.status = sealedAt("/home/me/old.key")
+	call(t, socket, nil, "keystore", "migrate", "--to", "sealed", "--key-file", "/home/me/new.key").wants(t, ui.ExitOK, "The key in /home/me/old.key is for old backups alone.", "")
 	// The same key elsewhere opens as much as before; where it is, it stays.
 	k.done.Moved, k.done.NewKey = 0, false
-	call(t, socket, nil, "keystore", "migrate", "--to", "sealed", "--key-file", "/home/me/new.key").wants(t, ui.ExitOK, "same key is still in /home/me/old.key", "")
-	k.becomes(sealedAt("/home/me/new.key"))
+	k.status = sealedAt("/home/me/new.key")
 	if r := call(t, socket, nil, "keystore", "migrate", "--to", "sealed", "--key-file", "/home/me/new.key", "--key-file-group-read"); strings.Contains(r.out, "deleted") {
 		t.Errorf("it offers to delete the current key: %s", r.out)
 	}

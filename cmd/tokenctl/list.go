@@ -23,15 +23,10 @@ profile without tokens shows what it does instead: it signs or verifies.`,
 		Flags: jsonFlag(&asJSON),
 		Run: func(ctx context.Context, _ *cli.Call) error {
 			st, err := e.Status(ctx)
-			switch {
-			case err != nil:
+			if err != nil {
 				return err
-			case asJSON:
-				return e.Out.AnswerJSON(ipc.ProfileList{Profiles: st.Profiles})
-			case len(st.Profiles) == 0:
-				return e.Out.Answer(noProfiles(st))
 			}
-			return e.Out.Answer(listText(e.Out, st.Profiles, time.Now()))
+			return answer(e, asJSON, ipc.ProfileList{Profiles: st.Profiles}, listText(e.Out, st, time.Now()))
 		},
 	}
 }
@@ -44,10 +39,13 @@ func noProfiles(st token.Status) string {
 	return "There is no profile that you may use. Ask the person who manages them.\n"
 }
 
-func listText(s ui.Screen, profiles []token.ProfileStatus, now time.Time) string {
+func listText(s ui.Screen, st token.Status, now time.Time) string {
+	if len(st.Profiles) == 0 {
+		return noProfiles(st)
+	}
 	rows := []ui.Row{ui.Header("PROFILE", "PROVIDER", "STATE", "EXPIRES")}
-	for _, p := range profiles {
-		t := ownToken(p)
+	for _, p := range st.Profiles {
+		t := tokensOf(p)[0]
 		rows = append(rows, ui.Row{Cells: []ui.Cell{
 			{Text: ui.Printable(p.Name)}, {Text: ui.Printable(p.Provider)}, stateOf(t), {Text: ui.WhenOrDash(t.Expiry, now)},
 		}})
@@ -55,15 +53,8 @@ func listText(s ui.Screen, profiles []token.ProfileStatus, now time.Time) string
 	return s.Table(rows)
 }
 
-// ownToken is the token for the profile's own target.
-func ownToken(p token.ProfileStatus) token.TokenStatus {
-	if len(p.Tokens) > 0 && p.Tokens[0].Target == (token.Target{}) {
-		return p.Tokens[0]
-	}
-	return noToken(p)
-}
-
-// tokensOf are the profile's tokens, or what stands for them.
+// tokensOf are the profile's tokens, that for its own target first, or what stands
+// for them.
 func tokensOf(p token.ProfileStatus) []token.TokenStatus {
 	if len(p.Tokens) == 0 {
 		return []token.TokenStatus{noToken(p)}

@@ -99,6 +99,14 @@ fresh, signs requests and verifies tokens.
 Exit status:
 ` + ui.ExitStatuses
 
+// answer prints v as JSON, or text.
+func answer(e *ui.Env, asJSON bool, v any, text string) error {
+	if asJSON {
+		return e.Out.AnswerJSON(v)
+	}
+	return e.Out.Answer(text)
+}
+
 // jsonFlag defines --json.
 func jsonFlag(asJSON *bool) func(*cli.Flags) {
 	return func(f *cli.Flags) { f.BoolVar(asJSON, "json", false, "print JSON") }

@@ -44,7 +44,7 @@ func overviewLines(st token.Status, now time.Time) []string {
 		}
 		return lines
 	}
-	i := slices.IndexFunc(st.Profiles, func(p token.ProfileStatus) bool { return ownToken(p).Error != nil || len(p.Warnings) > 0 })
+	i := slices.IndexFunc(st.Profiles, func(p token.ProfileStatus) bool { return tokensOf(p)[0].Error != nil || len(p.Warnings) > 0 })
 	if i >= 0 {
 		lines = append(lines, "Needs attention: "+ui.Typed("tokenctl status", ui.Printable(ui.Word(st.Profiles[i].Name))))
 	} else {

@@ -48,15 +48,16 @@ func publicKeyCommand(e *ui.Env) *cli.Command {
 
 // publicKey is the current public key of a profile, or the pending one.
 func publicKey(p token.ProfileStatus, pending bool) (string, error) {
-	key, problem := form.PublicKey(p.Settings), fmt.Sprintf("the profile %s (%s) has no public key to register", p.Name, p.Provider)
+	settings, problem := p.Settings, "has no public key to register"
 	if pending {
-		key, problem = "", fmt.Sprintf("the profile %s has no new key that waits to be registered", p.Name)
+		settings, problem = token.Settings{}, "has no new key that waits to be registered"
 		if p.Pending != nil {
-			key = form.PublicKey(p.Pending.Settings)
+			settings = p.Pending.Settings
 		}
 	}
+	key := form.PublicKey(settings)
 	if key == "" {
-		return "", &token.Error{Code: token.ErrInvalid, Message: problem}
+		return "", &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf("the profile %s (%s) %s", p.Name, p.Provider, problem)}
 	}
 	return key, nil
 }

@@ -30,16 +30,18 @@ the last attempts to obtain one. It never shows a secret.`,
 		Check:    e.OneProfile,
 		Complete: e.CompleteProfile,
 		Run: func(ctx context.Context, _ *cli.Call) error {
-			p, err := e.ProfileStatus(ctx, e.Profile)
-			switch {
-			case err != nil:
-				return err
-			case asJSON:
-				return e.Out.AnswerJSON(p)
-			}
-			return e.Out.Answer(profileText(e.Out, p, time.Now()))
+			return showProfile(ctx, e, asJSON)
 		},
 	}
+}
+
+// showProfile answers with the profile that was named.
+func showProfile(ctx context.Context, e *ui.Env, asJSON bool) error {
+	p, err := e.ProfileStatus(ctx, e.Profile)
+	if err != nil {
+		return err
+	}
+	return answer(e, asJSON, p, profileText(e.Out, p, time.Now()))
 }
 
 // profileText shows one profile: what it is made of, its tokens, and what tokend
@@ -156,31 +158,24 @@ func settingRows(p token.ProfileStatus) []ui.Row {
 		if name == "public_key" {
 			text = "printed by: tokenctl public-key " + ui.Word(p.Name)
 		}
-		rows = append(rows, ui.Row{Cells: []ui.Cell{{Text: ui.Printable(name)}, {Text: ui.Cut(ui.Printable(oneLine(text)), ui.Width-20)}}})
+		rows = append(rows, ui.Row{Cells: []ui.Cell{{Text: ui.Printable(name)}, {Text: ui.Cut(ui.Printable(text), ui.Width-20)}}})
 	}
 	return rows
 }
 
-// oneLine stands for text of several lines; other text is unchanged.
-func oneLine(text string) string {
-	n := strings.Count(strings.TrimSpace(text), "\n") + 1
-	switch {
-	case n == 1:
-		return strings.TrimSpace(text)
-	case strings.Contains(text, "-----BEGIN"):
-		return fmt.Sprintf("(PEM, %d lines)", n)
-	}
-	return fmt.Sprintf("(%d lines)", n)
-}
-
-// settingText is a setting's value: text as it is, the rest as JSON.
+// settingText is a setting's value on one line: text as it is, the rest as JSON.
 func settingText(v any) string {
-	if s, ok := v.(string); ok {
-		return s
+	s, ok := v.(string)
+	if !ok {
+		b, err := json.Marshal(v)
+		if err != nil {
+			return fmt.Sprint(v)
+		}
+		return string(b)
 	}
-	b, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Sprint(v)
+	s = strings.TrimSpace(s)
+	if n := strings.Count(s, "\n") + 1; n > 1 {
+		return fmt.Sprintf("(%d lines)", n)
 	}
-	return string(b)
+	return s
 }

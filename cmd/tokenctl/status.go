@@ -1,10 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -52,32 +52,18 @@ func statusCommand(e *ui.Env) *cli.Command {
 			switch {
 			case asJSON && watched:
 				return cli.Usage("--json and --watch cannot be combined")
-			case asJSON:
-				return statusJSON(ctx, e)
 			case watched:
 				return watch(e, func() (string, error) { return statusText(ctx, e) })
+			case e.Profile != "":
+				return showProfile(ctx, e, asJSON)
 			}
-			text, err := statusText(ctx, e)
+			st, err := e.Status(ctx)
 			if err != nil {
 				return err
 			}
-			return e.Out.Answer(text)
+			return answer(e, asJSON, st, daemonText(e.Out, st, time.Now()))
 		},
 	}
-}
-
-func statusJSON(ctx context.Context, e *ui.Env) error {
-	var answer any
-	var err error
-	if e.Profile != "" {
-		answer, err = e.ProfileStatus(ctx, e.Profile)
-	} else {
-		answer, err = e.Status(ctx)
-	}
-	if err != nil {
-		return err
-	}
-	return e.Out.AnswerJSON(answer)
 }
 
 // statusText is the current state in words, of the profile that was named or
@@ -94,28 +80,26 @@ func statusText(ctx context.Context, e *ui.Env) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	now := time.Now()
-	text := daemonText(e.Out, st, now) + "\n"
-	if len(st.Profiles) == 0 {
-		text += noProfiles(st)
-	} else {
-		text += profileTable(e.Out, st.Profiles, now)
-	}
-	return text + warningsText(e.Out, st), nil
+	return daemonText(e.Out, st, time.Now()), nil
 }
 
+// daemonText shows tokend and all profiles.
 func daemonText(s ui.Screen, st token.Status, now time.Time) string {
 	rows := []ui.Row{
 		ui.Pair("tokend", fmt.Sprintf("%s, process %d, started %s", st.Version, st.PID, ui.When(st.Started, now)), ui.Plain),
 		ui.Pair("keystore", st.Keystore, health(st.Keystore)),
 		ui.Pair("cache", st.Cache, health(st.Cache)),
-		ui.Pair("config", st.Config, ui.Plain),
-		ui.Pair("state", st.State, ui.Plain),
 	}
 	if st.Sandbox != "" {
-		rows = slices.Insert(rows, 3, ui.Pair("sandbox", st.Sandbox, health(st.Sandbox)))
+		rows = append(rows, ui.Pair("sandbox", st.Sandbox, health(st.Sandbox)))
 	}
-	return s.Table(rows)
+	text := s.Table(append(rows, pairs("config", st.Config, "state", st.State)...)) + "\n"
+	if len(st.Profiles) == 0 {
+		text += noProfiles(st)
+	} else {
+		text += profileTable(s, st.Profiles, now)
+	}
+	return text + warningsText(s, st)
 }
 
 // health is the style of a text such as "ok" or "os: locked".
@@ -126,20 +110,14 @@ func health(text string) ui.Style {
 	return ui.Bad
 }
 
-// longestName is how much of a profile's name a table on a terminal shows.
-const longestName = 24
-
 // profileTable has a line for each token, and what goes wrong below it.
 func profileTable(s ui.Screen, profiles []token.ProfileStatus, now time.Time) string {
 	rows := []ui.Row{ui.Header("PROFILE", "STATE", "LEFT", "NEXT", "LAST USED")}
 	for _, p := range profiles {
 		for i, t := range tokensOf(p) {
 			name := ui.Printable(p.Name)
-			switch {
-			case i > 0:
+			if i > 0 {
 				name = ""
-			case ui.IsTerminal(s.W):
-				name = ui.Cut(name, longestName)
 			}
 			rows = append(rows, ui.Row{
 				Cells: []ui.Cell{{Text: name}, stateOf(t), lifeLeft(t, now), {Text: nextTry(t, now)}, {Text: lastUse(t.LastUsed, t.LastUser, ", ", now)}},
@@ -174,18 +152,13 @@ func nextTry(t token.TokenStatus, now time.Time) string {
 		next = t.Error.RetryAt
 	}
 	switch {
-	case t.Obtaining:
-		return "now"
-	case next.IsZero():
+	case next.IsZero() && !t.Obtaining:
 		return "-"
-	case next.Sub(now) >= time.Second:
-		return ui.When(next, now)
+	case t.Obtaining || next.Before(now):
+		return "now"
 	}
-	return due
+	return ui.When(next, now)
 }
-
-// due is what nextTry says of a time that has come.
-const due = "due"
 
 // lastUse says when something was last used, and after sep by whom.
 func lastUse(at time.Time, by *token.User, sep string, now time.Time) string {
@@ -201,21 +174,17 @@ func userText(u *token.User) string {
 	if u == nil {
 		return ""
 	}
-	program := ui.Printable(u.Program)
-	if program == "" && u.PID != 0 {
-		program = fmt.Sprintf("process %d", u.PID)
+	var words []string
+	switch {
+	case u.Program != "":
+		words = append(words, ui.Printable(u.Program))
+	case u.PID != 0:
+		words = append(words, fmt.Sprintf("process %d", u.PID))
 	}
-	if u.UID == os.Getuid() {
-		return program
+	if u.UID != os.Getuid() {
+		words = append(words, cmp.Or(ui.Printable(u.Name), fmt.Sprintf("uid %d", u.UID)))
 	}
-	name := ui.Printable(u.Name)
-	if name == "" {
-		name = fmt.Sprintf("uid %d", u.UID)
-	}
-	if program == "" {
-		return name
-	}
-	return program + " of " + name
+	return strings.Join(words, " of ")
 }
 
 func tokenNotes(t token.TokenStatus, now time.Time) (notes []string) {
@@ -238,11 +207,7 @@ func failureText(t token.TokenStatus, now time.Time) string {
 	if t.Failures > 1 {
 		text += fmt.Sprintf(" (%d times in a row)", t.Failures)
 	}
-	switch next := nextTry(t, now); next {
-	case "-":
-	case due:
-		text += "; the next try is due"
-	default:
+	if next := nextTry(t, now); next != "-" {
 		text += "; trying again " + next
 	}
 	if usable(t) {
@@ -258,9 +223,6 @@ func warningsText(s ui.Screen, st token.Status) string {
 			lines = append(lines, p.Name+": "+warning)
 		}
 	}
-	return s.Section("Warnings", ui.Warn, lines) + badFilesText(s, st)
-}
-
-func badFilesText(s ui.Screen, st token.Status) string {
-	return s.Section("Files that could not be loaded (what was loaded before stays)", ui.Bad, st.ConfigErrors)
+	return s.Section("Warnings", ui.Warn, lines) +
+		s.Section("Files that could not be loaded (what was loaded before stays)", ui.Bad, st.ConfigErrors)
 }

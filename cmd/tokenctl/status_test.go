@@ -48,7 +48,7 @@ func TestFaultsAreShownWithWhatIsDone(t *testing.T) {
 		"idp did not answer; trying again in 40 s; the cached token is good for 12 min": with(good, unavailable(in(40*time.Second)), 1, false),
 		"idp did not answer (7 times in a row); trying again in 5 min":                  with(none, unavailable(in(5*time.Minute)), 7, false),
 		"idp did not answer (2 times in a row); trying again now":                       with(none, unavailable(in(-time.Second)), 2, true),
-		"idp did not answer; the next try is due":                                       with(none, unavailable(now.Add(-time.Minute)), 1, false),
+		"idp did not answer; trying again now":                                          with(none, unavailable(now.Add(-time.Minute)), 1, false),
 		"idp says no; trying again in 6 min":                                            with(none, &token.Error{Code: token.ErrRejected, Message: "idp says no", RetryAt: in(6 * time.Minute)}, 1, false),
 		"the keyring is locked; trying again in 5 s":                                    with(none, &token.Error{Code: token.ErrLocked, Message: "the keyring is locked", RetryAt: in(5 * time.Second)}, 1, false),
 		"no key is stored": with(none, &token.Error{Code: token.ErrKeystore, Message: "no key is stored"}, 1, false),

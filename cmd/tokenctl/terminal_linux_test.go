@@ -483,7 +483,7 @@ func TestWatchWaitsForTokend(t *testing.T) {
 	c := p.atTerminal(socket, "status", "clms", "--watch")
 	p.sees("profile     clms")
 	first()
-	p.sees("Waiting for it.")
+	p.sees("Waiting for tokend.")
 	again := newBackend()
 	again.status.Profiles[1].Provider = "another"
 	serveAt(t, socket, again)

@@ -7,7 +7,6 @@ import (
 
 	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokenctl/ui"
-	"tokend/ipc"
 	"tokend/providers/token"
 )
 
@@ -16,6 +15,9 @@ const unlockHelp = `  tokenctl unlock
 Has the desktop ask for the keyring's password, and waits until it is unlocked.
 Then everything that waits for the keyring is tried at once. tokend also notices
 within a minute when you unlock the keyring in another way.`
+
+// unlockPoll is how often the keystore's state is asked for.
+const unlockPoll = 300 * time.Millisecond
 
 func unlockCommand(e *ui.Env) *cli.Command {
 	wait := time.Minute
@@ -40,7 +42,15 @@ func unlock(ctx context.Context, e *ui.Env, wait time.Duration) error {
 	err = d.Unlock(ctx)
 	if isPrompting(err) && wait > 0 {
 		e.Err.Print("The keyring asks for its password. Waiting for the answer ...\n")
-		err = awaitUnlocked(ctx, d, err, wait)
+	}
+	for limit := time.Now().Add(wait); isPrompting(err) && time.Now().Before(limit); time.Sleep(unlockPoll) {
+		st, failed := d.Keystore(ctx)
+		if failed != nil {
+			return failed
+		}
+		if st.State == "ok" { // the answer has come; tokend is to notice it
+			err = d.Unlock(ctx)
+		}
 	}
 	if err != nil {
 		return err
@@ -52,28 +62,4 @@ func unlock(ctx context.Context, e *ui.Env, wait time.Duration) error {
 func isPrompting(err error) bool {
 	var e *token.Error
 	return errors.As(err, &e) && e.Code == token.ErrLocked && e.Topic == "keyring-prompt"
-}
-
-// awaitUnlocked waits for the prompt's answer, and has tokend notice it.
-func awaitUnlocked(ctx context.Context, d *ipc.Client, err error, wait time.Duration) error {
-	limit := time.After(wait)
-	tick := time.NewTicker(300 * time.Millisecond)
-	defer tick.Stop()
-	for isPrompting(err) {
-		select {
-		case <-limit:
-			return err
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-tick.C:
-		}
-		st, failed := d.Keystore(ctx)
-		if failed != nil {
-			return failed
-		}
-		if st.State == "ok" {
-			err = d.Unlock(ctx)
-		}
-	}
-	return err
 }

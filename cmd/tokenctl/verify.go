@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"strconv"
 	"time"
 
 	"tokend/cmd/tokenctl/cli"
@@ -70,19 +69,16 @@ func readPresented(e *ui.Env, file string) (token.Secret, error) {
 	return token.NewSecret(string(bytes.TrimRight(text, "\r\n"))), err
 }
 
-func answerVerdict(e *ui.Env, v token.Verdict, asJSON bool) (err error) {
-	if asJSON {
-		err = e.Out.AnswerJSON(v)
-	} else {
-		err = e.Out.Answer(verdictText(e.Out, v, time.Now()))
-		for _, hint := range ui.SeeTopic(v.Reason) {
+func answerVerdict(e *ui.Env, v token.Verdict, asJSON bool) error {
+	if err := answer(e, asJSON, v, verdictText(e.Out, v, time.Now())); err != nil || v.Valid {
+		return err
+	}
+	for _, hint := range ui.SeeTopic(v.Reason) {
+		if !asJSON {
 			e.Err.Print(ui.Wrap(hint, "  "))
 		}
 	}
-	if err == nil && !v.Valid {
-		return &ui.Exit{Status: ui.ExitFailure}
-	}
-	return err
+	return &ui.Exit{Status: ui.ExitFailure}
 }
 
 func verdictText(s ui.Screen, v token.Verdict, now time.Time) string {
@@ -103,14 +99,8 @@ func verdictText(s ui.Screen, v token.Verdict, now time.Time) string {
 
 // numericDate reads a NumericDate (RFC 7519 §2).
 func numericDate(claim any) (time.Time, bool) {
-	number, ok := claim.(json.Number)
-	if !ok {
-		return time.Time{}, false
-	}
-	seconds, err := strconv.ParseFloat(number.String(), 64)
+	number, _ := claim.(json.Number)
+	seconds, err := number.Float64()
 	const year9999 = 253402300799
-	if err == nil && seconds >= 0 && seconds <= year9999 {
-		return time.Unix(int64(seconds), 0), true
-	}
-	return time.Time{}, false
+	return time.Unix(int64(seconds), 0), err == nil && seconds >= 0 && seconds <= year9999
 }

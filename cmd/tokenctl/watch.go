@@ -55,18 +55,9 @@ func watch(e *ui.Env, state func() (string, error)) error {
 			if errors.Is(err, token.ErrNotFound) { // which will not pass
 				return err
 			}
-			text = unknownState(e.Out, err)
+			text = e.Out.Paint(ui.Bad, "Waiting for tokend.") + "\n" + ui.Wrap(ui.Printable(err.Error()), "")
 		}
 	}
-}
-
-// unknownState is what to show while the state cannot be had.
-func unknownState(s ui.Screen, err error) string {
-	heading := "tokend does not answer. Trying again."
-	if errors.Is(err, token.ErrNoDaemon) {
-		heading = "tokend is not running. Waiting for it."
-	}
-	return s.Paint(ui.Bad, heading) + "\n" + ui.Wrap(ui.Printable(err.Error()), "")
 }
 
 // frame is text as one full screen.

@@ -332,7 +332,7 @@ func TestSecretsMoveUnderARunningDaemon(t *testing.T) {
 		says    string
 	}{
 		{[]string{"--to", "sealed"}, false, "A new key is in " + filepath.Join(h.dir, "config", "tokend.key")},
-		{[]string{"--to", "sealed", "--key-file", filepath.Join(h.dir, "config", "other.key")}, false, "opens nothing any more, except backups"},
+		{[]string{"--to", "sealed", "--key-file", filepath.Join(h.dir, "config", "other.key")}, false, "is for old backups alone"},
 		{[]string{"--to", "os"}, true, "to os"},
 	} {
 		stop := make(chan struct{})
