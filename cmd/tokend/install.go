@@ -28,16 +28,13 @@ type serviceRequest struct {
 
 func (p *program) serviceCommands() []*cli.Command {
 	r := &serviceRequest{at: &p.at, out: p.out}
-	var purge purgeRequest
+	purge := purgeRequest{in: os.Stdin}
 	uninstall := r.command("uninstall", "Remove the service", `  tokend uninstall
   tokend uninstall --purge          with keys, configuration and tokens
 
 Stops the service and removes its definition. Configuration, keys and tokens
 stay, unless you say --purge: it shows what it will delete, and asks.`,
-		func(ctx context.Context) error {
-			purge.in = os.Stdin
-			return r.uninstall(ctx, purge)
-		}, func(f *cli.Flags) {
+		func(ctx context.Context) error { return r.uninstall(ctx, purge) }, func(f *cli.Flags) {
 			f.BoolVar(&purge.wanted, "purge", false, "delete configuration, keys and tokens too")
 			f.BoolVar(&purge.yes, "yes", false, "with --purge: do not ask")
 		})
@@ -129,9 +126,6 @@ func (r *serviceRequest) install(ctx context.Context) error {
 	for _, file := range files {
 		fmt.Fprintln(r.out, "Installed:", file)
 	}
-	if dir := filepath.Dir(d.Program); runtime.GOOS == "linux" && !exists(filepath.Join(dir, "tokenctl")) {
-		fmt.Fprintf(r.out, "tokenctl is not in %s: systemctl reload runs it from there.\n", dir)
-	}
 	if _, err := store.ReadKeystoreConfig(d.Dirs.State); errors.Is(err, token.ErrNotFound) {
 		fmt.Fprintf(r.out, "It starts %s once it is set up.\nNext: %s, then: %s\n", r.when(), r.line("setup"), r.line("start"))
 		return nil
@@ -147,11 +141,7 @@ func (r *serviceRequest) startInstalled(ctx context.Context, m service.Manager, 
 		}
 		fmt.Fprintf(r.out, "Stopped the tokend that ran already, process %d: the service takes its place.\n", pid)
 	}
-	start := m.Start
-	if before.Running {
-		start = m.Restart
-	}
-	if err := start(ctx); err != nil {
+	if err := m.Restart(ctx); err != nil {
 		return err
 	}
 	st, err := m.State(ctx)
@@ -161,9 +151,6 @@ func (r *serviceRequest) startInstalled(ctx context.Context, m service.Manager, 
 	fmt.Fprintf(r.out, "It runs, and starts %s. Its log: %s\n", r.when(), st.Log)
 	for _, note := range st.Notes {
 		fmt.Fprintln(r.out, note)
-	}
-	if env := os.Getenv(ipc.SocketEnv); env != "" && env != d.Socket {
-		fmt.Fprintf(r.out, "$%s is set to %s: tokenctl connects there, not to %s.\n", ipc.SocketEnv, env, d.Socket)
 	}
 	fmt.Fprintln(r.out, "Next: tokenctl add --help, or: tokenctl status")
 	return nil

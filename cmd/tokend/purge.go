@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -12,9 +11,8 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/term"
-
 	"tokend/cmd/tokenctl/cli"
+	"tokend/cmd/tokenctl/ui"
 	"tokend/cmd/tokend/service"
 	"tokend/daemon/profile"
 	"tokend/providers/token"
@@ -69,8 +67,7 @@ func (p purgeRequest) ask(dirs profile.Dirs, out io.Writer) error {
 	}
 	install, err := store.ReadKeystoreConfig(dirs.State)
 	switch {
-	case errors.Is(err, token.ErrNotFound):
-	case err != nil:
+	case err != nil && !errors.Is(err, token.ErrNotFound):
 		return err
 	case install.Keystore == store.KeystoreOS:
 		fmt.Fprintf(out, "  in the OS keyring: this installation's items of the service %q\n", store.KeyringService)
@@ -80,12 +77,11 @@ func (p purgeRequest) ask(dirs profile.Dirs, out io.Writer) error {
 	if p.yes {
 		return nil
 	}
-	if stdin, ok := p.in.(*os.File); !ok || !term.IsTerminal(int(stdin.Fd())) {
+	terminal, ok := (&ui.Env{In: p.in, Err: ui.NewScreen(os.Stderr)}).Terminal()
+	if !ok {
 		return cli.Usage("there is no terminal to ask at: say --yes to delete all this")
 	}
-	fmt.Fprint(out, `Keys and secrets without a copy elsewhere are lost then. Type "yes" to delete: `)
-	answer, err := bufio.NewReader(p.in).ReadString('\n')
-	if strings.TrimSpace(answer) != "yes" || err != nil {
+	if sure, err := terminal.Confirm("Keys and secrets without a copy elsewhere are lost then. Delete?"); err != nil || !sure {
 		return errors.New("nothing was changed")
 	}
 	return nil

@@ -33,7 +33,7 @@ type Manager interface {
 	// Start starts tokend, also after failures, and returns when it serves.
 	Start(ctx context.Context) error
 	Stop(ctx context.Context) error
-	// Restart starts tokend with its current definition.
+	// Restart starts tokend with its current definition, also if it does not run.
 	Restart(ctx context.Context) error
 	State(ctx context.Context) (State, error)
 }

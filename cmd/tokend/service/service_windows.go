@@ -1,15 +1,12 @@
 package service
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/user"
 	"path/filepath"
-	"strings"
 
 	kardianos "github.com/kardianos/service"
 	"golang.org/x/sys/windows"
@@ -56,16 +53,9 @@ func (w windowsService) Install(ctx context.Context) ([]string, error) {
 
 func askPassword(account string) (token.Secret, error) {
 	fmt.Fprintf(os.Stderr, "Password of %s, with which Windows starts the service as you: ", account)
-	if stdin := int(os.Stdin.Fd()); term.IsTerminal(stdin) {
-		typed, err := term.ReadPassword(stdin)
-		fmt.Fprintln(os.Stderr)
-		return token.NewSecret(string(typed)), err
-	}
-	line, err := bufio.NewReader(os.Stdin).ReadString('\n')
-	if errors.Is(err, io.EOF) {
-		err = nil
-	}
-	return token.NewSecret(strings.TrimRight(line, "\r\n")), err
+	typed, err := term.ReadPassword(int(os.Stdin.Fd()))
+	fmt.Fprintln(os.Stderr)
+	return token.NewSecret(string(typed)), err
 }
 
 func (w windowsService) Uninstall(ctx context.Context) ([]string, error) {

@@ -9,9 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"os/user"
-	"path"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -96,30 +94,18 @@ func RemoveDropIn(file string) error {
 	return err
 }
 
-// folder returns the folder of the units in packaging.Services.
-func (d Definition) folder() string {
-	if d.System {
-		return "systemd"
-	}
-	return "systemd/user"
-}
-
 // Install writes the units, unless a package brought the same ones.
 func (s systemd) Install(ctx context.Context) ([]string, error) {
-	dir, err := s.dir(ctx)
+	dir, err := s.dir()
 	if err != nil {
 		return nil, err
 	}
 	units := map[string]string{}
 	for _, name := range unitNames {
 		if masked(filepath.Join(dir, name)) {
-			systemctl := "systemctl --user"
-			if s.System {
-				systemctl = "sudo systemctl"
-			}
-			return nil, fmt.Errorf("%s is masked: %s unmask %s %s, and repeat this command", name, systemctl, unitName, socketName)
+			return nil, fmt.Errorf("%s is masked: unmask it (systemctl(1)), and repeat this command", name)
 		}
-		if units[name], err = s.unit(path.Join(s.folder(), name)); err != nil {
+		if units[name], err = s.unit(name); err != nil {
 			return nil, err
 		}
 	}
@@ -149,7 +135,7 @@ func (s systemd) enable(ctx context.Context, dir string, units map[string]string
 		if _, err := s.ctl(ctx, "daemon-reload"); err != nil {
 			return nil, err
 		}
-		_, err := s.ctl(ctx, append([]string{"enable"}, unitNames...)...)
+		_, err := s.ctl(ctx, "enable", unitName, socketName)
 		return files, err
 	}
 	socket, file := filepath.Join(dir, socketName), filepath.Join(dir, unitName)
@@ -202,8 +188,8 @@ func (s systemd) prepare(ctx context.Context, units string) error {
 	return nil
 }
 
-// fitSandbox tries the sandbox of a user's unit, and turns it off where the
-// system forbids it.
+// fitSandbox tries the sandbox of a user's unit, and turns it off with a drop-in
+// where the system forbids it.
 func (s systemd) fitSandbox(ctx context.Context, dir string) ([]string, error) {
 	if s.System {
 		return nil, nil
@@ -212,16 +198,16 @@ func (s systemd) fitSandbox(ctx context.Context, dir string) ([]string, error) {
 		args := append([]string{"--user", "--quiet", "--wait", "--collect"}, properties...)
 		return exec.CommandContext(ctx, "systemd-run", append(args, s.Program, "version")...).Run() == nil
 	}
-	file := filepath.Join(dir, unitName+".d", noSandbox)
 	// A program that does not run without a sandbox either proves nothing.
 	if runs("--property=PrivateUsers=yes", "--property=ProtectSystem=strict", "--property=PrivateDevices=yes") || !runs() {
-		return nil, RemoveDropIn(file)
+		return nil, nil
 	}
-	text, err := packaging.Services.ReadFile(path.Join(s.folder(), noSandbox))
+	text, err := s.unit(noSandbox)
 	if err != nil {
 		return nil, err
 	}
-	return []string{file}, WriteFile(file, string(text))
+	file := filepath.Join(dir, unitName+".d", noSandbox)
+	return []string{file}, WriteFile(file, text)
 }
 
 // packaged returns the units that a package installed, if their text is the same.
@@ -239,22 +225,13 @@ func (s systemd) packaged(units map[string]string) []string {
 	return nil
 }
 
-// dir returns where kardianos/service puts units, if systemd can be reached and
-// reads them there.
-func (s systemd) dir(ctx context.Context) (string, error) {
-	out, err := s.ctl(ctx, "show", "--property=UnitPath", "--value")
-	if err != nil || s.System {
-		return SystemDirs[0], err
+// dir returns where kardianos/service puts units.
+func (s systemd) dir() (string, error) {
+	if s.System {
+		return SystemDirs[0], nil
 	}
 	home, err := os.UserHomeDir()
-	if err != nil {
-		return "", err
-	}
-	dir := filepath.Join(home, ".config/systemd/user")
-	if paths := strings.Fields(out); !slices.Contains(paths, dir) {
-		return "", fmt.Errorf("your systemd does not read units in %s: set $HOME to your home, and $XDG_CONFIG_HOME for no service of systemd", dir)
-	}
-	return dir, nil
+	return filepath.Join(home, ".config/systemd/user"), err
 }
 
 // masked reports whether the administrator masked a unit (systemctl(1)).
@@ -265,38 +242,29 @@ func masked(file string) bool {
 
 // Uninstall removes whatever files are there: an installation may be incomplete.
 func (s systemd) Uninstall(ctx context.Context) (removed []string, err error) {
-	dir, err := s.dir(ctx)
+	dir, err := s.dir()
 	if err != nil {
 		return nil, err
 	}
 	if err := s.Stop(ctx); err != nil {
 		return nil, err
 	}
-	removed, err = s.remove(ctx, dir)
-	if err != nil {
-		return removed, err
-	}
-	if file := filepath.Join(dir, unitName+".d", noSandbox); !s.System && exists(file) {
-		if err := RemoveDropIn(file); err != nil {
-			return removed, err
-		}
-		removed = append(removed, file)
-	}
-	if _, err := s.ctl(ctx, "daemon-reload"); err != nil {
-		return removed, err
+	if removed, err = s.remove(ctx, dir); err == nil {
+		_, err = s.ctl(ctx, "daemon-reload")
 	}
 	s.resetFailed(ctx)
-	return removed, nil
+	return removed, err
 }
 
-// remove disables the units and removes those in dir that are not masked.
+// remove disables the units and removes those in dir that are not masked, with the
+// drop-in of fitSandbox.
 func (s systemd) remove(ctx context.Context, dir string) (removed []string, err error) {
 	// Where there is no unit it fails, and removes links to it all the same.
-	if _, err := s.ctl(ctx, append([]string{"disable"}, unitNames...)...); err != nil && !strings.Contains(err.Error(), "does not exist") {
+	if _, err := s.ctl(ctx, "disable", unitName, socketName); err != nil && !strings.Contains(err.Error(), "does not exist") {
 		return nil, err
 	}
-	for _, name := range unitNames {
-		file := filepath.Join(dir, name)
+	dropIns := filepath.Join(dir, unitName+".d")
+	for _, file := range []string{filepath.Join(dir, unitName), filepath.Join(dir, socketName), filepath.Join(dropIns, noSandbox)} {
 		if masked(file) || !exists(file) {
 			continue
 		}
@@ -305,6 +273,7 @@ func (s systemd) remove(ctx context.Context, dir string) (removed []string, err 
 		}
 		removed = append(removed, file)
 	}
+	_ = os.Remove(dropIns) // if it is empty
 	return removed, nil
 }
 
@@ -330,7 +299,7 @@ func (s systemd) Restart(ctx context.Context) error {
 
 // resetFailed lets systemd start again what failed too often.
 func (s systemd) resetFailed(ctx context.Context) {
-	_, _ = s.ctl(ctx, append([]string{"reset-failed"}, unitNames...)...)
+	_, _ = s.ctl(ctx, "reset-failed", unitName, socketName)
 }
 
 func (s systemd) State(ctx context.Context) (State, error) {
@@ -388,13 +357,8 @@ func (s systemd) show(ctx context.Context, unit string) (map[string]string, erro
 	return values, nil
 }
 
-const (
-	// firstOfSystemd is the least of the statuses that say that systemd did not get
-	// as far as tokend (systemd.exec(5)).
-	firstOfSystemd = 200
-	// codeExited is ExecMainCode= of a process that ended by itself (CLD_EXITED).
-	codeExited = "1"
-)
+// codeExited is ExecMainCode= of a process that ended by itself (CLD_EXITED).
+const codeExited = "1"
 
 // explain returns why tokend did not start: in its own words, or in systemctl's.
 func (s systemd) explain(ctx context.Context, err error) error {
@@ -406,11 +370,8 @@ func (s systemd) explain(ctx context.Context, err error) error {
 	if showErr != nil || status == 0 || unit["Result"] == "success" { // the status is an earlier run's
 		return s.repeat(ctx, err, "start "+unitName)
 	}
-	switch {
-	case unit["ExecMainCode"] != codeExited:
+	if unit["ExecMainCode"] != codeExited {
 		return StartError{1, fmt.Sprintf("signal %d ended the service while it started: %s", status, s.logLine())}
-	case status >= firstOfSystemd:
-		return fmt.Errorf("systemd cannot run the program of the unit, or make its sandbox (status %d; %s): tokend install fits the unit to this system", status, s.logLine())
 	}
 	return StartError{status, fmt.Sprintf("the service ended with status %d: %s", status, cmp.Or(unit["StatusText"], s.logLine()))}
 }
