@@ -2,17 +2,13 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
 
 	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokenctl/ui"
 	"tokend/daemon"
 	"tokend/daemon/profile"
-	"tokend/providers/token"
 	"tokend/store"
 )
 
@@ -33,6 +29,8 @@ the network, and reports what is wrong, with file and line.`,
 	}
 }
 
+// checkConfig does what the daemon does to read its configuration, and what the
+// doctor then says of it.
 func checkConfig(ctx context.Context, dirs profile.Dirs, out io.Writer) error {
 	w := newDeps()
 	w.Credentials = store.NewCredentials(credentialsDir(dirs), nil)
@@ -45,23 +43,11 @@ func checkConfig(ctx context.Context, dirs profile.Dirs, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	for _, bad := range st.ConfigErrors {
-		fmt.Fprintln(out, ui.Printable(bad))
+	checks := append(checkProfiles(st, dirs), w.checkCredentials(st.Profiles)...)
+	for _, c := range checks {
+		fmt.Fprintln(out, ui.Printable(c.Text))
 	}
-	for _, p := range st.Profiles {
-		if _, err := w.Credentials.Current(p.Name); errors.Is(err, token.ErrNotFound) {
-			fmt.Fprintf(out, "%s: has no credential yet: tokenctl rotate %s\n", ui.Printable(p.File), p.Name)
-		}
-	}
-	if n := len(st.ConfigErrors); n > 0 {
-		return &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf("%d bad file(s) in %s", n, dirs.Config)}
-	}
-	if _, err := os.Stat(dirs.Config); errors.Is(err, fs.ErrNotExist) {
-		fmt.Fprintf(out, "%s does not exist: tokend uses the defaults, and has no profile\n", dirs.Config)
-		return nil
-	}
-	fmt.Fprintf(out, "%s is good: %s\n", dirs.Config, counted(len(st.Profiles)))
-	return nil
+	return refuseFailed(checks, exitConfig)
 }
 
 // counted returns a number of profiles in words.

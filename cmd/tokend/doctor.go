@@ -55,13 +55,17 @@ func (p *program) doctorCommand() *cli.Command {
 			} else {
 				err = out.Answer(out.Checks(report.Checks))
 			}
-			failed := func(c token.Check) bool { return c.Result == token.CheckFail }
-			if err == nil && slices.ContainsFunc(report.Checks, failed) {
-				return exitError{exitFailure, errPrinted}
-			}
-			return err
+			return cmp.Or(err, refuseFailed(report.Checks, exitFailure))
 		},
 	}
+}
+
+// refuseFailed returns an error with this exit status if a check failed.
+func refuseFailed(checks []token.Check, status int) error {
+	if slices.ContainsFunc(checks, func(c token.Check) bool { return c.Result == token.CheckFail }) {
+		return exitError{status, errPrinted}
+	}
+	return nil
 }
 
 // doctor checks an installation from outside, and has the daemon check it from
@@ -266,7 +270,7 @@ func (deps *deps) checkCredentials(profiles []token.ProfileStatus) (checks []tok
 		kind, known := providers.Lookup(p.Provider)
 		needs := known && p.Does != "verifies" && slices.ContainsFunc(kind.Fields(), func(f token.Field) bool { return f.Secret })
 		if _, err := deps.Credentials.Current(p.Name); needs && errors.Is(err, token.ErrNotFound) {
-			checks = append(checks, warn("profile "+p.Name, "its key or secret is missing", "tokenctl rotate "+p.Name))
+			checks = append(checks, warn("profile "+p.Name, "the key or secret of "+p.Name+" is missing", "tokenctl rotate "+p.Name))
 		}
 	}
 	return checks
