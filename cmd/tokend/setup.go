@@ -291,14 +291,20 @@ func (p places) startLine() string {
 	return p.line("install") + ", or without a service: " + p.line("run")
 }
 
-// line returns a command for the same places.
+// line returns a command for the same places, without flags that are the default:
+// a unit passes them all.
 func (p places) line(command string) string {
 	line := "tokend " + command
 	if p.system {
 		line += " --system"
 	}
-	for _, f := range []struct{ name, value string }{{"config", p.config}, {"state", p.state}, {"socket", p.socket}} {
-		if f.value != "" {
+	usual := places{system: p.system}
+	dirs, _ := usual.dirs()
+	socket, _ := usual.socketPath(profile.Config{})
+	for _, f := range []struct{ name, value, usual string }{
+		{"config", p.config, dirs.Config}, {"state", p.state, dirs.State}, {"socket", p.socket, socket},
+	} {
+		if f.value != "" && f.value != f.usual {
 			line += fmt.Sprintf(" --%s %s", f.name, f.value)
 		}
 	}
