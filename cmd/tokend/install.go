@@ -141,19 +141,14 @@ func (r *serviceRequest) startInstalled(ctx context.Context, m service.Manager, 
 		}
 		fmt.Fprintf(r.out, "Stopped the tokend that ran already, process %d: the service takes its place.\n", pid)
 	}
-	if err := m.Restart(ctx); err != nil {
-		return err
+	err := m.Restart(ctx)
+	if err == nil {
+		err = r.status(ctx)
 	}
-	st, err := m.State(ctx)
-	if err != nil {
-		return err
+	if err == nil {
+		fmt.Fprintln(r.out, "Next: tokenctl add --help, or: tokenctl status")
 	}
-	fmt.Fprintf(r.out, "It runs, and starts %s. Its log: %s\n", r.when(), st.Log)
-	for _, note := range st.Notes {
-		fmt.Fprintln(r.out, note)
-	}
-	fmt.Fprintln(r.out, "Next: tokenctl add --help, or: tokenctl status")
-	return nil
+	return err
 }
 
 func (r *serviceRequest) uninstall(ctx context.Context, purge purgeRequest) error {

@@ -141,11 +141,7 @@ func (in *installation) wire(ctx context.Context) (*daemon.Daemon, error) {
 	if err := in.vault.Tidy(ctx, in.vault.creds); err != nil {
 		deps.Log.Warn("what a migration left in the other keystore cannot be deleted yet", "error", err.Error())
 	}
-	if held := in.listener.Addr().String(); held != filepath.Clean(in.socket) {
-		deps.Log.Warn("the service manager holds another socket than the configuration names: install the service again",
-			"socket", held, "configured", in.socket)
-		in.socket = held
-	}
+	in.socket = in.listener.Addr().String() // the service manager's can be another than the configuration's
 	deps.Log.Info("tokend serves", "version", versionText(), "socket", in.socket, "config", in.dirs.Config, "keystore", in.keystore.Keystore)
 	deps.confine(confine.NewFiles(in.dirs, in.config, in.socket, auditFile(in.dirs, in.config), d.SinkDirs()), in.config)
 	d.LoadCache(ctx)

@@ -171,16 +171,3 @@ func TestWhatIsNoSocketIsRefused(t *testing.T) {
 		}
 	}
 }
-
-// A service that was installed for another socket than the configuration now
-// names serves, and logs that.
-func TestAnotherSocketThanTheConfiguredIsLogged(t *testing.T) {
-	s := newService(t)
-	held := s.client.Socket
-	s.client.Socket = filepath.Join(s.dir, "configured")
-	s.start()
-	s.interrupt()
-	if log := s.log.String(); !strings.Contains(log, "install the service again") || !strings.Contains(log, `msg="tokend serves" version=devel socket=`+held+" ") {
-		t.Errorf("the log:\n%s", log)
-	}
-}

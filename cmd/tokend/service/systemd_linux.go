@@ -47,7 +47,7 @@ type systemd struct {
 
 // New returns the service manager of this machine.
 func New(d Definition) (Manager, error) {
-	if !Systemd() {
+	if kardianos.Platform() != systemdPlatform {
 		return nil, fmt.Errorf("%s starts this system, and tokend installs itself only with systemd, launchd and Windows: make it run \"tokend run\" (in a container, as the container's command)",
 			strings.TrimPrefix(kardianos.Platform(), "linux-"))
 	}
@@ -60,9 +60,6 @@ func New(d Definition) (Manager, error) {
 	s, err := d.kardianos("")
 	return systemd{s, d}, err
 }
-
-// Systemd reports whether systemd starts this machine's services.
-func Systemd() bool { return kardianos.Platform() == systemdPlatform }
 
 // kardianos returns the service whose unit has this text.
 func (d Definition) kardianos(unit string) (kardianos.Service, error) {
@@ -410,15 +407,4 @@ func (s systemd) ctl(ctx context.Context, args ...string) (string, error) {
 	}
 	first, _, _ := strings.Cut(text, "\n")
 	return "", fmt.Errorf("systemctl: %s", first)
-}
-
-// checkSystemProgram refuses a program that anybody but root could replace, or
-// that the unit's sandbox hides (ProtectHome=).
-func checkSystemProgram(path string) error {
-	for _, dir := range []string{"/home/", "/root/", "/run/user/"} {
-		if strings.HasPrefix(path, dir) {
-			return fmt.Errorf("this program is %s, and the system service sees nothing under %s", path, dir)
-		}
-	}
-	return checkOwner(path)
 }

@@ -437,11 +437,11 @@ func TestProgramsThatAreNoService(t *testing.T) {
 	dir := t.TempDir()
 	program := filepath.Join(dir, "tokend")
 	check(t, os.WriteFile(program, nil, 0o755))
-	if err := checkOwner(program); err == nil || !strings.Contains(err.Error(), "/tmp (uid 0, mode 0777)") {
+	if err := checkSystemProgram(program); err == nil || !strings.Contains(err.Error(), "/tmp (uid 0, mode 0777)") {
 		t.Errorf("under a directory for all: %v", err)
 	}
 	check(t, os.Chown(program, 65533, 65533))
-	if err := checkOwner(program); err == nil || !strings.Contains(err.Error(), program+" (uid 65533") {
+	if err := checkSystemProgram(program); err == nil || !strings.Contains(err.Error(), program+" (uid 65533") {
 		t.Errorf("of another user: %v", err)
 	}
 }

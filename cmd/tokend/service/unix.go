@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -39,8 +40,14 @@ func makeDir(dir string) error {
 	return os.Chmod(dir, 0o755)
 }
 
-// checkOwner refuses a path on which anybody but root could replace something.
-func checkOwner(path string) error {
+// checkSystemProgram refuses a program that others than root could replace, or that
+// the unit's sandbox hides (ProtectHome=).
+func checkSystemProgram(path string) error {
+	for _, dir := range []string{"/home/", "/root/", "/run/user/"} {
+		if strings.HasPrefix(path, dir) {
+			return fmt.Errorf("this program is %s, and the system service sees nothing under %s", path, dir)
+		}
+	}
 	path, err := filepath.EvalSymlinks(path)
 	for err == nil {
 		var info os.FileInfo
