@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"os/user"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -82,17 +83,13 @@ func (a account) makeDirs(dirs profile.Dirs) error {
 	return nil
 }
 
-// makeDir makes a directory with this owner and mode. An existing one stays as it is,
-// unless it is root's and empty, as a package leaves it.
+// makeDir makes a directory with this owner and mode. An existing one stays as it is.
 func makeDir(path string, uid, gid int, mode fs.FileMode) error {
 	err := os.Mkdir(path, 0o700)
 	if errors.Is(err, fs.ErrExist) {
-		entries, readErr := os.ReadDir(path)
-		info, statErr := os.Lstat(path)
-		if readErr != nil || statErr != nil || len(entries) > 0 || !info.IsDir() || store.Owner(info) != 0 {
-			return nil
-		}
-	} else if err != nil {
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	// The directory above can belong to another user: follow no link.
@@ -187,5 +184,8 @@ func handOver(ctx context.Context, file store.CredentialFile, out io.Writer) err
 
 // removeHandOver undoes handOver.
 func removeHandOver() error {
-	return service.RemoveDropIn(service.SystemDropIn(credentialName))
+	file := service.SystemDropIn(credentialName)
+	err := os.RemoveAll(file)         // which may be missing
+	_ = os.Remove(filepath.Dir(file)) // if it is empty
+	return err
 }

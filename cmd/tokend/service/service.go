@@ -4,9 +4,7 @@ package service
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -116,12 +114,4 @@ func exists(path string) bool {
 func Holds(file, text string) bool {
 	has, err := os.ReadFile(file)
 	return err == nil && string(has) == text
-}
-
-// removeFile removes a file that may be missing.
-func removeFile(file string) error {
-	if err := os.Remove(file); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
 }

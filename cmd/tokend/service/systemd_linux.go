@@ -82,15 +82,6 @@ func SystemDropIn(name string) string {
 	return filepath.Join(SystemDirs[0], unitName+".d", name+".conf")
 }
 
-// RemoveDropIn removes a drop-in, and its directory if that is empty then.
-func RemoveDropIn(file string) error {
-	err := removeFile(file)
-	if err == nil {
-		_ = os.Remove(filepath.Dir(file))
-	}
-	return err
-}
-
 // Install writes the units, unless a package brought the same ones.
 func (s systemd) Install(ctx context.Context) ([]string, error) {
 	dir, err := s.dir()
