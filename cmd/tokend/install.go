@@ -197,7 +197,7 @@ func (r *serviceRequest) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return m.Start(ctx)
+	return m.Restart(ctx)
 }
 
 func (r *serviceRequest) restart(ctx context.Context) error {

@@ -70,9 +70,9 @@ func (l launchd) Uninstall(ctx context.Context) ([]string, error) {
 	return []string{l.file}, l.kardianos.Uninstall()
 }
 
-// Start loads the current definition, and waits until tokend serves, which launchd
+// Restart loads the current definition, and waits until tokend serves, which launchd
 // does not.
-func (l launchd) Start(ctx context.Context) error {
+func (l launchd) Restart(ctx context.Context) error {
 	if err := l.Stop(ctx); err != nil { // a job that ended stays loaded
 		return err
 	}
@@ -95,8 +95,6 @@ func (l launchd) Start(ctx context.Context) error {
 	}
 	return nil
 }
-
-func (l launchd) Restart(ctx context.Context) error { return l.Start(ctx) }
 
 // Stop unloads the job: launchd would start one that is loaded again.
 func (l launchd) Stop(ctx context.Context) error {

@@ -28,16 +28,15 @@ type Manager interface {
 	// Uninstall stops tokend and removes its definition. Where nothing is
 	// installed, it does nothing.
 	Uninstall(ctx context.Context) (removed []string, err error)
-	// Start starts tokend, also after failures, and returns when it serves.
-	Start(ctx context.Context) error
-	Stop(ctx context.Context) error
-	// Restart starts tokend with its current definition, also if it does not run.
+	// Restart starts tokend with its current definition, also if it does not run or
+	// has failed, and returns when it serves.
 	Restart(ctx context.Context) error
+	Stop(ctx context.Context) error
 	State(ctx context.Context) (State, error)
 }
 
 // A Definition is what a Manager is to run. For all but Install, System is
-// enough (on macOS Start and Restart need Socket, on Windows State needs Dirs).
+// enough (on macOS Restart needs Socket, on Windows State needs Dirs).
 type Definition struct {
 	System  bool
 	Program string // absolute path of tokend

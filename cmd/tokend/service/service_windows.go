@@ -69,8 +69,6 @@ func (w windowsService) Uninstall(ctx context.Context) ([]string, error) {
 	return []string{st.File}, explain(w.kardianos.Uninstall())
 }
 
-func (w windowsService) Start(context.Context) error { return explain(w.kardianos.Start()) }
-
 func (w windowsService) Stop(ctx context.Context) error {
 	if st, err := w.State(ctx); err != nil || !st.Running {
 		return err
@@ -82,7 +80,7 @@ func (w windowsService) Restart(ctx context.Context) error {
 	if err := w.Stop(ctx); err != nil {
 		return err
 	}
-	return w.Start(ctx)
+	return explain(w.kardianos.Start())
 }
 
 func (w windowsService) State(context.Context) (State, error) {

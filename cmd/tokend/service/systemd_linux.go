@@ -265,11 +265,6 @@ func (s systemd) remove(ctx context.Context, dir string) (removed []string, err 
 	return removed, nil
 }
 
-func (s systemd) Start(ctx context.Context) error {
-	s.resetFailed(ctx)
-	return s.explain(ctx, s.kardianos.Start())
-}
-
 // Stop stops the socket too: the next call would start tokend again.
 func (s systemd) Stop(ctx context.Context) error {
 	_, err := s.ctl(ctx, "stop", socketName, unitName)
@@ -356,7 +351,7 @@ func (s systemd) explain(ctx context.Context, err error) error {
 	unit, showErr := s.show(ctx, unitName)
 	status, _ := strconv.Atoi(unit["ExecMainStatus"])
 	if showErr != nil || status == 0 || unit["Result"] == "success" { // the status is an earlier run's
-		return s.repeat(ctx, err, "start "+unitName)
+		return s.repeat(ctx, err, "restart "+unitName)
 	}
 	if unit["ExecMainCode"] != codeExited {
 		return StartError{1, fmt.Sprintf("signal %d ended the service while it started: %s", status, s.logLine())}

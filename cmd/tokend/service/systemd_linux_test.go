@@ -378,7 +378,7 @@ func TestUninstall(t *testing.T) {
 // A service that did not start says why in tokend's own words, with its status.
 func TestStartTellsWhyNot(t *testing.T) {
 	f := newFakeSystemctl(t)
-	f.says("fail-start", "Job for tokend.service failed because the control process exited with error code.\n")
+	f.says("fail-restart", "Job for tokend.service failed because the control process exited with error code.\n")
 	for _, c := range []struct {
 		shows, want string
 		status      int
@@ -391,7 +391,7 @@ func TestStartTellsWhyNot(t *testing.T) {
 		{"ExecMainCode=0\nExecMainStatus=0\n", "systemctl: Job for tokend.service failed", 0},
 	} {
 		f.says(unitName, c.shows)
-		err := f.manager().Start(t.Context())
+		err := f.manager().Restart(t.Context())
 		var start StartError
 		errors.As(err, &start)
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") || start.Status != c.status {
