@@ -161,8 +161,8 @@ func makeCredential(ctx context.Context, name string, dirs profile.Dirs, first b
 // handOver has systemd pass the credential to the service, with a drop-in for its
 // unit.
 func handOver(ctx context.Context, file store.CredentialFile, out io.Writer) error {
-	if err := service.CheckUnitPath(file.Path); err != nil {
-		return err
+	if strings.ContainsFunc(file.Path, func(r rune) bool { return r <= ' ' || strings.ContainsRune(`%:"'\`, r) }) {
+		return fmt.Errorf("a unit of systemd cannot hold %q; use a configuration directory with a plain name", file.Path)
 	}
 	dropIn := service.SystemDropIn(file.Name)
 	text := fmt.Sprintf("# Written by tokend setup: the key of the sealed secrets.\n[Service]\nLoadCredentialEncrypted=%s:%s\n", file.Name, file.Path)

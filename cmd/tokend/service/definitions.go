@@ -8,7 +8,6 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
-	"unicode"
 
 	"tokend/packaging"
 	"tokend/providers/token"
@@ -20,47 +19,67 @@ func (d Definition) unit(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	tokenctl := filepath.Join(filepath.Dir(d.Program), "tokenctl")
-	paths := []string{
-		"/usr/bin/tokend ", d.Program + " ",
-		"/usr/bin/tokenctl ", tokenctl + " ",
-		"%t/tokend/tokend.sock", d.specified(d.Socket),
-		"/run/tokend/tokend.sock", d.Socket,
+	if strings.ContainsAny(d.Program, `$"'\`) {
+		return "", &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf("%s: systemd cannot run a program with such a path", d.Program)}
 	}
-	if !d.System {
-		paths = append(paths, "%h/.config/tokend", d.specified(d.Dirs.Config), "%h/.local/state/tokend", d.specified(d.Dirs.State))
+	socket := d.specified(d.Socket)
+	if strings.TrimSpace(socket) != socket || strings.HasSuffix(socket, `\`) {
+		return "", &token.Error{Code: token.ErrInvalid, Field: "socket", Message: fmt.Sprintf("%q: systemd does not take such a path", d.Socket)}
 	}
-	for _, path := range []string{d.Program, d.Socket, d.Dirs.Config, d.Dirs.State} {
-		if err := CheckUnitPath(path); err != nil {
-			return "", err
+	quotes := map[string]func(string) string{
+		"ExecStart": d.commandWord, "ExecReload": d.commandWord, "ReadWritePaths": d.word, "ListenStream": d.specified,
+	}
+	var unit strings.Builder
+	for line := range strings.Lines(string(text)) {
+		setting, _, _ := strings.Cut(line, "=")
+		if quote := quotes[setting]; quote != nil {
+			line = strings.NewReplacer(d.unitPaths(quote)...).Replace(line)
 		}
+		unit.WriteString(line)
 	}
-	return strings.NewReplacer(paths...).Replace(string(text)), nil
+	return unit.String(), nil
 }
 
-// CheckUnitPath refuses a path with a character that could mean something to systemd
-// (systemd.syntax(7)).
-func CheckUnitPath(path string) error {
-	odd := func(r rune) bool {
-		return unicode.IsSpace(r) || unicode.IsControl(r) || strings.ContainsRune("%$:;\"'\\", r)
+// unitPaths pairs the paths in packaging's units with d's, which quote spells for
+// the setting that holds them.
+func (d Definition) unitPaths(quote func(string) string) []string {
+	paths := []string{
+		"/usr/bin/tokend ", quote(d.Program) + " ",
+		"/usr/bin/tokenctl ", quote(filepath.Join(filepath.Dir(d.Program), "tokenctl")) + " ",
+		"%t/tokend/tokend.sock", quote(d.Socket),
+		"/run/tokend/tokend.sock", quote(d.Socket),
 	}
-	if strings.ContainsFunc(path, odd) {
-		return &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf("a unit of systemd cannot hold %q: use a path without spaces, quotes and such", path)}
+	if d.System {
+		return paths
 	}
-	return nil
+	return append(paths, "%h/.config/tokend", quote(d.Dirs.Config), "%h/.local/state/tokend", quote(d.Dirs.State))
+}
+
+// commandWord quotes a path as one word of a command (systemd.service(5)).
+func (d Definition) commandWord(path string) string {
+	return strings.ReplaceAll(d.word(path), "$", "$$")
+}
+
+// word quotes a path as one word of a list (systemd.syntax(7)).
+func (d Definition) word(path string) string {
+	word := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(d.specified(path))
+	if strings.ContainsAny(word, " '\"\\;") {
+		return `"` + word + `"`
+	}
+	return word
 }
 
 // specified writes a path with the specifiers of a user's units (systemd.unit(5)),
 // as packaging's units do: the service follows a home that moves.
 func (d Definition) specified(path string) string {
-	if me, err := user.Current(); err == nil {
+	if me, err := user.Current(); err == nil && !d.System {
 		for _, known := range [][2]string{{me.HomeDir + "/", "%h/"}, {"/run/user/" + me.Uid + "/", "%t/"}} {
 			if rest, ok := strings.CutPrefix(path, known[0]); ok {
-				return known[1] + rest
+				return known[1] + strings.ReplaceAll(rest, "%", "%%")
 			}
 		}
 	}
-	return path
+	return strings.ReplaceAll(path, "%", "%%")
 }
 
 // folder returns the folder of the units in packaging.Services.

@@ -92,26 +92,70 @@ func TestUnitsDoNotDrift(t *testing.T) {
 	}
 }
 
-// What could mean something else in a unit is refused before anything is written.
-// Case 35 of the threat model.
+// oddPaths are directories whose names mean something to systemd. Case 35 of
+// the threat model.
+var oddPaths = []string{`a b`, `50%`, `%h`, `%n of %t`, `a"b`, `a'b`, `a\b`, `a\x20b`, `a;b`, `; x`, `#a`, `ä€`, `${X}`, `$$`}
+
+// systemd takes paths for what they are, whatever they mean to it.
+func TestUnitsOfOddPaths(t *testing.T) {
+	t.Parallel()
+	runs, err := os.ReadFile("/bin/true")
+	check(t, err)
+	for _, odd := range oddPaths {
+		for _, system := range []bool{false, true} {
+			dir, units := filepath.Join(t.TempDir(), odd, "x"), t.TempDir()
+			d := asPackaged(t, system)
+			d.Socket = filepath.Join(dir, "s")
+			d.Dirs = profile.Dirs{Config: filepath.Join(dir, "config"), State: filepath.Join(dir, "state")}
+			bin := dir
+			if strings.ContainsAny(odd, `$"'\`) { // in the other paths alone
+				bin = t.TempDir()
+			}
+			d.Program = filepath.Join(bin, "tokend")
+			var files, args []string
+			for _, file := range []string{d.Program, filepath.Join(bin, "tokenctl")} {
+				check(t, errors.Join(WriteFile(file, string(runs)), os.Chmod(file, 0o755)))
+			}
+			for _, name := range unitNames {
+				text, err := d.unit(name)
+				check(t, err)
+				file := filepath.Join(units, name)
+				check(t, WriteFile(file, text))
+				files = append(files, file)
+			}
+			if !system {
+				args = []string{"--user"}
+			}
+			verify(t, append(args, files...)...)
+		}
+	}
+}
+
+// What no unit can hold is refused before anything is written. Case 35 of the
+// threat model.
 func TestPathsThatNoUnitCanHold(t *testing.T) {
-	for _, path := range []string{"/a\nExecStartPre=/bin/sh", "/a\rb", "/a\x00b", "/a\x7fb", "/a\x1b[2J", "/a\u0085b", "/a\xff", "/a{{b"} {
+	for _, path := range []string{"/a\nExecStartPre=/bin/sh", "/a\rb", "/a\x00b", "/a\x7fb", "/a\x1b[2J", "/a\u0085b", "/a\xff"} {
 		if err := checkPath(path); !errors.Is(err, token.ErrInvalid) || strings.ContainsAny(err.Error(), "\n\r\x1b") {
 			t.Errorf("%q: %v", path, err)
 		}
 	}
-	for _, odd := range []string{`a b`, `50%`, `%h`, `a"b`, `a'b`, `a\b`, `a\x20b`, `a;b`, `${X}`, "a\u2028b", "a\nb", "a "} {
-		for _, set := range []func(d *Definition){
-			func(d *Definition) { d.Program = "/opt/" + odd + "/tokend" },
-			func(d *Definition) { d.Socket = "/run/" + odd },
-			func(d *Definition) { d.Dirs.Config = "/" + odd },
-			func(d *Definition) { d.Dirs.State = "/" + odd },
-		} {
-			d := asPackaged(t, false)
-			set(&d)
-			if _, err := d.unit(unitName); !errors.Is(err, token.ErrInvalid) {
-				t.Errorf("%+v: %v", d, err)
-			}
+	for _, odd := range oddPaths {
+		if err := checkPath("/" + odd); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, program := range []string{"/opt/$x/tokend", `/opt/a"b/tokend`, "/opt/a'b/tokend", `/opt/a\b/tokend`} {
+		d := asPackaged(t, false)
+		d.Program = program
+		if _, err := d.unit(unitName); !errors.Is(err, token.ErrInvalid) {
+			t.Errorf("%s, which systemd cannot run: %v", program, err)
+		}
+	}
+	for _, socket := range []string{`/run/a\`, "/run/a "} {
+		d := asPackaged(t, false)
+		d.Socket = socket
+		if _, err := d.unit(socketName); !errors.Is(err, token.ErrInvalid) {
+			t.Errorf("socket %q: %v", socket, err)
 		}
 	}
 }
