@@ -208,27 +208,6 @@ func TestDocsCodeFitsInEightyColumns(t *testing.T) {
 	}
 }
 
-// A newcomer comes to a token of the demo by one command and to one of their own
-// by three, with nothing else to read. That they work is tried elsewhere: they are
-// commands of the documentation.
-func TestDocsReadmeIsShort(t *testing.T) {
-	for _, d := range documents(t) {
-		if d.path != "README.md" {
-			continue
-		}
-		for heading, want := range map[string]int{"## See it work": 1, "## Your own token": 3} {
-			before, _, ok := strings.Cut(d.text, heading+"\n")
-			i := slices.IndexFunc(d.blocks, func(b block) bool { return b.line > strings.Count(before, "\n") })
-			if !ok || i < 0 {
-				t.Fatalf("README.md has no %s, or nothing to type there", heading)
-			}
-			if got := strings.Count(d.blocks[i].text, "\n"); got != want || len(d.blocks[i].marks["not run"]) > 0 {
-				t.Errorf("%s: %d commands, want %d:\n%s", heading, got, want, d.blocks[i].text)
-			}
-		}
-	}
-}
-
 // docs/README.md leads to every document.
 func TestDocumentsAreInTheIndex(t *testing.T) {
 	index := read(t, root, "docs", "README.md")

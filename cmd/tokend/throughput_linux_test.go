@@ -27,16 +27,14 @@ import (
 
 // What a cached token costs over the socket, with all that tokend does for it:
 // policy, the daemon's decision, the audit log. Beside it, in turns within the
-// same run, a tokend without an audit log, a bare net/http server that answers
-// the same bytes, and the least that any server can do: it reads and writes.
+// same run, a tokend without an audit log, and a bare net/http server that answers
+// the same bytes.
 //
 //	go test ./cmd/tokend -run none -bench Throughput
 func BenchmarkThroughput(b *testing.B) {
 	g, tokends := throughputServers(b)
 	body := format.AppendJSON(nil, g, time.Now())
-	all := []asked{
-		{"tokend", tokends[0]}, {"unaudited", tokends[1]}, {"bare", bareServer(b, body)}, {"least", leastServer(b, body)},
-	}
+	all := []asked{{"tokend", tokends[0]}, {"unaudited", tokends[1]}, {"bare", bareServer(b, body)}}
 	for _, kept := range []bool{true, false} {
 		for _, callers := range []int{1, 8, 64} {
 			name := map[bool]string{true: "kept", false: "new"}[kept]
@@ -58,7 +56,7 @@ type asked struct{ name, socket string }
 const getsInTurn = 512
 
 func compareThroughput(b *testing.B, servers []asked, kept bool, callers int) {
-	var took, whole [4][]time.Duration // of single gets, and of each turn
+	var took, whole [3][]time.Duration // of single gets, and of each turn
 	asking := make([][]func() time.Duration, len(servers))
 	for i, s := range servers {
 		for range callers {
@@ -220,35 +218,5 @@ func bareServer(b *testing.B, body []byte) (socket string) {
 	})}
 	go func() { _ = srv.Serve(l) }()
 	b.Cleanup(func() { _ = srv.Close() })
-	return socket
-}
-
-// leastServer answers whatever comes, without looking at it.
-func leastServer(b *testing.B, body []byte) (socket string) {
-	socket = filepath.Join(b.TempDir(), "s")
-	l, err := net.Listen("unix", socket)
-	check(b, err)
-	b.Cleanup(func() { _ = l.Close() })
-	answer := fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer func() { _ = conn.Close() }()
-				request := make([]byte, 4096)
-				for {
-					if _, err := conn.Read(request); err != nil {
-						return
-					}
-					if _, err := conn.Write(answer); err != nil {
-						return
-					}
-				}
-			}()
-		}
-	}()
 	return socket
 }

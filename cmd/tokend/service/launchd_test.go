@@ -4,46 +4,32 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
-	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
 	"tokend/daemon/profile"
 )
 
-// plistValues reads a property list's dictionary: keys, and what follows each,
-// as text.
-func plistValues(t *testing.T, plist string) map[string]string {
+// plistWords returns the texts and truths of a property list, in order.
+func plistWords(t *testing.T, plist string) (words []string) {
 	t.Helper()
 	decoder := xml.NewDecoder(strings.NewReader(plist))
-	values := map[string]string{}
-	var key string
 	for {
-		token, err := decoder.Token()
+		found, err := decoder.Token()
 		if errors.Is(err, io.EOF) {
-			return values
+			return words
 		}
-		if err != nil {
-			t.Fatalf("%v\n%s", err, plist)
-		}
-		start, ok := token.(xml.StartElement)
-		if !ok {
-			continue
-		}
-		switch name := start.Name.Local; name {
-		case "plist", "dict", "array":
-		case "true", "false":
-			values[key] += name
-		case "key", "string", "integer":
-			var text string
-			check(t, decoder.DecodeElement(&text, &start))
-			if name == "key" {
-				key = text
-			} else {
-				values[key] += text + "|"
+		check(t, err)
+		switch found := found.(type) {
+		case xml.CharData:
+			if text := strings.TrimSpace(string(found)); text != "" {
+				words = append(words, text)
 			}
-		default:
-			t.Fatalf("a property list has no <%s>", name)
+		case xml.StartElement:
+			if name := found.Name.Local; name == "true" || name == "false" {
+				words = append(words, name)
+			}
 		}
 	}
 }
@@ -60,14 +46,13 @@ func TestLaunchdJobs(t *testing.T) {
 			if system {
 				args = []string{d.Program, "run", "--system", "--socket", d.Socket}
 			}
-			want := map[string]string{
-				"Label": "tokend|", "ProgramArguments": strings.Join(args, "|") + "|", "RunAtLoad": "true", "SuccessfulExit": "false",
-				"ThrottleInterval": "10|", "ProcessType": "Interactive|", "Umask": "63|", "Core": "0|", "StandardErrorPath": dir + "log|",
-			}
+			want := slices.Concat([]string{"Label", "tokend", "ProgramArguments"}, args, []string{
+				"RunAtLoad", "true", "KeepAlive", "SuccessfulExit", "false", "ThrottleInterval", "10", "ProcessType", "Interactive",
+				"Umask", "63", "HardResourceLimits", "Core", "0", "StandardErrorPath", dir + "log"})
 			text, err := d.plist(dir + "log")
 			check(t, err)
-			if got := plistValues(t, text); !reflect.DeepEqual(got, want) {
-				t.Errorf("got %v\nwant %v", got, want)
+			if got := plistWords(t, text); !slices.Equal(got, want) {
+				t.Errorf("got %q\nwant %q", got, want)
 			}
 		}
 	}
