@@ -416,12 +416,7 @@ func TestBodyIsStreamed(t *testing.T) {
 // been asked.
 func startCurlProcess(t *testing.T, asked <-chan struct{}, args ...string) *exec.Cmd {
 	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(self, args...)
-	cmd.Env = append(os.Environ(), asTokenctl+"=1")
+	cmd := process(args...)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -10,41 +10,22 @@ import (
 	"tokend/providers/token"
 )
 
-// keystores is a backend with a keystore that can be locked and moved.
-type keystores struct {
-	*backend
-	status token.KeystoreStatus
-	done   token.Migrated
-	asked  token.KeystoreChoice
-	// unlocks are the answers to Unlock.
-	unlocks []error
-}
+func (b *backend) Doctor(context.Context) (token.Report, error) { return b.diagnosis, b.err }
 
-func (b *backend) Keystore(context.Context) (token.KeystoreStatus, error) {
-	return token.KeystoreStatus{}, b.err
-}
-func (b *backend) Doctor(context.Context) (token.Report, error) {
-	return b.diagnosis, b.err
-}
-func (b *backend) Unlock(context.Context) error { return b.err }
-func (b *backend) Migrate(context.Context, token.KeystoreChoice) (token.Migrated, error) {
-	return token.Migrated{}, b.err
-}
+func (b *backend) Keystore(context.Context) (token.KeystoreStatus, error) { return b.keystore, nil }
 
-func (k *keystores) Keystore(context.Context) (token.KeystoreStatus, error) { return k.status, nil }
-
-func (k *keystores) Unlock(context.Context) error {
-	err := k.unlocks[0]
-	k.unlocks = k.unlocks[1:]
+func (b *backend) Unlock(context.Context) error {
+	err := b.unlocks[0]
+	b.unlocks = b.unlocks[1:]
 	if err != nil { // the prompt is answered soon
-		k.status.State = "ok"
+		b.keystore.State = "ok"
 	}
 	return err
 }
 
-func (k *keystores) Migrate(_ context.Context, to token.KeystoreChoice) (token.Migrated, error) {
-	k.asked = to
-	return k.done, k.err
+func (b *backend) Migrate(_ context.Context, to token.KeystoreChoice) (token.Migrated, error) {
+	b.moveTo = to
+	return b.moved, b.err
 }
 
 func sealedAt(file string) token.KeystoreStatus {
@@ -53,8 +34,9 @@ func sealedAt(file string) token.KeystoreStatus {
 }
 
 func TestKeystoreTellsWhereSecretsAre(t *testing.T) {
-	k := &keystores{backend: newBackend(), status: sealedAt("/etc/tokend/tokend.key")}
-	k.status.State, k.status.Leftovers, k.status.Moving = "locked", 4, &token.KeystoreMove{Doing: "copying", Done: 2, Total: 7}
+	k := newBackend()
+	k.keystore = sealedAt("/etc/tokend/tokend.key")
+	k.keystore.State, k.keystore.Leftovers, k.keystore.Moving = "locked", 4, &token.KeystoreMove{Doing: "copying", Done: 2, Total: 7}
 	socket := serve(t, k)
 	r := call(t, socket, nil, "keystore")
 	for _, want := range []string{"sealed, files", "locked", "/etc/tokend/tokend.key (ab12)", "2026-11-23", "4 old copies", "copying 3 of 7"} {
@@ -65,22 +47,23 @@ func TestKeystoreTellsWhereSecretsAre(t *testing.T) {
 }
 
 func TestMigrateShowsWhatMoved(t *testing.T) {
-	k := &keystores{backend: newBackend(), status: token.KeystoreStatus{KeystoreChoice: token.KeystoreChoice{Keystore: "os"}, State: "ok"},
-		done: token.Migrated{Keystore: sealedAt("/home/me/new.key"), Moved: 7, NewKey: true}}
+	k := newBackend()
+	k.keystore = token.KeystoreStatus{KeystoreChoice: token.KeystoreChoice{Keystore: "os"}, State: "ok"}
+	k.moved = token.Migrated{Keystore: sealedAt("/home/me/new.key"), Moved: 7, NewKey: true}
 	socket := serve(t, k)
 	r := call(t, socket, nil, "keystore", "migrate", "--to", "sealed", "--key-file", "/home/me/new.key")
 	if r.status != ui.ExitOK || r.err != "" || !strings.Contains(r.out, "Moved 7 secrets and read each back: from os") || !strings.Contains(r.out, "back it up") {
 		t.Errorf("%+v", r)
 	}
-	if k.asked != (token.KeystoreChoice{Keystore: "sealed", KeyFile: "/home/me/new.key"}) {
-		t.Errorf("it asked for %+v", k.asked)
+	if k.moveTo != (token.KeystoreChoice{Keystore: "sealed", KeyFile: "/home/me/new.key"}) {
+		t.Errorf("it asked for %+v", k.moveTo)
 	}
 	// From one key to another: which one is of no use any more.
-	k.status = sealedAt("/home/me/old.key")
+	k.keystore = sealedAt("/home/me/old.key")
 	call(t, socket, nil, "keystore", "migrate", "--to", "sealed", "--key-file", "/home/me/new.key").wants(t, ui.ExitOK, "The key in /home/me/old.key is for old backups alone.", "")
 	// The same key elsewhere opens as much as before; where it is, it stays.
-	k.done.Moved, k.done.NewKey = 0, false
-	k.status = sealedAt("/home/me/new.key")
+	k.moved.Moved, k.moved.NewKey = 0, false
+	k.keystore = sealedAt("/home/me/new.key")
 	if r := call(t, socket, nil, "keystore", "migrate", "--to", "sealed", "--key-file", "/home/me/new.key", "--key-file-group-read"); strings.Contains(r.out, "deleted") {
 		t.Errorf("it offers to delete the current key: %s", r.out)
 	}
@@ -105,7 +88,8 @@ func TestMigrateTypedWrongly(t *testing.T) {
 
 func TestUnlockWaitsForThePrompt(t *testing.T) {
 	prompt := &token.Error{Code: token.ErrLocked, Message: "the OS keyring waits for its prompt", Topic: "keyring-prompt"}
-	k := &keystores{backend: newBackend(), unlocks: []error{nil}}
+	k := newBackend()
+	k.unlocks = []error{nil}
 	socket := serve(t, k)
 	call(t, socket, nil, "unlock").wants(t, ui.ExitOK, "unlocked", "")
 

@@ -41,9 +41,3 @@ func TestWithoutADaemonItSaysHowToStartIt(t *testing.T) {
 		t.Error(r.out)
 	}
 }
-
-// Help is where it was.
-func TestHelpIsStillThere(t *testing.T) {
-	call(t, "", nil, "--help").wants(t, ui.ExitOK, "Exit status:\n", "")
-	call(t, "", nil, "no-such").wants(t, ui.ExitUsage, "", `there is no command "no-such"`)
-}

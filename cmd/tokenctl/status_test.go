@@ -123,6 +123,9 @@ func TestOneProfileIsShownAtLength(t *testing.T) {
 	p.Tokens[0].History = []token.Attempt{{At: now.Add(-10 * time.Minute), Took: 412 * time.Millisecond}, {At: now.Add(-20 * time.Minute), Took: 10 * time.Second, Code: token.ErrUnavailable}, {At: now.Add(-3 * time.Hour), Code: "from_the_future"}}
 	socket := serve(t, b)
 	r := call(t, socket, nil, "status", "clms")
+	if strings.Contains(r.out, "azure") {
+		t.Errorf("it shows another profile: %s", r.out)
+	}
 	for _, want := range []string{
 		"endpoint    https://land.copernicus.eu/@@oauth2-token\n", "state      fresh\n", "left       ######## 42 min\n", "next       in 30 min\n",
 		"last used  3 min ago by python3 (process 4711)\n", "granted    read\n", "token      a JWT; tokend has not verified what it says\n",

@@ -143,7 +143,7 @@ func (p *person) runs(socket string, args ...string) (wait func() result) {
 	var out bytes.Buffer
 	done := make(chan int, 1)
 	go func() {
-		done <- run(append([]string{"tokenctl", args[0], "--socket", socket}, args[1:]...), p.slave, &out, p.slave)
+		done <- run(append([]string{"tokenctl", "--socket", socket}, args...), p.slave, &out, p.slave)
 	}()
 	return func() result {
 		p.t.Helper()
@@ -410,8 +410,7 @@ func TestQuestionsFitTheTerminal(t *testing.T) {
 // keys reach.
 func (p *person) atTerminal(socket string, args ...string) *exec.Cmd {
 	p.t.Helper()
-	c := exec.Command(os.Args[0], append(args, "--socket", socket)...)
-	c.Env = append(os.Environ(), asTokenctl+"=1")
+	c := process(append(args, "--socket", socket)...)
 	c.Stdin, c.Stdout, c.Stderr = p.slave, p.slave, p.slave
 	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	if err := c.Start(); err != nil {
