@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -270,15 +269,7 @@ func (c *curlCall) withToken(ctx context.Context) error {
 	if !c.isRepeatable() {
 		return c.run(lines, nil)
 	}
-	var next []byte
-	err = c.run(lines, func() bool {
-		next = c.replace(ctx, t)
-		return next != nil && ctx.Err() == nil
-	})
-	if errors.Is(err, errReplaced) {
-		return c.run(next, nil)
-	}
-	return err
+	return c.run(lines, func() []byte { return c.replace(ctx, t) })
 }
 
 // isRepeatable reports whether curl can make the same request again and leave
@@ -307,23 +298,23 @@ func (c *curlCall) replace(ctx context.Context, old token.Grant) (lines []byte) 
 		}
 		return err
 	})
-	if err != nil && ctx.Err() == nil {
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case err != nil:
 		c.Note("Warning: the API refused the token, and there is no other: " + ui.Printable(err.Error()))
 	}
 	return lines
 }
 
-// errReplaced means that curl's answer was a 401, that there is a new token, and
-// that nothing was shown.
-var errReplaced = errors.New("the token was replaced")
-
 // run runs curl with configuration lines that hold the credential. With replace,
 // it holds back what curl writes until the status of the answer is known: if
-// that is a 401 (RFC 6750 §3.1) and replace returns true, run shows nothing.
+// that is a 401 (RFC 6750 §3.1) and replace returns other lines, it shows nothing
+// and runs curl once more with these.
 //
 // The credential is a header line: curl drops that at a redirect to another
 // host, and has sent what --oauth2-bearer says to servers of other protocols.
-func (c *curlCall) run(lines []byte, replace func() bool) error {
+func (c *curlCall) run(lines []byte, replace func() []byte) error {
 	config, configEnd, err := os.Pipe()
 	headers, headersEnd, failed := os.Pipe()
 	if err = cmp.Or(err, failed); err != nil {
@@ -352,16 +343,20 @@ func (c *curlCall) run(lines []byte, replace func() bool) error {
 		return fmt.Errorf("cannot run curl: %w", err)
 	}
 	_, _ = config.Close(), headersEnd.Close()
-	defer forward(cmd.Process, c.signals, c.interrupt)()
+	stop := forward(cmd.Process, c.signals, c.interrupt)
 	go func() { // a token can be longer than a pipe holds
 		_, _ = configEnd.Write(lines)
 		_ = configEnd.Close()
 	}()
-	if replace != nil && isUnauthorized(headers) && replace() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		return errReplaced
+	if replace != nil && isUnauthorized(headers) {
+		if next := replace(); next != nil {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+			stop()
+			return c.run(next, nil)
+		}
 	}
+	defer stop()
 	go func() { _, _ = io.Copy(io.Discard, headers) }()
 	var unwritten error
 	if body != nil {
