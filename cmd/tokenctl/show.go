@@ -29,19 +29,8 @@ the last attempts to obtain one. It never shows a secret.`,
 		Flags:    jsonFlag(&asJSON),
 		Check:    e.OneProfile,
 		Complete: e.CompleteProfile,
-		Run: func(ctx context.Context, _ *cli.Call) error {
-			return showProfile(ctx, e, asJSON)
-		},
+		Run:      func(ctx context.Context, _ *cli.Call) error { return answerState(ctx, e, asJSON) },
 	}
-}
-
-// showProfile answers with the profile that was named.
-func showProfile(ctx context.Context, e *ui.Env, asJSON bool) error {
-	p, err := e.ProfileStatus(ctx, e.Profile)
-	if err != nil {
-		return err
-	}
-	return answer(e, asJSON, p, profileText(e.Out, p, time.Now()))
 }
 
 // profileText shows one profile: what it is made of, its tokens, and what tokend

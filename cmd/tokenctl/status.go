@@ -53,34 +53,33 @@ func statusCommand(e *ui.Env) *cli.Command {
 			case asJSON && watched:
 				return cli.Usage("--json and --watch cannot be combined")
 			case watched:
-				return watch(e, func() (string, error) { return statusText(ctx, e) })
-			case e.Profile != "":
-				return showProfile(ctx, e, asJSON)
+				return watch(e, func() (text string, err error) {
+					_, text, err = currentState(ctx, e)
+					return text, err
+				})
 			}
-			st, err := e.Status(ctx)
-			if err != nil {
-				return err
-			}
-			return answer(e, asJSON, st, daemonText(e.Out, st, time.Now()))
+			return answerState(ctx, e, asJSON)
 		},
 	}
 }
 
-// statusText is the current state in words, of the profile that was named or
-// of all.
-func statusText(ctx context.Context, e *ui.Env) (string, error) {
+// answerState answers with the state of the profile that was named, or of all.
+func answerState(ctx context.Context, e *ui.Env, asJSON bool) error {
+	state, text, err := currentState(ctx, e)
+	if err != nil {
+		return err
+	}
+	return answer(e, asJSON, state, text)
+}
+
+// currentState is what answerState answers, as a value and in words.
+func currentState(ctx context.Context, e *ui.Env) (state any, text string, err error) {
 	if e.Profile != "" {
 		p, err := e.ProfileStatus(ctx, e.Profile)
-		if err != nil {
-			return "", err
-		}
-		return profileText(e.Out, p, time.Now()), nil
+		return p, profileText(e.Out, p, time.Now()), err
 	}
 	st, err := e.Status(ctx)
-	if err != nil {
-		return "", err
-	}
-	return daemonText(e.Out, st, time.Now()), nil
+	return st, daemonText(e.Out, st, time.Now()), err
 }
 
 // daemonText shows tokend and all profiles.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -14,14 +15,16 @@ import (
 )
 
 // A gitRequest is what git asks, gitcredentials(7) and git-credential(1): lines
-// of key=value up to an empty one.
+// of key=value up to an empty one. It has the values of gitKeys.
 type gitRequest struct {
-	protocol, host, path, username string
-	// password and credential are what git was given before.
-	password, credential string
+	values map[string]string
 	// authtype: this git takes more than a user and a password (2.46).
 	authtype bool
 }
+
+// gitKeys are the keys that we read. password and credential are what git was
+// given before.
+var gitKeys = []string{"protocol", "host", "path", "username", "password", "credential"}
 
 // git serves git-credential-tokend get|store|erase.
 func git(ctx context.Context, c *Call) error {
@@ -56,11 +59,7 @@ func parseGit(text []byte) (r gitRequest, err error) {
 	if bytes.ContainsAny(text, "\r\x00") {
 		return r, bad("git's request holds a control character")
 	}
-	scalars := map[string]*string{
-		"protocol": &r.protocol, "host": &r.host, "path": &r.path, "username": &r.username,
-		"password": &r.password, "credential": &r.credential,
-	}
-	seen := map[string]bool{}
+	r.values = map[string]string{}
 	for line := range bytes.Lines(text) {
 		line, whole := bytes.CutSuffix(line, []byte("\n"))
 		if len(line) == 0 {
@@ -70,39 +69,36 @@ func parseGit(text []byte) (r gitRequest, err error) {
 			return r, bad("git's request breaks off in the middle of a line")
 		}
 		key, value, ok := strings.Cut(string(line), "=")
-		if !ok || key == "" {
-			return r, bad("git's request has a line that is not key=value")
-		}
-		if key == "capability[]" {
-			r.authtype = r.authtype || value == "authtype"
-		}
-		into := scalars[key]
+		_, seen := r.values[key]
 		switch {
-		case into == nil:
-			continue
+		case !ok || key == "":
+			return r, bad("git's request has a line that is not key=value")
+		case key == "capability[]":
+			r.authtype = r.authtype || value == "authtype"
+		case !slices.Contains(gitKeys, key):
 		case !utf8.ValidString(value) || strings.ContainsFunc(value, func(c rune) bool { return !unicode.IsPrint(c) }):
 			return r, bad("git's request holds a character in %s that cannot be printed", key)
-		case seen[key]:
+		case seen:
 			return r, bad("git's request has two lines for %s", key)
-		case value == "" && (key == "protocol" || key == "host"):
-			return r, bad("git's request has an empty %s", key)
+		default:
+			r.values[key] = value
 		}
-		seen[key], *into = true, value
 	}
-	switch {
-	case r.protocol == "" || r.host == "":
+	switch host := r.values["host"]; {
+	case r.values["protocol"] == "" || host == "":
 		return r, bad("git's request lacks protocol or host")
-	case strings.ContainsAny(r.host, "/@?#\\ "):
+	case strings.ContainsAny(host, "/@?#\\ "):
 		return r, bad("git's request has a host that is not valid")
 	}
 	return r, nil
 }
 
 func (r gitRequest) get(ctx context.Context, c *Call) error {
-	if r.protocol != "https" && r.protocol != "http" {
+	protocol := r.values["protocol"]
+	if protocol != "https" && protocol != "http" {
 		return nil
 	}
-	g, err := c.get(ctx, r.protocol+"://"+r.host+"/"+r.path, minLife)
+	g, err := c.get(ctx, protocol+"://"+r.values["host"]+"/"+r.values["path"], minLife)
 	if errors.Is(err, errNotMine) {
 		return err
 	}
@@ -119,7 +115,7 @@ func (r gitRequest) get(ctx context.Context, c *Call) error {
 		answer = "quit=1\n"
 	}
 	if answer == "" {
-		c.say("tokend: profile %s is for user %s, and git asks for %s", g.Profile, userOf(g), r.username)
+		c.say("tokend: profile %s is for user %s, and git asks for %s", g.Profile, userOf(g), r.values["username"])
 		return nil
 	}
 	_, err = fmt.Fprint(c.Out, answer)
@@ -140,11 +136,11 @@ func (r gitRequest) answer(g token.Grant) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if r.username != "" && userOf(g) == "" {
-		user = r.username
-	}
-	if r.username != "" && r.username != user {
-		return "", nil
+	if asked := r.values["username"]; asked != "" && asked != user {
+		if userOf(g) != "" {
+			return "", nil
+		}
+		user = asked
 	}
 	text, err := password(g)
 	return "username=" + user + "\npassword=" + text + "\n" + expiry, err
@@ -158,7 +154,7 @@ func userOf(g token.Grant) string {
 
 // erase drops the very token that git says was refused.
 func (r gitRequest) erase(ctx context.Context, c *Call) error {
-	refused := cmp.Or(r.credential, r.password)
+	refused := cmp.Or(r.values["credential"], r.values["password"])
 	if refused == "" {
 		return nil
 	}
