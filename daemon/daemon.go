@@ -9,7 +9,6 @@ package daemon
 import (
 	"context"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,7 +25,7 @@ type Deps struct {
 	mint.Options
 	// Configure applies a configuration's log level and returns the providers
 	// under its proxy and CA. It is called at each reload.
-	Configure func(profile.Config) (Kinds, error)
+	Configure func(profile.Config) (profile.Kinds, error)
 	// Credentials are the profiles' secrets, in the keystore.
 	Credentials Credentials
 	// Keystore returns the state of the keystore in a word or two, for status;
@@ -45,17 +44,6 @@ type Deps struct {
 	// in ": ok" if it is, empty if the system has no such thing.
 	Sandbox func() string
 	Version string
-}
-
-// Kinds are the providers that profiles can have.
-type Kinds interface {
-	profile.Kinds
-	// Prepare turns what a person submitted into what is kept.
-	Prepare(a *token.CreateProfile) error
-	// Exchange hands an access token to an Azure Container Registry, a URL,
-	// and returns the refresh token that its clients log in with. tenant may be
-	// empty.
-	Exchange(ctx context.Context, registry, tenant string, t token.Secret) (token.Secret, error)
 }
 
 // Credentials keep each profile's secrets and know which are current.
@@ -97,13 +85,12 @@ type Daemon struct {
 func New(dirs profile.Dirs, deps Deps) (*Daemon, error) {
 	d := &Daemon{deps: deps, dirs: dirs, managing: make(chan struct{}, 1)}
 	d.started = d.now()
-	d.state.Store(&state{credentials: deps.Credentials})
+	d.state.Store(&state{Opener: profile.Opener{Credentials: deps.Credentials}})
 	d.events = hub{state: d.state.Load, now: d.now, watchers: map[*watcher]struct{}{}}
 	deps.Event = d.onMint
 	d.mint = mint.New(deps.Options)
 	d.sinks = &sink.Keeper{
-		List: filepath.Join(dirs.State, "sinks"), Sources: d.sinkSources, Now: d.now, Log: deps.Log,
-		Confined: func() bool { return strings.HasSuffix(deps.Sandbox(), ": ok") }, Changed: make(chan struct{}, 1),
+		List: filepath.Join(dirs.State, "sinks"), Sources: d.sinkSources, Now: d.now, Log: deps.Log, Changed: make(chan struct{}, 1),
 	}
 	bad, err := d.read()
 	if err != nil {
@@ -262,7 +249,7 @@ func (d *Daemon) Exchange(ctx context.Context, name, registry string) (token.Sec
 	if err != nil {
 		return token.Secret{}, err
 	}
-	refresh, err := st.kinds.Exchange(ctx, g.Host, e.Settings.Text("tenant"), g.Secret)
+	refresh, err := st.Kinds.Exchange(ctx, g.Host, e.Settings.Text("tenant"), g.Secret)
 	if err != nil {
 		return token.Secret{}, mint.AsError(err)
 	}

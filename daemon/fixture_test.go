@@ -361,7 +361,7 @@ func (in *installation) make() (*daemon.Daemon, *cache.Cache) {
 			Cache: fillableCache{file, in}, Log: slog.New(slog.NewTextHandler(lockedWriter{in}, nil)),
 			Alive: func() { in.turns.Add(1) }, Pulse: in.pulse, Now: in.now,
 		},
-		Configure:   func(profile.Config) (daemon.Kinds, error) { return kinds{in.issuers, &in.made}, nil },
+		Configure:   func(profile.Config) (profile.Kinds, error) { return kinds{in.issuers, &in.made}, nil },
 		Credentials: in.credentials(),
 		Keystore:    func(context.Context) string { return "sealed: ok" },
 		Sandbox:     func() string { return "landlock: ok" },

@@ -64,14 +64,14 @@ func (d *Daemon) Reload(ctx context.Context) error {
 // files of profiles.d, and an error if config.toml cannot be used.
 func (d *Daemon) read() (bad []string, err error) {
 	next := d.state.Load().next()
-	if next.config, err = profile.ReadConfig(d.dirs); err != nil {
+	if next.Config, err = profile.ReadConfig(d.dirs); err != nil {
 		return nil, err
 	}
-	if next.kinds, err = d.deps.Configure(next.config); err != nil {
+	if next.Kinds, err = d.deps.Configure(next.Config); err != nil {
 		return nil, d.dirs.LocateConfig(err)
 	}
-	next.admins = profile.NewAllowance(next.config.AdminUsers, next.config.AdminGroups)
-	profiles, errs := next.opener().OpenAll(d.dirs)
+	next.admins = profile.NewAllowance(next.Config.AdminUsers, next.Config.AdminGroups)
+	profiles, errs := next.OpenAll(d.dirs)
 	next.bad = make(map[string]string, len(errs))
 	for name, err := range errs {
 		next.bad[name] = err.Error()
@@ -142,12 +142,12 @@ func (d *Daemon) retire(next *state, name string) {
 // secrets and writes the profile's file. On an error nothing is kept.
 func (d *Daemon) Add(ctx context.Context, a token.CreateProfile) (token.Created, error) {
 	st := d.state.Load()
-	provider, err := profile.FindProvider(st.kinds, a.Provider)
-	if err := cmp.Or(d.requireAdmin(ctx), token.CheckName(a.Name), isFree(d.dirs, st, a.Name), err); err != nil {
+	provider, err := profile.FindProvider(st.Kinds, a.Provider)
+	if err := cmp.Or(d.requireAdmin(ctx), token.CheckName(a.Name), d.unchanged(nil, profile.File{Name: a.Name}), err); err != nil {
 		return token.Created{}, err
 	}
 	settings := maps.Clone(a.Settings)
-	cred, err := prepare(st.kinds, &a)
+	cred, err := prepare(st.Kinds, &a)
 	if err != nil {
 		return token.Created{}, err
 	}
@@ -155,37 +155,7 @@ func (d *Daemon) Add(ctx context.Context, a token.CreateProfile) (token.Created,
 	if err != nil {
 		return token.Created{}, err
 	}
-	proven, err := d.prove(ctx, st, profile.File{Name: a.Name, Text: text}, cred, a)
-	if err != nil {
-		return token.Created{}, err
-	}
-
-	done, err := d.change(ctx)
-	if err != nil {
-		return token.Created{}, err
-	}
-	defer done()
-	if err := isFree(d.dirs, d.state.Load(), a.Name); err != nil {
-		return token.Created{}, err
-	}
-	if len(a.Secrets) > 0 { // a verifier has none
-		if cred, err = d.deps.Credentials.Put(ctx, a.Name, a.Secrets, cred); err != nil {
-			return token.Created{}, err
-		}
-	}
-	if err := profile.Write(d.dirs.ProfileFile(a.Name), text); err != nil {
-		return token.Created{}, errors.Join(err, d.deps.Credentials.Delete(context.WithoutCancel(ctx), a.Name))
-	}
-	return d.openStored(a.Name, cred, proven)
-}
-
-// isFree refuses a name that a profile has, or a file of profiles.d.
-func isFree(dirs profile.Dirs, st *state, name string) error {
-	file := dirs.ProfileFile(name)
-	if _, err := os.Lstat(file); err == nil || st.profiles[name] != nil {
-		return &token.Error{Code: token.ErrExists, Field: "name", Message: fmt.Sprintf("profile %q exists already (%s)", name, file)}
-	}
-	return nil
+	return d.submit(ctx, nil, profile.File{Name: a.Name, Text: text}, cred, a)
 }
 
 // Rotate gives a profile a new credential, proven first by obtaining a token
@@ -197,25 +167,36 @@ func (d *Daemon) Rotate(ctx context.Context, a token.CreateProfile) (token.Creat
 	}
 	st := d.state.Load()
 	old := st.profiles[a.Name]
-	switch {
-	case old == nil:
+	if old == nil {
 		return token.Created{}, noProfile(a.Name)
-	case a.Step != "":
-		return d.finishRotation(ctx, a)
 	}
 	file, err := d.dirs.Read(a.Name)
+	switch {
+	case err != nil:
+		return token.Created{}, err
+	case a.Step != "":
+		return d.finishRotation(ctx, file, a.Step)
+	case len(a.Settings) > 0:
+		return token.Created{}, invalid("", "a new credential changes no settings; edit %s and reload for those", file.Path)
+	}
+	a.Provider = old.Kind
+	if a.Settings, err = file.Settings(token.Credential{}); err != nil {
+		return token.Created{}, err
+	}
+	cred, err := prepare(st.Kinds, &a)
 	if err != nil {
 		return token.Created{}, err
 	}
-	cred, err := prepareRotation(st.kinds, old, file, &a)
-	if err != nil {
-		return token.Created{}, err
-	}
-	proven, err := d.prove(ctx, st, file, cred, a)
-	if err != nil {
-		return token.Created{}, err
-	}
+	return d.submit(ctx, old, file, cred, a)
+}
 
+// submit proves a new credential and keeps it: for old, or without old for a new
+// profile, whose file it writes.
+func (d *Daemon) submit(ctx context.Context, old *entry, file profile.File, cred token.Credential, a token.CreateProfile) (token.Created, error) {
+	proven, err := d.prove(ctx, file, cred, a)
+	if err != nil {
+		return token.Created{}, err
+	}
 	done, err := d.change(ctx)
 	if err != nil {
 		return token.Created{}, err
@@ -225,98 +206,81 @@ func (d *Daemon) Rotate(ctx context.Context, a token.CreateProfile) (token.Creat
 		return token.Created{}, err
 	}
 	put := d.deps.Credentials.Put
-	if old.InSteps {
+	if old != nil && old.InSteps {
 		put = d.deps.Credentials.PutPending
 	}
-	if cred, err = put(ctx, a.Name, a.Secrets, cred); err != nil {
+	if len(a.Secrets) > 0 { // a verifier has none
+		if cred, err = put(ctx, a.Name, a.Secrets, cred); err != nil {
+			return token.Created{}, err
+		}
+	}
+	if old == nil {
+		if err := profile.Write(d.dirs.ProfileFile(a.Name), file.Text); err != nil {
+			return token.Created{}, errors.Join(err, d.deps.Credentials.Delete(context.WithoutCancel(ctx), a.Name))
+		}
+	}
+	p, err := d.state.Load().OpenStored(d.dirs, a.Name)
+	if err != nil {
 		return token.Created{}, err
 	}
-	return d.openStored(a.Name, cred, proven)
-}
-
-// prepareRotation prepares a new credential for the profile of a file.
-func prepareRotation(kinds Kinds, old *entry, file profile.File, a *token.CreateProfile) (cred token.Credential, err error) {
-	if len(a.Settings) > 0 {
-		return cred, invalid("", "a new credential changes no settings; edit %s and reload for those", file.Path)
-	}
-	written, err := file.Settings(token.Credential{})
-	if err != nil {
-		return cred, err
-	}
-	a.Provider, a.Settings = old.Kind, written
-	return prepare(kinds, a)
+	return d.activate(p, cred, proven), nil
 }
 
 // unchanged refuses to go on with a profile that was removed, reloaded with
-// other settings or edited since.
+// other settings or edited since; or without old, with a name that a profile
+// has, or a file of profiles.d.
 func (d *Daemon) unchanged(old *entry, file profile.File) error {
-	now := d.state.Load().profiles[old.Name]
-	if now == nil {
-		return noProfile(old.Name)
+	now := d.state.Load().profiles[file.Name]
+	path := d.dirs.ProfileFile(file.Name)
+	switch _, noFile := os.Lstat(path); {
+	case old == nil && (now != nil || noFile == nil):
+		return &token.Error{Code: token.ErrExists, Field: "name", Message: fmt.Sprintf("profile %q exists already (%s)", file.Name, path)}
+	case old == nil:
+		return nil
+	case now == nil:
+		return noProfile(file.Name)
 	}
-	if written, err := d.dirs.Read(old.Name); err == nil && bytes.Equal(written.Text, file.Text) && now.Fingerprint == old.Fingerprint {
+	if written, err := d.dirs.Read(file.Name); err == nil && bytes.Equal(written.Text, file.Text) && now.Fingerprint == old.Fingerprint {
 		return nil
 	}
-	return &token.Error{Code: token.ErrUnavailable, Message: fmt.Sprintf("profile %q was changed meanwhile; nothing was kept, try again", old.Name)}
+	return &token.Error{Code: token.ErrUnavailable, Message: fmt.Sprintf("profile %q was changed meanwhile; nothing was kept, try again", file.Name)}
 }
 
 // finishRotation ends a rotation in two steps: the pending credential takes
-// effect, or is given up. Everything that can fail is tried before anything
-// changes, and at each moment some credential is used with its own settings.
-func (d *Daemon) finishRotation(ctx context.Context, a token.CreateProfile) (token.Created, error) {
+// effect, or is given up. A bad file stops it before anything changes.
+func (d *Daemon) finishRotation(ctx context.Context, file profile.File, step string) (token.Created, error) {
 	done, err := d.change(ctx)
 	if err != nil {
 		return token.Created{}, err
 	}
 	defer done()
-	st := d.state.Load()
-	old := st.profiles[a.Name]
-	if old == nil {
-		return token.Created{}, noProfile(a.Name)
+	cred, pending, err := d.deps.Credentials.Kept(file.Name)
+	settle := d.deps.Credentials.Abandon
+	if step == token.StepRegistered {
+		cred, settle = pending, d.deps.Credentials.Promote
 	}
-	_, pending, err := d.deps.Credentials.Kept(a.Name)
-	if err == nil && pending.ID == "" {
-		err = invalid("step", "profile %q has no new credential that waits", a.Name)
+	switch {
+	case err != nil:
+		return token.Created{}, err
+	case step != token.StepRegistered && step != token.StepAbandon:
+		return token.Created{}, invalid("step", "%q is no step of a rotation", step)
+	case pending.ID == "":
+		return token.Created{}, invalid("step", "profile %q has no new credential that waits", file.Name)
+	}
+	p, err := d.state.Load().OpenWith(file, cred)
+	if err == nil {
+		err = settle(ctx, file.Name)
 	}
 	if err != nil {
 		return token.Created{}, err
 	}
-	file, err := d.dirs.Read(a.Name)
-	if err != nil {
-		return token.Created{}, err
-	}
-	same, err := st.opener().OpenWith(file, old.Credential)
-	if err != nil {
-		return token.Created{}, err
-	}
-	if same.Fingerprint != old.Fingerprint {
-		return token.Created{}, invalid("", "%s was edited and is not active yet; reload first", file.Path)
-	}
-	switch a.Step {
-	case token.StepRegistered:
-		next, err := st.opener().OpenWith(file, pending)
-		if err != nil {
-			return token.Created{}, err
-		}
-		created := d.activate(next, pending, mint.Proof{})
-		if err := d.deps.Credentials.Promote(ctx, a.Name); err != nil {
-			d.activate(old.Profile, old.Credential, mint.Proof{})
-			return token.Created{}, err
-		}
-		return created, nil
-	case token.StepAbandon:
-		if err := d.deps.Credentials.Abandon(ctx, a.Name); err != nil {
-			return token.Created{}, err
-		}
-		return d.activate(same, same.Credential, mint.Proof{}), nil
-	}
-	return token.Created{}, invalid("step", "%q is no step of a rotation", a.Step)
+	return d.activate(p, cred, mint.Proof{}), nil
 }
 
 // prepare has the provider turn what was submitted into a.Secrets. What it found
 // in them besides secrets (a service key's client_id, a certificate) belongs to
 // the credential and changes with it. It must not contradict the settings.
-func prepare(kinds Kinds, a *token.CreateProfile) (token.Credential, error) {
+func prepare(kinds profile.Kinds, a *token.CreateProfile) (token.Credential, error) {
 	before := maps.Clone(a.Settings)
 	if a.Settings == nil {
 		a.Settings = map[string]any{}
@@ -338,8 +302,8 @@ func prepare(kinds Kinds, a *token.CreateProfile) (token.Credential, error) {
 
 // prove opens a profile with the secrets that were submitted, and obtains a token
 // with it.
-func (d *Daemon) prove(ctx context.Context, st *state, f profile.File, cred token.Credential, a token.CreateProfile) (mint.Proof, error) {
-	trial, err := st.opener().Open(f, cred, func(_ context.Context, field string) (token.Secret, error) {
+func (d *Daemon) prove(ctx context.Context, f profile.File, cred token.Credential, a token.CreateProfile) (mint.Proof, error) {
+	trial, err := d.state.Load().Open(f, cred, func(_ context.Context, field string) (token.Secret, error) {
 		if s, ok := a.Secrets[field]; ok {
 			return s, nil
 		}
@@ -349,16 +313,6 @@ func (d *Daemon) prove(ctx context.Context, st *state, f profile.File, cred toke
 		return mint.Proof{}, err
 	}
 	return d.mint.Try(ctx, source(trial))
-}
-
-// openStored opens a profile whose credential has just been stored, with the
-// configuration as it is by now, and activates it.
-func (d *Daemon) openStored(name string, stored token.Credential, proven mint.Proof) (token.Created, error) {
-	p, err := d.state.Load().opener().OpenStored(d.dirs, name)
-	if err != nil {
-		return token.Created{}, err
-	}
-	return d.activate(p, stored, proven), nil
 }
 
 // activate makes a profile active, with the token that proved it, and says where the

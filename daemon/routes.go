@@ -16,12 +16,10 @@ import (
 // A state is the configuration as it was read, and the profiles. It does not
 // change: a reload, or a change of one profile, makes another.
 type state struct {
-	credentials profile.Credentials
-	config      profile.Config
-	kinds       Kinds
-	admins      *profile.Allowance
-	profiles    map[string]*entry
-	bad         map[string]string // what is wrong with config.toml ("") and profiles
+	profile.Opener
+	admins   *profile.Allowance
+	profiles map[string]*entry
+	bad      map[string]string // what is wrong with config.toml ("") and profiles
 	// routes returns the profiles that obtain tokens by the origins of their
 	// hosts, in order of their names.
 	routes func() map[string][]*entry
@@ -44,11 +42,6 @@ func (e *entry) start(p mint.Proof) {
 	if e.tokens != nil {
 		e.tokens.Start(p)
 	}
-}
-
-// opener opens profiles under this configuration.
-func (s *state) opener() profile.Opener {
-	return profile.Opener{Kinds: s.kinds, Config: s.config, Credentials: s.credentials}
 }
 
 // next returns a copy of s to change and store.

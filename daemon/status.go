@@ -73,7 +73,7 @@ func (d *Daemon) Profile(ctx context.Context, name string) (token.ProfileStatus,
 
 // Providers lists the kinds of profiles there can be.
 func (d *Daemon) Providers(context.Context) ([]token.Provider, error) {
-	return d.state.Load().kinds.Providers(), nil
+	return d.state.Load().Kinds.Providers(), nil
 }
 
 // profileStatus returns the state of e as c may see it.
@@ -135,7 +135,7 @@ func (d *Daemon) warnings(st *state, e *entry) (warnings []string) {
 	if text := st.bad[e.Name]; text != "" {
 		warn("the previous settings stay active: %s", text)
 	}
-	if !e.Expires.IsZero() && e.Expires.Sub(now) < st.config.WarnAhead.Duration {
+	if !e.Expires.IsZero() && e.Expires.Sub(now) < st.Config.WarnAhead.Duration {
 		verb := "expired"
 		if e.Expires.After(now) {
 			verb = "expires"

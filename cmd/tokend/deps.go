@@ -43,7 +43,7 @@ func newDeps() *deps {
 		peer, ok := ipcserver.Caller(ctx)
 		return daemon.Caller{UID: peer.UID, Groups: peer.Groups, PID: peer.PID, Program: ipcserver.Program(ctx)}, ok
 	}
-	w.Configure = func(c profile.Config) (daemon.Kinds, error) {
+	w.Configure = func(c profile.Config) (profile.Kinds, error) {
 		client, err := providers.NewHTTPClient(providers.HTTPConfig{CAFile: c.CAFile, Proxy: c.Proxy})
 		if err != nil {
 			return nil, err

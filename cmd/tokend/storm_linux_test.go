@@ -115,8 +115,8 @@ func (p *posted) SetDeadline(t time.Time) error { return p.Conn.SetReadDeadline(
 func (p *posted) SetWriteDeadline(time.Time) error { return nil }
 
 // kinds are the providers, asking over the wire.
-func (w *wire) kinds(m *metrics) func(profile.Config) (daemon.Kinds, error) {
-	return func(c profile.Config) (daemon.Kinds, error) {
+func (w *wire) kinds(m *metrics) func(profile.Config) (profile.Kinds, error) {
+	return func(c profile.Config) (profile.Kinds, error) {
 		client, err := providers.NewHTTPClient(providers.HTTPConfig{CAFile: c.CAFile, Proxy: c.Proxy})
 		if err != nil {
 			return nil, err

@@ -25,7 +25,7 @@ func TestConfigSaysWhatIsWrongAndWhere(t *testing.T) {
 		{"wrong type", "\nsocket = 5\n", []string{"config.toml:2:", "socket must be a string in quotes"}},
 		{"wrong choice", "renew = \"often\"\n", []string{"config.toml:1:", "renew", `"often" is neither "always" nor "used"`}},
 		{"wrong duration", "idle = \"a while\"\n", []string{"config.toml:1:", "idle", `"a while" is no duration`}},
-		{"duration as a number", "idle = 5\n", []string{"config.toml:1:", "idle"}},
+		{"duration as a number", "idle = 5\n", []string{"config.toml: ", `"5" is no duration`}},
 		{"wrong level", "log_level = \"loud\"\n", []string{"config.toml:1:", "log_level"}},
 		{"wrong format", "log_format = \"xml\"\n", []string{"config.toml:1:", `"xml" is neither "text" nor "json"`}},
 		{"not TOML", "renew = \n", []string{"config.toml:1:"}},

@@ -17,77 +17,68 @@ import (
 // keys of a profile, the provider takes its own. A key that none of them has is
 // an error.
 type document struct {
-	file    string // empty for text that is in no file yet
-	text    []byte
-	structs []reflect.Type // those so far
-	unknown map[string]int // the line of each key that no struct had; nil before the first one
+	file  string // empty for text that is in no file yet
+	text  []byte
+	known []string // the keys of the structs so far
 }
 
 // decode fills the struct that into points to. A key that the struct does not
-// have is no error before close.
+// have is no error before close, unless it is in one of its tables.
 func (d *document) decode(into any) error {
-	d.structs = append(d.structs, reflect.TypeOf(into).Elem())
-	err := decodeStrictly(d.text, into)
-	var strict *toml.StrictMissingError
+	own := keysOf(reflect.TypeOf(into).Elem())
+	d.known = append(d.known, own...)
+	unknown, err := decodeStrictly(d.text, into)
+	for _, u := range unknown {
+		if isKey(own, u.Key()[0]) {
+			return d.unknown(u)
+		}
+	}
 	var wrong *toml.DecodeError
-	switch {
-	case err == nil:
-		d.unknown = map[string]int{}
-	case errors.As(err, &strict):
-		d.keepUnknown(strict)
-	case errors.As(err, &wrong):
+	if errors.As(err, &wrong) {
 		line, _ := wrong.Position()
 		key := strings.Join(wrong.Key(), ".")
 		return d.fault(line, key, inTOML(key, strings.TrimPrefix(wrong.Error(), "toml: ")))
-	default:
-		key := d.culprit(into, err)
-		return d.fault(d.lineOf(key), key, key+" must be a string in quotes: "+err.Error())
+	}
+	if err != nil { // of an UnmarshalText
+		return d.fault(0, "", err.Error())
 	}
 	return nil
 }
 
-func decodeStrictly(text []byte, into any) error {
+// decodeStrictly also returns the keys that into does not have.
+func decodeStrictly(text []byte, into any) (unknown []toml.DecodeError, err error) {
 	dec := toml.NewDecoder(bytes.NewReader(text))
 	dec.DisallowUnknownFields()
-	return dec.Decode(into)
+	err = dec.Decode(into)
+	var strict *toml.StrictMissingError
+	if errors.As(err, &strict) {
+		return strict.Errors, nil
+	}
+	return nil, err
 }
 
-// keepUnknown narrows the unknown keys to those that this struct lacks too. A
-// struct that lacks a table lacks the keys in it.
-func (d *document) keepUnknown(strict *toml.StrictMissingError) {
-	lacking := map[string]int{}
-	for _, m := range strict.Errors {
-		lacking[strings.Join(m.Key(), ".")], _ = m.Position()
-	}
-	if d.unknown == nil {
-		d.unknown = lacking
-		return
-	}
-	for key := range d.unknown {
-		table, _, _ := strings.Cut(key, ".")
-		if lacking[key] == 0 && lacking[table] == 0 {
-			delete(d.unknown, key)
-		}
-	}
+// isKey reports whether a struct with these keys has the key, as the library
+// finds it.
+func isKey(keys []string, key string) bool {
+	return slices.ContainsFunc(keys, func(k string) bool { return strings.EqualFold(k, key) })
 }
 
 // close returns an error for the first key that no struct had.
 func (d *document) close() error {
-	first, line := "", 0
-	for key, at := range d.unknown {
-		if first == "" || at < line {
-			first, line = key, at
+	all, _ := decodeStrictly(d.text, &struct{}{})
+	for _, u := range all {
+		if !isKey(d.known, u.Key()[0]) {
+			return d.unknown(u)
 		}
 	}
-	if first == "" {
-		return nil
-	}
-	var known []string
-	for _, t := range d.structs {
-		known = append(known, keysOf(t)...)
-	}
-	slices.Sort(known)
-	return d.fault(line, first, fmt.Sprintf("unknown key %q; ", first)+suggest(first, "the keys are", slices.Compact(known)))
+	return nil
+}
+
+func (d *document) unknown(u toml.DecodeError) error {
+	line, _ := u.Position()
+	key := strings.Join(u.Key(), ".")
+	slices.Sort(d.known)
+	return d.fault(line, key, fmt.Sprintf("unknown key %q; ", key)+suggest(key, "the keys are", slices.Compact(d.known)))
 }
 
 // suggest names the word that is meant instead of a wrong one, or all.
@@ -128,51 +119,32 @@ func (d *document) fault(line int, field, text string) error {
 
 // lineOf returns the line of a top-level key, 0 if the document does not have it.
 func (d *document) lineOf(key string) int {
-	var strict *toml.StrictMissingError
-	if errors.As(decodeStrictly(d.text, &struct{}{}), &strict) {
-		for _, m := range strict.Errors {
-			if m.Key()[0] == key {
-				line, _ := m.Position()
-				return line
-			}
+	all, _ := decodeStrictly(d.text, &struct{}{})
+	for _, u := range all {
+		if u.Key()[0] == key {
+			line, _ := u.Position()
+			return line
 		}
 	}
 	return 0
 }
 
-// culprit returns the top-level key at which decoding fails with an error of
-// UnmarshalText: the library does not say for a number or a boolean.
-func (d *document) culprit(into any, failure error) string {
-	var all map[string]any
-	_ = toml.Unmarshal(d.text, &all) // it could be decoded so far
-	for key, value := range all {
-		one, _ := toml.Marshal(map[string]any{key: value})
-		err := toml.Unmarshal(one, reflect.New(reflect.TypeOf(into).Elem()).Interface())
-		if err != nil && strings.HasSuffix(err.Error(), failure.Error()) {
-			return key
-		}
-	}
-	return ""
-}
-
 // inTOML words the library's error in terms of TOML instead of Go.
 func inTOML(key, text string) string {
-	_, typ, ofType := strings.Cut(text, " of type ")
+	_, goType, ofType := strings.Cut(text, " of type ")
 	switch {
 	case key == "" || strings.HasPrefix(text, "key "):
 		return text
 	case !ofType:
 		return key + ": " + text
-	case typ == "bool":
-		return key + " must be true or false"
-	case strings.HasPrefix(typ, "[]"):
-		return key + ` must be a list such as ["one", "two"]`
-	case strings.HasPrefix(typ, "map["):
-		return key + ` must be a table such as { name = "value" }`
-	case strings.HasPrefix(typ, "int"), strings.HasPrefix(typ, "uint"):
-		return key + " must be a whole number"
-	case strings.HasPrefix(typ, "float"):
-		return key + " must be a number"
+	}
+	for _, form := range []struct{ goType, text string }{
+		{"bool", "true or false"}, {"int", "a whole number"},
+		{"[]", `a list such as ["one", "two"]`}, {"map[", `a table such as { name = "value" }`},
+	} {
+		if strings.HasPrefix(goType, form.goType) {
+			return key + " must be " + form.text
+		}
 	}
 	return key + " must be a string in quotes"
 }

@@ -93,6 +93,12 @@ type Kinds interface {
 	// ends), RotatesInSteps (a new one has to be registered first) and Hosts
 	// (where its credentials may be sent).
 	Open(kind string, decode func(into any) error, secret SecretReader) (any, error)
+	// Prepare turns what a person submitted into what is kept.
+	Prepare(a *token.CreateProfile) error
+	// Exchange hands an access token to an Azure Container Registry, a URL,
+	// and returns the refresh token that its clients log in with. tenant may be
+	// empty.
+	Exchange(ctx context.Context, registry, tenant string, t token.Secret) (token.Secret, error)
 }
 
 // A SecretReader reads a secret of a profile.

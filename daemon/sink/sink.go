@@ -46,10 +46,8 @@ type Keeper struct {
 	// Sources returns the profiles that have sinks. It reports whether the tokens of
 	// the last run are known: they are not while the keyring is locked.
 	Sources func() (sources []Source, loaded bool)
-	// Confined reports whether tokend can write in some directories only.
-	Confined func() bool
-	Now      func() time.Time
-	Log      *slog.Logger
+	Now     func() time.Time
+	Log     *slog.Logger
 	// Changed holds a value when Run is to look again.
 	Changed chan struct{}
 
@@ -72,12 +70,16 @@ func (k *Keeper) Update() {
 	}
 }
 
-// A file is what Run knows of one sink's file.
+// A file is a sink's file: what it should be, and what it is.
 type file struct {
 	sink    profile.Sink
-	profile string
-	// written is the token in the file, the zero Secret if there is no file,
-	// form how it is written.
+	profile *profile.Profile
+	wanted  bool        // it still is a sink of the profile
+	token   token.Token // for the file; the zero Token for no file
+	refused error       // why there can be no file
+
+	// written is the token in the file, the zero Secret if there is no file, form
+	// how it is written.
 	written token.Secret
 	form    string
 	// until is when the file must be gone.
@@ -97,8 +99,8 @@ func (k *Keeper) Run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			for path, f := range files {
-				if f.sink.RemoveAtStop {
-					k.remove(files, path)
+				if f.sink.RemoveAtStop && f.remove() == nil {
+					delete(files, path)
 				}
 			}
 			k.writeList(files)
@@ -112,138 +114,111 @@ func (k *Keeper) Run(ctx context.Context) {
 // update makes the files what they should be now, and returns when to look again.
 func (k *Keeper) update(files map[string]*file) time.Duration {
 	now := k.Now()
-	wanted, loaded := k.wanted(now)
-	for path := range files {
-		if wanted[path] == nil && k.remove(files, path) {
+	loaded := k.want(files, now)
+	sleep, errs := longestSleep, map[string]error{}
+	for path, f := range files {
+		err := k.apply(files, f, loaded, now)
+		if err == nil && !f.wanted {
+			delete(files, path)
 			k.writeList(files)
+			continue
 		}
-	}
-	sleep := longestSleep
-	for path, w := range wanted {
-		f := files[path]
-		switch {
-		case f == nil:
-			f = &file{}
-			files[path] = f
-		case f.form != w.form():
-			f.written = token.Secret{}
-		}
-		f.sink, f.profile, f.form = w.sink, w.profile.Name, w.form()
-		if err := k.apply(files, f, w, loaded, now); err != nil {
+		if err != nil {
 			_ = f.remove()
-			k.note(f, token.Secret{}, err)
 			sleep = min(sleep, retryAfter)
 		}
+		k.note(f, err)
+		errs[path] = f.err
 		if now.Before(f.until) {
 			sleep = min(sleep, f.until.Sub(now))
 		}
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.errs = map[string]error{}
-	for path, f := range files {
-		k.errs[path] = f.err
-	}
+	k.errs = errs
 	return max(0, sleep)
 }
 
-// apply makes f what it should be.
-func (k *Keeper) apply(files map[string]*file, f *file, w *wantedFile, loaded bool, now time.Time) error {
-	secret := w.token.Secret
-	switch {
-	case w.err != nil:
-		return w.err
-	case !secret.IsZero() && f.written.Equal(secret) && f.err == nil:
-	case !secret.IsZero():
-		if _, err := os.Lstat(f.sink.Path); err == nil && !f.own {
-			return errors.New("there is something already that tokend did not write; move it away")
-		}
-		f.own = true
-		// The list first: what is written is never forgotten.
-		f.until = w.token.Expiry.Add(-w.sink.MinTTL.Duration)
-		k.writeList(files)
-		if err := w.write(now); err != nil {
-			return err
-		}
-		k.note(f, secret, nil)
-	case !loaded && now.Before(f.until):
-		// The last run's file, and its token is not known yet.
-	default:
-		if err := f.remove(); err != nil {
-			return err
-		}
-		k.note(f, token.Secret{}, nil)
-	}
-	return nil
-}
-
-// A wantedFile is what a sink's file should be.
-type wantedFile struct {
-	sink    profile.Sink
-	profile *profile.Profile
-	token   token.Token // the zero Token for no file
-	err     error
-}
-
-// form identifies how the token is written, and for whom.
-func (w *wantedFile) form() string {
-	return fmt.Sprintf("%s %q %q %+v", w.profile.Name, w.profile.Present, w.profile.Hosts, w.sink)
-}
-
-// wanted returns what each file should be at now.
-func (k *Keeper) wanted(now time.Time) (all map[string]*wantedFile, loaded bool) {
+// want finds out what each file should be at now.
+func (k *Keeper) want(files map[string]*file, now time.Time) (loaded bool) {
 	sources, loaded := k.Sources()
-	all = map[string]*wantedFile{}
+	for _, f := range files {
+		f.wanted, f.token, f.refused = false, token.Token{}, nil
+	}
 	for _, s := range sources {
 		for _, sink := range s.Profile.Sinks {
-			if other := all[sink.Path]; other != nil {
-				first, second := min(other.profile.Name, s.Profile.Name), max(other.profile.Name, s.Profile.Name)
-				other.err = fmt.Errorf("profiles %s and %s both write it", first, second)
+			f := files[sink.Path]
+			if f == nil {
+				f = &file{}
+				files[sink.Path] = f
+			}
+			if f.wanted {
+				first, second := min(f.profile.Name, s.Profile.Name), max(f.profile.Name, s.Profile.Name)
+				f.refused = fmt.Errorf("profiles %s and %s both write it", first, second)
 				continue
 			}
-			w := &wantedFile{sink: sink, profile: s.Profile}
-			all[sink.Path] = w
+			f.wanted, f.sink, f.profile = true, sink, s.Profile
 			switch {
 			case s.Token.Secret.IsZero():
 			case s.Token.Life() <= sink.MinTTL.Duration:
-				w.err = fmt.Errorf("the issuer's tokens live %v, not longer than min_ttl", s.Token.Life().Round(time.Second))
+				f.refused = fmt.Errorf("the issuer's tokens live %v, not longer than min_ttl", s.Token.Life().Round(time.Second))
 			case now.Before(s.Token.Expiry.Add(-sink.MinTTL.Duration)):
-				w.token = s.Token
+				f.token = s.Token
 			}
 		}
 	}
-	return all, loaded
+	return loaded
 }
 
-// note remembers what is in a file, and logs a change once.
-func (k *Keeper) note(f *file, written token.Secret, err error) {
-	if errors.Is(err, fs.ErrPermission) && k.Confined() {
+// apply makes f what it should be.
+func (k *Keeper) apply(files map[string]*file, f *file, loaded bool, now time.Time) error {
+	secret := f.token.Secret
+	form := fmt.Sprintf("%s %q %q %+v", f.profile.Name, f.profile.Present, f.profile.Hosts, f.sink)
+	switch {
+	case f.refused != nil:
+		return f.refused
+	case secret.IsZero() && f.wanted && !loaded && now.Before(f.until):
+		return nil // the last run's file, and its token is not known yet
+	case secret.IsZero():
+		return f.remove()
+	case f.written.Equal(secret) && f.form == form && f.err == nil:
+		return nil
+	}
+	if _, err := os.Lstat(f.sink.Path); err == nil && !f.own {
+		return errors.New("there is something already that tokend did not write; move it away")
+	}
+	// The list first: what is written is never forgotten.
+	f.own, f.until = true, f.token.Expiry.Add(-f.sink.MinTTL.Duration)
+	k.writeList(files)
+	text, err := f.text(now)
+	if err != nil {
+		return err
+	}
+	if err := checkDir(f.sink); err != nil {
+		return err
+	}
+	f.written, f.form = secret, form
+	return replace(f.sink, text)
+}
+
+// note remembers why a file is not written, and logs a change once.
+func (k *Keeper) note(f *file, err error) {
+	if errors.Is(err, fs.ErrPermission) {
 		err = fmt.Errorf("%w: tokend may not write there, or was confined to other directories when it started; restart it", err)
 	}
 	before := f.err
-	f.written, f.err = written, err
+	f.err = err
 	switch {
 	case err != nil && (before == nil || before.Error() != err.Error()):
-		k.Log.Warn("sink not written", "profile", f.profile, "path", f.sink.Path, "error", err.Error())
+		k.Log.Warn("sink not written", "profile", f.profile.Name, "path", f.sink.Path, "error", err.Error())
 	case err == nil && before != nil:
-		k.Log.Info("sink works again", "profile", f.profile, "path", f.sink.Path)
+		k.Log.Info("sink works again", "profile", f.profile.Name, "path", f.sink.Path)
 	}
-}
-
-// remove removes a file that no longer is a sink's. One that cannot be removed is
-// tried again.
-func (k *Keeper) remove(files map[string]*file, path string) (removed bool) {
-	f := files[path]
-	if err := f.remove(); err != nil {
-		k.note(f, f.written, err)
-		return false
-	}
-	delete(files, path)
-	return true
 }
 
 // remove removes the file, if it exists and is tokend's own.
 func (f *file) remove() error {
+	f.written = token.Secret{}
 	info, err := os.Lstat(f.sink.Path)
 	if !f.own || errors.Is(err, fs.ErrNotExist) || err == nil && !info.Mode().IsRegular() {
 		return nil
@@ -254,33 +229,17 @@ func (f *file) remove() error {
 	return err
 }
 
-// write replaces the file: with its owner and mode from the start, and whole or
-// not at all.
-func (w *wantedFile) write(now time.Time) error {
-	text, err := w.text(now)
-	if err != nil {
-		return err
-	}
-	if info, err := os.Lstat(w.sink.Path); err == nil && !info.Mode().IsRegular() {
-		return errors.New("there is something that is no regular file")
-	}
-	if err := checkDir(w.sink); err != nil {
-		return err
-	}
-	return replace(w.sink, text)
-}
-
 // text returns the file's content.
-func (w *wantedFile) text(now time.Time) ([]byte, error) {
-	write := format.Named(w.sink.Format)
-	g := token.Grant{Token: w.token, Profile: w.profile.Name, Present: w.profile.Present}
-	switch w.sink.Format {
+func (f *file) text(now time.Time) ([]byte, error) {
+	write := format.Named(f.sink.Format)
+	g := token.Grant{Token: f.token, Profile: f.profile.Name, Present: f.profile.Present}
+	switch f.sink.Format {
 	case "token":
 		text, err := write(g, now)
 		return bytes.TrimSuffix(text, []byte("\n")), err
 	case "netrc":
 		var all []byte
-		for _, host := range w.profile.Hosts {
+		for _, host := range f.profile.Hosts {
 			g.Host = host
 			line, err := write(g, now)
 			if err != nil {
@@ -317,7 +276,7 @@ func (k *Keeper) readList() map[string]*file {
 	for line := range strings.Lines(string(text)) {
 		until, path, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
 		if seconds, err := strconv.ParseInt(until, 10, 64); err == nil && filepath.IsAbs(path) {
-			files[path] = &file{sink: profile.Sink{Path: path}, until: time.Unix(seconds, 0), own: true}
+			files[path] = &file{sink: profile.Sink{Path: path}, profile: &profile.Profile{}, until: time.Unix(seconds, 0), own: true}
 		}
 	}
 	return files
@@ -330,11 +289,10 @@ func (k *Keeper) writeList(files map[string]*file) {
 			fmt.Fprintf(&b, "%d %s\n", f.until.Unix(), path)
 		}
 	}
-	var err error
-	if _, none := os.Lstat(k.List); b.Len() > 0 || none == nil {
-		err = profile.Write(k.List, []byte(b.String()))
+	if _, err := os.Lstat(k.List); b.Len() == 0 && err != nil {
+		return
 	}
-	if err != nil {
+	if err := profile.Write(k.List, []byte(b.String())); err != nil {
 		k.Log.Warn("the list of sinks cannot be written", "error", err.Error())
 	}
 }
