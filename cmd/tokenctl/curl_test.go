@@ -103,21 +103,11 @@ func (i *issuer) Invalidate(_ context.Context, _ string, t token.Secret) error {
 	return nil
 }
 
-// realCurl is the installed curl.
-func realCurl(t *testing.T) string {
-	t.Helper()
-	program, err := exec.LookPath("curl")
-	if err != nil {
-		checktest.Unable(t, "%v", err)
-	}
-	return program
-}
-
 // serveCurl answers on a socket for a profile of each kind, whose hosts are
 // those of the APIs.
 func serveCurl(t *testing.T, tokens []string, apis ...*api) (*issuer, string) {
 	t.Helper()
-	realCurl(t)
+	checktest.Need(t, "curl")
 	var hosts []string
 	for _, s := range apis {
 		hosts = append(hosts, s.URL)

@@ -10,10 +10,7 @@ import (
 
 // curl itself reports of each option whether its value is missing.
 func TestTheInstalledCurlHasTheOptions(t *testing.T) {
-	program, err := exec.LookPath("curl")
-	if err != nil {
-		checktest.Unable(t, "%v", err)
-	}
+	program := checktest.Need(t, "curl")
 	for kind, names := range curlOptions {
 		for entry := range strings.FieldsSeq(names) {
 			letter, name, both := strings.Cut(entry, ",")
