@@ -37,16 +37,13 @@ func ExchangeACR(ctx context.Context, env Env, registry, tenant string, t token.
 		return token.Secret{}, unavailable(who, whyUnreachable(err), err)
 	}
 	switch a.status {
-	case http.StatusOK:
 	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden:
 		return token.Secret{}, &token.Error{Code: token.ErrRejected, Topic: "registry", Message: fmt.Sprintf(
 			"%s answered %s to the exchange; the profile's scope must be for https://management.azure.com or https://containerregistry.azure.net, and its identity needs a role on the registry", who, statusText(a.status))}
-	default:
-		return token.Secret{}, a.unavailable(who, a.finding("registry"))
 	}
-	m, err := a.object()
+	m, err := objectIn(a, who, "registry")
 	if err != nil {
-		return token.Secret{}, a.unavailable(who, a.nonsense(err))
+		return token.Secret{}, err
 	}
 	refresh, err := tokenIn(m, "refresh_token")
 	if err != nil {

@@ -169,7 +169,7 @@ func TestCLMSPrepareRefuses(t *testing.T) {
 		"no key":        {map[string]string{"service_key": with("private_key", nil)}, nil, "service_key", "the service key has no private_key"},
 		"bad key":       {map[string]string{"service_key": with("private_key", "x")}, nil, "service_key", "in the service key, private_key is not a private key that tokend can read (RSA, EC or Ed25519; PEM or DER)"},
 		"another":       {map[string]string{"service_key": with("client_id", "b")}, map[string]any{"client_id": "a"}, "client_id", `client_id is "a" in the settings and "b" in the service key`},
-		"wrong name":    {map[string]string{"servicekey": file}, nil, "servicekey", `clms has no secret "servicekey"; did you mean "service_key"?`},
+		"wrong name":    {map[string]string{"servicekey": file}, nil, "servicekey", `clms has no secret "servicekey"`},
 		"foreign name":  {map[string]string{"client_id": "x"}, nil, "client_id", `clms has no secret "client_id"`},
 		"secret in set": {nil, map[string]any{"private_key": pemKey}, "private_key", "private_key is a secret and cannot be a setting"},
 	} {

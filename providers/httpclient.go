@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"sync"
 	"time"
 
 	"tokend/providers/token"
@@ -36,29 +35,20 @@ func NewHTTPClient(c HTTPConfig) (*http.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	guard := guard{net.Dialer{Timeout: 5 * time.Second}, proxyFor(proxy, anyIssuer).Hostname()}
 	trust := &tls.Config{MinVersion: tls.VersionTLS12}
-	dial := guard.dial
 	if c.CAFile != "" {
-		own, err := certificatesIn(c.CAFile)
-		if err != nil {
+		if trust.RootCAs, err = rootsWith(c.CAFile); err != nil {
 			return nil, err
 		}
-		// Reading the system's is the slowest part of a start, so it waits for the
-		// first connection, whose handshake comes after dialing.
-		join := sync.OnceFunc(func() { trust.RootCAs = rootsWith(own) })
-		dial = func(ctx context.Context, network, address string) (net.Conn, error) {
-			join()
-			return guard.dial(ctx, network, address)
-		}
 	}
+	guard := guard{net.Dialer{Timeout: 5 * time.Second}, proxyFor(proxy, anyIssuer).Hostname()}
 	return &http.Client{
 		Timeout:       cmp.Or(c.Timeout, 20*time.Second),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
 			Proxy:                  proxy,
 			OnProxyConnectResponse: refusedByProxy,
-			DialContext:            dial,
+			DialContext:            guard.dial,
 			TLSClientConfig:        trust,
 			TLSHandshakeTimeout:    5 * time.Second,
 			ResponseHeaderTimeout:  10 * time.Second,
@@ -108,26 +98,21 @@ func proxyOf(text string) (func(*http.Request) (*url.URL, error), error) {
 	return nil, invalid("proxy", "proxy must begin with http://, https:// or socks5://")
 }
 
-// certificatesIn reads a file of certificates, in PEM.
-func certificatesIn(file string) (pem []byte, err error) {
-	pem, err = os.ReadFile(file)
+// rootsWith returns the system's certificate authorities and those in a file, in
+// PEM.
+func rootsWith(file string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(file)
 	if err != nil {
 		return nil, &token.Error{Code: token.ErrInvalid, Field: "ca_file", Message: "ca_file cannot be read: " + token.FileFault(err), Cause: err}
 	}
-	if !x509.NewCertPool().AppendCertsFromPEM(pem) {
-		return nil, invalid("ca_file", "%s contains no certificate in PEM", file)
-	}
-	return pem, nil
-}
-
-// rootsWith returns the system's certificate authorities and those in pem.
-func rootsWith(pem []byte) *x509.CertPool {
 	roots, err := x509.SystemCertPool()
 	if err != nil {
 		roots = x509.NewCertPool() // a minimal system has none; the file's are enough
 	}
-	roots.AppendCertsFromPEM(pem)
-	return roots
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, invalid("ca_file", "%s contains no certificate in PEM", file)
+	}
+	return roots, nil
 }
 
 // A proxyRefusal is a proxy's answer to CONNECT other than 200.

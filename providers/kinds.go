@@ -6,7 +6,6 @@ import (
 	"maps"
 	"net/http"
 	"reflect"
-	"slices"
 
 	"tokend/providers/token"
 	"tokend/providers/token/erase"
@@ -128,25 +127,17 @@ func (k Kind) Prepare(a *token.CreateProfile) error {
 // checkSecrets refuses a secret among the settings, which would end in a file,
 // and a secret that the kind does not have.
 func (k Kind) checkSecrets(a *token.CreateProfile) error {
-	var secrets []string
+	known := map[string]bool{}
 	for _, f := range fieldsIn(k.fresh()) {
-		if !f.Secret {
-			continue
-		}
-		secrets = append(secrets, f.Name)
+		known[f.Name] = f.Secret
 		if _, ok := a.Settings[f.Name]; ok && f.typ == reflect.TypeFor[secretField]() {
 			return invalid(f.Name, "%s is a secret and cannot be a setting", f.Name)
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(a.Secrets)) {
-		if slices.Contains(secrets, name) {
-			continue
+	for name := range a.Secrets {
+		if !known[name] {
+			return invalid(name, "%s has no secret %q", k.Name, name)
 		}
-		text := fmt.Sprintf("%s has no secret %q", k.Name, name)
-		if near := token.Nearest(name, secrets); near != "" {
-			text += fmt.Sprintf("; did you mean %q?", near)
-		}
-		return invalid(name, "%s", text)
 	}
 	return nil
 }

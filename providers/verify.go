@@ -50,7 +50,7 @@ func (m *metadata) fetch(ctx context.Context) (set strictjson.Object, from strin
 	if err != nil {
 		return nil, "", err
 	}
-	set, err = objectIn(a, address, "application/jwk-set+json") // RFC 7517 §8.5.2
+	set, err = objectIn(a, address, topicMetadata, "application/jwk-set+json") // RFC 7517 §8.5.2
 	return set, address, err
 }
 
@@ -67,7 +67,7 @@ func (m *metadata) discover(ctx context.Context) (string, error) {
 			break
 		}
 	}
-	o, err := objectIn(a, from)
+	o, err := objectIn(a, from, topicMetadata)
 	if err != nil {
 		return "", err
 	}
@@ -93,10 +93,11 @@ func (m *metadata) get(ctx context.Context, address string) (answer, error) {
 	return a, nil
 }
 
-// objectIn returns the JSON object in an answer from address.
-func objectIn(a answer, address string, media ...string) (strictjson.Object, error) {
+// objectIn returns the JSON object in a good answer from address; topic is that of
+// another status without one of its own.
+func objectIn(a answer, address, topic string, media ...string) (strictjson.Object, error) {
 	if a.status != http.StatusOK {
-		return nil, a.unavailable(address, a.finding(topicMetadata))
+		return nil, a.unavailable(address, a.finding(topic))
 	}
 	o, err := a.object(media...)
 	if err != nil {

@@ -83,12 +83,9 @@ func parsePublic(m strictjson.Object) crypto.PublicKey {
 	switch m.Text("kty") + " " + m.Text("crv") {
 	case "RSA ":
 		return parseRSA(bytesOf(m, "n"), bytesOf(m, "e"))
-	case "EC P-256":
-		return parseEC(elliptic.P256(), bytesOf(m, "x"), bytesOf(m, "y"))
-	case "EC P-384":
-		return parseEC(elliptic.P384(), bytesOf(m, "x"), bytesOf(m, "y"))
-	case "EC P-521":
-		return parseEC(elliptic.P521(), bytesOf(m, "x"), bytesOf(m, "y"))
+	case "EC P-256", "EC P-384", "EC P-521":
+		curve := map[string]elliptic.Curve{"P-256": elliptic.P256(), "P-384": elliptic.P384(), "P-521": elliptic.P521()}[m.Text("crv")]
+		return parseEC(curve, bytesOf(m, "x"), bytesOf(m, "y"))
 	case "OKP Ed25519":
 		if x := bytesOf(m, "x"); len(x) == ed25519.PublicKeySize {
 			return ed25519.PublicKey(x)

@@ -126,10 +126,8 @@ func CurlQuote(s string) string {
 // allow (all but printable ASCII): they could break out of a line or act on a
 // terminal.
 func checkText(g token.Grant) error {
-	for _, c := range []byte(g.Secret.Reveal()) {
-		if c < ' ' || c > '~' {
-			return unfit("the token contains characters that RFC 6749 A.12 does not allow; only -o json can write it")
-		}
+	if strings.ContainsFunc(g.Secret.Reveal(), func(r rune) bool { return r < ' ' || r > '~' }) {
+		return unfit("the token contains characters that RFC 6749 A.12 does not allow; only -o json can write it")
 	}
 	return nil
 }
@@ -140,15 +138,12 @@ func checkBearer(g token.Grant) error {
 	if g.Type != "" && !strings.EqualFold(g.Type, "bearer") {
 		return unfit("the token's type is %q, not Bearer; -o json writes all of it", g.Type)
 	}
+	const b64token = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/"
 	text := strings.TrimRight(g.Secret.Reveal(), "=")
-	if text == "" || strings.ContainsFunc(text, notB64Token) {
+	if text == "" || strings.Trim(text, b64token) != "" {
 		return unfit("the token contains characters that a Bearer header cannot (RFC 6750 §2.1); -o token prints it as it is")
 	}
 	return nil
-}
-
-func notB64Token(r rune) bool {
-	return (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && !strings.ContainsRune("-._~+/", r)
 }
 
 func unfit(format string, args ...any) error {
