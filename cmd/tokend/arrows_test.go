@@ -24,6 +24,7 @@ var arrows = map[string][]string{
 	"tokend/providers/jose":             {"tokend/providers/strictjson", "tokend/providers/token"},
 	"tokend/providers/strictjson":       {},
 	"tokend/providers/providertest":     {},
+	"tokend/providers/clmstest":         {},
 	"tokend/ipc":                        {"tokend/providers/token"},
 	"tokend/ipc/ipcserver":              {"tokend/ipc", "tokend/providers/token", "tokend/providers/token/format"},
 	"tokend/packaging":                  {},
