@@ -241,7 +241,7 @@ const patience = 2 * time.Minute
 func (s *reader) does(at string, b block) {
 	s.t.Helper()
 	if b.language == portalStep {
-		if err := s.net.portal(s.home, strings.Fields(b.text)); err != nil {
+		if err := s.net.visit(s.home, strings.Fields(b.text)); err != nil {
 			s.t.Fatalf("%s: %v", at, err)
 		}
 		return

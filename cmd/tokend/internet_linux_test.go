@@ -1,14 +1,10 @@
 package main
 
 import (
-	"archive/zip"
 	"bufio"
 	"bytes"
 	"cmp"
 	"crypto/tls"
-	"encoding/base64"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -23,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"tokend/providers/clmstest"
 	"tokend/providers/providertest"
 )
 
@@ -35,7 +32,9 @@ type internet struct {
 	hosts     map[string]http.Handler
 	proxy     string
 
-	clms, entra, aspose, datarock, dataspace, issuer *providertest.Server
+	clms, entra, aspose, datarock, dataspace, issuer, cdse *providertest.Server
+
+	portal *clmstest.Portal
 
 	mu    sync.Mutex
 	certs map[string]*tls.Certificate
@@ -72,6 +71,7 @@ func newInternet(t *testing.T) *internet {
 	for host, server := range map[string]**providertest.Server{
 		"land.copernicus.eu": &n.clms, "login.microsoftonline.com": &n.entra, "api.aspose.cloud": &n.aspose,
 		"mine.datarock.com.au": &n.datarock, "ds.example.com": &n.dataspace, "id.example.com": &n.issuer,
+		"identity.dataspace.copernicus.eu": &n.cdse,
 	} {
 		*server, err = providertest.Start(providertest.Options{Host: host, Authority: authority, Tenant: exampleTenant})
 		check(t, err)
@@ -80,6 +80,8 @@ func newInternet(t *testing.T) *internet {
 	n.entra.Azure().AddSecret(entraApp, exampleSecret)
 	n.aspose.Aspose().AddClient("3b0f6a7e-1d0c-4a50-9f3b-2f6d0f1c9a10", exampleSecret)
 	n.issuer.OAuth2().AddClient("my-app", exampleSecret)
+	n.cdse.OAuth2().AddClient("sh-5d7a3f0e", exampleSecret)
+	n.cdse.OAuth2().SetLifetime(10 * time.Minute)
 	if n.hosts, err = n.play(); err != nil {
 		t.Fatal(err)
 	}
@@ -89,6 +91,10 @@ func newInternet(t *testing.T) *internet {
 
 // play assigns each host its part.
 func (n *internet) play() (map[string]http.Handler, error) {
+	n.portal = clmstest.New(clmstest.Options{
+		Guard: func(next http.Handler) http.Handler { return guarded(n.clms, "/api/clms/", next) },
+		Step:  time.Minute, Preparation: 5 * time.Minute, Settling: 2 * time.Minute,
+	})
 	tools := &host{good: n.good, plant: func(...string) {}, root: n.root, seen: map[string]int{}}
 	registries, err := tools.handler()
 	if err != nil {
@@ -96,23 +102,26 @@ func (n *internet) play() (map[string]http.Handler, error) {
 	}
 	return map[string]http.Handler{
 		"land.copernicus.eu":           n.land(),
-		"copernicus-fme.eea.europa.eu": http.HandlerFunc(landCover),
+		"copernicus-fme.eea.europa.eu": n.portal.Files(),
 		"login.microsoftonline.com":    n.entra.Handler(),
 		"api.kalibrate.example":        kalibrate(guarded(n.entra, "/api/azure/", answering(`{"status":"ok"}`))),
 		"api.aspose.cloud":             n.asposeCloud(),
 		"mine.datarock.com.au":         under("/api/datarock", n.datarock.Handler()),
 		"ds.example.com":               n.dataspace.Handler(),
 		"gateway.ds.example.com":       under("/gateway", n.dataspace.Handler()),
-		"id.example.com":               tokenEndpoint(n.issuer),
-		"api.example.com":              guarded(n.issuer, "/api/generic/", answering(`{"data":"there"}`)),
-		"dev.azure.com":                under("/git", registries),
-		"registry.example":             registries,
-		"example.azurecr.io":           registries,
-		"crates.example":               registries,
-		"proxy.example":                under("/modules", registries),
-		"pkgs.dev.azure.com":           moved("/org/_packaging/feed/pypi", "", registries),
-		"cluster.example":              registries,
-		"management.azure.com":         guarded(n.entra, "/api/azure/", answering(`{"value":[]}`)),
+		"id.example.com":               tokenEndpoint("/token", n.issuer),
+		// Keycloak's path (documentation.dataspace.copernicus.eu, Authentication).
+		"identity.dataspace.copernicus.eu": tokenEndpoint("/auth/realms/CDSE/protocol/openid-connect/token", n.cdse),
+		"sh.dataspace.copernicus.eu":       guarded(n.cdse, "/api/generic/", answering(`{"collections":[]}`)),
+		"api.example.com":                  guarded(n.issuer, "/api/generic/", answering(`{"data":"there"}`)),
+		"dev.azure.com":                    under("/git", registries),
+		"registry.example":                 registries,
+		"example.azurecr.io":               registries,
+		"crates.example":                   registries,
+		"proxy.example":                    under("/modules", registries),
+		"pkgs.dev.azure.com":               moved("/org/_packaging/feed/pypi", "", registries),
+		"cluster.example":                  registries,
+		"management.azure.com":             guarded(n.entra, "/api/azure/", answering(`{"value":[]}`)),
 	}, nil
 }
 
@@ -159,70 +168,27 @@ func (n *internet) good(r *http.Request, tok string) bool {
 	return takes(n.entra, "/api/azure/", r, tok) || takes(n.issuer, "/api/generic/", r, tok)
 }
 
-func tokenEndpoint(issuers *providertest.Server) http.Handler {
+// tokenEndpoint moves the token endpoint to another path.
+func tokenEndpoint(path string, issuers *providertest.Server) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r = r.Clone(r.Context())
-		if r.URL.Path == "/token" {
+		if r.URL.Path == path {
 			r.URL.Path = "/oauth2/token"
 		}
 		issuers.Handler().ServeHTTP(w, r)
 	})
 }
 
-// land is the portal of the Copernicus Land Monitoring Service: a search for
-// everybody; requests for data, and a file, for who has a token.
+// land is the portal of the Copernicus Land Monitoring Service, and what is
+// beside its API: the token endpoint, and a raster for whoever has a token.
 func (n *internet) land() http.Handler {
-	const uid, part = "0407d497d3c44bcd93ce8fd5bf78596a", "1bda2fbd-3230-42ba-98cf-69c96ac063bc"
 	mux := http.NewServeMux()
 	mux.Handle("/@@oauth2-token", n.clms.Handler())
-	mux.Handle("GET /api/@search", answering(`{"items":[{"@type":"DataSet","title":"CORINE Land Cover 2018","UID":"`+uid+
-		`","dataset_download_information":{"items":[{"@id":"`+part+`","full_format":"Geotiff"}]}}],"items_total":1}`))
-	demand := func(next http.Handler) http.Handler { return guarded(n.clms, "/api/clms/", next) }
-	mux.Handle("POST /api/@datarequest_post", demand(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var wish struct {
-			Datasets []struct{ DatasetID, DatasetDownloadInformationID, OutputFormat, OutputGCS, NUTS string }
-		}
-		err := json.NewDecoder(r.Body).Decode(&wish)
-		if err != nil || len(wish.Datasets) == 0 || wish.Datasets[0].DatasetID != uid || wish.Datasets[0].DatasetDownloadInformationID != part {
-			http.Error(w, `{"status":"error","msg":"Error, DatasetID is not valid"}`, http.StatusBadRequest)
-			return
-		}
-		w.WriteHeader(http.StatusCreated)
-		_, _ = io.WriteString(w, `{"TaskID":20901119538}`+"\n")
-	})))
-	mux.Handle("GET /api/@datarequest_search", demand(answering(`{"20901119538":{"Status":"Finished_ok",`+
-		`"DownloadURL":"https://copernicus-fme.eea.europa.eu/clmsdatadownload/results/4050.zip"}}`)))
-	mux.Handle("GET /data.tif", demand(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		http.ServeContent(w, r, "data.tif", time.Unix(1, 0), bytes.NewReader(geoTIFF()))
+	mux.Handle("/api/", n.portal)
+	mux.Handle("GET /data.tif", guarded(n.clms, "/api/clms/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.ServeContent(w, r, "data.tif", time.Unix(1, 0), bytes.NewReader(clmstest.GeoTIFF()))
 	})))
 	return mux
-}
-
-// landCover is what was asked for: a zip file with a small raster.
-func landCover(w http.ResponseWriter, r *http.Request) {
-	var b bytes.Buffer
-	z := zip.NewWriter(&b)
-	f, err := z.Create("CLC2018.tif")
-	if err == nil {
-		_, err = f.Write(geoTIFF())
-	}
-	if err = errors.Join(err, z.Close()); err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
-	http.ServeContent(w, r, "4050.zip", time.Unix(1, 0), bytes.NewReader(b.Bytes()))
-}
-
-// geoTIFF is a raster of four pixels.
-func geoTIFF() []byte {
-	b, err := base64.StdEncoding.DecodeString("SUkqAAgAAAAOAAABAwABAAAAAgAAAAEBAwABAAAAAgAAAAIBAwABAAAAIAAAAAMBAwABAAAAAQAAAAYBAwABAAAAAQAAABEBBAAB" +
-		"AAAA/gAAABUBAwABAAAAAQAAABYBAwABAAAAAgAAABcBBAABAAAAEAAAABwBAwABAAAAAQAAAFMBAwABAAAAAgAAAA6DDAADAAAA" +
-		"tgAAAIKEDAAGAAAAzgAAAIGkAgADAAAALTkAAAAAAAAAAAAAAADwPwAAAAAAAPA/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" +
-		"AAAAAAAAAAAAAAAAAAAAAAAAAABAAAAAAAAAAAABAAAAAgAAAAMAAAAEAAAA")
-	if err != nil {
-		panic(err) // it stands above
-	}
-	return b
 }
 
 // kalibrate refuses the User-Agents that programs have by default.
@@ -347,6 +313,7 @@ func (n *internet) equip(t *testing.T, home, work string) {
 		"HTTPS_PROXY": n.proxy, "https_proxy": n.proxy, "HTTP_PROXY": "", "http_proxy": "", "ALL_PROXY": "", "all_proxy": "",
 		"NO_PROXY": "localhost,127.0.0.1", "no_proxy": "localhost,127.0.0.1",
 		"API_TOKEN": apiToken, "GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0",
+		"CLMS_POLL": "0", // the portal's clock moves on by itself
 	} {
 		setenv(t, name, value)
 	}
@@ -379,11 +346,11 @@ const trustInR = `setHook(packageEvent("curl", "onLoad"), function(...) {
 })
 `
 
-// portal does what a person does at a portal:
+// visit does what a person does at a portal:
 //
 //	register EMAIL FILE       Datarock: the account's public key
 //	certificate FILE          Entra ID: a certificate for the application
-func (n *internet) portal(home string, words []string) error {
+func (n *internet) visit(home string, words []string) error {
 	if len(words) < 2 {
 		return fmt.Errorf("no such step: %s", strings.Join(words, " "))
 	}

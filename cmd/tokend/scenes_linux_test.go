@@ -49,6 +49,8 @@ SHOP_TOKEN_URL=https://id.example.com/token
 .
 )
 `,
+	// The scripts of a tutorial, where the reader saved them.
+	"land": `cp "$CLONE"/docs/tutorials/clms.{py,R} .`,
 	// Profiles.
 	"clms": "tokenctl add clms --provider clms --service-key service-key.json",
 	"rock": `
