@@ -191,7 +191,7 @@ func (p places) doctorStopped(ctx context.Context, dirs profile.Dirs, configErr 
 // systemd credential if there is one, which only root can read.
 func openAsService(ctx context.Context, dirs profile.Dirs, in store.KeystoreConfig) (func(state string) (store.Keystore, error), error) {
 	file := store.CredentialFile{Path: credentialPath(dirs, in.Credential), Name: in.Credential}
-	if in.Credential == "" || os.Getenv("CREDENTIALS_DIRECTORY") != "" || !exists(file.Path) {
+	if in.Credential == "" || os.Getenv("CREDENTIALS_DIRECTORY") != "" || !service.Exists(file.Path) {
 		return in.Open, nil
 	}
 	kek, err := file.Read(ctx)

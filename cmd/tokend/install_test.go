@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"tokend/cmd/tokend/service"
 	"tokend/daemon/profile"
 	"tokend/providers/token"
 	"tokend/store"
@@ -55,7 +56,7 @@ func TestPurgeDeletesWhatIsTokends(t *testing.T) {
 	}
 	_ = os.Remove(filepath.Join(dirs.Config, "profiles.d"))
 	for _, d := range madeDirs(dirs) {
-		if err := d.remove(); err != nil || exists(d.path) {
+		if err := d.remove(); err != nil || service.Exists(d.path) {
 			t.Errorf("%s is left: %v", d.path, err)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"tokend/cmd/tokend/service"
 	"tokend/packaging/checktest"
 	"tokend/providers/token"
 	"tokend/store/keyringtest"
@@ -107,7 +108,7 @@ func exitOf(err error) int {
 // start would have their mark in its environment.
 func TestNoBusIsStartedForWantOfOne(t *testing.T) {
 	checktest.Need(t, "dbus-launch")
-	if exists(fmt.Sprintf("/run/user/%d/bus", os.Getuid())) {
+	if service.Exists(fmt.Sprintf("/run/user/%d/bus", os.Getuid())) {
 		checktest.Unable(t, "this user has a session bus at the place where one is looked for")
 	}
 	session := keyringtest.Start(t)

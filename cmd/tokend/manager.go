@@ -1,8 +1,6 @@
 package main
 
 import (
-	"errors"
-	"fmt"
 	"net"
 	"sync"
 	"time"
@@ -27,21 +25,14 @@ func listen(path string) (net.Listener, error) {
 			_ = f.Close() // net.FileListener has a copy
 		}
 	}()
-	if len(files) > 1 {
-		return nil, badSocket("%d sockets; tokend takes one", len(files))
-	}
 	l, err := net.FileListener(files[0])
-	if err != nil {
-		return nil, badSocket("no socket that listens: %v", err)
+	if unix, ok := l.(*net.UnixListener); ok && len(files) == 1 && unix.Addr().Network() == "unix" {
+		return l, nil
 	}
-	if unix, ok := l.(*net.UnixListener); !ok || unix.Addr().Network() != "unix" {
-		return nil, errors.Join(badSocket("a %s socket; tokend takes ListenStream= with a path", l.Addr().Network()), l.Close())
+	if err == nil {
+		_ = l.Close()
 	}
-	return l, nil
-}
-
-func badSocket(text string, args ...any) error {
-	return &token.Error{Code: token.ErrInvalid, Message: "the service manager passed " + fmt.Sprintf(text, args...)}
+	return nil, &token.Error{Code: token.ErrInvalid, Message: "the service manager passed something else than one Unix socket that listens: ListenStream= takes a path"}
 }
 
 // A manager is the service manager that started this process. Its methods do

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"runtime"
@@ -180,18 +179,6 @@ func (t timedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	t.took.WithLabelValues(status).Observe(time.Since(begin).Seconds())
 	return res, err
-}
-
-// listenMetrics opens the loopback address that config.toml names, if any.
-func listenMetrics(c profile.Config) (net.Listener, error) {
-	if c.Metrics == "" {
-		return nil, nil
-	}
-	l, err := net.Listen("tcp", c.Metrics)
-	if err != nil {
-		return nil, fmt.Errorf("metrics: %w", err)
-	}
-	return l, nil
 }
 
 // maxScrapers is how many connections are served on loopback; more are closed at

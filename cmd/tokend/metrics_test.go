@@ -166,7 +166,7 @@ func documentedYAML(t *testing.T) string {
 // servedMetrics are served on loopback, until stop.
 func servedMetrics(t *testing.T) (address string, stop func()) {
 	t.Helper()
-	l, err := listenMetrics(profile.Config{Metrics: "127.0.0.1:0"})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	check(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	m, ended := fullMetrics(), make(chan struct{})

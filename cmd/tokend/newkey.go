@@ -8,6 +8,7 @@ import (
 
 	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokend/confine"
+	"tokend/cmd/tokend/service"
 	"tokend/store"
 )
 
@@ -63,7 +64,7 @@ func (r setupRequest) newKey(ctx context.Context, out io.Writer) error {
 	if !owner.mayMakeCredential() {
 		return errors.New("only root makes systemd credentials, for the system service (--system), with systemd-creds")
 	}
-	if file := credentialPath(dirs, r.choice.Credential); exists(file) {
+	if file := credentialPath(dirs, r.choice.Credential); service.Exists(file) {
 		return fmt.Errorf("%s exists already: take another name", file)
 	}
 	if _, err := makeCredential(ctx, r.choice.Credential, dirs, true, out); err != nil {

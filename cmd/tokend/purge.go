@@ -47,7 +47,7 @@ func madeDirs(dirs profile.Dirs) (made []madeDir) {
 			found, _ := fs.Glob(os.DirFS(dir.path), pattern) // the patterns are good
 			names = append(names, found...)
 		}
-		if exists(dir.path) {
+		if service.Exists(dir.path) {
 			made = append(made, madeDir{dir.path, names})
 		}
 	}
@@ -122,7 +122,7 @@ func (r *serviceRequest) purge(ctx context.Context, dirs profile.Dirs) error {
 		if err := dir.remove(); err != nil {
 			return err
 		}
-		if exists(dir.path) {
+		if service.Exists(dir.path) {
 			fmt.Fprintf(r.out, "Left: %s, with files that tokend did not make.\n", dir.path)
 		}
 	}

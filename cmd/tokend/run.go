@@ -122,8 +122,10 @@ func open(ctx context.Context, at places, log io.Writer) (in *installation, err 
 		return in, exitError{exitRunning, err}
 	}
 	in.closers = append(in.closers, in.cache.Close)
-	if in.metrics, err = listenMetrics(in.config); err != nil {
-		return in, exitError{exitSocket, err}
+	if in.config.Metrics != "" { // a loopback address
+		if in.metrics, err = net.Listen("tcp", in.config.Metrics); err != nil {
+			return in, exitError{exitSocket, fmt.Errorf("metrics: %w", err)}
+		}
 	}
 	return in, nil
 }

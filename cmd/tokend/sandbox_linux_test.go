@@ -9,6 +9,7 @@ import (
 
 	ll "github.com/landlock-lsm/go-landlock/landlock/syscall"
 
+	"tokend/cmd/tokend/service"
 	"tokend/packaging/checktest"
 	"tokend/providers/token"
 )
@@ -48,7 +49,7 @@ func TestTokendIsConfined(t *testing.T) {
 	h.kill()
 	h.start()
 	h.get("clms", token.Query{})
-	waitFor(t, "the sink", func() bool { return exists(sink) })
+	waitFor(t, "the sink", func() bool { return service.Exists(sink) })
 
 	h.kill()
 	h.write("config/config.toml", fmt.Sprintf("ca_file = %q\nproxy = \"none\"\nsandbox = false\n", filepath.Join(h.dir, "ca.pem")))

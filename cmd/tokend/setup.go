@@ -176,11 +176,8 @@ func setUp(ctx context.Context, state string, choice store.Choice, kek token.Sec
 			install, err = store.Setup(ctx, state, choice, kek)
 		}
 	}
-	switch {
-	case errors.Is(err, token.ErrExists):
-		return install, fmt.Errorf("%w; to move the secrets to another keystore: tokenctl keystore migrate", err)
-	case choice.Keystore == store.KeystoreOS && (errors.Is(err, token.ErrKeystore) || errors.Is(err, token.ErrLocked)):
-		return install, fmt.Errorf("%w\n  On a host without a keyring: tokend setup --keystore sealed --key-file FILE", err)
+	if choice.Keystore == store.KeystoreOS && (errors.Is(err, token.ErrKeystore) || errors.Is(err, token.ErrLocked)) {
+		err = fmt.Errorf("%w\n  On a host without a keyring: tokend setup --keystore sealed --key-file FILE", err)
 	}
 	return install, err
 }
@@ -265,11 +262,6 @@ func makeAbsolute(file *string) (err error) {
 		*file, err = filepath.Abs(*file)
 	}
 	return err
-}
-
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
 }
 
 // makeKeyFile makes the key if it is missing, only on the first setup: a new key

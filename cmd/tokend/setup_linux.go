@@ -128,7 +128,7 @@ func (a account) mayMakeCredential() bool { return a.uid >= 0 && store.HasSystem
 // mayPassCredential reports whether systemd would pass the service a credential that
 // this setup makes.
 func mayPassCredential() bool {
-	return os.Geteuid() == 0 && store.HasSystemdCreds() && service.SystemUnit() != ""
+	return os.Geteuid() == 0 && store.HasSystemdCreds() && service.HasSystemUnit()
 }
 
 // makeCredential makes the credential if it is missing, only on the first setup, and
@@ -138,7 +138,7 @@ func makeCredential(ctx context.Context, name string, dirs profile.Dirs, first b
 	var kek token.Secret
 	var err error
 	switch {
-	case exists(file.Path):
+	case service.Exists(file.Path):
 		kek, err = file.Read(ctx)
 	case !first:
 		err = fmt.Errorf("%s is missing, and with it the key of the secrets: restore it from a backup, or remove %s and add all secrets again", file.Path, dirs.State)
@@ -173,7 +173,7 @@ func handOver(ctx context.Context, file store.CredentialFile, out io.Writer) err
 		return err
 	}
 	fmt.Fprintf(out, "%s passes it to the service.\n", dropIn)
-	if !exists("/run/systemd/system") { // sd_booted(3)
+	if !service.Exists("/run/systemd/system") { // sd_booted(3)
 		return nil
 	}
 	if said, err := exec.CommandContext(ctx, "systemctl", "daemon-reload").CombinedOutput(); err != nil {

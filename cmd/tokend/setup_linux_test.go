@@ -140,8 +140,8 @@ func TestSetupMakesASystemdCredential(t *testing.T) {
 	// Interrupted after the credential, before the drop-in and the record.
 	check(t, os.RemoveAll(filepath.Dir(dropIn)))
 	again, err := makeCredential(t.Context(), choice.Credential, dirs, true, &out)
-	if err != nil || !again.Equal(first) || !exists(dropIn) {
-		t.Errorf("the second time: the same key %t, drop-in %t, %v", again.Equal(first), exists(dropIn), err)
+	if err != nil || !again.Equal(first) || !service.Exists(dropIn) {
+		t.Errorf("the second time: the same key %t, drop-in %t, %v", again.Equal(first), service.Exists(dropIn), err)
 	}
 	install, err := store.Setup(t.Context(), dirs.State, choice, again)
 	check(t, err)
@@ -163,7 +163,7 @@ func TestSetupMakesASystemdCredential(t *testing.T) {
 	}
 
 	check(t, os.Remove(cred))
-	if _, err := makeCredential(t.Context(), choice.Credential, dirs, false, &out); err == nil || exists(cred) {
+	if _, err := makeCredential(t.Context(), choice.Credential, dirs, false, &out); err == nil || service.Exists(cred) {
 		t.Errorf("a new key over sealed secrets: %v", err)
 	}
 }
@@ -216,7 +216,7 @@ func TestRunWithAMountedKeySetsUp(t *testing.T) {
 	h := newHome(t)
 	h.env = append(h.env, keyFileEnv+"="+filepath.Join(h.dir, "mounted"))
 	out, err := h.tokend("run").CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "mounted") || exists(filepath.Join(h.dir, "mounted")) {
+	if err == nil || !strings.Contains(string(out), "mounted") || service.Exists(filepath.Join(h.dir, "mounted")) {
 		t.Errorf("without the file: %v: %s", err, out)
 	}
 	check(t, store.NewKeyFile(filepath.Join(h.dir, "mounted")))

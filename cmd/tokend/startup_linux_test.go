@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"tokend/cmd/tokend/service"
 	"tokend/packaging/checktest"
 	"tokend/providers/token"
 )
@@ -206,7 +207,7 @@ func TestPurgeKnowsAllThatTokendKeeps(t *testing.T) {
 	h.write("state/cache.db", "damaged")
 	h.start()
 	h.get("clms", token.Query{Fresh: true})
-	waitFor(t, "the sink", func() bool { return exists(filepath.Join(h.dir, "sinks", "token")) })
+	waitFor(t, "the sink", func() bool { return service.Exists(filepath.Join(h.dir, "sinks", "token")) })
 	out, status := ends(t, h.tokend("uninstall", "--user", "--purge", "--yes"))
 	if status != exitRunning || !strings.Contains(out, "serves at") {
 		t.Errorf("while it runs: status %d\n%s", status, out)
@@ -217,7 +218,7 @@ func TestPurgeKnowsAllThatTokendKeeps(t *testing.T) {
 		t.Errorf("status %d\n%s", status, out)
 	}
 	for _, dir := range []string{"config", "state"} {
-		if exists(filepath.Join(h.dir, dir)) {
+		if service.Exists(filepath.Join(h.dir, dir)) {
 			t.Errorf("%s is still there", dir)
 		}
 	}

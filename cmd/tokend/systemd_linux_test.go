@@ -165,9 +165,9 @@ func TestWhatIsNoSocketIsRefused(t *testing.T) {
 	open, err := tcp.(*net.TCPListener).File()
 	check(t, err)
 	defer open.Close()
-	for want, files := range map[string][]*os.File{"no socket that listens": {file}, "a tcp socket": {open}, "2 sockets": {open, file}} {
-		if out, status := ends(t, s.command(files...)); status != exitSocket || !strings.Contains(out, want) {
-			t.Errorf("%s: status %d\n%s", want, status, out)
+	for what, files := range map[string][]*os.File{"no socket": {file}, "a TCP socket": {open}, "two": {s.socket(), file}} {
+		if out, status := ends(t, s.command(files...)); status != exitSocket || !strings.Contains(out, "ListenStream=") {
+			t.Errorf("%s: status %d\n%s", what, status, out)
 		}
 	}
 }

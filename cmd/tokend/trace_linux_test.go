@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tokend/cmd/tokend/service"
 	"tokend/packaging/checktest"
 	"tokend/providers/token"
 )
@@ -49,7 +50,7 @@ func TestTheSameUserCannotLookInside(t *testing.T) {
 		check(t, cmd.Start())
 		defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
 	}
-	waitFor(t, "tokend's socket", func() bool { return exists(filepath.Join(dir, "tokend", "tokend.sock")) })
+	waitFor(t, "tokend's socket", func() bool { return service.Exists(filepath.Join(dir, "tokend", "tokend.sock")) })
 	out, err := as("tokend-peek", strconv.Itoa(daemon.Process.Pid)).CombinedOutput()
 	if want := "environ refused\nmaps refused\nmem refused\nptrace refused\nreadv refused\n"; err != nil || string(out) != want {
 		t.Errorf("tokend: %v\n%s", err, out)

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"tokend/cmd/tokend/service"
 	"tokend/daemon/profile"
 	"tokend/providers/token"
 	"tokend/store"
@@ -24,15 +25,15 @@ func TestOneMigrationAtATime(t *testing.T) {
 	v := newVault(keys, dirs)
 	to := token.KeystoreChoice{Keystore: store.KeystoreSealed, KeyFile: next}
 	v.moving.Lock()
-	if _, err := v.Migrate(t.Context(), to); !errors.Is(err, token.ErrUnavailable) || exists(next) {
+	if _, err := v.Migrate(t.Context(), to); !errors.Is(err, token.ErrUnavailable) || service.Exists(next) {
 		t.Errorf("while another is under way: %v", err)
 	}
 	v.moving.Unlock()
-	if done, err := v.Migrate(t.Context(), to); err != nil || !done.NewKey || !exists(next) {
+	if done, err := v.Migrate(t.Context(), to); err != nil || !done.NewKey || !service.Exists(next) {
 		t.Errorf("after it: %v", err)
 	}
 	// It is current already: nothing is made, and nothing removed.
-	if _, err := v.Migrate(t.Context(), to); !errors.Is(err, token.ErrExists) || !exists(next) {
+	if _, err := v.Migrate(t.Context(), to); !errors.Is(err, token.ErrExists) || !service.Exists(next) {
 		t.Errorf("once more: %v", err)
 	}
 }

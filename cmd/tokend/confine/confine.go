@@ -51,16 +51,11 @@ func NewFiles(dirs profile.Dirs, c profile.Config, socket, audit string, sinks [
 	return f
 }
 
-// linksIn returns the profiles' files in dir that may be stored elsewhere, in no
-// order: links, or all files if dir is reached through a link.
+// linksIn returns the profiles' files in dir that may be stored elsewhere:
+// links, or all files if dir is reached through a link.
 func linksIn(dir string) (links []string) {
 	to, _ := filepath.EvalSymlinks(dir)
-	d, err := os.Open(dir)
-	if err != nil {
-		return nil
-	}
-	defer d.Close()
-	entries, _ := d.ReadDir(-1)
+	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {
 		if filepath.Ext(e.Name()) == ".toml" && (to != dir || e.Type()&fs.ModeSymlink != 0) {
 			links = append(links, filepath.Join(dir, e.Name()))

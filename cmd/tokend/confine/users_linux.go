@@ -1,7 +1,6 @@
 package confine
 
 import (
-	"bufio"
 	"fmt"
 	"io"
 	"os"
@@ -36,10 +35,10 @@ func CheckUsers() error {
 // outside and length.
 func checkUIDMap(text io.Reader) error {
 	var users uint64
-	for lines := bufio.NewScanner(text); lines.Scan(); {
+	for {
 		var inside, outside, count uint64
-		if _, err := fmt.Sscan(lines.Text(), &inside, &outside, &count); err != nil {
-			return &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf("/proc/self/uid_map: %q: %v", lines.Text(), err)}
+		if _, err := fmt.Fscan(text, &inside, &outside, &count); err != nil {
+			break // at the end
 		}
 		users += count
 	}

@@ -64,7 +64,7 @@ func (l launchd) Install(ctx context.Context) ([]string, error) {
 }
 
 func (l launchd) Uninstall(ctx context.Context) ([]string, error) {
-	if err := l.Stop(ctx); err != nil || !exists(l.file) {
+	if err := l.Stop(ctx); err != nil || !Exists(l.file) {
 		return nil, err
 	}
 	return []string{l.file}, l.kardianos.Uninstall()
@@ -108,7 +108,7 @@ func (l launchd) Stop(ctx context.Context) error {
 func (l launchd) State(context.Context) (State, error) {
 	st := State{Log: l.log, PID: l.list(pid)}
 	st.Running = st.PID != 0
-	if exists(l.file) {
+	if Exists(l.file) {
 		st.File, st.Enabled = l.file, true
 	}
 	if status := l.list(lastExit) >> 8; !st.Running && status != 0 {

@@ -104,7 +104,8 @@ func checkPath(path string) error {
 	return nil
 }
 
-func exists(path string) bool {
+// Exists reports whether a file exists.
+func Exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
 }

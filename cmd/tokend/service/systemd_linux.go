@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -43,6 +44,7 @@ var (
 type systemd struct {
 	kardianos kardianos.Service
 	Definition
+	dir string // where kardianos/service puts units
 }
 
 // New returns the service manager of this machine.
@@ -54,11 +56,19 @@ func New(d Definition) (Manager, error) {
 	// systemctl's messages are compared below, and su leaves out where the user's
 	// systemd is.
 	_ = os.Setenv("LC_ALL", "C")
-	if dir := "/run/user/" + strconv.Itoa(os.Getuid()); !d.System && os.Getenv("XDG_RUNTIME_DIR") == "" && exists(dir) {
+	if dir := "/run/user/" + strconv.Itoa(os.Getuid()); !d.System && os.Getenv("XDG_RUNTIME_DIR") == "" && Exists(dir) {
 		_ = os.Setenv("XDG_RUNTIME_DIR", dir)
 	}
+	dir := SystemDirs[0]
+	if !d.System {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return nil, err
+		}
+		dir = filepath.Join(home, ".config/systemd/user")
+	}
 	s, err := d.kardianos("")
-	return systemd{s, d}, err
+	return systemd{s, d, dir}, err
 }
 
 // kardianos returns the service whose unit has this text.
@@ -66,14 +76,9 @@ func (d Definition) kardianos(unit string) (kardianos.Service, error) {
 	return kardianos.New(nil, d.config(kardianos.KeyValue{"UserService": !d.System, "SystemdScript": unit}))
 }
 
-// SystemUnit returns the file of the system's unit, "" if it is not installed.
-func SystemUnit() string {
-	for _, dir := range SystemDirs {
-		if file := filepath.Join(dir, unitName); exists(file) {
-			return file
-		}
-	}
-	return ""
+// HasSystemUnit reports whether the system's unit is installed.
+func HasSystemUnit() bool {
+	return slices.ContainsFunc(SystemDirs, func(dir string) bool { return Exists(filepath.Join(dir, unitName)) })
 }
 
 // SystemDropIn returns the administrator's drop-in of that name for the system's
@@ -83,42 +88,38 @@ func SystemDropIn(name string) string {
 }
 
 // Install writes the units, unless a package brought the same ones.
-func (s systemd) Install(ctx context.Context) ([]string, error) {
-	dir, err := s.dir()
-	if err != nil {
-		return nil, err
-	}
+func (s systemd) Install(ctx context.Context) (files []string, err error) {
 	units := map[string]string{}
 	for _, name := range unitNames {
-		if masked(filepath.Join(dir, name)) {
+		if masked(filepath.Join(s.dir, name)) {
 			return nil, fmt.Errorf("%s is masked: unmask it (systemctl(1)), and repeat this command", name)
 		}
 		if units[name], err = s.unit(name); err != nil {
 			return nil, err
 		}
 	}
-	if err := s.prepare(ctx, dir); err != nil {
+	if err := s.prepare(ctx); err != nil {
 		return nil, err
 	}
-	if socket := filepath.Join(dir, socketName); exists(socket) && !Holds(socket, units[socketName]) {
+	if socket := filepath.Join(s.dir, socketName); Exists(socket) && !Holds(socket, units[socketName]) {
 		// systemd closes a socket whose path changes, and opens no other.
 		if err := s.Stop(ctx); err != nil {
 			return nil, err
 		}
 	}
-	if _, err := s.remove(ctx, dir); err != nil {
+	if _, err := s.remove(ctx); err != nil {
 		return nil, err
 	}
-	dropIn, err := s.fitSandbox(ctx, dir)
+	dropIn, err := s.fitSandbox(ctx)
 	if err != nil {
 		return nil, err
 	}
-	files, err := s.enable(ctx, dir, units)
+	files, err = s.enable(ctx, units)
 	return append(files, dropIn...), err
 }
 
-// enable enables the units that a package brought, or writes the same in dir.
-func (s systemd) enable(ctx context.Context, dir string, units map[string]string) ([]string, error) {
+// enable enables the units that a package brought, or writes the same.
+func (s systemd) enable(ctx context.Context, units map[string]string) ([]string, error) {
 	if files := s.packaged(units); files != nil {
 		if _, err := s.ctl(ctx, "daemon-reload"); err != nil {
 			return nil, err
@@ -126,7 +127,7 @@ func (s systemd) enable(ctx context.Context, dir string, units map[string]string
 		_, err := s.ctl(ctx, "enable", unitName, socketName)
 		return files, err
 	}
-	socket, file := filepath.Join(dir, socketName), filepath.Join(dir, unitName)
+	socket, file := filepath.Join(s.dir, socketName), filepath.Join(s.dir, unitName)
 	if err := WriteFile(socket, units[socketName]); err != nil {
 		return nil, err
 	}
@@ -157,9 +158,9 @@ func (s systemd) repeat(ctx context.Context, err error, commands ...string) erro
 
 // prepare makes what the units rely on: the system service's user, or a user's
 // directories, which the sandbox could not make.
-func (s systemd) prepare(ctx context.Context, units string) error {
+func (s systemd) prepare(ctx context.Context) error {
 	if !s.System {
-		return errors.Join(makeDir(units), os.MkdirAll(s.Dirs.Config, 0o700), os.MkdirAll(s.Dirs.State, 0o700))
+		return errors.Join(makeDir(s.dir), os.MkdirAll(s.Dirs.Config, 0o700), os.MkdirAll(s.Dirs.State, 0o700))
 	}
 	if _, err := user.Lookup(User); err == nil {
 		return nil
@@ -178,7 +179,7 @@ func (s systemd) prepare(ctx context.Context, units string) error {
 
 // fitSandbox tries the sandbox of a user's unit, and turns it off with a drop-in
 // where the system forbids it.
-func (s systemd) fitSandbox(ctx context.Context, dir string) ([]string, error) {
+func (s systemd) fitSandbox(ctx context.Context) ([]string, error) {
 	if s.System {
 		return nil, nil
 	}
@@ -194,7 +195,7 @@ func (s systemd) fitSandbox(ctx context.Context, dir string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	file := filepath.Join(dir, unitName+".d", noSandbox)
+	file := filepath.Join(s.dir, unitName+".d", noSandbox)
 	return []string{file}, WriteFile(file, text)
 }
 
@@ -213,15 +214,6 @@ func (s systemd) packaged(units map[string]string) []string {
 	return nil
 }
 
-// dir returns where kardianos/service puts units.
-func (s systemd) dir() (string, error) {
-	if s.System {
-		return SystemDirs[0], nil
-	}
-	home, err := os.UserHomeDir()
-	return filepath.Join(home, ".config/systemd/user"), err
-}
-
 // masked reports whether the administrator masked a unit (systemctl(1)).
 func masked(file string) bool {
 	to, err := os.Readlink(file)
@@ -230,30 +222,26 @@ func masked(file string) bool {
 
 // Uninstall removes whatever files are there: an installation may be incomplete.
 func (s systemd) Uninstall(ctx context.Context) (removed []string, err error) {
-	dir, err := s.dir()
-	if err != nil {
-		return nil, err
-	}
 	if err := s.Stop(ctx); err != nil {
 		return nil, err
 	}
-	if removed, err = s.remove(ctx, dir); err == nil {
+	if removed, err = s.remove(ctx); err == nil {
 		_, err = s.ctl(ctx, "daemon-reload")
 	}
 	s.resetFailed(ctx)
 	return removed, err
 }
 
-// remove disables the units and removes those in dir that are not masked, with the
+// remove disables the units and removes those that are not masked, with the
 // drop-in of fitSandbox.
-func (s systemd) remove(ctx context.Context, dir string) (removed []string, err error) {
+func (s systemd) remove(ctx context.Context) (removed []string, err error) {
 	// Where there is no unit it fails, and removes links to it all the same.
 	if _, err := s.ctl(ctx, "disable", unitName, socketName); err != nil && !strings.Contains(err.Error(), "does not exist") {
 		return nil, err
 	}
-	dropIns := filepath.Join(dir, unitName+".d")
-	for _, file := range []string{filepath.Join(dir, unitName), filepath.Join(dir, socketName), filepath.Join(dropIns, noSandbox)} {
-		if masked(file) || !exists(file) {
+	dropIns := filepath.Join(s.dir, unitName+".d")
+	for _, file := range []string{filepath.Join(s.dir, unitName), filepath.Join(s.dir, socketName), filepath.Join(dropIns, noSandbox)} {
+		if masked(file) || !Exists(file) {
 			continue
 		}
 		if err := os.Remove(file); err != nil {
@@ -319,7 +307,7 @@ func (s systemd) State(ctx context.Context) (State, error) {
 // systemd-logind lets them linger.
 func lingerNotes() []string {
 	me, err := user.Current()
-	if err != nil || exists(filepath.Join("/var/lib/systemd/linger", me.Username)) {
+	if err != nil || Exists(filepath.Join("/var/lib/systemd/linger", me.Username)) {
 		return nil
 	}
 	return []string{"It ends when your last session ends. On a host without logins: loginctl enable-linger " + me.Username}

@@ -315,14 +315,14 @@ func TestInstallUsesWhatAPackageBrought(t *testing.T) {
 	}
 	files, err := f.manager().Install(t.Context())
 	want := []string{filepath.Join(userDirs[0], unitName), filepath.Join(userDirs[0], socketName)}
-	if err != nil || !slices.Equal(files, want) || exists(f.unit(unitName)) || exists(f.unit(socketName)) {
+	if err != nil || !slices.Equal(files, want) || Exists(f.unit(unitName)) || Exists(f.unit(socketName)) {
 		t.Errorf("%v, %v", files, err)
 	}
 	// Another program than the package's has units of its own.
 	d := f.definition()
 	d.Program = "/opt/tokend"
 	files, err = f.managerOf(d).Install(t.Context())
-	if err != nil || !slices.Equal(files, []string{f.unit(unitName), f.unit(socketName)}) || !exists(f.unit(unitName)) {
+	if err != nil || !slices.Equal(files, []string{f.unit(unitName), f.unit(socketName)}) || !Exists(f.unit(unitName)) {
 		t.Errorf("another program: %v, %v", files, err)
 	}
 }
@@ -343,7 +343,7 @@ func TestInstallWhereThereCanBeNoSandbox(t *testing.T) {
 	dropIn := filepath.Join(filepath.Dir(f.unit(unitName)), unitName+".d", noSandbox)
 	f.says("forbidden", "")
 	files, err := f.manager().Install(t.Context())
-	if err != nil || !slices.Contains(files, dropIn) || !exists(dropIn) {
+	if err != nil || !slices.Contains(files, dropIn) || !Exists(dropIn) {
 		t.Errorf("%v, %v", files, err)
 	}
 	f.says(unitName, "FragmentPath="+f.unit(unitName)+"\nDropInPaths="+dropIn+"\n")
@@ -353,18 +353,18 @@ func TestInstallWhereThereCanBeNoSandbox(t *testing.T) {
 	}
 	_ = os.Remove(filepath.Join(f.dir, "forbidden"))
 	f.install("")
-	if exists(dropIn) || exists(filepath.Dir(dropIn)) {
+	if Exists(dropIn) || Exists(filepath.Dir(dropIn)) {
 		t.Error("it stays where it is not needed")
 	}
 	f.says("broken", "")
 	f.install("")
-	if exists(dropIn) {
+	if Exists(dropIn) {
 		t.Error("where nothing can be tried the sandbox is given up")
 	}
 	_ = os.Remove(filepath.Join(f.dir, "broken"))
 	f.says("forbidden", "")
 	f.install("")
-	if removed, err := f.manager().Uninstall(t.Context()); err != nil || !slices.Contains(removed, dropIn) || exists(filepath.Dir(dropIn)) {
+	if removed, err := f.manager().Uninstall(t.Context()); err != nil || !slices.Contains(removed, dropIn) || Exists(filepath.Dir(dropIn)) {
 		t.Errorf("uninstall: %v, %v", removed, err)
 	}
 }
@@ -414,7 +414,7 @@ func TestUninstall(t *testing.T) {
 	// What cannot be stopped is not taken away.
 	f.install("")
 	f.says("fail-stop", "Failed to stop tokend.service: Access denied\nSee more.\n")
-	if removed, err := f.manager().Uninstall(t.Context()); err == nil || err.Error() != "systemctl: Failed to stop tokend.service: Access denied" || len(removed) > 0 || !exists(f.unit(unitName)) {
+	if removed, err := f.manager().Uninstall(t.Context()); err == nil || err.Error() != "systemctl: Failed to stop tokend.service: Access denied" || len(removed) > 0 || !Exists(f.unit(unitName)) {
 		t.Errorf("%v, %v", removed, err)
 	}
 }

@@ -31,7 +31,7 @@ func WriteFile(file, text string) error {
 // makeDir makes a directory that others may read but not change, whatever the
 // umask.
 func makeDir(dir string) error {
-	if exists(dir) {
+	if Exists(dir) {
 		return nil
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
