@@ -9,6 +9,7 @@ package daemon
 import (
 	"context"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -71,7 +72,9 @@ type Daemon struct {
 	started time.Time
 	mint    *mint.Mint
 	sinks   *sink.Keeper
-	events  hub
+
+	watching sync.Mutex
+	watchers map[*watcher]struct{}
 
 	// state is the configuration and the profiles. It is replaced as a whole, by
 	// the goroutine that has put a value into managing: changes span the keystore
@@ -83,23 +86,16 @@ type Daemon struct {
 // New makes a Daemon of the configuration in dirs. A profile that cannot be
 // opened does not stop the others: Status shows why. A bad config.toml does.
 func New(dirs profile.Dirs, deps Deps) (*Daemon, error) {
-	d := &Daemon{deps: deps, dirs: dirs, managing: make(chan struct{}, 1)}
+	d := &Daemon{deps: deps, dirs: dirs, watchers: map[*watcher]struct{}{}, managing: make(chan struct{}, 1)}
 	d.started = d.now()
-	d.state.Store(&state{Opener: profile.Opener{Credentials: deps.Credentials}})
-	d.events = hub{state: d.state.Load, now: d.now, watchers: map[*watcher]struct{}{}}
+	d.state.Store(&state{Opener: profile.Opener{Credentials: deps.Credentials}, profiles: map[string]*entry{}})
 	deps.Event = d.onMint
 	d.mint = mint.New(deps.Options)
 	d.sinks = &sink.Keeper{
 		List: filepath.Join(dirs.State, "sinks"), Sources: d.sinkSources, Now: d.now, Log: deps.Log, Changed: make(chan struct{}, 1),
 	}
-	bad, err := d.read()
-	if err != nil {
-		return nil, err
-	}
-	for _, text := range bad {
-		deps.Log.Warn("a profile cannot be read", "error", text)
-	}
-	return d, nil
+	_, err := d.read()
+	return d, err
 }
 
 // now is the wall clock: a monotonic reading would stand still in suspend.
@@ -155,7 +151,7 @@ func (d *Daemon) logWarnings() {
 // onMint passes on what the mint reports. It is called with the mint's lock held.
 func (d *Daemon) onMint(ev token.Event) {
 	e := d.state.Load().profiles[ev.Profile]
-	d.events.publish(e, ev)
+	d.publish(e, ev)
 	if ev.Kind == token.EventCache || e != nil && len(e.Sinks) > 0 {
 		d.sinks.Update()
 	}
@@ -186,7 +182,7 @@ func (d *Daemon) Get(ctx context.Context, name string, q token.Query) (token.Gra
 	case err != nil:
 		return token.Grant{}, err
 	case q.Trace != nil && !st.isAdmin(c):
-		return token.Grant{}, mayNotTrace(c)
+		return token.Grant{}, denied("trace", "uid %d may use this profile and not trace it; users who may manage profiles can", c.UID)
 	case e.tokens == nil:
 		return token.Grant{}, e.Unable("has no tokens to get")
 	case q.Trace != nil:
@@ -258,25 +254,15 @@ func (d *Daemon) Exchange(ctx context.Context, name, registry string) (token.Sec
 
 // Sign signs one request with the profile's key. Errors are *token.Error.
 func (d *Daemon) Sign(ctx context.Context, name string, r token.Request) (token.Signed, error) {
-	c := d.caller(ctx)
-	e, err := d.state.Load().lookup(c, name)
+	e, err := d.begin(ctx, name, "signs no requests", func(e *entry) bool { return e.Signer != nil })
 	if err != nil {
 		return token.Signed{}, err
 	}
-	if e.Signer == nil {
-		return token.Signed{}, e.Unable("signs no requests")
-	}
-	e.noteUse(d.use(c))
 	signed, err := e.Signer.Sign(ctx, r)
 	if err != nil {
 		return token.Signed{}, mint.AsError(err)
 	}
-	switch skew := d.mint.Stats().SkewWarning; {
-	case signed.Warning == "":
-		signed.Warning = skew
-	case skew != "":
-		signed.Warning += "; " + skew
-	}
+	signed.Warning = strings.Trim(signed.Warning+"; "+d.mint.Stats().SkewWarning, "; ")
 	return signed, nil
 }
 
@@ -284,18 +270,29 @@ func (d *Daemon) Sign(ctx context.Context, name string, r token.Request) (token.
 // itself or, if remote, by asking the issuer's own service. Errors are
 // *token.Error and mean that no verdict could be reached.
 func (d *Daemon) Verify(ctx context.Context, name string, raw token.Secret, remote bool) (token.Verdict, error) {
-	c := d.caller(ctx)
-	e, err := d.state.Load().lookup(c, name)
+	e, err := d.begin(ctx, name, "verifies no tokens", func(e *entry) bool { return e.Verifier != nil })
 	if err != nil {
 		return token.Verdict{}, err
 	}
-	if e.Verifier == nil {
-		return token.Verdict{}, e.Unable("verifies no tokens")
-	}
-	e.noteUse(d.use(c))
 	verdict, err := e.Verifier.Verify(ctx, raw, remote)
 	if err != nil {
 		return token.Verdict{}, mint.AsError(err)
 	}
 	return verdict, nil
+}
+
+// begin finds a profile that has no tokens for the caller to use, and remembers
+// that use. unable says what is wrong with one that is not able to.
+func (d *Daemon) begin(ctx context.Context, name, unable string, able func(*entry) bool) (*entry, error) {
+	c := d.caller(ctx)
+	e, err := d.state.Load().lookup(c, name)
+	if err != nil {
+		return nil, err
+	}
+	if !able(e) {
+		return nil, e.Unable(unable)
+	}
+	u := d.use(c)
+	e.used.Store(&u)
+	return e, nil
 }

@@ -3,8 +3,6 @@ package daemon
 import (
 	"context"
 	"slices"
-	"sync"
-	"time"
 
 	"tokend/providers/token"
 )
@@ -13,18 +11,9 @@ import (
 // that, because tokend waits for no one.
 const maxQueue = 256
 
-// A hub passes events to those who watch.
-type hub struct {
-	state func() *state // who may see what
-	now   func() time.Time
-
-	mu       sync.Mutex
-	watchers map[*watcher]struct{}
-}
-
-// A watcher gets events. hub.mu guards what was lost.
+// A watcher gets events. Daemon.watching guards what was lost.
 type watcher struct {
-	hub    *hub
+	daemon *Daemon
 	caller *Caller
 	names  []string // of profiles; empty for all
 	queue  chan token.Event
@@ -33,14 +22,14 @@ type watcher struct {
 
 // publish reports to those who watch what happened to a profile, or to the
 // daemon if ev names none. e is nil if there is no such profile any more.
-func (h *hub) publish(e *entry, ev token.Event) {
+func (d *Daemon) publish(e *entry, ev token.Event) {
 	if ev.Time.IsZero() {
-		ev.Time = h.now().UTC()
+		ev.Time = d.now().UTC()
 	}
-	st := h.state()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for w := range h.watchers {
+	st := d.state.Load()
+	d.watching.Lock()
+	defer d.watching.Unlock()
+	for w := range d.watchers {
 		admin := st.isAdmin(w.caller)
 		if ev.Profile != "" && (!admin && (e == nil || !e.mayUse(w.caller)) || len(w.names) > 0 && !slices.Contains(w.names, ev.Profile)) {
 			continue
@@ -53,32 +42,24 @@ func (h *hub) publish(e *entry, ev token.Event) {
 	}
 }
 
-// count returns how many watch.
-func (h *hub) count() int {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return len(h.watchers)
-}
-
 // Watch returns what happens from now on: to the named profiles, or if none are
 // named to all that the caller may use or manage, and to the daemon itself. A
 // watcher that falls behind learns how many events it has lost.
 func (d *Daemon) Watch(ctx context.Context, names []string) (token.Events, error) {
-	w := &watcher{hub: &d.events, caller: d.caller(ctx), names: names, queue: make(chan token.Event, maxQueue)}
-	st := d.state.Load()
+	w := &watcher{daemon: d, caller: d.caller(ctx), names: names, queue: make(chan token.Event, maxQueue)}
 	for _, name := range names {
-		if _, err := st.view(w.caller, name); err != nil {
+		if _, err := d.state.Load().view(w.caller, name); err != nil {
 			return nil, err
 		}
 	}
-	d.events.mu.Lock()
-	defer d.events.mu.Unlock()
-	d.events.watchers[w] = struct{}{}
+	d.watching.Lock()
+	defer d.watching.Unlock()
+	d.watchers[w] = struct{}{}
 	return w, nil
 }
 
 // add queues an event, or counts it if there is no room. What comes after a
-// loss is lost too, until the watcher knows of it. hub.mu is held.
+// loss is lost too, until the watcher knows of it. Daemon.watching is held.
 func (w *watcher) add(e token.Event) {
 	if w.lost == 0 {
 		select {
@@ -98,7 +79,7 @@ func (w *watcher) Next(ctx context.Context) (token.Event, error) {
 	default:
 	}
 	if lost := w.takeLost(); lost > 0 {
-		return token.Event{Time: w.hub.now().UTC(), Kind: token.EventLost, Lost: lost}, nil
+		return token.Event{Time: w.daemon.now().UTC(), Kind: token.EventLost, Lost: lost}, nil
 	}
 	select {
 	case e := <-w.queue:
@@ -111,8 +92,8 @@ func (w *watcher) Next(ctx context.Context) (token.Event, error) {
 // takeLost returns how many events were lost after the last one in the queue, once
 // the queue is empty.
 func (w *watcher) takeLost() (lost int) {
-	w.hub.mu.Lock()
-	defer w.hub.mu.Unlock()
+	w.daemon.watching.Lock()
+	defer w.daemon.watching.Unlock()
 	if len(w.queue) == 0 {
 		lost, w.lost = w.lost, 0
 	}
@@ -121,7 +102,7 @@ func (w *watcher) takeLost() (lost int) {
 
 // Close implements token.Events.
 func (w *watcher) Close() {
-	w.hub.mu.Lock()
-	defer w.hub.mu.Unlock()
-	delete(w.hub.watchers, w)
+	w.daemon.watching.Lock()
+	defer w.daemon.watching.Unlock()
+	delete(w.daemon.watchers, w)
 }

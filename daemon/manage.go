@@ -46,14 +46,11 @@ func (d *Daemon) Reload(ctx context.Context) error {
 		next := d.state.Load().next()
 		next.bad = map[string]string{"": err.Error()}
 		d.state.Store(next)
-		d.events.publish(nil, token.Event{Kind: token.EventReloaded, BadFiles: 1})
+		d.publish(nil, token.Event{Kind: token.EventReloaded, BadFiles: 1})
 		d.deps.Log.Warn("configuration not read; the previous one stays active", "error", err.Error())
 		return err
 	}
-	for _, text := range bad {
-		d.deps.Log.Warn("a profile cannot be read; its previous settings stay active", "error", text)
-	}
-	d.events.publish(nil, token.Event{Kind: token.EventReloaded, BadFiles: len(bad)})
+	d.publish(nil, token.Event{Kind: token.EventReloaded, BadFiles: len(bad)})
 	if len(bad) == 0 {
 		return nil
 	}
@@ -75,6 +72,7 @@ func (d *Daemon) read() (bad []string, err error) {
 	next.bad = make(map[string]string, len(errs))
 	for name, err := range errs {
 		next.bad[name] = err.Error()
+		d.deps.Log.Warn("a profile cannot be read", "error", err.Error())
 	}
 	for name := range next.profiles {
 		if profiles[name] == nil && errs[name] == nil && errs[""] == nil {
@@ -89,9 +87,8 @@ func (d *Daemon) read() (bad []string, err error) {
 		e.start(mint.Proof{})
 	}
 	d.sinks.Update()
-	bad = slices.Sorted(maps.Values(next.bad))
-	d.deps.Log.Info("configuration read", "profiles", len(profiles), "bad_files", len(bad))
-	return bad, nil
+	d.deps.Log.Info("configuration read", "profiles", len(profiles), "bad_files", len(errs))
+	return slices.Sorted(maps.Values(next.bad)), nil
 }
 
 // install adds a profile to next, in place of the one of its name.
@@ -109,7 +106,7 @@ func (d *Daemon) install(next *state, p *profile.Profile) {
 		}
 	}
 	if ev.Kind != "" {
-		d.events.publish(e, ev)
+		d.publish(e, ev)
 	}
 	if p.Minter != nil {
 		e.tokens = d.mint.Set(before, source(p))
@@ -131,7 +128,7 @@ func source(p *profile.Profile) mint.Source {
 func (d *Daemon) retire(next *state, name string) {
 	e := next.profiles[name]
 	delete(next.profiles, name)
-	d.events.publish(e, token.Event{Kind: token.EventRemoved, Profile: name})
+	d.publish(e, token.Event{Kind: token.EventRemoved, Profile: name})
 	if e.tokens != nil {
 		d.mint.Remove(e.tokens)
 	}

@@ -52,10 +52,6 @@ func (d *Daemon) requireAdmin(ctx context.Context) error {
 	return denied("admin_users", "uid %d may not manage profiles; root may, and whom admin_users and admin_groups in %s name", c.UID, d.dirs.ConfigFile())
 }
 
-func mayNotTrace(c *Caller) error {
-	return denied("trace", "uid %d may use this profile and not trace it; users who may manage profiles can", c.UID)
-}
-
 func denied(field, format string, args ...any) error {
 	return &token.Error{Code: token.ErrDenied, Field: field, Message: fmt.Sprintf(format, args...)}
 }

@@ -34,9 +34,6 @@ type entry struct {
 	used *atomic.Pointer[mint.Use]
 }
 
-// noteUse remembers who uses a profile that has no tokens.
-func (e *entry) noteUse(u mint.Use) { e.used.Store(&u) }
-
 // start has the profile's tokens obtained and renewed, if it has any.
 func (e *entry) start(p mint.Proof) {
 	if e.tokens != nil {
@@ -48,9 +45,6 @@ func (e *entry) start(p mint.Proof) {
 func (s *state) next() *state {
 	n := *s
 	n.profiles = maps.Clone(s.profiles)
-	if n.profiles == nil {
-		n.profiles = map[string]*entry{}
-	}
 	n.routes = sync.OnceValue(n.makeRoutes)
 	return &n
 }

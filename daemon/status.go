@@ -181,9 +181,11 @@ type Figures struct {
 func (d *Daemon) Figures(ctx context.Context) (Figures, error) {
 	st, c := d.state.Load(), d.caller(ctx)
 	f := Figures{
-		Stats: d.mint.Stats(), Profiles: d.profiles(st, c), MayManage: st.isAdmin(c), Watchers: d.events.count(),
-		Attempts: map[string]map[token.Code]uint64{},
+		Stats: d.mint.Stats(), Profiles: d.profiles(st, c), MayManage: st.isAdmin(c), Attempts: map[string]map[token.Code]uint64{},
 	}
+	d.watching.Lock()
+	f.Watchers = len(d.watchers)
+	d.watching.Unlock()
 	if f.MayManage {
 		f.BadFiles = len(st.bad)
 	}

@@ -68,19 +68,15 @@ func (m *Mint) dropToken(s *slot) {
 	}
 }
 
-// Load reads the tokens that the last daemon left in the cache, before anything
-// is served. If the keystore is locked or does not answer, Run tries again.
-func (m *Mint) Load(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, loadLimit)
-	defer cancel()
-	m.load(ctx)
-}
-
-// load takes over what is in the cache, once, and reports whether that is done.
-func (m *Mint) load(ctx context.Context) bool {
+// Load reads the tokens that the last daemon left in the cache, once, and reports
+// whether that is done. If the keystore is locked or does not answer, Run tries
+// again.
+func (m *Mint) Load(ctx context.Context) bool {
 	if m.Loaded() {
 		return true
 	}
+	ctx, cancel := context.WithTimeout(ctx, loadLimit)
+	defer cancel()
 	records, err := m.Cache.Load(ctx, m.now())
 	retry := fromKeystore(err) || err != nil && ctx.Err() != nil
 	m.mu.Lock()
@@ -129,7 +125,7 @@ func (m *Mint) takeOver(r token.Record) bool {
 func (m *Mint) keepCache(ctx context.Context) {
 	dirty, rested := m.dirty, (<-chan time.Time)(nil)
 	for {
-		if m.load(ctx) {
+		if m.Load(ctx) {
 			m.write()
 		}
 		var again <-chan time.Time

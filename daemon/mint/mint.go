@@ -156,12 +156,12 @@ func (s *slot) fly() *flight {
 const maxTargets = 64
 
 // Set keeps tokens for a profile, once they are started. old are its tokens so
-// far, nil if it has none; they stay if the fingerprint is the same.
+// far, nil if it has none; they stay if the fingerprint and the issuer are the same.
 func (m *Mint) Set(old *Tokens, src Source) *Tokens {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	t := old
-	if old == nil || old.src.Fingerprint != src.Fingerprint {
+	if old == nil || old.src.Fingerprint != src.Fingerprint || old.src.Issuer != src.Issuer {
 		t = &Tokens{mint: m, tally: map[token.Code]uint64{}}
 		if old != nil {
 			t.tally = old.tally
@@ -455,14 +455,11 @@ func (m *Mint) RetryKeystore() {
 
 // AsError gives every failure the form in which it is remembered and shown.
 func AsError(err error) *token.Error {
-	var e *token.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*token.Error](err); ok {
 		return e
 	}
-	for _, code := range []token.Code{token.ErrLocked, token.ErrKeystore, token.ErrInvalid, token.ErrRejected} {
-		if errors.Is(err, code) {
-			return &token.Error{Code: code, Message: err.Error()}
-		}
+	if code, ok := errors.AsType[token.Code](err); ok {
+		return &token.Error{Code: code, Message: err.Error()}
 	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return &token.Error{Code: token.ErrUnavailable, Message: "the issuer did not answer in time", Cause: err}

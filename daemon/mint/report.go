@@ -52,13 +52,9 @@ func (t *Tokens) Status(detail bool) (list []token.TokenStatus) {
 	t.mint.mu.Lock()
 	defer t.mint.mu.Unlock()
 	now := t.mint.now()
-	slots := t.slots
-	if len(slots) > 1 {
-		slots = slices.SortedFunc(slices.Values(slots), func(a, b *slot) int {
-			return cmp.Or(cmp.Compare(a.target.Scope, b.target.Scope), cmp.Compare(a.target.Audience, b.target.Audience))
-		})
-	}
-	for _, s := range slots {
+	for _, s := range slices.SortedFunc(slices.Values(t.slots), func(a, b *slot) int {
+		return cmp.Or(cmp.Compare(a.target.Scope, b.target.Scope), cmp.Compare(a.target.Audience, b.target.Audience))
+	}) {
 		st := token.TokenStatus{
 			Target: s.target, State: "none", LastUsed: s.used.At.UTC(), LastUser: s.used.User(),
 			Obtaining: s.flight != nil, Error: s.err, Failures: s.failures,
@@ -100,9 +96,15 @@ func (m *Mint) Stats() Stats {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	st := Stats{CacheErr: m.cache.err, Saving: len(m.cache.save)+len(m.cache.drop) > 0, CacheWrites: m.cache.writes}
-	if age := m.now().Sub(m.clock.seen); age >= 0 && age <= clockMemory {
-		st.Skew, st.SkewKnown = m.clock.skew, true
-		st.SkewWarning = skewText(m.clock.skew, m.clock.host)
+	if age := m.now().Sub(m.clock.seen); age < 0 || age > clockMemory {
+		return st
+	}
+	st.Skew, st.SkewKnown = m.clock.skew, true
+	switch skew := st.Skew; {
+	case skew > skewTolerance:
+		st.SkewWarning = fmt.Sprintf("this machine's clock is %v behind that of %s", skew, m.clock.host)
+	case skew < -skewTolerance:
+		st.SkewWarning = fmt.Sprintf("this machine's clock is %v ahead of that of %s", -skew, m.clock.host)
 	}
 	return st
 }
@@ -121,16 +123,6 @@ const (
 	// we warn.
 	skewTolerance = time.Minute
 )
-
-func skewText(skew time.Duration, host string) string {
-	switch {
-	case skew > skewTolerance:
-		return fmt.Sprintf("this machine's clock is %v behind that of %s", skew, host)
-	case skew < -skewTolerance:
-		return fmt.Sprintf("this machine's clock is %v ahead of that of %s", -skew, host)
-	}
-	return ""
-}
 
 // event reports what happened to s, or without s to the Mint itself. m.mu is held.
 func (m *Mint) event(s *slot, e token.Event) {

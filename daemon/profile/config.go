@@ -1,6 +1,7 @@
 package profile
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -137,13 +138,10 @@ func ReadConfig(d Dirs) (Config, error) {
 		return c, nil
 	}
 	if err != nil {
-		return c, unreadable(err)
+		return c, invalid("", err.Error())
 	}
 	doc := &document{file: d.ConfigFile(), text: text}
-	if err := doc.decode(&c); err != nil {
-		return c, err
-	}
-	if err := doc.close(); err != nil {
+	if err := cmp.Or(doc.decode(&c), doc.close()); err != nil {
 		return c, err
 	}
 	if err := c.check(); err != nil {

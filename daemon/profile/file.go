@@ -29,17 +29,14 @@ type File struct {
 
 func (f File) document() *document { return &document{file: f.Path, text: f.Text} }
 
-// Locate adds the file and the line to an error about one of its keys.
-func (f File) Locate(err error) error { return f.document().locate(err) }
-
 // Read reads the named profile's file. It does not wait for a FIFO.
 func (d Dirs) Read(name string) (f File, err error) {
 	f = File{Name: name, Path: d.ProfileFile(name)}
 	if info, err := os.Stat(f.Path); err == nil && !info.Mode().IsRegular() {
-		return f, unreadable(&os.PathError{Op: "read", Path: f.Path, Err: errors.New("not a regular file")})
+		return f, invalid("", f.Path+" is not a regular file")
 	}
 	if f.Text, err = os.ReadFile(f.Path); err != nil {
-		return f, unreadable(err)
+		return f, invalid("", err.Error())
 	}
 	return f, nil
 }
@@ -91,44 +88,46 @@ func (d Dirs) names() (names []string, err error) {
 // Render makes the text of a new profile's file: the settings in the provider's
 // own order, with a line on each. Tables come last, as TOML wants it.
 func Render(p token.Provider, settings map[string]any) ([]byte, error) {
-	var order []string
-	docs := map[string]string{}
-	for f := range reflect.TypeFor[common]().Fields() {
-		if doc := f.Tag.Get("doc"); doc != "" {
-			order, docs[f.Tag.Get("toml")] = append(order, f.Tag.Get("toml")), doc
-		}
-	}
-	for _, f := range p.Fields {
-		order, docs[f.Name] = append(order, f.Name), f.Doc
-	}
+	fields := slices.Concat(commonFields(), p.Fields)
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
-		if docs[name] == "" {
-			order = append(order, name) // Open reports what is wrong with it
+		if !slices.ContainsFunc(fields, func(f token.Field) bool { return f.Name == name }) {
+			fields = append(fields, token.Field{Name: name}) // Open reports what is wrong with it
 		}
 	}
 	var lines, tables bytes.Buffer
 	fmt.Fprintf(&lines, "# Made by tokenctl add; yours to edit, tokend does not write it again.\n"+
 		"# Secrets are in the keystore.\nprovider = %q\n", p.Name)
-	for _, name := range order {
-		value, set := settings[name]
+	for _, f := range fields {
+		value, set := settings[f.Name]
 		if !set {
 			continue
 		}
-		line, err := toml.Marshal(map[string]any{name: value})
+		line, err := toml.Marshal(map[string]any{f.Name: value})
 		if err != nil {
-			return nil, invalid(name, name+" cannot be written as TOML")
+			return nil, invalid(f.Name, f.Name+" cannot be written as TOML")
 		}
 		out := &lines
 		if bytes.HasPrefix(line, []byte("[")) {
 			out = &tables
 		}
 		out.WriteByte('\n')
-		if doc := docs[name]; doc != "" {
-			fmt.Fprintf(out, "# %s\n", doc)
+		if f.Doc != "" {
+			fmt.Fprintf(out, "# %s\n", f.Doc)
 		}
 		out.Write(line)
 	}
 	return append(lines.Bytes(), tables.Bytes()...), nil
+}
+
+// commonFields are the keys that every profile's file may have, as far as a new
+// one explains them.
+func commonFields() (fields []token.Field) {
+	for f := range reflect.TypeFor[common]().Fields() {
+		if doc := f.Tag.Get("doc"); doc != "" {
+			fields = append(fields, token.Field{Name: f.Tag.Get("toml"), Doc: doc})
+		}
+	}
+	return fields
 }
 
 // Write writes a new file whole or not at all, for the owner alone.
@@ -141,9 +140,4 @@ func Write(path string, text []byte) error {
 		return &token.Error{Code: token.ErrInternal, Message: "the profile's file cannot be written: " + err.Error()}
 	}
 	return nil
-}
-
-// unreadable is the error for a file that cannot be read.
-func unreadable(err error) error {
-	return &token.Error{Code: token.ErrInvalid, Message: err.Error()}
 }

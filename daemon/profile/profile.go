@@ -5,7 +5,6 @@ package profile
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -195,8 +194,7 @@ func (o Opener) Open(f File, cred token.Credential, secret SecretReader) (*Profi
 	if err != nil {
 		return nil, doc.locate(err)
 	}
-	sum := sha256.Sum256(digest)
-	p.Fingerprint = hex.EncodeToString(sum[:])
+	p.Fingerprint = fmt.Sprintf("%x", sha256.Sum256(digest))
 	p.take(opened)
 	if p.Minter == nil && len(p.Sinks) > 0 {
 		return nil, doc.locate(invalid("sink", "sink: "+p.Unable("has no tokens to write").Message))
@@ -328,7 +326,7 @@ func FindProvider(kinds Kinds, name string) (token.Provider, error) {
 func (f File) Settings(c token.Credential) (map[string]any, error) {
 	own := map[string]any{}
 	if err := toml.Unmarshal(f.Text, &own); err != nil {
-		return nil, f.Locate(err)
+		return nil, f.document().locate(err)
 	}
 	maps.DeleteFunc(own, func(key string, _ any) bool { return slices.Contains(commonKeys, key) })
 	all := maps.Clone(c.Settings)

@@ -15,7 +15,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"tokend/daemon/profile"
@@ -51,15 +52,15 @@ type Keeper struct {
 	// Changed holds a value when Run is to look again.
 	Changed chan struct{}
 
-	mu   sync.Mutex
-	errs map[string]error // by path: why a file is not written
+	errs atomic.Pointer[map[string]error] // by path: why a file is not written
 }
 
 // Err returns why the file at path is not written, nil if it is.
 func (k *Keeper) Err(path string) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.errs[path]
+	if errs := k.errs.Load(); errs != nil {
+		return (*errs)[path]
+	}
+	return nil
 }
 
 // Update has Run look again.
@@ -133,9 +134,7 @@ func (k *Keeper) update(files map[string]*file) time.Duration {
 			sleep = min(sleep, f.until.Sub(now))
 		}
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.errs = errs
+	k.errs.Store(&errs)
 	return max(0, sleep)
 }
 
@@ -259,13 +258,8 @@ func (f *file) text(now time.Time) ([]byte, error) {
 
 // withoutPath leaves the temporary file's name out of an error.
 func withoutPath(err error) error {
-	var path *fs.PathError
-	var link *os.LinkError
-	switch {
-	case errors.As(err, &path):
-		return path.Err
-	case errors.As(err, &link):
-		return link.Err
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
+		return errno
 	}
 	return err
 }
