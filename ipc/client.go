@@ -37,7 +37,12 @@ func (c *Client) Get(ctx context.Context, name string, q token.Query) (token.Gra
 	if name == "" && q.URL != "" {
 		k.path = AnyTokenPath
 	}
-	body, err := c.send(ctx, k)
+	a, err := c.open(ctx, k)
+	if err != nil {
+		return token.Grant{}, err
+	}
+	defer func() { _ = a.conn.Close() }()
+	body, err := a.body(ctx)
 	if q.Trace != nil {
 		q.Trace.Take(traceIn(body))
 	}
@@ -219,24 +224,12 @@ func (k call) request() ([]byte, error) {
 
 // ask makes a call and reads the answer into into, if that is not nil.
 func (c *Client) ask(ctx context.Context, k call, into any) error {
-	body, err := c.send(ctx, k)
-	if err != nil || into == nil {
-		return err
-	}
-	if err := decode(body, into); err != nil {
-		return c.nonsense(err)
-	}
-	return nil
-}
-
-// send makes a call and returns the answer's body, a refusal's also.
-func (c *Client) send(ctx context.Context, k call) ([]byte, error) {
 	a, err := c.open(ctx, k)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { _ = a.conn.Close() }()
-	return a.body(ctx)
+	return a.decode(ctx, into)
 }
 
 // open makes a call over a connection of its own, and reads the head of the answer.
@@ -268,7 +261,7 @@ func (c *Client) begin(ctx context.Context, conn connection, request []byte) (*a
 	case err == nil:
 		return a, nil
 	case writeErr != nil:
-		err = fmt.Errorf("%w: %w", errNoAnswer, writeErr)
+		err = fmt.Errorf("%w: %w", io.ErrUnexpectedEOF, writeErr)
 	}
 	return nil, c.failed(ctx, err)
 }
@@ -281,7 +274,7 @@ func (c *Client) failed(ctx context.Context, err error) error {
 		return c.gaveUp(ctx.Err())
 	case errors.As(err, &timed) && timed.Timeout():
 		return c.gaveUp(context.DeadlineExceeded)
-	case errors.Is(err, errNoAnswer), errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.ErrUnexpectedEOF):
 		return &token.Error{Code: token.ErrNoDaemon, Cause: err,
 			Message: fmt.Sprintf("tokend at %s went away without a whole answer", c.Socket)}
 	}

@@ -89,10 +89,14 @@ func (c unixConn) interrupt() {
 	_ = Control(c.File, func(fd int) error { return unix.Shutdown(fd, unix.SHUT_RDWR) })
 }
 
-// Control calls f with the descriptor of a connection, which is valid until f
-// returns.
-func Control(c syscall.Conn, f func(fd int) error) error {
-	raw, err := c.SyscallConn()
+// Control calls f with the descriptor of a socket's connection, which is valid
+// until f returns.
+func Control(c any, f func(fd int) error) error {
+	socket, ok := c.(syscall.Conn)
+	if !ok {
+		return fmt.Errorf("%T is not a socket", c)
+	}
+	raw, err := socket.SyscallConn()
 	if err != nil {
 		return err
 	}
@@ -110,7 +114,7 @@ const maxPath = len(unix.RawSockaddrUnix{}.Path) - 1
 // PeerOf asks the kernel who is at the other end of a Unix socket: for the server
 // who connected, for the client who listens. It fails for users that the kernel
 // cannot name here.
-func PeerOf(c syscall.Conn) (peer Peer, err error) {
+func PeerOf(c any) (peer Peer, err error) {
 	err = Control(c, func(fd int) (err error) {
 		peer, err = peerAt(fd)
 		return err

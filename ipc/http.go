@@ -16,9 +16,6 @@ const (
 	maxHead = 16 << 10
 )
 
-// errNoAnswer: the connection ended before the answer began.
-var errNoAnswer = errors.New("no answer")
-
 // writeRequest asks in HTTP/1.0: its answers end with their length or with the
 // connection, never in chunks.
 func writeRequest(method, path string, body []byte) []byte {
@@ -44,28 +41,23 @@ type answer struct {
 
 // readHead reads the status line and the header.
 func (a *answer) readHead() error {
-	line, err := a.in.ReadSlice('\n')
-	if len(line) == 0 && errors.Is(err, io.EOF) {
-		return errNoAnswer
-	}
-	if err != nil {
-		return headError(err)
-	}
-	if a.status, err = parseStatus(line); err != nil {
-		return err
-	}
-	for size := len(line); ; {
-		if line, err = a.in.ReadSlice('\n'); err != nil {
-			return headError(err)
-		}
-		if size += len(line); size > maxHead {
-			return headError(bufio.ErrBufferFull)
-		}
+	for size := 0; ; {
+		line, err := a.in.ReadSlice('\n')
+		size += len(line)
 		text := strings.TrimRight(string(line), "\r\n")
-		if text == "" {
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull), size > maxHead:
+			return fmt.Errorf("a header of more than %d bytes", maxHead)
+		case err != nil:
+			return fmt.Errorf("reading the header: %w", unexpected(err))
+		case a.status == 0:
+			err = a.parseStatus(text)
+		case text == "":
 			return nil
+		default:
+			err = a.parseField(text)
 		}
-		if err := a.parseField(text); err != nil {
+		if err != nil {
 			return err
 		}
 	}
@@ -73,16 +65,15 @@ func (a *answer) readHead() error {
 
 // parseStatus reads "HTTP/1.0 200 OK". HTTP/1.1 is as good: what differs, a
 // server must not use in an answer to HTTP/1.0.
-func parseStatus(line []byte) (int, error) {
-	version, rest, _ := strings.Cut(string(line), " ")
-	if version != "HTTP/1.0" && version != "HTTP/1.1" || len(rest) < 4 || rest[3] != ' ' && rest[3] != '\r' {
-		return 0, errors.New("not an HTTP/1 answer")
+func (a *answer) parseStatus(line string) error {
+	version, rest, _ := strings.Cut(line, " ")
+	code, _, _ := strings.Cut(rest, " ")
+	status, err := strconv.ParseUint(code, 10, 16)
+	if version != "HTTP/1.0" && version != "HTTP/1.1" || err != nil || len(code) != 3 || status < 200 {
+		return errors.New("not an HTTP/1 answer with a final status")
 	}
-	status, err := strconv.ParseUint(rest[:3], 10, 16)
-	if err != nil || status < 200 {
-		return 0, errors.New("not a final HTTP status")
-	}
-	return int(status), nil
+	a.status = int(status)
+	return nil
 }
 
 // parseField reads a line of the header.
@@ -100,6 +91,18 @@ func (a *answer) parseField(line string) error {
 			return fmt.Errorf("a Content-Length that is not a number up to %d, or given twice", MaxAnswer)
 		}
 		a.length = int(n)
+	}
+	return nil
+}
+
+// decode reads the body into into, if that is not nil.
+func (a *answer) decode(ctx context.Context, into any) error {
+	body, err := a.body(ctx)
+	if err != nil || into == nil {
+		return err
+	}
+	if err := decode(body, into); err != nil {
+		return a.client.nonsense(err)
 	}
 	return nil
 }
@@ -123,13 +126,6 @@ func (a *answer) body(ctx context.Context) ([]byte, error) {
 		return body, a.client.refusal(a.status, body)
 	}
 	return body, nil
-}
-
-func headError(err error) error {
-	if errors.Is(err, bufio.ErrBufferFull) {
-		return fmt.Errorf("a header of more than %d bytes", maxHead)
-	}
-	return fmt.Errorf("reading the header: %w", unexpected(err))
 }
 
 // unexpected names the end of input where more must follow.

@@ -46,14 +46,9 @@ func (c *Client) LeaseMSI(ctx context.Context, r MSIRequest) (*MSILease, error) 
 		return nil, err
 	}
 	var lent MSIAnswer
-	body, err := a.body(ctx)
-	if err == nil {
-		if err = decode(body, &lent); err == nil && (lent.Endpoint == "" || lent.Header == "") {
-			err = errors.New("an answer without an endpoint")
-		}
-		if err != nil {
-			err = c.nonsense(err)
-		}
+	err = a.decode(ctx, &lent)
+	if err == nil && (lent.Endpoint == "" || lent.Header == "") {
+		err = c.nonsense(errors.New("an answer without an endpoint"))
 	}
 	if err != nil {
 		return nil, errors.Join(err, a.conn.Close())

@@ -40,8 +40,8 @@ func newDeps() *deps {
 	w.Alive, w.Pulse = systemd.alive, systemd.pulse()
 	w.Sandbox = func() string { return w.sandbox }
 	w.Caller = func(ctx context.Context) (daemon.Caller, bool) {
-		peer, ok := ipcserver.Caller(ctx)
-		return daemon.Caller{UID: peer.UID, Groups: peer.Groups, PID: peer.PID, Program: ipcserver.Program(ctx)}, ok
+		peer, program, ok := ipcserver.Caller(ctx)
+		return daemon.Caller{UID: peer.UID, Groups: peer.Groups, PID: peer.PID, Program: program}, ok
 	}
 	w.Configure = func(c profile.Config) (profile.Kinds, error) {
 		client, err := providers.NewHTTPClient(providers.HTTPConfig{CAFile: c.CAFile, Proxy: c.Proxy})

@@ -77,7 +77,7 @@ func (c *call) begin(kind string) {
 	head.Set("Content-Type", kind)
 }
 
-// sendPart sends a part of a stream, and reports whether it has left.
+// sendPart sends a part of an answer, and reports whether it has left.
 func (c *call) sendPart(part []byte) bool {
 	_, err := c.w.Write(part)
 	return err == nil && http.NewResponseController(c.w).Flush() == nil
@@ -112,11 +112,7 @@ func (h *handler) refuse(c *call, err error) {
 	if c.trace != nil {
 		refusal.Trace = c.trace.Steps()
 	}
-	body, err := json.Marshal(refusal)
-	if err != nil { // a retry_at beyond the year 9999
-		h.log.Error("refusal not encoded", "error", err.Error())
-		body, _ = json.Marshal(ipc.Refusal{Error: &token.Error{Code: e.Code, Message: e.Message}})
-	}
+	body, _ := json.Marshal(refusal) // texts and times of four digits' years have a JSON form
 	c.send(status, jsonType, body)
 }
 
@@ -134,7 +130,9 @@ func wireError(err error) (e *token.Error, known bool) {
 		return &token.Error{Code: token.ErrInternal, Message: token.ErrInternal.Error()}, false
 	}
 	e.Message = oneLine(err.Error())
-	e.RetryAt = e.RetryAt.UTC()
+	if e.RetryAt = e.RetryAt.UTC(); e.RetryAt.Year() > 9999 { // which JSON cannot have
+		e.RetryAt = time.Time{}
+	}
 	return e, true
 }
 

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"reflect"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -131,31 +130,25 @@ func invalid(field, format string, args ...any) error {
 	return &token.Error{Code: token.ErrInvalid, Field: field, Message: fmt.Sprintf(format, args...)}
 }
 
-// plainNumbers makes the numbers among decoded settings int64 where they are
-// whole, else float64. What is written 3600 must not become 3600.0 in a file.
-func plainNumbers(settings map[string]any) error {
-	for name, v := range settings {
-		plain, err := plainNumber(v)
-		if err != nil {
-			return invalid("settings."+name, "%q is a number out of range", "settings."+name)
-		}
-		settings[name] = plain
-	}
-	return nil
-}
-
-func plainNumber(v any) (_ any, err error) {
+// plainNumbers makes the numbers in a decoded value int64 where they are whole,
+// else float64. What is written 3600 must not become 3600.0 in a file. The error
+// names the setting.
+func plainNumbers(v any) (_ any, err error) {
 	switch v := v.(type) {
 	case json.Number:
-		if n, err := strconv.ParseInt(v.String(), 10, 64); err == nil {
+		if n, err := v.Int64(); err == nil {
 			return n, nil
 		}
 		return v.Float64()
 	case map[string]any:
-		return v, plainNumbers(v)
+		for name := range v {
+			if v[name], err = plainNumbers(v[name]); err != nil {
+				return nil, invalid("settings."+name, "%q has a number out of range", "settings."+name)
+			}
+		}
 	case []any:
 		for i := range v {
-			if v[i], err = plainNumber(v[i]); err != nil {
+			if v[i], err = plainNumbers(v[i]); err != nil {
 				return nil, err
 			}
 		}

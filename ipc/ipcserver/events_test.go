@@ -140,7 +140,7 @@ func TestCountsAndMetrics(t *testing.T) {
 	got := map[string]int{}
 	count := func(do, result string) { mu.Lock(); got[do+" "+result]++; mu.Unlock() }
 	s := start(t, b, Options{Count: count, Metrics: func(ctx context.Context) (http.Handler, error) {
-		if _, ok := Caller(ctx); !ok {
+		if _, _, ok := Caller(ctx); !ok {
 			return nil, errors.New("there is no caller")
 		}
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "a_total 1\n") }), nil

@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"bytes"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -29,12 +28,8 @@ func FuzzMSI(f *testing.F) {
 	} {
 		f.Add([]byte(strings.Replace(good, change[0], change[1], 1)))
 	}
-	address, err := net.ResolveTCPAddr("tcp4", host)
-	if err != nil {
-		f.Fatal(err)
-	}
 	b := newMemory()
-	e := &msi{backend: b, secret: secret, listener: addressed{addr: address},
+	e := &msi{backend: b, secret: secret, address: host,
 		profiles: []token.ProfileStatus{{Name: "clms", Provider: msiProvider, Settings: map[string]any{"client_id": "c"}}}}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(raw)))
@@ -60,11 +55,3 @@ func FuzzMSI(f *testing.F) {
 		}
 	})
 }
-
-// addressed is a listener that has an address and nothing else.
-type addressed struct {
-	net.Listener
-	addr net.Addr
-}
-
-func (a addressed) Addr() net.Addr { return a.addr }

@@ -21,11 +21,6 @@ type callerKey struct{}
 // identify asks once, when a connection is made, who made it.
 func identify(c net.Conn) caller {
 	peer, err := peerOf(c)
-	if err == nil {
-		var more []int
-		more, err = groupsOf(c)
-		peer.Groups = append(peer.Groups, more...)
-	}
 	return caller{peer, err, sync.OnceValue(func() string { return programOf(peer.PID) })}
 }
 
@@ -34,25 +29,16 @@ func remember(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, callerKey{}, &c.(*limitedConn).caller)
 }
 
-// Caller returns who asks, given the context of a Backend's method; false if the
-// request did not come over a socket.
-func Caller(ctx context.Context) (ipc.Peer, bool) {
+// Caller returns who asks, given the context of a Backend's method, and a function
+// for what the caller's process calls itself, an unverified label. It returns false
+// if the request did not come over a socket.
+func Caller(ctx context.Context) (peer ipc.Peer, program func() string, ok bool) {
 	c, ok := ctx.Value(callerKey{}).(*caller)
-	if !ok {
-		return ipc.Peer{}, false
+	switch {
+	case !ok:
+		return ipc.Peer{}, nil, false
+	case c.err != nil: // it was refused long before; should that fail, it has no user
+		return ipc.Peer{UID: -1}, c.program, true
 	}
-	if c.err != nil { // it was refused long before; should that fail, it has no user
-		return ipc.Peer{UID: -1}, true
-	}
-	return c.peer, true
-}
-
-// Program returns a function for what the caller's process calls itself, an
-// unverified label; nil if the request did not come over a socket.
-func Program(ctx context.Context) func() string {
-	c, ok := ctx.Value(callerKey{}).(*caller)
-	if !ok {
-		return nil
-	}
-	return c.program
+	return c.peer, c.program, true
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"strconv"
-	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -13,10 +12,14 @@ import (
 	"tokend/ipc"
 )
 
-// groupsOf asks the kernel for the supplementary groups of a Unix socket's peer
-// (SO_PEERGROUPS), as they were when it connected.
-func groupsOf(c net.Conn) (groups []int, err error) {
-	err = ipc.Control(c.(syscall.Conn), func(fd int) error {
+// peerOf adds the supplementary groups of a Unix socket's peer (SO_PEERGROUPS), as
+// they were when it connected.
+func peerOf(c net.Conn) (ipc.Peer, error) {
+	peer, err := ipc.PeerOf(c)
+	if err != nil {
+		return peer, err
+	}
+	err = ipc.Control(c, func(fd int) error {
 		raw := make([]uint32, 64)
 		for {
 			size := uint32(len(raw) * 4)
@@ -29,16 +32,16 @@ func groupsOf(c net.Conn) (groups []int, err error) {
 				return errno
 			default:
 				for _, gid := range raw[:size/4] {
-					groups = append(groups, int(gid))
+					peer.Groups = append(peer.Groups, int(gid))
 				}
 				return nil
 			}
 		}
 	})
 	if err != nil {
-		return nil, fmt.Errorf("asking for the groups of the caller: %w", err)
+		err = fmt.Errorf("asking for the groups of the caller: %w", err)
 	}
-	return groups, nil
+	return peer, err
 }
 
 // programOf is the name of a process, as it says itself; empty if there is

@@ -138,7 +138,8 @@ func decodeProfile(body []byte) (token.CreateProfile, error) {
 		}
 		p.Secrets[name] = token.NewSecret(string(octets))
 	}
-	return p, plainNumbers(p.Settings)
+	_, err := plainNumbers(p.Settings)
+	return p, err
 }
 
 // decodeWatch reads the query of GET /v1/events strictly.

@@ -18,7 +18,7 @@ var decoders = map[string]func(body string) error{
 	"sign":       func(b string) error { _, err := decode([]byte(b), ipc.CheckRequest); return err },
 	"verify":     func(b string) error { _, err := decode([]byte(b), ipc.CheckVerification); return err },
 	"migrate":    func(b string) error { _, err := decode[token.KeystoreChoice]([]byte(b), nil); return err },
-	"msi":        func(b string) error { _, err := decode([]byte(b), checkMSI); return err },
+	"msi":        func(b string) error { _, err := decode[ipc.MSIRequest]([]byte(b), nil); return err },
 	"events":     func(b string) error { _, err := decodeWatch(b); return err },
 	"token":      func(b string) error { _, err := decodeQuery(b); return err },
 }
@@ -67,8 +67,7 @@ func TestStrictBodiesAndQueries(t *testing.T) {
 		{"verify", "{\"token\":\"4711\xff\"}", ""},
 		{"migrate", ``, ""}, {"migrate", `{"keystore":"os","keystore":"sealed"}`, "keystore"}, {"migrate", `{"keystore":7}`, "keystore"},
 		{"migrate", `{"key":"x"}`, "key"}, {"migrate", `{"Keystore":"os"}`, "Keystore"}, {"migrate", `[]`, ""},
-		{"msi", `{"profiles":["a/b"]}`, "name"}, {"msi", `{}`, "profiles"},
-		{"msi", `{"profiles":["a"],"header":"x"}`, "header"}, {"events", "profile=%00", "name"}, {"events", "x=1", "x"},
+		{"msi", `{"profiles":"a"}`, "profiles"}, {"events", "profile=%00", "name"}, {"events", "x=1", "x"},
 		{"token", "min_ttl=-5s", "min_ttl"},
 		{"token", "min_ttl=-5", "min_ttl"},
 		{"token", "min_ttl=5x", "min_ttl"},

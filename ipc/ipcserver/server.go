@@ -107,7 +107,10 @@ func Serve(ctx context.Context, l net.Listener, b Backend, o Options) error {
 	h := newHandler(b, o)
 	h.ending = ctx
 	conns := limit(l, maxConns, maxConnsOfUser, h.times.write)
-	srv := newServer(requests, h)
+	srv := newServer(requests, h, h.times)
+	srv.ErrorLog = slog.NewLogLogger(h.log.Handler(), slog.LevelWarn)
+	srv.ConnContext = remember
+	srv.ConnState = func(c net.Conn, state http.ConnState) { c.(*limitedConn).state.Store(int32(state)) }
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(conns) }()
 
@@ -125,16 +128,16 @@ func Serve(ctx context.Context, l net.Listener, b Backend, o Options) error {
 	return errors.Join(err, srv.Shutdown(context.WithoutCancel(ctx)))
 }
 
-func newServer(requests context.Context, h *handler) *http.Server {
+// newServer returns a server whose requests have contexts from ctx. It logs
+// nothing: anybody on loopback may send it anything.
+func newServer(ctx context.Context, h http.Handler, t times) *http.Server {
 	return &http.Server{
 		Handler:                      h,
-		ReadHeaderTimeout:            h.times.head,
-		IdleTimeout:                  h.times.idle,
+		ReadHeaderTimeout:            t.head,
+		IdleTimeout:                  t.idle,
 		MaxHeaderBytes:               maxHead,
 		DisableGeneralOptionsHandler: true,
-		ErrorLog:                     slog.NewLogLogger(h.log.Handler(), slog.LevelWarn),
-		BaseContext:                  func(net.Listener) context.Context { return requests },
-		ConnContext:                  remember,
-		ConnState:                    func(c net.Conn, state http.ConnState) { c.(*limitedConn).state.Store(int32(state)) },
+		ErrorLog:                     slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
+		BaseContext:                  func(net.Listener) context.Context { return ctx },
 	}
 }

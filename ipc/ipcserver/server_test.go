@@ -71,7 +71,7 @@ func (b *memory) Get(ctx context.Context, name string, q token.Query) (token.Gra
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.queries = append(b.queries, q)
-	if p, ok := Caller(ctx); ok {
+	if p, _, ok := Caller(ctx); ok {
 		b.callers = append(b.callers, p)
 	}
 	g := token.Grant{Profile: name, Present: b.present}
