@@ -27,6 +27,7 @@ type Client struct {
 	Start func(ctx context.Context) error
 	// Deadline, if set, ends every wait for the daemon, as that of a context does.
 	// A context starts a timer, which costs a program that has just started 0.03 ms.
+	// Where neither has a deadline, a wait ends after two minutes.
 	Deadline time.Time
 }
 
@@ -266,23 +267,28 @@ func (c *Client) begin(ctx context.Context, conn connection, request []byte) (*a
 	return nil, c.failed(ctx, err)
 }
 
-// failed is the error for a call whose answer could not be read.
+// failed is the error for a call that was not answered.
 func (c *Client) failed(ctx context.Context, err error) error {
+	var known *token.Error
 	var timed interface{ Timeout() bool }
+	cause := ctx.Err()
+	if cause == nil && errors.As(err, &timed) && timed.Timeout() {
+		cause = context.DeadlineExceeded
+	}
 	switch {
-	case ctx.Err() != nil:
-		return c.gaveUp(ctx.Err())
-	case errors.As(err, &timed) && timed.Timeout():
-		return c.gaveUp(context.DeadlineExceeded)
+	case errors.As(err, &known):
+		return known
+	case cause != nil:
+		return fmt.Errorf("waiting for tokend at %s: %w", c.Socket, cause)
+	case isAbsent(err):
+		return &token.Error{Code: token.ErrNoDaemon, Message: "no tokend answers at " + c.Socket, Cause: err}
+	case errors.Is(err, fs.ErrPermission):
+		return &token.Error{Code: token.ErrDenied, Message: "no permission to connect to " + c.Socket, Cause: err}
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.ErrUnexpectedEOF):
 		return &token.Error{Code: token.ErrNoDaemon, Cause: err,
 			Message: fmt.Sprintf("tokend at %s went away without a whole answer", c.Socket)}
 	}
 	return c.nonsense(err)
-}
-
-func (c *Client) gaveUp(err error) error {
-	return fmt.Errorf("waiting for tokend at %s: %w", c.Socket, err)
 }
 
 // A connection is one to the daemon.
@@ -291,49 +297,41 @@ type connection interface {
 	// interrupt ends every read and write, now and later. It may be called from
 	// any goroutine.
 	interrupt()
+	// timeout bounds each read and write from now on; 0 lifts the bound.
+	timeout(wait time.Duration)
+}
+
+// patience is how long a call may wait. The kernel takes zero for no bound.
+func (c *Client) patience(ctx context.Context) time.Duration {
+	deadline, ok := ctx.Deadline()
+	if !ok || !c.Deadline.IsZero() && c.Deadline.Before(deadline) {
+		deadline = c.Deadline
+	}
+	if deadline.IsZero() {
+		return 2 * time.Minute
+	}
+	return max(time.Until(deadline), time.Millisecond)
 }
 
 func (c *Client) connect(ctx context.Context) (connection, error) {
-	conn, err := dial(ctx, c.Socket, c.Deadline)
+	if ctx.Err() != nil {
+		return nil, c.failed(ctx, ctx.Err())
+	}
+	conn, err := dial(c.Socket, c.patience(ctx))
 	if err != nil && c.Start != nil && isAbsent(err) {
-		if err = c.start(ctx); err == nil {
-			conn, err = dial(ctx, c.Socket, c.Deadline)
+		ctx, cancel := context.WithTimeout(ctx, c.patience(ctx))
+		defer cancel()
+		if err = c.Start(ctx); err == nil {
+			conn, err = dial(c.Socket, c.patience(ctx))
 		}
 	}
 	if err != nil {
-		return nil, c.notConnected(ctx, err)
+		return nil, c.failed(ctx, fmt.Errorf("connecting: %w", err))
 	}
 	if err := checkServer(conn, c.Socket); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
 	return conn, nil
-}
-
-// start calls Start with a context that ends at the deadline.
-func (c *Client) start(ctx context.Context) error {
-	if !c.Deadline.IsZero() {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, c.Deadline)
-		defer cancel()
-	}
-	return c.Start(ctx)
-}
-
-func (c *Client) notConnected(ctx context.Context, err error) error {
-	var known *token.Error
-	switch {
-	case errors.As(err, &known):
-		return known
-	case ctx.Err() != nil:
-		return c.gaveUp(ctx.Err())
-	case errors.Is(err, context.DeadlineExceeded):
-		return c.gaveUp(err)
-	case isAbsent(err):
-		return &token.Error{Code: token.ErrNoDaemon, Message: "no tokend answers at " + c.Socket, Cause: err}
-	case errors.Is(err, fs.ErrPermission):
-		return &token.Error{Code: token.ErrDenied, Message: "no permission to connect to " + c.Socket, Cause: err}
-	}
-	return fmt.Errorf("connecting to tokend: %w", err)
 }
 
 // isAbsent reports whether err means that no daemon listens.

@@ -233,8 +233,10 @@ func TestClientGivesUpWithItsContext(t *testing.T) {
 
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if err := c.Reload(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("at its deadline: %v", err)
+	for name, c := range map[string]*Client{"a context's": c, "its own": {Socket: socket, Deadline: time.Now().Add(20 * time.Millisecond)}} {
+		if err := c.Reload(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("at %s deadline: %v", name, err)
+		}
 	}
 	ctx, cancel = context.WithCancel(t.Context())
 	time.AfterFunc(20*time.Millisecond, cancel)
@@ -268,9 +270,8 @@ func TestClientWaitsForRoomInTheQueue(t *testing.T) {
 			defer func() { _ = conn.Close() }()
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	if err := (&Client{Socket: socket}).Reload(ctx); !errors.Is(err, context.DeadlineExceeded) {
+	full := &Client{Socket: socket, Deadline: time.Now().Add(50 * time.Millisecond)}
+	if err := full.Reload(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("with the queue full: %v", err)
 	}
 	go func() {
@@ -374,3 +375,4 @@ type recording struct{ io.Reader }
 func (recording) Write(b []byte) (int, error) { return len(b), nil }
 func (recording) Close() error                { return nil }
 func (recording) interrupt()                  {}
+func (recording) timeout(time.Duration)       {}

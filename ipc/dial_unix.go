@@ -21,31 +21,25 @@ import (
 // and ends pays for and does not need.
 type unixConn struct{ *os.File }
 
-// queueFull is how long to wait before trying again to enter a full queue.
-const queueFull = 10 * time.Millisecond
-
-func dial(ctx context.Context, socket string, deadline time.Time) (connection, error) {
+// dial connects. If the queue of those who wait to be accepted is full, it waits
+// for a place in it, and no longer than for an answer.
+func dial(socket string, wait time.Duration) (connection, error) {
 	if err := CheckPath(socket); err != nil {
 		return nil, err
 	}
-	for {
-		fd, err := connect(socket, deadline)
-		switch {
-		case err == nil:
-			return unixConn{os.NewFile(uintptr(fd), socket)}, nil
-		case !errors.Is(err, unix.EAGAIN):
-			return nil, os.NewSyscallError("connect", err)
-		case !deadline.IsZero() && time.Now().After(deadline):
-			return nil, context.DeadlineExceeded
-		}
-		// A connection that would have to queue blocks elsewhere; Linux says
-		// EAGAIN to a non-blocking one.
-		select {
-		case <-time.After(queueFull):
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
+	fd, err := NewSocket()
+	if err != nil {
+		return nil, os.NewSyscallError("socket", err)
 	}
+	c := unixConn{os.NewFile(uintptr(fd), socket)}
+	c.timeout(wait)
+	for err = unix.EINTR; errors.Is(err, unix.EINTR); {
+		err = unix.Connect(fd, &unix.SockaddrUnix{Name: socket})
+	}
+	if err != nil {
+		return nil, errors.Join(os.NewSyscallError("connect", err), c.Close())
+	}
+	return c, nil
 }
 
 // NewSocket makes a socket that children do not inherit.
@@ -61,32 +55,16 @@ func NewSocket() (fd int, err error) {
 	return fd, err
 }
 
-// connect makes a blocking connection without waiting for it. At the deadline,
-// reads and writes fail with EAGAIN.
-func connect(socket string, deadline time.Time) (fd int, err error) {
-	if fd, err = NewSocket(); err != nil {
-		return 0, err
-	}
-	if err = unix.SetNonblock(fd, true); err == nil {
-		err = unix.Connect(fd, &unix.SockaddrUnix{Name: socket})
-	}
-	if err == nil {
-		err = unix.SetNonblock(fd, false)
-	}
-	if err == nil && !deadline.IsZero() {
-		wait := unix.NsecToTimeval(max(time.Until(deadline), time.Millisecond).Nanoseconds())
-		err = errors.Join(unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait),
-			unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &wait))
-	}
-	if err != nil {
-		_ = unix.Close(fd)
-		return 0, err
-	}
-	return fd, nil
-}
-
 func (c unixConn) interrupt() {
 	_ = Control(c.File, func(fd int) error { return unix.Shutdown(fd, unix.SHUT_RDWR) })
+}
+
+func (c unixConn) timeout(wait time.Duration) {
+	limit := unix.NsecToTimeval(wait.Nanoseconds())
+	_ = Control(c.File, func(fd int) error {
+		return errors.Join(unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit),
+			unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &limit))
+	})
 }
 
 // Control calls f with the descriptor of a socket's connection, which is valid
@@ -124,7 +102,7 @@ func PeerOf(c any) (peer Peer, err error) {
 
 // ServerOf asks the kernel who serves a socket.
 func ServerOf(ctx context.Context, socket string) (Peer, error) {
-	conn, err := dial(ctx, socket, time.Time{})
+	conn, err := dial(socket, (&Client{}).patience(ctx))
 	if err != nil {
 		return Peer{}, err
 	}

@@ -14,17 +14,29 @@ import (
 
 // dial opens the pipe at Identification level: the server may learn who is
 // calling and may not act in the caller's name.
-func dial(ctx context.Context, socket string, deadline time.Time) (connection, error) {
+func dial(socket string, wait time.Duration) (connection, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
+	defer cancel()
 	conn, err := winio.DialPipeAccessImpLevel(ctx, socket,
 		windows.GENERIC_READ|windows.GENERIC_WRITE, winio.PipeImpLevelIdentification)
 	if err != nil {
 		return nil, err
 	}
-	return pipe{conn}, conn.SetDeadline(deadline)
+	p := pipe{conn}
+	p.timeout(wait)
+	return p, nil
 }
 
 // A pipe is a connection to the daemon.
 type pipe struct{ net.Conn }
+
+func (p pipe) timeout(wait time.Duration) {
+	deadline := time.Time{}
+	if wait > 0 {
+		deadline = time.Now().Add(wait)
+	}
+	_ = p.SetDeadline(deadline)
+}
 
 func (p pipe) interrupt() { _ = p.SetDeadline(time.Unix(1, 0)) }
 

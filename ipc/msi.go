@@ -60,6 +60,7 @@ func (c *Client) LeaseMSI(ctx context.Context, r MSIRequest) (*MSILease, error) 
 // lease.
 func (l *MSILease) Wait(ctx context.Context) {
 	defer context.AfterFunc(ctx, l.conn.interrupt)()
+	l.conn.timeout(0)
 	_, _ = io.Copy(io.Discard, l.conn) // tokend says nothing more
 	_ = l.conn.Close()
 }

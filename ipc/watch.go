@@ -57,9 +57,8 @@ func newStream(a *answer) *stream {
 // read a part of a line by then.
 func (s *stream) Next(ctx context.Context) (token.Event, error) {
 	defer context.AfterFunc(ctx, s.conn.interrupt)()
-	silence := time.AfterFunc(3*Heartbeat, s.conn.interrupt)
-	defer silence.Stop()
 	for {
+		s.conn.timeout(3 * Heartbeat)
 		line, err := s.lines.ReadSlice('\n')
 		switch {
 		case err != nil && ctx.Err() != nil:
@@ -69,7 +68,6 @@ func (s *stream) Next(ctx context.Context) (token.Event, error) {
 		case err != nil:
 			return token.Event{}, &token.Error{Code: token.ErrNoDaemon, Cause: unexpected(err), Message: fmt.Sprintf("tokend at %s went away", s.client.Socket)}
 		}
-		silence.Reset(3 * Heartbeat)
 		if line = bytes.TrimSpace(line); len(line) == 0 { // a heartbeat
 			continue
 		}
