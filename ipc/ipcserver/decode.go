@@ -19,12 +19,20 @@ import (
 // a list in a table of the settings.
 const maxDepth = 16
 
-// decode reads a body strictly, and has check, if there is one, look at it.
-func decode[T any](body []byte, check func(T) error) (in T, err error) {
-	if err = decodeStrict(body, &in); err == nil && check != nil {
-		err = check(in)
+// with makes a route's function of one that takes the request's body. The body is
+// read strictly, and check, if there is one, looks at it.
+func with[T any](check func(T) error, serve func(*call, T) error) func(*call) error {
+	return func(c *call) error {
+		var in T
+		err := decodeStrict(c.body, &in)
+		if err == nil && check != nil {
+			err = check(in)
+		}
+		if err != nil {
+			return err
+		}
+		return serve(c, in)
 	}
-	return in, err
 }
 
 // decodeStrict reads one JSON object into the struct that into points to. It

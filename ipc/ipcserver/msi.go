@@ -42,11 +42,7 @@ const (
 
 // lendMSI serves POST /v1/azure-msi: it opens an endpoint, says where it is, and
 // closes it when the caller hangs up.
-func (h *handler) lendMSI(c *call) error {
-	in, err := decode[ipc.MSIRequest](c.body, nil)
-	if err != nil {
-		return err
-	}
+func (h *handler) lendMSI(c *call, in ipc.MSIRequest) error {
 	select {
 	case h.leases <- struct{}{}:
 		defer func() { <-h.leases }()

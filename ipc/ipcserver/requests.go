@@ -100,31 +100,8 @@ func printable(s string) bool {
 	return utf8.ValidString(s) && strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) < 0
 }
 
-// decodeInvalidation reads the body of POST …/invalidate strictly. None, or one
-// without a token, means the current token; an empty token is refused, as it is a
-// variable that was not set.
-func decodeInvalidation(body []byte) (t token.Secret, err error) {
-	if len(body) == 0 {
-		return t, nil
-	}
-	var in struct {
-		AccessToken *token.Secret `json:"access_token"`
-	}
-	switch err = decodeStrict(body, &in); {
-	case err != nil || in.AccessToken == nil:
-		return t, err
-	case in.AccessToken.IsZero():
-		return t, invalid("access_token", "access_token is empty")
-	}
-	return *in.AccessToken, nil
-}
-
-// decodeProfile reads the body of POST /v1/profiles and …/rotate strictly.
-func decodeProfile(body []byte) (token.CreateProfile, error) {
-	var in ipc.ProfileBody
-	if err := decodeStrict(body, &in); err != nil {
-		return token.CreateProfile{}, err
-	}
+// profileOf reads the body of POST /v1/profiles and …/rotate.
+func profileOf(in ipc.ProfileBody) (token.CreateProfile, error) {
 	p := in.CreateProfile
 	if len(in.Secrets)+len(in.SecretsBase64) > 0 {
 		p.Secrets = map[string]token.Secret{}

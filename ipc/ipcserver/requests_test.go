@@ -1,8 +1,11 @@
+//go:build linux
+
 package ipcserver
 
 import (
 	"encoding/json"
 	"errors"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -13,14 +16,30 @@ import (
 
 // decoders are those of the requests' bodies and queries.
 var decoders = map[string]func(body string) error{
-	"profile":    func(b string) error { _, err := decodeProfile([]byte(b)); return err },
-	"invalidate": func(b string) error { _, err := decodeInvalidation([]byte(b)); return err },
-	"sign":       func(b string) error { _, err := decode([]byte(b), ipc.CheckRequest); return err },
-	"verify":     func(b string) error { _, err := decode([]byte(b), ipc.CheckVerification); return err },
-	"migrate":    func(b string) error { _, err := decode[token.KeystoreChoice]([]byte(b), nil); return err },
-	"msi":        func(b string) error { _, err := decode[ipc.MSIRequest]([]byte(b), nil); return err },
+	"profile":    func(b string) error { _, err := decodeProfile(b); return err },
+	"invalidate": func(b string) error { return invalidate(b, newMemory()) },
+	"sign":       decoding(ipc.CheckRequest),
+	"verify":     decoding(ipc.CheckVerification),
+	"migrate":    decoding[token.KeystoreChoice](nil),
+	"msi":        decoding[ipc.MSIRequest](nil),
 	"events":     func(b string) error { _, err := decodeWatch(b); return err },
 	"token":      func(b string) error { _, err := decodeQuery(b); return err },
+}
+
+func decoding[T any](check func(T) error) func(body string) error {
+	return func(body string) error {
+		return with(check, func(*call, T) error { return nil })(&call{body: []byte(body)})
+	}
+}
+
+func decodeProfile(body string) (p token.CreateProfile, err error) {
+	err = with(nil, func(_ *call, in ipc.ProfileBody) error { p, err = profileOf(in); return err })(&call{body: []byte(body)})
+	return p, err
+}
+
+func invalidate(body string, b *memory) error {
+	c := &call{Request: httptest.NewRequest("POST", "/", nil), w: httptest.NewRecorder(), name: "clms", body: []byte(body)}
+	return newHandler(b, Options{}).invalidate(c)
 }
 
 func TestStrictBodiesAndQueries(t *testing.T) {
@@ -105,8 +124,9 @@ func TestStrictBodiesAndQueries(t *testing.T) {
 
 func TestRequestsInTheirForms(t *testing.T) {
 	for body, want := range map[string]string{``: "", `{}`: "", `{"access_token":null}`: "", `{"access_token":"abc"}`: "abc"} {
-		if got, err := decodeInvalidation([]byte(body)); err != nil || got.Reveal() != want {
-			t.Errorf("%s: got %q, %v", body, got.Reveal(), err)
+		b := newMemory()
+		if err := invalidate(body, b); err != nil || len(b.dropped) != 1 || b.dropped[0].Reveal() != want {
+			t.Errorf("%s: got %q, %v", body, b.dropped, err)
 		}
 	}
 	for query, want := range map[string]token.Query{
@@ -117,7 +137,8 @@ func TestRequestsInTheirForms(t *testing.T) {
 			t.Errorf("%s: got %+v, %v", query, got, err)
 		}
 	}
-	if r, err := decode([]byte(` {"url":"https:\/\/x\/\u00e9"} `), ipc.CheckRequest); err != nil || r.URL != "https://x/é" {
+	var r token.Request
+	if err := decodeStrict([]byte(` {"url":"https:\/\/x\/\u00e9"} `), &r); err != nil || r.URL != "https://x/é" {
 		t.Errorf("%+v, %v", r, err)
 	}
 }
@@ -143,7 +164,7 @@ func FuzzDecode(f *testing.F) {
 		if err := decode(body); err != nil && !errors.Is(err, token.ErrInvalid) {
 			t.Fatalf("not ErrInvalid: %v", err)
 		}
-		p, err := decodeProfile([]byte(body))
+		p, err := decodeProfile(body)
 		if err != nil {
 			return
 		}
@@ -155,7 +176,7 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			return // a time beyond the year 9999
 		}
-		q, err := decodeProfile(trip)
+		q, err := decodeProfile(string(trip))
 		if err != nil || len(p.Secrets) != len(q.Secrets) || p.Name != q.Name || p.Provider != q.Provider {
 			t.Fatalf("%+v became %+v, %v", p, q, err)
 		}

@@ -29,26 +29,26 @@ func (h *handler) table() []route {
 		{"GET", ipc.TokenPath, "", "get", true, h.getToken},
 		{"GET", ipc.AnyTokenPath, "", "get", true, h.getToken},
 		{"POST", ipc.InvalidatePath, "", "invalidate", false, h.invalidate},
-		{"POST", ipc.ExchangePath, "", "exchange", false, h.exchange},
+		{"POST", ipc.ExchangePath, "", "exchange", false, with(checkExchange, h.exchange)},
 		{"POST", ipc.TokenPath, ipc.InvalidateSuffix, "invalidate", false, h.invalidate},
-		{"POST", ipc.MSIPath, "", "azure-msi", false, h.lendMSI},
+		{"POST", ipc.MSIPath, "", "azure-msi", false, with(nil, h.lendMSI)},
 		{"GET", ipc.ProfilesPath, "", "list", false, h.profiles},
-		{"POST", ipc.ProfilesPath, "", "add", false, h.add},
+		{"POST", ipc.ProfilesPath, "", "add", false, with(nil, h.add)},
 		{"GET", ipc.ProfilePath, "", "show", false, h.profile},
 		{"DELETE", ipc.ProfilePath, "", "remove", false, h.remove},
-		{"POST", ipc.ProfilePath, ipc.RotateSuffix, "rotate", false, h.rotate},
+		{"POST", ipc.ProfilePath, ipc.RotateSuffix, "rotate", false, with(nil, h.rotate)},
 		{"GET", ipc.ProvidersPath, "", "providers", false, h.providers},
 		{"GET", ipc.StatusPath, "", "status", false, h.status},
 		{"POST", ipc.ReloadPath, "", "reload", false, h.reload},
-		{"POST", ipc.SignPath, "", "sign", false, h.sign},
-		{"POST", ipc.VerifyPath, "", "verify", false, h.verify},
+		{"POST", ipc.SignPath, "", "sign", false, with(ipc.CheckRequest, h.sign)},
+		{"POST", ipc.VerifyPath, "", "verify", false, with(ipc.CheckVerification, h.verify)},
 		{"GET", ipc.AuthorizePath, "", "authorize", false, h.authorize},
 		{"GET", ipc.EventsPath, "", "events", true, h.events},
 		{"GET", ipc.MetricsPath, "", "metrics", false, h.metrics},
 		{"GET", ipc.DoctorPath, "", "doctor", false, h.doctor},
 		{"GET", ipc.KeystorePath, "", "keystore", false, h.keystore},
 		{"POST", ipc.UnlockPath, "", "unlock", false, h.unlock},
-		{"POST", ipc.MigratePath, "", "migrate", false, h.migrate},
+		{"POST", ipc.MigratePath, "", "migrate", false, with(nil, h.migrate)},
 	}
 }
 
@@ -99,31 +99,37 @@ func (h *handler) getToken(c *call) error {
 	return nil
 }
 
-func (h *handler) exchange(c *call) error {
-	in, err := decode(c.body, func(in ipc.Exchange) error { return checkURL(in.Registry) })
-	if err != nil {
-		return err
-	}
+func checkExchange(in ipc.Exchange) error { return checkURL(in.Registry) }
+
+func (h *handler) exchange(c *call, in ipc.Exchange) error {
 	refresh, err := h.backend.Exchange(c.Context(), c.name, in.Registry)
 	return c.json(ipc.Exchanged{RefreshToken: refresh.Reveal()}, err)
 }
 
+// invalidate drops the token that the body names. No body, or one without a token,
+// means the current token; an empty token is a variable that was not set.
 func (h *handler) invalidate(c *call) error {
-	t, err := decodeInvalidation(c.body)
-	if err != nil {
-		return err
+	var in struct {
+		AccessToken *token.Secret `json:"access_token"`
 	}
-	if c.name == "" && t.IsZero() {
+	if len(c.body) > 0 {
+		if err := decodeStrict(c.body, &in); err != nil {
+			return err
+		}
+	}
+	var t token.Secret
+	switch {
+	case in.AccessToken != nil && in.AccessToken.IsZero():
+		return invalid("access_token", "access_token is empty")
+	case in.AccessToken != nil:
+		t = *in.AccessToken
+	case c.name == "":
 		return invalid("access_token", "either a profile or an access_token must be named")
 	}
 	return c.done(h.backend.Invalidate(c.Context(), c.name, t))
 }
 
-func (h *handler) sign(c *call) error {
-	request, err := decode(c.body, ipc.CheckRequest)
-	if err != nil {
-		return err
-	}
+func (h *handler) sign(c *call, request token.Request) error {
 	signed, err := h.backend.Sign(c.Context(), c.name, request)
 	if err != nil {
 		return err
@@ -136,11 +142,7 @@ func (h *handler) sign(c *call) error {
 	return nil
 }
 
-func (h *handler) verify(c *call) error {
-	in, err := decode(c.body, ipc.CheckVerification)
-	if err != nil {
-		return err
-	}
+func (h *handler) verify(c *call, in ipc.Verification) error {
 	return c.json(h.backend.Verify(c.Context(), c.name, token.NewSecret(in.Token), in.Remote))
 }
 
@@ -170,8 +172,8 @@ func list[T any](s []T) []T {
 	return s
 }
 
-func (h *handler) add(c *call) error {
-	p, err := decodeProfile(c.body)
+func (h *handler) add(c *call, in ipc.ProfileBody) error {
+	p, err := profileOf(in)
 	if err != nil {
 		return err
 	}
@@ -185,8 +187,8 @@ func (h *handler) add(c *call) error {
 	return c.answer(http.StatusCreated, created, err)
 }
 
-func (h *handler) rotate(c *call) error {
-	p, err := decodeProfile(c.body)
+func (h *handler) rotate(c *call, in ipc.ProfileBody) error {
+	p, err := profileOf(in)
 	if err != nil {
 		return err
 	}
@@ -207,10 +209,6 @@ func (h *handler) keystore(c *call) error { return c.json(h.backend.Keystore(c.C
 
 func (h *handler) unlock(c *call) error { return c.done(h.backend.Unlock(c.Context())) }
 
-func (h *handler) migrate(c *call) error {
-	to, err := decode[token.KeystoreChoice](c.body, nil)
-	if err != nil {
-		return err
-	}
+func (h *handler) migrate(c *call, to token.KeystoreChoice) error {
 	return c.json(h.backend.Migrate(c.Context(), to))
 }
