@@ -18,19 +18,9 @@ const (
 	textType = "text/plain; charset=utf-8"
 )
 
-// wantsText reports whether the caller asks for text/plain, and not for JSON
-// before that.
+// wantsText reports whether the caller asks for text/plain first.
 func (c *call) wantsText() bool {
-	for accept := range strings.SplitSeq(c.Header.Get("Accept"), ",") {
-		kind, _, _ := strings.Cut(accept, ";")
-		switch strings.ToLower(strings.TrimSpace(kind)) {
-		case "text/plain":
-			return true
-		case jsonType:
-			return false
-		}
-	}
-	return false
+	return strings.HasPrefix(strings.ToLower(c.Header.Get("Accept")), "text/plain")
 }
 
 // done answers a request that has no result to show.

@@ -11,14 +11,6 @@ import (
 	"tokend/providers/token"
 )
 
-// The headers in which authorize describes a token.
-const (
-	subjectHeader = "X-Tokend-Subject"
-	issuerHeader  = "X-Tokend-Issuer"
-	claimsHeader  = "X-Tokend-Claims"
-	reasonHeader  = "X-Tokend-Reason"
-)
-
 // Reasons of authorize's own. The others are the verifier's.
 const (
 	reasonMissing   = "missing"
@@ -83,7 +75,7 @@ func presented(head http.Header) (token.Secret, token.Verdict) {
 // for somebody else, 401 with a challenge (RFC 6750 §3) for all others.
 func (c *call) turnAway(v token.Verdict) error {
 	v.Valid, v.Claims = false, nil
-	c.w.Header().Set(reasonHeader, v.Reason)
+	c.w.Header().Set("X-Tokend-Reason", v.Reason)
 	if v.Reason == "wrong_audience" {
 		return c.answer(http.StatusForbidden, v, nil)
 	}
@@ -91,34 +83,16 @@ func (c *call) turnAway(v token.Verdict) error {
 	return c.answer(http.StatusUnauthorized, v, nil)
 }
 
-// challenge names no error if there was no token (RFC 6750 §3.1).
+// challenge names no error if there was no token (RFC 6750 §3.1). The reason is
+// in the body, and in a header of its own.
 func challenge(v token.Verdict) string {
-	code := "invalid_token"
 	switch v.Reason {
 	case reasonMissing:
 		return "Bearer"
 	case reasonAmbiguous:
-		code = "invalid_request"
+		return `Bearer error="invalid_request"`
 	}
-	return `Bearer error="` + code + `", error_description="` + description(v.Message) + `"`
-}
-
-// maxDescription bounds an error_description.
-const maxDescription = 200
-
-// description makes of a message what error_description may hold (RFC 6750
-// §3: visible ASCII without quotes and backslashes).
-func description(message string) string {
-	text := strings.Map(func(r rune) rune {
-		switch {
-		case r == '"':
-			return '\''
-		case r < ' ' || r > '~' || r == '\\':
-			return '?'
-		}
-		return r
-	}, message)
-	return text[:min(len(text), maxDescription)]
+	return `Bearer error="invalid_token"`
 }
 
 const (
@@ -132,8 +106,8 @@ const (
 // proxies pass on the client's own where one is missing; what cannot stand in a
 // header as it is, or is too long, makes it empty.
 func setClaims(head http.Header, claims map[string]any) {
-	head.Set(subjectHeader, headerText(claims["sub"]))
-	head.Set(issuerHeader, headerText(claims["iss"]))
+	head.Set("X-Tokend-Subject", headerText(claims["sub"]))
+	head.Set("X-Tokend-Issuer", headerText(claims["iss"]))
 	if claims == nil {
 		claims = map[string]any{}
 	}
@@ -142,7 +116,7 @@ func setClaims(head http.Header, claims map[string]any) {
 	if err == nil && base64.RawURLEncoding.EncodedLen(len(b)) <= maxClaims {
 		text = base64.RawURLEncoding.EncodeToString(b)
 	}
-	head.Set(claimsHeader, text)
+	head.Set("X-Tokend-Claims", text)
 }
 
 // headerText is a claim that is text and can be a header's value, else "".

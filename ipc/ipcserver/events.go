@@ -64,10 +64,10 @@ func eventLine(e token.Event) []byte {
 
 // metrics answers Prometheus.
 func (h *handler) metrics(c *call) error {
-	if h.measure == nil {
+	if h.Metrics == nil {
 		return &token.Error{Code: token.ErrNotFound, Message: "this tokend has no metrics"}
 	}
-	metrics, err := h.measure(c.Context())
+	metrics, err := h.Metrics(c.Context())
 	if err != nil {
 		return err
 	}

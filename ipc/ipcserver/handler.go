@@ -1,6 +1,7 @@
 package ipcserver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,36 +20,26 @@ import (
 )
 
 type handler struct {
+	Options
 	backend Backend
-	allow   func(ipc.Peer) error
-	audit   func(Event)
 	log     *slog.Logger
-	times   times
 	routes  []route
 	// leases holds a value per endpoint that is lent.
 	leases chan struct{}
 	// ending ends when the server is to.
 	ending context.Context
-	// count and measure may be nil.
-	count   func(do, result string)
-	measure func(context.Context) (http.Handler, error)
 }
 
 func newHandler(b Backend, o Options) *handler {
 	if o.Audit != nil {
 		b = &audited{b, o.Audit}
 	}
-	h := &handler{backend: b, allow: o.Allow, audit: o.Audit, log: o.Log, times: o.times, leases: make(chan struct{}, maxLeases),
-		ending: context.Background(), count: o.Count, measure: o.Metrics}
-	if h.allow == nil {
-		h.allow = OwnUser
+	if o.Allow == nil {
+		o.Allow = OwnUser
 	}
-	if h.log == nil {
-		h.log = slog.New(slog.DiscardHandler)
-	}
-	if h.times == (times{}) {
-		h.times = usualTimes
-	}
+	h := &handler{Options: o, backend: b, leases: make(chan struct{}, maxLeases), ending: context.Background()}
+	h.log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
+	h.times = cmp.Or(o.times, usualTimes)
 	h.routes = h.table()
 	return h
 }
@@ -124,12 +115,12 @@ func (h *handler) serve(c *call) error {
 
 func (h *handler) counted(do string, err error) {
 	switch {
-	case h.count == nil:
+	case h.Count == nil:
 	case err == nil:
-		h.count(do, "ok")
+		h.Count(do, "ok")
 	default:
 		e, _ := wireError(err)
-		h.count(do, string(e.Code))
+		h.Count(do, string(e.Code))
 	}
 }
 
@@ -142,7 +133,7 @@ func (h *handler) admit(c *call) error {
 	}
 	err := who.err
 	if err == nil {
-		err = h.allow(who.peer)
+		err = h.Allow(who.peer)
 	}
 	if err == nil && c.Header.Get("Origin") != "" {
 		err = errors.New("tokend does not answer web pages")
@@ -150,8 +141,8 @@ func (h *handler) admit(c *call) error {
 	if err == nil {
 		return nil
 	}
-	if h.audit != nil {
-		h.audit(Event{Caller: who.peer, Program: who.program(), Do: "connect", Code: token.ErrDenied})
+	if h.Audit != nil {
+		h.Audit(Event{Caller: who.peer, Program: who.program(), Do: "connect", Code: token.ErrDenied})
 	}
 	h.log.Warn("caller refused", "uid", who.peer.UID, "pid", who.peer.PID, "reason", err.Error())
 	return &token.Error{Code: token.ErrDenied, Message: err.Error(), Cause: err}

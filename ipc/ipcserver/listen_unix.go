@@ -78,12 +78,11 @@ func prepare(dir string, excuse fs.FileMode) error {
 		}
 	}
 	info, err := makeDir(dir)
-	if err == nil {
-		err = checkOwner(dir, info)
-	}
 	switch {
 	case err != nil:
 		return err
+	case ownerOf(info) != 0 && ownerOf(info) != os.Geteuid():
+		return badSocket("%s belongs to uid %d, who is neither root nor you (uid %d)", dir, ownerOf(info), os.Geteuid())
 	case info.Mode()&fs.ModeSymlink != 0 && excuse != 0:
 		// Root's links (/var on macOS) and our own lead where they should. The
 		// path they lead to has no links any more.
@@ -119,13 +118,6 @@ func makeDir(dir string) (fs.FileInfo, error) {
 		return nil, err
 	}
 	return os.Lstat(dir)
-}
-
-func checkOwner(path string, info fs.FileInfo) error {
-	if uid := ownerOf(info); uid != 0 && uid != os.Geteuid() {
-		return badSocket("%s belongs to uid %d, who is neither root nor you (uid %d)", path, uid, os.Geteuid())
-	}
-	return nil
 }
 
 func ownerOf(info fs.FileInfo) int { return int(info.Sys().(*syscall.Stat_t).Uid) }

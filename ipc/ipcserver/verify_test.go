@@ -126,17 +126,13 @@ func TestChallenges(t *testing.T) {
 	s := start(t, newMemory(), Options{})
 	for lines, want := range map[string]string{
 		"":                       "Bearer",
-		"X-API-Key: expired\r\n": `Bearer error="invalid_token", error_description="the token '?' expired??"`,
-		"X-API-Key: a\r\nAuthorization: Bearer b\r\n": `Bearer error="invalid_request", error_description="X-API-Key and Authorization hold different tokens"`,
+		"X-API-Key: expired\r\n": `Bearer error="invalid_token"`,
+		"X-API-Key: a\r\nAuthorization: Bearer b\r\n": `Bearer error="invalid_request"`,
 	} {
 		answer, _ := s.askAuthorize(t, lines)
 		if got := answer.Header.Get("WWW-Authenticate"); got != want {
 			t.Errorf("%q: %s, want %s", lines, got, want)
 		}
-	}
-	long := description(strings.Repeat("x", 1000))
-	if len(long) != maxDescription {
-		t.Errorf("a description of %d bytes", len(long))
 	}
 }
 
