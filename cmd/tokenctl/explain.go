@@ -65,8 +65,7 @@ func topicList(s ui.Screen, topics []docs.Topic) string {
 			b.WriteString(strings.Repeat("\n", min(1, len(group))) + s.Paint(ui.Faint, t.Group+":") + "\n")
 			group = t.Group
 		}
-		b.WriteString("  " + t.Names[0] + strings.Repeat(" ", names-len(t.Names[0])+2) +
-			ui.Cut(unmarked(t.Summary()), ui.Width-names-4) + "\n")
+		fmt.Fprintf(&b, "  %-*s  %s\n", names, t.Names[0], ui.Cut(unmarked(t.Summary()), ui.Width-names-4))
 	}
 	return b.String()
 }
@@ -97,17 +96,8 @@ func findTopic(words string) (docs.Topic, error) {
 		ui.Cut(words, 60), cmp.Or(cli.DidYouMean(words, names), "; tokenctl explain lists them"))}
 }
 
-// unmarked is a text without markup: several words between backquotes get
-// quotes instead.
-func unmarked(text string) string {
-	parts := strings.Split(text, "`")
-	for i, part := range parts {
-		if i%2 == 1 && strings.ContainsAny(part, " \n") {
-			parts[i] = `"` + part + `"`
-		}
-	}
-	return strings.Join(parts, "")
-}
+// unmarked is a text without markup: quotation marks stand for backquotes.
+func unmarked(text string) string { return strings.ReplaceAll(text, "`", `"`) }
 
 // quotes are the texts between backquotes that are not commands.
 func quotes(text string) (found []string) {

@@ -51,8 +51,5 @@ func invalidateCommand(e *ui.Env) *cli.Command {
 // tokenFile is the flag --token-file, whose value may by mistake be a token.
 var tokenFile = form.Input{Label: "--token-file", Typed: true}
 
-// The sizes of tokens in a file, in bytes: of any, and of one to verify.
-const (
-	maxTokenFile = 256 << 10
-	maxPresented = 64 << 10
-)
+// maxTokenFile is how large a token in a file may be, in bytes.
+const maxTokenFile = 64 << 10

@@ -65,17 +65,11 @@ func tokensOf(p token.ProfileStatus) []token.TokenStatus {
 // noToken stands for the token of a profile that has none: its state is what
 // the profile does instead, if it is of such a kind.
 func noToken(p token.ProfileStatus) token.TokenStatus {
-	if p.Does == doesSign || p.Does == doesVerify {
+	if p.Does == "signs" || p.Does == "verifies" {
 		return token.TokenStatus{State: p.Does, LastUsed: p.LastUsed, LastUser: p.LastUser}
 	}
 	return token.TokenStatus{State: "none"}
 }
-
-// What the profiles without tokens do.
-const (
-	doesSign   = "signs"
-	doesVerify = "verifies"
-)
 
 // usable reports whether tokend serves a token.
 func usable(t token.TokenStatus) bool {
@@ -87,7 +81,7 @@ func usable(t token.TokenStatus) bool {
 func stateOf(t token.TokenStatus) ui.Cell {
 	state := ui.Printable(t.State)
 	switch {
-	case t.State == doesSign || t.State == doesVerify:
+	case t.State == "signs" || t.State == "verifies":
 		return ui.Cell{Text: state, As: ui.Good}
 	case usable(t) && t.Error != nil:
 		return ui.Cell{Text: state, As: ui.Warn}

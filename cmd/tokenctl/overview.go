@@ -57,9 +57,9 @@ func overviewLines(st token.Status, now time.Time) []string {
 func useCommand(p token.ProfileStatus) string {
 	name := ui.Printable(ui.Word(p.Name))
 	switch p.Does {
-	case doesSign:
+	case "signs":
 		return "tokenctl sign " + name + " URL"
-	case doesVerify:
+	case "verifies":
 		return "tokenctl verify " + name
 	}
 	return "tokenctl get " + name

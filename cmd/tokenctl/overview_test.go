@@ -18,7 +18,7 @@ func TestWithoutArgumentsItSaysHowThingsStand(t *testing.T) {
 	b.status.Profiles = b.status.Profiles[1:]
 	call(t, socket, nil).wants(t, ui.ExitOK, "\nUse one: tokenctl get clms\n", "")
 
-	b.status.Profiles = []token.ProfileStatus{{Name: "rock", Does: doesSign}}
+	b.status.Profiles = []token.ProfileStatus{{Name: "rock", Does: "signs"}}
 	call(t, socket, nil).wants(t, ui.ExitOK, "\nUse one: tokenctl sign rock URL\n", "")
 
 	b.status.Profiles = nil

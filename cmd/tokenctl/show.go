@@ -38,7 +38,7 @@ the last attempts to obtain one. It never shows a secret.`,
 func profileText(s ui.Screen, p token.ProfileStatus, now time.Time) string {
 	expires := "no known expiry"
 	switch {
-	case p.Does == doesVerify:
+	case p.Does == "verifies":
 		expires = "none needed"
 	case !p.CredentialExpires.IsZero():
 		expires = fmt.Sprintf("expires on %s, %s", ui.Day(p.CredentialExpires), ui.When(p.CredentialExpires, now))

@@ -65,7 +65,7 @@ func readPresented(e *ui.Env, file string) (token.Secret, error) {
 	case file == "-" && ok:
 		return t.AskSecret("Token")
 	}
-	text, err := tokenFile.Read(e, file, maxPresented)
+	text, err := tokenFile.Read(e, file, maxTokenFile)
 	return token.NewSecret(string(bytes.TrimRight(text, "\r\n"))), err
 }
 

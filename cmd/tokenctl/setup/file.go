@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -154,16 +155,13 @@ func (l link) Undo() error {
 
 // lookPath finds a program in $PATH, and reports whether it is this tokenctl.
 func lookPath(name, self string) (path string, isSelf bool) {
-	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
-		path = filepath.Join(dir, name)
-		if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
-			continue
-		}
-		target, err := filepath.EvalSymlinks(path)
-		own, err2 := filepath.EvalSymlinks(self)
-		return path, err == nil && err2 == nil && target == own
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return "", false
 	}
-	return "", false
+	target, err := os.Stat(path)
+	own, failed := os.Stat(self)
+	return path, err == nil && failed == nil && os.SameFile(target, own)
 }
 
 // onPath has a program name lead to tokenctl: nothing if it does, else a link

@@ -192,6 +192,9 @@ func TestAProgramThatIsNotOursStands(t *testing.T) {
 	dir, self := home(t)
 	foreign := filepath.Join(dir, "bin", "docker-credential-tokend")
 	write(t, foreign, "#!/bin/sh\n")
+	if err := os.Chmod(foreign, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	found, _ := Named("docker")
 	if _, err := found.Changes(Request{Host: "https://reg.example", Self: self}); !errors.Is(err, token.ErrExists) {
 		t.Errorf("%v", err)
