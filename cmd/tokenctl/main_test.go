@@ -63,7 +63,8 @@ type backend struct {
 	remote    bool
 	verdict   token.Verdict
 	calls     []string
-	hang      bool // Get never answers
+	goOn      chan struct{} // Get and Add wait for its end
+	refusals  []error       // for the next calls of Add
 	events    []token.Event
 	drained   func() // called once all events are sent
 	keystore  token.KeystoreStatus
@@ -108,10 +109,18 @@ func (b *backend) note(call string) error {
 	return b.err
 }
 
-func (b *backend) Get(ctx context.Context, name string, q token.Query) (token.Grant, error) {
-	if b.hang {
-		<-ctx.Done()
+func (b *backend) wait(ctx context.Context) {
+	if b.goOn == nil {
+		return
 	}
+	select {
+	case <-b.goOn:
+	case <-ctx.Done():
+	}
+}
+
+func (b *backend) Get(ctx context.Context, name string, q token.Query) (token.Grant, error) {
+	b.wait(ctx)
 	if name == "" {
 		name = cmp.Or(b.owner, "clms")
 	}
@@ -138,7 +147,11 @@ func (b *backend) Profile(_ context.Context, name string) (token.ProfileStatus, 
 	return token.ProfileStatus{}, &token.Error{Code: token.ErrNotFound, Message: fmt.Sprintf("no profile %q", name)}
 }
 
-func (b *backend) Status(context.Context) (token.Status, error) { return b.status, nil }
+func (b *backend) Status(context.Context) (token.Status, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.status, nil
+}
 
 func (b *backend) Providers(context.Context) ([]token.Provider, error) {
 	if b.kinds != nil {
@@ -170,9 +183,13 @@ func (b *backend) Providers(context.Context) ([]token.Provider, error) {
 	}, nil
 }
 
-func (b *backend) Add(_ context.Context, a token.CreateProfile) (token.Created, error) {
+func (b *backend) Add(ctx context.Context, a token.CreateProfile) (token.Created, error) {
+	b.wait(ctx)
 	err := b.note("add " + a.Name)
 	b.addition = a
+	if len(b.refusals) > 0 {
+		err, b.refusals = b.refusals[0], b.refusals[1:]
+	}
 	return b.added, err
 }
 
@@ -367,7 +384,7 @@ func TestSocketComesFromTheEnvironment(t *testing.T) {
 
 func TestTimeoutIsTemporary(t *testing.T) {
 	b := newBackend()
-	b.hang = true
+	b.goOn = make(chan struct{})
 	begin := time.Now()
 	r := call(t, serve(t, b), nil, "get", "clms", "--timeout", "50ms")
 	r.wants(t, ui.ExitUnavailable, "", "did not answer in time")
@@ -623,7 +640,7 @@ func TestAHelperGivesUp(t *testing.T) {
 	defer func(before time.Duration) { helperPatience = before }(helperPatience)
 	helperPatience = 100 * time.Millisecond
 	b := newBackend()
-	b.hang = true
+	b.goOn = make(chan struct{})
 	socket := serve(t, b)
 	var out, errs bytes.Buffer
 	in := strings.NewReader("protocol=https\nhost=dev.example\n\n")

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -306,30 +305,13 @@ func TestInterruptGivesTheEchoBack(t *testing.T) {
 	}
 }
 
-// refusing is a backend that refuses the first additions.
-type refusing struct {
-	*backend
-	errs []error
-	seen []token.CreateProfile
-}
-
-func (r *refusing) Add(ctx context.Context, a token.CreateProfile) (token.Created, error) {
-	r.seen = append(r.seen, a)
-	if len(r.errs) == 0 {
-		return r.backend.Add(ctx, a)
-	}
-	err := r.errs[0]
-	r.errs = r.errs[1:]
-	return token.Created{}, err
-}
-
 func TestAddAsksAgainForWhatTokendRefuses(t *testing.T) {
 	invalid := func(field string) error {
 		return &token.Error{Code: token.ErrInvalid, Message: field + " is refused", Field: field}
 	}
 	pfx := writeSecret(t, "a.pfx", "PFX")
-	b, p := &refusing{backend: newBackend()}, newPerson(t)
-	b.errs = []error{&token.Error{Code: token.ErrExists, Message: "the name is taken", Field: "name"}, invalid("settings.client_id"), invalid("pfx_password")}
+	b, p := newBackend(), newPerson(t)
+	b.refusals = []error{&token.Error{Code: token.ErrExists, Message: "the name is taken", Field: "name"}, invalid("settings.client_id"), invalid("pfx_password")}
 	wait := p.runs(serve(t, b), "add", "--provider", "azure", "--tenant", "t", "--scope", "s")
 	p.answers("Name for the profile [azure]: ", "")
 	p.answers("client_id: ", "wrong")
@@ -344,8 +326,8 @@ func TestAddAsksAgainForWhatTokendRefuses(t *testing.T) {
 	}
 	want := map[string]any{"tenant": "t", "client_id": "right", "scope": "s"}
 	a := b.addition
-	if len(b.seen) != 4 || a.Name != "other" || fmt.Sprint(a.Settings) != fmt.Sprint(want) || a.Secrets["pfx"].Reveal() != "PFX" || a.Secrets["pfx_password"].Reveal() != canary+"2" {
-		t.Errorf("sent %d times, at last %+v", len(b.seen), a)
+	if len(b.calls) != 4 || a.Name != "other" || fmt.Sprint(a.Settings) != fmt.Sprint(want) || a.Secrets["pfx"].Reveal() != "PFX" || a.Secrets["pfx_password"].Reveal() != canary+"2" {
+		t.Errorf("sent %d times, at last %+v", len(b.calls), a)
 	}
 	if strings.Contains(p.seen(), canary) {
 		t.Errorf("the password is on the screen:\n%s", p.seen())
@@ -353,9 +335,9 @@ func TestAddAsksAgainForWhatTokendRefuses(t *testing.T) {
 }
 
 func TestAddDoesNotAskForEver(t *testing.T) {
-	b, p := &refusing{backend: newBackend()}, newPerson(t)
+	b, p := newBackend(), newPerson(t)
 	for range 9 {
-		b.errs = append(b.errs, &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf("refused, %d left", len(b.errs)), Field: "client_id"})
+		b.refusals = append(b.refusals, &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf("refused, %d left", len(b.refusals)), Field: "client_id"})
 	}
 	wait := p.runs(serve(t, b), "add", "x", "--provider", "azure", "--tenant", "t", "--scope", "s", "--client-secret-file", writeSecret(t, "s", canary))
 	p.answers("client_id: ", "a")
@@ -363,8 +345,8 @@ func TestAddDoesNotAskForEver(t *testing.T) {
 	for i := range retries {
 		p.answers(fmt.Sprintf("refused, %d left\r\napplication ID\r\nclient_id: ", i), "b")
 	}
-	if r := wait(); r.status != ui.ExitUsage || len(b.seen) != 1+retries {
-		t.Errorf("status %d, sent %d times; on the screen:\n%s", r.status, len(b.seen), p.seen())
+	if r := wait(); r.status != ui.ExitUsage || len(b.calls) != 1+retries {
+		t.Errorf("status %d, sent %d times; on the screen:\n%s", r.status, len(b.calls), p.seen())
 	}
 	p.sees("Nothing was saved.")
 	if strings.Contains(p.seen(), "--client-id") {
@@ -429,22 +411,10 @@ func (p *person) resize(columns, rows int) {
 	}
 }
 
-// changing is a backend whose state changes while status --watch runs.
-type changing struct {
-	*backend
-	mu sync.Mutex
-}
-
-func (c *changing) Status(ctx context.Context) (token.Status, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.backend.Status(ctx)
-}
-
 func TestWatchShowsChangesAndLeavesTheTerminalAsItWas(t *testing.T) {
 	t.Setenv("TERM", "xterm")
 	t.Setenv("NO_COLOR", "1")
-	b, p := &changing{backend: newBackend()}, newPerson(t)
+	b, p := newBackend(), newPerson(t)
 	p.resize(60, 12)
 	c := p.atTerminal(serve(t, b), "status", "--watch")
 	p.sees(enterWatch)
@@ -548,22 +518,6 @@ func TestAddOfAFileAsksForAName(t *testing.T) {
 	p.sees("use --scope for another")
 }
 
-// slow is a backend whose issuer thinks until the test goes on.
-type slow struct {
-	*backend
-	goOn chan struct{}
-}
-
-func (s *slow) Get(ctx context.Context, name string, q token.Query) (token.Grant, error) {
-	<-s.goOn
-	return s.backend.Get(ctx, name, q)
-}
-
-func (s *slow) Add(ctx context.Context, a token.CreateProfile) (token.Created, error) {
-	<-s.goOn
-	return s.backend.Add(ctx, a)
-}
-
 // tokenctl shows what it waits for, beside the answer, and leaves nothing behind.
 func TestWaitingShowsOnATerminal(t *testing.T) {
 	key := writeSecret(t, "service-key.json", clmsKey("x"))
@@ -571,10 +525,11 @@ func TestWaitingShowsOnATerminal(t *testing.T) {
 		"Waiting for a token ... ": {"get", "clms"}, "Obtaining a token to prove that it works ... ": {"add", "x", key},
 		"1 of 1: obtaining a token for clms-2 ... ": {"import", key, "--yes"},
 	} {
-		s, p := &slow{newBackend(), make(chan struct{})}, newPerson(t)
-		wait := p.runs(serve(t, s), args...)
+		b, p := newBackend(), newPerson(t)
+		b.goOn = make(chan struct{})
+		wait := p.runs(serve(t, b), args...)
 		p.sees(text)
-		close(s.goOn)
+		close(b.goOn)
 		r := wait()
 		if r.status != ui.ExitOK || strings.Contains(r.out, "...") {
 			t.Errorf("%q: status %d, stdout %q", args, r.status, r.out)
@@ -589,14 +544,14 @@ func TestWaitingShowsOnATerminal(t *testing.T) {
 // What was typed is not lost because the issuer is out of reach.
 func TestAddKeepsAnswersUntestedIfAsked(t *testing.T) {
 	for answer, status := range map[string]int{"y": ui.ExitOK, "": ui.ExitUnavailable} {
-		b, p := &refusing{backend: newBackend()}, newPerson(t)
-		b.errs = []error{&token.Error{Code: token.ErrUnavailable, Message: "idp cannot be reached"}}
+		b, p := newBackend(), newPerson(t)
+		b.refusals = []error{&token.Error{Code: token.ErrUnavailable, Message: "idp cannot be reached"}}
 		wait := p.runs(serve(t, b), "add", "x", "--provider", "azure", "--tenant", "t", "--scope", "s", "--client-id", "c")
 		p.answers("Which one [1-3]: ", "1")
 		p.whispers("(not shown): ", canary)
 		p.answers("idp cannot be reached\r\nSave it untested? [y/N] ", answer)
-		if r := wait(); r.status != status || len(b.seen) != 1+strings.Count(answer, "y") || b.addition.NoCheck != (answer == "y") {
-			t.Errorf("%q: status %d, sent %d times, at last %+v", answer, r.status, len(b.seen), b.addition)
+		if r := wait(); r.status != status || len(b.calls) != 1+strings.Count(answer, "y") || b.addition.NoCheck != (answer == "y") {
+			t.Errorf("%q: status %d, sent %d times, at last %+v", answer, r.status, len(b.calls), b.addition)
 		}
 	}
 }
