@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"tokend/cmd/tokenctl/cli"
+	"tokend/cmd/tokenctl/form"
 	"tokend/cmd/tokenctl/ui"
 	"tokend/providers/token"
 )
@@ -48,19 +49,7 @@ func overviewLines(st token.Status, now time.Time) []string {
 	if i >= 0 {
 		lines = append(lines, "Needs attention: "+ui.Typed("tokenctl status", ui.Printable(ui.Word(st.Profiles[i].Name))))
 	} else {
-		lines = append(lines, "Use one: "+ui.Typed(useCommand(st.Profiles[0])))
+		lines = append(lines, "Use one: "+ui.Typed(form.UseOf(st.Profiles[0])))
 	}
 	return append(lines, fmt.Sprintf("See all %d: ", len(st.Profiles))+ui.Typed("tokenctl status")+"; one at length: "+ui.Typed("tokenctl status NAME"))
-}
-
-// useCommand is the command that uses a profile.
-func useCommand(p token.ProfileStatus) string {
-	name := ui.Printable(ui.Word(p.Name))
-	switch p.Does {
-	case "signs":
-		return "tokenctl sign " + name + " URL"
-	case "verifies":
-		return "tokenctl verify " + name
-	}
-	return "tokenctl get " + name
 }

@@ -293,19 +293,19 @@ func msiEnv(env []string, lease *ipc.MSILease) []string {
 // keepLease keeps the endpoint until ctx ends: after a restart of tokend, it
 // asks for the same endpoint again.
 func keepLease(ctx context.Context, d *ipc.Client, lease *ipc.MSILease, profiles []string) {
+	again := ipc.MSIRequest{Profiles: profiles, Endpoint: lease.Endpoint, Header: lease.Header.Reveal()}
+	pause := time.Duration(0)
 	for {
-		lease.Wait(ctx)
-		for pause := time.Duration(0); ; pause = min(pause+100*time.Millisecond, 5*time.Second) {
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(pause):
-			}
-			next, err := d.LeaseMSI(ctx, ipc.MSIRequest{Profiles: profiles, Endpoint: lease.Endpoint, Header: lease.Header.Reveal()})
-			if err == nil {
-				lease = next
-				break
-			}
+		if lease != nil {
+			lease.Wait(ctx)
+			pause = 0
 		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+		lease, _ = d.LeaseMSI(ctx, again)
+		pause = min(pause+100*time.Millisecond, 5*time.Second)
 	}
 }

@@ -234,7 +234,7 @@ func renderItems(e *ui.Env, items []item) string {
 			notes = append([]string{ui.Printable(i.Error.Error())}, ui.Hints(i.Error, s)...)
 		} else if i.Done {
 			checked = checked && i.Checked
-			notes = []string{"Use it: " + ui.Typed(useOf(i.created.Profile))}
+			notes = []string{"Use it: " + ui.Typed(UseOf(i.created.Profile))}
 			files = append(files, unneeded(i, items)...)
 			for _, v := range i.Variables {
 				variables = append(variables, v+" in "+i.From)

@@ -43,13 +43,13 @@ func renderProfile(created token.Created, untested string, files []string, now t
 	for _, warning := range p.Warnings {
 		b.WriteString(ui.Wrap("Warning: "+ui.Printable(warning), ""))
 	}
-	b.WriteString(renderFiles(files, created.Checked, useOf(p)))
-	fmt.Fprintf(&b, "Use it: %s\n", useOf(p))
+	b.WriteString(renderFiles(files, created.Checked, UseOf(p)))
+	fmt.Fprintf(&b, "Use it: %s\n", UseOf(p))
 	return b.String()
 }
 
-// useOf is the command that uses a profile.
-func useOf(p token.ProfileStatus) string {
+// UseOf is the command that uses a profile.
+func UseOf(p token.ProfileStatus) string {
 	name := ui.Printable(ui.Word(p.Name))
 	switch p.Does {
 	case "signs":

@@ -42,36 +42,35 @@ func (c command) String() string {
 
 // A setting is a change that the tool's own commands make.
 type setting struct {
-	shown string
-	// read reads the tool's configuration. The error names what others wrote
-	// that conflicts with the setting.
-	read func() (state, error)
-}
-
-// A state is what a tool's configuration has of a setting.
-type state struct {
-	done, ours bool // it is in place; some of it is there and ours
 	set, unset []command
+	// read reports whether the setting is in place, and whether some of it is there
+	// and ours. The error names what others wrote that conflicts with it.
+	read func() (done, ours bool, err error)
 }
 
-func (s setting) Show() string { return s.shown }
+func (s setting) Show() (text string) {
+	for _, c := range s.set {
+		text += c.String() + "\n"
+	}
+	return text
+}
 
 func (s setting) Done() (bool, error) {
-	now, err := s.read()
-	return now.done, err
+	done, _, err := s.read()
+	return done, err
 }
 
 func (s setting) Make() error {
-	now, err := s.read()
-	return runAll(now.set, err)
+	_, _, err := s.read()
+	return runAll(s.set, err)
 }
 
 func (s setting) Undo() error {
-	now, err := s.read()
-	if !now.ours {
+	_, ours, err := s.read()
+	if !ours {
 		return err
 	}
-	return runAll(now.unset, err)
+	return runAll(s.unset, err)
 }
 
 func runAll(commands []command, err error) error {
@@ -81,13 +80,6 @@ func runAll(commands []command, err error) error {
 		}
 	}
 	return err
-}
-
-func show(commands []command) (text string) {
-	for _, c := range commands {
-		text += c.String() + "\n"
-	}
-	return text
 }
 
 // gitValues sets all values of a key of git's global configuration, in order.
@@ -103,7 +95,7 @@ func gitValues(key string, values []string, isOwn func(string) bool) setting {
 		set = append(set, command{"git", "config", "--global", how, key, v})
 	}
 	unset := command{"git", "config", "--global", "--unset-all", key}
-	return setting{show(set), func() (state, error) {
+	return setting{set, []command{unset}, func() (done, ours bool, err error) {
 		out, err := command{"git", "config", "--global", "-z", "--get-all", key}.run()
 		var failed *exec.ExitError
 		if errors.As(err, &failed) && failed.ExitCode() == 1 { // there is no value
@@ -115,8 +107,7 @@ func gitValues(key string, values []string, isOwn func(string) bool) setting {
 				err = conflict("git's configuration has %s = %s; if that is not wanted any more: %s", key, v, unset)
 			}
 		}
-		done := out == strings.Join(values, "\x00")+"\x00"
-		return state{done, len(now) > 0, set, []command{unset}}, err
+		return out == strings.Join(values, "\x00")+"\x00", len(now) > 0, err
 	}}
 }
 
@@ -136,23 +127,25 @@ func goAuth(self, host string) setting {
 		}
 		return command{"go", "env", "-w", "GOAUTH=" + value}
 	}
-	read := func() (state, error) {
+	read := func() (value string, hosts, others []string, err error) {
 		out, err := command{"go", "env", "GOAUTH"}.run()
-		out = strings.TrimSpace(out)
-		hosts, others := goAuthParts(out)
-		rest := slices.DeleteFunc(slices.Clone(hosts), func(h string) bool { return h == host })
-		ours := len(rest) < len(hosts)
-		if !ours {
-			hosts = append(hosts, host)
-		}
-		want := set(hosts, others)
-		return state{want[3] == "GOAUTH="+out, ours, []command{want}, []command{set(rest, others)}}, err
+		value = strings.TrimSpace(out)
+		hosts, others = goAuthParts(value)
+		return value, hosts, others, err
 	}
-	now, err := read()
-	if err != nil {
-		now.set = []command{set([]string{host}, []string{"netrc"})}
+	_, hosts, others, err := read()
+	if err != nil { // without go, which Done will say
+		others = []string{"netrc"}
 	}
-	return setting{show(now.set), read}
+	rest := slices.DeleteFunc(slices.Clone(hosts), func(h string) bool { return h == host })
+	if len(rest) == len(hosts) {
+		hosts = append(hosts, host)
+	}
+	want := set(hosts, others)
+	return setting{[]command{want}, []command{set(rest, others)}, func() (done, ours bool, err error) {
+		value, hosts, _, err := read()
+		return want[3] == "GOAUTH="+value, slices.Contains(hosts, host), err
+	}}
 }
 
 // goAuthParts are the hosts in our command of GOAUTH, and the other commands.
@@ -177,11 +170,10 @@ func kubeUser(name, self string, args []string) setting {
 	for _, arg := range args {
 		set = append(set, "--exec-arg="+arg)
 	}
-	return setting{set.String() + "\n", func() (state, error) {
-		s := state{set: []command{set}, unset: []command{{"kubectl", "config", "delete-user", name}}}
+	return setting{[]command{set}, []command{{"kubectl", "config", "delete-user", name}}, func() (done, ours bool, err error) {
 		out, err := command{"kubectl", "config", "view", "-o", "json"}.run()
 		if err != nil {
-			return s, err
+			return false, false, err
 		}
 		var config struct {
 			Users []struct {
@@ -195,19 +187,19 @@ func kubeUser(name, self string, args []string) setting {
 			}
 		}
 		if json.Unmarshal([]byte(out), &config) != nil {
-			return s, impossible("kubectl config view -o json prints something else")
+			return false, false, impossible("kubectl config view -o json prints something else")
 		}
 		for _, u := range config.Users {
-			if u.Name != name {
-				continue
-			}
 			now := u.User.Exec
-			s.done, s.ours = now.Command == self && slices.Equal(now.Args, args), true
-			if !slices.Equal(now.Args[:min(2, len(now.Args))], []string{"helper", "kube"}) {
-				return s, conflict("kubectl's configuration has a user %s that is not tokend's", name)
+			switch {
+			case u.Name != name:
+			case len(now.Args) < 2 || !slices.Equal(now.Args[:2], []string{"helper", "kube"}):
+				return false, true, conflict("kubectl's configuration has a user %s that is not tokend's", name)
+			default:
+				return now.Command == self && slices.Equal(now.Args, args), true, nil
 			}
 		}
-		return s, nil
+		return false, false, nil
 	}}
 }
 
@@ -216,8 +208,7 @@ func pipOption(key, value string) setting {
 	pip := func(args ...string) command {
 		return append(command{"python3", "-m", "pip", "config", "--user"}, args...)
 	}
-	set := []command{pip("set", key, value)}
-	return setting{show(set), func() (state, error) {
+	return setting{[]command{pip("set", key, value)}, []command{pip("unset", key)}, func() (done, ours bool, err error) {
 		out, err := pip("list").run()
 		_, now, _ := strings.Cut("\n"+out, "\n"+key+"=")
 		now, _, _ = strings.Cut(now, "\n")
@@ -225,6 +216,6 @@ func pipOption(key, value string) setting {
 		if now != "" && now != value {
 			err = conflict("pip's configuration has %s = %s", key, now)
 		}
-		return state{now == value, now == value, set, []command{pip("unset", key)}}, err
+		return now == value, now == value, err
 	}}
 }
