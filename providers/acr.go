@@ -27,14 +27,11 @@ func ExchangeACR(ctx context.Context, env Env, registry, tenant string, t token.
 	if tenant != "" {
 		form.Set("tenant", tenant)
 	}
-	req, err := formRequest(ctx, u.Scheme+"://"+u.Host+"/oauth2/exchange", "tokend", form)
+	who := "the registry " + u.Host
+	out := outgoing{to: u.Scheme + "://" + u.Host + "/oauth2/exchange", who: who, userAgent: "tokend", media: formMedia, body: form.Encode()}
+	a, err := out.send(ctx, env.HTTP)
 	if err != nil {
 		return token.Secret{}, err
-	}
-	a, err := roundTrip(env.HTTP, req)
-	who := "the registry " + u.Host
-	if err != nil {
-		return token.Secret{}, unavailable(who, whyUnreachable(err), err)
 	}
 	switch a.status {
 	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden:

@@ -14,7 +14,7 @@ type asposeSettings struct {
 }
 
 func (s *asposeSettings) open(env Env) (any, error) {
-	if err := checkBase("base_url", s.BaseURL); err != nil {
+	if _, err := checkURL("base_url", s.BaseURL, "?#"); err != nil {
 		return nil, err
 	}
 	base := strings.TrimRight(s.BaseURL, "/")
@@ -31,9 +31,8 @@ func (s *asposeSettings) prepare(a *token.CreateProfile) error { return prepareC
 
 // explainAspose: the server sends nothing but the code, and one code means that
 // either half of the credential is wrong.
-func explainAspose(r refusal) explanation {
+func explainAspose(r *refusal) {
 	if r.oauth == "invalid_client" {
-		return explanation{topic: "aspose-invalid-client"}
+		r.topic = "aspose-invalid-client"
 	}
-	return explanation{}
 }

@@ -232,25 +232,24 @@ func keepCertificate(a *token.CreateProfile, field string, key crypto.Signer, ch
 
 // explainAADSTS classifies the codes of Entra ID that a client credentials
 // request can meet. docs/errors.md says what they mean.
-func explainAADSTS(r refusal) explanation {
+func explainAADSTS(r *refusal) {
 	code := aadsts(r)
 	if code == "" {
-		return explanation{}
+		return
 	}
-	x := explanation{detail: "AADSTS" + code}
+	r.detail = "AADSTS" + code
 	switch code {
 	case "700024", "90033", "90006", "50196":
-		x.topic, x.passing = x.detail, true
+		r.topic, r.passing = r.detail, true
 	case "7000215", "7000222", "700016", "90002", "70011", "1002012", "500011", "700027", "50012", "7000112", "53003",
 		"7000218", "900144", "70003":
-		x.topic = x.detail
+		r.topic = r.detail
 	}
-	return x
 }
 
 // aadsts returns the digits of the issuer's own code, which begins the
 // description or is in error_codes.
-func aadsts(r refusal) string {
+func aadsts(r *refusal) string {
 	if code := aadstsCode.FindStringSubmatch(r.description); code != nil {
 		return code[1]
 	}

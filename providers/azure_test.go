@@ -66,7 +66,7 @@ func TestAADSTSCodeFromEitherPlace(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := aadsts(refusal{description: m.Text("error_description"), members: m}); got != want {
+		if got := aadsts(&refusal{description: m.Text("error_description"), members: m}); got != want {
 			t.Errorf("%s: %q", body, got)
 		}
 	}

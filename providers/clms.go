@@ -83,7 +83,7 @@ func parseServiceKey(text string) (strictjson.Object, error) {
 
 // explainCLMS knows the server's texts, because its refusals differ in nothing
 // else.
-func explainCLMS(r refusal) explanation {
+func explainCLMS(r *refusal) {
 	for topic, texts := range map[string][]string{
 		"clms-request":     {"POST only", "Missing 'grant_type'", "Only grant type ", "Missing 'assertion'"},
 		"clms-algorithm":   {"Only RS256 signature algorithm is supported"},
@@ -98,9 +98,8 @@ func explainCLMS(r refusal) explanation {
 	} {
 		for _, text := range texts {
 			if strings.HasPrefix(r.description, text) {
-				return explanation{topic: topic}
+				r.topic = topic
 			}
 		}
 	}
-	return explanation{}
 }

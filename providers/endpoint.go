@@ -28,7 +28,7 @@ type endpoint struct {
 	settings  endpointSettings
 	// explain classifies a refusal in the provider's own terms; nil if it has
 	// none.
-	explain func(refusal) explanation
+	explain func(*refusal)
 	// apis are what the tokens are for, where that follows from the issuer.
 	apis []string
 }
@@ -60,12 +60,6 @@ func checkURL(field, text, without string) (*url.URL, error) {
 		return nil, invalid(field, "%s must not contain any of %q", field, without)
 	}
 	return u, nil
-}
-
-// checkBase checks a URL that paths are added to.
-func checkBase(field, text string) error {
-	_, err := checkURL(field, text, "?#")
-	return err
 }
 
 func checkUserAgent(text string) error {
@@ -108,9 +102,10 @@ func (r *request) setBasic(id string, s token.Secret) {
 // ask makes the round trip of RFC 6749 §5.
 func (e *endpoint) ask(ctx context.Context, r *request) (token.Token, error) {
 	quoter := newQuoter(r.secrets)
-	a, err := e.post(e.traceRequest(ctx, r, quoter), r)
+	out := outgoing{to: e.url, who: e.host, userAgent: e.settings.UserAgent, media: formMedia, body: r.form.Encode(), authorization: r.authorization}
+	a, err := out.send(e.traceRequest(ctx, r, quoter), e.client)
 	if err != nil {
-		return token.Token{}, unavailable(e.host, whyUnreachable(err), context.Cause(ctx))
+		return token.Token{}, err
 	}
 	traceAnswer(ctx, a, quoter)
 	if 300 <= a.status && a.status < 400 {
@@ -132,50 +127,46 @@ func (e *endpoint) ask(ctx context.Context, r *request) (token.Token, error) {
 	return t, nil
 }
 
-// post sends the request.
-func (e *endpoint) post(ctx context.Context, r *request) (answer, error) {
-	req, err := formRequest(ctx, e.url, e.settings.UserAgent, r.form)
-	if err != nil {
-		return answer{}, err
-	}
-	if !r.authorization.IsZero() {
-		req.Header.Set("Authorization", r.authorization.Reveal())
-	}
-	return roundTrip(e.client, req)
+const formMedia = "application/x-www-form-urlencoded"
+
+// An outgoing request wants plain JSON. It is a POST if it has a body.
+type outgoing struct {
+	to, userAgent string
+	// who names what is asked in errors; the URL if empty.
+	who           string
+	media, body   string
+	authorization token.Secret
 }
 
-// formRequest makes a request that posts a form.
-func formRequest(ctx context.Context, address, userAgent string, form url.Values) (*http.Request, error) {
-	req, err := newRequest(ctx, http.MethodPost, address, userAgent, form.Encode())
-	if err == nil {
-		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+// send sends the request and reads the answer, up to one byte too many. Errors
+// are ErrUnavailable.
+func (o outgoing) send(ctx context.Context, client *http.Client) (answer, error) {
+	fail := func(err error) (answer, error) {
+		return answer{}, unavailable(cmp.Or(o.who, o.to), whyUnreachable(err), context.Cause(ctx))
 	}
-	return req, err
-}
-
-// newRequest makes a request that wants plain JSON.
-func newRequest(ctx context.Context, method, address, userAgent, body string) (*http.Request, error) {
-	req, err := http.NewRequestWithContext(ctx, method, address, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, o.to, strings.NewReader(o.body))
 	if err != nil {
-		return nil, err
+		return fail(err)
 	}
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("Accept-Encoding", "identity")
-	req.Header.Set("User-Agent", userAgent)
-	return req, nil
-}
-
-// roundTrip sends a request and reads the answer, up to one byte too many.
-func roundTrip(client *http.Client, req *http.Request) (answer, error) {
+	req.Header.Set("User-Agent", o.userAgent)
+	if o.body != "" {
+		req.Method = http.MethodPost
+		req.Header.Set("Content-Type", o.media)
+	}
+	if !o.authorization.IsZero() {
+		req.Header.Set("Authorization", o.authorization.Reveal())
+	}
 	res, err := withoutRedirects(client).Do(req)
 	if err != nil {
-		return answer{}, err
+		return fail(err)
 	}
 	defer res.Body.Close()
 	received := time.Now().Round(0)
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
 	if err != nil {
-		return answer{}, err
+		return fail(err)
 	}
 	return answer{res.StatusCode, res.Header, body, received}, nil
 }

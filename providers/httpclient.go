@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"time"
 
 	"tokend/providers/token"
@@ -28,7 +29,7 @@ type HTTPConfig struct {
 }
 
 // NewHTTPClient returns a client for token requests: TLS 1.2 or later, no
-// redirects, no cookies, no compression, a limit for each step. Errors are
+// cookies, no compression, a limit for each step. Errors are
 // ErrInvalid with the Field ca_file or proxy.
 func NewHTTPClient(c HTTPConfig) (*http.Client, error) {
 	proxy, err := proxyOf(c.Proxy)
@@ -43,8 +44,7 @@ func NewHTTPClient(c HTTPConfig) (*http.Client, error) {
 	}
 	guard := guard{net.Dialer{Timeout: 5 * time.Second}, proxyFor(proxy, anyIssuer).Hostname()}
 	return &http.Client{
-		Timeout:       cmp.Or(c.Timeout, 20*time.Second),
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Timeout: cmp.Or(c.Timeout, 20*time.Second),
 		Transport: &http.Transport{
 			Proxy:                  proxy,
 			OnProxyConnectResponse: refusedByProxy,
@@ -88,14 +88,10 @@ func proxyOf(text string) (func(*http.Request) (*url.URL, error), error) {
 		return http.ProxyFromEnvironment, nil
 	}
 	u, err := url.Parse(text)
-	if err != nil || u.Host == "" {
-		return nil, invalid("proxy", "proxy must be a URL such as http://proxy.example:3128, or none")
+	if err != nil || u.Host == "" || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme) {
+		return nil, invalid("proxy", "proxy must be a URL with http, https or socks5, such as http://proxy.example:3128, or none")
 	}
-	switch u.Scheme {
-	case "http", "https", "socks5", "socks5h":
-		return http.ProxyURL(u), nil
-	}
-	return nil, invalid("proxy", "proxy must begin with http://, https:// or socks5://")
+	return http.ProxyURL(u), nil
 }
 
 // rootsWith returns the system's certificate authorities and those in a file, in

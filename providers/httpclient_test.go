@@ -335,8 +335,8 @@ func TestHTTPConfigIsChecked(t *testing.T) {
 	}{
 		"missing CA file": {HTTPConfig{CAFile: filepath.Join(dir, "none")}, "ca_file", "ca_file cannot be read: "},
 		"empty CA file":   {HTTPConfig{CAFile: empty}, "ca_file", empty + " contains no certificate in PEM"},
-		"proxy no URL":    {HTTPConfig{Proxy: "proxy.example"}, "proxy", "proxy must be a URL such as http://proxy.example:3128, or none"},
-		"proxy scheme":    {HTTPConfig{Proxy: "ftp://proxy.example"}, "proxy", "proxy must begin with http://, https:// or socks5://"},
+		"proxy no URL":    {HTTPConfig{Proxy: "proxy.example"}, "proxy", "proxy must be a URL with http, https or socks5, such as http://proxy.example:3128, or none"},
+		"proxy scheme":    {HTTPConfig{Proxy: "ftp://proxy.example"}, "proxy", "proxy must be a URL with http, https or socks5, such as http://proxy.example:3128, or none"},
 	} {
 		_, err := NewHTTPClient(c.config)
 		if e := errorOf(err); e.Code != token.ErrInvalid || e.Field != c.field || !strings.HasPrefix(e.Message, c.want) {

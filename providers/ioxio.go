@@ -40,7 +40,7 @@ func (s *ioxioSettings) check() error {
 		if field == "gateway" && text == "" {
 			continue
 		}
-		if err := checkBase(field, text); err != nil {
+		if _, err := checkURL(field, text, "?#"); err != nil {
 			return err
 		}
 		if strings.HasSuffix(text, "/") {
@@ -57,9 +57,6 @@ func (s *ioxioSettings) check() error {
 	}
 	return s.verifierSettings.check()
 }
-
-// prepare does nothing: keys are public.
-func (*ioxioSettings) prepare(*token.CreateProfile) error { return nil }
 
 // ioxio verifies the API tokens that a dataspace's gateway sends to a data
 // source.
@@ -96,14 +93,9 @@ func (i *ioxio) ask(ctx context.Context, raw token.Secret) (map[string]any, erro
 	if err != nil {
 		return nil, err
 	}
-	req, err := newRequest(ctx, http.MethodPost, address, i.settings.UserAgent, string(body))
+	a, err := outgoing{to: address, userAgent: i.settings.UserAgent, media: "application/json", body: string(body)}.send(ctx, i.client)
 	if err != nil {
 		return nil, err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	a, err := roundTrip(i.client, req)
-	if err != nil {
-		return nil, unavailable(address, whyUnreachable(err), ctx.Err())
 	}
 	switch {
 	case a.status/100 == 2:

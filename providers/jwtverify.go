@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"tokend/providers/jose"
-	"tokend/providers/token"
 )
 
 type jwtVerifySettings struct {
@@ -35,7 +34,7 @@ func (s *jwtVerifySettings) open(env Env) (any, error) {
 }
 
 func (s *jwtVerifySettings) check() error {
-	if err := checkBase("issuer", s.Issuer); err != nil {
+	if _, err := checkURL("issuer", s.Issuer, "?#"); err != nil {
 		return err
 	}
 	if len(s.Audiences) == 0 || slices.Contains(s.Audiences, "") {
@@ -55,7 +54,7 @@ func metadataURLs(issuer string) []string {
 	base := strings.TrimSuffix(issuer, "/")
 	u, err := url.Parse(base)
 	if err != nil {
-		return nil // checkBase has parsed it
+		return nil // checkURL has parsed it
 	}
 	path := u.EscapedPath()
 	return []string{
@@ -63,6 +62,3 @@ func metadataURLs(issuer string) []string {
 		strings.TrimSuffix(base, path) + "/.well-known/oauth-authorization-server" + path,
 	}
 }
-
-// prepare does nothing: keys are public.
-func (*jwtVerifySettings) prepare(*token.CreateProfile) error { return nil }

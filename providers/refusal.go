@@ -23,16 +23,12 @@ import (
 type refusal struct {
 	oauth, description string
 	members            strictjson.Object
-}
 
-// An explanation is what a provider knows of a refusal that RFC 6749 does not.
-type explanation struct {
-	// detail is the issuer's own code.
-	detail string
-	// topic is the text that explains it; empty if RFC 6749's must do.
-	topic string
-	// passing refusals may be gone at the next try.
-	passing bool
+	// The rest is what a provider knows of it that RFC 6749 does not. detail is the
+	// issuer's own code, topic the text that explains it, empty if RFC 6749's must
+	// do. A passing refusal may be gone at the next try.
+	detail, topic string
+	passing       bool
 }
 
 // A finding is why there is no token: the topic of docs/errors.md, and words
@@ -65,20 +61,19 @@ const clockTolerance = time.Minute
 // says so in the terms of RFC 6749: anything else may come from a proxy or an
 // overload.
 func (e *endpoint) refused(a answer, m strictjson.Object, q quoter) *token.Error {
-	r := refusal{q.quote(m.Text("error")), q.quote(m.Text("error_description")), m}
-	var x explanation
+	r := &refusal{oauth: q.quote(m.Text("error")), description: q.quote(m.Text("error_description")), members: m}
 	if e.explain != nil && r.oauth != "" {
-		x = e.explain(r)
+		e.explain(r)
 	}
-	err := a.unavailable(e.host, r.finding(a, x))
-	err.OAuth, err.Detail = r.oauth, x.detail
-	if !overloaded(a.status) && !passing(r.oauth) && !x.passing {
+	err := a.unavailable(e.host, r.finding(a))
+	err.OAuth, err.Detail = r.oauth, r.detail
+	if !overloaded(a.status) && !passing(r.oauth) && !r.passing {
 		err.Code, err.RetryAt = token.ErrRejected, time.Time{}
 	}
-	if err.Code == token.ErrRejected || x.passing {
+	if err.Code == token.ErrRejected || r.passing {
 		words := clockWords(a.skew())
 		err.Message += words
-		if words != "" && r.oauth == "invalid_grant" && x.topic == "" {
+		if words != "" && r.oauth == "invalid_grant" && r.topic == "" {
 			err.Topic = topicClock // what a wrong clock looks like
 		}
 	}
@@ -86,11 +81,11 @@ func (e *endpoint) refused(a answer, m strictjson.Object, q quoter) *token.Error
 }
 
 // finding classifies an error answer.
-func (r refusal) finding(a answer, x explanation) finding {
+func (r *refusal) finding(a answer) finding {
 	f := a.finding("blocked")
 	switch {
 	case r.oauth != "":
-		f = finding{cmp.Or(x.topic, oauthTopic(r.oauth)), r.words(a.status, x)}
+		f = finding{cmp.Or(r.topic, oauthTopic(r.oauth)), r.words(a.status)}
 	case a.status == http.StatusNotFound || a.status == http.StatusMethodNotAllowed || a.status == http.StatusGone:
 		f = finding{"no-endpoint", f.words + ": that URL is not a token endpoint"}
 	case f.topic == "blocked":
@@ -112,7 +107,7 @@ func oauthTopic(oauth string) string {
 }
 
 // words continue "issuer.example …" with an OAuth error.
-func (r refusal) words(status int, x explanation) string {
+func (r *refusal) words(status int) string {
 	text := "refused the request: "
 	if overloaded(status) {
 		text = "answered " + statusText(status) + ": "
@@ -121,8 +116,8 @@ func (r refusal) words(status int, x explanation) string {
 	if description, _, _ := strings.Cut(r.description, " Trace ID: "); description != "" { // which ends those of Entra ID
 		text += ": " + description
 	}
-	if !strings.Contains(r.description, x.detail) {
-		text += " (" + x.detail + ")"
+	if !strings.Contains(r.description, r.detail) {
+		text += " (" + r.detail + ")"
 	}
 	return text
 }

@@ -8,6 +8,7 @@ import (
 
 	"tokend/providers/jose"
 	"tokend/providers/strictjson"
+	"tokend/providers/token"
 )
 
 // maxLeeway bounds how far clocks may be apart.
@@ -25,6 +26,9 @@ func (s verifierSettings) check() error {
 	}
 	return checkUserAgent(s.UserAgent)
 }
+
+// prepare does nothing: keys are public.
+func (verifierSettings) prepare(*token.CreateProfile) error { return nil }
 
 // metadata finds an issuer's key set.
 type metadata struct {
@@ -82,15 +86,7 @@ func (m *metadata) discover(ctx context.Context) (string, error) {
 }
 
 func (m *metadata) get(ctx context.Context, address string) (answer, error) {
-	req, err := newRequest(ctx, http.MethodGet, address, m.userAgent, "")
-	if err != nil {
-		return answer{}, unavailable(address, finding{topicMetadata, "cannot be asked"}, err)
-	}
-	a, err := roundTrip(m.client, req)
-	if err != nil {
-		return answer{}, unavailable(address, whyUnreachable(err), ctx.Err())
-	}
-	return a, nil
+	return outgoing{to: address, userAgent: m.userAgent}.send(ctx, m.client)
 }
 
 // objectIn returns the JSON object in a good answer from address; topic is that of

@@ -7,6 +7,7 @@
 package jose
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -74,17 +75,10 @@ func kindOf(public crypto.PublicKey) string {
 
 // keyFor names the kind of key that an algorithm needs.
 func keyFor(algorithm string) string {
-	switch algorithm {
-	case "ES256":
-		return "an EC key on P-256"
-	case "ES384":
-		return "an EC key on P-384"
-	case "ES512":
-		return "an EC key on P-521"
-	case "EdDSA":
-		return "an Ed25519 key"
+	others := map[string]string{
+		"ES256": "an EC key on P-256", "ES384": "an EC key on P-384", "ES512": "an EC key on P-521", "EdDSA": "an Ed25519 key",
 	}
-	return "an RSA key"
+	return cmp.Or(others[algorithm], "an RSA key")
 }
 
 // An Assertion describes JWTs that are signed with a profile's private key (RFC
