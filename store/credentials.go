@@ -3,6 +3,9 @@ package store
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,6 +16,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pelletier/go-toml/v2"
+
 	"tokend/providers/token"
 )
 
@@ -20,6 +25,10 @@ import (
 // secrets. The secrets are in a keystore, under "<profile>/<field>/<id>"; a small
 // file for each profile names the current id. Each call reads the secrets from
 // the keystore again.
+//
+// The id ends in a digest of what the record says. The keystore returns a secret
+// under its own account alone, which holds the id: for a record that someone
+// altered, to have the secret sent elsewhere, it has none.
 type Credentials struct {
 	dir  string
 	keys Keystore
@@ -81,7 +90,7 @@ func (s *stored) accounts(profile string) (accounts []string) {
 }
 
 // kept returns the current and the pending credential, as far as they exist.
-func (r record) kept() (kept []*stored) {
+func (r *record) kept() (kept []*stored) {
 	if r.ID != "" {
 		kept = append(kept, &r.stored)
 	}
@@ -89,6 +98,29 @@ func (r record) kept() (kept []*stored) {
 		kept = append(kept, r.Pending)
 	}
 	return kept
+}
+
+// bound returns s as it will be read, with its digest in its ID.
+func bound(s stored) (stored, error) {
+	var read stored
+	b, err := toml.Marshal(s)
+	if err == nil {
+		err = toml.Unmarshal(b, &read)
+	}
+	read.ID += "-" + read.digest()
+	return read, err
+}
+
+func (s *stored) isBound() bool { return strings.HasSuffix(s.ID, "-"+s.digest()) }
+
+// isOld reports whether s has the ID of an older tokend, without a digest.
+func (s *stored) isOld() bool { return strings.Count(s.ID, "-") == 1 }
+
+// digest returns 128 bits that stand for what s says besides its ID.
+func (s *stored) digest() string {
+	b, _ := json.Marshal([]any{s.Fields, s.Stored.Unix(), s.Expires.Unix(), s.Settings}) // it came from TOML
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:16])
 }
 
 // Put makes secrets the credential of profile, with the Expires and Settings of
@@ -120,27 +152,44 @@ func (c *Credentials) put(ctx context.Context, profile string, secrets map[strin
 		return token.Credential{}, err
 	}
 	now := time.Now().UTC()
-	s := stored{
+	s, err := bound(stored{
 		ID:       now.Format("20060102") + "-" + randomHex(4),
 		Fields:   slices.Sorted(maps.Keys(secrets)),
 		Stored:   now.Truncate(time.Second),
 		Expires:  about.Expires.UTC().Truncate(time.Second),
 		Settings: about.Settings,
-	}
-	during := rec
-	during.Leftovers = []stored{{ID: s.ID, Fields: s.Fields}}
-	if err := c.write(during); err != nil {
-		return token.Credential{}, err
+	})
+	if err != nil {
+		return token.Credential{}, credentialError(profile, err)
 	}
 	cred := s.credential(profile)
+	accounts := map[string]token.Secret{}
 	for field, secret := range secrets {
-		if err := setChecked(ctx, c.keys, cred.Account(field), secret); err != nil {
-			// What could not be undone now is undone by the next Put or Delete.
-			_ = c.clear(context.WithoutCancel(ctx), &during)
-			return token.Credential{}, err
-		}
+		accounts[cred.Account(field)] = secret
+	}
+	if err := c.keep(ctx, rec, accounts, s); err != nil {
+		return token.Credential{}, err
 	}
 	return cred, c.replace(ctx, rec, place(rec, s))
+}
+
+// keep writes the secrets of added, by account, into the keystore, which are
+// leftovers of rec until it is replaced.
+func (c *Credentials) keep(ctx context.Context, rec record, accounts map[string]token.Secret, added ...stored) error {
+	for _, s := range added {
+		rec.Leftovers = append(rec.Leftovers, stored{ID: s.ID, Fields: s.Fields})
+	}
+	if err := c.write(rec); err != nil {
+		return err
+	}
+	for account, secret := range accounts {
+		if err := setChecked(ctx, c.keys, account, secret); err != nil {
+			// What could not be undone now is undone by the next Put or Delete.
+			_ = c.clear(context.WithoutCancel(ctx), &rec)
+			return err
+		}
+	}
+	return nil
 }
 
 // Promote makes the pending credential the current one. token.ErrNotFound means
@@ -194,9 +243,16 @@ func (c *Credentials) writeNext(rec record, next *record) error {
 }
 
 // Kept returns the current and the pending credential, each the zero Credential
-// if there is none. It does not ask the keystore.
+// if there is none. It does not ask the keystore. It refuses a record that was
+// altered.
 func (c *Credentials) Kept(profile string) (current, pending token.Credential, err error) {
 	rec, err := c.read(profile)
+	for _, s := range rec.kept() {
+		if !s.isBound() && (!s.isOld() || c.allBound()) {
+			return token.Credential{}, token.Credential{}, fail(token.ErrKeystore, "credential-altered", nil,
+				"%s: its credential is not used, because another program altered its record %s: enter the secret again with tokenctl rotate %s", profile, c.path(profile), profile)
+		}
+	}
 	return rec.stored.credential(profile), rec.Pending.credential(profile), err
 }
 
@@ -316,26 +372,31 @@ func credentialError(of string, err error) error {
 	return fail(token.ErrKeystore, "credential-record", err, "%s: record of its credential: %v", of, err)
 }
 
-// records reads the records of all profiles.
+// records reads the records of all profiles, those that can be read also if
+// there is an error.
 func (c *Credentials) records() (all []record, err error) {
 	entries, err := os.ReadDir(c.dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	if err != nil {
 		return nil, credentialError(c.dir, err)
 	}
 	for _, e := range entries {
 		if filepath.Ext(e.Name()) != recordSuffix || strings.HasPrefix(e.Name(), ".") {
 			continue
 		}
-		rec, err := readRecord(filepath.Join(c.dir, e.Name()))
-		if err == nil && rec.Profile == "" {
-			err = errors.New("it does not name its profile: tokenctl rotate it")
+		rec, readErr := readRecord(filepath.Join(c.dir, e.Name()))
+		if readErr == nil && fileName(rec.Profile)+recordSuffix != e.Name() {
+			readErr = errors.New("it does not name its profile: tokenctl rotate it")
 		}
-		if err != nil {
-			return nil, credentialError(e.Name(), err)
+		if readErr != nil {
+			err = errors.Join(err, credentialError(e.Name(), readErr))
+			continue
 		}
 		all = append(all, rec)
 	}
-	return all, nil
+	return all, err
 }
 
 // accounts lists what is in the keystore for all profiles. It deletes former

@@ -6,8 +6,8 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -69,7 +69,7 @@ func TestCredentialIsKeptReplacedAndDeleted(t *testing.T) {
 	if want := "clms/client_id/" + first.ID; first.Account("client_id") != want {
 		t.Errorf("account %q", first.Account("client_id"))
 	}
-	if date, random, ok := strings.Cut(first.ID, "-"); !ok || len(date) != 8 || len(random) != 8 {
+	if !regexp.MustCompile("^[0-9]{8}-[0-9a-f]{8}-[0-9a-f]{32}$").MatchString(first.ID) {
 		t.Errorf("id %q", first.ID)
 	}
 	current, err := c.Current("clms")
@@ -103,7 +103,9 @@ func TestCredentialIsWholeWhereverAPutEnds(t *testing.T) {
 
 			m.err, m.after, m.dies = token.ErrLocked, calls, dies
 			c := NewCredentials(dir, m)
-			cred, err := putUntilDeath(t, c, after)
+			var cred token.Credential
+			var err error
+			untilDeath(func() { cred, err = c.Put(t.Context(), "clms", after, bare) })
 			done = m.after > 0
 			m.err = nil
 
@@ -129,7 +131,8 @@ func TestCredentialIsWholeWhereverAPutEnds(t *testing.T) {
 	}
 }
 
-func putUntilDeath(t *testing.T, c *Credentials, secrets map[string]token.Secret) (cred token.Credential, err error) {
+// untilDeath calls f, which may end in a death.
+func untilDeath(f func()) {
 	defer func() {
 		if p := recover(); p != nil {
 			if _, ok := p.(death); !ok {
@@ -137,7 +140,7 @@ func putUntilDeath(t *testing.T, c *Credentials, secrets map[string]token.Secret
 			}
 		}
 	}()
-	return c.Put(t.Context(), "clms", secrets, bare)
+	f()
 }
 
 func TestCredentialOutlivesALockedKeyring(t *testing.T) {

@@ -264,13 +264,16 @@ func checkProfiles(st token.Status, dirs profile.Dirs) (checks []token.Check) {
 	return checks
 }
 
-// checkCredentials finds profiles that lack their secret.
+// checkCredentials finds profiles whose secret is missing, or must not be used.
 func (deps *deps) checkCredentials(profiles []token.ProfileStatus) (checks []token.Check) {
 	for _, p := range profiles {
 		kind, known := providers.Lookup(p.Provider)
 		needs := known && p.Does != "verifies" && slices.ContainsFunc(kind.Fields(), func(f token.Field) bool { return f.Secret })
-		if _, err := deps.Credentials.Current(p.Name); needs && errors.Is(err, token.ErrNotFound) {
+		switch _, err := deps.Credentials.Current(p.Name); {
+		case needs && errors.Is(err, token.ErrNotFound):
 			checks = append(checks, warn("profile "+p.Name, "the key or secret of "+p.Name+" is missing", "tokenctl rotate "+p.Name))
+		case err != nil && !errors.Is(err, token.ErrNotFound):
+			checks = append(checks, failed("profile "+p.Name, err.Error(), advice(err, "tokenctl rotate "+p.Name)))
 		}
 	}
 	return checks

@@ -109,7 +109,7 @@ func open(ctx context.Context, at places, log io.Writer) (in *installation, err 
 	if err != nil {
 		return in, err
 	}
-	in.vault = newVault(keys, in.dirs)
+	in.vault = newVault(keys, in.dirs, in.deps.Log)
 	in.listener, err = listen(in.socket)
 	if errors.Is(err, token.ErrExists) {
 		return in, exitError{exitRunning, err}
@@ -135,6 +135,7 @@ func (in *installation) wire(ctx context.Context) (*daemon.Daemon, error) {
 	deps := in.deps
 	deps.keep(in.vault, in.cache)
 	deps.examine(in.dirs, in.vault.KeystoreConfig)
+	in.vault.bind(ctx)
 	d, err := daemon.New(in.dirs, deps.Deps)
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -197,7 +198,7 @@ func depsHere(b testing.TB, dirs profile.Dirs, config profile.Config) (*deps, *c
 	check(b, err)
 	keys, err := store.OpenVault(dirs.State, install)
 	check(b, err)
-	v := newVault(keys, dirs)
+	v := newVault(keys, dirs, slog.New(slog.DiscardHandler))
 	tokens, err := cache.Open(filepath.Join(dirs.State, "cache.db"), v.CacheKey)
 	check(b, err)
 	w := newDeps()

@@ -32,7 +32,8 @@ type upgradeWant struct {
 }
 
 // The configuration, state and cache that the first release left behind are
-// served as they are. Nothing in them is rewritten.
+// served as they are. The first start binds the credentials to their records and
+// moves their secrets; the second one rewrites nothing.
 func TestUpgradeFromTheFirstRelease(t *testing.T) {
 	t.Parallel()
 	var want upgradeWant
@@ -46,7 +47,18 @@ func TestUpgradeFromTheFirstRelease(t *testing.T) {
 		return nil
 	})
 	check(t, err)
+	first := stateOf(t, h.dir)
+	if got := upgradeSecrets(t, h); !maps.Equal(got, want.Secrets) {
+		t.Errorf("the secrets are %v, want %v", got, want.Secrets)
+	}
+	h.start()
+	h.interrupt()
 	before := stateOf(t, h.dir)
+	for name := range first {
+		if before[name] != first[name] && !strings.HasPrefix(name, "state/credentials/") && !strings.HasPrefix(name, "state/sealed/") {
+			t.Errorf("%s was %s and is %s", name, first[name], before[name])
+		}
+	}
 	if got := upgradeSecrets(t, h); !maps.Equal(got, want.Secrets) {
 		t.Errorf("the secrets are %v, want %v", got, want.Secrets)
 	}
@@ -70,8 +82,11 @@ func TestUpgradeFromTheFirstRelease(t *testing.T) {
 			t.Errorf("%s was %s and is %s", name, before[name], after[name])
 		}
 	}
-	if len(after) != len(before) {
-		t.Errorf("%d files became %d", len(before), len(after))
+	if n := strings.Count(h.log.String(), "credentials of an older tokend are bound"); n != 1 {
+		t.Errorf("the log says %d times that credentials were bound:\n%s", n, h.log.String())
+	}
+	if len(after) != len(first)+1 || len(after) != len(before) {
+		t.Errorf("%d files became %d, then %d", len(first), len(before), len(after))
 	}
 }
 
@@ -94,7 +109,8 @@ func upgradeSecrets(t *testing.T, h *home) map[string]string {
 		for _, field := range current.Fields {
 			secret, getErr := credentials.Secret(t.Context(), current, field)
 			err = errors.Join(err, getErr)
-			sums[current.Account(field)] = fmt.Sprintf("%x", sha256.Sum256([]byte(secret.Reveal())))
+			then := token.Credential{Profile: current.Profile, ID: current.ID[:len("20261128-b016e7a5")]} // without what binds it
+			sums[then.Account(field)] = fmt.Sprintf("%x", sha256.Sum256([]byte(secret.Reveal())))
 		}
 		check(t, err)
 	}

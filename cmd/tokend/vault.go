@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
@@ -19,13 +20,14 @@ type vault struct {
 	*store.Vault
 	creds *store.Credentials
 	dirs  profile.Dirs
+	log   *slog.Logger
 	// A migration holds moving: one that fails removes the key file that it made,
 	// which another must not have found by then.
 	moving *sync.Mutex
 }
 
-func newVault(keys *store.Vault, dirs profile.Dirs) vault {
-	return vault{keys, store.NewCredentials(credentialsDir(dirs), keys), dirs, new(sync.Mutex)}
+func newVault(keys *store.Vault, dirs profile.Dirs, log *slog.Logger) vault {
+	return vault{keys, store.NewCredentials(credentialsDir(dirs), keys), dirs, log, new(sync.Mutex)}
 }
 
 func (v vault) About(ctx context.Context) token.KeystoreStatus {
@@ -38,6 +40,27 @@ func (v vault) About(ctx context.Context) token.KeystoreStatus {
 		st.Leftovers = len(in.Leftover.Accounts)
 	}
 	return st
+}
+
+// bind binds the credentials of an older tokend to their records, at the first
+// start at which the keystore can be used.
+func (v vault) bind(ctx context.Context) {
+	profiles, err := v.creds.Bind(ctx)
+	if len(profiles) > 0 {
+		v.log.Info("credentials of an older tokend are bound to their records now", "profiles", profiles)
+	}
+	if err != nil {
+		v.log.Warn("credentials of an older tokend are not bound to their records yet", "error", err.Error())
+	}
+}
+
+// CacheKey also binds: once it can be read, the keystore can be used.
+func (v vault) CacheKey(ctx context.Context, renew bool) (token.Secret, error) {
+	key, err := v.Vault.CacheKey(ctx, renew)
+	if err == nil {
+		v.bind(ctx)
+	}
+	return key, err
 }
 
 // Unlock also deletes what a migration could not delete while it was locked.

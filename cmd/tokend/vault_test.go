@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"log/slog"
 	"path/filepath"
 	"testing"
 
@@ -22,7 +23,7 @@ func TestOneMigrationAtATime(t *testing.T) {
 	check(t, err)
 	keys, err := store.OpenVault(dirs.State, install)
 	check(t, err)
-	v := newVault(keys, dirs)
+	v := newVault(keys, dirs, slog.New(slog.DiscardHandler))
 	to := token.KeystoreChoice{Keystore: store.KeystoreSealed, KeyFile: next}
 	v.moving.Lock()
 	if _, err := v.Migrate(t.Context(), to); !errors.Is(err, token.ErrUnavailable) || service.Exists(next) {

@@ -121,7 +121,7 @@ type Opener struct {
 }
 
 // OpenStored reads a profile's file, and opens it with the credential that is
-// stored.
+// stored. If that must not be used, the profile has none, and says why.
 func (o Opener) OpenStored(d Dirs, name string) (*Profile, error) {
 	f, err := d.Read(name)
 	if err != nil {
@@ -129,7 +129,7 @@ func (o Opener) OpenStored(d Dirs, name string) (*Profile, error) {
 	}
 	cred, pending, err := o.Credentials.Kept(name)
 	if err != nil {
-		return nil, err
+		return o.Open(f, cred, func(context.Context, string) (token.Secret, error) { return token.Secret{}, err })
 	}
 	p, err := o.OpenWith(f, cred)
 	if err == nil && pending.ID != "" {
@@ -174,7 +174,7 @@ func (o Opener) Open(f File, cred token.Credential, secret SecretReader) (*Profi
 	}
 	opened, err := o.openProvider(own.Provider, doc, cred, secret)
 	if errors.Is(err, token.ErrNoCredential) && cred.ID == "" {
-		opened, err = incomplete{f.Name}, nil // written by hand; tokenctl rotate completes it
+		opened, err = incomplete{secret}, nil // written by hand; tokenctl rotate completes it
 	}
 	if err != nil {
 		return nil, doc.locate(err)
@@ -190,7 +190,9 @@ func (o Opener) Open(f File, cred token.Credential, secret SecretReader) (*Profi
 	if len(own.AllowUsers)+len(own.AllowGroups) > 0 {
 		p.Allowed = NewAllowance(own.AllowUsers, own.AllowGroups)
 	}
-	digest, err := json.Marshal([]any{p.Kind, p.Settings, cred.ID}) // the settings are sorted by name
+	// The settings are sorted by name. The ID's digest is left out: it stands for
+	// them, and older records have none.
+	digest, err := json.Marshal([]any{p.Kind, p.Settings, cred.ID[:min(len(cred.ID), len("20261123-7f3a91c2"))]})
 	if err != nil {
 		return nil, doc.locate(err)
 	}
@@ -289,20 +291,18 @@ func (p *Profile) Lead() (lead time.Duration) {
 const topicSecretMissing = "secret-missing"
 
 // incomplete stands for what a profile will do once it has a credential.
-type incomplete struct{ name string }
+type incomplete struct{ secret SecretReader }
 
 func (incomplete) Endpoint() string { return "" }
 
-func (i incomplete) Mint(context.Context, token.Target) (token.Token, error) {
-	return token.Token{}, i.refuse()
+func (i incomplete) Mint(ctx context.Context, _ token.Target) (token.Token, error) {
+	_, err := i.secret(ctx, "credential")
+	return token.Token{}, err
 }
 
-func (i incomplete) Sign(context.Context, token.Request) (token.Signed, error) {
-	return token.Signed{}, i.refuse()
-}
-
-func (i incomplete) refuse() error {
-	return &token.Error{Code: token.ErrKeystore, Topic: topicSecretMissing, Field: "credential", Message: fmt.Sprintf("no credential is stored for profile %q", i.name)}
+func (i incomplete) Sign(ctx context.Context, _ token.Request) (token.Signed, error) {
+	_, err := i.secret(ctx, "credential")
+	return token.Signed{}, err
 }
 
 // FindProvider returns the provider of that name.

@@ -66,7 +66,8 @@ const (
 // themselves are in the keystore, each under its Account.
 type Credential struct {
 	Profile string
-	// ID is the day it was stored and a random number: "20261123-7f3a91c2".
+	// ID is the day it was stored, a random number, and a digest of the rest:
+	// "20261123-7f3a91c2-" and 32 digits.
 	ID string
 	// Fields are the names of its secrets, sorted.
 	Fields []string
