@@ -53,7 +53,7 @@ func readTOML(path string, limit int64, into any) error {
 		return err
 	}
 	if err := toml.NewDecoder(bytes.NewReader(b)).DisallowUnknownFields().Decode(into); err != nil {
-		return fmt.Errorf("%s: tokend did not write this: %w", path, err)
+		return fmt.Errorf("%s: tokend did not write this file", path) // the decoder's words are for programmers
 	}
 	return nil
 }
