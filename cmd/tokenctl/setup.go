@@ -84,7 +84,7 @@ func readSetup(ctx context.Context, e *ui.Env, r *setup.Request, args []string) 
 		names = append(names, t.Name)
 	}
 	if len(args) == 0 || len(args) > 2 {
-		return setup.Tool{}, cli.Usage("setup takes a tool and a host; the tools are %s", strings.Join(names, ", "))
+		return setup.Tool{}, cli.Usage("Which tool, and for most of them which host? There are %s", strings.Join(names, ", "))
 	}
 	t, ok := setup.Named(args[0])
 	if !ok {
