@@ -15,7 +15,7 @@ import (
 
 type ioxioSettings struct {
 	Dataspace string   `toml:"dataspace" need:"yes" doc:"base URL of the dataspace, whose tokens are accepted"`
-	DSI       []string `toml:"dsi" need:"yes" doc:"data source identifier, dpp://group:variant@dataspace/definition, that tokens must be for; several are possible"`
+	DSI       []string `toml:"dsi" need:"yes" doc:"data source, dpp://group:variant@dataspace/name, that tokens must be for; several are possible"`
 	Gateway   string   `toml:"gateway" doc:"base URL of the dataspace's product gateway, to have it verify tokens (--remote)"`
 	verifierSettings
 }

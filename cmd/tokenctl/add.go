@@ -8,7 +8,7 @@ import (
 	"tokend/cmd/tokenctl/ui"
 )
 
-const addHelp = `  tokenctl add                      asks for everything
+const addHelp = `  tokenctl add                      asks for everything; you can paste a key
   tokenctl add clms key.json        a file that names its provider: a CLMS
                                     service key, a Google service account, an
                                     Azure service principal
@@ -55,7 +55,7 @@ func addCommand(e *ui.Env) *cli.Command {
 		Short: "Make a profile: settings, and a key or secret",
 		Long:  addHelp,
 		Flags: func(f *cli.Flags) {
-			e.FlagFor = form.AddFlag
+			e.FlagFor = form.FlagFor(f)
 			r.Flags(f)
 			f.Complete("provider", form.CompleteProvider(e))
 		},

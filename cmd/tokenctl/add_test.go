@@ -74,7 +74,7 @@ func TestAddSendsWhatItIsGiven(t *testing.T) {
 		}
 	}
 	r := call(t, serve(t, newBackend()), nil, "add", "clms", "--provider", "clms", "--service-key", key)
-	for _, want := range []string{"in 412 ms", "expires in 42 min", "account clms/private_key/1", "delete it:\n  " + key} {
+	for _, want := range []string{"in 412 ms", "expires in 42 min", "account clms/private_key/1", "can delete:\n  " + key} {
 		if !strings.Contains(r.out, want) {
 			t.Errorf("stdout lacks %q:\n%s", want, r.out)
 		}
@@ -85,8 +85,6 @@ func TestAddRefusesBeforeAnythingIsSent(t *testing.T) {
 	secret := writeSecret(t, "s", canary)
 	empty := writeSecret(t, "empty", "\n")
 	serviceKey := writeSecret(t, "key.json", `{"client_id":"c","private_key":"`+canary+`"}`)
-	pfx := writeSecret(t, "a.pfx", "\x30\x82\x01\x00\x02\x01\x03"+canary)
-	pem := writeSecret(t, "a.pem", "-----BEGIN PRIVATE KEY-----\n"+canary)
 	azure := []string{"add", "x", "--provider", "azure", "--tenant", "t", "--client-id", "c", "--scope", "s"}
 	for name, c := range map[string]struct {
 		args []string
@@ -100,7 +98,7 @@ func TestAddRefusesBeforeAnythingIsSent(t *testing.T) {
 		"provider unknown":            {[]string{"add", "x", "--provider", "frobnicate"}, "there are clms, azure, oauth2"},
 		"flag mistyped":               {[]string{"add", "x", "--tennant", "t"}, "did you mean --tenant?"},
 		"setting of another":          {[]string{"add", "x", "--provider", "clms", "--tenant", "t"}, "--tenant: the provider clms has no setting tenant; it has client_id, user_agent, hosts, present, allow_users, allow_groups, renew, idle"},
-		"setting mistyped":            {append(azure, "--set", "x5d=true"), "did you mean x5c?"},
+		"setting mistyped":            {append(azure, "--set", "x5d=true"), "has no setting x5d; it has tenant, client_id, scope, x5c"},
 		"setting twice":               {append(azure, "--tenant", "u"), "tenant is given twice"},
 		"setting empty":               {append(azure, "--user-agent", ""), "--user-agent: the value is empty"},
 		"set without value":           {append(azure, "--set", "x5c"), "NAME=VALUE"},
@@ -109,29 +107,27 @@ func TestAddRefusesBeforeAnythingIsSent(t *testing.T) {
 		"secret as a flag":            {append(azure, "--client-secret", canary), "use --client-secret-file FILE"},
 		"secret as a flag, with =":    {append(azure, "--client-secret="+canary), "use --client-secret-file FILE"},
 		"password as a flag":          {append(azure, "--pfx-password", canary), "use --pfx-password-file FILE"},
-		"secret as a setting":         {append(azure, "--set", "client_secret="+canary), "client_secret is given as --client-secret-file FILE, not with --set"},
+		"secret as a setting":         {append(azure, "--set", "client_secret="+canary), "--set: the provider azure has no setting client_secret"},
 		"secret as a file's name":     {append(azure, "--client-secret-file", canary), "there is no such file"},
 		"key as a file's name":        {append(azure, "--private-key", "-----BEGIN PRIVATE KEY-----\n"+canary), "takes the name of a file"},
 		"JSON as a file's name":       {[]string{"add", "x", "--provider", "clms", "--service-key", `{"private_key":"` + canary + `"}`}, "takes the name of a file"},
 		"a directory":                 {append(azure, "--private-key", t.TempDir()), "is a directory"},
-		"an empty file":               {append(azure, "--client-secret-file", empty), empty + " is empty"},
-		"a file that is not there":    {[]string{"add", "x", "--provider", "clms", "--service-key", "nofile.json"}, "--service-key: there is no file nofile.json"},
+		"an empty file":               {append(azure, "--client-secret-file", empty), "--client-secret-file: the file is empty"},
+		"a file that is not there":    {[]string{"add", "x", "--provider", "clms", "--service-key", "nofile.json"}, "--service-key: there is no such file"},
 		"a secret's file, not there":  {append(azure, "--client-secret-file", "./nofile"), "there is no such file"},
 		"a long key as a file's name": {append(azure, "--private-key", strings.Repeat(canary, 20)), "--private-key: "},
 		"a slash in a secret":         {append(azure, "--client-secret-file", "/"+canary+"/x+y=="), "there is no such file"},
 		"a dot in a secret":           {append(azure, "--client-secret-file", canary+".Q8~x_1"), "there is no such file"},
 		"a date in the past":          {append(azure, "--secret-expires", "2020-01-31"), "--secret-expires: 2020-01-31 is in the past"},
 		"a time in the past":          {append(azure, "--secret-expires", time.Now().Add(-time.Hour).Format(time.RFC3339)), "is in the past"},
-		"a service key as a key":      {append(azure, "--private-key", serviceKey), "--private-key: that file is a service key (JSON); azure takes the private key alone"},
-		"a service key, other flag":   {[]string{"add", "x", "--provider", "clms", "--private-key", serviceKey}, "that file is a service key (JSON): use --service-key FILE"},
-		"a service key as a secret":   {append(azure, "--client-secret-file", serviceKey), "that file is a service key (JSON)"},
-		"PFX as a certificate":        {append(azure, "--certificate", pfx), "--certificate: that is a PFX file: use --pfx FILE"},
-		"PEM as PFX":                  {append(azure, "--pfx", pem), "--pfx: that is a PEM file: use --certificate FILE"},
+		"a service key as a key":      {append(azure, "--private-key", serviceKey), "--private-key: that is a service key (JSON)"},
+		"a service key, other flag":   {[]string{"add", "x", "--provider", "clms", "--private-key", serviceKey}, "that is a service key (JSON): use --service-key FILE"},
+		"a service key as a secret":   {append(azure, "--client-secret-file", serviceKey), "that is a service key (JSON)"},
 		"stdin twice":                 {append(azure, "--certificate", "-", "--private-key", "-"), "cannot both be read from stdin"},
 		"a flag twice":                {append(azure, "--client-secret-file", secret, "--client-secret-file", secret), "given twice"},
-		"secret of another":           {append(azure, "--service-key", secret), "--service-key: the provider azure takes no service_key; it takes --client-secret-file"},
+		"secret of another":           {append(azure, "--service-key", secret), "--service-key: the provider azure does not take it; it takes --client-secret-file"},
 		"no date":                     {append(azure, "--secret-expires", "31.1.2027"), "not a date such as"},
-		"two names":                   {[]string{"add", "x", "y"}, "there is no file y"},
+		"two names":                   {[]string{"add", "x", "y"}, "there is no such file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBackend()
@@ -196,7 +192,7 @@ func TestRotateSendsSecretsAlone(t *testing.T) {
 	}
 	b.calls = nil
 	call(t, socket, nil, "rotate", "azure").wants(t, ui.ExitUsage, "", "missing: --client-secret-file FILE or")
-	call(t, socket, strings.NewReader(canary), "rotate", "clms", "--pfx", "-").wants(t, ui.ExitUsage, "", "takes no pfx")
+	call(t, socket, strings.NewReader(canary), "rotate", "clms", "--pfx", "-").wants(t, ui.ExitUsage, "", "--pfx: the provider clms does not take it")
 	call(t, socket, strings.NewReader(canary), "rotate", "clsm", "--private-key", "-").wants(t, ui.ExitNotFound, "", `"clms"`)
 	if len(b.calls) > 0 {
 		t.Errorf("tokend was asked: %q", b.calls)

@@ -42,7 +42,7 @@ func execCommand(e *ui.Env) *cli.Command {
 			f.BoolVar(&r.Git, "git", false, "have git ask tokend")
 			f.StringSliceVar(&r.MSI, "azure-msi", nil, "`PROFILES` for Azure SDKs, separated by commas")
 			f.StringVarP(&r.Format, "output", "o", r.Format, "`FORMAT` of --env and --file: token, header, json, env or curl")
-			f.Var((*cli.Span)(&r.Query.MinTTL), "min-ttl", "least remaining life, as `TIME`: 10m, 90s, or seconds")
+			f.Span(&r.Query.MinTTL, "min-ttl", "least remaining life, as `TIME`: 10m, 90s, or seconds")
 			f.StringArrayVar(&scopes, "scope", nil, "`SCOPE` in place of the profile's; repeatable")
 			f.StringVar(&r.Query.Audience, "audience", "", "`AUDIENCE` or resource in place of the profile's")
 			f.Complete("output", cli.Words(format.Names[:]...))

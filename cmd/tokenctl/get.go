@@ -44,7 +44,7 @@ func getCommand(e *ui.Env) *cli.Command {
 		Flags: func(f *cli.Flags) {
 			f.StringVarP(&as, "output", "o", as, "`FORMAT`: token, header, json, env, curl or netrc")
 			f.StringVar(&q.URL, "url", "", "find the profile by this `URL`, which the token is for")
-			f.Var((*cli.Span)(&q.MinTTL), "min-ttl", "least remaining life, as `TIME`: 10m, 90s, or seconds")
+			f.Span(&q.MinTTL, "min-ttl", "least remaining life, as `TIME`: 10m, 90s, or seconds")
 			f.BoolVar(&q.Fresh, "fresh", false, "obtain a new token (one that came within the last second counts as new)")
 			f.BoolVar(&trace, "trace", false, "show on stderr what tokend does, step by step; with --fresh, how it obtains a token")
 			f.Func("scope", "other `SCOPE` than the profile's; repeatable", func(s string) error {
@@ -52,7 +52,7 @@ func getCommand(e *ui.Env) *cli.Command {
 				return nil
 			})
 			f.StringVar(&q.Audience, "audience", "", "other `AUDIENCE` or resource than the profile's")
-			f.Var((*cli.Span)(&wait), "timeout", "how long to wait, as `TIME`")
+			f.Span(&wait, "timeout", "how long to wait, as `TIME`")
 			f.Complete("output", cli.Words(format.Names[:]...))
 		},
 		Check: func(ctx context.Context, c *cli.Call) error {

@@ -20,7 +20,7 @@ variables stay as they are: at the end you see what you can delete.
 It takes:
   CLMS service keys (JSON), Google service account keys
   variables in the environment and in .env files: AZURE_CLIENT_ID ...,
-    API_CLIENT_ID and API_CLIENT_SECRET (Aspose), ARM_CLIENT_ID ...,
+    ARM_CLIENT_ID ..., ASPOSE_CLIENT_ID ..., COPERNICUS_CLIENT_ID ...,
     PREFIX_CLIENT_ID with PREFIX_CLIENT_SECRET and PREFIX_TOKEN_URL
   service principals: az ad sp create-for-rbac, --sdk-auth, MSAL's
     parameters.json, ~/.azure/service_principal_entries.json

@@ -86,7 +86,7 @@ func TestImportShowsWhatItWouldDoAndDoesNothing(t *testing.T) {
 func TestImportMakesProfilesAndListsWhatCanBeDeleted(t *testing.T) {
 	dir := folder(t, map[string]string{
 		"alice.json": clmsKey("a1"), "bob.json": clmsKey("a2"),
-		".env": "API_CLIENT_ID=id\nAPI_CLIENT_SECRET=" + canary + "\n",
+		".env": "ASPOSE_CLIENT_ID=id\nASPOSE_CLIENT_SECRET=" + canary + "\n",
 	})
 	k := &collector{backend: newBackend(), refuse: map[string]error{
 		"bob": &token.Error{Code: token.ErrRejected, OAuth: "invalid_grant", Message: "the issuer refused the key"},
@@ -98,13 +98,13 @@ func TestImportMakesProfilesAndListsWhatCanBeDeleted(t *testing.T) {
 	}
 	for _, want := range []string{
 		"alice    ready; a token came in 412 ms\n", "bob      nothing was saved\n    the issuer refused the key\n    invalid_grant: ",
-		"Use it: tokenctl get aspose\n", "tokend no longer needs these variables\n  API_CLIENT_SECRET in .env\n", "delete it:\n  alice.json\n",
+		"Use it: tokenctl get aspose\n", "tokend no longer needs these variables\n  ASPOSE_CLIENT_SECRET in .env\n", "can delete:\n  alice.json\n",
 	} {
 		if !strings.Contains(r.out, want) {
 			t.Errorf("lacks %q:\n%s", want, r.out)
 		}
 	}
-	if _, may, _ := strings.Cut(r.out, "delete it:"); strings.Contains(may, "bob") || strings.Contains(may, ".env") {
+	if _, may, _ := strings.Cut(r.out, "can delete:"); strings.Contains(may, "bob") || strings.Contains(may, ".env") {
 		t.Errorf("what is still needed may be deleted:\n%s", r.out)
 	}
 	slices.SortFunc(k.additions, func(a, b token.CreateProfile) int { return strings.Compare(a.Name, b.Name) })
@@ -225,7 +225,7 @@ func TestAddTakesAFileThatSaysWhatItIs(t *testing.T) {
 	} {
 		b := newBackend()
 		r := call(t, serve(t, b), nil, args...)
-		r.wants(t, ui.ExitOK, "delete it:\n  "+key, "")
+		r.wants(t, ui.ExitOK, "can delete:\n  "+key, "")
 		if a := b.addition; a.Name != "clms" || a.Provider != "clms" || a.Secrets["service_key"].Reveal() != clmsKey("x") || len(a.Settings) > 0 {
 			t.Errorf("%s: sent %+v", name, a)
 		}
@@ -254,16 +254,16 @@ func TestAddSaysWhyAFileCannotBeTaken(t *testing.T) {
 	many := writeSecret(t, "many.env", "API_CLIENT_ID=a\nAPI_CLIENT_SECRET=b\nARM_CLIENT_ID=a\nARM_TENANT_ID=t\nARM_CLIENT_SECRET=b\n")
 	person := writeSecret(t, "adc.json", `{"type":"authorized_user"}`)
 	for want, args := range map[string][]string{
-		"o.json is not a key file that tokend knows. Name its provider": {"add", "x", other},
+		"FILE: it is not a key file that tokend knows; with --provider": {"add", "x", other},
 		"FILE: it begins like JSON but is not valid":                    {"add", "x", half},
 		"tokenctl import " + many:                                       {"add", "x", many},
-		"Google user login: it is a person's login":                     {"add", "x", person},
+		"FILE: it is a person's login":                                  {"add", "x", person},
 		"is for the provider clms (CLMS service key)":                   {"add", "x", key, "--provider", "azure"},
 		"one is enough": {"add", "x", key, "--service-key", key},
-		"FILE takes the name of a file, not its content": {"add", "x", clmsKey("y")},
-		"FILE: there is no file k.json":                  {"add", "k.json"},
-		"there is no file":                               {"add", "x", "/nowhere/k.json"},
-		"o.json is not a key file that tokend knows":     {"add", "x", "--service-key", other},
+		"FILE takes the name of a file, not its content":        {"add", "x", clmsKey("y")},
+		"FILE: there is no such file":                           {"add", "k.json"},
+		"there is no such file":                                 {"add", "x", "/nowhere/k.json"},
+		"--service-key: it is not a key file that tokend knows": {"add", "x", "--service-key", other},
 		"got 3 words": {"add", "x", key, key},
 	} {
 		b := newBackend()

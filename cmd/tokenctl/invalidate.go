@@ -48,8 +48,8 @@ func invalidateCommand(e *ui.Env) *cli.Command {
 	}
 }
 
-// tokenFile is the flag --token-file, whose value may by mistake be a token.
-var tokenFile = form.Input{Label: "--token-file", Typed: true}
+// tokenFile is the flag --token-file.
+var tokenFile = form.Input{Label: "--token-file"}
 
 // maxTokenFile is how large a token in a file may be, in bytes.
 const maxTokenFile = 64 << 10

@@ -30,7 +30,7 @@ func rotateCommand(e *ui.Env) *cli.Command {
 		Short: "Give a profile a new key or secret",
 		Long:  rotateHelp,
 		Flags: func(f *cli.Flags) {
-			e.FlagFor = form.RotateFlag
+			e.FlagFor = form.FlagFor(f)
 			r.Flags(f)
 		},
 		Check:    e.OneProfile,

@@ -194,8 +194,8 @@ func TestAddAsksForFilesByTheirNames(t *testing.T) {
 	}
 	b, p := newBackend(), newPerson(t)
 	wait := p.runs(serve(t, b), "add", "clms", "--provider", "clms")
-	p.answers("the JSON file\r\nservice_key file: ", "~/nokey.json")
-	p.answers("service_key: there is no file "+home+"/nokey.json", "~/key.json")
+	p.answers("the JSON file\r\nservice_key file, or paste it: ", "~/nokey.json")
+	p.answers("service_key: there is no such file", "~/key.json")
 	if r := wait(); r.status != ui.ExitOK || !strings.Contains(r.out, filepath.Join(home, "key.json")) {
 		t.Fatalf("status %d, stdout %q; on the screen:\n%s", r.status, r.out, p.seen())
 	}
@@ -208,7 +208,7 @@ func TestAddAsksForFilesByTheirNames(t *testing.T) {
 func TestSecretsAreAskedForWithWhatBelongsToThem(t *testing.T) {
 	pfx, pem := writeSecret(t, "a.pfx", "PFX"), writeSecret(t, "a.pem", "PEM")
 	add := []string{"add", "x", "--provider", "azure", "--tenant", "t", "--client-id", "c", "--scope", "s"}
-	askPFX, askPEM := [2]string{"both in one file\r\npfx file: ", pfx}, [2]string{"certificate in PEM\r\ncertificate file: ", pem}
+	askPFX, askPEM := [2]string{"both in one file\r\npfx file, or paste it: ", pfx}, [2]string{"certificate in PEM\r\ncertificate file, or paste it: ", pem}
 	for name, c := range map[string]struct {
 		args []string
 		talk [][2]string
@@ -316,7 +316,7 @@ func TestAddAsksAgainForWhatTokendRefuses(t *testing.T) {
 	p.answers("Name for the profile [azure]: ", "")
 	p.answers("client_id: ", "wrong")
 	p.answers("Which one [1-3]: ", "pfx")
-	p.answers("pfx file: ", pfx)
+	p.answers("pfx file, or paste it: ", pfx)
 	p.whispers("Enter for none): ", canary)
 	p.answers("the name is taken\r\nName for the profile: ", "other")
 	p.answers("client_id is refused\r\napplication ID\r\nclient_id: ", "right")
@@ -373,9 +373,9 @@ func TestQuestionsFitTheTerminal(t *testing.T) {
 	kinds[0].Doc, kinds[0].Fields[0].Doc = long, long
 	b.kinds = kinds
 	wait := p.runs(serve(t, b), "add", "x")
-	p.answers("Which one [1-3]: ", "1")
-	p.answers("service_key file: ", "/nowhere/at/all")
-	p.sees("there is no file")
+	p.answers("Which one [1-3], or paste a key: ", "1")
+	p.answers("service_key file, or paste it: ", "/nowhere/at/all")
+	p.sees("there is no such file")
 	p.types("\x04")
 	wait()
 	for line := range strings.Lines(p.seen()) {
@@ -523,7 +523,7 @@ func TestWaitingShowsOnATerminal(t *testing.T) {
 	key := writeSecret(t, "service-key.json", clmsKey("x"))
 	for text, args := range map[string][]string{
 		"Waiting for a token ... ": {"get", "clms"}, "Obtaining a token to prove that it works ... ": {"add", "x", key},
-		"1 of 1: obtaining a token for clms-2 ... ": {"import", key, "--yes"},
+		"Obtaining a token for clms-2 ... ": {"import", key, "--yes"},
 	} {
 		b, p := newBackend(), newPerson(t)
 		b.goOn = make(chan struct{})

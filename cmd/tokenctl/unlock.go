@@ -26,7 +26,7 @@ func unlockCommand(e *ui.Env) *cli.Command {
 		Short: "Have the OS keyring ask for its password",
 		Long:  unlockHelp,
 		Flags: func(f *cli.Flags) {
-			f.Var((*cli.Span)(&wait), "timeout", "how long to wait for an answer to the prompt, as `TIME`")
+			f.Span(&wait, "timeout", "how long to wait for an answer to the prompt, as `TIME`")
 		},
 		Run: func(ctx context.Context, _ *cli.Call) error { return unlock(ctx, e, wait) },
 	}

@@ -63,7 +63,7 @@ func readPresented(e *ui.Env, file string) (token.Secret, error) {
 	case file == "":
 		return token.Secret{}, cli.Usage("--token-file: the value is empty")
 	case file == "-" && ok:
-		return t.AskSecret("Token")
+		return t.AskSecret("Token", false)
 	}
 	text, err := tokenFile.Read(e, file, maxTokenFile)
 	return token.NewSecret(string(bytes.TrimRight(text, "\r\n"))), err

@@ -61,7 +61,7 @@ type Command struct {
 	// taken. With many commands this saves the time to make them all.
 	New func() *Command
 
-	builtin bool
+	builtin bool // which every program has
 }
 
 // A Call is a command with the flags and arguments that were given.
@@ -71,8 +71,6 @@ type Call struct {
 	Path  string
 	Flags *Flags
 	Args  []string
-
-	builtins func() []*Command // at the root
 }
 
 // Name is the command as it is typed after the program.
@@ -150,12 +148,11 @@ func (p *Program) parse(args []string) (*Call, error) {
 func (p *Program) start() *Call {
 	c := &Call{Flags: &Flags{shared: newSet(), completers: map[string]Completer{}}}
 	root := *p.Root
-	root.FlagsFirst = true
+	root.Commands = slices.Concat(root.Commands, p.builtins())
 	if p.Version != nil {
 		root.Flags = func(f *Flags) { f.Bool(versionFlag, false, "print the version") }
 	}
 	c.enter(&root)
-	c.builtins = p.builtins
 	return c
 }
 
@@ -167,17 +164,12 @@ func (c *Call) subcommand() *Command {
 	if len(c.Args) == 0 || c.Flags.ArgsLenAtDash() == 0 {
 		return nil
 	}
-	isNamed := func(sub *Command) bool { return sub.Name == c.Args[0] }
-	commands := c.Command.Commands
-	i := slices.IndexFunc(commands, isNamed)
-	if i < 0 && c.builtins != nil {
-		commands = c.builtins()
-		i = slices.IndexFunc(commands, isNamed)
+	for _, sub := range c.Command.Commands {
+		if sub.Name == c.Args[0] {
+			return sub.made()
+		}
 	}
-	if i < 0 {
-		return nil
-	}
-	return commands[i].made()
+	return nil
 }
 
 // made is the command itself, for one that is made when it is needed.
@@ -190,7 +182,7 @@ func (c *Command) made() *Command {
 
 // enter goes on to a subcommand of the command.
 func (c *Call) enter(sub *Command) {
-	c.Command, c.Args, c.builtins = sub, nil, nil
+	c.Command, c.Args = sub, nil
 	c.Path = strings.TrimPrefix(c.Path+" "+sub.Name, " ")
 	c.Flags = c.Flags.enter(sub)
 }
@@ -200,7 +192,7 @@ func (c *Call) noArgs(context.Context, *Call) error {
 	switch {
 	case len(c.Args) == 0:
 		return nil
-	case len(c.subcommands()) > 0:
+	case len(c.Command.Commands) > 0:
 		var names []string
 		for _, sub := range c.subcommands() {
 			names = append(names, sub.Name)
@@ -212,11 +204,7 @@ func (c *Call) noArgs(context.Context, *Call) error {
 
 // subcommands are the subcommands that are not hidden.
 func (c *Call) subcommands() (list []*Command) {
-	all := c.Command.Commands
-	if c.builtins != nil {
-		all = slices.Concat(all, c.builtins())
-	}
-	for _, sub := range all {
+	for _, sub := range c.Command.Commands {
 		if sub = sub.made(); !sub.Hidden {
 			list = append(list, sub)
 		}
@@ -254,6 +242,6 @@ func (p *Program) flagError(c *Call, err error) error {
 		}
 	}
 	var names []string
-	c.Flags.visit(func(f *pflag.Flag) { names = append(names, "--"+f.Name) })
+	c.Flags.VisitAll(func(f *pflag.Flag) { names = append(names, "--"+f.Name) })
 	return Usage("%s has no flag --%s%s", c.Name(), name, DidYouMean("--"+name, names))
 }

@@ -58,8 +58,6 @@ func testProgram(out io.Writer) *Program {
 						f.Complete("output", Words("token", "json"))
 						f.Heading("Rare ones")
 						f.BoolVar(&all, "all", false, "everything")
-						f.Int("hidden", 0, "")
-						_ = f.MarkHidden("hidden")
 					},
 					Run: func(_ context.Context, c *Call) error {
 						_, err := fmt.Fprintln(out, c.Name(), c.Args, socket, output, all)

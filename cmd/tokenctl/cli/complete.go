@@ -150,7 +150,7 @@ func (c *Call) completeValue(flag *pflag.Flag, prefix string) (list []Candidate,
 }
 
 func (c *Call) flagCandidates() (list []Candidate) {
-	c.Flags.visit(func(f *pflag.Flag) {
+	c.Flags.VisitAll(func(f *pflag.Flag) {
 		_, doc := pflag.UnquoteUsage(f)
 		list = append(list, Candidate{"--" + f.Name, doc})
 	})

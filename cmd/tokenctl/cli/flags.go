@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -80,15 +81,6 @@ func (f *Flags) isSet(name string) bool {
 	return flag != nil && flag.Value.String() == "true"
 }
 
-// visit calls do for the flags that people may give.
-func (f *Flags) visit(do func(*pflag.Flag)) {
-	f.VisitAll(func(flag *pflag.Flag) {
-		if !flag.Hidden {
-			do(flag)
-		}
-	})
-}
-
 // Help is a command's help: examples first, flags last.
 func (c *Call) Help() string {
 	var b strings.Builder
@@ -127,30 +119,47 @@ func (c *Call) usage() string {
 	return line + " [flags]"
 }
 
-// A Span is a flag for a length of time: "10m", or seconds.
-type Span time.Duration
+// A textFlag is a flag that calls read with its text.
+type textFlag struct {
+	read           func(text string) error
+	kind, standard string
+}
 
 // Set implements pflag.Value.
-func (s *Span) Set(text string) error {
-	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
-		*s = Span(time.Duration(seconds) * time.Second)
-		return nil
+func (t textFlag) Set(text string) error {
+	if text == "" {
+		return errors.New("the value is empty")
 	}
-	d, err := time.ParseDuration(text)
-	if err != nil || d < 0 {
-		return fmt.Errorf("%q is not a time such as 90s, 10m or 2h", text)
-	}
-	*s = Span(d)
-	return nil
+	return t.read(text)
 }
 
-// String implements pflag.Value. Zero is empty, which help leaves out.
-func (s *Span) String() string {
-	if *s == 0 {
-		return ""
-	}
-	return time.Duration(*s).String()
-}
+// String implements pflag.Value.
+func (t textFlag) String() string { return t.standard }
 
 // Type implements pflag.Value.
-func (s *Span) Type() string { return "TIME" }
+func (t textFlag) Type() string { return t.kind }
+
+// Text defines a flag that calls read with its text, which help calls kind.
+func (f *Flags) Text(name, kind, usage string, read func(text string) error) {
+	f.Var(textFlag{read: read, kind: kind}, name, usage)
+}
+
+// Span defines a flag for a length of time: "10m", or seconds. Its default is
+// what *d is before; help leaves out zero.
+func (f *Flags) Span(d *time.Duration, name, usage string) {
+	span := textFlag{kind: "TIME"}
+	if *d != 0 {
+		span.standard = d.String()
+	}
+	span.read = func(text string) (err error) {
+		if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
+			*d = time.Duration(seconds) * time.Second
+			return nil
+		}
+		if *d, err = time.ParseDuration(text); err != nil || *d < 0 {
+			return fmt.Errorf("%q is not a time such as 90s, 10m or 2h", text)
+		}
+		return nil
+	}
+	f.Var(span, name, usage)
+}

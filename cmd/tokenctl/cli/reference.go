@@ -53,11 +53,7 @@ func (c *Call) reference() Reference {
 		if heading == ownFlags {
 			heading = ""
 		}
-		s.flags.VisitAll(func(f *pflag.Flag) {
-			if !f.Hidden {
-				r.Flags = append(r.Flags, flagReference(f, heading))
-			}
-		})
+		s.flags.VisitAll(func(f *pflag.Flag) { r.Flags = append(r.Flags, flagReference(f, heading)) })
 	}
 	for _, sub := range c.subcommands() {
 		if !sub.builtin {

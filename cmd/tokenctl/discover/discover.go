@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"strings"
 
@@ -34,38 +35,94 @@ type Find struct {
 	Note string `json:"note,omitempty"`
 	// Why is the reason why it cannot be used, empty if it can.
 	Why string `json:"problem,omitempty"`
+	// Open: nothing names the issuer, and Options.Provider can. Guess is the
+	// provider that it looks made for, perhaps empty.
+	Open  bool   `json:"-"`
+	Guess string `json:"-"`
 	// shared: another tool needs From.
 	shared bool
 }
 
-// Environment is From for the environment.
-const Environment = "the environment"
+// What From is if it is no file.
+const (
+	Environment = "the environment"
+	Stdin       = "stdin"
+	Pasted      = "what was pasted"
+)
+
+// isFile reports whether From is a file, which tokend may make unneeded.
+func isFile(from string) bool { return from != Environment && from != Stdin && from != Pasted }
 
 // Options are what a form may leave open.
 type Options struct {
 	// Scope is for the tokens, in place of the form's. TokenURL is where they
-	// come from, if the form does not say.
-	Scope, TokenURL string
+	// come from, if the form does not say, and Provider whose they are: azure,
+	// aspose or oauth2.
+	Scope, TokenURL, Provider string
 	// Read reads a file that another file or a variable names.
 	Read func(path string) ([]byte, error)
 }
 
 // File recognises the credentials in a file.
 func File(path string, content []byte, o Options) []Find {
-	content = bytes.TrimPrefix(content, []byte("\ufeff")) // some editors add it
-	text := bytes.TrimSpace(content)
+	text := bytes.TrimSpace(bytes.TrimPrefix(content, []byte("\ufeff"))) // some editors add it
 	switch {
-	case bytes.HasPrefix(text, []byte("{")):
-		return one(object(path, text, o))
-	case bytes.HasPrefix(text, []byte("[")):
-		return objects(path, text, o)
 	case bytes.Contains(text, []byte("\nGenerated using version:")):
-		return one(&Find{From: path, Form: "oidc-agent account, encrypted", Why: fmt.Sprintf(
-			"it is encrypted. Import it with: oidc-gen -p %s | tokenctl import -", filepath.Base(path))})
-	case bytes.Contains(text, []byte("PRIVATE KEY-----")):
-		return one(&Find{From: path, Form: "private key", Why: "a key alone does not say whose it is. Use it with tokenctl add NAME --private-key"})
+		return []Find{{From: path, Form: "oidc-agent account, encrypted", Why: fmt.Sprintf(
+			"it is encrypted. Import it with: oidc-gen -p %s | tokenctl import -", filepath.Base(path))}}
+	case bytes.HasPrefix(text, []byte("{")) && json.Valid(text):
+		return object(path, text, o)
 	}
-	return variables(path, parseEnv(string(text)), o)
+	if finds := variables(path, parseEnv(string(text)), o); finds != nil {
+		return finds
+	}
+	if finds := embedded(path, text, o); finds != nil {
+		return finds
+	}
+	if bytes.Contains(text, []byte("PRIVATE KEY-----")) {
+		return []Find{{From: path, Form: "private key", Why: "a key alone does not say whose it is. Use it with tokenctl add NAME --private-key"}}
+	}
+	return nil
+}
+
+// maxObjects bounds how many objects are looked for in a text.
+const maxObjects = 100
+
+// embedded recognises the JSON objects in any text: a list, a letter, a code
+// fence, a string in JSON or in a shell.
+func embedded(path string, text []byte, o Options) (finds []Find) {
+	plain := bytes.ReplaceAll(bytes.ReplaceAll(text, []byte(`\\`), []byte(`\`)), []byte(`\"`), []byte(`"`))
+	for _, rest := range [][]byte{text, plain} {
+		for range maxObjects {
+			begin := bytes.IndexByte(rest, '{')
+			if begin < 0 {
+				break
+			}
+			rest = rest[begin:]
+			var found json.RawMessage
+			if json.NewDecoder(bytes.NewReader(rest)).Decode(&found) != nil {
+				rest = rest[1:]
+				continue
+			}
+			finds = append(finds, object(path, found, o)...)
+			rest = rest[len(found):]
+		}
+		if finds != nil {
+			return finds
+		}
+	}
+	return nil
+}
+
+// ServiceKey is the CLMS service key in a text, if it holds one.
+func ServiceKey(content []byte) (token.Secret, bool) {
+	noFile := func(string) ([]byte, error) { return nil, fs.ErrNotExist }
+	for _, f := range File("", content, Options{Read: noFile}) {
+		if f.Provider == "clms" {
+			return f.Secrets["service_key"], true
+		}
+	}
+	return token.Secret{}, false
 }
 
 // BrokenJSON reports whether a file begins like JSON but is not valid: its
@@ -75,42 +132,19 @@ func BrokenJSON(content []byte) bool {
 	return bytes.HasPrefix(text, []byte("{")) && !json.Valid(text)
 }
 
-func one(f *Find) []Find {
-	if f == nil {
-		return nil
-	}
-	return []Find{*f}
-}
-
-// objects recognises the members of a list.
-func objects(path string, text []byte, o Options) (finds []Find) {
-	var list []json.RawMessage
-	if json.Unmarshal(text, &list) != nil {
-		return nil
-	}
-	for _, item := range list {
-		finds = append(finds, one(object(path, item, o))...)
-	}
-	return finds
-}
-
-// A form returns the Find of a JSON object that has the form, nil of others.
-type form func(path string, m members, o Options) *Find
-
 // object recognises a JSON object.
-func object(path string, text []byte, o Options) *Find {
-	var m members
-	if json.Unmarshal(text, &m) != nil {
+func object(path string, text []byte, o Options) []Find {
+	m := members{raw: text}
+	if json.Unmarshal(text, &m.all) != nil {
 		return nil
 	}
-	m.raw = text
-	for _, is := range []form{serviceKey, googleKey, googleClient, createdForRBAC, sdkAuth, storedPrincipal, msalParameters, oidcAgent, plainClient} {
+	for _, is := range forms {
 		if f := is(path, m, o); f != nil {
 			f.From = path
-			if f.Provider != "" && !f.shared {
+			if f.Provider != "" && !f.shared && isFile(path) {
 				f.Files = append([]string{path}, f.Files...)
 			}
-			return f
+			return []Find{*f}
 		}
 	}
 	return nil
@@ -122,9 +156,6 @@ type members struct {
 	all map[string]any
 }
 
-// UnmarshalJSON takes an object and nothing else.
-func (m *members) UnmarshalJSON(b []byte) error { return json.Unmarshal(b, &m.all) }
-
 // text is the first of the members that is a string and not empty.
 func (m members) text(names ...string) string {
 	for _, name := range names {
@@ -135,18 +166,15 @@ func (m members) text(names ...string) string {
 	return ""
 }
 
-// texts are the words of a member that is a string or a list of strings.
-func (m members) texts(name string) (words []string) {
-	if s := m.text(name); s != "" {
-		return strings.Fields(s)
-	}
+// words are those of a member that is a string or a list of strings.
+func (m members) words(name string) string {
+	words := []string{m.text(name)}
 	list, _ := m.all[name].([]any)
 	for _, v := range list {
-		if s, _ := v.(string); s != "" {
-			words = append(words, s)
-		}
+		s, _ := v.(string)
+		words = append(words, s)
 	}
-	return words
+	return strings.TrimSpace(strings.Join(words, " "))
 }
 
 // have reports whether all of the members exist.
@@ -159,21 +187,12 @@ func (m members) have(names ...string) bool {
 	return true
 }
 
-// serviceKey is the download of the Copernicus Land Monitoring Service.
-func serviceKey(path string, m members, _ Options) *Find {
-	if m.text("client_id") == "" || m.text("user_id") == "" || m.text("token_uri") == "" || m.text("private_key") == "" {
-		return nil
-	}
-	return &Find{
-		Form: "CLMS service key", Provider: "clms", Name: nameOf(path, "clms", "service-key", "service_key"),
-		Client:  m.text("client_id"),
-		Secrets: map[string]token.Secret{"service_key": token.NewSecret(string(m.raw))},
-	}
-}
-
 // nameOf is a profile's name after a file, or otherwise if the file's name says
 // nothing.
 func nameOf(path, otherwise string, dull ...string) string {
+	if !isFile(path) {
+		return otherwise
+	}
 	base := filepath.Base(path)
 	base = strings.TrimSuffix(base, filepath.Ext(base))
 	for _, begin := range append(dull, "key", "credential", "secret", "client_secret", "parameters") {

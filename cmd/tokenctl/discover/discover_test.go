@@ -90,11 +90,11 @@ func TestEachFormIsRecognised(t *testing.T) {
 		"any client": {"client.json", `{"client_id":"c","client_secret":"s","token_uri":"https://id.example/token","scope":"a b","audience":"x"}`, []string{
 			`client.json: client = oauth2 map[audience:x client_id:c scopes:[a b] token_url:https://id.example/token], map[client_secret:s], files ["client.json"], variables [], client c`}},
 		"a client without an issuer": {"client.json", `{"client_id":"c","client_secret":"s"}`, []string{
-			`client.json (OAuth client): it does not say who issues the tokens. Use --token-url URL`}},
+			`client.json (OAuth client): it does not say who issues the tokens. Use --token-url URL, or tokenctl add with --provider`}},
 		"a private key": {"rock.pem", pemKey, []string{
 			`rock.pem (private key): a key alone does not say whose it is. Use it with tokenctl add NAME --private-key`}},
-		".env": {".env", "# samples\nexport API_CLIENT_ID=\"id\"\nAPI_CLIENT_SECRET='s#1' # comment\nAZURE_CLIENT_ID=c # x\nAZURE_TENANT_ID=t\nAZURE_CLIENT_SECRET=z\nAZURE_SCOPE=api://k/.default\nnot a line\n", []string{
-			`.env: aspose = aspose map[client_id:id], map[client_secret:s#1], files [".env"], variables ["API_CLIENT_SECRET"], client id`,
+		".env": {".env", "# samples\nexport ASPOSE_CLIENT_ID=\"id\"\nASPOSE_CLIENT_SECRET='s#1' # comment\nAZURE_CLIENT_ID=c # x\nAZURE_TENANT_ID=t\nAZURE_CLIENT_SECRET=z\nAZURE_SCOPE=api://k/.default\nnot a line\n", []string{
+			`.env: aspose = aspose map[client_id:id], map[client_secret:s#1], files [".env"], variables ["ASPOSE_CLIENT_SECRET"], client id`,
 			`.env: azure = azure map[client_id:c scope:api://k/.default tenant:t], map[client_secret:z], files [".env"], variables ["AZURE_CLIENT_SECRET"], client c`}},
 		".env that names a file": {".env", "CLMS_SERVICE_KEY=/k.json\nGOOGLE_APPLICATION_CREDENTIALS=/none.json\n", []string{
 			`/k.json: k = clms map[], map[service_key:` + serviceKey + `], files ["/k.json"], variables [], client c1`,
@@ -116,8 +116,8 @@ func TestTheEnvironmentIsRecognised(t *testing.T) {
 		environ []string
 		want    []string
 	}{
-		"Aspose's samples": {[]string{"API_CLIENT_ID=id", "API_CLIENT_SECRET=s", "PATH=/bin"}, []string{
-			`the environment: aspose = aspose map[client_id:id], map[client_secret:s], files [], variables ["API_CLIENT_SECRET"], client id`}},
+		"Aspose": {[]string{"ASPOSE_CLIENT_ID=id", "ASPOSE_CLIENT_SECRET=s", "PATH=/bin"}, []string{
+			`the environment: aspose = aspose map[client_id:id], map[client_secret:s], files [], variables ["ASPOSE_CLIENT_SECRET"], client id`}},
 		"GroupDocs": {[]string{"GROUPDOCS_CLIENT_ID=id", "GROUPDOCS_CLIENT_SECRET=s"}, []string{
 			`the environment: groupdocs = aspose map[base_url:https://api.groupdocs.cloud client_id:id], map[client_secret:s], files [], variables ["GROUPDOCS_CLIENT_SECRET"], client id`}},
 		"Azure's SDKs": {[]string{"AZURE_CLIENT_ID=c", "AZURE_TENANT_ID=t", "AZURE_CLIENT_CERTIFICATE_PATH=/c.pfx", "AZURE_CLIENT_CERTIFICATE_PASSWORD=pw", "AZURE_AUTHORITY_HOST=https://login.microsoftonline.us/"}, []string{
@@ -131,7 +131,7 @@ func TestTheEnvironmentIsRecognised(t *testing.T) {
 		"any issuer": {[]string{"SHOP_CLIENT_ID=c", "SHOP_CLIENT_SECRET=s", "SHOP_TOKEN_URL=https://id.example/token", "SHOP_SCOPE=a b"}, []string{
 			`the environment: shop = oauth2 map[client_id:c scopes:[a b] token_url:https://id.example/token], map[client_secret:s], files [], variables ["SHOP_CLIENT_SECRET"], client c`}},
 		"an issuer that is not named": {[]string{"CLIENT_ID=c", "CLIENT_SECRET=s"}, []string{
-			`the environment (variables CLIENT_ID ...): it does not say who issues the tokens. Use --token-url URL`}},
+			`the environment (variables CLIENT_ID ...): it does not say who issues the tokens. Use --token-url URL, or tokenctl add with --provider`}},
 		"an ID alone": {[]string{"CLIENT_ID=c", "OTHER_CLIENT_ID="}, nil},
 	} {
 		if got := shown(Env(c.environ, o)); !reflect.DeepEqual(got, c.want) {
@@ -144,11 +144,11 @@ func TestTheEnvironmentIsRecognised(t *testing.T) {
 func TestOptionsSayWhatIsLeftOpen(t *testing.T) {
 	o := Options{Scope: "api://x/.default", TokenURL: "https://id.example/token"}
 	for content, want := range map[string]string{
-		`{"appId":"a","password":"pw","tenant":"t"}`:                                               "scope:api://x/.default",
-		`{"issuer_url":"https://id.example","client_id":"c","client_secret":"s","scope":"openid"}`: "token_url:https://id.example/token",
-		`{"client_id":"c","client_secret":"s"}`:                                                    "token_url:https://id.example/token",
-		`{"type":"service_account","private_key":"k","client_email":"a@b"}`:                        "scopes:[api://x/.default]",
-		"API_CLIENT_ID=c\nAPI_CLIENT_SECRET=s\n":                                                   "token_url:https://id.example/token",
+		`{"appId":"a","password":"pw","tenant":"t"}`:                                                "scope:api://x/.default",
+		`{"issuer_url":"https://id.example","client_id":"c","client_secret":"s","scope":"openid"}`:  "token_url:https://id.example/token",
+		`{"client_id":"c","client_secret":"s"}`:                                                     "token_url:https://id.example/token",
+		`{"type":"service_account","private_key":"k","client_email":"a@b","token_uri":"https://x"}`: "scopes:[api://x/.default]",
+		"API_CLIENT_ID=c\nAPI_CLIENT_SECRET=s\n":                                                    "token_url:https://id.example/token",
 	} {
 		finds := File("x", []byte(content), o)
 		if len(finds) != 1 || finds[0].Note != "" || !strings.Contains(fmt.Sprint(finds[0].Settings), want) {
@@ -173,7 +173,7 @@ func TestSecretsAreNoSettings(t *testing.T) {
 	canary := token.NewSecret("s3cr3t")
 	for _, content := range []string{
 		`{"client_id":"c","client_secret":"s3cr3t","token_uri":"https://x"}`, `{"appId":"a","password":"s3cr3t","tenant":"t"}`,
-		`{"clientId":"c","clientSecret":"s3cr3t","tenantId":"t"}`, "X_CLIENT_ID=c\nX_CLIENT_SECRET=s3cr3t\nX_TOKEN_URL=https://x\n",
+		`{"clientId":"c","clientSecret":"s3cr3t","tenantId":"t","subscriptionId":"s"}`, "X_CLIENT_ID=c\nX_CLIENT_SECRET=s3cr3t\nX_TOKEN_URL=https://x\n",
 	} {
 		for _, f := range File("x", []byte(content), Options{}) {
 			if strings.Contains(fmt.Sprintf("%+v", f), canary.Reveal()) {

@@ -2,11 +2,11 @@ package discover
 
 import (
 	"cmp"
+	"encoding/json"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
-
-	"tokend/providers/token"
 )
 
 // Env recognises what is in environment variables.
@@ -43,6 +43,9 @@ func isVariable(name string) bool {
 
 // unquoted is a value without its quotes, or without a comment after it.
 func unquoted(value string) string {
+	if quoted, err := strconv.QuotedPrefix(value); err == nil { // JSON has quotes in it
+		return quoted[1 : len(quoted)-1]
+	}
 	if value != "" && (value[0] == '"' || value[0] == '\'') {
 		if end := strings.IndexByte(value[1:], value[0]); end >= 0 {
 			return value[1 : end+1]
@@ -57,9 +60,9 @@ func unquoted(value string) string {
 func variables(from string, vars map[string]string, o Options) (finds []Find) {
 	for _, name := range slices.Sorted(maps.Keys(vars)) {
 		if id, ok := strings.CutSuffix(name, "CLIENT_ID"); ok && vars[name] != "" {
-			if f := clientIn(id, vars, o); f != nil {
+			if f := cmp.Or(serviceKeyIn(id, vars, o), clientIn(id, vars, o)); f != nil {
 				f.From = from
-				if from != Environment && f.Provider != "" {
+				if f.Provider != "" && isFile(from) && f.Provider != "clms" {
 					f.Files = append([]string{from}, f.Files...)
 				}
 				finds = append(finds, *f)
@@ -81,77 +84,85 @@ func clientIn(prefix string, vars map[string]string, o Options) *Find {
 		}
 		return ""
 	}
-	id, secret := get("CLIENT_ID"), get("CLIENT_SECRET")
-	tenant, certificate := get("TENANT_ID", "TENANT"), get("CLIENT_CERTIFICATE_PATH")
-	f := Find{Form: "variables " + prefix + "CLIENT_ID ..."}
-	if secret != "" {
-		f.Variables = append(f.Variables, prefix+"CLIENT_SECRET")
+	var secrets []string
+	secret := func(names ...string) string {
+		for _, name := range names {
+			if vars[prefix+name] != "" {
+				secrets = append(secrets, prefix+name)
+			}
+		}
+		return get(names...)
 	}
 	kind := strings.ToLower(strings.Trim(prefix, "_"))
-	switch {
-	case tenant != "":
-		password := get("CLIENT_CERTIFICATE_PASSWORD")
-		if password != "" {
-			f.Variables = append(f.Variables, prefix+"CLIENT_CERTIFICATE_PASSWORD")
+	c := client{
+		id: get("CLIENT_ID"), secret: secret("CLIENT_SECRET"), certificate: get("CLIENT_CERTIFICATE_PATH"), password: secret("CLIENT_CERTIFICATE_PASSWORD"),
+		scope: get("SCOPES", "SCOPE"), audience: get("AUDIENCE"), tokenURL: get("TOKEN_URL", "TOKEN_URI", "TOKEN_ENDPOINT"),
+		tenant: get("TENANT_ID", "TENANT"), authority: hostOf(get("AUTHORITY_HOST")), baseURL: get("BASE_URL"),
+	}
+	// API_, of which Aspose's samples and others make use, decides nothing.
+	switch isGroupDocs := strings.Contains(kind, "groupdocs"); {
+	case isGroupDocs || strings.Contains(kind, "aspose"):
+		c.system = "aspose"
+		if isGroupDocs {
+			c.baseURL = cmp.Or(c.baseURL, "https://api.groupdocs.cloud")
 		}
-		f.Name = cmp.Or(Name(kind), "azure")
-		return principal{tenant: tenant, client: id, secret: secret, certificate: certificate, password: password,
-			authority: hostOf(get("AUTHORITY_HOST")), scope: get("SCOPE")}.find(f, o)
-	case secret == "":
+	case c.tenant != "" && (c.authority != "" || kind == "arm" || strings.Contains(kind, "azure")):
+		c.system = "azure"
+	case c.secret == "":
 		return nil // an ID alone is no credential
-	case get("TOKEN_URL", "TOKEN_URI", "TOKEN_ENDPOINT") == "" && o.TokenURL == "" && isAspose(kind):
-		return aspose(f, kind, id, secret, get("BASE_URL"))
 	}
-	c := client{tokenURL: get("TOKEN_URL", "TOKEN_URI", "TOKEN_ENDPOINT"), id: id, secret: secret,
-		scopes: strings.Fields(get("SCOPES", "SCOPE")), audience: get("AUDIENCE")}
-	return c.find(f, Name(kind), o)
+	return c.find(Find{Form: "variables " + prefix + "CLIENT_ID ...", Variables: secrets}, Name(kind), o)
 }
 
-// isAspose recognises the prefixes of Aspose's variables. Its samples use API_.
-func isAspose(kind string) bool {
-	return kind == "api" || strings.Contains(kind, "aspose") || strings.Contains(kind, "groupdocs")
-}
-
-func aspose(f Find, kind, id, secret, baseURL string) *Find {
-	f.Provider, f.Client, f.Name = "aspose", id, "aspose"
-	f.Settings = map[string]any{"client_id": id}
-	switch {
-	case baseURL != "":
-		f.Settings["base_url"] = baseURL
-	case strings.Contains(kind, "groupdocs"):
-		f.Name, f.Settings["base_url"] = "groupdocs", "https://api.groupdocs.cloud"
-	case kind == "api":
-		f.Note = "taken as Aspose Cloud's, whose samples use these names; for another issuer use --token-url"
+// serviceKeyIn makes a CLMS service key of the variables that people keep its
+// members in, with the private key in a file: COPERNICUS_CLIENT_ID, for example.
+func serviceKeyIn(prefix string, vars map[string]string, o Options) *Find {
+	file := vars[prefix+"PRIVATE_KEY_FILE"]
+	if file == "" || vars[prefix+"USER_ID"] == "" {
+		return nil
 	}
-	f.Secrets = map[string]token.Secret{"client_secret": token.NewSecret(secret)}
+	f := Find{Form: "variables " + prefix + "USER_ID ..."}
+	content, err := o.Read(file)
+	if err != nil {
+		f.Why = err.Error()
+		return &f
+	}
+	all := map[string]any{
+		"client_id": vars[prefix+"CLIENT_ID"], "user_id": vars[prefix+"USER_ID"], "token_uri": vars[prefix+"TOKEN_URI"], "private_key": string(content),
+	}
+	raw, _ := json.Marshal(all)
+	if key := serviceKey(strings.ToLower(strings.Trim(prefix, "_")), members{raw, all}, o); key != nil {
+		key.Form, key.Files = f.Form, []string{file}
+		return key
+	}
+	f.Why = "CLIENT_ID or TOKEN_URI is missing, which names the issuer"
 	return &f
 }
 
 // named recognises a variable that names a file with a credential, or holds the
 // content of one.
 func named(from, name, value string, o Options) (finds []Find) {
-	isFile := name == "GOOGLE_APPLICATION_CREDENTIALS" || strings.HasSuffix(name, "SERVICE_KEY") ||
-		strings.HasSuffix(name, "SERVICE_KEY_FILE") || strings.HasSuffix(name, "SERVICE_KEY_PATH")
+	isKey := name == "GOOGLE_APPLICATION_CREDENTIALS" || name == "AZURE_CREDENTIALS" || strings.HasSuffix(name, "CLMS_CREDENTIALS") ||
+		slices.ContainsFunc([]string{"", "_JSON", "_FILE", "_PATH"}, func(end string) bool { return strings.HasSuffix(name, "SERVICE_KEY"+end) })
 	switch {
-	case value == "":
+	case value == "" || !isKey:
 		return nil
-	case name == "AZURE_CREDENTIALS" || isFile && strings.HasPrefix(value, "{"):
-		for _, f := range File("", []byte(value), o) {
-			f.From, f.Form = from, f.Form+" in "+name
+	case strings.Contains(value, "{"):
+		if name == "AZURE_CREDENTIALS" {
+			o.Provider = "azure"
+		}
+		for _, f := range File(from, []byte(value), o) {
+			f.Form += " in " + name
 			if f.Provider != "" {
-				f.Files, f.Variables = nil, []string{name}
-				if from != Environment {
-					f.Files = []string{from}
-				}
+				f.Variables = []string{name}
 			}
 			finds = append(finds, f)
 		}
-	case isFile:
-		content, err := o.Read(value)
-		if err != nil {
-			return []Find{{From: from, Form: "the file that " + name + " names", Why: err.Error()}}
-		}
-		return File(value, content, o)
+		return finds
 	}
-	return finds
+	content, err := o.Read(value)
+	if err != nil {
+		return []Find{{From: from, Form: "the file that " + name + " names", Why: err.Error()}}
+	}
+	return File(value, content, o)
 }

@@ -43,7 +43,7 @@ func (r *AddRequest) Arguments(e *ui.Env, args []string) error {
 	case len(args) > 2:
 		return cli.Usage("add takes the name of a profile and a file, and got %d words", len(args))
 	}
-	if looksSecret(r.file) || looksSecret(r.name) {
+	if ui.IsKey(r.file) || ui.IsKey(r.name) {
 		return contentForName("FILE")
 	}
 	if r.file != "" && len(r.files) > 0 {
@@ -65,36 +65,26 @@ func isFileArgument(word string) bool {
 
 // Add makes a profile.
 func Add(ctx context.Context, e *ui.Env, r AddRequest) error {
-	find, err := r.recognise(e)
-	if err != nil {
-		return err
-	}
 	providers, err := Providers(ctx, e)
 	if err != nil {
 		return err
 	}
-	if _, ok := e.Terminal(); ok && find.Form != "" {
-		text := "This is: " + find.Form
-		if find.Note != "" {
-			text += ", " + find.Note
-		}
-		e.Note(ui.Printable(text + "."))
+	find, err := r.find(e, providers)
+	if err != nil {
+		return err
 	}
 	p, err := r.choose(e, providers, find.Name)
 	if err != nil {
 		return err
 	}
 	s := newSubmission(e, p, r.name, r.Credentials)
-	s.send, s.render = (*ipc.Client).Add, renderAdded
+	s.send, s.render = (*ipc.Client).Add, renderProfile
 	s.request.Provider = p.Name
 	if s.request.Settings, err = settingsFor(p, r.settings); err != nil {
 		return err
 	}
-	if err := s.readFiles(r.files); err != nil {
-		return err
-	}
 	s.takeFind(find)
-	if err := s.checkSecrets(); err != nil {
+	if err := s.readFiles(r.files); err != nil {
 		return err
 	}
 	if t, ok := e.Terminal(); ok {
@@ -112,42 +102,88 @@ func Add(ctx context.Context, e *ui.Env, r AddRequest) error {
 	return s.submit(ctx)
 }
 
-// recognise looks for the credential in a file that was given without a
-// provider, and takes the provider from there. The zero Find means that no such
-// file was given.
-func (r *AddRequest) recognise(e *ui.Env) (discover.Find, error) {
+// find looks for the credential in a file that is given without a provider, and
+// takes the provider from there; a terminal asks for what is not given. The zero
+// Find means that the credential comes from elsewhere.
+func (r *AddRequest) find(e *ui.Env, providers []token.Provider) (f discover.Find, err error) {
 	in, file := Input{Label: "FILE"}, r.file
 	if file == "" && r.provider == "" && len(r.files) == 1 {
 		in = inputFor("service_key")
 		file = r.files[in.field]
 	}
-	if file == "" {
-		return discover.Find{}, nil
+	if file != "" {
+		content, err := in.Read(e, file, maxSecret)
+		if err != nil {
+			return f, err
+		}
+		delete(r.files, in.field)
+		return r.recognise(e, in, file, content)
 	}
-	content, err := in.Read(e, file, maxSecret)
-	if err != nil {
-		return discover.Find{}, err
+	if t, ok := e.Terminal(); ok && r.provider == "" {
+		names, docs := namesOf(providers)
+		r.provider, err = t.Choose("Where do the tokens come from", names, docs, true)
+		if key := r.provider; ui.IsKey(key) {
+			r.provider = ""
+			return r.recognise(e, Input{Label: "the key"}, discover.Pasted, []byte(key))
+		}
 	}
-	finds := discover.File(file, content, discover.Options{Read: readCandidate})
-	switch {
-	case len(finds) == 0 && discover.BrokenJSON(content):
-		return discover.Find{}, in.wrong(brokenJSON)
-	case len(finds) == 0:
-		return discover.Find{}, cli.Usage("%s is not a key file that tokend knows. Name its provider, and give the file with the flag for its secret: --provider ...", file)
-	case len(finds) > 1:
-		return discover.Find{}, cli.Usage("%s has %d credentials in it; tokenctl import %s makes a profile of each", in.Label, len(finds), file)
-	case finds[0].Why != "":
-		return discover.Find{}, in.wrong("%s: %s", finds[0].Form, finds[0].Why)
-	case r.provider != "" && r.provider != finds[0].Provider:
-		return discover.Find{}, cli.Usage("%s is for the provider %s (%s)", in.Label, finds[0].Provider, finds[0].Form)
-	}
-	r.provider = finds[0].Provider
-	delete(r.files, in.field)
-	return finds[0], nil
+	return f, err
 }
 
-// brokenJSON says what is wrong with a file that begins as JSON does.
-const brokenJSON = "it begins like JSON but is not valid JSON; is it cut off?"
+func namesOf(providers []token.Provider) (names, docs []string) {
+	for _, p := range providers {
+		names, docs = append(names, p.Name), append(docs, p.Doc)
+	}
+	return names, docs
+}
+
+// recognise finds the one credential in content, and takes its provider.
+func (r *AddRequest) recognise(e *ui.Env, in Input, file string, content []byte) (discover.Find, error) {
+	o := discover.Options{Provider: r.provider, Read: readCandidate}
+	if o.Provider == "" && slices.ContainsFunc(r.settings, func(s setting) bool { return s.name == "token_url" }) {
+		o.Provider = "oauth2"
+	}
+	finds := findInFile(file, content, o)
+	if len(finds) == 1 && finds[0].Open && r.provider == "" {
+		provider, err := r.askIssuer(e, in, file, finds[0].Guess)
+		if err != nil {
+			return discover.Find{}, err
+		}
+		o.Provider = provider
+		finds = findInFile(file, content, o)
+	}
+	f := finds[0]
+	switch {
+	case len(finds) > 1:
+		return f, cli.Usage("%s has %d credentials in it; tokenctl import %s makes a profile of each", in.Label, len(finds), file)
+	case f.Why != "":
+		return f, in.wrong("%s", f.Why)
+	case r.provider != "" && r.provider != f.Provider:
+		return f, cli.Usage("%s is for the provider %s (%s)", in.Label, f.Provider, f.Form)
+	}
+	r.provider = f.Provider
+	if t, ok := e.Terminal(); ok {
+		t.Explain("This is: " + strings.TrimSuffix(f.Form+", "+f.Note, ", ") + ".")
+	}
+	return f, nil
+}
+
+// askIssuer asks whose a client ID and secret are, which decides where tokend
+// sends the secret. Only a person can say it if the file does not.
+func (r *AddRequest) askIssuer(e *ui.Env, in Input, file, guess string) (string, error) {
+	t, ok := e.Terminal()
+	if !ok {
+		add := "tokenctl add " + ui.Word(r.name) + " " + ui.Word(file)
+		return "", cli.Usage("%s does not say who issues the tokens, so tokend sends its secret nowhere. If it is Microsoft Entra ID: %s --provider azure --tenant TENANT; Aspose: %s --provider aspose; another: --token-url URL", in.Label, add, add)
+	}
+	names, docs := []string{"azure", "aspose", "oauth2"}, []string{
+		"Microsoft Entra ID: the secret goes to login.microsoftonline.com", "Aspose Cloud: the secret goes to api.aspose.cloud", "another issuer: you name the URL that the secret goes to",
+	}
+	if i := slices.Index(names, guess); i >= 0 {
+		docs[i] += " (it looks like this)"
+	}
+	return t.Choose("It does not say who issues the tokens. Who does", names, docs, false)
+}
 
 // takeFind adds what a file says to what the user said, which counts more.
 func (s *submission) takeFind(f discover.Find) {
@@ -159,44 +195,32 @@ func (s *submission) takeFind(f discover.Find) {
 	for field, secret := range f.Secrets {
 		s.request.Secrets[field] = secret
 		for _, file := range f.Files {
-			s.from = append(s.from, keyFile{field, file})
+			s.from[file] = field
 		}
 	}
 }
 
-// choose determines the provider and the profile's name, and asks for them if
-// it can.
+// choose returns the provider, and asks for the profile's name if it can.
 func (r *AddRequest) choose(e *ui.Env, providers []token.Provider, proposed string) (p token.Provider, err error) {
-	var names, docs []string
-	for _, p := range providers {
-		names, docs = append(names, p.Name), append(docs, p.Doc)
-	}
-	t, isTerminal := e.Terminal()
-	if r.provider == "" && isTerminal {
-		if r.provider, err = t.Choose("Where do the tokens come from", names, docs); err != nil {
-			return p, err
-		}
-	}
+	names, _ := namesOf(providers)
 	i := slices.Index(names, r.provider)
-	switch near := cli.DidYouMean(r.provider, names); {
-	case i >= 0:
-		p = providers[i]
-	case r.provider == "" && r.name == "":
-		return p, cli.Usage("missing: NAME, --provider (%s)", strings.Join(names, ", "))
-	case r.provider == "":
-		return p, cli.Usage("missing: --provider (%s)", strings.Join(names, ", "))
-	default:
-		return p, cli.Usage("there is no provider %q%s", r.provider, cmp.Or(near, "; there are "+strings.Join(names, ", ")))
-	}
-	switch {
+	switch t, ok := e.Terminal(); {
 	case r.name != "":
-	case isTerminal:
+	case ok && i >= 0:
 		r.name, err = t.Ask(nameQuestion, cmp.Or(proposed, r.provider))
 		e.Answered = append(e.Answered, nameField)
 	default:
 		r.name = proposed
 	}
-	return p, err
+	switch {
+	case i >= 0:
+		return providers[i], err
+	case r.provider != "":
+		return p, cli.Usage("there is no provider %q%s; there are %s", r.provider, cli.DidYouMean(r.provider, names), strings.Join(names, ", "))
+	case r.name == "":
+		return p, cli.Usage("missing: NAME, --provider (%s)", strings.Join(names, ", "))
+	}
+	return p, cli.Usage("missing: --provider (%s)", strings.Join(names, ", "))
 }
 
 // missing names, by their flags, the things without which there is no point in
@@ -210,7 +234,7 @@ func (s *submission) missing() (flags []string) {
 			flags = append(flags, flagFor(f.Name))
 		}
 	}
-	if len(s.request.Secrets) == 0 && needsSecret(s.provider) {
+	if s.lacksSecret() {
 		flags = append(flags, secretFlags(s.provider))
 	}
 	return flags

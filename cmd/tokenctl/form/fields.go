@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"tokend/cmd/tokenctl/cli"
 	"tokend/docs"
 	"tokend/providers/token"
 )
@@ -88,20 +89,17 @@ func flagFor(field string) string {
 	return "--set " + field + "=..."
 }
 
-// AddFlag is the flag of add for a field, empty for the name.
-func AddFlag(field string) string {
-	if field == nameField {
-		return ""
+// FlagFor returns a function that finds the flag for a field among those of a
+// command. It returns an empty text if there is none.
+func FlagFor(f *cli.Flags) func(field string) string {
+	return func(field string) string {
+		flag := flagFor(field)
+		name, _, _ := strings.Cut(strings.TrimPrefix(flag, "--"), " ")
+		if field == nameField || f.Lookup(name) == nil {
+			return ""
+		}
+		return flag
 	}
-	return flagFor(field)
-}
-
-// RotateFlag is the flag of rotate for a field, empty for settings.
-func RotateFlag(field string) string {
-	if slices.ContainsFunc(knownFields(), func(f knownField) bool { return f.Secret && f.Name == field }) {
-		return flagFor(field)
-	}
-	return ""
 }
 
 // SecretFlag is the flag to use in place of one that would take a secret

@@ -1,7 +1,6 @@
 package form
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokenctl/discover"
@@ -32,13 +30,7 @@ func (r ImportRequest) findAll(e *ui.Env) (finds []discover.Find, err error) {
 		}
 		finds = append(finds, inPath...)
 	}
-	// A variable may name a file that is found by itself too.
-	seen := map[string]bool{}
-	return slices.DeleteFunc(finds, func(f discover.Find) bool {
-		key := strings.Join([]string{f.From, f.Form, f.Provider, f.Client, f.Why}, "\x00")
-		defer func() { seen[key] = true }()
-		return seen[key]
-	}), nil
+	return finds, nil
 }
 
 // usualPlaces are the files and folders in which the tools that are known here
@@ -59,8 +51,9 @@ func usualPlaces() []string {
 
 // findIn finds the credentials in a file, in the files of a folder, or in stdin.
 func findIn(e *ui.Env, path string, o discover.Options) (finds []discover.Find, err error) {
-	if path == "-" || looksSecret(path) {
-		return findInStdin(e, path, o)
+	if path == "-" || ui.IsKey(path) {
+		content, err := Input{Label: "PATH"}.Read(e, path, maxSecret)
+		return discover.File(discover.Stdin, content, o), err
 	}
 	info, err := os.Stat(path)
 	switch {
@@ -73,14 +66,7 @@ func findIn(e *ui.Env, path string, o discover.Options) (finds []discover.Find, 
 		if err != nil {
 			return nil, cli.Usage("%v", err)
 		}
-		if finds = discover.File(path, content, o); finds != nil {
-			return finds, nil
-		}
-		why := "it is not a key file that tokend knows"
-		if discover.BrokenJSON(content) {
-			why = brokenJSON
-		}
-		return []discover.Find{{From: path, Form: "file", Why: why}}, nil
+		return findInFile(path, content, o), nil
 	}
 	entries, err := os.ReadDir(path)
 	if err != nil {
@@ -101,18 +87,21 @@ func findIn(e *ui.Env, path string, o discover.Options) (finds []discover.Find, 
 	return finds, nil
 }
 
-// findInStdin finds the credentials in stdin, which leaves no file behind.
-func findInStdin(e *ui.Env, path string, o discover.Options) ([]discover.Find, error) {
-	content, err := Input{Label: "PATH"}.Read(e, path, maxSecret)
-	finds := discover.File("stdin", content, o)
-	for i := range finds {
-		finds[i].Files = slices.DeleteFunc(finds[i].Files, func(file string) bool { return file == "stdin" })
+// findInFile finds the credentials in a file that must hold one, or says why
+// there is none.
+func findInFile(path string, content []byte, o discover.Options) []discover.Find {
+	if finds := discover.File(path, content, o); finds != nil {
+		return finds
 	}
-	return finds, err
+	why := "it is not a key file that tokend knows; with --provider, tokenctl add takes it by the flag for its secret"
+	if discover.BrokenJSON(content) {
+		why = "it begins like JSON but is not valid JSON; is it cut off?"
+	}
+	return []discover.Find{{From: path, Form: "file", Why: why}}
 }
 
 // readCandidate reads a file that may hold a credential. It returns nothing of
-// larger and other binary files, which hold none.
+// larger files, which hold none.
 func readCandidate(path string) ([]byte, error) {
 	f, err := os.Open(ui.ExpandHome(path))
 	if err != nil {
@@ -123,7 +112,7 @@ func readCandidate(path string) ([]byte, error) {
 		return nil, errors.Join(err, fmt.Errorf("%s is not a regular file", path))
 	}
 	b, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
-	if err != nil || len(b) > maxSecret || bytes.IndexByte(b, 0) >= 0 && !isPFX(b) {
+	if err != nil || len(b) > maxSecret {
 		return nil, err
 	}
 	return b, nil

@@ -8,29 +8,8 @@ import (
 	"time"
 
 	"tokend/cmd/tokenctl/cli"
-	"tokend/cmd/tokenctl/ui"
 	"tokend/providers/token"
 )
-
-// A flagValue is a flag that calls a function with its text.
-type flagValue struct {
-	set  func(text string) error
-	kind string // what the help calls the value
-}
-
-// Set implements pflag.Value.
-func (v flagValue) Set(text string) error {
-	if text == "" {
-		return errors.New("the value is empty")
-	}
-	return v.set(text)
-}
-
-// String implements pflag.Value.
-func (v flagValue) String() string { return "" }
-
-// Type implements pflag.Value.
-func (v flagValue) Type() string { return v.kind }
 
 // Credentials are what the flags of add and rotate say about secrets.
 type Credentials struct {
@@ -50,24 +29,18 @@ func (c *Credentials) Flags(f *cli.Flags) {
 		if !s.Secret {
 			continue
 		}
-		f.Var(flagValue{func(text string) error {
+		f.Text(s.flag, "FILE", s.doc, func(text string) error {
 			if c.files[s.Name] != "" {
 				return errors.New("it is given twice")
 			}
 			c.files[s.Name] = text
 			return nil
-		}, "FILE"}, s.flag, helpLines(s.doc))
+		})
 	}
-	f.Var(flagValue{func(text string) (err error) {
+	f.Text("secret-expires", "DATE", "when the secret itself expires (2027-01-31)", func(text string) (err error) {
 		c.expires, err = parseExpiry(text, time.Now())
 		return err
-	}, "DATE"}, "secret-expires", "when the secret itself expires (2027-01-31)")
-}
-
-// helpLines breaks what the help says about a flag into lines.
-func helpLines(doc string) string {
-	indent := strings.Repeat(" ", 40)
-	return strings.ReplaceAll(strings.TrimSpace(ui.Wrap(doc, indent)), "\n"+indent, "\n")
+	})
 }
 
 // parseExpiry reads a date or an RFC 3339 time that is not over. A date is its
@@ -107,31 +80,33 @@ func settingFlags(f *cli.Flags, into *[]setting) {
 		if s.List || s.Table {
 			doc += "; repeatable"
 		}
-		f.Var(flagValue{func(text string) error {
+		f.Text(s.flag, kind, doc, func(text string) error {
 			*into = append(*into, setting{"--" + s.flag, strings.ReplaceAll(s.flag, "-", "_"), text})
 			return nil
-		}, kind}, s.flag, helpLines(doc))
+		})
 	}
-	f.Var(flagValue{func(text string) error {
+	f.Text("set", "NAME=VALUE", "any other setting; repeatable", func(text string) error {
 		name, value, ok := strings.Cut(text, "=")
 		if !ok || value == "" {
 			return errors.New("it takes NAME=VALUE")
 		}
 		*into = append(*into, setting{"--set", name, value})
 		return nil
-	}, "NAME=VALUE"}, "set", "any other setting; repeatable")
+	})
 }
 
 // settingsFor makes of settings what tokend takes for the provider.
 func settingsFor(p token.Provider, given []setting) (map[string]any, error) {
-	settings, fields := map[string]any{}, slices.Concat(p.Fields, commonSettings)
+	settings := map[string]any{}
+	fields := slices.DeleteFunc(slices.Concat(p.Fields, commonSettings), func(f token.Field) bool { return f.Secret })
 	for _, s := range given {
 		i := slices.IndexFunc(fields, func(f token.Field) bool { return f.Name == s.name || s.flag != "--set" && f.Name == s.name+"s" })
-		switch {
-		case i < 0:
-			return nil, unknownSetting(p, s)
-		case fields[i].Secret:
-			return nil, cli.Usage("%s is given as %s FILE, not with %s", s.name, flagFor(s.name), s.flag)
+		if i < 0 {
+			var names []string
+			for _, f := range fields {
+				names = append(names, f.Name)
+			}
+			return nil, cli.Usage("%s: the provider %s has no setting %s; it has %s", s.flag, p.Name, s.name, strings.Join(names, ", "))
 		}
 		if err := addSetting(settings, fields[i], s); err != nil {
 			return nil, err
@@ -168,23 +143,4 @@ func addSetting(settings map[string]any, f token.Field, s setting) error {
 		settings[f.Name] = s.value
 	}
 	return nil
-}
-
-// unknownSetting names the nearest setting that the provider has, or all.
-func unknownSetting(p token.Provider, s setting) error {
-	var names []string
-	for _, f := range slices.Concat(p.Fields, commonSettings) {
-		if !f.Secret {
-			names = append(names, f.Name)
-		}
-	}
-	text := cli.DidYouMean(s.name, names)
-	if text == "" {
-		text = "; it has " + strings.Join(names, ", ")
-	}
-	what := s.flag
-	if what == "--set" {
-		what += " " + s.name
-	}
-	return cli.Usage("%s: the provider %s has no setting %s%s", what, p.Name, s.name, text)
 }

@@ -23,12 +23,12 @@ func TestProfilesAreDescribed(t *testing.T) {
 		text string
 		want []string
 	}{
-		{renderAdded(token.Created{Profile: ending, Kept: []string{"settings: x"}}, []string{"/a", "/b"}, now), []string{
+		{renderProfile(token.Created{Profile: ending, Kept: []string{"settings: x"}}, []string{"/a", "/b"}, now), []string{
 			"The profile clms is saved, untested: clms", "Saved:\n  settings: x\n", "No token was obtained", "expires on 2026-12-23, in 30 days", "Warning: the clock is off",
 			"Once \"tokenctl get clms\" has worked, you can delete:\n  /a\n  /b\n"}},
-		{renderAdded(token.Created{Profile: ready, Checked: true, Took: 412 * time.Millisecond}, []string{"/a"}, now), []string{
-			"The profile clms is ready: clms", "in 412 ms, so it works; it expires in 1 h", "you can delete it:\n  /a\n"}},
-		{renderRotated(token.Created{Profile: p}, nil, now), []string{"The profile clms has its new secret or key, untested: clms"}},
+		{renderProfile(token.Created{Profile: ready, Checked: true, Took: 412 * time.Millisecond}, []string{"/a"}, now), []string{
+			"The profile clms is ready: clms", "in 412 ms, so it works; it expires in 1 h", "Now you can delete:\n  /a\n"}},
+		{renderRotated(token.Created{Profile: p}, nil, now), []string{"The profile clms is saved, untested: clms"}},
 	} {
 		for _, want := range c.want {
 			if !strings.Contains(c.text, want) {
@@ -38,24 +38,19 @@ func TestProfilesAreDescribed(t *testing.T) {
 	}
 	const evil = "\x1b]52;c;eA==\x07\u202e"
 	hostile := token.ProfileStatus{Name: evil, Provider: evil, Endpoint: evil, Warnings: []string{evil}}
-	text := renderAdded(token.Created{Kept: []string{evil}, Profile: hostile}, []string{evil}, now)
+	text := renderProfile(token.Created{Kept: []string{evil}, Profile: hostile}, []string{evil}, now)
 	if strings.ContainsAny(text, "\x1b\x07\u202e") || strings.Count(text, `\u202e`) != 8 {
 		t.Errorf("%q", text)
 	}
 }
 
-func TestOnlyKeyFilesCanBeDeleted(t *testing.T) {
-	file := func(text string) string {
-		f := filepath.Join(t.TempDir(), "f")
-		if err := os.WriteFile(f, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return f
+func TestOnlyRegularFilesCanBeDeleted(t *testing.T) {
+	key := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(key, nil, 0o600); err != nil {
+		t.Fatal(err)
 	}
-	key, cert, both := file("k"), file("c"), file("-----BEGIN CERTIFICATE-----\n-----BEGIN EC PRIVATE KEY-----\n")
-	got := deletable([]keyFile{{"private_key", key}, {"certificate", cert}, {"pfx", os.DevNull}, {"client_secret", key}, {"pfx", "/nowhere"}, {"certificate", both}})
-	if !slices.Equal(got, []string{key, both}) {
-		t.Errorf("got %q, want the key, and the certificate with its key", got)
+	if got := deletable(map[string]string{key: "private_key", os.DevNull: "pfx", "/nowhere": "pfx"}); !slices.Equal(got, []string{key}) {
+		t.Errorf("got %q, want the key", got)
 	}
 }
 
@@ -68,18 +63,6 @@ func TestExpiryIsNotOver(t *testing.T) {
 		at, err := parseExpiry(text, now)
 		if err != nil && err.Error() != want || err == nil && at.Format(time.RFC3339) != want {
 			t.Errorf("%s: %v, %v", text, at, err)
-		}
-	}
-}
-
-// Certificates and keys in DER begin with a SEQUENCE as a PFX does.
-func TestPFXIsKnownByItsVersion(t *testing.T) {
-	for content, want := range map[string]bool{
-		"\x30\x82\x0a\x00\x02\x01\x03\x30": true, "\x30\x80\x02\x01\x03": true, "\x30\x10\x02\x01\x03": true,
-		"\x30\x82\x0a\x00\x30\x82": false, "\x30\x82\x0a\x00\x02\x01\x00": false, "\x30\xff": false, "\x30": false, "": false, "0123456789": false,
-	} {
-		if got := isPFX([]byte(content)); got != want {
-			t.Errorf("%q: %v", content, got)
 		}
 	}
 }

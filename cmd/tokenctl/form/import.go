@@ -50,9 +50,6 @@ type item struct {
 // isNew reports whether a profile is to be made of the item.
 func (i item) isNew() bool { return i.Why == "" && i.Existing == "" }
 
-// isPending reports whether the item still has no profile.
-func (i item) isPending() bool { return !i.Done && i.Existing == "" }
-
 // Import makes profiles of the credentials that are found.
 func Import(ctx context.Context, e *ui.Env, r ImportRequest) error {
 	finds, err := r.findAll(e)
@@ -81,18 +78,13 @@ func Import(ctx context.Context, e *ui.Env, r ImportRequest) error {
 		}
 		return cli.Usage("there is no key or secret that tokend knows %s", where)
 	}
-	if err := e.Out.Answer(renderPlan(e.Out, items)); err != nil {
-		return err
+	if err := e.Out.Answer(renderPlan(e.Out, items)); err != nil || !slices.ContainsFunc(items, item.isNew) {
+		return errors.Join(err, exitOf(items))
 	}
-	if !slices.ContainsFunc(items, item.isNew) {
-		return exitOf(items)
-	}
-	switch t, ok := e.Terminal(); {
-	case r.yes:
-	case !ok:
+	if t, ok := e.Terminal(); !ok && !r.yes {
 		return e.Out.Answer("\nNothing is imported yet. To import: the same command with --yes\n")
-	default:
-		if yes, err := t.Confirm("\nMake these profiles?"); err != nil || !yes {
+	} else if !r.yes {
+		if yes, err := t.Confirm("Make these profiles?"); err != nil || !yes {
 			e.Note("Nothing is imported.")
 			return err
 		}
@@ -130,7 +122,7 @@ func existing(f discover.Find, profiles []token.ProfileStatus, before []item) st
 		}
 	}
 	for _, i := range before {
-		if i.isNew() && i.Provider == f.Provider && i.Client == f.Client && reflect.DeepEqual(i.Settings, f.Settings) && reflect.DeepEqual(i.Secrets, f.Secrets) {
+		if i.isNew() && i.Provider == f.Provider && reflect.DeepEqual(i.Settings, f.Settings) && reflect.DeepEqual(i.Secrets, f.Secrets) {
 			return i.Profile
 		}
 	}
@@ -148,15 +140,12 @@ func freeName(name string, taken map[string]bool) string {
 
 // create creates the profiles, one after the other.
 func create(ctx context.Context, e *ui.Env, items []item, r ImportRequest) {
-	var pending []*item
 	for k := range items {
-		if items[k].isNew() {
-			pending = append(pending, &items[k])
+		i := &items[k]
+		if !i.isNew() {
+			continue
 		}
-	}
-	for n, i := range pending {
-		what := fmt.Sprintf("%d of %d: obtaining a token for %s", n+1, len(pending), i.Profile)
-		err := e.AskFor(ctx, what, func(ctx context.Context, d *ipc.Client) (err error) {
+		err := e.AskFor(ctx, "Obtaining a token for "+i.Profile, func(ctx context.Context, d *ipc.Client) (err error) {
 			i.created, err = d.Add(ctx, token.CreateProfile{Name: i.Profile, Provider: i.Provider, Settings: i.Settings, Secrets: i.Secrets, NoCheck: r.noCheck})
 			return err
 		})
@@ -228,11 +217,17 @@ func renderItems(e *ui.Env, items []item) string {
 		if !i.isNew() {
 			continue
 		}
+		result := ui.Cell{Text: "not tried", As: ui.Warn}
 		var notes []string
-		if i.Error != nil {
-			s := ui.Situation{Command: "import", Profile: ui.Printable(i.Profile)}
-			notes = append([]string{ui.Printable(i.Error.Error())}, ui.Hints(i.Error, s)...)
-		} else if i.Done {
+		switch {
+		case i.Error != nil:
+			result = ui.Cell{Text: "nothing was saved", As: ui.Bad}
+			notes = append([]string{ui.Printable(i.Error.Error())}, ui.Hints(i.Error, ui.Situation{Command: "import", Profile: ui.Printable(i.Profile)})...)
+		case i.Done:
+			result = ui.Cell{Text: "saved, untested", As: ui.Warn}
+			if i.Checked {
+				result = ui.Cell{Text: "ready; a token came in " + ui.Took(i.created.Took), As: ui.Good}
+			}
 			checked = checked && i.Checked
 			notes = []string{"Use it: " + ui.Typed(UseOf(i.created.Profile))}
 			files = append(files, unneeded(i, items)...)
@@ -240,38 +235,25 @@ func renderItems(e *ui.Env, items []item) string {
 				variables = append(variables, v+" in "+i.From)
 			}
 		}
-		rows = append(rows, ui.Row{Cells: []ui.Cell{{Text: ui.Printable(i.Profile)}, i.result()}, Notes: notes})
+		rows = append(rows, ui.Row{Cells: []ui.Cell{{Text: ui.Printable(i.Profile)}, result}, Notes: notes})
 	}
-	text := e.Out.Table(rows) + e.Out.Section("tokend no longer needs these variables", ui.Plain, variables)
 	slices.Sort(files)
+	text := e.Out.Table(rows) + e.Out.Section("tokend no longer needs these variables", ui.Plain, variables)
 	if list := renderFiles(slices.Compact(files), checked, "tokenctl get"); list != "" {
 		text += "\n" + list
 	}
 	return text
 }
 
-// result is a word or two about what came of an item.
-func (i item) result() ui.Cell {
-	switch {
-	case i.Error != nil:
-		return ui.Cell{Text: "nothing was saved", As: ui.Bad}
-	case !i.Done:
-		return ui.Cell{Text: "not tried", As: ui.Warn}
-	case i.Checked:
-		return ui.Cell{Text: "ready; a token came in " + ui.Took(i.created.Took), As: ui.Good}
-	}
-	return ui.Cell{Text: "saved, untested", As: ui.Warn}
-}
-
-// unneeded are the files of an item that hold nothing of a pending one. A file
-// of variables may hold much else.
+// unneeded are the files of an item that hold nothing of another that has no
+// profile yet. A file of variables may hold much else.
 func unneeded(i item, items []item) []string {
 	if len(i.Variables) > 0 || !i.isNew() {
 		return nil
 	}
 	return slices.DeleteFunc(slices.Clone(i.Files), func(file string) bool {
 		return slices.ContainsFunc(items, func(other item) bool {
-			return other.isPending() && (other.From == file || slices.Contains(other.Files, file))
+			return !other.Done && other.Existing == "" && (other.From == file || slices.Contains(other.Files, file))
 		})
 	})
 }

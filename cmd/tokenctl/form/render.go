@@ -9,20 +9,14 @@ import (
 	"tokend/providers/token"
 )
 
-// renderAdded says what came of a new profile.
-func renderAdded(created token.Created, files []string, now time.Time) string {
-	return renderProfile(created, "is saved, untested", files, now)
-}
-
 // renderProfile describes a profile that has a credential now: where that is
-// stored, that you can delete its files, and how to use it. untested says so if
-// no token proved it.
-func renderProfile(created token.Created, untested string, files []string, now time.Time) string {
+// stored, that you can delete its files, and how to use it.
+func renderProfile(created token.Created, files []string, now time.Time) string {
 	p := created.Profile
 	tokenless := p.Does == "signs" || p.Does == "verifies"
 	how := "is ready"
 	if !created.Checked && !tokenless {
-		how = untested
+		how = "is saved, untested"
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "The profile %s %s: %s", ui.Printable(p.Name), how, ui.Printable(p.Provider))
@@ -31,11 +25,11 @@ func renderProfile(created token.Created, untested string, files []string, now t
 	}
 	b.WriteString("\n" + renderSaved(created))
 	switch key := PublicKey(p.Settings); {
-	case tokenless && key != "":
-		b.WriteString("Register this public key in the service's settings, unless it is there already\n" +
-			"(\"tokenctl public-key " + ui.Printable(ui.Word(p.Name)) + "\" prints it again):\n" + key)
 	case !tokenless:
 		b.WriteString(renderCheck(created, now))
+	case key != "":
+		b.WriteString("Register this public key in the service's settings, unless it is there already\n" +
+			"(\"tokenctl public-key " + ui.Printable(ui.Word(p.Name)) + "\" prints it again):\n" + key)
 	}
 	if ends := p.CredentialExpires; !ends.IsZero() {
 		fmt.Fprintf(&b, "The credential itself expires on %s, %s.\n", ui.Day(ends), ui.When(ends, now))
@@ -83,15 +77,13 @@ func renderCheck(created token.Created, now time.Time) string {
 	return text + ".\n"
 }
 
-// renderFiles lists the files that you can delete.
+// renderFiles lists the files that you can delete, once use has worked if no
+// token was obtained.
 func renderFiles(files []string, checked bool, use string) string {
 	if len(files) == 0 {
 		return ""
 	}
-	text := "tokend no longer needs this file; you can delete it:\n"
-	if len(files) > 1 {
-		text = "tokend no longer needs these files; you can delete them:\n"
-	}
+	text := "Now you can delete:\n"
 	if !checked {
 		text = "Once \"" + use + "\" has worked, you can delete:\n"
 	}

@@ -53,7 +53,7 @@ func Rotate(ctx context.Context, e *ui.Env, name string, r RotateRequest) error 
 			return err
 		}
 	}
-	if len(s.request.Secrets) == 0 && needsSecret(s.provider) {
+	if s.lacksSecret() {
 		return cli.Usage("missing: %s", secretFlags(s.provider))
 	}
 	return s.submit(ctx)
@@ -79,7 +79,7 @@ func (r RotateRequest) step() (string, error) {
 func renderRotated(created token.Created, files []string, now time.Time) string {
 	p := created.Profile
 	if p.Pending == nil {
-		return renderProfile(created, "has its new secret or key, untested", files, now)
+		return renderProfile(created, files, now)
 	}
 	name, key := ui.Printable(ui.Word(p.Name)), PublicKey(p.Pending.Settings)
 	return fmt.Sprintf("The profile %s has a new key, which is not registered yet; the old one stays in use.\n", ui.Printable(p.Name)) +

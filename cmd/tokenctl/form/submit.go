@@ -1,6 +1,7 @@
 package form
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,7 +21,7 @@ type submission struct {
 	*ui.Env
 	provider token.Provider
 	request  token.CreateProfile
-	from     []keyFile
+	from     map[string]string // the files of the secrets, with their fields
 	json     bool
 	// send is the client's method, render says what came of it.
 	send   func(*ipc.Client, context.Context, token.CreateProfile) (token.Created, error)
@@ -28,7 +29,7 @@ type submission struct {
 }
 
 func newSubmission(e *ui.Env, p token.Provider, name string, c Credentials) *submission {
-	return &submission{Env: e, provider: p, json: c.json, request: token.CreateProfile{
+	return &submission{Env: e, provider: p, json: c.json, from: map[string]string{}, request: token.CreateProfile{
 		Name: name, CredentialExpires: c.expires, NoCheck: c.noCheck, Secrets: map[string]token.Secret{},
 	}}
 }
@@ -40,13 +41,13 @@ func (s *submission) readFiles(files map[string]string) (err error) {
 		in, file := inputFor(field), files[field]
 		switch {
 		case file != "-":
-			s.from = append(s.from, keyFile{field, file})
+			s.from[file] = field
 		case stdin != "":
 			return cli.Usage("%s and %s cannot both be read from stdin", stdin, in.Label)
 		default:
 			stdin = in.Label
 		}
-		if s.request.Secrets[field], err = readSecret(s.Env, s.provider, in, file); err != nil {
+		if s.request.Secrets[field], err = in.readSecret(s.Env, file); err != nil {
 			return err
 		}
 	}
@@ -55,19 +56,9 @@ func (s *submission) readFiles(files map[string]string) (err error) {
 
 // checkSecrets refuses secrets that the provider does not take.
 func (s *submission) checkSecrets() error {
-	var flags, fields []string
-	for _, f := range s.provider.Fields {
-		if f.Secret {
-			flags, fields = append(flags, flagFor(f.Name)), append(fields, f.Name)
-		}
-	}
 	for _, field := range slices.Sorted(maps.Keys(s.request.Secrets)) {
-		switch {
-		case slices.Contains(fields, field):
-		case flags == nil:
-			return cli.Usage("%s: a profile of %s has no secret", flagFor(field), s.provider.Name)
-		default:
-			return cli.Usage("%s: the provider %s takes no %s; it takes %s", flagFor(field), s.provider.Name, field, strings.Join(flags, ", "))
+		if !slices.ContainsFunc(s.provider.Fields, func(f token.Field) bool { return f.Secret && f.Name == field }) {
+			return cli.Usage("%s: the provider %s does not take it; it takes %s", flagFor(field), s.provider.Name, cmp.Or(secretFlags(s.provider), "no secret"))
 		}
 	}
 	return nil
@@ -140,7 +131,7 @@ func (s *submission) askAgain(t ui.Terminal, field string) (err error) {
 		return s.askSetting(t, f)
 	}
 	delete(s.request.Secrets, field)
-	s.from = slices.DeleteFunc(s.from, func(k keyFile) bool { return k.field == field })
+	maps.DeleteFunc(s.from, func(_, of string) bool { return of == field })
 	return s.askSecret(t, f, isCompanion(s.provider, field))
 }
 
@@ -174,23 +165,23 @@ func (s *submission) askSetting(t ui.Terminal, f token.Field) error {
 		if err = addSetting(s.request.Settings, f, setting{f.Name, f.Name, value}); err == nil {
 			return nil
 		}
-		t.Out.Print(ui.Printable(err.Error()) + "\n")
+		t.Explain(err.Error())
 	}
 }
 
 // askSecrets asks for a secret if none was given, and for what may belong to it.
 func (s *submission) askSecrets(t ui.Terminal) error {
-	choices := secretChoices(s.provider)
-	if len(s.request.Secrets) > 0 || !needsSecret(s.provider) {
+	if !s.lacksSecret() {
 		return nil
 	}
+	choices := secretChoices(s.provider)
 	chosen := choices[0]
 	if len(choices) > 1 {
 		var names, docs []string
 		for _, f := range choices {
 			names, docs = append(names, f.Name), append(docs, f.Doc)
 		}
-		name, err := t.Choose("Which of these do you have", names, docs)
+		name, err := t.Choose("Which of these do you have", names, docs, false)
 		if err != nil {
 			return err
 		}
@@ -207,35 +198,34 @@ func (s *submission) askSecrets(t ui.Terminal) error {
 	return nil
 }
 
-// askSecret asks for a secret itself, or for the file that it is in.
-func (s *submission) askSecret(t ui.Terminal, f token.Field, optional bool) (err error) {
+// askSecret asks for a secret itself, or for the file that it is in, in place of
+// which it can be pasted.
+func (s *submission) askSecret(t ui.Terminal, f token.Field, optional bool) error {
 	s.Answered = append(s.Answered, f.Name)
 	t.Explain(f.Doc)
-	in := Input{f.Name, isTyped(f.Name), f.Name, true}
-	var secret token.Secret
-	for file := ""; ; t.Out.Print(ui.Printable(err.Error()) + "\n") {
-		switch {
-		case in.Typed && optional:
-			secret, err = t.AskOptionalSecret(f.Name)
-		case in.Typed:
-			secret, err = t.AskSecret(f.Name)
-		case optional:
-			file, err = t.AskOptional(f.Name + " file")
-		default:
-			file, err = t.AskFile(f.Name + " file")
+	if isTyped(f.Name) {
+		secret, err := t.AskSecret(f.Name, optional)
+		if !secret.IsZero() {
+			s.request.Secrets[f.Name] = secret
 		}
-		if err != nil || in.Typed && secret.IsZero() || !in.Typed && file == "" {
+		return err
+	}
+	for in := (Input{f.Name, f.Name}); ; {
+		file, err := t.AskFile(f.Name+" file, or paste it", optional)
+		if err != nil || file == "" {
 			return err
 		}
-		if !in.Typed {
-			file = ui.ExpandHome(file)
-			if secret, err = readSecret(s.Env, s.provider, in, file); err != nil {
-				continue
-			}
-			s.from = append(s.from, keyFile{f.Name, file})
+		var secret token.Secret
+		if ui.IsKey(file) {
+			secret, err = in.secret([]byte(file))
+		} else if secret, err = in.readSecret(s.Env, file); err == nil {
+			s.from[file] = f.Name
 		}
-		s.request.Secrets[f.Name] = secret
-		return nil
+		if err == nil {
+			s.request.Secrets[f.Name] = secret
+			return nil
+		}
+		t.Explain(err.Error())
 	}
 }
 
@@ -275,6 +265,11 @@ func secretChoices(p token.Provider) (choices []token.Field) {
 func needsSecret(p token.Provider) bool {
 	choices := secretChoices(p)
 	return len(choices) > 1 || len(choices) == 1 && choices[0].Required
+}
+
+// lacksSecret reports whether a secret must be handed in and was not.
+func (s *submission) lacksSecret() bool {
+	return len(s.request.Secrets) == 0 && needsSecret(s.provider)
 }
 
 // secretFlags names the flags of which one is enough.

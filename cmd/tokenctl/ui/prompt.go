@@ -1,11 +1,11 @@
 package ui
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -43,154 +43,65 @@ func (t Terminal) Explain(text string) {
 // Ask asks for a line until it is not empty; an empty one means otherwise, if
 // there is one.
 func (t Terminal) Ask(question, otherwise string) (string, error) {
-	question = Printable(question)
 	if otherwise != "" {
-		question += " [" + Printable(otherwise) + "]"
+		question += " [" + otherwise + "]"
 	}
 	for {
-		t.Out.Print(question + ": ")
-		line, err := t.line()
-		if err != nil {
-			return "", err
-		}
+		line, err := t.read(question+": ", true)
 		if line == "" {
 			line = otherwise
 		}
-		if line != "" {
-			return line, nil
+		if err != nil || line != "" {
+			return line, err
 		}
 	}
 }
 
-// AskOptional asks for a line that may be empty.
-func (t Terminal) AskOptional(question string) (string, error) {
-	t.Out.Print(Printable(question) + " (Enter for none): ")
-	return t.line()
-}
-
-// line reads a line byte by byte: what comes after it is for the next
-// question, which may be read in another way.
-func (t Terminal) line() (string, error) {
-	var line []byte
-	for b := make([]byte, 1); ; {
-		n, err := t.In.Read(b)
-		switch {
-		case n == 1 && b[0] == '\n':
-			return strings.TrimSpace(string(line)), nil
-		case n == 1:
-			line = append(line, b[0])
-		case err != nil && !errors.Is(err, io.EOF):
-			return "", err
-		default:
-			t.Out.Print("\n")
-			return "", ErrNoAnswer
-		}
+// AskSecret asks for a line that does not appear on the screen. It may be empty
+// if it is optional.
+func (t Terminal) AskSecret(question string, optional bool) (token.Secret, error) {
+	hint := " (not shown): "
+	if optional {
+		hint = " (not shown, Enter for none): "
 	}
-}
-
-// AskSecret asks for a line that does not appear on the screen.
-func (t Terminal) AskSecret(question string) (token.Secret, error) {
-	secret, err := t.askHidden(question + " (not shown): ")
-	if err == nil && secret.IsZero() {
+	text, err := t.read(question+hint, false)
+	if err == nil && text == "" && !optional {
 		err = ErrNoAnswer
 	}
-	return secret, err
+	return token.NewSecret(text), err
 }
 
-// AskOptionalSecret is AskSecret for a line that may be empty.
-func (t Terminal) AskOptionalSecret(question string) (token.Secret, error) {
-	return t.askHidden(question + " (not shown, Enter for none): ")
-}
-
-func (t Terminal) askHidden(question string) (token.Secret, error) {
-	t.Out.Print(Printable(question))
-	text, err := t.hidden()
-	t.Out.Print("\n")
-	return token.NewSecret(string(text)), err
-}
-
-// Keys that a hidden line obeys.
-const (
-	ctrlC     = '\x03'
-	ctrlD     = '\x04'
-	backspace = '\x08'
-	ctrlU     = '\x15'
-	del       = '\x7f' // what Backspace types on most terminals
-)
-
-// hidden reads a line without echo. An interrupt must not leave the terminal
-// without echo for the next program.
-func (t Terminal) hidden() ([]byte, error) {
-	interrupts := make(chan os.Signal, 1)
-	signal.Notify(interrupts, os.Interrupt)
-	defer signal.Stop(interrupts)
-
-	// In raw mode Ctrl-C and Ctrl-D arrive as keys; term.ReadPassword would
-	// wait on after Ctrl-D.
-	fd := int(t.In.Fd())
-	before, err := term.MakeRaw(fd)
-	if err != nil {
-		return nil, err
+// AskFile asks for the name of a file, which may be empty if it is optional. The
+// answer can be what is in the file instead: IsKey. No shell stands between, so
+// a leading ~ is taken care of here.
+func (t Terminal) AskFile(question string, optional bool) (string, error) {
+	if optional {
+		file, err := t.read(question+" (Enter for none): ", true)
+		return ExpandHome(file), err
 	}
-	type reading struct {
-		text []byte
-		err  error
-	}
-	done := make(chan reading, 1)
-	go func() {
-		text, err := hiddenLine(t.In)
-		done <- reading{text, err}
-	}()
-	var r reading
-	select {
-	case r = <-done:
-	case <-interrupts: // the reading ends with the process
-		r.err = ErrInterrupted
-	}
-	return r.text, errors.Join(r.err, term.Restore(fd, before))
-}
-
-// hiddenLine makes a line of the keys that are typed. It reads byte by byte
-// for the reason that line has.
-func hiddenLine(r io.Reader) (line []byte, err error) {
-	for b := make([]byte, 1); ; {
-		n, err := r.Read(b)
-		switch {
-		case n == 0 && err != nil && !errors.Is(err, io.EOF):
-			return nil, err
-		case n == 0, b[0] == ctrlD && len(line) == 0:
-			return nil, ErrNoAnswer
-		case b[0] == ctrlC:
-			return nil, ErrInterrupted
-		case b[0] == '\r', b[0] == '\n':
-			return line, nil
-		case b[0] == ctrlU:
-			line = nil
-		case b[0] == backspace, b[0] == del:
-			_, last := utf8.DecodeLastRune(line)
-			line = line[:len(line)-last]
-		case b[0] != ctrlD:
-			line = append(line, b[0])
-		}
-	}
+	file, err := t.Ask(question, "")
+	return ExpandHome(file), err
 }
 
 // Confirm asks for a yes; anything else is a no.
 func (t Terminal) Confirm(question string) (bool, error) {
-	t.Out.Print(Printable(question) + " [y/N] ")
-	line, err := t.line()
+	line, err := t.read(question+" [y/N] ", true)
 	line = strings.ToLower(line)
 	return line == "y" || line == "yes", err
 }
 
-// Choose asks for one of several things, by number or name.
-func (t Terminal) Choose(question string, names, docs []string) (string, error) {
+// Choose asks for one of several things, by number or name. If a key can be
+// pasted in place of an answer, the result may be one: IsKey.
+func (t Terminal) Choose(question string, names, docs []string, orKey bool) (string, error) {
 	t.Out.Print(Printable(question) + ":\n" + t.choices(names, docs))
+	prompt := fmt.Sprintf("Which one [1-%d]: ", len(names))
+	if orKey {
+		prompt = fmt.Sprintf("Which one [1-%d], or paste a key: ", len(names))
+	}
 	for {
-		t.Out.Print(fmt.Sprintf("Which one [1-%d]: ", len(names)))
-		answer, err := t.line()
-		if err != nil {
-			return "", err
+		answer, err := t.read(prompt, true)
+		if err != nil || orKey && IsKey(answer) {
+			return answer, err
 		}
 		if i, err := strconv.Atoi(answer); err == nil && i >= 1 && i <= len(names) {
 			return names[i-1], nil
@@ -200,8 +111,7 @@ func (t Terminal) Choose(question string, names, docs []string) (string, error) 
 				return name, nil
 			}
 		}
-		t.Out.Print(Wrap(Printable(fmt.Sprintf("Type a number from 1 to %d, or a name such as %s%s",
-			len(names), names[0], cli.DidYouMean(answer, names))), ""))
+		t.Explain(fmt.Sprintf("Type a number from 1 to %d, or a name such as %s%s", len(names), names[0], cli.DidYouMean(answer, names)))
 	}
 }
 
@@ -221,21 +131,129 @@ func (t Terminal) choices(names, docs []string) string {
 	return b.String()
 }
 
-// AskFile asks for a file's name. No shell stands between, so a leading ~ is
-// taken care of here.
-func (t Terminal) AskFile(question string) (string, error) {
-	file, err := t.Ask(question, "")
-	return ExpandHome(file), err
-}
-
+// ExpandHome replaces a leading ~ in the name of a file.
 func ExpandHome(file string) string {
 	rest, ok := strings.CutPrefix(file, "~/")
-	if !ok {
-		return file
-	}
 	home, err := os.UserHomeDir()
-	if err != nil {
+	if !ok || err != nil {
 		return file
 	}
 	return filepath.Join(home, rest)
+}
+
+// Escape sequences by which a terminal marks what is pasted (xterm's bracketed
+// paste mode).
+const (
+	markPastes = "\x1b[?2004h"
+	dontMark   = "\x1b[?2004l"
+	pasteBegin = "\x1b[200~"
+	pasteEnd   = "\x1b[201~"
+)
+
+// read asks a question and reads the answer, which is shown if show. The
+// terminal's own echo is off: it would show a key that is pasted as an answer.
+func (t Terminal) read(question string, show bool) (string, error) {
+	fd := int(t.In.Fd())
+	before, err := term.MakeRaw(fd)
+	if err != nil {
+		return "", err
+	}
+	mark, unmark := "", ""
+	if t.Out.ObeysEscapes() {
+		mark, unmark = markPastes, dontMark
+	}
+	t.Out.Print(Printable(question) + mark)
+	var text []byte
+	if show {
+		text, err = readAnswer(t.In, t.Out.W)
+		text = bytes.TrimSpace(text)
+	} else {
+		text, err = readAnswer(t.In, nil)
+	}
+	err = errors.Join(err, term.Restore(fd, before))
+	t.Out.Print(unmark + "\n")
+	return string(text), err
+}
+
+// Keys that an answer obeys: in raw mode they arrive as such.
+const (
+	ctrlC     = '\x03'
+	ctrlD     = '\x04'
+	backspace = '\x08'
+	ctrlU     = '\x15'
+	escape    = '\x1b'
+	del       = '\x7f' // what Backspace types on most terminals
+)
+
+// readAnswer reads what is typed or pasted up to Enter, byte by byte: what
+// follows is for the next question. It shows the answer on echo, but not a key,
+// which ends by itself. Without echo it takes keys for ordinary answers.
+func readAnswer(r io.Reader, echo io.Writer) (text []byte, err error) {
+	isKey := func() bool { return echo != nil && IsKey(string(text)) }
+	show := func(s string) {
+		if echo != nil {
+			_, _ = io.WriteString(echo, s)
+		}
+	}
+	paste := -1 // where the paste begins that is not at its end yet
+	for b := make([]byte, 1); ; {
+		n, err := r.Read(b)
+		c := b[0]
+		if c == '\r' {
+			c = '\n'
+		}
+		switch {
+		case n == 0 && err != nil && !errors.Is(err, io.EOF):
+			return nil, err
+		case n == 0, c == ctrlD && len(text) == 0:
+			return nil, ErrNoAnswer
+		case c == ctrlC:
+			return nil, ErrInterrupted
+		case paste >= 0:
+			rest, ended := bytes.CutSuffix(append(text, c), []byte(pasteEnd))
+			if text = rest; !ended {
+				continue
+			}
+			if text = bytes.TrimRight(text, "\n"); isKey() {
+				return text, nil
+			}
+			show(Printable(string(text[min(paste, len(text)):])))
+			paste = -1
+		case c == '\n' && !isKey(), c == ctrlD && isKey():
+			return text, nil
+		case c == ctrlU:
+			show(strings.Repeat("\b \b", utf8.RuneCount(text)))
+			text = nil
+		case c == backspace || c == del:
+			if _, last := utf8.DecodeLastRune(text); last > 0 && !isKey() {
+				show("\b \b")
+				text = text[:len(text)-last]
+			}
+		case c != ctrlD:
+			text = append(text, c)
+			if rest, begins := bytes.CutSuffix(text, []byte(pasteBegin)); begins {
+				text, paste = rest, len(rest)
+			} else if isKey() && isWhole(string(text)) {
+				return text, nil
+			} else if !isKey() && bytes.IndexByte(text[max(0, len(text)-len(pasteBegin)):], escape) < 0 {
+				show(string(b))
+			}
+		}
+	}
+}
+
+// pemBegin and pemEnd begin the first and the last line of PEM (RFC 7468 §2).
+const pemBegin, pemEnd, pemDashes = "-----BEGIN", "-----END", "-----"
+
+// IsKey reports whether text is a key and not the name of a file.
+func IsKey(text string) bool {
+	return strings.ContainsAny(text, "\n{") || strings.Contains(text, pemBegin)
+}
+
+// isWhole reports whether a key that is typed or pasted has its end.
+func isWhole(key string) bool {
+	if braces := strings.Count(key, "{"); braces > 0 {
+		return braces == strings.Count(key, "}")
+	}
+	return strings.Contains(key, pemEnd) && strings.HasSuffix(key, pemDashes)
 }

@@ -232,18 +232,26 @@ func TestChecksHaveALineForEachStep(t *testing.T) {
 	}
 }
 
-func TestKeysOfAHiddenLine(t *testing.T) {
+func TestKeysOfAnAnswer(t *testing.T) {
+	const key, pem = "{\n\"a\": {}\n}", "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----"
 	for keys, want := range map[string]struct {
-		line string
-		err  error
+		text, shown string
+		err         error
 	}{
-		"abc\r": {"abc", nil}, "abc\nrest": {"abc", nil}, "\r": {"", nil}, "ab\x7fc\r": {"ac", nil}, "aü\x08\x7f\x7fb\r": {"b", nil},
-		"wrong\x15right\r": {"right", nil}, "a\x04b\r": {"ab", nil}, "\x04": {"", ErrNoAnswer}, "a\x03": {"", ErrInterrupted},
-		"": {"", ErrNoAnswer}, "no end": {"", ErrNoAnswer}, "a\x7f\x04": {"", ErrNoAnswer},
+		"abc\r": {"abc", "abc", nil}, "abc\nrest": {"abc", "abc", nil}, "\r": {"", "", nil}, "ab\x7fc\r": {"ac", "ab\b \bc", nil},
+		"aü\x08\x7f\x7fb\r": {"b", "aü\b \b\b \bb", nil}, "ab\x15c\r": {"c", "ab\b \b\b \bc", nil}, "a\x04b\r": {"ab", "ab", nil},
+		"\x04": {"", "", ErrNoAnswer}, "a\x03": {"", "a", ErrInterrupted}, "": {"", "", ErrNoAnswer}, "no end": {"", "no end", ErrNoAnswer},
+		"a\x7f\x04": {"", "a\b \b", ErrNoAnswer}, key + "rest": {key, "", nil}, "key: {\r\x04": {"key: {\n", "key: ", nil},
+		pem + "\n": {pem, "-----BEGI", nil}, pasteBegin + "a/b\r" + pasteEnd + "\r": {"a/b", "a/b", nil},
+		pasteBegin + "My key:\r```\r" + key + "\r```\r" + pasteEnd + "rest": {"My key:\n```\n" + key + "\n```", "", nil},
 	} {
-		line, err := hiddenLine(strings.NewReader(keys))
-		if string(line) != want.line || !errors.Is(err, want.err) {
-			t.Errorf("%q: %q, %v", keys, line, err)
+		var shown strings.Builder
+		text, err := readAnswer(strings.NewReader(keys), &shown)
+		if string(text) != want.text || shown.String() != want.shown || !errors.Is(err, want.err) {
+			t.Errorf("%q: %q, shown %q, %v", keys, text, shown.String(), err)
+		}
+		if text, err = readAnswer(strings.NewReader("{x\r"), nil); string(text) != "{x" || err != nil {
+			t.Errorf("a secret with a brace: %q, %v", text, err)
 		}
 	}
 }

@@ -1,0 +1,134 @@
+package discover
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"tokend/providers/token"
+)
+
+// armScope is Azure's own management, which principals made by "az ad sp
+// create-for-rbac" are for.
+const armScope = "https://management.azure.com/.default"
+
+// A client is an application with its credential at an issuer (RFC 6749 §4.4).
+type client struct {
+	id, secret            string
+	certificate, password string // certificate is the name of a file
+	scope, audience       string
+	// system is the provider that the form belongs to, empty if several systems
+	// have such a form.
+	system string
+	// tokenURL names any issuer, the others an issuer of azure and of aspose.
+	tokenURL, tenant, authority, baseURL string
+}
+
+// issuer is the provider for the issuer that the form or the person names, empty
+// if neither does. Nothing else may decide where a secret goes.
+func (c client) issuer(o Options) string {
+	switch {
+	case c.tokenURL != "":
+		return "oauth2"
+	case c.system != "":
+		return c.system
+	case o.Provider == "azure" || o.Provider == "aspose":
+		return o.Provider
+	case o.TokenURL != "" || o.Provider == "oauth2":
+		return "oauth2"
+	}
+	return ""
+}
+
+// guess is the provider that the client looks made for, empty if it looks like
+// none. It is for proposals only.
+func (c client) guess() string {
+	const asposeSecret = 32 // hexadecimal digits
+	switch {
+	case strings.Contains(c.scope, "/.default") || strings.Contains(c.scope, "api://"):
+		return "azure"
+	case len(c.secret) == asposeSecret && strings.Trim(c.secret, "0123456789abcdef") == "":
+		return "aspose"
+	}
+	return ""
+}
+
+// find is the Find of a client. An empty name stands for the issuer's.
+func (c client) find(f Find, name string, o Options) *Find {
+	c.scope = cmp.Or(o.Scope, c.scope)
+	f.Provider, f.Client = c.issuer(o), c.id
+	f.Settings = map[string]any{"client_id": c.id}
+	f.Secrets = map[string]token.Secret{"client_secret": token.NewSecret(c.secret)}
+	switch f.Provider {
+	case "azure":
+		c.azure(&f, o)
+	case "aspose":
+		f.set("base_url", c.baseURL)
+	case "oauth2":
+		f.set("token_url", cmp.Or(c.tokenURL, o.TokenURL))
+		f.set("audience", c.audience)
+		if c.scope != "" {
+			f.Settings["scopes"] = strings.Fields(c.scope)
+		}
+		name = cmp.Or(name, Name(hostOf(cmp.Or(c.tokenURL, o.TokenURL))))
+	default:
+		f.Open, f.Guess = true, c.guess()
+		f.Why = "it does not say who issues the tokens. Use --token-url URL, or tokenctl add with --provider"
+	}
+	if f.Why == "" && c.secret == "" && (c.certificate == "" || f.Provider != "azure") {
+		f.Why = "it has no secret (the login is federated, or the secret is elsewhere)"
+	}
+	if f.Why != "" {
+		return &Find{Form: f.Form, Why: f.Why, Open: f.Open, Guess: f.Guess}
+	}
+	f.Name = cmp.Or(name, f.Provider)
+	return &f
+}
+
+// set sets a setting, unless it is empty.
+func (f *Find) set(name, value string) {
+	if value != "" {
+		f.Settings[name] = value
+	}
+}
+
+// azure makes of f the Find of a principal of Entra ID.
+func (c client) azure(f *Find, o Options) {
+	if c.scope == "" {
+		c.scope, f.Note = armScope, scopeNote(armScope)
+	}
+	f.Settings["scope"] = c.scope
+	f.set("tenant", c.tenant)
+	if c.authority != "login.microsoftonline.com" { // the provider's own
+		f.set("authority", c.authority)
+	}
+	switch {
+	case c.id == "" || c.tenant == "" && c.system != "":
+		f.Why = "it does not name both a tenant and a client (application) ID"
+	case c.tenant == "common" || c.tenant == "organizations" || c.tenant == "consumers":
+		f.Why = fmt.Sprintf("an application cannot get tokens from %q; the tenant must be the directory's own ID", c.tenant)
+	case c.secret == "" && c.certificate != "":
+		f.Secrets, f.Why = c.readCertificate(o)
+		f.Files = append(f.Files, c.certificate)
+	}
+}
+
+// readCertificate reads the PEM or PFX file with certificate and key.
+func (c client) readCertificate(o Options) (secrets map[string]token.Secret, why string) {
+	content, err := o.Read(c.certificate)
+	switch {
+	case err != nil:
+		return nil, err.Error()
+	case !bytes.Contains(content, []byte("-----BEGIN")):
+		secrets = map[string]token.Secret{"pfx": token.NewSecret(string(content))}
+		if c.password != "" {
+			secrets["pfx_password"] = token.NewSecret(c.password)
+		}
+		return secrets, ""
+	case !bytes.Contains(content, []byte("PRIVATE KEY-----")):
+		return nil, filepath.Base(c.certificate) + " has the certificate without its private key; give both to tokenctl add"
+	}
+	return map[string]token.Secret{"certificate": token.NewSecret(string(content))}, ""
+}

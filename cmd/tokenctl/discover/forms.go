@@ -1,0 +1,186 @@
+package discover
+
+import (
+	"cmp"
+	"net/url"
+	"path/filepath"
+	"strings"
+
+	"tokend/providers/token"
+)
+
+// A form returns the Find of a JSON object that has the form, nil of others.
+type form func(path string, m members, o Options) *Find
+
+// forms are the known ones, that of a client at any issuer last.
+var forms = []form{serviceKey, googleKey, googleClient, createdForRBAC, sdkAuth, storedPrincipal, msalParameters, oidcAgent, plainClient}
+
+// serviceKey is the download of the Copernicus Land Monitoring Service. Its
+// token_uri names the issuer.
+func serviceKey(path string, m members, _ Options) *Find {
+	for _, name := range []string{"client_id", "user_id", "token_uri", "private_key"} {
+		if m.text(name) == "" {
+			return nil
+		}
+	}
+	return &Find{
+		Form: "CLMS service key", Provider: "clms", Name: nameOf(path, "clms", "service-key", "service_key"), Client: m.text("client_id"),
+		Secrets: map[string]token.Secret{"service_key": token.NewSecret(string(m.raw))},
+	}
+}
+
+// googleKey is the key of a Google service account (RFC 7523 §2.1 as Google
+// has it).
+func googleKey(_ string, m members, o Options) *Find {
+	const usualScope = "https://www.googleapis.com/auth/cloud-platform" // all that the account may do
+	if m.text("type") != "service_account" {
+		return nil
+	}
+	f := &Find{Form: "Google service account key"}
+	email, key, tokenURL := m.text("client_email"), m.text("private_key"), m.text("token_uri")
+	if email == "" || key == "" || tokenURL == "" {
+		f.Why = "it lacks client_email, private_key or token_uri"
+		return f
+	}
+	scope := o.Scope
+	if scope == "" {
+		scope, f.Note = usualScope, scopeNote(usualScope)
+	}
+	account, _, _ := strings.Cut(email, "@")
+	f.Provider, f.Client, f.Name = "jwt-bearer", email, cmp.Or(Name(account), "google")
+	f.Settings = map[string]any{"token_url": tokenURL, "issuer": email, "scopes": strings.Fields(scope)}
+	f.set("key_id", m.text("private_key_id"))
+	f.Secrets = map[string]token.Secret{"private_key": token.NewSecret(key)}
+	return f
+}
+
+// scopeNote is the Note about a scope that was assumed.
+func scopeNote(scope string) string { return "for the scope " + scope + "; use --scope for another" }
+
+// googleClient is one of Google's other credential files, which oauth2l and
+// gcloud read. None is for a machine.
+func googleClient(_ string, m members, _ Options) *Find {
+	switch m.text("type") {
+	case "authorized_user":
+		return &Find{Form: "Google user login", Why: "it is a person's login (a refresh token). tokend obtains tokens for machines: create a service account"}
+	case "external_account", "external_account_authorized_user":
+		return &Find{Form: "Google workload identity", Why: "it has no secret: it exchanges another issuer's token, which tokend cannot do"}
+	case "impersonated_service_account":
+		return &Find{Form: "Google impersonated account", Why: "it needs another login first. Create a key for that service account"}
+	}
+	if m.have("installed") || m.have("web") {
+		return &Find{Form: "OAuth client for logins", Why: "it needs a person's consent in a browser (authorization code). tokend obtains tokens for machines: create a service account"}
+	}
+	return nil
+}
+
+// createdForRBAC is what "az ad sp create-for-rbac" prints.
+func createdForRBAC(path string, m members, o Options) *Find {
+	if !m.have("appId", "tenant") {
+		return nil
+	}
+	return client{
+		system: "azure", tenant: m.text("tenant"), id: m.text("appId"), secret: m.text("password"), certificate: m.text("fileWithCertAndPrivateKey"),
+	}.find(Find{Form: "Azure service principal"}, cmp.Or(Name(m.text("displayName")), nameOf(path, "azure")), o)
+}
+
+// sdkAuth is what "az ad sp create-for-rbac --sdk-auth" prints, which is also
+// the secret AZURE_CREDENTIALS of GitHub's workflows.
+func sdkAuth(path string, m members, o Options) *Find {
+	if !m.have("clientId", "tenantId") {
+		return nil
+	}
+	c := client{
+		tenant: m.text("tenantId"), id: m.text("clientId"), secret: m.text("clientSecret"), certificate: m.text("clientCertificate"),
+		authority: hostOf(m.text("activeDirectoryEndpointUrl")),
+	}
+	if c.authority != "" || m.have("subscriptionId") || o.Provider == "azure" { // other systems have tenants as well
+		c.system = "azure"
+	}
+	if resource := m.text("resourceManagerEndpointUrl"); resource != "" {
+		c.scope = strings.TrimRight(resource, "/") + "/.default"
+	}
+	return c.find(Find{Form: "Azure service principal (--sdk-auth)"}, nameOf(path, "azure"), o)
+}
+
+// storedPrincipal is an entry of ~/.azure/service_principal_entries.json, which
+// that file's name tells from others with a tenant.
+func storedPrincipal(path string, m members, o Options) *Find {
+	if filepath.Base(path) != "service_principal_entries.json" || !m.have("client_id", "tenant") {
+		return nil
+	}
+	if m.text("client_assertion") != "" {
+		return &Find{Form: "Azure CLI login", Why: "it is a federated login: its assertion comes from another issuer"}
+	}
+	f := client{
+		system: "azure", tenant: m.text("tenant"), id: m.text("client_id"), secret: m.text("client_secret"), certificate: m.text("certificate"),
+	}.find(Find{Form: "Azure CLI login", shared: true}, "azure", o)
+	if f.Provider != "" && m.all["use_cert_sn_issuer"] != nil {
+		f.Settings["x5c"] = true
+	}
+	return f
+}
+
+// msalParameters is the configuration file of MSAL's samples for daemons.
+func msalParameters(path string, m members, o Options) *Find {
+	if m.text("authority") == "" || m.text("client_id") == "" {
+		return nil
+	}
+	f := Find{Form: "MSAL parameters"}
+	if m.text("thumbprint") != "" && m.text("secret", "client_secret") == "" {
+		f.Why = "it has only the thumbprint of a certificate. Use the certificate: tokenctl add NAME --provider azure --certificate FILE"
+		return &f
+	}
+	u, err := url.Parse(m.text("authority"))
+	if err != nil || u.Host == "" {
+		f.Why = "its authority is not a URL"
+		return &f
+	}
+	tenant, _, _ := strings.Cut(strings.Trim(u.Path, "/"), "/")
+	return client{
+		system: "azure", tenant: tenant, authority: u.Host, id: m.text("client_id"), secret: m.text("secret", "client_secret"), scope: m.words("scope"),
+	}.find(f, nameOf(path, "azure"), o)
+}
+
+// oidcAgent is a client or account file of oidc-agent, as plain JSON.
+func oidcAgent(path string, m members, o Options) *Find {
+	if m.text("issuer_url", "issuer") == "" || m.text("client_id") == "" {
+		return nil
+	}
+	f := Find{Form: "oidc-agent configuration"}
+	issuer, tokenURL := strings.TrimRight(m.text("issuer_url", "issuer"), "/"), cmp.Or(m.text("token_endpoint"), o.TokenURL)
+	switch {
+	case m.text("refresh_token") != "":
+		f.Why = "it is a person's login (a refresh token). tokend obtains tokens for machines"
+	case m.text("client_secret") == "":
+		f.Why = "its client has no secret, so it is not for machines"
+	case tokenURL == "":
+		f.Why = "it does not name the token endpoint. Use --token-url URL (token_endpoint in " +
+			issuer + "/.well-known/openid-configuration)"
+	default:
+		return m.client(tokenURL).find(f, cmp.Or(Name(m.text("name")), nameOf(path, Name(hostOf(issuer)))), o)
+	}
+	return &f
+}
+
+// plainClient is any object with a client ID and secret.
+func plainClient(path string, m members, o Options) *Find {
+	if m.text("client_id") == "" || m.text("client_secret") == "" {
+		return nil
+	}
+	return m.client(m.text("token_url", "token_uri", "token_endpoint", "access_token_url")).find(Find{Form: "OAuth client"}, nameOf(path, ""), o)
+}
+
+// client is the client that the members describe.
+func (m members) client(tokenURL string) client {
+	return client{tokenURL: tokenURL, id: m.text("client_id"), secret: m.text("client_secret"), tenant: m.text("tenant", "tenant_id"),
+		audience: m.text("audience"), scope: m.words("scope")}
+}
+
+// hostOf is the host of a URL, or a text that is a host already.
+func hostOf(text string) string {
+	if u, err := url.Parse(text); err == nil && u.Host != "" {
+		return u.Host
+	}
+	return strings.Trim(text, "/")
+}
