@@ -180,7 +180,7 @@ func tokenEndpoint(path string, issuers *providertest.Server) http.Handler {
 }
 
 // land is the portal of the Copernicus Land Monitoring Service, and what is
-// beside its API: the token endpoint, and a raster for whoever has a token.
+// beside its API: the token endpoint, and a raster that takes a token.
 func (n *internet) land() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/@@oauth2-token", n.clms.Handler())

@@ -103,6 +103,7 @@ func TestLandScriptsSurvive(t *testing.T) {
 		"another layer":      {request: landConfidence, before: []old{{landConfidenceOther, 0}}, posts: 1, file: "20901119540"},
 		"403 and a cut":      {request: landRaster, posts: 1, file: "20901119538", options: clmstest.Options{Settling: 5 * time.Minute, Cuts: 1}},
 		"a day, and 429":     {request: landRaster, posts: 1, file: "20901119538", options: clmstest.Options{Step: 20 * time.Minute, Preparation: 24 * time.Hour, Busy: 3}},
+		"dates":              {request: landSeries, posts: 1, file: "20901119538"},
 		"a whole file":       {request: landWhole, posts: 1, file: "20901119538"},
 		"a box and settling": {request: landBox, posts: 1, file: "20901119538", options: clmstest.Options{Settling: time.Minute}},
 	} {
@@ -133,6 +134,31 @@ func TestLandScriptsSurvive(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// Both scripts list what can be requested, over the pages of the catalogue, and
+// take no token for it.
+func TestLandScriptsSearch(t *testing.T) {
+	checktest.FullOnly(t)
+	net := newInternet(t)
+	for script, runs := range map[string]string{"clms.py": "/usr/bin/python3", "clms.R": "Rscript"} {
+		t.Run(script, func(t *testing.T) {
+			l := newLand(t, net, clmstest.Options{})
+			out, err := exec.Command(checktest.Need(t, runs), l.script(t, script), "search", "urban").CombinedOutput()
+			if err != nil || strings.Count(string(out), "Urban Atlas") != 30 {
+				t.Errorf("%v\n%s", err, out)
+			}
+			out, err = exec.Command(checktest.Need(t, runs), l.script(t, script), "search", "clc", "2018").CombinedOutput()
+			for _, want := range []string{"0407d497d3c44bcd93ce8fd5bf78596a CLC 2018", "7bcdf9d1-6ba0-4d4e-afa8-01451c7316cb  RASTER", "FILE  Geotiff"} {
+				if err != nil || !strings.Contains(string(out), want) {
+					t.Errorf("%v: no %q in\n%s", err, want, out)
+				}
+			}
+			if l.tokens.issued > 0 {
+				t.Error("a token for the public catalogue")
+			}
+		})
 	}
 }
 

@@ -82,9 +82,10 @@ day <- function(date) {
 # What requests and tasks both say of a dataset, as text.
 comparable <- function(dataset) {
   area <- if (is.null(dataset$NUTSID)) dataset$NUTS else dataset$NUTSID
-  fields <- c("DatasetID", "FileID", "BoundingBox", "OutputFormat", "OutputGCS", "Layer")
+  fields <- c("DatasetID", "FileID", "OutputFormat", "OutputGCS", "Layer")
+  box <- as.numeric(unlist(dataset$BoundingBox))
   dates <- lapply(dataset$TemporalFilter, day)
-  paste(c(lapply(dataset[fields], unlist), area, dates$StartDate, dates$EndDate), collapse = " ")
+  paste(c(dataset[fields], area, box, dates$StartDate, dates$EndDate), collapse = " ")
 }
 
 # Whether a task still leads to a file; the portal keeps files 72 hours.
@@ -96,16 +97,15 @@ usable <- function(task) {
 
 # The tasks of the same request, the newest first.
 known <- function(asked) {
-  field <- "DatasetPath" # tasks do not name the download, but where it is
-  place <- NULL
+  field <- place <- NULL # tasks do not name the download, but where it is
   for (dataset in search(UID = asked$DatasetID)) {
     for (part in dataset$dataset_download_information$items) {
-      if (identical(part$`@id`, asked$DatasetDownloadInformationID)) {
+      if (!identical(part$`@id`, asked$DatasetDownloadInformationID)) next
+      field <- "ByocCollection" # of CDSE
+      place <- part$byoc_collection
+      if (!isTRUE(nzchar(place))) {
+        field <- "DatasetPath"
         place <- jsonlite::base64url_enc(charToRaw(part$full_path))
-        if (!is.null(part$byoc_collection)) { # of CDSE
-          field <- "ByocCollection"
-          place <- part$byoc_collection
-        }
       }
     }
   }
@@ -138,32 +138,37 @@ wait <- function(task) {
   end(task, " has not finished. Run this again to wait on.")
 }
 
-# Append what comes from a URL to a file, and report whether that is all. The
-# token is not for this host, which answers 403 to "libcurl".
+# Append the rest of what is at a URL to a file, and report whether it is whole.
+# The token is not for this host, which answers 403 to "libcurl".
 append_rest <- function(url, part) {
   have <- max(0, file.size(part), na.rm = TRUE)
-  handle <- curl::new_handle(timeout = 0, low_speed_limit = 1, low_speed_time = 120)
+  handle <- curl::new_handle(url = url, low_speed_limit = 1, low_speed_time = 120)
   curl::handle_setheaders(handle,
     `User-Agent` = "Mozilla/5.0 (clms.R)", Range = sprintf("bytes=%.0f-", have))
-  from <- curl::curl(url, handle = handle)
-  on.exit(close(from))
-  open(from, "rb") # fails if the status is not 200 or 206
-  more <- curl::handle_data(handle)$status_code == 206
-  to <- file(part, if (more) "ab" else "wb")
-  on.exit(close(to), add = TRUE)
-  while (length(bytes <- readBin(from, raw(), 2^16))) writeBin(bytes, to)
-  TRUE
+  status <- function() curl::handle_data(handle)$status_code
+  to <- NULL
+  write <- function(bytes, ...) {
+    if (status() %in% c(200, 206)) {
+      if (is.null(to)) to <<- file(part, if (status() == 206) "ab" else "wb")
+      writeBin(bytes, to)
+    }
+  }
+  whole <- FALSE
+  pool <- curl::new_pool()
+  curl::multi_add(handle, data = write, pool = pool,
+    done = function(answer) whole <<- answer$status_code %in% c(200, 206),
+    fail = function(reason) NULL) # cut: the next try goes on from there
+  curl::multi_run(pool = pool)
+  if (!is.null(to)) close(to)
+  if (status() == 416) file.remove(part) # it has no rest
+  whole
 }
 
 # Download a file, and report whether it is there.
 fetch <- function(url, name) {
   part <- paste0(name, ".part")
   for (i in seq_len(30)) {
-    all <- file.exists(name) || tryCatch(append_rest(url, part), error = function(e) {
-      if (grepl("416", conditionMessage(e))) file.remove(part) # it has no rest
-      FALSE
-    })
-    if (all && !file.exists(name)) file.rename(part, name)
+    if (!file.exists(name) && append_rest(url, part)) file.rename(part, name)
     if (file.exists(name)) {
       cat(name, file.size(name), "bytes\n")
       return(TRUE)

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"net/http"
@@ -12,7 +13,11 @@ import (
 
 // CLMS issues tokens as the Copernicus Land Monitoring Service does: a Plone
 // site with ftw.tokenauth. It checks in that package's order, with its texts
-// and those of the PyJWT below it.
+// and those of the PyJWT below it. The rules are those of ftw/tokenauth:
+// oauth2/browser/oauth2_token.py (token), oauth2/jwt_grants.py (clmsFault),
+// pas/plugin.py (what tokens are, and what an API answers to bad ones),
+// service_keys/key_generation.py (NewServiceKey). Package clmstest plays the
+// rest of the portal.
 type CLMS struct {
 	*issuer
 	url  string
@@ -32,27 +37,34 @@ func (c *CLMS) TokenURI() string { return c.url + "/@@oauth2-token" }
 // APIURL is below what the tokens open.
 func (c *CLMS) APIURL() string { return c.url + "/api/clms/" }
 
-// NewServiceKey registers a fresh key and returns the JSON file that the portal
-// offers for download.
+// NewServiceKey registers a fresh key and returns the JSON that the portal shows
+// once, to be copied. The members are those of clms-api-docs,
+// source/others/token.json.
 func (c *CLMS) NewServiceKey(bits int) ([]byte, error) {
 	key, err := rsa.GenerateKey(rand.Reader, bits)
 	if err != nil {
 		return nil, err
 	}
-	clientID, keyID, user := opaque(16), opaque(16), "user-"+newGUID()[:8]
+	clientID, user := randomHex(16), "n"+randomHex(4)
 	c.mu.Lock()
 	c.keys[clientID] = clmsKey{user, &key.PublicKey}
 	c.mu.Unlock()
 	return json.MarshalIndent(map[string]any{
 		"client_id":   clientID,
 		"ip_range":    nil,
-		"issued":      time.Now().UTC().Format(time.RFC3339),
-		"key_id":      keyID,
+		"issued":      time.Now().Format("2006-01-02T15:04:05.000000"),
+		"key_id":      randomHex(20),
 		"private_key": string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})),
 		"title":       "made by providertest",
 		"token_uri":   c.TokenURI(),
 		"user_id":     user,
 	}, "", "  ")
+}
+
+func randomHex(n int) string {
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // never fails
+	return hex.EncodeToString(b)
 }
 
 // Revoke forgets all service keys.
