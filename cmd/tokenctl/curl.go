@@ -8,7 +8,7 @@ import (
 	"tokend/cmd/tokenctl/ui"
 )
 
-const curlHelp = `  tokenctl curl clms -- -fsS 'https://land.copernicus.eu/api/@search?b_size=5'
+const curlHelp = `  tokenctl curl api -- -sS --fail-with-body https://api.example.com/data
   tokenctl curl rock -- -o sites.json 'https://mine.datarock.com.au/some-api'
 
 Runs curl with the profile's credential: an access token, or a signature for
