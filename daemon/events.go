@@ -73,12 +73,13 @@ func (w *watcher) add(e token.Event) {
 
 // Next implements token.Events.
 func (w *watcher) Next(ctx context.Context) (token.Event, error) {
-	select {
-	case e := <-w.queue:
-		return e, nil
-	default:
+	lost := 0
+	w.daemon.watching.Lock()
+	if len(w.queue) == 0 { // what was lost came after the queue
+		lost, w.lost = w.lost, 0
 	}
-	if lost := w.takeLost(); lost > 0 {
+	w.daemon.watching.Unlock()
+	if lost > 0 {
 		return token.Event{Time: w.daemon.now().UTC(), Kind: token.EventLost, Lost: lost}, nil
 	}
 	select {
@@ -87,17 +88,6 @@ func (w *watcher) Next(ctx context.Context) (token.Event, error) {
 	case <-ctx.Done():
 		return token.Event{}, ctx.Err()
 	}
-}
-
-// takeLost returns how many events were lost after the last one in the queue, once
-// the queue is empty.
-func (w *watcher) takeLost() (lost int) {
-	w.daemon.watching.Lock()
-	defer w.daemon.watching.Unlock()
-	if len(w.queue) == 0 {
-		lost, w.lost = w.lost, 0
-	}
-	return lost
 }
 
 // Close implements token.Events.

@@ -84,7 +84,7 @@ func (d *Daemon) read() (bad []string, err error) {
 	}
 	d.state.Store(next)
 	for _, e := range next.profiles {
-		e.start(mint.Proof{})
+		e.tokens.Start(mint.Proof{})
 	}
 	d.sinks.Update()
 	d.deps.Log.Info("configuration read", "profiles", len(profiles), "bad_files", len(errs))
@@ -110,8 +110,8 @@ func (d *Daemon) install(next *state, p *profile.Profile) {
 	}
 	if p.Minter != nil {
 		e.tokens = d.mint.Set(before, source(p))
-	} else if before != nil {
-		d.mint.Remove(before)
+	} else {
+		before.Remove()
 	}
 	next.profiles[p.Name] = e
 }
@@ -129,9 +129,7 @@ func (d *Daemon) retire(next *state, name string) {
 	e := next.profiles[name]
 	delete(next.profiles, name)
 	d.publish(e, token.Event{Kind: token.EventRemoved, Profile: name})
-	if e.tokens != nil {
-		d.mint.Remove(e.tokens)
-	}
+	e.tokens.Remove()
 }
 
 // Add makes a new profile: it prepares what the person submitted, obtains a token
@@ -319,7 +317,7 @@ func (d *Daemon) activate(p *profile.Profile, stored token.Credential, proven mi
 	d.install(next, p)
 	d.state.Store(next)
 	e := next.profiles[p.Name]
-	e.start(proven)
+	e.tokens.Start(proven)
 	d.sinks.Update()
 	pending := ""
 	if p.Pending != nil {

@@ -34,13 +34,6 @@ type entry struct {
 	used *atomic.Pointer[mint.Use]
 }
 
-// start has the profile's tokens obtained and renewed, if it has any.
-func (e *entry) start(p mint.Proof) {
-	if e.tokens != nil {
-		e.tokens.Start(p)
-	}
-}
-
 // next returns a copy of s to change and store.
 func (s *state) next() *state {
 	n := *s

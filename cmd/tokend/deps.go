@@ -48,7 +48,7 @@ func newDeps() *deps {
 		if err != nil {
 			return nil, err
 		}
-		w.level.Set(c.LogLevel.Level)
+		w.level.Set(c.LogLevel)
 		w.http.Store(client)
 		return kinds{client, w.metrics}, nil
 	}

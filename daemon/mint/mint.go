@@ -92,7 +92,8 @@ func (m *Mint) now() time.Time {
 	return time.Now().Round(0)
 }
 
-// Tokens are the tokens of one profile. Mint.mu guards them.
+// Tokens are the tokens of one profile. Mint.mu guards them. A nil Tokens, of a
+// profile that has none, can be started and removed.
 type Tokens struct {
 	mint   *Mint
 	issuer *issuer
@@ -202,6 +203,9 @@ func (m *Mint) Try(ctx context.Context, src Source) (Proof, error) {
 // Start has the tokens obtained and renewed from now on. With a proof, nothing
 // is obtained before the proof's token is due.
 func (t *Tokens) Start(p Proof) {
+	if t == nil {
+		return
+	}
 	m := t.mint
 	now := m.now()
 	m.mu.Lock()
@@ -222,10 +226,12 @@ func (t *Tokens) Start(p Proof) {
 
 // Remove forgets the tokens of a profile. Flights under way land for the callers
 // who wait for them.
-func (m *Mint) Remove(t *Tokens) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.drop(t)
+func (t *Tokens) Remove() {
+	if t != nil {
+		t.mint.mu.Lock()
+		defer t.mint.mu.Unlock()
+		t.mint.drop(t)
+	}
 }
 
 // drop is Remove. m.mu is held.

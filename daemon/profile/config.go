@@ -54,8 +54,8 @@ type Config struct {
 	// Socket is where tokenctl finds the daemon; empty means the usual place.
 	Socket string `toml:"socket"`
 	// LogLevel is debug, info, warn or error; LogFormat text or json.
-	LogLevel  LogLevel `toml:"log_level"`
-	LogFormat string   `toml:"log_format"`
+	LogLevel  slog.Level `toml:"log_level"`
+	LogFormat string     `toml:"log_format"`
 	// Renew and Idle are the defaults for profiles. tokend also keeps a scope or
 	// audience that a caller asked for fresh for Idle after its last use.
 	Renew Renew    `toml:"renew"`
@@ -82,17 +82,6 @@ type Config struct {
 	Metrics string `toml:"metrics"`
 }
 
-// A LogLevel is how much is logged.
-type LogLevel struct{ slog.Level }
-
-// UnmarshalText takes debug, info, warn or error.
-func (l *LogLevel) UnmarshalText(b []byte) error {
-	if err := l.Level.UnmarshalText(b); err != nil {
-		return fmt.Errorf(`%q is not one of "debug", "info", "warn", "error"`, b)
-	}
-	return nil
-}
-
 func (c Config) check() error {
 	if c.LogFormat != "text" && c.LogFormat != "json" {
 		return invalid("log_format", fmt.Sprintf(`log_format: %q is neither "text" nor "json"`, c.LogFormat))
@@ -102,25 +91,16 @@ func (c Config) check() error {
 			return invalid(f.key, fmt.Sprintf("%s: %q is not an absolute path", f.key, f.path))
 		}
 	}
-	if err := checkLoopback(c.Metrics); err != nil {
-		return invalid("metrics", "metrics: "+err.Error())
+	at, err := netip.ParseAddrPort(c.Metrics)
+	switch {
+	case c.Metrics == "":
+	case err != nil || at.Port() == 0:
+		return invalid("metrics", fmt.Sprintf("metrics: %q is not an address and a port such as 127.0.0.1:9464", c.Metrics))
+	case !at.Addr().IsLoopback():
+		return invalid("metrics", fmt.Sprintf(
+			"metrics: %s can be reached from other machines; it must be 127.0.0.1 or [::1], and a proxy before it can ask for a password", at.Addr()))
 	}
 	return c.Renew.check()
-}
-
-// checkLoopback refuses an address that other machines could reach.
-func checkLoopback(address string) error {
-	if address == "" {
-		return nil
-	}
-	at, err := netip.ParseAddrPort(address)
-	switch {
-	case err != nil || at.Port() == 0:
-		return fmt.Errorf("%q is not an address and a port such as 127.0.0.1:9464", address)
-	case !at.Addr().IsLoopback():
-		return fmt.Errorf("%s can be reached from other machines; it must be 127.0.0.1 or [::1], and a proxy before it can ask for a password", at.Addr())
-	}
-	return nil
 }
 
 // DefaultConfig returns the configuration of an empty config.toml.

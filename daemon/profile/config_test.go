@@ -65,7 +65,7 @@ func TestConfigIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	c, err := ReadConfig(dirs)
-	want := Config{Socket: "/run/x.sock", LogLevel: LogLevel{slog.LevelDebug}, LogFormat: "json", Renew: RenewUsed,
+	want := Config{Socket: "/run/x.sock", LogLevel: slog.LevelDebug, LogFormat: "json", Renew: RenewUsed,
 		Idle: Duration{90 * time.Minute}, WarnAhead: Duration{14 * 24 * time.Hour}, Proxy: "http://proxy:3128", CAFile: "/ca.pem"}
 	if err != nil || !reflect.DeepEqual(c, want) {
 		t.Errorf("%+v, %v; want %+v", c, err, want)

@@ -77,8 +77,15 @@ func (c common) check() error {
 	if err := c.Present.Check(); err != nil {
 		return invalid("present", "present: "+err.Error())
 	}
-	if err := checkSinks(c.Sinks); err != nil {
-		return err
+	for i := range c.Sinks {
+		s := &c.Sinks[i]
+		err := s.check()
+		if slices.ContainsFunc(c.Sinks[:i], func(o Sink) bool { return o.Path == s.Path }) {
+			err = fmt.Errorf("path: two sinks write %s", s.Path)
+		}
+		if err != nil {
+			return invalid("sink", "sink: "+err.Error())
+		}
 	}
 	return c.Renew.check()
 }

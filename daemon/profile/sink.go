@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -91,18 +90,4 @@ func (s Sink) IDs() (uid, gid int, err error) {
 		gid, err = groupID(s.Group)
 	}
 	return uid, gid, err
-}
-
-func checkSinks(sinks []Sink) error {
-	for i := range sinks {
-		s := &sinks[i]
-		err := s.check()
-		if slices.ContainsFunc(sinks[:i], func(o Sink) bool { return o.Path == s.Path }) {
-			err = fmt.Errorf("path: two sinks write %s", s.Path)
-		}
-		if err != nil {
-			return invalid("sink", "sink: "+err.Error())
-		}
-	}
-	return nil
 }
