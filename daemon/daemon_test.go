@@ -105,9 +105,7 @@ func TestAnIssuerThatHangsDelaysNoOther(t *testing.T) {
 		// Nor do the renewals that hang there hold up a caller of the same issuer.
 		in.issuers["slow"].set(func(i *issuer) { i.thinks = 0 })
 		in.profile("k", "provider = \"test\"\nissuer = \"slow\"\n")
-		if err := in.daemon.Reload(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		must(t, in.daemon.Reload(t.Context()))
 		in.get("k", token.Query{})
 		if waited := time.Since(begin); waited > 0 {
 			t.Errorf("waited %v for other renewals", waited)
@@ -244,9 +242,7 @@ func TestChangedSettingsNeverGetTheOldToken(t *testing.T) {
 					old := in.get("p", token.Query{})
 					change(in)
 					if how == "reload" {
-						if err := in.daemon.Reload(t.Context()); err != nil {
-							t.Fatal(err)
-						}
+						must(t, in.daemon.Reload(t.Context()))
 					} else {
 						in.restart()
 					}
@@ -265,9 +261,7 @@ func TestReloadKeepsTokensOfWhatDidNotChange(t *testing.T) {
 		in.start()
 		old := in.get("p", token.Query{})
 		in.write("profiles.d/p.toml", "# a comment\n"+ordinary+"renew = \"used\"\n")
-		if err := in.daemon.Reload(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		must(t, in.daemon.Reload(t.Context()))
 		if got := in.get("p", token.Query{}); got != old {
 			t.Errorf("got %q, want %q", got, old)
 		}
@@ -309,9 +303,7 @@ func TestABadFileLeavesTheProfileActive(t *testing.T) {
 		in.write("config.toml", "renew = \"sometimes\"\n")
 		check(`config.toml:1: renew: "sometimes" is neither "always" nor "used"`)
 		in.write("config.toml", "")
-		if err := in.daemon.Reload(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		must(t, in.daemon.Reload(t.Context()))
 		if st, _ := in.daemon.Status(t.Context()); len(st.ConfigErrors) != 0 {
 			t.Errorf("fixed, status still says %q", st.ConfigErrors)
 		}
@@ -344,9 +336,7 @@ func TestReloadsUnderLoad(t *testing.T) {
 		})
 		for i := range 100 {
 			in.write("profiles.d/p.toml", fmt.Sprintf("%sidle = \"%dm\"\n", ordinary, i+10))
-			if err := in.daemon.Reload(t.Context()); err != nil {
-				t.Error(err)
-			}
+			must(t, in.daemon.Reload(t.Context()))
 			time.Sleep(time.Millisecond)
 		}
 		stop.Store(true)
@@ -451,19 +441,13 @@ func TestInvalidateDropsTheVeryToken(t *testing.T) {
 		in.profile("p", ordinary)
 		in.start()
 		first := in.get("p", token.Query{})
-		must := func(err error) {
-			t.Helper()
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
-		must(in.daemon.Invalidate(t.Context(), "p", token.NewSecret("some other token")))
+		must(t, in.daemon.Invalidate(t.Context(), "p", token.NewSecret("some other token")))
 		if got := in.get("p", token.Query{}); got != first {
 			t.Error("another token's end cost this one")
 		}
 		// A hundred callers were refused with the same token: one new one.
 		for range 100 {
-			must(in.daemon.Invalidate(t.Context(), "p", token.NewSecret(first)))
+			must(t, in.daemon.Invalidate(t.Context(), "p", token.NewSecret(first)))
 		}
 		second := in.get("p", token.Query{})
 		if second == first {
@@ -474,7 +458,7 @@ func TestInvalidateDropsTheVeryToken(t *testing.T) {
 			t.Errorf("invalidated again at once: %v", err)
 		}
 		time.Sleep(5 * time.Second)
-		must(in.daemon.Invalidate(t.Context(), "p", token.Secret{}))
+		must(t, in.daemon.Invalidate(t.Context(), "p", token.Secret{}))
 		if in.get("p", token.Query{}) == second {
 			t.Error("the invalidated token is served")
 		}
@@ -484,14 +468,14 @@ func TestInvalidateDropsTheVeryToken(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		scoped := token.Query{Target: token.Target{Scope: "s"}}
 		old := in.get("p", scoped)
-		must(in.daemon.Invalidate(t.Context(), "p", token.NewSecret(in.get("p", token.Query{}))))
-		must(in.daemon.Invalidate(t.Context(), "p", token.Secret{})) // the rest of them
+		must(t, in.daemon.Invalidate(t.Context(), "p", token.NewSecret(in.get("p", token.Query{}))))
+		must(t, in.daemon.Invalidate(t.Context(), "p", token.Secret{})) // the rest of them
 		if in.get("p", scoped) == old {
 			t.Error("one token that was replaced moments ago kept the others")
 		}
 		in.idp().set(func(i *issuer) { i.err = down })
 		time.Sleep(5 * time.Second)
-		must(in.daemon.Invalidate(t.Context(), "p", token.Secret{}))
+		must(t, in.daemon.Invalidate(t.Context(), "p", token.Secret{}))
 		synctest.Wait()
 		in.restart()
 		in.refused("p", token.Query{}, token.ErrUnavailable)
@@ -503,26 +487,26 @@ func TestLockedKeyring(t *testing.T) {
 		in.profile("p", ordinary)
 		in.start()
 		old := in.get("p", token.Query{})
-		in.lock(true)
+		in.locked.Store(true)
 		if got := in.get("p", token.Query{}); got != old {
 			t.Errorf("locked: %q, want the cached token", got)
 		}
 		time.Sleep(time.Hour)
 		in.refused("p", token.Query{}, token.ErrLocked)
-		in.lock(false)
+		in.locked.Store(false)
 		in.get("p", token.Query{}) // at once: asking the keyring spares no issuer
 
 		// Locked when tokend starts: the cache cannot be read yet, and is when
 		// it is unlocked, by itself.
 		held := in.get("p", token.Query{})
-		in.lock(true)
+		in.locked.Store(true)
 		in.idp().set(func(i *issuer) { i.err = down })
 		in.restart()
 		in.refused("p", token.Query{}, token.ErrLocked)
 		if st, _ := in.daemon.Status(t.Context()); !strings.Contains(st.Cache, "locked") {
 			t.Errorf("status says of the cache: %q", st.Cache)
 		}
-		in.lock(false)
+		in.locked.Store(false)
 		time.Sleep(time.Minute)
 		if got := in.get("p", token.Query{}); got != held {
 			t.Errorf("unlocked: %q, want %q from the cache", got, held)
@@ -537,11 +521,11 @@ func TestUnlockedWhileCallersWait(t *testing.T) {
 		in.profile("p", ordinary)
 		in.start()
 		held := in.get("p", token.Query{})
-		in.lock(true)
+		in.locked.Store(true)
 		in.idp().set(func(i *issuer) { i.err, i.thinks = down, 20*time.Second })
 		in.restart()
 		in.refused("p", token.Query{}, token.ErrLocked)
-		in.lock(false)
+		in.locked.Store(false)
 		if got := in.get("p", token.Query{}); got != held {
 			t.Errorf("got %q, want %q from the cache", got, held)
 		}
@@ -554,9 +538,9 @@ func TestUnlockedWhileCallersWait(t *testing.T) {
 func TestALockedKeyringIsNotHammered(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		in.profile("p", ordinary)
-		in.lock(true)
+		in.locked.Store(true)
 		in.start()
-		in.locks = 0
+		in.locks.Store(0)
 		until := time.Now().Add(10 * time.Second)
 		var callers sync.WaitGroup
 		for range 20 {
@@ -567,12 +551,12 @@ func TestALockedKeyringIsNotHammered(t *testing.T) {
 			})
 		}
 		callers.Wait()
-		if in.locks < 10 || in.locks > 60 { // the renewals and the cache's key among them
-			t.Errorf("the keyring was asked %d times in ten seconds", in.locks)
+		if n := in.locks.Load(); n < 10 || n > 60 { // the renewals and the cache's key among them
+			t.Errorf("the keyring was asked %d times in ten seconds", n)
 		}
 
 		in.idp().set(func(i *issuer) { i.err = down })
-		in.lock(false)
+		in.locked.Store(false)
 		err := in.refused("p", token.Query{}, token.ErrUnavailable)
 		if wait := time.Until(err.RetryAt); wait > 2*time.Second {
 			t.Errorf("the first failure of the issuer is followed by %v of waiting", wait)
@@ -582,7 +566,7 @@ func TestALockedKeyringIsNotHammered(t *testing.T) {
 
 func TestAFullDiskCostsNoToken(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
-		in.fill(true)
+		in.full.Store(true)
 		in.profile("p", ordinary)
 		in.start()
 		tok := in.get("p", token.Query{})
@@ -590,7 +574,7 @@ func TestAFullDiskCostsNoToken(t *testing.T) {
 		if st, _ := in.daemon.Status(t.Context()); !strings.Contains(st.Cache, "no space") {
 			t.Errorf("status says of the cache: %q", st.Cache)
 		}
-		in.fill(false)
+		in.full.Store(false)
 		time.Sleep(time.Minute)
 		if st, _ := in.daemon.Status(t.Context()); st.Cache != "ok" {
 			t.Errorf("status says of the cache: %q", st.Cache)
@@ -613,9 +597,7 @@ func TestTheCacheIsDeletedWhileRunning(t *testing.T) {
 			in.start()
 			a := in.get("a", token.Query{})
 			synctest.Wait()
-			if err := os.Remove(filepath.Join(in.dirs.State, "cache.db")); err != nil {
-				t.Fatal(err)
-			}
+			must(t, os.Remove(filepath.Join(in.dirs.State, "cache.db")))
 			b := in.get("b", token.Query{})
 			time.Sleep(wait)
 			if wait > 0 && !strings.Contains(in.logged(), "notice=") {
@@ -666,9 +648,7 @@ func TestProfilesThatCannotBeListed(t *testing.T) {
 		in.start()
 		tok := in.get("p", token.Query{})
 		dir := in.dirs.ProfilesDir()
-		if err := errors.Join(os.Rename(dir, dir+".away"), os.WriteFile(dir, nil, 0o600)); err != nil {
-			t.Fatal(err)
-		}
+		must(t, errors.Join(os.Rename(dir, dir+".away"), os.WriteFile(dir, nil, 0o600)))
 		if err := in.daemon.Reload(t.Context()); !errors.Is(err, token.ErrInvalid) {
 			t.Errorf("reload: %v", err)
 		}

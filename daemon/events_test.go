@@ -41,9 +41,7 @@ func kindsOf(events []token.Event) string {
 func watch(t *testing.T, ctx context.Context, d *daemon.Daemon, names ...string) token.Events {
 	t.Helper()
 	w, err := d.Watch(ctx, names)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	t.Cleanup(w.Close)
 	return w
 }
@@ -74,14 +72,10 @@ func TestEventsShowWhatHappens(t *testing.T) {
 			t.Errorf("a refusal: %+v", events)
 		}
 
-		if err := d.Invalidate(t.Context(), "p", token.Secret{}); err != nil {
-			t.Fatal(err)
-		}
+		must(t, d.Invalidate(t.Context(), "p", token.Secret{}))
 		in.write("profiles.d/q.toml", "provider = \"nonsense\"\n")
 		_ = d.Reload(t.Context())
-		if err := d.Remove(t.Context(), "p"); err != nil {
-			t.Fatal(err)
-		}
+		must(t, d.Remove(t.Context(), "p"))
 		events = watched(t, w)
 		if got := kindsOf(events); got != "invalidated reloaded removed" || events[1].BadFiles != 1 || events[2].Profile != "p" {
 			t.Errorf("got %s: %+v", got, events)
@@ -93,23 +87,12 @@ func TestEventsOfAddingAndRotating(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		d := in.start()
 		w := watch(t, t.Context(), d)
-		in.add(t, "p", "first")
-		if _, err := d.Rotate(t.Context(), token.CreateProfile{Name: "p", Secrets: map[string]token.Secret{"client_secret": token.NewSecret("second")}}); err != nil {
-			t.Fatal(err)
-		}
+		in.add(addition("p", "first"))
+		must(t, in.rotate("second"))
 		if got := kindsOf(watched(t, w)); got != "added obtained rotated obtained" {
 			t.Errorf("got %s", got)
 		}
 	})
-}
-
-func (in *installation) add(t *testing.T, name, secret string) {
-	t.Helper()
-	_, err := in.daemon.Add(t.Context(), token.CreateProfile{Name: name, Provider: "test", Settings: map[string]any{"issuer": "idp"},
-		Secrets: map[string]token.Secret{"client_secret": token.NewSecret(secret)}})
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 func TestOneEventForATokenThatExpiresWithoutASuccessor(t *testing.T) {
@@ -139,11 +122,11 @@ func TestALockedKeyringIsToldOfOnce(t *testing.T) {
 		in.profile("p", ordinary+"renew = \"used\"\n")
 		d := in.start()
 		w := watch(t, t.Context(), d)
-		in.lock(true)
+		in.locked.Store(true)
 		in.refused("p", token.Query{}, token.ErrLocked)
 		time.Sleep(10 * time.Second)
 		in.refused("p", token.Query{}, token.ErrLocked)
-		in.lock(false)
+		in.locked.Store(false)
 		time.Sleep(10 * time.Minute)
 		in.get("p", token.Query{})
 		got := kindsOf(watched(t, w))
@@ -156,12 +139,12 @@ func TestALockedKeyringIsToldOfOnce(t *testing.T) {
 func TestEventsOfACacheThatFails(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		in.profile("p", ordinary)
-		in.fill(true)
+		in.full.Store(true)
 		d := in.start()
 		w := watch(t, t.Context(), d)
 		in.get("p", token.Query{Fresh: true})
 		synctest.Wait()
-		in.fill(false)
+		in.full.Store(false)
 		time.Sleep(2 * time.Minute)
 		var states []string
 		for _, e := range watched(t, w) {
@@ -183,18 +166,14 @@ func TestAWatcherThatFallsBehindLearnsWhatItLost(t *testing.T) {
 		w := watch(t, t.Context(), d)
 		const all = 300
 		for range all {
-			if err := d.Reload(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			must(t, d.Reload(t.Context()))
 		}
 		events := watched(t, w)
 		last := events[len(events)-1]
 		if last.Kind != token.EventLost || last.Lost+len(events)-1 != all || len(events) != 257 {
 			t.Errorf("%d events, the last %+v", len(events), last)
 		}
-		if err := d.Reload(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		must(t, d.Reload(t.Context()))
 		if got := kindsOf(watched(t, w)); got != "reloaded" {
 			t.Errorf("afterwards: %s", got)
 		}
@@ -216,9 +195,7 @@ func TestEventsFollowThePolicy(t *testing.T) {
 		only := watch(t, t.Context(), d, "theirs")
 		in.get("mine", token.Query{})
 		in.get("theirs", token.Query{})
-		if err := os.Remove(in.dirs.ProfileFile("theirs")); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.Remove(in.dirs.ProfileFile("theirs")))
 		in.profile("bad", "provider = \"none\"\n")
 		_ = d.Reload(t.Context())
 		events := watched(t, w)

@@ -203,9 +203,9 @@ type installation struct {
 	issuers map[string]*issuer
 	log     bytes.Buffer
 	logMu   sync.Mutex
-	locked  bool // the keystore says so
-	locks   int  // how often it has said so
-	full    bool // the cache's disk is full
+	locked  atomic.Bool  // the keystore says so
+	locks   atomic.Int64 // how often it has said so
+	full    atomic.Bool  // the cache's disk is full
 	made    atomic.Int64
 	turns   atomic.Int64 // of Run's loop
 	pulse   time.Duration
@@ -251,12 +251,8 @@ func (in *installation) profile(name, text string) {
 func (in *installation) write(file, text string) {
 	in.t.Helper()
 	path := filepath.Join(in.dirs.Config, file)
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		in.t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		in.t.Fatal(err)
-	}
+	must(in.t, os.MkdirAll(filepath.Dir(path), 0o700))
+	must(in.t, os.WriteFile(path, []byte(text), 0o600))
 }
 
 const ordinary = "provider = \"test\"\nissuer = \"idp\"\n"
@@ -283,10 +279,8 @@ type lockable struct {
 }
 
 func (l lockable) refuse() error {
-	l.in.logMu.Lock()
-	defer l.in.logMu.Unlock()
-	if l.in.locked {
-		l.in.locks++
+	if l.in.locked.Load() {
+		l.in.locks.Add(1)
 		return &token.Error{Code: token.ErrLocked, Message: "the keyring is locked"}
 	}
 	return nil
@@ -313,20 +307,6 @@ func (l lockable) Delete(ctx context.Context, account string) error {
 	return l.Keystore.Delete(ctx, account)
 }
 
-// lock makes the keystore say locked, or not any more.
-func (in *installation) lock(locked bool) {
-	in.logMu.Lock()
-	defer in.logMu.Unlock()
-	in.locked = locked
-}
-
-// fill makes the cache's disk full, or not any more.
-func (in *installation) fill(full bool) {
-	in.logMu.Lock()
-	defer in.logMu.Unlock()
-	in.full = full
-}
-
 // A fillableCache is the real cache, whose key is in the keystore and whose disk can be
 // full.
 type fillableCache struct {
@@ -335,10 +315,7 @@ type fillableCache struct {
 }
 
 func (c fillableCache) Write(save, drop []token.Record) error {
-	c.in.logMu.Lock()
-	full := c.in.full
-	c.in.logMu.Unlock()
-	if full {
+	if c.in.full.Load() {
 		return errors.New("no space left on device")
 	}
 	return c.Cache.Write(save, drop)
@@ -347,9 +324,7 @@ func (c fillableCache) Write(save, drop []token.Record) error {
 // make makes a daemon that does not run yet, and its cache.
 func (in *installation) make() (*daemon.Daemon, *cache.Cache) {
 	in.t.Helper()
-	if err := os.MkdirAll(in.dirs.State, 0o700); err != nil {
-		in.t.Fatal(err)
-	}
+	must(in.t, os.MkdirAll(in.dirs.State, 0o700))
 	file, err := cache.Open(filepath.Join(in.dirs.State, "cache.db"), func(context.Context, bool) (token.Secret, error) {
 		return kek, lockable{in: in}.refuse()
 	})
@@ -393,9 +368,7 @@ func (in *installation) start() *daemon.Daemon {
 	in.daemon = d
 	in.stop = func() {
 		cancel()
-		if err := errors.Join(<-ended, file.Close()); err != nil {
-			in.t.Error(err)
-		}
+		must(in.t, errors.Join(<-ended, file.Close()))
 		in.stop = func() {}
 	}
 	synctest.Wait()
@@ -464,6 +437,13 @@ func bubble(t *testing.T, f func(t *testing.T, in *installation)) {
 		defer func() { in.stop() }()
 		f(t, in)
 	})
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 var down = &token.Error{Code: token.ErrUnavailable, Message: "the issuer cannot be reached"}

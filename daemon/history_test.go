@@ -52,11 +52,7 @@ func TestTheProofIsRemembered(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		in.idp().thinks = 2 * time.Second
 		in.start()
-		_, err := in.daemon.Add(t.Context(), token.CreateProfile{Name: "p", Provider: "test",
-			Settings: map[string]any{"issuer": "idp"}, Secrets: map[string]token.Secret{"client_secret": token.NewSecret("s")}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		in.add(addition("p", "s"))
 		got := in.status("p").Tokens[0]
 		want := []token.Attempt{{At: got.Issued, Took: 2 * time.Second}}
 		if !reflect.DeepEqual(got.History, want) {
@@ -95,16 +91,12 @@ func TestWhoUsedItLast(t *testing.T) {
 		in.start()
 		time.Sleep(time.Minute)
 		_, err := in.daemon.Get(from(t.Context(), alice, 42, "curl"), "p", token.Query{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		_, _ = in.daemon.Sign(from(t.Context(), alice, 43, "python3"), "signs", token.Request{URL: "https://x"})
 
 		seenBy := func(ctx context.Context) (ofToken, ofSigner *token.User) {
 			p, err := in.daemon.Profile(ctx, "p")
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			st, err := in.daemon.Status(ctx)
 			if err != nil || len(st.Profiles) != 2 {
 				t.Fatalf("%+v, %v", st, err)
@@ -139,9 +131,7 @@ func TestWhoUsedItLast(t *testing.T) {
 			}
 		}
 		// A reload changes nothing of it.
-		if err := in.daemon.Reload(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		must(t, in.daemon.Reload(t.Context()))
 		if ofToken, ofSigner := seenBy(as(t, 0)); !reflect.DeepEqual(ofToken, curl) || !reflect.DeepEqual(ofSigner, python) {
 			t.Errorf("after a reload: %+v and %+v", ofToken, ofSigner)
 		}

@@ -19,7 +19,7 @@ func (v vault) About(context.Context) token.KeystoreStatus {
 }
 
 func (v vault) Unlock(context.Context) error {
-	v.in.lock(false)
+	v.in.locked.Store(false)
 	return nil
 }
 
@@ -37,13 +37,11 @@ func TestUnlockHasEverythingTriedAtOnce(t *testing.T) {
 		in.profile("p", ordinary)
 		in.start()
 		in.get("p", token.Query{})
-		in.lock(true)
+		in.locked.Store(true)
 		time.Sleep(2 * time.Hour)
 		synctest.Wait()
 		_, before := in.idp().counts()
-		if err := in.daemon.Unlock(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		must(t, in.daemon.Unlock(t.Context()))
 		synctest.Wait()
 		if _, after := in.idp().counts(); after != before+1 {
 			t.Errorf("%d tokens obtained once the keyring was unlocked, want 1", after-before)
@@ -51,13 +49,11 @@ func TestUnlockHasEverythingTriedAtOnce(t *testing.T) {
 
 		// At the start: the cache is read at once.
 		cached := in.get("p", token.Query{})
-		in.lock(true)
+		in.locked.Store(true)
 		in.idp().set(func(i *issuer) { i.err = down })
 		in.restart()
 		in.refused("p", token.Query{}, token.ErrLocked)
-		if err := in.daemon.Unlock(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		must(t, in.daemon.Unlock(t.Context()))
 		synctest.Wait()
 		if got := in.get("p", token.Query{}); got != cached {
 			t.Errorf("unlocked: %q, want %q from the cache", got, cached)
@@ -72,12 +68,12 @@ func TestTheFirstCallerAfterUnlockingHasTheCacheRead(t *testing.T) {
 		in.profile("p", ordinary)
 		in.start()
 		cached := in.get("p", token.Query{})
-		in.lock(true)
+		in.locked.Store(true)
 		in.idp().set(func(i *issuer) { i.err = down })
 		in.restart()
 		in.refused("p", token.Query{}, token.ErrLocked)
 		time.Sleep(10 * time.Minute)
-		in.lock(false)
+		in.locked.Store(false)
 		// The issuer's failure and the cache's token reach the first caller in either order.
 		if g, err := in.daemon.Get(t.Context(), "p", token.Query{}); err == nil && g.Secret.Reveal() != cached || err != nil && !errors.Is(err, token.ErrUnavailable) {
 			t.Errorf("the first caller: %q, %v", g.Secret.Reveal(), err)

@@ -18,6 +18,21 @@ func addition(name, secret string) token.CreateProfile {
 	}
 }
 
+// add adds a profile and fails the test if that fails.
+func (in *installation) add(a token.CreateProfile) token.Created {
+	in.t.Helper()
+	created, err := in.daemon.Add(in.t.Context(), a)
+	must(in.t, err)
+	return created
+}
+
+// rotate gives profile p a new client secret.
+func (in *installation) rotate(secret string) error {
+	_, err := in.daemon.Rotate(in.t.Context(), token.CreateProfile{Name: "p",
+		Secrets: map[string]token.Secret{"client_secret": token.NewSecret(secret)}})
+	return err
+}
+
 func TestAdd(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		in.idp().secret = "s3cret"
@@ -25,9 +40,7 @@ func TestAdd(t *testing.T) {
 		a := addition("p", "from-key:s3cret")
 		a.Settings["renew"] = "used"
 		added, err := in.daemon.Add(t.Context(), a)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		if !added.Checked || added.Profile.Tokens[0].State != "fresh" {
 			t.Errorf("added: %+v", added)
 		}
@@ -38,9 +51,7 @@ func TestAdd(t *testing.T) {
 			}
 		}
 		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		for _, want := range []string{"provider = \"test\"\n", "renew = 'used'\n", "# which issuer\nissuer = 'idp'\n"} {
 			if !strings.Contains(string(text), want) {
 				t.Errorf("the file does not say %q:\n%s", want, text)
@@ -75,7 +86,7 @@ func TestAddThatFailsKeepsNothing(t *testing.T) {
 	}{
 		"wrong secret":     {func(in *installation, a *token.CreateProfile) { in.idp().secret = "another" }, token.ErrRejected},
 		"issuer down":      {func(in *installation, a *token.CreateProfile) { in.idp().err = down }, token.ErrUnavailable},
-		"keyring locked":   {func(in *installation, a *token.CreateProfile) { in.locked = true }, token.ErrLocked},
+		"keyring locked":   {func(in *installation, a *token.CreateProfile) { in.locked.Store(true) }, token.ErrLocked},
 		"no secret":        {func(in *installation, a *token.CreateProfile) { a.Secrets = nil }, token.ErrInvalid},
 		"unknown provider": {func(in *installation, a *token.CreateProfile) { a.Provider = "tests" }, token.ErrInvalid},
 		"unknown setting":  {func(in *installation, a *token.CreateProfile) { a.Settings["isuer"] = "x" }, token.ErrInvalid},
@@ -95,7 +106,7 @@ func TestAddThatFailsKeepsNothing(t *testing.T) {
 				if _, err := in.daemon.Add(t.Context(), a); !errors.Is(err, c.want) {
 					t.Fatalf("error %v, want %s", err, string(c.want))
 				}
-				in.lock(false)
+				in.locked.Store(false)
 				if _, err := os.Stat(in.dirs.ProfileFile("p")); err == nil {
 					t.Error("a file was written")
 				}
@@ -126,27 +137,18 @@ func TestRotate(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		in.idp().secret = "one"
 		in.start()
-		if _, err := in.daemon.Add(t.Context(), addition("p", "key1:one")); err != nil {
-			t.Fatal(err)
-		}
+		in.add(addition("p", "key1:one"))
 		old := in.get("p", token.Query{})
 		before, _ := os.ReadFile(in.dirs.ProfileFile("p"))
 
-		rotate := func(secret string) error {
-			_, err := in.daemon.Rotate(t.Context(), token.CreateProfile{Name: "p",
-				Secrets: map[string]token.Secret{"client_secret": token.NewSecret(secret)}})
-			return err
-		}
-		if err := rotate("key2:wrong"); !errors.Is(err, token.ErrRejected) {
+		if err := in.rotate("key2:wrong"); !errors.Is(err, token.ErrRejected) {
 			t.Errorf("a credential that the issuer refuses: %v", err)
 		}
 		if got := in.get("p", token.Query{}); got != old {
 			t.Errorf("after a failed rotation %q, want %q", got, old)
 		}
 		in.idp().set(func(i *issuer) { i.secret = "two" })
-		if err := rotate("key2:two"); err != nil {
-			t.Fatal(err)
-		}
+		must(t, in.rotate("key2:two"))
 		if got := in.get("p", token.Query{}); got == old {
 			t.Error("the old credential's token is served")
 		}
@@ -161,10 +163,8 @@ func TestRotate(t *testing.T) {
 		in.get("p", token.Query{})
 
 		in.write("profiles.d/p.toml", ordinary+"scope = \"by hand\"\n")
-		if err := in.daemon.Reload(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if err := rotate("key3:two"); !errors.Is(err, token.ErrInvalid) || !strings.Contains(err.Error(), "by hand") {
+		must(t, in.daemon.Reload(t.Context()))
+		if err := in.rotate("key3:two"); !errors.Is(err, token.ErrInvalid) || !strings.Contains(err.Error(), "by hand") {
 			t.Errorf("a credential that contradicts the file: %v", err)
 		}
 	})
@@ -183,21 +183,13 @@ func TestRotateOfAProfileThatChanges(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			bubble(t, func(t *testing.T, in *installation) {
 				in.start()
-				if _, err := in.daemon.Add(t.Context(), addition("p", "one")); err != nil {
-					t.Fatal(err)
-				}
+				in.add(addition("p", "one"))
 				before, _ := in.credentials().Current("p")
 				in.idp().set(func(i *issuer) { i.thinks = 5 * time.Second })
 				rotated := make(chan error)
-				go func() {
-					_, err := in.daemon.Rotate(t.Context(), token.CreateProfile{Name: "p",
-						Secrets: map[string]token.Secret{"client_secret": token.NewSecret("two")}})
-					rotated <- err
-				}()
+				go func() { rotated <- in.rotate("two") }()
 				time.Sleep(time.Second)
-				if err := change(in); err != nil {
-					t.Fatal(err)
-				}
+				must(t, change(in))
 				if err := <-rotated; err == nil {
 					t.Error("the rotation went on with what was no more")
 				}
@@ -216,18 +208,14 @@ func TestRotateOfAProfileThatChanges(t *testing.T) {
 func TestRemove(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		in.start()
-		if _, err := in.daemon.Add(t.Context(), addition("p", "s3cret")); err != nil {
-			t.Fatal(err)
-		}
-		in.lock(true)
+		in.add(addition("p", "s3cret"))
+		in.locked.Store(true)
 		if err := in.daemon.Remove(t.Context(), "p"); !errors.Is(err, token.ErrLocked) {
 			t.Errorf("with the keyring locked: %v", err)
 		}
 		in.get("p", token.Query{}) // and nothing is lost
-		in.lock(false)
-		if err := in.daemon.Remove(t.Context(), "p"); err != nil {
-			t.Fatal(err)
-		}
+		in.locked.Store(false)
+		must(t, in.daemon.Remove(t.Context(), "p"))
 		in.refused("p", token.Query{}, token.ErrNotFound)
 		if _, err := os.Stat(in.dirs.ProfileFile("p")); err == nil {
 			t.Error("the profile's file is still there")
@@ -245,9 +233,7 @@ func TestStatusWarnsOfACredentialsEnd(t *testing.T) {
 		in.start()
 		a := addition("p", "s3cret")
 		a.CredentialExpires = time.Now().Add(60 * 24 * time.Hour)
-		if _, err := in.daemon.Add(t.Context(), a); err != nil {
-			t.Fatal(err)
-		}
+		in.add(a)
 		if w := in.status("p").Warnings; len(w) != 0 {
 			t.Errorf("warned two months ahead: %q", w)
 		}
@@ -271,9 +257,7 @@ func TestStatusWarnsOfACredentialsEnd(t *testing.T) {
 func TestRotationInSteps(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		in.start()
-		if _, err := in.daemon.Add(t.Context(), token.CreateProfile{Name: "p", Provider: "sign"}); err != nil {
-			t.Fatal(err)
-		}
+		in.add(token.CreateProfile{Name: "p", Provider: "sign"})
 		signsWith := func(key, public, pending string) {
 			t.Helper()
 			for range 2 {
@@ -299,9 +283,7 @@ func TestRotationInSteps(t *testing.T) {
 		if err := rotate(token.StepRegistered); !errors.Is(err, token.ErrInvalid) {
 			t.Errorf("nothing waits, yet: %v", err)
 		}
-		if err := rotate(""); err != nil {
-			t.Fatal(err)
-		}
+		must(t, rotate(""))
 		signsWith("key1", "public1", "public2")
 		// A bad file stops it before anything changes.
 		before, _ := os.ReadFile(in.dirs.ProfileFile("p"))
@@ -314,16 +296,10 @@ func TestRotationInSteps(t *testing.T) {
 		if w := in.status("p").Warnings; len(w) != 1 || !strings.Contains(w[0], "waits to be registered") {
 			t.Errorf("warnings %q", w)
 		}
-		if err := rotate(token.StepRegistered); err != nil {
-			t.Fatal(err)
-		}
+		must(t, rotate(token.StepRegistered))
 		signsWith("key2", "public2", "")
-		if err := rotate(""); err != nil {
-			t.Fatal(err)
-		}
-		if err := rotate(token.StepAbandon); err != nil {
-			t.Fatal(err)
-		}
+		must(t, rotate(""))
+		must(t, rotate(token.StepAbandon))
 		signsWith("key2", "public2", "")
 	})
 }
@@ -333,9 +309,7 @@ func TestEachKindDoesItsOwn(t *testing.T) {
 		in.profile("mint", ordinary)
 		in.start()
 		for _, kind := range []string{"sign", "verify"} {
-			if _, err := in.daemon.Add(t.Context(), token.CreateProfile{Name: kind, Provider: kind}); err != nil {
-				t.Fatal(err)
-			}
+			in.add(token.CreateProfile{Name: kind, Provider: kind})
 		}
 		in.restart()
 		good, err := in.daemon.Verify(t.Context(), "verify", token.NewSecret("good"), true)
@@ -357,9 +331,7 @@ func TestEachKindDoesItsOwn(t *testing.T) {
 		if _, err := in.daemon.Sign(t.Context(), "nobody", token.Request{}); !errors.Is(err, token.ErrNotFound) {
 			t.Errorf("unknown profile: %v", err)
 		}
-		if err := in.daemon.Remove(t.Context(), "verify"); err != nil {
-			t.Error(err)
-		}
+		must(t, in.daemon.Remove(t.Context(), "verify"))
 	})
 }
 
@@ -369,9 +341,7 @@ func TestAWarningAboutAClockThatIsOff(t *testing.T) {
 		in.idp().skew = -7 * time.Minute
 		in.profile("mint", ordinary)
 		in.start()
-		if _, err := in.daemon.Add(t.Context(), token.CreateProfile{Name: "s", Provider: "sign"}); err != nil {
-			t.Fatal(err)
-		}
+		in.add(token.CreateProfile{Name: "s", Provider: "sign"})
 		in.get("mint", token.Query{})
 		signed, err := in.daemon.Sign(t.Context(), "s", token.Request{URL: "https://signed.example/"})
 		if want := "this machine's clock is 7m0s ahead of that of idp"; err != nil || signed.Warning != want {
@@ -392,22 +362,16 @@ func TestAWarningAboutAClockThatIsOff(t *testing.T) {
 func TestReloadLetsAVerifierGoOn(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		in.start()
-		if _, err := in.daemon.Add(t.Context(), token.CreateProfile{Name: "v", Provider: "verify"}); err != nil {
-			t.Fatal(err)
-		}
+		in.add(token.CreateProfile{Name: "v", Provider: "verify"})
 		learn := func() string {
 			verdict, err := in.daemon.Verify(t.Context(), "v", token.NewSecret("good"), false)
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			return verdict.Message
 		}
 		if got := learn(); got != "1" {
 			t.Fatalf("learnt %s", got)
 		}
-		if err := in.daemon.Reload(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		must(t, in.daemon.Reload(t.Context()))
 		if got := learn(); got != "2" {
 			t.Errorf("after a reload it begins with %s", got)
 		}

@@ -73,9 +73,7 @@ func TestWhoMayUseAProfile(t *testing.T) {
 		// A token of others can neither be dropped nor be found out.
 		time.Sleep(time.Minute)
 		g, err := d.Get(t.Context(), "closed", token.Query{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		if err := d.Invalidate(as(t, alice), "", g.Secret); err != nil {
 			t.Errorf("alice: %v", err)
 		}

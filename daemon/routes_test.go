@@ -79,9 +79,7 @@ func TestTheHostsOfAProfileAreMatchedExactly(t *testing.T) {
 		}
 
 		// A removed profile covers nothing any more.
-		if err := d.Remove(t.Context(), "deep"); err != nil {
-			t.Fatal(err)
-		}
+		must(t, d.Remove(t.Context(), "deep"))
 		if g, err := d.Get(t.Context(), "", token.Query{URL: "https://dev.example/org/deep"}); err != nil || g.Profile != "org" {
 			t.Errorf("after removal: %q, %v", g.Profile, err)
 		}
@@ -121,9 +119,7 @@ func TestATokenIsInvalidatedWithoutAName(t *testing.T) {
 				t.Errorf("a foreign token: %v", err)
 			}
 		}
-		if err := d.Invalidate(t.Context(), "", a.Secret); err != nil {
-			t.Fatal(err)
-		}
+		must(t, d.Invalidate(t.Context(), "", a.Secret))
 		if again, err := d.Get(t.Context(), "a", token.Query{}); err != nil || again.Secret.Equal(a.Secret) {
 			t.Errorf("the token was not dropped: %v", err)
 		}

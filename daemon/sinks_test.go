@@ -22,9 +22,7 @@ import (
 // sinkDir is a directory that only its owner can write.
 func sinkDir(t *testing.T) string {
 	dir := t.TempDir()
-	if err := os.Chmod(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Chmod(dir, 0o700))
 	return dir
 }
 
@@ -102,9 +100,7 @@ func TestASinkFollowsItsProfile(t *testing.T) {
 
 		// An invalidated token is replaced at once, without anybody asking.
 		time.Sleep(time.Minute)
-		if err := d.Invalidate(t.Context(), "p", first.Secret); err != nil {
-			t.Fatal(err)
-		}
+		must(t, d.Invalidate(t.Context(), "p", first.Secret))
 		time.Sleep(time.Second)
 		synctest.Wait()
 		second, _ := d.Get(t.Context(), "p", token.Query{})
@@ -114,9 +110,7 @@ func TestASinkFollowsItsProfile(t *testing.T) {
 
 		// A reload changes how it is written, and which files there are.
 		in.write("profiles.d/p.toml", sinkOf(header, "format = \"env\"\nmode = \"0644\"\n"))
-		if err := d.Reload(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		must(t, d.Reload(t.Context()))
 		synctest.Wait()
 		if got := content(t, header); !strings.HasPrefix(got, "ACCESS_TOKEN='") || content(t, raw) != "" {
 			t.Errorf("after a reload: %q, %q", got, content(t, raw))
@@ -128,17 +122,13 @@ func TestASinkFollowsItsProfile(t *testing.T) {
 			t.Errorf("after a stop: %q, %q", content(t, header), content(t, last))
 		}
 		// What lost its profile meanwhile is removed at the next start.
-		if err := os.Remove(in.dirs.ProfileFile("p")); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.Remove(in.dirs.ProfileFile("p")))
 		d = in.restart()
 		synctest.Wait()
 		if content(t, header) != "" || content(t, last) == "" {
 			t.Errorf("after a restart: %q, %q", content(t, header), content(t, last))
 		}
-		if err := d.Remove(t.Context(), "q"); err != nil {
-			t.Fatal(err)
-		}
+		must(t, d.Remove(t.Context(), "q"))
 		synctest.Wait()
 		if content(t, last) != "" {
 			t.Error("the file of a removed profile is still there")
@@ -161,7 +151,7 @@ func TestASinkOutlivesALockedStart(t *testing.T) {
 		synctest.Wait()
 		before := content(t, path)
 		in.stop()
-		in.lock(true)
+		in.locked.Store(true)
 		in.restart()
 		time.Sleep(50 * time.Minute)
 		synctest.Wait()
@@ -173,7 +163,7 @@ func TestASinkOutlivesALockedStart(t *testing.T) {
 		if content(t, path) != "" {
 			t.Error("the file outlives its token")
 		}
-		in.lock(false)
+		in.locked.Store(false)
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
 		if got := content(t, path); got == "" || got == before {
@@ -185,20 +175,12 @@ func TestASinkOutlivesALockedStart(t *testing.T) {
 func TestAWarningAboutASinkThatCannotBeWritten(t *testing.T) {
 	dir := sinkDir(t)
 	open := filepath.Join(dir, "open")
-	if err := os.Mkdir(open, 0o777); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(open, 0o777); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Mkdir(open, 0o777))
+	must(t, os.Chmod(open, 0o777))
 	precious := filepath.Join(dir, "precious")
-	if err := os.WriteFile(precious, []byte("precious"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(precious, []byte("precious"), 0o600))
 	link := filepath.Join(dir, "link")
-	if err := os.Symlink(precious, link); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Symlink(precious, link))
 	for text, want := range map[string]string{
 		sinkOf(filepath.Join(dir, "none", "x"), ""):          "no such file or directory",
 		sinkOf(filepath.Join(open, "x"), ""):                 "everybody can write directory",
@@ -221,9 +203,7 @@ func TestAWarningAboutASinkThatCannotBeWritten(t *testing.T) {
 			if _, err := d.Get(t.Context(), "p", token.Query{}); err != nil {
 				t.Errorf("the token is not served any more: %v", err)
 			}
-			if err := d.Remove(t.Context(), "p"); err != nil {
-				t.Error(err)
-			}
+			must(t, d.Remove(t.Context(), "p"))
 			synctest.Wait()
 		})
 	}
@@ -242,9 +222,7 @@ func TestASinkIsGivenAway(t *testing.T) {
 		time.Sleep(time.Second)
 		synctest.Wait()
 		info, err := os.Stat(path)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		if st := info.Sys().(*syscall.Stat_t); st.Uid != 70001 || st.Gid != 70002 || info.Mode() != 0o440 {
 			t.Errorf("uid %d, gid %d, mode %v", st.Uid, st.Gid, info.Mode())
 		}

@@ -14,6 +14,13 @@ import (
 	"tokend/providers/token"
 )
 
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestConfigSaysWhatIsWrongAndWhere(t *testing.T) {
 	tests := []struct {
 		name, text string
@@ -34,9 +41,7 @@ func TestConfigSaysWhatIsWrongAndWhere(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			dirs := Dirs{Config: t.TempDir()}
-			if err := os.WriteFile(dirs.ConfigFile(), []byte(tt.text), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			must(t, os.WriteFile(dirs.ConfigFile(), []byte(tt.text), 0o600))
 			_, err := ReadConfig(dirs)
 			if !errors.Is(err, token.ErrInvalid) {
 				t.Fatalf("error %v, want one that is ErrInvalid", err)
@@ -61,9 +66,7 @@ func TestConfigIsRead(t *testing.T) {
 		t.Errorf("no file: %+v, %v; want the defaults", c, err)
 	}
 	text := "socket = \"/run/x.sock\"\nlog_level = \"debug\"\nlog_format = \"json\"\nrenew = \"used\"\nidle = \"90m\"\nwarn_ahead = \"14d\"\nproxy = \"http://proxy:3128\"\nsandbox = false\nca_file = \"/ca.pem\"\n"
-	if err := os.WriteFile(dirs.ConfigFile(), []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(dirs.ConfigFile(), []byte(text), 0o600))
 	c, err := ReadConfig(dirs)
 	want := Config{Socket: "/run/x.sock", LogLevel: slog.LevelDebug, LogFormat: "json", Renew: RenewUsed,
 		Idle: Duration{90 * time.Minute}, WarnAhead: Duration{14 * 24 * time.Hour}, Proxy: "http://proxy:3128", CAFile: "/ca.pem"}
@@ -83,16 +86,12 @@ func TestDocumentSharedByTwoStructs(t *testing.T) {
 		Form map[string]string `toml:"form"`
 	}
 	doc := &document{file: "f.toml", text: []byte("one = \"1\"\ntwo = \"2\"\n[form]\nany = \"thing\"\n")}
-	if err := errors.Join(doc.decode(&a), doc.decode(&b), doc.close()); err != nil {
-		t.Fatal(err)
-	}
+	must(t, errors.Join(doc.decode(&a), doc.decode(&b), doc.close()))
 	if a.One != "1" || b.Two != "2" || b.Form["any"] != "thing" {
 		t.Errorf("decoded %+v and %+v", a, b)
 	}
 	doc = &document{file: "f.toml", text: []byte("one = \"1\"\ntoo = \"2\"\n")}
-	if err := errors.Join(doc.decode(&a), doc.decode(&b)); err != nil {
-		t.Fatal(err)
-	}
+	must(t, errors.Join(doc.decode(&a), doc.decode(&b)))
 	if err := doc.close(); err == nil || !strings.Contains(err.Error(), `f.toml:2: unknown key "too"; did you mean "two"?`) {
 		t.Errorf("close says %v", err)
 	}
@@ -112,9 +111,7 @@ func TestDirsFollowXDGAndSystemd(t *testing.T) {
 	user := func() Dirs {
 		t.Helper()
 		d, err := UserDirs()
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		return d
 	}
 	check("XDG defaults", user(), Dirs{"/home/u/.config/tokend", "/home/u/.local/state/tokend"})
@@ -135,13 +132,9 @@ func TestDirsFollowXDGAndSystemd(t *testing.T) {
 
 func TestProfileFilesOfAnOddDirectory(t *testing.T) {
 	dirs := Dirs{Config: filepath.Join(t.TempDir(), "a[b]*?")}
-	if err := os.MkdirAll(dirs.ProfilesDir(), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.MkdirAll(dirs.ProfilesDir(), 0o700))
 	for _, f := range []string{"b.toml", "a.toml", "c.toml.bak", ".d.toml.tmp"} {
-		if err := os.WriteFile(filepath.Join(dirs.ProfilesDir(), f), nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(filepath.Join(dirs.ProfilesDir(), f), nil, 0o600))
 	}
 	names, err := dirs.names()
 	if err != nil || !slices.Equal(names, []string{"a", "b"}) {

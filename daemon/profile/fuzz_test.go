@@ -28,9 +28,7 @@ func FuzzConfigFile(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		dirs := Dirs{Config: t.TempDir()}
-		if err := os.WriteFile(dirs.ConfigFile(), text, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(dirs.ConfigFile(), text, 0o600))
 		c, err := ReadConfig(dirs)
 		if err != nil {
 			wantBadFile(t, err, dirs.ConfigFile())
