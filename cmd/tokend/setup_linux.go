@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -97,11 +98,7 @@ func makeDir(path string, uid, gid int, mode fs.FileMode) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = dir.Close() }()
-	if err := dir.Chown(uid, gid); err != nil {
-		return err
-	}
-	return dir.Chmod(mode)
+	return cmp.Or(dir.Chown(uid, gid), dir.Chmod(mode), dir.Close())
 }
 
 // become changes to the account for good.
@@ -109,14 +106,8 @@ func (a account) become() error {
 	if a.uid < 0 {
 		return nil
 	}
-	for _, step := range []func() error{
-		func() error { return syscall.Setgroups([]int{a.gid}) },
-		func() error { return syscall.Setgid(a.gid) },
-		func() error { return syscall.Setuid(a.uid) },
-	} {
-		if err := step(); err != nil {
-			return fmt.Errorf("becoming the user %s: %w", a.name, err)
-		}
+	if err := cmp.Or(syscall.Setgroups([]int{a.gid}), syscall.Setgid(a.gid), syscall.Setuid(a.uid)); err != nil {
+		return fmt.Errorf("becoming the user %s: %w", a.name, err)
 	}
 	confine.DenyTracing() // a change of user allows it again, or may
 	return nil
@@ -144,11 +135,11 @@ func makeCredential(ctx context.Context, name string, dirs profile.Dirs, first b
 		err = fmt.Errorf("%s is missing, and with it the key of the secrets: restore it from a backup, or remove %s and add all secrets again", file.Path, dirs.State)
 	default:
 		file.TPM = store.HasTPM2(ctx)
+		to := "this host's key (it has no TPM 2.0 that systemd can use), so it does not protect a stolen disk"
+		if file.TPM {
+			to = "this machine's TPM 2.0 and this host's key"
+		}
 		if kek, err = file.Make(ctx); err == nil {
-			to := "this host's key (it has no TPM 2.0 that systemd can use), so it does not protect a stolen disk"
-			if file.TPM {
-				to = "this machine's TPM 2.0 and this host's key"
-			}
 			fmt.Fprintf(out, "A new key is in %s, encrypted with %s. No other machine can read it: keep the originals of your secrets, or be ready to get new ones.\n", file.Path, to)
 		}
 	}
@@ -173,11 +164,9 @@ func handOver(ctx context.Context, file store.CredentialFile, out io.Writer) err
 		return err
 	}
 	fmt.Fprintf(out, "%s passes it to the service.\n", dropIn)
-	if !service.Exists("/run/systemd/system") { // sd_booted(3)
-		return nil
-	}
-	if said, err := exec.CommandContext(ctx, "systemctl", "daemon-reload").CombinedOutput(); err != nil {
-		fmt.Fprintf(out, "systemd did not read it (%v: %s): run systemctl daemon-reload\n", err, strings.TrimSpace(string(said)))
+	booted := service.Exists("/run/systemd/system") // sd_booted(3)
+	if booted && exec.CommandContext(ctx, "systemctl", "daemon-reload").Run() != nil {
+		fmt.Fprintln(out, "systemd did not read it: run systemctl daemon-reload")
 	}
 	return nil
 }

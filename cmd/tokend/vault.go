@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -90,25 +88,15 @@ func (v vault) Migrate(ctx context.Context, to token.KeystoreChoice) (done token
 		err := store.NewKeyFile(choice.KeyFile)
 		done.NewKey = err == nil
 		if err != nil && !errors.Is(err, token.ErrExists) {
-			return done, v.outOfReach(choice.KeyFile, err)
+			return done, err
 		}
 	}
 	if done.Moved, err = v.Vault.Migrate(ctx, v.creds, choice); err != nil {
 		if done.NewKey { // it sealed nothing that is current
 			err = errors.Join(err, os.Remove(choice.KeyFile))
 		}
-		return done, v.outOfReach(choice.KeyFile, err)
+		return done, err
 	}
 	done.Keystore = v.About(ctx)
 	return done, nil
-}
-
-// outOfReach adds to an error about a key file why a serving tokend may not reach
-// the file.
-func (v vault) outOfReach(file string, err error) error {
-	if file == "" || !errors.Is(err, fs.ErrPermission) && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return &token.Error{Code: token.ErrKeystore, Topic: "key-file", Cause: err, Message: fmt.Sprintf(
-		"%v; while tokend serves, it makes key files only in %s, if it may write there, and reads them only there and in /etc: make yours with tokend new-key", err, v.dirs.Config)}
 }

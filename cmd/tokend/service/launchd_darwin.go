@@ -79,19 +79,12 @@ func (l launchd) Restart(ctx context.Context) error {
 	if err := l.kardianos.Start(); err != nil {
 		return err
 	}
-	status := 0
-	known := waitFor(ctx, startTimeout, func() bool {
+	serves := func() bool {
 		_, err := (&ipc.Client{Socket: l.Socket}).Status(ctx)
-		if err != nil {
-			status = l.list(lastExit) >> 8 // wait(2)
-		}
-		return err == nil || status != 0
-	})
-	switch {
-	case !known:
-		return fmt.Errorf("the service does not answer at %s after %v", l.Socket, startTimeout)
-	case status != 0:
-		return StartError{status, fmt.Sprintf("the service ended with status %d: see the end of %s", status, l.log)}
+		return err == nil
+	}
+	if !waitFor(ctx, startTimeout, serves) {
+		return fmt.Errorf("the service does not answer at %s after %v: see the end of %s", l.Socket, startTimeout, l.log)
 	}
 	return nil
 }
@@ -99,35 +92,28 @@ func (l launchd) Restart(ctx context.Context) error {
 // Stop unloads the job: launchd would start one that is loaded again.
 func (l launchd) Stop(ctx context.Context) error {
 	err := l.kardianos.Stop()
-	if !waitFor(ctx, stopTimeout, func() bool { return l.list(pid) == 0 }) {
+	if !waitFor(ctx, stopTimeout, func() bool { return l.pid() == 0 }) {
 		return errors.Join(errors.New("launchd does not stop "+Name), err)
 	}
 	return nil
 }
 
 func (l launchd) State(context.Context) (State, error) {
-	st := State{Log: l.log, PID: l.list(pid)}
+	st := State{Log: l.log, PID: l.pid()}
 	st.Running = st.PID != 0
 	if Exists(l.file) {
 		st.File, st.Enabled = l.file, true
 	}
-	if status := l.list(lastExit) >> 8; !st.Running && status != 0 {
-		st.Status = fmt.Sprintf("last exit status %d", status)
-	}
 	return st, nil
 }
 
-// What launchctl list says of a job.
-var (
-	pid      = regexp.MustCompile(`"PID" = (\d+);`)
-	lastExit = regexp.MustCompile(`"LastExitStatus" = (\d+);`)
-)
+var pid = regexp.MustCompile(`"PID" = (\d+);`)
 
-// list returns a number that launchctl list knows of the job, 0 if it does not.
-func (l launchd) list(what *regexp.Regexp) int {
+// pid returns the process that launchctl list knows of, 0 for none.
+func (l launchd) pid() int {
 	out, _ := exec.Command("launchctl", "list", Name).Output()
 	n := 0
-	if m := what.FindSubmatch(out); m != nil {
+	if m := pid.FindSubmatch(out); m != nil {
 		n, _ = strconv.Atoi(string(m[1]))
 	}
 	return n
