@@ -6,32 +6,31 @@ import (
 	"net"
 	"net/netip"
 	"syscall"
+	"time"
 
 	"tokend/providers/token"
 )
 
-// errInward is why a guard refuses a connection.
+// errInward is why guardedDial refuses a connection.
 var errInward = errors.New("its host name resolves to this machine or its link-local network")
 
-// A guard dials issuers. It refuses names that resolve to loopback or link-local
-// addresses: an attacker who controls a name must not get credentials sent to a
-// program on this machine or to a cloud's metadata service. If you mean
-// loopback, write it: 127.0.0.1, [::1] or localhost.
-type guard struct {
-	dialer net.Dialer
-	proxy  string // the proxy's host, which may be anywhere
-}
-
-func (g guard) dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return nil, err
+// guardedDial returns a dialer of issuers. It refuses names that resolve to
+// loopback or link-local addresses: an attacker who controls a name must not get
+// credentials sent to a program on this machine or to a cloud's metadata service.
+// If you mean loopback, write it: 127.0.0.1, [::1] or localhost. The proxy's host
+// may be anywhere.
+func guardedDial(proxy string) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		host, _, err := net.SplitHostPort(addr)
+		if err != nil {
+			return nil, err
+		}
+		dialer := net.Dialer{Timeout: 5 * time.Second}
+		if host != proxy && !token.IsLoopback(host) {
+			dialer.Control = refuseInward
+		}
+		return dialer.DialContext(ctx, network, addr)
 	}
-	dialer := g.dialer
-	if host != g.proxy && !token.IsLoopback(host) {
-		dialer.Control = refuseInward
-	}
-	return dialer.DialContext(ctx, network, addr)
 }
 
 // refuseInward is a net.Dialer's Control, which sees each address of a name.

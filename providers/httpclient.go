@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -42,13 +41,12 @@ func NewHTTPClient(c HTTPConfig) (*http.Client, error) {
 			return nil, err
 		}
 	}
-	guard := guard{net.Dialer{Timeout: 5 * time.Second}, proxyFor(proxy, anyIssuer).Hostname()}
 	return &http.Client{
 		Timeout: cmp.Or(c.Timeout, 20*time.Second),
 		Transport: &http.Transport{
 			Proxy:                  proxy,
 			OnProxyConnectResponse: refusedByProxy,
-			DialContext:            guard.dial,
+			DialContext:            guardedDial(proxyFor(proxy, anyIssuer).Hostname()),
 			TLSClientConfig:        trust,
 			TLSHandshakeTimeout:    5 * time.Second,
 			ResponseHeaderTimeout:  10 * time.Second,

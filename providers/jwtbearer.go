@@ -3,7 +3,6 @@ package providers
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"net/url"
 	"slices"
 	"strings"
@@ -75,9 +74,6 @@ func (s *jwtBearerSettings) claims() (map[string]any, error) {
 		}
 		claims[name] = value
 	}
-	if _, err := json.Marshal(claims); err != nil {
-		return nil, invalid("claims", "claims cannot be written as JSON")
-	}
 	claims["iss"], claims["aud"] = s.Issuer, cmp.Or(s.Audience, s.TokenURL)
 	if s.Subject != "" {
 		claims["sub"] = s.Subject
@@ -86,7 +82,7 @@ func (s *jwtBearerSettings) claims() (map[string]any, error) {
 }
 
 func (s *jwtBearerSettings) prepare(a *token.CreateProfile) error {
-	return prepareKey(a, textSetting(a, "algorithm", s.Algorithm))
+	return prepareKey(a, cmp.Or(a.Settings.Text("algorithm"), s.Algorithm))
 }
 
 // signedGrant adds an assertion as authorization grant (RFC 7523 §2.1); extra

@@ -87,10 +87,12 @@ func setUnlessEmpty(form url.Values, name, value string) {
 
 func (s *oauth2Settings) prepare(a *token.CreateProfile) error {
 	wanted, unwanted, prepare := "client_secret", "private_key", prepareClientSecret
-	auth := textSetting(a, "auth", s.Auth)
+	auth := cmp.Or(a.Settings.Text("auth"), s.Auth)
 	if auth == authKey {
 		wanted, unwanted = unwanted, wanted
-		prepare = func(a *token.CreateProfile) error { return prepareKey(a, textSetting(a, "algorithm", s.Algorithm)) }
+		prepare = func(a *token.CreateProfile) error {
+			return prepareKey(a, cmp.Or(a.Settings.Text("algorithm"), s.Algorithm))
+		}
 	}
 	if _, ok := a.Secrets[unwanted]; ok {
 		return invalid(unwanted, "auth = %q uses a %s, not a %s", auth, wanted, unwanted)

@@ -42,17 +42,12 @@ const (
 	topicBadAnswer = "bad-answer"
 	topicClock     = "clock"
 	topicTimeout   = "timeout"
+	topicPassing   = "temporarily_unavailable"
 )
 
-// passing reports whether asking again makes sense after an error (RFC 6749
-// §4.1.2.1, RFC 8628 §3.5); "" is an answer without an OAuth error.
-func passing(oauth string) bool {
-	switch oauth {
-	case "", "temporarily_unavailable", "server_error", "slow_down":
-		return true
-	}
-	return false
-}
+// passing reports whether asking again makes sense after an error; "" is an answer
+// without an OAuth error.
+func passing(oauth string) bool { return oauth == "" || oauthTopic(oauth) == topicPassing }
 
 // clockTolerance is how far the clocks may differ before it is worth a word.
 const clockTolerance = time.Minute
@@ -94,14 +89,14 @@ func (r *refusal) finding(a answer) finding {
 	return f
 }
 
-// oauthTopic is the topic of an error of RFC 6749.
+// oauthTopic is the topic of an error of RFC 6749, §4.1.2.1 and §5.2, or RFC 8628
+// §3.5.
 func oauthTopic(oauth string) string {
 	switch oauth {
 	case "invalid_client", "invalid_grant", "invalid_request", "invalid_scope", "unauthorized_client", "unsupported_grant_type":
 		return oauth
-	}
-	if passing(oauth) {
-		return "temporarily_unavailable"
+	case "temporarily_unavailable", "server_error", "slow_down":
+		return topicPassing
 	}
 	return "oauth-error"
 }
@@ -171,6 +166,8 @@ func whyNoConnection(err error) finding {
 	name, isName := errors.AsType[*net.DNSError](err)
 	op, _ := errors.AsType[*net.OpError](err)
 	dialing := op != nil && op.Op == "dial"
+	netError, _ := errors.AsType[net.Error](err)
+	timeout := netError != nil && netError.Timeout()
 	switch {
 	case errors.Is(err, errInward):
 		return finding{"inward-address", "was not asked: " + errInward.Error()}
@@ -182,9 +179,9 @@ func whyNoConnection(err error) finding {
 		return finding{"connection-refused", "cannot be reached: it refuses connections"}
 	case isErrno(err, syscall.ENETUNREACH, 10051), isErrno(err, syscall.EHOSTUNREACH, 10065):
 		return finding{"no-route", "cannot be reached: there is no route to it"}
-	case isTimeout(err) && dialing:
+	case timeout && dialing:
 		return finding{topicTimeout, "cannot be reached: the connection timed out"}
-	case isTimeout(err):
+	case timeout:
 		return finding{topicTimeout, "did not answer in time"}
 	case isErrno(err, syscall.ECONNRESET, 10054), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return finding{"connection-closed", "closed the connection before its answer was complete"}
@@ -192,11 +189,6 @@ func whyNoConnection(err error) finding {
 		return finding{"no-route", "cannot be reached"}
 	}
 	return finding{"no-http", "did not answer with HTTP"}
-}
-
-func isTimeout(err error) bool {
-	e, ok := errors.AsType[net.Error](err)
-	return ok && e.Timeout()
 }
 
 // is reports whether err is or wraps an E.

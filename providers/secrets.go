@@ -56,11 +56,3 @@ func handedIn(a *token.CreateProfile, names ...string) string {
 	names = slices.DeleteFunc(names, func(name string) bool { return a.Secrets[name].IsZero() })
 	return strings.Join(names, " ")
 }
-
-// textSetting returns a string setting of a, or its default.
-func textSetting(a *token.CreateProfile, name, initial string) string {
-	if s, ok := a.Settings[name].(string); ok {
-		return s
-	}
-	return initial
-}

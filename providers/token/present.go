@@ -43,15 +43,11 @@ func (p Presentation) Check() error {
 		return nil
 	}
 	if name, ok := p.Header(); ok {
-		if name == "" || strings.ContainsFunc(name, notHeaderName) || strings.EqualFold(name, "Authorization") {
+		const tchar = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-.^_`|~" // RFC 9110 §5.6.2
+		if name == "" || strings.Trim(name, tchar) != "" || strings.EqualFold(name, "Authorization") {
 			return fmt.Errorf("%q is not the name of a header of its own", name)
 		}
 		return nil
 	}
 	return fmt.Errorf(`%q is not one of "bearer", "basic:USER", "header:NAME" and "acr"`, string(p))
-}
-
-// notHeaderName reports whether r is not a tchar (RFC 9110 §5.6.2).
-func notHeaderName(r rune) bool {
-	return (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && !strings.ContainsRune("!#$%&'*+-.^_`|~", r)
 }

@@ -55,9 +55,6 @@ func (t *Trace) Steps() []Step {
 
 // Take replaces the steps by those of another process.
 func (t *Trace) Take(steps []Step) {
-	if t == nil {
-		return
-	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.steps = steps
