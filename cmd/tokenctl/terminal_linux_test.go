@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -201,6 +202,63 @@ func TestAddAsksForFilesByTheirNames(t *testing.T) {
 	}
 	if b.addition.Secrets["service_key"].Reveal() != "{}" {
 		t.Errorf("sent %+v", b.addition)
+	}
+}
+
+// What a person pastes may have text around the key. Nothing of the key is
+// shown, and no Enter is needed.
+func TestAPastedKeyIsNotShown(t *testing.T) {
+	t.Setenv("TERM", "xterm")
+	key := clmsKey("x")
+	long := strings.Replace(key, canary, canary+strings.Repeat("A", 5000), 1) // more than the line of a terminal
+	quoted, _ := json.Marshal(key)
+	mark := func(text string) string { return "\x1b[200~" + strings.ReplaceAll(text, "\n", "\r") + "\x1b[201~" }
+	for name, c := range map[string]struct {
+		paste, want string
+		args        []string
+	}{
+		"as it is":     {key, key, []string{"add", "clms"}},
+		"lines":        {strings.ReplaceAll(key, ",", ",\n"), strings.ReplaceAll(key, ",", ",\n"), []string{"add", "clms"}},
+		"marked":       {mark(long + "\n"), long, []string{"add", "clms"}},
+		"a code fence": {mark("Here it is:\n```json\n" + key + "\n```\n"), key, []string{"add", "clms"}},
+		"a string":     {mark(string(quoted)), key, []string{"add", "clms"}},
+		"a list":       {mark("[\n" + key + "\n]"), key, []string{"add", "clms"}},
+		"a variable":   {mark("CLMS_CREDENTIALS='" + key + "'\n"), key, []string{"add", "clms"}},
+		"for its file": {mark("my key: " + key), key, []string{"add", "clms", "--provider", "clms"}},
+		"a rotation":   {key, key, []string{"rotate", "clms"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, p := newBackend(), newPerson(t)
+			wait := p.runs(serve(t, b), c.args...)
+			p.sees("paste")
+			p.deaf()
+			p.types(c.paste)
+			if r := wait(); r.status != ui.ExitOK || b.addition.Secrets["service_key"].Reveal() != c.want {
+				t.Errorf("status %d, sent %+v; on the screen:\n%s", r.status, b.addition, p.seen())
+			}
+			if strings.Contains(p.seen(), canary) || strings.Contains(p.seen(), "private_key\"") || !p.echoes() {
+				t.Errorf("the key is on the screen, or the echo is off:\n%s", p.seen())
+			}
+		})
+	}
+}
+
+func TestAPersonSaysWhereASecretGoes(t *testing.T) {
+	const env = "API_CLIENT_ID=c\nAPI_CLIENT_SECRET=" + canary + "\nAPI_SCOPE=api://k/.default\n"
+	t.Chdir(folder(t, map[string]string{"k.env": env}))
+	b := newBackend()
+	r := call(t, serve(t, b), nil, "add", "kalibrate", "k.env")
+	r.wants(t, ui.ExitUsage, "", "tokenctl add kalibrate k.env --provider azure --tenant TENANT; Aspose: tokenctl add kalibrate k.env --provider aspose")
+	if len(b.calls) > 0 {
+		t.Errorf("asked %q", b.calls)
+	}
+	p := newPerson(t)
+	wait := p.runs(serve(t, b), "add", "kalibrate", "k.env")
+	p.sees("the secret goes to login.microsoftonline.com\r\n             (it looks like this)")
+	p.answers("Which one [1-3]: ", "azure")
+	p.answers("tenant: ", "contoso.com")
+	if r := wait(); r.status != ui.ExitOK || b.addition.Provider != "azure" || b.addition.Settings["tenant"] != "contoso.com" || b.addition.Secrets["client_secret"].Reveal() != canary {
+		t.Errorf("status %d, sent %+v; on the screen:\n%s", r.status, b.addition, p.seen())
 	}
 }
 

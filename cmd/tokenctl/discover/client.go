@@ -65,7 +65,9 @@ func (c client) find(f Find, name string, o Options) *Find {
 	case "azure":
 		c.azure(&f, o)
 	case "aspose":
-		f.set("base_url", c.baseURL)
+		if c.system != "" { // else it is the base URL of any system
+			f.set("base_url", c.baseURL)
+		}
 	case "oauth2":
 		f.set("token_url", cmp.Or(c.tokenURL, o.TokenURL))
 		f.set("audience", c.audience)
