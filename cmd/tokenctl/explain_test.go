@@ -1,9 +1,7 @@
 package main
 
 import (
-	"strings"
 	"testing"
-	"unicode/utf8"
 
 	"tokend/cmd/tokenctl/ui"
 	"tokend/docs"
@@ -38,13 +36,7 @@ func TestExplainFindsTopics(t *testing.T) {
 func TestExplain(t *testing.T) {
 	r := call(t, "/nonexistent", nil, "explain", "clms-algorithm")
 	r.wants(t, ui.ExitOK, "clms-algorithm\n\nCLMS says \"Only RS256", "")
-	all := call(t, "/nonexistent", nil, "explain")
-	all.wants(t, ui.ExitOK, "Microsoft Entra ID:\n  AADSTS7000215  ", "")
-	for line := range strings.Lines(all.out) {
-		if utf8.RuneCountInString(line) > ui.Width+1 {
-			t.Errorf("a line has more than %d characters: %s", ui.Width, line)
-		}
-	}
+	call(t, "/nonexistent", nil, "explain").wants(t, ui.ExitOK, "Microsoft Entra ID:\n  AADSTS7000215  ", "")
 	call(t, "/nonexistent", nil, "explain", "clms-algoritm").wants(t, ui.ExitNotFound, "", `there is no topic "clms-algoritm"; did you mean clms-algorithm?`)
 	call(t, "/nonexistent", nil, "explain", "e").wants(t, ui.ExitNotFound, "", "there is no topic \"e\"; tokenctl explain")
 }
