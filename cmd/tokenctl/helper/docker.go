@@ -18,8 +18,21 @@ const (
 
 // docker serves docker-credential-tokend get|store|erase|list|version. Errors
 // go to stdout, where the clients look for them.
-func docker(ctx context.Context, c *Call) error {
-	err := dockerCall(ctx, c)
+func docker(ctx context.Context, c *Call) (err error) {
+	command := strings.Join(c.Args, " ")
+	switch command {
+	case "get":
+		err = dockerGet(ctx, c)
+	case "store":
+		err = bad("tokend keeps the credentials of its profiles only; there is no need to log in, and docker login cannot change them")
+	case "erase":
+	case "list":
+		err = c.writeJSON(struct{}{})
+	case "version":
+		_, err = fmt.Fprintln(c.Out, "docker-credential-tokend")
+	default:
+		err = bad("docker calls this program with get, store, erase, list or version, not with %q", command)
+	}
 	if err == nil {
 		return nil
 	}
@@ -29,26 +42,6 @@ func docker(ctx context.Context, c *Call) error {
 	}
 	_, _ = fmt.Fprintln(c.Out, text)
 	return ErrReported
-}
-
-func dockerCall(ctx context.Context, c *Call) error {
-	if len(c.Args) != 1 {
-		return bad("docker calls this program with get, store, erase, list or version")
-	}
-	switch c.Args[0] {
-	case "get":
-		return dockerGet(ctx, c)
-	case "store":
-		return bad("tokend keeps the credentials of its profiles only; there is no need to log in, and docker login cannot change them")
-	case "erase":
-		return nil
-	case "list":
-		return c.writeJSON(struct{}{})
-	case "version":
-		_, err := fmt.Fprintln(c.Out, "docker-credential-tokend")
-		return err
-	}
-	return bad("docker-credential-tokend has no command %q", c.Args[0])
 }
 
 func dockerGet(ctx context.Context, c *Call) error {

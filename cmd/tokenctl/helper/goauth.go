@@ -14,13 +14,8 @@ import (
 	"tokend/providers/token/format"
 )
 
-const (
-	// goLife is how much life a token needs for go, which keeps it for as long
-	// as the command runs.
-	goLife = 2 * time.Minute
-	// goHurry bounds what is done before go has asked for anything.
-	goHurry = 2 * time.Second
-)
+// goHurry bounds what is done before go has asked for anything.
+const goHurry = 2 * time.Second
 
 // goauth serves go's GOAUTH (go help goauth). At first go calls without a URL,
 // and gets the tokens for the hosts that --host names. When a server refuses a
@@ -76,7 +71,7 @@ func goSet(ctx context.Context, c *Call, target string) error {
 	if !strings.HasPrefix(target, "https://") {
 		return nil // go authenticates nothing else
 	}
-	g, err := c.get(ctx, target, goLife)
+	g, err := c.get(ctx, target, keptLife)
 	if err != nil {
 		return err
 	}

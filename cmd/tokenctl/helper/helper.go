@@ -25,9 +25,12 @@ import (
 // Patience bounds a call: the most impatient tool gives a helper 10 s.
 const Patience = 8 * time.Second
 
-// minLife is how much life a token needs to be handed to a tool that uses it
-// at once. Protocols whose tools keep it ask for more.
-const minLife = time.Minute
+// How much life a token needs for tools that use it at once, and for those that
+// keep it for as long as they run.
+const (
+	minLife  = time.Minute
+	keptLife = 2 * time.Minute
+)
 
 // maxInput bounds what a tool may say, in bytes.
 const maxInput = 1 << 20
@@ -170,11 +173,8 @@ func basicUser(g token.Grant) (string, error) {
 	if g.Present != "" && g.Present != token.Bearer {
 		return "", bad("profile %s has present = %q, and this tool sends a user and a password", g.Profile, string(g.Present))
 	}
-	return anyUser, nil
+	return "oauth2", nil
 }
-
-// anyUser is the user name where the profile does not say one.
-const anyUser = "oauth2"
 
 // password is the token of g as one line of text.
 func password(g token.Grant) (string, error) {

@@ -3,12 +3,7 @@ package helper
 import (
 	"context"
 	"strings"
-	"time"
 )
-
-// keptLife is how much life a token needs for tools that use it for as long as
-// they run.
-const keptLife = 2 * time.Minute
 
 // terraform serves the credentials helpers of Terraform and OpenTofu.
 func terraform(ctx context.Context, c *Call) error {
