@@ -10,7 +10,7 @@ library(httr2)
 
 portal <- "https://land.copernicus.eu/api/"
 poll <- as.numeric(Sys.getenv("CLMS_POLL", "60")) # seconds between two questions
-busy <- c(403, 404, 429, 500, 502, 503, 504) # of these, a later try may succeed
+busy <- c(403, 404, 429, 500, 502, 503, 504) # after these a later try may succeed
 
 # Ask the portal. If it refuses, show its reason and end.
 ask <- function(path, query = list(), body = NULL, token = TRUE) {
@@ -66,7 +66,7 @@ show <- function(words) {
         part$full_source, "\n", sep = "  ")
     }
     for (file in dataset$downloadable_files$items) {
-      if (nzchar(file$path)) {
+      if (isTRUE(nzchar(file$path))) {
         cat("   ", file$`@id`, "FILE", file$format, file$area, "\n", sep = "  ")
       }
     }
@@ -105,7 +105,7 @@ known <- function(asked) {
       place <- part$byoc_collection
       if (!isTRUE(nzchar(place))) {
         field <- "DatasetPath"
-        place <- jsonlite::base64url_enc(charToRaw(part$full_path))
+        place <- jsonlite::base64url_enc(charToRaw(paste0(part$full_path, "")))
       }
     }
   }
@@ -157,9 +157,10 @@ append_rest <- function(url, part) {
   pool <- curl::new_pool()
   curl::multi_add(handle, data = write, pool = pool,
     done = function(answer) whole <<- answer$status_code %in% c(200, 206),
-    fail = function(reason) NULL) # cut: the next try goes on from there
+    fail = message) # cut: the next try goes on from there
   curl::multi_run(pool = pool)
   if (!is.null(to)) close(to)
+  if (!whole) cat(part, "status", status(), "trying again\n")
   if (status() == 416) file.remove(part) # it has no rest
   whole
 }

@@ -22,7 +22,9 @@ import zipfile
 
 PORTAL = "https://land.copernicus.eu/api/"
 POLL = float(os.environ.get("CLMS_POLL", 60))  # seconds between two questions
-BUSY = (403, 404, 429, 500, 502, 503, 504)  # of these, a later try may succeed
+BUSY = (403, 404, 429, 500, 502, 503, 504)  # after these a later try may succeed,
+# and after these: the network, half an answer, a page of HTML, tokend's own reason
+FAULTS = (OSError, http.client.HTTPException, ValueError, subprocess.CalledProcessError)
 # The file host answers 403 to "Python-urllib".
 BROWSER = {"User-Agent": "Mozilla/5.0 (clms.py)"}
 
@@ -68,11 +70,11 @@ def show(words):
     for dataset in search(SearchableText=words):
         print(dataset["UID"], dataset["title"])
         for part in parts(dataset, "dataset_download_information"):
-            about = [part[name] for name in ("name", "collection", "full_format", "full_source")]
-            print("   ", part["@id"], *about, sep="  ")
+            about = map(part.get, ("@id", "name", "collection", "full_format", "full_source"))
+            print("   ", *about, sep="  ")
         for file in parts(dataset, "downloadable_files"):
-            if file["path"]:
-                print("   ", file["@id"], "FILE", file["format"], file["area"], sep="  ")
+            if file.get("path"):
+                print("   ", file["@id"], "FILE", file.get("format"), file.get("area"), sep="  ")
 
 
 def day(date):
@@ -103,7 +105,7 @@ def known(asked):
     for dataset in search(UID=asked["DatasetID"]):
         for part in parts(dataset, "dataset_download_information"):
             if part["@id"] == asked.get("DatasetDownloadInformationID"):
-                path = base64.urlsafe_b64encode((part["full_path"] or "").encode()).decode()
+                path = base64.urlsafe_b64encode((part.get("full_path") or "").encode()).decode()
                 byoc = part.get("byoc_collection")  # of CDSE
                 source = {"ByocCollection": byoc} if byoc else {"DatasetPath": path}
     tasks = []
@@ -122,7 +124,7 @@ def wait(task):
     for _ in range(2880):
         try:
             found = portal("@datarequest_status_get?TaskID=" + task)
-        except (OSError, subprocess.CalledProcessError) as error:  # busy, or a fault on the way
+        except FAULTS as error:
             found = {"Status": str(error)}
         if found["Status"] != last:
             last = found["Status"]
@@ -152,13 +154,10 @@ def fetch(url, name):
             if os.path.getsize(part) >= total and zipfile.is_zipfile(part):
                 os.replace(part, name)
                 continue
-        except urllib.error.HTTPError as error:
-            if error.code == 416:  # the rest of a file that has no rest
+        except FAULTS as error:  # not there yet, or cut: the next try goes on from there
+            print(f"{name}: {error}; trying again", flush=True)
+            if getattr(error, "code", 0) == 416:  # it has no rest
                 os.remove(part)
-            elif error.code not in BUSY:
-                raise
-        except (OSError, http.client.HTTPException):  # cut: go on from there
-            pass
         time.sleep(POLL)
     if os.path.exists(name):
         print(name, os.path.getsize(name), "bytes")
