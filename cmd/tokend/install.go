@@ -34,10 +34,12 @@ func (p *program) serviceCommands() []*cli.Command {
 
 Stops the service and removes its definition. Configuration, keys and tokens
 stay, unless you say --purge: it shows what it will delete, and asks.`,
-		func(ctx context.Context) error { return r.uninstall(ctx, purge) }, func(f *cli.Flags) {
-			f.BoolVar(&purge.wanted, "purge", false, "delete configuration, keys and tokens too")
-			f.BoolVar(&purge.yes, "yes", false, "with --purge: do not ask")
-		})
+		func(ctx context.Context) error { return r.uninstall(ctx, purge) })
+	uninstall.Flags = func(f *cli.Flags) {
+		r.flags(f)
+		f.BoolVar(&purge.wanted, "purge", false, "delete configuration, keys and tokens too")
+		f.BoolVar(&purge.yes, "yes", false, "with --purge: do not ask")
+	}
 	status := r.command("status", "Show the service's state", `  tokend status
 
 Shows whether the service is installed, starts by itself, and runs. The exit
@@ -68,15 +70,10 @@ With systemd no call is lost: calls wait until it serves again.`, r.restart),
 	}
 }
 
-func (r *serviceRequest) command(name, short, long string, run func(context.Context) error, flags ...func(*cli.Flags)) *cli.Command {
+func (r *serviceRequest) command(name, short, long string, run func(context.Context) error) *cli.Command {
 	return &cli.Command{
 		Name: name, Short: short, Long: long,
-		Flags: func(f *cli.Flags) {
-			f.BoolVar(&r.user, "user", false, "your own service (the default without --system, unless you are root)")
-			for _, define := range flags {
-				define(f)
-			}
-		},
+		Flags: r.flags,
 		Run: func(ctx context.Context, _ *cli.Call) error {
 			if err := r.checkUser(name, os.Geteuid() == 0); err != nil {
 				return err
@@ -84,6 +81,10 @@ func (r *serviceRequest) command(name, short, long string, run func(context.Cont
 			return run(ctx)
 		},
 	}
+}
+
+func (r *serviceRequest) flags(f *cli.Flags) {
+	f.BoolVar(&r.user, "user", false, "your own service (the default without --system, unless you are root)")
 }
 
 // checkUser makes root choose between the system's service and its own, and

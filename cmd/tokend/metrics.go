@@ -29,7 +29,6 @@ type metrics struct {
 	keystore func(context.Context) error
 	requests *prometheus.CounterVec
 	issuers  *prometheus.HistogramVec
-	process  []prometheus.Collector
 }
 
 func newMetrics() *metrics {
@@ -43,7 +42,6 @@ func newMetrics() *metrics {
 			Help:    "How long issuers took until their answer began, by provider and status (2xx, 4xx, ... or none).",
 			Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 20},
 		}, []string{"provider", "status"}),
-		process: []prometheus.Collector{collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})},
 	}
 }
 
@@ -58,7 +56,7 @@ func (m *metrics) handler(ctx context.Context) (http.Handler, error) {
 		return nil, err
 	}
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(m.process...)
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	reading{promauto.With(registry)}.all(figures, m.keystore(ctx))
 	if figures.MayManage {
 		registry.MustRegister(m.requests, m.issuers)

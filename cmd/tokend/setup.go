@@ -70,10 +70,6 @@ type setupRequest struct {
 	next bool
 }
 
-// startFlag starts the service after the setup. False, it is the setup of such a
-// command.
-const startFlag = "start"
-
 func (p *program) setupCommand() *cli.Command {
 	var r setupRequest
 	var start bool
@@ -85,13 +81,13 @@ func (p *program) setupCommand() *cli.Command {
 			f.BoolVar(&r.choice.GroupRead, "key-file-group-read", false, "the key file's group may read it, as in a container's secret volume")
 			f.StringVar(&r.choice.Credential, "credential", "", "`NAME` of the systemd credential with the key of the sealed secrets")
 			f.StringVar(&r.user, "service-user", serviceUser, "`USER` that the system service runs as")
-			f.BoolVar(&start, startFlag, false, "then run it as a service, as tokend install does")
+			f.BoolVar(&start, "start", false, "then run it as a service, as tokend install does")
 		},
 		Run: func(ctx context.Context, c *cli.Call) error {
 			if start {
 				return p.setUpAndStart(ctx)
 			}
-			r.at, r.next = p.at, !c.Flags.Changed(startFlag)
+			r.at, r.next = p.at, !c.Flags.Changed("start") // which setUpAndStart sets to false
 			return r.run(ctx, p.out)
 		},
 	}
@@ -153,7 +149,7 @@ func (p *program) setUpAndStart(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, self, append(p.args, "--"+startFlag+"=false")...)
+	cmd := exec.CommandContext(ctx, self, append(p.args, "--start=false")...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, p.out, p.errOut
 	err = cmd.Run()
 	var failed *exec.ExitError
@@ -192,10 +188,10 @@ func (r *setupRequest) choose(dirs profile.Dirs, before store.KeystoreConfig, ou
 	if err := makeAbsolute(&c.KeyFile); err != nil {
 		return err
 	}
-	switch named := c.KeyFile != "" || c.Credential != ""; {
-	case c.Keystore == store.KeystoreOS, named && c.Keystore != "":
-	case named:
-		c.Keystore = store.KeystoreSealed
+	switch {
+	case c.KeyFile != "" || c.Credential != "":
+		c.Keystore = cmp.Or(c.Keystore, store.KeystoreSealed)
+	case c.Keystore == store.KeystoreOS:
 	case mounted.KeyFile != "":
 		*c, r.mounted = mounted, true
 		fmt.Fprintf(out, "The key of the sealed secrets is the one in %s, which $%s names.\n", c.KeyFile, keyFileEnv)
