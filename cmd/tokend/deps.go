@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	sd "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/coreos/go-systemd/v22/journal"
 
 	"tokend/cmd/tokend/confine"
@@ -37,7 +38,7 @@ func newDeps() *deps {
 	w := &deps{metrics: newMetrics()}
 	w.Log = slog.New(slog.DiscardHandler)
 	w.Version = versionText()
-	w.Alive, w.Pulse = systemd.alive, systemd.pulse()
+	w.Alive, w.Pulse = func() { notify(sd.SdNotifyWatchdog) }, pulse()
 	w.Sandbox = func() string { return w.sandbox }
 	w.Caller = func(ctx context.Context) (daemon.Caller, bool) {
 		peer, program, ok := ipcserver.Caller(ctx)

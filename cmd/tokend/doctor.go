@@ -105,8 +105,7 @@ func failed(name, text, advice string) token.Check {
 
 // advice on an error is the command that explains it, if there is one.
 func advice(err error, otherwise string) string {
-	var e *token.Error
-	if errors.As(err, &e) && e.Topic != "" {
+	if e, ok := errors.AsType[*token.Error](err); ok && e.Topic != "" {
 		return "tokenctl explain " + e.Topic
 	}
 	return otherwise

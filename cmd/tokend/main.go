@@ -138,13 +138,7 @@ func (p places) dirs() (profile.Dirs, error) {
 			return dirs, err
 		}
 	}
-	if p.config != "" {
-		dirs.Config = p.config
-	}
-	if p.state != "" {
-		dirs.State = p.state
-	}
-	return dirs, nil
+	return profile.Dirs{Config: cmp.Or(p.config, dirs.Config), State: cmp.Or(p.state, dirs.State)}, nil
 }
 
 // socketPath returns where to listen.

@@ -35,28 +35,20 @@ func listen(path string) (net.Listener, error) {
 	return nil, &token.Error{Code: token.ErrInvalid, Message: "the service manager passed something else than one Unix socket that listens: ListenStream= takes a path"}
 }
 
-// A manager is the service manager that started this process. Its methods do
-// nothing where that is not systemd (sd_notify(3)), but that ready also tells
-// Windows.
-type manager struct{}
-
 var (
-	served   = make(chan struct{}) // closed when this process serves
+	served   = make(chan struct{}) // closed when this process serves, for Windows
 	isServed = sync.OnceFunc(func() { close(served) })
 )
 
-func (manager) ready(status string) {
+// ready tells the service manager that this process serves.
+func ready(status string) {
 	isServed()
 	notify(sd.SdNotifyReady + "\nSTATUS=" + status)
 }
-func (manager) status(status string) { notify("STATUS=" + status) }
-func (manager) reloading()           { notify(sd.SdNotifyReloading + "\n" + sd.SdNotifyMonotonicUsec()) }
-func (manager) stopping()            { notify(sd.SdNotifyStopping) }
-func (manager) alive()               { notify(sd.SdNotifyWatchdog) }
 
-// pulse is how often the manager wants a sign of life: half of its patience, or
-// zero for never.
-func (manager) pulse() time.Duration {
+// pulse is how often systemd wants a sign of life: half of its patience, or zero
+// for never.
+func pulse() time.Duration {
 	every, err := sd.SdWatchdogEnabled(false)
 	if err != nil {
 		return 0
@@ -64,5 +56,6 @@ func (manager) pulse() time.Duration {
 	return every / 2
 }
 
-// notify ignores errors: a manager that does not listen changes nothing.
+// notify tells systemd, if that started this process (sd_notify(3)). It ignores
+// errors: a manager that does not listen changes nothing.
 func notify(state string) { _, _ = sd.SdNotify(false, state) }

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 
+	sd "github.com/coreos/go-systemd/v22/daemon"
+
 	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokend/confine"
 	"tokend/daemon"
@@ -37,7 +39,7 @@ serves on.`,
 			err := serveManaged(ctx, p.at, p.errOut)
 			if err != nil {
 				line, _, _ := strings.Cut(err.Error(), "\n")
-				systemd.status(line)
+				notify("STATUS=" + line)
 			}
 			return err
 		},
@@ -161,8 +163,8 @@ func (in *installation) serve(ctx context.Context, d *daemon.Daemon, at places, 
 	if in.metrics != nil {
 		go in.deps.metrics.serveMetrics(ctx, in.metrics)
 	}
-	systemd.ready("serving")
-	go func() { systemd.status(serving(ctx, d)) }()
+	ready("serving")
+	go func() { notify("STATUS=" + serving(ctx, d)) }()
 	audit, auditLog := openAudit(in.dirs, in.config)
 	defer auditLog.Close()
 	allow := ipcserver.OwnUser
@@ -172,7 +174,7 @@ func (in *installation) serve(ctx context.Context, d *daemon.Daemon, at places, 
 	err := ipcserver.Serve(ctx, in.listener, d, ipcserver.Options{
 		Allow: allow, Audit: audit, Log: in.deps.Log, Count: in.deps.metrics.countRequest, Metrics: in.deps.metrics.handler,
 	})
-	systemd.stopping()
+	notify(sd.SdNotifyStopping)
 	stop()
 	err = errors.Join(err, <-ran)
 	in.deps.Log.Info("tokend stops")
@@ -199,9 +201,6 @@ func readInstall(ctx context.Context, at places, dirs profile.Dirs) (store.Keyst
 	return install, err
 }
 
-// systemd is the service manager that started this process, if one did.
-var systemd manager
-
 // serving returns tokend's state in a line.
 func serving(ctx context.Context, d *daemon.Daemon) string {
 	st, err := d.Status(ctx)
@@ -221,9 +220,9 @@ func reloadOn(ctx context.Context, hangups <-chan os.Signal, d *daemon.Daemon) {
 	for {
 		select {
 		case <-hangups:
-			systemd.reloading()
+			notify(sd.SdNotifyReloading + "\n" + sd.SdNotifyMonotonicUsec())
 			_ = d.Reload(ctx)
-			systemd.ready(serving(ctx, d))
+			ready(serving(ctx, d))
 		case <-ctx.Done():
 			return
 		}

@@ -152,8 +152,7 @@ func (p *program) setUpAndStart(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, self, append(p.args, "--start=false")...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, p.out, p.errOut
 	err = cmd.Run()
-	var failed *exec.ExitError
-	if errors.As(err, &failed) {
+	if failed, ok := errors.AsType[*exec.ExitError](err); ok {
 		return exitError{failed.ExitCode(), errPrinted}
 	}
 	if err != nil {

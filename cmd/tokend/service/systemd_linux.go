@@ -144,8 +144,7 @@ func (s systemd) enable(ctx context.Context, units map[string]string) ([]string,
 // repeat runs the commands of systemctl that kardianos/service ran in vain, for
 // what systemctl says, which that drops.
 func (s systemd) repeat(ctx context.Context, err error, commands ...string) error {
-	var exit *exec.ExitError
-	if !errors.As(err, &exit) {
+	if _, ok := errors.AsType[*exec.ExitError](err); !ok {
 		return err
 	}
 	for _, command := range commands {
