@@ -33,7 +33,7 @@ func TestAddSendsWhatItIsGiven(t *testing.T) {
 	expires := nextYear()
 	for _, c := range []struct {
 		args     []string
-		settings map[string]any
+		settings token.Settings
 		secrets  map[string]string
 		expires  string
 	}{

@@ -79,8 +79,8 @@ func (c client) find(f Find, name string, o Options) *Find {
 		f.Open, f.Guess = true, c.guess()
 		f.Why = "it does not say who issues the tokens. Use --token-url URL, or tokenctl add with --provider"
 	}
-	if f.Why == "" && c.secret == "" && (c.certificate == "" || f.Provider != "azure") {
-		f.Why = "it has no secret (the login is federated, or the secret is elsewhere)"
+	if c.secret == "" && c.certificate == "" {
+		f.Why, f.Open = "it has no secret (the login is federated, or the secret is elsewhere)", false
 	}
 	if f.Why != "" {
 		return &Find{Form: f.Form, Why: f.Why, Open: f.Open, Guess: f.Guess}

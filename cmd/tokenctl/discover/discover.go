@@ -125,13 +125,6 @@ func ServiceKey(content []byte) (token.Secret, bool) {
 	return token.Secret{}, false
 }
 
-// BrokenJSON reports whether a file begins like JSON but is not valid: its
-// download was cut off, for example.
-func BrokenJSON(content []byte) bool {
-	text := bytes.TrimSpace(bytes.TrimPrefix(content, []byte("\ufeff")))
-	return bytes.HasPrefix(text, []byte("{")) && !json.Valid(text)
-}
-
 // object recognises a JSON object.
 func object(path string, text []byte, o Options) []Find {
 	m := members{raw: text}
@@ -140,14 +133,19 @@ func object(path string, text []byte, o Options) []Find {
 	}
 	for _, is := range forms {
 		if f := is(path, m, o); f != nil {
-			f.From = path
-			if f.Provider != "" && !f.shared && isFile(path) {
-				f.Files = append([]string{path}, f.Files...)
-			}
-			return []Find{*f}
+			return []Find{f.in(path)}
 		}
 	}
 	return nil
+}
+
+// in is the find as one in a file, or where else it is from.
+func (f *Find) in(from string) Find {
+	f.From = from
+	if f.Provider != "" && !f.shared && isFile(from) {
+		f.Files = append([]string{from}, f.Files...)
+	}
+	return *f
 }
 
 // members are those of a JSON object.
@@ -189,13 +187,13 @@ func (m members) have(names ...string) bool {
 
 // nameOf is a profile's name after a file, or otherwise if the file's name says
 // nothing.
-func nameOf(path, otherwise string, dull ...string) string {
+func nameOf(path, otherwise string) string {
 	if !isFile(path) {
 		return otherwise
 	}
 	base := filepath.Base(path)
 	base = strings.TrimSuffix(base, filepath.Ext(base))
-	for _, begin := range append(dull, "key", "credential", "secret", "client_secret", "parameters") {
+	for _, begin := range []string{"service-key", "service_key", "key", "credential", "secret", "client_secret", "parameters"} {
 		if strings.HasPrefix(strings.ToLower(base), begin) {
 			return otherwise
 		}

@@ -72,19 +72,19 @@ func TestEachFormIsRecognised(t *testing.T) {
 		"Azure CLI": {"service_principal_entries.json", `[{"tenant":"t","client_id":"c","client_secret":"s"},{"tenant":"t","client_id":"d","certificate":"/c.pfx","use_cert_sn_issuer":true},{"tenant":"t","client_id":"e","client_assertion":"x"}]`, []string{
 			`service_principal_entries.json: azure = azure map[client_id:c scope:https://management.azure.com/.default tenant:t], map[client_secret:s], files [], variables [], client c`,
 			`service_principal_entries.json: azure = azure map[client_id:d scope:https://management.azure.com/.default tenant:t x5c:true], map[pfx:` + "\x30\x82" + `], files ["/c.pfx"], variables [], client d`,
-			`service_principal_entries.json (Azure CLI login): it is a federated login: its assertion comes from another issuer`}},
+			`service_principal_entries.json (Azure CLI login): it has no secret (the login is federated, or the secret is elsewhere)`}},
 		"MSAL": {"parameters.json", `{"authority":"https://login.microsoftonline.com/t","client_id":"c","scope":["api://x/.default"],"secret":"s","endpoint":"https://x"}`, []string{
 			`parameters.json: azure = azure map[client_id:c scope:api://x/.default tenant:t], map[client_secret:s], files ["parameters.json"], variables [], client c`}},
 		"MSAL for many tenants": {"parameters.json", `{"authority":"https://login.microsoftonline.com/organizations","client_id":"c","secret":"s"}`, []string{
 			`parameters.json (MSAL parameters): an application cannot get tokens from "organizations"; the tenant must be the directory's own ID`}},
 		"MSAL with a thumbprint": {"parameters.json", `{"authority":"https://login.microsoftonline.com/t","client_id":"c","thumbprint":"AA","private_key_file":"x"}`, []string{
-			`parameters.json (MSAL parameters): it has only the thumbprint of a certificate. Use the certificate: tokenctl add NAME --provider azure --certificate FILE`}},
+			`parameters.json (MSAL parameters): it has no secret (the login is federated, or the secret is elsewhere)`}},
 		"oidc-agent": {"iam.clientconfig", `{"issuer_url":"https://iam.example/","client_id":"c","client_secret":"s","scope":"openid read"}`, []string{
-			`iam.clientconfig (oidc-agent configuration): it does not name the token endpoint. Use --token-url URL (token_endpoint in https://iam.example/.well-known/openid-configuration)`}},
+			`iam.clientconfig (oidc-agent configuration): it does not say who issues the tokens. Use --token-url URL, or tokenctl add with --provider`}},
 		"oidc-agent of a person": {"iam", `{"name":"iam","issuer_url":"https://iam.example/","client_id":"c","client_secret":"s","refresh_token":"r"}`, []string{
 			`iam (oidc-agent configuration): it is a person's login (a refresh token). tokend obtains tokens for machines`}},
 		"oidc-agent without secret": {"iam", `{"issuer_url":"https://iam.example/","client_id":"c"}`, []string{
-			`iam (oidc-agent configuration): its client has no secret, so it is not for machines`}},
+			`iam (oidc-agent configuration): it has no secret (the login is federated, or the secret is elsewhere)`}},
 		"oidc-agent, encrypted": {"/home/me/.oidc-agent/iam", "123\n24:16:32:16:1:2:3\nYWJj\nGenerated using version: 4.2.6\n", []string{
 			`/home/me/.oidc-agent/iam (oidc-agent account, encrypted): it is encrypted. Import it with: oidc-gen -p iam | tokenctl import -`}},
 		"any client": {"client.json", `{"client_id":"c","client_secret":"s","token_uri":"https://id.example/token","scope":"a b","audience":"x"}`, []string{

@@ -61,11 +61,7 @@ func variables(from string, vars map[string]string, o Options) (finds []Find) {
 	for _, name := range slices.Sorted(maps.Keys(vars)) {
 		if id, ok := strings.CutSuffix(name, "CLIENT_ID"); ok && vars[name] != "" {
 			if f := cmp.Or(serviceKeyIn(id, vars, o), clientIn(id, vars, o)); f != nil {
-				f.From = from
-				if f.Provider != "" && isFile(from) && f.Provider != "clms" {
-					f.Files = append([]string{from}, f.Files...)
-				}
-				finds = append(finds, *f)
+				finds = append(finds, f.in(from))
 			}
 		}
 		finds = append(finds, named(from, name, vars[name], o)...)
@@ -132,7 +128,7 @@ func serviceKeyIn(prefix string, vars map[string]string, o Options) *Find {
 	}
 	raw, _ := json.Marshal(all)
 	if key := serviceKey(strings.ToLower(strings.Trim(prefix, "_")), members{raw, all}, o); key != nil {
-		key.Form, key.Files = f.Form, []string{file}
+		key.Form, key.Files, key.shared = f.Form, []string{file}, true
 		return key
 	}
 	f.Why = "CLIENT_ID or TOKEN_URI is missing, which names the issuer"

@@ -24,7 +24,7 @@ func serviceKey(path string, m members, _ Options) *Find {
 		}
 	}
 	return &Find{
-		Form: "CLMS service key", Provider: "clms", Name: nameOf(path, "clms", "service-key", "service_key"), Client: m.text("client_id"),
+		Form: "CLMS service key", Provider: "clms", Name: nameOf(path, "clms"), Client: m.text("client_id"),
 		Secrets: map[string]token.Secret{"service_key": token.NewSecret(string(m.raw))},
 	}
 }
@@ -109,9 +109,6 @@ func storedPrincipal(path string, m members, o Options) *Find {
 	if filepath.Base(path) != "service_principal_entries.json" || !m.have("client_id", "tenant") {
 		return nil
 	}
-	if m.text("client_assertion") != "" {
-		return &Find{Form: "Azure CLI login", Why: "it is a federated login: its assertion comes from another issuer"}
-	}
 	f := client{
 		system: "azure", tenant: m.text("tenant"), id: m.text("client_id"), secret: m.text("client_secret"), certificate: m.text("certificate"),
 	}.find(Find{Form: "Azure CLI login", shared: true}, "azure", o)
@@ -126,20 +123,14 @@ func msalParameters(path string, m members, o Options) *Find {
 	if m.text("authority") == "" || m.text("client_id") == "" {
 		return nil
 	}
-	f := Find{Form: "MSAL parameters"}
-	if m.text("thumbprint") != "" && m.text("secret", "client_secret") == "" {
-		f.Why = "it has only the thumbprint of a certificate. Use the certificate: tokenctl add NAME --provider azure --certificate FILE"
-		return &f
-	}
 	u, err := url.Parse(m.text("authority"))
 	if err != nil || u.Host == "" {
-		f.Why = "its authority is not a URL"
-		return &f
+		return &Find{Form: "MSAL parameters", Why: "its authority is not a URL"}
 	}
 	tenant, _, _ := strings.Cut(strings.Trim(u.Path, "/"), "/")
 	return client{
 		system: "azure", tenant: tenant, authority: u.Host, id: m.text("client_id"), secret: m.text("secret", "client_secret"), scope: m.words("scope"),
-	}.find(f, nameOf(path, "azure"), o)
+	}.find(Find{Form: "MSAL parameters"}, nameOf(path, "azure"), o)
 }
 
 // oidcAgent is a client or account file of oidc-agent, as plain JSON.
@@ -148,19 +139,11 @@ func oidcAgent(path string, m members, o Options) *Find {
 		return nil
 	}
 	f := Find{Form: "oidc-agent configuration"}
-	issuer, tokenURL := strings.TrimRight(m.text("issuer_url", "issuer"), "/"), cmp.Or(m.text("token_endpoint"), o.TokenURL)
-	switch {
-	case m.text("refresh_token") != "":
+	if m.text("refresh_token") != "" {
 		f.Why = "it is a person's login (a refresh token). tokend obtains tokens for machines"
-	case m.text("client_secret") == "":
-		f.Why = "its client has no secret, so it is not for machines"
-	case tokenURL == "":
-		f.Why = "it does not name the token endpoint. Use --token-url URL (token_endpoint in " +
-			issuer + "/.well-known/openid-configuration)"
-	default:
-		return m.client(tokenURL).find(f, cmp.Or(Name(m.text("name")), nameOf(path, Name(hostOf(issuer)))), o)
+		return &f
 	}
-	return &f
+	return m.client().find(f, cmp.Or(Name(m.text("name")), nameOf(path, Name(hostOf(m.text("issuer_url", "issuer"))))), o)
 }
 
 // plainClient is any object with a client ID and secret.
@@ -168,13 +151,15 @@ func plainClient(path string, m members, o Options) *Find {
 	if m.text("client_id") == "" || m.text("client_secret") == "" {
 		return nil
 	}
-	return m.client(m.text("token_url", "token_uri", "token_endpoint", "access_token_url")).find(Find{Form: "OAuth client"}, nameOf(path, ""), o)
+	return m.client().find(Find{Form: "OAuth client"}, nameOf(path, ""), o)
 }
 
 // client is the client that the members describe.
-func (m members) client(tokenURL string) client {
-	return client{tokenURL: tokenURL, id: m.text("client_id"), secret: m.text("client_secret"), tenant: m.text("tenant", "tenant_id"),
-		audience: m.text("audience"), scope: m.words("scope")}
+func (m members) client() client {
+	return client{
+		tokenURL: m.text("token_url", "token_uri", "token_endpoint", "access_token_url"), id: m.text("client_id"), secret: m.text("client_secret"),
+		tenant: m.text("tenant", "tenant_id"), audience: m.text("audience"), scope: m.words("scope"),
+	}
 }
 
 // hostOf is the host of a URL, or a text that is a host already.

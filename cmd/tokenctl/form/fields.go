@@ -105,10 +105,6 @@ func FlagFor(f *cli.Flags) func(field string) string {
 // SecretFlag is the flag to use in place of one that would take a secret
 // itself, empty if name does not mean a secret.
 func SecretFlag(name string) string {
-	switch name {
-	case "secret", "password", "api-key":
-		return "client-secret-file"
-	}
 	for _, f := range knownFields() {
 		for _, suffix := range []string{"", "-file", "-json", "-pem"} {
 			if f.Secret && name != f.flag && name == strings.TrimSuffix(f.flag, "-file")+suffix {

@@ -93,11 +93,8 @@ func findInFile(path string, content []byte, o discover.Options) []discover.Find
 	if finds := discover.File(path, content, o); finds != nil {
 		return finds
 	}
-	why := "it is not a key file that tokend knows; with --provider, tokenctl add takes it by the flag for its secret"
-	if discover.BrokenJSON(content) {
-		why = "it begins like JSON but is not valid JSON; is it cut off?"
-	}
-	return []discover.Find{{From: path, Form: "file", Why: why}}
+	return []discover.Find{{From: path, Form: "file", Why: "it is not a key file that tokend knows, or it is cut off; " +
+		"with --provider, tokenctl add takes it by the flag for its secret"}}
 }
 
 // readCandidate reads a file that may hold a credential. It returns nothing of

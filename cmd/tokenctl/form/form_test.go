@@ -106,7 +106,7 @@ func TestFlagsOfFields(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{
-		"client-secret": "client-secret-file", "password": "client-secret-file", "pfx-password": "pfx-password-file", "service-key-json": "service-key",
+		"client-secret": "client-secret-file", "pfx-password": "pfx-password-file", "service-key-json": "service-key",
 		"private-key-file": "private-key", "private-key-pem": "private-key", "tenant": "", "secrets": "",
 	} {
 		if got := SecretFlag(name); got != want {

@@ -104,7 +104,13 @@ func (s Situation) advice(e *token.Error) []string {
 		}
 		return nil
 	case token.ErrDenied:
-		return denied(e)
+		switch {
+		case e.Field == "admin_users": // the error says it all
+			return nil
+		case strings.Contains(e.Message, ipc.SystemSocket()):
+			return []string{"Members of the group tokend may connect. As root, and then log in again: " + Typed("usermod -aG tokend USER")}
+		}
+		return []string{"tokend serves the user that it runs as. Ask its owner, or run one of your own: " + Typed("tokend run")}
 	case token.ErrLocked:
 		return append([]string{"Unlock the keyring: " + Typed("tokenctl unlock") + ", or in the desktop's password manager. Then try again; tokend need not be restarted."}, s.unchanged()...)
 	case token.ErrKeystore:
@@ -129,16 +135,6 @@ func (s Situation) NoDaemon() []string {
 		lines = append(lines, "$"+ipc.SocketEnv+" names the socket.")
 	}
 	return lines
-}
-
-func denied(e *token.Error) []string {
-	switch {
-	case e.Field == "admin_users": // the error says it all
-		return nil
-	case strings.Contains(e.Message, ipc.SystemSocket()):
-		return []string{"Members of the group tokend may connect. As root, and then log in again: " + Typed("usermod -aG tokend USER")}
-	}
-	return []string{"tokend serves the user that it runs as. Ask its owner, or run one of your own: " + Typed("tokend run")}
 }
 
 func (s Situation) notFound(e *token.Error) []string {

@@ -2,6 +2,7 @@ package ui
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"golang.org/x/term"
@@ -89,18 +91,14 @@ func (s Screen) Paint(as Style, text string) string {
 
 // Rows is how many lines the screen has, 24 if that is not known.
 func (s Screen) Rows() int {
-	if _, rows := s.size(); rows > 0 {
-		return rows
-	}
-	return 24
+	_, rows := s.size()
+	return cmp.Or(rows, 24)
 }
 
 // Columns is how wide the screen is, Width if that is not known.
 func (s Screen) Columns() int {
-	if columns, _ := s.size(); columns > 0 {
-		return columns
-	}
-	return Width
+	columns, _ := s.size()
+	return cmp.Or(columns, Width)
 }
 
 // size is a terminal's size in characters, zero for anything else.
@@ -109,10 +107,7 @@ func (s Screen) size() (columns, rows int) {
 	if !ok {
 		return 0, 0
 	}
-	columns, rows, err := term.GetSize(int(f.Fd()))
-	if err != nil {
-		return 0, 0
-	}
+	columns, rows, _ = term.GetSize(int(f.Fd())) // zero with an error
 	return columns, rows
 }
 
@@ -201,20 +196,14 @@ func (s Screen) Section(heading string, as Style, lines []string) string {
 // PlainJSON escapes the characters that JSON allows in strings and a terminal
 // obeys: C1 controls, bidirectional overrides. Line ends are JSON's own.
 func PlainJSON(text string) string {
-	unseen := func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }
-	if !strings.ContainsFunc(text, unseen) {
-		return text
-	}
 	var b strings.Builder
 	for _, r := range text {
-		switch {
-		case !unseen(r):
+		if r == '\n' || unicode.IsPrint(r) {
 			b.WriteRune(r)
-		case r > 0xffff:
-			r -= 0x10000
-			fmt.Fprintf(&b, `\u%04x\u%04x`, 0xd800+r>>10, 0xdc00+r&0x3ff)
-		default:
-			fmt.Fprintf(&b, `\u%04x`, r)
+			continue
+		}
+		for _, unit := range utf16.Encode([]rune{r}) {
+			fmt.Fprintf(&b, `\u%04x`, unit)
 		}
 	}
 	return b.String()
