@@ -1,6 +1,8 @@
 package mint
 
 import (
+	"slices"
+	"sort"
 	"time"
 
 	"tokend/providers/token"
@@ -10,12 +12,9 @@ import (
 // allow, and no faster than the host takes them. So one that hangs delays no
 // other's tokens, and a storm of renewals delays no caller. Mint.mu guards it.
 type issuer struct {
-	profiles int // that have tokens of it
-	running  int // flights
-	// due is how many renewals wait, first the one to launch next, as Mint.renew
-	// last found them.
-	due   int
-	first *slot
+	profiles int     // that have tokens of it
+	running  int     // flights
+	due      []*slot // renewals that wait; the one that has to start first is in front
 
 	launched time.Time     // when the last renewal was launched
 	interval time.Duration // from one renewal to the next, lately
@@ -59,25 +58,32 @@ func renewBy(t token.Token, now time.Time) time.Time {
 	return now.Add(longestQueue)
 }
 
-// add counts a renewal that is due.
-func (i *issuer) add(s *slot) {
-	i.due++
-	if i.first == nil || s.renewBy.Before(i.first.renewBy) {
-		i.first = s
+// queue adds the renewal of s to those that wait.
+func (i *issuer) queue(s *slot, now time.Time) {
+	s.renewBy = renewBy(s.tok, now)
+	at := sort.Search(len(i.due), func(n int) bool { return i.due[n].renewBy.After(s.renewBy) })
+	i.due = slices.Insert(i.due, at, s)
+}
+
+// unqueue takes the renewal of s out of those that wait, if it is one.
+func (i *issuer) unqueue(s *slot) {
+	if !s.renewBy.IsZero() {
+		s.renewBy = time.Time{}
+		at := slices.Index(i.due, s)
+		i.due = slices.Delete(i.due, at, at+1)
 	}
 }
 
 // nextAt returns when to launch the first renewal: a pause ends early where it
 // would cost a token.
 func (i *issuer) nextAt(now time.Time) time.Time {
-	left := i.first.renewBy.Sub(now) / time.Duration(i.due)
-	gap := max(min(pace, left), fastest, i.minInterval)
-	return later(i.launched.Add(gap), earlier(i.paused, i.first.renewBy))
+	by := i.due[0].renewBy
+	gap := max(min(pace, by.Sub(now)/time.Duration(len(i.due))), fastest, i.minInterval)
+	return later(i.launched.Add(gap), earlier(i.paused, by))
 }
 
-// note notes that one of the renewals that are due is launched.
+// note notes that a renewal is launched.
 func (i *issuer) note(now time.Time) {
-	i.due--
 	i.interval = (7*i.interval + min(now.Sub(i.launched), pace)) / 8
 	i.launched = now
 }

@@ -53,13 +53,11 @@ func runQueue(n int, served time.Duration, host *limitedIssuer) (c course) {
 		s   *slot
 		err *token.Error
 	}
-	var due []*slot // the one that has to start first is in front
-	for range n {
-		tok := token.Token{Secret: token.NewSecret("t"), Issued: noon.Add(-time.Hour), Expiry: noon.Add(served + 10*time.Second)}
-		due = append(due, &slot{tok: tok, renewBy: renewBy(tok, noon)})
-	}
 	again := map[*slot]time.Time{}
 	i := &issuer{}
+	for range n {
+		i.queue(&slot{tok: token.Token{Secret: token.NewSecret("t"), Issued: noon.Add(-time.Hour), Expiry: noon.Add(served + 10*time.Second)}}, noon)
+	}
 	var air []landing
 	var started []time.Time
 	for now := noon; now.Before(noon.Add(served)) && len(c.done) < n; now = now.Add(time.Millisecond) {
@@ -79,21 +77,18 @@ func runQueue(n int, served time.Duration, host *limitedIssuer) (c course) {
 		for s, at := range again {
 			if !at.After(now) {
 				delete(again, s)
-				s.renewBy = renewBy(s.tok, now)
-				due = append(due, s)
+				i.queue(s, now)
 			}
 		}
-		if len(due) == 0 || i.running >= issuerRenewals {
+		if len(i.due) == 0 || i.running >= issuerRenewals || i.nextAt(now).After(now) {
 			continue
 		}
-		if i.due, i.first = len(due), due[0]; i.nextAt(now).After(now) {
-			continue
-		}
-		due = due[1:]
+		s := i.due[0]
+		i.unqueue(s)
 		i.note(now)
 		i.running++
 		started = append(started, now)
-		air = append(air, landing{now.Add(host.thinks), i.first, host.ask(now)})
+		air = append(air, landing{now.Add(host.thinks), s, host.ask(now)})
 		c.together = max(c.together, i.running)
 	}
 	for j, from := range started {
@@ -148,16 +143,15 @@ func TestAHungIssuerGetsFewAttempts(t *testing.T) {
 func TestTheTokenThatEndsFirstGoesFirst(t *testing.T) {
 	i := &issuer{}
 	i.learn(&token.Error{Code: token.ErrUnavailable, RetryAt: noon.Add(50 * time.Second)}, noon)
-	soon := &slot{renewBy: renewBy(tokenOf(time.Minute), noon)}
-	none := &slot{renewBy: renewBy(token.Token{}, noon)}
-	for _, s := range []*slot{none, soon, {renewBy: renewBy(tokenOf(time.Hour), noon)}} {
-		i.add(s)
+	soon, none := &slot{tok: tokenOf(time.Minute)}, &slot{}
+	for _, s := range []*slot{none, soon, {tok: tokenOf(time.Hour)}} {
+		i.queue(s, noon)
 	}
-	if at := i.nextAt(noon).Sub(noon); i.first != soon || at < 26*time.Second || at > 29*time.Second {
+	if at := i.nextAt(noon).Sub(noon); i.due[0] != soon || at < 24*time.Second || at > 29*time.Second {
 		t.Errorf("the first one starts after %v", at)
 	}
-	i.first = none
-	if at := i.nextAt(noon).Sub(noon); at != 50*time.Second {
+	i.unqueue(soon)
+	if at := i.nextAt(noon).Sub(noon); i.due[0] != none || at != 50*time.Second {
 		t.Errorf("one without a token starts after %v", at)
 	}
 }

@@ -64,7 +64,6 @@ type Mint struct {
 	asked    []*flight          // callers wait for these; not launched yet
 	renewals int                // under way
 	next     time.Time          // when to look for renewals again
-	full     bool               // some have to wait for a landing
 	stopped  bool
 	cache    cacheState
 	clock    clock
@@ -123,8 +122,8 @@ type slot struct {
 	// invalidated is when a caller last had a token dropped.
 	invalidated time.Time
 	history     []token.Attempt // the oldest first
-	// next is when to obtain the next token, or to forget the slot. Once a renewal
-	// is due, renewBy is when it has to start; zero before.
+	// next is when to obtain the next token, or to forget the slot. While a renewal
+	// waits at the issuer, renewBy is when it has to start; zero otherwise.
 	next, renewBy time.Time
 }
 
@@ -248,6 +247,7 @@ func (m *Mint) drop(t *Tokens) {
 // forget drops a slot that no one wants. m.mu is held.
 func (m *Mint) forget(s *slot) {
 	m.dropToken(s)
+	s.of.issuer.unqueue(s)
 	s.of.slots = slices.DeleteFunc(s.of.slots, func(other *slot) bool { return other == s })
 }
 

@@ -120,68 +120,54 @@ func (m *Mint) due(now time.Time) (launches []*flight, sleep time.Duration) {
 		}
 	}
 	if !now.Before(m.next) {
-		launches = append(launches, m.renew(now)...)
+		m.find(now)
 	}
-	return launches, max(0, min(sleep, m.next.Sub(now)))
-}
-
-// renew returns the renewals to launch now, and sets m.next. It looks at every
-// slot: with 10,000 of them that takes one or two milliseconds. m.mu is held.
-func (m *Mint) renew(now time.Time) (launches []*flight) {
-	m.next = now.Add(longestSleep)
+	sleep = min(sleep, m.next.Sub(now))
 	for _, i := range m.issuers {
-		i.due, i.first = 0, nil
-	}
-	for _, t := range m.tokens {
-		for _, s := range slices.Backward(t.slots) {
-			if s.flight == nil && m.isDue(s, now) {
-				t.issuer.add(s)
+		for len(i.due) > 0 && i.running < issuerRenewals && m.renewals < maxRenewals { // else a landing wakes Run
+			if wait := i.nextAt(now).Sub(now); wait > 0 {
+				sleep = min(sleep, wait)
+				break
 			}
-		}
-	}
-	m.full = false
-	for _, i := range m.issuers {
-		if i.due > 0 && !i.nextAt(now).After(now) {
-			if i.running >= issuerRenewals || m.renewals >= maxRenewals {
-				m.full = true
-				continue
-			}
-			f := i.first.fly()
+			f := i.due[0].fly()
 			f.renewal = true
 			m.renewals++
 			i.note(now)
 			launches = append(launches, m.launch(f))
 		}
-		if i.due > 0 {
-			m.next = earlier(m.next, i.nextAt(now))
-		}
 	}
-	return launches
+	return launches, max(0, sleep)
 }
 
-// isDue reports whether to renew s now. It forgets s if no one wants it, and has
-// renew called in time for s otherwise. m.mu is held.
-func (m *Mint) isDue(s *slot, now time.Time) bool {
-	if s.renewBy.IsZero() && !s.next.After(now) {
-		s.next = s.nextAt(now) // it may have been used since
+// find queues the renewals that are due, forgets the slots that no one wants, and
+// sets m.next. It looks at every slot: with 10,000 of them that takes one or two
+// milliseconds. m.mu is held.
+func (m *Mint) find(now time.Time) {
+	m.next = now.Add(longestSleep)
+	for _, t := range m.tokens {
+		for _, s := range slices.Backward(t.slots) {
+			if s.flight != nil || !s.renewBy.IsZero() {
+				continue
+			}
+			if !s.next.After(now) {
+				s.next = s.nextAt(now) // it may have been used since
+			}
+			switch {
+			case s.next.After(now):
+				m.next = earlier(m.next, s.next)
+			case s.wanted(now):
+				t.issuer.queue(s, now)
+			default:
+				m.forget(s)
+			}
+		}
 	}
-	switch {
-	case !s.renewBy.IsZero():
-		return true
-	case s.next.After(now):
-		m.next = earlier(m.next, s.next)
-		return false
-	case !s.wanted(now):
-		m.forget(s)
-		return false
-	}
-	s.renewBy = renewBy(s.tok, now)
-	return true
 }
 
 // launch counts f among the flights of its issuer. m.mu is held.
 func (m *Mint) launch(f *flight) *flight {
 	f.launched, f.src = true, f.slot.of.src
+	f.slot.of.issuer.unqueue(f.slot)
 	f.slot.of.issuer.running++
 	return f
 }
@@ -189,7 +175,7 @@ func (m *Mint) launch(f *flight) *flight {
 // plan sets when to do something about s. m.mu is held.
 func (m *Mint) plan(s *slot) {
 	s.next = s.nextAt(m.now())
-	if s.flight == nil && s.next.Before(m.next) {
+	if s.flight == nil && s.renewBy.IsZero() && s.next.Before(m.next) {
 		m.next = s.next
 		nudge(m.wake)
 	}
@@ -227,11 +213,7 @@ func (m *Mint) land(f *flight, tok token.Token, err error, took time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	defer nudge(m.wake)
-	if m.full {
-		m.next = now
-	}
 	s.of.issuer.running--
-	s.renewBy = time.Time{}
 	if f.renewal {
 		m.renewals--
 	}
