@@ -56,13 +56,7 @@ func TestSealedFileOpensUnderItsOwnNameAlone(t *testing.T) {
 	must(t, os.Rename(s.path("a"), s.path("b")))
 	wantCode(t, errOf(s.Get(t.Context(), "b")), token.ErrKeystore)
 	wantCode(t, errOf(s.Get(t.Context(), "a")), token.ErrNotFound)
-}
-
-func TestSealedFollowsNoSymbolicLink(t *testing.T) {
-	s := openSealed(t, t.TempDir(), seal.NewKey())
-	must(t, s.Set(t.Context(), "a", token.NewSecret("x")))
-	must(t, os.Rename(s.path("a"), s.path("a")+".real"))
-	must(t, os.Symlink(s.path("a")+".real", s.path("a")))
+	must(t, os.Symlink(s.path("b"), s.path("a")))
 	wantCode(t, errOf(s.Get(t.Context(), "a")), token.ErrKeystore)
 }
 

@@ -226,6 +226,9 @@ func TestKilledAtAnyMoment(t *testing.T) {
 			h.get(name, token.Query{})
 		}
 	}
+	if strings.Contains(h.log.String(), "was damaged") {
+		t.Error("a kill damaged the cache")
+	}
 	// Nothing is left over of all the rotations but the current credential.
 	if _, err := h.client.Rotate(t.Context(), rotation); err != nil {
 		t.Fatal(err)

@@ -15,6 +15,25 @@ import (
 	"tokend/providers/token"
 )
 
+func TestCacheIsClosedToOthersWhateverTheUmask(t *testing.T) {
+	defer unix.Umask(unix.Umask(0))
+	path := cachePath(t)
+	c := openCache(t, path)
+	must(t, os.Truncate(path, 1))
+	must(t, save(c, testRecord("a", ""))) // with a file put aside
+	must(t, c.Close())
+	for _, file := range []string{path, path + corruptSuffix} {
+		if info := val(os.Stat(file)); info.Mode().Perm() != 0o600 {
+			t.Errorf("%s has mode %v", file, info.Mode())
+		}
+	}
+	must(t, os.Chmod(path, 0o666))
+	openCache(t, path)
+	if info := val(os.Stat(path)); info.Mode().Perm() != 0o600 {
+		t.Errorf("an open file stays open: mode %v", info.Mode())
+	}
+}
+
 // The test mounts file systems, in a namespace of its own.
 func TestCacheOnAFullOrReadOnlyDisk(t *testing.T) {
 	const env = "TOKEND_STORE_TEST_DISK"
