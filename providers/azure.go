@@ -147,7 +147,7 @@ func (s *azureSettings) prepare(a *token.CreateProfile) error {
 // handedCertificate returns the PEM text of the certificate, which comes as a
 // secret (because of a key in it) or, public as it is, as a setting.
 func handedCertificate(a *token.CreateProfile) (string, error) {
-	setting := a.Settings.Text("certificate")
+	setting := token.Settings(a.Settings).Text("certificate")
 	secret, ok := a.Secrets["certificate"]
 	switch {
 	case strings.Contains(setting, "PRIVATE KEY"):

@@ -48,12 +48,12 @@ func (s *clmsSettings) prepare(a *token.CreateProfile) error {
 	if err != nil {
 		return err
 	}
-	if id := cmp.Or(a.Settings.Text("client_id"), k.Text("client_id")); id != k.Text("client_id") {
+	if id := cmp.Or(token.Settings(a.Settings).Text("client_id"), k.Text("client_id")); id != k.Text("client_id") {
 		return invalid("client_id", "client_id is %q in the settings and %q in the service key", id, k.Text("client_id"))
 	}
 	// You may want another subject or server than the key names.
 	for _, name := range []string{"client_id", "user_id", "token_uri"} {
-		a.Settings[name] = cmp.Or(a.Settings.Text(name), k.Text(name))
+		a.Settings[name] = cmp.Or(token.Settings(a.Settings).Text(name), k.Text(name))
 	}
 	delete(a.Secrets, "service_key")
 	a.Secrets["private_key"] = token.NewSecret(k.Text("private_key"))

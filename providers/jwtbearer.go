@@ -82,7 +82,7 @@ func (s *jwtBearerSettings) claims() (map[string]any, error) {
 }
 
 func (s *jwtBearerSettings) prepare(a *token.CreateProfile) error {
-	return prepareKey(a, cmp.Or(a.Settings.Text("algorithm"), s.Algorithm))
+	return prepareKey(a, cmp.Or(token.Settings(a.Settings).Text("algorithm"), s.Algorithm))
 }
 
 // signedGrant adds an assertion as authorization grant (RFC 7523 §2.1); extra

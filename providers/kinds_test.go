@@ -260,30 +260,6 @@ func TestEveryFieldIsDescribed(t *testing.T) {
 	}
 }
 
-func TestFieldsFollowTheTags(t *testing.T) {
-	k, _ := Lookup("oauth2")
-	got := map[string]token.Field{}
-	var order []string
-	for _, f := range k.Fields() {
-		got[f.Name] = f
-		order = append(order, f.Name)
-	}
-	if want := "token_url client_id auth client_secret private_key scopes"; !strings.HasPrefix(strings.Join(order, " "), want) {
-		t.Errorf("order is %v", order)
-	}
-	for name, ok := range map[string]bool{
-		"token_url required":   got["token_url"].Required,
-		"client_secret secret": got["client_secret"].Secret && !got["client_secret"].Required,
-		"scopes list":          got["scopes"].List,
-		"form table":           got["form"].Table,
-		"embedded default":     got["max_lifetime"].Default == "24h",
-	} {
-		if !ok {
-			t.Errorf("not so: %s", name)
-		}
-	}
-}
-
 // keeps is an outage that keeps the form it was sent.
 func keeps(form *url.Values) providertest.Fault {
 	return func(w http.ResponseWriter, r *http.Request) {

@@ -87,11 +87,11 @@ func setUnlessEmpty(form url.Values, name, value string) {
 
 func (s *oauth2Settings) prepare(a *token.CreateProfile) error {
 	wanted, unwanted, prepare := "client_secret", "private_key", prepareClientSecret
-	auth := cmp.Or(a.Settings.Text("auth"), s.Auth)
+	auth := cmp.Or(token.Settings(a.Settings).Text("auth"), s.Auth)
 	if auth == authKey {
 		wanted, unwanted = unwanted, wanted
 		prepare = func(a *token.CreateProfile) error {
-			return prepareKey(a, cmp.Or(a.Settings.Text("algorithm"), s.Algorithm))
+			return prepareKey(a, cmp.Or(token.Settings(a.Settings).Text("algorithm"), s.Algorithm))
 		}
 	}
 	if _, ok := a.Secrets[unwanted]; ok {

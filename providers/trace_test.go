@@ -58,14 +58,3 @@ func echoToken(w http.ResponseWriter, r *http.Request) {
 	providertest.Answer(200, "application/json", fmt.Sprintf(
 		`{"access_token":"x-y-z-canary","token_type":"Bearer","scope":%q,"expires_in":60,%q:1}`, sent, sent))(w, r)
 }
-
-func TestWithoutATraceNothingIsCollected(t *testing.T) {
-	if token.TraceOf(t.Context()) != nil {
-		t.Error("there is a trace")
-	}
-	var none *token.Trace
-	none.Add("a", "b")
-	if none.Steps() != nil || token.WithTrace(t.Context(), nil) != t.Context() {
-		t.Error("a nil trace collects")
-	}
-}

@@ -115,7 +115,7 @@ func profileOf(in ipc.ProfileBody) (token.CreateProfile, error) {
 		}
 		p.Secrets[name] = token.NewSecret(string(octets))
 	}
-	_, err := plainNumbers(map[string]any(p.Settings))
+	_, err := plainNumbers(p.Settings)
 	return p, err
 }
 

@@ -21,12 +21,12 @@ func pemOf(blockType string, der []byte) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: blockType, Bytes: der}))
 }
 
-// selfSigned makes a certificate for a key, and its PEM.
-func selfSigned(t *testing.T, key *rsa.PrivateKey) (*x509.Certificate, string) {
+// selfSigned makes a certificate for a key, in PEM.
+func selfSigned(t *testing.T, key *rsa.PrivateKey) string {
 	t.Helper()
 	template := &x509.Certificate{SerialNumber: big.NewInt(1)}
 	der := must[[]byte](t)(x509.CreateCertificate(rand.Reader, template, template, key.Public(), key))
-	return must[*x509.Certificate](t)(x509.ParseCertificate(der)), pemOf("CERTIFICATE", der)
+	return pemOf("CERTIFICATE", der)
 }
 
 func pkcs8(t *testing.T, key any) []byte {
@@ -43,7 +43,7 @@ func TestPrivateKeysInEveryForm(t *testing.T) {
 	}
 	pkcs1 := x509.MarshalPKCS1PrivateKey(rsaKey)
 	sec1 := must[[]byte](t)(x509.MarshalECPrivateKey(ecKey))
-	_, cert := selfSigned(t, rsaKey)
+	cert := selfSigned(t, rsaKey)
 	for name, c := range map[string]struct {
 		text string
 		want crypto.Signer
@@ -84,7 +84,7 @@ func TestWhatIsNoPrivateKeyIsNamed(t *testing.T) {
 	p224 := must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P224(), rand.Reader))
 	x25519 := must[*ecdh.PrivateKey](t)(ecdh.X25519().GenerateKey(rand.Reader))
 	public := must[[]byte](t)(x509.MarshalPKIXPublicKey(rsaKey.Public()))
-	_, certPEM := selfSigned(t, rsaKey)
+	certPEM := selfSigned(t, rsaKey)
 	locked := string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY",
 		Headers: map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": "AES-128-CBC,00"}, Bytes: []byte("x")}))
 	one := pemOf("PRIVATE KEY", pkcs8(t, rsaKey))

@@ -39,9 +39,9 @@ func (s Settings) Text(name string) string {
 
 // A CreateProfile asks for a new profile, or for a new credential of one.
 type CreateProfile struct {
-	Name     string   `json:"name"`
-	Provider string   `json:"provider,omitempty"`
-	Settings Settings `json:"settings,omitempty"`
+	Name     string         `json:"name"`
+	Provider string         `json:"provider,omitempty"`
+	Settings map[string]any `json:"settings,omitempty"`
 	// Secrets are the secret fields by name, in the form in which people have
 	// them: text, or the content of a PEM, PFX or service key file.
 	Secrets map[string]Secret `json:"secrets,omitempty"`
