@@ -31,6 +31,9 @@ func TestAudit(t *testing.T) {
 	_ = c.Invalidate(ctx, "clms", token.NewSecret("CANARY"))
 	_ = c.Remove(ctx, "none")
 	_ = c.Reload(ctx)
+	_, _ = c.Migrate(ctx, token.KeystoreChoice{Keystore: "os"})
+	b.fail = token.ErrDenied
+	_ = c.Unlock(ctx)
 	_, _ = c.Status(ctx) // hands nothing out
 
 	mu.Lock()
@@ -43,11 +46,11 @@ func TestAudit(t *testing.T) {
 		{Do: "invalidate", Profile: "clms"},
 		{Do: "remove", Profile: "none", Code: token.ErrNotFound},
 		{Do: "reload"},
+		{Do: "migrate"},
+		{Do: "unlock", Code: token.ErrDenied},
 	}
 	comm, err := os.ReadFile("/proc/self/comm")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for i, got := range events {
 		if got.Caller.UID != os.Getuid() || got.Caller.PID != os.Getpid() || got.Program != strings.TrimSpace(string(comm)) {
 			t.Errorf("%s: the caller is %+v %q", got.Do, got.Caller, got.Program)

@@ -25,9 +25,7 @@ import (
 func block(t *testing.T, file, language string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("../../docs/providers", file))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	blocks := strings.Split(string(text), "\n```"+language+"\n")
 	if len(blocks) != 2 {
 		t.Fatalf("%s has %d blocks of %s, want one", file, len(blocks)-1, language)
@@ -53,9 +51,7 @@ func example(t *testing.T, file, language, program, suffix string) []string {
 		checktest.Unable(t, "R with httr2 is not installed (Debian: r-base-core, r-cran-httr2)")
 	}
 	source := filepath.Join(t.TempDir(), "example"+suffix)
-	if err := os.WriteFile(source, []byte(code), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(source, []byte(code), 0o600))
 	return []string{checktest.Need(t, program), source}
 }
 
@@ -151,13 +147,9 @@ func startNginx(t *testing.T, user, socket, upstream string) (address string) {
 	t.Helper()
 	nginx := checktest.Need(t, "nginx")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	address = l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, l.Close())
 	config := block(t, "ioxio.md", "nginx")
 	for documented, own := range map[string]string{
 		"unix:/run/tokend/tokend.sock": "unix:" + socket, "127.0.0.1:8080": address, "http://127.0.0.1:9000": upstream,
@@ -177,15 +169,11 @@ func startNginx(t *testing.T, user, socket, upstream string) (address string) {
 		head += kind + "_temp_path " + dir + "/" + kind + ";\n"
 	}
 	file := filepath.Join(dir, "nginx.conf")
-	if err := os.WriteFile(file, []byte(head+config+"}\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(file, []byte(head+config+"}\n"), 0o600))
 	errs := &log{}
 	c := exec.Command(nginx, "-p", dir, "-c", file, "-e", "stderr")
 	c.Stderr = errs
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, c.Start())
 	t.Cleanup(func() {
 		_ = c.Process.Signal(os.Interrupt)
 		_ = c.Wait()
@@ -216,22 +204,16 @@ type learned struct {
 func through(t *testing.T, method, url string, head map[string]string) (*http.Response, learned) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(map[string]string{"POST": "the body"}[method]))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for name, value := range head {
 		r.Header.Set(name, value)
 	}
 	answer, err := http.DefaultTransport.RoundTrip(r)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer func() { _ = answer.Body.Close() }()
 	var l learned
 	if answer.StatusCode == http.StatusOK {
-		if err := json.NewDecoder(answer.Body).Decode(&l); err != nil {
-			t.Fatal(err)
-		}
+		must(t, json.NewDecoder(answer.Body).Decode(&l))
 	}
 	return answer, l
 }
@@ -291,9 +273,7 @@ func TestNginxLetsGoodTokensThroughAndNothingElse(t *testing.T) {
 	if answer, _ := through(t, "GET", strings.Replace(url, "/data", "/tokend", 1), map[string]string{"X-API-Key": "good"}); answer.StatusCode != 404 {
 		t.Errorf("tokend itself can be asked from outside: %s", answer.Status)
 	}
-	if err := s.stop(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, s.stop())
 	if answer, _ := through(t, "GET", url, map[string]string{"X-API-Key": "good"}); answer.StatusCode < 500 {
 		t.Errorf("without tokend: %s", answer.Status)
 	}

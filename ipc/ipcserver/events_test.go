@@ -55,9 +55,7 @@ func TestEventsCrossTheSocket(t *testing.T) {
 	b.feed = newFeed()
 	s := start(t, b, Options{})
 	events, err := s.client.Watch(t.Context(), []string{"clms"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if len(b.watched) != 1 || b.watched[0] != "clms" {
 		t.Errorf("watched are %q", b.watched)
 	}
@@ -73,9 +71,7 @@ func TestEventsCrossTheSocket(t *testing.T) {
 	if got, err := events.Next(t.Context()); err != nil || got.State != long.State {
 		t.Errorf("a long line: %d characters, %v", len(got.State), err)
 	}
-	if err := s.stop(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, s.stop())
 	if got, err := events.Next(t.Context()); err != nil || got.Kind != token.EventStopping {
 		t.Errorf("when tokend stops: %+v, %v", got, err)
 	}
@@ -91,9 +87,7 @@ func TestNextEndsWithItsContext(t *testing.T) {
 	b.feed = newFeed()
 	s := start(t, b, Options{})
 	events, err := s.client.Watch(t.Context(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(10*time.Millisecond, cancel)
 	if _, err := events.Next(ctx); !errors.Is(err, context.Canceled) {
@@ -123,9 +117,7 @@ func TestAWatcherThatLeavesIsLetGo(t *testing.T) {
 	b.feed = newFeed()
 	s := start(t, b, Options{})
 	events, err := s.client.Watch(t.Context(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	events.Close()
 	select {
 	case <-b.feed.closed:

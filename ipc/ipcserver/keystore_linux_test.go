@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"reflect"
-	"strings"
 	"testing"
 
 	"tokend/providers/token"
@@ -50,19 +49,5 @@ func TestKeystoreCrossesTheSocket(t *testing.T) {
 	var e *token.Error
 	if err := c.Unlock(t.Context()); !errors.As(err, &e) || e.Code != token.ErrLocked || e.Topic != "keyring-prompt" {
 		t.Errorf("Unlock: %#v", err)
-	}
-}
-
-// What is done to the keystore is in the audit log, also what is refused.
-func TestKeystoreIsAudited(t *testing.T) {
-	var events []string
-	b := newMemory()
-	c := start(t, b, Options{Audit: func(e Event) { events = append(events, e.Do+" "+string(e.Code)) }}).client
-	_, _ = c.Migrate(t.Context(), token.KeystoreChoice{Keystore: "os"})
-	_ = c.Unlock(t.Context())
-	b.fail = token.ErrDenied
-	_, _ = c.Migrate(t.Context(), token.KeystoreChoice{Keystore: "os"})
-	if got := strings.Join(events, ","); got != "migrate ,unlock ,migrate denied" {
-		t.Errorf("events %q", got)
 	}
 }

@@ -82,9 +82,7 @@ func TestAThousandIdleConnections(t *testing.T) {
 func TestConnectionsBeyondTheLimitWait(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
 	inner, err := Listen(socket)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	l := limit(inner, 2, 1, time.Minute)
 	accepted := make(chan net.Conn)
 	ended := make(chan error, 1)
@@ -100,9 +98,7 @@ func TestConnectionsBeyondTheLimitWait(t *testing.T) {
 	}()
 	for range 4 {
 		conn, err := net.Dial("unix", socket)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		defer func() { _ = conn.Close() }()
 	}
 	first, second := <-accepted, <-accepted

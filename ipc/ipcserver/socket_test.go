@@ -72,9 +72,7 @@ func (p *process) kill() {
 func listening(t *testing.T, socket string) net.Listener {
 	t.Helper()
 	l, err := Listen(socket)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	t.Cleanup(func() { _ = l.Close() })
 	return l
 }
@@ -91,9 +89,7 @@ const longestPath = len(unix.RawSockaddrUnix{}.Path) - 1
 func mode(t *testing.T, path string) fs.FileMode {
 	t.Helper()
 	info, err := os.Lstat(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return info.Mode().Perm()
 }
 
@@ -102,16 +98,12 @@ func TestModesDoNotDependOnTheUmask(t *testing.T) {
 	for _, umask := range []int{0, 0o022, 0o077} {
 		old := unix.Umask(umask)
 		root, err := os.MkdirTemp("", "tokend-umask")
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		socket := filepath.Join(root, "a", "b", "tokend.sock")
 		l, err := Listen(socket)
 		unix.Umask(old)
 		t.Cleanup(func() { _ = os.RemoveAll(root) })
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		for path, want := range map[string]fs.FileMode{
 			socket: 0o600, socket + ".lock": 0o600, filepath.Join(root, "a", "b"): 0o700, filepath.Join(root, "a"): 0o700,
 		} {
@@ -126,9 +118,7 @@ func TestModesDoNotDependOnTheUmask(t *testing.T) {
 func TestCloseRemovesTheSocket(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "tokend", "s")
 	l := listening(t, socket)
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, l.Close())
 	if exists(t, socket) {
 		t.Error("the socket is still there")
 	}
@@ -383,7 +373,7 @@ func openDir(t *testing.T) string {
 	return dir
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -137,14 +137,10 @@ func heldSocket(t *testing.T) (socket string, serve func(context.Context, Backen
 	t.Helper()
 	socket = filepath.Join(t.TempDir(), "s")
 	inner, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	inner.SetUnlinkOnClose(false)
 	held, err := inner.File()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	t.Cleanup(func() { _ = held.Close() })
 	_ = inner.Close()
 	return socket, func(ctx context.Context, b Backend) {
