@@ -63,7 +63,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if h.ending.Err() != nil {
 		w.Header().Set("Connection", "close")
 	}
-	err := h.serveSafely(c)
+	err := h.serve(c)
 	switch {
 	case err == nil:
 	case c.begun:
@@ -76,17 +76,6 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// serveSafely makes an error of a panic.
-func (h *handler) serveSafely(c *call) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			h.logPanic(v)
-			err = token.ErrInternal
-		}
-	}()
-	return h.serve(c)
-}
-
 // logPanic logs where a panic came from. Its value may hold anything; only the
 // runtime's own are known to be harmless.
 func (h *handler) logPanic(v any) {
@@ -97,20 +86,27 @@ func (h *handler) logPanic(v any) {
 	h.log.Error("panic while answering", "panic", what, "stack", string(debug.Stack()))
 }
 
-func (h *handler) serve(c *call) error {
+// serve makes an error of a panic, and counts the request.
+func (h *handler) serve(c *call) (err error) {
+	do := "connect"
+	defer func() {
+		if v := recover(); v != nil {
+			h.logPanic(v)
+			err = token.ErrInternal
+		}
+		h.counted(do, err)
+	}()
 	if err := h.admit(c); err != nil {
-		h.counted("connect", err)
 		c.w.Header().Set("Connection", "close")
 		return err
 	}
-	t, name, err := h.find(c)
+	do = "other"
+	t, err := h.find(c)
 	if err != nil {
-		h.counted("other", token.ErrNotFound)
 		return err
 	}
-	err = h.serveRoute(c, t, name)
-	h.counted(t.op, err)
-	return err
+	do = t.op
+	return h.serveRoute(c, t)
 }
 
 func (h *handler) counted(do string, err error) {
@@ -149,7 +145,7 @@ func (h *handler) admit(c *call) error {
 }
 
 // find finds a request's route, and the name in its path, still escaped.
-func (h *handler) find(c *call) (t *route, name string, err error) {
+func (h *handler) find(c *call) (*route, error) {
 	path := c.URL.EscapedPath()
 	var allowed []string
 	for i := range h.routes {
@@ -157,28 +153,29 @@ func (h *handler) find(c *call) (t *route, name string, err error) {
 		name, ok := t.match(path)
 		switch {
 		case ok && t.method == c.Method:
-			return t, name, nil
+			c.name = name
+			return t, nil
 		case ok:
 			allowed = append(allowed, t.method)
 		}
 	}
 	if allowed == nil {
-		return nil, "", &token.Error{Code: token.ErrNotFound, Message: "no such path in tokend's protocol"}
+		return nil, &token.Error{Code: token.ErrNotFound, Message: "no such path in tokend's protocol"}
 	}
 	c.w.Header().Set("Allow", strings.Join(allowed, ", "))
-	return nil, "", &token.Error{Code: token.ErrInvalid, Field: "method", Cause: errMethod,
+	return nil, &token.Error{Code: token.ErrInvalid, Field: "method", Cause: errMethod,
 		Message: fmt.Sprintf("this path has no method %.16q", c.Method)}
 }
 
 // errMethod is the cause of an error that HTTP has a status of its own for.
 var errMethod = errors.New("method not allowed")
 
-func (h *handler) serveRoute(c *call, t *route, escaped string) (err error) {
+func (h *handler) serveRoute(c *call, t *route) (err error) {
 	if c.URL.RawQuery != "" && !t.query {
 		return invalid("query", "this path takes no query parameters")
 	}
 	if t.named() {
-		if c.name, err = url.PathUnescape(escaped); err != nil {
+		if c.name, err = url.PathUnescape(c.name); err != nil {
 			return invalid("name", "the name in the path is not escaped correctly")
 		}
 		if err := token.CheckName(c.name); err != nil {

@@ -96,7 +96,7 @@ func (l *limitedListener) drain(patience time.Duration) {
 	for end := time.Now().Add(patience); l.closeIdle() > 0 && time.Now().Before(end); time.Sleep(drainPoll) {
 	}
 	for _, c := range l.all() {
-		if c.is(http.StateNew) {
+		if c.state.Load() == int32(http.StateNew) {
 			_ = c.Close()
 		}
 	}
@@ -110,7 +110,7 @@ const drainPoll = 2 * time.Millisecond
 func (l *limitedListener) closeIdle() int {
 	conns := l.all()
 	for _, c := range conns {
-		if socket, ok := c.Conn.(interface{ CloseRead() error }); ok && c.is(http.StateIdle) {
+		if socket, ok := c.Conn.(interface{ CloseRead() error }); ok && c.state.Load() == int32(http.StateIdle) {
 			_ = socket.CloseRead()
 		}
 	}
@@ -137,8 +137,6 @@ type limitedConn struct {
 	patience time.Duration
 	deadline time.Time // of writes
 }
-
-func (c *limitedConn) is(state http.ConnState) bool { return c.state.Load() == int32(state) }
 
 // Write sets the deadline itself, since a handler knows nothing of the writes
 // that net/http makes of its own. One that was set just now does for the next.
