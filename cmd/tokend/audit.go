@@ -1,16 +1,16 @@
 package main
 
 import (
-	"encoding/json"
 	"io"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"gopkg.in/natefinch/lumberjack.v2"
 
 	"tokend/daemon/profile"
 	"tokend/ipc/ipcserver"
-	"tokend/providers/token"
+	"tokend/providers/token/format"
 )
 
 const (
@@ -42,27 +42,24 @@ func openAudit(dirs profile.Dirs, c profile.Config) (write func(ipcserver.Event)
 	return func(e ipcserver.Event) { writeAudit(out, e) }, out
 }
 
-// An auditLine is a line of the audit log.
-type auditLine struct {
-	Time     time.Time  `json:"time"`
-	Outcome  string     `json:"msg"` // grant or refuse
-	Do       string     `json:"do"`
-	UID      int        `json:"uid"`
-	PID      int        `json:"pid"`
-	Program  string     `json:"program_unverified"`
-	Profile  string     `json:"profile,omitempty"`
-	Scope    string     `json:"scope,omitempty"`
-	Audience string     `json:"audience,omitempty"`
-	Origin   string     `json:"origin,omitempty"`
-	Code     token.Code `json:"code,omitempty"`
-}
-
-// writeAudit writes the line of e before its answer leaves.
+// writeAudit writes the line of e before its answer leaves. encoding/json would take
+// a tenth of the whole get.
 func writeAudit(out io.Writer, e ipcserver.Event) {
-	line := auditLine{time.Now(), "grant", e.Do, e.Caller.UID, e.Caller.PID, e.Program,
-		e.Profile, e.Target.Scope, e.Target.Audience, e.Origin, e.Code}
+	outcome := "grant"
 	if e.Code != "" {
-		line.Outcome = "refuse"
+		outcome = "refuse"
 	}
-	_ = json.NewEncoder(out).Encode(line) // an error would repeat with every get
+	b := append(make([]byte, 0, 256), `{"time":"`...)
+	b = append(time.Now().AppendFormat(b, time.RFC3339Nano), '"')
+	b = format.AppendMember(b, `,"msg":`, outcome)
+	b = format.AppendMember(b, `,"do":`, e.Do)
+	b = strconv.AppendInt(append(b, `,"uid":`...), int64(e.Caller.UID), 10)
+	b = strconv.AppendInt(append(b, `,"pid":`...), int64(e.Caller.PID), 10)
+	b = format.AppendString(append(b, `,"program_unverified":`...), e.Program)
+	b = format.AppendMember(b, `,"profile":`, e.Profile)
+	b = format.AppendMember(b, `,"scope":`, e.Target.Scope)
+	b = format.AppendMember(b, `,"audience":`, e.Target.Audience)
+	b = format.AppendMember(b, `,"origin":`, e.Origin)
+	b = format.AppendMember(b, `,"code":`, string(e.Code))
+	_, _ = out.Write(append(b, "}\n"...)) // an error would repeat with every get
 }

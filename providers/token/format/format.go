@@ -159,7 +159,7 @@ func AppendJSON(b []byte, g token.Grant, now time.Time) []byte {
 	b = AppendString(b, text)
 	b = append(b, `,"token_type":`...)
 	b = AppendString(b, g.Type)
-	b = appendMember(b, `,"scope":`, g.Scope)
+	b = AppendMember(b, `,"scope":`, g.Scope)
 	if !g.Expiry.IsZero() {
 		b = append(b, `,"expires_in":`...)
 		b = strconv.AppendInt(b, max(0, int64(g.Expiry.Sub(now)/time.Second)), 10)
@@ -167,8 +167,8 @@ func AppendJSON(b []byte, g token.Grant, now time.Time) []byte {
 	b = appendTime(b, `,"expires_at":`, g.Expiry)
 	b = appendTime(b, `,"issued_at":`, g.Issued)
 	b = appendTime(b, `,"renew_at":`, g.RenewAt)
-	b = appendMember(b, `,"present":`, string(g.Present))
-	b = appendMember(b, `,"host":`, g.Host)
+	b = AppendMember(b, `,"present":`, string(g.Present))
+	b = AppendMember(b, `,"host":`, g.Host)
 	b = append(b, `,"profile":`...)
 	b = AppendString(b, g.Profile)
 	return append(b, '}')
@@ -184,7 +184,8 @@ func appendTime(b []byte, member string, t time.Time) []byte {
 	return append(t.UTC().AppendFormat(b, time.RFC3339), '"')
 }
 
-func appendMember(b []byte, member, s string) []byte {
+// AppendMember appends a member of an object to b, unless s is empty.
+func AppendMember(b []byte, member, s string) []byte {
 	if s == "" {
 		return b
 	}
