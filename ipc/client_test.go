@@ -26,9 +26,7 @@ func answering(t *testing.T, raw string) *Client {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "s")
 	l, err := net.Listen("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	t.Cleanup(func() { _ = l.Close() })
 	go func() {
 		for {
@@ -42,6 +40,13 @@ func answering(t *testing.T, raw string) *Client {
 		}
 	}()
 	return &Client{Socket: socket}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func ok(body string) string {
@@ -99,9 +104,7 @@ func TestAnswerOfALaterVersion(t *testing.T) {
 func TestAnswersOfTheFirstVersion(t *testing.T) {
 	from := func(name string) *Client {
 		raw, err := os.ReadFile("testdata/first/" + name + ".answer")
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		return answering(t, string(raw))
 	}
 	g, err := from("get").Get(t.Context(), "clms", token.Query{})
@@ -190,17 +193,11 @@ func TestNoDaemon(t *testing.T) {
 	dir := t.TempDir()
 	stale := filepath.Join(dir, "stale")
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: stale})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	l.SetUnlinkOnClose(false)
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, l.Close())
 	file := filepath.Join(dir, "file")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(file, nil, 0o600))
 	for name, socket := range map[string]string{
 		"nothing": filepath.Join(dir, "none"), "no directory": filepath.Join(dir, "none", "s"),
 		"stale socket": stale, "file": file, "under a file": filepath.Join(file, "s"),
@@ -225,9 +222,7 @@ func TestPathsThatNoSocketCanHave(t *testing.T) {
 func TestClientGivesUpWithItsContext(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
 	l, err := net.Listen("unix", socket) // accepts nothing, as a daemon that hangs
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer func() { _ = l.Close() }()
 	c := &Client{Socket: socket}
 
@@ -252,18 +247,12 @@ func TestClientGivesUpWithItsContext(t *testing.T) {
 func TestClientWaitsForRoomInTheQueue(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	f := os.NewFile(uintptr(fd), "listener")
 	defer func() { _ = f.Close() }()
-	if err := errors.Join(unix.Bind(fd, &unix.SockaddrUnix{Name: socket}), unix.Listen(fd, 0)); err != nil {
-		t.Fatal(err)
-	}
+	must(t, errors.Join(unix.Bind(fd, &unix.SockaddrUnix{Name: socket}), unix.Listen(fd, 0)))
 	l, err := net.FileListener(f)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer func() { _ = l.Close() }()
 	for range 2 { // fill it; what does not fit fails here or waits elsewhere
 		if conn, err := net.DialTimeout("unix", socket, 10*time.Millisecond); err == nil {

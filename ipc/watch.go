@@ -26,11 +26,6 @@ const (
 // none to all that you may see, and to the daemon itself. After the event
 // "stopping" Next returns io.EOF; ErrNoDaemon says that the stream broke off.
 func (c *Client) Watch(ctx context.Context, profiles []string) (token.Events, error) {
-	for _, name := range profiles {
-		if err := token.CheckName(name); err != nil {
-			return nil, err
-		}
-	}
 	a, err := c.open(ctx, call{method: "GET", path: EventsPath, query: url.Values{"profile": profiles}.Encode()})
 	if err != nil {
 		return nil, err

@@ -49,25 +49,6 @@ const (
 	MaxAnswer = 64 << 20
 )
 
-// HTTPStatus is the status of the answer to an error with this code.
-func HTTPStatus(c token.Code) int {
-	switch c {
-	case token.ErrInvalid:
-		return 400
-	case token.ErrDenied:
-		return 403
-	case token.ErrNotFound:
-		return 404
-	case token.ErrExists:
-		return 409
-	case token.ErrRejected:
-		return 502
-	case token.ErrUnavailable, token.ErrLocked, token.ErrKeystore:
-		return 503
-	}
-	return 500
-}
-
 // A Refusal is the answer's body when a request fails.
 type Refusal struct {
 	Error *token.Error `json:"error"`

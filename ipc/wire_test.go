@@ -1,3 +1,5 @@
+//go:build linux
+
 package ipc
 
 import (
@@ -36,17 +38,6 @@ func TestTokenCrossesTheWire(t *testing.T) {
 	}
 }
 
-func TestEveryCodeHasItsStatus(t *testing.T) {
-	for code, status := range map[token.Code]int{
-		token.ErrNotFound: 404, token.ErrExists: 409, token.ErrDenied: 403, token.ErrRejected: 502, token.ErrUnavailable: 503,
-		token.ErrLocked: 503, token.ErrKeystore: 503, token.ErrInvalid: 400, token.ErrInternal: 500, "from_the_future": 500,
-	} {
-		if got := HTTPStatus(code); got != status {
-			t.Errorf("%s: %d, want %d", string(code), got, status)
-		}
-	}
-}
-
 func header(name, value string) token.Header {
 	return token.Header{Name: name, Value: token.NewSecret(value)}
 }
@@ -55,9 +46,7 @@ func TestSignedRequestCrossesTheWire(t *testing.T) {
 	want := token.Signed{URL: "https://x/?a=1&b=<2>", Issued: noon, Warning: "the clock is off",
 		Headers: []token.Header{header("Signature", "eyJ.x-_y"), header("x-api-user", `a "b" \c@example.com`)}}
 	body, err := EncodeSigned(want)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	var answer signedAnswer
 	if err := decode(body, &answer); err != nil || !reflect.DeepEqual(answer.signed(), want) {
 		t.Errorf("%s arrives as %+v, %v", body, answer.signed(), err)

@@ -1,6 +1,7 @@
 package ipcserver
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -73,6 +74,12 @@ func (c *call) sendPart(part []byte) bool {
 	return err == nil && http.NewResponseController(c.w).Flush() == nil
 }
 
+// statuses are those of the answers to errors; any other has 500.
+var statuses = map[token.Code]int{
+	token.ErrInvalid: 400, token.ErrDenied: 403, token.ErrNotFound: 404, token.ErrExists: 409, token.ErrInternal: 500,
+	token.ErrRejected: 502, token.ErrUnavailable: 503, token.ErrLocked: 503, token.ErrKeystore: 503,
+}
+
 func (h *handler) refuse(c *call, err error) {
 	e, known := wireError(err)
 	switch {
@@ -83,7 +90,7 @@ func (h *handler) refuse(c *call, err error) {
 	default:
 		h.log.Error("request failed", "error", err.Error())
 	}
-	status := ipc.HTTPStatus(e.Code)
+	status := cmp.Or(statuses[e.Code], http.StatusInternalServerError)
 	switch {
 	case errors.Is(err, errMethod):
 		status = http.StatusMethodNotAllowed
