@@ -5,6 +5,7 @@ package docs
 
 import (
 	_ "embed"
+	"slices"
 	"strings"
 )
 
@@ -43,10 +44,8 @@ func (t Topic) Fix() string {
 // FindTopic returns the topic of a name, in any case.
 func FindTopic(name string) (Topic, bool) {
 	for _, t := range ErrorTopics() {
-		for _, known := range t.Names {
-			if strings.EqualFold(known, name) {
-				return t, true
-			}
+		if slices.ContainsFunc(t.Names, func(known string) bool { return strings.EqualFold(known, name) }) {
+			return t, true
 		}
 	}
 	return Topic{}, false

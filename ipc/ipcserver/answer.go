@@ -94,8 +94,8 @@ func (h *handler) refuse(c *call, err error) {
 	switch {
 	case errors.Is(err, errMethod):
 		status = http.StatusMethodNotAllowed
-	case status == http.StatusForbidden && c.isAuthorize():
-		// To a proxy this status would be a verdict on the token.
+	case status == http.StatusForbidden && strings.HasPrefix(c.URL.EscapedPath(), ipc.AuthorizePath):
+		// To a proxy that waits for a verdict this status would be one.
 		status = http.StatusInternalServerError
 	}
 	if wait := time.Until(e.RetryAt); status == http.StatusServiceUnavailable && wait > 0 {

@@ -11,21 +11,15 @@ import (
 	"tokend/providers/token"
 )
 
-// Reasons of authorize's own. The others are the verifier's.
-const (
-	reasonMissing   = "missing"
-	reasonAmbiguous = "ambiguous"
-)
-
 // authorize answers a proxy that asks whether to let a request through, whose
 // header it passes on: nginx's auth_request, a forward-auth. Only 204 means
 // yes, only 401 and 403 are verdicts.
 func (h *handler) authorize(c *call) error {
-	raw, refusal := presented(c.Header)
-	if refusal.Reason != "" {
-		return c.turnAway(refusal)
+	raw, verdict := presented(c.Header)
+	var err error
+	if verdict.Reason == "" {
+		verdict, err = h.backend.Verify(c.Context(), c.name, raw, false)
 	}
-	verdict, err := h.backend.Verify(c.Context(), c.name, raw, false)
 	switch {
 	case err != nil:
 		return err
@@ -38,14 +32,10 @@ func (h *handler) authorize(c *call) error {
 	return nil
 }
 
-// isAuthorize reports whether a proxy is waiting for a verdict.
-func (c *call) isAuthorize() bool {
-	return strings.HasPrefix(c.URL.EscapedPath(), ipc.AuthorizePath)
-}
-
 // presented finds the token in X-API-Key or Authorization (RFC 6750 §2.1).
 // Both may hold it; two different ones are refused, lest the service behind
-// the proxy reads the other one.
+// the proxy reads the other one. "missing" and "ambiguous" are reasons of its own;
+// the others are the verifier's.
 func presented(head http.Header) (token.Secret, token.Verdict) {
 	candidates := slices.Clone(head.Values("X-Api-Key"))
 	for _, value := range head.Values("Authorization") {
@@ -62,11 +52,11 @@ func presented(head http.Header) (token.Secret, token.Verdict) {
 		case found.IsZero():
 			found = next
 		case !found.Equal(next):
-			return found, token.Verdict{Reason: reasonAmbiguous, Message: "X-API-Key and Authorization hold different tokens"}
+			return found, token.Verdict{Reason: "ambiguous", Message: "X-API-Key and Authorization hold different tokens"}
 		}
 	}
 	if found.IsZero() {
-		return found, token.Verdict{Reason: reasonMissing, Message: "no token in X-API-Key or Authorization: Bearer"}
+		return found, token.Verdict{Reason: "missing", Message: "no token in X-API-Key or Authorization: Bearer"}
 	}
 	return found, token.Verdict{}
 }
@@ -87,9 +77,9 @@ func (c *call) turnAway(v token.Verdict) error {
 // in the body, and in a header of its own.
 func challenge(v token.Verdict) string {
 	switch v.Reason {
-	case reasonMissing:
+	case "missing":
 		return "Bearer"
-	case reasonAmbiguous:
+	case "ambiguous":
 		return `Bearer error="invalid_request"`
 	}
 	return `Bearer error="invalid_token"`

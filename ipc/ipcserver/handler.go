@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"os"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -206,8 +205,5 @@ func (h *handler) readBody(c *call) (err error) {
 		return invalid("", "the body has more than %d bytes", ipc.MaxBody)
 	}
 	c.w.Header().Set("Connection", "close")
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return invalid("", "the body did not arrive within %v", h.times.body)
-	}
-	return &token.Error{Code: token.ErrInvalid, Message: "the body broke off", Cause: err}
+	return &token.Error{Code: token.ErrInvalid, Message: "the body did not arrive whole, or not in time", Cause: err}
 }

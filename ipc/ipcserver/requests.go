@@ -90,14 +90,11 @@ func checkTarget(t token.Target) error {
 			return invalid("scope", "a scope cannot hold %q", c)
 		}
 	}
-	if !printable(t.Audience) {
+	unseen := func(r rune) bool { return !unicode.IsPrint(r) }
+	if !utf8.ValidString(t.Audience) || strings.ContainsFunc(t.Audience, unseen) {
 		return invalid("audience", "an audience cannot hold control characters")
 	}
 	return nil
-}
-
-func printable(s string) bool {
-	return utf8.ValidString(s) && strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) < 0
 }
 
 // profileOf reads the body of POST /v1/profiles and …/rotate.
