@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"unicode/utf8"
 
 	"tokend/providers/token"
 )
@@ -92,8 +91,8 @@ func encodeQuery(q token.Query) string {
 }
 
 // A ProfileBody is a token.CreateProfile on its way to the daemon, with its secrets
-// in the open. JSON strings are text, so a secret that is not (a PFX file) goes as
-// base64.
+// in the open. JSON strings are text, so a secret that may be none (a PFX file) goes
+// as base64; the server takes both.
 type ProfileBody struct {
 	token.CreateProfile
 	Secrets       map[string]string `json:"secrets,omitempty"`
@@ -101,13 +100,9 @@ type ProfileBody struct {
 }
 
 func newProfileBody(p token.CreateProfile) ProfileBody {
-	body := ProfileBody{CreateProfile: p, Secrets: map[string]string{}, SecretsBase64: map[string][]byte{}}
+	body := ProfileBody{CreateProfile: p, SecretsBase64: map[string][]byte{}}
 	for name, secret := range p.Secrets {
-		if text := secret.Reveal(); utf8.ValidString(text) {
-			body.Secrets[name] = text
-		} else {
-			body.SecretsBase64[name] = []byte(text)
-		}
+		body.SecretsBase64[name] = []byte(secret.Reveal())
 	}
 	return body
 }

@@ -50,22 +50,11 @@ func (c *call) send(status int, kind string, body []byte) {
 	_, _ = c.w.Write(body)
 }
 
-// Values of the header of nearly every answer. Header.Set would allocate them again.
-var (
-	jsonTypes = []string{jsonType}
-	noStore   = []string{"no-store"}
-)
-
 // begin says what kind of answer begins.
 func (c *call) begin(kind string) {
 	c.begun = true
-	head := c.w.Header()
-	head["Cache-Control"] = noStore
-	if kind == jsonType {
-		head["Content-Type"] = jsonTypes
-		return
-	}
-	head.Set("Content-Type", kind)
+	c.w.Header().Set("Cache-Control", "no-store")
+	c.w.Header().Set("Content-Type", kind)
 }
 
 // sendPart sends a part of an answer, and reports whether it has left.
