@@ -44,19 +44,20 @@ func newSet() *pflag.FlagSet {
 
 // enter returns the flags of a command below the one that has f.
 func (f *Flags) enter(c *Command) *Flags {
-	own := &Flags{shared: newSet(), completers: f.completers}
+	own := &Flags{shared: f.shared, completers: f.completers}
 	own.Heading(ownFlags)
 	if c.Flags != nil {
 		c.Flags(own)
 	}
-	if c.Shared != nil {
-		c.Shared(&Flags{FlagSet: own.shared, completers: own.completers})
-	}
 	first := own.sections[0].flags
-	first.AddFlagSet(own.shared)
+	if c.Shared != nil {
+		own.shared = newSet()
+		c.Shared(&Flags{FlagSet: own.shared, completers: own.completers})
+		first.AddFlagSet(own.shared)
+		own.shared.AddFlagSet(f.shared)
+	}
 	first.BoolP("help", "h", false, "show this help")
 	own.sections = append(own.sections, section{InheritedFlags, f.shared})
-	own.shared.AddFlagSet(f.shared)
 	own.FlagSet = newSet()
 	for _, s := range own.sections {
 		own.AddFlagSet(s.flags)
