@@ -81,7 +81,7 @@ func (h *handler) refuse(c *call, err error) {
 	}
 	status := cmp.Or(statuses[e.Code], http.StatusInternalServerError)
 	switch {
-	case errors.Is(err, errMethod):
+	case e.Field == methodField:
 		status = http.StatusMethodNotAllowed
 	case status == http.StatusForbidden && strings.HasPrefix(c.URL.EscapedPath(), ipc.AuthorizePath):
 		// To a proxy that waits for a verdict this status would be one.
@@ -115,12 +115,9 @@ func wireError(err error) (e *token.Error, known bool) {
 	default:
 		return &token.Error{Code: token.ErrInternal, Message: token.ErrInternal.Error()}, false
 	}
-	e.Message = oneLine(err.Error())
-	if e.RetryAt = e.RetryAt.UTC(); e.RetryAt.Year() > 9999 { // which JSON cannot have
+	e.Message = strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ") // of joined errors
+	if e.RetryAt = e.RetryAt.UTC(); e.RetryAt.Year() > 9999 {                  // which JSON cannot have
 		e.RetryAt = time.Time{}
 	}
 	return e, true
 }
-
-// oneLine joins the lines of joined errors.
-func oneLine(s string) string { return strings.ReplaceAll(strings.TrimSpace(s), "\n", "; ") }

@@ -162,12 +162,11 @@ func (h *handler) find(c *call) (*route, error) {
 		return nil, &token.Error{Code: token.ErrNotFound, Message: "no such path in tokend's protocol"}
 	}
 	c.w.Header().Set("Allow", strings.Join(allowed, ", "))
-	return nil, &token.Error{Code: token.ErrInvalid, Field: "method", Cause: errMethod,
-		Message: fmt.Sprintf("this path has no method %.16q", c.Method)}
+	return nil, invalid(methodField, "this path has no method %.16q", c.Method)
 }
 
-// errMethod is the cause of an error that HTTP has a status of its own for.
-var errMethod = errors.New("method not allowed")
+// methodField marks an error that HTTP has a status of its own for.
+const methodField = "method"
 
 func (h *handler) serveRoute(c *call, t *route) (err error) {
 	if c.URL.RawQuery != "" && !t.query {
