@@ -44,7 +44,7 @@ var arrows = map[string][]string{
 	"tokend/cmd/tokend/confine":    {"tokend/daemon/profile", "tokend/providers/token"},
 	"tokend/cmd/tokend/service":    {"tokend/daemon/profile", "tokend/ipc", "tokend/packaging", "tokend/providers/token"},
 	"tokend/cmd/tokend": {"tokend/cmd/tokenctl/cli", "tokend/cmd/tokenctl/ui", "tokend/cmd/tokend/confine", "tokend/cmd/tokend/service", "tokend/daemon", "tokend/daemon/profile", "tokend/ipc", "tokend/ipc/ipcserver", "tokend/providers",
-		"tokend/providers/providertest", "tokend/providers/token", "tokend/store", "tokend/store/cache"},
+		"tokend/providers/providertest", "tokend/providers/token", "tokend/providers/token/format", "tokend/store", "tokend/store/cache"},
 }
 
 func TestPackagesImportWhatTheMapSays(t *testing.T) {
