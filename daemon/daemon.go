@@ -124,7 +124,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		again := time.NewTicker(warnAgain)
 		defer again.Stop()
 		for {
-			d.logWarnings()
+			logWarnings(d)
 			select {
 			case <-again.C:
 			case <-running.Done():
@@ -139,7 +139,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 }
 
 // logWarnings logs what status warns about.
-func (d *Daemon) logWarnings() {
+func logWarnings(d *Daemon) {
 	st := d.state.Load()
 	for name, e := range st.profiles {
 		for _, text := range d.warnings(st, e) {
@@ -188,23 +188,11 @@ func (d *Daemon) Get(ctx context.Context, name string, q token.Query) (token.Gra
 	case q.Trace != nil:
 		q.Trace.Add("profile", "%s, provider %s, %s", e.Name, e.Kind, e.Minter.Endpoint())
 	}
-	tok, err := e.tokens.Get(ctx, q, d.use(c))
+	tok, err := e.tokens.Get(ctx, q, c.use(d.now()))
 	if err != nil {
 		return token.Grant{}, err
 	}
 	return token.Grant{Token: tok, Profile: e.Name, Present: e.Present, Host: host}, nil
-}
-
-// use is a use of a profile by c, now.
-func (d *Daemon) use(c *Caller) mint.Use {
-	u := mint.Use{At: d.now()}
-	if c != nil {
-		u.By.UID, u.By.PID = c.UID, c.PID
-	}
-	if c != nil && c.Program != nil {
-		u.By.Program = c.Program()
-	}
-	return u
 }
 
 // Invalidate drops t, if it is still a token of the profile, so that the next
@@ -292,7 +280,7 @@ func (d *Daemon) begin(ctx context.Context, name, unable string, able func(*entr
 	if !able(e) {
 		return nil, e.Unable(unable)
 	}
-	u := d.use(c)
+	u := c.use(d.now())
 	e.used.Store(&u)
 	return e, nil
 }

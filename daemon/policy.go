@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"time"
 
+	"tokend/daemon/mint"
 	"tokend/providers/token"
 )
 
@@ -31,6 +33,18 @@ func (d *Daemon) caller(ctx context.Context) *Caller {
 		return &c
 	}
 	return nil
+}
+
+// use is a use of a profile by c.
+func (c *Caller) use(at time.Time) mint.Use {
+	u := mint.Use{At: at}
+	if c != nil {
+		u.By.UID, u.By.PID = c.UID, c.PID
+	}
+	if c != nil && c.Program != nil {
+		u.By.Program = c.Program()
+	}
+	return u
 }
 
 // isOwner reports whether c has every right: it could read tokend's memory and
