@@ -73,7 +73,7 @@ func TestImportShowsWhatItWouldDoAndDoesNothing(t *testing.T) {
 	k := &collector{backend: newBackend()}
 	r := call(t, serve(t, k), nil, "import", ".")
 	r.wants(t, ui.ExitOK, "Nothing is imported yet", "")
-	for _, want := range []string{"alice ", "clms-2 ", "Cannot be imported", "user.json (Google user login): it is a person", "--yes"} {
+	for _, want := range []string{"alice ", "clms-2 ", "Cannot be imported", "user.json (Google login): it is a person", "--yes"} {
 		if !strings.Contains(r.out, want) {
 			t.Errorf("lacks %q:\n%s", want, r.out)
 		}

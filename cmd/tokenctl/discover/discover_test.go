@@ -58,9 +58,9 @@ func TestEachFormIsRecognised(t *testing.T) {
 		"Google": {"p-1.json", `{"type":"service_account","private_key_id":"kid","private_key":"k","client_email":"reader@p.iam.gserviceaccount.com","token_uri":"https://oauth2.googleapis.com/token"}`, []string{
 			`p-1.json: reader = jwt-bearer map[issuer:reader@p.iam.gserviceaccount.com key_id:kid scopes:[https://www.googleapis.com/auth/cloud-platform] token_url:https://oauth2.googleapis.com/token], map[private_key:k], files ["p-1.json"], variables [], client reader@p.iam.gserviceaccount.com`}},
 		"Google user": {"adc.json", `{"type":"authorized_user","refresh_token":"r"}`, []string{
-			`adc.json (Google user login): it is a person's login (a refresh token). tokend obtains tokens for machines: create a service account`}},
+			`adc.json (Google login): it is a person's login, or needs another login first. tokend obtains tokens for machines: create a service account`}},
 		"Google client": {"client_secret.json", `{"installed":{"client_id":"c","client_secret":"s"}}`, []string{
-			`client_secret.json (OAuth client for logins): it needs a person's consent in a browser (authorization code). tokend obtains tokens for machines: create a service account`}},
+			`client_secret.json (Google login): it is a person's login, or needs another login first. tokend obtains tokens for machines: create a service account`}},
 		"az ad sp create-for-rbac": {"sp.json", `{"appId":"a","displayName":"my app","password":"pw","tenant":"t"}`, []string{
 			`sp.json: my-app = azure map[client_id:a scope:https://management.azure.com/.default tenant:t], map[client_secret:pw], files ["sp.json"], variables [], client a`}},
 		"the same with a certificate": {"sp.json", `{"appId":"a","displayName":"","fileWithCertAndPrivateKey":"/c.pem","tenant":"t"}`, []string{

@@ -60,16 +60,10 @@ func scopeNote(scope string) string { return "for the scope " + scope + "; use -
 // googleClient is one of Google's other credential files, which oauth2l and
 // gcloud read. None is for a machine.
 func googleClient(_ string, m members, _ Options) *Find {
-	switch m.text("type") {
-	case "authorized_user":
-		return &Find{Form: "Google user login", Why: "it is a person's login (a refresh token). tokend obtains tokens for machines: create a service account"}
-	case "external_account", "external_account_authorized_user":
-		return &Find{Form: "Google workload identity", Why: "it has no secret: it exchanges another issuer's token, which tokend cannot do"}
-	case "impersonated_service_account":
-		return &Find{Form: "Google impersonated account", Why: "it needs another login first. Create a key for that service account"}
-	}
-	if m.have("installed") || m.have("web") {
-		return &Find{Form: "OAuth client for logins", Why: "it needs a person's consent in a browser (authorization code). tokend obtains tokens for machines: create a service account"}
+	switch kind := m.text("type"); {
+	case kind == "authorized_user", kind == "impersonated_service_account", strings.HasPrefix(kind, "external_account"),
+		m.have("installed"), m.have("web"):
+		return &Find{Form: "Google login", Why: "it is a person's login, or needs another login first. tokend obtains tokens for machines: create a service account"}
 	}
 	return nil
 }

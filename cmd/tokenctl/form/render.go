@@ -28,8 +28,7 @@ func renderProfile(created token.Created, files []string, now time.Time) string 
 	case !tokenless:
 		b.WriteString(renderCheck(created, now))
 	case key != "":
-		b.WriteString("Register this public key in the service's settings, unless it is there already\n" +
-			"(\"tokenctl public-key " + ui.Printable(ui.Word(p.Name)) + "\" prints it again):\n" + key)
+		b.WriteString(renderPublicKey(ui.Printable(ui.Word(p.Name)), key, "unless it is there already"))
 	}
 	if ends := p.CredentialExpires; !ends.IsZero() {
 		fmt.Fprintf(&b, "The credential itself expires on %s, %s.\n", ui.Day(ends), ui.When(ends, now))
@@ -64,6 +63,11 @@ func renderSaved(created token.Created) string {
 		text += "  " + ui.Printable(saved) + "\n"
 	}
 	return text
+}
+
+// renderPublicKey asks to register a key, which public-key prints again.
+func renderPublicKey(name, key, how string) string {
+	return "Register this public key in the service's settings, " + how + "\n(\"tokenctl public-key " + name + "\" prints it again):\n" + key
 }
 
 func renderCheck(created token.Created, now time.Time) string {

@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -43,23 +44,15 @@ curl and exec pass on the status of the program that they run.
 
 // ExitStatus is the status for an error.
 func ExitStatus(err error) int {
-	switch CodeOf(err) {
-	case token.ErrInvalid, token.ErrExists:
-		return ExitUsage
-	case token.ErrNotFound:
-		return ExitNotFound
-	case token.ErrDenied:
-		return ExitDenied
-	case token.ErrRejected:
-		return ExitRejected
-	case token.ErrLocked, token.ErrKeystore:
-		return ExitLocked
-	case token.ErrNoDaemon:
-		return ExitNoDaemon
-	case token.ErrUnavailable:
-		return ExitUnavailable
-	}
-	return ExitFailure
+	return cmp.Or(map[token.Code]int{
+		token.ErrInvalid: ExitUsage, token.ErrExists: ExitUsage,
+		token.ErrNotFound: ExitNotFound,
+		token.ErrDenied:   ExitDenied,
+		token.ErrRejected: ExitRejected,
+		token.ErrLocked:   ExitLocked, token.ErrKeystore: ExitLocked,
+		token.ErrNoDaemon:    ExitNoDaemon,
+		token.ErrUnavailable: ExitUnavailable,
+	}[CodeOf(err)], ExitFailure)
 }
 
 // CodeOf is the code of an error.

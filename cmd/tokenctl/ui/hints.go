@@ -196,7 +196,7 @@ func (s Situation) refused(e *token.Error) (lines []string) {
 	case e.Code == token.ErrRejected:
 	case s.isNew():
 		lines = append(lines, "Try again later, or keep it untested with --no-check.")
-	case s.unchanged() != nil:
+	case len(s.unchanged()) > 0:
 		lines = append(lines, "Try again "+next+".")
 	default:
 		lines = append(lines, "tokend keeps trying; the next try is "+next+".")
@@ -226,7 +226,7 @@ func (s Situation) isNew() bool {
 
 // unchanged says what a failed command left as it was.
 func (s Situation) unchanged() []string {
-	text, ok := map[string]string{
+	text := map[string]string{
 		"add":        "Nothing was saved.",
 		"remove":     "Nothing was removed.",
 		"rotate":     "The old secret or key is still in use.",
@@ -234,8 +234,5 @@ func (s Situation) unchanged() []string {
 		"invalidate": "Nothing was dropped.",
 		"verify":     "There is no verdict: do not accept the token.",
 	}[s.Command]
-	if !ok {
-		return nil
-	}
-	return []string{text}
+	return slices.DeleteFunc([]string{text}, func(text string) bool { return text == "" })
 }

@@ -54,22 +54,18 @@ func (p *Progress) End() {
 	}
 }
 
+// show shows the text in place of the one before.
 func (p *Progress) show() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ended {
 		return
 	}
-	p.write()
-	p.timer.Reset(progressAgain)
-}
-
-// write shows the text in place of the one before. p.mu is held.
-func (p *Progress) write() {
 	p.clear()
 	line := Cut(Printable(p.text)+" ... "+Duration(time.Since(p.began)), p.out.Columns()-1)
 	p.out.Print(line)
 	p.shown = utf8.RuneCountInString(line)
+	p.timer.Reset(progressAgain)
 }
 
 // clear takes the text off the screen. p.mu is held.

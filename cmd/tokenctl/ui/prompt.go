@@ -2,6 +2,7 @@ package ui
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -48,10 +49,7 @@ func (t Terminal) Ask(question, otherwise string) (string, error) {
 	}
 	for {
 		line, err := t.read(question+": ", true)
-		if line == "" {
-			line = otherwise
-		}
-		if err != nil || line != "" {
+		if line = cmp.Or(line, otherwise); err != nil || line != "" {
 			return line, err
 		}
 	}
@@ -93,7 +91,11 @@ func (t Terminal) Confirm(question string) (bool, error) {
 // Choose asks for one of several things, by number or name. If a key can be
 // pasted in place of an answer, the result may be one: IsKey.
 func (t Terminal) Choose(question string, names, docs []string, orKey bool) (string, error) {
-	t.Out.Print(Printable(question) + ":\n" + t.choices(names, docs))
+	var rows []Row
+	for i, name := range names {
+		rows = append(rows, Row{Cells: []Cell{{Text: fmt.Sprintf("%d  %s", i+1, Printable(name))}}, Notes: []string{Printable(docs[i])}})
+	}
+	t.Out.Print(Printable(question) + ":\n" + t.Out.Table(rows))
 	prompt := fmt.Sprintf("Which one [1-%d]: ", len(names))
 	if orKey {
 		prompt = fmt.Sprintf("Which one [1-%d], or paste a key: ", len(names))
@@ -113,22 +115,6 @@ func (t Terminal) Choose(question string, names, docs []string, orKey bool) (str
 		}
 		t.Explain(fmt.Sprintf("Type a number from 1 to %d, or a name such as %s%s", len(names), names[0], cli.DidYouMean(answer, names)))
 	}
-}
-
-// choices lists things to choose from, numbered, with what they are.
-func (t Terminal) choices(names, docs []string) string {
-	longest := 0
-	for _, name := range names {
-		longest = max(longest, utf8.RuneCountInString(Printable(name)))
-	}
-	var b strings.Builder
-	for i, name := range names {
-		begin := fmt.Sprintf("%3d  %-*s  ", i+1, longest, Printable(name))
-		indent := strings.Repeat(" ", utf8.RuneCountInString(begin))
-		doc := strings.TrimPrefix(strings.TrimRight(Wrap(Printable(docs[i]), indent), "\n"), indent)
-		b.WriteString(begin + t.Out.Paint(Faint, doc) + "\n")
-	}
-	return b.String()
 }
 
 // ExpandHome replaces a leading ~ in the name of a file.
