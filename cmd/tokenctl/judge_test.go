@@ -281,7 +281,6 @@ func TestAddOfAVerifierNeedsNoSecret(t *testing.T) {
 		t.Errorf("sent %+v", b.addition.Settings)
 	}
 	b.calls = nil
-	call(t, socket, strings.NewReader("x"), "add", "w", "--provider", "ioxio", "--private-key", "-").wants(t, ui.ExitUsage, "", "takes no secret")
 	call(t, socket, nil, "add", "w", "--provider", "ioxio").wants(t, ui.ExitUsage, "", "missing: --dataspace, --dsi\n")
 	b.status.Profiles = []token.ProfileStatus{weather()}
 	call(t, socket, nil, "rotate", "weather").wants(t, ui.ExitUsage, "", "has no key or secret")

@@ -87,16 +87,8 @@ func Add(ctx context.Context, e *ui.Env, r AddRequest) error {
 	if err := s.readFiles(r.files); err != nil {
 		return err
 	}
-	if t, ok := e.Terminal(); ok {
-		if err := s.askSettings(t); err != nil {
-			return err
-		}
-		if err := s.askSecrets(t); err != nil {
-			return err
-		}
-	}
-	if missing := s.missing(); len(missing) > 0 {
-		return cli.Usage("missing: %s", strings.Join(missing, ", "))
+	if err := s.complete(); err != nil {
+		return err
 	}
 	e.Profile = r.name
 	return s.submit(ctx)

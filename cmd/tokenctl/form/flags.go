@@ -95,20 +95,16 @@ func settingFlags(f *cli.Flags, into *[]setting) {
 	})
 }
 
-// settingsFor makes of settings what tokend takes for the provider.
+// settingsFor makes of settings what tokend takes for the provider. tokend
+// refuses those that the provider does not have.
 func settingsFor(p token.Provider, given []setting) (map[string]any, error) {
-	settings := map[string]any{}
-	fields := slices.DeleteFunc(slices.Concat(p.Fields, commonSettings), func(f token.Field) bool { return f.Secret })
+	settings, fields := map[string]any{}, slices.Concat(p.Fields, commonSettings)
 	for _, s := range given {
-		i := slices.IndexFunc(fields, func(f token.Field) bool { return f.Name == s.name || s.flag != "--set" && f.Name == s.name+"s" })
-		if i < 0 {
-			var names []string
-			for _, f := range fields {
-				names = append(names, f.Name)
-			}
-			return nil, cli.Usage("%s: the provider %s has no setting %s; it has %s", s.flag, p.Name, s.name, strings.Join(names, ", "))
+		field := token.Field{Name: s.name}
+		if i := slices.IndexFunc(fields, func(f token.Field) bool { return f.Name == s.name || s.flag != "--set" && f.Name == s.name+"s" }); i >= 0 {
+			field = fields[i]
 		}
-		if err := addSetting(settings, fields[i], s); err != nil {
+		if err := addSetting(settings, field, s); err != nil {
 			return nil, err
 		}
 	}

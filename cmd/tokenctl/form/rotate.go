@@ -1,6 +1,7 @@
 package form
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -48,13 +49,8 @@ func Rotate(ctx context.Context, e *ui.Env, name string, r RotateRequest) error 
 	if err := s.readFiles(r.files); err != nil {
 		return err
 	}
-	if t, ok := e.Terminal(); ok {
-		if err := s.askSecrets(t); err != nil {
-			return err
-		}
-	}
-	if s.lacksSecret() {
-		return cli.Usage("missing: %s", secretFlags(s.provider))
+	if err := s.complete(); err != nil {
+		return err
 	}
 	return s.submit(ctx)
 }
@@ -107,19 +103,19 @@ func PublicKey(settings token.Settings) string {
 	return b.String()
 }
 
-// providerOf describes the provider of a profile.
+// providerOf describes the provider of a profile by its secrets: a new credential
+// changes no settings.
 func providerOf(ctx context.Context, e *ui.Env, name string) (p token.Provider, err error) {
 	status, err := e.ProfileStatus(ctx, name)
 	if err != nil {
 		return p, err
 	}
 	providers, err := Providers(ctx, e)
-	if err != nil {
-		return p, err
+	for _, p := range providers {
+		if p.Name == status.Provider {
+			p.Fields = slices.DeleteFunc(p.Fields, func(f token.Field) bool { return !f.Secret })
+			return p, nil
+		}
 	}
-	i := slices.IndexFunc(providers, func(p token.Provider) bool { return p.Name == status.Provider })
-	if i < 0 {
-		return p, cli.Usage("tokend does not know the provider %q of this profile", status.Provider)
-	}
-	return providers[i], nil
+	return p, cmp.Or(err, cli.Usage("tokend does not know the provider %q of this profile", status.Provider))
 }

@@ -1,7 +1,6 @@
 package form
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,15 +50,21 @@ func (s *submission) readFiles(files map[string]string) (err error) {
 			return err
 		}
 	}
-	return s.checkSecrets()
+	return nil
 }
 
-// checkSecrets refuses secrets that the provider does not take.
-func (s *submission) checkSecrets() error {
-	for _, field := range slices.Sorted(maps.Keys(s.request.Secrets)) {
-		if !slices.ContainsFunc(s.provider.Fields, func(f token.Field) bool { return f.Secret && f.Name == field }) {
-			return cli.Usage("%s: the provider %s does not take it; it takes %s", flagFor(field), s.provider.Name, cmp.Or(secretFlags(s.provider), "no secret"))
+// complete asks for what is missing, or refuses without a terminal.
+func (s *submission) complete() error {
+	if t, ok := s.Terminal(); ok {
+		if err := s.askSettings(t); err != nil {
+			return err
 		}
+		if err := s.askSecrets(t); err != nil {
+			return err
+		}
+	}
+	if missing := s.missing(); len(missing) > 0 {
+		return cli.Usage("missing: %s", strings.Join(missing, ", "))
 	}
 	return nil
 }
