@@ -37,10 +37,10 @@ func (c *Credentials) Bind(ctx context.Context) (profiles []string, err error) {
 	}
 	for _, rec := range records {
 		moved, err := c.bind(ctx, rec)
-		if err != nil && c.keys.State(ctx) != nil {
+		if err != nil {
 			return profiles, err
 		}
-		if moved && err == nil {
+		if moved {
 			profiles = append(profiles, rec.Profile)
 		}
 	}
@@ -50,11 +50,11 @@ func (c *Credentials) Bind(ctx context.Context) (profiles []string, err error) {
 	return profiles, replaceFile(filepath.Join(c.dir, boundNote), []byte("docs/security.md explains what the records here are bound to.\n"))
 }
 
-// bind binds the credentials of one record, and reports whether there were any to
-// bind.
+// bind binds the credentials of one record, and reports whether there were any
+// that could be bound.
 func (c *Credentials) bind(ctx context.Context, rec record) (moved bool, err error) {
 	if err := c.clear(ctx, &rec); err != nil { // what an earlier bind left, for one
-		return true, err
+		return false, err
 	}
 	next := rec
 	if rec.Pending != nil {
@@ -68,13 +68,17 @@ func (c *Credentials) bind(ctx context.Context, rec record) (moved bool, err err
 		}
 		old := s.credential(rec.Profile)
 		if *s, err = bound(*s); err != nil {
-			return true, err
+			return false, err
 		}
 		added = append(added, *s)
 		for _, field := range old.Fields {
 			account := s.credential(rec.Profile).Account(field)
-			if accounts[account], err = c.keys.Get(ctx, old.Account(field)); err != nil {
-				return true, err
+			accounts[account], err = c.keys.Get(ctx, old.Account(field))
+			if err != nil && c.keys.State(ctx) == nil {
+				return false, nil // lost or damaged
+			}
+			if err != nil {
+				return false, err
 			}
 		}
 	}
@@ -82,7 +86,7 @@ func (c *Credentials) bind(ctx context.Context, rec record) (moved bool, err err
 		return false, nil
 	}
 	if err := c.keep(ctx, rec, accounts, added...); err != nil {
-		return true, err
+		return false, err
 	}
 	return true, c.replace(ctx, rec, next)
 }
