@@ -33,7 +33,7 @@ func TestAddSendsWhatItIsGiven(t *testing.T) {
 	expires := nextYear()
 	for _, c := range []struct {
 		args     []string
-		settings token.Settings
+		settings map[string]any
 		secrets  map[string]string
 		expires  string
 	}{
