@@ -3,7 +3,6 @@ package form
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -126,18 +125,19 @@ func (s *submission) askAgain(t ui.Terminal, field string) (err error) {
 		s.Profile = s.request.Name
 		return err
 	}
-	i := slices.IndexFunc(s.provider.Fields, func(f token.Field) bool { return f.Name == field })
-	if i < 0 {
-		return fmt.Errorf("%s has no %s to ask for", s.provider.Name, field)
+	for _, f := range s.provider.Fields {
+		switch {
+		case f.Name != field:
+		case f.Secret:
+			delete(s.request.Secrets, field)
+			maps.DeleteFunc(s.from, func(_, of string) bool { return of == field })
+			return s.askSecret(t, f, isCompanion(s.provider, field))
+		default:
+			delete(s.request.Settings, field)
+			return s.askSetting(t, f)
+		}
 	}
-	f := s.provider.Fields[i]
-	if !f.Secret {
-		delete(s.request.Settings, field)
-		return s.askSetting(t, f)
-	}
-	delete(s.request.Secrets, field)
-	maps.DeleteFunc(s.from, func(_, of string) bool { return of == field })
-	return s.askSecret(t, f, isCompanion(s.provider, field))
+	return nil
 }
 
 // A profile's name is asked for like its fields.
