@@ -1,6 +1,7 @@
 package jose
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -80,9 +81,9 @@ type Fetch func(context.Context) (set strictjson.Object, from string, err error)
 
 // A Verifier verifies the JWTs of one issuer (RFC 7519 §7.2, RFC 8725).
 type Verifier struct {
-	rules     Rules
-	keys      *keySet
-	validator *jwt.Validator
+	rules  Rules
+	keys   *keySet
+	parser *jwt.Parser
 }
 
 // NewVerifier returns a verifier that knows no keys yet.
@@ -98,8 +99,8 @@ func NewVerifier(rules Rules, fetch Fetch) *Verifier {
 		}
 		return keys, nil
 	}}
-	return &Verifier{rules, keys, jwt.NewValidator(jwt.WithLeeway(rules.Leeway),
-		jwt.WithIssuer(rules.Issuer), jwt.WithAudience(rules.Audiences...), jwt.WithExpirationRequired(), jwt.WithIssuedAt())}
+	return &Verifier{rules, keys, jwt.NewParser(jwt.WithStrictDecoding(),
+		jwt.WithValidMethods(rules.Algorithms), jwt.WithLeeway(rules.Leeway), jwt.WithIssuer(rules.Issuer), jwt.WithAudience(rules.Audiences...), jwt.WithExpirationRequired(), jwt.WithIssuedAt())}
 }
 
 // Inherit takes over the keys that another Verifier of the same issuer knows, so
@@ -129,126 +130,95 @@ func (v *Verifier) Verify(ctx context.Context, raw token.Secret, remote bool) (t
 // is a flaw, or ErrUnavailable if the issuer's keys cannot be had. It makes no
 // request while they are known.
 func (v *Verifier) claims(ctx context.Context, text string) (map[string]any, error) {
-	t, err := parse(text)
+	h, err := readHeader(text)
 	switch {
 	case err != nil:
 		return nil, err
-	case !slices.Contains(v.rules.Algorithms, t.algorithm):
-		return nil, Flaw(ReasonAlgorithm, "the token's algorithm %s is not allowed", Quote(t.algorithm))
-	case v.rules.Strict && t.keyID == "":
+	case !slices.Contains(v.rules.Algorithms, h.algorithm):
+		return nil, Flaw(ReasonAlgorithm, "the token's algorithm %s is not allowed", Quote(h.algorithm))
+	case v.rules.Strict && h.keyID == "":
 		return nil, Flaw(ReasonUnknownKey, "the token's header has no kid")
 	}
-	key, err := v.keys.key(ctx, t.keyID, t.algorithm)
+	key, err := v.keys.key(ctx, h.keyID, h.algorithm)
 	if err != nil {
 		return nil, err
 	}
-	err = t.verify(key)
-	if errors.Is(err, errSignature) && t.keyID == "" {
+	c, err := v.parse(text, h.algorithm, key)
+	if errors.Is(err, errSignature) && h.keyID == "" {
 		// Without a kid, a token by a new key looks like a forgery by the old one.
 		known, unavailable := v.keys.look(ctx, time.Now().Round(0))
 		if unavailable != nil {
 			return nil, unavailable
 		}
-		if newer, found := known.find("", t.algorithm); found {
-			err = t.verify(newer)
+		if newer, found := known.find("", h.algorithm); found {
+			c, err = v.parse(text, h.algorithm, newer)
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	// Nothing is said of a payload that the issuer has not signed.
-	c, err := t.claims(v.rules.Strict)
-	if err == nil {
-		err = v.validate(c)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if v.rules.Type != "" && !sameType(t.typ, v.rules.Type) {
-		return nil, Flaw(ReasonUnsupported, "the token's typ is %s, not %q", Quote(t.typ), v.rules.Type)
+	if v.rules.Type != "" && !sameType(h.typ, v.rules.Type) {
+		return nil, Flaw(ReasonUnsupported, "the token's typ is %s, not %q", Quote(h.typ), v.rules.Type)
 	}
 	return c.Values(), nil
 }
 
-// A jws is a token in its parts (RFC 7515 §7.1), of which nothing is verified
-// yet. Keys and their addresses in its header (jwk, jku, x5c, x5u) are not even
-// read, because an attacker would bring them along (RFC 8725 §3.10). Many issuers
-// send them, so they are not a reason to refuse a token.
-type jws struct {
-	algorithm, keyID, typ string
-	signed                string // header and payload, as they are signed
-	payload, signature    []byte
-}
+// A header is what counts of a token's header (RFC 7515 §4.1). Keys and their
+// addresses in it (jwk, jku, x5c, x5u) are not even read, because an attacker
+// would bring them along (RFC 8725 §3.10). Many issuers send them, so they are
+// not a reason to refuse a token.
+type header struct{ algorithm, keyID, typ string }
 
-// parse reads a JWS in compact serialization. Its error is a flaw.
-func parse(text string) (t jws, err error) {
+// readHeader checks the form of a JWS in compact serialization (RFC 7515 §7.1),
+// and in its header what golang-jwt does not look at. Its error is a flaw.
+func readHeader(text string) (h header, err error) {
 	switch dots := strings.Count(text[:min(len(text), maxToken)], "."); {
 	case len(text) > maxToken:
-		return jws{}, Flaw(ReasonMalformed, "the token is longer than 16 KiB")
+		return header{}, Flaw(ReasonMalformed, "the token is longer than 16 KiB")
 	case dots == 4 || strings.HasPrefix(text, "{"):
-		return jws{}, Flaw(ReasonUnsupported, "the token is encrypted (JWE) or in JSON serialization, not a compact JWS")
+		return header{}, Flaw(ReasonUnsupported, "the token is encrypted (JWE) or in JSON serialization, not a compact JWS")
 	case dots != 2:
-		return jws{}, Flaw(ReasonMalformed, "the token is not a compact JWS, which has three parts with dots between them")
+		return header{}, Flaw(ReasonMalformed, "the token is not a compact JWS, which has three parts with dots between them")
 	}
 	var parts [3][]byte
 	for i, part := range strings.Split(text, ".") {
 		if parts[i], err = decodeBase64(part); err != nil {
-			return jws{}, Flaw(ReasonMalformed, "the token's %s is not canonical base64url", [...]string{"header", "payload", "signature"}[i])
+			return header{}, Flaw(ReasonMalformed, "the token's %s is not canonical base64url", [...]string{"header", "payload", "signature"}[i])
 		}
 	}
-	t.signed, t.payload, t.signature = text[:strings.LastIndexByte(text, '.')], parts[1], parts[2]
 	o, err := strictjson.Parse(parts[0])
 	if err != nil {
-		return jws{}, Flaw(ReasonMalformed, "the token's header is %v", err)
+		return header{}, Flaw(ReasonMalformed, "the token's header is %v", err)
 	}
 	// What would change the meaning of the rest: extensions that must be
 	// understood (RFC 7515 §4.1.11), a payload that is not encoded (RFC 7797),
 	// encryption and compression (RFC 7516 §4.1).
 	for _, name := range []string{"crit", "b64", "enc", "zip"} {
 		if o.Has(name) {
-			return jws{}, Flaw(ReasonUnsupported, "the token's header has %q, which is not supported", name)
+			return header{}, Flaw(ReasonUnsupported, "the token's header has %q, which is not supported", name)
 		}
 	}
-	for name, into := range map[string]*string{"alg": &t.algorithm, "kid": &t.keyID, "typ": &t.typ} {
+	for name, into := range map[string]*string{"alg": &h.algorithm, "kid": &h.keyID, "typ": &h.typ} {
 		if *into = o.Text(name); o.Has(name) && !o.IsText(name) {
-			return jws{}, Flaw(ReasonMalformed, "the token's %s is not a string", name)
+			return header{}, Flaw(ReasonMalformed, "the token's %s is not a string", name)
 		}
 	}
-	if t.algorithm == "" {
-		return jws{}, Flaw(ReasonMalformed, "the token's header names no algorithm")
+	if h.algorithm == "" {
+		return header{}, Flaw(ReasonMalformed, "the token's header names no algorithm")
 	}
-	return t, nil
-}
-
-var errSignature = Flaw(ReasonSignature, "the token's signature is not that of the issuer's key")
-
-// verify verifies the signature.
-func (t jws) verify(key publicKey) error {
-	if !slices.Contains(key.algorithms, t.algorithm) {
-		return Flaw(ReasonAlgorithm, "the token's algorithm %s is not that of its key", Quote(t.algorithm))
-	}
-	if method(t.algorithm).Verify(t.signed, t.signature, key.public) != nil {
-		return errSignature
-	}
-	return nil
-}
-
-func (t jws) claims(oneAudience bool) (claims, error) {
-	o, err := strictjson.Parse(t.payload)
-	if err != nil {
-		return claims{}, Flaw(ReasonMalformed, "the token's payload is %v", err)
-	}
-	return claims{o, oneAudience}, nil
+	return h, nil
 }
 
 // Unverified returns the payload of a token without verifying anything.
 func Unverified(text string) (strictjson.Object, error) {
-	t, err := parse(text)
-	if err != nil {
+	if _, err := readHeader(text); err != nil {
 		return nil, err
 	}
-	c, err := t.claims(false)
-	return c.Object, err
+	var c claims
+	if _, _, err := jwt.NewParser().ParseUnverified(text, &c); err != nil {
+		return nil, cmp.Or(c.flaw, errPayload)
+	}
+	return c.Object, c.flaw
 }
 
 // sameType compares media types, of which "application/" may be left out (RFC
@@ -258,16 +228,42 @@ func sameType(a, b string) bool {
 	return short(a) == short(b)
 }
 
-// validate has golang-jwt validate the claims, and says in a verdict's words what
-// it finds.
-func (v *Verifier) validate(c claims) error {
-	_, sub := c.GetSubject() // for which the library has no rule
-	err := errors.Join(v.validator.Validate(c), sub)
-	if err == nil {
-		return nil
+var (
+	errSignature = Flaw(ReasonSignature, "the token's signature is not that of the issuer's key")
+	errPayload   = Flaw(ReasonMalformed, "the token's payload is not a JSON object")
+)
+
+// parse has golang-jwt parse a token, verify its signature, and validate its
+// claims.
+func (v *Verifier) parse(text, algorithm string, key publicKey) (*claims, error) {
+	if !slices.Contains(key.algorithms, algorithm) {
+		return nil, Flaw(ReasonAlgorithm, "the token's algorithm %s is not that of its key", Quote(algorithm))
 	}
+	c := &claims{oneAudience: v.rules.Strict}
+	_, err := v.parser.ParseWithClaims(text, c, func(t *jwt.Token) (any, error) {
+		t.Method = method(algorithm)
+		return key.public, nil
+	})
+	if errors.Is(err, jwt.ErrTokenMalformed) { // by its payload, which the library parses first
+		dot := strings.LastIndexByte(text, '.')
+		signature, _ := decodeBase64(text[dot+1:])
+		if err = errPayload; method(algorithm).Verify(text[:dot], signature, key.public) != nil {
+			err = errSignature
+		}
+	}
+	if err != nil {
+		return nil, v.flaw(c, err)
+	}
+	return c, nil
+}
+
+// flaw says in a verdict's words what golang-jwt found.
+func (v *Verifier) flaw(c *claims, err error) error {
 	if f, ok := errors.AsType[*flaw](err); ok {
 		return f
+	}
+	if errors.Is(err, jwt.ErrTokenSignatureInvalid) {
+		return errSignature
 	}
 	for _, name := range []string{"iss", "aud", "exp"} {
 		if !c.Has(name) {
@@ -299,18 +295,35 @@ func (v *Verifier) validate(c claims) error {
 // Their errors are flaws.
 type claims struct {
 	strictjson.Object
+	flaw        error // why there is no Object
 	oneAudience bool
 }
 
-func (c claims) GetIssuer() (string, error)                   { return c.text("iss") }
-func (c claims) GetSubject() (string, error)                  { return c.text("sub") }
-func (c claims) GetExpirationTime() (*jwt.NumericDate, error) { return c.date("exp") }
-func (c claims) GetNotBefore() (*jwt.NumericDate, error)      { return c.date("nbf") }
-func (c claims) GetIssuedAt() (*jwt.NumericDate, error)       { return c.date("iat") }
+// UnmarshalJSON keeps a flaw for Validate: nothing is said of a payload that the
+// issuer has not signed.
+func (c *claims) UnmarshalJSON(text []byte) error {
+	if c.Object, c.flaw = strictjson.Parse(text); c.flaw != nil {
+		c.flaw = Flaw(ReasonMalformed, "the token's payload is %v", c.flaw)
+	}
+	return nil
+}
+
+// Validate checks what golang-jwt has no rule for, after it verified the
+// signature.
+func (c *claims) Validate() error {
+	_, err := c.GetSubject()
+	return cmp.Or(c.flaw, err)
+}
+
+func (c *claims) GetIssuer() (string, error)                   { return c.text("iss") }
+func (c *claims) GetSubject() (string, error)                  { return c.text("sub") }
+func (c *claims) GetExpirationTime() (*jwt.NumericDate, error) { return c.date("exp") }
+func (c *claims) GetNotBefore() (*jwt.NumericDate, error)      { return c.date("nbf") }
+func (c *claims) GetIssuedAt() (*jwt.NumericDate, error)       { return c.date("iat") }
 
 // GetAudience returns aud, which is a string or a list of them. Without
 // checking it, tokens that were made for others would do.
-func (c claims) GetAudience() (jwt.ClaimStrings, error) {
+func (c *claims) GetAudience() (jwt.ClaimStrings, error) {
 	list := c.Texts("aud")
 	switch {
 	case !c.Has("aud"):
@@ -325,7 +338,7 @@ func (c claims) GetAudience() (jwt.ClaimStrings, error) {
 	return list, nil
 }
 
-func (c claims) text(name string) (string, error) {
+func (c *claims) text(name string) (string, error) {
 	if c.Has(name) && !c.IsText(name) {
 		return "", Flaw(ReasonBadClaim, "the token's %s is not a string", name)
 	}
@@ -334,7 +347,7 @@ func (c claims) text(name string) (string, error) {
 
 // date reads a NumericDate (RFC 7519 §2): a number of seconds, perhaps with a
 // fraction.
-func (c claims) date(name string) (*jwt.NumericDate, error) {
+func (c *claims) date(name string) (*jwt.NumericDate, error) {
 	if !c.Has(name) {
 		return nil, nil
 	}
