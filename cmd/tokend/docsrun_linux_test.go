@@ -418,12 +418,15 @@ func (tty *terminal) watch() {
 	}
 }
 
+// markPastes has the terminal mark what is pasted; it may follow a question.
+const markPastes = "\x1b[?2004h"
+
 // answer types a line after each question, which ends in a colon and a space.
 func (tty *terminal) answer(lines []string) {
 	for _, line := range lines {
 		shown := ""
 		for more := range tty.seen {
-			if shown += more; strings.HasSuffix(shown, ": ") {
+			if shown += more; strings.HasSuffix(strings.TrimSuffix(shown, markPastes), ": ") {
 				break
 			}
 		}
