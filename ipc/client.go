@@ -45,9 +45,7 @@ func (c *Client) Get(ctx context.Context, name string, q token.Query) (token.Gra
 	defer func() { _ = a.conn.Close() }()
 	body, err := a.body(ctx)
 	if q.Trace != nil {
-		if q.Trace != nil {
-			q.Trace.Take(traceIn(body))
-		}
+		q.Trace.Take(traceIn(body))
 	}
 	if err != nil {
 		return token.Grant{}, err
