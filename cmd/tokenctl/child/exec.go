@@ -1,6 +1,7 @@
 package child
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -287,8 +288,33 @@ func msiEnv(env []string, lease *ipc.MSILease) []string {
 		name, _, _ := strings.Cut(e, "=")
 		return slices.Contains(others, name)
 	})
-	return append(env, "IDENTITY_ENDPOINT="+lease.Endpoint, "IDENTITY_HEADER="+lease.Header.Reveal())
+	return append(withoutProxy(env), "IDENTITY_ENDPOINT="+lease.Endpoint, "IDENTITY_HEADER="+lease.Header.Reveal())
 }
+
+// withoutProxy keeps requests to what a program is lent on loopback away from the
+// user's proxies. Of the two variables a program reads one: some prefer the
+// lower-case one, others the upper-case one.
+func withoutProxy(env []string) []string {
+	names := []string{"NO_PROXY", "no_proxy"}
+	var values [2]string
+	for _, e := range env {
+		name, value, _ := strings.Cut(e, "=")
+		if i := slices.Index(names, name); i >= 0 {
+			values[i] = value
+		}
+	}
+	for i, name := range names {
+		value := cmp.Or(values[i], values[1-i])
+		if value != "*" { // which stands for all hosts if it is alone
+			value = strings.TrimPrefix(value+","+loopback, ",")
+		}
+		env = append(env, name+"="+value)
+	}
+	return env
+}
+
+// loopback is where tokend lends endpoints (ipc/ipcserver/msi.go).
+const loopback = "127.0.0.1"
 
 // keepLease keeps the endpoint until ctx ends: after a restart of tokend, it
 // asks for the same endpoint again.
