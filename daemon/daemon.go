@@ -62,6 +62,10 @@ type Credentials interface {
 	Promote(ctx context.Context, profile string) error
 	Abandon(ctx context.Context, profile string) error
 	Delete(ctx context.Context, profile string) error
+	// Copy keeps the credentials of a profile for another one, which has none.
+	Copy(ctx context.Context, from, to string) error
+	// Others returns the profiles that have credentials and are not among these.
+	Others(profiles []string) []string
 }
 
 // A Daemon serves tokens. Its methods may be called from any goroutine; Run must

@@ -366,3 +366,53 @@ func (d *Daemon) Remove(ctx context.Context, name string) error {
 	d.deps.Log.Info("profile removed", "profile", name)
 	return nil
 }
+
+// Rename gives a profile another name: it copies the secrets, then moves the file,
+// then deletes the old secrets. After someone renamed the file, only the secrets
+// are left to move. tokend obtains new tokens.
+func (d *Daemon) Rename(ctx context.Context, name, to string) error {
+	if err := cmp.Or(d.requireAdmin(ctx), token.CheckName(name), token.CheckName(to)); err != nil {
+		return err
+	}
+	done, err := d.change(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	creds, from, into := d.deps.Credentials, d.dirs.ProfileFile(name), d.dirs.ProfileFile(to)
+	_, hasSecrets := creds.Current(name)
+	_, isTaken := creds.Current(to)
+	_, isThere := os.Lstat(from)
+	_, isNew := os.Lstat(into)
+	isMoved := isThere != nil && isNew == nil && hasSecrets == nil
+	switch {
+	case !errors.Is(isTaken, token.ErrNotFound), isNew == nil && !isMoved:
+		return &token.Error{Code: token.ErrExists, Field: "name", Message: fmt.Sprintf("profile %q exists already (%s)", to, into)}
+	case isThere != nil && !isMoved:
+		return noProfile(name)
+	}
+	if !isMoved {
+		if _, err := d.state.Load().OpenStored(d.dirs, name); err != nil {
+			return err
+		}
+	}
+	if err := creds.Copy(ctx, name, to); err != nil {
+		return err
+	}
+	if !isMoved {
+		if err := os.Rename(from, into); err != nil {
+			return errors.Join(invalid("", "%s", err.Error()), creds.Delete(context.WithoutCancel(ctx), to))
+		}
+	}
+	_ = creds.Delete(ctx, name) // status lists what is left
+	if next := d.state.Load().next(); next.profiles[name] != nil {
+		d.retire(next, name)
+		d.state.Store(next)
+	}
+	d.deps.Log.Info("profile renamed", "profile", name, "to", to)
+	p, err := d.state.Load().OpenStored(d.dirs, to)
+	if err == nil {
+		d.activate(p, p.Credential, mint.Proof{})
+	}
+	return err
+}

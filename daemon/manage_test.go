@@ -3,6 +3,7 @@ package daemon_test
 import (
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -203,6 +204,74 @@ func TestRotateOfAProfileThatChanges(t *testing.T) {
 			})
 		})
 	}
+}
+
+// state returns the daemon's status.
+func (in *installation) state() token.Status {
+	in.t.Helper()
+	st, err := in.daemon.Status(in.t.Context())
+	must(in.t, err)
+	return st
+}
+
+func TestRename(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.start()
+		in.add(addition("old", "s3cret"))
+		in.add(addition("other", "s3cret"))
+		in.locked.Store(true)
+		if err := in.daemon.Rename(t.Context(), "old", "new"); !errors.Is(err, token.ErrLocked) {
+			t.Errorf("with the keyring locked: %v", err)
+		}
+		in.locked.Store(false)
+		in.get("old", token.Query{}) // and nothing is lost
+		for to, want := range map[string]token.Code{"other": token.ErrExists, "old": token.ErrExists, "../x": token.ErrInvalid} {
+			if err := in.daemon.Rename(t.Context(), "old", to); !errors.Is(err, want) {
+				t.Errorf("to %q: %v, want %v", to, err, want)
+			}
+		}
+		must(t, in.daemon.Rename(t.Context(), "old", "new"))
+		for range 2 {
+			in.refused("old", token.Query{}, token.ErrNotFound)
+			in.get("new", token.Query{})
+			if st := in.state(); len(st.Profiles) != 2 || len(st.Orphans) > 0 {
+				t.Errorf("profiles %d, secrets without one: %q", len(st.Profiles), st.Orphans)
+			}
+			in.restart()
+		}
+		if err := in.daemon.Rename(t.Context(), "old", "new"); !errors.Is(err, token.ErrExists) {
+			t.Errorf("renamed twice: %v", err)
+		}
+		if err := in.daemon.Rename(t.Context(), "old", "newer"); !errors.Is(err, token.ErrNotFound) {
+			t.Errorf("one that is not there: %v", err)
+		}
+	})
+}
+
+// Secrets whose profile's file is gone are listed until they are removed or moved; a
+// file that cannot be read is a profile's, too.
+func TestSecretsWithoutAProfile(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.profile("bad", "provider = 1")
+		in.start()
+		in.add(addition("deleted", "s3cret"))
+		in.add(addition("moved", "s3cret"))
+		must(t, os.Remove(in.dirs.ProfileFile("deleted")))
+		must(t, os.Rename(in.dirs.ProfileFile("moved"), in.dirs.ProfileFile("to")))
+		_ = in.daemon.Reload(t.Context()) // which names the bad file
+		for range 2 {
+			if got := in.state().Orphans; !slices.Equal(got, []string{"deleted", "moved"}) {
+				t.Errorf("listed: %q", got)
+			}
+			in.restart()
+		}
+		must(t, in.daemon.Remove(t.Context(), "deleted"))
+		must(t, in.daemon.Rename(t.Context(), "moved", "to"))
+		in.get("to", token.Query{})
+		if got := in.state().Orphans; len(got) > 0 {
+			t.Errorf("listed: %q", got)
+		}
+	})
 }
 
 func TestRemove(t *testing.T) {

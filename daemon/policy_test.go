@@ -120,6 +120,7 @@ func TestWhoMayManageProfiles(t *testing.T) {
 				return err
 			},
 			"remove": func(ctx context.Context) error { return d.Remove(ctx, "missing") },
+			"rename": func(ctx context.Context) error { return d.Rename(ctx, "missing", "other") },
 			"reload": func(ctx context.Context) error { return d.Reload(ctx) },
 		}
 		for name, call := range calls {

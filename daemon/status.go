@@ -2,7 +2,9 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"os/user"
@@ -28,6 +30,11 @@ func (d *Daemon) Status(ctx context.Context) (token.Status, error) {
 		out.ConfigErrors = slices.Sorted(maps.Values(st.bad))
 		for _, text := range st.admins.Unknown {
 			out.ConfigErrors = append(out.ConfigErrors, d.dirs.ConfigFile()+": "+text)
+		}
+		for _, name := range d.deps.Credentials.Others(slices.Collect(maps.Keys(st.profiles))) {
+			if _, err := os.Lstat(d.dirs.ProfileFile(name)); errors.Is(err, fs.ErrNotExist) {
+				out.Orphans = append(out.Orphans, name)
+			}
 		}
 	}
 	switch {

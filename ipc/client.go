@@ -157,6 +157,11 @@ func (c *Client) Remove(ctx context.Context, name string) error {
 	return c.ask(ctx, call{method: "DELETE", path: ProfilePath, name: name}, nil)
 }
 
+// Rename gives a profile and its secrets another name.
+func (c *Client) Rename(ctx context.Context, name, to string) error {
+	return c.ask(ctx, call{method: "POST", path: ProfilePath, name: name, suffix: RenameSuffix, body: Renaming{to}}, nil)
+}
+
 // Reload has the daemon read its configuration again. ErrInvalid names the
 // files that are bad; their profiles stay as they were.
 func (c *Client) Reload(ctx context.Context) error {

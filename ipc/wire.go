@@ -36,9 +36,10 @@ const (
 	EventsPath     = "/v1/events"
 	MetricsPath    = "/metrics"
 
-	// InvalidateSuffix and RotateSuffix follow the name.
+	// These follow the name.
 	InvalidateSuffix = "/invalidate"
 	RotateSuffix     = "/rotate"
+	RenameSuffix     = "/rename"
 )
 
 // MaxBody bounds the body of a request, in bytes, and MaxAnswer that of an
@@ -62,6 +63,11 @@ type ProfileList struct {
 // ProviderList answers GET /v1/providers.
 type ProviderList struct {
 	Providers []token.Provider `json:"providers"`
+}
+
+// Renaming is the body of POST /v1/profiles/NAME/rename.
+type Renaming struct {
+	Name string `json:"name"`
 }
 
 // Exchange is the body of POST /v1/exchange/NAME.

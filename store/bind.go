@@ -31,7 +31,7 @@ func (c *Credentials) Bind(ctx context.Context) (profiles []string, err error) {
 		return nil, err
 	}
 	defer c.leave()
-	records, _ := c.records() // one that cannot be read is refused anyway
+	records, _ := c.records(nil) // one that cannot be read is refused anyway
 	if err := c.keys.State(ctx); err != nil && len(records) > 0 {
 		return nil, err
 	}

@@ -313,6 +313,52 @@ func (c *Credentials) Delete(ctx context.Context, profile string) error {
 	return c.remove(profile)
 }
 
+// Copy keeps the credentials of one profile for another, which must have none, and
+// reads each secret back.
+func (c *Credentials) Copy(ctx context.Context, from, to string) error {
+	if _, _, err := c.Kept(from); err != nil {
+		return err
+	}
+	if err := c.enter(ctx); err != nil {
+		return err
+	}
+	defer c.leave()
+	rec, err := c.read(from)
+	if err != nil || len(rec.kept()) == 0 {
+		return err
+	}
+	accounts := map[string]token.Secret{}
+	var added []stored
+	for _, s := range rec.kept() {
+		added = append(added, *s)
+		for _, field := range s.Fields {
+			account := s.credential(to).Account(field)
+			if accounts[account], err = c.keys.Get(ctx, s.credential(from).Account(field)); err != nil {
+				return err
+			}
+		}
+	}
+	if err := c.keep(ctx, record{Profile: to}, accounts, added...); err != nil {
+		return err
+	}
+	return c.write(record{Profile: to, stored: rec.stored, Pending: rec.Pending})
+}
+
+// Others returns the profiles that have a credential and are not among these.
+func (c *Credentials) Others(profiles []string) (others []string) {
+	known := map[string]bool{}
+	for _, name := range profiles {
+		known[fileName(name)+recordSuffix] = true
+	}
+	all, _ := c.records(known) // doctor shows what cannot be read
+	for _, rec := range all {
+		if len(rec.kept()) > 0 {
+			others = append(others, rec.Profile)
+		}
+	}
+	return others
+}
+
 // clear deletes the secrets of rec's leftovers and forgets them.
 func (c *Credentials) clear(ctx context.Context, rec *record) error {
 	if len(rec.Leftovers) == 0 {
@@ -372,9 +418,9 @@ func credentialError(of string, err error) error {
 	return fail(token.ErrKeystore, "credential-record", err, "%s: record of its credential: %v", of, err)
 }
 
-// records reads the records of all profiles, those that can be read also if
-// there is an error.
-func (c *Credentials) records() (all []record, err error) {
+// records reads the records of all profiles but those whose files are named, those
+// that can be read also if there is an error.
+func (c *Credentials) records(but map[string]bool) (all []record, err error) {
 	entries, err := os.ReadDir(c.dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
@@ -383,7 +429,7 @@ func (c *Credentials) records() (all []record, err error) {
 		return nil, credentialError(c.dir, err)
 	}
 	for _, e := range entries {
-		if filepath.Ext(e.Name()) != recordSuffix || strings.HasPrefix(e.Name(), ".") {
+		if filepath.Ext(e.Name()) != recordSuffix || strings.HasPrefix(e.Name(), ".") || but[e.Name()] {
 			continue
 		}
 		rec, readErr := readRecord(filepath.Join(c.dir, e.Name()))
@@ -402,7 +448,7 @@ func (c *Credentials) records() (all []record, err error) {
 // accounts lists what is in the keystore for all profiles. It deletes former
 // credentials first. Its caller has the turn.
 func (c *Credentials) accounts(ctx context.Context) (accounts []string, err error) {
-	records, err := c.records()
+	records, err := c.records(nil)
 	if err != nil {
 		return nil, err
 	}

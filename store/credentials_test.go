@@ -286,3 +286,26 @@ func FuzzCredentialRecord(f *testing.F) {
 		}
 	})
 }
+
+// Wherever a copy ends early, the credential that it was made of stays whole, and
+// the next copy completes.
+func TestACopyThatIsInterrupted(t *testing.T) {
+	for after := range 12 {
+		m := newMemory()
+		c := NewCredentials(filepath.Join(t.TempDir(), "credentials"), m)
+		val(c.Put(t.Context(), "old", secretsOf("k1", "i1"), bare))
+		val(c.PutPending(t.Context(), "old", secretsOf("k2", "i2"), bare))
+		m.err, m.after = errors.New("interrupted"), after
+		err := c.Copy(t.Context(), "old", "new")
+		m.err = nil
+		wantWhole(t, c, "old", secretsOf("k1", "i1"))
+		if (err != nil) != (len(c.Others([]string{"old"})) == 0) {
+			t.Errorf("after %d steps: %v, and there is %q", after, err, c.Others([]string{"old"}))
+		}
+		must(t, c.Copy(t.Context(), "old", "new"))
+		must(t, c.Delete(t.Context(), "old"))
+		wantWhole(t, c, "new", secretsOf("k1", "i1"))
+		must(t, c.Promote(t.Context(), "new"))
+		wantOnly(t, m, c, "new")
+	}
+}

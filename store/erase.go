@@ -32,7 +32,7 @@ func Erase(ctx context.Context, stateDir, credentialsDir string) error {
 		return nil
 	}
 	credentials := NewCredentials(credentialsDir, keyring)
-	records, err := credentials.records()
+	records, err := credentials.records(nil)
 	if err != nil {
 		return err
 	}

@@ -70,7 +70,7 @@ var commands = []struct {
 	{"get", getCommand}, {"curl", curlCommand}, {"exec", execCommand}, {"helper", helperCommand}, {"setup", setupCommand},
 	{"sign", signCommand}, {"verify", verifyCommand}, {"add", addCommand}, {"import", importCommand}, {"list", listCommand},
 	{"show", showCommand}, {"status", statusCommand}, {"invalidate", invalidateCommand}, {"rotate", rotateCommand},
-	{"public-key", publicKeyCommand}, {"remove", removeCommand}, {"reload", reloadCommand}, {"events", eventsCommand},
+	{"public-key", publicKeyCommand}, {"remove", removeCommand}, {"rename", renameCommand}, {"reload", reloadCommand}, {"events", eventsCommand},
 	{"doctor", doctorCommand}, {"keystore", keystoreCommand}, {"unlock", unlockCommand}, {"explain", explainCommand},
 	{"version", versionCommand},
 }

@@ -212,7 +212,10 @@ func (b *backend) Verify(_ context.Context, name string, raw token.Secret, remot
 }
 
 func (b *backend) Remove(_ context.Context, name string) error { return b.note("remove " + name) }
-func (b *backend) Reload(context.Context) error                { return b.note("reload") }
+func (b *backend) Rename(_ context.Context, name, to string) error {
+	return b.note("rename " + name + " " + to)
+}
+func (b *backend) Reload(context.Context) error { return b.note("reload") }
 
 func (b *backend) Watch(_ context.Context, names []string) (token.Events, error) {
 	err := b.note("watch " + strings.Join(names, " "))
@@ -530,6 +533,22 @@ func TestRemoveWantsAYes(t *testing.T) {
 	if !slices.Equal(b.calls, []string{"remove clms"}) {
 		t.Errorf("it asked tokend for %q", b.calls)
 	}
+}
+
+func TestRename(t *testing.T) {
+	b := newBackend()
+	socket := serve(t, b)
+	for _, args := range [][]string{{"rename", "clms"}, {"rename", "a", "b", "c"}, {"rename", "clms", "../x"}} {
+		if got := call(t, socket, nil, args...); got.status != ui.ExitUsage || len(b.calls) > 0 {
+			t.Errorf("%q: %+v, asked tokend for %q", args, got, b.calls)
+		}
+	}
+	call(t, socket, nil, "rename", "clms", "land").wants(t, ui.ExitOK, "Renamed clms to land.\n", "")
+	if !slices.Equal(b.calls, []string{"rename clms land"}) {
+		t.Errorf("it asked tokend for %q", b.calls)
+	}
+	b.status.Orphans = []string{"old"}
+	call(t, socket, nil, "status").wants(t, ui.ExitOK, "tokenctl remove old", "")
 }
 
 func TestReload(t *testing.T) {

@@ -222,6 +222,11 @@ func warningsText(s ui.Screen, st token.Status) string {
 			lines = append(lines, p.Name+": "+warning)
 		}
 	}
+	var orphans []string
+	for _, name := range st.Orphans {
+		orphans = append(orphans, name+": delete them with tokenctl remove "+ui.Word(name)+", or, if you renamed the file, move them with tokenctl rename "+ui.Word(name)+" NEW")
+	}
 	return s.Section("Warnings", ui.Warn, lines) +
+		s.Section("Secrets without a profile, whose file was deleted or renamed", ui.Warn, orphans) +
 		s.Section("Files that could not be loaded (what was loaded before stays)", ui.Bad, st.ConfigErrors)
 }

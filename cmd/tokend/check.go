@@ -43,7 +43,7 @@ func checkConfig(ctx context.Context, dirs profile.Dirs, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	checks := append(checkProfiles(st, dirs), w.checkCredentials(st.Profiles)...)
+	checks := append(checkProfiles(st, dirs), w.checkCredentials(st)...)
 	for _, c := range checks {
 		fmt.Fprintln(out, ui.Printable(c.Text))
 	}

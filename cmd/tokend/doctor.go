@@ -209,7 +209,7 @@ func (deps *deps) examine(dirs profile.Dirs, install func() store.KeystoreConfig
 		issuers := issuersOf(st.Profiles)
 		report.Proxy = providers.ProxyFor(client, append(issuers, "https://issuer.invalid")[0])
 		report.Checks = slices.Concat(report.Checks, checkSetup(in), checkSandbox(st.Sandbox), checkProfiles(st, dirs), checkFiles(dirs, in),
-			deps.checkCredentials(st.Profiles), []token.Check{ok("proxy", "proxy for issuers: %s", cmp.Or(report.Proxy, "none"))}, checkIssuers(ctx, client, issuers))
+			deps.checkCredentials(st), []token.Check{ok("proxy", "proxy for issuers: %s", cmp.Or(report.Proxy, "none"))}, checkIssuers(ctx, client, issuers))
 		return report
 	}
 }
@@ -263,9 +263,14 @@ func checkProfiles(st token.Status, dirs profile.Dirs) (checks []token.Check) {
 	return checks
 }
 
-// checkCredentials finds profiles whose secret is missing, or must not be used.
-func (deps *deps) checkCredentials(profiles []token.ProfileStatus) (checks []token.Check) {
-	for _, p := range profiles {
+// checkCredentials finds profiles whose secret is missing, or must not be used, and
+// secrets without a profile.
+func (deps *deps) checkCredentials(st token.Status) (checks []token.Check) {
+	for _, name := range st.Orphans {
+		checks = append(checks, warn("secrets", "there are secrets of "+name+", and no profile: its file was deleted or renamed",
+			"tokenctl remove "+name+" deletes them; if you renamed the file: tokenctl rename "+name+" NEW"))
+	}
+	for _, p := range st.Profiles {
 		kind, known := providers.Lookup(p.Provider)
 		needs := known && p.Does != "verifies" && slices.ContainsFunc(kind.Fields(), func(f token.Field) bool { return f.Secret })
 		switch _, err := deps.Credentials.Current(p.Name); {

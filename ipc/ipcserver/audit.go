@@ -13,7 +13,7 @@ type Event struct {
 	// Program is what the caller's process called itself, an unverified label.
 	Program string
 	// Do is the operation: connect (by a caller who is not let in), get, exchange, sign, verify, invalidate, add,
-	// rotate, remove, reload, unlock or migrate (of the keystore).
+	// rotate, remove, rename (of the old name and of the new), reload, unlock or migrate (of the keystore).
 	Do string
 	// Profile is the profile's name, empty if none was named or found.
 	Profile string
@@ -83,6 +83,14 @@ func (a *audited) Rotate(ctx context.Context, p token.CreateProfile) (token.Crea
 
 func (a *audited) Remove(ctx context.Context, name string) error {
 	return a.note(ctx, Event{Do: "remove", Profile: name}, a.Backend.Remove(ctx, name))
+}
+
+func (a *audited) Rename(ctx context.Context, name, to string) error {
+	err := a.note(ctx, Event{Do: "rename", Profile: name}, a.Backend.Rename(ctx, name, to))
+	if err == nil {
+		_ = a.note(ctx, Event{Do: "rename", Profile: to}, nil)
+	}
+	return err
 }
 
 func (a *audited) Reload(ctx context.Context) error {

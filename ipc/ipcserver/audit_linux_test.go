@@ -30,6 +30,7 @@ func TestAudit(t *testing.T) {
 	_, _ = c.Sign(ctx, "none", token.Request{URL: "https://x.example/y?z"})
 	_ = c.Invalidate(ctx, "clms", token.NewSecret("CANARY"))
 	_ = c.Remove(ctx, "none")
+	_ = c.Rename(ctx, "clms", "land")
 	_ = c.Reload(ctx)
 	_, _ = c.Migrate(ctx, token.KeystoreChoice{Keystore: "os"})
 	b.fail = token.ErrDenied
@@ -45,6 +46,7 @@ func TestAudit(t *testing.T) {
 		{Do: "sign", Profile: "none", Origin: "https://x.example:443", Code: token.ErrNotFound},
 		{Do: "invalidate", Profile: "clms"},
 		{Do: "remove", Profile: "none", Code: token.ErrNotFound},
+		{Do: "rename", Profile: "clms"}, {Do: "rename", Profile: "land"},
 		{Do: "reload"},
 		{Do: "migrate"},
 		{Do: "unlock", Code: token.ErrDenied},

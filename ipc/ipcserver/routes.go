@@ -37,6 +37,7 @@ func (h *handler) table() []route {
 		{"GET", ipc.ProfilePath, "", "show", false, h.profile},
 		{"DELETE", ipc.ProfilePath, "", "remove", false, h.remove},
 		{"POST", ipc.ProfilePath, ipc.RotateSuffix, "rotate", false, with(nil, h.rotate)},
+		{"POST", ipc.ProfilePath, ipc.RenameSuffix, "rename", false, with(nil, h.rename)},
 		{"GET", ipc.ProvidersPath, "", "providers", false, h.providers},
 		{"GET", ipc.StatusPath, "", "status", false, h.status},
 		{"POST", ipc.ReloadPath, "", "reload", false, h.reload},
@@ -200,6 +201,10 @@ func (h *handler) rotate(c *call, in ipc.ProfileBody) error {
 }
 
 func (h *handler) remove(c *call) error { return c.done(h.backend.Remove(c.Context(), c.name)) }
+
+func (h *handler) rename(c *call, to ipc.Renaming) error {
+	return c.done(h.backend.Rename(c.Context(), c.name, to.Name))
+}
 
 func (h *handler) reload(c *call) error { return c.done(h.backend.Reload(c.Context())) }
 

@@ -32,6 +32,7 @@ type Backend interface {
 	Add(ctx context.Context, a token.CreateProfile) (token.Created, error)
 	Rotate(ctx context.Context, a token.CreateProfile) (token.Created, error)
 	Remove(ctx context.Context, name string) error
+	Rename(ctx context.Context, name, to string) error
 	Reload(ctx context.Context) error
 	Watch(ctx context.Context, profiles []string) (token.Events, error)
 	Doctor(ctx context.Context) (token.Report, error)

@@ -155,6 +155,17 @@ func (b *memory) Remove(_ context.Context, name string) error {
 	return err
 }
 
+func (b *memory) Rename(_ context.Context, name, to string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	kept, err := b.find(name)
+	if err == nil {
+		delete(b.tokens, name)
+		b.tokens[to] = kept
+	}
+	return err
+}
+
 // A request of "https://x/broken" is signed in a way that no header can carry.
 func (b *memory) Sign(_ context.Context, name string, r token.Request) (token.Signed, error) {
 	b.mu.Lock()
@@ -380,6 +391,9 @@ func TestEveryMethodCrossesTheSocket(t *testing.T) {
 	}
 	if err := c.Reload(ctx); err != nil {
 		t.Errorf("Reload: %v", err)
+	}
+	if err := errors.Join(c.Rename(ctx, "clms", "land"), c.Rename(ctx, "land", "clms")); err != nil {
+		t.Errorf("Rename: %v", err)
 	}
 	if err := c.Remove(ctx, "clms"); err != nil {
 		t.Errorf("Remove: %v", err)

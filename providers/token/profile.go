@@ -216,6 +216,9 @@ type Status struct {
 	Sandbox string `json:"sandbox,omitempty"`
 	// ConfigErrors are the files that could not be loaded. What they contained
 	// before stays active.
-	ConfigErrors []string        `json:"config_errors,omitempty"`
-	Profiles     []ProfileStatus `json:"profiles"`
+	ConfigErrors []string `json:"config_errors,omitempty"`
+	// Orphans are the names under which there are secrets, but no profile: its file
+	// was deleted or renamed.
+	Orphans  []string        `json:"orphans,omitempty"`
+	Profiles []ProfileStatus `json:"profiles"`
 }

@@ -229,6 +229,7 @@ func (s Situation) unchanged() []string {
 	text := map[string]string{
 		"add":        "Nothing was saved.",
 		"remove":     "Nothing was removed.",
+		"rename":     "The profile has its old name.",
 		"rotate":     "The old secret or key is still in use.",
 		"migrate":    "All secrets are where they were.",
 		"invalidate": "Nothing was dropped.",
