@@ -66,7 +66,7 @@ func getCommand(e *ui.Env) *cli.Command {
 			if wait <= 0 {
 				return cli.Usage("--timeout must be more than 0")
 			}
-			q.Scope = strings.Join(scopes, " ")
+			q.Scope, q.URL = strings.Join(scopes, " "), token.WithoutUser(q.URL)
 			if trace {
 				q.Trace = token.NewTrace()
 			}

@@ -11,6 +11,7 @@ import (
 	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokenctl/helper"
 	"tokend/cmd/tokenctl/ui"
+	"tokend/providers/token"
 )
 
 const helperText = `  tokenctl helper git get
@@ -94,7 +95,7 @@ func helperFlags(e *ui.Env, call *helper.Call) error {
 		case name == "--profile":
 			call.Profile = value
 		default:
-			call.Hosts = append(call.Hosts, value)
+			call.Hosts = append(call.Hosts, token.WithoutUser(value))
 		}
 	}
 	return nil

@@ -115,7 +115,7 @@ func readHost(ctx context.Context, e *ui.Env, t setup.Tool, r *setup.Request, ho
 	if !strings.Contains(r.Host, "://") {
 		r.Host = "https://" + r.Host
 	}
-	r.Host = strings.TrimSuffix(r.Host, "/")
+	r.Host = token.WithoutUser(strings.TrimSuffix(r.Host, "/"))
 	if err := token.CheckHost(r.Host); err != nil {
 		return cli.Usage("%v", err)
 	}

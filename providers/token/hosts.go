@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -78,6 +79,20 @@ func parseURL(text string) (*url.URL, error) {
 	return u, nil
 }
 
+// WithoutUser returns a URL as people copy it without the user (and password) that
+// it may name before its host. A text that could be read in two ways stays as it is.
+func WithoutUser(text string) string {
+	scheme, rest, _ := strings.Cut(text, "://")
+	authority := rest
+	if end := strings.IndexAny(rest, `/?#\`); end >= 0 {
+		authority = rest[:end]
+	}
+	if strings.Count(authority, "@") != 1 {
+		return text
+	}
+	return scheme + "://" + rest[strings.Index(rest, "@")+1:]
+}
+
 // IsLoopback reports whether a URL's host is written as this machine: localhost
 // or a loopback address, an IPv6 one in brackets or not. It resolves no names.
 func IsLoopback(host string) bool {
@@ -115,7 +130,20 @@ func pathOf(u *url.URL) string {
 	return u.EscapedPath() // as it was written, since it needs no RawPath
 }
 
+// pathWithin reports whether a path begins with the segments of prefix. How each
+// is escaped makes no difference: git says a path unescaped, and "%c3%bc" is
+// "%C3%BC".
 func pathWithin(prefix, path string) bool {
-	prefix = strings.TrimSuffix(prefix, "/")
-	return path == prefix || strings.HasPrefix(path, prefix+"/")
+	want, have := segments(strings.TrimSuffix(prefix, "/")), segments(path)
+	return len(have) >= len(want) && slices.Equal(have[:len(want)], want)
+}
+
+func segments(path string) []string {
+	list := strings.Split(path, "/")
+	for i, s := range list {
+		if plain, err := url.PathUnescape(s); err == nil {
+			list[i] = plain
+		}
+	}
+	return list
 }

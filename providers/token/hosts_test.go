@@ -102,3 +102,15 @@ func FuzzMatchHost(f *testing.F) {
 		t.Errorf("%q is claimed by %s", target, host)
 	})
 }
+
+func TestWithoutUser(t *testing.T) {
+	for text, want := range map[string]string{
+		"https://org@dev.azure.com/org/_git/app": "https://dev.azure.com/org/_git/app", "https://me:p%40ss@h": "https://h", "https://me@h?x@y": "https://h?x@y",
+		"https://h/a@b": "https://h/a@b", "https://h": "https://h", "h": "h", "": "", "me@h": "me@h", "https://a@b@h/": "https://a@b@h/",
+		`https://evil\@h/`: `https://evil\@h/`, "https://evil#@h/": "https://evil#@h/", "https://evil?@h/": "https://evil?@h/",
+	} {
+		if got := WithoutUser(text); got != want {
+			t.Errorf("%s: %s, want %s", text, got, want)
+		}
+	}
+}

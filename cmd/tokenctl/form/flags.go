@@ -116,6 +116,9 @@ func addSetting(settings map[string]any, f token.Field, s setting) error {
 	switch {
 	case f.List:
 		list, _ := before.([]string)
+		if f.Name == "hosts" {
+			s.value = token.WithoutUser(s.value)
+		}
 		settings[f.Name] = append(list, s.value)
 	case f.Table:
 		name, value, ok := strings.Cut(s.value, "=")

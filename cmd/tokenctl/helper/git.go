@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"unicode"
@@ -93,12 +94,17 @@ func parseGit(text []byte) (r gitRequest, err error) {
 	return r, nil
 }
 
+// url is the URL that git asks about. git says its path unescaped.
+func (r gitRequest) url() string {
+	path := url.URL{Path: r.values["path"]}
+	return r.values["protocol"] + "://" + r.values["host"] + "/" + path.EscapedPath()
+}
+
 func (r gitRequest) get(ctx context.Context, c *Call) error {
-	protocol := r.values["protocol"]
-	if protocol != "https" && protocol != "http" {
+	if protocol := r.values["protocol"]; protocol != "https" && protocol != "http" {
 		return nil
 	}
-	g, err := c.get(ctx, protocol+"://"+r.values["host"]+"/"+r.values["path"], minLife)
+	g, err := c.get(ctx, r.url(), minLife)
 	if errors.Is(err, errNotMine) {
 		return err
 	}

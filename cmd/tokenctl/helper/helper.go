@@ -129,10 +129,14 @@ func ByProgram(program string) (p Protocol, profile string, ok bool) {
 // get asks for a token of the profile that covers url, or that the call names;
 // url may be empty then. The error is errNotMine if no profile covers url.
 func (c *Call) get(ctx context.Context, url string, life time.Duration) (token.Grant, error) {
-	switch {
-	case url == "" && c.Profile == "":
+	url = token.WithoutUser(url)
+	if url == "" && c.Profile == "" {
 		return token.Grant{}, bad("the tool names no URL, and --profile no profile")
-	case url != "" && token.CheckURL(url) != nil:
+	}
+	if err := token.CheckURL(url); url != "" && err != nil {
+		if c.isHostOurs(ctx, url) {
+			c.say("tokend has no token for this URL: %v", err)
+		}
 		return token.Grant{}, errNotMine
 	}
 	g, err := c.Daemon.Get(ctx, c.Profile, token.Query{URL: url, MinTTL: life})
@@ -144,6 +148,23 @@ func (c *Call) get(ctx context.Context, url string, life time.Duration) (token.G
 		c.say("tokend: %s", c.Explain(err))
 	}
 	return g, errNotMine
+}
+
+// isHostOurs reports whether a profile covers something on the host of a URL for
+// which there are no tokens.
+func (c *Call) isHostOurs(ctx context.Context, url string) bool {
+	_, rest, _ := strings.Cut(url, "://")
+	host, _, _ := strings.Cut(rest, "/")
+	whole := "https://" + host + "/"
+	if token.CheckURL(whole) != nil {
+		return false
+	}
+	_, err := c.Daemon.Get(ctx, c.Profile, token.Query{URL: whole, MinTTL: minLife})
+	var e *token.Error
+	if errors.As(err, &e) && errors.Is(e, token.ErrNotFound) {
+		return e.Detail == token.AnotherPath
+	}
+	return !errors.Is(err, token.ErrNoDaemon) && !errors.Is(err, token.ErrDenied)
 }
 
 // authorization is the value of an Authorization header for g.

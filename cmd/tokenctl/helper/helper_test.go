@@ -128,7 +128,9 @@ func TestGit(t *testing.T) {
 		{"no path", "protocol=https\nhost=dev.example\n\n", "", "", "no profile covers"},
 		{"another host", "protocol=https\nhost=other.example\n\n", "", "", ""},
 		{"loopback", "protocol=http\nhost=127.0.0.1:8080\n\n", "", basic, ""},
-		{"plain http", "protocol=http\nhost=dev.example\npath=org/app\n\n", "", "", ""},
+		{"plain http", "protocol=http\nhost=dev.example\npath=org/app\n\n", "", "", "is not an https URL"},
+		{"plain http elsewhere", "protocol=http\nhost=other.example\npath=org/app\n\n", "", "", ""},
+		{"a path that goes up", "protocol=https\nhost=dev.example\npath=org/../app\n\n", "", "", `has a ".." in its path`},
 		{"another protocol", "protocol=ssh\nhost=dev.example\npath=org/app\n\n", "", "", ""},
 	} {
 		f := newFake()
@@ -139,6 +141,58 @@ func TestGit(t *testing.T) {
 		}
 		if len(f.queries) > 0 && f.queries[0].MinTTL < time.Minute {
 			t.Errorf("%s: a token with %v left would do", c.name, f.queries[0].MinTTL)
+		}
+	}
+}
+
+// git says a path without its escapes, whatever the repository's URL has. A host of
+// ours is answered all the same, and one that covers such a path knows it again.
+func TestGitUnescapedPaths(t *testing.T) {
+	for _, c := range []struct{ host, path string }{
+		{"https://dev.example/org", "org/My Project/_git/app"}, {"https://dev.example/org", "org/Müller/日本"},
+		{"https://dev.example/org", "org/100%"}, {"https://dev.example/org", "org/100%25?x#y"}, {"https://dev.example/org", `org/a"b<c>\d^{e}|`},
+		{"https://dev.example/My%20Project", "My Project/app"}, {"https://dev.example/M%c3%bcller", "Müller"}, {"https://dev.example/M%C3%BCller", "Müller/x"},
+		{"https://dev.example/100%25", "100%/app"}, {"https://dev.example/(a)+b", "(a)+b/c"}, {"https://dev.example/%28a%29%2Bb", "(a)+b/c"},
+	} {
+		f := newFake()
+		f.hosts = []string{c.host}
+		r := f.call("git", "protocol=https\nhost=dev.example\npath="+c.path+"\n\n", "get")
+		if !strings.Contains(r.out, "password="+secret) || r.err != "" {
+			t.Errorf("%s, %s: %+v", c.host, c.path, r)
+		}
+	}
+	for _, c := range []struct{ host, path string }{
+		{"https://dev.example/My%20Project", "My/Project"}, {"https://dev.example/a%2520b", "a b"}, {"https://dev.example/org", "org2/My Project"},
+	} {
+		f := newFake()
+		f.hosts = []string{c.host}
+		r := f.call("git", "protocol=https\nhost=dev.example\npath="+c.path+"\n\n", "get")
+		if r.out != "" || !strings.Contains(r.err, "no profile covers") {
+			t.Errorf("%s, %s: %+v", c.host, c.path, r)
+		}
+	}
+}
+
+// For a host that is ours a helper answers or says why, whatever URL the tool has.
+func TestNoHelperIsSilentAboutItsOwnHost(t *testing.T) {
+	for protocol, call := range map[string]func(url string) (input string, args []string){
+		"docker":  func(url string) (string, []string) { return url, []string{"get"} },
+		"cargo":   func(url string) (string, []string) { return cargoAsks(url), []string{"--cargo-plugin"} },
+		"bazel":   func(url string) (string, []string) { return `{"uri":"` + url + `"}`, []string{"get"} },
+		"keyring": func(url string) (string, []string) { return "", []string{"get", url, "oauth2"} },
+	} {
+		for url, ours := range map[string]bool{
+			"https://me@reg.example/x": true, "https://me:pass@reg.example/x": true, "http://reg.example/x": true, "https://reg.example/ü": true,
+			"https://reg.example/a b": true, "https://reg.example/../x": true,
+			"https://reg.example@other.example/x": false, "https://a@b@reg.example/x": false, `https://other.example\\@reg.example/x`: false,
+			"http://other.example/x": false, "https://other.example/ü": false,
+		} {
+			input, args := call(url)
+			r := newFake().call(protocol, input, args...)
+			has, says := strings.Contains(r.out, secret), strings.Contains(r.err, "tokend has no token for this URL")
+			if has != (ours && strings.Contains(url, "me")) || says != (ours && !has) || strings.Contains(r.err, "pass") {
+				t.Errorf("%s %s: %+v", protocol, url, r)
+			}
 		}
 	}
 }
@@ -273,9 +327,8 @@ func TestDocker(t *testing.T) {
 		{"https://reg.example/v1/", "", `{"ServerURL":"https://reg.example/v1/","Username":"oauth2","Secret":"` + secret + `"}`, 0},
 		{"reg.example", "acr", `{"ServerURL":"reg.example","Username":"<token>","Secret":"refresh-https://reg.example"}`, 0},
 		{"other.example", "", dockerNotFound, 1},
-		{"http://reg.example", "", dockerNotFound, 1},
 		{"reg.example:444", "", dockerNotFound, 1},
-		{"me@reg.example", "", dockerNotFound, 1},
+		{"me@reg.example", "", `{"ServerURL":"me@reg.example","Username":"oauth2","Secret":"` + secret + `"}`, 0},
 		{"", "", dockerNoServer + "\n  what to do", 1},
 	} {
 		f := newFake()
