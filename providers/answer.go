@@ -1,12 +1,12 @@
 package providers
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"mime"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,21 +29,21 @@ type answer struct {
 	header   http.Header
 	body     []byte
 	received time.Time
+	most     int // bytes of the body, maxAnswer if 0
 }
 
-// object decodes the body, which must be application/json or one of the other
-// media types. The error says what it is instead, in words that follow "answered
-// with".
-func (a answer) object(others ...string) (strictjson.Object, error) {
+// object decodes the body, which must be application/json. The error says what it
+// is instead, in words that follow "answered with".
+func (a answer) object() (strictjson.Object, error) {
 	if encoding := a.header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
 		return nil, errors.New("a compressed body, which tokend did not ask for")
 	}
-	if len(a.body) > maxAnswer {
-		return nil, errors.New("more than 256 KiB")
+	if most := cmp.Or(a.most, maxAnswer); len(a.body) > most {
+		return nil, fmt.Errorf("more than %d KiB", most>>10)
 	}
 	media, _, err := mime.ParseMediaType(a.header.Get("Content-Type"))
 	switch {
-	case err == nil && (media == "application/json" || slices.Contains(others, media)):
+	case err == nil && media == "application/json":
 		return strictjson.Parse(a.body)
 	case err == nil && media == "text/html":
 		return nil, errHTML

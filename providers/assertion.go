@@ -13,7 +13,7 @@ import (
 
 // assertionSettings are those of every kind whose assertion is not fixed.
 type assertionSettings struct {
-	Algorithm string   `toml:"algorithm" default:"RS256" doc:"signature: RS256, PS256, ES256 (or 384, 512) or EdDSA"`
+	Algorithm string   `toml:"algorithm" default:"RS256" doc:"signature: RS256, PS256, ES256 (or 384, 512), EdDSA or Ed25519"`
 	KeyID     string   `toml:"key_id" doc:"kid in the assertion's header"`
 	Lifetime  duration `toml:"assertion_lifetime" default:"5m" doc:"how long an assertion is valid"`
 	Backdate  duration `toml:"backdate" default:"30s" doc:"how far iat lies in the past, for clocks that differ"`

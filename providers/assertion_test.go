@@ -32,7 +32,7 @@ func partOf(t *testing.T, text string, n int) map[string]any {
 func headerOf(t *testing.T, text string) map[string]any { return partOf(t, text, 0) }
 func claimsOf(t *testing.T, text string) map[string]any { return partOf(t, text, 1) }
 
-var algorithms = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
+var algorithms = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"}
 
 func TestEveryAlgorithmConvincesTheIssuer(t *testing.T) {
 	s := startIssuers(t)
@@ -84,7 +84,7 @@ func TestKeyAndAlgorithmAreBoundTogether(t *testing.T) {
 	for _, algorithm := range []string{"none", "None", "HS256", "HS512", "", "rs256", "ES256K"} {
 		_, err := opens("jwt-bearer", changed(t, "jwt-bearer", "algorithm", algorithm))
 		wantInvalid(t, algorithm, err, "algorithm", `algorithm "`+algorithm+
-			`" is not one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA`)
+			`" is not one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA, Ed25519`)
 	}
 }
 

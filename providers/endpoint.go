@@ -136,6 +136,7 @@ type outgoing struct {
 	who           string
 	media, body   string
 	authorization token.Secret
+	most          int // bytes of the answer, maxAnswer if 0
 }
 
 // send sends the request and reads the answer, up to one byte too many. Errors
@@ -164,11 +165,11 @@ func (o outgoing) send(ctx context.Context, client *http.Client) (answer, error)
 	}
 	defer res.Body.Close()
 	received := time.Now().Round(0)
-	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
+	body, err := io.ReadAll(io.LimitReader(res.Body, int64(cmp.Or(o.most, maxAnswer))+1))
 	if err != nil {
 		return fail(err)
 	}
-	return answer{res.StatusCode, res.Header, body, received}, nil
+	return answer{res.StatusCode, res.Header, body, received, o.most}, nil
 }
 
 // withoutRedirects makes sure that what is sent goes to no other host,

@@ -31,7 +31,7 @@ func (s *ioxioSettings) open(env Env) (any, error) {
 		client: env.HTTP, userAgent: s.UserAgent, issuer: s.Dataspace,
 		urls: []string{s.Dataspace + "/.well-known/dataspace/dataspace-configuration.json"}, keysMember: "jwks_url",
 	}
-	rules := jose.Rules{Issuer: s.Dataspace, Audiences: s.DSI, Algorithms: []string{"RS256"}, Leeway: time.Duration(s.Leeway), Strict: true}
+	rules := jose.Rules{Issuer: s.Dataspace, Audiences: s.DSI, Algorithms: []string{"RS256"}, Leeway: time.Duration(s.Leeway), Strict: true, Required: []string{"sub", "iat"}}
 	return &ioxio{jose.NewVerifier(rules, m.fetch), s, env.HTTP}, nil
 }
 

@@ -279,12 +279,13 @@ func TestMetadataAndKeySetsThatAreRefused(t *testing.T) {
 		"http jwks_uri":     {"/.well-known/openid-configuration", `{"issuer":"https://issuer.example","jwks_uri":"http://issuer.example/jwks"}`, "has metadata in which jwks_uri is not an https URL"},
 		"file jwks_uri":     {"/.well-known/openid-configuration", `{"issuer":"https://issuer.example","jwks_uri":"file:///etc/passwd"}`, "has metadata in which jwks_uri is not an https URL"},
 		"member twice":      {"/.well-known/openid-configuration", `{"issuer":"x","issuer":"https://issuer.example"}`, "answered 200 OK with JSON with a duplicate member"},
-		"10 000 keys":       {"/jwks", many, "answered with a set of more than 100 keys"},
+		"10 000 keys":       {"/jwks", many, "answered with a set of more than 1000 keys"},
 		"no keys":           {"/jwks", `{}`, "answered with no key set"},
 		"keys null":         {"/jwks", `{"keys":null}`, "answered with no key set"},
 		"keys an object":    {"/jwks", `{"keys":{}}`, "answered with no key set"},
-		"too long":          {"/jwks", `{"keys":[],"x":"` + strings.Repeat("x", maxAnswer) + `"}`, "answered 200 OK with more than 256 KiB"},
+		"too long":          {"/jwks", `{"keys":[],"x":"` + strings.Repeat("x", maxKeySet) + `"}`, "answered 200 OK with more than 4096 KiB"},
 		"no JSON":           {"/jwks", `<html>`, "answered 200 OK with invalid JSON"},
+		"long metadata":     {"/.well-known/openid-configuration", `{"x":"` + strings.Repeat("x", maxKeySet) + `"}`, "answered 200 OK with more than 4096 KiB"},
 		"redirect":          {"/jwks", "302", "answered with a redirect (302 Found), which tokend does not follow"},
 		"metadata redirect": {"/.well-known/openid-configuration", "301", "answered with a redirect (301 Moved Permanently), which tokend does not follow"},
 		"neither metadata":  {"/.well-known/openid-configuration", "404", "answered 404 Not Found"},
@@ -311,6 +312,29 @@ func TestMetadataAndKeySetsThatAreRefused(t *testing.T) {
 				t.Errorf("got  %v\nwant %s", err, tt.want)
 			}
 		})
+	}
+}
+
+// Published files come from all kinds of storage, and large issuers have many keys,
+// each with its certificates.
+func TestKeySetsAreReadWhateverTheirMediaType(t *testing.T) {
+	const base = "https://issuer.example"
+	for _, media := range []string{"", "application/jwk-set+json", "application/octet-stream", "text/plain; charset=utf-8", "text/html", "nonsense;;"} {
+		var keys []string
+		for i := range 1000 {
+			keys = append(keys, fmt.Sprintf(`{"kty":"OKP","crv":"Ed25519","use":"sig","kid":"k%d","x":%q,"x5c":[%q]}`, i, b64(fmt.Sprintf("%032d", i)), strings.Repeat("A", 3<<10)))
+		}
+		handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header()["Content-Type"] = []string{media}
+			if r.URL.Path == "/jwks" {
+				_, _ = io.WriteString(w, `{"keys":[`+strings.Join(keys, ",")+`]}`)
+				return
+			}
+			_, _ = io.WriteString(w, `{"issuer":"https://issuer.example","jwks_uri":"https://issuer.example/jwks"}`)
+		})
+		v := openKind(t, "jwt-verify", &http.Client{Transport: inProcess{handler}}, map[string]any{"issuer": base, "audiences": []string{"a"}})
+		wantVerdict(t, v, b64(`{"alg":"EdDSA","kid":"k999"}`)+"."+b64(`{}`)+".AA", jose.ReasonSignature)
+		wantVerdict(t, v, b64(`{"alg":"EdDSA","kid":"k1000"}`)+"."+b64(`{}`)+".AA", jose.ReasonUnknownKey)
 	}
 }
 

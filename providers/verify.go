@@ -2,6 +2,7 @@ package providers
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"time"
@@ -11,8 +12,12 @@ import (
 	"tokend/providers/token"
 )
 
-// maxLeeway bounds how far clocks may be apart.
-const maxLeeway = 5 * time.Minute
+const (
+	// maxLeeway bounds how far clocks may be apart.
+	maxLeeway = 5 * time.Minute
+	// maxKeySet bounds a key set in bytes: that of 1,000 keys with certificates.
+	maxKeySet = 4 << 20
+)
 
 // verifierSettings are those of every kind that verifies tokens.
 type verifierSettings struct {
@@ -54,7 +59,7 @@ func (m *metadata) fetch(ctx context.Context) (set strictjson.Object, from strin
 	if err != nil {
 		return nil, "", err
 	}
-	set, err = objectIn(a, address, topicMetadata, "application/jwk-set+json") // RFC 7517 §8.5.2
+	set, err = objectIn(a, address, topicMetadata)
 	return set, address, err
 }
 
@@ -85,17 +90,23 @@ func (m *metadata) discover(ctx context.Context) (string, error) {
 	return address, nil
 }
 
+// get takes JSON of any media type: published files are often served from a
+// storage that knows none.
 func (m *metadata) get(ctx context.Context, address string) (answer, error) {
-	return outgoing{to: address, userAgent: m.userAgent}.send(ctx, m.client)
+	a, err := outgoing{to: address, userAgent: m.userAgent, most: maxKeySet}.send(ctx, m.client)
+	if err == nil && json.Valid(a.body) {
+		a.header.Set("Content-Type", "application/json")
+	}
+	return a, err
 }
 
 // objectIn returns the JSON object in a good answer from address; topic is that of
 // another status without one of its own.
-func objectIn(a answer, address, topic string, media ...string) (strictjson.Object, error) {
+func objectIn(a answer, address, topic string) (strictjson.Object, error) {
 	if a.status != http.StatusOK {
 		return nil, a.unavailable(address, a.finding(topic))
 	}
-	o, err := a.object(media...)
+	o, err := a.object()
 	if err != nil {
 		return nil, a.unavailable(address, a.nonsense(err))
 	}

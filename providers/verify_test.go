@@ -259,7 +259,8 @@ func TestHostileTokens(t *testing.T) {
 		{"iat ahead", claim(map[string]any{"iat": at(2 * time.Minute)}), jose.ReasonNotYetValid},
 		{"iat within the leeway", claim(map[string]any{"iat": at(30 * time.Second)}), ""},
 		{"iat null", raw("iat", "null"), jose.ReasonBadClaim},
-		{"no iat", claim(map[string]any{"iat": nil}), ""},
+		{"no iat", claim(map[string]any{"iat": nil}), jose.ReasonMissingClaim},
+		{"no sub", claim(map[string]any{"sub": nil}), jose.ReasonMissingClaim},
 		{"sub a number", claim(map[string]any{"sub": 1}), jose.ReasonBadClaim},
 	}
 	for _, tt := range tests {
@@ -387,6 +388,12 @@ func TestAnAlgorithmIsBoundToItsKey(t *testing.T) {
 		_, kid := o.PublicKey(other)
 		wantVerdict(t, v, must[string](t)(o.Sign("RS256", map[string]any{"kid": kid}, aud)), jose.ReasonAlgorithm)
 	}
+	// EdDSA by its newer name (RFC 9864) is another algorithm.
+	o.AddKey("Ed25519")
+	v = openOpenID(t, o, client, nil)
+	wantVerdict(t, v, must[string](t)(o.Sign("Ed25519", nil, aud)), "")
+	wantVerdict(t, v, must[string](t)(o.Sign("Ed25519", map[string]any{"alg": "EdDSA"}, aud)), jose.ReasonAlgorithm)
+	wantVerdict(t, openOpenID(t, o, client, map[string]any{"algorithms": []string{"EdDSA"}}), must[string](t)(o.Sign("Ed25519", nil, aud)), jose.ReasonAlgorithm)
 	wantVerdict(t, v, must[string](t)(o.Sign("RS256", map[string]any{"alg": "RS512"}, aud)), jose.ReasonAlgorithm)
 	wantVerdict(t, openOpenID(t, o, client, map[string]any{"algorithms": []string{"ES256"}}), must[string](t)(o.NewToken("https://api.example")), jose.ReasonAlgorithm)
 }

@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math/big"
 	"slices"
 	"strings"
@@ -19,7 +20,7 @@ import (
 const (
 	// maxKeys bounds a key set, maxRSA a key in it, in bits: the time that a
 	// verification takes grows with the latter.
-	maxKeys = 100
+	maxKeys = 1000
 	maxRSA  = 8192
 )
 
@@ -32,29 +33,37 @@ type publicKey struct {
 }
 
 // keysIn reads a key set (RFC 7517 §5). It leaves out keys that cannot be
-// used, or not for signatures, and all keys that share a kid, because it cannot
-// know which one is meant. The error's words follow "answered with".
+// used, or not for signatures. Keys that share a kid keep the algorithms that
+// tell them apart (§4.5); which key is meant by the others is unknown. The error's
+// words follow "answered with".
 func (r Rules) keysIn(set strictjson.Object) ([]publicKey, error) {
 	var raw []json.RawMessage
 	if err := json.Unmarshal(set["keys"], &raw); err != nil || raw == nil {
 		return nil, errors.New("no key set")
 	}
 	if len(raw) > maxKeys {
-		return nil, errors.New("a set of more than 100 keys")
+		return nil, fmt.Errorf("a set of more than %d keys", maxKeys)
 	}
+	type named struct{ id, algorithm string }
 	var keys []publicKey
-	count := map[string]int{}
+	count := map[named]int{}
 	for _, text := range raw {
 		m, err := strictjson.Parse(text)
 		if err != nil {
 			continue
 		}
-		count[m.Text("kid")]++
 		if key, ok := r.readKey(m); ok {
 			keys = append(keys, key)
+			for _, a := range key.algorithms {
+				count[named{key.id, a}]++
+			}
 		}
 	}
-	return slices.DeleteFunc(keys, func(k publicKey) bool { return k.id != "" && count[k.id] > 1 }), nil
+	for i := range keys {
+		k := &keys[i]
+		k.algorithms = slices.DeleteFunc(k.algorithms, func(a string) bool { return k.id != "" && count[named{k.id, a}] > 1 })
+	}
+	return slices.DeleteFunc(keys, func(k publicKey) bool { return len(k.algorithms) == 0 }), nil
 }
 
 // readKey reads one key (RFC 7517 §4); ok is false if it must be left out.

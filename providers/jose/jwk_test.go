@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -52,6 +53,8 @@ func TestWhichKeysOfASetAreUsed(t *testing.T) {
 		{"as it is", "ES384", nil, "ES384", false},
 		{"as it is", "ES512", nil, "ES512", false},
 		{"as it is", "EdDSA", nil, "EdDSA", false},
+		{"alg Ed25519", "EdDSA", map[string]any{"alg": "Ed25519"}, "Ed25519", false},
+		{"no alg", "EdDSA", map[string]any{"alg": nil}, "EdDSA Ed25519", false},
 		{"no alg", "RS256", map[string]any{"alg": nil}, "RS256 RS384 RS512 PS256 PS384 PS512", false},
 		{"no alg", "ES256", map[string]any{"alg": nil}, "ES256", false},
 		{"no use", "RS256", map[string]any{"use": nil}, "RS256", false},
@@ -104,16 +107,41 @@ func TestWhichKeysOfASetAreUsed(t *testing.T) {
 }
 
 // Case 58.
-func TestKeysOfOneIDAreLeftOut(t *testing.T) {
+func TestKeysThatShareAnID(t *testing.T) {
 	jwks := testJWKs(t)
-	one, two := jwks["RS256"], jwks["ES256"]
-	two["kid"] = one["kid"]
-	encryption := map[string]any{"kid": one["kid"], "kty": "RSA", "use": "enc"}
-	for name, others := range map[string][]any{"another key": {two}, "itself": {one}, "no key for signatures": {encryption}} {
-		text := must[[]byte](t)(json.Marshal(append(others, one, jwks["EdDSA"], "no key", nil)))
+	key := func(of string, change map[string]any) map[string]any {
+		k := maps.Clone(jwks[of])
+		k["kid"] = "shared"
+		maps.Copy(k, change)
+		maps.DeleteFunc(k, func(_ string, v any) bool { return v == nil })
+		return k
+	}
+	one := key("RS256", nil)
+	for name, tt := range map[string]struct {
+		keys []any
+		want string // the algorithms that the shared ID is good for
+	}{
+		"another type":              {[]any{one, key("ES256", nil)}, "ES256 RS256"},
+		"another algorithm":         {[]any{one, key("PS256", nil)}, "PS256 RS256"},
+		"encryption":                {[]any{one, key("PS256", map[string]any{"use": "enc", "alg": "RSA-OAEP"})}, "RS256"},
+		"a kty that is not known":   {[]any{one, key("RS256", map[string]any{"kty": "AKP"})}, "RS256"},
+		"itself":                    {[]any{one, one}, ""},
+		"the same algorithm":        {[]any{one, key("PS256", map[string]any{"alg": "RS256"})}, ""},
+		"any algorithm of its type": {[]any{one, key("PS256", map[string]any{"alg": nil})}, "PS256 PS384 PS512 RS384 RS512"},
+		"three, two of a type":      {[]any{one, one, key("EdDSA", nil)}, "EdDSA"},
+	} {
+		text := must[[]byte](t)(json.Marshal(append(tt.keys, jwks["ES384"], "no key", nil)))
 		keys := must[[]publicKey](t)(Rules{Algorithms: Algorithms()}.keysIn(strictjson.Object{"keys": text}))
-		if len(keys) != 1 || keys[0].algorithms[0] != "EdDSA" {
-			t.Errorf("with %s: %v", name, keys)
+		var got []string
+		for _, a := range Algorithms() {
+			k, ok := knownKeys{keys: keys}.find("shared", a)
+			if ok && slices.Contains(k.algorithms, a) {
+				got = append(got, a)
+			}
+		}
+		slices.Sort(got)
+		if strings.Join(got, " ") != tt.want {
+			t.Errorf("with %s: %q, want %q", name, got, tt.want)
 		}
 	}
 }
@@ -138,10 +166,15 @@ func FuzzJWKS(f *testing.F) {
 		}
 		seen := map[string]bool{}
 		for _, k := range keys {
-			if k.public == nil || len(k.algorithms) == 0 || k.id != "" && seen[k.id] {
+			for _, a := range k.algorithms {
+				if k.id != "" && seen[a+k.id] {
+					t.Fatalf("two keys for %s: %+v", a, k)
+				}
+				seen[a+k.id] = true
+			}
+			if k.public == nil || len(k.algorithms) == 0 {
 				t.Fatalf("%+v", k)
 			}
-			seen[k.id] = true
 			if public, ok := k.public.(*rsa.PublicKey); ok && (public.N.BitLen() < minRSA || public.N.BitLen() > maxRSA) {
 				t.Fatalf("an RSA key of %d bits", public.N.BitLen())
 			}
@@ -149,7 +182,7 @@ func FuzzJWKS(f *testing.F) {
 			// order would, and hurts its owner alone.)
 			for _, a := range k.algorithms {
 				for _, size := range []int{0, 64, 96, 132, 256, 512} {
-					if method(a).Verify("x", make([]byte, size), k.public) == nil && a != "EdDSA" {
+					if method(a).Verify("x", make([]byte, size), k.public) == nil && keyFor(a) != "an Ed25519 key" {
 						t.Fatalf("zeros are a signature by %s", a)
 					}
 				}

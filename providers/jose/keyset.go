@@ -89,17 +89,22 @@ func (k knownKeys) after(keys []publicKey, err error, now time.Time) knownKeys {
 	return k
 }
 
-// find returns the key that a token must be signed with. A token without a kid
-// means the only key that fits its algorithm.
+// find returns the key that a token must be signed with: the only one that fits
+// its algorithm, of those with its kid if it has one. It returns any other of that
+// kid if there is none, whose algorithm the token's is not.
 func (k knownKeys) find(id, algorithm string) (key publicKey, ok bool) {
 	found := 0
 	for _, candidate := range k.keys {
-		if id != "" && candidate.id == id || id == "" && slices.Contains(candidate.algorithms, algorithm) {
+		switch {
+		case id != "" && candidate.id != id:
+		case slices.Contains(candidate.algorithms, algorithm):
 			key = candidate
 			found++
+		case id != "" && found == 0:
+			key = candidate
 		}
 	}
-	return key, found == 1
+	return key, found == 1 || found == 0 && key.public != nil
 }
 
 // key returns the key that a token must be signed with. The error is a flaw if

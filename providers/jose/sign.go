@@ -25,10 +25,19 @@ import (
 )
 
 // Algorithms returns the signature algorithms for keys that can be published
-// (RFC 7518 §3.1, RFC 8037 §3.1). "none" and the symmetric ones are not among
-// them.
+// (RFC 7518 §3.1, RFC 8037 §3.1, RFC 9864 §2.2). "none" and the symmetric ones
+// are not among them.
 func Algorithms() []string {
-	return []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
+	return []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"}
+}
+
+// ed25519Method is EdDSA by its newer name (RFC 9864), which golang-jwt lacks.
+type ed25519Method struct{ *jwt.SigningMethodEd25519 }
+
+func (ed25519Method) Alg() string { return "Ed25519" }
+
+func init() {
+	jwt.RegisterSigningMethod("Ed25519", func() jwt.SigningMethod { return ed25519Method{jwt.SigningMethodEdDSA} })
 }
 
 // CheckAlgorithm returns an error if algorithm is not one of Algorithms.
@@ -76,7 +85,7 @@ func kindOf(public crypto.PublicKey) string {
 // keyFor names the kind of key that an algorithm needs.
 func keyFor(algorithm string) string {
 	others := map[string]string{
-		"ES256": "an EC key on P-256", "ES384": "an EC key on P-384", "ES512": "an EC key on P-521", "EdDSA": "an Ed25519 key",
+		"ES256": "an EC key on P-256", "ES384": "an EC key on P-384", "ES512": "an EC key on P-521", "EdDSA": "an Ed25519 key", "Ed25519": "an Ed25519 key",
 	}
 	return cmp.Or(others[algorithm], "an RSA key")
 }

@@ -73,6 +73,8 @@ type Rules struct {
 	// Strict leaves nothing open: keys state their kid, use and alg, tokens have a
 	// kid, and aud is a string, not a list.
 	Strict bool
+	// Required are the claims that a token must have besides iss, aud and exp.
+	Required []string
 }
 
 // A Fetch gets an issuer's key set (RFC 7517 §5) and the URL that it is from.
@@ -239,7 +241,7 @@ func (v *Verifier) parse(text, algorithm string, key publicKey) (*claims, error)
 	if !slices.Contains(key.algorithms, algorithm) {
 		return nil, Flaw(ReasonAlgorithm, "the token's algorithm %s is not that of its key", Quote(algorithm))
 	}
-	c := &claims{oneAudience: v.rules.Strict}
+	c := &claims{rules: v.rules}
 	_, err := v.parser.ParseWithClaims(text, c, func(t *jwt.Token) (any, error) {
 		t.Method = method(algorithm)
 		return key.public, nil
@@ -265,7 +267,7 @@ func (v *Verifier) flaw(c *claims, err error) error {
 	if errors.Is(err, jwt.ErrTokenSignatureInvalid) {
 		return errSignature
 	}
-	for _, name := range []string{"iss", "aud", "exp"} {
+	for _, name := range append([]string{"iss", "aud", "exp"}, v.rules.Required...) {
 		if !c.Has(name) {
 			return Flaw(ReasonMissingClaim, "the token has no %s", name)
 		}
@@ -295,8 +297,8 @@ func (v *Verifier) flaw(c *claims, err error) error {
 // Their errors are flaws.
 type claims struct {
 	strictjson.Object
-	flaw        error // why there is no Object
-	oneAudience bool
+	flaw  error // why there is no Object
+	rules Rules
 }
 
 // UnmarshalJSON keeps a flaw for Validate: nothing is said of a payload that the
@@ -312,6 +314,9 @@ func (c *claims) UnmarshalJSON(text []byte) error {
 // signature.
 func (c *claims) Validate() error {
 	_, err := c.GetSubject()
+	if slices.ContainsFunc(c.rules.Required, func(name string) bool { return !c.Has(name) }) {
+		err = cmp.Or(err, jwt.ErrTokenRequiredClaimMissing)
+	}
 	return cmp.Or(c.flaw, err)
 }
 
@@ -330,7 +335,7 @@ func (c *claims) GetAudience() (jwt.ClaimStrings, error) {
 		return nil, nil
 	case c.IsText("aud"):
 		return jwt.ClaimStrings{c.Text("aud")}, nil
-	case c.oneAudience:
+	case c.rules.Strict:
 		return nil, Flaw(ReasonBadClaim, "the token's aud is not a string")
 	case list == nil:
 		return nil, Flaw(ReasonBadClaim, "the token's aud is neither a string nor a list of strings")

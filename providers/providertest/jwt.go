@@ -70,7 +70,7 @@ func newKey(algorithm string) (crypto.Signer, []byte, error) {
 		key, err = ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
 	case "ES512":
 		key, err = ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
-	case "EdDSA":
+	case "EdDSA", "Ed25519": // RFC 9864
 		_, key, err = ed25519.GenerateKey(rand.Reader)
 	default:
 		err = fmt.Errorf("providertest: no key for algorithm %q", algorithm)

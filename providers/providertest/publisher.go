@@ -113,7 +113,11 @@ func (p *publisher) Sign(algorithm string, header, claims map[string]any) (strin
 // the newest key for an algorithm.
 func (p *publisher) SignText(algorithm, header, payload string) (string, error) {
 	text := base64.RawURLEncoding.EncodeToString([]byte(header)) + "." + base64.RawURLEncoding.EncodeToString([]byte(payload))
-	signature, err := jwt.GetSigningMethod(algorithm).Sign(text, p.newest(algorithm).private)
+	method := jwt.GetSigningMethod(algorithm)
+	if algorithm == "Ed25519" {
+		method = jwt.SigningMethodEdDSA // which RFC 9864 §2.2 renamed
+	}
+	signature, err := method.Sign(text, p.newest(algorithm).private)
 	return text + "." + base64.RawURLEncoding.EncodeToString(signature), err
 }
 
