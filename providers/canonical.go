@@ -119,12 +119,12 @@ func nameIn(piece string) string {
 
 // ambiguity returns a warning about an order that the service may see in another
 // way: it may decode the names before it orders them, as many libraries do (URL
-// Standard §5.1).
+// Standard §5.1), or not distinguish upper and lower case, as the alphabet does.
 func ambiguity(pieces []string) string {
 	for i := 1; i < len(pieces); i++ {
 		a, _ := url.QueryUnescape(nameIn(pieces[i-1])) // checkSpelling has checked both
 		b, _ := url.QueryUnescape(nameIn(pieces[i]))
-		if a >= b {
+		if a >= b || strings.ToLower(a) >= strings.ToLower(b) {
 			return fmt.Sprintf("the query has %q and then %q, and the service may expect another order", a, b)
 		}
 	}

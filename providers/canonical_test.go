@@ -108,12 +108,16 @@ func TestURLsThatClientsSeeDifferentlyAreRefused(t *testing.T) {
 
 func TestWarningsAboutWhatAServiceMayReadDifferently(t *testing.T) {
 	for in, want := range map[string]string{
-		"https://h.example/?a=1&b=2&a=3": `the query has "a" and then "a", and the service may expect another order`,
-		"https://h.example/?a=1&%7A=2":   `the query has "z" and then "a", and the service may expect another order`,
-		"https://h.example/?a=1&%61=2":   `the query has "a" and then "a", and the service may expect another order`,
-		"https://h.example/?a%20b&a+b":   `the query has "a b" and then "a b", and the service may expect another order`,
-		"https://h.example/?q=%2f&%20=+": "",
-		"https://h.example/a//b?c=1&d=2": "",
+		"https://h.example/?a=1&b=2&a=3":                   `the query has "a" and then "a", and the service may expect another order`,
+		"https://h.example/?a=1&%7A=2":                     `the query has "z" and then "a", and the service may expect another order`,
+		"https://h.example/?a=1&%61=2":                     `the query has "a" and then "a", and the service may expect another order`,
+		"https://h.example/?a%20b&a+b":                     `the query has "a b" and then "a b", and the service may expect another order`,
+		"https://h.example/?a=1&B=2":                       `the query has "B" and then "a", and the service may expect another order`,
+		"https://h.example/?id=1&ID=2":                     `the query has "ID" and then "id", and the service may expect another order`,
+		"https://h.example/?a=1&%42=2&c":                   `the query has "B" and then "a", and the service may expect another order`,
+		"https://h.example/?projectId=1&projectUuid=2&A&b": "",
+		"https://h.example/?q=%2f&%20=+":                   "",
+		"https://h.example/a//b?c=1&d=2":                   "",
 	} {
 		if _, got, err := canonicalURL(in); got != want || err != nil {
 			t.Errorf("%s: %q, %v\nwant %q", in, got, err, want)

@@ -22,7 +22,7 @@ type datarockSettings struct {
 	Email     string      `toml:"email" need:"yes" doc:"email address of the account, sent as x-api-user"`
 	KeyBits   any         `toml:"key_bits" default:"2048" doc:"size of the RSA key that is made: 2048 or 4096"`
 	Key       secretField `toml:"private_key" doc:"an RSA key in PEM or DER that is registered already; a new one is made if it is not given"`
-	PublicKey string      `toml:"public_key" need:"private_key" doc:"public half of the key in PEM, for registration at Datarock"`
+	PublicKey string      `toml:"public_key" need:"private_key" doc:"public half of the key in PEM, to register at Datarock"`
 }
 
 // keyBits returns the size of a key, which settings have as a number or as text.
@@ -113,8 +113,8 @@ type datarock struct {
 // does nothing until a person has registered it.
 func (*datarock) RotatesInSteps() bool { return true }
 
-// Hosts returns Datarock's own.
-func (*datarock) Hosts() []string { return []string{"https://mine.datarock.com.au"} }
+// Hosts returns that of Datarock's API (api-docs.prod.datarock.com.au).
+func (*datarock) Hosts() []string { return []string{"https://api.prod.datarock.com.au"} }
 
 // Sign signs a request made now for the canonical form of r.URL (canonicalURL),
 // which the client must request. Datarock accepts it from a minute before until

@@ -9,7 +9,7 @@ import (
 )
 
 const curlHelp = `  tokenctl curl api -- -sS --fail-with-body https://api.example.com/data
-  tokenctl curl rock -- -o sites.json 'https://mine.datarock.com.au/some-api'
+  tokenctl curl rock -- -o projects.json https://api.prod.datarock.com.au/v3/projects
 
 Runs curl with the profile's credential: an access token, or a signature for
 the URL. No other process sees it, and it goes to the profile's hosts only.

@@ -11,7 +11,7 @@ import (
 	"tokend/providers/token"
 )
 
-const signHelp = `  tokenctl sign rock 'https://mine.datarock.com.au/some-api?projectUuid=1'
+const signHelp = `  tokenctl sign rock 'https://api.prod.datarock.com.au/v3/projects'
   curl -K <(tokenctl sign rock URL -o curl)
 
 Signs one request and prints the headers that go with it. The service accepts it

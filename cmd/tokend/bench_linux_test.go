@@ -44,7 +44,7 @@ func BenchmarkSocket(b *testing.B) {
 	fetched := h.issuers.Dataspace().Requests()
 	for name, do := range map[string]func() error{
 		"sign": func() error {
-			_, err := h.client.Sign(b.Context(), "rock", token.Request{URL: "https://mine.datarock.com.au/x?a=1"})
+			_, err := h.client.Sign(b.Context(), "rock", token.Request{URL: "https://api.prod.datarock.com.au/x?a=1"})
 			return err
 		},
 		"verify": verify,

@@ -131,7 +131,7 @@ func signOnce() error {
 	if err != nil {
 		return err
 	}
-	_, err = signer.(token.Signer).Sign(context.Background(), token.Request{URL: "https://mine.datarock.com.au/x"})
+	_, err = signer.(token.Signer).Sign(context.Background(), token.Request{URL: "https://api.prod.datarock.com.au/x"})
 	return err
 }
 

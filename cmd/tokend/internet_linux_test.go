@@ -70,7 +70,7 @@ func newInternet(t *testing.T) *internet {
 	}
 	for host, server := range map[string]**providertest.Server{
 		"land.copernicus.eu": &n.clms, "login.microsoftonline.com": &n.entra, "api.aspose.cloud": &n.aspose,
-		"mine.datarock.com.au": &n.datarock, "ds.example.com": &n.dataspace, "id.example.com": &n.issuer,
+		"api.prod.datarock.com.au": &n.datarock, "ds.example.com": &n.dataspace, "id.example.com": &n.issuer,
 		"identity.dataspace.copernicus.eu": &n.cdse,
 	} {
 		*server, err = providertest.Start(providertest.Options{Host: host, Authority: authority, Tenant: exampleTenant})
@@ -106,7 +106,7 @@ func (n *internet) play() (map[string]http.Handler, error) {
 		"login.microsoftonline.com":    n.entra.Handler(),
 		"api.kalibrate.example":        kalibrate(guarded(n.entra, "/api/azure/", answering(`{"status":"ok"}`))),
 		"api.aspose.cloud":             n.asposeCloud(),
-		"mine.datarock.com.au":         under("/api/datarock", n.datarock.Handler()),
+		"api.prod.datarock.com.au":     n.datarockAPI(),
 		"ds.example.com":               n.dataspace.Handler(),
 		"gateway.ds.example.com":       under("/gateway", n.dataspace.Handler()),
 		"id.example.com":               tokenEndpoint("/token", n.issuer),
@@ -188,6 +188,15 @@ func (n *internet) land() http.Handler {
 	mux.Handle("GET /data.tif", guarded(n.clms, "/api/clms/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		http.ServeContent(w, r, "data.tif", time.Unix(1, 0), bytes.NewReader(clmstest.GeoTIFF()))
 	})))
+	return mux
+}
+
+// datarockAPI has the versions of Datarock's API that clients use (v3; v2 in older
+// ones), and nothing beside them.
+func (n *internet) datarockAPI() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/v2/", under("/api/datarock", n.datarock.Handler()))
+	mux.Handle("/v3/", under("/api/datarock", n.datarock.Handler()))
 	return mux
 }
 

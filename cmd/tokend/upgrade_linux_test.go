@@ -72,7 +72,7 @@ func TestUpgradeFromTheFirstRelease(t *testing.T) {
 			t.Errorf("%s: not the token of the cache", name)
 		}
 	}
-	if _, err := h.client.Sign(t.Context(), "rock", token.Request{URL: "https://mine.datarock.com.au/x"}); err != nil {
+	if _, err := h.client.Sign(t.Context(), "rock", token.Request{URL: "https://api.prod.datarock.com.au/x"}); err != nil {
 		t.Error(err)
 	}
 	h.interrupt()

@@ -16,7 +16,9 @@ import (
 )
 
 // Datarock is Datarock's API, which answers to requests that are signed. It
-// recomputes what must have been signed from what it received.
+// recomputes what must have been signed from what it received
+// (api-docs.prod.datarock.com.au/register.html). How Datarock words a refusal is
+// not published: these words are ours.
 type Datarock struct {
 	url string
 
@@ -86,6 +88,10 @@ func (d *Datarock) serve(w http.ResponseWriter, r *http.Request) {
 	d.mu.Unlock()
 	if fault != "" {
 		writeJSON(w, http.StatusUnauthorized, map[string]string{"error": fault})
+		return
+	}
+	if strings.HasSuffix(r.URL.Path, "/v3/projects") { // api-docs.prod.datarock.com.au/getting-started.html
+		writeJSON(w, http.StatusOK, []map[string]string{{"uuid": "0ccf3042-de5e-41b5-b344-e1366916d06f", "name": "Example Project"}})
 		return
 	}
 	writeJSON(w, http.StatusOK, map[string]any{"path": r.URL.Path, "good": true})

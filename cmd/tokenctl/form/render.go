@@ -67,7 +67,7 @@ func renderSaved(created token.Created) string {
 
 // renderPublicKey asks to register a key, which public-key prints again.
 func renderPublicKey(name, key, how string) string {
-	return "Register this public key in the service's settings, " + how + "\n(\"tokenctl public-key " + name + "\" prints it again):\n" + key
+	return "Register this public key with the service, " + how + "\n(\"tokenctl public-key " + name + "\" prints it again):\n" + key
 }
 
 func renderCheck(created token.Created, now time.Time) string {
