@@ -34,6 +34,7 @@ type issuer struct {
 	// stubborn: it does not stop when its caller does
 	stubborn bool
 	secret   string // refuse others; "" takes all
+	badScope string // profiles with it get no answer
 	minted   int
 	asked    int
 	skew     time.Duration
@@ -189,6 +190,9 @@ func (m *minter) Mint(ctx context.Context, t token.Target) (token.Token, error) 
 	if err != nil {
 		return token.Token{}, err
 	}
+	if m.Scope != "" && m.Scope == m.issuer.badScope {
+		return token.Token{}, down
+	}
 	return m.issuer.mint(ctx, m.Issuer, t, secret)
 }
 
@@ -209,6 +213,7 @@ type installation struct {
 	made    atomic.Int64
 	turns   atomic.Int64 // of Run's loop
 	pulse   time.Duration
+	network chan struct{}
 	step    atomic.Int64 // by how much the wall clock was set, in nanoseconds
 
 	daemon *daemon.Daemon
@@ -222,6 +227,7 @@ func newInstallation(t *testing.T) *installation {
 		dirs:    profile.Dirs{Config: filepath.Join(dir, "config"), State: filepath.Join(dir, "state")},
 		issuers: map[string]*issuer{"idp": {life: time.Hour}},
 		stop:    func() {},
+		network: make(chan struct{}, 1),
 	}
 	in.idp().now = in.now
 	t.Cleanup(func() {
@@ -334,7 +340,7 @@ func (in *installation) make() (*daemon.Daemon, *cache.Cache) {
 	d, err := daemon.New(in.dirs, daemon.Deps{
 		Options: mint.Options{
 			Cache: fillableCache{file, in}, Log: slog.New(slog.NewTextHandler(lockedWriter{in}, nil)),
-			Alive: func() { in.turns.Add(1) }, Pulse: in.pulse, Now: in.now,
+			Alive: func() { in.turns.Add(1) }, Pulse: in.pulse, Now: in.now, Network: in.network,
 		},
 		Configure:   func(profile.Config) (profile.Kinds, error) { return kinds{in.issuers, &in.made}, nil },
 		Credentials: in.credentials(),

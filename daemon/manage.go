@@ -50,6 +50,7 @@ func (d *Daemon) Reload(ctx context.Context) error {
 		d.deps.Log.Warn("configuration not read; the previous one stays active", "error", err.Error())
 		return err
 	}
+	d.mint.RetryAll()
 	d.publish(nil, token.Event{Kind: token.EventReloaded, BadFiles: len(bad)})
 	if len(bad) == 0 {
 		return nil

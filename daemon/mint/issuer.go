@@ -14,6 +14,7 @@ import (
 type issuer struct {
 	profiles int     // that have tokens of it
 	running  int     // flights
+	failed   bool    // an attempt, since the last success
 	due      []*slot // renewals that wait; the one that has to start first is in front
 
 	launched time.Time     // when the last renewal was launched
@@ -90,6 +91,7 @@ func (i *issuer) note(now time.Time) {
 
 // learn adapts to an attempt's outcome.
 func (i *issuer) learn(err *token.Error, now time.Time) {
+	i.failed = i.failed || err != nil
 	switch {
 	case err == nil && i.minInterval > fastest:
 		perSecond := float64(time.Second) / float64(i.minInterval)

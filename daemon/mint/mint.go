@@ -17,8 +17,8 @@ import (
 	"tokend/providers/token"
 )
 
-// Options are what a Mint needs of others. All but Alive, Pulse and Now is
-// required.
+// Options are what a Mint needs of others. All but Alive, Pulse, Network and
+// Now is required.
 type Options struct {
 	Cache Cache
 	// Event is called with what happens, one call at a time. It must neither
@@ -28,6 +28,9 @@ type Options struct {
 	// whenever there is something to do). If it stays away, Run hangs.
 	Alive func()
 	Pulse time.Duration
+	// Network delivers a value when the network may have changed, so that issuers
+	// out of reach are asked again. It may be nil.
+	Network <-chan struct{}
 	// Now is the wall clock, which may be set; nil means the system's.
 	Now func() time.Time
 	// Log must not block: some lines are written while callers wait.
@@ -99,6 +102,8 @@ type Tokens struct {
 	src    Source
 	slots  []*slot               // one for each target, at most maxTargets
 	tally  map[token.Code]uint64 // the outcomes of attempts; "" is a success
+
+	launched time.Time // when the last attempt was
 }
 
 // A slot holds one token of a profile and what is being done about it.
@@ -115,8 +120,11 @@ type slot struct {
 	failures int
 	failedAt time.Time
 	nextTry  time.Time
-	// retryAfter: nextTry is what the issuer asked for.
-	retryAfter bool
+	// retryAfter is before when the issuer does not want to be asked, zero if it
+	// did not say.
+	retryAfter time.Time
+	// alone: the failures are this token's own, because the issuer answers others.
+	alone bool
 	// warnedExpiry is the expiry of the last token that we warned about.
 	warnedExpiry time.Time
 	// invalidated is when a caller last had a token dropped.
@@ -135,8 +143,9 @@ func (s *slot) record() token.Record {
 type flight struct {
 	slot *slot
 	src  Source // the profile as it was at the launch
-	// renewal: no caller had asked for it at the launch.
-	launched, renewal bool
+	// renewal: no caller had asked for it at the launch; insisted: only callers who
+	// insist on a new token have.
+	launched, renewal, insisted bool
 	// trace is that of the first caller who wanted one before it was launched.
 	trace *token.Trace
 
@@ -293,12 +302,14 @@ func (t *Tokens) Get(ctx context.Context, q token.Query, by Use) (token.Token, e
 		return token.Token{}, err
 	}
 	s.used = by
-	tok, flight, remembered := s.tok, s.flight, s.err
+	tok, flight := s.tok, s.flight
 	v := decide(s, q, now)
 	s.trace(q.Trace, v)
 	switch v {
+	case refuse:
+		err = s.refusal()
 	case wait:
-		flight = m.ask(s)
+		flight = m.ask(s, q.Fresh)
 		flight.join(q.Trace)
 	case serve:
 		m.plan(s) // a token that no one wanted renewed is wanted again
@@ -307,7 +318,7 @@ func (t *Tokens) Get(ctx context.Context, q token.Query, by Use) (token.Token, e
 
 	switch v {
 	case refuse:
-		return token.Token{}, remembered
+		return token.Token{}, err
 	case tooShort:
 		return token.Token{}, livesTooShort(tok, q)
 	case wait:
@@ -350,11 +361,13 @@ func livesTooShort(t token.Token, q token.Query) error {
 }
 
 // ask joins the flight of s, and makes it if there is none. m.mu is held.
-func (m *Mint) ask(s *slot) *flight {
-	if s.flight != nil {
-		return s.flight // it lands even if tokend is stopping
+func (m *Mint) ask(s *slot, insists bool) *flight {
+	if f := s.flight; f != nil {
+		f.insisted = f.insisted && (insists || s.err != nil)
+		return f // it lands even if tokend is stopping
 	}
 	f := s.fly()
+	f.insisted = insists
 	if m.stopped {
 		f.land(token.Token{}, errStopping)
 		return f
@@ -446,16 +459,30 @@ func (m *Mint) Find(secret token.Secret, mayUse func(profile string) bool) strin
 func (m *Mint) RetryKeystore() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.retry(func(s *slot) bool { return fromKeystore(s.err) }, false)
+	nudge(m.dirty)
+}
+
+// RetryAll retries at once what failed, because a person changed something.
+func (m *Mint) RetryAll() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.retry(func(*slot) bool { return true }, false)
+}
+
+// retry retries what failed as if that had been the first failure, but not before
+// the issuer wants it. alone is what it means if they fail again. m.mu is held.
+func (m *Mint) retry(which func(*slot) bool, alone bool) {
 	now := m.now()
 	for _, t := range m.tokens {
 		for _, s := range t.slots {
-			if s.err != nil && fromKeystore(s.err) {
-				s.nextTry = now
+			if s.err != nil && which(s) {
+				s.failures, s.alone = 0, alone // also of a flight that is about to fail
+				s.nextTry = earlier(s.nextTry, later(now, s.retryAfter))
 				m.plan(s)
 			}
 		}
 	}
-	nudge(m.dirty)
 	nudge(m.wake)
 }
 

@@ -232,7 +232,7 @@ func (s *slot) trace(t *token.Trace, v verdict) {
 	case v == serve:
 		t.Add("memory", "a good token is cached since %s: the issuer is not asked", s.tok.Issued.UTC().Format(time.RFC3339))
 	case v == refuse:
-		t.Add("memory", "the last attempt failed; the issuer is asked again at %s", s.nextTry.UTC().Format(time.RFC3339))
+		t.Add("memory", "the last attempt failed; the issuer is not asked again before %s", s.askAgain().UTC().Format(time.RFC3339))
 	case v == wait:
 		t.Add("memory", "no cached token will do: the issuer is asked")
 	}

@@ -58,6 +58,10 @@ func (m *Mint) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-m.wake:
+		case <-m.Network:
+			m.mu.Lock()
+			m.retry(isUnavailable, false)
+			m.mu.Unlock()
 		case <-timer.C:
 		}
 	}
@@ -91,14 +95,15 @@ func (m *Mint) noticeStep(step time.Duration, now time.Time) {
 		}
 	}
 	for _, t := range m.tokens {
+		t.launched = earlier(t.launched, now)
 		for _, s := range t.slots {
-			s.nextTry = earlier(s.nextTry, now.Add(slowRetry))
 			if step < 0 {
-				s.invalidated, s.failedAt = time.Time{}, time.Time{}
+				s.invalidated, s.failedAt, s.retryAfter = time.Time{}, time.Time{}, earlier(s.retryAfter, s.retryAfter.Add(step))
 			}
 			m.plan(s)
 		}
 	}
+	m.retry(func(*slot) bool { return true }, false)
 }
 
 // due returns what to launch now, and how long to sleep then.
@@ -109,7 +114,7 @@ func (m *Mint) due(now time.Time) (launches []*flight, sleep time.Duration) {
 	asked := m.asked
 	m.asked = nil
 	for _, f := range asked {
-		switch wait := f.slot.rest(now); {
+		switch wait := f.rest(now); {
 		case wait > 0:
 			sleep = min(sleep, wait)
 			m.asked = append(m.asked, f)
@@ -169,6 +174,7 @@ func (m *Mint) launch(f *flight) *flight {
 	f.launched, f.src = true, f.slot.of.src
 	f.slot.of.issuer.unqueue(f.slot)
 	f.slot.of.issuer.running++
+	f.slot.of.launched = m.now()
 	return f
 }
 
@@ -226,7 +232,7 @@ func (m *Mint) land(f *flight, tok token.Token, err error, took time.Duration) {
 		s.fail(failure, now)
 		s.remember(now, took, failure.Code)
 		m.noteFailure(s, took)
-		f.land(token.Token{}, s.err)
+		f.land(token.Token{}, s.refusal())
 		if !m.cache.loaded && !fromKeystore(s.err) {
 			nudge(m.dirty) // the keystore can be read by now
 		}
@@ -236,7 +242,8 @@ func (m *Mint) land(f *flight, tok token.Token, err error, took time.Duration) {
 	default:
 		s.of.issuer.learn(nil, now)
 		tok.RenewAt = renewAt(tok, s.of.issuer.profiles-1, rand.Float64())
-		s.tok, s.err, s.failures, s.nextTry = tok, nil, 0, time.Time{}
+		s.tok, s.err, s.failures, s.nextTry, s.retryAfter, s.alone = tok, nil, 0, time.Time{}, time.Time{}, false
+		m.answered(s.of.issuer)
 		s.remember(now, took, "")
 		m.clock = clock{tok.Skew, f.src.Issuer, now}
 		m.noteSuccess(s, took)
@@ -248,6 +255,18 @@ func (m *Mint) land(f *flight, tok token.Token, err error, took time.Duration) {
 	m.plan(s)
 }
 
+// answered retries what failed at an issuer that has just answered another; but only
+// once: what fails all the same has a cause of its own. m.mu is held.
+func (m *Mint) answered(i *issuer) {
+	if !i.failed {
+		return
+	}
+	i.failed = false
+	m.retry(func(s *slot) bool { return s.of.issuer == i && !s.alone && isUnavailable(s) }, true)
+}
+
+func isUnavailable(s *slot) bool { return errors.Is(s.err, token.ErrUnavailable) }
+
 // fail remembers a failure and when to try again.
 func (s *slot) fail(err *token.Error, now time.Time) {
 	if s.err != nil && fromKeystore(s.err) != fromKeystore(err) {
@@ -255,7 +274,7 @@ func (s *slot) fail(err *token.Error, now time.Time) {
 	}
 	s.failures++
 	s.failedAt = now
-	s.retryAfter = !err.RetryAt.IsZero()
+	s.retryAfter = earlier(err.RetryAt, now.Add(longestRetryAfter))
 	s.nextTry = retryAt(err, s.failures, s.tok, now, rand.Float64())
 	remembered := *err
 	remembered.RetryAt = s.nextTry

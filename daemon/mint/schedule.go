@@ -105,9 +105,13 @@ const (
 	// noBetter is the age under which a new token would be no better: it would
 	// not live longer either.
 	noBetter = time.Minute
-	// insistAgain is how soon after a failure a caller who insists on a new
-	// token makes tokend ask the issuer again, unless the issuer said when.
-	insistAgain = 30 * time.Second
+	// insistAgain is how soon after a profile's last attempt a caller who insists
+	// on a new token makes tokend ask the issuer again.
+	insistAgain = time.Second
+	// outageAgain and refusalAgain are how soon after a failure a caller without a
+	// token does.
+	outageAgain  = 5 * time.Second
+	refusalAgain = 30 * time.Second
 )
 
 // decide returns what to do at now with a caller who asks q of s.
@@ -128,16 +132,33 @@ func decide(s *slot, q token.Query, now time.Time) verdict {
 		return serve
 	case s.flight != nil:
 		return wait
-	case s.err == nil || !now.Before(s.nextTry):
+	case s.err == nil || !now.Before(s.askAgain()):
 		return wait
 	case fromKeystore(s.err):
 		// Waiting spares no issuer, and the person may just have unlocked the
 		// keyring.
 		return wait
-	case q.Fresh && !s.retryAfter && now.Sub(s.failedAt) >= insistAgain:
+	case q.Fresh && !now.Before(s.retryAfter):
 		return wait
 	}
 	return refuse
+}
+
+// askAgain returns from when on a caller makes tokend ask the issuer again after
+// the last failure: not before the issuer wants it.
+func (s *slot) askAgain() time.Time {
+	pause := refusalAgain
+	if errors.Is(s.err, token.ErrUnavailable) {
+		pause = outageAgain
+	}
+	return later(earlier(s.nextTry, s.failedAt.Add(pause)), s.retryAfter)
+}
+
+// refusal is the last failure as callers learn it: with when to ask again.
+func (s *slot) refusal() *token.Error {
+	err := *s.err
+	err.RetryAt = s.askAgain()
+	return &err
 }
 
 // keystoreAgain is how soon after a keystore's refusal it is asked again for
@@ -145,11 +166,15 @@ func decide(s *slot, q token.Query, now time.Time) verdict {
 const keystoreAgain = 250 * time.Millisecond
 
 // rest returns how much longer to hold back a flight that callers wait for.
-func (s *slot) rest(now time.Time) time.Duration {
-	if s.err == nil || !fromKeystore(s.err) || now.Before(s.failedAt) {
-		return 0
+func (f *flight) rest(now time.Time) time.Duration {
+	s := f.slot
+	switch {
+	case s.err != nil && fromKeystore(s.err) && !now.Before(s.failedAt):
+		return s.failedAt.Add(keystoreAgain).Sub(now)
+	case f.insisted && !now.Before(s.of.launched):
+		return s.of.launched.Add(insistAgain).Sub(now)
 	}
-	return s.failedAt.Add(keystoreAgain).Sub(now)
+	return 0
 }
 
 // fromKeystore reports whether an error is this machine's keystore's and not the

@@ -140,6 +140,7 @@ func TestOutageIsNotHammered(t *testing.T) {
 
 func TestDecide(t *testing.T) {
 	unavailable := &token.Error{Code: token.ErrUnavailable}
+	rejected := &token.Error{Code: token.ErrRejected}
 	locked := &token.Error{Code: token.ErrLocked}
 	tests := []struct {
 		name string
@@ -161,11 +162,17 @@ func TestDecide(t *testing.T) {
 		{"a fresh one, please", slot{tok: tokenOf(time.Hour)}, token.Query{Fresh: true}, time.Minute, wait},
 		{"a fresh one that just came", slot{tok: tokenOf(time.Hour)}, token.Query{Fresh: true}, time.Second / 2, serve},
 		{"valid while the issuer is down", slot{tok: tokenOf(time.Hour), err: unavailable, nextTry: noon.Add(2 * time.Hour)}, token.Query{}, 50 * time.Minute, serve},
-		{"expired while the issuer is down", slot{tok: tokenOf(time.Hour), err: unavailable, nextTry: noon.Add(2 * time.Hour)}, token.Query{}, time.Hour, refuse},
+		{"expired while the issuer is down", slot{tok: tokenOf(time.Hour), err: unavailable, failedAt: noon.Add(time.Hour), nextTry: noon.Add(2 * time.Hour)}, token.Query{}, time.Hour, refuse},
 		{"time for another try", slot{err: unavailable, nextTry: noon}, token.Query{}, 0, wait},
-		{"insisting too soon", slot{err: unavailable, failedAt: noon, nextTry: noon.Add(time.Hour)}, token.Query{Fresh: true}, 29 * time.Second, refuse},
-		{"insisting", slot{err: unavailable, failedAt: noon, nextTry: noon.Add(time.Hour)}, token.Query{Fresh: true}, 30 * time.Second, wait},
-		{"insisting against Retry-After", slot{err: unavailable, retryAfter: true, failedAt: noon, nextTry: noon.Add(time.Hour)}, token.Query{Fresh: true}, 30 * time.Minute, refuse},
+		{"during an outage, moments after an attempt", slot{err: unavailable, failedAt: noon, nextTry: noon.Add(time.Hour)}, token.Query{}, outageAgain - 1, refuse},
+		{"during an outage", slot{err: unavailable, failedAt: noon, nextTry: noon.Add(time.Hour)}, token.Query{}, outageAgain, wait},
+		{"after a refusal, too soon", slot{err: rejected, failedAt: noon, nextTry: noon.Add(time.Hour)}, token.Query{}, refusalAgain - 1, refuse},
+		{"after a refusal", slot{err: rejected, failedAt: noon, nextTry: noon.Add(time.Hour)}, token.Query{}, refusalAgain, wait},
+		{"insisting after an outage", slot{err: unavailable, failedAt: noon, nextTry: noon.Add(time.Hour)}, token.Query{Fresh: true}, 0, wait},
+		{"insisting after a refusal", slot{err: rejected, failedAt: noon, nextTry: noon.Add(time.Hour)}, token.Query{Fresh: true}, 0, wait},
+		{"against Retry-After", slot{err: unavailable, retryAfter: noon.Add(time.Hour), failedAt: noon, nextTry: noon.Add(time.Hour)}, token.Query{}, 30 * time.Minute, refuse},
+		{"insisting against Retry-After", slot{err: unavailable, retryAfter: noon.Add(time.Hour), failedAt: noon, nextTry: noon.Add(time.Hour)}, token.Query{Fresh: true}, 30 * time.Minute, refuse},
+		{"after Retry-After", slot{err: unavailable, retryAfter: noon.Add(time.Minute), failedAt: noon, nextTry: noon.Add(time.Hour)}, token.Query{}, time.Minute, wait},
 		{"perhaps unlocked by now", slot{err: locked, failedAt: noon, nextTry: noon.Add(time.Hour)}, token.Query{}, 0, wait},
 		{"under way", slot{flight: &flight{}, err: unavailable, nextTry: noon.Add(time.Hour)}, token.Query{}, 0, wait},
 		{"a renewal under way delays no one", slot{tok: tokenOf(time.Hour), flight: &flight{}}, token.Query{}, 50 * time.Minute, serve},

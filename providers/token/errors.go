@@ -85,8 +85,9 @@ type Error struct {
 	Topic string `json:"topic,omitempty"`
 	// Field names the setting or parameter that is wrong or missing.
 	Field string `json:"field,omitempty"`
-	// RetryAt is when tokend will try again or, from a provider, when the issuer
-	// wants to be asked again (Retry-After). It may be zero.
+	// RetryAt is from when on a request makes tokend ask the issuer again, in a status
+	// when tokend does so itself, and from a provider when the issuer wants to be
+	// asked again (Retry-After). It may be zero.
 	RetryAt time.Time `json:"retry_at,omitzero"`
 	// Cause is for logs. It stays in this process.
 	Cause error `json:"-"`

@@ -173,11 +173,7 @@ func (s Situation) invalid(e *token.Error) []string {
 // refused says what to do about an issuer that refuses or cannot be reached:
 // what docs/errors.md has on its error, and when tokend tries again.
 func (s Situation) refused(e *token.Error) (lines []string) {
-	codes := []string{e.Topic, e.Detail, e.OAuth}
-	if e.Code == token.ErrUnavailable {
-		codes = codes[1:2] // an issuer's own code for a refusal that passes
-	}
-	for _, code := range codes {
+	for _, code := range []string{e.Topic, e.Detail, e.OAuth} {
 		if fix := s.fix(code); fix != "" {
 			lines = append(lines, code+": "+fix)
 			break
@@ -187,21 +183,33 @@ func (s Situation) refused(e *token.Error) (lines []string) {
 	if e.RetryAt.After(s.Now) {
 		next = When(e.RetryAt, s.Now)
 	}
-	if e.Code == token.ErrRejected && len(lines) == 0 {
+	atOnce := "To try at once: " + Typed("tokenctl get --fresh", Word(s.Profile))
+	switch {
+	case e.Code == token.ErrRejected && len(lines) == 0:
 		lines = append(lines, "Check the credential and the settings, or hand in another: "+Typed("tokenctl rotate", Word(s.Profile)))
+	case e.Code == token.ErrUnavailable && len(lines) > 0 && mendsItself(lines[0]):
+		lines = nil
 	}
 	switch {
-	case e.Code == token.ErrRejected && !s.isNew():
-		lines = append(lines, "tokend will retry "+next+". To try at once: "+Typed("tokenctl get --fresh", Word(s.Profile)))
-	case e.Code == token.ErrRejected:
-	case s.isNew():
+	case s.isNew() && len(lines) == 0:
 		lines = append(lines, "Try again later, or keep it untested with --no-check.")
+	case s.isNew():
+	case e.Code == token.ErrRejected:
+		lines = append(lines, "tokend will retry within 10 minutes. "+atOnce)
+	case len(lines) > 0:
+		lines = append(lines, "tokend keeps trying. "+atOnce)
 	case len(s.unchanged()) > 0:
 		lines = append(lines, "Try again "+next+".")
 	default:
-		lines = append(lines, "tokend keeps trying; the next try is "+next+".")
+		lines = append(lines, "tokend keeps trying. Try again "+next+".")
 	}
 	return append(lines, s.unchanged()...)
+}
+
+// mendsItself reports whether there is nothing to do about a topic but to wait.
+func mendsItself(hint string) bool {
+	_, fix, _ := strings.Cut(hint, ": ")
+	return strings.HasPrefix(fix, "wait") || strings.HasPrefix(fix, "nothing")
 }
 
 // fix is what docs/errors.md says to do about a topic, empty if it is not

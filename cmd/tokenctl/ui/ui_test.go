@@ -67,7 +67,7 @@ func TestHintsExplainRefusals(t *testing.T) {
 		return &token.Error{Code: token.ErrRejected, OAuth: oauth, Detail: detail, RetryAt: now.Add(7 * time.Minute)}
 	}
 	for _, code := range []string{"invalid_client", "invalid_grant", "unauthorized_client", "invalid_scope", "unsupported_grant_type", "invalid_request"} {
-		if got := shown(refused(code, ""), s); !strings.HasPrefix(got, code+": ") || !strings.HasSuffix(got, "\ntokend will retry in 7 min. To try at once: tokenctl get --fresh api") {
+		if got := shown(refused(code, ""), s); !strings.HasPrefix(got, code+": ") || !strings.HasSuffix(got, "\ntokend will retry within 10 minutes. To try at once: tokenctl get --fresh api") {
 			t.Errorf("%s: %s", code, got)
 		}
 	}
@@ -84,10 +84,14 @@ func TestHintsExplainRefusals(t *testing.T) {
 	}{
 		{refused("invalid_client", "AADSTS7000215"), s, "and hand it in: tokenctl rotate api."},
 		{wait, s, "set the clock: timedatectl set-ntp true."},
-		{wait, s, "tokend keeps trying; the next try is in 42 s."},
+		{wait, s, "tokend keeps trying. To try at once: tokenctl get --fresh api"},
 		{refused("invalid_client", "AADSTS1"), s, "invalid_client: compare"},
 		{refused("", ""), s, "tokenctl rotate api"},
-		{&token.Error{Code: token.ErrRejected}, s, "tokend will retry later."},
+		{&token.Error{Code: token.ErrRejected}, s, "tokend will retry within 10 minutes."},
+		{&token.Error{Code: token.ErrUnavailable, Topic: "timeout", RetryAt: wait.RetryAt}, s, "tokend keeps trying. Try again in 42 s.\nSee: "},
+		{&token.Error{Code: token.ErrUnavailable, Topic: "outage"}, Situation{Command: "add"}, "Try again later, or keep it untested with --no-check.\n"},
+		{&token.Error{Code: token.ErrUnavailable, Topic: "tls-wrong-name"}, s, "tls-wrong-name: write the name that the certificate has."},
+		{&token.Error{Code: token.ErrUnavailable, Topic: "tls-wrong-name"}, Situation{Command: "add"}, "\nNothing was saved."},
 		{refused("invalid_client", ""), Situation{Command: "add"}, "or hand in another secret: run this command again.\nNothing was saved."},
 		{&token.Error{Code: token.ErrRejected, Topic: "AADSTS7000215"}, s, "See: tokenctl explain AADSTS7000215"},
 	} {
