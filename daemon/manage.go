@@ -189,7 +189,7 @@ func (d *Daemon) Rotate(ctx context.Context, a token.CreateProfile) (token.Creat
 // submit proves a new credential and keeps it: for old, or without old for a new
 // profile, whose file it writes.
 func (d *Daemon) submit(ctx context.Context, old *entry, file profile.File, cred token.Credential, a token.CreateProfile) (token.Created, error) {
-	proven, err := d.prove(ctx, file, cred, a)
+	proven, err := d.prove(ctx, old, file, cred, a)
 	if err != nil {
 		return token.Created{}, err
 	}
@@ -297,14 +297,17 @@ func prepare(kinds profile.Kinds, a *token.CreateProfile) (token.Credential, err
 }
 
 // prove opens a profile with the secrets that were submitted, and obtains a token
-// with it.
-func (d *Daemon) prove(ctx context.Context, f profile.File, cred token.Credential, a token.CreateProfile) (mint.Proof, error) {
+// with it. tokend writes sinks with its own rights, so admin_users may not add any.
+func (d *Daemon) prove(ctx context.Context, old *entry, f profile.File, cred token.Credential, a token.CreateProfile) (mint.Proof, error) {
 	trial, err := d.state.Load().Open(f, cred, func(_ context.Context, field string) (token.Secret, error) {
 		if s, ok := a.Secrets[field]; ok {
 			return s, nil
 		}
 		return token.Secret{}, invalid(field, "%s is missing", field)
 	})
+	if c := d.caller(ctx); err == nil && old == nil && len(trial.Sinks) > 0 && !c.isOwner() {
+		err = denied("sink", "uid %d may not add sinks; root may, and the user that tokend runs as", c.UID)
+	}
 	if err != nil || a.NoCheck || trial.Minter == nil {
 		return mint.Proof{}, err
 	}

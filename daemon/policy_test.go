@@ -147,3 +147,37 @@ func TestWhoMayManageProfiles(t *testing.T) {
 		}
 	})
 }
+
+// tokend writes sinks with its own rights: admin_users cannot plant one, however
+// it is written, and can still rotate a profile that has one.
+func TestOnlyTheOwnerAddsSinks(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		dir := t.TempDir()
+		in.write("config.toml", "admin_users = [\""+strconv.Itoa(carol)+"\"]\n")
+		in.profile("p", ordinary+"[[sink]]\npath = '"+dir+"/p'\n")
+		d := in.start()
+		for i, key := range []string{"sink", "Sink", "SINK"} {
+			for _, noCheck := range []bool{false, true} {
+				a := addition("new", "from-key:s3cret")
+				a.NoCheck, a.Settings[key] = noCheck, []any{map[string]any{"path": dir + "/new"}}
+				if _, err := d.Add(as(t, carol), a); !errors.Is(err, token.ErrDenied) {
+					t.Errorf("%s: %v", key, err)
+				}
+				a.Name += strconv.Itoa(i)
+				if _, err := d.Add(as(t, carol), a); !errors.Is(err, token.ErrDenied) {
+					t.Errorf("%s: %v", key, err)
+				}
+			}
+		}
+		_, err := d.Rotate(as(t, carol), token.CreateProfile{Name: "p",
+			Secrets: map[string]token.Secret{"client_secret": token.NewSecret("s3cret")}})
+		must(t, err)
+		for _, ctx := range []context.Context{as(t, 0), t.Context()} {
+			a := addition("by-owner", "from-key:s3cret")
+			a.Settings["sink"] = []any{map[string]any{"path": dir + "/owner"}}
+			_, err := d.Add(ctx, a)
+			must(t, err)
+			must(t, d.Remove(ctx, a.Name))
+		}
+	})
+}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"time"
 
@@ -95,7 +94,7 @@ func proxyOf(text string) (func(*http.Request) (*url.URL, error), error) {
 // rootsWith returns the system's certificate authorities and those in a file, in
 // PEM.
 func rootsWith(file string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(file)
+	pem, err := token.ReadConfig(file)
 	if err != nil {
 		return nil, &token.Error{Code: token.ErrInvalid, Field: "ca_file", Message: "ca_file cannot be read: " + token.FileFault(err), Cause: err}
 	}

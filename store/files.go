@@ -7,11 +7,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"tokend/providers/token"
 
 	"github.com/pelletier/go-toml/v2"
 )
@@ -28,22 +28,7 @@ func readRegular(path string, limit int64) ([]byte, fs.FileInfo, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, nil, fmt.Errorf("%s is not a regular file", path)
-	}
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return nil, nil, err
-	}
-	if int64(len(b)) > limit {
-		return nil, nil, fmt.Errorf("%s is longer than %d bytes", path, limit)
-	}
-	return b, info, nil
+	return token.ReadRegular(f, limit)
 }
 
 // readTOML reads a file that tokend alone writes, strictly.

@@ -221,7 +221,8 @@ func (m *metrics) loopback(address string) http.Handler {
 		handler.ServeHTTP(w, r)
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Host != address && r.Host != "localhost:"+port || r.Header.Get("Origin") != "" {
+		_, isPage := r.Header["Origin"]
+		if r.Host != address && r.Host != "localhost:"+port || isPage {
 			http.Error(w, "tokend answers no web pages", http.StatusForbidden)
 			return
 		}

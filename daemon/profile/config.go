@@ -7,11 +7,11 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
+	"tokend/providers/token"
 )
 
 // Renew says which tokens are renewed ahead of their expiry.
@@ -113,12 +113,12 @@ func DefaultConfig() Config {
 // Errors are ErrInvalid with file, line and the nearest valid key.
 func ReadConfig(d Dirs) (Config, error) {
 	c := DefaultConfig()
-	text, err := os.ReadFile(d.ConfigFile())
+	text, err := token.ReadConfig(d.ConfigFile())
 	if errors.Is(err, fs.ErrNotExist) {
 		return c, nil
 	}
 	if err != nil {
-		return c, invalid("", err.Error())
+		return c, invalid("", token.FileFault(err))
 	}
 	doc := &document{file: d.ConfigFile(), text: text}
 	if err := cmp.Or(doc.decode(&c), doc.close()); err != nil {
@@ -132,6 +132,6 @@ func ReadConfig(d Dirs) (Config, error) {
 
 // LocateConfig adds the file and the line to an error about a key of config.toml.
 func (d Dirs) LocateConfig(err error) error {
-	text, _ := os.ReadFile(d.ConfigFile()) // without it the error names no line
+	text, _ := token.ReadConfig(d.ConfigFile()) // without it the error names no line
 	return (&document{file: d.ConfigFile(), text: text}).locate(err)
 }

@@ -29,14 +29,11 @@ type File struct {
 
 func (f File) document() *document { return &document{file: f.Path, text: f.Text} }
 
-// Read reads the named profile's file. It does not wait for a FIFO.
+// Read reads the named profile's file.
 func (d Dirs) Read(name string) (f File, err error) {
 	f = File{Name: name, Path: d.ProfileFile(name)}
-	if info, err := os.Stat(f.Path); err == nil && !info.Mode().IsRegular() {
-		return f, invalid("", f.Path+" is not a regular file")
-	}
-	if f.Text, err = os.ReadFile(f.Path); err != nil {
-		return f, invalid("", err.Error())
+	if f.Text, err = token.ReadConfig(f.Path); err != nil {
+		return f, invalid("", token.FileFault(err))
 	}
 	return f, nil
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
-	"slices"
 	"strings"
 
 	"tokend/ipc"
@@ -15,9 +14,8 @@ import (
 // header it passes on: nginx's auth_request, a forward-auth. Only 204 means
 // yes, only 401 and 403 are verdicts.
 func (h *handler) authorize(c *call) error {
-	raw, verdict := presented(c.Header)
-	var err error
-	if verdict.Reason == "" {
+	raw, verdict, err := presented(c.Header)
+	if err == nil && verdict.Reason == "" {
 		verdict, err = h.backend.Verify(c.Context(), c.name, raw, false)
 	}
 	switch {
@@ -34,31 +32,55 @@ func (h *handler) authorize(c *call) error {
 
 // presented finds the token in X-API-Key or Authorization (RFC 6750 §2.1).
 // Both may hold it; two different ones are refused, lest the service behind
-// the proxy reads the other one. "missing" and "ambiguous" are reasons of its own;
+// the proxy reads the other one. For the same reason a header that programs read
+// in different ways is an error. "missing" and "ambiguous" are reasons of its own;
 // the others are the verifier's.
-func presented(head http.Header) (token.Secret, token.Verdict) {
-	candidates := slices.Clone(head.Values("X-Api-Key"))
-	for _, value := range head.Values("Authorization") {
-		scheme, rest, _ := strings.Cut(strings.TrimSpace(value), " ")
-		if strings.EqualFold(scheme, "Bearer") {
-			candidates = append(candidates, rest)
-		}
-	}
+func presented(head http.Header) (token.Secret, token.Verdict, error) {
 	var found token.Secret
-	for _, text := range candidates {
-		next := token.NewSecret(strings.TrimSpace(text))
+	for _, name := range []string{"X-Api-Key", "Authorization"} {
+		text, err := single(head, name)
+		if err == nil && name == "Authorization" {
+			text, err = bearerToken(text)
+		}
+		next := token.NewSecret(text)
 		switch {
+		case err != nil:
+			return found, token.Verdict{}, err
 		case next.IsZero():
 		case found.IsZero():
 			found = next
 		case !found.Equal(next):
-			return found, token.Verdict{Reason: "ambiguous", Message: "X-API-Key and Authorization hold different tokens"}
+			return found, token.Verdict{Reason: "ambiguous", Message: "X-API-Key and Authorization hold different tokens"}, nil
 		}
 	}
 	if found.IsZero() {
-		return found, token.Verdict{Reason: "missing", Message: "no token in X-API-Key or Authorization: Bearer"}
+		return found, token.Verdict{Reason: "missing", Message: "no token in X-API-Key or Authorization: Bearer"}, nil
 	}
-	return found, token.Verdict{}
+	return found, token.Verdict{}, nil
+}
+
+// single returns the value of a header that may be there once.
+func single(head http.Header, name string) (string, error) {
+	values := head.Values(name)
+	if len(values) > 1 {
+		return "", invalid(name, "the request has %d %s headers", len(values), name)
+	}
+	return strings.Join(values, ""), nil
+}
+
+// bearerToken returns the token of an Authorization header, "" if it has another scheme
+// or no token.
+func bearerToken(value string) (string, error) {
+	const scheme = "Bearer"
+	if len(value) < len(scheme) || !strings.EqualFold(value[:len(scheme)], scheme) {
+		return "", nil
+	}
+	rest := value[len(scheme):]
+	text := strings.TrimLeft(rest, " ")
+	if rest != "" && text == rest || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' || r == ',' }) {
+		return "", invalid("Authorization", "the Authorization header is not in the form Bearer TOKEN (RFC 6750 section 2.1)")
+	}
+	return text, nil
 }
 
 // turnAway answers for a token that is not good: 403 for one that is good and

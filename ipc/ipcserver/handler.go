@@ -130,7 +130,11 @@ func (h *handler) admit(c *call) error {
 	if err == nil {
 		err = h.Allow(who.peer)
 	}
-	if err == nil && c.Header.Get("Origin") != "" {
+	_, isPage := c.Header["Origin"]
+	if _, twice := single(c.Header, "Origin"); err == nil && twice != nil {
+		return twice
+	}
+	if err == nil && isPage {
 		err = errors.New("tokend does not answer web pages")
 	}
 	if err == nil {

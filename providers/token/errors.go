@@ -1,8 +1,6 @@
 package token
 
 import (
-	"errors"
-	"io/fs"
 	"time"
 )
 
@@ -106,14 +104,4 @@ func (e *Error) Unwrap() []error {
 		return []error{e.Code}
 	}
 	return []error{e.Code, e.Cause}
-}
-
-// FileFault returns the text of an error about a file without the name of the
-// system call: "/etc/ca.pem: permission denied".
-func FileFault(err error) string {
-	var path *fs.PathError
-	if errors.As(err, &path) {
-		return path.Path + ": " + path.Err.Error()
-	}
-	return err.Error()
 }
