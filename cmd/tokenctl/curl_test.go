@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -215,17 +216,74 @@ func TestCurlRefusesWhatCouldLeadTheCredentialAstray(t *testing.T) {
 	}
 }
 
+// This is not left to curl, which before 7.83 sent headers to any port of a host.
 func TestRedirectLeavesTheTokenBehind(t *testing.T) {
-	other := newAPI(t, false, nil)
-	s := newAPI(t, false, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, http.StatusFound) })
-	i, socket := serveCurl(t, []string{secretToken, "second"}, s)
-	call(t, socket, nil, "curl", "clms", "-sSL", s.URL+"/away").wants(t, ui.ExitOK, "go away\n", "")
-	if got := other.requests(); !slices.Equal(got, []string{"GET / [] "}) {
+	var target string
+	other, tls := newAPI(t, false, nil), newAPI(t, true, nil)
+	redirect := func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/away" {
+			http.Redirect(w, r, target, http.StatusFound)
+		}
+	}
+	s, safe := newAPI(t, false, redirect), newAPI(t, true, redirect)
+	i, socket := serveCurl(t, []string{secretToken, "second"}, s, safe)
+	elsewhere := strings.Replace(other.URL, "127.0.0.1", "localhost", 1)
+	for _, c := range []struct {
+		from   *api
+		to     string
+		status int
+		out    string
+	}{
+		{s, elsewhere, ui.ExitOK, "go away\n"}, {s, s.URL, ui.ExitOK, "welcome\n"}, {safe, safe.URL, ui.ExitOK, "welcome\n"},
+		{s, other.URL, 6, ""}, {s, strings.Replace(other.URL, "1:", "1.:", 1), 6, ""}, {s, tls.URL, 6, ""}, {safe, tls.URL, 6, ""},
+		{safe, s.URL, 1, ""}, {safe, elsewhere, 1, ""}, {safe, "http" + strings.TrimPrefix(safe.URL, "https"), 1, ""}, {s, "ftp" + strings.TrimPrefix(other.URL, "http"), 1, ""},
+	} {
+		target = c.to
+		r := call(t, socket, nil, "curl", "clms", "-sSL", "--cacert", safe.ca, c.from.URL+"/away")
+		if r.status != c.status || r.out != c.out {
+			t.Errorf("from %s to %s: %+v", c.from.URL, c.to, r)
+		}
+	}
+	if got := slices.Concat(other.requests(), tls.requests()); !slices.Equal(got, []string{"GET / [] "}) {
 		t.Errorf("the other host got %q", got)
 	}
 	if len(i.dropped) > 0 {
 		t.Errorf("dropped %q for a 401 of a host that did not get it", i.dropped)
 	}
+	call(t, socket, nil, "curl", "clms", "-sSL", s.URL, s.URL+"/?2").wants(t, ui.ExitOK, "welcome\nwelcome\n", "")
+}
+
+// Debian 11 has curl 7.74, RHEL 9 7.76, Ubuntu 22.04 7.81. The stand-in refuses what
+// came after 7.74 (curl's docs/options-in-versions), as they would, and hands the
+// rest to the installed one.
+func TestCurlNeedsNoNewCurl(t *testing.T) {
+	s := newAPI(t, true, nil)
+	_, socket := serveCurl(t, []string{"old", secretToken}, s)
+	program, err := exec.LookPath("curl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	stand := `#!/bin/sh -f
+config=$(cat <&3)
+for option in "$@" $config; do
+	case ${option#--} in
+		aws-sigv4|doh-*|fail-with-body|form-escape|json|*remove-on-error|*clobber|rate|url-query|http3-only|ca-native|proxy-*|haproxy-*|variable|expand-*|trace-*|mptcp|skip-existing|tcp-keepcnt|out-null)
+		echo "curl: option $option: is unknown" >&2
+		exit 2 ;;
+	esac
+done
+exec '` + program + `' "$@" 3<<END
+$config
+END
+`
+	if err := os.WriteFile(filepath.Join(dir, "curl"), []byte(stand), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	call(t, socket, nil, "curl", "clms", "-sSfL", "--cacert", s.ca, s.URL).wants(t, ui.ExitOK, "welcome\n", "") // repeated once
+	call(t, socket, nil, "curl", "clms", "-sSX", "POST", "--cacert", s.ca, "-d", "x", "-d@-", s.URL).wants(t, ui.ExitOK, "welcome\n", "")
+	call(t, socket, nil, "curl", "clms", "-sS", "--json", "{}", s.URL).wants(t, 2, "", "--json: is unknown")
 }
 
 // Where the profile has a part of a site, a redirect could lead to the rest; and
@@ -361,10 +419,25 @@ func TestExitStatusIsCurls(t *testing.T) {
 	if r.wants(t, 22, "", "curl: (22)"); strings.Contains(r.err, "tokenctl") {
 		t.Errorf("stderr %q", r.err)
 	}
-	unread, out := io.Pipe()
-	_ = unread.Close()
-	if status := run([]string{"tokenctl", "curl", "--socket", socket, "clms", "-sS", s.URL}, nil, out, io.Discard); status != ui.ExitFailure {
-		t.Errorf("the answer cannot be written: status %d", status)
+	reader, unread, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = reader.Close()
+	outs := []*os.File{unread}
+	if full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0); err == nil {
+		outs = append(outs, full)
+	} else if runtime.GOOS == "linux" {
+		t.Error(err)
+	}
+	for _, out := range outs { // as curl itself, however much there is to write
+		for _, args := range [][]string{{s.URL}, {s.URL, s.URL}, {s.URL + "/none"}, {"-d@-", s.URL}} {
+			cmd := process(append([]string{"curl", "--socket", socket, "clms", "-sS"}, args...)...)
+			cmd.Stdout = out
+			if _ = cmd.Run(); cmd.ProcessState.ExitCode() != 23 {
+				t.Errorf("%q, and the answer cannot be written to %s: %v", args, out.Name(), cmd.ProcessState)
+			}
+		}
 	}
 	s.Close()
 	call(t, socket, nil, "curl", "clms", "-sS", s.URL).wants(t, 7, "", "curl: (7)")

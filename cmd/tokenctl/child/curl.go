@@ -5,13 +5,16 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"tokend/cmd/tokenctl/cli"
@@ -66,6 +69,7 @@ func Curl(ctx context.Context, e *ui.Env, profile string, args []string) error {
 	if runtime.GOOS == "windows" {
 		return cli.Usage("on Windows, tokenctl cannot pass curl a credential unseen; use tokenctl get NAME -o curl | curl -K - URL")
 	}
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // does not end tokenctl, as it does not end curl
 	signals, stop := catchSignals()
 	defer stop()
 	ctx, interrupt := context.WithCancel(ctx)
@@ -153,12 +157,27 @@ func (c *curlCall) args() (args []string) {
 			args = append(args, o.value)
 		}
 	}
-	if c.has("location") {
-		// A default, which curl does not know before 7.83: there it sends a header
-		// along to another port (CVE-2022-27774).
-		args = append(args, "--no-remove-on-error")
-	}
 	return append(append(args, "--"), c.urls...)
+}
+
+// redirects returns configuration lines that bound where --location leads. curl
+// drops the credential at a redirect to another host, but before 7.83 not at one
+// to another port or to plain http (CVE-2022-27774): such a one fails.
+func (c *curlCall) redirects() (lines string) {
+	schemes := "=http,https"
+	var others string
+	for _, target := range c.urls {
+		scheme, place, _ := strings.Cut(token.Origin(target), "://")
+		if scheme == "https" {
+			schemes = "=https"
+		}
+		lines += "connect-to = " + format.CurlQuote(place+":"+place) + "\n"
+		host := place[:strings.LastIndexByte(place, ':')]
+		for _, spelling := range []string{host, host + "."} {
+			others += "connect-to = " + format.CurlQuote(spelling+"::redirect-to-another-port.invalid:0") + "\n"
+		}
+	}
+	return lines + others + "proto-redir = " + format.CurlQuote(schemes) + "\n" // the first that fits counts
 }
 
 func (c *curlCall) has(names ...string) bool {
@@ -320,7 +339,10 @@ func (c *curlCall) run(lines []byte, replace func() []byte) error {
 	if err = cmp.Or(err, failed); err != nil {
 		return err
 	}
-	lines = append(lines, "globoff\nproto-redir = \"=http,https\"\n"...)
+	lines = append(lines, "globoff\n"...)
+	if c.has("location") {
+		lines = append(lines, c.redirects()...)
+	}
 	if c.plain {
 		lines = append(lines, "noproxy = \"*\"\n"...) // a proxy would read along
 	}
@@ -364,10 +386,16 @@ func (c *curlCall) run(lines []byte, replace func() []byte) error {
 			_ = body.Close() // so that curl's next write fails
 		}
 	}
-	err = wait(cmd)
+	err = cmp.Or(wait(cmd), unwritten)
 	_, _ = c.Err.W.Write(errs.Bytes())
-	return cmp.Or(err, unwritten)
+	if exit := (*ui.Exit)(nil); err != nil && !errors.As(err, &exit) {
+		return &ui.Exit{Status: unwrittenStatus, Err: fmt.Errorf("cannot write what curl received: %w", err)}
+	}
+	return err
 }
+
+// unwrittenStatus is curl's when it cannot write what it received (CURLE_WRITE_ERROR).
+const unwrittenStatus = 23
 
 // isUnauthorized reports whether the first answer in the headers is a 401. A
 // later one is of where a redirect led.
