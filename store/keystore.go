@@ -83,5 +83,9 @@ func fail(code token.Code, topic string, cause error, format string, args ...any
 	if from := (*token.Error)(nil); topic == "" && errors.As(cause, &from) {
 		topic = from.Topic
 	}
-	return &token.Error{Code: code, Topic: topic, Message: fmt.Sprintf(format, args...), Cause: cause}
+	fault := token.DiskFault(cause)
+	if fault != "" {
+		topic = "disk-full"
+	}
+	return &token.Error{Code: code, Topic: topic, Message: fault + fmt.Sprintf(format, args...), Cause: cause}
 }

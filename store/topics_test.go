@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/zalando/go-keyring"
@@ -89,5 +90,17 @@ func TestKeystoreErrorsHaveTopics(t *testing.T) {
 	}
 	if err := fail(token.ErrKeystore, "", fail(token.ErrKeystore, "key-file", fs.ErrPermission, "x"), "y"); topicOf(err) != "key-file" {
 		t.Errorf("a cause's topic is lost: %#v", err)
+	}
+}
+
+func TestAFullDiskIsCalledSo(t *testing.T) {
+	full := os.WriteFile("/dev/full", []byte("x"), 0o600)
+	if full == nil {
+		t.Skip("this system has no /dev/full")
+	}
+	for _, err := range []error{recordError(full), sealedError(full), credentialError("clms", full)} {
+		if e, ok := errors.AsType[*token.Error](err); !ok || e.Topic != "disk-full" || !strings.HasPrefix(e.Message, "the disk is full: ") {
+			t.Errorf("%+v", err)
+		}
 	}
 }

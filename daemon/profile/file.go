@@ -134,7 +134,11 @@ func Write(path string, text []byte) error {
 		err = maybe.WriteFile(path, text, 0o600)
 	}
 	if err != nil {
-		return &token.Error{Code: token.ErrInternal, Message: "the profile's file cannot be written: " + err.Error()}
+		e := &token.Error{Code: token.ErrInternal, Message: "the profile's file cannot be written: " + token.DiskFault(err) + err.Error()}
+		if token.DiskFault(err) != "" {
+			e.Topic = "disk-full"
+		}
+		return e
 	}
 	return nil
 }

@@ -1,6 +1,8 @@
 package token
 
 import (
+	"errors"
+	"syscall"
 	"time"
 )
 
@@ -104,4 +106,18 @@ func (e *Error) Unwrap() []error {
 		return []error{e.Code}
 	}
 	return []error{e.Code, e.Cause}
+}
+
+// DiskFault says in words that a disk takes nothing more, if that is the cause of
+// err; otherwise it is empty.
+func DiskFault(err error) string {
+	switch {
+	case errors.Is(err, syscall.ENOSPC):
+		return "the disk is full: "
+	case errors.Is(err, syscall.EDQUOT):
+		return "the disk quota is used up: "
+	case errors.Is(err, syscall.EROFS):
+		return "the disk is read-only: "
+	}
+	return ""
 }

@@ -278,7 +278,7 @@ func (c *Cache) explain(err error) error {
 	case errors.Is(err, berrors.ErrTimeout):
 		return &token.Error{Code: token.ErrExists, Message: fmt.Sprintf("another tokend holds %s", c.path), Cause: err}
 	}
-	return fmt.Errorf("token cache %s: %w", c.path, err)
+	return fmt.Errorf("token cache: %s%s: %w", token.DiskFault(err), c.path, err)
 }
 
 // note adds a notice.

@@ -114,6 +114,9 @@ func (s Situation) advice(e *token.Error) []string {
 	case token.ErrLocked:
 		return append([]string{"Unlock the keyring: " + Typed("tokenctl unlock") + ", or in the desktop's password manager. Then try again; tokend need not be restarted."}, s.unchanged()...)
 	case token.ErrKeystore:
+		if e.Topic == "disk-full" { // which says it all
+			return s.unchanged()
+		}
 		if e.Field != "" { // which the keystore lacks
 			return []string{"Hand it in: " + Typed("tokenctl rotate", Word(s.Profile))}
 		}
