@@ -153,7 +153,10 @@ func migratedText(before token.KeystoreStatus, done token.Migrated) (text string
 	case key != "":
 		add("The key of the secrets is in %s.", key)
 	}
-	if old != "" && old != key {
+	if name := before.Credential; name != "" && name != now.Credential {
+		add("The service is still handed the %s. As root, delete the drop-in that says so (systemctl cat tokend shows it), and only then, if you need no old backups, the credential:", old)
+		add("%s", ui.Typed("rm /etc/systemd/system/tokend.service.d/"+name+".conf && systemctl daemon-reload"))
+	} else if old != "" && old != key {
 		add("The key in %s is for old backups alone. Unless that is the same file under another name, you can delete it.", old)
 	}
 	if now.Leftovers > 0 {

@@ -61,6 +61,14 @@ func TestMigrateShowsWhatMoved(t *testing.T) {
 	// From one key to another: which one is of no use any more.
 	k.keystore = sealedAt("/home/me/old.key")
 	call(t, socket, nil, "keystore", "migrate", "--to", "sealed", "--key-file", "/home/me/new.key").wants(t, ui.ExitOK, "The key in /home/me/old.key is for old backups alone.", "")
+	// A credential that the unit passes on: without its file the unit does not start.
+	k.keystore = sealedAt("")
+	k.keystore.Credential = "tokend-key"
+	r = call(t, socket, nil, "keystore", "migrate", "--to", "sealed", "--key-file", "/home/me/new.key")
+	r.wants(t, ui.ExitOK, "rm /etc/systemd/system/tokend.service.d/tokend-key.conf && systemctl daemon-reload", "")
+	if strings.Contains(r.out, "you can delete it") {
+		t.Errorf("it offers to delete what the unit needs: %s", r.out)
+	}
 	// The same key elsewhere opens as much as before; where it is, it stays.
 	k.moved.Moved, k.moved.NewKey = 0, false
 	k.keystore = sealedAt("/home/me/new.key")

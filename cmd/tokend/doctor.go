@@ -139,6 +139,8 @@ func (p places) checkService(ctx context.Context) token.Check {
 		return warn(name, err.Error(), r.line("status"))
 	case st.File == "":
 		return warn(name, "no service is installed: nothing starts tokend", r.line("install"))
+	case st.Failure != "":
+		return failed(name, st.Failure, r.line("start"))
 	case !st.Enabled:
 		return warn(name, st.File+" is not enabled: it does not start by itself", r.line("install"))
 	case !st.Running && !st.SocketHeld:

@@ -267,6 +267,9 @@ func (r *serviceRequest) status(ctx context.Context) error {
 		state += ": " + ui.Printable(st.Status)
 	}
 	fmt.Fprintf(r.out, "service   %s\nstarts    %s\nstate     %s\nlog       %s\n", st.File, starts, state, st.Log)
+	if st.Failure != "" {
+		fmt.Fprintln(r.out, "failure   "+ui.Printable(st.Failure))
+	}
 	for _, note := range st.Notes {
 		fmt.Fprintln(r.out, "note      "+note)
 	}

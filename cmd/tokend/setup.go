@@ -113,7 +113,10 @@ func (r setupRequest) run(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := owner.makeDirs(dirs); err != nil {
+	if before.ID != "" {
+		err = owner.repair(dirs, out)
+	}
+	if err := cmp.Or(err, owner.makeDirs(dirs)); err != nil {
 		return err
 	}
 	confine.MakeDir(dirs.Config) // a user's unit cannot: it may write in there alone

@@ -84,6 +84,49 @@ func (a account) makeDirs(dirs profile.Dirs) error {
 	return nil
 }
 
+// repair gives the files of an installation back to their owners, which a backup
+// may not have kept: those of the state directory, the profiles and the key file to
+// the service, the configuration to root and the service's group. It follows no link
+// out of the two directories, and leaves a file alone that has another name elsewhere.
+func (a account) repair(dirs profile.Dirs, out io.Writer) error {
+	if a.uid < 0 {
+		return nil
+	}
+	for _, dir := range []string{dirs.Config, dirs.State} {
+		root, err := os.OpenRoot(dir)
+		if err != nil {
+			return err
+		}
+		defer root.Close()
+		err = fs.WalkDir(root.FS(), ".", func(name string, e fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			info, err := root.Lstat(name)
+			if err != nil {
+				return err
+			}
+			uid, stat := a.uid, info.Sys().(*syscall.Stat_t)
+			switch {
+			case dir == dirs.State, name == keyFileName, strings.HasPrefix(name, "profiles.d"):
+			case name == ".", name == "config.toml":
+				uid = 0
+			default:
+				return nil
+			}
+			if int(stat.Uid) == uid && int(stat.Gid) == a.gid || !e.IsDir() && stat.Nlink > 1 {
+				return nil
+			}
+			fmt.Fprintf(out, "Repaired the owner of %s.\n", filepath.Join(dir, name))
+			return root.Lchown(name, uid, a.gid)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // makeDir makes a directory with this owner and mode. An existing one stays as it is.
 func makeDir(path string, uid, gid int, mode fs.FileMode) error {
 	err := os.Mkdir(path, 0o700)

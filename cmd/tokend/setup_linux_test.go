@@ -2,12 +2,14 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"tokend/cmd/tokend/service"
@@ -99,6 +101,66 @@ func TestSetupOfTheSystemServiceNeedsItsUser(t *testing.T) {
 	if err == nil || !strings.Contains(string(out), "chown -R nobody:") {
 		t.Errorf("%v: %s", err, out)
 	}
+}
+
+// A backup was restored without its owners, or with those of another machine. Setup
+// repairs them, but not for what a link leads to.
+func TestSetupRepairsOwners(t *testing.T) {
+	asRoot(t)
+	dirs, flags := server(t)
+	setup := func() string {
+		t.Helper()
+		args := append([]string{"setup", "--service-user", "nobody", "--key-file", filepath.Join(dirs.Config, keyFileName)}, flags...)
+		out, err := exec.Command("tokend", args...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		return string(out)
+	}
+	setup()
+	top := filepath.Dir(dirs.State)
+	check(t, os.WriteFile(filepath.Join(dirs.Config, "config.toml"), nil, 0o640))
+	check(t, os.WriteFile(filepath.Join(dirs.Config, "note"), nil, 0o600)) // not tokend's
+	setup()
+	want := ownersOf(t, top)
+
+	outside := filepath.Join(t.TempDir(), "root's")
+	check(t, os.WriteFile(outside, nil, 0o600))
+	check(t, os.Symlink(outside, filepath.Join(dirs.State, "link")))
+	check(t, os.Link(outside, filepath.Join(dirs.State, "second name")))
+	for _, owner := range []string{"0:0", "4711:4711"} {
+		if out, err := exec.Command("chown", "-hR", owner, dirs.State, dirs.Config).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		check(t, os.Chown(outside, 0, 0))
+		if out := setup(); !strings.Contains(out, "Repaired the owner of "+dirs.State) {
+			t.Errorf("it says: %s", out)
+		}
+		got := ownersOf(t, top)
+		for path, id := range want {
+			if got[path] != id && filepath.Base(path) != "note" {
+				t.Errorf("%s belongs to %s, want %s", path, got[path], id)
+			}
+		}
+		if id := ownersOf(t, outside)[outside]; id != "0:0" {
+			t.Errorf("a file outside belongs to %s now", id)
+		}
+	}
+}
+
+// ownersOf returns user and group of all files below a path.
+func ownersOf(t *testing.T, path string) map[string]string {
+	t.Helper()
+	owners := map[string]string{}
+	check(t, filepath.WalkDir(path, func(path string, e fs.DirEntry, err error) error {
+		info, err := os.Lstat(path)
+		if err == nil {
+			stat := info.Sys().(*syscall.Stat_t)
+			owners[path] = fmt.Sprintf("%d:%d", stat.Uid, stat.Gid)
+		}
+		return err
+	}))
+	return owners
 }
 
 // The key as an encrypted credential of systemd, made by the real

@@ -52,6 +52,7 @@ type State struct {
 	SocketHeld bool     // the manager holds its socket open, also while it does not run
 	PID        int      // 0 if it does not run, or is unknown
 	Status     string   // in the words of tokend or of the manager
+	Failure    string   // why its last run ended, if it failed
 	Notes      []string // what the user should know
 	Log        string   // the log's file, or the command that shows it
 }

@@ -293,6 +293,9 @@ func (s systemd) State(ctx context.Context) (State, error) {
 	if text := unit["StatusText"]; text != "" && st.Status != "inactive" {
 		st.Status = text
 	}
+	if unit["ActiveState"] == "failed" || unit["ActiveState"] == "activating" {
+		st.Failure = s.failure(unit).Text
+	}
 	if !s.System && st.File != "" {
 		st.Notes = lingerNotes()
 		if strings.Contains(unit["DropInPaths"], noSandbox) {
@@ -330,18 +333,33 @@ func (s systemd) show(ctx context.Context, unit string) (map[string]string, erro
 // codeExited is ExecMainCode= of a process that ended by itself (CLD_EXITED).
 const codeExited = "1"
 
+// statusCredentials is EXIT_CREDENTIALS of systemd.exec(5).
+const statusCredentials = 243
+
 // explain returns why tokend did not start: in its own words, or in systemctl's.
 func (s systemd) explain(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
 	unit, showErr := s.show(ctx, unitName)
-	status, _ := strconv.Atoi(unit["ExecMainStatus"])
-	if showErr != nil || status == 0 || unit["Result"] == "success" { // the status is an earlier run's
-		return s.repeat(ctx, err, "restart "+unitName)
+	if ended := s.failure(unit); showErr == nil && ended.Status != 0 {
+		return ended
 	}
-	if unit["ExecMainCode"] != codeExited {
+	return s.repeat(ctx, err, "restart "+unitName)
+}
+
+// failure returns why the service's last run ended, the zero StartError if it did
+// not fail.
+func (s systemd) failure(unit map[string]string) StartError {
+	status, _ := strconv.Atoi(unit["ExecMainStatus"])
+	switch {
+	case status == 0, unit["Result"] == "success": // the status is an earlier run's
+		return StartError{}
+	case unit["ExecMainCode"] != codeExited:
 		return StartError{1, fmt.Sprintf("signal %d ended the service while it started: %s", status, s.logLine())}
+	case status == statusCredentials:
+		return StartError{status, "systemd cannot read a credential that this unit passes on (243/CREDENTIALS): restore its file; or, if the secrets are in another keystore now, delete the drop-in that names it and run systemctl daemon-reload: " +
+			cmp.Or(unit["DropInPaths"], "systemctl cat "+unitName)}
 	}
 	return StartError{status, fmt.Sprintf("the service ended with status %d: %s", status, cmp.Or(unit["StatusText"], s.logLine()))}
 }

@@ -431,6 +431,8 @@ func TestStartTellsWhyNot(t *testing.T) {
 		{"ExecMainCode=1\nExecMainStatus=4\nStatusText=\n", "the service ended with status 4: journalctl --user -u tokend", 4},
 		{"ExecMainCode=2\nExecMainStatus=9\nStatusText=serving\n", "signal 9 ended the service while it started: journalctl --user -u tokend", 1},
 		{"ExecMainCode=1\nExecMainStatus=226\n", "the service ended with status 226: journalctl --user -u tokend", 226},
+		{"ExecMainCode=1\nExecMainStatus=243\nDropInPaths=/etc/systemd/system/tokend.service.d/tokend-key.conf\n",
+			"delete the drop-in that names it and run systemctl daemon-reload: /etc/systemd/system/tokend.service.d/tokend-key.conf", 243},
 		{"Result=success\nExecMainCode=1\nExecMainStatus=78\n", "systemctl: Job for tokend.service failed", 0},
 		{"ExecMainCode=0\nExecMainStatus=0\n", "systemctl: Job for tokend.service failed", 0},
 	} {
@@ -453,6 +455,13 @@ func TestServiceState(t *testing.T) {
 	want := State{File: "/x/tokend.service", Enabled: true, Running: true, SocketHeld: true, PID: 7, Status: "serving 2 profiles", Log: "journalctl --user -u tokend"}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v", got, err)
+	}
+	for state, want := range map[string]string{"failed": "243/CREDENTIALS", "activating": "243/CREDENTIALS", "active": "", "inactive": ""} {
+		f.says(unitName, "FragmentPath=/x/tokend.service\nActiveState="+state+"\nResult=exit-code\nExecMainCode=1\nExecMainStatus=243\n")
+		got, err := f.manager().State(t.Context())
+		if err != nil || !strings.Contains(got.Failure, want) || (got.Failure == "") != (want == "") {
+			t.Errorf("%s: %+v, %v", state, got, err)
+		}
 	}
 	f.says("fail-show", "Failed to connect to bus: No medium found\n")
 	_, err = f.manager().State(t.Context())
