@@ -138,6 +138,7 @@ func (in *installation) wire(ctx context.Context) (*daemon.Daemon, error) {
 	deps.keep(in.vault, in.cache)
 	deps.examine(in.dirs, in.vault.KeystoreConfig)
 	in.vault.bind(ctx)
+	deps.Network = watchNetwork(ctx, networkAgain)
 	d, err := daemon.New(in.dirs, deps.Deps)
 	if err != nil {
 		return nil, err

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// networkSettles is how long a change of the network takes, networkAgain how far
+// apart to report changes: on some hosts containers come and go all the time.
+const (
+	networkSettles = time.Second
+	networkAgain   = 10 * time.Second
+)
+
+// watchNetwork returns a channel that delivers a value when addresses or routes have
+// changed, at most every again, until ctx ends. Where the kernel refuses to tell, it
+// never does.
+func watchNetwork(ctx context.Context, again time.Duration) <-chan struct{} {
+	changed := make(chan struct{}, 1)
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
+	if err != nil {
+		return changed
+	}
+	const groups = 1<<(unix.RTNLGRP_IPV4_IFADDR-1) | 1<<(unix.RTNLGRP_IPV4_ROUTE-1) | 1<<(unix.RTNLGRP_IPV6_IFADDR-1) | 1<<(unix.RTNLGRP_IPV6_ROUTE-1)
+	socket := os.NewFile(uintptr(fd), "netlink")
+	context.AfterFunc(ctx, func() { _ = socket.Close() })
+	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: groups}); err != nil {
+		return changed
+	}
+	go func() {
+		message := make([]byte, 64<<10)
+		for due := (time.Time{}); ; {
+			if _, err := socket.Read(message); err != nil && !errors.Is(err, unix.ENOBUFS) { // messages were lost
+				return
+			}
+			now := time.Now()
+			if now.Before(due) {
+				continue // that report covers it
+			}
+			due = now.Add(max(networkSettles, due.Add(again).Sub(now)))
+			time.AfterFunc(due.Sub(now), func() {
+				select {
+				case changed <- struct{}{}:
+				default:
+				}
+			})
+		}
+	}()
+	return changed
+}
