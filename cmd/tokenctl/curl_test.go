@@ -165,6 +165,7 @@ func TestCurlRefusesWhatCouldLeadTheCredentialAstray(t *testing.T) {
 		{"is not an https URL", []string{"http://github.com/"}},
 		{"is not an https URL", []string{"ftp://github.com/"}},
 		{"in its path", []string{s.URL + "/a/../b"}},
+		{"in its path", []string{s.URL + "/a/x%2f..%2f..%2Fb"}},
 		{"write the whole URL", []string{"example.com"}},
 		{"write the whole URL", []string{"--url", "@urls.txt"}},
 		{"write the whole URL", []string{""}},

@@ -29,7 +29,8 @@ Formats (-o):
   json    the members of RFC 6749 §5.1, expires_at and more
   env     ACCESS_TOKEN='TOKEN' and ACCESS_TOKEN_EXPIRES_AT, for sh
   curl    a line for curl -K, which keeps the token out of ps
-  netrc   a line of a netrc file, for Basic authentication; with --url
+  netrc   a line of a netrc file, for Basic authentication; with --url, and
+          hosts that are whole sites
 
 header and curl follow the profile's "present" setting, Bearer by default.`
 

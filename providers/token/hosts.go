@@ -71,13 +71,34 @@ func parseURL(text string) (*url.URL, error) {
 	case u.Scheme != "https" && (u.Scheme != "http" || !IsLoopback(u.Hostname())):
 		return nil, fmt.Errorf("%q is not an https URL", text)
 	}
-	for segment := range strings.SplitSeq(strings.ToLower(pathOf(u)), "/") {
-		if s := strings.ReplaceAll(segment, "%2e", "."); s == "." || s == ".." {
-			return nil, fmt.Errorf("%q has a %q in its path", text, segment)
-		}
+	if dots := dotSegment(pathOf(u)); dots != "" {
+		return nil, fmt.Errorf("%q has a %q in its path, or what a server may read as one", text, dots)
 	}
 	return u, nil
 }
+
+// dotSegment returns the first segment of path that a server may take for "." or
+// "..", "" if there is none: servers decode a path once or twice, some also
+// overlong and full-width spellings, and cut parameters and spaces off.
+func dotSegment(path string) string {
+	for before := ""; before != path; {
+		before = path
+		path = escapes.Replace(strings.ToLower(path))
+	}
+	for segment := range strings.FieldsFuncSeq(path, func(r rune) bool { return r == '/' || r == '\\' }) {
+		if end := strings.IndexAny(segment, ";?#"); end >= 0 {
+			segment = segment[:end]
+		}
+		if segment = strings.Trim(segment, " \t\r\n\x00"); segment == "." || segment == ".." {
+			return segment
+		}
+	}
+	return ""
+}
+
+var escapes = strings.NewReplacer("%25", "%", "%2e", ".", "%2f", "/", "%5c", `\`, "%3b", ";", "%3f", "?", "%23", "#",
+	"%00", "\x00", "%09", "\t", "%0a", "\n", "%0d", "\r", "%20", " ",
+	"%c0%ae", ".", "%c0%af", "/", "%c1%9c", `\`, "%ef%bc%8e", ".", "%ef%bc%8f", "/", "%ef%bc%bc", `\`, "%u002e", ".", "%u002f", "/", "%u005c", `\`)
 
 // WithoutUser returns a URL as people copy it without the user (and password) that
 // it may name before its host. A text that could be read in two ways stays as it is.

@@ -49,6 +49,29 @@ func TestCovers(t *testing.T) {
 	}
 }
 
+// A path that some server reads as another one is refused, and others are not.
+func TestPathsThatLeaveTheirPlace(t *testing.T) {
+	hosts := []string{"https://dev.azure.com/org"}
+	for _, dots := range []string{
+		"..", ".", "%2e.", "%2E%2e", "..;", "..;x=1", "%2e%2e%3b", "..%3F", "..%23", "..%20", "..%00", "..%09", "%252e%252e", "..%253b", "%25252e.",
+		"%c0%ae%C0%AE", "%ef%bc%8e.", "%25u002e.", "%252e%252e%2fx%25zz", ";/..", "x%2f..", "x%2F%2e%2e", "x%5c..", "x%5C..%5c", "x%252f..%252f", "x%c0%af..", "x%c1%9c..",
+		"%2f..", "%5c..", "%2f%2f..%2f",
+	} {
+		for _, end := range []string{"", "/", "/other", "%2fother", "?x"} {
+			if target := "https://dev.azure.com/org/" + dots + end; Covers(hosts, target) || CheckHost(target) == nil && end != "?x" {
+				t.Errorf("%s is taken", target)
+			}
+		}
+	}
+	for _, path := range []string{
+		"group%2Fproject", "a..b", "..a", "...", ".git", "a%2f.git%2fb", "x;..", "%25", "100%25", "%zz", "a%20b", "%e4%b8%ad", "?q=/../", "#/..", "a?..%2f..", "%5c", "..x;y",
+	} {
+		if target := "https://dev.azure.com/org/" + path; Covers(hosts, target) != (path != "%zz") {
+			t.Errorf("%s: %t", target, Covers(hosts, target))
+		}
+	}
+}
+
 func TestCheckHost(t *testing.T) {
 	for text, good := range map[string]bool{
 		"https://a.example":      true,

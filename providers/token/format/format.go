@@ -90,7 +90,8 @@ func Curl(g token.Grant, _ time.Time) ([]byte, error) {
 }
 
 // Netrc writes a netrc line for programs that know only Basic authentication.
-// The profile must name its user, and the caller a URL.
+// The profile must name its user, and the caller a URL. A line is for all of a
+// machine: it says neither scheme nor port nor path.
 func Netrc(g token.Grant, _ time.Time) ([]byte, error) {
 	user, ok := g.Present.User()
 	if !ok {
@@ -99,6 +100,9 @@ func Netrc(g token.Grant, _ time.Time) ([]byte, error) {
 	u, err := url.Parse(g.Host)
 	if err != nil || u.Hostname() == "" {
 		return nil, unfit("a netrc line is for one machine: say which with --url")
+	}
+	if u.Scheme != "https" || u.Port() != "" && u.Port() != "443" || strings.Trim(u.Path, "/") != "" {
+		return nil, unfit("a netrc line is for all of a machine, and would send the token past %s; use the format curl or header", g.Host)
 	}
 	// Whitespace ends a field, and no quoting is understood everywhere.
 	if err := checkText(g); err != nil {

@@ -154,7 +154,7 @@ func TestPresentations(t *testing.T) {
 
 func TestNetrc(t *testing.T) {
 	g := grantOf("a.b-c")
-	g.Present, g.Host = "basic:oauth2", "https://reg.example:8443/x"
+	g.Present, g.Host = "basic:oauth2", "https://reg.example:443/"
 	line, err := Netrc(g, time.Now())
 	if want := "machine reg.example login oauth2 password a.b-c\n"; err != nil || string(line) != want {
 		t.Errorf("%q, %v", line, err)
@@ -162,6 +162,9 @@ func TestNetrc(t *testing.T) {
 	for _, change := range []func(*token.Grant){
 		func(g *token.Grant) { g.Present = token.Bearer },
 		func(g *token.Grant) { g.Host = "" },
+		func(g *token.Grant) { g.Host = "https://reg.example:8443" }, // netrc could not say it
+		func(g *token.Grant) { g.Host = "https://reg.example/x" },
+		func(g *token.Grant) { g.Host = "http://127.0.0.1" },
 		func(g *token.Grant) { g.Present = "basic:a b" },
 		func(g *token.Grant) { g.Secret = token.NewSecret("a\nb") },
 	} {
