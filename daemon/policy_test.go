@@ -181,3 +181,65 @@ func TestOnlyTheOwnerAddsSinks(t *testing.T) {
 		}
 	})
 }
+
+// What is refused whatever its body says is refused before that is read, in the
+// words of the refusal itself.
+func TestWhoMaySendABody(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.write("config.toml", "admin_users = [\""+strconv.Itoa(carol)+"\"]\n")
+		in.profile("p", ordinary+"allow_users = [\""+strconv.Itoa(alice)+"\"]\nallow_groups = [\""+strconv.Itoa(data)+"\"]\n")
+		d := in.start()
+		for _, c := range []struct {
+			ctx                 context.Context
+			known, uses, manage bool
+		}{
+			{as(t, alice), true, true, false}, {as(t, bob, data), true, true, false}, {as(t, carol), true, true, true},
+			{as(t, bob), false, false, false}, {as(t, 0), true, true, true}, {t.Context(), true, true, true},
+		} {
+			caller, over := c.ctx.Value(callerKey{}).(daemon.Caller)
+			if over && d.Known(caller) != c.known || (d.Admit(c.ctx, "status", "", false) == nil) != c.known {
+				t.Errorf("%v: known is not %v", caller, c.known)
+			}
+			if err := d.Admit(c.ctx, "sign", "p", false); (err == nil) != c.uses || err != nil && err.Error() != `no profile "p"` {
+				t.Errorf("%v: %v", caller, err)
+			}
+			_, add := d.Add(c.ctx, token.CreateProfile{Name: "new", Provider: "tset"})
+			if err := d.Admit(c.ctx, "add", "", true); (err == nil) != c.manage || err != nil && err.Error() != add.Error() {
+				t.Errorf("%v: %v", caller, err)
+			}
+		}
+	})
+}
+
+// One user's scopes do not keep other users from theirs, nor do those of many the
+// owner; no one is kept from the profile's own.
+func TestScopesAreSharedBetweenUsers(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.profile("p", "provider = \"test\"\nissuer = \"idp\"\nrenew = \"used\"\nallow_groups = [\""+strconv.Itoa(data)+"\"]\n")
+		d := in.start()
+		ask := func(ctx context.Context, from, n int) (got int) {
+			for i := range n {
+				if _, err := d.Get(ctx, "p", token.Query{Target: token.Target{Scope: "s" + strconv.Itoa(from+i)}}); err == nil {
+					got++
+				} else if !errors.Is(err, token.ErrInvalid) {
+					t.Error(err)
+				}
+			}
+			return got
+		}
+		for i, want := range []int{16, 16, 16, 0} {
+			if got := ask(as(t, alice+10+i, data), 100*i, 20); got != want {
+				t.Errorf("user %d has %d scopes, want %d", i, got, want)
+			}
+		}
+		if got := ask(as(t, bob, data), 0, 16); got != 16 {
+			t.Errorf("of the scopes that are there another user gets %d", got)
+		}
+		if got := ask(as(t, 0), 1000, 20); got != 16 {
+			t.Errorf("root has %d scopes", got)
+		}
+		if _, err := d.Get(as(t, bob, data), "p", token.Query{}); err != nil {
+			t.Errorf("the profile's own scope: %v", err)
+		}
+	})
+}

@@ -23,6 +23,8 @@ type state struct {
 	// routes returns the profiles that obtain tokens by the origins of their
 	// hosts, in order of their names.
 	routes func() map[string][]*entry
+	// users returns everyone whom a profile allows.
+	users func() *profile.Allowance
 }
 
 // An entry is a profile and what belongs to it.
@@ -39,6 +41,13 @@ func (s *state) next() *state {
 	n := *s
 	n.profiles = maps.Clone(s.profiles)
 	n.routes = sync.OnceValue(n.makeRoutes)
+	n.users = sync.OnceValue(func() *profile.Allowance {
+		all := &profile.Allowance{}
+		for _, e := range n.profiles {
+			all.Add(e.Allowed)
+		}
+		return all
+	})
 	return &n
 }
 

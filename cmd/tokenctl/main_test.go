@@ -119,6 +119,8 @@ func (b *backend) wait(ctx context.Context) {
 	}
 }
 
+func (b *backend) Admit(context.Context, string, string, bool) error { return nil }
+
 func (b *backend) Get(ctx context.Context, name string, q token.Query) (token.Grant, error) {
 	b.wait(ctx)
 	if name == "" {

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"runtime"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,6 +18,7 @@ import (
 	"tokend/daemon"
 	"tokend/daemon/profile"
 	"tokend/ipc"
+	"tokend/ipc/ipcserver"
 	"tokend/providers/token"
 )
 
@@ -179,32 +179,21 @@ func (t timedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return res, err
 }
 
-// maxScrapers is how many connections are served on loopback; more are closed at
-// once. Each can hold a text about all profiles.
+// maxScrapers is how many connections are served on loopback. Each can hold a text
+// about all profiles.
 const maxScrapers = 8
 
 // serveMetrics answers Prometheus on a loopback address until ctx ends. All
 // users of this machine can connect, and see the names of all profiles.
 func (m *metrics) serveMetrics(ctx context.Context, listener net.Listener) {
-	var open atomic.Int32
 	server := &http.Server{
-		Handler: m.loopback(listener.Addr().String()),
-		ConnState: func(c net.Conn, state http.ConnState) {
-			switch state {
-			case http.StateNew:
-				if open.Add(1) > maxScrapers {
-					_ = c.Close()
-				}
-			case http.StateClosed:
-				open.Add(-1)
-			}
-		},
+		Handler:           m.loopback(listener.Addr().String()),
 		ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 8 << 10, DisableGeneralOptionsHandler: true,
 	}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
-	_ = server.Serve(listener) // it ends when ctx does
+	_ = server.Serve(ipcserver.LimitLoopback(listener, maxScrapers)) // it ends when ctx does
 }
 
 // loopback answers only GET /metrics, and no web pages: a browser sends the name

@@ -112,7 +112,7 @@ func (m *Mint) takeOver(r token.Record) bool {
 	if t == nil || t.src.Fingerprint != r.Fingerprint {
 		return false
 	}
-	s, err := t.makeSlot(r.Target, r.Token.Issued)
+	s, err := t.makeSlot(r.Target, Use{At: r.Token.Issued})
 	if err == nil && s.tok.Issued.Before(r.Token.Issued) {
 		s.tok = r.Token
 		m.plan(s)

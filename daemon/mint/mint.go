@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -160,9 +161,13 @@ func (s *slot) fly() *flight {
 	return s.flight
 }
 
-// maxTargets bounds the scopes and audiences for which a profile has tokens at a
-// time.
-const maxTargets = 64
+const (
+	// maxTargets bounds the scopes and audiences for which a profile has tokens at
+	// a time. The last quarter is for root and tokend's own user.
+	maxTargets = 64
+	// targetsOfUser bounds those that another user was the last to ask for.
+	targetsOfUser = maxTargets / 4
+)
 
 // Set keeps tokens for a profile, once they are started. old are its tokens so
 // far, nil if it has none; they stay if the fingerprint and the issuer are the same.
@@ -219,7 +224,7 @@ func (t *Tokens) Start(p Proof) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !p.Token.Secret.IsZero() {
-		if s, err := t.makeSlot(token.Target{}, now); err == nil {
+		if s, err := t.makeSlot(token.Target{}, Use{At: now}); err == nil {
 			s.tok, s.used = p.Token, Use{At: now}
 			s.tok.RenewAt = renewAt(s.tok, t.issuer.profiles-1, rand.Float64())
 			s.remember(p.Token.Issued, p.Took, "")
@@ -276,17 +281,39 @@ func (t *Tokens) slot(target token.Target) *slot {
 }
 
 // makeSlot returns the slot of a target and makes it if need be. Mint.mu is held.
-func (t *Tokens) makeSlot(target token.Target, now time.Time) (*slot, error) {
+func (t *Tokens) makeSlot(target token.Target, by Use) (*slot, error) {
 	if s := t.slot(target); s != nil {
 		return s, nil
 	}
-	if len(t.slots) >= maxTargets {
-		return nil, &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf(
-			"profile %q is in use with %d scopes and audiences already, the most it can hold at a time", t.src.Name, len(t.slots))}
+	if err := t.checkRoom(by.By.UID); err != nil && target != (token.Target{}) {
+		return nil, err
 	}
-	s := &slot{of: t, target: target, used: Use{At: now}}
+	s := &slot{of: t, target: target, used: by}
 	t.slots = append(t.slots, s)
 	return s, nil
+}
+
+// checkRoom refuses a user one more slot.
+func (t *Tokens) checkRoom(uid int) error {
+	trusted := func(uid int) bool { return uid == 0 || uid == os.Geteuid() }
+	others, own := 0, 0
+	for _, s := range t.slots {
+		if !trusted(s.used.By.UID) {
+			others++
+		}
+		if s.used.By.UID == uid {
+			own++
+		}
+	}
+	switch {
+	case len(t.slots) >= maxTargets, !trusted(uid) && others >= maxTargets-targetsOfUser:
+		return &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf(
+			"profile %q is in use with %d scopes and audiences already, the most it can hold at a time", t.src.Name, len(t.slots))}
+	case !trusted(uid) && own >= targetsOfUser:
+		return &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf(
+			"uid %d uses profile %q with %d scopes and audiences already, the most that one user can have at a time", uid, t.src.Name, own)}
+	}
+	return nil
 }
 
 // Get returns a token that lives at least q.MinTTL longer. A cached token is
@@ -296,7 +323,7 @@ func (t *Tokens) Get(ctx context.Context, q token.Query, by Use) (token.Token, e
 	m := t.mint
 	now := m.now()
 	m.mu.Lock()
-	s, err := t.makeSlot(q.Target, now)
+	s, err := t.makeSlot(q.Target, by)
 	if err != nil {
 		m.mu.Unlock()
 		return token.Token{}, err

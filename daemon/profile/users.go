@@ -34,6 +34,14 @@ func (a *Allowance) lookup(names []string, id func(string) (int, error)) (ids []
 	return ids
 }
 
+// Add adds the users and groups of b, which may be nil.
+func (a *Allowance) Add(b *Allowance) {
+	if b != nil {
+		a.uids = slices.Compact(slices.Sorted(slices.Values(append(a.uids, b.uids...))))
+		a.gids = slices.Compact(slices.Sorted(slices.Values(append(a.gids, b.gids...))))
+	}
+}
+
 // Has reports whether the list has the user or one of the groups. A nil
 // Allowance has none.
 func (a *Allowance) Has(uid int, groups []int) bool {

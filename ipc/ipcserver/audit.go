@@ -44,6 +44,14 @@ func (a *audited) note(ctx context.Context, e Event, err error) error {
 	return err
 }
 
+func (a *audited) Admit(ctx context.Context, do, name string, manage bool) error {
+	err := a.Backend.Admit(ctx, do, name, manage)
+	if err != nil {
+		return a.note(ctx, Event{Do: do, Profile: name}, err)
+	}
+	return nil
+}
+
 func (a *audited) Get(ctx context.Context, name string, q token.Query) (token.Grant, error) {
 	g, err := a.Backend.Get(ctx, name, q)
 	if err == nil {

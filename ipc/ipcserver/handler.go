@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,8 +24,7 @@ type handler struct {
 	backend Backend
 	log     *slog.Logger
 	routes  []route
-	// leases holds a value per endpoint that is lent.
-	leases chan struct{}
+	leases  *quota // endpoints that are lent
 	// ending ends when the server is to.
 	ending context.Context
 }
@@ -36,12 +36,18 @@ func newHandler(b Backend, o Options) *handler {
 	if o.Allow == nil {
 		o.Allow = OwnUser
 	}
-	h := &handler{Options: o, backend: b, leases: make(chan struct{}, maxLeases), ending: context.Background()}
+	if o.Known == nil {
+		o.Known = func(p ipc.Peer) bool { return o.Allow(p) == nil }
+	}
+	h := &handler{Options: o, backend: b, ending: context.Background()}
+	h.leases = h.quota(maxLeases)
 	h.log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	h.times = cmp.Or(o.times, usualTimes)
 	h.routes = h.table()
 	return h
 }
+
+func (h *handler) quota(n int) *quota { return &quota{n: n, known: h.Known, taken: map[int]int{}} }
 
 // A call is a request and its answer.
 type call struct {
@@ -181,6 +187,11 @@ func (h *handler) serveRoute(c *call, t *route) (err error) {
 			return invalid("name", "the name in the path is not escaped correctly")
 		}
 		if err := token.CheckName(c.name); err != nil {
+			return err
+		}
+	}
+	if c.ContentLength != 0 {
+		if err := h.backend.Admit(c.Context(), t.op, c.name, slices.Contains(managing, t.op)); err != nil {
 			return err
 		}
 	}

@@ -4,21 +4,20 @@ import (
 	"maps"
 	"net"
 	"net/http"
-	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// limit lets at most n of l's connections be open at a time, and at most
-// ofUser of one user's. Accept waits until there is room, and further ones
-// queue in the kernel meanwhile; those of a user who has too many are closed.
-// Each write to a connection has to leave within patience.
-func limit(l net.Listener, n, ofUser int, patience time.Duration) *limitedListener {
+// limit lets as many of l's connections be open at a time as places allows. Accept
+// waits until there is room, and further ones queue in the kernel meanwhile; those
+// of a user who has too many are closed. Each write to a connection has to leave
+// within patience.
+func limit(l net.Listener, places *quota, patience time.Duration) *limitedListener {
 	return &limitedListener{
-		Listener: l, room: make(chan struct{}, n), closed: make(chan struct{}), patience: patience,
-		ofUser: ofUser, open: map[int]int{}, conns: map[*limitedConn]struct{}{},
+		Listener: l, room: make(chan struct{}, places.n), closed: make(chan struct{}), patience: patience,
+		places: places, conns: map[*limitedConn]struct{}{},
 	}
 }
 
@@ -29,9 +28,8 @@ type limitedListener struct {
 	closed chan struct{}
 
 	patience time.Duration
-	ofUser   int
+	places   *quota
 	mu       sync.Mutex
-	open     map[int]int // connections by uid
 	conns    map[*limitedConn]struct{}
 }
 
@@ -48,39 +46,24 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		c := &limitedConn{Conn: conn, caller: identify(conn), patience: l.patience}
-		c.release = sync.OnceFunc(func() { l.leave(c) })
-		if l.enter(c) {
-			return c, nil
+		giveBack := l.places.take(&c.caller)
+		if giveBack == nil {
+			_ = conn.Close()
+			<-l.room
+			continue
 		}
-		_ = conn.Close()
-		<-l.room
+		c.release = sync.OnceFunc(func() {
+			giveBack()
+			l.mu.Lock()
+			delete(l.conns, c)
+			l.mu.Unlock()
+			<-l.room
+		})
+		l.mu.Lock()
+		l.conns[c] = struct{}{}
+		l.mu.Unlock()
+		return c, nil
 	}
-}
-
-// enter counts a connection, unless its user has too many. Root and the
-// server's own user are trusted to know what they do, and callers who could not
-// be identified are refused soon after.
-func (l *limitedListener) enter(c *limitedConn) bool {
-	uid := c.caller.peer.UID
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if c.caller.err == nil && uid != 0 && uid != os.Geteuid() && l.open[uid] >= l.ofUser {
-		return false
-	}
-	l.open[uid]++
-	l.conns[c] = struct{}{}
-	return true
-}
-
-func (l *limitedListener) leave(c *limitedConn) {
-	uid := c.caller.peer.UID
-	l.mu.Lock()
-	if l.open[uid]--; l.open[uid] == 0 {
-		delete(l.open, uid)
-	}
-	delete(l.conns, c)
-	l.mu.Unlock()
-	<-l.room
 }
 
 func (l *limitedListener) Close() error {

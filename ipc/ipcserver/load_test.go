@@ -83,7 +83,7 @@ func TestConnectionsBeyondTheLimitWait(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
 	inner, err := Listen(socket)
 	must(t, err)
-	l := limit(inner, 2, 1, time.Minute)
+	l := limit(inner, (&handler{}).quota(2), time.Minute)
 	accepted := make(chan net.Conn)
 	ended := make(chan error, 1)
 	go func() {
@@ -275,22 +275,113 @@ func TestRequestsOneAfterTheOther(t *testing.T) {
 	}
 }
 
-// A user cannot take all connections; root and the server's own user can have
-// as many as they like.
-func TestConnectionsOfOneUser(t *testing.T) {
-	l := limit(nil, 10, 2, time.Minute)
-	of := func(uid int) *limitedConn { return &limitedConn{caller: caller{peer: ipc.Peer{UID: uid}}} }
-	for i, c := range []struct {
-		uid int
-		in  bool
-	}{{70001, true}, {70001, true}, {70001, false}, {70002, true}, {0, true}, {0, true}, {0, true}, {os.Geteuid(), true}} {
-		if got := l.enter(of(c.uid)); got != c.in {
-			t.Errorf("%d: uid %d: %v", i, c.uid, got)
+// A user cannot take all places, and users that may use nothing have those of one
+// together, however many they are: some stay free for root and the server's own user.
+func TestPlacesAreSharedBetweenUsers(t *testing.T) {
+	q := (&handler{Options: Options{Known: func(p ipc.Peer) bool { return p.UID < 80000 }}}).quota(64)
+	take := func(uid, times int, err error) (got int, last func()) {
+		for range times {
+			if giveBack := q.take(&caller{peer: ipc.Peer{UID: uid}, err: err}); giveBack != nil {
+				got, last = got+1, giveBack
+			}
+		}
+		return got, last
+	}
+	of := func(uid, want int, err error) {
+		t.Helper()
+		if got, _ := take(uid, 100, err); got != want {
+			t.Errorf("uid %d has %d places, want %d", uid, got, want)
 		}
 	}
-	l.room <- struct{}{}
-	l.leave(of(70001))
-	if !l.enter(of(70001)) || l.enter(of(70001)) {
-		t.Error("a connection that ended does not make room for one")
+	strangers := 0
+	for uid := 80000; uid < 81000; uid++ {
+		got, _ := take(uid, 1, nil)
+		strangers += got
+	}
+	if strangers != 8 {
+		t.Errorf("users that may use nothing have %d places", strangers)
+	}
+	of(0, 0, errors.New("not identified"))
+	_, giveBack := take(70000, 1, nil)
+	of(70000, 7, nil)
+	giveBack()
+	of(70000, 1, nil)
+	for uid := 70001; uid < 70006; uid++ {
+		of(uid, 8, nil)
+	}
+	of(70006, 0, nil)
+	if got, _ := take(0, 4, nil); got != 4 {
+		t.Errorf("root has %d places", got)
+	}
+	of(os.Geteuid(), 4, nil)
+	of(0, 0, nil)
+}
+
+// The body of a request that is refused anyway is not read.
+func TestNoBodyIsReadForWhoMayNotAsk(t *testing.T) {
+	b := newMemory()
+	b.admit = &token.Error{Code: token.ErrDenied, Message: "not you"}
+	s := start(t, b, Options{})
+	conn := s.dial(t)
+	for _, line := range []string{"POST /v1/profiles", "POST /v1/sign/clms", "GET /v1/status", "POST /v1/reload"} {
+		_, _ = io.WriteString(conn, line+" HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nxxxx")
+		if answer, body := hear(t, conn); answer.StatusCode != 403 || !strings.Contains(body, "not you") {
+			t.Errorf("%s: %s %s", line, answer.Status, body)
+		}
+	}
+	_, _ = io.WriteString(conn, statusRequest)
+	if answer, _ := hear(t, conn); answer.StatusCode != 200 {
+		t.Errorf("without a body: %s", answer.Status)
+	}
+}
+
+// Any user can connect to loopback: those who do not prove themselves keep no one
+// out, and have a bounded number of connections.
+func TestLoopbackIsBounded(t *testing.T) {
+	inner, err := net.Listen("tcp4", "127.0.0.1:0")
+	must(t, err)
+	l := LimitLoopback(inner, 3)
+	defer func() { _ = l.Close() }()
+	connect := func() (client net.Conn, accepted *guest) {
+		client, err := net.Dial("tcp4", inner.Addr().String())
+		must(t, err)
+		t.Cleanup(func() { _ = client.Close() })
+		conn, err := l.Accept()
+		must(t, err)
+		return client, conn.(*guest)
+	}
+	open := func(c net.Conn) bool {
+		_ = c.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+		_, err := c.Read(make([]byte, 1))
+		return errors.Is(err, os.ErrDeadlineExceeded)
+	}
+	owner, proven := connect()
+	proven.prove()
+	var strangers []net.Conn
+	for range 20 {
+		client, _ := connect()
+		strangers = append(strangers, client)
+	}
+	if n := len(l.(*loopback).open); n != 3 || !open(owner) || open(strangers[17]) || !open(strangers[18]) || !open(strangers[19]) {
+		t.Errorf("%d connections are open", n)
+	}
+	for range 2 {
+		_, g := connect()
+		g.prove()
+	}
+	accepted := make(chan net.Conn, 1)
+	go func() { conn, _ := l.Accept(); accepted <- conn }()
+	refused, err := net.Dial("tcp4", inner.Addr().String())
+	must(t, err)
+	defer func() { _ = refused.Close() }()
+	if _, err := refused.Read(make([]byte, 1)); err == nil || open(refused) {
+		t.Error("one more than can be was not refused")
+	}
+	_ = proven.Close()
+	client, err := net.Dial("tcp4", inner.Addr().String())
+	must(t, err)
+	defer func() { _ = client.Close() }()
+	if <-accepted; !open(client) {
+		t.Error("a connection that ended makes no room")
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/hex"
-	"fmt"
 	"net"
 	"net/http"
 	"net/url"
@@ -30,6 +29,8 @@ import (
 const (
 	// maxLeases is how many endpoints there are at a time.
 	maxLeases = 64
+	// maxGuests is how many connections an endpoint has at a time.
+	maxGuests = 32
 	// msiLife is the least life that Azure's SDKs take for usable.
 	msiLife = 5 * time.Minute
 	// msiPath is where SDKs ask; they know the whole URL.
@@ -43,12 +44,11 @@ const (
 // lendMSI serves POST /v1/azure-msi: it opens an endpoint, says where it is, and
 // closes it when the caller hangs up.
 func (h *handler) lendMSI(c *call, in ipc.MSIRequest) error {
-	select {
-	case h.leases <- struct{}{}:
-		defer func() { <-h.leases }()
-	default:
-		return &token.Error{Code: token.ErrUnavailable, Message: fmt.Sprintf("%d endpoints are lent already", maxLeases)}
+	giveBack := h.leases.take(c.Context().Value(callerKey{}).(*caller))
+	if giveBack == nil {
+		return &token.Error{Code: token.ErrUnavailable, Message: "tokend lends no more endpoints, or none more to this user"}
 	}
+	defer giveBack()
 	e, l, err := h.openMSI(c.Context(), in)
 	if err != nil {
 		return err
@@ -56,7 +56,8 @@ func (h *handler) lendMSI(c *call, in ipc.MSIRequest) error {
 	srv := newServer(c.Context(), e, h.times)
 	srv.WriteTimeout = time.Minute
 	served := make(chan struct{})
-	go func() { _ = srv.Serve(l); close(served) }()
+	srv.ConnContext = func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, guestKey{}, c) }
+	go func() { _ = srv.Serve(LimitLoopback(l, maxGuests)); close(served) }()
 	defer func() { _ = srv.Close(); <-served }()
 
 	if err := c.json(ipc.MSIAnswer{Endpoint: "http://" + e.address + msiPath, Header: e.secret}, nil); err != nil {
@@ -70,6 +71,8 @@ func (h *handler) lendMSI(c *call, in ipc.MSIRequest) error {
 	}
 	return nil
 }
+
+type guestKey struct{}
 
 // An msi is one endpoint.
 type msi struct {
@@ -161,6 +164,9 @@ func (e *msi) admit(r *http.Request) error {
 		return &token.Error{Code: token.ErrDenied, Message: "this endpoint is not for other hosts, web pages or proxies"}
 	case len(values) != 1 || subtle.ConstantTimeCompare([]byte(values[0]), []byte(e.secret)) != 1:
 		return &token.Error{Code: token.ErrDenied, Message: "the header X-IDENTITY-HEADER is not that of $IDENTITY_HEADER"}
+	}
+	if g, ok := r.Context().Value(guestKey{}).(*guest); ok {
+		g.prove()
 	}
 	return nil
 }

@@ -53,6 +53,9 @@ func (h *handler) table() []route {
 	}
 }
 
+// managing are the operations that take the right to manage profiles.
+var managing = []string{"add", "remove", "rotate", "rename", "reload", "keystore", "unlock", "migrate"}
+
 func (t *route) named() bool { return strings.HasSuffix(t.before, "/") }
 
 // match reports whether the escaped path is the route's, and returns the name in it.

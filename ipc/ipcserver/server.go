@@ -21,6 +21,9 @@ import (
 // ipc.Client and return when their context ends. Callers see an error's text if
 // it is or wraps a token.Code, and otherwise only "internal error".
 type Backend interface {
+	// Admit returns why an operation of the caller's is refused whatever the body
+	// says: on a profile, on none (name is empty), or to manage profiles.
+	Admit(ctx context.Context, do, name string, manage bool) error
 	Get(ctx context.Context, name string, q token.Query) (token.Grant, error)
 	Invalidate(ctx context.Context, name string, t token.Secret) error
 	Exchange(ctx context.Context, name, registry string) (token.Secret, error)
@@ -46,6 +49,9 @@ type Options struct {
 	// Allow returns why a caller may not use this daemon, nil if it may. It is
 	// asked for every request. Default: OwnUser.
 	Allow func(ipc.Peer) error
+	// Known reports whether a user may use or manage any profile: those who may
+	// not have few connections, all together. Default: whoever Allow lets in.
+	Known func(ipc.Peer) bool
 	// Audit hears of every grant and refusal.
 	Audit func(Event)
 	// Count hears of every request: what was asked for and how it ended, "ok" or
@@ -74,11 +80,9 @@ func OwnUser(p ipc.Peer) error {
 }
 
 const (
-	// maxConns is how many connections are served; more wait to be accepted.
+	// maxConns is how many connections are served; more wait to be accepted. What
+	// goes beyond the share of a user is closed at once.
 	maxConns = 1024
-	// maxConnsOfUser is how many of them one user may have, beside root and the
-	// user that the server runs as; what goes beyond is closed at once.
-	maxConnsOfUser = maxConns / 8
 	// maxHead bounds a request's line and header. net/http adds 4 KiB.
 	maxHead = 12 << 10
 )
@@ -107,7 +111,7 @@ func Serve(ctx context.Context, l net.Listener, b Backend, o Options) error {
 	defer cancelRequests()
 	h := newHandler(b, o)
 	h.ending = ctx
-	conns := limit(l, maxConns, maxConnsOfUser, h.times.write)
+	conns := limit(l, h.quota(maxConns), h.times.write)
 	srv := newServer(requests, h, h.times)
 	srv.ErrorLog = slog.NewLogLogger(h.log.Handler(), slog.LevelWarn)
 	srv.ConnContext = remember

@@ -45,6 +45,7 @@ type memory struct {
 	feed      *feed
 	watched   []string
 	fail      error // the answer to everything, if set
+	admit     error // the answer to everything with a body
 	reload    func(context.Context) error
 }
 
@@ -66,6 +67,8 @@ func (b *memory) find(name string) (token.Token, error) {
 	}
 	return t, nil
 }
+
+func (b *memory) Admit(context.Context, string, string, bool) error { return b.admit }
 
 func (b *memory) Get(ctx context.Context, name string, q token.Query) (token.Grant, error) {
 	b.mu.Lock()
