@@ -108,9 +108,12 @@ func (s *state) route(c *Caller, name, url string) (e *entry, host string, err e
 		if name != "" {
 			e.Message = fmt.Sprintf("%s is not among the hosts of profile %q", url, name)
 		}
-		if near != nil {
+		switch {
+		case near != nil:
 			e.Message += "; on that host, " + strings.Join(near, "; ")
 			e.Detail = token.AnotherPath
+		case token.HasOwnPermission(url):
+			e.Detail = token.OwnPermission
 		}
 		return nil, "", e
 	case 1:

@@ -9,13 +9,14 @@ import (
 )
 
 const curlHelp = `  tokenctl curl api -- -sS --fail-with-body https://api.example.com/data
-  tokenctl curl rock -- -o projects.json https://api.prod.datarock.com.au/v3/projects
+  tokenctl curl rock -- https://api.prod.datarock.com.au/v3/projects
 
 Runs curl with the profile's credential: an access token, or a signature for
 the URL. No other process sees it, and it goes to the profile's hosts only.
 What follows NAME is for curl, and the exit status is curl's own. If the API
 answers 401, the request is repeated once with a new token, unless it reads
-stdin or a pipe, uses -D, -J or -C, or was redirected.
+stdin or a pipe, uses -D, -J or -C, was redirected, or the API says that it
+wants a subscription key, or another scope or audience.
 
 tokenctl refuses options that could send the credential elsewhere, and does not
 read ~/.curlrc. {} and [] in a URL stand for themselves. -L works if the

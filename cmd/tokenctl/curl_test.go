@@ -158,6 +158,8 @@ func TestCurlRefusesWhatCouldLeadTheCredentialAstray(t *testing.T) {
 		{"is not among the hosts", []string{s.URL, "--", other.URL}},
 		{"is not among the hosts", []string{s.URL, "--url", other.URL}},
 		{"is not among the hosts", []string{s.URL + "9/"}},
+		{"takes no token; download it with plain curl", []string{"https://copernicus-fme.eea.europa.eu/fmedatadownload/results/1.zip"}},
+		{"takes no token; download it with plain curl", []string{other.URL + "/b/k?X-Amz-Signature=0a"}},
 		{"is not among the hosts", []string{"https://github.com.attacker.example/"}},
 		{"is not among the hosts", []string{strings.Replace(s.URL, "127.0.0.1", "localhost", 1)}},
 		{"is not among the hosts", []string{strings.Replace(s.URL, "http", "https", 1)}},
@@ -285,6 +287,22 @@ END
 	call(t, socket, nil, "curl", "clms", "-sSfL", "--cacert", s.ca, s.URL).wants(t, ui.ExitOK, "welcome\n", "") // repeated once
 	call(t, socket, nil, "curl", "clms", "-sSX", "POST", "--cacert", s.ca, "-d", "x", "-d@-", s.URL).wants(t, ui.ExitOK, "welcome\n", "")
 	call(t, socket, nil, "curl", "clms", "-sS", "--json", "{}", s.URL).wants(t, 2, "", "--json: is unknown")
+}
+
+// The token of a request without a subscription key is good, and stays.
+func TestCurlKeepsTheTokenThatIsNotAtFault(t *testing.T) {
+	s := newAPI(t, false, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("WWW-Authenticate", `AzureApiManagementKey realm="https://x.azure-api.net/a",name="Ocp-Apim-Subscription-Key",type="header"`)
+		http.Error(w, "Access denied due to missing subscription key.", http.StatusUnauthorized)
+	})
+	i, socket := serveCurl(t, []string{secretToken, "second"}, s)
+	r := call(t, socket, nil, "curl", "clms", "-sS", s.URL+"/a")
+	if r.out != "Access denied due to missing subscription key.\n" || !strings.Contains(r.err, `name="Ocp-Apim-Subscription-Key"`) {
+		t.Errorf("%+v", r)
+	}
+	if len(i.dropped) > 0 || len(s.requests()) != 1 {
+		t.Errorf("dropped %q after %q", i.dropped, s.requests())
+	}
 }
 
 // Where the profile has a part of a site, a redirect could lead to the rest; and

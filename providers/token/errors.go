@@ -78,7 +78,8 @@ type Error struct {
 	Message string `json:"message"`
 	// OAuth is the issuer's "error" parameter (RFC 6749 §5.2).
 	OAuth string `json:"oauth_error,omitempty"`
-	// Detail is the issuer's own code, such as AADSTS7000215, or AnotherPath.
+	// Detail is the issuer's own code, such as AADSTS7000215, or AnotherPath or
+	// OwnPermission.
 	Detail string `json:"detail,omitempty"`
 	// Topic names the section of docs/errors.md that explains the error, which
 	// "tokenctl explain" prints.

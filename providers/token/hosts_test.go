@@ -137,3 +137,20 @@ func TestWithoutUser(t *testing.T) {
 		}
 	}
 }
+
+func TestLinksThatCarryTheirPermission(t *testing.T) {
+	for target, want := range map[string]bool{
+		"https://copernicus-fme.eea.europa.eu/fmedatadownload/results/1.zip": true, "https://COPERNICUS-fme.eea.europa.eu/": true,
+		"https://b.s3.amazonaws.com/x?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature=0a":              true,
+		"https://b.s3.amazonaws.com/x?AWSAccessKeyId=A&Signature=b&Expires=1":                           true,
+		"https://x.cloudfront.net/a?Expires=1&Signature=b&Key-Pair-Id=K":                                true,
+		"https://storage.googleapis.com/b/o?X-Goog-Signature=0a":                                        true,
+		"https://acc.blob.core.windows.net/c/b?sv=2022-11-02&se=2026-11-29T00%3A00%3A00Z&sr=b&sig=a%3D": true,
+		"https://land.copernicus.eu/api/@search?sort=sig&signature=none":                                false,
+		"https://copernicus-fme.eea.europa.eu.example/":                                                 false, "https://api.example/?x=sig": false, "::": false,
+	} {
+		if got := HasOwnPermission(target); got != want {
+			t.Errorf("%s: %t", target, got)
+		}
+	}
+}

@@ -232,6 +232,8 @@ func (c *curlCall) checkURL(target string) error {
 	c.plain = c.plain || strings.HasPrefix(strings.ToLower(target), "http:")
 	_, hasHeader := p.Present.Header()
 	switch origin := strings.Join(strings.SplitN(target, "/", 4)[:3], "/"); {
+	case !token.Covers(p.Hosts, target) && token.HasOwnPermission(target):
+		return cli.Usage("this link carries its own permission and takes no token; download it with plain curl")
 	case !token.Covers(p.Hosts, target):
 		return cli.Usage("%s is not among the hosts of %s, so its credential does not go there; to allow it, set hosts = [..., %q] in %s and run tokenctl reload",
 			origin, p.Name, origin, p.File)
@@ -370,7 +372,7 @@ func (c *curlCall) run(lines []byte, replace func() []byte) error {
 		_, _ = configEnd.Write(lines)
 		_ = configEnd.Close()
 	}()
-	if replace != nil && isUnauthorized(headers) {
+	if replace != nil && c.isTokenRefused(headers) {
 		if next := replace(); next != nil {
 			_ = cmd.Process.Kill()
 			_ = cmd.Wait()
@@ -397,14 +399,48 @@ func (c *curlCall) run(lines []byte, replace func() []byte) error {
 // unwrittenStatus is curl's when it cannot write what it received (CURLE_WRITE_ERROR).
 const unwrittenStatus = 23
 
-// isUnauthorized reports whether the first answer in the headers is a 401. A
-// later one is of where a redirect led.
-func isUnauthorized(headers io.Reader) bool {
-	for in := bufio.NewScanner(headers); in.Scan(); {
-		fields := strings.Fields(in.Text())
-		if len(fields) > 1 && strings.HasPrefix(fields[0], "HTTP/") && !strings.HasPrefix(fields[1], "1") {
-			return fields[1] == "401"
+// isTokenRefused reports whether the first answer in the headers is a 401 that a
+// new token may cure. A later answer is of where a redirect led.
+func (c *curlCall) isTokenRefused(headers io.Reader) bool {
+	status, challenges := firstAnswer(headers)
+	for _, challenge := range challenges {
+		if status == "401" && wantsElse(challenge) {
+			c.Note("Note: the API answers 401 for another reason than the token's age, so tokenctl does not ask for a new token. It says: " + ui.Printable(challenge))
+			return false
 		}
 	}
-	return false
+	return status == "401"
+}
+
+// wantsElse reports whether a new token cannot meet a challenge (RFC 9110 §11.6.1),
+// because that would be the same: the API wants a subscription key (Azure API
+// Management), or another scope, audience or issuer (RFC 6750 §3.1, and the words
+// of ASP.NET Core's and Spring's resource servers).
+func wantsElse(challenge string) bool {
+	challenge = strings.ToLower(challenge)
+	_, description, _ := strings.Cut(challenge, "error_description=")
+	words := strings.FieldsFunc(description, func(r rune) bool { return r < 'a' || r > 'z' })
+	return slices.ContainsFunc([]string{"subscription-key", "subscription key", "azureapimanagementkey", "insufficient_scope"}, func(text string) bool {
+		return strings.Contains(challenge, text)
+	}) || slices.ContainsFunc([]string{"aud", "audience", "audiences", "scope", "scopes", "scp", "roles", "iss", "issuer"}, func(word string) bool {
+		return slices.Contains(words, word)
+	})
+}
+
+// firstAnswer is the status of the first final answer in the headers, and its
+// challenges.
+func firstAnswer(headers io.Reader) (status string, challenges []string) {
+	for in := bufio.NewScanner(headers); in.Scan(); {
+		fields := strings.Fields(in.Text())
+		name, value, _ := strings.Cut(in.Text(), ":")
+		switch {
+		case status != "" && len(fields) == 0:
+			return status, challenges
+		case status != "" && strings.EqualFold(name, "WWW-Authenticate"):
+			challenges = append(challenges, strings.TrimSpace(value))
+		case status == "" && len(fields) > 1 && strings.HasPrefix(fields[0], "HTTP/") && !strings.HasPrefix(fields[1], "1"):
+			status = fields[1]
+		}
+	}
+	return status, challenges
 }

@@ -144,6 +144,8 @@ func (s Situation) notFound(e *token.Error) []string {
 	all := "All profiles: " + Typed("tokenctl list")
 	near := token.Nearest(s.Profile, s.Profiles)
 	switch {
+	case e.Detail == token.OwnPermission:
+		return []string{"The link carries its own permission and takes no token. Download it without one, with plain curl for example."}
 	case e.Field == "url":
 		return []string{"Add it to hosts = [...] in a profile's file (" + Typed("tokenctl show NAME") + " prints its path) and run " + Typed("tokenctl reload") + "."}
 	case slices.Contains(s.Profiles, s.Profile):
@@ -221,11 +223,14 @@ func (s Situation) fix(topic string) string {
 	t, _ := docs.FindTopic(topic)
 	parts := strings.Split(t.Fix(), "`")
 	for i := 1; i < len(parts); i += 2 {
-		if s.isNew() && parts[i] == "tokenctl rotate NAME" {
+		switch command := parts[i]; {
+		case s.isNew() && (command == "tokenctl rotate NAME" || command == "tokenctl reload" && s.Command != "rotate"):
 			parts[i] = "run this command again"
-			continue
+		case s.isNew() && s.Command != "rotate" && command == "tokenctl show NAME": // there is no profile yet
+			parts[i] = "what you gave"
+		default:
+			parts[i] = Typed(strings.ReplaceAll(command, "NAME", Word(s.Profile)))
 		}
-		parts[i] = Typed(strings.ReplaceAll(parts[i], "NAME", Word(s.Profile)))
 	}
 	return strings.Join(parts, "")
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -94,9 +95,28 @@ func TestHintsExplainRefusals(t *testing.T) {
 		{&token.Error{Code: token.ErrUnavailable, Topic: "tls-wrong-name"}, Situation{Command: "add"}, "\nNothing was saved."},
 		{refused("invalid_client", ""), Situation{Command: "add"}, "or hand in another secret: run this command again.\nNothing was saved."},
 		{&token.Error{Code: token.ErrRejected, Topic: "AADSTS7000215"}, s, "See: tokenctl explain AADSTS7000215"},
+		{&token.Error{Code: token.ErrUnavailable, Topic: "tls-wrong-name", RetryAt: now.Add(42 * time.Second)}, s, "tls-wrong-name: write the name"},
+		{&token.Error{Code: token.ErrUnavailable, Topic: "host-not-found"}, Situation{Command: "add", Profile: "x"}, "compare the endpoint in what you gave with"},
+		{&token.Error{Code: token.ErrUnavailable, Topic: "host-not-found"}, Situation{Command: "rotate", Profile: "x"}, "in tokenctl show x with"},
+		{&token.Error{Code: token.ErrRejected, Topic: "invalid_scope"}, Situation{Command: "import"}, "Then run this command again."},
 	} {
 		if got := shown(c.err, c.s); !strings.Contains(got, c.want) {
 			t.Errorf("%+v: %s, want %s", c.err, got, c.want)
+		}
+	}
+}
+
+// "Try again later" is said of what passes by itself, and of nothing else.
+func TestOnlyWhatPassesIsWaitedFor(t *testing.T) {
+	passing := []string{"host-lookup", "timeout", "connection-closed", "rate-limit", "outage", "temporarily_unavailable", "AADSTS90033", ""}
+	for _, topic := range append(passing, "host-not-found", "connection-refused", "no-route", "inward-address", "proxy-refused", "proxy-unreachable",
+		"tls-unknown-authority", "tls-wrong-name", "tls-expired", "tls-not-yet-valid", "tls-invalid", "tls-handshake", "no-tls", "no-http",
+		"redirect", "html-answer", "bad-answer", "no-endpoint", "blocked", "AADSTS700024") {
+		for _, command := range []string{"add", "rotate", "import", "invalidate"} {
+			got := shown(&token.Error{Code: token.ErrUnavailable, Topic: topic}, Situation{Command: command, Profile: "x"})
+			if later, want := strings.Contains(got, "Try again later"), slices.Contains(passing, topic); later != want || want == strings.Contains(got, topic+": ") {
+				t.Errorf("%s, %s: %s", command, topic, got)
+			}
 		}
 	}
 }
@@ -182,6 +202,7 @@ func TestHintsFitTheCommand(t *testing.T) {
 		"a fault of ours":              {errors.New("disk full"), Situation{Command: "get"}, ""},
 		"a token that does not fit":    {&token.Error{Code: token.ErrInternal, Message: "no", Cause: format.ErrUnfit}, Situation{Command: "get"}, ""},
 		"a URL without a profile":      {noURL, Situation{Command: "get"}, addHost},
+		"a link to a file":             {&token.Error{Code: token.ErrNotFound, Field: "url", Detail: token.OwnPermission}, Situation{Command: "get"}, "The link carries its own permission and takes no token. Download it without one, with plain curl for example."},
 		"a URL of another profile":     {noURL, Situation{Command: "get", Profile: "a", Profiles: []string{"a"}}, addHost},
 		"what a tool has already":      {&token.Error{Code: token.ErrExists}, Situation{Command: "setup"}, ""},
 		"a name that is taken":         {&token.Error{Code: token.ErrExists}, Situation{Command: "add", Profile: "a"}, "Take another name, or give that profile a new secret: tokenctl rotate a"},
