@@ -3,6 +3,10 @@ package store
 import (
 	"context"
 	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
 
 	"tokend/providers/token"
 )
@@ -42,4 +46,24 @@ func Erase(ctx context.Context, stateDir, credentialsDir string) error {
 		}
 	}
 	return errors.Join(keyring.Delete(ctx, install.probeAccount()), keyring.Delete(ctx, install.cacheKeyAccount()))
+}
+
+// AsidePrefix begins the name of a directory that Reset makes.
+const AsidePrefix = "before-reset-"
+
+// Reset moves the record, credentials, sealed secrets and tokens of an installation
+// whose keystore is lost into a directory of their own within stateDir, and returns
+// it. Setup can then make another choice. You can call Reset again after a failure.
+func Reset(stateDir string) (aside string, err error) {
+	aside = filepath.Join(stateDir, AsidePrefix+time.Now().UTC().Format("20060102-150405"))
+	if err := os.Mkdir(aside, 0o700); err != nil {
+		return "", recordError(err)
+	}
+	for _, name := range []string{"credentials", "sealed", otherSealedDir, "cache.db", "install.toml"} {
+		err := os.Rename(filepath.Join(stateDir, name), filepath.Join(aside, name))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", recordError(err)
+		}
+	}
+	return aside, nil
 }

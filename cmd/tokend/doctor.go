@@ -225,7 +225,7 @@ func checkSetup(in store.KeystoreConfig) []token.Check {
 	return checks
 }
 
-const keystoreAdvice = "see docs/keystores.md; restore a lost key from a backup, or add all secrets again"
+const keystoreAdvice = "see docs/keystores.md; restore a lost key from a backup, or give up the secrets: tokend setup --reset"
 
 func checkKeystore(in store.KeystoreConfig, state string) token.Check {
 	const name = "keystore"

@@ -165,7 +165,7 @@ func (r *serviceRequest) uninstall(ctx context.Context, purge purgeRequest) erro
 		return noManager
 	}
 	if purge.wanted {
-		if err := purge.ask(dirs, r.out); err != nil {
+		if err := purge.ask(ctx, dirs, r.out); err != nil {
 			return err
 		}
 	}

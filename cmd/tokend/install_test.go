@@ -72,7 +72,7 @@ func TestPurgeAsks(t *testing.T) {
 		t.Fatal(err)
 	}
 	var shown strings.Builder
-	err := purgeRequest{wanted: true, in: strings.NewReader("yes\n")}.ask(dirs, &shown)
+	err := purgeRequest{wanted: true, in: strings.NewReader("yes\n")}.ask(t.Context(), dirs, &shown)
 	if statusOf(err) != exitUsage || !strings.Contains(err.Error(), "--yes") {
 		t.Errorf("without a terminal: %v", err)
 	}
@@ -81,7 +81,7 @@ func TestPurgeAsks(t *testing.T) {
 			t.Errorf("it does not show %q:\n%s", want, &shown)
 		}
 	}
-	if err := (purgeRequest{wanted: true, yes: true}).ask(dirs, io.Discard); err != nil {
+	if err := (purgeRequest{wanted: true, yes: true}).ask(t.Context(), dirs, io.Discard); err != nil {
 		t.Error(err)
 	}
 }

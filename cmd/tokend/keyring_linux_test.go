@@ -231,3 +231,69 @@ func (h *home) unconfined() {
 	text := read(h.t, file)
 	h.write("config/config.toml", text+"sandbox = false\n")
 }
+
+// Whatever is lost of a keystore, "tokend setup --reset" says which secrets are lost
+// with it, and a rotation of each profile ends the loss. A purge works without it.
+func TestALostKeystoreIsNoDeadEnd(t *testing.T) {
+	for name, c := range map[string]struct {
+		keystore string
+		lose     func(h *home, s *keyringtest.Session)
+	}{
+		"the keyring's bus":    {"os", func(_ *home, s *keyringtest.Session) { s.KillBus() }},
+		"the keyring":          {"os", func(_ *home, s *keyringtest.Session) { s.Lock() }},
+		"the key":              {"sealed", func(h *home, _ *keyringtest.Session) { h.remove("key") }},
+		"the right key":        {"sealed", func(h *home, _ *keyringtest.Session) { h.remove("key"); h.write("key", strings.Repeat("x", 32)) }},
+		"the record":           {"sealed", func(h *home, _ *keyringtest.Session) { h.remove("state/install.toml") }},
+		"the record's content": {"os", func(h *home, _ *keyringtest.Session) { h.write("state/install.toml", "id = ") }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			session := keyringtest.Start(t)
+			h := newHome(t, session.Env...)
+			sealed := []string{"--keystore", "sealed", "--key-file", filepath.Join(h.dir, "key")}
+			h.setup(map[string][]string{"os": {"--keystore", "os"}, "sealed": sealed}[c.keystore]...)
+			h.start()
+			key := h.clms("clms", 2048)
+			h.add(key)
+			reset := append([]string{"setup", "--reset", "--yes"}, sealed...)
+			if out, status := ends(t, h.tokend(reset...)); status != exitRunning {
+				t.Errorf("while tokend runs: status %d: %s", status, out)
+			}
+			h.get("clms", token.Query{Fresh: true})
+			h.kill()
+			c.lose(h, session)
+			if out, status := ends(t, h.tokend(append([]string{"setup", "--reset"}, sealed...)...)); status != exitUsage || !strings.Contains(out, "the secrets of clms.") {
+				t.Errorf("without a terminal to ask at: status %d: %s", status, out)
+			}
+			out, status := ends(t, h.tokend(reset...))
+			if status != 0 || !strings.Contains(out, "the secrets of clms.") || !strings.Contains(out, "Then: tokenctl rotate clms") {
+				t.Fatalf("status %d: %s", status, out)
+			}
+			h.start()
+			if _, err := h.client.Rotate(t.Context(), token.CreateProfile{Name: "clms", Secrets: key.Secrets}); err != nil {
+				t.Fatal(err)
+			}
+			h.get("clms", token.Query{Fresh: true})
+			h.kill()
+			h.write("state/install.toml", "id = ")
+			if out, status := ends(t, h.tokend("uninstall", "--user", "--purge", "--yes")); status != 0 || service.Exists(filepath.Join(h.dir, "state")) {
+				t.Errorf("purge: status %d: %s", status, out)
+			}
+		})
+	}
+}
+
+// A purge says what stays in a keyring that cannot be used.
+func TestPurgeWithoutTheKeyring(t *testing.T) {
+	for name, lose := range map[string]func(*keyringtest.Session){"no bus": (*keyringtest.Session).KillBus, "locked": (*keyringtest.Session).Lock} {
+		t.Run(name, func(t *testing.T) {
+			session := keyringtest.Start(t)
+			h := newHome(t, session.Env...)
+			h.setup("--keystore", "os")
+			lose(session)
+			out, status := ends(t, h.tokend("uninstall", "--user", "--purge", "--yes"))
+			if status != 0 || service.Exists(filepath.Join(h.dir, "state")) || strings.Count(out, "secret-tool clear service tokend") != 2 {
+				t.Errorf("status %d: %s", status, out)
+			}
+		})
+	}
+}

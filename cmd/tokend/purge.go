@@ -27,9 +27,9 @@ type purgeRequest struct {
 
 // What tokend and its setup make, by directory. Other files there stay.
 var (
-	madeInConfig = []string{"config.toml", "profiles.d/*.toml", "profiles.d/.*.toml*", "profiles.d", "tokend.key", "tokend-key.cred", ".tokend-key.cred*"}
+	madeInConfig = []string{"config.toml", "profiles.d/*.toml", "profiles.d/.*.toml*", "profiles.d", "tokend.key", "tokend-key.cred*", ".tokend-key.cred*"}
 	madeInState  = []string{"install.toml", ".install.toml*", "credentials", "sealed", "sealed-2", "cache.db", "cache.db.*",
-		"audit.log", "audit-*.log", "sinks", "tokend.log", "tokend-*.log", "tokend.sock.lock", "start.lock"}
+		"audit.log", "audit-*.log", "sinks", "tokend.log", "tokend-*.log", "tokend.sock.lock", "start.lock", store.AsidePrefix + "*"}
 )
 
 // A madeDir is one of tokend's directories, and the files of tokend in it.
@@ -55,7 +55,7 @@ func madeDirs(dirs profile.Dirs) (made []madeDir) {
 }
 
 // ask shows what a purge would delete, and asks for permission.
-func (p purgeRequest) ask(dirs profile.Dirs, out io.Writer) error {
+func (p purgeRequest) ask(ctx context.Context, dirs profile.Dirs, out io.Writer) error {
 	made := madeDirs(dirs)
 	if len(made) == 0 {
 		return nil
@@ -66,25 +66,39 @@ func (p purgeRequest) ask(dirs profile.Dirs, out io.Writer) error {
 		fmt.Fprintf(out, "  in %s: %s\n", dir.path, strings.Join(names, ", "))
 	}
 	install, err := store.ReadKeystoreConfig(dirs.State)
+	if install.Keystore == store.KeystoreOS {
+		err = store.NewKeyring(store.KeyringService).State(ctx)
+	}
 	switch {
 	case err != nil && !errors.Is(err, token.ErrNotFound):
-		return err
+		fmt.Fprintln(out, keptInKeyring(err))
 	case install.Keystore == store.KeystoreOS:
 		fmt.Fprintf(out, "  in the OS keyring: this installation's items of the service %q\n", store.KeyringService)
 	case install.KeyFile != "" && !strings.HasPrefix(install.KeyFile, dirs.Config+string(filepath.Separator)):
 		fmt.Fprintf(out, "The key file %s stays: it opens backups of what is deleted.\n", install.KeyFile)
 	}
-	if p.yes {
+	return confirm(p.yes, p.in, "Keys and secrets without a copy elsewhere are lost then. Delete?")
+}
+
+// confirm asks for permission, unless the command line has given it.
+func confirm(yes bool, in io.Reader, question string) error {
+	if yes {
 		return nil
 	}
-	terminal, ok := (&ui.Env{In: p.in, Err: ui.NewScreen(os.Stderr)}).Terminal()
+	terminal, ok := (&ui.Env{In: in, Err: ui.NewScreen(os.Stderr)}).Terminal()
 	if !ok {
-		return cli.Usage("there is no terminal to ask at: say --yes to delete all this")
+		return cli.Usage("there is no terminal to ask at: say --yes to do all this")
 	}
-	if sure, err := terminal.Confirm("Keys and secrets without a copy elsewhere are lost then. Delete?"); err != nil || !sure {
+	if sure, err := terminal.Confirm(question); err != nil || !sure {
 		return errors.New("nothing was changed")
 	}
 	return nil
+}
+
+// keptInKeyring says what stays in a keyring that cannot be used now.
+func keptInKeyring(why error) string {
+	return fmt.Sprintf("  not in the OS keyring, which cannot be used now (%v): if it has items of the service %[2]q, they stay. Unlock it first; or delete them later, with its password manager or: secret-tool clear service %[2]s",
+		why, store.KeyringService)
 }
 
 // purge deletes what ask showed: the items in the keyring first, because only the
@@ -104,7 +118,10 @@ func (r *serviceRequest) purge(ctx context.Context, dirs profile.Dirs) error {
 	// Another user's state means another user's keyring; and root writes nothing
 	// where that user could have put a link.
 	if r.at.owner(dirs.State).uid < 0 {
-		if err := store.Erase(ctx, dirs.State, credentialsDir(dirs)); err != nil {
+		err := store.Erase(ctx, dirs.State, credentialsDir(dirs))
+		if errors.Is(err, token.ErrKeystore) || errors.Is(err, token.ErrLocked) {
+			fmt.Fprintln(r.out, "Left:"+keptInKeyring(err))
+		} else if err != nil {
 			return fmt.Errorf("%w; the directories are untouched", err)
 		}
 	}

@@ -9,12 +9,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokend/confine"
 	"tokend/daemon/profile"
 	"tokend/providers/token"
 	"tokend/store"
+	"tokend/store/cache"
 )
 
 // How a container says where its key is mounted.
@@ -45,7 +48,11 @@ then needs no setup.
 
 tokend records the choice. It never falls back to another keystore, and never
 keeps a secret in plain text. The same choice again changes nothing; to change
-it: "tokenctl keystore migrate".`
+it: "tokenctl keystore migrate".
+
+--reset is for a keystore whose key or keyring is lost: it says which secrets are
+lost with it, asks, and chooses anew. Profiles and their settings stay. What there
+was is moved aside within the state directory, in case the key turns up.`
 
 const (
 	// keyFileName is the name of a key file in the configuration directory.
@@ -66,6 +73,8 @@ type setupRequest struct {
 	user   string // that the system service runs as
 	// mounted says that the key comes with the container, and is not made.
 	mounted bool
+	// reset gives up the secrets of a keystore that is lost, yes without asking.
+	reset, yes bool
 	// next says to print the next command to type.
 	next bool
 }
@@ -81,6 +90,8 @@ func (p *program) setupCommand() *cli.Command {
 			f.BoolVar(&r.choice.GroupRead, "key-file-group-read", false, "the key file's group may read it, as in a container's secret volume")
 			f.StringVar(&r.choice.Credential, "credential", "", "`NAME` of the systemd credential with the key of the sealed secrets")
 			f.StringVar(&r.user, "service-user", serviceUser, "`USER` that the system service runs as")
+			f.BoolVar(&r.reset, "reset", false, "start over after the keyring or the key was lost: give up the secrets")
+			f.BoolVar(&r.yes, "yes", false, "with --reset: do not ask")
 			f.BoolVar(&start, "start", false, "then run it as a service, as tokend install does")
 		},
 		Run: func(ctx context.Context, c *cli.Call) error {
@@ -100,8 +111,15 @@ func (r setupRequest) run(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	before, err := store.ReadKeystoreConfig(dirs.State)
-	if err != nil && !errors.Is(err, token.ErrNotFound) {
+	if err != nil && !errors.Is(err, token.ErrNotFound) && !r.reset {
 		return err
+	}
+	var lost []string
+	if r.reset {
+		if lost, err = r.confirmReset(dirs, before, out); err != nil {
+			return err
+		}
+		before = store.KeystoreConfig{}
 	}
 	if err := r.choose(dirs, before, out); err != nil {
 		return err
@@ -127,7 +145,13 @@ func (r setupRequest) run(ctx context.Context, out io.Writer) error {
 	if err := owner.become(); err != nil {
 		return err
 	}
-	install, err := setUp(ctx, dirs.State, r.choice, kek, out)
+	if r.reset {
+		err = putAside(dirs.State, out)
+	}
+	var install store.KeystoreConfig
+	if err == nil {
+		install, err = setUp(ctx, dirs.State, r.choice, kek, out)
+	}
 	if err != nil {
 		return err
 	}
@@ -139,7 +163,39 @@ func (r setupRequest) run(ctx context.Context, out io.Writer) error {
 	if r.next {
 		fmt.Fprintln(out, "Next:", r.at.startLine())
 	}
+	for _, name := range lost {
+		fmt.Fprintln(out, "Then: tokenctl rotate", name)
+	}
 	return nil
+}
+
+// confirmReset says which profiles lose their secrets, returns them, and asks for
+// permission.
+func (r setupRequest) confirmReset(dirs profile.Dirs, before store.KeystoreConfig, out io.Writer) (lost []string, err error) {
+	lost = store.NewCredentials(credentialsDir(dirs), nil).Others(nil)
+	slices.Sort(lost)
+	if before.ID != "" {
+		fmt.Fprintf(out, "tokend gives up its keystore %s.\n", before.Describe())
+	}
+	fmt.Fprintf(out, "Lost, unless you have them elsewhere: the secrets of %s.\n", cmp.Or(strings.Join(lost, ", "), "no profile"))
+	fmt.Fprintln(out, `If the keystore can be read, "tokenctl keystore migrate" moves them instead.`)
+	return lost, confirm(r.yes, os.Stdin, "Start over?")
+}
+
+// putAside moves away what a lost keystore has left, unless a tokend uses it.
+func putAside(state string, out io.Writer) error {
+	c, err := cache.Open(filepath.Join(state, "cache.db"), nil)
+	if err == nil {
+		err = c.Close()
+	}
+	if err != nil {
+		return exitError{exitRunning, err}
+	}
+	aside, err := store.Reset(state)
+	if err == nil {
+		fmt.Fprintf(out, "What there was is in %s now. The tokens and the items of an OS keyring are of no use without it.\n", aside)
+	}
+	return err
 }
 
 // errPrinted is an error that is on the screen already.
@@ -176,6 +232,9 @@ func setUp(ctx context.Context, state string, choice store.Choice, kek token.Sec
 	}
 	if choice.Keystore == store.KeystoreOS && (errors.Is(err, token.ErrKeystore) || errors.Is(err, token.ErrLocked)) {
 		err = fmt.Errorf("%w\n  On a host without a keyring: tokend setup --keystore sealed --key-file FILE", err)
+	}
+	if errors.Is(err, token.ErrExists) {
+		err = fmt.Errorf("%w\n  To move the secrets: tokenctl keystore migrate. If they are lost: tokend setup --reset", err)
 	}
 	return install, err
 }
@@ -245,6 +304,11 @@ func (r setupRequest) makeKey(ctx context.Context, dirs profile.Dirs, before sto
 	case r.choice.Credential != "" && os.Getenv("CREDENTIALS_DIRECTORY") == "" && owner.mayMakeCredential():
 		if !first && before.Credential != r.choice.Credential {
 			return token.Secret{}, nil // for Setup to refuse
+		}
+		if file := (store.CredentialFile{Path: credentialPath(dirs, r.choice.Credential), Name: r.choice.Credential}); r.reset {
+			if _, err := file.Read(ctx); err != nil { // or there is none
+				_ = os.Rename(file.Path, file.Path+".lost")
+			}
 		}
 		return makeCredential(ctx, r.choice.Credential, dirs, first, out)
 	case r.choice.KeyFile != "" && first && !r.mounted:

@@ -175,7 +175,7 @@ func makeCredential(ctx context.Context, name string, dirs profile.Dirs, first b
 	case service.Exists(file.Path):
 		kek, err = file.Read(ctx)
 	case !first:
-		err = fmt.Errorf("%s is missing, and with it the key of the secrets: restore it from a backup, or remove %s and add all secrets again", file.Path, dirs.State)
+		err = fmt.Errorf("%s is missing, and with it the key of the secrets: restore it from a backup, or start over: tokend setup --system --reset", file.Path)
 	default:
 		file.TPM = store.HasTPM2(ctx)
 		to := "this host's key (it has no TPM 2.0 that systemd can use), so it does not protect a stolen disk"
