@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -14,27 +16,53 @@ import (
 // errInward is why guardedDial refuses a connection.
 var errInward = errors.New("its host name resolves to this machine or its link-local network")
 
+const (
+	// lookupLimit lets a third name server have its turn after two that are silent:
+	// each gets 5 s (resolv.conf(5)).
+	lookupLimit  = 12 * time.Second
+	connectLimit = 5 * time.Second
+)
+
 // guardedDial returns a dialer of issuers. It refuses names that resolve to
 // loopback or link-local addresses: an attacker who controls a name must not get
 // credentials sent to a program on this machine or to a cloud's metadata service.
 // If you mean loopback, write it: 127.0.0.1, [::1] or localhost. The proxy's host
-// may be anywhere.
-func guardedDial(proxy string) func(ctx context.Context, network, addr string) (net.Conn, error) {
+// may be anywhere. resolver looks names up; nil means the system's way.
+func guardedDial(proxy string, resolver *net.Resolver) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		host, _, err := net.SplitHostPort(addr)
 		if err != nil {
 			return nil, err
 		}
-		dialer := net.Dialer{Timeout: 5 * time.Second}
-		if host != proxy && !token.IsLoopback(host) {
-			dialer.Control = refuseInward
+		// A Dialer's own limit covers lookup and connection together.
+		limited, giveUp := context.WithCancel(ctx)
+		defer giveUp()
+		limit := time.AfterFunc(lookupLimit, giveUp)
+		defer limit.Stop()
+		var lookedUp atomic.Bool
+		dialer := net.Dialer{Resolver: resolver, Control: func(_, addr string, _ syscall.RawConn) error {
+			if !lookedUp.Swap(true) {
+				limit.Reset(connectLimit)
+			}
+			if host == proxy || token.IsLoopback(host) {
+				return nil
+			}
+			return refuseInward(addr)
+		}}
+		conn, err := dialer.DialContext(limited, network, addr)
+		switch {
+		case err == nil || limited.Err() == nil || ctx.Err() != nil:
+			return conn, err
+		case lookedUp.Load():
+			return nil, &net.OpError{Op: "dial", Net: network, Err: os.ErrDeadlineExceeded}
 		}
-		return dialer.DialContext(ctx, network, addr)
+		return nil, &net.DNSError{Err: "timeout", Name: host, IsTimeout: true}
 	}
 }
 
-// refuseInward is a net.Dialer's Control, which sees each address of a name.
-func refuseInward(_, addr string, _ syscall.RawConn) error {
+// refuseInward refuses an address and port of a name that is neither the proxy's nor
+// loopback's.
+func refuseInward(addr string) error {
 	at, err := netip.ParseAddrPort(addr)
 	if err != nil {
 		return err

@@ -45,7 +45,7 @@ func NewHTTPClient(c HTTPConfig) (*http.Client, error) {
 		Transport: &http.Transport{
 			Proxy:                  proxy,
 			OnProxyConnectResponse: refusedByProxy,
-			DialContext:            guardedDial(proxyFor(proxy, anyIssuer).Hostname()),
+			DialContext:            guardedDial(proxyFor(proxy, anyIssuer).Hostname(), nil),
 			TLSClientConfig:        trust,
 			TLSHandshakeTimeout:    5 * time.Second,
 			ResponseHeaderTimeout:  10 * time.Second,
