@@ -87,6 +87,7 @@ func run(ctx context.Context, e *ui.Env, r Request, command []string) error {
 		cancel()
 		l.keepers.Wait()
 		_ = os.RemoveAll(l.dir)
+		_ = l.lock.Close()
 	}()
 	if err := l.lend(ctx); err != nil {
 		return err
@@ -124,8 +125,10 @@ type loan struct {
 	env     []string       // the program's environment
 	keepers sync.WaitGroup // keep file and endpoint fresh
 
-	// The private file with a token, its directory, and which token it has.
+	// The private file with a token, its directory, which is locked, and which
+	// token it has.
 	file, dir string
+	lock      *os.File
 	held      token.Grant
 }
 
@@ -171,11 +174,7 @@ func (l *loan) lendToken(ctx context.Context) error {
 	if len(r.Files) == 0 {
 		return nil
 	}
-	place := os.Getenv("XDG_RUNTIME_DIR") // in memory, where the system has such a place
-	if info, err := os.Stat(place); err != nil || !info.IsDir() {
-		place = os.TempDir()
-	}
-	if l.dir, err = os.MkdirTemp(place, "tokenctl-"); err != nil { // mode 0700
+	if l.dir, l.lock, err = makePlace(); err != nil {
 		return fmt.Errorf("cannot make a directory for the token's file: %w", err)
 	}
 	l.file = filepath.Join(l.dir, "token")

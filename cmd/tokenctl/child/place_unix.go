@@ -1,0 +1,85 @@
+//go:build unix
+
+package child
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// lent is what the directories of exec's files are named after.
+const lent = "tokenctl-file-"
+
+// makePlace makes a directory for a file with a token, in memory where the system
+// has such a place. It first removes what tokenctl left behind where it was killed.
+// The caller keeps lock open as long as the directory is in use.
+func makePlace() (dir string, lock *os.File, err error) {
+	var place string
+	// After su, the variables may name another user's directories.
+	for _, p := range []string{"/tmp", os.TempDir(), os.Getenv("XDG_RUNTIME_DIR")} {
+		if p, err := filepath.EvalSymlinks(p); err == nil && isPrivate(p) {
+			place = p
+			removeLeft(place)
+		}
+	}
+	if place == "" {
+		return "", nil, errors.New("others can write to $XDG_RUNTIME_DIR, $TMPDIR and /tmp, or to a directory above them")
+	}
+	made, err := os.MkdirTemp(place, ".tokenctl-") // mode 0700
+	if err != nil {
+		return "", nil, err
+	}
+	if lock, err = os.Open(made); err == nil {
+		// Without locks on this file system, removeLeft removes nothing there.
+		_ = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		dir = filepath.Join(place, lent+strings.TrimPrefix(filepath.Base(made), ".tokenctl-"))
+		err = os.Rename(made, dir)
+	}
+	return dir, lock, err
+}
+
+// isPrivate reports whether no other user can replace what this one makes in dir, a
+// path without links.
+func isPrivate(dir string) bool {
+	for ; filepath.IsAbs(dir); dir = filepath.Dir(dir) {
+		info, err := os.Lstat(dir)
+		if err != nil || !info.IsDir() || !isOwn(info) && info.Sys().(*syscall.Stat_t).Uid != 0 {
+			return false
+		}
+		if info.Mode().Perm()&0o022 != 0 && info.Mode()&fs.ModeSticky == 0 {
+			return false
+		}
+		if dir == "/" {
+			return true
+		}
+	}
+	return false
+}
+
+// removeLeft removes the directories in place whose tokenctl is gone: they are not
+// locked.
+func removeLeft(place string) {
+	entries, _ := os.ReadDir(place)
+	for _, e := range entries {
+		if info, err := e.Info(); !strings.HasPrefix(e.Name(), lent) || err != nil || !e.IsDir() || !isOwn(info) {
+			continue
+		}
+		dir := filepath.Join(place, e.Name())
+		f, err := os.Open(dir)
+		if err != nil {
+			continue
+		}
+		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+			_ = os.RemoveAll(dir)
+		}
+		_ = f.Close()
+	}
+}
+
+func isOwn(info fs.FileInfo) bool { return int(info.Sys().(*syscall.Stat_t).Uid) == os.Geteuid() }

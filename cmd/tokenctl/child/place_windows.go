@@ -1,0 +1,9 @@
+package child
+
+import "os"
+
+// makePlace makes a directory for a file with a token. %TEMP% is the user's own.
+func makePlace() (dir string, lock *os.File, err error) {
+	dir, err = os.MkdirTemp("", "tokenctl-file-")
+	return dir, nil, err
+}
