@@ -258,15 +258,14 @@ func (d *Daemon) Sign(ctx context.Context, name string, r token.Request) (token.
 	return signed, nil
 }
 
-// Verify judges a token that was presented to the profile's data source, by
-// itself or, if remote, by asking the issuer's own service. Errors are
+// Verify judges what was presented to the profile's data source. Errors are
 // *token.Error and mean that no verdict could be reached.
-func (d *Daemon) Verify(ctx context.Context, name string, raw token.Secret, remote bool) (token.Verdict, error) {
+func (d *Daemon) Verify(ctx context.Context, name string, p token.Presented) (token.Verdict, error) {
 	e, err := d.begin(ctx, name, "verifies no tokens", func(e *entry) bool { return e.Verifier != nil })
 	if err != nil {
 		return token.Verdict{}, err
 	}
-	verdict, err := e.Verifier.Verify(ctx, raw, remote)
+	verdict, err := e.Verifier.Verify(ctx, p)
 	if err != nil {
 		return token.Verdict{}, mint.AsError(err)
 	}

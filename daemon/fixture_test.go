@@ -111,9 +111,9 @@ type verifier struct{ learnt *int }
 
 func (v *verifier) Inherit(old any) { v.learnt = old.(*verifier).learnt }
 
-func (v *verifier) Verify(_ context.Context, raw token.Secret, remote bool) (token.Verdict, error) {
+func (v *verifier) Verify(_ context.Context, p token.Presented) (token.Verdict, error) {
 	*v.learnt++
-	return token.Verdict{Valid: raw.Reveal() == "good", Reason: fmt.Sprint(remote), Message: fmt.Sprint(*v.learnt)}, nil
+	return token.Verdict{Valid: p.Token.Reveal() == "good", Reason: fmt.Sprint(p.Remote), Message: fmt.Sprint(*v.learnt)}, nil
 }
 
 type settings struct {

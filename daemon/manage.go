@@ -189,7 +189,7 @@ func (d *Daemon) Rotate(ctx context.Context, a token.CreateProfile) (token.Creat
 // submit proves a new credential and keeps it: for old, or without old for a new
 // profile, whose file it writes.
 func (d *Daemon) submit(ctx context.Context, old *entry, file profile.File, cred token.Credential, a token.CreateProfile) (token.Created, error) {
-	proven, err := d.prove(ctx, old, file, cred, a)
+	proven, found, err := d.prove(ctx, old, file, cred, a)
 	if err != nil {
 		return token.Created{}, err
 	}
@@ -219,7 +219,9 @@ func (d *Daemon) submit(ctx context.Context, old *entry, file profile.File, cred
 	if err != nil {
 		return token.Created{}, err
 	}
-	return d.activate(p, cred, proven), nil
+	created := d.activate(p, cred, proven)
+	created.Found = found
+	return created, nil
 }
 
 // unchanged refuses to go on with a profile that was removed, reloaded with
@@ -297,8 +299,9 @@ func prepare(kinds profile.Kinds, a *token.CreateProfile) (token.Credential, err
 }
 
 // prove opens a profile with the secrets that were submitted, and obtains a token
-// with it. tokend writes sinks with its own rights, so admin_users may not add any.
-func (d *Daemon) prove(ctx context.Context, old *entry, f profile.File, cred token.Credential, a token.CreateProfile) (mint.Proof, error) {
+// with it, or for a verifier looks at what the issuer publishes. tokend writes sinks
+// with its own rights, so admin_users may not add any.
+func (d *Daemon) prove(ctx context.Context, old *entry, f profile.File, cred token.Credential, a token.CreateProfile) (proof mint.Proof, found []string, err error) {
 	trial, err := d.state.Load().Open(f, cred, func(_ context.Context, field string) (token.Secret, error) {
 		if s, ok := a.Secrets[field]; ok {
 			return s, nil
@@ -308,10 +311,21 @@ func (d *Daemon) prove(ctx context.Context, old *entry, f profile.File, cred tok
 	if c := d.caller(ctx); err == nil && old == nil && len(trial.Sinks) > 0 && !c.isOwner() {
 		err = denied("sink", "uid %d may not add sinks; root may, and the user that tokend runs as", c.UID)
 	}
-	if err != nil || a.NoCheck || trial.Minter == nil {
-		return mint.Proof{}, err
+	if err != nil || a.NoCheck {
+		return mint.Proof{}, nil, err
 	}
-	return d.mint.Try(ctx, source(trial))
+	if looker, ok := trial.Verifier.(interface {
+		Look(ctx context.Context) (found []string, err error)
+	}); ok {
+		if found, err = looker.Look(ctx); err != nil {
+			err = mint.AsError(err)
+		}
+		return mint.Proof{}, found, err
+	}
+	if trial.Minter != nil {
+		proof, err = d.mint.Try(ctx, source(trial))
+	}
+	return proof, nil, err
 }
 
 // activate makes a profile active, with the token that proved it, and says where the

@@ -381,13 +381,16 @@ func TestEachKindDoesItsOwn(t *testing.T) {
 			in.add(token.CreateProfile{Name: kind, Provider: kind})
 		}
 		in.restart()
-		good, err := in.daemon.Verify(t.Context(), "verify", token.NewSecret("good"), true)
+		good, err := in.daemon.Verify(t.Context(), "verify", token.Presented{Token: token.NewSecret("good"), Remote: true})
 		if err != nil || !good.Valid || good.Reason != "true" {
 			t.Errorf("verdict %+v, %v", good, err)
 		}
 		for name, ask := range map[string]func() error{
 			"sign": func() error { _, err := in.daemon.Get(t.Context(), "sign", token.Query{}); return err },
-			"mint": func() error { _, err := in.daemon.Verify(t.Context(), "mint", token.Secret{}, false); return err },
+			"mint": func() error {
+				_, err := in.daemon.Verify(t.Context(), "mint", token.Presented{Token: token.Secret{}})
+				return err
+			},
 			"verify": func() error {
 				_, err := in.daemon.Sign(t.Context(), "verify", token.Request{})
 				return err
@@ -433,7 +436,7 @@ func TestReloadLetsAVerifierGoOn(t *testing.T) {
 		in.start()
 		in.add(token.CreateProfile{Name: "v", Provider: "verify"})
 		learn := func() string {
-			verdict, err := in.daemon.Verify(t.Context(), "v", token.NewSecret("good"), false)
+			verdict, err := in.daemon.Verify(t.Context(), "v", token.Presented{Token: token.NewSecret("good")})
 			must(t, err)
 			return verdict.Message
 		}

@@ -59,7 +59,7 @@ func TestWhoMayUseAProfile(t *testing.T) {
 			if _, err := d.Sign(ctx, "closed", token.Request{URL: "https://x"}); err == nil || err.Error() != closed.Error() {
 				t.Errorf("%s: %v", name, err)
 			}
-			if _, err := d.Verify(ctx, "closed", token.NewSecret("x"), false); err == nil || err.Error() != closed.Error() {
+			if _, err := d.Verify(ctx, "closed", token.Presented{Token: token.NewSecret("x")}); err == nil || err.Error() != closed.Error() {
 				t.Errorf("%s: %v", name, err)
 			}
 			if _, err := d.Exchange(ctx, "closed", "https://a.example/closed"); err == nil || err.Error() != closed.Error() {

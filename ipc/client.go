@@ -99,11 +99,10 @@ func (c *Client) Sign(ctx context.Context, name string, r token.Request) (token.
 	return signed, nil
 }
 
-// Verify has the daemon verify a token that a caller presented, by itself or,
-// if remote, by asking the issuer's own service. A token that is not good is a
-// Verdict, not an error. Numbers among the claims are json.Number.
-func (c *Client) Verify(ctx context.Context, name string, raw token.Secret, remote bool) (token.Verdict, error) {
-	body := Verification{raw.Reveal(), remote}
+// Verify has the daemon verify what a caller presented. A token that is not good
+// is a Verdict, not an error. Numbers among the claims are json.Number.
+func (c *Client) Verify(ctx context.Context, name string, p token.Presented) (token.Verdict, error) {
+	body := Verification{p.Token.Reveal(), p.Consent.Reveal(), p.Remote}
 	if err := CheckVerification(body); err != nil {
 		return token.Verdict{}, err
 	}

@@ -166,12 +166,12 @@ func TestClientTakesNoHalfVerdict(t *testing.T) {
 		"nothing": `{}`, "a verdict without a word": `{"claims":{"sub":"x"}}`, "null": `{"valid":null}`, "text": `{"valid":"true"}`,
 		"another answer": `{"profiles":[]}`, "a list": `[]`,
 	} {
-		v, err := answering(t, ok(body)).Verify(t.Context(), "x", token.NewSecret("t"), false)
+		v, err := answering(t, ok(body)).Verify(t.Context(), "x", token.Presented{Token: token.NewSecret("t")})
 		if !errors.Is(err, token.ErrInternal) || v.Valid {
 			t.Errorf("%s: %+v, %v", name, v, err)
 		}
 	}
-	v, err := answering(t, ok(`{"valid":true,"claims":{"exp":9007199254740993},"later":1}`)).Verify(t.Context(), "x", token.NewSecret("t"), false)
+	v, err := answering(t, ok(`{"valid":true,"claims":{"exp":9007199254740993},"later":1}`)).Verify(t.Context(), "x", token.Presented{Token: token.NewSecret("t")})
 	if err != nil || !v.Valid || v.Claims["exp"] == nil {
 		t.Errorf("%+v, %v", v, err)
 	}
@@ -292,9 +292,9 @@ func TestClientSendsNoBadNameAndNoOversizedBody(t *testing.T) {
 	_, signNothing := c.Sign(t.Context(), "a", token.Request{})
 	_, signLarge := c.Sign(t.Context(), "a", token.Request{URL: strings.Repeat("x", MaxURL+1)})
 	_, signBytes := c.Sign(t.Context(), "a", token.Request{URL: "https://x/\xff"})
-	_, verifyName := c.Verify(t.Context(), "", token.NewSecret("x"), false)
-	_, verifyNothing := c.Verify(t.Context(), "a", token.Secret{}, true)
-	_, verifyBytes := c.Verify(t.Context(), "a", token.NewSecret("\xff"), false)
+	_, verifyName := c.Verify(t.Context(), "", token.Presented{Token: token.NewSecret("x")})
+	_, verifyNothing := c.Verify(t.Context(), "a", token.Presented{Token: token.Secret{}, Remote: true})
+	_, verifyBytes := c.Verify(t.Context(), "a", token.Presented{Token: token.NewSecret("\xff")})
 	for name, err := range map[string]error{
 		"Sign": signName, "Sign nothing": signNothing, "large Sign": signLarge, "Sign what is not UTF-8": signBytes,
 		"Verify": verifyName, "Verify nothing": verifyNothing, "Verify what is not UTF-8": verifyBytes,

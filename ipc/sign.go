@@ -104,8 +104,9 @@ func PlainJSON(v any) ([]byte, error) {
 // A Verification is the body of POST /v1/verify/NAME. It holds a secret in the
 // open.
 type Verification struct {
-	Token  string `json:"token"`
-	Remote bool   `json:"remote,omitempty"`
+	Token   string `json:"token"`
+	Consent string `json:"consent_token,omitempty"`
+	Remote  bool   `json:"remote,omitempty"`
 }
 
 // CheckVerification refuses a request to verify nothing, which is a variable that
@@ -114,7 +115,7 @@ func CheckVerification(v Verification) error {
 	switch {
 	case v.Token == "":
 		return invalid("token", "token is missing or empty")
-	case !utf8.ValidString(v.Token): // JSON would carry another one
+	case !utf8.ValidString(v.Token + v.Consent): // JSON would carry another one
 		return invalid("token", "the token is not UTF-8")
 	}
 	return nil

@@ -111,8 +111,8 @@ func FuzzMetadata(f *testing.F) {
 			_, _ = io.WriteString(w, `{"keys":[]}`)
 		})
 		m := &metadata{client: &http.Client{Transport: inProcess{handler}}, userAgent: "tokend", issuer: base,
-			urls: []string{base + "/.well-known/openid-configuration"}, keysMember: "jwks_uri", mustName: true}
-		_, _, err := m.fetch(t.Context())
+			urls: []string{base + "/.well-known/openid-configuration"}, mustName: true}
+		_, err := m.fetch(t.Context())
 		if err != nil {
 			wantPlainError(t, err, "Canary", token.ErrUnavailable)
 			return

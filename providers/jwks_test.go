@@ -131,7 +131,7 @@ func TestAFetchOutlivesTheCallerThatStartedIt(t *testing.T) {
 		impatient, leave := context.WithCancel(t.Context())
 		left := make(chan error)
 		go func() {
-			_, err := v.Verify(impatient, secret(text), false)
+			_, err := v.Verify(impatient, token.Presented{Token: secret(text)})
 			left <- err
 		}()
 		synctest.Wait()
@@ -177,12 +177,12 @@ func TestKnownKeysStayValidWhileTheDataspaceIsDown(t *testing.T) {
 		}
 		synctest.Wait()
 		// An unknown key may be a new one: no verdict while the dataspace is away.
-		_, err := v.Verify(t.Context(), secret(must[string](t)(d.Sign("RS256", map[string]any{"kid": "x"}, nil))), false)
+		_, err := v.Verify(t.Context(), token.Presented{Token: secret(must[string](t)(d.Sign("RS256", map[string]any{"kid": "x"}, nil)))})
 		if !errors.Is(err, token.ErrUnavailable) || !strings.HasSuffix(err.Error(), "dataspace-configuration.json answered 503 Service Unavailable") {
 			t.Errorf("an unknown key: %v", err)
 		}
 		time.Sleep(time.Hour)
-		if _, err := v.Verify(t.Context(), secret(newToken(t, d)), false); !errors.Is(err, token.ErrUnavailable) {
+		if _, err := v.Verify(t.Context(), token.Presented{Token: secret(newToken(t, d))}); !errors.Is(err, token.ErrUnavailable) {
 			t.Errorf("after a day: %v", err)
 		}
 		d.Heal()
@@ -199,7 +199,7 @@ func TestADataspaceThatIsDownFromTheStartIsAskedEveryTenSeconds(t *testing.T) {
 			d.Fail(providertest.Status(503, retryAfter))
 			asks(t, d, want, func() {
 				for range 60 {
-					_, err := v.Verify(t.Context(), secret(text), false)
+					_, err := v.Verify(t.Context(), token.Presented{Token: secret(text)})
 					if e := errorOf(err); e.Code != token.ErrUnavailable || !e.RetryAt.After(time.Now().Add(-time.Second)) {
 						t.Errorf("%#v", err)
 					}
@@ -221,12 +221,12 @@ func TestKeysAreInherited(t *testing.T) {
 		d.Fail(providertest.Status(503, ""))
 		heir := reopened(t, v)
 		asks(t, d, 1, func() {
-			if _, err := heir.Verify(t.Context(), secret(text), false); !errors.Is(err, token.ErrUnavailable) {
+			if _, err := heir.Verify(t.Context(), token.Presented{Token: secret(text)}); !errors.Is(err, token.ErrUnavailable) {
 				t.Errorf("without a legacy: %v", err)
 			}
 		})
 		heir = reopened(t, v)
-		heir.Inherit("not a verifier")
+		heir.Inherit(v.Verifier)
 		heir.Inherit(nil)
 		heir.Inherit(v)
 		asks(t, d, 0, func() { wantVerdict(t, heir, text, "") })
@@ -236,7 +236,7 @@ func TestKeysAreInherited(t *testing.T) {
 // reopened opens the profile of v again.
 func reopened(t *testing.T, v *ioxio) *ioxio {
 	t.Helper()
-	return openKind(t, "ioxio", v.client, map[string]any{"dataspace": v.settings.Dataspace, "dsi": v.settings.DSI}).(*ioxio)
+	return openKind(t, "ioxio", v.dataspace.client, map[string]any{"dataspace": v.settings.Dataspace, "dsi": v.settings.DSI}).(*ioxio)
 }
 
 // A slow dataspace delays no token for long, and a refresh in the background
@@ -254,7 +254,7 @@ func TestASlowDataspaceDelaysNoToken(t *testing.T) {
 				wantVerdict(t, v, text, "")
 			}
 			begin := time.Now()
-			if _, err := v.Verify(t.Context(), secret(unknown), false); !errors.Is(err, token.ErrUnavailable) || time.Since(begin) != patience {
+			if _, err := v.Verify(t.Context(), token.Presented{Token: secret(unknown)}); !errors.Is(err, token.ErrUnavailable) || time.Since(begin) != patience {
 				t.Errorf("an unknown key: %v after %v", err, time.Since(begin))
 			}
 		})
@@ -307,7 +307,7 @@ func TestMetadataAndKeySetsThatAreRefused(t *testing.T) {
 				_, _ = io.WriteString(w, body)
 			})
 			v := openKind(t, "jwt-verify", &http.Client{Transport: inProcess{handler}}, map[string]any{"issuer": base, "audiences": []string{"a"}})
-			_, err := v.Verify(t.Context(), secret(b64(`{"alg":"RS256","kid":"k"}`)+"."+b64(`{}`)+".AA"), false)
+			_, err := v.Verify(t.Context(), token.Presented{Token: secret(b64(`{"alg":"RS256","kid":"k"}`) + "." + b64(`{}`) + ".AA")})
 			if !errors.Is(err, token.ErrUnavailable) || !strings.HasSuffix(err.Error(), " "+tt.want) {
 				t.Errorf("got  %v\nwant %s", err, tt.want)
 			}
@@ -380,7 +380,7 @@ func TestANewKeyIsFoundForTokensWithoutAKeyID(t *testing.T) {
 		}
 		o.Fail(providertest.Status(503, ""))
 		time.Sleep(fetchPause)
-		if _, err := v.Verify(t.Context(), secret(forged), false); !errors.Is(err, token.ErrUnavailable) {
+		if _, err := v.Verify(t.Context(), token.Presented{Token: secret(forged)}); !errors.Is(err, token.ErrUnavailable) {
 			t.Errorf("while the issuer is down: %v", err)
 		}
 	})

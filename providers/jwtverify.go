@@ -27,7 +27,7 @@ func (s *jwtVerifySettings) open(env Env) (any, error) {
 	}
 	m := &metadata{
 		client: env.HTTP, userAgent: s.UserAgent, issuer: s.Issuer,
-		urls: metadataURLs(s.Issuer), keysMember: "jwks_uri", mustName: true,
+		urls: metadataURLs(s.Issuer), mustName: true,
 	}
 	rules := jose.Rules{Issuer: s.Issuer, Audiences: s.Audiences, Algorithms: algorithms, Type: s.Type, Leeway: time.Duration(s.Leeway)}
 	return jose.NewVerifier(rules, m.fetch), nil

@@ -150,7 +150,7 @@ func TestEveryErrorHasATopicAndEveryTopicAnError(t *testing.T) {
 		t.Helper()
 		v := openKind(t, "jwt-verify", &http.Client{Transport: inProcess{http.HandlerFunc(answer)}},
 			map[string]any{"issuer": "https://issuer.example", "audiences": []string{"a"}})
-		_, err := v.Verify(t.Context(), secret(b64(`{"alg":"RS256","kid":"k"}`)+"."+b64(`{}`)+".AA"), false)
+		_, err := v.Verify(t.Context(), token.Presented{Token: secret(b64(`{"alg":"RS256","kid":"k"}`) + "." + b64(`{}`) + ".AA")})
 		if errorOf(err).Topic != want {
 			t.Errorf("keys: got %#v, want topic %q", err, want)
 		}
@@ -163,7 +163,7 @@ func TestEveryErrorHasATopicAndEveryTopicAnError(t *testing.T) {
 	keysFail("redirect", providertest.Redirect(302, "/elsewhere"))
 
 	s.Dataspace().Fail(providertest.Status(503, ""))
-	_, err := openIOXIO(t, s, client, nil).Verify(t.Context(), secret(must[string](t)(s.Dataspace().NewToken(testDSI))), true)
+	_, err := openIOXIO(t, s, client, nil).Verify(t.Context(), token.Presented{Token: secret(must[string](t)(s.Dataspace().NewToken(testDSI))), Remote: true})
 	reachError(t, reach, err)
 
 	_, err = ExchangeACR(t.Context(), Env{HTTP: &http.Client{Transport: inProcess{http.HandlerFunc(providertest.Status(401, ""))}}}, "https://r.example", "", secret("x"))

@@ -40,54 +40,65 @@ type metadata struct {
 	client    *http.Client
 	userAgent string
 	issuer    string
-	// urls are asked in turn, until one is there.
+	// urls are asked in turn, until one leads to keys.
 	urls []string
-	// keysMember holds the URL of the key set.
-	keysMember string
 	// mustName: the metadata must name the issuer. If it names one, that must
 	// always be the right one.
 	mustName bool
 }
 
 // fetch is a jose.Fetch.
-func (m *metadata) fetch(ctx context.Context) (set strictjson.Object, from string, err error) {
-	address, err := m.discover(ctx)
+func (m *metadata) fetch(ctx context.Context) ([]jose.Published, error) {
+	found, from, err := m.discover(ctx)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	a, err := m.get(ctx, address)
-	if err != nil {
-		return nil, "", err
+	if issuer := found.Text("issuer"); issuer != m.issuer && (m.mustName || found.Has("issuer")) {
+		return nil, unavailable(from, finding{topicMetadata, "has metadata of another issuer, " + jose.Quote(issuer)}, nil)
 	}
-	set, err = objectIn(a, address, topicMetadata)
-	return set, address, err
+	name := m.keysMember(found)
+	address := found.Text(name)
+	if _, err := checkURL(name, address, ""); err != nil {
+		return nil, unavailable(from, finding{topicMetadata, fmt.Sprintf("has metadata in which %s is not an https URL", name)}, nil)
+	}
+	set, err := m.object(ctx, address)
+	return []jose.Published{{Issuer: m.issuer, From: address, Keys: set}}, err
 }
 
-// discover returns the URL of the key set.
-func (m *metadata) discover(ctx context.Context) (string, error) {
-	var a answer
-	var from string
-	for _, from = range m.urls {
-		var err error
-		if a, err = m.get(ctx, from); err != nil {
-			return "", err
+// discover returns the first metadata that leads to keys, or else the first.
+func (m *metadata) discover(ctx context.Context) (found strictjson.Object, from string, err error) {
+	for _, url := range m.urls {
+		a, failed := m.get(ctx, url)
+		if failed != nil {
+			return nil, url, failed
 		}
-		if a.status/100 != 4 || overloaded(a.status) {
+		o, failed := objectIn(a, url, topicMetadata)
+		leads := failed == nil && o.Has(m.keysMember(o))
+		if leads || found == nil && err == nil {
+			found, from, err = o, url, failed
+		}
+		if leads || failed != nil && (a.status/100 != 4 || overloaded(a.status)) {
 			break
 		}
 	}
-	o, err := objectIn(a, from, topicMetadata)
+	return found, from, err
+}
+
+// keysMember names the member with the URL of the key set. Dataspaces say jwks_url.
+func (m *metadata) keysMember(found strictjson.Object) string {
+	if !m.mustName && found.Has("jwks_url") {
+		return "jwks_url"
+	}
+	return "jwks_uri"
+}
+
+// object gets a JSON object.
+func (m *metadata) object(ctx context.Context, address string) (strictjson.Object, error) {
+	a, err := m.get(ctx, address)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	if issuer := o.Text("issuer"); issuer != m.issuer && (m.mustName || o.Has("issuer")) {
-		return "", unavailable(from, finding{topicMetadata, "has metadata of another issuer, " + jose.Quote(issuer)}, nil)
-	}
-	address := o.Text(m.keysMember)
-	if _, err := checkURL(m.keysMember, address, ""); err != nil {
-		return "", unavailable(from, finding{topicMetadata, fmt.Sprintf("has metadata in which %s is not an https URL", m.keysMember)}, nil)
-	}
-	return address, nil
+	return objectIn(a, address, topicMetadata)
 }
 
 // get takes JSON of any media type: published files are often served from a

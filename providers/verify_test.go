@@ -68,7 +68,7 @@ func openOpenID(t testing.TB, issuer *providertest.OpenID, client *http.Client, 
 // wantVerdict checks a verdict; reason "" means a good token.
 func wantVerdict(t *testing.T, v token.Verifier, text, reason string) token.Verdict {
 	t.Helper()
-	got, err := v.Verify(context.Background(), secret(text), false)
+	got, err := v.Verify(context.Background(), token.Presented{Token: secret(text)})
 	if err != nil {
 		t.Errorf("no verdict: %v", err)
 	}
@@ -292,7 +292,7 @@ func TestAHugeTokenCostsNothing(t *testing.T) {
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
 			begin := time.Now()
-			verdict, err := v.Verify(t.Context(), raw, false)
+			verdict, err := v.Verify(t.Context(), token.Presented{Token: raw})
 			took = min(took, time.Since(begin))
 			runtime.ReadMemStats(&after)
 			grown = min(grown, after.TotalAlloc-before.TotalAlloc)
@@ -423,7 +423,7 @@ func TestAnyIssuerWithMetadata(t *testing.T) {
 			for _, typ := range []string{"at+jwt", "AT+JWT", "application/at+jwt"} {
 				wantVerdict(t, typed, sign(map[string]any{"typ": typ}, map[string]any{"aud": "https://api.example"}), "")
 			}
-			if _, err := v.Verify(t.Context(), secret("x"), true); !errors.Is(err, token.ErrInvalid) {
+			if _, err := v.Verify(t.Context(), token.Presented{Token: secret("x"), Remote: true}); !errors.Is(err, token.ErrInvalid) {
 				t.Errorf("remote: %v", err)
 			}
 		})
@@ -450,12 +450,15 @@ func TestTheGatewayIsAsked(t *testing.T) {
 		{"outage", good, "-", providertest.Status(503, "30"), 1},
 		{"rate limit", good, "-", providertest.Status(429, ""), 1},
 		{"redirect", good, "-", providertest.Redirect(307, s.URL()+"/x"), 1},
+		{"a page with status 200", good, "-", providertest.Answer(200, "text/html", "<html>Log in</html>"), 1},
+		{"no verdict", good, "-", providertest.Answer(200, "application/json", `{"valid":"true"}`), 1},
+		{"a bad verdict with status 200", good, jose.ReasonGateway, providertest.Answer(200, "application/json", `{"valid":false}`), 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			d.Fail(tt.fault)
 			defer d.Heal()
 			before := d.Requests()
-			got, err := v.Verify(t.Context(), secret(tt.text), true)
+			got, err := v.Verify(t.Context(), token.Presented{Token: secret(tt.text), Remote: true})
 			if n := d.Requests() - before; n != tt.requests {
 				t.Errorf("%d requests", n)
 			}
@@ -470,16 +473,122 @@ func TestTheGatewayIsAsked(t *testing.T) {
 			}
 		})
 	}
-	none := openIOXIO(t, s, client, map[string]any{"gateway": ""})
-	if _, err := none.Verify(t.Context(), secret(good), true); !errors.Is(err, token.ErrInvalid) {
+	// Without the setting, the dataspace's configuration names the gateway.
+	found := openIOXIO(t, s, client, map[string]any{"gateway": ""})
+	if got, err := found.Verify(t.Context(), token.Presented{Token: secret(good), Remote: true}); err != nil || !got.Valid {
+		t.Errorf("the configuration's gateway: %+v, %v", got, err)
+	}
+	d.Lack("product_gateway_url")
+	if _, err := found.Verify(t.Context(), token.Presented{Token: secret(good), Remote: true}); !errors.Is(err, token.ErrInvalid) {
 		t.Errorf("without a gateway: %v", err)
 	}
 	if err := s.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := v.Verify(t.Context(), secret(good), true); !errors.Is(err, token.ErrUnavailable) {
+	if _, err := v.Verify(t.Context(), token.Presented{Token: secret(good), Remote: true}); !errors.Is(err, token.ErrUnavailable) {
 		t.Errorf("while it is down: %v", err)
 	}
+}
+
+func TestConsentTokens(t *testing.T) {
+	s := startIssuers(t)
+	d := s.Dataspace()
+	client := clientFor(t, s.CertPEM(), HTTPConfig{})
+	const another = "dpp://other@dataspace.example/X" // the profile's second source
+	good := must[string](t)(d.NewToken(testDSI))
+	consent := func(changes map[string]any) string { return must[string](t)(d.NewConsent(testDSI, changes)) }
+	optional, required := openIOXIO(t, s, client, nil), openIOXIO(t, s, client, map[string]any{"require_consent": true})
+	for name, tt := range map[string]struct{ token, consent, optional, required string }{
+		"good":                     {good, consent(nil), "", ""},
+		"none":                     {good, "", "", jose.ReasonConsent},
+		"a bad API token":          {"x", consent(nil), jose.ReasonMalformed, jose.ReasonMalformed},
+		"nonsense":                 {good, "x", jose.ReasonConsent, jose.ReasonConsent},
+		"the API token":            {good, good, jose.ReasonConsent, jose.ReasonConsent},
+		"in place of an API token": {consent(nil), consent(nil), jose.ReasonUnknownKey, jose.ReasonUnknownKey},
+		"another source":           {good, must[string](t)(d.NewConsent(testDSI+"0", nil)), jose.ReasonConsent, jose.ReasonConsent},
+		"our second source":        {good, must[string](t)(d.NewConsent(another, nil)), jose.ReasonConsent, jose.ReasonConsent},
+		"both our second source":   {must[string](t)(d.NewToken(another)), must[string](t)(d.NewConsent(another, nil)), "", ""},
+		"another issuer":           {good, consent(map[string]any{"iss": d.Issuer()}), jose.ReasonConsent, jose.ReasonConsent},
+		"aud, not dsi":             {good, consent(map[string]any{"dsi": nil, "aud": testDSI}), jose.ReasonConsent, jose.ReasonConsent},
+		"expired":                  {good, consent(map[string]any{"exp": 1}), jose.ReasonConsent, jose.ReasonConsent},
+		"no sub":                   {good, consent(map[string]any{"sub": nil}), jose.ReasonConsent, jose.ReasonConsent},
+		"no subiss":                {good, consent(map[string]any{"subiss": nil}), jose.ReasonConsent, jose.ReasonConsent},
+		"no acr":                   {good, consent(map[string]any{"acr": nil}), jose.ReasonConsent, jose.ReasonConsent},
+		"no app":                   {good, consent(map[string]any{"app": nil}), jose.ReasonConsent, jose.ReasonConsent},
+		"no appiss":                {good, consent(map[string]any{"appiss": nil}), jose.ReasonConsent, jose.ReasonConsent},
+		"no iat":                   {good, consent(map[string]any{"iat": nil}), jose.ReasonConsent, jose.ReasonConsent},
+	} {
+		for v, want := range map[*ioxio]string{optional: tt.optional, required: tt.required} {
+			for _, remote := range []bool{false, true} {
+				if remote && name == "in place of an API token" {
+					continue // the gateway is not even asked
+				}
+				got, err := v.Verify(t.Context(), token.Presented{Token: secret(tt.token), Consent: secret(tt.consent), Remote: remote})
+				if err != nil || got.Reason != want || got.Valid != (want == "") || (got.Consent["sub"] == "person") != (want == "" && tt.consent != "") || got.Valid == (got.Message != "") {
+					t.Errorf("%s, remote %v: %+v (%v), want %q", name, remote, got, err, want)
+				}
+			}
+		}
+	}
+	// An outage of the consent provider is no verdict, nor a page in its place.
+	heir := openIOXIO(t, s, client, nil)
+	d.Consents().Fail(providertest.Status(503, ""))
+	shown := token.Presented{Token: secret(good), Consent: secret(consent(nil))}
+	if got, err := heir.Verify(t.Context(), shown); !errors.Is(err, token.ErrUnavailable) {
+		t.Errorf("the consent provider is down: %+v, %v", got, err)
+	}
+	heir = openIOXIO(t, s, client, nil)
+	if heir.Inherit(optional); must[token.Verdict](t)(heir.Verify(t.Context(), shown)).Consent["sub"] != "person" {
+		t.Error("the keys of consents were not inherited")
+	}
+	// Nor does any other dataspace's provider count.
+	d.Consents().Fail(providertest.Answer(200, "application/json", `{"issuer":"https://attacker.example","jwks_uri":"https://attacker.example/jwks"}`))
+	if got, err := openIOXIO(t, s, client, nil).Verify(t.Context(), shown); !errors.Is(err, token.ErrUnavailable) {
+		t.Errorf("another provider's configuration: %+v, %v", got, err)
+	}
+	d.Consents().Heal()
+	d.Lack("consent_providers")
+	if got, err := openIOXIO(t, s, client, nil).Verify(t.Context(), shown); err != nil || got.Reason != jose.ReasonConsent {
+		t.Errorf("a dataspace without consents: %+v, %v", got, err)
+	}
+	if got, err := openOpenID(t, s.OpenID(), client, nil).Verify(t.Context(), shown); err != nil || got.Reason != jose.ReasonConsent {
+		t.Errorf("another issuer's profile: %+v, %v", got, err)
+	}
+}
+
+// What add looks at.
+func TestLook(t *testing.T) {
+	s := startIssuers(t)
+	d := s.Dataspace()
+	client := clientFor(t, s.CertPEM(), HTTPConfig{})
+	look := func(more map[string]any) string {
+		settings := map[string]any{"gateway": "", "dsi": []string{"dpp://a@127.0.0.1/X"}}
+		maps.Copy(settings, more)
+		found, err := openIOXIO(t, s, client, settings).Look(t.Context())
+		if err != nil {
+			return err.Error()
+		}
+		return strings.Join(found, "; ")
+	}
+	wants := func(name, got, want string) {
+		t.Helper()
+		if got != strings.ReplaceAll(want, "URL", d.Issuer()) {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+	wants("all", look(nil), "keys of URL: 1; product gateway: URL/gateway")
+	wants("consents", look(map[string]any{"require_consent": true}), "keys of URL: 1; product gateway: URL/gateway; keys of the consent provider of URL: 1")
+	wants("another dataspace's source", look(map[string]any{"dsi": []string{"dpp://a@ioxio.io/X"}}), `dpp://a@ioxio.io/X belongs to another dataspace than URL, whose domain is "127.0.0.1"`)
+	d.Lack("jwks_url", "product_gateway_url", "consent_providers")
+	wants("keys of the metadata for API Management", look(nil), "keys of URL: 1; product gateway: none")
+	wants("no consents", look(map[string]any{"require_consent": true}), "the consent provider of URL publishes no key that can verify these tokens")
+	d.Lack()
+	d.DropKey()
+	wants("no keys", look(nil), "URL publishes no key that can verify these tokens")
+	d.Fail(providertest.Status(404, ""))
+	wants("nothing", look(nil), "URL/.well-known/dataspace/dataspace-configuration.json answered 404 Not Found")
+	found, err := openOpenID(t, s.OpenID(), client, nil).Look(t.Context())
+	wants("any issuer", fmt.Sprint(found, err), "[keys of "+s.OpenID().Issuer()+": 6] <nil>")
 }
 
 func TestVerifierSettings(t *testing.T) {

@@ -150,6 +150,18 @@ func TestVerifyTellsTheVerdict(t *testing.T) {
 	}
 }
 
+func TestVerifyTakesAConsentToken(t *testing.T) {
+	b := newJudge(weather())
+	b.verdict.Consent = map[string]any{"sub": "person", "subiss": "https://login.example", "app": "a1\x1b[2J"}
+	socket := serve(t, b)
+	r := call(t, socket, strings.NewReader(secretToken), "verify", "weather", "--consent-file", writeSecret(t, "consent", "c.c.c\n"))
+	r.wants(t, ui.ExitOK, "consent sub", "")
+	if b.judged.Reveal() != secretToken || b.consent.Reveal() != "c.c.c" || !strings.Contains(r.out, `a1\x1b[2J`) {
+		t.Errorf("sent %q and %q: %s", b.judged.Reveal(), b.consent.Reveal(), r.out)
+	}
+	call(t, socket, strings.NewReader("x"), "verify", "weather", "--consent-file", writeSecret(t, "empty", "\n")).wants(t, ui.ExitUsage, "", "--consent-file: the file is empty")
+}
+
 func TestVerifyOfABadTokenEndsWithOne(t *testing.T) {
 	b := newJudge(weather())
 	b.verdict = token.Verdict{Reason: "expired", Message: "the token expired 5 min ago\x1b[2J"}
@@ -267,11 +279,14 @@ func equalJSON(a, b any) bool {
 
 func TestAddOfAVerifierNeedsNoSecret(t *testing.T) {
 	b := newJudge()
-	b.added = token.Created{Profile: weather()}
+	b.added = token.Created{Profile: weather(), Found: []string{"product gateway: https://gw.example"}}
 	socket := serve(t, b)
 	r := call(t, socket, nil, "add", "weather", "--provider", "ioxio", "--dataspace", "https://ds.example", "--dsi", "dpp://a", "--dsi", "dpp://b",
 		"--leeway", "2m", "--gateway", "https://gw.example")
 	r.wants(t, ui.ExitOK, "Use it: tokenctl verify weather\n", "")
+	if !strings.Contains(r.out, "Found product gateway: https://gw.example\n") {
+		t.Errorf("printed %s", r.out)
+	}
 	want := map[string]any{"dataspace": "https://ds.example", "dsi": []any{"dpp://a", "dpp://b"}, "leeway": "2m", "gateway": "https://gw.example"}
 	if !maps.EqualFunc(b.addition.Settings, want, equalJSON) || strings.Contains(r.out, "Kept") || strings.Contains(r.out, "oken was obtained") {
 		t.Errorf("sent %+v, printed %s", b.addition.Settings, r.out)

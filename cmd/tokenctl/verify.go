@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tokend/cmd/tokenctl/cli"
+	"tokend/cmd/tokenctl/form"
 	"tokend/cmd/tokenctl/ui"
 	"tokend/ipc"
 	"tokend/providers/token"
@@ -28,7 +29,7 @@ Exit status:
 
 func verifyCommand(e *ui.Env) *cli.Command {
 	var remote, asJSON bool
-	file := "-"
+	file, consentFile := "-", ""
 	return &cli.Command{
 		Name:  "verify",
 		Args:  "NAME",
@@ -36,18 +37,25 @@ func verifyCommand(e *ui.Env) *cli.Command {
 		Long:  verifyHelp,
 		Flags: func(f *cli.Flags) {
 			f.StringVar(&file, "token-file", file, "the token is in this `FILE`; - is stdin")
+			f.StringVar(&consentFile, "consent-file", "", "a consent token came with it, and is in this `FILE` (IOXIO)")
 			f.BoolVar(&remote, "remote", false, "ask the issuer's own service instead of verifying here")
 			f.BoolVar(&asJSON, "json", false, "print the verdict, with the claims, as JSON")
 		},
 		Check:    e.OneProfile,
 		Complete: e.CompleteProfile,
 		Run: func(ctx context.Context, _ *cli.Call) error {
-			raw, err := readPresented(e, file)
+			raw, err := readPresented(e, tokenFile, file)
 			if err != nil {
 				return err
 			}
+			shown := token.Presented{Token: raw, Remote: remote}
+			if consentFile != "" {
+				if shown.Consent, err = readPresented(e, form.Input{Label: "--consent-file"}, consentFile); err != nil {
+					return err
+				}
+			}
 			verdict, err := ui.Ask(ctx, e, func(d *ipc.Client, ctx context.Context) (token.Verdict, error) {
-				return d.Verify(ctx, e.Profile, raw, remote)
+				return d.Verify(ctx, e.Profile, shown)
 			})
 			if err != nil {
 				return err
@@ -58,14 +66,14 @@ func verifyCommand(e *ui.Env) *cli.Command {
 }
 
 // readPresented reads or asks for the token, without the end of its line.
-func readPresented(e *ui.Env, file string) (token.Secret, error) {
+func readPresented(e *ui.Env, in form.Input, file string) (token.Secret, error) {
 	switch t, ok := e.Terminal(); {
 	case file == "":
-		return token.Secret{}, cli.Usage("--token-file: the value is empty")
+		return token.Secret{}, cli.Usage("%s: the value is empty", in.Label)
 	case file == "-" && ok:
 		return t.AskSecret("Token", false)
 	}
-	text, err := tokenFile.Read(e, file, maxTokenFile)
+	text, err := in.Read(e, file, maxTokenFile)
 	return token.NewSecret(string(bytes.TrimRight(text, "\r\n"))), err
 }
 
@@ -93,6 +101,11 @@ func verdictText(s ui.Screen, v token.Verdict, now time.Time) string {
 	}
 	if ends, ok := numericDate(v.Claims["exp"]); ok {
 		rows = append(rows, ui.Pair("  expires", ui.When(ends, now)+" ("+ends.UTC().Format(time.RFC3339)+")", ui.Plain))
+	}
+	for _, claim := range []string{"sub", "subiss", "app"} {
+		if value, ok := v.Consent[claim]; ok {
+			rows = append(rows, ui.Pair("  consent "+claim, settingText(value), ui.Plain))
+		}
 	}
 	return s.Paint(ui.Good, "valid") + "\n" + s.Table(rows)
 }

@@ -26,7 +26,7 @@ func BenchmarkSocket(b *testing.B) {
 	check(b, err)
 	presented := token.NewSecret(text)
 	verify := func() error {
-		verdict, err := h.client.Verify(b.Context(), "source", presented, false)
+		verdict, err := h.client.Verify(b.Context(), "source", token.Presented{Token: presented})
 		if err == nil && !verdict.Valid {
 			b.Errorf("not valid: %s", verdict.Message)
 		}

@@ -307,6 +307,8 @@ func (n *internet) equip(t *testing.T, home, work string) {
 	check(t, err)
 	apiToken, err := n.dataspace.Dataspace().NewToken(exampleDSI)
 	check(t, err)
+	consent, err := n.dataspace.Dataspace().NewConsent(exampleDSI, nil)
+	check(t, err)
 	for name, content := range map[string][]byte{
 		ca:                                      append([]byte(system), n.authority.CertPEM()...),
 		filepath.Join(work, "service-key.json"): key,
@@ -321,7 +323,7 @@ func (n *internet) equip(t *testing.T, home, work string) {
 	for name, value := range map[string]string{
 		"HTTPS_PROXY": n.proxy, "https_proxy": n.proxy, "HTTP_PROXY": "", "http_proxy": "", "ALL_PROXY": "", "all_proxy": "",
 		"NO_PROXY": "localhost,127.0.0.1", "no_proxy": "localhost,127.0.0.1",
-		"API_TOKEN": apiToken, "GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0",
+		"API_TOKEN": apiToken, "CONSENT_TOKEN": consent, "GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0",
 		"CLMS_POLL": "0", // the portal's clock moves on by itself
 	} {
 		setenv(t, name, value)

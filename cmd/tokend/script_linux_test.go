@@ -431,9 +431,15 @@ func cmdDatarock(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// apitoken DSI FILE: a dataspace's API token for a data source.
+// apitoken [-consent] DSI FILE: a dataspace's API token for a data source, or a
+// consent token.
 func cmdAPIToken(ts *testscript.TestScript, _ bool, args []string) {
-	text, err := stageOf(ts).issuers.Dataspace().NewToken(args[0])
+	make := stageOf(ts).issuers.Dataspace().NewToken
+	if args[0] == "-consent" {
+		args = args[1:]
+		make = func(dsi string) (string, error) { return stageOf(ts).issuers.Dataspace().NewConsent(dsi, nil) }
+	}
+	text, err := make(args[0])
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(text+"\n"), 0o600))
 }

@@ -70,8 +70,8 @@ func (a *audited) Sign(ctx context.Context, name string, r token.Request) (token
 	return s, a.note(ctx, Event{Do: "sign", Profile: name, Origin: token.Origin(r.URL)}, err)
 }
 
-func (a *audited) Verify(ctx context.Context, name string, raw token.Secret, remote bool) (token.Verdict, error) {
-	v, err := a.Backend.Verify(ctx, name, raw, remote)
+func (a *audited) Verify(ctx context.Context, name string, p token.Presented) (token.Verdict, error) {
+	v, err := a.Backend.Verify(ctx, name, p)
 	return v, a.note(ctx, Event{Do: "verify", Profile: name}, err)
 }
 

@@ -14,9 +14,9 @@ import (
 // header it passes on: nginx's auth_request, a forward-auth. Only 204 means
 // yes, only 401 and 403 are verdicts.
 func (h *handler) authorize(c *call) error {
-	raw, verdict, err := presented(c.Header)
+	shown, verdict, err := presented(c.Header)
 	if err == nil && verdict.Reason == "" {
-		verdict, err = h.backend.Verify(c.Context(), c.name, raw, false)
+		verdict, err = h.backend.Verify(c.Context(), c.name, shown)
 	}
 	switch {
 	case err != nil:
@@ -24,19 +24,24 @@ func (h *handler) authorize(c *call) error {
 	case !verdict.Valid:
 		return c.turnAway(verdict)
 	}
-	setClaims(c.w.Header(), verdict.Claims)
+	setClaims(c.w.Header(), verdict)
 	c.w.Header().Set("Cache-Control", "no-store")
 	c.w.WriteHeader(http.StatusNoContent)
 	return nil
 }
 
-// presented finds the token in X-API-Key or Authorization (RFC 6750 §2.1).
-// Both may hold it; two different ones are refused, lest the service behind
-// the proxy reads the other one. For the same reason a header that programs read
+// presented finds the token in X-API-Key or Authorization (RFC 6750 §2.1), and the
+// consent token in X-Consent-Token.
+// Both of the former may hold it; two different ones are refused, lest the service
+// behind the proxy reads the other one. For the same reason a header that programs read
 // in different ways is an error. "missing" and "ambiguous" are reasons of its own;
 // the others are the verifier's.
-func presented(head http.Header) (token.Secret, token.Verdict, error) {
-	var found token.Secret
+func presented(head http.Header) (p token.Presented, v token.Verdict, err error) {
+	consent, err := single(head, "X-Consent-Token")
+	if err != nil {
+		return p, v, err
+	}
+	p.Consent = token.NewSecret(consent)
 	for _, name := range []string{"X-Api-Key", "Authorization"} {
 		text, err := single(head, name)
 		if err == nil && name == "Authorization" {
@@ -45,18 +50,18 @@ func presented(head http.Header) (token.Secret, token.Verdict, error) {
 		next := token.NewSecret(text)
 		switch {
 		case err != nil:
-			return found, token.Verdict{}, err
+			return p, v, err
 		case next.IsZero():
-		case found.IsZero():
-			found = next
-		case !found.Equal(next):
-			return found, token.Verdict{Reason: "ambiguous", Message: "X-API-Key and Authorization hold different tokens"}, nil
+		case p.Token.IsZero():
+			p.Token = next
+		case !p.Token.Equal(next):
+			return p, token.Verdict{Reason: "ambiguous", Message: "X-API-Key and Authorization hold different tokens"}, nil
 		}
 	}
-	if found.IsZero() {
-		return found, token.Verdict{Reason: "missing", Message: "no token in X-API-Key or Authorization: Bearer"}, nil
+	if p.Token.IsZero() {
+		v = token.Verdict{Reason: "missing", Message: "no token in X-API-Key or Authorization: Bearer"}
 	}
-	return found, token.Verdict{}, nil
+	return p, v, nil
 }
 
 // single returns the value of a header that may be there once.
@@ -84,11 +89,12 @@ func bearerToken(value string) (string, error) {
 }
 
 // turnAway answers for a token that is not good: 403 for one that is good and
-// for somebody else, 401 with a challenge (RFC 6750 §3) for all others.
+// for somebody else, or lacks a good consent token, 401 with a challenge (RFC 6750
+// §3) for all others.
 func (c *call) turnAway(v token.Verdict) error {
-	v.Valid, v.Claims = false, nil
+	v.Valid, v.Claims, v.Consent = false, nil, nil
 	c.w.Header().Set("X-Tokend-Reason", v.Reason)
-	if v.Reason == "wrong_audience" {
+	if v.Reason == "wrong_audience" || v.Reason == "bad_consent" {
 		return c.answer(http.StatusForbidden, v, nil)
 	}
 	c.w.Header().Set("WWW-Authenticate", challenge(v))
@@ -108,27 +114,34 @@ func challenge(v token.Verdict) string {
 }
 
 const (
-	// maxClaim and maxClaims bound what goes into response headers: proxies
+	// maxClaim, maxClaims and maxConsent bound what goes into response headers: proxies
 	// have buffers of a few KiB for all of them together.
-	maxClaim  = 512
-	maxClaims = 8 << 10
+	maxClaim   = 512
+	maxClaims  = 8 << 10
+	maxConsent = 4 << 10
 )
 
-// setClaims describes a good token in headers. They are always there, since some
+// setClaims describes good tokens in headers. They are always there, since some
 // proxies pass on the client's own where one is missing; what cannot stand in a
 // header as it is, or is too long, makes it empty.
-func setClaims(head http.Header, claims map[string]any) {
-	head.Set("X-Tokend-Subject", headerText(claims["sub"]))
-	head.Set("X-Tokend-Issuer", headerText(claims["iss"]))
-	if claims == nil {
-		claims = map[string]any{}
+func setClaims(head http.Header, v token.Verdict) {
+	head.Set("X-Tokend-Subject", headerText(v.Claims["sub"]))
+	head.Set("X-Tokend-Issuer", headerText(v.Claims["iss"]))
+	if v.Claims == nil {
+		v.Claims = map[string]any{}
 	}
-	text := ""
+	head.Set("X-Tokend-Claims", encodeClaims(v.Claims, maxClaims))
+	head.Set("X-Tokend-Consent", encodeClaims(v.Consent, maxConsent))
+}
+
+// encodeClaims is claims as JSON in base64url, empty without any or if that is
+// longer than most.
+func encodeClaims(claims map[string]any, most int) string {
 	b, err := json.Marshal(claims)
-	if err == nil && base64.RawURLEncoding.EncodedLen(len(b)) <= maxClaims {
-		text = base64.RawURLEncoding.EncodeToString(b)
+	if err != nil || claims == nil || base64.RawURLEncoding.EncodedLen(len(b)) > most {
+		return ""
 	}
-	head.Set("X-Tokend-Claims", text)
+	return base64.RawURLEncoding.EncodeToString(b)
 }
 
 // headerText is a claim that is text and can be a header's value, else "".

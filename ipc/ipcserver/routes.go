@@ -147,7 +147,7 @@ func (h *handler) sign(c *call, request token.Request) error {
 }
 
 func (h *handler) verify(c *call, in ipc.Verification) error {
-	return c.json(h.backend.Verify(c.Context(), c.name, token.NewSecret(in.Token), in.Remote))
+	return c.json(h.backend.Verify(c.Context(), c.name, token.Presented{Token: token.NewSecret(in.Token), Consent: token.NewSecret(in.Consent), Remote: in.Remote}))
 }
 
 func (h *handler) profiles(c *call) error {

@@ -28,7 +28,7 @@ type Backend interface {
 	Invalidate(ctx context.Context, name string, t token.Secret) error
 	Exchange(ctx context.Context, name, registry string) (token.Secret, error)
 	Sign(ctx context.Context, name string, r token.Request) (token.Signed, error)
-	Verify(ctx context.Context, name string, raw token.Secret, remote bool) (token.Verdict, error)
+	Verify(ctx context.Context, name string, p token.Presented) (token.Verdict, error)
 	Profile(ctx context.Context, name string) (token.ProfileStatus, error)
 	Status(ctx context.Context) (token.Status, error)
 	Providers(ctx context.Context) ([]token.Provider, error)

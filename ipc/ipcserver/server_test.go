@@ -194,14 +194,24 @@ var verdicts = map[string]token.Verdict{
 	"other":   {Reason: "wrong_audience", Message: "the token is for dpp://other"},
 }
 
-func (b *memory) Verify(_ context.Context, name string, raw token.Secret, remote bool) (token.Verdict, error) {
+func (b *memory) Verify(_ context.Context, name string, p token.Presented) (token.Verdict, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.remote = append(b.remote, remote)
+	b.remote = append(b.remote, p.Remote)
 	if _, err := b.find(name); err != nil {
 		return token.Verdict{}, err
 	}
-	if v, ok := verdicts[raw.Reveal()]; ok {
+	v, ok := verdicts[p.Token.Reveal()]
+	switch consent := p.Consent.Reveal(); {
+	case ok && v.Valid && consent == "consented":
+		v.Consent = map[string]any{"sub": "person", "app": "a1"}
+		return v, nil
+	case ok && v.Valid && consent == "long":
+		v.Consent = map[string]any{"sub": strings.Repeat("x", maxConsent)}
+		return v, nil
+	case ok && v.Valid && consent != "":
+		return token.Verdict{Reason: "bad_consent", Message: "the consent token is not valid"}, nil
+	case ok:
 		return v, nil
 	}
 	return token.Verdict{Reason: "malformed", Message: "the token is not a JWT"}, nil
@@ -386,7 +396,7 @@ func TestEveryMethodCrossesTheSocket(t *testing.T) {
 	}
 	for raw, want := range verdicts {
 		for _, remote := range []bool{false, true} {
-			got, err := c.Verify(ctx, "clms", token.NewSecret(raw), remote)
+			got, err := c.Verify(ctx, "clms", token.Presented{Token: token.NewSecret(raw), Remote: remote})
 			if err != nil || !reflect.DeepEqual(got, want) || b.remote[len(b.remote)-1] != remote {
 				t.Errorf("Verify %s: %+v, %v", raw, got, err)
 			}

@@ -46,6 +46,11 @@ func TestAuthorizeLetsGoodTokensThroughAndNothingElse(t *testing.T) {
 		{"bad", "X-API-Key: bad\r\n", "malformed", 401},
 		{"expired", "X-API-Key: expired\r\n", "expired", 401},
 		{"for another", "X-API-Key: other\r\n", "wrong_audience", 403},
+		{"with consent", "X-API-Key: good\r\nX-Consent-Token: consented\r\n", "", 204},
+		{"an empty consent", "X-API-Key: good\r\nX-Consent-Token: \r\n", "", 204},
+		{"bad consent", "X-API-Key: good\r\nX-Consent-Token: x\r\n", "bad_consent", 403},
+		{"consent alone", "X-Consent-Token: consented\r\n", "missing", 401},
+		{"bad with consent", "X-API-Key: bad\r\nX-Consent-Token: consented\r\n", "malformed", 401},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			answer, body := s.askAuthorize(t, c.lines)
@@ -88,7 +93,7 @@ func TestAuthorizeLetsGoodTokensThroughAndNothingElse(t *testing.T) {
 func TestHeadersThatCouldBeReadInTwoWaysAreRefused(t *testing.T) {
 	s := start(t, newMemory(), Options{})
 	for _, lines := range []string{
-		"X-API-Key: good\r\nX-API-Key: good\r\n", "X-API-Key: good\r\nx-api-key: bare\r\n", "X-API-Key: good\r\nX-API-Key:\r\n",
+		"X-API-Key: good\r\nX-API-Key: good\r\n", "X-API-Key: good\r\nX-Consent-Token: consented\r\nX-Consent-Token: consented\r\n", "X-API-Key: good\r\nx-api-key: bare\r\n", "X-API-Key: good\r\nX-API-Key:\r\n",
 		"Authorization: Bearer good\r\nAuthorization: Bearer good\r\n", "Authorization: Basic eDp5\r\nAuthorization: Bearer good\r\n",
 		"Authorization: Bearer\tgood\r\n", "Authorization: Bearer \tgood\r\n", "Authorization: bearer good\tx\r\n",
 		"Authorization: Bearer good x\r\n", "Authorization: Bearer good, Bearer bare\r\n", "Authorization: Bearer,good\r\n",
@@ -113,21 +118,27 @@ func TestAuthorizeTellsOfTheTokenInHeaders(t *testing.T) {
 	for _, c := range []struct {
 		token, subject, issuer string
 		claims                 bool
+		sent, consent          string
 	}{
-		{"good", "group:x", "https://ds.example", true},
-		{"odd", "", "", true},
-		{"huge", "s", "", false},
-		{"bare", "", "", true},
+		{"good", "group:x", "https://ds.example", true, "", ""},
+		{"good", "group:x", "https://ds.example", true, "consented", `{"app":"a1","sub":"person"}`},
+		{"good", "group:x", "https://ds.example", true, "long", ""},
+		{"odd", "", "", true, "", ""},
+		{"huge", "s", "", false, "", ""},
+		{"bare", "", "", true, "", ""},
 	} {
-		answer, _ := s.askAuthorize(t, "X-API-Key: "+c.token+"\r\n")
+		answer, _ := s.askAuthorize(t, "X-API-Key: "+c.token+"\r\nX-Consent-Token: "+c.sent+"\r\n")
 		head := answer.Header
 		if answer.StatusCode != 204 || head.Get("X-Tokend-Subject") != c.subject || head.Get("X-Tokend-Issuer") != c.issuer || head.Get("X-Evil") != "" {
 			t.Errorf("%s: %s, %v", c.token, answer.Status, head)
 		}
-		for _, name := range []string{"X-Tokend-Subject", "X-Tokend-Issuer", "X-Tokend-Claims"} {
+		for _, name := range []string{"X-Tokend-Subject", "X-Tokend-Issuer", "X-Tokend-Claims", "X-Tokend-Consent"} {
 			if len(head[name]) != 1 {
 				t.Errorf("%s: %s is there %d times; a client's own could be passed on", c.token, name, len(head[name]))
 			}
+		}
+		if consent, err := base64.RawURLEncoding.DecodeString(head.Get("X-Tokend-Consent")); err != nil || string(consent) != c.consent {
+			t.Errorf("%s, %s: consent %s (%v)", c.token, c.sent, consent, err)
 		}
 		text := head.Get("X-Tokend-Claims")
 		if (text != "") != c.claims || len(text) > maxClaims {

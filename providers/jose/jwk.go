@@ -27,7 +27,7 @@ const (
 // A publicKey is a published key and the algorithms that it may be used with
 // (RFC 8725 §3.1).
 type publicKey struct {
-	id         string
+	id, issuer string
 	public     crypto.PublicKey
 	algorithms []string
 }
@@ -83,7 +83,7 @@ func (r Rules) readKey(m strictjson.Object) (key publicKey, ok bool) {
 	allowed := slices.DeleteFunc(slices.Clone(r.Algorithms), func(a string) bool {
 		return keyFor(a) != kindOf(public) || algorithm != "" && algorithm != a
 	})
-	return publicKey{id, public, allowed}, len(allowed) > 0
+	return publicKey{id: id, public: public, algorithms: allowed}, len(allowed) > 0
 }
 
 // parsePublic reads the key itself (RFC 7518 §6, RFC 8037 §2) and returns nil if

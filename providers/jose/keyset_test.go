@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"tokend/providers/strictjson"
 	"tokend/providers/token"
 )
 
@@ -51,7 +50,7 @@ func TestWhenAnIssuerThatFailedIsAskedAgain(t *testing.T) {
 
 func TestAnotherIssuersKeysAreNotInherited(t *testing.T) {
 	open := func(issuer string, strict bool, algorithms ...string) *Verifier {
-		return NewVerifier(Rules{Issuer: issuer, Strict: strict, Algorithms: algorithms}, func(context.Context) (strictjson.Object, string, error) { return nil, "", nil })
+		return NewVerifier(Rules{Issuer: issuer, Strict: strict, Algorithms: algorithms}, func(context.Context) ([]Published, error) { return nil, nil })
 	}
 	for name, tt := range map[string]struct {
 		old  *Verifier

@@ -33,6 +33,7 @@ const (
 	ReasonMissingClaim = "missing_claim"
 	ReasonBadClaim     = "bad_claim"
 	ReasonGateway      = "refused_by_gateway"
+	ReasonConsent      = "bad_consent"
 )
 
 // A flaw is what is wrong with a token.
@@ -62,9 +63,12 @@ func Quote(text string) string { return fmt.Sprintf("%q", token.Printable(text, 
 
 // Rules say what a good token is.
 type Rules struct {
+	// Issuer is whose tokens they are, in messages.
 	Issuer string
-	// Audiences are those of which a token must be for one.
-	Audiences []string
+	// Audiences are those of which a token must be for one, by AudienceClaim
+	// ("aud").
+	Audiences     []string
+	AudienceClaim string
 	// Algorithms are those that keys may be used with.
 	Algorithms []string
 	// Type is the typ of the header (RFC 8725 §3.11), "" for any.
@@ -73,59 +77,82 @@ type Rules struct {
 	// Strict leaves nothing open: keys state their kid, use and alg, tokens have a
 	// kid, and aud is a string, not a list.
 	Strict bool
-	// Required are the claims that a token must have besides iss, aud and exp.
+	// Required are the claims that a token must have besides iss, AudienceClaim and
+	// exp.
 	Required []string
 }
 
-// A Fetch gets an issuer's key set (RFC 7517 §5) and the URL that it is from.
-// Errors are ErrUnavailable.
-type Fetch func(context.Context) (set strictjson.Object, from string, err error)
+// Published is the key set (RFC 7517 §5) of an issuer, and the URL that it is from.
+type Published struct {
+	Issuer, From string
+	Keys         strictjson.Object
+}
 
-// A Verifier verifies the JWTs of one issuer (RFC 7519 §7.2, RFC 8725).
+// A Fetch gets the key sets of the issuers whose tokens count; that is one, but for
+// consents. Errors are ErrUnavailable.
+type Fetch func(context.Context) ([]Published, error)
+
+// A Verifier verifies JWTs (RFC 7519 §7.2, RFC 8725).
 type Verifier struct {
-	rules  Rules
-	keys   *keySet
-	parser *jwt.Parser
+	rules Rules
+	keys  *keySet
 }
 
 // NewVerifier returns a verifier that knows no keys yet.
 func NewVerifier(rules Rules, fetch Fetch) *Verifier {
-	keys := &keySet{issuer: rules.Issuer, fetch: func(ctx context.Context) ([]publicKey, error) {
-		set, from, err := fetch(ctx)
+	rules.AudienceClaim = cmp.Or(rules.AudienceClaim, "aud")
+	return &Verifier{rules, &keySet{issuer: rules.Issuer, fetch: func(ctx context.Context) (keys []publicKey, err error) {
+		sets, err := fetch(ctx)
 		if err != nil {
 			return nil, err
 		}
-		keys, err := rules.keysIn(set)
-		if err != nil {
-			return nil, &token.Error{Code: token.ErrUnavailable, Topic: "issuer-keys", Message: from + " answered with " + err.Error()}
+		for _, set := range sets {
+			found, err := rules.keysIn(set.Keys)
+			if err != nil {
+				return nil, &token.Error{Code: token.ErrUnavailable, Topic: topicKeys, Message: set.From + " answered with " + err.Error()}
+			}
+			for _, key := range found {
+				key.issuer = set.Issuer
+				keys = append(keys, key)
+			}
 		}
 		return keys, nil
-	}}
-	return &Verifier{rules, keys, jwt.NewParser(jwt.WithStrictDecoding(),
-		jwt.WithValidMethods(rules.Algorithms), jwt.WithLeeway(rules.Leeway), jwt.WithIssuer(rules.Issuer), jwt.WithAudience(rules.Audiences...), jwt.WithExpirationRequired(), jwt.WithIssuedAt())}
+	}}}
 }
 
-// Inherit takes over the keys that another Verifier of the same issuer knows, so
+// topicKeys is the text of docs/errors.md on key sets without a usable key.
+const topicKeys = "issuer-keys"
+
+// Look fetches the keys, and returns what it found, in words. The error is
+// ErrUnavailable, also if no key can be used.
+func (v *Verifier) Look(ctx context.Context) ([]string, error) {
+	known, err := v.keys.look(ctx, time.Now().Round(0))
+	if err == nil && len(known.keys) == 0 {
+		err = &token.Error{Code: token.ErrUnavailable, Topic: topicKeys, Message: v.rules.Issuer + " publishes no key that can verify these tokens"}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return []string{fmt.Sprintf("keys of %s: %d", v.rules.Issuer, len(known.keys))}, nil
+}
+
+// Inherit takes over the keys that another Verifier of the same rules knows, so
 // that they outlive a reload. old may be in use; v must not be yet.
 func (v *Verifier) Inherit(old any) {
-	other, ok := old.(interface{ verifier() *Verifier })
-	if !ok {
-		return
-	}
-	o := other.verifier()
-	if v.rules.Issuer == o.rules.Issuer && v.rules.Strict == o.rules.Strict && slices.Equal(v.rules.Algorithms, o.rules.Algorithms) {
+	if o, ok := old.(*Verifier); ok && v.rules.Issuer == o.rules.Issuer && v.rules.Strict == o.rules.Strict && slices.Equal(v.rules.Algorithms, o.rules.Algorithms) {
 		v.keys.known = o.keys.snapshot()
 	}
 }
 
-func (v *Verifier) verifier() *Verifier { return v }
-
 // Verify implements token.Verifier.
-func (v *Verifier) Verify(ctx context.Context, raw token.Secret, remote bool) (token.Verdict, error) {
-	if remote {
+func (v *Verifier) Verify(ctx context.Context, p token.Presented) (token.Verdict, error) {
+	switch {
+	case p.Remote:
 		return token.Verdict{}, &token.Error{Code: token.ErrInvalid, Field: "remote", Message: "this profile's issuer has no service that verifies tokens"}
+	case !p.Consent.IsZero(): // which nobody may take for verified
+		return Verdict(nil, Flaw(ReasonConsent, "there is a consent token, and this profile's issuer has none"))
 	}
-	return Verdict(v.claims(ctx, raw.Reveal()))
+	return Verdict(v.claims(ctx, p.Token.Reveal()))
 }
 
 // claims returns the claims of a good token, numbers as json.Number. Its error
@@ -242,7 +269,9 @@ func (v *Verifier) parse(text, algorithm string, key publicKey) (*claims, error)
 		return nil, Flaw(ReasonAlgorithm, "the token's algorithm %s is not that of its key", Quote(algorithm))
 	}
 	c := &claims{rules: v.rules}
-	_, err := v.parser.ParseWithClaims(text, c, func(t *jwt.Token) (any, error) {
+	parser := jwt.NewParser(jwt.WithStrictDecoding(), jwt.WithValidMethods(v.rules.Algorithms), jwt.WithLeeway(v.rules.Leeway),
+		jwt.WithIssuer(key.issuer), jwt.WithAudience(v.rules.Audiences...), jwt.WithExpirationRequired(), jwt.WithIssuedAt())
+	_, err := parser.ParseWithClaims(text, c, func(t *jwt.Token) (any, error) {
 		t.Method = method(algorithm)
 		return key.public, nil
 	})
@@ -254,20 +283,20 @@ func (v *Verifier) parse(text, algorithm string, key publicKey) (*claims, error)
 		}
 	}
 	if err != nil {
-		return nil, v.flaw(c, err)
+		return nil, c.flawOf(err, key.issuer)
 	}
 	return c, nil
 }
 
-// flaw says in a verdict's words what golang-jwt found.
-func (v *Verifier) flaw(c *claims, err error) error {
+// flawOf says in a verdict's words what golang-jwt found.
+func (c *claims) flawOf(err error, issuer string) error {
 	if f, ok := errors.AsType[*flaw](err); ok {
 		return f
 	}
 	if errors.Is(err, jwt.ErrTokenSignatureInvalid) {
 		return errSignature
 	}
-	for _, name := range append([]string{"iss", "aud", "exp"}, v.rules.Required...) {
+	for _, name := range append([]string{"iss", c.rules.AudienceClaim, "exp"}, c.rules.Required...) {
 		if !c.Has(name) {
 			return Flaw(ReasonMissingClaim, "the token has no %s", name)
 		}
@@ -279,10 +308,10 @@ func (v *Verifier) flaw(c *claims, err error) error {
 	iss, _ := c.GetIssuer()
 	aud, _ := c.GetAudience()
 	switch {
-	case iss != v.rules.Issuer:
-		return Flaw(ReasonIssuer, "the token is from %s, not from %s", Quote(iss), v.rules.Issuer)
+	case iss != issuer:
+		return Flaw(ReasonIssuer, "the token is from %s, not from %s", Quote(iss), issuer)
 	case errors.Is(err, jwt.ErrTokenInvalidAudience), errors.Is(err, jwt.ErrTokenRequiredClaimMissing): // which is there, and empty
-		return Flaw(ReasonAudience, "the token is for %s, not for %s", Quote(strings.Join(aud, ", ")), strings.Join(v.rules.Audiences, " or "))
+		return Flaw(ReasonAudience, "the token is for %s, not for %s", Quote(strings.Join(aud, ", ")), strings.Join(c.rules.Audiences, " or "))
 	case errors.Is(err, jwt.ErrTokenExpired):
 		return Flaw(ReasonExpired, "the token expired at %s", at("exp"))
 	case errors.Is(err, jwt.ErrTokenNotValidYet):
@@ -326,19 +355,20 @@ func (c *claims) GetExpirationTime() (*jwt.NumericDate, error) { return c.date("
 func (c *claims) GetNotBefore() (*jwt.NumericDate, error)      { return c.date("nbf") }
 func (c *claims) GetIssuedAt() (*jwt.NumericDate, error)       { return c.date("iat") }
 
-// GetAudience returns aud, which is a string or a list of them. Without
+// GetAudience returns the audience, which is a string or a list of them. Without
 // checking it, tokens that were made for others would do.
 func (c *claims) GetAudience() (jwt.ClaimStrings, error) {
-	list := c.Texts("aud")
+	name := c.rules.AudienceClaim
+	list := c.Texts(name)
 	switch {
-	case !c.Has("aud"):
+	case !c.Has(name):
 		return nil, nil
-	case c.IsText("aud"):
-		return jwt.ClaimStrings{c.Text("aud")}, nil
+	case c.IsText(name):
+		return jwt.ClaimStrings{c.Text(name)}, nil
 	case c.rules.Strict:
-		return nil, Flaw(ReasonBadClaim, "the token's aud is not a string")
+		return nil, Flaw(ReasonBadClaim, "the token's %s is not a string", name)
 	case list == nil:
-		return nil, Flaw(ReasonBadClaim, "the token's aud is neither a string nor a list of strings")
+		return nil, Flaw(ReasonBadClaim, "the token's %s is neither a string nor a list of strings", name)
 	}
 	return list, nil
 }

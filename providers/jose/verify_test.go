@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"tokend/providers/strictjson"
 	"tokend/providers/token"
 )
 
@@ -32,15 +31,18 @@ func b64(text string) string { return base64.RawURLEncoding.EncodeToString([]byt
 func knows(keys ...publicKey) *Verifier {
 	now := time.Now().Round(0)
 	rules := Rules{Issuer: "https://issuer.example", Audiences: []string{"a"}, Algorithms: Algorithms(), Leeway: time.Minute}
-	v := NewVerifier(rules, func(context.Context) (strictjson.Object, string, error) {
-		return nil, "", &token.Error{Code: token.ErrUnavailable, Message: "there is no network"}
+	v := NewVerifier(rules, func(context.Context) ([]Published, error) {
+		return nil, &token.Error{Code: token.ErrUnavailable, Message: "there is no network"}
 	})
+	for i := range keys {
+		keys[i].issuer = rules.Issuer
+	}
 	v.keys.known = knownKeys{keys: keys, fetched: now, tried: now}
 	return v
 }
 
 func verdict(t testing.TB, v *Verifier, text string) (token.Verdict, error) {
-	return v.Verify(t.Context(), token.NewSecret(text), false)
+	return v.Verify(t.Context(), token.Presented{Token: token.NewSecret(text)})
 }
 
 const warmClaims = `{"iss":"https://issuer.example","aud":"a","exp":9999999999}`
@@ -48,7 +50,7 @@ const warmClaims = `{"iss":"https://issuer.example","aud":"a","exp":9999999999}`
 // Case 56.
 func TestPSSWithAnotherSaltIsRefused(t *testing.T) {
 	key := must[*rsa.PrivateKey](t)(rsa.GenerateKey(rand.Reader, 2048))
-	v := knows(publicKey{"k", key.Public(), []string{"PS256"}})
+	v := knows(publicKey{id: "k", public: key.Public(), algorithms: []string{"PS256"}})
 	text := b64(`{"alg":"PS256","kid":"k"}`) + "." + b64(warmClaims)
 	sum := sha256.Sum256([]byte(text))
 	for salt, good := range map[int]bool{32: true, 31: false, 20: false, 64: false, rsa.PSSSaltLengthAuto: false} {
@@ -65,7 +67,7 @@ func TestPSSWithAnotherSaltIsRefused(t *testing.T) {
 // each of the processes that share a corpus.
 func FuzzVerify(f *testing.F) {
 	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
-	v := knows(publicKey{"k", key.Public(), []string{"EdDSA"}})
+	v := knows(publicKey{id: "k", public: key.Public(), algorithms: []string{"EdDSA"}})
 	sign := func(header, payload string) string {
 		text := b64(header) + "." + b64(payload)
 		return text + "." + base64.RawURLEncoding.EncodeToString(ed25519.Sign(key, []byte(text)))
@@ -98,7 +100,7 @@ func FuzzClaims(f *testing.F) {
 		f.Add([]byte(payload))
 	}
 	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
-	v := knows(publicKey{"k", key.Public(), []string{"EdDSA"}})
+	v := knows(publicKey{id: "k", public: key.Public(), algorithms: []string{"EdDSA"}})
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		text := b64(`{"alg":"EdDSA"}`) + "." + b64(string(payload))
 		got, err := verdict(t, v, text+"."+base64.RawURLEncoding.EncodeToString(ed25519.Sign(key, []byte(text))))

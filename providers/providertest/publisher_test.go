@@ -76,9 +76,9 @@ func TestTheGatewayIsStrict(t *testing.T) {
 		want        int
 	}{
 		"good":          {"application/json", body("dpp://a@b/C", good), 200},
-		"another aud":   {"application/json", body("dpp://a@b/D", good), 401},
-		"expired":       {"application/json", body("dpp://a@b/C", expired), 401},
-		"forged":        {"application/json", body("dpp://a@b/C", good[:len(good)-8]+"AAAAAAAA"), 401},
+		"another aud":   {"application/json", body("dpp://a@b/D", good), 403},
+		"expired":       {"application/json", body("dpp://a@b/C", expired), 403},
+		"forged":        {"application/json", body("dpp://a@b/C", good[:len(good)-8]+"AAAAAAAA"), 403},
 		"no aud":        {"application/json", body("", good), 422},
 		"another name":  {"application/json", strings.Replace(body("dpp://a@b/C", good), "apiToken", "token", 1), 422},
 		"more":          {"application/json", strings.Replace(body("dpp://a@b/C", good), "{", `{"x":"y",`, 1), 422},

@@ -98,7 +98,7 @@ func (s *Server) build(life time.Duration, tenant string) error {
 		keys: map[string]registeredKey{}, grants: map[string]registeredKey{}, seen: map[string]bool{}}
 
 	s.datarock = &Datarock{url: s.URL(), keys: map[string]*rsa.PublicKey{}}
-	s.dataspace = &Dataspace{newPublisher(s.URL(), "RS256")}
+	s.dataspace = newDataspace(s.URL())
 	s.openID = &OpenID{newPublisher(s.URL()+"/openid", "RS256", "PS256", "ES256", "ES384", "ES512", "EdDSA")}
 	s.rfc8414 = &OpenID{newPublisher(s.URL()+"/rfc8414", "RS256")}
 

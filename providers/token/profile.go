@@ -91,6 +91,8 @@ type Created struct {
 	// Kept lists what is kept where, in words: "private key: OS keyring,
 	// service tokend, account clms/private_key/20261123-7f3a91c2".
 	Kept []string `json:"kept,omitempty"`
+	// Found lists what tokend saw at the issuer of a profile that verifies tokens.
+	Found []string `json:"found,omitempty"`
 	// Checked reports whether a token was obtained, which took Took.
 	Checked bool          `json:"checked"`
 	Took    time.Duration `json:"took_ns,omitempty"`

@@ -118,10 +118,19 @@ type Header struct {
 
 // A Verifier verifies tokens that others present.
 type Verifier interface {
-	// Verify verifies raw, by itself or, if remote, by asking the issuer's own
-	// service. A token that is not good is a Verdict, not an error; an error
-	// means that there is no verdict.
-	Verify(ctx context.Context, raw Secret, remote bool) (Verdict, error)
+	// Verify verifies what was presented. A token that is not good is a Verdict,
+	// not an error; an error means that there is no verdict.
+	Verify(ctx context.Context, p Presented) (Verdict, error)
+}
+
+// Presented is what a caller presented to a profile's data source.
+type Presented struct {
+	Token Secret
+	// Consent is the consent token that came with it, if any: a person's consent
+	// to hand out data.
+	Consent Secret
+	// Remote: ask the issuer's own service about Token.
+	Remote bool
 }
 
 // A Verdict says whether a token is good, or the first reason why it is not;
@@ -133,8 +142,9 @@ type Verdict struct {
 	Reason string `json:"reason,omitempty"`
 	// Message is the reason in words.
 	Message string `json:"message,omitempty"`
-	// Claims are the claims of a good token.
-	Claims map[string]any `json:"claims,omitempty"`
+	// Claims are the claims of a good token, Consent those of a good consent token.
+	Claims  map[string]any `json:"claims,omitempty"`
+	Consent map[string]any `json:"consent,omitempty"`
 }
 
 // A Record is a token as the cache keeps it.

@@ -24,6 +24,9 @@ func renderProfile(created token.Created, files []string, now time.Time) string 
 		b.WriteString(", " + ui.Printable(p.Endpoint))
 	}
 	b.WriteString("\n" + renderSaved(created))
+	for _, found := range created.Found {
+		b.WriteString("Found " + ui.Printable(found) + "\n")
+	}
 	switch key := PublicKey(p.Settings); {
 	case !tokenless:
 		b.WriteString(renderCheck(created, now))
