@@ -3,15 +3,11 @@ package providers
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
 	"time"
-
-	"tokend/providers/token"
 )
 
 // HTTPConfig says how to reach issuers. The zero value is a good one.
@@ -34,28 +30,22 @@ func NewHTTPClient(c HTTPConfig) (*http.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	trust := &tls.Config{MinVersion: tls.VersionTLS12}
-	if c.CAFile != "" {
-		if trust.RootCAs, err = rootsWith(c.CAFile); err != nil {
-			return nil, err
-		}
+	transport, err := newTransport(c.CAFile, &http.Transport{
+		Proxy:                  proxy,
+		OnProxyConnectResponse: refusedByProxy,
+		DialContext:            guardedDial(proxyFor(proxy, anyIssuer).Hostname(), nil),
+		TLSHandshakeTimeout:    5 * time.Second,
+		ResponseHeaderTimeout:  10 * time.Second,
+		MaxResponseHeaderBytes: 64 << 10,
+		DisableCompression:     true,
+		// A profile asks about once an hour: an idle connection would be dead
+		// by then, or shared by unrelated profiles.
+		DisableKeepAlives: true,
+	})
+	if err != nil {
+		return nil, err
 	}
-	return &http.Client{
-		Timeout: cmp.Or(c.Timeout, 20*time.Second),
-		Transport: &http.Transport{
-			Proxy:                  proxy,
-			OnProxyConnectResponse: refusedByProxy,
-			DialContext:            guardedDial(proxyFor(proxy, anyIssuer).Hostname(), nil),
-			TLSClientConfig:        trust,
-			TLSHandshakeTimeout:    5 * time.Second,
-			ResponseHeaderTimeout:  10 * time.Second,
-			MaxResponseHeaderBytes: 64 << 10,
-			DisableCompression:     true,
-			// A profile asks about once an hour: an idle connection would be dead
-			// by then, or shared by unrelated profiles.
-			DisableKeepAlives: true,
-		},
-	}, nil
+	return &http.Client{Timeout: cmp.Or(c.Timeout, 20*time.Second), Transport: transport}, nil
 }
 
 // anyIssuer stands for the issuers where one proxy is for all of them.
@@ -89,23 +79,6 @@ func proxyOf(text string) (func(*http.Request) (*url.URL, error), error) {
 		return nil, invalid("proxy", "proxy must be a URL with http, https or socks5, such as http://proxy.example:3128, or none")
 	}
 	return http.ProxyURL(u), nil
-}
-
-// rootsWith returns the system's certificate authorities and those in a file, in
-// PEM.
-func rootsWith(file string) (*x509.CertPool, error) {
-	pem, err := token.ReadConfig(file)
-	if err != nil {
-		return nil, &token.Error{Code: token.ErrInvalid, Field: "ca_file", Message: "ca_file cannot be read: " + token.FileFault(err), Cause: err}
-	}
-	roots, err := x509.SystemCertPool()
-	if err != nil {
-		roots = x509.NewCertPool() // a minimal system has none; the file's are enough
-	}
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, invalid("ca_file", "%s contains no certificate in PEM", file)
-	}
-	return roots, nil
 }
 
 // A proxyRefusal is a proxy's answer to CONNECT other than 200.

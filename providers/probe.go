@@ -48,11 +48,11 @@ func See(ctx context.Context, client *http.Client, issuer string) (Sighting, err
 // ProxyFor returns the proxy that client uses for an issuer: scheme, host and
 // port, without the user; "" if there is none.
 func ProxyFor(client *http.Client, issuer string) string {
-	transport, ok := client.Transport.(*http.Transport)
+	of, ok := client.Transport.(*transport)
 	if !ok {
 		return ""
 	}
-	proxy := proxyFor(transport.Proxy, issuer)
+	proxy := proxyFor(of.config.Proxy, issuer)
 	if proxy.Host == "" {
 		return ""
 	}

@@ -58,3 +58,24 @@ func TestTokendIsConfined(t *testing.T) {
 		t.Errorf("sandbox %q", got)
 	}
 }
+
+// In the default configuration too an authority that the system gets while tokend runs
+// is trusted after a reload.
+func TestAnAuthorityComesWhileTokendRuns(t *testing.T) {
+	t.Parallel()
+	h := newHome(t)
+	h.env = append(h.env, "SSL_CERT_FILE="+filepath.Join(h.dir, "certs", "ca.pem"))
+	h.write("config/config.toml", "proxy = \"none\"\n")
+	h.write("certs/ca.pem", "")
+	h.setupSealed()
+	h.start()
+	p := h.clms("clms", 2048)
+	p.NoCheck = true
+	h.add(p)
+	if _, err := h.client.Get(t.Context(), "clms", token.Query{}); err == nil || !strings.Contains(err.Error(), "unknown authority") {
+		t.Errorf("before: %v", err)
+	}
+	check(t, os.Rename(filepath.Join(h.dir, "ca.pem"), filepath.Join(h.dir, "certs", "ca.pem")))
+	check(t, h.client.Reload(t.Context()))
+	h.get("clms", token.Query{})
+}

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -125,10 +126,12 @@ func (w *wire) kinds(m *metrics) func(profile.Config) (profile.Kinds, error) {
 		if err != nil {
 			return nil, err
 		}
-		transport := client.Transport.(*http.Transport)
-		transport.DialContext = w.dial // in place of the one that reads the certificates
-		transport.TLSClientConfig.RootCAs = x509.NewCertPool()
-		transport.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem)
+		roots := x509.NewCertPool()
+		roots.AppendCertsFromPEM(pem)
+		client.Transport = &http.Transport{ // in place of the one that reads the certificates
+			DialContext: w.dial, TLSClientConfig: &tls.Config{RootCAs: roots}, DisableKeepAlives: true,
+			TLSHandshakeTimeout: 5 * time.Second, ResponseHeaderTimeout: 10 * time.Second,
+		}
 		return kinds{client, m}, nil
 	}
 }

@@ -26,7 +26,7 @@ func NewFiles(dirs profile.Dirs, c profile.Config, socket, audit string, sinks [
 		read: []string{
 			"/etc", "/usr", "/lib", "/lib32", "/lib64", "/nix/store", "/gnu/store", // names, certificates, time zones, libraries
 			"/run/systemd", "/run/resolvconf", "/run/NetworkManager", "/run/nscd", "/var/lib/sss", // resolving names
-			"/var/lib/ca-certificates", os.Getenv("SSL_CERT_FILE"),
+			"/var/lib/ca-certificates",
 			"/proc", "/sys/fs/cgroup", "/dev/urandom",
 			os.Getenv("CREDENTIALS_DIRECTORY"),
 		},
@@ -34,13 +34,15 @@ func NewFiles(dirs profile.Dirs, c profile.Config, socket, audit string, sinks [
 		remove: []string{filepath.Dir(socket)},
 	}
 	f.read = append(f.read, filepath.SplitList(os.Getenv("SSL_CERT_DIR"))...)
-	if c.CAFile != "" {
-		f.read = append(f.read, beside(c.CAFile))
+	for _, file := range []string{c.CAFile, os.Getenv("SSL_CERT_FILE")} {
+		if file != "" {
+			f.read = append(f.read, beside(file))
+		}
 	}
 	if audit != "" {
 		f.write = append(f.write, MakeDir(filepath.Dir(audit)))
 	}
-	for _, link := range append(linksIn(dirs.ProfilesDir()), dirs.ConfigFile(), c.CAFile, "/etc/resolv.conf") {
+	for _, link := range append(linksIn(dirs.ProfilesDir()), dirs.ConfigFile(), c.CAFile, os.Getenv("SSL_CERT_FILE"), "/etc/resolv.conf") {
 		if link == "" {
 			continue // EvalSymlinks would return the directory that tokend was started in
 		}
