@@ -24,7 +24,7 @@ func ExchangeACR(ctx context.Context, env Env, registry, tenant string, t token.
 		"service":      {u.Hostname()},
 		"access_token": {t.Reveal()},
 	}
-	if tenant != "" {
+	if tenant, _ := tenantAndHost(tenant, entraHost); tenant != "" {
 		form.Set("tenant", tenant)
 	}
 	who := "the registry " + u.Host

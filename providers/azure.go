@@ -21,7 +21,7 @@ import (
 )
 
 type azureSettings struct {
-	Tenant      string      `toml:"tenant" need:"yes" doc:"directory (tenant) ID, or one of its domains"`
+	Tenant      string      `toml:"tenant" need:"yes" doc:"directory (tenant) ID, one of its domains, or the whole endpoint URL, https://login.microsoftonline.com/TENANT/oauth2/v2.0/token"`
 	ClientID    string      `toml:"client_id" need:"yes" doc:"application (client) ID"`
 	Secret      secretField `toml:"client_secret" doc:"value of a client secret (not its ID)"`
 	Certificate string      `toml:"certificate" secret:"yes" doc:"certificate in PEM, in place of a client secret; its private key may be in the same file"`
@@ -44,6 +44,7 @@ var (
 )
 
 func (s *azureSettings) open(env Env) (any, error) {
+	s.Tenant, s.Authority = tenantAndHost(s.Tenant, s.Authority)
 	if err := s.check(); err != nil {
 		return nil, err
 	}
@@ -93,7 +94,7 @@ func checkAzureScope(scope string) error {
 	case len(strings.Fields(scope)) != 1:
 		return invalid("scope", "scope %q is not one resource, and a token is for exactly one", scope)
 	case !strings.HasSuffix(scope, "/.default"):
-		return invalid("scope", "scope %q must end in /.default: %q", scope, strings.TrimRight(scope, "/")+"/.default")
+		return invalid("scope", "scope %q must end in /.default: %q", scope, scope+"/.default")
 	}
 	return checkScope("scope", scope)
 }
@@ -142,6 +143,27 @@ func (s *azureSettings) prepare(a *token.CreateProfile) error {
 		return preparePFX(a)
 	}
 	return invalid("client_secret", "give a client_secret, or a certificate and its private_key, or a pfx and its pfx_password")
+}
+
+// entraHost is the sign-in service of Entra ID outside of the national clouds.
+const entraHost = "login.microsoftonline.com"
+
+// tenantAndHost returns the tenant and the host of its sign-in service. The tenant
+// may be given as the URL of its token endpoint, as people have it from whoever
+// runs the API, or as a domain that only a national cloud has.
+func tenantAndHost(tenant, authority string) (string, string) {
+	if u, err := url.Parse(tenant); err == nil && u.Scheme == "https" && u.User == nil && (authority == entraHost || authority == u.Host) {
+		authority = u.Host
+		tenant, _, _ = strings.Cut(strings.TrimPrefix(u.Path, "/"), "/")
+	}
+	switch {
+	case authority != entraHost:
+	case strings.HasSuffix(tenant, ".onmicrosoft.us"):
+		authority = "login.microsoftonline.us"
+	case strings.HasSuffix(tenant, ".partner.onmschina.cn"):
+		authority = "login.partner.microsoftonline.cn"
+	}
+	return tenant, authority
 }
 
 // handedCertificate returns the PEM text of the certificate, which comes as a

@@ -124,7 +124,7 @@ func TestAzureSettingsAreChecked(t *testing.T) {
 		"organizations":       {"tenant", "Organizations", `tenant "Organizations" is not a directory: use its ID or one of its domains`},
 		"path in tenant":      {"tenant", "a/b", `tenant "a/b" is neither an ID nor a domain`},
 		"no .default":         {"scope", "api://x", `scope "api://x" must end in /.default: "api://x/.default"`},
-		"no .default, slash":  {"scope", "https://vault.azure.net/", `scope "https://vault.azure.net/" must end in /.default: "https://vault.azure.net/.default"`},
+		"no .default, slash":  {"scope", "https://vault.azure.net/", `scope "https://vault.azure.net/" must end in /.default: "https://vault.azure.net//.default"`},
 		"two scopes":          {"scope", "a/.default b/.default", `scope "a/.default b/.default" is not one resource, and a token is for exactly one`},
 		"URL as authority":    {"authority", "https://login.microsoftonline.us", "authority must be a bare host such as login.microsoftonline.us"},
 		"path as authority":   {"authority", "login.microsoftonline.us/", "authority must be a bare host such as login.microsoftonline.us"},
@@ -141,6 +141,50 @@ func TestAzureSettingsAreChecked(t *testing.T) {
 	m := trials(t, s)[1].open(t, clientFor(t, s.CertPEM(), HTTPConfig{}))
 	_, err := m.Mint(t.Context(), token.Target{Scope: "api://x"})
 	wantInvalid(t, "target", err, "scope", `scope "api://x" must end in /.default: "api://x/.default"`)
+}
+
+// The URL of the endpoint will do for the tenant, and a domain of a national cloud
+// names that cloud's service.
+func TestAzureEndpointsAreTakenApart(t *testing.T) {
+	for given, want := range map[[2]string]string{
+		{"t.example", ""}: "https://login.microsoftonline.com/t.example", {"t.example", "login.example"}: "https://login.example/t.example",
+		{"https://login.microsoftonline.com/t.example/oauth2/v2.0/token", ""}:                        "https://login.microsoftonline.com/t.example",
+		{"https://login.microsoftonline.us/t.example", ""}:                                           "https://login.microsoftonline.us/t.example",
+		{"https://login.microsoftonline.us/t.example/oauth2/v2.0/token", "login.microsoftonline.us"}: "https://login.microsoftonline.us/t.example",
+		{"contoso.onmicrosoft.us", ""}:                                                               "https://login.microsoftonline.us/contoso.onmicrosoft.us",
+		{"contoso.partner.onmschina.cn", ""}:                                                         "https://login.partner.microsoftonline.cn/contoso.partner.onmschina.cn",
+		{"https://login.a.example/t/oauth2/token", "login.b.example"}:                                "", {"http://login.microsoftonline.com/t", ""}: "", {"https://u@login.a.example/t", ""}: "",
+		{"https://login.a.example/common/oauth2/v2.0/token", ""}: "", {"https://login.a.example", ""}: "",
+	} {
+		with := map[string]any{"tenant": given[0], "client_id": "c", "scope": "s/.default"}
+		if given[1] != "" {
+			with["authority"] = given[1]
+		}
+		opened, err := opens("azure", with)
+		if want == "" {
+			if errorOf(err).Field != "tenant" {
+				t.Errorf("%q: %v, %v", given, opened, err)
+			}
+			continue
+		}
+		if m, ok := opened.(*minter); !ok || m.Endpoint() != want+"/oauth2/v2.0/token" {
+			t.Errorf("%q: %v, %v", given, opened, err)
+		}
+	}
+}
+
+// A resource is an identifier, to be used as it stands, however it looks.
+func TestAzureResourcesStayAsTheyAre(t *testing.T) {
+	s := startIssuers(t)
+	m := trials(t, s)[1].open(t, clientFor(t, s.CertPEM(), HTTPConfig{}))
+	for _, resource := range []string{"https://database.windows.net/", "https://database.windows.net", "api://A/b//", "API://x"} {
+		var form url.Values
+		s.Azure().Fail(keeps(&form))
+		_, _ = m.Mint(t.Context(), token.Target{Scope: resource + "/.default"})
+		if got := form.Get("scope"); got != resource+"/.default" {
+			t.Errorf("%s: asks for %s", resource, got)
+		}
+	}
 }
 
 func TestAzureAssertion(t *testing.T) {

@@ -16,7 +16,7 @@ import (
 
 // endpointSettings are those of every kind that has a token endpoint.
 type endpointSettings struct {
-	UserAgent       string   `toml:"user_agent" default:"tokend" doc:"User-Agent of the requests to the issuer"`
+	UserAgent       string   `toml:"user_agent" default:"tokend" doc:"User-Agent of the requests to the issuer, and of tokenctl curl"`
 	DefaultLifetime duration `toml:"default_lifetime" default:"5m" doc:"how long a token lives when the issuer does not say"`
 	MaxLifetime     duration `toml:"max_lifetime" default:"24h" doc:"how long a token lives at most, whatever the issuer says"`
 }

@@ -289,6 +289,18 @@ END
 	call(t, socket, nil, "curl", "clms", "-sS", "--json", "{}", s.URL).wants(t, 2, "", "--json: is unknown")
 }
 
+// A gateway may refuse curl's own name: the profile has another.
+func TestCurlCallsItselfAsTheProfileSays(t *testing.T) {
+	s := newAPI(t, false, func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.UserAgent()) })
+	i, socket := serveCurl(t, []string{secretToken}, s)
+	i.status.Profiles[0].Settings = token.Settings{"user_agent": `API "CLIENT"\`}
+	for want, args := range map[string][]string{`API "CLIENT"\`: nil, "mine": {"-A", "mine"}, "other": {"-H", "User-Agent: other"}} {
+		if r := call(t, socket, nil, append([]string{"curl", "clms", "-sS", s.URL + "/a"}, args...)...); r.out != want {
+			t.Errorf("%q: %+v", args, r)
+		}
+	}
+}
+
 // The token of a request without a subscription key is good, and stays.
 func TestCurlKeepsTheTokenThatIsNotAtFault(t *testing.T) {
 	s := newAPI(t, false, func(w http.ResponseWriter, r *http.Request) {

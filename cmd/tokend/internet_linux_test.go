@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/tls"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log"
@@ -18,6 +19,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/golang-jwt/jwt/v5"
 
 	"tokend/providers/clmstest"
 	"tokend/providers/providertest"
@@ -104,7 +107,7 @@ func (n *internet) play() (map[string]http.Handler, error) {
 		"land.copernicus.eu":           n.land(),
 		"copernicus-fme.eea.europa.eu": n.portal.Files(),
 		"login.microsoftonline.com":    n.entra.Handler(),
-		"api.kalibrate.example":        kalibrate(guarded(n.entra, "/api/azure/", answering(`{"status":"ok"}`))),
+		"api.kalibrate.example":        kalibrate(guarded(n.entra, "/api/azure/", http.HandlerFunc(kalibrateStatus))),
 		"api.aspose.cloud":             n.asposeCloud(),
 		"api.prod.datarock.com.au":     n.datarockAPI(),
 		"ds.example.com":               n.dataspace.Handler(),
@@ -200,13 +203,32 @@ func (n *internet) datarockAPI() http.Handler {
 	return mux
 }
 
-// kalibrate refuses the User-Agents that programs have by default.
+// kalibrateStatus has the members of Kalibrate's /api/status, which says what it
+// read in the token (dev.data.thekalibratecloud.com/portal/docs/exampleauth).
+func kalibrateStatus(w http.ResponseWriter, r *http.Request) {
+	claims := jwt.MapClaims{}
+	_, _, err := jwt.NewParser().ParseUnverified(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "), claims)
+	if err != nil || r.URL.Path != "/api/status" {
+		http.NotFound(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(map[string]any{
+		"token": "valid", "audience": claims["aud"], "issuer": claims["iss"], "version": "1.0",
+		"clientId": claims["appid"], "tenantId": claims["tid"], "expirationTime": claims["exp"],
+	})
+}
+
+// kalibrate refuses the User-Agents that programs have by default, as Kalibrate's
+// gateway does: with a page for people.
 func kalibrate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		agent := strings.ToLower(r.UserAgent())
 		for _, usual := range []string{"", "curl", "python", "go-http-client", "libcurl", "httr", "r-curl", "wget", "java", "node"} {
 			if agent == usual || usual != "" && strings.HasPrefix(agent, usual) {
-				http.Error(w, `{"error":"forbidden"}`, http.StatusForbidden)
+				w.Header().Set("Content-Type", "text/html")
+				w.WriteHeader(http.StatusForbidden)
+				_, _ = io.WriteString(w, "<html><head><title>403 Forbidden</title></head></html>\n")
 				return
 			}
 		}

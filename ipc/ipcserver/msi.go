@@ -217,12 +217,12 @@ func (e *msi) token(r *http.Request) (map[string]string, error) {
 // identity may have a role there too.
 func (e *msi) pick(resource, client string) (p token.ProfileStatus, target token.Target, err error) {
 	var candidates []token.ProfileStatus
-	scope := strings.TrimSuffix(resource, "/") + "/.default"
+	scope := resource + "/.default" // an identifier: a slash at its end belongs to it
 	for _, p := range e.profiles {
 		if client != "" && !strings.EqualFold(client, p.Settings.Text("client_id")) {
 			continue
 		}
-		if own := p.Settings.Text("scope"); own == scope || own == resource+"/.default" {
+		if p.Settings.Text("scope") == scope {
 			return p, target, nil
 		}
 		candidates = append(candidates, p)

@@ -193,7 +193,7 @@ func scopeFault(scope string) string {
 // microsoftResources are some that every tenant has: Azure itself, Azure Repos
 // and the API servers of AKS.
 var microsoftResources = []string{
-	"https://management.azure.com", "499b84ac-1321-427f-aa17-267ca6975798", "6dae42f8-4368-4678-94ff-3960e28e3630",
+	"https://management.azure.com", "https://management.azure.com/", "499b84ac-1321-427f-aa17-267ca6975798", "6dae42f8-4368-4678-94ff-3960e28e3630",
 }
 
 // checkAssertion judges a client assertion. PS256 comes with x5t#S256, RS256

@@ -342,6 +342,9 @@ func (c *curlCall) run(lines []byte, replace func() []byte) error {
 		return err
 	}
 	lines = append(lines, "globoff\n"...)
+	if agent := c.profile.Settings.Text("user_agent"); agent != "" && !c.has("user-agent") {
+		lines = append(lines, "user-agent = "+format.CurlQuote(agent)+"\n"...) // --header counts more
+	}
 	if c.has("location") {
 		lines = append(lines, c.redirects()...)
 	}

@@ -30,16 +30,25 @@ type client struct {
 // if neither does. Nothing else may decide where a secret goes.
 func (c client) issuer(o Options) string {
 	switch {
+	case c.isEntra() && o.Provider != "oauth2":
+		return "azure"
 	case c.tokenURL != "":
 		return "oauth2"
 	case c.system != "":
 		return c.system
 	case o.Provider == "azure" || o.Provider == "aspose":
 		return o.Provider
-	case o.TokenURL != "" || o.Provider == "oauth2":
+	case o.Provider == "oauth2":
 		return "oauth2"
 	}
 	return ""
+}
+
+// isEntra reports whether the token URL is that of a tenant of Entra ID
+// (https://learn.microsoft.com/entra/identity-platform/authentication-national-cloud).
+func (c client) isEntra() bool {
+	host := hostOf(c.tokenURL)
+	return strings.HasSuffix(c.tokenURL, "/oauth2/v2.0/token") && (host == "login.microsoftonline.com" || host == "login.microsoftonline.us" || host == "login.partner.microsoftonline.cn")
 }
 
 // guess is the provider that the client looks made for, empty if it looks like
@@ -58,6 +67,12 @@ func (c client) guess() string {
 // find is the Find of a client. An empty name stands for the issuer's.
 func (c client) find(f Find, name string, o Options) *Find {
 	c.scope = cmp.Or(o.Scope, c.scope)
+	if c.system == "" && (o.Provider == "" || o.Provider == "oauth2") {
+		c.tokenURL = cmp.Or(c.tokenURL, o.TokenURL)
+	}
+	if c.isEntra() && o.Provider != "oauth2" {
+		c.tenant, c.authority = c.tokenURL, "" // tokend takes the URL apart
+	}
 	f.Provider, f.Client = c.issuer(o), c.id
 	f.Settings = map[string]any{"client_id": c.id}
 	f.Secrets = map[string]token.Secret{"client_secret": token.NewSecret(c.secret)}
@@ -69,12 +84,12 @@ func (c client) find(f Find, name string, o Options) *Find {
 			f.set("base_url", c.baseURL)
 		}
 	case "oauth2":
-		f.set("token_url", cmp.Or(c.tokenURL, o.TokenURL))
+		f.set("token_url", c.tokenURL)
 		f.set("audience", c.audience)
 		if c.scope != "" {
 			f.Settings["scopes"] = strings.Fields(c.scope)
 		}
-		name = cmp.Or(name, Name(hostOf(cmp.Or(c.tokenURL, o.TokenURL))))
+		name = cmp.Or(name, Name(hostOf(c.tokenURL)))
 	default:
 		f.Open, f.Guess = true, c.guess()
 		f.Why = "it does not say who issues the tokens. Use --token-url URL, or tokenctl add with --provider"

@@ -68,7 +68,7 @@ func TestEachFormIsRecognised(t *testing.T) {
 		"the same with a certificate without key": {"sp.json", `{"appId":"a","fileWithCertAndPrivateKey":"/only.pem","tenant":"t"}`, []string{
 			`sp.json (Azure service principal): only.pem has the certificate without its private key; give both to tokenctl add`}},
 		"--sdk-auth": {"azureauth.json", `{"clientId":"c","clientSecret":"s","tenantId":"t","activeDirectoryEndpointUrl":"https://login.microsoftonline.us","resourceManagerEndpointUrl":"https://management.usgovcloudapi.net/"}`, []string{
-			`azureauth.json: azureauth = azure map[authority:login.microsoftonline.us client_id:c scope:https://management.usgovcloudapi.net/.default tenant:t], map[client_secret:s], files ["azureauth.json"], variables [], client c`}},
+			`azureauth.json: azureauth = azure map[authority:login.microsoftonline.us client_id:c scope:https://management.usgovcloudapi.net//.default tenant:t], map[client_secret:s], files ["azureauth.json"], variables [], client c`}},
 		"Azure CLI": {"service_principal_entries.json", `[{"tenant":"t","client_id":"c","client_secret":"s"},{"tenant":"t","client_id":"d","certificate":"/c.pfx","use_cert_sn_issuer":true},{"tenant":"t","client_id":"e","client_assertion":"x"}]`, []string{
 			`service_principal_entries.json: azure = azure map[client_id:c scope:https://management.azure.com/.default tenant:t], map[client_secret:s], files [], variables [], client c`,
 			`service_principal_entries.json: azure = azure map[client_id:d scope:https://management.azure.com/.default tenant:t x5c:true], map[pfx:` + "\x30\x82" + `], files ["/c.pfx"], variables [], client d`,

@@ -92,7 +92,7 @@ func sdkAuth(path string, m members, o Options) *Find {
 		c.system = "azure"
 	}
 	if resource := m.text("resourceManagerEndpointUrl"); resource != "" {
-		c.scope = strings.TrimRight(resource, "/") + "/.default"
+		c.scope = resource + "/.default" // an identifier: a slash at its end belongs to it
 	}
 	return c.find(Find{Form: "Azure service principal (--sdk-auth)"}, nameOf(path, "azure"), o)
 }
