@@ -93,10 +93,10 @@ func New(dirs profile.Dirs, deps Deps) (*Daemon, error) {
 	d := &Daemon{deps: deps, dirs: dirs, watchers: map[*watcher]struct{}{}, managing: make(chan struct{}, 1)}
 	d.started = d.now()
 	d.state.Store(&state{Opener: profile.Opener{Credentials: deps.Credentials}, profiles: map[string]*entry{}})
-	deps.Event = d.onMint
+	deps.Event = func(ev token.Event) { onMint(d, ev) }
 	d.mint = mint.New(deps.Options)
 	d.sinks = &sink.Keeper{
-		List: filepath.Join(dirs.State, "sinks"), Sources: d.sinkSources, Now: d.now, Log: deps.Log, Changed: make(chan struct{}, 1),
+		List: filepath.Join(dirs.State, "sinks"), Sources: func() ([]sink.Source, bool) { return sinkSources(d) }, Now: d.now, Log: deps.Log, Changed: make(chan struct{}, 1),
 	}
 	_, err := d.read()
 	return d, err
@@ -153,7 +153,7 @@ func logWarnings(d *Daemon) {
 }
 
 // onMint passes on what the mint reports. It is called with the mint's lock held.
-func (d *Daemon) onMint(ev token.Event) {
+func onMint(d *Daemon, ev token.Event) {
 	e := d.state.Load().profiles[ev.Profile]
 	d.publish(e, ev)
 	if ev.Kind == token.EventCache || e != nil && len(e.Sinks) > 0 {
@@ -162,7 +162,7 @@ func (d *Daemon) onMint(ev token.Event) {
 }
 
 // sinkSources returns the profiles that have sinks.
-func (d *Daemon) sinkSources() (sources []sink.Source, loaded bool) {
+func sinkSources(d *Daemon) (sources []sink.Source, loaded bool) {
 	loaded = d.mint.Loaded() // first: a token that comes in between is one more
 	for _, e := range d.state.Load().profiles {
 		if len(e.Sinks) > 0 {

@@ -57,23 +57,17 @@ func (e *entry) mayUse(c *Caller) bool { return c.isOwner() || e.Allowed.Has(c.U
 // isAdmin reports whether c may manage profiles.
 func (s *state) isAdmin(c *Caller) bool { return c.isOwner() || s.admins.Has(c.UID, c.Groups) }
 
-// Known reports whether the caller may use or manage any profile.
-func (d *Daemon) Known(c Caller) bool {
-	st := d.state.Load()
-	return st.isAdmin(&c) || st.users().Has(c.UID, c.Groups)
-}
-
 // Admit returns why an operation of the caller's is refused whatever the request's
 // body says: on a profile, on none (name is empty), or to manage profiles.
 func (d *Daemon) Admit(ctx context.Context, _, name string, manage bool) error {
-	c := d.caller(ctx)
+	st, c := d.state.Load(), d.caller(ctx)
 	switch {
 	case manage:
 		return d.requireAdmin(ctx)
 	case name != "":
-		_, err := d.state.Load().view(c, name)
+		_, err := st.view(c, name)
 		return err
-	case c != nil && !d.Known(*c):
+	case !st.isAdmin(c) && !st.users().Has(c.UID, c.Groups):
 		return denied("", "uid %d may use no profile", c.UID)
 	}
 	return nil

@@ -19,7 +19,6 @@ import (
 	"tokend/cmd/tokend/confine"
 	"tokend/daemon"
 	"tokend/daemon/profile"
-	"tokend/ipc"
 	"tokend/ipc/ipcserver"
 	"tokend/providers/token"
 	"tokend/store"
@@ -174,9 +173,7 @@ func (in *installation) serve(ctx context.Context, d *daemon.Daemon, at places, 
 		allow = ipcserver.AnyUser // the daemon knows who may do what
 	}
 	err := ipcserver.Serve(ctx, in.listener, d, ipcserver.Options{
-		Allow: allow, Audit: audit,
-		Known: func(p ipc.Peer) bool { return d.Known(daemon.Caller{UID: p.UID, Groups: p.Groups}) },
-		Log:   in.deps.Log, Count: in.deps.metrics.countRequest, Metrics: in.deps.metrics.handler,
+		Allow: allow, Audit: audit, Log: in.deps.Log, Count: in.deps.metrics.countRequest, Metrics: in.deps.metrics.handler,
 	})
 	notify(sd.SdNotifyStopping)
 	stop()

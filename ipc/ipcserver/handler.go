@@ -25,29 +25,33 @@ type handler struct {
 	log     *slog.Logger
 	routes  []route
 	leases  *quota // endpoints that are lent
+	conns   *quota
 	// ending ends when the server is to.
 	ending context.Context
 }
 
 func newHandler(b Backend, o Options) *handler {
-	if o.Audit != nil {
-		b = &audited{b, o.Audit}
-	}
 	if o.Allow == nil {
 		o.Allow = OwnUser
 	}
-	if o.Known == nil {
-		o.Known = func(p ipc.Peer) bool { return o.Allow(p) == nil }
-	}
 	h := &handler{Options: o, backend: b, ending: context.Background()}
-	h.leases = h.quota(maxLeases)
+	h.leases, h.conns = h.quota(maxLeases), h.quota(maxConns)
+	if o.Audit != nil {
+		h.backend = &audited{b, o.Audit}
+	}
 	h.log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	h.times = cmp.Or(o.times, usualTimes)
 	h.routes = h.table()
 	return h
 }
 
-func (h *handler) quota(n int) *quota { return &quota{n: n, known: h.Known, taken: map[int]int{}} }
+func (h *handler) quota(n int) *quota {
+	b := h.backend // not audited: this is no request
+	known := func(c *caller) bool {
+		return c.err == nil && h.Allow(c.peer) == nil && b.Admit(context.WithValue(context.Background(), callerKey{}, c), "connect", "", false) == nil
+	}
+	return &quota{n: n, known: known, taken: map[int]int{}}
+}
 
 // A call is a request and its answer.
 type call struct {

@@ -83,7 +83,7 @@ func TestConnectionsBeyondTheLimitWait(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
 	inner, err := Listen(socket)
 	must(t, err)
-	l := limit(inner, (&handler{}).quota(2), time.Minute)
+	l := limit(inner, &quota{n: 2, taken: map[int]int{}}, time.Minute)
 	accepted := make(chan net.Conn)
 	ended := make(chan error, 1)
 	go func() {
@@ -278,7 +278,12 @@ func TestRequestsOneAfterTheOther(t *testing.T) {
 // A user cannot take all places, and users that may use nothing have those of one
 // together, however many they are: some stay free for root and the server's own user.
 func TestPlacesAreSharedBetweenUsers(t *testing.T) {
-	q := (&handler{Options: Options{Known: func(p ipc.Peer) bool { return p.UID < 80000 }}}).quota(64)
+	q := newHandler(newMemory(), Options{Allow: func(p ipc.Peer) error {
+		if p.UID >= 80000 {
+			return token.ErrDenied
+		}
+		return nil
+	}}).quota(64)
 	take := func(uid, times int, err error) (got int, last func()) {
 		for range times {
 			if giveBack := q.take(&caller{peer: ipc.Peer{UID: uid}, err: err}); giveBack != nil {

@@ -5,8 +5,6 @@ import (
 	"os"
 	"slices"
 	"sync"
-
-	"tokend/ipc"
 )
 
 // A quota shares n places between users. An eighth of them is kept for root and
@@ -15,7 +13,7 @@ import (
 // together: one of them may well act as many (user_namespaces(7)).
 type quota struct {
 	n      int
-	known  func(ipc.Peer) bool // reports whether a user may use something
+	known  func(*caller) bool // reports whether a user may use something
 	mu     sync.Mutex
 	taken  map[int]int // by user; -1 stands for all who may use nothing
 	others int         // taken by those who are not trusted
@@ -26,7 +24,7 @@ type quota struct {
 // caller can have none.
 func (q *quota) take(c *caller) (giveBack func()) {
 	uid, trusted := c.peer.UID, c.err == nil && (c.peer.UID == 0 || c.peer.UID == os.Geteuid())
-	if !trusted && (c.err != nil || !q.known(c.peer)) {
+	if !trusted && !q.known(c) {
 		uid = -1
 	}
 	q.mu.Lock()

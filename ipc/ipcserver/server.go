@@ -22,7 +22,8 @@ import (
 // it is or wraps a token.Code, and otherwise only "internal error".
 type Backend interface {
 	// Admit returns why an operation of the caller's is refused whatever the body
-	// says: on a profile, on none (name is empty), or to manage profiles.
+	// says: on a profile, on none (name is empty), or to manage profiles. Those who
+	// may use nothing share the connections of one user.
 	Admit(ctx context.Context, do, name string, manage bool) error
 	Get(ctx context.Context, name string, q token.Query) (token.Grant, error)
 	Invalidate(ctx context.Context, name string, t token.Secret) error
@@ -49,9 +50,6 @@ type Options struct {
 	// Allow returns why a caller may not use this daemon, nil if it may. It is
 	// asked for every request. Default: OwnUser.
 	Allow func(ipc.Peer) error
-	// Known reports whether a user may use or manage any profile: those who may
-	// not have few connections, all together. Default: whoever Allow lets in.
-	Known func(ipc.Peer) bool
 	// Audit hears of every grant and refusal.
 	Audit func(Event)
 	// Count hears of every request: what was asked for and how it ended, "ok" or
@@ -111,7 +109,7 @@ func Serve(ctx context.Context, l net.Listener, b Backend, o Options) error {
 	defer cancelRequests()
 	h := newHandler(b, o)
 	h.ending = ctx
-	conns := limit(l, h.quota(maxConns), h.times.write)
+	conns := limit(l, h.conns, h.times.write)
 	srv := newServer(requests, h, h.times)
 	srv.ErrorLog = slog.NewLogLogger(h.log.Handler(), slog.LevelWarn)
 	srv.ConnContext = remember
