@@ -44,6 +44,8 @@ type Deps struct {
 	// Sandbox says how tokend is confined to its own files: in words that end
 	// in ": ok" if it is, empty if the system has no such thing.
 	Sandbox func() string
+	// Faults returns what is wrong around tokend, and what to do about it.
+	Faults  func() []string
 	Version string
 }
 

@@ -346,6 +346,7 @@ func (in *installation) make() (*daemon.Daemon, *cache.Cache) {
 		Credentials: in.credentials(),
 		Keystore:    func(context.Context) string { return "sealed: ok" },
 		Sandbox:     func() string { return "landlock: ok" },
+		Faults:      func() []string { return []string{"a fault"} },
 		Where:       func(account string) string { return "sealed file " + account },
 		Vault:       vault{in},
 		Doctor: func(_ context.Context, st token.Status, all bool) token.Report {

@@ -138,8 +138,8 @@ func TestWhoMayManageProfiles(t *testing.T) {
 		// Only callers who can fix the files see what is wrong with them.
 		for uid, shown := range map[int]bool{alice: false, carol: true, 0: true} {
 			st, err := d.Status(as(t, uid))
-			if err != nil || (len(st.ConfigErrors) > 0) != shown {
-				t.Errorf("uid %d: %q, %v", uid, st.ConfigErrors, err)
+			if err != nil || (len(st.ConfigErrors) > 0) != shown || (len(st.Warnings) > 0) != shown {
+				t.Errorf("uid %d: %q, %q, %v", uid, st.ConfigErrors, st.Warnings, err)
 			}
 			if _, err := d.Get(as(t, uid), "broken", token.Query{}); (strings.Contains(err.Error(), "not active")) != shown {
 				t.Errorf("uid %d: %v", uid, err)

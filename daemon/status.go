@@ -27,6 +27,7 @@ func (d *Daemon) Status(ctx context.Context) (token.Status, error) {
 		Keystore: d.deps.Keystore(ctx), Cache: "ok", Sandbox: d.deps.Sandbox(), Profiles: d.profiles(st, c),
 	}
 	if out.MayManage {
+		out.Warnings = d.deps.Faults()
 		out.ConfigErrors = slices.Sorted(maps.Values(st.bad))
 		for _, text := range st.admins.Unknown {
 			out.ConfigErrors = append(out.ConfigErrors, d.dirs.ConfigFile()+": "+text)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -216,7 +217,7 @@ func failureText(t token.TokenStatus, now time.Time) string {
 }
 
 func warningsText(s ui.Screen, st token.Status) string {
-	var lines []string
+	lines := slices.Clone(st.Warnings)
 	for _, p := range st.Profiles {
 		for _, warning := range p.Warnings {
 			lines = append(lines, p.Name+": "+warning)

@@ -1,8 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -24,11 +28,10 @@ func TestAuditLines(t *testing.T) {
 			Caller: ipc.Peer{UID: -1}, Do: "connect", Code: token.ErrDenied},
 	} {
 		synctest.Test(t, func(t *testing.T) { // whose time begins in 2000
-			var got strings.Builder
-			writeAudit(&got, e)
+			got := string(auditLine(time.Now(), e, 0))
 			at := time.Now().Format(time.RFC3339Nano)
-			if want := `{"time":"` + at + `",` + want + "\n"; got.String() != want {
-				t.Errorf("got  %swant %s", &got, want)
+			if want := `{"time":"` + at + `",` + want + "\n"; got != want {
+				t.Errorf("got  %swant %s", got, want)
 			}
 		})
 	}
@@ -36,17 +39,16 @@ func TestAuditLines(t *testing.T) {
 
 // Whatever a caller says, it is text within its own line.
 func TestAuditLinesCannotBeForged(t *testing.T) {
-	var out bytes.Buffer
 	hostile := "x\",\"uid\":0}\n{\"time\":\"\u2028\xff\x00\\<&>"
-	writeAudit(&out, ipcserver.Event{Program: hostile, Do: hostile, Profile: hostile, Target: token.Target{Scope: hostile, Audience: hostile},
-		Origin: hostile, Code: token.Code(hostile)})
-	writeAudit(&out, ipcserver.Event{Do: "get"})
-	lines := strings.Split(out.String(), "\n")
+	first := ipcserver.Event{Program: hostile, Do: hostile, Profile: hostile, Target: token.Target{Scope: hostile, Audience: hostile},
+		Origin: hostile, Code: token.Code(hostile)}
+	out := slices.Concat(auditLine(time.Now(), first, 0), auditLine(time.Now(), ipcserver.Event{Do: "get"}, 0))
+	lines := strings.Split(string(out), "\n")
 	if len(lines) != 3 || lines[2] != "" {
 		t.Fatalf("%d lines: %q", len(lines), lines)
 	}
-	var first, second map[string]any
-	if err := json.Unmarshal([]byte(lines[0]), &first); err != nil {
+	var said, second map[string]any
+	if err := json.Unmarshal([]byte(lines[0]), &said); err != nil {
 		t.Error(err)
 	}
 	if err := json.Unmarshal([]byte(lines[1]), &second); err != nil {
@@ -54,11 +56,125 @@ func TestAuditLinesCannotBeForged(t *testing.T) {
 	}
 	whole := strings.ToValidUTF8(hostile, "\ufffd")
 	for _, member := range []string{"program_unverified", "do", "profile", "scope", "audience", "origin", "code"} {
-		if first[member] != whole {
-			t.Errorf("%s is %q", member, first[member])
+		if said[member] != whole {
+			t.Errorf("%s is %q", member, said[member])
 		}
 	}
 	if len(second) != 6 || second["do"] != "get" {
 		t.Errorf("%v", second)
+	}
+}
+
+// Security case 96. Refusals push no grant out of the log, and those of one user
+// no other's; each is written or counted, and a line is short whatever it quotes.
+func TestRefusalsDoNotFloodTheAuditLog(t *testing.T) {
+	dir := t.TempDir()
+	m := newMetrics()
+	a := openAudit(filepath.Join(dir, "audit.log"), slog.New(slog.DiscardHandler), m.missing)
+	defer a.Close()
+	refuse := func(uid, times int) {
+		long := strings.Repeat("x", 11<<10)
+		for range times {
+			a.report(ipcserver.Event{Caller: ipc.Peer{UID: uid}, Do: "get", Profile: long, Origin: long,
+				Target: token.Target{Scope: long, Audience: long}, Code: token.ErrNotFound})
+		}
+	}
+	a.report(ipcserver.Event{Do: "get", Profile: "granted", Target: token.Target{Scope: strings.Repeat("s", 1000)}})
+	refuse(70001, 5000)
+	refuse(70002, 1)
+	for uid := range 3000 {
+		refuse(80000+uid, 2)
+	}
+	if n := len(a.users); n > refusalUsers+1 {
+		t.Errorf("%d users are remembered", n)
+	}
+	if grants := read(t, dir, "audit.log"); strings.Count(grants, "\n") != 1 || !strings.Contains(grants, strings.Repeat("s", 1000)) {
+		t.Errorf("the grants are now %q", grants)
+	}
+	count := func() (lines, left int) {
+		for line := range strings.Lines(read(t, dir, "audit-refused.log")) {
+			var got struct {
+				UID  int `json:"uid"`
+				Left int `json:"left_out"`
+			}
+			if err := json.Unmarshal([]byte(line), &got); err != nil || len(line) > 1000 {
+				t.Fatalf("%d bytes: %v", len(line), err)
+			}
+			lines, left = lines+1, left+got.Left
+		}
+		return lines, left
+	}
+	written, _ := count()
+	if most := refusalBurst + 1 + 2*refusalUsers + refusalBurst + 100; written > most {
+		t.Errorf("%d lines, want %d at most", written, most)
+	}
+	if refused := read(t, dir, "audit-refused.log"); !strings.Contains(refused, `"uid":70002`) {
+		t.Error("another user's refusal is not in the log")
+	}
+	for _, r := range a.users {
+		r.at = r.at.Add(-time.Hour)
+	}
+	a.settle()
+	if _, left := count(); left != 5000+1+6000-written {
+		t.Errorf("%d refusals are written and %d counted", written, left)
+	}
+	if len(a.users) > 0 {
+		t.Errorf("%d users are remembered for ever", len(a.users))
+	}
+}
+
+// Security case 97. What cannot be written is said, and counted in the log itself
+// once it can be: on a full disk, in a directory that is read-only or gone.
+func TestAuditLogThatCannotBeWritten(t *testing.T) {
+	dir := t.TempDir()
+	var logged strings.Builder
+	open := func(file string) (*audit, *metrics) {
+		m := fullMetrics()
+		a := openAudit(file, slog.New(slog.NewTextHandler(&logged, nil)), m.missing)
+		t.Cleanup(func() { _ = a.Close() })
+		return a, m
+	}
+	grant := ipcserver.Event{Do: "get", Profile: "p"}
+
+	// From the start: a place where no file can be.
+	check(t, os.WriteFile(filepath.Join(dir, "in-the-way"), nil, 0o600))
+	a, _ := open(filepath.Join(dir, "in-the-way", "audit.log"))
+	if !strings.Contains(a.fault(), "in-the-way/audit.log: not a directory") {
+		t.Errorf("begun where nothing can be written: %q", a.fault())
+	}
+	a.report(grant)
+	check(t, errors.Join(os.Remove(filepath.Join(dir, "in-the-way")), os.Mkdir(filepath.Join(dir, "in-the-way"), 0o700)))
+	a.settle()
+	if text := read(t, dir, "in-the-way", "audit.log"); a.fault() != "" || !strings.Contains(text, `"msg":"missing","lines":1`) {
+		t.Errorf("%q, %q", a.fault(), text)
+	}
+
+	// A full disk, for a while.
+	file := filepath.Join(dir, "audit.log")
+	check(t, os.Symlink("/dev/full", file))
+	a, m := open(file)
+	for range 3 {
+		a.report(grant)
+	}
+	a.settle()
+	if !strings.Contains(a.fault(), file+": no space left on device") || !strings.Contains(written(t, m), `audit_lines_missing_total{why="error"} 3`) {
+		t.Errorf("on a full disk: %q", a.fault())
+	}
+	check(t, os.Remove(file))
+	a.settle()
+	a.report(grant)
+	if text := read(t, dir, "audit.log"); a.fault() != "" || !strings.Contains(text, `"lines":3`) || strings.Count(text, "\n") != 2 {
+		t.Errorf("%q, %q", a.fault(), text)
+	}
+	if strings.Count(logged.String(), "can be written again") != 2 {
+		t.Errorf("logged: %s", &logged)
+	}
+
+	// Moved away, as logrotate does.
+	check(t, os.Rename(file, file+".1"))
+	a.settle()
+	a.report(grant)
+	if text := read(t, dir, "audit.log"); strings.Count(text, "grant") != 1 {
+		t.Errorf("after it was moved: %q", text)
 	}
 }

@@ -40,6 +40,7 @@ func newDeps() *deps {
 	w.Version = versionText()
 	w.Alive, w.Pulse = func() { notify(sd.SdNotifyWatchdog) }, pulse()
 	w.Sandbox = func() string { return w.sandbox }
+	w.Faults = findFaults()
 	w.Caller = func(ctx context.Context) (daemon.Caller, bool) {
 		peer, program, ok := ipcserver.Caller(ctx)
 		return daemon.Caller{UID: peer.UID, Groups: peer.Groups, PID: peer.PID, Program: program}, ok

@@ -212,6 +212,9 @@ func (deps *deps) examine(dirs profile.Dirs, install func() store.KeystoreConfig
 		report.Proxy = providers.ProxyFor(client, append(issuers, "https://issuer.invalid")[0])
 		report.Checks = slices.Concat(report.Checks, checkSetup(in), checkSandbox(st.Sandbox), checkProfiles(st, dirs), checkFiles(dirs, in),
 			deps.checkCredentials(st), []token.Check{ok("proxy", "proxy for issuers: %s", cmp.Or(report.Proxy, "none"))}, checkIssuers(ctx, client, issuers))
+		for _, text := range st.Warnings {
+			report.Checks = append(report.Checks, warn("tokend", text, ""))
+		}
 		return report
 	}
 }

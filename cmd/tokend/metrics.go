@@ -27,12 +27,19 @@ import (
 type metrics struct {
 	figures  func(context.Context) (daemon.Figures, error)
 	keystore func(context.Context) error
+	audit    func() (fault string)
+	missing  *prometheus.CounterVec
 	requests *prometheus.CounterVec
 	issuers  *prometheus.HistogramVec
 }
 
 func newMetrics() *metrics {
 	return &metrics{
+		audit: func() string { return "" },
+		missing: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tokend_audit_lines_missing_total",
+			Help: "Lines that are not in the audit log, because of an error or of the limit for refusals.",
+		}, []string{"why"}),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tokend_requests_total",
 			Help: "Requests over the socket, by what was asked for and the result: ok, or the code of the error.",
@@ -48,6 +55,11 @@ func newMetrics() *metrics {
 // countRequest counts a request over the socket.
 func (m *metrics) countRequest(do, result string) { m.requests.WithLabelValues(do, result).Inc() }
 
+// countMissing counts lines that are not in the audit log.
+func (m *metrics) countMissing(why string, lines int) {
+	m.missing.WithLabelValues(why).Add(float64(lines))
+}
+
 // handler returns what answers a scrape with all metrics that the caller in ctx
 // may see.
 func (m *metrics) handler(ctx context.Context) (http.Handler, error) {
@@ -57,9 +69,11 @@ func (m *metrics) handler(ctx context.Context) (http.Handler, error) {
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	reading{promauto.With(registry)}.all(figures, m.keystore(ctx))
+	r := reading{promauto.With(registry)}
+	r.all(figures, m.keystore(ctx))
 	if figures.MayManage {
-		registry.MustRegister(m.requests, m.issuers)
+		r.okOrFailing("audit_state", "the audit log", m.audit() == "")
+		registry.MustRegister(m.requests, m.issuers, m.missing)
 	}
 	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{DisableCompression: true}), nil
 }
@@ -83,9 +97,7 @@ func (r reading) all(f daemon.Figures, keystore error) {
 	state.WithLabelValues("ok").Set(number(keystore == nil))
 	state.WithLabelValues("locked").Set(number(locked))
 	state.WithLabelValues("unavailable").Set(number(keystore != nil && !locked))
-	state = r.gauge("cache_state", "1 for the state that the token cache is in, 0 for the others.", "state")
-	state.WithLabelValues("ok").Set(number(f.CacheErr == nil))
-	state.WithLabelValues("failing").Set(number(f.CacheErr != nil))
+	r.okOrFailing("cache_state", "the token cache", f.CacheErr == nil)
 	r.gauge("config_bad_files", "Configuration files with errors.").WithLabelValues().Set(float64(f.BadFiles))
 	r.gauge("event_watchers", "Programs that watch events.").WithLabelValues().Set(float64(f.Watchers))
 	if f.SkewKnown {
@@ -93,6 +105,12 @@ func (r reading) all(f daemon.Figures, keystore error) {
 	}
 	r.profiles(f)
 	r.tokens(f.Profiles)
+}
+
+func (r reading) okOrFailing(name, what string, ok bool) {
+	state := r.gauge(name, "1 for the state that "+what+" is in, 0 for the others.", "state")
+	state.WithLabelValues("ok").Set(number(ok))
+	state.WithLabelValues("failing").Set(number(!ok))
 }
 
 func (r reading) profiles(f daemon.Figures) {

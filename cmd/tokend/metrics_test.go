@@ -28,6 +28,7 @@ import (
 // fullMetrics has a value for every metric that there is.
 func fullMetrics() *metrics {
 	m := newMetrics()
+	m.missing.WithLabelValues("error")
 	noon := time.Date(2026, 11, 23, 12, 0, 0, 500e6, time.UTC)
 	m.keystore = func(context.Context) error { return &token.Error{Code: token.ErrLocked} }
 	m.figures = func(context.Context) (daemon.Figures, error) {

@@ -75,6 +75,7 @@ type installation struct {
 	listener net.Listener
 	metrics  net.Listener // nil if config.toml names no address
 	cache    *cache.Cache
+	audit    *audit // nil if config.toml wants none
 	deps     *deps
 	closers  []func() error
 }
@@ -124,6 +125,10 @@ func open(ctx context.Context, at places, log io.Writer) (in *installation, err 
 		return in, exitError{exitRunning, err}
 	}
 	in.closers = append(in.closers, in.cache.Close)
+	if file := auditFile(in.dirs, in.config); file != "" {
+		in.audit = openAudit(file, in.deps.Log, in.deps.metrics.missing)
+		in.closers = append(in.closers, in.audit.Close)
+	}
 	if in.config.Metrics != "" { // a loopback address
 		if in.metrics, err = net.Listen("tcp", in.config.Metrics); err != nil {
 			return in, exitError{exitSocket, fmt.Errorf("metrics: %w", err)}
@@ -137,6 +142,10 @@ func (in *installation) wire(ctx context.Context) (*daemon.Daemon, error) {
 	deps := in.deps
 	deps.keep(in.vault, in.cache)
 	deps.examine(in.dirs, in.vault.KeystoreConfig)
+	moved, closer := watchState(in.dirs.State, in.vault.KeystoreConfig)
+	in.closers = append(in.closers, closer)
+	deps.Faults = findFaults(in.audit.fault, moved)
+	deps.metrics.audit = in.audit.fault
 	in.vault.bind(ctx)
 	deps.Network = watchNetwork(ctx, networkAgain)
 	d, err := daemon.New(in.dirs, deps.Deps)
@@ -166,8 +175,11 @@ func (in *installation) serve(ctx context.Context, d *daemon.Daemon, at places, 
 	}
 	ready("serving")
 	go func() { notify("STATUS=" + serving(ctx, d)) }()
-	audit, auditLog := openAudit(in.dirs, in.config)
-	defer auditLog.Close()
+	go in.deps.watchFaults(ctx, in.audit.settle)
+	var audit func(ipcserver.Event)
+	if in.audit != nil {
+		audit = in.audit.report
+	}
 	allow := ipcserver.OwnUser
 	if at.system {
 		allow = ipcserver.AnyUser // the daemon knows who may do what

@@ -175,17 +175,22 @@ func serveHere(b *testing.B, dirs profile.Dirs) (socket string) {
 	socket = filepath.Join(dirs.State, "s")
 	listener, err := ipcserver.Listen(socket)
 	check(b, err)
-	audit, auditFile := openAudit(dirs, config)
+	options := ipcserver.Options{Allow: ipcserver.OwnUser, Log: w.Log}
+	if file := auditFile(dirs, config); file != "" {
+		audit := openAudit(file, w.Log, w.metrics.missing)
+		b.Cleanup(func() { _ = audit.Close() })
+		options.Audit = audit.report
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { _ = d.Run(ctx) })
 	running.Go(func() {
-		_ = ipcserver.Serve(ctx, listener, d, ipcserver.Options{Allow: ipcserver.OwnUser, Audit: audit, Log: w.Log})
+		_ = ipcserver.Serve(ctx, listener, d, options)
 	})
 	b.Cleanup(func() {
 		stop()
 		running.Wait()
-		_, _ = auditFile.Close(), cache.Close()
+		_ = cache.Close()
 	})
 	return socket
 }

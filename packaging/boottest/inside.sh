@@ -94,7 +94,7 @@ runuser -u alice -- tokenctl remove clms --yes 2>/dev/null && fail "alice remove
 refused eve || fail "eve gets a token"
 usermod -aG tokend eve
 refused eve || fail "eve, who can connect, gets a token"
-grep -q '"msg":"refuse","do":"get","uid":'"$(id -u eve)" /var/lib/tokend/audit.log || fail "no refusal of eve in the audit log"
+grep -q '"msg":"refuse","do":"get","uid":'"$(id -u eve)" /var/lib/tokend/audit-refused.log || fail "no refusal of eve in the audit log"
 grep -q '"msg":"grant","do":"get","uid":'"$(id -u alice)" /var/lib/tokend/audit.log || fail "no grant to alice in the audit log"
 grep -qF "$(tokenctl get clms)" /var/lib/tokend/audit.log && fail "a token in the audit log"
 ok "others get nothing, cannot tell it from what is not there, and are in the audit log"

@@ -216,6 +216,9 @@ type Status struct {
 	// Sandbox says how tokend is confined to its own files: "landlock: ok", or why
 	// it is not. It is empty where the system has no such feature.
 	Sandbox string `json:"sandbox,omitempty"`
+	// Warnings are what is wrong around tokend: the audit log, its directories, the
+	// sandbox. Those of a profile are with it.
+	Warnings []string `json:"warnings,omitempty"`
 	// ConfigErrors are the files that could not be loaded. What they contained
 	// before stays active.
 	ConfigErrors []string `json:"config_errors,omitempty"`
