@@ -194,7 +194,7 @@ func (d *Daemon) Get(ctx context.Context, name string, q token.Query) (token.Gra
 	case q.Trace != nil:
 		q.Trace.Add("profile", "%s, provider %s, %s", e.Name, e.Kind, e.Minter.Endpoint())
 	}
-	tok, err := e.tokens.Get(ctx, q, c.use(d.now()))
+	tok, err := e.tokens.Get(c.asks(ctx), q, c.use(d.now()))
 	if err != nil {
 		return token.Grant{}, err
 	}
@@ -217,7 +217,7 @@ func (d *Daemon) Invalidate(ctx context.Context, name string, t token.Secret) er
 	if err != nil || e.tokens == nil {
 		return err
 	}
-	return e.tokens.Invalidate(t)
+	return e.tokens.Invalidate(t, token.AskerOf(c.asks(ctx)))
 }
 
 // exchangeLife is how much life a token needs to be exchanged.

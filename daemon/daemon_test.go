@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"tokend/daemon/mint"
 	"tokend/providers/token"
 )
 
@@ -465,7 +468,7 @@ func TestInvalidateDropsTheVeryToken(t *testing.T) {
 		if err := in.daemon.Invalidate(t.Context(), "nobody", token.Secret{}); !errors.Is(err, token.ErrNotFound) {
 			t.Errorf("invalidate an unknown profile: %v", err)
 		}
-		time.Sleep(5 * time.Second)
+		time.Sleep(time.Minute)
 		scoped := token.Query{Target: token.Target{Scope: "s"}}
 		old := in.get("p", scoped)
 		must(t, in.daemon.Invalidate(t.Context(), "p", token.NewSecret(in.get("p", token.Query{}))))
@@ -479,6 +482,105 @@ func TestInvalidateDropsTheVeryToken(t *testing.T) {
 		synctest.Wait()
 		in.restart()
 		in.refused("p", token.Query{}, token.ErrUnavailable)
+	})
+}
+
+// A tool that asks again had its token refused: it gets another one, once. If that
+// is refused too, it gets none for a minute, and then all begins again.
+func TestToolsAskAgainForARefusedToken(t *testing.T) {
+	for name, c := range map[string]struct {
+		again int
+		step  time.Duration
+		want  string // which token each question gets; - is none
+	}{
+		"a third question in ten seconds":        {2, 4 * time.Second, "1 1 2 2 - - - - - - - - - - - - - - - 2 2 3 3 - -"},
+		"three in more than ten seconds":         {2, 6 * time.Second, "1 1 1 1 1 1"},
+		"a tool that keeps tokens":               {1, 9 * time.Second, "1 2 - - - - - - - 3 -"},
+		"one that keeps them for long":           {1, 5 * time.Minute, "1 2 3 4"},
+		"one that asks for other reasons too":    {-2, time.Second, "1 1 2 2 2 2 2 2 2 2"},
+		"go, which still had the one before":     {-1, time.Second, "1 2 2 2 2"},
+		"git, which says itself what is refused": {0, time.Second, "1 1 1 1 1 1 1"},
+		"no tool of ours":                        {7, time.Second, "1 1 1 1 1 1 1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, in *installation) {
+				in.profile("p", ordinary)
+				in.start()
+				ctx := token.WithAsker(t.Context(), token.Asker{Key: "4711.1 https://x", Again: c.again})
+				seen, got := []string{}, []string{}
+				for range strings.Fields(c.want) {
+					g, err := in.daemon.Get(ctx, "p", token.Query{})
+					switch i := slices.Index(seen, g.Secret.Reveal()); {
+					case err != nil:
+						if e := mint.AsError(err); e.Topic != token.RefusedTwice || e.RetryAt.Before(time.Now()) {
+							t.Errorf("%+v", e)
+						}
+						got = append(got, "-")
+					case i < 0:
+						seen = append(seen, g.Secret.Reveal())
+						got = append(got, strconv.Itoa(len(seen)))
+					default:
+						got = append(got, strconv.Itoa(i+1))
+					}
+					time.Sleep(c.step)
+				}
+				if text := strings.Join(got, " "); text != c.want {
+					t.Errorf("got %s\nwant %s", text, c.want)
+				}
+				st, err := in.daemon.Profile(t.Context(), "p")
+				if warned := strings.Contains(strings.Join(st.Warnings, ""), "token-refused"); err != nil || warned != strings.HasSuffix(c.want, "-") {
+					t.Errorf("status warns: %q", st.Warnings)
+				}
+				// Others are not concerned.
+				other := token.WithAsker(t.Context(), token.Asker{Key: "4711.2 https://x", Again: c.again})
+				if _, err := in.daemon.Get(other, "p", token.Query{}); err != nil {
+					t.Errorf("another process: %v", err)
+				}
+				in.get("p", token.Query{})
+			})
+		})
+	}
+}
+
+// git hands back what was refused. Two tokens are dropped at most, however many
+// requests a server refuses, and other URLs go on.
+func TestGitHandsBackRefusedTokens(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		in.profile("p", ordinary)
+		in.start()
+		at := func(url string) context.Context { return token.WithAsker(t.Context(), token.Asker{Key: url}) }
+		get := func(url string) (token.Secret, error) {
+			g, err := in.daemon.Get(at(url), "p", token.Query{})
+			return g.Secret, err
+		}
+		// Twenty submodules were fetched with the first one.
+		first, err := get("a")
+		must(t, err)
+		for i := range 20 {
+			must(t, in.daemon.Invalidate(at(strconv.Itoa(i)), "", first))
+		}
+		second, err := get("a")
+		must(t, err)
+		if err := in.daemon.Invalidate(at("a"), "", second); !errors.Is(err, token.ErrUnavailable) || second.Equal(first) {
+			t.Errorf("the second one: %v", err)
+		}
+		if _, err := get("a"); err == nil {
+			t.Error("git gets another one at once")
+		}
+		if g, err := get("b"); err != nil || !g.Equal(second) {
+			t.Errorf("another repository: %v", err)
+		}
+		time.Sleep(time.Minute)
+		if g, err := get("a"); err != nil || !g.Equal(second) {
+			t.Errorf("a minute later: %v", err)
+		}
+		must(t, in.daemon.Invalidate(at("a"), "", second))
+		if g, err := get("a"); err != nil || g.Equal(second) {
+			t.Errorf("and refused again: %v", err)
+		}
+		if asked, _ := in.idp().counts(); asked != 3 {
+			t.Errorf("the issuer was asked %d times", asked)
+		}
 	})
 }
 

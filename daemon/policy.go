@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strconv"
 	"time"
 
 	"tokend/daemon/mint"
@@ -45,6 +46,16 @@ func (c *Caller) use(at time.Time) mint.Use {
 		u.By.Program = c.Program()
 	}
 	return u
+}
+
+// asks returns ctx with its Asker told apart from those of other users.
+func (c *Caller) asks(ctx context.Context) context.Context {
+	a := token.AskerOf(ctx)
+	if c == nil || a.Key == "" {
+		return ctx
+	}
+	a.Key = strconv.Itoa(c.UID) + " " + a.Key
+	return token.WithAsker(ctx, a)
 }
 
 // isOwner reports whether c has every right: it could read tokend's memory and

@@ -161,6 +161,9 @@ func (d *Daemon) warnings(st *state, e *entry) (warnings []string) {
 			warn("sink %s: %v", s.Path, err)
 		}
 	}
+	if e.tokens != nil && e.tokens.Refused() {
+		warn("a server refused the token, and had refused the one before; see: tokenctl explain %s", token.RefusedTwice)
+	}
 	if text := d.mint.Stats().SkewWarning; text != "" && e.tokens != nil {
 		warn("%s", text)
 	}

@@ -203,7 +203,7 @@ type call struct {
 
 // request writes k as HTTP. Its parts come from this package, were checked or
 // are escaped as URLs demand, so none can end a line.
-func (k call) request() ([]byte, error) {
+func (k call) request(by token.Asker) ([]byte, error) {
 	path := k.path
 	if strings.HasSuffix(path, "/") {
 		if err := token.CheckName(k.name); err != nil {
@@ -224,7 +224,7 @@ func (k call) request() ([]byte, error) {
 	if len(body) > MaxBody {
 		return nil, invalid("", "the request has %d bytes, tokend takes %d", len(body), MaxBody)
 	}
-	return writeRequest(k.method, path, body), nil
+	return writeRequest(k.method, path, by, body), nil
 }
 
 // ask makes a call and reads the answer into into, if that is not nil.
@@ -239,7 +239,7 @@ func (c *Client) ask(ctx context.Context, k call, into any) error {
 
 // open makes a call over a connection of its own, and reads the head of the answer.
 func (c *Client) open(ctx context.Context, k call) (*answer, error) {
-	request, err := k.request()
+	request, err := k.request(token.AskerOf(ctx))
 	if err != nil {
 		return nil, err
 	}

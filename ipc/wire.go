@@ -42,6 +42,10 @@ const (
 	RenameSuffix     = "/rename"
 )
 
+// AskerHeader says who asks a helper: the Again and the Key of a token.Asker. tokend
+// takes no notice of one that it cannot read.
+const AskerHeader = "Tokend-Asker"
+
 // MaxBody bounds the body of a request, in bytes, and MaxAnswer that of an
 // answer: a status lists all profiles, and there may be tens of thousands.
 const (

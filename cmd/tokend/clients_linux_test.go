@@ -38,13 +38,16 @@ type host struct {
 	root  string                                 // of the git repositories
 	mu    sync.Mutex
 	seen  map[string]int // how requests were answered, by what was presented
+	// refuses: no token is taken; tokens are those presented meanwhile.
+	refuses bool
+	tokens  map[string]bool
 }
 
 // toolNames are the names under which tools look for tokenctl.
 var toolNames = []string{"git-credential-tokend", "docker-credential-tokend", "cargo-credential-tokend",
 	"bazel-credential-tokend", "terraform-credentials-tokend", "pnpm-credential-tokend-aspose", "keyring"}
 
-// cmdHost: start | presented WHAT N. Start starts the servers at $HOST
+// cmdHost: start | presented WHAT N | refuses | refused REQUESTS TOKENS. Start starts the servers at $HOST
 // (https://localhost:…), has all tools trust them, and puts the helpers' names
 // into $PATH.
 func cmdHost(ts *testscript.TestScript, neg bool, args []string) {
@@ -58,8 +61,20 @@ func cmdHost(ts *testscript.TestScript, neg bool, args []string) {
 		if (fmt.Sprint(s.host.seen[args[1]]) == args[2]) == neg {
 			ts.Fatalf("presented: %v", s.host.seen)
 		}
+	case len(args) == 1 && args[0] == "refuses":
+		s.host.mu.Lock()
+		defer s.host.mu.Unlock()
+		s.host.refuses, s.host.tokens, s.host.seen = !neg, map[string]bool{}, map[string]int{}
+	case len(args) == 3 && args[0] == "refused":
+		s.host.mu.Lock()
+		defer s.host.mu.Unlock()
+		got := fmt.Sprint(s.host.seen["bad"], " ", len(s.host.tokens))
+		ts.Logf("refused: %s", got)
+		if (got == args[1]+" "+args[2]) == neg {
+			ts.Fatalf("%s requests and tokens were refused", got)
+		}
 	default:
-		ts.Fatalf("usage: host start | presented WHAT N")
+		ts.Fatalf("usage: host start | presented WHAT N | [!] refuses | refused REQUESTS TOKENS")
 	}
 }
 
@@ -114,6 +129,9 @@ func (h *host) takes(r *http.Request) bool {
 	good := tok != "" && h.good(r, tok)
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.refuses && tok != "" {
+		good, h.tokens[tok] = false, true
+	}
 	if tok != "" && !good {
 		kind = "bad"
 	}
@@ -160,6 +178,7 @@ func (h *host) handler() (http.Handler, error) {
 	mux.Handle("/npm/", h.demand("Bearer", http.HandlerFunc(h.packages)))
 	mux.Handle("/version", h.demand("Bearer", http.HandlerFunc(cluster)))
 	mux.Handle("/data/", h.demand("Bearer", http.HandlerFunc(grid)))
+	mux.Handle("/dav/", h.demand("Bearer", http.HandlerFunc(collection)))
 	return mux, nil
 }
 
@@ -324,6 +343,13 @@ func cluster(w http.ResponseWriter, _ *http.Request) {
 func grid(w http.ResponseWriter, r *http.Request) {
 	const text = "ncols 2\nnrows 2\nxllcorner 0\nyllcorner 0\ncellsize 1\nNODATA_value -9\n1 2\n3 4\n"
 	http.ServeContent(w, r, "grid.asc", time.Unix(1, 0), strings.NewReader(text))
+}
+
+// collection is an empty one of WebDAV (RFC 4918 §9.1.3).
+func collection(w http.ResponseWriter, _ *http.Request) {
+	w.WriteHeader(http.StatusMultiStatus)
+	fmt.Fprint(w, `<?xml version="1.0"?><d:multistatus xmlns:d="DAV:"><d:response><d:href>/dav/</d:href><d:propstat><d:prop>`+
+		`<d:resourcetype><d:collection/></d:resourcetype></d:prop><d:status>HTTP/1.1 200 OK</d:status></d:propstat></d:response></d:multistatus>`)
 }
 
 // cmdBuild: build NAME [DIR] puts the program of testdata/NAME, a module of its

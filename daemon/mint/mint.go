@@ -130,7 +130,9 @@ type slot struct {
 	warnedExpiry time.Time
 	// invalidated is when a caller last had a token dropped.
 	invalidated time.Time
-	history     []token.Attempt // the oldest first
+	// askers are tools that were given tok.
+	askers  []asker
+	history []token.Attempt // the oldest first
 	// next is when to obtain the next token, or to forget the slot. While a renewal
 	// waits at the issuer, renewBy is when it has to start; zero otherwise.
 	next, renewBy time.Time
@@ -320,10 +322,13 @@ func (t *Tokens) checkRoom(uid int) error {
 // returned at once; otherwise the caller joins the attempt under way, until ctx
 // ends. Errors are *token.Error.
 func (t *Tokens) Get(ctx context.Context, q token.Query, by Use) (token.Token, error) {
-	m := t.mint
+	m, asker := t.mint, token.AskerOf(ctx)
 	now := m.now()
 	m.mu.Lock()
 	s, err := t.makeSlot(q.Target, by)
+	if err == nil {
+		err = m.question(s, asker, now)
+	}
 	if err != nil {
 		m.mu.Unlock()
 		return token.Token{}, err
@@ -339,6 +344,7 @@ func (t *Tokens) Get(ctx context.Context, q token.Query, by Use) (token.Token, e
 		flight = m.ask(s, q.Fresh)
 		flight.join(q.Trace)
 	case serve:
+		s.gave(asker, now)
 		m.plan(s) // a token that no one wanted renewed is wanted again
 	}
 	m.mu.Unlock()
@@ -352,6 +358,9 @@ func (t *Tokens) Get(ctx context.Context, q token.Query, by Use) (token.Token, e
 		if tok, err = s.wait(ctx, flight, q); err != nil {
 			return token.Token{}, err
 		}
+		m.mu.Lock()
+		s.gave(asker, m.now())
+		m.mu.Unlock()
 	}
 	traceToken(q.Trace, tok, now)
 	return tok, nil
@@ -432,39 +441,45 @@ func (t *Tokens) Current() token.Token {
 	return token.Token{}
 }
 
-// invalidateAgain is how soon a slot's token may be dropped again: a resource
-// that refuses every token must not make tokend obtain one per call.
+// invalidateAgain is how soon a person may have a slot's token dropped again.
 const invalidateAgain = 5 * time.Second
 
 // Invalidate drops a token, so that the next caller gets a new one;
 // the zero Secret stands for all of them. It is no error if the profile no
-// longer has the token: another caller was faster.
-func (t *Tokens) Invalidate(secret token.Secret) error {
+// longer has the token: another caller was faster. by is who had it refused.
+func (t *Tokens) Invalidate(secret token.Secret, by token.Asker) error {
 	m := t.mint
 	now := m.now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var tooSoon time.Time
+	var refused error
 	dropped := 0
 	for _, s := range t.slots {
-		switch {
+		switch again := s.invalidated.Add(invalidateAgain); {
 		case s.tok.Secret.IsZero() || !(secret.IsZero() || s.tok.Secret.Equal(secret)):
-		case now.Before(s.invalidated.Add(invalidateAgain)):
-			tooSoon = s.invalidated.Add(invalidateAgain)
+		case !secret.IsZero():
+			refused = m.refuse(s, by, now)
+		case now.Before(again):
+			refused = &token.Error{Code: token.ErrUnavailable, RetryAt: again, Message: fmt.Sprintf(
+				"the token of profile %q was replaced moments ago; if the new one is refused too, the cause lies elsewhere", t.src.Name)}
 		default:
-			s.invalidated = now
-			m.dropToken(s)
-			m.Log.Info("token invalidated by a caller", s.attrs()...)
-			m.event(s, token.Event{Kind: token.EventInvalidated})
-			m.plan(s)
+			m.invalidate(s, now)
 			dropped++
 		}
 	}
-	if dropped == 0 && !tooSoon.IsZero() {
-		return &token.Error{Code: token.ErrUnavailable, RetryAt: tooSoon, Message: fmt.Sprintf(
-			"the token of profile %q was replaced moments ago; if the new one is refused too, the cause lies elsewhere", t.src.Name)}
+	if dropped > 0 {
+		return nil
 	}
-	return nil
+	return refused
+}
+
+// invalidate drops the token of s for a caller. m.mu is held.
+func (m *Mint) invalidate(s *slot, now time.Time) {
+	s.invalidated = now
+	m.dropToken(s)
+	m.Log.Info("token invalidated by a caller", s.attrs()...)
+	m.event(s, token.Event{Kind: token.EventInvalidated})
+	m.plan(s)
 }
 
 // Find returns the name of a profile that has the token, of those that the

@@ -99,6 +99,7 @@ func (m *Mint) noticeStep(step time.Duration, now time.Time) {
 		for _, s := range t.slots {
 			if step < 0 {
 				s.invalidated, s.failedAt, s.retryAfter = time.Time{}, time.Time{}, earlier(s.retryAfter, s.retryAfter.Add(step))
+				s.askers = nil
 			}
 			m.plan(s)
 		}

@@ -12,12 +12,16 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"tokend/ipc"
 	"tokend/providers/token"
 )
+
+// maxAskerKey bounds the key of an Asker, which is a process and a URL.
+const maxAskerKey = 2 << 10
 
 type handler struct {
 	Options
@@ -201,6 +205,11 @@ func (h *handler) serveRoute(c *call, t *route) (err error) {
 	}
 	if err := h.readBody(c); err != nil {
 		return err
+	}
+	if again, key, _ := strings.Cut(c.Header.Get(ipc.AskerHeader), " "); key != "" && len(key) <= maxAskerKey {
+		if n, err := strconv.Atoi(again); err == nil {
+			c.Request = c.WithContext(token.WithAsker(c.Context(), token.Asker{Key: key, Again: n}))
+		}
 	}
 	return t.serve(c)
 }

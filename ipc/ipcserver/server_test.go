@@ -40,6 +40,7 @@ type memory struct {
 	queries   []token.Query
 	callers   []ipc.Peer
 	dropped   []token.Secret
+	asker     token.Asker
 	remote    []bool // of each Verify
 	present   token.Presentation
 	feed      *feed
@@ -91,10 +92,10 @@ func (b *memory) Exchange(_ context.Context, name, registry string) (token.Secre
 	return token.NewSecret("refresh-" + registry), err
 }
 
-func (b *memory) Invalidate(_ context.Context, name string, t token.Secret) error {
+func (b *memory) Invalidate(ctx context.Context, name string, t token.Secret) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.dropped = append(b.dropped, t)
+	b.dropped, b.asker = append(b.dropped, t), token.AskerOf(ctx)
 	if name == "" {
 		return nil
 	}
@@ -353,6 +354,14 @@ func TestEveryMethodCrossesTheSocket(t *testing.T) {
 	}
 	if err := c.Invalidate(ctx, "", token.NewSecret("whose")); err != nil || b.dropped[0].Reveal() != "whose" {
 		t.Errorf("Invalidate without a name: %v", err)
+	}
+	for by, want := range map[token.Asker]token.Asker{
+		{}: {}, {Key: "4711.12 https://x/%20?y", Again: -2}: {Key: "4711.12 https://x/%20?y", Again: -2}, {Key: "x", Again: 1}: {Key: "x", Again: 1},
+		{Key: "a\r\nX: y"}: {}, {Key: "ü"}: {}, {Key: strings.Repeat("x", maxAskerKey+1)}: {},
+	} {
+		if err := c.Invalidate(token.WithAsker(ctx, by), "", token.NewSecret("whose")); err != nil || b.asker != want {
+			t.Errorf("%+v asks: %+v, %v", by, b.asker, err)
+		}
 	}
 	for _, secret := range []token.Secret{{}, token.NewSecret("old")} {
 		if err := c.Invalidate(ctx, "clms", secret); err != nil {

@@ -69,6 +69,10 @@ const AnotherPath = "another_path"
 // issuer (HTTP status 429).
 const RateLimited = "rate-limit"
 
+// RefusedTwice is the Topic of an ErrUnavailable that helpers get for a while after
+// a server refused a token and its successor.
+const RefusedTwice = "token-refused"
+
 // An Error is a Code with the details. Its JSON form is the "error" member of
 // every refusal (docs/protocol.md).
 type Error struct {

@@ -164,5 +164,5 @@ func (r gitRequest) erase(ctx context.Context, c *Call) error {
 	if refused == "" {
 		return nil
 	}
-	return c.Daemon.Invalidate(ctx, "", token.NewSecret(refused))
+	return c.Daemon.Invalidate(c.asks(ctx, r.url()), "", token.NewSecret(refused))
 }

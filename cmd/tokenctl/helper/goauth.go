@@ -26,7 +26,7 @@ func goauth(ctx context.Context, c *Call) error {
 		ctx, cancel := context.WithTimeout(ctx, goHurry)
 		defer cancel()
 		for _, host := range c.Hosts {
-			if err := goSet(ctx, c, host); err != nil && !errors.Is(err, errNotMine) {
+			if err := goSet(goAsks(ctx, host), c, host); err != nil && !errors.Is(err, errNotMine) {
 				c.say("%s", "tokend: "+c.Explain(err)) // go will ask again for the URL itself
 			}
 		}
@@ -37,6 +37,13 @@ func goauth(ctx context.Context, c *Call) error {
 	return bad("go calls this program with a URL or with nothing")
 }
 
+// goAsks says who asks, for a host of --host: a second time only after a refusal.
+// go fetches much at once, so that some requests still had the token of before.
+func goAsks(ctx context.Context, host string) context.Context {
+	process, _ := toolProcess()
+	return token.WithAsker(ctx, token.Asker{Key: process + " " + host, Again: -1})
+}
+
 // goAgain answers for a URL that go was refused. If go had our token, by
 // --host, and it was the token that was refused, there is a new one.
 func goAgain(ctx context.Context, c *Call, target string) error {
@@ -44,14 +51,8 @@ func goAgain(ctx context.Context, c *Call, target string) error {
 	if err != nil {
 		return err
 	}
-	if (status == 401 || status == 403) && token.Covers(c.Hosts, target) {
-		g, err := c.get(ctx, target, 0)
-		if err != nil {
-			return err
-		}
-		if err := c.Daemon.Invalidate(ctx, g.Profile, g.Secret); err != nil {
-			return err
-		}
+	if host := token.MatchHost(c.Hosts, target); host != "" && (status == 401 || status == 403) {
+		ctx = goAsks(ctx, host)
 	}
 	return goSet(ctx, c, target)
 }

@@ -57,6 +57,7 @@ type Call struct {
 	In       io.Reader
 	Out, Err io.Writer
 	Env      func(string) string
+	again    int
 	Daemon   Daemon
 	// Explain words an error for a person, in one or more lines: what is wrong
 	// and what to do.
@@ -73,12 +74,15 @@ type Protocol struct {
 	Doc string
 	// notMine is the answer for what no profile covers.
 	notMine string
-	serve   func(context.Context, *Call) error
+	// again is token.Asker's Again for one process that asks about one URL.
+	again int
+	serve func(context.Context, *Call) error
 }
 
 // Run serves one call. Its error is for stderr, and ends the program with status
 // 1; ErrReported is not printed.
 func (p Protocol) Run(ctx context.Context, c *Call) error {
+	c.again = p.again
 	err := p.serve(ctx, c)
 	if errors.Is(err, errNotMine) {
 		_, err = io.WriteString(c.Out, p.notMine)
@@ -92,15 +96,19 @@ var ErrReported = errors.New("reported already")
 
 // Protocols are all protocols.
 var Protocols = []Protocol{
-	{"git", "git-credential-tokend", "git: credential.helper", "", git},
-	{"docker", "docker-credential-tokend", "docker, podman, skopeo, crane, helm", "", docker},
-	{"cargo", "cargo-credential-tokend", "cargo: credential-provider", "", cargo},
-	{"goauth", "goauth-credential-tokend", "go: GOAUTH", "", goauth},
-	{"bazel", "bazel-credential-tokend", "bazel: --credential_helper", "{}\n", bazel},
-	{"kube", "kubectl-credential-tokend", "kubectl, client-go: exec plugins", "", kube},
-	{"terraform", "terraform-credentials-tokend", "terraform, tofu: credentials_helper", "{}\n", terraform},
-	{"pnpm", "pnpm-credential-tokend", "pnpm: tokenHelper", "", pnpm},
-	{"keyring", "keyring", "pip, uv: keyring provider subprocess", "", keyring},
+	{"git", "git-credential-tokend", "git: credential.helper", "", 0, git},
+	// A process that pulls or copies several images asks for each.
+	{"docker", "docker-credential-tokend", "docker, podman, skopeo, crane, helm", "", -2, docker},
+	{"cargo", "cargo-credential-tokend", "cargo: credential-provider", "", 2, cargo},
+	{"goauth", "goauth-credential-tokend", "go: GOAUTH", "", 0, goauth},
+	{"bazel", "bazel-credential-tokend", "bazel: --credential_helper", "{}\n", 2, bazel},
+	// client-go keeps a token until it expires, and asks again after a 401 only.
+	{"kube", "kubectl-credential-tokend", "kubectl, client-go: exec plugins", "", 1, kube},
+	{"terraform", "terraform-credentials-tokend", "terraform, tofu: credentials_helper", "{}\n", 2, terraform},
+	// pnpm asks twice for each of its registries, and rclone once for each remote.
+	{"pnpm", "pnpm-credential-tokend", "pnpm: tokenHelper", "", -2, pnpm},
+	{"keyring", "keyring", "pip, uv: keyring provider subprocess", "", 2, keyring},
+	{"rclone", "rclone-credential-tokend", "rclone: bearer_token_command", "", -2, rclone},
 }
 
 // ByName finds the protocol of `tokenctl helper NAME`.
@@ -139,7 +147,7 @@ func (c *Call) get(ctx context.Context, url string, life time.Duration) (token.G
 		}
 		return token.Grant{}, errNotMine
 	}
-	g, err := c.Daemon.Get(ctx, c.Profile, token.Query{URL: url, MinTTL: life})
+	g, err := c.Daemon.Get(c.asks(ctx, url), c.Profile, token.Query{URL: url, MinTTL: life})
 	if err == nil || url == "" || !errors.Is(err, token.ErrNotFound) {
 		return g, err
 	}
@@ -148,6 +156,21 @@ func (c *Call) get(ctx context.Context, url string, life time.Duration) (token.G
 		c.say("tokend: %s", c.Explain(err))
 	}
 	return g, errNotMine
+}
+
+// asks returns ctx with who asks about url, if it has none yet.
+func (c *Call) asks(ctx context.Context, url string) context.Context {
+	if token.AskerOf(ctx).Key != "" {
+		return ctx
+	}
+	if c.again == 0 { // git's processes come and go
+		return token.WithAsker(ctx, token.Asker{Key: url})
+	}
+	process, busy := toolProcess()
+	if busy {
+		return ctx
+	}
+	return token.WithAsker(ctx, token.Asker{Key: process + " " + url, Again: c.again})
 }
 
 // isHostOurs reports whether a profile covers something on the host of a URL for

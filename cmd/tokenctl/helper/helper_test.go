@@ -5,6 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -23,11 +26,12 @@ type fake struct {
 	secret  string
 	fail    error
 	queries []token.Query
+	askers  []token.Asker
 	dropped []string
 }
 
-func (f *fake) Get(_ context.Context, name string, q token.Query) (token.Grant, error) {
-	f.queries = append(f.queries, q)
+func (f *fake) Get(ctx context.Context, name string, q token.Query) (token.Grant, error) {
+	f.queries, f.askers = append(f.queries, q), append(f.askers, token.AskerOf(ctx))
 	host := token.MatchHost(f.hosts, q.URL)
 	if name != "" && name != "devops" || q.URL != "" && host == "" {
 		e := &token.Error{Code: token.ErrNotFound, Message: "no profile covers " + q.URL}
@@ -45,8 +49,8 @@ func (f *fake) Get(_ context.Context, name string, q token.Query) (token.Grant, 
 	}, nil
 }
 
-func (f *fake) Invalidate(_ context.Context, name string, t token.Secret) error {
-	f.dropped = append(f.dropped, name+" "+t.Reveal())
+func (f *fake) Invalidate(ctx context.Context, name string, t token.Secret) error {
+	f.dropped = append(f.dropped, name+" "+t.Reveal()+" "+token.AskerOf(ctx).Key)
 	return nil
 }
 
@@ -244,7 +248,7 @@ func TestGitErasesTheTokenThatItNames(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 	}
-	if got := strings.Join(f.dropped, ","); got != " old, older" {
+	if got := strings.Join(f.dropped, ","); got != " old https://dev.example/org/app.git, older https://dev.example/org/app.git" {
 		t.Errorf("dropped %q", got)
 	}
 	if r := f.call("git", gitAsks+"password=x\n\n", "store"); r != (result{}) || len(f.queries) > 0 {
@@ -432,6 +436,8 @@ func TestTerraformPnpmKeyring(t *testing.T) {
 		{"terraform", []string{"forget", "reg.example"}, "", 1},
 		{"terraform", []string{"list"}, "", 1},
 		{"pnpm", nil, "", 1},
+		{"rclone", nil, "", 1},
+		{"rclone", []string{"x"}, "", 1},
 		{"pnpm", []string{"x"}, "", 1},
 		{"keyring", []string{"get", "https://reg.example/simple/", "me"}, secret + "\n", 0},
 		{"keyring", []string{"get", "reg.example", "me"}, secret + "\n", 0},
@@ -459,6 +465,12 @@ func TestTerraformPnpmKeyring(t *testing.T) {
 	if r := f.call("keyring", "", "get", "reg.example", "me"); r.out != "" || r.status != 1 {
 		t.Errorf("another user: %+v", r)
 	}
+	if r := newFake().as("", []string{"https://reg.example/dav"}, nil, "rclone", ""); r.out != secret+"\n" {
+		t.Errorf("rclone: %+v", r)
+	}
+	if r := newFake().as("", []string{"https://other.example"}, nil, "rclone", ""); r.out != "" || r.status != 1 || !strings.Contains(r.err, "no profile covers") {
+		t.Errorf("rclone elsewhere: %+v", r)
+	}
 	if r := f.as("devops", nil, nil, "pnpm", ""); !strings.HasPrefix(r.out, "Basic ") {
 		t.Errorf("pnpm: %+v", r)
 	}
@@ -468,31 +480,69 @@ func TestGoauth(t *testing.T) {
 	set := "https://reg.example\n\nAuthorization: Bearer " + secret + "\n\n"
 	const refused, missing = "HTTP/1.1 401 Unauthorized\nWww-Authenticate: Basic\n\n", "HTTP/1.1 404 Not Found\n\n"
 	for _, c := range []struct {
-		name    string
-		hosts   []string
-		input   string
-		args    []string
-		out     string
-		dropped int
+		name  string
+		hosts []string
+		input string
+		args  []string
+		out   string
+		again int
 	}{
 		{"the first call", nil, "", nil, "", 0},
-		{"the first call with a host", []string{"https://reg.example"}, "", nil, set, 0},
+		{"the first call with a host", []string{"https://reg.example"}, "", nil, set, -1},
 		{"the first call with a host that no profile covers", []string{"https://other.example"}, "", nil, "", 0},
 		{"go has no token yet", nil, refused, []string{"https://reg.example/m/@v/list"}, set, 0},
-		{"go's token is refused", []string{"https://reg.example"}, refused, []string{"https://reg.example/m/@v/list"}, set, 1},
+		{"go's token is refused", []string{"https://reg.example"}, refused, []string{"https://reg.example/m/@v/list"}, set, -1},
 		{"a module that is not there", []string{"https://reg.example"}, missing, []string{"https://reg.example/m/@v/list"}, set, 0},
 		{"another host", []string{"https://reg.example"}, refused, []string{"https://other.example/m"}, "", 0},
 		{"plain http", nil, refused, []string{"http://127.0.0.1:8080/m"}, "", 0},
 	} {
 		f := newFake()
 		r := f.as("", c.hosts, nil, "goauth", c.input, c.args...)
-		if r.out != c.out || r.status != 0 || len(f.dropped) != c.dropped {
-			t.Errorf("%s: %+v, dropped %q", c.name, r, f.dropped)
+		if r.out != c.out || r.status != 0 || len(f.askers) > 0 && c.out != "" && f.askers[0].Again != c.again {
+			t.Errorf("%s: %+v, asked as %v", c.name, r, f.askers)
+		}
+		if process, _ := toolProcess(); c.again != 0 && f.askers[0].Key != process+" https://reg.example" {
+			t.Errorf("%s: asked as %v", c.name, f.askers)
 		}
 	}
 	for _, input := range []string{"", "\n", "HTTP/1.1\n", "401\n", "HTTP/1.1 abc\n"} {
 		if r := newFake().call("goauth", input, "https://reg.example"); r.out != "" || r.status != 1 {
 			t.Errorf("%q: %+v", input, r)
+		}
+	}
+}
+
+// Helpers say who asks: the tool's process and the URL, and what a further question
+// means. git says itself what was refused.
+func TestHelpersSayWhoAsks(t *testing.T) {
+	process, busy := toolProcess()
+	if pid, start, _ := strings.Cut(process, "."); pid != strconv.Itoa(os.Getppid()) || runtime.GOOS == "linux" && start == "" {
+		t.Errorf("the process is %q", process)
+	}
+	if busy {
+		t.Fatal("there is no other helper")
+	}
+	info := map[string]string{kubeInfo: `{"apiVersion":"client.authentication.k8s.io/v1","spec":{"cluster":{"server":"https://reg.example/k8s"}}}`}
+	for protocol, c := range map[string]struct {
+		input string
+		args  []string
+		want  token.Asker
+	}{
+		"git":       {gitAsks + "\n", []string{"get"}, token.Asker{Key: "https://dev.example/org/app.git"}},
+		"docker":    {"reg.example", []string{"get"}, token.Asker{Key: process + " https://reg.example", Again: -2}},
+		"cargo":     {cargoAsks("https://reg.example/i/"), []string{"--cargo-plugin"}, token.Asker{Key: process + " https://reg.example/i/", Again: 2}},
+		"bazel":     {`{"uri":"https://reg.example/x"}`, []string{"get"}, token.Asker{Key: process + " https://reg.example/x", Again: 2}},
+		"kube":      {"", nil, token.Asker{Key: process + " https://reg.example/k8s", Again: 1}},
+		"terraform": {"", []string{"get", "reg.example"}, token.Asker{Key: process + " https://reg.example", Again: 2}},
+		"keyring":   {"", []string{"get", "reg.example", "me"}, token.Asker{Key: process + " https://reg.example", Again: 2}},
+		"pnpm":      {"", nil, token.Asker{Key: process + " ", Again: -2}},
+		"rclone":    {"", nil, token.Asker{Key: process + " ", Again: -2}},
+	} {
+		f := newFake()
+		profile := map[string]string{"pnpm": "devops", "rclone": "devops", "kube": "devops"}[protocol]
+		f.as(profile, nil, info, protocol, c.input, c.args...)
+		if len(f.askers) != 1 || f.askers[0] != c.want {
+			t.Errorf("%s: asked as %v, want %v", protocol, f.askers, c.want)
 		}
 	}
 }

@@ -32,6 +32,7 @@ func kube(ctx context.Context, c *Call) error {
 		return bad("the user's exec section must have apiVersion: client.authentication.k8s.io/v1 (or v1beta1), and has %q", v)
 	}
 	server := request.Spec.Cluster.Server
+	ctx = c.asks(ctx, server)
 	switch {
 	case c.Profile != "":
 		server = ""

@@ -166,7 +166,7 @@ func goAuthParts(value string) (hosts, others []string) {
 // kubeUser sets a user of kubectl's configuration.
 func kubeUser(name, self string, args []string) setting {
 	set := command{"kubectl", "config", "set-credentials", name, "--exec-api-version=client.authentication.k8s.io/v1",
-		"--exec-interactive-mode=Never", "--exec-command=" + self}
+		"--exec-interactive-mode=Never", "--exec-provide-cluster-info=true", "--exec-command=" + self}
 	for _, arg := range args {
 		set = append(set, "--exec-arg="+arg)
 	}
@@ -180,8 +180,9 @@ func kubeUser(name, self string, args []string) setting {
 				Name string
 				User struct {
 					Exec struct {
-						Command string
-						Args    []string
+						Command            string
+						Args               []string
+						ProvideClusterInfo bool
 					}
 				}
 			}
@@ -196,7 +197,7 @@ func kubeUser(name, self string, args []string) setting {
 			case len(now.Args) < 2 || !slices.Equal(now.Args[:2], []string{"helper", "kube"}):
 				return false, true, conflict("kubectl's configuration has a user %s that is not tokend's", name)
 			default:
-				return now.Command == self && slices.Equal(now.Args, args), true, nil
+				return now.Command == self && now.ProvideClusterInfo && slices.Equal(now.Args, args), true, nil
 			}
 		}
 		return false, false, nil

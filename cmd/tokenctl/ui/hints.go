@@ -198,6 +198,8 @@ func (s Situation) refused(e *token.Error) (lines []string) {
 	switch {
 	case s.isNew() && len(lines) == 0:
 		lines = append(lines, "Try again later, or keep it untested with --no-check.")
+	case e.Topic == token.RefusedTwice:
+		lines = append(lines, "Tools get a token again "+next+".")
 	case s.isNew():
 	case e.Code == token.ErrRejected:
 		lines = append(lines, "tokend will retry within 10 minutes. "+atOnce)
