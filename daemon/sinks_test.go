@@ -177,16 +177,19 @@ func TestAWarningAboutASinkThatCannotBeWritten(t *testing.T) {
 	open := filepath.Join(dir, "open")
 	must(t, os.Mkdir(open, 0o777))
 	must(t, os.Chmod(open, 0o777))
+	team := filepath.Join(dir, "team")
+	must(t, os.Mkdir(team, 0o700))
+	must(t, os.Chmod(team, 0o770))
 	precious := filepath.Join(dir, "precious")
 	must(t, os.WriteFile(precious, []byte("precious"), 0o600))
 	link := filepath.Join(dir, "link")
 	must(t, os.Symlink(precious, link))
 	for text, want := range map[string]string{
 		sinkOf(filepath.Join(dir, "none", "x"), ""):          "no such file or directory",
-		sinkOf(filepath.Join(open, "x"), ""):                 "everybody can write directory",
+		sinkOf(filepath.Join(open, "x"), ""):                 "others can write directory",
+		sinkOf(filepath.Join(team, "x"), ""):                 "chmod go-w " + team,
 		sinkOf(link, ""):                                     "did not write",
 		sinkOf(precious, ""):                                 "did not write",
-		sinkOf(precious, `format = "netrc"`):                 "did not write",
 		sinkOf(filepath.Join(dir, "x"), `min_ttl = "2h"`):    "tokens live 1h0m0s",
 		sinkOf(filepath.Join(dir, "x"), `format = "netrc"`):  "hosts",
 		sinkOf(filepath.Join(dir, "x"), `format = "header"`): "Bearer header cannot", // these tokens have a '#'
@@ -225,6 +228,134 @@ func TestASinkIsGivenAway(t *testing.T) {
 		must(t, err)
 		if st := info.Sys().(*syscall.Stat_t); st.Uid != 70001 || st.Gid != 70002 || info.Mode() != 0o440 {
 			t.Errorf("uid %d, gid %d, mode %v", st.Uid, st.Gid, info.Mode())
+		}
+	})
+}
+
+// A user for whom root keeps a file puts links in its path while tokend does not
+// run, and while it does. Root's own links are followed.
+func TestASinkFollowsNoLinkOfItsUser(t *testing.T) {
+	checktest.NeedRoot(t, "to play root and another user")
+	const user = 70001
+	top := sinkDir(t)
+	home, roots := filepath.Join(top, "home"), filepath.Join(top, "root")
+	app, away := filepath.Join(home, "app"), filepath.Join(home, "away")
+	sub, precious := filepath.Join(roots, "sub"), filepath.Join(roots, "token")
+	for _, d := range []string{home, app, roots, sub} {
+		must(t, os.Mkdir(d, 0o755))
+	}
+	must(t, os.Mkdir(filepath.Join(roots, "app"), 0o755))
+	must(t, os.Chown(home, user, user))
+	must(t, os.Chown(app, user, user))
+	must(t, os.WriteFile(precious, []byte("precious"), 0o600))
+	must(t, os.Symlink("home", filepath.Join(top, "link"))) // root's
+	bubble(t, func(t *testing.T, in *installation) {
+		in.profile("p", sinkOf(filepath.Join(top, "link", "app", "token"), "owner = \"70001\"\n"))
+		in.start()
+		settle := func() string {
+			time.Sleep(time.Hour) // another token, and another try
+			synctest.Wait()
+			return strings.Join(in.status("p").Warnings, "\n")
+		}
+		if said := settle(); said != "" || content(t, filepath.Join(app, "token")) == "" {
+			t.Errorf("before: %q", said)
+		}
+		for _, target := range []string{roots, "../root", sub} {
+			for _, running := range []bool{true, false} {
+				if !running {
+					in.stop()
+				}
+				must(t, os.Rename(app, away))
+				must(t, os.Symlink(target, app))
+				must(t, os.Lchown(app, user, user))
+				if !running {
+					in.restart()
+				}
+				if said := settle(); !strings.Contains(said, app+" is a link where another user can put one") {
+					t.Errorf("%s, running %t: %q", target, running, said)
+				}
+				must(t, os.Remove(app))
+				must(t, os.Rename(away, app))
+				must(t, os.RemoveAll(filepath.Join(app, "token")))
+				if said := settle(); said != "" || content(t, filepath.Join(app, "token")) == "" {
+					t.Errorf("the directory is back: %q", said)
+				}
+			}
+		}
+		// A link above the directory, and root's directory in place of the user's.
+		must(t, os.Rename(home, home+"2"))
+		must(t, os.Symlink("root", home))
+		must(t, os.Chown(top, user, user))
+		if said := settle(); !strings.Contains(said, "is a link") {
+			t.Errorf("a link above: %q", said)
+		}
+		must(t, os.Chown(top, 0, 0))
+	})
+	if left, _ := os.ReadDir(sub); len(left) > 0 || content(t, precious) != "precious" {
+		t.Errorf("%v, %q", left, content(t, precious))
+	}
+}
+
+// Files are known by their inodes: what came to a file's place is someone's.
+func TestASinkReplacesItsOwnFileOnly(t *testing.T) {
+	bubble(t, func(t *testing.T, in *installation) {
+		dir := sinkDir(t)
+		path, list := filepath.Join(dir, "a token"), filepath.Join(in.dirs.State, "sinks")
+		other := filepath.Join(dir, "other")
+		must(t, os.WriteFile(other, []byte("precious"), 0o600))
+		in.profile("p", sinkOf(path, ""))
+		in.start()
+		later := func() string { time.Sleep(time.Hour); synctest.Wait(); return content(t, path) }
+		first := later()
+		must(t, os.Symlink(other, filepath.Join(dir, ".a token.tokend"))) // in the way of the next file
+		if got := later(); got == "" || got == first || content(t, other) != "precious" {
+			t.Errorf("replaced: %q", got)
+		}
+		in.stop()
+		second := content(t, path)
+		in.restart()
+		if got := later(); got == "" || got == second {
+			t.Errorf("after a restart: %q", got)
+		}
+
+		// The list of an older tokend knows paths alone.
+		in.stop()
+		second = content(t, path)
+		must(t, os.WriteFile(list, []byte("946688400 "+path+"\n"), 0o600))
+		in.restart()
+		if got := later(); got == "" || got == second {
+			t.Errorf("with an older list: %q", got)
+		}
+
+		for _, running := range []bool{true, false} {
+			if !running {
+				in.stop()
+			}
+			must(t, os.Rename(path, path+".old"))
+			must(t, os.Link(other, path))
+			if !running {
+				in.restart()
+			}
+			if got := later(); got != "precious" || !strings.Contains(strings.Join(in.status("p").Warnings, ""), "did not write") {
+				t.Errorf("running %t: %q", running, got)
+			}
+			in.stop()
+			in.restart()
+			if got := later(); got != "precious" {
+				t.Errorf("after another restart: %q", got)
+			}
+			must(t, os.Remove(path))
+			if got := later(); got == "" {
+				t.Error("the way is free, and there is no file")
+			}
+		}
+		in.stop()
+		must(t, os.Rename(path, path+".old"))
+		must(t, os.Link(other, path))
+		must(t, os.Remove(in.dirs.ProfileFile("p")))
+		in.restart()
+		if got := later(); got != "precious" {
+			t.Errorf("removed with its profile: %q", got)
 		}
 	})
 }

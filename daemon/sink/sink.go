@@ -42,7 +42,7 @@ type Source struct {
 type Keeper struct {
 	// List is a file in which the Keeper remembers what it wrote, so that no
 	// file outlives its sink: until when a file is good, in seconds since 1970,
-	// and its path.
+	// its inode, and its path.
 	List string
 	// Sources returns the profiles that have sinks. It reports whether the tokens of
 	// the last run are known: they are not while the keyring is locked.
@@ -86,8 +86,10 @@ type file struct {
 	// until is when the file must be gone.
 	until time.Time
 	err   error
-	// own: tokend made the file. It does not touch another file at a sink's path.
+	// own: tokend made the file. It does not touch another file at a sink's path. ids
+	// are the file's inode, and that of the one that takes its place.
 	own bool
+	ids []uint64
 }
 
 // Run keeps the files until ctx ends. Then it removes those with RemoveAtStop.
@@ -118,6 +120,7 @@ func (k *Keeper) update(files map[string]*file) time.Duration {
 	loaded := k.want(files, now)
 	sleep, errs := longestSleep, map[string]error{}
 	for path, f := range files {
+		own := f.own
 		err := k.apply(files, f, loaded, now)
 		if err == nil && !f.wanted {
 			delete(files, path)
@@ -127,6 +130,9 @@ func (k *Keeper) update(files map[string]*file) time.Duration {
 		if err != nil {
 			_ = f.remove()
 			sleep = min(sleep, retryAfter)
+		}
+		if own && !f.own {
+			k.writeList(files)
 		}
 		k.note(f, err)
 		errs[path] = f.err
@@ -183,21 +189,27 @@ func (k *Keeper) apply(files map[string]*file, f *file, loaded bool, now time.Ti
 	case f.written.Equal(secret) && f.form == form && f.err == nil:
 		return nil
 	}
-	if _, err := os.Lstat(f.sink.Path); err == nil && !f.own {
-		return errors.New("there is something already that tokend did not write; move it away")
-	}
-	// The list first: what is written is never forgotten.
-	f.own, f.until = true, f.token.Expiry.Add(-f.sink.MinTTL.Duration)
-	k.writeList(files)
 	text, err := f.text(now)
 	if err != nil {
 		return err
 	}
-	if err := checkDir(f.sink); err != nil {
-		return err
-	}
 	f.written, f.form = secret, form
-	return replace(f.sink, text)
+	before, until := f.ids, f.token.Expiry.Add(-f.sink.MinTTL.Duration)
+	err = replace(f.sink, text, f.isOurs, func(id uint64) {
+		// The list first: what is written is never forgotten.
+		f.own, f.until, f.ids = true, until, append(before, id)
+		k.writeList(files)
+	})
+	if err == nil {
+		f.ids = f.ids[len(before):]
+	}
+	return err
+}
+
+// isOurs reports whether tokend made the regular file with this inode. An older
+// tokend remembered only that it made the file.
+func (f *file) isOurs(id uint64) bool {
+	return f.own && (len(f.ids) == 0 || slices.Contains(f.ids, id))
 }
 
 // note remembers why a file is not written, and logs a change once.
@@ -215,15 +227,16 @@ func (k *Keeper) note(f *file, err error) {
 	}
 }
 
-// remove removes the file, if it exists and is tokend's own.
+// remove removes the file, if it exists and is tokend's own. A file that comes to its
+// place from then on is not.
 func (f *file) remove() error {
 	f.written = token.Secret{}
-	info, err := os.Lstat(f.sink.Path)
-	if !f.own || errors.Is(err, fs.ErrNotExist) || err == nil && !info.Mode().IsRegular() {
+	if !f.own {
 		return nil
 	}
+	err := remove(f.sink.Path, f.isOurs)
 	if err == nil {
-		err = os.Remove(f.sink.Path)
+		f.own, f.ids = false, nil
 	}
 	return err
 }
@@ -256,6 +269,9 @@ func (f *file) text(now time.Time) ([]byte, error) {
 	return write(g, now)
 }
 
+// errForeign is why a file at a sink's path stays as it is.
+var errForeign = errors.New("there is something already that tokend did not write; move it away")
+
 // withoutPath leaves the temporary file's name out of an error.
 func withoutPath(err error) error {
 	if errno, ok := errors.AsType[syscall.Errno](err); ok {
@@ -269,8 +285,15 @@ func (k *Keeper) readList() map[string]*file {
 	text, _ := os.ReadFile(k.List) // without a list there are no files
 	for line := range strings.Lines(string(text)) {
 		until, path, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
-		if seconds, err := strconv.ParseInt(until, 10, 64); err == nil && filepath.IsAbs(path) {
-			files[path] = &file{sink: profile.Sink{Path: path}, profile: &profile.Profile{}, until: time.Unix(seconds, 0), own: true}
+		var ids []uint64
+		for !filepath.IsAbs(path) && path != "" {
+			var id string
+			id, path, _ = strings.Cut(path, " ")
+			n, _ := strconv.ParseUint(id, 10, 64)
+			ids = append(ids, n)
+		}
+		if seconds, err := strconv.ParseInt(until, 10, 64); err == nil && path != "" {
+			files[path] = &file{sink: profile.Sink{Path: path}, profile: &profile.Profile{}, until: time.Unix(seconds, 0), own: true, ids: ids}
 		}
 	}
 	return files
@@ -280,7 +303,11 @@ func (k *Keeper) writeList(files map[string]*file) {
 	var b strings.Builder
 	for path, f := range files {
 		if f.own {
-			fmt.Fprintf(&b, "%d %s\n", f.until.Unix(), path)
+			fmt.Fprint(&b, f.until.Unix())
+			for _, id := range f.ids {
+				fmt.Fprintf(&b, " %d", id)
+			}
+			fmt.Fprintf(&b, " %s\n", path)
 		}
 	}
 	if _, err := os.Lstat(k.List); b.Len() == 0 && err != nil {

@@ -7,28 +7,156 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"syscall"
 
-	"github.com/google/renameio/v2"
+	"golang.org/x/sys/unix"
 
 	"tokend/daemon/profile"
 )
 
 // replace writes a file next to the old one, which no one else can read before it
-// has its owner and mode, and puts it in the old one's place.
-func replace(s profile.Sink, text []byte) error {
-	f, err := renameio.NewPendingFile(s.Path, renameio.WithTempDir(filepath.Dir(s.Path)), renameio.WithStaticPermissions(0o600))
+// has its owner and mode, and puts it in the old one's place. It calls made with the
+// new file's inode before there is something in it, and refuses to replace a file
+// that isOurs does not know.
+func replace(s profile.Sink, text []byte, isOurs func(uint64) bool, made func(uint64)) error {
+	dir, err := openDir(filepath.Dir(s.Path), maxLinks)
 	if err != nil {
-		return withoutPath(err)
+		return err
 	}
-	defer func() { _ = f.Cleanup() }()
-	if err := giveAway(f.File, s); err != nil {
+	defer dir.Close()
+	if err := checkDir(dir, s); err != nil {
+		return err
+	}
+	at, name := int(dir.Fd()), filepath.Base(s.Path)
+	if id, err := identify(at, name); err != unix.ENOENT && (err != nil || !isOurs(id)) {
+		return errForeign
+	}
+	temporary := newName(name)
+	_ = unix.Unlinkat(at, temporary, 0) // of a tokend that was killed
+	fd, err := unix.Openat(at, temporary, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return err
+	}
+	f := os.NewFile(uintptr(fd), temporary)
+	defer f.Close()
+	if err = fill(f, s, text, made); err == nil {
+		err = unix.Renameat(at, temporary, at, name)
+	}
+	if err != nil {
+		_ = unix.Unlinkat(at, temporary, 0)
+	}
+	return err
+}
+
+// fill makes a new file what the sink says, before there is something in it.
+func fill(f *os.File, s profile.Sink, text []byte, made func(uint64)) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return err
+	}
+	made(st.Ino)
+	if err := giveAway(f, s); err != nil {
 		return err
 	}
 	if _, err := f.Write(text); err != nil {
 		return withoutPath(err)
 	}
-	return withoutPath(f.CloseAtomicallyReplace())
+	return withoutPath(f.Sync())
+}
+
+// remove removes the file at path if isOurs knows it.
+func remove(path string, isOurs func(uint64) bool) error {
+	dir, err := openDir(filepath.Dir(path), maxLinks)
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	at, name := int(dir.Fd()), filepath.Base(path)
+	_ = unix.Unlinkat(at, newName(name), 0)
+	if id, err := identify(at, name); err != nil || !isOurs(id) {
+		return nil
+	}
+	return unix.Unlinkat(at, name, 0)
+}
+
+// newName is the name of a sink's next file while it is written.
+func newName(name string) string { return "." + name + ".tokend" }
+
+// identify returns the inode of a regular file in a directory. Over a restart the
+// numbers of devices may change; a file is on that of its directory.
+func identify(dir int, name string) (uint64, error) {
+	var d, f unix.Stat_t
+	if err := unix.Fstat(dir, &d); err != nil {
+		return 0, err
+	}
+	if err := unix.Fstatat(dir, name, &f, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return 0, err
+	}
+	if f.Mode&unix.S_IFMT != unix.S_IFREG || f.Dev != d.Dev {
+		return 0, errForeign
+	}
+	return f.Ino, nil
+}
+
+// openDir opens a directory, whatever becomes of its path meanwhile. It follows a
+// link only where no other user can have put it.
+func openDir(path string, links int) (*os.File, error) {
+	if path == "/" {
+		return os.OpenFile("/", walk, 0)
+	}
+	parent, err := openDir(filepath.Dir(path), links)
+	if err != nil {
+		return nil, err
+	}
+	defer parent.Close()
+	at, name, target := int(parent.Fd()), filepath.Base(path), make([]byte, unix.PathMax)
+	path = filepath.Join(parent.Name(), name) // now without links
+	fd, err := unix.Openat(at, name, walk, 0)
+	if err == nil {
+		return os.NewFile(uintptr(fd), path), nil
+	}
+	n, failed := unix.Readlinkat(at, name, target)
+	if failed != nil || links == 0 {
+		return nil, fmt.Errorf("directory %s: %w", path, err)
+	}
+	if owner, mode, err := ownerOf(parent); err != nil || owner != 0 && owner != os.Geteuid() || mode&0o022 != 0 {
+		return nil, fmt.Errorf("%s is a link where another user can put one; write the path without it", path)
+	}
+	link := string(target[:n])
+	if !filepath.IsAbs(link) {
+		link = filepath.Join(parent.Name(), link)
+	}
+	return openDir(filepath.Clean(link), links-1)
+}
+
+const maxLinks = 40 // as in Linux
+
+// checkDir refuses a directory in which another user could replace our file,
+// unless the file is for that user.
+func checkDir(dir *os.File, s profile.Sink) error {
+	path := filepath.Dir(s.Path)
+	owner, mode, err := ownerOf(dir)
+	if err != nil {
+		return err
+	}
+	uid, _, err := s.IDs()
+	switch {
+	case err != nil:
+		return err
+	case owner != 0 && owner != os.Geteuid() && owner != uid:
+		return fmt.Errorf("directory %s belongs to uid %d", path, owner)
+	case mode&0o022 != 0 && mode&unix.S_ISVTX == 0:
+		return fmt.Errorf("others can write directory %s: chmod go-w %s", path, path)
+	}
+	return nil
+}
+
+func ownerOf(dir *os.File) (uid int, mode uint32, err error) {
+	var st unix.Stat_t
+	err = unix.Fstat(int(dir.Fd()), &st)
+	return int(st.Uid), uint32(st.Mode), err
 }
 
 // giveAway gives a new file its owner, group and mode.
@@ -43,25 +171,4 @@ func giveAway(f *os.File, s profile.Sink) error {
 		}
 	}
 	return withoutPath(f.Chmod(s.Mode.FileMode))
-}
-
-// checkDir refuses a directory in which another user could replace our file,
-// unless the file is for that user.
-func checkDir(s profile.Sink) error {
-	dir := filepath.Dir(s.Path)
-	info, err := os.Stat(dir)
-	if err != nil {
-		return fmt.Errorf("directory %s: %w", dir, withoutPath(err))
-	}
-	owner := info.Sys().(*syscall.Stat_t).Uid
-	uid, _, err := s.IDs()
-	switch {
-	case err != nil:
-		return err
-	case owner != 0 && int(owner) != os.Geteuid() && int(owner) != uid:
-		return fmt.Errorf("directory %s belongs to uid %d", dir, owner)
-	case info.Mode()&0o002 != 0 && info.Mode()&os.ModeSticky == 0:
-		return errors.New("everybody can write directory " + dir)
-	}
-	return nil
 }

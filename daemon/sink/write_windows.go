@@ -1,13 +1,29 @@
 package sink
 
 import (
+	"errors"
+	"io/fs"
+	"os"
+
 	"github.com/google/renameio/v2/maybe"
 
 	"tokend/daemon/profile"
 )
 
-func replace(s profile.Sink, text []byte) error {
+// On Windows, where files inherit the rights of their directory, they are known by
+// their path alone.
+
+func replace(s profile.Sink, text []byte, isOurs func(uint64) bool, made func(uint64)) error {
+	if _, err := os.Lstat(s.Path); err == nil && !isOurs(0) {
+		return errForeign
+	}
+	made(0)
 	return withoutPath(maybe.WriteFile(s.Path, text, s.Mode.FileMode))
 }
 
-func checkDir(profile.Sink) error { return nil }
+func remove(path string, _ func(uint64) bool) error {
+	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}

@@ -35,13 +35,13 @@ func makePlace() (dir string, lock *os.File, err error) {
 	if err != nil {
 		return "", nil, err
 	}
-	if lock, err = os.Open(made); err == nil {
-		// Without locks on this file system, removeLeft removes nothing there.
-		_ = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		dir = filepath.Join(place, lent+strings.TrimPrefix(filepath.Base(made), ".tokenctl-"))
-		err = os.Rename(made, dir)
+	if lock, err = os.Open(made); err != nil {
+		return made, nil, err
 	}
-	return dir, lock, err
+	// Without locks on this file system, removeLeft removes nothing there.
+	_ = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	dir = filepath.Join(place, lent+strings.TrimPrefix(filepath.Base(made), ".tokenctl-"))
+	return dir, lock, os.Rename(made, dir)
 }
 
 // isPrivate reports whether no other user can replace what this one makes in dir, a
@@ -49,10 +49,10 @@ func makePlace() (dir string, lock *os.File, err error) {
 func isPrivate(dir string) bool {
 	for ; filepath.IsAbs(dir); dir = filepath.Dir(dir) {
 		info, err := os.Lstat(dir)
-		if err != nil || !info.IsDir() || !isOwn(info) && info.Sys().(*syscall.Stat_t).Uid != 0 {
+		if err != nil || !info.IsDir() || info.Mode()&0o022 != 0 && info.Mode()&fs.ModeSticky == 0 {
 			return false
 		}
-		if info.Mode().Perm()&0o022 != 0 && info.Mode()&fs.ModeSticky == 0 {
+		if owner := int(info.Sys().(*syscall.Stat_t).Uid); owner != 0 && owner != os.Geteuid() {
 			return false
 		}
 		if dir == "/" {
@@ -65,21 +65,12 @@ func isPrivate(dir string) bool {
 // removeLeft removes the directories in place whose tokenctl is gone: they are not
 // locked.
 func removeLeft(place string) {
-	entries, _ := os.ReadDir(place)
-	for _, e := range entries {
-		if info, err := e.Info(); !strings.HasPrefix(e.Name(), lent) || err != nil || !e.IsDir() || !isOwn(info) {
-			continue
-		}
-		dir := filepath.Join(place, e.Name())
-		f, err := os.Open(dir)
-		if err != nil {
-			continue
-		}
-		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+	dirs, _ := filepath.Glob(filepath.Join(place, lent+"*"))
+	for _, dir := range dirs {
+		f, err := os.OpenFile(dir, unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+		if err == nil && unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
 			_ = os.RemoveAll(dir)
 		}
 		_ = f.Close()
 	}
 }
-
-func isOwn(info fs.FileInfo) bool { return int(info.Sys().(*syscall.Stat_t).Uid) == os.Geteuid() }
