@@ -2,6 +2,7 @@ package daemon_test
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -75,4 +76,40 @@ func TestWakingIsNoStorm(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The warning about the clock ends when someone or NTP sets it, at once or bit by
+// bit, or when the machine slept; it comes back with an answer that shows it again.
+func TestTheClocksWarningEnds(t *testing.T) {
+	for name, right := range map[string]func(*installation){
+		"set":    func(in *installation) { in.set(2 * time.Minute) },
+		"slewed": func(in *installation) { in.slewed.Add(int64(2 * time.Minute)) },
+		"slept":  func(in *installation) { in.set(8 * time.Hour) },
+	} {
+		bubble(t, func(t *testing.T, in *installation) {
+			in.profile("p", ordinary)
+			in.idp().skew = 2 * time.Minute
+			in.start()
+			in.get("p", token.Query{})
+			warns := func() bool {
+				return strings.Contains(strings.Join(in.status("p").Warnings, "\n"), "clock is 2m0s behind")
+			}
+			if !warns() {
+				t.Fatalf("%s: no warning", name)
+			}
+			time.Sleep(time.Minute)
+			in.slewed.Add(int64(time.Second))
+			if !warns() {
+				t.Errorf("%s: the warning ends though the clock is wrong", name)
+			}
+			right(in)
+			if warns() {
+				t.Errorf("%s: the clock is right, and the warning stays", name)
+			}
+			in.get("p", token.Query{Fresh: true})
+			if !warns() {
+				t.Errorf("%s: no warning though the issuer's clock differs again", name)
+			}
+		})
+	}
 }

@@ -215,6 +215,7 @@ type installation struct {
 	pulse   time.Duration
 	network chan struct{}
 	step    atomic.Int64 // by how much the wall clock was set, in nanoseconds
+	slewed  atomic.Int64 // by how much NTP slewed both clocks
 
 	daemon *daemon.Daemon
 	stop   func()
@@ -239,7 +240,10 @@ func newInstallation(t *testing.T) *installation {
 }
 
 // now is the wall clock, which set sets forward, or back.
-func (in *installation) now() time.Time       { return time.Now().Add(time.Duration(in.step.Load())) }
+func (in *installation) now() time.Time { return time.Now().Add(time.Duration(in.step.Load())) }
+func (in *installation) steady() time.Duration {
+	return time.Since(time.Unix(0, 0)) - time.Duration(in.slewed.Load())
+}
 func (in *installation) set(by time.Duration) { in.step.Add(int64(by)) }
 
 // idp is the issuer that profiles use unless they name another.
@@ -340,7 +344,7 @@ func (in *installation) make() (*daemon.Daemon, *cache.Cache) {
 	d, err := daemon.New(in.dirs, daemon.Deps{
 		Options: mint.Options{
 			Cache: fillableCache{file, in}, Log: slog.New(slog.NewTextHandler(lockedWriter{in}, nil)),
-			Alive: func() { in.turns.Add(1) }, Pulse: in.pulse, Now: in.now, Network: in.network,
+			Alive: func() { in.turns.Add(1) }, Pulse: in.pulse, Now: in.now, Steady: in.steady, Network: in.network,
 		},
 		Configure:   func(profile.Config) (profile.Kinds, error) { return kinds{in.issuers, &in.made}, nil },
 		Credentials: in.credentials(),

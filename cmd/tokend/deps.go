@@ -38,6 +38,7 @@ func newDeps() *deps {
 	w := &deps{metrics: newMetrics()}
 	w.Log = slog.New(slog.DiscardHandler)
 	w.Version = versionText()
+	w.Steady = steady
 	w.Alive, w.Pulse = func() { notify(sd.SdNotifyWatchdog) }, pulse()
 	w.Sandbox = func() string { return w.sandbox }
 	w.Faults = findFaults()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"gopkg.in/natefinch/lumberjack.v2"
 
@@ -31,3 +32,6 @@ func serveManaged(ctx context.Context, at places, log io.Writer) error {
 		return err
 	}, served, func(err error) { os.Exit(statusOf(err)) })
 }
+
+// steady is nil: the time since the start of Windows is not slewed.
+var steady func() time.Duration

@@ -18,8 +18,8 @@ import (
 	"tokend/providers/token"
 )
 
-// Options are what a Mint needs of others. All but Alive, Pulse, Network and
-// Now is required.
+// Options are what a Mint needs of others. All but Alive, Pulse, Network, Now
+// and Steady is required.
 type Options struct {
 	Cache Cache
 	// Event is called with what happens, one call at a time. It must neither
@@ -34,6 +34,9 @@ type Options struct {
 	Network <-chan struct{}
 	// Now is the wall clock, which may be set; nil means the system's.
 	Now func() time.Time
+	// Steady is a clock that is neither set nor slewed, from any beginning; nil
+	// means Go's monotonic clock, which can be slewed.
+	Steady func() time.Duration
 	// Log must not block: some lines are written while callers wait.
 	Log *slog.Logger
 }
@@ -77,6 +80,9 @@ type Mint struct {
 
 // New makes a Mint without profiles.
 func New(o Options) *Mint {
+	if begin := time.Now(); o.Steady == nil {
+		o.Steady = func() time.Duration { return time.Since(begin) }
+	}
 	return &Mint{
 		Options: o,
 		wake:    make(chan struct{}, 1),

@@ -96,8 +96,9 @@ func (m *Mint) Stats() Stats {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	st := Stats{CacheErr: m.cache.err, Saving: len(m.cache.save)+len(m.cache.drop) > 0, CacheWrites: m.cache.writes}
-	if age := m.now().Sub(m.clock.seen); age < 0 || age > clockMemory {
-		return st
+	age, steady := m.now().Sub(m.clock.seen), m.Steady()-m.clock.steady
+	if age < 0 || age > clockMemory || (age-steady).Abs() >= clockStep {
+		return st // it is long ago, or our clock was set since, at once or bit by bit
 	}
 	st.Skew, st.SkewKnown = m.clock.skew, true
 	switch skew := st.Skew; {
@@ -114,6 +115,8 @@ type clock struct {
 	skew time.Duration // its time minus ours
 	host string
 	seen time.Time
+	// steady is the time of Options.Steady then.
+	steady time.Duration
 }
 
 const (

@@ -87,7 +87,6 @@ func (m *Mint) noticeStep(step time.Duration, now time.Time) {
 	m.Log.Info("the clock moved", "by", step.Round(time.Second).String())
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.clock = clock{}
 	// After a step back, what was moments ago must not lie in the future.
 	for _, i := range m.issuers {
 		if step < 0 {
@@ -246,7 +245,7 @@ func (m *Mint) land(f *flight, tok token.Token, err error, took time.Duration) {
 		s.tok, s.err, s.failures, s.nextTry, s.retryAfter, s.alone = tok, nil, 0, time.Time{}, time.Time{}, false
 		m.answered(s.of.issuer)
 		s.remember(now, took, "")
-		m.clock = clock{tok.Skew, f.src.Issuer, now}
+		m.clock = clock{tok.Skew, f.src.Issuer, now, m.Steady()}
 		m.noteSuccess(s, took)
 		if m.holds(s) {
 			m.recache(s)
