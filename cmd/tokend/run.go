@@ -144,7 +144,8 @@ func (in *installation) wire(ctx context.Context) (*daemon.Daemon, error) {
 	deps.examine(in.dirs, in.vault.KeystoreConfig)
 	moved, closer := watchState(in.dirs.State, in.vault.KeystoreConfig)
 	in.closers = append(in.closers, closer)
-	deps.Faults = findFaults(in.audit.fault, moved)
+	var files confine.Files
+	deps.Faults = findFaults(in.audit.fault, moved, func() string { return files.Fault() })
 	deps.metrics.audit = in.audit.fault
 	in.vault.bind(ctx)
 	deps.Network = watchNetwork(ctx, networkAgain)
@@ -158,7 +159,8 @@ func (in *installation) wire(ctx context.Context) (*daemon.Daemon, error) {
 	}
 	in.socket = in.listener.Addr().String() // the service manager's can be another than the configuration's
 	deps.Log.Info("tokend serves", "version", versionText(), "socket", in.socket, "config", in.dirs.Config, "keystore", in.keystore.Keystore)
-	deps.confine(confine.NewFiles(in.dirs, in.config, in.socket, auditFile(in.dirs, in.config), d.SinkDirs()), in.config)
+	files = confine.NewFiles(in.dirs, in.config, in.socket, auditFile(in.dirs, in.config), d.SinkDirs())
+	deps.confine(files, in.config)
 	d.LoadCache(ctx)
 	return d, nil
 }

@@ -3,6 +3,8 @@
 package confine
 
 import (
+	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -16,6 +18,8 @@ type Files struct {
 	// read are files and directories to read, write directories to write in as
 	// well, remove directories to remove files from. Missing ones do not matter.
 	read, write, remove []string
+	// needed are files to read that may be links, to where other programs write.
+	needed []string
 }
 
 // NewFiles returns what serving needs: what the installation keeps, and what every
@@ -32,6 +36,7 @@ func NewFiles(dirs profile.Dirs, c profile.Config, socket, audit string, sinks [
 		},
 		write:  append([]string{MakeDir(dirs.Config), dirs.State, "/dev/null"}, sinks...),
 		remove: []string{filepath.Dir(socket)},
+		needed: []string{dirs.ConfigFile(), c.CAFile, os.Getenv("SSL_CERT_FILE"), "/etc/resolv.conf"},
 	}
 	f.read = append(f.read, filepath.SplitList(os.Getenv("SSL_CERT_DIR"))...)
 	for _, file := range []string{c.CAFile, os.Getenv("SSL_CERT_FILE")} {
@@ -42,7 +47,7 @@ func NewFiles(dirs profile.Dirs, c profile.Config, socket, audit string, sinks [
 	if audit != "" {
 		f.write = append(f.write, MakeDir(filepath.Dir(audit)))
 	}
-	for _, link := range append(linksIn(dirs.ProfilesDir()), dirs.ConfigFile(), c.CAFile, os.Getenv("SSL_CERT_FILE"), "/etc/resolv.conf") {
+	for _, link := range append(linksIn(dirs.ProfilesDir()), f.needed...) {
 		if link == "" {
 			continue // EvalSymlinks would return the directory that tokend was started in
 		}
@@ -50,7 +55,28 @@ func NewFiles(dirs profile.Dirs, c profile.Config, socket, audit string, sinks [
 			f.read = append(f.read, beside(to))
 		}
 	}
+	for _, paths := range [][]string{f.read, f.write, f.remove} {
+		for i, path := range paths {
+			if path != "" {
+				paths[i], _ = filepath.Abs(path)
+			}
+		}
+	}
 	return f
+}
+
+// Fault says which file is out of reach that tokend could read at the start, "" if
+// none is: its directory may have been made again since, or the link may lead to
+// another one.
+func (f Files) Fault() string {
+	for _, path := range f.needed {
+		if file, err := os.Open(path); err == nil {
+			_ = file.Close()
+		} else if to, _ := filepath.EvalSymlinks(path); errors.Is(err, fs.ErrPermission) {
+			return fmt.Sprintf("tokend cannot read %s (at %s): permission denied; its sandbox knows the directories of its start, so restart tokend", path, to)
+		}
+	}
+	return ""
 }
 
 // linksIn returns the profiles' files in dir that may be stored elsewhere:
@@ -69,6 +95,10 @@ func linksIn(dir string) (links []string) {
 // beside returns the directory of a file to read, because another file may replace
 // that one; or the file alone, where that directory contains the home.
 func beside(file string) string {
+	file, err := filepath.Abs(file)
+	if err != nil {
+		return file
+	}
 	dir := filepath.Dir(file)
 	home, err := os.UserHomeDir()
 	if err != nil {

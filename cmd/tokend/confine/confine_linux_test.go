@@ -1,6 +1,7 @@
 package confine
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -29,6 +30,10 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	case "filtered":
 		tryFiltered()
+	case "remade":
+		tryRemade()
+	case "within reach":
+		tryWithinReach()
 	default:
 		tryFiles(mode)
 	}
@@ -39,7 +44,7 @@ func run(t *testing.T, dir, mode string) string {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "CONFINE_TEST="+mode, "CREDENTIALS_DIRECTORY="+filepath.Join(dir, "credentials"))
+	cmd.Env = append(os.Environ(), "CONFINE_TEST="+mode, "HOME="+filepath.Join(dir, "home"), "CREDENTIALS_DIRECTORY="+filepath.Join(dir, "credentials"))
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -184,6 +189,79 @@ func dial(path string) error {
 		err = c.Close()
 	}
 	return err
+}
+
+// What a rule opens by mistake is found out: the working directory and the home.
+func TestWhatIsWithinReachIsNoticed(t *testing.T) {
+	if _, err := ll.LandlockGetABIVersion(); err != nil {
+		checktest.Unable(t, "this kernel has no Landlock: %v", err)
+	}
+	dir := installation(t)
+	must := func(err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(os.WriteFile(filepath.Join(dir, "home", "file"), nil, 0o600))
+	for _, from := range []string{dir, filepath.Join(dir, "home")} {
+		if got, want := run(t, from, "within reach"), "landlock: not active: tokend can still read "+dir+"/home\n"; got != want {
+			t.Errorf("from %s: got %q, want %q", from, got, want)
+		}
+	}
+	must(os.RemoveAll(filepath.Join(dir, "home")))
+	if got, want := run(t, dir, "within reach"), "landlock: not active: tokend can still read "+dir+"\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// tryWithinReach is confined with a rule for the working directory that no one
+// wants, as "" becomes where a path is made plain.
+func tryWithinReach() {
+	f := Files{read: []string{"."}}
+	fmt.Println(f.Enter())
+}
+
+// A directory that was made again after the start is out of reach, and tokend says
+// so, whichever file of those that other programs write it holds.
+func TestFileInADirectoryThatWasRemade(t *testing.T) {
+	if _, err := ll.LandlockGetABIVersion(); err != nil {
+		checktest.Unable(t, "this kernel has no Landlock: %v", err)
+	}
+	dir := installation(t)
+	cmd := exec.Command(os.Args[0])
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "CONFINE_TEST=remade", "HOME="+dir+"/home")
+	in, err := cmd.StdinPipe()
+	out, err2 := cmd.StdoutPipe()
+	if err := errors.Join(err, err2, cmd.Start()); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewReader(out)
+	next := func() string { text, _ := lines.ReadString('\n'); return text }
+	if got := next(); got != "landlock: ok \n" {
+		t.Errorf("at the start: %q", got)
+	}
+	ca := filepath.Join(dir, "ca")
+	if err := errors.Join(os.RemoveAll(ca), os.Mkdir(ca, 0o700), os.WriteFile(filepath.Join(ca, "ca.pem"), nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	_ = in.Close()
+	if got := next(); !strings.Contains(got, "tokend cannot read "+ca+"/ca.pem") || !strings.Contains(got, "restart tokend") {
+		t.Errorf("after it was made again: %q", got)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+func tryRemade() {
+	dir, _ := os.Getwd()
+	config := profile.DefaultConfig()
+	config.CAFile = filepath.Join(dir, "ca", "ca.pem")
+	f := NewFiles(profile.Dirs{Config: filepath.Join(dir, "config"), State: filepath.Join(dir, "state")}, config, filepath.Join(dir, "run", "s"), "", nil)
+	fmt.Println(f.Enter(), f.Fault())
+	_, _ = os.Stdin.Read(make([]byte, 1)) // until it ends
+	fmt.Println(f.Fault())
 }
 
 // A file to read in the home opens that file, not the home.

@@ -1,13 +1,13 @@
 package confine
 
 import (
-	"errors"
-	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/landlock-lsm/go-landlock/landlock"
 	ll "github.com/landlock-lsm/go-landlock/landlock/syscall"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -21,19 +21,66 @@ const (
 // or why not. The process cannot start programs from then on. Landlock restricts
 // only files here, not sockets.
 func (f Files) Enter() string {
+	probes := f.probes()
 	rules := slices.Concat(allow(mayRead, f.read), allow(mayWrite, f.write), allow(mayRemove, f.remove))
 	if err := landlock.V5.BestEffort().RestrictPaths(rules...); err != nil {
 		return "landlock: not active: " + err.Error()
 	}
 	// A kernel without Landlock, and a filter of system calls that hides it, make
 	// the same impression as success: so try something forbidden.
-	if root, err := os.Open("/"); !errors.Is(err, fs.ErrPermission) {
-		if err == nil {
-			_ = root.Close()
+	for _, path := range probes {
+		switch err := openable(path); {
+		case err == nil && path == "/":
+			return "landlock: not active: the kernel does not offer it, or the service's SystemCallFilter= forbids it"
+		case err == nil:
+			return "landlock: not active: tokend can still read " + path
 		}
-		return "landlock: not active: the kernel does not offer it, or the service's SystemCallFilter= forbids it"
 	}
 	return "landlock: ok"
+}
+
+// probes returns what no rule allows: the root, the home and the working directory,
+// and a file of each.
+func (f Files) probes() (paths []string) {
+	home, _ := os.UserHomeDir()
+	here, _ := os.Getwd()
+	for _, dir := range []string{"/", home, here} {
+		tries := []string{dir}
+		entries, _ := os.ReadDir(dir)
+		for _, e := range entries {
+			if path := filepath.Join(dir, e.Name()); e.Type().IsRegular() && openable(path) == nil {
+				tries = append(tries, path)
+				break
+			}
+		}
+		for _, path := range tries {
+			if openable(path) == nil && !f.allows(path) {
+				paths = append(paths, path)
+			}
+		}
+	}
+	return paths
+}
+
+// allows reports whether a rule covers path.
+func (f Files) allows(path string) bool {
+	path, _ = filepath.EvalSymlinks(path)
+	return slices.ContainsFunc(slices.Concat(f.read, f.write), func(allowed string) bool {
+		real, err := filepath.EvalSymlinks(allowed)
+		if err != nil || allowed == "" {
+			return false
+		}
+		below, err := filepath.Rel(real, path)
+		return err == nil && filepath.IsLocal(below)
+	})
+}
+
+func openable(path string) error {
+	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err == nil {
+		_ = file.Close()
+	}
+	return err
 }
 
 // allow returns rules for the paths that exist, for a file with those rights that
