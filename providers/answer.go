@@ -1,6 +1,7 @@
 package providers
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -32,8 +33,8 @@ type answer struct {
 	most     int // bytes of the body, maxAnswer if 0
 }
 
-// object decodes the body, which must be application/json. The error says what it
-// is instead, in words that follow "answered with".
+// object decodes the body, a JSON object whatever its type is said to be. The error
+// says what it is instead, in words that follow "answered with".
 func (a answer) object() (strictjson.Object, error) {
 	if encoding := a.header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
 		return nil, errors.New("a compressed body, which tokend did not ask for")
@@ -41,14 +42,18 @@ func (a answer) object() (strictjson.Object, error) {
 	if most := cmp.Or(a.most, maxAnswer); len(a.body) > most {
 		return nil, fmt.Errorf("more than %d KiB", most>>10)
 	}
-	media, _, err := mime.ParseMediaType(a.header.Get("Content-Type"))
-	switch {
-	case err == nil && media == "application/json":
-		return strictjson.Parse(a.body)
-	case err == nil && media == "text/html":
-		return nil, errHTML
+	o, err := strictjson.Parse(bytes.TrimPrefix(a.body, []byte("\ufeff")))
+	if err == nil {
+		return o, nil
 	}
-	return nil, errors.New("something that is not application/json")
+	media, _, _ := mime.ParseMediaType(cmp.Or(a.header.Get("Content-Type"), http.DetectContentType(a.body)))
+	switch {
+	case media == "text/html":
+		return nil, errHTML
+	case strings.HasSuffix(media, "json"), json.Valid(a.body):
+		return nil, err
+	}
+	return nil, errors.New("something that is not JSON")
 }
 
 // errHTML is the error for a page for people.
@@ -72,8 +77,11 @@ func (a answer) finding(topic string) finding {
 // often it is not the issuer that answers, so the next try may succeed.
 func (a answer) nonsense(fault error) finding {
 	f := finding{topicBadAnswer, fmt.Sprintf("answered %s with %v", statusText(a.status), fault)}
-	if errors.Is(fault, errHTML) {
+	switch {
+	case errors.Is(fault, errHTML):
 		f.topic = "html-answer"
+	case errors.Is(fault, errTokenType):
+		f.topic = "token-type"
 	}
 	return f
 }
@@ -96,15 +104,32 @@ func absent(m strictjson.Object, name string) bool {
 	return !ok || string(v) == "null"
 }
 
+// errTokenType marks an error about a token that asking again does not change.
+var errTokenType = errors.New("token_type")
+
+// checkType refuses a token of another type than Bearer and the one that the profile
+// accepts. q holds what must not be shown.
+func (e *endpoint) checkType(m strictjson.Object, q quoter) error {
+	accepted, came := e.settings.TokenType, m.Text("token_type")
+	switch {
+	case strings.EqualFold(came, "Bearer"), came != "" && strings.EqualFold(came, accepted), came == "" && accepted == noTokenType:
+		return nil
+	case came == "":
+		return fmt.Errorf("a token without %w; if it is used like Bearer, set token_type = %q in the profile", errTokenType, noTokenType)
+	}
+	came = q.quote(came)
+	return fmt.Errorf("a token of the %w %q; if it is used like Bearer, set token_type = %[2]q in the profile", errTokenType, came)
+}
+
 // grant reads a successful answer (RFC 6749 §5.1). The error's words follow
 // "answered with".
-func (e *endpoint) grant(m strictjson.Object, received time.Time) (token.Token, error) {
+func (e *endpoint) grant(m strictjson.Object, received time.Time, q quoter) (token.Token, error) {
 	secret, err := tokenIn(m, "access_token")
 	if err != nil {
 		return token.Token{}, err
 	}
-	if !strings.EqualFold(m.Text("token_type"), "Bearer") {
-		return token.Token{}, errors.New("a token_type other than Bearer")
+	if err := e.checkType(m, append(newQuoter([]token.Secret{secret}), q...)); err != nil {
+		return token.Token{}, err
 	}
 	scope := m.Text("scope")
 	if checkScope("scope", scope) != nil {

@@ -18,7 +18,7 @@ func testEndpoint() *endpoint {
 // grantOf reads a successful answer that came at now.
 func grantOf(t *testing.T, now time.Time, body string) (token.Token, error) {
 	t.Helper()
-	return testEndpoint().grant(must[strictjson.Object](t)(strictjson.Parse([]byte(body))), now)
+	return testEndpoint().grant(must[strictjson.Object](t)(strictjson.Parse([]byte(body))), now, nil)
 }
 
 // Case 45.
@@ -112,9 +112,20 @@ func TestOnlyVisibleASCIIIsAnAccessToken(t *testing.T) {
 }
 
 func TestTokenTypes(t *testing.T) {
-	for value, ok := range map[string]bool{`"Bearer"`: true, `"bearer"`: true, `"BEARER"`: true, `"DPoP"`: false, `"mac"`: false, `""`: false, `null`: false, `1`: false} {
-		if _, err := grantOf(t, time.Now(), `{"access_token":"abc","token_type":`+value+`}`); (err == nil) != ok {
-			t.Errorf("token_type %s: %v", value, err)
+	for _, c := range []struct{ accepted, value, want string }{
+		{"Bearer", `"Bearer"`, ""}, {"Bearer", `"bearer"`, ""}, {"DPoP", `"BEARER"`, ""}, {"none", `"Bearer"`, ""},
+		{"jwt", `"JWT"`, ""}, {"none", `""`, ""}, {"none", `null`, ""}, {"none", `1`, ""},
+		{"Bearer", `"DPoP"`, `a token of the token_type "DPoP"; if it is used like Bearer, set token_type = "DPoP" in the profile`},
+		{"none", `"mac"`, `a token of the token_type "mac"; if it is used like Bearer, set token_type = "mac" in the profile`},
+		{"Bearer", `null`, `a token without token_type; if it is used like Bearer, set token_type = "none" in the profile`},
+		{"Bearer", `1`, `a token without token_type; if it is used like Bearer, set token_type = "none" in the profile`},
+		{"Bearer", `"x-Canary-token x"`, `a token of the token_type "[redacted]"; if it is used like Bearer, set token_type = "[redacted]" in the profile`},
+	} {
+		e := testEndpoint()
+		e.settings.TokenType = c.accepted
+		tok, err := e.grant(must[strictjson.Object](t)(strictjson.Parse([]byte(`{"access_token":"Canary-token","token_type":`+c.value+`}`))), time.Now(), nil)
+		if c.want == "" && (err != nil || tok.Type != "Bearer") || c.want != "" && (err == nil || err.Error() != c.want) {
+			t.Errorf("token_type %s, %s accepted: %v", c.value, c.accepted, err)
 		}
 	}
 }
@@ -137,14 +148,18 @@ func TestBadAnswers(t *testing.T) {
 		"surrounded":       {"application/json", "", " \n" + fine + "\n", ""},
 		"gzip":             {"application/json", "gzip", fine, "a compressed body, which tokend did not ask for"},
 		"HTML":             {"text/html", "", "<html>", "an HTML page; a proxy or a login page may stand in between"},
-		"plain":            {"text/plain", "", fine, "something that is not application/json"},
-		"no type":          {"", "", fine, "something that is not application/json"},
-		"lookalike":        {"application/jsonp", "", fine, "something that is not application/json"},
+		"JSON as plain":    {"text/plain; charset=utf-8", "", fine, ""},
+		"JSON as HTML":     {"text/html", "", fine, ""},
+		"JSON as bytes":    {"application/octet-stream", "", fine, ""},
+		"bad type":         {"json;;", "", fine, ""},
+		"no type":          {"", "", fine, ""},
+		"plain":            {"text/plain", "", "access_token=abc&token_type=bearer", "something that is not JSON"},
+		"HTML, no type":    {"", "", "<!doctype html><html>", "an HTML page; a proxy or a login page may stand in between"},
 		"too long":         {"application/json", "", strings.Repeat(" ", maxAnswer) + fine, "more than 256 KiB"},
 		"empty":            {"application/json", "", "", "invalid JSON"},
 		"truncated":        {"application/json", "", fine[:20], "invalid JSON"},
 		"trailing":         {"application/json", "", fine + "{}", "invalid JSON"},
-		"BOM":              {"application/json", "", "\ufeff" + fine, "JSON after a byte order mark"},
+		"BOM":              {"application/json", "", "\ufeff" + fine, ""},
 		"array":            {"application/json", "", "[" + fine + "]", "JSON that is not an object"},
 		"string":           {"application/json", "", `"abc"`, "JSON that is not an object"},
 		"null":             {"application/json", "", `null`, "JSON that is not an object"},

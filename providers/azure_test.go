@@ -352,11 +352,11 @@ func TestAzurePrepareRefuses(t *testing.T) {
 		"wrong password":    {map[string]string{"pfx": pfx, "pfx_password": "px"}, nil, "pfx_password", password},
 		"no PFX":            {map[string]string{"pfx": "abc"}, nil, "pfx", "the pfx cannot be read as PKCS #12 with one certificate and its key"},
 		"ID for value":      {map[string]string{"client_secret": "00001111-aaaa-2222-BBBB-3333cccc4444"}, nil, "client_secret", "client_secret looks like the secret's ID; use its value, which the portal shows only once, when you create the secret"},
-		"line in secret":    {map[string]string{"client_secret": "abc\ndef"}, nil, "client_secret", "client_secret contains a space, a line break or an invisible character"},
-		"space in secret":   {map[string]string{"client_secret": " abc"}, nil, "client_secret", "client_secret contains a space, a line break or an invisible character"},
-		"hidden in secret":  {map[string]string{"client_secret": "abc\u200b"}, nil, "client_secret", "client_secret contains a space, a line break or an invisible character"},
+		"line in secret":    {map[string]string{"client_secret": "abc\ndef"}, nil, "client_secret", "client_secret contains a line break or an invisible character"},
+		"space in secret":   {map[string]string{"client_secret": " abc"}, nil, "client_secret", "client_secret begins or ends with a space, which is a sign of a slip in copying"},
+		"hidden in secret":  {map[string]string{"client_secret": "abc\u200b"}, nil, "client_secret", "client_secret contains a line break or an invisible character"},
 		"newline as secret": {map[string]string{"client_secret": "\n"}, nil, "client_secret", "client_secret is empty"},
-		"bytes as secret":   {map[string]string{"client_secret": "\xff\xfe"}, nil, "client_secret", "client_secret contains a space, a line break or an invisible character"},
+		"bytes as secret":   {map[string]string{"client_secret": "\xff\xfe"}, nil, "client_secret", "client_secret contains a line break or an invisible character"},
 		"PEM as secret":     {map[string]string{"client_secret": text(key)}, nil, "client_secret", "client_secret is a PEM file; use the text of a secret"},
 	} {
 		a := handed(c.settings, c.secrets)

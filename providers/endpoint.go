@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/base64"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -18,8 +19,12 @@ import (
 type endpointSettings struct {
 	UserAgent       string   `toml:"user_agent" default:"tokend" doc:"User-Agent of the requests to the issuer, and of tokenctl curl"`
 	DefaultLifetime duration `toml:"default_lifetime" default:"5m" doc:"how long a token lives when the issuer does not say"`
+	TokenType       string   `toml:"token_type" default:"Bearer" doc:"token_type to accept besides Bearer, none for an answer without one"`
 	MaxLifetime     duration `toml:"max_lifetime" default:"24h" doc:"how long a token lives at most, whatever the issuer says"`
 }
+
+// noTokenType is the TokenType of answers without one.
+const noTokenType = "none"
 
 // An endpoint is a token endpoint (RFC 6749 §3.2).
 type endpoint struct {
@@ -117,10 +122,14 @@ func (e *endpoint) ask(ctx context.Context, r *request) (token.Token, error) {
 	}
 	var t token.Token
 	if fault == nil {
-		t, fault = e.grant(m, a.received)
+		t, fault = e.grant(m, a.received, quoter)
 	}
 	if fault != nil {
-		return token.Token{}, a.unavailable(e.host, a.nonsense(fault))
+		err := a.unavailable(e.host, a.nonsense(fault))
+		if errors.Is(fault, errTokenType) {
+			err.Code, err.RetryAt = token.ErrRejected, time.Time{}
+		}
+		return token.Token{}, err
 	}
 	t.Scope = quoter.redact(t.Scope)
 	t.Skew = a.skew()

@@ -336,6 +336,14 @@ func TestEveryKindThroughTheSameAnswers(t *testing.T) {
 			"refused the request: invalid_client: no such client", 0},
 		{"refusal as 401", providertest.Refuse(401, "invalid_client", ""), token.ErrRejected, "invalid_client",
 			"refused the request: invalid_client", 0},
+		{"refusal as plain text", providertest.Answer(400, "text/plain", `{"error":"invalid_client"}`), token.ErrRejected, "invalid_client",
+			"refused the request: invalid_client", 0},
+		{"refusal as HTML", providertest.Answer(403, "text/html", `{"error":"invalid_grant"}`), token.ErrRejected, "invalid_grant",
+			"refused the request: invalid_grant", 0},
+		{"refusal without a type", providertest.Answer(401, "", `{"error":"invalid_client"}`), token.ErrRejected, "invalid_client",
+			"refused the request: invalid_client", 0},
+		{"another type of token", providertest.Answer(200, "application/json", `{"access_token":"0123456789abcdef","token_type":"mac"}`), token.ErrRejected, "",
+			`answered 200 OK with a token of the token_type "mac"; if it is used like Bearer, set token_type = "mac" in the profile`, 0},
 		{"refusal as 200", providertest.Refuse(200, "invalid_grant", "no"), token.ErrRejected, "invalid_grant",
 			"refused the request: invalid_grant: no", 0},
 		{"transient refusal", providertest.Refuse(400, "temporarily_unavailable", ""), token.ErrUnavailable, "temporarily_unavailable",
@@ -382,7 +390,11 @@ func TestEveryKindThroughTheSameAnswers(t *testing.T) {
 					if !errors.As(err, &e) || !errors.Is(err, a.code) || e.OAuth != a.oauth {
 						t.Fatalf("got %#v, want %s %q", err, a.code, a.oauth)
 					}
-					if want := host + " " + a.text; a.text != "" && e.Message != want {
+					other := map[string]string{"oauth2 basic": authPost, "oauth2 post": authBasic}[tr.name]
+					if other != "" && a.oauth == "invalid_client" {
+						a.text += fmt.Sprintf("; if client ID and secret are right, the issuer may want them by auth = %q", other)
+					}
+					if want := host + " " + a.text; !strings.HasPrefix(a.name, "echo") && a.text != "" && e.Message != want {
 						t.Errorf("message is %q\nwant       %q", e.Message, want)
 					}
 					if got := time.Until(e.RetryAt).Round(10 * time.Second); a.retry > 0 && got != a.retry || a.retry == 0 && !e.RetryAt.IsZero() {

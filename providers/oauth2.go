@@ -3,6 +3,7 @@ package providers
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"net/url"
 	"strings"
 	"time"
@@ -49,7 +50,18 @@ func (s *oauth2Settings) open(env Env) (any, error) {
 	if err := cmp.Or(checkScope("scopes", strings.Join(s.Scopes, " ")), form); err != nil {
 		return nil, err
 	}
+	e.explain = s.explain
 	return &minter{endpoint: e, grantType: grantClientCredentials, form: s.Form, aim: s.aim, prove: prove}, nil
+}
+
+// explain names the other way to send a client secret, where the issuer may not read
+// the one that was used: it finds no client then.
+func (s *oauth2Settings) explain(r *refusal) {
+	other := map[string]string{authBasic: authPost, authPost: authBasic}[s.Auth]
+	noClient := r.oauth == "invalid_client" || r.oauth == "invalid_request" && strings.Contains(r.description, "client")
+	if other != "" && noClient {
+		r.advice = fmt.Sprintf("; if client ID and secret are right, the issuer may want them by auth = %q", other)
+	}
 }
 
 func (s *oauth2Settings) prover(env Env) (prover, error) {

@@ -29,6 +29,8 @@ type refusal struct {
 	// do. A passing refusal may be gone at the next try.
 	detail, topic string
 	passing       bool
+	// advice follows the issuer's own words.
+	advice string
 }
 
 // A finding is why there is no token: the topic of docs/errors.md, and words
@@ -114,7 +116,7 @@ func (r *refusal) words(status int) string {
 	if !strings.Contains(r.description, r.detail) {
 		text += " (" + r.detail + ")"
 	}
-	return text
+	return text + r.advice
 }
 
 // clockWords say how far this machine's clock is off, if that is far.

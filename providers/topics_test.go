@@ -101,6 +101,7 @@ func TestEveryErrorHasATopicAndEveryTopicAnError(t *testing.T) {
 		"redirect":                providertest.Redirect(302, "https://elsewhere.example"),
 		"html-answer":             providertest.Answer(200, "text/html", "<form>"),
 		"bad-answer":              providertest.Answer(200, "application/json", "{}"),
+		"token-type":              providertest.Answer(200, "application/json", `{"access_token":"a"}`),
 		"no-endpoint":             providertest.Status(404, ""),
 		"blocked":                 providertest.Status(403, ""),
 		"rate-limit":              providertest.Status(429, ""),

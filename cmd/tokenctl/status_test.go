@@ -139,7 +139,7 @@ func TestOneProfileIsShownAtLength(t *testing.T) {
 	p.Tokens[0].Content = &token.ClaimsPreview{Format: "opaque"}
 	p.Tokens[0].Error = &token.Error{Code: token.ErrRejected, OAuth: "invalid_client", Topic: "invalid_client", Message: "idp says no", RetryAt: now.Add(5*time.Minute + time.Second)}
 	r = call(t, socket, nil, "status", "clms")
-	for _, want := range []string{"token      opaque", "The last attempt failed\n  idp says no; ", "tokenctl rotate clms.\n", "  See: tokenctl explain invalid_client\n"} {
+	for _, want := range []string{"token      opaque", "The last attempt failed\n  idp says no; ", "tokenctl rotate clms", "  See: tokenctl explain invalid_client\n"} {
 		if !strings.Contains(r.out, want) {
 			t.Errorf("lacks %q:\n%s", want, r.out)
 		}

@@ -93,7 +93,7 @@ func TestHintsExplainRefusals(t *testing.T) {
 		{&token.Error{Code: token.ErrUnavailable, Topic: "outage"}, Situation{Command: "add"}, "Try again later, or keep it untested with --no-check.\n"},
 		{&token.Error{Code: token.ErrUnavailable, Topic: "tls-wrong-name"}, s, "tls-wrong-name: write the name that the certificate has."},
 		{&token.Error{Code: token.ErrUnavailable, Topic: "tls-wrong-name"}, Situation{Command: "add"}, "\nNothing was saved."},
-		{refused("invalid_client", ""), Situation{Command: "add"}, "or hand in another secret: run this command again.\nNothing was saved."},
+		{refused("invalid_client", ""), Situation{Command: "add"}, "or hand in another secret: run this command again. If they are right, "},
 		{&token.Error{Code: token.ErrRejected, Topic: "AADSTS7000215"}, s, "See: tokenctl explain AADSTS7000215"},
 		{&token.Error{Code: token.ErrUnavailable, Topic: "tls-wrong-name", RetryAt: now.Add(42 * time.Second)}, s, "tls-wrong-name: write the name"},
 		{&token.Error{Code: token.ErrUnavailable, Topic: "host-not-found"}, Situation{Command: "add", Profile: "x"}, "compare the endpoint in what you gave with"},
