@@ -177,6 +177,10 @@ func TestAWarningAboutASinkThatCannotBeWritten(t *testing.T) {
 	open := filepath.Join(dir, "open")
 	must(t, os.Mkdir(open, 0o777))
 	must(t, os.Chmod(open, 0o777))
+	sticky := filepath.Join(dir, "sticky")
+	must(t, os.Mkdir(sticky, 0o700))
+	must(t, os.Chmod(sticky, os.ModeSticky|0o777))
+	must(t, os.Symlink(dir, filepath.Join(sticky, "link")))
 	team := filepath.Join(dir, "team")
 	must(t, os.Mkdir(team, 0o700))
 	must(t, os.Chmod(team, 0o770))
@@ -189,6 +193,7 @@ func TestAWarningAboutASinkThatCannotBeWritten(t *testing.T) {
 		sinkOf(filepath.Join(open, "x"), ""):                 "others can write directory",
 		sinkOf(filepath.Join(team, "x"), ""):                 "chmod go-w " + team,
 		sinkOf(link, ""):                                     "did not write",
+		sinkOf(filepath.Join(sticky, "link", "x"), ""):       "sticky/link is a link where another user can put one",
 		sinkOf(precious, ""):                                 "did not write",
 		sinkOf(filepath.Join(dir, "x"), `min_ttl = "2h"`):    "tokens live 1h0m0s",
 		sinkOf(filepath.Join(dir, "x"), `format = "netrc"`):  "hosts",

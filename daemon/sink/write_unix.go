@@ -84,20 +84,17 @@ func remove(path string, isOurs func(uint64) bool) error {
 // newName is the name of a sink's next file while it is written.
 func newName(name string) string { return "." + name + ".tokend" }
 
-// identify returns the inode of a regular file in a directory. Over a restart the
-// numbers of devices may change; a file is on that of its directory.
+// identify returns the inode of a regular file in a directory. Its device is that of
+// the directory, or it can neither be replaced nor removed.
 func identify(dir int, name string) (uint64, error) {
-	var d, f unix.Stat_t
-	if err := unix.Fstat(dir, &d); err != nil {
+	var st unix.Stat_t
+	if err := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return 0, err
 	}
-	if err := unix.Fstatat(dir, name, &f, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		return 0, err
-	}
-	if f.Mode&unix.S_IFMT != unix.S_IFREG || f.Dev != d.Dev {
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return 0, errForeign
 	}
-	return f.Ino, nil
+	return st.Ino, nil
 }
 
 // openDir opens a directory, whatever becomes of its path meanwhile. It follows a
@@ -121,7 +118,7 @@ func openDir(path string, links int) (*os.File, error) {
 	if failed != nil || links == 0 {
 		return nil, fmt.Errorf("directory %s: %w", path, err)
 	}
-	if owner, mode, err := ownerOf(parent); err != nil || owner != 0 && owner != os.Geteuid() || mode&0o022 != 0 {
+	if owner, mode := whoWrites(parent); owner != 0 && owner != os.Geteuid() || mode&0o022 != 0 {
 		return nil, fmt.Errorf("%s is a link where another user can put one; write the path without it", path)
 	}
 	link := string(target[:n])
@@ -137,12 +134,8 @@ const maxLinks = 40 // as in Linux
 // unless the file is for that user.
 func checkDir(dir *os.File, s profile.Sink) error {
 	path := filepath.Dir(s.Path)
-	owner, mode, err := ownerOf(dir)
-	if err != nil {
-		return err
-	}
 	uid, _, err := s.IDs()
-	switch {
+	switch owner, mode := whoWrites(dir); {
 	case err != nil:
 		return err
 	case owner != 0 && owner != os.Geteuid() && owner != uid:
@@ -153,10 +146,13 @@ func checkDir(dir *os.File, s profile.Sink) error {
 	return nil
 }
 
-func ownerOf(dir *os.File) (uid int, mode uint32, err error) {
+// whoWrites returns the owner and the mode of an open directory.
+func whoWrites(dir *os.File) (owner int, mode uint32) {
 	var st unix.Stat_t
-	err = unix.Fstat(int(dir.Fd()), &st)
-	return int(st.Uid), uint32(st.Mode), err
+	if unix.Fstat(int(dir.Fd()), &st) != nil {
+		return -1, 0o777
+	}
+	return int(st.Uid), uint32(st.Mode)
 }
 
 // giveAway gives a new file its owner, group and mode.

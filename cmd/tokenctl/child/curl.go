@@ -160,24 +160,33 @@ func (c *curlCall) args() (args []string) {
 	return append(append(args, "--"), c.urls...)
 }
 
-// redirects returns configuration lines that bound where --location leads. curl
-// drops the credential at a redirect to another host, but before 7.83 not at one
-// to another port or to plain http (CVE-2022-27774): such a one fails.
-func (c *curlCall) redirects() (lines string) {
-	schemes := "=http,https"
-	var others string
+// config adds to the configuration lines of a credential those that keep it in its
+// place. curl drops it at a redirect to another host, but before 7.83 not at one to
+// another port or to plain http (CVE-2022-27774): such a one fails.
+func (c *curlCall) config(lines []byte) []byte {
+	lines = append(lines, "globoff\n"...)
+	if agent := c.profile.Settings.Text("user_agent"); agent != "" && !c.has("user-agent") {
+		lines = append(lines, "user-agent = "+format.CurlQuote(agent)+"\n"...) // --header counts more
+	}
+	if c.plain {
+		lines = append(lines, "noproxy = \"*\"\n"...) // a proxy would read along
+	}
+	if !c.has("location") {
+		return lines
+	}
+	schemes, others := "=http,https", ""
 	for _, target := range c.urls {
 		scheme, place, _ := strings.Cut(token.Origin(target), "://")
 		if scheme == "https" {
 			schemes = "=https"
 		}
-		lines += "connect-to = " + format.CurlQuote(place+":"+place) + "\n"
+		lines = append(lines, "connect-to = "+format.CurlQuote(place+":"+place)+"\n"...)
 		host := place[:strings.LastIndexByte(place, ':')]
 		for _, spelling := range []string{host, host + "."} {
 			others += "connect-to = " + format.CurlQuote(spelling+"::redirect-to-another-port.invalid:0") + "\n"
 		}
 	}
-	return lines + others + "proto-redir = " + format.CurlQuote(schemes) + "\n" // the first that fits counts
+	return append(lines, others+"proto-redir = "+format.CurlQuote(schemes)+"\n"...) // the first that fits counts
 }
 
 func (c *curlCall) has(names ...string) bool {
@@ -341,16 +350,7 @@ func (c *curlCall) run(lines []byte, replace func() []byte) error {
 	if err = cmp.Or(err, failed); err != nil {
 		return err
 	}
-	lines = append(lines, "globoff\n"...)
-	if agent := c.profile.Settings.Text("user_agent"); agent != "" && !c.has("user-agent") {
-		lines = append(lines, "user-agent = "+format.CurlQuote(agent)+"\n"...) // --header counts more
-	}
-	if c.has("location") {
-		lines = append(lines, c.redirects()...)
-	}
-	if c.plain {
-		lines = append(lines, "noproxy = \"*\"\n"...) // a proxy would read along
-	}
+	lines = c.config(lines)
 	// -q has to come first: then curl does not read ~/.curlrc.
 	cmd := exec.Command("curl", append([]string{"-q", "-K", "/dev/fd/3"}, c.args()...)...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = c.In, c.Out.W, c.Err.W, []*os.File{config, headersEnd}
