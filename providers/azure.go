@@ -18,6 +18,7 @@ import (
 
 	"tokend/providers/jose"
 	"tokend/providers/token"
+	"tokend/providers/token/input"
 )
 
 type azureSettings struct {
@@ -178,9 +179,9 @@ func handedCertificate(a *token.CreateProfile) (string, error) {
 		return "", invalid("certificate", "certificate is given twice, as a setting and as a file")
 	case setting != "":
 		a.Secrets["certificate"] = token.NewSecret(setting)
-		return setting, nil
+		return input.Key(setting), nil
 	}
-	return secret.Reveal(), nil
+	return input.Key(secret.Reveal()), nil
 }
 
 func prepareAzureSecret(a *token.CreateProfile) error {

@@ -131,7 +131,7 @@ func TestAzureSettingsAreChecked(t *testing.T) {
 		"user in authority":   {"authority", "a@evil.example", "authority must be a bare host such as login.microsoftonline.us"},
 		"algorithm":           {"algorithm", "HS256", `algorithm "HS256" is neither PS256 nor RS256`},
 		"key in certificate":  {"certificate", "-----BEGIN PRIVATE KEY-----", "certificate contains a private key, which must not be in a file"},
-		"no certificate":      {"certificate", "nonsense", "certificate cannot be used: it contains no certificate in PEM"},
+		"no certificate":      {"certificate", "nonsense", "certificate cannot be used: it contains no certificate in PEM or DER"},
 		"damaged certificate": {"certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "certificate cannot be used: it contains a damaged certificate"},
 	} {
 		_, err := opens("azure", changed(t, "azure", c.setting, c.value))
@@ -343,7 +343,7 @@ func TestAzurePrepareRefuses(t *testing.T) {
 		"expired": {map[string]string{"certificate": old, "private_key": text(key)}, nil, "certificate",
 			"the certificate expired on 2020-01-02"},
 		"no PEM": {map[string]string{"certificate": "abc", "private_key": text(key)}, nil, "certificate",
-			"certificate cannot be used: it contains no certificate in PEM"},
+			"certificate cannot be used: it contains no certificate in PEM or DER"},
 		"key as a setting": {nil, map[string]any{"certificate": cert + text(key)}, "certificate",
 			"certificate contains a private key and cannot be a setting"},
 		"certificate twice": {map[string]string{"certificate": cert + text(key)}, map[string]any{"certificate": cert}, "certificate",
@@ -356,7 +356,7 @@ func TestAzurePrepareRefuses(t *testing.T) {
 		"space in secret":   {map[string]string{"client_secret": " abc"}, nil, "client_secret", "client_secret begins or ends with a space, which is a sign of a slip in copying"},
 		"hidden in secret":  {map[string]string{"client_secret": "abc\u200b"}, nil, "client_secret", "client_secret contains a line break or an invisible character"},
 		"newline as secret": {map[string]string{"client_secret": "\n"}, nil, "client_secret", "client_secret is empty"},
-		"bytes as secret":   {map[string]string{"client_secret": "\xff\xfe"}, nil, "client_secret", "client_secret contains a line break or an invisible character"},
+		"bytes as secret":   {map[string]string{"client_secret": "\xff\xf1"}, nil, "client_secret", "client_secret contains a line break or an invisible character"},
 		"PEM as secret":     {map[string]string{"client_secret": text(key)}, nil, "client_secret", "client_secret is a PEM file; use the text of a secret"},
 	} {
 		a := handed(c.settings, c.secrets)

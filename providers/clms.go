@@ -8,6 +8,7 @@ import (
 	"tokend/providers/jose"
 	"tokend/providers/strictjson"
 	"tokend/providers/token"
+	"tokend/providers/token/input"
 )
 
 // clmsSettings come with the service key; you need to write none.
@@ -66,12 +67,13 @@ func (s *clmsSettings) prepare(a *token.CreateProfile) error {
 // parseServiceKey parses the JSON file from CLMS, which has more members than
 // tokend needs.
 func parseServiceKey(text string) (strictjson.Object, error) {
-	text = strings.TrimPrefix(text, "\ufeff") // some editors add it
-	if strings.Contains(text, "-----BEGIN ") && !strings.HasPrefix(strings.TrimSpace(text), "{") {
-		return nil, invalid("service_key", "the service key is a PEM file; use the whole JSON file")
-	}
 	m, err := strictjson.Parse([]byte(text))
-	if err != nil {
+	switch what := input.What(text); {
+	case err != nil && strings.Contains(text, "-----BEGIN ") && !strings.HasPrefix(strings.TrimSpace(text), "{"):
+		return nil, invalid("service_key", "the service key is a PEM file; use the whole JSON file")
+	case err != nil && what != "":
+		return nil, invalid("service_key", "the service key is %s", what)
+	case err != nil:
 		return nil, invalid("service_key", "the service key is %v", err)
 	}
 	for _, name := range []string{"client_id", "user_id", "token_uri", "private_key"} {

@@ -162,7 +162,7 @@ func TestCLMSPrepareRefuses(t *testing.T) {
 		"both":    {map[string]string{"service_key": file, "private_key": pemKey}, nil, "service_key", choice},
 		"PEM": {map[string]string{"service_key": pemKey}, nil, "service_key",
 			"the service key is a PEM file; use the whole JSON file"},
-		"no JSON":       {map[string]string{"service_key": "{"}, nil, "service_key", "the service key is invalid JSON"},
+		"no JSON":       {map[string]string{"service_key": "{"}, nil, "service_key", "the service key is cut off: its last brace is missing"},
 		"no client_id":  {map[string]string{"service_key": with("client_id", nil)}, nil, "service_key", "the service key has no client_id"},
 		"no user_id":    {map[string]string{"service_key": with("user_id", 5)}, nil, "service_key", "the service key has no user_id"},
 		"no token_uri":  {map[string]string{"service_key": with("token_uri", "")}, nil, "service_key", "the service key has no token_uri"},

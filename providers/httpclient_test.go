@@ -335,7 +335,7 @@ func TestHTTPConfigIsChecked(t *testing.T) {
 	}{
 		"a device":        {HTTPConfig{CAFile: os.DevNull}, "ca_file", "ca_file cannot be read: " + os.DevNull + " is not a regular file"},
 		"missing CA file": {HTTPConfig{CAFile: filepath.Join(dir, "none")}, "ca_file", "ca_file cannot be read: "},
-		"empty CA file":   {HTTPConfig{CAFile: empty}, "ca_file", empty + " contains no certificate in PEM"},
+		"empty CA file":   {HTTPConfig{CAFile: empty}, "ca_file", empty + " contains no certificate: it is neither PEM nor DER"},
 		"proxy no URL":    {HTTPConfig{Proxy: "proxy.example"}, "proxy", "proxy must be a URL with http, https or socks5, such as http://proxy.example:3128, or none"},
 		"proxy scheme":    {HTTPConfig{Proxy: "ftp://proxy.example"}, "proxy", "proxy must be a URL with http, https or socks5, such as http://proxy.example:3128, or none"},
 	} {

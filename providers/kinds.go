@@ -9,6 +9,7 @@ import (
 
 	"tokend/providers/token"
 	"tokend/providers/token/erase"
+	"tokend/providers/token/input"
 )
 
 // Env is what a provider may use.
@@ -112,7 +113,7 @@ func (k Kind) Prepare(a *token.CreateProfile) error {
 	maps.Copy(draft.Settings, a.Settings)
 	for name, secret := range a.Secrets {
 		if !secret.IsZero() {
-			draft.Secrets[name] = secret
+			draft.Secrets[name] = token.NewSecret(input.Text(secret.Reveal()))
 		}
 	}
 	var err error

@@ -1,6 +1,7 @@
 package providers
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"io/fs"
@@ -12,7 +13,9 @@ import (
 	"sync"
 	"time"
 
+	"tokend/providers/jose"
 	"tokend/providers/token"
+	"tokend/providers/token/input"
 )
 
 // A transport makes requests over TLS 1.2 or later. It trusts the authorities of the
@@ -40,8 +43,8 @@ func newTransport(caFile string, config *http.Transport) (*transport, error) {
 	if t.pem, err = token.ReadConfig(caFile); err != nil {
 		return nil, &token.Error{Code: token.ErrInvalid, Field: "ca_file", Message: "ca_file cannot be read: " + token.FileFault(err), Cause: err}
 	}
-	if !x509.NewCertPool().AppendCertsFromPEM(t.pem) {
-		return nil, invalid("ca_file", "%s contains no certificate in PEM", caFile)
+	if t.pem = authorities(t.pem); !x509.NewCertPool().AppendCertsFromPEM(t.pem) {
+		return nil, invalid("ca_file", "%s contains no certificate: it is %s", caFile, cmp.Or(input.What(string(t.pem)), "neither PEM nor DER"))
 	}
 	return t, nil
 }
@@ -84,14 +87,23 @@ func (t *transport) after(failed *http.Transport) *http.Transport {
 	return next
 }
 
+// authorities returns the content of a ca_file as PEM.
+func authorities(content []byte) []byte {
+	text := input.Key(string(content))
+	if all, err := x509.ParseCertificates([]byte(text)); err == nil && len(all) > 0 {
+		text = jose.EncodeCertificates(all)
+	}
+	return []byte(text)
+}
+
 // roots reads the authorities. t.mu is held.
 func (t *transport) roots() *x509.CertPool {
 	roots := systemRoots()
 	if t.caFile == "" {
 		return roots
 	}
-	if text, err := token.ReadConfig(t.caFile); err == nil && x509.NewCertPool().AppendCertsFromPEM(text) {
-		t.pem = text
+	if text, err := token.ReadConfig(t.caFile); err == nil && x509.NewCertPool().AppendCertsFromPEM(authorities(text)) {
+		t.pem = authorities(text)
 	}
 	roots.AppendCertsFromPEM(t.pem)
 	return roots

@@ -254,11 +254,11 @@ func TestAddSaysWhyAFileCannotBeTaken(t *testing.T) {
 	many := writeSecret(t, "many.env", "API_CLIENT_ID=a\nAPI_CLIENT_SECRET=b\nARM_CLIENT_ID=a\nARM_TENANT_ID=t\nARM_CLIENT_SECRET=b\n")
 	person := writeSecret(t, "adc.json", `{"type":"authorized_user"}`)
 	for want, args := range map[string][]string{
-		"FILE: it is not a key file that tokend knows, or it":            {"add", "x", other},
-		"FILE: it is not a key file that tokend knows, or it is cut off": {"add", "x", half},
-		"tokenctl import " + many:                                        {"add", "x", many},
-		"FILE: it is a person's login":                                   {"add", "x", person},
-		"is for the provider clms (CLMS service key)":                    {"add", "x", key, "--provider", "azure"},
+		"FILE: it is not a key file that tokend knows;":  {"add", "x", other},
+		"FILE: it is cut off: its last brace is missing": {"add", "x", half},
+		"tokenctl import " + many:                        {"add", "x", many},
+		"FILE: it is a person's login":                   {"add", "x", person},
+		"is for the provider clms (CLMS service key)":    {"add", "x", key, "--provider", "azure"},
 		"one is enough": {"add", "x", key, "--service-key", key},
 		"FILE takes the name of a file, not its content":        {"add", "x", clmsKey("y")},
 		"FILE: there is no such file":                           {"add", "k.json"},

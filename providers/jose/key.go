@@ -2,19 +2,22 @@ package jose
 
 import (
 	"bytes"
+	"cmp"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/x509"
-	"encoding/base64"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"strings"
 
 	"tokend/providers/token"
+	"tokend/providers/token/input"
 )
 
 // minRSA is the least size of an RSA key in bits (RFC 7518 §3.3).
@@ -24,11 +27,12 @@ const minRSA = 2048
 // The error says what the text is instead, in words that follow "it is" or
 // "private_key is".
 func ParseKey(text string) (crypto.Signer, error) {
+	text = input.Key(text)
 	if !strings.Contains(text, "-----BEGIN ") {
-		return parseDER(unpack(text))
+		return parseDER([]byte(text))
 	}
 	var keys []crypto.Signer
-	other := "damaged: it has the form of a PEM file but no readable key in it"
+	other := cmp.Or(input.What(text), "damaged: it has the form of a PEM file but no readable key in it")
 	for block, rest := pem.Decode([]byte(text)); block != nil; block, rest = pem.Decode(rest) {
 		if what := notAKey(block); what != "" {
 			other = what
@@ -51,15 +55,10 @@ func ParseKey(text string) (crypto.Signer, error) {
 
 // notAKey says what a PEM block contains if it cannot be a usable private key.
 func notAKey(b *pem.Block) string {
-	switch {
-	case b.Type == "OPENSSH PRIVATE KEY":
-		return "in OpenSSH's own format; convert it to PKCS #8"
-	case b.Type == "ENCRYPTED PRIVATE KEY" || strings.Contains(b.Headers["Proc-Type"], "ENCRYPTED"):
-		return "encrypted with a passphrase; remove the passphrase first"
-	case !strings.HasSuffix(b.Type, "PRIVATE KEY"):
-		return fmt.Sprintf("a PEM file with a %s and no private key", token.Printable(b.Type, 60))
+	if what := input.What(string(pem.EncodeToMemory(b))); what != "" || strings.HasSuffix(b.Type, "PRIVATE KEY") {
+		return what
 	}
-	return ""
+	return fmt.Sprintf("a PEM file with a %s and no private key", token.Printable(b.Type, 60))
 }
 
 func parseDER(der []byte) (crypto.Signer, error) {
@@ -72,7 +71,34 @@ func parseDER(der []byte) (crypto.Signer, error) {
 	if key, err := x509.ParseECPrivateKey(der); err == nil {
 		return usableKey(key)
 	}
-	return nil, errors.New("not a private key that tokend can read (RSA, EC or Ed25519; PEM or DER)")
+	return nil, errors.New(cmp.Or(whatDER(der), "not a private key that tokend can read (RSA, EC or Ed25519; PEM or DER)"))
+}
+
+// whatDER says what a file is that is no private key in DER, empty if that is not
+// known.
+func whatDER(der []byte) string {
+	var encrypted struct { // RFC 5958 §3
+		Algorithm pkix.AlgorithmIdentifier
+		Data      []byte
+	}
+	var pfx struct { // RFC 7292 §4
+		Version int
+		Safe    asn1.RawValue
+		Mac     asn1.RawValue `asn1:"optional"`
+	}
+	if _, err := x509.ParseCertificate(der); err == nil {
+		return "a certificate, without its private key"
+	}
+	if _, err := x509.ParsePKIXPublicKey(der); err == nil {
+		return "a public key"
+	}
+	if _, err := asn1.Unmarshal(der, &encrypted); err == nil {
+		return "an encrypted key; decrypt it: openssl pkcs8 -inform DER -in FILE -out key.pem"
+	}
+	if _, err := asn1.Unmarshal(der, &pfx); err == nil && pfx.Version == 3 {
+		return "a PFX file, with a certificate and its key"
+	}
+	return input.What(string(der))
 }
 
 // usableKey returns a key that can sign, or says what key is instead.
@@ -94,15 +120,6 @@ func usableKey(key any) (crypto.Signer, error) {
 	return nil, errors.New("a key that cannot sign")
 }
 
-// unpack decodes a binary file that may have been base64-encoded on its way.
-func unpack(text string) []byte {
-	joined := strings.Join(strings.Fields(text), "")
-	if der, err := base64.StdEncoding.DecodeString(joined); err == nil {
-		return der
-	}
-	return []byte(text)
-}
-
 // MarshalKey returns the form in which tokend keeps a key: PKCS #8 in DER,
 // because a PEM of 4096 bits is too long for some keyrings.
 func MarshalKey(key crypto.Signer) (token.Secret, error) {
@@ -113,8 +130,13 @@ func MarshalKey(key crypto.Signer) (token.Secret, error) {
 	return token.NewSecret(string(der)), nil
 }
 
-// ParseCertificates reads the certificates of a PEM file and skips the rest.
+// ParseCertificates reads the certificates of a file in PEM, of which it skips the
+// rest, or in DER.
 func ParseCertificates(text string) ([]*x509.Certificate, error) {
+	text = input.Key(text)
+	if all, err := x509.ParseCertificates([]byte(text)); err == nil && len(all) > 0 {
+		return all, nil
+	}
 	var all []*x509.Certificate
 	for block, rest := pem.Decode([]byte(text)); block != nil; block, rest = pem.Decode(rest) {
 		if block.Type != "CERTIFICATE" {
@@ -126,8 +148,11 @@ func ParseCertificates(text string) ([]*x509.Certificate, error) {
 		}
 		all = append(all, c)
 	}
+	if what := input.What(text); len(all) == 0 && what != "" {
+		return nil, errors.New("it is " + what)
+	}
 	if len(all) == 0 {
-		return nil, errors.New("it contains no certificate in PEM")
+		return nil, errors.New("it contains no certificate in PEM or DER")
 	}
 	return all, nil
 }

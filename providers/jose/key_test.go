@@ -60,6 +60,10 @@ func TestPrivateKeysInEveryForm(t *testing.T) {
 		"Ed25519":            {pemOf("PRIVATE KEY", pkcs8(t, edKey)), edKey},
 		"with a certificate": {cert + pemOf("PRIVATE KEY", pkcs8(t, rsaKey)), rsaKey},
 		"Windows lines":      {strings.ReplaceAll(pemOf("PRIVATE KEY", pkcs8(t, rsaKey)), "\n", "\r\n"), rsaKey},
+		"backslash newlines": {strings.ReplaceAll(pemOf("PRIVATE KEY", pkcs8(t, rsaKey)), "\n", `\n`), rsaKey},
+		"blanks":             {strings.ReplaceAll(pemOf("EC PRIVATE KEY", sec1), "\n", " "), ecKey},
+		"UTF-16":             {"\xff\xfe" + strings.Join(strings.Split(pemOf("PRIVATE KEY", pkcs8(t, edKey)), ""), "\x00") + "\x00", edKey},
+		"base64 of PEM":      {base64.StdEncoding.EncodeToString([]byte(pemOf("PRIVATE KEY", pkcs8(t, edKey)))), edKey},
 		"text around":        {"Bag Attributes\n" + pemOf("PRIVATE KEY", pkcs8(t, rsaKey)) + "end", rsaKey},
 	} {
 		got, err := ParseKey(c.text)
@@ -77,6 +81,25 @@ func TestPrivateKeysInEveryForm(t *testing.T) {
 	}
 }
 
+func derOf(text string) string {
+	block, _ := pem.Decode([]byte(text))
+	return string(block.Bytes)
+}
+
+func TestCertificatesInEveryForm(t *testing.T) {
+	cert := selfSigned(t, must[*rsa.PrivateKey](t)(rsa.GenerateKey(rand.Reader, 2048)))
+	for _, text := range []string{cert, derOf(cert), base64.StdEncoding.EncodeToString([]byte(derOf(cert))), strings.ReplaceAll(cert, "\n", " "), cert[:len(cert)-1] + "\r\n", "\xef\xbb\xbf" + cert} {
+		if all, err := ParseCertificates(text); err != nil || string(all[0].Raw) != derOf(cert) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	for text, want := range map[string]string{"": "it is empty", "%PDF-1": "it is a PDF document", "x": "it contains no certificate in PEM or DER", cert[:99]: "it is cut off: it has no line -----END CERTIFICATE-----"} {
+		if _, err := ParseCertificates(text); fmt.Sprint(err) != want {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
 func TestWhatIsNoPrivateKeyIsNamed(t *testing.T) {
 	rsaKey := must[*rsa.PrivateKey](t)(rsa.GenerateKey(rand.Reader, 2048))
 	t.Setenv("GODEBUG", "rsa1024min=0")
@@ -90,20 +113,24 @@ func TestWhatIsNoPrivateKeyIsNamed(t *testing.T) {
 	one := pemOf("PRIVATE KEY", pkcs8(t, rsaKey))
 	const none = "not a private key that tokend can read (RSA, EC or Ed25519; PEM or DER)"
 	for name, c := range map[string]struct{ text, want string }{
-		"encrypted PKCS #8":  {pemOf("ENCRYPTED PRIVATE KEY", []byte("x")), "encrypted with a passphrase; remove the passphrase first"},
-		"encrypted PKCS #1":  {locked, "encrypted with a passphrase; remove the passphrase first"},
+		"encrypted PKCS #8":  {pemOf("ENCRYPTED PRIVATE KEY", []byte("x")), "an encrypted key; decrypt it: openssl pkey -in FILE -out key.pem"},
+		"encrypted PKCS #1":  {locked, "an encrypted key; decrypt it: openssl pkey -in FILE -out key.pem"},
 		"public":             {pemOf("PUBLIC KEY", public), "a PEM file with a PUBLIC KEY and no private key"},
 		"certificate":        {certPEM, "a PEM file with a CERTIFICATE and no private key"},
-		"OpenSSH":            {pemOf("OPENSSH PRIVATE KEY", []byte("x")), "in OpenSSH's own format; convert it to PKCS #8"},
+		"OpenSSH":            {pemOf("OPENSSH PRIVATE KEY", []byte("x")), "an OpenSSH key; convert a copy of it: ssh-keygen -p -m PKCS8 -f COPY"},
 		"small":              {pemOf("PRIVATE KEY", pkcs8(t, small)), "an RSA key of less than 2048 bits"},
 		"P-224":              {pemOf("PRIVATE KEY", pkcs8(t, p224)), "an EC key on P-224, which no JWT algorithm uses"},
 		"X25519":             {pemOf("PRIVATE KEY", pkcs8(t, x25519)), "a key that cannot sign"},
 		"two":                {one + one, "more than one private key"},
 		"text":               {"my key", none},
-		"empty":              {"", none},
+		"empty":              {"", "empty"},
+		"a picture":          {"\x89PNG\r\n\x1a\n\x00", "a picture (PNG)"},
+		"a JWK":              {`{"kty":"RSA","n":"x"}`, "a JWK; convert it to PEM: step crypto key format --pem FILE"},
+		"a certificate, DER": {derOf(certPEM), "a certificate, without its private key"},
+		"public, DER":        {string(public), "a public key"},
 		"damaged":            {pemOf("PRIVATE KEY", []byte("x")), none},
-		"cut short":          {one[:200], "damaged: it has the form of a PEM file but no readable key in it"},
-		"backslash newlines": {strings.ReplaceAll(one, "\n", `\n`), "damaged: it has the form of a PEM file but no readable key in it"},
+		"cut short":          {one[:200], "cut off: it has no line -----END PRIVATE KEY-----"},
+		"rubbish in it":      {strings.Replace(one, "M", "*", 1), "damaged: it has the form of a PEM file but no readable key in it"},
 	} {
 		if _, err := ParseKey(c.text); fmt.Sprint(err) != c.want {
 			t.Errorf("%s: %v, want %s", name, err, c.want)

@@ -1,13 +1,13 @@
 package discover
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 	"path/filepath"
 	"strings"
 
 	"tokend/providers/token"
+	"tokend/providers/token/input"
 )
 
 // armScope is Azure's own management, which principals made by "az ad sp
@@ -135,17 +135,18 @@ func (c client) azure(f *Find, o Options) {
 // readCertificate reads the PEM or PFX file with certificate and key.
 func (c client) readCertificate(o Options) (secrets map[string]token.Secret, why string) {
 	content, err := o.Read(c.certificate)
+	text := input.Key(string(content))
 	switch {
 	case err != nil:
 		return nil, err.Error()
-	case !bytes.Contains(content, []byte("-----BEGIN")):
+	case !strings.Contains(text, "-----BEGIN"):
 		secrets = map[string]token.Secret{"pfx": token.NewSecret(string(content))}
 		if c.password != "" {
 			secrets["pfx_password"] = token.NewSecret(c.password)
 		}
 		return secrets, ""
-	case !bytes.Contains(content, []byte("PRIVATE KEY-----")):
+	case !strings.Contains(text, "PRIVATE KEY-----"):
 		return nil, filepath.Base(c.certificate) + " has the certificate without its private key; give both to tokenctl add"
 	}
-	return map[string]token.Secret{"certificate": token.NewSecret(string(content))}, ""
+	return map[string]token.Secret{"certificate": token.NewSecret(text)}, ""
 }

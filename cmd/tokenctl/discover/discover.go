@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"tokend/providers/token"
+	"tokend/providers/token/input"
 )
 
 // A Find is one credential that was recognised. tokenctl import --json prints it.
@@ -65,7 +66,7 @@ type Options struct {
 
 // File recognises the credentials in a file.
 func File(path string, content []byte, o Options) []Find {
-	text := bytes.TrimSpace(bytes.TrimPrefix(content, []byte("\ufeff"))) // some editors add it
+	text := bytes.TrimSpace([]byte(input.Text(string(content))))
 	switch {
 	case bytes.Contains(text, []byte("\nGenerated using version:")):
 		return []Find{{From: path, Form: "oidc-agent account, encrypted", Why: fmt.Sprintf(

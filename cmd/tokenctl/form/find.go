@@ -12,6 +12,7 @@ import (
 	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokenctl/discover"
 	"tokend/cmd/tokenctl/ui"
+	"tokend/providers/token/input"
 )
 
 // findAll finds the credentials in the paths, or without any in the environment
@@ -93,7 +94,10 @@ func findInFile(path string, content []byte, o discover.Options) []discover.Find
 	if finds := discover.File(path, content, o); finds != nil {
 		return finds
 	}
-	return []discover.Find{{From: path, Form: "file", Why: "it is not a key file that tokend knows, or it is cut off; " +
+	if what := input.What(string(content)); what != "" {
+		return []discover.Find{{From: path, Form: "file", Why: "it is " + what}}
+	}
+	return []discover.Find{{From: path, Form: "file", Why: "it is not a key file that tokend knows; " +
 		"with --provider, tokenctl add takes it by the flag for its secret"}}
 }
 
@@ -112,5 +116,5 @@ func readCandidate(path string) ([]byte, error) {
 	if err != nil || len(b) > maxSecret {
 		return nil, err
 	}
-	return b, nil
+	return []byte(input.Text(string(b))), nil
 }

@@ -13,6 +13,7 @@ import (
 	"tokend/cmd/tokenctl/ui"
 	"tokend/ipc"
 	"tokend/providers/token"
+	"tokend/providers/token/input"
 )
 
 // An Input is where a secret is handed in. Flags and arguments take the name of
@@ -82,7 +83,8 @@ func (in Input) Read(e *ui.Env, file string, most int) ([]byte, error) {
 		return nil, in.unreadable(err)
 	case len(b) > most:
 		return nil, in.wrong("it has more than %d bytes", most)
-	case len(bytes.TrimSpace(b)) == 0:
+	}
+	if b = []byte(input.Text(string(b))); len(bytes.TrimSpace(b)) == 0 {
 		return nil, in.wrong("the file is empty")
 	}
 	return b, nil
