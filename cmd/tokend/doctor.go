@@ -80,9 +80,14 @@ func (p places) doctor(ctx context.Context) (token.Report, error) {
 	if err != nil {
 		return token.Report{}, err
 	}
-	client := ipc.Client{Socket: socket}
-	report, askErr := client.Doctor(ctx)
-	checks := []token.Check{p.checkSocket(socket, report, askErr), p.checkService(ctx)}
+	report, askErr := (&ipc.Client{Socket: socket}).Doctor(ctx)
+	checks := []token.Check{}
+	if h := ipc.ReadHolder(dirs.State); errors.Is(askErr, token.ErrNoDaemon) && h.Serves(ctx) {
+		checks = append(checks, warn("socket", fmt.Sprintf("no tokend answers at %s: yours is %v", socket, h), "tokenctl finds it; other programs need TOKEND_SOCKET="+h.Socket))
+		socket = h.Socket
+		report, askErr = (&ipc.Client{Socket: socket}).Doctor(ctx)
+	}
+	checks = append(checks, p.checkSocket(socket, report, askErr), p.checkService(ctx))
 	if askErr != nil {
 		report = p.doctorStopped(ctx, dirs, configErr)
 	}

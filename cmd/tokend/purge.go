@@ -15,6 +15,7 @@ import (
 	"tokend/cmd/tokenctl/ui"
 	"tokend/cmd/tokend/service"
 	"tokend/daemon/profile"
+	"tokend/ipc"
 	"tokend/providers/token"
 	"tokend/store"
 )
@@ -29,7 +30,7 @@ type purgeRequest struct {
 var (
 	madeInConfig = []string{"config.toml", "profiles.d/*.toml", "profiles.d/.*.toml*", "profiles.d", "tokend.key", "tokend-key.cred*", ".tokend-key.cred*"}
 	madeInState  = []string{"install.toml", ".install.toml*", "credentials", "sealed", "sealed-2", "cache.db", "cache.db.*",
-		"audit.log", "audit-*.log", "sinks", "tokend.log", "tokend-*.log", "tokend.sock.lock", "start.lock", store.AsidePrefix + "*"}
+		"audit.log", "audit-*.log", "sinks", "tokend.log", "tokend-*.log", "tokend.sock.lock", "start.lock", "holder.json", store.AsidePrefix + "*"}
 )
 
 // A madeDir is one of tokend's directories, and the files of tokend in it.
@@ -111,6 +112,9 @@ func (r *serviceRequest) purge(ctx context.Context, dirs profile.Dirs) error {
 	socket, err := r.at.socketPath(config)
 	if err != nil {
 		return err
+	}
+	if h := ipc.ReadHolder(dirs.State); h.Serves(ctx) {
+		socket = h.Socket
 	}
 	if err := refuseOther(ctx, socket, service.State{}); err != nil {
 		return err

@@ -2,18 +2,21 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/signal"
+	"os/user"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
+	"github.com/google/renameio/v2/maybe"
 
 	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokend/confine"
@@ -115,16 +118,17 @@ func open(ctx context.Context, at places, log io.Writer) (in *installation, err 
 	in.vault = newVault(keys, in.dirs, in.deps.Log)
 	in.listener, err = listen(in.socket)
 	if errors.Is(err, token.ErrExists) {
-		return in, exitError{exitRunning, err}
+		return in, in.held(err, func(h ipc.Holder) bool { return h.Socket == in.socket })
 	}
 	if err != nil {
 		return in, exitError{exitSocket, err}
 	}
 	in.closers = append(in.closers, in.listener.Close)
 	if in.cache, err = cache.Open(filepath.Join(in.dirs.State, "cache.db"), in.vault.CacheKey); err != nil {
-		return in, exitError{exitRunning, err}
+		return in, in.held(err, func(h ipc.Holder) bool { return h.PID != 0 })
 	}
 	in.closers = append(in.closers, in.cache.Close)
+	in.hold()
 	if file := auditFile(in.dirs, in.config); file != "" {
 		in.audit = openAudit(file, in.deps.Log, in.deps.metrics.missing)
 		in.closers = append(in.closers, in.audit.Close)
@@ -135,6 +139,28 @@ func open(ctx context.Context, at places, log io.Writer) (in *installation, err 
 		}
 	}
 	return in, nil
+}
+
+// hold says beside the lock on the cache who holds it.
+func (in *installation) hold() {
+	h := ipc.Holder{Socket: in.listener.Addr().String(), PID: os.Getpid()}
+	h.Host, _ = os.Hostname()
+	if me, err := user.Current(); err == nil {
+		h.User = me.Username
+	}
+	text, _ := json.Marshal(h)
+	file := ipc.HolderFile(in.dirs.State)
+	if maybe.WriteFile(file, text, 0o600) == nil { // on a full disk, messages say less
+		in.closers = append(in.closers, func() error { return os.Remove(file) })
+	}
+}
+
+// held adds to an error about another tokend which one it is, if that is known.
+func (in *installation) held(err error, known func(ipc.Holder) bool) error {
+	if h := ipc.ReadHolder(in.dirs.State); known(h) {
+		err = fmt.Errorf("%w: %v", err, h)
+	}
+	return exitError{exitRunning, err}
 }
 
 // wire makes the daemon over what was opened, and confines this process to it.

@@ -130,6 +130,9 @@ func (s Situation) advice(e *token.Error) []string {
 
 // NoDaemon says how to get a tokend that answers.
 func (s Situation) NoDaemon() []string {
+	if s.Machine.running != "" {
+		return []string{"Yours is " + s.Machine.running + ": leave out --socket, and unset $" + ipc.SocketEnv + "."}
+	}
 	if s.Socket != "" {
 		return []string{"Start it: " + Typed("tokend run --socket", Word(s.Socket)) + ", or is the path right?"}
 	}

@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +15,8 @@ type Machine struct {
 	Program string
 	// setUp: this user has chosen where secrets are kept.
 	setUp bool
+	// running is the user's own tokend, if it serves elsewhere.
+	running string
 	// system: root has set up the system service.
 	system bool
 }
@@ -21,10 +24,14 @@ type Machine struct {
 // InspectMachine looks for what there is of tokend here.
 func InspectMachine() Machine {
 	state, err := StateDir()
+	running := ""
+	if h := ownHolder(); h.Serves(context.Background()) {
+		running = Printable(h.String())
+	}
 	return Machine{
-		Program: FindTokend(),
-		setUp:   err == nil && IsSetUp(state),
-		system:  runtime.GOOS == "linux" && there("/var/lib/tokend"),
+		Program: FindTokend(), running: running,
+		setUp:  err == nil && IsSetUp(state),
+		system: runtime.GOOS == "linux" && there("/var/lib/tokend"),
 	}
 }
 

@@ -18,6 +18,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -59,11 +61,30 @@ func (e *Env) Client() (*ipc.Client, error) {
 	if err == nil {
 		socket, err = filepath.Abs(socket)
 	}
+	isChosen := e.Socket != "" || os.Getenv(ipc.SocketEnv) != ""
+	if h := ownHolder; !isChosen && socket == ipc.SystemSocket() && h().Serves(context.Background()) {
+		socket = h().Socket
+	}
 	d := &ipc.Client{Socket: socket}
-	if e.Start != nil {
-		d.Start = func(ctx context.Context) error { return e.Start(ctx, socket) }
+	d.Start = func(ctx context.Context) error {
+		if h := ownHolder(); !isChosen && h.Socket != socket && h.Serves(ctx) {
+			d.Socket = h.Socket
+			return nil
+		}
+		if e.Start == nil {
+			return fs.ErrNotExist
+		}
+		return e.Start(ctx, socket)
 	}
 	return d, err
+}
+
+// ownHolder is the tokend that uses the user's own state directory.
+func ownHolder() (h ipc.Holder) {
+	if state, err := StateDir(); err == nil {
+		h = ipc.ReadHolder(state)
+	}
+	return h
 }
 
 // Ask calls f with the client, bounds its time, and shows that it waits.
