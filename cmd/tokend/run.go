@@ -22,6 +22,7 @@ import (
 	"tokend/cmd/tokend/confine"
 	"tokend/daemon"
 	"tokend/daemon/profile"
+	"tokend/ipc"
 	"tokend/ipc/ipcserver"
 	"tokend/providers/token"
 	"tokend/store"
