@@ -198,7 +198,13 @@ func (d *Daemon) Get(ctx context.Context, name string, q token.Query) (token.Gra
 	if err != nil {
 		return token.Grant{}, err
 	}
-	return token.Grant{Token: tok, Profile: e.Name, Present: e.Present, Host: host}, nil
+	g := token.Grant{Token: tok, Profile: e.Name, Present: e.Present, Host: host}
+	if q.Second {
+		if g.Second, err = e.Second(ctx); err != nil {
+			return token.Grant{}, mint.AsError(err)
+		}
+	}
+	return g, nil
 }
 
 // Invalidate drops t, if it is still a token of the profile, so that the next

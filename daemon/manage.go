@@ -179,11 +179,27 @@ func (d *Daemon) Rotate(ctx context.Context, a token.CreateProfile) (token.Creat
 	if a.Settings, err = file.Settings(token.Credential{}); err != nil {
 		return token.Created{}, err
 	}
-	cred, err := prepare(st.Kinds, &a)
+	cred, err := d.renew(ctx, old, &a)
 	if err != nil {
 		return token.Created{}, err
 	}
 	return d.submit(ctx, old, file, cred, a)
+}
+
+// renew prepares a new credential. It leaves the second header's value as it is, or if
+// only that is new, all the rest.
+func (d *Daemon) renew(ctx context.Context, old *entry, a *token.CreateProfile) (cred token.Credential, err error) {
+	_, second := a.Secrets[token.SecondSecret]
+	rest := second && len(a.Secrets) == 1
+	if cred = (token.Credential{Expires: old.Credential.Expires, Settings: old.Credential.Settings}); !rest {
+		cred, err = prepare(d.state.Load().Kinds, a)
+	}
+	for _, field := range old.Credential.Fields {
+		if isSecond := field == token.SecondSecret; err == nil && (isSecond && !second || !isSecond && rest) {
+			a.Secrets[field], err = d.deps.Credentials.Secret(ctx, old.Credential, field)
+		}
+	}
+	return cred, err
 }
 
 // submit proves a new credential and keeps it: for old, or without old for a new
@@ -283,8 +299,16 @@ func prepare(kinds profile.Kinds, a *token.CreateProfile) (token.Credential, err
 	if a.Settings == nil {
 		a.Settings = map[string]any{}
 	}
+	second, given := a.Secrets[token.SecondSecret]
+	if given && !second.IsWord() {
+		return token.Credential{}, invalid(token.SecondSecret, "%s is empty, or has characters that a header cannot have", token.SecondSecret)
+	}
+	delete(a.Secrets, token.SecondSecret) // no provider knows it
 	if err := kinds.Prepare(a); err != nil {
 		return token.Credential{}, err
+	}
+	if given {
+		a.Secrets[token.SecondSecret] = second
 	}
 	found := map[string]any{}
 	for key, value := range a.Settings {
@@ -310,6 +334,9 @@ func (d *Daemon) prove(ctx context.Context, old *entry, f profile.File, cred tok
 	})
 	if c := d.caller(ctx); err == nil && old == nil && len(trial.Sinks) > 0 && !c.isOwner() {
 		err = denied("sink", "uid %d may not add sinks; root may, and the user that tokend runs as", c.UID)
+	}
+	if _, second := a.Secrets[token.SecondSecret]; err == nil && second != (trial.SecondHeader != "") {
+		err = invalid(token.SecondSecret, "second_header names the header, and %s is its value: one is missing", token.SecondSecret)
 	}
 	if err != nil || a.NoCheck {
 		return mint.Proof{}, nil, err

@@ -87,7 +87,7 @@ func (d *Daemon) Providers(context.Context) ([]token.Provider, error) {
 // profileStatus returns the state of e as c may see it.
 func (d *Daemon) profileStatus(st *state, e *entry, c *Caller, users userNames, detail bool) token.ProfileStatus {
 	out := token.ProfileStatus{
-		Name: e.Name, Provider: e.Kind, Does: e.Does(), File: d.dirs.ProfileFile(e.Name), Settings: e.Settings, Hosts: e.Hosts, Present: e.Present,
+		Name: e.Name, Provider: e.Kind, Does: e.Does(), File: d.dirs.ProfileFile(e.Name), Settings: e.Settings, Hosts: e.Hosts, Present: e.Present, SecondHeader: e.SecondHeader,
 		CredentialExpires: e.Expires.UTC(),
 	}
 	// Callers who may not manage profiles see only themselves.

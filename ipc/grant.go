@@ -32,6 +32,7 @@ func readGrant(body []byte) (token.Grant, error) {
 			Secret: token.NewSecret(text("access_token")), Type: text("token_type"), Scope: text("scope"),
 			Issued: at("issued_at"), Expiry: at("expires_at"), RenewAt: at("renew_at"),
 		},
+		Second:  token.Header{Name: text("second_header"), Value: token.NewSecret(text("second_secret"))},
 		Profile: text("profile"), Present: token.Presentation(text("present")), Host: text("host"),
 	}
 	switch {

@@ -95,6 +95,7 @@ func encodeQuery(q token.Query) string {
 	set("audience", q.Audience, q.Audience != "")
 	set("min_ttl", q.MinTTL.String(), q.MinTTL != 0)
 	set("fresh", "true", q.Fresh)
+	set("second_header", "true", q.Second)
 	set("url", q.URL, q.URL != "")
 	set("trace", "true", q.Trace != nil)
 	return values.Encode()

@@ -44,6 +44,7 @@ func execCommand(e *ui.Env) *cli.Command {
 			f.StringVarP(&r.Format, "output", "o", r.Format, "`FORMAT` of --env and --file: token, header, json, env or curl")
 			f.Span(&r.Query.MinTTL, "min-ttl", "least remaining life, as `TIME`: 10m, 90s, or seconds")
 			f.StringArrayVar(&scopes, "scope", nil, "`SCOPE` in place of the profile's; repeatable")
+			f.BoolVar(&r.Query.Second, "second-header", false, "the profile's second header too, where FORMAT can hold it")
 			f.StringVar(&r.Query.Audience, "audience", "", "`AUDIENCE` or resource in place of the profile's")
 			f.Complete("output", cli.Words(format.Names[:]...))
 			f.Complete("azure-msi", e.CompleteProfiles)

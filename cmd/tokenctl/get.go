@@ -52,6 +52,7 @@ func getCommand(e *ui.Env) *cli.Command {
 				scopes = append(scopes, s)
 				return nil
 			})
+			f.BoolVar(&q.Second, "second-header", false, "the profile's second header too, where the format can hold it")
 			f.StringVar(&q.Audience, "audience", "", "other `AUDIENCE` or resource than the profile's")
 			f.Span(&wait, "timeout", "how long to wait, as `TIME`")
 			f.Complete("output", cli.Words(format.Names[:]...))

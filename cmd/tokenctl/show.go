@@ -16,21 +16,55 @@ import (
 )
 
 func showCommand(e *ui.Env) *cli.Command {
-	var asJSON bool
+	var asJSON, held bool
 	return &cli.Command{
 		Name:  "show",
 		Args:  "NAME",
 		Short: "Show a profile's settings, and where they are",
 		Long: `  tokenctl show clms
+  tokenctl show api --token         what the API sees: aud, roles, scp, tid, ver
 
 Shows a profile, as "tokenctl status NAME" does: its file, its settings, where
 its tokens come from, when its credential expires, what its tokens contain, and
 the last attempts to obtain one. It never shows a secret.`,
-		Flags:    jsonFlag(&asJSON),
+		Flags: func(f *cli.Flags) {
+			jsonFlag(&asJSON)(f)
+			f.BoolVar(&held, "token", false, "show only the claims of the tokens that tokend holds, never a token")
+		},
 		Check:    e.OneProfile,
 		Complete: e.CompleteProfile,
-		Run:      func(ctx context.Context, _ *cli.Call) error { return answerState(ctx, e, asJSON) },
+		Run: func(ctx context.Context, _ *cli.Call) error {
+			if !held {
+				return answerState(ctx, e, asJSON)
+			}
+			p, err := e.ProfileStatus(ctx, e.Profile)
+			if err != nil {
+				return err
+			}
+			p.Tokens = slices.DeleteFunc(p.Tokens, func(t token.TokenStatus) bool { return t.Content == nil })
+			return answer(e, asJSON, p.Tokens, heldText(e.Out, p, time.Now()))
+		},
 	}
+}
+
+// heldText shows what the tokens of a profile say to an API.
+func heldText(s ui.Screen, p token.ProfileStatus, now time.Time) (text string) {
+	for _, t := range p.Tokens {
+		rows := pairs("for scope", t.Scope, "for audience", t.Audience)
+		if t.Content.Claims == nil { // not a JWT
+			rows = append(rows, claimRows(t.Content)...)
+		}
+		for _, name := range token.ShownClaims {
+			switch value, ok := t.Content.Claims[name]; {
+			case ok && name == "exp":
+				rows = append(rows, ui.Pair(name, settingText(value)+", "+ui.When(t.Expiry, now), ui.Plain))
+			case ok:
+				rows = append(rows, ui.Pair(name, settingText(value), ui.Plain))
+			}
+		}
+		text += s.Table(rows)
+	}
+	return cmp.Or(text, "tokend holds no token of "+ui.Printable(p.Name)+"; \"tokenctl get "+ui.Printable(ui.Word(p.Name))+"\" obtains one.\n")
 }
 
 // profileText shows one profile: what it is made of, its tokens, and what tokend
@@ -50,7 +84,7 @@ func profileText(s ui.Screen, p token.ProfileStatus, now time.Time) string {
 	for _, host := range p.Hosts {
 		rows = append(rows, ui.Pair("for", host, ui.Plain))
 	}
-	rows = append(rows, pairs("shown as", string(p.Present))...)
+	rows = append(rows, pairs("shown as", string(p.Present), "second header", p.SecondHeader)...)
 	for _, path := range p.Sinks {
 		rows = append(rows, ui.Pair("written to", path, ui.Plain))
 	}

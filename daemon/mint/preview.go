@@ -20,8 +20,14 @@ func preview(secret token.Secret) *token.ClaimsPreview {
 	}
 	if signed && len(parts) == 3 {
 		if c := decodePart(parts[1]); c != nil {
+			shown := map[string]any{}
+			for _, name := range token.ShownClaims {
+				if value, ok := c[name]; ok {
+					shown[name] = value
+				}
+			}
 			return &token.ClaimsPreview{
-				Format: "jwt", Issuer: text(c["iss"]), Subject: text(c["sub"]), Audience: texts(c["aud"]),
+				Format: "jwt", Claims: shown, Issuer: text(c["iss"]), Subject: text(c["sub"]), Audience: texts(c["aud"]),
 				Client: cmp.Or(text(c["client_id"]), text(c["azp"]), text(c["appid"])),
 				Scopes: slices.Concat(strings.Fields(text(c["scope"])), strings.Fields(text(c["scp"])), texts(c["roles"])),
 			}

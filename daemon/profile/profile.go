@@ -35,7 +35,10 @@ type Profile struct {
 	Hosts []string
 	// Present says how its token is shown to them.
 	Present token.Presentation
-	Sinks   []Sink
+	// SecondHeader is the name of a header that they want beside the token, "" if they
+	// do not.
+	SecondHeader string
+	Sinks        []Sink
 	// Allowed may use it, besides those who have every right.
 	Allowed *Allowance
 	// Issuer is the host that its tokens come from.
@@ -51,6 +54,17 @@ type Profile struct {
 	Pending    *token.Credential
 	// Expires is when the credential itself expires, zero if unknown.
 	Expires time.Time
+
+	secret SecretReader
+}
+
+// Second reads the second header from the keystore.
+func (p *Profile) Second(ctx context.Context) (token.Header, error) {
+	if p.SecondHeader == "" {
+		return token.Header{}, invalid("second_header", fmt.Sprintf("profile %q has no second header: its file does not set second_header", p.Name))
+	}
+	value, err := p.secret(ctx, token.SecondSecret)
+	return token.Header{Name: p.SecondHeader, Value: value}, err
 }
 
 // common are the keys that every profile's file may have. doc is the line on a key
@@ -61,6 +75,7 @@ type common struct {
 	Idle        Duration           `toml:"idle" doc:"how long no one must have asked"`
 	Hosts       []string           `toml:"hosts" doc:"where its credentials may be sent"`
 	Present     token.Presentation `toml:"present" doc:"how: \"bearer\", \"basic:USER\", \"header:NAME\" or \"acr\""`
+	Second      string             `toml:"second_header" doc:"a header that they want beside the token; its value is in the keystore"`
 	AllowUsers  []string           `toml:"allow_users" doc:"who may use it, besides root and tokend's own user"`
 	AllowGroups []string           `toml:"allow_groups" doc:"likewise, by group"`
 	Sinks       []Sink             `toml:"sink"`
@@ -77,9 +92,15 @@ func (c common) check() error {
 	if err := c.Present.Check(); err != nil {
 		return invalid("present", "present: "+err.Error())
 	}
+	if c.Second != "" && token.Presentation("header:"+c.Second).Check() != nil {
+		return invalid("second_header", fmt.Sprintf("second_header: %q is not the name of a header of its own", c.Second))
+	}
 	for i := range c.Sinks {
 		s := &c.Sinks[i]
 		err := s.check()
+		if s.Second && c.Second == "" {
+			err = errors.New("second_header: the profile has none")
+		}
 		if slices.ContainsFunc(c.Sinks[:i], func(o Sink) bool { return o.Path == s.Path }) {
 			err = fmt.Errorf("path: two sinks write %s", s.Path)
 		}
@@ -192,7 +213,7 @@ func (o Opener) Open(f File, cred token.Credential, secret SecretReader) (*Profi
 	}
 	p := &Profile{
 		Name: f.Name, Kind: own.Provider, Renew: own.Renew, Idle: own.Idle.Duration, Settings: settings, Credential: cred,
-		Hosts: own.Hosts, Present: own.Present, Sinks: own.Sinks, Expires: cred.Expires,
+		Hosts: own.Hosts, Present: own.Present, SecondHeader: own.Second, secret: secret, Sinks: own.Sinks, Expires: cred.Expires,
 	}
 	if len(own.AllowUsers)+len(own.AllowGroups) > 0 {
 		p.Allowed = NewAllowance(own.AllowUsers, own.AllowGroups)
@@ -207,6 +228,9 @@ func (o Opener) Open(f File, cred token.Credential, secret SecretReader) (*Profi
 	p.take(opened)
 	if p.Minter == nil && len(p.Sinks) > 0 {
 		return nil, doc.locate(invalid("sink", "sink: "+p.Unable("has no tokens to write").Message))
+	}
+	if p.Minter == nil && p.SecondHeader != "" {
+		return nil, doc.locate(invalid("second_header", "second_header: "+p.Unable("has no tokens to send").Message))
 	}
 	return p, nil
 }

@@ -21,6 +21,8 @@ type Sink struct {
 	// Format is one of format.Names; "token" is the bare token without a
 	// newline.
 	Format string `toml:"format"`
+	// Second: the profile's second header is written too.
+	Second bool `toml:"second_header"`
 	// MinTTL is the least remaining life that a reader can use.
 	MinTTL Duration `toml:"min_ttl"`
 	// Mode, Owner and Group are the file's. Owner and group are names or
@@ -71,6 +73,8 @@ func (s *Sink) check() error {
 		return fmt.Errorf("path: %q is no absolute path in its plain form", s.Path)
 	case format.Named(s.Format) == nil:
 		return fmt.Errorf("format: %q is not one of %s", s.Format, strings.Join(format.Names[:], ", "))
+	case s.Second && (s.Format == "token" || s.Format == "netrc"):
+		return fmt.Errorf("second_header: the format %s cannot hold it; header, curl, env and json can", s.Format)
 	case runtime.GOOS == "windows" && s.Owner+s.Group != "":
 		return errors.New("owner and group are not for Windows: the file inherits the directory's permissions")
 	}

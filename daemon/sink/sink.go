@@ -29,6 +29,8 @@ const (
 	retryAfter = 30 * time.Second
 	// longestSleep bounds how late a set clock is noticed.
 	longestSleep = 30 * time.Second
+	// readLimit bounds how long the keystore may take for a second header.
+	readLimit = 5 * time.Second
 )
 
 // A Source is a profile that has sinks, and its token as it is now: the zero
@@ -245,6 +247,14 @@ func (f *file) remove() error {
 func (f *file) text(now time.Time) ([]byte, error) {
 	write := format.Named(f.sink.Format)
 	g := token.Grant{Token: f.token, Profile: f.profile.Name, Present: f.profile.Present}
+	if f.sink.Second {
+		ctx, cancel := context.WithTimeout(context.Background(), readLimit)
+		defer cancel()
+		var err error
+		if g.Second, err = f.profile.Second(ctx); err != nil {
+			return nil, err
+		}
+	}
 	switch f.sink.Format {
 	case "token":
 		text, err := write(g, now)

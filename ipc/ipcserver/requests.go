@@ -37,6 +37,8 @@ func decodeQuery(raw string) (token.Query, error) {
 			q.MinTTL, err = parseTTL(v[0])
 		case "fresh":
 			q.Fresh, err = parseFlag(name, v[0])
+		case "second_header":
+			q.Second, err = parseFlag(name, v[0])
 		case "trace":
 			var wanted bool
 			if wanted, err = parseFlag(name, v[0]); wanted {

@@ -109,6 +109,7 @@ func (s *Server) build(life time.Duration, tenant string) error {
 	mux.HandleFunc("/oauth2/token", s.oauth2.answering(s.oauth2.token))
 	mux.HandleFunc("/api/clms/", s.clms.guard(plone401))
 	mux.HandleFunc("/api/azure/", s.azure.guard(bearer401))
+	mux.Handle("/api/apim/", APIManagement(SubscriptionKey, s.azure.guard(bearer401)))
 	mux.HandleFunc("/api/aspose/", s.aspose.guard(bearer401))
 	mux.HandleFunc("/api/generic/", s.oauth2.guard(bearer401))
 	mux.HandleFunc("/api/datarock/", s.datarock.serve)

@@ -146,7 +146,12 @@ type ClaimsPreview struct {
 	Client   string   `json:"client_id,omitempty"`
 	// Scopes are its scopes and roles.
 	Scopes []string `json:"scopes,omitempty"`
+	// Claims are those that an API looks at (ShownClaims), as they stand.
+	Claims map[string]any `json:"claims,omitempty"`
 }
+
+// ShownClaims are the claims of ClaimsPreview.Claims.
+var ShownClaims = []string{"aud", "iss", "appid", "azp", "roles", "scp", "scope", "tid", "ver", "sub", "exp"}
 
 // An Attempt is one attempt to obtain a token.
 type Attempt struct {
@@ -181,6 +186,8 @@ type ProfileStatus struct {
 	Hosts []string `json:"hosts,omitempty"`
 	// Present says how to present its token to them.
 	Present Presentation `json:"present,omitempty"`
+	// SecondHeader is the header that they want beside the token, if any.
+	SecondHeader string `json:"second_header,omitempty"`
 	// Sinks are the files that tokend writes its token to.
 	Sinks []string `json:"sinks,omitempty"`
 	// LastUsed is when a caller last had a request signed or a token verified,

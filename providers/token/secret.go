@@ -4,6 +4,7 @@ import (
 	"crypto/subtle"
 	"encoding/json"
 	"fmt"
+	"strings"
 )
 
 // redacted is all that a Secret ever shows of itself.
@@ -65,4 +66,9 @@ func (s *Secret) UnmarshalJSON(b []byte) error {
 	}
 	*s = NewSecret(text)
 	return nil
+}
+
+// IsWord reports whether s is visible ASCII without spaces, as a header can hold it.
+func (s Secret) IsWord() bool {
+	return !s.IsZero() && !strings.ContainsFunc(s.Reveal(), func(r rune) bool { return r <= ' ' || r > '~' })
 }

@@ -110,6 +110,9 @@ type Signed struct {
 	Warning string
 }
 
+// SecondSecret is the secret field with the value of a profile's second header.
+const SecondSecret = "second_secret"
+
 // A Header is one header of a request. Its value is a credential.
 type Header struct {
 	Name  string
@@ -164,6 +167,8 @@ type Query struct {
 	MinTTL time.Duration
 	// Fresh asks for a newly obtained token.
 	Fresh bool
+	// Second asks for the value of the profile's second header too.
+	Second bool
 	// URL is where the caller will send the token; the profile's hosts must
 	// cover it. With a URL the query need not name a profile.
 	URL string
@@ -179,6 +184,8 @@ type Grant struct {
 	Profile string
 	// Present says how to present the token to the profile's hosts.
 	Present Presentation
+	// Second is the header that they want besides, if Query.Second asked for it.
+	Second Header
 	// Host is which of the profile's hosts covers Query.URL, empty without one.
 	Host string
 }

@@ -130,6 +130,9 @@ func (c *curlCall) parse(args []string) error {
 // refuse is the error for an option that is not passed on.
 func (c *curlCall) refuse(option string) error {
 	command := "get " + c.profile.Name
+	if c.profile.SecondHeader != "" {
+		command += " --second-header"
+	}
 	if c.profile.Does == "signs" {
 		command = "sign " + c.profile.Name + " URL"
 	}
@@ -239,14 +242,14 @@ func (c *curlCall) checkURL(target string) error {
 		return cli.Usage("the credential of %s cannot go there: %v; write the whole URL, https://...", p.Name, err)
 	}
 	c.plain = c.plain || strings.HasPrefix(strings.ToLower(target), "http:")
-	_, hasHeader := p.Present.Header()
+	_, hasHeader := p.Present.Header() // curl drops no such header at a redirect
 	switch origin := strings.Join(strings.SplitN(target, "/", 4)[:3], "/"); {
 	case !token.Covers(p.Hosts, target) && token.HasOwnPermission(target):
 		return cli.Usage("this link carries its own permission and takes no token; download it with plain curl")
 	case !token.Covers(p.Hosts, target):
 		return cli.Usage("%s is not among the hosts of %s, so its credential does not go there; to allow it, set hosts = [..., %q] in %s and run tokenctl reload",
 			origin, p.Name, origin, p.File)
-	case c.has("location") && (hasHeader || !token.Covers(p.Hosts, origin+"/")):
+	case c.has("location") && (hasHeader || p.SecondHeader != "" || !token.Covers(p.Hosts, origin+"/")):
 		return cli.Usage("with --location, a redirect could lead the credential past the hosts of %s; request the URL that it redirects to", p.Name)
 	}
 	return nil
@@ -288,7 +291,7 @@ func SignedLines(s token.Signed) ([]byte, error) {
 // withToken makes requests with a token. If the API refuses that token, it makes
 // the request again with a new one.
 func (c *curlCall) withToken(ctx context.Context) error {
-	t, err := getToken(ctx, c.Env, c.profile.Name, token.Query{})
+	t, err := getToken(ctx, c.Env, c.profile.Name, token.Query{Second: c.profile.SecondHeader != ""})
 	if err != nil {
 		return err
 	}
@@ -322,7 +325,7 @@ func (c *curlCall) replace(ctx context.Context, old token.Grant) (lines []byte) 
 		if err := d.Invalidate(ctx, c.profile.Name, old.Secret); err != nil {
 			return err
 		}
-		next, err := d.Get(ctx, c.profile.Name, token.Query{})
+		next, err := d.Get(ctx, c.profile.Name, token.Query{Second: c.profile.SecondHeader != ""})
 		if err == nil && !next.Secret.Equal(old.Secret) {
 			lines, err = format.Curl(next, time.Now())
 		}

@@ -229,6 +229,9 @@ func (s *submission) missing() (flags []string) {
 	if s.lacksSecret() {
 		flags = append(flags, secretFlags(s.provider))
 	}
+	if s.lacksSecond() {
+		flags = append(flags, flagFor(secondSecret.Name)+" FILE")
+	}
 	return flags
 }
 

@@ -15,11 +15,16 @@ import (
 var commonSettings = []token.Field{
 	{Name: "hosts", List: true, Doc: "URL that its credentials may be sent to"},
 	{Name: "present", Doc: "how to show its token there: bearer, basic:USER, header:NAME, or acr (a container registry of Azure)"},
+	{Name: "second_header", Doc: "header that they want beside the token, such as Ocp-Apim-Subscription-Key"},
+	secondSecret,
 	{Name: "allow_users", List: true, Doc: "user who may use it, by name or number"},
 	{Name: "allow_groups", List: true, Doc: "group whose members may use it"},
 	{Name: "renew", Doc: "\"always\", or \"used\" to stop when no program asks"},
 	{Name: "idle", Doc: "how long without a request counts as unused"},
 }
+
+// secondSecret is the secret of every profile that sets second_header.
+var secondSecret = token.Field{Name: token.SecondSecret, Secret: true, Doc: "value of the second header, such as a subscription key"}
 
 // A knownField is a field that has a flag. tokenctl knows the providers' fields
 // from docs/configuration.md, so that --help works without tokend.

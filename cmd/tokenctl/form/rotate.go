@@ -49,7 +49,10 @@ func Rotate(ctx context.Context, e *ui.Env, name string, r RotateRequest) error 
 	if err := s.readFiles(r.files); err != nil {
 		return err
 	}
-	if err := s.complete(); err != nil {
+	if _, second := s.request.Secrets[secondSecret.Name]; !second || len(s.request.Secrets) > 1 { // only that is new
+		err = s.complete()
+	}
+	if err != nil {
 		return err
 	}
 	return s.submit(ctx)

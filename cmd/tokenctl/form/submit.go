@@ -61,6 +61,11 @@ func (s *submission) complete() error {
 		if err := s.askSecrets(t); err != nil {
 			return err
 		}
+		if s.lacksSecond() {
+			if err := s.askSecret(t, secondSecret, false); err != nil {
+				return err
+			}
+		}
 	}
 	if missing := s.missing(); len(missing) > 0 {
 		return cli.Usage("missing: %s", strings.Join(missing, ", "))
@@ -274,7 +279,17 @@ func needsSecret(p token.Provider) bool {
 
 // lacksSecret reports whether a secret must be handed in and was not.
 func (s *submission) lacksSecret() bool {
-	return len(s.request.Secrets) == 0 && needsSecret(s.provider)
+	own := len(s.request.Secrets)
+	if _, second := s.request.Secrets[secondSecret.Name]; second {
+		own--
+	}
+	return own == 0 && needsSecret(s.provider)
+}
+
+// lacksSecond reports whether the value of the second header was not handed in.
+func (s *submission) lacksSecond() bool {
+	_, named := s.request.Settings["second_header"]
+	return named && s.request.Secrets[secondSecret.Name].IsZero()
 }
 
 // secretFlags names the flags of which one is enough.

@@ -2,6 +2,7 @@
 package format
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -32,10 +33,20 @@ var ErrUnfit = errors.New("unfit for this format")
 
 // Token writes the token and a newline.
 func Token(g token.Grant, _ time.Time) ([]byte, error) {
-	if err := checkText(g); err != nil {
+	if err := cmp.Or(checkText(g), checkSecond(g)); err != nil {
 		return nil, err
 	}
 	return []byte(g.Secret.Reveal() + "\n"), nil
+}
+
+// headers are the lines of all headers that a request needs.
+func headers(g token.Grant) (lines []string, err error) {
+	name, value, err := Header(g)
+	lines = []string{name + ": " + value}
+	if g.Second.Name != "" {
+		lines = append(lines, g.Second.Name+": "+g.Second.Value.Reveal())
+	}
+	return lines, err
 }
 
 // Header returns the header that presents the token as its profile says, by
@@ -53,13 +64,13 @@ func Header(g token.Grant) (name, value string, err error) {
 	return "Authorization", "Bearer " + g.Secret.Reveal(), checkBearer(g)
 }
 
-// HeaderLine writes Header as a line.
+// HeaderLine writes each header as a line.
 func HeaderLine(g token.Grant, _ time.Time) ([]byte, error) {
-	name, value, err := Header(g)
+	lines, err := headers(g)
 	if err != nil {
 		return nil, err
 	}
-	return []byte(name + ": " + value + "\n"), nil
+	return []byte(strings.Join(lines, "\n") + "\n"), nil
 }
 
 // JSON writes the answer of GET /v1/token/NAME, as a line.
@@ -76,17 +87,23 @@ func Env(g token.Grant, _ time.Time) ([]byte, error) {
 	if !g.Expiry.IsZero() {
 		lines += "ACCESS_TOKEN_EXPIRES_AT=" + ShellQuote(g.Expiry.UTC().Format(time.RFC3339)) + "\n"
 	}
+	if g.Second.Name != "" {
+		lines += "SECOND_SECRET=" + ShellQuote(g.Second.Value.Reveal()) + "\n"
+	}
 	return []byte(lines), nil
 }
 
-// Curl writes a line for curl -K, which all versions of curl read. curl drops an
+// Curl writes a line for each header for curl -K, which all versions of curl read. curl drops an
 // Authorization header, and no other, when a redirect leads to another host.
 func Curl(g token.Grant, _ time.Time) ([]byte, error) {
-	name, value, err := Header(g)
+	lines, err := headers(g)
 	if err != nil {
 		return nil, err
 	}
-	return []byte("header = " + CurlQuote(name+": "+value) + "\n"), nil
+	for i := range lines {
+		lines[i] = "header = " + CurlQuote(lines[i]) + "\n"
+	}
+	return []byte(strings.Join(lines, "")), nil
 }
 
 // Netrc writes a netrc line for programs that know only Basic authentication.
@@ -105,7 +122,7 @@ func Netrc(g token.Grant, _ time.Time) ([]byte, error) {
 		return nil, unfit("a netrc line is for all of a machine, and would send the token past %s; use the format curl or header", g.Host)
 	}
 	// Whitespace ends a field, and no quoting is understood everywhere.
-	if err := checkText(g); err != nil {
+	if err := cmp.Or(checkText(g), checkSecond(g)); err != nil {
 		return nil, err
 	}
 	if strings.ContainsAny(user+g.Secret.Reveal(), " \"\\#") {
@@ -134,6 +151,14 @@ func checkText(g token.Grant) error {
 		return unfit("the token contains characters that RFC 6749 A.12 does not allow; only -o json can write it")
 	}
 	return nil
+}
+
+// checkSecond refuses a second header, for formats that hold one secret.
+func checkSecond(g token.Grant) error {
+	if g.Second.Name == "" {
+		return nil
+	}
+	return unfit("this format cannot hold the second header; -o header, curl, env and json can")
 }
 
 // checkBearer refuses a token that an Authorization header cannot hold: one of
@@ -173,6 +198,8 @@ func AppendJSON(b []byte, g token.Grant, now time.Time) []byte {
 	b = appendTime(b, `,"renew_at":`, g.RenewAt)
 	b = AppendMember(b, `,"present":`, string(g.Present))
 	b = AppendMember(b, `,"host":`, g.Host)
+	b = AppendMember(b, `,"second_header":`, g.Second.Name)
+	b = AppendMember(b, `,"second_secret":`, g.Second.Value.Reveal())
 	b = append(b, `,"profile":`...)
 	b = AppendString(b, g.Profile)
 	return append(b, '}')

@@ -34,6 +34,25 @@ func TestFormats(t *testing.T) {
 	}
 }
 
+// A second header goes where a format can hold it.
+func TestSecondHeader(t *testing.T) {
+	g := grantOf("a.b-c=")
+	g.Second = token.Header{Name: "Ocp-Apim-Subscription-Key", Value: token.NewSecret("k'1")}
+	g.Present, g.Host = "basic:u", "https://api.example"
+	for name, want := range map[string]string{
+		"header": "\nOcp-Apim-Subscription-Key: k'1\n",
+		"env":    "\nSECOND_SECRET='k'\\''1'\n",
+		"curl":   "\nheader = \"Ocp-Apim-Subscription-Key: k'1\"\n",
+		"json":   `,"second_header":"Ocp-Apim-Subscription-Key","second_secret":"k'1",`,
+		"token":  "", "netrc": "",
+	} {
+		got, err := Named(name)(g, time.Now())
+		if (err != nil) != (want == "") || !strings.Contains(string(got), want) || err != nil && (got != nil || strings.Contains(err.Error(), "k'1")) {
+			t.Errorf("%s: %q (%v), want %q", name, got, err, want)
+		}
+	}
+}
+
 // What cannot be written safely is refused, with no part of it in the error.
 func TestFormatsRefuseWhatBreaksOutOfThem(t *testing.T) {
 	odd := map[string]string{ // token → the formats that can write it
