@@ -16,6 +16,7 @@ import (
 	"syscall"
 
 	"tokend/cmd/tokenctl/cli"
+	"tokend/cmd/tokend/demo"
 	"tokend/cmd/tokend/service"
 	"tokend/daemon/profile"
 	"tokend/ipc"
@@ -94,7 +95,7 @@ Exit status: 0 ok, 1 failure, 2 wrong usage, 3 tokend is already running,
 4 the keystore cannot be opened, 5 no socket can be made at its place,
 78 the configuration is bad or tokend is not set up.`,
 		Shared:   p.at.flags,
-		Commands: append([]*cli.Command{p.runCommand(), p.setupCommand(), p.newKeyCommand(), p.doctorCommand(), p.checkCommand(), p.demoCommand(), p.versionCommand()}, p.serviceCommands()...),
+		Commands: append([]*cli.Command{p.runCommand(), p.setupCommand(), p.newKeyCommand(), p.doctorCommand(), p.checkCommand(), demo.Command(p.out), p.versionCommand()}, p.serviceCommands()...),
 	}
 }
 

@@ -354,3 +354,7 @@ func TestSecretsMoveUnderARunningDaemon(t *testing.T) {
 		t.Errorf("%v, the audit log: %s", err, audit)
 	}
 }
+
+func secrets(field, text string) map[string]token.Secret {
+	return map[string]token.Secret{field: token.NewSecret(text)}
+}

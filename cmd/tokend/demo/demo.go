@@ -1,4 +1,5 @@
-package main
+// Package demo is a show of tokend with issuers of its own.
+package demo
 
 import (
 	"bytes"
@@ -20,7 +21,8 @@ import (
 	"tokend/store"
 )
 
-func (p *program) demoCommand() *cli.Command {
+// Command is the command tokend demo, which prints to out.
+func Command(out io.Writer) *cli.Command {
 	var once bool
 	return &cli.Command{
 		Name: "demo", Short: "See it work, with issuers of its own on loopback",
@@ -35,14 +37,14 @@ this machine.`,
 		Flags: func(f *cli.Flags) {
 			f.BoolVar(&once, "once", false, "end instead of waiting for Ctrl-C")
 		},
-		Run: func(ctx context.Context, _ *cli.Call) error { return runDemo(ctx, p.out, once) },
+		Run: func(ctx context.Context, _ *cli.Call) error { return run(ctx, out, once) },
 	}
 }
 
 const (
-	demoLifetime = 8 * time.Second // of the tokens, so that a renewal is soon seen
+	lifetime     = 8 * time.Second // of the tokens, so that a renewal is soon seen
 	calmLifetime = 5 * time.Minute // once the show is over
-	demoProfile  = "clms"
+	shown        = "clms"
 )
 
 // A demo is the running show.
@@ -57,7 +59,7 @@ type demo struct {
 	log     bytes.Buffer
 }
 
-func runDemo(ctx context.Context, out io.Writer, once bool) (err error) {
+func run(ctx context.Context, out io.Writer, once bool) (err error) {
 	dir, err := os.MkdirTemp("", "tokend-demo-")
 	if err != nil {
 		return err
@@ -91,10 +93,10 @@ func (d *demo) title(text string) { fmt.Fprintf(d.out, "\n%s\n", text) }
 // open starts the issuers and a tokend that trusts them.
 func (d *demo) open(ctx context.Context) (err error) {
 	d.title("Issuers and a tokend of the demo's own, in " + d.dir)
-	if d.issuers, err = providertest.Start(providertest.Options{Lifetime: demoLifetime}); err != nil {
+	if d.issuers, err = providertest.Start(providertest.Options{Lifetime: lifetime}); err != nil {
 		return err
 	}
-	d.say("issuers at %s; their tokens live %v", d.issuers.URL(), demoLifetime)
+	d.say("issuers at %s; their tokens live %v", d.issuers.URL(), lifetime)
 	ca, key := filepath.Join(d.dir, "ca.pem"), filepath.Join(d.dir, "key")
 	err = errors.Join(
 		os.Mkdir(d.dirs.Config, 0o700),
@@ -160,10 +162,10 @@ func (d *demo) add(ctx context.Context) error {
 	azureID, azureSecret := azure.NewSecret()
 	asposeID, asposeSecret := aspose.NewClient()
 	for _, a := range []token.CreateProfile{
-		{Name: demoProfile, Provider: "clms", Secrets: secrets("service_key", string(serviceKey))},
-		{Name: "azure", Provider: "azure", Secrets: secrets("client_secret", azureSecret), Settings: map[string]any{
+		{Name: shown, Provider: "clms", Secrets: secret("service_key", string(serviceKey))},
+		{Name: "azure", Provider: "azure", Secrets: secret("client_secret", azureSecret), Settings: map[string]any{
 			"tenant": azure.Tenant(), "client_id": azureID, "scope": azure.Scope(), "authority": azure.Authority()}},
-		{Name: "aspose", Provider: "aspose", Secrets: secrets("client_secret", asposeSecret), Settings: map[string]any{
+		{Name: "aspose", Provider: "aspose", Secrets: secret("client_secret", asposeSecret), Settings: map[string]any{
 			"client_id": asposeID, "base_url": aspose.BaseURL()}},
 	} {
 		added, err := d.client.Add(ctx, a)
@@ -175,13 +177,13 @@ func (d *demo) add(ctx context.Context) error {
 	return nil
 }
 
-func secrets(field, text string) map[string]token.Secret {
+func secret(field, text string) map[string]token.Secret {
 	return map[string]token.Secret{field: token.NewSecret(text)}
 }
 
 // get gets the profile's token.
 func (d *demo) get(ctx context.Context) (token.Grant, error) {
-	return d.client.Get(ctx, demoProfile, token.Query{})
+	return d.client.Get(ctx, shown, token.Query{})
 }
 
 func (d *demo) serveFromMemory(ctx context.Context) error {
@@ -193,7 +195,7 @@ func (d *demo) serveFromMemory(ctx context.Context) error {
 			return err
 		}
 	}
-	d.say("%d times get %s: %v each; the issuer was asked %d times", times, demoProfile,
+	d.say("%d times get %s: %v each; the issuer was asked %d times", times, shown,
 		(time.Since(begin) / times).Round(time.Microsecond), d.issuers.CLMS().Requests()-asked)
 	return nil
 }
@@ -206,7 +208,7 @@ func (d *demo) renewAhead(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.say("the token of %s expires in %v; tokend will renew it in %v", demoProfile, in(first.Expiry), in(first.RenewAt))
+	d.say("the token of %s expires in %v; tokend will renew it in %v", shown, in(first.Expiry), in(first.RenewAt))
 	var slowest time.Duration
 	return until(ctx, 50*time.Millisecond, func() (bool, error) {
 		begin := time.Now()
@@ -257,7 +259,7 @@ func (d *demo) surviveCrash(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.say("get %s: the same token as before, from the sealed cache, good for another %v", demoProfile, in(after.Expiry))
+	d.say("get %s: the same token as before, from the sealed cache, good for another %v", shown, in(after.Expiry))
 	return nil
 }
 
