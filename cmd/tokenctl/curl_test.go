@@ -213,9 +213,20 @@ func TestCurlRefusesWhatCouldLeadTheCredentialAstray(t *testing.T) {
 	}
 	// Brackets stand for themselves, and a value may look like an option.
 	t.Chdir(t.TempDir())
+	if err := os.WriteFile("-K", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	call(t, socket, nil, "curl", "clms", "-sGd", "--next", "-o", "-K", s.URL+"/?a[]=1&b={x,y}", "-fw", "done").wants(t, ui.ExitOK, "done", "")
 	if got := s.requests(); len(got) != 1 || !strings.HasPrefix(got[0], "GET /?a[]=1&b={x,y}&--next ") {
 		t.Errorf("requests: %q", got)
+	}
+	// curl finds the host where it was checked.
+	place := strings.TrimPrefix(other.URL, "http://")
+	for _, end := range []string{"?@" + place + "/", "#@" + place + "/", "/@" + place, "/?q=" + other.URL, "//" + place + "/x"} {
+		call(t, socket, nil, "curl", "clms", "-sS", "-o", "out", "-T", "-K", "-L", s.URL+end).wants(t, ui.ExitOK, "", "")
+	}
+	if got := other.requests(); len(got) > 0 || len(s.requests()) != 6 {
+		t.Errorf("requests: %q, %q", got, s.requests())
 	}
 }
 
