@@ -45,7 +45,7 @@ need_programs() {
 
 # need_clients installs the programs that ask tokend, what the examples in the
 # documentation use, and independent implementations to compare signatures with.
-# Debian has no packages of the three Node libraries.
+# Debian has no packages of the Node libraries and programs.
 need_clients() {
 	need_programs bash:bash zsh:zsh fish:fish swtpm:swtpm tpm2_pcrread:tpm2-tools nginx:nginx-light python3:python3 node:nodejs npm:npm \
 		docker:docker.io skopeo:skopeo cargo:cargo gdalinfo:gdal-bin systemd-analyze:systemd openssl:openssl jq:jq \
@@ -55,9 +55,9 @@ need_clients() {
 	python3 -m pip --version >/dev/null 2>&1 || install_packages python3-pip
 	Rscript -e 'library(httr2); library(jsonlite)' >/dev/null 2>&1 || install_packages r-base-core r-cran-httr2 r-cran-jsonlite
 	cache=${XDG_CACHE_HOME:-$HOME/.cache}/tokend-check
-	for library in jsonwebtoken @azure/identity pnpm; do
+	for library in jsonwebtoken @azure/identity pnpm pnpm12; do
 		[ -d "$cache/node_modules/$library" ] && continue
-		npm install --prefix "$cache" --no-audit --no-fund --silent jsonwebtoken@9.0.3 @azure/identity@4.13.0 pnpm@10.34.1
+		npm install --prefix "$cache" --no-audit --no-fund --silent jsonwebtoken@9.0.3 @azure/identity@4.13.0 pnpm@10.34.1 pnpm12@npm:pnpm@12.21.0
 		break
 	done
 	export NODE_PATH="$cache/node_modules"

@@ -62,7 +62,7 @@ func setupCommand(e *ui.Env) *cli.Command {
 			if undo {
 				return undoSetup(e, changes)
 			}
-			return makeSetup(e, t, changes, write)
+			return makeSetup(e, t, r, changes, write)
 		},
 	}
 }
@@ -143,7 +143,7 @@ func matchingProfiles(profiles []token.ProfileStatus, r *setup.Request) (names [
 
 // makeSetup shows what is not in place yet of the changes, and makes it if it is
 // to write.
-func makeSetup(e *ui.Env, t setup.Tool, changes []setup.Change, write bool) error {
+func makeSetup(e *ui.Env, t setup.Tool, r setup.Request, changes []setup.Change, write bool) error {
 	var missing []setup.Change
 	var conflict error
 	for _, change := range changes {
@@ -166,7 +166,10 @@ func makeSetup(e *ui.Env, t setup.Tool, changes []setup.Change, write bool) erro
 			e.Out.Print(ui.Printable(strings.TrimSuffix(line, "\n")) + "\n")
 		}
 	}
+	lacks, fix := t.Missing(r)
 	switch {
+	case lacks != "" && (len(missing) == 0 || write):
+		e.Notef("%s does not ask tokend yet: %s %s", t.Name, lacks, ui.Typed(fix))
 	case len(missing) == 0:
 		e.Note("It is set up already.")
 	case write:

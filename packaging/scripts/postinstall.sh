@@ -35,3 +35,6 @@ if [ -d /run/systemd/system ]; then
 	systemctl daemon-reload || true
 	systemctl try-restart tokend.service || echo "tokend: it does not start again; see: systemctl status tokend" >&2
 fi
+
+! command -v bash >/dev/null || [ -e /usr/share/bash-completion/bash_completion ] ||
+	echo "tokend: bash completes tokenctl once the package bash-completion is installed, or with . <(tokenctl completion bash) in ~/.bashrc"

@@ -109,6 +109,51 @@ func block(path, name, lines, byHand string, conflicts ...string) edit {
 	}}
 }
 
+// line is one setting in a file of key=value lines that its tool writes too.
+func line(path, key, value string) edit {
+	own := key + "=" + value + "\n"
+	without := func(text string) (rest string, err error) {
+		for l := range strings.Lines(text) {
+			name, now, _ := strings.Cut(l, "=")
+			switch {
+			case strings.TrimSpace(name) != key:
+				rest += l
+			case strings.TrimSpace(now) != value:
+				err = conflict("%s has %s already", path, key)
+			}
+		}
+		return rest, err
+	}
+	return edit{path, own, func(text string) (string, error) {
+		rest, err := without(text)
+		if len(rest) < len(text) {
+			return text, err
+		}
+		if rest != "" && !strings.HasSuffix(rest, "\n") {
+			rest += "\n"
+		}
+		return rest + own, err
+	}, without}
+}
+
+// without is that a change of an earlier version is no longer there.
+type without struct{ edit }
+
+func (w without) Show() string { return w.path + ": without\n" + w.shown }
+func (w without) Make() error  { return w.Undo() }
+
+func (w without) Done() (bool, error) {
+	text, err := readFile(w.path)
+	if err != nil {
+		return false, err
+	}
+	if _, err := w.add(text); err != nil { // of what others wrote
+		return false, err
+	}
+	after, err := w.remove(text)
+	return err == nil && after == text, err
+}
+
 // A link makes tokenctl found under another name.
 type link struct {
 	path, self string

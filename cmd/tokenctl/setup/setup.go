@@ -32,19 +32,38 @@ type Tool struct {
 	// NeedsHost and NeedsProfile say what a request must have.
 	NeedsHost, NeedsProfile bool
 	changes                 func(Request) ([]Change, error)
+	// missing is Missing; nil if the tool needs nothing else.
+	missing func(Request) (text, fix string)
+}
+
+// Missing says what else the tool needs before it asks tokend, "" if that is nothing,
+// and what to type for that.
+func (t Tool) Missing(r Request) (text, fix string) {
+	if t.missing == nil || r.find() != nil {
+		return "", ""
+	}
+	return t.missing(r)
 }
 
 // Changes returns the changes to make.
 func (t Tool) Changes(r Request) (changes []Change, err error) {
+	if err := r.find(); err != nil {
+		return nil, err
+	}
+	return t.changes(r)
+}
+
+// find finds the user's directories.
+func (r *Request) find() (err error) {
 	if r.home, err = os.UserHomeDir(); err != nil {
-		return nil, impossible("the home directory is not known: set $HOME")
+		return impossible("the home directory is not known: set $HOME")
 	}
 	data := os.Getenv("XDG_DATA_HOME")
 	if !filepath.IsAbs(data) {
 		data = filepath.Join(r.home, ".local", "share")
 	}
 	r.data = filepath.Join(data, "tokend")
-	return t.changes(r)
+	return nil
 }
 
 // A Change is one change of a tool's configuration.
@@ -61,15 +80,15 @@ type Change interface {
 
 // Tools are all tools, in the order in which they are listed.
 var Tools = []Tool{
-	{"git", "git: clone, fetch and push over https", true, false, git},
-	{"docker", "docker, podman, skopeo, crane, helm: pull and push", true, false, docker},
-	{"cargo", "cargo: private registries", false, false, cargo},
-	{"go", "go: private module proxies and repositories", true, false, golang},
-	{"bazel", "bazel: downloads and remote caches", true, false, bazel},
-	{"kubectl", "kubectl and client-go: clusters with OpenID Connect", false, true, kubectl},
-	{"terraform", "terraform, tofu: private registries", false, false, terraform},
-	{"pnpm", "pnpm: private registries", true, true, pnpm},
-	{"pip", "pip and uv: private indexes", false, false, pip},
+	{"git", "git: clone, fetch and push over https", true, false, git, nil},
+	{"docker", "docker, podman, skopeo, crane, helm: pull and push", true, false, docker, nil},
+	{"cargo", "cargo: private registries", false, false, cargo, nil},
+	{"go", "go: private module proxies and repositories", true, false, golang, nil},
+	{"bazel", "bazel: downloads and remote caches", true, false, bazel, nil},
+	{"kubectl", "kubectl and client-go: clusters with OpenID Connect", false, true, kubectl, nil},
+	{"terraform", "terraform, tofu: private registries", false, false, terraform, nil},
+	{"pnpm", "pnpm: private registries", true, true, pnpm, nil},
+	{"pip", "pip and uv: private indexes", false, false, pip, pipMissing},
 }
 
 // Named finds a tool.

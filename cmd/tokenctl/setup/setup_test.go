@@ -35,6 +35,15 @@ func home(t *testing.T) (dir string, self string) {
 	return dir, self
 }
 
+// program is a shell script at path.
+func program(t *testing.T, path, script string) {
+	t.Helper()
+	write(t, path, "#!/bin/sh\n"+script+"\n")
+	if err := os.Chmod(path, 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func write(t *testing.T, path, text string) {
 	t.Helper()
 	err := os.MkdirAll(filepath.Dir(path), 0o755)
@@ -102,8 +111,9 @@ func TestMakeAndUndo(t *testing.T) {
 	request := Request{Host: "https://reg.example:8443/a/b", Profile: "devops"}
 	for tool, file := range map[string]string{
 		"git": ".gitconfig", "docker": ".docker/config.json", "cargo": ".cargo/config.toml", "bazel": ".bazelrc",
-		"terraform": ".terraformrc", "pnpm": ".npmrc", "go": "goenv", "pip": ".config/pip/pip.conf",
+		"terraform": ".terraformrc", "pnpm 10": ".npmrc", "pnpm 11": ".config/pnpm/auth.ini", "pnpm": ".config/pnpm/auth.ini", "go": "goenv", "pip": ".config/pip/pip.conf",
 	} {
+		tool, version, _ := strings.Cut(tool, " ")
 		if tool == "pip" && runtime.GOOS != "linux" {
 			continue
 		}
@@ -125,6 +135,9 @@ func TestMakeAndUndo(t *testing.T) {
 					checktest.Need(t, tool)
 				}
 				dir, self := home(t)
+				if version != "" {
+					program(t, filepath.Join(dir, "bin", "pnpm"), "echo "+version+".21.0")
+				}
 				r := request
 				r.Self = self
 				path := filepath.Join(dir, file)
@@ -184,6 +197,64 @@ func TestWhatOthersWroteStands(t *testing.T) {
 		}
 		if !found || read(t, path) != c.text {
 			t.Errorf("%s: found %v, the file is %q", tool, found, read(t, path))
+		}
+	}
+}
+
+// pnpm 11 has a file of its own, and what was written for an older pnpm goes: npm
+// warns of it. A line that pnpm wrote itself is as good.
+func TestPnpmMovesOn(t *testing.T) {
+	dir, self := home(t)
+	npmrc, auth := filepath.Join(dir, ".npmrc"), filepath.Join(dir, ".config", "pnpm", "auth.ini")
+	r := Request{Host: "https://reg.example/npm", Profile: "p", Self: self}
+	write(t, npmrc, "fund=false\n")
+	program(t, filepath.Join(dir, "bin", "pnpm"), "echo 10.34.9")
+	makeAll(t, changes(t, "pnpm", r))
+	if !strings.Contains(read(t, npmrc), "//reg.example/npm/:tokenHelper=") || read(t, auth) != "" {
+		t.Errorf("pnpm 10: %q, %q", read(t, npmrc), read(t, auth))
+	}
+	program(t, filepath.Join(dir, "bin", "pnpm"), "echo 12.21.0")
+	makeAll(t, changes(t, "pnpm", r))
+	want := "//reg.example/npm/:tokenHelper=" + filepath.Join(dir, ".local", "share", "tokend", "pnpm-credential-tokend-p")
+	if read(t, npmrc) != "fund=false\n" || read(t, auth) != want+"\n" {
+		t.Errorf("pnpm 12: %q, %q", read(t, npmrc), read(t, auth))
+	}
+	write(t, auth, "//x/:_authToken = y\n"+strings.Replace(want, "=", " = ", 1)+"\n")
+	makeAll(t, changes(t, "pnpm", r))
+	undoAll(t, changes(t, "pnpm", r))
+	if read(t, auth) != "//x/:_authToken = y\n" {
+		t.Errorf("undone: %q", read(t, auth))
+	}
+	write(t, auth, "//reg.example/npm/:tokenHelper=/other\n")
+	if _, err := changes(t, "pnpm", r)[1].Done(); !errors.Is(err, token.ErrExists) {
+		t.Errorf("another's helper: %v", err)
+	}
+}
+
+// Before setup says that pip asks, pip knows the option and finds our keyring first.
+func TestWhatPipLacks(t *testing.T) {
+	dir, self := home(t)
+	r := Request{Self: self}
+	pip, _ := Named("pip")
+	own, python := filepath.Join(dir, ".local", "share", "tokend", "bin"), filepath.Join(dir, "bin", "python3")
+	makeAll(t, []Change{link{filepath.Join(own, "keyring"), self, false}})
+	usual := os.Getenv("PATH")
+	foreign := filepath.Join(dir, "other")
+	program(t, filepath.Join(foreign, "keyring"), "exit 1")
+	for _, c := range []struct{ script, path, want string }{
+		{"echo pip 26.2 from x", own + ":" + usual, ""},
+		{"echo pip 23.1.2 from x", own + ":" + usual, ""},
+		{"echo pip 22.3.1 from x", own + ":" + usual, "version 22.3, and 23.1"},
+		{"echo pip 23.0 from x", own + ":" + usual, "version 23.0, and 23.1"},
+		{"exit 1", own + ":" + usual, "version 0.0"},
+		{"echo pip 26.2 from x", filepath.Dir(python), "is not in $PATH"},
+		{"echo pip 26.2 from x", foreign + ":" + own + ":" + usual, foreign + "/keyring comes first in $PATH"},
+		{"echo pip 26.2 from x", own + ":" + foreign + ":" + usual, ""},
+	} {
+		program(t, python, c.script)
+		t.Setenv("PATH", filepath.Dir(python)+":"+c.path)
+		if text, _ := pip.Missing(r); (text == "") != (c.want == "") || !strings.Contains(text, c.want) {
+			t.Errorf("%q with %s: %q", c.script, c.path, text)
 		}
 	}
 }

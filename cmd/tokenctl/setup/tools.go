@@ -3,8 +3,10 @@ package setup
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"tokend/providers/token/format"
@@ -125,16 +127,35 @@ func terraform(r Request) ([]Change, error) {
 	}, nil
 }
 
+// pnpm from 11 on reads auth.ini of its own; older ones take a tokenHelper from
+// ~/.npmrc alone, of which npm 11 warns.
 func pnpm(r Request) ([]Change, error) {
-	path, program := filepath.Join(r.home, ".npmrc"), filepath.Join(r.data, "pnpm-credential-tokend-"+r.Profile)
+	program := filepath.Join(r.data, "pnpm-credential-tokend-"+r.Profile)
 	registry := "//" + r.hostPort() + "/"
 	if r.path() != "" {
 		registry += r.path() + "/"
 	}
-	return []Change{
-		link{program, r.Self, true},
-		block(path, "tokend for "+registry, registry+":tokenHelper="+program+"\n", "", registry+":tokenHelper", registry+":_authToken", registry+":_auth"),
-	}, nil
+	key := registry + ":tokenHelper"
+	old := block(filepath.Join(r.home, ".npmrc"), "tokend for "+registry, key+"="+program+"\n", "", key, registry+":_authToken", registry+":_auth")
+	if major, _ := version("pnpm", "--version"); major > 0 && major < 11 {
+		return []Change{link{program, r.Self, true}, old}, nil
+	}
+	return []Change{link{program, r.Self, true}, line(pnpmAuth(r.home), key, program), without{old}}, nil
+}
+
+// pnpmAuth is pnpm's file of credentials (its configuration directory, pnpm.io/settings).
+func pnpmAuth(home string) string {
+	dir := os.Getenv("XDG_CONFIG_HOME")
+	switch {
+	case dir != "":
+	case runtime.GOOS == "darwin":
+		dir = filepath.Join(home, "Library", "Preferences")
+	case runtime.GOOS == "windows":
+		return filepath.Join(os.Getenv("LOCALAPPDATA"), "pnpm", "config", "auth.ini")
+	default:
+		dir = filepath.Join(home, ".config")
+	}
+	return filepath.Join(dir, "pnpm", "auth.ini")
 }
 
 func pip(r Request) ([]Change, error) {
@@ -142,4 +163,28 @@ func pip(r Request) ([]Change, error) {
 		link{filepath.Join(r.data, "bin", "keyring"), r.Self, false},
 		pipOption("global.keyring-provider", "subprocess"),
 	}, nil
+}
+
+// pipMissing says what pip lacks to find our keyring and to call it.
+func pipMissing(r Request) (text, fix string) {
+	dir := filepath.Join(r.data, "bin")
+	major, minor := version("python3", "-m", "pip", "--version")
+	path, isSelf := lookPath("keyring", r.Self)
+	first := "export PATH=" + format.ShellQuote(dir) + `:"$PATH"`
+	switch {
+	case major < 23 || major == 23 && minor < 1:
+		return fmt.Sprintf("it is version %d.%d, and 23.1 or later can ask.", major, minor), "python3 -m pip install --upgrade pip"
+	case path == "":
+		return "its program is not in $PATH. Put this line into your shell's start file:", first
+	case !isSelf:
+		return path + " comes first in $PATH. Put this line into your shell's start file:", first
+	}
+	return "", ""
+}
+
+// version is the version that a tool prints, 0.0 if there is none.
+func version(tool ...string) (major, minor int) {
+	out, _ := command(tool).run()
+	_, _ = fmt.Sscanf(strings.TrimLeft(out, "pi v"), "%d.%d", &major, &minor) // "pip 23.1 from …"
+	return major, minor
 }
