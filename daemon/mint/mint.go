@@ -333,7 +333,7 @@ func (t *Tokens) Get(ctx context.Context, q token.Query, by Use) (token.Token, e
 	m.mu.Lock()
 	s, err := t.makeSlot(q.Target, by)
 	if err == nil {
-		err = m.question(s, asker, now)
+		err = s.question(asker, now)
 	}
 	if err != nil {
 		m.mu.Unlock()
@@ -464,12 +464,12 @@ func (t *Tokens) Invalidate(secret token.Secret, by token.Asker) error {
 		switch again := s.invalidated.Add(invalidateAgain); {
 		case s.tok.Secret.IsZero() || !(secret.IsZero() || s.tok.Secret.Equal(secret)):
 		case !secret.IsZero():
-			refused = m.refuse(s, by, now)
+			refused = s.refuse(by, now)
 		case now.Before(again):
 			refused = &token.Error{Code: token.ErrUnavailable, RetryAt: again, Message: fmt.Sprintf(
 				"the token of profile %q was replaced moments ago; if the new one is refused too, the cause lies elsewhere", t.src.Name)}
 		default:
-			m.invalidate(s, now)
+			s.invalidate(now)
 			dropped++
 		}
 	}
@@ -479,8 +479,9 @@ func (t *Tokens) Invalidate(secret token.Secret, by token.Asker) error {
 	return refused
 }
 
-// invalidate drops the token of s for a caller. m.mu is held.
-func (m *Mint) invalidate(s *slot, now time.Time) {
+// invalidate drops the token of s for a caller. Mint.mu is held.
+func (s *slot) invalidate(now time.Time) {
+	m := s.of.mint
 	s.invalidated = now
 	m.dropToken(s)
 	m.Log.Info("token invalidated by a caller", s.attrs()...)

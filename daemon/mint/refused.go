@@ -61,7 +61,7 @@ func (s *slot) gave(by token.Asker, now time.Time) {
 
 // question looks at the question of by before it is answered: it may mean that the
 // token was refused, and the answer may be that there is none. Mint.mu is held.
-func (m *Mint) question(s *slot, by token.Asker, now time.Time) error {
+func (s *slot) question(by token.Asker, now time.Time) error {
 	a := s.askerOf(by.Key)
 	if a == nil || s.tok.State(now) == token.Expired {
 		return nil
@@ -78,7 +78,7 @@ func (m *Mint) question(s *slot, by token.Asker, now time.Time) error {
 	default:
 		return nil
 	}
-	if err := m.refuse(s, by, now); by.Again > 0 {
+	if err := s.refuse(by, now); by.Again > 0 {
 		return err
 	}
 	return nil
@@ -86,17 +86,17 @@ func (m *Mint) question(s *slot, by token.Asker, now time.Time) error {
 
 // refuse drops the token of s, which by had refused, unless its predecessor was
 // refused moments ago. Mint.mu is held.
-func (m *Mint) refuse(s *slot, by token.Asker, now time.Time) error {
+func (s *slot) refuse(by token.Asker, now time.Time) error {
 	if now.Before(s.invalidated.Add(refusedPause)) {
 		a := &asker{refused: now}
 		if by.Key != "" && by.Again >= 0 {
 			a = s.makeAsker(by.Key)
 			a.refused = now
-			m.Log.Warn("token refused, and so was the one before", s.attrs()...)
+			s.of.mint.Log.Warn("token refused, and so was the one before", s.attrs()...)
 		}
 		return s.refusedTwice(a)
 	}
-	m.invalidate(s, now)
+	s.invalidate(now)
 	return nil
 }
 

@@ -25,7 +25,7 @@ next() { # the next command, typed where the package and the key lie
 mkdir -p /test/here
 mv /test/tokend_1.0.0_*.deb /test/here/
 cp /test/issuers/key.json /test/here/service-key.json
-echo 'APT::Get::Assume-Yes "true";' >/etc/apt/apt.conf.d/90test
+echo 'APT::Get::Assume-Yes "true"; APT::Install-Recommends "false";' >/etc/apt/apt.conf.d/90test
 
 next # apt install
 [ "$(dpkg-query -W -f '${Status} ${Version}' tokend)" = "install ok installed 1.0.0" ] || fail "not installed"
