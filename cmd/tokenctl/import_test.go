@@ -165,10 +165,11 @@ func TestImportOfFiles(t *testing.T) {
 		says  string
 		names []string
 	}{
-		"known already": {files: map[string]string{"service-key.json": clmsKey("abc")}, says: "Already there\n  service-key.json (CLMS service key): the profile clms has it"},
-		"twins":         {files: map[string]string{"a.json": clmsKey("x"), "b.json": clmsKey("x"), "c.json": clmsKey("y")}, says: "b.json (CLMS service key): the profile a has it", names: []string{"a", "c"}},
-		"stdin":         {stdin: `{"name":"iam","issuer_url":"https://iam.example","client_id":"c","client_secret":"` + canary + `","token_endpoint":"https://iam.example/token"}`, says: "ready", names: []string{"iam"}},
-		"exposed":       {files: map[string]string{"key.json": clmsKey("x")}, mode: 0o044, says: "(mode 0644)", names: []string{"clms-2"}},
+		"known already":  {files: map[string]string{"service-key.json": strings.Replace(clmsKey("abc"), "//land/", "//land.copernicus.eu/", 1)}, says: "Already there\n  service-key.json (CLMS service key): the profile clms has it"},
+		"another issuer": {files: map[string]string{"service-key.json": clmsKey("abc")}, says: "clms-2   ready", names: []string{"clms-2"}},
+		"twins":          {files: map[string]string{"a.json": clmsKey("x"), "b.json": clmsKey("x"), "c.json": clmsKey("y")}, says: "b.json (CLMS service key): the profile a has it", names: []string{"a", "c"}},
+		"stdin":          {stdin: `{"name":"iam","issuer_url":"https://iam.example","client_id":"c","client_secret":"` + canary + `","token_endpoint":"https://iam.example/token"}`, says: "ready", names: []string{"iam"}},
+		"exposed":        {files: map[string]string{"key.json": clmsKey("x")}, mode: 0o044, says: "(mode 0644)", names: []string{"clms-2"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			k, path := &collector{backend: newBackend()}, "."

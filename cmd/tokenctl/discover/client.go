@@ -83,7 +83,9 @@ func (c client) find(f Find, name string, o Options) *Find {
 		if c.system != "" { // else it is the base URL of any system
 			f.set("base_url", c.baseURL)
 		}
+		f.Endpoint = cmp.Or(token.Settings(f.Settings).Text("base_url"), "https://api.aspose.cloud") + "/connect/token"
 	case "oauth2":
+		f.Endpoint = c.tokenURL
 		f.set("token_url", c.tokenURL)
 		f.set("audience", c.audience)
 		if c.scope != "" {
@@ -118,6 +120,10 @@ func (c client) azure(f *Find, o Options) {
 	}
 	f.Settings["scope"] = c.scope
 	f.set("tenant", c.tenant)
+	f.Endpoint = c.tokenURL
+	if !c.isEntra() {
+		f.Endpoint = "https://" + cmp.Or(c.authority, "login.microsoftonline.com") + "/" + c.tenant + "/oauth2/v2.0/token"
+	}
 	if c.authority != "login.microsoftonline.com" { // the provider's own
 		f.set("authority", c.authority)
 	}

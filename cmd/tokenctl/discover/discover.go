@@ -23,8 +23,10 @@ type Find struct {
 	Form string `json:"form"`
 	// Name is a valid name for its profile.
 	Name string `json:"-"`
-	// Client is its identity at the issuer: a client ID, or a service account.
-	Client string `json:"-"`
+	// Client is its identity at the issuer, a client ID or a service account, and
+	// Endpoint the issuer's token endpoint. Neither means anything without the other.
+	Client   string `json:"-"`
+	Endpoint string `json:"-"`
 	// Provider is the kind of profile that can use it, empty if there is none.
 	Provider string                  `json:"provider,omitempty"`
 	Settings map[string]any          `json:"settings,omitempty"`

@@ -24,7 +24,7 @@ func serviceKey(path string, m members, _ Options) *Find {
 		}
 	}
 	return &Find{
-		Form: "CLMS service key", Provider: "clms", Name: nameOf(path, "clms"), Client: m.text("client_id"),
+		Form: "CLMS service key", Provider: "clms", Name: nameOf(path, "clms"), Client: m.text("client_id"), Endpoint: m.text("token_uri"),
 		Secrets: map[string]token.Secret{"service_key": token.NewSecret(string(m.raw))},
 	}
 }
@@ -47,7 +47,7 @@ func googleKey(_ string, m members, o Options) *Find {
 		scope, f.Note = usualScope, scopeNote(usualScope)
 	}
 	account, _, _ := strings.Cut(email, "@")
-	f.Provider, f.Client, f.Name = "jwt-bearer", email, cmp.Or(Name(account), "google")
+	f.Provider, f.Client, f.Endpoint, f.Name = "jwt-bearer", email, tokenURL, cmp.Or(Name(account), "google")
 	f.Settings = map[string]any{"token_url": tokenURL, "issuer": email, "scopes": strings.Fields(scope)}
 	f.set("key_id", m.text("private_key_id"))
 	f.Secrets = map[string]token.Secret{"private_key": token.NewSecret(key)}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"tokend/cmd/tokenctl/discover"
 	"tokend/docs"
 	"tokend/providers/token"
 )
@@ -120,6 +121,36 @@ func TestFlagsOfFields(t *testing.T) {
 	for _, s := range fields {
 		if s.Name == "user_agent" && s.doc != "clms, azure, aspose, oauth2, jwt-bearer, ioxio, jwt-verify: User-Agent of the requests to the issuer" {
 			t.Errorf("%q", s.doc)
+		}
+	}
+}
+
+// The same client at another issuer is another one.
+func TestIdentityIsProviderEndpointAndClient(t *testing.T) {
+	read := func(string) ([]byte, error) { return nil, os.ErrNotExist }
+	for _, c := range []struct{ provider, endpoint, same, other string }{
+		{"clms", "https://land.copernicus.eu/@@oauth2-token", `{"client_id":"c","user_id":"u","private_key":"k","token_uri":"https://land.copernicus.eu/@@oauth2-token"}`,
+			`{"client_id":"c","user_id":"u","private_key":"k","token_uri":"https://land-test.copernicus.eu/@@oauth2-token"}`},
+		{"azure", "https://login.microsoftonline.com/prod/oauth2/v2.0/token", `{"appId":"c","password":"p","tenant":"prod"}`, `{"appId":"c","password":"p","tenant":"test"}`},
+		{"azure", "https://login.microsoftonline.us/prod/oauth2/v2.0/token", "X_CLIENT_ID=c\nX_CLIENT_SECRET=s\nX_TOKEN_URL=https://login.microsoftonline.us/prod/oauth2/v2.0/token\n",
+			"AZURE_CLIENT_ID=c\nAZURE_CLIENT_SECRET=s\nAZURE_TENANT_ID=prod\n"},
+		{"aspose", "https://api.aspose.cloud/connect/token", "ASPOSE_CLIENT_ID=c\nASPOSE_CLIENT_SECRET=s\n", "GROUPDOCS_CLIENT_ID=c\nGROUPDOCS_CLIENT_SECRET=s\n"},
+		{"oauth2", "https://id.example/t", `{"client_id":"c","client_secret":"s","token_url":"https://id.example/t?v=2"}`, `{"client_id":"c","client_secret":"s","token_url":"https://test.example/t"}`},
+		{"jwt-bearer", "https://g.example/t", `{"type":"service_account","client_email":"c","private_key":"k","token_uri":"https://g.example/t"}`,
+			`{"type":"service_account","client_email":"c","private_key":"k","token_uri":"https://h.example/t"}`},
+	} {
+		profiles := []token.ProfileStatus{
+			{Name: "another-client", Provider: c.provider, Endpoint: c.endpoint, Settings: token.Settings{"client_id": "d"}},
+			{Name: "it", Provider: c.provider, Endpoint: c.endpoint, Settings: token.Settings{map[bool]string{true: "issuer", false: "client_id"}[c.provider == "jwt-bearer"]: "c"}},
+		}
+		for content, want := range map[string]string{c.same: "it", c.other: ""} {
+			finds := discover.File("x", []byte(content), discover.Options{Read: read})
+			if len(finds) != 1 || finds[0].Why != "" {
+				t.Fatalf("%s: %+v", content, finds)
+			}
+			if got := existing(finds[0], profiles, nil); got != want {
+				t.Errorf("%s: %q, want %q", content, got, want)
+			}
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package form
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -113,11 +114,14 @@ func plan(finds []discover.Find, profiles []token.ProfileStatus) []item {
 	return items
 }
 
-// existing is the profile of the same client at the issuer, or the new one of
-// the same credential, found before; empty for none.
+// existing is the profile of the same client at the same issuer, or the new one of
+// the same credential, found before; empty for none. A client ID says nothing
+// without its issuer: a test and a production system may both have it.
 func existing(f discover.Find, profiles []token.ProfileStatus, before []item) string {
+	endpoint, _, _ := strings.Cut(f.Endpoint, "?") // as tokend shows it
 	for _, p := range profiles {
-		if p.Provider == f.Provider && f.Client != "" && (p.Settings.Text("client_id") == f.Client || p.Settings.Text("issuer") == f.Client) {
+		client := cmp.Or(p.Settings.Text("client_id"), p.Settings.Text("issuer"))
+		if p.Provider == f.Provider && client == f.Client && client != "" && p.Endpoint == endpoint {
 			return p.Name
 		}
 	}
