@@ -36,10 +36,17 @@ func overview(ctx context.Context, e *ui.Env, c *cli.Call) error {
 
 // overviewLines are the lines about a daemon that answers.
 func overviewLines(st token.Status, now time.Time) []string {
-	lines := []string{fmt.Sprintf("tokend %s is running, started %s; its keystore is %s.",
-		ui.Printable(st.Version), ui.When(st.Started, now), ui.Printable(st.Keystore))}
+	whose := ""
+	if ui.IsSystem(st) {
+		whose = "The system's "
+	}
+	lines := []string{fmt.Sprintf("%stokend %s is running, started %s; its keystore is %s.",
+		whose, ui.Printable(st.Version), ui.When(st.Started, now), ui.Printable(st.Keystore))}
 	if len(st.Profiles) == 0 {
 		lines = append(lines, strings.TrimSpace(noProfiles(st)))
+		if whose != "" && !st.MayManage {
+			lines = append(lines, ui.OwnInstead)
+		}
 		if st.MayManage {
 			lines = append(lines, "Import what you have in files and in the environment: "+ui.Typed("tokenctl import"))
 		}

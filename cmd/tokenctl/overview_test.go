@@ -31,6 +31,9 @@ func TestWithoutArgumentsItSaysHowThingsStand(t *testing.T) {
 	for _, args := range [][]string{nil, {"status"}, {"list"}} {
 		call(t, socket, nil, args...).wants(t, ui.ExitOK, "There is no profile that you may use. Ask the person who manages them.\n", "")
 	}
+	b.status.State = "/var/lib/tokend"
+	call(t, socket, nil).wants(t, ui.ExitOK, "This is the system's tokend.", "")
+	call(t, socket, nil).wants(t, ui.ExitOK, "The system's tokend 1.2.3 is running", "")
 }
 
 func TestWithoutADaemonItSaysHowToStartIt(t *testing.T) {

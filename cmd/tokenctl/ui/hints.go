@@ -26,6 +26,10 @@ type Situation struct {
 	FieldFlag string
 	// Socket is the path that --socket gives.
 	Socket string
+	// System: the system's tokend was asked, not by root. Sudo is the user who runs
+	// this as root.
+	System bool
+	Sudo   string
 	// Profiles are the names of the profiles, as far as they are known.
 	Profiles []string
 	// Machine is what there is of tokend here, if it does not answer.
@@ -36,8 +40,15 @@ type Situation struct {
 // Situation describes a call that ended with err.
 func (e *Env) Situation(ctx context.Context, c *cli.Call, err error) Situation {
 	s := Situation{Command: c.Command.Name, Help: c.Path + " --help", Profile: Printable(e.Profile), Now: time.Now()}
-	if d, err := e.Client(); err == nil && e.Socket != "" {
-		s.Socket = Printable(d.Socket)
+	isRoot := os.Geteuid() == 0
+	if d, err := e.Client(); err == nil {
+		s.System = d.Socket == ipc.SystemSocket() && !isRoot
+		if e.Socket != "" {
+			s.Socket = Printable(d.Socket)
+		}
+	}
+	if isRoot {
+		s.Sudo = Printable(os.Getenv("SUDO_USER"))
 	}
 	var about *token.Error
 	if errors.As(err, &about) && about.Field != "" && e.FlagFor != nil {
@@ -76,8 +87,15 @@ func Hints(err error, s Situation) []string {
 	case errors.Is(err, context.DeadlineExceeded):
 		return []string{"tokend is still at it: run the command again, or see its state: " + Typed("tokenctl status")}
 	}
-	return append(s.advice(e), SeeTopic(e.Topic)...)
+	lines := s.advice(e)
+	if s.System && (e.Code == token.ErrDenied || e.Code == token.ErrNotFound) {
+		lines = append(lines, OwnInstead)
+	}
+	return append(lines, SeeTopic(e.Topic)...)
 }
+
+// OwnInstead says how to do without the system's tokend.
+var OwnInstead = "This is the system's tokend. For one of your own: " + Typed("tokend setup") + ", then " + Typed("tokend install")
 
 // SeeTopic says where a topic is explained. There is none if it is empty.
 func SeeTopic(topic string) []string {
@@ -105,6 +123,8 @@ func (s Situation) advice(e *token.Error) []string {
 		return nil
 	case token.ErrDenied:
 		switch {
+		case s.Sudo != "":
+			return s.withoutSudo()
 		case e.Field == "admin_users": // the error says it all
 			return nil
 		case strings.Contains(e.Message, ipc.SystemSocket()):
@@ -133,6 +153,9 @@ func (s Situation) NoDaemon() []string {
 	if s.Machine.running != "" {
 		return []string{"Yours is " + s.Machine.running + ": leave out --socket, and unset $" + ipc.SocketEnv + "."}
 	}
+	if s.Sudo != "" && !s.Machine.setUp && !s.Machine.system {
+		return s.withoutSudo()
+	}
 	if s.Socket != "" {
 		return []string{"Start it: " + Typed("tokend run --socket", Word(s.Socket)) + ", or is the path right?"}
 	}
@@ -141,6 +164,10 @@ func (s Situation) NoDaemon() []string {
 		lines = append(lines, "$"+ipc.SocketEnv+" names the socket.")
 	}
 	return lines
+}
+
+func (s Situation) withoutSudo() []string {
+	return []string{"With sudo you are root, and have no tokend of " + s.Sudo + "'s: leave out sudo."}
 }
 
 func (s Situation) notFound(e *token.Error) []string {

@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+
+	"tokend/providers/token"
 )
 
 // A Machine is what there is of tokend here, as far as files show. It says what
@@ -31,9 +33,14 @@ func InspectMachine() Machine {
 	return Machine{
 		Program: FindTokend(), running: running,
 		setUp:  err == nil && IsSetUp(state),
-		system: runtime.GOOS == "linux" && there("/var/lib/tokend"),
+		system: runtime.GOOS == "linux" && there(systemState),
 	}
 }
+
+const systemState = "/var/lib/tokend"
+
+// IsSystem reports whether this is the system's tokend.
+func IsSystem(st token.Status) bool { return st.State == systemState }
 
 // steps are what to type, in order, so that tokend answers.
 func (s Machine) steps() (lines []string) {

@@ -62,8 +62,14 @@ func (e *Env) Client() (*ipc.Client, error) {
 		socket, err = filepath.Abs(socket)
 	}
 	isChosen := e.Socket != "" || os.Getenv(ipc.SocketEnv) != ""
-	if h := ownHolder; !isChosen && socket == ipc.SystemSocket() && h().Serves(context.Background()) {
-		socket = h().Socket
+	if !isChosen && socket == ipc.SystemSocket() { // the user's own comes first
+		h := ownHolder()
+		switch state, _ := StateDir(); {
+		case h.Serves(context.Background()):
+			socket = h.Socket
+		case e.Start != nil && IsSetUp(state):
+			socket, err = ipc.UserSocket()
+		}
 	}
 	d := &ipc.Client{Socket: socket}
 	d.Start = func(ctx context.Context) error {

@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"tokend/cmd/tokenctl/cli"
 	"tokend/ipc"
 	"tokend/providers/token"
 	"tokend/providers/token/format"
@@ -191,26 +193,31 @@ func TestHintsFitTheCommand(t *testing.T) {
 		s    Situation
 		want string
 	}{
-		"a bad scope":                  {invalid("scope", "no"), Situation{Command: "get"}, ""},
-		"a bad file":                   {invalid("", `profile "x" is not active: /x.toml:2: bad`), Situation{Command: "get"}, "Correct it, then: tokenctl reload"},
-		"a reload":                     {invalid("", "x.toml:2: bad"), Situation{Command: "reload"}, "Correct it, then: tokenctl reload"},
-		"a flag's value":               {invalid("tenant", "no"), Situation{Command: "add", FieldFlag: "--tenant"}, "Its flag: --tenant"},
-		"no answer":                    {ErrNoAnswer, Situation{Command: "rotate"}, "The old secret or key is still in use."},
-		"no yes":                       {ErrNoAnswer, Situation{Command: "remove"}, "Nothing was removed."},
-		"dropped moments ago":          {&token.Error{Code: token.ErrUnavailable, RetryAt: now.Add(4 * time.Second)}, Situation{Command: "invalidate", Now: now}, "Try again in 4 s.\nNothing was dropped."},
-		"a fault of tokend's":          {&token.Error{Code: token.ErrInternal, Message: "no"}, Situation{Command: "get"}, "tokend's log may say more. See its state: tokenctl status"},
-		"a fault of ours":              {errors.New("disk full"), Situation{Command: "get"}, ""},
-		"a token that does not fit":    {&token.Error{Code: token.ErrInternal, Message: "no", Cause: format.ErrUnfit}, Situation{Command: "get"}, ""},
-		"a URL without a profile":      {noURL, Situation{Command: "get"}, addHost},
-		"a link to a file":             {&token.Error{Code: token.ErrNotFound, Field: "url", Detail: token.OwnPermission}, Situation{Command: "get"}, "The link carries its own permission and takes no token. Download it without one, with plain curl for example."},
-		"a URL of another profile":     {noURL, Situation{Command: "get", Profile: "a", Profiles: []string{"a"}}, addHost},
-		"what a tool has already":      {&token.Error{Code: token.ErrExists}, Situation{Command: "setup"}, ""},
-		"a name that is taken":         {&token.Error{Code: token.ErrExists}, Situation{Command: "add", Profile: "a"}, "Take another name, or give that profile a new secret: tokenctl rotate a"},
-		"no right to manage":           {&token.Error{Code: token.ErrDenied, Field: "admin_users"}, Situation{Command: "add"}, ""},
-		"no right to connect":          {&token.Error{Code: token.ErrDenied, Message: "no permission to connect to " + ipc.SystemSocket()}, Situation{Command: "get"}, "Members of the group tokend may connect. As root, and then log in again: usermod -aG tokend USER"},
-		"a socket that is named":       {token.ErrNoDaemon, Situation{Command: "get", Socket: "/tmp/no pe"}, "Start it: tokend run --socket '/tmp/no pe', or is the path right?"},
-		"a daemon that does not run":   {token.ErrNoDaemon, Situation{Command: "get", Machine: Machine{Program: "/bin/tokend", setUp: true}}, "Start it: tokenctl --start, or as a service: tokend install"},
-		"a tokend that does not start": {&token.Error{Code: token.ErrNoDaemon, Message: "its log says why", Cause: ErrNotStarted}, Situation{Command: "get"}, ""},
+		"a bad scope":                          {invalid("scope", "no"), Situation{Command: "get"}, ""},
+		"a bad file":                           {invalid("", `profile "x" is not active: /x.toml:2: bad`), Situation{Command: "get"}, "Correct it, then: tokenctl reload"},
+		"a reload":                             {invalid("", "x.toml:2: bad"), Situation{Command: "reload"}, "Correct it, then: tokenctl reload"},
+		"a flag's value":                       {invalid("tenant", "no"), Situation{Command: "add", FieldFlag: "--tenant"}, "Its flag: --tenant"},
+		"no answer":                            {ErrNoAnswer, Situation{Command: "rotate"}, "The old secret or key is still in use."},
+		"no yes":                               {ErrNoAnswer, Situation{Command: "remove"}, "Nothing was removed."},
+		"dropped moments ago":                  {&token.Error{Code: token.ErrUnavailable, RetryAt: now.Add(4 * time.Second)}, Situation{Command: "invalidate", Now: now}, "Try again in 4 s.\nNothing was dropped."},
+		"a fault of tokend's":                  {&token.Error{Code: token.ErrInternal, Message: "no"}, Situation{Command: "get"}, "tokend's log may say more. See its state: tokenctl status"},
+		"a fault of ours":                      {errors.New("disk full"), Situation{Command: "get"}, ""},
+		"a token that does not fit":            {&token.Error{Code: token.ErrInternal, Message: "no", Cause: format.ErrUnfit}, Situation{Command: "get"}, ""},
+		"a URL without a profile":              {noURL, Situation{Command: "get"}, addHost},
+		"a link to a file":                     {&token.Error{Code: token.ErrNotFound, Field: "url", Detail: token.OwnPermission}, Situation{Command: "get"}, "The link carries its own permission and takes no token. Download it without one, with plain curl for example."},
+		"a URL of another profile":             {noURL, Situation{Command: "get", Profile: "a", Profiles: []string{"a"}}, addHost},
+		"what a tool has already":              {&token.Error{Code: token.ErrExists}, Situation{Command: "setup"}, ""},
+		"a name that is taken":                 {&token.Error{Code: token.ErrExists}, Situation{Command: "add", Profile: "a"}, "Take another name, or give that profile a new secret: tokenctl rotate a"},
+		"no right to manage":                   {&token.Error{Code: token.ErrDenied, Field: "admin_users"}, Situation{Command: "add"}, ""},
+		"no right to connect":                  {&token.Error{Code: token.ErrDenied, Message: "no permission to connect to " + ipc.SystemSocket()}, Situation{Command: "get"}, "Members of the group tokend may connect. As root, and then log in again: usermod -aG tokend USER"},
+		"no right to manage the system's":      {&token.Error{Code: token.ErrDenied, Field: "admin_users"}, Situation{Command: "add", System: true}, strings.ReplaceAll(OwnInstead, "\u00a0", " ")},
+		"no profile of the system's":           {&token.Error{Code: token.ErrNotFound}, Situation{Command: "get", System: true}, strings.ReplaceAll(OwnInstead, "\u00a0", " ")},
+		"another's tokend, with sudo":          {&token.Error{Code: token.ErrDenied}, Situation{Command: "get", Sudo: "alice"}, "With sudo you are root, and have no tokend of alice's: leave out sudo."},
+		"no tokend, with sudo":                 {token.ErrNoDaemon, Situation{Command: "get", Sudo: "alice"}, "With sudo you are root, and have no tokend of alice's: leave out sudo."},
+		"the system's does not run, with sudo": {token.ErrNoDaemon, Situation{Command: "get", Sudo: "alice", Machine: Machine{Program: "/bin/tokend", system: true}}, "The system's tokend is not running. As root: tokend start --system"},
+		"a socket that is named":               {token.ErrNoDaemon, Situation{Command: "get", Socket: "/tmp/no pe"}, "Start it: tokend run --socket '/tmp/no pe', or is the path right?"},
+		"a daemon that does not run":           {token.ErrNoDaemon, Situation{Command: "get", Machine: Machine{Program: "/bin/tokend", setUp: true}}, "Start it: tokenctl --start, or as a service: tokend install"},
+		"a tokend that does not start":         {&token.Error{Code: token.ErrNoDaemon, Message: "its log says why", Cause: ErrNotStarted}, Situation{Command: "get"}, ""},
 	} {
 		if got := shown(c.err, c.s); got != c.want {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
@@ -278,5 +285,14 @@ func TestKeysOfAnAnswer(t *testing.T) {
 		if text, err = readAnswer(strings.NewReader("{x\r"), nil); string(text) != "{x" || err != nil {
 			t.Errorf("a secret with a brace: %q, %v", text, err)
 		}
+	}
+}
+
+func TestWhoseTokendAnswers(t *testing.T) {
+	t.Setenv("SUDO_USER", "alice")
+	e := &Env{Socket: ipc.SystemSocket()}
+	s := e.Situation(t.Context(), &cli.Call{Command: &cli.Command{}}, token.ErrDenied)
+	if isRoot := os.Geteuid() == 0; s.System == isRoot || (s.Sudo == "alice") != isRoot {
+		t.Errorf("as root %t: %+v", isRoot, s)
 	}
 }
