@@ -148,7 +148,7 @@ func (c *Credentials) put(ctx context.Context, profile string, secrets map[strin
 	if err == nil {
 		err = c.clear(ctx, &rec)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, errAsks) && !errors.Is(err, errRefused) { // a deletion that a person must confirm can wait
 		return token.Credential{}, err
 	}
 	now := time.Now().UTC()

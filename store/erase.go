@@ -14,8 +14,8 @@ import (
 // Erase deletes what the installation under stateDir keeps in the OS keyring:
 // the secrets of the credentials that credentialsDir records, with their records,
 // what a migration left there, and the cache's key. Sealed secrets are files
-// under stateDir; the caller removes those. You can call Erase again after a
-// failure; where nothing is set up it does nothing.
+// under stateDir; the caller removes those. Erase waits for a person whom the keyring
+// asks. You can call it again after a failure; where nothing is set up it does nothing.
 func Erase(ctx context.Context, stateDir, credentialsDir string) error {
 	install, err := ReadKeystoreConfig(stateDir)
 	if errors.Is(err, token.ErrNotFound) {
@@ -24,7 +24,12 @@ func Erase(ctx context.Context, stateDir, credentialsDir string) error {
 	if err != nil {
 		return err
 	}
-	keyring := NewKeyring(KeyringService)
+	keyring := NewPatientKeyring(KeyringService)
+	if install.Keystore == KeystoreOS || install.Leftover != nil && install.Leftover.Keystore == KeystoreOS {
+		if err := keyring.Unlock(ctx); err != nil {
+			return err
+		}
+	}
 	if left := install.Leftover; left != nil && left.Keystore == KeystoreOS {
 		for _, account := range left.Accounts {
 			if err := keyring.Delete(ctx, account); err != nil {
@@ -45,7 +50,7 @@ func Erase(ctx context.Context, stateDir, credentialsDir string) error {
 			return err
 		}
 	}
-	return errors.Join(keyring.Delete(ctx, install.probeAccount()), keyring.Delete(ctx, install.cacheKeyAccount()))
+	return keyring.Delete(ctx, install.cacheKeyAccount())
 }
 
 // AsidePrefix begins the name of a directory that Reset makes.

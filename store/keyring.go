@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"time"
 
 	"github.com/zalando/go-keyring"
 
@@ -17,24 +18,54 @@ import (
 // prompt appear: a daemon that renews in the background would ask again and
 // again. Unlock asks.
 type Keyring struct {
-	service string
-	limit   int // bytes that one item can hold, 0: any number
+	ring  ring
+	limit int // bytes that one item can hold, 0: any number
+	// Calls, looks and what a person is asked have gates of their own: the others go
+	// on while one waits for a person.
+	calls, looks, asks *gate
+}
+
+// A ring is the system's keyring: a text for each account.
+type ring interface {
+	get(ctx context.Context, account string) (string, error)
+	set(ctx context.Context, account, text string) error
+	// remove may ask a person, and then waits for the answer, however long.
+	remove(ctx context.Context, account string) error
 	// look returns what is wrong with the keyring, without a prompt.
-	look func(context.Context) error
-	// Calls and looks have gates of their own, so that State can answer while
-	// an Unlock waits for a person.
-	calls, looks *gate
+	look(ctx context.Context) error
+	// unlock asks a person, and waits for the answer, however long.
+	unlock(ctx context.Context) error
+	// asks reports whether every new program must ask a person.
+	asks(ctx context.Context) bool
 }
 
 var (
 	errLate = fail(token.ErrKeystore, "keyring-late", nil, "the OS keyring has not answered within %v", callLimit)
-	errAsks = fail(token.ErrLocked, "keyring-prompt", nil, "the OS keyring is locked and waits for its prompt to be answered")
+	errAsks = fail(token.ErrLocked, "keyring-prompt", nil, "the OS keyring waits for its prompt to be answered")
+	// errConfirm is the state of a keyring that is unlocked, but not for tokend.
+	errConfirm = fail(token.ErrLocked, "keyring-confirm", nil, "a person must allow tokend to read its secrets in the OS keyring")
+	errRefused = fail(token.ErrLocked, "keyring-refused", nil, "the OS keyring's prompt ended without a yes")
 )
 
 // NewKeyring returns the OS keyring's items of one service name.
 func NewKeyring(service string) *Keyring {
-	return &Keyring{service: service, limit: itemLimit, look: look, calls: newGate(callLimit), looks: newGate(callLimit)}
+	return &Keyring{ring: systemRing{service}, limit: itemLimit, calls: newGate(callLimit), looks: newGate(callLimit), asks: newGate(callLimit)}
 }
+
+// patience is how long a person at a terminal may take to answer a prompt.
+const patience = 24 * time.Hour
+
+// NewPatientKeyring returns a Keyring whose Unlock and Delete wait for a person as
+// long as the person needs.
+func NewPatientKeyring(service string) *Keyring {
+	k := NewKeyring(service)
+	k.asks = newGate(patience)
+	return k
+}
+
+// Asks reports whether a person must allow every new program, so tokend after each
+// start, to read what k holds.
+func (k *Keyring) Asks(ctx context.Context) bool { return k.ring.asks(ctx) }
 
 // Get returns the secret of account.
 func (k *Keyring) Get(ctx context.Context, account string) (token.Secret, error) {
@@ -58,42 +89,29 @@ func (k *Keyring) Set(ctx context.Context, account string, s token.Secret) error
 	return k.call(ctx, account, func(i items) error { return i.replace(account, s) })
 }
 
-// Delete removes account and all parts of its secret.
+// Delete removes account and all parts of its secret. Where the system asks a
+// person first, Delete returns token.ErrLocked after 3 s without an answer, as
+// Unlock does.
 func (k *Keyring) Delete(ctx context.Context, account string) error {
-	return k.call(ctx, account, func(i items) error { return i.remove(account) })
+	return explain(account, k.asks.pass(ctx, errAsks, func(ctx context.Context) error { return items{k, ctx}.remove(account) }))
 }
 
-// call runs op if the keyring can be used.
+// call runs op.
 func (k *Keyring) call(ctx context.Context, account string, op func(items) error) error {
-	return explain(account, k.calls.pass(ctx, errLate, func(ctx context.Context) error {
-		if err := k.look(ctx); err != nil {
-			return err
-		}
-		return op(items{k, ctx})
-	}))
+	return explain(account, k.calls.pass(ctx, errLate, func(ctx context.Context) error { return op(items{k, ctx}) }))
 }
 
 // State returns nil if the keyring can be used now, token.ErrLocked if it is
 // locked, token.ErrKeystore if it is out of reach. It shows no prompt.
 func (k *Keyring) State(ctx context.Context) error {
-	return explain("", k.looks.pass(ctx, errLate, k.look))
+	return explain("", k.looks.pass(ctx, errLate, k.ring.look))
 }
 
 // Unlock asks the system to unlock the keyring, which shows its prompt. It
 // returns token.ErrLocked after 3 s without an answer; the prompt stays, and
 // an answer given later counts.
 func (k *Keyring) Unlock(ctx context.Context) error {
-	return explain("", k.calls.pass(ctx, errAsks, func(ctx context.Context) error {
-		if err := k.look(ctx); !errors.Is(err, token.ErrLocked) {
-			return err
-		}
-		// Any reading asks for the unlocking; this account need not exist.
-		_, err := keyring.Get(k.service, "unlock")
-		if errors.Is(err, keyring.ErrNotFound) {
-			return nil
-		}
-		return err
-	}))
+	return explain("", k.asks.pass(ctx, errAsks, k.ring.unlock))
 }
 
 // explain turns an error of a keyring call into one of tokend's. go-keyring exports

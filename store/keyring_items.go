@@ -53,21 +53,21 @@ func (i items) get(account string) (string, error) {
 	if err := i.ctx.Err(); err != nil {
 		return "", err
 	}
-	return keyring.Get(i.service, account)
+	return i.ring.get(i.ctx, account)
 }
 
 func (i items) set(account, text string) error {
 	if err := i.ctx.Err(); err != nil {
 		return err
 	}
-	return keyring.Set(i.service, account, text)
+	return i.ring.set(i.ctx, account, text)
 }
 
 func (i items) delete(account string) error {
 	if err := i.ctx.Err(); err != nil {
 		return err
 	}
-	if err := keyring.Delete(i.service, account); !errors.Is(err, keyring.ErrNotFound) {
+	if err := i.ring.remove(i.ctx, account); !errors.Is(err, keyring.ErrNotFound) {
 		return err
 	}
 	return nil
@@ -221,9 +221,10 @@ func decodeText(text string) (string, error) {
 	return string(value), nil
 }
 
-// isText reports whether every keyring keeps s as it is.
+// isText reports whether every keyring keeps s as it is. KeePassXC replaces what is
+// in braces.
 func isText(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool {
-		return unicode.IsControl(r) && r != '\n' && r != '\t'
+		return r == '{' || unicode.IsControl(r) && r != '\n' && r != '\t'
 	})
 }

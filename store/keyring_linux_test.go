@@ -153,25 +153,28 @@ const impatience = time.Second
 
 func impatientKeyring() *Keyring {
 	k := NewKeyring("tokend")
-	k.calls = newGate(impatience)
+	k.calls, k.asks = newGate(impatience), newGate(impatience)
 	return k
 }
 
-// Case 4 of the threat model.
+// Case 4 of the threat model. While a prompt is open, what needs no person goes on.
 func TestKeyringPromptThatNeverEndsCostsOneGoroutine(t *testing.T) {
 	keyringtest.StartBus(t)
 	fake := (&keyringtest.Fake{Prompts: true}).Start(t)
 	k := impatientKeyring()
 
 	began := time.Now()
-	wantCode(t, errOf(k.Get(t.Context(), "a")), token.ErrKeystore)
+	wantCode(t, k.Delete(t.Context(), "a"), token.ErrLocked)
 	if took := time.Since(began); took < impatience || took > callLimit {
 		t.Errorf("the first call took %v", took)
 	}
 	baseline := runtime.NumGoroutine()
 	began = time.Now()
 	for range 100 {
-		wantAll(t, k, token.ErrKeystore)
+		wantCode(t, k.Delete(t.Context(), "a"), token.ErrLocked)
+		wantCode(t, k.Unlock(t.Context()), token.ErrLocked)
+		wantSecret(t, k, "a", "a secret")
+		must(t, k.State(t.Context()))
 	}
 	if took := time.Since(began); took > time.Second {
 		t.Errorf("calls behind a hanging one took %v", took)
@@ -179,15 +182,44 @@ func TestKeyringPromptThatNeverEndsCostsOneGoroutine(t *testing.T) {
 	if now := runtime.NumGoroutine(); now > baseline+2 {
 		t.Errorf("%d goroutines, %d before", now, baseline)
 	}
-	// State has a way of its own.
-	must(t, k.State(t.Context()))
 
-	// Once the prompt is answered, calls go through again.
 	fake.Answer()
-	eventually(t, func() bool {
-		_, err := k.Get(t.Context(), "a")
-		return err == nil
-	})
+	eventually(t, func() bool { return k.Unlock(t.Context()) == nil })
+}
+
+// KeePassXC makes each item by way of a prompt, which may end without a person.
+func TestKeyringPromptsLeaveNothingBehind(t *testing.T) {
+	keyringtest.StartBus(t)
+	(&keyringtest.Fake{Items: []string{}}).Start(t)
+	k := NewKeyring("tokend")
+	must(t, k.Set(t.Context(), "a", token.NewSecret("x")))
+	baseline := runtime.NumGoroutine()
+	for range 50 {
+		must(t, k.Set(t.Context(), "a", token.NewSecret("x")))
+	}
+	if now := runtime.NumGoroutine(); now > baseline+2 {
+		t.Errorf("%d goroutines, %d before", now, baseline)
+	}
+}
+
+func TestKeyringWhosePersonSaysNo(t *testing.T) {
+	keyringtest.StartBus(t)
+	(&keyringtest.Fake{Refuses: true}).Start(t)
+	err := NewKeyring("tokend").Delete(t.Context(), "a")
+	if wantCode(t, err, token.ErrLocked); topicOf(err) != "keyring-refused" {
+		t.Errorf("topic %q", topicOf(err))
+	}
+}
+
+// The keyring's service ends under an open prompt: the next call finds the next one.
+func TestKeyringPromptEndsWithItsService(t *testing.T) {
+	keyringtest.StartBus(t)
+	fake := (&keyringtest.Fake{Prompts: true}).Start(t)
+	k := impatientKeyring()
+	wantCode(t, k.Delete(t.Context(), "a"), token.ErrLocked)
+	fake.Stop()
+	(&keyringtest.Fake{}).Start(t)
+	eventually(t, func() bool { return k.Delete(t.Context(), "a") == nil })
 }
 
 func TestKeyringWhosePromptIsOpenIsLocked(t *testing.T) {
@@ -196,6 +228,7 @@ func TestKeyringWhosePromptIsOpenIsLocked(t *testing.T) {
 	k := impatientKeyring()
 	wantCode(t, k.Unlock(t.Context()), token.ErrLocked)
 	wantAll(t, k, token.ErrLocked)
+	wantCode(t, k.Unlock(t.Context()), token.ErrLocked)
 }
 
 func TestKeyringStopsWaitingWhenItsCallerDoes(t *testing.T) {
@@ -203,7 +236,7 @@ func TestKeyringStopsWaitingWhenItsCallerDoes(t *testing.T) {
 	(&keyringtest.Fake{Prompts: true}).Start(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(20*time.Millisecond, cancel)
-	if _, err := NewKeyring("tokend").Get(ctx, "a"); !errors.Is(err, context.Canceled) {
+	if err := NewKeyring("tokend").Delete(ctx, "a"); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -217,7 +250,7 @@ func TestKeyringSurvivesNonsense(t *testing.T) {
 	}{
 		{"an error", &keyringtest.Fake{Fails: true}, token.ErrKeystore},
 		{"a wrong type", &keyringtest.Fake{WrongType: true}, token.ErrKeystore},
-		{"a prompt that ends in nonsense", &keyringtest.Fake{Prompts: true, Nonsense: true}, token.ErrKeystore},
+		{"a prompt that ends in nonsense", &keyringtest.Fake{Nonsense: true}, token.ErrKeystore},
 		{"no items", &keyringtest.Fake{Items: []string{}}, token.ErrNotFound},
 		{"two items", &keyringtest.Fake{Items: []string{"first", "second"}}, ""},
 		{"10 MiB", &keyringtest.Fake{Items: []string{strings.Repeat("x", 10<<20)}}, token.ErrKeystore},
@@ -230,6 +263,9 @@ func TestKeyringSurvivesNonsense(t *testing.T) {
 			keyringtest.StartBus(t)
 			tt.fake.Start(t)
 			s, err := impatientKeyring().Get(t.Context(), "a")
+			if tt.fake.Nonsense {
+				err = impatientKeyring().Delete(t.Context(), "a")
+			}
 			if tt.code != "" {
 				wantCode(t, err, tt.code)
 				return

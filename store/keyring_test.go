@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"errors"
-	"os"
 	"strings"
 	"testing"
 
@@ -13,33 +12,46 @@ import (
 	"tokend/store/internal/seal"
 )
 
-// ownProcess runs the test in a process of its own, for what go-keyring's mock
-// changes cannot be changed back. It is true in that process.
-func ownProcess(t *testing.T) bool {
-	t.Helper()
-	const name = "TOKEND_STORE_TEST_CHILD"
-	if os.Getenv(name) == t.Name() {
-		return true
-	}
-	if out, err := child(t, name, t.Name()).CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS") {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return false
+// A memoryRing holds texts in memory, or fails.
+type memoryRing struct {
+	ring
+	texts map[string]string
+	err   error
 }
 
-// mockKeyring is a keyring whose items hold limit bytes, in memory.
-func mockKeyring(limit int) *Keyring {
+func (r memoryRing) get(_ context.Context, account string) (string, error) {
+	text, ok := r.texts[account]
+	if r.err == nil && !ok {
+		return "", keyring.ErrNotFound
+	}
+	return text, r.err
+}
+
+func (r memoryRing) set(_ context.Context, account, text string) error {
+	if r.err == nil {
+		r.texts[account] = text
+	}
+	return r.err
+}
+
+func (r memoryRing) remove(ctx context.Context, account string) error {
+	_, err := r.get(ctx, account)
+	delete(r.texts, account)
+	return err
+}
+
+func (r memoryRing) look(context.Context) error { return nil }
+
+// memoryKeyring is a keyring whose items hold limit bytes, in memory. With err it
+// always fails.
+func memoryKeyring(limit int, err error) *Keyring {
 	k := NewKeyring("tokend")
-	k.limit = limit
-	k.look = func(context.Context) error { return nil }
+	k.ring, k.limit = memoryRing{texts: map[string]string{}, err: err}, limit
 	return k
 }
 
 // Case 11 of the threat model.
 func TestKeyringErrorsHaveNames(t *testing.T) {
-	if !ownProcess(t) {
-		return
-	}
 	tests := []struct {
 		err  error
 		code token.Code
@@ -51,8 +63,7 @@ func TestKeyringErrorsHaveNames(t *testing.T) {
 		{errors.New("something else"), token.ErrKeystore, "something else"},
 	}
 	for _, tt := range tests {
-		keyring.MockInitWithError(tt.err)
-		k := mockKeyring(0)
+		k := memoryKeyring(0, tt.err)
 		_, err := k.Get(t.Context(), "a")
 		wantCode(t, err, tt.code)
 		if !strings.Contains(err.Error(), tt.says) {
@@ -68,12 +79,8 @@ func TestKeyringErrorsHaveNames(t *testing.T) {
 
 // Case 11 of the threat model.
 func TestKeyringFailureLeavesNothingOnDisk(t *testing.T) {
-	if !ownProcess(t) {
-		return
-	}
-	keyring.MockInitWithError(keyring.ErrSetDataTooBig)
 	dir := t.TempDir()
-	c := NewCredentials(dir, mockKeyring(0))
+	c := NewCredentials(dir, memoryKeyring(0, keyring.ErrSetDataTooBig))
 	wantCode(t, errOf(c.Put(t.Context(), "clms", secretsOf("canary-1", "canary-2"), bare)), token.ErrKeystore)
 	wantCode(t, errOf(c.Current("clms")), token.ErrNotFound)
 	noCanary(t, dir, "canary-1", "canary-2")
@@ -81,12 +88,8 @@ func TestKeyringFailureLeavesNothingOnDisk(t *testing.T) {
 
 // Case 10 of the threat model.
 func TestKeyringSplitsWhatIsTooLong(t *testing.T) {
-	if !ownProcess(t) {
-		return
-	}
-	keyring.MockInit()
 	for _, limit := range []int{0, 100, 2400, 2560} {
-		k := mockKeyring(limit)
+		k := memoryKeyring(limit, nil)
 		for name, value := range awkwardValues() {
 			t.Run(name, func(t *testing.T) { keepsExactly(t, k, value) })
 		}
@@ -111,22 +114,18 @@ func (c countdown) Err() error {
 // A Set or Delete that ends after any number of its steps leaves the old
 // secret or the new one, and nothing that the next Delete does not find.
 func TestKeyringInterruptedSetLeavesAWholeSecret(t *testing.T) {
-	if !ownProcess(t) {
-		return
-	}
 	short, long, longer := "short", strings.Repeat("long", 100), strings.Repeat("longer", 200)
 	values := []string{short, long, longer}
-	k := mockKeyring(200)
 	for _, before := range values {
 		for _, after := range values {
-			interruptEverywhere(t, k, before, after)
+			interruptEverywhere(t, before, after)
 		}
 	}
 }
 
-func interruptEverywhere(t *testing.T, k *Keyring, before, after string) {
+func interruptEverywhere(t *testing.T, before, after string) {
 	for steps, done := 0, false; !done; steps++ {
-		keyring.MockInit()
+		k := memoryKeyring(200, nil)
 		must(t, k.Set(t.Context(), "a", token.NewSecret(before)))
 		left := steps
 		err := items{k, countdown{t.Context(), &left}}.replace("a", token.NewSecret(after))
@@ -143,41 +142,24 @@ func interruptEverywhere(t *testing.T, k *Keyring, before, after string) {
 		left = steps
 		_ = items{k, countdown{t.Context(), &left}}.remove("a")
 		must(t, k.Delete(t.Context(), "a"))
-		wantNoItems(t)
-	}
-}
-
-// wantNoItems checks that the mock is empty: it has no list, but every item
-// that a test could have left is known.
-func wantNoItems(t *testing.T) {
-	t.Helper()
-	names := []string{"a"}
-	for n := 1; n < 20; n++ {
-		names = append(names, partName("a", "a", n), partName("a", "b", n))
-	}
-	for _, name := range names {
-		if _, err := keyring.Get("tokend", name); !errors.Is(err, keyring.ErrNotFound) {
-			t.Fatalf("%q is left behind", name)
+		if left := k.ring.(memoryRing).texts; len(left) != 0 {
+			t.Fatalf("left behind: %q", left)
 		}
 	}
 }
 
 func TestKeyringTellsPartsThatDoNotFit(t *testing.T) {
-	if !ownProcess(t) {
-		return
-	}
-	keyring.MockInit()
-	k := mockKeyring(100)
+	k := memoryKeyring(100, nil)
 	must(t, k.Set(t.Context(), "a", token.NewSecret(strings.Repeat("x", 300))))
-	must(t, keyring.Set("tokend", partName("a", "a", 2), "something else"))
+	must(t, k.ring.set(t.Context(), partName("a", "a", 2), "something else"))
 	wantCode(t, errOf(k.Get(t.Context(), "a")), token.ErrKeystore)
-	must(t, keyring.Delete("tokend", partName("a", "a", 2)))
+	must(t, k.ring.remove(t.Context(), partName("a", "a", 2)))
 	wantCode(t, errOf(k.Get(t.Context(), "a")), token.ErrKeystore)
 }
 
 func TestKeystoresRefuseWhatNothingCanKeep(t *testing.T) {
 	sealed := val(OpenSealed(t.TempDir(), seal.NewKey()))
-	for _, ks := range []Keystore{mockKeyring(0), sealed} {
+	for _, ks := range []Keystore{memoryKeyring(0, nil), sealed} {
 		wantCode(t, ks.Set(t.Context(), "", token.NewSecret("x")), token.ErrInvalid)
 		wantCode(t, ks.Set(t.Context(), "a", token.Secret{}), token.ErrInvalid)
 		wantCode(t, ks.Set(t.Context(), "a", token.NewSecret(strings.Repeat("x", maxSecret+1))), token.ErrInvalid)

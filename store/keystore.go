@@ -31,12 +31,15 @@ type Keystore interface {
 	State(ctx context.Context) error
 }
 
-// State returns a keystore's state in words: "ok", "locked", or what is wrong.
+// State returns a keystore's state in words: "ok", "locked" (with more words if it
+// is not the password that it wants), or what is wrong.
 func State(ctx context.Context, ks Keystore) string {
 	err := ks.State(ctx)
 	switch {
 	case err == nil:
 		return "ok"
+	case errors.Is(err, errConfirm):
+		return "locked: " + err.Error() + " (tokenctl unlock)"
 	case errors.Is(err, token.ErrLocked):
 		return "locked"
 	}

@@ -76,8 +76,8 @@ func recordError(err error) error {
 	return fail(token.ErrKeystore, "install-record", err, "installation record: %v", err)
 }
 
-// Setup makes the choice of keystore, once: it proves that the keystore works,
-// puts the cache's key into it, and records the choice under stateDir. kek is
+// Setup makes the choice of keystore, once: it puts the cache's key into the
+// keystore, reads it back, and records the choice under stateDir. kek is
 // the key of the sealed secrets, if only the service itself will be able to read
 // it where choice says; else it is the zero Secret.
 //
@@ -113,15 +113,14 @@ func Setup(ctx context.Context, stateDir string, choice Choice, kek token.Secret
 	if err != nil {
 		return KeystoreConfig{}, err
 	}
-	if err := prove(ctx, ks, i.probeAccount()); err != nil {
-		return KeystoreConfig{}, err
+	key, err := i.CacheKey(ctx, ks, false)
+	if err == nil {
+		err = checkSame(ctx, ks, i.cacheKeyAccount(), key)
 	}
-	if _, err := i.CacheKey(ctx, ks, false); err != nil {
-		return KeystoreConfig{}, err
+	if err == nil { // a key whose record cannot be written stays: a person may have to confirm each deletion
+		err = i.record(stateDir)
 	}
-	if err := i.record(stateDir); err != nil {
-		// Without the record nothing would ever ask for this key again.
-		_ = ks.Delete(ctx, i.cacheKeyAccount())
+	if err != nil {
 		return KeystoreConfig{}, err
 	}
 	return i, nil
@@ -172,7 +171,6 @@ func (i KeystoreConfig) CacheKey(ctx context.Context, ks Keystore, renew bool) (
 }
 
 func (i KeystoreConfig) cacheKeyAccount() string { return "cache-key/" + i.ID }
-func (i KeystoreConfig) probeAccount() string    { return "setup-probe/" + i.ID }
 
 // Check checks that the choice makes sense for stateDir. It reads no file.
 // Errors are token.ErrInvalid.
@@ -270,15 +268,6 @@ func (i KeystoreConfig) record(stateDir string) error {
 		return recordError(err)
 	}
 	return nil
-}
-
-// prove checks that ks keeps, returns and forgets a secret.
-func prove(ctx context.Context, ks Keystore, account string) error {
-	probe := seal.NewKey()
-	if err := setChecked(ctx, ks, account, probe); err != nil {
-		return err
-	}
-	return ks.Delete(ctx, account)
 }
 
 func configPath(stateDir string) string { return filepath.Join(stateDir, "install.toml") }

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -82,11 +81,6 @@ func TestKeystoreErrorsHaveTopics(t *testing.T) {
 	}
 	if err := explain("a", keyring.ErrNotFound); topicOf(err) != "secret-missing" || !errors.Is(err, token.ErrNotFound) {
 		t.Errorf("not in the keyring: %#v", err)
-	}
-	if runtime.GOOS == "linux" {
-		if err := explain("", errors.New("failed to unlock correct collection '/x'")); topicOf(err) != "keyring-locked" {
-			t.Errorf("a prompt that was dismissed: %#v", err)
-		}
 	}
 	if err := fail(token.ErrKeystore, "", fail(token.ErrKeystore, "key-file", fs.ErrPermission, "x"), "y"); topicOf(err) != "key-file" {
 		t.Errorf("a cause's topic is lost: %#v", err)

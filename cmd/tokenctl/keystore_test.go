@@ -102,7 +102,7 @@ func TestUnlockWaitsForThePrompt(t *testing.T) {
 	call(t, socket, nil, "unlock").wants(t, ui.ExitOK, "unlocked", "")
 
 	k.unlocks = []error{prompt, nil}
-	if r := call(t, socket, nil, "unlock"); r.status != ui.ExitOK || !strings.Contains(r.err, "asks for its password") || !strings.Contains(r.out, "unlocked") {
+	if r := call(t, socket, nil, "unlock"); r.status != ui.ExitOK || !strings.Contains(r.err, "asks you, in a window") || !strings.Contains(r.out, "unlocked") {
 		t.Errorf("%+v", r)
 	}
 	k.unlocks = []error{prompt}

@@ -12,7 +12,8 @@ import (
 
 const unlockHelp = `  tokenctl unlock
 
-Has the desktop ask for the keyring's password, and waits until it is unlocked.
+Has the desktop ask for the keyring's password, or KeePassXC for permission, and
+waits for the answer.
 Then everything that waits for the keyring is tried at once. tokend also notices
 within a minute when you unlock the keyring in another way.`
 
@@ -41,7 +42,7 @@ func unlock(ctx context.Context, e *ui.Env, wait time.Duration) error {
 	defer cancel()
 	err = d.Unlock(ctx)
 	if isPrompting(err) && wait > 0 {
-		e.Err.Print("The keyring asks for its password. Waiting for the answer ...\n")
+		e.Err.Print("The keyring asks you, in a window of its own. Waiting for the answer ...\n")
 	}
 	for limit := time.Now().Add(wait); isPrompting(err) && time.Now().Before(limit); time.Sleep(unlockPoll) {
 		st, failed := d.Keystore(ctx)

@@ -242,6 +242,8 @@ func checkKeystore(in store.KeystoreConfig, state string) token.Check {
 		return ok(name, "%s can be used", in.Describe())
 	case strings.HasSuffix(state, ": locked"):
 		return failed(name, "the OS keyring is locked: new tokens cannot be obtained", "tokenctl unlock, or log in to the desktop")
+	case strings.Contains(state, ": locked: "):
+		return failed(name, state, "tokenctl unlock, and allow it in the keyring's window")
 	}
 	return failed(name, state, keystoreAdvice)
 }

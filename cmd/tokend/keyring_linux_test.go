@@ -71,6 +71,38 @@ func TestStartedWhileTheKeyringIsLocked(t *testing.T) {
 	})
 }
 
+// With a real KeePassXC and the settings that it comes with, setup asks nothing and says
+// what is to come, a fresh tokend asks nothing by itself and is not "ok", and
+// tokenctl unlock has KeePassXC ask once.
+func TestKeePassXCIsTheKeyring(t *testing.T) {
+	xc := keyringtest.StartKeePassXC(t, true)
+	h := newHome(t, xc.Env...)
+	if out := h.setup("--keystore", "os"); !strings.Contains(out, "tokenctl unlock") || !strings.Contains(out, "Allow Selected") {
+		t.Errorf("setup says %q", out)
+	}
+	h.start()
+	h.waitForStatus("consent missing", func(st token.Status) bool {
+		return strings.Contains(st.Keystore, "locked: a person must allow") && strings.Contains(st.Keystore, "tokenctl unlock")
+	})
+	unlock := exec.Command("tokenctl", "unlock", "--socket", h.client.Socket)
+	var said bytes.Buffer
+	unlock.Stdout, unlock.Stderr = &said, &said
+	check(t, unlock.Start())
+	xc.Answer("Access Request", "Return")
+	if err := unlock.Wait(); err != nil {
+		t.Errorf("tokenctl unlock: %v: %s", err, &said)
+	}
+	h.waitForStatus("consent", func(st token.Status) bool { return st.Keystore == "os: ok" && st.Cache == "ok" })
+	h.add(h.clms("clms", 2048))
+	h.get("clms", token.Query{Fresh: true})
+	if out, err := exec.Command("tokenctl", "remove", "clms", "--yes", "--socket", h.client.Socket).CombinedOutput(); err != nil {
+		t.Errorf("tokenctl remove: %v: %s", err, out)
+	}
+	if windows := xc.Windows(); strings.Count(windows, "KeePassXC") != 1 {
+		t.Errorf("KeePassXC asks something else: %q", windows)
+	}
+}
+
 func (h *home) waitForStatus(what string, ok func(token.Status) bool) {
 	h.t.Helper()
 	waitFor(h.t, what, func() bool {

@@ -72,11 +72,13 @@ func (h *home) tokend(args ...string) *exec.Cmd {
 	return cmd
 }
 
-func (h *home) setup(args ...string) {
+func (h *home) setup(args ...string) (said string) {
 	h.t.Helper()
-	if out, err := h.tokend(append([]string{"setup"}, args...)...).CombinedOutput(); err != nil {
+	out, err := h.tokend(append([]string{"setup"}, args...)...).CombinedOutput()
+	if err != nil {
 		h.t.Fatalf("setup: %v: %s", err, out)
 	}
+	return string(out)
 }
 
 func (h *home) setupSealed() {

@@ -221,12 +221,13 @@ func (p *program) setUpAndStart(ctx context.Context) error {
 	return r.install(ctx)
 }
 
-// setUp records the choice, and helps with a locked keyring.
+// setUp records the choice. Where the keyring asks a person, it waits for the answer.
 func setUp(ctx context.Context, state string, choice store.Choice, kek token.Secret, out io.Writer) (store.KeystoreConfig, error) {
 	install, err := store.Setup(ctx, state, choice, kek)
+	keyring := store.NewPatientKeyring(store.KeyringService)
 	if errors.Is(err, token.ErrLocked) {
-		fmt.Fprintln(out, "The keyring is locked. If a window asks for its password, type it, and repeat this command.")
-		if err = store.NewKeyring(store.KeyringService).Unlock(ctx); err == nil {
+		fmt.Fprintln(out, "The keyring is locked. If a window asks for its password, type it. Waiting for the answer; Ctrl-C gives up ...")
+		if err = keyring.Unlock(ctx); err == nil {
 			install, err = store.Setup(ctx, state, choice, kek)
 		}
 	}
@@ -235,6 +236,10 @@ func setUp(ctx context.Context, state string, choice store.Choice, kek token.Sec
 	}
 	if errors.Is(err, token.ErrExists) {
 		err = fmt.Errorf("%w\n  To move the secrets: tokenctl keystore migrate. If they are lost: tokend setup --reset", err)
+	}
+	if err == nil && choice.Keystore == store.KeystoreOS && keyring.Asks(ctx) {
+		fmt.Fprintln(out, `This keyring asks you before a program may read secrets, so each time that tokend has
+started: run "tokenctl unlock". In KeePassXC's window leave "Remember" on and press "Allow Selected".`)
 	}
 	return install, err
 }

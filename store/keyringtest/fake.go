@@ -13,7 +13,8 @@ import (
 // A Fake is a Secret Service that does what no real one should.
 type Fake struct {
 	Locked    bool     // the collection is
-	Prompts   bool     // Unlock shows a prompt, which is never answered
+	Prompts   bool     // a prompt is never answered; Unlock shows one
+	Refuses   bool     // a prompt is answered with no
 	Nonsense  bool     // the prompt ends at once, in nonsense
 	Fails     bool     // everything is an error
 	WrongType bool     // properties have a type that they should not have
@@ -25,6 +26,8 @@ type Fake struct {
 
 const (
 	fakePrompt = dbus.ObjectPath("/org/freedesktop/secrets/prompt/p1")
+	completed  = "org.freedesktop.Secret.Prompt.Completed"
+	noObject   = dbus.ObjectPath("/")
 	fakeItem   = "/org/freedesktop/secrets/collection/login/"
 )
 
@@ -54,6 +57,9 @@ func (f *Fake) Start(t *testing.T) *Fake {
 	return f
 }
 
+// Stop ends f, as if its process had died.
+func (f *Fake) Stop() { f.conn.Close() }
+
 func (f *Fake) err() *dbus.Error {
 	if !f.Fails {
 		return nil
@@ -81,18 +87,23 @@ func (f *Fake) Unlock(objects []dbus.ObjectPath) ([]dbus.ObjectPath, dbus.Object
 }
 
 func (f *Fake) Prompt(string) *dbus.Error {
-	if f.Nonsense {
-		_ = f.conn.Emit(fakePrompt, "org.freedesktop.Secret.Prompt.Completed", "nonsense")
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case f.Nonsense:
+		_ = f.conn.Emit(fakePrompt, completed, "nonsense")
+	case !f.Prompts:
+		_ = f.conn.Emit(fakePrompt, completed, f.Refuses, dbus.MakeVariant([]dbus.ObjectPath{}))
 	}
 	return nil
 }
 
-// Answer unlocks, as a person does at the prompt.
+// Answer answers the prompt with yes, as a person does.
 func (f *Fake) Answer() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.Prompts = false
-	_ = f.conn.Emit(fakePrompt, "org.freedesktop.Secret.Prompt.Completed", false, dbus.MakeVariant([]dbus.ObjectPath{login}))
+	_ = f.conn.Emit(fakePrompt, completed, false, dbus.MakeVariant([]dbus.ObjectPath{login}))
 }
 
 func (f *Fake) OpenSession(string, dbus.Variant) (dbus.Variant, dbus.ObjectPath, *dbus.Error) {
@@ -101,12 +112,27 @@ func (f *Fake) OpenSession(string, dbus.Variant) (dbus.Variant, dbus.ObjectPath,
 
 func (f *Fake) Close() *dbus.Error { return nil }
 
-func (f *Fake) SearchItems(map[string]string) ([]dbus.ObjectPath, *dbus.Error) {
-	paths := []dbus.ObjectPath{}
+func (f *Fake) SearchItems(map[string]string) (unlocked, locked []dbus.ObjectPath, err *dbus.Error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	for i := range f.Items {
-		paths = append(paths, dbus.ObjectPath(fakeItem+string(rune('a'+i))))
+		unlocked = append(unlocked, dbus.ObjectPath(fakeItem+string(rune('a'+i))))
 	}
-	return paths, f.err()
+	return unlocked, nil, f.err()
+}
+
+// CreateItem and Delete show a prompt, as KeePassXC does.
+func (f *Fake) CreateItem(map[string]dbus.Variant, fakeSecret, bool) (item, prompt dbus.ObjectPath, err *dbus.Error) {
+	return noObject, fakePrompt, f.err()
+}
+
+func (f *Fake) Delete() (prompt dbus.ObjectPath, err *dbus.Error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.Prompts {
+		f.Items = nil
+	}
+	return fakePrompt, f.err()
 }
 
 type fakeSecret struct {

@@ -22,8 +22,10 @@ import (
 
 const (
 	secrets  = "org.freedesktop.secrets"
-	password = "a test's password"
+	password = "apassword"
 	login    = dbus.ObjectPath("/org/freedesktop/secrets/collection/login")
+	// defaultCollection is KeePassXC's database in front.
+	defaultCollection = dbus.ObjectPath("/org/freedesktop/secrets/aliases/default")
 )
 
 // A Session is a private session bus. Its address and directories are in the
@@ -51,7 +53,7 @@ func Start(t testing.TB) *Session {
 	// A call before that would make the bus start another one, locked.
 	s.waitFor("the keyring", isThere)
 	s.waitFor("the keyring to be unlocked", func(c *dbus.Conn) bool {
-		locked, err := isLocked(c)
+		locked, err := isLocked(c, login)
 		return err == nil && !locked
 	})
 	return s
@@ -239,8 +241,8 @@ func isThere(c *dbus.Conn) bool {
 	return err == nil && there
 }
 
-func isLocked(c *dbus.Conn) (bool, error) {
-	v, err := c.Object(secrets, login).GetProperty("org.freedesktop.Secret.Collection.Locked")
+func isLocked(c *dbus.Conn, collection dbus.ObjectPath) (bool, error) {
+	v, err := c.Object(secrets, collection).GetProperty("org.freedesktop.Secret.Collection.Locked")
 	if err != nil {
 		return false, err
 	}
