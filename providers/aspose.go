@@ -1,6 +1,7 @@
 package providers
 
 import (
+	"regexp"
 	"strings"
 
 	"tokend/providers/token"
@@ -9,7 +10,7 @@ import (
 type asposeSettings struct {
 	ClientID string      `toml:"client_id" need:"yes" doc:"client ID of the application in the dashboard"`
 	Secret   secretField `toml:"client_secret" need:"yes" doc:"client secret of the application"`
-	BaseURL  string      `toml:"base_url" default:"https://api.aspose.cloud" doc:"the API's base URL, another for GroupDocs or an own server"`
+	BaseURL  string      `toml:"base_url" default:"https://api.aspose.cloud" doc:"the API's base URL, another for GroupDocs or an own server (http on this machine)"`
 	endpointSettings
 }
 
@@ -17,7 +18,7 @@ func (s *asposeSettings) open(env Env) (any, error) {
 	if _, err := checkURL("base_url", s.BaseURL, "?#"); err != nil {
 		return nil, err
 	}
-	base := strings.TrimRight(s.BaseURL, "/")
+	base := strings.TrimRight(asposeAPI.ReplaceAllString(s.BaseURL, ""), "/")
 	e, err := newEndpoint("base_url", base+"/connect/token", s.endpointSettings, env)
 	if err != nil {
 		return nil, err
@@ -27,7 +28,22 @@ func (s *asposeSettings) open(env Env) (any, error) {
 	return &minter{endpoint: e, grantType: grantClientCredentials, aim: noTargets("aspose"), prove: clientSecret(s.ClientID, authPost, env)}, nil
 }
 
-func (s *asposeSettings) prepare(a *token.CreateProfile) error { return prepareClientSecret(a) }
+// asposeAPI is what follows the base in the URLs of the API, with which people
+// paste it: a version and a path, or the token endpoint.
+var asposeAPI = regexp.MustCompile(`(/v[0-9]+(\.[0-9]+)*(/.*)?|/connect/token/?)$`)
+
+// asposeSecret is the form of a client secret; an ID is a GUID.
+var asposeSecret = regexp.MustCompile(`^[0-9a-f]{32}$`)
+
+func (s *asposeSettings) prepare(a *token.CreateProfile) error {
+	if err := prepareClientSecret(a); err != nil {
+		return err
+	}
+	if asposeSecret.MatchString(token.Settings(a.Settings).Text("client_id")) && guid.MatchString(a.Secrets["client_secret"].Reveal()) {
+		return invalid("client_id", "client_id and client_secret are in each other's place: the ID is the one with hyphens. The secret was a setting now, and others may have seen it: make a new one in the dashboard")
+	}
+	return nil
+}
 
 // explainAspose: the server sends nothing but the code, and one code means that
 // either half of the credential is wrong.

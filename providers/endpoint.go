@@ -56,8 +56,9 @@ func newEndpoint(field, text string, s endpointSettings, env Env) (*endpoint, er
 // checkURL checks the URL of an issuer, which must not contain some characters.
 func checkURL(field, text, without string) (*url.URL, error) {
 	u, err := url.Parse(text)
+	isOwn := err == nil && field == "base_url" && u.Scheme == "http" && token.IsLoopback(u.Hostname()) // a server on this machine
 	switch {
-	case err != nil || u.Scheme != "https" || u.Hostname() == "":
+	case err != nil || u.Scheme != "https" && !isOwn || u.Hostname() == "":
 		return nil, invalid(field, "%s must be a URL that begins with https://", field)
 	case u.User != nil:
 		return nil, invalid(field, "%s must not contain a user name or password", field)

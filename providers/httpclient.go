@@ -78,7 +78,12 @@ func proxyOf(text string) (func(*http.Request) (*url.URL, error), error) {
 	if err != nil || u.Host == "" || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme) {
 		return nil, invalid("proxy", "proxy must be a URL with http, https or socks5, such as http://proxy.example:3128, or none")
 	}
-	return http.ProxyURL(u), nil
+	return func(r *http.Request) (*url.URL, error) {
+		if r.URL.Scheme == "http" { // a server on this machine; a proxy would read along
+			return nil, nil
+		}
+		return u, nil
+	}, nil
 }
 
 // A proxyRefusal is a proxy's answer to CONNECT other than 200.

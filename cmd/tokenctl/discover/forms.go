@@ -13,7 +13,7 @@ import (
 type form func(path string, m members, o Options) *Find
 
 // forms are the known ones, that of a client at any issuer last.
-var forms = []form{serviceKey, googleKey, googleClient, createdForRBAC, sdkAuth, storedPrincipal, msalParameters, oidcAgent, plainClient}
+var forms = []form{serviceKey, googleKey, googleClient, createdForRBAC, sdkAuth, storedPrincipal, msalParameters, oidcAgent, asposeFile, plainClient}
 
 // serviceKey is the download of the Copernicus Land Monitoring Service. Its
 // token_uri names the issuer.
@@ -138,6 +138,25 @@ func oidcAgent(path string, m members, o Options) *Find {
 		return &f
 	}
 	return m.client().find(f, cmp.Or(Name(m.text("name")), nameOf(path, Name(hostOf(m.text("issuer_url", "issuer"))))), o)
+}
+
+// asposeFile is a file of Aspose's SDKs: servercreds.json and others. GroupDocs'
+// SDKs have AppSid and AppKey too, so the file must name the server as well.
+func asposeFile(path string, m members, o Options) *Find {
+	c := client{
+		id: m.text("CellsCloudClientId", "AppSid", "AppSID", "appSid", "app_sid"), secret: m.text("CellsCloudClientSecret", "AppKey", "appKey", "app_key"),
+		baseURL: m.text("product_url", "CellsCloudApiBaseUrl", "BaseUrl", "baseUrl", "base_url", "BasePath"),
+	}
+	if m.text("product_url") != "" {
+		c.id, c.secret = cmp.Or(c.id, m.text("client_id")), cmp.Or(c.secret, m.text("client_secret"))
+	}
+	if c.id == "" || c.secret == "" {
+		return nil
+	}
+	if c.baseURL != "" || m.text("CellsCloudClientId") != "" {
+		c.system = "aspose"
+	}
+	return c.find(Find{Form: "Aspose SDK's credentials"}, nameOf(path, "aspose"), o)
 }
 
 // plainClient is any object with a client ID and secret.

@@ -128,6 +128,12 @@ func TestSecretsGoToTheNamedIssuerAlone(t *testing.T) {
 		{".env", "X_CLIENT_ID=c\nX_CLIENT_SECRET=s\nX_TENANT=" + tenant + "\nX_AUTHORITY_HOST=https://login.us.example/\n", unnamed, "login.us.example"},
 		{".env", "ASPOSE_CLIENT_ID=c\nASPOSE_CLIENT_SECRET=s\n", unnamed, aspose},
 		{".env", "ASPOSE_CLIENT_ID=c\nASPOSE_CLIENT_SECRET=s\nASPOSE_BASE_URL=https://own.example\n", unnamed, "own.example"},
+		{"servercreds.json", `{"AppSid":"c","AppKey":"s"}`, unnamed, ""},
+		{"servercreds.json", `{"AppSid":"c","AppKey":"s"}`, person("aspose", ""), aspose},
+		{"servercreds.json", `{"AppSid":"c","AppKey":"s","BaseUrl":"https://api.groupdocs.cloud/v2.0"}`, unnamed, "api.groupdocs.cloud"},
+		{"config.json", `{"CellsCloudClientId":"c","CellsCloudClientSecret":"s"}`, unnamed, aspose},
+		{"config.json", `{"client_id":"c","client_secret":"s","product_url":"https://own.example/v4.0"}`, unnamed, "own.example"},
+		{"config.json", `{"client_id":"c","client_secret":"s","product_url":"http://localhost:8081"}`, unnamed, "localhost:8081"},
 		{".env", "GROUPDOCS_CLIENT_ID=c\nGROUPDOCS_CLIENT_SECRET=s\n", unnamed, "api.groupdocs.cloud"},
 		{".env", "SHOP_CLIENT_ID=c\nSHOP_CLIENT_SECRET=s\nSHOP_TOKEN_URL=https://id.example/t\n", unnamed, "id.example"},
 	} {
