@@ -171,7 +171,7 @@ func (d *Daemon) Rotate(ctx context.Context, a token.CreateProfile) (token.Creat
 	case err != nil:
 		return token.Created{}, err
 	case a.Step != "":
-		return d.finishRotation(ctx, file, a.Step)
+		return finishRotation(ctx, d, file, a.Step)
 	case len(a.Settings) > 0:
 		return token.Created{}, invalid("", "a new credential changes no settings; edit %s and reload for those", file.Path)
 	}
@@ -262,7 +262,7 @@ func (d *Daemon) unchanged(old *entry, file profile.File) error {
 
 // finishRotation ends a rotation in two steps: the pending credential takes
 // effect, or is given up. A bad file stops it before anything changes.
-func (d *Daemon) finishRotation(ctx context.Context, file profile.File, step string) (token.Created, error) {
+func finishRotation(ctx context.Context, d *Daemon, file profile.File, step string) (token.Created, error) {
 	done, err := d.change(ctx)
 	if err != nil {
 		return token.Created{}, err

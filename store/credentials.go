@@ -324,6 +324,10 @@ func (c *Credentials) Copy(ctx context.Context, from, to string) error {
 	}
 	defer c.leave()
 	rec, err := c.read(from)
+	former, formerErr := c.read(to)
+	if err = cmp.Or(err, formerErr); err == nil {
+		err = c.clear(ctx, &former)
+	}
 	if err != nil || len(rec.kept()) == 0 {
 		return err
 	}

@@ -114,12 +114,9 @@ func (r setupRequest) run(ctx context.Context, out io.Writer) error {
 	if err != nil && !errors.Is(err, token.ErrNotFound) && !r.reset {
 		return err
 	}
-	var lost []string
-	if r.reset {
-		if lost, err = r.confirmReset(dirs, before, out); err != nil {
-			return err
-		}
-		before = store.KeystoreConfig{}
+	lost, err := r.confirmReset(dirs, &before, out)
+	if err != nil {
+		return err
 	}
 	if err := r.choose(dirs, before, out); err != nil {
 		return err
@@ -131,10 +128,7 @@ func (r setupRequest) run(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if before.ID != "" {
-		err = owner.repair(dirs, out)
-	}
-	if err := cmp.Or(err, owner.makeDirs(dirs)); err != nil {
+	if err := owner.makeDirs(dirs, before.ID != "", out); err != nil {
 		return err
 	}
 	confine.MakeDir(dirs.Config) // a user's unit cannot: it may write in there alone
@@ -146,12 +140,11 @@ func (r setupRequest) run(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	if r.reset {
-		err = putAside(dirs.State, out)
+		if err := putAside(dirs.State, out); err != nil {
+			return err
+		}
 	}
-	var install store.KeystoreConfig
-	if err == nil {
-		install, err = setUp(ctx, dirs.State, r.choice, kek, out)
-	}
+	install, err := setUp(ctx, dirs.State, r.choice, kek, out)
 	if err != nil {
 		return err
 	}
@@ -169,9 +162,12 @@ func (r setupRequest) run(ctx context.Context, out io.Writer) error {
 	return nil
 }
 
-// confirmReset says which profiles lose their secrets, returns them, and asks for
-// permission.
-func (r setupRequest) confirmReset(dirs profile.Dirs, before store.KeystoreConfig, out io.Writer) (lost []string, err error) {
+// confirmReset says which profiles lose their secrets, returns them, asks for
+// permission, and forgets the choice before.
+func (r setupRequest) confirmReset(dirs profile.Dirs, before *store.KeystoreConfig, out io.Writer) (lost []string, err error) {
+	if !r.reset {
+		return nil, nil
+	}
 	lost = store.NewCredentials(credentialsDir(dirs), nil).Others(nil)
 	slices.Sort(lost)
 	if before.ID != "" {
@@ -179,6 +175,7 @@ func (r setupRequest) confirmReset(dirs profile.Dirs, before store.KeystoreConfi
 	}
 	fmt.Fprintf(out, "Lost, unless you have them elsewhere: the secrets of %s.\n", cmp.Or(strings.Join(lost, ", "), "no profile"))
 	fmt.Fprintln(out, `If the keystore can be read, "tokenctl keystore migrate" moves them instead.`)
+	*before = store.KeystoreConfig{}
 	return lost, confirm(r.yes, os.Stdin, "Start over?")
 }
 

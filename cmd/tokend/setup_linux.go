@@ -60,10 +60,16 @@ func (p places) owner(state string) account {
 }
 
 // makeDirs makes the service's missing directories: the configuration, which the
-// service reads; the profiles, which it writes; and its state, which is private.
-func (a account) makeDirs(dirs profile.Dirs) error {
+// service reads; the profiles, which it writes; and its state, which is private. Those
+// of an installation it repairs.
+func (a account) makeDirs(dirs profile.Dirs, isSetUp bool, out io.Writer) error {
 	if a.uid < 0 {
 		return nil
+	}
+	if isSetUp {
+		if err := a.repair(dirs, out); err != nil {
+			return err
+		}
 	}
 	for _, d := range []struct {
 		path string
@@ -89,9 +95,6 @@ func (a account) makeDirs(dirs profile.Dirs) error {
 // the service, the configuration to root and the service's group. It follows no link
 // out of the two directories, and leaves a file alone that has another name elsewhere.
 func (a account) repair(dirs profile.Dirs, out io.Writer) error {
-	if a.uid < 0 {
-		return nil
-	}
 	for _, dir := range []string{dirs.Config, dirs.State} {
 		root, err := os.OpenRoot(dir)
 		if err != nil {

@@ -16,13 +16,12 @@ const serviceUser = ""
 // An account owns the files of a setup: here, the caller.
 type account struct{ uid, gid int }
 
-func (places) account(string) (account, error)       { return account{-1, -1}, nil }
-func (places) owner(string) account                  { return account{-1, -1} }
-func (account) makeDirs(profile.Dirs) error          { return nil }
-func (account) repair(profile.Dirs, io.Writer) error { return nil }
-func (account) become() error                        { return nil }
-func (account) mayMakeCredential() bool              { return false }
-func mayPassCredential() bool                        { return false }
+func (places) account(string) (account, error)               { return account{-1, -1}, nil }
+func (places) owner(string) account                          { return account{-1, -1} }
+func (account) makeDirs(profile.Dirs, bool, io.Writer) error { return nil }
+func (account) become() error                                { return nil }
+func (account) mayMakeCredential() bool                      { return false }
+func mayPassCredential() bool                                { return false }
 
 func removeHandOver() error { return nil }
 
