@@ -161,6 +161,9 @@ func makeSetup(e *ui.Env, t setup.Tool, r setup.Request, changes []setup.Change,
 			if err := change.Make(); err != nil {
 				return err
 			}
+			if done, err := change.Done(); err != nil || !done {
+				return cmp.Or(err, fmt.Errorf("this change was made and is not in place: %s", change.Show()))
+			}
 		}
 		for line := range strings.Lines(change.Show()) {
 			e.Out.Print(ui.Printable(strings.TrimSuffix(line, "\n")) + "\n")

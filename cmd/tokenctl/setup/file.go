@@ -2,10 +2,12 @@ package setup
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -161,18 +163,47 @@ type link struct {
 	shared bool
 }
 
-func (l link) Show() string { return "ln -s " + l.self + " " + l.path + "\n" }
+// onWindows makes hard links, because symbolic ones take a right that users lack
+// there. Tests set it.
+var onWindows = runtime.GOOS == "windows"
+
+// newLink returns a link to this tokenctl. Windows runs only what ends in .exe.
+func newLink(path string, r Request, shared bool) link {
+	if onWindows {
+		path += ".exe"
+	}
+	return link{path, r.Self, shared}
+}
+
+// typed is a path as configuration files and shells take it: to many of them \ is
+// an escape, and Windows takes / too.
+func typed(path string) string {
+	if onWindows {
+		return strings.ReplaceAll(path, `\`, "/")
+	}
+	return path
+}
+
+func (l link) Show() string {
+	if onWindows {
+		return fmt.Sprintf("mklink /H \"%s\" \"%s\"\n", l.path, l.self)
+	}
+	return "ln -s " + l.self + " " + l.path + "\n"
+}
 
 // Done reports whether the name leads to a tokenctl, ours or a newer one.
 func (l link) Done() (bool, error) {
 	info, err := os.Lstat(l.path)
+	if own, failed := os.Stat(l.self); onWindows && err == nil && failed == nil && os.SameFile(info, own) {
+		return true, nil
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return false, nil
 	case err != nil:
 		return false, err
 	case info.Mode()&fs.ModeSymlink == 0:
-		return false, conflict("%s is there and not a link to tokenctl", l.path)
+		return false, conflict("%s is there and not a link to this tokenctl; delete it if it is one to an earlier tokenctl", l.path)
 	}
 	target, err := os.Readlink(l.path)
 	if err == nil && filepath.Base(target) != filepath.Base(l.self) {
@@ -187,6 +218,9 @@ func (l link) Make() error {
 	}
 	if err := os.Remove(l.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
+	}
+	if onWindows {
+		return os.Link(l.self, l.path)
 	}
 	return os.Symlink(l.self, l.path)
 }
@@ -222,9 +256,9 @@ func onPath(name string, r Request) ([]Change, error) {
 	for _, dir := range []string{own, beside} {
 		isDir := func(d string) bool { return filepath.Clean(d) == dir }
 		if slices.ContainsFunc(filepath.SplitList(os.Getenv("PATH")), isDir) {
-			return []Change{link{filepath.Join(dir, name), r.Self, true}}, nil
+			return []Change{newLink(filepath.Join(dir, name), r, true)}, nil
 		}
 	}
-	return nil, impossible("%s must be found in $PATH, which has neither %s nor %s; make the link by hand: ln -s %s DIR/%s",
-		name, own, beside, r.Self, name)
+	return nil, impossible("%s must be found in $PATH, which has neither %s nor %s; make the link by hand: %s",
+		name, own, beside, strings.TrimSpace(newLink(filepath.Join("DIR", name), r, true).Show()))
 }

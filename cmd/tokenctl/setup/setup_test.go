@@ -316,3 +316,46 @@ func TestTwoHosts(t *testing.T) {
 		t.Errorf("GOAUTH is %q, %v", out, err)
 	}
 }
+
+// On Windows, links are hard ones that end in .exe, which take no right, and no path
+// in a tool's configuration has a backslash, which to many tools begins an escape.
+func TestSetupOnWindows(t *testing.T) {
+	onWindows = true
+	t.Cleanup(func() { onWindows = false })
+	home := t.TempDir()
+	t.Setenv("APPDATA", filepath.Join(home, "AppData"))
+	self := filepath.Join(home, `Tools\tokenctl.exe`) // to Linux a name with a backslash
+	if err := os.WriteFile(self, []byte("program"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	r := Request{Host: "https://a.example", Profile: "lab", Self: self, home: home, data: filepath.Join(home, `Local\tokend`)}
+	links := 0
+	for _, tool := range Tools {
+		if tool.Name == "docker" { // looks in $PATH
+			continue
+		}
+		changes, err := tool.changes(r)
+		if err != nil {
+			t.Fatal(tool.Name, err)
+		}
+		for _, change := range changes {
+			l, isLink := change.(link)
+			if !isLink {
+				if strings.Contains(change.Show(), `\t`) {
+					t.Errorf("%s: %s", tool.Name, change.Show())
+				}
+				continue
+			}
+			links++
+			makeAll(t, []Change{l})
+			info, err := os.Lstat(l.path)
+			done, failed := l.Done()
+			if err != nil || !info.Mode().IsRegular() || !done || failed != nil || filepath.Ext(l.path) != ".exe" {
+				t.Errorf("%s: %s: %v, %t, %v", tool.Name, l.path, err, done, failed)
+			}
+		}
+	}
+	if links < 5 {
+		t.Errorf("%d links", links)
+	}
+}

@@ -13,7 +13,7 @@ import (
 )
 
 func git(r Request) ([]Change, error) {
-	helper := "!" + format.ShellQuote(r.Self) + " " + strings.Join(r.helperArgs("git"), " ")
+	helper := "!" + format.ShellQuote(typed(r.Self)) + " " + strings.Join(r.helperArgs("git"), " ")
 	if _, isSelf := lookPath("git-credential-tokend", r.Self); r.Profile == "" && isSelf {
 		helper = "tokend"
 	}
@@ -77,8 +77,8 @@ func credHelper(path, host string) edit {
 func cargo(r Request) ([]Change, error) {
 	// cargo passes the arguments on in its own protocol, so the name has to say
 	// what the program is.
-	program := filepath.Join(r.data, "cargo-credential-tokend")
-	args := []string{program}
+	program := newLink(filepath.Join(r.data, "cargo-credential-tokend"), r, false)
+	args := []string{typed(program.path)}
 	if r.Profile != "" {
 		args = append(args, "--profile", r.Profile)
 	}
@@ -88,7 +88,7 @@ func cargo(r Request) ([]Change, error) {
 	}
 	const providers = `global-credential-providers = ["cargo:token", "tokend"]`
 	alias := "tokend = " + string(list)
-	return []Change{link{program, r.Self, false}, block(
+	return []Change{program, block(
 		filepath.Join(cmp.Or(os.Getenv("CARGO_HOME"), filepath.Join(r.home, ".cargo")), "config.toml"),
 		"tokend", "[registry]\n"+providers+"\n\n[credential-alias]\n"+alias+"\n",
 		"; add to it by hand: "+providers+" under [registry], "+alias+" under [credential-alias]",
@@ -100,19 +100,19 @@ func golang(r Request) ([]Change, error) {
 	if !strings.HasPrefix(r.Host, "https://") {
 		return nil, impossible("go authenticates over https alone")
 	}
-	return []Change{goAuth(r.Self, r.Host)}, nil
+	return []Change{goAuth(typed(r.Self), r.Host)}, nil
 }
 
 func bazel(r Request) ([]Change, error) {
-	path, program := filepath.Join(r.home, ".bazelrc"), filepath.Join(r.data, "bazel-credential-tokend")
+	program := newLink(filepath.Join(r.data, "bazel-credential-tokend"), r, true)
 	return []Change{
-		link{program, r.Self, true},
-		block(path, "tokend for "+r.hostPort(), "common --credential_helper="+r.hostPort()+"="+program+"\n", ""),
+		program,
+		block(filepath.Join(r.home, ".bazelrc"), "tokend for "+r.hostPort(), "common --credential_helper="+r.hostPort()+"="+typed(program.path)+"\n", ""),
 	}, nil
 }
 
 func kubectl(r Request) ([]Change, error) {
-	return []Change{kubeUser("tokend-"+r.Profile, r.Self, r.helperArgs("kube"))}, nil
+	return []Change{kubeUser("tokend-"+r.Profile, typed(r.Self), r.helperArgs("kube"))}, nil
 }
 
 func terraform(r Request) ([]Change, error) {
@@ -120,9 +120,13 @@ func terraform(r Request) ([]Change, error) {
 	if r.Profile != "" {
 		args = `  args = ["--profile", "` + r.Profile + `"]` + "\n"
 	}
+	dir, config := filepath.Join(r.home, ".terraform.d"), filepath.Join(r.home, ".terraformrc")
+	if data := os.Getenv("APPDATA"); onWindows && data != "" { // developer.hashicorp.com/terraform/cli/config
+		dir, config = filepath.Join(data, "terraform.d"), filepath.Join(data, "terraform.rc")
+	}
 	return []Change{
-		link{filepath.Join(r.home, ".terraform.d", "plugins", "terraform-credentials-tokend"), r.Self, false},
-		block(cmp.Or(os.Getenv("TF_CLI_CONFIG_FILE"), filepath.Join(r.home, ".terraformrc")),
+		newLink(filepath.Join(dir, "plugins", "terraform-credentials-tokend"), r, false),
+		block(cmp.Or(os.Getenv("TF_CLI_CONFIG_FILE"), config),
 			"tokend", "credentials_helper \"tokend\" {\n"+args+"}\n", ", and terraform takes one", "credentials_helper"),
 	}, nil
 }
@@ -130,7 +134,8 @@ func terraform(r Request) ([]Change, error) {
 // pnpm from 11 on reads auth.ini of its own; older ones take a tokenHelper from
 // ~/.npmrc alone, of which npm 11 warns.
 func pnpm(r Request) ([]Change, error) {
-	program := filepath.Join(r.data, "pnpm-credential-tokend-"+r.Profile)
+	made := newLink(filepath.Join(r.data, "pnpm-credential-tokend-"+r.Profile), r, true)
+	program := typed(made.path)
 	registry := "//" + r.hostPort() + "/"
 	if r.path() != "" {
 		registry += r.path() + "/"
@@ -138,9 +143,9 @@ func pnpm(r Request) ([]Change, error) {
 	key := registry + ":tokenHelper"
 	old := block(filepath.Join(r.home, ".npmrc"), "tokend for "+registry, key+"="+program+"\n", "", key, registry+":_authToken", registry+":_auth")
 	if major, _ := version("pnpm", "--version"); major > 0 && major < 11 {
-		return []Change{link{program, r.Self, true}, old}, nil
+		return []Change{made, old}, nil
 	}
-	return []Change{link{program, r.Self, true}, line(pnpmAuth(r.home), key, program), without{old}}, nil
+	return []Change{made, line(pnpmAuth(r.home), key, program), without{old}}, nil
 }
 
 // pnpmAuth is pnpm's file of credentials (its configuration directory, pnpm.io/settings).
@@ -160,7 +165,7 @@ func pnpmAuth(home string) string {
 
 func pip(r Request) ([]Change, error) {
 	return []Change{
-		link{filepath.Join(r.data, "bin", "keyring"), r.Self, false},
+		newLink(filepath.Join(r.data, "bin", "keyring"), r, false),
 		pipOption("global.keyring-provider", "subprocess"),
 	}, nil
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"tokend/cmd/tokenctl/cli"
@@ -66,6 +67,9 @@ func run(ctx context.Context, out io.Writer, once bool) (err error) {
 	}
 	d := &demo{out: out, begin: time.Now(), dir: dir, dirs: profile.Dirs{Config: filepath.Join(dir, "config"), State: filepath.Join(dir, "state")}}
 	d.client.Socket = filepath.Join(dir, "tokend.sock")
+	if runtime.GOOS == "windows" {
+		d.client.Socket = `\\.\pipe\` + filepath.Base(dir)
+	}
 	defer func() { err = errors.Join(err, d.end()) }()
 	for _, scene := range []func(context.Context) error{d.open, d.add, d.serveFromMemory, d.renewAhead, d.surviveCrash, d.resume} {
 		if err := scene(ctx); err != nil {
@@ -290,10 +294,21 @@ Ctrl-C ends the demo and removes %[3]s.
 func (d *demo) end() error {
 	var errs []error
 	if d.daemon != nil && d.daemon.Process != nil {
-		errs = append(errs, cmp.Or(d.daemon.Process.Signal(os.Interrupt), d.daemon.Wait()))
+		errs = append(errs, stop(d.daemon))
 	}
 	if d.issuers != nil {
 		errs = append(errs, d.issuers.Close())
 	}
 	return errors.Join(append(errs, os.RemoveAll(d.dir))...)
+}
+
+// stop ends a daemon: on Windows, which has no signal that a program could send,
+// as surviveCrash does.
+func stop(daemon *exec.Cmd) error {
+	if runtime.GOOS != "windows" {
+		return cmp.Or(daemon.Process.Signal(os.Interrupt), daemon.Wait())
+	}
+	err := daemon.Process.Kill()
+	_ = daemon.Wait() // reports that it was killed
+	return err
 }
