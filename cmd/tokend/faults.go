@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"runtime"
 	"slices"
 	"time"
 
@@ -11,7 +14,7 @@ import (
 )
 
 // faultsEvery is how often tokend looks for what is wrong around it.
-const faultsEvery = 10 * time.Second
+var faultsEvery = 10 * time.Second // less in tests
 
 // watchFaults logs what is wrong with tokend's surroundings, and when it is right
 // again, until ctx ends. settle is called each time.
@@ -71,4 +74,28 @@ func watchState(dir string, now func() store.KeystoreConfig) (fault func() strin
 		}
 		return fmt.Sprintf("the state directory %s was moved, removed or restored while tokend runs: put it back, or restart tokend", dir)
 	}, open.Close
+}
+
+var errSocketGone = errors.New("the socket is gone")
+
+// watchSocket calls gone when the socket's file is removed or replaced. One that
+// was not there, such as that of another mount namespace, is not watched.
+func watchSocket(ctx context.Context, path string, gone context.CancelCauseFunc) {
+	was, err := os.Lstat(path)
+	if err != nil || runtime.GOOS == "windows" { // whose pipes are no files
+		return
+	}
+	tick := time.NewTicker(faultsEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if now, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(was, now) {
+			gone(errSocketGone)
+			return
+		}
+	}
 }

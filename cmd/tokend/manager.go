@@ -15,24 +15,25 @@ import (
 // listen returns the socket that systemd opened for this process
 // (sd_listen_fds(3)), or opens one. systemd's is never unlinked, and calls wait
 // in it while tokend restarts.
-func listen(path string) (net.Listener, error) {
+func listen(path string) (l net.Listener, held bool, err error) {
 	files := activation.Files(true)
 	if len(files) == 0 {
-		return ipcserver.Listen(path)
+		l, err = ipcserver.Listen(path)
+		return l, false, err
 	}
 	defer func() {
 		for _, f := range files {
 			_ = f.Close() // net.FileListener has a copy
 		}
 	}()
-	l, err := net.FileListener(files[0])
+	l, err = net.FileListener(files[0])
 	if unix, ok := l.(*net.UnixListener); ok && len(files) == 1 && unix.Addr().Network() == "unix" {
-		return l, nil
+		return l, true, nil
 	}
 	if err == nil {
 		_ = l.Close()
 	}
-	return nil, &token.Error{Code: token.ErrInvalid, Message: "the service manager passed something else than one Unix socket that listens: ListenStream= takes a path"}
+	return nil, true, &token.Error{Code: token.ErrInvalid, Message: "the service manager passed something else than one Unix socket that listens: ListenStream= takes a path"}
 }
 
 var (

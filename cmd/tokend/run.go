@@ -77,6 +77,7 @@ type installation struct {
 	socket   string
 	vault    vault
 	listener net.Listener
+	held     bool         // by the service manager
 	metrics  net.Listener // nil if config.toml names no address
 	cache    *cache.Cache
 	audit    *audit // nil if config.toml wants none
@@ -117,7 +118,7 @@ func open(ctx context.Context, at places, log io.Writer) (in *installation, err 
 		return in, err
 	}
 	in.vault = newVault(keys, in.dirs, in.deps.Log)
-	in.listener, err = listen(in.socket)
+	in.listener, in.held, err = listen(in.socket)
 	if errors.Is(err, token.ErrExists) {
 		return in, in.held(err, func(h ipc.Holder) bool { return h.Socket == in.socket })
 	}
@@ -213,14 +214,48 @@ func (in *installation) serve(ctx context.Context, d *daemon.Daemon, at places, 
 	if at.system {
 		allow = ipcserver.AnyUser // the daemon knows who may do what
 	}
-	err := ipcserver.Serve(ctx, in.listener, d, ipcserver.Options{
-		Allow: allow, Audit: audit, Log: in.deps.Log, Count: in.deps.metrics.countRequest, Metrics: in.deps.metrics.handler,
+	err := in.answer(ctx, at, func(ctx context.Context) error {
+		return ipcserver.Serve(ctx, in.listener, d, ipcserver.Options{
+			Allow: allow, Audit: audit, Log: in.deps.Log, Count: in.deps.metrics.countRequest, Metrics: in.deps.metrics.handler,
+		})
 	})
 	notify(sd.SdNotifyStopping)
 	stop()
 	err = errors.Join(err, <-ran)
 	in.deps.Log.Info("tokend stops")
 	return err
+}
+
+// answer calls serve until ctx ends. When another program removes or replaces the
+// socket, it makes a new one where tokend may, and else returns an error.
+func (in *installation) answer(ctx context.Context, at places, serve func(context.Context) error) error {
+	for {
+		here, gone := context.WithCancelCause(ctx)
+		go watchSocket(here, in.socket, gone)
+		err := serve(here)
+		gone(nil)
+		if context.Cause(here) != errSocketGone || ctx.Err() != nil {
+			return err
+		}
+		in.deps.Log.Warn("another program removed or replaced the socket", "socket", in.socket)
+		next, err := ipcserver.Listen(in.socket)
+		if err != nil {
+			return in.unreachable(at, err)
+		}
+		in.listener = next
+		in.closers = append(in.closers, next.Close)
+		in.deps.Log.Info("tokend made its socket again", "socket", in.socket)
+	}
+}
+
+// unreachable is the error of a tokend whose socket is gone. Where the service manager
+// holds the socket, it alone can make it: to start tokend again is no help.
+func (in *installation) unreachable(at places, err error) error {
+	status, next := exitFailure, "start tokend again"
+	if in.held {
+		status, next = exitSocket, at.line("restart")
+	}
+	return exitError{status, fmt.Errorf("another program removed or replaced the socket, and tokend cannot make it again: %w; next: %s", err, next)}
 }
 
 // readInstall returns the choice of keystore. In a container a mounted key can make

@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 }
 
 // commands are the programs that this test's own binary is, by name.
-var commands = map[string]func(){"tokend": main}
+var commands = map[string]func(){"tokend": func() { faultsEvery /= 50; main() }}
 
 // programs puts tokenctl into the path of the tests. tokend is this test's own
 // binary, run under that name.

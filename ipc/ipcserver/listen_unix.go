@@ -43,13 +43,15 @@ func Listen(path string) (net.Listener, error) {
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
-	return &listener{Listener: l, path: path, lock: lock}, nil
+	info, _ := os.Lstat(path)
+	return &listener{Listener: l, path: path, info: info, lock: lock}, nil
 }
 
 // A listener owns its socket's path for as long as it holds the lock.
 type listener struct {
 	net.Listener
 	path string
+	info fs.FileInfo // of the socket
 	lock *os.File
 }
 
@@ -59,9 +61,12 @@ func (l *listener) Close() error {
 	if err := l.Listener.Close(); err != nil {
 		return err // closed before: the path may be another daemon's now
 	}
-	err := os.Remove(l.path)
-	if errors.Is(err, fs.ErrNotExist) {
+	info, err := os.Lstat(l.path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		err = nil
+	case err == nil && os.SameFile(info, l.info):
+		err = os.Remove(l.path)
 	}
 	return errors.Join(err, l.lock.Close())
 }

@@ -379,3 +379,14 @@ func must(t testing.TB, err error) {
 		t.Fatal(err)
 	}
 }
+
+// A listener whose socket was removed does not remove the one that came after it.
+func TestClosingLeavesAnothersSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	l := listening(t, path)
+	must(t, errors.Join(os.Remove(path), os.WriteFile(path, nil, 0o600)))
+	must(t, l.Close())
+	if !exists(t, path) {
+		t.Error("it is gone")
+	}
+}

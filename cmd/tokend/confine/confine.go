@@ -16,8 +16,9 @@ import (
 // reach then, even if a bug makes it try.
 type Files struct {
 	// read are files and directories to read, write directories to write in as
-	// well, remove directories to remove files from. Missing ones do not matter.
-	read, write, remove []string
+	// well, socket directories to make and remove sockets in. Missing ones do not
+	// matter.
+	read, write, socket []string
 	// needed are files to read that may be links, to where other programs write.
 	needed []string
 }
@@ -34,8 +35,8 @@ func NewFiles(dirs profile.Dirs, c profile.Config, socket, audit string, sinks [
 			"/proc", "/sys/fs/cgroup", "/dev/urandom",
 			os.Getenv("CREDENTIALS_DIRECTORY"),
 		},
-		write:  append([]string{MakeDir(dirs.Config), dirs.State, "/dev/null"}, sinks...),
-		remove: []string{filepath.Dir(socket)},
+		write:  append([]string{MakeDir(dirs.Config), dirs.State, "/dev/null", socket + ".lock"}, sinks...),
+		socket: []string{filepath.Dir(socket)},
 		needed: []string{dirs.ConfigFile(), c.CAFile, os.Getenv("SSL_CERT_FILE"), "/etc/resolv.conf"},
 	}
 	f.read = append(f.read, filepath.SplitList(os.Getenv("SSL_CERT_DIR"))...)
@@ -55,7 +56,7 @@ func NewFiles(dirs profile.Dirs, c profile.Config, socket, audit string, sinks [
 			f.read = append(f.read, beside(to))
 		}
 	}
-	for _, paths := range [][]string{f.read, f.write, f.remove} {
+	for _, paths := range [][]string{f.read, f.write, f.socket} {
 		for i, path := range paths {
 			if path != "" {
 				paths[i], _ = filepath.Abs(path)

@@ -71,7 +71,7 @@ may replace a record
 may make and remove a directory
 may begin a new audit log
 may write a sink
-may remove the socket
+may remove the socket and make it again
 may open /dev/null
 may connect to a socket
 may not read another file of the user
@@ -153,7 +153,7 @@ func tryFiles(mode string) {
 		{"make and remove a directory", errors.Join(os.MkdirAll(at("state", "x", "y"), 0o700), os.RemoveAll(at("state", "x")))},
 		{"begin a new audit log", errors.Join(write(audit), os.Rename(audit, audit+".1"), write(audit))},
 		{"write a sink", errors.Join(write(at("sinks", "other")), os.Remove(at("sinks", "token")))},
-		{"remove the socket", os.Remove(at("run", "tokend.sock"))},
+		{"remove the socket and make it again", errors.Join(os.Remove(at("run", "tokend.sock")), bind(at("run", "tokend.sock")))},
 		{"open /dev/null", write(os.DevNull)},
 		{"connect to a socket", dial(at("listening"))},
 		{"read another file of the user", read(at("home", ".ssh", "id"))},
@@ -180,6 +180,14 @@ func tryFiles(mode string) {
 // look does what takes the right to trace a process (ptrace(2)).
 func look(pid int) error {
 	_, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	return err
+}
+
+func bind(path string) error {
+	l, err := net.Listen("unix", path)
+	if err == nil {
+		err = l.Close()
+	}
 	return err
 }
 

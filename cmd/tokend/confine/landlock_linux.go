@@ -12,8 +12,8 @@ import (
 
 const (
 	mayRead   = ll.AccessFSReadFile | ll.AccessFSReadDir
-	mayRemove = ll.AccessFSRemoveFile
-	mayWrite  = mayRead | mayRemove | ll.AccessFSRemoveDir | ll.AccessFSWriteFile | ll.AccessFSTruncate | ll.AccessFSMakeReg | ll.AccessFSMakeDir
+	maySocket = ll.AccessFSRemoveFile | ll.AccessFSMakeSock
+	mayWrite  = mayRead | ll.AccessFSRemoveFile | ll.AccessFSRemoveDir | ll.AccessFSWriteFile | ll.AccessFSTruncate | ll.AccessFSMakeReg | ll.AccessFSMakeDir
 	ofFiles   = ll.AccessFSReadFile | ll.AccessFSWriteFile | ll.AccessFSTruncate
 )
 
@@ -22,7 +22,7 @@ const (
 // only files here, not sockets.
 func (f Files) Enter() string {
 	probes := f.probes()
-	rules := slices.Concat(allow(mayRead, f.read), allow(mayWrite, f.write), allow(mayRemove, f.remove))
+	rules := slices.Concat(allow(mayRead, f.read), allow(mayWrite, f.write), allow(maySocket, f.socket))
 	if err := landlock.V5.BestEffort().RestrictPaths(rules...); err != nil {
 		return "landlock: not active: " + err.Error()
 	}

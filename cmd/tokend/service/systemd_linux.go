@@ -261,9 +261,15 @@ func (s systemd) Stop(ctx context.Context) error {
 	return err
 }
 
-// Restart leaves the socket open, in which calls wait.
+// Restart leaves the socket open, in which calls wait, unless its file is gone.
 func (s systemd) Restart(ctx context.Context) error {
 	s.resetFailed(ctx)
+	socket, err := s.show(ctx, socketName)
+	if path, _, _ := strings.Cut(socket["Listen"], " ("); err == nil && filepath.IsAbs(path) && !Exists(path) {
+		if _, err := s.ctl(ctx, "restart", socketName); err != nil {
+			return err
+		}
+	}
 	return s.explain(ctx, s.kardianos.Restart())
 }
 
@@ -318,7 +324,7 @@ func lingerNotes() []string {
 // show returns what systemd knows of a unit, also of one that does not exist.
 func (s systemd) show(ctx context.Context, unit string) (map[string]string, error) {
 	out, err := s.ctl(ctx, "show", unit,
-		"--property=FragmentPath,DropInPaths,UnitFileState,ActiveState,StatusText,MainPID,Result,ExecMainCode,ExecMainStatus")
+		"--property=FragmentPath,DropInPaths,UnitFileState,ActiveState,StatusText,MainPID,Result,ExecMainCode,ExecMainStatus,Listen")
 	if err != nil {
 		return nil, err
 	}

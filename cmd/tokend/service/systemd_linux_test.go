@@ -446,6 +446,22 @@ func TestStartTellsWhyNot(t *testing.T) {
 	}
 }
 
+// A restart makes the socket again if its file is gone, and else leaves it open.
+func TestRestartMakesALostSocketAgain(t *testing.T) {
+	f := newFakeSystemctl(t)
+	socket := filepath.Join(t.TempDir(), "tokend.sock")
+	f.says(socketName, "ActiveState=active\nListen="+socket+" (Stream)\n")
+	check(t, f.manager().Restart(t.Context()))
+	if !strings.Contains(f.calls(), "restart tokend.socket\n") {
+		t.Error("the socket is not made again")
+	}
+	check(t, os.WriteFile(socket, nil, 0o600))
+	check(t, f.manager().Restart(t.Context()))
+	if strings.Contains(f.calls(), "restart tokend.socket\n") {
+		t.Error("a socket that is there is made again")
+	}
+}
+
 func TestServiceState(t *testing.T) {
 	f := newFakeSystemctl(t)
 	f.says(unitName, "FragmentPath=/x/tokend.service\nUnitFileState=enabled\nActiveState=active\nStatusText=serving 2 profiles\nMainPID=7\n")
