@@ -9,6 +9,7 @@ import (
 
 	"gopkg.in/natefinch/lumberjack.v2"
 
+	"tokend/cmd/tokend/audit"
 	"tokend/cmd/tokend/service"
 )
 
@@ -22,7 +23,7 @@ func serveManaged(ctx context.Context, at places, log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	file := &lumberjack.Logger{Filename: service.LogFile(dirs), MaxSize: auditSize, MaxBackups: auditFiles}
+	file := &lumberjack.Logger{Filename: service.LogFile(dirs), MaxSize: audit.Size, MaxBackups: audit.Files}
 	defer func() { _ = file.Close() }()
 	return service.Run(func(ctx context.Context) error {
 		err := serve(ctx, at, file)

@@ -55,10 +55,8 @@ func newMetrics() *metrics {
 // countRequest counts a request over the socket.
 func (m *metrics) countRequest(do, result string) { m.requests.WithLabelValues(do, result).Inc() }
 
-// countMissing counts lines that are not in the audit log.
-func (m *metrics) countMissing(why string, lines int) {
-	m.missing.WithLabelValues(why).Add(float64(lines))
-}
+// countMissing counts a line that is not in the audit log.
+func (m *metrics) countMissing(why string) { m.missing.WithLabelValues(why).Inc() }
 
 // handler returns what answers a scrape with all metrics that the caller in ctx
 // may see.

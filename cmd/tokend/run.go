@@ -19,6 +19,7 @@ import (
 	"github.com/google/renameio/v2/maybe"
 
 	"tokend/cmd/tokenctl/cli"
+	"tokend/cmd/tokend/audit"
 	"tokend/cmd/tokend/confine"
 	"tokend/daemon"
 	"tokend/daemon/profile"
@@ -71,18 +72,18 @@ func serve(ctx context.Context, at places, log io.Writer) error {
 
 // An installation is what serving opens.
 type installation struct {
-	dirs     profile.Dirs
-	config   profile.Config
-	keystore store.KeystoreConfig
-	socket   string
-	vault    vault
-	listener net.Listener
-	held     bool         // by the service manager
-	metrics  net.Listener // nil if config.toml names no address
-	cache    *cache.Cache
-	audit    *audit // nil if config.toml wants none
-	deps     *deps
-	closers  []func() error
+	dirs      profile.Dirs
+	config    profile.Config
+	keystore  store.KeystoreConfig
+	socket    string
+	vault     vault
+	listener  net.Listener
+	activated bool         // the socket is held by the service manager
+	metrics   net.Listener // nil if config.toml names no address
+	cache     *cache.Cache
+	audit     *audit.Log // nil if config.toml wants none
+	deps      *deps
+	closers   []func() error
 }
 
 // close closes what was opened, in reverse.
@@ -118,7 +119,7 @@ func open(ctx context.Context, at places, log io.Writer) (in *installation, err 
 		return in, err
 	}
 	in.vault = newVault(keys, in.dirs, in.deps.Log)
-	in.listener, in.held, err = listen(in.socket)
+	in.listener, in.activated, err = listen(in.socket)
 	if errors.Is(err, token.ErrExists) {
 		return in, in.held(err, func(h ipc.Holder) bool { return h.Socket == in.socket })
 	}
@@ -132,7 +133,7 @@ func open(ctx context.Context, at places, log io.Writer) (in *installation, err 
 	in.closers = append(in.closers, in.cache.Close)
 	in.hold()
 	if file := auditFile(in.dirs, in.config); file != "" {
-		in.audit = openAudit(file, in.deps.Log, in.deps.metrics.missing)
+		in.audit = audit.Open(file, in.deps.Log, in.deps.metrics.countMissing)
 		in.closers = append(in.closers, in.audit.Close)
 	}
 	if in.config.Metrics != "" { // a loopback address
@@ -173,8 +174,8 @@ func (in *installation) wire(ctx context.Context) (*daemon.Daemon, error) {
 	moved, closer := watchState(in.dirs.State, in.vault.KeystoreConfig)
 	in.closers = append(in.closers, closer)
 	var files confine.Files
-	deps.Faults = findFaults(in.audit.fault, moved, func() string { return files.Fault() })
-	deps.metrics.audit = in.audit.fault
+	deps.Faults = findFaults(in.audit.Fault, moved, func() string { return files.Fault() })
+	deps.metrics.audit = in.audit.Fault
 	in.vault.bind(ctx)
 	deps.Network = watchNetwork(ctx, networkAgain)
 	d, err := daemon.New(in.dirs, deps.Deps)
@@ -205,10 +206,10 @@ func (in *installation) serve(ctx context.Context, d *daemon.Daemon, at places, 
 	}
 	ready("serving")
 	go func() { notify("STATUS=" + serving(ctx, d)) }()
-	go in.deps.watchFaults(ctx, in.audit.settle)
-	var audit func(ipcserver.Event)
+	go in.deps.watchFaults(ctx, in.audit.Settle)
+	var report func(ipcserver.Event)
 	if in.audit != nil {
-		audit = in.audit.report
+		report = in.audit.Report
 	}
 	allow := ipcserver.OwnUser
 	if at.system {
@@ -216,7 +217,7 @@ func (in *installation) serve(ctx context.Context, d *daemon.Daemon, at places, 
 	}
 	err := in.answer(ctx, at, func(ctx context.Context) error {
 		return ipcserver.Serve(ctx, in.listener, d, ipcserver.Options{
-			Allow: allow, Audit: audit, Log: in.deps.Log, Count: in.deps.metrics.countRequest, Metrics: in.deps.metrics.handler,
+			Allow: allow, Audit: report, Log: in.deps.Log, Count: in.deps.metrics.countRequest, Metrics: in.deps.metrics.handler,
 		})
 	})
 	notify(sd.SdNotifyStopping)
@@ -252,7 +253,7 @@ func (in *installation) answer(ctx context.Context, at places, serve func(contex
 // holds the socket, it alone can make it: to start tokend again is no help.
 func (in *installation) unreachable(at places, err error) error {
 	status, next := exitFailure, "start tokend again"
-	if in.held {
+	if in.activated {
 		status, next = exitSocket, at.line("restart")
 	}
 	return exitError{status, fmt.Errorf("another program removed or replaced the socket, and tokend cannot make it again: %w; next: %s", err, next)}
@@ -304,6 +305,17 @@ func reloadOn(ctx context.Context, hangups <-chan os.Signal, d *daemon.Daemon) {
 			return
 		}
 	}
+}
+
+// auditFile returns the audit log's file, "" if the configuration wants none.
+func auditFile(dirs profile.Dirs, c profile.Config) string {
+	switch c.Audit {
+	case "none":
+		return ""
+	case "":
+		return filepath.Join(dirs.State, "audit.log")
+	}
+	return c.Audit
 }
 
 func credentialsDir(dirs profile.Dirs) string { return filepath.Join(dirs.State, "credentials") }

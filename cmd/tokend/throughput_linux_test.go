@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"tokend/cmd/tokend/audit"
 	"tokend/daemon"
 	"tokend/daemon/profile"
 	"tokend/ipc"
@@ -177,9 +178,9 @@ func serveHere(b *testing.B, dirs profile.Dirs) (socket string) {
 	check(b, err)
 	options := ipcserver.Options{Allow: ipcserver.OwnUser, Log: w.Log}
 	if file := auditFile(dirs, config); file != "" {
-		audit := openAudit(file, w.Log, w.metrics.missing)
-		b.Cleanup(func() { _ = audit.Close() })
-		options.Audit = audit.report
+		log := audit.Open(file, w.Log, w.metrics.countMissing)
+		b.Cleanup(func() { _ = log.Close() })
+		options.Audit = log.Report
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup

@@ -1,4 +1,4 @@
-package main
+package audit
 
 import (
 	"encoding/json"
@@ -17,6 +17,20 @@ import (
 	"tokend/providers/token"
 )
 
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func read(t *testing.T, path ...string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(path...))
+	check(t, err)
+	return string(text)
+}
+
 func TestAuditLines(t *testing.T) {
 	caller := ipc.Peer{UID: 1000, PID: 4711}
 	for want, e := range map[string]ipcserver.Event{
@@ -28,7 +42,7 @@ func TestAuditLines(t *testing.T) {
 			Caller: ipc.Peer{UID: -1}, Do: "connect", Code: token.ErrDenied},
 	} {
 		synctest.Test(t, func(t *testing.T) { // whose time begins in 2000
-			got := string(auditLine(time.Now(), e, 0))
+			got := string(line(time.Now(), e, 0))
 			at := time.Now().Format(time.RFC3339Nano)
 			if want := `{"time":"` + at + `",` + want + "\n"; got != want {
 				t.Errorf("got  %swant %s", got, want)
@@ -42,7 +56,7 @@ func TestAuditLinesCannotBeForged(t *testing.T) {
 	hostile := "x\",\"uid\":0}\n{\"time\":\"\u2028\xff\x00\\<&>"
 	first := ipcserver.Event{Program: hostile, Do: hostile, Profile: hostile, Target: token.Target{Scope: hostile, Audience: hostile},
 		Origin: hostile, Code: token.Code(hostile)}
-	out := slices.Concat(auditLine(time.Now(), first, 0), auditLine(time.Now(), ipcserver.Event{Do: "get"}, 0))
+	out := slices.Concat(line(time.Now(), first, 0), line(time.Now(), ipcserver.Event{Do: "get"}, 0))
 	lines := strings.Split(string(out), "\n")
 	if len(lines) != 3 || lines[2] != "" {
 		t.Fatalf("%d lines: %q", len(lines), lines)
@@ -69,17 +83,16 @@ func TestAuditLinesCannotBeForged(t *testing.T) {
 // no other's; each is written or counted, and a line is short whatever it quotes.
 func TestRefusalsDoNotFloodTheAuditLog(t *testing.T) {
 	dir := t.TempDir()
-	m := newMetrics()
-	a := openAudit(filepath.Join(dir, "audit.log"), slog.New(slog.DiscardHandler), m.missing)
+	a := Open(filepath.Join(dir, "audit.log"), slog.New(slog.DiscardHandler), func(string) {})
 	defer a.Close()
 	refuse := func(uid, times int) {
 		long := strings.Repeat("x", 11<<10)
 		for range times {
-			a.report(ipcserver.Event{Caller: ipc.Peer{UID: uid}, Do: "get", Profile: long, Origin: long,
+			a.Report(ipcserver.Event{Caller: ipc.Peer{UID: uid}, Do: "get", Profile: long, Origin: long,
 				Target: token.Target{Scope: long, Audience: long}, Code: token.ErrNotFound})
 		}
 	}
-	a.report(ipcserver.Event{Do: "get", Profile: "granted", Target: token.Target{Scope: strings.Repeat("s", 1000)}})
+	a.Report(ipcserver.Event{Do: "get", Profile: "granted", Target: token.Target{Scope: strings.Repeat("s", 1000)}})
 	refuse(70001, 5000)
 	refuse(70002, 1)
 	for uid := range 3000 {
@@ -114,7 +127,7 @@ func TestRefusalsDoNotFloodTheAuditLog(t *testing.T) {
 	for _, r := range a.users {
 		r.at = r.at.Add(-time.Hour)
 	}
-	a.settle()
+	a.Settle()
 	if _, left := count(); left != 5000+1+6000-written {
 		t.Errorf("%d refusals are written and %d counted", written, left)
 	}
@@ -128,43 +141,43 @@ func TestRefusalsDoNotFloodTheAuditLog(t *testing.T) {
 func TestAuditLogThatCannotBeWritten(t *testing.T) {
 	dir := t.TempDir()
 	var logged strings.Builder
-	open := func(file string) (*audit, *metrics) {
-		m := fullMetrics()
-		a := openAudit(file, slog.New(slog.NewTextHandler(&logged, nil)), m.missing)
+	missing := map[string]int{}
+	open := func(path string) *Log {
+		a := Open(path, slog.New(slog.NewTextHandler(&logged, nil)), func(why string) { missing[why]++ })
 		t.Cleanup(func() { _ = a.Close() })
-		return a, m
+		return a
 	}
 	grant := ipcserver.Event{Do: "get", Profile: "p"}
 
 	// From the start: a place where no file can be.
 	check(t, os.WriteFile(filepath.Join(dir, "in-the-way"), nil, 0o600))
-	a, _ := open(filepath.Join(dir, "in-the-way", "audit.log"))
-	if !strings.Contains(a.fault(), "in-the-way/audit.log: not a directory") {
-		t.Errorf("begun where nothing can be written: %q", a.fault())
+	a := open(filepath.Join(dir, "in-the-way", "audit.log"))
+	if !strings.Contains(a.Fault(), "in-the-way/audit.log: not a directory") {
+		t.Errorf("begun where nothing can be written: %q", a.Fault())
 	}
-	a.report(grant)
+	a.Report(grant)
 	check(t, errors.Join(os.Remove(filepath.Join(dir, "in-the-way")), os.Mkdir(filepath.Join(dir, "in-the-way"), 0o700)))
-	a.settle()
-	if text := read(t, dir, "in-the-way", "audit.log"); a.fault() != "" || !strings.Contains(text, `"msg":"missing","lines":1`) {
-		t.Errorf("%q, %q", a.fault(), text)
+	a.Settle()
+	if text := read(t, dir, "in-the-way", "audit.log"); a.Fault() != "" || !strings.Contains(text, `"msg":"missing","lines":1`) {
+		t.Errorf("%q, %q", a.Fault(), text)
 	}
 
 	// A full disk, for a while.
 	file := filepath.Join(dir, "audit.log")
 	check(t, os.Symlink("/dev/full", file))
-	a, m := open(file)
+	a = open(file)
 	for range 3 {
-		a.report(grant)
+		a.Report(grant)
 	}
-	a.settle()
-	if !strings.Contains(a.fault(), file+": no space left on device") || !strings.Contains(written(t, m), `audit_lines_missing_total{why="error"} 3`) {
-		t.Errorf("on a full disk: %q", a.fault())
+	a.Settle()
+	if !strings.Contains(a.Fault(), file+": no space left on device") || missing["error"] != 4 {
+		t.Errorf("on a full disk: %q", a.Fault())
 	}
 	check(t, os.Remove(file))
-	a.settle()
-	a.report(grant)
-	if text := read(t, dir, "audit.log"); a.fault() != "" || !strings.Contains(text, `"lines":3`) || strings.Count(text, "\n") != 2 {
-		t.Errorf("%q, %q", a.fault(), text)
+	a.Settle()
+	a.Report(grant)
+	if text := read(t, dir, "audit.log"); a.Fault() != "" || !strings.Contains(text, `"lines":3`) || strings.Count(text, "\n") != 2 {
+		t.Errorf("%q, %q", a.Fault(), text)
 	}
 	if strings.Count(logged.String(), "can be written again") != 2 {
 		t.Errorf("logged: %s", &logged)
@@ -172,8 +185,8 @@ func TestAuditLogThatCannotBeWritten(t *testing.T) {
 
 	// Moved away, as logrotate does.
 	check(t, os.Rename(file, file+".1"))
-	a.settle()
-	a.report(grant)
+	a.Settle()
+	a.Report(grant)
 	if text := read(t, dir, "audit.log"); strings.Count(text, "grant") != 1 {
 		t.Errorf("after it was moved: %q", text)
 	}

@@ -1,4 +1,5 @@
-package main
+// Package audit writes the audit log.
+package audit
 
 import (
 	"fmt"
@@ -11,20 +12,18 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"gopkg.in/natefinch/lumberjack.v2"
 
-	"tokend/daemon/profile"
 	"tokend/ipc/ipcserver"
 	"tokend/providers/token"
 	"tokend/providers/token/format"
 )
 
 const (
-	// auditSize is when a file of the audit log is followed by a new one, in MiB;
-	// auditFiles is how many old ones are kept.
-	auditSize  = 16
-	auditFiles = 4
+	// Size is when a file of the audit log is followed by a new one, in MiB;
+	// Files is how many old ones are kept.
+	Size  = 16
+	Files = 4
 	// grantText and refusalText bound what a line quotes of a caller, in bytes.
 	grantText   = 1024
 	refusalText = 128
@@ -35,21 +34,10 @@ const (
 	refusalUsers = 1024
 )
 
-// auditFile returns the audit log's file, "" if the configuration wants none.
-func auditFile(dirs profile.Dirs, c profile.Config) string {
-	switch c.Audit {
-	case "none":
-		return ""
-	case "":
-		return filepath.Join(dirs.State, "audit.log")
-	}
-	return c.Audit
-}
-
-// An audit is the audit log: JSON lines, for the owner alone. Refusals, which any
+// A Log is the audit log: JSON lines, for the owner alone. Refusals, which any
 // user can cause, have a file of their own: they never push out a grant.
-type audit struct {
-	granted, refused *auditLog
+type Log struct {
+	granted, refused *file
 	leftOut          func() // counts refusals that are left out
 
 	mu    sync.Mutex
@@ -63,34 +51,34 @@ type refusals struct {
 	left int // left out since the last one that was written
 }
 
-// openAudit opens the audit log at file. missing counts lines that are not in it.
-func openAudit(file string, log *slog.Logger, missing *prometheus.CounterVec) *audit {
-	open := func(file string) *auditLog {
-		return &auditLog{out: lumberjack.Logger{Filename: file, MaxSize: auditSize, MaxBackups: auditFiles}, log: log,
-			missed: missing.WithLabelValues("error").Inc}
+// Open opens the audit log at path. missing counts lines that are not in it, for an
+// "error" or the "limit" for refusals.
+func Open(path string, log *slog.Logger, missing func(why string)) *Log {
+	open := func(path string) *file {
+		return &file{out: lumberjack.Logger{Filename: path, MaxSize: Size, MaxBackups: Files}, log: log, missed: func() { missing("error") }}
 	}
-	ext := filepath.Ext(file)
-	a := &audit{
-		granted: open(file), refused: open(strings.TrimSuffix(file, ext) + "-refused" + ext),
-		leftOut: missing.WithLabelValues("limit").Inc, users: map[int]*refusals{},
+	ext := filepath.Ext(path)
+	a := &Log{
+		granted: open(path), refused: open(strings.TrimSuffix(path, ext) + "-refused" + ext),
+		leftOut: func() { missing("limit") }, users: map[int]*refusals{},
 	}
 	a.granted.write(nil) // which shows whether it can be written
 	return a
 }
 
-// report writes a line before its answer leaves.
-func (a *audit) report(e ipcserver.Event) {
+// Report writes a line before its answer leaves.
+func (a *Log) Report(e ipcserver.Event) {
 	now := time.Now()
 	if e.Code == "" {
-		a.granted.write(auditLine(now, e, 0))
+		a.granted.write(line(now, e, 0))
 	} else if left, ok := a.room(e.Caller.UID, now); ok {
-		a.refused.write(auditLine(now, e, left))
+		a.refused.write(line(now, e, left))
 	}
 }
 
 // room reports whether one more refusal of a user is to be written, and how many
 // were left out before it.
-func (a *audit) room(uid int, now time.Time) (left int, ok bool) {
+func (a *Log) room(uid int, now time.Time) (left int, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	r := a.users[uid]
@@ -118,9 +106,9 @@ func (r *refusals) fill(now time.Time) {
 	r.at = now
 }
 
-// settle writes how many refusals were left out of those who make no more, tries
+// Settle writes how many refusals were left out of those who make no more, tries
 // again what failed, and begins a file again that another program moved away.
-func (a *audit) settle() {
+func (a *Log) Settle() {
 	if a == nil {
 		return
 	}
@@ -142,20 +130,20 @@ func (a *audit) settle() {
 	for _, line := range lines {
 		a.refused.write(line)
 	}
-	for _, l := range []*auditLog{a.granted, a.refused} {
+	for _, l := range []*file{a.granted, a.refused} {
 		if l.moved() || l.fault.Load() != nil {
 			l.write(nil)
 		}
 	}
 }
 
-// fault says what keeps lines out of the log, "" if nothing does. A nil audit has
+// Fault says what keeps lines out of the log, "" if nothing does. A nil Log has
 // no lines.
-func (a *audit) fault() string {
+func (a *Log) Fault() string {
 	if a == nil {
 		return ""
 	}
-	for _, l := range []*auditLog{a.granted, a.refused} {
+	for _, l := range []*file{a.granted, a.refused} {
 		if text := l.fault.Load(); text != nil {
 			return *text
 		}
@@ -163,13 +151,14 @@ func (a *audit) fault() string {
 	return ""
 }
 
-func (a *audit) Close() error {
+// Close closes the files.
+func (a *Log) Close() error {
 	_ = a.granted.out.Close()
 	return a.refused.out.Close()
 }
 
-// An auditLog is one file of the audit log, and those before it.
-type auditLog struct {
+// A file is one file of the audit log, and those before it.
+type file struct {
 	log    *slog.Logger
 	missed func()
 	fault  atomic.Pointer[string] // why the last line is not in the file, nil if it is
@@ -183,7 +172,7 @@ type auditLog struct {
 
 // write writes a line; nil only tries whether that is possible. Without room on the disk the request goes on, and status,
 // the log and the metrics say so.
-func (l *auditLog) write(line []byte) {
+func (l *file) write(line []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	text := line
@@ -218,7 +207,7 @@ func (l *auditLog) write(line []byte) {
 }
 
 // moved lets go of a file that is no longer at its place.
-func (l *auditLog) moved() bool {
+func (l *file) moved() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	was := l.info
@@ -230,8 +219,8 @@ func (l *auditLog) moved() bool {
 	return true
 }
 
-// auditLine returns the line of e. encoding/json would take a tenth of the whole get.
-func auditLine(now time.Time, e ipcserver.Event, left int) []byte {
+// line returns the line of e. encoding/json would take a tenth of the whole get.
+func line(now time.Time, e ipcserver.Event, left int) []byte {
 	outcome, most := "grant", grantText
 	if e.Code != "" {
 		outcome, most = "refuse", refusalText
