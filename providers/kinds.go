@@ -81,6 +81,8 @@ func (k Kind) Fields() (fields []token.Field) {
 //     public key was registered, and the old one until then;
 //   - Hosts() []string: what its credentials are for (token.Covers), if the
 //     profile does not say;
+//   - Look(ctx) ([]string, error): looks at what the issuer of a profile that
+//     verifies tokens publishes, and says what it found;
 //   - Inherit(old any): takes over what another result for the same profile
 //     has learned.
 //
