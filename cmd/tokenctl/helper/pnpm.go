@@ -2,7 +2,9 @@ package helper
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 )
 
 // pnpm serves pnpm's tokenHelper, which passes no arguments and takes the
@@ -23,5 +25,25 @@ func pnpm(ctx context.Context, c *Call) error {
 		return err
 	}
 	_, err = fmt.Fprintln(c.Out, value)
+	return err
+}
+
+// rclone serves rclone's bearer_token_command, which takes the token alone and is
+// run again after a 401.
+func rclone(ctx context.Context, c *Call) error {
+	if len(c.Args) > 0 || len(c.Hosts) > 1 {
+		return bad("this helper takes --profile NAME or --host URL, and no other argument")
+	}
+	g, err := c.get(ctx, strings.Join(c.Hosts, ""), keptLife)
+	if errors.Is(err, errNotMine) {
+		err = bad("no profile covers %s", c.Hosts[0])
+	}
+	if err != nil {
+		return err
+	}
+	text, err := bearer(g)
+	if err == nil {
+		_, err = fmt.Fprintln(c.Out, text)
+	}
 	return err
 }

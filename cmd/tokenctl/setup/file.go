@@ -138,22 +138,15 @@ func line(path, key, value string) edit {
 	}, without}
 }
 
-// without is that a change of an earlier version is no longer there.
-type without struct{ edit }
-
-func (w without) Show() string { return w.path + ": without\n" + w.shown }
-func (w without) Make() error  { return w.Undo() }
-
-func (w without) Done() (bool, error) {
-	text, err := readFile(w.path)
-	if err != nil {
-		return false, err
+// without takes out what an earlier version added.
+func without(old edit) edit {
+	remove := func(text string) (string, error) {
+		if _, err := old.add(text); err != nil { // of what others wrote
+			return "", err
+		}
+		return old.remove(text)
 	}
-	if _, err := w.add(text); err != nil { // of what others wrote
-		return false, err
-	}
-	after, err := w.remove(text)
-	return err == nil && after == text, err
+	return edit{old.path, "(without these lines)\n" + old.shown, remove, remove}
 }
 
 // A link makes tokenctl found under another name.

@@ -145,7 +145,7 @@ func pnpm(r Request) ([]Change, error) {
 	if major, _ := version("pnpm", "--version"); major > 0 && major < 11 {
 		return []Change{made, old}, nil
 	}
-	return []Change{made, line(pnpmAuth(r.home), key, program), without{old}}, nil
+	return []Change{made, line(pnpmAuth(r.home), key, program), without(old)}, nil
 }
 
 // pnpmAuth is pnpm's file of credentials (its configuration directory, pnpm.io/settings).
