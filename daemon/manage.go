@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"reflect"
@@ -66,12 +67,13 @@ func (d *Daemon) read() (bad []string, err error) {
 		return nil, err
 	}
 	if next.Kinds, err = d.deps.Configure(next.Config); err != nil {
-		return nil, d.dirs.LocateConfig(err)
+		return nil, d.dirs.LocateConfig(confined(d.deps.Confined, err))
 	}
 	next.admins = profile.NewAllowance(next.Config.AdminUsers, next.Config.AdminGroups)
 	profiles, errs := next.OpenAll(d.dirs)
 	next.bad = make(map[string]string, len(errs))
 	for name, err := range errs {
+		err = confined(d.deps.Confined, err)
 		next.bad[name] = err.Error()
 		d.deps.Log.Warn("a profile cannot be read", "error", err.Error())
 	}
@@ -90,6 +92,17 @@ func (d *Daemon) read() (bad []string, err error) {
 	d.sinks.Update()
 	d.deps.Log.Info("configuration read", "profiles", len(profiles), "bad_files", len(errs))
 	return slices.Sorted(maps.Values(next.bad)), nil
+}
+
+// confined adds to an error about a file that must not be read what may be the cause.
+func confined(sandbox func() string, err error) error {
+	e, ok := errors.AsType[*token.Error](err)
+	if !ok || sandbox == nil || sandbox() == "" || !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	explained := *e
+	explained.Message += "; " + sandbox()
+	return &explained
 }
 
 // install adds a profile to next, in place of the one of its name.

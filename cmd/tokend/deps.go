@@ -31,6 +31,9 @@ type deps struct {
 	http    atomic.Pointer[http.Client]
 	metrics *metrics
 	sandbox string // the outcome of confining this process
+	started profile.Config
+	fixed   atomic.Pointer[string] // the warning about settings that take a restart
+	restart string                 // the command for it
 }
 
 // newDeps has the providers, and no log, keystore or cache yet.
@@ -42,6 +45,12 @@ func newDeps() *deps {
 	w.Alive, w.Pulse = func() { notify(sd.SdNotifyWatchdog) }, pulse()
 	w.Sandbox = func() string { return w.sandbox }
 	w.Faults = findFaults()
+	w.Confined = func() string {
+		if !strings.HasSuffix(w.sandbox, ": ok") {
+			return ""
+		}
+		return "tokend confined itself to its files when it started, so one that came later takes a restart: " + w.restart
+	}
 	w.Caller = func(ctx context.Context) (daemon.Caller, bool) {
 		peer, program, ok := ipcserver.Caller(ctx)
 		return daemon.Caller{UID: peer.UID, Groups: peer.Groups, PID: peer.PID, Program: program}, ok
@@ -51,6 +60,7 @@ func newDeps() *deps {
 		if err != nil {
 			return nil, err
 		}
+		w.fixed.Store(new(c.Fixed(w.started, w.restart)))
 		w.level.Set(c.LogLevel)
 		w.http.Store(client)
 		return kinds{client, w.metrics}, nil

@@ -62,7 +62,8 @@ Returns when it serves. If it ends instead, prints why, and exits with the
 service's exit status.`, r.start),
 		r.command("stop", "Stop the service until its next start", `  tokend stop
 
-It starts again at the next boot or login; to end that: tokend uninstall.`, r.stop),
+It starts again at the next boot or login; to end that: tokend uninstall. Where
+no service runs, stops the tokend that you or tokenctl --start started.`, r.stop),
 		r.command("restart", "Restart the service", `  tokend restart
 
 With systemd no call is lost: calls wait until it serves again.`, r.restart),
@@ -223,10 +224,27 @@ func (r *serviceRequest) startable(ctx context.Context) (service.Manager, servic
 	return m, st, refuseOther(ctx, d.Socket, st)
 }
 
+// stop stops the service or, if that does not run, the tokend that was started by
+// hand or by tokenctl --start.
 func (r *serviceRequest) stop(ctx context.Context) error {
-	m, _, err := r.installed(ctx, service.Definition{System: r.at.system})
-	if err != nil {
-		return err
+	m, st, failed := r.installed(ctx, service.Definition{System: r.at.system})
+	d, err := r.definition()
+	if sockets := []string{d.Socket}; err == nil && !st.Running {
+		if !r.at.system && r.at.socket == "" {
+			sockets = append(sockets, os.Getenv(ipc.SocketEnv))
+		}
+		for _, socket := range sockets {
+			if pid := otherProcess(ctx, socket, st); pid != 0 {
+				if err := service.StopProcess(ctx, socket, pid); err != nil {
+					return fmt.Errorf("process %d serves at %s: %w", pid, socket, err)
+				}
+				_, err := fmt.Fprintf(r.out, "Stopped the tokend that served at %s, process %d.\n", socket, pid)
+				return err
+			}
+		}
+	}
+	if failed != nil {
+		return failed
 	}
 	return m.Stop(ctx)
 }

@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"os/user"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -21,6 +22,7 @@ import (
 	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokend/audit"
 	"tokend/cmd/tokend/confine"
+	"tokend/cmd/tokend/network"
 	"tokend/daemon"
 	"tokend/daemon/profile"
 	"tokend/ipc"
@@ -110,6 +112,11 @@ func open(ctx context.Context, at places, log io.Writer) (in *installation, err 
 	if in.config, err = profile.ReadConfig(in.dirs); err != nil {
 		return in, err
 	}
+	r := serviceRequest{at: &at, user: !at.system}
+	in.deps.started, in.deps.restart = in.config, r.line("restart")
+	if runtime.GOOS == "linux" && os.Getenv("NOTIFY_SOCKET") == "" { // not a service
+		in.deps.restart = r.line("stop") + ", and start it as before"
+	}
 	in.closers = append(in.closers, in.deps.logTo(log, in.config.LogFormat)) // ends last: a log that blocks delays nothing else
 	if in.socket, err = at.socketPath(in.config); err != nil {
 		return in, err
@@ -174,10 +181,10 @@ func (in *installation) wire(ctx context.Context) (*daemon.Daemon, error) {
 	moved, closer := watchState(in.dirs.State, in.vault.KeystoreConfig)
 	in.closers = append(in.closers, closer)
 	var files confine.Files
-	deps.Faults = findFaults(in.audit.Fault, moved, func() string { return files.Fault() })
+	deps.Faults = findFaults(in.audit.Fault, moved, func() string { return files.Fault() }, func() string { return *deps.fixed.Load() })
 	deps.metrics.audit = in.audit.Fault
 	in.vault.bind(ctx)
-	deps.Network = watchNetwork(ctx, networkAgain)
+	deps.Network = network.Watch(ctx, network.Again)
 	d, err := daemon.New(in.dirs, deps.Deps)
 	if err != nil {
 		return nil, err

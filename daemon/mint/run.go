@@ -243,7 +243,7 @@ func (m *Mint) land(f *flight, tok token.Token, err error, took time.Duration) {
 		s.of.issuer.learn(nil, now)
 		tok.RenewAt = renewAt(tok, s.of.issuer.profiles-1, rand.Float64())
 		s.tok, s.err, s.failures, s.nextTry, s.retryAfter, s.alone = tok, nil, 0, time.Time{}, time.Time{}, false
-		m.answered(s.of.issuer)
+		s.of.issuer.answered(m)
 		s.remember(now, took, "")
 		m.clock = clock{tok.Skew, f.src.Issuer, now, m.Steady()}
 		m.noteSuccess(s, took)
@@ -257,7 +257,7 @@ func (m *Mint) land(f *flight, tok token.Token, err error, took time.Duration) {
 
 // answered retries what failed at an issuer that has just answered another; but only
 // once: what fails all the same has a cause of its own. m.mu is held.
-func (m *Mint) answered(i *issuer) {
+func (i *issuer) answered(m *Mint) {
 	if !i.failed {
 		return
 	}

@@ -103,6 +103,27 @@ func (c Config) check() error {
 	return c.Renew.check()
 }
 
+// Fixed says which values differ from those in started and count from the next start
+// on, and the command for that; "" if there are none.
+func (c Config) Fixed(started Config, restart string) string {
+	var keys []string
+	for _, f := range []struct {
+		key     string
+		differs bool
+	}{
+		{"socket", c.Socket != started.Socket}, {"log_format", c.LogFormat != started.LogFormat}, {"audit", c.Audit != started.Audit},
+		{"sandbox", c.Sandbox != started.Sandbox}, {"metrics", c.Metrics != started.Metrics},
+	} {
+		if f.differs {
+			keys = append(keys, f.key)
+		}
+	}
+	if keys == nil {
+		return ""
+	}
+	return fmt.Sprintf("config.toml: %s: as before until a restart: %s", strings.Join(keys, ", "), restart)
+}
+
 // DefaultConfig returns the configuration of an empty config.toml.
 func DefaultConfig() Config {
 	const day = 24 * time.Hour

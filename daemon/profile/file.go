@@ -33,7 +33,7 @@ func (f File) document() *document { return &document{file: f.Path, text: f.Text
 func (d Dirs) Read(name string) (f File, err error) {
 	f = File{Name: name, Path: d.ProfileFile(name)}
 	if f.Text, err = token.ReadConfig(f.Path); err != nil {
-		return f, invalid("", token.FileFault(err))
+		return f, &token.Error{Code: token.ErrInvalid, Message: token.FileFault(err), Cause: err}
 	}
 	return f, nil
 }

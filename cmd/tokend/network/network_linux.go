@@ -1,4 +1,5 @@
-package main
+// Package network notices when the machine's network changes.
+package network
 
 import (
 	"context"
@@ -9,17 +10,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// networkSettles is how long a change of the network takes, networkAgain how far
-// apart to report changes: on some hosts containers come and go all the time.
+// settles is how long a change of the network takes, Again how far apart to report
+// changes: on some hosts containers come and go all the time.
 const (
-	networkSettles = time.Second
-	networkAgain   = 10 * time.Second
+	settles = time.Second
+	Again   = 10 * time.Second
 )
 
-// watchNetwork returns a channel that delivers a value when addresses or routes have
+// Watch returns a channel that delivers a value when addresses or routes have
 // changed, at most every again, until ctx ends. Where the kernel refuses to tell, it
 // never does.
-func watchNetwork(ctx context.Context, again time.Duration) <-chan struct{} {
+func Watch(ctx context.Context, again time.Duration) <-chan struct{} {
 	changed := make(chan struct{}, 1)
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
 	if err != nil {
@@ -41,7 +42,7 @@ func watchNetwork(ctx context.Context, again time.Duration) <-chan struct{} {
 			if now.Before(due) {
 				continue // that report covers it
 			}
-			due = now.Add(max(networkSettles, due.Add(again).Sub(now)))
+			due = now.Add(max(settles, due.Add(again).Sub(now)))
 			time.AfterFunc(due.Sub(now), func() {
 				select {
 				case changed <- struct{}{}:

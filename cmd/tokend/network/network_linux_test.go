@@ -1,4 +1,4 @@
-package main
+package network
 
 import (
 	"os"
@@ -30,7 +30,7 @@ func TestAChangeOfTheNetworkIsNoticed(t *testing.T) {
 		}
 		return
 	}
-	changed := watchNetwork(t.Context(), 3*time.Second)
+	changed := Watch(t.Context(), 3*time.Second)
 	began := time.Now()
 	for _, up := range []uint16{unix.IFF_UP, 0, unix.IFF_UP} {
 		setLoopback(t, up)
@@ -40,9 +40,16 @@ func TestAChangeOfTheNetworkIsNoticed(t *testing.T) {
 	select {
 	case <-changed:
 		t.Errorf("reported again after %v", time.Since(began))
-	case <-time.After(2 * networkSettles):
+	case <-time.After(2 * settles):
 	}
 	<-changed
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // setLoopback brings the loopback interface up or down.
