@@ -63,6 +63,7 @@ func (s *azureSettings) open(env Env) (any, error) {
 	if err != nil {
 		return nil, invalid("certificate", "certificate cannot be used: %v", err)
 	}
+	chain = jose.Ordered(chain)
 	m.expires = chain[0].NotAfter
 	m.prove = clientAssertion(s.ClientID, env, s.assertion(tokenURL, chain))
 	return m, nil
@@ -234,14 +235,19 @@ func preparePEM(a *token.CreateProfile, certificate string) error {
 func keepCertificate(a *token.CreateProfile, field string, key crypto.Signer, chain []*x509.Certificate) error {
 	i := slices.IndexFunc(chain, func(c *x509.Certificate) bool { return jose.Belongs(c, key) })
 	if i < 0 {
-		return invalid(field, "the private key is not that of the certificate")
+		return invalid(field, "the private key is not that of the certificate%s", map[bool]string{true: " in the pfx"}[field == "pfx"])
 	}
 	leaf := chain[i]
 	if time.Now().After(leaf.NotAfter) {
-		return invalid("certificate", "the certificate expired on %s", leaf.NotAfter.Format(time.DateOnly))
+		if field != "pfx" {
+			field = "certificate"
+		}
+		return invalid(field, "the certificate expired on %s", leaf.NotAfter.Format(time.DateOnly))
 	}
-	if err := jose.CheckKey("RS256", key); err != nil {
-		return invalid("private_key", "private_key is %v", err)
+	if err := jose.CheckKey("RS256", key); err != nil && field == "pfx" {
+		return invalid(field, "the pfx contains %v", err)
+	} else if err != nil {
+		return invalid(field, "private_key is %v", err)
 	}
 	kept, err := jose.MarshalKey(key)
 	if err != nil {

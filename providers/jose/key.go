@@ -14,6 +14,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"tokend/providers/token"
@@ -155,6 +156,23 @@ func ParseCertificates(text string) ([]*x509.Certificate, error) {
 		return nil, errors.New("it contains no certificate in PEM or DER")
 	}
 	return all, nil
+}
+
+// Ordered returns the first certificate, its issuer's, that one's issuer's and so
+// on, as x5c has them (RFC 7515 §4.1.6), and leaves out others.
+func Ordered(all []*x509.Certificate) []*x509.Certificate {
+	chain := all[:1:1]
+	for last := all[0]; len(chain) < len(all); {
+		i := slices.IndexFunc(all, func(c *x509.Certificate) bool {
+			return !slices.Contains(chain, c) && bytes.Equal(c.RawSubject, last.RawIssuer) && last.CheckSignatureFrom(c) == nil
+		})
+		if i < 0 {
+			break
+		}
+		last = all[i]
+		chain = append(chain, last)
+	}
+	return chain
 }
 
 func EncodeCertificates(all []*x509.Certificate) string {

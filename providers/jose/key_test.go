@@ -9,6 +9,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
@@ -167,4 +168,30 @@ func FuzzPrivateKey(f *testing.F) {
 			t.Fatalf("a key that was kept is another: %v", err)
 		}
 	})
+}
+
+func TestEachCertificateIsFollowedByItsIssuer(t *testing.T) {
+	key := must[*rsa.PrivateKey](t)(rsa.GenerateKey(rand.Reader, 2048))
+	made := func(name string, issuer *x509.Certificate) *x509.Certificate {
+		c := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+		if issuer == nil {
+			issuer = c
+		}
+		return must[*x509.Certificate](t)(x509.ParseCertificate(must[[]byte](t)(x509.CreateCertificate(rand.Reader, c, issuer, key.Public(), key))))
+	}
+	root := made("root", nil)
+	middle := made("middle", root)
+	leaf, other := made("leaf", middle), made("other", nil)
+	for _, all := range [][]*x509.Certificate{{leaf, middle, root}, {leaf, root, middle}, {leaf, other, root, middle}, {leaf, middle, root, middle}} {
+		var names []string
+		for _, c := range Ordered(all) {
+			names = append(names, c.Subject.CommonName)
+		}
+		if strings.Join(names, " ") != "leaf middle root" {
+			t.Errorf("%q", names)
+		}
+	}
+	if got := Ordered([]*x509.Certificate{leaf, other}); len(got) != 1 {
+		t.Errorf("%d certificates", len(got))
+	}
 }

@@ -185,3 +185,22 @@ func TestSecretsAreNoSettings(t *testing.T) {
 		}
 	}
 }
+
+func TestVariablesOfSeveralLines(t *testing.T) {
+	const pem = "-----BEGIN PRIVATE KEY-----\nQUJD\nREVG==\n-----END PRIVATE KEY-----"
+	for text, want := range map[string]map[string]string{
+		"A=1\nKEY=\"" + pem + "\"\nB=2\n":                            {"A": "1", "KEY": pem, "B": "2"},
+		"KEY='" + strings.ReplaceAll(pem, "\n", "\r\n") + "'\r\nB=2": {"KEY": pem, "B": "2"},
+		"A='forgotten\nB='x'\nC=\"y\n":                               {"A": "'forgotten", "B": "x", "C": "\"y"},
+		"A=a$b${c}\nexport B=\"x$y\"\n":                              {"A": "a$b${c}", "B": "x$y"},
+	} {
+		if got := parseEnv(text); !reflect.DeepEqual(got, want) {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+	// A key in one value hides no other credential.
+	text := "X_PRIVATE_KEY=\"" + pem + "\"\nSHOP_CLIENT_ID=c\nSHOP_CLIENT_SECRET=s\nSHOP_TOKEN_URL=https://id.example/t\n"
+	if finds := File(".env", []byte(text), files(nil)); len(finds) != 1 || finds[0].Provider != "oauth2" {
+		t.Errorf("%+v", finds)
+	}
+}

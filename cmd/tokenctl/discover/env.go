@@ -21,19 +21,51 @@ func Env(environ []string, o Options) []Find {
 }
 
 // parseEnv reads lines NAME=VALUE, with or without export and quotes, and skips
-// others.
+// others. A value in quotes may have several lines. A "$" stands for itself.
 func parseEnv(text string) map[string]string {
 	vars := map[string]string{}
-	for line := range strings.Lines(text) {
-		line = strings.TrimPrefix(strings.TrimSpace(line), "export ")
-		name, value, ok := strings.Cut(line, "=")
-		name = strings.TrimSpace(name)
-		if !ok || !isVariable(name) {
+	for line := ""; text != ""; {
+		line, text, _ = strings.Cut(text, "\n")
+		name, value, ok := variable(line)
+		if !ok {
 			continue
 		}
-		vars[name] = unquoted(strings.TrimSpace(value))
+		if more, rest, ok := continued(value, text); ok {
+			vars[name], text = more, rest
+			continue
+		}
+		vars[name] = unquoted(value)
 	}
 	return vars
+}
+
+// variable takes a line NAME=VALUE apart.
+func variable(line string) (name, value string, ok bool) {
+	name, value, ok = strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "export "), "=")
+	name, value = strings.TrimSpace(name), strings.TrimSpace(value)
+	return name, value, ok && isVariable(name)
+}
+
+// continued returns a value whose quotes end on a later line, and the lines after
+// it. A line between that sets a variable shows that a quote was forgotten: base64
+// can end in "=", but nothing follows there.
+func continued(value, text string) (whole, rest string, ok bool) {
+	if value == "" || value[0] != '"' && value[0] != '\'' || strings.IndexByte(value[1:], value[0]) >= 0 {
+		return "", "", false
+	}
+	quote := value[:1]
+	for whole = value[1:]; text != ""; {
+		line := ""
+		line, text, _ = strings.Cut(text, "\n")
+		if _, set, is := variable(line); is && strings.Trim(set, "="+quote) != "" {
+			return "", "", false
+		}
+		if last, ends := strings.CutSuffix(strings.TrimRight(line, " \t\r"), quote); ends {
+			return whole + "\n" + last, text, true
+		}
+		whole += "\n" + strings.TrimRight(line, "\r")
+	}
+	return "", "", false
 }
 
 // isVariable reports whether a shell would take name for a variable's.

@@ -359,3 +359,12 @@ func TestSetupOnWindows(t *testing.T) {
 		t.Errorf("%d links", links)
 	}
 }
+
+// A path with a blank is one word for Bazel.
+func TestBazelPathsWithBlanksAreQuoted(t *testing.T) {
+	r := Request{Host: "https://reg.example", Self: "/x", home: t.TempDir(), data: `/home/a b/"c"`}
+	all, err := bazel(r)
+	if err != nil || !strings.Contains(all[1].Show(), `common "--credential_helper=reg.example=/home/a b/\"c\"/bazel-credential-tokend"`) {
+		t.Errorf("%v: %s", err, all[1].Show())
+	}
+}

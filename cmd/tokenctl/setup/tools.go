@@ -105,9 +105,13 @@ func golang(r Request) ([]Change, error) {
 
 func bazel(r Request) ([]Change, error) {
 	program := newLink(filepath.Join(r.data, "bazel-credential-tokend"), r, true)
+	option := "--credential_helper=" + r.hostPort() + "=" + typed(program.path)
+	if strings.ContainsAny(option, " \t'\"\\#") { // .bazelrc is read as a shell would
+		option = `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(option) + `"`
+	}
 	return []Change{
 		program,
-		block(filepath.Join(r.home, ".bazelrc"), "tokend for "+r.hostPort(), "common --credential_helper="+r.hostPort()+"="+typed(program.path)+"\n", ""),
+		block(filepath.Join(r.home, ".bazelrc"), "tokend for "+r.hostPort(), "common "+option+"\n", ""),
 	}, nil
 }
 
