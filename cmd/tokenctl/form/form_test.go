@@ -119,7 +119,7 @@ func TestFlagsOfFields(t *testing.T) {
 		t.Errorf("%d fields", len(fields))
 	}
 	for _, s := range fields {
-		if s.Name == "user_agent" && s.doc != "clms, azure, aspose, oauth2, jwt-bearer, ioxio, jwt-verify: User-Agent of the requests to the issuer" {
+		if s.Name == "user_agent" && s.doc != "clms, azure, aspose, oauth2, jwt-bearer: User-Agent of the requests to the issuer, and of tokenctl curl; ioxio, jwt-verify: User-Agent of the requests to the issuer" {
 			t.Errorf("%q", s.doc)
 		}
 	}
