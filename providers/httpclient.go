@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -68,22 +70,28 @@ func proxyOf(text string) (func(*http.Request) (*url.URL, error), error) {
 	case "none":
 		return nil, nil
 	case "":
-		// net/http reads the environment once, at the first call: this one.
-		if _, err := http.ProxyFromEnvironment(&http.Request{URL: &url.URL{Scheme: "https", Host: "issuer.invalid"}}); err != nil {
-			return nil, invalid("proxy", "HTTPS_PROXY in the environment is not a URL such as http://proxy.example:3128")
+		// net/http drops a setting that does not parse, and asks the issuer directly.
+		if env := cmp.Or(os.Getenv("HTTPS_PROXY"), os.Getenv("https_proxy")); env != "" && parseProxy(env) == nil && parseProxy("http://"+env) == nil {
+			return nil, invalid("proxy", "HTTPS_PROXY in the environment is not a URL such as http://proxy.example:3128; write %%25, %%23, %%2F and %%40 for %%, #, / and @ in a password")
 		}
 		return http.ProxyFromEnvironment, nil
 	}
-	u, err := url.Parse(text)
-	if err != nil || u.Host == "" || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme) {
+	u := parseProxy(text)
+	if u == nil {
 		return nil, invalid("proxy", "proxy must be a URL with http, https or socks5, such as http://proxy.example:3128, or none")
 	}
-	return func(r *http.Request) (*url.URL, error) {
-		if r.URL.Scheme == "http" { // a server on this machine; a proxy would read along
-			return nil, nil
-		}
-		return u, nil
-	}, nil
+	return http.ProxyURL(u), nil
+}
+
+// parseProxy parses a proxy's URL, nil if it is something else. What follows the host
+// may be the rest of a password.
+func parseProxy(text string) *url.URL {
+	u, err := url.Parse(text)
+	if err != nil || u.Hostname() == "" || strings.Trim(u.Path, "/")+u.RawQuery+u.Fragment != "" ||
+		!slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme) {
+		return nil
+	}
+	return u
 }
 
 // A proxyRefusal is a proxy's answer to CONNECT other than 200.

@@ -344,6 +344,15 @@ func TestHTTPConfigIsChecked(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	for _, env := range []string{"http://u:50%off@proxy:3128", "http://u:p@Secret#rest@proxy:3128", "http://u:p/Secret@proxy:3128", "http://u:p@Secret?x@proxy", "ftp://Secret"} {
+		t.Setenv("HTTPS_PROXY", env)
+		for _, config := range []HTTPConfig{{}, {Proxy: env}} {
+			if _, err := NewHTTPClient(config); errorOf(err).Field != "proxy" || strings.Contains(err.Error(), "Secret") {
+				t.Errorf("%s: %v", env, err)
+			}
+		}
+	}
+	t.Setenv("HTTPS_PROXY", "")
 	for _, proxy := range []string{"", "none", "http://p.example:3128", "https://p.example", "socks5://p.example:1080"} {
 		if _, err := NewHTTPClient(HTTPConfig{Proxy: proxy}); err != nil {
 			t.Errorf("proxy %q: %v", proxy, err)

@@ -30,7 +30,7 @@ func TestReloadSaysWhatTakesARestart(t *testing.T) {
 	if want := "config.toml: socket, log_format, audit, metrics: as before until a restart: tokend stop"; !strings.Contains(warned(), want) {
 		t.Errorf("warned of %q, want %q", warned(), want)
 	}
-	h.write("config/config.toml", base+"warn_ahead = \"5d\"\n")
+	h.write("config/config.toml", base+"warn_ahead = \"5d\"\nmetrics = \"none\"\n")
 	check(t, h.client.Reload(t.Context()))
 	if w := warned(); w != "" {
 		t.Errorf("warned of %q", w)

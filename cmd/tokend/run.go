@@ -143,7 +143,7 @@ func open(ctx context.Context, at places, log io.Writer) (in *installation, err 
 		in.audit = audit.Open(file, in.deps.Log, in.deps.metrics.countMissing)
 		in.closers = append(in.closers, in.audit.Close)
 	}
-	if in.config.Metrics != "" { // a loopback address
+	if in.config.Metrics != "" && in.config.Metrics != "none" { // a loopback address
 		if in.metrics, err = net.Listen("tcp", in.config.Metrics); err != nil {
 			return in, exitError{exitSocket, fmt.Errorf("metrics: %w", err)}
 		}

@@ -78,7 +78,7 @@ type Config struct {
 	// CAFile holds certificates in PEM to trust besides the system's.
 	CAFile string `toml:"ca_file"`
 	// Metrics is where Prometheus finds them besides the socket: a loopback
-	// address and a port. Empty means nowhere.
+	// address and a port. Empty and "none" mean nowhere.
 	Metrics string `toml:"metrics"`
 }
 
@@ -93,7 +93,7 @@ func (c Config) check() error {
 	}
 	at, err := netip.ParseAddrPort(c.Metrics)
 	switch {
-	case c.Metrics == "":
+	case c.Metrics == "", c.Metrics == "none":
 	case err != nil || at.Port() == 0:
 		return invalid("metrics", fmt.Sprintf("metrics: %q is not an address and a port such as 127.0.0.1:9464", c.Metrics))
 	case !at.Addr().IsLoopback():
@@ -112,7 +112,7 @@ func (c Config) Fixed(started Config, restart string) string {
 		differs bool
 	}{
 		{"socket", c.Socket != started.Socket}, {"log_format", c.LogFormat != started.LogFormat}, {"audit", c.Audit != started.Audit},
-		{"sandbox", c.Sandbox != started.Sandbox}, {"metrics", c.Metrics != started.Metrics},
+		{"sandbox", c.Sandbox != started.Sandbox}, {"metrics", cmp.Or(c.Metrics, "none") != cmp.Or(started.Metrics, "none")},
 	} {
 		if f.differs {
 			keys = append(keys, f.key)
