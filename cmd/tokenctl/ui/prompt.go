@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -22,6 +23,8 @@ import (
 type Terminal struct {
 	In  *os.File
 	Out Screen
+	// fits reports whether the beginning of an answer may be shown; nil for any.
+	fits func(text string) bool
 }
 
 // Terminal returns the terminal if there is a person who sees questions and can
@@ -31,7 +34,7 @@ func (e *Env) Terminal() (Terminal, bool) {
 	if !ok || !IsTerminal(f) || !IsTerminal(e.Err.W) {
 		return Terminal{}, false
 	}
-	return Terminal{f, e.Err}, true
+	return Terminal{In: f, Out: e.Err}, true
 }
 
 // Explain introduces the next question on lines of its own.
@@ -100,6 +103,10 @@ func (t Terminal) Choose(question string, names, docs []string, orKey bool) (str
 	if orKey {
 		prompt = fmt.Sprintf("Which one [1-%d], or paste a key: ", len(names))
 	}
+	t.fits = func(text string) bool { // a secret that is pasted here by mistake is not shown
+		return slices.ContainsFunc(names, func(name string) bool { return len(text) <= len(name) && strings.EqualFold(name[:len(text)], text) }) ||
+			len(text) < 3 && strings.Trim(text, "0123456789") == ""
+	}
 	for {
 		answer, err := t.read(prompt, true)
 		if err != nil || orKey && IsKey(answer) {
@@ -151,10 +158,10 @@ func (t Terminal) read(question string, show bool) (string, error) {
 	t.Out.Print(Printable(question) + mark)
 	var text []byte
 	if show {
-		text, err = readAnswer(t.In, t.Out.W)
+		text, err = readAnswer(t.In, t.Out.W, t.fits)
 		text = bytes.TrimSpace(text)
 	} else {
-		text, err = readAnswer(t.In, nil)
+		text, err = readAnswer(t.In, nil, nil)
 	}
 	err = errors.Join(err, term.Restore(fd, before))
 	t.Out.Print(unmark + "\n")
@@ -173,11 +180,12 @@ const (
 
 // readAnswer reads what is typed or pasted up to Enter, byte by byte: what
 // follows is for the next question. It shows the answer on echo, but not a key,
-// which ends by itself. Without echo it takes keys for ordinary answers.
-func readAnswer(r io.Reader, echo io.Writer) (text []byte, err error) {
+// which ends by itself, nor what does not fit. Without echo it takes keys for
+// ordinary answers.
+func readAnswer(r io.Reader, echo io.Writer, fits func(string) bool) (text []byte, err error) {
 	isKey := func() bool { return echo != nil && IsKey(string(text)) }
 	show := func(s string) {
-		if echo != nil {
+		if echo != nil && (fits == nil || fits(string(text))) {
 			_, _ = io.WriteString(echo, s)
 		}
 	}
@@ -208,8 +216,11 @@ func readAnswer(r io.Reader, echo io.Writer) (text []byte, err error) {
 		case c == '\n' && !isKey(), c == ctrlD && isKey():
 			return text, nil
 		case c == ctrlU:
-			show(strings.Repeat("\b \b", utf8.RuneCount(text)))
-			text = nil
+			for ; len(text) > 0; text = text[:len(text)-1] {
+				if utf8.RuneStart(text[len(text)-1]) {
+					show("\b \b")
+				}
+			}
 		case c == backspace || c == del:
 			if _, last := utf8.DecodeLastRune(text); last > 0 && !isKey() {
 				show("\b \b")

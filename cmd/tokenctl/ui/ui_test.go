@@ -278,11 +278,11 @@ func TestKeysOfAnAnswer(t *testing.T) {
 		pasteBegin + "My key:\r```\r" + key + "\r```\r" + pasteEnd + "rest": {"My key:\n```\n" + key + "\n```", "", nil},
 	} {
 		var shown strings.Builder
-		text, err := readAnswer(strings.NewReader(keys), &shown)
+		text, err := readAnswer(strings.NewReader(keys), &shown, nil)
 		if string(text) != want.text || shown.String() != want.shown || !errors.Is(err, want.err) {
 			t.Errorf("%q: %q, shown %q, %v", keys, text, shown.String(), err)
 		}
-		if text, err = readAnswer(strings.NewReader("{x\r"), nil); string(text) != "{x" || err != nil {
+		if text, err = readAnswer(strings.NewReader("{x\r"), nil, nil); string(text) != "{x" || err != nil {
 			t.Errorf("a secret with a brace: %q, %v", text, err)
 		}
 	}
@@ -294,5 +294,19 @@ func TestWhoseTokendAnswers(t *testing.T) {
 	s := e.Situation(t.Context(), &cli.Call{Command: &cli.Command{}}, token.ErrDenied)
 	if isRoot := os.Geteuid() == 0; s.System == isRoot || (s.Sudo == "alice") != isRoot {
 		t.Errorf("as root %t: %+v", isRoot, s)
+	}
+}
+
+// Of what is typed or pasted at a menu, only what can be an answer is shown.
+func TestAMenuDoesNotShowASecret(t *testing.T) {
+	fits := func(text string) bool { return len(text) <= 5 && "azure"[:len(text)] == text }
+	for keys, want := range map[string]string{
+		"azure\r": "azure", "s3cr3t~x\r": "", pasteBegin + "s3cr3t" + pasteEnd + "\r": "", "aS\x7fz\r": "az", "azQQ\x15\r": "az\b \b\b \b", "az\x7f\r": "az\b \b",
+		pasteBegin + "azure" + pasteEnd + "\r": "azure",
+	} {
+		var shown strings.Builder
+		if _, err := readAnswer(strings.NewReader(keys), &shown, fits); err != nil || shown.String() != want {
+			t.Errorf("%q: shows %q, %v", keys, shown.String(), err)
+		}
 	}
 }
