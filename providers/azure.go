@@ -22,7 +22,7 @@ import (
 )
 
 type azureSettings struct {
-	Tenant      string      `toml:"tenant" need:"yes" doc:"directory (tenant) ID, one of its domains, or the whole endpoint URL, https://login.microsoftonline.com/TENANT/oauth2/v2.0/token"`
+	Tenant      string      `toml:"tenant" need:"yes" doc:"directory (tenant) ID, one of its domains, or the whole endpoint URL (https://.../token)"`
 	ClientID    string      `toml:"client_id" need:"yes" doc:"application (client) ID"`
 	Secret      secretField `toml:"client_secret" doc:"value of a client secret (not its ID)"`
 	Certificate string      `toml:"certificate" secret:"yes" doc:"certificate in PEM, in place of a client secret; its private key may be in the same file"`
@@ -151,7 +151,7 @@ func (s *azureSettings) prepare(a *token.CreateProfile) error {
 const entraHost = "login.microsoftonline.com"
 
 // tenantAndHost returns the tenant and the host of its sign-in service. The tenant
-// may be given as the URL of its token endpoint, as people have it from whoever
+// may be given as the URL of its token endpoint, as people have it from the one who
 // runs the API, or as a domain that only a national cloud has.
 func tenantAndHost(tenant, authority string) (string, string) {
 	if u, err := url.Parse(tenant); err == nil && u.Scheme == "https" && u.User == nil && (authority == entraHost || authority == u.Host) {

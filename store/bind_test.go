@@ -63,7 +63,7 @@ func TestAlteredRecordOfACredentialIsRefused(t *testing.T) {
 	}
 }
 
-// Case 74. Who computes the digest anew names accounts that the keystore lacks;
+// Case 74. A digest that someone computes again names accounts that the keystore lacks;
 // and no sealed secret opens under another account.
 func TestRecordWithAForgedDigestHasNoSecret(t *testing.T) {
 	dir := t.TempDir()

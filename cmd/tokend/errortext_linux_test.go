@@ -47,7 +47,7 @@ func mistakes() (all []string) {
 		}
 		all = append(all, azure+"--certificate "+f, azure+"--certificate cert.pem --private-key "+f, azure+"--pfx "+f)
 	}
-	for _, config := range []string{`log_level = 3`, `log_level`, `log_levle = "info"`, `idle = "x"`, `idle = 5`, `admin_users = "root"`, `a = [1`,
+	for _, config := range []string{`log_level = "loud"`, `log_level`, `log_levle = "info"`, `idle = "x"`, `idle = 5`, `admin_users = "root"`, `a = [1`,
 		`proxy = "::"`, `ca_file = "/nonexistent"`, `ca_file = "relative"`, `ca_file = "/"`, `log_format = "xml"`, `[[sink]]`, `audit = 5`, `= 1`, `{`} {
 		all = append(all, inFile("elsewhere/config.toml", config)+"tokend check-config --config $PWD/elsewhere",
 			inFile("elsewhere/config.toml", config)+"tokend run --config $PWD/elsewhere --socket $PWD/other.sock")

@@ -50,9 +50,10 @@ tokend records the choice. It never falls back to another keystore, and never
 keeps a secret in plain text. The same choice again changes nothing; to change
 it: "tokenctl keystore migrate".
 
---reset is for a keystore whose key or keyring is lost: it says which secrets are
-lost with it, asks, and chooses anew. Profiles and their settings stay. What there
-was is moved aside within the state directory, in case the key turns up.`
+--reset is for a keystore whose key or keyring is lost: it says which secrets
+are lost with it, asks, and lets you choose again. Profiles and their settings
+stay. What was there is moved aside within the state directory, in case the
+key turns up.`
 
 const (
 	// keyFileName is the name of a key file in the configuration directory.
