@@ -30,10 +30,10 @@ func (s *ioxioSettings) open(env Env) (any, error) {
 	if err := s.check(); err != nil {
 		return nil, err
 	}
-	m := &metadata{client: env.HTTP, userAgent: s.UserAgent, issuer: s.Dataspace, urls: []string{
+	m := s.newMetadata(env, s.Dataspace, []string{
 		s.Dataspace + "/.well-known/dataspace/dataspace-configuration.json",
 		s.Dataspace + "/.well-known/openid-configuration", // for dataspaces whose configuration names no keys
-	}}
+	})
 	// As in IOXIO's example-productizer, app/api_tokens.py.
 	rules := jose.Rules{Issuer: s.Dataspace, Audiences: s.DSI, Algorithms: []string{"RS256"}, Leeway: time.Duration(s.Leeway), Strict: true, Required: []string{"sub", "iat"}}
 	// https://docs.ioxio.dev/schemas/consent-token
@@ -134,7 +134,7 @@ func consentProviders(configuration strictjson.Object) (urls []string) {
 func (i *ioxio) consentKeys(ctx context.Context) (all []jose.Published, err error) {
 	configuration, err := i.configuration(ctx)
 	for _, base := range consentProviders(configuration) {
-		if _, bad := checkURL("consent_providers", base, "?#"); bad != nil {
+		if i.dataspace.checkPublished("consent_providers", base, "?#") != nil {
 			continue
 		}
 		m := *i.dataspace
@@ -182,7 +182,7 @@ func (i *ioxio) gateway(ctx context.Context) (string, error) {
 		return "", err
 	}
 	gateway := strings.TrimSuffix(configuration.Text("product_gateway_url"), "/")
-	if _, err := checkURL("product_gateway_url", gateway, "?#"); err != nil {
+	if err := i.dataspace.checkPublished("product_gateway_url", gateway, "?#"); err != nil {
 		return "", invalid("gateway", "the dataspace's configuration names no product gateway (product_gateway_url); set gateway in the profile")
 	}
 	return gateway, nil

@@ -25,10 +25,8 @@ func (s *jwtVerifySettings) open(env Env) (any, error) {
 	if len(algorithms) == 0 {
 		algorithms = jose.Algorithms()
 	}
-	m := &metadata{
-		client: env.HTTP, userAgent: s.UserAgent, issuer: s.Issuer,
-		urls: metadataURLs(s.Issuer), mustName: true,
-	}
+	m := s.newMetadata(env, s.Issuer, metadataURLs(s.Issuer))
+	m.mustName = true
 	rules := jose.Rules{Issuer: s.Issuer, Audiences: s.Audiences, Algorithms: algorithms, Type: s.Type, Leeway: time.Duration(s.Leeway)}
 	return jose.NewVerifier(rules, m.fetch), nil
 }

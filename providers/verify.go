@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"time"
 
 	"tokend/providers/jose"
@@ -23,6 +24,7 @@ const (
 type verifierSettings struct {
 	Leeway    duration `toml:"leeway" default:"60s" doc:"how far the clocks may be apart, 5m at most"`
 	UserAgent string   `toml:"user_agent" default:"tokend" doc:"User-Agent of the requests to the issuer"`
+	Loopback  bool     `toml:"loopback" doc:"true if the issuer may be on this machine, by a host name or in the URLs that it publishes"`
 }
 
 func (s verifierSettings) check() error {
@@ -40,11 +42,30 @@ type metadata struct {
 	client    *http.Client
 	userAgent string
 	issuer    string
+	// isHere: URLs that the issuer publishes may lead to this machine.
+	isHere bool
 	// urls are asked in turn, until one leads to keys.
 	urls []string
 	// mustName: the metadata must name the issuer. If it names one, that must
 	// always be the right one.
 	mustName bool
+}
+
+// newMetadata returns the metadata of an issuer, which is at one of urls.
+func (s verifierSettings) newMetadata(env Env, issuer string, urls []string) *metadata {
+	u, err := url.Parse(issuer)
+	isHere := s.Loopback || err == nil && token.IsLoopback(u.Hostname())
+	return &metadata{client: issuerClient(env, s.Loopback), userAgent: s.UserAgent, issuer: issuer, isHere: isHere, urls: urls}
+}
+
+// checkPublished checks a URL that the issuer publishes: it must not have tokend
+// speak to a program on this machine.
+func (m *metadata) checkPublished(name, address, without string) error {
+	u, err := checkURL(name, address, without)
+	if err == nil && token.IsLoopback(u.Hostname()) && !m.isHere {
+		return invalid(name, "%s leads to this machine", name)
+	}
+	return err
 }
 
 // fetch is a jose.Fetch.
@@ -58,8 +79,8 @@ func (m *metadata) fetch(ctx context.Context) ([]jose.Published, error) {
 	}
 	name := m.keysMember(found)
 	address := found.Text(name)
-	if _, err := checkURL(name, address, ""); err != nil {
-		return nil, unavailable(from, finding{topicMetadata, fmt.Sprintf("has metadata in which %s is not an https URL", name)}, nil)
+	if err := m.checkPublished(name, address, ""); err != nil {
+		return nil, unavailable(from, finding{topicMetadata, fmt.Sprintf("has metadata in which %s is not an https URL of another machine", name)}, nil)
 	}
 	set, err := m.object(ctx, address)
 	return []jose.Published{{Issuer: m.issuer, From: address, Keys: set}}, err
@@ -67,15 +88,15 @@ func (m *metadata) fetch(ctx context.Context) ([]jose.Published, error) {
 
 // discover returns the first metadata that leads to keys, or else the first.
 func (m *metadata) discover(ctx context.Context) (found strictjson.Object, from string, err error) {
-	for _, url := range m.urls {
-		a, failed := m.get(ctx, url)
+	for _, address := range m.urls {
+		a, failed := m.get(ctx, address)
 		if failed != nil {
-			return nil, url, failed
+			return nil, address, failed
 		}
-		o, failed := objectIn(a, url, topicMetadata)
+		o, failed := objectIn(a, address, topicMetadata)
 		leads := failed == nil && o.Has(m.keysMember(o))
 		if leads || found == nil && err == nil {
-			found, from, err = o, url, failed
+			found, from, err = o, address, failed
 		}
 		if leads || failed != nil && (a.status/100 != 4 || overloaded(a.status)) {
 			break

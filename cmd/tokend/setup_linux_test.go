@@ -153,7 +153,10 @@ func ownersOf(t *testing.T, path string) map[string]string {
 	t.Helper()
 	owners := map[string]string{}
 	check(t, filepath.WalkDir(path, func(path string, e fs.DirEntry, err error) error {
-		info, err := os.Lstat(path)
+		if err != nil {
+			return err
+		}
+		info, err := e.Info()
 		if err == nil {
 			stat := info.Sys().(*syscall.Stat_t)
 			owners[path] = fmt.Sprintf("%d:%d", stat.Uid, stat.Gid)
