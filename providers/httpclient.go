@@ -80,7 +80,12 @@ func proxyOf(text string) (func(*http.Request) (*url.URL, error), error) {
 	if u == nil {
 		return nil, invalid("proxy", "proxy must be a URL with http, https or socks5, such as http://proxy.example:3128, or none")
 	}
-	return http.ProxyURL(u), nil
+	return func(r *http.Request) (*url.URL, error) {
+		if r.URL.Scheme == "http" { // a server on this machine; a proxy would read along
+			return nil, nil
+		}
+		return u, nil
+	}, nil
 }
 
 // parseProxy parses a proxy's URL, nil if it is something else. What follows the host

@@ -28,7 +28,7 @@ type home struct {
 	env     []string
 	issuers *providertest.Server
 	daemon  *exec.Cmd
-	log     bytes.Buffer
+	log     logBuffer
 	client  ipc.Client
 }
 
@@ -355,6 +355,24 @@ func TestSecretsMoveUnderARunningDaemon(t *testing.T) {
 	if err != nil || strings.Count(string(audit), `"do":"migrate"`) != 3 {
 		t.Errorf("%v, the audit log: %s", err, audit)
 	}
+}
+
+// A logBuffer is what a daemon logs, also while it runs.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(text []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(text)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 func secrets(field, text string) map[string]token.Secret {

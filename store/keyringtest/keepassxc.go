@@ -20,8 +20,8 @@ import (
 
 // A KeePassXC is a real KeePassXC on a private session bus and a screen of its
 // own, with the settings that it comes with but for two: its Secret Service is on, and
-// it does not read its own writes again, during which 2.7.4 crashes now and then if
-// an entry changes. One database is open and shared.
+// it writes at its end alone. While 2.7.4 writes, or reads its own write again, it
+// crashes now and then if an entry changes. One database is open and shared.
 type KeePassXC struct {
 	*Session
 	database string
@@ -38,7 +38,7 @@ func StartKeePassXC(t testing.TB, recycleBin bool) *KeePassXC {
 	k.database = filepath.Join(k.dir, "Passwords.kdbx")
 	k.setenv("XDG_CONFIG_HOME", filepath.Join(k.dir, "config"))
 	k.setenv("XDG_CACHE_HOME", filepath.Join(k.dir, "cache"))
-	k.write("config/keepassxc/keepassxc.ini", "[FdoSecrets]\nEnabled=true\n[General]\nUpdateCheckMessageShown=true\nAutoReloadOnChange=false\n")
+	k.write("config/keepassxc/keepassxc.ini", "[FdoSecrets]\nEnabled=true\n[General]\nUpdateCheckMessageShown=true\nAutoReloadOnChange=false\nAutoSaveAfterEveryChange=false\n")
 	k.write("import.xml", fmt.Sprintf(`<?xml version="1.0" encoding="UTF-8" standalone="yes"?>
 <KeePassFile><Meta><RecycleBinEnabled>%t</RecycleBinEnabled><CustomData><Item><Key>FDO_SECRETS_EXPOSED_GROUP</Key>
 <Value>{00112233-4455-6677-8899-aabbccddeeff}</Value></Item></CustomData></Meta>
