@@ -112,6 +112,15 @@ func cachedToken(ctx context.Context, h *bench.Home) (secret string, err error) 
 	if err != nil {
 		return "", err
 	}
+	// A tool that asks docker's helper again and again has its token refused, so tokend
+	// obtains another: that one has a profile of its own.
+	_, err = h.Client.Add(ctx, token.CreateProfile{Name: "docker", Provider: "oauth2",
+		Secrets: map[string]token.Secret{"client_secret": token.NewSecret(clientSecret)},
+		Settings: map[string]any{"token_url": h.Issuers.OAuth2().TokenURL(), "client_id": id,
+			"hosts": []string{"https://docker.example"}}})
+	if err != nil {
+		return "", err
+	}
 	g, err := h.Client.Get(ctx, "p", token.Query{})
 	return g.Secret.Reveal(), err
 }
@@ -131,12 +140,14 @@ func subjects(h *bench.Home, secret string) (list []*subject, err error) {
 		argv := append([]string{h.Tokenctl, "get"}, strings.Fields(form)...)
 		list = append(list, &subject{name: "tokenctl get " + form, argv: argv, want: secret})
 	}
-	for _, helper := range []struct{ name, input string }{{"git-credential-tokend", gitRequest}, {"docker-credential-tokend", "dev.example"}} {
+	for _, helper := range []struct{ name, input, want string }{
+		{"git-credential-tokend", gitRequest, secret}, {"docker-credential-tokend", "docker.example", `"Secret":"`},
+	} {
 		program := filepath.Join(h.Dir, helper.name)
 		if err := os.Symlink(h.Tokenctl, program); err != nil {
 			return nil, err
 		}
-		list = append(list, &subject{name: helper.name + " get", argv: []string{program, "get"}, input: helper.input, want: secret})
+		list = append(list, &subject{name: helper.name + " get", argv: []string{program, "get"}, input: helper.input, want: helper.want})
 	}
 	for _, other := range []func(*bench.Home, string) (*subject, error){standardClient, gitFill, oauth2l, curl} {
 		s, err := other(h, secret)
