@@ -94,7 +94,7 @@ func TestCertificatesInEveryForm(t *testing.T) {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
-	for text, want := range map[string]string{"": "it is empty", "%PDF-1": "it is a PDF document", "x": "it contains no certificate in PEM or DER", cert[:99]: "it is cut off: it has no line -----END CERTIFICATE-----"} {
+	for text, want := range map[string]string{"": "it is empty", "%PDF-1": "it is a PDF document", "x": "it contains no certificate in PEM or DER", cert[:99]: "it is cut off: it has no line that begins with -----END"} {
 		if _, err := ParseCertificates(text); fmt.Sprint(err) != want {
 			t.Errorf("%q: %v", text, err)
 		}
@@ -130,7 +130,7 @@ func TestWhatIsNoPrivateKeyIsNamed(t *testing.T) {
 		"a certificate, DER": {derOf(certPEM), "a certificate, without its private key"},
 		"public, DER":        {string(public), "a public key"},
 		"damaged":            {pemOf("PRIVATE KEY", []byte("x")), none},
-		"cut short":          {one[:200], "cut off: it has no line -----END PRIVATE KEY-----"},
+		"cut short":          {one[:200], "cut off: it has no line that begins with -----END"},
 		"rubbish in it":      {strings.Replace(one, "M", "*", 1), "damaged: it has the form of a PEM file but no readable key in it"},
 	} {
 		if _, err := ParseKey(c.text); fmt.Sprint(err) != c.want {

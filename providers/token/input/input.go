@@ -126,7 +126,7 @@ func What(content string) string {
 	case strings.TrimSpace(text) == "":
 		return "empty"
 	case isPEM && !strings.Contains(body, end+label+dashes):
-		return "cut off: it has no line " + end + label + dashes
+		return "cut off: it has no line that begins with " + strings.TrimSpace(end)
 	case label == "OPENSSH PRIVATE KEY":
 		return "an OpenSSH key; convert a copy of it: ssh-keygen -p -m PKCS8 -f COPY"
 	case label == "ENCRYPTED PRIVATE KEY", strings.Contains(body, "Proc-Type: 4,ENCRYPTED"):
