@@ -89,7 +89,7 @@ func bearerToken(value string) (string, error) {
 }
 
 // turnAway answers for a token that is not good: 403 for one that is good and
-// for somebody else, or lacks a good consent token, 401 with a challenge (RFC 6750
+// for another service, or lacks a good consent token, 401 with a challenge (RFC 6750
 // §3) for all others.
 func (c *call) turnAway(v token.Verdict) error {
 	v.Valid, v.Claims, v.Consent = false, nil, nil

@@ -149,7 +149,7 @@ func (v *Verifier) Verify(ctx context.Context, p token.Presented) (token.Verdict
 	switch {
 	case p.Remote:
 		return token.Verdict{}, &token.Error{Code: token.ErrInvalid, Field: "remote", Message: "this profile's issuer has no service that verifies tokens"}
-	case !p.Consent.IsZero(): // which nobody may take for verified
+	case !p.Consent.IsZero(): // which must not be taken for verified
 		return Verdict(nil, Flaw(ReasonConsent, "there is a consent token, and this profile's issuer has none"))
 	}
 	return Verdict(v.claims(ctx, p.Token.Reveal()))
