@@ -75,17 +75,15 @@ func TestEveryErrorHasATopicAndEveryTopicAnError(t *testing.T) {
 			t.Errorf("CLMS says %s: topic is %q", text, topic)
 		}
 	}
-	for _, code := range inSource(t, "azure.go", `return "(\d+)"`, `state == "(\d+)"`, `case ("\d+"(?:, "\d+")*):`) {
-		for _, code := range strings.Split(strings.ReplaceAll(code, `"`, ""), ", ") {
-			topic := topicOf("azure", providertest.AADSTS(code))
-			reach("Entra ID says "+code, topic)
-			if topic != "AADSTS"+code {
-				t.Errorf("Entra ID says %s: topic is %q", code, topic)
-			}
+	for _, code := range inSource(t, "azure.go", `\t"(\d+)": +\{\d`) {
+		topic := topicOf("azure", providertest.AADSTS(code))
+		reach("Entra ID says "+code, topic)
+		if topic != "AADSTS"+code && code != "900561" { // which a POST does not meet
+			t.Errorf("Entra ID says %s: topic is %q", code, topic)
 		}
 	}
-	for kind, file := range map[string]string{"aspose": "aspose.go", "oauth2": "oauth2.go"} {
-		for _, code := range inSource(t, file, `oauthError\{(?:Code: )?"([a-z_]+)"`) {
+	for kind, codes := range map[string]string{"aspose": `fault = "([a-z_]+)"`, "oauth2": `oauthError\{"([a-z_]+)"`} {
+		for _, code := range inSource(t, kind+".go", codes) {
 			reach(kind+" says "+code, topicOf(kind, providertest.Refuse(400, code, "")))
 		}
 	}

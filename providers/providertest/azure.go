@@ -1,6 +1,7 @@
 package providertest
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha1"
@@ -21,7 +22,10 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// Azure issues tokens as Microsoft Entra ID does for one tenant.
+// Azure issues tokens as Microsoft Entra ID does for one tenant. Its rules are those
+// of learn.microsoft.com/entra/identity-platform: v2-oauth2-client-creds-grant-flow
+// ("client credentials flow"), certificate-credentials, reference-error-codes; and
+// of MSAL for Go, apps/internal/oauth/ops/accesstokens.
 type Azure struct {
 	*issuer
 	host   string
@@ -129,7 +133,7 @@ func (a *Azure) token(w http.ResponseWriter, r *http.Request) {
 	code := a.check(r, form, repeated)
 	a.mu.Unlock()
 	if code != "" {
-		AADSTS(code)(w, r)
+		refuseEntra(w, r, code, form)
 		return
 	}
 	scope := form.Get("scope")
@@ -138,6 +142,8 @@ func (a *Azure) token(w http.ResponseWriter, r *http.Request) {
 	}, a.more())
 }
 
+// more is what its answers have beside RFC 6749 §5.1, by the page "client
+// credentials flow".
 func (a *Azure) more() map[string]any {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -145,15 +151,16 @@ func (a *Azure) more() map[string]any {
 }
 
 // check returns the code of the first thing that is wrong with a request, ""
-// for a good one. a.mu is held.
+// for a good one: the parameters are those of "client credentials flow", the codes
+// those of "error codes". No page says in which order they are judged. a.mu is held.
 func (a *Azure) check(r *http.Request, form url.Values, repeated string) string {
 	app := a.apps[form.Get("client_id")]
 	switch {
-	case r.Method != http.MethodPost || repeated != "":
-		return "900144"
+	case r.Method != http.MethodPost:
+		return "900561"
 	case r.PathValue("tenant") != a.tenant:
 		return "90002"
-	case form.Get("grant_type") == "" || form.Get("client_id") == "" || form.Get("scope") == "":
+	case repeated != "", missing(form) != "":
 		return "900144"
 	case form.Get("grant_type") != "client_credentials":
 		return "70003"
@@ -178,6 +185,18 @@ func (a *Azure) check(r *http.Request, form url.Values, repeated string) string 
 	return ""
 }
 
+// missing names the first parameter that every request needs and form lacks.
+func missing(form url.Values) string {
+	for _, name := range []string{"grant_type", "client_id", "scope"} {
+		if form.Get(name) == "" {
+			return name
+		}
+	}
+	return ""
+}
+
+// scopeFault judges a scope: that of one resource, with /.default behind it
+// ("client credentials flow").
 func scopeFault(scope string) string {
 	switch {
 	case strings.ContainsAny(scope, " \t"):
@@ -196,8 +215,11 @@ var microsoftResources = []string{
 	"https://management.azure.com", "https://management.azure.com/", "499b84ac-1321-427f-aa17-267ca6975798", "6dae42f8-4368-4678-94ff-3960e28e3630",
 }
 
-// checkAssertion judges a client assertion. PS256 comes with x5t#S256, RS256
-// with x5t, as MSAL makes them.
+// checkAssertion judges a client assertion. PS256 with x5t#S256, and the claims, are
+// those of the page "certificate credentials"; RS256 with x5t is what that page said
+// before 2024, and what ADFS takes still. Five minutes of leeway are those of
+// Microsoft.IdentityModel (TokenValidationParameters.DefaultClockSkew). The page sets
+// no bound to exp; a day is ours. It wants jti to be unique, and so is it here.
 func (a *Azure) checkAssertion(app *application, form url.Values) string {
 	text := form.Get("client_assertion")
 	header, claims, err := unverified(text)
@@ -239,53 +261,57 @@ func isThumbprint(text string, sum []byte) bool {
 // AADSTS answers as Entra ID does with one of its error codes, such as
 // "7000215".
 func AADSTS(code string) Fault {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		status, oauth, text := entraError(code)
-		stamp, trace := time.Now().UTC().Format("2006-01-02 15:04:05Z"), newGUID()
-		writeJSON(w, status, map[string]any{
-			"error": oauth,
-			"error_description": "AADSTS" + code + ": " + text + " Trace ID: " + trace + " Correlation ID: " + trace +
-				" Timestamp: " + stamp,
-			"error_codes": []json.Number{json.Number(code)}, "timestamp": stamp, "trace_id": trace, "correlation_id": trace,
-			"error_uri": "https://login.microsoftonline.com/error?code=" + code,
-		})
+	return func(w http.ResponseWriter, r *http.Request) {
+		form, _ := formOf(r)
+		refuseEntra(w, r, code, form)
 	}
 }
 
-func entraError(code string) (status int, oauth, text string) {
-	switch code {
-	case "7000215":
-		return 401, "invalid_client", "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client secret ID."
-	case "7000222":
-		return 401, "invalid_client", "The provided client secret keys for app are expired."
-	case "7000218":
-		return 401, "invalid_client", "The request body must contain the following parameter: 'client_assertion' or 'client_secret'."
-	case "700016":
-		return 400, "unauthorized_client", "Application was not found in the directory."
-	case "90002":
-		return 400, "invalid_request", "Tenant not found."
-	case "70011":
-		return 400, "invalid_scope", "The provided request must include a 'scope' input parameter. The provided value for the input parameter 'scope' is not valid."
-	case "1002012":
-		return 400, "invalid_scope", "The provided value for scope is not valid. Client credential flows must have a scope value with /.default suffixed to the resource identifier (application ID URI)."
-	case "500011":
-		return 400, "invalid_resource", "The resource principal was not found in the tenant."
-	case "700027":
-		return 401, "invalid_client", "The certificate with identifier used to sign the client assertion is not registered on application."
-	case "700024":
-		return 401, "invalid_client", "Client assertion is not within its valid time range."
-	case "50012":
-		return 401, "invalid_client", "Authentication failed."
-	case "7000112":
-		return 400, "unauthorized_client", "Application is disabled."
-	case "53003":
-		return 400, "invalid_grant", "Access has been blocked by Conditional Access policies."
-	case "70003":
-		return 400, "unsupported_grant_type", "The app requested an unsupported grant type."
-	case "90033", "90006":
-		return 400, "temporarily_unavailable", "A transient error has occurred. Please try again."
-	case "50196":
-		return 400, "invalid_grant", "The server terminated an operation because it encountered a client request loop."
+// refuseEntra answers with the members that the page "error codes" shows.
+func refuseEntra(w http.ResponseWriter, r *http.Request, code string, form url.Values) {
+	e, known := entraErrors[code]
+	if !known {
+		e = entraErrors["900144"]
 	}
-	return 400, "invalid_request", "The request body must contain the following parameter."
+	text := strings.NewReplacer("{app}", form.Get("client_id"), "{tenant}", r.PathValue("tenant"), "{scope}", form.Get("scope"),
+		"{resource}", strings.TrimSuffix(form.Get("scope"), "/.default"), "{grant}", form.Get("grant_type"), "{method}", r.Method,
+		"{parameter}", cmp.Or(missing(form), "grant_type")).Replace(e.text)
+	stamp, trace := time.Now().UTC().Format("2006-01-02 15:04:05Z"), newGUID()
+	correlation := cmp.Or(r.Header.Get("client-request-id"), newGUID())
+	writeJSON(w, e.status, map[string]any{
+		"error":             e.oauth,
+		"error_description": "AADSTS" + code + ": " + text + "\r\nTrace ID: " + trace + "\r\nCorrelation ID: " + correlation + "\r\nTimestamp: " + stamp,
+		"error_codes":       []json.Number{json.Number(code)}, "timestamp": stamp, "trace_id": trace, "correlation_id": correlation,
+		"error_uri": "https://login.microsoftonline.com/error?code=" + code,
+	})
+}
+
+type entraError struct {
+	status      int
+	oauth, text string
+}
+
+// entraErrors has the codes of the page "error codes" that a client credentials
+// request can meet. Their texts there are for people who look them up; these are
+// what the service answers, as public bug reports quote it.
+var entraErrors = map[string]entraError{
+	"7000215": {401, "invalid_client", "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client secret ID, for a secret added to app '{app}'."},
+	"7000222": {401, "invalid_client", "The provided client secret keys for app '{app}' are expired. Visit the Azure portal to create new keys for your app: https://aka.ms/NewClientSecret, or consider using certificate credentials for added security: https://aka.ms/certCreds."},
+	"7000218": {401, "invalid_client", "The request body must contain the following parameter: 'client_assertion' or 'client_secret'."},
+	"700016":  {400, "unauthorized_client", "Application with identifier '{app}' was not found in the directory '{tenant}'. This can happen if the application has not been installed by the administrator of the tenant or consented to by any user in the tenant. You may have sent your authentication request to the wrong tenant."},
+	"90002":   {400, "invalid_request", "Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID and are signing into the correct cloud."},
+	"70011":   {400, "invalid_scope", "The provided request must include a 'scope' input parameter. The provided value for the input parameter 'scope' is not valid. The scope {scope} is not valid."},
+	"1002012": {400, "invalid_scope", "The provided value for scope {scope} is not valid. Client credential flows must have a scope value with /.default suffixed to the resource identifier (application ID URI)."},
+	"500011":  {400, "invalid_resource", "The resource principal named {resource} was not found in the tenant named {tenant}. This can happen if the application has not been installed by the administrator of the tenant or consented to by any user in the tenant. You might have sent your authentication request to the wrong tenant."},
+	"700027":  {401, "invalid_client", "The certificate with identifier used to sign the client assertion is not registered on application. [Reason - The key was not found.]"},
+	"700024":  {401, "invalid_client", "Client assertion is not within its valid time range."},
+	"50012":   {401, "invalid_client", "Authentication failed."},
+	"7000112": {400, "unauthorized_client", "Application '{app}' is disabled."},
+	"53003":   {400, "invalid_grant", "Access has been blocked by Conditional Access policies. The access policy does not allow token issuance."},
+	"70003":   {400, "unsupported_grant_type", "The app requested an unsupported grant type '{grant}'."},
+	"90033":   {400, "temporarily_unavailable", "A transient error has occurred. Please try again."},
+	"90006":   {400, "temporarily_unavailable", "A transient error has occurred. Please try again."},
+	"50196":   {400, "invalid_grant", "The server terminated an operation because it encountered a client request loop. Please contact your app vendor."},
+	"900144":  {400, "invalid_request", "The request body must contain the following parameter: '{parameter}'."},
+	"900561":  {400, "invalid_request", "The endpoint only accepts POST requests. Received a {method} request."},
 }

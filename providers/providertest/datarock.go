@@ -16,9 +16,11 @@ import (
 )
 
 // Datarock is Datarock's API, which answers to requests that are signed. It
-// recomputes what must have been signed from what it received
-// (api-docs.prod.datarock.com.au/register.html). How Datarock words a refusal is
-// not published: these words are ours.
+// recomputes what must have been signed from what it received, by Datarock's page
+// api-docs.prod.datarock.com.au/register.html: the headers, RS256, the text under
+// requestHash, five minutes of age and one ahead. What no page says is that of
+// jsonwebtoken 9 (Node), which Datarock's example signs with: iat is a whole
+// number. How Datarock words a refusal is not published: these words are ours.
 type Datarock struct {
 	url string
 

@@ -129,6 +129,7 @@ type verdict int
 
 const (
 	good verdict = iota
+	absent
 	unknown
 	expired
 )
@@ -139,7 +140,9 @@ func (i *issuer) judge(r *http.Request) verdict {
 	defer i.mu.Unlock()
 	expiry, known := i.tokens[text]
 	switch {
-	case !ok || !known:
+	case !ok:
+		return absent
+	case !known:
 		return unknown
 	case !time.Now().Before(expiry):
 		return expired
@@ -167,10 +170,14 @@ func plone401(w http.ResponseWriter, v verdict) {
 	writeJSON(w, http.StatusUnauthorized, map[string]string{"type": "Unauthorized", "message": "You are not authorized to access this resource."})
 }
 
-// bearer401 refuses as RFC 6750 §3 says.
+// bearer401 refuses as RFC 6750 §3 says: without an error where there was no token
+// (§3.1).
 func bearer401(w http.ResponseWriter, v verdict) {
 	challenge := `Bearer error="invalid_token"`
-	if v == expired {
+	switch v {
+	case absent:
+		challenge = "Bearer"
+	case expired:
 		challenge += `, error_description="The access token expired"`
 	}
 	w.Header().Set("WWW-Authenticate", challenge)
@@ -183,10 +190,13 @@ type oauthError struct {
 	Description string `json:"error_description,omitempty"`
 }
 
+// writeJSON answers with the headers of RFC 6749 §5.1, unless others are set.
 func writeJSON(w http.ResponseWriter, status int, body any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("Pragma", "no-cache")
+	for name, usual := range map[string]string{"Content-Type": "application/json", "Cache-Control": "no-store", "Pragma": "no-cache"} {
+		if w.Header().Get(name) == "" {
+			w.Header().Set(name, usual)
+		}
+	}
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(body) // a client that left is no concern of ours
 }
@@ -195,8 +205,7 @@ func writeJSON(w http.ResponseWriter, status int, body any) {
 // see a JSON body. repeated names a field that came twice, which RFC 6749 §3.2
 // forbids.
 func formOf(r *http.Request) (form url.Values, repeated string) {
-	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || media != "application/x-www-form-urlencoded" {
+	if !isForm(r) {
 		return url.Values{}, ""
 	}
 	text, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
@@ -213,4 +222,9 @@ func formOf(r *http.Request) (form url.Values, repeated string) {
 		}
 	}
 	return form, repeated
+}
+
+func isForm(r *http.Request) bool {
+	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	return err == nil && media == "application/x-www-form-urlencoded"
 }

@@ -8,7 +8,8 @@ import (
 )
 
 // OAuth2 issues tokens by the client credentials grant (RFC 6749 §4.4) with
-// every way to authenticate, and by the JWT bearer grant (RFC 7523 §2.1).
+// every way to authenticate (§2.3.1; RFC 7523 §2.2), and by the JWT bearer grant
+// (RFC 7523 §2.1). Its refusals are those of RFC 6749 §5.2; the descriptions are ours.
 type OAuth2 struct {
 	*issuer
 	url     string
@@ -143,8 +144,10 @@ func (o *OAuth2) checkClient(r *http.Request, form url.Values) *oauthError {
 	return nil
 }
 
-// checkJWT judges an assertion by RFC 7523 §3. clientID, if there is one, must
-// be its subject.
+// checkJWT judges an assertion by RFC 7523 §3: aud, which is the token endpoint
+// here, iss, sub, exp; iat and jti, which are optional there, must be in it, as
+// RFC 7521 §5.1 and OpenID Connect Core §9 want them. exp within an hour is Google's
+// rule. clientID, if there is one, must be its subject.
 func (o *OAuth2) checkJWT(text string, registered map[string]registeredKey, code string, clientID *string) *oauthError {
 	header, claims, err := unverified(text)
 	if err != nil {

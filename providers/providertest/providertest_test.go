@@ -292,12 +292,30 @@ func TestAsposeRefuses(t *testing.T) {
 	if status, m := post(t, client, to, good); status != 200 || m["expires_in"] != 86400.0 {
 		t.Errorf("%d %v", status, m)
 	}
-	for name, form := range map[string]url.Values{
-		"invalid_client":         {"grant_type": {"client_credentials"}, "client_id": {id}, "client_secret": {"x"}},
-		"unsupported_grant_type": {"grant_type": {"password"}, "client_id": {id}, "client_secret": {secret}},
-		"invalid_request":        {},
+	with := func(name string, value ...string) url.Values {
+		form := maps.Clone(good)
+		form[name] = value
+		return form
+	}
+	asJSON := func(r *http.Request) { r.Header.Set("Content-Type", "application/json") }
+	get := func(r *http.Request) { r.Method = http.MethodGet }
+	as := func(*http.Request) {}
+	for name, c := range map[string]struct {
+		form   url.Values
+		change func(*http.Request)
+		error  string
+	}{
+		"GET":                          {good, get, "invalid_request"},
+		"JSON body":                    {good, asJSON, "invalid_request"},
+		"nothing":                      {url.Values{}, as, "invalid_client"},
+		"no secret":                    {with("client_secret"), as, "invalid_client"},
+		"wrong secret":                 {with("client_secret", "x"), as, "invalid_client"},
+		"swapped":                      {url.Values{"grant_type": {"client_credentials"}, "client_id": {secret}, "client_secret": {id}}, as, "invalid_client"},
+		"wrong secret and other grant": {url.Values{"grant_type": {"password"}, "client_id": {id}}, as, "invalid_client"},
+		"other grant":                  {with("grant_type", "password"), as, "unsupported_grant_type"},
+		"no grant":                     {with("grant_type"), as, "unsupported_grant_type"},
 	} {
-		if status, m := post(t, client, to, form); status != 400 || m["error"] != name {
+		if status, m := post(t, client, to, c.form, c.change); status != 400 || len(m) != 1 || m["error"] != c.error {
 			t.Errorf("%s: %d %v", name, status, m)
 		}
 	}
