@@ -95,9 +95,8 @@ func (s *stage) startHost(ts *testscript.TestScript) {
 	ts.Setenv("HOST_PORT", at)
 
 	// tokend trusts both; every tool has a variable of its own.
-	file := ts.MkAbs("host-ca.pem")
-	ts.Check(os.WriteFile(file, ca.CertPEM(), 0o600))
-	ts.Check(os.WriteFile(ts.MkAbs("ca.pem"), append(ca.CertPEM(), s.issuers.CertPEM()...), 0o600))
+	file := ts.MkAbs("ca.pem")
+	ts.Check(os.WriteFile(file, append(ca.CertPEM(), s.issuers.CertPEM()...), 0o600))
 	for _, name := range []string{"SSL_CERT_FILE", "GIT_SSL_CAINFO", "CURL_CA_BUNDLE", "CARGO_HTTP_CAINFO", "NODE_EXTRA_CA_CERTS", "PIP_CERT", "REQUESTS_CA_BUNDLE"} {
 		ts.Setenv(name, file)
 	}

@@ -30,7 +30,8 @@ type deps struct {
 	level   slog.LevelVar
 	http    atomic.Pointer[http.Client]
 	metrics *metrics
-	sandbox string // the outcome of confining this process
+	sandbox string          // the outcome of confining this process
+	faults  []func() string // what each of them finds wrong, "" for nothing
 	started profile.Config
 	fixed   atomic.Pointer[string] // the warning about settings that take a restart
 	restart string                 // the command for it
@@ -44,7 +45,14 @@ func newDeps() *deps {
 	w.Steady = steady
 	w.Alive, w.Pulse = func() { notify(sd.SdNotifyWatchdog) }, pulse()
 	w.Sandbox = func() string { return w.sandbox }
-	w.Faults = findFaults()
+	w.Faults = func() (texts []string) {
+		for _, fault := range w.faults {
+			if text := fault(); text != "" {
+				texts = append(texts, text)
+			}
+		}
+		return texts
+	}
 	w.Confined = func() string {
 		if !strings.HasSuffix(w.sandbox, ": ok") {
 			return ""

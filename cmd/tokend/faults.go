@@ -16,13 +16,25 @@ import (
 // faultsEvery is how often tokend looks for what is wrong around it.
 var faultsEvery = 10 * time.Second // less in tests
 
-// watchFaults logs what is wrong with tokend's surroundings, and when it is right
-// again, until ctx ends. settle is called each time.
-func (w *deps) watchFaults(ctx context.Context, settle func()) {
+// repeat calls do every faultsEvery until ctx ends.
+func repeat(ctx context.Context, do func()) {
 	tick := time.NewTicker(faultsEvery)
 	defer tick.Stop()
-	for before := []string(nil); ; {
-		settle()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			do()
+		}
+	}
+}
+
+// watchFaults logs what is wrong with tokend's surroundings, and when it is right
+// again, until ctx ends.
+func (w *deps) watchFaults(ctx context.Context) {
+	var before []string
+	look := func() {
 		now := w.Faults()
 		for _, text := range now {
 			if !slices.Contains(before, text) {
@@ -35,45 +47,27 @@ func (w *deps) watchFaults(ctx context.Context, settle func()) {
 			}
 		}
 		before = now
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
 	}
+	look()
+	repeat(ctx, look)
 }
 
-// findFaults returns what each of the given finds wrong.
-func findFaults(all ...func() string) func() []string {
-	return func() (texts []string) {
-		for _, find := range all {
-			if text := find(); text != "" {
-				texts = append(texts, text)
-			}
-		}
-		return texts
-	}
-}
-
-// watchState finds out that the state directory is another one than at the start.
-// The one of the start stays open, so that none can get its identity.
-func watchState(dir string, now func() store.KeystoreConfig) (fault func() string, closer func() error) {
+// watchState returns what finds out that the state directory is another one than
+// now. That one stays open, so that none can get its identity.
+func watchState(dir string, now func() store.KeystoreConfig) (fault func() string) {
 	open, err := os.Open(dir)
 	if err != nil {
-		return func() string { return "" }, func() error { return nil }
+		return func() string { return "" }
 	}
-	was, _ := open.Stat()
 	return func() string {
-		info, err := os.Stat(dir)
-		var config store.KeystoreConfig
-		if err == nil && os.SameFile(info, was) {
-			config, err = store.ReadKeystoreConfig(dir)
-		}
-		if err == nil && config.ID == now().ID {
+		was, _ := open.Stat()
+		is, err := os.Stat(dir)
+		config, configErr := store.ReadKeystoreConfig(dir)
+		if errors.Join(err, configErr) == nil && os.SameFile(is, was) && config.ID == now().ID {
 			return ""
 		}
 		return fmt.Sprintf("the state directory %s was moved, removed or restored while tokend runs: put it back, or restart tokend", dir)
-	}, open.Close
+	}
 }
 
 var errSocketGone = errors.New("the socket is gone")
@@ -85,17 +79,9 @@ func watchSocket(ctx context.Context, path string, gone context.CancelCauseFunc)
 	if err != nil || runtime.GOOS == "windows" { // whose pipes are no files
 		return
 	}
-	tick := time.NewTicker(faultsEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	repeat(ctx, func() {
 		if now, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(was, now) {
 			gone(errSocketGone)
-			return
 		}
-	}
+	})
 }

@@ -1,23 +1,9 @@
 package main
 
-import (
-	"os"
-	"path/filepath"
-	"testing"
+import "tokend/packaging/checktest"
+
+var (
+	check   = checktest.NoError
+	read    = checktest.Read
+	waitFor = checktest.WaitFor
 )
-
-// check ends a test at an error.
-func check(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// read returns the text of a file.
-func read(t testing.TB, path ...string) string {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join(path...))
-	check(t, err)
-	return string(text)
-}

@@ -59,14 +59,14 @@ A tokend that you started by hand is stopped.`, r.install),
 		r.command("start", "Start the service", `  tokend start
 
 Returns when it serves. If it ends instead, prints why, and exits with the
-service's exit status.`, r.start),
+service's exit status.`, func(ctx context.Context) error { return r.restart(ctx, false) }),
 		r.command("stop", "Stop the service until its next start", `  tokend stop
 
 It starts again at the next boot or login; to end that: tokend uninstall. Where
 no service runs, stops the tokend that you or tokenctl --start started.`, r.stop),
 		r.command("restart", "Restart the service", `  tokend restart
 
-With systemd no call is lost: calls wait until it serves again.`, r.restart),
+With systemd no call is lost: calls wait until it serves again.`, func(ctx context.Context) error { return r.restart(ctx, true) }),
 		status, &oldStatus,
 	}
 }
@@ -137,13 +137,13 @@ func (r *serviceRequest) install(ctx context.Context) error {
 
 // startInstalled starts what was just installed, in place of what ran before.
 func (r *serviceRequest) startInstalled(ctx context.Context, m service.Manager, d service.Definition, before service.State) error {
-	if pid := otherProcess(ctx, d.Socket, before); pid != 0 {
-		if err := service.StopProcess(ctx, d.Socket, pid); err != nil {
-			return otherRuns(pid, d.Socket, err)
-		}
+	pid, err := stopOther(ctx, d.Socket, before)
+	if pid != 0 {
 		fmt.Fprintf(r.out, "Stopped the tokend that ran already, process %d: the service takes its place.\n", pid)
 	}
-	err := m.Restart(ctx)
+	if err == nil {
+		err = m.Restart(ctx)
+	}
 	if err == nil {
 		err = r.status(ctx)
 	}
@@ -190,38 +190,25 @@ func (r *serviceRequest) uninstall(ctx context.Context, purge purgeRequest) erro
 	return nil
 }
 
-func (r *serviceRequest) start(ctx context.Context) error {
-	m, st, err := r.startable(ctx)
-	if err == nil && st.Running {
-		fmt.Fprintln(r.out, "It runs already.")
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return m.Restart(ctx)
-}
-
-func (r *serviceRequest) restart(ctx context.Context) error {
-	m, _, err := r.startable(ctx)
-	if err != nil {
-		return err
-	}
-	return m.Restart(ctx)
-}
-
-// startable returns the installed service, unless a tokend that was started by
-// hand keeps it from starting: that holds the files, and would lose its socket.
-func (r *serviceRequest) startable(ctx context.Context) (service.Manager, service.State, error) {
+// restart starts the service, again if it runs and again is set. A tokend that was
+// started by hand keeps it from that: it holds the files, and would lose its socket.
+func (r *serviceRequest) restart(ctx context.Context, again bool) error {
 	d, err := r.definition()
 	if err != nil {
-		return nil, service.State{}, err
+		return err
 	}
 	m, st, err := r.installed(ctx, d)
 	if err != nil {
-		return nil, st, err
+		return err
 	}
-	return m, st, refuseOther(ctx, d.Socket, st)
+	if pid := otherProcess(ctx, d.Socket, st); pid != 0 {
+		return otherRuns(pid, d.Socket, errors.New("stop it, and repeat this command"))
+	}
+	if st.Running && !again {
+		fmt.Fprintln(r.out, "It runs already.")
+		return nil
+	}
+	return m.Restart(ctx)
 }
 
 // stop stops the service or, if that does not run, the tokend that was started by
@@ -229,16 +216,16 @@ func (r *serviceRequest) startable(ctx context.Context) (service.Manager, servic
 func (r *serviceRequest) stop(ctx context.Context) error {
 	m, st, failed := r.installed(ctx, service.Definition{System: r.at.system})
 	d, err := r.definition()
-	if sockets := []string{d.Socket}; err == nil && !st.Running {
+	if err == nil && !st.Running {
+		elsewhere := ""
 		if !r.at.system && r.at.socket == "" {
-			sockets = append(sockets, os.Getenv(ipc.SocketEnv))
+			elsewhere = os.Getenv(ipc.SocketEnv)
 		}
-		for _, socket := range sockets {
-			if pid := otherProcess(ctx, socket, st); pid != 0 {
-				if err := service.StopProcess(ctx, socket, pid); err != nil {
-					return fmt.Errorf("process %d serves at %s: %w", pid, socket, err)
-				}
-				_, err := fmt.Fprintf(r.out, "Stopped the tokend that served at %s, process %d.\n", socket, pid)
+		for _, socket := range []string{d.Socket, elsewhere} {
+			if pid, err := stopOther(ctx, socket, st); pid != 0 {
+				fmt.Fprintf(r.out, "Stopped the tokend that served at %s, process %d.\n", socket, pid)
+				return nil
+			} else if err != nil {
 				return err
 			}
 		}
@@ -343,12 +330,16 @@ func (r *serviceRequest) definition() (d service.Definition, err error) {
 	return d, err
 }
 
-// refuseOther refuses to go on beside a tokend that is not the service.
-func refuseOther(ctx context.Context, socket string, st service.State) error {
-	if pid := otherProcess(ctx, socket, st); pid != 0 {
-		return otherRuns(pid, socket, errors.New("stop it, and repeat this command"))
+// stopOther stops the tokend that serves at socket and is not the service, and
+// returns its process, 0 if there is none.
+func stopOther(ctx context.Context, socket string, st service.State) (pid int, err error) {
+	if pid = otherProcess(ctx, socket, st); pid == 0 {
+		return 0, nil
 	}
-	return nil
+	if err := service.StopProcess(ctx, socket, pid); err != nil {
+		return 0, otherRuns(pid, socket, err)
+	}
+	return pid, nil
 }
 
 func otherRuns(pid int, socket string, why error) error {
@@ -358,8 +349,8 @@ func otherRuns(pid int, socket string, why error) error {
 // otherProcess returns the process that serves at socket and is not the service,
 // or 0.
 func otherProcess(ctx context.Context, socket string, st service.State) int {
-	if !st.Running && st.SocketHeld {
-		return 0 // asking would start it
+	if socket == "" || !st.Running && st.SocketHeld {
+		return 0 // asking would start the service
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()

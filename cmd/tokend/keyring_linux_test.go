@@ -246,16 +246,6 @@ func cpuTime(t *testing.T, pid int) time.Duration {
 	return time.Duration(ticks) * time.Second / 100
 }
 
-// waitFor waits until something has come true.
-func waitFor(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for began := time.Now(); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Since(began) > 20*time.Second {
-			t.Fatalf("waited in vain: %s", what)
-		}
-	}
-}
-
 // unconfined has tokend do without its sandbox.
 func (h *home) unconfined() {
 	h.t.Helper()

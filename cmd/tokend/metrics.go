@@ -34,16 +34,13 @@ type metrics struct {
 }
 
 func newMetrics() *metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	}
 	return &metrics{
-		audit: func() string { return "" },
-		missing: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "tokend_audit_lines_missing_total",
-			Help: "Lines that are not in the audit log, because of an error or of the limit for refusals.",
-		}, []string{"why"}),
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "tokend_requests_total",
-			Help: "Requests over the socket, by what was asked for and the result: ok, or the code of the error.",
-		}, []string{"do", "result"}),
+		audit:    func() string { return "" },
+		missing:  counter("tokend_audit_lines_missing_total", "Lines that are not in the audit log, because of an error or of the limit for refusals.", "why"),
+		requests: counter("tokend_requests_total", "Requests over the socket, by what was asked for and the result: ok, or the code of the error.", "do", "result"),
 		issuers: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "tokend_issuer_request_duration_seconds",
 			Help:    "How long issuers took until their answer began, by provider and status (2xx, 4xx, ... or none).",
@@ -70,7 +67,7 @@ func (m *metrics) handler(ctx context.Context) (http.Handler, error) {
 	r := reading{promauto.With(registry)}
 	r.all(figures, m.keystore(ctx))
 	if figures.MayManage {
-		r.okOrFailing("audit_state", "the audit log", m.audit() == "")
+		r.state("audit_state", "the audit log", okOr("failing", m.audit() != ""), "ok", "failing")
 		registry.MustRegister(m.requests, m.issuers, m.missing)
 	}
 	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{DisableCompression: true}), nil
@@ -90,27 +87,37 @@ func (r reading) all(f daemon.Figures, keystore error) {
 		r.NewCounter(prometheus.CounterOpts{Name: "tokend_cache_writes_total", Help: "Writes of the token cache, of one token or of many at a time."}).
 			Add(float64(f.CacheWrites))
 	}
-	locked := errors.Is(keystore, token.ErrLocked)
-	state := r.gauge("keystore_state", "1 for the state that the keystore is in, 0 for the others.", "state")
-	state.WithLabelValues("ok").Set(number(keystore == nil))
-	state.WithLabelValues("locked").Set(number(locked))
-	state.WithLabelValues("unavailable").Set(number(keystore != nil && !locked))
-	r.okOrFailing("cache_state", "the token cache", f.CacheErr == nil)
+	state := okOr("unavailable", keystore != nil)
+	if errors.Is(keystore, token.ErrLocked) {
+		state = "locked"
+	}
+	r.state("keystore_state", "the keystore", state, "ok", "locked", "unavailable")
+	r.state("cache_state", "the token cache", okOr("failing", f.CacheErr != nil), "ok", "failing")
 	r.gauge("config_bad_files", "Configuration files with errors.").WithLabelValues().Set(float64(f.BadFiles))
 	r.gauge("event_watchers", "Programs that watch events.").WithLabelValues().Set(float64(f.Watchers))
 	if f.SkewKnown {
 		r.gauge("clock_skew_seconds", "The clock of the last issuer that answered, minus this machine's.").WithLabelValues().Set(f.Skew.Seconds())
 	}
 	r.profiles(f)
-	r.tokens(f.Profiles)
 }
 
-func (r reading) okOrFailing(name, what string, ok bool) {
+// state sets the gauge of the state that something is in, of all.
+func (r reading) state(name, what, is string, all ...string) {
 	state := r.gauge(name, "1 for the state that "+what+" is in, 0 for the others.", "state")
-	state.WithLabelValues("ok").Set(number(ok))
-	state.WithLabelValues("failing").Set(number(!ok))
+	for _, one := range all {
+		state.WithLabelValues(one).Set(number(one == is))
+	}
 }
 
+func okOr(bad string, isBad bool) string {
+	if isBad {
+		return bad
+	}
+	return "ok"
+}
+
+// profiles are the figures of the profiles, and of the tokens of their own scopes and
+// audiences.
 func (r reading) profiles(f daemon.Figures) {
 	info := r.gauge("profile_info", "Always 1; labelled with the profile's properties.", "profile", "provider", "does", "renew")
 	credential := r.gauge("credential_expiry_timestamp_seconds", "When the credential itself expires, where that is known.", "profile")
@@ -119,28 +126,20 @@ func (r reading) profiles(f daemon.Figures) {
 		Name: "tokend_renewals_total",
 		Help: "Attempts to obtain a token, by result: obtained, or the code of the error.",
 	}, []string{"profile", "result"})
-	for _, p := range f.Profiles {
-		info.WithLabelValues(p.Name, p.Provider, p.Does, cmp.Or(p.Renew, string(profile.RenewUsed))).Set(1)
-		setTime(credential, p.CredentialExpires, p.Name)
-		for _, t := range p.Tokens {
-			count.WithLabelValues(p.Name, t.State).Inc()
-		}
-		for code, n := range f.Attempts[p.Name] {
-			renewals.WithLabelValues(p.Name, cmp.Or(string(code), string(token.EventObtained))).Add(float64(n))
-		}
-	}
-}
-
-// tokens are the states of the tokens of the profiles' own scopes and audiences.
-func (r reading) tokens(profiles []token.ProfileStatus) {
 	usable := r.gauge("token_usable", "1 while a valid token is cached, else 0.", "profile")
 	expiry := r.gauge("token_expiry_timestamp_seconds", "When the cached token expires.", "profile")
 	renewal := r.gauge("token_renewal_timestamp_seconds", "When the next token will be obtained.", "profile")
 	used := r.gauge("token_last_used_timestamp_seconds", "When the token was last asked for.", "profile")
 	failed := r.gauge("token_error", "1 while the last attempt to obtain the token has failed; the label is the error's code.", "profile", "code")
 	failures := r.gauge("renewal_failures", "Attempts that failed since the last success.", "profile")
-	for _, p := range profiles {
+	for _, p := range f.Profiles {
+		info.WithLabelValues(p.Name, p.Provider, p.Does, cmp.Or(p.Renew, string(profile.RenewUsed))).Set(1)
+		setTime(credential, p.CredentialExpires, p.Name)
+		for code, n := range f.Attempts[p.Name] {
+			renewals.WithLabelValues(p.Name, cmp.Or(string(code), string(token.EventObtained))).Add(float64(n))
+		}
 		for _, t := range p.Tokens {
+			count.WithLabelValues(p.Name, t.State).Inc()
 			if t.Target != (token.Target{}) {
 				continue
 			}
@@ -173,26 +172,18 @@ func number(is bool) float64 {
 // client returns a client like this one whose requests are measured as one
 // provider's.
 func (m *metrics) client(client *http.Client, provider string) *http.Client {
+	took := m.issuers.MustCurryWith(prometheus.Labels{"provider": provider})
 	measured := *client
-	measured.Transport = timedTransport{client.Transport, m.issuers.MustCurryWith(prometheus.Labels{"provider": provider})}
+	measured.Transport = promhttp.RoundTripperFunc(func(r *http.Request) (*http.Response, error) {
+		begin, status := time.Now(), "none"
+		res, err := client.Transport.RoundTrip(r)
+		if err == nil {
+			status = strconv.Itoa(res.StatusCode/100) + "xx"
+		}
+		took.WithLabelValues(status).Observe(time.Since(begin).Seconds())
+		return res, err
+	})
 	return &measured
-}
-
-// A timedTransport observes how long requests take.
-type timedTransport struct {
-	next http.RoundTripper
-	took prometheus.ObserverVec
-}
-
-func (t timedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	begin := time.Now()
-	res, err := t.next.RoundTrip(r)
-	status := "none"
-	if err == nil {
-		status = strconv.Itoa(res.StatusCode/100) + "xx"
-	}
-	t.took.WithLabelValues(status).Observe(time.Since(begin).Seconds())
-	return res, err
 }
 
 // maxScrapers is how many connections are served on loopback. Each can hold a text

@@ -116,8 +116,8 @@ func (r *serviceRequest) purge(ctx context.Context, dirs profile.Dirs) error {
 	if h := ipc.ReadHolder(dirs.State); h.Serves(ctx) {
 		socket = h.Socket
 	}
-	if err := refuseOther(ctx, socket, service.State{}); err != nil {
-		return err
+	if pid := otherProcess(ctx, socket, service.State{}); pid != 0 {
+		return otherRuns(pid, socket, errors.New("stop it, and repeat this command"))
 	}
 	// Another user's state means another user's keyring; and root writes nothing
 	// where that user could have put a link.

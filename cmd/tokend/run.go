@@ -69,11 +69,12 @@ func serve(ctx context.Context, at places, log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return in.serve(ctx, d, at, hangups)
+	return in.serve(ctx, d, hangups)
 }
 
 // An installation is what serving opens.
 type installation struct {
+	at        places
 	dirs      profile.Dirs
 	config    profile.Config
 	keystore  store.KeystoreConfig
@@ -97,7 +98,7 @@ func (in *installation) close() {
 
 // open opens what serving needs. The caller closes it, also after an error.
 func open(ctx context.Context, at places, log io.Writer) (in *installation, err error) {
-	in = &installation{deps: newDeps()}
+	in = &installation{at: at, deps: newDeps()}
 	if at.system {
 		if err := confine.CheckUsers(); err != nil {
 			return in, err
@@ -178,10 +179,6 @@ func (in *installation) wire(ctx context.Context) (*daemon.Daemon, error) {
 	deps := in.deps
 	deps.keep(in.vault, in.cache)
 	deps.examine(in.dirs, in.vault.KeystoreConfig)
-	moved, closer := watchState(in.dirs.State, in.vault.KeystoreConfig)
-	in.closers = append(in.closers, closer)
-	var files confine.Files
-	deps.Faults = findFaults(in.audit.Fault, moved, func() string { return files.Fault() }, func() string { return *deps.fixed.Load() })
 	deps.metrics.audit = in.audit.Fault
 	in.vault.bind(ctx)
 	deps.Network = network.Watch(ctx, network.Again)
@@ -195,14 +192,16 @@ func (in *installation) wire(ctx context.Context) (*daemon.Daemon, error) {
 	}
 	in.socket = in.listener.Addr().String() // the service manager's can be another than the configuration's
 	deps.Log.Info("tokend serves", "version", versionText(), "socket", in.socket, "config", in.dirs.Config, "keystore", in.keystore.Keystore)
-	files = confine.NewFiles(in.dirs, in.config, in.socket, auditFile(in.dirs, in.config), d.SinkDirs())
+	files := confine.NewFiles(in.dirs, in.config, in.socket, auditFile(in.dirs, in.config), d.SinkDirs())
 	deps.confine(files, in.config)
+	moved := watchState(in.dirs.State, in.vault.KeystoreConfig)
+	deps.faults = []func() string{in.audit.Fault, moved, files.Fault, func() string { return *deps.fixed.Load() }}
 	d.LoadCache(ctx)
 	return d, nil
 }
 
 // serve answers requests until ctx ends.
-func (in *installation) serve(ctx context.Context, d *daemon.Daemon, at places, hangups <-chan os.Signal) error {
+func (in *installation) serve(ctx context.Context, d *daemon.Daemon, hangups <-chan os.Signal) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	ran := make(chan error, 1)
@@ -213,16 +212,17 @@ func (in *installation) serve(ctx context.Context, d *daemon.Daemon, at places, 
 	}
 	ready("serving")
 	go func() { notify("STATUS=" + serving(ctx, d)) }()
-	go in.deps.watchFaults(ctx, in.audit.Settle)
+	go repeat(ctx, in.audit.Settle)
+	go in.deps.watchFaults(ctx)
 	var report func(ipcserver.Event)
 	if in.audit != nil {
 		report = in.audit.Report
 	}
 	allow := ipcserver.OwnUser
-	if at.system {
+	if in.at.system {
 		allow = ipcserver.AnyUser // the daemon knows who may do what
 	}
-	err := in.answer(ctx, at, func(ctx context.Context) error {
+	err := in.answer(ctx, func(ctx context.Context) error {
 		return ipcserver.Serve(ctx, in.listener, d, ipcserver.Options{
 			Allow: allow, Audit: report, Log: in.deps.Log, Count: in.deps.metrics.countRequest, Metrics: in.deps.metrics.handler,
 		})
@@ -235,8 +235,10 @@ func (in *installation) serve(ctx context.Context, d *daemon.Daemon, at places, 
 }
 
 // answer calls serve until ctx ends. When another program removes or replaces the
-// socket, it makes a new one where tokend may, and else returns an error.
-func (in *installation) answer(ctx context.Context, at places, serve func(context.Context) error) error {
+// socket, it makes a new one where tokend may, and else returns an error. Where the
+// service manager holds the socket, it alone can make it: to start tokend again is no
+// help.
+func (in *installation) answer(ctx context.Context, serve func(context.Context) error) error {
 	for {
 		here, gone := context.WithCancelCause(ctx)
 		go watchSocket(here, in.socket, gone)
@@ -246,24 +248,16 @@ func (in *installation) answer(ctx context.Context, at places, serve func(contex
 			return err
 		}
 		in.deps.Log.Warn("another program removed or replaced the socket", "socket", in.socket)
-		next, err := ipcserver.Listen(in.socket)
-		if err != nil {
-			return in.unreachable(at, err)
+		if in.listener, err = ipcserver.Listen(in.socket); err != nil {
+			status, next := exitFailure, "start tokend again"
+			if in.activated {
+				status, next = exitSocket, in.at.line("restart")
+			}
+			return exitError{status, fmt.Errorf("another program removed or replaced the socket, and tokend cannot make it again: %w; next: %s", err, next)}
 		}
-		in.listener = next
-		in.closers = append(in.closers, next.Close)
+		in.closers = append(in.closers, in.listener.Close)
 		in.deps.Log.Info("tokend made its socket again", "socket", in.socket)
 	}
-}
-
-// unreachable is the error of a tokend whose socket is gone. Where the service manager
-// holds the socket, it alone can make it: to start tokend again is no help.
-func (in *installation) unreachable(at places, err error) error {
-	status, next := exitFailure, "start tokend again"
-	if in.activated {
-		status, next = exitSocket, at.line("restart")
-	}
-	return exitError{status, fmt.Errorf("another program removed or replaced the socket, and tokend cannot make it again: %w; next: %s", err, next)}
 }
 
 // readInstall returns the choice of keystore. In a container a mounted key can make

@@ -7,7 +7,9 @@ package checktest
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
+	"time"
 )
 
 const left = "left to packaging/check.sh full"
@@ -51,5 +53,31 @@ func NeedRoot(t testing.TB, reason string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		Unable(t, "needs root, %s", reason)
+	}
+}
+
+// NoError ends a test at an error.
+func NoError(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Read returns the text of a file.
+func Read(t testing.TB, path ...string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(path...))
+	NoError(t, err)
+	return string(text)
+}
+
+// WaitFor waits until something has come true.
+func WaitFor(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for began := time.Now(); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Since(began) > 20*time.Second {
+			t.Fatalf("waited in vain: %s", what)
+		}
 	}
 }

@@ -14,22 +14,14 @@ import (
 
 	"tokend/ipc"
 	"tokend/ipc/ipcserver"
+	"tokend/packaging/checktest"
 	"tokend/providers/token"
 )
 
-func check(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func read(t *testing.T, path ...string) string {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join(path...))
-	check(t, err)
-	return string(text)
-}
+var (
+	check = checktest.NoError
+	read  = checktest.Read
+)
 
 func TestAuditLines(t *testing.T) {
 	caller := ipc.Peer{UID: 1000, PID: 4711}
@@ -42,7 +34,7 @@ func TestAuditLines(t *testing.T) {
 			Caller: ipc.Peer{UID: -1}, Do: "connect", Code: token.ErrDenied},
 	} {
 		synctest.Test(t, func(t *testing.T) { // whose time begins in 2000
-			got := string(line(time.Now(), e, 0))
+			got := string(line(time.Now(), e))
 			at := time.Now().Format(time.RFC3339Nano)
 			if want := `{"time":"` + at + `",` + want + "\n"; got != want {
 				t.Errorf("got  %swant %s", got, want)
@@ -56,7 +48,7 @@ func TestAuditLinesCannotBeForged(t *testing.T) {
 	hostile := "x\",\"uid\":0}\n{\"time\":\"\u2028\xff\x00\\<&>"
 	first := ipcserver.Event{Program: hostile, Do: hostile, Profile: hostile, Target: token.Target{Scope: hostile, Audience: hostile},
 		Origin: hostile, Code: token.Code(hostile)}
-	out := slices.Concat(line(time.Now(), first, 0), line(time.Now(), ipcserver.Event{Do: "get"}, 0))
+	out := slices.Concat(line(time.Now(), first), line(time.Now(), ipcserver.Event{Do: "get"}))
 	lines := strings.Split(string(out), "\n")
 	if len(lines) != 3 || lines[2] != "" {
 		t.Fatalf("%d lines: %q", len(lines), lines)
@@ -98,7 +90,7 @@ func TestRefusalsDoNotFloodTheAuditLog(t *testing.T) {
 	for uid := range 3000 {
 		refuse(80000+uid, 2)
 	}
-	if n := len(a.users); n > refusalUsers+1 {
+	if n := len(a.refusals); n > refusalUsers+1 {
 		t.Errorf("%d users are remembered", n)
 	}
 	if grants := read(t, dir, "audit.log"); strings.Count(grants, "\n") != 1 || !strings.Contains(grants, strings.Repeat("s", 1000)) {
@@ -118,21 +110,23 @@ func TestRefusalsDoNotFloodTheAuditLog(t *testing.T) {
 		return lines, left
 	}
 	written, _ := count()
-	if most := refusalBurst + 1 + 2*refusalUsers + refusalBurst + 100; written > most {
+	if most := refusalsPerMinute + 1 + 2*refusalUsers + refusalsPerMinute; written > most {
 		t.Errorf("%d lines, want %d at most", written, most)
 	}
 	if refused := read(t, dir, "audit-refused.log"); !strings.Contains(refused, `"uid":70002`) {
 		t.Error("another user's refusal is not in the log")
 	}
-	for _, r := range a.users {
-		r.at = r.at.Add(-time.Hour)
+	a.Settle()
+	if _, left := count(); left > 0 {
+		t.Errorf("within the minute %d are counted", left)
 	}
+	a.began = a.began.Add(-time.Minute)
 	a.Settle()
 	if _, left := count(); left != 5000+1+6000-written {
 		t.Errorf("%d refusals are written and %d counted", written, left)
 	}
-	if len(a.users) > 0 {
-		t.Errorf("%d users are remembered for ever", len(a.users))
+	if len(a.refusals) > 0 {
+		t.Errorf("%d users are remembered for ever", len(a.refusals))
 	}
 }
 

@@ -47,12 +47,7 @@ func TestAChangeOfTheNetworkIsNoticed(t *testing.T) {
 	<-changed
 }
 
-func check(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var check = checktest.NoError
 
 // setLoopback brings the loopback interface up or down.
 func setLoopback(t *testing.T, flags uint16) {

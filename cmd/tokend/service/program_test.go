@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 
 	"tokend/daemon/profile"
+	"tokend/packaging/checktest"
 )
 
 // The service of Windows restarts after a crash, and gets all its paths.
@@ -73,10 +74,4 @@ func TestProgramOfTheWindowsService(t *testing.T) {
 	})
 }
 
-// check ends a test at an error.
-func check(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var check = checktest.NoError
