@@ -18,30 +18,13 @@ const armScope = "https://management.azure.com/.default"
 type client struct {
 	id, secret            string
 	certificate, password string // certificate is the name of a file
+	x5c                   bool   // requests carry the certificate
 	scope, audience       string
 	// system is the provider that the form belongs to, empty if several systems
 	// have such a form.
 	system string
 	// tokenURL names any issuer, the others an issuer of azure and of aspose.
 	tokenURL, tenant, authority, baseURL string
-}
-
-// issuer is the provider for the issuer that the form or the person names, empty
-// if neither does. Nothing else may decide where a secret goes.
-func (c client) issuer(o Options) string {
-	switch {
-	case c.isEntra() && o.Provider != "oauth2":
-		return "azure"
-	case c.tokenURL != "":
-		return "oauth2"
-	case c.system != "":
-		return c.system
-	case o.Provider == "azure" || o.Provider == "aspose":
-		return o.Provider
-	case o.Provider == "oauth2":
-		return "oauth2"
-	}
-	return ""
 }
 
 // isEntra reports whether the token URL is that of a tenant of Entra ID
@@ -64,40 +47,42 @@ func (c client) guess() string {
 	return ""
 }
 
-// find is the Find of a client. An empty name stands for the issuer's.
+// find is the Find of a client. An empty name stands for the issuer's. Only the form
+// or the person decides where a secret goes: with neither, the Find is open.
 func (c client) find(f Find, name string, o Options) *Find {
 	c.scope = cmp.Or(o.Scope, c.scope)
 	if c.system == "" && (o.Provider == "" || o.Provider == "oauth2") {
 		c.tokenURL = cmp.Or(c.tokenURL, o.TokenURL)
 	}
-	if c.isEntra() && o.Provider != "oauth2" {
-		c.tenant, c.authority = c.tokenURL, "" // tokend takes the URL apart
-	}
-	f.Provider, f.Client = c.issuer(o), c.id
+	f.Client, f.Endpoint = c.id, c.tokenURL
 	f.Settings = map[string]any{"client_id": c.id}
 	f.Secrets = map[string]token.Secret{"client_secret": token.NewSecret(c.secret)}
-	switch f.Provider {
-	case "azure":
+	switch issuer := cmp.Or(c.system, o.Provider); {
+	case f.Why != "":
+	case c.secret == "" && c.certificate == "":
+		f.Why = "it has no secret (the login is federated, or the secret is elsewhere)"
+	case c.isEntra() && o.Provider != "oauth2":
+		c.tenant, c.authority = c.tokenURL, "" // tokend takes the URL apart
 		c.azure(&f, o)
-	case "aspose":
-		if c.system != "" { // else it is the base URL of any system
-			f.set("base_url", c.baseURL)
-		}
-		f.Endpoint = cmp.Or(token.Settings(f.Settings).Text("base_url"), "https://api.aspose.cloud") + "/connect/token"
-	case "oauth2":
-		f.Endpoint = c.tokenURL
+	case c.tokenURL != "" || issuer == "oauth2":
+		f.Provider = "oauth2"
 		f.set("token_url", c.tokenURL)
 		f.set("audience", c.audience)
 		if c.scope != "" {
 			f.Settings["scopes"] = strings.Fields(c.scope)
 		}
 		name = cmp.Or(name, Name(hostOf(c.tokenURL)))
+	case issuer == "azure":
+		c.azure(&f, o)
+	case issuer == "aspose":
+		f.Provider = "aspose"
+		if c.system != "" { // else it is the base URL of any system
+			f.set("base_url", c.baseURL)
+		}
+		f.Endpoint = cmp.Or(token.Settings(f.Settings).Text("base_url"), "https://api.aspose.cloud") + "/connect/token"
 	default:
 		f.Open, f.Guess = true, c.guess()
 		f.Why = "it does not say who issues the tokens. Use --token-url URL, or tokenctl add with --provider"
-	}
-	if c.secret == "" && c.certificate == "" {
-		f.Why, f.Open = "it has no secret (the login is federated, or the secret is elsewhere)", false
 	}
 	if f.Why != "" {
 		return &Find{Form: f.Form, Why: f.Why, Open: f.Open, Guess: f.Guess}
@@ -115,17 +100,18 @@ func (f *Find) set(name, value string) {
 
 // azure makes of f the Find of a principal of Entra ID.
 func (c client) azure(f *Find, o Options) {
+	const usualAuthority = "login.microsoftonline.com" // the provider's own
 	if c.scope == "" {
 		c.scope, f.Note = armScope, scopeNote(armScope)
 	}
-	f.Settings["scope"] = c.scope
+	f.Provider, f.Settings["scope"] = "azure", c.scope
 	f.set("tenant", c.tenant)
-	f.Endpoint = c.tokenURL
-	if !c.isEntra() {
-		f.Endpoint = "https://" + cmp.Or(c.authority, "login.microsoftonline.com") + "/" + c.tenant + "/oauth2/v2.0/token"
-	}
-	if c.authority != "login.microsoftonline.com" { // the provider's own
+	f.Endpoint = cmp.Or(c.tokenURL, "https://"+cmp.Or(c.authority, usualAuthority)+"/"+c.tenant+"/oauth2/v2.0/token")
+	if c.authority != usualAuthority {
 		f.set("authority", c.authority)
+	}
+	if c.x5c {
+		f.Settings["x5c"] = true
 	}
 	switch {
 	case c.id == "" || c.tenant == "" && c.system != "":

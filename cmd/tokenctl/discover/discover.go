@@ -69,12 +69,9 @@ type Options struct {
 // File recognises the credentials in a file.
 func File(path string, content []byte, o Options) []Find {
 	text := bytes.TrimSpace([]byte(input.Text(string(content))))
-	switch {
-	case bytes.Contains(text, []byte("\nGenerated using version:")):
+	if bytes.Contains(text, []byte("\nGenerated using version:")) {
 		return []Find{{From: path, Form: "oidc-agent account, encrypted", Why: fmt.Sprintf(
 			"it is encrypted. Import it with: oidc-gen -p %s | tokenctl import -", filepath.Base(path))}}
-	case bytes.HasPrefix(text, []byte("{")) && json.Valid(text):
-		return object(path, text, o)
 	}
 	if finds := variables(path, parseEnv(string(text)), o); finds != nil {
 		return finds
@@ -196,7 +193,7 @@ func nameOf(path, otherwise string) string {
 	}
 	base := filepath.Base(path)
 	base = strings.TrimSuffix(base, filepath.Ext(base))
-	for _, begin := range []string{"service-key", "service_key", "key", "credential", "secret", "client_secret", "parameters"} {
+	for _, begin := range []string{"service-key", "service_key", "key", "credential", "secret", "client_secret", "parameters", "service_principal"} {
 		if strings.HasPrefix(strings.ToLower(base), begin) {
 			return otherwise
 		}
@@ -210,13 +207,11 @@ const longestName = 64
 // Name makes a profile's name of any text: its letters, digits and ._-, and
 // dashes for the rest. It is empty if nothing is left.
 func Name(text string) string {
-	keep := func(r rune) rune {
-		switch {
-		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '.', r == '_', r == '-':
-			return r
+	name := strings.Trim(strings.Map(func(r rune) rune {
+		if token.CheckName("a"+string(r)) != nil {
+			return '-'
 		}
-		return '-'
-	}
-	name := strings.Trim(strings.Map(keep, text), "._-")
+		return r
+	}, text), "._-")
 	return strings.TrimRight(name[:min(len(name), longestName)], "._-")
 }

@@ -186,13 +186,15 @@ func TestSecretsAreNoSettings(t *testing.T) {
 	}
 }
 
-func TestVariablesOfSeveralLines(t *testing.T) {
+func TestVariablesOfEnvFiles(t *testing.T) {
 	const pem = "-----BEGIN PRIVATE KEY-----\nQUJD\nREVG==\n-----END PRIVATE KEY-----"
 	for text, want := range map[string]map[string]string{
 		"A=1\nKEY=\"" + pem + "\"\nB=2\n":                            {"A": "1", "KEY": pem, "B": "2"},
 		"KEY='" + strings.ReplaceAll(pem, "\n", "\r\n") + "'\r\nB=2": {"KEY": pem, "B": "2"},
 		"A='forgotten\nB='x'\nC=\"y\n":                               {"A": "'forgotten", "B": "x", "C": "\"y"},
 		"A=a$b${c}\nexport B=\"x$y\"\n":                              {"A": "a$b${c}", "B": "x$y"},
+		`A="a\"b\\c\$d\n"`:                                           {"A": `a"b\c$d\n`},
+		"junk\nA=a#b'c # d\nmore junk\nB = {\"c\":\"d\"}\nC=\n":      {"A": "a#b'c", "B": `{"c":"d"}`},
 	} {
 		if got := parseEnv(text); !reflect.DeepEqual(got, want) {
 			t.Errorf("%q: %q, want %q", text, got, want)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -22,50 +21,27 @@ func Env(environ []string, o Options) []Find {
 
 // parseEnv reads lines NAME=VALUE, with or without export and quotes, and skips
 // others. A value in quotes may have several lines. A "$" stands for itself.
+//
+// Of the libraries, godotenv, gotenv and compose-go expand "$" in secrets, lose all
+// variables to one bad line, and need regexp, which makes each launch of tokenctl a
+// tenth longer. go-envparse knows no value of several lines, cuts a#b off at "#",
+// and takes the quotes out of {"a":"b"}.
 func parseEnv(text string) map[string]string {
-	vars := map[string]string{}
-	for line := ""; text != ""; {
-		line, text, _ = strings.Cut(text, "\n")
-		name, value, ok := variable(line)
-		if !ok {
-			continue
+	vars, last := map[string]string{}, ""
+	for line := range strings.Lines(text) {
+		line = strings.TrimRight(line, " \t\r\n")
+		name, value, ok := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "export "), "=")
+		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
+		if ok && isVariable(name) && strings.Trim(value, `="'`) != "" { // base64 can end in "=", but nothing follows there
+			vars[name], last = value, name
+		} else if last != "" {
+			vars[last] += "\n" + line
 		}
-		if more, rest, ok := continued(value, text); ok {
-			vars[name], text = more, rest
-			continue
-		}
+	}
+	for name, value := range vars {
 		vars[name] = unquoted(value)
 	}
 	return vars
-}
-
-// variable takes a line NAME=VALUE apart.
-func variable(line string) (name, value string, ok bool) {
-	name, value, ok = strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "export "), "=")
-	name, value = strings.TrimSpace(name), strings.TrimSpace(value)
-	return name, value, ok && isVariable(name)
-}
-
-// continued returns a value whose quotes end on a later line, and the lines after
-// it. A line between that sets a variable shows that a quote was forgotten: base64
-// can end in "=", but nothing follows there.
-func continued(value, text string) (whole, rest string, ok bool) {
-	if value == "" || value[0] != '"' && value[0] != '\'' || strings.IndexByte(value[1:], value[0]) >= 0 {
-		return "", "", false
-	}
-	quote := value[:1]
-	for whole = value[1:]; text != ""; {
-		line := ""
-		line, text, _ = strings.Cut(text, "\n")
-		if _, set, is := variable(line); is && strings.Trim(set, "="+quote) != "" {
-			return "", "", false
-		}
-		if last, ends := strings.CutSuffix(strings.TrimRight(line, " \t\r"), quote); ends {
-			return whole + "\n" + last, text, true
-		}
-		whole += "\n" + strings.TrimRight(line, "\r")
-	}
-	return "", "", false
 }
 
 // isVariable reports whether a shell would take name for a variable's.
@@ -73,26 +49,45 @@ func isVariable(name string) bool {
 	return name != "" && strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_") == ""
 }
 
-// unquoted is a value without its quotes, or without a comment after it.
+// unescape leaves \n alone: strings of JSON have it, and input.Key undoes it in a key.
+var unescape = strings.NewReplacer(`\\`, `\`, `\"`, `"`, `\$`, "$")
+
+// unquoted is what is in the quotes that a value begins with, or the value's first
+// line without a comment. The lines after it are those that set no variable.
 func unquoted(value string) string {
-	if quoted, err := strconv.QuotedPrefix(value); err == nil { // JSON has quotes in it
-		return quoted[1 : len(quoted)-1]
-	}
-	if value != "" && (value[0] == '"' || value[0] == '\'') {
-		if end := strings.IndexByte(value[1:], value[0]); end >= 0 {
-			return value[1 : end+1]
+	switch value[0] {
+	case '\'':
+		if quoted, _, ok := strings.Cut(value[1:], "'"); ok {
+			return quoted
+		}
+	case '"':
+		for i := 1; i < len(value); i++ {
+			switch value[i] {
+			case '\\':
+				i++
+			case '"':
+				return unescape.Replace(value[1:i])
+			}
 		}
 	}
+	value, _, _ = strings.Cut(value, "\n")
 	value, _, _ = strings.Cut(value, " #")
 	return strings.TrimSpace(value)
 }
 
 // variables recognises credentials among variables of a file or of the
-// environment.
+// environment. Those with the same beginning are members of one: AZURE_CLIENT_ID
+// and AZURE_CLIENT_SECRET, or CLIENT_ID and CLIENT_SECRET.
 func variables(from string, vars map[string]string, o Options) (finds []Find) {
 	for _, name := range slices.Sorted(maps.Keys(vars)) {
-		if id, ok := strings.CutSuffix(name, "CLIENT_ID"); ok && vars[name] != "" {
-			if f := cmp.Or(serviceKeyIn(id, vars, o), clientIn(id, vars, o)); f != nil {
+		if prefix, ok := strings.CutSuffix(name, "CLIENT_ID"); ok && vars[name] != "" {
+			m := members{all: map[string]any{}}
+			for name, value := range vars {
+				if rest, ok := strings.CutPrefix(name, prefix); ok {
+					m.all[strings.ToLower(rest)] = value
+				}
+			}
+			if f := cmp.Or(serviceKeyIn(prefix, m, o), clientIn(prefix, m, o)); f != nil {
 				finds = append(finds, f.in(from))
 			}
 		}
@@ -101,32 +96,10 @@ func variables(from string, vars map[string]string, o Options) (finds []Find) {
 	return finds
 }
 
-// clientIn recognises the client whose variables begin with prefix: "AZURE_",
-// "API_", or the empty one.
-func clientIn(prefix string, vars map[string]string, o Options) *Find {
-	get := func(names ...string) string {
-		for _, name := range names {
-			if value := vars[prefix+name]; value != "" {
-				return value
-			}
-		}
-		return ""
-	}
-	var secrets []string
-	secret := func(names ...string) string {
-		for _, name := range names {
-			if vars[prefix+name] != "" {
-				secrets = append(secrets, prefix+name)
-			}
-		}
-		return get(names...)
-	}
+// clientIn recognises the client whose variables begin with prefix.
+func clientIn(prefix string, m members, o Options) *Find {
 	kind := strings.ToLower(strings.Trim(prefix, "_"))
-	c := client{
-		id: get("CLIENT_ID"), secret: secret("CLIENT_SECRET"), certificate: get("CLIENT_CERTIFICATE_PATH"), password: secret("CLIENT_CERTIFICATE_PASSWORD"),
-		scope: get("SCOPES", "SCOPE"), audience: get("AUDIENCE"), tokenURL: get("TOKEN_URL", "TOKEN_URI", "TOKEN_ENDPOINT"),
-		tenant: get("TENANT_ID", "TENANT"), authority: hostOf(get("AUTHORITY_HOST")), baseURL: get("BASE_URL"),
-	}
+	c := m.client()
 	// API_, of which Aspose's samples and others make use, decides nothing.
 	switch isGroupDocs := strings.Contains(kind, "groupdocs"); {
 	case isGroupDocs || strings.Contains(kind, "aspose"):
@@ -139,32 +112,35 @@ func clientIn(prefix string, vars map[string]string, o Options) *Find {
 	case c.secret == "":
 		return nil // an ID alone is no credential
 	}
-	return c.find(Find{Form: "variables " + prefix + "CLIENT_ID ...", Variables: secrets}, Name(kind), o)
+	f := Find{Form: "variables " + prefix + "CLIENT_ID ..."}
+	for _, secret := range []string{"CLIENT_SECRET", "CLIENT_CERTIFICATE_PASSWORD"} {
+		if m.text(strings.ToLower(secret)) != "" {
+			f.Variables = append(f.Variables, prefix+secret)
+		}
+	}
+	return c.find(f, Name(kind), o)
 }
 
 // serviceKeyIn makes a CLMS service key of the variables that people keep its
 // members in, with the private key in a file: COPERNICUS_CLIENT_ID, for example.
-func serviceKeyIn(prefix string, vars map[string]string, o Options) *Find {
-	file := vars[prefix+"PRIVATE_KEY_FILE"]
-	if file == "" || vars[prefix+"USER_ID"] == "" {
+func serviceKeyIn(prefix string, m members, o Options) *Find {
+	file := m.text("private_key_file")
+	if file == "" || m.text("user_id") == "" {
 		return nil
 	}
-	f := Find{Form: "variables " + prefix + "USER_ID ..."}
+	form := "variables " + prefix + "USER_ID ..."
 	content, err := o.Read(file)
 	if err != nil {
-		f.Why = err.Error()
-		return &f
+		return &Find{Form: form, Why: err.Error()}
 	}
-	all := map[string]any{
-		"client_id": vars[prefix+"CLIENT_ID"], "user_id": vars[prefix+"USER_ID"], "token_uri": vars[prefix+"TOKEN_URI"], "private_key": string(content),
+	m.all = map[string]any{"client_id": m.text("client_id"), "user_id": m.text("user_id"), "token_uri": m.text("token_uri"), "private_key": string(content)}
+	m.raw, _ = json.Marshal(m.all)
+	key := serviceKey(strings.ToLower(strings.Trim(prefix, "_")), m, o)
+	if key == nil {
+		return &Find{Form: form, Why: "CLIENT_ID or TOKEN_URI is missing, which names the issuer"}
 	}
-	raw, _ := json.Marshal(all)
-	if key := serviceKey(strings.ToLower(strings.Trim(prefix, "_")), members{raw, all}, o); key != nil {
-		key.Form, key.Files, key.shared = f.Form, []string{file}, true
-		return key
-	}
-	f.Why = "CLIENT_ID or TOKEN_URI is missing, which names the issuer"
-	return &f
+	key.Form, key.Files, key.shared = form, []string{file}, true
+	return key
 }
 
 // named recognises a variable that names a file with a credential, or holds the

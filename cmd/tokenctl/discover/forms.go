@@ -9,11 +9,9 @@ import (
 	"tokend/providers/token"
 )
 
-// A form returns the Find of a JSON object that has the form, nil of others.
-type form func(path string, m members, o Options) *Find
-
-// forms are the known ones, that of a client at any issuer last.
-var forms = []form{serviceKey, googleKey, googleClient, createdForRBAC, sdkAuth, storedPrincipal, msalParameters, oidcAgent, asposeFile, plainClient}
+// forms are functions that return the Find of a JSON object, nil of one that has
+// another form. That of a client at any issuer is the last.
+var forms = []func(path string, m members, o Options) *Find{serviceKey, googleKey, googleLogin, anyClient}
 
 // serviceKey is the download of the Copernicus Land Monitoring Service. Its
 // token_uri names the issuer.
@@ -57,9 +55,9 @@ func googleKey(_ string, m members, o Options) *Find {
 // scopeNote is the Note about a scope that was assumed.
 func scopeNote(scope string) string { return "for the scope " + scope + "; use --scope for another" }
 
-// googleClient is one of Google's other credential files, which oauth2l and
+// googleLogin is one of Google's other credential files, which oauth2l and
 // gcloud read. None is for a machine.
-func googleClient(_ string, m members, _ Options) *Find {
+func googleLogin(_ string, m members, _ Options) *Find {
 	switch kind := m.text("type"); {
 	case kind == "authorized_user", kind == "impersonated_service_account", strings.HasPrefix(kind, "external_account"),
 		m.have("installed"), m.have("web"):
@@ -68,110 +66,64 @@ func googleClient(_ string, m members, _ Options) *Find {
 	return nil
 }
 
-// createdForRBAC is what "az ad sp create-for-rbac" prints.
-func createdForRBAC(path string, m members, o Options) *Find {
-	if !m.have("appId", "tenant") {
-		return nil
-	}
-	return client{
-		system: "azure", tenant: m.text("tenant"), id: m.text("appId"), secret: m.text("password"), certificate: m.text("fileWithCertAndPrivateKey"),
-	}.find(Find{Form: "Azure service principal"}, cmp.Or(Name(m.text("displayName")), nameOf(path, "azure")), o)
-}
+// asposeIDs are the names of a client ID in the files of Aspose's and GroupDocs' SDKs.
+var asposeIDs = []string{"CellsCloudClientId", "AppSid", "AppSID", "appSid", "app_sid"}
 
-// sdkAuth is what "az ad sp create-for-rbac --sdk-auth" prints, which is also
-// the secret AZURE_CREDENTIALS of GitHub's workflows.
-func sdkAuth(path string, m members, o Options) *Find {
-	if !m.have("clientId", "tenantId") {
+// anyClient is a client ID with what belongs to it, in the words of any tool.
+func anyClient(path string, m members, o Options) *Find {
+	c := m.client()
+	c.id = cmp.Or(c.id, m.text(asposeIDs...))
+	c.secret = cmp.Or(c.secret, m.text("CellsCloudClientSecret", "AppKey", "appKey", "app_key"))
+	var f Find
+	switch {
+	case c.id == "":
 		return nil
-	}
-	c := client{
-		tenant: m.text("tenantId"), id: m.text("clientId"), secret: m.text("clientSecret"), certificate: m.text("clientCertificate"),
-		authority: hostOf(m.text("activeDirectoryEndpointUrl")),
-	}
-	if c.authority != "" || m.have("subscriptionId") || o.Provider == "azure" { // other systems have tenants as well
-		c.system = "azure"
-	}
-	if resource := m.text("resourceManagerEndpointUrl"); resource != "" {
-		c.scope = resource + "/.default" // an identifier: a slash at its end belongs to it
-	}
-	return c.find(Find{Form: "Azure service principal (--sdk-auth)"}, nameOf(path, "azure"), o)
-}
-
-// storedPrincipal is an entry of ~/.azure/service_principal_entries.json, which
-// that file's name tells from others with a tenant.
-func storedPrincipal(path string, m members, o Options) *Find {
-	if filepath.Base(path) != "service_principal_entries.json" || !m.have("client_id", "tenant") {
+	case m.have("appId", "tenant"): // as "az ad sp create-for-rbac" prints it
+		f.Form, c.system, c.secret = "Azure service principal", "azure", m.text("password")
+	case m.have("clientId", "tenantId"): // the same with --sdk-auth, and in the secret AZURE_CREDENTIALS of GitHub's workflows
+		f.Form = "Azure service principal (--sdk-auth)"
+		if c.authority != "" || m.have("subscriptionId") || o.Provider == "azure" { // other systems have tenants as well
+			c.system = "azure"
+		}
+		if resource := m.text("resourceManagerEndpointUrl"); resource != "" {
+			c.scope = resource + "/.default" // an identifier: a slash at its end belongs to it
+		}
+	case filepath.Base(path) == "service_principal_entries.json" && m.have("client_id", "tenant"): // in ~/.azure
+		f.Form, f.shared, c.system, c.certificate, c.x5c = "Azure CLI login", true, "azure", m.text("certificate"), m.have("use_cert_sn_issuer")
+	case m.text("authority") != "": // the configuration file of MSAL's samples for daemons
+		u, err := url.Parse(m.text("authority"))
+		if err != nil || u.Host == "" {
+			return &Find{Form: "MSAL parameters", Why: "its authority is not a URL"}
+		}
+		f.Form, c.system, c.authority, c.secret = "MSAL parameters", "azure", u.Host, m.text("secret", "client_secret")
+		c.tenant, _, _ = strings.Cut(strings.Trim(u.Path, "/"), "/")
+	case m.text("issuer_url", "issuer") != "":
+		f.Form = "oidc-agent configuration"
+		if m.text("refresh_token") != "" {
+			f.Why = "it is a person's login (a refresh token). tokend obtains tokens for machines"
+		}
+	case c.secret == "":
 		return nil
+	case m.text(append(asposeIDs, "product_url")...) != "": // servercreds.json and others
+		f.Form = "Aspose SDK's credentials"
+		if c.baseURL != "" || m.have("CellsCloudClientId") { // GroupDocs' SDKs have AppSid and AppKey too
+			c.system = "aspose"
+		}
+	default:
+		f.Form = "OAuth client"
 	}
-	f := client{
-		system: "azure", tenant: m.text("tenant"), id: m.text("client_id"), secret: m.text("client_secret"), certificate: m.text("certificate"),
-	}.find(Find{Form: "Azure CLI login", shared: true}, "azure", o)
-	if f.Provider != "" && m.all["use_cert_sn_issuer"] != nil {
-		f.Settings["x5c"] = true
-	}
-	return f
-}
-
-// msalParameters is the configuration file of MSAL's samples for daemons.
-func msalParameters(path string, m members, o Options) *Find {
-	if m.text("authority") == "" || m.text("client_id") == "" {
-		return nil
-	}
-	u, err := url.Parse(m.text("authority"))
-	if err != nil || u.Host == "" {
-		return &Find{Form: "MSAL parameters", Why: "its authority is not a URL"}
-	}
-	tenant, _, _ := strings.Cut(strings.Trim(u.Path, "/"), "/")
-	return client{
-		system: "azure", tenant: tenant, authority: u.Host, id: m.text("client_id"), secret: m.text("secret", "client_secret"), scope: m.words("scope"),
-	}.find(Find{Form: "MSAL parameters"}, nameOf(path, "azure"), o)
-}
-
-// oidcAgent is a client or account file of oidc-agent, as plain JSON.
-func oidcAgent(path string, m members, o Options) *Find {
-	if m.text("issuer_url", "issuer") == "" || m.text("client_id") == "" {
-		return nil
-	}
-	f := Find{Form: "oidc-agent configuration"}
-	if m.text("refresh_token") != "" {
-		f.Why = "it is a person's login (a refresh token). tokend obtains tokens for machines"
-		return &f
-	}
-	return m.client().find(f, cmp.Or(Name(m.text("name")), nameOf(path, Name(hostOf(m.text("issuer_url", "issuer"))))), o)
-}
-
-// asposeFile is a file of Aspose's SDKs: servercreds.json and others. GroupDocs'
-// SDKs have AppSid and AppKey too, so the file must name the server as well.
-func asposeFile(path string, m members, o Options) *Find {
-	c := client{
-		id: m.text("CellsCloudClientId", "AppSid", "AppSID", "appSid", "app_sid"), secret: m.text("CellsCloudClientSecret", "AppKey", "appKey", "app_key"),
-		baseURL: m.text("product_url", "CellsCloudApiBaseUrl", "BaseUrl", "baseUrl", "base_url", "BasePath"),
-	}
-	if m.text("product_url") != "" {
-		c.id, c.secret = cmp.Or(c.id, m.text("client_id")), cmp.Or(c.secret, m.text("client_secret"))
-	}
-	if c.id == "" || c.secret == "" {
-		return nil
-	}
-	if c.baseURL != "" || m.text("CellsCloudClientId") != "" {
-		c.system = "aspose"
-	}
-	return c.find(Find{Form: "Aspose SDK's credentials"}, nameOf(path, "aspose"), o)
-}
-
-// plainClient is any object with a client ID and secret.
-func plainClient(path string, m members, o Options) *Find {
-	if m.text("client_id") == "" || m.text("client_secret") == "" {
-		return nil
-	}
-	return m.client().find(Find{Form: "OAuth client"}, nameOf(path, ""), o)
+	return c.find(f, cmp.Or(Name(m.text("displayName", "name")), nameOf(path, "")), o)
 }
 
 // client is the client that the members describe.
 func (m members) client() client {
 	return client{
-		tokenURL: m.text("token_url", "token_uri", "token_endpoint", "access_token_url"), id: m.text("client_id"), secret: m.text("client_secret"),
-		tenant: m.text("tenant", "tenant_id"), audience: m.text("audience"), scope: m.words("scope"),
+		id: m.text("client_id", "clientId", "appId"), secret: m.text("client_secret", "clientSecret"),
+		certificate: m.text("client_certificate_path", "clientCertificate", "fileWithCertAndPrivateKey"), password: m.text("client_certificate_password"),
+		scope: cmp.Or(m.words("scopes"), m.words("scope")), audience: m.text("audience"),
+		tokenURL: m.text("token_url", "token_uri", "token_endpoint", "access_token_url"), tenant: m.text("tenant_id", "tenantId", "tenant"),
+		authority: hostOf(m.text("authority_host", "activeDirectoryEndpointUrl")),
+		baseURL:   m.text("product_url", "CellsCloudApiBaseUrl", "BaseUrl", "baseUrl", "base_url", "BasePath"),
 	}
 }
 
