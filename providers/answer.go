@@ -17,8 +17,9 @@ import (
 )
 
 const (
-	// maxAnswer bounds the body of an answer, maxToken the token in it.
-	maxAnswer = 256 << 10
+	// maxAnswer bounds the body of an answer: a set of 1,000 keys with certificates.
+	// maxToken bounds the token in it.
+	maxAnswer = 4 << 20
 	maxToken  = 64 << 10
 	// maxRetry bounds how far Retry-After may put off the next try.
 	maxRetry = time.Hour
@@ -30,7 +31,6 @@ type answer struct {
 	header   http.Header
 	body     []byte
 	received time.Time
-	most     int // bytes of the body, maxAnswer if 0
 }
 
 // object decodes the body, a JSON object whatever its type is said to be. The error
@@ -39,8 +39,8 @@ func (a answer) object() (strictjson.Object, error) {
 	if encoding := a.header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
 		return nil, errors.New("a compressed body, which tokend did not ask for")
 	}
-	if most := cmp.Or(a.most, maxAnswer); len(a.body) > most {
-		return nil, fmt.Errorf("more than %d KiB", most>>10)
+	if len(a.body) > maxAnswer {
+		return nil, errors.New("more than 4 MiB")
 	}
 	o, err := strictjson.Parse(bytes.TrimPrefix(a.body, []byte("\ufeff")))
 	if err == nil {
@@ -57,7 +57,7 @@ func (a answer) object() (strictjson.Object, error) {
 }
 
 // errHTML is the error for a page for people.
-var errHTML = errors.New("an HTML page; a proxy or a login page may stand in between")
+var errHTML = finding{"html-answer", "an HTML page; a proxy or a login page may stand in between"}
 
 // finding says what a status means by itself; topic is that of a status that has
 // none of its own.
@@ -76,14 +76,8 @@ func (a answer) finding(topic string) finding {
 // nonsense is the finding about an answer that object or grant refuses: most
 // often it is not the issuer that answers, so the next try may succeed.
 func (a answer) nonsense(fault error) finding {
-	f := finding{topicBadAnswer, fmt.Sprintf("answered %s with %v", statusText(a.status), fault)}
-	switch {
-	case errors.Is(fault, errHTML):
-		f.topic = "html-answer"
-	case errors.Is(fault, errTokenType):
-		f.topic = "token-type"
-	}
-	return f
+	f, _ := errors.AsType[finding](fault)
+	return finding{cmp.Or(f.topic, topicBadAnswer), fmt.Sprintf("answered %s with %v", statusText(a.status), fault)}
 }
 
 // overloaded reports whether a status says nothing of the request.
@@ -104,21 +98,19 @@ func absent(m strictjson.Object, name string) bool {
 	return !ok || string(v) == "null"
 }
 
-// errTokenType marks an error about a token that asking again does not change.
-var errTokenType = errors.New("token_type")
-
 // checkType refuses a token of another type than Bearer and the one that the profile
 // accepts. q holds what must not be shown.
 func (e *endpoint) checkType(m strictjson.Object, q quoter) error {
-	accepted, came := e.settings.TokenType, m.Text("token_type")
+	const advice = "a token %s; if it is used like Bearer, set token_type = %q in the profile"
+	came := m.Text("token_type")
 	switch {
-	case strings.EqualFold(came, "Bearer"), came != "" && strings.EqualFold(came, accepted), came == "" && accepted == noTokenType:
+	case strings.EqualFold(came, "Bearer"), strings.EqualFold(cmp.Or(came, noTokenType), e.settings.TokenType):
 		return nil
 	case came == "":
-		return fmt.Errorf("a token without %w; if it is used like Bearer, set token_type = %q in the profile", errTokenType, noTokenType)
+		return finding{topicTokenType, fmt.Sprintf(advice, "without token_type", noTokenType)}
 	}
 	came = q.quote(came)
-	return fmt.Errorf("a token of the %w %q; if it is used like Bearer, set token_type = %[2]q in the profile", errTokenType, came)
+	return finding{topicTokenType, fmt.Sprintf(advice, fmt.Sprintf("of the token_type %q", came), came)}
 }
 
 // grant reads a successful answer (RFC 6749 §5.1). The error's words follow

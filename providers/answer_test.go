@@ -155,7 +155,7 @@ func TestBadAnswers(t *testing.T) {
 		"no type":          {"", "", fine, ""},
 		"plain":            {"text/plain", "", "access_token=abc&token_type=bearer", "something that is not JSON"},
 		"HTML, no type":    {"", "", "<!doctype html><html>", "an HTML page; a proxy or a login page may stand in between"},
-		"too long":         {"application/json", "", strings.Repeat(" ", maxAnswer) + fine, "more than 256 KiB"},
+		"too long":         {"application/json", "", strings.Repeat(" ", maxAnswer) + fine, "more than 4 MiB"},
 		"empty":            {"application/json", "", "", "invalid JSON"},
 		"truncated":        {"application/json", "", fine[:20], "invalid JSON"},
 		"trailing":         {"application/json", "", fine + "{}", "invalid JSON"},

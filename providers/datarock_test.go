@@ -110,7 +110,7 @@ func TestDatarocksWindow(t *testing.T) {
 		t.Fatal(err)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		client := &http.Client{Transport: inProcess{s.Handler()}}
+		client := inProcess(s.Handler())
 		r, _ := signed(t, d, s.Datarock().APIURL())
 		if !r.Issued.Equal(time.Now()) {
 			t.Errorf("signed at %v, which is %v", r.Issued, time.Now())

@@ -47,7 +47,7 @@ func TestANameThatLeadsInward(t *testing.T) {
 	if err := try("https://LOCALHOST"+port, true); err != nil {
 		t.Errorf("with loopback = true: %v", err)
 	}
-	if want := "LOCALHOST" + port + " was not asked: " + errInward.Error(); err.Error() != want {
+	if want := "LOCALHOST" + port + " " + errInward.Error(); err.Error() != want {
 		t.Errorf("error %q, want %q", err, want)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/base64"
-	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -51,7 +50,7 @@ func newEndpoint(field, text string, s endpointSettings, env Env) (*endpoint, er
 	if err := checkUserAgent(s.UserAgent); err != nil {
 		return nil, err
 	}
-	return &endpoint{url: u.String(), host: u.Host, client: issuerClient(env, s.Loopback), settings: s}, nil
+	return &endpoint{url: u.String(), host: u.Host, client: env.HTTP, settings: s}, nil
 }
 
 // checkURL checks the URL of an issuer, which must not contain some characters.
@@ -109,15 +108,12 @@ func (r *request) setBasic(id string, s token.Secret) {
 // ask makes the round trip of RFC 6749 §5.
 func (e *endpoint) ask(ctx context.Context, r *request) (token.Token, error) {
 	quoter := newQuoter(r.secrets)
-	out := outgoing{to: e.url, who: e.host, userAgent: e.settings.UserAgent, media: formMedia, body: r.form.Encode(), authorization: r.authorization}
+	out := outgoing{to: e.url, who: e.host, userAgent: e.settings.UserAgent, media: formMedia, body: r.form.Encode(), authorization: r.authorization, loopback: e.settings.Loopback}
 	a, err := out.send(e.traceRequest(ctx, r, quoter), e.client)
 	if err != nil {
 		return token.Token{}, err
 	}
 	traceAnswer(ctx, a, quoter)
-	if 300 <= a.status && a.status < 400 {
-		return token.Token{}, e.redirected(a, quoter)
-	}
 	m, fault := a.object()
 	if a.status/100 != 2 || m.Text("error") != "" && absent(m, "access_token") {
 		return token.Token{}, e.refused(a, m, quoter)
@@ -128,7 +124,7 @@ func (e *endpoint) ask(ctx context.Context, r *request) (token.Token, error) {
 	}
 	if fault != nil {
 		err := a.unavailable(e.host, a.nonsense(fault))
-		if errors.Is(fault, errTokenType) {
+		if err.Topic == topicTokenType { // which asking again does not change
 			err.Code, err.RetryAt = token.ErrRejected, time.Time{}
 		}
 		return token.Token{}, err
@@ -147,7 +143,8 @@ type outgoing struct {
 	who           string
 	media, body   string
 	authorization token.Secret
-	most          int // bytes of the answer, maxAnswer if 0
+	// loopback allows a host name that resolves to this machine.
+	loopback bool
 }
 
 // send sends the request and reads the answer, up to one byte too many. Errors
@@ -155,6 +152,9 @@ type outgoing struct {
 func (o outgoing) send(ctx context.Context, client *http.Client) (answer, error) {
 	fail := func(err error) (answer, error) {
 		return answer{}, unavailable(cmp.Or(o.who, o.to), whyUnreachable(err), context.Cause(ctx))
+	}
+	if o.loopback {
+		ctx = context.WithValue(ctx, loopbackAllowed{}, true)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, o.to, strings.NewReader(o.body))
 	if err != nil {
@@ -170,26 +170,17 @@ func (o outgoing) send(ctx context.Context, client *http.Client) (answer, error)
 	if !o.authorization.IsZero() {
 		req.Header.Set("Authorization", o.authorization.Reveal())
 	}
-	res, err := withoutRedirects(client).Do(req)
+	res, err := client.Do(req)
 	if err != nil {
 		return fail(err)
 	}
 	defer res.Body.Close()
 	received := time.Now().Round(0)
-	body, err := io.ReadAll(io.LimitReader(res.Body, int64(cmp.Or(o.most, maxAnswer))+1))
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
 	if err != nil {
 		return fail(err)
 	}
-	return answer{res.StatusCode, res.Header, body, received, o.most}, nil
-}
-
-// withoutRedirects makes sure that what is sent goes to no other host,
-// whichever client this is.
-func withoutRedirects(c *http.Client) *http.Client {
-	client := *c
-	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	client.Jar = nil
-	return &client
+	return answer{res.StatusCode, res.Header, body, received}, nil
 }
 
 // checkForm refuses extra form fields that the request has anyway.

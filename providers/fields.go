@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
-	"sync"
 	"time"
 
 	"tokend/providers/token"
@@ -30,13 +29,37 @@ type field struct {
 	typ   reflect.Type
 }
 
-// setDefaults sets fields to the values of their default tags.
-func setDefaults(s any) {
-	for _, f := range fieldsIn(s) {
+// fieldsOf lists the fields of a settings struct, those of embedded structs in place.
+func fieldsOf(t reflect.Type) (fields []field) {
+	for _, in := range reflect.VisibleFields(t) {
+		if in.Anonymous {
+			continue
+		}
+		tag := in.Tag
+		fields = append(fields, field{need: tag.Get("need"), index: in.Index, typ: in.Type, Field: token.Field{
+			Name:     tag.Get("toml"),
+			Doc:      tag.Get("doc"),
+			Required: tag.Get("need") == "yes",
+			Secret:   in.Type == reflect.TypeFor[secretField]() || tag.Get("secret") == "yes",
+			Default:  tag.Get("default"),
+			List:     in.Type.Kind() == reflect.Slice,
+			Table:    in.Type.Kind() == reflect.Map,
+		}})
+	}
+	return fields
+}
+
+// in is the field's value in the settings.
+func (f field) in(s settings) reflect.Value { return reflect.ValueOf(s).Elem().FieldByIndex(f.index) }
+
+// defaults returns settings with the values of their default tags.
+func (k Kind) defaults() settings {
+	s := k.fresh()
+	for _, f := range k.fields {
 		if f.Default == "" {
 			continue
 		}
-		switch into := f.of(s).Addr().Interface().(type) {
+		switch into := f.in(s).Addr().Interface().(type) {
 		case *string:
 			*into = f.Default
 		case *any:
@@ -49,12 +72,13 @@ func setDefaults(s any) {
 			panic(fmt.Sprintf("default of %s: a %s cannot have one", f.Name, f.typ))
 		}
 	}
+	return s
 }
 
 // checkNeeded returns an error about the first needed setting without a value.
-func checkNeeded(s any) error {
-	for _, f := range fieldsIn(s) {
-		if f.need == "" || f.typ == reflect.TypeFor[secretField]() || !f.of(s).IsZero() {
+func (k Kind) checkNeeded(s settings) error {
+	for _, f := range k.fields {
+		if f.need == "" || f.typ == reflect.TypeFor[secretField]() || !f.in(s).IsZero() {
 			continue
 		}
 		if f.Required {
@@ -65,39 +89,6 @@ func checkNeeded(s any) error {
 	}
 	return nil
 }
-
-// of is the field's value in the settings struct that s points to.
-func (f *field) of(s any) reflect.Value { return reflect.ValueOf(s).Elem().FieldByIndex(f.index) }
-
-// fieldsIn lists the fields of the settings struct that s points to, those of
-// embedded structs in place. It caches them, because thousands of profiles have
-// the same.
-func fieldsIn(s any) []*field {
-	t := reflect.TypeOf(s).Elem()
-	if cached, ok := fieldsOfTypes.Load(t); ok {
-		return cached.([]*field)
-	}
-	var fields []*field
-	for _, in := range reflect.VisibleFields(t) {
-		if in.Anonymous {
-			continue
-		}
-		tag := in.Tag
-		fields = append(fields, &field{need: tag.Get("need"), index: in.Index, typ: in.Type, Field: token.Field{
-			Name:     tag.Get("toml"),
-			Doc:      tag.Get("doc"),
-			Required: tag.Get("need") == "yes",
-			Secret:   in.Type == reflect.TypeFor[secretField]() || tag.Get("secret") == "yes",
-			Default:  tag.Get("default"),
-			List:     in.Type.Kind() == reflect.Slice,
-			Table:    in.Type.Kind() == reflect.Map,
-		}})
-	}
-	fieldsOfTypes.Store(t, fields)
-	return fields
-}
-
-var fieldsOfTypes sync.Map // []*field by reflect.Type
 
 // A secretField is the place of a secret in a settings struct: it has a name and
 // a description, and never a value.

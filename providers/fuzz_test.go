@@ -69,7 +69,7 @@ func FuzzIssuerAnswer(f *testing.F) {
 			w.WriteHeader(200 + int(status)%400)
 			_, _ = w.Write(body)
 		})
-		client := &http.Client{Transport: inProcess{handler}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+		client := inProcess(handler)
 		opened, err := trial{kind: "aspose", settings: map[string]any{"client_id": "id", "base_url": "https://issuer.example"},
 			secrets: map[string]token.Secret{"client_secret": secret(sent)}}.openAny(client)
 		if err != nil {
@@ -110,7 +110,7 @@ func FuzzMetadata(f *testing.F) {
 			}
 			_, _ = io.WriteString(w, `{"keys":[]}`)
 		})
-		m := &metadata{client: &http.Client{Transport: inProcess{handler}}, userAgent: "tokend", issuer: base,
+		m := &metadata{client: inProcess(handler), issuer: base,
 			urls: []string{base + "/.well-known/openid-configuration"}, mustName: true}
 		_, err := m.fetch(t.Context())
 		if err != nil {

@@ -3,13 +3,20 @@ package providers
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"fmt"
+	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"time"
+
+	"tokend/providers/token"
 )
 
 // HTTPConfig says how to reach issuers. The zero value is a good one.
@@ -47,20 +54,21 @@ func NewHTTPClient(c HTTPConfig) (*http.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &http.Client{Timeout: cmp.Or(c.Timeout, 20*time.Second), Transport: transport}, nil
+	return &http.Client{Timeout: cmp.Or(c.Timeout, 20*time.Second), Transport: transport, CheckRedirect: neverRedirect}, nil
 }
+
+// neverRedirect makes sure that what is sent goes to no other host.
+func neverRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // anyIssuer stands for the issuers where one proxy is for all of them.
 const anyIssuer = "https://issuer.invalid"
 
 // proxyFor returns the proxy for an issuer's URL, without a host if there is none.
 func proxyFor(proxy func(*http.Request) (*url.URL, error), issuer string) *url.URL {
-	u, err := url.Parse(issuer)
-	if err != nil || proxy == nil {
-		return &url.URL{}
-	}
-	if found, err := proxy(&http.Request{URL: u}); err == nil && found != nil {
-		return found
+	if u, err := url.Parse(issuer); err == nil && proxy != nil {
+		if found, err := proxy(&http.Request{URL: u}); err == nil && found != nil {
+			return found
+		}
 	}
 	return &url.URL{}
 }
@@ -99,18 +107,12 @@ func parseProxy(text string) *url.URL {
 	return u
 }
 
-// A proxyRefusal is a proxy's answer to CONNECT other than 200.
-type proxyRefusal struct{ status int }
-
-func (p *proxyRefusal) Error() string {
-	return fmt.Sprintf("the proxy answered %s", statusText(p.status))
-}
-
+// refusedByProxy is the error for a proxy's answer to CONNECT other than 200.
 func refusedByProxy(_ context.Context, _ *url.URL, _ *http.Request, res *http.Response) error {
 	if res.StatusCode == http.StatusOK {
 		return nil
 	}
-	return &proxyRefusal{res.StatusCode}
+	return finding{"proxy-refused", "cannot be reached: the proxy answered " + statusText(res.StatusCode)}
 }
 
 // statusText returns an HTTP status in the standard's words, not the server's.
@@ -119,4 +121,116 @@ func statusText(status int) string {
 		return fmt.Sprintf("%d %s", status, text)
 	}
 	return fmt.Sprintf("HTTP status %d", status)
+}
+
+// errInward is why guardedDial refuses a connection.
+var errInward = finding{"inward-address", "was not asked: its host name resolves to this machine or its link-local network"}
+
+const (
+	// lookupLimit lets a third name server have its turn after two that are silent:
+	// each gets 5 s (resolv.conf(5)).
+	lookupLimit  = 12 * time.Second
+	connectLimit = 5 * time.Second
+)
+
+// guardedDial returns a dialer of issuers. It refuses names that resolve to
+// loopback or link-local addresses: an attacker who controls a name must not get
+// credentials sent to a program on this machine or to a cloud's metadata service.
+// If you mean loopback, write it: 127.0.0.1, [::1] or localhost, or let the profile
+// allow it (loopbackAllowed). The proxy's host may be anywhere. resolver looks names
+// up; nil means the system's way.
+func guardedDial(proxy string, resolver *net.Resolver) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		host, _, err := net.SplitHostPort(addr)
+		if err != nil {
+			return nil, err
+		}
+		// A Dialer's own limit covers lookup and connection together.
+		limited, giveUp := context.WithCancel(ctx)
+		defer giveUp()
+		limit := time.AfterFunc(lookupLimit, giveUp)
+		defer limit.Stop()
+		var lookedUp atomic.Bool
+		dialer := net.Dialer{Resolver: resolver, Control: func(_, addr string, _ syscall.RawConn) error {
+			if !lookedUp.Swap(true) {
+				limit.Reset(connectLimit)
+			}
+			if host == proxy || token.IsLoopback(host) {
+				return nil
+			}
+			return refuseInward(addr, ctx.Value(loopbackAllowed{}) != nil)
+		}}
+		conn, err := dialer.DialContext(limited, network, addr)
+		switch {
+		case err == nil || limited.Err() == nil || ctx.Err() != nil:
+			return conn, err
+		case lookedUp.Load():
+			return nil, &net.OpError{Op: "dial", Net: network, Err: os.ErrDeadlineExceeded}
+		}
+		return nil, &net.DNSError{Err: "timeout", Name: host, IsTimeout: true}
+	}
+}
+
+// refuseInward refuses an address and port of a name that is neither the proxy's nor
+// loopback's.
+func refuseInward(addr string, loopback bool) error {
+	at, err := netip.ParseAddrPort(addr)
+	if err != nil {
+		return err
+	}
+	if ip := at.Addr().Unmap(); ip.IsLoopback() && !loopback || ip.IsLinkLocalUnicast() || ip.IsUnspecified() || ip.IsMulticast() {
+		return errInward
+	}
+	return nil
+}
+
+// loopbackAllowed marks the context of a request of a profile with loopback = true.
+type loopbackAllowed struct{}
+
+// A Sighting is what a request without a credential shows of an issuer.
+type Sighting struct {
+	// Took is how long the answer took, with DNS, connection and TLS.
+	Took time.Duration
+	// TLS is the protocol's version, such as "TLS 1.3", empty without TLS.
+	TLS string
+	// Skew is the issuer's clock minus ours, if its answer has a Date (Dated).
+	Skew  time.Duration
+	Dated bool
+}
+
+// See sends a HEAD request to the host of an issuer's URL, without a credential.
+// Any answer shows that it is there. Errors are ErrUnavailable with a topic.
+func See(ctx context.Context, client *http.Client, issuer string) (Sighting, error) {
+	u, err := url.Parse(issuer)
+	if err != nil || u.Host == "" {
+		return Sighting{}, invalid("", "%q is not a URL", issuer)
+	}
+	front := url.URL{Scheme: u.Scheme, Host: u.Host, Path: "/"}
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, front.String(), nil)
+	if err != nil {
+		return Sighting{}, err
+	}
+	began := time.Now()
+	res, err := client.Do(req)
+	if err != nil {
+		return Sighting{}, unavailable(u.Host, whyUnreachable(err), err)
+	}
+	_ = res.Body.Close() // a HEAD has none
+	seen := Sighting{Took: time.Since(began), Dated: res.Header.Get("Date") != ""}
+	seen.Skew = answer{header: res.Header, received: time.Now().Round(0)}.skew()
+	if res.TLS != nil {
+		seen.TLS = tls.VersionName(res.TLS.Version)
+	}
+	return seen, nil
+}
+
+// ProxyFor returns the proxy that client uses for an issuer: scheme, host and
+// port, without the user; "" if there is none.
+func ProxyFor(client *http.Client, issuer string) string {
+	of, ok := client.Transport.(*transport)
+	if !ok {
+		return ""
+	}
+	proxy := proxyFor(of.config.Proxy, issuer)
+	return (&url.URL{Scheme: proxy.Scheme, Host: proxy.Host}).String()
 }

@@ -138,7 +138,7 @@ func TestNoAnswerComesToAnEnd(t *testing.T) {
 					return
 				}
 			}
-		}, "answered 200 OK with more than 256 KiB"},
+		}, "answered 200 OK with more than 4 MiB"},
 		"endless headers": {HTTPConfig{}, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("X-Long", strings.Repeat("a", 1<<20))
 			answerJSON(granted)(w, nil)

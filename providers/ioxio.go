@@ -208,7 +208,7 @@ func (i *ioxio) ask(ctx context.Context, raw token.Secret) (map[string]any, erro
 	if err != nil {
 		return nil, err
 	}
-	a, err := outgoing{to: address, userAgent: i.settings.UserAgent, media: "application/json", body: string(body)}.send(ctx, i.dataspace.client)
+	a, err := outgoing{to: address, userAgent: i.settings.UserAgent, loopback: i.settings.Loopback, media: "application/json", body: string(body)}.send(ctx, i.dataspace.client)
 	if err != nil {
 		return nil, err
 	}

@@ -22,7 +22,7 @@ func inTime(t *testing.T, f func(t *testing.T, d *providertest.Dataspace, v *iox
 	s := startIssuers(t)
 	s.Dataspace().PublicKey("RS256") // made outside
 	synctest.Test(t, func(t *testing.T) {
-		f(t, s.Dataspace(), openIOXIO(t, s, &http.Client{Transport: inProcess{s.Handler()}}, nil))
+		f(t, s.Dataspace(), openIOXIO(t, s, inProcess(s.Handler()), nil))
 	})
 }
 
@@ -284,9 +284,9 @@ func TestMetadataAndKeySetsThatAreRefused(t *testing.T) {
 		"no keys":           {"/jwks", `{}`, "answered with no key set"},
 		"keys null":         {"/jwks", `{"keys":null}`, "answered with no key set"},
 		"keys an object":    {"/jwks", `{"keys":{}}`, "answered with no key set"},
-		"too long":          {"/jwks", `{"keys":[],"x":"` + strings.Repeat("x", maxKeySet) + `"}`, "answered 200 OK with more than 4096 KiB"},
+		"too long":          {"/jwks", `{"keys":[],"x":"` + strings.Repeat("x", maxAnswer) + `"}`, "answered 200 OK with more than 4 MiB"},
 		"no JSON":           {"/jwks", `<html>`, "answered 200 OK with invalid JSON"},
-		"long metadata":     {"/.well-known/openid-configuration", `{"x":"` + strings.Repeat("x", maxKeySet) + `"}`, "answered 200 OK with more than 4096 KiB"},
+		"long metadata":     {"/.well-known/openid-configuration", `{"x":"` + strings.Repeat("x", maxAnswer) + `"}`, "answered 200 OK with more than 4 MiB"},
 		"redirect":          {"/jwks", "302", "answered with a redirect (302 Found), which tokend does not follow"},
 		"metadata redirect": {"/.well-known/openid-configuration", "301", "answered with a redirect (301 Moved Permanently), which tokend does not follow"},
 		"neither metadata":  {"/.well-known/openid-configuration", "404", "answered 404 Not Found"},
@@ -307,7 +307,7 @@ func TestMetadataAndKeySetsThatAreRefused(t *testing.T) {
 				w.Header().Set("Content-Type", "application/json")
 				_, _ = io.WriteString(w, body)
 			})
-			v := openKind(t, "jwt-verify", &http.Client{Transport: inProcess{handler}}, map[string]any{"issuer": base, "audiences": []string{"a"}})
+			v := openKind(t, "jwt-verify", inProcess(handler), map[string]any{"issuer": base, "audiences": []string{"a"}})
 			_, err := v.Verify(t.Context(), token.Presented{Token: secret(b64(`{"alg":"RS256","kid":"k"}`) + "." + b64(`{}`) + ".AA")})
 			if !errors.Is(err, token.ErrUnavailable) || !strings.HasSuffix(err.Error(), " "+tt.want) {
 				t.Errorf("got  %v\nwant %s", err, tt.want)
@@ -333,7 +333,7 @@ func TestKeySetsAreReadWhateverTheirMediaType(t *testing.T) {
 			}
 			_, _ = io.WriteString(w, `{"issuer":"https://issuer.example","jwks_uri":"https://issuer.example/jwks"}`)
 		})
-		v := openKind(t, "jwt-verify", &http.Client{Transport: inProcess{handler}}, map[string]any{"issuer": base, "audiences": []string{"a"}})
+		v := openKind(t, "jwt-verify", inProcess(handler), map[string]any{"issuer": base, "audiences": []string{"a"}})
 		wantVerdict(t, v, b64(`{"alg":"EdDSA","kid":"k999"}`)+"."+b64(`{}`)+".AA", jose.ReasonSignature)
 		wantVerdict(t, v, b64(`{"alg":"EdDSA","kid":"k1000"}`)+"."+b64(`{}`)+".AA", jose.ReasonUnknownKey)
 	}
@@ -359,7 +359,7 @@ func TestANewKeyIsFoundForTokensWithoutAKeyID(t *testing.T) {
 	o := s.OpenID()
 	o.PublicKey("RS256") // made outside
 	synctest.Test(t, func(t *testing.T) {
-		v := openOpenID(t, o, &http.Client{Transport: inProcess{s.Handler()}}, nil)
+		v := openOpenID(t, o, inProcess(s.Handler()), nil)
 		nameless := func() string {
 			return must[string](t)(o.Sign("RS256", map[string]any{"kid": nil}, map[string]any{"aud": "https://api.example"}))
 		}

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"reflect"
+	"slices"
 
 	"tokend/providers/token"
 	"tokend/providers/token/erase"
@@ -27,7 +28,16 @@ type Kind struct {
 	// Doc says in one line what its tokens are for.
 	Doc string
 
-	fresh func() settings
+	fresh  func() settings
+	fields []field
+}
+
+// kind returns the kind with the settings struct S.
+func kind[S any, P interface {
+	*S
+	settings
+}](name, doc string) Kind {
+	return Kind{name, doc, func() settings { return P(new(S)) }, fieldsOf(reflect.TypeFor[S]())}
 }
 
 // settings is a kind's settings struct. Its tags describe its fields (fields.go).
@@ -41,31 +51,30 @@ type settings interface {
 
 // Kinds are all kinds of provider, in the order of lists.
 var Kinds = []Kind{
-	{"clms", "Copernicus Land Monitoring Service, by a service key", func() settings { return &clmsSettings{} }},
-	{"azure", "Microsoft Entra ID (Azure AD), by a client secret or a certificate", func() settings { return &azureSettings{} }},
-	{"aspose", "Aspose Cloud and GroupDocs Cloud, by a client secret", func() settings { return &asposeSettings{} }},
-	{"oauth2", "any issuer, by the OAuth 2.0 client credentials grant (RFC 6749 §4.4)", func() settings { return &oauth2Settings{} }},
-	{"jwt-bearer", "any issuer, by a signed assertion (RFC 7523 §2.1)", func() settings { return &jwtBearerSettings{} }},
-	{"datarock", "Datarock, every request signed by a registered key", func() settings { return &datarockSettings{} }},
-	{"ioxio", "IOXIO dataspaces, API tokens verified for a data source", func() settings { return &ioxioSettings{} }},
-	{"jwt-verify", "any issuer with OpenID or RFC 8414 metadata, its JWTs verified", func() settings { return &jwtVerifySettings{} }},
+	kind[clmsSettings]("clms", "Copernicus Land Monitoring Service, by a service key"),
+	kind[azureSettings]("azure", "Microsoft Entra ID (Azure AD), by a client secret or a certificate"),
+	kind[asposeSettings]("aspose", "Aspose Cloud and GroupDocs Cloud, by a client secret"),
+	kind[oauth2Settings]("oauth2", "any issuer, by the OAuth 2.0 client credentials grant (RFC 6749 §4.4)"),
+	kind[jwtBearerSettings]("jwt-bearer", "any issuer, by a signed assertion (RFC 7523 §2.1)"),
+	kind[datarockSettings]("datarock", "Datarock, every request signed by a registered key"),
+	kind[ioxioSettings]("ioxio", "IOXIO dataspaces, API tokens verified for a data source"),
+	kind[jwtVerifySettings]("jwt-verify", "any issuer with OpenID or RFC 8414 metadata, its JWTs verified"),
 }
 
 // Lookup returns the kind of a name.
 func Lookup(name string) (Kind, bool) {
-	for _, k := range Kinds {
-		if k.Name == name {
-			return k, true
-		}
+	i := slices.IndexFunc(Kinds, func(k Kind) bool { return k.Name == name })
+	if i < 0 {
+		return Kind{}, false
 	}
-	return Kind{}, false
+	return Kinds[i], true
 }
 
 // Fields lists the settings and secrets, in the order of files and questions.
 // Some secrets are only inputs of Prepare (a service key, a PFX file) and never
 // kept.
 func (k Kind) Fields() (fields []token.Field) {
-	for _, f := range fieldsIn(k.fresh()) {
+	for _, f := range k.fields {
 		fields = append(fields, f.Field)
 	}
 	return fields
@@ -88,12 +97,11 @@ func (k Kind) Fields() (fields []token.Field) {
 //
 // Errors are ErrInvalid and name the field, or are decode's own.
 func (k Kind) Open(decode func(into any) error, env Env) (any, error) {
-	s := k.fresh()
-	setDefaults(s)
+	s := k.defaults()
 	if err := decode(s); err != nil {
 		return nil, err
 	}
-	if err := checkNeeded(s); err != nil {
+	if err := k.checkNeeded(s); err != nil {
 		return nil, err
 	}
 	return s.open(env)
@@ -105,8 +113,6 @@ func (k Kind) Open(decode func(into any) error, env Env) (any, error) {
 // files (PFX, DER) may be base64-encoded. Errors are ErrInvalid and name the
 // field; they leave a unchanged.
 func (k Kind) Prepare(a *token.CreateProfile) error {
-	s := k.fresh()
-	setDefaults(s)
 	if err := k.checkSecrets(a); err != nil {
 		return err
 	}
@@ -119,7 +125,7 @@ func (k Kind) Prepare(a *token.CreateProfile) error {
 		}
 	}
 	var err error
-	erase.Do(func() { err = s.prepare(&draft) })
+	erase.Do(func() { err = k.defaults().prepare(&draft) })
 	if err != nil {
 		return err
 	}
@@ -131,7 +137,7 @@ func (k Kind) Prepare(a *token.CreateProfile) error {
 // and a secret that the kind does not have.
 func (k Kind) checkSecrets(a *token.CreateProfile) error {
 	known := map[string]bool{}
-	for _, f := range fieldsIn(k.fresh()) {
+	for _, f := range k.fields {
 		known[f.Name] = f.Secret
 		if _, ok := a.Settings[f.Name]; ok && f.typ == reflect.TypeFor[secretField]() {
 			return invalid(f.Name, "%s is a secret and cannot be a setting", f.Name)

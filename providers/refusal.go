@@ -34,8 +34,10 @@ type refusal struct {
 }
 
 // A finding is why there is no token: the topic of docs/errors.md, and words
-// that continue "issuer.example …".
+// that continue "issuer.example …". As an error, its words follow "answered with".
 type finding struct{ topic, words string }
+
+func (f finding) Error() string { return f.words }
 
 // Topics with more than one use.
 const (
@@ -44,6 +46,7 @@ const (
 	topicBadAnswer = "bad-answer"
 	topicClock     = "clock"
 	topicTimeout   = "timeout"
+	topicTokenType = "token-type"
 	topicPassing   = "temporarily_unavailable"
 )
 
@@ -59,6 +62,9 @@ const clockTolerance = time.Minute
 // overload.
 func (e *endpoint) refused(a answer, m strictjson.Object, q quoter) *token.Error {
 	r := &refusal{oauth: q.quote(m.Text("error")), description: q.quote(m.Text("error_description")), members: m}
+	if a.status/100 == 3 { // what answers so is not the token endpoint
+		r = &refusal{}
+	}
 	if e.explain != nil && r.oauth != "" {
 		e.explain(r)
 	}
@@ -66,6 +72,9 @@ func (e *endpoint) refused(a answer, m strictjson.Object, q quoter) *token.Error
 	err.OAuth, err.Detail = r.oauth, r.detail
 	if !overloaded(a.status) && !passing(r.oauth) && !r.passing {
 		err.Code, err.RetryAt = token.ErrRejected, time.Time{}
+	}
+	if to, bad := url.Parse(a.header.Get("Location")); err.Topic == topicRedirect && bad == nil && to.Host != "" && to.Host != e.host {
+		err.Message += "; it leads to " + q.quote(to.Host)
 	}
 	if err.Code == token.ErrRejected || r.passing {
 		words := clockWords(a.skew())
@@ -130,15 +139,6 @@ func clockWords(skew time.Duration) string {
 	return ""
 }
 
-// redirected is the error for a redirect, with where it leads.
-func (e *endpoint) redirected(a answer, q quoter) *token.Error {
-	err := a.unavailable(e.host, a.finding(""))
-	if to, bad := url.Parse(a.header.Get("Location")); bad == nil && to.Host != "" && to.Host != e.host {
-		err.Message += "; it leads to " + q.quote(to.Host)
-	}
-	return err
-}
-
 // unavailable is the error for an issuer, or a URL of one, that gave no answer of
 // use. It does not use the library's own text, which could contain a URL's query
 // or what the server sent.
@@ -149,46 +149,48 @@ func unavailable(who string, f finding, cause error) *token.Error {
 
 // whyUnreachable classifies an error of net/http.
 func whyUnreachable(err error) finding {
-	if refusal, ok := errors.AsType[*proxyRefusal](err); ok {
-		return finding{"proxy-refused", "cannot be reached: " + refusal.Error()}
-	}
-	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "proxyconnect" {
-		return finding{"proxy-unreachable", "cannot be reached: the proxy " + whyNoConnection(op.Err).words}
-	}
-	return whyNoConnection(err)
-}
-
-func whyNoConnection(err error) finding {
-	if errors.Is(err, context.Canceled) {
-		return finding{"", "did not answer before the request was given up"}
-	}
-	if f := whyNoTLS(err); f.words != "" {
+	if f, ok := errors.AsType[finding](err); ok {
 		return f
 	}
-	name, isName := errors.AsType[*net.DNSError](err)
 	op, _ := errors.AsType[*net.OpError](err)
-	dialing := op != nil && op.Op == "dial"
+	if op != nil && op.Op == "proxyconnect" {
+		return finding{"proxy-unreachable", "cannot be reached: the proxy " + whyUnreachable(op.Err).words}
+	}
+	cert, _ := errors.AsType[x509.CertificateInvalidError](err)
+	expired := cert.Reason == x509.Expired
+	name, isName := errors.AsType[*net.DNSError](err)
+	dialing, alert := false, ""
+	if op != nil {
+		dialing = op.Op == "dial"
+		alert = strings.TrimPrefix(op.Err.Error(), "tls: ") // of a TLS alert, whose texts are fixed
+	}
 	netError, _ := errors.AsType[net.Error](err)
 	timeout := netError != nil && netError.Timeout()
-	switch {
-	case errors.Is(err, errInward):
-		return finding{"inward-address", "was not asked: " + errInward.Error()}
-	case isName && name.IsNotFound:
-		return finding{"host-not-found", "cannot be reached: there is no such host name"}
-	case isName:
-		return finding{"host-lookup", "cannot be reached: the host name could not be looked up"}
-	case isErrno(err, syscall.ECONNREFUSED, 10061):
-		return finding{"connection-refused", "cannot be reached: it refuses connections"}
-	case isErrno(err, syscall.ENETUNREACH, 10051), isErrno(err, syscall.EHOSTUNREACH, 10065):
-		return finding{"no-route", "cannot be reached: there is no route to it"}
-	case timeout && dialing:
-		return finding{topicTimeout, "cannot be reached: the connection timed out"}
-	case timeout:
-		return finding{topicTimeout, "did not answer in time"}
-	case isErrno(err, syscall.ECONNRESET, 10054), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return finding{"connection-closed", "closed the connection before its answer was complete"}
-	case dialing:
-		return finding{"no-route", "cannot be reached"}
+	for _, known := range []struct {
+		holds bool
+		finding
+	}{
+		{errors.Is(err, context.Canceled), finding{"", "did not answer before the request was given up"}},
+		{is[x509.HostnameError](err), finding{"tls-wrong-name", "cannot be trusted: its certificate is for another name"}},
+		{is[x509.UnknownAuthorityError](err), finding{"tls-unknown-authority", "cannot be trusted: its certificate is from an unknown authority"}},
+		{expired && cert.Cert != nil && time.Now().Before(cert.Cert.NotBefore), finding{"tls-not-yet-valid", "cannot be trusted: its certificate is not valid yet"}},
+		{expired, finding{"tls-expired", "cannot be trusted: its certificate has expired"}},
+		{is[*tls.CertificateVerificationError](err), finding{"tls-invalid", "cannot be trusted: its certificate is not valid"}},
+		{is[tls.RecordHeaderError](err) || errors.Is(err, http.ErrSchemeMismatch), finding{"no-tls", "does not speak TLS"}},
+		{op != nil && strings.HasSuffix(op.Op, " error"), finding{"tls-handshake", "cannot be reached: no TLS handshake: " + alert}},
+		{isName && name.IsNotFound, finding{"host-not-found", "cannot be reached: there is no such host name"}},
+		{isName, finding{"host-lookup", "cannot be reached: the host name could not be looked up"}},
+		{isErrno(err, syscall.ECONNREFUSED, 10061), finding{"connection-refused", "cannot be reached: it refuses connections"}},
+		{isErrno(err, syscall.ENETUNREACH, 10051) || isErrno(err, syscall.EHOSTUNREACH, 10065), finding{"no-route", "cannot be reached: there is no route to it"}},
+		{timeout && dialing, finding{topicTimeout, "cannot be reached: the connection timed out"}},
+		{timeout, finding{topicTimeout, "did not answer in time"}},
+		{isErrno(err, syscall.ECONNRESET, 10054) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF),
+			finding{"connection-closed", "closed the connection before its answer was complete"}},
+		{dialing, finding{"no-route", "cannot be reached"}},
+	} {
+		if known.holds {
+			return known.finding
+		}
 	}
 	return finding{"no-http", "did not answer with HTTP"}
 }
@@ -202,27 +204,4 @@ func is[E error](err error) bool {
 // isErrno compares with the portable number and Windows' own.
 func isErrno(err error, posix, windows syscall.Errno) bool {
 	return errors.Is(err, posix) || errors.Is(err, windows)
-}
-
-// whyNoTLS classifies an error of a TLS handshake; other errors have no words.
-func whyNoTLS(err error) finding {
-	cert, _ := errors.AsType[x509.CertificateInvalidError](err)
-	op, _ := errors.AsType[*net.OpError](err)
-	switch {
-	case is[x509.HostnameError](err):
-		return finding{"tls-wrong-name", "cannot be trusted: its certificate is for another name"}
-	case is[x509.UnknownAuthorityError](err):
-		return finding{"tls-unknown-authority", "cannot be trusted: its certificate is from an unknown authority"}
-	case cert.Reason == x509.Expired && cert.Cert != nil && time.Now().Before(cert.Cert.NotBefore):
-		return finding{"tls-not-yet-valid", "cannot be trusted: its certificate is not valid yet"}
-	case cert.Reason == x509.Expired:
-		return finding{"tls-expired", "cannot be trusted: its certificate has expired"}
-	case is[*tls.CertificateVerificationError](err):
-		return finding{"tls-invalid", "cannot be trusted: its certificate is not valid"}
-	case is[tls.RecordHeaderError](err), errors.Is(err, http.ErrSchemeMismatch):
-		return finding{"no-tls", "does not speak TLS"}
-	case op != nil && (op.Op == "remote error" || op.Op == "local error"):
-		return finding{"tls-handshake", "cannot be reached: no TLS handshake: " + strings.TrimPrefix(op.Err.Error(), "tls: ")} // an alert's fixed text
-	}
-	return finding{}
 }

@@ -4,12 +4,10 @@ import (
 	"cmp"
 	"crypto/tls"
 	"crypto/x509"
-	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"sync"
 	"time"
 
@@ -28,25 +26,15 @@ type transport struct {
 
 	mu      sync.Mutex
 	current *http.Transport // nil before the first request
-	again   time.Time       // when the authorities were read again
+	read    time.Time       // when the authorities were read
 }
 
 // rootsAgain is how far apart failures have the authorities read again.
 const rootsAgain = time.Minute
 
 func newTransport(caFile string, config *http.Transport) (*transport, error) {
-	t := &transport{caFile: caFile, config: config}
-	if caFile == "" {
-		return t, nil
-	}
-	var err error
-	if t.pem, err = token.ReadConfig(caFile); err != nil {
-		return nil, &token.Error{Code: token.ErrInvalid, Field: "ca_file", Message: "ca_file cannot be read: " + token.FileFault(err), Cause: err}
-	}
-	if t.pem = authorities(t.pem); !x509.NewCertPool().AppendCertsFromPEM(t.pem) {
-		return nil, invalid("ca_file", "%s contains no certificate: it is %s", caFile, cmp.Or(input.What(string(t.pem)), "neither PEM nor DER"))
-	}
-	return t, nil
+	pem, err := readAuthorities(caFile)
+	return &transport{caFile: caFile, config: config, pem: pem}, err
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -74,39 +62,36 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 func (t *transport) after(failed *http.Transport) *http.Transport {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	switch {
-	case t.current == nil:
-	case t.current != failed || time.Since(t.again) < rootsAgain:
+	if t.current != failed || time.Since(t.read) < rootsAgain {
 		return t.current
-	default:
-		t.again = time.Now()
 	}
-	next := t.config.Clone()
-	next.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: t.roots()}
-	t.current = next
-	return next
+	if pem, err := readAuthorities(t.caFile); err == nil {
+		t.pem = pem
+	}
+	roots := systemRoots()
+	roots.AppendCertsFromPEM(t.pem)
+	t.current, t.read = t.config.Clone(), time.Now()
+	t.current.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
+	return t.current
 }
 
-// authorities returns the content of a ca_file as PEM.
-func authorities(content []byte) []byte {
+// readAuthorities returns the content of a ca_file, if there is one, as PEM.
+func readAuthorities(file string) ([]byte, error) {
+	if file == "" {
+		return nil, nil
+	}
+	content, err := token.ReadConfig(file)
+	if err != nil {
+		return nil, &token.Error{Code: token.ErrInvalid, Field: "ca_file", Message: "ca_file cannot be read: " + token.FileFault(err), Cause: err}
+	}
 	text := input.Key(string(content))
 	if all, err := x509.ParseCertificates([]byte(text)); err == nil && len(all) > 0 {
 		text = jose.EncodeCertificates(all)
 	}
-	return []byte(text)
-}
-
-// roots reads the authorities. t.mu is held.
-func (t *transport) roots() *x509.CertPool {
-	roots := systemRoots()
-	if t.caFile == "" {
-		return roots
+	if !x509.NewCertPool().AppendCertsFromPEM([]byte(text)) {
+		return nil, invalid("ca_file", "%s contains no certificate: it is %s", file, cmp.Or(input.What(text), "neither PEM nor DER"))
 	}
-	if text, err := token.ReadConfig(t.caFile); err == nil && x509.NewCertPool().AppendCertsFromPEM(authorities(text)) {
-		t.pem = authorities(text)
-	}
-	roots.AppendCertsFromPEM(t.pem)
-	return roots
+	return []byte(text), nil
 }
 
 // The places where crypto/x509 finds the authorities: the first file that is there,
@@ -116,43 +101,36 @@ var (
 		"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem",
 		"/etc/pki/tls/cacert.pem", "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", "/etc/ssl/cert.pem",
 	}
-	rootDirs = []string{"/etc/ssl/certs", "/etc/pki/tls/certs"}
+	rootDirs = "/etc/ssl/certs:/etc/pki/tls/certs"
 )
 
 // systemRoots reads the system's authorities as they are now. A minimal system has
 // none.
 func systemRoots() *x509.CertPool {
+	roots := x509.NewCertPool()
 	if runtime.GOOS != "linux" { // the system verifies, or nothing is known of its places
-		if roots, err := x509.SystemCertPool(); err == nil {
-			return roots
+		if system, err := x509.SystemCertPool(); err == nil {
+			roots = system
 		}
-		return x509.NewCertPool()
+		return roots
 	}
-	roots, files, dirs := x509.NewCertPool(), rootFiles, rootDirs
+	add := func(file string) bool {
+		text, err := os.ReadFile(file)
+		return err == nil && roots.AppendCertsFromPEM(text)
+	}
+	files := rootFiles
 	if file := os.Getenv("SSL_CERT_FILE"); file != "" {
 		files = []string{file}
 	}
-	if list := os.Getenv("SSL_CERT_DIR"); list != "" {
-		dirs = strings.Split(list, ":")
-	}
 	for _, file := range files {
-		if text, err := os.ReadFile(file); err == nil {
-			roots.AppendCertsFromPEM(text)
+		if add(file) {
 			break
 		}
 	}
-	for _, dir := range dirs {
+	for _, dir := range filepath.SplitList(cmp.Or(os.Getenv("SSL_CERT_DIR"), rootDirs)) {
 		entries, _ := os.ReadDir(dir)
 		for _, e := range entries {
-			file := filepath.Join(dir, e.Name())
-			if e.Type()&fs.ModeSymlink != 0 {
-				if to, err := os.Readlink(file); err == nil && !strings.Contains(to, "/") {
-					continue // another name of a file in dir: its hash
-				}
-			}
-			if text, err := os.ReadFile(file); err == nil {
-				roots.AppendCertsFromPEM(text)
-			}
+			add(filepath.Join(dir, e.Name()))
 		}
 	}
 	return roots

@@ -57,11 +57,11 @@ func TestAuthoritiesAreReadAgain(t *testing.T) {
 			write(c.file, authority.CertPEM())
 			wantUnavailable(t, m, unknown) // they were read again a moment ago
 			must[token.Token](t)(openAspose(t, s.URL, must[*http.Client](t)(NewHTTPClient(config))).Mint(t.Context(), token.Target{}))
-			client.Transport.(*transport).again = time.Now().Add(-rootsAgain)
+			client.Transport.(*transport).read = time.Now().Add(-rootsAgain)
 			must[token.Token](t)(m.Mint(t.Context(), token.Target{}))
 			if c.caFile == c.file { // a bad file costs nothing
 				write(c.file, []byte("no certificate"))
-				client.Transport.(*transport).current = nil
+				client.Transport.(*transport).current, client.Transport.(*transport).read = nil, time.Time{}
 				must[token.Token](t)(m.Mint(t.Context(), token.Target{}))
 			}
 		})

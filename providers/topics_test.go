@@ -128,7 +128,7 @@ func TestEveryErrorHasATopicAndEveryTopicAnError(t *testing.T) {
 		"timeout":               context.DeadlineExceeded,
 		"connection-closed":     io.ErrUnexpectedEOF,
 		"inward-address":        &net.OpError{Op: "dial", Err: errInward},
-		"proxy-refused":         &proxyRefusal{407},
+		"proxy-refused":         refusedByProxy(t.Context(), nil, nil, &http.Response{StatusCode: 407}),
 		"proxy-unreachable":     &net.OpError{Op: "proxyconnect", Err: syscall.ECONNREFUSED},
 		"tls-unknown-authority": x509.UnknownAuthorityError{},
 		"tls-wrong-name":        x509.HostnameError{},
@@ -147,7 +147,7 @@ func TestEveryErrorHasATopicAndEveryTopicAnError(t *testing.T) {
 
 	keysFail := func(want string, answer providertest.Fault) {
 		t.Helper()
-		v := openKind(t, "jwt-verify", &http.Client{Transport: inProcess{http.HandlerFunc(answer)}},
+		v := openKind(t, "jwt-verify", inProcess(http.HandlerFunc(answer)),
 			map[string]any{"issuer": "https://issuer.example", "audiences": []string{"a"}})
 		_, err := v.Verify(t.Context(), token.Presented{Token: secret(b64(`{"alg":"RS256","kid":"k"}`) + "." + b64(`{}`) + ".AA")})
 		if errorOf(err).Topic != want {
@@ -165,7 +165,7 @@ func TestEveryErrorHasATopicAndEveryTopicAnError(t *testing.T) {
 	_, err := openIOXIO(t, s, client, nil).Verify(t.Context(), token.Presented{Token: secret(must[string](t)(s.Dataspace().NewToken(testDSI))), Remote: true})
 	reachError(t, reach, err)
 
-	_, err = ExchangeACR(t.Context(), Env{HTTP: &http.Client{Transport: inProcess{http.HandlerFunc(providertest.Status(401, ""))}}}, "https://r.example", "", secret("x"))
+	_, err = ExchangeACR(t.Context(), Env{HTTP: inProcess(http.HandlerFunc(providertest.Status(401, "")))}, "https://r.example", "", secret("x"))
 	reachError(t, reach, err)
 
 	rock, _ := openDatarock(t, nil, nil)

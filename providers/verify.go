@@ -2,10 +2,12 @@ package providers
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"tokend/providers/jose"
@@ -13,12 +15,8 @@ import (
 	"tokend/providers/token"
 )
 
-const (
-	// maxLeeway bounds how far clocks may be apart.
-	maxLeeway = 5 * time.Minute
-	// maxKeySet bounds a key set in bytes: that of 1,000 keys with certificates.
-	maxKeySet = 4 << 20
-)
+// maxLeeway bounds how far clocks may be apart.
+const maxLeeway = 5 * time.Minute
 
 // verifierSettings are those of every kind that verifies tokens.
 type verifierSettings struct {
@@ -39,9 +37,9 @@ func (verifierSettings) prepare(*token.CreateProfile) error { return nil }
 
 // metadata finds an issuer's key set.
 type metadata struct {
-	client    *http.Client
-	userAgent string
-	issuer    string
+	client   *http.Client
+	settings verifierSettings
+	issuer   string
 	// isHere: URLs that the issuer publishes may lead to this machine.
 	isHere bool
 	// urls are asked in turn, until one leads to keys.
@@ -55,7 +53,7 @@ type metadata struct {
 func (s verifierSettings) newMetadata(env Env, issuer string, urls []string) *metadata {
 	u, err := url.Parse(issuer)
 	isHere := s.Loopback || err == nil && token.IsLoopback(u.Hostname())
-	return &metadata{client: issuerClient(env, s.Loopback), userAgent: s.UserAgent, issuer: issuer, isHere: isHere, urls: urls}
+	return &metadata{client: env.HTTP, settings: s, issuer: issuer, isHere: isHere, urls: urls}
 }
 
 // checkPublished checks a URL that the issuer publishes: it must not have tokend
@@ -89,16 +87,12 @@ func (m *metadata) fetch(ctx context.Context) ([]jose.Published, error) {
 // discover returns the first metadata that leads to keys, or else the first.
 func (m *metadata) discover(ctx context.Context) (found strictjson.Object, from string, err error) {
 	for _, address := range m.urls {
-		a, failed := m.get(ctx, address)
-		if failed != nil {
-			return nil, address, failed
+		o, fault := m.object(ctx, address)
+		leads := o.Has(m.keysMember(o))
+		if leads || from == "" {
+			found, from, err = o, address, fault
 		}
-		o, failed := objectIn(a, address, topicMetadata)
-		leads := failed == nil && o.Has(m.keysMember(o))
-		if leads || found == nil && err == nil {
-			found, from, err = o, address, failed
-		}
-		if leads || failed != nil && (a.status/100 != 4 || overloaded(a.status)) {
+		if e, failed := errors.AsType[*token.Error](fault); leads || failed && e.Topic != topicMetadata {
 			break
 		}
 	}
@@ -115,21 +109,11 @@ func (m *metadata) keysMember(found strictjson.Object) string {
 
 // object gets a JSON object.
 func (m *metadata) object(ctx context.Context, address string) (strictjson.Object, error) {
-	a, err := m.get(ctx, address)
+	a, err := outgoing{to: address, userAgent: m.settings.UserAgent, loopback: m.settings.Loopback}.send(ctx, m.client)
 	if err != nil {
 		return nil, err
 	}
 	return objectIn(a, address, topicMetadata)
-}
-
-// get takes JSON of any media type: published files are often served from a
-// storage that knows none.
-func (m *metadata) get(ctx context.Context, address string) (answer, error) {
-	a, err := outgoing{to: address, userAgent: m.userAgent, most: maxKeySet}.send(ctx, m.client)
-	if err == nil && json.Valid(a.body) {
-		a.header.Set("Content-Type", "application/json")
-	}
-	return a, err
 }
 
 // objectIn returns the JSON object in a good answer from address; topic is that of
@@ -147,3 +131,55 @@ func objectIn(a answer, address, topic string) (strictjson.Object, error) {
 
 // topicMetadata is the topic of an issuer's metadata that leads to no keys.
 const topicMetadata = "issuer-metadata"
+
+type jwtVerifySettings struct {
+	Issuer     string   `toml:"issuer" need:"yes" doc:"the issuer's URL, exactly as iss in its tokens has it"`
+	Audiences  []string `toml:"audiences" need:"yes" doc:"aud that tokens must be for: one of these"`
+	Algorithms []string `toml:"algorithms" doc:"signature algorithms to accept; if empty, all that the issuer's keys allow"`
+	Type       string   `toml:"typ" doc:"typ that tokens must have, such as at+jwt (RFC 9068); any if empty"`
+	verifierSettings
+}
+
+func (s *jwtVerifySettings) open(env Env) (any, error) {
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	algorithms := s.Algorithms
+	if len(algorithms) == 0 {
+		algorithms = jose.Algorithms()
+	}
+	m := s.newMetadata(env, s.Issuer, metadataURLs(s.Issuer))
+	m.mustName = true
+	rules := jose.Rules{Issuer: s.Issuer, Audiences: s.Audiences, Algorithms: algorithms, Type: s.Type, Leeway: time.Duration(s.Leeway)}
+	return jose.NewVerifier(rules, m.fetch), nil
+}
+
+func (s *jwtVerifySettings) check() error {
+	if _, err := checkURL("issuer", s.Issuer, "?#"); err != nil {
+		return err
+	}
+	if len(s.Audiences) == 0 || slices.Contains(s.Audiences, "") {
+		return invalid("audiences", "audiences is missing or contains an empty one")
+	}
+	for _, a := range s.Algorithms {
+		if err := jose.CheckAlgorithm(a); err != nil {
+			return invalid("algorithms", "%v", err)
+		}
+	}
+	return s.verifierSettings.check()
+}
+
+// metadataURLs returns where an issuer's metadata may be: OpenID Connect Discovery
+// 1.0 §4 and RFC 8414 §3.1 put the issuer's path in different places.
+func metadataURLs(issuer string) []string {
+	base := strings.TrimSuffix(issuer, "/")
+	u, err := url.Parse(base)
+	if err != nil {
+		return nil // checkURL has parsed it
+	}
+	path := u.EscapedPath()
+	return []string{
+		base + "/.well-known/openid-configuration",
+		strings.TrimSuffix(base, path) + "/.well-known/oauth-authorization-server" + path,
+	}
+}
