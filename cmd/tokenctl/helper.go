@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -116,7 +115,7 @@ func serveHelper(ctx context.Context, e *ui.Env, p helper.Protocol, call helper.
 	e.Profile = call.Profile
 	d.Deadline = time.Now().Add(helperPatience)
 	call.In, call.Out, call.Err = e.In, e.Out.W, e.Err.W
-	call.Env, call.Daemon = os.Getenv, d
+	call.Daemon = d
 	call.Explain = func(err error) string { return explainToTool(e, err) }
 	err = p.Run(ctx, &call)
 	if errors.Is(err, helper.ErrReported) {

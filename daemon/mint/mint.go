@@ -137,7 +137,7 @@ type slot struct {
 	// invalidated is when a caller last had a token dropped.
 	invalidated time.Time
 	// askers are tools that were given tok.
-	askers  []asker
+	askers  map[string]asker
 	history []token.Attempt // the oldest first
 	// next is when to obtain the next token, or to forget the slot. While a renewal
 	// waits at the issuer, renewBy is when it has to start; zero otherwise.

@@ -2,7 +2,6 @@ package mint
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"tokend/providers/token"
@@ -22,85 +21,76 @@ const (
 	maxAskers = 64
 )
 
-// An asker is what is known of a token.Asker that was given the slot's token.
+// An asker is what is known of a token.Asker that has the slot's token.
 type asker struct {
-	key          string
-	issued       time.Time // of that token
-	before, last time.Time // the last two times
+	since time.Time
+	times int // how often since then
 	// refused is when it had the token refused whose predecessor was refused too.
 	refused time.Time
 }
 
-// askerOf returns what is known of key with the token of s, nil if there is
-// nothing.
-func (s *slot) askerOf(key string) *asker {
-	i := slices.IndexFunc(s.askers, func(a asker) bool { return a.key == key && a.issued.Equal(s.tok.Issued) })
-	if i < 0 {
-		return nil
+// know remembers a, and forgets all others if there are too many.
+func (s *slot) know(key string, a asker) {
+	if s.askers == nil || len(s.askers) >= maxAskers {
+		s.askers = map[string]asker{}
 	}
-	return &s.askers[i]
-}
-
-// makeAsker is askerOf, but makes what is missing, in place of the oldest if need be.
-func (s *slot) makeAsker(key string) *asker {
-	if a := s.askerOf(key); a != nil {
-		return a
-	}
-	s.askers = slices.DeleteFunc(s.askers, func(a asker) bool { return !a.issued.Equal(s.tok.Issued) })
-	s.askers = append(s.askers[max(0, len(s.askers)+1-maxAskers):], asker{key: key, issued: s.tok.Issued})
-	return &s.askers[len(s.askers)-1]
+	s.askers[key] = a
 }
 
 // gave remembers that by was given the token of s at now.
 func (s *slot) gave(by token.Asker, now time.Time) {
-	if by.Key != "" {
-		a := s.makeAsker(by.Key)
-		a.before, a.last = a.last, now
+	if by.Key == "" || by.Again < 1 {
+		return
 	}
+	a := s.askers[by.Key]
+	if now.Sub(a.since) > askedAgain {
+		a.since, a.times = now, 0
+	}
+	a.times++
+	s.know(by.Key, a)
 }
 
-// question looks at the question of by before it is answered: it may mean that the
-// token was refused, and the answer may be that there is none. Mint.mu is held.
+// question looks at the question of by before it is answered: there may be no token
+// for a while, or the helper has to find out first why the tool asks again. It does
+// so once in askedAgain: of many that a tool runs at once, the last sees no other.
+// Mint.mu is held.
 func (s *slot) question(by token.Asker, now time.Time) error {
-	a := s.askerOf(by.Key)
-	if a == nil || s.tok.State(now) == token.Expired {
+	a := s.askers[by.Key]
+	if s.tok.State(now) == token.Expired {
 		return nil
 	}
 	if now.Before(a.refused.Add(refusedPause)) {
 		return s.refusedTwice(a)
 	}
-	switch by.Again {
-	case 1, -1:
-	case 2, -2:
-		if now.Sub(a.before) > askedAgain {
-			return nil
-		}
+	switch {
+	case by.Again == 1 && a.times > 0:
+	case by.Again > 1 && a.times == by.Again && now.Sub(a.since) <= askedAgain:
+		a.times++
+		s.know(by.Key, a)
 	default:
 		return nil
 	}
-	if err := s.refuse(by, now); by.Again > 0 {
-		return err
-	}
-	return nil
+	return &token.Error{Code: token.ErrUnavailable, Detail: token.AskedAgain, Message: fmt.Sprintf(
+		"the same tool has the token of profile %q already", s.of.src.Name)}
 }
 
 // refuse drops the token of s, which by had refused, unless its predecessor was
 // refused moments ago. Mint.mu is held.
 func (s *slot) refuse(by token.Asker, now time.Time) error {
-	if now.Before(s.invalidated.Add(refusedPause)) {
-		a := &asker{refused: now}
-		if by.Key != "" && by.Again >= 0 {
-			a = s.makeAsker(by.Key)
-			a.refused = now
-			s.of.mint.Log.Warn("token refused, and so was the one before", s.attrs()...)
-		}
-		return s.refusedTwice(a)
+	if !now.Before(s.invalidated.Add(refusedPause)) {
+		s.invalidate(now)
+		return nil
 	}
-	s.invalidate(now)
-	return nil
+	a := s.askers[by.Key]
+	a.refused = now
+	if by.Key != "" {
+		s.know(by.Key, a)
+		s.of.mint.Log.Warn("token refused, and so was the one before", s.attrs()...)
+	}
+	return s.refusedTwice(a)
 }
 
-func (s *slot) refusedTwice(a *asker) error {
+func (s *slot) refusedTwice(a asker) error {
 	return &token.Error{Code: token.ErrUnavailable, Topic: token.RefusedTwice, RetryAt: a.refused.Add(refusedPause).UTC(), Message: fmt.Sprintf(
 		"the token of profile %q was refused, and so was the one before: the cause lies elsewhere", s.of.src.Name)}
 }
@@ -109,7 +99,12 @@ func (s *slot) refusedTwice(a *asker) error {
 func (t *Tokens) Refused() bool {
 	t.mint.mu.Lock()
 	defer t.mint.mu.Unlock()
-	return slices.ContainsFunc(t.slots, func(s *slot) bool {
-		return slices.ContainsFunc(s.askers, func(a asker) bool { return a.issued.Equal(s.tok.Issued) && !a.refused.IsZero() })
-	})
+	for _, s := range t.slots {
+		for _, a := range s.askers {
+			if !a.refused.IsZero() {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -243,6 +243,7 @@ func (m *Mint) land(f *flight, tok token.Token, err error, took time.Duration) {
 		s.of.issuer.learn(nil, now)
 		tok.RenewAt = renewAt(tok, s.of.issuer.profiles-1, rand.Float64())
 		s.tok, s.err, s.failures, s.nextTry, s.retryAfter, s.alone = tok, nil, 0, time.Time{}, time.Time{}, false
+		s.askers = nil
 		s.of.issuer.answered(m)
 		s.remember(now, took, "")
 		m.clock = clock{tok.Skew, f.src.Issuer, now, m.Steady()}

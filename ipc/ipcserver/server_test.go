@@ -356,7 +356,7 @@ func TestEveryMethodCrossesTheSocket(t *testing.T) {
 		t.Errorf("Invalidate without a name: %v", err)
 	}
 	for by, want := range map[token.Asker]token.Asker{
-		{}: {}, {Key: "4711.12 https://x/%20?y", Again: -2}: {Key: "4711.12 https://x/%20?y", Again: -2}, {Key: "x", Again: 1}: {Key: "x", Again: 1},
+		{}: {}, {Key: "4711.12 https://x/%20?y", Again: 2}: {Key: "4711.12 https://x/%20?y", Again: 2}, {Key: "x", Again: 1}: {Key: "x", Again: 1},
 		{Key: "a\r\nX: y"}: {}, {Key: "ü"}: {}, {Key: strings.Repeat("x", maxAskerKey+1)}: {},
 	} {
 		if err := c.Invalidate(token.WithAsker(ctx, by), "", token.NewSecret("whose")); err != nil || b.asker != want {

@@ -8,10 +8,9 @@ type Asker struct {
 	// Key tells what the tool asks for, and mostly its process, apart from others.
 	Key string
 	// Again is how many times in ten seconds the same token may be the answer before
-	// a further question means that it was refused. With 1 the time makes no
-	// difference: the tool keeps a token for as long as it is good. With 0 the tool
-	// says itself what was refused. It is negative if the tool also asks again for
-	// other reasons, and so gets a token in any case.
+	// a further question means that it was refused, and is answered by an error with
+	// the Detail AskedAgain. With 1 the time makes no difference: the tool keeps a
+	// token for as long as it is good. With 0 the tool says itself what was refused.
 	Again int
 }
 

@@ -65,6 +65,10 @@ const ErrNoCredential Code = "no_credential"
 // another path on its host.
 const AnotherPath = "another_path"
 
+// AskedAgain is the Detail of an ErrUnavailable for an Asker that has the token
+// already: if it was refused, the helper has it dropped and asks again.
+const AskedAgain = "asked_again"
+
 // RateLimited is the Topic of an ErrUnavailable after too many requests to the
 // issuer (HTTP status 429).
 const RateLimited = "rate-limit"
@@ -82,8 +86,8 @@ type Error struct {
 	Message string `json:"message"`
 	// OAuth is the issuer's "error" parameter (RFC 6749 §5.2).
 	OAuth string `json:"oauth_error,omitempty"`
-	// Detail is the issuer's own code, such as AADSTS7000215, or AnotherPath or
-	// OwnPermission.
+	// Detail is the issuer's own code, such as AADSTS7000215, or AnotherPath,
+	// AskedAgain or OwnPermission.
 	Detail string `json:"detail,omitempty"`
 	// Topic names the section of docs/errors.md that explains the error, which
 	// "tokenctl explain" prints.

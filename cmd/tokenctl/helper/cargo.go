@@ -20,24 +20,24 @@ type cargoRequest struct {
 
 // cargo serves cargo's credential-provider. It answers line by line until cargo
 // closes its end; errors are answers, and the exit status is 0.
-func cargo(ctx context.Context, c *Call) error {
+func cargo(ctx context.Context, c *Call) (any, error) {
 	if len(c.Args) != 1 || c.Args[0] != "--cargo-plugin" {
-		return bad("cargo calls this program with --cargo-plugin")
+		return nil, bad("cargo calls this program with --cargo-plugin")
 	}
-	if err := c.writeJSON(map[string][]int{"v": {1}}); err != nil {
-		return err
+	if err := c.write(map[string][]int{"v": {1}}); err != nil {
+		return nil, err
 	}
 	lines := bufio.NewScanner(c.In)
 	lines.Buffer(nil, maxInput)
 	for lines.Scan() {
-		if err := c.writeJSON(cargoAnswer(ctx, c, lines.Bytes())); err != nil {
-			return err
+		if err := c.write(cargoAnswer(ctx, c, lines.Bytes())); err != nil {
+			return nil, err
 		}
 	}
 	if lines.Err() != nil {
-		return bad("cargo's request has more than %d bytes", maxInput)
+		return nil, bad("cargo's request has more than %d bytes", maxInput)
 	}
-	return nil
+	return nil, nil
 }
 
 // errNotGet means that cargo asks for what we do not do, such as a login.
@@ -56,7 +56,7 @@ func cargoAnswer(ctx context.Context, c *Call, line []byte) any {
 	case errors.Is(err, errNotGet):
 		problem["kind"] = "operation-not-supported"
 	default:
-		words := strings.Split(strings.TrimSpace(c.Explain(err)), "\n")
+		words := strings.FieldsFunc(c.Explain(err), func(r rune) bool { return r == '\n' })
 		for i := range words {
 			words[i] = strings.TrimSpace(words[i])
 		}
@@ -66,7 +66,7 @@ func cargoAnswer(ctx context.Context, c *Call, line []byte) any {
 }
 
 // cargoGet answers one request with a token.
-func cargoGet(ctx context.Context, c Call, line []byte) (answer map[string]any, err error) {
+func cargoGet(ctx context.Context, c Call, line []byte) (any, error) {
 	var r cargoRequest
 	if err := unmarshal(line, &r, "cargo's request"); err != nil {
 		return nil, err
@@ -77,22 +77,17 @@ func cargoGet(ctx context.Context, c Call, line []byte) (answer map[string]any, 
 	if r.Kind != "get" {
 		return nil, errNotGet
 	}
-	for args := r.Args; len(args) > 0; args = args[2:] {
-		if len(args) < 2 || args[0] != "--profile" || args[1] == "" {
-			return nil, bad("in cargo's configuration, this provider takes --profile NAME and nothing else")
-		}
-		c.Profile = args[1]
+	if len(r.Args) == 2 && r.Args[0] == "--profile" && r.Args[1] != "" {
+		c.Profile = r.Args[1]
+	} else if len(r.Args) > 0 {
+		return nil, bad("in cargo's configuration, this provider takes --profile NAME and nothing else")
 	}
 	if r.Registry.IndexURL == "" {
 		return nil, bad("cargo's request names no registry")
 	}
-	g, err := c.get(ctx, strings.TrimPrefix(r.Registry.IndexURL, "sparse+"), minLife)
-	if err != nil {
-		return nil, err
-	}
-	value, err := authorization(g)
+	g, value, err := c.getAs(ctx, authorization, strings.TrimPrefix(r.Registry.IndexURL, "sparse+"), minLife)
 	// operation_independent: the token is good for reading and publishing alike.
-	answer = map[string]any{"kind": "get", "token": value, "cache": "never", "operation_independent": true}
+	answer := map[string]any{"kind": "get", "token": value, "cache": "never", "operation_independent": true}
 	if !g.Expiry.IsZero() {
 		answer["cache"], answer["expiration"] = "expires", g.ServeUntil().Unix()
 	}

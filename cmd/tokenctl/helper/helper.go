@@ -10,11 +10,13 @@
 package helper
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,17 +53,19 @@ type Call struct {
 	Args []string
 	// Profile is the only profile to consider, empty for any.
 	Profile string
-	// Hosts are URLs that --host names (goauth).
+	// Hosts are URLs that --host names (goauth, rclone).
 	Hosts []string
 
 	In       io.Reader
 	Out, Err io.Writer
-	Env      func(string) string
-	again    int
 	Daemon   Daemon
 	// Explain words an error for a person, in one or more lines: what is wrong
 	// and what to do.
 	Explain func(error) string
+
+	refusals refusals
+	// about is what the tool asks about, if that is not the URL of the question.
+	about string
 }
 
 // A Protocol is one way in which tools ask.
@@ -73,21 +77,33 @@ type Protocol struct {
 	// Doc says in a few words who asks like this.
 	Doc string
 	// notMine is the answer for what no profile covers.
-	notMine string
+	notMine  string
+	refusals refusals
+	// serve returns the answer: text, or what is written as a line of JSON.
+	serve func(context.Context, *Call) (any, error)
+}
+
+// refusals says how tools of a protocol show that a server refused a token.
+type refusals struct {
 	// again is token.Asker's Again for one process that asks about one URL.
 	again int
-	serve func(context.Context, *Call) error
+	// always: such a tool also asks again for other reasons, and so gets a token in
+	// any case.
+	always bool
 }
 
 // Run serves one call. Its error is for stderr, and ends the program with status
 // 1; ErrReported is not printed.
 func (p Protocol) Run(ctx context.Context, c *Call) error {
-	c.again = p.again
-	err := p.serve(ctx, c)
+	c.refusals = p.refusals
+	answer, err := p.serve(ctx, c)
 	if errors.Is(err, errNotMine) {
-		_, err = io.WriteString(c.Out, p.notMine)
+		answer, err = p.notMine, nil
 	}
-	return err
+	if err != nil && !errors.Is(err, ErrReported) {
+		return err
+	}
+	return cmp.Or(c.write(answer), err)
 }
 
 // ErrReported means that the tool has the error in its own protocol: the program
@@ -96,19 +112,19 @@ var ErrReported = errors.New("reported already")
 
 // Protocols are all protocols.
 var Protocols = []Protocol{
-	{"git", "git-credential-tokend", "git: credential.helper", "", 0, git},
+	{"git", "git-credential-tokend", "git: credential.helper", "", refusals{}, git},
 	// A process that pulls or copies several images asks for each.
-	{"docker", "docker-credential-tokend", "docker, podman, skopeo, crane, helm", "", -2, docker},
-	{"cargo", "cargo-credential-tokend", "cargo: credential-provider", "", 2, cargo},
-	{"goauth", "goauth-credential-tokend", "go: GOAUTH", "", 0, goauth},
-	{"bazel", "bazel-credential-tokend", "bazel: --credential_helper", "{}\n", 2, bazel},
+	{"docker", "docker-credential-tokend", "docker, podman, skopeo, crane, helm", "", refusals{2, true}, docker},
+	{"cargo", "cargo-credential-tokend", "cargo: credential-provider", "", refusals{again: 2}, cargo},
+	{"goauth", "goauth-credential-tokend", "go: GOAUTH", "", refusals{}, goauth},
+	{"bazel", "bazel-credential-tokend", "bazel: --credential_helper", "{}\n", refusals{again: 2}, bazel},
 	// client-go keeps a token until it expires, and asks again after a 401 only.
-	{"kube", "kubectl-credential-tokend", "kubectl, client-go: exec plugins", "", 1, kube},
-	{"terraform", "terraform-credentials-tokend", "terraform, tofu: credentials_helper", "{}\n", 2, terraform},
+	{"kube", "kubectl-credential-tokend", "kubectl, client-go: exec plugins", "", refusals{again: 1}, kube},
+	{"terraform", "terraform-credentials-tokend", "terraform, tofu: credentials_helper", "{}\n", refusals{again: 2}, terraform},
 	// pnpm asks twice for each of its registries, and rclone once for each remote.
-	{"pnpm", "pnpm-credential-tokend", "pnpm: tokenHelper", "", -2, pnpm},
-	{"keyring", "keyring", "pip, uv: keyring provider subprocess", "", 2, keyring},
-	{"rclone", "rclone-credential-tokend", "rclone: bearer_token_command", "", -2, rclone},
+	{"pnpm", "pnpm-credential-tokend", "pnpm: tokenHelper", "", refusals{2, true}, pnpm},
+	{"keyring", "keyring", "pip, uv: keyring provider subprocess", "", refusals{again: 2}, keyring},
+	{"rclone", "rclone-credential-tokend", "rclone: bearer_token_command", "", refusals{2, true}, rclone},
 }
 
 // ByName finds the protocol of `tokenctl helper NAME`.
@@ -147,30 +163,25 @@ func (c *Call) get(ctx context.Context, url string, life time.Duration) (token.G
 		}
 		return token.Grant{}, errNotMine
 	}
-	g, err := c.Daemon.Get(c.asks(ctx, url), c.Profile, token.Query{URL: url, MinTTL: life})
-	if err == nil || url == "" || !errors.Is(err, token.ErrNotFound) {
+	g, err := c.ask(ctx, token.Query{URL: url, MinTTL: life})
+	e, ok := errors.AsType[*token.Error](err)
+	if !ok || e.Code != token.ErrNotFound || url == "" {
 		return g, err
 	}
-	var e *token.Error
-	if errors.As(err, &e) && (e.Detail == token.AnotherPath || c.Profile != "") {
-		c.say("tokend: %s", c.Explain(err))
+	if e.Detail == token.AnotherPath || c.Profile != "" {
+		c.complain(err)
 	}
 	return g, errNotMine
 }
 
-// asks returns ctx with who asks about url, if it has none yet.
-func (c *Call) asks(ctx context.Context, url string) context.Context {
-	if token.AskerOf(ctx).Key != "" {
-		return ctx
+// getAs is get, and returns the token in a form of the tool's too.
+func (c *Call) getAs(ctx context.Context, form func(token.Grant) (string, error), url string, life time.Duration) (token.Grant, string, error) {
+	g, err := c.get(ctx, url, life)
+	if err != nil {
+		return g, "", err
 	}
-	if c.again == 0 { // git's processes come and go
-		return token.WithAsker(ctx, token.Asker{Key: url})
-	}
-	process, busy := toolProcess()
-	if busy {
-		return ctx
-	}
-	return token.WithAsker(ctx, token.Asker{Key: process + " " + url, Again: c.again})
+	text, err := form(g)
+	return g, text, err
 }
 
 // isHostOurs reports whether a profile covers something on the host of a URL for
@@ -178,16 +189,10 @@ func (c *Call) asks(ctx context.Context, url string) context.Context {
 func (c *Call) isHostOurs(ctx context.Context, url string) bool {
 	_, rest, _ := strings.Cut(url, "://")
 	host, _, _ := strings.Cut(rest, "/")
-	whole := "https://" + host + "/"
-	if token.CheckURL(whole) != nil {
-		return false
-	}
-	_, err := c.Daemon.Get(ctx, c.Profile, token.Query{URL: whole, MinTTL: minLife})
-	var e *token.Error
-	if errors.As(err, &e) && errors.Is(e, token.ErrNotFound) {
-		return e.Detail == token.AnotherPath
-	}
-	return !errors.Is(err, token.ErrNoDaemon) && !errors.Is(err, token.ErrDenied)
+	_, err := c.Daemon.Get(ctx, c.Profile, token.Query{URL: "https://" + host + "/", MinTTL: minLife})
+	e, ok := errors.AsType[*token.Error](err)
+	return !ok || e.Detail == token.AnotherPath ||
+		!slices.Contains([]token.Code{token.ErrNotFound, token.ErrInvalid, token.ErrNoDaemon, token.ErrDenied}, e.Code)
 }
 
 // authorization is the value of an Authorization header for g.
@@ -208,22 +213,23 @@ func bearer(g token.Grant) (string, error) {
 	return strings.TrimPrefix(value, "Bearer "), err
 }
 
-// basicUser is the user name for a tool that knows users and passwords.
-// Most services take any where the password is a token.
-func basicUser(g token.Grant) (string, error) {
-	if user, ok := g.Present.User(); ok {
-		return user, nil
+// userPassword is g for a tool that knows users and passwords. Most services take
+// any user where the password is a token.
+func userPassword(g token.Grant) (user, password string, err error) {
+	user = userOf(g)
+	if user == "" && g.Present != "" && g.Present != token.Bearer {
+		return "", "", bad("profile %s has present = %q, and this tool sends a user and a password", g.Profile, string(g.Present))
 	}
-	if g.Present != "" && g.Present != token.Bearer {
-		return "", bad("profile %s has present = %q, and this tool sends a user and a password", g.Profile, string(g.Present))
-	}
-	return "oauth2", nil
+	text, err := format.Token(g, time.Time{})
+	return cmp.Or(user, "oauth2"), strings.TrimSuffix(string(text), "\n"), err
 }
 
-// password is the token of g as one line of text.
-func password(g token.Grant) (string, error) {
-	text, err := format.Token(g, time.Time{})
-	return strings.TrimSuffix(string(text), "\n"), err
+// userOf is the only user name that g is for, "" if any will do.
+func userOf(g token.Grant) string {
+	if user, ok := g.Present.User(); ok {
+		return user
+	}
+	return ""
 }
 
 // withScheme is a URL for what is one, or a host.
@@ -243,17 +249,24 @@ func expires(g token.Grant) string {
 	return g.ServeUntil().UTC().Format(time.RFC3339)
 }
 
-// writeJSON writes one line of JSON, in which < and > stay as they are.
-func (c *Call) writeJSON(v any) error {
+// write writes text, or one line of JSON, in which < and > stay as they are.
+func (c *Call) write(answer any) error {
+	if text, ok := answer.(string); ok || answer == nil {
+		_, err := io.WriteString(c.Out, text)
+		return err
+	}
 	e := json.NewEncoder(c.Out)
 	e.SetEscapeHTML(false)
-	return e.Encode(v)
+	return e.Encode(answer)
 }
 
 // say writes a line or more for people.
 func (c *Call) say(text string, args ...any) {
 	_, _ = fmt.Fprintln(c.Err, strings.TrimSuffix(fmt.Sprintf(text, args...), "\n"))
 }
+
+// complain says what is wrong and what to do.
+func (c *Call) complain(err error) { c.say("tokend: %s", c.Explain(err)) }
 
 // input reads the tool's request, within bounds.
 func (c *Call) input() ([]byte, error) {

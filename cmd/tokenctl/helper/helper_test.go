@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"os/exec"
 	"runtime"
 	"strconv"
 	"strings"
@@ -28,10 +30,16 @@ type fake struct {
 	queries []token.Query
 	askers  []token.Asker
 	dropped []string
+	// askedAgain is the answer to the first question; failDrop is Invalidate's.
+	askedAgain bool
+	failDrop   error
 }
 
 func (f *fake) Get(ctx context.Context, name string, q token.Query) (token.Grant, error) {
 	f.queries, f.askers = append(f.queries, q), append(f.askers, token.AskerOf(ctx))
+	if f.askedAgain && len(f.queries) == 1 {
+		return token.Grant{}, &token.Error{Code: token.ErrUnavailable, Detail: token.AskedAgain}
+	}
 	host := token.MatchHost(f.hosts, q.URL)
 	if name != "" && name != "devops" || q.URL != "" && host == "" {
 		e := &token.Error{Code: token.ErrNotFound, Message: "no profile covers " + q.URL}
@@ -51,7 +59,7 @@ func (f *fake) Get(ctx context.Context, name string, q token.Query) (token.Grant
 
 func (f *fake) Invalidate(ctx context.Context, name string, t token.Secret) error {
 	f.dropped = append(f.dropped, name+" "+t.Reveal()+" "+token.AskerOf(ctx).Key)
-	return nil
+	return f.failDrop
 }
 
 func (f *fake) Exchange(_ context.Context, name, registry string) (token.Secret, error) {
@@ -69,18 +77,16 @@ type result struct {
 
 // call runs a helper as tokenctl does.
 func (f *fake) call(protocol, input string, args ...string) result {
-	return f.as("", nil, nil, protocol, input, args...)
+	return f.as("", nil, protocol, input, args...)
 }
 
-func (f *fake) as(profile string, hosts []string, env map[string]string, protocol, input string, args ...string) result {
-	p, ok := ByName(protocol)
-	if !ok {
-		panic(protocol)
-	}
+// as is call with --profile and --host. kubectl's helper finds its input in the environment.
+func (f *fake) as(profile string, hosts []string, protocol, input string, args ...string) result {
+	p, _ := ByName(protocol)
+	os.Setenv(kubeInfo, input)
 	var out, errs bytes.Buffer
 	c := &Call{
-		Args: args, Profile: profile, Hosts: hosts, In: strings.NewReader(input), Out: &out, Err: &errs,
-		Env: func(name string) string { return env[name] }, Daemon: f,
+		Args: args, Profile: profile, Hosts: hosts, In: strings.NewReader(input), Out: &out, Err: &errs, Daemon: f,
 		Explain: func(err error) string { return err.Error() + "\n  what to do\n" },
 	}
 	err := p.Run(context.Background(), c)
@@ -125,6 +131,7 @@ func TestGit(t *testing.T) {
 		{"bearer", "capability[]=authtype\n" + gitAsks + "\n", token.Bearer, carrier, ""},
 		{"bearer for an old git", gitAsks + "\n", token.Bearer, basic, ""},
 		{"a user of the profile's", gitAsks + "\n", "basic:x-token-auth", strings.Replace(basic, "oauth2", "x-token-auth", 1), ""},
+		{"a user of the URL's, for an old git", gitAsks + "username=me\n\n", token.Bearer, strings.Replace(basic, "oauth2", "me", 1), ""},
 		{"a user of the URL's", gitAsks + "username=me\n\n", "", strings.Replace(basic, "oauth2", "me", 1), ""},
 		{"another user", gitAsks + "username=me\n\n", "basic:you", "", "is for user you, and git asks for me"},
 		{"a header of its own", gitAsks + "\n", "header:X-Key", "quit=1\n", "header:X-Key"},
@@ -265,7 +272,6 @@ func TestGitErasesTheTokenThatItNames(t *testing.T) {
 // A token that cannot stand in a protocol is an error, and no part of it is
 // written anywhere.
 func TestNoHelperWritesAnUnfitToken(t *testing.T) {
-	env := map[string]string{kubeInfo: `{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential"}`}
 	for name, c := range map[string]struct {
 		profile, input string
 		present        token.Presentation
@@ -277,14 +283,14 @@ func TestNoHelperWritesAnUnfitToken(t *testing.T) {
 		"cargo":      {"", cargoAsks("https://reg.example/index/"), "", []string{"--cargo-plugin"}},
 		"goauth":     {"", "HTTP/1.1 401 Unauthorized\n\n", "", []string{"https://reg.example/x"}},
 		"bazel":      {"", `{"uri":"https://reg.example/x"}`, "", []string{"get"}},
-		"kube":       {"devops", "", "", nil},
+		"kube":       {"devops", kubeAsks(""), "", nil},
 		"terraform":  {"", "", "", []string{"get", "reg.example"}},
 		"pnpm":       {"devops", "", "", nil},
 		"keyring":    {"", "", "", []string{"get", "https://reg.example/simple/", "me"}},
 	} {
 		call := func(f *fake) result {
 			f.present = c.present
-			return f.as(c.profile, nil, env, strings.Fields(name)[0], c.input, c.args...)
+			return f.as(c.profile, nil, strings.Fields(name)[0], c.input, c.args...)
 		}
 		if r := call(newFake()); !strings.Contains(r.out, secret) || r.status != 0 {
 			t.Errorf("%s: %+v", name, r)
@@ -388,33 +394,32 @@ func TestBazel(t *testing.T) {
 	}
 }
 
+const kubeV1 = "client.authentication.k8s.io/v1"
+
+// kubeAsks is what client-go says about a cluster, "" if it does not say which.
+func kubeAsks(server string) string {
+	return `{"apiVersion":"` + kubeV1 + `","kind":"ExecCredential","spec":{"cluster":{"server":"` + server + `"}}}`
+}
+
 func TestKube(t *testing.T) {
-	info := func(version, spec string) map[string]string {
-		return map[string]string{kubeInfo: `{"apiVersion":"` + version + `","kind":"ExecCredential","spec":` + spec + `}`}
-	}
-	const v1, beta = "client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"
-	for _, version := range []string{v1, beta} {
-		r := newFake().as("devops", nil, info(version, "{}"), "kube", "")
+	for _, version := range []string{kubeV1, kubeV1 + "beta1"} {
+		r := newFake().as("devops", nil, "kube", strings.Replace(kubeAsks(""), kubeV1, version, 1))
 		want := `{"apiVersion":"` + version + `","kind":"ExecCredential","status":{"expirationTimestamp":"2026-11-24T12:59:50Z","token":"` + secret + `"}}` + "\n"
 		if r.out != want {
 			t.Errorf("%+v, want %s", r, want)
 		}
 	}
-	if r := newFake().as("", nil, info(v1, `{"cluster":{"server":"https://reg.example/k8s"}}`), "kube", ""); !strings.Contains(r.out, secret) {
+	if r := newFake().call("kube", kubeAsks("https://reg.example/k8s")); !strings.Contains(r.out, secret) {
 		t.Errorf("found by the cluster's server: %+v", r)
 	}
-	for name, c := range map[string]struct {
-		profile string
-		env     map[string]string
-		err     string
-	}{
-		"nothing said":      {"", info(v1, "{}"), "provideClusterInfo"},
-		"a server of none":  {"", info(v1, `{"cluster":{"server":"https://other.example"}}`), "no profile covers"},
-		"another version":   {"devops", info("client.authentication.k8s.io/v2", "{}"), "apiVersion"},
-		"called by hand":    {"devops", nil, kubeInfo},
-		"not its own words": {"devops", map[string]string{kubeInfo: "x"}, "JSON"},
+	for name, c := range map[string]struct{ profile, input, err string }{
+		"nothing said":      {"", kubeAsks(""), "provideClusterInfo"},
+		"a server of none":  {"", kubeAsks("https://other.example"), "no profile covers"},
+		"another version":   {"devops", strings.Replace(kubeAsks(""), "v1", "v2", 1), "apiVersion"},
+		"called by hand":    {"devops", "", kubeInfo},
+		"not its own words": {"devops", "x", "JSON"},
 	} {
-		if r := newFake().as(c.profile, nil, c.env, "kube", ""); r.out != "" || r.status != 1 || !strings.Contains(r.err, c.err) {
+		if r := newFake().as(c.profile, nil, "kube", c.input); r.out != "" || r.status != 1 || !strings.Contains(r.err, c.err) {
 			t.Errorf("%s: %+v", name, r)
 		}
 	}
@@ -465,13 +470,13 @@ func TestTerraformPnpmKeyring(t *testing.T) {
 	if r := f.call("keyring", "", "get", "reg.example", "me"); r.out != "" || r.status != 1 {
 		t.Errorf("another user: %+v", r)
 	}
-	if r := newFake().as("", []string{"https://reg.example/dav"}, nil, "rclone", ""); r.out != secret+"\n" {
+	if r := newFake().as("", []string{"https://reg.example/dav"}, "rclone", ""); r.out != secret+"\n" {
 		t.Errorf("rclone: %+v", r)
 	}
-	if r := newFake().as("", []string{"https://other.example"}, nil, "rclone", ""); r.out != "" || r.status != 1 || !strings.Contains(r.err, "no profile covers") {
+	if r := newFake().as("", []string{"https://other.example"}, "rclone", ""); r.out != "" || r.status != 1 || !strings.Contains(r.err, "no profile covers") {
 		t.Errorf("rclone elsewhere: %+v", r)
 	}
-	if r := f.as("devops", nil, nil, "pnpm", ""); !strings.HasPrefix(r.out, "Basic ") {
+	if r := f.as("devops", nil, "pnpm", ""); !strings.HasPrefix(r.out, "Basic ") {
 		t.Errorf("pnpm: %+v", r)
 	}
 }
@@ -479,6 +484,7 @@ func TestTerraformPnpmKeyring(t *testing.T) {
 func TestGoauth(t *testing.T) {
 	set := "https://reg.example\n\nAuthorization: Bearer " + secret + "\n\n"
 	const refused, missing = "HTTP/1.1 401 Unauthorized\nWww-Authenticate: Basic\n\n", "HTTP/1.1 404 Not Found\n\n"
+	reg := []string{"https://reg.example"}
 	for _, c := range []struct {
 		name  string
 		hosts []string
@@ -488,20 +494,20 @@ func TestGoauth(t *testing.T) {
 		again int
 	}{
 		{"the first call", nil, "", nil, "", 0},
-		{"the first call with a host", []string{"https://reg.example"}, "", nil, set, -1},
-		{"the first call with a host that no profile covers", []string{"https://other.example"}, "", nil, "", 0},
+		{"the first call with a host", reg, "", nil, set, 1},
+		{"the first call with a host that no profile covers", []string{"https://other.example"}, "", nil, "", 1},
 		{"go has no token yet", nil, refused, []string{"https://reg.example/m/@v/list"}, set, 0},
-		{"go's token is refused", []string{"https://reg.example"}, refused, []string{"https://reg.example/m/@v/list"}, set, -1},
-		{"a module that is not there", []string{"https://reg.example"}, missing, []string{"https://reg.example/m/@v/list"}, set, 0},
-		{"another host", []string{"https://reg.example"}, refused, []string{"https://other.example/m"}, "", 0},
+		{"go's token is refused", reg, refused, []string{"https://reg.example/m/@v/list"}, set, 1},
+		{"a module that is not there", reg, missing, []string{"https://reg.example/m/@v/list"}, set, 0},
+		{"another host", reg, refused, []string{"https://other.example/m"}, "", 0},
 		{"plain http", nil, refused, []string{"http://127.0.0.1:8080/m"}, "", 0},
 	} {
 		f := newFake()
-		r := f.as("", c.hosts, nil, "goauth", c.input, c.args...)
-		if r.out != c.out || r.status != 0 || len(f.askers) > 0 && c.out != "" && f.askers[0].Again != c.again {
+		r := f.as("", c.hosts, "goauth", c.input, c.args...)
+		if r.out != c.out || r.status != 0 || len(f.askers) > 0 && f.askers[0].Again != c.again {
 			t.Errorf("%s: %+v, asked as %v", c.name, r, f.askers)
 		}
-		if process, _ := toolProcess(); c.again != 0 && f.askers[0].Key != process+" https://reg.example" {
+		if c.again != 0 && f.askers[0].Key != toolProcess()+" "+c.hosts[0] {
 			t.Errorf("%s: asked as %v", c.name, f.askers)
 		}
 	}
@@ -513,38 +519,81 @@ func TestGoauth(t *testing.T) {
 }
 
 // Helpers say who asks: the tool's process and the URL, and what a further question
-// means. git says itself what was refused.
+// means. If that is a refusal, they have the token dropped, and get the next one.
+// git says itself what was refused.
 func TestHelpersSayWhoAsks(t *testing.T) {
-	process, busy := toolProcess()
+	process := toolProcess()
 	if pid, start, _ := strings.Cut(process, "."); pid != strconv.Itoa(os.Getppid()) || runtime.GOOS == "linux" && start == "" {
 		t.Errorf("the process is %q", process)
 	}
-	if busy {
-		t.Fatal("there is no other helper")
-	}
-	info := map[string]string{kubeInfo: `{"apiVersion":"client.authentication.k8s.io/v1","spec":{"cluster":{"server":"https://reg.example/k8s"}}}`}
 	for protocol, c := range map[string]struct {
-		input string
-		args  []string
-		want  token.Asker
+		profile, input string
+		args           []string
+		about          string
+		again          int
+		always         bool
 	}{
-		"git":       {gitAsks + "\n", []string{"get"}, token.Asker{Key: "https://dev.example/org/app.git"}},
-		"docker":    {"reg.example", []string{"get"}, token.Asker{Key: process + " https://reg.example", Again: -2}},
-		"cargo":     {cargoAsks("https://reg.example/i/"), []string{"--cargo-plugin"}, token.Asker{Key: process + " https://reg.example/i/", Again: 2}},
-		"bazel":     {`{"uri":"https://reg.example/x"}`, []string{"get"}, token.Asker{Key: process + " https://reg.example/x", Again: 2}},
-		"kube":      {"", nil, token.Asker{Key: process + " https://reg.example/k8s", Again: 1}},
-		"terraform": {"", []string{"get", "reg.example"}, token.Asker{Key: process + " https://reg.example", Again: 2}},
-		"keyring":   {"", []string{"get", "reg.example", "me"}, token.Asker{Key: process + " https://reg.example", Again: 2}},
-		"pnpm":      {"", nil, token.Asker{Key: process + " ", Again: -2}},
-		"rclone":    {"", nil, token.Asker{Key: process + " ", Again: -2}},
+		"git":       {"", gitAsks + "\n", []string{"get"}, "https://dev.example/org/app.git", 0, false},
+		"docker":    {"", "reg.example", []string{"get"}, "https://reg.example", 2, true},
+		"cargo":     {"", cargoAsks("https://reg.example/i/"), []string{"--cargo-plugin"}, "https://reg.example/i/", 2, false},
+		"bazel":     {"", `{"uri":"https://reg.example/x"}`, []string{"get"}, "https://reg.example/x", 2, false},
+		"kube":      {"devops", kubeAsks("https://reg.example/k8s"), nil, "https://reg.example/k8s", 1, false},
+		"terraform": {"", "", []string{"get", "reg.example"}, "https://reg.example", 2, false},
+		"keyring":   {"", "", []string{"get", "reg.example", "me"}, "https://reg.example", 2, false},
+		"pnpm":      {"devops", "", nil, "", 2, true},
+		"rclone":    {"devops", "", nil, "", 2, true},
 	} {
-		f := newFake()
-		profile := map[string]string{"pnpm": "devops", "rclone": "devops", "kube": "devops"}[protocol]
-		f.as(profile, nil, info, protocol, c.input, c.args...)
-		if len(f.askers) != 1 || f.askers[0] != c.want {
-			t.Errorf("%s: asked as %v, want %v", protocol, f.askers, c.want)
+		want := token.Asker{Key: process + " " + c.about, Again: c.again}
+		if protocol == "git" {
+			want.Key = c.about
+		}
+		for _, refusedTwice := range []bool{false, true} {
+			f := newFake()
+			f.askedAgain = true
+			if refusedTwice {
+				f.failDrop = &token.Error{Code: token.ErrUnavailable, Message: "refused twice"}
+			}
+			r := f.as(c.profile, nil, protocol, c.input, c.args...)
+			if f.askers[0] != want || f.askers[1] != (token.Asker{}) {
+				t.Errorf("%s: asked as %v, want %v", protocol, f.askers, want)
+			}
+			dropped := "devops " + secret + " " + want.Key
+			if c.always {
+				dropped = "devops " + secret + " "
+			}
+			if len(f.dropped) != 1 || f.dropped[0] != dropped {
+				t.Errorf("%s: dropped %q, want %q", protocol, f.dropped, dropped)
+			}
+			if has := strings.Contains(r.out, secret); has != (c.always || !refusedTwice) || has == strings.Contains(r.out+r.err, "refused twice") {
+				t.Errorf("%s, refused twice: %v: %+v", protocol, refusedTwice, r)
+			}
 		}
 	}
+}
+
+// What a tool runs at once is no refusal.
+func TestOtherHelpersOfTheTool(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("needs /proc")
+	}
+	if os.Getenv("TOKEND_TEST_CHILD") != "" {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		return
+	}
+	if runsOthers(os.Getpid()) {
+		t.Error("there is no other helper")
+	}
+	child := exec.Command(os.Args[0], "-test.run=TestOtherHelpersOfTheTool")
+	child.Env = append(os.Environ(), "TOKEND_TEST_CHILD=1")
+	end, err := child.StdinPipe()
+	if err == nil {
+		err = child.Start()
+	}
+	if err != nil || !runsOthers(os.Getpid()) {
+		t.Errorf("the other helper is not seen: %v", err)
+	}
+	_ = end.Close()
+	_ = child.Wait()
 }
 
 func FuzzHelpers(f *testing.F) {
@@ -568,7 +617,7 @@ func FuzzHelpers(f *testing.F) {
 			return
 		}
 		d := newFake()
-		r := d.as("", nil, map[string]string{kubeInfo: input}, protocol, input, a...)
+		r := d.call(protocol, input, a...)
 		// The token goes nowhere unless the daemon said that the URL is claimed.
 		if strings.Contains(r.out, secret) {
 			for _, q := range d.queries {
