@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/godbus/dbus/v5"
 	"github.com/zalando/go-keyring"
+	ss "github.com/zalando/go-keyring/secret_service"
 
 	"tokend/providers/token"
 )
@@ -24,99 +26,100 @@ const itemLimit = 0
 // The Secret Service's names on the session bus.
 const (
 	secretsName     = "org.freedesktop.secrets"
+	secretInterface = "org.freedesktop.Secret." // and then its kind
 	secretsPath     = dbus.ObjectPath("/org/freedesktop/secrets")
 	loginCollection = secretsPath + "/collection/login"
 	noObject        = dbus.ObjectPath("/")
 )
 
 // A systemRing is the Secret Service on the session bus: GNOME Keyring, KWallet or
-// KeePassXC. It keeps items as go-keyring does, which cannot be used here: it
-// waits for a prompt for ever, and leaves a channel behind each time that every
-// later signal costs another goroutine.
+// KeePassXC. go-keyring reads and writes there as long as nothing prompts: it waits
+// for a prompt for ever, and leaves a channel behind that costs a goroutine with each
+// later signal. So every call looks first. What go-keyring cannot do is done here:
+// items of a database that is not in front, changes that KeePassXC makes by way of a
+// prompt, and unlocking.
 type systemRing struct{ service string }
 
-func (r systemRing) get(ctx context.Context, account string) (string, error) {
-	var secret dbusSecret
-	err := r.with(ctx, func(b bus) error {
-		item, err := b.find(r.service, account)
-		if err != nil {
-			return err
+func (r systemRing) get(ctx context.Context, account string) (text string, err error) {
+	b, item, err := r.find(ctx, account)
+	if err != nil {
+		return "", err
+	}
+	if dir(item) == b.collection {
+		return keyring.Get(r.service, account)
+	}
+	err = inSession(func(service *ss.SecretService, session dbus.ObjectPath) error {
+		secret, err := service.GetSecret(item, session)
+		if err == nil {
+			text = string(secret.Value)
 		}
-		return b.inSession(func(session dbus.ObjectPath) error {
-			return b.call(item, "Item.GetSecret", session).Store(&secret)
-		})
+		return err
 	})
-	return string(secret.Value), err
+	return text, err
 }
 
 func (r systemRing) set(ctx context.Context, account, text string) error {
-	return r.with(ctx, func(b bus) error {
-		item, err := b.find(r.service, account)
-		if err != nil && !errors.Is(err, keyring.ErrNotFound) {
-			return err
+	b, item, err := r.find(ctx, account)
+	isNew := errors.Is(err, keyring.ErrNotFound)
+	switch {
+	case err != nil && !isNew:
+		return err
+	case b.changesWithoutPrompt(item):
+		return keyring.Set(r.service, account, text)
+	}
+	return inSession(func(_ *ss.SecretService, session dbus.ObjectPath) error {
+		secret := ss.NewSecret(session, text)
+		if !isNew {
+			return b.call(item, "Item.SetSecret", secret).Err
 		}
-		return b.inSession(func(session dbus.ObjectPath) error {
-			secret := dbusSecret{session, []byte{}, []byte(text), "text/plain; charset=utf8"}
-			if err == nil { // it may be in another collection than a new one
-				return b.call(item, "Item.SetSecret", secret).Err
-			}
-			properties := map[string]dbus.Variant{
-				"org.freedesktop.Secret.Item.Label":      dbus.MakeVariant(fmt.Sprintf("Password for '%s' on '%s'", account, r.service)),
-				"org.freedesktop.Secret.Item.Attributes": dbus.MakeVariant(attributes(r.service, account)),
-			}
-			var item, prompt dbus.ObjectPath
-			if err := b.call(b.collection, "Collection.CreateItem", properties, secret, true).Store(&item, &prompt); err != nil {
-				return err
-			}
-			return b.answer(ctx, prompt)
-		})
+		return b.ask(b.collection, "Collection.CreateItem", map[string]any{
+			"org.freedesktop.Secret.Item.Label":      fmt.Sprintf("Password for '%s' on '%s'", account, r.service),
+			"org.freedesktop.Secret.Item.Attributes": map[string]string{"service": r.service, "username": account},
+		}, secret, true)
 	})
 }
 
-// remove waits for an answer to its prompt even if its caller no longer does, so
-// that there is one prompt at a time.
+// remove goes on when its caller no longer waits, so that there is one prompt at a
+// time.
 func (r systemRing) remove(ctx context.Context, account string) error {
-	return r.with(ctx, func(b bus) error {
-		item, err := b.find(r.service, account)
-		if err != nil {
-			return err
-		}
-		var prompt dbus.ObjectPath
-		if err := b.call(item, "Item.Delete").Store(&prompt); err != nil {
-			return err
-		}
-		return b.answer(context.WithoutCancel(ctx), prompt)
-	})
+	b, item, err := r.find(context.WithoutCancel(ctx), account)
+	switch {
+	case err != nil:
+		return err
+	case b.changesWithoutPrompt(item):
+		return keyring.Delete(r.service, account)
+	}
+	return b.ask(item, "Item.Delete")
 }
 
 // look checks that the collection is unlocked, and that tokend may read its items
 // in it: KeePassXC asks about each program that comes to the bus.
 func (r systemRing) look(ctx context.Context) error {
-	return r.with(ctx, func(b bus) error {
-		locked, err := b.lockedItems(r.service)
-		if len(locked) > 0 {
-			return errConfirm
-		}
-		return err
-	})
-}
-
-// unlock waits for the answers to its prompts as remove does.
-func (r systemRing) unlock(ctx context.Context) error {
 	b, err := openBus(ctx)
 	if err != nil {
 		return err
 	}
-	locked, err := b.isLocked(b.collection)
-	if err == nil && locked {
-		err = b.unlock(b.collection)
+	locked, err := b.lockedItems(r.service)
+	if len(locked) > 0 {
+		return errConfirm
+	}
+	return err
+}
+
+// unlock goes on as remove does.
+func (r systemRing) unlock(ctx context.Context) error {
+	b, err := openBus(context.WithoutCancel(ctx))
+	if errors.Is(err, errLocked) {
+		err = b.ask(secretsPath, "Service.Unlock", []dbus.ObjectPath{b.collection})
 	}
 	if err != nil {
 		return err
 	}
-	if items, err := b.lockedItems(r.service); err != nil || len(items) == 0 {
-		return err
-	} else if err := b.unlock(items...); err != nil {
+	items, err := b.lockedItems(r.service)
+	if err == nil {
+		err = b.ask(secretsPath, "Service.Unlock", items)
+	}
+	if err != nil {
 		return err
 	}
 	return r.look(ctx)
@@ -134,44 +137,35 @@ func (r systemRing) asks(ctx context.Context) bool {
 	return len(locked) > 0
 }
 
-// with runs op if the collection is unlocked.
-func (r systemRing) with(ctx context.Context, op func(bus) error) error {
-	b, err := openBus(ctx)
+// find returns the item of an account that can be read now.
+func (r systemRing) find(ctx context.Context, account string) (b bus, item dbus.ObjectPath, err error) {
+	b, err = openBus(ctx)
 	if err != nil {
-		return err
+		return b, "", err
 	}
-	locked, err := b.isLocked(b.collection)
-	if err == nil && locked {
-		err = errLocked
+	unlocked, locked, err := b.search(map[string]string{"service": r.service, "username": account})
+	switch {
+	case err != nil:
+		return b, "", err
+	case len(unlocked) > 0:
+		return b, unlocked[0], nil
+	case len(locked) > 0:
+		return b, "", errConfirm
 	}
-	if err != nil {
-		return err
-	}
-	return op(b)
-}
-
-var errLocked = fail(token.ErrLocked, "keyring-locked", nil, "the OS keyring is locked")
-
-// A dbusSecret is a secret as it crosses the bus.
-type dbusSecret struct {
-	Session     dbus.ObjectPath
-	Parameters  []byte
-	Value       []byte
-	ContentType string
-}
-
-func attributes(service, account string) map[string]string {
-	return map[string]string{"service": service, "username": account}
+	return b, "", keyring.ErrNotFound
 }
 
 // A bus is the session bus during one call.
 type bus struct {
 	ctx  context.Context
-	conn *dbus.Conn
-	// collection is where new items go: "login" if it exists, else the default one.
+	conn *dbus.Conn // the one that go-keyring uses
+	// collection is where go-keyring looks: "login" if it exists, else the default one.
 	collection dbus.ObjectPath
 }
 
+var errLocked = fail(token.ErrLocked, "keyring-locked", nil, "the OS keyring is locked")
+
+// openBus returns errLocked, and the bus, if the collection is locked.
 func openBus(ctx context.Context) (bus, error) {
 	if err := findBus(); err != nil {
 		return bus{}, err
@@ -183,85 +177,86 @@ func openBus(ctx context.Context) (bus, error) {
 	}
 	b := bus{ctx, conn, loginCollection}
 	var collections []dbus.ObjectPath
-	if err := b.property(secretsPath, "Service", "Collections").Store(&collections); err != nil || slices.Contains(collections, loginCollection) {
-		return b, err
+	err = b.property(secretsPath, "Service.Collections").Store(&collections)
+	if err == nil && !slices.Contains(collections, loginCollection) {
+		err = b.call(secretsPath, "Service.ReadAlias", "default").Store(&b.collection)
 	}
-	err = b.call(secretsPath, "Service.ReadAlias", "default").Store(&b.collection)
-	if err == nil && b.collection == noObject {
+	var locked bool
+	switch {
+	case err != nil:
+	case b.collection == noObject:
 		err = fail(token.ErrLocked, "keyring-new", nil, "the OS keyring has no keyring yet, or no database that is open and shared with other programs")
+	default:
+		locked, err = b.isLocked(b.collection)
+	}
+	if locked {
+		err = errLocked
 	}
 	return b, err
 }
 
 func (b bus) call(path dbus.ObjectPath, method string, args ...any) *dbus.Call {
-	return b.conn.Object(secretsName, path).CallWithContext(b.ctx, "org.freedesktop.Secret."+method, 0, args...)
+	return b.conn.Object(secretsName, path).CallWithContext(b.ctx, secretInterface+method, 0, args...)
 }
 
-func (b bus) property(path dbus.ObjectPath, kind, name string) *dbus.Call {
-	return b.conn.Object(secretsName, path).
-		CallWithContext(b.ctx, "org.freedesktop.DBus.Properties.Get", 0, "org.freedesktop.Secret."+kind, name)
+func (b bus) property(path dbus.ObjectPath, name string) *dbus.Call {
+	kind, name, _ := strings.Cut(name, ".")
+	return b.conn.Object(secretsName, path).CallWithContext(b.ctx, "org.freedesktop.DBus.Properties.Get", 0, secretInterface+kind, name)
 }
 
 func (b bus) isLocked(collection dbus.ObjectPath) (locked bool, err error) {
-	err = b.property(collection, "Collection", "Locked").Store(&locked)
+	err = b.property(collection, "Collection.Locked").Store(&locked)
 	return locked, err
 }
 
-// search finds items. The collection must be unlocked: for one that is locked
+// changesWithoutPrompt reports whether go-keyring can make an item (""), replace or
+// delete it, without a prompt. KeePassXC, which prompts, has no collection "login".
+func (b bus) changesWithoutPrompt(item dbus.ObjectPath) bool {
+	return b.collection == loginCollection && (item == "" || dir(item) == loginCollection)
+}
+
+// dir returns the collection of an item.
+func dir(item dbus.ObjectPath) dbus.ObjectPath { return dbus.ObjectPath(path.Dir(string(item))) }
+
+// search finds items in all collections. b's must be unlocked: for one that is locked
 // KeePassXC shows a prompt.
 func (b bus) search(attributes map[string]string) (unlocked, locked []dbus.ObjectPath, err error) {
 	err = b.call(secretsPath, "Service.SearchItems", attributes).Store(&unlocked, &locked)
 	return unlocked, locked, err
 }
 
-// find returns the item of an account that can be read now.
-func (b bus) find(service, account string) (dbus.ObjectPath, error) {
-	unlocked, locked, err := b.search(attributes(service, account))
-	switch {
-	case err != nil:
-		return "", err
-	case len(unlocked) > 0:
-		return unlocked[0], nil
-	case len(locked) > 0:
-		return "", errConfirm
-	}
-	return "", keyring.ErrNotFound
-}
-
 // lockedItems returns the items of a service in unlocked collections that need a
 // person's consent.
-func (b bus) lockedItems(service string) (items []dbus.ObjectPath, err error) {
+func (b bus) lockedItems(service string) ([]dbus.ObjectPath, error) {
 	_, locked, err := b.search(map[string]string{"service": service})
-	for _, item := range locked {
-		if shut, err := b.isLocked(dbus.ObjectPath(filepath.Dir(string(item)))); err == nil && !shut {
-			items = append(items, item)
-		}
-	}
-	return items, err
+	return slices.DeleteFunc(locked, func(item dbus.ObjectPath) bool {
+		isLocked, err := b.isLocked(dir(item))
+		return err != nil || isLocked
+	}), err
 }
 
-func (b bus) unlock(objects ...dbus.ObjectPath) error {
-	var unlocked []dbus.ObjectPath
-	var prompt dbus.ObjectPath
-	if err := b.call(secretsPath, "Service.Unlock", objects).Store(&unlocked, &prompt); err != nil {
+// inSession runs op in a session for the exchange of secrets.
+func inSession(op func(service *ss.SecretService, session dbus.ObjectPath) error) error {
+	service, err := ss.NewSecretService()
+	if err != nil {
 		return err
 	}
-	return b.answer(context.WithoutCancel(b.ctx), prompt)
-}
-
-func (b bus) inSession(op func(session dbus.ObjectPath) error) error {
-	var output dbus.Variant
-	var session dbus.ObjectPath
-	if err := b.call(secretsPath, "Service.OpenSession", "plain", dbus.MakeVariant("")).Store(&output, &session); err != nil {
+	session, err := service.OpenSession()
+	if err != nil {
 		return err
 	}
-	defer b.call(session, "Session.Close")
-	return op(session)
+	defer service.Close(session)
+	return op(service, session.Path())
 }
 
-// answer shows a prompt, if there is one, and waits for its end, or for that of wait
-// or of the keyring's service.
-func (b bus) answer(wait context.Context, prompt dbus.ObjectPath) error {
+// ask calls a method whose last result is a prompt. If there is one, ask shows it, and
+// waits for its end, or for that of b's context or of the keyring's service.
+func (b bus) ask(path dbus.ObjectPath, method string, args ...any) error {
+	call := b.call(path, method, args...)
+	if call.Err != nil {
+		return call.Err
+	}
+	prompt := call.Body[len(call.Body)-1].(dbus.ObjectPath)
 	if prompt == noObject {
 		return nil
 	}
@@ -282,24 +277,22 @@ func (b bus) answer(wait context.Context, prompt dbus.ObjectPath) error {
 	}
 	for {
 		select {
-		case <-wait.Done():
-			return context.Cause(wait)
+		case <-b.ctx.Done():
+			return context.Cause(b.ctx)
 		case signal, open := <-signals:
-			if !open {
-				return dbus.ErrClosed
-			}
-			dismissed := true
 			switch {
-			case strings.HasSuffix(signal.Name, ".NameOwnerChanged") && slices.Contains(signal.Body, any(secretsName)):
-				return fail(token.ErrKeystore, "keyring-ended", nil, "the keyring service ended before it answered")
-			case signal.Path != prompt:
-				continue
-			case len(signal.Body) == 0 || dbus.Store(signal.Body[:1], &dismissed) != nil:
-				return errors.New("a prompt that ended in nonsense")
-			case dismissed:
-				return errRefused
+			case !open:
+				return dbus.ErrClosed
+			case signal.Path == prompt:
+				var dismissed bool
+				err := dbus.Store(signal.Body, &dismissed, new(dbus.Variant))
+				if dismissed {
+					err = errRefused
+				}
+				return err
+			case slices.Contains(signal.Body, any(secretsName)):
+				return errEnded
 			}
-			return nil
 		}
 	}
 }
@@ -321,6 +314,8 @@ func findBus() error {
 	return fail(token.ErrKeystore, "no-session-bus", nil, "no D-Bus session bus, so no OS keyring: DBUS_SESSION_BUS_ADDRESS is not set and $XDG_RUNTIME_DIR/bus does not exist")
 }
 
+var errEnded = fail(token.ErrKeystore, "keyring-ended", nil, "the keyring service ended before it answered")
+
 // explainSystem explains the errors of D-Bus and of the Secret Service.
 func explainSystem(err error) error {
 	var reply dbus.Error
@@ -332,7 +327,7 @@ func explainSystem(err error) error {
 	case name == "DBus.Error.ServiceUnknown", name == "DBus.Error.NameHasNoOwner", strings.HasPrefix(name, "DBus.Error.Spawn."):
 		return fail(token.ErrKeystore, "no-keyring-service", err, "no keyring service (%s) on the D-Bus session bus", secretsName)
 	case name == "DBus.Error.NoReply", name == "DBus.Error.Disconnected":
-		return fail(token.ErrKeystore, "keyring-ended", err, "the keyring service ended before it answered")
+		return errEnded
 	case reply.Name != "":
 		return fail(token.ErrKeystore, "keyring-error", err, "the keyring service says %s: %v", reply.Name, err)
 	case errors.As(err, &dial), errors.Is(err, dbus.ErrClosed), errors.Is(err, io.EOF):

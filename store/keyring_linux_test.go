@@ -157,10 +157,17 @@ func impatientKeyring() *Keyring {
 	return k
 }
 
-// Case 4 of the threat model. While a prompt is open, what needs no person goes on.
+// Case 4 of the threat model. While a prompt is open, one that go-keyring met too, what
+// needs no person goes on.
 func TestKeyringPromptThatNeverEndsCostsOneGoroutine(t *testing.T) {
+	for _, fake := range []*keyringtest.Fake{{Prompts: true}, {Prompts: true, KeePassXC: true}} {
+		t.Run(fmt.Sprint("KeePassXC ", fake.KeePassXC), func(t *testing.T) { promptNeverEnds(t, fake) })
+	}
+}
+
+func promptNeverEnds(t *testing.T, fake *keyringtest.Fake) {
 	keyringtest.StartBus(t)
-	fake := (&keyringtest.Fake{Prompts: true}).Start(t)
+	fake.Start(t)
 	k := impatientKeyring()
 
 	began := time.Now()
@@ -190,7 +197,7 @@ func TestKeyringPromptThatNeverEndsCostsOneGoroutine(t *testing.T) {
 // KeePassXC makes each item by way of a prompt, which may end without a person.
 func TestKeyringPromptsLeaveNothingBehind(t *testing.T) {
 	keyringtest.StartBus(t)
-	(&keyringtest.Fake{Items: []string{}}).Start(t)
+	(&keyringtest.Fake{KeePassXC: true, Items: []string{}}).Start(t)
 	k := NewKeyring("tokend")
 	must(t, k.Set(t.Context(), "a", token.NewSecret("x")))
 	baseline := runtime.NumGoroutine()
@@ -202,9 +209,21 @@ func TestKeyringPromptsLeaveNothingBehind(t *testing.T) {
 	}
 }
 
+// KeePassXC's default collection is the database in front, whichever holds our items.
+func TestKeyringItemsOfAnotherDatabase(t *testing.T) {
+	keyringtest.StartBus(t)
+	(&keyringtest.Fake{KeePassXC: true, Elsewhere: true}).Start(t)
+	k := NewKeyring("tokend")
+	wantSecret(t, k, "a", "a secret")
+	must(t, k.Set(t.Context(), "a", token.NewSecret("new")))
+	wantSecret(t, k, "a", "new")
+	must(t, k.Delete(t.Context(), "a"))
+	wantCode(t, errOf(k.Get(t.Context(), "a")), token.ErrNotFound)
+}
+
 func TestKeyringWhosePersonSaysNo(t *testing.T) {
 	keyringtest.StartBus(t)
-	(&keyringtest.Fake{Refuses: true}).Start(t)
+	(&keyringtest.Fake{KeePassXC: true, Refuses: true}).Start(t)
 	err := NewKeyring("tokend").Delete(t.Context(), "a")
 	if wantCode(t, err, token.ErrLocked); topicOf(err) != "keyring-refused" {
 		t.Errorf("topic %q", topicOf(err))
@@ -214,7 +233,7 @@ func TestKeyringWhosePersonSaysNo(t *testing.T) {
 // The keyring's service ends under an open prompt: the next call finds the next one.
 func TestKeyringPromptEndsWithItsService(t *testing.T) {
 	keyringtest.StartBus(t)
-	fake := (&keyringtest.Fake{Prompts: true}).Start(t)
+	fake := (&keyringtest.Fake{KeePassXC: true, Prompts: true}).Start(t)
 	k := impatientKeyring()
 	wantCode(t, k.Delete(t.Context(), "a"), token.ErrLocked)
 	fake.Stop()
@@ -250,7 +269,7 @@ func TestKeyringSurvivesNonsense(t *testing.T) {
 	}{
 		{"an error", &keyringtest.Fake{Fails: true}, token.ErrKeystore},
 		{"a wrong type", &keyringtest.Fake{WrongType: true}, token.ErrKeystore},
-		{"a prompt that ends in nonsense", &keyringtest.Fake{Nonsense: true}, token.ErrKeystore},
+		{"a prompt that ends in nonsense", &keyringtest.Fake{KeePassXC: true, Nonsense: true}, token.ErrKeystore},
 		{"no items", &keyringtest.Fake{Items: []string{}}, token.ErrNotFound},
 		{"two items", &keyringtest.Fake{Items: []string{"first", "second"}}, ""},
 		{"10 MiB", &keyringtest.Fake{Items: []string{strings.Repeat("x", 10<<20)}}, token.ErrKeystore},

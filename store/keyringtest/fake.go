@@ -12,8 +12,10 @@ import (
 
 // A Fake is a Secret Service that does what no real one should.
 type Fake struct {
-	Locked    bool     // the collection is
-	Prompts   bool     // a prompt is never answered; Unlock shows one
+	KeePassXC bool     // each change goes by way of a prompt, in no collection "login"
+	Elsewhere bool     // the items are in another open collection
+	Locked    bool     // the collection is, and Unlock shows a prompt
+	Prompts   bool     // each change shows a prompt; no prompt is ever answered
 	Refuses   bool     // a prompt is answered with no
 	Nonsense  bool     // the prompt ends at once, in nonsense
 	Fails     bool     // everything is an error
@@ -28,7 +30,6 @@ const (
 	fakePrompt = dbus.ObjectPath("/org/freedesktop/secrets/prompt/p1")
 	completed  = "org.freedesktop.Secret.Prompt.Completed"
 	noObject   = dbus.ObjectPath("/")
-	fakeItem   = "/org/freedesktop/secrets/collection/login/"
 )
 
 // Start puts f on the session bus.
@@ -43,11 +44,14 @@ func (f *Fake) Start(t *testing.T) *Fake {
 	if f.Items == nil {
 		f.Items = []string{"a secret"}
 	}
-	for _, iface := range []string{
-		"org.freedesktop.Secret.Service", "org.freedesktop.Secret.Collection", "org.freedesktop.Secret.Item",
-		"org.freedesktop.Secret.Session", "org.freedesktop.Secret.Prompt", "org.freedesktop.DBus.Properties",
-	} {
-		if err := conn.ExportSubtree(f, "/org/freedesktop/secrets", iface); err != nil {
+	for _, iface := range []string{"Service", "Item", "Session", "Prompt"} {
+		if err := conn.ExportSubtree(f, "/org/freedesktop/secrets", "org.freedesktop.Secret."+iface); err != nil {
+			t.Fatal(err)
+		}
+	}
+	collection := map[string]any{"SearchItems": f.searchCollection, "CreateItem": f.createItem}
+	for iface, methods := range map[string]map[string]any{"Secret.Collection": collection, "DBus.Properties": {"Get": f.property}} {
+		if err := conn.ExportSubtreeMethodTable(methods, "/org/freedesktop/secrets", "org.freedesktop."+iface); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -67,23 +71,30 @@ func (f *Fake) err() *dbus.Error {
 	return dbus.NewError("org.freedesktop.Secret.Error.Whatever", []any{"no"})
 }
 
-func (f *Fake) Get(_, property string) (dbus.Variant, *dbus.Error) {
+func (f *Fake) collection() dbus.ObjectPath {
+	if f.KeePassXC {
+		return "/org/freedesktop/secrets/collection/passwords"
+	}
+	return login
+}
+
+func (f *Fake) property(_, name string) (dbus.Variant, *dbus.Error) {
 	switch {
 	case f.WrongType:
 		return dbus.MakeVariant(int64(7)), nil
-	case property == "Collections":
-		return dbus.MakeVariant([]dbus.ObjectPath{login}), f.err()
+	case name == "Collections":
+		return dbus.MakeVariant([]dbus.ObjectPath{f.collection()}), f.err()
 	}
 	return dbus.MakeVariant(f.Locked), f.err()
 }
 
+func (f *Fake) ReadAlias(string) (dbus.ObjectPath, *dbus.Error) { return f.collection(), f.err() }
+
 func (f *Fake) Unlock(objects []dbus.ObjectPath) ([]dbus.ObjectPath, dbus.ObjectPath, *dbus.Error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.Prompts {
+	if f.Locked {
 		return []dbus.ObjectPath{}, fakePrompt, nil
 	}
-	return objects, "/", f.err()
+	return objects, noObject, f.err()
 }
 
 func (f *Fake) Prompt(string) *dbus.Error {
@@ -115,15 +126,27 @@ func (f *Fake) Close() *dbus.Error { return nil }
 func (f *Fake) SearchItems(map[string]string) (unlocked, locked []dbus.ObjectPath, err *dbus.Error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	in := f.collection()
+	if f.Elsewhere {
+		in += "2"
+	}
 	for i := range f.Items {
-		unlocked = append(unlocked, dbus.ObjectPath(fakeItem+string(rune('a'+i))))
+		unlocked = append(unlocked, in+dbus.ObjectPath("/"+string(rune('a'+i))))
 	}
 	return unlocked, nil, f.err()
 }
 
-// CreateItem and Delete show a prompt, as KeePassXC does.
-func (f *Fake) CreateItem(map[string]dbus.Variant, fakeSecret, bool) (item, prompt dbus.ObjectPath, err *dbus.Error) {
-	return noObject, fakePrompt, f.err()
+func (f *Fake) searchCollection(map[string]string) (items []dbus.ObjectPath, err *dbus.Error) {
+	if !f.Elsewhere {
+		items, _, err = f.SearchItems(nil)
+	}
+	return items, err
+}
+
+func (f *Fake) createItem(map[string]dbus.Variant, fakeSecret, bool) (item, prompt dbus.ObjectPath, err *dbus.Error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return noObject, f.change(), f.err()
 }
 
 func (f *Fake) Delete() (prompt dbus.ObjectPath, err *dbus.Error) {
@@ -132,7 +155,15 @@ func (f *Fake) Delete() (prompt dbus.ObjectPath, err *dbus.Error) {
 	if !f.Prompts {
 		f.Items = nil
 	}
-	return fakePrompt, f.err()
+	return f.change(), f.err()
+}
+
+// change returns the prompt of a change.
+func (f *Fake) change() dbus.ObjectPath {
+	if f.KeePassXC || f.Prompts {
+		return fakePrompt
+	}
+	return noObject
 }
 
 type fakeSecret struct {
@@ -140,6 +171,11 @@ type fakeSecret struct {
 	Parameters  []byte
 	Value       []byte
 	ContentType string
+}
+
+func (f *Fake) SetSecret(secret fakeSecret) *dbus.Error {
+	f.Items[0] = string(secret.Value)
+	return f.err()
 }
 
 // GetSecret finds out by the message which item was asked.
