@@ -322,7 +322,7 @@ func TestNoAnswerEndsTheQuestions(t *testing.T) {
 		keys string
 		args []string
 	}{
-		"come from:":    {"\x04", []string{"add"}},
+		"paste a key: ": {"\x04", []string{"add"}},
 		"Which one":     {"\x04", []string{"rotate", "azure"}},
 		"[y/N] ":        {"\x04", []string{"remove", "clms"}},
 		"(not shown)":   {"\n", []string{"rotate", "azure", "--client-secret-file", "-"}},

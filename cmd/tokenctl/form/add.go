@@ -73,7 +73,7 @@ func Add(ctx context.Context, e *ui.Env, r AddRequest) error {
 	if err != nil {
 		return err
 	}
-	p, err := r.choose(e, providers, find.Name)
+	p, err := r.choose(providers)
 	if err != nil {
 		return err
 	}
@@ -90,7 +90,6 @@ func Add(ctx context.Context, e *ui.Env, r AddRequest) error {
 	if err := s.complete(); err != nil {
 		return err
 	}
-	e.Profile = r.name
 	return s.submit(ctx)
 }
 
@@ -179,6 +178,10 @@ func (r *AddRequest) askIssuer(e *ui.Env, in Input, file, guess string) (string,
 
 // takeFind adds what a file says to what the user said, which counts more.
 func (s *submission) takeFind(f discover.Find) {
+	s.proposed = f.Name
+	if _, ok := s.Terminal(); !ok {
+		s.request.Name = cmp.Or(s.request.Name, f.Name)
+	}
 	for name, value := range f.Settings {
 		if _, given := s.request.Settings[name]; !given {
 			s.request.Settings[name] = value
@@ -192,47 +195,19 @@ func (s *submission) takeFind(f discover.Find) {
 	}
 }
 
-// choose returns the provider, and asks for the profile's name if it can.
-func (r *AddRequest) choose(e *ui.Env, providers []token.Provider, proposed string) (p token.Provider, err error) {
+// choose returns the provider.
+func (r *AddRequest) choose(providers []token.Provider) (token.Provider, error) {
 	names, _ := namesOf(providers)
-	i := slices.Index(names, r.provider)
-	switch t, ok := e.Terminal(); {
-	case r.name != "":
-	case ok && i >= 0:
-		r.name, err = t.Ask(nameQuestion, cmp.Or(proposed, r.provider))
-		e.Answered = append(e.Answered, nameField)
-	default:
-		r.name = proposed
-	}
-	switch {
+	list := strings.Join(names, ", ")
+	switch i := slices.Index(names, r.provider); {
 	case i >= 0:
-		return providers[i], err
+		return providers[i], nil
 	case r.provider != "":
-		return p, cli.Usage("there is no provider %q%s; there are %s", r.provider, cli.DidYouMean(r.provider, names), strings.Join(names, ", "))
+		return token.Provider{}, cli.Usage("there is no provider %q%s; there are %s", r.provider, cli.DidYouMean(r.provider, names), list)
 	case r.name == "":
-		return p, cli.Usage("missing: NAME, --provider (%s)", strings.Join(names, ", "))
+		return token.Provider{}, cli.Usage("missing: NAME, --provider (%s)", list)
 	}
-	return p, cli.Usage("missing: --provider (%s)", strings.Join(names, ", "))
-}
-
-// missing names, by their flags, the things without which there is no point in
-// asking tokend.
-func (s *submission) missing() (flags []string) {
-	if s.request.Name == "" {
-		flags = append(flags, "NAME")
-	}
-	for _, f := range s.provider.Fields {
-		if _, given := s.request.Settings[f.Name]; f.Required && !f.Secret && !given {
-			flags = append(flags, flagFor(f.Name))
-		}
-	}
-	if s.lacksSecret() {
-		flags = append(flags, secretFlags(s.provider))
-	}
-	if s.lacksSecond() {
-		flags = append(flags, flagFor(secondSecret.Name)+" FILE")
-	}
-	return flags
+	return token.Provider{}, cli.Usage("missing: --provider (%s)", list)
 }
 
 // Providers asks tokend for its providers.

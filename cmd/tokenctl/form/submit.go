@@ -1,6 +1,7 @@
 package form
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -20,6 +21,8 @@ type submission struct {
 	provider token.Provider
 	request  token.CreateProfile
 	from     map[string]string // the files of the secrets, with their fields
+	asked    []token.Field     // what a person has answered
+	proposed string            // a name for the profile
 	json     bool
 	// send is the client's method, render says what came of it.
 	send   func(*ipc.Client, context.Context, token.CreateProfile) (token.Created, error)
@@ -52,25 +55,67 @@ func (s *submission) readFiles(files map[string]string) (err error) {
 	return nil
 }
 
-// complete asks for what is missing, or refuses without a terminal.
-func (s *submission) complete() error {
-	if t, ok := s.Terminal(); ok {
-		if err := s.askSettings(t); err != nil {
-			return err
-		}
-		if err := s.askSecrets(t); err != nil {
-			return err
-		}
-		if s.lacksSecond() {
-			if err := s.askSecret(t, secondSecret, false); err != nil {
-				return err
-			}
+// missing are the fields without which there is no point in asking tokend. One of
+// each list is enough.
+func (s *submission) missing() (lists [][]token.Field) {
+	if s.request.Name == "" {
+		lists = append(lists, []token.Field{{Name: nameField, Default: cmp.Or(s.proposed, s.provider.Name)}})
+	}
+	for _, f := range s.provider.Fields {
+		if _, given := s.request.Settings[f.Name]; f.Required && !f.Secret && !given {
+			lists = append(lists, []token.Field{f})
 		}
 	}
-	if missing := s.missing(); len(missing) > 0 {
+	if needsSecret(s.provider) && !slices.ContainsFunc(s.provider.Fields, s.hasSecret) {
+		lists = append(lists, secretChoices(s.provider))
+	}
+	if _, named := s.request.Settings["second_header"]; named && !s.hasSecret(secondSecret) {
+		lists = append(lists, []token.Field{secondSecret})
+	}
+	return lists
+}
+
+func (s *submission) hasSecret(f token.Field) bool { return !s.request.Secrets[f.Name].IsZero() }
+
+// complete asks for what is missing, or refuses without a terminal.
+func (s *submission) complete() error {
+	t, ok := s.Terminal()
+	var missing []string
+	for _, choices := range s.missing() {
+		names, docs, flags := []string{}, []string{}, []string{}
+		for _, f := range choices {
+			names, docs, flags = append(names, f.Name), append(docs, f.Doc), append(flags, argumentFor(f))
+		}
+		if !ok {
+			missing = append(missing, strings.Join(flags, " or "))
+			continue
+		}
+		name, err := names[0], error(nil)
+		if len(choices) > 1 {
+			name, err = t.Choose("Which of these do you have", names, docs, false)
+		}
+		if err == nil {
+			err = s.ask(t, choices[slices.Index(names, name)])
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if len(missing) > 0 {
 		return cli.Usage("missing: %s", strings.Join(missing, ", "))
 	}
 	return nil
+}
+
+// argumentFor is what to add to a command line that lacks a field.
+func argumentFor(f token.Field) string {
+	switch {
+	case f.Name == nameField:
+		return "NAME"
+	case f.Secret:
+		return flagFor(f.Name) + " FILE"
+	}
+	return flagFor(f.Name)
 }
 
 // maxRetries is how often the form asks again for an answer that tokend refuses.
@@ -83,16 +128,20 @@ func (s *submission) submit(ctx context.Context) error {
 	t, isTerminal := s.Terminal()
 	for range maxRetries {
 		var e *token.Error
-		if !isTerminal || !errors.As(err, &e) || !slices.Contains(s.Answered, fieldOf(e)) {
+		if !errors.As(err, &e) {
+			break
+		}
+		i := slices.IndexFunc(s.asked, func(f token.Field) bool { return f.Name == strings.TrimPrefix(e.Field, "settings.") })
+		if i < 0 {
 			break
 		}
 		s.Note(ui.Printable(err.Error()))
-		if err := s.askAgain(t, fieldOf(e)); err != nil {
+		if err := s.askAgain(t, s.asked[i]); err != nil {
 			return err
 		}
 		created, err = s.try(ctx)
 	}
-	if isTerminal && len(s.Answered) > 0 && !s.request.NoCheck && errors.Is(err, token.ErrUnavailable) {
+	if isTerminal && len(s.asked) > 0 && !s.request.NoCheck && errors.Is(err, token.ErrUnavailable) {
 		s.Note(ui.Printable(err.Error()))
 		if yes, failed := t.Confirm("Save it untested?"); failed == nil && yes {
 			s.request.NoCheck = true
@@ -108,14 +157,12 @@ func (s *submission) submit(ctx context.Context) error {
 	return s.Out.Answer(s.render(created, deletable(s.from), time.Now()))
 }
 
-// fieldOf is the field that an error is about.
-func fieldOf(e *token.Error) string { return strings.TrimPrefix(e.Field, "settings.") }
-
 func (s *submission) try(ctx context.Context) (created token.Created, err error) {
 	what := "Obtaining a token to prove that it works"
 	if s.request.NoCheck {
 		what = "Saving the secret"
 	}
+	s.Profile = s.request.Name
 	err = s.AskFor(ctx, what, func(ctx context.Context, d *ipc.Client) error {
 		created, err = s.send(d, ctx, s.request)
 		return err
@@ -123,105 +170,54 @@ func (s *submission) try(ctx context.Context) (created token.Created, err error)
 	return created, err
 }
 
-// askAgain asks for one field once more.
-func (s *submission) askAgain(t ui.Terminal, field string) (err error) {
-	if field == nameField {
-		s.request.Name, err = t.Ask(nameQuestion, "")
-		s.Profile = s.request.Name
-		return err
-	}
-	for _, f := range s.provider.Fields {
-		switch {
-		case f.Name != field:
-		case f.Secret:
-			delete(s.request.Secrets, field)
-			maps.DeleteFunc(s.from, func(_, of string) bool { return of == field })
-			return s.askSecret(t, f, isCompanion(s.provider, field))
-		default:
-			delete(s.request.Settings, field)
-			return s.askSetting(t, f)
-		}
-	}
-	return nil
-}
+// nameField is the profile's name, which is asked for like its fields.
+const nameField = "name"
 
-// A profile's name is asked for like its fields.
-const (
-	nameField    = "name"
-	nameQuestion = "Name for the profile"
-)
-
-// askSettings asks for the settings that are missing and have no default.
-func (s *submission) askSettings(t ui.Terminal) error {
-	for _, f := range s.provider.Fields {
-		if _, given := s.request.Settings[f.Name]; given || !f.Required || f.Secret {
-			continue
-		}
-		if err := s.askSetting(t, f); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (s *submission) askSetting(t ui.Terminal, f token.Field) error {
-	s.Answered = append(s.Answered, f.Name)
+// ask asks for a field, and for what may belong to it.
+func (s *submission) ask(t ui.Terminal, f token.Field) (err error) {
+	s.asked, s.Answered = append(s.asked, f), append(s.Answered, f.Name)
 	t.Explain(f.Doc)
-	for {
+	switch {
+	case f.Name == nameField:
+		s.request.Name, err = t.Ask("Name for the profile", f.Default)
+		return err
+	case !f.Secret:
 		value, err := t.Ask(f.Name, f.Default)
 		if err != nil {
 			return err
 		}
-		if err = addSetting(s.request.Settings, f, setting{f.Name, f.Name, value}); err == nil {
-			return nil
-		}
-		t.Explain(err.Error())
-	}
-}
-
-// askSecrets asks for a secret if none was given, and for what may belong to it.
-func (s *submission) askSecrets(t ui.Terminal) error {
-	if !s.lacksSecret() {
-		return nil
-	}
-	choices := secretChoices(s.provider)
-	chosen := choices[0]
-	if len(choices) > 1 {
-		var names, docs []string
-		for _, f := range choices {
-			names, docs = append(names, f.Name), append(docs, f.Doc)
-		}
-		name, err := t.Choose("Which of these do you have", names, docs, false)
-		if err != nil {
-			return err
-		}
-		chosen = choices[slices.Index(names, name)]
-	}
-	if err := s.askSecret(t, chosen, false); err != nil {
-		return err
-	}
-	for _, f := range s.provider.Fields {
-		if f.Secret && f.Name == companion(chosen.Name) {
-			return s.askSecret(t, f, true)
-		}
-	}
-	return nil
-}
-
-// askSecret asks for a secret itself, or for the file that it is in, in place of
-// which it can be pasted.
-func (s *submission) askSecret(t ui.Terminal, f token.Field, optional bool) error {
-	s.Answered = append(s.Answered, f.Name)
-	t.Explain(f.Doc)
-	if isTyped(f.Name) {
-		secret, err := t.AskSecret(f.Name, optional)
+		return addSetting(s.request.Settings, f, setting{f.Name, f.Name, value})
+	case isTyped(f.Name):
+		secret, err := t.AskSecret(f.Name, isCompanion(s.provider, f.Name))
 		if !secret.IsZero() {
 			s.request.Secrets[f.Name] = secret
 		}
 		return err
 	}
+	if err := s.askFile(t, f); err != nil {
+		return err
+	}
+	for _, other := range s.provider.Fields {
+		if other.Secret && other.Name == companion(f.Name) && !s.hasSecret(other) {
+			return s.ask(t, other)
+		}
+	}
+	return nil
+}
+
+// askAgain asks for another answer for a field.
+func (s *submission) askAgain(t ui.Terminal, f token.Field) error {
+	delete(s.request.Settings, f.Name)
+	delete(s.request.Secrets, f.Name)
+	maps.DeleteFunc(s.from, func(_, of string) bool { return of == f.Name })
+	f.Default = ""
+	return s.ask(t, f)
+}
+
+// askFile asks for the file that a secret is in, in place of which it can be pasted.
+func (s *submission) askFile(t ui.Terminal, f token.Field) error {
 	for in := (Input{f.Name, f.Name}); ; {
-		file, err := t.AskFile(f.Name+" file, or paste it", optional)
+		file, err := t.AskFile(f.Name+" file, or paste it", isCompanion(s.provider, f.Name))
 		if err != nil || file == "" {
 			return err
 		}
@@ -275,28 +271,4 @@ func secretChoices(p token.Provider) (choices []token.Field) {
 func needsSecret(p token.Provider) bool {
 	choices := secretChoices(p)
 	return len(choices) > 1 || len(choices) == 1 && choices[0].Required
-}
-
-// lacksSecret reports whether a secret must be handed in and was not.
-func (s *submission) lacksSecret() bool {
-	own := len(s.request.Secrets)
-	if _, second := s.request.Secrets[secondSecret.Name]; second {
-		own--
-	}
-	return own == 0 && needsSecret(s.provider)
-}
-
-// lacksSecond reports whether the value of the second header was not handed in.
-func (s *submission) lacksSecond() bool {
-	_, named := s.request.Settings["second_header"]
-	return named && s.request.Secrets[secondSecret.Name].IsZero()
-}
-
-// secretFlags names the flags of which one is enough.
-func secretFlags(p token.Provider) string {
-	var flags []string
-	for _, f := range secretChoices(p) {
-		flags = append(flags, flagFor(f.Name)+" FILE")
-	}
-	return strings.Join(flags, " or ")
 }
