@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tokend/cmd/tokenctl/ui"
+	"tokend/packaging/checktest"
 	"tokend/providers/token"
 )
 
@@ -33,25 +34,10 @@ type person struct {
 // newPerson opens a pseudo-terminal.
 func newPerson(t *testing.T) *person {
 	t.Helper()
-	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	slave, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	master, slave := checktest.Terminal(t)
 	p := &person{t: t, master: master, slave: slave}
 	p.more = sync.NewCond(&p.mu)
 	go p.watch()
-	t.Cleanup(func() { _ = slave.Close(); _ = master.Close() })
 	return p
 }
 
@@ -130,12 +116,7 @@ func (p *person) seen() string {
 
 // echoes reports whether the terminal shows what is typed.
 func (p *person) echoes() bool {
-	p.t.Helper()
-	state, err := unix.IoctlGetTermios(int(p.slave.Fd()), unix.TCGETS)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return state.Lflag&unix.ECHO != 0
+	return checktest.Echoes(p.slave)
 }
 
 // runs starts tokenctl at the terminal, its stdout kept apart.

@@ -3,12 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 
 	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokenctl/ui"
 	"tokend/daemon"
-	"tokend/daemon/profile"
 	"tokend/store"
 )
 
@@ -19,19 +17,17 @@ func (p *program) checkCommand() *cli.Command {
 
 Reads config.toml and profiles.d as tokend run does, without the keystore and
 the network, and reports what is wrong, with file and line.`,
-		Run: func(ctx context.Context, _ *cli.Call) error {
-			dirs, err := p.at.dirs()
-			if err != nil {
-				return err
-			}
-			return checkConfig(ctx, dirs, p.out)
-		},
+		Run: p.checkConfig,
 	}
 }
 
 // checkConfig does what the daemon does to read its configuration, and what the
 // doctor then says of it.
-func checkConfig(ctx context.Context, dirs profile.Dirs, out io.Writer) error {
+func (p *program) checkConfig(ctx context.Context, _ *cli.Call) error {
+	dirs, err := p.at.dirs()
+	if err != nil {
+		return err
+	}
 	w := newDeps()
 	w.Credentials = store.NewCredentials(credentialsDir(dirs), nil)
 	w.Keystore = func(context.Context) string { return "" }
@@ -45,7 +41,7 @@ func checkConfig(ctx context.Context, dirs profile.Dirs, out io.Writer) error {
 	}
 	checks := append(checkProfiles(st, dirs), w.checkCredentials(st)...)
 	for _, c := range checks {
-		fmt.Fprintln(out, ui.Printable(c.Text))
+		fmt.Fprintln(p.out, ui.Printable(c.Text))
 	}
 	return refuseFailed(checks, exitConfig)
 }

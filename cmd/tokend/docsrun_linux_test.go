@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,7 +17,6 @@ import (
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
-	"golang.org/x/sys/unix"
 
 	"tokend/ipc"
 	"tokend/packaging/checktest"
@@ -78,23 +78,11 @@ func (d document) uses(file string, i int) bool {
 // elsewhere says why a block is not run here; "" if it is.
 func (b block) elsewhere(t *testing.T) string {
 	t.Helper()
-	if name, ok := b.marks["run by"]; ok {
-		if !isThere(t, name) {
-			t.Errorf("line %d: there is no %s", b.line, name)
-		}
-		return name
+	name := b.marks["run by"]
+	if _, err := os.Stat(filepath.Join(root, name)); err != nil && !allTests(t)[name] {
+		t.Errorf("line %d: there is no %s", b.line, name)
 	}
-	return b.marks["not run"]
-}
-
-// isThere reports whether a test or a file of that name exists.
-func isThere(t *testing.T, name string) bool {
-	t.Helper()
-	if strings.Contains(name, "/") {
-		_, err := os.Stat(filepath.Join(root, name))
-		return err == nil
-	}
-	return allTests(t)[name]
+	return cmp.Or(name, b.marks["not run"])
 }
 
 // shells run the blocks of a language.
@@ -261,17 +249,15 @@ func (s *reader) does(at string, b block) {
 	into := " < /dev/null > " + screen + " 2>&1 3>&-"
 	switch answers, typed := b.marks["types"]; {
 	case typed:
-		tty := newTerminal(s.t, screen)
-		go tty.answer(strings.Split(answers, " | "))
-		into = " < " + tty.name + " > " + tty.name + " 2>&1 3>&-"
-		shut = tty.close
+		tty, close := atTerminal(s.t, screen, strings.Split(answers, " | "))
+		into = " < " + tty + " > " + tty + " 2>&1 3>&-"
+		shut = close
 	case b.marks["until"] != "":
 		s.interrupts(at, command+into, screen, b)
 		return
 	}
-	want := b.marks["fails"]
-	if want == "" {
-		want = "0"
+	want := cmp.Or(b.marks["fails"], "0")
+	if want == "0" { // the shell ends at what fails
 		s.tell(command + into + "\necho $? >&3\n")
 	} else {
 		s.tell("set +e\n" + command + into + "\nstatus=$?; set -e; echo $status >&3\n")
@@ -376,82 +362,40 @@ func (s *reader) printed(at, shown string) {
 	}
 }
 
-// At a terminal, questions are answered.
-type terminal struct {
-	name          string
-	master, slave *os.File
-	screen        *os.File
-	seen          chan string
-	ended         chan struct{} // nothing writes to it any more
-}
-
-func newTerminal(t *testing.T, screen string) *terminal {
-	t.Helper()
-	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	check(t, err)
-	check(t, unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0))
-	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
-	check(t, err)
-	tty := &terminal{name: fmt.Sprintf("/dev/pts/%d", n), master: master, seen: make(chan string, 100), ended: make(chan struct{})}
-	if tty.slave, err = os.OpenFile(tty.name, os.O_RDWR|unix.O_NOCTTY, 0); err != nil {
-		t.Fatal(err)
-	}
-	if tty.screen, err = os.Create(screen); err != nil {
-		t.Fatal(err)
-	}
-	go tty.watch()
-	return tty
-}
-
-// watch copies what is shown to the screen's file.
-func (tty *terminal) watch() {
-	defer close(tty.ended)
-	defer close(tty.seen)
-	b := make([]byte, 4096)
-	for {
-		n, err := tty.master.Read(b)
-		_, _ = tty.screen.Write(b[:n])
-		tty.seen <- string(b[:n])
-		if err != nil {
-			return
-		}
-	}
-}
-
 // markPastes has the terminal mark what is pasted; it may follow a question.
 const markPastes = "\x1b[?2004h"
 
-// answer types a line after each question, which ends in a colon and a space.
-func (tty *terminal) answer(lines []string) {
-	for _, line := range lines {
-		shown := ""
-		for more := range tty.seen {
-			if shown += more; strings.HasSuffix(strings.TrimSuffix(shown, markPastes), ": ") {
-				break
+// atTerminal opens a terminal, copies what is shown there to a file, and types a line
+// after each question, which ends in a colon and a space. shut waits until all that was
+// shown is in the file.
+func atTerminal(t *testing.T, file string, lines []string) (name string, shut func()) {
+	t.Helper()
+	person, program := checktest.Terminal(t)
+	screen, err := os.Create(file)
+	check(t, err)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for shown, b := "", make([]byte, 4096); ; {
+			n, err := person.Read(b)
+			_, _ = screen.Write(b[:n])
+			if err != nil {
+				return
 			}
+			shown += string(b[:n])
+			if len(lines) == 0 || !strings.HasSuffix(strings.TrimSuffix(shown, markPastes), ": ") {
+				continue
+			}
+			for begin := time.Now(); strings.Contains(shown, "not shown") && checktest.Echoes(program) && time.Since(begin) < 20*time.Second; {
+				time.Sleep(time.Millisecond) // the echo goes just after the question
+			}
+			_, _ = person.WriteString(lines[0] + "\n")
+			shown, lines = "", lines[1:]
 		}
-		if strings.Contains(shown, "not shown") {
-			tty.awaitSilence()
-		}
-		_, _ = tty.master.WriteString(line + "\n")
+	}()
+	return program.Name(), func() {
+		_ = program.Close()
+		<-ended
+		_ = screen.Close()
 	}
-	for range tty.seen { // the rest is for the file alone
-	}
-}
-
-// awaitSilence waits for the echo to go, which is just after the question.
-func (tty *terminal) awaitSilence() {
-	for begin := time.Now(); time.Since(begin) < 20*time.Second; time.Sleep(time.Millisecond) {
-		state, err := unix.IoctlGetTermios(int(tty.slave.Fd()), unix.TCGETS)
-		if err != nil || state.Lflag&unix.ECHO == 0 {
-			return
-		}
-	}
-}
-
-// close waits until all that was written is in the screen's file.
-func (tty *terminal) close() {
-	_ = tty.slave.Close()
-	<-tty.ended
-	_, _ = tty.master.Close(), tty.screen.Close()
 }

@@ -75,10 +75,7 @@ func TestDoctor(t *testing.T) {
 	healthy("not running")
 
 	path := func(name string) string { return filepath.Join(h.dir, name) }
-	must := func(err error) {
-		t.Helper()
-		check(t, err)
-	}
+	must := func(err error) { check(t, err) }
 	for _, broken := range []struct {
 		what       string
 		harm, fix  func()
@@ -150,7 +147,7 @@ func TestDoctorDoesNotWaitForEver(t *testing.T) {
 	issuer := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-hang }))
 	defer issuer.Close()
 	defer close(hang)
-	issuers := make([]string, 3*issuersAtOnce)
+	issuers := make([]string, 24)
 	for i := range issuers {
 		issuers[i] = issuer.URL
 	}
@@ -171,24 +168,19 @@ func TestDoctorDoesNotWaitForEver(t *testing.T) {
 // key, and follows no link that the service could have made. Case 71 of the
 // threat model.
 func TestDoctorOfRootFollowsNoLinkOfTheService(t *testing.T) {
-	asRoot(t)
-	dirs, flags := server(t)
-	key := filepath.Join(dirs.Config, "key")
-	run := func(args ...string) string {
-		out, _ := exec.Command("tokend", append(args, flags...)...).CombinedOutput()
-		return string(out)
-	}
-	run("setup", "--service-user", "nobody", "--keystore", "sealed", "--key-file", key, "--key-file-group-read")
-	if out := run("doctor"); !strings.Contains(out, "ok    keystore: ") || !strings.Contains(out, "ok    files: ") {
+	s := newServer(t)
+	key := filepath.Join(s.Config, "key")
+	s.setup("--keystore", "sealed", "--key-file", key, "--key-file-group-read")
+	if out, _ := s.tokend("doctor"); !strings.Contains(out, "ok    keystore: ") || !strings.Contains(out, "ok    files: ") {
 		t.Errorf("of a healthy service: %s", out)
 	}
-	victim := filepath.Join(filepath.Dir(dirs.State), "victim")
-	sealed := filepath.Join(dirs.State, "sealed")
+	victim := filepath.Join(filepath.Dir(s.State), "victim")
+	sealed := filepath.Join(s.State, "sealed")
 	for _, err := range []error{os.Chown(key, 0, -1), os.Chmod(key, 0o440), // root can read it too
 		os.Mkdir(victim, 0o755), os.Chmod(victim, 0o755), os.RemoveAll(sealed), os.Symlink(victim, sealed)} {
 		check(t, err)
 	}
-	if out := run("doctor"); !strings.Contains(out, "fail  keystore: ") {
+	if out, _ := s.tokend("doctor"); !strings.Contains(out, "fail  keystore: ") {
 		t.Errorf("with a link: %s", out)
 	}
 	info, err := os.Stat(victim)

@@ -240,7 +240,7 @@ func (r *serviceRequest) stop(ctx context.Context) error {
 func (r *serviceRequest) installed(ctx context.Context, d service.Definition) (service.Manager, service.State, error) {
 	m, err := service.New(d)
 	if err != nil {
-		return nil, service.State{}, err
+		return m, service.State{}, err
 	}
 	st, err := m.State(ctx)
 	if err == nil && st.File == "" {

@@ -50,8 +50,8 @@ func TestStartedWhileTheKeyringIsLocked(t *testing.T) {
 	if after := keyringItems(t); after != items {
 		t.Error("the keyring holds something else than before it was locked: another key for the cache?")
 	}
-	if out, err := exec.Command("tokenctl", "unlock", "--socket", h.client.Socket).CombinedOutput(); err != nil {
-		t.Errorf("tokenctl unlock: %v: %s", err, out)
+	if out, status := h.tokenctl("unlock"); status != 0 {
+		t.Errorf("tokenctl unlock: status %d: %s", status, out)
 	}
 
 	session.KillKeyring()
@@ -59,8 +59,8 @@ func TestStartedWhileTheKeyringIsLocked(t *testing.T) {
 	if h.get("clms", token.Query{}) != held {
 		t.Error("the cached token is not served while the keyring is gone")
 	}
-	if out, err := exec.Command("tokenctl", "unlock", "--timeout", "0", "--socket", h.client.Socket).CombinedOutput(); exitOf(err) != 6 {
-		t.Errorf("tokenctl unlock without a display: %v: %s", err, out)
+	if out, status := h.tokenctl("unlock", "--timeout", "0"); status != 6 {
+		t.Errorf("tokenctl unlock without a display: status %d: %s", status, out)
 	}
 	session.Unlock()
 	h.waitForStatus("unlocked again", func(st token.Status) bool { return st.Keystore == "os: ok" })
@@ -84,19 +84,20 @@ func TestKeePassXCIsTheKeyring(t *testing.T) {
 	h.waitForStatus("consent missing", func(st token.Status) bool {
 		return strings.Contains(st.Keystore, "locked: a person must allow") && strings.Contains(st.Keystore, "tokenctl unlock")
 	})
-	unlock := exec.Command("tokenctl", "unlock", "--socket", h.client.Socket)
-	var said bytes.Buffer
-	unlock.Stdout, unlock.Stderr = &said, &said
-	check(t, unlock.Start())
+	unlocked := make(chan struct{})
+	go func() {
+		defer close(unlocked)
+		if out, status := h.tokenctl("unlock"); status != 0 {
+			t.Errorf("tokenctl unlock: status %d: %s", status, out)
+		}
+	}()
 	xc.Answer("Access Request", "Return")
-	if err := unlock.Wait(); err != nil {
-		t.Errorf("tokenctl unlock: %v: %s", err, &said)
-	}
+	<-unlocked
 	h.waitForStatus("consent", func(st token.Status) bool { return st.Keystore == "os: ok" && st.Cache == "ok" })
 	h.add(h.clms("clms", 2048))
 	h.get("clms", token.Query{Fresh: true})
-	if out, err := exec.Command("tokenctl", "remove", "clms", "--yes", "--socket", h.client.Socket).CombinedOutput(); err != nil {
-		t.Errorf("tokenctl remove: %v: %s", err, out)
+	if out, status := h.tokenctl("remove", "clms", "--yes"); status != 0 {
+		t.Errorf("tokenctl remove: status %d: %s", status, out)
 	}
 	if windows := xc.Windows(); strings.Count(windows, "KeePassXC") != 1 {
 		t.Errorf("KeePassXC asks something else: %q", windows)
@@ -125,14 +126,6 @@ func keyringItems(t *testing.T) string {
 		}
 	}
 	return strings.Join(lines, "")
-}
-
-func exitOf(err error) int {
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		return exit.ExitCode()
-	}
-	return 0
 }
 
 // Case 3 of the threat model: with no session bus and the real dbus-launch installed, which programs
@@ -271,22 +264,23 @@ func TestALostKeystoreIsNoDeadEnd(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			session := keyringtest.Start(t)
 			h := newHome(t, session.Env...)
+			tokend := func(args ...string) (string, int) { return ends(t, h.tokend(args...)) }
 			sealed := []string{"--keystore", "sealed", "--key-file", filepath.Join(h.dir, "key")}
 			h.setup(map[string][]string{"os": {"--keystore", "os"}, "sealed": sealed}[c.keystore]...)
 			h.start()
 			key := h.clms("clms", 2048)
 			h.add(key)
 			reset := append([]string{"setup", "--reset", "--yes"}, sealed...)
-			if out, status := ends(t, h.tokend(reset...)); status != exitRunning {
+			if out, status := tokend(reset...); status != exitRunning {
 				t.Errorf("while tokend runs: status %d: %s", status, out)
 			}
 			h.get("clms", token.Query{Fresh: true})
 			h.kill()
 			c.lose(h, session)
-			if out, status := ends(t, h.tokend(append([]string{"setup", "--reset"}, sealed...)...)); status != exitUsage || !strings.Contains(out, "the secrets of clms.") {
+			if out, status := tokend(append([]string{"setup", "--reset"}, sealed...)...); status != exitUsage || !strings.Contains(out, "the secrets of clms.") {
 				t.Errorf("without a terminal to ask at: status %d: %s", status, out)
 			}
-			out, status := ends(t, h.tokend(reset...))
+			out, status := tokend(reset...)
 			if status != 0 || !strings.Contains(out, "the secrets of clms.") || !strings.Contains(out, "Then: tokenctl rotate clms") {
 				t.Fatalf("status %d: %s", status, out)
 			}
@@ -297,7 +291,7 @@ func TestALostKeystoreIsNoDeadEnd(t *testing.T) {
 			h.get("clms", token.Query{Fresh: true})
 			h.kill()
 			h.write("state/install.toml", "id = ")
-			if out, status := ends(t, h.tokend("uninstall", "--user", "--purge", "--yes")); status != 0 || service.Exists(filepath.Join(h.dir, "state")) {
+			if out, status := tokend("uninstall", "--user", "--purge", "--yes"); status != 0 || service.Exists(filepath.Join(h.dir, "state")) {
 				t.Errorf("purge: status %d: %s", status, out)
 			}
 		})

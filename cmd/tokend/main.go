@@ -94,8 +94,17 @@ Unix socket. tokenctl is how people and programs ask for them.
 Exit status: 0 ok, 1 failure, 2 wrong usage, 3 tokend is already running,
 4 the keystore cannot be opened, 5 no socket can be made at its place,
 78 the configuration is bad or tokend is not set up.`,
-		Shared:   p.at.flags,
-		Commands: append([]*cli.Command{p.runCommand(), p.setupCommand(), p.newKeyCommand(), p.doctorCommand(), p.checkCommand(), demo.Command(p.out), p.versionCommand()}, p.serviceCommands()...),
+		Shared: p.at.flags,
+		Commands: append([]*cli.Command{
+			p.runCommand(), p.setupCommand(), p.newKeyCommand(), p.doctorCommand(), p.checkCommand(), demo.Command(p.out),
+			{
+				Name: "version", Short: "Print the version", Long: "  tokend version\n\nPrints the version.",
+				Run: func(context.Context, *cli.Call) error {
+					_, err := fmt.Fprintln(p.out, "tokend", versionText())
+					return err
+				},
+			},
+		}, p.serviceCommands()...),
 	}
 }
 
@@ -163,17 +172,6 @@ func (p places) serviceSocket(c profile.Config) (string, error) {
 		return path, nil
 	}
 	return ipc.OwnSocket(p.system)
-}
-
-func (p *program) versionCommand() *cli.Command {
-	return &cli.Command{
-		Name: "version", Short: "Print the version",
-		Long: "  tokend version\n\nPrints the version.",
-		Run: func(context.Context, *cli.Call) error {
-			_, err := fmt.Fprintln(p.out, "tokend", versionText())
-			return err
-		},
-	}
 }
 
 func versionText() string {

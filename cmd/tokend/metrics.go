@@ -67,7 +67,7 @@ func (m *metrics) handler(ctx context.Context) (http.Handler, error) {
 	r := reading{promauto.With(registry)}
 	r.all(figures, m.keystore(ctx))
 	if figures.MayManage {
-		r.state("audit_state", "the audit log", okOr("failing", m.audit() != ""), "ok", "failing")
+		r.state("audit_state", "the audit log", okOrFailing(m.audit() == ""), "ok", "failing")
 		registry.MustRegister(m.requests, m.issuers, m.missing)
 	}
 	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{DisableCompression: true}), nil
@@ -87,12 +87,14 @@ func (r reading) all(f daemon.Figures, keystore error) {
 		r.NewCounter(prometheus.CounterOpts{Name: "tokend_cache_writes_total", Help: "Writes of the token cache, of one token or of many at a time."}).
 			Add(float64(f.CacheWrites))
 	}
-	state := okOr("unavailable", keystore != nil)
+	state := "ok"
 	if errors.Is(keystore, token.ErrLocked) {
 		state = "locked"
+	} else if keystore != nil {
+		state = "unavailable"
 	}
 	r.state("keystore_state", "the keystore", state, "ok", "locked", "unavailable")
-	r.state("cache_state", "the token cache", okOr("failing", f.CacheErr != nil), "ok", "failing")
+	r.state("cache_state", "the token cache", okOrFailing(f.CacheErr == nil), "ok", "failing")
 	r.gauge("config_bad_files", "Configuration files with errors.").WithLabelValues().Set(float64(f.BadFiles))
 	r.gauge("event_watchers", "Programs that watch events.").WithLabelValues().Set(float64(f.Watchers))
 	if f.SkewKnown {
@@ -109,11 +111,11 @@ func (r reading) state(name, what, is string, all ...string) {
 	}
 }
 
-func okOr(bad string, isBad bool) string {
-	if isBad {
-		return bad
+func okOrFailing(ok bool) string {
+	if ok {
+		return "ok"
 	}
-	return "ok"
+	return "failing"
 }
 
 // profiles are the figures of the profiles, and of the tokens of their own scopes and

@@ -72,13 +72,19 @@ func (h *home) tokend(args ...string) *exec.Cmd {
 	return cmd
 }
 
+// tokenctl runs a command of tokenctl.
+func (h *home) tokenctl(args ...string) (said string, status int) {
+	h.t.Helper()
+	return ends(h.t, exec.Command("tokenctl", append(args, "--socket", h.client.Socket)...))
+}
+
 func (h *home) setup(args ...string) (said string) {
 	h.t.Helper()
-	out, err := h.tokend(append([]string{"setup"}, args...)...).CombinedOutput()
-	if err != nil {
-		h.t.Fatalf("setup: %v: %s", err, out)
+	said, status := ends(h.t, h.tokend(append([]string{"setup"}, args...)...))
+	if status != 0 {
+		h.t.Fatalf("setup: %s", said)
 	}
-	return string(out)
+	return said
 }
 
 func (h *home) setupSealed() {
@@ -142,46 +148,6 @@ func (h *home) get(name string, q token.Query) string {
 	tok, err := h.client.Get(h.t.Context(), name, q)
 	check(h.t, err)
 	return tok.Secret.Reveal()
-}
-
-// The OS keyring, for real: keys are its items, locked differs from gone,
-// and cached tokens are still served.
-func TestKeysAreInTheOSKeyring(t *testing.T) {
-	session := keyringtest.Start(t)
-	h := newHome(t, session.Env...)
-	h.setup("--keystore", "os")
-	h.start()
-	for _, bits := range []int{2048, 4096} {
-		h.add(h.clms(fmt.Sprintf("clms%d", bits), bits))
-	}
-	items, err := exec.Command("secret-tool", "search", "--all", "service", "tokend").CombinedOutput()
-	if err != nil {
-		t.Fatalf("secret-tool: %v: %s", err, items)
-	}
-	for _, want := range []string{"clms2048/private_key/", "clms4096/private_key/", "cache-key/"} {
-		if !strings.Contains(string(items), want) {
-			t.Errorf("the keyring has no item %q", want)
-		}
-	}
-
-	check(t, h.client.Remove(t.Context(), "clms2048"))
-	items, _ = exec.Command("secret-tool", "search", "--all", "service", "tokend").CombinedOutput()
-	if strings.Contains(string(items), "clms2048") {
-		t.Error("remove left items in the keyring")
-	}
-}
-
-// No bus: said, and no other keystore is taken in its place.
-func TestNoKeyring(t *testing.T) {
-	keyringtest.NoBus(t)
-	h := newHome(t, "XDG_RUNTIME_DIR="+os.Getenv("XDG_RUNTIME_DIR"))
-	out, err := h.tokend("setup", "--keystore", "os").CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "bus") {
-		t.Errorf("setup without a session bus: %v: %s", err, out)
-	}
-	if _, err := os.Stat(filepath.Join(h.dir, "state", "install.toml")); err == nil {
-		t.Error("the choice was recorded all the same")
-	}
 }
 
 // Case 39 of the threat model: kill -9 at any moment, and no key is lost, and
@@ -255,18 +221,8 @@ func TestStateAloneOpensNothing(t *testing.T) {
 	check(t, err)
 	files := 0
 	err = filepath.WalkDir(filepath.Join(h.dir, "state"), func(path string, entry os.DirEntry, err error) error {
-		if err != nil {
+		if err != nil || !entry.Type().IsRegular() {
 			return err
-		}
-		info, err := entry.Info()
-		if err != nil {
-			return err
-		}
-		if info.Mode().Perm()&0o077 != 0 {
-			t.Errorf("%s has mode %v", path, info.Mode())
-		}
-		if !entry.Type().IsRegular() {
-			return nil
 		}
 		files++
 		content, err := os.ReadFile(path)
@@ -279,9 +235,8 @@ func TestStateAloneOpensNothing(t *testing.T) {
 		t.Errorf("%d files, %v", files, err)
 	}
 	h.write("key", strings.Repeat("x", 32))
-	out, err := h.tokend("run").CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "another key") {
-		t.Errorf("with another key: %v: %s", err, out)
+	if out, status := ends(t, h.tokend("run")); status == 0 || !strings.Contains(out, "another key") {
+		t.Errorf("with another key: status %d: %s", status, out)
 	}
 }
 
@@ -294,18 +249,12 @@ func TestSecretsMoveUnderARunningDaemon(t *testing.T) {
 	h.start()
 	h.add(h.clms("clms", 2048))
 	h.get("clms", token.Query{})
-	tokenctl := func(args ...string) string {
-		t.Helper()
-		cmd := exec.Command("tokenctl", append(args, "--socket", h.client.Socket)...)
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			t.Fatalf("tokenctl %q: %v: %s", args, err, out)
-		}
-		return string(out)
-	}
 	inKeyring := func() bool {
 		items, _ := exec.Command("secret-tool", "search", "--all", "service", "tokend").CombinedOutput()
-		return strings.Contains(string(items), "clms/") || strings.Contains(string(items), "cache-key/")
+		return strings.Contains(string(items), "clms/private_key/") || strings.Contains(string(items), "cache-key/")
+	}
+	if !inKeyring() {
+		t.Error("the keyring has no items")
 	}
 	inFiles := func() bool {
 		files, _ := filepath.Glob(filepath.Join(h.dir, "state", "sealed*", "*"))
@@ -320,25 +269,20 @@ func TestSecretsMoveUnderARunningDaemon(t *testing.T) {
 		{[]string{"--to", "sealed", "--key-file", filepath.Join(h.dir, "config", "other.key")}, false, "is for old backups alone"},
 		{[]string{"--to", "os"}, true, "to os"},
 	} {
-		stop := make(chan struct{})
+		moving, moved := context.WithCancel(t.Context())
 		var asking sync.WaitGroup
 		asking.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
+			for moving.Err() == nil {
 				if _, err := h.client.Get(context.Background(), "clms", token.Query{Fresh: true}); err != nil {
 					t.Errorf("while secrets move: %v", err)
 				}
 			}
 		})
-		out := tokenctl(append([]string{"keystore", "migrate"}, step.args...)...)
-		close(stop)
+		out, status := h.tokenctl(append([]string{"keystore", "migrate"}, step.args...)...)
+		moved()
 		asking.Wait()
-		if !strings.Contains(strings.Join(strings.Fields(out), " "), step.says) {
-			t.Errorf("%q says %s", step.args, out)
+		if status != 0 || !strings.Contains(strings.Join(strings.Fields(out), " "), step.says) {
+			t.Errorf("%q: status %d: %s", step.args, status, out)
 		}
 		if inKeyring() != step.keyring || inFiles() == step.keyring {
 			t.Errorf("%q: in the keyring %t, in files %t", step.args, inKeyring(), inFiles())
@@ -351,9 +295,12 @@ func TestSecretsMoveUnderARunningDaemon(t *testing.T) {
 		}
 		h.get("clms", token.Query{Fresh: true})
 	}
-	audit, err := os.ReadFile(filepath.Join(h.dir, "state", "audit.log"))
-	if err != nil || strings.Count(string(audit), `"do":"migrate"`) != 3 {
-		t.Errorf("%v, the audit log: %s", err, audit)
+	if audit := read(t, h.dir, "state", "audit.log"); strings.Count(audit, `"do":"migrate"`) != 3 {
+		t.Errorf("the audit log: %s", audit)
+	}
+	check(t, h.client.Remove(t.Context(), "clms"))
+	if items, _ := exec.Command("secret-tool", "search", "--all", "service", "tokend").CombinedOutput(); strings.Contains(string(items), "clms/") {
+		t.Error("remove left items in the keyring")
 	}
 }
 

@@ -19,139 +19,122 @@ import (
 	"tokend/store"
 )
 
-// asRoot skips a test that takes root, or fails it in CI, which is root.
-func asRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		checktest.Unable(t, "needs root, to give files to another user")
-	}
+// A server is a place for a system service, which others can look into.
+type server struct {
+	t *testing.T
+	profile.Dirs
 }
 
-// server is a place for a system service, which others can look into.
-func server(t *testing.T) (dirs profile.Dirs, flags []string) {
+// newServer ends a test that has not the rights of root.
+func newServer(t *testing.T) server {
 	t.Helper()
+	checktest.NeedRoot(t, "to give files to another user")
 	dir, err := os.MkdirTemp("", "tokend-server-")
 	check(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	check(t, os.Chmod(dir, 0o755))
-	dirs = profile.Dirs{Config: filepath.Join(dir, "config"), State: filepath.Join(dir, "state")}
-	return dirs, []string{"--system", "--config", dirs.Config, "--state", dirs.State}
+	return server{t, profile.Dirs{Config: filepath.Join(dir, "config"), State: filepath.Join(dir, "state")}}
 }
 
-// The system service's setup is made by root, with the umask that lets
-// everything through. What it leaves belongs to the service, and no other user
-// can look into it.
-func TestSetupByRootGivesTheFilesToTheService(t *testing.T) {
-	asRoot(t)
-	dirs, flags := server(t)
-	setup := func(more ...string) string {
-		t.Helper()
-		args := append([]string{"-c", `umask 000; exec "$0" "$@"`, "tokend", "setup", "--service-user", "nobody"}, flags...)
-		out, err := exec.Command("sh", append(args, more...)...).CombinedOutput()
-		if err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
-		return string(out)
+// tokend runs a command of tokend for the service, with the umask that lets everything
+// through.
+func (s server) tokend(args ...string) (said string, status int) {
+	s.t.Helper()
+	args = append([]string{"-c", `umask 000; exec "$0" "$@"`, "tokend"}, args...)
+	return ends(s.t, exec.Command("sh", append(args, "--system", "--config", s.Config, "--state", s.State)...))
+}
+
+// setup sets up the service as the user nobody; that is to succeed.
+func (s server) setup(args ...string) (said string) {
+	s.t.Helper()
+	said, status := s.tokend(append([]string{"setup", "--service-user", "nobody"}, args...)...)
+	if status != 0 {
+		s.t.Fatal(said)
 	}
-	key := filepath.Join(dirs.Config, "key")
-	if out := setup("--keystore", "sealed", "--key-file", key); !strings.Contains(out, "A new key is in "+key) {
+	return said
+}
+
+// The system service's setup is made by root. What it leaves belongs to the service,
+// and no other user can look into it.
+func TestSetupByRootGivesTheFilesToTheService(t *testing.T) {
+	s := newServer(t)
+	key := filepath.Join(s.Config, "key")
+	if out := s.setup("--keystore", "sealed", "--key-file", key); !strings.Contains(out, "A new key is in "+key) {
 		t.Errorf("it says: %s", out)
 	}
-	before := stateOf(t, filepath.Dir(dirs.State))
-	if out := setup(); !strings.Contains(out, "are kept already") || strings.Contains(out, "new key") {
+	before := stateOf(t, filepath.Dir(s.State))
+	if out := s.setup(); !strings.Contains(out, "are kept already") || strings.Contains(out, "new key") {
 		t.Errorf("the second time, without a choice, it says: %s", out)
 	}
-	if after := stateOf(t, filepath.Dir(dirs.State)); !maps.Equal(after, before) {
+	if after := stateOf(t, filepath.Dir(s.State)); !maps.Equal(after, before) {
 		t.Errorf("the second time changed\n%v\ninto\n%v", before, after)
 	}
-
-	const nobody = 65534
-	for path, want := range map[string]struct {
-		uid  int
-		mode fs.FileMode
-	}{
-		dirs.Config:        {0, fs.ModeDir | 0o750},
-		key:                {nobody, 0o400},
-		dirs.ProfilesDir(): {nobody, fs.ModeDir | 0o700},
-		dirs.State:         {nobody, fs.ModeDir | 0o700},
-		filepath.Join(dirs.State, "install.toml"): {nobody, 0o600},
-		filepath.Join(dirs.State, "sealed"):       {nobody, fs.ModeDir | 0o700},
+	const nobody = "65534:65534"
+	for path, want := range map[string]string{
+		s.Config:                               "0:65534 drwxr-x---",
+		key:                                    nobody + " -r--------",
+		s.ProfilesDir():                        nobody + " drwx------",
+		s.State:                                nobody + " drwx------",
+		filepath.Join(s.State, "install.toml"): nobody + " -rw-------",
+		filepath.Join(s.State, "sealed"):       nobody + " drwx------",
 	} {
-		info, err := os.Lstat(path)
-		if err != nil {
-			t.Error(err)
-			continue
-		}
-		if store.Owner(info) != want.uid || info.Mode() != want.mode {
-			t.Errorf("%s: uid %d, mode %v; want uid %d, mode %v", path, store.Owner(info), info.Mode(), want.uid, want.mode)
+		if got := rightsIn(t, path)[path]; got != want {
+			t.Errorf("%s: %s, want %s", path, got, want)
 		}
 	}
 }
 
 func TestSetupOfTheSystemServiceNeedsItsUser(t *testing.T) {
-	asRoot(t)
-	dirs, flags := server(t)
-	out, err := exec.Command("tokend", append([]string{"setup", "--service-user", "no-such-user"}, flags...)...).CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "useradd") {
-		t.Errorf("%v: %s", err, out)
+	s := newServer(t)
+	if out, status := s.tokend("setup", "--service-user", "no-such-user"); status == 0 || !strings.Contains(out, "useradd") {
+		t.Errorf("status %d: %s", status, out)
 	}
 	// A state directory of another user keeps its owner.
-	check(t, os.MkdirAll(filepath.Join(dirs.State, "x"), 0o700))
-	out, err = exec.Command("tokend", append([]string{"setup", "--service-user", "nobody"}, flags...)...).CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "chown -R nobody:") {
-		t.Errorf("%v: %s", err, out)
+	check(t, os.MkdirAll(filepath.Join(s.State, "x"), 0o700))
+	if out, status := s.tokend("setup", "--service-user", "nobody"); status == 0 || !strings.Contains(out, "chown -R nobody:") {
+		t.Errorf("status %d: %s", status, out)
 	}
 }
 
 // A backup was restored without its owners, or with those of another machine. Setup
 // repairs them, but not for what a link leads to.
 func TestSetupRepairsOwners(t *testing.T) {
-	asRoot(t)
-	dirs, flags := server(t)
-	setup := func() string {
-		t.Helper()
-		args := append([]string{"setup", "--service-user", "nobody", "--key-file", filepath.Join(dirs.Config, keyFileName)}, flags...)
-		out, err := exec.Command("tokend", args...).CombinedOutput()
-		if err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
-		return string(out)
-	}
-	setup()
-	top := filepath.Dir(dirs.State)
-	check(t, os.WriteFile(filepath.Join(dirs.Config, "config.toml"), nil, 0o640))
-	check(t, os.WriteFile(filepath.Join(dirs.Config, "note"), nil, 0o600)) // not tokend's
-	setup()
-	want := ownersOf(t, top)
+	s := newServer(t)
+	key := []string{"--key-file", filepath.Join(s.Config, keyFileName)}
+	s.setup(key...)
+	check(t, os.WriteFile(filepath.Join(s.Config, "config.toml"), nil, 0o640))
+	s.setup(key...)
+	want := rightsIn(t, filepath.Dir(s.State))
+	check(t, os.WriteFile(filepath.Join(s.Config, "note"), nil, 0o600)) // not tokend's
 
 	outside := filepath.Join(t.TempDir(), "root's")
 	check(t, os.WriteFile(outside, nil, 0o600))
-	check(t, os.Symlink(outside, filepath.Join(dirs.State, "link")))
-	check(t, os.Link(outside, filepath.Join(dirs.State, "second name")))
+	check(t, os.Symlink(outside, filepath.Join(s.State, "link")))
+	check(t, os.Link(outside, filepath.Join(s.State, "second name")))
 	for _, owner := range []string{"0:0", "4711:4711"} {
-		if out, err := exec.Command("chown", "-hR", owner, dirs.State, dirs.Config).CombinedOutput(); err != nil {
+		if out, err := exec.Command("chown", "-hR", owner, s.State, s.Config).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
 		check(t, os.Chown(outside, 0, 0))
-		if out := setup(); !strings.Contains(out, "Repaired the owner of "+dirs.State) {
+		if out := s.setup(key...); !strings.Contains(out, "Repaired the owner of "+s.State) {
 			t.Errorf("it says: %s", out)
 		}
-		got := ownersOf(t, top)
-		for path, id := range want {
-			if got[path] != id && filepath.Base(path) != "note" {
-				t.Errorf("%s belongs to %s, want %s", path, got[path], id)
+		got := rightsIn(t, filepath.Dir(s.State))
+		for path, rights := range want {
+			if got[path] != rights {
+				t.Errorf("%s: %s, want %s", path, got[path], rights)
 			}
 		}
-		if id := ownersOf(t, outside)[outside]; id != "0:0" {
-			t.Errorf("a file outside belongs to %s now", id)
+		if rights := rightsIn(t, outside)[outside]; !strings.HasPrefix(rights, "0:0 ") {
+			t.Errorf("a file outside: %s", rights)
 		}
 	}
 }
 
-// ownersOf returns user and group of all files below a path.
-func ownersOf(t *testing.T, path string) map[string]string {
+// rightsIn returns user, group and mode of all files below a path.
+func rightsIn(t *testing.T, path string) map[string]string {
 	t.Helper()
-	owners := map[string]string{}
+	rights := map[string]string{}
 	check(t, filepath.WalkDir(path, func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -159,20 +142,19 @@ func ownersOf(t *testing.T, path string) map[string]string {
 		info, err := e.Info()
 		if err == nil {
 			stat := info.Sys().(*syscall.Stat_t)
-			owners[path] = fmt.Sprintf("%d:%d", stat.Uid, stat.Gid)
+			rights[path] = fmt.Sprintf("%d:%d %v", stat.Uid, stat.Gid, info.Mode())
 		}
 		return err
 	}))
-	return owners
+	return rights
 }
 
 // The key as an encrypted credential of systemd, made by the real
 // systemd-creds: interrupted anywhere, the next setup completes it; and a key
 // that is lost is not replaced.
 func TestSetupMakesASystemdCredential(t *testing.T) {
-	asRoot(t)
+	dirs := newServer(t).Dirs
 	checktest.Need(t, "systemd-creds")
-	dirs, _ := server(t)
 	check(t, os.Mkdir(dirs.Config, 0o750))
 	defer func(dirs []string) { service.SystemDirs = dirs }(service.SystemDirs)
 	units := t.TempDir()
@@ -222,40 +204,33 @@ func TestSetupMakesASystemdCredential(t *testing.T) {
 func TestMountedKey(t *testing.T) {
 	dirs := profile.Dirs{Config: "/etc/tokend", State: "/var/lib/tokend"}
 	const key = "hl1rfZ3A7m1Jz1P7GfK4K1jS8gU0oXbJ0eXvJv3mJ0E="
-	tests := []struct {
+	at := func(file string, group bool) store.Choice {
+		return store.Choice{Keystore: store.KeystoreSealed, KeyFile: file, GroupRead: group}
+	}
+	for _, c := range []struct {
 		name             string
 		file, group, kek string
 		want             store.Choice
 		says             string // of the error; empty: no error
 	}{
 		{name: "nothing"},
-		{name: "a file", file: "/run/secrets/kek", want: store.Choice{Keystore: store.KeystoreSealed, KeyFile: "/run/secrets/kek"}},
-		{name: "a file for the group", file: "/run/secrets/kek", group: "true", want: store.Choice{Keystore: store.KeystoreSealed, KeyFile: "/run/secrets/kek", GroupRead: true}},
+		{name: "a file", file: "/run/secrets/kek", want: at("/run/secrets/kek", false)},
+		{name: "a file for the group", file: "/run/secrets/kek", group: "true", want: at("/run/secrets/kek", true)},
 		{name: "neither yes nor no", file: "/run/secrets/kek", group: "0440", says: "neither"},
 		{name: "the key", kek: key, says: "TOKEND_KEK is set"},
 		{name: "the key for a file", file: key, says: "that is a key"},
 		{name: "relative", file: "kek", says: "not an absolute path"},
 		{name: "beside the secrets", file: "/var/lib/tokend/kek", says: "lies in"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Setenv(keyFileEnv, tt.file)
-			t.Setenv(groupReadEnv, tt.group)
-			t.Setenv(refusedKeyEnv, tt.kek)
-			got, err := mountedKey(dirs)
-			if tt.says == "" {
-				if err != nil || got != tt.want {
-					t.Errorf("got %+v, %v", got, err)
-				}
-				return
-			}
-			if err == nil || !strings.Contains(err.Error(), tt.says) || strings.Contains(err.Error(), key) {
-				t.Errorf("got %v", err)
-			}
-			if statusOf(err) != exitConfig {
-				t.Errorf("status %d", statusOf(err))
-			}
-		})
+	} {
+		t.Setenv(keyFileEnv, c.file)
+		t.Setenv(groupReadEnv, c.group)
+		t.Setenv(refusedKeyEnv, c.kek)
+		switch got, err := mountedKey(dirs); {
+		case c.says == "" && (err != nil || got != c.want):
+			t.Errorf("%s: got %+v, %v", c.name, got, err)
+		case c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), key) || statusOf(err) != exitConfig):
+			t.Errorf("%s: got %v, status %d", c.name, err, statusOf(err))
+		}
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 )
 
 // ends runs cmd to its end and returns its output and status.
-func ends(t *testing.T, cmd *exec.Cmd) (string, int) {
+func ends(t testing.TB, cmd *exec.Cmd) (string, int) {
 	t.Helper()
 	out, err := cmd.CombinedOutput()
 	var failed *exec.ExitError
@@ -160,18 +160,12 @@ func TestOfTwentyStartedAtOnceOneServes(t *testing.T) {
 		status int
 	}
 	ended := make(chan end, n)
-	var all []*exec.Cmd
-	t.Cleanup(func() {
-		for _, cmd := range all {
-			_ = cmd.Process.Kill()
-		}
-	})
 	for range n {
 		cmd := h.tokend("run")
+		t.Cleanup(func() { _ = cmd.Process.Kill() })
 		var out bytes.Buffer
 		cmd.Stderr = &out
 		check(t, cmd.Start())
-		all = append(all, cmd)
 		go func() {
 			_ = cmd.Wait()
 			ended <- end{out.String(), cmd.ProcessState.ExitCode()}

@@ -1,15 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"sync"
@@ -17,122 +13,21 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
 	"tokend/daemon"
 	"tokend/daemon/profile"
-	"tokend/providers"
 	"tokend/providers/providertest"
 	"tokend/providers/token"
 )
 
-// A wire leads to one server within this process, so that a test that goes over
-// it can have a time of its own.
-type wire struct {
-	calls  chan net.Conn
-	closed chan struct{}
-}
-
-func newWire() *wire { return &wire{make(chan net.Conn), make(chan struct{})} }
-
-func (w *wire) Accept() (net.Conn, error) {
-	select {
-	case conn := <-w.calls:
-		return conn, nil
-	case <-w.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (w *wire) Close() error {
-	select {
-	case <-w.closed:
-	default:
-		close(w.closed)
-	}
-	return nil
-}
-
-func (w *wire) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 443} }
-
-func (w *wire) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	near, far := net.Pipe()
-	select {
-	case w.calls <- post(far):
-		return post(near), nil
-	case <-w.closed:
-		return nil, net.ErrClosed
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-// A posted connection is an end of a pipe into which one writes without waiting
-// for a reader: TLS says farewell with locks held.
-type posted struct {
-	net.Conn
-	out    chan []byte
-	closed chan struct{}
-	close  func() // closes closed
-}
-
-func post(conn net.Conn) *posted {
-	p := &posted{Conn: conn, out: make(chan []byte, 100), closed: make(chan struct{})}
-	p.close = sync.OnceFunc(func() { close(p.closed) })
-	go p.pass()
-	return p
-}
-
-// pass writes until the end is closed, and then what is left.
-func (p *posted) pass() {
-	defer p.Conn.Close()
-	for left := true; left; {
-		select {
-		case b := <-p.out:
-			_, err := p.Conn.Write(b)
-			left = err == nil
-		case <-p.closed:
-			left = len(p.out) > 0
-		}
-	}
-}
-
-func (p *posted) Write(b []byte) (int, error) {
-	select {
-	case p.out <- bytes.Clone(b):
-		return len(b), nil
-	case <-p.closed:
-		return 0, net.ErrClosed
-	}
-}
-
-// Close drops what is not read within a second.
-func (p *posted) Close() error {
-	p.close()
-	return errors.Join(p.Conn.SetReadDeadline(time.Now()), p.Conn.SetWriteDeadline(time.Now().Add(time.Second)))
-}
-
-// SetDeadline is about reading: writing does not wait.
-func (p *posted) SetDeadline(t time.Time) error { return p.Conn.SetReadDeadline(t) }
-
-func (p *posted) SetWriteDeadline(time.Time) error { return nil }
-
-// kinds are the providers, asking over the wire.
-func (w *wire) kinds(m *metrics) func(profile.Config) (profile.Kinds, error) {
-	return func(c profile.Config) (profile.Kinds, error) {
-		client, err := providers.NewHTTPClient(providers.HTTPConfig{CAFile: c.CAFile, Proxy: c.Proxy})
-		if err != nil {
-			return nil, err
-		}
-		pem, err := os.ReadFile(c.CAFile)
-		if err != nil {
-			return nil, err
-		}
-		roots := x509.NewCertPool()
-		roots.AppendCertsFromPEM(pem)
-		client.Transport = &http.Transport{ // in place of the one that reads the certificates
-			DialContext: w.dial, TLSClientConfig: &tls.Config{RootCAs: roots}, DisableKeepAlives: true,
-			TLSHandshakeTimeout: 5 * time.Second, ResponseHeaderTimeout: 10 * time.Second,
-		}
-		return kinds{client, m}, nil
+// direct has issuers answer within this process, so that a test can have a time of
+// its own.
+func direct(issuers http.Handler) promhttp.RoundTripperFunc {
+	return func(r *http.Request) (*http.Response, error) {
+		answer := httptest.NewRecorder()
+		issuers.ServeHTTP(answer, r)
+		return answer.Result(), nil
 	}
 }
 
@@ -140,10 +35,7 @@ func (w *wire) kinds(m *metrics) func(profile.Config) (profile.Kinds, error) {
 func addMany(t *testing.T, dirs profile.Dirs, issuers *providertest.Server, credentials daemon.Credentials, n int) (names []string) {
 	t.Helper()
 	issuer := issuers.OAuth2()
-	files := map[string]string{
-		"ca.pem":      string(issuers.CertPEM()),
-		"config.toml": fmt.Sprintf("ca_file = %q\nproxy = \"none\"\n", filepath.Join(dirs.Config, "ca.pem")),
-	}
+	files := map[string]string{}
 	for i := range n {
 		name := fmt.Sprint("p", i)
 		id, secret := issuer.NewClient()
@@ -162,7 +54,7 @@ func addMany(t *testing.T, dirs profile.Dirs, issuers *providertest.Server, cred
 
 // Tokens that end at the same moment are renewed before that, with no more
 // requests at a time than docs/architecture.md says and fewer writes of the cache
-// than tokens, and everybody who asks meanwhile gets a good one. The issuer, TLS,
+// than tokens, and everybody who asks meanwhile gets a good one. The issuer,
 // providers, credentials and the cache are real, the time is not.
 func TestStormAtAnIssuer(t *testing.T) {
 	t.Parallel()
@@ -176,9 +68,12 @@ func TestStormAtAnIssuer(t *testing.T) {
 		"one that is soon overwhelmed": {&providertest.Limit{Thinks: 50 * time.Millisecond, PerSecond: 80, RetryAfter: time.Second}, 1, true},
 	} {
 		t.Run(name, func(t *testing.T) {
+			issuers, err := providertest.Start(providertest.Options{Lifetime: stormLifetime})
+			check(t, err)
+			defer issuers.Close()
 			synctest.Test(t, func(t *testing.T) {
 				const n = 500
-				issuer, writes := runStorm(t, n, c.limit)
+				issuer, writes := runStorm(t, n, issuers, c.limit)
 				if minted := issuer.Minted(); minted != 2*n {
 					t.Errorf("%d tokens were issued instead of %d", minted, 2*n)
 				}
@@ -196,19 +91,17 @@ func TestStormAtAnIssuer(t *testing.T) {
 	}
 }
 
+const stormLifetime = 20 * time.Second
+
 // runStorm has n tokens end at the same moment, at an issuer with a limit, and
 // returns how often the cache was written since they came.
-func runStorm(t *testing.T, n int, limit *providertest.Limit) (issuer *providertest.OAuth2, writes uint64) {
-	const life = 20 * time.Second
-	defer time.Sleep(time.Minute) // until connections have let go
-	wire := newWire()
-	issuers, err := providertest.Start(providertest.Options{Listener: wire, Lifetime: life})
-	check(t, err)
-	defer issuers.Close()
+func runStorm(t *testing.T, n int, issuers *providertest.Server, limit *providertest.Limit) (issuer *providertest.OAuth2, writes uint64) {
 	dirs := profile.Dirs{Config: t.TempDir(), State: t.TempDir()}
 	w, cache := depsHere(t, dirs, profile.Config{})
 	defer cache.Close()
-	w.Configure = wire.kinds(w.metrics)
+	w.Configure = func(profile.Config) (profile.Kinds, error) {
+		return kinds{&http.Client{Transport: direct(issuers.Handler())}, w.metrics}, nil
+	}
 	names := addMany(t, dirs, issuers, w.Credentials, n)
 	d, err := daemon.New(dirs, w.Deps)
 	check(t, err)
@@ -220,7 +113,7 @@ func runStorm(t *testing.T, n int, limit *providertest.Limit) (issuer *providert
 			t.Errorf("get %s: %v, a token until %v", name, err, g.Expiry)
 		}
 	}
-	end := time.Now().Add(life)
+	end := time.Now().Add(stormLifetime)
 	var callers sync.WaitGroup
 	for _, name := range names {
 		callers.Go(func() { get(name) })

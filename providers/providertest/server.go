@@ -37,9 +37,6 @@ type Server struct {
 type Options struct {
 	// Address to listen on; 127.0.0.1 and a free port if empty.
 	Address string
-	// Listener to serve on in place of an address, a network of the test's own
-	// perhaps. Stop ends it for good.
-	Listener net.Listener
 	// Lifetime of all issuers' tokens, in place of their own defaults.
 	Lifetime time.Duration
 	// Host is the name that clients know the server by, where something leads
@@ -69,11 +66,9 @@ func Start(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{authority: authority, cert: cert}
-	l := o.Listener
-	if l == nil {
-		if l, err = net.Listen("tcp", cmp.Or(o.Address, "127.0.0.1:0")); err != nil {
-			return nil, err
-		}
+	l, err := net.Listen("tcp", cmp.Or(o.Address, "127.0.0.1:0"))
+	if err != nil {
+		return nil, err
 	}
 	s.addr = l.Addr().String()
 	s.host = cmp.Or(o.Host, s.addr)

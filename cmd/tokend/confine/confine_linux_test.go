@@ -357,7 +357,7 @@ func TestUserNamespacesInWhichCallersLookAlike(t *testing.T) {
 		"":                                              false, // unshare -U
 		"nonsense\n":                                    false,
 	} {
-		err := checkUIDMap(strings.NewReader(text))
+		err := checkUIDMap(text)
 		if good != (err == nil) || err != nil && !errors.Is(err, token.ErrInvalid) {
 			t.Errorf("%q: %v", text, err)
 		}

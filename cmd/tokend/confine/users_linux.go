@@ -2,8 +2,10 @@ package confine
 
 import (
 	"fmt"
-	"io"
 	"os"
+	"slices"
+	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -23,23 +25,19 @@ const minUsers = 1 << 16
 // kernel shows all others as one (user_namespaces(7)), and tokend would refuse
 // them all without saying why.
 func CheckUsers() error {
-	f, err := os.Open("/proc/self/uid_map")
+	text, err := os.ReadFile("/proc/self/uid_map")
 	if err != nil {
 		return nil // no /proc, or a kernel without user namespaces
 	}
-	defer func() { _ = f.Close() }()
-	return checkUIDMap(f)
+	return checkUIDMap(string(text))
 }
 
-// checkUIDMap checks the text of a uid_map: ranges of first uid inside, first uid
-// outside and length.
-func checkUIDMap(text io.Reader) error {
-	var users uint64
-	for {
-		var inside, outside, count uint64
-		if _, err := fmt.Fscan(text, &inside, &outside, &count); err != nil {
-			break // at the end
-		}
+// checkUIDMap checks a uid_map: ranges of first uid inside, first uid outside and
+// length.
+func checkUIDMap(text string) error {
+	users := 0
+	for triple := range slices.Chunk(strings.Fields(text), 3) {
+		count, _ := strconv.Atoi(triple[len(triple)-1])
 		users += count
 	}
 	if users < minUsers {

@@ -19,9 +19,9 @@ import (
 // startTimeout is how long a job may take to answer.
 const startTimeout = 15 * time.Second
 
-// launchd is a job of launchd: an agent of this user, who must be logged in on
+// A Manager starts tokend as a job of launchd: an agent of this user, who must be logged in on
 // the screen, where the keychain is, or a daemon of the machine.
-type launchd struct {
+type Manager struct {
 	kardianos kardianos.Service
 	Definition
 	file, log string
@@ -30,24 +30,25 @@ type launchd struct {
 
 // New returns the service manager of this machine.
 func New(d Definition) (Manager, error) {
-	l := launchd{Definition: d, file: "/Library/LaunchDaemons/" + Name + ".plist", log: "/var/log/" + Name + ".log"}
+	l := Manager{Definition: d, file: "/Library/LaunchDaemons/" + Name + ".plist", log: "/var/log/" + Name + ".log"}
 	if !d.System {
 		home, err := os.UserHomeDir()
 		if err != nil {
-			return nil, err
+			return l, err
 		}
 		l.file = filepath.Join(home, "Library", "LaunchAgents", Name+".plist")
 		l.log = filepath.Join(home, "Library", "Logs", Name+".log")
 	}
 	var err error
 	if l.text, err = d.plist(l.log); err != nil {
-		return nil, err
+		return l, err
 	}
 	l.kardianos, err = kardianos.New(nil, d.config(kardianos.KeyValue{"UserService": !d.System, "LaunchdConfig": l.text}))
 	return l, err
 }
 
-func (l launchd) Install(ctx context.Context) ([]string, error) {
+// Install replaces the job, and starts nothing.
+func (l Manager) Install(ctx context.Context) ([]string, error) {
 	if Holds(l.file, l.text) {
 		return []string{l.file}, nil
 	}
@@ -63,7 +64,8 @@ func (l launchd) Install(ctx context.Context) ([]string, error) {
 	return []string{l.file}, os.Chmod(l.file, 0o644) // launchd refuses what others may change
 }
 
-func (l launchd) Uninstall(ctx context.Context) ([]string, error) {
+// Uninstall stops tokend and removes the job.
+func (l Manager) Uninstall(ctx context.Context) ([]string, error) {
 	if err := l.Stop(ctx); err != nil || !Exists(l.file) {
 		return nil, err
 	}
@@ -72,7 +74,7 @@ func (l launchd) Uninstall(ctx context.Context) ([]string, error) {
 
 // Restart loads the current definition, and waits until tokend serves, which launchd
 // does not.
-func (l launchd) Restart(ctx context.Context) error {
+func (l Manager) Restart(ctx context.Context) error {
 	if err := l.Stop(ctx); err != nil { // a job that ended stays loaded
 		return err
 	}
@@ -90,7 +92,7 @@ func (l launchd) Restart(ctx context.Context) error {
 }
 
 // Stop unloads the job: launchd would start one that is loaded again.
-func (l launchd) Stop(ctx context.Context) error {
+func (l Manager) Stop(ctx context.Context) error {
 	err := l.kardianos.Stop()
 	if !waitFor(ctx, stopTimeout, func() bool { return l.pid() == 0 }) {
 		return errors.Join(errors.New("launchd does not stop "+Name), err)
@@ -98,7 +100,8 @@ func (l launchd) Stop(ctx context.Context) error {
 	return nil
 }
 
-func (l launchd) State(context.Context) (State, error) {
+// State returns the state of the job.
+func (l Manager) State(context.Context) (State, error) {
 	st := State{Log: l.log, PID: l.pid()}
 	st.Running = st.PID != 0
 	if Exists(l.file) {
@@ -110,7 +113,7 @@ func (l launchd) State(context.Context) (State, error) {
 var pid = regexp.MustCompile(`"PID" = (\d+);`)
 
 // pid returns the process that launchctl list knows of, 0 for none.
-func (l launchd) pid() int {
+func (l Manager) pid() int {
 	out, _ := exec.Command("launchctl", "list", Name).Output()
 	n := 0
 	if m := pid.FindSubmatch(out); m != nil {

@@ -3,7 +3,6 @@
 package service
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -19,21 +18,6 @@ import (
 
 // Name is tokend's name among the services.
 const Name = "tokend"
-
-// A Manager starts tokend at boot or at login.
-type Manager interface {
-	// Install replaces whatever definition is there, and returns the files of the
-	// new one. It starts nothing.
-	Install(ctx context.Context) (files []string, err error)
-	// Uninstall stops tokend and removes its definition. Where nothing is
-	// installed, it does nothing.
-	Uninstall(ctx context.Context) (removed []string, err error)
-	// Restart starts tokend with its current definition, also if it does not run or
-	// has failed, and returns when it serves.
-	Restart(ctx context.Context) error
-	Stop(ctx context.Context) error
-	State(ctx context.Context) (State, error)
-}
 
 // A Definition is what a Manager is to run. For all but Install, System is
 // enough (on macOS Restart needs Socket, on Windows State needs Dirs).

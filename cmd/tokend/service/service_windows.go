@@ -16,9 +16,9 @@ import (
 	"tokend/providers/token"
 )
 
-// windowsService is the service of the user who installs it. A machine has one
+// A Manager starts tokend as the service of the user who installs it. A machine has one
 // of the name.
-type windowsService struct {
+type Manager struct {
 	kardianos kardianos.Service
 	Definition
 }
@@ -26,13 +26,14 @@ type windowsService struct {
 // New returns the service manager of this machine.
 func New(d Definition) (Manager, error) {
 	if d.System {
-		return nil, errors.New("on Windows tokend is a service of one user, whose pipe only that user can open: leave out --system")
+		return Manager{}, errors.New("on Windows tokend is a service of one user, whose pipe only that user can open: leave out --system")
 	}
 	s, err := kardianos.New(nil, d.windowsConfig("", ""))
-	return windowsService{s, d}, err
+	return Manager{s, d}, err
 }
 
-func (w windowsService) Install(ctx context.Context) ([]string, error) {
+// Install replaces the service, and starts nothing.
+func (w Manager) Install(ctx context.Context) ([]string, error) {
 	me, err := user.Current()
 	if err != nil {
 		return nil, err
@@ -58,7 +59,8 @@ func askPassword(account string) (token.Secret, error) {
 	return token.NewSecret(string(typed)), err
 }
 
-func (w windowsService) Uninstall(ctx context.Context) ([]string, error) {
+// Uninstall stops tokend and removes the service.
+func (w Manager) Uninstall(ctx context.Context) ([]string, error) {
 	st, err := w.State(ctx)
 	if err != nil || st.File == "" {
 		return nil, err
@@ -69,21 +71,24 @@ func (w windowsService) Uninstall(ctx context.Context) ([]string, error) {
 	return []string{st.File}, explain(w.kardianos.Uninstall())
 }
 
-func (w windowsService) Stop(ctx context.Context) error {
+// Stop stops the service.
+func (w Manager) Stop(ctx context.Context) error {
 	if st, err := w.State(ctx); err != nil || !st.Running {
 		return err
 	}
 	return explain(w.kardianos.Stop())
 }
 
-func (w windowsService) Restart(ctx context.Context) error {
+// Restart starts the service again.
+func (w Manager) Restart(ctx context.Context) error {
 	if err := w.Stop(ctx); err != nil {
 		return err
 	}
 	return explain(w.kardianos.Start())
 }
 
-func (w windowsService) State(context.Context) (State, error) {
+// State returns the state of the service.
+func (w Manager) State(context.Context) (State, error) {
 	st := State{Log: LogFile(w.Dirs)}
 	status, err := w.kardianos.Status()
 	if errors.Is(err, kardianos.ErrNotInstalled) {

@@ -39,18 +39,19 @@ var (
 	userDirs   = []string{"/usr/local/lib/systemd/user", "/usr/lib/systemd/user", "/lib/systemd/user"}
 )
 
-// systemd writes the service's unit, enables, starts, restarts and stops it with
-// kardianos/service. The socket unit and what systemctl says of both are ours.
-type systemd struct {
+// A Manager starts tokend at boot or at login. It writes the service's unit, enables
+// and restarts it with kardianos/service. The socket unit and what systemctl says of
+// both are ours.
+type Manager struct {
 	kardianos kardianos.Service
 	Definition
 	dir string // where kardianos/service puts units
 }
 
 // New returns the service manager of this machine.
-func New(d Definition) (Manager, error) {
+func New(d Definition) (m Manager, err error) {
 	if kardianos.Platform() != systemdPlatform {
-		return nil, fmt.Errorf("%s starts this system, and tokend installs itself only with systemd, launchd and Windows: make it run \"tokend run\" (in a container, as the container's command)",
+		return m, fmt.Errorf("%s starts this system, and tokend installs itself only with systemd, launchd and Windows: make it run \"tokend run\" (in a container, as the container's command)",
 			strings.TrimPrefix(kardianos.Platform(), "linux-"))
 	}
 	// systemctl's messages are compared below, and su leaves out where the user's
@@ -63,12 +64,12 @@ func New(d Definition) (Manager, error) {
 	if !d.System {
 		home, err := os.UserHomeDir()
 		if err != nil {
-			return nil, err
+			return m, err
 		}
 		dir = filepath.Join(home, ".config/systemd/user")
 	}
 	s, err := d.kardianos("")
-	return systemd{s, d, dir}, err
+	return Manager{s, d, dir}, err
 }
 
 // kardianos returns the service whose unit has this text.
@@ -87,8 +88,9 @@ func SystemDropIn(name string) string {
 	return filepath.Join(SystemDirs[0], unitName+".d", name+".conf")
 }
 
-// Install writes the units, unless a package brought the same ones.
-func (s systemd) Install(ctx context.Context) (files []string, err error) {
+// Install replaces whatever units are there, unless a package brought the same ones,
+// and returns their files. It starts nothing.
+func (s Manager) Install(ctx context.Context) (files []string, err error) {
 	units := map[string]string{}
 	for _, name := range unitNames {
 		if masked(filepath.Join(s.dir, name)) {
@@ -119,7 +121,7 @@ func (s systemd) Install(ctx context.Context) (files []string, err error) {
 }
 
 // enable enables the units that a package brought, or writes the same.
-func (s systemd) enable(ctx context.Context, units map[string]string) ([]string, error) {
+func (s Manager) enable(ctx context.Context, units map[string]string) ([]string, error) {
 	if files := s.packaged(units); files != nil {
 		if _, err := s.ctl(ctx, "daemon-reload"); err != nil {
 			return nil, err
@@ -143,7 +145,7 @@ func (s systemd) enable(ctx context.Context, units map[string]string) ([]string,
 
 // repeat runs the commands of systemctl that kardianos/service ran in vain, for
 // what systemctl says, which that drops.
-func (s systemd) repeat(ctx context.Context, err error, commands ...string) error {
+func (s Manager) repeat(ctx context.Context, err error, commands ...string) error {
 	if _, ok := errors.AsType[*exec.ExitError](err); !ok {
 		return err
 	}
@@ -157,7 +159,7 @@ func (s systemd) repeat(ctx context.Context, err error, commands ...string) erro
 
 // prepare makes what the units rely on: the system service's user, or a user's
 // directories, which the sandbox could not make.
-func (s systemd) prepare(ctx context.Context) error {
+func (s Manager) prepare(ctx context.Context) error {
 	if !s.System {
 		return errors.Join(makeDir(s.dir), os.MkdirAll(s.Dirs.Config, 0o700), os.MkdirAll(s.Dirs.State, 0o700))
 	}
@@ -178,7 +180,7 @@ func (s systemd) prepare(ctx context.Context) error {
 
 // fitSandbox tries the sandbox of a user's unit, and turns it off with a drop-in
 // where the system forbids it.
-func (s systemd) fitSandbox(ctx context.Context) ([]string, error) {
+func (s Manager) fitSandbox(ctx context.Context) ([]string, error) {
 	if s.System {
 		return nil, nil
 	}
@@ -199,7 +201,7 @@ func (s systemd) fitSandbox(ctx context.Context) ([]string, error) {
 }
 
 // packaged returns the units that a package installed, if their text is the same.
-func (s systemd) packaged(units map[string]string) []string {
+func (s Manager) packaged(units map[string]string) []string {
 	dirs := SystemDirs[2:]
 	if !s.System {
 		dirs = userDirs
@@ -219,8 +221,9 @@ func masked(file string) bool {
 	return err == nil && to == os.DevNull
 }
 
-// Uninstall removes whatever files are there: an installation may be incomplete.
-func (s systemd) Uninstall(ctx context.Context) (removed []string, err error) {
+// Uninstall stops tokend and removes whatever files are there: an installation may be
+// incomplete.
+func (s Manager) Uninstall(ctx context.Context) (removed []string, err error) {
 	if err := s.Stop(ctx); err != nil {
 		return nil, err
 	}
@@ -233,7 +236,7 @@ func (s systemd) Uninstall(ctx context.Context) (removed []string, err error) {
 
 // remove disables the units and removes those that are not masked, with the
 // drop-in of fitSandbox.
-func (s systemd) remove(ctx context.Context) (removed []string, err error) {
+func (s Manager) remove(ctx context.Context) (removed []string, err error) {
 	// Where there is no unit it fails, and removes links to it all the same.
 	if _, err := s.ctl(ctx, "disable", unitName, socketName); err != nil && !strings.Contains(err.Error(), "does not exist") {
 		return nil, err
@@ -253,7 +256,7 @@ func (s systemd) remove(ctx context.Context) (removed []string, err error) {
 }
 
 // Stop stops the socket too: the next call would start tokend again.
-func (s systemd) Stop(ctx context.Context) error {
+func (s Manager) Stop(ctx context.Context) error {
 	_, err := s.ctl(ctx, "stop", socketName, unitName)
 	if err != nil && strings.Contains(err.Error(), "not loaded") {
 		return nil
@@ -261,8 +264,9 @@ func (s systemd) Stop(ctx context.Context) error {
 	return err
 }
 
-// Restart leaves the socket open, in which calls wait, unless its file is gone.
-func (s systemd) Restart(ctx context.Context) error {
+// Restart starts tokend with its current definition, also if it does not run or has
+// failed, and returns when it serves. It leaves the socket open, in which calls wait, unless its file is gone.
+func (s Manager) Restart(ctx context.Context) error {
 	s.resetFailed(ctx)
 	socket, err := s.show(ctx, socketName)
 	if path, _, _ := strings.Cut(socket["Listen"], " ("); err == nil && filepath.IsAbs(path) && !Exists(path) {
@@ -274,11 +278,12 @@ func (s systemd) Restart(ctx context.Context) error {
 }
 
 // resetFailed lets systemd start again what failed too often.
-func (s systemd) resetFailed(ctx context.Context) {
+func (s Manager) resetFailed(ctx context.Context) {
 	_, _ = s.ctl(ctx, "reset-failed", unitName, socketName)
 }
 
-func (s systemd) State(ctx context.Context) (State, error) {
+// State returns the state of the service.
+func (s Manager) State(ctx context.Context) (State, error) {
 	unit, err := s.show(ctx, unitName)
 	if err != nil {
 		return State{}, err
@@ -322,7 +327,7 @@ func lingerNotes() []string {
 }
 
 // show returns what systemd knows of a unit, also of one that does not exist.
-func (s systemd) show(ctx context.Context, unit string) (map[string]string, error) {
+func (s Manager) show(ctx context.Context, unit string) (map[string]string, error) {
 	out, err := s.ctl(ctx, "show", unit,
 		"--property=FragmentPath,DropInPaths,UnitFileState,ActiveState,StatusText,MainPID,Result,ExecMainCode,ExecMainStatus,Listen")
 	if err != nil {
@@ -343,7 +348,7 @@ const codeExited = "1"
 const statusCredentials = 243
 
 // explain returns why tokend did not start: in its own words, or in systemctl's.
-func (s systemd) explain(ctx context.Context, err error) error {
+func (s Manager) explain(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -356,7 +361,7 @@ func (s systemd) explain(ctx context.Context, err error) error {
 
 // failure returns why the service's last run ended, the zero StartError if it did
 // not fail.
-func (s systemd) failure(unit map[string]string) StartError {
+func (s Manager) failure(unit map[string]string) StartError {
 	status, _ := strconv.Atoi(unit["ExecMainStatus"])
 	switch {
 	case status == 0, unit["Result"] == "success": // the status is an earlier run's
@@ -379,7 +384,7 @@ func (d Definition) logLine() string {
 }
 
 // ctl runs systemctl. Its error is what systemctl says.
-func (s systemd) ctl(ctx context.Context, args ...string) (string, error) {
+func (s Manager) ctl(ctx context.Context, args ...string) (string, error) {
 	args = append([]string{"--no-ask-password", "--no-pager", "--quiet"}, args...)
 	if !s.System {
 		args = append([]string{"--user"}, args...)
