@@ -23,9 +23,9 @@ type Caller struct {
 	UID    int
 	Groups []int
 	// PID and Program, what its process calls itself, are labels to show to
-	// people, never to decide on. Program may be nil.
+	// people, never to decide on.
 	PID     int
-	Program func() string
+	Program string
 }
 
 // caller returns who asks; nil is tokend itself.
@@ -40,10 +40,7 @@ func (d *Daemon) caller(ctx context.Context) *Caller {
 func (c *Caller) use(at time.Time) mint.Use {
 	u := mint.Use{At: at}
 	if c != nil {
-		u.By.UID, u.By.PID = c.UID, c.PID
-	}
-	if c != nil && c.Program != nil {
-		u.By.Program = c.Program()
+		u.By.UID, u.By.PID, u.By.Program = c.UID, c.PID, c.Program
 	}
 	return u
 }
@@ -70,7 +67,7 @@ func (s *state) isAdmin(c *Caller) bool { return c.isOwner() || s.admins.Has(c.U
 
 // Admit returns why an operation of the caller's is refused whatever the request's
 // body says: on a profile, on none (name is empty), or to manage profiles.
-func (d *Daemon) Admit(ctx context.Context, _, name string, manage bool) error {
+func (d *Daemon) Admit(ctx context.Context, name string, manage bool) error {
 	st, c := d.state.Load(), d.caller(ctx)
 	switch {
 	case manage:

@@ -197,14 +197,14 @@ func TestWhoMaySendABody(t *testing.T) {
 			{as(t, bob), false, false, false}, {as(t, 0), true, true, true}, {t.Context(), true, true, true},
 		} {
 			caller := c.ctx.Value(callerKey{})
-			if err := d.Admit(c.ctx, "status", "", false); (err == nil) != c.known {
+			if err := d.Admit(c.ctx, "", false); (err == nil) != c.known {
 				t.Errorf("%v: known is not %v", caller, c.known)
 			}
-			if err := d.Admit(c.ctx, "sign", "p", false); (err == nil) != c.uses || err != nil && err.Error() != `no profile "p"` {
+			if err := d.Admit(c.ctx, "p", false); (err == nil) != c.uses || err != nil && err.Error() != `no profile "p"` {
 				t.Errorf("%v: %v", caller, err)
 			}
 			_, add := d.Add(c.ctx, token.CreateProfile{Name: "new", Provider: "tset"})
-			if err := d.Admit(c.ctx, "add", "", true); (err == nil) != c.manage || err != nil && err.Error() != add.Error() {
+			if err := d.Admit(c.ctx, "", true); (err == nil) != c.manage || err != nil && err.Error() != add.Error() {
 				t.Errorf("%v: %v", caller, err)
 			}
 		}

@@ -89,7 +89,7 @@ func Control(c any, f func(fd int) error) error {
 // Linux, 103 on macOS. The last byte of the field is for the final NUL.
 const maxPath = len(unix.RawSockaddrUnix{}.Path) - 1
 
-// PeerOf asks the kernel who is at the other end of a Unix socket: for the server
+// PeerOf asks the kernel who is at the other end of a socket: for the server
 // who connected, for the client who listens. It fails for users that the kernel
 // cannot name here.
 func PeerOf(c any) (peer Peer, err error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
 	"time"
 
 	"github.com/Microsoft/go-winio"
@@ -61,4 +62,18 @@ func checkServer(conn connection, socket string) error {
 			"%s belongs to %s, who is neither the system nor you (%s)", socket, owner, own)}
 	}
 	return nil
+}
+
+// PeerOf returns who connected to a pipe. Its security descriptor admits only
+// its owner, so the user is known; the process is for logs.
+func PeerOf(c any) (Peer, error) {
+	pipe, ok := c.(interface{ Fd() uintptr })
+	if !ok {
+		return Peer{}, fmt.Errorf("%T is not a pipe", c)
+	}
+	var pid uint32
+	if err := windows.GetNamedPipeClientProcessId(windows.Handle(pipe.Fd()), &pid); err != nil {
+		return Peer{}, fmt.Errorf("asking who is at the other end of the pipe: %w", err)
+	}
+	return Peer{UID: os.Getuid(), PID: int(pid)}, nil
 }

@@ -16,8 +16,7 @@ type Peer struct {
 	// PID is for logs, never for decisions; 0 where the kernel does not know
 	// it (the peer lives in another PID namespace).
 	PID int
-	// Groups are the user's groups as far as the kernel knows: on Linux the
-	// primary one, and for the server also the supplementary ones.
+	// Groups are the user's groups; macOS and Windows do not tell.
 	Groups []int
 }
 

@@ -119,7 +119,7 @@ func (b *backend) wait(ctx context.Context) {
 	}
 }
 
-func (b *backend) Admit(context.Context, string, string, bool) error { return nil }
+func (b *backend) Admit(context.Context, string, bool) error { return nil }
 
 func (b *backend) Get(ctx context.Context, name string, q token.Query) (token.Grant, error) {
 	b.wait(ctx)

@@ -26,10 +26,10 @@ func TestAllocationsOfAGet(t *testing.T) {
 	b.tokens["clms"] = tok
 	events := 0
 	o := Options{Allow: OwnUser, Audit: func(Event) { events++ }}
-	h := newHandler(&audited{quiet{b}, o.Audit}, o)
+	h := newHandler(quiet{b}, o)
 	r := httptest.NewRequest("GET", "/v1/token/clms", nil)
-	who := &caller{peer: ipc.Peer{UID: os.Getuid(), PID: os.Getpid()}, program: func() string { return "test" }}
-	r = r.WithContext(context.WithValue(r.Context(), callerKey{}, who))
+	who := &conn{peer: ipc.Peer{UID: os.Getuid(), PID: os.Getpid()}, program: "test"}
+	r = r.WithContext(context.WithValue(r.Context(), connKey{}, who))
 	w := &discard{header: http.Header{}}
 	got := testing.AllocsPerRun(100, func() {
 		clear(w.header)

@@ -24,22 +24,22 @@ func (c *call) wantsText() bool {
 	return strings.HasPrefix(strings.ToLower(c.Header.Get("Accept")), "text/plain")
 }
 
-// done answers a request that has no result to show.
-func (c *call) done(err error) error { return c.json(struct{}{}, err) }
+// text is an answer that is not JSON.
+type text string
 
-// json answers with v, unless err is set.
-func (c *call) json(v any, err error) error { return c.answer(http.StatusOK, v, err) }
-
-func (c *call) answer(status int, v any, err error) error {
-	if err != nil {
-		return err
+// encode returns the body of an answer. A RawMessage is JSON already; nil is for a
+// request that has no result to show.
+func encode(answer any) (kind string, body []byte, err error) {
+	switch v := answer.(type) {
+	case nil:
+		return jsonType, []byte("{}"), nil
+	case text:
+		return textType, []byte(v), nil
+	case json.RawMessage:
+		return jsonType, v, nil
 	}
-	body, err := ipc.PlainJSON(v)
-	if err != nil {
-		return err
-	}
-	c.send(status, jsonType, body)
-	return nil
+	body, err = ipc.PlainJSON(answer)
+	return jsonType, body, err
 }
 
 // send answers with body. If it cannot leave, the caller is gone.
@@ -69,16 +69,24 @@ var statuses = map[token.Code]int{
 	token.ErrRejected: 502, token.ErrUnavailable: 503, token.ErrLocked: 503, token.ErrKeystore: 503,
 }
 
-func (h *handler) refuse(c *call, err error) {
+// wire is what the caller learns of err, nil if there is none.
+func (h *handler) wire(c *call, err error) *token.Error {
+	if err == nil {
+		return nil
+	}
 	e, known := wireError(err)
 	switch {
 	case known:
 	case c.Context().Err() != nil:
 		// Either the caller is gone and hears nothing, or we are about to be.
-		e = &token.Error{Code: token.ErrUnavailable, Message: "tokend is stopping"}
+		return &token.Error{Code: token.ErrUnavailable, Message: "tokend is stopping"}
 	default:
 		h.log.Error("request failed", "error", err.Error())
 	}
+	return e
+}
+
+func (c *call) refuse(e *token.Error) {
 	status := cmp.Or(statuses[e.Code], http.StatusInternalServerError)
 	switch {
 	case e.Field == methodField:
@@ -105,14 +113,11 @@ func (h *handler) refuse(c *call, err error) {
 // wireError is what the caller learns of err. known is false if err has no
 // code: such an error was not written for callers.
 func wireError(err error) (e *token.Error, known bool) {
-	var full *token.Error
-	var code token.Code
-	switch {
-	case errors.As(err, &full):
+	if full, ok := errors.AsType[*token.Error](err); ok {
 		e = new(*full)
-	case errors.As(err, &code):
+	} else if code, ok := errors.AsType[token.Code](err); ok {
 		e = &token.Error{Code: code}
-	default:
+	} else {
 		return &token.Error{Code: token.ErrInternal, Message: token.ErrInternal.Error()}, false
 	}
 	e.Message = strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ") // of joined errors

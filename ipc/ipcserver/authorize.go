@@ -13,21 +13,21 @@ import (
 // authorize answers a proxy that asks whether to let a request through, whose
 // header it passes on: nginx's auth_request, a forward-auth. Only 204 means
 // yes, only 401 and 403 are verdicts.
-func (h *handler) authorize(c *call) error {
+func (h *handler) authorize(c *call) (any, error) {
 	shown, verdict, err := presented(c.Header)
 	if err == nil && verdict.Reason == "" {
+		c.event = Event{Do: "verify", Profile: c.name}
 		verdict, err = h.backend.Verify(c.Context(), c.name, shown)
 	}
 	switch {
 	case err != nil:
-		return err
+		return nil, err
 	case !verdict.Valid:
-		return c.turnAway(verdict)
+		return c.turnAway(verdict), nil
 	}
 	setClaims(c.w.Header(), verdict)
-	c.w.Header().Set("Cache-Control", "no-store")
-	c.w.WriteHeader(http.StatusNoContent)
-	return nil
+	c.status = http.StatusNoContent
+	return text(""), nil
 }
 
 // presented finds the token in X-API-Key or Authorization (RFC 6750 §2.1), and the
@@ -91,14 +91,16 @@ func bearerToken(value string) (string, error) {
 // turnAway answers for a token that is not good: 403 for one that is good and
 // for another service, or lacks a good consent token, 401 with a challenge (RFC 6750
 // §3) for all others.
-func (c *call) turnAway(v token.Verdict) error {
+func (c *call) turnAway(v token.Verdict) token.Verdict {
 	v.Valid, v.Claims, v.Consent = false, nil, nil
 	c.w.Header().Set("X-Tokend-Reason", v.Reason)
 	if v.Reason == "wrong_audience" || v.Reason == "bad_consent" {
-		return c.answer(http.StatusForbidden, v, nil)
+		c.status = http.StatusForbidden
+		return v
 	}
+	c.status = http.StatusUnauthorized
 	c.w.Header().Set("WWW-Authenticate", challenge(v))
-	return c.answer(http.StatusUnauthorized, v, nil)
+	return v
 }
 
 // challenge names no error if there was no token (RFC 6750 §3.1). The reason is

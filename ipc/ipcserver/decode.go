@@ -21,15 +21,15 @@ const maxDepth = 16
 
 // with makes a route's function of one that takes the request's body. The body is
 // read strictly, and check, if there is one, looks at it.
-func with[T any](check func(T) error, serve func(*call, T) error) func(*call) error {
-	return func(c *call) error {
+func with[T any](check func(T) error, serve func(*call, T) (any, error)) func(*call) (any, error) {
+	return func(c *call) (any, error) {
 		var in T
 		err := decodeStrict(c.body, &in)
 		if err == nil && check != nil {
 			err = check(in)
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
 		return serve(c, in)
 	}

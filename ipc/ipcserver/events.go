@@ -12,14 +12,14 @@ import (
 // events streams what happens: a line of JSON for each event, and an empty line
 // where nothing happens for a while, so that a reader that is gone is noticed.
 // It ends when tokend does, or when a line cannot leave in time.
-func (h *handler) events(c *call) error {
+func (h *handler) events(c *call) (any, error) {
 	profiles, err := decodeWatch(c.URL.RawQuery)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	events, err := h.backend.Watch(c.Context(), profiles)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer events.Close()
 	ctx, cancel := context.WithCancel(c.Context())
@@ -27,18 +27,18 @@ func (h *handler) events(c *call) error {
 	defer context.AfterFunc(h.ending, cancel)()
 
 	c.begin("application/x-ndjson")
-	if !c.sendPart(nil) { // the header: from now on nothing is missed
-		return nil
-	}
-	for line, ok := nextLine(ctx, events); ok; line, ok = nextLine(ctx, events) {
-		if !c.sendPart(line) {
-			return nil
+	sent := c.sendPart(nil) // the header: from now on nothing is missed
+	for sent {
+		line, ok := nextLine(ctx, events)
+		if !ok {
+			break
 		}
+		sent = c.sendPart(line)
 	}
-	if c.Context().Err() == nil {
+	if sent && c.Context().Err() == nil {
 		c.sendPart(eventLine(token.Event{Time: time.Now().UTC().Round(0), Kind: token.EventStopping}))
 	}
-	return nil
+	return nil, nil
 }
 
 // nextLine waits for an event, or for the next heartbeat; not ok when ctx ends.
@@ -63,15 +63,15 @@ func eventLine(e token.Event) []byte {
 }
 
 // metrics answers Prometheus.
-func (h *handler) metrics(c *call) error {
+func (h *handler) metrics(c *call) (any, error) {
 	if h.Metrics == nil {
-		return &token.Error{Code: token.ErrNotFound, Message: "this tokend has no metrics"}
+		return nil, &token.Error{Code: token.ErrNotFound, Message: "this tokend has no metrics"}
 	}
 	metrics, err := h.Metrics(c.Context())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	c.begin(textType) // Prometheus' handler adds the version of its format
 	metrics.ServeHTTP(c.w, c.Request)
-	return nil
+	return nil, nil
 }

@@ -41,7 +41,7 @@ func fuzzHandler(t *testing.T, raw []byte) {
 	if err != nil {
 		return
 	}
-	ctx := context.WithValue(t.Context(), callerKey{}, &caller{peer: ipc.Peer{UID: os.Getuid()}, program: func() string { return "" }})
+	ctx := context.WithValue(t.Context(), connKey{}, &conn{peer: ipc.Peer{UID: os.Getuid()}})
 	w := httptest.NewRecorder()
 	newHandler(newMemory(), Options{}).ServeHTTP(w, r.WithContext(ctx))
 	answer := w.Result()

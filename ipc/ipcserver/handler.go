@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"runtime"
 	"runtime/debug"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -40,9 +39,6 @@ func newHandler(b Backend, o Options) *handler {
 	}
 	h := &handler{Options: o, backend: b, ending: context.Background()}
 	h.leases, h.conns = h.quota(maxLeases), h.quota(maxConns)
-	if o.Audit != nil {
-		h.backend = &audited{b, o.Audit}
-	}
 	h.log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	h.times = cmp.Or(o.times, usualTimes)
 	h.routes = h.table()
@@ -50,23 +46,27 @@ func newHandler(b Backend, o Options) *handler {
 }
 
 func (h *handler) quota(n int) *quota {
-	b := h.backend // not audited: this is no request
-	known := func(c *caller) bool {
-		return c.err == nil && h.Allow(c.peer) == nil && b.Admit(context.WithValue(context.Background(), callerKey{}, c), "connect", "", false) == nil
+	known := func(c *conn) bool {
+		ctx := context.WithValue(context.Background(), connKey{}, c)
+		return c.err == nil && h.Allow(c.peer) == nil && h.backend.Admit(ctx, "", false) == nil
 	}
-	return &quota{n: n, known: known, taken: map[int]int{}}
+	return &quota{n: n, known: known, held: map[*conn]int{}}
 }
 
 // A call is a request and its answer.
 type call struct {
 	*http.Request
-	w     http.ResponseWriter
-	name  string // of the profile, in the path
-	body  []byte
-	trace *token.Trace // of a get, if wanted
-	begun bool         // the answer has
+	w      http.ResponseWriter
+	name   string // of the profile, in the path
+	body   []byte
+	trace  *token.Trace // of a get, if wanted
+	event  Event        // for the audit log, if it has a Do
+	status int          // of the answer, 200 if not set
+	begun  bool         // the answer has
 }
 
+// ServeHTTP counts, audits and answers a request, in this order: what a caller has
+// got is in the audit log.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{Request: r, w: w}
 	if r.ContentLength != 0 {
@@ -76,17 +76,48 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if h.ending.Err() != nil {
 		w.Header().Set("Connection", "close")
 	}
-	err := h.serve(c)
-	switch {
-	case err == nil:
-	case c.begun:
-		if r.Context().Err() == nil { // else the caller is gone, or the server is to end
-			h.log.Error("an answer broke off", "error", err.Error())
-		}
-		panic(http.ErrAbortHandler) // has the connection closed: what has left is not a whole answer
-	default:
-		h.refuse(c, err)
+	do, kind, body, err := h.serve(c)
+	h.audit(r.Context(), c.event, err)
+	e, result := h.wire(c, err), "ok"
+	if e != nil {
+		result = string(e.Code)
 	}
+	if h.Count != nil {
+		h.Count(do, result)
+	}
+	switch {
+	case e != nil && c.begun:
+		panic(http.ErrAbortHandler) // has the connection closed: what has left is not a whole answer
+	case e != nil:
+		c.refuse(e)
+	case !c.begun:
+		c.send(cmp.Or(c.status, http.StatusOK), kind, body)
+	}
+}
+
+// serve returns the answer to a request, and what that was for the metrics. It makes
+// an error of a panic.
+func (h *handler) serve(c *call) (do, kind string, body []byte, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			h.logPanic(v)
+			err = token.ErrInternal
+		}
+	}()
+	if err := h.admit(c); err != nil {
+		c.w.Header().Set("Connection", "close")
+		return "connect", "", nil, err
+	}
+	t, err := h.find(c)
+	if err != nil {
+		return "other", "", nil, err
+	}
+	do = t.do
+	answer, err := h.serveRoute(c, t)
+	if err == nil {
+		kind, body, err = encode(answer)
+	}
+	return do, kind, body, err
 }
 
 // logPanic logs where a panic came from. Its value may hold anything; only the
@@ -99,44 +130,23 @@ func (h *handler) logPanic(v any) {
 	h.log.Error("panic while answering", "panic", what, "stack", string(debug.Stack()))
 }
 
-// serve makes an error of a panic, and counts the request.
-func (h *handler) serve(c *call) (err error) {
-	do := "connect"
-	defer func() {
-		if v := recover(); v != nil {
-			h.logPanic(v)
-			err = token.ErrInternal
-		}
-		h.counted(do, err)
-	}()
-	if err := h.admit(c); err != nil {
-		c.w.Header().Set("Connection", "close")
-		return err
+// audit reports a grant, or with err a refusal. Without a Do e is neither.
+func (h *handler) audit(ctx context.Context, e Event, err error) {
+	if h.Audit == nil || e.Do == "" {
+		return
 	}
-	do = "other"
-	t, err := h.find(c)
+	e.Caller, e.Program, _ = Caller(ctx)
 	if err != nil {
-		return err
+		wire, _ := wireError(err)
+		e.Code = wire.Code
 	}
-	do = t.op
-	return h.serveRoute(c, t)
-}
-
-func (h *handler) counted(do string, err error) {
-	switch {
-	case h.Count == nil:
-	case err == nil:
-		h.Count(do, "ok")
-	default:
-		e, _ := wireError(err)
-		h.Count(do, string(e.Code))
-	}
+	h.Audit(e)
 }
 
 // admit refuses callers who may not use this daemon, and web pages: a browser
 // cannot open a Unix socket, but there may be a proxy before it.
 func (h *handler) admit(c *call) error {
-	who, ok := c.Context().Value(callerKey{}).(*caller)
+	who, ok := c.Context().Value(connKey{}).(*conn)
 	if !ok {
 		return errors.New("a request without a connection")
 	}
@@ -154,9 +164,7 @@ func (h *handler) admit(c *call) error {
 	if err == nil {
 		return nil
 	}
-	if h.Audit != nil {
-		h.Audit(Event{Caller: who.peer, Program: who.program(), Do: "connect", Code: token.ErrDenied})
-	}
+	c.event.Do = "connect"
 	h.log.Warn("caller refused", "uid", who.peer.UID, "pid", who.peer.PID, "reason", err.Error())
 	return &token.Error{Code: token.ErrDenied, Message: err.Error(), Cause: err}
 }
@@ -186,30 +194,34 @@ func (h *handler) find(c *call) (*route, error) {
 // methodField marks an error that HTTP has a status of its own for.
 const methodField = "method"
 
-func (h *handler) serveRoute(c *call, t *route) (err error) {
-	if c.URL.RawQuery != "" && !t.query {
-		return invalid("query", "this path takes no query parameters")
+func (h *handler) serveRoute(c *call, t *route) (answer any, err error) {
+	if c.URL.RawQuery != "" && t.rules&takesQuery == 0 {
+		return nil, invalid("query", "this path takes no query parameters")
 	}
 	if t.named() {
 		if c.name, err = url.PathUnescape(c.name); err != nil {
-			return invalid("name", "the name in the path is not escaped correctly")
+			return nil, invalid("name", "the name in the path is not escaped correctly")
 		}
 		if err := token.CheckName(c.name); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if c.ContentLength != 0 {
-		if err := h.backend.Admit(c.Context(), t.op, c.name, slices.Contains(managing, t.op)); err != nil {
-			return err
+		if err := h.backend.Admit(c.Context(), c.name, t.rules&manages != 0); err != nil {
+			c.event = Event{Do: t.do, Profile: c.name}
+			return nil, err
 		}
 	}
 	if err := h.readBody(c); err != nil {
-		return err
+		return nil, err
 	}
 	if again, key, _ := strings.Cut(c.Header.Get(ipc.AskerHeader), " "); key != "" && len(key) <= maxAskerKey {
 		if n, err := strconv.Atoi(again); err == nil {
 			c.Request = c.WithContext(token.WithAsker(c.Context(), token.Asker{Key: key, Again: n}))
 		}
+	}
+	if t.rules&audits != 0 {
+		c.event = Event{Do: t.do, Profile: c.name}
 	}
 	return t.serve(c)
 }

@@ -83,7 +83,7 @@ func TestConnectionsBeyondTheLimitWait(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
 	inner, err := Listen(socket)
 	must(t, err)
-	l := limit(inner, &quota{n: 2, taken: map[int]int{}}, time.Minute)
+	l := limit(inner, &quota{n: 2, held: map[*conn]int{}}, time.Minute)
 	accepted := make(chan net.Conn)
 	ended := make(chan error, 1)
 	go func() {
@@ -284,10 +284,10 @@ func TestPlacesAreSharedBetweenUsers(t *testing.T) {
 		}
 		return nil
 	}}).quota(64)
-	take := func(uid, times int, err error) (got int, last func()) {
+	take := func(uid, times int, err error) (got int, last *conn) {
 		for range times {
-			if giveBack := q.take(&caller{peer: ipc.Peer{UID: uid}, err: err}); giveBack != nil {
-				got, last = got+1, giveBack
+			if c := (&conn{peer: ipc.Peer{UID: uid}, err: err}); q.take(c) {
+				got, last = got+1, c
 			}
 		}
 		return got, last
@@ -307,9 +307,9 @@ func TestPlacesAreSharedBetweenUsers(t *testing.T) {
 		t.Errorf("users that may use nothing have %d places", strangers)
 	}
 	of(0, 0, errors.New("not identified"))
-	_, giveBack := take(70000, 1, nil)
+	_, one := take(70000, 1, nil)
 	of(70000, 7, nil)
-	giveBack()
+	q.giveBack(one)
 	of(70000, 1, nil)
 	for uid := 70001; uid < 70006; uid++ {
 		of(uid, 8, nil)
@@ -361,7 +361,7 @@ func TestLoopbackIsBounded(t *testing.T) {
 		return errors.Is(err, os.ErrDeadlineExceeded)
 	}
 	owner, proven := connect()
-	proven.prove()
+	proven.proven.Store(true)
 	var strangers []net.Conn
 	for range 20 {
 		client, _ := connect()
@@ -372,7 +372,7 @@ func TestLoopbackIsBounded(t *testing.T) {
 	}
 	for range 2 {
 		_, g := connect()
-		g.prove()
+		g.proven.Store(true)
 	}
 	accepted := make(chan net.Conn, 1)
 	go func() { conn, _ := l.Accept(); accepted <- conn }()

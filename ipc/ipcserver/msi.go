@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"tokend/ipc"
@@ -43,47 +44,49 @@ const (
 
 // lendMSI serves POST /v1/azure-msi: it opens an endpoint, says where it is, and
 // closes it when the caller hangs up.
-func (h *handler) lendMSI(c *call, in ipc.MSIRequest) error {
-	giveBack := h.leases.take(c.Context().Value(callerKey{}).(*caller))
-	if giveBack == nil {
-		return &token.Error{Code: token.ErrUnavailable, Message: "tokend lends no more endpoints, or none more to this user"}
+func (h *handler) lendMSI(c *call, in ipc.MSIRequest) (any, error) {
+	owner := c.Context().Value(connKey{}).(*conn)
+	if !h.leases.take(owner) {
+		return nil, &token.Error{Code: token.ErrUnavailable, Message: "tokend lends no more endpoints, or none more to this user"}
 	}
-	defer giveBack()
+	defer h.leases.giveBack(owner)
 	e, l, err := h.openMSI(c.Context(), in)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	srv := newServer(c.Context(), e, h.times)
 	srv.WriteTimeout = time.Minute
-	served := make(chan struct{})
 	srv.ConnContext = func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, guestKey{}, c) }
-	go func() { _ = srv.Serve(LimitLoopback(l, maxGuests)); close(served) }()
-	defer func() { _ = srv.Close(); <-served }()
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = srv.Serve(LimitLoopback(l, maxGuests)) })
+	defer func() { _ = srv.Close(); serving.Wait() }()
 
-	if err := c.json(ipc.MSIAnswer{Endpoint: "http://" + e.address + msiPath, Header: e.secret}, nil); err != nil {
-		return err
+	kind, body, err := encode(ipc.MSIAnswer{Endpoint: "http://" + e.address + msiPath, Header: e.secret})
+	if err != nil {
+		return nil, err
 	}
+	c.send(http.StatusOK, kind, body)
 	if c.sendPart(nil) {
 		select {
 		case <-c.Context().Done():
 		case <-h.ending.Done():
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 type guestKey struct{}
 
 // An msi is one endpoint.
 type msi struct {
-	backend         Backend
+	*handler
 	profiles        []token.ProfileStatus
 	address, secret string
 }
 
 // openMSI opens an endpoint for the profiles, or opens one again that was lost.
 func (h *handler) openMSI(ctx context.Context, in ipc.MSIRequest) (*msi, net.Listener, error) {
-	e := &msi{backend: h.backend, address: "127.0.0.1:0", secret: in.Header}
+	e := &msi{handler: h, address: "127.0.0.1:0", secret: in.Header}
 	if len(in.Profiles) == 0 {
 		return nil, nil, invalid("profiles", "no profile is named")
 	}
@@ -129,23 +132,26 @@ func (e *msi) reopen(endpoint string) error {
 
 // ServeHTTP answers a program. SDKs retry none of the statuses of a refusal.
 func (e *msi) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c := &call{Request: r, w: w}
-	var answer map[string]string
-	status, err := http.StatusForbidden, e.admit(r)
-	switch {
-	case err != nil:
-	case r.Method != http.MethodGet:
-		status, err = http.StatusMethodNotAllowed, invalid("method", "the method is GET")
-	default:
-		status = http.StatusBadRequest
-		answer, err = e.token(r)
+	status, answer, err := e.answer(r)
+	if err != nil {
+		wire, _ := wireError(err)
+		answer = map[string]string{"error": string(wire.Code), "error_description": "tokend: " + wire.Message}
 	}
-	if err == nil {
-		_ = c.json(answer, nil) // text always has a JSON form
-		return
+	kind, body, _ := encode(answer) // text always has a JSON form
+	(&call{w: w}).send(status, kind, body)
+}
+
+func (e *msi) answer(r *http.Request) (status int, answer map[string]string, err error) {
+	if err := e.admit(r); err != nil {
+		return http.StatusForbidden, nil, err
 	}
-	wire, _ := wireError(err)
-	_ = c.answer(status, map[string]string{"error": string(wire.Code), "error_description": "tokend: " + wire.Message}, nil)
+	if r.Method != http.MethodGet {
+		return http.StatusMethodNotAllowed, nil, invalid("method", "the method is GET")
+	}
+	if answer, err = e.token(r); err != nil {
+		return http.StatusBadRequest, nil, err
+	}
+	return http.StatusOK, answer, nil
 }
 
 // admit lets in callers that know the secret, but no web page and no proxy.
@@ -166,7 +172,7 @@ func (e *msi) admit(r *http.Request) error {
 		return &token.Error{Code: token.ErrDenied, Message: "the header X-IDENTITY-HEADER is not that of $IDENTITY_HEADER"}
 	}
 	if g, ok := r.Context().Value(guestKey{}).(*guest); ok {
-		g.prove()
+		g.proven.Store(true)
 	}
 	return nil
 }
@@ -198,6 +204,7 @@ func (e *msi) token(r *http.Request) (map[string]string, error) {
 		return nil, err
 	}
 	g, err := e.backend.Get(r.Context(), p.Name, token.Query{Target: target, MinTTL: msiLife})
+	e.audit(r.Context(), Event{Do: "get", Profile: p.Name, Target: target}, err)
 	if err != nil {
 		return nil, err
 	}

@@ -1,44 +1,67 @@
 package ipcserver
 
 import (
+	"bytes"
 	"context"
 	"net"
-	"sync"
+	"os"
+	"runtime"
+	"strconv"
+	"sync/atomic"
+	"syscall"
+	"time"
 
 	"tokend/ipc"
 )
 
-// A caller is who made a connection, or why the kernel does not say.
-type caller struct {
+// A conn is a connection, and who made it.
+type conn struct {
+	net.Conn
+	of   *limited
 	peer ipc.Peer
-	err  error
-	// program returns what its process calls itself.
-	program func() string
+	err  error // why the kernel does not say who it is
+	// program is what the caller's process called itself when it connected.
+	program  string
+	state    atomic.Int32 // an http.ConnState
+	deadline time.Time    // of writes
 }
 
-type callerKey struct{}
+type connKey struct{}
 
-// identify asks once, when a connection is made, who made it.
-func identify(c net.Conn) caller {
-	peer, err := peerOf(c)
-	return caller{peer, err, sync.OnceValue(func() string { return programOf(peer.PID) })}
+// isTrusted reports whether c is root's, or of the user that the server runs as.
+func (c *conn) isTrusted() bool {
+	return c.err == nil && (c.peer.UID == 0 || c.peer.UID == os.Geteuid())
 }
 
-// remember puts the caller who made a connection into the context of its requests.
-func remember(ctx context.Context, c net.Conn) context.Context {
-	return context.WithValue(ctx, callerKey{}, &c.(*limitedConn).caller)
-}
-
-// Caller returns who asks, given the context of a Backend's method, and a function
-// for what the caller's process calls itself, an unverified label. It returns false
-// if the request did not come over a socket.
-func Caller(ctx context.Context) (peer ipc.Peer, program func() string, ok bool) {
-	c, ok := ctx.Value(callerKey{}).(*caller)
+// Caller returns who asks, given the context of a Backend's method, and what the
+// caller's process calls itself, an unverified label. It returns false if the
+// request did not come over a socket.
+func Caller(ctx context.Context) (peer ipc.Peer, program string, ok bool) {
+	c, ok := ctx.Value(connKey{}).(*conn)
 	switch {
 	case !ok:
-		return ipc.Peer{}, nil, false
+		return ipc.Peer{}, "", false
 	case c.err != nil: // it was refused long before; should that fail, it has no user
 		return ipc.Peer{UID: -1}, c.program, true
 	}
 	return c.peer, c.program, true
+}
+
+// programOf is the name of a process, as it says itself; empty if there is none. It
+// is a label: any process can call itself anything. Only Linux knows it cheaply.
+//
+// Each connection is asked about, so the file is read with three calls to the
+// system and no more, where os.ReadFile makes nine.
+func programOf(pid int) string {
+	if pid <= 0 || runtime.GOOS != "linux" {
+		return ""
+	}
+	fd, err := syscall.Open("/proc/"+strconv.Itoa(pid)+"/comm", syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = syscall.Close(fd) }()
+	var name [64]byte // the kernel cuts it at 15 bytes
+	n, _ := syscall.Read(fd, name[:])
+	return string(bytes.TrimSpace(name[:max(n, 0)]))
 }

@@ -19,42 +19,48 @@ import (
 // with redirects and in words of its own.
 type route struct {
 	method, before, after string
-	op                    string // for the metrics
-	query                 bool   // it takes parameters
-	serve                 func(*call) error
+	do                    string // for the metrics and the audit log
+	rules                 rules
+	serve                 func(*call) (any, error)
 }
+
+type rules uint8
+
+const (
+	takesQuery rules = 1 << iota
+	audits           // it is in the audit log
+	manages          // it takes the right to manage profiles
+)
 
 func (h *handler) table() []route {
+	b := h.backend
 	return []route{
-		{"GET", ipc.TokenPath, "", "get", true, h.getToken},
-		{"GET", ipc.AnyTokenPath, "", "get", true, h.getToken},
-		{"POST", ipc.InvalidatePath, "", "invalidate", false, h.invalidate},
-		{"POST", ipc.ExchangePath, "", "exchange", false, with(checkExchange, h.exchange)},
-		{"POST", ipc.TokenPath, ipc.InvalidateSuffix, "invalidate", false, h.invalidate},
-		{"POST", ipc.MSIPath, "", "azure-msi", false, with(nil, h.lendMSI)},
-		{"GET", ipc.ProfilesPath, "", "list", false, h.profiles},
-		{"POST", ipc.ProfilesPath, "", "add", false, with(nil, h.add)},
-		{"GET", ipc.ProfilePath, "", "show", false, h.profile},
-		{"DELETE", ipc.ProfilePath, "", "remove", false, h.remove},
-		{"POST", ipc.ProfilePath, ipc.RotateSuffix, "rotate", false, with(nil, h.rotate)},
-		{"POST", ipc.ProfilePath, ipc.RenameSuffix, "rename", false, with(nil, h.rename)},
-		{"GET", ipc.ProvidersPath, "", "providers", false, h.providers},
-		{"GET", ipc.StatusPath, "", "status", false, h.status},
-		{"POST", ipc.ReloadPath, "", "reload", false, h.reload},
-		{"POST", ipc.SignPath, "", "sign", false, with(ipc.CheckRequest, h.sign)},
-		{"POST", ipc.VerifyPath, "", "verify", false, with(ipc.CheckVerification, h.verify)},
-		{"GET", ipc.AuthorizePath, "", "authorize", false, h.authorize},
-		{"GET", ipc.EventsPath, "", "events", true, h.events},
-		{"GET", ipc.MetricsPath, "", "metrics", false, h.metrics},
-		{"GET", ipc.DoctorPath, "", "doctor", false, h.doctor},
-		{"GET", ipc.KeystorePath, "", "keystore", false, h.keystore},
-		{"POST", ipc.UnlockPath, "", "unlock", false, h.unlock},
-		{"POST", ipc.MigratePath, "", "migrate", false, with(nil, h.migrate)},
+		{"GET", ipc.TokenPath, "", "get", takesQuery | audits, h.getToken},
+		{"GET", ipc.AnyTokenPath, "", "get", takesQuery | audits, h.getToken},
+		{"POST", ipc.InvalidatePath, "", "invalidate", audits, h.invalidate},
+		{"POST", ipc.ExchangePath, "", "exchange", audits, with(checkExchange, h.exchange)},
+		{"POST", ipc.TokenPath, ipc.InvalidateSuffix, "invalidate", audits, h.invalidate},
+		{"POST", ipc.MSIPath, "", "azure-msi", 0, with(nil, h.lendMSI)},
+		{"GET", ipc.ProfilesPath, "", "list", 0, h.profiles},
+		{"POST", ipc.ProfilesPath, "", "add", audits | manages, with(nil, h.add)},
+		{"GET", ipc.ProfilePath, "", "show", 0, func(c *call) (any, error) { return b.Profile(c.Context(), c.name) }},
+		{"DELETE", ipc.ProfilePath, "", "remove", audits | manages, func(c *call) (any, error) { return nil, b.Remove(c.Context(), c.name) }},
+		{"POST", ipc.ProfilePath, ipc.RotateSuffix, "rotate", audits | manages, with(nil, h.rotate)},
+		{"POST", ipc.ProfilePath, ipc.RenameSuffix, "rename", audits | manages, with(nil, h.rename)},
+		{"GET", ipc.ProvidersPath, "", "providers", 0, h.providers},
+		{"GET", ipc.StatusPath, "", "status", 0, h.status},
+		{"POST", ipc.ReloadPath, "", "reload", audits | manages, func(c *call) (any, error) { return nil, b.Reload(c.Context()) }},
+		{"POST", ipc.SignPath, "", "sign", audits, with(ipc.CheckRequest, h.sign)},
+		{"POST", ipc.VerifyPath, "", "verify", audits, with(ipc.CheckVerification, h.verify)},
+		{"GET", ipc.AuthorizePath, "", "authorize", 0, h.authorize},
+		{"GET", ipc.EventsPath, "", "events", takesQuery, h.events},
+		{"GET", ipc.MetricsPath, "", "metrics", 0, h.metrics},
+		{"GET", ipc.DoctorPath, "", "doctor", 0, func(c *call) (any, error) { return b.Doctor(c.Context()) }},
+		{"GET", ipc.KeystorePath, "", "keystore", manages, func(c *call) (any, error) { return b.Keystore(c.Context()) }},
+		{"POST", ipc.UnlockPath, "", "unlock", audits | manages, func(c *call) (any, error) { return nil, b.Unlock(c.Context()) }},
+		{"POST", ipc.MigratePath, "", "migrate", audits | manages, with(nil, h.migrate)},
 	}
 }
-
-// managing are the operations that take the right to manage profiles.
-var managing = []string{"add", "remove", "rotate", "rename", "reload", "keystore", "unlock", "migrate"}
 
 func (t *route) named() bool { return strings.HasSuffix(t.before, "/") }
 
@@ -71,101 +77,97 @@ func (t *route) match(path string) (name string, ok bool) {
 	return name, ok && name != "" && !strings.Contains(name, "/")
 }
 
-func (h *handler) getToken(c *call) error {
+func (h *handler) getToken(c *call) (any, error) {
 	q, err := decodeQuery(c.URL.RawQuery)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if c.name == "" && q.URL == "" {
-		return invalid("url", "either a profile or a url must be named")
+		return nil, invalid("url", "either a profile or a url must be named")
 	}
 	c.trace = q.Trace
+	c.event.Target, c.event.Origin = q.Target, token.Origin(q.URL)
 	g, err := h.backend.Get(c.Context(), c.name, q)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if g.Secret.IsZero() {
-		return errors.New("the backend returned a token without text")
-	}
-	if c.wantsText() {
-		c.send(http.StatusOK, textType, []byte(g.Secret.Reveal()))
-		return nil
+	c.event.Profile = g.Profile
+	switch {
+	case g.Secret.IsZero():
+		return nil, errors.New("the backend returned a token without text")
+	case c.wantsText():
+		return text(g.Secret.Reveal()), nil
 	}
 	body := format.AppendJSON(nil, g, time.Now())
 	if q.Trace != nil {
 		steps, err := json.Marshal(list(q.Trace.Steps()))
 		if err != nil {
-			return err
+			return nil, err
 		}
 		body = slices.Concat(bytes.TrimSuffix(body, []byte("}")), []byte(`,"trace":`), steps, []byte("}"))
 	}
-	c.send(http.StatusOK, jsonType, body)
-	return nil
+	return json.RawMessage(body), nil
 }
 
 func checkExchange(in ipc.Exchange) error { return checkURL(in.Registry) }
 
-func (h *handler) exchange(c *call, in ipc.Exchange) error {
+func (h *handler) exchange(c *call, in ipc.Exchange) (any, error) {
+	c.event.Origin = token.Origin(in.Registry)
 	refresh, err := h.backend.Exchange(c.Context(), c.name, in.Registry)
-	return c.json(ipc.Exchanged{RefreshToken: refresh.Reveal()}, err)
+	return ipc.Exchanged{RefreshToken: refresh.Reveal()}, err
 }
 
 // invalidate drops the token that the body names. No body, or one without a token,
 // means the current token; an empty token is a variable that was not set.
-func (h *handler) invalidate(c *call) error {
+func (h *handler) invalidate(c *call) (any, error) {
 	var in struct {
 		AccessToken *token.Secret `json:"access_token"`
 	}
 	if len(c.body) > 0 {
 		if err := decodeStrict(c.body, &in); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	var t token.Secret
 	switch {
 	case in.AccessToken != nil && in.AccessToken.IsZero():
-		return invalid("access_token", "access_token is empty")
+		return nil, invalid("access_token", "access_token is empty")
 	case in.AccessToken != nil:
 		t = *in.AccessToken
 	case c.name == "":
-		return invalid("access_token", "either a profile or an access_token must be named")
+		return nil, invalid("access_token", "either a profile or an access_token must be named")
 	}
-	return c.done(h.backend.Invalidate(c.Context(), c.name, t))
+	return nil, h.backend.Invalidate(c.Context(), c.name, t)
 }
 
-func (h *handler) sign(c *call, request token.Request) error {
+func (h *handler) sign(c *call, request token.Request) (any, error) {
+	c.event.Origin = token.Origin(request.URL)
 	signed, err := h.backend.Sign(c.Context(), c.name, request)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	answer, err := ipc.EncodeSigned(signed)
-	if err != nil {
-		return err
-	}
-	c.send(http.StatusOK, jsonType, answer)
-	return nil
+	return json.RawMessage(answer), err
 }
 
-func (h *handler) verify(c *call, in ipc.Verification) error {
-	return c.json(h.backend.Verify(c.Context(), c.name, token.Presented{Token: token.NewSecret(in.Token), Consent: token.NewSecret(in.Consent), Remote: in.Remote}))
+func (h *handler) verify(c *call, in ipc.Verification) (any, error) {
+	return h.backend.Verify(c.Context(), c.name, token.Presented{Token: token.NewSecret(in.Token), Consent: token.NewSecret(in.Consent), Remote: in.Remote})
 }
 
-func (h *handler) profiles(c *call) error {
+func (h *handler) profiles(c *call) (any, error) {
 	st, err := h.backend.Status(c.Context())
-	return c.json(ipc.ProfileList{Profiles: list(st.Profiles)}, err)
+	return ipc.ProfileList{Profiles: list(st.Profiles)}, err
 }
 
-func (h *handler) status(c *call) error {
+func (h *handler) status(c *call) (any, error) {
 	st, err := h.backend.Status(c.Context())
 	st.Profiles = list(st.Profiles)
-	return c.json(st, err)
+	return st, err
 }
 
-func (h *handler) profile(c *call) error { return c.json(h.backend.Profile(c.Context(), c.name)) }
-
-func (h *handler) providers(c *call) error {
+func (h *handler) providers(c *call) (any, error) {
 	all, err := h.backend.Providers(c.Context())
-	return c.json(ipc.ProviderList{Providers: list(all)}, err)
+	return ipc.ProviderList{Providers: list(all)}, err
 }
 
 // list is s, but an empty list where JSON would say null.
@@ -176,47 +178,43 @@ func list[T any](s []T) []T {
 	return s
 }
 
-func (h *handler) add(c *call, in ipc.ProfileBody) error {
+func (h *handler) add(c *call, in ipc.ProfileBody) (any, error) {
 	p, err := profileOf(in)
+	if err == nil {
+		err = token.CheckName(p.Name)
+	}
+	if err == nil && p.Step != "" {
+		err = invalid("step", "a new profile is made in one step")
+	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := token.CheckName(p.Name); err != nil {
-		return err
-	}
-	if p.Step != "" {
-		return invalid("step", "a new profile is made in one step")
-	}
-	created, err := h.backend.Add(c.Context(), p)
-	return c.answer(http.StatusCreated, created, err)
+	c.event.Profile, c.status = p.Name, http.StatusCreated
+	return h.backend.Add(c.Context(), p)
 }
 
-func (h *handler) rotate(c *call, in ipc.ProfileBody) error {
+func (h *handler) rotate(c *call, in ipc.ProfileBody) (any, error) {
 	p, err := profileOf(in)
-	if err != nil {
-		return err
+	if err == nil && p.Name != "" && p.Name != c.name {
+		err = invalid("name", "the body's name is not the path's")
 	}
-	if p.Name != "" && p.Name != c.name {
-		return invalid("name", "the body's name is not the path's")
+	if err != nil {
+		return nil, err
 	}
 	p.Name = c.name
-	return c.json(h.backend.Rotate(c.Context(), p))
+	return h.backend.Rotate(c.Context(), p)
 }
 
-func (h *handler) remove(c *call) error { return c.done(h.backend.Remove(c.Context(), c.name)) }
-
-func (h *handler) rename(c *call, to ipc.Renaming) error {
-	return c.done(h.backend.Rename(c.Context(), c.name, to.Name))
+// rename is in the audit log under both names.
+func (h *handler) rename(c *call, to ipc.Renaming) (any, error) {
+	err := h.backend.Rename(c.Context(), c.name, to.Name)
+	if err == nil {
+		h.audit(c.Context(), c.event, nil)
+		c.event.Profile = to.Name
+	}
+	return nil, err
 }
 
-func (h *handler) reload(c *call) error { return c.done(h.backend.Reload(c.Context())) }
-
-func (h *handler) doctor(c *call) error { return c.json(h.backend.Doctor(c.Context())) }
-
-func (h *handler) keystore(c *call) error { return c.json(h.backend.Keystore(c.Context())) }
-
-func (h *handler) unlock(c *call) error { return c.done(h.backend.Unlock(c.Context())) }
-
-func (h *handler) migrate(c *call, to token.KeystoreChoice) error {
-	return c.json(h.backend.Migrate(c.Context(), to))
+func (h *handler) migrate(c *call, to token.KeystoreChoice) (any, error) {
+	return h.backend.Migrate(c.Context(), to)
 }

@@ -24,7 +24,7 @@ type Backend interface {
 	// Admit returns why an operation of the caller's is refused whatever the body
 	// says: on a profile, on none (name is empty), or to manage profiles. Those who
 	// may use nothing share the connections of one user.
-	Admit(ctx context.Context, do, name string, manage bool) error
+	Admit(ctx context.Context, name string, manage bool) error
 	Get(ctx context.Context, name string, q token.Query) (token.Grant, error)
 	Invalidate(ctx context.Context, name string, t token.Secret) error
 	Exchange(ctx context.Context, name, registry string) (token.Secret, error)
@@ -43,6 +43,24 @@ type Backend interface {
 	Keystore(ctx context.Context) (token.KeystoreStatus, error)
 	Unlock(ctx context.Context) error
 	Migrate(ctx context.Context, to token.KeystoreChoice) (token.Migrated, error)
+}
+
+// An Event is one grant or refusal, for the audit log. It holds no secret.
+type Event struct {
+	Caller ipc.Peer
+	// Program is what the caller's process called itself, an unverified label.
+	Program string
+	// Do is the operation: connect (by a caller who is not let in), get, exchange, sign, verify, invalidate, add,
+	// rotate, remove, rename (of the old name and of the new), reload, unlock or migrate (of the keystore).
+	Do string
+	// Profile is the profile's name, empty if none was named or found.
+	Profile string
+	Target  token.Target
+	// Origin is scheme, host and port of what the token or signature is for,
+	// as far as the caller said.
+	Origin string
+	// Code is why it was refused or failed, empty if it was granted.
+	Code token.Code
 }
 
 // Options change what a server does; the zero value is ready for use.
@@ -112,8 +130,8 @@ func Serve(ctx context.Context, l net.Listener, b Backend, o Options) error {
 	conns := limit(l, h.conns, h.times.write)
 	srv := newServer(requests, h, h.times)
 	srv.ErrorLog = slog.NewLogLogger(h.log.Handler(), slog.LevelWarn)
-	srv.ConnContext = remember
-	srv.ConnState = func(c net.Conn, state http.ConnState) { c.(*limitedConn).state.Store(int32(state)) }
+	srv.ConnContext = func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) }
+	srv.ConnState = func(c net.Conn, state http.ConnState) { c.(*conn).state.Store(int32(state)) }
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(conns) }()
 

@@ -69,7 +69,7 @@ func (b *memory) find(name string) (token.Token, error) {
 	return t, nil
 }
 
-func (b *memory) Admit(context.Context, string, string, bool) error { return b.admit }
+func (b *memory) Admit(context.Context, string, bool) error { return b.admit }
 
 func (b *memory) Get(ctx context.Context, name string, q token.Query) (token.Grant, error) {
 	b.mu.Lock()

@@ -332,18 +332,18 @@ func TestPeerOfBothEnds(t *testing.T) {
 			return
 		}
 		defer func() { _ = conn.Close() }()
-		if p, err := peerOf(conn); err != nil || p.UID != os.Getuid() || p.PID != os.Getpid() {
+		if p, err := ipc.PeerOf(conn); err != nil || p.UID != os.Getuid() || p.PID != os.Getpid() {
 			t.Errorf("the server sees %+v, %v", p, err)
 		}
 	})
 	conn, err := net.Dial("unix", socket)
 	must(t, err)
 	defer func() { _ = conn.Close() }()
-	if p, err := peerOf(conn); err != nil || p.UID != os.Getuid() || p.PID != os.Getpid() {
+	if p, err := ipc.PeerOf(conn); err != nil || p.UID != os.Getuid() || p.PID != os.Getpid() {
 		t.Errorf("the client sees %+v, %v", p, err)
 	}
 	wg.Wait()
-	if _, err := peerOf(struct{ net.Conn }{conn}); err == nil {
+	if _, err := ipc.PeerOf(struct{ net.Conn }{conn}); err == nil {
 		t.Error("a connection that is not a socket has a peer")
 	}
 }
