@@ -79,14 +79,14 @@ type guestKey struct{}
 
 // An msi is one endpoint.
 type msi struct {
-	*handler
+	h               *handler
 	profiles        []token.ProfileStatus
 	address, secret string
 }
 
 // openMSI opens an endpoint for the profiles, or opens one again that was lost.
 func (h *handler) openMSI(ctx context.Context, in ipc.MSIRequest) (*msi, net.Listener, error) {
-	e := &msi{handler: h, address: "127.0.0.1:0", secret: in.Header}
+	e := &msi{h: h, address: "127.0.0.1:0", secret: in.Header}
 	if len(in.Profiles) == 0 {
 		return nil, nil, invalid("profiles", "no profile is named")
 	}
@@ -203,8 +203,8 @@ func (e *msi) token(r *http.Request) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	g, err := e.backend.Get(r.Context(), p.Name, token.Query{Target: target, MinTTL: msiLife})
-	e.audit(r.Context(), Event{Do: "get", Profile: p.Name, Target: target}, err)
+	g, err := e.h.backend.Get(r.Context(), p.Name, token.Query{Target: target, MinTTL: msiLife})
+	e.h.audit(r.Context(), Event{Do: "get", Profile: p.Name, Target: target}, err)
 	if err != nil {
 		return nil, err
 	}

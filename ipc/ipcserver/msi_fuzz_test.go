@@ -29,7 +29,7 @@ func FuzzMSI(f *testing.F) {
 		f.Add([]byte(strings.Replace(good, change[0], change[1], 1)))
 	}
 	b := newMemory()
-	e := &msi{handler: newHandler(b, Options{}), secret: secret, address: host,
+	e := &msi{h: newHandler(b, Options{}), secret: secret, address: host,
 		profiles: []token.ProfileStatus{{Name: "clms", Provider: msiProvider, Settings: map[string]any{"client_id": "c"}}}}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(raw)))
