@@ -150,7 +150,7 @@ func TestImportFindsNothing(t *testing.T) {
 	socket := serve(t, newBackend())
 	call(t, socket, nil, "import").wants(t, ui.ExitUsage, "", "there is no key or secret that tokend knows in the environment and the usual places")
 	call(t, socket, nil, "import", folder(t, map[string]string{"x.txt": "x"})).wants(t, ui.ExitUsage, "", "no key or secret that tokend knows in /")
-	call(t, socket, nil, "import", "nowhere").wants(t, ui.ExitUsage, "", "there is no file or folder nowhere")
+	call(t, socket, nil, "import", "nowhere").wants(t, ui.ExitUsage, "", "nowhere: no such file or directory")
 	call(t, socket, nil, "import", clmsKey("x")).wants(t, ui.ExitUsage, "", "not its content")
 	if r := call(t, socket, nil, "import", writeSecret(t, "x.txt", "x")); r.status != ui.ExitUsage || !strings.Contains(r.out, "it is not a key file") || r.err != "" {
 		t.Errorf("%+v", r)

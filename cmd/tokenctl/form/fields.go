@@ -99,8 +99,7 @@ func flagFor(field string) string {
 func FlagFor(f *cli.Flags) func(field string) string {
 	return func(field string) string {
 		flag := flagFor(field)
-		name, _, _ := strings.Cut(strings.TrimPrefix(flag, "--"), " ")
-		if field == nameField || f.Lookup(name) == nil {
+		if name, _, _ := strings.Cut(flag, " "); field == nameField || f.Lookup(name[2:]) == nil {
 			return ""
 		}
 		return flag

@@ -2,9 +2,6 @@ package form
 
 import (
 	"cmp"
-	"errors"
-	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +9,7 @@ import (
 	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokenctl/discover"
 	"tokend/cmd/tokenctl/ui"
+	"tokend/providers/token"
 	"tokend/providers/token/input"
 )
 
@@ -56,26 +54,17 @@ func findIn(e *ui.Env, path string, o discover.Options) (finds []discover.Find, 
 		content, err := Input{Label: "PATH"}.Read(e, path, maxSecret)
 		return discover.File(discover.Stdin, content, o), err
 	}
-	info, err := os.Stat(path)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return nil, cli.Usage("there is no file or folder %s", path)
-	case err != nil:
-		return nil, cli.Usage("%v", err)
-	case !info.IsDir():
+	entries, err := os.ReadDir(path)
+	if err != nil {
 		content, err := readCandidate(path)
 		if err != nil {
-			return nil, cli.Usage("%v", err)
+			return nil, cli.Usage("%s", token.FileFault(err))
 		}
 		return findInFile(path, content, o), nil
 	}
-	entries, err := os.ReadDir(path)
-	if err != nil {
-		return nil, cli.Usage("%v", err)
-	}
 	for _, entry := range entries {
 		file := filepath.Join(path, entry.Name())
-		if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() {
+		if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() || info.Size() > maxSecret { // larger ones hold no credential
 			continue
 		}
 		content, err := readCandidate(file)
@@ -94,27 +83,19 @@ func findInFile(path string, content []byte, o discover.Options) []discover.Find
 	if finds := discover.File(path, content, o); finds != nil {
 		return finds
 	}
+	why := "it is not a key file that tokend knows; with --provider, tokenctl add takes it by the flag for its secret"
 	if what := input.What(string(content)); what != "" {
-		return []discover.Find{{From: path, Form: "file", Why: "it is " + what}}
+		why = "it is " + what
 	}
-	return []discover.Find{{From: path, Form: "file", Why: "it is not a key file that tokend knows; " +
-		"with --provider, tokenctl add takes it by the flag for its secret"}}
+	return []discover.Find{{From: path, Form: "file", Why: why}}
 }
 
-// readCandidate reads a file that may hold a credential. It returns nothing of
-// larger files, which hold none.
+// readCandidate reads a file that may hold a credential.
 func readCandidate(path string) ([]byte, error) {
 	f, err := os.Open(ui.ExpandHome(path))
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = f.Close() }()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, errors.Join(err, fmt.Errorf("%s is not a regular file", path))
-	}
-	b, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
-	if err != nil || len(b) > maxSecret {
-		return nil, err
-	}
-	return []byte(input.Text(string(b))), nil
+	content, _, err := token.ReadRegular(f, maxSecret)
+	return []byte(input.Text(string(content))), err
 }

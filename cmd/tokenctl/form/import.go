@@ -166,15 +166,17 @@ func create(ctx context.Context, e *ui.Env, items []item, r ImportRequest) {
 // exitOf is the exit status for all items: that of the first error, or an error
 // if tokend knows none of them. The items' errors are shown with them.
 func exitOf(items []item) error {
+	none := len(items) > 0
 	for _, i := range items {
 		if i.Error != nil {
 			return &ui.Exit{Status: ui.ExitStatus(i.Error)}
 		}
+		none = none && i.Why != ""
 	}
-	if slices.ContainsFunc(items, func(i item) bool { return i.Why == "" }) || len(items) == 0 {
-		return nil
+	if none {
+		return &ui.Exit{Status: ui.ExitStatus(token.ErrInvalid)}
 	}
-	return &ui.Exit{Status: ui.ExitStatus(token.ErrInvalid)}
+	return nil
 }
 
 // renderPlan shows what an import would do.

@@ -1,8 +1,6 @@
 package form
 
 import (
-	"fmt"
-	"strings"
 	"time"
 
 	"tokend/cmd/tokenctl/ui"
@@ -18,30 +16,27 @@ func renderProfile(created token.Created, files []string, now time.Time) string 
 	if !created.Checked && !tokenless {
 		how = "is saved, untested"
 	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "The profile %s %s: %s", ui.Printable(p.Name), how, ui.Printable(p.Provider))
+	text := "The profile " + ui.Printable(p.Name) + " " + how + ": " + ui.Printable(p.Provider)
 	if p.Endpoint != "" {
-		b.WriteString(", " + ui.Printable(p.Endpoint))
+		text += ", " + ui.Printable(p.Endpoint)
 	}
-	b.WriteString("\n" + renderSaved(created))
+	text += "\n" + listed("Saved", created.Kept)
 	for _, found := range created.Found {
-		b.WriteString("Found " + ui.Printable(found) + "\n")
+		text += "Found " + ui.Printable(found) + "\n"
 	}
 	switch key := PublicKey(p.Settings); {
 	case !tokenless:
-		b.WriteString(renderCheck(created, now))
+		text += renderCheck(created, now)
 	case key != "":
-		b.WriteString(renderPublicKey(ui.Printable(ui.Word(p.Name)), key, "unless it is there already"))
+		text += renderPublicKey(ui.Printable(ui.Word(p.Name)), key, "unless it is there already")
 	}
 	if ends := p.CredentialExpires; !ends.IsZero() {
-		fmt.Fprintf(&b, "The credential itself expires on %s, %s.\n", ui.Day(ends), ui.When(ends, now))
+		text += "The credential itself expires on " + ui.Day(ends) + ", " + ui.When(ends, now) + ".\n"
 	}
 	for _, warning := range p.Warnings {
-		b.WriteString(ui.Wrap("Warning: "+ui.Printable(warning), ""))
+		text += ui.Wrap("Warning: "+ui.Printable(warning), "")
 	}
-	b.WriteString(renderFiles(files, created.Checked, UseOf(p)))
-	fmt.Fprintf(&b, "Use it: %s\n", UseOf(p))
-	return b.String()
+	return text + renderFiles(files, created.Checked, UseOf(p)) + "Use it: " + UseOf(p) + "\n"
 }
 
 // UseOf is the command that uses a profile.
@@ -56,16 +51,15 @@ func UseOf(p token.ProfileStatus) string {
 	return "tokenctl get " + name
 }
 
-// renderSaved lists where the settings and secrets are stored.
-func renderSaved(created token.Created) string {
-	if len(created.Kept) == 0 {
+// listed is lines below a heading, empty if there are none.
+func listed(heading string, lines []string) (text string) {
+	for _, line := range lines {
+		text += "\n  " + ui.Printable(line)
+	}
+	if text == "" {
 		return ""
 	}
-	text := "Saved:\n"
-	for _, saved := range created.Kept {
-		text += "  " + ui.Printable(saved) + "\n"
-	}
-	return text
+	return heading + ":" + text + "\n"
 }
 
 // renderPublicKey asks to register a key, which public-key prints again.
@@ -87,15 +81,8 @@ func renderCheck(created token.Created, now time.Time) string {
 // renderFiles lists the files that you can delete, once use has worked if no
 // token was obtained.
 func renderFiles(files []string, checked bool, use string) string {
-	if len(files) == 0 {
-		return ""
+	if checked {
+		return listed("Now you can delete", files)
 	}
-	text := "Now you can delete:\n"
-	if !checked {
-		text = "Once \"" + use + "\" has worked, you can delete:\n"
-	}
-	for _, file := range files {
-		text += "  " + ui.Printable(file) + "\n"
-	}
-	return text
+	return listed("Once \""+use+"\" has worked, you can delete", files)
 }

@@ -82,7 +82,7 @@ func renderRotated(created token.Created, files []string, now time.Time) string 
 	}
 	name, key := ui.Printable(ui.Word(p.Name)), PublicKey(p.Pending.Settings)
 	return fmt.Sprintf("The profile %s has a new key, which is not registered yet; the old one stays in use.\n", ui.Printable(p.Name)) +
-		renderSaved(created) + renderPublicKey(name+" --pending", key, "in place of the old one") +
+		listed("Saved", created.Kept) + renderPublicKey(name+" --pending", key, "in place of the old one") +
 		"As soon as it is registered: tokenctl rotate " + name + " --registered\n" +
 		"To drop it: tokenctl rotate " + name + " --abandon\n"
 }
@@ -93,7 +93,7 @@ func renderStep(step string, created token.Created) string {
 	if step == token.StepAbandon {
 		return "The new key of " + name + " is dropped; the old one stays in use.\n"
 	}
-	return "The new key of " + name + " is in use; the old one is dropped.\n" + renderSaved(created)
+	return "The new key of " + name + " is in use; the old one is dropped.\n" + listed("Saved", created.Kept)
 }
 
 // PublicKey is the public key among settings, line by line as PEM has it, safe

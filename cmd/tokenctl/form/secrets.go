@@ -102,10 +102,9 @@ func contentForName(label string) error {
 
 func (in Input) unreadable(err error) error {
 	var failed *fs.PathError
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return in.wrong("there is no such file")
-	case errors.As(err, &failed):
+	if errors.Is(err, fs.ErrNotExist) {
+		err = errors.New("there is no such file")
+	} else if errors.As(err, &failed) {
 		err = failed.Err
 	}
 	return in.wrong("%v", err)

@@ -5,9 +5,9 @@ package input
 import (
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/pem"
 	"strings"
 	"unicode/utf16"
-	"unicode/utf8"
 )
 
 // Text returns a file as UTF-8 without a byte order mark. It decodes UTF-16, which
@@ -67,12 +67,9 @@ func Key(content string) string {
 
 const begin, end, dashes = "-----BEGIN ", "-----END ", "-----"
 
-// lineLength is that of PEM.
-const lineLength = 64
-
 // straightPEM puts each block of a PEM file on lines of its own. It drops what is
-// around the blocks, which nothing reads, and leaves a block alone that is cut off
-// or has headers on lines of their own (RFC 1421 §4.6).
+// around the blocks, which nothing reads, and leaves a block as it is that is cut
+// off, damaged, or has headers (RFC 1421 §4.6).
 func straightPEM(text string) string {
 	text = strings.NewReplacer(`\\r`, "", `\\n`, "\n", `\r`, "", `\n`, "\n", "\r\n", "\n", "\r", "\n").Replace(text)
 	var b strings.Builder
@@ -85,21 +82,13 @@ func straightPEM(text string) string {
 			return b.String()
 		case !named || !ended:
 			return b.String() + begin + rest
-		case strings.Contains(body, ":"):
-			lines := strings.Split(strings.Trim(body, "\n"), "\n")
-			for i := range lines {
-				lines[i] = strings.TrimSpace(lines[i])
-			}
-			body = strings.Join(lines, "\n") + "\n"
-		default:
-			packed := strings.Join(strings.Fields(body), "")
-			body = ""
-			for len(packed) > lineLength {
-				body, packed = body+packed[:lineLength]+"\n", packed[lineLength:]
-			}
-			body += packed + "\n"
 		}
-		b.WriteString(begin + label + dashes + "\n" + body + end + label + dashes + "\n")
+		der, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(body), ""))
+		if err == nil {
+			b.Write(pem.EncodeToMemory(&pem.Block{Type: label, Bytes: der}))
+		} else {
+			b.WriteString(begin + label + dashes + body + end + label + dashes + "\n")
+		}
 		text = after
 	}
 }
@@ -110,13 +99,13 @@ func straightPEM(text string) string {
 func What(content string) string {
 	text := Text(content)
 	for sign, what := range map[string]string{
-		"\x89PNG": "a picture (PNG)", "\xff\xd8\xff": "a picture (JPEG)", "GIF8": "a picture (GIF)", "BM": "a picture (BMP)",
+		"\x89PNG": "a picture (PNG)", "\xff\xd8\xff": "a picture (JPEG)", "GIF8": "a picture (GIF)",
 		"%PDF-": "a PDF document", "PK\x03\x04": "a ZIP archive or an Office document; take the file out of it", "\x1f\x8b": "compressed; unpack it: gunzip FILE",
 		"7z\xbc\xaf": "a 7-Zip archive; take the file out of it", "<": "a web page, or another text in XML", "\xd0\xcf\x11\xe0": "an Office document; save the text in it as a plain text file",
 		`{\rtf`: "a document (RTF); save the text in it as a plain text file", "PuTTY-User-Key-File": "a PuTTY key; convert it: puttygen FILE -O private-openssh -o key.pem",
 		"ssh-": "an OpenSSH public key, which is not secret", "ecdsa-sha2-": "an OpenSSH public key, which is not secret",
 	} {
-		if strings.HasPrefix(strings.TrimLeft(text, " \t\r\n"), sign) && (sign != "BM" || !utf8.ValidString(text)) {
+		if strings.HasPrefix(strings.TrimLeft(text, " \t\r\n"), sign) {
 			return what
 		}
 	}
@@ -135,7 +124,7 @@ func What(content string) string {
 		return "a JWK; convert it to PEM: step crypto key format --pem FILE"
 	case strings.HasPrefix(strings.TrimSpace(text), "{") && strings.Count(text, "{") > strings.Count(text, "}"):
 		return "cut off: its last brace is missing"
-	case !utf8.ValidString(text) && strings.Trim(text, "\x00") == "", strings.Trim(text, "\x00") == "" && text != "":
+	case strings.Trim(text, "\x00") == "":
 		return "nothing but zeros"
 	}
 	return ""
