@@ -48,19 +48,15 @@ works. A secret comes from a file or stdin, or tokenctl asks for it without
 echo. It is never a flag's value, which every user could see.`
 
 func addCommand(e *ui.Env) *cli.Command {
-	var r form.AddRequest
+	s := form.New(e)
 	return &cli.Command{
 		Name:  "add",
 		Args:  "[NAME] [FILE] [--provider PROVIDER]",
 		Short: "Make a profile: settings, and a key or secret",
 		Long:  addHelp,
-		Flags: func(f *cli.Flags) {
-			e.FlagFor = form.FlagFor(f)
-			r.Flags(f)
-			f.Complete("provider", form.CompleteProvider(e))
-		},
-		Check: func(_ context.Context, c *cli.Call) error { return r.Arguments(e, c.Args) },
-		Run:   func(ctx context.Context, _ *cli.Call) error { return form.Add(ctx, e, r) },
+		Flags: s.AddFlags,
+		Check: func(_ context.Context, c *cli.Call) error { return s.AddArguments(c.Args) },
+		Run:   func(ctx context.Context, _ *cli.Call) error { return s.Add(ctx) },
 	}
 }
 

@@ -33,7 +33,7 @@ func invalidateCommand(e *ui.Env) *cli.Command {
 		Run: func(ctx context.Context, _ *cli.Call) error {
 			var t token.Secret
 			if file != "" {
-				text, err := tokenFile.Read(e, file, maxTokenFile)
+				text, err := tokenFile.Read(e, file)
 				if err != nil {
 					return err
 				}
@@ -50,6 +50,3 @@ func invalidateCommand(e *ui.Env) *cli.Command {
 
 // tokenFile is the flag --token-file.
 var tokenFile = form.Input{Label: "--token-file"}
-
-// maxTokenFile is how large a token in a file may be, in bytes.
-const maxTokenFile = 64 << 10

@@ -187,7 +187,7 @@ func TestVerifyWithoutAVerdict(t *testing.T) {
 	for name, c := range map[string]struct{ stdin, want string }{
 		"nothing":      {"", "is empty"},
 		"an empty one": {"\r\n\n", "is empty"},
-		"a large one":  {strings.Repeat("x", 64<<10+1), "has more than"},
+		"a large one":  {strings.Repeat("x", 1<<20), "has more than"},
 	} {
 		call(t, socket, strings.NewReader(c.stdin), "verify", "weather").wants(t, ui.ExitUsage, "", c.want)
 		if len(b.calls) > 0 {
@@ -329,7 +329,7 @@ func TestRotateInTwoSteps(t *testing.T) {
 		}
 	}
 	b.calls = nil
-	call(t, socket, nil, "rotate", "rock", "--registered", "--abandon").wants(t, ui.ExitUsage, "", "exclude each other")
+	call(t, socket, nil, "rotate", "rock", "--registered", "--abandon").wants(t, ui.ExitUsage, "", "give one of them")
 	call(t, socket, strings.NewReader("x"), "rotate", "rock", "--registered", "--private-key", "-").wants(t, ui.ExitUsage, "", "give no other")
 	call(t, socket, nil, "rotate", "rock", "--abandon", "--secret-expires", nextYear()).wants(t, ui.ExitUsage, "", "give no other")
 	if len(b.calls) > 0 {

@@ -23,18 +23,15 @@ and uses the old one until you say that the new one is registered:
   tokenctl rotate rock --abandon    drops the new key`
 
 func rotateCommand(e *ui.Env) *cli.Command {
-	var r form.RotateRequest
+	s := form.New(e)
 	return &cli.Command{
-		Name:  "rotate",
-		Args:  "NAME",
-		Short: "Give a profile a new key or secret",
-		Long:  rotateHelp,
-		Flags: func(f *cli.Flags) {
-			e.FlagFor = form.FlagFor(f)
-			r.Flags(f)
-		},
+		Name:     "rotate",
+		Args:     "NAME",
+		Short:    "Give a profile a new key or secret",
+		Long:     rotateHelp,
+		Flags:    s.RotateFlags,
 		Check:    e.OneProfile,
 		Complete: e.CompleteProfile,
-		Run:      func(ctx context.Context, _ *cli.Call) error { return form.Rotate(ctx, e, e.Profile, r) },
+		Run:      func(ctx context.Context, _ *cli.Call) error { return s.Rotate(ctx) },
 	}
 }

@@ -73,7 +73,7 @@ func readPresented(e *ui.Env, in form.Input, file string) (token.Secret, error) 
 	case file == "-" && ok:
 		return t.AskSecret("Token", false)
 	}
-	text, err := in.Read(e, file, maxTokenFile)
+	text, err := in.Read(e, file)
 	return token.NewSecret(string(bytes.TrimRight(text, "\r\n"))), err
 }
 

@@ -14,42 +14,35 @@ import (
 	"tokend/providers/token"
 )
 
-// An AddRequest is what the command line says about a new profile.
-type AddRequest struct {
-	Credentials
-	name, provider string
-	// file holds a credential in a form that names its provider.
-	file     string
-	settings []setting
+// AddFlags defines the flags of add.
+func (s *Submission) AddFlags(f *cli.Flags) {
+	f.StringVar(&s.request.Provider, "provider", "", "`PROVIDER`: clms, azure, aspose, oauth2, jwt-bearer, datarock,\nioxio, jwt-verify")
+	f.Complete("provider", s.completeProvider)
+	s.secretFlags(f)
+	s.settingFlags(f)
 }
 
-// Flags defines the flags of add.
-func (r *AddRequest) Flags(f *cli.Flags) {
-	f.StringVar(&r.provider, "provider", "", "`PROVIDER`: clms, azure, aspose, oauth2, jwt-bearer, datarock,\nioxio, jwt-verify")
-	r.Credentials.Flags(f)
-	settingFlags(f, &r.settings)
-}
-
-// Arguments takes the arguments of add: the name of a profile, a file with its
+// AddArguments takes the arguments of add: the name of a profile, a file with its
 // credential, or both. A word alone is a file if it exists and looks like one.
-func (r *AddRequest) Arguments(e *ui.Env, args []string) error {
+func (s *Submission) AddArguments(args []string) error {
+	name := &s.request.Name
 	switch {
 	case len(args) == 2:
-		r.name, r.file = args[0], args[1]
+		*name, s.file = args[0], args[1]
 	case len(args) == 1 && isFileArgument(args[0]):
-		r.file = args[0]
+		s.file = args[0]
 	case len(args) == 1:
-		r.name = args[0]
+		*name = args[0]
 	case len(args) > 2:
 		return cli.Usage("add takes the name of a profile and a file, and got %d words", len(args))
 	}
-	if ui.IsKey(r.file) || ui.IsKey(r.name) {
+	if ui.IsKey(s.file) || ui.IsKey(*name) {
 		return contentForName("FILE")
 	}
-	if r.file != "" && len(r.files) > 0 {
+	if s.file != "" && len(s.files) > 0 {
 		return cli.Usage("a file is given, and a flag for a secret's file as well; one is enough")
 	}
-	e.Profile = r.name
+	s.Profile = *name
 	return nil
 }
 
@@ -64,61 +57,58 @@ func isFileArgument(word string) bool {
 }
 
 // Add makes a profile.
-func Add(ctx context.Context, e *ui.Env, r AddRequest) error {
-	providers, err := Providers(ctx, e)
+func (s *Submission) Add(ctx context.Context) error {
+	providers, err := s.providers(ctx)
 	if err != nil {
 		return err
 	}
-	find, err := r.find(e, providers)
+	find, err := s.find(providers)
 	if err != nil {
 		return err
 	}
-	p, err := r.choose(providers)
-	if err != nil {
+	if s.provider, err = s.choose(providers); err != nil {
 		return err
 	}
-	s := newSubmission(e, p, r.name, r.Credentials)
-	s.send, s.render = (*ipc.Client).Add, renderProfile
-	s.request.Provider = p.Name
-	if s.request.Settings, err = settingsFor(p, r.settings); err != nil {
+	if s.request.Settings, err = settingsFor(s.provider, s.settings); err != nil {
 		return err
 	}
 	s.takeFind(find)
-	if err := s.readFiles(r.files); err != nil {
+	if err := s.readFiles(); err != nil {
 		return err
 	}
 	if err := s.complete(); err != nil {
 		return err
 	}
-	return s.submit(ctx)
+	return s.submit(ctx, (*ipc.Client).Add, renderProfile)
 }
 
 // find looks for the credential in a file that is given without a provider, and
 // takes the provider from there; a terminal asks for what is not given. The zero
 // Find means that the credential comes from elsewhere.
-func (r *AddRequest) find(e *ui.Env, providers []token.Provider) (f discover.Find, err error) {
-	in, file := Input{Label: "FILE"}, r.file
-	if file == "" && r.provider == "" && len(r.files) == 1 {
+func (s *Submission) find(providers []token.Provider) (f discover.Find, err error) {
+	in, file := Input{Label: "FILE"}, s.file
+	if file == "" && s.request.Provider == "" && len(s.files) == 1 {
 		in = inputFor("service_key")
-		file = r.files[in.field]
+		file = s.files[in.field]
 	}
 	if file != "" {
-		content, err := in.Read(e, file, maxSecret)
+		content, err := in.Read(s.Env, file)
 		if err != nil {
 			return f, err
 		}
-		delete(r.files, in.field)
-		return r.recognise(e, in, file, content)
+		delete(s.files, in.field)
+		return s.recognise(in, file, content)
 	}
-	if t, ok := e.Terminal(); ok && r.provider == "" {
+	if t, ok := s.Terminal(); ok && s.request.Provider == "" {
 		names, docs := namesOf(providers)
-		r.provider, err = t.Choose("Where do the tokens come from", names, docs, true)
-		if key := r.provider; ui.IsKey(key) {
-			r.provider = ""
-			return r.recognise(e, Input{Label: "the key"}, discover.Pasted, []byte(key))
+		answer, err := t.Choose("Where do the tokens come from", names, docs, true)
+		if ui.IsKey(answer) {
+			return s.recognise(Input{Label: "the key"}, discover.Pasted, []byte(answer))
 		}
+		s.request.Provider = answer
+		return f, err
 	}
-	return f, err
+	return f, nil
 }
 
 func namesOf(providers []token.Provider) (names, docs []string) {
@@ -129,18 +119,18 @@ func namesOf(providers []token.Provider) (names, docs []string) {
 }
 
 // recognise finds the one credential in content, and takes its provider.
-func (r *AddRequest) recognise(e *ui.Env, in Input, file string, content []byte) (discover.Find, error) {
-	o := discover.Options{Provider: r.provider, Read: readCandidate}
-	if o.Provider == "" && slices.ContainsFunc(r.settings, func(s setting) bool { return s.name == "token_url" }) {
+func (s *Submission) recognise(in Input, file string, content []byte) (discover.Find, error) {
+	provider := &s.request.Provider
+	o := discover.Options{Provider: *provider, Read: readCandidate}
+	if o.Provider == "" && slices.ContainsFunc(s.settings, func(given setting) bool { return given.name == "token_url" }) {
 		o.Provider = "oauth2"
 	}
 	finds := findInFile(file, content, o)
-	if len(finds) == 1 && finds[0].Open && r.provider == "" {
-		provider, err := r.askIssuer(e, in, file, finds[0].Guess)
-		if err != nil {
+	if len(finds) == 1 && finds[0].Open && *provider == "" {
+		var err error
+		if o.Provider, err = s.askIssuer(in, file, finds[0].Guess); err != nil {
 			return discover.Find{}, err
 		}
-		o.Provider = provider
 		finds = findInFile(file, content, o)
 	}
 	f := finds[0]
@@ -149,11 +139,11 @@ func (r *AddRequest) recognise(e *ui.Env, in Input, file string, content []byte)
 		return f, cli.Usage("%s has %d credentials in it; tokenctl import %s makes a profile of each", in.Label, len(finds), file)
 	case f.Why != "":
 		return f, in.wrong("%s", f.Why)
-	case r.provider != "" && r.provider != f.Provider:
+	case *provider != "" && *provider != f.Provider:
 		return f, cli.Usage("%s is for the provider %s (%s)", in.Label, f.Provider, f.Form)
 	}
-	r.provider = f.Provider
-	if t, ok := e.Terminal(); ok {
+	*provider = f.Provider
+	if t, ok := s.Terminal(); ok {
 		t.Explain("This is: " + strings.TrimSuffix(f.Form+", "+f.Note, ", ") + ".")
 	}
 	return f, nil
@@ -161,10 +151,10 @@ func (r *AddRequest) recognise(e *ui.Env, in Input, file string, content []byte)
 
 // askIssuer asks whose a client ID and secret are, which decides where tokend
 // sends the secret. Only a person can say it if the file does not.
-func (r *AddRequest) askIssuer(e *ui.Env, in Input, file, guess string) (string, error) {
-	t, ok := e.Terminal()
+func (s *Submission) askIssuer(in Input, file, guess string) (string, error) {
+	t, ok := s.Terminal()
 	if !ok {
-		add := "tokenctl add " + ui.Word(r.name) + " " + ui.Word(file)
+		add := "tokenctl add " + ui.Word(s.request.Name) + " " + ui.Word(file)
 		return "", cli.Usage("%s does not say who issues the tokens, so tokend sends its secret nowhere. If it is Microsoft Entra ID: %s --provider azure --tenant TENANT; Aspose: %s --provider aspose; another: --token-url URL", in.Label, add, add)
 	}
 	names, docs := []string{"azure", "aspose", "oauth2"}, []string{
@@ -177,7 +167,7 @@ func (r *AddRequest) askIssuer(e *ui.Env, in Input, file, guess string) (string,
 }
 
 // takeFind adds what a file says to what the user said, which counts more.
-func (s *submission) takeFind(f discover.Find) {
+func (s *Submission) takeFind(f discover.Find) {
 	s.proposed = f.Name
 	if _, ok := s.Terminal(); !ok {
 		s.request.Name = cmp.Or(s.request.Name, f.Name)
@@ -196,36 +186,30 @@ func (s *submission) takeFind(f discover.Find) {
 }
 
 // choose returns the provider.
-func (r *AddRequest) choose(providers []token.Provider) (token.Provider, error) {
+func (s *Submission) choose(providers []token.Provider) (token.Provider, error) {
 	names, _ := namesOf(providers)
 	list := strings.Join(names, ", ")
-	switch i := slices.Index(names, r.provider); {
+	switch i := slices.Index(names, s.request.Provider); {
 	case i >= 0:
 		return providers[i], nil
-	case r.provider != "":
-		return token.Provider{}, cli.Usage("there is no provider %q%s; there are %s", r.provider, cli.DidYouMean(r.provider, names), list)
-	case r.name == "":
+	case s.request.Provider != "":
+		return token.Provider{}, cli.Usage("there is no provider %q%s; there are %s", s.request.Provider, cli.DidYouMean(s.request.Provider, names), list)
+	case s.request.Name == "":
 		return token.Provider{}, cli.Usage("missing: NAME, --provider (%s)", list)
 	}
 	return token.Provider{}, cli.Usage("missing: --provider (%s)", list)
 }
 
-// Providers asks tokend for its providers.
-func Providers(ctx context.Context, e *ui.Env) (providers []token.Provider, err error) {
-	err = e.Ask(ctx, func(ctx context.Context, d *ipc.Client) error {
-		providers, err = d.Providers(ctx)
-		return err
-	})
-	return providers, err
+// providers asks tokend for its providers.
+func (s *Submission) providers(ctx context.Context) ([]token.Provider, error) {
+	return ui.Ask(ctx, s.Env, (*ipc.Client).Providers)
 }
 
-// CompleteProvider is a cli.Completer for --provider.
-func CompleteProvider(e *ui.Env) cli.Completer {
-	return func([]string) (names []cli.Candidate) {
-		providers, _ := Providers(context.Background(), e)
-		for _, p := range providers {
-			names = append(names, cli.Candidate{Text: ui.Printable(p.Name), Doc: ui.Printable(p.Doc)})
-		}
-		return names
+// completeProvider is the cli.Completer for --provider.
+func (s *Submission) completeProvider([]string) (names []cli.Candidate) {
+	providers, _ := s.providers(context.Background())
+	for _, p := range providers {
+		names = append(names, cli.Candidate{Text: ui.Printable(p.Name), Doc: ui.Printable(p.Doc)})
 	}
+	return names
 }

@@ -94,9 +94,9 @@ func flagFor(field string) string {
 	return "--set " + field + "=..."
 }
 
-// FlagFor returns a function that finds the flag for a field among those of a
+// flagOf returns a function that finds the flag for a field among those of a
 // command. It returns an empty text if there is none.
-func FlagFor(f *cli.Flags) func(field string) string {
+func flagOf(f *cli.Flags) func(field string) string {
 	return func(field string) string {
 		flag := flagFor(field)
 		if name, _, _ := strings.Cut(flag, " "); field == nameField || f.Lookup(name[2:]) == nil {

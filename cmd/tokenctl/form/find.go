@@ -51,7 +51,7 @@ func usualPlaces() []string {
 // findIn finds the credentials in a file, in the files of a folder, or in stdin.
 func findIn(e *ui.Env, path string, o discover.Options) (finds []discover.Find, err error) {
 	if path == "-" || ui.IsKey(path) {
-		content, err := Input{Label: "PATH"}.Read(e, path, maxSecret)
+		content, err := Input{Label: "PATH"}.Read(e, path)
 		return discover.File(discover.Stdin, content, o), err
 	}
 	entries, err := os.ReadDir(path)

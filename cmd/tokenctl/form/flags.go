@@ -11,34 +11,26 @@ import (
 	"tokend/providers/token"
 )
 
-// Credentials are what the flags of add and rotate say about secrets.
-type Credentials struct {
-	files   map[string]string // field → file
-	expires time.Time
-	noCheck bool
-	json    bool
-}
-
-// Flags defines the flags.
-func (c *Credentials) Flags(f *cli.Flags) {
-	f.BoolVar(&c.noCheck, "no-check", false, "do not obtain a token to prove that it works")
-	f.BoolVar(&c.json, "json", false, "print the result as JSON")
+// secretFlags defines the flags of add and rotate that are about secrets.
+func (s *Submission) secretFlags(f *cli.Flags) {
+	s.FlagFor = flagOf(f)
+	f.BoolVar(&s.request.NoCheck, "no-check", false, "do not obtain a token to prove that it works")
+	f.BoolVar(&s.json, "json", false, "print the result as JSON")
 	f.Heading("Secrets (FILE - is stdin; a terminal asks for what is missing)")
-	c.files = map[string]string{}
-	for _, s := range knownFields() {
-		if !s.Secret {
+	for _, field := range knownFields() {
+		if !field.Secret {
 			continue
 		}
-		f.Text(s.flag, "FILE", s.doc, func(text string) error {
-			if c.files[s.Name] != "" {
+		f.Text(field.flag, "FILE", field.doc, func(text string) error {
+			if s.files[field.Name] != "" {
 				return errors.New("it is given twice")
 			}
-			c.files[s.Name] = text
+			s.files[field.Name] = text
 			return nil
 		})
 	}
 	f.Text("secret-expires", "DATE", "when the secret itself expires (2027-01-31)", func(text string) (err error) {
-		c.expires, err = parseExpiry(text, time.Now())
+		s.request.CredentialExpires, err = parseExpiry(text, time.Now())
 		return err
 	})
 }
@@ -67,21 +59,21 @@ type setting struct {
 }
 
 // settingFlags defines a flag for each setting.
-func settingFlags(f *cli.Flags, into *[]setting) {
+func (s *Submission) settingFlags(f *cli.Flags) {
 	f.Heading("Settings")
-	for _, s := range knownFields() {
-		if s.Secret {
+	for _, field := range knownFields() {
+		if field.Secret {
 			continue
 		}
-		kind, doc := "TEXT", s.doc
-		if s.Table {
+		kind, doc := "TEXT", field.doc
+		if field.Table {
 			kind = "NAME=VALUE"
 		}
-		if s.List || s.Table {
+		if field.List || field.Table {
 			doc += "; repeatable"
 		}
-		f.Text(s.flag, kind, doc, func(text string) error {
-			*into = append(*into, setting{"--" + s.flag, strings.ReplaceAll(s.flag, "-", "_"), text})
+		f.Text(field.flag, kind, doc, func(text string) error {
+			s.settings = append(s.settings, setting{"--" + field.flag, strings.ReplaceAll(field.flag, "-", "_"), text})
 			return nil
 		})
 	}
@@ -90,7 +82,7 @@ func settingFlags(f *cli.Flags, into *[]setting) {
 		if !ok || value == "" {
 			return errors.New("it takes NAME=VALUE")
 		}
-		*into = append(*into, setting{"--set", name, value})
+		s.settings = append(s.settings, setting{"--set", name, value})
 		return nil
 	})
 }

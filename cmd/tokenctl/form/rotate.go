@@ -14,63 +14,52 @@ import (
 	"tokend/providers/token"
 )
 
-// A RotateRequest is what the command line says about a new credential.
-type RotateRequest struct {
-	Credentials
-	registered, abandon bool
+// RotateFlags defines the flags of rotate.
+func (s *Submission) RotateFlags(f *cli.Flags) {
+	f.BoolVar(&s.registered, "registered", false, "the new public key is registered: use the new key")
+	f.BoolVar(&s.abandon, "abandon", false, "drop the new key that is not registered yet")
+	s.secretFlags(f)
 }
 
-// Flags defines the flags of rotate.
-func (r *RotateRequest) Flags(f *cli.Flags) {
-	f.BoolVar(&r.registered, "registered", false, "the new public key is registered: use the new key")
-	f.BoolVar(&r.abandon, "abandon", false, "drop the new key that is not registered yet")
-	r.Credentials.Flags(f)
-}
-
-// Rotate gives a profile a new key or secret.
-func Rotate(ctx context.Context, e *ui.Env, name string, r RotateRequest) error {
-	step, err := r.step()
-	if err != nil {
-		return err
+// Rotate gives the profile of s.Env a new key or secret.
+func (s *Submission) Rotate(ctx context.Context) (err error) {
+	s.request.Name = s.Profile
+	if s.registered || s.abandon {
+		return s.secondStep(ctx)
 	}
-	s := newSubmission(e, token.Provider{}, name, r.Credentials)
-	s.send, s.render = (*ipc.Client).Rotate, renderRotated
-	if step != "" {
-		s.request.Step = step
-		s.render = func(created token.Created, _ []string, _ time.Time) string { return renderStep(step, created) }
-		return s.submit(ctx)
-	}
-	if s.provider, err = providerOf(ctx, e, name); err != nil {
+	if s.provider, err = s.providerOf(ctx, s.Profile); err != nil {
 		return err
 	}
 	if len(secretChoices(s.provider)) == 0 {
 		return cli.Usage("a profile of %s has no key or secret", s.provider.Name)
 	}
-	if err := s.readFiles(r.files); err != nil {
+	if err := s.readFiles(); err != nil {
 		return err
 	}
-	if _, second := s.request.Secrets[secondSecret.Name]; !second || len(s.request.Secrets) > 1 { // only that is new
-		err = s.complete()
+	if len(s.request.Secrets) != 1 || !s.hasSecret(secondSecret) { // else only that is new
+		if err := s.complete(); err != nil {
+			return err
+		}
 	}
-	if err != nil {
-		return err
-	}
-	return s.submit(ctx)
+	return s.submit(ctx, (*ipc.Client).Rotate, renderRotated)
 }
 
-// step is the second step of a rotation, if the flags ask for one.
-func (r RotateRequest) step() (string, error) {
-	switch {
-	case !r.registered && !r.abandon:
-		return "", nil
-	case r.registered && r.abandon:
-		return "", cli.Usage("--registered and --abandon exclude each other")
-	case len(r.files) > 0 || r.noCheck || !r.expires.IsZero():
-		return "", cli.Usage("--registered and --abandon are about the new key that tokend has already; give no other with them")
-	case r.registered:
-		return token.StepRegistered, nil
+// secondStep is the second step of a rotation.
+func (s *Submission) secondStep(ctx context.Context) error {
+	if s.registered && s.abandon || len(s.files) > 0 || s.request.NoCheck || !s.request.CredentialExpires.IsZero() {
+		return cli.Usage("--registered and --abandon are about the new key that tokend has already; give one of them, and no other key")
 	}
-	return token.StepAbandon, nil
+	s.request.Step = token.StepAbandon
+	if s.registered {
+		s.request.Step = token.StepRegistered
+	}
+	return s.submit(ctx, (*ipc.Client).Rotate, func(created token.Created, _ []string, _ time.Time) string {
+		name := ui.Printable(created.Profile.Name)
+		if s.abandon {
+			return "The new key of " + name + " is dropped; the old one stays in use.\n"
+		}
+		return "The new key of " + name + " is in use; the old one is dropped.\n" + listed("Saved", created.Kept)
+	})
 }
 
 // renderRotated says what came of a rotation, and what is left to do if the new
@@ -87,15 +76,6 @@ func renderRotated(created token.Created, files []string, now time.Time) string 
 		"To drop it: tokenctl rotate " + name + " --abandon\n"
 }
 
-// renderStep says what came of the second step of a rotation.
-func renderStep(step string, created token.Created) string {
-	name := ui.Printable(created.Profile.Name)
-	if step == token.StepAbandon {
-		return "The new key of " + name + " is dropped; the old one stays in use.\n"
-	}
-	return "The new key of " + name + " is in use; the old one is dropped.\n" + listed("Saved", created.Kept)
-}
-
 // PublicKey is the public key among settings, line by line as PEM has it, safe
 // for a terminal. It is empty if there is none.
 func PublicKey(settings token.Settings) string {
@@ -108,12 +88,12 @@ func PublicKey(settings token.Settings) string {
 
 // providerOf describes the provider of a profile by its secrets: a new credential
 // changes no settings.
-func providerOf(ctx context.Context, e *ui.Env, name string) (p token.Provider, err error) {
-	status, err := e.ProfileStatus(ctx, name)
+func (s *Submission) providerOf(ctx context.Context, name string) (p token.Provider, err error) {
+	status, err := s.ProfileStatus(ctx, name)
 	if err != nil {
 		return p, err
 	}
-	providers, err := Providers(ctx, e)
+	providers, err := s.providers(ctx)
 	for _, p := range providers {
 		if p.Name == status.Provider {
 			p.Fields = slices.DeleteFunc(p.Fields, func(f token.Field) bool { return !f.Secret })

@@ -38,7 +38,7 @@ func (in Input) readSecret(e *ui.Env, file string) (token.Secret, error) {
 	if t, ok := e.Terminal(); ok && file == "-" && isTyped(in.field) {
 		return t.AskSecret(in.field, false)
 	}
-	b, err := in.Read(e, file, maxSecret)
+	b, err := in.Read(e, file)
 	if err != nil {
 		return token.Secret{}, err
 	}
@@ -60,9 +60,9 @@ func (in Input) secret(content []byte) (token.Secret, error) {
 	return token.NewSecret(string(content)), nil
 }
 
-// Read reads what a file holds, or for "-" stdin: not nothing, and not more than
-// most bytes. Errors do not repeat the file's name, which may be the secret.
-func (in Input) Read(e *ui.Env, file string, most int) ([]byte, error) {
+// Read reads a file, or for "-" stdin. It refuses an empty one, and one that is too
+// large for a secret. Errors do not repeat the file's name, which may be the secret.
+func (in Input) Read(e *ui.Env, file string) ([]byte, error) {
 	var from io.Reader = e.In
 	switch {
 	case ui.IsKey(file):
@@ -77,12 +77,12 @@ func (in Input) Read(e *ui.Env, file string, most int) ([]byte, error) {
 	case ui.IsTerminal(e.In):
 		return nil, cli.Usage("%s - reads a file from stdin, and stdin is a terminal; name the file", in.Label)
 	}
-	b, err := io.ReadAll(io.LimitReader(from, int64(most)+1))
+	b, err := io.ReadAll(io.LimitReader(from, maxSecret+1))
 	switch {
 	case err != nil:
 		return nil, in.unreadable(err)
-	case len(b) > most:
-		return nil, in.wrong("it has more than %d bytes", most)
+	case len(b) > maxSecret:
+		return nil, in.wrong("it has more than %d bytes", maxSecret)
 	}
 	if b = []byte(input.Text(string(b))); len(bytes.TrimSpace(b)) == 0 {
 		return nil, in.wrong("the file is empty")

@@ -15,31 +15,35 @@ import (
 	"tokend/providers/token"
 )
 
-// A submission is a profile, or a new credential of one, on its way to tokend.
-type submission struct {
+// A Submission is a profile, or a new credential of one, on its way to tokend.
+type Submission struct {
 	*ui.Env
-	provider token.Provider
 	request  token.CreateProfile
+	provider token.Provider
+	// file holds a credential in a form that names its provider; files are those of
+	// flags for secrets, by field.
+	file     string
+	files    map[string]string
+	settings []setting
+	json     bool
+	// registered and abandon are the second step of a rotation.
+	registered, abandon bool
+
 	from     map[string]string // the files of the secrets, with their fields
 	asked    []token.Field     // what a person has answered
 	proposed string            // a name for the profile
-	json     bool
-	// send is the client's method, render says what came of it.
-	send   func(*ipc.Client, context.Context, token.CreateProfile) (token.Created, error)
-	render func(created token.Created, files []string, now time.Time) string
 }
 
-func newSubmission(e *ui.Env, p token.Provider, name string, c Credentials) *submission {
-	return &submission{Env: e, provider: p, json: c.json, from: map[string]string{}, request: token.CreateProfile{
-		Name: name, CredentialExpires: c.expires, NoCheck: c.noCheck, Secrets: map[string]token.Secret{},
-	}}
+// New returns an empty Submission.
+func New(e *ui.Env) *Submission {
+	return &Submission{Env: e, files: map[string]string{}, from: map[string]string{}, request: token.CreateProfile{Secrets: map[string]token.Secret{}}}
 }
 
 // readFiles reads the secrets that flags name files for.
-func (s *submission) readFiles(files map[string]string) (err error) {
+func (s *Submission) readFiles() (err error) {
 	stdin := ""
-	for _, field := range slices.Sorted(maps.Keys(files)) {
-		in, file := inputFor(field), files[field]
+	for _, field := range slices.Sorted(maps.Keys(s.files)) {
+		in, file := inputFor(field), s.files[field]
 		switch {
 		case file != "-":
 			s.from[file] = field
@@ -57,7 +61,7 @@ func (s *submission) readFiles(files map[string]string) (err error) {
 
 // missing are the fields without which there is no point in asking tokend. One of
 // each list is enough.
-func (s *submission) missing() (lists [][]token.Field) {
+func (s *Submission) missing() (lists [][]token.Field) {
 	if s.request.Name == "" {
 		lists = append(lists, []token.Field{{Name: nameField, Default: cmp.Or(s.proposed, s.provider.Name)}})
 	}
@@ -75,10 +79,10 @@ func (s *submission) missing() (lists [][]token.Field) {
 	return lists
 }
 
-func (s *submission) hasSecret(f token.Field) bool { return !s.request.Secrets[f.Name].IsZero() }
+func (s *Submission) hasSecret(f token.Field) bool { return !s.request.Secrets[f.Name].IsZero() }
 
 // complete asks for what is missing, or refuses without a terminal.
-func (s *submission) complete() error {
+func (s *Submission) complete() error {
 	t, ok := s.Terminal()
 	var missing []string
 	for _, choices := range s.missing() {
@@ -121,10 +125,13 @@ func argumentFor(f token.Field) string {
 // maxRetries is how often the form asks again for an answer that tokend refuses.
 const maxRetries = 3
 
-// submit hands the request to tokend, and shows what came of it. It asks again
-// for answers that are refused.
-func (s *submission) submit(ctx context.Context) error {
-	created, err := s.try(ctx)
+// submit hands the request to tokend by a method of its client, and shows what came
+// of it. It asks again for answers that are refused.
+func (s *Submission) submit(
+	ctx context.Context, send func(*ipc.Client, context.Context, token.CreateProfile) (token.Created, error),
+	render func(created token.Created, files []string, now time.Time) string,
+) error {
+	created, err := s.try(ctx, send)
 	t, isTerminal := s.Terminal()
 	for range maxRetries {
 		var e *token.Error
@@ -139,13 +146,13 @@ func (s *submission) submit(ctx context.Context) error {
 		if err := s.askAgain(t, s.asked[i]); err != nil {
 			return err
 		}
-		created, err = s.try(ctx)
+		created, err = s.try(ctx, send)
 	}
 	if isTerminal && len(s.asked) > 0 && !s.request.NoCheck && errors.Is(err, token.ErrUnavailable) {
 		s.Note(ui.Printable(err.Error()))
 		if yes, failed := t.Confirm("Save it untested?"); failed == nil && yes {
 			s.request.NoCheck = true
-			created, err = s.try(ctx)
+			created, err = s.try(ctx, send)
 		}
 	}
 	switch {
@@ -154,17 +161,17 @@ func (s *submission) submit(ctx context.Context) error {
 	case s.json:
 		return s.Out.AnswerJSON(created)
 	}
-	return s.Out.Answer(s.render(created, deletable(s.from), time.Now()))
+	return s.Out.Answer(render(created, deletable(s.from), time.Now()))
 }
 
-func (s *submission) try(ctx context.Context) (created token.Created, err error) {
+func (s *Submission) try(ctx context.Context, send func(*ipc.Client, context.Context, token.CreateProfile) (token.Created, error)) (created token.Created, err error) {
 	what := "Obtaining a token to prove that it works"
 	if s.request.NoCheck {
 		what = "Saving the secret"
 	}
 	s.Profile = s.request.Name
 	err = s.AskFor(ctx, what, func(ctx context.Context, d *ipc.Client) error {
-		created, err = s.send(d, ctx, s.request)
+		created, err = send(d, ctx, s.request)
 		return err
 	})
 	return created, err
@@ -174,7 +181,7 @@ func (s *submission) try(ctx context.Context) (created token.Created, err error)
 const nameField = "name"
 
 // ask asks for a field, and for what may belong to it.
-func (s *submission) ask(t ui.Terminal, f token.Field) (err error) {
+func (s *Submission) ask(t ui.Terminal, f token.Field) (err error) {
 	s.asked, s.Answered = append(s.asked, f), append(s.Answered, f.Name)
 	t.Explain(f.Doc)
 	switch {
@@ -206,7 +213,7 @@ func (s *submission) ask(t ui.Terminal, f token.Field) (err error) {
 }
 
 // askAgain asks for another answer for a field.
-func (s *submission) askAgain(t ui.Terminal, f token.Field) error {
+func (s *Submission) askAgain(t ui.Terminal, f token.Field) error {
 	delete(s.request.Settings, f.Name)
 	delete(s.request.Secrets, f.Name)
 	maps.DeleteFunc(s.from, func(_, of string) bool { return of == f.Name })
@@ -215,7 +222,7 @@ func (s *submission) askAgain(t ui.Terminal, f token.Field) error {
 }
 
 // askFile asks for the file that a secret is in, in place of which it can be pasted.
-func (s *submission) askFile(t ui.Terminal, f token.Field) error {
+func (s *Submission) askFile(t ui.Terminal, f token.Field) error {
 	for in := (Input{f.Name, f.Name}); ; {
 		file, err := t.AskFile(f.Name+" file, or paste it", isCompanion(s.provider, f.Name))
 		if err != nil || file == "" {
