@@ -27,6 +27,7 @@ type azureSettings struct {
 	Secret      secretField `toml:"client_secret" doc:"value of a client secret (not its ID)"`
 	Certificate string      `toml:"certificate" secret:"yes" doc:"certificate in PEM, in place of a client secret; its private key may be in the same file"`
 	Key         secretField `toml:"private_key" doc:"private key of the certificate, in PEM or DER, if it is in a file of its own"`
+	Passphrase  secretField `toml:"passphrase" doc:"passphrase of the private key, if it is encrypted"`
 	PFX         secretField `toml:"pfx" doc:"certificate and private key in one PFX (PKCS #12) file, in place of the above"`
 	PFXPassword secretField `toml:"pfx_password" doc:"password of the PFX file, if it has one"`
 	Scope       string      `toml:"scope" need:"yes" doc:"the resource, followed by /.default"`

@@ -18,6 +18,7 @@ type clmsSettings struct {
 	UserID     string      `toml:"user_id" need:"service_key" doc:"user_id of the service key"`
 	TokenURI   string      `toml:"token_uri" need:"service_key" doc:"token_uri of the service key"`
 	Key        secretField `toml:"private_key" doc:"private key in PEM or DER, in place of the service key"`
+	Passphrase secretField `toml:"passphrase" doc:"passphrase of the private key, if it is encrypted"`
 	endpointSettings
 }
 

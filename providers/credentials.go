@@ -3,6 +3,7 @@ package providers
 import (
 	"context"
 	"crypto"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,10 +18,11 @@ import (
 
 // assertionSettings are those of every kind whose assertion is not fixed.
 type assertionSettings struct {
-	Algorithm string   `toml:"algorithm" default:"RS256" doc:"signature: RS256, PS256, ES256 (or 384, 512), EdDSA or Ed25519"`
-	KeyID     string   `toml:"key_id" doc:"kid in the assertion's header"`
-	Lifetime  duration `toml:"assertion_lifetime" default:"5m" doc:"how long an assertion is valid"`
-	Backdate  duration `toml:"backdate" default:"30s" doc:"how far iat lies in the past, for clocks that differ"`
+	Passphrase secretField `toml:"passphrase" doc:"passphrase of the private key, if it is encrypted"`
+	Algorithm  string      `toml:"algorithm" default:"RS256" doc:"signature: RS256, PS256, ES256 (or 384, 512), EdDSA or Ed25519"`
+	KeyID      string      `toml:"key_id" doc:"kid in the assertion's header"`
+	Lifetime   duration    `toml:"assertion_lifetime" default:"5m" doc:"how long an assertion is valid"`
+	Backdate   duration    `toml:"backdate" default:"30s" doc:"how far iat lies in the past, for clocks that differ"`
 }
 
 func (s assertionSettings) assertion(claims map[string]any) (jose.Assertion, error) {
@@ -111,6 +113,28 @@ func prepareKey(a *token.CreateProfile, algorithm string) error {
 	}
 	a.Secrets["private_key"], err = jose.MarshalKey(key)
 	return err
+}
+
+// decryptKeys decrypts the private key among the secrets, in a file of its own or
+// with its certificate, and removes its passphrase.
+func decryptKeys(secrets map[string]token.Secret) error {
+	passphrase := strings.TrimRight(secrets["passphrase"].Reveal(), "\r\n")
+	delete(secrets, "passphrase")
+	for _, field := range []string{"private_key", "certificate"} {
+		given, ok := secrets[field]
+		if !ok {
+			continue
+		}
+		text, err := jose.Decrypt(given.Reveal(), passphrase)
+		switch {
+		case errors.Is(err, jose.ErrPassword):
+			return invalid("passphrase", "passphrase is missing, or not that of the encrypted key in %s", field)
+		case err != nil:
+			return invalid(field, "%s is %v", field, err)
+		}
+		secrets[field] = token.NewSecret(text)
+	}
+	return nil
 }
 
 // handedIn lists which of the named secrets were handed in, in their order.

@@ -125,7 +125,11 @@ func (k Kind) Prepare(a *token.CreateProfile) error {
 		}
 	}
 	var err error
-	erase.Do(func() { err = k.defaults().prepare(&draft) })
+	erase.Do(func() {
+		if err = decryptKeys(draft.Secrets); err == nil {
+			err = k.defaults().prepare(&draft)
+		}
+	})
 	if err != nil {
 		return err
 	}

@@ -359,7 +359,7 @@ func TestAddAsksAgainForWhatTokendRefuses(t *testing.T) {
 	p.whispers("Enter for none): ", canary)
 	p.answers("the name is taken\r\nName for the profile: ", "other")
 	p.answers("client_id is refused\r\napplication ID\r\nclient_id: ", "right")
-	p.whispers("pfx_password is refused\r\nits password\r\npfx_password (not shown, Enter for none): ", canary+"2")
+	p.whispers("pfx_password is refused\r\nits pfx_password\r\npfx_password (not shown, Enter for none): ", canary+"2")
 	if r := wait(); r.status != ui.ExitOK || !strings.Contains(r.out, pfx) {
 		t.Fatalf("status %d, stdout %q; on the screen:\n%s", r.status, r.out, p.seen())
 	}
@@ -370,6 +370,19 @@ func TestAddAsksAgainForWhatTokendRefuses(t *testing.T) {
 	}
 	if strings.Contains(p.seen(), canary) {
 		t.Errorf("the password is on the screen:\n%s", p.seen())
+	}
+}
+
+// Only tokend sees that a key is encrypted; the file came by a flag.
+func TestAPassphraseIsAskedForWhenItIsNeeded(t *testing.T) {
+	for flag, field := range map[string]string{"--pfx": "pfx_password", "--private-key": "passphrase"} {
+		b, p := newBackend(), newPerson(t)
+		b.refusals = []error{&token.Error{Code: token.ErrInvalid, Message: "it is missing", Field: field}}
+		wait := p.runs(serve(t, b), "add", "x", "--provider", "azure", "--tenant", "t", "--client-id", "c", "--scope", "s", flag, writeSecret(t, "a", "KEY"))
+		p.whispers("it is missing\r\nits "+field+"\r\n"+field+" (not shown, Enter for none): ", canary)
+		if r := wait(); r.status != ui.ExitOK || b.addition.Secrets[field].Reveal() != canary {
+			t.Errorf("%s: status %d, sent %+v; on the screen:\n%s", flag, r.status, b.addition, p.seen())
+		}
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/pem"
 	"errors"
@@ -78,10 +77,6 @@ func parseDER(der []byte) (crypto.Signer, error) {
 // whatDER says what a file is that is no private key in DER, empty if that is not
 // known.
 func whatDER(der []byte) string {
-	var encrypted struct { // RFC 5958 §3
-		Algorithm pkix.AlgorithmIdentifier
-		Data      []byte
-	}
 	var pfx struct { // RFC 7292 §4
 		Version int
 		Safe    asn1.RawValue
@@ -92,9 +87,6 @@ func whatDER(der []byte) string {
 	}
 	if _, err := x509.ParsePKIXPublicKey(der); err == nil {
 		return "a public key"
-	}
-	if _, err := asn1.Unmarshal(der, &encrypted); err == nil {
-		return "an encrypted key; decrypt it: openssl pkcs8 -inform DER -in FILE -out key.pem"
 	}
 	if _, err := asn1.Unmarshal(der, &pfx); err == nil && pfx.Version == 3 {
 		return "a PFX file, with a certificate and its key"

@@ -1,6 +1,7 @@
 package jose
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdh"
 	"crypto/ecdsa"
@@ -14,8 +15,11 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
+	"os/exec"
 	"strings"
 	"testing"
+
+	"tokend/packaging/checktest"
 )
 
 func pemOf(blockType string, der []byte) string {
@@ -139,6 +143,48 @@ func TestWhatIsNoPrivateKeyIsNamed(t *testing.T) {
 	}
 }
 
+// The keys of openssl, with its defaults and with what others use.
+func TestEncryptedKeysOfOpenSSL(t *testing.T) {
+	der := pkcs8(t, must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)))
+	openssl := checktest.Need(t, "openssl")
+	encrypted := func(options string) string {
+		t.Helper()
+		cmd := exec.Command(openssl, strings.Fields("pkcs8 -topk8 -inform DER -passout pass:correct "+options)...)
+		cmd.Stdin = bytes.NewReader(der)
+		return string(must[[]byte](t)(cmd.Output()))
+	}
+	const many = "-iter 100000 -outform DER"
+	for _, options := range []string{"", "-v2 aes-256-cbc", "-v2 aes-192-cbc -v2prf hmacWithSHA1", "-v2 aes-128-cbc -v2prf hmacWithSHA512", "-v2 des3", "-scrypt", "-outform DER", "-scrypt -outform DER"} {
+		text := encrypted(options)
+		forms := []string{text, base64.StdEncoding.EncodeToString([]byte(text))}
+		if !strings.Contains(options, "DER") {
+			forms = append(forms, "a certificate\n"+text, strings.ReplaceAll(text, "\n", "\r\n"))
+		}
+		for _, form := range forms {
+			got, err := Decrypt(form, "correct")
+			if err != nil {
+				t.Errorf("%q: %v", options, err)
+			} else if key, err := ParseKey(got); err != nil || string(pkcs8(t, key)) != string(der) {
+				t.Errorf("%q: %v, %v", options, key, err)
+			}
+		}
+		for _, wrong := range []string{"", "wrong", "correct "} {
+			if got, err := Decrypt(text, wrong); err != ErrPassword {
+				t.Errorf("%q by %q: %q, %v", options, wrong, got, err)
+			}
+		}
+	}
+	for options, want := range map[string]string{
+		"-v1 PBE-SHA1-3DES": "1.2.840.113549.1.12.1.3)", "-v2 aria-256-cbc": "1.2.840.113549.1.5.13, 1.2.840.113549.1.5.12, 1.2.410.200046.1.1.12)",
+		many: "or with too many rounds; convert", "-scrypt -scrypt_p 17": "or with too many rounds; convert",
+	} {
+		text := strings.Replace(encrypted(options), "\x02\x03\x01\x86\xa0", "\x02\x03\x7f\xff\xff", 1) // the number of rounds
+		if _, err := Decrypt(text, "correct"); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", options, err)
+		}
+	}
+}
+
 func FuzzPrivateKey(f *testing.F) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -155,6 +201,10 @@ func FuzzPrivateKey(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
+		text, err := Decrypt(text, "x")
+		if err != nil {
+			return
+		}
 		key, err := ParseKey(text)
 		if err != nil {
 			return

@@ -138,12 +138,16 @@ func (s *Submission) submit(
 		if !errors.As(err, &e) {
 			break
 		}
-		i := slices.IndexFunc(s.asked, func(f token.Field) bool { return f.Name == strings.TrimPrefix(e.Field, "settings.") })
+		fields, field := s.asked, strings.TrimPrefix(e.Field, "settings.")
+		if isTerminal && (field == passphrase || field == companion("pfx")) { // only tokend sees that it is needed
+			fields = s.provider.Fields
+		}
+		i := slices.IndexFunc(fields, func(f token.Field) bool { return f.Name == field })
 		if i < 0 {
 			break
 		}
 		s.Note(ui.Printable(err.Error()))
-		if err := s.askAgain(t, s.asked[i]); err != nil {
+		if err := s.askAgain(t, fields[i]); err != nil {
 			return err
 		}
 		created, err = s.try(ctx, send)
@@ -253,9 +257,12 @@ func companion(field string) string {
 	return ""
 }
 
+// passphrase is the field of the passphrase of an encrypted key.
+const passphrase = "passphrase"
+
 // isCompanion reports whether a field is needed only beside a secret of p.
 func isCompanion(p token.Provider, field string) bool {
-	return slices.ContainsFunc(p.Fields, func(f token.Field) bool { return companion(f.Name) == field })
+	return field == passphrase || slices.ContainsFunc(p.Fields, func(f token.Field) bool { return companion(f.Name) == field })
 }
 
 // secretChoices are the provider's secrets of which one is enough: the required
