@@ -329,9 +329,9 @@ func TestRotateInTwoSteps(t *testing.T) {
 		}
 	}
 	b.calls = nil
-	call(t, socket, nil, "rotate", "rock", "--registered", "--abandon").wants(t, ui.ExitUsage, "", "give one of them")
-	call(t, socket, strings.NewReader("x"), "rotate", "rock", "--registered", "--private-key", "-").wants(t, ui.ExitUsage, "", "give no other")
-	call(t, socket, nil, "rotate", "rock", "--abandon", "--secret-expires", nextYear()).wants(t, ui.ExitUsage, "", "give no other")
+	call(t, socket, nil, "rotate", "rock", "--registered", "--abandon").wants(t, ui.ExitUsage, "", "give one of them alone")
+	call(t, socket, strings.NewReader("x"), "rotate", "rock", "--registered", "--private-key", "-").wants(t, ui.ExitUsage, "", "give one of them alone")
+	call(t, socket, nil, "rotate", "rock", "--abandon", "--secret-expires", nextYear()).wants(t, ui.ExitUsage, "", "give one of them alone")
 	if len(b.calls) > 0 {
 		t.Errorf("tokend was asked: %q", b.calls)
 	}

@@ -47,7 +47,7 @@ func (s *Submission) Rotate(ctx context.Context) (err error) {
 // secondStep is the second step of a rotation.
 func (s *Submission) secondStep(ctx context.Context) error {
 	if s.registered && s.abandon || len(s.files) > 0 || s.request.NoCheck || !s.request.CredentialExpires.IsZero() {
-		return cli.Usage("--registered and --abandon are about the new key that tokend has already; give one of them, and no other key")
+		return cli.Usage("--registered and --abandon are about the new key that tokend has already; give one of them alone")
 	}
 	s.request.Step = token.StepAbandon
 	if s.registered {
