@@ -99,6 +99,9 @@ func readSetup(ctx context.Context, e *ui.Env, r *setup.Request, args []string) 
 			return t, err
 		}
 	}
+	if err := r.Find(); err != nil {
+		return t, err
+	}
 	switch {
 	case t.NeedsHost && r.Host == "":
 		return t, cli.Usage("Which host? tokenctl setup %s HOST", t.Name)

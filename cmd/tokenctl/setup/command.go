@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os/exec"
 	"slices"
 	"strings"
@@ -18,12 +19,11 @@ type command []string
 // run runs the command and returns its output.
 func (c command) run() (string, error) {
 	out, err := exec.Command(c[0], c[1:]...).Output()
-	var failed *exec.ExitError
-	switch {
-	case errors.As(err, &failed):
-		err = impossible("%s: %s", c, cmp.Or(strings.TrimSpace(string(failed.Stderr)), failed.Error()))
-		err.(*token.Error).Cause = failed
-	case errors.Is(err, exec.ErrNotFound):
+	if failed, ok := errors.AsType[*exec.ExitError](err); ok {
+		text := fmt.Sprintf("%s: %s", c, cmp.Or(strings.TrimSpace(string(failed.Stderr)), failed.Error()))
+		return string(out), &token.Error{Code: token.ErrInvalid, Message: text, Cause: failed}
+	}
+	if errors.Is(err, exec.ErrNotFound) {
 		err = impossible("%s is not installed, or not in $PATH", c[0])
 	}
 	return string(out), err
@@ -97,8 +97,7 @@ func gitValues(key string, values []string, isOwn func(string) bool) setting {
 	unset := command{"git", "config", "--global", "--unset-all", key}
 	return setting{set, []command{unset}, func() (done, ours bool, err error) {
 		out, err := command{"git", "config", "--global", "-z", "--get-all", key}.run()
-		var failed *exec.ExitError
-		if errors.As(err, &failed) && failed.ExitCode() == 1 { // there is no value
+		if failed, ok := errors.AsType[*exec.ExitError](err); ok && failed.ExitCode() == 1 { // there is no value
 			err = nil
 		}
 		now := strings.FieldsFunc(out, func(r rune) bool { return r == 0 })
@@ -111,56 +110,44 @@ func gitValues(key string, values []string, isOwn func(string) bool) setting {
 	}}
 }
 
-// goAuth sets our part of GOAUTH, which other commands may share (go help
-// goauth).
+// goAuth adds our command for a host to GOAUTH, a list of commands (go help goauth).
 func goAuth(self, host string) setting {
 	if strings.ContainsAny(self, " \t") {
 		self = `"` + self + `"`
 	}
-	set := func(hosts, others []string) command {
-		if len(hosts) > 0 {
-			others = append([]string{self + " helper goauth --host " + strings.Join(hosts, " --host ")}, others...)
-		}
-		value := strings.Join(others, "; ")
+	const helper = " helper goauth --host "
+	own := self + helper + host
+	set := func(list []string) command {
+		value := strings.Join(list, "; ")
 		if value == "netrc" || value == "" { // go's own default
 			return command{"go", "env", "-u", "GOAUTH"}
 		}
 		return command{"go", "env", "-w", "GOAUTH=" + value}
 	}
-	read := func() (value string, hosts, others []string, err error) {
+	read := func() (list []string, err error) {
 		out, err := command{"go", "env", "GOAUTH"}.run()
-		value = strings.TrimSpace(out)
-		hosts, others = goAuthParts(value)
-		return value, hosts, others, err
-	}
-	_, hosts, others, err := read()
-	if err != nil { // without go, which Done will say
-		others = []string{"netrc"}
-	}
-	rest := slices.DeleteFunc(slices.Clone(hosts), func(h string) bool { return h == host })
-	if len(rest) == len(hosts) {
-		hosts = append(hosts, host)
-	}
-	want := set(hosts, others)
-	return setting{[]command{want}, []command{set(rest, others)}, func() (done, ours bool, err error) {
-		value, hosts, _, err := read()
-		return want[3] == "GOAUTH="+value, slices.Contains(hosts, host), err
-	}}
-}
-
-// goAuthParts are the hosts in our command of GOAUTH, and the other commands.
-func goAuthParts(value string) (hosts, others []string) {
-	for part := range strings.SplitSeq(value, ";") {
-		part = strings.TrimSpace(part)
-		_, args, ours := strings.Cut(part, " helper goauth")
-		switch {
-		case ours:
-			hosts = append(hosts, strings.Fields(strings.ReplaceAll(args, "--host", ""))...)
-		case part != "":
-			others = append(others, part)
+		for part := range strings.SplitSeq(strings.TrimSpace(out), ";") {
+			program, hosts, isHelper := strings.Cut(strings.TrimSpace(part), helper)
+			if !isHelper {
+				list = append(list, program)
+				continue
+			}
+			for h := range strings.SplitSeq(hosts, " --host ") { // as earlier versions wrote them
+				list = append(list, program+helper+h)
+			}
 		}
+		return list, err
 	}
-	return hosts, others
+	isOurs := func(part string) bool { return strings.HasSuffix(part, helper+host) }
+	list, err := read()
+	if err != nil { // without go, which Done will say
+		list = []string{"netrc"}
+	}
+	others := slices.DeleteFunc(list, isOurs)
+	return setting{[]command{set(append([]string{own}, others...))}, []command{set(others)}, func() (done, ours bool, err error) {
+		list, err := read()
+		return slices.Contains(list, own), slices.ContainsFunc(list, isOurs), err
+	}}
 }
 
 // kubeUser sets a user of kubectl's configuration.
@@ -187,16 +174,11 @@ func kubeUser(name, self string, args []string) setting {
 				}
 			}
 		}
-		if json.Unmarshal([]byte(out), &config) != nil {
-			return false, false, impossible("kubectl config view -o json prints something else")
-		}
+		_ = json.Unmarshal([]byte(out), &config)
 		for _, u := range config.Users {
-			now := u.User.Exec
-			switch {
-			case u.Name != name:
-			case len(now.Args) < 2 || !slices.Equal(now.Args[:2], []string{"helper", "kube"}):
-				return false, true, conflict("kubectl's configuration has a user %s that is not tokend's", name)
-			default:
+			if now := u.User.Exec; u.Name == name && (len(now.Args) < 2 || now.Args[0] != "helper" || now.Args[1] != "kube") {
+				return false, false, conflict("kubectl's configuration has a user %s that is not tokend's", name)
+			} else if u.Name == name {
 				return now.Command == self && now.ProvideClusterInfo && slices.Equal(now.Args, args), true, nil
 			}
 		}

@@ -184,25 +184,22 @@ func (l link) Show() string {
 	return "ln -s " + l.self + " " + l.path + "\n"
 }
 
-// Done reports whether the name leads to a tokenctl, ours or a newer one.
+// Done reports whether the name leads to this tokenctl. One that leads to another may
+// be replaced.
 func (l link) Done() (bool, error) {
-	info, err := os.Lstat(l.path)
-	if own, failed := os.Stat(l.self); onWindows && err == nil && failed == nil && os.SameFile(info, own) {
+	if isSame(l.path, l.self) {
 		return true, nil
 	}
+	target, err := os.Readlink(l.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return false, nil
 	case err != nil:
-		return false, err
-	case info.Mode()&fs.ModeSymlink == 0:
 		return false, conflict("%s is there and not a link to this tokenctl; delete it if it is one to an earlier tokenctl", l.path)
+	case filepath.Base(target) != filepath.Base(l.self):
+		return false, conflict("%s leads to %s and not to tokenctl", l.path, target)
 	}
-	target, err := os.Readlink(l.path)
-	if err == nil && filepath.Base(target) != filepath.Base(l.self) {
-		err = conflict("%s leads to %s and not to tokenctl", l.path, target)
-	}
-	return target == l.self, err
+	return false, nil
 }
 
 func (l link) Make() error {
@@ -227,13 +224,15 @@ func (l link) Undo() error {
 
 // lookPath finds a program in $PATH, and reports whether it is this tokenctl.
 func lookPath(name, self string) (path string, isSelf bool) {
-	path, err := exec.LookPath(name)
-	if err != nil {
-		return "", false
-	}
-	target, err := os.Stat(path)
-	own, failed := os.Stat(self)
-	return path, err == nil && failed == nil && os.SameFile(target, own)
+	path, _ = exec.LookPath(name)
+	return path, isSame(path, self)
+}
+
+// isSame reports whether two paths lead to the same file.
+func isSame(a, b string) bool {
+	one, err := os.Stat(a)
+	other, failed := os.Stat(b)
+	return err == nil && failed == nil && os.SameFile(one, other)
 }
 
 // onPath has a program name lead to tokenctl: nothing if it does, else a link

@@ -24,37 +24,12 @@ type Request struct {
 	// home is the user's directory, data where links are kept that need a place
 	// of their own (XDG Base Directory Specification).
 	home, data string
+	// hostPort and path are those of Host, path without slashes at its ends.
+	hostPort, path string
 }
 
-// A Tool is one that can be set up.
-type Tool struct {
-	Name, Doc string
-	// NeedsHost and NeedsProfile say what a request must have.
-	NeedsHost, NeedsProfile bool
-	changes                 func(Request) ([]Change, error)
-	// missing is Missing; nil if the tool needs nothing else.
-	missing func(Request) (text, fix string)
-}
-
-// Missing says what else the tool needs before it asks tokend, "" if that is nothing,
-// and what to type for that.
-func (t Tool) Missing(r Request) (text, fix string) {
-	if t.missing == nil || r.find() != nil {
-		return "", ""
-	}
-	return t.missing(r)
-}
-
-// Changes returns the changes to make.
-func (t Tool) Changes(r Request) (changes []Change, err error) {
-	if err := r.find(); err != nil {
-		return nil, err
-	}
-	return t.changes(r)
-}
-
-// find finds the user's directories.
-func (r *Request) find() (err error) {
+// Find finds the user's directories. It comes before a tool's changes.
+func (r *Request) Find() (err error) {
 	if r.home, err = os.UserHomeDir(); err != nil {
 		return impossible("the home directory is not known: set $HOME")
 	}
@@ -63,7 +38,22 @@ func (r *Request) find() (err error) {
 		data = filepath.Join(r.home, ".local", "share")
 	}
 	r.data = filepath.Join(data, "tokend")
+	_, rest, _ := strings.Cut(r.Host, "://")
+	r.hostPort, r.path, _ = strings.Cut(rest, "/")
+	r.path = strings.Trim(r.path, "/")
 	return nil
+}
+
+// A Tool is one that can be set up.
+type Tool struct {
+	Name, Doc string
+	// NeedsHost and NeedsProfile say what a request must have.
+	NeedsHost, NeedsProfile bool
+	// Changes returns the changes to make.
+	Changes func(Request) ([]Change, error)
+	// Missing says what else the tool needs before it asks tokend, "" if that is
+	// nothing, and what to type for that.
+	Missing func(Request) (text, fix string)
 }
 
 // A Change is one change of a tool's configuration.
@@ -80,38 +70,26 @@ type Change interface {
 
 // Tools are all tools, in the order in which they are listed.
 var Tools = []Tool{
-	{"git", "git: clone, fetch and push over https", true, false, git, nil},
-	{"docker", "docker, podman, skopeo, crane, helm: pull and push", true, false, docker, nil},
-	{"cargo", "cargo: private registries", false, false, cargo, nil},
-	{"go", "go: private module proxies and repositories", true, false, golang, nil},
-	{"bazel", "bazel: downloads and remote caches", true, false, bazel, nil},
-	{"kubectl", "kubectl and client-go: clusters with OpenID Connect", false, true, kubectl, nil},
-	{"terraform", "terraform, tofu: private registries", false, false, terraform, nil},
-	{"pnpm", "pnpm: private registries", true, true, pnpm, nil},
+	{"git", "git: clone, fetch and push over https", true, false, git, nothing},
+	{"docker", "docker, podman, skopeo, crane, helm: pull and push", true, false, docker, nothing},
+	{"cargo", "cargo: private registries", false, false, cargo, nothing},
+	{"go", "go: private module proxies and repositories", true, false, golang, nothing},
+	{"bazel", "bazel: downloads and remote caches", true, false, bazel, nothing},
+	{"kubectl", "kubectl and client-go: clusters with OpenID Connect", false, true, kubectl, nothing},
+	{"terraform", "terraform, tofu: private registries", false, false, terraform, nothing},
+	{"pnpm", "pnpm: private registries", true, true, pnpm, nothing},
 	{"pip", "pip and uv: private indexes", false, false, pip, pipMissing},
 }
 
+func nothing(Request) (text, fix string) { return "", "" }
+
 // Named finds a tool.
-func Named(name string) (Tool, bool) {
+func Named(name string) (t Tool, ok bool) {
 	i := slices.IndexFunc(Tools, func(t Tool) bool { return t.Name == name })
-	if i < 0 {
-		return Tool{}, false
+	if i >= 0 {
+		t = Tools[i]
 	}
-	return Tools[i], true
-}
-
-// hostPort is the host and port of a request's URL.
-func (r Request) hostPort() string {
-	_, rest, _ := strings.Cut(r.Host, "://")
-	host, _, _ := strings.Cut(rest, "/")
-	return host
-}
-
-// path is the path of a request's URL, without slashes at its ends.
-func (r Request) path() string {
-	_, rest, _ := strings.Cut(r.Host, "://")
-	_, path, _ := strings.Cut(rest, "/")
-	return strings.Trim(path, "/")
+	return t, i >= 0
 }
 
 // helperArgs are the arguments with which tokenctl speaks a protocol.

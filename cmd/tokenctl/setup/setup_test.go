@@ -19,10 +19,7 @@ func home(t *testing.T) (dir string, self string) {
 	t.Helper()
 	dir = t.TempDir()
 	self = filepath.Join(dir, "bin", "tokenctl")
-	write(t, self, "")
-	if err := os.Chmod(self, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	program(t, self, "")
 	for name, value := range map[string]string{
 		"HOME": dir, "USERPROFILE": dir, "XDG_DATA_HOME": "", "XDG_CONFIG_HOME": "", "DOCKER_CONFIG": "", "CARGO_HOME": "", "TF_CLI_CONFIG_FILE": "",
 		"GIT_CONFIG_GLOBAL": filepath.Join(dir, ".gitconfig"), "GOENV": filepath.Join(dir, "goenv"), "PIP_CONFIG_FILE": "",
@@ -35,32 +32,30 @@ func home(t *testing.T) (dir string, self string) {
 	return dir, self
 }
 
-// program is a shell script at path.
-func program(t *testing.T, path, script string) {
+func check(t *testing.T, err error) {
 	t.Helper()
-	write(t, path, "#!/bin/sh\n"+script+"\n")
-	if err := os.Chmod(path, 0o755); err != nil {
+	if err != nil {
 		t.Fatal(err)
 	}
 }
 
+// program is a shell script at path.
+func program(t *testing.T, path, script string) {
+	t.Helper()
+	write(t, path, "#!/bin/sh\n"+script+"\n")
+	check(t, os.Chmod(path, 0o755))
+}
+
 func write(t *testing.T, path, text string) {
 	t.Helper()
-	err := os.MkdirAll(filepath.Dir(path), 0o755)
-	if err == nil {
-		err = os.WriteFile(path, []byte(text), 0o640)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.MkdirAll(filepath.Dir(path), 0o755))
+	check(t, os.WriteFile(path, []byte(text), 0o640))
 }
 
 func read(t *testing.T, path string) string {
 	t.Helper()
 	text, err := readFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	return text
 }
 
@@ -70,22 +65,18 @@ func changes(t *testing.T, tool string, r Request) []Change {
 	if !ok {
 		t.Fatal(tool)
 	}
+	check(t, r.Find())
 	all, err := found.Changes(r)
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	return all
 }
 
 func makeAll(t *testing.T, all []Change) {
 	t.Helper()
 	for _, c := range all {
-		if _, err := c.Done(); err != nil {
-			t.Fatal(err)
-		}
-		if err := c.Make(); err != nil {
-			t.Fatal(err)
-		}
+		_, err := c.Done()
+		check(t, err)
+		check(t, c.Make())
 		if done, err := c.Done(); err != nil || !done {
 			t.Errorf("made and not done: %s (%v)", c.Show(), err)
 		}
@@ -235,7 +226,7 @@ func TestPnpmMovesOn(t *testing.T) {
 func TestWhatPipLacks(t *testing.T) {
 	dir, self := home(t)
 	r := Request{Self: self}
-	pip, _ := Named("pip")
+	check(t, r.Find())
 	own, python := filepath.Join(dir, ".local", "share", "tokend", "bin"), filepath.Join(dir, "bin", "python3")
 	makeAll(t, []Change{link{filepath.Join(own, "keyring"), self, false}})
 	usual := os.Getenv("PATH")
@@ -253,7 +244,7 @@ func TestWhatPipLacks(t *testing.T) {
 	} {
 		program(t, python, c.script)
 		t.Setenv("PATH", filepath.Dir(python)+":"+c.path)
-		if text, _ := pip.Missing(r); (text == "") != (c.want == "") || !strings.Contains(text, c.want) {
+		if text, _ := pipMissing(r); (text == "") != (c.want == "") || !strings.Contains(text, c.want) {
 			t.Errorf("%q with %s: %q", c.script, c.path, text)
 		}
 	}
@@ -262,12 +253,8 @@ func TestWhatPipLacks(t *testing.T) {
 func TestAProgramThatIsNotOursStands(t *testing.T) {
 	dir, self := home(t)
 	foreign := filepath.Join(dir, "bin", "docker-credential-tokend")
-	write(t, foreign, "#!/bin/sh\n")
-	if err := os.Chmod(foreign, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	found, _ := Named("docker")
-	if _, err := found.Changes(Request{Host: "https://reg.example", Self: self}); !errors.Is(err, token.ErrExists) {
+	program(t, foreign, "")
+	if _, err := docker(Request{Host: "https://reg.example", Self: self}); !errors.Is(err, token.ErrExists) {
 		t.Errorf("%v", err)
 	}
 	l := link{foreign, self, false}
@@ -284,9 +271,7 @@ func TestAProgramThatIsNotOursStands(t *testing.T) {
 func TestAFileBehindALink(t *testing.T) {
 	dir, self := home(t)
 	write(t, filepath.Join(dir, "dotfiles", "bazelrc"), "x\n")
-	if err := os.Symlink("dotfiles/bazelrc", filepath.Join(dir, ".bazelrc")); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.Symlink("dotfiles/bazelrc", filepath.Join(dir, ".bazelrc")))
 	makeAll(t, changes(t, "bazel", Request{Host: "https://reg.example", Self: self}))
 	if info, err := os.Lstat(filepath.Join(dir, ".bazelrc")); err != nil || info.Mode()&os.ModeSymlink == 0 {
 		t.Errorf("the link became %v, %v", info.Mode(), err)
@@ -301,6 +286,11 @@ func TestTwoHosts(t *testing.T) {
 	checktest.Need(t, "go")
 	_, self := home(t)
 	one, two := Request{Host: "https://one.example", Self: self}, Request{Host: "https://two.example", Self: self}
+	// As earlier versions wrote it.
+	_, err := command{"go", "env", "-w", "GOAUTH=/old/tokenctl helper goauth --host https://one.example --host https://three.example; netrc"}.run()
+	check(t, err)
+	undoAll(t, changes(t, "go", one))
+	undoAll(t, changes(t, "go", Request{Host: "https://three.example", Self: self}))
 	for _, tool := range []string{"go", "bazel"} {
 		makeAll(t, changes(t, tool, one))
 		makeAll(t, changes(t, tool, two))
@@ -320,25 +310,19 @@ func TestTwoHosts(t *testing.T) {
 // On Windows, links are hard ones that end in .exe, which take no right, and no path
 // in a tool's configuration has a backslash, which to many tools begins an escape.
 func TestSetupOnWindows(t *testing.T) {
+	dir, _ := home(t)
+	self := filepath.Join(dir, `Tools\tokenctl.exe`) // to Linux a name with a backslash
+	program(t, self, "")
 	onWindows = true
 	t.Cleanup(func() { onWindows = false })
-	home := t.TempDir()
-	t.Setenv("APPDATA", filepath.Join(home, "AppData"))
-	self := filepath.Join(home, `Tools\tokenctl.exe`) // to Linux a name with a backslash
-	if err := os.WriteFile(self, []byte("program"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	r := Request{Host: "https://a.example", Profile: "lab", Self: self, home: home, data: filepath.Join(home, `Local\tokend`)}
+	t.Setenv("APPDATA", filepath.Join(dir, "AppData"))
+	t.Setenv("XDG_DATA_HOME", filepath.Join(dir, `Local\tokend`))
 	links := 0
 	for _, tool := range Tools {
 		if tool.Name == "docker" { // looks in $PATH
 			continue
 		}
-		changes, err := tool.changes(r)
-		if err != nil {
-			t.Fatal(tool.Name, err)
-		}
-		for _, change := range changes {
+		for _, change := range changes(t, tool.Name, Request{Host: "https://a.example", Profile: "lab", Self: self}) {
 			l, isLink := change.(link)
 			if !isLink {
 				if strings.Contains(change.Show(), `\t`) {
@@ -348,10 +332,8 @@ func TestSetupOnWindows(t *testing.T) {
 			}
 			links++
 			makeAll(t, []Change{l})
-			info, err := os.Lstat(l.path)
-			done, failed := l.Done()
-			if err != nil || !info.Mode().IsRegular() || !done || failed != nil || filepath.Ext(l.path) != ".exe" {
-				t.Errorf("%s: %s: %v, %t, %v", tool.Name, l.path, err, done, failed)
+			if info, err := os.Lstat(l.path); err != nil || !info.Mode().IsRegular() || filepath.Ext(l.path) != ".exe" {
+				t.Errorf("%s: %s: %v", tool.Name, l.path, err)
 			}
 		}
 	}
@@ -362,9 +344,9 @@ func TestSetupOnWindows(t *testing.T) {
 
 // A path with a blank is one word for Bazel.
 func TestBazelPathsWithBlanksAreQuoted(t *testing.T) {
-	r := Request{Host: "https://reg.example", Self: "/x", home: t.TempDir(), data: `/home/a b/"c"`}
-	all, err := bazel(r)
-	if err != nil || !strings.Contains(all[1].Show(), `common "--credential_helper=reg.example=/home/a b/\"c\"/bazel-credential-tokend"`) {
-		t.Errorf("%v: %s", err, all[1].Show())
+	t.Setenv("XDG_DATA_HOME", `/home/a b/"c"`)
+	show := changes(t, "bazel", Request{Host: "https://reg.example", Self: "/x"})[1].Show()
+	if !strings.Contains(show, `common "--credential_helper=reg.example=/home/a b/\"c\"/tokend/bazel-credential-tokend"`) {
+		t.Error(show)
 	}
 }

@@ -20,8 +20,8 @@ func git(r Request) ([]Change, error) {
 	changes := []Change{gitValues("credential."+r.Host+".helper", []string{"", helper}, func(v string) bool {
 		return v == "tokend" || strings.HasPrefix(v, "!") && strings.Contains(v, " helper git")
 	})}
-	if r.path() != "" {
-		changes = append(changes, gitValues("credential."+strings.TrimSuffix(r.Host, "/"+r.path())+".useHttpPath", []string{"true"},
+	if r.path != "" {
+		changes = append(changes, gitValues("credential."+strings.TrimSuffix(r.Host, "/"+r.path)+".useHttpPath", []string{"true"},
 			func(v string) bool { return v == "true" }))
 	}
 	return changes, nil
@@ -33,29 +33,29 @@ func docker(r Request) ([]Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(changes, credHelper(filepath.Join(dir, "config.json"), r.hostPort())), nil
+	return append(changes, credHelper(filepath.Join(dir, "config.json"), r.hostPort)), nil
 }
 
 // credHelper is an entry of credHelpers in docker's configuration, which docker
 // itself writes as this does: indented, its members sorted.
 func credHelper(path, host string) edit {
 	const helper = "tokend"
-	shown, _ := json.MarshalIndent(map[string]map[string]string{"credHelpers": {host: helper}}, "", "  ")
-	change := func(text string, apply func(helpers map[string]string)) (string, error) {
-		var members map[string]json.RawMessage
-		helpers := map[string]string{}
-		if err := json.Unmarshal([]byte(cmp.Or(strings.TrimSpace(text), "{}")), &members); err != nil || members == nil {
-			return "", conflict("%s is not a JSON object", path)
+	change := func(text, want string) (string, error) {
+		members, helpers := map[string]json.RawMessage{}, map[string]string{}
+		err := json.Unmarshal([]byte(cmp.Or(strings.TrimSpace(text), "{}")), &members)
+		if now := members["credHelpers"]; err == nil && now != nil {
+			err = json.Unmarshal(now, &helpers)
 		}
-		if now := members["credHelpers"]; now != nil && (json.Unmarshal(now, &helpers) != nil || helpers == nil) {
-			return "", conflict("%s has credHelpers that are not an object of names", path)
-		}
-		before := helpers[host]
-		if before != "" && before != helper {
+		switch before := helpers[host]; {
+		case err != nil || members == nil || helpers == nil:
+			return "", conflict("%s is not a JSON object, or its credHelpers are not one of names", path)
+		case before != "" && before != helper:
 			return "", conflict("%s has the credential helper %q for %s", path, before, host)
-		}
-		if apply(helpers); helpers[host] == before {
+		case before == want:
 			return text, nil
+		}
+		if helpers[host] = want; want == "" {
+			delete(helpers, host)
 		}
 		members["credHelpers"], _ = json.Marshal(helpers)
 		if len(helpers) == 0 {
@@ -67,11 +67,10 @@ func credHelper(path, host string) edit {
 		after, err := json.MarshalIndent(members, "", "\t")
 		return string(after) + "\n", err
 	}
-	return edit{path, string(shown) + "\n", func(text string) (string, error) {
-		return change(text, func(helpers map[string]string) { helpers[host] = helper })
-	}, func(text string) (string, error) {
-		return change(text, func(helpers map[string]string) { delete(helpers, host) })
-	}}
+	shown, _ := json.MarshalIndent(map[string]map[string]string{"credHelpers": {host: helper}}, "", "  ")
+	return edit{path, string(shown) + "\n",
+		func(text string) (string, error) { return change(text, helper) },
+		func(text string) (string, error) { return change(text, "") }}
 }
 
 func cargo(r Request) ([]Change, error) {
@@ -105,13 +104,13 @@ func golang(r Request) ([]Change, error) {
 
 func bazel(r Request) ([]Change, error) {
 	program := newLink(filepath.Join(r.data, "bazel-credential-tokend"), r, true)
-	option := "--credential_helper=" + r.hostPort() + "=" + typed(program.path)
+	option := "--credential_helper=" + r.hostPort + "=" + typed(program.path)
 	if strings.ContainsAny(option, " \t'\"\\#") { // .bazelrc is read as a shell would
 		option = `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(option) + `"`
 	}
 	return []Change{
 		program,
-		block(filepath.Join(r.home, ".bazelrc"), "tokend for "+r.hostPort(), "common "+option+"\n", ""),
+		block(filepath.Join(r.home, ".bazelrc"), "tokend for "+r.hostPort, "common "+option+"\n", ""),
 	}, nil
 }
 
@@ -140,9 +139,9 @@ func terraform(r Request) ([]Change, error) {
 func pnpm(r Request) ([]Change, error) {
 	made := newLink(filepath.Join(r.data, "pnpm-credential-tokend-"+r.Profile), r, true)
 	program := typed(made.path)
-	registry := "//" + r.hostPort() + "/"
-	if r.path() != "" {
-		registry += r.path() + "/"
+	registry := "//" + r.hostPort + "/"
+	if r.path != "" {
+		registry += r.path + "/"
 	}
 	key := registry + ":tokenHelper"
 	old := block(filepath.Join(r.home, ".npmrc"), "tokend for "+registry, key+"="+program+"\n", "", key, registry+":_authToken", registry+":_auth")
