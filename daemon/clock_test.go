@@ -23,27 +23,22 @@ var steps = map[string]time.Duration{
 // expired token, and one that no one asked for is renewed within half a minute.
 func TestTheClockIsSet(t *testing.T) {
 	for name, step := range steps {
-		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, in *installation) {
-				in.profile("p", ordinary)
-				in.start()
-				before := in.get("p", token.Query{}) // fails if it has expired
-				time.Sleep(10 * time.Minute)
-				in.set(step)
-				if now := in.get("p", token.Query{}); now == before {
-					t.Error("asked at once: the token of before")
-				}
+		bubbleNamed(t, name, func(t *testing.T, in *installation) {
+			in.startWith(ordinary)
+			before := in.get("p", token.Query{}) // fails if it has expired
+			time.Sleep(10 * time.Minute)
+			in.set(step)
+			differ(t, "asked at once", in.get("p", token.Query{}), before)
 
-				in.set(-step)
-				time.Sleep(time.Minute)
-				_, minted := in.idp().counts()
-				in.set(step)
-				time.Sleep(31 * time.Second)
-				if _, now := in.idp().counts(); now == minted {
-					t.Error("nothing was renewed within half a minute")
-				}
-				in.get("p", token.Query{})
-			})
+			in.set(-step)
+			time.Sleep(time.Minute)
+			_, minted := in.idp().counts()
+			in.set(step)
+			time.Sleep(31 * time.Second)
+			if _, now := in.idp().counts(); now == minted {
+				t.Error("nothing was renewed within half a minute")
+			}
+			in.get("p", token.Query{})
 		})
 	}
 }

@@ -14,26 +14,20 @@ import (
 // A get of a cached token allocates nothing.
 func TestAllocationsOfAGet(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
-		in.profile("p", ordinary+"allow_users = [\"root\"]\n")
-		in.start()
+		in.startWith(ordinary + "allow_users = [\"root\"]\n")
 		in.get("p", token.Query{})
 		ctx := context.WithValue(t.Context(), callerKey{}, daemon.Caller{UID: os.Getuid(), Groups: []int{1, 2, 3}})
 		got := testing.AllocsPerRun(100, func() {
-			if _, err := in.daemon.Get(ctx, "p", token.Query{}); err != nil {
-				t.Fatal(err)
-			}
+			must(t, errOf(in.daemon.Get(ctx, "p", token.Query{})))
 		})
-		if got > 0 {
-			t.Errorf("a get takes %v allocations, want none", got)
-		}
+		same(t, "allocations of a get", got, 0)
 	})
 }
 
 // Gets of cached tokens leave the loop asleep, even of the token that is due next.
 func TestGetsDoNotWakeTheLoop(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
-		in.profile("p", ordinary)
-		in.start()
+		in.startWith(ordinary)
 		in.get("p", token.Query{})
 		synctest.Wait()
 		before := in.turns.Load()
@@ -41,23 +35,18 @@ func TestGetsDoNotWakeTheLoop(t *testing.T) {
 			in.get("p", token.Query{})
 			synctest.Wait()
 		}
-		if n := in.turns.Load() - before; n > 0 {
-			t.Errorf("%d turns of the loop for 10 gets", n)
-		}
+		same(t, "turns of the loop for 10 gets", in.turns.Load()-before, 0)
 	})
 }
 
 // With nothing to do the loop turns once in longestSleep.
 func TestAnIdleDaemonSleeps(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
-		in.profile("p", ordinary)
-		in.start()
+		in.startWith(ordinary)
 		in.get("p", token.Query{})
 		time.Sleep(70 * time.Second) // the loop wakes at :00 and :30
 		before := in.turns.Load()
 		time.Sleep(10 * time.Minute)
-		if turns := in.turns.Load() - before; turns > 20 {
-			t.Errorf("the loop turned %d times in ten idle minutes, want 20", turns)
-		}
+		within(t, "turns of the loop in ten idle minutes", in.turns.Load()-before, 0, 20)
 	})
 }

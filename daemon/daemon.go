@@ -98,22 +98,21 @@ func New(dirs profile.Dirs, deps Deps) (*Daemon, error) {
 	d := &Daemon{deps: deps, dirs: dirs, watchers: map[*watcher]struct{}{}, managing: make(chan struct{}, 1)}
 	d.started = d.now()
 	d.state.Store(&state{Opener: profile.Opener{Credentials: deps.Credentials}, profiles: map[string]*entry{}})
-	deps.Event = func(ev token.Event) { onMint(d, ev) }
-	d.mint = mint.New(deps.Options)
-	d.sinks = &sink.Keeper{
-		List: filepath.Join(dirs.State, "sinks"), Sources: func() ([]sink.Source, bool) { return sinkSources(d) }, Now: d.now, Log: deps.Log, Changed: make(chan struct{}, 1),
+	d.sinks = &sink.Keeper{List: filepath.Join(dirs.State, "sinks"), Sources: d.sources, Now: d.now, Log: deps.Log, Changed: make(chan struct{}, 1)}
+	deps.Event = func(ev token.Event) { // with the mint's lock held
+		e := d.state.Load().profiles[ev.Profile]
+		d.publish(e, ev)
+		if ev.Kind == token.EventCache || e != nil && len(e.Sinks) > 0 {
+			d.sinks.Update()
+		}
 	}
+	d.mint = mint.New(deps.Options)
 	_, err := d.read()
 	return d, err
 }
 
 // now is the wall clock: a monotonic reading would stand still in suspend.
-func (d *Daemon) now() time.Time {
-	if d.deps.Now != nil {
-		return d.deps.Now().Round(0)
-	}
-	return time.Now().Round(0)
-}
+func (d *Daemon) now() time.Time { return d.deps.Now().Round(0) }
 
 // LoadCache reads the tokens that the last daemon left, before anything is
 // served. If the keystore is locked or does not answer, Run tries again.
@@ -130,12 +129,15 @@ func (d *Daemon) Run(ctx context.Context) error {
 	var others sync.WaitGroup
 	others.Go(func() { d.sinks.Run(running) })
 	others.Go(func() {
-		again := time.NewTicker(warnAgain)
-		defer again.Stop()
-		for {
-			logWarnings(d)
+		for again := time.Tick(warnAgain); ; {
+			st := d.state.Load()
+			for name, e := range st.profiles {
+				for _, text := range d.warnings(st, e) {
+					d.deps.Log.Warn("needs attention", "profile", name, "warning", text)
+				}
+			}
 			select {
-			case <-again.C:
+			case <-again:
 			case <-running.Done():
 				return
 			}
@@ -147,27 +149,8 @@ func (d *Daemon) Run(ctx context.Context) error {
 	return nil
 }
 
-// logWarnings logs what status warns about.
-func logWarnings(d *Daemon) {
-	st := d.state.Load()
-	for name, e := range st.profiles {
-		for _, text := range d.warnings(st, e) {
-			d.deps.Log.Warn("needs attention", "profile", name, "warning", text)
-		}
-	}
-}
-
-// onMint passes on what the mint reports. It is called with the mint's lock held.
-func onMint(d *Daemon, ev token.Event) {
-	e := d.state.Load().profiles[ev.Profile]
-	d.publish(e, ev)
-	if ev.Kind == token.EventCache || e != nil && len(e.Sinks) > 0 {
-		d.sinks.Update()
-	}
-}
-
-// sinkSources returns the profiles that have sinks.
-func sinkSources(d *Daemon) (sources []sink.Source, loaded bool) {
+// sources returns the profiles that have sinks.
+func (d *Daemon) sources() (sources []sink.Source, loaded bool) {
 	loaded = d.mint.Loaded() // first: a token that comes in between is one more
 	for _, e := range d.state.Load().profiles {
 		if len(e.Sinks) > 0 {
@@ -195,7 +178,7 @@ func (d *Daemon) Get(ctx context.Context, name string, q token.Query) (token.Gra
 	case e.tokens == nil:
 		return token.Grant{}, e.Unable("has no tokens to get")
 	case q.Trace != nil:
-		q.Trace.Add("profile", "%s, provider %s, %s", e.Name, e.Kind, e.Minter.Endpoint())
+		q.Trace.Add("profile", "%s, provider %s, %s", e.Name, e.Provider, e.Minter.Endpoint())
 	}
 	tok, err := e.tokens.Get(c.asks(ctx), q, c.use(d.now()))
 	if err != nil {
@@ -204,7 +187,7 @@ func (d *Daemon) Get(ctx context.Context, name string, q token.Query) (token.Gra
 	g := token.Grant{Token: tok, Profile: e.Name, Present: e.Present, Host: host}
 	if q.Second {
 		if g.Second, err = e.Second(ctx); err != nil {
-			return token.Grant{}, mint.AsError(err)
+			return token.Grant{}, failure(err)
 		}
 	}
 	return g, nil
@@ -244,15 +227,12 @@ func (d *Daemon) Exchange(ctx context.Context, name, registry string) (token.Sec
 		return token.Secret{}, invalid("", "the tokens of profile %q are not exchanged; that needs present = %q", name, token.ACR)
 	}
 	st := d.state.Load()
-	e, err := st.lookup(d.caller(ctx), name)
+	e, err := st.lookup(d.caller(ctx), g.Profile)
 	if err != nil {
 		return token.Secret{}, err
 	}
 	refresh, err := st.Kinds.Exchange(ctx, g.Host, e.Settings.Text("tenant"), g.Secret)
-	if err != nil {
-		return token.Secret{}, mint.AsError(err)
-	}
-	return refresh, nil
+	return refresh, failure(err)
 }
 
 // Sign signs one request with the profile's key. Errors are *token.Error.
@@ -262,11 +242,8 @@ func (d *Daemon) Sign(ctx context.Context, name string, r token.Request) (token.
 		return token.Signed{}, err
 	}
 	signed, err := e.Signer.Sign(ctx, r)
-	if err != nil {
-		return token.Signed{}, mint.AsError(err)
-	}
 	signed.Warning = strings.Trim(signed.Warning+"; "+d.mint.Stats().SkewWarning, "; ")
-	return signed, nil
+	return signed, failure(err)
 }
 
 // Verify judges what was presented to the profile's data source. Errors are
@@ -277,10 +254,15 @@ func (d *Daemon) Verify(ctx context.Context, name string, p token.Presented) (to
 		return token.Verdict{}, err
 	}
 	verdict, err := e.Verifier.Verify(ctx, p)
+	return verdict, failure(err)
+}
+
+// failure is mint.AsError of an error that may be nil.
+func failure(err error) error {
 	if err != nil {
-		return token.Verdict{}, mint.AsError(err)
+		err = mint.AsError(err)
 	}
-	return verdict, nil
+	return err
 }
 
 // begin finds a profile that has no tokens for the caller to use, and remembers

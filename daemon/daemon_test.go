@@ -22,32 +22,25 @@ import (
 // Asked a lifetime apart, so that a dead renewal loop is seen.
 func TestTokensAreRenewedAheadOfExpiry(t *testing.T) {
 	for _, life := range []time.Duration{time.Second, 5 * time.Second, time.Minute, time.Hour, 24 * time.Hour, 30 * 24 * time.Hour} {
-		t.Run(life.String(), func(t *testing.T) {
-			bubble(t, func(t *testing.T, in *installation) {
-				lifetimes := 20
-				if life > 24*time.Hour { // the daemon looks at its clock every 30 s
-					lifetimes = 2
+		bubbleNamed(t, life.String(), func(t *testing.T, in *installation) {
+			lifetimes := 20
+			if life > 24*time.Hour { // the daemon looks at its clock every 30 s
+				lifetimes = 2
+			}
+			in.idp().life = life
+			in.startWith(ordinary)
+			before := in.get("p", token.Query{})
+			for range lifetimes {
+				time.Sleep(life)
+				now := in.getAtOnce("p")
+				if now == before {
+					t.Fatal("the token of a lifetime ago is still served")
 				}
-				in.idp().life = life
-				in.profile("p", ordinary)
-				in.start()
-				before := in.get("p", token.Query{})
-				for range lifetimes {
-					time.Sleep(life)
-					begin := time.Now()
-					now := in.get("p", token.Query{})
-					if now == before {
-						t.Fatal("the token of a lifetime ago is still served")
-					}
-					if time.Since(begin) > 0 {
-						t.Fatal("a caller had to wait for a renewal")
-					}
-					before = now
-				}
-				if _, minted := in.idp().counts(); minted > 2*lifetimes+5 {
-					t.Errorf("%d tokens obtained in %d lifetimes", minted, lifetimes)
-				}
-			})
+				before = now
+			}
+			if _, minted := in.idp().counts(); minted > 2*lifetimes+5 {
+				t.Errorf("%d tokens obtained in %d lifetimes", minted, lifetimes)
+			}
 		})
 	}
 }
@@ -55,8 +48,7 @@ func TestTokensAreRenewedAheadOfExpiry(t *testing.T) {
 func TestCallersShareOneFlight(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		in.idp().thinks = 5 * time.Second
-		in.profile("p", ordinary)
-		in.start()
+		in.startWith(ordinary)
 		var callers sync.WaitGroup
 		got := make(chan string, 200)
 		for range 200 {
@@ -65,30 +57,23 @@ func TestCallersShareOneFlight(t *testing.T) {
 		callers.Wait()
 		close(got)
 		for tok := range got {
-			if tok != "idp#1 " {
-				t.Errorf("a caller got %q", tok)
-			}
+			same(t, "a caller got", tok, "idp#1 ")
 		}
-		if asked, _ := in.idp().counts(); asked != 1 {
-			t.Errorf("200 callers made %d requests to the issuer", asked)
-		}
+		in.wantAsked(1)
 	})
 }
 
 func TestACallerWhoGivesUpLeavesTheFlightToOthers(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		in.idp().thinks = 10 * time.Second
-		in.profile("p", ordinary)
-		in.start()
+		in.startWith(ordinary)
 		hasty, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if _, err := in.daemon.Get(hasty, "p", token.Query{}); !errors.Is(err, token.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("the one who gave up: %v", err)
 		}
 		in.get("p", token.Query{})
-		if asked, _ := in.idp().counts(); asked != 1 {
-			t.Errorf("%d requests to the issuer", asked)
-		}
+		in.wantAsked(1)
 	})
 }
 
@@ -98,82 +83,47 @@ func TestAnIssuerThatHangsDelaysNoOther(t *testing.T) {
 		for _, name := range []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"} {
 			in.profile(name, "provider = \"test\"\nissuer = \"slow\"\n")
 		}
-		in.profile("p", ordinary)
-		in.start()
-		begin := time.Now()
-		in.get("p", token.Query{})
-		if waited := time.Since(begin); waited > 0 {
-			t.Errorf("waited %v for another profile's issuer", waited)
-		}
+		in.startWith(ordinary)
+		in.getAtOnce("p")
 		// Nor do the renewals that hang there hold up a caller of the same issuer.
 		in.issuers["slow"].set(func(i *issuer) { i.thinks = 0 })
 		in.profile("k", "provider = \"test\"\nissuer = \"slow\"\n")
 		must(t, in.daemon.Reload(t.Context()))
-		in.get("k", token.Query{})
-		if waited := time.Since(begin); waited > 0 {
-			t.Errorf("waited %v for other renewals", waited)
-		}
+		in.getAtOnce("k")
 	})
 }
 
 func TestAnIssuerThatHangsDelaysNoCallerWithAValidToken(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
-		in.profile("p", ordinary)
-		in.start()
+		in.startWith(ordinary)
 		first := in.get("p", token.Query{})
 		in.idp().set(func(i *issuer) { i.thinks = time.Hour })
 		for range 59 {
 			time.Sleep(time.Minute)
-			begin := time.Now()
-			if got := in.get("p", token.Query{}); got != first || time.Since(begin) > 0 {
-				t.Fatalf("got %q after %v, want the valid token at once", got, time.Since(begin))
-			}
+			same(t, "the valid token", in.getAtOnce("p"), first)
 		}
 	})
 }
 
 func TestOutage(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
-		in.profile("p", ordinary)
-		in.start()
+		in.startWith(ordinary)
 		in.get("p", token.Query{})
 		in.idp().set(func(i *issuer) { i.err = down })
 		time.Sleep(59 * time.Minute)
 		in.get("p", token.Query{}) // valid tokens are still served
 		time.Sleep(time.Minute)
 		err := in.refused("p", token.Query{}, token.ErrUnavailable)
-		if wait := time.Until(err.RetryAt); wait <= 0 || wait > 5*time.Minute {
-			t.Errorf("the next try is said to be in %v", wait)
-		}
+		within(t, "the wait for the next try", time.Until(err.RetryAt), 1, 5*time.Minute)
 		asked, _ := in.idp().counts()
 		for range 100 {
 			in.refused("p", token.Query{}, token.ErrUnavailable)
 		}
-		if again, _ := in.idp().counts(); again != asked {
-			t.Errorf("callers during an outage made %d more requests", again-asked)
-		}
+		in.wantAsked(asked)
 		in.idp().set(func(i *issuer) { i.err = nil })
 		time.Sleep(5 * time.Minute)
 		in.get("p", token.Query{})
-		if st := in.status("p").Tokens[0]; st.Error != nil || st.Failures != 0 {
-			t.Errorf("after the outage status says %+v", st)
-		}
-	})
-}
-
-func TestRetryAfterIsHonoured(t *testing.T) {
-	bubble(t, func(t *testing.T, in *installation) {
-		in.idp().err = &token.Error{Code: token.ErrUnavailable, Message: "429", RetryAt: time.Now().Add(17 * time.Minute)}
-		in.profile("p", ordinary)
-		in.start()
-		time.Sleep(17*time.Minute - time.Second)
-		if asked, _ := in.idp().counts(); asked != 1 {
-			t.Errorf("%d requests before Retry-After was over", asked)
-		}
-		time.Sleep(2 * time.Second)
-		if asked, _ := in.idp().counts(); asked != 2 {
-			t.Errorf("%d requests after Retry-After was over", asked)
-		}
+		same(t, "failures after the outage", in.status("p").Tokens[0].Failures, 0)
 	})
 }
 
@@ -181,11 +131,8 @@ func TestRejectionIsRemembered(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		in.idp().secret = "another"
 		in.idp().thinks = 3 * time.Second
-		in.profile("p", ordinary)
-		in.start()
-		if err := in.refused("p", token.Query{}, token.ErrRejected); err.OAuth != "invalid_client" {
-			t.Errorf("the issuer's error is %q", err.OAuth)
-		}
+		in.startWith(ordinary)
+		same(t, "the issuer's error", in.refused("p", token.Query{}, token.ErrRejected).OAuth, "invalid_client")
 		for range 100 {
 			begin := time.Now()
 			in.refused("p", token.Query{}, token.ErrRejected)
@@ -195,9 +142,7 @@ func TestRejectionIsRemembered(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		asked, _ := in.idp().counts()
-		if asked < 6 || asked > 12 {
-			t.Errorf("%d requests in an hour of refusals, want one every 5 to 10 minutes", asked)
-		}
+		within(t, "requests in an hour of refusals", asked, 6, 12)
 		// The next slow try sees what the person fixed, or a try on which they insist.
 		in.idp().set(func(i *issuer) { i.secret = "s3cret" })
 		time.Sleep(30 * time.Second)
@@ -207,21 +152,14 @@ func TestRejectionIsRemembered(t *testing.T) {
 
 func TestRestartWithTheIssuerDown(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
-		in.profile("p", ordinary)
-		in.start()
+		in.startWith(ordinary)
 		own := in.get("p", token.Query{})
 		scoped := in.get("p", token.Query{Target: token.Target{Scope: "a b"}})
 		in.idp().set(func(i *issuer) { i.err = down })
 		in.restart()
-		if got := in.get("p", token.Query{}); got != own {
-			t.Errorf("after the restart %q, want %q", got, own)
-		}
-		if got := in.get("p", token.Query{Target: token.Target{Scope: "a b"}}); got != scoped {
-			t.Errorf("after the restart %q, want %q", got, scoped)
-		}
-		if asked, _ := in.idp().counts(); asked != 2 {
-			t.Errorf("%d requests, want the 2 from before the restart", asked)
-		}
+		same(t, "after the restart", in.get("p", token.Query{}), own)
+		same(t, "after the restart", in.get("p", token.Query{Target: token.Target{Scope: "a b"}}), scoped)
+		in.wantAsked(2)
 		in.stop()
 		time.Sleep(time.Hour)
 		in.start()
@@ -238,21 +176,16 @@ func TestChangedSettingsNeverGetTheOldToken(t *testing.T) {
 	}
 	for what, change := range changes {
 		for _, how := range []string{"reload", "restart"} {
-			t.Run(what+", "+how, func(t *testing.T) {
-				bubble(t, func(t *testing.T, in *installation) {
-					in.profile("p", ordinary)
-					in.start()
-					old := in.get("p", token.Query{})
-					change(in)
-					if how == "reload" {
-						must(t, in.daemon.Reload(t.Context()))
-					} else {
-						in.restart()
-					}
-					if got := in.get("p", token.Query{}); got == old {
-						t.Error("the old token is served")
-					}
-				})
+			bubbleNamed(t, what+", "+how, func(t *testing.T, in *installation) {
+				in.startWith(ordinary)
+				old := in.get("p", token.Query{})
+				change(in)
+				if how == "reload" {
+					must(t, in.daemon.Reload(t.Context()))
+				} else {
+					in.restart()
+				}
+				differ(t, "after the change", in.get("p", token.Query{}), old)
 			})
 		}
 	}
@@ -260,25 +193,19 @@ func TestChangedSettingsNeverGetTheOldToken(t *testing.T) {
 
 func TestReloadKeepsTokensOfWhatDidNotChange(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
-		in.profile("p", ordinary)
-		in.start()
+		in.startWith(ordinary)
 		old := in.get("p", token.Query{})
 		in.write("profiles.d/p.toml", "# a comment\n"+ordinary+"renew = \"used\"\n")
 		must(t, in.daemon.Reload(t.Context()))
-		if got := in.get("p", token.Query{}); got != old {
-			t.Errorf("got %q, want %q", got, old)
-		}
-		if st := in.status("p"); st.Renew != "used" {
-			t.Errorf("renew is %q", st.Renew)
-		}
+		same(t, "got", in.get("p", token.Query{}), old)
+		same(t, "renew", in.status("p").Renew, "used")
 	})
 }
 
 func TestABadFileLeavesTheProfileActive(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		in.profile("good", ordinary)
-		in.profile("p", ordinary)
-		in.start()
+		in.startWith(ordinary)
 		old := in.get("p", token.Query{})
 		check := func(want string) {
 			t.Helper()
@@ -286,9 +213,7 @@ func TestABadFileLeavesTheProfileActive(t *testing.T) {
 			if !errors.Is(err, token.ErrInvalid) || !strings.Contains(err.Error(), want) {
 				t.Errorf("reload: %v, want it to say %q", err, want)
 			}
-			if got := in.get("p", token.Query{}); got != old {
-				t.Errorf("got %q, want %q as before", got, old)
-			}
+			same(t, "got", in.get("p", token.Query{}), old)
 			st, _ := in.daemon.Status(t.Context())
 			if len(st.ConfigErrors) != 1 || !strings.Contains(st.ConfigErrors[0], want) {
 				t.Errorf("status says %q, want %q", st.ConfigErrors, want)
@@ -307,16 +232,13 @@ func TestABadFileLeavesTheProfileActive(t *testing.T) {
 		check(`config.toml:1: renew: "sometimes" is neither "always" nor "used"`)
 		in.write("config.toml", "")
 		must(t, in.daemon.Reload(t.Context()))
-		if st, _ := in.daemon.Status(t.Context()); len(st.ConfigErrors) != 0 {
-			t.Errorf("fixed, status still says %q", st.ConfigErrors)
-		}
+		same(t, "errors once all is fixed", len(in.state().ConfigErrors), 0)
 	})
 }
 
 func TestReloadsUnderLoad(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
-		in.profile("p", ordinary)
-		in.start()
+		in.startWith(ordinary)
 		old := in.get("p", token.Query{})
 		var load sync.WaitGroup
 		var stop atomic.Bool
@@ -349,12 +271,9 @@ func TestReloadsUnderLoad(t *testing.T) {
 
 func TestRenewUsedStopsWhenNoOneAsks(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
-		in.profile("p", ordinary+"renew = \"used\"\nidle = \"3h\"\n")
-		in.start()
+		in.startWith(ordinary + "renew = \"used\"\nidle = \"3h\"\n")
 		time.Sleep(time.Hour)
-		if asked, _ := in.idp().counts(); asked != 0 {
-			t.Errorf("%d requests before anybody asked", asked)
-		}
+		in.wantAsked(0)
 		in.get("p", token.Query{})
 		time.Sleep(24 * time.Hour)
 		if asked, _ := in.idp().counts(); asked < 4 || asked > 6 {
@@ -366,8 +285,7 @@ func TestRenewUsedStopsWhenNoOneAsks(t *testing.T) {
 
 func TestScopesAndAudiencesHaveTokensOfTheirOwn(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
-		in.profile("p", ordinary)
-		in.start()
+		in.startWith(ordinary)
 		for range 100 {
 			a := in.get("p", token.Query{Target: token.Target{Audience: "a"}})
 			b := in.get("p", token.Query{Target: token.Target{Audience: "b"}})
@@ -386,16 +304,13 @@ func TestScopesAndAudiencesHaveTokensOfTheirOwn(t *testing.T) {
 		}
 		// tokend forgets a scope that no one asks for any more.
 		time.Sleep(48 * time.Hour)
-		if st := in.status("p"); len(st.Tokens) != 1 {
-			t.Errorf("%d tokens held, want the profile's own", len(st.Tokens))
-		}
+		same(t, "tokens held", len(in.status("p").Tokens), 1)
 	})
 }
 
 func TestTargetsAreBounded(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
-		in.profile("p", ordinary)
-		in.start()
+		in.startWith(ordinary)
 		for i := range 63 {
 			in.get("p", token.Query{Target: token.Target{Scope: strings.Repeat("s", i+1)}})
 		}
@@ -407,17 +322,12 @@ func TestTargetsAreBounded(t *testing.T) {
 func TestMinTTLAndFresh(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		in.idp().life = 10 * time.Minute
-		in.profile("p", ordinary)
-		in.start()
+		in.startWith(ordinary)
 		first := in.get("p", token.Query{MinTTL: 9 * time.Minute})
 		time.Sleep(2 * time.Minute)
-		if got := in.get("p", token.Query{MinTTL: 8 * time.Minute}); got != first {
-			t.Error("a token with enough life left was replaced")
-		}
+		same(t, "a token with enough life left was replaced", in.get("p", token.Query{MinTTL: 8 * time.Minute}), first)
 		second := in.get("p", token.Query{MinTTL: 8*time.Minute + time.Second})
-		if second == first {
-			t.Error("a token with too little life left was served")
-		}
+		differ(t, "with too little life left", second, first)
 		asked, _ := in.idp().counts()
 		for range 10 {
 			err := in.refused("p", token.Query{MinTTL: time.Hour}, token.ErrInvalid)
@@ -425,57 +335,38 @@ func TestMinTTLAndFresh(t *testing.T) {
 				t.Errorf("error %+v", err)
 			}
 		}
-		if again, _ := in.idp().counts(); again != asked {
-			t.Errorf("asking for the impossible made %d requests", again-asked)
-		}
+		in.wantAsked(asked)
 		time.Sleep(2 * time.Second)
 		third := in.get("p", token.Query{Fresh: true})
-		if third == second {
-			t.Error("Fresh served the cached token")
-		}
-		if got := in.get("p", token.Query{Fresh: true}); got != third {
-			t.Error("Fresh obtained another token within a second")
-		}
+		differ(t, "a fresh one", third, second)
+		same(t, "Fresh obtained another token within a second", in.get("p", token.Query{Fresh: true}), third)
 	})
 }
 
 func TestInvalidateDropsTheVeryToken(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
-		in.profile("p", ordinary)
-		in.start()
+		in.startWith(ordinary)
 		first := in.get("p", token.Query{})
 		must(t, in.daemon.Invalidate(t.Context(), "p", token.NewSecret("some other token")))
-		if got := in.get("p", token.Query{}); got != first {
-			t.Error("another token's end cost this one")
-		}
+		same(t, "another token's end cost this one", in.get("p", token.Query{}), first)
 		// A hundred callers were refused with the same token: one new one.
 		for range 100 {
 			must(t, in.daemon.Invalidate(t.Context(), "p", token.NewSecret(first)))
 		}
 		second := in.get("p", token.Query{})
-		if second == first {
-			t.Error("the invalidated token is served")
-		}
+		differ(t, "after it was invalidated", second, first)
 		// A resource that refuses every token gets no token per call.
-		if err := in.daemon.Invalidate(t.Context(), "p", token.NewSecret(second)); !errors.Is(err, token.ErrUnavailable) {
-			t.Errorf("invalidated again at once: %v", err)
-		}
+		wantErr(t, "invalidated again at once", in.daemon.Invalidate(t.Context(), "p", token.NewSecret(second)), token.ErrUnavailable)
 		time.Sleep(5 * time.Second)
 		must(t, in.daemon.Invalidate(t.Context(), "p", token.Secret{}))
-		if in.get("p", token.Query{}) == second {
-			t.Error("the invalidated token is served")
-		}
-		if err := in.daemon.Invalidate(t.Context(), "nobody", token.Secret{}); !errors.Is(err, token.ErrNotFound) {
-			t.Errorf("invalidate an unknown profile: %v", err)
-		}
+		differ(t, "after all were invalidated", in.get("p", token.Query{}), second)
+		wantErr(t, "invalidate an unknown profile", in.daemon.Invalidate(t.Context(), "nobody", token.Secret{}), token.ErrNotFound)
 		time.Sleep(time.Minute)
 		scoped := token.Query{Target: token.Target{Scope: "s"}}
 		old := in.get("p", scoped)
 		must(t, in.daemon.Invalidate(t.Context(), "p", token.NewSecret(in.get("p", token.Query{}))))
 		must(t, in.daemon.Invalidate(t.Context(), "p", token.Secret{})) // the rest of them
-		if in.get("p", scoped) == old {
-			t.Error("one token that was replaced moments ago kept the others")
-		}
+		differ(t, "after one was replaced moments ago", in.get("p", scoped), old)
 		in.idp().set(func(i *issuer) { i.err = down })
 		time.Sleep(5 * time.Second)
 		must(t, in.daemon.Invalidate(t.Context(), "p", token.Secret{}))
@@ -500,53 +391,46 @@ func TestToolsAskAgainForARefusedToken(t *testing.T) {
 		"git, which says itself what is refused": {0, time.Second, "1 1 1 1 1 1 1"},
 		"no tool of ours":                        {-1, time.Second, "1 1 1 1 1 1 1"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, in *installation) {
-				in.profile("p", ordinary)
-				in.start()
-				ctx := token.WithAsker(t.Context(), token.Asker{Key: "4711.1 https://x", Again: c.again})
-				get := func() (g token.Grant, err error) { // as helpers do it (cmd/tokenctl/helper)
-					if g, err = in.daemon.Get(ctx, "p", token.Query{}); err == nil || mint.AsError(err).Detail != token.AskedAgain {
-						return g, err
-					}
-					g, err = in.daemon.Get(t.Context(), "p", token.Query{})
-					must(t, err)
-					if err = in.daemon.Invalidate(ctx, "p", g.Secret); err == nil {
-						g, err = in.daemon.Get(ctx, "p", token.Query{})
-					}
+		bubbleNamed(t, name, func(t *testing.T, in *installation) {
+			in.startWith(ordinary)
+			ctx := token.WithAsker(t.Context(), token.Asker{Key: "4711.1 https://x", Again: c.again})
+			get := func() (g token.Grant, err error) { // as helpers do it (cmd/tokenctl/helper)
+				if g, err = in.daemon.Get(ctx, "p", token.Query{}); err == nil || mint.AsError(err).Detail != token.AskedAgain {
 					return g, err
 				}
-				seen, got := []string{}, []string{}
-				for range strings.Fields(c.want) {
-					g, err := get()
-					switch i := slices.Index(seen, g.Secret.Reveal()); {
-					case err != nil:
-						if e := mint.AsError(err); e.Topic != token.RefusedTwice || e.RetryAt.Before(time.Now()) {
-							t.Errorf("%+v", e)
-						}
-						got = append(got, "-")
-					case i < 0:
-						seen = append(seen, g.Secret.Reveal())
-						got = append(got, strconv.Itoa(len(seen)))
-					default:
-						got = append(got, strconv.Itoa(i+1))
+				g, err = in.daemon.Get(t.Context(), "p", token.Query{})
+				must(t, err)
+				if err = in.daemon.Invalidate(ctx, "p", g.Secret); err == nil {
+					g, err = in.daemon.Get(ctx, "p", token.Query{})
+				}
+				return g, err
+			}
+			seen, got := []string{}, []string{}
+			for range strings.Fields(c.want) {
+				g, err := get()
+				switch i := slices.Index(seen, g.Secret.Reveal()); {
+				case err != nil:
+					if e := mint.AsError(err); e.Topic != token.RefusedTwice || e.RetryAt.Before(time.Now()) {
+						t.Errorf("%+v", e)
 					}
-					time.Sleep(c.step)
+					got = append(got, "-")
+				case i < 0:
+					seen = append(seen, g.Secret.Reveal())
+					got = append(got, strconv.Itoa(len(seen)))
+				default:
+					got = append(got, strconv.Itoa(i+1))
 				}
-				if text := strings.Join(got, " "); text != c.want {
-					t.Errorf("got %s\nwant %s", text, c.want)
-				}
-				st, err := in.daemon.Profile(t.Context(), "p")
-				if warned := strings.Contains(strings.Join(st.Warnings, ""), "token-refused"); err != nil || warned != strings.HasSuffix(c.want, "-") {
-					t.Errorf("status warns: %q", st.Warnings)
-				}
-				// Others are not concerned.
-				other := token.WithAsker(t.Context(), token.Asker{Key: "4711.2 https://x", Again: c.again})
-				if _, err := in.daemon.Get(other, "p", token.Query{}); err != nil {
-					t.Errorf("another process: %v", err)
-				}
-				in.get("p", token.Query{})
-			})
+				time.Sleep(c.step)
+			}
+			same(t, "tokens", strings.Join(got, " "), c.want)
+			st, err := in.daemon.Profile(t.Context(), "p")
+			if warned := strings.Contains(strings.Join(st.Warnings, ""), "token-refused"); err != nil || warned != strings.HasSuffix(c.want, "-") {
+				t.Errorf("status warns: %q", st.Warnings)
+			}
+			// Others are not concerned.
+			other := token.WithAsker(t.Context(), token.Asker{Key: "4711.2 https://x", Again: c.again})
+			must(t, errOf(in.daemon.Get(other, "p", token.Query{})))
+			in.get("p", token.Query{})
 		})
 	}
 }
@@ -555,8 +439,7 @@ func TestToolsAskAgainForARefusedToken(t *testing.T) {
 // requests a server refuses, and other URLs go on.
 func TestGitHandsBackRefusedTokens(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
-		in.profile("p", ordinary)
-		in.start()
+		in.startWith(ordinary)
 		at := func(url string) context.Context { return token.WithAsker(t.Context(), token.Asker{Key: url}) }
 		get := func(url string) (token.Secret, error) {
 			g, err := in.daemon.Get(at(url), "p", token.Query{})
@@ -587,21 +470,16 @@ func TestGitHandsBackRefusedTokens(t *testing.T) {
 		if g, err := get("a"); err != nil || g.Equal(second) {
 			t.Errorf("and refused again: %v", err)
 		}
-		if asked, _ := in.idp().counts(); asked != 3 {
-			t.Errorf("the issuer was asked %d times", asked)
-		}
+		in.wantAsked(3)
 	})
 }
 
 func TestLockedKeyring(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
-		in.profile("p", ordinary)
-		in.start()
+		in.startWith(ordinary)
 		old := in.get("p", token.Query{})
 		in.locked.Store(true)
-		if got := in.get("p", token.Query{}); got != old {
-			t.Errorf("locked: %q, want the cached token", got)
-		}
+		same(t, "locked", in.get("p", token.Query{}), old)
 		time.Sleep(time.Hour)
 		in.refused("p", token.Query{}, token.ErrLocked)
 		in.locked.Store(false)
@@ -614,14 +492,10 @@ func TestLockedKeyring(t *testing.T) {
 		in.idp().set(func(i *issuer) { i.err = down })
 		in.restart()
 		in.refused("p", token.Query{}, token.ErrLocked)
-		if st, _ := in.daemon.Status(t.Context()); !strings.Contains(st.Cache, "locked") {
-			t.Errorf("status says of the cache: %q", st.Cache)
-		}
+		wantIn(t, "the state of the cache", in.state().Cache, "locked")
 		in.locked.Store(false)
 		time.Sleep(time.Minute)
-		if got := in.get("p", token.Query{}); got != held {
-			t.Errorf("unlocked: %q, want %q from the cache", got, held)
-		}
+		same(t, "unlocked", in.get("p", token.Query{}), held)
 	})
 }
 
@@ -629,17 +503,14 @@ func TestLockedKeyring(t *testing.T) {
 // cache turns out to hold is served, and not the issuer's failure.
 func TestUnlockedWhileCallersWait(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
-		in.profile("p", ordinary)
-		in.start()
+		in.startWith(ordinary)
 		held := in.get("p", token.Query{})
 		in.locked.Store(true)
 		in.idp().set(func(i *issuer) { i.err, i.thinks = down, 20*time.Second })
 		in.restart()
 		in.refused("p", token.Query{}, token.ErrLocked)
 		in.locked.Store(false)
-		if got := in.get("p", token.Query{}); got != held {
-			t.Errorf("got %q, want %q from the cache", got, held)
-		}
+		same(t, "got", in.get("p", token.Query{}), held)
 		in.refused("p", token.Query{Fresh: true}, token.ErrUnavailable)
 	})
 }
@@ -669,32 +540,23 @@ func TestALockedKeyringIsNotHammered(t *testing.T) {
 		in.idp().set(func(i *issuer) { i.err = down })
 		in.locked.Store(false)
 		err := in.refused("p", token.Query{}, token.ErrUnavailable)
-		if wait := time.Until(err.RetryAt); wait > 2*time.Second {
-			t.Errorf("the first failure of the issuer is followed by %v of waiting", wait)
-		}
+		within(t, "the wait after the first failure of the issuer", time.Until(err.RetryAt), 0, 2*time.Second)
 	})
 }
 
 func TestAFullDiskCostsNoToken(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		in.full.Store(true)
-		in.profile("p", ordinary)
-		in.start()
+		in.startWith(ordinary)
 		tok := in.get("p", token.Query{})
 		synctest.Wait()
-		if st, _ := in.daemon.Status(t.Context()); !strings.Contains(st.Cache, "no space") {
-			t.Errorf("status says of the cache: %q", st.Cache)
-		}
+		wantIn(t, "the state of the cache", in.state().Cache, "no space")
 		in.full.Store(false)
 		time.Sleep(time.Minute)
-		if st, _ := in.daemon.Status(t.Context()); st.Cache != "ok" {
-			t.Errorf("status says of the cache: %q", st.Cache)
-		}
+		same(t, "the cache", in.state().Cache, "ok")
 		in.idp().set(func(i *issuer) { i.err = down })
 		in.restart()
-		if got := in.get("p", token.Query{}); got != tok {
-			t.Errorf("after the restart %q, want %q", got, tok)
-		}
+		same(t, "after the restart", in.get("p", token.Query{}), tok)
 	})
 }
 
@@ -716,12 +578,8 @@ func TestTheCacheIsDeletedWhileRunning(t *testing.T) {
 			}
 			in.idp().set(func(i *issuer) { i.err = down })
 			in.restart()
-			if in.get("a", token.Query{}) != a || in.get("b", token.Query{}) != b {
-				t.Error("a token was lost")
-			}
-			if !strings.Contains(in.logged(), "notice=") {
-				t.Error("the log does not say so")
-			}
+			same(t, "the tokens", in.get("a", token.Query{})+in.get("b", token.Query{}), a+b)
+			wantIn(t, "the log", in.logged(), "notice=")
 		})
 	}
 }
@@ -743,9 +601,7 @@ func TestTokensAreWrittenTogether(t *testing.T) {
 			}
 		}
 		time.Sleep(time.Second)
-		if st, _ := d.Status(t.Context()); st.Cache != "ok" {
-			t.Errorf("the cache is %q", st.Cache)
-		}
+		same(t, "the cache", in.state().Cache, "ok")
 		if f, err := d.Figures(t.Context()); err != nil || f.CacheWrites != 2 {
 			t.Errorf("%d writes, %v", f.CacheWrites, err)
 		}
@@ -755,17 +611,12 @@ func TestTokensAreWrittenTogether(t *testing.T) {
 // profiles.d cannot be read: nothing is forgotten.
 func TestProfilesThatCannotBeListed(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
-		in.profile("p", ordinary)
-		in.start()
+		in.startWith(ordinary)
 		tok := in.get("p", token.Query{})
 		dir := in.dirs.ProfilesDir()
 		must(t, errors.Join(os.Rename(dir, dir+".away"), os.WriteFile(dir, nil, 0o600)))
-		if err := in.daemon.Reload(t.Context()); !errors.Is(err, token.ErrInvalid) {
-			t.Errorf("reload: %v", err)
-		}
-		if got := in.get("p", token.Query{}); got != tok {
-			t.Errorf("got %q", got)
-		}
+		wantErr(t, "reload", in.daemon.Reload(t.Context()), token.ErrInvalid)
+		same(t, "got", in.get("p", token.Query{}), tok)
 	})
 }
 
@@ -773,8 +624,7 @@ func TestAPanicInAProviderIsThatProfilesError(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		in.issuers["broken"] = &issuer{panics: true}
 		in.profile("b", "provider = \"test\"\nissuer = \"broken\"\n")
-		in.profile("p", ordinary)
-		in.start()
+		in.startWith(ordinary)
 		in.refused("b", token.Query{}, token.ErrInternal)
 		in.get("p", token.Query{})
 	})
@@ -784,8 +634,7 @@ func TestAPanicInAProviderIsThatProfilesError(t *testing.T) {
 func TestGetWhileStopping(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		in.idp().thinks, in.idp().stubborn = 10*time.Second, true
-		in.profile("p", ordinary)
-		in.start()
+		in.startWith(ordinary)
 		var both sync.WaitGroup
 		both.Go(func() { in.stop() })
 		synctest.Wait()
@@ -804,9 +653,7 @@ func TestStoppingReleasesWhoWaits(t *testing.T) {
 		var callers sync.WaitGroup
 		for i := range 40 { // more than are launched at a time
 			callers.Go(func() {
-				if err := in.refused("p"+strings.Repeat("x", i), token.Query{}, token.ErrUnavailable); err.Message != "tokend is stopping" {
-					t.Errorf("released with %q", err.Message)
-				}
+				same(t, "released with", in.refused("p"+strings.Repeat("x", i), token.Query{}, token.ErrUnavailable).Message, "tokend is stopping")
 			})
 		}
 		synctest.Wait()
@@ -852,8 +699,7 @@ func TestRenewalsAreBoundedOverAllIssuers(t *testing.T) {
 			in.issuers[name] = &issuer{life: time.Hour, thinks: time.Hour}
 			in.profile(name, "provider = \"test\"\nissuer = \""+name+"\"\nrenew = \"always\"\n")
 		}
-		in.profile("p", ordinary+"renew = \"used\"\n")
-		in.start()
+		in.startWith(ordinary + "renew = \"used\"\n")
 		asked := func() (n int) {
 			for i := range many {
 				once, _ := in.issuers[fmt.Sprint("slow", i)].counts()
@@ -861,18 +707,10 @@ func TestRenewalsAreBoundedOverAllIssuers(t *testing.T) {
 			}
 			return n
 		}
-		if n := asked(); n == 0 || n > 64 {
-			t.Errorf("%d requests at once", n)
-		}
-		begin := time.Now()
-		in.get("p", token.Query{})
-		if waited := time.Since(begin); waited > 0 {
-			t.Errorf("a caller waited %v", waited)
-		}
+		within(t, "requests at once", asked(), 1, 64)
+		in.getAtOnce("p")
 		time.Sleep(10 * time.Minute)
-		if n := asked(); n != many {
-			t.Errorf("%d of %d had their turn", n, many)
-		}
+		same(t, "had their turn", asked(), many)
 	})
 }
 
@@ -883,18 +721,13 @@ func TestACallerOvertakesTheStorm(t *testing.T) {
 			in.profile(fmt.Sprint("p", i), ordinary)
 		}
 		in.start()
-		begin := time.Now()
-		in.get("p199", token.Query{})
-		if waited := time.Since(begin); waited > 0 {
-			t.Errorf("waited %v", waited)
-		}
+		in.getAtOnce("p199")
 	})
 }
 
 func TestAScopeThatIsRefusedIsNotAskedForAgain(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
-		in.profile("p", ordinary)
-		in.start()
+		in.startWith(ordinary)
 		in.get("p", token.Query{})
 		in.idp().set(func(i *issuer) {
 			i.err = &token.Error{Code: token.ErrRejected, OAuth: "invalid_scope", Message: "invalid_scope"}
@@ -904,19 +737,8 @@ func TestAScopeThatIsRefusedIsNotAskedForAgain(t *testing.T) {
 		asked, _ := in.idp().counts()
 		in.refused("p", typo, token.ErrRejected)
 		time.Sleep(30 * time.Minute)
-		if again, _ := in.idp().counts(); again != asked {
-			t.Errorf("%d more requests for it", again-asked)
-		}
-		if st := in.status("p"); len(st.Tokens) != 1 {
-			t.Errorf("it still takes a place: %+v", st.Tokens)
-		}
-	})
-}
-
-func TestUnknownProfile(t *testing.T) {
-	bubble(t, func(t *testing.T, in *installation) {
-		in.start()
-		in.refused("nobody", token.Query{}, token.ErrNotFound)
+		in.wantAsked(asked)
+		same(t, "places taken", len(in.status("p").Tokens), 1)
 	})
 }
 
@@ -925,9 +747,7 @@ func TestProfileWithoutACredential(t *testing.T) {
 		in.write("profiles.d/p.toml", ordinary)
 		in.start()
 		err := in.refused("p", token.Query{}, token.ErrKeystore)
-		if want := `no client_secret is stored for profile "p"`; err.Message != want {
-			t.Errorf("error %q, want %q", err.Message, want)
-		}
+		same(t, "the error", err.Message, `no client_secret is stored for profile "p"`)
 	})
 }
 
@@ -940,9 +760,7 @@ func TestTheLoopReportsThatItIsAlive(t *testing.T) {
 			in.start()
 			time.Sleep(5*time.Minute + time.Millisecond)
 			synctest.Wait()
-			if n := in.turns.Load(); n < least || n > least+5 {
-				t.Errorf("pulse %v: %d turns in 5 minutes, want about %d", pulse, n, least)
-			}
+			within(t, fmt.Sprint("turns in 5 minutes with a pulse of ", pulse), in.turns.Load(), least, least+5)
 			in.stop()
 		})
 	}

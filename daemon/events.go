@@ -38,7 +38,11 @@ func (d *Daemon) publish(e *entry, ev token.Event) {
 		if !admin {
 			shown.BadFiles = 0
 		}
-		w.add(shown)
+		if w.lost > 0 || len(w.queue) == maxQueue {
+			w.lost++ // and what comes after it, until the watcher knows of the loss
+			continue
+		}
+		w.queue <- shown
 	}
 }
 
@@ -56,19 +60,6 @@ func (d *Daemon) Watch(ctx context.Context, names []string) (token.Events, error
 	defer d.watching.Unlock()
 	d.watchers[w] = struct{}{}
 	return w, nil
-}
-
-// add queues an event, or counts it if there is no room. What comes after a
-// loss is lost too, until the watcher knows of it. Daemon.watching is held.
-func (w *watcher) add(e token.Event) {
-	if w.lost == 0 {
-		select {
-		case w.queue <- e:
-			return
-		default:
-		}
-	}
-	w.lost++
 }
 
 // Next implements token.Events.

@@ -48,8 +48,7 @@ func watch(t *testing.T, ctx context.Context, d *daemon.Daemon, names ...string)
 
 func TestEventsShowWhatHappens(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
-		in.profile("p", ordinary+"renew = \"used\"\n")
-		d := in.start()
+		d := in.startWith(ordinary + "renew = \"used\"\n")
 		w := watch(t, t.Context(), d)
 
 		in.get("p", token.Query{})
@@ -89,16 +88,13 @@ func TestEventsOfAddingAndRotating(t *testing.T) {
 		w := watch(t, t.Context(), d)
 		in.add(addition("p", "first"))
 		must(t, in.rotate("second"))
-		if got := kindsOf(watched(t, w)); got != "added obtained rotated obtained" {
-			t.Errorf("got %s", got)
-		}
+		same(t, "got", kindsOf(watched(t, w)), "added obtained rotated obtained")
 	})
 }
 
 func TestOneEventForATokenThatExpiresWithoutASuccessor(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
-		in.profile("p", ordinary)
-		d := in.start()
+		d := in.startWith(ordinary)
 		in.get("p", token.Query{})
 		in.idp().set(func(i *issuer) { i.err = down })
 		w := watch(t, t.Context(), d)
@@ -108,19 +104,14 @@ func TestOneEventForATokenThatExpiresWithoutASuccessor(t *testing.T) {
 		if len(expiring) != 1 {
 			t.Fatalf("%d expiring events: %s", len(expiring), kindsOf(events))
 		}
-		if left := expiring[0].Expires.Sub(expiring[0].Time); left <= 0 || left > 12*time.Minute {
-			t.Errorf("warned %v before the end", left)
-		}
-		if !strings.Contains(kindsOf(events), "failed failed") {
-			t.Errorf("got %s", kindsOf(events))
-		}
+		within(t, "warned before the end", expiring[0].Expires.Sub(expiring[0].Time), 1, 12*time.Minute)
+		wantIn(t, "events", kindsOf(events), "failed failed")
 	})
 }
 
 func TestALockedKeyringIsToldOfOnce(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
-		in.profile("p", ordinary+"renew = \"used\"\n")
-		d := in.start()
+		d := in.startWith(ordinary + "renew = \"used\"\n")
 		w := watch(t, t.Context(), d)
 		in.locked.Store(true)
 		in.refused("p", token.Query{}, token.ErrLocked)
@@ -161,8 +152,7 @@ func TestEventsOfACacheThatFails(t *testing.T) {
 // A watcher that falls behind delays no one, and learns how much it missed.
 func TestAWatcherThatFallsBehindLearnsWhatItLost(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
-		in.profile("p", ordinary+"renew = \"used\"\n")
-		d := in.start()
+		d := in.startWith(ordinary + "renew = \"used\"\n")
 		w := watch(t, t.Context(), d)
 		const all = 300
 		for range all {
@@ -174,9 +164,7 @@ func TestAWatcherThatFallsBehindLearnsWhatItLost(t *testing.T) {
 			t.Errorf("%d events, the last %+v", len(events), last)
 		}
 		must(t, d.Reload(t.Context()))
-		if got := kindsOf(watched(t, w)); got != "reloaded" {
-			t.Errorf("afterwards: %s", got)
-		}
+		same(t, "afterwards", kindsOf(watched(t, w)), "reloaded")
 	})
 }
 
@@ -189,9 +177,7 @@ func TestEventsFollowThePolicy(t *testing.T) {
 		d := in.start()
 		user := context.WithValue(t.Context(), callerKey{}, daemon.Caller{UID: uid})
 		w := watch(t, user, d)
-		if _, err := d.Watch(user, []string{"theirs"}); !errors.Is(err, token.ErrNotFound) {
-			t.Errorf("watching another's profile: %v", err)
-		}
+		wantErr(t, "watching another's profile", errOf(d.Watch(user, []string{"theirs"})), token.ErrNotFound)
 		only := watch(t, t.Context(), d, "theirs")
 		in.get("mine", token.Query{})
 		in.get("theirs", token.Query{})
@@ -208,8 +194,6 @@ func TestEventsFollowThePolicy(t *testing.T) {
 		}
 		w.Close()
 		in.get("mine", token.Query{Fresh: true})
-		if events := watched(t, w); events != nil {
-			t.Errorf("after the end: %+v", events)
-		}
+		same(t, "events after the end", len(watched(t, w)), 0)
 	})
 }

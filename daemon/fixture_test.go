@@ -2,6 +2,7 @@ package daemon_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -386,6 +387,13 @@ func (in *installation) start() *daemon.Daemon {
 	return d
 }
 
+// startWith starts the daemon with a profile p.
+func (in *installation) startWith(text string) *daemon.Daemon {
+	in.t.Helper()
+	in.profile("p", text)
+	return in.start()
+}
+
 // restart ends the daemon and starts another on the same files.
 func (in *installation) restart() *daemon.Daemon {
 	in.t.Helper()
@@ -420,6 +428,15 @@ func (in *installation) get(name string, q token.Query) string {
 	return tok.Secret.Reveal()
 }
 
+// getAtOnce gets a token, and fails the test if that takes any time.
+func (in *installation) getAtOnce(name string) string {
+	in.t.Helper()
+	begin := time.Now()
+	got := in.get(name, token.Query{})
+	same(in.t, "waited", time.Since(begin), 0)
+	return got
+}
+
 // refused asks for a token and fails the test unless it is refused with code.
 func (in *installation) refused(name string, q token.Query, code token.Code) *token.Error {
 	in.t.Helper()
@@ -429,6 +446,13 @@ func (in *installation) refused(name string, q token.Query, code token.Code) *to
 		in.t.Fatalf("get %s: error %v, want %s", name, err, string(code))
 	}
 	return e
+}
+
+// wantAsked checks how often the issuer was asked so far.
+func (in *installation) wantAsked(want int) {
+	in.t.Helper()
+	asked, _ := in.idp().counts()
+	same(in.t, "requests to the issuer", asked, want)
 }
 
 // status is one profile's status.
@@ -450,11 +474,54 @@ func bubble(t *testing.T, f func(t *testing.T, in *installation)) {
 	})
 }
 
+func bubbleNamed(t *testing.T, name string, f func(t *testing.T, in *installation)) {
+	t.Run(name, func(t *testing.T) { bubble(t, f) })
+}
+
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
 }
+
+func same[T comparable](t *testing.T, what string, got, want T) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s: %v, want %v", what, got, want)
+	}
+}
+
+func differ[T comparable](t *testing.T, what string, got, not T) {
+	t.Helper()
+	if got == not {
+		t.Errorf("%s: %v, as before", what, got)
+	}
+}
+
+func within[T cmp.Ordered](t *testing.T, what string, got, least, most T) {
+	t.Helper()
+	if got < least || got > most {
+		t.Errorf("%s: %v, want %v to %v", what, got, least, most)
+	}
+}
+
+func wantIn(t *testing.T, what, text string, parts ...string) {
+	t.Helper()
+	for _, part := range parts {
+		if !strings.Contains(text, part) {
+			t.Errorf("%s: %q, want it to say %q", what, text, part)
+		}
+	}
+}
+
+func wantErr(t *testing.T, what string, err error, want token.Code) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Errorf("%s: error %v, want %s", what, err, string(want))
+	}
+}
+
+func errOf(_ any, err error) error { return err }
 
 var down = &token.Error{Code: token.ErrUnavailable, Message: "the issuer cannot be reached"}

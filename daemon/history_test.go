@@ -107,9 +107,7 @@ func TestWhoUsedItLast(t *testing.T) {
 			if c, _ := ctx.Value(callerKey{}).(daemon.Caller); st.MayManage != (c.UID == 0 || c.UID == carol) {
 				t.Errorf("uid %d may manage profiles: %v", c.UID, st.MayManage)
 			}
-			if st.Profiles[1].LastUsed.IsZero() {
-				t.Error("status does not say when the signer was used")
-			}
+			differ(t, "when the signer was used", st.Profiles[1].LastUsed, time.Time{})
 			return p.Tokens[0].LastUser, st.Profiles[1].LastUser
 		}
 		curl, python := &token.User{UID: alice, PID: 42, Program: "curl"}, &token.User{UID: alice, PID: 43, Program: "python3"}

@@ -34,7 +34,7 @@ func (d *Daemon) Unlock(ctx context.Context) error {
 	if err := d.deps.Vault.Unlock(ctx); err != nil {
 		return err
 	}
-	d.mint.RetryKeystore()
+	d.mint.Retry()
 	return nil
 }
 
@@ -51,6 +51,6 @@ func (d *Daemon) Migrate(ctx context.Context, to token.KeystoreChoice) (token.Mi
 		return done, err
 	}
 	d.deps.Log.Info("keystore migrated", "from", before.Keystore, "to", done.Keystore.Keystore, "secrets", done.Moved, "key_id", done.Keystore.KeyID)
-	d.mint.RetryKeystore()
+	d.mint.Retry()
 	return done, nil
 }

@@ -34,8 +34,7 @@ func (v vault) Migrate(_ context.Context, to token.KeystoreChoice) (token.Migrat
 // it ask at once: for the tokens that are due, and for the cache's key.
 func TestUnlockHasEverythingTriedAtOnce(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
-		in.profile("p", ordinary)
-		in.start()
+		in.startWith(ordinary)
 		in.get("p", token.Query{})
 		in.locked.Store(true)
 		time.Sleep(2 * time.Hour)
@@ -55,9 +54,7 @@ func TestUnlockHasEverythingTriedAtOnce(t *testing.T) {
 		in.refused("p", token.Query{}, token.ErrLocked)
 		must(t, in.daemon.Unlock(t.Context()))
 		synctest.Wait()
-		if got := in.get("p", token.Query{}); got != cached {
-			t.Errorf("unlocked: %q, want %q from the cache", got, cached)
-		}
+		same(t, "unlocked", in.get("p", token.Query{}), cached)
 	})
 }
 
@@ -65,8 +62,7 @@ func TestUnlockHasEverythingTriedAtOnce(t *testing.T) {
 // out, and the cache is read with it.
 func TestTheFirstCallerAfterUnlockingHasTheCacheRead(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
-		in.profile("p", ordinary)
-		in.start()
+		in.startWith(ordinary)
 		cached := in.get("p", token.Query{})
 		in.locked.Store(true)
 		in.idp().set(func(i *issuer) { i.err = down })
@@ -79,9 +75,7 @@ func TestTheFirstCallerAfterUnlockingHasTheCacheRead(t *testing.T) {
 			t.Errorf("the first caller: %q, %v", g.Secret.Reveal(), err)
 		}
 		synctest.Wait()
-		if got := in.get("p", token.Query{}); got != cached {
-			t.Errorf("unlocked: %q, want %q from the cache", got, cached)
-		}
+		same(t, "unlocked", in.get("p", token.Query{}), cached)
 	})
 }
 
@@ -105,8 +99,6 @@ func TestWhoMayTouchTheKeystore(t *testing.T) {
 				}
 			}
 		}
-		if _, err := in.daemon.Migrate(t.Context(), token.KeystoreChoice{Keystore: "broken"}); !errors.Is(err, token.ErrKeystore) {
-			t.Errorf("a migration that fails: %v", err)
-		}
+		wantErr(t, "a migration that fails", errOf(in.daemon.Migrate(t.Context(), token.KeystoreChoice{Keystore: "broken"})), token.ErrKeystore)
 	})
 }

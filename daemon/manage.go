@@ -20,8 +20,17 @@ import (
 )
 
 // change waits until no other goroutine changes profiles, and returns the
-// function to call when done.
-func (d *Daemon) change(ctx context.Context) (done func(), err error) {
+// function to call when done. It refuses callers who may not manage profiles, and
+// names that no profile can have.
+func (d *Daemon) change(ctx context.Context, names ...string) (done func(), err error) {
+	if err := d.requireAdmin(ctx); err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		if err := token.CheckName(name); err != nil {
+			return nil, err
+		}
+	}
 	select {
 	case d.managing <- struct{}{}:
 		return func() { <-d.managing }, nil
@@ -34,9 +43,6 @@ func (d *Daemon) change(ctx context.Context) (done func(), err error) {
 // it is; a bad profile leaves that profile as it is. Either is returned as
 // ErrInvalid and shown by Status until it is fixed.
 func (d *Daemon) Reload(ctx context.Context) error {
-	if err := d.requireAdmin(ctx); err != nil {
-		return err
-	}
 	done, err := d.change(ctx)
 	if err != nil {
 		return err
@@ -51,7 +57,7 @@ func (d *Daemon) Reload(ctx context.Context) error {
 		d.deps.Log.Warn("configuration not read; the previous one stays active", "error", err.Error())
 		return err
 	}
-	d.mint.RetryAll()
+	d.mint.Retry()
 	d.publish(nil, token.Event{Kind: token.EventReloaded, BadFiles: len(bad)})
 	if len(bad) == 0 {
 		return nil
@@ -133,8 +139,8 @@ func (d *Daemon) install(next *state, p *profile.Profile) {
 // source is what the mint needs to know of a profile.
 func source(p *profile.Profile) mint.Source {
 	return mint.Source{
-		Name: p.Name, Kind: p.Kind, Minter: p.Minter, Issuer: p.Issuer, Fingerprint: p.Fingerprint,
-		Always: p.Renew == profile.RenewAlways || len(p.Sinks) > 0, Idle: p.Idle, Lead: p.Lead(),
+		Name: p.Name, Kind: p.Provider, Minter: p.Minter, Issuer: p.Issuer, Fingerprint: p.Fingerprint,
+		Always: p.Renew == profile.RenewAlways || len(p.Sinks) > 0, Idle: p.Idle.Duration, Lead: p.Lead(),
 	}
 }
 
@@ -188,7 +194,7 @@ func (d *Daemon) Rotate(ctx context.Context, a token.CreateProfile) (token.Creat
 	case len(a.Settings) > 0:
 		return token.Created{}, invalid("", "a new credential changes no settings; edit %s and reload for those", file.Path)
 	}
-	a.Provider = old.Kind
+	a.Provider = old.Provider
 	if a.Settings, err = file.Settings(token.Credential{}); err != nil {
 		return token.Created{}, err
 	}
@@ -231,8 +237,10 @@ func (d *Daemon) submit(ctx context.Context, old *entry, file profile.File, cred
 		return token.Created{}, err
 	}
 	put := d.deps.Credentials.Put
-	if old != nil && old.InSteps {
-		put = d.deps.Credentials.PutPending
+	if old != nil {
+		if r, ok := old.Signer.(interface{ RotatesInSteps() bool }); ok && r.RotatesInSteps() {
+			put = d.deps.Credentials.PutPending // until its owner says that it is registered with the service
+		}
 	}
 	if len(a.Secrets) > 0 { // a verifier has none
 		if cred, err = put(ctx, a.Name, a.Secrets, cred); err != nil {
@@ -357,10 +365,8 @@ func (d *Daemon) prove(ctx context.Context, old *entry, f profile.File, cred tok
 	if looker, ok := trial.Verifier.(interface {
 		Look(ctx context.Context) (found []string, err error)
 	}); ok {
-		if found, err = looker.Look(ctx); err != nil {
-			err = mint.AsError(err)
-		}
-		return mint.Proof{}, found, err
+		found, err = looker.Look(ctx)
+		return mint.Proof{}, found, failure(err)
 	}
 	if trial.Minter != nil {
 		proof, err = d.mint.Try(ctx, source(trial))
@@ -377,11 +383,8 @@ func (d *Daemon) activate(p *profile.Profile, stored token.Credential, proven mi
 	e := next.profiles[p.Name]
 	e.tokens.Start(proven)
 	d.sinks.Update()
-	pending := ""
-	if p.Pending != nil {
-		pending = p.Pending.ID
-	}
-	d.deps.Log.Info("profile changed", "profile", p.Name, "provider", p.Kind, "credential", p.Credential.ID, "pending", pending)
+	pending := cmp.Or(p.Pending, &token.Credential{}).ID
+	d.deps.Log.Info("profile changed", "profile", p.Name, "provider", p.Provider, "credential", p.Credential.ID, "pending", pending)
 	status := d.profileStatus(next, e, nil, userNames{}, false)
 	created := token.Created{Profile: status, Checked: !proven.Token.Secret.IsZero(), Took: proven.Took, Kept: []string{"settings: " + status.File}}
 	for _, field := range stored.Fields {
@@ -394,10 +397,7 @@ func (d *Daemon) activate(p *profile.Profile, stored token.Credential, proven mi
 // A keystore that cannot be reached leaves everything as it was. Remove also
 // deletes what is left of a profile whose file is gone.
 func (d *Daemon) Remove(ctx context.Context, name string) error {
-	if err := cmp.Or(d.requireAdmin(ctx), token.CheckName(name)); err != nil {
-		return err
-	}
-	done, err := d.change(ctx)
+	done, err := d.change(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -411,28 +411,28 @@ func (d *Daemon) Remove(ctx context.Context, name string) error {
 	if err := d.deps.Credentials.Delete(ctx, name); err != nil {
 		return err
 	}
+	d.deactivate(name)
+	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return invalid("", "%s", err.Error())
+	}
+	d.deps.Log.Info("profile removed", "profile", name)
+	return nil
+}
+
+// deactivate forgets a profile, if it is active, and its tokens.
+func (d *Daemon) deactivate(name string) {
 	if next := d.state.Load().next(); next.profiles[name] != nil {
 		d.retire(next, name)
 		d.state.Store(next)
 		d.sinks.Update()
 	}
-	if noFile == nil {
-		if err := os.Remove(file); err != nil {
-			return invalid("", "%s", err.Error())
-		}
-	}
-	d.deps.Log.Info("profile removed", "profile", name)
-	return nil
 }
 
 // Rename gives a profile another name: it copies the secrets, then moves the file,
 // then deletes the old secrets. After someone renamed the file, only the secrets
 // are left to move. tokend obtains new tokens.
 func (d *Daemon) Rename(ctx context.Context, name, to string) error {
-	if err := cmp.Or(d.requireAdmin(ctx), token.CheckName(name), token.CheckName(to)); err != nil {
-		return err
-	}
-	done, err := d.change(ctx)
+	done, err := d.change(ctx, name, to)
 	if err != nil {
 		return err
 	}
@@ -442,31 +442,27 @@ func (d *Daemon) Rename(ctx context.Context, name, to string) error {
 	_, isTaken := creds.Current(to)
 	_, isThere := os.Lstat(from)
 	_, isNew := os.Lstat(into)
-	isMoved := isThere != nil && isNew == nil && hasSecrets == nil
+	at := name // where the file is
+	if isThere != nil && isNew == nil && hasSecrets == nil {
+		at, from = to, into
+	}
 	switch {
-	case !errors.Is(isTaken, token.ErrNotFound), isNew == nil && !isMoved:
+	case !errors.Is(isTaken, token.ErrNotFound), isNew == nil && at == name:
 		return &token.Error{Code: token.ErrExists, Field: "name", Message: fmt.Sprintf("profile %q exists already (%s)", to, into)}
-	case isThere != nil && !isMoved:
+	case isThere != nil && at == name:
 		return noProfile(name)
 	}
-	if !isMoved {
-		if _, err := d.state.Load().OpenStored(d.dirs, name); err != nil {
-			return err
-		}
+	if _, err := d.state.Load().OpenStored(d.dirs, at); err != nil {
+		return err
 	}
 	if err := creds.Copy(ctx, name, to); err != nil {
 		return err
 	}
-	if !isMoved {
-		if err := os.Rename(from, into); err != nil {
-			return errors.Join(invalid("", "%s", err.Error()), creds.Delete(context.WithoutCancel(ctx), to))
-		}
+	if err := os.Rename(from, into); err != nil {
+		return errors.Join(invalid("", "%s", err.Error()), creds.Delete(context.WithoutCancel(ctx), to))
 	}
 	_ = creds.Delete(ctx, name) // status lists what is left
-	if next := d.state.Load().next(); next.profiles[name] != nil {
-		d.retire(next, name)
-		d.state.Store(next)
-	}
+	d.deactivate(name)
 	d.deps.Log.Info("profile renamed", "profile", name, "to", to)
 	p, err := d.state.Load().OpenStored(d.dirs, to)
 	if err == nil {

@@ -3,7 +3,6 @@ package daemon_test
 import (
 	"errors"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,9 +28,8 @@ func (in *installation) add(a token.CreateProfile) token.Created {
 
 // rotate gives profile p a new client secret.
 func (in *installation) rotate(secret string) error {
-	_, err := in.daemon.Rotate(in.t.Context(), token.CreateProfile{Name: "p",
-		Secrets: map[string]token.Secret{"client_secret": token.NewSecret(secret)}})
-	return err
+	return errOf(in.daemon.Rotate(in.t.Context(), token.CreateProfile{Name: "p",
+		Secrets: map[string]token.Secret{"client_secret": token.NewSecret(secret)}}))
 }
 
 func TestAdd(t *testing.T) {
@@ -40,30 +38,23 @@ func TestAdd(t *testing.T) {
 		in.start()
 		a := addition("p", "from-key:s3cret")
 		a.Settings["renew"] = "used"
-		added, err := in.daemon.Add(t.Context(), a)
-		must(t, err)
+		added := in.add(a)
 		if !added.Checked || added.Profile.Tokens[0].State != "fresh" {
 			t.Errorf("added: %+v", added)
 		}
 		file := in.dirs.ProfileFile("p")
 		for _, want := range []string{file, "client_secret", "p/client_secret/"} {
-			if !strings.Contains(strings.Join(added.Kept, "\n"), want) {
-				t.Errorf("what is kept where does not say %q: %q", want, added.Kept)
-			}
+			wantIn(t, "what is kept where", strings.Join(added.Kept, "\n"), want)
 		}
 		text, err := os.ReadFile(file)
 		must(t, err)
 		for _, want := range []string{"provider = \"test\"\n", "renew = 'used'\n", "# which issuer\nissuer = 'idp'\n"} {
-			if !strings.Contains(string(text), want) {
-				t.Errorf("the file does not say %q:\n%s", want, text)
-			}
+			wantIn(t, "the file", string(text), want)
 		}
 		if strings.Contains(string(text), "s3cret") || strings.Contains(string(text), "from-key") {
 			t.Errorf("the file holds what belongs to the credential:\n%s", text)
 		}
-		if got := in.status("p").Settings.Text("scope"); got != "from-key" {
-			t.Errorf("the setting that came with the secret is %v", got)
-		}
+		same(t, "the setting that came with the secret is", in.status("p").Settings.Text("scope"), "from-key")
 		if info, _ := os.Stat(file); info.Mode().Perm() != 0o600 {
 			t.Errorf("mode %v", info.Mode())
 		}
@@ -71,9 +62,7 @@ func TestAdd(t *testing.T) {
 		if _, minted := in.idp().counts(); minted != 1 {
 			t.Errorf("%d tokens obtained, want the one that proved the credential", minted)
 		}
-		if _, err := in.daemon.Add(t.Context(), a); !errors.Is(err, token.ErrExists) {
-			t.Errorf("added twice: %v", err)
-		}
+		wantErr(t, "added twice", errOf(in.daemon.Add(t.Context(), a)), token.ErrExists)
 		in.idp().set(func(i *issuer) { i.err = down })
 		in.restart()
 		in.get("p", token.Query{})
@@ -99,23 +88,19 @@ func TestAddThatFailsKeepsNothing(t *testing.T) {
 		"bad name": {func(in *installation, a *token.CreateProfile) { a.Name = "../p" }, token.ErrInvalid},
 	}
 	for name, c := range cases {
-		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, in *installation) {
-				a := addition("p", "s3cret")
-				c.change(in, &a)
-				in.start()
-				if _, err := in.daemon.Add(t.Context(), a); !errors.Is(err, c.want) {
-					t.Fatalf("error %v, want %s", err, string(c.want))
-				}
-				in.locked.Store(false)
-				if _, err := os.Stat(in.dirs.ProfileFile("p")); err == nil {
-					t.Error("a file was written")
-				}
-				if _, err := in.credentials().Current("p"); !errors.Is(err, token.ErrNotFound) {
-					t.Errorf("a credential was kept: %v", err)
-				}
-				in.refused("p", token.Query{}, token.ErrNotFound)
-			})
+		bubbleNamed(t, name, func(t *testing.T, in *installation) {
+			a := addition("p", "s3cret")
+			c.change(in, &a)
+			in.start()
+			if _, err := in.daemon.Add(t.Context(), a); !errors.Is(err, c.want) {
+				t.Fatalf("error %v, want %s", err, string(c.want))
+			}
+			in.locked.Store(false)
+			if _, err := os.Stat(in.dirs.ProfileFile("p")); err == nil {
+				t.Error("a file was written")
+			}
+			wantErr(t, "a credential was kept", errOf(in.credentials().Current("p")), token.ErrNotFound)
+			in.refused("p", token.Query{}, token.ErrNotFound)
 		})
 	}
 }
@@ -126,10 +111,7 @@ func TestAddWithoutACheck(t *testing.T) {
 		in.start()
 		a := addition("p", "s3cret")
 		a.NoCheck = true
-		added, err := in.daemon.Add(t.Context(), a)
-		if err != nil || added.Checked {
-			t.Fatalf("%+v, %v", added, err)
-		}
+		same(t, "checked", in.add(a).Checked, false)
 		in.refused("p", token.Query{}, token.ErrUnavailable)
 	})
 }
@@ -142,24 +124,14 @@ func TestRotate(t *testing.T) {
 		old := in.get("p", token.Query{})
 		before, _ := os.ReadFile(in.dirs.ProfileFile("p"))
 
-		if err := in.rotate("key2:wrong"); !errors.Is(err, token.ErrRejected) {
-			t.Errorf("a credential that the issuer refuses: %v", err)
-		}
-		if got := in.get("p", token.Query{}); got != old {
-			t.Errorf("after a failed rotation %q, want %q", got, old)
-		}
+		wantErr(t, "a credential that the issuer refuses", in.rotate("key2:wrong"), token.ErrRejected)
+		same(t, "after a failed rotation", in.get("p", token.Query{}), old)
 		in.idp().set(func(i *issuer) { i.secret = "two" })
 		must(t, in.rotate("key2:two"))
-		if got := in.get("p", token.Query{}); got == old {
-			t.Error("the old credential's token is served")
-		}
-		if got := in.status("p").Settings.Text("scope"); got != "key2" {
-			t.Errorf("the setting that comes with the credential is %v", got)
-		}
+		differ(t, "with the new credential", in.get("p", token.Query{}), old)
+		same(t, "the setting that comes with the credential is", in.status("p").Settings.Text("scope"), "key2")
 		after, _ := os.ReadFile(in.dirs.ProfileFile("p"))
-		if string(before) != string(after) {
-			t.Error("rotation rewrote the profile's file")
-		}
+		same(t, "the profile's file", string(after), string(before))
 		time.Sleep(2 * time.Hour)
 		in.get("p", token.Query{})
 
@@ -181,27 +153,25 @@ func TestRotateOfAProfileThatChanges(t *testing.T) {
 		"removed": func(in *installation) error { return in.daemon.Remove(in.t.Context(), "p") },
 	}
 	for what, change := range changes {
-		t.Run(what, func(t *testing.T) {
-			bubble(t, func(t *testing.T, in *installation) {
-				in.start()
-				in.add(addition("p", "one"))
-				before, _ := in.credentials().Current("p")
-				in.idp().set(func(i *issuer) { i.thinks = 5 * time.Second })
-				rotated := make(chan error)
-				go func() { rotated <- in.rotate("two") }()
-				time.Sleep(time.Second)
-				must(t, change(in))
-				if err := <-rotated; err == nil {
-					t.Error("the rotation went on with what was no more")
-				}
-				now, err := in.credentials().Current("p")
-				if what == "removed" != errors.Is(err, token.ErrNotFound) || what != "removed" && now.ID != before.ID {
-					t.Errorf("the credential is %+v, %v", now, err)
-				}
-				if st, err := in.daemon.Profile(t.Context(), "p"); what != "removed" && (err != nil || st.Settings.Text("scope") != "new") {
-					t.Errorf("active: %+v, %v", st.Settings, err)
-				}
-			})
+		bubbleNamed(t, what, func(t *testing.T, in *installation) {
+			in.start()
+			in.add(addition("p", "one"))
+			before, _ := in.credentials().Current("p")
+			in.idp().set(func(i *issuer) { i.thinks = 5 * time.Second })
+			rotated := make(chan error)
+			go func() { rotated <- in.rotate("two") }()
+			time.Sleep(time.Second)
+			must(t, change(in))
+			if err := <-rotated; err == nil {
+				t.Error("the rotation went on with what was no more")
+			}
+			now, err := in.credentials().Current("p")
+			if what == "removed" != errors.Is(err, token.ErrNotFound) || what != "removed" && now.ID != before.ID {
+				t.Errorf("the credential is %+v, %v", now, err)
+			}
+			if st, err := in.daemon.Profile(t.Context(), "p"); what != "removed" && (err != nil || st.Settings.Text("scope") != "new") {
+				t.Errorf("active: %+v, %v", st.Settings, err)
+			}
 		})
 	}
 }
@@ -220,15 +190,11 @@ func TestRename(t *testing.T) {
 		in.add(addition("old", "s3cret"))
 		in.add(addition("other", "s3cret"))
 		in.locked.Store(true)
-		if err := in.daemon.Rename(t.Context(), "old", "new"); !errors.Is(err, token.ErrLocked) {
-			t.Errorf("with the keyring locked: %v", err)
-		}
+		wantErr(t, "with the keyring locked", in.daemon.Rename(t.Context(), "old", "new"), token.ErrLocked)
 		in.locked.Store(false)
 		in.get("old", token.Query{}) // and nothing is lost
 		for to, want := range map[string]token.Code{"other": token.ErrExists, "old": token.ErrExists, "../x": token.ErrInvalid} {
-			if err := in.daemon.Rename(t.Context(), "old", to); !errors.Is(err, want) {
-				t.Errorf("to %q: %v, want %v", to, err, want)
-			}
+			wantErr(t, "to "+to, in.daemon.Rename(t.Context(), "old", to), want)
 		}
 		must(t, in.daemon.Rename(t.Context(), "old", "new"))
 		for range 2 {
@@ -239,12 +205,8 @@ func TestRename(t *testing.T) {
 			}
 			in.restart()
 		}
-		if err := in.daemon.Rename(t.Context(), "old", "new"); !errors.Is(err, token.ErrExists) {
-			t.Errorf("renamed twice: %v", err)
-		}
-		if err := in.daemon.Rename(t.Context(), "old", "newer"); !errors.Is(err, token.ErrNotFound) {
-			t.Errorf("one that is not there: %v", err)
-		}
+		wantErr(t, "renamed twice", in.daemon.Rename(t.Context(), "old", "new"), token.ErrExists)
+		wantErr(t, "one that is not there", in.daemon.Rename(t.Context(), "old", "newer"), token.ErrNotFound)
 	})
 }
 
@@ -260,17 +222,13 @@ func TestSecretsWithoutAProfile(t *testing.T) {
 		must(t, os.Rename(in.dirs.ProfileFile("moved"), in.dirs.ProfileFile("to")))
 		_ = in.daemon.Reload(t.Context()) // which names the bad file
 		for range 2 {
-			if got := in.state().Orphans; !slices.Equal(got, []string{"deleted", "moved"}) {
-				t.Errorf("listed: %q", got)
-			}
+			same(t, "listed", strings.Join(in.state().Orphans, " "), "deleted moved")
 			in.restart()
 		}
 		must(t, in.daemon.Remove(t.Context(), "deleted"))
 		must(t, in.daemon.Rename(t.Context(), "moved", "to"))
 		in.get("to", token.Query{})
-		if got := in.state().Orphans; len(got) > 0 {
-			t.Errorf("listed: %q", got)
-		}
+		same(t, "listed", len(in.state().Orphans), 0)
 	})
 }
 
@@ -279,9 +237,7 @@ func TestRemove(t *testing.T) {
 		in.start()
 		in.add(addition("p", "s3cret"))
 		in.locked.Store(true)
-		if err := in.daemon.Remove(t.Context(), "p"); !errors.Is(err, token.ErrLocked) {
-			t.Errorf("with the keyring locked: %v", err)
-		}
+		wantErr(t, "with the keyring locked", in.daemon.Remove(t.Context(), "p"), token.ErrLocked)
 		in.get("p", token.Query{}) // and nothing is lost
 		in.locked.Store(false)
 		must(t, in.daemon.Remove(t.Context(), "p"))
@@ -289,9 +245,7 @@ func TestRemove(t *testing.T) {
 		if _, err := os.Stat(in.dirs.ProfileFile("p")); err == nil {
 			t.Error("the profile's file is still there")
 		}
-		if err := in.daemon.Remove(t.Context(), "p"); !errors.Is(err, token.ErrNotFound) {
-			t.Errorf("removed twice: %v", err)
-		}
+		wantErr(t, "removed twice", in.daemon.Remove(t.Context(), "p"), token.ErrNotFound)
 		in.restart()
 		in.refused("p", token.Query{}, token.ErrNotFound)
 	})
@@ -303,21 +257,13 @@ func TestStatusWarnsOfACredentialsEnd(t *testing.T) {
 		a := addition("p", "s3cret")
 		a.CredentialExpires = time.Now().Add(60 * 24 * time.Hour)
 		in.add(a)
-		if w := in.status("p").Warnings; len(w) != 0 {
-			t.Errorf("warned two months ahead: %q", w)
-		}
+		same(t, "warnings two months ahead", len(in.status("p").Warnings), 0)
 		in.restart()
 		time.Sleep(31 * 24 * time.Hour)
-		if w := in.status("p").Warnings; len(w) != 1 || !strings.Contains(w[0], "expires on "+a.CredentialExpires.UTC().Format(time.DateOnly)) {
-			t.Errorf("a month ahead: %q", w)
-		}
+		wantIn(t, "a month ahead", strings.Join(in.status("p").Warnings, "; "), "expires on "+a.CredentialExpires.UTC().Format(time.DateOnly))
 		time.Sleep(31 * 24 * time.Hour)
-		if w := in.status("p").Warnings; len(w) != 1 || !strings.Contains(w[0], "expired on") {
-			t.Errorf("after its end: %q", w)
-		}
-		if n := strings.Count(in.logged(), "needs attention"); n < 25 || n > 40 {
-			t.Errorf("the log warned %d times in 31 days", n)
-		}
+		wantIn(t, "after its end", strings.Join(in.status("p").Warnings, "; "), "expired on")
+		within(t, "warnings of the log in 31 days", strings.Count(in.logged(), "needs attention"), 25, 40)
 	})
 }
 
@@ -345,26 +291,19 @@ func TestRotationInSteps(t *testing.T) {
 			}
 		}
 		rotate := func(step string) error {
-			_, err := in.daemon.Rotate(t.Context(), token.CreateProfile{Name: "p", Step: step})
-			return err
+			return errOf(in.daemon.Rotate(t.Context(), token.CreateProfile{Name: "p", Step: step}))
 		}
 		signsWith("key1", "public1", "")
-		if err := rotate(token.StepRegistered); !errors.Is(err, token.ErrInvalid) {
-			t.Errorf("nothing waits, yet: %v", err)
-		}
+		wantErr(t, "nothing waits, yet", rotate(token.StepRegistered), token.ErrInvalid)
 		must(t, rotate(""))
 		signsWith("key1", "public1", "public2")
 		// A bad file stops it before anything changes.
 		before, _ := os.ReadFile(in.dirs.ProfileFile("p"))
 		in.write("profiles.d/p.toml", string(before)+"unknown = 1\n")
-		if err := rotate(token.StepRegistered); !errors.Is(err, token.ErrInvalid) {
-			t.Errorf("with a bad file: %v", err)
-		}
+		wantErr(t, "with a bad file", rotate(token.StepRegistered), token.ErrInvalid)
 		in.write("profiles.d/p.toml", string(before))
 		signsWith("key1", "public1", "public2")
-		if w := in.status("p").Warnings; len(w) != 1 || !strings.Contains(w[0], "waits to be registered") {
-			t.Errorf("warnings %q", w)
-		}
+		wantIn(t, "warnings", strings.Join(in.status("p").Warnings, "; "), "waits to be registered")
 		must(t, rotate(token.StepRegistered))
 		signsWith("key2", "public2", "")
 		must(t, rotate(""))
@@ -385,24 +324,16 @@ func TestEachKindDoesItsOwn(t *testing.T) {
 		if err != nil || !good.Valid || good.Reason != "true" {
 			t.Errorf("verdict %+v, %v", good, err)
 		}
-		for name, ask := range map[string]func() error{
-			"sign": func() error { _, err := in.daemon.Get(t.Context(), "sign", token.Query{}); return err },
-			"mint": func() error {
-				_, err := in.daemon.Verify(t.Context(), "mint", token.Presented{Token: token.Secret{}})
-				return err
-			},
-			"verify": func() error {
-				_, err := in.daemon.Sign(t.Context(), "verify", token.Request{})
-				return err
-			},
+		for name, err := range map[string]error{
+			"sign":   errOf(in.daemon.Get(t.Context(), "sign", token.Query{})),
+			"mint":   errOf(in.daemon.Verify(t.Context(), "mint", token.Presented{})),
+			"verify": errOf(in.daemon.Sign(t.Context(), "verify", token.Request{})),
 		} {
-			if err := ask(); !errors.Is(err, token.ErrInvalid) || !strings.Contains(err.Error(), `profile "`+name+`"`) {
+			if !errors.Is(err, token.ErrInvalid) || !strings.Contains(err.Error(), `profile "`+name+`"`) {
 				t.Errorf("%s asked for what it does not do: %v", name, err)
 			}
 		}
-		if _, err := in.daemon.Sign(t.Context(), "nobody", token.Request{}); !errors.Is(err, token.ErrNotFound) {
-			t.Errorf("unknown profile: %v", err)
-		}
+		wantErr(t, "unknown profile", errOf(in.daemon.Sign(t.Context(), "nobody", token.Request{})), token.ErrNotFound)
 		must(t, in.daemon.Remove(t.Context(), "verify"))
 	})
 }
@@ -440,26 +371,8 @@ func TestReloadLetsAVerifierGoOn(t *testing.T) {
 			must(t, err)
 			return verdict.Message
 		}
-		if got := learn(); got != "1" {
-			t.Fatalf("learnt %s", got)
-		}
+		same(t, "learnt", learn(), "1")
 		must(t, in.daemon.Reload(t.Context()))
-		if got := learn(); got != "2" {
-			t.Errorf("after a reload it begins with %s", got)
-		}
-	})
-}
-
-func TestHosts(t *testing.T) {
-	bubble(t, func(t *testing.T, in *installation) {
-		in.profile("p", ordinary+"hosts = [\"https://a.example/api\"]\n")
-		in.start()
-		if h := in.status("p").Hosts; len(h) != 1 || h[0] != "https://a.example/api" {
-			t.Errorf("hosts %q", h)
-		}
-		in.write("profiles.d/p.toml", ordinary+"hosts = [\"a.example\"]\n")
-		if err := in.daemon.Reload(t.Context()); err == nil || !strings.Contains(err.Error(), "p.toml:3: hosts: ") {
-			t.Errorf("a host without a scheme: %v", err)
-		}
+		same(t, "after a reload it begins with", learn(), "2")
 	})
 }

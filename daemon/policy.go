@@ -75,10 +75,15 @@ func (d *Daemon) Admit(ctx context.Context, name string, manage bool) error {
 	case name != "":
 		_, err := st.view(c, name)
 		return err
-	case !st.isAdmin(c) && !st.users().Has(c.UID, c.Groups):
-		return denied("", "uid %d may use no profile", c.UID)
+	case st.isAdmin(c):
+		return nil
 	}
-	return nil
+	for _, e := range st.profiles {
+		if e.mayUse(c) {
+			return nil
+		}
+	}
+	return denied("", "uid %d may use no profile", c.UID)
 }
 
 // requireAdmin refuses callers who may not manage profiles.

@@ -35,35 +35,25 @@ func TestWhoMayUseAProfile(t *testing.T) {
 			if g, err := d.Get(ctx, "shared", token.Query{}); err != nil || g.Secret.IsZero() {
 				t.Errorf("%s: %v", name, err)
 			}
-			if _, err := d.Get(ctx, "", token.Query{URL: "https://a.example/x"}); err != nil {
-				t.Errorf("%s by URL: %v", name, err)
-			}
+			must(t, errOf(d.Get(ctx, "", token.Query{URL: "https://a.example/x"})))
 		}
 		for name, ctx := range map[string]context.Context{
 			"alice": as(t, alice), "a member": as(t, bob, data), "bob": as(t, bob), "an admin": as(t, carol),
 			"the number of the group as user": as(t, data),
 		} {
 			// What is not for them is as if it were not there, in every way.
-			_, missing := d.Get(ctx, "missing", token.Query{})
-			_, closed := d.Get(ctx, "closed", token.Query{})
-			if closed == nil || !errors.Is(closed, token.ErrNotFound) || strings.ReplaceAll(closed.Error(), "closed", "missing") != missing.Error() {
-				t.Errorf("%s: %v, %v", name, closed, missing)
-			}
-			_, byURL := d.Get(ctx, "closed", token.Query{URL: "https://a.example/closed"})
-			if !errors.Is(byURL, token.ErrNotFound) || byURL.Error() != closed.Error() {
-				t.Errorf("%s: %v", name, byURL)
-			}
-			if err := d.Invalidate(ctx, "closed", token.Secret{}); err == nil || err.Error() != closed.Error() {
-				t.Errorf("%s: %v", name, err)
-			}
-			if _, err := d.Sign(ctx, "closed", token.Request{URL: "https://x"}); err == nil || err.Error() != closed.Error() {
-				t.Errorf("%s: %v", name, err)
-			}
-			if _, err := d.Verify(ctx, "closed", token.Presented{Token: token.NewSecret("x")}); err == nil || err.Error() != closed.Error() {
-				t.Errorf("%s: %v", name, err)
-			}
-			if _, err := d.Exchange(ctx, "closed", "https://a.example/closed"); err == nil || err.Error() != closed.Error() {
-				t.Errorf("%s: %v", name, err)
+			missing := strings.ReplaceAll(errOf(d.Get(ctx, "missing", token.Query{})).Error(), "missing", "closed")
+			for i, err := range []error{
+				errOf(d.Get(ctx, "closed", token.Query{})),
+				errOf(d.Get(ctx, "closed", token.Query{URL: "https://a.example/closed"})),
+				d.Invalidate(ctx, "closed", token.Secret{}),
+				errOf(d.Sign(ctx, "closed", token.Request{URL: "https://x"})),
+				errOf(d.Verify(ctx, "closed", token.Presented{Token: token.NewSecret("x")})),
+				errOf(d.Exchange(ctx, "closed", "https://a.example/closed")),
+			} {
+				if !errors.Is(err, token.ErrNotFound) || err.Error() != missing {
+					t.Errorf("%s, %d: %v, want %s", name, i, err, missing)
+				}
 			}
 		}
 		// A longer path of another user's profile does not take the URL away.
@@ -74,9 +64,7 @@ func TestWhoMayUseAProfile(t *testing.T) {
 		time.Sleep(time.Minute)
 		g, err := d.Get(t.Context(), "closed", token.Query{})
 		must(t, err)
-		if err := d.Invalidate(as(t, alice), "", g.Secret); err != nil {
-			t.Errorf("alice: %v", err)
-		}
+		must(t, d.Invalidate(as(t, alice), "", g.Secret))
 		if again, err := d.Get(t.Context(), "closed", token.Query{}); err != nil || !again.Secret.Equal(g.Secret) {
 			t.Errorf("alice dropped a token that is not hers: %v", err)
 		}
@@ -112,22 +100,16 @@ func TestWhoMayManageProfiles(t *testing.T) {
 		d := in.start()
 		calls := map[string]func(context.Context) error{
 			"add": func(ctx context.Context) error {
-				_, err := d.Add(ctx, token.CreateProfile{Name: "new", Provider: "tset"})
-				return err
+				return errOf(d.Add(ctx, token.CreateProfile{Name: "new", Provider: "tset"}))
 			},
-			"rotate": func(ctx context.Context) error {
-				_, err := d.Rotate(ctx, token.CreateProfile{Name: "missing"})
-				return err
-			},
+			"rotate": func(ctx context.Context) error { return errOf(d.Rotate(ctx, token.CreateProfile{Name: "missing"})) },
 			"remove": func(ctx context.Context) error { return d.Remove(ctx, "missing") },
 			"rename": func(ctx context.Context) error { return d.Rename(ctx, "missing", "other") },
 			"reload": func(ctx context.Context) error { return d.Reload(ctx) },
 		}
 		for name, call := range calls {
 			for _, ctx := range []context.Context{as(t, alice), as(t, bob)} {
-				if err := call(ctx); !errors.Is(err, token.ErrDenied) {
-					t.Errorf("%s: %v", name, err)
-				}
+				wantErr(t, name, call(ctx), token.ErrDenied)
 			}
 			for _, ctx := range []context.Context{as(t, carol), as(t, bob, data), as(t, 0), t.Context()} {
 				if err := call(ctx); err == nil || errors.Is(err, token.ErrDenied) {
@@ -154,29 +136,22 @@ func TestOnlyTheOwnerAddsSinks(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		dir := t.TempDir()
 		in.write("config.toml", "admin_users = [\""+strconv.Itoa(carol)+"\"]\n")
-		in.profile("p", ordinary+"[[sink]]\npath = '"+dir+"/p'\n")
-		d := in.start()
+		d := in.startWith(ordinary + "[[sink]]\npath = '" + dir + "/p'\n")
 		for i, key := range []string{"sink", "Sink", "SINK"} {
 			for _, noCheck := range []bool{false, true} {
 				a := addition("new", "from-key:s3cret")
 				a.NoCheck, a.Settings[key] = noCheck, []any{map[string]any{"path": dir + "/new"}}
-				if _, err := d.Add(as(t, carol), a); !errors.Is(err, token.ErrDenied) {
-					t.Errorf("%s: %v", key, err)
-				}
+				wantErr(t, key, errOf(d.Add(as(t, carol), a)), token.ErrDenied)
 				a.Name += strconv.Itoa(i)
-				if _, err := d.Add(as(t, carol), a); !errors.Is(err, token.ErrDenied) {
-					t.Errorf("%s: %v", key, err)
-				}
+				wantErr(t, key, errOf(d.Add(as(t, carol), a)), token.ErrDenied)
 			}
 		}
-		_, err := d.Rotate(as(t, carol), token.CreateProfile{Name: "p",
-			Secrets: map[string]token.Secret{"client_secret": token.NewSecret("s3cret")}})
-		must(t, err)
+		must(t, errOf(d.Rotate(as(t, carol), token.CreateProfile{Name: "p",
+			Secrets: map[string]token.Secret{"client_secret": token.NewSecret("s3cret")}})))
 		for _, ctx := range []context.Context{as(t, 0), t.Context()} {
 			a := addition("by-owner", "from-key:s3cret")
 			a.Settings["sink"] = []any{map[string]any{"path": dir + "/owner"}}
-			_, err := d.Add(ctx, a)
-			must(t, err)
+			must(t, errOf(d.Add(ctx, a)))
 			must(t, d.Remove(ctx, a.Name))
 		}
 	})
@@ -187,8 +162,7 @@ func TestOnlyTheOwnerAddsSinks(t *testing.T) {
 func TestWhoMaySendABody(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		in.write("config.toml", "admin_users = [\""+strconv.Itoa(carol)+"\"]\n")
-		in.profile("p", ordinary+"allow_users = [\""+strconv.Itoa(alice)+"\"]\nallow_groups = [\""+strconv.Itoa(data)+"\"]\n")
-		d := in.start()
+		d := in.startWith(ordinary + "allow_users = [\"" + strconv.Itoa(alice) + "\"]\nallow_groups = [\"" + strconv.Itoa(data) + "\"]\n")
 		for _, c := range []struct {
 			ctx                 context.Context
 			known, uses, manage bool
@@ -215,8 +189,7 @@ func TestWhoMaySendABody(t *testing.T) {
 // owner; no one is kept from the profile's own.
 func TestScopesAreSharedBetweenUsers(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
-		in.profile("p", "provider = \"test\"\nissuer = \"idp\"\nrenew = \"used\"\nallow_groups = [\""+strconv.Itoa(data)+"\"]\n")
-		d := in.start()
+		d := in.startWith("provider = \"test\"\nissuer = \"idp\"\nrenew = \"used\"\nallow_groups = [\"" + strconv.Itoa(data) + "\"]\n")
 		ask := func(ctx context.Context, from, n int) (got int) {
 			for i := range n {
 				if _, err := d.Get(ctx, "p", token.Query{Target: token.Target{Scope: "s" + strconv.Itoa(from+i)}}); err == nil {
@@ -228,18 +201,10 @@ func TestScopesAreSharedBetweenUsers(t *testing.T) {
 			return got
 		}
 		for i, want := range []int{16, 16, 16, 0} {
-			if got := ask(as(t, alice+10+i, data), 100*i, 20); got != want {
-				t.Errorf("user %d has %d scopes, want %d", i, got, want)
-			}
+			same(t, "user", ask(as(t, alice+10+i, data), 100*i, 20), want)
 		}
-		if got := ask(as(t, bob, data), 0, 16); got != 16 {
-			t.Errorf("of the scopes that are there another user gets %d", got)
-		}
-		if got := ask(as(t, 0), 1000, 20); got != 16 {
-			t.Errorf("root has %d scopes", got)
-		}
-		if _, err := d.Get(as(t, bob, data), "p", token.Query{}); err != nil {
-			t.Errorf("the profile's own scope: %v", err)
-		}
+		same(t, "of the scopes that are there another user gets", ask(as(t, bob, data), 0, 16), 16)
+		same(t, "root has", ask(as(t, 0), 1000, 20), 16)
+		must(t, errOf(d.Get(as(t, bob, data), "p", token.Query{})))
 	})
 }

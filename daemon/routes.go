@@ -17,14 +17,12 @@ import (
 // change: a reload, or a change of one profile, makes another.
 type state struct {
 	profile.Opener
-	admins   *profile.Allowance
+	admins   profile.Allowance
 	profiles map[string]*entry
 	bad      map[string]string // what is wrong with config.toml ("") and profiles
 	// routes returns the profiles that obtain tokens by the origins of their
 	// hosts, in order of their names.
 	routes func() map[string][]*entry
-	// users returns everyone whom a profile allows.
-	users func() *profile.Allowance
 }
 
 // An entry is a profile and what belongs to it.
@@ -41,13 +39,6 @@ func (s *state) next() *state {
 	n := *s
 	n.profiles = maps.Clone(s.profiles)
 	n.routes = sync.OnceValue(n.makeRoutes)
-	n.users = sync.OnceValue(func() *profile.Allowance {
-		all := &profile.Allowance{}
-		for _, e := range n.profiles {
-			all.Add(e.Allowed)
-		}
-		return all
-	})
 	return &n
 }
 
@@ -66,29 +57,20 @@ func (s *state) makeRoutes() map[string][]*entry {
 	return routes
 }
 
-// resolve finds the profile that a caller means, by name, by URL, or by both,
-// and which of its hosts covers the URL.
+// resolve finds the profile that a caller means, by name, by URL, or by both, and
+// which of its hosts covers the URL: of the profiles that c may use, the one whose
+// hosts cover it most closely.
 func (s *state) resolve(c *Caller, name, url string) (e *entry, host string, err error) {
-	if url == "" {
-		e, err = s.lookup(c, name)
-		return e, "", err
+	if name != "" || url == "" {
+		if e, err = s.lookup(c, name); err != nil || url == "" {
+			return e, "", err
+		}
 	}
 	if err := token.CheckURL(url); err != nil {
 		return nil, "", invalid("url", "%s", err.Error())
 	}
-	if name != "" {
-		if _, err := s.lookup(c, name); err != nil {
-			return nil, "", err
-		}
-	}
-	return s.route(c, name, url)
-}
-
-// route finds the profile, of those that c may use, whose hosts cover url most
-// closely, and the host that does. With a name only that profile counts.
-func (s *state) route(c *Caller, name, url string) (e *entry, host string, err error) {
 	var found []*entry
-	var near []string
+	var names, near []string
 	for _, e := range s.routes()[token.Origin(url)] {
 		if name != "" && e.Name != name || !e.mayUse(c) {
 			continue
@@ -97,34 +79,36 @@ func (s *state) route(c *Caller, name, url string) (e *entry, host string, err e
 		case h == "":
 			near = append(near, fmt.Sprintf("%s has %s", e.Name, strings.Join(e.Hosts, ", ")))
 		case len(h) > len(host):
-			found, host = []*entry{e}, h
+			found, names, host = []*entry{e}, []string{e.Name}, h
 		case len(h) == len(host):
-			found = append(found, e)
+			found, names = append(found, e), append(names, e.Name)
 		}
 	}
 	switch len(found) {
 	case 0:
-		e := &token.Error{Code: token.ErrNotFound, Field: "url", Message: "no profile covers " + url}
-		if name != "" {
-			e.Message = fmt.Sprintf("%s is not among the hosts of profile %q", url, name)
-		}
-		switch {
-		case near != nil:
-			e.Message += "; on that host, " + strings.Join(near, "; ")
-			e.Detail = token.AnotherPath
-		case token.HasOwnPermission(url):
-			e.Detail = token.OwnPermission
-		}
-		return nil, "", e
+		return nil, "", uncovered(name, url, near)
 	case 1:
 		return found[0], host, nil
 	}
-	names := make([]string, len(found))
-	for i, e := range found {
-		names[i] = e.Name
-	}
 	return nil, "", invalid("url", "profiles %s all cover %s; take it out of the hosts of all but one, or name the profile",
 		strings.Join(names, ", "), host)
+}
+
+// uncovered is the error for a URL that no profile covers, or not the one of that
+// name. near says what those on its host cover.
+func uncovered(name, url string, near []string) error {
+	e := &token.Error{Code: token.ErrNotFound, Field: "url", Message: "no profile covers " + url}
+	if name != "" {
+		e.Message = fmt.Sprintf("%s is not among the hosts of profile %q", url, name)
+	}
+	switch {
+	case near != nil:
+		e.Message += "; on that host, " + strings.Join(near, "; ")
+		e.Detail = token.AnotherPath
+	case token.HasOwnPermission(url):
+		e.Detail = token.OwnPermission
+	}
+	return e
 }
 
 // lookup finds a profile for a caller to use. One that c may not use is not

@@ -44,8 +44,7 @@ func content(t *testing.T, path string) string {
 func TestASinkNeverHoldsAShortLivedToken(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		path := filepath.Join(sinkDir(t), "token.json")
-		in.profile("p", sinkOf(path, "format = \"json\"\nmin_ttl = \"25m\"\nmode = \"0640\"\n"))
-		in.start()
+		in.startWith(sinkOf(path, "format = \"json\"\nmin_ttl = \"25m\"\nmode = \"0640\"\n"))
 		seen, gone := map[string]bool{}, 0
 		begin := time.Now()
 		for time.Since(begin) < 6*time.Hour {
@@ -94,9 +93,7 @@ func TestASinkFollowsItsProfile(t *testing.T) {
 		d := in.start()
 		first, _ := d.Get(t.Context(), "p", token.Query{})
 		synctest.Wait()
-		if got := content(t, raw); got != first.Secret.Reveal() {
-			t.Errorf("raw: %q", got)
-		}
+		same(t, "raw", content(t, raw), first.Secret.Reveal())
 
 		// An invalidated token is replaced at once, without anybody asking.
 		time.Sleep(time.Minute)
@@ -130,9 +127,7 @@ func TestASinkFollowsItsProfile(t *testing.T) {
 		}
 		must(t, d.Remove(t.Context(), "q"))
 		synctest.Wait()
-		if content(t, last) != "" {
-			t.Error("the file of a removed profile is still there")
-		}
+		same(t, "the file of a removed profile", content(t, last), "")
 		in.stop()
 		if left, _ := os.ReadDir(dir); len(left) > 0 {
 			t.Errorf("left over: %v", left)
@@ -145,8 +140,7 @@ func TestASinkFollowsItsProfile(t *testing.T) {
 func TestASinkOutlivesALockedStart(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		path := filepath.Join(sinkDir(t), "token")
-		in.profile("p", sinkOf(path, "min_ttl = \"5m\"\n"))
-		in.start()
+		in.startWith(sinkOf(path, "min_ttl = \"5m\"\n"))
 		time.Sleep(time.Second)
 		synctest.Wait()
 		before := content(t, path)
@@ -160,9 +154,7 @@ func TestASinkOutlivesALockedStart(t *testing.T) {
 		}
 		time.Sleep(6 * time.Minute)
 		synctest.Wait()
-		if content(t, path) != "" {
-			t.Error("the file outlives its token")
-		}
+		same(t, "the file once its token is no good", content(t, path), "")
 		in.locked.Store(false)
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
@@ -200,24 +192,19 @@ func TestAWarningAboutASinkThatCannotBeWritten(t *testing.T) {
 		sinkOf(filepath.Join(dir, "x"), `format = "header"`): "Bearer header cannot", // these tokens have a '#'
 	} {
 		bubble(t, func(t *testing.T, in *installation) {
-			in.profile("p", text)
-			d := in.start()
+			d := in.startWith(text)
 			time.Sleep(time.Second)
 			synctest.Wait()
 			p, err := d.Profile(t.Context(), "p")
 			if all := strings.Join(p.Warnings, "\n"); err != nil || !strings.Contains(all, want) {
 				t.Errorf("%s: %q, %v", text, all, err)
 			}
-			if _, err := d.Get(t.Context(), "p", token.Query{}); err != nil {
-				t.Errorf("the token is not served any more: %v", err)
-			}
+			must(t, errOf(d.Get(t.Context(), "p", token.Query{})))
 			must(t, d.Remove(t.Context(), "p"))
 			synctest.Wait()
 		})
 	}
-	if content(t, precious) != "precious" {
-		t.Error("a file that a link led to was changed")
-	}
+	same(t, "a file that a link led to", content(t, precious), "precious")
 }
 
 // With root's rights the file can be another user's, from the first moment.
@@ -225,8 +212,7 @@ func TestASinkIsGivenAway(t *testing.T) {
 	checktest.NeedRoot(t, "to give a file away")
 	bubble(t, func(t *testing.T, in *installation) {
 		path := filepath.Join(sinkDir(t), "token")
-		in.profile("p", sinkOf(path, "owner = \"70001\"\ngroup = \"70002\"\nmode = \"0440\"\n"))
-		in.start()
+		in.startWith(sinkOf(path, "owner = \"70001\"\ngroup = \"70002\"\nmode = \"0440\"\n"))
 		time.Sleep(time.Second)
 		synctest.Wait()
 		info, err := os.Stat(path)
@@ -255,8 +241,7 @@ func TestASinkFollowsNoLinkOfItsUser(t *testing.T) {
 	must(t, os.WriteFile(precious, []byte("precious"), 0o600))
 	must(t, os.Symlink("home", filepath.Join(top, "link"))) // root's
 	bubble(t, func(t *testing.T, in *installation) {
-		in.profile("p", sinkOf(filepath.Join(top, "link", "app", "token"), "owner = \"70001\"\n"))
-		in.start()
+		in.startWith(sinkOf(filepath.Join(top, "link", "app", "token"), "owner = \"70001\"\n"))
 		settle := func() string {
 			time.Sleep(time.Hour) // another token, and another try
 			synctest.Wait()
@@ -276,9 +261,7 @@ func TestASinkFollowsNoLinkOfItsUser(t *testing.T) {
 				if !running {
 					in.restart()
 				}
-				if said := settle(); !strings.Contains(said, app+" is a link where another user can put one") {
-					t.Errorf("%s, running %t: %q", target, running, said)
-				}
+				wantIn(t, target, settle(), app+" is a link where another user can put one")
 				must(t, os.Remove(app))
 				must(t, os.Rename(away, app))
 				must(t, os.RemoveAll(filepath.Join(app, "token")))
@@ -291,9 +274,7 @@ func TestASinkFollowsNoLinkOfItsUser(t *testing.T) {
 		must(t, os.Rename(home, home+"2"))
 		must(t, os.Symlink("root", home))
 		must(t, os.Chown(top, user, user))
-		if said := settle(); !strings.Contains(said, "is a link") {
-			t.Errorf("a link above: %q", said)
-		}
+		wantIn(t, "a link above", settle(), "is a link")
 		must(t, os.Chown(top, 0, 0))
 	})
 	if left, _ := os.ReadDir(sub); len(left) > 0 || content(t, precious) != "precious" {
@@ -308,8 +289,7 @@ func TestASinkReplacesItsOwnFileOnly(t *testing.T) {
 		path, list := filepath.Join(dir, "a token"), filepath.Join(in.dirs.State, "sinks")
 		other := filepath.Join(dir, "other")
 		must(t, os.WriteFile(other, []byte("precious"), 0o600))
-		in.profile("p", sinkOf(path, ""))
-		in.start()
+		in.startWith(sinkOf(path, ""))
 		later := func() string { time.Sleep(time.Hour); synctest.Wait(); return content(t, path) }
 		first := later()
 		must(t, os.Symlink(other, filepath.Join(dir, ".a token.tokend"))) // in the way of the next file
@@ -346,48 +326,15 @@ func TestASinkReplacesItsOwnFileOnly(t *testing.T) {
 			}
 			in.stop()
 			in.restart()
-			if got := later(); got != "precious" {
-				t.Errorf("after another restart: %q", got)
-			}
+			same(t, "after another restart", later(), "precious")
 			must(t, os.Remove(path))
-			if got := later(); got == "" {
-				t.Error("the way is free, and there is no file")
-			}
+			differ(t, "the way is free, and the file", later(), "")
 		}
 		in.stop()
 		must(t, os.Rename(path, path+".old"))
 		must(t, os.Link(other, path))
 		must(t, os.Remove(in.dirs.ProfileFile("p")))
 		in.restart()
-		if got := later(); got != "precious" {
-			t.Errorf("removed with its profile: %q", got)
-		}
+		same(t, "removed with its profile", later(), "precious")
 	})
-}
-
-func TestBadSinksAreRefused(t *testing.T) {
-	for text, want := range map[string]string{
-		"path = \"x\"":                             "no absolute path",
-		"path = \"/a/../b\"":                       "no absolute path",
-		"format = \"header\"":                      "path is missing",
-		"path = \"/x\"\nformat = \"yaml\"":         `"yaml"`,
-		"path = \"/x\"\nmode = \"0666\"":           "0666",
-		"path = \"/x\"\nmode = \"rw\"":             "rw",
-		"path = \"/x\"\nowner = \"nobody at all\"": "no user",
-		"path = \"/x\"\ngroup = \"nobody at all\"": "no group",
-		"path = \"/x\"\npaht = \"/y\"":             "paht",
-		"path = \"/x\"\n[[sink]]\npath = \"/x\"":   "two sinks",
-		"path = \"/x\"\nmin_ttl = \"soon\"":        "soon",
-		"path = \"/x\"\n[sink.more]\nx = 1":        "more",
-		"path = \"/x\"\n[[other]]\npath = \"/x\"":  "other",
-	} {
-		bubble(t, func(t *testing.T, in *installation) {
-			in.profile("p", ordinary+"[[sink]]\n"+text+"\n")
-			d := in.start()
-			st, err := d.Status(t.Context())
-			if err != nil || len(st.ConfigErrors) != 1 || !strings.Contains(st.ConfigErrors[0], want) || !strings.Contains(st.ConfigErrors[0], "p.toml:") {
-				t.Errorf("%s: %q, %v", text, st.ConfigErrors, err)
-			}
-		})
-	}
 }

@@ -1,7 +1,6 @@
 package daemon_test
 
 import (
-	"slices"
 	"strings"
 	"testing"
 
@@ -12,8 +11,8 @@ import (
 // daemon, and the sandbox needs the directories of all sinks.
 func TestNewOpensAllProfiles(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
-		in.profile("a", ordinary+"[[sink]]\npath = \"/run/a/token\"\n")
-		in.profile("b", "provider = \"test\"\nissuer = \"idp\"\n\"s\\u0069nk\" = [{path = \"/run/b/token\"}]\n")
+		in.profile("a", ordinary+"[[sink]]\npath = \"/usr/bin/token\"\n")
+		in.profile("b", "provider = \"test\"\nissuer = \"idp\"\n\"s\\u0069nk\" = [{path = \"/usr/lib/token\"}]\n")
 		in.profile("p", ordinary+"skope = 1\n")
 		d, file := in.make()
 		defer file.Close()
@@ -21,22 +20,53 @@ func TestNewOpensAllProfiles(t *testing.T) {
 		if err != nil || len(st.Profiles) != 2 || len(st.ConfigErrors) != 1 {
 			t.Errorf("%+v, %v", st, err)
 		}
-		if got := d.SinkDirs(); !slices.Equal(got, []string{"/run/a", "/run/b"}) {
-			t.Errorf("%q", got)
-		}
+		same(t, "directories", strings.Join(d.SinkDirs(), " "), "/usr/bin /usr/lib")
 	})
 }
 
 func TestABadFileAtAStart(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
-		in.profile("p", ordinary+"skope = \"x\"\n")
-		in.start()
+		in.startWith(ordinary + "skope = \"x\"\n")
 		err := in.refused("p", token.Query{}, token.ErrInvalid)
-		if !strings.Contains(err.Message, `profile "p" is not active: `) || !strings.Contains(err.Message, "p.toml:3:") {
-			t.Errorf("%v", err)
-		}
-		if !strings.Contains(in.logged(), `msg="a profile cannot be read" error=`) {
-			t.Error("the log does not say so")
-		}
+		wantIn(t, "the error", err.Message, `profile "p" is not active: `, "p.toml:3:")
+		wantIn(t, "the log", in.logged(), `msg="a profile cannot be read" error=`)
 	})
+}
+
+func TestBadSettingsAreRefused(t *testing.T) {
+	cases := map[string]string{ // what the error says; "" is no error
+		`hosts = ["https://a.example/api"]`: "", `hosts = ["a.example"]`: "p.toml:3: hosts: ",
+		`present = ""`: "", `present = "bearer"`: "", `present = "basic:oauth2"`: "", `present = "basic:me@corp.example"`: "",
+		`present = "header:X-Api-Key"`: "", `present = "acr"`: "",
+	}
+	for _, bad := range []string{"Bearer", "basic:", "basic:a:b", "header:", "header:X Key", "header:Authorization", "basic:a\\nb", "token"} {
+		cases[`present = "`+bad+`"`] = "p.toml:3: present:"
+	}
+	for sink, want := range map[string]string{
+		"path = \"x\"":                             "no absolute path",
+		"path = \"/a/../b\"":                       "no absolute path",
+		"format = \"header\"":                      "path is missing",
+		"path = \"/x\"\nformat = \"yaml\"":         `"yaml"`,
+		"path = \"/x\"\nmode = \"0666\"":           "0666",
+		"path = \"/x\"\nmode = \"rw\"":             "rw",
+		"path = \"/x\"\nowner = \"nobody at all\"": "no user",
+		"path = \"/x\"\ngroup = \"nobody at all\"": "no group",
+		"path = \"/x\"\npaht = \"/y\"":             "paht",
+		"path = \"/x\"\n[[sink]]\npath = \"/x\"":   "two sinks",
+		"path = \"/x\"\nmin_ttl = \"soon\"":        "soon",
+		"path = \"/x\"\n[sink.more]\nx = 1":        "more",
+		"path = \"/x\"\n[[other]]\npath = \"/x\"":  "other",
+	} {
+		cases["[[sink]]\n"+sink] = want
+	}
+	for text, want := range cases {
+		bubble(t, func(t *testing.T, in *installation) {
+			d := in.startWith(ordinary + text + "\n")
+			st, err := d.Status(t.Context())
+			errs := strings.Join(st.ConfigErrors, "\n")
+			if err != nil || (errs == "") != (want == "") || !strings.Contains(errs, want) || want != "" && !strings.Contains(errs, "p.toml:") {
+				t.Errorf("%s: %q, %v", text, errs, err)
+			}
+		})
+	}
 }

@@ -87,7 +87,7 @@ func (d *Daemon) Providers(context.Context) ([]token.Provider, error) {
 // profileStatus returns the state of e as c may see it.
 func (d *Daemon) profileStatus(st *state, e *entry, c *Caller, users userNames, detail bool) token.ProfileStatus {
 	out := token.ProfileStatus{
-		Name: e.Name, Provider: e.Kind, Does: e.Does(), File: d.dirs.ProfileFile(e.Name), Settings: e.Settings, Hosts: e.Hosts, Present: e.Present, SecondHeader: e.SecondHeader,
+		Name: e.Name, Provider: e.Provider, Does: e.Does(), File: d.dirs.ProfileFile(e.Name), Settings: e.Settings, Hosts: e.Hosts, Present: e.Present, SecondHeader: e.SecondHeader,
 		CredentialExpires: e.Expires.UTC(),
 	}
 	// Callers who may not manage profiles see only themselves.
@@ -125,14 +125,14 @@ type userNames map[int]string
 
 // named adds the user's name to u. It may ask a directory service.
 func (n userNames) named(u token.User) *token.User {
-	name, known := n[u.UID]
-	if !known {
-		if found, err := user.LookupId(strconv.Itoa(u.UID)); err == nil {
-			name = found.Username
+	if _, known := n[u.UID]; !known {
+		found, err := user.LookupId(strconv.Itoa(u.UID))
+		if err != nil {
+			found = &user.User{}
 		}
-		n[u.UID] = name
+		n[u.UID] = found.Username
 	}
-	u.Name = name
+	u.Name = n[u.UID]
 	return &u
 }
 
@@ -153,9 +153,7 @@ func (d *Daemon) warnings(st *state, e *entry) (warnings []string) {
 	if e.Pending != nil {
 		warn("a new key made on %s waits to be registered", e.Pending.Stored.UTC().Format(time.DateOnly))
 	}
-	if e.Allowed != nil {
-		warnings = append(warnings, e.Allowed.Unknown...)
-	}
+	warnings = append(warnings, e.Allowed.Unknown...)
 	for _, s := range e.Sinks {
 		if err := d.sinks.Err(s.Path); err != nil {
 			warn("sink %s: %v", s.Path, err)

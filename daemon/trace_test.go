@@ -23,8 +23,7 @@ func stepsOf(t *token.Trace) string {
 
 func TestTracesShowWhatIsDone(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
-		in.profile("p", ordinary+"renew = \"used\"\n")
-		d := in.start()
+		d := in.startWith(ordinary + "renew = \"used\"\n")
 		for _, tt := range []struct {
 			query token.Query
 			code  token.Code
@@ -44,9 +43,7 @@ func TestTracesShowWhatIsDone(t *testing.T) {
 			if (err == nil) != (tt.code == "") {
 				t.Errorf("%v", err)
 			}
-			if got := stepsOf(tt.query.Trace); got != tt.want {
-				t.Errorf("got %s, want %s", got, tt.want)
-			}
+			same(t, "got", stepsOf(tt.query.Trace), tt.want)
 			for _, s := range tt.query.Trace.Steps() {
 				if strings.Contains(s.Text, "s3cret") || strings.Contains(s.Text, "idp#") {
 					t.Errorf("a secret is in %+v", s)
@@ -58,18 +55,13 @@ func TestTracesShowWhatIsDone(t *testing.T) {
 
 func TestATraceJoinsNoFlightOfOthers(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
-		in.profile("p", ordinary+"renew = \"used\"\n")
-		d := in.start()
+		d := in.startWith(ordinary + "renew = \"used\"\n")
 		in.idp().set(func(i *issuer) { i.thinks = 5 * time.Second })
 		go func() { _, _ = d.Get(t.Context(), "p", token.Query{}) }()
 		synctest.Wait()
 		trace := token.NewTrace()
-		if _, err := d.Get(t.Context(), "p", token.Query{Trace: trace}); err != nil {
-			t.Fatal(err)
-		}
-		if got := stepsOf(trace); got != "profile memory wait token" {
-			t.Errorf("got %s", got)
-		}
+		must(t, errOf(d.Get(t.Context(), "p", token.Query{Trace: trace})))
+		same(t, "got", stepsOf(trace), "profile memory wait token")
 	})
 }
 
@@ -77,15 +69,12 @@ func TestATraceJoinsNoFlightOfOthers(t *testing.T) {
 func TestTracesAreForAdmins(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		const uid = 54321
-		in.profile("p", ordinary+fmt.Sprintf("allow_users = [\"%d\"]\n", uid))
-		d := in.start()
+		d := in.startWith(ordinary + fmt.Sprintf("allow_users = [\"%d\"]\n", uid))
 		user := context.WithValue(t.Context(), callerKey{}, daemon.Caller{UID: uid})
 		trace := token.NewTrace()
 		if _, err := d.Get(user, "p", token.Query{Trace: trace}); !errors.Is(err, token.ErrDenied) || len(trace.Steps()) > 0 {
 			t.Errorf("got %v, %s", err, stepsOf(trace))
 		}
-		if _, err := d.Get(user, "p", token.Query{}); err != nil {
-			t.Error(err)
-		}
+		must(t, errOf(d.Get(user, "p", token.Query{})))
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/coreos/go-systemd/v22/journal"
@@ -42,7 +43,7 @@ func newDeps() *deps {
 	w := &deps{metrics: newMetrics()}
 	w.Log = slog.New(slog.DiscardHandler)
 	w.Version = versionText()
-	w.Steady = steady
+	w.Now, w.Steady = time.Now, steady
 	w.Alive, w.Pulse = func() { notify(sd.SdNotifyWatchdog) }, pulse()
 	w.Sandbox = func() string { return w.sandbox }
 	w.Faults = func() (texts []string) {

@@ -33,18 +33,16 @@ const (
 // cacheState is what the cache lacks, and how it is. Mint.mu guards it.
 type cacheState struct {
 	loaded     bool
-	save, drop map[recordKey]token.Record // what is dropped is dropped first
+	save, drop map[token.Record]token.Record // what is dropped is dropped first
 	err        error
 	writes     uint64 // so far
 }
 
-// A recordKey identifies a record in the cache.
-type recordKey struct {
-	profile, fingerprint string
-	target               token.Target
+// keyOf identifies a record in the cache: it is the record without its token.
+func keyOf(r token.Record) token.Record {
+	r.Token = token.Token{}
+	return r
 }
-
-func keyOf(r token.Record) recordKey { return recordKey{r.Profile, r.Fingerprint, r.Target} }
 
 // recache saves the token of s in the cache, soon. m.mu is held.
 func (m *Mint) recache(s *slot) {
@@ -191,8 +189,8 @@ func (m *Mint) save() {
 	m.mu.Lock()
 	m.noteCache(err)
 	if err == nil { // except for what is newer by now
-		maps.DeleteFunc(m.cache.save, func(key recordKey, r token.Record) bool { return r == save[key] })
-		maps.DeleteFunc(m.cache.drop, func(key recordKey, r token.Record) bool { return r == drop[key] })
+		maps.DeleteFunc(m.cache.save, func(key token.Record, r token.Record) bool { return r == save[key] })
+		maps.DeleteFunc(m.cache.drop, func(key token.Record, r token.Record) bool { return r == drop[key] })
 	}
 }
 

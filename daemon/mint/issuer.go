@@ -14,16 +14,18 @@ import (
 type issuer struct {
 	profiles int     // that have tokens of it
 	running  int     // flights
-	failed   bool    // an attempt, since the last success
 	due      []*slot // renewals that wait; the one that has to start first is in front
-
-	launched time.Time     // when the last renewal was launched
+	times
 	interval time.Duration // from one renewal to the next, lately
 	// minInterval bounds it for an issuer that says that it is asked too often;
-	// zero for one that does not. It did so last at slowed, and is not asked
-	// for renewals until paused.
-	minInterval    time.Duration
-	slowed, paused time.Time
+	// zero for one that does not.
+	minInterval time.Duration
+}
+
+// times are when an issuer was last asked for a renewal, and said that it is asked
+// too often; until when it is not asked for any; and its last failure and success.
+type times struct {
+	launched, slowed, paused, failed, answered time.Time
 }
 
 const (
@@ -91,7 +93,9 @@ func (i *issuer) note(now time.Time) {
 
 // learn adapts to an attempt's outcome.
 func (i *issuer) learn(err *token.Error, now time.Time) {
-	i.failed = i.failed || err != nil
+	if err != nil {
+		i.failed = now
+	}
 	switch {
 	case err == nil && i.minInterval > fastest:
 		perSecond := float64(time.Second) / float64(i.minInterval)

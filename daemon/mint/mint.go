@@ -18,8 +18,7 @@ import (
 	"tokend/providers/token"
 )
 
-// Options are what a Mint needs of others. All but Alive, Pulse, Network, Now
-// and Steady is required.
+// Options are what a Mint needs of others.
 type Options struct {
 	Cache Cache
 	// Event is called with what happens, one call at a time. It must neither
@@ -32,10 +31,9 @@ type Options struct {
 	// Network delivers a value when the network may have changed, so that issuers
 	// out of reach are asked again. It may be nil.
 	Network <-chan struct{}
-	// Now is the wall clock, which may be set; nil means the system's.
+	// Now is the wall clock, which may be set.
 	Now func() time.Time
-	// Steady is a clock that is neither set nor slewed, from any beginning; nil
-	// means Go's monotonic clock, which can be slewed.
+	// Steady is a clock that is neither set nor slewed, from any beginning.
 	Steady func() time.Duration
 	// Log must not block: some lines are written while callers wait.
 	Log *slog.Logger
@@ -80,26 +78,18 @@ type Mint struct {
 
 // New makes a Mint without profiles.
 func New(o Options) *Mint {
-	if begin := time.Now(); o.Steady == nil {
-		o.Steady = func() time.Duration { return time.Since(begin) }
-	}
 	return &Mint{
 		Options: o,
 		wake:    make(chan struct{}, 1),
 		dirty:   make(chan struct{}, 1),
 		tokens:  map[string]*Tokens{},
 		issuers: map[string]*issuer{},
-		cache:   cacheState{save: map[recordKey]token.Record{}, drop: map[recordKey]token.Record{}},
+		cache:   cacheState{save: map[token.Record]token.Record{}, drop: map[token.Record]token.Record{}},
 	}
 }
 
 // now is the wall clock: a monotonic reading would stand still in suspend.
-func (m *Mint) now() time.Time {
-	if m.Now != nil {
-		return m.Now().Round(0)
-	}
-	return time.Now().Round(0)
-}
+func (m *Mint) now() time.Time { return m.Now().Round(0) }
 
 // Tokens are the tokens of one profile. Mint.mu guards them. A nil Tokens, of a
 // profile that has none, can be started and removed.
@@ -125,13 +115,12 @@ type slot struct {
 	// err is why the last attempt failed, nil after a success.
 	err      *token.Error
 	failures int
-	failedAt time.Time
-	nextTry  time.Time
+	// It failed last at failedAt, and without a success between since failing.
+	failing, failedAt time.Time
+	nextTry           time.Time
 	// retryAfter is before when the issuer does not want to be asked, zero if it
 	// did not say.
 	retryAfter time.Time
-	// alone: the failures are this token's own, because the issuer answers others.
-	alone bool
 	// warnedExpiry is the expiry of the last token that we warned about.
 	warnedExpiry time.Time
 	// invalidated is when a caller last had a token dropped.
@@ -154,9 +143,8 @@ type flight struct {
 	src  Source // the profile as it was at the launch
 	// renewal: no caller had asked for it at the launch; insisted: only callers who
 	// insist on a new token have.
-	launched, renewal, insisted bool
-	// trace is that of the first caller who wanted one before it was launched.
-	trace *token.Trace
+	renewal, insisted bool
+	trace             *token.Trace // of the caller who asked first
 
 	done chan struct{} // closed when tok and err are set
 	tok  token.Token
@@ -232,7 +220,7 @@ func (t *Tokens) Start(p Proof) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !p.Token.Secret.IsZero() {
-		if s, err := t.makeSlot(token.Target{}, Use{At: now}); err == nil {
+		if s, err := t.makeSlot(token.Target{}, Use{}); err == nil {
 			s.tok, s.used = p.Token, Use{At: now}
 			s.tok.RenewAt = renewAt(s.tok, t.issuer.profiles-1, rand.Float64())
 			s.remember(p.Token.Issued, p.Took, "")
@@ -313,15 +301,11 @@ func (t *Tokens) checkRoom(uid int) error {
 			own++
 		}
 	}
-	switch {
-	case len(t.slots) >= maxTargets, !trusted(uid) && others >= maxTargets-targetsOfUser:
-		return &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf(
-			"profile %q is in use with %d scopes and audiences already, the most it can hold at a time", t.src.Name, len(t.slots))}
-	case !trusted(uid) && own >= targetsOfUser:
-		return &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf(
-			"uid %d uses profile %q with %d scopes and audiences already, the most that one user can have at a time", uid, t.src.Name, own)}
+	if len(t.slots) < maxTargets && (trusted(uid) || others < maxTargets-targetsOfUser && own < targetsOfUser) {
+		return nil
 	}
-	return nil
+	return &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf(
+		"profile %q is in use with %d scopes and audiences already, %d of them by uid %d: there is no room for another", t.src.Name, len(t.slots), own, uid)}
 }
 
 // Get returns a token that lives at least q.MinTTL longer. A cached token is
@@ -331,85 +315,73 @@ func (t *Tokens) Get(ctx context.Context, q token.Query, by Use) (token.Token, e
 	m, asker := t.mint, token.AskerOf(ctx)
 	now := m.now()
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	s, err := t.makeSlot(q.Target, by)
 	if err == nil {
 		err = s.question(asker, now)
 	}
 	if err != nil {
-		m.mu.Unlock()
 		return token.Token{}, err
 	}
 	s.used = by
-	tok, flight := s.tok, s.flight
-	v := decide(s, q, now)
-	s.trace(q.Trace, v)
-	switch v {
+	tok := s.tok
+	switch decide(s, q, now) {
 	case refuse:
-		err = s.refusal()
-	case wait:
-		flight = m.ask(s, q.Fresh)
-		flight.join(q.Trace)
+		q.Trace.Add("memory", "the last attempt failed; the issuer is not asked again before %s", s.askAgain().UTC().Format(time.RFC3339))
+		return token.Token{}, s.refusal()
 	case serve:
-		s.gave(asker, now)
+		q.Trace.Add("memory", "a good token is cached: the issuer is not asked")
 		m.plan(s) // a token that no one wanted renewed is wanted again
-	}
-	m.mu.Unlock()
-
-	switch v {
-	case refuse:
-		return token.Token{}, err
-	case tooShort:
-		return token.Token{}, livesTooShort(tok, q)
 	case wait:
-		if tok, err = s.wait(ctx, flight, q); err != nil {
+		q.Trace.Add("memory", "no cached token will do: the issuer is asked")
+		f := m.ask(s, q)
+		m.mu.Unlock()
+		err := f.wait(ctx)
+		m.mu.Lock()
+		now = m.now()
+		switch {
+		case err == nil:
+			tok = f.tok
+		case decide(s, q, now) == serve: // the cache was unlocked while the flight failed
+			tok = s.tok
+		default:
 			return token.Token{}, err
 		}
-		m.mu.Lock()
-		s.gave(asker, m.now())
-		m.mu.Unlock()
 	}
-	traceToken(q.Trace, tok, now)
+	if tok.Expiry.Sub(now) < q.MinTTL {
+		return token.Token{}, &token.Error{Code: token.ErrInvalid, Field: "min_ttl", Message: fmt.Sprintf(
+			"the issuer's tokens live %v, which leaves less than the %v asked for", tok.Life().Round(time.Second), q.MinTTL)}
+	}
+	s.gave(asker, now)
+	if q.Trace != nil { // a get allocates nothing
+		q.Trace.Add("token", "lives %v, %v of that are left; the next is obtained at %s",
+			tok.Life().Round(time.Second), tok.Expiry.Sub(now).Round(time.Second), tok.RenewAt.UTC().Format(time.RFC3339))
+	}
 	return tok, nil
 }
 
-// wait waits for a flight of s.
-func (s *slot) wait(ctx context.Context, f *flight, q token.Query) (token.Token, error) {
-	m := s.of.mint
+// wait waits for the end of f.
+func (f *flight) wait(ctx context.Context) error {
 	select {
 	case <-f.done:
 	case <-ctx.Done():
-		return token.Token{}, &token.Error{Code: token.ErrUnavailable, Message: "the issuer has not answered yet", Cause: context.Cause(ctx)}
+		return &token.Error{Code: token.ErrUnavailable, Message: "the issuer has not answered yet", Cause: context.Cause(ctx)}
 	}
-	tok := f.tok
 	if f.err != nil {
-		// The cache may have been unlocked while the flight failed.
-		m.mu.Lock()
-		tok = s.tok
-		served := decide(s, q, m.now()) == serve
-		m.mu.Unlock()
-		if !served {
-			return token.Token{}, f.err
-		}
+		return f.err
 	}
-	if tok.Expiry.Sub(m.now()) < q.MinTTL {
-		return token.Token{}, livesTooShort(tok, q)
-	}
-	return tok, nil
-}
-
-func livesTooShort(t token.Token, q token.Query) error {
-	return &token.Error{Code: token.ErrInvalid, Field: "min_ttl", Message: fmt.Sprintf(
-		"the issuer's tokens live %v, which leaves less than the %v asked for", t.Life().Round(time.Second), q.MinTTL)}
+	return nil
 }
 
 // ask joins the flight of s, and makes it if there is none. m.mu is held.
-func (m *Mint) ask(s *slot, insists bool) *flight {
+func (m *Mint) ask(s *slot, q token.Query) *flight {
 	if f := s.flight; f != nil {
-		f.insisted = f.insisted && (insists || s.err != nil)
+		q.Trace.Add("wait", "another caller's attempt is under way; its steps are not shown here")
+		f.insisted = f.insisted && (q.Fresh || s.err != nil)
 		return f // it lands even if tokend is stopping
 	}
 	f := s.fly()
-	f.insisted = insists
+	f.insisted, f.trace = q.Fresh, q.Trace
 	if m.stopped {
 		f.land(token.Token{}, errStopping)
 		return f
@@ -504,29 +476,22 @@ func (m *Mint) Find(secret token.Secret, mayUse func(profile string) bool) strin
 	return ""
 }
 
-// RetryKeystore retries at once what failed because of the keystore.
-func (m *Mint) RetryKeystore() {
+// Retry retries at once what failed, because a person changed something.
+func (m *Mint) Retry() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.retry(func(s *slot) bool { return fromKeystore(s.err) }, false)
-	nudge(m.dirty)
-}
-
-// RetryAll retries at once what failed, because a person changed something.
-func (m *Mint) RetryAll() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.retry(func(*slot) bool { return true }, false)
+	m.retry(func(*slot) bool { return true })
+	nudge(m.dirty) // the keystore may be readable by now
 }
 
 // retry retries what failed as if that had been the first failure, but not before
-// the issuer wants it. alone is what it means if they fail again. m.mu is held.
-func (m *Mint) retry(which func(*slot) bool, alone bool) {
+// the issuer wants it. m.mu is held.
+func (m *Mint) retry(which func(*slot) bool) {
 	now := m.now()
 	for _, t := range m.tokens {
 		for _, s := range t.slots {
 			if s.err != nil && which(s) {
-				s.failures, s.alone = 0, alone // also of a flight that is about to fail
+				s.failures = 0 // also of a flight that is about to fail
 				s.nextTry = earlier(s.nextTry, later(now, s.retryAfter))
 				m.plan(s)
 			}

@@ -101,11 +101,9 @@ func (m *Mint) Stats() Stats {
 		return st // it is long ago, or our clock was set since, at once or bit by bit
 	}
 	st.Skew, st.SkewKnown = m.clock.skew, true
-	switch skew := st.Skew; {
-	case skew > skewTolerance:
-		st.SkewWarning = fmt.Sprintf("this machine's clock is %v behind that of %s", skew, m.clock.host)
-	case skew < -skewTolerance:
-		st.SkewWarning = fmt.Sprintf("this machine's clock is %v ahead of that of %s", -skew, m.clock.host)
+	if off := st.Skew.Abs(); off > skewTolerance {
+		way := map[bool]string{true: "behind", false: "ahead of"}[st.Skew > 0]
+		st.SkewWarning = fmt.Sprintf("this machine's clock is %v %s that of %s", off, way, m.clock.host)
 	}
 	return st
 }
@@ -195,10 +193,7 @@ func (m *Mint) noteKeyring(locked bool) {
 		return
 	}
 	m.keyringLocked = locked
-	kind := token.EventUnlocked
-	if locked {
-		kind = token.EventLocked
-	}
+	kind := map[bool]token.EventKind{true: token.EventLocked, false: token.EventUnlocked}[locked]
 	m.Log.Info("keyring", "state", string(kind))
 	m.event(nil, token.Event{Kind: kind})
 }
@@ -212,39 +207,4 @@ func (s *slot) attrs(more ...any) []any {
 		attrs = append(attrs, "audience", s.target.Audience)
 	}
 	return append(attrs, more...)
-}
-
-// A trace shows one request to people who look for a fault.
-
-// join collects the flight's steps in t, unless it is under way or collects them
-// for another caller. Mint.mu is held.
-func (f *flight) join(t *token.Trace) {
-	switch {
-	case t == nil:
-	case f.launched, f.trace != nil && f.trace != t:
-		t.Add("wait", "another caller's attempt is under way; its steps are not shown here")
-	default:
-		f.trace = t
-	}
-}
-
-// trace adds what s has and what was decided about it. Mint.mu is held.
-func (s *slot) trace(t *token.Trace, v verdict) {
-	switch {
-	case t == nil:
-	case v == serve:
-		t.Add("memory", "a good token is cached since %s: the issuer is not asked", s.tok.Issued.UTC().Format(time.RFC3339))
-	case v == refuse:
-		t.Add("memory", "the last attempt failed; the issuer is not asked again before %s", s.askAgain().UTC().Format(time.RFC3339))
-	case v == wait:
-		t.Add("memory", "no cached token will do: the issuer is asked")
-	}
-}
-
-// traceToken adds how long a token lives, and nothing of its text.
-func traceToken(t *token.Trace, tok token.Token, now time.Time) {
-	if t != nil {
-		t.Add("token", "lives %v, %v of that are left; the next is obtained at %s",
-			tok.Life().Round(time.Second), tok.Expiry.Sub(now).Round(time.Second), tok.RenewAt.UTC().Format(time.RFC3339))
-	}
 }

@@ -41,11 +41,9 @@ func (m *Mint) Run(ctx context.Context) {
 	defer timer.Stop()
 	for last, lastWall := time.Now(), m.now(); ; {
 		now, wall := time.Now(), m.now()
-		m.noticeStep(wall.Sub(lastWall)-now.Sub(last), wall)
+		m.noticeStep(wall.Sub(lastWall) - now.Sub(last))
 		last, lastWall = now, wall
-		if m.Alive != nil {
-			m.Alive()
-		}
+		m.Alive()
 		launches, sleep := m.due(wall)
 		if m.Pulse > 0 {
 			sleep = min(sleep, m.Pulse)
@@ -60,7 +58,7 @@ func (m *Mint) Run(ctx context.Context) {
 		case <-m.wake:
 		case <-m.Network:
 			m.mu.Lock()
-			m.retry(isUnavailable, false)
+			m.retry(isUnavailable)
 			m.mu.Unlock()
 		case <-timer.C:
 		}
@@ -80,7 +78,7 @@ func (m *Mint) stop() {
 
 // noticeStep plans everything again when the wall clock has moved by step more
 // than the monotonic one: it was set, or the machine slept.
-func (m *Mint) noticeStep(step time.Duration, now time.Time) {
+func (m *Mint) noticeStep(step time.Duration) {
 	if step.Abs() < clockStep {
 		return
 	}
@@ -88,22 +86,19 @@ func (m *Mint) noticeStep(step time.Duration, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	// After a step back, what was moments ago must not lie in the future.
-	for _, i := range m.issuers {
-		if step < 0 {
-			i.launched, i.slowed, i.paused = time.Time{}, time.Time{}, time.Time{}
-		}
-	}
 	for _, t := range m.tokens {
-		t.launched = earlier(t.launched, now)
+		if step < 0 {
+			t.launched, t.issuer.times = time.Time{}, times{}
+		}
 		for _, s := range t.slots {
 			if step < 0 {
-				s.invalidated, s.failedAt, s.retryAfter = time.Time{}, time.Time{}, earlier(s.retryAfter, s.retryAfter.Add(step))
-				s.askers = nil
+				s.invalidated, s.failing, s.failedAt, s.askers = time.Time{}, time.Time{}, time.Time{}, nil
+				s.retryAfter = s.retryAfter.Add(step)
 			}
 			m.plan(s)
 		}
 	}
-	m.retry(func(*slot) bool { return true }, false)
+	m.retry(func(*slot) bool { return true })
 }
 
 // due returns what to launch now, and how long to sleep then.
@@ -111,19 +106,17 @@ func (m *Mint) due(now time.Time) (launches []*flight, sleep time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	sleep = longestSleep
-	asked := m.asked
-	m.asked = nil
-	for _, f := range asked {
-		switch wait := f.rest(now); {
+	m.asked = slices.DeleteFunc(m.asked, func(f *flight) bool {
+		wait := f.rest(now)
+		switch {
 		case wait > 0:
 			sleep = min(sleep, wait)
-			m.asked = append(m.asked, f)
-		case f.slot.of.issuer.running >= issuerFlights:
-			m.asked = append(m.asked, f) // a landing wakes Run
-		default:
+		case f.slot.of.issuer.running < issuerFlights: // else a landing wakes Run
 			launches = append(launches, m.launch(f))
+			return true
 		}
-	}
+		return false
+	})
 	if !now.Before(m.next) {
 		m.find(now)
 	}
@@ -171,7 +164,7 @@ func (m *Mint) find(now time.Time) {
 
 // launch counts f among the flights of its issuer. m.mu is held.
 func (m *Mint) launch(f *flight) *flight {
-	f.launched, f.src = true, f.slot.of.src
+	f.src = f.slot.of.src
 	f.slot.of.issuer.unqueue(f.slot)
 	f.slot.of.issuer.running++
 	f.slot.of.launched = m.now()
@@ -242,9 +235,13 @@ func (m *Mint) land(f *flight, tok token.Token, err error, took time.Duration) {
 	default:
 		s.of.issuer.learn(nil, now)
 		tok.RenewAt = renewAt(tok, s.of.issuer.profiles-1, rand.Float64())
-		s.tok, s.err, s.failures, s.nextTry, s.retryAfter, s.alone = tok, nil, 0, time.Time{}, time.Time{}, false
-		s.askers = nil
-		s.of.issuer.answered(m)
+		s.tok, s.err, s.failures, s.nextTry, s.retryAfter, s.askers = tok, nil, 0, time.Time{}, time.Time{}, nil
+		if i := s.of.issuer; !i.failed.Before(i.answered) {
+			// What has failed since its last answer is tried again; what fails all the
+			// same has a cause of its own.
+			m.retry(func(s *slot) bool { return s.of.issuer == i && isUnavailable(s) && !s.failing.Before(i.answered) })
+		}
+		s.of.issuer.answered = now
 		s.remember(now, took, "")
 		m.clock = clock{tok.Skew, f.src.Issuer, now, m.Steady()}
 		m.noteSuccess(s, took)
@@ -256,22 +253,15 @@ func (m *Mint) land(f *flight, tok token.Token, err error, took time.Duration) {
 	m.plan(s)
 }
 
-// answered retries what failed at an issuer that has just answered another; but only
-// once: what fails all the same has a cause of its own. m.mu is held.
-func (i *issuer) answered(m *Mint) {
-	if !i.failed {
-		return
-	}
-	i.failed = false
-	m.retry(func(s *slot) bool { return s.of.issuer == i && !s.alone && isUnavailable(s) }, true)
-}
-
 func isUnavailable(s *slot) bool { return errors.Is(s.err, token.ErrUnavailable) }
 
 // fail remembers a failure and when to try again.
 func (s *slot) fail(err *token.Error, now time.Time) {
 	if s.err != nil && fromKeystore(s.err) != fromKeystore(err) {
 		s.failures = 0 // another cause: the number of failures before says nothing about it
+	}
+	if s.err == nil {
+		s.failing = now
 	}
 	s.failures++
 	s.failedAt = now

@@ -3,6 +3,7 @@ package mint
 import (
 	"errors"
 	"math"
+	"slices"
 	"time"
 
 	"tokend/providers/token"
@@ -62,13 +63,7 @@ func retryAt(err *token.Error, failures int, t token.Token, now time.Time, u flo
 	}
 	// Full jitter, yet never two attempts within a second.
 	ceiling := doubled(firstRetry, lastRetry, failures)
-	at := now.Add(firstRetry + fraction(ceiling-firstRetry, u))
-	if err.RetryAt.After(at) {
-		at = err.RetryAt
-	}
-	if latest := now.Add(longestRetryAfter); at.After(latest) {
-		at = latest
-	}
+	at := later(now.Add(firstRetry+fraction(ceiling-firstRetry, u)), earlier(err.RetryAt, now.Add(longestRetryAfter)))
 	// A long wait must not cost a token that still lives its last try.
 	if last := mandatoryAt(t); last.After(now.Add(firstRetry)) && last.Before(at) {
 		at = last
@@ -92,10 +87,9 @@ func fraction(d time.Duration, f float64) time.Duration {
 type verdict int
 
 const (
-	serve    verdict = iota // hand out the cached token
-	wait                    // join or start a flight, answer with what it brings
-	refuse                  // answer with the remembered error
-	tooShort                // the issuer's tokens do not live as long as asked
+	serve  verdict = iota // hand out the cached token, if it lives as long as asked
+	wait                  // join or start a flight, answer with what it brings
+	refuse                // answer with the remembered error
 )
 
 const (
@@ -122,24 +116,15 @@ func decide(s *slot, q token.Query, now time.Time) verdict {
 	case q.Fresh:
 		need = now.Sub(s.tok.Issued) >= freshAgain
 	case s.tok.Expiry.Sub(now) < q.MinTTL:
-		if s.flight == nil && now.Sub(s.tok.Issued) < min(noBetter, s.tok.Life()/2) {
-			return tooShort
-		}
-		need = true
+		need = s.flight != nil || now.Sub(s.tok.Issued) >= min(noBetter, s.tok.Life()/2)
 	}
 	switch {
 	case !need:
 		return serve
-	case s.flight != nil:
-		return wait
-	case s.err == nil || !now.Before(s.askAgain()):
+	case s.flight != nil, s.err == nil, !now.Before(s.askAgain()), q.Fresh && !now.Before(s.retryAfter):
 		return wait
 	case fromKeystore(s.err):
-		// Waiting spares no issuer, and the person may just have unlocked the
-		// keyring.
-		return wait
-	case q.Fresh && !now.Before(s.retryAfter):
-		return wait
+		return wait // it spares no issuer, and the person may just have unlocked the keyring
 	}
 	return refuse
 }
@@ -219,18 +204,6 @@ func (s *slot) nextAt(now time.Time) time.Time {
 	return later(s.tok.Expiry, s.nextTry, s.used.At.Add(forgetAfter))
 }
 
-func later(t time.Time, others ...time.Time) time.Time {
-	for _, o := range others {
-		if o.After(t) {
-			t = o
-		}
-	}
-	return t
-}
+func later(times ...time.Time) time.Time { return slices.MaxFunc(times, time.Time.Compare) }
 
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
-}
+func earlier(times ...time.Time) time.Time { return slices.MinFunc(times, time.Time.Compare) }

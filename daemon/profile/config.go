@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -106,22 +108,15 @@ func (c Config) check() error {
 // Fixed says which values differ from those in started and count from the next start
 // on, and the command for that; "" if there are none.
 func (c Config) Fixed(started Config, restart string) string {
-	var keys []string
-	for _, f := range []struct {
-		key     string
-		differs bool
-	}{
-		{"socket", c.Socket != started.Socket}, {"log_format", c.LogFormat != started.LogFormat}, {"audit", c.Audit != started.Audit},
-		{"sandbox", c.Sandbox != started.Sandbox}, {"metrics", cmp.Or(c.Metrics, "none") != cmp.Or(started.Metrics, "none")},
-	} {
-		if f.differs {
-			keys = append(keys, f.key)
-		}
+	differs := map[string]bool{
+		"socket": c.Socket != started.Socket, "log_format": c.LogFormat != started.LogFormat, "audit": c.Audit != started.Audit,
+		"sandbox": c.Sandbox != started.Sandbox, "metrics": cmp.Or(c.Metrics, "none") != cmp.Or(started.Metrics, "none"),
 	}
-	if keys == nil {
+	maps.DeleteFunc(differs, func(_ string, is bool) bool { return !is })
+	if len(differs) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("config.toml: %s: as before until a restart: %s", strings.Join(keys, ", "), restart)
+	return fmt.Sprintf("config.toml: %s: as before until a restart: %s", strings.Join(slices.Sorted(maps.Keys(differs)), ", "), restart)
 }
 
 // DefaultConfig returns the configuration of an empty config.toml.

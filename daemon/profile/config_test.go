@@ -39,24 +39,22 @@ func TestConfigSaysWhatIsWrongAndWhere(t *testing.T) {
 		{"twice", "renew = \"used\"\nrenew = \"used\"\n", []string{"config.toml:", "renew"}},
 	}
 	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			dirs := Dirs{Config: t.TempDir()}
-			must(t, os.WriteFile(dirs.ConfigFile(), []byte(tt.text), 0o600))
-			_, err := ReadConfig(dirs)
-			if !errors.Is(err, token.ErrInvalid) {
-				t.Fatalf("error %v, want one that is ErrInvalid", err)
+		dirs := Dirs{Config: t.TempDir()}
+		must(t, os.WriteFile(dirs.ConfigFile(), []byte(tt.text), 0o600))
+		_, err := ReadConfig(dirs)
+		if !errors.Is(err, token.ErrInvalid) {
+			t.Fatalf("%s: error %v, want one that is ErrInvalid", tt.name, err)
+		}
+		for _, want := range tt.want {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %q does not say %q", tt.name, err, want)
 			}
-			for _, want := range tt.want {
-				if !strings.Contains(err.Error(), want) {
-					t.Errorf("%q does not say %q", err, want)
-				}
+		}
+		for _, not := range []string{"daemon.", "reflect", "struct field", "Go "} {
+			if strings.Contains(err.Error(), not) {
+				t.Errorf("%s: %q speaks of Go", tt.name, err)
 			}
-			for _, not := range []string{"daemon.", "reflect", "struct field", "Go "} {
-				if strings.Contains(err.Error(), not) {
-					t.Errorf("%q speaks of Go", err)
-				}
-			}
-		})
+		}
 	}
 }
 

@@ -119,7 +119,7 @@ func Render(p token.Provider, settings map[string]any) ([]byte, error) {
 // commonFields are the keys that every profile's file may have, as far as a new
 // one explains them.
 func commonFields() (fields []token.Field) {
-	for f := range reflect.TypeFor[common]().Fields() {
+	for f := range reflect.TypeFor[Common]().Fields() {
 		if doc := f.Tag.Get("doc"); doc != "" {
 			fields = append(fields, token.Field{Name: f.Tag.Get("toml"), Doc: doc})
 		}
@@ -133,12 +133,12 @@ func Write(path string, text []byte) error {
 	if err == nil {
 		err = maybe.WriteFile(path, text, 0o600)
 	}
-	if err != nil {
-		e := &token.Error{Code: token.ErrInternal, Message: "the profile's file cannot be written: " + token.DiskFault(err) + err.Error()}
-		if token.DiskFault(err) != "" {
-			e.Topic = "disk-full"
-		}
-		return e
+	if err == nil {
+		return nil
 	}
-	return nil
+	e := &token.Error{Code: token.ErrInternal, Message: "the profile's file cannot be written: " + token.DiskFault(err) + err.Error()}
+	if token.DiskFault(err) != "" {
+		e.Topic = "disk-full"
+	}
+	return e
 }

@@ -53,7 +53,7 @@ func FuzzProfileFile(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		const file = "/etc/tokend/profiles.d/x.toml"
 		doc := &document{file: file, text: text}
-		own := common{Renew: RenewAlways}
+		own := Common{Renew: RenewAlways}
 		var provider struct {
 			Name  string            `toml:"name"`
 			Count int               `toml:"count"`

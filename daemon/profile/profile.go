@@ -21,26 +21,14 @@ import (
 
 // A Profile is one file of profiles.d, opened. It does not change.
 type Profile struct {
-	Name, Kind string
-	Renew      Renew
-	Idle       time.Duration
+	Name string
+	Common
 	// What the profile does; one of them is set.
 	Minter   token.Minter
 	Signer   token.Signer
 	Verifier token.Verifier
-	// InSteps: a new credential takes effect when its owner says that it has
-	// been registered with the service.
-	InSteps bool
-	// Hosts are where its credentials may be sent.
-	Hosts []string
-	// Present says how its token is shown to them.
-	Present token.Presentation
-	// SecondHeader is the name of a header that they want beside the token, "" if they
-	// do not.
-	SecondHeader string
-	Sinks        []Sink
 	// Allowed may use it, besides those who have every right.
-	Allowed *Allowance
+	Allowed Allowance
 	// Issuer is the host that its tokens come from.
 	Issuer string
 	// Fingerprint is a digest of the provider, its settings and the ID of the
@@ -67,23 +55,23 @@ func (p *Profile) Second(ctx context.Context) (token.Header, error) {
 	return token.Header{Name: p.SecondHeader, Value: value}, err
 }
 
-// common are the keys that every profile's file may have. doc is the line on a key
+// Common are the keys that every profile's file may have. doc is the line on a key
 // in a new file.
-type common struct {
-	Provider    string             `toml:"provider"`
-	Renew       Renew              `toml:"renew" doc:"\"always\", or \"used\" to stop when no one asks"`
-	Idle        Duration           `toml:"idle" doc:"how long no one must have asked"`
-	Hosts       []string           `toml:"hosts" doc:"where its credentials may be sent"`
-	Present     token.Presentation `toml:"present" doc:"how: \"bearer\", \"basic:USER\", \"header:NAME\" or \"acr\""`
-	Second      string             `toml:"second_header" doc:"a header that they want beside the token; its value is in the keystore"`
-	AllowUsers  []string           `toml:"allow_users" doc:"who may use it, besides root and tokend's own user"`
-	AllowGroups []string           `toml:"allow_groups" doc:"likewise, by group"`
-	Sinks       []Sink             `toml:"sink"`
+type Common struct {
+	Provider     string             `toml:"provider"`
+	Renew        Renew              `toml:"renew" doc:"\"always\", or \"used\" to stop when no one asks"`
+	Idle         Duration           `toml:"idle" doc:"how long no one must have asked"`
+	Hosts        []string           `toml:"hosts" doc:"where its credentials may be sent"`
+	Present      token.Presentation `toml:"present" doc:"how: \"bearer\", \"basic:USER\", \"header:NAME\" or \"acr\""`
+	SecondHeader string             `toml:"second_header" doc:"a header that they want beside the token; its value is in the keystore"`
+	AllowUsers   []string           `toml:"allow_users" doc:"who may use it, besides root and tokend's own user"`
+	AllowGroups  []string           `toml:"allow_groups" doc:"likewise, by group"`
+	Sinks        []Sink             `toml:"sink"`
 }
 
-var commonKeys = keysOf(reflect.TypeFor[common]())
+var commonKeys = keysOf(reflect.TypeFor[Common]())
 
-func (c common) check() error {
+func (c Common) check() error {
 	for _, host := range c.Hosts {
 		if err := token.CheckHost(host); err != nil {
 			return invalid("hosts", "hosts: "+err.Error())
@@ -92,13 +80,13 @@ func (c common) check() error {
 	if err := c.Present.Check(); err != nil {
 		return invalid("present", "present: "+err.Error())
 	}
-	if c.Second != "" && token.Presentation("header:"+c.Second).Check() != nil {
-		return invalid("second_header", fmt.Sprintf("second_header: %q is not the name of a header of its own", c.Second))
+	if c.SecondHeader != "" && token.Presentation("header:"+c.SecondHeader).Check() != nil {
+		return invalid("second_header", fmt.Sprintf("second_header: %q is not the name of a header of its own", c.SecondHeader))
 	}
 	for i := range c.Sinks {
 		s := &c.Sinks[i]
 		err := s.check()
-		if s.Second && c.Second == "" {
+		if s.Second && c.SecondHeader == "" {
 			err = errors.New("second_header: the profile has none")
 		}
 		if slices.ContainsFunc(c.Sinks[:i], func(o Sink) bool { return o.Path == s.Path }) {
@@ -178,7 +166,7 @@ func (o Opener) OpenWith(f File, cred token.Credential) (*Profile, error) {
 		}
 		token.TraceOf(ctx).Add("keystore", "%s read for %s: %s, took %v", field, cred.ID, outcome, time.Since(begun).Round(time.Microsecond))
 		if errors.Is(err, token.ErrNotFound) {
-			return s, &token.Error{Code: token.ErrKeystore, Topic: topicSecretMissing, Field: field, Message: fmt.Sprintf(
+			return s, &token.Error{Code: token.ErrKeystore, Topic: "secret-missing", Field: field, Message: fmt.Sprintf(
 				"no %s is stored for profile %q", field, name)}
 		}
 		return s, err
@@ -192,7 +180,7 @@ func (o Opener) Open(f File, cred token.Credential, secret SecretReader) (*Profi
 		return nil, err
 	}
 	doc := f.document()
-	own := common{Renew: o.Config.Renew, Idle: o.Config.Idle}
+	own := Common{Renew: o.Config.Renew, Idle: o.Config.Idle}
 	if err := doc.decode(&own); err != nil {
 		return nil, err
 	}
@@ -212,15 +200,12 @@ func (o Opener) Open(f File, cred token.Credential, secret SecretReader) (*Profi
 		return nil, err
 	}
 	p := &Profile{
-		Name: f.Name, Kind: own.Provider, Renew: own.Renew, Idle: own.Idle.Duration, Settings: settings, Credential: cred,
-		Hosts: own.Hosts, Present: own.Present, SecondHeader: own.Second, secret: secret, Sinks: own.Sinks, Expires: cred.Expires,
-	}
-	if len(own.AllowUsers)+len(own.AllowGroups) > 0 {
-		p.Allowed = NewAllowance(own.AllowUsers, own.AllowGroups)
+		Name: f.Name, Common: own, Allowed: NewAllowance(own.AllowUsers, own.AllowGroups),
+		Settings: settings, Credential: cred, Expires: cred.Expires, secret: secret,
 	}
 	// The settings are sorted by name. The ID's digest is left out: it stands for
 	// them, and older records have none.
-	digest, err := json.Marshal([]any{p.Kind, p.Settings, cred.ID[:min(len(cred.ID), len("20261123-7f3a91c2"))]})
+	digest, err := json.Marshal([]any{p.Provider, p.Settings, cred.ID[:min(len(cred.ID), len("20261123-7f3a91c2"))]})
 	if err != nil {
 		return nil, doc.locate(err)
 	}
@@ -267,27 +252,19 @@ func (p *Profile) take(opened any) {
 	p.Signer, _ = opened.(token.Signer)
 	p.Verifier, _ = opened.(token.Verifier)
 	if m, ok := opened.(token.Minter); ok {
-		p.Minter, p.Issuer = m, hostOf(m.Endpoint())
+		p.Minter = m
+		if u, err := url.Parse(m.Endpoint()); err == nil {
+			p.Issuer = u.Host
+		}
 	}
 	if c, ok := opened.(interface{ CredentialExpires() time.Time }); ok {
 		if expires := c.CredentialExpires(); !expires.IsZero() && (p.Expires.IsZero() || expires.Before(p.Expires)) {
 			p.Expires = expires
 		}
 	}
-	if r, ok := opened.(interface{ RotatesInSteps() bool }); ok {
-		p.InSteps = r.RotatesInSteps()
-	}
 	if h, ok := opened.(interface{ Hosts() []string }); ok && p.Hosts == nil {
 		p.Hosts = h.Hosts()
 	}
-}
-
-func hostOf(endpoint string) string {
-	u, err := url.Parse(endpoint)
-	if err != nil {
-		return endpoint
-	}
-	return u.Host
 }
 
 // Does says what p does, for status.
@@ -304,7 +281,7 @@ func (p *Profile) Does() string {
 // Unable returns the error for asking p for what its kind does not do.
 func (p *Profile) Unable(what string) *token.Error {
 	return &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf(
-		"profile %q %s: a profile of %s %s", p.Name, what, p.Kind, map[string]string{
+		"profile %q %s: a profile of %s %s", p.Name, what, p.Provider, map[string]string{
 			"mints": "obtains tokens", "signs": "signs requests", "verifies": "verifies tokens"}[p.Does()])}
 }
 
@@ -316,10 +293,6 @@ func (p *Profile) Lead() (lead time.Duration) {
 	}
 	return lead
 }
-
-// topicSecretMissing is the text of docs/errors.md on a credential that is not
-// in the keystore.
-const topicSecretMissing = "secret-missing"
 
 // incomplete stands for what a profile will do once it has a credential.
 type incomplete struct{ secret SecretReader }
@@ -360,10 +333,8 @@ func (f File) Settings(c token.Credential) (map[string]any, error) {
 		return nil, f.document().locate(err)
 	}
 	maps.DeleteFunc(own, func(key string, _ any) bool { return slices.Contains(commonKeys, key) })
-	all := maps.Clone(c.Settings)
-	if all == nil {
-		return own, nil
-	}
+	all := map[string]any{}
+	maps.Copy(all, c.Settings)
 	maps.Copy(all, own)
 	return all, nil
 }

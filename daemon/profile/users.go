@@ -16,8 +16,7 @@ type Allowance struct {
 
 // NewAllowance looks up users and groups, which are names or numbers. It may
 // ask a directory service.
-func NewAllowance(users, groups []string) *Allowance {
-	a := &Allowance{}
+func NewAllowance(users, groups []string) (a Allowance) {
 	a.uids = a.lookup(users, userID)
 	a.gids = a.lookup(groups, groupID)
 	return a
@@ -34,19 +33,10 @@ func (a *Allowance) lookup(names []string, id func(string) (int, error)) (ids []
 	return ids
 }
 
-// Add adds the users and groups of b, which may be nil.
-func (a *Allowance) Add(b *Allowance) {
-	if b != nil {
-		a.uids = slices.Compact(slices.Sorted(slices.Values(append(a.uids, b.uids...))))
-		a.gids = slices.Compact(slices.Sorted(slices.Values(append(a.gids, b.gids...))))
-	}
-}
-
-// Has reports whether the list has the user or one of the groups. A nil
-// Allowance has none.
-func (a *Allowance) Has(uid int, groups []int) bool {
-	return a != nil && (slices.Contains(a.uids, uid) ||
-		slices.ContainsFunc(groups, func(gid int) bool { return slices.Contains(a.gids, gid) }))
+// Has reports whether the list has the user or one of the groups.
+func (a Allowance) Has(uid int, groups []int) bool {
+	return slices.Contains(a.uids, uid) ||
+		slices.ContainsFunc(groups, func(gid int) bool { return slices.Contains(a.gids, gid) })
 }
 
 // userID returns the uid that text is, or that the user of that name has.

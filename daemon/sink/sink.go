@@ -10,13 +10,13 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
-	"syscall"
+	"sync"
 	"time"
 
 	"tokend/daemon/profile"
@@ -25,12 +25,13 @@ import (
 )
 
 const (
-	// retryAfter is how soon a file that could not be written is tried again.
-	retryAfter = 30 * time.Second
-	// longestSleep bounds how late a set clock is noticed.
+	// longestSleep is how soon a file that could not be written is tried again, and
+	// bounds how late a set clock is noticed.
 	longestSleep = 30 * time.Second
 	// readLimit bounds how long the keystore may take for a second header.
 	readLimit = 5 * time.Second
+	// maxLinks bounds the links in a path, as in Linux.
+	maxLinks = 40
 )
 
 // A Source is a profile that has sinks, and its token as it is now: the zero
@@ -54,15 +55,15 @@ type Keeper struct {
 	// Changed holds a value when Run is to look again.
 	Changed chan struct{}
 
-	errs atomic.Pointer[map[string]error] // by path: why a file is not written
+	errs sync.Map // by path: why a file is not written
+	list string   // what List has
 }
 
 // Err returns why the file at path is not written, nil if it is.
 func (k *Keeper) Err(path string) error {
-	if errs := k.errs.Load(); errs != nil {
-		return (*errs)[path]
-	}
-	return nil
+	err, _ := k.errs.Load(path)
+	why, _ := err.(error)
+	return why
 }
 
 // Update has Run look again.
@@ -87,12 +88,13 @@ type file struct {
 	form    string
 	// until is when the file must be gone.
 	until time.Time
-	err   error
-	// own: tokend made the file. It does not touch another file at a sink's path. ids
-	// are the file's inode, and that of the one that takes its place.
-	own bool
+	// ids are the inodes of the file that tokend made, and of the one that takes its
+	// place; without any it made none. It does not touch another file at a sink's path.
 	ids []uint64
 }
+
+// anyInode stands for a file's inode in the list of an older tokend, and on Windows.
+const anyInode = 0
 
 // Run keeps the files until ctx ends. Then it removes those with RemoveAtStop.
 func (k *Keeper) Run(ctx context.Context) {
@@ -103,9 +105,9 @@ func (k *Keeper) Run(ctx context.Context) {
 		timer.Reset(k.update(files))
 		select {
 		case <-ctx.Done():
-			for path, f := range files {
-				if f.sink.RemoveAtStop && f.remove() == nil {
-					delete(files, path)
+			for _, f := range files {
+				if f.sink.RemoveAtStop {
+					_ = f.remove()
 				}
 			}
 			k.writeList(files)
@@ -118,32 +120,22 @@ func (k *Keeper) Run(ctx context.Context) {
 
 // update makes the files what they should be now, and returns when to look again.
 func (k *Keeper) update(files map[string]*file) time.Duration {
-	now := k.Now()
+	now, sleep := k.Now(), longestSleep
 	loaded := k.want(files, now)
-	sleep, errs := longestSleep, map[string]error{}
 	for path, f := range files {
-		own := f.own
 		err := k.apply(files, f, loaded, now)
-		if err == nil && !f.wanted {
-			delete(files, path)
-			k.writeList(files)
-			continue
-		}
 		if err != nil {
 			_ = f.remove()
-			sleep = min(sleep, retryAfter)
-		}
-		if own && !f.own {
-			k.writeList(files)
+		} else if !f.wanted {
+			delete(files, path)
 		}
 		k.note(f, err)
-		errs[path] = f.err
 		if now.Before(f.until) {
 			sleep = min(sleep, f.until.Sub(now))
 		}
 	}
-	k.errs.Store(&errs)
-	return max(0, sleep)
+	k.writeList(files)
+	return sleep
 }
 
 // want finds out what each file should be at now.
@@ -188,30 +180,28 @@ func (k *Keeper) apply(files map[string]*file, f *file, loaded bool, now time.Ti
 		return nil // the last run's file, and its token is not known yet
 	case secret.IsZero():
 		return f.remove()
-	case f.written.Equal(secret) && f.form == form && f.err == nil:
+	case f.written.Equal(secret) && f.form == form:
 		return nil
 	}
 	text, err := f.text(now)
 	if err != nil {
 		return err
 	}
-	f.written, f.form = secret, form
 	before, until := f.ids, f.token.Expiry.Add(-f.sink.MinTTL.Duration)
 	err = replace(f.sink, text, f.isOurs, func(id uint64) {
 		// The list first: what is written is never forgotten.
-		f.own, f.until, f.ids = true, until, append(before, id)
+		f.until, f.ids = until, append(before, id)
 		k.writeList(files)
 	})
 	if err == nil {
-		f.ids = f.ids[len(before):]
+		f.written, f.form, f.ids = secret, form, f.ids[len(before):]
 	}
 	return err
 }
 
-// isOurs reports whether tokend made the regular file with this inode. An older
-// tokend remembered only that it made the file.
+// isOurs reports whether tokend made the regular file with this inode.
 func (f *file) isOurs(id uint64) bool {
-	return f.own && (len(f.ids) == 0 || slices.Contains(f.ids, id))
+	return slices.Contains(f.ids, id) || slices.Contains(f.ids, anyInode)
 }
 
 // note remembers why a file is not written, and logs a change once.
@@ -219,8 +209,8 @@ func (k *Keeper) note(f *file, err error) {
 	if errors.Is(err, fs.ErrPermission) {
 		err = fmt.Errorf("%w: tokend may not write there, or was confined to other directories when it started; restart it", err)
 	}
-	before := f.err
-	f.err = err
+	before := k.Err(f.sink.Path)
+	k.errs.Store(f.sink.Path, err)
 	switch {
 	case err != nil && (before == nil || before.Error() != err.Error()):
 		k.Log.Warn("sink not written", "profile", f.profile.Name, "path", f.sink.Path, "error", err.Error())
@@ -233,12 +223,12 @@ func (k *Keeper) note(f *file, err error) {
 // place from then on is not.
 func (f *file) remove() error {
 	f.written = token.Secret{}
-	if !f.own {
+	if f.ids == nil {
 		return nil
 	}
 	err := remove(f.sink.Path, f.isOurs)
 	if err == nil {
-		f.own, f.ids = false, nil
+		f.ids = nil
 	}
 	return err
 }
@@ -255,55 +245,53 @@ func (f *file) text(now time.Time) ([]byte, error) {
 			return nil, err
 		}
 	}
-	switch f.sink.Format {
-	case "token":
-		text, err := write(g, now)
-		return bytes.TrimSuffix(text, []byte("\n")), err
-	case "netrc":
-		var all []byte
-		for _, host := range f.profile.Hosts {
-			g.Host = host
-			line, err := write(g, now)
-			if err != nil {
-				return nil, err
-			}
-			if !bytes.Contains(all, line) {
-				all = append(all, line...)
-			}
-		}
-		if all == nil {
-			return nil, errors.New("netrc is for hosts, and the profile has none")
-		}
-		return all, nil
+	hosts := []string{""}
+	if f.sink.Format == "netrc" {
+		hosts = f.profile.Hosts
 	}
-	return write(g, now)
+	var all []byte
+	for _, g.Host = range hosts {
+		text, err := write(g, now)
+		if err != nil {
+			return nil, err
+		}
+		if !bytes.Contains(all, text) {
+			all = append(all, text...)
+		}
+	}
+	switch {
+	case all == nil:
+		return nil, errors.New("netrc is for hosts, and the profile has none")
+	case f.sink.Format == "token":
+		all = bytes.TrimSuffix(all, []byte("\n"))
+	}
+	return all, nil
 }
 
 // errForeign is why a file at a sink's path stays as it is.
 var errForeign = errors.New("there is something already that tokend did not write; move it away")
 
-// withoutPath leaves the temporary file's name out of an error.
-func withoutPath(err error) error {
-	if errno, ok := errors.AsType[syscall.Errno](err); ok {
-		return errno
-	}
-	return err
-}
-
+// readList makes the files of the list, which has a line for each: until when it is
+// good, its inodes, its path.
 func (k *Keeper) readList() map[string]*file {
 	files := map[string]*file{}
 	text, _ := os.ReadFile(k.List) // without a list there are no files
-	for line := range strings.Lines(string(text)) {
-		until, path, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+	k.list = string(text)
+	for line := range strings.Lines(k.list) {
 		var ids []uint64
-		for !filepath.IsAbs(path) && path != "" {
-			var id string
-			id, path, _ = strings.Cut(path, " ")
-			n, _ := strconv.ParseUint(id, 10, 64)
-			ids = append(ids, n)
+		number, path, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		until, err := strconv.ParseInt(number, 10, 64)
+		for err == nil && !filepath.IsAbs(path) {
+			var id uint64
+			number, path, _ = strings.Cut(path, " ")
+			id, err = strconv.ParseUint(number, 10, 64)
+			ids = append(ids, id)
 		}
-		if seconds, err := strconv.ParseInt(until, 10, 64); err == nil && path != "" {
-			files[path] = &file{sink: profile.Sink{Path: path}, profile: &profile.Profile{}, until: time.Unix(seconds, 0), own: true, ids: ids}
+		if ids == nil {
+			ids = []uint64{anyInode}
+		}
+		if err == nil {
+			files[path] = &file{sink: profile.Sink{Path: path}, profile: &profile.Profile{}, until: time.Unix(until, 0), ids: ids}
 		}
 	}
 	return files
@@ -311,8 +299,8 @@ func (k *Keeper) readList() map[string]*file {
 
 func (k *Keeper) writeList(files map[string]*file) {
 	var b strings.Builder
-	for path, f := range files {
-		if f.own {
+	for _, path := range slices.Sorted(maps.Keys(files)) {
+		if f := files[path]; f.ids != nil {
 			fmt.Fprint(&b, f.until.Unix())
 			for _, id := range f.ids {
 				fmt.Fprintf(&b, " %d", id)
@@ -320,24 +308,30 @@ func (k *Keeper) writeList(files map[string]*file) {
 			fmt.Fprintf(&b, " %s\n", path)
 		}
 	}
-	if _, err := os.Lstat(k.List); b.Len() == 0 && err != nil {
+	if b.String() == k.list {
 		return
 	}
-	if err := profile.Write(k.List, []byte(b.String())); err != nil {
+	k.list = b.String()
+	if err := profile.Write(k.List, []byte(k.list)); err != nil {
 		k.Log.Warn("the list of sinks cannot be written", "error", err.Error())
 	}
 }
 
 // Dirs returns the directories of the sinks' files, and of the files that the last
-// run left behind.
+// run left behind, as paths without links. It leaves out those that are not there, or
+// that another user's link leads to.
 func (k *Keeper) Dirs() (dirs []string) {
-	for path := range k.readList() {
-		dirs = append(dirs, filepath.Dir(path))
-	}
+	paths := slices.Collect(maps.Keys(k.readList()))
 	sources, _ := k.Sources()
 	for _, s := range sources {
 		for _, sink := range s.Profile.Sinks {
-			dirs = append(dirs, filepath.Dir(sink.Path))
+			paths = append(paths, sink.Path)
+		}
+	}
+	for _, path := range paths {
+		if dir, err := openDir(filepath.Dir(path), maxLinks); err == nil {
+			dirs = append(dirs, dir.Name())
+			_ = dir.Close()
 		}
 	}
 	slices.Sort(dirs)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -30,40 +31,43 @@ func replace(s profile.Sink, text []byte, isOurs func(uint64) bool, made func(ui
 	if id, err := identify(at, name); err != unix.ENOENT && (err != nil || !isOurs(id)) {
 		return errForeign
 	}
-	temporary := newName(name)
-	_ = unix.Unlinkat(at, temporary, 0) // of a tokend that was killed
-	fd, err := unix.Openat(at, temporary, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	_ = unix.Unlinkat(at, newName(name), 0) // of a tokend that was killed
+	fd, err := unix.Openat(at, newName(name), unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return err
 	}
-	f := os.NewFile(uintptr(fd), temporary)
+	f := os.NewFile(uintptr(fd), s.Path) // which its errors name
 	defer f.Close()
-	if err = fill(f, s, text, made); err == nil {
-		err = unix.Renameat(at, temporary, at, name)
-	}
+	id, err := identify(at, newName(name))
 	if err != nil {
-		_ = unix.Unlinkat(at, temporary, 0)
+		return err
 	}
-	return err
+	made(id)
+	if err := fill(f, s, text); err != nil {
+		return err
+	}
+	return unix.Renameat(at, newName(name), at, name)
 }
 
-// fill makes a new file what the sink says, before there is something in it.
-func fill(f *os.File, s profile.Sink, text []byte, made func(uint64)) error {
-	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return err
+// fill gives a new file its owner, group, mode and content.
+func fill(f *os.File, s profile.Sink, text []byte) error {
+	uid, gid, err := s.IDs()
+	if err == nil && (uid >= 0 || gid >= 0) {
+		err = f.Chown(uid, gid)
 	}
-	made(st.Ino)
-	if err := giveAway(f, s); err != nil {
+	if err != nil {
+		return fmt.Errorf("the file cannot be given to owner %q, group %q: %w", s.Owner, s.Group, err)
+	}
+	if err := f.Chmod(s.Mode.FileMode); err != nil {
 		return err
 	}
 	if _, err := f.Write(text); err != nil {
-		return withoutPath(err)
+		return err
 	}
-	return withoutPath(f.Sync())
+	return f.Sync()
 }
 
-// remove removes the file at path if isOurs knows it.
+// remove removes the file at path if isOurs knows it, and what replace left there.
 func remove(path string, isOurs func(uint64) bool) error {
 	dir, err := openDir(filepath.Dir(path), maxLinks)
 	if errors.Is(err, unix.ENOENT) {
@@ -88,13 +92,11 @@ func newName(name string) string { return "." + name + ".tokend" }
 // the directory, or it can neither be replaced nor removed.
 func identify(dir int, name string) (uint64, error) {
 	var st unix.Stat_t
-	if err := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		return 0, err
+	err := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW)
+	if err == nil && st.Mode&unix.S_IFMT != unix.S_IFREG {
+		err = errForeign
 	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return 0, errForeign
-	}
-	return st.Ino, nil
+	return st.Ino, err
 }
 
 // openDir opens a directory, whatever becomes of its path meanwhile. It follows a
@@ -128,43 +130,26 @@ func openDir(path string, links int) (*os.File, error) {
 	return openDir(filepath.Clean(link), links-1)
 }
 
-const maxLinks = 40 // as in Linux
-
 // checkDir refuses a directory in which another user could replace our file,
 // unless the file is for that user.
 func checkDir(dir *os.File, s profile.Sink) error {
-	path := filepath.Dir(s.Path)
 	uid, _, err := s.IDs()
 	switch owner, mode := whoWrites(dir); {
 	case err != nil:
 		return err
 	case owner != 0 && owner != os.Geteuid() && owner != uid:
-		return fmt.Errorf("directory %s belongs to uid %d", path, owner)
-	case mode&0o022 != 0 && mode&unix.S_ISVTX == 0:
-		return fmt.Errorf("others can write directory %s: chmod go-w %s", path, path)
+		return fmt.Errorf("directory %s belongs to uid %d", dir.Name(), owner)
+	case mode&0o022 != 0 && mode&os.ModeSticky == 0:
+		return fmt.Errorf("others can write directory %[1]s: chmod go-w %[1]s", dir.Name())
 	}
 	return nil
 }
 
 // whoWrites returns the owner and the mode of an open directory.
-func whoWrites(dir *os.File) (owner int, mode uint32) {
-	var st unix.Stat_t
-	if unix.Fstat(int(dir.Fd()), &st) != nil {
+func whoWrites(dir *os.File) (owner int, mode os.FileMode) {
+	info, err := dir.Stat()
+	if err != nil {
 		return -1, 0o777
 	}
-	return int(st.Uid), uint32(st.Mode)
-}
-
-// giveAway gives a new file its owner, group and mode.
-func giveAway(f *os.File, s profile.Sink) error {
-	uid, gid, err := s.IDs()
-	if err != nil {
-		return err
-	}
-	if uid >= 0 || gid >= 0 {
-		if err := f.Chown(uid, gid); err != nil {
-			return fmt.Errorf("the file cannot be given to owner %q, group %q: %w", s.Owner, s.Group, withoutPath(err))
-		}
-	}
-	return withoutPath(f.Chmod(s.Mode.FileMode))
+	return int(info.Sys().(*syscall.Stat_t).Uid), info.Mode()
 }

@@ -14,11 +14,11 @@ import (
 // their path alone.
 
 func replace(s profile.Sink, text []byte, isOurs func(uint64) bool, made func(uint64)) error {
-	if _, err := os.Lstat(s.Path); err == nil && !isOurs(0) {
+	if _, err := os.Lstat(s.Path); err == nil && !isOurs(anyInode) {
 		return errForeign
 	}
-	made(0)
-	return withoutPath(maybe.WriteFile(s.Path, text, s.Mode.FileMode))
+	made(anyInode)
+	return maybe.WriteFile(s.Path, text, s.Mode.FileMode)
 }
 
 func remove(path string, _ func(uint64) bool) error {
@@ -27,3 +27,5 @@ func remove(path string, _ func(uint64) bool) error {
 	}
 	return nil
 }
+
+func openDir(path string, _ int) (*os.File, error) { return os.Open(path) }
