@@ -45,10 +45,7 @@ func (s Secret) Equal(o Secret) bool {
 // String and the methods below show that there is a secret, and nothing of it.
 func (s Secret) String() string { return redacted }
 
-// GoString is String for %#v.
-func (s Secret) GoString() string { return redacted }
-
-// Format handles all verbs, also those that do not apply.
+// Format handles all verbs, %#v and those that do not apply too.
 func (s Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(redacted)) }
 
 // MarshalText handles text loggers and other encoders.

@@ -146,27 +146,27 @@ func serviceKeyIn(prefix string, m members, o Options) *Find {
 // named recognises a variable that names a file with a credential, or holds the
 // content of one.
 func named(from, name, value string, o Options) (finds []Find) {
-	isKey := name == "GOOGLE_APPLICATION_CREDENTIALS" || name == "AZURE_CREDENTIALS" || strings.HasSuffix(name, "CLMS_CREDENTIALS") ||
-		slices.ContainsFunc([]string{"", "_JSON", "_FILE", "_PATH"}, func(end string) bool { return strings.HasSuffix(name, "SERVICE_KEY"+end) })
-	switch {
-	case value == "" || !isKey:
+	is := func(end string) bool { return strings.HasSuffix(name, end) }
+	ends := []string{"GOOGLE_APPLICATION_CREDENTIALS", "AZURE_CREDENTIALS", "CLMS_CREDENTIALS", "SERVICE_KEY", "SERVICE_KEY_JSON", "SERVICE_KEY_FILE", "SERVICE_KEY_PATH"}
+	if value == "" || !slices.ContainsFunc(ends, is) {
 		return nil
-	case strings.Contains(value, "{"):
-		if name == "AZURE_CREDENTIALS" {
-			o.Provider = "azure"
-		}
-		for _, f := range File(from, []byte(value), o) {
-			f.Form += " in " + name
-			if f.Provider != "" {
-				f.Variables = []string{name}
-			}
-			finds = append(finds, f)
-		}
-		return finds
 	}
-	content, err := o.Read(value)
-	if err != nil {
-		return []Find{{From: from, Form: "the file that " + name + " names", Why: err.Error()}}
+	if !strings.Contains(value, "{") {
+		content, err := o.Read(value)
+		if err != nil {
+			return []Find{{From: from, Form: "the file that " + name + " names", Why: err.Error()}}
+		}
+		return File(value, content, o)
 	}
-	return File(value, content, o)
+	if name == "AZURE_CREDENTIALS" {
+		o.Provider = "azure"
+	}
+	for _, f := range File(from, []byte(value), o) {
+		f.Form += " in " + name
+		if f.Provider != "" {
+			f.Variables = []string{name}
+		}
+		finds = append(finds, f)
+	}
+	return finds
 }

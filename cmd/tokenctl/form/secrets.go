@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 
@@ -112,12 +113,9 @@ func (in Input) unreadable(err error) error {
 
 // deletable are the files that the user need not keep once tokend has what is in
 // them.
-func deletable(from map[string]string) (paths []string) {
-	for path := range from {
-		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
-			paths = append(paths, path)
-		}
-	}
-	slices.Sort(paths)
-	return paths
+func deletable(from map[string]string) []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(from)), func(path string) bool {
+		info, err := os.Stat(path)
+		return err != nil || !info.Mode().IsRegular()
+	})
 }

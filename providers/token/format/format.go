@@ -39,14 +39,17 @@ func Token(g token.Grant, _ time.Time) ([]byte, error) {
 	return []byte(g.Secret.Reveal() + "\n"), nil
 }
 
-// headers are the lines of all headers that a request needs.
-func headers(g token.Grant) (lines []string, err error) {
+// perHeader writes a line for each header that a request needs.
+func perHeader(g token.Grant, line func(header string) string) ([]byte, error) {
 	name, value, err := Header(g)
-	lines = []string{name + ": " + value}
-	if g.Second.Name != "" {
-		lines = append(lines, g.Second.Name+": "+g.Second.Value.Reveal())
+	if err != nil {
+		return nil, err
 	}
-	return lines, err
+	text := line(name + ": " + value)
+	if g.Second.Name != "" {
+		text += line(g.Second.Name + ": " + g.Second.Value.Reveal())
+	}
+	return []byte(text), nil
 }
 
 // Header returns the header that presents the token as its profile says, by
@@ -66,11 +69,7 @@ func Header(g token.Grant) (name, value string, err error) {
 
 // HeaderLine writes each header as a line.
 func HeaderLine(g token.Grant, _ time.Time) ([]byte, error) {
-	lines, err := headers(g)
-	if err != nil {
-		return nil, err
-	}
-	return []byte(strings.Join(lines, "\n") + "\n"), nil
+	return perHeader(g, func(header string) string { return header + "\n" })
 }
 
 // JSON writes the answer of GET /v1/token/NAME, as a line.
@@ -96,14 +95,7 @@ func Env(g token.Grant, _ time.Time) ([]byte, error) {
 // Curl writes a line for each header for curl -K, which all versions of curl read. curl drops an
 // Authorization header, and no other, when a redirect leads to another host.
 func Curl(g token.Grant, _ time.Time) ([]byte, error) {
-	lines, err := headers(g)
-	if err != nil {
-		return nil, err
-	}
-	for i := range lines {
-		lines[i] = "header = " + CurlQuote(lines[i]) + "\n"
-	}
-	return []byte(strings.Join(lines, "")), nil
+	return perHeader(g, func(header string) string { return "header = " + CurlQuote(header) + "\n" })
 }
 
 // Netrc writes a netrc line for programs that know only Basic authentication.
