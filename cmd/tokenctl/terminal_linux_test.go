@@ -244,7 +244,7 @@ func TestAPersonSaysWhereASecretGoes(t *testing.T) {
 }
 
 // Lines whose answer is the canary are typed without echo.
-func TestSecretsAreAskedForWithWhatBelongsToThem(t *testing.T) {
+func TestSecretsAreAskedFor(t *testing.T) {
 	pfx, pem := writeSecret(t, "a.pfx", "PFX"), writeSecret(t, "a.pem", "PEM")
 	add := []string{"add", "x", "--provider", "azure", "--tenant", "t", "--client-id", "c", "--scope", "s"}
 	askPFX, askPEM := [2]string{"both in one file\r\npfx file, or paste it: ", pfx}, [2]string{"certificate in PEM\r\ncertificate file, or paste it: ", pem}
@@ -253,12 +253,10 @@ func TestSecretsAreAskedForWithWhatBelongsToThem(t *testing.T) {
 		talk [][2]string
 		want map[string]string
 	}{
-		"password":            {add, [][2]string{{"Which one [1-3]: ", "3"}, askPFX, {"Enter for none): ", canary}}, map[string]string{"pfx": "PFX", "pfx_password": canary}},
-		"no password":         {add, [][2]string{{"Which one [1-3]: ", "pfx"}, askPFX, {"Enter for none): ", ""}}, map[string]string{"pfx": "PFX"}},
-		"key in its file":     {add, [][2]string{{"Which one [1-3]: ", "2"}, askPEM, {"Enter for none): ", ""}}, map[string]string{"certificate": "PEM"}},
-		"key in another file": {add, [][2]string{{"Which one [1-3]: ", "2"}, askPEM, {"Enter for none): ", pfx}}, map[string]string{"certificate": "PEM", "private_key": "PFX"}},
-		"rotate":              {[]string{"rotate", "azure"}, [][2]string{{"Which one [1-3]: ", "1"}, {"(not shown): ", canary}}, map[string]string{"client_secret": canary}},
-		"stdin":               {[]string{"rotate", "azure", "--client-secret-file", "-"}, [][2]string{{"(not shown): ", canary}}, map[string]string{"client_secret": canary}},
+		"PFX":         {add, [][2]string{{"Which one [1-3]: ", "pfx"}, askPFX}, map[string]string{"pfx": "PFX"}},
+		"certificate": {add, [][2]string{{"Which one [1-3]: ", "2"}, askPEM}, map[string]string{"certificate": "PEM"}},
+		"rotate":      {[]string{"rotate", "azure"}, [][2]string{{"Which one [1-3]: ", "1"}, {"(not shown): ", canary}}, map[string]string{"client_secret": canary}},
+		"stdin":       {[]string{"rotate", "azure", "--client-secret-file", "-"}, [][2]string{{"(not shown): ", canary}}, map[string]string{"client_secret": canary}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, p := newBackend(), newPerson(t)
@@ -356,7 +354,6 @@ func TestAddAsksAgainForWhatTokendRefuses(t *testing.T) {
 	p.answers("client_id: ", "wrong")
 	p.answers("Which one [1-3]: ", "pfx")
 	p.answers("pfx file, or paste it: ", pfx)
-	p.whispers("Enter for none): ", canary)
 	p.answers("the name is taken\r\nName for the profile: ", "other")
 	p.answers("client_id is refused\r\napplication ID\r\nclient_id: ", "right")
 	p.whispers("pfx_password is refused\r\nits pfx_password\r\npfx_password (not shown, Enter for none): ", canary+"2")
@@ -373,13 +370,17 @@ func TestAddAsksAgainForWhatTokendRefuses(t *testing.T) {
 	}
 }
 
-// Only tokend sees that a key is encrypted; the file came by a flag.
-func TestAPassphraseIsAskedForWhenItIsNeeded(t *testing.T) {
-	for flag, field := range map[string]string{"--pfx": "pfx_password", "--private-key": "passphrase"} {
+// Only tokend sees what is needed beside a file.
+func TestWhatBelongsToASecretIsAskedForWhenItIsNeeded(t *testing.T) {
+	for flag, field := range map[string]string{"--pfx": "pfx_password", "--private-key": "passphrase", "--certificate": "private_key"} {
 		b, p := newBackend(), newPerson(t)
 		b.refusals = []error{&token.Error{Code: token.ErrInvalid, Message: "it is missing", Field: field}}
 		wait := p.runs(serve(t, b), "add", "x", "--provider", "azure", "--tenant", "t", "--client-id", "c", "--scope", "s", flag, writeSecret(t, "a", "KEY"))
-		p.whispers("it is missing\r\nits "+field+"\r\n"+field+" (not shown, Enter for none): ", canary)
+		if field == "private_key" {
+			p.answers("it is missing\r\nkey of the certificate\r\nprivate_key file, or paste it (Enter for none): ", writeSecret(t, "k", canary))
+		} else {
+			p.whispers("it is missing\r\nits "+field+"\r\n"+field+" (not shown, Enter for none): ", canary)
+		}
 		if r := wait(); r.status != ui.ExitOK || b.addition.Secrets[field].Reveal() != canary {
 			t.Errorf("%s: status %d, sent %+v; on the screen:\n%s", flag, r.status, b.addition, p.seen())
 		}

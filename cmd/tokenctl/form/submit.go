@@ -139,7 +139,7 @@ func (s *Submission) submit(
 			break
 		}
 		fields, field := s.asked, strings.TrimPrefix(e.Field, "settings.")
-		if isTerminal && (field == passphrase || field == companion("pfx")) { // only tokend sees that it is needed
+		if isTerminal && isCompanion(s.provider, field) {
 			fields = s.provider.Fields
 		}
 		i := slices.IndexFunc(fields, func(f token.Field) bool { return f.Name == field })
@@ -184,7 +184,7 @@ func (s *Submission) try(ctx context.Context, send func(*ipc.Client, context.Con
 // nameField is the profile's name, which is asked for like its fields.
 const nameField = "name"
 
-// ask asks for a field, and for what may belong to it.
+// ask asks for a field.
 func (s *Submission) ask(t ui.Terminal, f token.Field) (err error) {
 	s.asked, s.Answered = append(s.asked, f), append(s.Answered, f.Name)
 	t.Explain(f.Doc)
@@ -205,15 +205,7 @@ func (s *Submission) ask(t ui.Terminal, f token.Field) (err error) {
 		}
 		return err
 	}
-	if err := s.askFile(t, f); err != nil {
-		return err
-	}
-	for _, other := range s.provider.Fields {
-		if other.Secret && other.Name == companion(f.Name) && !s.hasSecret(other) {
-			return s.ask(t, other)
-		}
-	}
-	return nil
+	return s.askFile(t, f)
 }
 
 // askAgain asks for another answer for a field.
@@ -246,23 +238,11 @@ func (s *Submission) askFile(t ui.Terminal, f token.Field) error {
 	}
 }
 
-// companion is the field of what may be needed beside a secret, empty for most.
-func companion(field string) string {
-	switch field {
-	case "certificate":
-		return "private_key"
-	case "pfx":
-		return "pfx_password"
-	}
-	return ""
-}
-
-// passphrase is the field of the passphrase of an encrypted key.
-const passphrase = "passphrase"
-
-// isCompanion reports whether a field is needed only beside a secret of p.
+// isCompanion reports whether a secret can be needed beside another one of p, which
+// only tokend sees.
 func isCompanion(p token.Provider, field string) bool {
-	return field == passphrase || slices.ContainsFunc(p.Fields, func(f token.Field) bool { return companion(f.Name) == field })
+	return field == "passphrase" || field == "pfx_password" ||
+		field == "private_key" && slices.ContainsFunc(p.Fields, func(f token.Field) bool { return f.Name == "certificate" })
 }
 
 // secretChoices are the provider's secrets of which one is enough: the required
