@@ -1,7 +1,7 @@
 // Package docs gives programs the parts of the documentation that they print.
 package docs
 
-//go:generate go test tokend/cmd/tokend -count=1 -run TestDocs -update
+//go:generate go test tokend/cmd/tokend tokend/packaging/man -count=1 -run TestDocs -update
 
 import (
 	_ "embed"

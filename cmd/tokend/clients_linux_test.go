@@ -12,6 +12,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/cgi"
 	"net/http/httptest"
@@ -52,25 +53,21 @@ var toolNames = []string{"git-credential-tokend", "docker-credential-tokend", "c
 // into $PATH.
 func cmdHost(ts *testscript.TestScript, neg bool, args []string) {
 	s := stageOf(ts)
-	switch {
-	case len(args) == 1 && args[0] == "start":
+	if len(args) == 1 && args[0] == "start" {
 		s.startHost(ts)
+		return
+	}
+	s.host.mu.Lock()
+	defer s.host.mu.Unlock()
+	switch {
 	case len(args) == 3 && args[0] == "presented":
-		s.host.mu.Lock()
-		defer s.host.mu.Unlock()
 		if (fmt.Sprint(s.host.seen[args[1]]) == args[2]) == neg {
 			ts.Fatalf("presented: %v", s.host.seen)
 		}
 	case len(args) == 1 && args[0] == "refuses":
-		s.host.mu.Lock()
-		defer s.host.mu.Unlock()
 		s.host.refuses, s.host.tokens, s.host.seen = !neg, map[string]bool{}, map[string]int{}
 	case len(args) == 3 && args[0] == "refused":
-		s.host.mu.Lock()
-		defer s.host.mu.Unlock()
-		got := fmt.Sprint(s.host.seen["bad"], " ", len(s.host.tokens))
-		ts.Logf("refused: %s", got)
-		if (got == args[1]+" "+args[2]) == neg {
+		if got := fmt.Sprint(s.host.seen["bad"], " ", len(s.host.tokens)); (got == args[1]+" "+args[2]) == neg {
 			ts.Fatalf("%s requests and tokens were refused", got)
 		}
 	default:
@@ -108,7 +105,8 @@ func (s *stage) startHost(ts *testscript.TestScript) {
 	}
 	links := ts.MkAbs("links")
 	ts.Check(os.MkdirAll(links, 0o700))
-	tokenctl := command(ts, "tokenctl").Path
+	tokenctl, err := exec.LookPath("tokenctl")
+	ts.Check(err)
 	for _, name := range toolNames {
 		ts.Check(os.Symlink(tokenctl, filepath.Join(links, name)))
 	}
@@ -275,42 +273,39 @@ func modules(w http.ResponseWriter, r *http.Request) {
 	case "v1.0.0.mod":
 		fmt.Fprint(w, mod)
 	case "v1.0.0.zip":
-		z := zip.NewWriter(w)
-		for name, text := range map[string]string{"go.mod": mod, "m.go": "package m\n"} {
-			f, err := z.Create("example.com/m@v1.0.0/" + name)
-			if err == nil {
-				_, _ = f.Write([]byte(text))
-			}
-		}
-		_ = z.Close()
+		_, _ = w.Write(zipped(map[string]string{"example.com/m@v1.0.0/go.mod": mod, "example.com/m@v1.0.0/m.go": "package m\n"}))
 	default:
 		http.NotFound(w, r)
 	}
 }
 
-// simple is a package index of Python (PEP 503) with one package.
-func simple(w http.ResponseWriter, r *http.Request) {
-	var wheel bytes.Buffer
-	z := zip.NewWriter(&wheel)
-	for name, text := range map[string]string{
-		"foob.py":                      "x = 1\n",
-		"foob-1.0.dist-info/METADATA":  "Metadata-Version: 2.1\nName: foob\nVersion: 1.0\n",
-		"foob-1.0.dist-info/WHEEL":     "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-		"foob-1.0.dist-info/RECORD":    "foob.py,,\nfoob-1.0.dist-info/METADATA,,\nfoob-1.0.dist-info/WHEEL,,\nfoob-1.0.dist-info/RECORD,,\n",
-		"foob-1.0.dist-info/top_level": "foob\n",
-	} {
+func zipped(files map[string]string) []byte {
+	var b bytes.Buffer
+	z := zip.NewWriter(&b)
+	for name, text := range files {
 		f, err := z.Create(name)
 		if err == nil {
-			_, _ = f.Write([]byte(text))
+			_, _ = io.WriteString(f, text)
 		}
 	}
 	_ = z.Close()
+	return b.Bytes()
+}
+
+// simple is a package index of Python (PEP 503) with one package.
+func simple(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case "/simple/foob/":
 		w.Header().Set("Content-Type", "text/html")
 		fmt.Fprint(w, `<html><body><a href="foob-1.0-py3-none-any.whl">foob-1.0-py3-none-any.whl</a></body></html>`)
 	case "/simple/foob/foob-1.0-py3-none-any.whl":
-		_, _ = w.Write(wheel.Bytes())
+		_, _ = w.Write(zipped(map[string]string{
+			"foob.py":                      "x = 1\n",
+			"foob-1.0.dist-info/METADATA":  "Metadata-Version: 2.1\nName: foob\nVersion: 1.0\n",
+			"foob-1.0.dist-info/WHEEL":     "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+			"foob-1.0.dist-info/RECORD":    "foob.py,,\nfoob-1.0.dist-info/METADATA,,\nfoob-1.0.dist-info/WHEEL,,\nfoob-1.0.dist-info/RECORD,,\n",
+			"foob-1.0.dist-info/top_level": "foob\n",
+		}))
 	default:
 		http.NotFound(w, r)
 	}

@@ -3,9 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -25,91 +23,6 @@ func commandTree(t *testing.T, program string) (c cli.Reference) {
 		t.Fatalf("%s %s: %v", program, cli.ReferenceCommand, err)
 	}
 	return c
-}
-
-// The reference pages say what the programs say: go generate ./docs
-func TestDocsReferenceIsThatOfThePrograms(t *testing.T) {
-	for _, program := range []string{"tokenctl", "tokend"} {
-		file := filepath.Join(root, "docs", "reference", program+".md")
-		want := referencePage(commandTree(t, program))
-		if *update {
-			check(t, os.WriteFile(file, []byte(want), 0o644))
-			continue
-		}
-		if text, err := os.ReadFile(file); err != nil || string(text) != want {
-			t.Errorf("docs/reference/%s.md is not what %s says of itself (%v); go generate ./docs writes it", program, program, err)
-		}
-	}
-}
-
-// referencePage is the page of a program.
-func referencePage(c cli.Reference) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "# %s\n\nEvery command and flag, as `--help` and the man pages have them. This page is made\nby `go generate ./docs`.\n\n", c.Name)
-	for _, sub := range c.Commands {
-		writeContents(&b, sub, "")
-	}
-	writeCommand(&b, c)
-	return b.String()
-}
-
-func writeContents(b *strings.Builder, c cli.Reference, indent string) {
-	fmt.Fprintf(b, "%s- [%s](#%s): %s\n", indent, c.Name, strings.ReplaceAll(c.Name, " ", "-"), c.Short)
-	for _, sub := range c.Commands {
-		writeContents(b, sub, indent+"  ")
-	}
-}
-
-func writeCommand(b *strings.Builder, c cli.Reference) {
-	fmt.Fprintf(b, "\n## %s\n\n%s.\n\n```text\n%s\n```\n", c.Name, strings.TrimSuffix(c.Short, "."), c.Usage)
-	for _, paragraph := range strings.Split(strings.Trim(c.Long, "\n"), "\n\n") {
-		// A line may introduce those that are indented below it.
-		said, shown, ok := strings.Cut("\n"+paragraph, "\n  ")
-		if said = strings.Trim(said, "\n"); said != "" {
-			fmt.Fprintf(b, "\n%s\n", escapeMarkdown(said))
-		}
-		if ok {
-			fmt.Fprintf(b, "\n```text\n%s\n```\n", strings.ReplaceAll(shown, "\n  ", "\n"))
-		}
-	}
-	heading, first := "", true
-	for _, f := range c.Flags {
-		if f.Name == "help" {
-			continue
-		}
-		if f.Group == cli.InheritedFlags && len(c.Commands) == 0 && !strings.Contains(c.Name, " ") {
-			continue
-		}
-		if first || f.Group != heading {
-			title := f.Group
-			if title == "" {
-				title = "Flag"
-			}
-			fmt.Fprintf(b, "\n| %s | |\n|---|---|\n", title)
-		}
-		heading, first = f.Group, false
-		b.WriteString(flagRow(f))
-	}
-	for _, sub := range c.Commands {
-		writeCommand(b, sub)
-	}
-}
-
-func flagRow(f cli.FlagReference) string {
-	term := "`--" + strings.TrimSpace(f.Name+" "+f.Value) + "`"
-	if f.Shorthand != "" {
-		term = "`-" + f.Shorthand + "`, " + term
-	}
-	doc := strings.ReplaceAll(f.Doc, "\n", " ")
-	if f.Default != "" {
-		doc += " (default " + f.Default + ")"
-	}
-	return "| " + term + " | " + strings.ReplaceAll(escapeMarkdown(doc), "|", `\|`) + " |\n"
-}
-
-// escapeMarkdown keeps what looks like markup from being some.
-func escapeMarkdown(text string) string {
-	return strings.NewReplacer("<", "&lt;", "*", `\*`, "[", `\[`).Replace(text)
 }
 
 // A typed command is one that a document has people type.

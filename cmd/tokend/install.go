@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"runtime"
 	"time"
 
@@ -306,17 +305,8 @@ func (r *serviceRequest) line(command string) string {
 
 // definition is the service for these places, without its program.
 func (r *serviceRequest) definition() (d service.Definition, err error) {
-	at := *r.at
-	for _, dir := range []*string{&at.config, &at.state, &at.socket} {
-		if *dir == "" {
-			continue
-		}
-		if *dir, err = filepath.Abs(*dir); err != nil {
-			return d, err
-		}
-	}
-	d.System = at.system
-	if d.Dirs, err = at.dirs(); err != nil {
+	d.System = r.at.system
+	if d.Dirs, err = r.at.dirs(); err != nil {
 		return d, err
 	}
 	if usual := profile.SystemDirs(); d.System && d.Dirs != usual {
@@ -326,7 +316,7 @@ func (r *serviceRequest) definition() (d service.Definition, err error) {
 	if err != nil {
 		return d, err
 	}
-	d.Socket, err = at.serviceSocket(config)
+	d.Socket, err = r.at.serviceSocket(config)
 	return d, err
 }
 

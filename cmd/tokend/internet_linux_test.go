@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
 	"crypto/tls"
@@ -9,14 +8,15 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -39,10 +39,8 @@ type internet struct {
 
 	portal *clmstest.Portal
 
-	mu    sync.Mutex
-	certs map[string]*tls.Certificate
-	root  string            // of the git repositories
-	real  map[string]string // where the tools of this machine have their files
+	root string            // of the git repositories
+	real map[string]string // where the tools of this machine have their files
 }
 
 // What the documentation's examples have as their own.
@@ -58,7 +56,7 @@ func newInternet(t *testing.T) *internet {
 	t.Helper()
 	authority, err := providertest.NewAuthority()
 	check(t, err)
-	n := &internet{authority: authority, certs: map[string]*tls.Certificate{}, root: filepath.Join(t.TempDir(), "repositories"), real: map[string]string{}}
+	n := &internet{authority: authority, root: filepath.Join(t.TempDir(), "repositories"), real: map[string]string{}}
 	for _, name := range []string{"GOCACHE", "GOMODCACHE"} {
 		out, err := exec.Command("go", "env", name).Output()
 		check(t, err)
@@ -85,25 +83,22 @@ func newInternet(t *testing.T) *internet {
 	n.issuer.OAuth2().AddClient("my-app", exampleSecret)
 	n.cdse.OAuth2().AddClient("sh-5d7a3f0e", exampleSecret)
 	n.cdse.OAuth2().SetLifetime(10 * time.Minute)
-	if n.hosts, err = n.play(); err != nil {
-		t.Fatal(err)
-	}
-	check(t, n.listen(t))
+	n.play(t)
+	n.listen(t)
 	return n
 }
 
 // play assigns each host its part.
-func (n *internet) play() (map[string]http.Handler, error) {
+func (n *internet) play(t *testing.T) {
+	t.Helper()
 	n.portal = clmstest.New(clmstest.Options{
 		Guard: func(next http.Handler) http.Handler { return guarded(n.clms, "/api/clms/", next) },
 		Step:  time.Minute, Preparation: 5 * time.Minute, Settling: 2 * time.Minute,
 	})
 	tools := &host{good: n.good, plant: func(...string) {}, root: n.root, seen: map[string]int{}}
 	registries, err := tools.handler()
-	if err != nil {
-		return nil, err
-	}
-	return map[string]http.Handler{
+	check(t, err)
+	n.hosts = map[string]http.Handler{
 		"land.copernicus.eu":           n.land(),
 		"copernicus-fme.eea.europa.eu": n.portal.Files(),
 		"login.microsoftonline.com":    n.entra.Handler(),
@@ -125,7 +120,7 @@ func (n *internet) play() (map[string]http.Handler, error) {
 		"pkgs.dev.azure.com":               moved("/org/_packaging/feed/pypi", "", registries),
 		"cluster.example":                  registries,
 		"management.azure.com":             guarded(n.entra, "/api/azure/", answering(`{"value":[]}`)),
-	}, nil
+	}
 }
 
 // under serves a host below a path of another handler.
@@ -252,65 +247,40 @@ func (n *internet) asposeCloud() http.Handler {
 }
 
 // listen opens the proxy, and behind it one server for all hosts.
-func (n *internet) listen(t *testing.T) error {
-	servers := httptest.NewUnstartedServer(http.HandlerFunc(n.serve))
-	servers.TLS = &tls.Config{GetCertificate: n.certificate}
+func (n *internet) listen(t *testing.T) {
+	t.Helper()
+	certificate, err := n.authority.Issue(slices.Collect(maps.Keys(n.hosts)), time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour))
+	check(t, err)
+	servers := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		name, _, _ := strings.Cut(r.Host, ":")
+		n.hosts[name].ServeHTTP(w, r)
+	}))
+	servers.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
 	servers.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that leave
 	servers.StartTLS()
 	t.Cleanup(servers.Close)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	n.proxy = "http://" + l.Addr().String()
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go n.connect(c, servers.Listener.Addr().String())
-		}
-	}()
-	return nil
-}
-
-func (n *internet) serve(w http.ResponseWriter, r *http.Request) {
-	name, _, _ := strings.Cut(r.Host, ":")
-	n.hosts[name].ServeHTTP(w, r)
-}
-
-func (n *internet) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if c := n.certs[hello.ServerName]; c != nil {
-		return c, nil
-	}
-	c, err := n.authority.Issue([]string{hello.ServerName}, time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour))
-	n.certs[hello.ServerName] = &c
-	return &c, err
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n.connect(w, r, servers.Listener.Addr().String())
+	}))
+	t.Cleanup(proxy.Close)
+	n.proxy = proxy.URL
 }
 
 // connect serves one connection of the proxy (RFC 9110 §9.3.6). A host that
 // no part covers does not answer.
-func (n *internet) connect(c net.Conn, to string) {
-	defer c.Close()
-	b := bufio.NewReader(c)
-	r, err := http.ReadRequest(b)
-	if err != nil {
-		return
-	}
+func (n *internet) connect(w http.ResponseWriter, r *http.Request, to string) {
 	name, _, _ := strings.Cut(r.Host, ":")
-	if n.hosts[name] == nil || r.Method != http.MethodConnect {
-		fmt.Fprintf(c, "HTTP/1.1 502 No such host\r\n\r\n")
-		return
-	}
 	server, err := net.Dial("tcp", to)
-	if err != nil {
+	if err != nil || n.hosts[name] == nil || r.Method != http.MethodConnect {
+		http.Error(w, "no such host", http.StatusBadGateway)
 		return
 	}
 	defer server.Close()
+	c, b, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return
+	}
+	defer c.Close()
 	fmt.Fprintf(c, "HTTP/1.1 200 Connected\r\n\r\n")
 	go func() {
 		_, _ = io.Copy(server, b)

@@ -21,6 +21,7 @@ import (
 	"tokend/daemon/profile"
 	"tokend/ipc"
 	"tokend/providers/token"
+	"tokend/store"
 )
 
 // version is stamped by -ldflags "-X main.version=1.2.3".
@@ -134,9 +135,20 @@ type places struct {
 
 func (p *places) flags(f *cli.Flags) {
 	f.BoolVar(&p.system, "system", false, "the system service's places: /etc/tokend, /var/lib/tokend, /run/tokend")
-	f.StringVar(&p.config, "config", "", "`DIR` of config.toml and profiles.d (default: the user's, or --system's)")
-	f.StringVar(&p.state, "state", "", "`DIR` of what tokend writes for itself (default: likewise)")
-	f.StringVar(&p.socket, "socket", "", "`PATH` of the socket (default: config.toml, $"+ipc.SocketEnv+", then the usual place)")
+	f.Text("config", "string", "`DIR` of config.toml and profiles.d (default: the user's, or --system's)", absolute(&p.config))
+	f.Text("state", "string", "`DIR` of what tokend writes for itself (default: likewise)", absolute(&p.state))
+	f.Text("socket", "string", "`PATH` of the socket (default: config.toml, $"+ipc.SocketEnv+", then the usual place)", absolute(&p.socket))
+}
+
+// absolute returns what reads a flag's path into to. A key in its place stays what it
+// is, for store.Choice to refuse.
+func absolute(to *string) func(path string) error {
+	return func(path string) (err error) {
+		if *to = path; !store.LooksLikeKey(path) {
+			*to, err = filepath.Abs(path)
+		}
+		return err
+	}
 }
 
 // dirs returns the installation's directories.

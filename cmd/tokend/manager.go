@@ -16,22 +16,15 @@ import (
 // (sd_listen_fds(3)), or opens one. systemd's is never unlinked, and calls wait
 // in it while tokend restarts.
 func listen(path string) (l net.Listener, held bool, err error) {
-	files := activation.Files(true)
-	if len(files) == 0 {
+	passed, err := activation.Listeners()
+	if err == nil && len(passed) == 0 {
 		l, err = ipcserver.Listen(path)
 		return l, false, err
 	}
-	defer func() {
-		for _, f := range files {
-			_ = f.Close() // net.FileListener has a copy
+	if len(passed) == 1 {
+		if unix, ok := passed[0].(*net.UnixListener); ok && unix.Addr().Network() == "unix" {
+			return unix, true, nil
 		}
-	}()
-	l, err = net.FileListener(files[0])
-	if unix, ok := l.(*net.UnixListener); ok && len(files) == 1 && unix.Addr().Network() == "unix" {
-		return l, true, nil
-	}
-	if err == nil {
-		_ = l.Close()
 	}
 	return nil, true, &token.Error{Code: token.ErrInvalid, Message: "the service manager passed something else than one Unix socket that listens: ListenStream= takes a path"}
 }
@@ -50,10 +43,7 @@ func ready(status string) {
 // pulse is how often systemd wants a sign of life: half of its patience, or zero
 // for never.
 func pulse() time.Duration {
-	every, err := sd.SdWatchdogEnabled(false)
-	if err != nil {
-		return 0
-	}
+	every, _ := sd.SdWatchdogEnabled(false) // zero also at an error
 	return every / 2
 }
 

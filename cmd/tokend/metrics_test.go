@@ -140,7 +140,9 @@ func TestPromtoolTakesRulesAndMetrics(t *testing.T) {
 	promtool := checktest.Need(t, "promtool") // Debian: prometheus
 	dir := filepath.Join(root, "packaging", "prometheus")
 	documented := filepath.Join(t.TempDir(), "prometheus.yml")
-	check(t, os.WriteFile(documented, []byte(documentedYAML(t)), 0o600))
+	_, rest, _ := strings.Cut(read(t, root, "docs", "observability.md"), "```yaml\n")
+	block, _, _ := strings.Cut(rest, "```")
+	check(t, os.WriteFile(documented, []byte(block), 0o600))
 	for _, args := range [][]string{
 		{"check", "rules", "alerts.yml"}, {"test", "rules", "alerts_test.yml"}, {"check", "metrics"}, {"check", "config", documented},
 	} {
@@ -151,17 +153,6 @@ func TestPromtoolTakesRulesAndMetrics(t *testing.T) {
 			t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
 		}
 	}
-}
-
-// documentedYAML is the configuration of Prometheus in docs/observability.md.
-func documentedYAML(t *testing.T) string {
-	t.Helper()
-	_, rest, ok := strings.Cut(read(t, root, "docs", "observability.md"), "```yaml\n")
-	if !ok {
-		t.Fatal("docs/observability.md configures no Prometheus")
-	}
-	block, _, _ := strings.Cut(rest, "```")
-	return block
 }
 
 // servedMetrics are served on loopback, until stop.

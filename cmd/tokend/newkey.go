@@ -21,32 +21,26 @@ where a running tokend may not write, and for systemd credentials, which root
 makes and tokend.service gets at its next start.`
 
 func (p *program) newKeyCommand() *cli.Command {
-	var r setupRequest
+	r := setupRequest{at: &p.at}
 	return &cli.Command{
 		Name: "new-key", Args: "--key-file FILE | --credential NAME", Short: "Make another key for sealed secrets, to move to",
 		Long: newKeyHelp,
 		Flags: func(f *cli.Flags) {
-			f.StringVar(&r.choice.KeyFile, "key-file", "", "`FILE` to make")
+			f.Text("key-file", "string", "`FILE` to make", absolute(&r.choice.KeyFile))
 			f.StringVar(&r.choice.Credential, "credential", "", "`NAME` of the systemd credential to make")
 			f.StringVar(&r.user, "service-user", serviceUser, "`USER` that the system service runs as")
 		},
-		Run: func(ctx context.Context, _ *cli.Call) error {
-			confine.Harden()
-			r.at = p.at
-			return r.newKey(ctx, p.out)
-		},
+		Run: func(ctx context.Context, _ *cli.Call) error { return r.newKey(ctx, p.out) },
 	}
 }
 
 func (r setupRequest) newKey(ctx context.Context, out io.Writer) error {
+	confine.Harden()
 	dirs, err := r.at.dirs()
 	if err != nil {
 		return err
 	}
 	r.choice.Keystore = store.KeystoreSealed
-	if err := makeAbsolute(&r.choice.KeyFile); err != nil {
-		return err
-	}
 	if err := r.choice.Check(dirs.State); err != nil {
 		return cli.Usage("%v", err)
 	}

@@ -129,17 +129,12 @@ func (r *serviceRequest) purge(ctx context.Context, dirs profile.Dirs) error {
 			return fmt.Errorf("%w; the directories are untouched", err)
 		}
 	}
-	made := madeDirs(dirs)
-	if len(made) == 0 {
-		fmt.Fprintln(r.out, "There is nothing to delete.")
-		return nil
-	}
 	if r.at.system {
 		if err := removeHandOver(); err != nil {
 			return err
 		}
 	}
-	for _, dir := range slices.Backward(made) {
+	for _, dir := range slices.Backward(madeDirs(dirs)) {
 		if err := dir.remove(); err != nil {
 			return err
 		}

@@ -226,7 +226,7 @@ func (s *stage) plantPEM(text []byte) {
 }
 
 // issuer NAME: minted N | requests N | fails STATUS [RETRY-AFTER] | refuses CODE |
-// hangs | heals | lifetime D | revokes
+// echoes | hangs | heals | lifetime D | revokes
 func cmdIssuer(ts *testscript.TestScript, neg bool, args []string) {
 	s := stageOf(ts)
 	type issuer interface {
@@ -241,41 +241,35 @@ func cmdIssuer(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: issuer NAME WORD [ARG]")
 	}
 	i, ok := map[string]issuer{"clms": s.issuers.CLMS(), "azure": s.issuers.Azure(), "aspose": s.issuers.Aspose()}[args[0]]
-	if !ok {
-		ts.Fatalf("no issuer %s", args[0])
-	}
 	arg := append(args[2:], "", "")
-	count := func(what string, got int) {
+	count := func(got int) {
 		if fmt.Sprint(got) == arg[0] == neg {
-			ts.Fatalf("%s: %s %d, not %s", args[0], what, got, arg[0])
+			ts.Fatalf("%s: %s %d, not %s", args[0], args[1], got, arg[0])
 		}
 	}
-	switch args[1] {
-	case "minted":
-		count("minted", i.Minted())
-	case "requests":
-		count("received", i.Requests())
-	case "fails":
-		status, err := strconv.Atoi(arg[0])
-		ts.Check(err)
-		i.Fail(providertest.Status(status, arg[1]))
-	case "refuses":
-		i.Fail(providertest.AADSTS(arg[0]))
-	case "echoes":
-		i.Fail(providertest.Echo(http.StatusBadRequest))
-	case "hangs":
-		i.Fail(providertest.Hang(nil))
-	case "heals":
-		i.Heal()
-	case "revokes":
-		i.RevokeTokens()
-	case "lifetime":
-		life, err := time.ParseDuration(arg[0])
-		ts.Check(err)
-		i.SetLifetime(life)
-	default:
-		ts.Fatalf("issuer does not know %q", args[1])
+	act, known := map[string]func(){
+		"minted":   func() { count(i.Minted()) },
+		"requests": func() { count(i.Requests()) },
+		"fails": func() {
+			status, err := strconv.Atoi(arg[0])
+			ts.Check(err)
+			i.Fail(providertest.Status(status, arg[1]))
+		},
+		"refuses": func() { i.Fail(providertest.AADSTS(arg[0])) },
+		"echoes":  func() { i.Fail(providertest.Echo(http.StatusBadRequest)) },
+		"hangs":   func() { i.Fail(providertest.Hang(nil)) },
+		"heals":   func() { i.Heal() },
+		"revokes": func() { i.RevokeTokens() },
+		"lifetime": func() {
+			life, err := time.ParseDuration(arg[0])
+			ts.Check(err)
+			i.SetLifetime(life)
+		},
+	}[args[1]]
+	if !ok || !known {
+		ts.Fatalf("there is no issuer %s that %s", args[0], args[1])
 	}
+	act()
 }
 
 // daemon: start | stop | kill | hangup. Start sets up a sealed keystore if there
@@ -323,18 +317,10 @@ func (s *stage) start(ts *testscript.TestScript) {
 	}
 }
 
-// command is a program with the script's environment.
+// command is a program with the script's environment, found in the script's $PATH by
+// env(1).
 func command(ts *testscript.TestScript, name string, args ...string) *exec.Cmd {
-	path, err := exec.LookPath(name)
-	if err != nil {
-		for _, dir := range filepath.SplitList(ts.Getenv("PATH")) {
-			if p := filepath.Join(dir, name); isProgram(p) {
-				path = p
-				break
-			}
-		}
-	}
-	cmd := exec.Command(path, args...)
+	cmd := exec.Command("/usr/bin/env", append([]string{name}, args...)...)
 	cmd.Dir = ts.Getenv("WORK")
 	for _, name := range []string{"PATH", "HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "XDG_DATA_HOME", "SSL_CERT_FILE"} {
 		if v := ts.Getenv(name); v != "" {
@@ -342,11 +328,6 @@ func command(ts *testscript.TestScript, name string, args ...string) *exec.Cmd {
 		}
 	}
 	return cmd
-}
-
-func isProgram(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
 }
 
 // storm N STATUS ARGS…: N tokenctl processes at once, all of which must end
@@ -357,29 +338,19 @@ func cmdStorm(ts *testscript.TestScript, _ bool, args []string) {
 	want, err := strconv.Atoi(args[1])
 	ts.Check(err)
 	var callers sync.WaitGroup
-	var mu sync.Mutex
-	answers := map[string]int{}
+	others := make(chan string, n)
 	for range n {
 		cmd := command(ts, "tokenctl", args[2:]...)
 		callers.Go(func() {
 			out, err := cmd.CombinedOutput()
-			status := 0
-			var exit *exec.ExitError
-			if errors.As(err, &exit) {
-				status = exit.ExitCode()
-			} else if err != nil {
-				status = -1
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			if status != want {
-				answers[fmt.Sprintf("status %d: %s", status, out)]++
+			if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != want {
+				others <- fmt.Sprintf("%v: %s", err, out)
 			}
 		})
 	}
 	callers.Wait()
-	for answer, times := range answers {
-		ts.Fatalf("%d of %d: %s", times, n, answer)
+	if len(others) > 0 {
+		ts.Fatalf("%d of %d, such as: %s", len(others), n, <-others)
 	}
 }
 

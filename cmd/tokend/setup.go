@@ -69,7 +69,7 @@ func credentialPath(dirs profile.Dirs, name string) string {
 
 // A setupRequest is a call of setup or new-key.
 type setupRequest struct {
-	at     places
+	at     *places
 	choice store.Choice
 	user   string // that the system service runs as
 	// mounted says that the key comes with the container, and is not made.
@@ -81,13 +81,13 @@ type setupRequest struct {
 }
 
 func (p *program) setupCommand() *cli.Command {
-	var r setupRequest
+	r := setupRequest{at: &p.at}
 	var start bool
 	return &cli.Command{
 		Name: "setup", Short: "Choose where secrets are kept, once", Long: setupHelp,
 		Flags: func(f *cli.Flags) {
 			f.StringVar(&r.choice.Keystore, "keystore", "", "`KEYSTORE`: os or sealed")
-			f.StringVar(&r.choice.KeyFile, "key-file", "", "`FILE` with the key of the sealed secrets")
+			f.Text("key-file", "string", "`FILE` with the key of the sealed secrets", absolute(&r.choice.KeyFile))
 			f.BoolVar(&r.choice.GroupRead, "key-file-group-read", false, "the key file's group may read it, as in a container's secret volume")
 			f.StringVar(&r.choice.Credential, "credential", "", "`NAME` of the systemd credential with the key of the sealed secrets")
 			f.StringVar(&r.user, "service-user", serviceUser, "`USER` that the system service runs as")
@@ -99,7 +99,7 @@ func (p *program) setupCommand() *cli.Command {
 			if start {
 				return p.setUpAndStart(ctx)
 			}
-			r.at, r.next = p.at, !c.Flags.Changed("start") // which setUpAndStart sets to false
+			r.next = !c.Flags.Changed("start") // which setUpAndStart sets to false
 			return r.run(ctx, p.out)
 		},
 	}
@@ -249,9 +249,6 @@ func (r *setupRequest) choose(dirs profile.Dirs, before store.KeystoreConfig, ou
 		return err
 	}
 	c := &r.choice
-	if err := makeAbsolute(&c.KeyFile); err != nil {
-		return err
-	}
 	switch {
 	case c.KeyFile != "" || c.Credential != "":
 		c.Keystore = cmp.Or(c.Keystore, store.KeystoreSealed)
@@ -299,8 +296,9 @@ func mountedKey(dirs profile.Dirs) (store.Choice, error) {
 	return choice, nil
 }
 
-// makeKey makes the chosen key, or finishes an interrupted setup. It returns the key
-// if only the service could read it.
+// makeKey makes the chosen key if it is missing, only on the first setup: a new key
+// could not open what the old one sealed. It finishes an interrupted setup, and returns
+// the key if only the service could read it.
 func (r setupRequest) makeKey(ctx context.Context, dirs profile.Dirs, before store.KeystoreConfig, owner account, out io.Writer) (token.Secret, error) {
 	first := before.ID == ""
 	switch {
@@ -315,32 +313,14 @@ func (r setupRequest) makeKey(ctx context.Context, dirs profile.Dirs, before sto
 		}
 		return makeCredential(ctx, r.choice.Credential, dirs, first, out)
 	case r.choice.KeyFile != "" && first && !r.mounted:
-		return token.Secret{}, makeKeyFile(r.choice.KeyFile, owner, out)
+		err := store.NewKeyFileFor(r.choice.KeyFile, owner.uid, owner.gid)
+		if err == nil {
+			fmt.Fprintf(out, "A new key is in %s. Without it the secrets are lost: back it up, apart from them.\n", r.choice.KeyFile)
+		} else if !errors.Is(err, token.ErrExists) {
+			return token.Secret{}, err
+		}
 	}
 	return token.Secret{}, nil
-}
-
-// makeAbsolute completes the path of a key file, unless it is a key, which Check
-// refuses, or empty.
-func makeAbsolute(file *string) (err error) {
-	if *file != "" && !store.LooksLikeKey(*file) {
-		*file, err = filepath.Abs(*file)
-	}
-	return err
-}
-
-// makeKeyFile makes the key if it is missing, only on the first setup: a new key
-// could not open what the old one sealed.
-func makeKeyFile(file string, owner account, out io.Writer) error {
-	err := store.NewKeyFileFor(file, owner.uid, owner.gid)
-	if errors.Is(err, token.ErrExists) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(out, "A new key is in %s. Without it the secrets are lost: back it up, apart from them.\n", file)
-	return nil
 }
 
 // startLine returns the commands that start what was set up.

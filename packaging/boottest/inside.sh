@@ -66,8 +66,9 @@ systemctl stop tokend.socket
 systemctl reset-failed
 ok "what is not set up does not start, with status 78"
 
-printf 'ca_file = "/etc/tokend/ca.pem"\nproxy = "none"\n' >/etc/tokend/config.toml
-install -m 0644 /test/issuers/ca.pem /etc/tokend/ca.pem
+# The default configuration: the authority is one of the system's.
+install -m 0644 /test/issuers/ca.pem /usr/local/share/ca-certificates/test.crt
+quietly update-ca-certificates
 while [ "$(wc -l </tmp/commands)" -gt 1 ]; do next; done
 test -s /etc/tokend/tokend-key.cred || fail "no systemd credential was made"
 systemctl is-active -q tokend || fail "not active"
@@ -135,7 +136,7 @@ nsenter -t "$pid" -m -- ls /home/alice >/dev/null 2>&1 && fail "/home can be rea
 tokenctl status --json | grep -q '"sandbox": *"landlock: ok"' || fail "Landlock is not active: $(tokenctl status)"
 ok "the sandbox is active"
 
-open=$(find /etc/tokend /var/lib/tokend /run/tokend -perm /o+rwx ! -path /etc/tokend/config.toml ! -path /etc/tokend/ca.pem ! -path /run/tokend)
+open=$(find /etc/tokend /var/lib/tokend /run/tokend -perm /o+rwx ! -path /run/tokend)
 [ -z "$open" ] || fail "open to others: $open"
 [ "$(stat -c '%U:%G %a' /run/tokend /run/tokend/tokend.sock | tr '\n' ' ')" = "root:root 755 root:tokend 660 " ] || fail "the socket: $(stat -c '%U:%G %a' /run/tokend /run/tokend/tokend.sock)"
 ok "no file is open to others"

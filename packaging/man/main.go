@@ -4,7 +4,7 @@
 //	go run ./packaging/man -o DIR -version 1.2.3 PROGRAM...
 //
 // The date is $SOURCE_DATE_EPOCH or today, so that the same source makes the
-// same pages.
+// same pages. Its test writes the same reference as Markdown, docs/reference.
 package main
 
 import (

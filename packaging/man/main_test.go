@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"compress/gzip"
+	"flag"
 	"io"
 	"log"
 	"os"
@@ -45,6 +46,8 @@ func pages(t *testing.T) map[string]string {
 	}
 	return texts
 }
+
+var update = flag.Bool("update", false, "write docs/reference")
 
 // programs are the real ones, built once.
 var programs []string
@@ -120,6 +123,20 @@ func TestPagesAreValid(t *testing.T) {
 		lint.Stdin = strings.NewReader(text)
 		if out, err := lint.CombinedOutput(); err != nil || len(out) > 0 {
 			t.Errorf("%s: %v\n%s", name, err, out)
+		}
+	}
+}
+
+// The pages of docs/reference say what the programs say: go generate ./docs
+func TestDocsReference(t *testing.T) {
+	for _, program := range programs {
+		c, err := reference(program)
+		checktest.NoError(t, err)
+		file, want := filepath.Join("../../docs/reference", c.Name+".md"), markdown(c)
+		if *update {
+			checktest.NoError(t, os.WriteFile(file, []byte(want), 0o644))
+		} else if checktest.Read(t, file) != want {
+			t.Errorf("%s is not what %s says of itself; go generate ./docs writes it", file, c.Name)
 		}
 	}
 }

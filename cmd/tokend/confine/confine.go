@@ -56,13 +56,6 @@ func NewFiles(dirs profile.Dirs, c profile.Config, socket, audit string, sinks [
 			f.read = append(f.read, beside(to))
 		}
 	}
-	for _, paths := range [][]string{f.read, f.write, f.socket} {
-		for i, path := range paths {
-			if path != "" {
-				paths[i], _ = filepath.Abs(path)
-			}
-		}
-	}
 	return f
 }
 

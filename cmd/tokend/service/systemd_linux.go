@@ -308,22 +308,15 @@ func (s Manager) State(ctx context.Context) (State, error) {
 		st.Failure = s.failure(unit).Text
 	}
 	if !s.System && st.File != "" {
-		st.Notes = lingerNotes()
+		// Unless systemd-logind lets the user's services linger.
+		if me, err := user.Current(); err == nil && !Exists("/var/lib/systemd/linger/"+me.Username) {
+			st.Notes = append(st.Notes, "It ends when your last session ends. On a host without logins: loginctl enable-linger "+me.Username)
+		}
 		if strings.Contains(unit["DropInPaths"], noSandbox) {
 			st.Notes = append(st.Notes, "Users of this system cannot make namespaces: systemd's sandbox is off. tokend confines itself with Landlock (tokenctl status).")
 		}
 	}
 	return st, nil
-}
-
-// lingerNotes says that a user's services end with the last session, unless
-// systemd-logind lets them linger.
-func lingerNotes() []string {
-	me, err := user.Current()
-	if err != nil || Exists(filepath.Join("/var/lib/systemd/linger", me.Username)) {
-		return nil
-	}
-	return []string{"It ends when your last session ends. On a host without logins: loginctl enable-linger " + me.Username}
 }
 
 // show returns what systemd knows of a unit, also of one that does not exist.
