@@ -2,12 +2,9 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,107 +13,6 @@ import (
 	"tokend/cmd/tokenctl/ui"
 	"tokend/providers/token"
 )
-
-// diagnose runs tokend doctor and returns its checks by name and result:
-// "clock: fail".
-func (h *home) diagnose(more ...string) (found token.Report, byResult map[string]token.Check) {
-	h.t.Helper()
-	out, err := h.tokend(append([]string{"doctor", "--json"}, more...)...).Output()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		h.t.Fatal(err)
-	}
-	if err := json.Unmarshal(out, &found); err != nil {
-		h.t.Fatalf("%v: %s", err, out)
-	}
-	byResult = map[string]token.Check{}
-	anyFailed := false
-	for _, c := range found.Checks {
-		byResult[c.Name+": "+c.Result] = c
-		anyFailed = anyFailed || c.Result == token.CheckFail
-		if c.Text == "" || c.Result != token.CheckOK && c.Advice == "" {
-			h.t.Errorf("%+v does not say enough", c)
-		}
-	}
-	if anyFailed != (err != nil) {
-		h.t.Errorf("the exit status does not match: %v, %+v", err, found)
-	}
-	return found, byResult
-}
-
-// A healthy installation passes, running or not; and each thing that is broken
-// is found, and nothing else.
-func TestDoctor(t *testing.T) {
-	t.Parallel()
-	h := newHome(t)
-	if _, by := h.diagnose(); by["setup: fail"].Advice == "" {
-		t.Error("it does not see that nothing is set up")
-	}
-	h.setupSealed()
-	h.start()
-	h.add(h.clms("clms", 2048))
-
-	healthy := func(when string) {
-		t.Helper()
-		_, by := h.diagnose()
-		for _, want := range []string{"keystore: ok", "cache: ok", "setup: ok", "config: ok", "files: ok", "proxy: ok", "issuer: ok"} {
-			if _, there := by[want]; !there {
-				t.Errorf("%s: no %q in %v", when, want, by)
-			}
-		}
-		for name := range by {
-			if strings.HasSuffix(name, "fail") {
-				t.Errorf("%s: %q", when, name)
-			}
-		}
-	}
-	healthy("running")
-	h.kill()
-	healthy("not running")
-
-	path := func(name string) string { return filepath.Join(h.dir, name) }
-	must := func(err error) { check(t, err) }
-	for _, broken := range []struct {
-		what       string
-		harm, fix  func()
-		want, says string
-	}{
-		{"a state that others can read", func() { must(os.Chmod(path("state/install.toml"), 0o644)) }, func() { must(os.Chmod(path("state/install.toml"), 0o600)) },
-			"files: fail", "install.toml has mode 0644"},
-		{"a key that others can read", func() { must(os.Chmod(path("key"), 0o444)) }, func() { must(os.Chmod(path("key"), 0o400)) },
-			"files: fail", "key has mode 0444"},
-		{"a configuration that others can change", func() { must(os.Chmod(path("config/config.toml"), 0o606)) }, func() { must(os.Chmod(path("config/config.toml"), 0o600)) },
-			"files: fail", "config.toml has mode 0606"},
-		{"no key", func() { must(os.Rename(path("key"), path("away"))) }, func() { must(os.Rename(path("away"), path("key"))) },
-			"keystore: fail", "no such file"},
-		{"a bad profile", func() { h.write("config/profiles.d/bad.toml", "provider = \"none\"\n") }, func() { must(os.Remove(path("config/profiles.d/bad.toml"))) },
-			"config: fail", "bad.toml:1"},
-		{"a profile without a secret", func() {
-			h.write("config/profiles.d/bare.toml", "provider = \"aspose\"\nclient_id = \"x\"\nbase_url = \""+h.issuers.Aspose().BaseURL()+"\"\n")
-		}, func() { must(os.Remove(path("config/profiles.d/bare.toml"))) },
-			"profile bare: warn", "missing"},
-		{"an issuer that is down", func() { must(h.issuers.Stop()) }, func() { must(h.issuers.Resume()) },
-			"issuer: fail", "refuses connections"},
-	} {
-		for _, running := range []bool{false, true} {
-			if running && strings.Contains(broken.what, "key") {
-				continue // tokend does not start
-			}
-			broken.harm()
-			if running {
-				h.start()
-			}
-			if _, by := h.diagnose(); !strings.Contains(by[broken.want].Text, broken.says) {
-				t.Errorf("%s (running %t): %v", broken.what, running, by)
-			}
-			if running {
-				h.kill()
-			}
-			broken.fix()
-		}
-	}
-	healthy("fixed")
-}
 
 // The text of a check cannot control the terminal. Case 71 of the threat model.
 func TestDoctorDoesNotControlTheTerminal(t *testing.T) {

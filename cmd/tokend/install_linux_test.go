@@ -1,9 +1,7 @@
 package main
 
 import (
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -12,39 +10,6 @@ import (
 	"tokend/daemon/profile"
 	"tokend/ipc"
 )
-
-// fakeSystemctl keeps the real one away, which may know a real service.
-func fakeSystemctl(t *testing.T) {
-	t.Helper()
-	dir := t.TempDir()
-	check(t, os.WriteFile(filepath.Join(dir, "systemctl"), []byte("#!/bin/sh\n"), 0o755))
-	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
-}
-
-// The commands about the service, as people mistype them.
-func TestServiceCommandsSayWhatToDo(t *testing.T) {
-	fakeSystemctl(t)
-	h := newHome(t)
-	for _, c := range []struct {
-		args   string
-		status int
-		want   string
-	}{
-		{"install --user --system", exitUsage, "not both"},
-		{"uninstall --user --yes", exitUsage, "--purge"},
-		{"install --user", exitFailure, "will not stay"},     // where tests are
-		{"restart --user --x", exitUsage, "has no flag --x"}, // and not started
-		{"instal", exitUsage, `did you mean install`},        // nor this
-		{"install there", exitUsage, "takes no arguments"},   // nor that
-		{"start --user --state /nonexistent/x", 1, "tokend"}, // no systemd, or nothing installed
-	} {
-		cmd := exec.Command("tokend", strings.Fields(c.args)...)
-		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + h.dir}
-		if out, status := ends(t, cmd); status != c.status || !strings.Contains(out, c.want) {
-			t.Errorf("tokend %s: status %d, %s", c.args, status, out)
-		}
-	}
-}
 
 func TestWhoseService(t *testing.T) {
 	for _, c := range []struct {

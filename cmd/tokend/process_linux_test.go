@@ -207,39 +207,6 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	}
 }
 
-// The state directory alone, as in a stolen backup, opens nothing.
-func TestStateAloneOpensNothing(t *testing.T) {
-	t.Parallel()
-	h := newHome(t)
-	h.setupSealed()
-	h.start()
-	a := h.clms("clms", 2048)
-	h.add(a)
-	tok := h.get("clms", token.Query{})
-	h.kill()
-	key, err := privateKey([]byte(a.Secrets["service_key"].Reveal()))
-	check(t, err)
-	files := 0
-	err = filepath.WalkDir(filepath.Join(h.dir, "state"), func(path string, entry os.DirEntry, err error) error {
-		if err != nil || !entry.Type().IsRegular() {
-			return err
-		}
-		files++
-		content, err := os.ReadFile(path)
-		if bytes.Contains(content, []byte(tok)) || bytes.Contains(content, []byte(key[100:140])) {
-			t.Errorf("%s holds a secret in plain text", path)
-		}
-		return err
-	})
-	if err != nil || files < 4 {
-		t.Errorf("%d files, %v", files, err)
-	}
-	h.write("key", strings.Repeat("x", 32))
-	if out, status := ends(t, h.tokend("run")); status == 0 || !strings.Contains(out, "another key") {
-		t.Errorf("with another key: status %d: %s", status, out)
-	}
-}
-
 // Secrets move between real keystores under a daemon that serves, and the
 // daemon that starts afterwards finds them where they are.
 func TestSecretsMoveUnderARunningDaemon(t *testing.T) {

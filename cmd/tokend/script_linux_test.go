@@ -75,6 +75,7 @@ func TestScripts(t *testing.T) {
 			"issuers":    cmdIssuers,
 			"issuer":     cmdIssuer,
 			"daemon":     cmdDaemon,
+			"ends":       cmdEnds,
 			"storm":      cmdStorm,
 			"eventually": cmdEventually,
 			"api":        cmdAPI,
@@ -121,6 +122,9 @@ func setUpScript(env *testscript.Env) error {
 	env.Setenv("CONFIG", filepath.Join(env.WorkDir, "config", "tokend"))
 	env.Setenv("STATE", filepath.Join(env.WorkDir, "state", "tokend"))
 	env.Setenv("SOCKET", filepath.Join(env.WorkDir, "run", "tokend", "tokend.sock"))
+	clone, err := filepath.Abs(root)
+	env.Setenv("CLONE", clone)
+	env.Setenv("REAL_HOME", os.Getenv("HOME"))
 	env.Setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonexistent")
 	env.Defer(func() {
 		if s.daemon != nil {
@@ -132,7 +136,7 @@ func setUpScript(env *testscript.Env) error {
 			_ = s.issuers.Close()
 		}
 	})
-	return nil
+	return err
 }
 
 // endStarted ends a daemon that tokenctl started, if one is left.
@@ -328,6 +332,17 @@ func command(ts *testscript.TestScript, name string, args ...string) *exec.Cmd {
 		}
 	}
 	return cmd
+}
+
+// ends STATUS PROGRAM ARGS…: a program that must end with the exit status.
+func cmdEnds(ts *testscript.TestScript, _ bool, args []string) {
+	status := "0"
+	if exit, ok := errors.AsType[*exec.ExitError](ts.Exec(args[1], args[2:]...)); ok {
+		status = strconv.Itoa(exit.ExitCode())
+	}
+	if status != args[0] {
+		ts.Fatalf("it ended with status %s", status)
+	}
 }
 
 // storm N STATUS ARGS…: N tokenctl processes at once, all of which must end

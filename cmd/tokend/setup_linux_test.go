@@ -15,7 +15,6 @@ import (
 	"tokend/cmd/tokend/service"
 	"tokend/daemon/profile"
 	"tokend/packaging/checktest"
-	"tokend/providers/token"
 	"tokend/store"
 )
 
@@ -231,31 +230,5 @@ func TestMountedKey(t *testing.T) {
 		case c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), key) || statusOf(err) != exitConfig):
 			t.Errorf("%s: got %v, status %d", c.name, err, statusOf(err))
 		}
-	}
-}
-
-// tokend run in a container with a mounted key needs no setup before it, and
-// the key is not written anywhere.
-func TestRunWithAMountedKeySetsUp(t *testing.T) {
-	h := newHome(t)
-	h.env = append(h.env, keyFileEnv+"="+filepath.Join(h.dir, "mounted"))
-	out, err := h.tokend("run").CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "mounted") || service.Exists(filepath.Join(h.dir, "mounted")) {
-		t.Errorf("without the file: %v: %s", err, out)
-	}
-	check(t, store.NewKeyFile(filepath.Join(h.dir, "mounted")))
-	h.start()
-	h.add(h.clms("clms", 2048))
-	tok := h.get("clms", token.Query{})
-	h.cacheSays("ok")
-	h.kill()
-	h.start()
-	if h.get("clms", token.Query{}) != tok {
-		t.Error("the second start does not find what the first kept")
-	}
-	h.kill()
-	h.env = append(h.env, keyFileEnv+"="+filepath.Join(h.dir, "another"))
-	if out, err := h.tokend("run").CombinedOutput(); err == nil || !strings.Contains(string(out), "was set up with") {
-		t.Errorf("another file: %v: %s", err, out)
 	}
 }
