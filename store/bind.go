@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"tokend/providers/token"
 )
@@ -19,6 +20,9 @@ func (c *Credentials) allBound() bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
+// errLost means that a record has a secret that is lost or damaged.
+var errLost = errors.New("a secret is lost")
+
 // Bind binds the records of an older tokend to their secrets, once, and returns
 // their profiles: it moves each secret to the account that stands for its record
 // as it is now. It fails if the keystore cannot be used now; call it again then.
@@ -27,20 +31,16 @@ func (c *Credentials) Bind(ctx context.Context) (profiles []string, err error) {
 	if c.allBound() {
 		return nil, nil
 	}
-	if err := c.enter(ctx); err != nil {
-		return nil, err
-	}
-	defer c.leave()
 	records, _ := c.records(nil) // one that cannot be read is refused anyway
 	if err := c.keys.State(ctx); err != nil && len(records) > 0 {
 		return nil, err
 	}
 	for _, rec := range records {
-		moved, err := c.bind(ctx, rec)
-		if err != nil {
+		switch _, err := c.change(ctx, rec.Profile, c.bind(ctx)); {
+		case errors.Is(err, errLost):
+		case err != nil:
 			return profiles, err
-		}
-		if moved {
+		case slices.ContainsFunc(rec.kept(), (*stored).isOld):
 			profiles = append(profiles, rec.Profile)
 		}
 	}
@@ -50,43 +50,30 @@ func (c *Credentials) Bind(ctx context.Context) (profiles []string, err error) {
 	return profiles, replaceFile(filepath.Join(c.dir, boundNote), []byte("docs/security.md explains what the records here are bound to.\n"))
 }
 
-// bind binds the credentials of one record, and reports whether there were any
-// that could be bound.
-func (c *Credentials) bind(ctx context.Context, rec record) (moved bool, err error) {
-	if err := c.clear(ctx, &rec); err != nil { // what an earlier bind left, for one
-		return false, err
-	}
-	next := rec
-	if rec.Pending != nil {
-		next.Pending = new(*rec.Pending)
-	}
-	accounts := map[string]token.Secret{}
-	var added []stored
-	for _, s := range next.kept() {
-		if !s.isOld() { // one that was bound and altered stays refused
-			continue
+// bind returns the change that binds the credentials of a record. One that was bound,
+// and altered, stays refused.
+func (c *Credentials) bind(ctx context.Context) func(record) (record, map[string]token.Secret, error) {
+	return func(rec record) (next record, secrets map[string]token.Secret, err error) {
+		next = rec
+		if rec.Pending != nil {
+			next.Pending = new(*rec.Pending)
 		}
-		old := s.credential(rec.Profile)
-		if *s, err = bound(*s); err != nil {
-			return false, err
-		}
-		added = append(added, *s)
-		for _, field := range old.Fields {
-			account := s.credential(rec.Profile).Account(field)
-			accounts[account], err = c.keys.Get(ctx, old.Account(field))
-			if err != nil && c.keys.State(ctx) == nil {
-				return false, nil // lost or damaged
+		isOld := false
+		for _, s := range next.kept() {
+			if !s.isOld() {
+				continue
 			}
-			if err != nil {
-				return false, err
+			isOld = true
+			if *s, err = bound(*s); err != nil {
+				return next, nil, err
 			}
 		}
+		if isOld {
+			secrets, err = c.secrets(ctx, rec, next)
+		}
+		if err != nil && c.keys.State(ctx) == nil {
+			err = errLost
+		}
+		return next, secrets, err
 	}
-	if added == nil {
-		return false, nil
-	}
-	if err := c.keep(ctx, rec, accounts, added...); err != nil {
-		return false, err
-	}
-	return true, c.replace(ctx, rec, next)
 }

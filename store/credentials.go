@@ -100,6 +100,17 @@ func (r *record) kept() (kept []*stored) {
 	return kept
 }
 
+// without returns what r names and other does not keep, as leftovers.
+func (r *record) without(other record) (left []stored) {
+	all := slices.Clone(r.Leftovers)
+	for _, s := range r.kept() {
+		all = append(all, stored{ID: s.ID, Fields: s.Fields})
+	}
+	return slices.DeleteFunc(all, func(s stored) bool {
+		return slices.ContainsFunc(other.kept(), func(k *stored) bool { return k.ID == s.ID })
+	})
+}
+
 // bound returns s as it will be read, with its digest in its ID.
 func bound(s stored) (stored, error) {
 	var read stored
@@ -136,24 +147,12 @@ func (c *Credentials) PutPending(ctx context.Context, profile string, secrets ma
 	return c.put(ctx, profile, secrets, about, func(rec record, s stored) record { return record{stored: rec.stored, Pending: &s} })
 }
 
-// put writes secrets under new accounts, then the record that place makes of
-// the one before, then deletes what that one no longer needs.
+// put keeps secrets under new accounts, in the record that place makes of the one
+// before.
 func (c *Credentials) put(ctx context.Context, profile string, secrets map[string]token.Secret, about token.Credential, place func(record, stored) record) (token.Credential, error) {
-	if err := c.enter(ctx); err != nil {
-		return token.Credential{}, err
-	}
-	defer c.leave()
-
-	rec, err := c.read(profile)
-	if err == nil {
-		err = c.clear(ctx, &rec)
-	}
-	if err != nil && !errors.Is(err, errAsks) && !errors.Is(err, errRefused) { // a deletion that a person must confirm can wait
-		return token.Credential{}, err
-	}
 	now := time.Now().UTC()
 	s, err := bound(stored{
-		ID:       now.Format("20060102") + "-" + randomHex(4),
+		ID:       now.Format("20060102-") + randomHex(4),
 		Fields:   slices.Sorted(maps.Keys(secrets)),
 		Stored:   now.Truncate(time.Second),
 		Expires:  about.Expires.UTC().Truncate(time.Second),
@@ -167,29 +166,13 @@ func (c *Credentials) put(ctx context.Context, profile string, secrets map[strin
 	for field, secret := range secrets {
 		accounts[cred.Account(field)] = secret
 	}
-	if err := c.keep(ctx, rec, accounts, s); err != nil {
+	_, err = c.change(ctx, profile, func(rec record) (record, map[string]token.Secret, error) {
+		return place(rec, s), accounts, nil
+	})
+	if err != nil {
 		return token.Credential{}, err
 	}
-	return cred, c.replace(ctx, rec, place(rec, s))
-}
-
-// keep writes the secrets of added, by account, into the keystore, which are
-// leftovers of rec until it is replaced.
-func (c *Credentials) keep(ctx context.Context, rec record, accounts map[string]token.Secret, added ...stored) error {
-	for _, s := range added {
-		rec.Leftovers = append(rec.Leftovers, stored{ID: s.ID, Fields: s.Fields})
-	}
-	if err := c.write(rec); err != nil {
-		return err
-	}
-	for account, secret := range accounts {
-		if err := setChecked(ctx, c.keys, account, secret); err != nil {
-			// What could not be undone now is undone by the next Put or Delete.
-			_ = c.clear(context.WithoutCancel(ctx), &rec)
-			return err
-		}
-	}
-	return nil
+	return cred, nil
 }
 
 // Promote makes the pending credential the current one. token.ErrNotFound means
@@ -206,40 +189,107 @@ func (c *Credentials) Abandon(ctx context.Context, profile string) error {
 
 // settle writes the record that follows from one with a pending credential.
 func (c *Credentials) settle(ctx context.Context, profile string, follow func(record) record) error {
-	if err := c.enter(ctx); err != nil {
+	_, err := c.change(ctx, profile, func(rec record) (record, map[string]token.Secret, error) {
+		if rec.Pending == nil {
+			return rec, nil, fail(token.ErrNotFound, "", nil, "%s: no credential is pending", profile)
+		}
+		return follow(rec), nil, nil
+	})
+	return err
+}
+
+// Delete removes profile's credential and what is left of former ones. It asks
+// the keystore first: if that is locked or gone, nothing changes. You can call
+// Delete again after a failure.
+func (c *Credentials) Delete(ctx context.Context, profile string) error {
+	left, err := c.change(ctx, profile, func(rec record) (next record, _ map[string]token.Secret, err error) {
+		if len(rec.kept()) > 0 {
+			err = c.keys.State(ctx)
+		}
+		return next, nil, err
+	})
+	return cmp.Or(err, left)
+}
+
+// Copy keeps the credentials of one profile for another, which must have none, and
+// reads each secret back.
+func (c *Credentials) Copy(ctx context.Context, from, to string) error {
+	if _, _, err := c.Kept(from); err != nil {
 		return err
+	}
+	_, err := c.change(ctx, to, func(record) (next record, secrets map[string]token.Secret, err error) {
+		rec, err := c.read(from)
+		if err == nil {
+			next = record{Profile: to, stored: rec.stored, Pending: rec.Pending}
+			secrets, err = c.secrets(ctx, rec, next)
+		}
+		return next, secrets, err
+	})
+	return err
+}
+
+// change makes what follow returns the record of profile. First it writes the secrets
+// that follow returns, by account, and reads each back. Then it deletes what only the
+// record before names; that can also be done later, and left says why it was not.
+func (c *Credentials) change(ctx context.Context, profile string, follow func(record) (next record, secrets map[string]token.Secret, err error)) (left, err error) {
+	if err := c.enter(ctx); err != nil {
+		return nil, err
 	}
 	defer c.leave()
 	rec, err := c.read(profile)
-	if err == nil && rec.Pending == nil {
-		err = fail(token.ErrNotFound, "", nil, "%s: no credential is pending", profile)
-	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return c.replace(ctx, rec, follow(rec))
+	next, secrets, err := follow(rec)
+	if err != nil {
+		return nil, err
+	}
+	next.Profile, next.Leftovers = profile, rec.without(next)
+	if len(secrets) > 0 {
+		rec.Leftovers = next.without(rec)
+		if err := c.keep(ctx, rec, secrets); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.write(next); err != nil {
+		return nil, err
+	}
+	return c.clear(ctx, next), nil
 }
 
-// replace writes next in place of rec, then deletes the secrets that next no
-// longer names. That can also be done later: it is not an error.
-func (c *Credentials) replace(ctx context.Context, rec, next record) error {
-	if err := c.writeNext(rec, &next); err != nil {
+// keep writes secrets, by account, into the keystore. They are leftovers of rec.
+func (c *Credentials) keep(ctx context.Context, rec record, secrets map[string]token.Secret) error {
+	if err := c.write(rec); err != nil {
 		return err
 	}
-	_ = c.clear(ctx, &next)
+	for account, secret := range secrets {
+		err := c.keys.Set(ctx, account, secret)
+		if err == nil {
+			err = checkSame(ctx, c.keys, account, secret)
+		}
+		if err != nil {
+			// What cannot be undone now is undone by the next change.
+			_ = c.clear(context.WithoutCancel(ctx), rec)
+			return err
+		}
+	}
 	return nil
 }
 
-// writeNext writes next in place of rec. The credentials that only rec names
-// become leftovers.
-func (c *Credentials) writeNext(rec record, next *record) error {
-	next.Profile, next.Leftovers = rec.Profile, rec.Leftovers
-	for _, s := range rec.kept() {
-		if !slices.ContainsFunc(next.kept(), func(k *stored) bool { return k.ID == s.ID }) {
-			next.Leftovers = append(next.Leftovers, stored{ID: s.ID, Fields: s.Fields})
+// secrets reads the secrets of rec's credentials, for the accounts of next's.
+func (c *Credentials) secrets(ctx context.Context, rec, next record) (map[string]token.Secret, error) {
+	secrets := map[string]token.Secret{}
+	for i, s := range rec.kept() {
+		to := next.kept()[i].credential(next.Profile)
+		for _, field := range s.Fields {
+			secret, err := c.keys.Get(ctx, s.credential(rec.Profile).Account(field))
+			if err != nil {
+				return nil, err
+			}
+			secrets[to.Account(field)] = secret
 		}
 	}
-	return c.write(*next)
+	return secrets, nil
 }
 
 // Kept returns the current and the pending credential, each the zero Credential
@@ -284,70 +334,6 @@ func (c *Credentials) Secret(ctx context.Context, cred token.Credential, field s
 	}
 }
 
-// Delete removes profile's credential and what is left of former ones. It asks
-// the keystore first: if that is locked or gone, nothing changes. You can call
-// Delete again after a failure.
-func (c *Credentials) Delete(ctx context.Context, profile string) error {
-	if err := c.enter(ctx); err != nil {
-		return err
-	}
-	defer c.leave()
-
-	rec, err := c.read(profile)
-	if err != nil {
-		return err
-	}
-	var next record
-	if len(rec.kept()) > 0 {
-		if err := c.keys.State(ctx); err != nil {
-			return err
-		}
-		if err := c.writeNext(rec, &next); err != nil {
-			return err
-		}
-		rec = next
-	}
-	if err := c.clear(ctx, &rec); err != nil {
-		return err
-	}
-	return c.remove(profile)
-}
-
-// Copy keeps the credentials of one profile for another, which must have none, and
-// reads each secret back.
-func (c *Credentials) Copy(ctx context.Context, from, to string) error {
-	if _, _, err := c.Kept(from); err != nil {
-		return err
-	}
-	if err := c.enter(ctx); err != nil {
-		return err
-	}
-	defer c.leave()
-	rec, err := c.read(from)
-	former, formerErr := c.read(to)
-	if err = cmp.Or(err, formerErr); err == nil {
-		err = c.clear(ctx, &former)
-	}
-	if err != nil || len(rec.kept()) == 0 {
-		return err
-	}
-	accounts := map[string]token.Secret{}
-	var added []stored
-	for _, s := range rec.kept() {
-		added = append(added, *s)
-		for _, field := range s.Fields {
-			account := s.credential(to).Account(field)
-			if accounts[account], err = c.keys.Get(ctx, s.credential(from).Account(field)); err != nil {
-				return err
-			}
-		}
-	}
-	if err := c.keep(ctx, record{Profile: to}, accounts, added...); err != nil {
-		return err
-	}
-	return c.write(record{Profile: to, stored: rec.stored, Pending: rec.Pending})
-}
-
 // Others returns the profiles that have a credential and are not among these.
 func (c *Credentials) Others(profiles []string) (others []string) {
 	known := map[string]bool{}
@@ -364,7 +350,7 @@ func (c *Credentials) Others(profiles []string) (others []string) {
 }
 
 // clear deletes the secrets of rec's leftovers and forgets them.
-func (c *Credentials) clear(ctx context.Context, rec *record) error {
+func (c *Credentials) clear(ctx context.Context, rec record) error {
 	if len(rec.Leftovers) == 0 {
 		return nil
 	}
@@ -376,10 +362,7 @@ func (c *Credentials) clear(ctx context.Context, rec *record) error {
 		}
 	}
 	rec.Leftovers = nil
-	if len(rec.kept()) == 0 {
-		return c.remove(rec.Profile)
-	}
-	return c.write(*rec)
+	return c.write(rec)
 }
 
 func (c *Credentials) enter(ctx context.Context) error {
@@ -460,27 +443,22 @@ func (c *Credentials) accounts(ctx context.Context) (accounts []string, err erro
 		for _, s := range rec.kept() {
 			accounts = append(accounts, s.accounts(rec.Profile)...)
 		}
-		if err := c.clear(ctx, &rec); err != nil {
+		if err := c.clear(ctx, rec); err != nil {
 			return nil, err
 		}
 	}
 	return accounts, nil
 }
 
-func (c *Credentials) write(rec record) error {
-	err := ensureDir(c.dir)
-	if err == nil {
+// write writes rec, or removes the file of one that says nothing.
+func (c *Credentials) write(rec record) (err error) {
+	if len(rec.kept())+len(rec.Leftovers) == 0 {
+		err = removeFile(c.path(rec.Profile))
+	} else if err = ensureDir(c.dir); err == nil {
 		err = writeTOML(c.path(rec.Profile), rec)
 	}
 	if err != nil {
 		return credentialError(rec.Profile, err)
-	}
-	return nil
-}
-
-func (c *Credentials) remove(profile string) error {
-	if err := removeFile(c.path(profile)); err != nil {
-		return credentialError(profile, err)
 	}
 	return nil
 }

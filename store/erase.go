@@ -12,9 +12,9 @@ import (
 )
 
 // Erase deletes what the installation under stateDir keeps in the OS keyring:
-// the secrets of the credentials that credentialsDir records, with their records,
-// what a migration left there, and the cache's key. Sealed secrets are files
-// under stateDir; the caller removes those. Erase waits for a person whom the keyring
+// the secrets of the credentials that credentialsDir records, what a migration left
+// there, and the cache's key. The records, and sealed secrets, are files: the caller
+// removes those. Erase waits for a person whom the keyring
 // asks. You can call it again after a failure; where nothing is set up it does nothing.
 func Erase(ctx context.Context, stateDir, credentialsDir string) error {
 	install, err := ReadKeystoreConfig(stateDir)
@@ -24,33 +24,31 @@ func Erase(ctx context.Context, stateDir, credentialsDir string) error {
 	if err != nil {
 		return err
 	}
-	keyring := NewPatientKeyring(KeyringService)
-	if install.Keystore == KeystoreOS || install.Leftover != nil && install.Leftover.Keystore == KeystoreOS {
-		if err := keyring.Unlock(ctx); err != nil {
-			return err
-		}
-	}
+	var accounts []string
 	if left := install.Leftover; left != nil && left.Keystore == KeystoreOS {
-		for _, account := range left.Accounts {
-			if err := keyring.Delete(ctx, account); err != nil {
-				return err
-			}
-		}
+		accounts = left.Accounts
 	}
-	if install.Keystore != KeystoreOS {
+	isCurrent := install.Keystore == KeystoreOS
+	if !isCurrent && accounts == nil {
 		return nil
 	}
-	credentials := NewCredentials(credentialsDir, keyring)
-	records, err := credentials.records(nil)
-	if err != nil {
+	keyring := NewPatientKeyring(KeyringService)
+	if err := keyring.Unlock(ctx); err != nil {
 		return err
 	}
-	for _, rec := range records {
-		if err := credentials.Delete(ctx, rec.Profile); err != nil {
+	if isCurrent {
+		kept, err := NewCredentials(credentialsDir, keyring).accounts(ctx)
+		if err != nil {
+			return err
+		}
+		accounts = append(append(accounts, kept...), install.cacheKeyAccount())
+	}
+	for _, account := range accounts {
+		if err := keyring.Delete(ctx, account); err != nil {
 			return err
 		}
 	}
-	return keyring.Delete(ctx, install.cacheKeyAccount())
+	return nil
 }
 
 // AsidePrefix begins the name of a directory that Reset makes.

@@ -63,14 +63,6 @@ func checkEntry(account string, s token.Secret) error {
 	return nil
 }
 
-// setChecked keeps secret in ks, and checks that ks returns it.
-func setChecked(ctx context.Context, ks Keystore, account string, secret token.Secret) error {
-	if err := ks.Set(ctx, account, secret); err != nil {
-		return err
-	}
-	return checkSame(ctx, ks, account, secret)
-}
-
 // checkSame checks that ks returns want for account.
 func checkSame(ctx context.Context, ks Keystore, account string, want token.Secret) error {
 	got, err := ks.Get(ctx, account)
