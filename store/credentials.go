@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -87,6 +86,13 @@ func (s *stored) accounts(profile string) (accounts []string) {
 		accounts = append(accounts, token.Credential{Profile: profile, ID: s.ID}.Account(field))
 	}
 	return accounts
+}
+
+func (r *record) check() error {
+	if r.Pending != nil && r.Pending.ID == "" {
+		return errors.New("a pending credential has no id")
+	}
+	return nil
 }
 
 // kept returns the current and the pending credential, as far as they exist.
@@ -391,11 +397,7 @@ func (c *Credentials) read(profile string) (record, error) {
 }
 
 func readRecord(path string) (rec record, err error) {
-	err = readTOML(path, maxRecord, &rec)
-	if err == nil && rec.Pending != nil && rec.Pending.ID == "" {
-		err = fmt.Errorf("%s: a pending credential has no id", path)
-	}
-	if err != nil {
+	if err = readTOML(path, maxRecord, &rec); err != nil {
 		return record{}, err
 	}
 	return rec, nil

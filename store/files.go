@@ -11,9 +11,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"tokend/providers/token"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"tokend/providers/token"
 )
 
 // ensureDir makes dir, and closes it to others.
@@ -32,15 +33,18 @@ func readRegular(path string, limit int64) ([]byte, fs.FileInfo, error) {
 }
 
 // readTOML reads a file that tokend alone writes, strictly.
-func readTOML(path string, limit int64, into any) error {
+func readTOML(path string, limit int64, into interface{ check() error }) error {
 	b, _, err := readRegular(path, limit)
 	if err != nil {
 		return err
 	}
-	if err := toml.NewDecoder(bytes.NewReader(b)).DisallowUnknownFields().Decode(into); err != nil {
-		return fmt.Errorf("%s: tokend did not write this file", path) // the decoder's words are for programmers
+	err = toml.NewDecoder(bytes.NewReader(b)).DisallowUnknownFields().Decode(into)
+	if err != nil {
+		err = errors.New("tokend did not write this file") // the decoder's words are for programmers
+	} else if err = into.check(); err == nil {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("%s: %w", path, err)
 }
 
 func writeTOML(path string, from any) error {

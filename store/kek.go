@@ -37,7 +37,14 @@ func NewKeyFileFor(path string, uid, gid int) error {
 		return fail(token.ErrExists, "", err, "%s exists already, and tokend does not overwrite it", path)
 	}
 	if err == nil {
-		if err = writeKey(f, uid, gid); err != nil {
+		if uid >= 0 {
+			err = f.Chown(uid, gid)
+		}
+		if err == nil {
+			_, err = fmt.Fprintln(f, base64.StdEncoding.EncodeToString([]byte(seal.NewKey().Reveal())))
+		}
+		err = cmp.Or(err, f.Sync(), f.Close(), syncDir(filepath.Dir(path)))
+		if err != nil {
 			_ = os.Remove(path)
 		}
 	}
@@ -45,17 +52,6 @@ func NewKeyFileFor(path string, uid, gid int) error {
 		return fail(token.ErrKeystore, "key-file", err, "key file: %s", token.FileFault(err))
 	}
 	return nil
-}
-
-// writeKey makes a key in f, for a user if uid is not negative.
-func writeKey(f *os.File, uid, gid int) (err error) {
-	if uid >= 0 {
-		err = f.Chown(uid, gid)
-	}
-	if err == nil {
-		_, err = fmt.Fprintln(f, base64.StdEncoding.EncodeToString([]byte(seal.NewKey().Reveal())))
-	}
-	return cmp.Or(err, f.Sync(), f.Close(), syncDir(filepath.Dir(f.Name())))
 }
 
 // readKey reads a key for OpenSealed: a regular file, no symbolic link, owned by
@@ -67,7 +63,7 @@ func readKey(path string, refused fs.FileMode) (token.Secret, error) {
 		if !filepath.IsAbs(target) {
 			target = filepath.Join(filepath.Dir(path), target)
 		}
-		return token.Secret{}, fail(token.ErrKeystore, "key-file", err, "key file: %s is a symbolic link; name its target instead: %s", path, target)
+		err = fmt.Errorf("%s is a symbolic link; name its target instead: %s", path, target)
 	}
 	if err == nil {
 		err = CheckPrivacy(path, info, os.Geteuid(), refused)
@@ -90,12 +86,11 @@ func LooksLikeKey(text string) bool {
 
 // parseKey reads 32 bytes, raw or in base64, from what is called name.
 func parseKey(name string, b []byte) (token.Secret, error) {
-	if len(b) == seal.KeySize {
-		return token.NewSecret(string(b)), nil
+	if text := string(bytes.TrimSpace(b)); LooksLikeKey(text) {
+		b, _ = base64.StdEncoding.DecodeString(text) // it can be
 	}
-	key, err := base64.StdEncoding.Strict().DecodeString(string(bytes.TrimSpace(b)))
-	if err != nil || len(key) != seal.KeySize {
+	if len(b) != seal.KeySize {
 		return token.Secret{}, fail(token.ErrKeystore, "key-file", nil, "%s holds %d bytes, which is not a key: 32 bytes, raw or in base64", name, len(b))
 	}
-	return token.NewSecret(string(key)), nil
+	return token.NewSecret(string(b)), nil
 }

@@ -61,11 +61,6 @@ func ReadKeystoreConfig(stateDir string) (KeystoreConfig, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return KeystoreConfig{}, fail(token.ErrNotFound, "not-set-up", nil, "no keystore is set up: %s does not exist", path)
 	}
-	if err == nil {
-		if err = i.check(); err != nil {
-			err = fmt.Errorf("%s: %w", path, err)
-		}
-	}
 	if err != nil {
 		return KeystoreConfig{}, recordError(err)
 	}
@@ -117,13 +112,10 @@ func Setup(ctx context.Context, stateDir string, choice Choice, kek token.Secret
 	if err == nil {
 		err = checkSame(ctx, ks, i.cacheKeyAccount(), key)
 	}
-	if err == nil { // a key whose record cannot be written stays: a person may have to confirm each deletion
-		err = i.record(stateDir)
-	}
 	if err != nil {
 		return KeystoreConfig{}, err
 	}
-	return i, nil
+	return i, i.record(stateDir) // without a record the key stays: a person may have to confirm each deletion
 }
 
 // newConfig returns the record of a choice that is made now. kek is the key of
@@ -210,11 +202,8 @@ func (c Choice) check() error {
 }
 
 func (i KeystoreConfig) check() error {
-	if i.ID == "" {
-		return fail(token.ErrInvalid, "", nil, "it has no id")
-	}
-	if i.Dir != "" && i.Dir != otherSealedDir {
-		return fail(token.ErrInvalid, "", nil, "%q is not a directory of sealed secrets", i.Dir)
+	if i.ID == "" || i.Dir != "" && i.Dir != otherSealedDir {
+		return errors.New("it has no id, or another directory of sealed secrets than tokend makes")
 	}
 	return i.Choice.check()
 }
@@ -222,11 +211,10 @@ func (i KeystoreConfig) check() error {
 // refuseOrphans returns an error if dir, which no record names, holds sealed
 // secrets.
 func refuseOrphans(dir string) error {
-	old, _, err := listSealed(dir)
-	if err == nil && len(old) > 0 {
-		err = fail(token.ErrKeystore, "install-record", nil, "%s holds sealed secrets, and no install.toml names them: restore it, or move them away", dir)
+	if len(listSealed(dir)) > 0 {
+		return fail(token.ErrKeystore, "install-record", nil, "%s holds sealed secrets, and no install.toml names them: restore it, or move them away", dir)
 	}
-	return err
+	return nil
 }
 
 // Refused returns the permissions that the key file must not have.
@@ -248,19 +236,15 @@ func (c Choice) kek() (token.Secret, error) {
 	return readKey(c.KeyFile, c.Refused())
 }
 
-func (c Choice) kekName() string {
-	if c.Credential != "" {
-		return fmt.Sprintf("credential %q", c.Credential)
-	}
-	return "key file " + c.KeyFile
-}
-
 // Describe names the keystore and where its key is.
 func (c Choice) Describe() string {
-	if c.Keystore == KeystoreOS {
+	switch {
+	case c.Keystore == KeystoreOS:
 		return fmt.Sprintf("%q", c.Keystore)
+	case c.Credential != "":
+		return fmt.Sprintf("%q with credential %q", c.Keystore, c.Credential)
 	}
-	return fmt.Sprintf("%q with %s", c.Keystore, c.kekName())
+	return fmt.Sprintf("%q with key file %s", c.Keystore, c.KeyFile)
 }
 
 func (i KeystoreConfig) record(stateDir string) error {

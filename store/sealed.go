@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"tokend/providers/token"
 	"tokend/providers/token/erase"
@@ -42,15 +41,11 @@ func OpenSealed(dir string, kek token.Secret) (*Sealed, error) {
 	if err := ensureDir(dir); err != nil {
 		return nil, sealedError(err)
 	}
-	sealed, unfinished, err := listSealed(dir)
-	if err != nil {
-		return nil, err
-	}
 	s := &Sealed{dir, seal.KeyID(kek), seal.New(kek, "sealed v1")}
-	if err := s.checkKey(sealed); err != nil {
+	if err := s.checkKey(); err != nil {
 		return nil, err
 	}
-	removeAll(unfinished)
+	removeUnfinished(dir)
 	return s, nil
 }
 
@@ -117,12 +112,12 @@ func (s *Sealed) open(account string, file []byte) (token.Secret, error) {
 	return token.NewSecret(string(text)), nil
 }
 
-// checkKey checks that our key sealed at least one of these files, if there are
-// any. Get refuses those that another key sealed.
-func (s *Sealed) checkKey(paths []string) error {
+// checkKey checks that our key sealed at least one of the files, if there are any.
+// Get refuses those that another key sealed.
+func (s *Sealed) checkKey() error {
 	var other string
-	for _, path := range paths {
-		b, _, _ := readRegular(path, maxSealed)
+	for _, name := range listSealed(s.dir) {
+		b, _, _ := readRegular(filepath.Join(s.dir, name), maxSealed)
 		switch id, _, err := parseSealed(b); {
 		case err != nil:
 		case id == s.keyID:
@@ -143,41 +138,30 @@ func (s *Sealed) path(account string) string {
 
 func sealedAAD(account string) []byte { return []byte("tokend-sealed\x00v1\x00" + account) }
 
-// listSealed lists the sealed secrets in dir, and the files that a crash during a
-// Set left unfinished: no other process writes there. There are none if dir does
-// not exist.
-func listSealed(dir string) (sealed, unfinished []string, err error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, sealedError(err)
-	}
-	for _, e := range entries {
-		switch path := filepath.Join(dir, e.Name()); {
-		case filepath.Ext(path) == sealedSuffix && !strings.HasPrefix(e.Name(), "."):
-			sealed = append(sealed, path)
-		case strings.HasPrefix(e.Name(), ".") && strings.Contains(e.Name(), sealedSuffix):
-			unfinished = append(unfinished, path)
-		}
-	}
-	return sealed, unfinished, nil
+// listSealed returns the names of the sealed secrets in dir, which need not exist.
+func listSealed(dir string) []string {
+	names, _ := fs.Glob(os.DirFS(dir), "*"+sealedSuffix) // the pattern is right
+	return names
 }
 
-func removeAll(paths []string) {
-	for _, path := range paths {
-		os.Remove(path)
+// removeUnfinished removes what a crash during a Set left: no other process writes
+// there.
+func removeUnfinished(dir string) {
+	names, _ := fs.Glob(os.DirFS(dir), ".*"+sealedSuffix+"*")
+	for _, name := range names {
+		os.Remove(filepath.Join(dir, name))
 	}
 }
 
 // parseSealed splits a file into its key id and what is sealed.
 func parseSealed(file []byte) (id string, box []byte, err error) {
-	if len(file) < sealedHeader || !bytes.HasPrefix(file, []byte(sealedMagic)) || file[sealedHeader-1] != '\n' {
-		return "", nil, errors.New("not a sealed secret")
+	if len(file) >= sealedHeader && bytes.HasPrefix(file, []byte(sealedMagic)) && file[sealedHeader-1] == '\n' {
+		id = string(file[len(sealedMagic) : sealedHeader-1])
+		if _, err := hex.DecodeString(id); err == nil {
+			return id, file[sealedHeader:], nil
+		}
 	}
-	id = string(file[len(sealedMagic) : sealedHeader-1])
-	if _, err := hex.DecodeString(id); err != nil {
-		return "", nil, errors.New("not a sealed secret")
-	}
-	return id, file[sealedHeader:], nil
+	return "", nil, errors.New("not a sealed secret")
 }
 
 func sealedError(err error) error {

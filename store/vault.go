@@ -232,8 +232,7 @@ func (v *Vault) tidy(ctx context.Context) error {
 		}
 	}
 	if left.Keystore == KeystoreSealed {
-		_, unfinished, _ := listSealed(dir)
-		removeAll(unfinished)
+		removeUnfinished(dir)
 		os.Remove(dir) // if nothing else is in it
 	}
 	config.Leftover = nil
