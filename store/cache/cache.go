@@ -78,33 +78,31 @@ func (c *Cache) Load(ctx context.Context, now time.Time) ([]token.Record, error)
 	if err := c.unseal(ctx); err != nil {
 		return nil, err
 	}
-	var entries []entry
-	err := c.do(false, func(b *bolt.Bucket) (err error) {
-		entries, err = c.box.read(b)
-		return err
+	var records []token.Record
+	var drop [][]byte
+	bad := 0
+	err := c.do(false, func(b *bolt.Bucket) error {
+		records, drop, bad = nil, nil, 0 // of a file that was damaged
+		return c.box.each(b, func(key []byte, rec token.Record, err error) {
+			switch {
+			case err != nil:
+				bad++
+			case now.Before(rec.Token.Expiry):
+				records = append(records, rec)
+				return
+			}
+			drop = append(drop, key)
+		})
 	})
 	if err != nil {
 		return nil, err
-	}
-	var records []token.Record
-	var drop []entry
-	bad := 0
-	for _, e := range entries {
-		switch {
-		case e.bad:
-			bad++
-		case now.Before(e.record.Token.Expiry):
-			records = append(records, e.record)
-			continue
-		}
-		drop = append(drop, e)
 	}
 	if bad > 0 {
 		c.note("%d cached tokens could not be unsealed and were dropped", bad)
 	}
 	if len(drop) > 0 {
 		// They stay out of memory even if they stay in the file.
-		_ = c.do(true, func(b *bolt.Bucket) error { return remove(b, drop) })
+		_ = c.do(true, func(b *bolt.Bucket) error { return c.box.replace(b, drop, nil) })
 	}
 	return records, nil
 }
@@ -130,12 +128,11 @@ func (c *Cache) Write(save, drop []token.Record) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	err := c.do(true, func(b *bolt.Bucket) error {
+		var keys [][]byte
 		for _, rec := range drop {
-			if err := b.Delete(c.box.key(rec)); err != nil {
-				return err
-			}
+			keys = append(keys, c.box.key(rec))
 		}
-		return c.box.write(b, save)
+		return c.box.replace(b, keys, save)
 	})
 	if err == nil && len(drop) > 0 {
 		err = c.reseal()
@@ -154,20 +151,18 @@ func (c *Cache) reseal() error {
 	}
 	next := newRecordBox(key)
 	err = c.do(true, func(b *bolt.Bucket) error {
-		entries, err := c.box.read(b)
-		if err == nil {
-			err = remove(b, entries)
-		}
+		var keys [][]byte
+		var records []token.Record
+		err := c.box.each(b, func(key []byte, rec token.Record, err error) {
+			keys = append(keys, key)
+			if err == nil {
+				records = append(records, rec)
+			}
+		})
 		if err != nil {
 			return err
 		}
-		var records []token.Record
-		for _, e := range entries {
-			if !e.bad {
-				records = append(records, e.record)
-			}
-		}
-		return next.write(b, records)
+		return next.replace(b, keys, records)
 	})
 	if err == nil {
 		c.box = next

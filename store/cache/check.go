@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"math/bits"
 	"os"
 )
 
@@ -32,8 +31,6 @@ const (
 	metaMagic   = 0xED0CDAED
 	metaVersion = 2
 
-	minPageSize, maxPageSize = 1 << 10, 64 << 10
-
 	flagBranch   = 0x01
 	flagLeaf     = 0x02
 	flagFreelist = 0x10
@@ -49,19 +46,24 @@ type walk struct {
 	seen     []bool // by page
 }
 
-// checkPages checks that all pages of a file fit together.
+// checkPages checks that all pages of a file fit together. A file that was written
+// with other pages than this machine has is not one of ours.
 func checkPages(file []byte) error {
-	m, err := newestMeta(file)
-	if err != nil {
-		return err
+	size := uint64(os.Getpagesize())
+	var m meta // the one that bbolt will use: of two valid ones, that of the later transaction
+	for _, at := range []uint64{0, size} {
+		next, ok := readMeta(file, at)
+		switch {
+		case ok && next.pageSize != size:
+			return fmt.Errorf("a page size of %d bytes", next.pageSize)
+		case ok && next.tx >= m.tx:
+			m = next
+		}
 	}
-	if m.pageSize < minPageSize || m.pageSize > maxPageSize || bits.OnesCount64(m.pageSize) != 1 {
-		return fmt.Errorf("a page size of %d bytes", m.pageSize)
+	if m.pages < 4 || m.pages > uint64(len(file))/size {
+		return fmt.Errorf("no valid meta page, or %d pages in %d bytes", m.pages, len(file))
 	}
-	if m.pages < 4 || m.pages > uint64(len(file))/m.pageSize {
-		return fmt.Errorf("%d pages do not fit into %d bytes", m.pages, len(file))
-	}
-	w := &walk{file: file, pageSize: m.pageSize, pages: m.pages, seen: make([]bool, m.pages)}
+	w := &walk{file: file, pageSize: size, pages: m.pages, seen: make([]bool, m.pages)}
 	w.seen[0], w.seen[1] = true, true // the metas
 	if err := w.freelist(m.freelist); err != nil {
 		return err
@@ -71,26 +73,6 @@ func checkPages(file []byte) error {
 
 // A meta is what a meta page says.
 type meta struct{ pageSize, root, freelist, pages, tx uint64 }
-
-// newestMeta returns the meta page that bbolt will use: of two valid ones, the
-// one of the later transaction. If the first is invalid, the second is looked for
-// where this machine would have written it.
-func newestMeta(file []byte) (meta, error) {
-	newest, ok := readMeta(file, 0)
-	if !ok {
-		newest.pageSize = uint64(os.Getpagesize())
-	}
-	if second, valid := readMeta(file, newest.pageSize); valid && second.tx >= newest.tx {
-		if second.pageSize != newest.pageSize {
-			return meta{}, errors.New("the meta pages differ in their page size")
-		}
-		return second, nil
-	}
-	if !ok {
-		return meta{}, errors.New("neither meta page is valid")
-	}
-	return newest, nil
-}
 
 // readMeta reads the meta page at an offset, and reports whether bbolt would
 // believe it.

@@ -116,40 +116,26 @@ func (b *recordBox) open(key, value []byte) (token.Record, error) {
 	return parseRecord(plain)
 }
 
-// An entry is what the file has under a key.
-type entry struct {
-	key    []byte
-	record token.Record
-	bad    bool // it could not be unsealed
-}
-
-// read returns the entries of a bucket.
-func (b *recordBox) read(bucket *bolt.Bucket) (entries []entry, err error) {
-	var value []byte // a copy of each: the file may change while we look
-	err = bucket.ForEach(func(k, v []byte) error {
-		value = append(value[:0], v...)
-		rec, err := b.open(k, value)
-		entries = append(entries, entry{bytes.Clone(k), rec, err != nil})
+// each calls fn with each key of a bucket and the record there, or an error if it
+// cannot be unsealed.
+func (b *recordBox) each(bucket *bolt.Bucket, fn func(key []byte, rec token.Record, err error)) error {
+	return bucket.ForEach(func(k, v []byte) error {
+		rec, err := b.open(k, bytes.Clone(v)) // a copy: the file may change while we look
+		fn(bytes.Clone(k), rec, err)
 		return nil
 	})
-	return entries, err
 }
 
-// write puts records into a bucket.
-func (b *recordBox) write(bucket *bolt.Bucket, records []token.Record) error {
-	for _, rec := range records {
-		k, v := b.seal(rec)
-		if err := bucket.Put(k, v); err != nil {
+// replace removes entries from a bucket, and puts records into it.
+func (b *recordBox) replace(bucket *bolt.Bucket, drop [][]byte, save []token.Record) error {
+	for _, k := range drop {
+		if err := bucket.Delete(k); err != nil {
 			return err
 		}
 	}
-	return nil
-}
-
-// remove deletes entries from a bucket.
-func remove(bucket *bolt.Bucket, entries []entry) error {
-	for _, e := range entries {
-		if err := bucket.Delete(e.key); err != nil {
+	for _, rec := range save {
+		k, v := b.seal(rec)
+		if err := bucket.Put(k, v); err != nil {
 			return err
 		}
 	}
