@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
@@ -31,13 +32,13 @@ import (
 type Credentials struct {
 	dir  string
 	keys Keystore
-	turn chan struct{} // one writer at a time
+	mu   sync.Mutex // one writer at a time
 }
 
 // NewCredentials keeps the records under dir, which the first Put makes, and
 // the secrets in keys.
 func NewCredentials(dir string, keys Keystore) *Credentials {
-	return &Credentials{dir: dir, keys: keys, turn: make(chan struct{}, 1)}
+	return &Credentials{dir: dir, keys: keys}
 }
 
 const (
@@ -238,10 +239,8 @@ func (c *Credentials) Copy(ctx context.Context, from, to string) error {
 // that follow returns, by account, and reads each back. Then it deletes what only the
 // record before names; that can also be done later, and left says why it was not.
 func (c *Credentials) change(ctx context.Context, profile string, follow func(record) (next record, secrets map[string]token.Secret, err error)) (left, err error) {
-	if err := c.enter(ctx); err != nil {
-		return nil, err
-	}
-	defer c.leave()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	rec, err := c.read(profile)
 	if err != nil {
 		return nil, err
@@ -371,17 +370,6 @@ func (c *Credentials) clear(ctx context.Context, rec record) error {
 	return c.write(rec)
 }
 
-func (c *Credentials) enter(ctx context.Context) error {
-	select {
-	case c.turn <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (c *Credentials) leave() { <-c.turn }
-
 func (c *Credentials) path(profile string) string {
 	return filepath.Join(c.dir, fileName(profile)+recordSuffix)
 }
@@ -403,7 +391,11 @@ func readRecord(path string) (rec record, err error) {
 	return rec, nil
 }
 
+// credentialError explains an error of a record, nil if there is none.
 func credentialError(of string, err error) error {
+	if err == nil {
+		return nil
+	}
 	return fail(token.ErrKeystore, "credential-record", err, "%s: record of its credential: %v", of, err)
 }
 
@@ -435,7 +427,7 @@ func (c *Credentials) records(but map[string]bool) (all []record, err error) {
 }
 
 // accounts lists what is in the keystore for all profiles. It deletes former
-// credentials first. Its caller has the turn.
+// credentials first. Its caller holds mu.
 func (c *Credentials) accounts(ctx context.Context) (accounts []string, err error) {
 	records, err := c.records(nil)
 	if err != nil {
@@ -459,8 +451,5 @@ func (c *Credentials) write(rec record) (err error) {
 	} else if err = ensureDir(c.dir); err == nil {
 		err = writeTOML(c.path(rec.Profile), rec)
 	}
-	if err != nil {
-		return credentialError(rec.Profile, err)
-	}
-	return nil
+	return credentialError(rec.Profile, err)
 }

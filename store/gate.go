@@ -18,26 +18,22 @@ const callLimit = 3 * time.Second
 // else at once. When it ends, the gate opens again.
 type gate struct {
 	limit time.Duration
-	turn  chan struct{}            // full while a call is under way
-	call  atomic.Pointer[underWay] // nil if there is none
+	late  error                     // for a caller whose time ran out
+	turn  chan struct{}             // full while a call is under way
+	due   atomic.Pointer[time.Time] // when that is late, nil if there is none
 }
 
-// underWay is a call that a gate let through.
-type underWay struct {
-	due  time.Time // when it is late
-	late error     // what its being late means
+func newGate(limit time.Duration, late error) *gate {
+	return &gate{limit: limit, late: late, turn: make(chan struct{}, 1)}
 }
 
-func newGate(limit time.Duration) *gate { return &gate{limit: limit, turn: make(chan struct{}, 1)} }
-
-// pass runs op through g. late is the error for a caller whose time ran out.
-// op's context ends when its caller stops waiting, so that an op of several
+// pass runs op through g. op's context ends when its caller stops waiting, so that an op of several
 // steps can stop between two of them. op may still run after pass failed.
-func (g *gate) pass(ctx context.Context, late error, op func(context.Context) error) error {
-	if call := g.call.Load(); call != nil && !time.Now().Before(call.due) {
-		return call.late
+func (g *gate) pass(ctx context.Context, op func(context.Context) error) error {
+	if due := g.due.Load(); due != nil && !time.Now().Before(*due) {
+		return g.late
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, g.limit, late)
+	ctx, cancel := context.WithTimeoutCause(ctx, g.limit, g.late)
 	defer cancel()
 	select {
 	case g.turn <- struct{}{}:
@@ -45,14 +41,14 @@ func (g *gate) pass(ctx context.Context, late error, op func(context.Context) er
 		return context.Cause(ctx)
 	}
 	done := make(chan error, 1)
-	g.call.Store(&underWay{time.Now().Add(g.limit), late})
+	g.due.Store(new(time.Now().Add(g.limit)))
 	go func() {
 		var err error
 		defer func() {
 			if p := recover(); p != nil {
 				err = fail(token.ErrKeystore, "keyring-error", fmt.Errorf("%v", p), "the OS keyring gave an answer that makes no sense")
 			}
-			g.call.Store(nil)
+			g.due.Store(nil)
 			<-g.turn
 			done <- err
 		}()

@@ -13,7 +13,7 @@ import (
 var errTestLate = fail(token.ErrKeystore, "", nil, "late")
 
 func passFor(ctx context.Context, g *gate, d time.Duration) error {
-	return g.pass(ctx, errTestLate, func(context.Context) error {
+	return g.pass(ctx, func(context.Context) error {
 		time.Sleep(d)
 		return nil
 	})
@@ -21,7 +21,7 @@ func passFor(ctx context.Context, g *gate, d time.Duration) error {
 
 func TestGateRefusesAtOnceWhileACallHangsAndOpensAfterwards(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGate(callLimit)
+		g := newGate(callLimit, errTestLate)
 		began := time.Now()
 		if err := passFor(t.Context(), g, time.Hour); err != errTestLate || time.Since(began) != callLimit {
 			t.Errorf("the hanging call: %v after %v", err, time.Since(began))
@@ -44,7 +44,7 @@ func TestGateRefusesAtOnceWhileACallHangsAndOpensAfterwards(t *testing.T) {
 
 func TestGateLetsCallsThroughOneAfterTheOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGate(callLimit)
+		g := newGate(callLimit, errTestLate)
 		results := make(chan error)
 		began := time.Now()
 		for range 3 {
@@ -64,7 +64,7 @@ func TestGateLetsCallsThroughOneAfterTheOther(t *testing.T) {
 func TestGateEndsTheOpsContextWithItsCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		steps := 0
-		err := newGate(callLimit).pass(t.Context(), errTestLate, func(ctx context.Context) error {
+		err := newGate(callLimit, errTestLate).pass(t.Context(), func(ctx context.Context) error {
 			for ctx.Err() == nil {
 				steps++
 				time.Sleep(time.Second)
@@ -85,7 +85,7 @@ func TestGateGivesTheCallersOwnReasonWhenHeLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		g := newGate(callLimit)
+		g := newGate(callLimit, errTestLate)
 		if err := passFor(ctx, g, 2*time.Second); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v", err)
 		}
@@ -97,7 +97,7 @@ func TestGateGivesTheCallersOwnReasonWhenHeLeaves(t *testing.T) {
 }
 
 func TestGateTurnsAPanicIntoAnError(t *testing.T) {
-	g := newGate(callLimit)
-	wantCode(t, g.pass(t.Context(), errTestLate, func(context.Context) error { panic("no") }), token.ErrKeystore)
+	g := newGate(callLimit, errTestLate)
+	wantCode(t, g.pass(t.Context(), func(context.Context) error { panic("no") }), token.ErrKeystore)
 	must(t, passFor(t.Context(), g, 0))
 }

@@ -49,7 +49,8 @@ var (
 
 // NewKeyring returns the OS keyring's items of one service name.
 func NewKeyring(service string) *Keyring {
-	return &Keyring{ring: systemRing{service}, limit: itemLimit, calls: newGate(callLimit), looks: newGate(callLimit), asks: newGate(callLimit)}
+	return &Keyring{ring: systemRing{service}, limit: itemLimit,
+		calls: newGate(callLimit, errLate), looks: newGate(callLimit, errLate), asks: newGate(callLimit, errAsks)}
 }
 
 // patience is how long a person at a terminal may take to answer a prompt.
@@ -59,7 +60,7 @@ const patience = 24 * time.Hour
 // long as the person needs.
 func NewPatientKeyring(service string) *Keyring {
 	k := NewKeyring(service)
-	k.asks = newGate(patience)
+	k.asks = newGate(patience, errAsks)
 	return k
 }
 
@@ -93,25 +94,25 @@ func (k *Keyring) Set(ctx context.Context, account string, s token.Secret) error
 // person first, Delete returns token.ErrLocked after 3 s without an answer, as
 // Unlock does.
 func (k *Keyring) Delete(ctx context.Context, account string) error {
-	return explain(account, k.asks.pass(ctx, errAsks, func(ctx context.Context) error { return items{k, ctx}.remove(account) }))
+	return explain(account, k.asks.pass(ctx, func(ctx context.Context) error { return items{k, ctx}.remove(account) }))
 }
 
 // call runs op.
 func (k *Keyring) call(ctx context.Context, account string, op func(items) error) error {
-	return explain(account, k.calls.pass(ctx, errLate, func(ctx context.Context) error { return op(items{k, ctx}) }))
+	return explain(account, k.calls.pass(ctx, func(ctx context.Context) error { return op(items{k, ctx}) }))
 }
 
 // State returns nil if the keyring can be used now, token.ErrLocked if it is
 // locked, token.ErrKeystore if it is out of reach. It shows no prompt.
 func (k *Keyring) State(ctx context.Context) error {
-	return explain("", k.looks.pass(ctx, errLate, k.ring.look))
+	return explain("", k.looks.pass(ctx, k.ring.look))
 }
 
 // Unlock asks the system to unlock the keyring, which shows its prompt. It
 // returns token.ErrLocked after 3 s without an answer; the prompt stays, and
 // an answer given later counts.
 func (k *Keyring) Unlock(ctx context.Context) error {
-	return explain("", k.asks.pass(ctx, errAsks, k.ring.unlock))
+	return explain("", k.asks.pass(ctx, k.ring.unlock))
 }
 
 // explain turns an error of a keyring call into one of tokend's. go-keyring exports

@@ -153,7 +153,7 @@ const impatience = time.Second
 
 func impatientKeyring() *Keyring {
 	k := NewKeyring("tokend")
-	k.calls, k.asks = newGate(impatience), newGate(impatience)
+	k.calls, k.asks = newGate(impatience, errLate), newGate(impatience, errAsks)
 	return k
 }
 

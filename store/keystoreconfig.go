@@ -67,7 +67,11 @@ func ReadKeystoreConfig(stateDir string) (KeystoreConfig, error) {
 	return i, nil
 }
 
+// recordError explains an error of the record, nil if there is none.
 func recordError(err error) error {
+	if err == nil {
+		return nil
+	}
 	return fail(token.ErrKeystore, "install-record", err, "installation record: %v", err)
 }
 
@@ -95,8 +99,8 @@ func Setup(ctx context.Context, stateDir string, choice Choice, kek token.Secret
 			return KeystoreConfig{}, err
 		}
 	}
-	if err := os.MkdirAll(stateDir, 0o700); err != nil {
-		return KeystoreConfig{}, recordError(err)
+	if err := recordError(os.MkdirAll(stateDir, 0o700)); err != nil {
+		return KeystoreConfig{}, err
 	}
 	if kek.IsZero() {
 		if kek, err = choice.kek(); err != nil {
@@ -171,14 +175,10 @@ func (c Choice) Check(stateDir string) error {
 		return err
 	}
 	abs, err := filepath.Abs(stateDir)
-	if err != nil {
-		return err
+	if rel, _ := filepath.Rel(abs, c.KeyFile); err == nil && filepath.IsLocal(rel) {
+		err = fail(token.ErrInvalid, "", nil, "key file %s lies in %s, where one backup would hold the secrets and their key", c.KeyFile, stateDir)
 	}
-	rel, err := filepath.Rel(abs, c.KeyFile)
-	if err != nil || !filepath.IsLocal(rel) {
-		return nil
-	}
-	return fail(token.ErrInvalid, "", nil, "key file %s lies in %s, where one backup would hold the secrets and their key", c.KeyFile, stateDir)
+	return err
 }
 
 func (c Choice) check() error {
@@ -248,10 +248,7 @@ func (c Choice) Describe() string {
 }
 
 func (i KeystoreConfig) record(stateDir string) error {
-	if err := writeTOML(configPath(stateDir), i); err != nil {
-		return recordError(err)
-	}
-	return nil
+	return recordError(writeTOML(configPath(stateDir), i))
 }
 
 func configPath(stateDir string) string { return filepath.Join(stateDir, "install.toml") }

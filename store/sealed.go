@@ -39,7 +39,7 @@ const (
 // sealed all of them, it returns token.ErrKeystore and changes nothing.
 func OpenSealed(dir string, kek token.Secret) (*Sealed, error) {
 	if err := ensureDir(dir); err != nil {
-		return nil, sealedError(err)
+		return nil, sealedError("sealed secrets", err)
 	}
 	s := &Sealed{dir, seal.KeyID(kek), seal.New(kek, "sealed v1")}
 	if err := s.checkKey(); err != nil {
@@ -56,7 +56,7 @@ func (s *Sealed) Get(_ context.Context, account string) (token.Secret, error) {
 		return token.Secret{}, fail(token.ErrNotFound, "secret-missing", nil, "%s: not among the sealed secrets", account)
 	}
 	if err != nil {
-		return token.Secret{}, fail(token.ErrKeystore, "sealed-files", err, "%s: %v", account, err)
+		return token.Secret{}, sealedError(account, err)
 	}
 	var secret token.Secret
 	erase.Do(func() { secret, err = s.open(account, b) })
@@ -73,25 +73,19 @@ func (s *Sealed) Set(_ context.Context, account string, secret token.Secret) err
 	}
 	file := append([]byte(sealedMagic), s.keyID+"\n"...)
 	file = s.sealer.Seal(file, nil, []byte(secret.Reveal()), sealedAAD(account))
-	if err := replaceFile(s.path(account), file); err != nil {
-		return fail(token.ErrKeystore, "sealed-files", err, "%s: %v", account, err)
-	}
-	return nil
+	return sealedError(account, replaceFile(s.path(account), file))
 }
 
 // Delete removes the secret of account.
 func (s *Sealed) Delete(_ context.Context, account string) error {
-	if err := removeFile(s.path(account)); err != nil {
-		return fail(token.ErrKeystore, "sealed-files", err, "%s: %v", account, err)
-	}
-	return nil
+	return sealedError(account, removeFile(s.path(account)))
 }
 
 // State returns nil as long as the directory can be read.
 func (s *Sealed) State(context.Context) error {
 	dir, err := os.Open(s.dir)
 	if err != nil {
-		return sealedError(err)
+		return sealedError("sealed secrets", err)
 	}
 	return dir.Close()
 }
@@ -114,22 +108,18 @@ func (s *Sealed) open(account string, file []byte) (token.Secret, error) {
 
 // checkKey checks that our key sealed at least one of the files, if there are any.
 // Get refuses those that another key sealed.
-func (s *Sealed) checkKey() error {
-	var other string
+func (s *Sealed) checkKey() (err error) {
 	for _, name := range listSealed(s.dir) {
 		b, _, _ := readRegular(filepath.Join(s.dir, name), maxSealed)
-		switch id, _, err := parseSealed(b); {
-		case err != nil:
-		case id == s.keyID:
+		id, _, damage := parseSealed(b)
+		if id == s.keyID {
 			return nil
-		default:
-			other = id
+		}
+		if damage == nil {
+			err = fail(token.ErrKeystore, "sealed-other-key", nil, "the secrets in %s are sealed with another key (%s, and this one is %s)", s.dir, id, s.keyID)
 		}
 	}
-	if other == "" {
-		return nil
-	}
-	return fail(token.ErrKeystore, "sealed-other-key", nil, "the secrets in %s are sealed with another key (%s, and this one is %s)", s.dir, other, s.keyID)
+	return err
 }
 
 func (s *Sealed) path(account string) string {
@@ -164,6 +154,10 @@ func parseSealed(file []byte) (id string, box []byte, err error) {
 	return "", nil, errors.New("not a sealed secret")
 }
 
-func sealedError(err error) error {
-	return fail(token.ErrKeystore, "sealed-files", err, "sealed secrets: %v", err)
+// sealedError explains the error of a file, nil if there is none.
+func sealedError(of string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fail(token.ErrKeystore, "sealed-files", err, "%s: %v", of, err)
 }

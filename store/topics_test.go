@@ -93,7 +93,7 @@ func TestAFullDiskIsCalledSo(t *testing.T) {
 	if full == nil {
 		checktest.Unable(t, "this system has no /dev/full")
 	}
-	for _, err := range []error{recordError(full), sealedError(full), credentialError("clms", full)} {
+	for _, err := range []error{recordError(full), sealedError("a", full), credentialError("clms", full)} {
 		if e, ok := errors.AsType[*token.Error](err); !ok || e.Topic != "disk-full" || !strings.HasPrefix(e.Message, "the disk is full: ") {
 			t.Errorf("%+v", err)
 		}

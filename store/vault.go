@@ -112,10 +112,8 @@ func (v *Vault) Migrate(ctx context.Context, creds *Credentials, choice Choice) 
 	if err := choice.Check(v.stateDir); err != nil {
 		return 0, err
 	}
-	if err := creds.enter(ctx); err != nil {
-		return 0, err
-	}
-	defer creds.leave()
+	creds.mu.Lock()
+	defer creds.mu.Unlock()
 	defer v.progress.Store(nil)
 	if err := v.tidy(ctx); err != nil {
 		return 0, err
@@ -200,10 +198,8 @@ func (v *Vault) Tidy(ctx context.Context, creds *Credentials) error {
 	if v.KeystoreConfig().Leftover == nil {
 		return nil
 	}
-	if err := creds.enter(ctx); err != nil {
-		return err
-	}
-	defer creds.leave()
+	creds.mu.Lock()
+	defer creds.mu.Unlock()
 	defer v.progress.Store(nil)
 	return v.tidy(ctx)
 }

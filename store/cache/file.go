@@ -126,21 +126,20 @@ func (f *file) unchanged(info os.FileInfo) bool {
 // do runs fn in a transaction, which may write or only read. It reads nothing from
 // a file that was never written. After a *damageError f must not be used again.
 func (f *file) do(write bool, fn func(*bolt.Bucket) error) error {
+	run := f.db.View
+	if write {
+		run = f.db.Update
+	}
 	return f.guard(func() error {
-		if write {
-			return f.db.Update(func(tx *bolt.Tx) error {
-				b, err := tx.CreateBucketIfNotExists(tokensBucket)
-				if err != nil {
-					return err
-				}
-				return fn(b)
-			})
-		}
-		return f.db.View(func(tx *bolt.Tx) error {
-			if b := tx.Bucket(tokensBucket); b != nil {
-				return fn(b)
+		return run(func(tx *bolt.Tx) (err error) {
+			b := tx.Bucket(tokensBucket)
+			if b == nil && write {
+				b, err = tx.CreateBucket(tokensBucket)
 			}
-			return nil
+			if b == nil {
+				return err
+			}
+			return fn(b)
 		})
 	})
 }
