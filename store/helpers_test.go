@@ -1,12 +1,11 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -141,25 +140,39 @@ func (m *memory) State(context.Context) error { return m.do(func() {}) }
 // noCanary checks that no file under dir, nor its name, shows any of texts.
 func noCanary(t *testing.T, dir string, texts ...string) {
 	t.Helper()
-	files := 0
-	must(t, filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() {
-			return err
-		}
-		files++
-		b, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
+	files := tree(t, dir)
+	if len(files) == 0 {
+		t.Errorf("there is no file under %s", dir)
+	}
+	for path, content := range files {
 		for _, text := range texts {
-			if bytes.Contains(b, []byte(text)) || strings.Contains(path, text) {
+			if strings.Contains(path+"\x00"+content, text) {
 				t.Errorf("%s shows %q", path, text)
 			}
 		}
-		return nil
+	}
+}
+
+// tree returns the content of all files under dir, by path.
+func tree(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	must(t, filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		files[path] = string(b)
+		return err
 	}))
-	if files == 0 {
-		t.Errorf("there is no file under %s", dir)
+	return files
+}
+
+// wantTree checks that nothing under dir has changed.
+func wantTree(t *testing.T, dir string, before map[string]string) {
+	t.Helper()
+	if !maps.Equal(before, tree(t, dir)) {
+		t.Error("something changed")
 	}
 }
 
@@ -176,15 +189,6 @@ func wantModes(t *testing.T, dir string) {
 		}
 		return err
 	}))
-}
-
-// child returns this test as a command. name=value in its environment tells the
-// test that it is the child.
-func child(t *testing.T, name, value string) *exec.Cmd {
-	test, _, _ := strings.Cut(t.Name(), "/")
-	cmd := exec.Command(os.Args[0], "-test.v", "-test.run=^"+test+"$")
-	cmd.Env = append(os.Environ(), name+"="+value)
-	return cmd
 }
 
 func eventually(t *testing.T, ok func() bool) {

@@ -3,13 +3,10 @@ package store
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
+	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/zalando/go-keyring"
@@ -59,10 +56,7 @@ func movingSecrets() map[string]map[string]token.Secret {
 
 func (m *moving) open() (*Vault, *Credentials) {
 	m.t.Helper()
-	install, err := ReadKeystoreConfig(m.state)
-	must(m.t, err)
-	v, err := OpenVault(m.state, install)
-	must(m.t, err)
+	v := val(OpenVault(m.state, val(ReadKeystoreConfig(m.state))))
 	return v, NewCredentials(filepath.Join(m.state, "credentials"), v)
 }
 
@@ -151,84 +145,41 @@ func TestMigrate(t *testing.T) {
 	}
 }
 
-// A migration that is killed before any of its steps leaves one whole keystore
-// current, and the next start deletes what it left in the other.
+// A migration that ends before any of its steps leaves one whole keystore current,
+// and the next start deletes what it left in the other.
 func TestMigrateKilledAtEachStep(t *testing.T) {
-	const env = "TOKEND_STORE_TEST_MIGRATE"
-	if args := strings.Split(os.Getenv(env), "|"); len(args) == 4 {
-		migrateAndDie(t, args[0], args[1], args[2], args[3])
-		return
-	}
 	for _, tt := range movings {
 		t.Run(tt.from+" to "+tt.to, func(t *testing.T) {
 			keyringtest.Start(t)
 			m := newMoving(t, tt.from)
-			target, killed, steps := tt.to, 0, map[string]bool{}
-			for step := 1; ; step++ {
-				before := val(ReadKeystoreConfig(m.state))
-				choice := m.keys[target]
-				cmd := child(t, env, strings.Join([]string{m.state, choice.Keystore, choice.KeyFile, strconv.Itoa(step)}, "|"))
-				out, err := cmd.CombinedOutput()
-				var exit *exec.ExitError
-				switch {
-				case errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL:
-					killed++
-				case err != nil:
-					t.Fatalf("step %d: %v\n%s", step, err, out)
-				}
-				steps[lastLine(string(out), "step ")] = true
-				m.wantAllThere()
-				after := val(ReadKeystoreConfig(m.state))
-				if after.Choice != before.Choice && after.Choice != choice {
-					t.Fatalf("step %d: current is %+v", step, after)
-				}
+			deaths := map[string]int{}
+			for step, done := 1, false; !done; step++ {
 				v, creds := m.open()
+				left := step
+				v.step = func(name string) {
+					if left--; left == 0 {
+						deaths[name]++
+						panic(death{})
+					}
+				}
+				untilDeath(func() { must(t, migrate(t, v, creds, m.keys[tt.to])) })
+				done = left > 0
+				m.wantAllThere()
+				v, creds = m.open()
 				must(t, v.Tidy(t.Context(), creds))
 				m.wantAllThere()
 				m.wantNothingElse()
-				if err == nil && cmd.ProcessState.Success() {
-					break // it came to its end
-				}
-				if after.Choice == choice { // and back, for the next step
+				if v.KeystoreConfig().Choice == m.keys[tt.to] { // and back, for the next step
 					must(t, migrate(t, v, creds, m.keys[tt.from]))
 				}
 			}
-			for _, want := range []string{"announce", "copy", "verify", "switch", "delete", "forget"} {
-				if !steps[want] {
-					t.Errorf("never killed at %q", want)
+			for name, times := range map[string]int{"announce": 1, "copy": 7, "verify": 7, "switch": 1, "delete": 7, "forget": 1} {
+				if deaths[name] != times {
+					t.Errorf("ended %d times at %q", deaths[name], name)
 				}
-			}
-			if killed < 24 {
-				t.Errorf("killed %d times", killed)
 			}
 		})
 	}
-}
-
-// migrateAndDie migrates, and kills this process before its n-th step.
-func migrateAndDie(t *testing.T, state, keystore, keyFile, n string) {
-	m := &moving{t: t, state: state}
-	v, creds := m.open()
-	left := val(strconv.Atoi(n))
-	v.step = func(name string) {
-		left--
-		if left == 0 {
-			os.Stdout.WriteString("step " + name + "\n")
-			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-			select {}
-		}
-	}
-	must(t, migrate(t, v, creds, Choice{Keystore: keystore, KeyFile: keyFile}))
-}
-
-// lastLine returns what follows the prefix in the last line that has it.
-func lastLine(text, prefix string) (rest string) {
-	for line := range strings.Lines(text) {
-		if after, ok := strings.CutPrefix(line, prefix); ok {
-			rest = strings.TrimSpace(after)
-		}
-	}
-	return rest
 }
 
 // What fails changes nothing.
@@ -237,16 +188,16 @@ func TestMigrateThatFailsChangesNothing(t *testing.T) {
 	m := newMoving(t, "sealed")
 	before := tree(t, m.state)
 	v, creds := m.open()
-	unchanged := func(err error, code token.Code) {
-		t.Helper()
-		wantCode(t, err, code)
+	for choice, code := range map[Choice]token.Code{
+		{Keystore: KeystoreSealed, KeyFile: "/none"}:                     token.ErrKeystore,
+		{Keystore: KeystoreSealed, Credential: "none"}:                   token.ErrKeystore,
+		{Keystore: "plain"}:                                              token.ErrInvalid,
+		{Keystore: KeystoreSealed, KeyFile: filepath.Join(m.state, "k")}: token.ErrInvalid,
+	} {
+		wantCode(t, migrate(t, v, creds, choice), code)
 		wantTree(t, m.state, before)
 		m.wantAllThere()
 	}
-	unchanged(migrate(t, v, creds, Choice{Keystore: KeystoreSealed, KeyFile: "/none"}), token.ErrKeystore)
-	unchanged(migrate(t, v, creds, Choice{Keystore: KeystoreSealed, Credential: "none"}), token.ErrKeystore)
-	unchanged(migrate(t, v, creds, Choice{Keystore: "plain"}), token.ErrInvalid)
-	unchanged(migrate(t, v, creds, Choice{Keystore: KeystoreSealed, KeyFile: filepath.Join(m.state, "k")}), token.ErrInvalid)
 
 	// The caller leaves in the middle.
 	ctx, cancel := context.WithCancel(t.Context())
@@ -363,13 +314,10 @@ func TestUnlockIsForTheOSKeyring(t *testing.T) {
 
 // A record of many secrets that move can be read again.
 func TestInstallRecordHoldsManyLeftovers(t *testing.T) {
-	state := t.TempDir()
-	i := KeystoreConfig{ID: randomHex(16), Choice: Choice{Keystore: KeystoreOS}, Leftover: &Leftover{Keystore: KeystoreSealed}}
-	for n := range 20_000 {
-		i.Leftover.Accounts = append(i.Leftover.Accounts, fmt.Sprintf("a-profile-with-a-long-name-%d/private_key/20261126-0123abcd", n))
-	}
+	state, many := t.TempDir(), slices.Repeat([]string{"a-profile-with-a-long-name-12345/private_key/20261126-0123abcd"}, 20_000)
+	i := KeystoreConfig{ID: "x", Choice: Choice{Keystore: KeystoreOS}, Leftover: &Leftover{Keystore: KeystoreSealed, Accounts: many}}
 	must(t, i.record(state))
-	if there, err := ReadKeystoreConfig(state); err != nil || len(there.Leftover.Accounts) != 20_000 {
+	if there, err := ReadKeystoreConfig(state); err != nil || len(there.Leftover.Accounts) != len(many) {
 		t.Error(err)
 	}
 }
