@@ -37,13 +37,16 @@ func execCommand(e *ui.Env) *cli.Command {
 		Short: "Run a program with a token",
 		Long:  execHelp,
 		Flags: func(f *cli.Flags) {
-			f.StringArrayVar(&r.Env, "env", nil, "environment variable `VAR` gets the token; repeatable")
-			f.StringArrayVar(&r.Files, "file", nil, "environment variable `VAR` gets the name of a file\nwith the token; repeatable")
+			f.ListVar(&r.Env, "env", "environment variable `VAR` gets the token; repeatable")
+			f.ListVar(&r.Files, "file", "environment variable `VAR` gets the name of a file with the token; repeatable")
 			f.BoolVar(&r.Git, "git", false, "have git ask tokend")
-			f.StringSliceVar(&r.MSI, "azure-msi", nil, "`PROFILES` for Azure SDKs, separated by commas")
+			f.Text("azure-msi", "PROFILES", "profiles for Azure SDKs, separated by commas", func(text string) error {
+				r.MSI = append(r.MSI, strings.Split(text, ",")...)
+				return nil
+			})
 			f.StringVarP(&r.Format, "output", "o", r.Format, "`FORMAT` of --env and --file: token, header, json, env or curl")
 			f.Span(&r.Query.MinTTL, "min-ttl", "least remaining life, as `TIME`: 10m, 90s, or seconds")
-			f.StringArrayVar(&scopes, "scope", nil, "`SCOPE` in place of the profile's; repeatable")
+			f.ListVar(&scopes, "scope", "`SCOPE` in place of the profile's; repeatable")
 			f.BoolVar(&r.Query.Second, "second-header", false, "the profile's second header too, where FORMAT can hold it")
 			f.StringVar(&r.Query.Audience, "audience", "", "`AUDIENCE` or resource in place of the profile's")
 			f.Complete("output", cli.Words(format.Names[:]...))

@@ -35,7 +35,9 @@ Formats (-o):
 header and curl follow the profile's "present" setting, Bearer by default.`
 
 func getCommand(e *ui.Env) *cli.Command {
-	q, trace, scopes := token.Query{}, false, []string(nil)
+	var q token.Query
+	var trace bool
+	var scopes []string
 	as, wait := format.Names[0], 30*time.Second
 	return &cli.Command{
 		Name:  "get",
@@ -48,10 +50,7 @@ func getCommand(e *ui.Env) *cli.Command {
 			f.Span(&q.MinTTL, "min-ttl", "least remaining life, as `TIME`: 10m, 90s, or seconds")
 			f.BoolVar(&q.Fresh, "fresh", false, "obtain a new token (one that came within the last second counts as new)")
 			f.BoolVar(&trace, "trace", false, "show on stderr what tokend does, step by step; with --fresh, how it obtains a token")
-			f.Func("scope", "other `SCOPE` than the profile's; repeatable", func(s string) error {
-				scopes = append(scopes, s)
-				return nil
-			})
+			f.ListVar(&scopes, "scope", "other `SCOPE` than the profile's; repeatable")
 			f.BoolVar(&q.Second, "second-header", false, "the profile's second header too, where the format can hold it")
 			f.StringVar(&q.Audience, "audience", "", "other `AUDIENCE` or resource than the profile's")
 			f.Span(&wait, "timeout", "how long to wait, as `TIME`")

@@ -22,10 +22,8 @@ func main() { os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr)) }
 // run does what args ask for, args[0] being the name that the program was
 // called by, and returns the exit status.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	e := &ui.Env{In: stdin, Out: ui.NewScreen(stdout), Err: ui.NewScreen(stderr)}
-	if isStartWanted() {
-		startWhereNeeded(e)
-	}
+	e := &ui.Env{In: stdin, Out: ui.NewScreen(stdout), Err: ui.NewScreen(stderr), Starts: isStartWanted()}
+	e.Start = func(ctx context.Context, socket string) error { return startAt(ctx, e, socket) }
 	ctx := context.Background()
 	if p, profile, ok := helper.ByProgram(filepath.Base(args[0])); ok {
 		return runAsHelper(ctx, e, p, profile, args[1:])
@@ -50,10 +48,7 @@ func program(e *ui.Env) *cli.Program {
 			Long:  rootHelp,
 			Shared: func(f *cli.Flags) {
 				f.StringVar(&e.Socket, "socket", "", "`PATH` of tokend's socket (default: $"+ipc.SocketEnv+", then the usual places)")
-				f.BoolFunc("start", "start a tokend of your own if none answers (or set "+startEnv+"=1)", func(string) error {
-					startWhereNeeded(e)
-					return nil
-				})
+				f.BoolVar(&e.Starts, "start", e.Starts, "start a tokend of your own if none answers (or set "+startEnv+"=1)")
 			},
 			Run:      func(ctx context.Context, c *cli.Call) error { return overview(ctx, e, c) },
 			Commands: commandsOf(e),

@@ -22,7 +22,7 @@ func overview(ctx context.Context, e *ui.Env, c *cli.Call) error {
 	switch {
 	case err == nil:
 		lines = overviewLines(st, time.Now())
-	case errors.Is(err, token.ErrNoDaemon) && e.Start == nil:
+	case errors.Is(err, token.ErrNoDaemon) && !e.Starts:
 		lines = append([]string{"tokend is not running: " + ui.Printable(err.Error()) + "."}, e.Situation(ctx, c, err).NoDaemon()...)
 	default:
 		return err

@@ -44,11 +44,6 @@ func isStartWanted() bool {
 	return value != "" && value != "0" && value != "false"
 }
 
-// startWhereNeeded has e start a daemon where none answers.
-func startWhereNeeded(e *ui.Env) {
-	e.Start = func(ctx context.Context, socket string) error { return startAt(ctx, e, socket) }
-}
-
 // startAt starts a daemon that listens at socket, and returns when one answers.
 // Of several that are started at once one gets the socket, and the others end.
 func startAt(ctx context.Context, e *ui.Env, socket string) error {

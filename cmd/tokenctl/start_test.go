@@ -86,7 +86,7 @@ func TestWhatStartsADaemon(t *testing.T) {
 	}
 	t.Setenv(startEnv, "0")
 	e := &ui.Env{Out: ui.NewScreen(io.Discard)}
-	if _, err := program(e).Execute(t.Context(), []string{"--start", "explain"}); err != nil || e.Start == nil {
+	if _, err := program(e).Execute(t.Context(), []string{"--start", "explain"}); err != nil || !e.Starts {
 		t.Errorf("--start counts, whatever the environment says: %v", err)
 	}
 }

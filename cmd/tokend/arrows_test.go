@@ -41,7 +41,7 @@ var arrows = map[string][]string{
 	"tokend/cmd/tokenctl/cli":      {"tokend/providers/token"},
 	"tokend/cmd/tokenctl/ui":       {"tokend/cmd/tokenctl/cli", "tokend/docs", "tokend/ipc", "tokend/providers/token", "tokend/providers/token/format"},
 	"tokend/cmd/tokenctl/setup":    {"tokend/providers/token", "tokend/providers/token/format"},
-	"tokend/cmd/tokenctl/helper":   {"tokend/providers/token", "tokend/providers/token/format"},
+	"tokend/cmd/tokenctl/helper":   {"tokend/cmd/tokenctl/cli", "tokend/providers/token", "tokend/providers/token/format"},
 	"tokend/cmd/tokend/audit":      {"tokend/ipc/ipcserver", "tokend/providers/token", "tokend/providers/token/format"},
 	"tokend/cmd/tokend/demo":       {"tokend/cmd/tokenctl/cli", "tokend/daemon/profile", "tokend/ipc", "tokend/providers/providertest", "tokend/providers/token", "tokend/store"},
 	"tokend/cmd/tokend/confine":    {"tokend/daemon/profile", "tokend/providers/token"},

@@ -2,7 +2,7 @@ package token
 
 import (
 	"fmt"
-	"net"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -117,8 +117,8 @@ func WithoutUser(text string) string {
 // IsLoopback reports whether a URL's host is written as this machine: localhost
 // or a loopback address, an IPv6 one in brackets or not. It resolves no names.
 func IsLoopback(host string) bool {
-	ip := net.ParseIP(strings.Trim(host, "[]"))
-	return host == "localhost" || ip != nil && ip.IsLoopback()
+	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
 }
 
 // Origin returns scheme, host and port of a URL in one spelling, "" if CheckURL
@@ -139,7 +139,11 @@ func origin(u *url.URL) string {
 	if port == "" {
 		port = map[bool]string{true: "443", false: "80"}[u.Scheme == "https"]
 	}
-	return u.Scheme + "://" + net.JoinHostPort(strings.ToLower(u.Hostname()), port)
+	host := strings.ToLower(u.Hostname())
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	return u.Scheme + "://" + host + ":" + port
 }
 
 // pathOf returns the path as it was written. EscapedPath would turn "%2f" into

@@ -1,5 +1,5 @@
 // Package cli is the command line of tokend and tokenctl: a tree of commands
-// with GNU flags (pflag), help, completions for shells, and a description of it
+// with GNU flags, help, completions for shells, and a description of it
 // all for the man pages. Only the command that is called builds its flags:
 // programs launch tokenctl for every request of theirs.
 package cli
@@ -11,8 +11,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-
-	"github.com/spf13/pflag"
 
 	"tokend/providers/token"
 )
@@ -71,6 +69,8 @@ type Call struct {
 	Path  string
 	Flags *Flags
 	Args  []string
+
+	lacking *Flag // which came last, without its value
 }
 
 // Name is the command as it is typed after the program.
@@ -100,9 +100,9 @@ func (p *Program) Execute(ctx context.Context, args []string) (*Call, error) {
 		return c, err
 	}
 	switch {
-	case c.Flags.isSet("help"):
+	case c.Flags.Changed("help"):
 		return c, p.print(c.Help())
-	case c.Path == p.Root.Name && c.Flags.isSet(versionFlag):
+	case c.Path == p.Root.Name && c.Flags.Changed(versionFlag):
 		return c, p.print(p.Version() + "\n")
 	}
 	check := c.Command.Check
@@ -131,12 +131,11 @@ func (p *Program) parse(args []string) (*Call, error) {
 			c.Args = args
 			return c, nil
 		}
-		if err := c.Flags.Parse(args); err != nil {
-			return c, p.flagError(c, err)
+		if err := c.parseFlags(p, args); err != nil {
+			return c, err
 		}
-		c.Args = c.Flags.Args()
 		sub := c.subcommand()
-		if sub == nil || c.Flags.isSet("help") {
+		if sub == nil || c.Flags.Changed("help") {
 			return c, nil
 		}
 		args = c.Args[1:]
@@ -146,11 +145,11 @@ func (p *Program) parse(args []string) (*Call, error) {
 
 // start is the call of the root, before its flags are parsed.
 func (p *Program) start() *Call {
-	c := &Call{Flags: &Flags{shared: newSet(), completers: map[string]Completer{}}}
+	c := &Call{Flags: &Flags{}}
 	root := *p.Root
 	root.Commands = slices.Concat(root.Commands, p.builtins())
 	if p.Version != nil {
-		root.Flags = func(f *Flags) { f.Bool(versionFlag, false, "print the version") }
+		root.Flags = func(f *Flags) { f.BoolVar(new(bool), versionFlag, false, "print the version") }
 	}
 	c.enter(&root)
 	return c
@@ -161,7 +160,7 @@ const versionFlag = "version"
 
 // subcommand is the one that the first argument names, nil if there is none.
 func (c *Call) subcommand() *Command {
-	if len(c.Args) == 0 || c.Flags.ArgsLenAtDash() == 0 {
+	if len(c.Args) == 0 || c.Flags.dash == 0 {
 		return nil
 	}
 	for _, sub := range c.Command.Commands {
@@ -218,30 +217,4 @@ func DidYouMean(typed string, candidates []string) string {
 		return fmt.Sprintf("; did you mean %s?", near)
 	}
 	return ""
-}
-
-// flagError words what pflag says, without values: they may be secrets.
-func (p *Program) flagError(c *Call, err error) error {
-	var unknown *pflag.NotExistError
-	var missing *pflag.ValueRequiredError
-	var invalid *pflag.InvalidValueError
-	switch {
-	case errors.As(err, &missing):
-		return &token.Error{Code: token.ErrInvalid, Message: "--" + missing.GetFlag().Name + " needs a value", Cause: errors.Join(ErrUsage, err)}
-	case errors.As(err, &invalid):
-		return Usage("--%s: %v", invalid.GetFlag().Name, invalid.Unwrap())
-	case !errors.As(err, &unknown):
-		return Usage("%v", err)
-	case unknown.GetSpecifiedShortnames() != "":
-		return Usage("%s has no flag -%s", c.Name(), unknown.GetSpecifiedName())
-	}
-	name := unknown.GetSpecifiedName()
-	if p.UnknownFlag != nil {
-		if err := p.UnknownFlag(c, name); err != nil {
-			return err
-		}
-	}
-	var names []string
-	c.Flags.VisitAll(func(f *pflag.Flag) { names = append(names, "--"+f.Name) })
-	return Usage("%s has no flag --%s%s", c.Name(), name, DidYouMean("--"+name, names))
 }

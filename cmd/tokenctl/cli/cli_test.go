@@ -91,7 +91,7 @@ func TestExecute(t *testing.T) {
 		{"raw --all -x --help", "[--all -x --help]\n"},
 		{"--version", "prog 1.2.3\n"},
 		{"get --output", "error: --output needs a value"},
-		{"get --all=perhaps", `error: --all: strconv.ParseBool: parsing "perhaps": invalid syntax`},
+		{"get --all=perhaps", `error: --all: it takes true or false, or no value`},
 		{"get --outptu json", "error: get has no flag --outptu; did you mean --output?"},
 		{"get -x", "error: get has no flag -x"},
 		{"get --secret s", "error: no --secret here"},
@@ -122,7 +122,7 @@ Usage:
   prog get NAME [flags]
 
 Flags:
-  -o, --output FORMAT   FORMAT: token or json (default "token")
+  -o, --output FORMAT   FORMAT: token or json (default: token)
   -h, --help            show this help
 
 Rare ones:

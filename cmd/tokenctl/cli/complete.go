@@ -3,10 +3,7 @@ package cli
 import (
 	"context"
 	_ "embed"
-	"errors"
 	"strings"
-
-	"github.com/spf13/pflag"
 )
 
 // A Candidate is a word that may come next, and what it means.
@@ -113,14 +110,13 @@ func (p *Program) printCandidates(_ context.Context, c *Call) error {
 // files fit instead.
 func (p *Program) candidates(before []string, typed string) (list []Candidate, files bool) {
 	c, err := p.parse(before)
-	var missing *pflag.ValueRequiredError
 	switch {
-	case errors.As(err, &missing):
-		return c.completeValue(missing.GetFlag(), "")
+	case c.lacking != nil:
+		return c.completeValue(c.lacking, "")
 	case err != nil:
 		return nil, false
 	case c.Command.RawArgs:
-	case c.Flags.ArgsLenAtDash() >= 0:
+	case c.Flags.dash >= 0:
 		return nil, true
 	case strings.HasPrefix(typed, "-"):
 		name, _, ok := strings.Cut(strings.TrimLeft(typed, "-"), "=")
@@ -138,22 +134,20 @@ func (p *Program) candidates(before []string, typed string) (list []Candidate, f
 }
 
 // completeValue lists what a flag takes, each after prefix.
-func (c *Call) completeValue(flag *pflag.Flag, prefix string) (list []Candidate, files bool) {
-	complete := c.Flags.completers[flag.Name]
-	if complete == nil {
+func (c *Call) completeValue(flag *Flag, prefix string) (list []Candidate, files bool) {
+	if flag.complete == nil {
 		return nil, prefix == ""
 	}
-	for _, candidate := range complete(c.Args) {
+	for _, candidate := range flag.complete(c.Args) {
 		list = append(list, Candidate{prefix + candidate.Text, candidate.Doc})
 	}
 	return list, false
 }
 
 func (c *Call) flagCandidates() (list []Candidate) {
-	c.Flags.VisitAll(func(f *pflag.Flag) {
-		_, doc := pflag.UnquoteUsage(f)
-		list = append(list, Candidate{"--" + f.Name, doc})
-	})
+	for _, flag := range c.Flags.list {
+		list = append(list, Candidate{"--" + flag.Name, flag.Doc})
+	}
 	return list
 }
 

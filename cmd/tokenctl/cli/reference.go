@@ -3,9 +3,6 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"slices"
-
-	"github.com/spf13/pflag"
 )
 
 // ReferenceCommand is the hidden command that prints a Reference as JSON, for
@@ -48,12 +45,8 @@ func (p *Program) printReference(context.Context, *Call) error {
 
 func (c *Call) reference() Reference {
 	r := Reference{Name: c.Path, Usage: c.usage(), Short: c.Command.Short, Long: c.Command.Long}
-	for _, s := range c.Flags.sections {
-		heading := s.heading
-		if heading == ownFlags {
-			heading = ""
-		}
-		s.flags.VisitAll(func(f *pflag.Flag) { r.Flags = append(r.Flags, flagReference(f, heading)) })
+	for _, flag := range c.Flags.list {
+		r.Flags = append(r.Flags, flag.FlagReference)
 	}
 	for _, sub := range c.subcommands() {
 		if !sub.builtin {
@@ -61,15 +54,6 @@ func (c *Call) reference() Reference {
 			below.enter(sub)
 			r.Commands = append(r.Commands, below.reference())
 		}
-	}
-	return r
-}
-
-func flagReference(f *pflag.Flag, heading string) FlagReference {
-	r := FlagReference{Name: f.Name, Shorthand: f.Shorthand, Group: heading}
-	r.Value, r.Doc = pflag.UnquoteUsage(f)
-	if !slices.Contains([]string{"", "0", "0s", "false", "[]"}, f.DefValue) {
-		r.Default = f.DefValue
 	}
 	return r
 }

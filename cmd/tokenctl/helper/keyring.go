@@ -4,10 +4,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"io"
 	"strings"
 
-	"github.com/spf13/pflag"
+	"tokend/cmd/tokenctl/cli"
 )
 
 // keyring answers as the program of that name does (PyPI's keyring), which pip
@@ -21,23 +20,25 @@ import (
 // For a service that no profile covers it prints nothing and exits with status 1;
 // pip and uv then ask for the host alone, or go on without.
 func keyring(ctx context.Context, c *Call) (any, error) {
-	flags := pflag.NewFlagSet("keyring", pflag.ContinueOnError)
-	flags.SetOutput(io.Discard)
-	mode := flags.String("mode", "password", "")
-	output := flags.String("output", "plain", "")
-	if err := flags.Parse(c.Args); err != nil {
-		return nil, bad("keyring: %v", err)
+	mode, output := "password", "plain"
+	args, err := cli.Parse("keyring", c.Args, func(f *cli.Flags) {
+		f.StringVar(&mode, "mode", mode, "")
+		f.StringVar(&output, "output", output, "")
+	})
+	if err != nil {
+		return nil, bad("%v", err)
 	}
-	command, service, user := flags.Arg(0), flags.Arg(1), flags.Arg(2)
+	words := append(args, "", "", "")
+	command, service, user := words[0], words[1], words[2]
 	switch {
 	case command != "get":
 		return nil, bad("this keyring serves the hosts of tokend's profiles, and has the command get only; another program called keyring comes later in $PATH, if there is one")
-	case service == "" || flags.NArg() > 3:
+	case service == "" || len(args) > 3:
 		return nil, bad("keyring get takes a service and a user")
-	case *mode != "password" && *mode != "creds":
-		return nil, bad("keyring has --mode password and creds, not %q", *mode)
-	case *output != "plain" && *output != "json":
-		return nil, bad("keyring has --output plain and json, not %q", *output)
+	case mode != "password" && mode != "creds":
+		return nil, bad("keyring has --mode password and creds, not %q", mode)
+	case output != "plain" && output != "json":
+		return nil, bad("keyring has --output plain and json, not %q", output)
 	}
 	g, err := c.get(ctx, withScheme(service), keptLife)
 	if only := userOf(g); errors.Is(err, errNotMine) || user != "" && only != "" && user != only {
@@ -48,10 +49,10 @@ func keyring(ctx context.Context, c *Call) (any, error) {
 	}
 	own, password, err := userPassword(g)
 	own = cmp.Or(user, own)
-	if *mode == "password" {
+	if mode == "password" {
 		own = ""
 	}
-	if *output == "json" {
+	if output == "json" {
 		return struct {
 			Username string `json:"username,omitempty"`
 			Password string `json:"password"`

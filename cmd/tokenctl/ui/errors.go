@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"strings"
 
+	"tokend/cmd/tokenctl/cli"
 	"tokend/providers/token"
 )
 
@@ -111,7 +113,8 @@ func (e *Env) Report(err error, hints []string) int {
 }
 
 func (e *Env) printError(err error) {
-	e.Err.Print(e.Err.Paint(Bad, "tokenctl:") + " " + Printable(Message(err)) + "\n")
+	text := cli.Message(e.Err.W, "tokenctl: "+Printable(Message(err))+"\n")
+	e.Err.Print(e.Err.Paint(Bad, "tokenctl:") + strings.TrimPrefix(text, "tokenctl:"))
 }
 
 // Message is an error in words.

@@ -15,11 +15,12 @@ import (
 
 	"golang.org/x/term"
 
+	"tokend/cmd/tokenctl/cli"
 	"tokend/providers/token"
 )
 
 // Width is how wide help, hints and tables are.
-const Width = 80
+const Width = cli.Width
 
 // A Style says how a word is meant; colours show it where there are any.
 type Style string
@@ -46,10 +47,7 @@ func NewScreen(w io.Writer) Screen {
 }
 
 // IsTerminal reports whether a reader or writer is a terminal.
-func IsTerminal(v any) bool {
-	f, ok := v.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
-}
+func IsTerminal(v any) bool { return cli.IsTerminal(v) }
 
 // ObeysEscapes reports whether the screen is a terminal that obeys escape
 // sequences.
@@ -196,6 +194,9 @@ func (s Screen) Section(heading string, as Style, lines []string) string {
 // PlainJSON escapes the characters that JSON allows in strings and a terminal
 // obeys: C1 controls, bidirectional overrides. Line ends are JSON's own.
 func PlainJSON(text string) string {
+	if !strings.ContainsFunc(text, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }) {
+		return text
+	}
 	var b strings.Builder
 	for _, r := range text {
 		if r == '\n' || unicode.IsPrint(r) {

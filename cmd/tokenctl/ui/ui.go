@@ -34,9 +34,9 @@ type Env struct {
 	Out, Err Screen
 	// Socket is the path that --socket gives, empty for the usual places.
 	Socket string
-	// Start starts a tokend where none answers at socket. It is nil unless the
-	// user wants that.
-	Start func(ctx context.Context, socket string) error
+	// Start starts a tokend where none answers at socket, if the user wants that.
+	Start  func(ctx context.Context, socket string) error
+	Starts bool
 
 	// For hints: the profile that the command is about, the fields that were
 	// answered at the terminal, and the flag for a field.
@@ -67,7 +67,7 @@ func (e *Env) Client() (*ipc.Client, error) {
 		switch state, _ := StateDir(); {
 		case h.Serves(context.Background()):
 			socket = h.Socket
-		case e.Start != nil && IsSetUp(state):
+		case e.Starts && IsSetUp(state):
 			socket, err = ipc.UserSocket()
 		}
 	}
@@ -77,7 +77,7 @@ func (e *Env) Client() (*ipc.Client, error) {
 			d.Socket = h.Socket
 			return nil
 		}
-		if e.Start == nil {
+		if !e.Starts {
 			return fs.ErrNotExist
 		}
 		return e.Start(ctx, socket)

@@ -9,20 +9,18 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"tokend/cmd/tokenctl/cli"
 	"tokend/providers/token/format"
 )
 
 // Typed is something to type, which Wrap does not break.
 func Typed(parts ...string) string {
 	line := strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), " ")
-	return strings.ReplaceAll(line, " ", noBreak)
+	return strings.ReplaceAll(line, " ", cli.NoBreak)
 }
 
-// noBreak is a space (U+00A0) where Wrap must not break a line.
-const noBreak = "\u00a0"
-
 // Plainly is a hint with ordinary spaces.
-func Plainly(hint string) string { return strings.ReplaceAll(hint, noBreak, " ") }
+func Plainly(hint string) string { return strings.ReplaceAll(hint, cli.NoBreak, " ") }
 
 // Word is a profile's name as it is typed in a shell.
 func Word(name string) string {
@@ -107,28 +105,7 @@ func Printable(s string) string {
 }
 
 // Wrap breaks printable text between words, and indents each line.
-func Wrap(text, indent string) string {
-	var b strings.Builder
-	column := 0
-	for i, word := range strings.FieldsFunc(text, func(r rune) bool { return r == ' ' }) {
-		word = Plainly(word)
-		n := utf8.RuneCountInString(word)
-		switch {
-		case i == 0:
-			b.WriteString(indent)
-			column = len(indent)
-		case column+1+n > Width:
-			b.WriteString("\n" + indent)
-			column = len(indent)
-		default:
-			b.WriteByte(' ')
-			column++
-		}
-		b.WriteString(word)
-		column += n
-	}
-	return b.String() + "\n"
-}
+func Wrap(text, indent string) string { return cli.Wrap(text, indent) }
 
 // Cut shortens text to n characters.
 func Cut(text string, n int) string {

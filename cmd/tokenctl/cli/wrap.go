@@ -1,0 +1,75 @@
+package cli
+
+import (
+	"io"
+	"os"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/term"
+)
+
+// Width is how wide help, hints and tables are at most.
+const Width = 80
+
+// columns is how wide prose is: as the terminal, but not wider than Width, which
+// it also is if there is no terminal.
+func columns() int {
+	for _, f := range []*os.File{os.Stderr, os.Stdout} {
+		if n, _, err := term.GetSize(int(f.Fd())); err == nil && n > 0 {
+			return min(n, Width)
+		}
+	}
+	return Width
+}
+
+// NoBreak is a space (U+00A0) where Wrap does not break a line.
+const NoBreak = "\u00a0"
+
+// Wrap breaks printable text between words where the terminal ends, and indents
+// each line. All prose that people read goes through it.
+func Wrap(text, indent string) string { return Item(indent, text) }
+
+// Item is Wrap for text that begins behind head, and goes on below itself.
+func Item(head, text string) string {
+	width, begin := columns(), utf8.RuneCountInString(head)
+	indent := strings.Repeat(" ", begin)
+	var b strings.Builder
+	b.WriteString(head)
+	column := begin
+	for i, word := range strings.FieldsFunc(text, func(r rune) bool { return r == ' ' }) {
+		word = strings.ReplaceAll(word, NoBreak, " ")
+		n := utf8.RuneCountInString(word)
+		switch {
+		case i == 0:
+		case column+1+n > width:
+			b.WriteString("\n" + indent)
+			column = begin
+		default:
+			b.WriteByte(' ')
+			column++
+		}
+		b.WriteString(word)
+		column += n
+	}
+	return b.String() + "\n"
+}
+
+// Message is printable text for w: wrapped if that is a terminal, else as it is,
+// for programs that read lines.
+func Message(w io.Writer, text string) string {
+	if !IsTerminal(w) {
+		return text
+	}
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		b.WriteString(Wrap(strings.TrimSuffix(line, "\n"), ""))
+	}
+	return b.String()
+}
+
+// IsTerminal reports whether a reader or writer is a terminal.
+func IsTerminal(v any) bool {
+	f, ok := v.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
