@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
@@ -183,33 +184,46 @@ func TestAnAudienceGoesWhereTheProfileHasItsOwn(t *testing.T) {
 	}
 }
 
-func TestGenericSettingsAreChecked(t *testing.T) {
-	for name, c := range map[string]struct {
+func TestSettingsAreChecked(t *testing.T) {
+	for _, c := range []struct {
 		kind, setting string
 		value         any
 		want          string
 	}{
-		"http":              {"oauth2", "token_url", "http://127.0.0.1/token", "token_url must be a URL that begins with https://"},
-		"no URL":            {"oauth2", "token_url", "issuer", "token_url must be a URL that begins with https://"},
-		"port alone":        {"oauth2", "token_url", "https://:443/", "token_url must be a URL that begins with https://"},
-		"user":              {"oauth2", "token_url", "https://a:b@issuer.example/", "token_url must not contain a user name or password"},
-		"fragment":          {"jwt-bearer", "token_url", "https://issuer.example/#x", `token_url must not contain any of "#"`},
-		"clms http":         {"clms", "token_uri", "http://issuer.example/", "token_uri must be a URL that begins with https://"},
-		"aspose http":       {"aspose", "base_url", "http://issuer.example", "base_url must be a URL that begins with https://"},
-		"aspose query":      {"aspose", "base_url", "https://issuer.example?x", `base_url must not contain any of "?#"`},
-		"auth":              {"oauth2", "auth", "tls_client_auth", `auth "tls_client_auth" is not one of client_secret_basic, client_secret_post, private_key_jwt`},
-		"scope":             {"oauth2", "scopes", []string{"a\nb"}, `scopes "a\nb" has characters that a scope cannot have (RFC 6749 §3.3)`},
-		"form":              {"oauth2", "form", map[string]any{"client_secret": "x"}, `form cannot set "client_secret"`},
-		"grant form":        {"jwt-bearer", "form", map[string]any{"assertion": "x"}, `form cannot set "assertion"`},
-		"claims":            {"jwt-bearer", "claims", map[string]any{"exp": 1}, `claims cannot set "exp", because another setting does`},
-		"scope_in":          {"jwt-bearer", "scope_in", "header", `scope_in "header" is neither "claim" nor "form"`},
-		"short assertion":   {"jwt-bearer", "assertion_lifetime", "30s", "assertion_lifetime counts from the back-dated iat and must be longer than backdate"},
-		"user agent":        {"aspose", "user_agent", "a\r\nX: y", "user_agent must be printable ASCII"},
-		"empty user agent":  {"aspose", "user_agent", "", "user_agent must be printable ASCII"},
-		"assertion without": {"clms", "client_id", "", "client_id is missing; it comes with the service_key"},
+		{"oauth2", "token_url", "http://127.0.0.1/token", "token_url must be a URL that begins with https://"},
+		{"oauth2", "token_url", "issuer", "token_url must be a URL that begins with https://"},
+		{"oauth2", "token_url", "https://:443/", "token_url must be a URL that begins with https://"},
+		{"oauth2", "token_url", "https://a:b@issuer.example/", "token_url must not contain a user name or password"},
+		{"jwt-bearer", "token_url", "https://issuer.example/#x", `token_url must not contain any of "#"`},
+		{"clms", "token_uri", "http://issuer.example/", "token_uri must be a URL that begins with https://"},
+		{"aspose", "base_url", "http://issuer.example", "base_url must be a URL that begins with https://"},
+		{"aspose", "base_url", "https://issuer.example?x", `base_url must not contain any of "?#"`},
+		{"oauth2", "auth", "tls_client_auth", `auth "tls_client_auth" is not one of client_secret_basic, client_secret_post, private_key_jwt`},
+		{"oauth2", "scopes", []string{"a\nb"}, `scopes "a\nb" has characters that a scope cannot have (RFC 6749 §3.3)`},
+		{"oauth2", "form", map[string]any{"client_secret": "x"}, `form cannot set "client_secret"`},
+		{"jwt-bearer", "form", map[string]any{"assertion": "x"}, `form cannot set "assertion"`},
+		{"jwt-bearer", "claims", map[string]any{"exp": 1}, `claims cannot set "exp", because another setting does`},
+		{"jwt-bearer", "scope_in", "header", `scope_in "header" is neither "claim" nor "form"`},
+		{"jwt-bearer", "assertion_lifetime", "30s", "assertion_lifetime counts from the back-dated iat and must be longer than backdate"},
+		{"aspose", "user_agent", "a\r\nX: y", "user_agent must be printable ASCII"},
+		{"aspose", "user_agent", "", "user_agent must be printable ASCII"},
+		{"clms", "client_id", "", "client_id is missing; it comes with the service_key"},
+		{"azure", "tenant", "common", `tenant "common" is not a directory: use its ID or one of its domains`},
+		{"azure", "tenant", "Organizations", `tenant "Organizations" is not a directory: use its ID or one of its domains`},
+		{"azure", "tenant", "a/b", `tenant "a/b" is neither an ID nor a domain`},
+		{"azure", "scope", "api://x", `scope "api://x" must end in /.default: "api://x/.default"`},
+		{"azure", "scope", "https://vault.azure.net/", `scope "https://vault.azure.net/" must end in /.default: "https://vault.azure.net//.default"`},
+		{"azure", "scope", "a/.default b/.default", `scope "a/.default b/.default" is not one resource, and a token is for exactly one`},
+		{"azure", "authority", "https://login.microsoftonline.us", "authority must be a bare host such as login.microsoftonline.us"},
+		{"azure", "authority", "login.microsoftonline.us/", "authority must be a bare host such as login.microsoftonline.us"},
+		{"azure", "authority", "a@evil.example", "authority must be a bare host such as login.microsoftonline.us"},
+		{"azure", "algorithm", "HS256", `algorithm "HS256" is neither PS256 nor RS256`},
+		{"azure", "certificate", "-----BEGIN PRIVATE KEY-----", "certificate contains a private key, which must not be in a file"},
+		{"azure", "certificate", "nonsense", "certificate cannot be used: it contains no certificate in PEM or DER"},
+		{"azure", "certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "certificate cannot be used: it contains a damaged certificate"},
 	} {
 		_, err := opens(c.kind, changed(t, c.kind, c.setting, c.value))
-		wantInvalid(t, name, err, c.setting, c.want)
+		wantInvalid(t, fmt.Sprintf("%s = %q", c.setting, c.value), err, c.setting, c.want)
 	}
 	for _, value := range []string{"0s", "-5m", "500ms", "soon", "5"} {
 		if _, err := opens("aspose", changed(t, "aspose", "max_lifetime", value)); err == nil ||

@@ -7,9 +7,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"net/url"
 	"regexp"
 	"slices"
@@ -40,9 +38,8 @@ type azureSettings struct {
 var (
 	tenantForm = regexp.MustCompile(`^[0-9A-Za-z.-]+$`)
 	// guid is the form of a secret's ID.
-	guid = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`)
-	// aadstsCode begins Entra ID's descriptions.
-	aadstsCode = regexp.MustCompile(`^AADSTS([0-9]{1,10})([^0-9]|$)`)
+	guid       = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`)
+	aadstsCode = regexp.MustCompile(`^(AADSTS[0-9]{1,10})\b`)
 )
 
 func (s *azureSettings) open(env Env) (any, error) {
@@ -111,12 +108,10 @@ func (s *azureSettings) aim(form url.Values, t token.Target) error {
 // assertion returns the client assertion that Entra ID wants.
 func (s *azureSettings) assertion(tokenURL string, chain []*x509.Certificate) jose.Assertion {
 	header := map[string]any{}
-	if s.Algorithm == "RS256" {
-		sum := sha1.Sum(chain[0].Raw)
-		header["x5t"] = base64.RawURLEncoding.EncodeToString(sum[:])
+	if weak, strong := sha1.Sum(chain[0].Raw), sha256.Sum256(chain[0].Raw); s.Algorithm == "RS256" {
+		header["x5t"] = base64.RawURLEncoding.EncodeToString(weak[:])
 	} else {
-		sum := sha256.Sum256(chain[0].Raw)
-		header["x5t#S256"] = base64.RawURLEncoding.EncodeToString(sum[:])
+		header["x5t#S256"] = base64.RawURLEncoding.EncodeToString(strong[:])
 	}
 	if s.SendChain {
 		var x5c []string // standard base64, unlike everything else (RFC 7515 §4.1.6)
@@ -207,7 +202,7 @@ func preparePFX(a *token.CreateProfile) error {
 	}
 	delete(a.Secrets, "pfx")
 	delete(a.Secrets, "pfx_password")
-	return keepCertificate(a, "pfx", key, chain)
+	return keepCertificate(a, "pfx", "pfx", key, chain)
 }
 
 func preparePEM(a *token.CreateProfile, certificate string) error {
@@ -228,64 +223,44 @@ func preparePEM(a *token.CreateProfile, certificate string) error {
 		return invalid("private_key", "private_key is %v", err)
 	}
 	delete(a.Secrets, "certificate")
-	return keepCertificate(a, "private_key", key, chain)
+	return keepCertificate(a, "certificate", "private_key", key, chain)
 }
 
 // keepCertificate puts the certificate, its own first and then the rest of the
-// chain, among the settings and the key among the secrets.
-func keepCertificate(a *token.CreateProfile, field string, key crypto.Signer, chain []*x509.Certificate) error {
+// chain, among the settings and the key among the secrets. They come from the fields
+// ofCertificate and ofKey.
+func keepCertificate(a *token.CreateProfile, ofCertificate, ofKey string, key crypto.Signer, chain []*x509.Certificate) (err error) {
 	i := slices.IndexFunc(chain, func(c *x509.Certificate) bool { return jose.Belongs(c, key) })
 	if i < 0 {
-		return invalid(field, "the private key is not that of the certificate%s", map[bool]string{true: " in the pfx"}[field == "pfx"])
+		return invalid(ofKey, "the key in %s is not that of the certificate", ofKey)
 	}
 	leaf := chain[i]
 	if time.Now().After(leaf.NotAfter) {
-		if field != "pfx" {
-			field = "certificate"
-		}
-		return invalid(field, "the certificate expired on %s", leaf.NotAfter.Format(time.DateOnly))
+		return invalid(ofCertificate, "the certificate expired on %s", leaf.NotAfter.Format(time.DateOnly))
 	}
-	if err := jose.CheckKey("RS256", key); err != nil && field == "pfx" {
-		return invalid(field, "the pfx contains %v", err)
-	} else if err != nil {
-		return invalid(field, "private_key is %v", err)
+	if err := jose.CheckKey("RS256", key); err != nil {
+		return invalid(ofKey, "the key in %s is %v", ofKey, err)
 	}
-	kept, err := jose.MarshalKey(key)
-	if err != nil {
-		return err
-	}
-	ordered := append([]*x509.Certificate{leaf}, slices.Delete(chain, i, i+1)...)
-	a.Settings["certificate"] = jose.EncodeCertificates(ordered)
-	a.Secrets["private_key"] = kept
-	return nil
+	chain = append([]*x509.Certificate{leaf}, slices.Delete(chain, i, i+1)...)
+	a.Settings["certificate"] = jose.EncodeCertificates(chain)
+	a.Secrets["private_key"], err = jose.MarshalKey(key)
+	return err
 }
 
-// explainAADSTS classifies the codes of Entra ID that a client credentials
-// request can meet. docs/errors.md says what they mean.
+// explainAADSTS classifies the codes of Entra ID, with which its descriptions begin.
+// These are what a client credentials request can meet; docs/errors.md says what they
+// mean.
 func explainAADSTS(r *refusal) {
-	code := aadsts(r)
-	if code == "" {
+	code := aadstsCode.FindStringSubmatch(r.description)
+	if code == nil {
 		return
 	}
-	r.detail = "AADSTS" + code
-	switch code {
+	r.detail = code[1]
+	switch strings.TrimPrefix(r.detail, "AADSTS") {
 	case "700024", "90033", "90006", "50196":
 		r.topic, r.passing = r.detail, true
 	case "7000215", "7000222", "700016", "90002", "70011", "1002012", "500011", "700027", "50012", "7000112", "53003",
 		"7000218", "900144", "70003":
 		r.topic = r.detail
 	}
-}
-
-// aadsts returns the digits of the issuer's own code, which begins the
-// description or is in error_codes.
-func aadsts(r *refusal) string {
-	if code := aadstsCode.FindStringSubmatch(r.description); code != nil {
-		return code[1]
-	}
-	var codes []int
-	if err := json.Unmarshal(r.members["error_codes"], &codes); err != nil || len(codes) == 0 || codes[0] <= 0 {
-		return ""
-	}
-	return fmt.Sprint(codes[0])
 }

@@ -74,11 +74,11 @@ const (
 
 // checkSpelling refuses characters that must be percent-encoded.
 func checkSpelling(where, text, allowed string) error {
-	if _, err := url.PathUnescape(text); err != nil {
-		return fmt.Errorf("the URL's %s has a '%%' without two hexadecimal digits after it; write %%25 for a percent sign", where)
+	if _, err := url.PathUnescape(text); err == nil {
+		allowed += "%"
 	}
 	for _, r := range text {
-		if r != '%' && !strings.ContainsRune(allowed, r) {
+		if !strings.ContainsRune(allowed, r) {
 			return fmt.Errorf("the URL's %s has the character %q, which must be percent-encoded", where, r)
 		}
 	}

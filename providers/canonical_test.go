@@ -1,7 +1,6 @@
 package providers
 
 import (
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -10,30 +9,31 @@ import (
 
 func TestCanonicalURL(t *testing.T) {
 	for in, want := range map[string]string{
-		"https://mine.datarock.com.au/some-api?projectUuid=0ccf3042": "https://mine.datarock.com.au/some-api?projectUuid=0ccf3042",
-		"HTTPS://Mine.Datarock.COM.au":                               "https://mine.datarock.com.au/",
-		"https://h.example:443/a":                                    "https://h.example/a",
-		"https://h.example:/a":                                       "https://h.example/a",
-		"https://h.example:8443":                                     "https://h.example:8443/",
-		"http://127.0.0.1:80/":                                       "http://127.0.0.1/",
-		"http://localhost:8080":                                      "http://localhost:8080/",
-		"http://[::1]:8080/":                                         "http://[::1]:8080/",
-		"https://h.example?b=1&a=2":                                  "https://h.example/?a=2&b=1",
-		"https://h.example/?":                                        "https://h.example/",
-		"https://h.example/?&&":                                      "https://h.example/",
-		"https://h.example/?b&&a=&":                                  "https://h.example/?a=&b",
-		"https://h.example/?a=2&b=0&a=1":                             "https://h.example/?a=2&a=1&b=0",
-		"https://h.example/?a=&a":                                    "https://h.example/?a=&a",
-		"https://h.example/?ab=1&a=2":                                "https://h.example/?a=2&ab=1",
-		"https://h.example/?a-b=1&a=2":                               "https://h.example/?a=2&a-b=1",
-		"https://h.example/?b=1&B=2&%41=3":                           "https://h.example/?%41=3&B=2&b=1",
-		"https://h.example/?q=a+b%20c%2B&a=x=y":                      "https://h.example/?a=x=y&q=a+b%20c%2B",
-		"https://h.example/?a=1;b=2":                                 "https://h.example/?a=1;b=2",
-		"https://h.example/?x=a/b?c":                                 "https://h.example/?x=a/b?c",
-		"https://h.example/A%2fb;v=1/?#f":                            "https://h.example/A%2fb;v=1/",
-		"https://h.example#ä ?x":                                     "https://h.example/",
-		"https://h.example/it's/..a/.b/...":                          "https://h.example/it's/..a/.b/...",
-		"https://xn--bcher-kva.example/b%C3%BCcher":                  "https://xn--bcher-kva.example/b%C3%BCcher",
+		"https://mine.datarock.com.au/some-api?projectUuid=0ccf3042":   "https://mine.datarock.com.au/some-api?projectUuid=0ccf3042",
+		"HTTPS://Mine.Datarock.COM.au":                                 "https://mine.datarock.com.au/",
+		"https://h.example:443/a":                                      "https://h.example/a",
+		"https://h.example:/a":                                         "https://h.example/a",
+		"https://h.example:8443":                                       "https://h.example:8443/",
+		"http://127.0.0.1:80/":                                         "http://127.0.0.1/",
+		"http://localhost:8080":                                        "http://localhost:8080/",
+		"http://[::1]:8080/":                                           "http://[::1]:8080/",
+		"https://h.example?b=1&a=2":                                    "https://h.example/?a=2&b=1",
+		"https://h.example/?":                                          "https://h.example/",
+		"https://h.example/?&&":                                        "https://h.example/",
+		"https://h.example/?b&&a=&":                                    "https://h.example/?a=&b",
+		"https://h.example/?a=2&b=0&a=1":                               "https://h.example/?a=2&a=1&b=0",
+		"https://h.example/?" + strings.Repeat("a=2&b=9&a=1&b=8&", 25): "https://h.example/?" + strings.Repeat("a=2&a=1&", 25) + strings.TrimSuffix(strings.Repeat("b=9&b=8&", 25), "&"),
+		"https://h.example/?a=&a":                                      "https://h.example/?a=&a",
+		"https://h.example/?ab=1&a=2":                                  "https://h.example/?a=2&ab=1",
+		"https://h.example/?a-b=1&a=2":                                 "https://h.example/?a=2&a-b=1",
+		"https://h.example/?b=1&B=2&%41=3":                             "https://h.example/?%41=3&B=2&b=1",
+		"https://h.example/?q=a+b%20c%2B&a=x=y":                        "https://h.example/?a=x=y&q=a+b%20c%2B",
+		"https://h.example/?a=1;b=2":                                   "https://h.example/?a=1;b=2",
+		"https://h.example/?x=a/b?c":                                   "https://h.example/?x=a/b?c",
+		"https://h.example/A%2fb;v=1/?#f":                              "https://h.example/A%2fb;v=1/",
+		"https://h.example#ä ?x":                                       "https://h.example/",
+		"https://h.example/it's/..a/.b/...":                            "https://h.example/it's/..a/.b/...",
+		"https://xn--bcher-kva.example/b%C3%BCcher":                    "https://xn--bcher-kva.example/b%C3%BCcher",
 	} {
 		got, _, err := canonicalURL(in)
 		if got != want || err != nil {
@@ -42,60 +42,36 @@ func TestCanonicalURL(t *testing.T) {
 	}
 }
 
-func TestRepeatedNamesKeepTheirOrder(t *testing.T) {
-	var sorted, mixed []string
-	for i := range 50 {
-		sorted = append(sorted, fmt.Sprint("a=", 50-i))
-		mixed = append(mixed, fmt.Sprint("a=", 50-i), fmt.Sprint("b=", 50-i))
-	}
-	for i := range 50 {
-		sorted = append(sorted, fmt.Sprint("b=", 50-i))
-	}
-	got, _, err := canonicalURL("https://h.example/?" + strings.Join(mixed, "&"))
-	if want := "https://h.example/?" + strings.Join(sorted, "&"); got != want || err != nil {
-		t.Errorf("got %q, %v", got, err)
-	}
-}
-
 func TestURLsThatClientsSeeDifferentlyAreRefused(t *testing.T) {
-	const form = `the URL must begin with https://, with a host, without a user name, and without "." or ".." in its path`
-	for in, want := range map[string]string{
-		"":                                                 form,
-		"h.example/a":                                      form,
-		"ftp://h.example/":                                 form,
-		"http://h.example/":                                form,
-		" https://h.example/":                              form,
-		"https:///a":                                       form,
-		"https://:443/":                                    form,
-		"https://u@h.example/":                             form,
-		"https://u:p@h.example/":                           form,
-		"https://h.example:443@evil/":                      form,
-		"https://h.example:0443/":                          `the URL has "0443" for a port`,
-		"https://h.example:0/":                             `the URL has "0" for a port`,
-		"https://h.example:65536/":                         `the URL has "65536" for a port`,
-		"https://h.example/a b":                            "the URL's path has the character ' ', which must be percent-encoded",
-		"https://h.example/ä":                              "the URL's path has the character 'ä', which must be percent-encoded",
-		"https://h.example/a\nb":                           `the URL's path has the character '\n', which must be percent-encoded`,
-		"https://h.example/a\\b":                           `the URL's path has the character '\\', which must be percent-encoded`,
-		"https://h.example/<a>":                            "the URL's path has the character '<', which must be percent-encoded",
-		"https://h.example/?a[]=1":                         "the URL's query has the character '[', which must be percent-encoded",
-		"https://h.example/?a=\"1\"":                       `the URL's query has the character '"', which must be percent-encoded`,
-		"https://h.example/?a='1'":                         `the URL's query has the character '\'', which must be percent-encoded`,
-		"https://h.example/?a=\x00":                        `the URL's query has the character '\x00', which must be percent-encoded`,
-		"https://h.example/?a=\xff":                        "the URL's query has the character '\ufffd', which must be percent-encoded",
-		"https://h.example/?a=100%":                        "the URL's query has a '%' without two hexadecimal digits after it; write %25 for a percent sign",
-		"https://h.example/%zz":                            "the URL's path has a '%' without two hexadecimal digits after it; write %25 for a percent sign",
-		"https://h.example/a/../b":                         form,
-		"https://h.example/a/.":                            form,
-		"https://h.example/%2E%2e/b":                       form,
-		"https://h.example/a/.%2e?x=/..":                   form,
-		"https://h.example//a":                             `the URL's path begins with "//", which clients treat in different ways`,
-		"https://h.example//":                              `the URL's path begins with "//", which clients treat in different ways`,
-		"https://h.example/" + strings.Repeat("a", maxURL): "the URL is longer than 16 KiB",
+	const encode = ", which must be percent-encoded"
+	for want, all := range map[string][]string{
+		`the URL must begin with https://, with a host, without a user name, and without "." or ".." in its path`: {
+			"", "h.example/a", "ftp://h.example/", "http://h.example/", " https://h.example/", "https:///a", "https://:443/", "https://u@h.example/",
+			"https://u:p@h.example/", "https://h.example:443@evil/", "https://h.example/a/../b", "https://h.example/a/.", "https://h.example/%2E%2e/b",
+			"https://h.example/a/.%2e?x=/..",
+		},
+		`the URL has "0443" for a port`:                                          {"https://h.example:0443/"},
+		`the URL has "0" for a port`:                                             {"https://h.example:0/"},
+		`the URL has "65536" for a port`:                                         {"https://h.example:65536/"},
+		"the URL's path has the character ' '" + encode:                          {"https://h.example/a b"},
+		"the URL's path has the character 'ä'" + encode:                          {"https://h.example/ä"},
+		`the URL's path has the character '\n'` + encode:                         {"https://h.example/a\nb"},
+		`the URL's path has the character '\\'` + encode:                         {"https://h.example/a\\b"},
+		"the URL's path has the character '<'" + encode:                          {"https://h.example/<a>"},
+		"the URL's query has the character '['" + encode:                         {"https://h.example/?a[]=1"},
+		`the URL's query has the character '"'` + encode:                         {"https://h.example/?a=\"1\""},
+		`the URL's query has the character '\''` + encode:                        {"https://h.example/?a='1'"},
+		`the URL's query has the character '\x00'` + encode:                      {"https://h.example/?a=\x00"},
+		"the URL's query has the character '\ufffd'" + encode:                    {"https://h.example/?a=\xff"},
+		`the URL's query has the character '%'` + encode:                         {"https://h.example/?a=100%"},
+		`the URL's path has the character '%'` + encode:                          {"https://h.example/%zz"},
+		`the URL's path begins with "//", which clients treat in different ways`: {"https://h.example//a", "https://h.example//"},
+		"the URL is longer than 16 KiB":                                          {"https://h.example/" + strings.Repeat("a", maxURL)},
 	} {
-		got, _, err := canonicalURL(in)
-		if err == nil || err.Error() != want {
-			t.Errorf("%q is %q, %v\nwant %q", in, got, err, want)
+		for _, in := range all {
+			if got, _, err := canonicalURL(in); err == nil || err.Error() != want {
+				t.Errorf("%q is %q, %v\nwant %q", in, got, err, want)
+			}
 		}
 	}
 	for _, host := range []string{"bücher.example", "h.example.", ".h.example", "h..example", "h%2eexample", "-h.example", "127.1", "0x7f.0.0.1", "1.2.3.04", "256.1.1.1",

@@ -60,20 +60,23 @@ func signed(t testing.TB, d *datarock, target string) (token.Signed, string) {
 	return s, s.Headers[0].Value.Reveal()
 }
 
+// askDatarock sends a request with these headers, and returns the status.
+func askDatarock(t *testing.T, client *http.Client, target string, headers []token.Header) int {
+	t.Helper()
+	req := must[*http.Request](t)(http.NewRequest(http.MethodGet, target, nil))
+	for _, h := range headers {
+		req.Header.Set(h.Name, h.Value.Reveal())
+	}
+	res := must[*http.Response](t)(client.Do(req))
+	res.Body.Close()
+	return res.StatusCode
+}
+
 func TestDatarockAcceptsASignedRequest(t *testing.T) {
 	s := startIssuers(t)
 	client := clientFor(t, s.CertPEM(), HTTPConfig{})
 	d, a := openDatarock(t, nil, nil)
-	ask := func(target string, headers []token.Header) int {
-		t.Helper()
-		req := must[*http.Request](t)(http.NewRequest(http.MethodGet, target, nil))
-		for _, h := range headers {
-			req.Header.Set(h.Name, h.Value.Reveal())
-		}
-		res := must[*http.Response](t)(client.Do(req))
-		res.Body.Close()
-		return res.StatusCode
-	}
+	ask := func(target string, headers []token.Header) int { return askDatarock(t, client, target, headers) }
 	if err := s.Datarock().Register("user@example.org", a.Settings["public_key"].(string)); err != nil {
 		t.Fatal(err)
 	}
@@ -120,12 +123,8 @@ func TestDatarocksWindow(t *testing.T) {
 			want int
 		}{{0, 200}, {5 * time.Minute, 200}, {time.Second, 401}} {
 			time.Sleep(step.wait)
-			req := must[*http.Request](t)(http.NewRequest(http.MethodGet, r.URL, nil))
-			for _, h := range r.Headers {
-				req.Header.Set(h.Name, h.Value.Reveal())
-			}
-			if res := must[*http.Response](t)(client.Do(req)); res.StatusCode != step.want {
-				t.Errorf("after %v: %s, %s", step.wait, res.Status, s.Datarock().Refusal())
+			if status := askDatarock(t, client, r.URL, r.Headers); status != step.want {
+				t.Errorf("after %v: %d, %s", step.wait, status, s.Datarock().Refusal())
 			}
 		}
 	})
@@ -213,58 +212,17 @@ MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=
 	}
 }
 
-// An independent implementation of Datarock's scheme. Its programs take
-// "verify" or "sign", the key in PEM, email, URL, and iat or the signature, one
-// per line of standard input, with \n for the line breaks of the key.
-type independent struct {
-	name    string
-	command []string
-}
-
-const nodeProgram = `
-const jwt = require("jsonwebtoken"), crypto = require("crypto");
-const [what, pem, email, url, text] = require("fs").readFileSync(0, "utf8").split("\n");
-const key = pem.replaceAll("\\n", "\n");
-const hash = iat => crypto.createHash("sha512").update(email + "/" + iat + "/" + url).digest("hex");
-if (what === "sign") {
-  process.stdout.write(jwt.sign({iat: Number(text), requestHash: hash(text)}, key, {algorithm: "RS256"}));
-} else {
-  const claims = jwt.verify(text, key, {algorithms: ["RS256"]});
-  process.stdout.write(claims.requestHash === hash(claims.iat) ? "good" : "other hash");
-}`
-
-const pythonProgram = `
-import hashlib, jwt, sys
-what, pem, email, url, text = sys.stdin.read().split("\n")[:5]
-key = pem.replace("\\n", "\n")
-def digest(iat):
-    return hashlib.sha512(f"{email}/{iat}/{url}".encode()).hexdigest()
-if what == "sign":
-    print(jwt.encode({"iat": int(text), "requestHash": digest(text)}, key, algorithm="RS256"), end="")
-else:
-    claims = jwt.decode(text, key, algorithms=["RS256"])
-    print("good" if claims["requestHash"] == digest(claims["iat"]) else "other hash", end="")
-`
-
-// independents returns those that this machine has; in full it must have both.
-func independents(t *testing.T) (have []independent) {
-	for _, i := range []struct {
-		name, probe string
-		programs    []string
-		args        []string
-	}{
-		{"jsonwebtoken (Node)", `require("jsonwebtoken")`, []string{"node"}, []string{"-e", nodeProgram}},
-		{"PyJWT (Python)", "import jwt, cryptography", []string{"/usr/bin/python3", "python3"}, []string{"-c", pythonProgram}},
+// independents returns the programs that sign and verify as Datarock does
+// (testdata/datarock.*) and that this machine can run; in full it must run both.
+func independents(t *testing.T) (have [][]string) {
+	for _, i := range []struct{ program, probe, try, script string }{
+		{"node", "-e", `require("jsonwebtoken")`, "testdata/datarock.js"},
+		{"/usr/bin/python3", "-c", "import jwt, cryptography", "testdata/datarock.py"},
 	} {
-		found := false
-		for _, program := range i.programs {
-			if found = exec.Command(program, i.args[0], i.probe).Run() == nil; found {
-				have = append(have, independent{i.name, append([]string{program}, i.args...)})
-				break
-			}
-		}
-		if !found && checktest.Full() {
-			t.Fatalf("there is no %s; packaging/check.sh installs it", i.name)
+		if exec.Command(i.program, i.probe, i.try).Run() == nil {
+			have = append(have, []string{i.program, i.script})
+		} else if checktest.Full() {
+			t.Fatalf("%s cannot %s; packaging/check.sh installs it", i.program, i.try)
 		}
 	}
 	if len(have) == 0 {
@@ -273,35 +231,28 @@ func independents(t *testing.T) (have []independent) {
 	return have
 }
 
-func (i independent) run(t *testing.T, what, pem, email, target, text string) string {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, i.command[0], i.command[1:]...)
-	cmd.Stdin = strings.NewReader(strings.Join([]string{what, strings.ReplaceAll(pem, "\n", `\n`), email, target, text}, "\n"))
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%s: %v\n%s", i.name, err, stderr.String())
-	}
-	return string(out)
-}
-
 func TestDatarockSignaturesAgreeWithOtherImplementations(t *testing.T) {
-	all := independents(t)
 	private := must[*rsa.PrivateKey](t)(rsa.GenerateKey(rand.Reader, 2048))
 	pemText := string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: must[[]byte](t)(x509.MarshalPKCS8PrivateKey(private))}))
 	d, a := openDatarock(t, nil, map[string]token.Secret{"private_key": secret(pemText)})
-	for _, i := range all {
-		t.Run(i.name, func(t *testing.T) {
+	for _, program := range independents(t) {
+		run := func(what, pem, target, text string) string {
+			t.Helper()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			cmd := exec.CommandContext(ctx, program[0], program[1:]...)
+			cmd.Stdin = strings.NewReader(strings.Join([]string{what, strings.ReplaceAll(pem, "\n", `\n`), d.email, target, text}, "\n"))
+			cmd.Stderr = t.Output()
+			return string(must[[]byte](t)(cmd.Output()))
+		}
+		t.Run(program[1], func(t *testing.T) {
 			for _, target := range []string{datarockExample, "https://h.example/?b=2&a=1+1&a=%20&c", "https://h.example:8443/a%2Fb?x=y=z"} {
 				s, text := signed(t, d, target)
-				if got := i.run(t, "verify", a.Settings["public_key"].(string), d.email, s.URL, text); got != "good" {
+				if got := run("verify", a.Settings["public_key"].(string), s.URL, text); got != "good" {
 					t.Errorf("%s, signed here: %s", s.URL, got)
 				}
 				now := time.Now().Truncate(time.Second)
-				theirs := i.run(t, "sign", pemText, d.email, s.URL, fmt.Sprint(now.Unix()))
+				theirs := run("sign", pemText, s.URL, fmt.Sprint(now.Unix()))
 				parts := strings.Split(theirs, ".")
 				signature := must[[]byte](t)(base64.RawURLEncoding.DecodeString(parts[2]))
 				if err := jwt.SigningMethodRS256.Verify(parts[0]+"."+parts[1], signature, private.Public()); err != nil {

@@ -46,10 +46,7 @@ func (s *ioxioSettings) open(env Env) (any, error) {
 }
 
 func (s *ioxioSettings) check() error {
-	for field, text := range map[string]string{"dataspace": s.Dataspace, "gateway": s.Gateway} {
-		if field == "gateway" && text == "" {
-			continue
-		}
+	for field, text := range map[string]string{"dataspace": s.Dataspace, "gateway": cmp.Or(s.Gateway, s.Dataspace)} {
 		if _, err := checkURL(field, text, "?#"); err != nil {
 			return err
 		}

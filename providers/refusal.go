@@ -22,7 +22,6 @@ import (
 // A refusal is an error answer (RFC 6749 §5.2), its texts fit to be shown.
 type refusal struct {
 	oauth, description string
-	members            strictjson.Object
 
 	// The rest is what a provider knows of it that RFC 6749 does not. detail is the
 	// issuer's own code, topic the text that explains it, empty if RFC 6749's must
@@ -61,7 +60,7 @@ const clockTolerance = time.Minute
 // says so in the terms of RFC 6749: anything else may come from a proxy or an
 // overload.
 func (e *endpoint) refused(a answer, m strictjson.Object, q quoter) *token.Error {
-	r := &refusal{oauth: q.quote(m.Text("error")), description: q.quote(m.Text("error_description")), members: m}
+	r := &refusal{oauth: q.quote(m.Text("error")), description: q.quote(m.Text("error_description"))}
 	if a.status/100 == 3 { // what answers so is not the token endpoint
 		r = &refusal{}
 	}
@@ -130,13 +129,10 @@ func (r *refusal) words(status int) string {
 
 // clockWords say how far this machine's clock is off, if that is far.
 func clockWords(skew time.Duration) string {
-	switch {
-	case skew > clockTolerance:
-		return fmt.Sprintf("; this machine's clock is %s behind the issuer's", skew)
-	case skew < -clockTolerance:
-		return fmt.Sprintf("; this machine's clock is %s ahead of the issuer's", -skew)
+	if skew.Abs() <= clockTolerance {
+		return ""
 	}
-	return ""
+	return fmt.Sprintf("; this machine's clock is %s %s the issuer's", skew.Abs(), map[bool]string{true: "behind", false: "ahead of"}[skew > 0])
 }
 
 // unavailable is the error for an issuer, or a URL of one, that gave no answer of

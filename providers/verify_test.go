@@ -594,38 +594,28 @@ func TestLook(t *testing.T) {
 func TestVerifierSettings(t *testing.T) {
 	for _, tt := range []struct {
 		kind, field string
-		value       any
 		good        bool
+		values      []any
 	}{
-		{"ioxio", "dataspace", "http://dataspace.example", false},
-		{"ioxio", "dataspace", "https://dataspace.example/", false},
-		{"ioxio", "dataspace", "https://user@dataspace.example", false},
-		{"ioxio", "dataspace", "https://dataspace.example?x", false},
-		{"ioxio", "dataspace", "https://dataspace.example#", false},
-		{"ioxio", "dataspace", "https://", false},
-		{"ioxio", "gateway", "http://gateway.example", false},
-		{"ioxio", "gateway", "https://gateway.example/", false},
-		{"ioxio", "dsi", []string{}, false},
-		{"ioxio", "dsi", []string{"dpp://group@dataspace.example/A", "https://x"}, false},
-		{"ioxio", "dsi", []string{"dpp://group@dataspace.example/"}, false},
-		{"ioxio", "dsi", []string{"dpp://@dataspace.example/A"}, false},
-		{"ioxio", "dsi", []string{"dpp://group:@dataspace.example/A"}, false},
-		{"ioxio", "dsi", []string{"dpp://group@dataspace.example/A b"}, false},
-		{"ioxio", "dsi", []string{"dpp://group:variant@ioxio.io/Weather/Current/Metric_v1.0", "dpp://group@ioxio.io/A"}, true},
-		{"ioxio", "leeway", "5m", true},
-		{"ioxio", "leeway", "301s", false},
-		{"ioxio", "user_agent", "", false},
-		{"jwt-verify", "issuer", "https://tenant.example/", true},
-		{"jwt-verify", "issuer", "http://tenant.example", false},
-		{"jwt-verify", "audiences", []string{""}, false},
-		{"jwt-verify", "audiences", []string{}, false},
-		{"jwt-verify", "algorithms", []string{"HS256"}, false},
-		{"jwt-verify", "algorithms", []string{"none"}, false},
-		{"jwt-verify", "leeway", "6m", false},
+		{"ioxio", "dataspace", false, []any{"http://dataspace.example", "https://dataspace.example/", "https://user@dataspace.example", "https://dataspace.example?x", "https://dataspace.example#", "https://"}},
+		{"ioxio", "gateway", false, []any{"http://gateway.example", "https://gateway.example/"}},
+		{"ioxio", "dsi", false, []any{[]string{}, []string{"dpp://group@dataspace.example/A", "https://x"}, []string{"dpp://group@dataspace.example/"},
+			[]string{"dpp://@dataspace.example/A"}, []string{"dpp://group:@dataspace.example/A"}, []string{"dpp://group@dataspace.example/A b"}}},
+		{"ioxio", "dsi", true, []any{[]string{"dpp://group:variant@ioxio.io/Weather/Current/Metric_v1.0", "dpp://group@ioxio.io/A"}}},
+		{"ioxio", "leeway", true, []any{"5m"}},
+		{"ioxio", "leeway", false, []any{"301s"}},
+		{"ioxio", "user_agent", false, []any{""}},
+		{"jwt-verify", "issuer", true, []any{"https://tenant.example/"}},
+		{"jwt-verify", "issuer", false, []any{"http://tenant.example"}},
+		{"jwt-verify", "audiences", false, []any{[]string{""}, []string{}}},
+		{"jwt-verify", "algorithms", false, []any{[]string{"HS256"}, []string{"none"}}},
+		{"jwt-verify", "leeway", false, []any{"6m"}},
 	} {
-		_, err := opens(tt.kind, changed(t, tt.kind, tt.field, tt.value))
-		if e := errorOf(err); (err == nil) != tt.good || err != nil && (e.Field != tt.field || e.Code != token.ErrInvalid) {
-			t.Errorf("%s, %s = %q: %v", tt.kind, tt.field, tt.value, err)
+		for _, value := range tt.values {
+			_, err := opens(tt.kind, changed(t, tt.kind, tt.field, value))
+			if e := errorOf(err); (err == nil) != tt.good || err != nil && (e.Field != tt.field || e.Code != token.ErrInvalid) {
+				t.Errorf("%s, %s = %q: %v", tt.kind, tt.field, value, err)
+			}
 		}
 	}
 	for _, kind := range []string{"ioxio", "jwt-verify"} {

@@ -69,14 +69,10 @@ func (o Object) Texts(name string) []string {
 }
 
 // Values decodes all members. Numbers are json.Number.
-func (o Object) Values() map[string]any {
-	values := map[string]any{}
-	for name, raw := range o {
-		var v any
-		dec := json.NewDecoder(bytes.NewReader(raw))
-		dec.UseNumber()
-		_ = dec.Decode(&v) // Parse has checked it
-		values[name] = v
-	}
+func (o Object) Values() (values map[string]any) {
+	text, _ := json.Marshal(o) // Parse has checked it
+	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.UseNumber()
+	_ = dec.Decode(&values)
 	return values
 }
