@@ -18,34 +18,24 @@ import (
 func TestCLMSRefusals(t *testing.T) {
 	s := startIssuers(t)
 	m := trials(t, s)[0].open(t, clientFor(t, s.CertPEM(), HTTPConfig{}))
-	host := strings.TrimPrefix(s.URL(), "https://")
-	for _, c := range []struct {
-		status             int
-		oauth, text, topic string
-	}{
-		{405, "invalid_request", "POST only", "clms-request"},
-		{400, "invalid_request", "Missing 'grant_type'", "clms-request"},
-		{400, "invalid_request", "Only grant type 'urn:ietf:params:oauth:grant-type:jwt-bearer' is supported", "clms-request"},
-		{400, "invalid_request", "Missing 'assertion'", "clms-request"},
-		{400, "invalid_request", "Only RS256 signature algorithm is supported", "clms-algorithm"},
-		{400, "invalid_grant", "No associated key found", "clms-unknown-key"},
-		{400, "invalid_grant", "Signature verification failed", "clms-signature"},
-		{400, "invalid_grant", "JWT issuer doesn't match client_id of service key", "clms-issuer"},
-		{400, "invalid_grant", "The token is not yet valid (iat)", "clock"},
-		{400, "invalid_grant", "Missing 'exp' claim", "clms-claims"},
-		{400, "invalid_grant", "JWT expiration is more than a day in the future", "clock"},
-		{400, "invalid_grant", "The 'nbf' claim is not suppported", "clms-claims"},
-		{400, "invalid_grant", "Missing 'iat' claim", "clms-claims"},
-		{400, "invalid_grant", "JWT was issued more than an hour in the past", "clock"},
-		{400, "invalid_grant", "JWT issue time is in the future", "clock"},
-		{400, "invalid_grant", "Scopes are not supported yet", "clms-claims"},
-		{400, "invalid_grant", "JWT subject doesn't match user_id of service key.", "clms-subject"},
+	for topic, texts := range map[string][]string{
+		"clms-request": {"POST only", "Missing 'grant_type'", "Only grant type 'urn:ietf:params:oauth:grant-type:jwt-bearer' is supported", "Missing 'assertion'"},
+		"clock": {"The token is not yet valid (iat)", "JWT expiration is more than a day in the future",
+			"JWT was issued more than an hour in the past", "JWT issue time is in the future"},
+		"clms-claims":      {"Missing 'exp' claim", "The 'nbf' claim is not suppported", "Missing 'iat' claim", "Scopes are not supported yet"},
+		"clms-algorithm":   {"Only RS256 signature algorithm is supported"},
+		"clms-unknown-key": {"No associated key found"},
+		"clms-signature":   {"Signature verification failed"},
+		"clms-issuer":      {"JWT issuer doesn't match client_id of service key"},
+		"clms-subject":     {"JWT subject doesn't match user_id of service key."},
 	} {
-		s.CLMS().Fail(providertest.Refuse(c.status, c.oauth, c.text))
-		_, err := m.Mint(t.Context(), token.Target{})
-		want := token.Error{Code: token.ErrRejected, Topic: c.topic, OAuth: c.oauth, Message: host + " refused the request: " + c.oauth + ": " + c.text}
-		if e := errorOf(err); *e != want {
-			t.Errorf("got  %+v\nwant %+v", *e, want)
+		for _, text := range texts {
+			s.CLMS().Fail(providertest.Refuse(400, "invalid_grant", text))
+			_, err := m.Mint(t.Context(), token.Target{})
+			want := token.Error{Code: token.ErrRejected, Topic: topic, OAuth: "invalid_grant", Message: strings.TrimPrefix(s.URL(), "https://") + " refused the request: invalid_grant: " + text}
+			if e := errorOf(err); *e != want {
+				t.Errorf("got  %+v\nwant %+v", *e, want)
+			}
 		}
 	}
 }

@@ -1,8 +1,11 @@
 package providers
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
+	"encoding/binary"
 	"errors"
 	"io"
 	"log"
@@ -13,7 +16,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"tokend/providers/providertest"
@@ -357,5 +362,240 @@ func TestHTTPConfigIsChecked(t *testing.T) {
 		if _, err := NewHTTPClient(HTTPConfig{Proxy: proxy}); err != nil {
 			t.Errorf("proxy %q: %v", proxy, err)
 		}
+	}
+}
+
+func TestInwardAddressesAreRefused(t *testing.T) {
+	for addr, refused := range map[string]bool{
+		"127.0.0.1:443": true, "127.1.2.3:443": true, "[::1]:443": true, "[::ffff:127.0.0.1]:443": true,
+		"169.254.169.254:80": true, "[fe80::1%eth0]:443": true, "0.0.0.0:443": true, "[ff02::1]:443": true,
+		"192.0.2.1:443": false, "10.0.0.1:443": false, "[2001:db8::1]:443": false,
+	} {
+		if err := refuseInward(addr, false); errors.Is(err, errInward) != refused {
+			t.Errorf("%s: %v", addr, err)
+		}
+	}
+}
+
+// A name, unlike the address itself, that leads to loopback: nothing is sent.
+func TestANameThatLeadsInward(t *testing.T) {
+	s := startIssuers(t)
+	id, text := s.Aspose().NewClient()
+	try := func(base string, allowed bool) error {
+		_, err := trial{kind: "aspose", settings: map[string]any{"client_id": id, "base_url": base, "loopback": allowed},
+			secrets: map[string]token.Secret{"client_secret": secret(text)}}.open(t, clientFor(t, s.CertPEM(), HTTPConfig{})).Mint(t.Context(), token.Target{})
+		return err
+	}
+	port := s.URL()[len("https://127.0.0.1"):]
+	if err := try("https://localhost"+port, false); err != nil {
+		t.Errorf("localhost itself: %v", err)
+	}
+	err := try("https://LOCALHOST"+port, false) // a name like any other that resolves so
+	if !errors.Is(err, token.ErrUnavailable) || s.Aspose().Requests() != 1 {
+		t.Errorf("%v after %d requests", err, s.Aspose().Requests())
+	}
+	if err := try("https://LOCALHOST"+port, true); err != nil {
+		t.Errorf("with loopback = true: %v", err)
+	}
+	if want := "LOCALHOST" + port + " " + errInward.Error(); err.Error() != want {
+		t.Errorf("error %q, want %q", err, want)
+	}
+}
+
+// A name server that is silent costs five seconds, not the answer of the next one (or
+// of its own second try, which is the same to the resolver); the connection has its
+// own limit then.
+func TestNameServersThatAreSilent(t *testing.T) {
+	port := func(l net.Listener) string { _, port, _ := net.SplitHostPort(l.Addr().String()); return port }
+	issuer := must[net.Listener](t)(net.Listen("tcp", "127.0.0.1:0"))
+	defer issuer.Close()
+	_, _ = (&net.Resolver{PreferGo: true}).LookupHost(t.Context(), "localhost") // package net must not make its state in a bubble
+	for _, c := range []struct {
+		silent int
+		proxy  string
+		took   time.Duration
+		want   string // empty for a connection
+	}{
+		{0, "issuer.test", 0, ""}, {1, "issuer.test", 5 * time.Second, ""},
+		{1, "", 5 * time.Second, "was not asked: its host name resolves to this machine or its link-local network"},
+		{100, "issuer.test", lookupLimit, "cannot be reached: the host name could not be looked up"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var mu sync.Mutex
+			asked := map[bool]int{} // by what is asked for: IPv4 or not
+			resolver := &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+				client, server := net.Pipe()
+				go nameServer(server, func(ipv4 bool) bool {
+					mu.Lock()
+					defer mu.Unlock()
+					asked[ipv4]++
+					return asked[ipv4] > c.silent
+				})
+				return client, nil
+			}}
+			began := time.Now()
+			conn, err := guardedDial(c.proxy, resolver)(t.Context(), "tcp", "issuer.test:"+port(issuer))
+			if took := time.Since(began); took > c.took || c.want == "" && took != c.took {
+				t.Errorf("%d silent: took %v", c.silent, took)
+			}
+			if err == nil {
+				conn.Close()
+			}
+			if err == nil && c.want != "" || err != nil && whyUnreachable(err).words != c.want {
+				t.Errorf("%d silent: %v", c.silent, err)
+			}
+		})
+	}
+}
+
+// nameServer answers that a name is 127.0.0.1 (RFC 1035 §4, over TCP), or not at all.
+func nameServer(conn net.Conn, answers func(ipv4 bool) bool) {
+	defer conn.Close()
+	var size uint16
+	if binary.Read(conn, binary.BigEndian, &size) != nil {
+		return
+	}
+	query := make([]byte, size)
+	if _, err := io.ReadFull(conn, query); err != nil {
+		return
+	}
+	question := query[12 : 12+bytes.IndexByte(query[12:], 0)+5]
+	ipv4 := question[len(question)-3] == 1
+	if !answers(ipv4) {
+		_, _ = conn.Read(query) // until the client gives up
+		return
+	}
+	reply := append(query[:2:2], 0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0)
+	reply = append(reply, question...)
+	if ipv4 {
+		reply[7] = 1
+		reply = append(reply, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, 1)
+	}
+	_, _ = conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(reply))), reply...))
+}
+
+func TestSeeFindsAnIssuer(t *testing.T) {
+	var asked []string
+	issuer := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.Method+" "+r.URL.String())
+		w.Header().Set("Date", time.Now().Add(-10*time.Minute).UTC().Format(http.TimeFormat))
+		w.WriteHeader(http.StatusForbidden)
+	}))
+	defer issuer.Close()
+	seen, err := See(t.Context(), issuer.Client(), issuer.URL+"/oauth2/token?x=y")
+	if err != nil || !seen.Dated || seen.Skew > -9*time.Minute || seen.Skew < -11*time.Minute || !strings.HasPrefix(seen.TLS, "TLS 1.") {
+		t.Errorf("%+v, %v", seen, err)
+	}
+	if len(asked) != 1 || asked[0] != "HEAD /" {
+		t.Errorf("asked for %q", asked)
+	}
+
+	untrusting, err := NewHTTPClient(HTTPConfig{Proxy: "none"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = closed.Close()
+	soon, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	for name, c := range map[string]struct {
+		ctx        context.Context
+		url, topic string
+	}{
+		"another certificate": {t.Context(), issuer.URL, "tls-unknown-authority"},
+		"no listener":         {t.Context(), "https://" + closed.Addr().String() + "/token", "connection-refused"},
+		"no answer":           {soon, "https://" + silent.Addr().String(), topicTimeout},
+	} {
+		_, err := See(c.ctx, untrusting, c.url)
+		if e := errorOf(err); e.Code != token.ErrUnavailable || e.Topic != c.topic {
+			t.Errorf("%s: %#v", name, err)
+		}
+	}
+	if _, err := See(t.Context(), untrusting, "no URL"); !errors.Is(err, token.ErrInvalid) {
+		t.Errorf("no URL: %v", err)
+	}
+}
+
+func TestProxyForKeepsThePasswordBack(t *testing.T) {
+	for proxy, want := range map[string]string{
+		"none":                              "",
+		"http://me:CANARY@proxy.example:31": "http://proxy.example:31",
+	} {
+		client, err := NewHTTPClient(HTTPConfig{Proxy: proxy})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := ProxyFor(client, "https://issuer.example/token"); got != want {
+			t.Errorf("%s: %q", proxy, got)
+		}
+	}
+}
+
+// An authority that the system, or ca_file, gets while tokend runs is trusted after a
+// reload, and without one when an issuer of it is asked, once a minute.
+func TestAuthoritiesAreReadAgain(t *testing.T) {
+	authority := must[*providertest.Authority](t)(providertest.NewAuthority())
+	other := must[*providertest.Authority](t)(providertest.NewAuthority())
+	cert := must[tls.Certificate](t)(authority.Issue([]string{"127.0.0.1"}, time.Now().Add(-time.Hour), time.Now().Add(time.Hour)))
+	s := serveTLS(t, &tls.Config{Certificates: []tls.Certificate{cert}}, answerJSON(granted))
+	for _, c := range []struct{ name, file, caFile string }{
+		{"the system's file", "system.pem", ""},
+		{"the system's file, with a ca_file", "system.pem", "ca.pem"},
+		{"the system's directory", "certs/new.pem", ""},
+		{"a link in the system's directory", "certs/link.pem", "ca.pem"},
+		{"ca_file", "ca.pem", "ca.pem"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			write := func(name string, pem []byte) {
+				t.Helper()
+				name = filepath.Join(dir, name)
+				if strings.HasSuffix(name, "link.pem") { // as update-ca-certificates leaves it
+					must[struct{}](t)(struct{}{}, os.WriteFile(dir+"/shared.pem", pem, 0o600))
+					must[struct{}](t)(struct{}{}, os.Symlink("../shared.pem", name))
+					return
+				}
+				must[struct{}](t)(struct{}{}, os.WriteFile(name+".new", pem, 0o600))
+				must[struct{}](t)(struct{}{}, os.Rename(name+".new", name))
+			}
+			t.Setenv("SSL_CERT_FILE", filepath.Join(dir, "system.pem"))
+			t.Setenv("SSL_CERT_DIR", "/nowhere:"+filepath.Join(dir, "certs"))
+			must[struct{}](t)(struct{}{}, os.Mkdir(filepath.Join(dir, "certs"), 0o700))
+			write("system.pem", other.CertPEM())
+			config := HTTPConfig{Proxy: "none"}
+			if c.caFile != "" {
+				write(c.caFile, other.CertPEM())
+				config.CAFile = filepath.Join(dir, c.caFile)
+			}
+			client := must[*http.Client](t)(NewHTTPClient(config))
+			m := openAspose(t, s.URL, client)
+			const unknown = "cannot be trusted: its certificate is from an unknown authority"
+			wantUnavailable(t, m, unknown)
+			write(c.file, authority.CertPEM())
+			wantUnavailable(t, m, unknown) // they were read again a moment ago
+			must[token.Token](t)(openAspose(t, s.URL, must[*http.Client](t)(NewHTTPClient(config))).Mint(t.Context(), token.Target{}))
+			client.Transport.(*transport).read = time.Now().Add(-rootsAgain)
+			must[token.Token](t)(m.Mint(t.Context(), token.Target{}))
+			if c.caFile == c.file { // a bad file costs nothing
+				write(c.file, []byte("no certificate"))
+				client.Transport.(*transport).current, client.Transport.(*transport).read = nil, time.Time{}
+				must[token.Token](t)(m.Mint(t.Context(), token.Target{}))
+			}
+		})
+	}
+}
+
+// What this machine trusts is what crypto/x509 finds.
+func TestTheSystemsAuthorities(t *testing.T) {
+	if want, err := x509.SystemCertPool(); err == nil && !systemRoots().Equal(want) {
+		t.Error("they are not those of crypto/x509")
 	}
 }

@@ -101,27 +101,21 @@ func trials(t *testing.T, s *providertest.Server) []trial {
 	if err != nil {
 		t.Fatal(err)
 	}
-	azure := func(id string, more map[string]any) map[string]any { return azureSettingsOf(s, id, more) }
 	oauth2 := func(id, auth string) map[string]any {
 		return map[string]any{"token_url": s.OAuth2().TokenURL(), "client_id": id, "auth": auth, "algorithm": "ES256"}
 	}
 	return []trial{
 		{"clms", "clms", s.CLMS(), map[string]any{"client_id": nil, "user_id": nil, "token_uri": nil},
 			map[string]token.Secret{"service_key": secret(string(serviceKey))}},
-		{"azure secret", "azure", s.Azure(), azure(azureID, nil),
-			map[string]token.Secret{"client_secret": secret(azureSecret + "\n")}},
-		{"azure certificate", "azure", s.Azure(), azure(certID, nil),
+		{"azure secret", "azure", s.Azure(), azureSettingsOf(s, azureID, nil), map[string]token.Secret{"client_secret": secret(azureSecret + "\n")}},
+		{"azure certificate", "azure", s.Azure(), azureSettingsOf(s, certID, nil),
 			map[string]token.Secret{"certificate": secret(string(cert) + string(certKey))}},
-		{"azure certificate RS256", "azure", s.Azure(), azure(certID, map[string]any{"algorithm": "RS256", "x5c": true}),
+		{"azure certificate RS256", "azure", s.Azure(), azureSettingsOf(s, certID, map[string]any{"algorithm": "RS256", "x5c": true}),
 			map[string]token.Secret{"certificate": secret(string(cert)), "private_key": secret(string(certKey))}},
-		{"aspose", "aspose", s.Aspose(), map[string]any{"client_id": asposeID, "base_url": s.Aspose().BaseURL() + "/"},
-			map[string]token.Secret{"client_secret": secret(asposeSecret)}},
-		{"oauth2 basic", "oauth2", s.OAuth2(), oauth2(id, "client_secret_basic"),
-			map[string]token.Secret{"client_secret": secret(text)}},
-		{"oauth2 post", "oauth2", s.OAuth2(), oauth2(id, "client_secret_post"),
-			map[string]token.Secret{"client_secret": secret(text)}},
-		{"oauth2 key", "oauth2", s.OAuth2(), oauth2(keyID, "private_key_jwt"),
-			map[string]token.Secret{"private_key": secret(string(key))}},
+		{"aspose", "aspose", s.Aspose(), map[string]any{"client_id": asposeID, "base_url": s.Aspose().BaseURL() + "/"}, map[string]token.Secret{"client_secret": secret(asposeSecret)}},
+		{"oauth2 basic", "oauth2", s.OAuth2(), oauth2(id, "client_secret_basic"), map[string]token.Secret{"client_secret": secret(text)}},
+		{"oauth2 post", "oauth2", s.OAuth2(), oauth2(id, "client_secret_post"), map[string]token.Secret{"client_secret": secret(text)}},
+		{"oauth2 key", "oauth2", s.OAuth2(), oauth2(keyID, "private_key_jwt"), map[string]token.Secret{"private_key": secret(string(key))}},
 		{"jwt-bearer", "jwt-bearer", s.OAuth2(),
 			map[string]any{"token_url": s.OAuth2().TokenURL(), "issuer": iss, "audience": nil, "algorithm": "EdDSA"},
 			map[string]token.Secret{"private_key": secret(string(grantKey))}},
@@ -150,11 +144,8 @@ func (tr trial) openAny(client *http.Client) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	for name, value := range tr.settings {
-		if settings[name] = value; value == nil {
-			delete(settings, name)
-		}
-	}
+	maps.Copy(settings, tr.settings)
+	maps.DeleteFunc(settings, func(_ string, value any) bool { return value == nil })
 	a := token.CreateProfile{Name: "trial", Provider: tr.kind, Settings: settings, Secrets: tr.secrets}
 	if err := kind.Prepare(&a); err != nil {
 		return nil, err
@@ -210,9 +201,8 @@ func opens(kind string, settings map[string]any) (any, error) {
 func changed(t *testing.T, kind, name string, value any) map[string]any {
 	t.Helper()
 	settings := must[map[string]any](t)(example(kind))
-	if settings[name] = value; value == nil {
-		delete(settings, name)
-	}
+	settings[name] = value
+	maps.DeleteFunc(settings, func(_ string, value any) bool { return value == nil })
 	return settings
 }
 
@@ -324,49 +314,41 @@ func TestEveryKindThroughTheSameAnswers(t *testing.T) {
 	elsewhere := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { evil.Store(r.URL.String(), true) }))
 	defer elsewhere.Close()
 
+	refuse, status, page := providertest.Refuse, providertest.Status, providertest.Answer
+	const rejected, unavailable = token.ErrRejected, token.ErrUnavailable
 	answers := []struct {
 		name  string
 		fault providertest.Fault
 		code  token.Code
 		oauth string
 		text  string // what the message must say, after the host
-		retry time.Duration
 	}{
-		{"permanent refusal", providertest.Refuse(400, "invalid_client", "no such client"), token.ErrRejected, "invalid_client",
-			"refused the request: invalid_client: no such client", 0},
-		{"refusal as 401", providertest.Refuse(401, "invalid_client", ""), token.ErrRejected, "invalid_client",
-			"refused the request: invalid_client", 0},
-		{"refusal as plain text", providertest.Answer(400, "text/plain", `{"error":"invalid_client"}`), token.ErrRejected, "invalid_client",
-			"refused the request: invalid_client", 0},
-		{"refusal as HTML", providertest.Answer(403, "text/html", `{"error":"invalid_grant"}`), token.ErrRejected, "invalid_grant",
-			"refused the request: invalid_grant", 0},
-		{"refusal without a type", providertest.Answer(401, "", `{"error":"invalid_client"}`), token.ErrRejected, "invalid_client",
-			"refused the request: invalid_client", 0},
-		{"another type of token", providertest.Answer(200, "application/json", `{"access_token":"0123456789abcdef","token_type":"mac"}`), token.ErrRejected, "",
-			`answered 200 OK with a token of the token_type "mac"; if it is used like Bearer, set token_type = "mac" in the profile`, 0},
-		{"refusal as 200", providertest.Refuse(200, "invalid_grant", "no"), token.ErrRejected, "invalid_grant",
-			"refused the request: invalid_grant: no", 0},
-		{"transient refusal", providertest.Refuse(400, "temporarily_unavailable", ""), token.ErrUnavailable, "temporarily_unavailable",
-			"refused the request: temporarily_unavailable", 0},
-		{"outage", providertest.Status(503, "30"), token.ErrUnavailable, "", "answered 503 Service Unavailable", 30 * time.Second},
-		{"error page", providertest.Status(500, ""), token.ErrUnavailable, "", "answered 500 Internal Server Error", 0},
-		{"outage with OAuth error", providertest.Refuse(503, "server_error", "later"), token.ErrUnavailable, "server_error",
-			"answered 503 Service Unavailable: server_error: later", 0},
-		{"rate limit", providertest.Status(429, "120"), token.ErrUnavailable, "", "answered 429 Too Many Requests", 2 * time.Minute},
-		{"request timeout", providertest.Status(408, ""), token.ErrUnavailable, "", "answered 408 Request Timeout", 0},
-		{"firewall page", providertest.Status(403, ""), token.ErrUnavailable, "",
-			"answered 403 Forbidden with no OAuth error; a proxy or firewall may stand in between", 0},
-		{"wrong path", providertest.Status(404, ""), token.ErrUnavailable, "", "answered 404 Not Found: that URL is not a token endpoint", 0},
-		{"login page", providertest.Answer(200, "text/html; charset=utf-8", "<form>"), token.ErrUnavailable, "",
-			"answered 200 OK with an HTML page; a proxy or a login page may stand in between", 0},
-		{"nonsense", providertest.Answer(200, "application/json", `{"access_token":`), token.ErrUnavailable, "", "answered 200 OK with invalid JSON", 0},
-		{"empty", providertest.Answer(200, "application/json", `{}`), token.ErrUnavailable, "", "answered 200 OK with no access_token", 0},
-		{"echo as refusal", providertest.Echo(401), token.ErrRejected, "invalid_client", "", 0},
-		{"echo as outage", providertest.Echo(500), token.ErrUnavailable, "invalid_client", "", 0},
-		{"echo as success", providertest.Echo(200), token.ErrRejected, "invalid_client", "", 0},
-		{"redirect", providertest.Redirect(302, elsewhere.URL+"/moved"), token.ErrUnavailable, "",
-			"answered with a redirect (302 Found), which tokend does not follow; it leads to " + strings.TrimPrefix(elsewhere.URL, "https://"), 0},
+		{"permanent refusal", refuse(400, "invalid_client", "no such client"), rejected, "invalid_client", "refused the request: invalid_client: no such client"},
+		{"refusal as 401", refuse(401, "invalid_client", ""), rejected, "invalid_client", "refused the request: invalid_client"},
+		{"refusal as plain text", page(400, "text/plain", `{"error":"invalid_client"}`), rejected, "invalid_client", "refused the request: invalid_client"},
+		{"refusal as HTML", page(403, "text/html", `{"error":"invalid_grant"}`), rejected, "invalid_grant", "refused the request: invalid_grant"},
+		{"refusal without a type", page(401, "", `{"error":"invalid_client"}`), rejected, "invalid_client", "refused the request: invalid_client"},
+		{"another type of token", page(200, "application/json", `{"access_token":"0123456789abcdef","token_type":"mac"}`), rejected, "",
+			`answered 200 OK with a token of the token_type "mac"; if it is used like Bearer, set token_type = "mac" in the profile`},
+		{"refusal as 200", refuse(200, "invalid_grant", "no"), rejected, "invalid_grant", "refused the request: invalid_grant: no"},
+		{"transient refusal", refuse(400, "temporarily_unavailable", ""), unavailable, "temporarily_unavailable", "refused the request: temporarily_unavailable"},
+		{"outage", status(503, "30"), unavailable, "", "answered 503 Service Unavailable"},
+		{"error page", status(500, ""), unavailable, "", "answered 500 Internal Server Error"},
+		{"outage with OAuth error", refuse(503, "server_error", "later"), unavailable, "server_error", "answered 503 Service Unavailable: server_error: later"},
+		{"rate limit", status(429, "120"), unavailable, "", "answered 429 Too Many Requests"},
+		{"request timeout", status(408, ""), unavailable, "", "answered 408 Request Timeout"},
+		{"firewall page", status(403, ""), unavailable, "", "answered 403 Forbidden with no OAuth error; a proxy or firewall may stand in between"},
+		{"wrong path", status(404, ""), unavailable, "", "answered 404 Not Found: that URL is not a token endpoint"},
+		{"login page", page(200, "text/html; charset=utf-8", "<form>"), unavailable, "", "answered 200 OK with an HTML page; a proxy or a login page may stand in between"},
+		{"nonsense", page(200, "application/json", `{"access_token":`), unavailable, "", "answered 200 OK with invalid JSON"},
+		{"empty", page(200, "application/json", `{}`), unavailable, "", "answered 200 OK with no access_token"},
+		{"echo as refusal", providertest.Echo(401), rejected, "invalid_client", ""},
+		{"echo as outage", providertest.Echo(500), unavailable, "invalid_client", ""},
+		{"echo as success", providertest.Echo(200), rejected, "invalid_client", ""},
+		{"redirect", providertest.Redirect(302, elsewhere.URL+"/moved"), unavailable, "",
+			"answered with a redirect (302 Found), which tokend does not follow; it leads to " + strings.TrimPrefix(elsewhere.URL, "https://")},
 	}
+	retries := map[string]time.Duration{"outage": 30 * time.Second, "rate limit": 2 * time.Minute}
 	for _, code := range []int{301, 303, 307, 308} {
 		answers = append(answers, answers[len(answers)-1])
 		last := &answers[len(answers)-1]
@@ -397,8 +379,8 @@ func TestEveryKindThroughTheSameAnswers(t *testing.T) {
 					if want := host + " " + a.text; !strings.HasPrefix(a.name, "echo") && a.text != "" && e.Message != want {
 						t.Errorf("message is %q\nwant       %q", e.Message, want)
 					}
-					if got := time.Until(e.RetryAt).Round(10 * time.Second); a.retry > 0 && got != a.retry || a.retry == 0 && !e.RetryAt.IsZero() {
-						t.Errorf("RetryAt is in %v, want %v", got, a.retry)
+					if got, want := time.Until(e.RetryAt).Round(10*time.Second), retries[a.name]; want > 0 && got != want || want == 0 && !e.RetryAt.IsZero() {
+						t.Errorf("RetryAt is in %v, want %v", got, want)
 					}
 					if len(rec.sent) == 0 {
 						t.Error("no secret was sent, so this proves nothing")
