@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -46,19 +45,15 @@ var curlOptions = [...]string{
 	data: `d,data data-ascii data-binary data-raw data-urlencode url-query json F,form form-string w,write-out`,
 }
 
-// A curlOption is an option by its long name.
-type curlOption struct {
-	kind        int
-	name, value string
-}
-
 // A curlCall is a call of curl with a profile's credential.
 type curlCall struct {
 	*ui.Env
 	profile   token.ProfileStatus
-	options   []curlOption
+	names     []string // of the options, long ones, which curl reads in one way
+	args      []string // the options
 	urls      []string
 	plain     bool // a URL is not https
+	reads     bool // an option reads stdin or a pipe
 	signals   <-chan os.Signal
 	interrupt func() // called at a signal
 }
@@ -103,25 +98,30 @@ func (c *curlCall) parse(args []string) error {
 		}
 		if len(arg) > 2 && arg[1] != '-' { // letters such as -sSo
 			rest := arg[2:]
-			if o, _ := findOption(arg[:2]); o.kind == flag {
+			if _, kind := findOption(arg[:2]); kind <= flag {
 				rest = "-" + rest
 			}
 			arg, args = arg[:2], append([]string{rest}, args...)
 		}
-		o, ok := findOption(arg)
+		name, kind := findOption(arg)
 		switch {
-		case !ok:
+		case kind < 0:
 			return c.refuse(arg)
-		case o.kind == flag:
-		case len(args) == 0:
+		case kind > flag && len(args) == 0:
 			return cli.Usage("curl's option %s needs a value", arg)
-		default:
-			o.value, args = args[0], args[1:]
 		}
-		if o.name == "url" {
-			c.urls = append(c.urls, o.value)
-		} else {
-			c.options = append(c.options, o)
+		values := args[:min(kind, 1)]
+		args = args[len(values):]
+		if name == "url" {
+			c.urls = append(c.urls, values...)
+			continue
+		}
+		c.names, c.args = append(c.names, name), append(append(c.args, "--"+name), values...)
+		for _, value := range values {
+			if err := checkValue(name, kind, value); err != nil {
+				return err
+			}
+			c.reads = c.reads || kind >= file && readsOnce(value)
 		}
 	}
 	return nil
@@ -140,27 +140,18 @@ func (c *curlCall) refuse(option string) error {
 		"To run curl yourself: curl -K <(tokenctl %s -o curl) %s ...", option, command, option)
 }
 
-// findOption finds an option as it is typed: --data, or -d.
-func findOption(typed string) (o curlOption, ok bool) {
+// findOption finds an option as it is typed: --data, or -d. The kind is negative if
+// there is no such one.
+func findOption(typed string) (long string, kind int) {
 	for kind, names := range curlOptions {
 		for entry := range strings.FieldsSeq(names) {
 			name := entry[strings.Index(entry, ",")+1:]
 			if typed == "--"+name || typed+","+name == "-"+entry {
-				return curlOption{kind: kind, name: name}, true
+				return name, kind
 			}
 		}
 	}
-	return o, false
-}
-
-// args are the arguments for curl, with long names, which it reads in one way.
-func (c *curlCall) args() (args []string) {
-	for _, o := range c.options {
-		if args = append(args, "--"+o.name); o.kind != flag {
-			args = append(args, o.value)
-		}
-	}
-	return append(append(args, "--"), c.urls...)
+	return "", -1
 }
 
 // config adds to the configuration lines of a credential those that keep it in its
@@ -193,7 +184,7 @@ func (c *curlCall) config(lines []byte) []byte {
 }
 
 func (c *curlCall) has(names ...string) bool {
-	return slices.ContainsFunc(c.options, func(o curlOption) bool { return slices.Contains(names, o.name) })
+	return slices.ContainsFunc(c.names, func(name string) bool { return slices.Contains(names, name) })
 }
 
 // check refuses what could send the credential to where it does not belong.
@@ -206,33 +197,40 @@ func (c *curlCall) check() (err error) {
 	case does == "signs" && (len(c.urls) > 1 || c.has("get", "url-query", "upload-file", "location")):
 		return cli.Usage("a signature is for one URL: a second one, --get, --url-query, --upload-file or --location would send another")
 	}
-	for _, o := range c.options {
-		err = cmp.Or(err, o.check())
-	}
 	for _, target := range c.urls {
 		err = cmp.Or(err, c.checkURL(target))
 	}
 	return err
 }
 
-// check refuses a value that does more than its option says.
-func (o curlOption) check() error {
+// checkValue refuses a value that does more than its option says.
+func checkValue(name string, kind int, value string) error {
 	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_." // of methods and headers
 	isControl := func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
-	end := strings.IndexAny(o.value, ":;")
+	header := value[:max(0, strings.IndexAny(value, ":;"))]
 	switch {
-	case o.kind != data && strings.ContainsFunc(o.value, isControl):
-		return cli.Usage("the value of --%s has a control character in it", o.name)
-	case o.name == "request" && strings.Trim(o.value, letters) != "":
+	case kind != data && strings.ContainsFunc(value, isControl):
+		return cli.Usage("the value of --%s has a control character in it", name)
+	case name == "request" && strings.Trim(value, letters) != "":
 		return cli.Usage("--request takes the name of a method")
-	case o.name == "upload-file" && strings.HasPrefix(o.value[strings.LastIndexAny(o.value, `/\`)+1:], ".."):
-		return cli.Usage("--upload-file %s: curl would add that name to the URL", o.value) // and leave its path
-	case o.name == "header" && (end < 1 || strings.Trim(o.value[:end], letters) != ""):
+	case name == "upload-file" && strings.HasPrefix(value[strings.LastIndexAny(value, `/\`)+1:], ".."):
+		return cli.Usage("--upload-file %s: curl would add that name to the URL", value) // and leave its path
+	case name == "header" && (header == "" || strings.Trim(header, letters) != ""):
 		return cli.Usage("--header takes NAME: VALUE here, and no file")
-	case o.name == "header" && slices.Contains([]string{"authorization", "host"}, strings.ToLower(o.value[:end])):
-		return cli.Usage("--header %s is refused: tokenctl and curl set this header themselves", o.value[:end])
+	case name == "header" && slices.Contains([]string{"authorization", "host"}, strings.ToLower(header)):
+		return cli.Usage("--header %s is refused: tokenctl and curl set this header themselves", header)
 	}
 	return nil
+}
+
+// readsOnce reports whether something in a value may be stdin or a pipe, which
+// another run of curl would find empty.
+func readsOnce(value string) bool {
+	isSeparator := func(r rune) bool { return strings.ContainsRune("@<=,;\"", r) }
+	return slices.ContainsFunc(strings.FieldsFunc(value, isSeparator), func(name string) bool {
+		f, err := os.Stat(name)
+		return name == "-" || name == "." || err == nil && !f.Mode().IsRegular() && !f.IsDir()
+	})
 }
 
 // checkURL refuses a URL that the credential is not for, or a redirect from it.
@@ -299,23 +297,11 @@ func (c *curlCall) withToken(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !c.isRepeatable() {
+	// A second request must be the same, and nothing may be left of the first answer.
+	if c.reads || len(c.urls) > 1 || c.has("dump-header", "remote-header-name", "continue-at") {
 		return c.run(lines, nil)
 	}
 	return c.run(lines, func() []byte { return c.replace(ctx, t) })
-}
-
-// isRepeatable reports whether curl can make the same request again and leave
-// nothing of the first answer: nothing in the values may be stdin or a pipe.
-func (c *curlCall) isRepeatable() bool {
-	isSeparator := func(r rune) bool { return strings.ContainsRune("@<=,;\"", r) }
-	readsOnce := func(name string) bool {
-		f, err := os.Stat(name)
-		return name == "-" || name == "." || err == nil && !f.Mode().IsRegular() && !f.IsDir()
-	}
-	return len(c.urls) == 1 && !c.has("dump-header", "remote-header-name", "continue-at") && !slices.ContainsFunc(c.options, func(o curlOption) bool {
-		return o.kind >= file && slices.ContainsFunc(strings.FieldsFunc(o.value, isSeparator), readsOnce)
-	})
 }
 
 // replace has tokend drop a token that the API refused, and returns the lines
@@ -355,7 +341,7 @@ func (c *curlCall) run(lines []byte, replace func() []byte) error {
 	}
 	lines = c.config(lines)
 	// -q has to come first: then curl does not read ~/.curlrc.
-	cmd := exec.Command("curl", append([]string{"-q", "-K", "/dev/fd/3"}, c.args()...)...)
+	cmd := exec.Command("curl", slices.Concat([]string{"-q", "-K", "/dev/fd/3"}, c.args, []string{"--"}, c.urls)...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = c.In, c.Out.W, c.Err.W, []*os.File{config, headersEnd}
 	var body io.ReadCloser
 	var errs bytes.Buffer
@@ -394,28 +380,35 @@ func (c *curlCall) run(lines []byte, replace func() []byte) error {
 			_ = body.Close() // so that curl's next write fails
 		}
 	}
-	err = cmp.Or(wait(cmd), unwritten)
+	err = wait(cmd)
 	_, _ = c.Err.W.Write(errs.Bytes())
-	if exit := (*ui.Exit)(nil); err != nil && !errors.As(err, &exit) {
-		return &ui.Exit{Status: unwrittenStatus, Err: fmt.Errorf("cannot write what curl received: %w", err)}
+	if err == nil && unwritten != nil { // curl's status for that is 23 (CURLE_WRITE_ERROR)
+		err = &ui.Exit{Status: 23, Err: fmt.Errorf("cannot write what curl received: %w", unwritten)}
 	}
 	return err
 }
 
-// unwrittenStatus is curl's when it cannot write what it received (CURLE_WRITE_ERROR).
-const unwrittenStatus = 23
-
-// isTokenRefused reports whether the first answer in the headers is a 401 that a
-// new token may cure. A later answer is of where a redirect led.
+// isTokenRefused reports whether the first final answer in the headers is a 401 that
+// a new token may cure. A later answer is of where a redirect led.
 func (c *curlCall) isTokenRefused(headers io.Reader) bool {
-	status, challenges := firstAnswer(headers)
-	for _, challenge := range challenges {
-		if status == "401" && wantsElse(challenge) {
-			c.Note("Note: the API answers 401 for another reason than the token's age, so tokenctl does not ask for a new token. It says: " + ui.Printable(challenge))
+	is401 := false
+	for in := bufio.NewScanner(headers); in.Scan(); {
+		fields := strings.Fields(in.Text())
+		name, challenge, _ := strings.Cut(in.Text(), ":")
+		switch {
+		case is401 && len(fields) == 0:
+			return true
+		case is401 && strings.EqualFold(name, "WWW-Authenticate") && wantsElse(challenge):
+			c.Note("Note: the API answers 401 for another reason than the token's age, so tokenctl does not ask for a new token. It says: " +
+				ui.Printable(strings.TrimSpace(challenge)))
 			return false
+		case !is401 && len(fields) > 1 && strings.HasPrefix(fields[0], "HTTP/") && !strings.HasPrefix(fields[1], "1"):
+			if is401 = fields[1] == "401"; !is401 {
+				return false
+			}
 		}
 	}
-	return status == "401"
+	return is401
 }
 
 // wantsElse reports whether a new token cannot meet a challenge (RFC 9110 §11.6.1),
@@ -423,30 +416,12 @@ func (c *curlCall) isTokenRefused(headers io.Reader) bool {
 // Management), or another scope, audience or issuer (RFC 6750 §3.1, and the words
 // of ASP.NET Core's and Spring's resource servers).
 func wantsElse(challenge string) bool {
-	challenge = strings.ToLower(challenge)
-	_, description, _ := strings.Cut(challenge, "error_description=")
+	text := strings.ToLower(challenge)
+	_, description, _ := strings.Cut(text, "error_description=")
 	words := strings.FieldsFunc(description, func(r rune) bool { return r < 'a' || r > 'z' })
-	return slices.ContainsFunc([]string{"subscription-key", "subscription key", "azureapimanagementkey", "insufficient_scope"}, func(text string) bool {
-		return strings.Contains(challenge, text)
-	}) || slices.ContainsFunc([]string{"aud", "audience", "audiences", "scope", "scopes", "scp", "roles", "iss", "issuer"}, func(word string) bool {
-		return slices.Contains(words, word)
-	})
-}
-
-// firstAnswer is the status of the first final answer in the headers, and its
-// challenges.
-func firstAnswer(headers io.Reader) (status string, challenges []string) {
-	for in := bufio.NewScanner(headers); in.Scan(); {
-		fields := strings.Fields(in.Text())
-		name, value, _ := strings.Cut(in.Text(), ":")
-		switch {
-		case status != "" && len(fields) == 0:
-			return status, challenges
-		case status != "" && strings.EqualFold(name, "WWW-Authenticate"):
-			challenges = append(challenges, strings.TrimSpace(value))
-		case status == "" && len(fields) > 1 && strings.HasPrefix(fields[0], "HTTP/") && !strings.HasPrefix(fields[1], "1"):
-			status = fields[1]
-		}
-	}
-	return status, challenges
+	text += " " + strings.Join(words, " ") + " "
+	return slices.ContainsFunc([]string{
+		"subscription-key", "subscription key", "azureapimanagementkey", "insufficient_scope",
+		" aud ", " audience ", " audiences ", " scope ", " scopes ", " scp ", " roles ", " iss ", " issuer ",
+	}, func(part string) bool { return strings.Contains(text, part) })
 }

@@ -25,8 +25,8 @@ func TestTheInstalledCurlHasTheOptions(t *testing.T) {
 				if strings.Contains(string(out), "requires parameter") != (kind != flag) || strings.Contains(string(out), "unknown") {
 					t.Errorf("%s: %s", option, out)
 				}
-				if o, ok := findOption(option); !ok || "--"+o.name != typed[len(typed)-1] || o.kind != kind {
-					t.Errorf("%s is found as %+v", option, o)
+				if name, found := findOption(option); "--"+name != typed[len(typed)-1] || found != kind {
+					t.Errorf("%s is found as %s, %d", option, name, found)
 				}
 			}
 		}

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/renameio/v2/maybe"
+
 	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokenctl/ui"
 	"tokend/ipc"
@@ -89,8 +91,10 @@ func run(ctx context.Context, e *ui.Env, r Request, command []string) error {
 		_ = os.RemoveAll(l.dir)
 		_ = l.lock.Close()
 	}()
-	if err := l.lend(ctx); err != nil {
-		return err
+	for _, lend := range []func(context.Context) error{l.lendToken, l.lendToGit, l.lendEndpoint} {
+		if err := lend(ctx); err != nil {
+			return err
+		}
 	}
 	cmd.Env = l.env
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = e.In, e.Out.W, e.Err.W
@@ -104,14 +108,8 @@ func run(ctx context.Context, e *ui.Env, r Request, command []string) error {
 // cannotRun is the error for a program that cannot be run, with the exit
 // status of shells.
 func cannotRun(name string, why error) error {
-	switch {
-	case errors.Is(why, exec.ErrNotFound), errors.Is(why, fs.ErrNotExist):
+	if errors.Is(why, exec.ErrNotFound) || errors.Is(why, fs.ErrNotExist) {
 		return &ui.Exit{Status: ui.ExitNotFoundToRun, Err: errors.New(name + " was not found")}
-	case errors.Is(why, exec.ErrDot):
-		why = errors.New("it is in the current directory; write ./ before it")
-	}
-	for inner := why; inner != nil; inner = errors.Unwrap(inner) {
-		why = inner // it does not name the program again
 	}
 	return &ui.Exit{Status: ui.ExitCannotRun, Err: fmt.Errorf("cannot run %s: %w", name, why)}
 }
@@ -132,34 +130,12 @@ type loan struct {
 	held      token.Grant
 }
 
-// lend obtains all that the request names.
-func (l *loan) lend(ctx context.Context) error {
-	r := l.request
-	if len(r.Env)+len(r.Files) > 0 {
-		if err := l.lendToken(ctx); err != nil {
-			return err
-		}
-	}
-	if r.Git {
-		if err := l.lendToGit(ctx); err != nil {
-			return err
-		}
-	}
-	if r.MSI == nil {
-		return nil
-	}
-	lease, err := l.client.LeaseMSI(ctx, ipc.MSIRequest{Profiles: r.MSI})
-	if err != nil {
-		return err
-	}
-	l.env = msiEnv(l.env, lease)
-	l.keepers.Go(func() { keepLease(ctx, l.client, lease, r.MSI) })
-	return nil
-}
-
 // lendToken puts a token into variables and into a file that is kept fresh.
 func (l *loan) lendToken(ctx context.Context) error {
 	r := l.request
+	if len(r.Env)+len(r.Files) == 0 {
+		return nil
+	}
 	g, err := getToken(ctx, l.Env, r.Profile, r.Query)
 	if err != nil {
 		return err
@@ -197,6 +173,9 @@ func (l *loan) text(g token.Grant) (string, error) {
 // lendToGit configures git for the program alone, as git -c does, to ask tokend
 // and no other helper for the profile's hosts.
 func (l *loan) lendToGit(ctx context.Context) error {
+	if !l.request.Git {
+		return nil
+	}
 	p, err := l.ProfileStatus(ctx, l.request.Profile)
 	if err != nil {
 		return err
@@ -232,10 +211,7 @@ func (l *loan) lendToGit(ctx context.Context) error {
 func (l *loan) writeFile(g token.Grant) error {
 	text, err := l.text(g)
 	if err == nil {
-		err = os.WriteFile(l.file+".new", []byte(text), 0o600)
-	}
-	if err == nil {
-		err = os.Rename(l.file+".new", l.file)
+		err = maybe.WriteFile(l.file, []byte(text), 0o600)
 	}
 	if err == nil {
 		l.held = g
@@ -250,8 +226,8 @@ const (
 	maxInterval = 30 * time.Second
 )
 
-// keepFile keeps the file fresh until ctx ends. It removes a token that has
-// expired and that tokend could not renew.
+// keepFile has the file hold tokend's token until ctx ends. It removes a token that
+// has expired and that tokend could not renew.
 func (l *loan) keepFile(ctx context.Context) {
 	for {
 		end := l.held.ServeUntil()
@@ -260,54 +236,47 @@ func (l *loan) keepFile(ctx context.Context) {
 			return
 		case <-time.After(min(max(time.Until(end)/10, minInterval), maxInterval)):
 		}
-		if l.updateFile(ctx) != nil && !time.Now().Round(0).Before(end.Round(0)) {
+		asking, cancel := context.WithTimeout(ctx, maxInterval)
+		g, err := l.client.Get(asking, l.request.Profile, l.request.Query)
+		cancel()
+		if err == nil && !g.Secret.Equal(l.held.Secret) {
+			err = l.writeFile(g)
+		}
+		if err != nil && !time.Now().Round(0).Before(end.Round(0)) {
 			_ = os.Remove(l.file)
 		}
 	}
 }
 
-// updateFile has the file hold tokend's token.
-func (l *loan) updateFile(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, maxInterval)
-	defer cancel()
-	g, err := l.client.Get(ctx, l.request.Profile, l.request.Query)
+// lendEndpoint points the SDKs to an endpoint for them, and away from any other.
+func (l *loan) lendEndpoint(ctx context.Context) error {
+	if l.request.MSI == nil {
+		return nil
+	}
+	lease, err := l.client.LeaseMSI(ctx, ipc.MSIRequest{Profiles: l.request.MSI})
 	if err != nil {
 		return err
 	}
-	if _, err := os.Lstat(l.file); err == nil && g.Secret.Equal(l.held.Secret) {
-		return nil
-	}
-	return l.writeFile(g)
-}
-
-// msiEnv points the SDKs to the endpoint, and away from any other.
-func msiEnv(env []string, lease *ipc.MSILease) []string {
 	others := []string{"IDENTITY_SERVER_THUMBPRINT", "IMDS_ENDPOINT", "MSI_ENDPOINT", "MSI_SECRET", "IDENTITY_ENDPOINT", "IDENTITY_HEADER"}
-	env = slices.DeleteFunc(env, func(e string) bool {
+	l.env = slices.DeleteFunc(l.env, func(e string) bool {
 		name, _, _ := strings.Cut(e, "=")
 		return slices.Contains(others, name)
 	})
-	return append(withoutProxy(env), "IDENTITY_ENDPOINT="+lease.Endpoint, "IDENTITY_HEADER="+lease.Header.Reveal())
+	l.env = append(append(l.env, loopbackPastProxies()...), "IDENTITY_ENDPOINT="+lease.Endpoint, "IDENTITY_HEADER="+lease.Header.Reveal())
+	l.keepers.Go(func() { keepLease(ctx, l.client, lease, l.request.MSI) })
+	return nil
 }
 
-// withoutProxy keeps requests to what a program is lent on loopback away from the
-// user's proxies. Of the two variables a program reads one: some prefer the
-// lower-case one, others the upper-case one.
-func withoutProxy(env []string) []string {
-	names := []string{"NO_PROXY", "no_proxy"}
-	var values [2]string
-	for _, e := range env {
-		name, value, _ := strings.Cut(e, "=")
-		if i := slices.Index(names, name); i >= 0 {
-			values[i] = value
-		}
-	}
-	for i, name := range names {
-		value := cmp.Or(values[i], values[1-i])
+// loopbackPastProxies are the variables that keep requests to what a program is lent
+// on loopback away from the user's proxies. Of the two a program reads one: some
+// prefer the lower-case one, others the upper-case one.
+func loopbackPastProxies() (env []string) {
+	for _, names := range [][2]string{{"NO_PROXY", "no_proxy"}, {"no_proxy", "NO_PROXY"}} {
+		value := cmp.Or(os.Getenv(names[0]), os.Getenv(names[1]))
 		if value != "*" { // which stands for all hosts if it is alone
 			value = strings.TrimPrefix(value+","+loopback, ",")
 		}
-		env = append(env, name+"="+value)
+		env = append(env, names[0]+"="+value)
 	}
 	return env
 }

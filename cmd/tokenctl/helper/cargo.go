@@ -7,18 +7,8 @@ import (
 	"strings"
 )
 
-// A cargoRequest is one line of cargo's credential provider protocol, version
-// 1 (The Cargo Book, Credential Provider Protocol).
-type cargoRequest struct {
-	V        int `json:"v"`
-	Registry struct {
-		IndexURL string `json:"index-url"`
-	} `json:"registry"`
-	Kind string   `json:"kind"`
-	Args []string `json:"args"`
-}
-
-// cargo serves cargo's credential-provider. It answers line by line until cargo
+// cargo serves cargo's credential-provider, version 1 (The Cargo Book, Credential
+// Provider Protocol). It answers line by line until cargo
 // closes its end; errors are answers, and the exit status is 0.
 func cargo(ctx context.Context, c *Call) (any, error) {
 	if len(c.Args) != 1 || c.Args[0] != "--cargo-plugin" {
@@ -67,7 +57,14 @@ func cargoAnswer(ctx context.Context, c *Call, line []byte) any {
 
 // cargoGet answers one request with a token.
 func cargoGet(ctx context.Context, c Call, line []byte) (any, error) {
-	var r cargoRequest
+	var r struct {
+		V        int
+		Kind     string
+		Args     []string
+		Registry struct {
+			IndexURL string `json:"index-url"`
+		}
+	}
 	if err := unmarshal(line, &r, "cargo's request"); err != nil {
 		return nil, err
 	}

@@ -1,5 +1,5 @@
 // Package helper speaks the protocols in which other tools ask for
-// credentials, one file each. What they share:
+// credentials. What they share:
 //
 //   - stdout is the protocol, stderr is for people.
 //   - A URL that no profile covers gets the protocol's "not mine", nothing
