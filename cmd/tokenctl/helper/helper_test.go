@@ -159,26 +159,21 @@ func TestGit(t *testing.T) {
 // git says a path without its escapes, whatever the repository's URL has. A host of
 // ours is answered all the same, and one that covers such a path knows it again.
 func TestGitUnescapedPaths(t *testing.T) {
-	for _, c := range []struct{ host, path string }{
-		{"https://dev.example/org", "org/My Project/_git/app"}, {"https://dev.example/org", "org/Müller/日本"},
-		{"https://dev.example/org", "org/100%"}, {"https://dev.example/org", "org/100%25?x#y"}, {"https://dev.example/org", `org/a"b<c>\d^{e}|`},
-		{"https://dev.example/My%20Project", "My Project/app"}, {"https://dev.example/M%c3%bcller", "Müller"}, {"https://dev.example/M%C3%BCller", "Müller/x"},
-		{"https://dev.example/100%25", "100%/app"}, {"https://dev.example/(a)+b", "(a)+b/c"}, {"https://dev.example/%28a%29%2Bb", "(a)+b/c"},
+	for _, c := range []struct {
+		host, path string
+		ours       bool
+	}{
+		{"https://dev.example/org", "org/My Project/_git/app", true}, {"https://dev.example/org", "org/Müller/日本", true},
+		{"https://dev.example/org", "org/100%", true}, {"https://dev.example/org", "org/100%25?x#y", true}, {"https://dev.example/org", `org/a"b<c>\d^{e}|`, true},
+		{"https://dev.example/My%20Project", "My Project/app", true}, {"https://dev.example/M%c3%bcller", "Müller", true},
+		{"https://dev.example/M%C3%BCller", "Müller/x", true}, {"https://dev.example/100%25", "100%/app", true},
+		{"https://dev.example/(a)+b", "(a)+b/c", true}, {"https://dev.example/%28a%29%2Bb", "(a)+b/c", true},
+		{"https://dev.example/My%20Project", "My/Project", false}, {"https://dev.example/a%2520b", "a b", false}, {"https://dev.example/org", "org2/My Project", false},
 	} {
 		f := newFake()
 		f.hosts = []string{c.host}
 		r := f.call("git", "protocol=https\nhost=dev.example\npath="+c.path+"\n\n", "get")
-		if !strings.Contains(r.out, "password="+secret) || r.err != "" {
-			t.Errorf("%s, %s: %+v", c.host, c.path, r)
-		}
-	}
-	for _, c := range []struct{ host, path string }{
-		{"https://dev.example/My%20Project", "My/Project"}, {"https://dev.example/a%2520b", "a b"}, {"https://dev.example/org", "org2/My Project"},
-	} {
-		f := newFake()
-		f.hosts = []string{c.host}
-		r := f.call("git", "protocol=https\nhost=dev.example\npath="+c.path+"\n\n", "get")
-		if r.out != "" || !strings.Contains(r.err, "no profile covers") {
+		if strings.Contains(r.out, "password="+secret) != c.ours || strings.Contains(r.err, "no profile covers") == c.ours {
 			t.Errorf("%s, %s: %+v", c.host, c.path, r)
 		}
 	}
@@ -325,73 +320,8 @@ func TestGitQuitsForAHostOfOursAlone(t *testing.T) {
 	}
 }
 
-func TestDocker(t *testing.T) {
-	for _, c := range []struct {
-		server  string
-		present token.Presentation
-		out     string
-		status  int
-	}{
-		{"reg.example", "", `{"ServerURL":"reg.example","Username":"oauth2","Secret":"` + secret + `"}`, 0},
-		{"reg.example\n", "basic:me", `{"ServerURL":"reg.example","Username":"me","Secret":"` + secret + `"}`, 0},
-		{"https://reg.example/v1/", "", `{"ServerURL":"https://reg.example/v1/","Username":"oauth2","Secret":"` + secret + `"}`, 0},
-		{"reg.example", "acr", `{"ServerURL":"reg.example","Username":"<token>","Secret":"refresh-https://reg.example"}`, 0},
-		{"other.example", "", dockerNotFound, 1},
-		{"reg.example:444", "", dockerNotFound, 1},
-		{"me@reg.example", "", `{"ServerURL":"me@reg.example","Username":"oauth2","Secret":"` + secret + `"}`, 0},
-		{"", "", dockerNoServer + "\n  what to do", 1},
-	} {
-		f := newFake()
-		f.present = c.present
-		if r := f.call("docker", c.server, "get"); r.out != c.out+"\n" || r.status != c.status || r.err != "" {
-			t.Errorf("%q: %+v", c.server, r)
-		}
-	}
-}
-
 func cargoAsks(url string) string {
 	return `{"v":1,"registry":{"index-url":"sparse+` + url + `","name":"mine"},"kind":"get","operation":"read"}` + "\n"
-}
-
-func TestCargo(t *testing.T) {
-	const hello = `{"v":[1]}` + "\n"
-	ok := fmt.Sprintf(`{"Ok":{"cache":"expires","expiration":%d,"kind":"get","operation_independent":true,"token":"Bearer %s"}}`+"\n", expiry.Add(-10*time.Second).Unix(), secret)
-	for input, want := range map[string]string{
-		cargoAsks("https://reg.example/index/"):                                     ok,
-		cargoAsks("https://reg.example/a/") + cargoAsks("https://other.example/b/"): ok + `{"Err":{"kind":"url-not-supported"}}` + "\n",
-		"": "",
-		`{"v":1,"registry":{"index-url":"sparse+https://reg.example/"},"kind":"logout"}` + "\n":                                           `{"Err":{"kind":"operation-not-supported"}}` + "\n",
-		`{"v":1,"registry":{"index-url":"https://reg.example/"},"kind":"get","operation":"publish","args":["--profile","devops"]}` + "\n": ok,
-		`{"v":1,"registry":{"index-url":"https://reg.example/"},"kind":"get","operation":"read","args":["--profile","other"]}` + "\n":     `{"Err":{"kind":"url-not-supported"}}` + "\n",
-	} {
-		if r := newFake().call("cargo", input, "--cargo-plugin"); r.out != hello+want || r.status != 0 {
-			t.Errorf("%s: %+v", input, r)
-		}
-	}
-	for _, input := range []string{"x\n", "{}\n", `{"v":2,"kind":"get"}` + "\n", `{"v":1,"kind":"get","registry":{},"args":["--verbose"]}` + "\n"} {
-		r := newFake().call("cargo", input, "--cargo-plugin")
-		if !strings.HasPrefix(r.out, hello+`{"Err":{"caused-by":["what to do"],"kind":"other","message":"tokend: `) || r.status != 0 {
-			t.Errorf("%s: %+v", input, r)
-		}
-	}
-}
-
-func TestBazel(t *testing.T) {
-	// Bazel reads no other form of a time than yyyy-MM-dd'T'HH:mm:ssXXX.
-	want := `{"expires":"2026-11-24T12:59:50Z","headers":{"Authorization":["Bearer ` + secret + `"]}}` + "\n"
-	for _, uri := range []string{"https://reg.example/x", "grpcs://reg.example/x"} {
-		if r := newFake().call("bazel", `{"uri":"`+uri+`","more":1}`, "get"); r.out != want {
-			t.Errorf("%s: %+v", uri, r)
-		}
-	}
-	if r := newFake().call("bazel", `{"uri":"https://other.example/x"}`, "get"); r.out != "{}\n" || r.status != 0 {
-		t.Errorf("%+v", r)
-	}
-	for _, c := range [][2]string{{"x", "get"}, {"{}", "get"}, {`{"uri":"https://reg.example"}`, "set"}} {
-		if r := newFake().call("bazel", c[0], c[1]); r.out != "" || r.status != 1 {
-			t.Errorf("%q: %+v", c, r)
-		}
-	}
 }
 
 const kubeV1 = "client.authentication.k8s.io/v1"
@@ -401,119 +331,123 @@ func kubeAsks(server string) string {
 	return `{"apiVersion":"` + kubeV1 + `","kind":"ExecCredential","spec":{"cluster":{"server":"` + server + `"}}}`
 }
 
-func TestKube(t *testing.T) {
-	for _, version := range []string{kubeV1, kubeV1 + "beta1"} {
-		r := newFake().as("devops", nil, "kube", strings.Replace(kubeAsks(""), kubeV1, version, 1))
-		want := `{"apiVersion":"` + version + `","kind":"ExecCredential","status":{"expirationTimestamp":"2026-11-24T12:59:50Z","token":"` + secret + `"}}` + "\n"
-		if r.out != want {
-			t.Errorf("%+v, want %s", r, want)
-		}
+// What each protocol answers, in the very bytes, and what it refuses.
+func TestAnswers(t *testing.T) {
+	login := func(server, user, secret string) string {
+		return `{"ServerURL":"` + server + `","Username":"` + user + `","Secret":"` + secret + `"}` + "\n"
 	}
-	if r := newFake().call("kube", kubeAsks("https://reg.example/k8s")); !strings.Contains(r.out, secret) {
-		t.Errorf("found by the cluster's server: %+v", r)
+	exec := func(version string) string {
+		return `{"apiVersion":"` + version + `","kind":"ExecCredential","status":{"expirationTimestamp":"2026-11-24T12:59:50Z","token":"` + secret + `"}}` + "\n"
 	}
-	for name, c := range map[string]struct{ profile, input, err string }{
-		"nothing said":      {"", kubeAsks(""), "provideClusterInfo"},
-		"a server of none":  {"", kubeAsks("https://other.example"), "no profile covers"},
-		"another version":   {"devops", strings.Replace(kubeAsks(""), "v1", "v2", 1), "apiVersion"},
-		"called by hand":    {"devops", "", kubeInfo},
-		"not its own words": {"devops", "x", "JSON"},
-	} {
-		if r := newFake().as(c.profile, nil, "kube", c.input); r.out != "" || r.status != 1 || !strings.Contains(r.err, c.err) {
-			t.Errorf("%s: %+v", name, r)
-		}
+	// Bazel reads no other form of a time than yyyy-MM-dd'T'HH:mm:ssXXX.
+	bazel := `{"expires":"2026-11-24T12:59:50Z","headers":{"Authorization":["Bearer ` + secret + `"]}}` + "\n"
+	const hello, cargo, otherProfile = `{"v":[1]}` + "\n", "cargo --cargo-plugin", `"get","args":["--profile","other"]`
+	ok := fmt.Sprintf(`{"Ok":{"cache":"expires","expiration":%d,"kind":"get","operation_independent":true,"token":"Bearer %s"}}`+"\n", expiry.Add(-10*time.Second).Unix(), secret)
+	no := func(message string) string {
+		return hello + `{"Err":{"caused-by":["what to do"],"kind":"other","message":"tokend: ` + message + `"}}` + "\n"
 	}
-}
-
-func TestTerraformPnpmKeyring(t *testing.T) {
-	f := newFake()
+	const refused, missing, reg = "HTTP/1.1 401 Unauthorized\nWww-Authenticate: Basic\n\n", "HTTP/1.1 404 Not Found\n\n", "https://reg.example"
+	header := "https://reg.example\n\nAuthorization: Bearer " + secret + "\n\n"
 	for _, c := range []struct {
-		protocol string
-		args     []string
-		out      string
-		status   int
+		call    string // the protocol and its arguments
+		input   string
+		profile string
+		host    string // --host
+		present token.Presentation
+		out     string // of what succeeds, and the helper docker
+		err     string // of what fails, a part of it; - is silence
 	}{
-		{"terraform", []string{"get", "reg.example"}, `{"token":"` + secret + `"}` + "\n", 0},
-		{"terraform", []string{"get", "other.example"}, "{}\n", 0},
-		{"terraform", []string{"get", "reg.example/x"}, "", 1},
-		{"terraform", []string{"get", "me@reg.example"}, "", 1},
-		{"terraform", []string{"store", "reg.example"}, "", 1},
-		{"terraform", []string{"forget", "reg.example"}, "", 1},
-		{"terraform", []string{"list"}, "", 1},
-		{"pnpm", nil, "", 1},
-		{"rclone", nil, "", 1},
-		{"rclone", []string{"x"}, "", 1},
-		{"pnpm", []string{"x"}, "", 1},
-		{"keyring", []string{"get", "https://reg.example/simple/", "me"}, secret + "\n", 0},
-		{"keyring", []string{"get", "reg.example", "me"}, secret + "\n", 0},
-		{"keyring", []string{"get", "reg.example", "--mode", "creds"}, "oauth2\n" + secret + "\n", 0},
-		{"keyring", []string{"get", "--mode=creds", "reg.example", "me"}, "me\n" + secret + "\n", 0},
+		{call: "docker get", input: "reg.example", out: login("reg.example", "oauth2", secret)},
+		{call: "docker get", input: "reg.example\n", present: "basic:me", out: login("reg.example", "me", secret)},
+		{call: "docker get", input: "https://reg.example/v1/", out: login("https://reg.example/v1/", "oauth2", secret)},
+		{call: "docker get", input: "reg.example", present: "acr", out: login("reg.example", "<token>", "refresh-https://reg.example")},
+		{call: "docker get", input: "me@reg.example", out: login("me@reg.example", "oauth2", secret)},
+		{call: "docker get", input: "other.example", out: dockerNotFound + "\n", err: "-"},
+		{call: "docker get", input: "reg.example:444", out: dockerNotFound + "\n", err: "-"},
+		{call: "docker get", out: dockerNoServer + "\n  what to do\n", err: "-"},
+
+		{call: cargo, input: cargoAsks("https://reg.example/index/"), out: hello + ok},
+		{call: cargo, input: cargoAsks("https://reg.example/a/") + cargoAsks("https://other.example/b/"), out: hello + ok + `{"Err":{"kind":"url-not-supported"}}` + "\n"},
+		{call: cargo, out: hello},
+		{call: cargo, input: strings.Replace(cargoAsks("https://reg.example/"), "get", "logout", 1), out: hello + `{"Err":{"kind":"operation-not-supported"}}` + "\n"},
+		{call: cargo, input: strings.Replace(cargoAsks("https://reg.example/"), `"get"`, strings.Replace(otherProfile, "other", "devops", 1), 1), out: hello + ok},
+		{call: cargo, input: strings.Replace(cargoAsks("https://reg.example/"), `"get"`, otherProfile, 1), out: hello + `{"Err":{"kind":"url-not-supported"}}` + "\n"},
+		{call: cargo, input: strings.Replace(cargoAsks("https://reg.example/"), `"get"`, `"get","args":["--verbose"]`, 1),
+			out: no("in cargo's configuration, this provider takes --profile NAME and nothing else")},
+		{call: cargo, input: `{"v":1,"kind":"get"}` + "\n", out: no("cargo's request names no registry")},
+		{call: cargo, input: "x\n", out: no("cargo's request is not valid JSON of the expected kind")},
+		{call: cargo, input: "{}\n", out: no("cargo speaks version 0 of the protocol, and this is version 1")},
+
+		{call: "goauth"}, // the first call
+		{call: "goauth", host: reg, out: header},
+		{call: "goauth", host: "https://other.example"},
+		{call: "goauth https://reg.example/m/@v/list", input: refused, out: header},            // go has no token yet
+		{call: "goauth https://reg.example/m/@v/list", input: refused, host: reg, out: header}, // it is refused
+		{call: "goauth https://reg.example/m/@v/list", input: missing, host: reg, out: header}, // the module is not there
+		{call: "goauth https://other.example/m", input: refused, host: reg},
+		{call: "goauth http://127.0.0.1:8080/m", input: refused},
+		{call: "goauth https://reg.example", err: "status"},
+		{call: "goauth https://reg.example", input: "HTTP/1.1\n", err: "status"},
+		{call: "goauth https://reg.example", input: "401\n", err: "status"},
+		{call: "goauth https://reg.example", input: "HTTP/1.1 abc\n", err: "status"},
+
+		{call: "bazel get", input: `{"uri":"https://reg.example/x","more":1}`, out: bazel},
+		{call: "bazel get", input: `{"uri":"grpcs://reg.example/x"}`, out: bazel},
+		{call: "bazel get", input: `{"uri":"https://other.example/x"}`, out: "{}\n"},
+		{call: "bazel get", input: "x", err: "JSON"},
+		{call: "bazel get", input: "{}", err: "no URL"},
+		{call: "bazel set", input: `{"uri":"https://reg.example"}`, err: "with get"},
+
+		{call: "kube", input: kubeAsks(""), profile: "devops", out: exec(kubeV1)},
+		{call: "kube", input: strings.Replace(kubeAsks(""), "v1", "v1beta1", 1), profile: "devops", out: exec(kubeV1 + "beta1")},
+		{call: "kube", input: kubeAsks("https://reg.example/k8s"), out: exec(kubeV1)},
+		{call: "kube", input: kubeAsks(""), err: "provideClusterInfo"},
+		{call: "kube", input: kubeAsks("https://other.example"), err: "no profile covers"},
+		{call: "kube", input: strings.Replace(kubeAsks(""), "v1", "v2", 1), profile: "devops", err: "apiVersion"},
+		{call: "kube", profile: "devops", err: kubeInfo}, // called by hand
+		{call: "kube", input: "x", profile: "devops", err: "JSON"},
+
+		{call: "terraform get reg.example", out: `{"token":"` + secret + `"}` + "\n"},
+		{call: "terraform get other.example", out: "{}\n"},
+		{call: "terraform get reg.example/x", err: "not a host"},
+		{call: "terraform get me@reg.example", err: "not a host"},
+		{call: "terraform store reg.example", err: "login"},
+		{call: "terraform forget reg.example", err: "login"},
+		{call: "terraform list", err: "and a host"},
+
+		{call: "pnpm", profile: "devops", present: "basic:you", out: "Basic eW91OkNBTkFSWS5hYmMtMTIz\n"},
+		{call: "pnpm", err: "must end in the profile's"},
+		{call: "pnpm x", err: "without arguments"},
+		{call: "rclone", profile: "devops", out: secret + "\n"},
+		{call: "rclone", host: "https://reg.example/dav", out: secret + "\n"},
+		{call: "rclone", host: "https://other.example", err: "no profile covers"},
+		{call: "rclone", err: "no URL"},
+		{call: "rclone x", err: "no other argument"},
+
+		{call: "keyring get https://reg.example/simple/ me", out: secret + "\n"},
+		{call: "keyring get reg.example me", out: secret + "\n"},
+		{call: "keyring get reg.example me", present: "basic:you", err: "-"},
+		{call: "keyring get reg.example --mode creds", out: "oauth2\n" + secret + "\n"},
+		{call: "keyring get --mode=creds reg.example me", out: "me\n" + secret + "\n"},
 		// pip 26.2 (src/pip/_internal/network/auth.py, KeyRingCliProvider), and keyring's other options.
-		{"keyring", []string{"--mode=creds", "--output=json", "get", "https://reg.example/simple/"}, `{"username":"oauth2","password":"` + secret + `"}` + "\n", 0},
-		{"keyring", []string{"--mode=creds", "--output=json", "get", "reg.example", "me"}, `{"username":"me","password":"` + secret + `"}` + "\n", 0},
-		{"keyring", []string{"--mode=creds", "--output=json", "get", "other.example"}, "", 1},
-		{"keyring", []string{"--mode", "password", "get", "reg.example", "--output", "json"}, `{"password":"` + secret + `"}` + "\n", 0},
-		{"keyring", []string{"--output=plain", "get", "--mode=password", "reg.example"}, secret + "\n", 0},
-		{"keyring", []string{"--mode=cred", "get", "reg.example"}, "", 1},
-		{"keyring", []string{"--output=xml", "get", "reg.example"}, "", 1},
-		{"keyring", []string{"--mode=creds", "--output=json", "set", "reg.example", "me"}, "", 1},
-		{"keyring", []string{"get", "other.example", "me"}, "", 1},
-		{"keyring", []string{"set", "reg.example", "me"}, "", 1},
-		{"keyring", []string{"get"}, "", 1},
-		{"keyring", []string{"get", "reg.example", "me", "more"}, "", 1},
-	} {
-		if r := f.call(c.protocol, "", c.args...); r.out != c.out || r.status != c.status {
-			t.Errorf("%s %q: %+v", c.protocol, c.args, r)
-		}
-	}
-	f.present = "basic:you"
-	if r := f.call("keyring", "", "get", "reg.example", "me"); r.out != "" || r.status != 1 {
-		t.Errorf("another user: %+v", r)
-	}
-	if r := newFake().as("", []string{"https://reg.example/dav"}, "rclone", ""); r.out != secret+"\n" {
-		t.Errorf("rclone: %+v", r)
-	}
-	if r := newFake().as("", []string{"https://other.example"}, "rclone", ""); r.out != "" || r.status != 1 || !strings.Contains(r.err, "no profile covers") {
-		t.Errorf("rclone elsewhere: %+v", r)
-	}
-	if r := f.as("devops", nil, "pnpm", ""); !strings.HasPrefix(r.out, "Basic ") {
-		t.Errorf("pnpm: %+v", r)
-	}
-}
-
-func TestGoauth(t *testing.T) {
-	set := "https://reg.example\n\nAuthorization: Bearer " + secret + "\n\n"
-	const refused, missing = "HTTP/1.1 401 Unauthorized\nWww-Authenticate: Basic\n\n", "HTTP/1.1 404 Not Found\n\n"
-	reg := []string{"https://reg.example"}
-	for _, c := range []struct {
-		name  string
-		hosts []string
-		input string
-		args  []string
-		out   string
-		again int
-	}{
-		{"the first call", nil, "", nil, "", 0},
-		{"the first call with a host", reg, "", nil, set, 1},
-		{"the first call with a host that no profile covers", []string{"https://other.example"}, "", nil, "", 1},
-		{"go has no token yet", nil, refused, []string{"https://reg.example/m/@v/list"}, set, 0},
-		{"go's token is refused", reg, refused, []string{"https://reg.example/m/@v/list"}, set, 1},
-		{"a module that is not there", reg, missing, []string{"https://reg.example/m/@v/list"}, set, 0},
-		{"another host", reg, refused, []string{"https://other.example/m"}, "", 0},
-		{"plain http", nil, refused, []string{"http://127.0.0.1:8080/m"}, "", 0},
+		{call: "keyring --mode=creds --output=json get https://reg.example/simple/", out: `{"username":"oauth2","password":"` + secret + `"}` + "\n"},
+		{call: "keyring --mode=creds --output=json get reg.example me", out: `{"username":"me","password":"` + secret + `"}` + "\n"},
+		{call: "keyring --mode=creds --output=json get other.example", err: "-"},
+		{call: "keyring --mode password get reg.example --output json", out: `{"password":"` + secret + `"}` + "\n"},
+		{call: "keyring --output=plain get --mode=password reg.example", out: secret + "\n"},
+		{call: "keyring --mode=cred get reg.example", err: "--mode"},
+		{call: "keyring --output=xml get reg.example", err: "--output"},
+		{call: "keyring --mode=creds --output=json set reg.example me", err: "command get only"},
+		{call: "keyring get other.example me", err: "-"},
+		{call: "keyring get", err: "a service"},
+		{call: "keyring get reg.example me more", err: "a service"},
 	} {
 		f := newFake()
-		r := f.as("", c.hosts, "goauth", c.input, c.args...)
-		if r.out != c.out || r.status != 0 || len(f.askers) > 0 && f.askers[0].Again != c.again {
-			t.Errorf("%s: %+v, asked as %v", c.name, r, f.askers)
-		}
-		if c.again != 0 && f.askers[0].Key != toolProcess()+" "+c.hosts[0] {
-			t.Errorf("%s: asked as %v", c.name, f.askers)
-		}
-	}
-	for _, input := range []string{"", "\n", "HTTP/1.1\n", "401\n", "HTTP/1.1 abc\n"} {
-		if r := newFake().call("goauth", input, "https://reg.example"); r.out != "" || r.status != 1 {
-			t.Errorf("%q: %+v", input, r)
+		f.present = c.present
+		words := strings.Fields(c.call)
+		r := f.as(c.profile, strings.Fields(c.host), words[0], c.input, words[1:]...)
+		if r.out != c.out || (r.status == 0) != (c.err == "") || !strings.Contains(r.err, strings.TrimPrefix(c.err, "-")) || c.err == "-" && r.err != "" {
+			t.Errorf("%+v: %+v", c, r)
 		}
 	}
 }
@@ -533,18 +467,21 @@ func TestHelpersSayWhoAsks(t *testing.T) {
 		again          int
 		always         bool
 	}{
-		"git":       {"", gitAsks + "\n", []string{"get"}, "https://dev.example/org/app.git", 0, false},
-		"docker":    {"", "reg.example", []string{"get"}, "https://reg.example", 2, true},
-		"cargo":     {"", cargoAsks("https://reg.example/i/"), []string{"--cargo-plugin"}, "https://reg.example/i/", 2, false},
-		"bazel":     {"", `{"uri":"https://reg.example/x"}`, []string{"get"}, "https://reg.example/x", 2, false},
-		"kube":      {"devops", kubeAsks("https://reg.example/k8s"), nil, "https://reg.example/k8s", 1, false},
-		"terraform": {"", "", []string{"get", "reg.example"}, "https://reg.example", 2, false},
-		"keyring":   {"", "", []string{"get", "reg.example", "me"}, "https://reg.example", 2, false},
-		"pnpm":      {"devops", "", nil, "", 2, true},
-		"rclone":    {"devops", "", nil, "", 2, true},
+		"goauth":          {"", "HTTP/1.1 401 No\n\n", []string{"https://reg.example/x"}, "https://reg.example", 1, true},
+		"goauth too":      {"", "HTTP/1.1 404 Not Found\n\n", []string{"https://reg.example/x"}, "https://reg.example/x", 0, false},
+		"goauth at first": {"", "", nil, "https://reg.example", 1, true},
+		"git":             {"", gitAsks + "\n", []string{"get"}, "https://dev.example/org/app.git", 0, false},
+		"docker":          {"", "reg.example", []string{"get"}, "https://reg.example", 2, true},
+		"cargo":           {"", cargoAsks("https://reg.example/i/"), []string{"--cargo-plugin"}, "https://reg.example/i/", 2, false},
+		"bazel":           {"", `{"uri":"https://reg.example/x"}`, []string{"get"}, "https://reg.example/x", 2, false},
+		"kube":            {"devops", kubeAsks("https://reg.example/k8s"), nil, "https://reg.example/k8s", 1, false},
+		"terraform":       {"", "", []string{"get", "reg.example"}, "https://reg.example", 2, false},
+		"keyring":         {"", "", []string{"get", "reg.example", "me"}, "https://reg.example", 2, false},
+		"pnpm":            {"devops", "", nil, "", 2, true},
+		"rclone":          {"devops", "", nil, "https://reg.example", 2, true},
 	} {
 		want := token.Asker{Key: process + " " + c.about, Again: c.again}
-		if protocol == "git" {
+		if c.again == 0 {
 			want.Key = c.about
 		}
 		for _, refusedTwice := range []bool{false, true} {
@@ -553,7 +490,7 @@ func TestHelpersSayWhoAsks(t *testing.T) {
 			if refusedTwice {
 				f.failDrop = &token.Error{Code: token.ErrUnavailable, Message: "refused twice"}
 			}
-			r := f.as(c.profile, nil, protocol, c.input, c.args...)
+			r := f.as(c.profile, []string{"https://reg.example"}, strings.Fields(protocol)[0], c.input, c.args...)
 			if f.askers[0] != want || f.askers[1] != (token.Asker{}) {
 				t.Errorf("%s: asked as %v, want %v", protocol, f.askers, want)
 			}

@@ -76,45 +76,42 @@ func (e edit) apply(change func(string) (string, error)) error {
 	return writeFile(e.path, after)
 }
 
-// block puts lines between two comments into a file whose comments begin with #.
-// The name tells the blocks of one file apart. Other lines must not begin with
+// block puts lines between two comments at the end of a file whose comments begin
+// with #. The name tells the blocks of one file apart. Other lines must not begin with
 // one of the words in conflicts.
-func block(path, name, lines, byHand string, conflicts ...string) edit {
+func block(path, name, lines string, conflicts ...string) edit {
 	begin, end := "# begin "+name+" (tokenctl setup)\n", "# end "+name+"\n"
 	whole := begin + lines + end
-	split := func(text string) (before, after string, found bool, err error) {
+	remove := func(text string) (string, error) {
 		start := strings.Index("\n"+text, "\n"+begin)
 		if start < 0 {
-			return text, "", false, nil
+			return text, nil
 		}
 		_, after, ok := strings.Cut(text[start:], end)
 		if !ok {
-			err = conflict("%s has the line %q and not the one that ends the block; take the block out by hand", path, strings.TrimSpace(begin))
+			return text, conflict("%s has the line %q and not the one that ends the block; take the block out by hand", path, strings.TrimSpace(begin))
 		}
-		return text[:start], after, true, err
+		return text[:start] + after, nil
 	}
 	return edit{path, whole, func(text string) (string, error) {
-		before, after, _, err := split(text)
-		for line := range strings.Lines(before + after) {
+		rest, err := remove(text)
+		for line := range strings.Lines(rest) {
 			isWord := func(word string) bool { return strings.HasPrefix(strings.TrimSpace(line), word) }
 			if i := slices.IndexFunc(conflicts, isWord); err == nil && i >= 0 {
-				err = conflict("%s has %s already%s", path, conflicts[i], byHand)
+				err = conflict("%s has %s already: add to it by hand what is new", path, conflicts[i])
 			}
 		}
-		if before != "" && !strings.HasSuffix(before, "\n") {
-			before += "\n"
+		if err != nil || strings.Contains("\n"+text, "\n"+whole) {
+			return text, err
 		}
-		return before + whole + after, err
-	}, func(text string) (string, error) {
-		before, after, _, err := split(text)
-		return before + after, err
-	}}
+		return withLine(rest, whole), nil
+	}, remove}
 }
 
 // line is one setting in a file of key=value lines that its tool writes too.
 func line(path, key, value string) edit {
 	own := key + "=" + value + "\n"
-	without := func(text string) (rest string, err error) {
+	remove := func(text string) (rest string, err error) {
 		for l := range strings.Lines(text) {
 			name, now, _ := strings.Cut(l, "=")
 			switch {
@@ -127,15 +124,20 @@ func line(path, key, value string) edit {
 		return rest, err
 	}
 	return edit{path, own, func(text string) (string, error) {
-		rest, err := without(text)
-		if len(rest) < len(text) {
+		rest, err := remove(text)
+		if err != nil || rest != text {
 			return text, err
 		}
-		if rest != "" && !strings.HasSuffix(rest, "\n") {
-			rest += "\n"
-		}
-		return rest + own, err
-	}, without}
+		return withLine(text, own), nil
+	}, remove}
+}
+
+// withLine adds a line or more to text.
+func withLine(text, line string) string {
+	if text != "" && !strings.HasSuffix(text, "\n") {
+		text += "\n"
+	}
+	return text + line
 }
 
 // without takes out what an earlier version added.

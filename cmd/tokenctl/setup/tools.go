@@ -85,12 +85,9 @@ func cargo(r Request) ([]Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	const providers = `global-credential-providers = ["cargo:token", "tokend"]`
-	alias := "tokend = " + string(list)
 	return []Change{program, block(
 		filepath.Join(cmp.Or(os.Getenv("CARGO_HOME"), filepath.Join(r.home, ".cargo")), "config.toml"),
-		"tokend", "[registry]\n"+providers+"\n\n[credential-alias]\n"+alias+"\n",
-		"; add to it by hand: "+providers+" under [registry], "+alias+" under [credential-alias]",
+		"tokend", "[registry]\nglobal-credential-providers = [\"cargo:token\", \"tokend\"]\n\n[credential-alias]\ntokend = "+string(list)+"\n",
 		"[registry]", "[credential-alias]", "registry.", "credential-alias.",
 	)}, nil
 }
@@ -110,7 +107,7 @@ func bazel(r Request) ([]Change, error) {
 	}
 	return []Change{
 		program,
-		block(filepath.Join(r.home, ".bazelrc"), "tokend for "+r.hostPort, "common "+option+"\n", ""),
+		block(filepath.Join(r.home, ".bazelrc"), "tokend for "+r.hostPort, "common "+option+"\n"),
 	}, nil
 }
 
@@ -130,7 +127,7 @@ func terraform(r Request) ([]Change, error) {
 	return []Change{
 		newLink(filepath.Join(dir, "plugins", "terraform-credentials-tokend"), r, false),
 		block(cmp.Or(os.Getenv("TF_CLI_CONFIG_FILE"), config),
-			"tokend", "credentials_helper \"tokend\" {\n"+args+"}\n", ", and terraform takes one", "credentials_helper"),
+			"tokend", "credentials_helper \"tokend\" {\n"+args+"}\n", "credentials_helper"),
 	}, nil
 }
 
@@ -144,7 +141,7 @@ func pnpm(r Request) ([]Change, error) {
 		registry += r.path + "/"
 	}
 	key := registry + ":tokenHelper"
-	old := block(filepath.Join(r.home, ".npmrc"), "tokend for "+registry, key+"="+program+"\n", "", key, registry+":_authToken", registry+":_auth")
+	old := block(filepath.Join(r.home, ".npmrc"), "tokend for "+registry, key+"="+program+"\n", key, registry+":_authToken", registry+":_auth")
 	if major, _ := version("pnpm", "--version"); major > 0 && major < 11 {
 		return []Change{made, old}, nil
 	}
