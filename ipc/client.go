@@ -68,14 +68,13 @@ func (c *Client) Invalidate(ctx context.Context, name string, t token.Secret) er
 	if !t.IsZero() {
 		k.body = map[string]string{"access_token": t.Reveal()}
 	}
-	return c.ask(ctx, k, nil)
+	return c.do(ctx, k)
 }
 
 // Exchange trades the profile's token at a registry, one of the profile's hosts,
 // for the refresh token that the registry's clients log in with.
 func (c *Client) Exchange(ctx context.Context, name, registry string) (token.Secret, error) {
-	var answer Exchanged
-	err := c.ask(ctx, call{method: "POST", path: ExchangePath, name: name, body: Exchange{Registry: registry}}, &answer)
+	answer, err := ask[Exchanged](ctx, c, call{method: "POST", path: ExchangePath, name: name, body: Exchange{Registry: registry}})
 	if err == nil && answer.RefreshToken == "" {
 		err = c.nonsense(errors.New("an answer without a refresh token"))
 	}
@@ -88,12 +87,12 @@ func (c *Client) Sign(ctx context.Context, name string, r token.Request) (token.
 	if err := CheckRequest(r); err != nil {
 		return token.Signed{}, err
 	}
-	var answer signedAnswer
-	if err := c.ask(ctx, call{method: "POST", path: SignPath, name: name, body: r}, &answer); err != nil {
+	answer, err := ask[signedAnswer](ctx, c, call{method: "POST", path: SignPath, name: name, body: r})
+	if err != nil {
 		return token.Signed{}, err
 	}
-	signed := answer.signed()
-	if err := checkSigned(signed); err != nil {
+	signed, err := answer.signed()
+	if err != nil {
 		return token.Signed{}, c.nonsense(err)
 	}
 	return signed, nil
@@ -106,8 +105,8 @@ func (c *Client) Verify(ctx context.Context, name string, p token.Presented) (to
 	if err := CheckVerification(body); err != nil {
 		return token.Verdict{}, err
 	}
-	var answer verdictAnswer
-	if err := c.ask(ctx, call{method: "POST", path: VerifyPath, name: name, body: body}, &answer); err != nil {
+	answer, err := ask[verdictAnswer](ctx, c, call{method: "POST", path: VerifyPath, name: name, body: body})
+	if err != nil {
 		return token.Verdict{}, err
 	}
 	if answer.Valid == nil {
@@ -118,77 +117,69 @@ func (c *Client) Verify(ctx context.Context, name string, p token.Presented) (to
 }
 
 // Profile returns the state of one profile.
-func (c *Client) Profile(ctx context.Context, name string) (status token.ProfileStatus, err error) {
-	err = c.ask(ctx, call{method: "GET", path: ProfilePath, name: name}, &status)
-	return status, err
+func (c *Client) Profile(ctx context.Context, name string) (token.ProfileStatus, error) {
+	return ask[token.ProfileStatus](ctx, c, call{method: "GET", path: ProfilePath, name: name})
 }
 
 // Status returns the state of the daemon and of all profiles.
-func (c *Client) Status(ctx context.Context) (status token.Status, err error) {
-	err = c.ask(ctx, call{method: "GET", path: StatusPath}, &status)
-	return status, err
+func (c *Client) Status(ctx context.Context) (token.Status, error) {
+	return ask[token.Status](ctx, c, call{method: "GET", path: StatusPath})
 }
 
 // Providers lists the kinds of profiles.
 func (c *Client) Providers(ctx context.Context) ([]token.Provider, error) {
-	var list ProviderList
-	err := c.ask(ctx, call{method: "GET", path: ProvidersPath}, &list)
+	list, err := ask[ProviderList](ctx, c, call{method: "GET", path: ProvidersPath})
 	return list.Providers, err
 }
 
 // Add makes a new profile.
-func (c *Client) Add(ctx context.Context, p token.CreateProfile) (created token.Created, err error) {
+func (c *Client) Add(ctx context.Context, p token.CreateProfile) (token.Created, error) {
 	if err := token.CheckName(p.Name); err != nil {
-		return created, err
+		return token.Created{}, err
 	}
-	err = c.ask(ctx, call{method: "POST", path: ProfilesPath, body: newProfileBody(p)}, &created)
-	return created, err
+	return ask[token.Created](ctx, c, call{method: "POST", path: ProfilesPath, body: newProfileBody(p)})
 }
 
 // Rotate replaces the credential of the profile p.Name.
-func (c *Client) Rotate(ctx context.Context, p token.CreateProfile) (created token.Created, err error) {
-	err = c.ask(ctx, call{method: "POST", path: ProfilePath, name: p.Name, suffix: RotateSuffix, body: newProfileBody(p)}, &created)
-	return created, err
+func (c *Client) Rotate(ctx context.Context, p token.CreateProfile) (token.Created, error) {
+	return ask[token.Created](ctx, c, call{method: "POST", path: ProfilePath, name: p.Name, suffix: RotateSuffix, body: newProfileBody(p)})
 }
 
 // Remove removes the profile and its secrets.
 func (c *Client) Remove(ctx context.Context, name string) error {
-	return c.ask(ctx, call{method: "DELETE", path: ProfilePath, name: name}, nil)
+	return c.do(ctx, call{method: "DELETE", path: ProfilePath, name: name})
 }
 
 // Rename gives a profile and its secrets another name.
 func (c *Client) Rename(ctx context.Context, name, to string) error {
-	return c.ask(ctx, call{method: "POST", path: ProfilePath, name: name, suffix: RenameSuffix, body: Renaming{to}}, nil)
+	return c.do(ctx, call{method: "POST", path: ProfilePath, name: name, suffix: RenameSuffix, body: Renaming{to}})
 }
 
 // Reload has the daemon read its configuration again. ErrInvalid names the
 // files that are bad; their profiles stay as they were.
 func (c *Client) Reload(ctx context.Context) error {
-	return c.ask(ctx, call{method: "POST", path: ReloadPath}, nil)
+	return c.do(ctx, call{method: "POST", path: ReloadPath})
 }
 
 // Doctor has the daemon check its setup.
-func (c *Client) Doctor(ctx context.Context) (report token.Report, err error) {
-	err = c.ask(ctx, call{method: "GET", path: DoctorPath}, &report)
-	return report, err
+func (c *Client) Doctor(ctx context.Context) (token.Report, error) {
+	return ask[token.Report](ctx, c, call{method: "GET", path: DoctorPath})
 }
 
 // Keystore returns the state of the keystore.
-func (c *Client) Keystore(ctx context.Context) (status token.KeystoreStatus, err error) {
-	err = c.ask(ctx, call{method: "GET", path: KeystorePath}, &status)
-	return status, err
+func (c *Client) Keystore(ctx context.Context) (token.KeystoreStatus, error) {
+	return ask[token.KeystoreStatus](ctx, c, call{method: "GET", path: KeystorePath})
 }
 
 // Unlock asks the system to unlock the keystore. ErrLocked: its prompt waits for
 // an answer.
 func (c *Client) Unlock(ctx context.Context) error {
-	return c.ask(ctx, call{method: "POST", path: UnlockPath}, nil)
+	return c.do(ctx, call{method: "POST", path: UnlockPath})
 }
 
 // Migrate moves all secrets to another keystore, or changes nothing.
-func (c *Client) Migrate(ctx context.Context, to token.KeystoreChoice) (done token.Migrated, err error) {
-	err = c.ask(ctx, call{method: "POST", path: MigratePath, body: to}, &done)
-	return done, err
+func (c *Client) Migrate(ctx context.Context, to token.KeystoreChoice) (token.Migrated, error) {
+	return ask[token.Migrated](ctx, c, call{method: "POST", path: MigratePath, body: to})
 }
 
 // A call is a request of the protocol.
@@ -227,14 +218,21 @@ func (k call) request(by token.Asker) ([]byte, error) {
 	return writeRequest(k.method, path, by, body), nil
 }
 
-// ask makes a call and reads the answer into into, if that is not nil.
-func (c *Client) ask(ctx context.Context, k call, into any) error {
+// ask makes a call and reads its answer.
+func ask[T any](ctx context.Context, c *Client, k call) (into T, err error) {
 	a, err := c.open(ctx, k)
 	if err != nil {
-		return err
+		return into, err
 	}
 	defer func() { _ = a.conn.Close() }()
-	return a.decode(ctx, into)
+	err = a.decode(ctx, &into)
+	return into, err
+}
+
+// do makes a call that has no result.
+func (c *Client) do(ctx context.Context, k call) error {
+	_, err := ask[struct{}](ctx, c, k)
+	return err
 }
 
 // open makes a call over a connection of its own, and reads the head of the answer.

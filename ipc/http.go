@@ -2,7 +2,9 @@ package ipc
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -101,14 +103,19 @@ func (a *answer) parseField(line string) error {
 	return nil
 }
 
-// decode reads the body into into, if that is not nil.
+// decode reads the body, keeping numbers as they are written.
 func (a *answer) decode(ctx context.Context, into any) error {
 	body, err := a.body(ctx)
-	if err != nil || into == nil {
+	if err != nil {
 		return err
 	}
-	if err := decode(body, into); err != nil {
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.UseNumber()
+	if err := d.Decode(into); err != nil {
 		return a.client.nonsense(err)
+	}
+	if d.More() {
+		return a.client.nonsense(errors.New("a body that goes on after its JSON"))
 	}
 	return nil
 }

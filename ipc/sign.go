@@ -31,13 +31,13 @@ func CheckRequest(r token.Request) error {
 
 // signedAnswer is the answer of POST /v1/sign/NAME.
 type signedAnswer struct {
-	URL      string         `json:"url"`
-	Headers  []headerAnswer `json:"headers"`
-	IssuedAt time.Time      `json:"issued_at,omitzero"`
-	Warning  string         `json:"warning,omitempty"`
+	URL      string      `json:"url"`
+	Headers  []fieldLine `json:"headers"`
+	IssuedAt time.Time   `json:"issued_at,omitzero"`
+	Warning  string      `json:"warning,omitempty"`
 }
 
-type headerAnswer struct {
+type fieldLine struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
 }
@@ -50,17 +50,17 @@ func EncodeSigned(s token.Signed) ([]byte, error) {
 	}
 	answer := signedAnswer{URL: s.URL, IssuedAt: s.Issued.UTC().Truncate(time.Second), Warning: s.Warning}
 	for _, h := range s.Headers {
-		answer.Headers = append(answer.Headers, headerAnswer{h.Name, h.Value.Reveal()})
+		answer.Headers = append(answer.Headers, fieldLine{h.Name, h.Value.Reveal()})
 	}
 	return PlainJSON(answer)
 }
 
-func (a signedAnswer) signed() token.Signed {
+func (a signedAnswer) signed() (token.Signed, error) {
 	s := token.Signed{URL: a.URL, Issued: a.IssuedAt, Warning: a.Warning}
 	for _, h := range a.Headers {
 		s.Headers = append(s.Headers, token.Header{Name: h.Name, Value: token.NewSecret(h.Value)})
 	}
-	return s
+	return s, checkSigned(s)
 }
 
 // checkSigned refuses a signed request without headers, and headers that are

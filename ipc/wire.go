@@ -5,9 +5,6 @@
 package ipc
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"net/url"
 
@@ -116,19 +113,6 @@ func newProfileBody(p token.CreateProfile) ProfileBody {
 		body.SecretsBase64[name] = []byte(secret.Reveal())
 	}
 	return body
-}
-
-// decode reads JSON, keeping numbers as they are written.
-func decode(body []byte, into any) error {
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.UseNumber()
-	if err := d.Decode(into); err != nil {
-		return err
-	}
-	if d.More() {
-		return errors.New("a body that goes on after its JSON")
-	}
-	return nil
 }
 
 func invalid(field, format string, args ...any) error {

@@ -47,9 +47,9 @@ func TestSignedRequestCrossesTheWire(t *testing.T) {
 		Headers: []token.Header{header("Signature", "eyJ.x-_y"), header("x-api-user", `a "b" \c@example.com`)}}
 	body, err := EncodeSigned(want)
 	must(t, err)
-	var answer signedAnswer
-	if err := decode(body, &answer); err != nil || !reflect.DeepEqual(answer.signed(), want) {
-		t.Errorf("%s arrives as %+v, %v", body, answer.signed(), err)
+	got, err := answering(t, ok(string(body))).Sign(t.Context(), "x", token.Request{URL: "https://x"})
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%s arrives as %+v, %v", body, got, err)
 	}
 	if !strings.Contains(string(body), `"https://x/?a=1&b=<2>"`) {
 		t.Errorf("the URL is escaped: %s", body)

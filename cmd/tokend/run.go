@@ -218,13 +218,9 @@ func (in *installation) serve(ctx context.Context, d *daemon.Daemon, hangups <-c
 	if in.audit != nil {
 		report = in.audit.Report
 	}
-	allow := ipcserver.OwnUser
-	if in.at.system {
-		allow = ipcserver.AnyUser // the daemon knows who may do what
-	}
 	err := in.answer(ctx, func(ctx context.Context) error {
 		return ipcserver.Serve(ctx, in.listener, d, ipcserver.Options{
-			Allow: allow, Audit: report, Log: in.deps.Log, Count: in.deps.metrics.countRequest, Metrics: in.deps.metrics.handler,
+			AnyUser: in.at.system, Audit: report, Log: in.deps.Log, Count: in.deps.metrics.countRequest, Metrics: in.deps.metrics.handler,
 		})
 	})
 	notify(sd.SdNotifyStopping)

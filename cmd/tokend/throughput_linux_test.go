@@ -176,7 +176,7 @@ func serveHere(b *testing.B, dirs profile.Dirs) (socket string) {
 	socket = filepath.Join(dirs.State, "s")
 	listener, err := ipcserver.Listen(socket)
 	check(b, err)
-	options := ipcserver.Options{Allow: ipcserver.OwnUser, Log: w.Log}
+	options := ipcserver.Options{Log: w.Log}
 	if file := auditFile(dirs, config); file != "" {
 		log := audit.Open(file, w.Log, w.metrics.countMissing)
 		b.Cleanup(func() { _ = log.Close() })

@@ -87,11 +87,8 @@ func (h *handler) wire(c *call, err error) *token.Error {
 }
 
 func (c *call) refuse(e *token.Error) {
-	status := cmp.Or(statuses[e.Code], http.StatusInternalServerError)
-	switch {
-	case e.Field == methodField:
-		status = http.StatusMethodNotAllowed
-	case status == http.StatusForbidden && strings.HasPrefix(c.URL.EscapedPath(), ipc.AuthorizePath):
+	status := cmp.Or(c.status, statuses[e.Code], http.StatusInternalServerError)
+	if status == http.StatusForbidden && strings.HasPrefix(c.URL.EscapedPath(), ipc.AuthorizePath) {
 		// To a proxy that waits for a verdict this status would be one.
 		status = http.StatusInternalServerError
 	}

@@ -66,18 +66,3 @@ func TestAudit(t *testing.T) {
 		t.Errorf("%d events, want %d", len(events), len(want))
 	}
 }
-
-func TestWhoIsNotLetInIsAudited(t *testing.T) {
-	var mu sync.Mutex
-	var events []Event
-	s := start(t, newMemory(), Options{
-		Allow: func(ipc.Peer) error { return token.ErrDenied },
-		Audit: func(e Event) { mu.Lock(); defer mu.Unlock(); events = append(events, e) },
-	})
-	_, _ = s.client.Get(t.Context(), "clms", token.Query{})
-	mu.Lock()
-	defer mu.Unlock()
-	if len(events) != 1 || events[0].Do != "connect" || events[0].Code != token.ErrDenied || events[0].Caller.UID != os.Getuid() {
-		t.Errorf("%+v", events)
-	}
-}

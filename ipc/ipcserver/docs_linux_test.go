@@ -3,7 +3,6 @@ package ipcserver
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -16,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"tokend/ipc"
 	"tokend/packaging/checktest"
 	"tokend/providers/token"
 )
@@ -68,10 +66,10 @@ func (s *running) launch(t *testing.T, stdin string, args ...string) (out string
 }
 
 // startNamed serves a memory that has a profile of this name.
-func startNamed(t *testing.T, name string, o Options) *running {
+func startNamed(t *testing.T, name string) *running {
 	b := newMemory()
 	b.tokens = map[string]token.Token{name: {}}
-	return start(t, b, o)
+	return start(t, b, Options{})
 }
 
 func TestTheSigningExamplesWork(t *testing.T) {
@@ -86,7 +84,7 @@ func TestTheSigningExamplesWork(t *testing.T) {
 		_, _ = w.Write([]byte("the data"))
 	}))
 	defer api.Close()
-	s := startNamed(t, "rock", Options{})
+	s := startNamed(t, "rock")
 	for _, l := range languages {
 		t.Run(l.name, func(t *testing.T) {
 			run := example(t, "datarock.md", l.name, l.program, l.suffix)
@@ -111,7 +109,7 @@ func TestTheSigningExamplesWork(t *testing.T) {
 
 func TestTheVerifyingExamplesWork(t *testing.T) {
 	checktest.FullOnly(t)
-	s := startNamed(t, "weather", Options{})
+	s := startNamed(t, "weather")
 	for _, l := range languages {
 		t.Run(l.name, func(t *testing.T) {
 			run := example(t, "ioxio.md", l.name, l.program, l.suffix)
@@ -220,7 +218,7 @@ func through(t *testing.T, method, url string, head map[string]string) (*http.Re
 
 func TestNginxLetsGoodTokensThroughAndNothingElse(t *testing.T) {
 	checktest.FullOnly(t)
-	s := startNamed(t, "weather", Options{})
+	s := startNamed(t, "weather")
 	behind := &service{}
 	app := httptest.NewServer(behind)
 	defer app.Close()
@@ -287,17 +285,16 @@ func TestNginxLetsNothingThroughWithoutAVerdict(t *testing.T) {
 	behind := &service{}
 	app := httptest.NewServer(behind)
 	defer app.Close()
-	for name, s := range map[string]*running{
-		"no such profile": startNamed(t, "other", Options{}),
-		"another user":    startNamed(t, "weather", Options{Allow: func(ipc.Peer) error { return errors.New("not you") }}),
-	} {
+	refuses := newMemory()
+	refuses.fail = token.ErrDenied
+	for name, s := range map[string]*running{"no such profile": startNamed(t, "other"), "another user": start(t, refuses, Options{})} {
 		url := "http://" + startNginx(t, "root", s.socket, app.URL) + "/"
 		if answer, _ := through(t, "GET", url, map[string]string{"X-API-Key": "good"}); answer.StatusCode != 500 {
 			t.Errorf("%s: %s", name, answer.Status)
 		}
 	}
 	if os.Getuid() == 0 {
-		url := "http://" + startNginx(t, "www-data", startNamed(t, "weather", Options{}).socket, app.URL) + "/"
+		url := "http://" + startNginx(t, "www-data", startNamed(t, "weather").socket, app.URL) + "/"
 		if answer, _ := through(t, "GET", url, map[string]string{"X-API-Key": "good"}); answer.StatusCode != 500 {
 			t.Errorf("workers of another user: %s", answer.Status)
 		}

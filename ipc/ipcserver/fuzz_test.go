@@ -5,16 +5,11 @@ package ipcserver
 import (
 	"bufio"
 	"bytes"
-	"context"
-	"io"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"strconv"
 	"strings"
 	"testing"
-
-	"tokend/ipc"
 )
 
 // The answers to garbage are well-formed, and none is tokend's own fault.
@@ -41,11 +36,8 @@ func fuzzHandler(t *testing.T, raw []byte) {
 	if err != nil {
 		return
 	}
-	ctx := context.WithValue(t.Context(), connKey{}, &conn{peer: ipc.Peer{UID: os.Getuid()}})
-	w := httptest.NewRecorder()
-	newHandler(newMemory(), Options{}).ServeHTTP(w, r.WithContext(ctx))
-	answer := w.Result()
-	body, _ := io.ReadAll(answer.Body)
+	answer, text := askAs(newHandler(newMemory(), Options{}), os.Getuid(), r)
+	body := []byte(text)
 	if answer.StatusCode >= 500 && !turnedAway(answer.StatusCode, body) {
 		t.Fatalf("%s: %s", answer.Status, body)
 	}

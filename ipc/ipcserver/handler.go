@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"strconv"
@@ -27,30 +28,29 @@ type handler struct {
 	backend Backend
 	log     *slog.Logger
 	routes  []route
-	leases  *quota // endpoints that are lent
-	conns   *quota
+	leases  quota // endpoints that are lent
 	// ending ends when the server is to.
 	ending context.Context
 }
 
 func newHandler(b Backend, o Options) *handler {
-	if o.Allow == nil {
-		o.Allow = OwnUser
-	}
-	h := &handler{Options: o, backend: b, ending: context.Background()}
-	h.leases, h.conns = h.quota(maxLeases), h.quota(maxConns)
+	h := &handler{Options: o, backend: b, leases: quota{n: maxLeases}, ending: context.Background()}
 	h.log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	h.times = cmp.Or(o.times, usualTimes)
 	h.routes = h.table()
 	return h
 }
 
-func (h *handler) quota(n int) *quota {
-	known := func(c *conn) bool {
-		ctx := context.WithValue(context.Background(), connKey{}, c)
-		return c.err == nil && h.Allow(c.peer) == nil && h.backend.Admit(ctx, "", false) == nil
+// userOf returns whose places a caller takes.
+func (h *handler) userOf(c *conn) int {
+	ctx := context.WithValue(context.Background(), connKey{}, c)
+	switch {
+	case c.err == nil && (c.peer.UID == 0 || c.peer.UID == os.Geteuid()):
+		return trusted
+	case c.err != nil || h.allow(c.peer) != nil || h.backend.Admit(ctx, "", false) != nil:
+		return strangers
 	}
-	return &quota{n: n, known: known, held: map[*conn]int{}}
+	return c.peer.UID
 }
 
 // A call is a request and its answer.
@@ -61,7 +61,7 @@ type call struct {
 	body   []byte
 	trace  *token.Trace // of a get, if wanted
 	event  Event        // for the audit log, if it has a Do
-	status int          // of the answer, 200 if not set
+	status int          // of the answer, if it is not the usual one
 	begun  bool         // the answer has
 }
 
@@ -152,7 +152,7 @@ func (h *handler) admit(c *call) error {
 	}
 	err := who.err
 	if err == nil {
-		err = h.Allow(who.peer)
+		err = h.allow(who.peer)
 	}
 	_, isPage := c.Header["Origin"]
 	if _, twice := single(c.Header, "Origin"); err == nil && twice != nil {
@@ -188,11 +188,9 @@ func (h *handler) find(c *call) (*route, error) {
 		return nil, &token.Error{Code: token.ErrNotFound, Message: "no such path in tokend's protocol"}
 	}
 	c.w.Header().Set("Allow", strings.Join(allowed, ", "))
-	return nil, invalid(methodField, "this path has no method %.16q", c.Method)
+	c.status = http.StatusMethodNotAllowed
+	return nil, invalid("method", "this path has no method %.16q", c.Method)
 }
-
-// methodField marks an error that HTTP has a status of its own for.
-const methodField = "method"
 
 func (h *handler) serveRoute(c *call, t *route) (answer any, err error) {
 	if c.URL.RawQuery != "" && t.rules&takesQuery == 0 {

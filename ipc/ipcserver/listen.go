@@ -2,29 +2,33 @@ package ipcserver
 
 import (
 	"context"
-	"maps"
 	"net"
 	"net/http"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"tokend/ipc"
 )
 
-// limit lets as many of l's connections be open at a time as there are places. Accept
-// waits until there is room, and further ones queue in the kernel meanwhile; those
-// of a user who has too many are closed. Each write to a connection has to leave
-// within patience.
-func limit(l net.Listener, places *quota, patience time.Duration) *limited {
-	open, closeIt := context.WithCancel(context.Background())
-	return &limited{Listener: l, places: places, patience: patience, room: make(chan struct{}, places.n), open: open, stop: closeIt}
+// limit lets n of l's connections be open at a time. Accept waits until there is
+// room, and further ones queue in the kernel meanwhile; those of a user who has too
+// many are closed. Each write to a connection has to leave within patience.
+func limit(l net.Listener, n int, places *quota, user func(*conn) int, patience time.Duration) *limited {
+	open, stop := context.WithCancel(context.Background())
+	return &limited{Listener: l, places: places, user: user, patience: patience, room: make(chan struct{}, n), open: open, stop: stop}
+}
+
+// LimitLoopback lets n connections of l be open at a time. l is on loopback, where
+// every user can connect: one more closes the oldest that has not proven itself.
+func LimitLoopback(l net.Listener, n int) net.Listener {
+	return limit(l, maxConns, &quota{n: n}, nil, usualTimes.write)
 }
 
 type limited struct {
 	net.Listener
 	places   *quota
+	user     func(*conn) int // nil if the kernel does not say who connects
 	patience time.Duration
 	room     chan struct{} // holds one value per open connection
 	open     context.Context
@@ -44,9 +48,13 @@ func (l *limited) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		c := &conn{Conn: accepted, of: l}
-		c.peer, c.err = ipc.PeerOf(accepted)
-		if l.places.take(c) {
+		if l.user != nil {
+			c.peer, c.err = ipc.PeerOf(accepted)
+			c.user = l.user(c)
 			c.program = programOf(c.peer.PID)
+			c.proven.Store(true)
+		}
+		if l.places.take(c) {
 			return c, nil
 		}
 		_ = accepted.Close()
@@ -109,9 +117,10 @@ func (c *conn) SetWriteDeadline(time.Time) error { return nil }
 
 func (c *conn) Close() error {
 	err := c.Conn.Close()
-	if c.of.places.giveBack(c) {
+	c.ended.Do(func() {
+		c.of.places.giveBack(c)
 		<-c.of.room
-	}
+	})
 	return err
 }
 
@@ -120,116 +129,58 @@ func (c *conn) Close() error {
 // user has more than another eighth, and those who may use nothing have that
 // together: one of them may well act as many (user_namespaces(7)).
 type quota struct {
-	n     int
-	known func(*conn) bool // reports whether a user may use something
-	mu    sync.Mutex
-	held  map[*conn]int // whose place it is: trusted, strangers or a user
+	n    int
+	mu   sync.Mutex
+	held []*conn // the oldest first
 }
 
-// These hold places together.
+// These have places together.
 const (
-	trusted   = -1
-	strangers = -2 // all who may use nothing
+	trusted   = 0 // root is one of them
+	strangers = -1
 )
 
 // take takes a place for a caller, unless it can have none.
 func (q *quota) take(c *conn) bool {
-	user := c.peer.UID
-	switch {
-	case c.isTrusted():
-		user = trusted
-	case !q.known(c):
-		user = strangers
-	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(q.held) >= q.n || user != trusted && q.isCrowded(user) {
+	if c.user != trusted && q.isCrowded(c.user) {
 		return false
 	}
-	q.held[c] = user
+	if len(q.held) >= q.n {
+		i := slices.IndexFunc(q.held, func(c *conn) bool { return !c.proven.Load() })
+		if i < 0 {
+			return false
+		}
+		_ = q.held[i].Conn.Close() // which ends it for the goroutine that serves it
+		q.held = slices.Delete(q.held, i, i+1)
+	}
+	q.held = append(q.held, c)
 	return true
 }
 
 // isCrowded reports whether a user, or all who are not trusted, have their share.
 func (q *quota) isCrowded(user int) bool {
 	own, others := 0, 0
-	for _, holder := range q.held {
-		if holder == user {
+	for _, c := range q.held {
+		if c.user == user {
 			own++
 		}
-		if holder != trusted {
+		if c.user != trusted {
 			others++
 		}
 	}
 	return own >= q.n/8 || others >= q.n-q.n/8
 }
 
-// giveBack reports whether c had a place until now.
-func (q *quota) giveBack(c *conn) bool {
+func (q *quota) giveBack(c *conn) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	_, had := q.held[c]
-	delete(q.held, c)
-	return had
+	q.held = slices.DeleteFunc(q.held, func(o *conn) bool { return o == c })
 }
 
 func (q *quota) all() []*conn {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return slices.Collect(maps.Keys(q.held))
-}
-
-// LimitLoopback lets n connections of l be open at a time. l is on loopback, where
-// every user can connect: one more closes the oldest that has not proven itself.
-func LimitLoopback(l net.Listener, n int) net.Listener { return &loopback{Listener: l, n: n} }
-
-type loopback struct {
-	net.Listener
-	n    int
-	mu   sync.Mutex
-	open []*guest // the oldest first
-}
-
-// A guest is a connection to a loopback.
-type guest struct {
-	net.Conn
-	of     *loopback
-	proven atomic.Bool
-}
-
-func (l *loopback) Accept() (net.Conn, error) {
-	for {
-		accepted, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		g := &guest{Conn: accepted, of: l}
-		if l.enter(g) {
-			return g, nil
-		}
-		_ = accepted.Close()
-	}
-}
-
-// enter adds g, for which another may have to go, and reports whether it could.
-func (l *loopback) enter(g *guest) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.open) >= l.n {
-		i := slices.IndexFunc(l.open, func(g *guest) bool { return !g.proven.Load() })
-		if i < 0 {
-			return false
-		}
-		_ = l.open[i].Conn.Close()
-		l.open = slices.Delete(l.open, i, i+1)
-	}
-	l.open = append(l.open, g)
-	return true
-}
-
-func (g *guest) Close() error {
-	g.of.mu.Lock()
-	g.of.open = slices.DeleteFunc(g.of.open, func(o *guest) bool { return o == g })
-	g.of.mu.Unlock()
-	return g.Conn.Close()
+	return slices.Clone(q.held)
 }

@@ -83,7 +83,7 @@ func TestConnectionsBeyondTheLimitWait(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
 	inner, err := Listen(socket)
 	must(t, err)
-	l := limit(inner, &quota{n: 2, held: map[*conn]int{}}, time.Minute)
+	l := limit(inner, 2, &quota{n: 2}, nil, time.Minute)
 	accepted := make(chan net.Conn)
 	ended := make(chan error, 1)
 	go func() {
@@ -278,15 +278,13 @@ func TestRequestsOneAfterTheOther(t *testing.T) {
 // A user cannot take all places, and users that may use nothing have those of one
 // together, however many they are: some stay free for root and the server's own user.
 func TestPlacesAreSharedBetweenUsers(t *testing.T) {
-	q := newHandler(newMemory(), Options{Allow: func(p ipc.Peer) error {
-		if p.UID >= 80000 {
-			return token.ErrDenied
-		}
-		return nil
-	}}).quota(64)
+	h, q := newHandler(onlyBelow{newMemory()}, Options{AnyUser: true}), &quota{n: 64}
 	take := func(uid, times int, err error) (got int, last *conn) {
 		for range times {
-			if c := (&conn{peer: ipc.Peer{UID: uid}, err: err}); q.take(c) {
+			c := &conn{peer: ipc.Peer{UID: uid}, err: err}
+			c.user = h.userOf(c)
+			c.proven.Store(true)
+			if q.take(c) {
 				got, last = got+1, c
 			}
 		}
@@ -322,6 +320,16 @@ func TestPlacesAreSharedBetweenUsers(t *testing.T) {
 	of(0, 0, nil)
 }
 
+// onlyBelow refuses users from 80000 on.
+type onlyBelow struct{ *memory }
+
+func (onlyBelow) Admit(ctx context.Context, _ string, _ bool) error {
+	if p, _, _ := Caller(ctx); p.UID >= 80000 {
+		return token.ErrDenied
+	}
+	return nil
+}
+
 // The body of a request that is refused anyway is not read.
 func TestNoBodyIsReadForWhoMayNotAsk(t *testing.T) {
 	b := newMemory()
@@ -347,13 +355,13 @@ func TestLoopbackIsBounded(t *testing.T) {
 	must(t, err)
 	l := LimitLoopback(inner, 3)
 	defer func() { _ = l.Close() }()
-	connect := func() (client net.Conn, accepted *guest) {
+	connect := func() (client net.Conn, accepted *conn) {
 		client, err := net.Dial("tcp4", inner.Addr().String())
 		must(t, err)
 		t.Cleanup(func() { _ = client.Close() })
-		conn, err := l.Accept()
+		c, err := l.Accept()
 		must(t, err)
-		return client, conn.(*guest)
+		return client, c.(*conn)
 	}
 	open := func(c net.Conn) bool {
 		_ = c.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
@@ -367,7 +375,7 @@ func TestLoopbackIsBounded(t *testing.T) {
 		client, _ := connect()
 		strangers = append(strangers, client)
 	}
-	if n := len(l.(*loopback).open); n != 3 || !open(owner) || open(strangers[17]) || !open(strangers[18]) || !open(strangers[19]) {
+	if n := len(l.(*limited).places.held); n != 3 || !open(owner) || open(strangers[17]) || !open(strangers[18]) || !open(strangers[19]) {
 		t.Errorf("%d connections are open", n)
 	}
 	for range 2 {

@@ -55,13 +55,12 @@ func (h *handler) lendMSI(c *call, in ipc.MSIRequest) (any, error) {
 		return nil, err
 	}
 	srv := newServer(c.Context(), e, h.times)
-	srv.WriteTimeout = time.Minute
 	srv.ConnContext = func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, guestKey{}, c) }
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = srv.Serve(LimitLoopback(l, maxGuests)) })
 	defer func() { _ = srv.Close(); serving.Wait() }()
 
-	kind, body, err := encode(ipc.MSIAnswer{Endpoint: "http://" + e.address + msiPath, Header: e.secret})
+	kind, body, err := encode(ipc.MSIAnswer{Endpoint: e.url(), Header: e.secret})
 	if err != nil {
 		return nil, err
 	}
@@ -120,15 +119,15 @@ func (e *msi) reopen(endpoint string) error {
 	if b, err := hex.DecodeString(e.secret); err != nil || len(b) != msiSecret {
 		return invalid("header", "tokend did not make this header")
 	}
-	u, err := url.Parse(endpoint)
-	if err == nil && u.Scheme == "http" && u.Hostname() == "127.0.0.1" && u.Path == msiPath {
-		if port, err := strconv.ParseUint(u.Port(), 10, 16); err == nil && port >= 1024 {
-			e.address = u.Host
-			return nil
-		}
+	e.address = strings.TrimSuffix(strings.TrimPrefix(endpoint, "http://"), msiPath)
+	port, err := strconv.ParseUint(strings.TrimPrefix(e.address, "127.0.0.1:"), 10, 16)
+	if err != nil || port < 1024 || endpoint != e.url() {
+		return invalid("endpoint", "tokend did not lend this endpoint")
 	}
-	return invalid("endpoint", "tokend did not lend this endpoint")
+	return nil
 }
+
+func (e *msi) url() string { return "http://" + e.address + msiPath }
 
 // ServeHTTP answers a program. SDKs retry none of the statuses of a refusal.
 func (e *msi) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -171,7 +170,7 @@ func (e *msi) admit(r *http.Request) error {
 	case len(values) != 1 || subtle.ConstantTimeCompare([]byte(values[0]), []byte(e.secret)) != 1:
 		return &token.Error{Code: token.ErrDenied, Message: "the header X-IDENTITY-HEADER is not that of $IDENTITY_HEADER"}
 	}
-	if g, ok := r.Context().Value(guestKey{}).(*guest); ok {
+	if g, ok := r.Context().Value(guestKey{}).(*conn); ok {
 		g.proven.Store(true)
 	}
 	return nil

@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"context"
 	"net"
-	"os"
 	"runtime"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -20,18 +20,16 @@ type conn struct {
 	of   *limited
 	peer ipc.Peer
 	err  error // why the kernel does not say who it is
+	user int   // whose places it takes
 	// program is what the caller's process called itself when it connected.
 	program  string
+	proven   atomic.Bool  // it stays when others come
 	state    atomic.Int32 // an http.ConnState
 	deadline time.Time    // of writes
+	ended    sync.Once
 }
 
 type connKey struct{}
-
-// isTrusted reports whether c is root's, or of the user that the server runs as.
-func (c *conn) isTrusted() bool {
-	return c.err == nil && (c.peer.UID == 0 || c.peer.UID == os.Geteuid())
-}
 
 // Caller returns who asks, given the context of a Backend's method, and what the
 // caller's process calls itself, an unverified label. It returns false if the

@@ -189,8 +189,12 @@ func (h *handler) add(c *call, in ipc.ProfileBody) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.event.Profile, c.status = p.Name, http.StatusCreated
-	return h.backend.Add(c.Context(), p)
+	c.event.Profile = p.Name
+	created, err := h.backend.Add(c.Context(), p)
+	if err == nil {
+		c.status = http.StatusCreated
+	}
+	return created, err
 }
 
 func (h *handler) rotate(c *call, in ipc.ProfileBody) (any, error) {

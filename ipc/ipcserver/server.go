@@ -65,9 +65,9 @@ type Event struct {
 
 // Options change what a server does; the zero value is ready for use.
 type Options struct {
-	// Allow returns why a caller may not use this daemon, nil if it may. It is
-	// asked for every request. Default: OwnUser.
-	Allow func(ipc.Peer) error
+	// AnyUser lets every user in that the kernel can name: the Backend decides what
+	// each may do. Else only the user that the server runs as is let in.
+	AnyUser bool
 	// Audit hears of every grant and refusal.
 	Audit func(Event)
 	// Count hears of every request: what was asked for and how it ended, "ok" or
@@ -83,14 +83,10 @@ type Options struct {
 	times times // default: usualTimes
 }
 
-// AnyUser allows every user that the kernel can name. The Backend decides what
-// each may do.
-func AnyUser(ipc.Peer) error { return nil }
-
-// OwnUser allows only the user that the daemon runs as.
-func OwnUser(p ipc.Peer) error {
-	if p.UID != os.Getuid() {
-		return &token.Error{Code: token.ErrDenied, Message: fmt.Sprintf("uid %d may not use the tokend of uid %d", p.UID, os.Getuid())}
+// allow returns why a caller may not use this daemon, nil if it may.
+func (o *Options) allow(p ipc.Peer) error {
+	if own := os.Getuid(); !o.AnyUser && p.UID != own {
+		return &token.Error{Code: token.ErrDenied, Message: fmt.Sprintf("uid %d may not use the tokend of uid %d", p.UID, own)}
 	}
 	return nil
 }
@@ -127,7 +123,7 @@ func Serve(ctx context.Context, l net.Listener, b Backend, o Options) error {
 	defer cancelRequests()
 	h := newHandler(b, o)
 	h.ending = ctx
-	conns := limit(l, h.conns, h.times.write)
+	conns := limit(l, maxConns, &quota{n: maxConns}, h.userOf, h.times.write)
 	srv := newServer(requests, h, h.times)
 	srv.ErrorLog = slog.NewLogLogger(h.log.Handler(), slog.LevelWarn)
 	srv.ConnContext = func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) }

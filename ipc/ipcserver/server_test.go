@@ -14,6 +14,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -664,32 +665,32 @@ func TestATokenWithoutTextIsNoAnswer(t *testing.T) {
 	}
 }
 
-func TestPolicyIsAskedForEveryRequest(t *testing.T) {
-	var mu sync.Mutex
-	denied := false
-	s := start(t, newMemory(), Options{Allow: func(ipc.Peer) error {
-		mu.Lock()
-		defer mu.Unlock()
-		if denied {
-			return errors.New("not any more")
-		}
-		return nil
-	}})
-	conn := s.dial(t)
-	for _, want := range []int{200, 403} {
-		_, _ = io.WriteString(conn, "GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n")
-		if answer, body := hear(t, conn); answer.StatusCode != want {
-			t.Errorf("got %d %s, want %d", answer.StatusCode, body, want)
-		}
-		mu.Lock()
-		denied = true
-		mu.Unlock()
-	}
-	for _, path := range []string{"/v1/nowhere", "/v1/token/clms", "/v1/token/none"} {
-		if answer, body := s.say(t, "GET "+path+" HTTP/1.1\r\nHost: x\r\n\r\n"); answer.StatusCode != 403 || !strings.Contains(body, "not any more") {
-			t.Errorf("%s: %d %s", path, answer.StatusCode, body)
+// A user who is not let in learns nothing, and is in the audit log.
+func TestStrangersAreAuditedAndLearnNothing(t *testing.T) {
+	var events []Event
+	h := newHandler(newMemory(), Options{Audit: func(e Event) { events = append(events, e) }})
+	for path, want := range map[string]int{"/v1/nowhere": 403, "/v1/token/clms": 403, "/v1/token/none": 403, "/v1/authorize/clms": 500} {
+		r := httptest.NewRequest("GET", path, nil)
+		r.Header.Set("X-Api-Key", "good")
+		if answer, body := askAs(h, os.Getuid()+1, r); answer.StatusCode != want || !strings.Contains(body, "may not use the tokend of") {
+			t.Errorf("%s: %s %s", path, answer.Status, body)
 		}
 	}
+	for _, e := range events {
+		if e.Do != "connect" || e.Code != token.ErrDenied || e.Caller.UID != os.Getuid()+1 {
+			t.Errorf("%+v", e)
+		}
+	}
+	if len(events) != 4 {
+		t.Errorf("%d events", len(events))
+	}
+}
+
+// askAs has h answer a request of a user.
+func askAs(h *handler, uid int, r *http.Request) (answer *http.Response, body string) {
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), connKey{}, &conn{peer: ipc.Peer{UID: uid}})))
+	return w.Result(), w.Body.String()
 }
 
 func TestACallerThatLeavesEndsItsRequest(t *testing.T) {
