@@ -3,7 +3,6 @@ package daemon_test
 import (
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -55,21 +54,9 @@ func TestWakingIsNoStorm(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		in.idp().set(func(i *issuer) { i.last = nil })
 		in.set(8 * time.Hour)
-		var callers sync.WaitGroup
-		callers.Go(func() { in.get(fmt.Sprint("p", many-1), token.Query{}) })
-		callers.Wait()
+		in.getAtOnce(fmt.Sprint("p", many-1))
 		time.Sleep(5 * time.Minute)
-		in.idp().mu.Lock()
-		defer in.idp().mu.Unlock()
-		asked := in.idp().last
-		if len(asked) < many {
-			t.Fatalf("%d of %d renewed", len(asked), many)
-		}
-		for i := 11; i < len(asked); i++ {
-			if burst := asked[i].Sub(asked[i-11]); burst < 900*time.Millisecond {
-				t.Fatalf("requests %d to %d came within %v", i-11, i, burst)
-			}
-		}
+		in.wantNoStorm(many, 11, 900*time.Millisecond)
 	})
 }
 

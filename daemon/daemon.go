@@ -7,6 +7,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"path/filepath"
 	"strings"
@@ -98,7 +99,7 @@ func New(dirs profile.Dirs, deps Deps) (*Daemon, error) {
 	d := &Daemon{deps: deps, dirs: dirs, watchers: map[*watcher]struct{}{}, managing: make(chan struct{}, 1)}
 	d.started = d.now()
 	d.state.Store(&state{Opener: profile.Opener{Credentials: deps.Credentials}, profiles: map[string]*entry{}})
-	d.sinks = &sink.Keeper{List: filepath.Join(dirs.State, "sinks"), Sources: d.sources, Now: d.now, Log: deps.Log, Changed: make(chan struct{}, 1)}
+	d.sinks = &sink.Keeper{List: filepath.Join(dirs.State, "sinks"), Tokens: func() (map[*profile.Profile]token.Token, bool) { return sinkTokens(d) }, Now: d.now, Log: deps.Log, Changed: make(chan struct{}, 1)}
 	deps.Event = func(ev token.Event) { // with the mint's lock held
 		e := d.state.Load().profiles[ev.Profile]
 		d.publish(e, ev)
@@ -149,15 +150,15 @@ func (d *Daemon) Run(ctx context.Context) error {
 	return nil
 }
 
-// sources returns the profiles that have sinks.
-func (d *Daemon) sources() (sources []sink.Source, loaded bool) {
-	loaded = d.mint.Loaded() // first: a token that comes in between is one more
+// sinkTokens returns the profiles that have sinks, and their tokens.
+func sinkTokens(d *Daemon) (tokens map[*profile.Profile]token.Token, loaded bool) {
+	tokens, loaded = map[*profile.Profile]token.Token{}, d.mint.Loaded() // first: a token that comes in between is one more
 	for _, e := range d.state.Load().profiles {
 		if len(e.Sinks) > 0 {
-			sources = append(sources, sink.Source{Profile: e.Profile, Token: e.tokens.Current()})
+			tokens[e.Profile] = e.tokens.Current()
 		}
 	}
-	return sources, loaded
+	return tokens, loaded
 }
 
 // SinkDirs returns the directories of the files that sinks are written to, and of
@@ -197,19 +198,22 @@ func (d *Daemon) Get(ctx context.Context, name string, q token.Query) (token.Gra
 // caller gets a new one; the zero Secret stands for all of the profile's
 // tokens, and no name for the profile that has t. It is no error if no profile
 // has the token: another caller was faster.
-func (d *Daemon) Invalidate(ctx context.Context, name string, t token.Secret) error {
+func (d *Daemon) Invalidate(ctx context.Context, name string, t token.Secret) (err error) {
 	st, c := d.state.Load(), d.caller(ctx)
+	by := token.AskerOf(c.asks(ctx))
 	if name == "" && !t.IsZero() {
-		name = d.mint.Find(t, func(name string) bool { e := st.profiles[name]; return e != nil && e.mayUse(c) })
-		if name == "" {
-			return nil
+		for _, e := range st.profiles {
+			if e.tokens != nil && e.mayUse(c) {
+				err = cmp.Or(err, e.tokens.Invalidate(t, by))
+			}
 		}
+		return err
 	}
 	e, err := st.lookup(c, name)
 	if err != nil || e.tokens == nil {
 		return err
 	}
-	return e.tokens.Invalidate(t, token.AskerOf(c.asks(ctx)))
+	return e.tokens.Invalidate(t, by)
 }
 
 // exchangeLife is how much life a token needs to be exchanged.

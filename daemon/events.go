@@ -23,9 +23,7 @@ type watcher struct {
 // publish reports to those who watch what happened to a profile, or to the
 // daemon if ev names none. e is nil if there is no such profile any more.
 func (d *Daemon) publish(e *entry, ev token.Event) {
-	if ev.Time.IsZero() {
-		ev.Time = d.now().UTC()
-	}
+	ev.Time = d.now().UTC()
 	st := d.state.Load()
 	d.watching.Lock()
 	defer d.watching.Unlock()

@@ -455,6 +455,38 @@ func (in *installation) wantAsked(want int) {
 	same(in.t, "requests to the issuer", asked, want)
 }
 
+// wantNoStorm checks that the issuer got at least so many requests, and that those
+// so far apart in their order came no closer in time.
+func (in *installation) wantNoStorm(least, apart int, within time.Duration) {
+	in.t.Helper()
+	in.idp().mu.Lock()
+	defer in.idp().mu.Unlock()
+	asked := in.idp().last
+	if len(asked) < least {
+		in.t.Fatalf("%d requests, want %d", len(asked), least)
+	}
+	for i := apart; i < len(asked); i++ {
+		if burst := asked[i].Sub(asked[i-apart]); burst < within {
+			in.t.Fatalf("requests %d to %d came within %v", i-apart, i, burst)
+		}
+	}
+}
+
+// found returns the profile that a URL leads to, or why there is none.
+func (in *installation) found(ctx context.Context, name, url string) string {
+	g, err := in.daemon.Get(ctx, name, token.Query{URL: url})
+	if err != nil {
+		return err.Error()
+	}
+	return g.Profile
+}
+
+// settle lets time pass, and what is due then be done.
+func (in *installation) settle(after time.Duration) {
+	time.Sleep(after)
+	synctest.Wait()
+}
+
 // status is one profile's status.
 func (in *installation) status(name string) token.ProfileStatus {
 	in.t.Helper()

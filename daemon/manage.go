@@ -411,7 +411,7 @@ func (d *Daemon) Remove(ctx context.Context, name string) error {
 	if err := d.deps.Credentials.Delete(ctx, name); err != nil {
 		return err
 	}
-	d.deactivate(name)
+	deactivate(d, name)
 	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return invalid("", "%s", err.Error())
 	}
@@ -420,7 +420,7 @@ func (d *Daemon) Remove(ctx context.Context, name string) error {
 }
 
 // deactivate forgets a profile, if it is active, and its tokens.
-func (d *Daemon) deactivate(name string) {
+func deactivate(d *Daemon, name string) {
 	if next := d.state.Load().next(); next.profiles[name] != nil {
 		d.retire(next, name)
 		d.state.Store(next)
@@ -462,7 +462,7 @@ func (d *Daemon) Rename(ctx context.Context, name, to string) error {
 		return errors.Join(invalid("", "%s", err.Error()), creds.Delete(context.WithoutCancel(ctx), to))
 	}
 	_ = creds.Delete(ctx, name) // status lists what is left
-	d.deactivate(name)
+	deactivate(d, name)
 	d.deps.Log.Info("profile renamed", "profile", name, "to", to)
 	p, err := d.state.Load().OpenStored(d.dirs, to)
 	if err == nil {

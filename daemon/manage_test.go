@@ -34,7 +34,7 @@ func (in *installation) rotate(secret string) error {
 
 func TestAdd(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
-		in.idp().secret = "s3cret"
+		in.idp().secret, in.idp().thinks = "s3cret", 2*time.Second
 		in.start()
 		a := addition("p", "from-key:s3cret")
 		a.Settings["renew"] = "used"
@@ -55,9 +55,9 @@ func TestAdd(t *testing.T) {
 			t.Errorf("the file holds what belongs to the credential:\n%s", text)
 		}
 		same(t, "the setting that came with the secret is", in.status("p").Settings.Text("scope"), "from-key")
-		if info, _ := os.Stat(file); info.Mode().Perm() != 0o600 {
-			t.Errorf("mode %v", info.Mode())
-		}
+		info, _ := os.Stat(file)
+		same(t, "mode", info.Mode().Perm(), 0o600)
+		same(t, "the attempt that proved it", in.status("p").Tokens[0].History[0].Took, 2*time.Second)
 		in.get("p", token.Query{})
 		if _, minted := in.idp().counts(); minted != 1 {
 			t.Errorf("%d tokens obtained, want the one that proved the credential", minted)

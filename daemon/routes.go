@@ -85,30 +85,24 @@ func (s *state) resolve(c *Caller, name, url string) (e *entry, host string, err
 		}
 	}
 	switch len(found) {
-	case 0:
-		return nil, "", uncovered(name, url, near)
 	case 1:
 		return found[0], host, nil
+	case 0:
+		e := &token.Error{Code: token.ErrNotFound, Field: "url", Message: "no profile covers " + url}
+		if name != "" {
+			e.Message = fmt.Sprintf("%s is not among the hosts of profile %q", url, name)
+		}
+		switch {
+		case near != nil:
+			e.Message += "; on that host, " + strings.Join(near, "; ")
+			e.Detail = token.AnotherPath
+		case token.HasOwnPermission(url):
+			e.Detail = token.OwnPermission
+		}
+		return nil, "", e
 	}
 	return nil, "", invalid("url", "profiles %s all cover %s; take it out of the hosts of all but one, or name the profile",
 		strings.Join(names, ", "), host)
-}
-
-// uncovered is the error for a URL that no profile covers, or not the one of that
-// name. near says what those on its host cover.
-func uncovered(name, url string, near []string) error {
-	e := &token.Error{Code: token.ErrNotFound, Field: "url", Message: "no profile covers " + url}
-	if name != "" {
-		e.Message = fmt.Sprintf("%s is not among the hosts of profile %q", url, name)
-	}
-	switch {
-	case near != nil:
-		e.Message += "; on that host, " + strings.Join(near, "; ")
-		e.Detail = token.AnotherPath
-	case token.HasOwnPermission(url):
-		e.Detail = token.OwnPermission
-	}
-	return e
 }
 
 // lookup finds a profile for a caller to use. One that c may not use is not

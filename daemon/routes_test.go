@@ -64,12 +64,8 @@ func TestTheHostsOfAProfileAreMatchedExactly(t *testing.T) {
 		}
 
 		// With a name only that profile counts.
-		if g, err := d.Get(t.Context(), "org", token.Query{URL: "https://dev.example/org/deep"}); err != nil || g.Profile != "org" {
-			t.Errorf("by name: %q, %v", g.Profile, err)
-		}
-		if g, err := d.Get(t.Context(), "twin", token.Query{URL: "https://api.example:8443/x"}); err != nil || g.Profile != "twin" {
-			t.Errorf("by name: %q, %v", g.Profile, err)
-		}
+		same(t, "by name", in.found(t.Context(), "org", "https://dev.example/org/deep"), "org")
+		same(t, "by name", in.found(t.Context(), "twin", "https://api.example:8443/x"), "twin")
 		wantErr(t, "a host that the profile does not have", errOf(d.Get(t.Context(), "deep", token.Query{URL: "https://dev.example/org"})), token.ErrNotFound)
 		// Git leaves the path out by default: the error says what is missing.
 		if _, err := d.Get(t.Context(), "", token.Query{URL: "https://dev.example"}); err == nil || !strings.Contains(err.Error(), "org has https://dev.example/org") {
@@ -78,9 +74,7 @@ func TestTheHostsOfAProfileAreMatchedExactly(t *testing.T) {
 
 		// A removed profile covers nothing any more.
 		must(t, d.Remove(t.Context(), "deep"))
-		if g, err := d.Get(t.Context(), "", token.Query{URL: "https://dev.example/org/deep"}); err != nil || g.Profile != "org" {
-			t.Errorf("after removal: %q, %v", g.Profile, err)
-		}
+		same(t, "after removal", in.found(t.Context(), "", "https://dev.example/org/deep"), "org")
 	})
 }
 
@@ -89,19 +83,14 @@ func TestATokenIsInvalidatedWithoutAName(t *testing.T) {
 		in.profile("a", ordinary)
 		in.profile("b", ordinary)
 		d := in.start()
-		a, _ := d.Get(t.Context(), "a", token.Query{})
-		b, _ := d.Get(t.Context(), "b", token.Query{})
+		a, b := in.get("a", token.Query{}), in.get("b", token.Query{})
 		time.Sleep(time.Minute)
-		for _, foreign := range []string{"not one of ours", b.Secret.Reveal() + "x"} {
+		for _, foreign := range []string{"not one of ours", b + "x"} {
 			must(t, d.Invalidate(t.Context(), "", token.NewSecret(foreign)))
 		}
-		must(t, d.Invalidate(t.Context(), "", a.Secret))
-		if again, err := d.Get(t.Context(), "a", token.Query{}); err != nil || again.Secret.Equal(a.Secret) {
-			t.Errorf("the token was not dropped: %v", err)
-		}
-		if again, err := d.Get(t.Context(), "b", token.Query{}); err != nil || !again.Secret.Equal(b.Secret) {
-			t.Errorf("another's token was dropped: %v", err)
-		}
+		must(t, d.Invalidate(t.Context(), "", token.NewSecret(a)))
+		differ(t, "the token that was dropped", in.get("a", token.Query{}), a)
+		same(t, "another's token", in.get("b", token.Query{}), b)
 	})
 }
 

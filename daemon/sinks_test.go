@@ -54,8 +54,7 @@ func TestASinkNeverHoldsAShortLivedToken(t *testing.T) {
 			case 4 * time.Hour:
 				in.idp().set(func(i *issuer) { i.err = nil })
 			}
-			time.Sleep(time.Second)
-			synctest.Wait()
+			in.settle(time.Second)
 			text := content(t, path)
 			if text == "" {
 				gone++
@@ -98,8 +97,7 @@ func TestASinkFollowsItsProfile(t *testing.T) {
 		// An invalidated token is replaced at once, without anybody asking.
 		time.Sleep(time.Minute)
 		must(t, d.Invalidate(t.Context(), "p", first.Secret))
-		time.Sleep(time.Second)
-		synctest.Wait()
+		in.settle(time.Second)
 		second, _ := d.Get(t.Context(), "p", token.Query{})
 		if got := content(t, raw); got != second.Secret.Reveal() || second.Secret.Equal(first.Secret) {
 			t.Errorf("after invalidation: %q", got)
@@ -141,23 +139,19 @@ func TestASinkOutlivesALockedStart(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		path := filepath.Join(sinkDir(t), "token")
 		in.startWith(sinkOf(path, "min_ttl = \"5m\"\n"))
-		time.Sleep(time.Second)
-		synctest.Wait()
+		in.settle(time.Second)
 		before := content(t, path)
 		in.stop()
 		in.locked.Store(true)
 		in.restart()
-		time.Sleep(50 * time.Minute)
-		synctest.Wait()
+		in.settle(50 * time.Minute)
 		if got := content(t, path); got != before || got == "" {
 			t.Errorf("%q became %q", before, got)
 		}
-		time.Sleep(6 * time.Minute)
-		synctest.Wait()
+		in.settle(6 * time.Minute)
 		same(t, "the file once its token is no good", content(t, path), "")
 		in.locked.Store(false)
-		time.Sleep(2 * time.Minute)
-		synctest.Wait()
+		in.settle(2 * time.Minute)
 		if got := content(t, path); got == "" || got == before {
 			t.Errorf("after the keyring was unlocked: %q", got)
 		}
@@ -193,8 +187,7 @@ func TestAWarningAboutASinkThatCannotBeWritten(t *testing.T) {
 	} {
 		bubble(t, func(t *testing.T, in *installation) {
 			d := in.startWith(text)
-			time.Sleep(time.Second)
-			synctest.Wait()
+			in.settle(time.Second)
 			p, err := d.Profile(t.Context(), "p")
 			if all := strings.Join(p.Warnings, "\n"); err != nil || !strings.Contains(all, want) {
 				t.Errorf("%s: %q, %v", text, all, err)
@@ -213,8 +206,7 @@ func TestASinkIsGivenAway(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		path := filepath.Join(sinkDir(t), "token")
 		in.startWith(sinkOf(path, "owner = \"70001\"\ngroup = \"70002\"\nmode = \"0440\"\n"))
-		time.Sleep(time.Second)
-		synctest.Wait()
+		in.settle(time.Second)
 		info, err := os.Stat(path)
 		must(t, err)
 		if st := info.Sys().(*syscall.Stat_t); st.Uid != 70001 || st.Gid != 70002 || info.Mode() != 0o440 {

@@ -92,19 +92,19 @@ func (d *Daemon) profileStatus(st *state, e *entry, c *Caller, users userNames, 
 	}
 	// Callers who may not manage profiles see only themselves.
 	shown := func(u *token.User) *token.User {
-		if u == nil || !st.isAdmin(c) && u.UID != c.UID {
+		if *u == (token.User{}) || !st.isAdmin(c) && u.UID != c.UID {
 			return nil
 		}
 		return users.named(*u)
 	}
 	if u := e.used.Load(); u != nil {
-		out.LastUsed, out.LastUser = u.At.UTC(), shown(u.User())
+		out.LastUsed, out.LastUser = u.At.UTC(), shown(&u.By)
 	}
 	if p := e.Pending; p != nil {
 		out.Pending = &token.PendingCredential{ID: p.ID, Stored: p.Stored.UTC(), Settings: p.Settings}
 	}
 	if e.tokens != nil {
-		out.Endpoint, out.Renew, out.Tokens = e.Minter.Endpoint(), string(e.Renew), e.tokens.Status(detail)
+		out.Endpoint, out.Renew, out.Tokens = e.Minter.Endpoint(), e.Renew, e.tokens.Status(detail)
 	}
 	for i := range out.Tokens {
 		t := &out.Tokens[i]

@@ -85,10 +85,16 @@ func (m *Mint) Load(ctx context.Context) bool {
 	}
 	taken := 0
 	for _, r := range records {
-		if m.takeOver(r) {
-			taken++
-		} else {
+		t := m.tokens[r.Profile]
+		if t == nil || t.src.Fingerprint != r.Fingerprint { // it belongs to no profile as it is now
 			m.uncache(r)
+			continue
+		}
+		taken++
+		s, err := t.makeSlot(r.Target, Use{At: r.Token.Issued})
+		if err == nil && s.tok.Issued.Before(r.Token.Issued) {
+			s.tok = r.Token
+			m.plan(s)
 		}
 	}
 	m.cache.loaded = true
@@ -101,21 +107,6 @@ func (m *Mint) Loaded() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.cache.loaded
-}
-
-// takeOver puts the token of a record into its slot, unless that has a newer one.
-// It reports whether the record belongs to a profile as it is now. m.mu is held.
-func (m *Mint) takeOver(r token.Record) bool {
-	t := m.tokens[r.Profile]
-	if t == nil || t.src.Fingerprint != r.Fingerprint {
-		return false
-	}
-	s, err := t.makeSlot(r.Target, Use{At: r.Token.Issued})
-	if err == nil && s.tok.Issued.Before(r.Token.Issued) {
-		s.tok = r.Token
-		m.plan(s)
-	}
-	return true
 }
 
 // keepCache writes what is obtained to the cache. When ctx ends it saves what is
@@ -204,9 +195,9 @@ func (m *Mint) noteCache(err error) {
 	switch {
 	case err != nil && (before == nil || before.Error() != err.Error()):
 		m.Log.Warn("token cache", "error", err.Error())
-		m.event(nil, token.Event{Kind: token.EventCache, State: err.Error()})
+		m.Event(token.Event{Kind: token.EventCache, State: err.Error()})
 	case err == nil && before != nil:
 		m.Log.Info("token cache works again")
-		m.event(nil, token.Event{Kind: token.EventCache, State: "ok"})
+		m.Event(token.Event{Kind: token.EventCache, State: "ok"})
 	}
 }

@@ -16,9 +16,8 @@ type issuer struct {
 	running  int     // flights
 	due      []*slot // renewals that wait; the one that has to start first is in front
 	times
-	interval time.Duration // from one renewal to the next, lately
-	// minInterval bounds it for an issuer that says that it is asked too often;
-	// zero for one that does not.
+	// minInterval bounds the gap between renewals for an issuer that says that it is
+	// asked too often; zero for one that does not.
 	minInterval time.Duration
 }
 
@@ -52,18 +51,13 @@ const (
 	longestPause = time.Minute
 )
 
-// renewBy returns when the renewal of t that falls due at now has to start: half
-// of what is left of t is a reserve for failures.
-func renewBy(t token.Token, now time.Time) time.Time {
-	if left := t.ServeUntil().Sub(now); !t.Secret.IsZero() && left > 0 {
-		return now.Add(left / 2)
-	}
-	return now.Add(longestQueue)
-}
-
-// queue adds the renewal of s to those that wait.
+// queue adds the renewal of s to those that wait. Half of what is left of its token
+// is a reserve for failures.
 func (i *issuer) queue(s *slot, now time.Time) {
-	s.renewBy = renewBy(s.tok, now)
+	s.renewBy = now.Add(longestQueue)
+	if left := s.tok.ServeUntil().Sub(now); left > 0 { // there is one
+		s.renewBy = now.Add(left / 2)
+	}
 	at := sort.Search(len(i.due), func(n int) bool { return i.due[n].renewBy.After(s.renewBy) })
 	i.due = slices.Insert(i.due, at, s)
 }
@@ -77,18 +71,18 @@ func (i *issuer) unqueue(s *slot) {
 	}
 }
 
+// gap returns how far apart renewals start.
+func (i *issuer) gap(now time.Time) time.Duration {
+	if len(i.due) == 0 {
+		return max(pace, i.minInterval)
+	}
+	return max(min(pace, i.due[0].renewBy.Sub(now)/time.Duration(len(i.due))), fastest, i.minInterval)
+}
+
 // nextAt returns when to launch the first renewal: a pause ends early where it
 // would cost a token.
 func (i *issuer) nextAt(now time.Time) time.Time {
-	by := i.due[0].renewBy
-	gap := max(min(pace, by.Sub(now)/time.Duration(len(i.due))), fastest, i.minInterval)
-	return later(i.launched.Add(gap), earlier(i.paused, by))
-}
-
-// note notes that a renewal is launched.
-func (i *issuer) note(now time.Time) {
-	i.interval = (7*i.interval + min(now.Sub(i.launched), pace)) / 8
-	i.launched = now
+	return later(i.launched.Add(i.gap(now)), earlier(i.paused, i.due[0].renewBy))
 }
 
 // learn adapts to an attempt's outcome.
@@ -104,7 +98,7 @@ func (i *issuer) learn(err *token.Error, now time.Time) {
 		i.minInterval = 0
 	case err.Topic == token.RateLimited || !err.RetryAt.IsZero():
 		if now.Sub(i.slowed) >= slowAgain {
-			i.minInterval = min(max(i.interval, i.minInterval, fastest)*4/3, slowest)
+			i.minInterval = min(i.gap(now)*4/3, slowest)
 			i.slowed = now
 		}
 		i.paused = later(i.paused, now.Add(min(err.RetryAt.Sub(now), longestPause)))

@@ -85,7 +85,7 @@ func runQueue(n int, served time.Duration, host *limitedIssuer) (c course) {
 		}
 		s := i.due[0]
 		i.unqueue(s)
-		i.note(now)
+		i.launched = now
 		i.running++
 		started = append(started, now)
 		air = append(air, landing{now.Add(host.thinks), s, host.ask(now)})

@@ -21,8 +21,8 @@ import (
 // Options are what a Mint needs of others.
 type Options struct {
 	Cache Cache
-	// Event is called with what happens, one call at a time. It must neither
-	// block nor call the Mint.
+	// Event is called with what happens, except for when, one call at a time. It must
+	// neither block nor call the Mint.
 	Event func(token.Event)
 	// Alive is called at each turn of Run's loop, at least every Pulse (zero:
 	// whenever there is something to do). If it stays away, Run hangs.
@@ -110,6 +110,7 @@ type slot struct {
 
 	tok  token.Token
 	used Use
+	gone bool // no longer a slot of the profile
 	// flight is the attempt under way or asked for, nil if there is none.
 	flight *flight
 	// err is why the last attempt failed, nil after a success.
@@ -223,7 +224,6 @@ func (t *Tokens) Start(p Proof) {
 		if s, err := t.makeSlot(token.Target{}, Use{}); err == nil {
 			s.tok, s.used = p.Token, Use{At: now}
 			s.tok.RenewAt = renewAt(s.tok, t.issuer.profiles-1, rand.Float64())
-			s.remember(p.Token.Issued, p.Took, "")
 			m.noteSuccess(s, p.Took)
 			m.recache(s)
 		}
@@ -258,12 +258,8 @@ func (m *Mint) drop(t *Tokens) {
 func (m *Mint) forget(s *slot) {
 	m.dropToken(s)
 	s.of.issuer.unqueue(s)
+	s.gone = true
 	s.of.slots = slices.DeleteFunc(s.of.slots, func(other *slot) bool { return other == s })
-}
-
-// holds reports whether s still is a slot of a profile. m.mu is held.
-func (m *Mint) holds(s *slot) bool {
-	return m.tokens[s.of.src.Name] == s.of && slices.Contains(s.of.slots, s)
 }
 
 // slot returns the slot of a target, nil if there is none. Mint.mu is held.
@@ -276,23 +272,14 @@ func (t *Tokens) slot(target token.Target) *slot {
 	return nil
 }
 
-// makeSlot returns the slot of a target and makes it if need be. Mint.mu is held.
+// makeSlot returns the slot of a target and makes it if need be, and if there is room
+// for one more of this user. Mint.mu is held.
 func (t *Tokens) makeSlot(target token.Target, by Use) (*slot, error) {
 	if s := t.slot(target); s != nil {
 		return s, nil
 	}
-	if err := t.checkRoom(by.By.UID); err != nil && target != (token.Target{}) {
-		return nil, err
-	}
-	s := &slot{of: t, target: target, used: by}
-	t.slots = append(t.slots, s)
-	return s, nil
-}
-
-// checkRoom refuses a user one more slot.
-func (t *Tokens) checkRoom(uid int) error {
 	trusted := func(uid int) bool { return uid == 0 || uid == os.Geteuid() }
-	others, own := 0, 0
+	uid, others, own := by.By.UID, 0, 0
 	for _, s := range t.slots {
 		if !trusted(s.used.By.UID) {
 			others++
@@ -301,11 +288,14 @@ func (t *Tokens) checkRoom(uid int) error {
 			own++
 		}
 	}
-	if len(t.slots) < maxTargets && (trusted(uid) || others < maxTargets-targetsOfUser && own < targetsOfUser) {
-		return nil
+	hasRoom := len(t.slots) < maxTargets && (trusted(uid) || others < maxTargets-targetsOfUser && own < targetsOfUser)
+	if !hasRoom && target != (token.Target{}) {
+		return nil, &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf(
+			"profile %q is in use with %d scopes and audiences already, %d of them by uid %d: there is no room for another", t.src.Name, len(t.slots), own, uid)}
 	}
-	return &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf(
-		"profile %q is in use with %d scopes and audiences already, %d of them by uid %d: there is no room for another", t.src.Name, len(t.slots), own, uid)}
+	s := &slot{of: t, target: target, used: by}
+	t.slots = append(t.slots, s)
+	return s, nil
 }
 
 // Get returns a token that lives at least q.MinTTL longer. A cached token is
@@ -457,23 +447,8 @@ func (s *slot) invalidate(now time.Time) {
 	s.invalidated = now
 	m.dropToken(s)
 	m.Log.Info("token invalidated by a caller", s.attrs()...)
-	m.event(s, token.Event{Kind: token.EventInvalidated})
+	s.event(token.Event{Kind: token.EventInvalidated})
 	m.plan(s)
-}
-
-// Find returns the name of a profile that has the token, of those that the
-// caller may use; "" if there is none.
-func (m *Mint) Find(secret token.Secret, mayUse func(profile string) bool) string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for name, t := range m.tokens {
-		for _, s := range t.slots {
-			if s.tok.Secret.Equal(secret) && mayUse(name) {
-				return name
-			}
-		}
-	}
-	return ""
 }
 
 // Retry retries at once what failed, because a person changed something.

@@ -22,21 +22,16 @@ type Use struct {
 	By token.User
 }
 
-// User returns who it was, nil if that is not known.
-func (u Use) User() *token.User {
-	if u.By == (token.User{}) {
-		return nil
-	}
-	return &u.By
-}
-
 // historyLength is how many attempts a slot remembers.
 const historyLength = 10
 
-// remember adds an attempt to the history, in place of the oldest one if need be.
-func (s *slot) remember(at time.Time, took time.Duration, code token.Code) {
+// remember counts an attempt and adds it to the history, in place of the oldest one
+// if need be.
+func (s *slot) remember(took time.Duration, code token.Code) {
+	s.of.tally[code]++
 	oldest := max(0, len(s.history)+1-historyLength)
-	s.history = slices.Concat(s.history[oldest:], []token.Attempt{{At: at.UTC(), Took: took, Code: code}}) // no room to spare: there are many slots
+	attempt := token.Attempt{At: s.of.mint.now().UTC(), Took: took, Code: code}
+	s.history = slices.Concat(s.history[oldest:], []token.Attempt{attempt}) // no room to spare: there are many slots
 }
 
 // Attempts counts the outcomes of attempts since the daemon started, by code; "" is a success.
@@ -55,8 +50,9 @@ func (t *Tokens) Status(detail bool) (list []token.TokenStatus) {
 	for _, s := range slices.SortedFunc(slices.Values(t.slots), func(a, b *slot) int {
 		return cmp.Or(cmp.Compare(a.target.Scope, b.target.Scope), cmp.Compare(a.target.Audience, b.target.Audience))
 	}) {
+		by := s.used.By
 		st := token.TokenStatus{
-			Target: s.target, State: "none", LastUsed: s.used.At.UTC(), LastUser: s.used.User(),
+			Target: s.target, State: "none", LastUsed: s.used.At.UTC(), LastUser: &by,
 			Obtaining: s.flight != nil, Error: s.err, Failures: s.failures,
 		}
 		has := !s.tok.Secret.IsZero()
@@ -125,21 +121,18 @@ const (
 	skewTolerance = time.Minute
 )
 
-// event reports what happened to s, or without s to the Mint itself. m.mu is held.
-func (m *Mint) event(s *slot, e token.Event) {
-	e.Time = m.now().UTC()
-	if s != nil {
-		e.Profile, e.Target = s.of.src.Name, s.target
-	}
-	m.Event(e)
+// event reports what happened to s. Mint.mu is held.
+func (s *slot) event(e token.Event) {
+	e.Profile, e.Target = s.of.src.Name, s.target
+	s.of.mint.Event(e)
 }
 
 // noteSuccess reports a token that was obtained. m.mu is held.
 func (m *Mint) noteSuccess(s *slot, took time.Duration) {
 	m.Log.Info("token obtained", s.attrs("expires", s.tok.Expiry.UTC(), "renew_at", s.tok.RenewAt.UTC(), "took", took)...)
-	s.of.tally[""]++
+	s.remember(took, "")
 	m.noteKeyring(false)
-	m.event(s, token.Event{Kind: token.EventObtained, Expires: s.tok.Expiry.UTC(), RenewAt: s.tok.RenewAt.UTC(), Took: took})
+	s.event(token.Event{Kind: token.EventObtained, Expires: s.tok.Expiry.UTC(), RenewAt: s.tok.RenewAt.UTC(), Took: took})
 }
 
 // noteFailure reports an attempt that failed. m.mu is held.
@@ -160,19 +153,19 @@ func (m *Mint) noteFailure(s *slot, took time.Duration) {
 	if !fromKeystore(s.err) || s.failures&(s.failures-1) == 0 {
 		m.Log.Warn(message, attrs...)
 	}
-	s.of.tally[s.err.Code]++
+	s.remember(took, s.err.Code)
 	if errors.Is(s.err, token.ErrLocked) {
 		m.noteKeyring(true)
 	}
 	shown := *s.err
 	shown.Cause, shown.RetryAt = nil, s.err.RetryAt.UTC()
 	e := token.Event{Kind: kind, Expires: s.tok.Expiry.UTC(), Took: took, Error: &shown, Failures: s.failures}
-	m.event(s, e)
+	s.event(e)
 	if expiring(s.tok, m.now()) && !s.tok.Expiry.Equal(s.warnedExpiry) {
 		s.warnedExpiry = s.tok.Expiry
 		m.Log.Warn("token expires and cannot be renewed", s.attrs("expires", s.tok.Expiry.UTC())...)
 		e.Kind, e.Took = token.EventExpiring, 0
-		m.event(s, e)
+		s.event(e)
 	}
 }
 
@@ -195,7 +188,7 @@ func (m *Mint) noteKeyring(locked bool) {
 	m.keyringLocked = locked
 	kind := map[bool]token.EventKind{true: token.EventLocked, false: token.EventUnlocked}[locked]
 	m.Log.Info("keyring", "state", string(kind))
-	m.event(nil, token.Event{Kind: kind})
+	m.Event(token.Event{Kind: kind})
 }
 
 func (s *slot) attrs(more ...any) []any {

@@ -35,7 +35,14 @@ func (m *Mint) Run(ctx context.Context) {
 	defer keeper.Wait()
 	defer saved()
 	defer flights.Wait()
-	defer m.stop()
+	defer func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.stopped = true // no more flights
+		for _, f := range m.asked {
+			f.land(token.Token{}, errStopping)
+		}
+	}()
 
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -62,17 +69,6 @@ func (m *Mint) Run(ctx context.Context) {
 			m.mu.Unlock()
 		case <-timer.C:
 		}
-	}
-}
-
-// stop refuses further flights and releases the callers of those that were
-// never launched.
-func (m *Mint) stop() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.stopped = true
-	for _, f := range m.asked {
-		f.land(token.Token{}, errStopping)
 	}
 }
 
@@ -130,7 +126,7 @@ func (m *Mint) due(now time.Time) (launches []*flight, sleep time.Duration) {
 			f := i.due[0].fly()
 			f.renewal = true
 			m.renewals++
-			i.note(now)
+			i.launched = now
 			launches = append(launches, m.launch(f))
 		}
 	}
@@ -223,13 +219,12 @@ func (m *Mint) land(f *flight, tok token.Token, err error, took time.Duration) {
 		failure := AsError(err)
 		s.of.issuer.learn(failure, now)
 		s.fail(failure, now)
-		s.remember(now, took, failure.Code)
 		m.noteFailure(s, took)
 		f.land(token.Token{}, s.refusal())
 		if !m.cache.loaded && !fromKeystore(s.err) {
 			nudge(m.dirty) // the keystore can be read by now
 		}
-		if errors.Is(s.err, token.ErrInvalid) && s.target != (token.Target{}) && m.holds(s) {
+		if errors.Is(s.err, token.ErrInvalid) && s.target != (token.Target{}) && !s.gone {
 			m.forget(s) // a scope or audience that makes no sense here
 		}
 	default:
@@ -242,10 +237,9 @@ func (m *Mint) land(f *flight, tok token.Token, err error, took time.Duration) {
 			m.retry(func(s *slot) bool { return s.of.issuer == i && isUnavailable(s) && !s.failing.Before(i.answered) })
 		}
 		s.of.issuer.answered = now
-		s.remember(now, took, "")
 		m.clock = clock{tok.Skew, f.src.Issuer, now, m.Steady()}
 		m.noteSuccess(s, took)
-		if m.holds(s) {
+		if !s.gone {
 			m.recache(s)
 		}
 		f.land(tok, nil)

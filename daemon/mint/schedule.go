@@ -46,12 +46,6 @@ func renewAt(t token.Token, others int, u float64) time.Time {
 	return later(t.Issued.Add(opens+fraction(closes-opens, u)), t.Issued.Add(firstRetry))
 }
 
-// mandatoryAt is the last good moment to try a renewal of t before it can no
-// longer be served.
-func mandatoryAt(t token.Token) time.Time {
-	return t.Expiry.Add(-max(min(time.Minute, t.Life()/10), 2*t.Expiry.Sub(t.ServeUntil())))
-}
-
 // retryAt returns when to try again after err, the failures-th failure in a row
 // (1 is the first), while t is cached (the zero Token if there is none).
 func retryAt(err *token.Error, failures int, t token.Token, now time.Time, u float64) time.Time {
@@ -64,8 +58,10 @@ func retryAt(err *token.Error, failures int, t token.Token, now time.Time, u flo
 	// Full jitter, yet never two attempts within a second.
 	ceiling := doubled(firstRetry, lastRetry, failures)
 	at := later(now.Add(firstRetry+fraction(ceiling-firstRetry, u)), earlier(err.RetryAt, now.Add(longestRetryAfter)))
-	// A long wait must not cost a token that still lives its last try.
-	if last := mandatoryAt(t); last.After(now.Add(firstRetry)) && last.Before(at) {
+	// A long wait must not cost a token that still lives its last try, shortly before
+	// it can no longer be served.
+	last := t.Expiry.Add(-max(min(time.Minute, t.Life()/10), 2*t.Expiry.Sub(t.ServeUntil())))
+	if last.After(now.Add(firstRetry)) && last.Before(at) {
 		at = last
 	}
 	return at
@@ -121,10 +117,9 @@ func decide(s *slot, q token.Query, now time.Time) verdict {
 	switch {
 	case !need:
 		return serve
-	case s.flight != nil, s.err == nil, !now.Before(s.askAgain()), q.Fresh && !now.Before(s.retryAfter):
+	case s.flight != nil, s.err == nil, !now.Before(s.askAgain()), q.Fresh && !now.Before(s.retryAfter),
+		fromKeystore(s.err): // refusing spares no issuer, and the person may just have unlocked the keyring
 		return wait
-	case fromKeystore(s.err):
-		return wait // it spares no issuer, and the person may just have unlocked the keyring
 	}
 	return refuse
 }
@@ -172,18 +167,6 @@ func fromKeystore(err error) bool {
 // its last use, to report its last error.
 const forgetAfter = 10 * time.Minute
 
-// dueAt returns when to obtain the next token of s.
-func (s *slot) dueAt(now time.Time) time.Time {
-	at := s.tok.RenewAt
-	if lead := s.of.src.Lead; lead > 0 && s.target == (token.Target{}) {
-		at = earlier(at, later(s.tok.Expiry.Add(-lead), s.tok.Issued.Add(s.tok.Life()/2)))
-	}
-	if s.tok.State(now) == token.Expired {
-		at = now
-	}
-	return later(at, s.nextTry)
-}
-
 // wanted reports whether to renew s at the given moment even if no one asks.
 func (s *slot) wanted(at time.Time) bool {
 	if s.of.src.Always && s.target == (token.Target{}) {
@@ -198,7 +181,14 @@ func (s *slot) wanted(at time.Time) bool {
 // nextAt returns when to do something about s: obtain its next token, or forget
 // it.
 func (s *slot) nextAt(now time.Time) time.Time {
-	if due := s.dueAt(now); s.wanted(later(due, now)) {
+	due := s.tok.RenewAt
+	if lead := s.of.src.Lead; lead > 0 && s.target == (token.Target{}) {
+		due = earlier(due, later(s.tok.Expiry.Add(-lead), s.tok.Issued.Add(s.tok.Life()/2)))
+	}
+	if s.tok.State(now) == token.Expired {
+		due = now
+	}
+	if due = later(due, s.nextTry); s.wanted(later(due, now)) {
 		return due
 	}
 	return later(s.tok.Expiry, s.nextTry, s.used.At.Add(forgetAfter))

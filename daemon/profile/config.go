@@ -16,21 +16,19 @@ import (
 	"tokend/providers/token"
 )
 
-// Renew says which tokens are renewed ahead of their expiry.
-type Renew string
-
 const (
 	// RenewAlways keeps a profile's token fresh even if no one asks.
-	RenewAlways Renew = "always"
+	RenewAlways = "always"
 	// RenewUsed stops when no one has asked for the idle time.
-	RenewUsed Renew = "used"
+	RenewUsed = "used"
 )
 
-func (r Renew) check() error {
-	if r == RenewAlways || r == RenewUsed {
+// oneOf returns what is wrong with the value of a key that has two.
+func oneOf(key, value, one, other string) error {
+	if value == one || value == other {
 		return nil
 	}
-	return invalid("renew", fmt.Sprintf(`renew: %q is neither "always" nor "used"`, r))
+	return invalid(key, fmt.Sprintf("%s: %q is neither %q nor %q", key, value, one, other))
 }
 
 // A Duration is written as Go writes them ("90m", "36h"), or in days ("30d").
@@ -60,7 +58,7 @@ type Config struct {
 	LogFormat string     `toml:"log_format"`
 	// Renew and Idle are the defaults for profiles. tokend also keeps a scope or
 	// audience that a caller asked for fresh for Idle after its last use.
-	Renew Renew    `toml:"renew"`
+	Renew string   `toml:"renew"`
 	Idle  Duration `toml:"idle"`
 	// WarnAhead is how long before a credential expires status warns of it.
 	WarnAhead Duration `toml:"warn_ahead"`
@@ -85,9 +83,6 @@ type Config struct {
 }
 
 func (c Config) check() error {
-	if c.LogFormat != "text" && c.LogFormat != "json" {
-		return invalid("log_format", fmt.Sprintf(`log_format: %q is neither "text" nor "json"`, c.LogFormat))
-	}
 	for _, f := range []struct{ key, path string }{{"socket", c.Socket}, {"ca_file", c.CAFile}, {"audit", c.Audit}} {
 		if f.path != "" && (f.key != "audit" || f.path != "none") && !filepath.IsAbs(f.path) {
 			return invalid(f.key, fmt.Sprintf("%s: %q is not an absolute path", f.key, f.path))
@@ -102,7 +97,7 @@ func (c Config) check() error {
 		return invalid("metrics", fmt.Sprintf(
 			"metrics: %s can be reached from other machines; it must be 127.0.0.1 or [::1], and a proxy before it can ask for a password", at.Addr()))
 	}
-	return c.Renew.check()
+	return cmp.Or(oneOf("log_format", c.LogFormat, "text", "json"), oneOf("renew", c.Renew, RenewAlways, RenewUsed))
 }
 
 // Fixed says which values differ from those in started and count from the next start

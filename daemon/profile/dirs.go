@@ -1,6 +1,7 @@
 package profile
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -47,10 +48,8 @@ func UserDirs() (Dirs, error) {
 // ours refuses directories of another user, which a wrong $HOME leads to (sudo,
 // a container): that user could take away what tokend writes there.
 func ours(d Dirs) (Dirs, error) {
-	for _, dir := range []string{d.Config, d.State} {
-		if err := checkHome(dir); err != nil {
-			return Dirs{}, homeless(err)
-		}
+	if err := cmp.Or(checkHome(d.Config), checkHome(d.State)); err != nil {
+		return Dirs{}, homeless(err)
 	}
 	return d, nil
 }

@@ -85,7 +85,13 @@ func (d Dirs) names() (names []string, err error) {
 // Render makes the text of a new profile's file: the settings in the provider's
 // own order, with a line on each. Tables come last, as TOML wants it.
 func Render(p token.Provider, settings map[string]any) ([]byte, error) {
-	fields := slices.Concat(commonFields(), p.Fields)
+	var fields []token.Field
+	for f := range reflect.TypeFor[Common]().Fields() {
+		if doc := f.Tag.Get("doc"); doc != "" {
+			fields = append(fields, token.Field{Name: f.Tag.Get("toml"), Doc: doc})
+		}
+	}
+	fields = append(fields, p.Fields...)
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
 		if !slices.ContainsFunc(fields, func(f token.Field) bool { return f.Name == name }) {
 			fields = append(fields, token.Field{Name: name}) // Open reports what is wrong with it
@@ -114,17 +120,6 @@ func Render(p token.Provider, settings map[string]any) ([]byte, error) {
 		out.Write(line)
 	}
 	return append(lines.Bytes(), tables.Bytes()...), nil
-}
-
-// commonFields are the keys that every profile's file may have, as far as a new
-// one explains them.
-func commonFields() (fields []token.Field) {
-	for f := range reflect.TypeFor[Common]().Fields() {
-		if doc := f.Tag.Get("doc"); doc != "" {
-			fields = append(fields, token.Field{Name: f.Tag.Get("toml"), Doc: doc})
-		}
-	}
-	return fields
 }
 
 // Write writes a new file whole or not at all, for the owner alone.

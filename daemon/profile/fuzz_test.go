@@ -77,7 +77,7 @@ func FuzzProfileFile(f *testing.F) {
 			}
 		}
 		for _, s := range own.Sinks {
-			if s.Mode.FileMode&0o133 != 0 || s.MinTTL.Duration <= 0 || strings.ContainsAny(s.Path, "\n\x00") {
+			if s.Perm()&0o133 != 0 || s.MinTTL.Duration <= 0 || strings.ContainsAny(s.Path, "\n\x00") {
 				t.Fatalf("%+v", s)
 			}
 		}

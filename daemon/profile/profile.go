@@ -59,7 +59,7 @@ func (p *Profile) Second(ctx context.Context) (token.Header, error) {
 // in a new file.
 type Common struct {
 	Provider     string             `toml:"provider"`
-	Renew        Renew              `toml:"renew" doc:"\"always\", or \"used\" to stop when no one asks"`
+	Renew        string             `toml:"renew" doc:"\"always\", or \"used\" to stop when no one asks"`
 	Idle         Duration           `toml:"idle" doc:"how long no one must have asked"`
 	Hosts        []string           `toml:"hosts" doc:"where its credentials may be sent"`
 	Present      token.Presentation `toml:"present" doc:"how: \"bearer\", \"basic:USER\", \"header:NAME\" or \"acr\""`
@@ -96,7 +96,7 @@ func (c Common) check() error {
 			return invalid("sink", "sink: "+err.Error())
 		}
 	}
-	return c.Renew.check()
+	return oneOf("renew", c.Renew, RenewAlways, RenewUsed)
 }
 
 // Kinds are the providers that profiles can have. What one opens implements
@@ -160,11 +160,7 @@ func (o Opener) OpenWith(f File, cred token.Credential) (*Profile, error) {
 	return o.Open(f, cred, func(ctx context.Context, field string) (token.Secret, error) {
 		begun := time.Now()
 		s, err := o.Credentials.Secret(ctx, cred, field)
-		outcome := "ok"
-		if err != nil {
-			outcome = err.Error()
-		}
-		token.TraceOf(ctx).Add("keystore", "%s read for %s: %s, took %v", field, cred.ID, outcome, time.Since(begun).Round(time.Microsecond))
+		token.TraceOf(ctx).Add("keystore", "asked for the %s of %s, took %v", field, cred.ID, time.Since(begun).Round(time.Microsecond))
 		if errors.Is(err, token.ErrNotFound) {
 			return s, &token.Error{Code: token.ErrKeystore, Topic: "secret-missing", Field: field, Message: fmt.Sprintf(
 				"no %s is stored for profile %q", field, name)}
@@ -211,11 +207,10 @@ func (o Opener) Open(f File, cred token.Credential, secret SecretReader) (*Profi
 	}
 	p.Fingerprint = fmt.Sprintf("%x", sha256.Sum256(digest))
 	p.take(opened)
-	if p.Minter == nil && len(p.Sinks) > 0 {
-		return nil, doc.locate(invalid("sink", "sink: "+p.Unable("has no tokens to write").Message))
-	}
-	if p.Minter == nil && p.SecondHeader != "" {
-		return nil, doc.locate(invalid("second_header", "second_header: "+p.Unable("has no tokens to send").Message))
+	for key, set := range map[string]bool{"sink": len(p.Sinks) > 0, "second_header": p.SecondHeader != ""} {
+		if set && p.Minter == nil {
+			return nil, doc.locate(invalid(key, key+": "+p.Unable("has no tokens").Message))
+		}
 	}
 	return p, nil
 }

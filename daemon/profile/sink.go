@@ -1,6 +1,7 @@
 package profile
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -25,27 +26,14 @@ type Sink struct {
 	Second bool `toml:"second_header"`
 	// MinTTL is the least remaining life that a reader can use.
 	MinTTL Duration `toml:"min_ttl"`
-	// Mode, Owner and Group are the file's. Owner and group are names or
-	// numbers; empty leaves them as they come.
-	Mode  FileMode `toml:"mode"`
-	Owner string   `toml:"owner"`
-	Group string   `toml:"group"`
+	// Mode, Owner and Group are the file's. The mode is written in octal digits, in
+	// quotes: "0640". Owner and group are names or numbers; empty leaves them as they
+	// come.
+	Mode  string `toml:"mode"`
+	Owner string `toml:"owner"`
+	Group string `toml:"group"`
 	// RemoveAtStop removes the file when tokend stops.
 	RemoveAtStop bool `toml:"remove_at_stop"`
-}
-
-// A FileMode is written in octal digits, in quotes: "0640".
-type FileMode struct{ fs.FileMode }
-
-// UnmarshalText takes three or four octal digits. Others may have no right but
-// to read.
-func (m *FileMode) UnmarshalText(b []byte) error {
-	bits, err := strconv.ParseUint(string(b), 8, 12)
-	if err != nil || len(b) < 3 || bits > 0o777 || bits&0o400 == 0 || bits&0o133 != 0 {
-		return fmt.Errorf(`%q is no mode for a file to read, such as "0600" or "0640"`, b)
-	}
-	m.FileMode = fs.FileMode(bits)
-	return nil
 }
 
 const (
@@ -57,20 +45,17 @@ const (
 
 // check fills in the defaults and returns what is wrong with s.
 func (s *Sink) check() error {
-	if s.Format == "" {
-		s.Format = format.Names[0]
-	}
-	if s.MinTTL.Duration == 0 {
-		s.MinTTL.Duration = sinkLife
-	}
-	if s.Mode.FileMode == 0 {
-		s.Mode.FileMode = 0o600
-	}
+	s.Format = cmp.Or(s.Format, format.Names[0])
+	s.MinTTL.Duration = cmp.Or(s.MinTTL.Duration, sinkLife)
+	s.Mode = cmp.Or(s.Mode, "0600")
+	mode := s.Perm()
 	switch {
 	case s.Path == "":
 		return errors.New("path is missing")
 	case !filepath.IsAbs(s.Path) || filepath.Clean(s.Path) != s.Path || strings.ContainsFunc(s.Path, func(r rune) bool { return r < ' ' }):
 		return fmt.Errorf("path: %q is no absolute path in its plain form", s.Path)
+	case len(s.Mode) < 3 || mode > 0o777 || mode&0o400 == 0 || mode&0o133 != 0: // others may only read
+		return fmt.Errorf(`mode: %q is no mode for a file to read, such as "0600" or "0640"`, s.Mode)
 	case format.Named(s.Format) == nil:
 		return fmt.Errorf("format: %q is not one of %s", s.Format, strings.Join(format.Names[:], ", "))
 	case s.Second && (s.Format == "token" || s.Format == "netrc"):
@@ -80,6 +65,12 @@ func (s *Sink) check() error {
 	}
 	_, _, err := s.IDs()
 	return err
+}
+
+// Perm returns the file's mode, 0 for a bad one.
+func (s Sink) Perm() fs.FileMode {
+	bits, _ := strconv.ParseUint(s.Mode, 8, 12)
+	return fs.FileMode(bits)
 }
 
 // IDs returns the numbers of the file's owner and group, -1 for "as it comes".

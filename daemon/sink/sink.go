@@ -34,24 +34,18 @@ const (
 	maxLinks = 40
 )
 
-// A Source is a profile that has sinks, and its token as it is now: the zero
-// Token if there is none.
-type Source struct {
-	Profile *profile.Profile
-	Token   token.Token
-}
-
 // A Keeper keeps the files.
 type Keeper struct {
 	// List is a file in which the Keeper remembers what it wrote, so that no
 	// file outlives its sink: until when a file is good, in seconds since 1970,
 	// its inode, and its path.
 	List string
-	// Sources returns the profiles that have sinks. It reports whether the tokens of
-	// the last run are known: they are not while the keyring is locked.
-	Sources func() (sources []Source, loaded bool)
-	Now     func() time.Time
-	Log     *slog.Logger
+	// Tokens returns the profiles that have sinks, and their tokens as they are now:
+	// the zero Token if there is none. It reports whether the tokens of the last run
+	// are known: they are not while the keyring is locked.
+	Tokens func() (tokens map[*profile.Profile]token.Token, loaded bool)
+	Now    func() time.Time
+	Log    *slog.Logger
 	// Changed holds a value when Run is to look again.
 	Changed chan struct{}
 
@@ -140,29 +134,28 @@ func (k *Keeper) update(files map[string]*file) time.Duration {
 
 // want finds out what each file should be at now.
 func (k *Keeper) want(files map[string]*file, now time.Time) (loaded bool) {
-	sources, loaded := k.Sources()
+	tokens, loaded := k.Tokens()
 	for _, f := range files {
 		f.wanted, f.token, f.refused = false, token.Token{}, nil
 	}
-	for _, s := range sources {
-		for _, sink := range s.Profile.Sinks {
+	for p, t := range tokens {
+		for _, sink := range p.Sinks {
 			f := files[sink.Path]
 			if f == nil {
 				f = &file{}
 				files[sink.Path] = f
 			}
 			if f.wanted {
-				first, second := min(f.profile.Name, s.Profile.Name), max(f.profile.Name, s.Profile.Name)
-				f.refused = fmt.Errorf("profiles %s and %s both write it", first, second)
+				f.refused = fmt.Errorf("profiles %s and %s both write it", min(f.profile.Name, p.Name), max(f.profile.Name, p.Name))
 				continue
 			}
-			f.wanted, f.sink, f.profile = true, sink, s.Profile
+			f.wanted, f.sink, f.profile = true, sink, p
 			switch {
-			case s.Token.Secret.IsZero():
-			case s.Token.Life() <= sink.MinTTL.Duration:
-				f.refused = fmt.Errorf("the issuer's tokens live %v, not longer than min_ttl", s.Token.Life().Round(time.Second))
-			case now.Before(s.Token.Expiry.Add(-sink.MinTTL.Duration)):
-				f.token = s.Token
+			case t.Secret.IsZero():
+			case t.Life() <= sink.MinTTL.Duration:
+				f.refused = fmt.Errorf("the issuer's tokens live %v, not longer than min_ttl", t.Life().Round(time.Second))
+			case now.Before(t.Expiry.Add(-sink.MinTTL.Duration)):
+				f.token = t
 			}
 		}
 	}
@@ -322,9 +315,9 @@ func (k *Keeper) writeList(files map[string]*file) {
 // that another user's link leads to.
 func (k *Keeper) Dirs() (dirs []string) {
 	paths := slices.Collect(maps.Keys(k.readList()))
-	sources, _ := k.Sources()
-	for _, s := range sources {
-		for _, sink := range s.Profile.Sinks {
+	tokens, _ := k.Tokens()
+	for p := range tokens {
+		for _, sink := range p.Sinks {
 			paths = append(paths, sink.Path)
 		}
 	}

@@ -58,7 +58,7 @@ func fill(f *os.File, s profile.Sink, text []byte) error {
 	if err != nil {
 		return fmt.Errorf("the file cannot be given to owner %q, group %q: %w", s.Owner, s.Group, err)
 	}
-	if err := f.Chmod(s.Mode.FileMode); err != nil {
+	if err := f.Chmod(s.Perm()); err != nil {
 		return err
 	}
 	if _, err := f.Write(text); err != nil {

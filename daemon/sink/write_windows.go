@@ -18,7 +18,7 @@ func replace(s profile.Sink, text []byte, isOurs func(uint64) bool, made func(ui
 		return errForeign
 	}
 	made(anyInode)
-	return maybe.WriteFile(s.Path, text, s.Mode.FileMode)
+	return maybe.WriteFile(s.Path, text, s.Perm())
 }
 
 func remove(path string, _ func(uint64) bool) error {
