@@ -42,7 +42,8 @@ func (c command) String() string {
 
 // A setting is a change that the tool's own commands make.
 type setting struct {
-	set, unset []command
+	set   []command
+	unset command
 	// read reports whether the setting is in place, and whether some of it is there
 	// and ours. The error names what others wrote that conflicts with it.
 	read func() (done, ours bool, err error)
@@ -61,23 +62,18 @@ func (s setting) Done() (bool, error) {
 }
 
 func (s setting) Make() error {
-	_, _, err := s.read()
-	return runAll(s.set, err)
+	for _, c := range s.set {
+		if _, err := c.run(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s setting) Undo() error {
 	_, ours, err := s.read()
-	if !ours {
-		return err
-	}
-	return runAll(s.unset, err)
-}
-
-func runAll(commands []command, err error) error {
-	for _, c := range commands {
-		if err == nil {
-			_, err = c.run()
-		}
+	if ours && err == nil {
+		_, err = s.unset.run()
 	}
 	return err
 }
@@ -95,7 +91,7 @@ func gitValues(key string, values []string, isOwn func(string) bool) setting {
 		set = append(set, command{"git", "config", "--global", how, key, v})
 	}
 	unset := command{"git", "config", "--global", "--unset-all", key}
-	return setting{set, []command{unset}, func() (done, ours bool, err error) {
+	return setting{set, unset, func() (done, ours bool, err error) {
 		out, err := command{"git", "config", "--global", "-z", "--get-all", key}.run()
 		if failed, ok := errors.AsType[*exec.ExitError](err); ok && failed.ExitCode() == 1 { // there is no value
 			err = nil
@@ -144,7 +140,7 @@ func goAuth(self, host string) setting {
 		list = []string{"netrc"}
 	}
 	others := slices.DeleteFunc(list, isOurs)
-	return setting{[]command{set(append([]string{own}, others...))}, []command{set(others)}, func() (done, ours bool, err error) {
+	return setting{[]command{set(append([]string{own}, others...))}, set(others), func() (done, ours bool, err error) {
 		list, err := read()
 		return slices.Contains(list, own), slices.ContainsFunc(list, isOurs), err
 	}}
@@ -157,7 +153,7 @@ func kubeUser(name, self string, args []string) setting {
 	for _, arg := range args {
 		set = append(set, "--exec-arg="+arg)
 	}
-	return setting{[]command{set}, []command{{"kubectl", "config", "delete-user", name}}, func() (done, ours bool, err error) {
+	return setting{[]command{set}, command{"kubectl", "config", "delete-user", name}, func() (done, ours bool, err error) {
 		out, err := command{"kubectl", "config", "view", "-o", "json"}.run()
 		if err != nil {
 			return false, false, err
@@ -191,7 +187,7 @@ func pipOption(key, value string) setting {
 	pip := func(args ...string) command {
 		return append(command{"python3", "-m", "pip", "config", "--user"}, args...)
 	}
-	return setting{[]command{pip("set", key, value)}, []command{pip("unset", key)}, func() (done, ours bool, err error) {
+	return setting{[]command{pip("set", key, value)}, pip("unset", key), func() (done, ours bool, err error) {
 		out, err := pip("list").run()
 		_, now, _ := strings.Cut("\n"+out, "\n"+key+"=")
 		now, _, _ = strings.Cut(now, "\n")

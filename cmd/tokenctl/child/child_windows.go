@@ -7,3 +7,7 @@ func makePlace() (dir string, lock *os.File, err error) {
 	dir, err = os.MkdirTemp("", "tokenctl-file-")
 	return dir, nil, err
 }
+
+// reachesChild reports whether s is Ctrl-C, which a console sends to all its
+// processes.
+func reachesChild(s os.Signal) bool { return s == os.Interrupt }
