@@ -192,8 +192,9 @@ type call struct {
 	body   any // sent as JSON
 }
 
-// request writes k as HTTP. Its parts come from this package, were checked or
-// are escaped as URLs demand, so none can end a line.
+// request writes k in HTTP/1.0, whose answers end with their length or with the
+// connection, never in chunks. Its parts come from this package, were checked or are
+// escaped as URLs demand, so none can end a line.
 func (k call) request(by token.Asker) ([]byte, error) {
 	path := k.path
 	if strings.HasSuffix(path, "/") {
@@ -215,7 +216,14 @@ func (k call) request(by token.Asker) ([]byte, error) {
 	if len(body) > MaxBody {
 		return nil, invalid("", "the request has %d bytes, tokend takes %d", len(body), MaxBody)
 	}
-	return writeRequest(k.method, path, by, body), nil
+	b := fmt.Appendf(nil, "%s %s HTTP/1.0\r\nHost: tokend\r\nConnection: close\r\nAccept: application/json\r\n", k.method, path)
+	if k.method == "POST" {
+		b = fmt.Appendf(b, "Content-Type: application/json\r\nContent-Length: %d\r\n", len(body))
+	}
+	if by.Key != "" && !strings.ContainsFunc(by.Key, func(r rune) bool { return r < ' ' || r > '~' }) {
+		b = fmt.Appendf(b, "%s: %d %s\r\n", AskerHeader, by.Again, by.Key)
+	}
+	return append(append(b, "\r\n"...), body...), nil
 }
 
 // ask makes a call and reads its answer.
@@ -271,15 +279,15 @@ func (c *Client) begin(ctx context.Context, conn connection, request []byte) (*a
 
 // failed is the error for a call that was not answered.
 func (c *Client) failed(ctx context.Context, err error) error {
-	var known *token.Error
 	var timed interface{ Timeout() bool }
 	cause := ctx.Err()
 	if cause == nil && errors.As(err, &timed) && timed.Timeout() {
 		cause = context.DeadlineExceeded
 	}
-	switch {
-	case errors.As(err, &known):
+	if known, ok := errors.AsType[*token.Error](err); ok {
 		return known
+	}
+	switch {
 	case cause != nil:
 		return fmt.Errorf("waiting for tokend at %s: %w", c.Socket, cause)
 	case isAbsent(err):

@@ -53,50 +53,80 @@ func ok(body string) string {
 	return fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 }
 
+// Answers of other programs, halves, and what a later version of tokend adds.
 func TestAnswersThatAreNotTokends(t *testing.T) {
-	for name, c := range map[string]struct {
-		raw  string
-		want token.Code
-	}{
-		"nothing":                  {"", token.ErrNoDaemon},
-		"half a status line":       {"HTTP/1.1 2", token.ErrNoDaemon},
-		"half a header":            {"HTTP/1.1 200 OK\r\nContent-Le", token.ErrNoDaemon},
-		"half a body":              {"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{}", token.ErrNoDaemon},
-		"no HTTP":                  {"220 mail.example ESMTP\r\n", token.ErrInternal},
-		"another HTTP":             {"HTTP/2 200 OK\r\nContent-Length: 2\r\n\r\n{}", token.ErrInternal},
-		"interim answer":           {"HTTP/1.1 100 Continue\r\n\r\n", token.ErrInternal},
-		"no length":                {"HTTP/1.1 200 OK\r\n\r\n{}", token.ErrInternal},
-		"two lengths":              {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\ncontent-length: 2\r\n\r\n{}", token.ErrInternal},
-		"signed length":            {"HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\n{}", token.ErrInternal},
-		"oversized":                {"HTTP/1.1 200 OK\r\nContent-Length: 67108865\r\n\r\n{}", token.ErrInternal},
-		"huge length":              {"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n{}", token.ErrInternal},
-		"endless header":           {"HTTP/1.1 200 OK\r\n" + strings.Repeat("X: y\r\n", 10_000), token.ErrInternal},
-		"endless line":             {strings.Repeat("x", 1<<20), token.ErrInternal},
-		"line without colon":       {"HTTP/1.1 200 OK\r\nfoo\r\n\r\n", token.ErrInternal},
-		"not JSON":                 {ok("<html>"), token.ErrInternal},
-		"no token":                 {ok("{}"), token.ErrInternal},
-		"empty token":              {ok(`{"access_token":"","token_type":"Bearer"}`), token.ErrInternal},
-		"redacted by mistake":      {ok(`{"access_token":7}`), token.ErrInternal},
-		"refusal without an error": {"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 2\r\n\r\n{}", token.ErrInternal},
-		"refusal in HTML":          {"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 6\r\n\r\n<html>", token.ErrInternal},
-		"redirect":                 {"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n", token.ErrInternal},
-	} {
-		t.Run(name, func(t *testing.T) {
-			got, err := answering(t, c.raw).Get(t.Context(), "clms", token.Query{})
-			if !errors.Is(err, c.want) {
-				t.Errorf("got %v, want %v", err, c.want)
-			}
-			if !got.Secret.IsZero() {
-				t.Error("got a token as well")
-			}
-		})
+	get := func(c *Client) error {
+		g, err := c.Get(t.Context(), "clms", token.Query{})
+		if err != nil && !g.Secret.IsZero() {
+			t.Error("a token with an error")
+		}
+		return err
 	}
-}
+	status := func(c *Client) error { _, err := c.Status(t.Context()); return err }
+	verify := func(c *Client) error {
+		v, err := c.Verify(t.Context(), "x", token.Presented{Token: token.NewSecret("t")})
+		if v.Valid != (err == nil) {
+			t.Errorf("%+v, %v", v, err)
+		}
+		return err
+	}
+	sign := func(c *Client) error { _, err := c.Sign(t.Context(), "x", token.Request{URL: "https://x"}); return err }
+	const begin, end = `{"version":"1","profiles":[{"name":"a"},`, `{"name":"b"}]}`
+	for name, c := range map[string]struct {
+		ask  func(*Client) error
+		raw  string
+		want error
+	}{
+		"nothing":                  {get, "", token.ErrNoDaemon},
+		"half a status line":       {get, "HTTP/1.1 2", token.ErrNoDaemon},
+		"half a header":            {get, "HTTP/1.1 200 OK\r\nContent-Le", token.ErrNoDaemon},
+		"half a body":              {get, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{}", token.ErrNoDaemon},
+		"no HTTP":                  {get, "220 mail.example ESMTP\r\n", token.ErrInternal},
+		"another HTTP":             {get, "HTTP/2 200 OK\r\nContent-Length: 2\r\n\r\n{}", token.ErrInternal},
+		"interim answer":           {get, "HTTP/1.1 100 Continue\r\n\r\n", token.ErrInternal},
+		"no length":                {get, "HTTP/1.1 200 OK\r\n\r\n{}", token.ErrInternal},
+		"two lengths":              {get, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\ncontent-length: 2\r\n\r\n{}", token.ErrInternal},
+		"signed length":            {get, "HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\n{}", token.ErrInternal},
+		"oversized":                {get, "HTTP/1.1 200 OK\r\nContent-Length: 67108865\r\n\r\n{}", token.ErrInternal},
+		"huge length":              {get, "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n{}", token.ErrInternal},
+		"endless header":           {get, "HTTP/1.1 200 OK\r\n" + strings.Repeat("X: y\r\n", 10_000), token.ErrInternal},
+		"endless line":             {get, strings.Repeat("x", 1<<20), token.ErrInternal},
+		"line without colon":       {get, "HTTP/1.1 200 OK\r\nfoo\r\n\r\n", token.ErrInternal},
+		"not JSON":                 {get, ok("<html>"), token.ErrInternal},
+		"no token":                 {get, ok("{}"), token.ErrInternal},
+		"empty token":              {get, ok(`{"access_token":"","token_type":"Bearer"}`), token.ErrInternal},
+		"redacted by mistake":      {get, ok(`{"access_token":7}`), token.ErrInternal},
+		"refusal without an error": {get, "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 2\r\n\r\n{}", token.ErrInternal},
+		"refusal in HTML":          {get, "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 6\r\n\r\n<html>", token.ErrInternal},
+		"redirect":                 {get, "HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n", token.ErrInternal},
+		"a later version":          {get, ok(`{"access_token":"abc","token_type":"Bearer","new_member":{"x":[1]}}`), nil},
 
-func TestAnswerOfALaterVersion(t *testing.T) {
-	tok, err := answering(t, ok(`{"access_token":"abc","token_type":"Bearer","new_member":{"x":[1]}}`)).Get(t.Context(), "clms", token.Query{})
-	if err != nil || tok.Secret.Reveal() != "abc" {
-		t.Errorf("got %v, %v", tok, err)
+		"half a status":            {status, fmt.Sprintf("HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(begin+end), begin), token.ErrNoDaemon},
+		"half until close":         {status, untilClose(begin), token.ErrInternal},
+		"half in whole":            {status, ok(begin), token.ErrInternal},
+		"nothing in it":            {status, ok(""), token.ErrInternal},
+		"more than an object":      {status, ok(begin + end + "{}"), token.ErrInternal},
+		"a list for a status":      {status, ok("[]"), token.ErrInternal},
+		"no list":                  {status, ok(`{"profiles":{}}`), token.ErrInternal},
+		"other types":              {status, ok(`{"pid":"x","profiles":[]}`), token.ErrInternal},
+		"a coding":                 {status, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", token.ErrInternal},
+		"endless":                  {status, untilClose(begin + strings.Repeat(" ", MaxAnswer)), token.ErrInternal},
+		"a refusal":                {status, "HTTP/1.0 403 Forbidden\r\nContent-Length: 42\r\n\r\n" + `{"error":{"code":"denied","message":"no"}}` + "\n", token.ErrDenied},
+		"half a refusal":           {status, "HTTP/1.0 403 Forbidden\r\nContent-Length: 42\r\n\r\n{", token.ErrNoDaemon},
+		"no verdict":               {verify, ok(`{}`), token.ErrInternal},
+		"a verdict without a word": {verify, ok(`{"claims":{"sub":"x"}}`), token.ErrInternal},
+		"a verdict of null":        {verify, ok(`{"valid":null}`), token.ErrInternal},
+		"a verdict in text":        {verify, ok(`{"valid":"true"}`), token.ErrInternal},
+		"another answer":           {verify, ok(`{"profiles":[]}`), token.ErrInternal},
+		"a later verdict":          {verify, ok(`{"valid":true,"claims":{"exp":9007199254740993},"later":1}`), nil},
+		"no signature":             {sign, ok(`{}`), token.ErrInternal},
+		"no headers":               {sign, ok(`{"url":"https://x"}`), token.ErrInternal},
+		"no URL":                   {sign, ok(`{"headers":[{"name":"a","value":"b"}]}`), token.ErrInternal},
+		"two lines":                {sign, ok(`{"url":"https://x","headers":[{"name":"a","value":"b\r\nc: d"}]}`), token.ErrInternal},
+	} {
+		if err := c.ask(answering(t, c.raw)); !errors.Is(err, c.want) {
+			t.Errorf("%s: got %v, want %v", name, err, c.want)
+		}
 	}
 }
 
@@ -131,60 +161,6 @@ func TestStatusInOldAndNewForm(t *testing.T) {
 		if err != nil || st.Version != "1" || !st.MayManage || st.Cache != "ok" || len(st.Profiles) != 2 || st.Profiles[1].Name != "b" ||
 			fmt.Sprint(st.Profiles[0].Settings["n"]) != "1.0" {
 			t.Errorf("%s: %+v, %v", name, st, err)
-		}
-	}
-}
-
-func TestClientTakesNoHalfStatus(t *testing.T) {
-	const begin, end = `{"version":"1","profiles":[{"name":"a"},`, `{"name":"b"}]}`
-	for name, c := range map[string]struct {
-		raw  string
-		want token.Code
-	}{
-		"half a body":         {fmt.Sprintf("HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(begin+end), begin), token.ErrNoDaemon},
-		"half until close":    {untilClose(begin), token.ErrInternal},
-		"half in whole":       {ok(begin), token.ErrInternal},
-		"nothing in it":       {ok(""), token.ErrInternal},
-		"more than an object": {ok(begin + end + "{}"), token.ErrInternal},
-		"a list":              {ok("[]"), token.ErrInternal},
-		"no list":             {ok(`{"profiles":{}}`), token.ErrInternal},
-		"no JSON":             {ok("<html>"), token.ErrInternal},
-		"other types":         {ok(`{"pid":"x","profiles":[]}`), token.ErrInternal},
-		"a coding":            {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", token.ErrInternal},
-		"endless":             {untilClose(begin + strings.Repeat(" ", MaxAnswer)), token.ErrInternal},
-		"a refusal":           {"HTTP/1.0 403 Forbidden\r\nContent-Length: 42\r\n\r\n" + `{"error":{"code":"denied","message":"no"}}` + "\n", token.ErrDenied},
-		"half a refusal":      {"HTTP/1.0 403 Forbidden\r\nContent-Length: 42\r\n\r\n{", token.ErrNoDaemon},
-	} {
-		if _, err := answering(t, c.raw).Status(t.Context()); !errors.Is(err, c.want) {
-			t.Errorf("%s: got %v, want %v", name, err, c.want)
-		}
-	}
-}
-
-func TestClientTakesNoHalfVerdict(t *testing.T) {
-	for name, body := range map[string]string{
-		"nothing": `{}`, "a verdict without a word": `{"claims":{"sub":"x"}}`, "null": `{"valid":null}`, "text": `{"valid":"true"}`,
-		"another answer": `{"profiles":[]}`, "a list": `[]`,
-	} {
-		v, err := answering(t, ok(body)).Verify(t.Context(), "x", token.Presented{Token: token.NewSecret("t")})
-		if !errors.Is(err, token.ErrInternal) || v.Valid {
-			t.Errorf("%s: %+v, %v", name, v, err)
-		}
-	}
-	v, err := answering(t, ok(`{"valid":true,"claims":{"exp":9007199254740993},"later":1}`)).Verify(t.Context(), "x", token.Presented{Token: token.NewSecret("t")})
-	if err != nil || !v.Valid || v.Claims["exp"] == nil {
-		t.Errorf("%+v, %v", v, err)
-	}
-}
-
-func TestClientTakesNoHalfSignature(t *testing.T) {
-	for name, body := range map[string]string{
-		"nothing": `{}`, "no headers": `{"url":"https://x"}`, "no URL": `{"headers":[{"name":"a","value":"b"}]}`,
-		"two lines": `{"url":"https://x","headers":[{"name":"a","value":"b\r\nc: d"}]}`,
-	} {
-		s, err := answering(t, ok(body)).Sign(t.Context(), "x", token.Request{URL: "https://x"})
-		if !errors.Is(err, token.ErrInternal) || s.Headers != nil {
-			t.Errorf("%s: %+v, %v", name, s, err)
 		}
 	}
 }

@@ -10,8 +10,6 @@ import (
 	"io"
 	"strconv"
 	"strings"
-
-	"tokend/providers/token"
 )
 
 const (
@@ -19,24 +17,6 @@ const (
 	maxLine = 4 << 10
 	maxHead = 16 << 10
 )
-
-// writeRequest asks in HTTP/1.0: its answers end with their length or with the
-// connection, never in chunks.
-func writeRequest(method, path string, by token.Asker, body []byte) []byte {
-	b := make([]byte, 0, 512+len(body))
-	b = append(append(append(b, method...), ' '), path...)
-	b = append(b, " HTTP/1.0\r\nHost: tokend\r\nConnection: close\r\nAccept: application/json\r\n"...)
-	if method == "POST" {
-		b = append(b, "Content-Type: application/json\r\nContent-Length: "...)
-		b = append(strconv.AppendInt(b, int64(len(body)), 10), "\r\n"...)
-	}
-	if by.Key != "" && !strings.ContainsFunc(by.Key, func(r rune) bool { return r < ' ' || r > '~' }) {
-		b = append(strconv.AppendInt(append(b, AskerHeader+": "...), int64(by.Again), 10), ' ')
-		b = append(append(b, by.Key...), "\r\n"...)
-	}
-	b = append(b, "\r\n"...)
-	return append(b, body...)
-}
 
 // An answer is an HTTP answer whose head has been read.
 type answer struct {

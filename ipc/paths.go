@@ -9,15 +9,6 @@ const SocketEnv = "TOKEND_SOCKET"
 // SocketName is the name of a socket in tokend's directory.
 const SocketName = "tokend.sock"
 
-// OwnSocket is where a daemon listens unless it is configured otherwise: the
-// system's or this user's.
-func OwnSocket(system bool) (string, error) {
-	if system {
-		return SystemSocket(), nil
-	}
-	return UserSocket()
-}
-
 // FindSocket is the socket that a client should talk to: $TOKEND_SOCKET, else
 // the user's own daemon's if it is there, else the system's. If neither is there
 // it is the user's, which is then the one to start.

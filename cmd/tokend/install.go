@@ -220,7 +220,7 @@ func (r *serviceRequest) stop(ctx context.Context) error {
 		if !r.at.system && r.at.socket == "" {
 			elsewhere = os.Getenv(ipc.SocketEnv)
 		}
-		for _, socket := range []string{d.Socket, elsewhere} {
+		for _, socket := range []string{d.Socket, elsewhere, ipc.ReadHolder(d.Dirs.State).Socket} {
 			if pid, err := stopOther(ctx, socket, st); pid != 0 {
 				fmt.Fprintf(r.out, "Stopped the tokend that served at %s, process %d.\n", socket, pid)
 				return nil

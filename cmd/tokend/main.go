@@ -183,7 +183,10 @@ func (p places) serviceSocket(c profile.Config) (string, error) {
 	if path := cmp.Or(p.socket, c.Socket); path != "" {
 		return path, nil
 	}
-	return ipc.OwnSocket(p.system)
+	if p.system {
+		return ipc.SystemSocket(), nil
+	}
+	return ipc.UserSocket()
 }
 
 func versionText() string {

@@ -50,15 +50,22 @@ func (c *call) send(status int, kind string, body []byte) {
 	_, _ = c.w.Write(body)
 }
 
-// begin says what kind of answer begins.
+// begin says what kind of answer begins, which has to leave in time.
 func (c *call) begin(kind string) {
 	c.begun = true
+	c.extend()
 	c.w.Header().Set("Cache-Control", "no-store")
 	c.w.Header().Set("Content-Type", kind)
 }
 
+// extend gives the next part of an answer its time to leave.
+func (c *call) extend() {
+	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Now().Add(c.h.times.write))
+}
+
 // sendPart sends a part of an answer, and reports whether it has left.
 func (c *call) sendPart(part []byte) bool {
+	c.extend()
 	_, err := c.w.Write(part)
 	return err == nil && http.NewResponseController(c.w).Flush() == nil
 }

@@ -90,29 +90,23 @@ func bearerToken(value string) (string, error) {
 
 // turnAway answers for a token that is not good: 403 for one that is good and
 // for another service, or lacks a good consent token, 401 with a challenge (RFC 6750
-// §3) for all others.
+// §3) for all others. The challenge names no error if there was no token (§3.1).
 func (c *call) turnAway(v token.Verdict) token.Verdict {
 	v.Valid, v.Claims, v.Consent = false, nil, nil
 	c.w.Header().Set("X-Tokend-Reason", v.Reason)
-	if v.Reason == "wrong_audience" || v.Reason == "bad_consent" {
+	challenge := `Bearer error="invalid_token"`
+	switch v.Reason {
+	case "wrong_audience", "bad_consent":
 		c.status = http.StatusForbidden
 		return v
+	case "missing":
+		challenge = "Bearer"
+	case "ambiguous":
+		challenge = `Bearer error="invalid_request"`
 	}
 	c.status = http.StatusUnauthorized
-	c.w.Header().Set("WWW-Authenticate", challenge(v))
+	c.w.Header().Set("WWW-Authenticate", challenge)
 	return v
-}
-
-// challenge names no error if there was no token (RFC 6750 §3.1). The reason is
-// in the body, and in a header of its own.
-func challenge(v token.Verdict) string {
-	switch v.Reason {
-	case "missing":
-		return "Bearer"
-	case "ambiguous":
-		return `Bearer error="invalid_request"`
-	}
-	return `Bearer error="invalid_token"`
 }
 
 const (

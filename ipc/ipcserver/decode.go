@@ -2,14 +2,12 @@ package ipcserver
 
 import (
 	"bytes"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"reflect"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"tokend/providers/token"
@@ -49,14 +47,14 @@ func decodeStrict(body []byte, into any) error {
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.UseNumber()
 	if err := checkValue(d, "", members(into), 0); err != nil {
-		return explain(err, d)
+		return explain(err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return invalid("", "the body goes on after its JSON object")
 	}
 	again := json.NewDecoder(bytes.NewReader(body))
 	again.UseNumber()
-	return explain(again.Decode(into), d)
+	return explain(again.Decode(into))
 }
 
 // checkValue reads one value and refuses objects that name a member twice, or
@@ -110,28 +108,19 @@ func members(v any) map[string]bool {
 }
 
 // explain turns what encoding/json says into ErrInvalid, leaving out values.
-func explain(err error, d *json.Decoder) error {
-	var (
-		own      *token.Error
-		mismatch *json.UnmarshalTypeError
-		base     base64.CorruptInputError
-		moment   *time.ParseError
-	)
-	switch {
-	case err == nil:
+func explain(err error) error {
+	if err == nil {
 		return nil
-	case errors.As(err, &own):
+	}
+	if own, ok := errors.AsType[*token.Error](err); ok {
 		return own
-	case errors.As(err, &mismatch):
+	}
+	if mismatch, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		kind, _, _ := strings.Cut(mismatch.Value, " ")
 		field := strings.TrimPrefix(mismatch.Field, "CreateProfile.") // embedded in ipc.ProfileBody
 		return invalid(field, "%q cannot be a JSON %s", field, kind)
-	case errors.As(err, &base):
-		return invalid("secrets_base64", "secrets_base64 holds what is not base64 (RFC 4648 §4)")
-	case errors.As(err, &moment):
-		return invalid("credential_expires", "credential_expires is not an RFC 3339 time")
 	}
-	return invalid("", "the body is not JSON, or not in the form asked for (near byte %d)", d.InputOffset())
+	return invalid("", "the body is not JSON, or a time is not in RFC 3339's form, or base64 not in that of RFC 4648 §4")
 }
 
 func invalid(field, format string, args ...any) error {

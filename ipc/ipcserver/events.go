@@ -46,13 +46,10 @@ func nextLine(ctx context.Context, events token.Events) (line []byte, ok bool) {
 	beat, cancel := context.WithTimeout(ctx, ipc.Heartbeat)
 	defer cancel()
 	e, err := events.Next(beat)
-	switch {
-	case err == nil:
+	if err == nil {
 		return eventLine(e), true
-	case ctx.Err() != nil || beat.Err() == nil:
-		return nil, false
 	}
-	return []byte("\n"), true
+	return []byte("\n"), ctx.Err() == nil && beat.Err() != nil
 }
 
 // eventLine returns an empty line for an event that has no JSON form: a time

@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"tokend/ipc"
 	"tokend/providers/token"
 )
 
@@ -102,12 +101,6 @@ func TestWatchingIsRefused(t *testing.T) {
 	s := start(t, b, Options{})
 	if _, err := s.client.Watch(t.Context(), []string{"none"}); !errors.Is(err, token.ErrNotFound) {
 		t.Errorf("an unknown profile: %v", err)
-	}
-	for _, query := range []string{"x=y", "profile=a/b", "profile=", "%zz"} {
-		answer, body := s.say(t, "GET "+ipc.EventsPath+"?"+query+" HTTP/1.1\r\nHost: x\r\n\r\n")
-		if answer.StatusCode != 400 || !strings.Contains(body, `"invalid"`) {
-			t.Errorf("%s: %s %s", query, answer.Status, body)
-		}
 	}
 }
 

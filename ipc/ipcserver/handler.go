@@ -56,6 +56,7 @@ func (h *handler) userOf(c *conn) int {
 // A call is a request and its answer.
 type call struct {
 	*http.Request
+	h      *handler
 	w      http.ResponseWriter
 	name   string // of the profile, in the path
 	body   []byte
@@ -68,7 +69,7 @@ type call struct {
 // ServeHTTP counts, audits and answers a request, in this order: what a caller has
 // got is in the audit log.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c := &call{Request: r, w: w}
+	c := &call{Request: r, h: h, w: w}
 	if r.ContentLength != 0 {
 		// For every request: net/http reads the bodies that we do not.
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(h.times.body))
@@ -150,15 +151,11 @@ func (h *handler) admit(c *call) error {
 	if !ok {
 		return errors.New("a request without a connection")
 	}
-	err := who.err
-	if err == nil {
-		err = h.allow(who.peer)
-	}
-	_, isPage := c.Header["Origin"]
-	if _, twice := single(c.Header, "Origin"); err == nil && twice != nil {
-		return twice
-	}
-	if err == nil && isPage {
+	err := cmp.Or(who.err, h.allow(who.peer))
+	if origins := c.Header["Origin"]; err == nil && len(origins) > 1 {
+		_, err := single(c.Header, "Origin")
+		return err
+	} else if err == nil && origins != nil {
 		err = errors.New("tokend does not answer web pages")
 	}
 	if err == nil {

@@ -13,26 +13,25 @@ import (
 
 // limit lets n of l's connections be open at a time. Accept waits until there is
 // room, and further ones queue in the kernel meanwhile; those of a user who has too
-// many are closed. Each write to a connection has to leave within patience.
-func limit(l net.Listener, n int, places *quota, user func(*conn) int, patience time.Duration) *limited {
+// many are closed.
+func limit(l net.Listener, n int, places *quota, user func(*conn) int) *limited {
 	open, stop := context.WithCancel(context.Background())
-	return &limited{Listener: l, places: places, user: user, patience: patience, room: make(chan struct{}, n), open: open, stop: stop}
+	return &limited{Listener: l, places: places, user: user, room: make(chan struct{}, n), open: open, stop: stop}
 }
 
 // LimitLoopback lets n connections of l be open at a time. l is on loopback, where
 // every user can connect: one more closes the oldest that has not proven itself.
 func LimitLoopback(l net.Listener, n int) net.Listener {
-	return limit(l, maxConns, &quota{n: n}, nil, usualTimes.write)
+	return limit(l, maxConns, &quota{n: n}, nil)
 }
 
 type limited struct {
 	net.Listener
-	places   *quota
-	user     func(*conn) int // nil if the kernel does not say who connects
-	patience time.Duration
-	room     chan struct{} // holds one value per open connection
-	open     context.Context
-	stop     func()
+	places *quota
+	user   func(*conn) int // nil if the kernel does not say who connects
+	room   chan struct{}   // holds one value per open connection
+	open   context.Context
+	stop   func()
 }
 
 func (l *limited) Accept() (net.Conn, error) {
@@ -49,7 +48,9 @@ func (l *limited) Accept() (net.Conn, error) {
 		}
 		c := &conn{Conn: accepted, of: l}
 		if l.user != nil {
-			c.peer, c.err = ipc.PeerOf(accepted)
+			if c.peer, c.err = ipc.PeerOf(accepted); c.err != nil {
+				c.peer.UID = -1 // it is refused; should that fail, it has no user
+			}
 			c.user = l.user(c)
 			c.program = programOf(c.peer.PID)
 			c.proven.Store(true)
@@ -101,19 +102,6 @@ func (l *limited) closeAll() {
 		_ = c.Close()
 	}
 }
-
-// Write sets the deadline itself, since a handler knows nothing of the writes
-// that net/http makes of its own. One that was set just now does for the next.
-func (c *conn) Write(b []byte) (int, error) {
-	if now := time.Now(); c.deadline.Sub(now) < c.of.patience*3/4 {
-		c.deadline = now.Add(c.of.patience)
-		_ = c.Conn.SetWriteDeadline(c.deadline)
-	}
-	return c.Conn.Write(b)
-}
-
-// SetWriteDeadline does nothing: see Write.
-func (c *conn) SetWriteDeadline(time.Time) error { return nil }
 
 func (c *conn) Close() error {
 	err := c.Conn.Close()

@@ -83,7 +83,7 @@ func TestConnectionsBeyondTheLimitWait(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
 	inner, err := Listen(socket)
 	must(t, err)
-	l := limit(inner, 2, &quota{n: 2}, nil, time.Minute)
+	l := limit(inner, 2, &quota{n: 2}, nil)
 	accepted := make(chan net.Conn)
 	ended := make(chan error, 1)
 	go func() {

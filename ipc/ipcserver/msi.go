@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -137,7 +138,7 @@ func (e *msi) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer = map[string]string{"error": string(wire.Code), "error_description": "tokend: " + wire.Message}
 	}
 	kind, body, _ := encode(answer) // text always has a JSON form
-	(&call{w: w}).send(status, kind, body)
+	(&call{h: e.h, w: w}).send(status, kind, body)
 }
 
 func (e *msi) answer(r *http.Request) (status int, answer map[string]string, err error) {
@@ -158,10 +159,8 @@ func (e *msi) admit(r *http.Request) error {
 	_, port, _ := net.SplitHostPort(e.address)
 	foreign := r.Host != e.address && r.Host != "localhost:"+port
 	for name := range r.Header {
-		switch {
-		case name == "Origin", name == "Referer", name == "Forwarded", name == "Sec-Fetch-Site", strings.HasPrefix(name, "X-Forwarded-"):
-			foreign = true
-		}
+		foreign = foreign || strings.HasPrefix(name, "X-Forwarded-") ||
+			slices.Contains([]string{"Origin", "Referer", "Forwarded", "Sec-Fetch-Site"}, name)
 	}
 	values := r.Header.Values("X-Identity-Header")
 	switch {

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	"tokend/ipc"
 )
@@ -22,11 +21,10 @@ type conn struct {
 	err  error // why the kernel does not say who it is
 	user int   // whose places it takes
 	// program is what the caller's process called itself when it connected.
-	program  string
-	proven   atomic.Bool  // it stays when others come
-	state    atomic.Int32 // an http.ConnState
-	deadline time.Time    // of writes
-	ended    sync.Once
+	program string
+	proven  atomic.Bool  // it stays when others come
+	state   atomic.Int32 // an http.ConnState
+	ended   sync.Once
 }
 
 type connKey struct{}
@@ -36,11 +34,8 @@ type connKey struct{}
 // request did not come over a socket.
 func Caller(ctx context.Context) (peer ipc.Peer, program string, ok bool) {
 	c, ok := ctx.Value(connKey{}).(*conn)
-	switch {
-	case !ok:
+	if !ok {
 		return ipc.Peer{}, "", false
-	case c.err != nil: // it was refused long before; should that fail, it has no user
-		return ipc.Peer{UID: -1}, c.program, true
 	}
 	return c.peer, c.program, true
 }

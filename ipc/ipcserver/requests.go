@@ -124,15 +124,15 @@ func decodeWatch(raw string) (profiles []string, err error) {
 	if err != nil {
 		return nil, errQuery
 	}
+	profiles = values["profile"]
+	delete(values, "profile")
 	for name := range values {
-		if name != "profile" {
-			return nil, invalid(name, "unknown query parameter %q", name)
-		}
+		return nil, invalid(name, "unknown query parameter %q", name)
 	}
-	for _, name := range values["profile"] {
+	for _, name := range profiles {
 		if err := token.CheckName(name); err != nil {
 			return nil, err
 		}
 	}
-	return values["profile"], nil
+	return profiles, nil
 }

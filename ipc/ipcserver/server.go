@@ -123,7 +123,7 @@ func Serve(ctx context.Context, l net.Listener, b Backend, o Options) error {
 	defer cancelRequests()
 	h := newHandler(b, o)
 	h.ending = ctx
-	conns := limit(l, maxConns, &quota{n: maxConns}, h.userOf, h.times.write)
+	conns := limit(l, maxConns, &quota{n: maxConns}, h.userOf)
 	srv := newServer(requests, h, h.times)
 	srv.ErrorLog = slog.NewLogLogger(h.log.Handler(), slog.LevelWarn)
 	srv.ConnContext = func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) }
@@ -152,6 +152,7 @@ func newServer(ctx context.Context, h http.Handler, t times) *http.Server {
 		Handler:                      h,
 		ReadHeaderTimeout:            t.head,
 		IdleTimeout:                  t.idle,
+		WriteTimeout:                 t.write, // of what net/http answers by itself
 		MaxHeaderBytes:               maxHead,
 		DisableGeneralOptionsHandler: true,
 		ErrorLog:                     slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),

@@ -219,6 +219,23 @@ func (b *memory) Verify(_ context.Context, name string, p token.Presented) (toke
 	return token.Verdict{Reason: "malformed", Message: "the token is not a JWT"}, nil
 }
 
+func (b *memory) Keystore(context.Context) (token.KeystoreStatus, error) {
+	return token.KeystoreStatus{
+		KeystoreChoice: token.KeystoreChoice{Keystore: "sealed", KeyFile: "/etc/tokend/key"}, State: "ok", KeyID: "ab12", Since: noon,
+		Leftovers: 3, Moving: &token.KeystoreMove{Doing: "copying", Done: 1, Total: 2},
+	}, b.fail
+}
+
+func (b *memory) Doctor(context.Context) (token.Report, error) {
+	return token.Report{Version: "1", Proxy: "http://p:1", Checks: []token.Check{{Name: "x", Result: "warn", Text: "y", Advice: "z"}}}, b.fail
+}
+
+func (b *memory) Unlock(context.Context) error { return b.fail }
+
+func (b *memory) Migrate(_ context.Context, to token.KeystoreChoice) (token.Migrated, error) {
+	return token.Migrated{Keystore: token.KeystoreStatus{KeystoreChoice: to, Since: noon}, Moved: 7, NewKey: true}, b.fail
+}
+
 func (b *memory) Reload(ctx context.Context) error { return errors.Join(b.fail, b.reload(ctx)) }
 
 // A log can be written and read at the same time.
@@ -372,17 +389,6 @@ func TestEveryMethodCrossesTheSocket(t *testing.T) {
 			t.Errorf("Invalidate sent %q, want %q", last.Reveal(), secret.Reveal())
 		}
 	}
-	if p, err := c.Profile(ctx, "clms"); err != nil || !reflect.DeepEqual(p, b.profile("clms")) {
-		t.Errorf("Profile: %+v, %v", p, err)
-	}
-	want, _ := b.Status(ctx)
-	if st, err := c.Status(ctx); err != nil || !reflect.DeepEqual(st, want) {
-		t.Errorf("Status: %+v, %v", st, err)
-	}
-	kinds, _ := b.Providers(ctx)
-	if list, err := c.Providers(ctx); err != nil || !reflect.DeepEqual(list, kinds) {
-		t.Errorf("Providers: %+v, %v", list, err)
-	}
 	a := token.CreateProfile{Name: "new", Provider: "clms", Settings: map[string]any{"n": int64(9007199254740993), "factor": 0.5, "on": true,
 		"list": []any{"a", int64(1)}, "table": map[string]any{"n": int64(1)}},
 		Secrets: map[string]token.Secret{"pem": token.NewSecret("-----BEGIN\n\"é"), "pfx": token.NewSecret("\x30\x82\xff\x00")}, CredentialExpires: noon}
@@ -412,11 +418,22 @@ func TestEveryMethodCrossesTheSocket(t *testing.T) {
 			}
 		}
 	}
-	if err := c.Reload(ctx); err != nil {
-		t.Errorf("Reload: %v", err)
+	if err := errors.Join(c.Reload(ctx), c.Unlock(ctx), c.Rename(ctx, "clms", "land"), c.Rename(ctx, "land", "clms")); err != nil {
+		t.Errorf("Reload, Unlock, Rename: %v", err)
 	}
-	if err := errors.Join(c.Rename(ctx, "clms", "land"), c.Rename(ctx, "land", "clms")); err != nil {
-		t.Errorf("Rename: %v", err)
+	to := token.KeystoreChoice{Keystore: "sealed", KeyFile: "/k", Credential: "c", GroupRead: true}
+	for name, ask := range map[string]func(reader) (any, error){
+		"Profile":   func(b reader) (any, error) { return b.Profile(ctx, "clms") },
+		"Status":    func(b reader) (any, error) { return b.Status(ctx) },
+		"Providers": func(b reader) (any, error) { return b.Providers(ctx) },
+		"Doctor":    func(b reader) (any, error) { return b.Doctor(ctx) },
+		"Keystore":  func(b reader) (any, error) { return b.Keystore(ctx) },
+		"Migrate":   func(b reader) (any, error) { return b.Migrate(ctx, to) },
+	} {
+		want, _ := ask(b)
+		if got, err := ask(c); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
 	}
 	if err := c.Remove(ctx, "clms"); err != nil {
 		t.Errorf("Remove: %v", err)
@@ -426,6 +443,16 @@ func TestEveryMethodCrossesTheSocket(t *testing.T) {
 	}
 }
 
+// A reader is a Backend, or a client of it.
+type reader interface {
+	Profile(context.Context, string) (token.ProfileStatus, error)
+	Status(context.Context) (token.Status, error)
+	Providers(context.Context) ([]token.Provider, error)
+	Doctor(context.Context) (token.Report, error)
+	Keystore(context.Context) (token.KeystoreStatus, error)
+	Migrate(context.Context, token.KeystoreChoice) (token.Migrated, error)
+}
+
 func TestErrorsKeepTheirIdentity(t *testing.T) {
 	retry := noon.Add(time.Minute)
 	for _, c := range []struct {
@@ -433,8 +460,8 @@ func TestErrorsKeepTheirIdentity(t *testing.T) {
 		err  error
 		want token.Error
 	}{
-		{"full", &token.Error{Code: token.ErrRejected, Message: "wrong secret", OAuth: "invalid_client", Detail: "AADSTS7000215", Field: "client_secret", RetryAt: retry, Cause: errors.New(canary)},
-			token.Error{Code: token.ErrRejected, Message: "wrong secret", OAuth: "invalid_client", Detail: "AADSTS7000215", Field: "client_secret", RetryAt: retry}},
+		{"full", &token.Error{Code: token.ErrRejected, Message: "wrong secret", OAuth: "invalid_client", Detail: "AADSTS7000215", Field: "client_secret", Topic: "x", RetryAt: retry, Cause: errors.New(canary)},
+			token.Error{Code: token.ErrRejected, Message: "wrong secret", OAuth: "invalid_client", Detail: "AADSTS7000215", Field: "client_secret", Topic: "x", RetryAt: retry}},
 		{"full, with words around", fmt.Errorf("adding: %w", &token.Error{Code: token.ErrExists, Message: "there is one"}),
 			token.Error{Code: token.ErrExists, Message: "adding: there is one"}},
 		{"code with words around", fmt.Errorf("%q: %w", "x", token.ErrLocked), token.Error{Code: token.ErrLocked, Message: `"x": keyring locked`}},
@@ -552,6 +579,9 @@ func TestStrictRequests(t *testing.T) {
 		}
 		if answer.ContentLength < 0 || answer.Header.Get("Cache-Control") != "no-store" {
 			t.Errorf("%s: Content-Length %d, Cache-Control %q", c.request, answer.ContentLength, answer.Header.Get("Cache-Control"))
+		}
+		if strings.Contains(body, canary) {
+			t.Errorf("%s: the answer shows what cannot be sent: %s", c.request, body)
 		}
 		allow := answer.Header.Get("Allow")
 		if (c.status == 405) != (allow != "") || strings.HasPrefix(c.request, "PUT /v1/profiles/") && allow != "GET, DELETE" {
