@@ -15,7 +15,6 @@ import (
 	sd "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/coreos/go-systemd/v22/journal"
 
-	"tokend/cmd/tokend/confine"
 	"tokend/daemon"
 	"tokend/daemon/profile"
 	"tokend/ipc/ipcserver"
@@ -83,17 +82,6 @@ func (w *deps) logTo(out io.Writer, format string) (end func() error) {
 	var queue *logQueue
 	w.Log, queue = newLog(out, toJournal && out == os.Stderr, format, &w.level)
 	return queue.Close
-}
-
-// confine takes all other files from this process, if the configuration allows.
-func (w *deps) confine(files confine.Files, config profile.Config) {
-	if !config.Sandbox {
-		w.sandbox = "off, as config.toml says"
-		return
-	}
-	if w.sandbox = files.Enter(); w.sandbox != "" && !strings.HasSuffix(w.sandbox, ": ok") {
-		w.Log.Warn("tokend is not confined to its own files", "sandbox", w.sandbox)
-	}
 }
 
 // keep sets the keystore, credentials and cache.

@@ -80,12 +80,13 @@ func (p places) doctor(ctx context.Context) (token.Report, error) {
 	if err != nil {
 		return token.Report{}, err
 	}
-	report, askErr := (&ipc.Client{Socket: socket}).Doctor(ctx)
+	ask := func() (token.Report, error) { return (&ipc.Client{Socket: socket}).Doctor(ctx) }
+	report, askErr := ask()
 	var checks []token.Check
 	if h := ipc.ReadHolder(dirs.State); errors.Is(askErr, token.ErrNoDaemon) && h.Serves(ctx) {
 		checks = append(checks, warn("socket", fmt.Sprintf("no tokend answers at %s: yours is %v", socket, h), "tokenctl finds it; other programs need TOKEND_SOCKET="+h.Socket))
 		socket = h.Socket
-		report, askErr = (&ipc.Client{Socket: socket}).Doctor(ctx)
+		report, askErr = ask()
 	}
 	checks = append(checks, p.checkSocket(socket, report, askErr), p.checkService(ctx))
 	if askErr != nil {

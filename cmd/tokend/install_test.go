@@ -72,7 +72,7 @@ func TestPurgeAsks(t *testing.T) {
 		t.Fatal(err)
 	}
 	var shown strings.Builder
-	err := purgeRequest{wanted: true, in: strings.NewReader("yes\n")}.ask(t.Context(), dirs, &shown)
+	err := purgeRequest{wanted: true}.ask(t.Context(), dirs, &shown)
 	if statusOf(err) != exitUsage || !strings.Contains(err.Error(), "--yes") {
 		t.Errorf("without a terminal: %v", err)
 	}

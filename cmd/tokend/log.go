@@ -16,7 +16,12 @@ func newLog(out io.Writer, journal bool, format string, level slog.Leveler) (*sl
 	options := &slog.HandlerOptions{Level: level}
 	if journal {
 		out = journalWriter{out}
-		options.ReplaceAttr = withoutTime
+		options.ReplaceAttr = func(groups []string, a slog.Attr) slog.Attr {
+			if len(groups) == 0 && a.Key == slog.TimeKey && a.Value.Kind() == slog.KindTime {
+				return slog.Attr{}
+			}
+			return a
+		}
 	}
 	direct := newHandler(out, format, options)
 	queue := newLogQueue(out, func(lines int64) error {
@@ -32,13 +37,6 @@ func newHandler(out io.Writer, format string, options *slog.HandlerOptions) slog
 		return slog.NewJSONHandler(out, options)
 	}
 	return slog.NewTextHandler(out, options)
-}
-
-func withoutTime(groups []string, a slog.Attr) slog.Attr {
-	if len(groups) == 0 && a.Key == slog.TimeKey && a.Value.Kind() == slog.KindTime {
-		return slog.Attr{}
-	}
-	return a
 }
 
 // A journalWriter writes the level that begins each line as a priority

@@ -209,21 +209,22 @@ func (m *metrics) serveMetrics(ctx context.Context, listener net.Listener) {
 // that led it here as Host.
 func (m *metrics) loopback(address string) http.Handler {
 	_, port, _ := net.SplitHostPort(address)
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET "+ipc.MetricsPath, func(w http.ResponseWriter, r *http.Request) {
-		handler, err := m.handler(r.Context())
-		if err != nil {
-			http.Error(w, "the metrics cannot be read", http.StatusInternalServerError)
-			return
-		}
-		handler.ServeHTTP(w, r)
-	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, isPage := r.Header["Origin"]
-		if r.Host != address && r.Host != "localhost:"+port || isPage {
+		switch {
+		case r.Host != address && r.Host != "localhost:"+port || isPage:
 			http.Error(w, "tokend answers no web pages", http.StatusForbidden)
-			return
+		case r.URL.Path != ipc.MetricsPath:
+			http.NotFound(w, r)
+		case r.Method != http.MethodGet:
+			http.Error(w, "only GET is answered", http.StatusMethodNotAllowed)
+		default:
+			handler, err := m.handler(r.Context())
+			if err != nil {
+				http.Error(w, "the metrics cannot be read", http.StatusInternalServerError)
+				return
+			}
+			handler.ServeHTTP(w, r)
 		}
-		mux.ServeHTTP(w, r)
 	})
 }

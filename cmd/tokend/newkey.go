@@ -48,22 +48,19 @@ func (r setupRequest) newKey(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if file := r.choice.KeyFile; file != "" {
-		if err := store.NewKeyFileFor(file, owner.uid, owner.gid); err != nil {
-			return err
+	file, next := r.choice.KeyFile, "tokenctl keystore migrate --to sealed --key-file "+r.choice.KeyFile
+	if name := r.choice.Credential; name != "" {
+		if !owner.mayMakeCredential() {
+			return errors.New("only root makes systemd credentials, for the system service (--system), with systemd-creds")
 		}
-		fmt.Fprintf(out, "A new key is in %s.\nNext: tokenctl keystore migrate --to sealed --key-file %[1]s\n", file)
-		return nil
+		file, next = credentialPath(dirs, name), "systemctl restart tokend\nthen: tokenctl keystore migrate --to sealed --credential "+name
 	}
-	if !owner.mayMakeCredential() {
-		return errors.New("only root makes systemd credentials, for the system service (--system), with systemd-creds")
-	}
-	if file := credentialPath(dirs, r.choice.Credential); service.Exists(file) {
+	if service.Exists(file) {
 		return fmt.Errorf("%s exists already: take another name", file)
 	}
-	if _, err := makeCredential(ctx, r.choice.Credential, dirs, true, out); err != nil {
+	if _, err := r.makeKey(ctx, dirs, store.KeystoreConfig{}, owner, out); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "Next: systemctl restart tokend\nthen: tokenctl keystore migrate --to sealed --credential %s\n", r.choice.Credential)
+	fmt.Fprintln(out, "Next:", next)
 	return nil
 }

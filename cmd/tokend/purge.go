@@ -21,10 +21,7 @@ import (
 )
 
 // A purgeRequest is about the files that uninstall otherwise leaves.
-type purgeRequest struct {
-	wanted, yes bool
-	in          io.Reader
-}
+type purgeRequest struct{ wanted, yes bool }
 
 // What tokend and its setup make, by directory. Other files there stay.
 var (
@@ -78,15 +75,15 @@ func (p purgeRequest) ask(ctx context.Context, dirs profile.Dirs, out io.Writer)
 	case install.KeyFile != "" && !strings.HasPrefix(install.KeyFile, dirs.Config+string(filepath.Separator)):
 		fmt.Fprintf(out, "The key file %s stays: it opens backups of what is deleted.\n", install.KeyFile)
 	}
-	return confirm(p.yes, p.in, "Keys and secrets without a copy elsewhere are lost then. Delete?")
+	return confirm(p.yes, "Keys and secrets without a copy elsewhere are lost then. Delete?")
 }
 
 // confirm asks for permission, unless the command line has given it.
-func confirm(yes bool, in io.Reader, question string) error {
+func confirm(yes bool, question string) error {
 	if yes {
 		return nil
 	}
-	terminal, ok := (&ui.Env{In: in, Err: ui.NewScreen(os.Stderr)}).Terminal()
+	terminal, ok := (&ui.Env{In: os.Stdin, Err: ui.NewScreen(os.Stderr)}).Terminal()
 	if !ok {
 		return cli.Usage("there is no terminal to ask at: say --yes to do all this")
 	}

@@ -181,7 +181,7 @@ func (in *installation) wire(ctx context.Context) (*daemon.Daemon, error) {
 	deps.examine(in.dirs, in.vault.KeystoreConfig)
 	deps.metrics.audit = in.audit.Fault
 	in.vault.bind(ctx)
-	deps.Network = network.Watch(ctx, network.Again)
+	deps.Network = network.Watch(ctx)
 	d, err := daemon.New(in.dirs, deps.Deps)
 	if err != nil {
 		return nil, err
@@ -193,7 +193,12 @@ func (in *installation) wire(ctx context.Context) (*daemon.Daemon, error) {
 	in.socket = in.listener.Addr().String() // the service manager's can be another than the configuration's
 	deps.Log.Info("tokend serves", "version", versionText(), "socket", in.socket, "config", in.dirs.Config, "keystore", in.keystore.Keystore)
 	files := confine.NewFiles(in.dirs, in.config, in.socket, auditFile(in.dirs, in.config), d.SinkDirs())
-	deps.confine(files, in.config)
+	if deps.sandbox = "off, as config.toml says"; in.config.Sandbox {
+		deps.sandbox = files.Enter()
+	}
+	if in.config.Sandbox && deps.sandbox != "" && !strings.HasSuffix(deps.sandbox, ": ok") {
+		deps.Log.Warn("tokend is not confined to its own files", "sandbox", deps.sandbox)
+	}
 	moved := watchState(in.dirs.State, in.vault.KeystoreConfig)
 	deps.faults = []func() string{in.audit.Fault, moved, files.Fault, func() string { return *deps.fixed.Load() }}
 	d.LoadCache(ctx)

@@ -177,7 +177,7 @@ func (r setupRequest) confirmReset(dirs profile.Dirs, before *store.KeystoreConf
 	fmt.Fprintf(out, "Lost, unless you have them elsewhere: the secrets of %s.\n", cmp.Or(strings.Join(lost, ", "), "no profile"))
 	fmt.Fprintln(out, `If the keystore can be read, "tokenctl keystore migrate" moves them instead.`)
 	*before = store.KeystoreConfig{}
-	return lost, confirm(r.yes, os.Stdin, "Start over?")
+	return lost, confirm(r.yes, "Start over?")
 }
 
 // putAside moves away what a lost keystore has left, unless a tokend uses it.

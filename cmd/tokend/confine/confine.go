@@ -40,19 +40,15 @@ func NewFiles(dirs profile.Dirs, c profile.Config, socket, audit string, sinks [
 		needed: []string{dirs.ConfigFile(), c.CAFile, os.Getenv("SSL_CERT_FILE"), "/etc/resolv.conf"},
 	}
 	f.read = append(f.read, filepath.SplitList(os.Getenv("SSL_CERT_DIR"))...)
-	for _, file := range []string{c.CAFile, os.Getenv("SSL_CERT_FILE")} {
-		if file != "" {
-			f.read = append(f.read, beside(file))
-		}
-	}
 	if audit != "" {
 		f.write = append(f.write, MakeDir(filepath.Dir(audit)))
 	}
-	for _, link := range append(linksIn(dirs.ProfilesDir()), f.needed...) {
-		if link == "" {
-			continue // EvalSymlinks would return the directory that tokend was started in
+	for _, file := range append(linksIn(dirs.ProfilesDir()), f.needed...) {
+		if file == "" {
+			continue // it would stand for the directory that tokend was started in
 		}
-		if to, err := filepath.EvalSymlinks(link); err == nil && to != link {
+		f.read = append(f.read, beside(file))
+		if to, err := filepath.EvalSymlinks(file); err == nil {
 			f.read = append(f.read, beside(to))
 		}
 	}
@@ -89,15 +85,9 @@ func linksIn(dir string) (links []string) {
 // beside returns the directory of a file to read, because another file may replace
 // that one; or the file alone, where that directory contains the home.
 func beside(file string) string {
-	file, err := filepath.Abs(file)
-	if err != nil {
-		return file
-	}
+	file, _ = filepath.Abs(file)
 	dir := filepath.Dir(file)
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return dir
-	}
+	home, _ := os.UserHomeDir()
 	if up, err := filepath.Rel(dir, home); err == nil && filepath.IsLocal(up) {
 		return file
 	}

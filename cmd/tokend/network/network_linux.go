@@ -10,17 +10,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// settles is how long a change of the network takes, Again how far apart to report
-// changes: on some hosts containers come and go all the time.
-const (
-	settles = time.Second
-	Again   = 10 * time.Second
-)
+// settles is how long a change of the network takes, again how far apart to report
+// changes: on some hosts containers come and go all the time. Less in tests.
+var settles, again = time.Second, 10 * time.Second
 
 // Watch returns a channel that delivers a value when addresses or routes have
-// changed, at most every again, until ctx ends. Where the kernel refuses to tell, it
-// never does.
-func Watch(ctx context.Context, again time.Duration) <-chan struct{} {
+// changed, until ctx ends. Where the kernel refuses to tell, it never does.
+func Watch(ctx context.Context) <-chan struct{} {
 	changed := make(chan struct{}, 1)
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
 	if err != nil {

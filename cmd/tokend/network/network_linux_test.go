@@ -32,7 +32,8 @@ func TestAChangeOfTheNetworkIsNoticed(t *testing.T) {
 		}
 		return
 	}
-	changed := Watch(t.Context(), 3*time.Second)
+	again = 3 * time.Second
+	changed := Watch(t.Context())
 	began := time.Now()
 	for _, up := range []uint16{unix.IFF_UP, 0, unix.IFF_UP} {
 		setLoopback(t, up)

@@ -3,13 +3,7 @@
 // Package network notices when the machine's network changes.
 package network
 
-import (
-	"context"
-	"time"
-)
-
-// Again counts on Linux alone.
-const Again = 0
+import "context"
 
 // Watch never reports a change on this system.
-func Watch(context.Context, time.Duration) <-chan struct{} { return nil }
+func Watch(context.Context) <-chan struct{} { return nil }

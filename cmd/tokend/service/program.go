@@ -23,6 +23,7 @@ type program struct {
 // for no crash, and does not start it again.
 func (p *program) Start(kardianos.Service) error {
 	ctx, stop := context.WithCancel(context.Background())
+	p.stop, p.ended = stop, make(chan error, 1)
 	served := make(chan error, 1)
 	go func() { served <- p.serve(ctx) }()
 	select {
@@ -31,7 +32,6 @@ func (p *program) Start(kardianos.Service) error {
 		return errors.Join(errors.New("it does not serve"), err)
 	case <-p.ready:
 	}
-	p.stop, p.ended = stop, make(chan error, 1)
 	go func() {
 		err := <-served
 		if ctx.Err() == nil {
