@@ -227,25 +227,21 @@ func (deps *deps) examine(dirs profile.Dirs, install func() store.KeystoreConfig
 		if st.Sandbox != "" { // the system has one
 			report.Checks = append(report.Checks, okOr(strings.HasSuffix(st.Sandbox, ": ok"), "sandbox", "tokend is confined to its own files", st.Sandbox, "docs/security.md says what it needs"))
 		}
+		report.Checks = append(report.Checks, ok("setup", "the keystore is %s since %s", in.Describe(), in.Created.Format(time.DateOnly)))
+		if in.Leftover != nil {
+			report.Checks = append(report.Checks, warn("setup", fmt.Sprintf("%d old copies of secrets wait to be deleted from the keystore %q", len(in.Leftover.Accounts), in.Leftover.Keystore),
+				"make that keystore usable (tokenctl unlock), or restart tokend"))
+		}
 		client := deps.http.Load()
 		issuers := issuersOf(st.Profiles)
 		report.Proxy = providers.ProxyFor(client, append(issuers, "https://issuer.invalid")[0])
-		report.Checks = slices.Concat(report.Checks, checkSetup(in), checkProfiles(st, dirs), checkFiles(dirs, in),
+		report.Checks = slices.Concat(report.Checks, checkProfiles(st, dirs), checkFiles(dirs, in),
 			deps.checkCredentials(st), []token.Check{ok("proxy", "proxy for issuers: %s", cmp.Or(report.Proxy, "none"))}, checkIssuers(ctx, client, issuers))
 		for _, text := range st.Warnings {
 			report.Checks = append(report.Checks, warn("tokend", text, ""))
 		}
 		return report
 	}
-}
-
-func checkSetup(in store.KeystoreConfig) []token.Check {
-	checks := []token.Check{ok("setup", "the keystore is %s since %s", in.Describe(), in.Created.Format(time.DateOnly))}
-	if in.Leftover != nil {
-		checks = append(checks, warn("setup", fmt.Sprintf("%d old copies of secrets wait to be deleted from the keystore %q", len(in.Leftover.Accounts), in.Leftover.Keystore),
-			"make that keystore usable (tokenctl unlock), or restart tokend"))
-	}
-	return checks
 }
 
 const keystoreAdvice = "see docs/keystores.md; restore a lost key from a backup, or give up the secrets: tokend setup --reset"

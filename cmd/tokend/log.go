@@ -24,11 +24,13 @@ func newLog(out io.Writer, journal bool, format string, level slog.Leveler) (*sl
 		}
 	}
 	direct := newHandler(out, format, options)
-	queue := newLogQueue(out, func(lines int64) error {
+	missed := func(lines int64) error {
 		r := slog.NewRecord(time.Now(), slog.LevelWarn, "lines of the log are missing", 0)
 		r.Add("lines", lines)
 		return direct.Handle(context.Background(), r)
-	})
+	}
+	queue := &logQueue{log: out, missed: missed, lines: make(chan []byte, maxLogLines), end: make(chan struct{}), passed: make(chan struct{})}
+	go queue.run()
 	return slog.New(newHandler(queue, format, options)), queue
 }
 

@@ -28,12 +28,6 @@ type logQueue struct {
 	passed chan struct{} // closed when nothing more comes
 }
 
-func newLogQueue(log io.Writer, missed func(lines int64) error) *logQueue {
-	q := &logQueue{log: log, missed: missed, lines: make(chan []byte, maxLogLines), end: make(chan struct{}), passed: make(chan struct{})}
-	go q.run()
-	return q
-}
-
 // Write implements io.Writer for one line. It does not fail.
 func (q *logQueue) Write(line []byte) (int, error) {
 	select {

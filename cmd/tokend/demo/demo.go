@@ -99,12 +99,9 @@ func (d *demo) open(ctx context.Context) (err error) {
 	}
 	d.say("issuers at %s; their tokens live %v", d.issuers.URL(), lifetime)
 	ca, key := filepath.Join(d.dir, "ca.pem"), filepath.Join(d.dir, "key")
-	err = errors.Join(
-		os.Mkdir(d.dirs.Config, 0o700),
-		os.WriteFile(ca, d.issuers.CertPEM(), 0o600),
-		os.WriteFile(d.dirs.ConfigFile(), fmt.Appendf(nil, "ca_file = %q\nproxy = \"none\"\n", ca), 0o600),
-		store.NewKeyFile(key))
-	if err != nil {
+	config := fmt.Appendf(nil, "ca_file = %q\nproxy = \"none\"\n", ca)
+	if err := errors.Join(os.Mkdir(d.dirs.Config, 0o700), os.WriteFile(ca, d.issuers.CertPEM(), 0o600),
+		os.WriteFile(d.dirs.ConfigFile(), config, 0o600), store.NewKeyFile(key)); err != nil {
 		return err
 	}
 	if _, err := store.Setup(ctx, d.dirs.State, store.Choice{Keystore: store.KeystoreSealed, KeyFile: key}, token.Secret{}); err != nil {
@@ -161,6 +158,9 @@ func (d *demo) add(ctx context.Context) error {
 		return err
 	}
 	azure, aspose := d.issuers.Azure(), d.issuers.Aspose()
+	secret := func(field, text string) map[string]token.Secret {
+		return map[string]token.Secret{field: token.NewSecret(text)}
+	}
 	azureID, azureSecret := azure.NewSecret()
 	asposeID, asposeSecret := aspose.NewClient()
 	for _, a := range []token.CreateProfile{
@@ -177,10 +177,6 @@ func (d *demo) add(ctx context.Context) error {
 		d.say("%-6s added; its first token came in %v", a.Name, added.Took.Round(time.Millisecond))
 	}
 	return nil
-}
-
-func secret(field, text string) map[string]token.Secret {
-	return map[string]token.Secret{field: token.NewSecret(text)}
 }
 
 // get gets the profile's token.

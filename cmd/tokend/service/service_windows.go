@@ -71,7 +71,6 @@ func (w Manager) Uninstall(ctx context.Context) ([]string, error) {
 	return []string{st.File}, explain(w.kardianos.Uninstall())
 }
 
-// Stop stops the service.
 func (w Manager) Stop(ctx context.Context) error {
 	if st, err := w.State(ctx); err != nil || !st.Running {
 		return err
@@ -79,7 +78,6 @@ func (w Manager) Stop(ctx context.Context) error {
 	return explain(w.kardianos.Stop())
 }
 
-// Restart starts the service again.
 func (w Manager) Restart(ctx context.Context) error {
 	if err := w.Stop(ctx); err != nil {
 		return err
@@ -87,7 +85,6 @@ func (w Manager) Restart(ctx context.Context) error {
 	return explain(w.kardianos.Start())
 }
 
-// State returns the state of the service.
 func (w Manager) State(context.Context) (State, error) {
 	st := State{Log: LogFile(w.Dirs)}
 	status, err := w.kardianos.Status()

@@ -123,10 +123,10 @@ func (s Manager) Install(ctx context.Context) (files []string, err error) {
 // enable enables the units that a package brought, or writes the same.
 func (s Manager) enable(ctx context.Context, units map[string]string) ([]string, error) {
 	if files := s.packaged(units); files != nil {
-		if _, err := s.ctl(ctx, "daemon-reload"); err != nil {
-			return nil, err
+		_, err := s.ctl(ctx, "daemon-reload")
+		if err == nil {
+			_, err = s.ctl(ctx, "enable", unitName, socketName)
 		}
-		_, err := s.ctl(ctx, "enable", unitName, socketName)
 		return files, err
 	}
 	socket, file := filepath.Join(s.dir, socketName), filepath.Join(s.dir, unitName)
