@@ -27,9 +27,7 @@ func TestKeePassXCKeepsSecrets(t *testing.T) {
 	}
 
 	xc.Restart() // which has read its file again, and forgotten us
-	if err := k.State(t.Context()); topicOf(err) != "keyring-confirm" {
-		t.Errorf("state %v", err)
-	}
+	wantTopic(t, k.State(t.Context()), token.ErrLocked, "keyring-confirm")
 	wantCode(t, errOf(k.Get(t.Context(), "text")), token.ErrLocked, "a person must allow")
 	wantCode(t, k.Set(t.Context(), "text", token.NewSecret("y")), token.ErrLocked)
 	patient := NewPatientKeyring("tokend")
@@ -45,9 +43,7 @@ func TestKeePassXCKeepsSecrets(t *testing.T) {
 	// One password, and no second question.
 	xc.LockDatabase()
 	wantAll(t, k, token.ErrLocked)
-	if err := k.State(t.Context()); topicOf(err) != "keyring-locked" {
-		t.Errorf("state %v", err)
-	}
+	wantTopic(t, k.State(t.Context()), token.ErrLocked, "keyring-locked")
 	go func() { answered <- patient.Unlock(t.Context()) }()
 	xc.AnswerPassword()
 	must(t, <-answered)

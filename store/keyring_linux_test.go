@@ -33,10 +33,9 @@ func TestKeyringKeepsExactBytes(t *testing.T) {
 // is text, the text.
 func TestKeyringItemsAreReadable(t *testing.T) {
 	keyringtest.Start(t)
-	k := NewKeyring("tokend")
-	must(t, k.Set(t.Context(), "azure/client_secret/20261123-7f3a91c2", token.NewSecret("p~8Q secret")))
-	got, err := keyring.Get("tokend", "azure/client_secret/20261123-7f3a91c2")
-	if err != nil || got != "p~8Q secret" {
+	const account = "azure/client_secret/20261123-7f3a91c2"
+	must(t, NewKeyring("tokend").Set(t.Context(), account, token.NewSecret("p~8Q secret")))
+	if got, err := keyring.Get("tokend", account); err != nil || got != "p~8Q secret" {
 		t.Errorf("the item holds %q, %v", got, err)
 	}
 }
@@ -72,23 +71,20 @@ func TestKeyringUnlockWithoutDisplayStaysLocked(t *testing.T) {
 	must(t, k.Unlock(t.Context()))
 }
 
-func TestKeyringWithoutAnyCollectionIsLocked(t *testing.T) {
-	keyringtest.StartBus(t, "/usr/share/dbus-1/services")
-	wantAll(t, NewKeyring("tokend"), token.ErrLocked)
-}
-
-func TestKeyringWithoutServiceIsUnavailable(t *testing.T) {
-	keyringtest.StartBus(t)
-	k := NewKeyring("tokend")
-	wantAll(t, k, token.ErrKeystore)
-	if got := State(t.Context(), k); !strings.Contains(got, "no keyring service") {
-		t.Errorf("state %q", got)
-	}
-}
-
-func TestKeyringWithDeadBusIsUnavailable(t *testing.T) {
-	t.Setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path="+filepath.Join(t.TempDir(), "none"))
-	wantAll(t, NewKeyring("tokend"), token.ErrKeystore)
+func TestKeyringThatIsNotThere(t *testing.T) {
+	t.Run("no collection", func(t *testing.T) {
+		keyringtest.StartBus(t, "/usr/share/dbus-1/services")
+		wantAll(t, NewKeyring("tokend"), token.ErrLocked)
+	})
+	t.Run("no service", func(t *testing.T) {
+		keyringtest.StartBus(t)
+		wantAll(t, NewKeyring("tokend"), token.ErrKeystore)
+		wantCode(t, NewKeyring("tokend").State(t.Context()), token.ErrKeystore, "no keyring service")
+	})
+	t.Run("no bus", func(t *testing.T) {
+		t.Setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path="+filepath.Join(t.TempDir(), "none"))
+		wantAll(t, NewKeyring("tokend"), token.ErrKeystore)
+	})
 }
 
 // Case 3 of the threat model: godbus would start a bus through dbus-launch; this one tells if it does.
@@ -224,10 +220,7 @@ func TestKeyringItemsOfAnotherDatabase(t *testing.T) {
 func TestKeyringWhosePersonSaysNo(t *testing.T) {
 	keyringtest.StartBus(t)
 	(&keyringtest.Fake{KeePassXC: true, Refuses: true}).Start(t)
-	err := NewKeyring("tokend").Delete(t.Context(), "a")
-	if wantCode(t, err, token.ErrLocked); topicOf(err) != "keyring-refused" {
-		t.Errorf("topic %q", topicOf(err))
-	}
+	wantTopic(t, NewKeyring("tokend").Delete(t.Context(), "a"), token.ErrLocked, "keyring-refused")
 }
 
 // The keyring's service ends under an open prompt: the next call finds the next one.

@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"encoding/base64"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,26 +13,22 @@ import (
 	"tokend/store/internal/seal"
 )
 
-func openSealed(t testing.TB, dir string, kek token.Secret) *Sealed {
-	t.Helper()
-	s := val(OpenSealed(dir, kek))
-	return s
-}
+func openSealed(dir string, kek token.Secret) *Sealed { return val(OpenSealed(dir, kek)) }
 
 func TestSealedKeepsExactBytesAndShowsNothing(t *testing.T) {
 	dir, kek := filepath.Join(t.TempDir(), "sealed"), seal.NewKey()
 	for name, value := range awkwardValues() {
-		t.Run(name, func(t *testing.T) { keepsExactly(t, openSealed(t, dir, kek), value) })
+		t.Run(name, func(t *testing.T) { keepsExactly(t, openSealed(dir, kek), value) })
 	}
-	must(t, openSealed(t, dir, kek).Set(t.Context(), "clms/private_key/1", token.NewSecret("canary-sealed")))
-	wantSecret(t, openSealed(t, dir, kek), "clms/private_key/1", "canary-sealed")
+	must(t, openSealed(dir, kek).Set(t.Context(), "clms/private_key/1", token.NewSecret("canary-sealed")))
+	wantSecret(t, openSealed(dir, kek), "clms/private_key/1", "canary-sealed")
 	noCanary(t, dir, "canary-sealed", kek.Reveal())
 	wantModes(t, dir)
 }
 
 func TestSealedTellsAnotherKeyFromDamage(t *testing.T) {
 	dir, kek := t.TempDir(), seal.NewKey()
-	s := openSealed(t, dir, kek)
+	s := openSealed(dir, kek)
 	must(t, s.Set(t.Context(), "a", token.NewSecret("x")))
 
 	wantCode(t, errOf(OpenSealed(dir, seal.NewKey())), token.ErrKeystore, "another key")
@@ -51,7 +48,7 @@ func TestSealedTellsAnotherKeyFromDamage(t *testing.T) {
 }
 
 func TestSealedFileOpensUnderItsOwnNameAlone(t *testing.T) {
-	s := openSealed(t, t.TempDir(), seal.NewKey())
+	s := openSealed(t.TempDir(), seal.NewKey())
 	must(t, s.Set(t.Context(), "a", token.NewSecret("x")))
 	must(t, os.Rename(s.path("a"), s.path("b")))
 	wantCode(t, errOf(s.Get(t.Context(), "b")), token.ErrKeystore)
@@ -61,21 +58,13 @@ func TestSealedFileOpensUnderItsOwnNameAlone(t *testing.T) {
 }
 
 func TestSealedRemovesWhatACrashLeft(t *testing.T) {
-	dir, kek := t.TempDir(), seal.NewKey()
-	left := filepath.Join(dir, ".a"+sealedSuffix+"12345")
-	must(t, os.WriteFile(left, nil, 0o600))
-	openSealed(t, dir, kek)
-	if _, err := os.Stat(left); err == nil {
-		t.Error("it is still there")
+	dir := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(dir, ".a"+sealedSuffix+"12345"), nil, 0o600))
+	s := openSealed(dir, seal.NewKey())
+	if left := tree(t, dir); len(left) != 0 {
+		t.Errorf("left: %q", left)
 	}
-}
-
-func TestSealedStateSaysWhenTheDirectoryIsGone(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "sealed")
-	s := openSealed(t, dir, seal.NewKey())
-	if got := State(t.Context(), s); got != "ok" {
-		t.Errorf("state %q", got)
-	}
+	must(t, s.State(t.Context()))
 	must(t, os.Remove(dir))
 	wantCode(t, s.State(t.Context()), token.ErrKeystore)
 }
@@ -104,13 +93,9 @@ func TestFileNamesAreSafeAndDistinct(t *testing.T) {
 func TestKeyFileIsMadeOnceAndReadBack(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "kek")
 	must(t, NewKeyFile(path))
-	key, err := readKey(path, 0o077)
-	if err != nil || len(key.Reveal()) != seal.KeySize {
-		t.Fatalf("%d bytes, %v", len(key.Reveal()), err)
-	}
+	key := val(readKey(path, 0o077))
 	wantCode(t, NewKeyFile(path), token.ErrExists)
-	again, err := readKey(path, 0o077)
-	if err != nil || !again.Equal(key) {
+	if again := val(readKey(path, 0o077)); !again.Equal(key) {
 		t.Error("the key changed")
 	}
 	wantModes(t, path)
@@ -120,41 +105,32 @@ func TestKeyFileIsMadeOnceAndReadBack(t *testing.T) {
 func TestKeyFileIsCheckedBeforeItIsBelieved(t *testing.T) {
 	raw := seal.NewKey().Reveal()
 	b64 := base64.StdEncoding.EncodeToString([]byte(raw))
-	tests := []struct {
-		name    string
+	for name, tt := range map[string]struct {
 		content string
 		mode    os.FileMode
 		ok      bool
 	}{
-		{"raw", raw, 0o400, true},
-		{"base64", b64, 0o600, true},
-		{"base64 and a newline", b64 + "\n", 0o400, true},
-		{"31 bytes", raw[:31], 0o400, false},
-		{"33 bytes", raw + "x", 0o400, false},
-		{"empty", "", 0o400, false},
-		{"base64 of 31", base64.StdEncoding.EncodeToString([]byte(raw[:31])), 0o400, false},
-		{"long", strings.Repeat(b64, 1000), 0o400, false},
-		{"readable for the group", raw, 0o440, false},
-		{"readable for all", raw, 0o444, false},
-		{"writable for all", raw, 0o602, false},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "kek")
-			must(t, os.WriteFile(path, []byte(tt.content), 0o600))
-			must(t, os.Chmod(path, tt.mode))
-			key, err := readKey(path, 0o077)
-			if !tt.ok {
-				wantCode(t, err, token.ErrKeystore)
-				if tt.content != "" && strings.Contains(err.Error(), tt.content) {
-					t.Error("the error shows the key")
-				}
-				return
-			}
-			if err != nil || key.Reveal() != raw {
-				t.Errorf("%d bytes, %v", len(key.Reveal()), err)
-			}
-		})
+		"raw":                    {raw, 0o400, true},
+		"base64":                 {b64, 0o600, true},
+		"base64 and a newline":   {b64 + "\n", 0o400, true},
+		"31 bytes":               {raw[:31], 0o400, false},
+		"33 bytes":               {raw + "x", 0o400, false},
+		"empty":                  {"", 0o400, false},
+		"base64 of 31":           {base64.StdEncoding.EncodeToString([]byte(raw[:31])), 0o400, false},
+		"long":                   {strings.Repeat(b64, 1000), 0o400, false},
+		"readable for the group": {raw, 0o440, false},
+		"readable for all":       {raw, 0o444, false},
+		"writable for all":       {raw, 0o602, false},
+	} {
+		path := filepath.Join(t.TempDir(), "kek")
+		must(t, errors.Join(os.WriteFile(path, []byte(tt.content), 0o600), os.Chmod(path, tt.mode)))
+		key, err := readKey(path, 0o077)
+		if !tt.ok {
+			wantCode(t, err, token.ErrKeystore)
+		}
+		if tt.ok != (err == nil && key.Reveal() == raw) || err != nil && tt.content != "" && strings.Contains(err.Error(), tt.content) {
+			t.Errorf("%s: %d bytes, %v", name, len(key.Reveal()), err)
+		}
 	}
 }
 
@@ -183,7 +159,7 @@ func TestCredentialIsReadFromItsDirectory(t *testing.T) {
 }
 
 func FuzzSealedFile(f *testing.F) {
-	s := openSealed(f, f.TempDir(), seal.NewKey())
+	s := openSealed(f.TempDir(), seal.NewKey())
 	must(f, s.Set(f.Context(), "a", token.NewSecret("x")))
 	good := val(os.ReadFile(s.path("a")))
 	f.Add(good)

@@ -55,37 +55,39 @@ func topicOf(err error) string {
 	return e.Topic
 }
 
+// wantTopic checks an error's identity and topic.
+func wantTopic(t *testing.T, err error, code token.Code, topic string) {
+	t.Helper()
+	if wantCode(t, err, code); topicOf(err) != topic {
+		t.Errorf("%v: topic %q, want %q", err, topicOf(err), topic)
+	}
+}
+
 func TestKeystoreErrorsHaveTopics(t *testing.T) {
 	dir := t.TempDir()
-	first := openSealed(t, filepath.Join(dir, "a"), seal.NewKey())
+	first := openSealed(filepath.Join(dir, "a"), seal.NewKey())
 	must(t, first.Set(t.Context(), "clms/key/1", token.NewSecret("x")))
 	must(t, os.WriteFile(first.path("clms/key/3"), []byte(sealedMagic+first.keyID+"\nnot what was sealed, by far"), 0o600))
 	short := filepath.Join(dir, "short")
 	must(t, os.WriteFile(short, []byte("x"), 0o400))
 
 	for want, err := range map[string]error{
-		"secret-missing":      errOf(first.Get(t.Context(), "clms/key/2")),
 		"sealed-other-key":    errOf(OpenSealed(first.dir, seal.NewKey())),
 		"secret-damaged":      errOf(first.Get(t.Context(), "clms/key/3")),
-		"not-set-up":          errOf(ReadKeystoreConfig(dir)),
 		"key-file-missing":    errOf(readKey(filepath.Join(dir, "none"), 0o077)),
 		"key-file":            errOf(readKey(short, 0o077)),
 		"keyring-late":        errLate,
-		"keyring-prompt":      errAsks,
 		"secret-too-long":     explain("a", keyring.ErrSetDataTooBig),
 		"keyring-unsupported": explain("a", keyring.ErrUnsupportedPlatform),
 		"keyring-error":       explain("a", errors.New("words of the system")),
 	} {
-		if got := topicOf(err); got != want {
-			t.Errorf("%v: topic is %q, want %q", err, got, want)
-		}
+		wantTopic(t, err, token.ErrKeystore, want)
 	}
-	if err := explain("a", keyring.ErrNotFound); topicOf(err) != "secret-missing" || !errors.Is(err, token.ErrNotFound) {
-		t.Errorf("not in the keyring: %#v", err)
-	}
-	if err := fail(token.ErrKeystore, "", fail(token.ErrKeystore, "key-file", fs.ErrPermission, "x"), "y"); topicOf(err) != "key-file" {
-		t.Errorf("a cause's topic is lost: %#v", err)
-	}
+	wantTopic(t, errAsks, token.ErrLocked, "keyring-prompt")
+	wantTopic(t, errOf(ReadKeystoreConfig(dir)), token.ErrNotFound, "not-set-up")
+	wantTopic(t, errOf(first.Get(t.Context(), "clms/key/2")), token.ErrNotFound, "secret-missing")
+	wantTopic(t, explain("a", keyring.ErrNotFound), token.ErrNotFound, "secret-missing")
+	wantTopic(t, fail(token.ErrKeystore, "", fail(token.ErrKeystore, "key-file", fs.ErrPermission, "x"), "y"), token.ErrKeystore, "key-file")
 }
 
 func TestAFullDiskIsCalledSo(t *testing.T) {
