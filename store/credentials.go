@@ -403,12 +403,10 @@ func credentialError(of string, err error) error {
 // that can be read also if there is an error.
 func (c *Credentials) records(but map[string]bool) (all []record, err error) {
 	entries, err := os.ReadDir(c.dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, credentialError(c.dir, err)
 	}
+	err = nil
 	for _, e := range entries {
 		if filepath.Ext(e.Name()) != recordSuffix || strings.HasPrefix(e.Name(), ".") || but[e.Name()] {
 			continue
@@ -434,11 +432,11 @@ func (c *Credentials) accounts(ctx context.Context) (accounts []string, err erro
 		return nil, err
 	}
 	for _, rec := range records {
-		for _, s := range rec.kept() {
-			accounts = append(accounts, s.accounts(rec.Profile)...)
-		}
 		if err := c.clear(ctx, rec); err != nil {
 			return nil, err
+		}
+		for _, s := range rec.kept() {
+			accounts = append(accounts, s.accounts(rec.Profile)...)
 		}
 	}
 	return accounts, nil

@@ -83,13 +83,14 @@ func (i items) value(account string) (token.Secret, error) {
 		return token.Secret{}, fail(token.ErrKeystore, "secret-damaged", nil, "%s: the OS keyring gave %d bytes, which is not a secret of tokend", account, len(text))
 	}
 	if idx, ok := parseIndex(text); ok {
-		if text, err = i.join(account, idx); err != nil {
-			return token.Secret{}, err
-		}
+		text, err = i.join(account, idx)
 	}
-	value, err := decodeText(text)
+	value, damage := decodeText(text)
+	if err == nil && damage != nil {
+		err = fail(token.ErrKeystore, "secret-damaged", damage, "%s: %v", account, damage)
+	}
 	if err != nil {
-		return token.Secret{}, fail(token.ErrKeystore, "secret-damaged", err, "%s: %v", account, err)
+		return token.Secret{}, err
 	}
 	return token.NewSecret(value), nil
 }
@@ -211,12 +212,9 @@ func decodeText(text string) (string, error) {
 		return text, nil
 	}
 	b64, ok := strings.CutPrefix(text, markBase64)
-	if !ok {
-		return "", errors.New("the OS keyring holds a form of secret that this version of tokend does not know")
-	}
 	value, err := base64.StdEncoding.DecodeString(b64)
-	if err != nil {
-		return "", errors.New("the OS keyring holds a damaged secret")
+	if !ok || err != nil {
+		return "", errors.New("the OS keyring holds a damaged secret, or a form that this version of tokend does not know")
 	}
 	return string(value), nil
 }

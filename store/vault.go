@@ -144,11 +144,11 @@ func (v *Vault) Migrate(ctx context.Context, creds *Credentials, choice Choice) 
 func (v *Vault) fill(ctx context.Context, next KeystoreConfig, accounts []string) error {
 	old := v.KeystoreConfig()
 	target, err := next.Open(v.stateDir)
+	if err == nil {
+		err = target.State(ctx) // before anything would have to be deleted there
+	}
 	if err != nil {
 		return err
-	}
-	if err := target.State(ctx); err != nil {
-		return err // before anything would have to be deleted there
 	}
 	during := old
 	during.Leftover = &Leftover{next.Keystore, next.Dir, accounts}
@@ -157,29 +157,24 @@ func (v *Vault) fill(ctx context.Context, next KeystoreConfig, accounts []string
 	}
 	for n, account := range accounts {
 		v.progress.Store(&token.KeystoreMove{Doing: "copying", Done: n, Total: len(accounts)})
-		if err := v.copyTo(ctx, target, account); err != nil {
+		secret, err := v.current().Get(ctx, account)
+		if errors.Is(err, token.ErrNotFound) {
+			continue // deleted by another program; its profile reports it
+		}
+		v.step("copy")
+		if err == nil {
+			err = target.Set(ctx, account, secret)
+		}
+		v.step("verify")
+		if err == nil {
+			err = checkSame(ctx, target, account, secret)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	next.Leftover = &Leftover{old.Keystore, old.Dir, accounts}
 	return v.record("switch", next, target)
-}
-
-// copyTo copies a secret into target, if it exists.
-func (v *Vault) copyTo(ctx context.Context, target Keystore, account string) error {
-	secret, err := v.current().Get(ctx, account)
-	if errors.Is(err, token.ErrNotFound) {
-		return nil // deleted by another program; its profile reports it
-	}
-	v.step("copy")
-	if err == nil {
-		err = target.Set(ctx, account, secret)
-	}
-	if err != nil {
-		return err
-	}
-	v.step("verify")
-	return checkSame(ctx, target, account, secret)
 }
 
 // record writes a record to the disk and makes it the current one.
