@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -44,19 +45,17 @@ func TestGateRefusesAtOnceWhileACallHangsAndOpensAfterwards(t *testing.T) {
 
 func TestGateLetsCallsThroughOneAfterTheOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGate(callLimit, errTestLate)
-		results := make(chan error)
-		began := time.Now()
+		g, began := newGate(callLimit, errTestLate), time.Now()
+		var calls sync.WaitGroup
 		for range 3 {
-			go func() { results <- passFor(t.Context(), g, time.Second/2) }()
+			calls.Go(func() {
+				if err := passFor(t.Context(), g, time.Second/2); err != nil {
+					t.Error(err)
+				}
+			})
 		}
-		for range 3 {
-			if err := <-results; err != nil {
-				t.Error(err)
-			}
-		}
-		if took := time.Since(began); took != 3*time.Second/2 {
-			t.Errorf("three calls took %v", took)
+		if calls.Wait(); time.Since(began) != 3*time.Second/2 {
+			t.Errorf("three calls took %v", time.Since(began))
 		}
 	})
 }

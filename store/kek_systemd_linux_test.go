@@ -87,9 +87,9 @@ func freePort(t *testing.T) int {
 	for {
 		l := val(net.Listen("tcp", "127.0.0.1:0"))
 		port := l.Addr().(*net.TCPAddr).Port
-		_ = l.Close()
-		if next, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port+1)); err == nil {
-			_ = next.Close()
+		next, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port+1))
+		if must(t, l.Close()); err == nil {
+			must(t, next.Close())
 			return port
 		}
 	}

@@ -186,10 +186,10 @@ func (c *Cache) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
-	if c.file == nil {
+	f := c.file
+	if f == nil {
 		return nil
 	}
-	f := c.file
 	c.file = nil
 	return f.close()
 }
