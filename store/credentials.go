@@ -176,10 +176,7 @@ func (c *Credentials) put(ctx context.Context, profile string, secrets map[strin
 	_, err = c.change(ctx, profile, func(rec record) (record, map[string]token.Secret, error) {
 		return place(rec, s), accounts, nil
 	})
-	if err != nil {
-		return token.Credential{}, err
-	}
-	return cred, nil
+	return cred, err
 }
 
 // Promote makes the pending credential the current one. token.ErrNotFound means

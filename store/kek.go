@@ -14,17 +14,6 @@ import (
 	"tokend/store/internal/seal"
 )
 
-// readCredential reads a key that the service manager handed over: the file name
-// under $CREDENTIALS_DIRECTORY (systemd.exec(5), LoadCredential=). The service's
-// group may be able to read it.
-func readCredential(name string) (token.Secret, error) {
-	dir := os.Getenv("CREDENTIALS_DIRECTORY")
-	if dir == "" {
-		return token.Secret{}, fail(token.ErrKeystore, "key-file-missing", nil, "credential %q: the service manager gave no credentials (CREDENTIALS_DIRECTORY is not set)", name)
-	}
-	return readKey(filepath.Join(dir, name), 0o037)
-}
-
 // NewKeyFile makes a key and keeps it in a new file of mode 0400, in base64.
 // It never overwrites: a file that exists is token.ErrExists.
 func NewKeyFile(path string) error { return NewKeyFileFor(path, -1, -1) }

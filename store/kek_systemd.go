@@ -54,12 +54,11 @@ func (c CredentialFile) Make(ctx context.Context) (token.Secret, error) {
 		return token.Secret{}, fail(token.ErrExists, "", err, "%s exists already, and tokend does not overwrite it", c.Path)
 	}
 	key := seal.NewKey()
-	with := []string{"--with-key=host"}
+	args := []string{"encrypt", "--with-key=host", "--name=" + c.Name, "-", "-"}
 	if c.TPM {
-		with = []string{"--with-key=host+tpm2", "--tpm2-pcrs=" + freePCR}
+		args = slices.Replace(args, 1, 2, "--with-key=host+tpm2", "--tpm2-pcrs="+freePCR)
 	}
-	box, err := systemdCreds(ctx, base64.StdEncoding.AppendEncode(nil, []byte(key.Reveal())),
-		slices.Concat([]string{"encrypt"}, with, []string{"--name=" + c.Name, "-", "-"})...)
+	box, err := systemdCreds(ctx, base64.StdEncoding.AppendEncode(nil, []byte(key.Reveal())), args...)
 	if err == nil {
 		err = replaceFile(c.Path, box)
 	}

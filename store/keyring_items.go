@@ -42,19 +42,14 @@ const (
 // maxParts bounds what an index can make us read.
 const maxParts = 2 * maxSecret / 1024
 
-// items is the keyring during one call. It makes no further step once ctx, the
-// call's context, has ended.
+// items is the keyring during one call. It writes nothing more once ctx, the call's
+// context, has ended.
 type items struct {
 	*Keyring
 	ctx context.Context
 }
 
-func (i items) get(account string) (string, error) {
-	if err := i.ctx.Err(); err != nil {
-		return "", err
-	}
-	return i.ring.get(i.ctx, account)
-}
+func (i items) get(account string) (string, error) { return i.ring.get(i.ctx, account) }
 
 func (i items) set(account, text string) error {
 	if err := i.ctx.Err(); err != nil {
@@ -64,9 +59,6 @@ func (i items) set(account, text string) error {
 }
 
 func (i items) delete(account string) error {
-	if err := i.ctx.Err(); err != nil {
-		return err
-	}
 	if err := i.ring.remove(i.ctx, account); !errors.Is(err, keyring.ErrNotFound) {
 		return err
 	}

@@ -112,17 +112,17 @@ func (r systemRing) unlock(ctx context.Context) error {
 	if errors.Is(err, errLocked) {
 		err = b.ask(secretsPath, "Service.Unlock", []dbus.ObjectPath{b.collection})
 	}
-	if err != nil {
-		return err
+	var items []dbus.ObjectPath
+	if err == nil {
+		items, err = b.lockedItems(r.service)
 	}
-	items, err := b.lockedItems(r.service)
 	if err == nil {
 		err = b.ask(secretsPath, "Service.Unlock", items)
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		err = r.look(ctx)
 	}
-	return r.look(ctx)
+	return err
 }
 
 // asks reports whether another program would be asked about what this one keeps,
@@ -181,14 +181,13 @@ func openBus(ctx context.Context) (bus, error) {
 	if err == nil && !slices.Contains(collections, loginCollection) {
 		err = b.call(secretsPath, "Service.ReadAlias", "default").Store(&b.collection)
 	}
-	var locked bool
-	switch {
-	case err != nil:
-	case b.collection == noObject:
+	if err == nil && b.collection == noObject {
 		err = fail(token.ErrLocked, "keyring-new", nil, "the OS keyring has no keyring yet, or no database that is open and shared with other programs")
-	default:
-		locked, err = b.isLocked(b.collection)
 	}
+	if err != nil {
+		return b, err
+	}
+	locked, err := b.isLocked(b.collection)
 	if locked {
 		err = errLocked
 	}

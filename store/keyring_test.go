@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -19,12 +20,15 @@ type memoryRing struct {
 	err   error
 }
 
-func (r memoryRing) get(_ context.Context, account string) (string, error) {
+func (r memoryRing) get(ctx context.Context, account string) (string, error) {
+	if err := cmp.Or(r.err, ctx.Err()); err != nil {
+		return "", err
+	}
 	text, ok := r.texts[account]
-	if r.err == nil && !ok {
+	if !ok {
 		return "", keyring.ErrNotFound
 	}
-	return text, r.err
+	return text, nil
 }
 
 func (r memoryRing) set(_ context.Context, account, text string) error {
@@ -36,7 +40,9 @@ func (r memoryRing) set(_ context.Context, account, text string) error {
 
 func (r memoryRing) remove(ctx context.Context, account string) error {
 	_, err := r.get(ctx, account)
-	delete(r.texts, account)
+	if err == nil {
+		delete(r.texts, account)
+	}
 	return err
 }
 

@@ -227,13 +227,19 @@ func (c Choice) Refused() fs.FileMode {
 
 // kek reads the key of the sealed secrets, the zero Secret for another keystore.
 func (c Choice) kek() (token.Secret, error) {
-	switch {
-	case c.Keystore != KeystoreSealed:
+	if c.Keystore != KeystoreSealed {
 		return token.Secret{}, nil
-	case c.Credential != "":
-		return readCredential(c.Credential)
 	}
-	return readKey(c.KeyFile, c.Refused())
+	if c.Credential == "" {
+		return readKey(c.KeyFile, c.Refused())
+	}
+	// The service manager hands over a file of that name, which the service's group
+	// may be able to read (systemd.exec(5), LoadCredential=).
+	dir := os.Getenv("CREDENTIALS_DIRECTORY")
+	if dir == "" {
+		return token.Secret{}, fail(token.ErrKeystore, "key-file-missing", nil, "credential %q: the service manager gave no credentials (CREDENTIALS_DIRECTORY is not set)", c.Credential)
+	}
+	return readKey(filepath.Join(dir, c.Credential), 0o037)
 }
 
 // Describe names the keystore and where its key is.
