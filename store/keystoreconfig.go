@@ -72,7 +72,7 @@ func recordError(err error) error {
 	if err == nil {
 		return nil
 	}
-	return fail(token.ErrKeystore, "install-record", err, "installation record: %v", err)
+	return fail(token.ErrKeystore, "install-record", err, "installation record: %s", token.FileFault(err))
 }
 
 // Setup makes the choice of keystore, once: it puts the cache's key into the
