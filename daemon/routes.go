@@ -66,7 +66,7 @@ func (s *state) resolve(c *Caller, name, url string) (e *entry, host string, err
 			return e, "", err
 		}
 	}
-	if err := token.CheckURL(url); err != nil {
+	if _, err := token.ParseURL(url); err != nil {
 		return nil, "", invalid("url", "%s", err.Error())
 	}
 	var found []*entry

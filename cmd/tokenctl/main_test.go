@@ -588,7 +588,7 @@ func TestCompletion(t *testing.T) {
 		}
 	}
 	for want, args := range map[string][]string{
-		"curl\t\n": {"get", "x", "-o", ""}, "oauth2\tany issuer\n": {"add", "--provider", ""}, "invalidate\t": {"inv"},
+		"curl\t\n": {"get", "x", "-o", ""}, "jwt-verify\t\n": {"add", "--provider", ""}, "invalidate\t": {"inv"},
 		"git\tgit: ": {"setup", ""}, "docker\t": {"helper", ""}, "sealed\t": {"keystore", "migrate", "--to", ""}, "AADSTS7000215\t": {"explain", "AAD"},
 		"clms\tclms\n": {"setup", "git", "--profile", ""}, "json\t": {"sign", "x", "-o", "j"},
 	} {

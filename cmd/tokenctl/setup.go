@@ -119,7 +119,7 @@ func readHost(ctx context.Context, e *ui.Env, t setup.Tool, r *setup.Request, ho
 		r.Host = "https://" + r.Host
 	}
 	r.Host = token.WithoutUser(strings.TrimSuffix(r.Host, "/"))
-	if err := token.CheckHost(r.Host); err != nil {
+	if _, err := token.ParseHost(r.Host); err != nil {
 		return cli.Usage("%v", err)
 	}
 	matches := matchingProfiles(e.Profiles(ctx), r)

@@ -73,7 +73,7 @@ var commonKeys = keysOf(reflect.TypeFor[Common]())
 
 func (c Common) check() error {
 	for _, host := range c.Hosts {
-		if err := token.CheckHost(host); err != nil {
+		if _, err := token.ParseHost(host); err != nil {
 			return invalid("hosts", "hosts: "+err.Error())
 		}
 	}

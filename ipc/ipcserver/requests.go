@@ -70,7 +70,7 @@ func parseTTL(s string) (time.Duration, error) {
 
 // checkURL refuses what is not a URL that a profile's hosts could cover.
 func checkURL(text string) error {
-	if err := token.CheckURL(text); err != nil {
+	if _, err := token.ParseURL(text); err != nil {
 		return invalid("url", "%v", err)
 	}
 	return nil

@@ -45,8 +45,7 @@ func ReadRegular(f *os.File, limit int64) (text []byte, info fs.FileInfo, err er
 // FileFault returns the text of an error about a file without the name of the
 // system call: "/etc/ca.pem: permission denied".
 func FileFault(err error) string {
-	var path *fs.PathError
-	if errors.As(err, &path) {
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
 		return path.Path + ": " + path.Err.Error()
 	}
 	return err.Error()

@@ -8,20 +8,6 @@ import (
 	"strings"
 )
 
-// CheckHost returns an error if text cannot be one of a profile's hosts: an
-// https URL (http for loopback) of host, port and path prefix alone.
-func CheckHost(text string) error {
-	_, err := parseHost(text)
-	return err
-}
-
-// CheckURL returns an error if text is not an https URL (http for loopback) that
-// all clients read in the same way.
-func CheckURL(text string) error {
-	_, err := parseURL(text)
-	return err
-}
-
 // Covers reports whether a request for target may carry the credentials of a
 // profile with these hosts.
 func Covers(hosts []string, target string) bool {
@@ -34,12 +20,12 @@ func Covers(hosts []string, target string) bool {
 // segment. Names are compared as they are: no suffix, no wildcard, no trailing
 // dot.
 func MatchHost(hosts []string, target string) (host string) {
-	u, err := parseURL(target)
+	u, err := ParseURL(target)
 	if err != nil {
 		return ""
 	}
 	for _, text := range hosts {
-		h, err := parseHost(text)
+		h, err := ParseHost(text)
 		if err == nil && len(text) > len(host) && origin(h) == origin(u) && pathWithin(pathOf(h), pathOf(u)) {
 			host = text
 		}
@@ -47,16 +33,19 @@ func MatchHost(hosts []string, target string) (host string) {
 	return host
 }
 
-func parseHost(text string) (*url.URL, error) {
-	u, err := parseURL(text)
+// ParseHost parses one of a profile's hosts: an https URL (http for loopback) of
+// host, port and path prefix alone.
+func ParseHost(text string) (*url.URL, error) {
+	u, err := ParseURL(text)
 	if err == nil && (u.RawQuery != "" || u.ForceQuery || u.Fragment != "") {
 		err = fmt.Errorf("%q has a query or fragment", text)
 	}
 	return u, err
 }
 
-// parseURL parses a URL that all clients read in the same way.
-func parseURL(text string) (*url.URL, error) {
+// ParseURL parses an https URL (http for loopback) that all clients read in the
+// same way.
+func ParseURL(text string) (*url.URL, error) {
 	if i := strings.IndexFunc(text, func(r rune) bool { return r <= ' ' || r > '~' || r == '\\' }); i >= 0 {
 		return nil, fmt.Errorf("%q has a character that does not belong in a URL", text)
 	}
@@ -121,13 +110,13 @@ func IsLoopback(host string) bool {
 	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
 }
 
-// Origin returns scheme, host and port of a URL in one spelling, "" if CheckURL
+// Origin returns scheme, host and port of a URL in one spelling, "" if ParseURL
 // refuses it.
 func Origin(text string) string {
 	if text == "" { // as in most gets: an error would cost more than the rest of one
 		return ""
 	}
-	u, err := parseURL(text)
+	u, err := ParseURL(text)
 	if err != nil {
 		return ""
 	}

@@ -236,7 +236,7 @@ func readsOnce(value string) bool {
 // checkURL refuses a URL that the credential is not for, or a redirect from it.
 func (c *curlCall) checkURL(target string) error {
 	p := c.profile
-	if err := token.CheckURL(target); err != nil {
+	if _, err := token.ParseURL(target); err != nil {
 		return cli.Usage("the credential of %s cannot go there: %v; write the whole URL, https://...", p.Name, err)
 	}
 	c.plain = c.plain || strings.HasPrefix(strings.ToLower(target), "http:")

@@ -16,8 +16,9 @@ import (
 
 // AddFlags defines the flags of add.
 func (s *Submission) AddFlags(f *cli.Flags) {
-	f.StringVar(&s.request.Provider, "provider", "", "`PROVIDER`: clms, azure, aspose, oauth2, jwt-bearer, datarock,\nioxio, jwt-verify")
-	f.Complete("provider", s.completeProvider)
+	providers := []string{"clms", "azure", "aspose", "oauth2", "jwt-bearer", "datarock", "ioxio", "jwt-verify"}
+	f.StringVar(&s.request.Provider, "provider", "", "`PROVIDER`: "+strings.Join(providers[:6], ", ")+",\n"+strings.Join(providers[6:], ", "))
+	f.Complete("provider", cli.Words(providers...))
 	s.secretFlags(f)
 	s.settingFlags(f)
 }
@@ -203,13 +204,4 @@ func (s *Submission) choose(providers []token.Provider) (token.Provider, error) 
 // providers asks tokend for its providers.
 func (s *Submission) providers(ctx context.Context) ([]token.Provider, error) {
 	return ui.Ask(ctx, s.Env, (*ipc.Client).Providers)
-}
-
-// completeProvider is the cli.Completer for --provider.
-func (s *Submission) completeProvider([]string) (names []cli.Candidate) {
-	providers, _ := s.providers(context.Background())
-	for _, p := range providers {
-		names = append(names, cli.Candidate{Text: ui.Printable(p.Name), Doc: ui.Printable(p.Doc)})
-	}
-	return names
 }

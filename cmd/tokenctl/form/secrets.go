@@ -102,10 +102,9 @@ func contentForName(label string) error {
 }
 
 func (in Input) unreadable(err error) error {
-	var failed *fs.PathError
 	if errors.Is(err, fs.ErrNotExist) {
 		err = errors.New("there is no such file")
-	} else if errors.As(err, &failed) {
+	} else if failed, ok := errors.AsType[*fs.PathError](err); ok {
 		err = failed.Err
 	}
 	return in.wrong("%v", err)

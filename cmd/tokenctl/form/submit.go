@@ -134,8 +134,8 @@ func (s *Submission) submit(
 	created, err := s.try(ctx, send)
 	t, isTerminal := s.Terminal()
 	for range maxRetries {
-		var e *token.Error
-		if !errors.As(err, &e) {
+		e, ok := errors.AsType[*token.Error](err)
+		if !ok {
 			break
 		}
 		fields, field := s.asked, strings.TrimPrefix(e.Field, "settings.")

@@ -157,7 +157,7 @@ func (c *Call) get(ctx context.Context, url string, life time.Duration) (token.G
 	if url == "" && c.Profile == "" {
 		return token.Grant{}, bad("the tool names no URL, and --profile no profile")
 	}
-	if err := token.CheckURL(url); url != "" && err != nil {
+	if _, err := token.ParseURL(url); url != "" && err != nil {
 		if c.isHostOurs(ctx, url) {
 			c.say("tokend has no token for this URL: %v", err)
 		}
