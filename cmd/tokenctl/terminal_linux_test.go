@@ -235,7 +235,7 @@ func TestAPersonSaysWhereASecretGoes(t *testing.T) {
 	}
 	p := newPerson(t)
 	wait := p.runs(serve(t, b), "add", "kalibrate", "k.env")
-	p.sees("the secret goes to login.microsoftonline.com (it looks\r\n    like this)")
+	p.sees("the secret goes to\r\n    login.microsoftonline.com")
 	p.answers("Which one [1-3]: ", "azure")
 	p.answers("tenant: ", "contoso.com")
 	if r := wait(); r.status != ui.ExitOK || b.addition.Provider != "azure" || b.addition.Settings["tenant"] != "contoso.com" || b.addition.Secrets["client_secret"].Reveal() != canary {

@@ -64,9 +64,6 @@ type traceKey struct{}
 
 // WithTrace returns a context that carries t.
 func WithTrace(ctx context.Context, t *Trace) context.Context {
-	if t == nil {
-		return ctx
-	}
 	return context.WithValue(ctx, traceKey{}, t)
 }
 

@@ -34,19 +34,6 @@ func (c client) isEntra() bool {
 	return strings.HasSuffix(c.tokenURL, "/oauth2/v2.0/token") && (host == "login.microsoftonline.com" || host == "login.microsoftonline.us" || host == "login.partner.microsoftonline.cn")
 }
 
-// guess is the provider that the client looks made for, empty if it looks like
-// none. It is for proposals only.
-func (c client) guess() string {
-	const asposeSecret = 32 // hexadecimal digits
-	switch {
-	case strings.Contains(c.scope, "/.default") || strings.Contains(c.scope, "api://"):
-		return "azure"
-	case len(c.secret) == asposeSecret && strings.Trim(c.secret, "0123456789abcdef") == "":
-		return "aspose"
-	}
-	return ""
-}
-
 // find is the Find of a client. An empty name stands for the issuer's. Only the form
 // or the person decides where a secret goes: with neither, the Find is open.
 func (c client) find(f Find, name string, o Options) *Find {
@@ -81,11 +68,11 @@ func (c client) find(f Find, name string, o Options) *Find {
 		}
 		f.Endpoint = cmp.Or(token.Settings(f.Settings).Text("base_url"), "https://api.aspose.cloud") + "/connect/token"
 	default:
-		f.Open, f.Guess = true, c.guess()
+		f.Open = true
 		f.Why = "it does not say who issues the tokens. Use --token-url URL, or tokenctl add with --provider"
 	}
 	if f.Why != "" {
-		return &Find{Form: f.Form, Why: f.Why, Open: f.Open, Guess: f.Guess}
+		return &Find{Form: f.Form, Why: f.Why, Open: f.Open}
 	}
 	f.Name = cmp.Or(name, f.Provider)
 	return &f

@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 	"strings"
 
@@ -38,10 +37,8 @@ type Find struct {
 	Note string `json:"note,omitempty"`
 	// Why is the reason why it cannot be used, empty if it can.
 	Why string `json:"problem,omitempty"`
-	// Open: nothing names the issuer, and Options.Provider can. Guess is the
-	// provider that it looks made for, perhaps empty.
-	Open  bool   `json:"-"`
-	Guess string `json:"-"`
+	// Open: nothing names the issuer, and Options.Provider can.
+	Open bool `json:"-"`
 	// shared: another tool needs From.
 	shared bool
 }
@@ -112,17 +109,6 @@ func embedded(path string, text []byte, o Options) (finds []Find) {
 		}
 	}
 	return nil
-}
-
-// ServiceKey is the CLMS service key in a text, if it holds one.
-func ServiceKey(content []byte) (token.Secret, bool) {
-	noFile := func(string) ([]byte, error) { return nil, fs.ErrNotExist }
-	for _, f := range File("", content, Options{Read: noFile}) {
-		if f.Provider == "clms" {
-			return f.Secrets["service_key"], true
-		}
-	}
-	return token.Secret{}, false
 }
 
 // object recognises a JSON object.

@@ -6,8 +6,6 @@ import (
 	"reflect"
 	"strings"
 	"testing"
-
-	"tokend/providers/token"
 )
 
 // shown is what can be compared of finds, with their secrets in the open.
@@ -164,24 +162,6 @@ func TestNamesAreMadeOfAnything(t *testing.T) {
 	} {
 		if got := Name(text); got != want {
 			t.Errorf("%q: %q, want %q", text, got, want)
-		}
-	}
-}
-
-// No form takes a secret for a setting.
-func TestSecretsAreNoSettings(t *testing.T) {
-	canary := token.NewSecret("s3cr3t")
-	for _, content := range []string{
-		`{"client_id":"c","client_secret":"s3cr3t","token_uri":"https://x"}`, `{"appId":"a","password":"s3cr3t","tenant":"t"}`,
-		`{"clientId":"c","clientSecret":"s3cr3t","tenantId":"t","subscriptionId":"s"}`, "X_CLIENT_ID=c\nX_CLIENT_SECRET=s3cr3t\nX_TOKEN_URL=https://x\n",
-	} {
-		for _, f := range File("x", []byte(content), Options{}) {
-			if strings.Contains(fmt.Sprintf("%+v", f), canary.Reveal()) {
-				t.Errorf("%s: %+v", content, f)
-			}
-			if !f.Secrets["client_secret"].Equal(canary) {
-				t.Errorf("%s: another secret", content)
-			}
 		}
 	}
 }

@@ -129,7 +129,7 @@ func (s *Submission) recognise(in Input, file string, content []byte) (discover.
 	finds := findInFile(file, content, o)
 	if len(finds) == 1 && finds[0].Open && *provider == "" {
 		var err error
-		if o.Provider, err = s.askIssuer(in, file, finds[0].Guess); err != nil {
+		if o.Provider, err = s.askIssuer(in, file); err != nil {
 			return discover.Find{}, err
 		}
 		finds = findInFile(file, content, o)
@@ -152,17 +152,15 @@ func (s *Submission) recognise(in Input, file string, content []byte) (discover.
 
 // askIssuer asks whose a client ID and secret are, which decides where tokend
 // sends the secret. Only a person can say it if the file does not.
-func (s *Submission) askIssuer(in Input, file, guess string) (string, error) {
+func (s *Submission) askIssuer(in Input, file string) (string, error) {
 	t, ok := s.Terminal()
 	if !ok {
 		add := "tokenctl add " + ui.Word(s.request.Name) + " " + ui.Word(file)
 		return "", cli.Usage("%s does not say who issues the tokens, so tokend sends its secret nowhere. If it is Microsoft Entra ID: %s --provider azure --tenant TENANT; Aspose: %s --provider aspose; another: --token-url URL", in.Label, add, add)
 	}
 	names, docs := []string{"azure", "aspose", "oauth2"}, []string{
-		"Microsoft Entra ID: the secret goes to login.microsoftonline.com", "Aspose Cloud: the secret goes to api.aspose.cloud", "another issuer: you name the URL that the secret goes to",
-	}
-	if i := slices.Index(names, guess); i >= 0 {
-		docs[i] += " (it looks like this)"
+		"Microsoft Entra ID (scopes end in /.default): the secret goes to login.microsoftonline.com",
+		"Aspose Cloud (32 hexadecimal digits): the secret goes to api.aspose.cloud", "another issuer: you name the URL that the secret goes to",
 	}
 	return t.Choose("It does not say who issues the tokens. Who does", names, docs, false)
 }

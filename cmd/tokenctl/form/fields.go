@@ -83,9 +83,12 @@ func isTyped(field string) bool {
 	return field != "certificate" && field != "pfx" && !strings.HasSuffix(field, "_key")
 }
 
-// flagFor is the flag that sets a field, as it is typed.
+// flagFor is the flag that sets a field, as it is typed, or the argument NAME.
 func flagFor(field string) string {
 	name := strings.ReplaceAll(field, "_", "-")
+	if field == nameField {
+		return "NAME"
+	}
 	for _, f := range knownFields() {
 		if f.Name == field || f.flag == name || f.flag+"s" == name {
 			return "--" + f.flag

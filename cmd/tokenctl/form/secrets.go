@@ -49,11 +49,16 @@ func (in Input) readSecret(e *ui.Env, file string) (token.Secret, error) {
 // secret takes a secret out of what was handed in for it. A service key goes
 // nowhere else: its private key would be sent to the issuer of a client secret.
 func (in Input) secret(content []byte) (token.Secret, error) {
-	key, isKey := discover.ServiceKey(content)
+	var key token.Secret
+	for _, f := range discover.File("", content, discover.Options{Read: readCandidate}) {
+		if f.Provider == "clms" {
+			key = f.Secrets["service_key"]
+		}
+	}
 	switch {
-	case in.field != "service_key" && bytes.Contains(content, []byte(`"private_key"`)):
+	case in.field != "service_key" && (!key.IsZero() || bytes.Contains(content, []byte(`"private_key"`))):
 		return token.Secret{}, in.wrong("that is a service key (JSON): use %s FILE", flagFor("service_key"))
-	case isKey:
+	case !key.IsZero():
 		return key, nil
 	case isTyped(in.field):
 		content = bytes.TrimRight(content, "\r\n")

@@ -88,7 +88,11 @@ func (s *Submission) complete() error {
 	for _, choices := range s.missing() {
 		names, docs, flags := []string{}, []string{}, []string{}
 		for _, f := range choices {
-			names, docs, flags = append(names, f.Name), append(docs, f.Doc), append(flags, argumentFor(f))
+			flag := flagFor(f.Name)
+			if f.Secret {
+				flag += " FILE"
+			}
+			names, docs, flags = append(names, f.Name), append(docs, f.Doc), append(flags, flag)
 		}
 		if !ok {
 			missing = append(missing, strings.Join(flags, " or "))
@@ -109,17 +113,6 @@ func (s *Submission) complete() error {
 		return cli.Usage("missing: %s", strings.Join(missing, ", "))
 	}
 	return nil
-}
-
-// argumentFor is what to add to a command line that lacks a field.
-func argumentFor(f token.Field) string {
-	switch {
-	case f.Name == nameField:
-		return "NAME"
-	case f.Secret:
-		return flagFor(f.Name) + " FILE"
-	}
-	return flagFor(f.Name)
 }
 
 // maxRetries is how often the form asks again for an answer that tokend refuses.
