@@ -174,7 +174,7 @@ const maxURL = 16 << 10
 //   - characters that RFC 3986 does not allow in their place must be
 //     percent-encoded (RFC 3986 §2.1), and so must an apostrophe in the query,
 //     which some clients encode on their own (URL Standard, special-query);
-//   - what token.CheckURL refuses, a path that begins with "//", and hosts in
+//   - what token.ParseURL refuses, a path that begins with "//", and hosts in
 //     other than their usual spelling are refused.
 //
 // The warning says which order the service may still see in another way.
@@ -190,8 +190,8 @@ func canonicalURL(text string) (canonical, warning string, err error) {
 	if err := cmp.Or(checkSpelling("path", path, pathChars), checkSpelling("query", query, queryChars)); err != nil {
 		return "", "", err
 	}
-	u, err := url.Parse(text)
-	if err != nil || token.CheckURL(text) != nil {
+	u, err := token.ParseURL(text)
+	if err != nil {
 		return "", "", errors.New(`the URL must begin with https://, with a host, without a user name, and without "." or ".." in its path`)
 	}
 	if strings.HasPrefix(path, "//") { // which some clients take for a host, and others send as "/"
