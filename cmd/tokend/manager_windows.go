@@ -34,5 +34,7 @@ func serveManaged(ctx context.Context, at places, log io.Writer) error {
 	}, served, func(err error) { os.Exit(statusOf(err)) })
 }
 
-// steady is nil: the time since the start of Windows is not slewed.
-var steady func() time.Duration
+// steady is the time since the start: Windows does not slew it.
+func steady() time.Duration { return time.Since(started) }
+
+var started = time.Now()
