@@ -487,7 +487,7 @@ func TestListAndShow(t *testing.T) {
 	if err := json.Unmarshal([]byte(r.out), &list); err != nil || len(list.Profiles) != 2 || list.Profiles[1].Name != "clms" {
 		t.Errorf("--json: %v, %s", err, r.out)
 	}
-	b.status.Profiles = nil
+	b.status.Profiles = []token.ProfileStatus{}
 	call(t, socket, nil, "list").wants(t, ui.ExitOK, "tokenctl add", "")
 	call(t, socket, nil, "list", "--json").wants(t, ui.ExitOK, `"profiles": []`, "")
 }

@@ -73,7 +73,7 @@ func (l *limited) Close() error {
 //
 // Shutdown alone would drop the requests that net/http has not read yet.
 func (l *limited) drain(patience time.Duration) {
-	for end := time.Now().Add(patience); l.closeIdle() > 0 && time.Now().Before(end); time.Sleep(drainPoll) {
+	for end := time.Now().Add(patience); l.closeIdle() > 0 && time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 	}
 	for _, c := range l.places.all() {
 		if c.state.Load() == int32(http.StateNew) {
@@ -81,9 +81,6 @@ func (l *limited) drain(patience time.Duration) {
 		}
 	}
 }
-
-// drainPoll is how often drain looks.
-const drainPoll = 2 * time.Millisecond
 
 // closeIdle lets those who wait between two requests say no more, and reports how
 // many connections there are. A request that has arrived is still read.
@@ -95,12 +92,6 @@ func (l *limited) closeIdle() int {
 		}
 	}
 	return len(conns)
-}
-
-func (l *limited) closeAll() {
-	for _, c := range l.places.all() {
-		_ = c.Close()
-	}
 }
 
 func (c *conn) Close() error {

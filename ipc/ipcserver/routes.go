@@ -48,7 +48,7 @@ func (h *handler) table() []route {
 		{"POST", ipc.ProfilePath, ipc.RotateSuffix, "rotate", audits | manages, with(nil, h.rotate)},
 		{"POST", ipc.ProfilePath, ipc.RenameSuffix, "rename", audits | manages, with(nil, h.rename)},
 		{"GET", ipc.ProvidersPath, "", "providers", 0, h.providers},
-		{"GET", ipc.StatusPath, "", "status", 0, h.status},
+		{"GET", ipc.StatusPath, "", "status", 0, func(c *call) (any, error) { return b.Status(c.Context()) }},
 		{"POST", ipc.ReloadPath, "", "reload", audits | manages, func(c *call) (any, error) { return nil, b.Reload(c.Context()) }},
 		{"POST", ipc.SignPath, "", "sign", audits, with(ipc.CheckRequest, h.sign)},
 		{"POST", ipc.VerifyPath, "", "verify", audits, with(ipc.CheckVerification, h.verify)},
@@ -100,7 +100,7 @@ func (h *handler) getToken(c *call) (any, error) {
 	}
 	body := format.AppendJSON(nil, g, time.Now())
 	if q.Trace != nil {
-		steps, err := json.Marshal(list(q.Trace.Steps()))
+		steps, err := json.Marshal(q.Trace.Steps())
 		if err != nil {
 			return nil, err
 		}
@@ -156,26 +156,12 @@ func (h *handler) verify(c *call, in ipc.Verification) (any, error) {
 
 func (h *handler) profiles(c *call) (any, error) {
 	st, err := h.backend.Status(c.Context())
-	return ipc.ProfileList{Profiles: list(st.Profiles)}, err
-}
-
-func (h *handler) status(c *call) (any, error) {
-	st, err := h.backend.Status(c.Context())
-	st.Profiles = list(st.Profiles)
-	return st, err
+	return ipc.ProfileList{Profiles: st.Profiles}, err
 }
 
 func (h *handler) providers(c *call) (any, error) {
 	all, err := h.backend.Providers(c.Context())
-	return ipc.ProviderList{Providers: list(all)}, err
-}
-
-// list is s, but an empty list where JSON would say null.
-func list[T any](s []T) []T {
-	if s == nil {
-		return []T{}
-	}
-	return s
+	return ipc.ProviderList{Providers: all}, err
 }
 
 func (h *handler) add(c *call, in ipc.ProfileBody) (any, error) {

@@ -19,7 +19,7 @@ import (
 
 // A Backend serves the requests that were let in. Its methods are those of
 // ipc.Client and return when their context ends. Callers see an error's text if
-// it is or wraps a token.Code, and otherwise only "internal error".
+// it is or wraps a token.Code, and otherwise only "internal error". Lists are not nil.
 type Backend interface {
 	// Admit returns why an operation of the caller's is refused whatever the body
 	// says: on a profile, on none (name is empty), or to manage profiles. Those who
@@ -140,7 +140,12 @@ func Serve(ctx context.Context, l net.Listener, b Backend, o Options) error {
 		<-served // everyone who was let in is among the connections now
 		defer time.AfterFunc(h.times.grace, cancelRequests).Stop()
 	}
-	defer time.AfterFunc(h.times.grace+h.times.lastWord, conns.closeAll).Stop()
+	// Not srv.Close: Shutdown would no longer wait for handlers.
+	defer time.AfterFunc(h.times.grace+h.times.lastWord, func() {
+		for _, c := range conns.places.all() {
+			_ = c.Close()
+		}
+	}).Stop()
 	conns.drain(h.times.lastWord)
 	return errors.Join(err, srv.Shutdown(context.WithoutCancel(ctx)))
 }
