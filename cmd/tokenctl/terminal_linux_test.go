@@ -16,7 +16,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokenctl/ui"
+	"tokend/docs"
 	"tokend/packaging/checktest"
 	"tokend/providers/token"
 )
@@ -431,14 +433,56 @@ func TestQuestionsFitTheTerminal(t *testing.T) {
 	p.sees("there is no such file")
 	p.types("\x04")
 	wait()
-	for line := range strings.Lines(p.seen()) {
-		if len(strings.TrimRight(line, "\r\n")) > ui.Width {
-			t.Errorf("more than %d columns: %s", ui.Width, line)
-		}
-	}
+	p.fits()
 	if n := strings.Count(p.seen(), "many words"); n != 40 {
 		t.Errorf("%d of 40 words:\n%s", n, p.seen())
 	}
+}
+
+// fits checks that no line on the screen is too long, but for what is typed as one
+// thing: a command, or a word.
+func (p *person) fits() {
+	p.t.Helper()
+	for line := range strings.Lines(p.seen()) {
+		line = strings.TrimRight(line, "\r\n")
+		words := strings.TrimLeft(line, " ")
+		if n := len([]rune(line)); n > ui.Width && strings.Contains(words, " ") && !strings.HasPrefix(words, "token") && !strings.HasPrefix(words, "git config") {
+			p.t.Errorf("%d columns: %s", n, line)
+		}
+	}
+}
+
+// All help, all errors of docs/errors.md with their hints, and what commands say.
+func TestProseFitsTheTerminal(t *testing.T) {
+	t.Setenv("NO_COLOR", "1")
+	name := strings.Repeat("n", 64)
+	b, p := newBackend(), newPerson(t)
+	socket := serve(t, b)
+	at := func(args ...string) {
+		run(append([]string{"tokenctl", "--socket", socket}, args...), p.slave, p.slave, p.slave)
+	}
+	for _, c := range commands {
+		at(c.name, "--help")
+	}
+	for _, args := range [][]string{{}, {"status"}, {"list"}, {"status", "clms"}, {"show", "clms", "--token"}, {"explain"}, {"keystore"}, {"doctor"}, {"reload"},
+		{"invalidate", name}, {"remove", name, "--yes"}, {"rename", name, name}, {"get", "--nonsense"}, {"add", "x", "--client-secret", "s"}, {"setup", "git", "x.example"}} {
+		at(args...)
+	}
+	for _, topic := range docs.ErrorTopics() {
+		at("explain", topic.Names[0])
+		for _, code := range []token.Code{token.ErrRejected, token.ErrUnavailable, token.ErrKeystore} {
+			b.err = &token.Error{Code: code, Message: strings.Repeat("what was wrong ", 9), Topic: topic.Names[0]}
+			at("get", "clms")
+			at("add", "x", "--provider", "clms", "--service-key", writeSecret(t, "k", "{}"))
+		}
+	}
+	for _, code := range []token.Code{token.ErrInvalid, token.ErrNotFound, token.ErrExists, token.ErrDenied, token.ErrLocked, token.ErrInternal, token.ErrNoDaemon} {
+		b.err = &token.Error{Code: code, Message: strings.Repeat("what was wrong ", 9)}
+		at("get", "clms")
+	}
+	fmt.Fprintf(cli.Prose(p.slave), "  %sthe end\n", strings.Repeat("as tokend writes ", 9))
+	p.sees("the end")
+	p.fits()
 }
 
 // atTerminal starts tokenctl as a program of its own, which the terminal's

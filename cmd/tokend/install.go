@@ -26,7 +26,7 @@ type serviceRequest struct {
 }
 
 func (p *program) serviceCommands() []*cli.Command {
-	r := &serviceRequest{at: &p.at, out: p.out}
+	r := &serviceRequest{at: &p.at, out: cli.Prose(p.out)}
 	var purge purgeRequest
 	uninstall := r.command("uninstall", "Remove the service", `  tokend uninstall
   tokend uninstall --purge          with keys, configuration and tokens

@@ -75,7 +75,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if status == exitUsage {
 		text += fmt.Sprintf("  See: %s --help\n", call.Path)
 	}
-	withTimeout(func() { _, _ = io.WriteString(stderr, text) }) // the log, which run wrote to, may block
+	withTimeout(func() { _, _ = io.WriteString(stderr, cli.Message(stderr, text)) }) // the log, which run wrote to, may block
 	return status
 }
 
@@ -97,7 +97,7 @@ Exit status: 0 ok, 1 failure, 2 wrong usage, 3 tokend is already running,
 78 the configuration is bad or tokend is not set up.`,
 		Shared: p.at.flags,
 		Commands: append([]*cli.Command{
-			p.runCommand(), p.setupCommand(), p.newKeyCommand(), p.doctorCommand(), p.checkCommand(), demo.Command(p.out),
+			p.runCommand(), p.setupCommand(), p.newKeyCommand(), p.doctorCommand(), p.checkCommand(), demo.Command(cli.Prose(p.out)),
 			{
 				Name: "version", Short: "Print the version", Long: "  tokend version\n\nPrints the version.",
 				Run: func(context.Context, *cli.Call) error {

@@ -30,7 +30,7 @@ func (p *program) newKeyCommand() *cli.Command {
 			f.StringVar(&r.choice.Credential, "credential", "", "`NAME` of the systemd credential to make")
 			f.StringVar(&r.user, "service-user", serviceUser, "`USER` that the system service runs as")
 		},
-		Run: func(ctx context.Context, _ *cli.Call) error { return r.newKey(ctx, p.out) },
+		Run: func(ctx context.Context, _ *cli.Call) error { return r.newKey(ctx, cli.Prose(p.out)) },
 	}
 }
 

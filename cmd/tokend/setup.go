@@ -100,7 +100,7 @@ func (p *program) setupCommand() *cli.Command {
 				return p.setUpAndStart(ctx)
 			}
 			r.next = !c.Flags.Changed("start") // which setUpAndStart sets to false
-			return r.run(ctx, p.out)
+			return r.run(ctx, cli.Prose(p.out))
 		},
 	}
 }
@@ -215,7 +215,7 @@ func (p *program) setUpAndStart(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r := serviceRequest{at: &p.at, user: !p.at.system, out: p.out}
+	r := serviceRequest{at: &p.at, user: !p.at.system, out: cli.Prose(p.out)}
 	return r.install(ctx)
 }
 

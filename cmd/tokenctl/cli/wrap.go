@@ -55,17 +55,38 @@ func Item(head, text string) string {
 	return b.String() + "\n"
 }
 
-// Message is printable text for w: wrapped if that is a terminal, else as it is,
-// for programs that read lines.
+// Message is printable text for w. If that is a terminal, lines that are too long
+// for it are wrapped under their own beginning; programs, which read lines, get
+// them as they are.
 func Message(w io.Writer, text string) string {
 	if !IsTerminal(w) {
 		return text
 	}
 	var b strings.Builder
 	for line := range strings.Lines(text) {
-		b.WriteString(Wrap(strings.TrimSuffix(line, "\n"), ""))
+		words := strings.TrimLeft(line, " ")
+		if end := strings.TrimSuffix(words, "\n"); len(end) < len(words) && utf8.RuneCountInString(line) > columns() {
+			line = Wrap(end, line[:len(line)-len(words)])
+		}
+		b.WriteString(line)
 	}
 	return b.String()
+}
+
+// Prose returns a writer to w for whole lines, each of which is a Message.
+func Prose(w io.Writer) io.Writer {
+	if !IsTerminal(w) {
+		return w
+	}
+	return prose{w}
+}
+
+type prose struct{ io.Writer }
+
+// Write implements io.Writer.
+func (p prose) Write(b []byte) (int, error) {
+	_, err := io.WriteString(p.Writer, Message(p.Writer, string(b)))
+	return len(b), err
 }
 
 // IsTerminal reports whether a reader or writer is a terminal.

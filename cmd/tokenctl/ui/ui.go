@@ -209,5 +209,8 @@ func (e *Env) Note(notes ...string) {
 	}
 }
 
+// Say prints a sentence as the answer.
+func (e *Env) Say(text string) error { return e.Out.Answer(cli.Message(e.Out.W, Printable(text)+"\n")) }
+
 // Notef formats a note.
 func (e *Env) Notef(format string, args ...any) { e.Note(fmt.Sprintf(format, args...)) }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -9,6 +11,98 @@ import (
 	"tokend/cmd/tokenctl/ui"
 	"tokend/providers/token"
 )
+
+func TestDoctorReportsAndAdvises(t *testing.T) {
+	b := newBackend()
+	b.diagnosis = token.Report{Version: ownVersion(), Checks: []token.Check{
+		{Name: "cache", Result: token.CheckOK, Text: "tokens outlive a restart"},
+		{Name: "clock", Result: token.CheckWarn, Text: "off \x1b[2J", Advice: "set it"},
+	}}
+	t.Setenv("HTTPS_PROXY", "")
+	t.Setenv("https_proxy", "")
+	socket := serve(t, b)
+	r := call(t, socket, nil, "doctor")
+	r.wants(t, ui.ExitOK, "ok    socket: tokend answers at "+socket+"\n", "")
+	r.wants(t, ui.ExitOK, "ok    version: ", "")
+	r.wants(t, ui.ExitOK, "ok    cache: tokens outlive a restart\nwarn  clock: off \\x1b[2J\n      -> set it\n", "")
+	if strings.Contains(r.out, "environment") {
+		t.Errorf("it sees a difference that does not exist: %s", r.out)
+	}
+
+	// What failed, failed: by its exit status too, and in JSON.
+	b.diagnosis.Checks[1].Result = token.CheckFail
+	for _, args := range [][]string{{"doctor"}, {"doctor", "--json"}} {
+		if r := call(t, socket, nil, args...); r.status != ui.ExitFailure || r.err != "" || !strings.Contains(r.out, "fail") {
+			t.Errorf("%q: %+v", args, r)
+		}
+	}
+	var found token.Report
+	if err := json.Unmarshal([]byte(call(t, socket, nil, "doctor", "--json").out), &found); err != nil || len(found.Checks) != 4 {
+		t.Errorf("%v: %+v", err, found)
+	}
+}
+
+func TestDoctorSeesWhatDiffersHere(t *testing.T) {
+	b := newBackend()
+	b.diagnosis = token.Report{Version: "0.0.1", Proxy: "http://theirs.example:1"}
+	socket := serve(t, b)
+	t.Setenv("HTTPS_PROXY", "http://me:CANARY@ours.example:3128")
+	r := call(t, socket, nil, "doctor")
+	r.wants(t, ui.ExitOK, "warn  version: tokend is 0.0.1, tokenctl ", "")
+	r.wants(t, ui.ExitOK, "this shell's proxy is http://ours.example:3128, tokend's is\n      http://theirs.example:1", "")
+	if strings.Contains(r.out, "CANARY") {
+		t.Error("it prints the proxy's password")
+	}
+}
+
+func TestDoctorWithoutADaemon(t *testing.T) {
+	r := call(t, "/nonexistent/socket", nil, "doctor")
+	if r.status != ui.ExitFailure || !strings.HasPrefix(r.out, "fail  socket: no tokend answers at /nonexistent/socket\n      -> Start it: ") || r.err != "" {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestEventsArePrintedAsLines(t *testing.T) {
+	b := newBackend()
+	b.events = []token.Event{
+		{Time: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC), Kind: token.EventObtained, Profile: "clms", Target: token.Target{Scope: "a"}},
+		{Kind: token.EventRefused, Profile: "azure", Error: &token.Error{Code: token.ErrRejected, Message: "no \x1b[2J", Topic: "AADSTS7000215"}},
+	}
+	socket := filepath.Join(t.TempDir(), "s")
+	stop := serveAt(t, socket, b)
+	b.drained = func() { go stop() }
+	r := call(t, socket, nil, "events", "clms", "azure")
+	if r.status != ui.ExitOK || r.err != "" {
+		t.Fatalf("status %d, stderr %q", r.status, r.err)
+	}
+	lines := strings.Split(strings.TrimSuffix(r.out, "\n"), "\n")
+	var kinds []string
+	for _, line := range lines {
+		var e token.Event
+		if err := json.Unmarshal([]byte(line), &e); err != nil || strings.Contains(line, "\x1b") {
+			t.Errorf("%q: %v", line, err)
+		}
+		kinds = append(kinds, string(e.Kind))
+	}
+	if got := strings.Join(kinds, " "); got != "obtained refused stopping" {
+		t.Errorf("got %s", got)
+	}
+	if want := `{"time":"2026-11-23T12:00:00Z","event":"obtained","profile":"clms","scope":"a"}`; lines[0] != want {
+		t.Errorf("got  %s\nwant %s", lines[0], want)
+	}
+	if len(b.calls) != 1 || b.calls[0] != "watch clms azure" {
+		t.Errorf("asked %q", b.calls)
+	}
+}
+
+func TestEventsWithoutADaemon(t *testing.T) {
+	for _, args := range [][]string{{"events"}, {"events", "--follow"}} {
+		call(t, "/nonexistent/s", nil, args...).wants(t, ui.ExitNoDaemon, "", "no tokend answers")
+	}
+	b := newBackend()
+	b.err = &token.Error{Code: token.ErrNotFound, Message: `no profile "clsm"`}
+	call(t, serve(t, b), nil, "events", "clsm", "--follow").wants(t, ui.ExitNotFound, "", `Did you mean "clms"?`)
+}
 
 func (b *backend) Doctor(context.Context) (token.Report, error) { return b.diagnosis, b.err }
 
