@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -18,6 +19,7 @@ import (
 	"unicode"
 
 	"tokend/cmd/tokenctl/ui"
+	"tokend/docs"
 	"tokend/ipc"
 	"tokend/ipc/ipcserver"
 	"tokend/providers/token"
@@ -638,5 +640,183 @@ func TestAHelperGivesUp(t *testing.T) {
 	status := run([]string{"git-credential-tokend", "--socket", socket, "get"}, in, &out, &errs)
 	if status != ui.ExitOK || out.String() != "quit=1\n" || !strings.Contains(errs.String(), "tokend did not answer in time") {
 		t.Errorf("status %d, %q, %q", status, out.String(), errs.String())
+	}
+}
+
+func TestExplainFindsTopics(t *testing.T) {
+	for words, want := range map[string]string{
+		"AADSTS7000215": "AADSTS7000215",
+		"aadsts1002012": "AADSTS70011",
+		"Only RS256 signature algorithm is supported": "clms-algorithm",
+		"no associated key":                           "clms-unknown-key",
+		"tokenctl: h refused the request: invalid_client: the client secret has expired (AADSTS7000222)":      "AADSTS7000222",
+		"tokenctl: h refused the request: invalid_grant: The token is not yet valid (iat)":                    "clock",
+		`{"error":{"code":"rejected","topic":"clms-signature","message":"h refused the request"}}`:            "clms-signature",
+		"tokenctl: h refused the request: invalid_grant: JWT subject\n doesn't match user_id of service key.": "clms-subject",
+		"keyring-locked": "keyring-locked",
+	} {
+		if got, err := findTopic(words); err != nil || got.Names[0] != want {
+			t.Errorf("%s: %v, %v; want %s", words, got.Names, err, want)
+		}
+	}
+	for _, topic := range docs.ErrorTopics() {
+		for _, name := range topic.Names {
+			if got, err := findTopic(name); err != nil || got.Names[0] != topic.Names[0] {
+				t.Errorf("%s: %v, %v", name, got.Names, err)
+			}
+		}
+	}
+}
+
+func TestExplain(t *testing.T) {
+	r := call(t, "/nonexistent", nil, "explain", "clms-algorithm")
+	r.wants(t, ui.ExitOK, "clms-algorithm\n\nCLMS says \"Only RS256", "")
+	call(t, "/nonexistent", nil, "explain").wants(t, ui.ExitOK, "Microsoft Entra ID:\n  AADSTS7000215  ", "")
+	call(t, "/nonexistent", nil, "explain", "clms-algoritm").wants(t, ui.ExitNotFound, "", `there is no topic "clms-algoritm"; did you mean clms-algorithm?`)
+	call(t, "/nonexistent", nil, "explain", "e").wants(t, ui.ExitNotFound, "", "there is no topic \"e\"; tokenctl explain")
+}
+
+func TestAnErrorNamesItsTopic(t *testing.T) {
+	b := newBackend()
+	b.err = &token.Error{Code: token.ErrRejected, Topic: "AADSTS7000215", OAuth: "invalid_client", Message: "h refused"}
+	socket := serve(t, b)
+	r := call(t, socket, nil, "get", "azure")
+	r.wants(t, ui.ExitRejected, "", "\n  See: tokenctl explain AADSTS7000215\n")
+}
+
+func TestALargeLogIsSetAside(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "tokend.log")
+	for i, c := range []struct {
+		before int
+		begin  int64
+	}{{0, 0}, {100, 100}, {largestLog + 1, 0}, {largestLog + 1, 0}} {
+		if err := os.WriteFile(file, make([]byte, c.before), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		log, begin, err := openLog(file)
+		if err != nil || begin != c.begin {
+			t.Errorf("%d: what is new begins at %d, want %d (%v)", i, begin, c.begin, err)
+		}
+		_, _ = log.WriteString("x")
+		_ = log.Close()
+		if info, err := os.Stat(file); err != nil || info.Size() != c.begin+1 || info.Mode().Perm() != 0o600 {
+			t.Errorf("%d: %v, %v", i, info, err)
+		}
+	}
+	if info, err := os.Stat(filepath.Join(dir, "tokend-old.log")); err != nil || info.Size() != largestLog+1 {
+		t.Errorf("the old log: %v, %v", info, err)
+	}
+}
+
+func TestTheLogSaysWhyItEnded(t *testing.T) {
+	const before = "tokend: of an earlier start\n"
+	for text, want := range map[string]string{
+		"time=x level=INFO msg=y\ntokend: the configuration is bad\n  See: tokend --help\n": "the configuration is bad",
+		"panic: x\n": "it ended; its log is FILE", "": "it ended; its log is FILE",
+	} {
+		log, err := os.Open(writeSecret(t, "tokend.log", before+text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer log.Close()
+		if got := strings.ReplaceAll(lastWords(log, int64(len(before))), log.Name(), "FILE"); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
+
+// A daemon that answers is asked, and none is started.
+func TestNothingIsStartedWhereADaemonAnswers(t *testing.T) {
+	started := 0
+	c := ipc.Client{Socket: serve(t, newBackend()), Start: func(context.Context) error { started++; return nil }}
+	if _, err := c.Status(t.Context()); err != nil || started > 0 {
+		t.Errorf("%d starts, %v", started, err)
+	}
+}
+
+// The request is made once more after a start, and its failure is the start's.
+func TestARequestWaitsForTheStart(t *testing.T) {
+	socket := filepath.Join(filepath.Dir(serve(t, newBackend())), "other")
+	c := ipc.Client{Socket: socket, Start: func(context.Context) error { serveAt(t, socket, newBackend()); return nil }}
+	if g, err := c.Get(t.Context(), "clms", token.Query{}); err != nil || g.Secret.IsZero() {
+		t.Errorf("%v", err)
+	}
+	c = ipc.Client{Socket: socket + "2", Start: func(context.Context) error { return notStarted("its reasons") }}
+	if _, err := c.Get(t.Context(), "clms", token.Query{}); err == nil || err.Error() != "tokend could not be started: its reasons" || ui.ExitStatus(err) != ui.ExitNoDaemon {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestWhatStartsADaemon(t *testing.T) {
+	for value, want := range map[string]bool{"": false, "0": false, "false": false, "1": true, "yes": true} {
+		t.Setenv(startEnv, value)
+		if got := isStartWanted(); got != want {
+			t.Errorf("%s=%q: %v", startEnv, value, got)
+		}
+	}
+	t.Setenv(startEnv, "0")
+	e := &ui.Env{Out: ui.NewScreen(io.Discard)}
+	if _, err := program(e).Execute(t.Context(), []string{"--start", "explain"}); err != nil || !e.Starts {
+		t.Errorf("--start counts, whatever the environment says: %v", err)
+	}
+}
+
+var update = flag.Bool("update", false, "write testdata/linked.txt")
+
+// Whatever is linked is initialised at every start, asked for or not, and a
+// larger program takes longer to map in. What is added by others is seen here.
+func TestLinkedPackages(t *testing.T) {
+	list := exec.Command("go", "list", "-deps", ".")
+	list.Env = append(os.Environ(), "GOOS=linux", "GOARCH=amd64", "CGO_ENABLED=0")
+	out, err := list.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	deps := slices.DeleteFunc(strings.Fields(string(out)), func(pkg string) bool {
+		return strings.Contains(pkg, "internal/") || slices.Contains([]string{"vendor", "runtime", "tokend"}, strings.Split(pkg, "/")[0])
+	})
+	slices.Sort(deps)
+	const golden = "testdata/linked.txt"
+	if *update {
+		if err := os.WriteFile(golden, []byte(strings.Join(deps, "\n")+"\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := strings.Fields(string(text))
+	for _, pkg := range deps {
+		if !slices.Contains(known, pkg) {
+			t.Errorf("tokenctl links %s now: see what it costs each start (docs/performance.md), "+
+				"and if it is worth that: go test ./cmd/tokenctl -run Linked -update", pkg)
+		}
+	}
+	for _, pkg := range known {
+		if !slices.Contains(deps, pkg) {
+			t.Errorf("tokenctl does not link %s any more: go test ./cmd/tokenctl -run Linked -update keeps it out", pkg)
+		}
+	}
+}
+
+// maxSize bounds the program as it is shipped for Linux on amd64, in bytes.
+const maxSize = 5_000_000
+
+func TestSizeOfTheProgram(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "tokenctl")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", file, ".")
+	build.Env = append(os.Environ(), "GOOS=linux", "GOARCH=amd64", "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	info, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Size() > maxSize {
+		t.Errorf("tokenctl has %d bytes, and %d at most are allowed. Each 1 MB adds about 0.1 ms to each start: "+
+			"leave out what grew (go test ./cmd/tokenctl -run Linked may tell), or measure a start and raise maxSize", info.Size(), maxSize)
 	}
 }

@@ -130,25 +130,6 @@ func TestWhoUsedItInWords(t *testing.T) {
 	}
 }
 
-// The table keeps to 80 columns whatever programs and profiles are called, as
-// far as the names of profiles let it.
-func TestTheTableFits(t *testing.T) {
-	b := newBackend()
-	b.status.Profiles[1].Name = "a-name-of-twenty-four.ok"
-	last := &b.status.Profiles[1].Tokens[0]
-	last.LastUsed = time.Now().Add(-3 * time.Minute)
-	last.LastUser = &token.User{UID: os.Getuid() + 1, Name: "a-user-with-a-long-name", PID: 1, Program: "a-long-program"}
-	r := call(t, serve(t, b), nil, "status")
-	for line := range strings.Lines(r.out) {
-		if len([]rune(line)) > ui.Width+1 {
-			t.Errorf("more than %d columns: %s", ui.Width, line)
-		}
-	}
-	if !strings.Contains(r.out, "a-name-of-twenty-four.ok") || !strings.Contains(r.out, "3 min") {
-		t.Error(r.out)
-	}
-}
-
 func TestOneProfileIsShownAtLength(t *testing.T) {
 	b := newBackend()
 	now := time.Now()
@@ -181,12 +162,6 @@ func TestOneProfileIsShownAtLength(t *testing.T) {
 			t.Errorf("lacks %q:\n%s", want, r.out)
 		}
 	}
-}
-
-func TestStatusOfNoProfiles(t *testing.T) {
-	b := newBackend()
-	b.status.Profiles = nil
-	call(t, serve(t, b), nil, "status").wants(t, ui.ExitOK, "There is no profile yet. Make one: tokenctl add\n", "")
 }
 
 func TestWatchIsForTerminals(t *testing.T) {

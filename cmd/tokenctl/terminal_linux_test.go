@@ -457,6 +457,8 @@ func TestProseFitsTheTerminal(t *testing.T) {
 	t.Setenv("NO_COLOR", "1")
 	name := strings.Repeat("n", 64)
 	b, p := newBackend(), newPerson(t)
+	b.status.Profiles[1].Tokens[0].LastUsed = time.Now().Add(-3 * time.Minute)
+	b.status.Profiles[1].Tokens[0].LastUser = &token.User{UID: os.Getuid() + 1, Name: "a-user-with-a-long-name", PID: 1, Program: "a-long-program"}
 	socket := serve(t, b)
 	at := func(args ...string) {
 		run(append([]string{"tokenctl", "--socket", socket}, args...), p.slave, p.slave, p.slave)

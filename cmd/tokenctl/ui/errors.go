@@ -4,9 +4,15 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"os"
+	"slices"
 	"strings"
+	"time"
 
 	"tokend/cmd/tokenctl/cli"
+	"tokend/docs"
+	"tokend/ipc"
 	"tokend/providers/token"
 )
 
@@ -123,4 +129,275 @@ func Message(err error) string {
 		return "tokend did not answer in time"
 	}
 	return err.Error()
+}
+
+// A Situation is what hints depend on beside the error. Its texts are
+// printable.
+type Situation struct {
+	// Command is the last word of the command, Help the command for its help.
+	Command, Help string
+	Profile       string
+	// FieldFlag is the flag for the field that the error is about, empty if the
+	// field was answered at the terminal.
+	FieldFlag string
+	// Socket is the path that --socket gives.
+	Socket string
+	// System: the system's tokend was asked, not by root. Sudo is the user who runs
+	// this as root.
+	System bool
+	Sudo   string
+	// Profiles are the names of the profiles, as far as they are known.
+	Profiles []string
+	// Machine is what there is of tokend here, if it does not answer.
+	Machine Machine
+	Now     time.Time
+}
+
+// Situation describes a call that ended with err.
+func (e *Env) Situation(ctx context.Context, c *cli.Call, err error) Situation {
+	s := Situation{Command: c.Command.Name, Help: c.Path + " --help", Profile: Printable(e.Profile), Now: time.Now()}
+	isRoot := os.Geteuid() == 0
+	if d, err := e.Client(); err == nil {
+		s.System = d.Socket == ipc.SystemSocket() && !isRoot
+		if e.Socket != "" {
+			s.Socket = Printable(d.Socket)
+		}
+	}
+	if isRoot {
+		s.Sudo = Printable(os.Getenv("SUDO_USER"))
+	}
+	var about *token.Error
+	if errors.As(err, &about) && about.Field != "" && e.FlagFor != nil {
+		field := strings.TrimPrefix(about.Field, "settings.")
+		if !slices.Contains(e.Answered, field) {
+			s.FieldFlag = Printable(e.FlagFor(field))
+		}
+	}
+	switch CodeOf(err) {
+	case token.ErrNoDaemon:
+		s.Machine = InspectMachine()
+	case token.ErrNotFound:
+		for _, p := range e.Profiles(ctx) {
+			s.Profiles = append(s.Profiles, Printable(p.Name))
+		}
+	}
+	return s
+}
+
+// ErrNotStarted is the cause of an error about a tokend that was started and did
+// not come up. The error says why.
+var ErrNotStarted = errors.New("not started")
+
+// Hints say what to do about an error, what the failed command left as it was,
+// and where more is said.
+func Hints(err error, s Situation) []string {
+	e := &token.Error{Code: CodeOf(err)}
+	errors.As(err, &e)
+	switch {
+	case errors.Is(err, ErrNoAnswer):
+		return s.unchanged()
+	case errors.Is(err, ErrNotStarted):
+		return nil
+	case errors.Is(err, cli.ErrUsage):
+		return []string{"See: " + Typed(s.Help)}
+	case errors.Is(err, context.DeadlineExceeded):
+		return []string{"tokend is still at it: run the command again, or see its state: " + Typed("tokenctl status")}
+	}
+	lines := s.advice(e)
+	if s.System && (e.Code == token.ErrDenied || e.Code == token.ErrNotFound) {
+		lines = append(lines, OwnInstead)
+	}
+	return append(lines, SeeTopic(e.Topic)...)
+}
+
+// OwnInstead says how to do without the system's tokend.
+const OwnInstead = "This is the system's tokend. For one of your own: tokend" + cli.NoBreak + "setup, then tokend" + cli.NoBreak + "install"
+
+// SeeTopic says where a topic is explained. There is none if it is empty.
+func SeeTopic(topic string) []string {
+	if topic == "" {
+		return nil
+	}
+	return []string{"See: " + Typed("tokenctl explain", Word(Printable(topic)))}
+}
+
+// advice is what to do about an error, by its code.
+func (s Situation) advice(e *token.Error) []string {
+	switch e.Code {
+	case token.ErrNoDaemon:
+		return s.NoDaemon()
+	case token.ErrNotFound:
+		return s.notFound(e)
+	case token.ErrInvalid:
+		return s.invalid(e)
+	case token.ErrRejected, token.ErrUnavailable:
+		return s.refused(e)
+	case token.ErrExists:
+		if s.isNew() { // else the error says what is in the way
+			return []string{"Take another name, or give that profile a new secret: " + Typed("tokenctl rotate", Word(s.Profile))}
+		}
+		return nil
+	case token.ErrDenied:
+		switch {
+		case s.Sudo != "":
+			return s.withoutSudo()
+		case e.Field == "admin_users": // the error says it all
+			return nil
+		case strings.Contains(e.Message, ipc.SystemSocket()):
+			return []string{"Members of the group tokend may connect. As root, and then log in again: " + Typed("usermod -aG tokend USER")}
+		}
+		return []string{"tokend serves the user that it runs as. Ask its owner, or run one of your own: " + Typed("tokend run")}
+	case token.ErrLocked:
+		return append([]string{"Unlock the keyring: " + Typed("tokenctl unlock") + ", or in the desktop's password manager. Then try again; tokend need not be restarted."}, s.unchanged()...)
+	case token.ErrKeystore:
+		if e.Topic == "disk-full" { // which says it all
+			return s.unchanged()
+		}
+		if e.Field != "" { // which the keystore lacks
+			return []string{"Hand it in: " + Typed("tokenctl rotate", Word(s.Profile))}
+		}
+		return append([]string{"See the keystore's state: " + Typed("tokenctl status")}, s.unchanged()...)
+	}
+	if e.Message == "" || e.Cause != nil { // it is not tokend's: causes do not cross the socket
+		return nil
+	}
+	return []string{"tokend's log may say more. See its state: " + Typed("tokenctl status")}
+}
+
+// NoDaemon says how to get a tokend that answers.
+func (s Situation) NoDaemon() []string {
+	if s.Machine.running != "" {
+		return []string{"Yours is " + s.Machine.running + ": leave out --socket, and unset $" + ipc.SocketEnv + "."}
+	}
+	if s.Sudo != "" && !s.Machine.setUp && !s.Machine.system {
+		return s.withoutSudo()
+	}
+	if s.Socket != "" {
+		return []string{"Start it: " + Typed("tokend run --socket", Word(s.Socket)) + ", or is the path right?"}
+	}
+	lines := s.Machine.steps()
+	if os.Getenv(ipc.SocketEnv) != "" {
+		lines = append(lines, "$"+ipc.SocketEnv+" names the socket.")
+	}
+	return lines
+}
+
+func (s Situation) withoutSudo() []string {
+	return []string{"With sudo you are root, and have no tokend of " + s.Sudo + "'s: leave out sudo."}
+}
+
+func (s Situation) notFound(e *token.Error) []string {
+	all := "All profiles: " + Typed("tokenctl list")
+	near := token.Nearest(s.Profile, s.Profiles)
+	switch {
+	case e.Detail == token.OwnPermission:
+		return []string{"The link carries its own permission and takes no token. Download it without one, with plain curl for example."}
+	case e.Field == "url":
+		return []string{"Add it to hosts = [...] in a profile's file (" + Typed("tokenctl show NAME") + " prints its path) and run " + Typed("tokenctl reload") + "."}
+	case slices.Contains(s.Profiles, s.Profile):
+		return []string{"The profile exists, but its secret does not. Hand it in again: " + Typed("tokenctl rotate", Word(s.Profile))}
+	case near != "":
+		return []string{fmt.Sprintf("Did you mean %q? %s", near, all)}
+	case s.Profile == "":
+		return nil
+	}
+	return []string{all, "A new one: " + Typed("tokenctl add", Word(s.Profile))}
+}
+
+// badFile is part of what tokend says of a profile whose file is bad.
+const badFile = " is not active: "
+
+// invalid says how to correct a file, or names the flag for the field that is
+// wrong.
+func (s Situation) invalid(e *token.Error) []string {
+	switch {
+	case s.Command == "reload", strings.Contains(e.Message, badFile):
+		return []string{"Correct it, then: " + Typed("tokenctl reload")}
+	case s.FieldFlag != "":
+		return []string{"Its flag: " + s.FieldFlag}
+	case s.isNew():
+		return s.unchanged()
+	}
+	return nil
+}
+
+// refused says what to do about an issuer that refuses or cannot be reached:
+// what docs/errors.md has on its error, and when tokend tries again.
+func (s Situation) refused(e *token.Error) (lines []string) {
+	for _, code := range []string{e.Topic, e.Detail, e.OAuth} {
+		if fix := s.fix(code); fix != "" {
+			lines = append(lines, code+": "+fix)
+			break
+		}
+	}
+	next := "later"
+	if e.RetryAt.After(s.Now) {
+		next = When(e.RetryAt, s.Now)
+	}
+	atOnce := "To try at once: " + Typed("tokenctl get --fresh", Word(s.Profile))
+	switch {
+	case e.Code == token.ErrRejected && len(lines) == 0:
+		lines = append(lines, "Check the credential and the settings, or hand in another: "+Typed("tokenctl rotate", Word(s.Profile)))
+	case e.Code == token.ErrUnavailable && len(lines) > 0 && mendsItself(lines[0]):
+		lines = nil
+	}
+	switch {
+	case s.isNew() && len(lines) == 0:
+		lines = append(lines, "Try again later, or keep it untested with --no-check.")
+	case e.Topic == token.RefusedTwice:
+		lines = append(lines, "Tools get a token again "+next+".")
+	case s.isNew():
+	case e.Code == token.ErrRejected:
+		lines = append(lines, "tokend will retry within 10 minutes. "+atOnce)
+	case len(lines) > 0:
+		lines = append(lines, "tokend keeps trying. "+atOnce)
+	case len(s.unchanged()) > 0:
+		lines = append(lines, "Try again "+next+".")
+	default:
+		lines = append(lines, "tokend keeps trying. Try again "+next+".")
+	}
+	return append(lines, s.unchanged()...)
+}
+
+// mendsItself reports whether there is nothing to do about a topic but to wait.
+func mendsItself(hint string) bool {
+	_, fix, _ := strings.Cut(hint, ": ")
+	return strings.HasPrefix(fix, "wait") || strings.HasPrefix(fix, "nothing")
+}
+
+// fix is what docs/errors.md says to do about a topic, empty if it is not
+// there.
+func (s Situation) fix(topic string) string {
+	t, _ := docs.FindTopic(topic)
+	parts := strings.Split(t.Fix(), "`")
+	for i := 1; i < len(parts); i += 2 {
+		switch command := parts[i]; {
+		case s.isNew() && (command == "tokenctl rotate NAME" || command == "tokenctl reload" && s.Command != "rotate"):
+			parts[i] = "run this command again"
+		case s.isNew() && s.Command != "rotate" && command == "tokenctl show NAME": // there is no profile yet
+			parts[i] = "what you gave"
+		default:
+			parts[i] = Typed(strings.ReplaceAll(command, "NAME", Word(s.Profile)))
+		}
+	}
+	return strings.Join(parts, "")
+}
+
+// isNew reports whether the command hands in something new.
+func (s Situation) isNew() bool {
+	return s.Command == "add" || s.Command == "rotate" || s.Command == "import"
+}
+
+// unchanged says what a failed command left as it was.
+func (s Situation) unchanged() []string {
+	text := map[string]string{
+		"add":        "Nothing was saved.",
+		"remove":     "Nothing was removed.",
+		"rename":     "The profile has its old name.",
+		"rotate":     "The old secret or key is still in use.",
+		"migrate":    "All secrets are where they were.",
+		"invalidate": "Nothing was dropped.",
+		"verify":     "There is no verdict: do not accept the token.",
+	}[s.Command]
+	return slices.DeleteFunc([]string{text}, func(text string) bool { return text == "" })
 }

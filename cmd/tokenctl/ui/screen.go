@@ -8,7 +8,11 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
+	"sync"
+	"time"
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -17,6 +21,7 @@ import (
 
 	"tokend/cmd/tokenctl/cli"
 	"tokend/providers/token"
+	"tokend/providers/token/format"
 )
 
 // Width is how wide help, hints and tables are.
@@ -223,4 +228,175 @@ func (s Screen) Checks(checks []token.Check) string {
 		}
 	}
 	return b.String()
+}
+
+// Typed is something to type, which Wrap does not break.
+func Typed(parts ...string) string {
+	line := strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), " ")
+	return strings.ReplaceAll(line, " ", cli.NoBreak)
+}
+
+// Plainly is a hint with ordinary spaces.
+func Plainly(hint string) string { return strings.ReplaceAll(hint, cli.NoBreak, " ") }
+
+// Word is a profile's name as it is typed in a shell.
+func Word(name string) string {
+	if name == "" {
+		return "NAME"
+	}
+	if strings.ContainsFunc(name, func(r rune) bool {
+		return r >= utf8.RuneSelf || !strings.ContainsRune("._-", r) && !unicode.IsLetter(r) && !unicode.IsDigit(r)
+	}) {
+		return format.ShellQuote(name)
+	}
+	return name
+}
+
+// Duration is a length of time to the nearest of the unit that people would
+// use.
+func Duration(d time.Duration) string {
+	seconds, minutes, hours := d/time.Second, nearest(d, time.Minute), nearest(d, time.Hour)
+	switch {
+	case seconds < 120 && seconds != 60:
+		return strconv.Itoa(int(seconds)) + " s"
+	case minutes < 120 && minutes != 60:
+		return strconv.Itoa(int(minutes)) + " min"
+	case hours < 48:
+		return strconv.Itoa(int(hours)) + " h"
+	}
+	return strconv.Itoa(int(nearest(d, 24*time.Hour))) + " days"
+}
+
+func nearest(d, unit time.Duration) time.Duration { return (d + unit/2) / unit }
+
+// When is a moment as seen from now: "in 42 min".
+func When(t, now time.Time) string {
+	switch d := t.Sub(now); {
+	case d >= time.Second:
+		return "in " + Duration(d)
+	case d <= -time.Second:
+		return Duration(-d) + " ago"
+	}
+	return "now"
+}
+
+// WhenOrDash is When, or a dash for no time at all.
+func WhenOrDash(t, now time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return When(t, now)
+}
+
+// Took is how long something lasted.
+func Took(d time.Duration) string {
+	if d < time.Second {
+		return strconv.Itoa(int(d/time.Millisecond)) + " ms"
+	}
+	return strconv.FormatFloat(d.Seconds(), 'f', 1, 64) + " s"
+}
+
+// Day is a date.
+func Day(t time.Time) string { return t.UTC().Format(time.DateOnly) }
+
+// Printable makes text fit for a terminal: one line, and nothing in it that a
+// terminal obeys (control characters, escape sequences) or that makes it show
+// another order than there is (bidirectional overrides).
+func Printable(s string) string {
+	if !strings.ContainsFunc(s, func(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }) {
+		return s
+	}
+	var b strings.Builder
+	for i, r := range s {
+		switch {
+		case r == utf8.RuneError && !strings.HasPrefix(s[i:], string(utf8.RuneError)):
+			fmt.Fprintf(&b, `\x%02x`, s[i])
+		case unicode.IsPrint(r):
+			b.WriteRune(r)
+		default:
+			quoted := strconv.QuoteRuneToASCII(r)
+			b.WriteString(quoted[1 : len(quoted)-1])
+		}
+	}
+	return b.String()
+}
+
+// Wrap breaks printable text between words, and indents each line.
+func Wrap(text, indent string) string { return cli.Wrap(text, indent) }
+
+// Cut shortens text to n characters.
+func Cut(text string, n int) string {
+	if utf8.RuneCountInString(text) <= n {
+		return text
+	}
+	return string([]rune(text)[:n-3]) + "..."
+}
+
+const (
+	// progressAfter is how long something may last before it is shown.
+	progressAfter = 500 * time.Millisecond
+	// progressAgain is how often the time is updated.
+	progressAgain = time.Second
+)
+
+// A Progress shows a person at a terminal, on stderr, what tokenctl waits for
+// and for how long already. It leaves nothing behind.
+type Progress struct {
+	out   Screen
+	began time.Time
+	text  string
+
+	mu    sync.Mutex
+	shown int // characters on the screen
+	timer *time.Timer
+	ended bool
+}
+
+// Progress begins to show that something may last.
+func (e *Env) Progress(text string) *Progress {
+	return newProgress(e.Err, text, !e.Watching && IsTerminal(e.Err.W))
+}
+
+// newProgress shows progress on out, if it is seen there.
+func newProgress(out Screen, text string, seen bool) *Progress {
+	p := &Progress{out: out, began: time.Now(), text: text, ended: !seen}
+	if seen {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.timer = time.AfterFunc(progressAfter, p.show)
+	}
+	return p
+}
+
+// End takes the text off the screen.
+func (p *Progress) End() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.ended {
+		p.ended = true
+		p.timer.Stop()
+		p.clear()
+	}
+}
+
+// show shows the text in place of the one before.
+func (p *Progress) show() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ended {
+		return
+	}
+	p.clear()
+	line := Cut(Printable(p.text)+" ... "+Duration(time.Since(p.began)), p.out.Columns()-1)
+	p.out.Print(line)
+	p.shown = utf8.RuneCountInString(line)
+	p.timer.Reset(progressAgain)
+}
+
+// clear takes the text off the screen. p.mu is held.
+func (p *Progress) clear() {
+	if p.shown > 0 {
+		p.out.Print("\r" + strings.Repeat(" ", p.shown) + "\r")
+		p.shown = 0
+	}
 }

@@ -21,6 +21,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"tokend/cmd/tokenctl/cli"
@@ -188,18 +189,17 @@ func (e *Env) OptionalProfile(ctx context.Context, c *cli.Call) error {
 // WhichProfile is the error for a command that lacks a profile's name.
 func (e *Env) WhichProfile(ctx context.Context) error {
 	const most = 10
-	names := ""
-	for i, p := range e.Profiles(ctx) {
-		switch i {
-		case 0:
-			names = " You have: " + p.Name
-		case most:
-			return cli.Usage("Which profile?%s, ...", names)
-		default:
-			names += ", " + p.Name
-		}
+	var names []string
+	for _, p := range e.Profiles(ctx) {
+		names = append(names, p.Name)
 	}
-	return cli.Usage("Which profile?%s", names)
+	switch {
+	case len(names) == 0:
+		return cli.Usage("Which profile?")
+	case len(names) > most:
+		names = append(names[:most], "...")
+	}
+	return cli.Usage("Which profile? You have: %s", strings.Join(names, ", "))
 }
 
 // Note prints on stderr what comes with an answer.

@@ -6,12 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"tokend/cmd/tokenctl/cli"
+	"tokend/daemon/profile"
 	"tokend/ipc"
 	"tokend/providers/token"
 	"tokend/providers/token/format"
@@ -308,5 +313,127 @@ func TestAMenuDoesNotShowASecret(t *testing.T) {
 		if _, err := readAnswer(strings.NewReader(keys), &shown, fits); err != nil || shown.String() != want {
 			t.Errorf("%q: shows %q, %v", keys, shown.String(), err)
 		}
+	}
+}
+
+// The steps fit the machine, and end with a tokend that answers.
+func TestStepsFitTheMachine(t *testing.T) {
+	const program = "/usr/bin/tokend"
+	for want, s := range map[string]Machine{
+		"Choose where secrets are kept, once: tokend setup\nThen start it: tokenctl --start, or as a service: tokend install":            {Program: program},
+		"Start it: tokenctl --start, or as a service: tokend install":                                                                    {Program: program, setUp: true, system: true},
+		"The system's tokend is not running. As root: tokend start --system":                                                             {Program: program, system: true},
+		"tokend is neither beside tokenctl nor in $PATH; install it first.\nStart it: tokenctl --start, or as a service: tokend install": {setUp: true},
+	} {
+		if got := Plainly(strings.Join(s.steps(), "\n")); got != want {
+			t.Errorf("%+v:\n%s\nwant\n%s", s, got, want)
+		}
+	}
+}
+
+// tokenctl looks where tokend writes.
+func TestStateDirIsTokends(t *testing.T) {
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	for _, state := range []string{"", "/srv/state"} {
+		t.Setenv("XDG_STATE_HOME", state)
+		dirs, err := profile.UserDirs()
+		got, gotErr := StateDir()
+		if err != nil || gotErr != nil || got != dirs.State {
+			t.Errorf("XDG_STATE_HOME=%q: %s (%v), tokend says %s (%v)", state, got, gotErr, dirs.State, err)
+		}
+	}
+}
+
+func TestWhatThereIsIsFound(t *testing.T) {
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	t.Setenv("XDG_STATE_HOME", filepath.Join(home, "state"))
+	t.Setenv("PATH", home)
+	if s := InspectMachine(); s.Program != "" || s.setUp {
+		t.Errorf("in an empty home: %+v", s)
+	}
+	state, err := StateDir()
+	if err == nil {
+		err = os.MkdirAll(state, 0o700)
+	}
+	program := filepath.Join(home, "tokend")
+	if runtime.GOOS == "windows" {
+		program += ".exe"
+	}
+	for _, file := range []string{filepath.Join(state, "install.toml"), program} {
+		if err == nil {
+			err = os.WriteFile(file, nil, 0o700)
+		}
+	}
+	if s := InspectMachine(); err != nil || s.Program != program || !s.setUp {
+		t.Errorf("with all of it: %+v, %v", s, err)
+	}
+}
+
+// A notepad is what stands on a screen of one line, by what was written to it.
+type notepad struct {
+	mu     sync.Mutex
+	line   []rune
+	column int
+}
+
+func (n *notepad) Write(b []byte) (int, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, r := range string(b) {
+		switch {
+		case r == '\r':
+			n.column = 0
+			continue
+		case n.column < len(n.line):
+			n.line[n.column] = r
+		default:
+			n.line = append(n.line, r)
+		}
+		n.column++
+	}
+	return len(b), nil
+}
+
+func (n *notepad) String() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return strings.TrimRight(string(n.line), " ")
+}
+
+func TestProgressShowsWhatLasts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n notepad
+		p := newProgress(Screen{W: &n}, "Waiting for tokend", true)
+		want := func(after time.Duration, text string) {
+			t.Helper()
+			time.Sleep(after)
+			synctest.Wait()
+			if got := n.String(); got != text {
+				t.Errorf("%q, want %q", got, text)
+			}
+		}
+		want(499*time.Millisecond, "")
+		want(501*time.Millisecond, "Waiting for tokend ... 0 s")
+		want(2*time.Second, "Waiting for tokend ... 2 s")
+		p.End()
+		want(0, "")
+		want(5*time.Second, "")
+	})
+}
+
+func TestProgressHidesWhatIsShortAndIsForTerminals(t *testing.T) {
+	for isTerminal, after := range map[bool]time.Duration{true: 400 * time.Millisecond, false: 5 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			var n notepad
+			p := newProgress(Screen{W: &n}, "Waiting", isTerminal)
+			time.Sleep(after)
+			p.End()
+			time.Sleep(5 * time.Second)
+			if n.column != 0 || n.String() != "" {
+				t.Errorf("shown: %q", n.String())
+			}
+		})
 	}
 }
