@@ -171,7 +171,7 @@ func tenantAndHost(tenant, authority string) (string, string) {
 // secret (because of a key in it) or, public as it is, as a setting.
 func handedCertificate(a *token.CreateProfile) (string, error) {
 	setting := token.Settings(a.Settings).Text("certificate")
-	secret, ok := a.Secrets["certificate"]
+	_, ok := a.Secrets["certificate"]
 	switch {
 	case strings.Contains(setting, "PRIVATE KEY"):
 		return "", invalid("certificate", "certificate contains a private key and cannot be a setting")
@@ -179,9 +179,8 @@ func handedCertificate(a *token.CreateProfile) (string, error) {
 		return "", invalid("certificate", "certificate is given twice, as a setting and as a file")
 	case setting != "":
 		a.Secrets["certificate"] = token.NewSecret(setting)
-		return input.Key(setting), nil
 	}
-	return input.Key(secret.Reveal()), nil
+	return input.Key(a.Secrets["certificate"].Reveal()), nil
 }
 
 func prepareAzureSecret(a *token.CreateProfile) error {

@@ -34,14 +34,12 @@ type datarockSettings struct {
 
 // keyBits returns the size of a key, which settings have as a number or as text.
 func keyBits(setting any) (int, error) {
-	switch text := fmt.Sprint(setting); text {
-	case "2048":
-		return 2048, nil
-	case "4096":
-		return 4096, nil
-	default:
+	text := fmt.Sprint(setting)
+	bits, _ := strconv.Atoi(text)
+	if bits != 2048 && bits != 4096 {
 		return 0, invalid("key_bits", "key_bits %q is neither 2048 nor 4096", text)
 	}
+	return bits, nil
 }
 
 func (s *datarockSettings) open(env Env) (any, error) {

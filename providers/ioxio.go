@@ -115,22 +115,15 @@ func (i *ioxio) configuration(ctx context.Context) (strictjson.Object, error) {
 	return i.dataspace.object(ctx, i.dataspace.urls[0])
 }
 
-// consentProviders returns the base URLs of the consent providers.
-func consentProviders(configuration strictjson.Object) (urls []string) {
-	var listed []struct {
-		BaseURL string `json:"base_url"`
-	}
-	_ = json.Unmarshal(configuration["consent_providers"], &listed)
-	for _, p := range listed {
-		urls = append(urls, strings.TrimSuffix(p.BaseURL, "/"))
-	}
-	return urls
-}
-
 // consentKeys is a jose.Fetch for the keys of all consent providers.
 func (i *ioxio) consentKeys(ctx context.Context) (all []jose.Published, err error) {
 	configuration, err := i.configuration(ctx)
-	for _, base := range consentProviders(configuration) {
+	var providers []struct {
+		BaseURL string `json:"base_url"`
+	}
+	_ = json.Unmarshal(configuration["consent_providers"], &providers)
+	for _, p := range providers {
+		base := strings.TrimSuffix(p.BaseURL, "/")
 		if i.dataspace.checkPublished("consent_providers", base, "?#") != nil {
 			continue
 		}
@@ -201,10 +194,7 @@ func (i *ioxio) ask(ctx context.Context, raw token.Secret) (map[string]any, erro
 		return nil, err
 	}
 	address += "/api/v1/api-token/verify"
-	body, err := json.Marshal(map[string]string{"aud": aud, "apiToken": raw.Reveal()})
-	if err != nil {
-		return nil, err
-	}
+	body, _ := json.Marshal(map[string]string{"aud": aud, "apiToken": raw.Reveal()}) // of texts, which cannot fail
 	a, err := outgoing{to: address, userAgent: i.settings.UserAgent, loopback: i.settings.Loopback, media: "application/json", body: string(body)}.send(ctx, i.dataspace.client)
 	if err != nil {
 		return nil, err

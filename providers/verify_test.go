@@ -148,9 +148,6 @@ func TestHostileTokens(t *testing.T) {
 		// 49
 		{"none", unsigned(`{"alg":"none"}`), jose.ReasonAlgorithm},
 		{"none with kid", unsigned(edited(t, header, map[string]any{"alg": "none"})), jose.ReasonAlgorithm},
-		{"None", unsigned(`{"alg":"None"}`), jose.ReasonAlgorithm},
-		{"nONE", unsigned(`{"alg":"nONE"}`), jose.ReasonAlgorithm},
-		{"NONE with a signature", unsigned(`{"alg":"NONE"}`) + parts[2], jose.ReasonAlgorithm},
 		{"none without the last dot", strings.TrimSuffix(unsigned(`{"alg":"none"}`), "."), jose.ReasonMalformed},
 		{"empty alg", unsigned(`{"alg":""}`), jose.ReasonMalformed},
 		{"empty alg without the last dot", strings.TrimSuffix(unsigned(`{"alg":""}`), "."), jose.ReasonMalformed},
@@ -175,16 +172,9 @@ func TestHostileTokens(t *testing.T) {
 		{"x5u", forge(map[string]any{"x5u": "https://attacker.example/cert"}), jose.ReasonSignature},
 		{"x5c", forge(map[string]any{"x5c": []string{base64.StdEncoding.EncodeToString(der)}}), jose.ReasonSignature},
 		{"jwk in a good token", with(map[string]any{"jwk": jwk, "jku": "https://attacker.example/", "x5c": []string{}}), ""},
-		{"kid a path", with(map[string]any{"kid": "../../dev/null"}), jose.ReasonUnknownKey},
-		{"kid SQL", with(map[string]any{"kid": "' OR 1=1 --"}), jose.ReasonUnknownKey},
 		{"kid with escapes", with(map[string]any{"kid": "\x1b[31m\r\n" + strings.Repeat("k", 5000)}), jose.ReasonUnknownKey},
-		{"no kid", with(map[string]any{"kid": nil}), jose.ReasonUnknownKey},
-		{"empty kid", with(map[string]any{"kid": ""}), jose.ReasonUnknownKey},
 		{"kid a number", with(map[string]any{"kid": 1}), jose.ReasonMalformed},
 		{"crit", with(map[string]any{"crit": []string{"exp"}}), jose.ReasonUnsupported},
-		{"crit empty", with(map[string]any{"crit": []string{}}), jose.ReasonUnsupported},
-		{"b64 false", with(map[string]any{"b64": false, "crit": []string{"b64"}}), jose.ReasonUnsupported},
-		{"b64 without crit", with(map[string]any{"b64": false}), jose.ReasonUnsupported},
 		{"zip", with(map[string]any{"zip": "DEF"}), jose.ReasonUnsupported},
 
 		// 52
@@ -219,50 +209,57 @@ func TestHostileTokens(t *testing.T) {
 		{"alg twice", sign(strings.Replace(header, "{", `{"alg":"none",`, 1), payload), jose.ReasonMalformed},
 		{"exp twice", sign(header, strings.Replace(payload, "{", `{"exp":9999999999,`, 1)), jose.ReasonMalformed},
 		{"exp twice, one escaped", sign(header, strings.Replace(payload, "{", `{"\u0065xp":9999999999,`, 1)), jose.ReasonMalformed},
-		{"header a list", sign("[]", payload), jose.ReasonMalformed},
-		{"header null", sign("null", payload), jose.ReasonMalformed},
-		{"two headers", sign(header+header, payload), jose.ReasonMalformed},
 		{"BOM", sign("\ufeff"+header, payload), jose.ReasonMalformed},
 		{"not UTF-8", sign(header, strings.Replace(payload, "app", "a\xffp", 1)), jose.ReasonMalformed},
-		{"payload a list", sign(header, "[]"), jose.ReasonMalformed},
-		{"payload empty", sign(header, ""), jose.ReasonMalformed},
 		{"deep payload", sign(header, strings.Repeat("[", 9000)), jose.ReasonMalformed},
 
 		// 57
-		{"no iss", claim(map[string]any{"iss": nil}), jose.ReasonMissingClaim},
 		{"iss a list", claim(map[string]any{"iss": []string{d.Issuer()}}), jose.ReasonBadClaim},
 		{"iss with a slash", claim(map[string]any{"iss": d.Issuer() + "/"}), jose.ReasonIssuer},
 		{"iss in capitals", claim(map[string]any{"iss": strings.ToUpper(d.Issuer())}), jose.ReasonIssuer},
-		{"no aud", claim(map[string]any{"aud": nil}), jose.ReasonMissingClaim},
 		{"aud null", claim(map[string]any{"aud": json.RawMessage("null")}), jose.ReasonBadClaim},
 		{"aud a list with ours", claim(map[string]any{"aud": []string{testDSI}}), jose.ReasonBadClaim},
 		{"aud another source", claim(map[string]any{"aud": testDSI + "0"}), jose.ReasonAudience},
 		{"aud without the variant", claim(map[string]any{"aud": strings.Replace(testDSI, ":variant", "", 1)}), jose.ReasonAudience},
 		{"aud in capitals", claim(map[string]any{"aud": strings.ToUpper(testDSI)}), jose.ReasonAudience},
 		{"aud our second source", claim(map[string]any{"aud": "dpp://other@dataspace.example/X"}), ""},
-		{"no exp", claim(map[string]any{"exp": nil}), jose.ReasonMissingClaim},
 		{"expired", claim(map[string]any{"exp": at(-2 * time.Minute)}), jose.ReasonExpired},
 		{"expired within the leeway", claim(map[string]any{"exp": at(-30 * time.Second)}), ""},
-		{"exp with a fraction", raw("exp", fmt.Sprintf("%d.75", at(time.Hour))), ""},
-		{"exp with an exponent", raw("exp", "4.1e9"), ""},
-		{"exp a text", raw("exp", fmt.Sprintf(`"%d"`, at(time.Hour))), jose.ReasonBadClaim},
-		{"exp negative", raw("exp", "-1"), jose.ReasonBadClaim},
-		{"exp 0", raw("exp", "0"), jose.ReasonExpired},
-		{"exp huge", raw("exp", huge), jose.ReasonBadClaim},
-		{"exp beyond float64", raw("exp", "1e999"), jose.ReasonBadClaim},
-		{"exp null", raw("exp", "null"), jose.ReasonBadClaim},
-		{"exp true", raw("exp", "true"), jose.ReasonBadClaim},
-		{"exp a list", raw("exp", "[9999999999]"), jose.ReasonBadClaim},
 		{"nbf ahead", claim(map[string]any{"nbf": at(2 * time.Minute)}), jose.ReasonNotYetValid},
 		{"nbf within the leeway", claim(map[string]any{"nbf": at(30 * time.Second)}), ""},
-		{"nbf a text", raw("nbf", `"0"`), jose.ReasonBadClaim},
 		{"iat ahead", claim(map[string]any{"iat": at(2 * time.Minute)}), jose.ReasonNotYetValid},
 		{"iat within the leeway", claim(map[string]any{"iat": at(30 * time.Second)}), ""},
-		{"iat null", raw("iat", "null"), jose.ReasonBadClaim},
-		{"no iat", claim(map[string]any{"iat": nil}), jose.ReasonMissingClaim},
-		{"no sub", claim(map[string]any{"sub": nil}), jose.ReasonMissingClaim},
 		{"sub a number", claim(map[string]any{"sub": 1}), jose.ReasonBadClaim},
 	}
+	add := func(reason, name, text string) {
+		tests = append(tests, struct{ name, text, reason string }{name, text, reason})
+	}
+	for _, alg := range []string{"None", "nONE", "NONE"} {
+		add(jose.ReasonAlgorithm, alg, unsigned(`{"alg":"`+alg+`"}`)+parts[2])
+	}
+	for _, kid := range []any{nil, "", "../../dev/null", "' OR 1=1 --"} {
+		add(jose.ReasonUnknownKey, fmt.Sprint("kid ", kid), with(map[string]any{"kid": kid}))
+	}
+	for _, more := range []map[string]any{{"crit": []string{}}, {"b64": false, "crit": []string{"b64"}}, {"b64": false}} {
+		add(jose.ReasonUnsupported, fmt.Sprint(more), with(more))
+	}
+	for _, text := range []string{"[]", "null", header + header} {
+		add(jose.ReasonMalformed, "header "+text, sign(text, payload))
+	}
+	for _, text := range []string{"[]", ""} {
+		add(jose.ReasonMalformed, "payload "+text, sign(header, text))
+	}
+	for _, name := range []string{"iss", "aud", "exp", "iat", "sub"} {
+		add(jose.ReasonMissingClaim, "no "+name, claim(map[string]any{name: nil}))
+	}
+	for value, reason := range map[string]string{
+		fmt.Sprintf("%d.75", at(time.Hour)): "", "4.1e9": "", "0": jose.ReasonExpired, fmt.Sprintf(`"%d"`, at(time.Hour)): jose.ReasonBadClaim,
+		"-1": jose.ReasonBadClaim, huge: jose.ReasonBadClaim, "1e999": jose.ReasonBadClaim, "null": jose.ReasonBadClaim, "true": jose.ReasonBadClaim, "[9999999999]": jose.ReasonBadClaim,
+	} {
+		add(reason, "exp "+value, raw("exp", value))
+	}
+	add(jose.ReasonBadClaim, "nbf a text", raw("nbf", `"0"`))
+	add(jose.ReasonBadClaim, "iat null", raw("iat", "null"))
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) { wantVerdict(t, v, tt.text, tt.reason) })
 	}

@@ -141,13 +141,13 @@ func ParseCertificates(text string) ([]*x509.Certificate, error) {
 		}
 		all = append(all, c)
 	}
-	if what := input.What(text); len(all) == 0 && what != "" {
+	switch what := input.What(text); {
+	case len(all) > 0:
+		return all, nil
+	case what != "":
 		return nil, errors.New("it is " + what)
 	}
-	if len(all) == 0 {
-		return nil, errors.New("it contains no certificate in PEM or DER")
-	}
-	return all, nil
+	return nil, errors.New("it contains no certificate in PEM or DER")
 }
 
 // Ordered returns the first certificate, its issuer's, that one's issuer's and so
