@@ -232,36 +232,3 @@ func TestSettingsAreChecked(t *testing.T) {
 		}
 	}
 }
-
-func TestGenericPrepareRefuses(t *testing.T) {
-	_, key, err := startIssuers(t).OAuth2().NewGrantKey("RS256")
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, pemKey := secret("abc"), secret(string(key))
-	byKey := map[string]any{"auth": "private_key_jwt"}
-	for name, c := range map[string]struct {
-		kind        string
-		settings    map[string]any
-		secrets     map[string]token.Secret
-		field, want string
-	}{
-		"no secret": {"oauth2", nil, nil, "client_secret", "client_secret is missing"},
-		"no key":    {"oauth2", byKey, nil, "private_key", "private_key is missing"},
-		"key for secret": {"oauth2", nil, map[string]token.Secret{"private_key": pemKey}, "private_key",
-			`auth = "client_secret_basic" uses a client_secret, not a private_key`},
-		"secret for key": {"oauth2", byKey, map[string]token.Secret{"private_key": pemKey, "client_secret": text}, "client_secret",
-			`auth = "private_key_jwt" uses a private_key, not a client_secret`},
-		"bearer without": {"jwt-bearer", nil, nil, "private_key", "private_key is missing"},
-		"bearer secret":  {"jwt-bearer", nil, map[string]token.Secret{"client_secret": text}, "client_secret", `jwt-bearer has no secret "client_secret"`},
-		"bearer no key":  {"jwt-bearer", nil, map[string]token.Secret{"private_key": text}, "private_key", "private_key is not a private key that tokend can read (RSA, EC or Ed25519; PEM or DER)"},
-		"aspose without": {"aspose", nil, nil, "client_secret", "client_secret is missing"},
-	} {
-		k, _ := Lookup(c.kind)
-		a := token.CreateProfile{Settings: c.settings, Secrets: c.secrets}
-		wantInvalid(t, name, k.Prepare(&a), c.field, c.want)
-		if len(a.Secrets) != len(c.secrets) || len(a.Settings) != len(c.settings) {
-			t.Errorf("%s: the addition was changed", name)
-		}
-	}
-}

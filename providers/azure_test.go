@@ -1,15 +1,14 @@
 package providers
 
 import (
+	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/pem"
-	"math/big"
 	"net/url"
 	"slices"
 	"strings"
@@ -18,6 +17,7 @@ import (
 
 	"software.sslmate.com/src/go-pkcs12"
 
+	"tokend/providers/fixturetest"
 	"tokend/providers/providertest"
 	"tokend/providers/token"
 )
@@ -216,12 +216,10 @@ func TestAzureTellsWhenTheCertificateEnds(t *testing.T) {
 }
 
 // selfSigned makes a certificate for a key, and its PEM.
-func selfSigned(t *testing.T, key *rsa.PrivateKey, until time.Time) (*x509.Certificate, string) {
+func selfSigned(t testing.TB, key crypto.Signer, until time.Time) (*x509.Certificate, string) {
 	t.Helper()
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"},
-		NotBefore: until.Add(-48 * time.Hour), NotAfter: until}
-	der := must[[]byte](t)(x509.CreateCertificate(rand.Reader, template, template, key.Public(), key))
-	return must[*x509.Certificate](t)(x509.ParseCertificate(der)), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	made, text, err := fixturetest.SelfSigned(key, until)
+	return must[*x509.Certificate](t)(made, err), text
 }
 
 func TestAzurePrepareTakesEachFormOfACertificate(t *testing.T) {
@@ -263,60 +261,5 @@ func TestAzurePrepareTakesEachFormOfACertificate(t *testing.T) {
 		if !strings.HasPrefix(kept, leafPEM) || strings.Count(kept, "BEGIN") != c.chain || strings.Contains(kept, "PRIVATE") {
 			t.Errorf("%s: certificate is\n%s", name, kept)
 		}
-	}
-}
-
-func TestAzurePrepareRefuses(t *testing.T) {
-	key := must[*rsa.PrivateKey](t)(rsa.GenerateKey(rand.Reader, 2048))
-	other := must[*rsa.PrivateKey](t)(rsa.GenerateKey(rand.Reader, 2048))
-	leaf, cert := selfSigned(t, key, time.Now().AddDate(0, 6, 0))
-	_, old := selfSigned(t, key, time.Date(2020, 1, 2, 0, 0, 0, 0, time.UTC))
-	text := func(k *rsa.PrivateKey) string {
-		return string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(k)}))
-	}
-	pfx := string(must[[]byte](t)(pkcs12.Modern.Encode(key, leaf, nil, "pw")))
-	k, _ := Lookup("azure")
-	const (
-		choice   = "give a client_secret, or a certificate and its private_key, or a pfx and its pfx_password"
-		oneKey   = "give one private_key: in the certificate's file, or in a file of its own"
-		password = "pfx_password is missing, or not the password of the pfx"
-	)
-	for name, c := range map[string]struct {
-		secrets     map[string]string
-		settings    map[string]any
-		field, want string
-	}{
-		"nothing":                {nil, nil, "client_secret", choice},
-		"secret and certificate": {map[string]string{"client_secret": "abc", "certificate": cert + text(key)}, nil, "client_secret", choice},
-		"secret and PFX":         {map[string]string{"client_secret": "abc", "pfx": pfx}, nil, "client_secret", choice},
-		"secret and key":         {map[string]string{"client_secret": "abc", "private_key": text(key)}, nil, "client_secret", choice},
-		"PFX and key":            {map[string]string{"pfx": pfx, "private_key": text(key)}, nil, "client_secret", choice},
-		"key alone":              {map[string]string{"private_key": text(key)}, nil, "client_secret", choice},
-		"password alone":         {map[string]string{"pfx_password": "pw"}, nil, "client_secret", choice},
-		"certificate alone":      {map[string]string{"certificate": cert}, nil, "private_key", oneKey},
-		"two keys":               {map[string]string{"certificate": cert + text(key), "private_key": text(key)}, nil, "private_key", oneKey},
-		"another key": {map[string]string{"certificate": cert, "private_key": text(other)}, nil, "private_key",
-			"the key in private_key is not that of the certificate"},
-		"expired": {map[string]string{"certificate": old, "private_key": text(key)}, nil, "certificate",
-			"the certificate expired on 2020-01-02"},
-		"no PEM": {map[string]string{"certificate": "abc", "private_key": text(key)}, nil, "certificate",
-			"certificate cannot be used: it contains no certificate in PEM or DER"},
-		"key as a setting": {nil, map[string]any{"certificate": cert + text(key)}, "certificate",
-			"certificate contains a private key and cannot be a setting"},
-		"certificate twice": {map[string]string{"certificate": cert + text(key)}, map[string]any{"certificate": cert}, "certificate",
-			"certificate is given twice, as a setting and as a file"},
-		"no password":       {map[string]string{"pfx": pfx}, nil, "pfx_password", password},
-		"wrong password":    {map[string]string{"pfx": pfx, "pfx_password": "px"}, nil, "pfx_password", password},
-		"no PFX":            {map[string]string{"pfx": "abc"}, nil, "pfx", "the pfx cannot be read as PKCS #12 with one certificate and its key"},
-		"ID for value":      {map[string]string{"client_secret": "00001111-aaaa-2222-BBBB-3333cccc4444"}, nil, "client_secret", "client_secret looks like the secret's ID; use its value, which the portal shows only once, when you create the secret"},
-		"line in secret":    {map[string]string{"client_secret": "abc\ndef"}, nil, "client_secret", "client_secret contains a line break or an invisible character"},
-		"space in secret":   {map[string]string{"client_secret": " abc"}, nil, "client_secret", "client_secret begins or ends with a space, which is a sign of a slip in copying"},
-		"hidden in secret":  {map[string]string{"client_secret": "abc\u200b"}, nil, "client_secret", "client_secret contains a line break or an invisible character"},
-		"newline as secret": {map[string]string{"client_secret": "\n"}, nil, "client_secret", "client_secret is empty"},
-		"bytes as secret":   {map[string]string{"client_secret": "\xff\xf1"}, nil, "client_secret", "client_secret contains a line break or an invisible character"},
-		"PEM as secret":     {map[string]string{"client_secret": text(key)}, nil, "client_secret", "client_secret is a PEM file; use the text of a secret"},
-	} {
-		a := handed(c.settings, c.secrets)
-		wantInvalid(t, name, k.Prepare(&a), c.field, c.want)
 	}
 }

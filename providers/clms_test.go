@@ -129,45 +129,6 @@ func TestCLMSPrepareKeepsTheKeyAndWhatNamesIt(t *testing.T) {
 	}
 }
 
-func TestCLMSPrepareRefuses(t *testing.T) {
-	s := startIssuers(t)
-	file := string(must[[]byte](t)(s.CLMS().NewServiceKey(2048)))
-	var members map[string]any
-	if err := json.Unmarshal([]byte(file), &members); err != nil {
-		t.Fatal(err)
-	}
-	with := func(name string, value any) string {
-		return edited(t, file, map[string]any{name: value})
-	}
-	pemKey := members["private_key"].(string)
-	k, _ := Lookup("clms")
-	const choice = "give either a service_key or a private_key"
-	for name, c := range map[string]struct {
-		secrets     map[string]string
-		settings    map[string]any
-		field, want string
-	}{
-		"nothing": {nil, nil, "service_key", choice},
-		"empty":   {map[string]string{"service_key": ""}, nil, "service_key", choice},
-		"both":    {map[string]string{"service_key": file, "private_key": pemKey}, nil, "service_key", choice},
-		"PEM": {map[string]string{"service_key": pemKey}, nil, "service_key",
-			"the service key is a PEM file; use the whole JSON file"},
-		"no JSON":       {map[string]string{"service_key": "{"}, nil, "service_key", "the service key is cut off: its last brace is missing"},
-		"no client_id":  {map[string]string{"service_key": with("client_id", nil)}, nil, "service_key", "the service key has no client_id"},
-		"no user_id":    {map[string]string{"service_key": with("user_id", 5)}, nil, "service_key", "the service key has no user_id"},
-		"no token_uri":  {map[string]string{"service_key": with("token_uri", "")}, nil, "service_key", "the service key has no token_uri"},
-		"no key":        {map[string]string{"service_key": with("private_key", nil)}, nil, "service_key", "the service key has no private_key"},
-		"bad key":       {map[string]string{"service_key": with("private_key", "x")}, nil, "service_key", "in the service key, private_key is not a private key that tokend can read (RSA, EC or Ed25519; PEM or DER)"},
-		"another":       {map[string]string{"service_key": with("client_id", "b")}, map[string]any{"client_id": "a"}, "client_id", `client_id is "a" in the settings and "b" in the service key`},
-		"wrong name":    {map[string]string{"servicekey": file}, nil, "servicekey", `clms has no secret "servicekey"`},
-		"foreign name":  {map[string]string{"client_id": "x"}, nil, "client_id", `clms has no secret "client_id"`},
-		"secret in set": {nil, map[string]any{"private_key": pemKey}, "private_key", "private_key is a secret and cannot be a setting"},
-	} {
-		a := handed(c.settings, c.secrets)
-		wantInvalid(t, name, k.Prepare(&a), c.field, c.want)
-	}
-}
-
 // handed makes a request of settings and of secrets as text.
 func handed(settings map[string]any, secrets map[string]string) token.CreateProfile {
 	a := token.CreateProfile{Settings: settings, Secrets: map[string]token.Secret{}}

@@ -19,6 +19,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"tokend/packaging/checktest"
+	"tokend/providers/fixturetest"
 	"tokend/providers/jose"
 	"tokend/providers/strictjson"
 	"tokend/providers/token"
@@ -114,7 +115,7 @@ func TestDatarocksWindow(t *testing.T) {
 		t.Fatal(err)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		client := inProcess(s.Handler())
+		client := fixturetest.InProcess(s.Handler())
 		r, _ := signed(t, d, s.Datarock().APIURL())
 		if !r.Issued.Equal(time.Now()) {
 			t.Errorf("signed at %v, which is %v", r.Issued, time.Now())

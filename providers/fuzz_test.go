@@ -5,18 +5,16 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"io"
-	"math/big"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 	"unicode"
 
+	"tokend/providers/fixturetest"
 	"tokend/providers/jose"
 	"tokend/providers/strictjson"
 	"tokend/providers/token"
@@ -70,7 +68,7 @@ func FuzzIssuerAnswer(f *testing.F) {
 			w.WriteHeader(200 + int(status)%400)
 			_, _ = w.Write(body)
 		})
-		client := inProcess(handler)
+		client := fixturetest.InProcess(handler)
 		opened, err := trial{kind: "aspose", settings: map[string]any{"client_id": "id", "base_url": "https://issuer.example"},
 			secrets: map[string]token.Secret{"client_secret": secret(sent)}}.openAny(client)
 		if err != nil {
@@ -111,7 +109,7 @@ func FuzzMetadata(f *testing.F) {
 			}
 			_, _ = io.WriteString(w, `{"keys":[]}`)
 		})
-		m := &metadata{client: inProcess(handler), issuer: base,
+		m := &metadata{client: fixturetest.InProcess(handler), issuer: base,
 			urls: []string{base + "/.well-known/openid-configuration"}, mustName: true}
 		_, err := m.fetch(t.Context())
 		if err != nil {
@@ -128,21 +126,10 @@ func FuzzMetadata(f *testing.F) {
 // What is handed in as a certificate becomes a key and a
 // certificate that belong together, or an error that names the field.
 func FuzzCertificate(f *testing.F) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		f.Fatal(err)
-	}
-	draft := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(1000 * time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, draft, draft, key.Public(), key)
-	if err != nil {
-		f.Fatal(err)
-	}
-	kept, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(pemOf("CERTIFICATE", der) + pemOf("PRIVATE KEY", kept))
-	f.Add(pemOf("CERTIFICATE", der))
+	key := must[*ecdsa.PrivateKey](f)(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+	_, cert := selfSigned(f, key, time.Now().Add(1000*time.Hour))
+	f.Add(cert + fixturetest.PEM("PRIVATE KEY", must[[]byte](f)(x509.MarshalPKCS8PrivateKey(key))))
+	f.Add(cert)
 	f.Fuzz(func(t *testing.T, text string) {
 		a := token.CreateProfile{Name: "a", Settings: map[string]any{"tenant": "t", "client_id": "c", "scope": "s"}, Secrets: map[string]token.Secret{"certificate": secret(text)}}
 		k, _ := Lookup("azure")
@@ -167,29 +154,3 @@ func FuzzCertificate(f *testing.F) {
 		}
 	})
 }
-
-func pemOf(blockType string, der []byte) string {
-	return string(pem.EncodeToMemory(&pem.Block{Type: blockType, Bytes: der}))
-}
-
-// inProcess returns a client that asks a handler without a network, so that a test
-// can have a time of its own (testing/synctest).
-func inProcess(handler http.Handler) *http.Client {
-	return &http.Client{Transport: transportFunc(func(r *http.Request) (*http.Response, error) {
-		if err := r.Context().Err(); err != nil {
-			return nil, err
-		}
-		sent := *r.URL
-		sent.Fragment, sent.RawFragment = "", ""
-		in := httptest.NewRequest(r.Method, sent.String(), r.Body).WithContext(r.Context())
-		in.Header, in.RequestURI = r.Header, r.URL.RequestURI()
-		w := httptest.NewRecorder()
-		handler.ServeHTTP(w, in)
-		return w.Result(), nil
-	}), CheckRedirect: neverRedirect}
-}
-
-type transportFunc func(*http.Request) (*http.Response, error)
-
-// RoundTrip implements http.RoundTripper.
-func (f transportFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

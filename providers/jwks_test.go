@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"tokend/providers/fixturetest"
 	"tokend/providers/jose"
 	"tokend/providers/providertest"
 	"tokend/providers/token"
@@ -22,7 +23,7 @@ func inTime(t *testing.T, f func(t *testing.T, d *providertest.Dataspace, v *iox
 	s := startIssuers(t)
 	s.Dataspace().PublicKey("RS256") // made outside
 	synctest.Test(t, func(t *testing.T) {
-		f(t, s.Dataspace(), openIOXIO(t, s, inProcess(s.Handler()), nil))
+		f(t, s.Dataspace(), openIOXIO(t, s, fixturetest.InProcess(s.Handler()), nil))
 	})
 }
 
@@ -307,7 +308,7 @@ func TestMetadataAndKeySetsThatAreRefused(t *testing.T) {
 				w.Header().Set("Content-Type", "application/json")
 				_, _ = io.WriteString(w, body)
 			})
-			v := openKind(t, "jwt-verify", inProcess(handler), map[string]any{"issuer": base, "audiences": []string{"a"}})
+			v := openKind(t, "jwt-verify", fixturetest.InProcess(handler), map[string]any{"issuer": base, "audiences": []string{"a"}})
 			_, err := v.Verify(t.Context(), token.Presented{Token: secret(b64(`{"alg":"RS256","kid":"k"}`) + "." + b64(`{}`) + ".AA")})
 			if !errors.Is(err, token.ErrUnavailable) || !strings.HasSuffix(err.Error(), " "+tt.want) {
 				t.Errorf("got  %v\nwant %s", err, tt.want)
@@ -333,7 +334,7 @@ func TestKeySetsAreReadWhateverTheirMediaType(t *testing.T) {
 			}
 			_, _ = io.WriteString(w, `{"issuer":"https://issuer.example","jwks_uri":"https://issuer.example/jwks"}`)
 		})
-		v := openKind(t, "jwt-verify", inProcess(handler), map[string]any{"issuer": base, "audiences": []string{"a"}})
+		v := openKind(t, "jwt-verify", fixturetest.InProcess(handler), map[string]any{"issuer": base, "audiences": []string{"a"}})
 		wantVerdict(t, v, b64(`{"alg":"EdDSA","kid":"k999"}`)+"."+b64(`{}`)+".AA", jose.ReasonSignature)
 		wantVerdict(t, v, b64(`{"alg":"EdDSA","kid":"k1000"}`)+"."+b64(`{}`)+".AA", jose.ReasonUnknownKey)
 	}
@@ -359,7 +360,7 @@ func TestANewKeyIsFoundForTokensWithoutAKeyID(t *testing.T) {
 	o := s.OpenID()
 	o.PublicKey("RS256") // made outside
 	synctest.Test(t, func(t *testing.T) {
-		v := openOpenID(t, o, inProcess(s.Handler()), nil)
+		v := openOpenID(t, o, fixturetest.InProcess(s.Handler()), nil)
 		nameless := func() string {
 			return must[string](t)(o.Sign("RS256", map[string]any{"kid": nil}, map[string]any{"aud": "https://api.example"}))
 		}

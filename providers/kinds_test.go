@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,7 +23,9 @@ import (
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
+	"software.sslmate.com/src/go-pkcs12"
 
+	"tokend/providers/fixturetest"
 	"tokend/providers/providertest"
 	"tokend/providers/token"
 )
@@ -72,7 +77,7 @@ func clientFor(t *testing.T, certPEM []byte, c HTTPConfig) *http.Client {
 
 func secret(text string) token.Secret { return token.NewSecret(text) }
 
-func must[T any](t *testing.T) func(T, error) T {
+func must[T any](t testing.TB) func(T, error) T {
 	return func(v T, err error) T {
 		t.Helper()
 		if err != nil {
@@ -511,5 +516,81 @@ func TestAMissingSettingIsNamed(t *testing.T) {
 	_, err := opens("clms", nil)
 	if err == nil || err.Error() != "client_id is missing; it comes with the service_key" {
 		t.Errorf("clms without its key: %v", err)
+	}
+}
+
+func TestPrepareRefuses(t *testing.T) {
+	key, other := must[*rsa.PrivateKey](t)(rsa.GenerateKey(rand.Reader, 2048)), must[*rsa.PrivateKey](t)(rsa.GenerateKey(rand.Reader, 2048))
+	leaf, cert := selfSigned(t, key, time.Now().AddDate(0, 6, 0))
+	_, old := selfSigned(t, key, time.Date(2020, 1, 2, 0, 0, 0, 0, time.UTC))
+	text := func(k *rsa.PrivateKey) string {
+		return fixturetest.PEM("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(k))
+	}
+	pfx := string(must[[]byte](t)(pkcs12.Modern.Encode(key, leaf, nil, "pw")))
+	serviceKey := string(must[[]byte](t)(startIssuers(t).CLMS().NewServiceKey(2048)))
+	with := func(name string, value any) string { return edited(t, serviceKey, map[string]any{name: value}) }
+
+	type in = map[string]string // secrets as text; settings have a name that begins with "="
+	const noKey = "private_key is not a private key that tokend can read (RSA, EC or Ed25519; PEM or DER)"
+	for _, c := range []struct {
+		kind, field, want string
+		given             []in
+	}{
+		{"azure", "client_secret", "give a client_secret, or a certificate and its private_key, or a pfx and its pfx_password", []in{
+			{}, {"client_secret": "abc", "certificate": cert + text(key)}, {"client_secret": "abc", "pfx": pfx}, {"client_secret": "abc", "private_key": text(key)},
+			{"pfx": pfx, "private_key": text(key)}, {"private_key": text(key)}, {"pfx_password": "pw"},
+		}},
+		{"azure", "private_key", "give one private_key: in the certificate's file, or in a file of its own", []in{{"certificate": cert}, {"certificate": cert + text(key), "private_key": text(key)}}},
+		{"azure", "private_key", "the key in private_key is not that of the certificate", []in{{"certificate": cert, "private_key": text(other)}}},
+		{"azure", "certificate", "the certificate expired on 2020-01-02", []in{{"certificate": old, "private_key": text(key)}}},
+		{"azure", "certificate", "certificate cannot be used: it contains no certificate in PEM or DER", []in{{"certificate": "abc", "private_key": text(key)}}},
+		{"azure", "certificate", "certificate contains a private key and cannot be a setting", []in{{"=certificate": cert + text(key)}}},
+		{"azure", "certificate", "certificate is given twice, as a setting and as a file", []in{{"certificate": cert + text(key), "=certificate": cert}}},
+		{"azure", "pfx_password", "pfx_password is missing, or not the password of the pfx", []in{{"pfx": pfx}, {"pfx": pfx, "pfx_password": "px"}}},
+		{"azure", "pfx", "the pfx cannot be read as PKCS #12 with one certificate and its key", []in{{"pfx": "abc"}}},
+		{"azure", "client_secret", "client_secret looks like the secret's ID; use its value, which the portal shows only once, when you create the secret",
+			[]in{{"client_secret": "00001111-aaaa-2222-BBBB-3333cccc4444"}}},
+		{"azure", "client_secret", "client_secret contains a line break or an invisible character", []in{{"client_secret": "abc\ndef"}, {"client_secret": "abc\u200b"}, {"client_secret": "\xff\xf1"}}},
+		{"azure", "client_secret", "client_secret begins or ends with a space, which is a sign of a slip in copying", []in{{"client_secret": " abc"}}},
+		{"azure", "client_secret", "client_secret is empty", []in{{"client_secret": "\n"}}},
+		{"azure", "client_secret", "client_secret is a PEM file; use the text of a secret", []in{{"client_secret": text(key)}}},
+
+		{"clms", "service_key", "give either a service_key or a private_key", []in{{}, {"service_key": ""}, {"service_key": serviceKey, "private_key": text(key)}}},
+		{"clms", "service_key", "the service key is a PEM file; use the whole JSON file", []in{{"service_key": text(key)}}},
+		{"clms", "service_key", "the service key is cut off: its last brace is missing", []in{{"service_key": "{"}}},
+		{"clms", "service_key", "the service key has no client_id", []in{{"service_key": with("client_id", nil)}}},
+		{"clms", "service_key", "the service key has no user_id", []in{{"service_key": with("user_id", 5)}}},
+		{"clms", "service_key", "the service key has no token_uri", []in{{"service_key": with("token_uri", "")}}},
+		{"clms", "service_key", "the service key has no private_key", []in{{"service_key": with("private_key", nil)}}},
+		{"clms", "service_key", "in the service key, " + noKey, []in{{"service_key": with("private_key", "x")}}},
+		{"clms", "client_id", `client_id is "a" in the settings and "b" in the service key`, []in{{"service_key": with("client_id", "b"), "=client_id": "a"}}},
+		{"clms", "servicekey", `clms has no secret "servicekey"`, []in{{"servicekey": serviceKey}}},
+		{"clms", "client_id", `clms has no secret "client_id"`, []in{{"client_id": "x"}}},
+		{"clms", "private_key", "private_key is a secret and cannot be a setting", []in{{"=private_key": text(key)}}},
+
+		{"oauth2", "client_secret", "client_secret is missing", []in{{}}},
+		{"oauth2", "private_key", "private_key is missing", []in{{"=auth": "private_key_jwt"}}},
+		{"oauth2", "private_key", `auth = "client_secret_basic" uses a client_secret, not a private_key`, []in{{"private_key": text(key)}}},
+		{"oauth2", "client_secret", `auth = "private_key_jwt" uses a private_key, not a client_secret`, []in{{"=auth": "private_key_jwt", "private_key": text(key), "client_secret": "abc"}}},
+		{"jwt-bearer", "private_key", "private_key is missing", []in{{}}},
+		{"jwt-bearer", "client_secret", `jwt-bearer has no secret "client_secret"`, []in{{"client_secret": "abc"}}},
+		{"jwt-bearer", "private_key", noKey, []in{{"private_key": "abc"}}},
+		{"aspose", "client_secret", "client_secret is missing", []in{{}}},
+	} {
+		for _, given := range c.given {
+			a := token.CreateProfile{Settings: map[string]any{}, Secrets: map[string]token.Secret{}}
+			for name, value := range given {
+				if setting, ok := strings.CutPrefix(name, "="); ok {
+					a.Settings[setting] = value
+				} else {
+					a.Secrets[name] = secret(value)
+				}
+			}
+			kind, _ := Lookup(c.kind)
+			wantInvalid(t, c.kind, kind.Prepare(&a), c.field, c.want)
+			if len(a.Secrets)+len(a.Settings) != len(given) {
+				t.Errorf("%s, %s: the request was changed", c.kind, c.want)
+			}
+		}
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"tokend/docs"
+	"tokend/providers/fixturetest"
 	"tokend/providers/providertest"
 	"tokend/providers/token"
 )
@@ -147,7 +148,7 @@ func TestEveryErrorHasATopicAndEveryTopicAnError(t *testing.T) {
 
 	keysFail := func(want string, answer providertest.Fault) {
 		t.Helper()
-		v := openKind(t, "jwt-verify", inProcess(http.HandlerFunc(answer)),
+		v := openKind(t, "jwt-verify", fixturetest.InProcess(http.HandlerFunc(answer)),
 			map[string]any{"issuer": "https://issuer.example", "audiences": []string{"a"}})
 		_, err := v.Verify(t.Context(), token.Presented{Token: secret(b64(`{"alg":"RS256","kid":"k"}`) + "." + b64(`{}`) + ".AA")})
 		if errorOf(err).Topic != want {
@@ -165,7 +166,7 @@ func TestEveryErrorHasATopicAndEveryTopicAnError(t *testing.T) {
 	_, err := openIOXIO(t, s, client, nil).Verify(t.Context(), token.Presented{Token: secret(must[string](t)(s.Dataspace().NewToken(testDSI))), Remote: true})
 	reachError(t, reach, err)
 
-	_, err = ExchangeACR(t.Context(), Env{HTTP: inProcess(http.HandlerFunc(providertest.Status(401, "")))}, "https://r.example", "", secret("x"))
+	_, err = ExchangeACR(t.Context(), Env{HTTP: fixturetest.InProcess(http.HandlerFunc(providertest.Status(401, "")))}, "https://r.example", "", secret("x"))
 	reachError(t, reach, err)
 
 	rock, _ := openDatarock(t, nil, nil)

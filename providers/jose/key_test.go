@@ -18,20 +18,16 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"tokend/packaging/checktest"
+	"tokend/providers/fixturetest"
 )
 
-func pemOf(blockType string, der []byte) string {
-	return string(pem.EncodeToMemory(&pem.Block{Type: blockType, Bytes: der}))
-}
-
-// selfSigned makes a certificate for a key, in PEM.
-func selfSigned(t *testing.T, key *rsa.PrivateKey) string {
+func selfSigned(t *testing.T, key crypto.Signer) string {
 	t.Helper()
-	template := &x509.Certificate{SerialNumber: big.NewInt(1)}
-	der := must[[]byte](t)(x509.CreateCertificate(rand.Reader, template, template, key.Public(), key))
-	return pemOf("CERTIFICATE", der)
+	_, text, err := fixturetest.SelfSigned(key, time.Now().Add(time.Hour))
+	return must[string](t)(text, err)
 }
 
 func pkcs8(t *testing.T, key any) []byte {
@@ -53,23 +49,23 @@ func TestPrivateKeysInEveryForm(t *testing.T) {
 		text string
 		want crypto.Signer
 	}{
-		"PKCS #1 PEM":        {pemOf("RSA PRIVATE KEY", pkcs1), rsaKey},
+		"PKCS #1 PEM":        {fixturetest.PEM("RSA PRIVATE KEY", pkcs1), rsaKey},
 		"PKCS #1 DER":        {string(pkcs1), rsaKey},
-		"PKCS #8 PEM":        {pemOf("PRIVATE KEY", pkcs8(t, rsaKey)), rsaKey},
+		"PKCS #8 PEM":        {fixturetest.PEM("PRIVATE KEY", pkcs8(t, rsaKey)), rsaKey},
 		"PKCS #8 DER":        {string(pkcs8(t, rsaKey)), rsaKey},
 		"PKCS #8 base64":     {base64.StdEncoding.EncodeToString(pkcs8(t, rsaKey)) + "\n", rsaKey},
-		"SEC 1 PEM":          {pemOf("EC PRIVATE KEY", sec1), ecKey},
-		"SEC 1 with params":  {pemOf("EC PARAMETERS", []byte{6, 5, 0x2b, 0x81, 4, 0, 0x22}) + pemOf("EC PRIVATE KEY", sec1), ecKey},
+		"SEC 1 PEM":          {fixturetest.PEM("EC PRIVATE KEY", sec1), ecKey},
+		"SEC 1 with params":  {fixturetest.PEM("EC PARAMETERS", []byte{6, 5, 0x2b, 0x81, 4, 0, 0x22}) + fixturetest.PEM("EC PRIVATE KEY", sec1), ecKey},
 		"SEC 1 DER":          {string(sec1), ecKey},
-		"EC PKCS #8":         {pemOf("PRIVATE KEY", pkcs8(t, ecKey)), ecKey},
-		"Ed25519":            {pemOf("PRIVATE KEY", pkcs8(t, edKey)), edKey},
-		"with a certificate": {cert + pemOf("PRIVATE KEY", pkcs8(t, rsaKey)), rsaKey},
-		"Windows lines":      {strings.ReplaceAll(pemOf("PRIVATE KEY", pkcs8(t, rsaKey)), "\n", "\r\n"), rsaKey},
-		"backslash newlines": {strings.ReplaceAll(pemOf("PRIVATE KEY", pkcs8(t, rsaKey)), "\n", `\n`), rsaKey},
-		"blanks":             {strings.ReplaceAll(pemOf("EC PRIVATE KEY", sec1), "\n", " "), ecKey},
-		"UTF-16":             {"\xff\xfe" + strings.Join(strings.Split(pemOf("PRIVATE KEY", pkcs8(t, edKey)), ""), "\x00") + "\x00", edKey},
-		"base64 of PEM":      {base64.StdEncoding.EncodeToString([]byte(pemOf("PRIVATE KEY", pkcs8(t, edKey)))), edKey},
-		"text around":        {"Bag Attributes\n" + pemOf("PRIVATE KEY", pkcs8(t, rsaKey)) + "end", rsaKey},
+		"EC PKCS #8":         {fixturetest.PEM("PRIVATE KEY", pkcs8(t, ecKey)), ecKey},
+		"Ed25519":            {fixturetest.PEM("PRIVATE KEY", pkcs8(t, edKey)), edKey},
+		"with a certificate": {cert + fixturetest.PEM("PRIVATE KEY", pkcs8(t, rsaKey)), rsaKey},
+		"Windows lines":      {strings.ReplaceAll(fixturetest.PEM("PRIVATE KEY", pkcs8(t, rsaKey)), "\n", "\r\n"), rsaKey},
+		"backslash newlines": {strings.ReplaceAll(fixturetest.PEM("PRIVATE KEY", pkcs8(t, rsaKey)), "\n", `\n`), rsaKey},
+		"blanks":             {strings.ReplaceAll(fixturetest.PEM("EC PRIVATE KEY", sec1), "\n", " "), ecKey},
+		"UTF-16":             {"\xff\xfe" + strings.Join(strings.Split(fixturetest.PEM("PRIVATE KEY", pkcs8(t, edKey)), ""), "\x00") + "\x00", edKey},
+		"base64 of PEM":      {base64.StdEncoding.EncodeToString([]byte(fixturetest.PEM("PRIVATE KEY", pkcs8(t, edKey)))), edKey},
+		"text around":        {"Bag Attributes\n" + fixturetest.PEM("PRIVATE KEY", pkcs8(t, rsaKey)) + "end", rsaKey},
 	} {
 		got, err := ParseKey(c.text)
 		if err != nil {
@@ -115,17 +111,17 @@ func TestWhatIsNoPrivateKeyIsNamed(t *testing.T) {
 	certPEM := selfSigned(t, rsaKey)
 	locked := string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY",
 		Headers: map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": "AES-128-CBC,00"}, Bytes: []byte("x")}))
-	one := pemOf("PRIVATE KEY", pkcs8(t, rsaKey))
+	one := fixturetest.PEM("PRIVATE KEY", pkcs8(t, rsaKey))
 	const none = "not a private key that tokend can read (RSA, EC or Ed25519; PEM or DER)"
 	for name, c := range map[string]struct{ text, want string }{
-		"encrypted PKCS #8":  {pemOf("ENCRYPTED PRIVATE KEY", []byte("x")), "an encrypted key; decrypt it: openssl pkey -in FILE -out key.pem"},
+		"encrypted PKCS #8":  {fixturetest.PEM("ENCRYPTED PRIVATE KEY", []byte("x")), "an encrypted key; decrypt it: openssl pkey -in FILE -out key.pem"},
 		"encrypted PKCS #1":  {locked, "an encrypted key; decrypt it: openssl pkey -in FILE -out key.pem"},
-		"public":             {pemOf("PUBLIC KEY", public), "a PEM file with a PUBLIC KEY and no private key"},
+		"public":             {fixturetest.PEM("PUBLIC KEY", public), "a PEM file with a PUBLIC KEY and no private key"},
 		"certificate":        {certPEM, "a PEM file with a CERTIFICATE and no private key"},
-		"OpenSSH":            {pemOf("OPENSSH PRIVATE KEY", []byte("x")), "an OpenSSH key; convert a copy of it: ssh-keygen -p -m PKCS8 -f COPY"},
-		"small":              {pemOf("PRIVATE KEY", pkcs8(t, small)), "an RSA key of less than 2048 bits"},
-		"P-224":              {pemOf("PRIVATE KEY", pkcs8(t, p224)), "an EC key on P-224, which no JWT algorithm uses"},
-		"X25519":             {pemOf("PRIVATE KEY", pkcs8(t, x25519)), "a key that cannot sign"},
+		"OpenSSH":            {fixturetest.PEM("OPENSSH PRIVATE KEY", []byte("x")), "an OpenSSH key; convert a copy of it: ssh-keygen -p -m PKCS8 -f COPY"},
+		"small":              {fixturetest.PEM("PRIVATE KEY", pkcs8(t, small)), "an RSA key of less than 2048 bits"},
+		"P-224":              {fixturetest.PEM("PRIVATE KEY", pkcs8(t, p224)), "an EC key on P-224, which no JWT algorithm uses"},
+		"X25519":             {fixturetest.PEM("PRIVATE KEY", pkcs8(t, x25519)), "a key that cannot sign"},
 		"two":                {one + one, "more than one private key"},
 		"text":               {"my key", none},
 		"empty":              {"", "empty"},
@@ -133,7 +129,7 @@ func TestWhatIsNoPrivateKeyIsNamed(t *testing.T) {
 		"a JWK":              {`{"kty":"RSA","n":"x"}`, "a JWK; convert it to PEM: step crypto key format --pem FILE"},
 		"a certificate, DER": {derOf(certPEM), "a certificate, without its private key"},
 		"public, DER":        {string(public), "a public key"},
-		"damaged":            {pemOf("PRIVATE KEY", []byte("x")), none},
+		"damaged":            {fixturetest.PEM("PRIVATE KEY", []byte("x")), none},
 		"cut short":          {one[:200], "cut off: it has no line that begins with -----END"},
 		"rubbish in it":      {strings.Replace(one, "M", "*", 1), "damaged: it has the form of a PEM file but no readable key in it"},
 	} {
@@ -195,8 +191,8 @@ func FuzzPrivateKey(f *testing.F) {
 		f.Fatal(err)
 	}
 	for _, seed := range []string{
-		string(der), pemOf("PRIVATE KEY", der), pemOf("EC PRIVATE KEY", der), pemOf("ENCRYPTED PRIVATE KEY", der),
-		pemOf("PUBLIC KEY", der), base64.StdEncoding.EncodeToString(der), "-----BEGIN PRIVATE KEY-----", "",
+		string(der), fixturetest.PEM("PRIVATE KEY", der), fixturetest.PEM("EC PRIVATE KEY", der), fixturetest.PEM("ENCRYPTED PRIVATE KEY", der),
+		fixturetest.PEM("PUBLIC KEY", der), base64.StdEncoding.EncodeToString(der), "-----BEGIN PRIVATE KEY-----", "",
 	} {
 		f.Add(seed)
 	}

@@ -7,12 +7,12 @@ import (
 	"encoding/json"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"tokend/providers/fixturetest"
 	"tokend/providers/providertest"
 	"tokend/providers/strictjson"
 	"tokend/providers/token"
@@ -88,10 +88,9 @@ func testJWKs(t testing.TB) map[string]map[string]any {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	w := httptest.NewRecorder()
-	s.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, s.OpenID().Issuer()+"/jwks", nil))
+	res := must[*http.Response](t)(fixturetest.InProcess(s.Handler()).Get(s.OpenID().Issuer() + "/jwks"))
 	var set struct{ Keys []map[string]any }
-	if err := json.NewDecoder(w.Body).Decode(&set); err != nil {
+	if err := json.NewDecoder(res.Body).Decode(&set); err != nil {
 		t.Fatal(err)
 	}
 	all := map[string]map[string]any{}
