@@ -92,12 +92,6 @@ func (a answer) unavailable(who string, f finding) *token.Error {
 	return err
 }
 
-// absent reports whether a member is missing or null.
-func absent(m strictjson.Object, name string) bool {
-	v, ok := m[name]
-	return !ok || string(v) == "null"
-}
-
 // checkType refuses a token of another type than Bearer and the one that the profile
 // accepts. q holds what must not be shown.
 func (e *endpoint) checkType(m strictjson.Object, q quoter) error {
@@ -167,7 +161,7 @@ func tokenIn(m strictjson.Object, name string) (token.Secret, error) {
 // large for any use to a century.
 func seconds(m strictjson.Object, name string) (time.Duration, error) {
 	const century = 100 * 365 * 24 * time.Hour
-	if absent(m, name) {
+	if !m.Has(name) || string(m[name]) == "null" {
 		return 0, nil
 	}
 	var number json.Number

@@ -1,6 +1,7 @@
 package providers
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"errors"
@@ -95,12 +96,13 @@ func prepareClientSecret(a *token.CreateProfile) error {
 }
 
 // prepareKey turns the private_key that was handed in into what is kept, and
-// checks that it goes with the algorithm.
+// checks that it goes with the algorithm, or with that of the settings if they have one.
 func prepareKey(a *token.CreateProfile, algorithm string) error {
 	given, ok := a.Secrets["private_key"]
 	if !ok {
 		return invalid("private_key", "private_key is missing")
 	}
+	algorithm = cmp.Or(token.Settings(a.Settings).Text("algorithm"), algorithm)
 	if err := jose.CheckAlgorithm(algorithm); err != nil {
 		return invalid("algorithm", "%v", err)
 	}

@@ -115,7 +115,7 @@ func (e *endpoint) ask(ctx context.Context, r *request) (token.Token, error) {
 	}
 	traceAnswer(ctx, a, quoter)
 	m, fault := a.object()
-	if a.status/100 != 2 || m.Text("error") != "" && absent(m, "access_token") {
+	if a.status/100 != 2 || m.Text("error") != "" && m.Text("access_token") == "" {
 		return token.Token{}, e.refused(a, m, quoter)
 	}
 	var t token.Token

@@ -103,9 +103,7 @@ func (s *oauth2Settings) prepare(a *token.CreateProfile) error {
 	auth := cmp.Or(token.Settings(a.Settings).Text("auth"), s.Auth)
 	if auth == authKey {
 		wanted, unwanted = unwanted, wanted
-		prepare = func(a *token.CreateProfile) error {
-			return prepareKey(a, cmp.Or(token.Settings(a.Settings).Text("algorithm"), s.Algorithm))
-		}
+		prepare = func(a *token.CreateProfile) error { return prepareKey(a, s.Algorithm) }
 	}
 	if _, ok := a.Secrets[unwanted]; ok {
 		return invalid(unwanted, "auth = %q uses a %s, not a %s", auth, wanted, unwanted)
@@ -255,7 +253,7 @@ func (s *jwtBearerSettings) claims() (map[string]any, error) {
 }
 
 func (s *jwtBearerSettings) prepare(a *token.CreateProfile) error {
-	return prepareKey(a, cmp.Or(token.Settings(a.Settings).Text("algorithm"), s.Algorithm))
+	return prepareKey(a, s.Algorithm)
 }
 
 // signedGrant adds an assertion as authorization grant (RFC 7523 §2.1); extra

@@ -102,20 +102,17 @@ func traceAnswer(ctx context.Context, a answer, q quoter) {
 		t.Add("answer", "%s with %v", statusText(a.status), fault)
 		return
 	}
-	text := listed(m, shownMembers, q, func(raw json.RawMessage) string { return q.quote(memberText(raw)) })
+	text := listed(m, shownMembers, q, func(raw json.RawMessage) string {
+		var text string
+		if json.Unmarshal(raw, &text) != nil { // no text, but JSON of another kind
+			text = string(raw)
+		}
+		return q.quote(text)
+	})
 	t.Add("answer", "%s, %d bytes of JSON: %s", statusText(a.status), len(a.body), token.Printable(text, 4*maxQuote))
 	if skew := a.skew(); skew != 0 {
 		t.Add("clock", "the issuer's clock is %v ahead of this machine's", skew)
 	}
-}
-
-// memberText is a member's text, or the JSON of something else.
-func memberText(raw json.RawMessage) string {
-	var text string
-	if err := json.Unmarshal(raw, &text); err == nil {
-		return text
-	}
-	return string(raw)
 }
 
 const (
