@@ -13,7 +13,7 @@ import (
 
 // clmsSettings come with the service key; you need to write none.
 type clmsSettings struct {
-	ServiceKey secretField `toml:"service_key" need:"yes" doc:"service key JSON file, as downloaded from land.copernicus.eu"`
+	ServiceKey secretField `toml:"service_key" need:"yes" doc:"file with the service key (JSON) that land.copernicus.eu showed"`
 	ClientID   string      `toml:"client_id" need:"service_key" doc:"client_id of the service key"`
 	UserID     string      `toml:"user_id" need:"service_key" doc:"user_id of the service key"`
 	TokenURI   string      `toml:"token_uri" need:"service_key" doc:"token_uri of the service key"`

@@ -16,7 +16,7 @@ const addHelp = `  tokenctl add                      asks for everything; you ca
                                     service key, a Google service account, an
                                     Azure service principal
 
-CLMS, with the service key as downloaded:
+CLMS, with the service key that the portal showed:
   tokenctl add clms --service-key key.json
 
 Azure, with a client secret, a certificate, or a PFX file:
@@ -109,7 +109,7 @@ func importCommand(e *ui.Env) *cli.Command {
 	}
 }
 
-const rotateHelp = `  tokenctl rotate clms --service-key new-key.json
+const rotateHelp = `  tokenctl rotate clms new-key.json
   tokenctl rotate azure --client-secret-file - --secret-expires 2027-01-31
   tokenctl rotate azure             asks for the new secret
 
@@ -127,11 +127,11 @@ func rotateCommand(e *ui.Env) *cli.Command {
 	s := form.New(e)
 	return &cli.Command{
 		Name:     "rotate",
-		Args:     "NAME",
+		Args:     "NAME [FILE]",
 		Short:    "Give a profile a new key or secret",
 		Long:     rotateHelp,
 		Flags:    s.RotateFlags,
-		Check:    e.OneProfile,
+		Check:    s.RotateArguments,
 		Complete: e.CompleteProfile,
 		Run:      func(ctx context.Context, _ *cli.Call) error { return s.Rotate(ctx) },
 	}

@@ -189,6 +189,11 @@ func TestRotateSendsSecretsAlone(t *testing.T) {
 	if b.addition.CredentialExpires.Format(time.RFC3339) != nextYear()+"T08:00:00Z" {
 		t.Errorf("expires %v", b.addition.CredentialExpires)
 	}
+	file := writeSecret(t, "sp.json", `{"appId":"a","password":"`+canary+`","tenant":"t"}`)
+	call(t, socket, nil, "rotate", "azure", file).wants(t, ui.ExitOK, "can delete:\n  "+file, "")
+	if b.addition.Settings != nil || b.addition.Secrets["client_secret"].Reveal() != canary {
+		t.Errorf("from a file: sent %+v", b.addition)
+	}
 	b.calls = nil
 	call(t, socket, nil, "rotate", "azure").wants(t, ui.ExitUsage, "", "missing: --client-secret-file FILE or")
 	call(t, socket, strings.NewReader(canary), "rotate", "clsm", "--private-key", "-").wants(t, ui.ExitNotFound, "", `"clms"`)
@@ -444,17 +449,19 @@ func TestAddSaysWhyAFileCannotBeTaken(t *testing.T) {
 	many := writeSecret(t, "many.env", "API_CLIENT_ID=a\nAPI_CLIENT_SECRET=b\nARM_CLIENT_ID=a\nARM_TENANT_ID=t\nARM_CLIENT_SECRET=b\n")
 	person := writeSecret(t, "adc.json", `{"type":"authorized_user"}`)
 	for want, args := range map[string][]string{
-		"FILE: it is not a key file that tokend knows;":  {"add", "x", other},
-		"FILE: it is cut off: its last brace is missing": {"add", "x", half},
-		"tokenctl import " + many:                        {"add", "x", many},
-		"FILE: it is a person's login":                   {"add", "x", person},
-		"is for the provider clms (CLMS service key)":    {"add", "x", key, "--provider", "azure"},
+		other + ": it is not a key file that tokend knows;": {"add", "x", other},
+		half + ": it is cut off: its last brace is missing": {"add", "x", half},
+		"tokenctl import " + many:                           {"add", "x", many},
+		person + ": it is a person's login":                 {"add", "x", person},
+		"is for the provider clms (CLMS service key)":       {"add", "x", key, "--provider", "azure"},
 		"one is enough": {"add", "x", key, "--service-key", key},
 		"FILE takes the name of a file, not its content":        {"add", "x", clmsKey("y")},
 		"FILE: there is no such file":                           {"add", "k.json"},
 		"there is no such file":                                 {"add", "x", "/nowhere/k.json"},
 		"--service-key: it is not a key file that tokend knows": {"add", "x", "--service-key", other},
 		"got 3 words": {"add", "x", key, key},
+		key + " is for the provider clms (CLMS service key)": {"rotate", "azure", key},
+		"rotate takes one profile name, not 3":               {"rotate", "azure", key, key},
 	} {
 		b := newBackend()
 		r := call(t, serve(t, b), nil, args...)

@@ -269,8 +269,9 @@ func checkProfiles(st token.Status, dirs profile.Dirs) (checks []token.Check) {
 	return checks
 }
 
-// checkCredentials finds profiles whose secret is missing, or must not be used, and
-// secrets without a profile.
+// checkCredentials finds profiles that need a person: what status warns of, tokens that
+// the issuer refuses, secrets that are missing or must not be used; and secrets
+// without a profile.
 func (deps *deps) checkCredentials(st token.Status) (checks []token.Check) {
 	for _, name := range st.Orphans {
 		checks = append(checks, warn("secrets", "there are secrets of "+name+", and no profile: its file was deleted or renamed",
@@ -279,6 +280,14 @@ func (deps *deps) checkCredentials(st token.Status) (checks []token.Check) {
 	for _, p := range st.Profiles {
 		kind, known := providers.Lookup(p.Provider)
 		needs := known && p.Does != "verifies" && slices.ContainsFunc(kind.Fields(), func(f token.Field) bool { return f.Secret })
+		for _, text := range p.Warnings {
+			checks = append(checks, warn("profile "+p.Name, text, "tokenctl status "+p.Name))
+		}
+		for _, t := range p.Tokens {
+			if t.Error != nil && t.Error.Code == token.ErrRejected {
+				checks = append(checks, failed("profile "+p.Name, t.Error.Message, advice(t.Error, "tokenctl status "+p.Name)))
+			}
+		}
 		switch _, err := deps.Credentials.Current(p.Name); {
 		case needs && errors.Is(err, token.ErrNotFound):
 			checks = append(checks, warn("profile "+p.Name, "the key or secret of "+p.Name+" is missing", "tokenctl rotate "+p.Name))

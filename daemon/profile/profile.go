@@ -277,7 +277,7 @@ func (p *Profile) Does() string {
 func (p *Profile) Unable(what string) *token.Error {
 	return &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf(
 		"profile %q %s: a profile of %s %s", p.Name, what, p.Provider, map[string]string{
-			"mints": "obtains tokens", "signs": "signs requests", "verifies": "verifies tokens"}[p.Does()])}
+			"mints": "obtains tokens", "signs": "signs requests (tokenctl sign)", "verifies": "verifies tokens (tokenctl verify)"}[p.Does()])}
 }
 
 // Lead returns how long before its expiry p's token must have a successor

@@ -201,7 +201,11 @@ words <- commandArgs(trailingOnly = TRUE)
 if (length(words) > 1 && words[1] == "search") {
   show(paste(words[-1], collapse = " "))
 } else if (length(words) == 2 && words[1] == "get") {
-  for (asked in jsonlite::read_json(words[2])$Datasets) get_dataset(asked)
+  request <- tryCatch(jsonlite::read_json(words[2]), error = function(e) {
+    end(paste0(words[2], ": ", conditionMessage(e)))
+  })
+  if (length(request$Datasets) == 0) end(paste0(words[2], ": no Datasets"))
+  for (asked in request$Datasets) get_dataset(asked)
 } else {
   end("usage: Rscript clms.R search WORD... | get request.json")
 }

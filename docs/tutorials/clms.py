@@ -183,8 +183,12 @@ def get(asked):
 if sys.argv[1:2] == ["search"] and len(sys.argv) > 2:
     show(" ".join(sys.argv[2:]))
 elif sys.argv[1:2] == ["get"] and len(sys.argv) == 3:
-    with open(sys.argv[2]) as file:
-        for asked in json.load(file)["Datasets"]:
-            get(asked)
+    try:
+        with open(sys.argv[2]) as file:
+            datasets = json.load(file)["Datasets"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        sys.exit("{}: {!r}".format(sys.argv[2], error))
+    for asked in datasets:
+        get(asked)
 else:
     sys.exit(__doc__)

@@ -53,6 +53,8 @@ func ParseURL(text string) (*url.URL, error) {
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("%q is not a URL", text)
+	case !strings.Contains(text, "://"):
+		return nil, fmt.Errorf("%q is not a URL such as https://api.example.com", text)
 	case u.User != nil:
 		return nil, fmt.Errorf("%q names a user", u.Redacted())
 	case u.Hostname() == "" || u.Opaque != "":

@@ -98,6 +98,9 @@ func (s *Submission) find(providers []token.Provider) (f discover.Find, err erro
 			return f, err
 		}
 		delete(s.files, in.field)
+		if in.field == "" && file != "-" {
+			in.Label = file // it exists, so it is no secret in a name's place
+		}
 		return s.recognise(in, file, content)
 	}
 	if t, ok := s.Terminal(); ok && s.request.Provider == "" {

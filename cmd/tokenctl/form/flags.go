@@ -109,7 +109,9 @@ func addSetting(settings map[string]any, f token.Field, s setting) error {
 	case f.List:
 		list, _ := before.([]string)
 		if f.Name == "hosts" {
-			s.value = token.WithoutUser(s.value)
+			if s.value = token.WithoutUser(s.value); !strings.Contains(s.value, "://") {
+				s.value = "https://" + s.value
+			}
 		}
 		settings[f.Name] = append(list, s.value)
 	case f.Table:

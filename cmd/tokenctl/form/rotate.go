@@ -21,6 +21,17 @@ func (s *Submission) RotateFlags(f *cli.Flags) {
 	s.secretFlags(f)
 }
 
+// RotateArguments takes the arguments of rotate: a profile, and perhaps a file with
+// its new credential.
+func (s *Submission) RotateArguments(ctx context.Context, c *cli.Call) error {
+	if len(c.Args) == 2 {
+		if s.file, c.Args = c.Args[1], c.Args[:1]; ui.IsKey(s.file) {
+			return contentForName("FILE")
+		}
+	}
+	return s.OneProfile(ctx, c)
+}
+
 // Rotate gives the profile of s.Env a new key or secret.
 func (s *Submission) Rotate(ctx context.Context) (err error) {
 	s.request.Name = s.Profile
@@ -32,6 +43,15 @@ func (s *Submission) Rotate(ctx context.Context) (err error) {
 	}
 	if len(secretChoices(s.provider)) == 0 {
 		return cli.Usage("a profile of %s has no key or secret", s.provider.Name)
+	}
+	if s.file != "" {
+		s.request.Provider = s.provider.Name
+		found, err := s.find(nil)
+		if err != nil {
+			return err
+		}
+		found.Settings = nil
+		s.takeFind(found)
 	}
 	if err := s.readFiles(); err != nil {
 		return err
