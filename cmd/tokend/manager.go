@@ -14,16 +14,17 @@ import (
 
 // listen returns the socket that systemd opened for this process
 // (sd_listen_fds(3)), or opens one. systemd's is never unlinked, and calls wait
-// in it while tokend restarts.
-func listen(path string) (l net.Listener, held bool, err error) {
+// in it while tokend restarts. listen calls before with the socket's path, as
+// ipcserver.Listen does.
+func listen(path string, before func(path string) error) (l net.Listener, held bool, err error) {
 	passed, err := activation.Listeners()
 	if err == nil && len(passed) == 0 {
-		l, err = ipcserver.Listen(path)
+		l, err = ipcserver.Listen(path, func() error { return before(path) })
 		return l, false, err
 	}
 	if len(passed) == 1 {
 		if unix, ok := passed[0].(*net.UnixListener); ok && unix.Addr().Network() == "unix" {
-			return unix, true, nil
+			return unix, true, before(unix.Addr().String())
 		}
 	}
 	return nil, true, &token.Error{Code: token.ErrInvalid, Message: "the service manager passed something else than one Unix socket that listens: ListenStream= takes a path"}

@@ -127,19 +127,16 @@ func open(ctx context.Context, at places, log io.Writer) (in *installation, err 
 		return in, err
 	}
 	in.vault = newVault(keys, in.dirs, in.deps.Log)
-	in.listener, in.activated, err = listen(in.socket)
-	if errors.Is(err, token.ErrExists) {
+	in.listener, in.activated, err = listen(in.socket, in.hold)
+	switch _, isHeld := errors.AsType[exitError](err); {
+	case isHeld:
+		return in, err
+	case errors.Is(err, token.ErrExists):
 		return in, in.held(err, func(h ipc.Holder) bool { return h.Socket == in.socket })
-	}
-	if err != nil {
+	case err != nil:
 		return in, exitError{exitSocket, err}
 	}
 	in.closers = append(in.closers, in.listener.Close)
-	if in.cache, err = cache.Open(filepath.Join(in.dirs.State, "cache.db"), in.vault.CacheKey); err != nil {
-		return in, in.held(err, func(h ipc.Holder) bool { return h.PID != 0 })
-	}
-	in.closers = append(in.closers, in.cache.Close)
-	in.hold()
 	if file := auditFile(in.dirs, in.config); file != "" {
 		in.audit = audit.Open(file, in.deps.Log, in.deps.metrics.countMissing)
 		in.closers = append(in.closers, in.audit.Close)
@@ -152,9 +149,15 @@ func open(ctx context.Context, at places, log io.Writer) (in *installation, err 
 	return in, nil
 }
 
-// hold says beside the lock on the cache who holds it.
-func (in *installation) hold() {
-	h := ipc.Holder{Socket: in.listener.Addr().String(), PID: os.Getpid()}
+// hold opens the cache, which locks it, and says beside the lock who holds it, and
+// serves at which socket.
+func (in *installation) hold(socket string) (err error) {
+	in.socket = socket // the service manager's can be another than the configuration's
+	if in.cache, err = cache.Open(filepath.Join(in.dirs.State, "cache.db"), in.vault.CacheKey); err != nil {
+		return in.held(err, func(h ipc.Holder) bool { return h.PID != 0 })
+	}
+	in.closers = append(in.closers, in.cache.Close)
+	h := ipc.Holder{Socket: socket, PID: os.Getpid()}
 	h.Host, _ = os.Hostname()
 	if me, err := user.Current(); err == nil {
 		h.User = me.Username
@@ -164,6 +167,7 @@ func (in *installation) hold() {
 	if maybe.WriteFile(file, text, 0o600) == nil { // on a full disk, messages say less
 		in.closers = append(in.closers, func() error { return os.Remove(file) })
 	}
+	return nil
 }
 
 // held adds to an error about another tokend which one it is, if that is known.
@@ -190,7 +194,6 @@ func (in *installation) wire(ctx context.Context) (*daemon.Daemon, error) {
 	if err := in.vault.Tidy(ctx, in.vault.creds); err != nil {
 		deps.Log.Warn("what a migration left in the other keystore cannot be deleted yet", "error", err.Error())
 	}
-	in.socket = in.listener.Addr().String() // the service manager's can be another than the configuration's
 	deps.Log.Info("tokend serves", "version", versionText(), "socket", in.socket, "config", in.dirs.Config, "keystore", in.keystore.Keystore)
 	files := confine.NewFiles(in.dirs, in.config, in.socket, auditFile(in.dirs, in.config), d.SinkDirs())
 	if deps.sandbox = "off, as config.toml says"; in.config.Sandbox {

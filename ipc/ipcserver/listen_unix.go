@@ -26,8 +26,10 @@ const backlog = 4096
 // it, whatever the umask. Listen makes missing directories for this user alone,
 // and refuses, with ErrInvalid, a place that another user could take away or has
 // taken. It replaces the socket of a daemon that died; while another daemon
-// listens at path it returns ErrExists. Closing the listener removes the socket.
-func Listen(path string) (net.Listener, error) {
+// listens at path it returns ErrExists. It calls before once the place is ours, and
+// lets no caller connect until before returns, if not an error. Closing the listener
+// removes the socket.
+func Listen(path string, before ...func() error) (net.Listener, error) {
 	path = filepath.Clean(path)
 	if err := ipc.CheckPath(path); err != nil {
 		return nil, err
@@ -39,7 +41,7 @@ func Listen(path string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := listenLocked(path)
+	l, err := listenLocked(path, before)
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
@@ -148,9 +150,14 @@ func takeLock(socket string) (*os.File, error) {
 // listenLocked makes the socket. Between bind and listen no caller can
 // connect, so the mode is right before it matters, and the umask, which belongs to
 // the whole process, need not be touched.
-func listenLocked(path string) (_ net.Listener, err error) {
+func listenLocked(path string, before []func() error) (_ net.Listener, err error) {
 	if err := clearStale(path); err != nil {
 		return nil, err
+	}
+	for _, do := range before {
+		if err := do(); err != nil {
+			return nil, err
+		}
 	}
 	fd, err := ipc.NewSocket()
 	if err != nil {

@@ -14,9 +14,14 @@ import (
 
 // Listen makes the named pipe. It belongs to this user, who alone may open it,
 // and only on this machine. Windows makes no second pipe of a name; then
-// Listen returns ErrExists.
-func Listen(path string) (net.Listener, error) {
+// Listen returns ErrExists. It calls before first, and stops at its error.
+func Listen(path string, before ...func() error) (net.Listener, error) {
 	sid, err := ipc.OwnSID()
+	for _, do := range before {
+		if err == nil {
+			err = do()
+		}
+	}
 	if err != nil {
 		return nil, err
 	}

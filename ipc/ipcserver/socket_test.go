@@ -116,6 +116,10 @@ func TestModesDoNotDependOnTheUmask(t *testing.T) {
 
 func TestCloseRemovesTheSocket(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "tokend", "s")
+	unready := errors.New("not ready")
+	if _, err := Listen(socket, func() error { return unready }); !errors.Is(err, unready) || exists(t, socket) {
+		t.Errorf("before it was ready: %v", err)
+	}
 	l := listening(t, socket)
 	must(t, l.Close())
 	if exists(t, socket) {
