@@ -86,11 +86,11 @@ func readSetup(ctx context.Context, e *ui.Env, r *setup.Request, args []string) 
 	if len(args) == 0 || len(args) > 2 {
 		return setup.Tool{}, cli.Usage("Which tool, and for most of them which host? There are %s", strings.Join(names, ", "))
 	}
-	t, ok := setup.Named(args[0])
-	if !ok {
-		return t, cli.Usage("there is no tool %q%s; there are %s", args[0], cli.DidYouMean(args[0], names), strings.Join(names, ", "))
+	i := slices.Index(names, args[0])
+	if i < 0 {
+		return setup.Tool{}, cli.Usage("there is no tool %q%s; there are %s", args[0], cli.DidYouMean(args[0], names), strings.Join(names, ", "))
 	}
-	var err error
+	t, err := setup.Tools[i], error(nil)
 	if r.Self, err = os.Executable(); err != nil {
 		return t, err
 	}
@@ -165,14 +165,17 @@ func makeSetup(e *ui.Env, t setup.Tool, r setup.Request, changes []setup.Change,
 				return err
 			}
 			if done, err := change.Done(); err != nil || !done {
-				return cmp.Or(err, fmt.Errorf("this change was made and is not in place: %s", change.Show()))
+				return cmp.Or(err, fmt.Errorf("this change was made and is not in place: %s", change.Show))
 			}
 		}
-		for line := range strings.Lines(change.Show()) {
+		for line := range strings.Lines(change.Show) {
 			e.Out.Print(ui.Printable(strings.TrimSuffix(line, "\n")) + "\n")
 		}
 	}
-	lacks, fix := t.Missing(r)
+	lacks, fix := "", ""
+	if t.Missing != nil {
+		lacks, fix = t.Missing(r)
+	}
 	switch {
 	case lacks != "" && (len(missing) == 0 || write):
 		e.Notef("%s does not ask tokend yet: %s %s", t.Name, lacks, ui.Typed(fix))

@@ -40,48 +40,41 @@ func (c command) String() string {
 	return strings.Join(words, " ")
 }
 
-// A setting is a change that the tool's own commands make.
-type setting struct {
-	set   []command
-	unset command
-	// read reports whether the setting is in place, and whether some of it is there
-	// and ours. The error names what others wrote that conflicts with it.
-	read func() (done, ours bool, err error)
-}
-
-func (s setting) Show() (text string) {
-	for _, c := range s.set {
-		text += c.String() + "\n"
+// setting is a change that the tool's own commands make. read reports whether it is in
+// place, and whether some of it is there and ours.
+func setting(set []command, unset command, read func() (done, ours bool, err error)) Change {
+	show := ""
+	for _, c := range set {
+		show += c.String() + "\n"
 	}
-	return text
-}
-
-func (s setting) Done() (bool, error) {
-	done, _, err := s.read()
-	return done, err
-}
-
-func (s setting) Make() error {
-	for _, c := range s.set {
-		if _, err := c.run(); err != nil {
+	return Change{
+		Show: show,
+		Done: func() (bool, error) {
+			done, _, err := read()
+			return done, err
+		},
+		Make: func() (err error) {
+			for _, c := range set {
+				if err == nil {
+					_, err = c.run()
+				}
+			}
 			return err
-		}
+		},
+		Undo: func() error {
+			_, ours, err := read()
+			if ours && err == nil {
+				_, err = unset.run()
+			}
+			return err
+		},
 	}
-	return nil
-}
-
-func (s setting) Undo() error {
-	_, ours, err := s.read()
-	if ours && err == nil {
-		_, err = s.unset.run()
-	}
-	return err
 }
 
 // gitValues sets all values of a key of git's global configuration, in order.
 // The first may be the empty one, which forgets those of other files. isOwn
 // reports whether a value is ours, whichever tokenctl wrote it.
-func gitValues(key string, values []string, isOwn func(string) bool) setting {
+func gitValues(key string, values []string, isOwn func(string) bool) Change {
 	var set []command
 	for i, v := range values {
 		how := "--add"
@@ -91,7 +84,7 @@ func gitValues(key string, values []string, isOwn func(string) bool) setting {
 		set = append(set, command{"git", "config", "--global", how, key, v})
 	}
 	unset := command{"git", "config", "--global", "--unset-all", key}
-	return setting{set, unset, func() (done, ours bool, err error) {
+	return setting(set, unset, func() (done, ours bool, err error) {
 		out, err := command{"git", "config", "--global", "-z", "--get-all", key}.run()
 		if failed, ok := errors.AsType[*exec.ExitError](err); ok && failed.ExitCode() == 1 { // there is no value
 			err = nil
@@ -103,11 +96,11 @@ func gitValues(key string, values []string, isOwn func(string) bool) setting {
 			}
 		}
 		return out == strings.Join(values, "\x00")+"\x00", len(now) > 0, err
-	}}
+	})
 }
 
 // goAuth adds our command for a host to GOAUTH, a list of commands (go help goauth).
-func goAuth(self, host string) setting {
+func goAuth(self, host string) Change {
 	if strings.ContainsAny(self, " \t") {
 		self = `"` + self + `"`
 	}
@@ -140,54 +133,46 @@ func goAuth(self, host string) setting {
 		list = []string{"netrc"}
 	}
 	others := slices.DeleteFunc(list, isOurs)
-	return setting{[]command{set(append([]string{own}, others...))}, set(others), func() (done, ours bool, err error) {
+	return setting([]command{set(append([]string{own}, others...))}, set(others), func() (done, ours bool, err error) {
 		list, err := read()
 		return slices.Contains(list, own), slices.ContainsFunc(list, isOurs), err
-	}}
+	})
 }
 
 // kubeUser sets a user of kubectl's configuration.
-func kubeUser(name, self string, args []string) setting {
+func kubeUser(name, self string, args []string) Change {
 	set := command{"kubectl", "config", "set-credentials", name, "--exec-api-version=client.authentication.k8s.io/v1",
 		"--exec-interactive-mode=Never", "--exec-provide-cluster-info=true", "--exec-command=" + self}
 	for _, arg := range args {
 		set = append(set, "--exec-arg="+arg)
 	}
-	return setting{[]command{set}, command{"kubectl", "config", "delete-user", name}, func() (done, ours bool, err error) {
-		out, err := command{"kubectl", "config", "view", "-o", "json"}.run()
-		if err != nil {
+	return setting([]command{set}, command{"kubectl", "config", "delete-user", name}, func() (done, ours bool, err error) {
+		out, err := command{"kubectl", "config", "view", "-o", `jsonpath={.users[?(@.name=="` + name + `")].user}`}.run()
+		if err != nil || out == "" {
 			return false, false, err
 		}
-		var config struct {
-			Users []struct {
-				Name string
-				User struct {
-					Exec struct {
-						Command            string
-						Args               []string
-						ProvideClusterInfo bool
-					}
-				}
+		var user struct {
+			Exec struct {
+				Command            string
+				Args               []string
+				ProvideClusterInfo bool
 			}
 		}
-		_ = json.Unmarshal([]byte(out), &config)
-		for _, u := range config.Users {
-			if now := u.User.Exec; u.Name == name && (len(now.Args) < 2 || now.Args[0] != "helper" || now.Args[1] != "kube") {
-				return false, false, conflict("kubectl's configuration has a user %s that is not tokend's", name)
-			} else if u.Name == name {
-				return now.Command == self && now.ProvideClusterInfo && slices.Equal(now.Args, args), true, nil
-			}
+		_ = json.Unmarshal([]byte(out), &user)
+		now := user.Exec
+		if len(now.Args) < 2 || now.Args[0] != "helper" || now.Args[1] != "kube" {
+			return false, false, conflict("kubectl's configuration has a user %s that is not tokend's", name)
 		}
-		return false, false, nil
-	}}
+		return now.Command == self && now.ProvideClusterInfo && slices.Equal(now.Args, args), true, nil
+	})
 }
 
 // pipOption sets one option of pip's configuration of the user.
-func pipOption(key, value string) setting {
+func pipOption(key, value string) Change {
 	pip := func(args ...string) command {
 		return append(command{"python3", "-m", "pip", "config", "--user"}, args...)
 	}
-	return setting{[]command{pip("set", key, value)}, pip("unset", key), func() (done, ours bool, err error) {
+	return setting([]command{pip("set", key, value)}, pip("unset", key), func() (done, ours bool, err error) {
 		out, err := pip("list").run()
 		_, now, _ := strings.Cut("\n"+out, "\n"+key+"=")
 		now, _, _ = strings.Cut(now, "\n")
@@ -196,5 +181,5 @@ func pipOption(key, value string) setting {
 			err = conflict("pip's configuration has %s = %s", key, now)
 		}
 		return now == value, now == value, err
-	}}
+	})
 }

@@ -39,47 +39,35 @@ func writeFile(path, text string) error {
 	return maybe.WriteFile(path, []byte(text), mode)
 }
 
-// An edit is a change of a file's text.
-type edit struct {
-	path, shown string
-	// add and remove return the text with and without the change, as it was if
-	// there is nothing to do. Their errors name what others wrote that conflicts.
-	add, remove func(text string) (string, error)
-}
-
-func (e edit) Show() string { return e.path + ":\n" + e.shown }
-
-func (e edit) Done() (bool, error) {
-	text, err := readFile(e.path)
-	if err != nil {
-		return false, err
+// edit is a change of a file's text. add and remove return the text with and without
+// it, as it was if there is nothing to do.
+func edit(path, shown string, add, remove func(text string) (string, error)) Change {
+	apply := func(change func(string) (string, error), write bool) (same bool, err error) {
+		text, err := readFile(path)
+		if err != nil {
+			return false, err
+		}
+		after, err := change(text)
+		switch {
+		case err != nil || after == text || !write:
+			return err == nil && after == text, err
+		case after == "": // the file was ours alone
+			return false, os.Remove(path)
+		}
+		return false, writeFile(path, after)
 	}
-	after, err := e.add(text)
-	return err == nil && after == text, err
-}
-
-func (e edit) Make() error { return e.apply(e.add) }
-func (e edit) Undo() error { return e.apply(e.remove) }
-
-func (e edit) apply(change func(string) (string, error)) error {
-	text, err := readFile(e.path)
-	if err != nil {
-		return err
+	return Change{
+		Show: path + ":\n" + shown,
+		Done: func() (bool, error) { return apply(add, false) },
+		Make: func() error { _, err := apply(add, true); return err },
+		Undo: func() error { _, err := apply(remove, true); return err },
 	}
-	after, err := change(text)
-	switch {
-	case err != nil || after == text:
-		return err
-	case after == "": // the file was ours alone
-		return os.Remove(e.path)
-	}
-	return writeFile(e.path, after)
 }
 
 // block puts lines between two comments at the end of a file whose comments begin
 // with #. The name tells the blocks of one file apart. Other lines must not begin with
 // one of the words in conflicts.
-func block(path, name, lines string, conflicts ...string) edit {
+func block(path, name, lines string, conflicts ...string) Change {
 	begin, end := "# begin "+name+" (tokenctl setup)\n", "# end "+name+"\n"
 	whole := begin + lines + end
 	remove := func(text string) (string, error) {
@@ -93,7 +81,7 @@ func block(path, name, lines string, conflicts ...string) edit {
 		}
 		return text[:start] + after, nil
 	}
-	return edit{path, whole, func(text string) (string, error) {
+	return edit(path, whole, func(text string) (string, error) {
 		rest, err := remove(text)
 		for line := range strings.Lines(rest) {
 			isWord := func(word string) bool { return strings.HasPrefix(strings.TrimSpace(line), word) }
@@ -105,11 +93,11 @@ func block(path, name, lines string, conflicts ...string) edit {
 			return text, err
 		}
 		return withLine(rest, whole), nil
-	}, remove}
+	}, remove)
 }
 
 // line is one setting in a file of key=value lines that its tool writes too.
-func line(path, key, value string) edit {
+func line(path, key, value string) Change {
 	own := key + "=" + value + "\n"
 	remove := func(text string) (rest string, err error) {
 		for l := range strings.Lines(text) {
@@ -123,13 +111,13 @@ func line(path, key, value string) edit {
 		}
 		return rest, err
 	}
-	return edit{path, own, func(text string) (string, error) {
+	return edit(path, own, func(text string) (string, error) {
 		rest, err := remove(text)
 		if err != nil || rest != text {
 			return text, err
 		}
 		return withLine(text, own), nil
-	}, remove}
+	}, remove)
 }
 
 // withLine adds a line or more to text.
@@ -141,33 +129,24 @@ func withLine(text, line string) string {
 }
 
 // without takes out what an earlier version added.
-func without(old edit) edit {
-	remove := func(text string) (string, error) {
-		if _, err := old.add(text); err != nil { // of what others wrote
-			return "", err
-		}
-		return old.remove(text)
+func without(old Change) Change {
+	done := func() (bool, error) {
+		there, err := old.Done()
+		return !there && err == nil, err
 	}
-	return edit{old.path, "(without these lines)\n" + old.shown, remove, remove}
-}
-
-// A link makes tokenctl found under another name.
-type link struct {
-	path, self string
-	// shared: others may call it by that name too, so it stays at Undo.
-	shared bool
+	return Change{"(without these lines) " + old.Show, done, old.Undo, old.Undo}
 }
 
 // onWindows makes hard links, because symbolic ones take a right that users lack
 // there. Tests set it.
 var onWindows = runtime.GOOS == "windows"
 
-// newLink returns a link to this tokenctl. Windows runs only what ends in .exe.
-func newLink(path string, r Request, shared bool) link {
+// program is a path as the system runs it: Windows takes only what ends in .exe.
+func program(path ...string) string {
 	if onWindows {
-		path += ".exe"
+		path[len(path)-1] += ".exe"
 	}
-	return link{path, r.Self, shared}
+	return filepath.Join(path...)
 }
 
 // typed is a path as configuration files and shells take it: to many of them \ is
@@ -179,49 +158,47 @@ func typed(path string) string {
 	return path
 }
 
-func (l link) Show() string {
+// link makes this tokenctl found at path, in place of another tokenctl.
+func link(path, self string) Change {
+	show, makeLink := "ln -s "+self+" "+path+"\n", os.Symlink
 	if onWindows {
-		return fmt.Sprintf("mklink /H \"%s\" \"%s\"\n", l.path, l.self)
+		show, makeLink = fmt.Sprintf("mklink /H \"%s\" \"%s\"\n", path, self), os.Link
 	}
-	return "ln -s " + l.self + " " + l.path + "\n"
-}
-
-// Done reports whether the name leads to this tokenctl. One that leads to another may
-// be replaced.
-func (l link) Done() (bool, error) {
-	if isSame(l.path, l.self) {
-		return true, nil
-	}
-	target, err := os.Readlink(l.path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	done := func() (bool, error) {
+		target, err := os.Readlink(path)
+		switch {
+		case isSame(path, self):
+			return true, nil
+		case errors.Is(err, fs.ErrNotExist):
+			return false, nil
+		case err != nil:
+			return false, conflict("%s is there and not a link to this tokenctl; delete it if it is one to an earlier tokenctl", path)
+		case filepath.Base(target) != filepath.Base(self):
+			return false, conflict("%s leads to %s and not to tokenctl", path, target)
+		}
 		return false, nil
-	case err != nil:
-		return false, conflict("%s is there and not a link to this tokenctl; delete it if it is one to an earlier tokenctl", l.path)
-	case filepath.Base(target) != filepath.Base(l.self):
-		return false, conflict("%s leads to %s and not to tokenctl", l.path, target)
 	}
-	return false, nil
+	return Change{show, done, func() error {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return makeLink(self, path)
+	}, func() error {
+		if done, err := done(); !done {
+			return err
+		}
+		return os.Remove(path)
+	}}
 }
 
-func (l link) Make() error {
-	if err := os.MkdirAll(filepath.Dir(l.path), 0o755); err != nil {
-		return err
-	}
-	if err := os.Remove(l.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if onWindows {
-		return os.Link(l.self, l.path)
-	}
-	return os.Symlink(l.self, l.path)
-}
-
-func (l link) Undo() error {
-	if done, err := l.Done(); !done || l.shared {
-		return err
-	}
-	return os.Remove(l.path)
+// sharedLink is a link that others may call too, so it stays at Undo.
+func sharedLink(path, self string) Change {
+	l := link(path, self)
+	l.Undo = func() error { return nil }
+	return l
 }
 
 // lookPath finds a program in $PATH, and reports whether it is this tokenctl.
@@ -250,9 +227,9 @@ func onPath(name string, r Request) ([]Change, error) {
 	for _, dir := range []string{own, beside} {
 		isDir := func(d string) bool { return filepath.Clean(d) == dir }
 		if slices.ContainsFunc(filepath.SplitList(os.Getenv("PATH")), isDir) {
-			return []Change{newLink(filepath.Join(dir, name), r, true)}, nil
+			return []Change{sharedLink(program(dir, name), r.Self)}, nil
 		}
 	}
 	return nil, impossible("%s must be found in $PATH, which has neither %s nor %s; make the link by hand: %s",
-		name, own, beside, strings.TrimSpace(newLink(filepath.Join("DIR", name), r, true).Show()))
+		name, own, beside, strings.TrimSpace(link(program("DIR", name), r.Self).Show))
 }

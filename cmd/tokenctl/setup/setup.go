@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"tokend/providers/token"
@@ -52,44 +51,32 @@ type Tool struct {
 	// Changes returns the changes to make.
 	Changes func(Request) ([]Change, error)
 	// Missing says what else the tool needs before it asks tokend, "" if that is
-	// nothing, and what to type for that.
+	// nothing, and what to type for that. It may be nil.
 	Missing func(Request) (text, fix string)
 }
 
 // A Change is one change of a tool's configuration.
-type Change interface {
+type Change struct {
 	// Show describes the change: commands to type, or a file and what goes into it.
-	Show() string
+	Show string
 	// Done reports whether the change is in place. ErrExists names what others
 	// wrote that conflicts with it.
-	Done() (bool, error)
-	Make() error
+	Done func() (bool, error)
 	// Undo takes the change back, and nothing else.
-	Undo() error
+	Make, Undo func() error
 }
 
 // Tools are all tools, in the order in which they are listed.
 var Tools = []Tool{
-	{"git", "git: clone, fetch and push over https", true, false, git, nothing},
-	{"docker", "docker, podman, skopeo, crane, helm: pull and push", true, false, docker, nothing},
-	{"cargo", "cargo: private registries", false, false, cargo, nothing},
-	{"go", "go: private module proxies and repositories", true, false, golang, nothing},
-	{"bazel", "bazel: downloads and remote caches", true, false, bazel, nothing},
-	{"kubectl", "kubectl and client-go: clusters with OpenID Connect", false, true, kubectl, nothing},
-	{"terraform", "terraform, tofu: private registries", false, false, terraform, nothing},
-	{"pnpm", "pnpm: private registries", true, true, pnpm, nothing},
+	{"git", "git: clone, fetch and push over https", true, false, git, nil},
+	{"docker", "docker, podman, skopeo, crane, helm: pull and push", true, false, docker, nil},
+	{"cargo", "cargo: private registries", false, false, cargo, nil},
+	{"go", "go: private module proxies and repositories", true, false, golang, nil},
+	{"bazel", "bazel: downloads and remote caches", true, false, bazel, nil},
+	{"kubectl", "kubectl and client-go: clusters with OpenID Connect", false, true, kubectl, nil},
+	{"terraform", "terraform, tofu: private registries", false, false, terraform, nil},
+	{"pnpm", "pnpm: private registries", true, true, pnpm, nil},
 	{"pip", "pip and uv: private indexes", false, false, pip, pipMissing},
-}
-
-func nothing(Request) (text, fix string) { return "", "" }
-
-// Named finds a tool.
-func Named(name string) (t Tool, ok bool) {
-	i := slices.IndexFunc(Tools, func(t Tool) bool { return t.Name == name })
-	if i >= 0 {
-		t = Tools[i]
-	}
-	return t, i >= 0
 }
 
 // helperArgs are the arguments with which tokenctl speaks a protocol.

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -19,7 +20,7 @@ func home(t *testing.T) (dir string, self string) {
 	t.Helper()
 	dir = t.TempDir()
 	self = filepath.Join(dir, "bin", "tokenctl")
-	program(t, self, "")
+	script(t, self, "")
 	for name, value := range map[string]string{
 		"HOME": dir, "USERPROFILE": dir, "XDG_DATA_HOME": "", "XDG_CONFIG_HOME": "", "DOCKER_CONFIG": "", "CARGO_HOME": "", "TF_CLI_CONFIG_FILE": "",
 		"GIT_CONFIG_GLOBAL": filepath.Join(dir, ".gitconfig"), "GOENV": filepath.Join(dir, "goenv"), "PIP_CONFIG_FILE": "",
@@ -39,10 +40,10 @@ func check(t *testing.T, err error) {
 	}
 }
 
-// program is a shell script at path.
-func program(t *testing.T, path, script string) {
+// script is a shell script at path.
+func script(t *testing.T, path, text string) {
 	t.Helper()
-	write(t, path, "#!/bin/sh\n"+script+"\n")
+	write(t, path, "#!/bin/sh\n"+text+"\n")
 	check(t, os.Chmod(path, 0o755))
 }
 
@@ -61,12 +62,9 @@ func read(t *testing.T, path string) string {
 
 func changes(t *testing.T, tool string, r Request) []Change {
 	t.Helper()
-	found, ok := Named(tool)
-	if !ok {
-		t.Fatal(tool)
-	}
+	i := slices.IndexFunc(Tools, func(t Tool) bool { return t.Name == tool })
 	check(t, r.Find())
-	all, err := found.Changes(r)
+	all, err := Tools[i].Changes(r)
 	check(t, err)
 	return all
 }
@@ -78,7 +76,7 @@ func makeAll(t *testing.T, all []Change) {
 		check(t, err)
 		check(t, c.Make())
 		if done, err := c.Done(); err != nil || !done {
-			t.Errorf("made and not done: %s (%v)", c.Show(), err)
+			t.Errorf("made and not done: %s (%v)", c.Show, err)
 		}
 	}
 }
@@ -127,7 +125,7 @@ func TestMakeAndUndo(t *testing.T) {
 				}
 				dir, self := home(t)
 				if version != "" {
-					program(t, filepath.Join(dir, "bin", "pnpm"), "echo "+version+".21.0")
+					script(t, filepath.Join(dir, "bin", "pnpm"), "echo "+version+".21.0")
 				}
 				r := request
 				r.Self = self
@@ -199,12 +197,12 @@ func TestPnpmMovesOn(t *testing.T) {
 	npmrc, auth := filepath.Join(dir, ".npmrc"), filepath.Join(dir, ".config", "pnpm", "auth.ini")
 	r := Request{Host: "https://reg.example/npm", Profile: "p", Self: self}
 	write(t, npmrc, "fund=false\n")
-	program(t, filepath.Join(dir, "bin", "pnpm"), "echo 10.34.9")
+	script(t, filepath.Join(dir, "bin", "pnpm"), "echo 10.34.9")
 	makeAll(t, changes(t, "pnpm", r))
 	if !strings.Contains(read(t, npmrc), "//reg.example/npm/:tokenHelper=") || read(t, auth) != "" {
 		t.Errorf("pnpm 10: %q, %q", read(t, npmrc), read(t, auth))
 	}
-	program(t, filepath.Join(dir, "bin", "pnpm"), "echo 12.21.0")
+	script(t, filepath.Join(dir, "bin", "pnpm"), "echo 12.21.0")
 	makeAll(t, changes(t, "pnpm", r))
 	want := "//reg.example/npm/:tokenHelper=" + filepath.Join(dir, ".local", "share", "tokend", "pnpm-credential-tokend-p")
 	if read(t, npmrc) != "fund=false\n" || read(t, auth) != want+"\n" {
@@ -228,10 +226,10 @@ func TestWhatPipLacks(t *testing.T) {
 	r := Request{Self: self}
 	check(t, r.Find())
 	own, python := filepath.Join(dir, ".local", "share", "tokend", "bin"), filepath.Join(dir, "bin", "python3")
-	makeAll(t, []Change{link{filepath.Join(own, "keyring"), self, false}})
+	makeAll(t, []Change{link(filepath.Join(own, "keyring"), self)})
 	usual := os.Getenv("PATH")
 	foreign := filepath.Join(dir, "other")
-	program(t, filepath.Join(foreign, "keyring"), "exit 1")
+	script(t, filepath.Join(foreign, "keyring"), "exit 1")
 	for _, c := range []struct{ script, path, want string }{
 		{"echo pip 26.2 from x", own + ":" + usual, ""},
 		{"echo pip 23.1.2 from x", own + ":" + usual, ""},
@@ -242,7 +240,7 @@ func TestWhatPipLacks(t *testing.T) {
 		{"echo pip 26.2 from x", foreign + ":" + own + ":" + usual, foreign + "/keyring comes first in $PATH"},
 		{"echo pip 26.2 from x", own + ":" + foreign + ":" + usual, ""},
 	} {
-		program(t, python, c.script)
+		script(t, python, c.script)
 		t.Setenv("PATH", filepath.Dir(python)+":"+c.path)
 		if text, _ := pipMissing(r); (text == "") != (c.want == "") || !strings.Contains(text, c.want) {
 			t.Errorf("%q with %s: %q", c.script, c.path, text)
@@ -253,11 +251,11 @@ func TestWhatPipLacks(t *testing.T) {
 func TestAProgramThatIsNotOursStands(t *testing.T) {
 	dir, self := home(t)
 	foreign := filepath.Join(dir, "bin", "docker-credential-tokend")
-	program(t, foreign, "")
+	script(t, foreign, "")
 	if _, err := docker(Request{Host: "https://reg.example", Self: self}); !errors.Is(err, token.ErrExists) {
 		t.Errorf("%v", err)
 	}
-	l := link{foreign, self, false}
+	l := link(foreign, self)
 	if _, err := l.Done(); !errors.Is(err, token.ErrExists) {
 		t.Errorf("%v", err)
 	}
@@ -297,7 +295,7 @@ func TestTwoHosts(t *testing.T) {
 		undoAll(t, changes(t, tool, one))
 		for _, c := range changes(t, tool, two) {
 			if done, err := c.Done(); err != nil || !done {
-				t.Errorf("%s: the second went with the first: %s %v", tool, c.Show(), err)
+				t.Errorf("%s: the second went with the first: %s %v", tool, c.Show, err)
 			}
 		}
 		undoAll(t, changes(t, tool, two))
@@ -312,7 +310,7 @@ func TestTwoHosts(t *testing.T) {
 func TestSetupOnWindows(t *testing.T) {
 	dir, _ := home(t)
 	self := filepath.Join(dir, `Tools\tokenctl.exe`) // to Linux a name with a backslash
-	program(t, self, "")
+	script(t, self, "")
 	onWindows = true
 	t.Cleanup(func() { onWindows = false })
 	t.Setenv("APPDATA", filepath.Join(dir, "AppData"))
@@ -323,17 +321,18 @@ func TestSetupOnWindows(t *testing.T) {
 			continue
 		}
 		for _, change := range changes(t, tool.Name, Request{Host: "https://a.example", Profile: "lab", Self: self}) {
-			l, isLink := change.(link)
+			_, rest, isLink := strings.Cut(change.Show, `mklink /H "`)
 			if !isLink {
-				if strings.Contains(change.Show(), `\t`) {
-					t.Errorf("%s: %s", tool.Name, change.Show())
+				if strings.Contains(change.Show, `\t`) {
+					t.Errorf("%s: %s", tool.Name, change.Show)
 				}
 				continue
 			}
 			links++
-			makeAll(t, []Change{l})
-			if info, err := os.Lstat(l.path); err != nil || !info.Mode().IsRegular() || filepath.Ext(l.path) != ".exe" {
-				t.Errorf("%s: %s: %v", tool.Name, l.path, err)
+			makeAll(t, []Change{change})
+			path, _, _ := strings.Cut(rest, `"`)
+			if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() || filepath.Ext(path) != ".exe" {
+				t.Errorf("%s: %s: %v", tool.Name, path, err)
 			}
 		}
 	}
@@ -345,7 +344,7 @@ func TestSetupOnWindows(t *testing.T) {
 // A path with a blank is one word for Bazel.
 func TestBazelPathsWithBlanksAreQuoted(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", `/home/a b/"c"`)
-	show := changes(t, "bazel", Request{Host: "https://reg.example", Self: "/x"})[1].Show()
+	show := changes(t, "bazel", Request{Host: "https://reg.example", Self: "/x"})[1].Show
 	if !strings.Contains(show, `common "--credential_helper=reg.example=/home/a b/\"c\"/tokend/bazel-credential-tokend"`) {
 		t.Error(show)
 	}

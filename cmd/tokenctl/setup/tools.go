@@ -38,7 +38,7 @@ func docker(r Request) ([]Change, error) {
 
 // credHelper is an entry of credHelpers in docker's configuration, which docker
 // itself writes as this does: indented, its members sorted.
-func credHelper(path, host string) edit {
+func credHelper(path, host string) Change {
 	const helper = "tokend"
 	change := func(text, want string) (string, error) {
 		members, helpers := map[string]json.RawMessage{}, map[string]string{}
@@ -68,16 +68,16 @@ func credHelper(path, host string) edit {
 		return string(after) + "\n", err
 	}
 	shown, _ := json.MarshalIndent(map[string]map[string]string{"credHelpers": {host: helper}}, "", "  ")
-	return edit{path, string(shown) + "\n",
+	return edit(path, string(shown)+"\n",
 		func(text string) (string, error) { return change(text, helper) },
-		func(text string) (string, error) { return change(text, "") }}
+		func(text string) (string, error) { return change(text, "") })
 }
 
 func cargo(r Request) ([]Change, error) {
 	// cargo passes the arguments on in its own protocol, so the name has to say
 	// what the program is.
-	program := newLink(filepath.Join(r.data, "cargo-credential-tokend"), r, false)
-	args := []string{typed(program.path)}
+	provider := program(r.data, "cargo-credential-tokend")
+	args := []string{typed(provider)}
 	if r.Profile != "" {
 		args = append(args, "--profile", r.Profile)
 	}
@@ -85,7 +85,7 @@ func cargo(r Request) ([]Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []Change{program, block(
+	return []Change{link(provider, r.Self), block(
 		filepath.Join(cmp.Or(os.Getenv("CARGO_HOME"), filepath.Join(r.home, ".cargo")), "config.toml"),
 		"tokend", "[registry]\nglobal-credential-providers = [\"cargo:token\", \"tokend\"]\n\n[credential-alias]\ntokend = "+string(list)+"\n",
 		"[registry]", "[credential-alias]", "registry.", "credential-alias.",
@@ -100,13 +100,13 @@ func golang(r Request) ([]Change, error) {
 }
 
 func bazel(r Request) ([]Change, error) {
-	program := newLink(filepath.Join(r.data, "bazel-credential-tokend"), r, true)
-	option := "--credential_helper=" + r.hostPort + "=" + typed(program.path)
+	helper := program(r.data, "bazel-credential-tokend")
+	option := "--credential_helper=" + r.hostPort + "=" + typed(helper)
 	if strings.ContainsAny(option, " \t'\"\\#") { // .bazelrc is read as a shell would
 		option = `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(option) + `"`
 	}
 	return []Change{
-		program,
+		sharedLink(helper, r.Self),
 		block(filepath.Join(r.home, ".bazelrc"), "tokend for "+r.hostPort, "common "+option+"\n"),
 	}, nil
 }
@@ -125,7 +125,7 @@ func terraform(r Request) ([]Change, error) {
 		dir, config = filepath.Join(data, "terraform.d"), filepath.Join(data, "terraform.rc")
 	}
 	return []Change{
-		newLink(filepath.Join(dir, "plugins", "terraform-credentials-tokend"), r, false),
+		link(program(dir, "plugins", "terraform-credentials-tokend"), r.Self),
 		block(cmp.Or(os.Getenv("TF_CLI_CONFIG_FILE"), config),
 			"tokend", "credentials_helper \"tokend\" {\n"+args+"}\n", "credentials_helper"),
 	}, nil
@@ -134,18 +134,18 @@ func terraform(r Request) ([]Change, error) {
 // pnpm from 11 on reads auth.ini of its own; older ones take a tokenHelper from
 // ~/.npmrc alone, of which npm 11 warns.
 func pnpm(r Request) ([]Change, error) {
-	made := newLink(filepath.Join(r.data, "pnpm-credential-tokend-"+r.Profile), r, true)
-	program := typed(made.path)
+	helper := program(r.data, "pnpm-credential-tokend-"+r.Profile)
+	made := sharedLink(helper, r.Self)
 	registry := "//" + r.hostPort + "/"
 	if r.path != "" {
 		registry += r.path + "/"
 	}
 	key := registry + ":tokenHelper"
-	old := block(filepath.Join(r.home, ".npmrc"), "tokend for "+registry, key+"="+program+"\n", key, registry+":_authToken", registry+":_auth")
+	old := block(filepath.Join(r.home, ".npmrc"), "tokend for "+registry, key+"="+typed(helper)+"\n", key, registry+":_authToken", registry+":_auth")
 	if major, _ := version("pnpm", "--version"); major > 0 && major < 11 {
 		return []Change{made, old}, nil
 	}
-	return []Change{made, line(pnpmAuth(r.home), key, program), without(old)}, nil
+	return []Change{made, line(pnpmAuth(r.home), key, typed(helper)), without(old)}, nil
 }
 
 // pnpmAuth is pnpm's file of credentials (its configuration directory, pnpm.io/settings).
@@ -165,7 +165,7 @@ func pnpmAuth(home string) string {
 
 func pip(r Request) ([]Change, error) {
 	return []Change{
-		newLink(filepath.Join(r.data, "bin", "keyring"), r, false),
+		link(program(r.data, "bin", "keyring"), r.Self),
 		pipOption("global.keyring-provider", "subprocess"),
 	}, nil
 }
