@@ -3,6 +3,7 @@ package helper
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"strings"
 )
@@ -11,9 +12,6 @@ import (
 // Provider Protocol). It answers line by line until cargo
 // closes its end; errors are answers, and the exit status is 0.
 func cargo(ctx context.Context, c *Call) (any, error) {
-	if len(c.Args) != 1 || c.Args[0] != "--cargo-plugin" {
-		return nil, bad("cargo calls this program with --cargo-plugin")
-	}
 	if err := c.write(map[string][]int{"v": {1}}); err != nil {
 		return nil, err
 	}
@@ -46,11 +44,8 @@ func cargoAnswer(ctx context.Context, c *Call, line []byte) any {
 	case errors.Is(err, errNotGet):
 		problem["kind"] = "operation-not-supported"
 	default:
-		words := strings.FieldsFunc(c.Explain(err), func(r rune) bool { return r == '\n' })
-		for i := range words {
-			words[i] = strings.TrimSpace(words[i])
-		}
-		problem["kind"], problem["message"], problem["caused-by"] = "other", "tokend: "+words[0], words[1:]
+		lines := strings.Split(strings.TrimSpace(strings.ReplaceAll(c.Explain(err), "\n  ", "\n")), "\n")
+		problem["kind"], problem["message"], problem["caused-by"] = "other", "tokend: "+lines[0], lines[1:]
 	}
 	return map[string]any{"Err": problem}
 }
@@ -58,18 +53,14 @@ func cargoAnswer(ctx context.Context, c *Call, line []byte) any {
 // cargoGet answers one request with a token.
 func cargoGet(ctx context.Context, c Call, line []byte) (any, error) {
 	var r struct {
-		V        int
 		Kind     string
 		Args     []string
 		Registry struct {
 			IndexURL string `json:"index-url"`
 		}
 	}
-	if err := unmarshal(line, &r, "cargo's request"); err != nil {
-		return nil, err
-	}
-	if r.V != 1 {
-		return nil, bad("cargo speaks version %d of the protocol, and this is version 1", r.V)
+	if json.Unmarshal(line, &r) != nil {
+		return nil, bad("cargo's request is not valid JSON of the expected kind")
 	}
 	if r.Kind != "get" {
 		return nil, errNotGet

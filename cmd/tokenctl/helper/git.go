@@ -29,10 +29,7 @@ const knowsBearer = "capability[]=authtype"
 // git serves git-credential-tokend get|store|erase|capability. Nothing is stored;
 // other commands are for helpers to come.
 func git(ctx context.Context, c *Call) (any, error) {
-	if len(c.Args) == 0 {
-		return nil, bad("git calls this program with get, store or erase")
-	}
-	command := c.Args[0]
+	command := strings.Join(c.Args, " ")
 	if command == "capability" {
 		return "version 0\ncapability authtype\n", nil
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"strings"
 	"time"
 
@@ -72,13 +71,9 @@ func goHeader(ctx context.Context, c *Call, target string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	prefix, err := url.Parse(g.Host)
-	if err != nil {
-		return "", bad("the host %q is not a URL", g.Host)
-	}
 	name, value, err := format.Header(g)
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("https://%s%s\n\n%s: %s\n\n", prefix.Host, strings.TrimSuffix(prefix.EscapedPath(), "/"), name, value), nil
+	return fmt.Sprintf("%s\n\n%s: %s\n\n", strings.TrimSuffix(g.Host, "/"), name, value), nil
 }

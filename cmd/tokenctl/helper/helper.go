@@ -76,6 +76,8 @@ type Protocol struct {
 	Program string
 	// Doc says in a few words who asks like this.
 	Doc string
+	// args are the tool's arguments, which serve checks if they differ ("*").
+	args string
 	// notMine is the answer for what no profile covers.
 	notMine  string
 	refusals refusals
@@ -95,6 +97,9 @@ type refusals struct {
 // Run serves one call. Its error is for stderr, and ends the program with status
 // 1; ErrReported is not printed.
 func (p Protocol) Run(ctx context.Context, c *Call) error {
+	if got := strings.Join(c.Args, " "); p.args != "*" && got != p.args {
+		return bad("%s calls this program with %q, not with %q", p.Name, p.args, got)
+	}
 	c.refusals = p.refusals
 	answer, err := p.serve(ctx, c)
 	if errors.Is(err, errNotMine) {
@@ -112,19 +117,19 @@ var ErrReported = errors.New("reported already")
 
 // Protocols are all protocols.
 var Protocols = []Protocol{
-	{"git", "git-credential-tokend", "git: credential.helper", "", refusals{}, git},
+	{"git", "git-credential-tokend", "git: credential.helper", "*", "", refusals{}, git},
 	// A process that pulls or copies several images asks for each.
-	{"docker", "docker-credential-tokend", "docker, podman, skopeo, crane, helm", "", refusals{2, true}, docker},
-	{"cargo", "cargo-credential-tokend", "cargo: credential-provider", "", refusals{again: 2}, cargo},
-	{"goauth", "goauth-credential-tokend", "go: GOAUTH", "", refusals{}, goauth},
-	{"bazel", "bazel-credential-tokend", "bazel: --credential_helper", "{}\n", refusals{again: 2}, bazel},
+	{"docker", "docker-credential-tokend", "docker, podman, skopeo, crane, helm", "*", "", refusals{2, true}, docker},
+	{"cargo", "cargo-credential-tokend", "cargo: credential-provider", "--cargo-plugin", "", refusals{again: 2}, cargo},
+	{"goauth", "goauth-credential-tokend", "go: GOAUTH", "*", "", refusals{}, goauth},
+	{"bazel", "bazel-credential-tokend", "bazel: --credential_helper", "get", "{}\n", refusals{again: 2}, bazel},
 	// client-go keeps a token until it expires, and asks again after a 401 only.
-	{"kube", "kubectl-credential-tokend", "kubectl, client-go: exec plugins", "", refusals{again: 1}, kube},
-	{"terraform", "terraform-credentials-tokend", "terraform, tofu: credentials_helper", "{}\n", refusals{again: 2}, terraform},
+	{"kube", "kubectl-credential-tokend", "kubectl, client-go: exec plugins", "", "", refusals{again: 1}, kube},
+	{"terraform", "terraform-credentials-tokend", "terraform, tofu: credentials_helper", "*", "{}\n", refusals{again: 2}, terraform},
 	// pnpm asks twice for each of its registries, and rclone once for each remote.
-	{"pnpm", "pnpm-credential-tokend", "pnpm: tokenHelper", "", refusals{2, true}, pnpm},
-	{"keyring", "keyring", "pip, uv: keyring provider subprocess", "", refusals{again: 2}, keyring},
-	{"rclone", "rclone-credential-tokend", "rclone: bearer_token_command", "", refusals{2, true}, rclone},
+	{"pnpm", "pnpm-credential-tokend", "pnpm: tokenHelper", "", "", refusals{2, true}, pnpm},
+	{"keyring", "keyring", "pip, uv: keyring provider subprocess", "*", "", refusals{again: 2}, keyring},
+	{"rclone", "rclone-credential-tokend", "rclone: bearer_token_command", "", "", refusals{2, true}, rclone},
 }
 
 // ByName finds the protocol of `tokenctl helper NAME`.
@@ -279,14 +284,6 @@ func (c *Call) input() ([]byte, error) {
 
 // errNotMine means that no profile covers what the tool asked about.
 var errNotMine = errors.New("no profile covers it")
-
-// unmarshal reads a tool's JSON. Its errors do not quote it.
-func unmarshal(text []byte, into any, what string) error {
-	if err := json.Unmarshal(text, into); err != nil {
-		return bad("%s is not valid JSON of the expected kind", what)
-	}
-	return nil
-}
 
 // bad returns the error for a bad request of a tool.
 func bad(text string, args ...any) error {

@@ -362,9 +362,9 @@ func TestAnswers(t *testing.T) {
 		{call: "docker get", input: "https://reg.example/v1/", out: login("https://reg.example/v1/", "oauth2", secret)},
 		{call: "docker get", input: "reg.example", present: "acr", out: login("reg.example", "<token>", "refresh-https://reg.example")},
 		{call: "docker get", input: "me@reg.example", out: login("me@reg.example", "oauth2", secret)},
-		{call: "docker get", input: "other.example", out: dockerNotFound + "\n", err: "-"},
-		{call: "docker get", input: "reg.example:444", out: dockerNotFound + "\n", err: "-"},
-		{call: "docker get", out: dockerNoServer + "\n  what to do\n", err: "-"},
+		{call: "docker get", input: "other.example", out: "credentials not found in native keychain\n", err: "-"},
+		{call: "docker get", input: "reg.example:444", out: "credentials not found in native keychain\n", err: "-"},
+		{call: "docker get", out: "no credentials server URL\n  what to do\n", err: "-"},
 
 		{call: cargo, input: cargoAsks("https://reg.example/index/"), out: hello + ok},
 		{call: cargo, input: cargoAsks("https://reg.example/a/") + cargoAsks("https://other.example/b/"), out: hello + ok + `{"Err":{"kind":"url-not-supported"}}` + "\n"},
@@ -376,7 +376,6 @@ func TestAnswers(t *testing.T) {
 			out: no("in cargo's configuration, this provider takes --profile NAME and nothing else")},
 		{call: cargo, input: `{"v":1,"kind":"get"}` + "\n", out: no("cargo's request names no registry")},
 		{call: cargo, input: "x\n", out: no("cargo's request is not valid JSON of the expected kind")},
-		{call: cargo, input: "{}\n", out: no("cargo speaks version 0 of the protocol, and this is version 1")},
 
 		{call: "goauth"}, // the first call
 		{call: "goauth", host: reg, out: header},
@@ -396,7 +395,7 @@ func TestAnswers(t *testing.T) {
 		{call: "bazel get", input: `{"uri":"https://other.example/x"}`, out: "{}\n"},
 		{call: "bazel get", input: "x", err: "JSON"},
 		{call: "bazel get", input: "{}", err: "no URL"},
-		{call: "bazel set", input: `{"uri":"https://reg.example"}`, err: "with get"},
+		{call: "bazel set", input: `{"uri":"https://reg.example"}`, err: `with "get"`},
 
 		{call: "kube", input: kubeAsks(""), profile: "devops", out: exec(kubeV1)},
 		{call: "kube", input: strings.Replace(kubeAsks(""), "v1", "v1beta1", 1), profile: "devops", out: exec(kubeV1 + "beta1")},
@@ -405,7 +404,7 @@ func TestAnswers(t *testing.T) {
 		{call: "kube", input: kubeAsks("https://other.example"), err: "no profile covers"},
 		{call: "kube", input: strings.Replace(kubeAsks(""), "v1", "v2", 1), profile: "devops", err: "apiVersion"},
 		{call: "kube", profile: "devops", err: kubeInfo}, // called by hand
-		{call: "kube", input: "x", profile: "devops", err: "JSON"},
+		{call: "kube", input: "x", profile: "devops", err: kubeInfo},
 
 		{call: "terraform get reg.example", out: `{"token":"` + secret + `"}` + "\n"},
 		{call: "terraform get other.example", out: "{}\n"},
@@ -417,12 +416,12 @@ func TestAnswers(t *testing.T) {
 
 		{call: "pnpm", profile: "devops", present: "basic:you", out: "Basic eW91OkNBTkFSWS5hYmMtMTIz\n"},
 		{call: "pnpm", err: "must end in the profile's"},
-		{call: "pnpm x", err: "without arguments"},
+		{call: "pnpm x", err: `not with "x"`},
 		{call: "rclone", profile: "devops", out: secret + "\n"},
 		{call: "rclone", host: "https://reg.example/dav", out: secret + "\n"},
 		{call: "rclone", host: "https://other.example", err: "no profile covers"},
 		{call: "rclone", err: "no URL"},
-		{call: "rclone x", err: "no other argument"},
+		{call: "rclone x", err: `not with "x"`},
 
 		{call: "keyring get https://reg.example/simple/ me", out: secret + "\n"},
 		{call: "keyring get reg.example me", out: secret + "\n"},
