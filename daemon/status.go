@@ -24,7 +24,13 @@ func (d *Daemon) Status(ctx context.Context) (token.Status, error) {
 	out := token.Status{
 		Version: d.deps.Version, PID: os.Getpid(), Started: d.started.UTC(),
 		Config: d.dirs.Config, State: d.dirs.State, MayManage: st.isAdmin(c),
-		Keystore: d.deps.Keystore(ctx), Cache: "ok", Sandbox: d.deps.Sandbox(), Profiles: d.profiles(st, c),
+		Keystore: d.deps.Keystore(ctx), Cache: "ok", Sandbox: d.deps.Sandbox(), Profiles: []token.ProfileStatus{},
+	}
+	users := userNames{}
+	for _, name := range slices.Sorted(maps.Keys(st.profiles)) {
+		if e, err := st.view(c, name); err == nil {
+			out.Profiles = append(out.Profiles, d.profileStatus(st, e, c, users, false))
+		}
 	}
 	if out.MayManage {
 		out.Warnings = d.deps.Faults()
@@ -45,18 +51,6 @@ func (d *Daemon) Status(ctx context.Context) (token.Status, error) {
 		out.Cache = "writing"
 	}
 	return out, nil
-}
-
-// profiles returns the state of the profiles that c may use or manage, in order of
-// their names.
-func (d *Daemon) profiles(st *state, c *Caller) []token.ProfileStatus {
-	all, users := []token.ProfileStatus{}, userNames{}
-	for _, name := range slices.Sorted(maps.Keys(st.profiles)) {
-		if e, err := st.view(c, name); err == nil {
-			all = append(all, d.profileStatus(st, e, c, users, false))
-		}
-	}
-	return all
 }
 
 // Doctor checks the installation. Callers who may not manage profiles learn the
@@ -105,6 +99,7 @@ func (d *Daemon) profileStatus(st *state, e *entry, c *Caller, users userNames, 
 	}
 	if e.tokens != nil {
 		out.Endpoint, out.Renew, out.Tokens = e.Minter.Endpoint(), e.Renew, e.tokens.Status(detail)
+		out.Attempts = e.tokens.Attempts()
 	}
 	for i := range out.Tokens {
 		t := &out.Tokens[i]
@@ -170,38 +165,17 @@ func (d *Daemon) warnings(st *state, e *entry) (warnings []string) {
 
 // Figures are what metrics are made of, besides what other packages count.
 type Figures struct {
+	// Status is as the caller may see it.
+	token.Status
 	mint.Stats
-	// Profiles are those that the caller may use or manage, as in Status.
-	Profiles []token.ProfileStatus
-	// Attempts counts the outcomes of their attempts since the daemon started, by
-	// profile and code; "" is a success.
-	Attempts map[string]map[token.Code]uint64
-	// MayManage: these are all profiles, so sums over them tell the caller nothing
-	// new.
-	MayManage bool
-	// BadFiles is how many files of the configuration could not be read; 0 for
-	// callers who may not manage profiles.
-	BadFiles int
 	// Watchers is how many watch events.
 	Watchers int
 }
 
 // Figures returns the figures as they are now.
 func (d *Daemon) Figures(ctx context.Context) (Figures, error) {
-	st, c := d.state.Load(), d.caller(ctx)
-	f := Figures{
-		Stats: d.mint.Stats(), Profiles: d.profiles(st, c), MayManage: st.isAdmin(c), Attempts: map[string]map[token.Code]uint64{},
-	}
+	status, err := d.Status(ctx)
 	d.watching.Lock()
-	f.Watchers = len(d.watchers)
-	d.watching.Unlock()
-	if f.MayManage {
-		f.BadFiles = len(st.bad)
-	}
-	for _, p := range f.Profiles {
-		if e := st.profiles[p.Name]; e.tokens != nil {
-			f.Attempts[p.Name] = e.tokens.Attempts()
-		}
-	}
-	return f, nil
+	defer d.watching.Unlock()
+	return Figures{status, d.mint.Stats(), len(d.watchers)}, err
 }

@@ -88,7 +88,6 @@ func (w *deps) logTo(out io.Writer, format string) (end func() error) {
 func (w *deps) keep(v vault, tokens *cache.Cache) {
 	w.Vault, w.Credentials, w.Cache = v, v.creds, tokens
 	w.Keystore = func(ctx context.Context) string { return v.KeystoreConfig().Keystore + ": " + store.State(ctx, v) }
-	w.metrics.keystore = v.State
 	w.Where = func(account string) string {
 		if v.KeystoreConfig().Keystore == store.KeystoreOS {
 			return fmt.Sprintf("OS keyring, service %q, account %q", store.KeyringService, account)

@@ -3,11 +3,11 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"net"
 	"net/http"
 	"runtime"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,7 +26,6 @@ import (
 // caller, and what is counted here. docs/observability.md lists them.
 type metrics struct {
 	figures  func(context.Context) (daemon.Figures, error)
-	keystore func(context.Context) error
 	audit    func() (fault string)
 	missing  *prometheus.CounterVec
 	requests *prometheus.CounterVec
@@ -65,7 +64,7 @@ func (m *metrics) handler(ctx context.Context) (http.Handler, error) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	r := reading{promauto.With(registry)}
-	r.all(figures, m.keystore(ctx))
+	r.all(figures)
 	if figures.MayManage {
 		r.state("audit_state", "the audit log", okOrFailing(m.audit() == ""), "ok", "failing")
 		registry.MustRegister(m.requests, m.issuers, m.missing)
@@ -80,22 +79,20 @@ func (r reading) gauge(name, help string, labels ...string) *prometheus.GaugeVec
 	return r.NewGaugeVec(prometheus.GaugeOpts{Name: "tokend_" + name, Help: help}, labels)
 }
 
-func (r reading) all(f daemon.Figures, keystore error) {
+func (r reading) all(f daemon.Figures) {
 	r.gauge("build_info", "Always 1; labelled with the versions of tokend and of Go.", "version", "goversion").
 		WithLabelValues(versionText(), runtime.Version()).Set(1)
 	if f.MayManage {
 		r.NewCounter(prometheus.CounterOpts{Name: "tokend_cache_writes_total", Help: "Writes of the token cache, of one token or of many at a time."}).
 			Add(float64(f.CacheWrites))
 	}
-	state := "ok"
-	if errors.Is(keystore, token.ErrLocked) {
-		state = "locked"
-	} else if keystore != nil {
-		state = "unavailable"
+	keystore := "unavailable"
+	if words := strings.Split(f.Keystore, ": "); len(words) > 1 && (words[1] == "ok" || words[1] == "locked") {
+		keystore = words[1]
 	}
-	r.state("keystore_state", "the keystore", state, "ok", "locked", "unavailable")
+	r.state("keystore_state", "the keystore", keystore, "ok", "locked", "unavailable")
 	r.state("cache_state", "the token cache", okOrFailing(f.CacheErr == nil), "ok", "failing")
-	r.gauge("config_bad_files", "Configuration files with errors.").WithLabelValues().Set(float64(f.BadFiles))
+	r.gauge("config_bad_files", "Errors in configuration files.").WithLabelValues().Set(float64(len(f.ConfigErrors)))
 	r.gauge("event_watchers", "Programs that watch events.").WithLabelValues().Set(float64(f.Watchers))
 	if f.SkewKnown {
 		r.gauge("clock_skew_seconds", "The clock of the last issuer that answered, minus this machine's.").WithLabelValues().Set(f.Skew.Seconds())
@@ -137,7 +134,7 @@ func (r reading) profiles(f daemon.Figures) {
 	for _, p := range f.Profiles {
 		info.WithLabelValues(p.Name, p.Provider, p.Does, cmp.Or(p.Renew, string(profile.RenewUsed))).Set(1)
 		setTime(credential, p.CredentialExpires, p.Name)
-		for code, n := range f.Attempts[p.Name] {
+		for code, n := range p.Attempts {
 			renewals.WithLabelValues(p.Name, cmp.Or(string(code), string(token.EventObtained))).Add(float64(n))
 		}
 		for _, t := range p.Tokens {

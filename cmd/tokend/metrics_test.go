@@ -30,19 +30,17 @@ func fullMetrics() *metrics {
 	m := newMetrics()
 	m.missing.WithLabelValues("error")
 	noon := time.Date(2026, 11, 23, 12, 0, 0, 500e6, time.UTC)
-	m.keystore = func(context.Context) error { return &token.Error{Code: token.ErrLocked} }
 	m.figures = func(context.Context) (daemon.Figures, error) {
 		return daemon.Figures{
-			Stats:     mint.Stats{CacheErr: errors.New("full"), CacheWrites: 5, Skew: -90 * time.Second, SkewKnown: true},
-			MayManage: true, Watchers: 2, BadFiles: 1,
-			Attempts: map[string]map[token.Code]uint64{"clms": {"": 7, token.ErrRejected: 2}},
-			Profiles: []token.ProfileStatus{
+			Stats:    mint.Stats{CacheErr: errors.New("full"), CacheWrites: 5, Skew: -90 * time.Second, SkewKnown: true},
+			Watchers: 2,
+			Status: token.Status{MayManage: true, Keystore: "os: locked: CANARY", ConfigErrors: []string{"CANARY"}, Profiles: []token.ProfileStatus{
 				{Name: "clms", Provider: "clms", Does: "mints", Renew: "always", CredentialExpires: noon, Tokens: []token.TokenStatus{
 					{State: "fresh", Expiry: noon, RenewAt: noon, LastUsed: noon, Failures: 2, Error: &token.Error{Code: token.ErrRejected, Message: "CANARY"}},
 					{State: "none", Target: token.Target{Scope: "a"}},
-				}},
+				}, Attempts: map[token.Code]uint64{"": 7, token.ErrRejected: 2}},
 				{Name: "rock", Provider: "datarock", Does: "signs"},
-			},
+			}},
 		}, nil
 	}
 	m.issuers.WithLabelValues("clms", "2xx").Observe(.2)

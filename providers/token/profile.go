@@ -196,6 +196,9 @@ type ProfileStatus struct {
 	LastUser *User     `json:"last_user,omitempty"`
 	// Warnings are problems that stop nothing yet.
 	Warnings []string `json:"warnings,omitempty"`
+	// Attempts counts the outcomes of attempts since tokend started, by code; "" is a
+	// success. Metrics show them.
+	Attempts map[Code]uint64 `json:"-"`
 }
 
 // A PendingCredential is the new one of a rotation in two steps.
