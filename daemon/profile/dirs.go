@@ -2,6 +2,7 @@ package profile
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -21,37 +22,41 @@ type Dirs struct {
 
 // UserDirs are the places of a user's own daemon: $XDG_CONFIG_HOME/tokend and
 // $XDG_STATE_HOME/tokend with the XDG defaults; on macOS and Windows the
-// user's application-data folder.
+// user's application-data folder. It refuses directories of another user, which a
+// wrong $HOME leads to (sudo, a container): that user could take away what tokend
+// writes there.
 func UserDirs() (Dirs, error) {
-	config, err := os.UserConfigDir()
-	if err != nil {
-		return Dirs{}, homeless(err)
+	d, err := userDirs()
+	if err = cmp.Or(err, checkHome(d.Config), checkHome(d.State)); err != nil {
+		return Dirs{}, &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf(
+			"no place for a user's configuration: %v (set $HOME to your own, or use --system for a system service)", err)}
 	}
-	if runtime.GOOS == "darwin" || runtime.GOOS == "windows" {
-		base := filepath.Join(config, "tokend")
-		return ours(Dirs{Config: base, State: filepath.Join(base, "state")})
+	return d, nil
+}
+
+func userDirs() (d Dirs, err error) {
+	config, err := os.UserConfigDir()
+	if err != nil || runtime.GOOS == "darwin" || runtime.GOOS == "windows" {
+		return under(config), err
 	}
 	state := os.Getenv("XDG_STATE_HOME")
 	if state == "" {
 		home, err := os.UserHomeDir()
 		if err != nil {
-			return Dirs{}, homeless(err)
+			return d, err
 		}
 		state = filepath.Join(home, ".local", "state")
 	}
 	if !filepath.IsAbs(state) {
-		return Dirs{}, homeless(fmt.Errorf("$XDG_STATE_HOME is not an absolute path"))
+		return d, errors.New("$XDG_STATE_HOME is not an absolute path")
 	}
-	return ours(bySystemd(Dirs{Config: filepath.Join(config, "tokend"), State: filepath.Join(state, "tokend")}))
+	return bySystemd(Dirs{Config: filepath.Join(config, "tokend"), State: filepath.Join(state, "tokend")}), nil
 }
 
-// ours refuses directories of another user, which a wrong $HOME leads to (sudo,
-// a container): that user could take away what tokend writes there.
-func ours(d Dirs) (Dirs, error) {
-	if err := cmp.Or(checkHome(d.Config), checkHome(d.State)); err != nil {
-		return Dirs{}, homeless(err)
-	}
-	return d, nil
+// under are the places in a system's directory for the data of programs.
+func under(data string) Dirs {
+	config := filepath.Join(data, "tokend")
+	return Dirs{Config: config, State: filepath.Join(config, "state")}
 }
 
 // SystemDirs are the places of a system service: /etc/tokend and
@@ -59,10 +64,9 @@ func ours(d Dirs) (Dirs, error) {
 func SystemDirs() Dirs {
 	switch runtime.GOOS {
 	case "darwin":
-		return Dirs{Config: "/Library/Application Support/tokend", State: "/Library/Application Support/tokend/state"}
+		return under("/Library/Application Support")
 	case "windows":
-		base := filepath.Join(os.Getenv("ProgramData"), "tokend")
-		return Dirs{Config: base, State: filepath.Join(base, "state")}
+		return under(os.Getenv("ProgramData"))
 	}
 	return bySystemd(Dirs{Config: "/etc/tokend", State: "/var/lib/tokend"})
 }
@@ -78,11 +82,6 @@ func bySystemd(d Dirs) Dirs {
 		d.State = dirs[0]
 	}
 	return d
-}
-
-func homeless(err error) error {
-	return &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf(
-		"no place for a user's configuration: %v (set $HOME to your own, or use --system for a system service)", err)}
 }
 
 // ConfigFile is the daemon's own configuration.

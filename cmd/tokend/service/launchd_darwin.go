@@ -5,10 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
-	"strconv"
 	"time"
 
 	kardianos "github.com/kardianos/service"
@@ -94,7 +91,11 @@ func (l Manager) Restart(ctx context.Context) error {
 // Stop unloads the job: launchd would start one that is loaded again.
 func (l Manager) Stop(ctx context.Context) error {
 	err := l.kardianos.Stop()
-	if !waitFor(ctx, stopTimeout, func() bool { return l.pid() == 0 }) {
+	stopped := func() bool {
+		st, err := l.State(ctx)
+		return err == nil && !st.Running
+	}
+	if !waitFor(ctx, stopTimeout, stopped) {
 		return errors.Join(errors.New("launchd does not stop "+Name), err)
 	}
 	return nil
@@ -102,22 +103,9 @@ func (l Manager) Stop(ctx context.Context) error {
 
 // State returns the state of the job.
 func (l Manager) State(context.Context) (State, error) {
-	st := State{Log: l.log, PID: l.pid()}
-	st.Running = st.PID != 0
-	if Exists(l.file) {
-		st.File, st.Enabled = l.file, true
+	status, err := l.kardianos.Status()
+	if errors.Is(err, kardianos.ErrNotInstalled) {
+		return State{Log: l.log}, nil
 	}
-	return st, nil
-}
-
-var pid = regexp.MustCompile(`"PID" = (\d+);`)
-
-// pid returns the process that launchctl list knows of, 0 for none.
-func (l Manager) pid() int {
-	out, _ := exec.Command("launchctl", "list", Name).Output()
-	n := 0
-	if m := pid.FindSubmatch(out); m != nil {
-		n, _ = strconv.Atoi(string(m[1]))
-	}
-	return n
+	return State{File: l.file, Enabled: true, Running: status == kardianos.StatusRunning, Log: l.log}, err
 }
