@@ -79,9 +79,8 @@ func newDeps() *deps {
 // logTo sets the log, and returns what ends it.
 func (w *deps) logTo(out io.Writer, format string) (end func() error) {
 	toJournal, _ := journal.StderrIsJournalStream()
-	var queue *logQueue
-	w.Log, queue = newLog(out, toJournal && out == os.Stderr, format, &w.level)
-	return queue.Close
+	w.Log, end = newLog(out, toJournal && out == os.Stderr, format, &w.level)
+	return end
 }
 
 // keep sets the keystore, credentials and cache.

@@ -6,13 +6,23 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
+)
+
+const (
+	// maxLogLines is how many lines wait for a log that blocks.
+	maxLogLines = 4096
+	// logTimeout is how long the end of the process waits for such a log:
+	// service managers wait a minute or more before they kill.
+	logTimeout = 2 * time.Second
 )
 
 // newLog makes a log whose lines go to out through a queue, so that logging never
 // waits for out. systemd's journal gets lines without the time, which it adds, and
-// with a priority. The caller closes the queue.
-func newLog(out io.Writer, journal bool, format string, level slog.Leveler) (*slog.Logger, *logQueue) {
+// with a priority. end waits until what was logged is in out, for logTimeout at most;
+// what is logged afterwards is lost.
+func newLog(out io.Writer, journal bool, format string, level slog.Leveler) (log *slog.Logger, end func() error) {
 	options := &slog.HandlerOptions{Level: level}
 	if journal {
 		out = journalWriter{out}
@@ -23,22 +33,23 @@ func newLog(out io.Writer, journal bool, format string, level slog.Leveler) (*sl
 			return a
 		}
 	}
-	direct := newHandler(out, format, options)
-	missed := func(lines int64) error {
-		r := slog.NewRecord(time.Now(), slog.LevelWarn, "lines of the log are missing", 0)
-		r.Add("lines", lines)
-		return direct.Handle(context.Background(), r)
+	handler := func(out io.Writer) slog.Handler {
+		if format == "json" {
+			return slog.NewJSONHandler(out, options)
+		}
+		return slog.NewTextHandler(out, options)
 	}
-	queue := &logQueue{log: out, missed: missed, lines: make(chan []byte, maxLogLines), end: make(chan struct{}), passed: make(chan struct{})}
-	go queue.run()
-	return slog.New(newHandler(queue, format, options)), queue
-}
-
-func newHandler(out io.Writer, format string, options *slog.HandlerOptions) slog.Handler {
-	if format == "json" {
-		return slog.NewJSONHandler(out, options)
+	queue := &logQueue{log: out, direct: handler(out), lines: make(chan []byte, maxLogLines)}
+	ending, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		queue.run(ending)
+	}()
+	return slog.New(handler(queue)), func() error {
+		close(ending)
+		withTimeout(func() { <-ended })
+		return nil
 	}
-	return slog.NewTextHandler(out, options)
 }
 
 // A journalWriter writes the level that begins each line as a priority
@@ -57,4 +68,67 @@ func (w journalWriter) Write(line []byte) (int, error) {
 		}
 	}
 	return w.Writer.Write(line)
+}
+
+// A logQueue passes lines on to a log that may block: a full journal, a pipe
+// that nothing reads, a terminal after ^S. Only its own goroutine waits. It drops
+// lines for which there is no room, and logs how many after those that it kept. A
+// crash loses those of its last moment, some 0.2 ms.
+type logQueue struct {
+	log    io.Writer
+	direct slog.Handler // logs past the queue
+	lines  chan []byte
+	lost   atomic.Int64
+}
+
+// Write implements io.Writer for one line. It does not fail.
+func (q *logQueue) Write(line []byte) (int, error) {
+	select {
+	case q.lines <- bytes.Clone(line):
+	default:
+		q.lost.Add(1)
+	}
+	return len(line), nil
+}
+
+func (q *logQueue) run(ending <-chan struct{}) {
+	for {
+		select {
+		case line := <-q.lines:
+			q.pass(line)
+		case <-ending:
+			for len(q.lines) > 0 {
+				q.pass(<-q.lines)
+			}
+			return
+		}
+	}
+}
+
+func (q *logQueue) pass(line []byte) {
+	if _, err := q.log.Write(line); err != nil {
+		q.lost.Add(1) // there is no better place to report it
+	}
+	lost := q.lost.Load()
+	if lost == 0 || len(q.lines) > 0 {
+		return
+	}
+	r := slog.NewRecord(time.Now(), slog.LevelWarn, "lines of the log are missing", 0)
+	r.Add("lines", lost)
+	if q.direct.Handle(context.Background(), r) == nil {
+		q.lost.Add(-lost)
+	}
+}
+
+// withTimeout does what may wait for a log, and waits logTimeout at most for it.
+func withTimeout(do func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		do()
+	}()
+	select {
+	case <-done:
+	case <-time.After(logTimeout):
+	}
 }

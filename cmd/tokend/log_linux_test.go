@@ -16,13 +16,13 @@ import (
 // logged returns what a log writes to the journal, or elsewhere.
 func logged(format string, journal bool) string {
 	var text strings.Builder
-	log, queue := newLog(&text, journal, format, slog.LevelInfo)
+	log, end := newLog(&text, journal, format, slog.LevelInfo)
 	log = log.With("a", 1)
 	log.Debug("too detailed")
 	log.Info("one", "time", "b")
 	log.Warn("two\nlines")
 	log.WithGroup("g").Error("three", "level", "c")
-	queue.Close()
+	_ = end()
 	return text.String()
 }
 

@@ -48,7 +48,7 @@ func (d *dam) wantLines(t *testing.T, want ...string) {
 func TestLogThatBlocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out := newDam()
-		log, queue := newLog(out, false, "text", slog.LevelInfo)
+		log, end := newLog(out, false, "text", slog.LevelInfo)
 		log.Info("first")
 		synctest.Wait()
 		out.wantLines(t, "msg=first") // it does not wait for a second one
@@ -67,7 +67,7 @@ func TestLogThatBlocks(t *testing.T) {
 			t.Errorf("%d lines waited", kept)
 		}
 		log.Info("last")
-		queue.Close()
+		_ = end()
 		want := []string{"msg=first"}
 		for i := range kept {
 			want = append(want, fmt.Sprintf(" n=%d", i))
@@ -80,12 +80,12 @@ func TestLogThatBlocks(t *testing.T) {
 func TestCloseOfALogThatBlocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out := newDam()
-		log, queue := newLog(out, false, "text", slog.LevelInfo)
+		log, end := newLog(out, false, "text", slog.LevelInfo)
 		out.close()
 		log.Info("one")
 		log.Info("two")
 		begin := time.Now()
-		queue.Close()
+		_ = end()
 		if took := time.Since(begin); took != logTimeout {
 			t.Errorf("it took %v", took)
 		}
@@ -100,14 +100,14 @@ func TestLogThatFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out := newDam()
 		out.broken = true
-		log, queue := newLog(out, false, "json", slog.LevelInfo)
+		log, end := newLog(out, false, "json", slog.LevelInfo)
 		for range 3 {
 			log.Info("lost")
 			synctest.Wait()
 		}
 		out.broken = false
 		log.Info("written")
-		queue.Close()
+		_ = end()
 		out.wantLines(t, `"msg":"written"}`, `"msg":"lines of the log are missing","lines":3}`)
 	})
 }
