@@ -3,8 +3,12 @@
 package service
 
 import (
+	"bytes"
+	"encoding/xml"
 	"fmt"
 	"os"
+	"os/user"
+	"path"
 	"path/filepath"
 	"strings"
 	"unicode"
@@ -13,6 +17,7 @@ import (
 	kardianos "github.com/kardianos/service"
 
 	"tokend/daemon/profile"
+	"tokend/packaging"
 	"tokend/providers/token"
 )
 
@@ -99,4 +104,108 @@ func Exists(path string) bool {
 func Holds(file, text string) bool {
 	has, err := os.ReadFile(file)
 	return err == nil && string(has) == text
+}
+
+// unit returns the unit that packaging has under this name, with d's paths.
+func (d Definition) unit(name string) (string, error) {
+	text, err := packaging.Services.ReadFile(path.Join(d.folder(), name))
+	if err != nil {
+		return "", err
+	}
+	if strings.ContainsAny(d.Program, `$"'\`) {
+		return "", &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf("%s: systemd cannot run a program with such a path", d.Program)}
+	}
+	socket := d.specified(d.Socket)
+	if strings.TrimSpace(socket) != socket || strings.HasSuffix(socket, `\`) {
+		return "", &token.Error{Code: token.ErrInvalid, Field: "socket", Message: fmt.Sprintf("%q: systemd does not take such a path", d.Socket)}
+	}
+	quotes := map[string]func(string) string{
+		"ExecStart": d.commandWord, "ExecReload": d.commandWord, "ReadWritePaths": d.word, "ListenStream": d.specified,
+	}
+	var unit strings.Builder
+	for line := range strings.Lines(string(text)) {
+		setting, _, _ := strings.Cut(line, "=")
+		if quote := quotes[setting]; quote != nil {
+			line = strings.NewReplacer(d.unitPaths(quote)...).Replace(line)
+		}
+		unit.WriteString(line)
+	}
+	return unit.String(), nil
+}
+
+// unitPaths pairs the paths in packaging's units with d's, which quote spells for
+// the setting that holds them.
+func (d Definition) unitPaths(quote func(string) string) []string {
+	paths := []string{
+		"/usr/bin/tokend ", quote(d.Program) + " ",
+		"/usr/bin/tokenctl ", quote(filepath.Join(filepath.Dir(d.Program), "tokenctl")) + " ",
+		"%t/tokend/tokend.sock", quote(d.Socket),
+		"/run/tokend/tokend.sock", quote(d.Socket),
+	}
+	if d.System {
+		return paths
+	}
+	return append(paths, "%h/.config/tokend", quote(d.Dirs.Config), "%h/.local/state/tokend", quote(d.Dirs.State))
+}
+
+// commandWord quotes a path as one word of a command (systemd.service(5)).
+func (d Definition) commandWord(path string) string {
+	return strings.ReplaceAll(d.word(path), "$", "$$")
+}
+
+// word quotes a path as one word of a list (systemd.syntax(7)).
+func (d Definition) word(path string) string {
+	word := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(d.specified(path))
+	if strings.ContainsAny(word, " '\"\\;") {
+		return `"` + word + `"`
+	}
+	return word
+}
+
+// specified writes a path with the specifiers of a user's units (systemd.unit(5)),
+// as packaging's units do: the service follows a home that moves.
+func (d Definition) specified(path string) string {
+	if me, err := user.Current(); err == nil && !d.System {
+		for _, known := range [][2]string{{me.HomeDir + "/", "%h/"}, {"/run/user/" + me.Uid + "/", "%t/"}} {
+			if rest, ok := strings.CutPrefix(path, known[0]); ok {
+				return known[1] + strings.ReplaceAll(rest, "%", "%%")
+			}
+		}
+	}
+	return strings.ReplaceAll(path, "%", "%%")
+}
+
+// folder returns the folder of the units in packaging.Services.
+func (d Definition) folder() string {
+	if d.System {
+		return "systemd"
+	}
+	return "systemd/user"
+}
+
+// plist returns launchd's job as packaging has it, with d's paths.
+func (d Definition) plist(log string) (string, error) {
+	name := "launchd/agent.plist"
+	if d.System {
+		name = "launchd/daemon.plist"
+	}
+	text, err := packaging.Services.ReadFile(name)
+	if err != nil {
+		return "", err
+	}
+	const user = "/Users/USER/Library/Application Support/tokend"
+	var paths []string
+	for _, path := range [][2]string{
+		{"/usr/local/bin/tokend", d.Program},
+		{user + "/tokend.sock", d.Socket}, {"/var/run/tokend/tokend.sock", d.Socket},
+		{user + "/state", d.Dirs.State}, {user, d.Dirs.Config},
+		{"/Users/USER/Library/Logs/tokend.log", log}, {"/var/log/tokend.log", log},
+	} {
+		var escaped bytes.Buffer
+		if err := xml.EscapeText(&escaped, []byte(path[1])); err != nil {
+			return "", err
+		}
+		paths = append(paths, "<string>"+path[0]+"</string>", "<string>"+escaped.String()+"</string>")
+	}
+	return strings.NewReplacer(paths...).Replace(string(text)), nil
 }
