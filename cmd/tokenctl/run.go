@@ -94,14 +94,14 @@ func execCommand(e *ui.Env) *cli.Command {
 		Complete: e.CompleteProfile,
 		Run: func(ctx context.Context, c *cli.Call) error {
 			r.Profile, r.Query.Scope = e.Profile, strings.Join(scopes, " ")
-			return child.Exec(ctx, e, r, c.Args[c.Flags.ArgsLenAtDash():])
+			return child.Exec(ctx, e, r, c.Args[c.Dash:])
 		},
 	}
 }
 
 // checkExec takes a profile's name or none, and a command after --.
 func checkExec(e *ui.Env, c *cli.Call) error {
-	dash := c.Flags.ArgsLenAtDash()
+	dash := c.Dash
 	switch {
 	case dash < 0:
 		return cli.Usage("write -- before the command that exec is to run")

@@ -1,7 +1,8 @@
 // Package cli is the command line of tokend and tokenctl: a tree of commands
-// with GNU flags, help, completions for shells, and a description of it
-// all for the man pages. Only the command that is called builds its flags:
-// programs launch tokenctl for every request of theirs.
+// whose flags are those of package flag and may follow arguments, help,
+// completions for shells, and a description of it all for the man pages. Only
+// the command that is called builds its flags: programs launch tokenctl for
+// every request of theirs.
 package cli
 
 import (
@@ -58,8 +59,6 @@ type Command struct {
 	// New makes the command when it is needed, from which all but its Name is
 	// taken. With many commands this saves the time to make them all.
 	New func() *Command
-
-	builtin bool // which every program has
 }
 
 // A Call is a command with the flags and arguments that were given.
@@ -69,6 +68,8 @@ type Call struct {
 	Path  string
 	Flags *Flags
 	Args  []string
+	// Dash is how many arguments stand before "--", -1 if there is none.
+	Dash int
 
 	lacking *Flag // which came last, without its value
 }
@@ -125,7 +126,7 @@ func (p *Program) print(text string) error {
 
 // parse finds the command that args name and parses its flags.
 func (p *Program) parse(args []string) (*Call, error) {
-	c := p.start()
+	c := p.start(p.builtins()...)
 	for {
 		if c.Command.RawArgs {
 			c.Args = args
@@ -134,41 +135,28 @@ func (p *Program) parse(args []string) (*Call, error) {
 		if err := c.parseFlags(p, args); err != nil {
 			return c, err
 		}
-		sub := c.subcommand()
-		if sub == nil || c.Flags.Changed("help") {
+		i := slices.IndexFunc(c.Command.Commands, func(sub *Command) bool { return len(c.Args) > 0 && sub.Name == c.Args[0] })
+		if i < 0 || c.Flags.Changed("help") {
 			return c, nil
 		}
 		args = c.Args[1:]
-		c.enter(sub)
+		c.enter(c.Command.Commands[i].made())
 	}
-}
-
-// start is the call of the root, before its flags are parsed.
-func (p *Program) start() *Call {
-	c := &Call{Flags: &Flags{}}
-	root := *p.Root
-	root.Commands = slices.Concat(root.Commands, p.builtins())
-	if p.Version != nil {
-		root.Flags = func(f *Flags) { f.BoolVar(new(bool), versionFlag, false, "print the version") }
-	}
-	c.enter(&root)
-	return c
 }
 
 // versionFlag is a flag of the root alone.
 const versionFlag = "version"
 
-// subcommand is the one that the first argument names, nil if there is none.
-func (c *Call) subcommand() *Command {
-	if len(c.Args) == 0 || c.Flags.dash == 0 {
-		return nil
+// start is the call of the root, before its flags are parsed.
+func (p *Program) start(builtins ...*Command) *Call {
+	root := *p.Root
+	root.Commands = slices.Concat(root.Commands, builtins)
+	if p.Version != nil {
+		root.Flags = func(f *Flags) { f.BoolVar(new(bool), versionFlag, false, "print the version") }
 	}
-	for _, sub := range c.Command.Commands {
-		if sub.Name == c.Args[0] {
-			return sub.made()
-		}
-	}
-	return nil
+	c := &Call{Flags: &Flags{}}
+	c.enter(&root)
+	return c
 }
 
 // made is the command itself, for one that is made when it is needed.
@@ -181,9 +169,9 @@ func (c *Command) made() *Command {
 
 // enter goes on to a subcommand of the command.
 func (c *Call) enter(sub *Command) {
-	c.Command, c.Args = sub, nil
+	c.Command, c.Args, c.Dash = sub, nil, -1
 	c.Path = strings.TrimPrefix(c.Path+" "+sub.Name, " ")
-	c.Flags = c.Flags.enter(sub)
+	c.Flags = newFlags(sub, c.Flags.shared)
 }
 
 // noArgs is the Check of commands that take no arguments.
@@ -192,11 +180,7 @@ func (c *Call) noArgs(context.Context, *Call) error {
 	case len(c.Args) == 0:
 		return nil
 	case len(c.Command.Commands) > 0:
-		var names []string
-		for _, sub := range c.subcommands() {
-			names = append(names, sub.Name)
-		}
-		return Usage("there is no command %q%s", c.Args[0], DidYouMean(c.Args[0], names))
+		return Usage("there is no command %q%s", c.Args[0], DidYouMean(c.Args[0], texts(c.subcommandCandidates())))
 	}
 	return Usage("%s takes no arguments and got %q", c.Name(), c.Args[0])
 }

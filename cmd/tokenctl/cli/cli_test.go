@@ -84,7 +84,8 @@ func TestExecute(t *testing.T) {
 	for _, c := range []struct{ line, want string }{
 		{"get clms", "get [clms]  token false\n"},
 		{"get clms -o json --all", "get [clms]  json true\n"},
-		{"get -ojson clms --socket=/s", "get [clms] /s json false\n"},
+		{"get -o=json clms --socket=/s", "get [clms] /s json false\n"},
+		{"get -output json - --all -- -x", "get [- -x]  json true\n"},
 		{"--socket /s get clms -- --all", "get [clms --all] /s token false\n"},
 		{"--socket /a keys --socket /b move --socket /c", "keys move /c\n"},
 		{"--socket /a keys move", "keys move /a\n"},
@@ -94,6 +95,8 @@ func TestExecute(t *testing.T) {
 		{"get --all=perhaps", `error: --all: it takes true or false, or no value`},
 		{"get --outptu json", "error: get has no flag --outptu; did you mean --output?"},
 		{"get -x", "error: get has no flag -x"},
+		{"get --xx=s3cret", "error: get has no flag --xx"},
+		{"get ---x=s3cret", "error: get has no flag ----x"},
 		{"get --secret s", "error: no --secret here"},
 		{"--all get", "error: prog has no flag --all"},
 		{"gte", `error: there is no command "gte"; did you mean get?`},

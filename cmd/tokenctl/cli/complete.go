@@ -43,11 +43,11 @@ const (
 func (p *Program) builtins() []*Command {
 	return []*Command{
 		{
-			Name: "help", Args: "[COMMAND...]", Short: "Show the help of a command", RawArgs: true, builtin: true,
+			Name: "help", Args: "[COMMAND...]", Short: "Show the help of a command", RawArgs: true,
 			Check: AnyArgs, Run: p.help, Complete: p.completeHelp,
 		},
 		{
-			Name: "completion", Args: "bash|zsh|fish", Short: "Print the completion script for a shell", builtin: true,
+			Name: "completion", Args: "bash|zsh|fish", Short: "Print the completion script for a shell",
 			Long: "  . <(" + p.Root.Name + " completion bash)\n" +
 				"  " + p.Root.Name + " completion fish > ~/.config/fish/completions/" + p.Root.Name + ".fish\n\n" +
 				"Prints a script that has the shell complete commands, flags and names.",
@@ -116,7 +116,7 @@ func (p *Program) candidates(before []string, typed string) (list []Candidate, f
 	case err != nil:
 		return nil, false
 	case c.Command.RawArgs:
-	case c.Flags.dash >= 0:
+	case c.Dash >= 0:
 		return nil, true
 	case strings.HasPrefix(typed, "-"):
 		name, _, ok := strings.Cut(strings.TrimLeft(typed, "-"), "=")
@@ -156,4 +156,12 @@ func (c *Call) subcommandCandidates() (list []Candidate) {
 		list = append(list, Candidate{sub.Name, sub.Short})
 	}
 	return list
+}
+
+// texts are the words that a list offers.
+func texts(list []Candidate) (words []string) {
+	for _, candidate := range list {
+		words = append(words, candidate.Text)
+	}
+	return words
 }

@@ -3,7 +3,9 @@ package cli
 import (
 	"cmp"
 	"errors"
+	"flag"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,23 +13,24 @@ import (
 	"unicode/utf8"
 )
 
-// Flags are the flags of a command. A usage text names the flag's value
-// between backquotes.
+// Flags are the flags of a command: those of package flag, in the order of the
+// help, under headings, and with a letter for some. A usage text names the flag's
+// value between backquotes.
 type Flags struct {
+	set  *flag.FlagSet
 	list []*Flag
 	// shared are those of list that the commands below have too.
 	shared  []*Flag
 	heading string
-	// mixed: flags may follow arguments.
-	mixed bool
-	// dash is how many arguments stand before "--", -1 if there is none.
-	dash int
+	// refused is why a value was refused. Package flag quotes the value beside it,
+	// which may be a secret.
+	refused error
 }
 
 // A Flag is a flag of a command.
 type Flag struct {
 	FlagReference
-	set      func(text string) error
+	read     func(text string) error
 	complete Completer
 	given    bool
 }
@@ -35,27 +38,26 @@ type Flag struct {
 // InheritedFlags is the heading of flags of the commands above.
 const InheritedFlags = "Flags of every command"
 
-// enter returns the flags of a command below the one that has f.
-func (f *Flags) enter(c *Command) *Flags {
-	own := &Flags{dash: -1}
-	own.mixed = len(c.Commands) == 0 && !c.FlagsFirst // what follows a subcommand is its own
+// newFlags returns the flags of a command, given those that it has from above.
+func newFlags(c *Command, above []*Flag) *Flags {
+	f := &Flags{set: flag.NewFlagSet(c.Name, flag.ContinueOnError)}
+	f.set.SetOutput(io.Discard)
 	if c.Flags != nil {
-		c.Flags(own)
+		c.Flags(f)
 	}
-	own.heading = ""
-	if n := len(own.list); c.Shared != nil {
-		c.Shared(own)
-		own.shared = slices.Clone(own.list[n:])
+	f.heading = ""
+	if n := len(f.list); c.Shared != nil {
+		c.Shared(f)
+		f.shared = slices.Clone(f.list[n:])
 	}
-	own.BoolVarP(new(bool), "help", "h", false, "show this help")
-	slices.SortStableFunc(own.list, func(a, b *Flag) int { return cmp.Compare(min(1, len(a.Group)), min(1, len(b.Group))) })
-	for _, above := range f.shared {
-		flag := *above
-		flag.Group = InheritedFlags
-		own.list = append(own.list, &flag)
-		own.shared = append(own.shared, above)
+	f.BoolVarP(new(bool), "help", "h", false, "show this help")
+	slices.SortStableFunc(f.list, func(a, b *Flag) int { return cmp.Compare(min(1, len(a.Group)), min(1, len(b.Group))) })
+	f.shared = append(f.shared, above...)
+	f.heading = InheritedFlags
+	for _, flag := range above {
+		f.add(flag.FlagReference, flag.read)
 	}
-	return own
+	return f
 }
 
 // Heading has the flags that are defined from now on stand under text.
@@ -64,16 +66,13 @@ func (f *Flags) Heading(text string) { f.heading = text }
 // Complete has shells complete the flag's value by list.
 func (f *Flags) Complete(flag string, list Completer) { f.Lookup(flag).complete = list }
 
-// Lookup returns the flag of that name, nil if there is none.
+// Lookup returns the flag of that name or letter, nil if there is none.
 func (f *Flags) Lookup(name string) *Flag {
-	return f.find(func(flag *Flag) bool { return flag.Name == name })
-}
-
-func (f *Flags) find(is func(*Flag) bool) *Flag {
-	if i := slices.IndexFunc(f.list, is); i >= 0 {
-		return f.list[i]
+	i := slices.IndexFunc(f.list, func(flag *Flag) bool { return name != "" && (flag.Name == name || flag.Shorthand == name) })
+	if i < 0 {
+		return nil
 	}
-	return nil
+	return f.list[i]
 }
 
 // Changed reports whether a flag was given.
@@ -82,17 +81,32 @@ func (f *Flags) Changed(name string) bool {
 	return flag != nil && flag.given
 }
 
-// ArgsLenAtDash is how many arguments stand before "--", -1 if there is none.
-func (f *Flags) ArgsLenAtDash() int { return f.dash }
-
-// add defines a flag. Help leaves out a default that goes without saying.
-func (f *Flags) add(name, short, standard, usage string, set func(text string) error) *Flag {
-	flag := &Flag{FlagReference: FlagReference{Name: name, Shorthand: short, Default: standard, Group: f.heading}, set: set}
-	_, value, _ := strings.Cut(usage, "`")
-	flag.Value, _, _ = strings.Cut(value, "`")
-	flag.Doc = strings.ReplaceAll(usage, "`", "")
+// add defines a flag whose text is handed to read. It takes a value if r or its
+// Doc, between backquotes, names one.
+func (f *Flags) add(r FlagReference, read func(text string) error) {
+	if _, value, ok := strings.Cut(r.Doc, "`"); ok {
+		r.Value, _, _ = strings.Cut(value, "`")
+		r.Doc = strings.ReplaceAll(r.Doc, "`", "")
+	}
+	r.Group = f.heading
+	flag := &Flag{FlagReference: r, read: read}
+	set := func(text string) error {
+		flag.given = true
+		err := read(text)
+		if err != nil {
+			f.refused = Usage("--%s: %v", r.Name, err)
+		}
+		return err
+	}
+	define := f.set.Func
+	if r.Value == "" {
+		define = f.set.BoolFunc
+	}
+	define(r.Name, "", set)
+	if r.Shorthand != "" {
+		define(r.Shorthand, "", set)
+	}
 	f.list = append(f.list, flag)
-	return flag
 }
 
 // StringVar defines a flag for a text.
@@ -100,16 +114,16 @@ func (f *Flags) StringVar(p *string, name, standard, usage string) {
 	f.StringVarP(p, name, "", standard, usage)
 }
 
-// StringVarP is StringVar with a short name.
-func (f *Flags) StringVarP(p *string, name, short, standard, usage string) {
+// StringVarP is StringVar with a letter.
+func (f *Flags) StringVarP(p *string, name, letter, standard, usage string) {
 	*p = standard
-	flag := f.add(name, short, standard, usage, func(text string) error { *p = text; return nil })
-	flag.Value = cmp.Or(flag.Value, "TEXT")
+	r := FlagReference{Name: name, Shorthand: letter, Value: "TEXT", Default: standard, Doc: usage}
+	f.add(r, func(text string) error { *p = text; return nil })
 }
 
 // ListVar defines a flag that may be repeated.
 func (f *Flags) ListVar(p *[]string, name, usage string) {
-	f.add(name, "", "", usage, func(text string) error { *p = append(*p, text); return nil })
+	f.add(FlagReference{Name: name, Doc: usage}, func(text string) error { *p = append(*p, text); return nil })
 }
 
 // BoolVar defines a flag without a value.
@@ -117,10 +131,10 @@ func (f *Flags) BoolVar(p *bool, name string, standard bool, usage string) {
 	f.BoolVarP(p, name, "", standard, usage)
 }
 
-// BoolVarP is BoolVar with a short name.
-func (f *Flags) BoolVarP(p *bool, name, short string, standard bool, usage string) {
+// BoolVarP is BoolVar with a letter.
+func (f *Flags) BoolVarP(p *bool, name, letter string, standard bool, usage string) {
 	*p = standard
-	f.add(name, short, "", usage, func(text string) (err error) {
+	f.add(FlagReference{Name: name, Shorthand: letter, Doc: usage}, func(text string) (err error) {
 		if *p, err = strconv.ParseBool(text); err != nil {
 			return errors.New("it takes true or false, or no value")
 		}
@@ -130,23 +144,22 @@ func (f *Flags) BoolVarP(p *bool, name, short string, standard bool, usage strin
 
 // Text defines a flag that calls read with its text, which help calls kind.
 func (f *Flags) Text(name, kind, usage string, read func(text string) error) {
-	flag := f.add(name, "", "", usage, func(text string) error {
+	f.add(FlagReference{Name: name, Value: kind, Doc: usage}, func(text string) error {
 		if text == "" {
 			return errors.New("the value is empty")
 		}
 		return read(text)
 	})
-	flag.Value = kind
 }
 
 // Span defines a flag for a length of time: "10m", or seconds. Its default is
 // what *d is before; help leaves out zero.
 func (f *Flags) Span(d *time.Duration, name, usage string) {
-	standard := ""
+	r := FlagReference{Name: name, Doc: usage}
 	if *d != 0 {
-		standard = d.String()
+		r.Default = d.String()
 	}
-	f.add(name, "", standard, usage, func(text string) error {
+	f.add(r, func(text string) error {
 		seconds, err := strconv.ParseUint(text, 10, 31)
 		*d = time.Duration(seconds) * time.Second
 		if err != nil {
@@ -168,136 +181,108 @@ func Parse(name string, args []string, define func(*Flags)) ([]string, error) {
 	return c.Args, err
 }
 
-// parseFlags takes the flags of the command from args, as getopt_long of GNU
-// does, but that no long name may be cut short. Its errors quote no values: they
-// may be secrets.
+// parseFlags takes the flags of the command from args. They may follow arguments,
+// up to "--", unless what follows the first argument belongs to something else.
 func (c *Call) parseFlags(p *Program, args []string) error {
+	isMixed := len(c.Command.Commands) == 0 && !c.Command.FlagsFirst
+	var behind []string
+	dash := slices.Index(args, "--")
+	if isMixed && dash >= 0 {
+		args, behind = args[:dash], args[dash+1:]
+	}
 	for len(args) > 0 {
-		word := args[0]
-		args = args[1:]
-		switch {
-		case word == "--":
-			c.Flags.dash = len(c.Args)
-			c.Args = append(c.Args, args...)
-			return nil
-		case len(word) < 2 || word[0] != '-':
-			c.Args = append(c.Args, word)
-			if !c.Flags.mixed {
-				c.Args = append(c.Args, args...)
-				return nil
-			}
-			continue
+		if err := c.Flags.set.Parse(args); err != nil {
+			return cmp.Or(c.Flags.refused, c.flagError(p, err))
 		}
-		flag, value, joined := c.Flags.named(word)
-		switch {
-		case flag == nil:
-			return p.unknownFlag(c, word)
-		case joined:
-		case flag.Value == "":
-			value = "true"
-		case len(args) == 0:
-			c.lacking = flag
-			return Usage("--%s needs a value", flag.Name)
-		default:
-			value, args = args[0], args[1:]
+		args = c.Flags.set.Args()
+		n := len(args)
+		if isMixed {
+			n = min(1, n)
 		}
-		flag.given = true
-		if err := flag.set(value); err != nil {
-			return Usage("--%s: %v", flag.Name, err)
-		}
+		c.Args, args = append(c.Args, args[:n]...), args[n:]
+	}
+	if isMixed && dash >= 0 {
+		c.Dash = len(c.Args)
+		c.Args = append(c.Args, behind...)
 	}
 	return nil
 }
 
-// named finds the flag that a word names, and the value in the same word:
-// --name=value, -nvalue.
-func (f *Flags) named(word string) (flag *Flag, value string, joined bool) {
-	if name, ok := strings.CutPrefix(word, "--"); ok {
-		name, value, joined = strings.Cut(name, "=")
-		return f.Lookup(name), value, joined
-	}
-	short, value := word[1:2], word[2:]
-	flag = f.find(func(flag *Flag) bool { return flag.Shorthand == short })
-	if flag != nil && flag.Value == "" && value != "" {
-		return nil, "", false // short names are not written together here
-	}
-	return flag, strings.TrimPrefix(value, "="), value != ""
-}
-
-// unknownFlag is the error for a flag that the command does not have.
-func (p *Program) unknownFlag(c *Call, word string) error {
-	name, _, _ := strings.Cut(word, "=")
-	long, ok := strings.CutPrefix(name, "--")
-	if !ok {
-		return Usage("%s has no flag %s", c.Name(), string([]rune(word)[:2]))
+// flagError words what package flag says about a flag's name. A value that was
+// refused is not its case.
+func (c *Call) flagError(p *Program, err error) error {
+	what, typed, _ := strings.Cut(err.Error(), ": -")
+	name, _, _ := strings.Cut(typed, "=") // what follows may be a secret
+	if flag := c.Flags.Lookup(name); flag != nil && what == "flag needs an argument" {
+		c.lacking = flag
+		return Usage("--%s needs a value", flag.Name)
 	}
 	if p.UnknownFlag != nil {
-		if err := p.UnknownFlag(c, long); err != nil {
+		if err := p.UnknownFlag(c, name); err != nil {
 			return err
 		}
 	}
-	var names []string
-	for _, flag := range c.Flags.list {
-		names = append(names, "--"+flag.Name)
+	if typed = "--" + name; utf8.RuneCountInString(name) == 1 {
+		typed = "-" + name
 	}
-	return Usage("%s has no flag %s%s", c.Name(), name, DidYouMean(name, names))
+	return Usage("%s has no flag %s%s", c.Name(), typed, DidYouMean(typed, texts(c.flagCandidates())))
 }
 
 // Help is a command's help: examples first, flags last.
 func (c *Call) Help() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n\nUsage:\n  %s\n", strings.TrimRight(cmp.Or(c.Command.Long, c.Command.Short), "\n"), c.usage())
-	if commands := c.subcommands(); len(commands) > 0 {
-		longest := 0
-		for _, sub := range commands {
-			longest = max(longest, len(sub.Name))
-		}
-		b.WriteString("\nCommands:\n")
-		for _, sub := range commands {
-			b.WriteString(Item(fmt.Sprintf("  %-*s  ", longest, sub.Name), sub.Short))
-		}
+	text := fmt.Sprintf("%s\n\nUsage:\n  %s\n", strings.TrimRight(cmp.Or(c.Command.Long, c.Command.Short), "\n"), c.usage())
+	var commands []Candidate
+	for _, sub := range c.subcommandCandidates() {
+		commands = append(commands, Candidate{"  " + sub.Text, sub.Doc})
 	}
+	text += itemList("Commands", commands, "  ")
 	for rest := c.Flags.list; len(rest) > 0; {
-		n := 1
-		for n < len(rest) && rest[n].Group == rest[0].Group {
-			n++
+		group := rest[0].Group
+		var flags []Candidate
+		for ; len(rest) > 0 && rest[0].Group == group; rest = rest[1:] {
+			flags = append(flags, rest[0].item())
 		}
-		fmt.Fprintf(&b, "\n%s:\n", cmp.Or(rest[0].Group, "Flags"))
-		writeFlags(&b, rest[:n])
-		rest = rest[n:]
+		text += itemList(cmp.Or(group, "Flags"), flags, "   ")
 	}
-	return b.String()
+	return text
 }
 
-// writeFlags writes a line for each flag, longer ones on several.
-func writeFlags(b *strings.Builder, flags []*Flag) {
+// itemList is a heading over items, whose texts begin in one column, after a gap.
+func itemList(heading string, items []Candidate, gap string) string {
+	if len(items) == 0 {
+		return ""
+	}
 	longest := 0
-	var heads []string
-	for _, flag := range flags {
-		head := "      --" + flag.Name
-		if flag.Shorthand != "" {
-			head = "  -" + flag.Shorthand + ", --" + flag.Name
-		}
-		heads = append(heads, strings.TrimRight(head+" "+flag.Value, " "))
-		longest = max(longest, utf8.RuneCountInString(heads[len(heads)-1]))
+	for _, item := range items {
+		longest = max(longest, utf8.RuneCountInString(item.Text))
 	}
-	for i, flag := range flags {
-		doc := flag.Doc
-		if flag.Default != "" {
-			doc += " (default: " + flag.Default + ")"
-		}
-		b.WriteString(Item(fmt.Sprintf("%-*s   ", longest, heads[i]), doc))
+	text := "\n" + heading + ":\n"
+	for _, item := range items {
+		text += Item(fmt.Sprintf("%-*s", longest, item.Text)+gap, item.Doc)
 	}
+	return text
+}
+
+// item is a flag as help shows it.
+func (f *Flag) item() Candidate {
+	head, doc := "      --"+f.Name, f.Doc
+	if f.Shorthand != "" {
+		head = "  -" + f.Shorthand + ", --" + f.Name
+	}
+	if f.Default != "" {
+		doc += " (default: " + f.Default + ")"
+	}
+	return Candidate{strings.TrimRight(head+" "+f.Value, " "), doc}
 }
 
 // usage is the usage line.
 func (c *Call) usage() string {
-	line := c.Path
+	words := []string{c.Path}
 	if c.Command.Args != "" {
-		line += " " + c.Command.Args
+		words = append(words, c.Command.Args)
 	}
-	if c.Command.RawArgs {
-		return line
+	if !c.Command.RawArgs {
+		words = append(words, "[flags]")
 	}
-	return line + " [flags]"
+	return strings.Join(words, " ")
 }

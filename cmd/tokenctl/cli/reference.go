@@ -40,7 +40,7 @@ func (p *Program) printReference(context.Context, *Call) error {
 	e := json.NewEncoder(p.Out)
 	e.SetIndent("", "\t")
 	e.SetEscapeHTML(false)
-	return e.Encode(p.start().reference())
+	return e.Encode(p.start().reference()) // without the commands that every program has
 }
 
 func (c *Call) reference() Reference {
@@ -49,11 +49,9 @@ func (c *Call) reference() Reference {
 		r.Flags = append(r.Flags, flag.FlagReference)
 	}
 	for _, sub := range c.subcommands() {
-		if !sub.builtin {
-			below := *c
-			below.enter(sub)
-			r.Commands = append(r.Commands, below.reference())
-		}
+		below := *c
+		below.enter(sub)
+		r.Commands = append(r.Commands, below.reference())
 	}
 	return r
 }
