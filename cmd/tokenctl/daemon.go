@@ -122,7 +122,7 @@ func eventsCommand(e *ui.Env) *cli.Command {
 		Short: "Print events as they happen",
 		Long:  eventsHelp,
 		Flags: func(f *cli.Flags) {
-			f.BoolVarP(&follow, "follow", "f", false, "go on when tokend stops and comes back")
+			f.BoolVar(&follow, "follow, f", false, "go on when tokend stops and comes back")
 		},
 		Check:    cli.AnyArgs,
 		Complete: e.CompleteProfiles,

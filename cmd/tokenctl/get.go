@@ -45,7 +45,7 @@ func getCommand(e *ui.Env) *cli.Command {
 		Short: "Print an access token",
 		Long:  getHelp,
 		Flags: func(f *cli.Flags) {
-			f.StringVarP(&as, "output", "o", as, "`FORMAT`: token, header, json, env, curl or netrc")
+			f.StringVar(&as, "output, o", as, "`FORMAT`: token, header, json, env, curl or netrc")
 			f.StringVar(&q.URL, "url", "", "find the profile by this `URL`, which the token is for")
 			f.Span(&q.MinTTL, "min-ttl", "least remaining life, as `TIME`: 10m, 90s, or seconds")
 			f.BoolVar(&q.Fresh, "fresh", false, "obtain a new token (one that came within the last second counts as new)")

@@ -40,7 +40,7 @@ func signCommand(e *ui.Env) *cli.Command {
 		Short: "Print the headers that sign a request",
 		Long:  signHelp,
 		Flags: func(f *cli.Flags) {
-			f.StringVarP(&as, "output", "o", as, "`FORMAT`: lines, json or curl")
+			f.StringVar(&as, "output, o", as, "`FORMAT`: lines, json or curl")
 			f.Complete("output", cli.Words(signFormats...))
 		},
 		Check: func(ctx context.Context, c *cli.Call) error {

@@ -41,15 +41,15 @@ func program(e *ui.Env) *cli.Program {
 		Out:         e.Out.W,
 		Version:     versionLine,
 		UnknownFlag: noSecretFlag,
+		Shared: func(f *cli.Flags) {
+			f.StringVar(&e.Socket, "socket", "", "`PATH` of tokend's socket (default: $"+ipc.SocketEnv+", then the usual places)")
+			f.BoolVar(&e.Starts, "start", e.Starts, "start a tokend of your own if none answers (or set "+startEnv+"=1)")
+		},
 		Root: &cli.Command{
-			Name:  "tokenctl",
-			Args:  "[COMMAND]",
-			Short: "Get access tokens, signatures and verdicts from tokend",
-			Long:  rootHelp,
-			Shared: func(f *cli.Flags) {
-				f.StringVar(&e.Socket, "socket", "", "`PATH` of tokend's socket (default: $"+ipc.SocketEnv+", then the usual places)")
-				f.BoolVar(&e.Starts, "start", e.Starts, "start a tokend of your own if none answers (or set "+startEnv+"=1)")
-			},
+			Name:     "tokenctl",
+			Args:     "[COMMAND]",
+			Short:    "Get access tokens, signatures and verdicts from tokend",
+			Long:     rootHelp,
 			Run:      func(ctx context.Context, c *cli.Call) error { return overview(ctx, e, c) },
 			Commands: commandsOf(e),
 		},

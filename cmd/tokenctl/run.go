@@ -82,7 +82,7 @@ func execCommand(e *ui.Env) *cli.Command {
 				r.MSI = append(r.MSI, strings.Split(text, ",")...)
 				return nil
 			})
-			f.StringVarP(&r.Format, "output", "o", r.Format, "`FORMAT` of --env and --file: token, header, json, env or curl")
+			f.StringVar(&r.Format, "output, o", r.Format, "`FORMAT` of --env and --file: token, header, json, env or curl")
 			f.Span(&r.Query.MinTTL, "min-ttl", "least remaining life, as `TIME`: 10m, 90s, or seconds")
 			f.ListVar(&scopes, "scope", "`SCOPE` in place of the profile's; repeatable")
 			f.BoolVar(&r.Query.Second, "second-header", false, "the profile's second header too, where FORMAT can hold it")

@@ -190,7 +190,7 @@ func statusCommand(e *ui.Env) *cli.Command {
 		Long:  statusHelp,
 		Flags: func(f *cli.Flags) {
 			f.BoolVar(&asJSON, "json", false, "print JSON (docs/protocol.md: GET /v1/status, /v1/profiles/NAME)")
-			f.BoolVarP(&watched, "watch", "w", false, "show it live until Ctrl-C; for terminals")
+			f.BoolVar(&watched, "watch, w", false, "show it live until Ctrl-C; for terminals")
 		},
 		Check:    e.OptionalProfile,
 		Complete: e.CompleteProfile,

@@ -88,7 +88,7 @@ func lookUp(c cli.Reference, words []string) string {
 	for _, word := range words {
 		switch flag, _, _ := strings.Cut(word, "="); {
 		case strings.HasPrefix(flag, "--") && len(flag) > 2:
-			known := slices.ContainsFunc(c.Flags, func(f cli.FlagReference) bool { return "--"+f.Name == flag })
+			known := slices.ContainsFunc(c.Flags, func(f *cli.Flag) bool { return "--"+f.Name == flag })
 			if !known && c.Name != "tokenctl helper" { // that one reads its flags itself
 				return c.Name + " has no flag " + flag
 			}

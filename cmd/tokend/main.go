@@ -62,7 +62,7 @@ type program struct {
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	p := program{args: args, out: stdout, errOut: stderr}
-	line := cli.Program{Root: p.root(), Out: stdout, Version: func() string { return "tokend " + versionText() }}
+	line := cli.Program{Root: p.root(), Shared: p.at.flags, Out: stdout, Version: func() string { return "tokend " + versionText() }}
 	call, err := line.Execute(ctx, args)
 	if err == nil {
 		return exitOK
@@ -95,7 +95,6 @@ Unix socket. tokenctl is how people and programs ask for them.
 Exit status: 0 ok, 1 failure, 2 wrong usage, 3 tokend is already running,
 4 the keystore cannot be opened, 5 no socket can be made at its place,
 78 the configuration is bad or tokend is not set up.`,
-		Shared: p.at.flags,
 		Commands: append([]*cli.Command{
 			p.runCommand(), p.setupCommand(), p.newKeyCommand(), p.doctorCommand(), p.checkCommand(), demo.Command(cli.Prose(p.out)),
 			{

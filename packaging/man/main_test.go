@@ -145,9 +145,9 @@ func TestPage(t *testing.T) {
 	c := cli.Reference{
 		Name: "prog do", Usage: "prog do [flags]", Short: "Does it",
 		Long: "  prog do --it\n\nDoes it.\n.so what: a \\n\n\nKinds:\n  a  one\n     more\nEnd.",
-		Flags: []cli.FlagReference{
+		Flags: []*cli.Flag{
 			{Name: "it", Value: "WHAT", Doc: "do WHAT", Default: "all", Group: "More"},
-			{Name: "help", Shorthand: "h", Doc: "help"},
+			{Name: "help", Letter: "h", Doc: "help"},
 			{Name: "at", Doc: "where", Group: "More"},
 		},
 	}

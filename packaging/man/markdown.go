@@ -60,10 +60,10 @@ func writeCommand(b *strings.Builder, c cli.Reference) {
 	}
 }
 
-func flagRow(f cli.FlagReference) string {
+func flagRow(f *cli.Flag) string {
 	term := "`--" + strings.TrimSpace(f.Name+" "+f.Value) + "`"
-	if f.Shorthand != "" {
-		term = "`-" + f.Shorthand + "`, " + term
+	if f.Letter != "" {
+		term = "`-" + f.Letter + "`, " + term
 	}
 	doc := strings.ReplaceAll(f.Doc, "\n", " ")
 	if f.Default != "" {

@@ -100,7 +100,7 @@ func verbatim(text string) string {
 }
 
 // options are the flags, under their headings.
-func options(flags []cli.FlagReference) string {
+func options(flags []*cli.Flag) string {
 	var headings []string
 	groups := map[string]string{}
 	for _, f := range flags {
@@ -119,10 +119,10 @@ func options(flags []cli.FlagReference) string {
 	return b.String()
 }
 
-func option(f cli.FlagReference) string {
+func option(f *cli.Flag) string {
 	term := bold("--" + f.Name)
-	if f.Shorthand != "" {
-		term = bold("-"+f.Shorthand) + ", " + term
+	if f.Letter != "" {
+		term = bold("-"+f.Letter) + ", " + term
 	}
 	if f.Value != "" {
 		term += ` \fI` + escape(f.Value) + `\fR`

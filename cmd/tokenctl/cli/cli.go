@@ -20,6 +20,8 @@ import (
 type Program struct {
 	// Root is called when no command is named.
 	Root *Command
+	// Shared defines the flags of every command.
+	Shared func(*Flags)
 	// Out takes help and completions.
 	Out io.Writer
 	// Version returns what --version prints.
@@ -44,9 +46,8 @@ type Command struct {
 	RawArgs bool
 	// FlagsFirst: what follows the first argument is not searched for flags.
 	FlagsFirst bool
-	// Flags defines the flags of this command, Shared those that its
-	// subcommands have too.
-	Flags, Shared func(*Flags)
+	// Flags defines the flags of this command.
+	Flags func(*Flags)
 	// Check checks the arguments. If it is nil, the command takes none.
 	Check func(context.Context, *Call) error
 	// Complete lists what may follow the arguments so far. If it is nil,
@@ -96,6 +97,13 @@ func AnyArgs(context.Context, *Call) error { return nil }
 // Execute runs the command that args name. The Call is never nil, so that an
 // error can be explained by it.
 func (p *Program) Execute(ctx context.Context, args []string) (*Call, error) {
+	switch c := p.start(); {
+	case len(args) == 0:
+	case args[0] == completeCommand:
+		return c, p.printCandidates(args[1:])
+	case args[0] == ReferenceCommand:
+		return c, p.printReference()
+	}
 	c, err := p.parse(args)
 	if err != nil {
 		return c, err
@@ -105,15 +113,15 @@ func (p *Program) Execute(ctx context.Context, args []string) (*Call, error) {
 		return c, p.print(c.Help())
 	case c.Path == p.Root.Name && c.Flags.Changed(versionFlag):
 		return c, p.print(p.Version() + "\n")
+	case c.Command.Check == nil:
+		err = c.noArgs()
+	default:
+		err = c.Command.Check(ctx, c)
 	}
-	check := c.Command.Check
-	if check == nil {
-		check = c.noArgs
-	}
-	if err := check(ctx, c); err != nil {
+	switch {
+	case err != nil:
 		return c, err
-	}
-	if c.Command.Run == nil {
+	case c.Command.Run == nil:
 		return c, p.print(c.Help())
 	}
 	return c, c.Command.Run(ctx, c)
@@ -136,11 +144,15 @@ func (p *Program) parse(args []string) (*Call, error) {
 			return c, err
 		}
 		i := slices.IndexFunc(c.Command.Commands, func(sub *Command) bool { return len(c.Args) > 0 && sub.Name == c.Args[0] })
-		if i < 0 || c.Flags.Changed("help") {
+		switch {
+		case i < 0, c.Flags.Changed("help"):
 			return c, nil
+		case c.Args[0] == helpCommand:
+			args, c.Args = append(c.Args[1:], "--help"), nil
+		default:
+			args = c.Args[1:]
+			c.enter(p, c.Command.Commands[i].made())
 		}
-		args = c.Args[1:]
-		c.enter(c.Command.Commands[i].made())
 	}
 }
 
@@ -154,8 +166,8 @@ func (p *Program) start(builtins ...*Command) *Call {
 	if p.Version != nil {
 		root.Flags = func(f *Flags) { f.BoolVar(new(bool), versionFlag, false, "print the version") }
 	}
-	c := &Call{Flags: &Flags{}}
-	c.enter(&root)
+	c := &Call{}
+	c.enter(p, &root)
 	return c
 }
 
@@ -168,14 +180,15 @@ func (c *Command) made() *Command {
 }
 
 // enter goes on to a subcommand of the command.
-func (c *Call) enter(sub *Command) {
+func (c *Call) enter(p *Program, sub *Command) {
+	isRoot := c.Command == nil
 	c.Command, c.Args, c.Dash = sub, nil, -1
 	c.Path = strings.TrimPrefix(c.Path+" "+sub.Name, " ")
-	c.Flags = newFlags(sub, c.Flags.shared)
+	c.Flags = p.newFlags(sub, isRoot)
 }
 
 // noArgs is the Check of commands that take no arguments.
-func (c *Call) noArgs(context.Context, *Call) error {
+func (c *Call) noArgs() error {
 	switch {
 	case len(c.Args) == 0:
 		return nil

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -40,6 +41,7 @@ func testProgram(out io.Writer) *Program {
 	}
 	return &Program{
 		Out:     out,
+		Shared:  func(f *Flags) { f.StringVar(&socket, "socket", "", "`PATH` of the socket") },
 		Version: func() string { return "prog 1.2.3" },
 		UnknownFlag: func(_ *Call, name string) error {
 			if name == "secret" {
@@ -49,12 +51,11 @@ func testProgram(out io.Writer) *Program {
 		},
 		Root: &Command{
 			Name: "prog", Short: "Does things", Long: "  prog get clms\n\nDoes things.",
-			Shared: func(f *Flags) { f.StringVar(&socket, "socket", "", "`PATH` of the socket") },
 			Commands: []*Command{
 				{
 					Name: "get", Args: "NAME", Short: "Print a token", Check: AnyArgs, Complete: profiles,
 					Flags: func(f *Flags) {
-						f.StringVarP(&output, "output", "o", "token", "`FORMAT`: token or json")
+						f.StringVar(&output, "output, o", "token", "`FORMAT`: token or json")
 						f.Complete("output", Words("token", "json"))
 						f.Heading("Rare ones")
 						f.BoolVar(&all, "all", false, "everything")
@@ -299,13 +300,13 @@ func TestReference(t *testing.T) {
 	if len(r.Commands) != 3 || r.Commands[1].Commands[0].Name != "prog keys move" || r.Flags[1].Name != "socket" || r.Flags[1].Group != "" {
 		t.Errorf("%+v", r)
 	}
-	want := []FlagReference{
-		{Name: "output", Shorthand: "o", Value: "FORMAT", Doc: "FORMAT: token or json", Default: "token"},
-		{Name: "help", Shorthand: "h", Doc: "show this help"},
+	want := []*Flag{
+		{Name: "output", Letter: "o", Value: "FORMAT", Doc: "FORMAT: token or json", Default: "token"},
+		{Name: "help", Letter: "h", Doc: "show this help"},
 		{Name: "all", Doc: "everything", Group: "Rare ones"},
 		{Name: "socket", Value: "PATH", Doc: "PATH of the socket", Group: InheritedFlags},
 	}
-	if get := r.Commands[0]; get.Usage != "prog get NAME [flags]" || !slices.Equal(get.Flags, want) {
+	if get := r.Commands[0]; get.Usage != "prog get NAME [flags]" || !reflect.DeepEqual(get.Flags, want) {
 		t.Errorf("%+v", get)
 	}
 }

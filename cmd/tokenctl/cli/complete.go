@@ -2,7 +2,7 @@ package cli
 
 import (
 	"context"
-	_ "embed"
+	"embed"
 	"strings"
 )
 
@@ -25,27 +25,21 @@ func Words(words ...string) Completer {
 // The scripts of the shells. They call completeCommand with the words up to the
 // cursor, and get a line for each candidate: the word, a tab and its meaning.
 // Where files fit, they get the line filesLine.
-var (
-	//go:embed complete.bash
-	bashScript string
-	//go:embed complete.zsh
-	zshScript string
-	//go:embed complete.fish
-	fishScript string
-)
+//
+//go:embed complete.bash complete.zsh complete.fish
+var scripts embed.FS
 
 const (
 	completeCommand = "__complete"
 	filesLine       = ":files"
+	helpCommand     = "help"
 )
 
-// builtins are the commands that every program has.
+// builtins are the commands that every program has. parse takes "help COMMAND" for
+// "COMMAND --help".
 func (p *Program) builtins() []*Command {
 	return []*Command{
-		{
-			Name: "help", Args: "[COMMAND...]", Short: "Show the help of a command", RawArgs: true,
-			Check: AnyArgs, Run: p.help, Complete: p.completeHelp,
-		},
+		{Name: helpCommand, Args: "[COMMAND...]", Short: "Show the help of a command"},
 		{
 			Name: "completion", Args: "bash|zsh|fish", Short: "Print the completion script for a shell",
 			Long: "  . <(" + p.Root.Name + " completion bash)\n" +
@@ -53,47 +47,23 @@ func (p *Program) builtins() []*Command {
 				"Prints a script that has the shell complete commands, flags and names.",
 			Check: AnyArgs, Run: p.printScript, Complete: Words("bash", "zsh", "fish"),
 		},
-		{Name: completeCommand, Hidden: true, RawArgs: true, Check: AnyArgs, Run: p.printCandidates},
-		{Name: ReferenceCommand, Hidden: true, Run: p.printReference},
 	}
-}
-
-func (p *Program) help(_ context.Context, c *Call) error {
-	about, err := p.parse(c.Args)
-	if err == nil {
-		err = about.noArgs(context.Background(), about)
-	}
-	if err != nil {
-		return err
-	}
-	return p.print(about.Help())
-}
-
-func (p *Program) completeHelp(args []string) []Candidate {
-	about, err := p.parse(args)
-	if err != nil || len(about.Args) > 0 {
-		return nil
-	}
-	return about.subcommandCandidates()
 }
 
 func (p *Program) printScript(_ context.Context, c *Call) error {
-	script := ""
-	if len(c.Args) == 1 {
-		script = map[string]string{"bash": bashScript, "zsh": zshScript, "fish": fishScript}[c.Args[0]]
-	}
-	if script == "" {
+	script, err := scripts.ReadFile("complete." + strings.Join(c.Args, " "))
+	if err != nil {
 		return Usage("Which shell? There are bash, zsh and fish")
 	}
-	return p.print(strings.ReplaceAll(script, "PROGRAM", p.Root.Name))
+	return p.print(strings.ReplaceAll(string(script), "PROGRAM", p.Root.Name))
 }
 
-func (p *Program) printCandidates(_ context.Context, c *Call) error {
-	if len(c.Args) == 0 {
+func (p *Program) printCandidates(words []string) error {
+	if len(words) == 0 {
 		return nil
 	}
-	typed := c.Args[len(c.Args)-1]
-	list, files := p.candidates(c.Args[:len(c.Args)-1], typed)
+	typed := words[len(words)-1]
+	list, files := p.candidates(words[:len(words)-1], typed)
 	if files {
 		return p.print(filesLine + "\n")
 	}

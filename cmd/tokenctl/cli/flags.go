@@ -17,10 +17,8 @@ import (
 // help, under headings, and with a letter for some. A usage text names the flag's
 // value between backquotes.
 type Flags struct {
-	set  *flag.FlagSet
-	list []*Flag
-	// shared are those of list that the commands below have too.
-	shared  []*Flag
+	set     *flag.FlagSet
+	list    []*Flag
 	heading string
 	// refused is why a value was refused. Package flag quotes the value beside it,
 	// which may be a secret.
@@ -29,8 +27,16 @@ type Flags struct {
 
 // A Flag is a flag of a command.
 type Flag struct {
-	FlagReference
-	read     func(text string) error
+	Name   string `json:"name"`
+	Letter string `json:"shorthand,omitempty"`
+	// Value names what the flag takes, empty if it takes nothing.
+	Value string `json:"value,omitempty"`
+	Doc   string `json:"doc"`
+	// Default is empty if it goes without saying.
+	Default string `json:"default,omitempty"`
+	// Group is the heading, empty for the usual one.
+	Group string `json:"group,omitempty"`
+
 	complete Completer
 	given    bool
 }
@@ -38,24 +44,22 @@ type Flag struct {
 // InheritedFlags is the heading of flags of the commands above.
 const InheritedFlags = "Flags of every command"
 
-// newFlags returns the flags of a command, given those that it has from above.
-func newFlags(c *Command, above []*Flag) *Flags {
+// newFlags returns the flags of a command: its own, and those of all commands,
+// which the root has among its own.
+func (p *Program) newFlags(c *Command, isRoot bool) *Flags {
 	f := &Flags{set: flag.NewFlagSet(c.Name, flag.ContinueOnError)}
 	f.set.SetOutput(io.Discard)
 	if c.Flags != nil {
 		c.Flags(f)
 	}
 	f.heading = ""
-	if n := len(f.list); c.Shared != nil {
-		c.Shared(f)
-		f.shared = slices.Clone(f.list[n:])
+	if isRoot && p.Shared != nil {
+		p.Shared(f)
 	}
-	f.BoolVarP(new(bool), "help", "h", false, "show this help")
+	f.BoolVar(new(bool), "help, h", false, "show this help")
 	slices.SortStableFunc(f.list, func(a, b *Flag) int { return cmp.Compare(min(1, len(a.Group)), min(1, len(b.Group))) })
-	f.shared = append(f.shared, above...)
-	f.heading = InheritedFlags
-	for _, flag := range above {
-		f.add(flag.FlagReference, flag.read)
+	if f.heading = InheritedFlags; !isRoot && p.Shared != nil {
+		p.Shared(f)
 	}
 	return f
 }
@@ -68,7 +72,7 @@ func (f *Flags) Complete(flag string, list Completer) { f.Lookup(flag).complete 
 
 // Lookup returns the flag of that name or letter, nil if there is none.
 func (f *Flags) Lookup(name string) *Flag {
-	i := slices.IndexFunc(f.list, func(flag *Flag) bool { return name != "" && (flag.Name == name || flag.Shorthand == name) })
+	i := slices.IndexFunc(f.list, func(flag *Flag) bool { return name != "" && (flag.Name == name || flag.Letter == name) })
 	if i < 0 {
 		return nil
 	}
@@ -81,60 +85,53 @@ func (f *Flags) Changed(name string) bool {
 	return flag != nil && flag.given
 }
 
-// add defines a flag whose text is handed to read. It takes a value if r or its
-// Doc, between backquotes, names one.
-func (f *Flags) add(r FlagReference, read func(text string) error) {
-	if _, value, ok := strings.Cut(r.Doc, "`"); ok {
-		r.Value, _, _ = strings.Cut(value, "`")
-		r.Doc = strings.ReplaceAll(r.Doc, "`", "")
+// add defines a flag, whose text read takes. Its name may end in a comma and a
+// letter that stands for it. It takes a value if Value names one, or Doc between
+// backquotes.
+func (f *Flags) add(flag Flag, read func(text string) error) {
+	if name, letter, ok := strings.Cut(flag.Name, ", "); ok {
+		flag.Name, flag.Letter = name, letter
 	}
-	r.Group = f.heading
-	flag := &Flag{FlagReference: r, read: read}
-	set := func(text string) error {
-		flag.given = true
-		err := read(text)
-		if err != nil {
-			f.refused = Usage("--%s: %v", r.Name, err)
-		}
-		return err
+	if _, value, ok := strings.Cut(flag.Doc, "`"); ok {
+		flag.Value, _, _ = strings.Cut(value, "`")
+		flag.Doc = strings.ReplaceAll(flag.Doc, "`", "")
 	}
+	flag.Group = f.heading
+	f.list = append(f.list, &flag)
 	define := f.set.Func
-	if r.Value == "" {
+	if flag.Value == "" {
 		define = f.set.BoolFunc
 	}
-	define(r.Name, "", set)
-	if r.Shorthand != "" {
-		define(r.Shorthand, "", set)
+	for _, name := range []string{flag.Name, flag.Letter} {
+		if name == "" {
+			continue
+		}
+		define(name, "", func(text string) error {
+			flag.given = true
+			err := read(text)
+			if err != nil {
+				f.refused = Usage("--%s: %v", flag.Name, err)
+			}
+			return err
+		})
 	}
-	f.list = append(f.list, flag)
 }
 
-// StringVar defines a flag for a text.
+// StringVar defines a flag for a text. What *p is already goes before standard.
 func (f *Flags) StringVar(p *string, name, standard, usage string) {
-	f.StringVarP(p, name, "", standard, usage)
-}
-
-// StringVarP is StringVar with a letter.
-func (f *Flags) StringVarP(p *string, name, letter, standard, usage string) {
-	*p = standard
-	r := FlagReference{Name: name, Shorthand: letter, Value: "TEXT", Default: standard, Doc: usage}
-	f.add(r, func(text string) error { *p = text; return nil })
+	*p = cmp.Or(*p, standard)
+	f.add(Flag{Name: name, Value: "TEXT", Default: standard, Doc: usage}, func(text string) error { *p = text; return nil })
 }
 
 // ListVar defines a flag that may be repeated.
 func (f *Flags) ListVar(p *[]string, name, usage string) {
-	f.add(FlagReference{Name: name, Doc: usage}, func(text string) error { *p = append(*p, text); return nil })
+	f.add(Flag{Name: name, Doc: usage}, func(text string) error { *p = append(*p, text); return nil })
 }
 
 // BoolVar defines a flag without a value.
 func (f *Flags) BoolVar(p *bool, name string, standard bool, usage string) {
-	f.BoolVarP(p, name, "", standard, usage)
-}
-
-// BoolVarP is BoolVar with a letter.
-func (f *Flags) BoolVarP(p *bool, name, letter string, standard bool, usage string) {
-	*p = standard
-	f.add(FlagReference{Name: name, Shorthand: letter, Doc: usage}, func(text string) (err error) {
+	*p = *p || standard
+	f.add(Flag{Name: name, Doc: usage}, func(text string) (err error) {
 		if *p, err = strconv.ParseBool(text); err != nil {
 			return errors.New("it takes true or false, or no value")
 		}
@@ -144,7 +141,7 @@ func (f *Flags) BoolVarP(p *bool, name, letter string, standard bool, usage stri
 
 // Text defines a flag that calls read with its text, which help calls kind.
 func (f *Flags) Text(name, kind, usage string, read func(text string) error) {
-	f.add(FlagReference{Name: name, Value: kind, Doc: usage}, func(text string) error {
+	f.add(Flag{Name: name, Value: kind, Doc: usage}, func(text string) error {
 		if text == "" {
 			return errors.New("the value is empty")
 		}
@@ -155,17 +152,16 @@ func (f *Flags) Text(name, kind, usage string, read func(text string) error) {
 // Span defines a flag for a length of time: "10m", or seconds. Its default is
 // what *d is before; help leaves out zero.
 func (f *Flags) Span(d *time.Duration, name, usage string) {
-	r := FlagReference{Name: name, Doc: usage}
+	flag := Flag{Name: name, Doc: usage}
 	if *d != 0 {
-		r.Default = d.String()
+		flag.Default = d.String()
 	}
-	f.add(r, func(text string) error {
-		seconds, err := strconv.ParseUint(text, 10, 31)
-		*d = time.Duration(seconds) * time.Second
-		if err != nil {
-			*d, err = time.ParseDuration(text)
+	f.add(flag, func(text string) (err error) {
+		unit := ""
+		if strings.Trim(text, "0123456789") == "" {
+			unit = "s"
 		}
-		if err != nil || *d < 0 {
+		if *d, err = time.ParseDuration(text + unit); err != nil || *d < 0 {
 			return fmt.Errorf("%q is not a time such as 90s, 10m or 2h", text)
 		}
 		return nil
@@ -175,9 +171,9 @@ func (f *Flags) Span(d *time.Duration, name, usage string) {
 // Parse takes the flags that define defines from args, and returns the arguments.
 // It is for programs that are not a Program.
 func Parse(name string, args []string, define func(*Flags)) ([]string, error) {
-	c := &Call{Flags: &Flags{}}
-	c.enter(&Command{Name: name, Flags: define})
-	err := c.parseFlags(&Program{}, args)
+	p := &Program{Root: &Command{Name: name, Flags: define}}
+	c := p.start()
+	err := c.parseFlags(p, args)
 	return c.Args, err
 }
 
@@ -258,7 +254,7 @@ func itemList(heading string, items []Candidate, gap string) string {
 	}
 	text := "\n" + heading + ":\n"
 	for _, item := range items {
-		text += Item(fmt.Sprintf("%-*s", longest, item.Text)+gap, item.Doc)
+		text += Wrap(item.Doc, fmt.Sprintf("%-*s", longest, item.Text)+gap)
 	}
 	return text
 }
@@ -266,8 +262,8 @@ func itemList(heading string, items []Candidate, gap string) string {
 // item is a flag as help shows it.
 func (f *Flag) item() Candidate {
 	head, doc := "      --"+f.Name, f.Doc
-	if f.Shorthand != "" {
-		head = "  -" + f.Shorthand + ", --" + f.Name
+	if f.Letter != "" {
+		head = "  -" + f.Letter + ", --" + f.Name
 	}
 	if f.Default != "" {
 		doc += " (default: " + f.Default + ")"

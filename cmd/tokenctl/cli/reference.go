@@ -1,9 +1,6 @@
 package cli
 
-import (
-	"context"
-	"encoding/json"
-)
+import "encoding/json"
 
 // ReferenceCommand is the hidden command that prints a Reference as JSON, for
 // the man pages and docs/reference. So they say what the help says, and no
@@ -18,40 +15,24 @@ type Reference struct {
 	Usage string `json:"usage"`
 	Short string `json:"short"`
 	// Long begins with examples, which are indented.
-	Long     string          `json:"long"`
-	Flags    []FlagReference `json:"flags"`
-	Commands []Reference     `json:"commands"`
+	Long     string      `json:"long"`
+	Flags    []*Flag     `json:"flags"`
+	Commands []Reference `json:"commands"`
 }
 
-// A FlagReference describes a flag.
-type FlagReference struct {
-	Name      string `json:"name"`
-	Shorthand string `json:"shorthand,omitempty"`
-	// Value names what the flag takes, empty if it takes nothing.
-	Value string `json:"value,omitempty"`
-	Doc   string `json:"doc"`
-	// Default is empty if it goes without saying.
-	Default string `json:"default,omitempty"`
-	// Group is the heading, empty for the usual one.
-	Group string `json:"group,omitempty"`
-}
-
-func (p *Program) printReference(context.Context, *Call) error {
+func (p *Program) printReference() error {
 	e := json.NewEncoder(p.Out)
 	e.SetIndent("", "\t")
 	e.SetEscapeHTML(false)
-	return e.Encode(p.start().reference()) // without the commands that every program has
+	return e.Encode(p.reference(p.start())) // without the commands that every program has
 }
 
-func (c *Call) reference() Reference {
-	r := Reference{Name: c.Path, Usage: c.usage(), Short: c.Command.Short, Long: c.Command.Long}
-	for _, flag := range c.Flags.list {
-		r.Flags = append(r.Flags, flag.FlagReference)
-	}
+func (p *Program) reference(c *Call) Reference {
+	r := Reference{Name: c.Path, Usage: c.usage(), Short: c.Command.Short, Long: c.Command.Long, Flags: c.Flags.list}
 	for _, sub := range c.subcommands() {
 		below := *c
-		below.enter(sub)
-		r.Commands = append(r.Commands, below.reference())
+		below.enter(p, sub)
+		r.Commands = append(r.Commands, p.reference(&below))
 	}
 	return r
 }

@@ -26,33 +26,24 @@ func columns() int {
 // NoBreak is a space (U+00A0) where Wrap does not break a line.
 const NoBreak = "\u00a0"
 
-// Wrap breaks printable text between words where the terminal ends, and indents
-// each line. All prose that people read goes through it.
-func Wrap(text, indent string) string { return Item(indent, text) }
-
-// Item is Wrap for text that begins behind head, and goes on below itself.
-func Item(head, text string) string {
-	width, begin := columns(), utf8.RuneCountInString(head)
-	indent := strings.Repeat(" ", begin)
+// Wrap writes printable text behind head, breaks it between words where the
+// terminal ends, and goes on below its beginning. All prose that people read goes
+// through it.
+func Wrap(text, head string) string {
+	width, line, indent := columns(), head, strings.Repeat(" ", utf8.RuneCountInString(head))
 	var b strings.Builder
-	b.WriteString(head)
-	column := begin
 	for i, word := range strings.FieldsFunc(text, func(r rune) bool { return r == ' ' }) {
-		word = strings.ReplaceAll(word, NoBreak, " ")
-		n := utf8.RuneCountInString(word)
 		switch {
 		case i == 0:
-		case column+1+n > width:
-			b.WriteString("\n" + indent)
-			column = begin
+		case utf8.RuneCountInString(line+" "+word) > width:
+			b.WriteString(line + "\n")
+			line = indent
 		default:
-			b.WriteByte(' ')
-			column++
+			line += " "
 		}
-		b.WriteString(word)
-		column += n
+		line += word
 	}
-	return b.String() + "\n"
+	return strings.ReplaceAll(b.String()+line, NoBreak, " ") + "\n"
 }
 
 // Message is printable text for w. If that is a terminal, lines that are too long
