@@ -298,9 +298,9 @@ func migrate(ctx context.Context, e *ui.Env, to token.KeystoreChoice, asJSON boo
 	}
 	ctx, cancel := context.WithTimeout(ctx, moveLimit)
 	defer cancel()
-	moving := e.Progress("Moving the secrets")
+	end := e.Progress("Moving the secrets")
 	done, err := d.Migrate(ctx, to)
-	moving.End()
+	end()
 	if err != nil {
 		return err
 	}

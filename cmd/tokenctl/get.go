@@ -86,9 +86,9 @@ func get(ctx context.Context, e *ui.Env, q token.Query, as string, wait time.Dur
 		return err
 	}
 	d.Deadline = time.Now().Add(wait)
-	waiting := e.Progress("Waiting for a token")
+	end := e.Progress("Waiting for a token")
 	g, err := d.Get(ctx, e.Profile, q)
-	waiting.End()
+	end()
 	if q.Trace != nil {
 		e.Err.Print(traceText(e.Err, q.Trace.Steps()))
 	}

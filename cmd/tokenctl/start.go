@@ -57,7 +57,7 @@ func startAt(ctx context.Context, e *ui.Env, socket string) error {
 	if program == "" {
 		return notStarted("tokend is neither beside tokenctl nor in $PATH")
 	}
-	defer e.Progress("Starting tokend").End()
+	defer e.Progress("Starting tokend")()
 	for begin := time.Now(); !answers(ctx, socket); time.Sleep(startAgain) {
 		isRunning, err := launchTokend(ctx, program, socket, filepath.Join(state, "tokend.log"))
 		if err == nil || !isRunning || time.Since(begin) > startOther {

@@ -101,14 +101,14 @@ func listText(s ui.Screen, st token.Status, now time.Time) string {
 	if len(st.Profiles) == 0 {
 		return noProfiles(st)
 	}
-	rows := []ui.Row{ui.Header("PROFILE", "PROVIDER", "STATE", "EXPIRES")}
+	var rows []ui.Row
 	for _, p := range st.Profiles {
 		t := tokensOf(p)[0]
 		rows = append(rows, ui.Row{Cells: []ui.Cell{
 			{Text: ui.Printable(p.Name)}, {Text: ui.Printable(p.Provider)}, stateOf(t), {Text: ui.WhenOrDash(t.Expiry, now)},
 		}})
 	}
-	return s.Table(rows)
+	return s.List(rows, "PROFILE", "PROVIDER", "STATE", "EXPIRES")
 }
 
 // tokensOf are the profile's tokens, that for its own target first, or what stands
@@ -257,7 +257,7 @@ func health(text string) ui.Style {
 
 // profileTable has a line for each token, and what goes wrong below it.
 func profileTable(s ui.Screen, profiles []token.ProfileStatus, now time.Time) string {
-	rows := []ui.Row{ui.Header("PROFILE", "STATE", "LEFT", "NEXT", "LAST USED")}
+	var rows []ui.Row
 	for _, p := range profiles {
 		for i, t := range tokensOf(p) {
 			name := ui.Printable(p.Name)
@@ -270,8 +270,7 @@ func profileTable(s ui.Screen, profiles []token.ProfileStatus, now time.Time) st
 			})
 		}
 	}
-	ui.FitLast(rows, s.Columns())
-	return s.Table(rows)
+	return s.List(rows, "PROFILE", "STATE", "LEFT", "NEXT", "LAST USED")
 }
 
 // barLength is how many characters draw a token's whole life.
@@ -452,7 +451,7 @@ func profileText(s ui.Screen, p token.ProfileStatus, now time.Time) string {
 	}
 	text := s.Table(rows)
 	if len(p.Settings) > 0 {
-		text += "\n" + s.Table(settingRows(p))
+		text += "\n" + settingsTable(s, p)
 	}
 	for _, t := range tokensOf(p) {
 		text += "\n" + tokenText(s, p, t, now)
@@ -525,7 +524,7 @@ func historyText(s ui.Screen, history []token.Attempt, now time.Time) string {
 	if len(history) == 0 {
 		return ""
 	}
-	rows := []ui.Row{ui.Header("ATTEMPT", "TOOK", "RESULT")}
+	var rows []ui.Row
 	for _, at := range history {
 		result := ui.Cell{Text: "a token", As: ui.Good}
 		if at.Code != "" {
@@ -533,19 +532,19 @@ func historyText(s ui.Screen, history []token.Attempt, now time.Time) string {
 		}
 		rows = append(rows, ui.Row{Cells: []ui.Cell{{Text: ui.When(at.At, now)}, {Text: ui.Took(at.Took)}, result}})
 	}
-	return "\n" + s.Table(rows)
+	return "\n" + s.List(rows, "ATTEMPT", "TOOK", "RESULT")
 }
 
-func settingRows(p token.ProfileStatus) []ui.Row {
-	rows := []ui.Row{ui.Header("SETTING", "VALUE")}
+func settingsTable(s ui.Screen, p token.ProfileStatus) string {
+	var rows []ui.Row
 	for _, name := range slices.Sorted(maps.Keys(p.Settings)) {
 		text := settingText(p.Settings[name])
 		if name == "public_key" {
 			text = "printed by: tokenctl public-key " + ui.Word(p.Name)
 		}
-		rows = append(rows, ui.Row{Cells: []ui.Cell{{Text: ui.Printable(name)}, {Text: ui.Cut(ui.Printable(text), ui.Width-20)}}})
+		rows = append(rows, ui.Row{Cells: []ui.Cell{{Text: ui.Printable(name)}, {Text: ui.Printable(text)}}})
 	}
-	return rows
+	return s.List(rows, "SETTING", "VALUE")
 }
 
 // settingText is a setting's value on one line: text as it is, the rest as JSON.
@@ -615,8 +614,8 @@ func watch(e *ui.Env, state func() (string, error)) error {
 // frame is text as one full screen.
 func frame(s ui.Screen, text string) string {
 	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
-	if room := s.Rows() - 1; len(lines) > room {
-		lines = append(lines[:max(0, room-1)], "... the window is too low for the rest")
+	if _, rows := s.Size(); len(lines) > rows-1 {
+		lines = append(lines[:max(0, rows-2)], "... the window is too low for the rest")
 	}
 	return frameStart + strings.Join(lines, lineEnd) + lineEnd +
 		s.Paint(ui.Faint, "Ctrl-C ends.") + "\x1b[K" + frameEnd

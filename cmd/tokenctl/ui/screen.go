@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 	"unicode"
 	"unicode/utf16"
@@ -92,26 +91,12 @@ func (s Screen) Paint(as Style, text string) string {
 	return string(as) + text + "\x1b[0m"
 }
 
-// Rows is how many lines the screen has, 24 if that is not known.
-func (s Screen) Rows() int {
-	_, rows := s.size()
-	return cmp.Or(rows, 24)
-}
-
-// Columns is how wide the screen is, Width if that is not known.
-func (s Screen) Columns() int {
-	columns, _ := s.size()
-	return cmp.Or(columns, Width)
-}
-
-// size is a terminal's size in characters, zero for anything else.
-func (s Screen) size() (columns, rows int) {
-	f, ok := s.W.(*os.File)
-	if !ok {
-		return 0, 0
+// Size is a terminal's size in characters; for anything else it is what is usual.
+func (s Screen) Size() (columns, rows int) {
+	if f, ok := s.W.(*os.File); ok {
+		columns, rows, _ = term.GetSize(int(f.Fd())) // zero with an error
 	}
-	columns, rows, _ = term.GetSize(int(f.Fd())) // zero with an error
-	return columns, rows
+	return cmp.Or(columns, Width), cmp.Or(rows, 24)
 }
 
 // A Cell is a word in a table.
@@ -140,40 +125,47 @@ func Pair(name, value string, as Style) Row {
 	return Row{Cells: []Cell{{name, Faint}, {Printable(value), as}}}
 }
 
-// FitLast shortens the last cells of rows to what is left of so many columns;
-// a few characters of them stay in any case.
-func FitLast(rows []Row, columns int) {
+// List is a table under headings. The last column is cut to what the screen has
+// left for it, but to no less than a few characters.
+func (s Screen) List(rows []Row, heads ...string) string {
 	const least = 8
-	last := len(rows[0].Cells) - 1
-	for i := range last {
-		widest := 0
-		for _, r := range rows {
-			widest = max(widest, utf8.RuneCountInString(r.Cells[i].Text))
-		}
-		columns -= widest + 2
+	rows = slices.Insert(rows, 0, Header(heads...))
+	last := len(heads) - 1
+	columns, _ := s.Size()
+	for _, width := range widths(rows)[:last] {
+		columns -= width + len(gap)
 	}
 	for _, r := range rows {
 		r.Cells[last].Text = Cut(r.Cells[last].Text, max(least, columns))
 	}
+	return s.Table(rows)
+}
+
+// gap stands between the columns of a table.
+const gap = "  "
+
+// widths are how wide the columns of a table are.
+func widths(rows []Row) (list []int) {
+	for _, r := range rows {
+		for i, c := range r.Cells {
+			if i == len(list) {
+				list = append(list, 0)
+			}
+			list[i] = max(list[i], utf8.RuneCountInString(c.Text))
+		}
+	}
+	return list
 }
 
 // Table lines up the cells of rows, which must be printable.
 func (s Screen) Table(rows []Row) string {
-	var widths []int
-	for _, r := range rows {
-		for i, c := range r.Cells {
-			if i == len(widths) {
-				widths = append(widths, 0)
-			}
-			widths[i] = max(widths[i], utf8.RuneCountInString(c.Text))
-		}
-	}
 	var b strings.Builder
+	columns := widths(rows)
 	for _, r := range rows {
 		for i, c := range r.Cells {
 			b.WriteString(s.Paint(c.As, c.Text))
 			if i < len(r.Cells)-1 {
-				b.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(c.Text)+2))
+				b.WriteString(strings.Repeat(" ", columns[i]-utf8.RuneCountInString(c.Text)) + gap)
 			}
 		}
 		b.WriteByte('\n')
@@ -199,18 +191,31 @@ func (s Screen) Section(heading string, as Style, lines []string) string {
 // PlainJSON escapes the characters that JSON allows in strings and a terminal
 // obeys: C1 controls, bidirectional overrides. Line ends are JSON's own.
 func PlainJSON(text string) string {
-	if !strings.ContainsFunc(text, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }) {
+	return escaped(text, func(r rune, raw string) (code string) {
+		if r == '\n' {
+			return raw
+		}
+		for _, unit := range utf16.Encode([]rune{r}) {
+			code += fmt.Sprintf(`\u%04x`, unit)
+		}
+		return code
+	})
+}
+
+// escaped has code stand for what cannot be printed, bytes that are not UTF-8 among it.
+func escaped(text string, code func(r rune, raw string) string) string {
+	if !strings.ContainsFunc(text, func(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }) {
 		return text
 	}
 	var b strings.Builder
-	for _, r := range text {
-		if r == '\n' || unicode.IsPrint(r) {
-			b.WriteRune(r)
-			continue
+	for len(text) > 0 {
+		r, n := utf8.DecodeRuneInString(text)
+		if raw := text[:n]; unicode.IsPrint(r) && (r != utf8.RuneError || n > 1) {
+			b.WriteString(raw)
+		} else {
+			b.WriteString(code(r, raw))
 		}
-		for _, unit := range utf16.Encode([]rune{r}) {
-			fmt.Fprintf(&b, `\u%04x`, unit)
-		}
+		text = text[n:]
 	}
 	return b.String()
 }
@@ -303,22 +308,12 @@ func Day(t time.Time) string { return t.UTC().Format(time.DateOnly) }
 // terminal obeys (control characters, escape sequences) or that makes it show
 // another order than there is (bidirectional overrides).
 func Printable(s string) string {
-	if !strings.ContainsFunc(s, func(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }) {
-		return s
-	}
-	var b strings.Builder
-	for i, r := range s {
-		switch {
-		case r == utf8.RuneError && !strings.HasPrefix(s[i:], string(utf8.RuneError)):
-			fmt.Fprintf(&b, `\x%02x`, s[i])
-		case unicode.IsPrint(r):
-			b.WriteRune(r)
-		default:
-			quoted := strconv.QuoteRuneToASCII(r)
-			b.WriteString(quoted[1 : len(quoted)-1])
+	return escaped(s, func(r rune, raw string) string {
+		if r == utf8.RuneError {
+			return fmt.Sprintf(`\x%02x`, raw)
 		}
-	}
-	return b.String()
+		return strings.Trim(strconv.QuoteRuneToASCII(r), "'")
+	})
 }
 
 // Wrap breaks printable text between words, and indents each line.
@@ -339,64 +334,37 @@ const (
 	progressAgain = time.Second
 )
 
-// A Progress shows a person at a terminal, on stderr, what tokenctl waits for
-// and for how long already. It leaves nothing behind.
-type Progress struct {
-	out   Screen
-	began time.Time
-	text  string
-
-	mu    sync.Mutex
-	shown int // characters on the screen
-	timer *time.Timer
-	ended bool
-}
-
-// Progress begins to show that something may last.
-func (e *Env) Progress(text string) *Progress {
-	return newProgress(e.Err, text, !e.Watching && IsTerminal(e.Err.W))
-}
-
-// newProgress shows progress on out, if it is seen there.
-func newProgress(out Screen, text string, seen bool) *Progress {
-	p := &Progress{out: out, began: time.Now(), text: text, ended: !seen}
-	if seen {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.timer = time.AfterFunc(progressAfter, p.show)
+// Progress shows a person at a terminal, on stderr, what tokenctl waits for and
+// for how long already. end takes it off the screen.
+func (e *Env) Progress(text string) (end func()) {
+	if e.Watching || !IsTerminal(e.Err.W) {
+		return func() {}
 	}
-	return p
+	return showProgress(e.Err, text)
 }
 
-// End takes the text off the screen.
-func (p *Progress) End() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.ended {
-		p.ended = true
-		p.timer.Stop()
-		p.clear()
-	}
-}
-
-// show shows the text in place of the one before.
-func (p *Progress) show() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.ended {
-		return
-	}
-	p.clear()
-	line := Cut(Printable(p.text)+" ... "+Duration(time.Since(p.began)), p.out.Columns()-1)
-	p.out.Print(line)
-	p.shown = utf8.RuneCountInString(line)
-	p.timer.Reset(progressAgain)
-}
-
-// clear takes the text off the screen. p.mu is held.
-func (p *Progress) clear() {
-	if p.shown > 0 {
-		p.out.Print("\r" + strings.Repeat(" ", p.shown) + "\r")
-		p.shown = 0
+func showProgress(out Screen, text string) (end func()) {
+	began, stop, stopped := time.Now(), make(chan struct{}), make(chan struct{})
+	columns, _ := out.Size()
+	go func() {
+		defer close(stopped)
+		shown := 0 // characters on the screen
+		for wait := progressAfter; ; wait = progressAgain {
+			select {
+			case <-time.After(wait):
+				line := Cut(Printable(text)+" ... "+Duration(time.Since(began)), columns-1)
+				out.Print(fmt.Sprintf("\r%-*s", shown, line))
+				shown = max(shown, utf8.RuneCountInString(line))
+			case <-stop:
+				if shown > 0 {
+					out.Print("\r" + strings.Repeat(" ", shown) + "\r")
+				}
+				return
+			}
+		}
+	}()
+	return func() {
+		close(stop)
+		<-stopped
 	}
 }

@@ -106,7 +106,7 @@ func (e *Env) AskFor(ctx context.Context, what string, f func(context.Context, *
 		return err
 	}
 	d.Deadline = time.Now().Add(Patience)
-	defer e.Progress(what).End()
+	defer e.Progress(what)()
 	return f(ctx, d)
 }
 

@@ -405,7 +405,7 @@ func (n *notepad) String() string {
 func TestProgressShowsWhatLasts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n notepad
-		p := newProgress(Screen{W: &n}, "Waiting for tokend", true)
+		end := showProgress(Screen{W: &n}, "Waiting for tokend")
 		want := func(after time.Duration, text string) {
 			t.Helper()
 			time.Sleep(after)
@@ -417,20 +417,25 @@ func TestProgressShowsWhatLasts(t *testing.T) {
 		want(499*time.Millisecond, "")
 		want(501*time.Millisecond, "Waiting for tokend ... 0 s")
 		want(2*time.Second, "Waiting for tokend ... 2 s")
-		p.End()
+		end()
 		want(0, "")
 		want(5*time.Second, "")
 	})
 }
 
 func TestProgressHidesWhatIsShortAndIsForTerminals(t *testing.T) {
-	for isTerminal, after := range map[bool]time.Duration{true: 400 * time.Millisecond, false: 5 * time.Second} {
+	for _, isTerminal := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
 			var n notepad
-			p := newProgress(Screen{W: &n}, "Waiting", isTerminal)
-			time.Sleep(after)
-			p.End()
-			time.Sleep(5 * time.Second)
+			out := Screen{W: &n}
+			end := (&Env{Err: out}).Progress("Waiting")
+			if isTerminal {
+				end = showProgress(out, "Waiting")
+				time.Sleep(progressAfter - 1)
+			} else {
+				time.Sleep(5 * time.Second)
+			}
+			end()
 			if n.column != 0 || n.String() != "" {
 				t.Errorf("shown: %q", n.String())
 			}
