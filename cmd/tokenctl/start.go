@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -58,13 +57,12 @@ func startAt(ctx context.Context, e *ui.Env, socket string) error {
 		return notStarted("tokend is neither beside tokenctl nor in $PATH")
 	}
 	defer e.Progress("Starting tokend")()
-	for begin := time.Now(); !answers(ctx, socket); time.Sleep(startAgain) {
+	for begin := time.Now(); ; time.Sleep(startAgain) {
 		isRunning, err := launchTokend(ctx, program, socket, filepath.Join(state, "tokend.log"))
 		if err == nil || !isRunning || time.Since(begin) > startOther {
 			return err
 		}
 	}
-	return nil
 }
 
 func notStarted(why string) error {
@@ -124,13 +122,12 @@ func openLog(file string) (log *os.File, begin int64, err error) {
 
 // lastWords is why a daemon ended, by what the log has since begin.
 func lastWords(log *os.File, begin int64) string {
-	const own = "\ntokend: " // begins the line that says so
+	why := "it ended; its log is " + log.Name()
 	text, _ := io.ReadAll(io.NewSectionReader(log, begin, largestLog))
-	text = append([]byte("\n"), text...)
-	i := bytes.LastIndex(text, []byte(own))
-	if i < 0 {
-		return "it ended; its log is " + log.Name()
+	for line := range strings.Lines(string(text)) {
+		if words, ok := strings.CutPrefix(line, "tokend: "); ok {
+			why = strings.TrimSuffix(words, "\n")
+		}
 	}
-	why, _, _ := strings.Cut(string(text[i+len(own):]), "\n")
 	return why
 }

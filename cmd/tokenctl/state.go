@@ -51,21 +51,21 @@ func overviewLines(st token.Status, now time.Time) []string {
 		whose, ui.Printable(st.Version), ui.When(st.Started, now), ui.Printable(st.Keystore))}
 	if len(st.Profiles) == 0 {
 		lines = append(lines, strings.TrimSpace(noProfiles(st)))
-		if whose != "" && !st.MayManage {
-			lines = append(lines, ui.OwnInstead)
-		}
-		if st.MayManage {
+		switch {
+		case st.MayManage:
 			lines = append(lines, "Import what you have in files and in the environment: "+ui.Typed("tokenctl import"))
+		case whose != "":
+			lines = append(lines, ui.OwnInstead)
 		}
 		return lines
 	}
-	i := slices.IndexFunc(st.Profiles, func(p token.ProfileStatus) bool { return tokensOf(p)[0].Error != nil || len(p.Warnings) > 0 })
-	if i >= 0 {
-		lines = append(lines, "Needs attention: "+ui.Typed("tokenctl status", ui.Printable(ui.Word(st.Profiles[i].Name))))
-	} else {
-		lines = append(lines, "Use one: "+ui.Typed(form.UseOf(st.Profiles[0])))
+	next := "Use one: " + ui.Typed(form.UseOf(st.Profiles[0]))
+	for _, p := range slices.Backward(st.Profiles) { // the first one counts
+		if tokensOf(p)[0].Error != nil || len(p.Warnings) > 0 {
+			next = "Needs attention: " + ui.Typed("tokenctl status", ui.Printable(ui.Word(p.Name)))
+		}
 	}
-	return append(lines, fmt.Sprintf("See all %d: ", len(st.Profiles))+ui.Typed("tokenctl status")+"; one at length: "+ui.Typed("tokenctl status NAME"))
+	return append(lines, next, fmt.Sprintf("See all %d: ", len(st.Profiles))+ui.Typed("tokenctl status")+"; one at length: "+ui.Typed("tokenctl status NAME"))
 }
 
 func listCommand(e *ui.Env) *cli.Command {
@@ -112,22 +112,18 @@ func listText(s ui.Screen, st token.Status, now time.Time) string {
 }
 
 // tokensOf are the profile's tokens, that for its own target first, or what stands
-// for them.
+// for them: what the profile does instead, if it is of such a kind.
 func tokensOf(p token.ProfileStatus) []token.TokenStatus {
-	if len(p.Tokens) == 0 {
-		return []token.TokenStatus{noToken(p)}
+	switch {
+	case len(p.Tokens) > 0:
+		return p.Tokens
+	case hasNoTokens(p.Does):
+		return []token.TokenStatus{{State: p.Does, LastUsed: p.LastUsed, LastUser: p.LastUser}}
 	}
-	return p.Tokens
+	return []token.TokenStatus{{State: "none"}}
 }
 
-// noToken stands for the token of a profile that has none: its state is what
-// the profile does instead, if it is of such a kind.
-func noToken(p token.ProfileStatus) token.TokenStatus {
-	if p.Does == "signs" || p.Does == "verifies" {
-		return token.TokenStatus{State: p.Does, LastUsed: p.LastUsed, LastUser: p.LastUser}
-	}
-	return token.TokenStatus{State: "none"}
-}
+func hasNoTokens(does string) bool { return does == "signs" || does == "verifies" }
 
 // usable reports whether tokend serves a token.
 func usable(t token.TokenStatus) bool {
@@ -137,26 +133,19 @@ func usable(t token.TokenStatus) bool {
 // stateOf is a word for a token: its state while it can be used, else why
 // there is none.
 func stateOf(t token.TokenStatus) ui.Cell {
-	state := ui.Printable(t.State)
+	state := ui.Cell{Text: ui.Printable(t.State), As: ui.Faint}
 	switch {
-	case t.State == "signs" || t.State == "verifies":
-		return ui.Cell{Text: state, As: ui.Good}
-	case usable(t) && t.Error != nil:
-		return ui.Cell{Text: state, As: ui.Warn}
+	case hasNoTokens(t.State), usable(t) && t.Error == nil:
+		state.As = ui.Good
 	case usable(t):
-		return ui.Cell{Text: state, As: ui.Good}
-	case t.Error == nil && t.Obtaining:
-		return ui.Cell{Text: "obtaining", As: ui.Warn}
-	case t.Error == nil:
-		return ui.Cell{Text: state, As: ui.Faint}
+		state.As = ui.Warn
+	case t.Error != nil:
+		why := map[token.Code]string{token.ErrRejected: "refused", token.ErrLocked: "locked"}[t.Error.Code]
+		state = ui.Cell{Text: cmp.Or(why, "failing"), As: ui.Bad}
+	case t.Obtaining:
+		state = ui.Cell{Text: "obtaining", As: ui.Warn}
 	}
-	switch t.Error.Code {
-	case token.ErrRejected:
-		return ui.Cell{Text: "refused", As: ui.Bad}
-	case token.ErrLocked:
-		return ui.Cell{Text: "locked", As: ui.Bad}
-	}
-	return ui.Cell{Text: "failing", As: ui.Bad}
+	return state
 }
 
 const statusHelp = `  tokenctl status
@@ -199,10 +188,7 @@ func statusCommand(e *ui.Env) *cli.Command {
 			case asJSON && watched:
 				return cli.Usage("--json and --watch cannot be combined")
 			case watched:
-				return watch(e, func() (text string, err error) {
-					_, text, err = currentState(ctx, e)
-					return text, err
-				})
+				return watch(ctx, e)
 			}
 			return answerState(ctx, e, asJSON)
 		},
@@ -318,17 +304,14 @@ func userText(u *token.User) string {
 	if u == nil {
 		return ""
 	}
-	var words []string
-	switch {
-	case u.Program != "":
-		words = append(words, ui.Printable(u.Program))
-	case u.PID != 0:
-		words = append(words, fmt.Sprintf("process %d", u.PID))
+	text := ui.Printable(u.Program)
+	if text == "" && u.PID != 0 {
+		text = fmt.Sprintf("process %d", u.PID)
 	}
 	if u.UID != os.Getuid() {
-		words = append(words, cmp.Or(ui.Printable(u.Name), fmt.Sprintf("uid %d", u.UID)))
+		text += " of " + cmp.Or(ui.Printable(u.Name), fmt.Sprintf("uid %d", u.UID))
 	}
-	return strings.Join(words, " of ")
+	return strings.TrimPrefix(text, " of ")
 }
 
 func tokenNotes(t token.TokenStatus, now time.Time) (notes []string) {
@@ -416,11 +399,12 @@ func heldText(s ui.Screen, p token.ProfileStatus, now time.Time) (text string) {
 			rows = append(rows, claimRows(t.Content)...)
 		}
 		for _, name := range token.ShownClaims {
-			switch value, ok := t.Content.Claims[name]; {
-			case ok && name == "exp":
-				rows = append(rows, ui.Pair(name, settingText(value)+", "+ui.When(t.Expiry, now), ui.Plain))
-			case ok:
-				rows = append(rows, ui.Pair(name, settingText(value), ui.Plain))
+			if value, ok := t.Content.Claims[name]; ok {
+				text := settingText(value)
+				if name == "exp" {
+					text += ", " + ui.When(t.Expiry, now)
+				}
+				rows = append(rows, ui.Pair(name, text, ui.Plain))
 			}
 		}
 		text += s.Table(rows)
@@ -551,10 +535,7 @@ func settingsTable(s ui.Screen, p token.ProfileStatus) string {
 func settingText(v any) string {
 	s, ok := v.(string)
 	if !ok {
-		b, err := json.Marshal(v)
-		if err != nil {
-			return fmt.Sprint(v)
-		}
+		b, _ := json.Marshal(v) // it came as JSON
 		return string(b)
 	}
 	s = strings.TrimSpace(s)
@@ -577,19 +558,18 @@ const (
 	frameEnd   = "\x1b[J"
 )
 
-// watch shows a state live until it is interrupted, and leaves the terminal as
+// watch shows the current state live until it is interrupted, and leaves the terminal as
 // it was. While tokend is not running it waits for it.
-func watch(e *ui.Env, state func() (string, error)) error {
+func watch(ctx context.Context, e *ui.Env) error {
 	if !e.Out.ObeysEscapes() {
 		return cli.Usage("--watch needs a terminal; programs use --json")
 	}
-	text, err := state()
+	_, text, err := currentState(ctx, e)
 	if err != nil {
 		return err
 	}
-	ended := make(chan os.Signal, 1)
-	signal.Notify(ended, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer signal.Stop(ended)
+	ended, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
 	e.Watching = true
 	e.Out.Print(enterWatch)
 	defer e.Out.Print(leaveWatch)
@@ -598,11 +578,11 @@ func watch(e *ui.Env, state func() (string, error)) error {
 	for {
 		e.Out.Print(frame(e.Out, text))
 		select {
-		case <-ended:
+		case <-ended.Done():
 			return nil
 		case <-again.C:
 		}
-		if text, err = state(); err != nil {
+		if _, text, err = currentState(ctx, e); err != nil {
 			if errors.Is(err, token.ErrNotFound) { // which will not pass
 				return err
 			}

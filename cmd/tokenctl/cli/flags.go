@@ -188,7 +188,7 @@ func (c *Call) parseFlags(p *Program, args []string) error {
 	}
 	for len(args) > 0 {
 		if err := c.Flags.set.Parse(args); err != nil {
-			return cmp.Or(c.Flags.refused, c.flagError(p, err))
+			return cmp.Or(c.Flags.refused, c.flagError(p, args, err))
 		}
 		args = c.Flags.set.Args()
 		n := len(args)
@@ -206,9 +206,9 @@ func (c *Call) parseFlags(p *Program, args []string) error {
 
 // flagError words what package flag says about a flag's name. A value that was
 // refused is not its case.
-func (c *Call) flagError(p *Program, err error) error {
-	what, typed, _ := strings.Cut(err.Error(), ": -")
-	name, _, _ := strings.Cut(typed, "=") // what follows may be a secret
+func (c *Call) flagError(p *Program, args []string, err error) error {
+	what, name, _ := strings.Cut(err.Error(), ": -")
+	name, _, _ = strings.Cut(name, "=") // what follows may be a secret
 	if flag := c.Flags.Lookup(name); flag != nil && what == "flag needs an argument" {
 		c.lacking = flag
 		return Usage("--%s needs a value", flag.Name)
@@ -218,8 +218,9 @@ func (c *Call) flagError(p *Program, err error) error {
 			return err
 		}
 	}
-	if typed = "--" + name; utf8.RuneCountInString(name) == 1 {
-		typed = "-" + name
+	typed := "-" + name
+	if slices.ContainsFunc(args, func(word string) bool { return strings.HasPrefix(word, "-"+typed) }) {
+		typed = "-" + typed
 	}
 	return Usage("%s has no flag %s%s", c.Name(), typed, DidYouMean(typed, texts(c.flagCandidates())))
 }
