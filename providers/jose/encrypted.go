@@ -60,9 +60,10 @@ var (
 )
 
 const (
-	tripleDES = "1.2.840.113549.3.7"
-	maxRounds = 5_000_000
-	maxBlocks = 1 << 21
+	tripleDES    = "1.2.840.113549.3.7"
+	maxRounds    = 5_000_000
+	maxBlocks    = 1 << 21
+	encryptedPEM = "ENCRYPTED PRIVATE KEY"
 )
 
 // An encryptedKey is RFC 5958's EncryptedPrivateKeyInfo.
@@ -76,13 +77,12 @@ type encryptedKey struct {
 // follow "private_key is".
 func Decrypt(text, passphrase string) (string, error) {
 	decoded := input.Key(text)
-	var e encryptedKey
-	if _, err := asn1.Unmarshal([]byte(decoded), &e); err == nil {
-		der, err := e.decrypt(passphrase)
-		return string(der), err
+	if !strings.Contains(decoded, "-----BEGIN ") {
+		decoded = string(pem.EncodeToMemory(&pem.Block{Type: encryptedPEM, Bytes: []byte(decoded)}))
 	}
+	var e encryptedKey
 	for block, rest := pem.Decode([]byte(decoded)); block != nil; block, rest = pem.Decode(rest) {
-		if _, err := asn1.Unmarshal(block.Bytes, &e); err == nil && block.Type == "ENCRYPTED PRIVATE KEY" {
+		if _, err := asn1.Unmarshal(block.Bytes, &e); err == nil && block.Type == encryptedPEM {
 			der, err := e.decrypt(passphrase)
 			return decoded + string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), err
 		}

@@ -54,49 +54,37 @@ func (k *keySet) snapshot() knownKeys {
 	return k.known
 }
 
-// knownKeys are what is known at some time. Their times are wall-clock times:
-// monotonic ones stand still while a machine sleeps.
+// knownKeys are what is known at some time.
 type knownKeys struct {
 	keys []publicKey
-	// fetched is when the keys came, zero if never; tried is when the last fetch
-	// ended, and nextTry when the next one may begin.
-	fetched, tried, nextTry time.Time
+	// fetched is when the keys came, zero if never, as a wall-clock time: a
+	// monotonic one stands still while a machine sleeps.
+	fetched time.Time
+	// nextTry is when the next fetch may begin, whatever becomes of the clock.
+	nextTry time.Time
 	// failure is why the last fetch failed, nil if it did not.
 	failure *token.Error
 }
 
 // usable reports whether the keys may still be used.
-func (k knownKeys) usable(now time.Time) bool {
-	return !k.fetched.IsZero() && now.Sub(k.fetched) < keysEnd
-}
+func (k knownKeys) usable() bool { return time.Since(k.fetched) < keysEnd }
 
-// old reports whether to fetch the keys again. If the clock was set back, their
-// age is unknown.
-func (k knownKeys) old(now time.Time) bool {
-	age := now.Sub(k.fetched)
-	return age < 0 || age >= keysAge
-}
-
-// mayFetch respects the pause after a fetch. If the clock was set back since
-// then, the pause is over.
-func (k knownKeys) mayFetch(now time.Time) bool {
-	return now.Before(k.tried) || !now.Before(k.nextTry)
-}
-
-// after returns what is known when a fetch has ended.
-func (k knownKeys) after(keys []publicKey, err error, now time.Time) knownKeys {
-	k.tried, k.nextTry, k.failure = now, now.Add(fetchPause), nil
-	if err == nil {
-		k.keys, k.fetched = keys, now
-		return k
+// after returns what is known when a fetch has ended. Errors are ErrUnavailable.
+func (k knownKeys) after(keys []publicKey, err error) knownKeys {
+	now := time.Now()
+	k.nextTry = now.Add(fetchPause)
+	k.failure, _ = errors.AsType[*token.Error](err)
+	switch {
+	case err == nil:
+		k.keys, k.fetched = keys, now.Round(0)
+	case k.failure == nil:
+		k.failure = &token.Error{Code: token.ErrUnavailable, Message: err.Error()}
+	case k.failure.RetryAt.After(k.nextTry):
+		k.nextTry = now.Add(min(k.failure.RetryAt.Sub(now), maxPause))
 	}
-	failure := token.Error{Code: token.ErrUnavailable, Message: err.Error(), Cause: err}
-	if e, ok := errors.AsType[*token.Error](err); ok {
-		failure = *e
+	if k.failure != nil {
+		k.failure.RetryAt = k.nextTry.Round(0)
 	}
-	k.nextTry = now.Add(min(max(fetchPause, failure.RetryAt.Sub(now)), maxPause))
-	failure.RetryAt = k.nextTry
-	k.failure = &failure
 	return k
 }
 
@@ -121,15 +109,14 @@ func (k knownKeys) find(id, algorithm string) (key publicKey, ok bool) {
 // key returns the key that a token must be signed with. The error is a flaw if
 // the issuer has no such key, and ErrUnavailable if it could not be asked.
 func (k *keySet) key(ctx context.Context, id, algorithm string) (publicKey, error) {
-	now := time.Now().Round(0)
 	known := k.snapshot()
-	if key, found := known.find(id, algorithm); found && known.usable(now) {
-		if known.old(now) {
-			k.begin(ctx, now)
+	if key, found := known.find(id, algorithm); found && known.usable() {
+		if age := time.Since(known.fetched); age < 0 || age >= keysAge { // the former if the clock was set back
+			k.begin(ctx)
 		}
 		return key, nil
 	}
-	known, err := k.look(ctx, now)
+	known, err := k.look(ctx)
 	if err != nil {
 		return publicKey{}, err
 	}
@@ -146,9 +133,9 @@ func (k *keySet) key(ctx context.Context, id, algorithm string) (publicKey, erro
 // look returns the keys after another fetch, if one is allowed, because those
 // that are known were not enough. The error is ErrUnavailable if the last fetch
 // failed or takes too long.
-func (k *keySet) look(ctx context.Context, now time.Time) (knownKeys, error) {
-	if flight := k.begin(ctx, now); flight != nil {
-		if k.snapshot().usable(now) { // or a slow issuer would let a stranger occupy all connections
+func (k *keySet) look(ctx context.Context) (knownKeys, error) {
+	if flight := k.begin(ctx); flight != nil {
+		if k.snapshot().usable() { // or a slow issuer would let a stranger occupy all connections
 			var cancel context.CancelFunc
 			ctx, cancel = context.WithTimeout(ctx, patience)
 			defer cancel()
@@ -169,10 +156,10 @@ func (k *keySet) look(ctx context.Context, now time.Time) (knownKeys, error) {
 
 // begin starts a fetch if there is none and the pause is over. It returns the
 // current fetch, nil if there is none. The fetch goes on when its caller gives up.
-func (k *keySet) begin(ctx context.Context, now time.Time) <-chan struct{} {
+func (k *keySet) begin(ctx context.Context) <-chan struct{} {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.flight != nil || !k.known.mayFetch(now) {
+	if k.flight != nil || time.Now().Before(k.known.nextTry) {
 		return k.flight
 	}
 	flight := make(chan struct{})
@@ -183,7 +170,7 @@ func (k *keySet) begin(ctx context.Context, now time.Time) <-chan struct{} {
 		keys, err := k.fetch(ctx)
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		k.known = k.known.after(keys, err, time.Now().Round(0))
+		k.known = k.known.after(keys, err)
 		k.flight = nil
 		close(flight)
 	}()
@@ -267,7 +254,11 @@ func parsePublic(m strictjson.Object) crypto.PublicKey {
 		return parseRSA(bytesOf(m, "n"), bytesOf(m, "e"))
 	case "EC P-256", "EC P-384", "EC P-521":
 		curve := map[string]elliptic.Curve{"P-256": elliptic.P256(), "P-384": elliptic.P384(), "P-521": elliptic.P521()}[m.Text("crv")]
-		return parseEC(curve, bytesOf(m, "x"), bytesOf(m, "y"))
+		x, y := bytesOf(m, "x"), bytesOf(m, "y")
+		key, err := ecdsa.ParseUncompressedPublicKey(curve, slices.Concat([]byte{4}, x, y))
+		if err == nil && len(x) == len(y) { // which the whole length does not show
+			return key
+		}
 	case "OKP Ed25519":
 		if x := bytesOf(m, "x"); len(x) == ed25519.PublicKeySize {
 			return ed25519.PublicKey(x)
@@ -285,17 +276,6 @@ func parseRSA(n, e []byte) crypto.PublicKey {
 		return nil
 	}
 	return &rsa.PublicKey{N: modulus, E: int(exponent.Int64())}
-}
-
-func parseEC(curve elliptic.Curve, x, y []byte) crypto.PublicKey {
-	if len(x) != len(y) { // which the whole length does not show
-		return nil
-	}
-	key, err := ecdsa.ParseUncompressedPublicKey(curve, slices.Concat([]byte{4}, x, y))
-	if err != nil {
-		return nil
-	}
-	return key
 }
 
 // bytesOf decodes a member's text, nil if it cannot be decoded.

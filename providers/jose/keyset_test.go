@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"tokend/providers/fixturetest"
@@ -18,43 +19,42 @@ import (
 	"tokend/providers/token"
 )
 
-func TestKeysAndTheTime(t *testing.T) {
-	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-	k := knownKeys{}.after(nil, nil, now)
-	for _, tt := range []struct {
-		at                    time.Duration
-		usable, old, mayFetch bool
+func TestWhenKeysAreFetchedAgain(t *testing.T) {
+	for name, tt := range map[string]struct {
+		age, retryAfter time.Duration
+		usable          bool
+		fetches         time.Duration // the pause after which they are fetched, if they are
 	}{
-		{0, true, false, false},
-		{fetchPause, true, false, true},
-		{keysAge, true, true, true},
-		{keysEnd - 1, true, true, true},
-		{keysEnd, false, true, true},
-		{-time.Hour, true, true, true}, // the clock was set back
+		"young":              {age: keysAge - time.Second, usable: true},
+		"old":                {age: keysAge, usable: true, fetches: fetchPause},
+		"of a day":           {age: keysEnd, fetches: fetchPause},
+		"of the future":      {age: -time.Hour, usable: true, fetches: fetchPause}, // the clock was set back
+		"Retry-After 1 s":    {age: keysAge, retryAfter: time.Second, usable: true, fetches: fetchPause},
+		"Retry-After 10 min": {age: keysAge, retryAfter: 10 * time.Minute, usable: true, fetches: 10 * time.Minute},
+		"Retry-After 10 h":   {age: keysAge, retryAfter: 10 * time.Hour, usable: true, fetches: maxPause},
 	} {
-		if at := now.Add(tt.at); k.usable(at) != tt.usable || k.old(at) != tt.old || k.mayFetch(at) != tt.mayFetch {
-			t.Errorf("%v later: %+v", tt.at, k)
-		}
-	}
-	if k := (knownKeys{}); k.usable(now) || !k.mayFetch(now) {
-		t.Errorf("at the beginning: %+v", k)
-	}
-}
-
-func TestWhenAnIssuerThatFailedIsAskedAgain(t *testing.T) {
-	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-	for retryAfter, want := range map[time.Duration]time.Duration{
-		0: fetchPause, time.Second: fetchPause, 10 * time.Minute: 10 * time.Minute, 10 * time.Hour: time.Hour,
-	} {
-		failure := &token.Error{Code: token.ErrUnavailable, Message: "answered 503", RetryAt: now.Add(retryAfter)}
-		k := knownKeys{}.after(nil, failure, now)
-		at := now.Add(want)
-		if k.mayFetch(at.Add(-1)) || !k.mayFetch(at) || !k.mayFetch(now.Add(-1)) || !k.failure.RetryAt.Equal(at) {
-			t.Errorf("Retry-After %v: %+v", retryAfter, k)
-		}
-		if k = k.after(nil, nil, at); k.failure != nil || !k.usable(at) {
-			t.Errorf("Retry-After %v, and then keys: %+v", retryAfter, k)
-		}
+		synctest.Test(t, func(t *testing.T) {
+			fetches := 0
+			k := &keySet{fetch: func(context.Context) ([]publicKey, error) {
+				fetches++
+				return nil, &token.Error{Code: token.ErrUnavailable, RetryAt: time.Now().Add(tt.retryAfter)}
+			}}
+			k.known = knownKeys{keys: []publicKey{{public: 1, algorithms: []string{"a"}}}, fetched: time.Now().Round(0).Add(-tt.age)}
+			ask := func(want int) {
+				t.Helper()
+				_, err := k.key(t.Context(), "", "a")
+				if synctest.Wait(); (err == nil) != tt.usable || fetches != want {
+					t.Errorf("%s: %v after %d fetches, want %d", name, err, fetches, want)
+				}
+			}
+			first := min(1, int(tt.fetches))
+			ask(first)
+			if time.Sleep(tt.fetches - 1); first == 1 {
+				ask(1)
+				time.Sleep(1)
+				ask(2)
+			}
+		})
 	}
 }
 

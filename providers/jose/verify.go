@@ -126,7 +126,7 @@ const topicKeys = "issuer-keys"
 // Look fetches the keys, and returns what it found, in words. The error is
 // ErrUnavailable, also if no key can be used.
 func (v *Verifier) Look(ctx context.Context) ([]string, error) {
-	known, err := v.keys.look(ctx, time.Now().Round(0))
+	known, err := v.keys.look(ctx)
 	if err == nil && len(known.keys) == 0 {
 		err = &token.Error{Code: token.ErrUnavailable, Topic: topicKeys, Message: v.rules.Issuer + " publishes no key that can verify these tokens"}
 	}
@@ -175,7 +175,7 @@ func (v *Verifier) claims(ctx context.Context, text string) (map[string]any, err
 	c, err := v.parse(text, h.algorithm, key)
 	if errors.Is(err, errSignature) && h.keyID == "" {
 		// Without a kid, a token by a new key looks like a forgery by the old one.
-		known, unavailable := v.keys.look(ctx, time.Now().Round(0))
+		known, unavailable := v.keys.look(ctx)
 		if unavailable != nil {
 			return nil, unavailable
 		}
@@ -186,7 +186,9 @@ func (v *Verifier) claims(ctx context.Context, text string) (map[string]any, err
 	if err != nil {
 		return nil, err
 	}
-	if v.rules.Type != "" && !sameType(h.typ, v.rules.Type) {
+	// Media types, of which "application/" may be left out (RFC 7515 §4.1.9).
+	short := func(typ string) string { return strings.TrimPrefix(strings.ToLower(typ), "application/") }
+	if v.rules.Type != "" && short(h.typ) != short(v.rules.Type) {
 		return nil, Flaw(ReasonUnsupported, "the token's typ is %s, not %q", Quote(h.typ), v.rules.Type)
 	}
 	return c.Values(), nil
@@ -245,22 +247,20 @@ func Unverified(text string) (strictjson.Object, error) {
 	}
 	var c claims
 	if _, _, err := jwt.NewParser().ParseUnverified(text, &c); err != nil {
-		return nil, cmp.Or(c.flaw, errPayload)
+		return nil, payloadFlaw(err)
 	}
-	return c.Object, c.flaw
+	return c.Object, nil
 }
 
-// sameType compares media types, of which "application/" may be left out (RFC
-// 7515 §4.1.9).
-func sameType(a, b string) bool {
-	short := func(typ string) string { return strings.TrimPrefix(strings.ToLower(typ), "application/") }
-	return short(a) == short(b)
-}
+var errSignature = Flaw(ReasonSignature, "the token's signature is not that of the issuer's key")
 
-var (
-	errSignature = Flaw(ReasonSignature, "the token's signature is not that of the issuer's key")
-	errPayload   = Flaw(ReasonMalformed, "the token's payload is not a JSON object")
-)
+// payloadFlaw says what is wrong with a payload that golang-jwt cannot parse.
+func payloadFlaw(err error) error {
+	if f, ok := errors.AsType[*flaw](err); ok {
+		return f
+	}
+	return Flaw(ReasonMalformed, "the token's payload is not JSON")
+}
 
 // parse has golang-jwt parse a token, verify its signature, and validate its
 // claims.
@@ -278,9 +278,10 @@ func (v *Verifier) parse(text, algorithm string, key publicKey) (*claims, error)
 	if errors.Is(err, jwt.ErrTokenMalformed) { // by its payload, which the library parses first
 		dot := strings.LastIndexByte(text, '.')
 		signature, _ := decodeBase64(text[dot+1:])
-		if err = errPayload; method(algorithm).Verify(text[:dot], signature, key.public) != nil {
-			err = errSignature
+		if method(algorithm).Verify(text[:dot], signature, key.public) != nil {
+			return nil, errSignature // nothing is said of what the issuer has not signed
 		}
+		return nil, payloadFlaw(err)
 	}
 	if err != nil {
 		return nil, c.flawOf(err, key.issuer)
@@ -326,15 +327,13 @@ func (c *claims) flawOf(err error, issuer string) error {
 // Their errors are flaws.
 type claims struct {
 	strictjson.Object
-	flaw  error // why there is no Object
 	rules Rules
 }
 
-// UnmarshalJSON keeps a flaw for Validate: nothing is said of a payload that the
-// issuer has not signed.
-func (c *claims) UnmarshalJSON(text []byte) error {
-	if c.Object, c.flaw = strictjson.Parse(text); c.flaw != nil {
-		c.flaw = Flaw(ReasonMalformed, "the token's payload is %v", c.flaw)
+// UnmarshalJSON has golang-jwt parse strictly.
+func (c *claims) UnmarshalJSON(text []byte) (err error) {
+	if c.Object, err = strictjson.Parse(text); err != nil {
+		return Flaw(ReasonMalformed, "the token's payload is %v", err)
 	}
 	return nil
 }
@@ -346,7 +345,7 @@ func (c *claims) Validate() error {
 	if slices.ContainsFunc(c.rules.Required, func(name string) bool { return !c.Has(name) }) {
 		err = cmp.Or(err, jwt.ErrTokenRequiredClaimMissing)
 	}
-	return cmp.Or(c.flaw, err)
+	return err
 }
 
 func (c *claims) GetIssuer() (string, error)                   { return c.text("iss") }

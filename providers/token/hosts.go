@@ -77,9 +77,7 @@ func dotSegment(path string) string {
 		path = escapes.Replace(strings.ToLower(path))
 	}
 	for segment := range strings.FieldsFuncSeq(path, func(r rune) bool { return r == '/' || r == '\\' }) {
-		if end := strings.IndexAny(segment, ";?#"); end >= 0 {
-			segment = segment[:end]
-		}
+		segment = segment[:strings.IndexAny(segment+";", ";?#")]
 		if segment = strings.Trim(segment, " \t\r\n\x00"); segment == "." || segment == ".." {
 			return segment
 		}
@@ -95,11 +93,8 @@ var escapes = strings.NewReplacer("%25", "%", "%2e", ".", "%2f", "/", "%5c", `\`
 // it may name before its host. A text that could be read in two ways stays as it is.
 func WithoutUser(text string) string {
 	scheme, rest, _ := strings.Cut(text, "://")
-	authority := rest
-	if end := strings.IndexAny(rest, `/?#\`); end >= 0 {
-		authority = rest[:end]
-	}
-	if strings.Count(authority, "@") != 1 {
+	end := strings.IndexAny(rest+"/", `/?#\`)
+	if strings.Count(rest[:end], "@") != 1 {
 		return text
 	}
 	return scheme + "://" + rest[strings.Index(rest, "@")+1:]
@@ -162,4 +157,25 @@ func segments(path string) []string {
 		}
 	}
 	return list
+}
+
+// OwnPermission is the Detail of an ErrNotFound for a URL that no profile covers
+// and that needs no token (HasOwnPermission).
+const OwnPermission = "own_permission"
+
+// HasOwnPermission reports whether a URL is a link that an API hands out for a
+// download and that takes no token: a DownloadURL of CLMS, or one that is signed
+// for the storage of Amazon, CloudFront, Google or Azure, which refuse a token
+// beside the signature.
+func HasOwnPermission(target string) bool {
+	u, err := url.Parse(target)
+	if err != nil {
+		return false
+	}
+	for name := range u.Query() {
+		if slices.Contains([]string{"x-amz-signature", "awsaccesskeyid", "key-pair-id", "x-goog-signature", "googleaccessid", "sig"}, strings.ToLower(name)) {
+			return true
+		}
+	}
+	return strings.EqualFold(u.Hostname(), "copernicus-fme.eea.europa.eu")
 }

@@ -33,20 +33,15 @@ func (p Presentation) Header() (name string, ok bool) {
 
 // Check returns an error that says what is wrong with p.
 func (p Presentation) Check() error {
-	if p == "" || p == Bearer || p == ACR {
-		return nil
-	}
-	if user, ok := p.User(); ok {
-		if user == "" || strings.ContainsFunc(user, func(r rune) bool { return r < ' ' || r > '~' || r == ':' }) {
-			return fmt.Errorf("%q is not a user name for Basic authentication (RFC 7617 §2)", user)
-		}
-		return nil
-	}
-	if name, ok := p.Header(); ok {
-		const tchar = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-.^_`|~" // RFC 9110 §5.6.2
-		if name == "" || strings.Trim(name, tchar) != "" || strings.EqualFold(name, "Authorization") {
-			return fmt.Errorf("%q is not the name of a header of its own", name)
-		}
+	const tchar = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-.^_`|~" // RFC 9110 §5.6.2
+	user, basic := p.User()
+	name, header := p.Header()
+	switch {
+	case basic && (user == "" || strings.ContainsFunc(user, func(r rune) bool { return r < ' ' || r > '~' || r == ':' })):
+		return fmt.Errorf("%q is not a user name for Basic authentication (RFC 7617 §2)", user)
+	case header && (name == "" || strings.Trim(name, tchar) != "" || strings.EqualFold(name, "Authorization")):
+		return fmt.Errorf("%q is not the name of a header of its own", name)
+	case basic, header, p == "", p == Bearer, p == ACR:
 		return nil
 	}
 	return fmt.Errorf(`%q is not one of "bearer", "basic:USER", "header:NAME" and "acr"`, string(p))

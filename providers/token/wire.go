@@ -1,6 +1,9 @@
 package token
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // The types below cross the socket. docs/protocol.md describes their JSON form.
 
@@ -236,4 +239,131 @@ type Status struct {
 	// was deleted or renamed.
 	Orphans  []string        `json:"orphans,omitempty"`
 	Profiles []ProfileStatus `json:"profiles"`
+}
+
+// A KeystoreChoice names a keystore: "os" is the OS keyring, "sealed" means
+// sealed files, whose key is in a file or in a systemd credential.
+type KeystoreChoice struct {
+	Keystore   string `json:"keystore" toml:"keystore"`
+	KeyFile    string `json:"key_file,omitempty" toml:"key_file,omitempty"`
+	Credential string `json:"credential,omitempty" toml:"credential,omitempty"`
+	// GroupRead allows a key file that its group can read.
+	GroupRead bool `json:"key_file_group_read,omitempty" toml:"key_file_group_read,omitempty"`
+}
+
+// A KeystoreStatus describes the active keystore.
+type KeystoreStatus struct {
+	KeystoreChoice
+	// State is "ok", "locked", or what is wrong.
+	State string `json:"state"`
+	// KeyID identifies the key of sealed files.
+	KeyID string `json:"key_id,omitempty"`
+	// Since is when it became active.
+	Since time.Time `json:"since"`
+	// Leftovers counts old copies that a migration could not delete yet.
+	Leftovers int `json:"leftovers,omitempty"`
+	// Moving describes the current migration, nil if there is none.
+	Moving *KeystoreMove `json:"moving,omitempty"`
+}
+
+// A KeystoreMove is the progress of a migration.
+type KeystoreMove struct {
+	// Doing is "copying" or "deleting".
+	Doing string `json:"doing"`
+	Done  int    `json:"done"`
+	Total int    `json:"total"`
+}
+
+// Migrated is the result of a migration.
+type Migrated struct {
+	Keystore KeystoreStatus `json:"keystore"`
+	// Moved counts the secrets that moved.
+	Moved int `json:"moved"`
+	// NewKey reports whether the migration made the key file.
+	NewKey bool `json:"new_key,omitempty"`
+}
+
+// A Check is the result of one check of the doctor.
+type Check struct {
+	// Name says what was checked: "keystore", "issuer login.example.com".
+	Name string `json:"name"`
+	// Result is CheckOK, CheckWarn or CheckFail.
+	Result string `json:"result"`
+	// Text states the finding, in one line.
+	Text string `json:"text"`
+	// Advice says what to do, if there is anything to do.
+	Advice string `json:"advice,omitempty"`
+}
+
+// The results of a Check: good, worth a look, broken.
+const (
+	CheckOK   = "ok"
+	CheckWarn = "warn"
+	CheckFail = "fail"
+)
+
+// A Report is the result of tokend's doctor.
+type Report struct {
+	Version string `json:"version"`
+	// Proxy is the proxy for requests to issuers, without user and password; empty
+	// for none.
+	Proxy  string  `json:"proxy,omitempty"`
+	Checks []Check `json:"checks"`
+}
+
+// An EventKind says what happened.
+type EventKind string
+
+// The kinds of events. docs/observability.md describes them.
+const (
+	// About a profile's tokens.
+	EventObtained    EventKind = "obtained"
+	EventFailed      EventKind = "failed"
+	EventRefused     EventKind = "refused"
+	EventExpiring    EventKind = "expiring"
+	EventInvalidated EventKind = "invalidated"
+	// About a profile.
+	EventAdded   EventKind = "added"
+	EventRotated EventKind = "rotated"
+	EventRemoved EventKind = "removed"
+	// About the daemon.
+	EventReloaded EventKind = "reloaded"
+	EventLocked   EventKind = "locked"
+	EventUnlocked EventKind = "unlocked"
+	EventCache    EventKind = "cache"
+	EventStopping EventKind = "stopping"
+	// About the events themselves: some are missing here.
+	EventLost EventKind = "lost"
+)
+
+// An Event is something that happened. Its JSON form is a line of GET
+// /v1/events. It contains no secret.
+type Event struct {
+	Time    time.Time `json:"time"`
+	Kind    EventKind `json:"event"`
+	Profile string    `json:"profile,omitempty"`
+	Target
+	// Expires and RenewAt are those of the cached token.
+	Expires time.Time `json:"expires,omitzero"`
+	RenewAt time.Time `json:"renew_at,omitzero"`
+	// Took is how long the attempt lasted.
+	Took time.Duration `json:"took_ns,omitempty"`
+	// Error is why an attempt failed, Failures how many failed in a row.
+	Error    *Error `json:"error,omitempty"`
+	Failures int    `json:"failures,omitempty"`
+	// State is the state of the cache: "ok", or what is wrong with it.
+	State string `json:"state,omitempty"`
+	// BadFiles is how many files could not be reloaded.
+	BadFiles int `json:"bad_files,omitempty"`
+	// Lost is how many events were lost, 0 if that is unknown.
+	Lost int `json:"lost,omitempty"`
+}
+
+// Events delivers events as they happen.
+type Events interface {
+	// Next waits for the next event, until ctx ends. Only one goroutine may call
+	// it at a time.
+	Next(ctx context.Context) (Event, error)
+	// Close ends the delivery.
+	Close()
 }
