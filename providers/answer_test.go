@@ -11,8 +11,8 @@ import (
 	"tokend/providers/token"
 )
 
-func testEndpoint() *endpoint {
-	return &endpoint{settings: endpointSettings{DefaultLifetime: duration(5 * time.Minute), MaxLifetime: duration(24 * time.Hour)}}
+func testEndpoint() *minter {
+	return &minter{settings: endpointSettings{DefaultLifetime: duration(5 * time.Minute), MaxLifetime: duration(24 * time.Hour)}}
 }
 
 // grantOf reads a successful answer that came at now.

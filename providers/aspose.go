@@ -19,13 +19,10 @@ func (s *asposeSettings) open(env Env) (any, error) {
 		return nil, err
 	}
 	base := strings.TrimRight(asposeAPI.ReplaceAllString(s.BaseURL, ""), "/")
-	e, err := newEndpoint("base_url", base+"/connect/token", s.endpointSettings, env)
-	if err != nil {
-		return nil, err
-	}
-	e.explain = explainAspose
-	e.apis = []string{base}
-	return &minter{endpoint: e, grantType: grantClientCredentials, aim: noTargets("aspose"), prove: clientSecret(s.ClientID, authPost, env)}, nil
+	return s.newMinter("base_url", base+"/connect/token", env, minter{
+		grantType: grantClientCredentials, aim: noTargets("aspose"), prove: clientSecret(s.ClientID, authPost, env),
+		explain: explainAspose, apis: []string{base},
+	})
 }
 
 // asposeAPI is what follows the base in the URLs of the API, with which people

@@ -51,23 +51,16 @@ func (s *azureSettings) open(env Env) (any, error) {
 		return nil, err
 	}
 	tokenURL := "https://" + s.Authority + "/" + s.Tenant + "/oauth2/v2.0/token"
-	e, err := newEndpoint("authority", tokenURL, s.endpointSettings, env)
-	if err != nil {
-		return nil, err
+	m := minter{grantType: grantClientCredentials, aim: s.aim, prove: clientSecret(s.ClientID, authPost, env), explain: explainAADSTS}
+	if s.Certificate != "" {
+		chain, err := jose.ParseCertificates(s.Certificate)
+		if err != nil {
+			return nil, invalid("certificate", "certificate cannot be used: %v", err)
+		}
+		m.expires = chain[0].NotAfter
+		m.prove = clientAssertion(s.ClientID, env, s.assertion(tokenURL, jose.Ordered(chain)))
 	}
-	e.explain = explainAADSTS
-	m := &minter{endpoint: e, grantType: grantClientCredentials, aim: s.aim, prove: clientSecret(s.ClientID, authPost, env)}
-	if s.Certificate == "" {
-		return m, nil
-	}
-	chain, err := jose.ParseCertificates(s.Certificate)
-	if err != nil {
-		return nil, invalid("certificate", "certificate cannot be used: %v", err)
-	}
-	chain = jose.Ordered(chain)
-	m.expires = chain[0].NotAfter
-	m.prove = clientAssertion(s.ClientID, env, s.assertion(tokenURL, chain))
-	return m, nil
+	return s.newMinter("authority", tokenURL, env, m)
 }
 
 func (s *azureSettings) check() error {
@@ -137,7 +130,10 @@ func (s *azureSettings) prepare(a *token.CreateProfile) error {
 	}
 	switch handedIn(a, "client_secret", "certificate", "private_key", "pfx", "pfx_password") {
 	case "client_secret":
-		return prepareAzureSecret(a)
+		if guid.MatchString(strings.TrimSpace(a.Secrets["client_secret"].Reveal())) {
+			return invalid("client_secret", "client_secret looks like the secret's ID; use its value, which the portal shows only once, when you create the secret")
+		}
+		return prepareClientSecret(a)
 	case "certificate", "certificate private_key":
 		return preparePEM(a, certificate)
 	case "pfx", "pfx pfx_password":
@@ -183,16 +179,6 @@ func handedCertificate(a *token.CreateProfile) (string, error) {
 	return input.Key(a.Secrets["certificate"].Reveal()), nil
 }
 
-func prepareAzureSecret(a *token.CreateProfile) error {
-	if err := prepareClientSecret(a); err != nil {
-		return err
-	}
-	if guid.MatchString(a.Secrets["client_secret"].Reveal()) {
-		return invalid("client_secret", "client_secret looks like the secret's ID; use its value, which the portal shows only once, when you create the secret")
-	}
-	return nil
-}
-
 func preparePFX(a *token.CreateProfile) error {
 	password := strings.TrimRight(a.Secrets["pfx_password"].Reveal(), "\r\n")
 	key, chain, err := jose.ParsePFX(a.Secrets["pfx"].Reveal(), password)
@@ -202,8 +188,6 @@ func preparePFX(a *token.CreateProfile) error {
 	case err != nil:
 		return invalid("pfx", "the pfx %v", err)
 	}
-	delete(a.Secrets, "pfx")
-	delete(a.Secrets, "pfx_password")
 	return keepCertificate(a, "pfx", "pfx", key, chain)
 }
 
@@ -216,22 +200,17 @@ func preparePEM(a *token.CreateProfile, certificate string) error {
 	if _, apart := a.Secrets["private_key"]; within == apart {
 		return invalid("private_key", "give one private_key: in the certificate's file, or in a file of its own")
 	}
-	file := a.Secrets["private_key"].Reveal()
-	if within {
-		file = certificate
-	}
-	key, err := jose.ParseKey(file)
+	key, err := jose.ParseKey(cmp.Or(a.Secrets["private_key"].Reveal(), certificate))
 	if err != nil {
 		return invalid("private_key", "private_key is %v", err)
 	}
-	delete(a.Secrets, "certificate")
 	return keepCertificate(a, "certificate", "private_key", key, chain)
 }
 
 // keepCertificate puts the certificate, its own first and then the rest of the
 // chain, among the settings and the key among the secrets. They come from the fields
 // ofCertificate and ofKey.
-func keepCertificate(a *token.CreateProfile, ofCertificate, ofKey string, key crypto.Signer, chain []*x509.Certificate) (err error) {
+func keepCertificate(a *token.CreateProfile, ofCertificate, ofKey string, key crypto.Signer, chain []*x509.Certificate) error {
 	i := slices.IndexFunc(chain, func(c *x509.Certificate) bool { return jose.Belongs(c, key) })
 	if i < 0 {
 		return invalid(ofKey, "the key in %s is not that of the certificate", ofKey)
@@ -245,7 +224,8 @@ func keepCertificate(a *token.CreateProfile, ofCertificate, ofKey string, key cr
 	}
 	chain = append([]*x509.Certificate{leaf}, slices.Delete(chain, i, i+1)...)
 	a.Settings["certificate"] = jose.EncodeCertificates(chain)
-	a.Secrets["private_key"], err = jose.MarshalKey(key)
+	kept, err := jose.MarshalKey(key)
+	a.Secrets = map[string]token.Secret{"private_key": kept}
 	return err
 }
 
@@ -268,31 +248,26 @@ func explainAADSTS(r *refusal) {
 }
 
 // ExchangeACR hands an Entra access token to the Azure Container Registry with
-// the URL registry and returns the registry's refresh token, with which its
+// the URL registry, one of the profile's hosts, and returns the registry's refresh token, with which its
 // clients can log in for some hours. tenant may be empty. The exchange is POST
 // /oauth2/exchange of the registry's own API. Errors are ErrRejected or
 // ErrUnavailable.
 func ExchangeACR(ctx context.Context, env Env, registry, tenant string, t token.Secret) (token.Secret, error) {
-	u, err := url.Parse(registry)
-	if err != nil || u.Host == "" {
-		return token.Secret{}, invalid("registry", "the registry must be a URL")
-	}
+	u, _ := url.Parse(registry)
 	form := url.Values{
 		"grant_type":   {"access_token"},
 		"service":      {u.Hostname()},
 		"access_token": {t.Reveal()},
 	}
-	if tenant, _ := tenantAndHost(tenant, entraHost); tenant != "" {
-		form.Set("tenant", tenant)
-	}
+	tenant, _ = tenantAndHost(tenant, entraHost)
+	setUnlessEmpty(form, "tenant", tenant)
 	who := "the registry " + u.Host
 	out := outgoing{to: u.Scheme + "://" + u.Host + "/oauth2/exchange", who: who, userAgent: "tokend", media: formMedia, body: form.Encode()}
 	a, err := out.send(ctx, env.HTTP)
 	if err != nil {
 		return token.Secret{}, err
 	}
-	switch a.status {
-	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden:
+	if a.status == http.StatusBadRequest || a.status == http.StatusUnauthorized || a.status == http.StatusForbidden {
 		return token.Secret{}, &token.Error{Code: token.ErrRejected, Topic: "registry", Message: fmt.Sprintf(
 			"%s answered %s to the exchange; the profile's scope must be for https://management.azure.com or https://containerregistry.azure.net, and its identity needs a role on the registry", who, statusText(a.status))}
 	}

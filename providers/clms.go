@@ -2,6 +2,7 @@ package providers
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,19 +24,21 @@ type clmsSettings struct {
 }
 
 func (s *clmsSettings) open(env Env) (any, error) {
-	e, err := newEndpoint("token_uri", s.TokenURI, s.endpointSettings, env)
+	u, err := checkURL("token_uri", s.TokenURI, "")
 	if err != nil {
 		return nil, err
 	}
-	e.explain = explainCLMS
-	e.apis = []string{"https://" + e.host} // the portal issues the tokens itself
 	// The server refuses nbf and scope, and an iat a second ahead of its own clock;
 	// its documentation allows an exp of an hour after iat at most.
-	return &minter{endpoint: e, grantType: grantJWTBearer, aim: noTargets("clms"), prove: signedGrant(env, jose.Assertion{
+	a := jose.Assertion{
 		Algorithm: "RS256",
 		Claims:    map[string]any{"iss": s.ClientID, "sub": s.UserID, "aud": s.TokenURI},
 		Start:     "iat", Backdate: 30 * time.Second, Lifetime: time.Hour,
-	}, func(token.Target) map[string]any { return nil })}, nil
+	}
+	return s.newMinter("token_uri", s.TokenURI, env, minter{
+		grantType: grantJWTBearer, aim: noTargets("clms"), prove: signedGrant(env, a, nil), explain: explainCLMS,
+		apis: []string{"https://" + u.Host}, // the portal issues the tokens itself
+	})
 }
 
 func (s *clmsSettings) prepare(a *token.CreateProfile) error {
@@ -57,8 +60,7 @@ func (s *clmsSettings) prepare(a *token.CreateProfile) error {
 	for _, name := range []string{"client_id", "user_id", "token_uri"} {
 		a.Settings[name] = cmp.Or(token.Settings(a.Settings).Text(name), k.Text(name))
 	}
-	delete(a.Secrets, "service_key")
-	a.Secrets["private_key"] = token.NewSecret(k.Text("private_key"))
+	a.Secrets = map[string]token.Secret{"private_key": token.NewSecret(k.Text("private_key"))}
 	if err := prepareKey(a, "RS256"); err != nil {
 		return invalid("service_key", "in the service key, %v", err)
 	}
@@ -100,10 +102,8 @@ func explainCLMS(r *refusal) {
 		topicClock: {"The token is not yet valid (iat)", "JWT issue time is in the future", "JWT was issued more than an hour in the past",
 			"Signature has expired", "JWT expiration is more than a day in the future"},
 	} {
-		for _, text := range texts {
-			if strings.HasPrefix(r.description, text) {
-				r.topic = topic
-			}
+		if slices.ContainsFunc(texts, func(text string) bool { return strings.HasPrefix(r.description, text) }) {
+			r.topic = topic
 		}
 	}
 }

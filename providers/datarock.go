@@ -84,10 +84,10 @@ func (s *datarockSettings) prepare(a *token.CreateProfile) error {
 	}
 	if _, given := a.Secrets["private_key"]; !given {
 		key, err := rsa.GenerateKey(rand.Reader, bits)
-		if err != nil {
-			return &token.Error{Code: token.ErrInternal, Message: "generating an RSA key failed"}
+		if err == nil {
+			a.Secrets["private_key"], err = jose.MarshalKey(key)
 		}
-		if a.Secrets["private_key"], err = jose.MarshalKey(key); err != nil {
+		if err != nil {
 			return err
 		}
 	}
@@ -98,10 +98,7 @@ func (s *datarockSettings) prepare(a *token.CreateProfile) error {
 	if err != nil {
 		return invalid("private_key", "private_key is %v", err)
 	}
-	der, err := x509.MarshalPKIXPublicKey(key.Public())
-	if err != nil {
-		return invalid("private_key", "the public half of private_key cannot be written")
-	}
+	der, _ := x509.MarshalPKIXPublicKey(key.Public()) // which cannot fail for an RSA key
 	a.Settings["public_key"] = string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
 	return nil
 }

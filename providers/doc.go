@@ -1,7 +1,7 @@
 // Package providers knows the issuers: how to ask each of them for a token,
 // what its answers mean, and what you have to hand in for it.
 //
-// One token-endpoint client (endpoint.go, answer.go, refusal.go) makes the
+// One token-endpoint client (endpoint.go, answer.go) makes the
 // round trip of RFC 6749 §5 for all of them. A credential goes over TLS to the
 // configured URL and nowhere else. Messages show nothing of an answer but its
 // fields of RFC 6749, without what was sent.

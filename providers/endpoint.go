@@ -26,31 +26,68 @@ type endpointSettings struct {
 // noTokenType is the TokenType of answers without one.
 const noTokenType = "none"
 
-// An endpoint is a token endpoint (RFC 6749 §3.2).
-type endpoint struct {
-	url, host string
-	client    *http.Client
-	settings  endpointSettings
+// The grants (RFC 6749 §4.4, RFC 7523 §2.1).
+const (
+	grantClientCredentials = "client_credentials"
+	grantJWTBearer         = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+)
+
+// A minter obtains tokens from a token endpoint (RFC 6749 §3.2).
+type minter struct {
+	grantType string
+	// form is the same in each request; aim adds what the token is for, and
+	// refuses a target that makes no sense.
+	form  map[string]string
+	aim   func(url.Values, token.Target) error
+	prove prover
 	// explain classifies a refusal in the provider's own terms; nil if it has
 	// none.
 	explain func(*refusal)
 	// apis are what the tokens are for, where that follows from the issuer.
 	apis []string
+	// expires is when the credential does, zero if that is unknown.
+	expires time.Time
+
+	// newMinter sets the rest.
+	url, host string
+	client    *http.Client
+	settings  endpointSettings
+}
+
+// A prover adds to a request what proves that the client may have the token.
+type prover func(context.Context, *request, token.Target) error
+
+// newMinter completes m with the URL of the endpoint, which comes from the setting
+// field.
+func (s endpointSettings) newMinter(field, text string, env Env, m minter) (any, error) {
+	u, err := checkURL(field, text, "#")
+	if err = cmp.Or(err, checkUserAgent(s.UserAgent)); err != nil {
+		return nil, err
+	}
+	m.url, m.host, m.client, m.settings = u.String(), u.Host, env.HTTP, s
+	return &m, nil
 }
 
 // Hosts returns where the tokens may be sent, as far as the provider knows.
-func (e *endpoint) Hosts() []string { return e.apis }
+func (m *minter) Hosts() []string { return m.apis }
 
-// newEndpoint checks the URL, which comes from the setting field.
-func newEndpoint(field, text string, s endpointSettings, env Env) (*endpoint, error) {
-	u, err := checkURL(field, text, "#") // RFC 6749 §3.2
-	if err != nil {
-		return nil, err
+// CredentialExpires returns the end of a certificate.
+func (m *minter) CredentialExpires() time.Time { return m.expires }
+
+// Mint obtains a token.
+func (m *minter) Mint(ctx context.Context, t token.Target) (token.Token, error) {
+	r := &request{form: url.Values{}}
+	for name, value := range m.form {
+		r.form.Set(name, value)
 	}
-	if err := checkUserAgent(s.UserAgent); err != nil {
-		return nil, err
+	r.form.Set("grant_type", m.grantType)
+	if err := m.aim(r.form, t); err != nil {
+		return token.Token{}, err
 	}
-	return &endpoint{url: u.String(), host: u.Host, client: env.HTTP, settings: s}, nil
+	if err := m.prove(ctx, r, t); err != nil {
+		return token.Token{}, err
+	}
+	return m.ask(ctx, r)
 }
 
 // checkURL checks the URL of an issuer, which must not contain some characters.
@@ -76,8 +113,8 @@ func checkUserAgent(text string) error {
 }
 
 // Endpoint returns the URL without its query.
-func (e *endpoint) Endpoint() string {
-	u, _, _ := strings.Cut(e.url, "?")
+func (m *minter) Endpoint() string {
+	u, _, _ := strings.Cut(m.url, "?")
 	return u
 }
 
@@ -106,24 +143,24 @@ func (r *request) setBasic(id string, s token.Secret) {
 }
 
 // ask makes the round trip of RFC 6749 §5.
-func (e *endpoint) ask(ctx context.Context, r *request) (token.Token, error) {
+func (m *minter) ask(ctx context.Context, r *request) (token.Token, error) {
 	quoter := newQuoter(r.secrets)
-	out := outgoing{to: e.url, who: e.host, userAgent: e.settings.UserAgent, media: formMedia, body: r.form.Encode(), authorization: r.authorization, loopback: e.settings.Loopback}
-	a, err := out.send(e.traceRequest(ctx, r, quoter), e.client)
+	out := outgoing{to: m.url, who: m.host, userAgent: m.settings.UserAgent, media: formMedia, body: r.form.Encode(), authorization: r.authorization, loopback: m.settings.Loopback}
+	a, err := out.send(m.traceRequest(ctx, r, quoter), m.client)
 	if err != nil {
 		return token.Token{}, err
 	}
 	traceAnswer(ctx, a, quoter)
-	m, fault := a.object()
-	if a.status/100 != 2 || m.Text("error") != "" && m.Text("access_token") == "" {
-		return token.Token{}, e.refused(a, m, quoter)
+	o, fault := a.object()
+	if a.status/100 != 2 || o.Text("error") != "" && o.Text("access_token") == "" {
+		return token.Token{}, m.refused(a, o, quoter)
 	}
 	var t token.Token
 	if fault == nil {
-		t, fault = e.grant(m, a.received, quoter)
+		t, fault = m.grant(o, a.received, quoter)
 	}
 	if fault != nil {
-		err := a.unavailable(e.host, a.nonsense(fault))
+		err := a.unavailable(m.host, a.nonsense(fault))
 		if err.Topic == topicTokenType { // which asking again does not change
 			err.Code, err.RetryAt = token.ErrRejected, time.Time{}
 		}
@@ -160,9 +197,7 @@ func (o outgoing) send(ctx context.Context, client *http.Client) (answer, error)
 	if err != nil {
 		return fail(err)
 	}
-	req.Header.Set("Accept", "application/json")
-	req.Header.Set("Accept-Encoding", "identity")
-	req.Header.Set("User-Agent", o.userAgent)
+	req.Header = http.Header{"Accept": {"application/json"}, "Accept-Encoding": {"identity"}, "User-Agent": {o.userAgent}}
 	if o.body != "" {
 		req.Method = http.MethodPost
 		req.Header.Set("Content-Type", o.media)

@@ -4,19 +4,25 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"os"
+	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
+	"tokend/providers/jose"
 	"tokend/providers/token"
+	"tokend/providers/token/input"
 )
 
 // HTTPConfig says how to reach issuers. The zero value is a good one.
@@ -27,8 +33,6 @@ type HTTPConfig struct {
 	// HTTPS_PROXY and NO_PROXY as they were at the first call of NewHTTPClient in
 	// this process.
 	Proxy string
-	// Timeout bounds a request as a whole; zero means 20 s.
-	Timeout time.Duration
 }
 
 // NewHTTPClient returns a client for token requests: TLS 1.2 or later, no
@@ -39,7 +43,11 @@ func NewHTTPClient(c HTTPConfig) (*http.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	transport, err := newTransport(c.CAFile, &http.Transport{
+	pem, err := readAuthorities(c.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	config := &http.Transport{
 		Proxy:                  proxy,
 		OnProxyConnectResponse: refusedByProxy,
 		DialContext:            guardedDial(proxyFor(proxy, anyIssuer).Hostname(), nil),
@@ -50,15 +58,14 @@ func NewHTTPClient(c HTTPConfig) (*http.Client, error) {
 		// A profile asks about once an hour: an idle connection would be dead
 		// by then, or shared by unrelated profiles.
 		DisableKeepAlives: true,
-	})
-	if err != nil {
-		return nil, err
 	}
-	return &http.Client{Timeout: cmp.Or(c.Timeout, 20*time.Second), Transport: transport, CheckRedirect: neverRedirect}, nil
+	return &http.Client{
+		Timeout:   20 * time.Second,
+		Transport: &transport{config: config, caFile: c.CAFile, pem: pem},
+		// What is sent goes to no other host.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}, nil
 }
-
-// neverRedirect makes sure that what is sent goes to no other host.
-func neverRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // anyIssuer stands for the issuers where one proxy is for all of them.
 const anyIssuer = "https://issuer.invalid"
@@ -117,10 +124,7 @@ func refusedByProxy(_ context.Context, _ *url.URL, _ *http.Request, res *http.Re
 
 // statusText returns an HTTP status in the standard's words, not the server's.
 func statusText(status int) string {
-	if text := http.StatusText(status); text != "" {
-		return fmt.Sprintf("%d %s", status, text)
-	}
-	return fmt.Sprintf("HTTP status %d", status)
+	return strings.TrimSpace(fmt.Sprint(status, " ", http.StatusText(status)))
 }
 
 // errInward is why guardedDial refuses a connection.
@@ -193,31 +197,25 @@ type Sighting struct {
 	Took time.Duration
 	// TLS is the protocol's version, such as "TLS 1.3", empty without TLS.
 	TLS string
-	// Skew is the issuer's clock minus ours, if its answer has a Date (Dated).
-	Skew  time.Duration
-	Dated bool
+	// Skew is the issuer's clock minus ours, zero if its answer has no Date.
+	Skew time.Duration
 }
 
 // See sends a HEAD request to the host of an issuer's URL, without a credential.
 // Any answer shows that it is there. Errors are ErrUnavailable with a topic.
 func See(ctx context.Context, client *http.Client, issuer string) (Sighting, error) {
-	u, err := url.Parse(issuer)
-	if err != nil || u.Host == "" {
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, issuer, nil)
+	if err != nil {
 		return Sighting{}, invalid("", "%q is not a URL", issuer)
 	}
-	front := url.URL{Scheme: u.Scheme, Host: u.Host, Path: "/"}
-	req, err := http.NewRequestWithContext(ctx, http.MethodHead, front.String(), nil)
-	if err != nil {
-		return Sighting{}, err
-	}
+	req.URL = &url.URL{Scheme: req.URL.Scheme, Host: req.URL.Host, Path: "/"}
 	began := time.Now()
 	res, err := client.Do(req)
 	if err != nil {
-		return Sighting{}, unavailable(u.Host, whyUnreachable(err), err)
+		return Sighting{}, unavailable(req.URL.Host, whyUnreachable(err), err)
 	}
 	_ = res.Body.Close() // a HEAD has none
-	seen := Sighting{Took: time.Since(began), Dated: res.Header.Get("Date") != ""}
-	seen.Skew = answer{header: res.Header, received: time.Now().Round(0)}.skew()
+	seen := Sighting{Took: time.Since(began), Skew: answer{header: res.Header, received: time.Now().Round(0)}.skew()}
 	if res.TLS != nil {
 		seen.TLS = tls.VersionName(res.TLS.Version)
 	}
@@ -233,4 +231,119 @@ func ProxyFor(client *http.Client, issuer string) string {
 	}
 	proxy := proxyFor(of.config.Proxy, issuer)
 	return (&url.URL{Scheme: proxy.Scheme, Host: proxy.Host}).String()
+}
+
+// A transport makes requests over TLS 1.2 or later. It trusts the authorities of the
+// system and of ca_file, and reads them again when an issuer's is not among them:
+// crypto/x509 reads the system's once in a process.
+type transport struct {
+	config *http.Transport // without authorities
+	caFile string
+	pem    []byte // of caFile, when it was last good
+
+	mu      sync.Mutex
+	current *http.Transport // nil before the first request
+	read    time.Time       // when the authorities were read
+}
+
+// rootsAgain is how far apart failures have the authorities read again.
+const rootsAgain = time.Minute
+
+// RoundTrip implements http.RoundTripper.
+func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	used := t.after(nil)
+	res, err := used.RoundTrip(r)
+	if !is[x509.UnknownAuthorityError](err) { // else nothing was sent
+		return res, err
+	}
+	next := t.after(used)
+	if next == used {
+		return res, err
+	}
+	again := r.Clone(r.Context())
+	if r.GetBody != nil {
+		if again.Body, err = r.GetBody(); err != nil {
+			return nil, err
+		}
+	}
+	return next.RoundTrip(again)
+}
+
+// after returns what to make a request with, after one made with failed did not find
+// the issuer's authority; nil for a first request.
+func (t *transport) after(failed *http.Transport) *http.Transport {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.current != failed || time.Since(t.read) < rootsAgain {
+		return t.current
+	}
+	if pem, err := readAuthorities(t.caFile); err == nil {
+		t.pem = pem
+	}
+	roots := systemRoots()
+	roots.AppendCertsFromPEM(t.pem)
+	t.current, t.read = t.config.Clone(), time.Now()
+	t.current.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
+	return t.current
+}
+
+// readAuthorities returns the content of a ca_file, if there is one, as PEM.
+func readAuthorities(file string) ([]byte, error) {
+	if file == "" {
+		return nil, nil
+	}
+	content, err := token.ReadConfig(file)
+	if err != nil {
+		return nil, &token.Error{Code: token.ErrInvalid, Field: "ca_file", Message: "ca_file cannot be read: " + token.FileFault(err), Cause: err}
+	}
+	text := input.Key(string(content))
+	if all, err := x509.ParseCertificates([]byte(text)); err == nil && len(all) > 0 {
+		text = jose.EncodeCertificates(all)
+	}
+	if !x509.NewCertPool().AppendCertsFromPEM([]byte(text)) {
+		return nil, invalid("ca_file", "%s contains no certificate: it is %s", file, cmp.Or(input.What(text), "neither PEM nor DER"))
+	}
+	return []byte(text), nil
+}
+
+// The places where crypto/x509 finds the authorities: the first file that is there,
+// and all files of the directories.
+var (
+	rootFiles = []string{
+		"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem",
+		"/etc/pki/tls/cacert.pem", "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", "/etc/ssl/cert.pem",
+	}
+	rootDirs = "/etc/ssl/certs:/etc/pki/tls/certs"
+)
+
+// systemRoots reads the system's authorities as they are now. A minimal system has
+// none.
+func systemRoots() *x509.CertPool {
+	roots := x509.NewCertPool()
+	if runtime.GOOS != "linux" { // the system verifies, or nothing is known of its places
+		if system, err := x509.SystemCertPool(); err == nil {
+			roots = system
+		}
+		return roots
+	}
+	add := func(file string) bool {
+		text, err := os.ReadFile(file)
+		return err == nil && roots.AppendCertsFromPEM(text)
+	}
+	files := rootFiles
+	if file := os.Getenv("SSL_CERT_FILE"); file != "" {
+		files = []string{file}
+	}
+	for _, file := range files {
+		if add(file) {
+			break
+		}
+	}
+	for _, dir := range filepath.SplitList(cmp.Or(os.Getenv("SSL_CERT_DIR"), rootDirs)) {
+		entries, _ := os.ReadDir(dir)
+		for _, e := range entries {
+			add(filepath.Join(dir, e.Name()))
+		}
+	}
+	return roots
 }

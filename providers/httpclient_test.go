@@ -2,6 +2,7 @@ package providers
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -120,15 +121,15 @@ func TestNoAnswerComesToAnEnd(t *testing.T) {
 	config := &tls.Config{Certificates: []tls.Certificate{cert}}
 	const short = 300 * time.Millisecond
 	for name, c := range map[string]struct {
-		limits HTTPConfig
+		limit  time.Duration // zero for the usual one
 		answer http.HandlerFunc
 		want   string
 	}{
-		"no headers": {HTTPConfig{Timeout: short}, func(_ http.ResponseWriter, r *http.Request) {
+		"no headers": {short, func(_ http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body)
 			<-r.Context().Done()
 		}, "did not answer in time"},
-		"endless drip": {HTTPConfig{Timeout: short}, func(w http.ResponseWriter, r *http.Request) {
+		"endless drip": {short, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "application/json")
 			for r.Context().Err() == nil {
 				_, _ = io.WriteString(w, " ")
@@ -136,7 +137,7 @@ func TestNoAnswerComesToAnEnd(t *testing.T) {
 				time.Sleep(10 * time.Millisecond)
 			}
 		}, "did not answer in time"},
-		"endless flood": {HTTPConfig{}, func(w http.ResponseWriter, _ *http.Request) {
+		"endless flood": {0, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/json")
 			for block := make([]byte, 64<<10); ; {
 				if _, err := w.Write(block); err != nil {
@@ -144,24 +145,24 @@ func TestNoAnswerComesToAnEnd(t *testing.T) {
 				}
 			}
 		}, "answered 200 OK with more than 4 MiB"},
-		"endless headers": {HTTPConfig{}, func(w http.ResponseWriter, _ *http.Request) {
+		"endless headers": {0, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("X-Long", strings.Repeat("a", 1<<20))
 			answerJSON(granted)(w, nil)
 		}, "did not answer with HTTP"},
-		"cut short": {HTTPConfig{}, func(w http.ResponseWriter, _ *http.Request) {
+		"cut short": {0, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "1000")
 			answerJSON(granted)(w, nil)
 		}, "closed the connection before its answer was complete"},
-		"hung up": {HTTPConfig{}, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+		"hung up": {0, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 			"closed the connection before its answer was complete"},
-		"not HTTP": {HTTPConfig{}, func(w http.ResponseWriter, _ *http.Request) {
+		"not HTTP": {0, func(w http.ResponseWriter, _ *http.Request) {
 			conn, _, err := http.NewResponseController(w).Hijack()
 			if err == nil {
 				_, _ = io.WriteString(conn, "HTTP/9 Canary8Q~0123456789abcdef\r\n\r\n")
 				conn.Close()
 			}
 		}, "did not answer with HTTP"},
-		"gzip": {HTTPConfig{}, func(w http.ResponseWriter, r *http.Request) {
+		"gzip": {0, func(w http.ResponseWriter, r *http.Request) {
 			if e := r.Header.Get("Accept-Encoding"); e != "identity" {
 				t.Errorf("Accept-Encoding is %q", e)
 			}
@@ -171,16 +172,18 @@ func TestNoAnswerComesToAnEnd(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := serveTLS(t, config, c.answer)
-			m := openAspose(t, s.URL, clientFor(t, authority.CertPEM(), c.limits))
-			wantUnavailable(t, m, c.want)
+			client := clientFor(t, authority.CertPEM(), HTTPConfig{})
+			client.Timeout = cmp.Or(c.limit, client.Timeout)
+			wantUnavailable(t, openAspose(t, s.URL, client), c.want)
 		})
 	}
 
 	t.Run("no handshake", func(t *testing.T) {
 		l := must[net.Listener](t)(net.Listen("tcp", "127.0.0.1:0"))
 		defer l.Close()
-		m := openAspose(t, "https://"+l.Addr().String(), clientFor(t, authority.CertPEM(), HTTPConfig{Timeout: short}))
-		wantUnavailable(t, m, "did not answer in time")
+		client := clientFor(t, authority.CertPEM(), HTTPConfig{})
+		client.Timeout = short
+		wantUnavailable(t, openAspose(t, "https://"+l.Addr().String(), client), "did not answer in time")
 	})
 	t.Run("caller leaves", func(t *testing.T) {
 		asked := make(chan struct{})
@@ -225,18 +228,21 @@ func TestProxies(t *testing.T) {
 	gone := must[net.Listener](t)(net.Listen("tcp", "127.0.0.1:0"))
 	gone.Close()
 
-	open := func(c HTTPConfig) token.Minter {
+	open := func(proxy string) token.Minter {
+		client := clientFor(t, s.CertPEM(), HTTPConfig{Proxy: proxy})
+		if strings.Contains(proxy, "Canary") { // which hangs
+			client.Timeout = 300 * time.Millisecond
+		}
 		return trial{kind: "aspose", settings: map[string]any{"client_id": id, "base_url": s.Aspose().BaseURL()},
-			secrets: map[string]token.Secret{"client_secret": secret(text)}}.open(t, clientFor(t, s.CertPEM(), c))
+			secrets: map[string]token.Secret{"client_secret": secret(text)}}.open(t, client)
 	}
-	must[token.Token](t)(open(HTTPConfig{Proxy: forward.URL}).Mint(t.Context(), token.Target{}))
+	must[token.Token](t)(open(forward.URL).Mint(t.Context(), token.Target{}))
 	if want := strings.TrimPrefix(s.URL(), "https://"); len(connects) != 1 || connects[0] != want {
 		t.Errorf("the proxy was asked for %v", connects)
 	}
-	wantUnavailable(t, open(HTTPConfig{Proxy: refuse.URL}), "cannot be reached: the proxy answered 407 Proxy Authentication Required")
-	wantUnavailable(t, open(HTTPConfig{Proxy: "http://" + gone.Addr().String()}),
-		"cannot be reached: the proxy cannot be reached: it refuses connections")
-	wantUnavailable(t, open(HTTPConfig{Proxy: "http://user:Canary@" + hang.Addr().String(), Timeout: 300 * time.Millisecond}), "did not answer in time")
+	wantUnavailable(t, open(refuse.URL), "cannot be reached: the proxy answered 407 Proxy Authentication Required")
+	wantUnavailable(t, open("http://"+gone.Addr().String()), "cannot be reached: the proxy cannot be reached: it refuses connections")
+	wantUnavailable(t, open("http://user:Canary@"+hang.Addr().String()), "did not answer in time")
 }
 
 // tunnel is a proxy that notes what it connects to.
@@ -483,7 +489,7 @@ func TestSeeFindsAnIssuer(t *testing.T) {
 	}))
 	defer issuer.Close()
 	seen, err := See(t.Context(), issuer.Client(), issuer.URL+"/oauth2/token?x=y")
-	if err != nil || !seen.Dated || seen.Skew > -9*time.Minute || seen.Skew < -11*time.Minute || !strings.HasPrefix(seen.TLS, "TLS 1.") {
+	if err != nil || seen.Skew > -9*time.Minute || seen.Skew < -11*time.Minute || !strings.HasPrefix(seen.TLS, "TLS 1.") {
 		t.Errorf("%+v, %v", seen, err)
 	}
 	if len(asked) != 1 || asked[0] != "HEAD /" {
@@ -518,9 +524,6 @@ func TestSeeFindsAnIssuer(t *testing.T) {
 		if e := errorOf(err); e.Code != token.ErrUnavailable || e.Topic != c.topic {
 			t.Errorf("%s: %#v", name, err)
 		}
-	}
-	if _, err := See(t.Context(), untrusting, "no URL"); !errors.Is(err, token.ErrInvalid) {
-		t.Errorf("no URL: %v", err)
 	}
 }
 

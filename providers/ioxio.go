@@ -54,13 +54,8 @@ func (s *ioxioSettings) check() error {
 			return invalid(field, "%s must not end in a slash", field)
 		}
 	}
-	if len(s.DSI) == 0 {
-		return invalid("dsi", "dsi is missing")
-	}
-	for _, dsi := range s.DSI {
-		if !dsiForm.MatchString(dsi) {
-			return invalid("dsi", "dsi %q is not of the form dpp://group:variant@dataspace/definition", dsi)
-		}
+	if len(s.DSI) == 0 || slices.ContainsFunc(s.DSI, func(dsi string) bool { return !dsiForm.MatchString(dsi) }) {
+		return invalid("dsi", "dsi %q is not one or more of the form dpp://group:variant@dataspace/definition", s.DSI)
 	}
 	return s.verifierSettings.check()
 }

@@ -313,7 +313,7 @@ func (rec *recorded) leaksIn(err error) string {
 // Cases 43, 44, 47 and 48. Every kind gets the same answers, and classifies them in the same way.
 func TestEveryKindThroughTheSameAnswers(t *testing.T) {
 	s := startIssuers(t)
-	client := clientFor(t, s.CertPEM(), HTTPConfig{Timeout: 5 * time.Second})
+	client := clientFor(t, s.CertPEM(), HTTPConfig{})
 
 	var evil sync.Map
 	elsewhere := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { evil.Store(r.URL.String(), true) }))

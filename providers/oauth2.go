@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 
 	"tokend/providers/jose"
 	"tokend/providers/token"
@@ -38,10 +37,6 @@ type oauth2Settings struct {
 }
 
 func (s *oauth2Settings) open(env Env) (any, error) {
-	e, err := newEndpoint("token_url", s.TokenURL, s.endpointSettings, env)
-	if err != nil {
-		return nil, err
-	}
 	prove, err := s.prover(env)
 	if err != nil {
 		return nil, err
@@ -51,8 +46,8 @@ func (s *oauth2Settings) open(env Env) (any, error) {
 	if err := cmp.Or(checkScope("scopes", strings.Join(s.Scopes, " ")), form); err != nil {
 		return nil, err
 	}
-	e.explain = s.explain
-	return &minter{endpoint: e, grantType: grantClientCredentials, form: s.Form, aim: s.aim, prove: prove}, nil
+	return s.newMinter("token_url", s.TokenURL, env,
+		minter{grantType: grantClientCredentials, form: s.Form, aim: s.aim, prove: prove, explain: s.explain})
 }
 
 // explain names the other way to send a client secret, where the issuer may not read
@@ -111,47 +106,6 @@ func (s *oauth2Settings) prepare(a *token.CreateProfile) error {
 	return prepare(a)
 }
 
-// The grants (RFC 6749 §4.4, RFC 7523 §2.1).
-const (
-	grantClientCredentials = "client_credentials"
-	grantJWTBearer         = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-)
-
-// A minter obtains tokens from an endpoint.
-type minter struct {
-	*endpoint
-	grantType string
-	// form is the same in each request; aim adds what the token is for, and
-	// refuses a target that makes no sense.
-	form  map[string]string
-	aim   func(url.Values, token.Target) error
-	prove prover
-	// expires is when the credential does, zero if that is unknown.
-	expires time.Time
-}
-
-// CredentialExpires returns the end of a certificate.
-func (m *minter) CredentialExpires() time.Time { return m.expires }
-
-// A prover adds to a request what proves that the client may have the token.
-type prover func(context.Context, *request, token.Target) error
-
-// Mint obtains a token.
-func (m *minter) Mint(ctx context.Context, t token.Target) (token.Token, error) {
-	r := &request{form: url.Values{}}
-	for name, value := range m.form {
-		r.form.Set(name, value)
-	}
-	r.form.Set("grant_type", m.grantType)
-	if err := m.aim(r.form, t); err != nil {
-		return token.Token{}, err
-	}
-	if err := m.prove(ctx, r, t); err != nil {
-		return token.Token{}, err
-	}
-	return m.ask(ctx, r)
-}
-
 // clientSecret is client_secret_basic or client_secret_post (RFC 6749 §2.3.1).
 func clientSecret(clientID, auth string, env Env) prover {
 	return func(ctx context.Context, r *request, _ token.Target) error {
@@ -198,10 +152,6 @@ type jwtBearerSettings struct {
 }
 
 func (s *jwtBearerSettings) open(env Env) (any, error) {
-	e, err := newEndpoint("token_url", s.TokenURL, s.endpointSettings, env)
-	if err != nil {
-		return nil, err
-	}
 	claims, err := s.claims()
 	if err != nil {
 		return nil, err
@@ -216,13 +166,12 @@ func (s *jwtBearerSettings) open(env Env) (any, error) {
 	if err := cmp.Or(checkScope("scopes", strings.Join(s.Scopes, " ")), checkForm(s.Form, "grant_type", "assertion", "scope")); err != nil {
 		return nil, err
 	}
-	return &minter{endpoint: e, grantType: grantJWTBearer, form: s.Form, aim: s.aim,
-		prove: signedGrant(env, a, func(t token.Target) map[string]any {
-			if scope := s.scope(t); scope != "" && s.ScopeIn == "claim" {
-				return map[string]any{"scope": scope}
-			}
-			return nil
-		})}, nil
+	var inClaims func(token.Target) string
+	if s.ScopeIn == "claim" {
+		inClaims = s.scope
+	}
+	return s.newMinter("token_url", s.TokenURL, env,
+		minter{grantType: grantJWTBearer, form: s.Form, aim: s.aim, prove: signedGrant(env, a, inClaims)})
 }
 
 func (s *jwtBearerSettings) scope(t token.Target) string {
@@ -256,11 +205,15 @@ func (s *jwtBearerSettings) prepare(a *token.CreateProfile) error {
 	return prepareKey(a, s.Algorithm)
 }
 
-// signedGrant adds an assertion as authorization grant (RFC 7523 §2.1); extra
-// returns more claims.
-func signedGrant(env Env, a jose.Assertion, extra func(token.Target) map[string]any) prover {
+// signedGrant adds an assertion as authorization grant (RFC 7523 §2.1), with the
+// claim scope that the function returns, if there is one.
+func signedGrant(env Env, a jose.Assertion, scope func(token.Target) string) prover {
 	return func(ctx context.Context, r *request, t token.Target) error {
-		signed, err := env.sign(ctx, a, extra(t))
+		extra := map[string]any{}
+		if scope != nil && scope(t) != "" {
+			extra["scope"] = scope(t)
+		}
+		signed, err := env.sign(ctx, a, extra)
 		if err == nil {
 			r.set("assertion", signed)
 		}

@@ -44,7 +44,7 @@ func listed[V any](m map[string]V, shown []string, q quoter, show func(V) string
 }
 
 // traceRequest adds the request, and the connection's steps as they happen.
-func (e *endpoint) traceRequest(ctx context.Context, r *request, q quoter) context.Context {
+func (m *minter) traceRequest(ctx context.Context, r *request, q quoter) context.Context {
 	t := token.TraceOf(ctx)
 	if t == nil {
 		return ctx
@@ -53,7 +53,7 @@ func (e *endpoint) traceRequest(ctx context.Context, r *request, q quoter) conte
 	if !r.authorization.IsZero() {
 		text += " Authorization: Basic " + hidden
 	}
-	t.Add("request", "POST %s with %s", e.Endpoint(), text)
+	t.Add("request", "POST %s with %s", m.Endpoint(), text)
 	return httptrace.WithClientTrace(ctx, connectionTrace(t))
 }
 

@@ -51,8 +51,8 @@ type metadata struct {
 
 // newMetadata returns the metadata of an issuer, which is at one of urls.
 func (s verifierSettings) newMetadata(env Env, issuer string, urls []string) *metadata {
-	u, err := url.Parse(issuer)
-	isHere := s.Loopback || err == nil && token.IsLoopback(u.Hostname())
+	u, _ := url.Parse(issuer) // which checkURL has accepted
+	isHere := s.Loopback || token.IsLoopback(u.Hostname())
 	return &metadata{client: env.HTTP, settings: s, issuer: issuer, isHere: isHere, urls: urls}
 }
 
@@ -173,10 +173,7 @@ func (s *jwtVerifySettings) check() error {
 // 1.0 §4 and RFC 8414 §3.1 put the issuer's path in different places.
 func metadataURLs(issuer string) []string {
 	base := strings.TrimSuffix(issuer, "/")
-	u, err := url.Parse(base)
-	if err != nil {
-		return nil // checkURL has parsed it
-	}
+	u, _ := url.Parse(base) // which checkURL has accepted
 	path := u.EscapedPath()
 	return []string{
 		base + "/.well-known/openid-configuration",

@@ -382,7 +382,7 @@ func checkIssuer(ctx context.Context, client *http.Client, issuer string) []toke
 	}
 	u, _ := url.Parse(issuer)
 	reached := ok("issuer", "%s answered within %d ms, %s", u.Host, s.Took.Milliseconds(), cmp.Or(s.TLS, "without TLS"))
-	if !s.Dated || s.Skew.Abs() <= maxSkew {
+	if s.Skew.Abs() <= maxSkew {
 		return []token.Check{reached}
 	}
 	return []token.Check{reached, failed("clock", fmt.Sprintf("this machine's clock is %v off that of %s: issuers refuse what is signed by it", s.Skew.Abs(), u.Host),

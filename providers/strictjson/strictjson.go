@@ -16,10 +16,7 @@ type Object map[string]json.RawMessage
 // around it and no member twice. The error's words follow "it is" or "answered
 // with".
 func Parse(text []byte) (Object, error) {
-	switch {
-	case bytes.HasPrefix(text, []byte("\xef\xbb\xbf")):
-		return nil, errors.New("JSON after a byte order mark")
-	case !utf8.Valid(text) || !json.Valid(text):
+	if !utf8.Valid(text) || !json.Valid(text) {
 		return nil, errors.New("invalid JSON")
 	}
 	dec := json.NewDecoder(bytes.NewReader(text)) // which finds no error in valid JSON
