@@ -161,16 +161,6 @@ func (m members) words(name string) string {
 	return strings.TrimSpace(strings.Join(words, " "))
 }
 
-// have reports whether all of the members exist.
-func (m members) have(names ...string) bool {
-	for _, name := range names {
-		if _, there := m.all[name]; !there {
-			return false
-		}
-	}
-	return true
-}
-
 // nameOf is a profile's name after a file, or otherwise if the file's name says
 // nothing.
 func nameOf(path, otherwise string) string {
