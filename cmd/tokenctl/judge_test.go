@@ -194,7 +194,7 @@ func TestVerifyWithoutAVerdict(t *testing.T) {
 			t.Errorf("%s: tokend was asked", name)
 		}
 	}
-	call(t, socket, nil, "verify", "weather", "--token-file", filepath.Join(t.TempDir(), "no")).wants(t, ui.ExitUsage, "", "there is no such file")
+	call(t, socket, nil, "verify", "weather", "--token-file", filepath.Join(t.TempDir(), "no")).wants(t, ui.ExitUsage, "", "no such file or directory")
 	call(t, socket, nil, "verify", "weather", "--token-file", "").wants(t, ui.ExitUsage, "", "empty")
 	call(t, socket, strings.NewReader(strings.Repeat("x", 64<<10)), "verify", "weather").wants(t, ui.ExitOK, "valid", "")
 	for code, status := range map[token.Code]int{token.ErrUnavailable: ui.ExitUnavailable, token.ErrInvalid: ui.ExitUsage, token.ErrNotFound: ui.ExitNotFound, token.ErrDenied: ui.ExitDenied} {

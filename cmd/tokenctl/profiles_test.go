@@ -93,7 +93,7 @@ func TestAddRefusesBeforeAnythingIsSent(t *testing.T) {
 		args []string
 		want string
 	}{
-		"nothing at all":              {[]string{"add"}, "missing: NAME, --provider (clms, azure, oauth2)"},
+		"nothing at all":              {[]string{"add"}, "missing: --provider (clms, azure, oauth2)"},
 		"no provider":                 {[]string{"add", "x"}, "missing: --provider"},
 		"everything else":             {[]string{"add", "--provider", "azure"}, "missing: NAME, --tenant, --client-id, --scope, --client-secret-file FILE or --certificate FILE or --pfx FILE"},
 		"the only secret":             {[]string{"add", "x", "--provider", "clms"}, "missing: --service-key FILE"},
@@ -108,16 +108,16 @@ func TestAddRefusesBeforeAnythingIsSent(t *testing.T) {
 		"secret as a flag":            {append(azure, "--client-secret", canary), "use --client-secret-file FILE"},
 		"secret as a flag, with =":    {append(azure, "--client-secret="+canary), "use --client-secret-file FILE"},
 		"password as a flag":          {append(azure, "--pfx-password", canary), "use --pfx-password-file FILE"},
-		"secret as a file's name":     {append(azure, "--client-secret-file", canary), "there is no such file"},
+		"secret as a file's name":     {append(azure, "--client-secret-file", canary), "no such file or directory"},
 		"key as a file's name":        {append(azure, "--private-key", "-----BEGIN PRIVATE KEY-----\n"+canary), "takes the name of a file"},
 		"JSON as a file's name":       {[]string{"add", "x", "--provider", "clms", "--service-key", `{"private_key":"` + canary + `"}`}, "takes the name of a file"},
 		"a directory":                 {append(azure, "--private-key", t.TempDir()), "is a directory"},
 		"an empty file":               {append(azure, "--client-secret-file", empty), "--client-secret-file: the file is empty"},
-		"a file that is not there":    {[]string{"add", "x", "--provider", "clms", "--service-key", "nofile.json"}, "--service-key: there is no such file"},
-		"a secret's file, not there":  {append(azure, "--client-secret-file", "./nofile"), "there is no such file"},
+		"a file that is not there":    {[]string{"add", "x", "--provider", "clms", "--service-key", "nofile.json"}, "--service-key: no such file or directory"},
+		"a secret's file, not there":  {append(azure, "--client-secret-file", "./nofile"), "no such file or directory"},
 		"a long key as a file's name": {append(azure, "--private-key", strings.Repeat(canary, 20)), "--private-key: "},
-		"a slash in a secret":         {append(azure, "--client-secret-file", "/"+canary+"/x+y=="), "there is no such file"},
-		"a dot in a secret":           {append(azure, "--client-secret-file", canary+".Q8~x_1"), "there is no such file"},
+		"a slash in a secret":         {append(azure, "--client-secret-file", "/"+canary+"/x+y=="), "no such file or directory"},
+		"a dot in a secret":           {append(azure, "--client-secret-file", canary+".Q8~x_1"), "no such file or directory"},
 		"a date in the past":          {append(azure, "--secret-expires", "2020-01-31"), "--secret-expires: 2020-01-31 is in the past"},
 		"a time in the past":          {append(azure, "--secret-expires", time.Now().Add(-time.Hour).Format(time.RFC3339)), "is in the past"},
 		"a service key as a key":      {append(azure, "--private-key", serviceKey), "--private-key: that is a service key (JSON)"},
@@ -126,7 +126,7 @@ func TestAddRefusesBeforeAnythingIsSent(t *testing.T) {
 		"stdin twice":                 {append(azure, "--certificate", "-", "--private-key", "-"), "cannot both be read from stdin"},
 		"a flag twice":                {append(azure, "--client-secret-file", secret, "--client-secret-file", secret), "given twice"},
 		"no date":                     {append(azure, "--secret-expires", "31.1.2027"), "not a date such as"},
-		"two names":                   {[]string{"add", "x", "y"}, "there is no such file"},
+		"two names":                   {[]string{"add", "x", "y"}, "no such file or directory"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBackend()
@@ -456,8 +456,8 @@ func TestAddSaysWhyAFileCannotBeTaken(t *testing.T) {
 		"is for the provider clms (CLMS service key)":       {"add", "x", key, "--provider", "azure"},
 		"one is enough": {"add", "x", key, "--service-key", key},
 		"FILE takes the name of a file, not its content":        {"add", "x", clmsKey("y")},
-		"FILE: there is no such file":                           {"add", "k.json"},
-		"there is no such file":                                 {"add", "x", "/nowhere/k.json"},
+		"FILE: no such file or directory":                           {"add", "k.json"},
+		"no such file or directory":                                 {"add", "x", "/nowhere/k.json"},
 		"--service-key: it is not a key file that tokend knows": {"add", "x", "--service-key", other},
 		"got 3 words": {"add", "x", key, key},
 		key + " is for the provider clms (CLMS service key)": {"rotate", "azure", key},

@@ -179,7 +179,7 @@ func TestAddAsksForFilesByTheirNames(t *testing.T) {
 	b, p := newBackend(), newPerson(t)
 	wait := p.runs(serve(t, b), "add", "clms", "--provider", "clms")
 	p.answers("the JSON file\r\nservice_key file, or paste it: ", "~/nokey.json")
-	p.answers("service_key: there is no such file", "~/key.json")
+	p.answers("service_key: no such file or directory", "~/key.json")
 	if r := wait(); r.status != ui.ExitOK || !strings.Contains(r.out, filepath.Join(home, "key.json")) {
 		t.Fatalf("status %d, stdout %q; on the screen:\n%s", r.status, r.out, p.seen())
 	}
@@ -430,7 +430,7 @@ func TestQuestionsFitTheTerminal(t *testing.T) {
 	wait := p.runs(serve(t, b), "add", "x")
 	p.answers("Which one [1-3], or paste a key: ", "1")
 	p.answers("service_key file, or paste it: ", "/nowhere/at/all")
-	p.sees("there is no such file")
+	p.sees("no such file or directory")
 	p.types("\x04")
 	wait()
 	p.fits()

@@ -59,7 +59,7 @@ func isFileArgument(word string) bool {
 
 // Add makes a profile.
 func (s *Submission) Add(ctx context.Context) error {
-	providers, err := s.providers(ctx)
+	providers, err := ui.Ask(ctx, s.Env, (*ipc.Client).Providers)
 	if err != nil {
 		return err
 	}
@@ -74,12 +74,6 @@ func (s *Submission) Add(ctx context.Context) error {
 		return err
 	}
 	s.takeFind(find)
-	if err := s.readFiles(); err != nil {
-		return err
-	}
-	if err := s.complete(); err != nil {
-		return err
-	}
 	return s.submit(ctx, (*ipc.Client).Add, renderProfile)
 }
 
@@ -196,13 +190,6 @@ func (s *Submission) choose(providers []token.Provider) (token.Provider, error) 
 		return providers[i], nil
 	case s.request.Provider != "":
 		return token.Provider{}, cli.Usage("there is no provider %q%s; there are %s", s.request.Provider, cli.DidYouMean(s.request.Provider, names), list)
-	case s.request.Name == "":
-		return token.Provider{}, cli.Usage("missing: NAME, --provider (%s)", list)
 	}
 	return token.Provider{}, cli.Usage("missing: --provider (%s)", list)
-}
-
-// providers asks tokend for its providers.
-func (s *Submission) providers(ctx context.Context) ([]token.Provider, error) {
-	return ui.Ask(ctx, s.Env, (*ipc.Client).Providers)
 }

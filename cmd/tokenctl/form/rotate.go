@@ -52,21 +52,15 @@ func (s *Submission) Rotate(ctx context.Context) (err error) {
 		}
 		found.Settings = nil
 		s.takeFind(found)
-	}
-	if err := s.readFiles(); err != nil {
-		return err
-	}
-	if len(s.request.Secrets) != 1 || !s.hasSecret(secondSecret) { // else only that is new
-		if err := s.complete(); err != nil {
-			return err
-		}
+	} else if len(s.files) == 1 && s.files[token.SecondSecret] != "" {
+		s.provider.Fields = nil // only that is new
 	}
 	return s.submit(ctx, (*ipc.Client).Rotate, renderRotated)
 }
 
 // secondStep is the second step of a rotation.
 func (s *Submission) secondStep(ctx context.Context) error {
-	if s.registered && s.abandon || len(s.files) > 0 || s.request.NoCheck || !s.request.CredentialExpires.IsZero() {
+	if s.registered && s.abandon || len(s.files) > 0 || s.file != "" || s.request.NoCheck || !s.request.CredentialExpires.IsZero() {
 		return cli.Usage("--registered and --abandon are about the new key that tokend has already; give one of them alone")
 	}
 	s.request.Step = token.StepAbandon
@@ -113,7 +107,7 @@ func (s *Submission) providerOf(ctx context.Context, name string) (p token.Provi
 	if err != nil {
 		return p, err
 	}
-	providers, err := s.providers(ctx)
+	providers, err := ui.Ask(ctx, s.Env, (*ipc.Client).Providers)
 	for _, p := range providers {
 		if p.Name == status.Provider {
 			p.Fields = slices.DeleteFunc(p.Fields, func(f token.Field) bool { return !f.Secret })

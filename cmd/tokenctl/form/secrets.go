@@ -107,9 +107,7 @@ func contentForName(label string) error {
 }
 
 func (in Input) unreadable(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		err = errors.New("there is no such file")
-	} else if failed, ok := errors.AsType[*fs.PathError](err); ok {
+	if failed, ok := errors.AsType[*fs.PathError](err); ok {
 		err = failed.Err
 	}
 	return in.wrong("%v", err)

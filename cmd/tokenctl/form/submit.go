@@ -118,12 +118,18 @@ func (s *Submission) complete() error {
 // maxRetries is how often the form asks again for an answer that tokend refuses.
 const maxRetries = 3
 
-// submit hands the request to tokend by a method of its client, and shows what came
-// of it. It asks again for answers that are refused.
-func (s *Submission) submit(
-	ctx context.Context, send func(*ipc.Client, context.Context, token.CreateProfile) (token.Created, error),
-	render func(created token.Created, files []string, now time.Time) string,
-) error {
+// A sender is a method of tokend's client that takes a Submission.
+type sender func(*ipc.Client, context.Context, token.CreateProfile) (token.Created, error)
+
+// submit completes the request, hands it to tokend, and shows what came of it. It
+// asks again for answers that are refused.
+func (s *Submission) submit(ctx context.Context, send sender, render func(created token.Created, files []string, now time.Time) string) error {
+	if err := s.readFiles(); err != nil {
+		return err
+	}
+	if err := s.complete(); err != nil {
+		return err
+	}
 	created, err := s.try(ctx, send)
 	t, isTerminal := s.Terminal()
 	for range maxRetries {
@@ -161,7 +167,7 @@ func (s *Submission) submit(
 	return s.Out.Answer(render(created, deletable(s.from), time.Now()))
 }
 
-func (s *Submission) try(ctx context.Context, send func(*ipc.Client, context.Context, token.CreateProfile) (token.Created, error)) (created token.Created, err error) {
+func (s *Submission) try(ctx context.Context, send sender) (created token.Created, err error) {
 	what := "Obtaining a token to prove that it works"
 	if s.request.NoCheck {
 		what = "Saving the secret"
