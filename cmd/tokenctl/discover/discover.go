@@ -111,16 +111,15 @@ func embedded(path string, text []byte, o Options) (finds []Find) {
 	return nil
 }
 
-// object recognises a JSON object.
+// object recognises a JSON object by functions that return nil for one of another
+// form. That for a client at any issuer is the last.
 func object(path string, text []byte, o Options) []Find {
 	m := members{raw: text}
 	if json.Unmarshal(text, &m.all) != nil {
 		return nil
 	}
-	for _, is := range forms {
-		if f := is(path, m, o); f != nil {
-			return []Find{f.in(path)}
-		}
+	if f := cmp.Or(serviceKey(path, m), googleKey(m, o), googleLogin(m), anyClient(path, m, o)); f != nil {
+		return []Find{f.in(path)}
 	}
 	return nil
 }

@@ -135,7 +135,7 @@ func serviceKeyIn(prefix string, m members, o Options) *Find {
 	}
 	m.all = map[string]any{"client_id": m.text("client_id"), "user_id": m.text("user_id"), "token_uri": m.text("token_uri"), "private_key": string(content)}
 	m.raw, _ = json.Marshal(m.all)
-	key := serviceKey(strings.ToLower(strings.Trim(prefix, "_")), m, o)
+	key := serviceKey(strings.ToLower(strings.Trim(prefix, "_")), m)
 	if key == nil {
 		return &Find{Form: form, Why: "CLIENT_ID or TOKEN_URI is missing, which names the issuer"}
 	}

@@ -11,13 +11,9 @@ import (
 	"tokend/providers/token/input"
 )
 
-// forms are functions that return the Find of a JSON object, nil of one that has
-// another form. That of a client at any issuer is the last.
-var forms = []func(path string, m members, o Options) *Find{serviceKey, googleKey, googleLogin, anyClient}
-
 // serviceKey is the download of the Copernicus Land Monitoring Service. Its
 // token_uri names the issuer.
-func serviceKey(path string, m members, _ Options) *Find {
+func serviceKey(path string, m members) *Find {
 	for _, name := range []string{"client_id", "user_id", "token_uri", "private_key"} {
 		if m.text(name) == "" {
 			return nil
@@ -31,7 +27,7 @@ func serviceKey(path string, m members, _ Options) *Find {
 
 // googleKey is the key of a Google service account (RFC 7523 §2.1 as Google
 // has it).
-func googleKey(_ string, m members, o Options) *Find {
+func googleKey(m members, o Options) *Find {
 	const usualScope = "https://www.googleapis.com/auth/cloud-platform" // all that the account may do
 	if m.text("type") != "service_account" {
 		return nil
@@ -59,7 +55,7 @@ func scopeNote(scope string) string { return "for the scope " + scope + "; use -
 
 // googleLogin is one of Google's other credential files, which oauth2l and
 // gcloud read. None is for a machine.
-func googleLogin(_ string, m members, _ Options) *Find {
+func googleLogin(m members) *Find {
 	switch kind := m.text("type"); {
 	case kind == "authorized_user", kind == "impersonated_service_account", strings.HasPrefix(kind, "external_account"),
 		m.all["installed"] != nil, m.all["web"] != nil:

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"tokend/cmd/tokenctl/cli"
 	"tokend/docs"
 	"tokend/providers/token"
 )
@@ -54,14 +53,12 @@ func knownFields() (fields []knownField) {
 
 // mergeDoc adds what a field is to a provider: "azure: …; aspose, oauth2: …".
 func mergeDoc(docs, provider, doc string) string {
-	before, same := strings.CutSuffix(docs, ": "+doc)
-	switch {
-	case docs == "":
-		return provider + ": " + doc
-	case same:
-		return before + ", " + provider + ": " + doc
+	if before, same := strings.CutSuffix(docs, ": "+doc); same {
+		docs = before + ", "
+	} else if docs != "" {
+		docs += "; "
 	}
-	return docs + "; " + provider + ": " + doc
+	return docs + provider + ": " + doc
 }
 
 // flagName is the flag of a field. Flags of lists and tables are given several
@@ -95,18 +92,6 @@ func flagFor(field string) string {
 		}
 	}
 	return "--set " + field + "=..."
-}
-
-// flagOf returns a function that finds the flag for a field among those of a
-// command. It returns an empty text if there is none.
-func flagOf(f *cli.Flags) func(field string) string {
-	return func(field string) string {
-		flag := flagFor(field)
-		if name, _, _ := strings.Cut(flag, " "); field == nameField || f.Lookup(name[2:]) == nil {
-			return ""
-		}
-		return flag
-	}
 }
 
 // SecretFlag is the flag to use in place of one that would take a secret

@@ -13,7 +13,13 @@ import (
 
 // secretFlags defines the flags of add and rotate that are about secrets.
 func (s *Submission) secretFlags(f *cli.Flags) {
-	s.FlagFor = flagOf(f)
+	s.FlagFor = func(field string) string {
+		flag := flagFor(field)
+		if name, _, _ := strings.Cut(flag, " "); field == nameField || f.Lookup(name[2:]) == nil {
+			return "" // another command's
+		}
+		return flag
+	}
 	f.BoolVar(&s.request.NoCheck, "no-check", false, "do not obtain a token to prove that it works")
 	f.BoolVar(&s.json, "json", false, "print the result as JSON")
 	f.Heading("Secrets (FILE - is stdin; a terminal asks for what is missing)")

@@ -151,10 +151,9 @@ func create(ctx context.Context, e *ui.Env, items []item, r ImportRequest) {
 		if !i.isNew() {
 			continue
 		}
-		err := e.AskFor(ctx, "Obtaining a token for "+i.Profile, func(ctx context.Context, d *ipc.Client) (err error) {
-			i.created, err = d.Add(ctx, token.CreateProfile{Name: i.Profile, Provider: i.Provider, Settings: i.Settings, Secrets: i.Secrets, NoCheck: r.noCheck})
-			return err
-		})
+		request := token.CreateProfile{Name: i.Profile, Provider: i.Provider, Settings: i.Settings, Secrets: i.Secrets, NoCheck: r.noCheck}
+		var err error
+		i.created, err = ui.AskFor(ctx, e, "Obtaining a token for "+i.Profile, func(d *ipc.Client, ctx context.Context) (token.Created, error) { return d.Add(ctx, request) })
 		i.Done, i.Checked = err == nil, i.created.Checked
 		if err != nil && !errors.As(err, &i.Error) {
 			i.Error = &token.Error{Code: ui.CodeOf(err), Message: err.Error()}

@@ -1,7 +1,6 @@
 package form
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -33,19 +32,28 @@ func (s *Submission) RotateArguments(ctx context.Context, c *cli.Call) error {
 }
 
 // Rotate gives the profile of s.Env a new key or secret.
-func (s *Submission) Rotate(ctx context.Context) (err error) {
+func (s *Submission) Rotate(ctx context.Context) error {
 	s.request.Name = s.Profile
 	if s.registered || s.abandon {
 		return s.secondStep(ctx)
 	}
-	if s.provider, err = s.providerOf(ctx, s.Profile); err != nil {
+	profile, err := s.ProfileStatus(ctx, s.Profile)
+	if err != nil {
 		return err
 	}
+	providers, err := ui.Ask(ctx, s.Env, (*ipc.Client).Providers)
+	if err != nil {
+		return err
+	}
+	s.request.Provider = profile.Provider
+	if s.provider, err = s.choose(providers); err != nil {
+		return err
+	}
+	s.provider.Fields = slices.DeleteFunc(s.provider.Fields, func(f token.Field) bool { return !f.Secret }) // settings stay
 	if len(secretChoices(s.provider)) == 0 {
 		return cli.Usage("a profile of %s has no key or secret", s.provider.Name)
 	}
 	if s.file != "" {
-		s.request.Provider = s.provider.Name
 		found, err := s.find(nil)
 		if err != nil {
 			return err
@@ -98,21 +106,4 @@ func PublicKey(settings token.Settings) string {
 		b.WriteString(ui.Printable(strings.TrimRight(line, "\r\n")) + "\n")
 	}
 	return b.String()
-}
-
-// providerOf describes the provider of a profile by its secrets: a new credential
-// changes no settings.
-func (s *Submission) providerOf(ctx context.Context, name string) (p token.Provider, err error) {
-	status, err := s.ProfileStatus(ctx, name)
-	if err != nil {
-		return p, err
-	}
-	providers, err := ui.Ask(ctx, s.Env, (*ipc.Client).Providers)
-	for _, p := range providers {
-		if p.Name == status.Provider {
-			p.Fields = slices.DeleteFunc(p.Fields, func(f token.Field) bool { return !f.Secret })
-			return p, nil
-		}
-	}
-	return p, cmp.Or(err, cli.Usage("tokend does not know the provider %q of this profile", status.Provider))
 }

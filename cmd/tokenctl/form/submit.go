@@ -167,17 +167,13 @@ func (s *Submission) submit(ctx context.Context, send sender, render func(create
 	return s.Out.Answer(render(created, deletable(s.from), time.Now()))
 }
 
-func (s *Submission) try(ctx context.Context, send sender) (created token.Created, err error) {
+func (s *Submission) try(ctx context.Context, send sender) (token.Created, error) {
 	what := "Obtaining a token to prove that it works"
 	if s.request.NoCheck {
 		what = "Saving the secret"
 	}
 	s.Profile = s.request.Name
-	err = s.AskFor(ctx, what, func(ctx context.Context, d *ipc.Client) error {
-		created, err = send(d, ctx, s.request)
-		return err
-	})
-	return created, err
+	return ui.AskFor(ctx, s.Env, what, func(d *ipc.Client, ctx context.Context) (token.Created, error) { return send(d, ctx, s.request) })
 }
 
 // nameField is the profile's name, which is asked for like its fields.

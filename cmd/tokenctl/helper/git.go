@@ -65,17 +65,13 @@ func parseGit(text []byte) (gitRequest, error) {
 		key, value, ok := strings.Cut(string(line), "=")
 		_, seen := r[key]
 		switch {
-		case !whole:
-			return nil, bad("git's request breaks off in the middle of a line")
-		case !ok || key == "":
-			return nil, bad("git's request has a line that is not key=value")
+		case !whole || !ok || key == "":
+			return nil, bad("git's request has a line that is not key=value, or breaks off")
 		case string(line) == knowsBearer:
 			r[knowsBearer] = "yes"
 		case !slices.Contains(gitKeys, key):
-		case !utf8.ValidString(value) || strings.ContainsFunc(value, func(c rune) bool { return !unicode.IsPrint(c) }):
-			return nil, bad("git's request holds a character in %s that cannot be printed", key)
-		case seen:
-			return nil, bad("git's request has two lines for %s", key)
+		case seen || !utf8.ValidString(value) || strings.ContainsFunc(value, func(c rune) bool { return !unicode.IsPrint(c) }):
+			return nil, bad("git's request has two lines for %s, or a character that cannot be printed", key)
 		default:
 			r[key] = value
 		}

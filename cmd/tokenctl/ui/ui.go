@@ -94,29 +94,26 @@ func ownHolder() (h ipc.Holder) {
 	return h
 }
 
-// Ask calls f with the client, bounds its time, and shows that it waits.
+// Ask is for a call of the client without an answer.
 func (e *Env) Ask(ctx context.Context, f func(context.Context, *ipc.Client) error) error {
-	return e.AskFor(ctx, "Waiting for tokend", f)
+	_, err := Ask(ctx, e, func(d *ipc.Client, ctx context.Context) (any, error) { return nil, f(ctx, d) })
+	return err
+}
+
+// Ask calls f with the client, bounds its time, and shows that it waits.
+func Ask[T any](ctx context.Context, e *Env, f func(*ipc.Client, context.Context) (T, error)) (T, error) {
+	return AskFor(ctx, e, "Waiting for tokend", f)
 }
 
 // AskFor is Ask with words for what it waits for.
-func (e *Env) AskFor(ctx context.Context, what string, f func(context.Context, *ipc.Client) error) error {
+func AskFor[T any](ctx context.Context, e *Env, what string, f func(*ipc.Client, context.Context) (T, error)) (answer T, err error) {
 	d, err := e.Client()
 	if err != nil {
-		return err
+		return answer, err
 	}
 	d.Deadline = time.Now().Add(Patience)
 	defer e.Progress(what)()
-	return f(ctx, d)
-}
-
-// Ask is e.Ask for a call with an answer.
-func Ask[T any](ctx context.Context, e *Env, f func(*ipc.Client, context.Context) (T, error)) (answer T, err error) {
-	err = e.Ask(ctx, func(ctx context.Context, d *ipc.Client) error {
-		answer, err = f(d, ctx)
-		return err
-	})
-	return answer, err
+	return f(d, ctx)
 }
 
 // Status asks for the state of tokend and its profiles.
