@@ -117,27 +117,22 @@ func (i items) remove(account string) error {
 	if err := i.delete(account); err != nil {
 		return err
 	}
-	return errors.Join(i.removeParts(account, "a"), i.removeParts(account, "b"))
+	return errors.Join(i.removeParts(account, "a", 1), i.removeParts(account, "b", 1))
 }
 
-// removeParts deletes a slot's parts, the last one first.
-func (i items) removeParts(account, slot string) error {
-	parts := 0
-	for ; parts < maxParts; parts++ {
-		_, err := i.get(partName(account, slot, parts+1))
-		if errors.Is(err, keyring.ErrNotFound) {
-			break
-		}
-		if err != nil {
-			return err
-		}
+// removeParts deletes a slot's parts from the nth on, the last one first.
+func (i items) removeParts(account, slot string, n int) error {
+	part := partName(account, slot, n)
+	switch _, err := i.get(part); {
+	case errors.Is(err, keyring.ErrNotFound), n > maxParts:
+		return nil
+	case err != nil:
+		return err
 	}
-	for n := parts; n > 0; n-- {
-		if err := i.delete(partName(account, slot, n)); err != nil {
-			return err
-		}
+	if err := i.removeParts(account, slot, n+1); err != nil {
+		return err
 	}
-	return nil
+	return i.delete(part)
 }
 
 // join reads the parts that idx names.
