@@ -294,9 +294,8 @@ func (c *Client) failed(ctx context.Context, err error) error {
 		return &token.Error{Code: token.ErrNoDaemon, Message: "no tokend answers at " + c.Socket, Cause: err}
 	case errors.Is(err, fs.ErrPermission):
 		return &token.Error{Code: token.ErrDenied, Message: "no permission to connect to " + c.Socket, Cause: err}
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.ErrUnexpectedEOF):
-		return &token.Error{Code: token.ErrNoDaemon, Cause: err,
-			Message: fmt.Sprintf("tokend at %s went away without a whole answer", c.Socket)}
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return &token.Error{Code: token.ErrNoDaemon, Message: "tokend at " + c.Socket + " went away without a whole answer"}
 	}
 	return c.nonsense(err)
 }

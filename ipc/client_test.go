@@ -317,7 +317,7 @@ func FuzzWatch(f *testing.F) {
 		if err != nil || a.status/100 != 2 {
 			return
 		}
-		w := newStream(a)
+		w := &stream{answer: a}
 		for n := 0; ; n++ {
 			_, err := w.Next(t.Context())
 			switch {

@@ -3,6 +3,7 @@
 package ipc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -79,10 +80,8 @@ func Control(c any, f func(fd int) error) error {
 		return err
 	}
 	var failed error
-	if err := raw.Control(func(fd uintptr) { failed = f(int(fd)) }); err != nil {
-		return err
-	}
-	return failed
+	err = raw.Control(func(fd uintptr) { failed = f(int(fd)) })
+	return cmp.Or(err, failed)
 }
 
 // maxPath is how long the path of a Unix socket may be, in bytes: 107 on
@@ -97,6 +96,9 @@ func PeerOf(c any) (peer Peer, err error) {
 		peer, err = peerAt(fd)
 		return err
 	})
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
+		err = fmt.Errorf("asking who is at the other end of the socket: %w", errno)
+	}
 	return peer, err
 }
 

@@ -13,8 +13,9 @@ import (
 )
 
 const (
-	// maxLine bounds a line of an answer's head, maxHead all of it, in bytes.
-	maxLine = 4 << 10
+	// maxLine bounds a line of an answer's head or of a stream of events, maxHead all of
+	// the head, in bytes.
+	maxLine = 64 << 10
 	maxHead = 16 << 10
 )
 
@@ -37,7 +38,7 @@ func (a *answer) readHead() error {
 		case errors.Is(err, bufio.ErrBufferFull), size > maxHead:
 			return fmt.Errorf("a header of more than %d bytes", maxHead)
 		case err != nil:
-			return fmt.Errorf("reading the header: %w", unexpected(err))
+			return fmt.Errorf("reading the header: %w", err)
 		case a.status == 0:
 			err = a.parseStatus(text)
 		case text == "":
@@ -112,19 +113,11 @@ func (a *answer) body(ctx context.Context) ([]byte, error) {
 	}
 	switch {
 	case err != nil:
-		return nil, a.client.failed(ctx, fmt.Errorf("reading the body: %w", unexpected(err)))
+		return nil, a.client.failed(ctx, fmt.Errorf("reading the body: %w", err))
 	case len(body) > MaxAnswer:
 		return nil, a.client.nonsense(fmt.Errorf("a body of more than %d bytes", MaxAnswer))
 	case a.status/100 != 2:
 		return body, a.client.refusal(a.status, body)
 	}
 	return body, nil
-}
-
-// unexpected names the end of input where more must follow.
-func unexpected(err error) error {
-	if errors.Is(err, io.EOF) {
-		return io.ErrUnexpectedEOF
-	}
-	return err
 }

@@ -17,25 +17,24 @@ import (
 // XDG specification asks, relative directories count as not set. macOS has
 // "Application Support" for all of these.
 func UserSocket() (string, error) {
-	onMac := runtime.GOOS == "darwin"
-	if dir := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) && !onMac {
-		return filepath.Join(dir, "tokend", SocketName), nil
-	}
-	if dir := filepath.Join("/run/user", strconv.Itoa(os.Getuid())); isOurs(dir) && !onMac {
-		return filepath.Join(dir, "tokend", SocketName), nil
-	}
-	if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) && !onMac {
-		return filepath.Join(dir, "tokend", SocketName), nil
-	}
+	runtimeDir, session, state := os.Getenv("XDG_RUNTIME_DIR"), "/run/user/"+strconv.Itoa(os.Getuid()), os.Getenv("XDG_STATE_HOME")
 	home, err := os.UserHomeDir()
+	dir := filepath.Join(home, ".local", "state")
 	switch {
-	case err != nil || !filepath.IsAbs(home):
+	case runtime.GOOS == "darwin":
+		dir = filepath.Join(home, "Library", "Application Support")
+	case filepath.IsAbs(runtimeDir):
+		dir = runtimeDir
+	case isOurs(session):
+		dir = session
+	case filepath.IsAbs(state):
+		dir = state
+	}
+	if !filepath.IsAbs(dir) {
 		return "", &token.Error{Code: token.ErrInvalid, Field: "HOME",
 			Message: "no place for tokend's socket: HOME is not set to an absolute path", Cause: err}
-	case onMac:
-		return filepath.Join(home, "Library", "Application Support", "tokend", SocketName), nil
 	}
-	return filepath.Join(home, ".local", "state", "tokend", SocketName), nil
+	return filepath.Join(dir, "tokend", SocketName), nil
 }
 
 // SystemSocket is where the daemon of the whole system listens.
@@ -48,9 +47,8 @@ func SystemSocket() string {
 
 func isOurs(dir string) bool {
 	info, err := os.Lstat(dir)
-	if err != nil || !info.IsDir() {
-		return false
-	}
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	return ok && int(stat.Uid) == os.Getuid()
+	return err == nil && info.IsDir() && OwnerOf(info) == os.Getuid()
 }
+
+// OwnerOf returns the uid that a file belongs to.
+func OwnerOf(info os.FileInfo) int { return int(info.Sys().(*syscall.Stat_t).Uid) }

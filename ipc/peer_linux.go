@@ -1,7 +1,6 @@
 package ipc
 
 import (
-	"fmt"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -12,7 +11,7 @@ import (
 func peerAt(fd int) (Peer, error) {
 	cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
 	if err != nil {
-		return Peer{}, fmt.Errorf("asking who is at the other end of the socket: %w", err)
+		return Peer{}, err
 	}
 	peer, err := newPeer(cred.Uid, int(cred.Pid))
 	if err != nil {
@@ -28,7 +27,7 @@ func peerAt(fd int) (Peer, error) {
 			raw = make([]uint32, size/4)
 			continue
 		case errno != 0:
-			return peer, fmt.Errorf("asking for the groups of the caller: %w", errno)
+			return peer, errno
 		}
 		for _, gid := range raw[:size/4] {
 			peer.Groups = append(peer.Groups, int(gid))

@@ -1,12 +1,10 @@
 package ipc
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/url"
 	"time"
@@ -14,13 +12,9 @@ import (
 	"tokend/providers/token"
 )
 
-const (
-	// Heartbeat is how often, at least, a stream of events has an empty line, so
-	// that either side notices when the other is gone.
-	Heartbeat = 15 * time.Second
-	// maxEvent bounds an event's line, in bytes.
-	maxEvent = 64 << 10
-)
+// Heartbeat is how often, at least, a stream of events has an empty line, so that
+// either side notices when the other is gone.
+const Heartbeat = 15 * time.Second
 
 // Watch streams what happens from now on to the named profiles, or if you name
 // none to all that you may see, and to the daemon itself. After the event
@@ -34,18 +28,13 @@ func (c *Client) Watch(ctx context.Context, profiles []string) (token.Events, er
 		_, err := a.body(ctx)
 		return nil, errors.Join(err, a.conn.Close())
 	}
-	return newStream(a), nil
+	return &stream{answer: a}, nil
 }
 
 // A stream reads events.
 type stream struct {
 	*answer
-	lines   *bufio.Reader
 	stopped bool // the last event said that tokend stops
-}
-
-func newStream(a *answer) *stream {
-	return &stream{answer: a, lines: bufio.NewReaderSize(a.in, maxEvent)}
 }
 
 // Next implements token.Events. When its ctx ends, so does the stream: it may have
@@ -54,14 +43,14 @@ func (s *stream) Next(ctx context.Context) (token.Event, error) {
 	defer context.AfterFunc(ctx, s.conn.interrupt)()
 	for {
 		s.conn.timeout(3 * Heartbeat)
-		line, err := s.lines.ReadSlice('\n')
+		line, err := s.in.ReadSlice('\n')
 		switch {
 		case err != nil && ctx.Err() != nil:
 			return token.Event{}, ctx.Err()
 		case errors.Is(err, io.EOF) && len(line) == 0 && s.stopped:
 			return token.Event{}, io.EOF
 		case err != nil:
-			return token.Event{}, &token.Error{Code: token.ErrNoDaemon, Cause: unexpected(err), Message: fmt.Sprintf("tokend at %s went away", s.client.Socket)}
+			return token.Event{}, &token.Error{Code: token.ErrNoDaemon, Message: "tokend at " + s.client.Socket + " went away"}
 		}
 		if line = bytes.TrimSpace(line); len(line) == 0 { // a heartbeat
 			continue

@@ -89,19 +89,12 @@ func (s *stored) accounts(profile string) (accounts []string) {
 	return accounts
 }
 
-func (r *record) check() error {
-	if r.Pending != nil && r.Pending.ID == "" {
-		return errors.New("a pending credential has no id")
-	}
-	return nil
-}
-
 // kept returns the current and the pending credential, as far as they exist.
 func (r *record) kept() (kept []*stored) {
 	if r.ID != "" {
 		kept = append(kept, &r.stored)
 	}
-	if r.Pending != nil {
+	if r.Pending != nil && r.Pending.ID != "" {
 		kept = append(kept, r.Pending)
 	}
 	return kept
@@ -373,27 +366,16 @@ func (c *Credentials) path(profile string) string {
 
 // read returns the record of profile, an empty one if there is no file.
 func (c *Credentials) read(profile string) (record, error) {
-	rec, err := readRecord(c.path(profile))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	var rec record
+	if err := readTOML(c.path(profile), maxRecord, &rec); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return record{}, credentialError(profile, err)
 	}
 	rec.Profile = profile
 	return rec, nil
 }
 
-func readRecord(path string) (rec record, err error) {
-	if err = readTOML(path, maxRecord, &rec); err != nil {
-		return record{}, err
-	}
-	return rec, nil
-}
-
-// credentialError explains an error of a record, nil if there is none.
 func credentialError(of string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fail(token.ErrKeystore, "credential-record", err, "%s: record of its credential: %v", of, err)
+	return broken("credential-record", of+": record of its credential", err)
 }
 
 // records reads the records of all profiles but those whose files are named, those
@@ -408,7 +390,8 @@ func (c *Credentials) records(but map[string]bool) (all []record, err error) {
 		if filepath.Ext(e.Name()) != recordSuffix || strings.HasPrefix(e.Name(), ".") || but[e.Name()] {
 			continue
 		}
-		rec, readErr := readRecord(filepath.Join(c.dir, e.Name()))
+		var rec record
+		readErr := readTOML(filepath.Join(c.dir, e.Name()), maxRecord, &rec)
 		if readErr == nil && fileName(rec.Profile)+recordSuffix != e.Name() {
 			readErr = errors.New("it does not name its profile: tokenctl rotate it")
 		}

@@ -24,31 +24,25 @@ func Erase(ctx context.Context, stateDir, credentialsDir string) error {
 	if err != nil {
 		return err
 	}
+	keyring, isCurrent := NewPatientKeyring(KeyringService), install.Keystore == KeystoreOS
 	var accounts []string
 	if left := install.Leftover; left != nil && left.Keystore == KeystoreOS {
 		accounts = left.Accounts
 	}
-	isCurrent := install.Keystore == KeystoreOS
-	if !isCurrent && accounts == nil {
-		return nil
+	if isCurrent || accounts != nil {
+		err = keyring.Unlock(ctx)
 	}
-	keyring := NewPatientKeyring(KeyringService)
-	if err := keyring.Unlock(ctx); err != nil {
-		return err
-	}
-	if isCurrent {
-		kept, err := NewCredentials(credentialsDir, keyring).accounts(ctx)
-		if err != nil {
-			return err
-		}
+	if isCurrent && err == nil {
+		var kept []string
+		kept, err = NewCredentials(credentialsDir, keyring).accounts(ctx)
 		accounts = append(append(accounts, kept...), install.cacheKeyAccount())
 	}
 	for _, account := range accounts {
-		if err := keyring.Delete(ctx, account); err != nil {
-			return err
+		if err == nil {
+			err = keyring.Delete(ctx, account)
 		}
 	}
-	return nil
+	return err
 }
 
 // AsidePrefix begins the name of a directory that Reset makes.

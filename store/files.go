@@ -33,18 +33,15 @@ func readRegular(path string, limit int64) ([]byte, fs.FileInfo, error) {
 }
 
 // readTOML reads a file that tokend alone writes, strictly.
-func readTOML(path string, limit int64, into interface{ check() error }) error {
+func readTOML(path string, limit int64, into any) error {
 	b, _, err := readRegular(path, limit)
 	if err != nil {
 		return err
 	}
-	err = toml.NewDecoder(bytes.NewReader(b)).DisallowUnknownFields().Decode(into)
-	if err != nil {
-		err = errors.New("tokend did not write this file") // the decoder's words are for programmers
-	} else if err = into.check(); err == nil {
-		return nil
+	if err := toml.NewDecoder(bytes.NewReader(b)).DisallowUnknownFields().Decode(into); err != nil {
+		return fmt.Errorf("%s: tokend did not write this file", path) // the decoder's words are for programmers
 	}
-	return fmt.Errorf("%s: %w", path, err)
+	return nil
 }
 
 func writeTOML(path string, from any) error {

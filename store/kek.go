@@ -25,22 +25,19 @@ func NewKeyFileFor(path string, uid, gid int) error {
 	if errors.Is(err, fs.ErrExist) {
 		return fail(token.ErrExists, "", err, "%s exists already, and tokend does not overwrite it", path)
 	}
-	if err == nil {
-		if uid >= 0 {
-			err = f.Chown(uid, gid)
-		}
-		if err == nil {
-			_, err = fmt.Fprintln(f, base64.StdEncoding.EncodeToString([]byte(seal.NewKey().Reveal())))
-		}
-		err = cmp.Or(err, f.Sync(), f.Close(), syncDir(filepath.Dir(path)))
-		if err != nil {
-			_ = os.Remove(path)
-		}
-	}
 	if err != nil {
-		return fail(token.ErrKeystore, "key-file", err, "key file: %s", token.FileFault(err))
+		return broken("key-file", "key file", err)
 	}
-	return nil
+	if uid >= 0 {
+		err = f.Chown(uid, gid)
+	}
+	if err == nil {
+		_, err = fmt.Fprintln(f, base64.StdEncoding.EncodeToString([]byte(seal.NewKey().Reveal())))
+	}
+	if err = cmp.Or(err, f.Sync(), f.Close(), syncDir(filepath.Dir(path))); err != nil {
+		_ = os.Remove(path)
+	}
+	return broken("key-file", "key file", err)
 }
 
 // readKey reads a key for OpenSealed: a regular file, no symbolic link, owned by
@@ -62,7 +59,7 @@ func readKey(path string, refused fs.FileMode) (token.Secret, error) {
 		if errors.Is(err, fs.ErrNotExist) {
 			topic = "key-file-missing"
 		}
-		return token.Secret{}, fail(token.ErrKeystore, topic, err, "key file: %s", token.FileFault(err))
+		return token.Secret{}, broken(topic, "key file", err)
 	}
 	return parseKey("key file: "+path, b)
 }

@@ -85,7 +85,7 @@ func (c CredentialFile) Read(ctx context.Context) (token.Secret, error) {
 }
 
 func (c CredentialFile) fail(err error) error {
-	return fail(token.ErrKeystore, "key-file", err, "systemd credential %s: %v", c.Path, err)
+	return broken("key-file", "systemd credential "+c.Path, err)
 }
 
 // systemdCreds runs systemd-creds. The last line of what it prints to its standard

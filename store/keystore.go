@@ -72,6 +72,14 @@ func checkSame(ctx context.Context, ks Keystore, account string, want token.Secr
 	return err
 }
 
+// broken explains the error of a file, which of names, nil if there is none.
+func broken(topic, of string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fail(token.ErrKeystore, topic, err, "%s: %s", of, token.FileFault(err))
+}
+
 // fail makes an error of this package: a code, a topic of docs/errors.md, the
 // cause, and one line of facts. Without a topic it has that of its cause.
 func fail(code token.Code, topic string, cause error, format string, args ...any) error {

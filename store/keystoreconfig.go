@@ -61,19 +61,16 @@ func ReadKeystoreConfig(stateDir string) (KeystoreConfig, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return KeystoreConfig{}, fail(token.ErrNotFound, "not-set-up", nil, "no keystore is set up: %s does not exist", path)
 	}
+	if err == nil {
+		err = i.check()
+	}
 	if err != nil {
 		return KeystoreConfig{}, recordError(err)
 	}
 	return i, nil
 }
 
-// recordError explains an error of the record, nil if there is none.
-func recordError(err error) error {
-	if err == nil {
-		return nil
-	}
-	return fail(token.ErrKeystore, "install-record", err, "installation record: %s", token.FileFault(err))
-}
+func recordError(err error) error { return broken("install-record", "installation record", err) }
 
 // Setup makes the choice of keystore, once: it puts the cache's key into the
 // keystore, reads it back, and records the choice under stateDir. kek is

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"tokend/providers/token"
 	"tokend/providers/token/erase"
@@ -30,7 +31,6 @@ type Sealed struct {
 const (
 	sealedMagic  = "tokend-sealed v1 "
 	sealedSuffix = ".sealed"
-	sealedHeader = len(sealedMagic) + 16 + 1
 	maxSealed    = maxSecret + 1024
 )
 
@@ -145,19 +145,12 @@ func removeUnfinished(dir string) {
 
 // parseSealed splits a file into its key id and what is sealed.
 func parseSealed(file []byte) (id string, box []byte, err error) {
-	if len(file) >= sealedHeader && bytes.HasPrefix(file, []byte(sealedMagic)) && file[sealedHeader-1] == '\n' {
-		id = string(file[len(sealedMagic) : sealedHeader-1])
-		if _, err := hex.DecodeString(id); err == nil {
-			return id, file[sealedHeader:], nil
-		}
+	head, box, _ := bytes.Cut(file, []byte("\n"))
+	name, ok := strings.CutPrefix(string(head), sealedMagic)
+	if raw, err := hex.DecodeString(name); ok && err == nil && len(raw) == 8 {
+		return name, box, nil
 	}
 	return "", nil, errors.New("not a sealed secret")
 }
 
-// sealedError explains the error of a file, nil if there is none.
-func sealedError(of string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fail(token.ErrKeystore, "sealed-files", err, "%s: %v", of, err)
-}
+func sealedError(of string, err error) error { return broken("sealed-files", of, err) }

@@ -41,7 +41,7 @@ func TestSealedTellsAnotherKeyFromDamage(t *testing.T) {
 		must(t, os.WriteFile(s.path("a"), damaged, 0o600))
 		wantCode(t, errOf(s.Get(t.Context(), "a")), token.ErrKeystore)
 	}
-	for _, n := range []int{0, 1, sealedHeader, len(file) - 1} {
+	for _, n := range []int{0, 1, len(sealedMagic), len(file) - 1} {
 		must(t, os.WriteFile(s.path("a"), file[:n], 0o600))
 		wantCode(t, errOf(s.Get(t.Context(), "a")), token.ErrKeystore)
 	}
@@ -163,7 +163,7 @@ func FuzzSealedFile(f *testing.F) {
 	good := val(os.ReadFile(s.path("a")))
 	f.Add(good)
 	f.Add([]byte(sealedMagic))
-	f.Add(good[:sealedHeader])
+	f.Add(good[:len(sealedMagic)])
 	f.Fuzz(func(t *testing.T, file []byte) {
 		if secret, err := s.open("a", file); err == nil && secret.Reveal() != "x" {
 			t.Error("a made-up file opened")

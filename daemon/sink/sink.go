@@ -13,6 +13,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -264,28 +265,25 @@ func (f *file) text(now time.Time) ([]byte, error) {
 // errForeign is why a file at a sink's path stays as it is.
 var errForeign = errors.New("there is something already that tokend did not write; move it away")
 
-// readList makes the files of the list, which has a line for each: until when it is
-// good, its inodes, its path.
+// listLine is a line of the list: until when a file is good, its inodes, its path.
+var listLine = regexp.MustCompile(`(?m)^(\d+)((?: \d+)*) (\D.*)$`)
+
+// readList makes the files of the list.
 func (k *Keeper) readList() map[string]*file {
 	files := map[string]*file{}
 	text, _ := os.ReadFile(k.List) // without a list there are no files
 	k.list = string(text)
-	for line := range strings.Lines(k.list) {
-		var ids []uint64
-		number, path, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
-		until, err := strconv.ParseInt(number, 10, 64)
-		for err == nil && !filepath.IsAbs(path) {
-			var id uint64
-			number, path, _ = strings.Cut(path, " ")
-			id, err = strconv.ParseUint(number, 10, 64)
-			ids = append(ids, id)
+	for _, line := range listLine.FindAllStringSubmatch(k.list, -1) {
+		until, _ := strconv.ParseInt(line[1], 10, 64) // it is a number
+		f := &file{sink: profile.Sink{Path: line[3]}, profile: &profile.Profile{}, until: time.Unix(until, 0)}
+		for _, number := range strings.Fields(line[2]) {
+			id, _ := strconv.ParseUint(number, 10, 64)
+			f.ids = append(f.ids, id)
 		}
-		if ids == nil {
-			ids = []uint64{anyInode}
+		if f.ids == nil {
+			f.ids = []uint64{anyInode}
 		}
-		if err == nil {
-			files[path] = &file{sink: profile.Sink{Path: path}, profile: &profile.Profile{}, until: time.Unix(until, 0), ids: ids}
-		}
+		files[f.sink.Path] = f
 	}
 	return files
 }

@@ -82,12 +82,11 @@ func (h *handler) wire(c *call, err error) *token.Error {
 		return nil
 	}
 	e, known := wireError(err)
-	switch {
-	case known:
-	case c.Context().Err() != nil:
+	if !known && c.Context().Err() != nil {
 		// Either the caller is gone and hears nothing, or we are about to be.
 		return &token.Error{Code: token.ErrUnavailable, Message: "tokend is stopping"}
-	default:
+	}
+	if !known {
 		h.log.Error("request failed", "error", err.Error())
 	}
 	return e

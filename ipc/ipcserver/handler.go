@@ -152,14 +152,14 @@ func (h *handler) admit(c *call) error {
 		return errors.New("a request without a connection")
 	}
 	err := cmp.Or(who.err, h.allow(who.peer))
-	if origins := c.Header["Origin"]; err == nil && len(origins) > 1 {
-		_, err := single(c.Header, "Origin")
-		return err
-	} else if err == nil && origins != nil {
-		err = errors.New("tokend does not answer web pages")
-	}
-	if err == nil {
+	switch origins := c.Header["Origin"]; {
+	case err == nil && origins == nil:
 		return nil
+	case err == nil && len(origins) > 1:
+		_, err = single(c.Header, "Origin")
+		return err
+	case err == nil:
+		err = errors.New("tokend does not answer web pages")
 	}
 	c.event.Do = "connect"
 	h.log.Warn("caller refused", "uid", who.peer.UID, "pid", who.peer.PID, "reason", err.Error())

@@ -73,25 +73,23 @@ func (l *limited) Close() error {
 //
 // Shutdown alone would drop the requests that net/http has not read yet.
 func (l *limited) drain(patience time.Duration) {
-	for end := time.Now().Add(patience); l.closeIdle() > 0 && time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
-	}
-	for _, c := range l.places.all() {
-		if c.state.Load() == int32(http.StateNew) {
-			_ = c.Close()
+	for end := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
+		conns, isOver := l.places.all(), time.Now().After(end)
+		for _, c := range conns {
+			// One that waits between two requests says no more. A request that has arrived is
+			// still read.
+			socket, ok := c.Conn.(interface{ CloseRead() error })
+			switch state := http.ConnState(c.state.Load()); {
+			case ok && state == http.StateIdle:
+				_ = socket.CloseRead()
+			case isOver && state == http.StateNew:
+				_ = c.Close()
+			}
+		}
+		if isOver || len(conns) == 0 {
+			return
 		}
 	}
-}
-
-// closeIdle lets those who wait between two requests say no more, and reports how
-// many connections there are. A request that has arrived is still read.
-func (l *limited) closeIdle() int {
-	conns := l.places.all()
-	for _, c := range conns {
-		if socket, ok := c.Conn.(interface{ CloseRead() error }); ok && c.state.Load() == int32(http.StateIdle) {
-			_ = socket.CloseRead()
-		}
-	}
-	return len(conns)
 }
 
 func (c *conn) Close() error {

@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -77,19 +76,28 @@ func (l *listener) Close() error {
 // other user can put another directory in its place. Others may write to a
 // directory above the socket's if it has the excuse: the sticky bit keeps them
 // from renaming what is not theirs (/tmp). The socket's own directory has none,
-// for there the first to come has the socket's name.
+// for there the first to come has the socket's name. A directory that does not exist
+// is made for this user alone.
 func prepare(dir string, excuse fs.FileMode) error {
 	if parent := filepath.Dir(dir); parent != dir {
 		if err := prepare(parent, fs.ModeSticky); err != nil {
 			return err
 		}
 	}
-	info, err := makeDir(dir)
+	info, err := os.Lstat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		if above, err := os.Stat(filepath.Dir(dir)); err == nil && above.Mode().Perm()&0o022 != 0 {
+			return badSocket("%s does not exist, and tokend does not make it where others may write", dir)
+		}
+		if err = os.Mkdir(dir, 0o700); err == nil || errors.Is(err, fs.ErrExist) { // another daemon may be making it just now
+			info, err = os.Lstat(dir)
+		}
+	}
 	switch {
 	case err != nil:
 		return err
-	case ownerOf(info) != 0 && ownerOf(info) != os.Geteuid():
-		return badSocket("%s belongs to uid %d, who is neither root nor you (uid %d)", dir, ownerOf(info), os.Geteuid())
+	case ipc.OwnerOf(info) != 0 && ipc.OwnerOf(info) != os.Geteuid():
+		return badSocket("%s belongs to uid %d, who is neither root nor you (uid %d)", dir, ipc.OwnerOf(info), os.Geteuid())
 	case info.Mode()&fs.ModeSymlink != 0 && excuse != 0:
 		// Root's links (/var on macOS) and our own lead where they should. The
 		// path they lead to has no links any more.
@@ -105,29 +113,6 @@ func prepare(dir string, excuse fs.FileMode) error {
 	}
 	return nil
 }
-
-// makeDir makes dir for this user alone if it is not there, and returns what is
-// there then. It makes none in a directory that others may write to.
-func makeDir(dir string) (fs.FileInfo, error) {
-	info, err := os.Lstat(dir)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return info, err
-	}
-	parent, err := os.Stat(filepath.Dir(dir))
-	if err != nil {
-		return nil, err
-	}
-	if parent.Mode().Perm()&0o022 != 0 {
-		return nil, badSocket("%s does not exist, and tokend does not make it where others may write", dir)
-	}
-	// Another daemon may be making it just now.
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, err
-	}
-	return os.Lstat(dir)
-}
-
-func ownerOf(info fs.FileInfo) int { return int(info.Sys().(*syscall.Stat_t).Uid) }
 
 // takeLock proves that no other daemon uses the socket: the kernel drops a
 // lock together with its process, however that ends.
@@ -194,8 +179,8 @@ func clearStale(path string) error {
 		return err
 	case info.Mode()&fs.ModeSocket == 0:
 		return badSocket("%s is in the way: it is not a socket (mode %v)", path, info.Mode())
-	case ownerOf(info) != os.Geteuid():
-		return badSocket("%s is in the way: it belongs to uid %d", path, ownerOf(info))
+	case ipc.OwnerOf(info) != os.Geteuid():
+		return badSocket("%s is in the way: it belongs to uid %d", path, ipc.OwnerOf(info))
 	}
 	conn, err := net.DialTimeout("unix", path, time.Second)
 	switch {

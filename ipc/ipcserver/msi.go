@@ -55,8 +55,7 @@ func (h *handler) lendMSI(c *call, in ipc.MSIRequest) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	srv := newServer(c.Context(), e, h.times)
-	srv.ConnContext = func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, guestKey{}, c) }
+	srv := newServer(c.Context(), e, h.times, guestKey{})
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = srv.Serve(LimitLoopback(l, maxGuests)) })
 	defer func() { _ = srv.Close(); serving.Wait() }()
@@ -132,26 +131,23 @@ func (e *msi) url() string { return "http://" + e.address + msiPath }
 
 // ServeHTTP answers a program. SDKs retry none of the statuses of a refusal.
 func (e *msi) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	status, answer, err := e.answer(r)
+	status, answer, err := http.StatusForbidden, map[string]string(nil), e.admit(r)
+	switch {
+	case err != nil:
+	case r.Method != http.MethodGet:
+		status, err = http.StatusMethodNotAllowed, invalid("method", "the method is GET")
+	default:
+		status = http.StatusOK
+		if answer, err = e.token(r); err != nil {
+			status = http.StatusBadRequest
+		}
+	}
 	if err != nil {
 		wire, _ := wireError(err)
 		answer = map[string]string{"error": string(wire.Code), "error_description": "tokend: " + wire.Message}
 	}
 	kind, body, _ := encode(answer) // text always has a JSON form
 	(&call{h: e.h, w: w}).send(status, kind, body)
-}
-
-func (e *msi) answer(r *http.Request) (status int, answer map[string]string, err error) {
-	if err := e.admit(r); err != nil {
-		return http.StatusForbidden, nil, err
-	}
-	if r.Method != http.MethodGet {
-		return http.StatusMethodNotAllowed, nil, invalid("method", "the method is GET")
-	}
-	if answer, err = e.token(r); err != nil {
-		return http.StatusBadRequest, nil, err
-	}
-	return http.StatusOK, answer, nil
 }
 
 // admit lets in callers that know the secret, but no web page and no proxy.

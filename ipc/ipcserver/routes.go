@@ -38,7 +38,7 @@ func (h *handler) table() []route {
 		{"GET", ipc.TokenPath, "", "get", takesQuery | audits, h.getToken},
 		{"GET", ipc.AnyTokenPath, "", "get", takesQuery | audits, h.getToken},
 		{"POST", ipc.InvalidatePath, "", "invalidate", audits, h.invalidate},
-		{"POST", ipc.ExchangePath, "", "exchange", audits, with(checkExchange, h.exchange)},
+		{"POST", ipc.ExchangePath, "", "exchange", audits, with(func(in ipc.Exchange) error { return checkURL(in.Registry) }, h.exchange)},
 		{"POST", ipc.TokenPath, ipc.InvalidateSuffix, "invalidate", audits, h.invalidate},
 		{"POST", ipc.MSIPath, "", "azure-msi", 0, with(nil, h.lendMSI)},
 		{"GET", ipc.ProfilesPath, "", "list", 0, h.profiles},
@@ -58,7 +58,7 @@ func (h *handler) table() []route {
 		{"GET", ipc.DoctorPath, "", "doctor", 0, func(c *call) (any, error) { return b.Doctor(c.Context()) }},
 		{"GET", ipc.KeystorePath, "", "keystore", manages, func(c *call) (any, error) { return b.Keystore(c.Context()) }},
 		{"POST", ipc.UnlockPath, "", "unlock", audits | manages, func(c *call) (any, error) { return nil, b.Unlock(c.Context()) }},
-		{"POST", ipc.MigratePath, "", "migrate", audits | manages, with(nil, h.migrate)},
+		{"POST", ipc.MigratePath, "", "migrate", audits | manages, with(nil, func(c *call, to token.KeystoreChoice) (any, error) { return b.Migrate(c.Context(), to) })},
 	}
 }
 
@@ -108,8 +108,6 @@ func (h *handler) getToken(c *call) (any, error) {
 	}
 	return json.RawMessage(body), nil
 }
-
-func checkExchange(in ipc.Exchange) error { return checkURL(in.Registry) }
 
 func (h *handler) exchange(c *call, in ipc.Exchange) (any, error) {
 	c.event.Origin = token.Origin(in.Registry)
@@ -203,8 +201,4 @@ func (h *handler) rename(c *call, to ipc.Renaming) (any, error) {
 		c.event.Profile = to.Name
 	}
 	return nil, err
-}
-
-func (h *handler) migrate(c *call, to token.KeystoreChoice) (any, error) {
-	return h.backend.Migrate(c.Context(), to)
 }

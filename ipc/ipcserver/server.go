@@ -124,9 +124,8 @@ func Serve(ctx context.Context, l net.Listener, b Backend, o Options) error {
 	h := newHandler(b, o)
 	h.ending = ctx
 	conns := limit(l, maxConns, &quota{n: maxConns}, h.userOf)
-	srv := newServer(requests, h, h.times)
+	srv := newServer(requests, h, h.times, connKey{})
 	srv.ErrorLog = slog.NewLogLogger(h.log.Handler(), slog.LevelWarn)
-	srv.ConnContext = func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) }
 	srv.ConnState = func(c net.Conn, state http.ConnState) { c.(*conn).state.Store(int32(state)) }
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(conns) }()
@@ -150,9 +149,9 @@ func Serve(ctx context.Context, l net.Listener, b Backend, o Options) error {
 	return errors.Join(err, srv.Shutdown(context.WithoutCancel(ctx)))
 }
 
-// newServer returns a server whose requests have contexts from ctx. It logs
-// nothing: anybody on loopback may send it anything.
-func newServer(ctx context.Context, h http.Handler, t times) *http.Server {
+// newServer returns a server whose requests have contexts from ctx, with their
+// connection under key. It logs nothing: anybody on loopback may send it anything.
+func newServer(ctx context.Context, h http.Handler, t times, key any) *http.Server {
 	return &http.Server{
 		Handler:                      h,
 		ReadHeaderTimeout:            t.head,
@@ -162,5 +161,6 @@ func newServer(ctx context.Context, h http.Handler, t times) *http.Server {
 		DisableGeneralOptionsHandler: true,
 		ErrorLog:                     slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
 		BaseContext:                  func(net.Listener) context.Context { return ctx },
+		ConnContext:                  func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, key, c) },
 	}
 }

@@ -3,7 +3,6 @@ package cache
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"os"
@@ -46,29 +45,30 @@ type walk struct {
 	seen     []bool // by page
 }
 
+// fault ends the walk by a panic, as bbolt ends its own. guard makes an error of it.
+func fault(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
+
 // checkPages checks that all pages of a file fit together. A file that was written
 // with other pages than this machine has is not one of ours.
-func checkPages(file []byte) error {
+func checkPages(file []byte) {
 	size := uint64(os.Getpagesize())
 	var m meta // the one that bbolt will use: of two valid ones, that of the later transaction
 	for _, at := range []uint64{0, size} {
 		next, ok := readMeta(file, at)
 		switch {
 		case ok && next.pageSize != size:
-			return fmt.Errorf("a page size of %d bytes", next.pageSize)
+			fault("a page size of %d bytes", next.pageSize)
 		case ok && next.tx >= m.tx:
 			m = next
 		}
 	}
 	if m.pages < 4 || m.pages > uint64(len(file))/size {
-		return fmt.Errorf("no valid meta page, or %d pages in %d bytes", m.pages, len(file))
+		fault("no valid meta page, or %d pages in %d bytes", m.pages, len(file))
 	}
 	w := &walk{file: file, pageSize: size, pages: m.pages, seen: make([]bool, m.pages)}
 	w.seen[0], w.seen[1] = true, true // the metas
-	if err := w.freelist(m.freelist); err != nil {
-		return err
-	}
-	return w.tree(m.root, elementIsBucket)
+	w.freelist(m.freelist)
+	w.tree(m.root, elementIsBucket)
 }
 
 // A meta is what a meta page says.
@@ -89,122 +89,103 @@ func readMeta(file []byte, at uint64) (meta, bool) {
 	return meta{uint64(u32(b, 8)), u64(b, 16), u64(b, 32), u64(b, 40), u64(b, 48)}, true
 }
 
-// claim returns page id with its overflow. It fails if another page claimed any
-// of it.
-func (w *walk) claim(id uint64) ([]byte, error) {
+// claim returns page id with its overflow. No other page can claim any of it.
+func (w *walk) claim(id uint64) []byte {
 	if id >= w.pages {
-		return nil, fmt.Errorf("page %d of %d", id, w.pages)
+		fault("page %d of %d", id, w.pages)
 	}
 	page := w.file[id*w.pageSize:]
 	last := id + uint64(u32(page, 12))
 	if u64(page, 0) != id || last >= w.pages {
-		return nil, fmt.Errorf("page %d says that it is page %d to %d of %d", id, u64(page, 0), last, w.pages)
+		fault("page %d says that it is page %d to %d of %d", id, u64(page, 0), last, w.pages)
 	}
 	for p := id; p <= last; p++ {
-		if err := w.mark(p); err != nil {
-			return nil, err
-		}
+		w.mark(p)
 	}
-	return page[:(last-id+1)*w.pageSize], nil
+	return page[:(last-id+1)*w.pageSize]
 }
 
-func (w *walk) mark(id uint64) error {
+func (w *walk) mark(id uint64) {
 	if id >= w.pages || w.seen[id] {
-		return fmt.Errorf("page %d is used twice, or not there", id)
+		fault("page %d is used twice, or not there", id)
 	}
 	w.seen[id] = true
-	return nil
 }
 
-func (w *walk) freelist(id uint64) error {
-	page, err := w.claim(id)
-	if err != nil {
-		return err
-	}
+func (w *walk) freelist(id uint64) {
+	page := w.claim(id)
 	ids, n := page[pageHeader:], uint64(u16(page, 10))
 	if n == 0xffff {
 		n, ids = u64(ids, 0), ids[8:]
 	}
 	if u16(page, 8) != flagFreelist || n > uint64(len(ids)/8) {
-		return fmt.Errorf("page %d is not a freelist", id)
+		fault("page %d is not a freelist", id)
 	}
 	for i := range int(n) {
-		if err := w.mark(u64(ids, 8*i)); err != nil {
-			return err
-		}
+		w.mark(u64(ids, 8*i))
 	}
-	return nil
 }
 
 // tree checks the pages from id down, whose leaf elements have the flags of kind:
 // those of the root are buckets, those of a bucket are not.
-func (w *walk) tree(id uint64, kind uint32) error {
-	page, err := w.claim(id)
-	if err != nil {
-		return err
-	}
+func (w *walk) tree(id uint64, kind uint32) {
+	page := w.claim(id)
 	flags := u16(page, 8)
 	if flags != flagLeaf && (flags != flagBranch || u16(page, 10) == 0) {
-		return fmt.Errorf("page %d is neither leaf nor branch", id)
+		fault("page %d is neither leaf nor branch", id)
 	}
-	if err := w.elements(page, flags, kind); err != nil {
-		return fmt.Errorf("page %d: %w", id, err)
-	}
-	return nil
+	w.elements(id, page, kind)
 }
 
 // elements checks what is in a leaf or a branch, and the pages that it names.
-func (w *walk) elements(page []byte, flags uint16, kind uint32) error {
+func (w *walk) elements(id uint64, page []byte, kind uint32) {
 	var before []byte
+	isLeaf := u16(page, 8) == flagLeaf
 	for i := range int(u16(page, 10)) {
 		at := pageHeader + i*elementSize
 		if at+elementSize > len(page) {
-			return errors.New("too many elements")
+			fault("page %d: too many elements", id)
 		}
 		element := page[at:]
 		start, keySize, valueSize := uint64(u32(element, 0)), uint64(u32(element, 4)), uint64(0)
-		if flags == flagLeaf {
+		if isLeaf {
 			if u32(element, 0) != kind {
-				return errors.New("an element of another kind")
+				fault("page %d: an element of another kind", id)
 			}
 			start, keySize, valueSize = keySize, uint64(u32(element, 8)), uint64(u32(element, 12))
 		}
 		end := start + keySize + valueSize
 		if end > uint64(len(element)) {
-			return errors.New("an element outside its page")
+			fault("page %d: an element outside its page", id)
 		}
 		key, value := element[start:start+keySize], element[start+keySize:end]
 		if i > 0 && bytes.Compare(before, key) >= 0 {
-			return errors.New("keys out of order")
+			fault("page %d: keys out of order", id)
 		}
 		before = key
-		var err error
 		switch {
-		case flags == flagBranch:
-			err = w.tree(u64(element, 8), kind)
+		case !isLeaf:
+			w.tree(u64(element, 8), kind)
 		case kind == elementIsBucket:
-			err = w.bucket(value)
-		}
-		if err != nil {
-			return err
+			w.bucket(id, value)
 		}
 	}
-	return nil
 }
 
 // bucket checks a bucket's pages, or the page inside a small bucket's value.
-func (w *walk) bucket(value []byte) error {
+func (w *walk) bucket(id uint64, value []byte) {
 	if len(value) < bucketSize {
-		return fmt.Errorf("a bucket of %d bytes", len(value))
+		fault("page %d: a bucket of %d bytes", id, len(value))
 	}
 	if root := u64(value, 0); root != 0 {
-		return w.tree(root, 0)
+		w.tree(root, 0)
+		return
 	}
 	inline := value[bucketSize:]
 	if len(inline) < pageHeader || u16(inline, 8) != flagLeaf {
-		return errors.New("a bucket without its page")
+		fault("page %d: a bucket without its page", id)
 	}
-	return w.elements(inline, flagLeaf, 0)
+	w.elements(id, inline, 0)
 }
 
 func u16(b []byte, at int) uint16 { return binary.NativeEndian.Uint16(b[at:]) }

@@ -57,26 +57,21 @@ func openFile(path string) (*file, error) {
 // openRaw opens the file itself and checks its pages. It follows no symbolic
 // link, opens no FIFO or device, and closes the file to others.
 func (f *file) openRaw(path string, flag int, mode os.FileMode) (*os.File, error) {
-	raw, err := os.OpenFile(path, flag|openFlags, mode)
-	if err != nil {
+	var err error
+	if f.raw, err = os.OpenFile(path, flag|openFlags, mode); err != nil {
 		return nil, err
 	}
-	f.info, err = raw.Stat()
+	f.info, err = f.raw.Stat()
 	if err == nil && !f.info.Mode().IsRegular() {
 		err = &os.PathError{Op: "open", Path: path, Err: syscall.EINVAL}
 	}
 	if err == nil && f.info.Mode().Perm() != mode {
-		err = raw.Chmod(mode)
+		err = f.raw.Chmod(mode)
 	}
 	if err == nil {
-		err = checkLocked(raw)
+		err = checkLocked(f.raw)
 	}
-	if err != nil {
-		raw.Close()
-		return nil, err
-	}
-	f.raw = raw
-	return raw, nil
+	return f.raw, err
 }
 
 // checkLocked checks a file's pages before bbolt maps it, holding bbolt's lock:
@@ -106,7 +101,8 @@ func checkLocked(raw *os.File) error {
 	if _, err := raw.ReadAt(pages, 0); err != nil {
 		return err
 	}
-	return checkPages(pages)
+	checkPages(pages)
+	return nil
 }
 
 // leave remembers the file as it is after a transaction of ours.
