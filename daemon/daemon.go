@@ -210,8 +210,11 @@ func (d *Daemon) Invalidate(ctx context.Context, name string, t token.Secret) (e
 		return err
 	}
 	e, err := st.lookup(c, name)
-	if err != nil || e.tokens == nil {
+	switch {
+	case err != nil:
 		return err
+	case e.tokens == nil:
+		return e.Unable("has no tokens to drop")
 	}
 	return e.tokens.Invalidate(t, by)
 }

@@ -357,7 +357,7 @@ func (d *Daemon) prove(ctx context.Context, old *entry, f profile.File, cred tok
 		err = denied("sink", "uid %d may not add sinks; root may, and the user that tokend runs as", c.UID)
 	}
 	if _, second := a.Secrets[token.SecondSecret]; err == nil && second != (trial.SecondHeader != "") {
-		err = invalid(token.SecondSecret, "second_header names the header, and %s is its value: one is missing", token.SecondSecret)
+		err = invalid(map[bool]string{true: "second_header", false: token.SecondSecret}[second], "second_header, in the profile's file, names the header, and %s is its value: one is missing", token.SecondSecret)
 	}
 	if err != nil || a.NoCheck {
 		return mint.Proof{}, nil, err

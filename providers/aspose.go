@@ -37,7 +37,7 @@ func (s *asposeSettings) prepare(a *token.CreateProfile) error {
 		return err
 	}
 	if asposeSecret.MatchString(token.Settings(a.Settings).Text("client_id")) && guid.MatchString(a.Secrets["client_secret"].Reveal()) {
-		return invalid("client_id", "client_id and client_secret are in each other's place: the ID is the one with hyphens. The secret was on the command line or in the file of the profile, where others may have seen it: make a new one in the dashboard")
+		return invalid("client_id", "client_id and client_secret are in each other's place: the ID is the one with hyphens. If the secret was on the command line or in a file, others may have seen it: make a new one in the dashboard")
 	}
 	return nil
 }

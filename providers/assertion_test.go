@@ -196,7 +196,7 @@ func TestSettingsAreChecked(t *testing.T) {
 		{"oauth2", "token_url", "https://a:b@issuer.example/", "token_url must not contain a user name or password"},
 		{"jwt-bearer", "token_url", "https://issuer.example/#x", `token_url must not contain any of "#"`},
 		{"clms", "token_uri", "http://issuer.example/", "token_uri must be a URL that begins with https://"},
-		{"aspose", "base_url", "http://issuer.example", "base_url must be a URL that begins with https://"},
+		{"aspose", "base_url", "http://issuer.example", "base_url must be a URL that begins with https://, or for a server on this machine http://"},
 		{"aspose", "base_url", "https://issuer.example?x", `base_url must not contain any of "?#"`},
 		{"oauth2", "auth", "tls_client_auth", `auth "tls_client_auth" is not one of client_secret_basic, client_secret_post, private_key_jwt`},
 		{"oauth2", "scopes", []string{"a\nb"}, `scopes "a\nb" has characters that a scope cannot have (RFC 6749 §3.3)`},

@@ -88,8 +88,8 @@ func prepareClientSecret(a *token.CreateProfile) error {
 		return invalid("client_secret", "client_secret is a PEM file; use the text of a secret")
 	case !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }): // a space is allowed (RFC 6749 §A.2)
 		return invalid("client_secret", "client_secret contains a line break or an invisible character")
-	case strings.TrimSpace(text) != text:
-		return invalid("client_secret", "client_secret begins or ends with a space, which is a sign of a slip in copying")
+	case strings.TrimSpace(text) != text || len(strings.Trim(text, `"'`)) < len(text)-1:
+		return invalid("client_secret", "client_secret begins or ends with a space, or stands in quotes, which is a sign of a slip in copying")
 	}
 	a.Secrets["client_secret"] = token.NewSecret(text)
 	return nil

@@ -96,7 +96,7 @@ func checkURL(field, text, without string) (*url.URL, error) {
 	isOwn := err == nil && field == "base_url" && u.Scheme == "http" && token.IsLoopback(u.Hostname()) // a server on this machine
 	switch {
 	case err != nil || u.Scheme != "https" && !isOwn || u.Hostname() == "":
-		return nil, invalid(field, "%s must be a URL that begins with https://", field)
+		return nil, invalid(field, "%s must be a URL that begins with https://%s", field, map[bool]string{true: ", or for a server on this machine http://"}[field == "base_url"])
 	case u.User != nil:
 		return nil, invalid(field, "%s must not contain a user name or password", field)
 	case strings.ContainsAny(text, without):

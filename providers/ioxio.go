@@ -46,7 +46,8 @@ func (s *ioxioSettings) open(env Env) (any, error) {
 }
 
 func (s *ioxioSettings) check() error {
-	for field, text := range map[string]string{"dataspace": s.Dataspace, "gateway": cmp.Or(s.Gateway, s.Dataspace)} {
+	for _, setting := range [][2]string{{"dataspace", s.Dataspace}, {"gateway", cmp.Or(s.Gateway, s.Dataspace)}} {
+		field, text := setting[0], setting[1]
 		if _, err := checkURL(field, text, "?#"); err != nil {
 			return err
 		}

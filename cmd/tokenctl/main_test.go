@@ -520,7 +520,7 @@ func TestInvalidateNamesTheVeryToken(t *testing.T) {
 		t.Errorf("dropped %q, want the current one", b.dropped.Reveal())
 	}
 	b.calls = nil
-	call(t, socket, strings.NewReader("\n"), "invalidate", "clms", "--token-file", "-").wants(t, ui.ExitUsage, "", "the file is empty")
+	call(t, socket, strings.NewReader("\n"), "invalidate", "clms", "--token-file", "-").wants(t, ui.ExitUsage, "", "stdin is empty")
 	call(t, socket, nil, "invalidate", "clms", "--token-file", filepath.Join(t.TempDir(), "no")).wants(t, ui.ExitUsage, "", "no such file or directory")
 	if len(b.calls) > 0 {
 		t.Errorf("an empty token was sent: %q", b.calls)

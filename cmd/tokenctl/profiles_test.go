@@ -126,6 +126,7 @@ func TestAddRefusesBeforeAnythingIsSent(t *testing.T) {
 		"stdin twice":                 {append(azure, "--certificate", "-", "--private-key", "-"), "cannot both be read from stdin"},
 		"a flag twice":                {append(azure, "--client-secret-file", secret, "--client-secret-file", secret), "given twice"},
 		"no date":                     {append(azure, "--secret-expires", "31.1.2027"), "not a date such as"},
+		"no name":                     {[]string{"add", "my api", "--provider", "azure"}, "is not a valid profile name"},
 		"two names":                   {[]string{"add", "x", "y"}, "no such file or directory"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -346,7 +347,7 @@ func TestImportFindsNothing(t *testing.T) {
 	call(t, socket, nil, "import", folder(t, map[string]string{"x.txt": "x"})).wants(t, ui.ExitUsage, "", "no key or secret that tokend knows in /")
 	call(t, socket, nil, "import", "nowhere").wants(t, ui.ExitUsage, "", "nowhere: no such file or directory")
 	call(t, socket, nil, "import", clmsKey("x")).wants(t, ui.ExitUsage, "", "not its content")
-	if r := call(t, socket, nil, "import", writeSecret(t, "x.txt", "x")); r.status != ui.ExitUsage || !strings.Contains(r.out, "it is not a key file") || r.err != "" {
+	if r := call(t, socket, nil, "import", writeSecret(t, "x.txt", "x")); r.status != ui.ExitUsage || !strings.Contains(r.out, "tokend does not know") || r.err != "" {
 		t.Errorf("%+v", r)
 	}
 }
@@ -449,7 +450,7 @@ func TestAddSaysWhyAFileCannotBeTaken(t *testing.T) {
 	many := writeSecret(t, "many.env", "API_CLIENT_ID=a\nAPI_CLIENT_SECRET=b\nARM_CLIENT_ID=a\nARM_TENANT_ID=t\nARM_CLIENT_SECRET=b\n")
 	person := writeSecret(t, "adc.json", `{"type":"authorized_user"}`)
 	for want, args := range map[string][]string{
-		other + ": it is not a key file that tokend knows;": {"add", "x", other},
+		other + ": tokend does not know this kind of file;": {"add", "x", other},
 		half + ": it is cut off: its last brace is missing": {"add", "x", half},
 		"tokenctl import " + many:                           {"add", "x", many},
 		person + ": it is a person's login":                 {"add", "x", person},
@@ -458,7 +459,7 @@ func TestAddSaysWhyAFileCannotBeTaken(t *testing.T) {
 		"FILE takes the name of a file, not its content":        {"add", "x", clmsKey("y")},
 		"FILE: no such file or directory":                       {"add", "k.json"},
 		"no such file or directory":                             {"add", "x", "/nowhere/k.json"},
-		"--service-key: it is not a key file that tokend knows": {"add", "x", "--service-key", other},
+		"--service-key: tokend does not know this kind of file": {"add", "x", "--service-key", other},
 		"got 3 words": {"add", "x", key, key},
 		key + " is for the provider clms (CLMS service key)": {"rotate", "azure", key},
 		"rotate takes one profile name, not 3":               {"rotate", "azure", key, key},

@@ -65,7 +65,7 @@ func overviewLines(st token.Status, now time.Time) []string {
 			next = "Needs attention: " + ui.Typed("tokenctl status", ui.Printable(ui.Word(p.Name)))
 		}
 	}
-	return append(lines, next, fmt.Sprintf("See all %d: ", len(st.Profiles))+ui.Typed("tokenctl status")+"; one at length: "+ui.Typed("tokenctl status NAME"))
+	return append(lines, next, "See all: "+ui.Typed("tokenctl status")+"; one at length: "+ui.Typed("tokenctl status NAME"))
 }
 
 func listCommand(e *ui.Env) *cli.Command {

@@ -15,7 +15,7 @@ func TestWithoutArgumentsItSaysHowThingsStand(t *testing.T) {
 	b := newBackend()
 	socket := serve(t, b)
 	call(t, socket, nil).wants(t, ui.ExitOK, "tokend 1.2.3 is running, started 3 h ago; its keystore is os: ok.\n"+
-		"Needs attention: tokenctl status azure\nSee all 2: tokenctl status; one at length: tokenctl status NAME\nAll commands: tokenctl --help\n", "")
+		"Needs attention: tokenctl status azure\nSee all: tokenctl status; one at length: tokenctl status NAME\nAll commands: tokenctl --help\n", "")
 
 	b.status.Profiles = b.status.Profiles[1:]
 	call(t, socket, nil).wants(t, ui.ExitOK, "\nUse one: tokenctl get clms\n", "")

@@ -77,7 +77,7 @@ func File(path string, content []byte, o Options) []Find {
 		return finds
 	}
 	if bytes.Contains(text, []byte("PRIVATE KEY-----")) {
-		return []Find{{From: path, Form: "private key", Why: "a key alone does not say whose it is. Use it with tokenctl add NAME --private-key"}}
+		return []Find{{From: path, Form: "private key", Why: "it does not say whose the key is. Copy a JSON file again, whole; a key alone goes with --private-key FILE"}}
 	}
 	return nil
 }

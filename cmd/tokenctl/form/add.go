@@ -17,7 +17,7 @@ import (
 // AddFlags defines the flags of add.
 func (s *Submission) AddFlags(f *cli.Flags) {
 	providers := []string{"clms", "azure", "aspose", "oauth2", "jwt-bearer", "datarock", "ioxio", "jwt-verify"}
-	f.StringVar(&s.request.Provider, "provider", "", "`PROVIDER`: "+strings.Join(providers[:6], ", ")+",\n"+strings.Join(providers[6:], ", "))
+	f.StringVar(&s.request.Provider, "provider", "", "`PROVIDER`: "+strings.Join(providers, ", "))
 	f.Complete("provider", cli.Words(providers...))
 	s.secretFlags(f)
 	s.settingFlags(f)
@@ -37,14 +37,16 @@ func (s *Submission) AddArguments(args []string) error {
 	case len(args) > 2:
 		return cli.Usage("add takes the name of a profile and a file, and got %d words", len(args))
 	}
-	if ui.IsKey(s.file) || ui.IsKey(*name) {
-		return contentForName("FILE")
-	}
-	if s.file != "" && len(s.files) > 0 {
-		return cli.Usage("a file is given, and a flag for a secret's file as well; one is enough")
-	}
 	s.Profile = *name
-	return nil
+	switch {
+	case ui.IsKey(s.file) || ui.IsKey(*name):
+		return contentForName("FILE")
+	case s.file != "" && len(s.files) > 0:
+		return cli.Usage("a file is given, and a flag for a secret's file as well; one is enough")
+	case *name == "":
+		return nil
+	}
+	return token.CheckName(*name)
 }
 
 // isFileArgument reports whether a word is the name of a file and not one for a
@@ -142,7 +144,7 @@ func (s *Submission) recognise(in Input, file string, content []byte) (discover.
 	}
 	*provider = f.Provider
 	if t, ok := s.Terminal(); ok {
-		t.Explain("This is: " + strings.TrimSuffix(f.Form+", "+f.Note, ", ") + ".")
+		t.Explain("This is: " + strings.TrimSuffix(f.Form+", "+f.Note, ", "))
 	}
 	return f, nil
 }

@@ -91,7 +91,7 @@ func (in Input) Read(e *ui.Env, file string) ([]byte, error) {
 		return nil, in.wrong("it has more than %d bytes", maxSecret)
 	}
 	if b = []byte(input.Text(string(b))); len(bytes.TrimSpace(b)) == 0 {
-		return nil, in.wrong("the file is empty")
+		return nil, in.wrong("%s is empty", map[bool]string{true: "stdin", false: "the file"}[file == "-"])
 	}
 	return b, nil
 }

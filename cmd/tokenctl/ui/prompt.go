@@ -61,11 +61,7 @@ func (t Terminal) Ask(question, otherwise string) (string, error) {
 // AskSecret asks for a line that does not appear on the screen. It may be empty
 // if it is optional.
 func (t Terminal) AskSecret(question string, optional bool) (token.Secret, error) {
-	hint := " (not shown): "
-	if optional {
-		hint = " (not shown, Enter for none): "
-	}
-	text, err := t.read(question+hint, false)
+	text, err := t.read(question+map[bool]string{false: " (not shown): ", true: " (not shown, Enter for none): "}[optional], false)
 	if err == nil && text == "" && !optional {
 		err = ErrNoAnswer
 	}
@@ -74,14 +70,14 @@ func (t Terminal) AskSecret(question string, optional bool) (token.Secret, error
 
 // AskFile asks for the name of a file, which may be empty if it is optional. The
 // answer can be what is in the file instead: IsKey. No shell stands between, so
-// a leading ~ is taken care of here.
-func (t Terminal) AskFile(question string, optional bool) (string, error) {
+// a leading ~, and the quotes of a file that is dropped here, are taken care of.
+func (t Terminal) AskFile(question string, optional bool) (file string, err error) {
 	if optional {
-		file, err := t.read(question+" (Enter for none): ", true)
-		return ExpandHome(file), err
+		file, err = t.read(question+" (Enter for none): ", true)
+	} else {
+		file, err = t.Ask(question, "")
 	}
-	file, err := t.Ask(question, "")
-	return ExpandHome(file), err
+	return ExpandHome(strings.Trim(file, `"'`)), err
 }
 
 // Confirm asks for a yes; anything else is a no.
@@ -99,10 +95,7 @@ func (t Terminal) Choose(question string, names, docs []string, orKey bool) (str
 		rows = append(rows, Row{Cells: []Cell{{Text: fmt.Sprintf("%d  %s", i+1, Printable(name))}}, Notes: []string{Printable(docs[i])}})
 	}
 	t.Out.Print(Printable(question) + ":\n" + t.Out.Table(rows))
-	prompt := fmt.Sprintf("Which one [1-%d]: ", len(names))
-	if orKey {
-		prompt = fmt.Sprintf("Which one [1-%d], or paste a key: ", len(names))
-	}
+	prompt := fmt.Sprintf("Which one [1-%d]%s: ", len(names), map[bool]string{true: ", or paste a key"}[orKey])
 	t.fits = func(text string) bool { // a secret that is pasted here by mistake is not shown
 		return slices.ContainsFunc(names, func(name string) bool { return len(text) <= len(name) && strings.EqualFold(name[:len(text)], text) }) ||
 			len(text) < 3 && strings.Trim(text, "0123456789") == ""
@@ -115,10 +108,8 @@ func (t Terminal) Choose(question string, names, docs []string, orKey bool) (str
 		if i, err := strconv.Atoi(answer); err == nil && i >= 1 && i <= len(names) {
 			return names[i-1], nil
 		}
-		for _, name := range names {
-			if strings.EqualFold(name, answer) {
-				return name, nil
-			}
+		if i := slices.IndexFunc(names, func(name string) bool { return strings.EqualFold(name, answer) }); i >= 0 {
+			return names[i], nil
 		}
 		t.Explain(fmt.Sprintf("Type a number from 1 to %d, or a name such as %s%s", len(names), names[0], cli.DidYouMean(answer, names)))
 	}
