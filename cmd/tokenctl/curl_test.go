@@ -184,6 +184,7 @@ func TestCurlRefusesWhatCouldLeadTheCredentialAstray(t *testing.T) {
 		{"--header hOST", []string{"-HhOST: x", s.URL}},
 		{"name of a method", []string{"-X", "GET /x HTTP/1.1", s.URL}},
 		{"would add that name", []string{"-T", "..", s.URL + "/a/"}},
+		{"would add that name", []string{"-T", "/tmp/%2e%2e", s.URL + "/a/"}},
 		{"would add that name", []string{"-sT/tmp/..", s.URL + "/a/"}},
 		{"needs a value", []string{s.URL, "-o"}},
 		{"needs a value", []string{s.URL, "--output"}},

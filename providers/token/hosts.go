@@ -1,6 +1,7 @@
 package token
 
 import (
+	"encoding/hex"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -72,22 +73,25 @@ func ParseURL(text string) (*url.URL, error) {
 // "..", "" if there is none: servers decode a path once or twice, some also
 // overlong and full-width spellings, and cut parameters and spaces off.
 func dotSegment(path string) string {
-	for before := ""; before != path; {
-		before = path
-		path = escapes.Replace(strings.ToLower(path))
+	for before := ""; before != path; path = spellings.Replace(path) {
+		before, path = path, strings.ToLower(path)
+		for i := 0; i+2 < len(path); i++ {
+			if b, err := hex.DecodeString(path[i+1 : i+3]); path[i] == '%' && err == nil {
+				path, i = path[:i]+string(b)+path[i+3:], max(i-3, -1) // what it completes may be an escape
+			}
+		}
 	}
 	for segment := range strings.FieldsFuncSeq(path, func(r rune) bool { return r == '/' || r == '\\' }) {
 		segment = segment[:strings.IndexAny(segment+";", ";?#")]
-		if segment = strings.Trim(segment, " \t\r\n\x00"); segment == "." || segment == ".." {
+		if segment = strings.TrimFunc(segment, func(r rune) bool { return r <= ' ' }); segment == "." || segment == ".." {
 			return segment
 		}
 	}
 	return ""
 }
 
-var escapes = strings.NewReplacer("%25", "%", "%2e", ".", "%2f", "/", "%5c", `\`, "%3b", ";", "%3f", "?", "%23", "#",
-	"%00", "\x00", "%09", "\t", "%0a", "\n", "%0d", "\r", "%20", " ",
-	"%c0%ae", ".", "%c0%af", "/", "%c1%9c", `\`, "%ef%bc%8e", ".", "%ef%bc%8f", "/", "%ef%bc%bc", `\`, "%u002e", ".", "%u002f", "/", "%u005c", `\`)
+var spellings = strings.NewReplacer("\xc0\xae", ".", "\xc0\xaf", "/", "\xc1\x9c", `\`, "\xe0\x80\xae", ".", "\xe0\x80\xaf", "/", "\xe0\x81\x9c", `\`,
+	"．", ".", "／", "/", "＼", `\`, "%u002e", ".", "%u002f", "/", "%u005c", `\`, "%uff0e", ".", "%uff0f", "/", "%uff3c", `\`)
 
 // WithoutUser returns a URL as people copy it without the user (and password) that
 // it may name before its host. A text that could be read in two ways stays as it is.

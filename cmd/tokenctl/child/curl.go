@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -213,7 +214,7 @@ func checkValue(name string, kind int, value string) error {
 		return cli.Usage("the value of --%s has a control character in it", name)
 	case name == "request" && strings.Trim(value, letters) != "":
 		return cli.Usage("--request takes the name of a method")
-	case name == "upload-file" && strings.HasPrefix(value[strings.LastIndexAny(value, `/\`)+1:], ".."):
+	case name == "upload-file" && value != "." && !token.Covers([]string{"https://x"}, "https://x/"+url.PathEscape(value[strings.LastIndexAny(value, `/\`)+1:])):
 		return cli.Usage("--upload-file %s: curl would add that name to the URL", value) // and leave its path
 	case name == "header" && (header == "" || strings.Trim(header, letters) != ""):
 		return cli.Usage("--header takes NAME: VALUE here, and no file")
