@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -148,6 +149,37 @@ func (h *home) get(name string, q token.Query) string {
 	tok, err := h.client.Get(h.t.Context(), name, q)
 	check(h.t, err)
 	return tok.Secret.Reveal()
+}
+
+// A stop leaves the issuer a few seconds to answer those who wait.
+func TestAStopLetsAnAttemptEnd(t *testing.T) {
+	t.Parallel()
+	h := newHome(t)
+	h.setupSealed()
+	h.start()
+	profile := h.clms("clms", 2048)
+	profile.NoCheck = true
+	h.add(profile)
+	asked, answer := make(chan struct{}), make(chan struct{})
+	h.issuers.CLMS().Fail(func(http.ResponseWriter, *http.Request) {
+		h.issuers.CLMS().Heal()
+		close(asked)
+		<-answer
+		panic(http.ErrAbortHandler)
+	})
+	got := make(chan error, 1)
+	go func() {
+		_, err := h.client.Get(context.Background(), "clms", token.Query{})
+		got <- err
+	}()
+	<-asked
+	check(t, h.daemon.Process.Signal(os.Interrupt))
+	waitFor(t, "the stop", func() bool { _, err := os.Stat(h.client.Socket); return err != nil })
+	close(answer)
+	if err := <-got; !errors.Is(err, token.ErrUnavailable) || strings.Contains(err.Error(), "stopping") {
+		t.Errorf("who waited for the issuer: %v", err)
+	}
+	h.interrupt()
 }
 
 // Case 39 of the threat model: kill -9 at any moment, and no key is lost, and

@@ -210,18 +210,18 @@ func (in *installation) wire(ctx context.Context) (*daemon.Daemon, error) {
 
 // serve answers requests until ctx ends.
 func (in *installation) serve(ctx context.Context, d *daemon.Daemon, hangups <-chan os.Signal) error {
-	ctx, stop := context.WithCancel(ctx)
+	running, stop := context.WithCancel(context.WithoutCancel(ctx)) // until the last answer has left
 	defer stop()
 	ran := make(chan error, 1)
-	go func() { ran <- d.Run(ctx) }()
-	go reloadOn(ctx, hangups, d)
+	go func() { ran <- d.Run(running) }()
+	go reloadOn(running, hangups, d)
 	if in.metrics != nil {
-		go in.deps.metrics.serveMetrics(ctx, in.metrics)
+		go in.deps.metrics.serveMetrics(running, in.metrics)
 	}
 	ready("serving")
-	go func() { notify("STATUS=" + serving(ctx, d)) }()
-	go repeat(ctx, in.audit.Settle)
-	go in.deps.watchFaults(ctx)
+	go func() { notify("STATUS=" + serving(running, d)) }()
+	go repeat(running, in.audit.Settle)
+	go in.deps.watchFaults(running)
 	var report func(ipcserver.Event)
 	if in.audit != nil {
 		report = in.audit.Report

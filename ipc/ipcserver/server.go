@@ -111,7 +111,7 @@ type times struct {
 	grace    time.Duration // for requests to finish once the server is to end
 }
 
-var usualTimes = times{head: 5 * time.Second, body: 10 * time.Second, write: 10 * time.Second, idle: 2 * time.Minute,
+var usualTimes = times{head: 5 * time.Second, body: 10 * time.Second, write: 15 * time.Second, idle: 2 * time.Minute,
 	lastWord: time.Second / 2, grace: 5 * time.Second}
 
 // Serve answers on l until ctx ends, and closes l. Then it loses no request that
