@@ -158,6 +158,16 @@ func TestLandScriptsSearch(t *testing.T) {
 			if l.tokens.issued > 0 {
 				t.Error("a token for the public catalogue")
 			}
+			if out, err = exec.Command(runs, l.script(t, script), "search", "atlantis").CombinedOutput(); err != nil || string(out) != "Nothing found.\n" {
+				t.Errorf("%v\n%s", err, out)
+			}
+			// tokenctl's own reason is enough.
+			check(t, os.WriteFile("../.local/bin/tokenctl", []byte("#!/bin/sh\necho no tokend answers >&2; exit 7\n"), 0o755))
+			check(t, os.WriteFile("request.json", []byte(landRaster), 0o600))
+			out, err = exec.Command(runs, l.script(t, script), "get", "request.json").CombinedOutput()
+			if err == nil || !strings.Contains(string(out), "no tokend answers") || strings.Contains(string(out), "Traceback") {
+				t.Errorf("%v\n%s", err, out)
+			}
 		})
 	}
 }

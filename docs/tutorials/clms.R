@@ -59,7 +59,9 @@ search <- function(...) {
 }
 
 show <- function(words) {
-  for (dataset in search(SearchableText = words)) {
+  datasets <- search(SearchableText = words)
+  if (length(datasets) == 0) cat("Nothing found.\n")
+  for (dataset in datasets) {
     cat(dataset$UID, dataset$title, "\n")
     for (part in dataset$dataset_download_information$items) {
       cat("   ", part$`@id`, part$name, part$collection, part$full_format,

@@ -67,7 +67,10 @@ def parts(dataset, field):
 
 
 def show(words):
-    for dataset in search(SearchableText=words):
+    datasets = list(search(SearchableText=words))
+    if not datasets:
+        print("Nothing found.")
+    for dataset in datasets:
         print(dataset["UID"], dataset["title"])
         for part in parts(dataset, "dataset_download_information"):
             about = map(part.get, ("@id", "name", "collection", "full_format", "full_source"))
@@ -180,15 +183,24 @@ def get(asked):
         sys.exit("The portal gave no file. See your downloads at land.copernicus.eu.")
 
 
-if sys.argv[1:2] == ["search"] and len(sys.argv) > 2:
-    show(" ".join(sys.argv[2:]))
-elif sys.argv[1:2] == ["get"] and len(sys.argv) == 3:
-    try:
-        with open(sys.argv[2]) as file:
-            datasets = json.load(file)["Datasets"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        sys.exit("{}: {!r}".format(sys.argv[2], error))
-    for asked in datasets:
-        get(asked)
-else:
-    sys.exit(__doc__)
+def main(words):
+    if words[:1] == ["search"] and len(words) > 1:
+        show(" ".join(words[1:]))
+    elif words[:1] == ["get"] and len(words) == 2:
+        try:
+            with open(words[1]) as file:
+                datasets = json.load(file)["Datasets"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            sys.exit("{}: {!r}".format(words[1], error))
+        for asked in datasets:
+            get(asked)
+    else:
+        sys.exit(__doc__)
+
+
+try:
+    main(sys.argv[1:])
+except FAULTS as error:
+    sys.exit(str(error))
+except KeyboardInterrupt:
+    sys.exit("Stopped. Run this again to go on.")
