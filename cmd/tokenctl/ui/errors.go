@@ -65,14 +65,13 @@ func ExitStatus(err error) int {
 
 // CodeOf is the code of an error.
 func CodeOf(err error) token.Code {
-	var e *token.Error
-	var code token.Code
-	switch {
-	case errors.As(err, &e):
+	if e, ok := errors.AsType[*token.Error](err); ok {
 		return e.Code
-	case errors.As(err, &code):
+	}
+	if code, ok := errors.AsType[token.Code](err); ok {
 		return code
-	case errors.Is(err, context.DeadlineExceeded):
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
 		return token.ErrUnavailable
 	}
 	return token.ErrInternal
@@ -86,12 +85,7 @@ type Exit struct {
 }
 
 // Error implements error.
-func (e *Exit) Error() string {
-	if e.Err == nil {
-		return "the reason was shown"
-	}
-	return e.Err.Error()
-}
+func (e *Exit) Error() string { return fmt.Sprint(e.Err) }
 
 // Unwrap returns Err.
 func (e *Exit) Unwrap() error { return e.Err }
@@ -104,8 +98,7 @@ var ErrNoAnswer = errors.New("nothing was entered")
 
 // Report prints an error with hints, and returns the exit status.
 func (e *Env) Report(err error, hints []string) int {
-	var exit *Exit
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*Exit](err); ok {
 		if exit.Err != nil {
 			e.printError(exit.Err)
 		}
@@ -166,8 +159,7 @@ func (e *Env) Situation(ctx context.Context, c *cli.Call, err error) Situation {
 	if isRoot {
 		s.Sudo = Printable(os.Getenv("SUDO_USER"))
 	}
-	var about *token.Error
-	if errors.As(err, &about) && about.Field != "" && e.FlagFor != nil {
+	if about, ok := errors.AsType[*token.Error](err); ok && about.Field != "" && e.FlagFor != nil {
 		field := strings.TrimPrefix(about.Field, "settings.")
 		if !slices.Contains(e.Answered, field) {
 			s.FieldFlag = Printable(e.FlagFor(field))
@@ -190,7 +182,7 @@ var ErrNotStarted = errors.New("not started")
 
 // Hints say what to do about an error, what the failed command left as it was,
 // and where more is said.
-func Hints(err error, s Situation) []string {
+func Hints(err error, s Situation) (lines []string) {
 	e := &token.Error{Code: CodeOf(err)}
 	errors.As(err, &e)
 	switch {
@@ -203,7 +195,9 @@ func Hints(err error, s Situation) []string {
 	case errors.Is(err, context.DeadlineExceeded):
 		return []string{"tokend is still at it: run the command again, or see its state: " + Typed("tokenctl status")}
 	}
-	lines := s.advice(e)
+	for _, line := range s.advice(e) {
+		lines = append(lines, s.render(line))
+	}
 	if s.System && (e.Code == token.ErrDenied || e.Code == token.ErrNotFound) {
 		lines = append(lines, OwnInstead)
 	}
@@ -221,61 +215,75 @@ func SeeTopic(topic string) []string {
 	return []string{"See: " + Typed("tokenctl explain", Word(Printable(topic)))}
 }
 
-// advice is what to do about an error, by its code.
+// render makes a hint of text, in which commands stand between backquotes and NAME
+// for the profile.
+func (s Situation) render(text string) string {
+	parts := strings.Split(text, "`")
+	for i := 1; i < len(parts); i += 2 {
+		parts[i] = Typed(strings.ReplaceAll(parts[i], "NAME", Word(s.Profile)))
+	}
+	return strings.Join(parts, "")
+}
+
+// advice is what to do about an error of tokend's, by its code, to be rendered.
 func (s Situation) advice(e *token.Error) []string {
 	switch e.Code {
 	case token.ErrNoDaemon:
-		return s.NoDaemon()
+		return s.noDaemon()
 	case token.ErrNotFound:
 		return s.notFound(e)
 	case token.ErrInvalid:
 		return s.invalid(e)
 	case token.ErrRejected, token.ErrUnavailable:
-		return s.refused(e)
+		return append(s.refused(e), s.unchanged()...)
 	case token.ErrExists:
-		if s.isNew() { // else the error says what is in the way
-			return []string{"Take another name, or give that profile a new secret: " + Typed("tokenctl rotate", Word(s.Profile))}
-		}
-		return nil
-	case token.ErrDenied:
-		switch {
-		case s.Sudo != "":
-			return s.withoutSudo()
-		case e.Field == "admin_users": // the error says it all
+		if !s.isNew() { // the error says what is in the way
 			return nil
-		case strings.Contains(e.Message, ipc.SystemSocket()):
-			return []string{"Members of the group tokend may connect. As root, and then log in again: " + Typed("usermod -aG tokend USER")}
 		}
-		return []string{"tokend serves the user that it runs as. Ask its owner, or run one of your own: " + Typed("tokend run")}
+		return []string{"Take another name, or give that profile a new secret: `tokenctl rotate NAME`"}
+	case token.ErrDenied:
+		return s.denied(e)
 	case token.ErrLocked:
-		return append([]string{"Unlock the keyring: " + Typed("tokenctl unlock") + ", or in the desktop's password manager. Then try again; tokend need not be restarted."}, s.unchanged()...)
+		return append([]string{"Unlock the keyring: `tokenctl unlock`, or in the desktop's password manager. Then try again; tokend need not be restarted."}, s.unchanged()...)
 	case token.ErrKeystore:
-		if e.Topic == "disk-full" { // which says it all
+		switch {
+		case e.Topic == "disk-full": // which says it all
 			return s.unchanged()
+		case e.Field != "": // which the keystore lacks
+			return []string{"Hand it in: `tokenctl rotate NAME`"}
 		}
-		if e.Field != "" { // which the keystore lacks
-			return []string{"Hand it in: " + Typed("tokenctl rotate", Word(s.Profile))}
-		}
-		return append([]string{"See the keystore's state: " + Typed("tokenctl status")}, s.unchanged()...)
+		return append([]string{"See the keystore's state: `tokenctl status`"}, s.unchanged()...)
 	}
 	if e.Message == "" || e.Cause != nil { // it is not tokend's: causes do not cross the socket
 		return nil
 	}
-	return []string{"tokend's log may say more. See its state: " + Typed("tokenctl status")}
+	return []string{"tokend's log may say more. See its state: `tokenctl status`"}
 }
 
 // NoDaemon says how to get a tokend that answers.
-func (s Situation) NoDaemon() []string {
-	if s.Machine.running != "" {
-		return []string{"Yours is " + s.Machine.running + ": leave out --socket, and unset $" + ipc.SocketEnv + "."}
-	}
-	if s.Sudo != "" && !s.Machine.setUp && !s.Machine.system {
+func (s Situation) NoDaemon() []string { return Hints(token.ErrNoDaemon, s) }
+
+func (s Situation) noDaemon() (lines []string) {
+	m := s.Machine
+	switch {
+	case m.running != "":
+		return []string{"Yours is " + m.running + ": leave out --socket, and unset $" + ipc.SocketEnv + "."}
+	case s.Sudo != "" && !m.setUp && !m.system:
 		return s.withoutSudo()
+	case s.Socket != "":
+		return []string{"Start it: `tokend run --socket " + Word(s.Socket) + "`, or is the path right?"}
 	}
-	if s.Socket != "" {
-		return []string{"Start it: " + Typed("tokend run --socket", Word(s.Socket)) + ", or is the path right?"}
+	if m.Program == "" {
+		lines = append(lines, "tokend is neither beside tokenctl nor in $PATH; install it first.")
 	}
-	lines := s.Machine.steps()
+	switch {
+	case m.setUp:
+		lines = append(lines, "Start it: `tokenctl --start`, or as a service: `tokend install`")
+	case m.system:
+		lines = append(lines, "The system's tokend is not running. As root: `tokend start --system`")
+	default:
+		lines = append(lines, "Choose where secrets are kept, once: `tokend setup`", "Then start it: `tokenctl --start`, or as a service: `tokend install`")
+	}
 	if os.Getenv(ipc.SocketEnv) != "" {
 		lines = append(lines, "$"+ipc.SocketEnv+" names the socket.")
 	}
@@ -286,22 +294,33 @@ func (s Situation) withoutSudo() []string {
 	return []string{"With sudo you are root, and have no tokend of " + s.Sudo + "'s: leave out sudo."}
 }
 
+func (s Situation) denied(e *token.Error) []string {
+	switch {
+	case s.Sudo != "":
+		return s.withoutSudo()
+	case e.Field == "admin_users": // the error says it all
+		return nil
+	case strings.Contains(e.Message, ipc.SystemSocket()):
+		return []string{"Members of the group tokend may connect. As root, and then log in again: `usermod -aG tokend USER`"}
+	}
+	return []string{"tokend serves the user that it runs as. Ask its owner, or run one of your own: `tokend run`"}
+}
+
 func (s Situation) notFound(e *token.Error) []string {
-	all := "All profiles: " + Typed("tokenctl list")
 	near := token.Nearest(s.Profile, s.Profiles)
 	switch {
 	case e.Detail == token.OwnPermission:
 		return []string{"The link carries its own permission and takes no token. Download it without one, with plain curl for example."}
 	case e.Field == "url":
-		return []string{"Add it to hosts = [...] in a profile's file (" + Typed("tokenctl show NAME") + " prints its path) and run " + Typed("tokenctl reload") + "."}
+		return []string{"Add it to hosts = [...] in a profile's file (" + Typed("tokenctl show NAME") + " prints its path) and run `tokenctl reload`."}
 	case slices.Contains(s.Profiles, s.Profile):
-		return []string{"The profile exists, but its secret does not. Hand it in again: " + Typed("tokenctl rotate", Word(s.Profile))}
+		return []string{"The profile exists, but its secret does not. Hand it in again: `tokenctl rotate NAME`"}
 	case near != "":
-		return []string{fmt.Sprintf("Did you mean %q? %s", near, all)}
+		return []string{fmt.Sprintf("Did you mean %q? All profiles: `tokenctl list`", near)}
 	case s.Profile == "":
 		return nil
 	}
-	return []string{all, "A new one: " + Typed("tokenctl add", Word(s.Profile))}
+	return []string{"All profiles: `tokenctl list`", "A new one: `tokenctl add NAME`"}
 }
 
 // badFile is part of what tokend says of a profile whose file is bad.
@@ -312,7 +331,7 @@ const badFile = " is not active: "
 func (s Situation) invalid(e *token.Error) []string {
 	switch {
 	case s.Command == "reload", strings.Contains(e.Message, badFile):
-		return []string{"Correct it, then: " + Typed("tokenctl reload")}
+		return []string{"Correct it, then: `tokenctl reload`"}
 	case s.FieldFlag != "":
 		return []string{"Its flag: " + s.FieldFlag}
 	case s.isNew():
@@ -324,63 +343,52 @@ func (s Situation) invalid(e *token.Error) []string {
 // refused says what to do about an issuer that refuses or cannot be reached:
 // what docs/errors.md has on its error, and when tokend tries again.
 func (s Situation) refused(e *token.Error) (lines []string) {
-	for _, code := range []string{e.Topic, e.Detail, e.OAuth} {
-		if fix := s.fix(code); fix != "" {
-			lines = append(lines, code+": "+fix)
+	for _, topic := range []string{e.Topic, e.Detail, e.OAuth} {
+		fix := s.fix(topic)
+		if passes := strings.HasPrefix(fix, "wait") || strings.HasPrefix(fix, "nothing"); fix != "" {
+			if !passes || e.Code != token.ErrUnavailable {
+				lines = []string{topic + ": " + fix}
+			}
 			break
 		}
 	}
-	next := "later"
+	if e.Code == token.ErrRejected && len(lines) == 0 {
+		lines = []string{"Check the credential and the settings, or hand in another: `tokenctl rotate NAME`"}
+	}
+	next := "later."
 	if e.RetryAt.After(s.Now) {
-		next = When(e.RetryAt, s.Now)
+		next = When(e.RetryAt, s.Now) + "."
 	}
-	atOnce := "To try at once: " + Typed("tokenctl get --fresh", Word(s.Profile))
-	switch {
-	case e.Code == token.ErrRejected && len(lines) == 0:
-		lines = append(lines, "Check the credential and the settings, or hand in another: "+Typed("tokenctl rotate", Word(s.Profile)))
-	case e.Code == token.ErrUnavailable && len(lines) > 0 && mendsItself(lines[0]):
-		lines = nil
-	}
+	const atOnce = " To try at once: `tokenctl get --fresh NAME`"
 	switch {
 	case s.isNew() && len(lines) == 0:
-		lines = append(lines, "Try again later, or keep it untested with --no-check.")
+		return []string{"Try again later, or keep it untested with --no-check."}
 	case e.Topic == token.RefusedTwice:
-		lines = append(lines, "Tools get a token again "+next+".")
+		return append(lines, "Tools get a token again "+next)
 	case s.isNew():
+		return lines
 	case e.Code == token.ErrRejected:
-		lines = append(lines, "tokend will retry within 10 minutes. "+atOnce)
+		return append(lines, "tokend will retry within 10 minutes."+atOnce)
 	case len(lines) > 0:
-		lines = append(lines, "tokend keeps trying. "+atOnce)
+		return append(lines, "tokend keeps trying."+atOnce)
 	case len(s.unchanged()) > 0:
-		lines = append(lines, "Try again "+next+".")
-	default:
-		lines = append(lines, "tokend keeps trying. Try again "+next+".")
+		return []string{"Try again " + next}
 	}
-	return append(lines, s.unchanged()...)
-}
-
-// mendsItself reports whether there is nothing to do about a topic but to wait.
-func mendsItself(hint string) bool {
-	_, fix, _ := strings.Cut(hint, ": ")
-	return strings.HasPrefix(fix, "wait") || strings.HasPrefix(fix, "nothing")
+	return []string{"tokend keeps trying. Try again " + next}
 }
 
 // fix is what docs/errors.md says to do about a topic, empty if it is not
-// there.
+// there. A command that hands in something new is run again.
 func (s Situation) fix(topic string) string {
 	t, _ := docs.FindTopic(topic)
-	parts := strings.Split(t.Fix(), "`")
-	for i := 1; i < len(parts); i += 2 {
-		switch command := parts[i]; {
-		case s.isNew() && (command == "tokenctl rotate NAME" || command == "tokenctl reload" && s.Command != "rotate"):
-			parts[i] = "run this command again"
-		case s.isNew() && s.Command != "rotate" && command == "tokenctl show NAME": // there is no profile yet
-			parts[i] = "what you gave"
-		default:
-			parts[i] = Typed(strings.ReplaceAll(command, "NAME", Word(s.Profile)))
-		}
+	fix := t.Fix()
+	if s.isNew() {
+		fix = strings.ReplaceAll(fix, "`tokenctl rotate NAME`", "run this command again")
 	}
-	return strings.Join(parts, "")
+	if s.isNew() && s.Command != "rotate" { // there is no profile yet
+		fix = strings.NewReplacer("`tokenctl reload`", "run this command again", "`tokenctl show NAME`", "what you gave").Replace(fix)
+	}
+	return fix
 }
 
 // isNew reports whether the command hands in something new.

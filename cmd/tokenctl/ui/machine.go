@@ -10,8 +10,7 @@ import (
 	"tokend/providers/token"
 )
 
-// A Machine is what there is of tokend here, as far as files show. It says what
-// to type if tokend does not answer.
+// A Machine is what there is of tokend here, as far as files show.
 type Machine struct {
 	// Program is tokend's file, empty if there is none.
 	Program string
@@ -41,21 +40,6 @@ const systemState = "/var/lib/tokend"
 
 // IsSystem reports whether this is the system's tokend.
 func IsSystem(st token.Status) bool { return st.State == systemState }
-
-// steps are what to type, in order, so that tokend answers.
-func (s Machine) steps() (lines []string) {
-	if s.Program == "" {
-		lines = append(lines, "tokend is neither beside tokenctl nor in $PATH; install it first.")
-	}
-	switch {
-	case s.setUp:
-		return append(lines, "Start it: "+Typed("tokenctl --start")+", or as a service: "+Typed("tokend install"))
-	case s.system:
-		return append(lines, "The system's tokend is not running. As root: "+Typed("tokend start --system"))
-	}
-	return append(lines, "Choose where secrets are kept, once: "+Typed("tokend setup"),
-		"Then start it: "+Typed("tokenctl --start")+", or as a service: "+Typed("tokend install"))
-}
 
 // StateDir is the state directory of a user's own tokend, which takes it from
 // profile.UserDirs.
