@@ -67,7 +67,12 @@ func checkConnection(socket string, usual bool, found token.Report) []token.Chec
 	if usual && os.Getenv(ipc.SocketEnv) != "" {
 		text += ", which $" + ipc.SocketEnv + " names"
 	}
-	checks := []token.Check{{Name: "socket", Result: token.CheckOK, Text: text}, checkVersions(found.Version)}
+	versions := token.Check{Name: "version", Result: token.CheckOK, Text: "tokend and tokenctl are " + found.Version}
+	if own := ownVersion(); own != found.Version {
+		versions = token.Check{Name: "version", Result: token.CheckWarn, Text: "tokend is " + found.Version + ", tokenctl " + own,
+			Advice: "restart tokend after an upgrade; if there are two installations: which -a tokenctl tokend"}
+	}
+	checks := []token.Check{{Name: "socket", Result: token.CheckOK, Text: text}, versions}
 	if proxy := shellProxy(); proxy != found.Proxy {
 		checks = append(checks, token.Check{Name: "environment", Result: token.CheckWarn, Text: fmt.Sprintf(
 			"this shell's proxy is %s, tokend's is %s", cmp.Or(proxy, "none"), cmp.Or(found.Proxy, "none")),
@@ -76,21 +81,10 @@ func checkConnection(socket string, usual bool, found token.Report) []token.Chec
 	return checks
 }
 
-func checkVersions(daemon string) token.Check {
-	if daemon == ownVersion() {
-		return token.Check{Name: "version", Result: token.CheckOK, Text: "tokend and tokenctl are " + daemon}
-	}
-	return token.Check{Name: "version", Result: token.CheckWarn, Text: "tokend is " + daemon + ", tokenctl " + ownVersion(),
-		Advice: "restart tokend after an upgrade; if there are two installations: which -a tokenctl tokend"}
-}
-
 // shellProxy is the proxy of this environment, as scheme, host and port.
 func shellProxy() string {
 	text := cmp.Or(os.Getenv("HTTPS_PROXY"), os.Getenv("https_proxy"))
-	if text == "" {
-		return ""
-	}
-	if !strings.Contains(text, "://") {
+	if text != "" && !strings.Contains(text, "://") {
 		text = "http://" + text
 	}
 	u, err := url.Parse(text)
@@ -156,27 +150,20 @@ func printEvents(ctx context.Context, e *ui.Env, names []string, again bool) (co
 		return false, err
 	}
 	defer events.Close()
-	if again {
-		err = printEvent(e, token.Event{Time: time.Now().UTC(), Kind: token.EventLost})
+	event := token.Event{Time: time.Now().UTC(), Kind: token.EventLost}
+	if !again {
+		event, err = events.Next(ctx)
 	}
 	for err == nil {
-		var event token.Event
-		if event, err = events.Next(ctx); err == nil {
-			err = printEvent(e, event)
+		line, _ := json.Marshal(event) // it came as JSON
+		if err = e.Out.Answer(ui.PlainJSON(string(line)) + "\n"); err == nil {
+			event, err = events.Next(ctx)
 		}
 	}
 	if errors.Is(err, io.EOF) {
 		err = nil
 	}
 	return true, err
-}
-
-func printEvent(e *ui.Env, event token.Event) error {
-	line, err := json.Marshal(event)
-	if err != nil {
-		return err
-	}
-	return e.Out.Answer(ui.PlainJSON(string(line)) + "\n")
 }
 
 const migrateHelp = `  tokenctl keystore migrate --to os
@@ -227,7 +214,10 @@ func migrateCommand(e *ui.Env) *cli.Command {
 		Long:  migrateHelp,
 		Flags: func(f *cli.Flags) {
 			f.StringVar(&to.Keystore, "to", "", "`KEYSTORE` to move to: os or sealed")
-			f.StringVar(&to.KeyFile, "key-file", "", "`FILE` with the key of the sealed secrets")
+			f.Text("key-file", "FILE", "FILE with the key of the sealed secrets", func(file string) (err error) {
+				to.KeyFile, err = filepath.Abs(file)
+				return err
+			})
 			f.BoolVar(&to.GroupRead, "key-file-group-read", false, "the key file's group may read it")
 			f.StringVar(&to.Credential, "credential", "", "`NAME` of the systemd credential with the key")
 			f.BoolVar(&asJSON, "json", false, "print JSON")
@@ -262,32 +252,19 @@ func keystoreText(s ui.Screen, st token.KeystoreStatus) string {
 
 // keystoreName is a keystore in words.
 func keystoreName(k token.KeystoreChoice) string {
-	switch k.Keystore {
-	case "os":
-		return "os, the OS keyring"
-	case "sealed":
-		return "sealed, files of their own under a key"
-	}
-	return k.Keystore
+	names := map[string]string{"os": "os, the OS keyring", "sealed": "sealed, files of their own under a key"}
+	return cmp.Or(names[k.Keystore], k.Keystore)
 }
 
 // keyPlace is where the key of sealed secrets is.
 func keyPlace(k token.KeystoreChoice) string {
-	switch {
-	case k.KeyFile != "":
-		return k.KeyFile
-	case k.Credential != "":
+	if k.KeyFile == "" && k.Credential != "" {
 		return "systemd credential " + k.Credential
 	}
-	return ""
+	return k.KeyFile
 }
 
-func migrate(ctx context.Context, e *ui.Env, to token.KeystoreChoice, asJSON bool) (err error) {
-	if to.KeyFile != "" {
-		if to.KeyFile, err = filepath.Abs(to.KeyFile); err != nil {
-			return err
-		}
-	}
+func migrate(ctx context.Context, e *ui.Env, to token.KeystoreChoice, asJSON bool) error {
 	before, err := ui.Ask(ctx, e, (*ipc.Client).Keystore)
 	if err != nil {
 		return err
@@ -367,11 +344,9 @@ func unlock(ctx context.Context, e *ui.Env, wait time.Duration) error {
 		e.Err.Print("The keyring asks you, in a window of its own. Waiting for the answer ...\n")
 	}
 	for limit := time.Now().Add(wait); isPrompting(err) && time.Now().Before(limit); time.Sleep(unlockPoll) {
-		st, failed := d.Keystore(ctx)
-		if failed != nil {
+		if st, failed := d.Keystore(ctx); failed != nil {
 			return failed
-		}
-		if st.State == "ok" { // the answer has come; tokend is to notice it
+		} else if st.State == "ok" { // the answer has come; tokend is to notice it
 			err = d.Unlock(ctx)
 		}
 	}
@@ -383,8 +358,8 @@ func unlock(ctx context.Context, e *ui.Env, wait time.Duration) error {
 
 // isPrompting reports whether there is a prompt that a person can answer.
 func isPrompting(err error) bool {
-	var e *token.Error
-	return errors.As(err, &e) && e.Code == token.ErrLocked && e.Topic == "keyring-prompt"
+	e, ok := errors.AsType[*token.Error](err)
+	return ok && e.Code == token.ErrLocked && e.Topic == "keyring-prompt"
 }
 
 func reloadCommand(e *ui.Env) *cli.Command {

@@ -27,7 +27,7 @@ func explainCommand(e *ui.Env) *cli.Command {
 		Short:    "Explain an error",
 		Long:     explainHelp,
 		Check:    cli.AnyArgs,
-		Complete: completeTopic,
+		Complete: cli.First(topicNames),
 		Run: func(_ context.Context, c *cli.Call) error {
 			if len(c.Args) == 0 {
 				return e.Out.Answer(topicList(e.Out, docs.ErrorTopics()))
@@ -41,10 +41,7 @@ func explainCommand(e *ui.Env) *cli.Command {
 	}
 }
 
-func completeTopic(args []string) (names []cli.Candidate) {
-	if len(args) > 0 {
-		return nil
-	}
+func topicNames() (names []cli.Candidate) {
 	for _, t := range docs.ErrorTopics() {
 		for _, name := range t.Names {
 			names = append(names, cli.Candidate{Text: name, Doc: t.Summary()})

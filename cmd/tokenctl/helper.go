@@ -36,18 +36,13 @@ func helperCommand(e *ui.Env) *cli.Command {
 		text += fmt.Sprintf("  %-10s %-29s %s\n", p.Name, p.Program, p.Doc)
 	}
 	return &cli.Command{
-		Name:    "helper",
-		Args:    "PROTOCOL [--profile NAME] [ARGUMENT...]",
-		Short:   "Answer a tool's request for credentials",
-		Long:    text,
-		RawArgs: true, // what follows is in the tool's own form
-		Check:   cli.AnyArgs,
-		Complete: func(args []string) []cli.Candidate {
-			if len(args) > 0 {
-				return nil
-			}
-			return protocols
-		},
+		Name:     "helper",
+		Args:     "PROTOCOL [--profile NAME] [ARGUMENT...]",
+		Short:    "Answer a tool's request for credentials",
+		Long:     text,
+		RawArgs:  true, // what follows is in the tool's own form
+		Check:    cli.AnyArgs,
+		Complete: cli.First(func() []cli.Candidate { return protocols }),
 		Run: func(ctx context.Context, c *cli.Call) error {
 			if len(c.Args) == 0 || c.Args[0] == "--help" || c.Args[0] == "-h" {
 				return e.Out.Answer(c.Help())
@@ -65,11 +60,10 @@ func helperCommand(e *ui.Env) *cli.Command {
 // returns the exit status.
 func runAsHelper(ctx context.Context, e *ui.Env, p helper.Protocol, profile string, args []string) int {
 	err := serveHelper(ctx, e, p, helper.Call{Args: args, Profile: profile})
-	var exit *ui.Exit
-	switch {
-	case err == nil:
+	if err == nil {
 		return ui.ExitOK
-	case !errors.As(err, &exit):
+	}
+	if _, ok := errors.AsType[*ui.Exit](err); !ok {
 		e.Err.Print(p.Program + ": " + explainToTool(e, err))
 	}
 	return ui.ExitFailure

@@ -125,15 +125,14 @@ func verifyCommand(e *ui.Env) *cli.Command {
 		Check:    e.OneProfile,
 		Complete: e.CompleteProfile,
 		Run: func(ctx context.Context, _ *cli.Call) error {
-			raw, err := readPresented(e, tokenFile, file)
+			shown := token.Presented{Remote: remote}
+			var err error
+			shown.Token, err = readPresented(e, tokenFile, file)
+			if err == nil && consentFile != "" {
+				shown.Consent, err = readPresented(e, form.Input{Label: "--consent-file"}, consentFile)
+			}
 			if err != nil {
 				return err
-			}
-			shown := token.Presented{Token: raw, Remote: remote}
-			if consentFile != "" {
-				if shown.Consent, err = readPresented(e, form.Input{Label: "--consent-file"}, consentFile); err != nil {
-					return err
-				}
 			}
 			verdict, err := ui.Ask(ctx, e, func(d *ipc.Client, ctx context.Context) (token.Verdict, error) {
 				return d.Verify(ctx, e.Profile, shown)
@@ -223,30 +222,20 @@ func publicKeyCommand(e *ui.Env) *cli.Command {
 			if err != nil {
 				return err
 			}
-			key, err := publicKey(p, pending)
-			if err != nil {
-				return err
-			}
-			if p.Pending != nil && !pending {
+			settings, problem := p.Settings, "has no public key to register"
+			switch next := p.Pending; {
+			case pending && next == nil:
+				settings, problem = nil, "has no new key that waits to be registered"
+			case pending:
+				settings = next.Settings
+			case next != nil:
 				e.Notef("This is the current key. A new one waits to be registered: %s", ui.Typed("tokenctl public-key", ui.Printable(ui.Word(p.Name)), "--pending"))
+			}
+			key := form.PublicKey(settings)
+			if key == "" {
+				return &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf("the profile %s (%s) %s", p.Name, p.Provider, problem)}
 			}
 			return e.Out.Answer(key)
 		},
 	}
-}
-
-// publicKey is the current public key of a profile, or the pending one.
-func publicKey(p token.ProfileStatus, pending bool) (string, error) {
-	settings, problem := p.Settings, "has no public key to register"
-	if pending {
-		settings, problem = token.Settings{}, "has no new key that waits to be registered"
-		if p.Pending != nil {
-			settings = p.Pending.Settings
-		}
-	}
-	key := form.PublicKey(settings)
-	if key == "" {
-		return "", &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf("the profile %s (%s) %s", p.Name, p.Provider, problem)}
-	}
-	return key, nil
 }

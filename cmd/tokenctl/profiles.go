@@ -192,8 +192,13 @@ The key stays valid at the issuer until you revoke it there.`,
 		Check:    e.OneProfile,
 		Complete: e.CompleteProfile,
 		Run: func(ctx context.Context, _ *cli.Call) error {
-			if !yes {
-				ok, err := confirmRemoval(e)
+			if t, ok := e.Terminal(); !yes && !ok {
+				return cli.Usage("remove asks first, which needs a terminal; say --yes")
+			} else if !yes {
+				ok, err := t.Confirm("Remove the profile " + e.Profile + " and its secrets?")
+				if err == nil && !ok {
+					t.Out.Print("Nothing was removed.\n")
+				}
 				if err != nil || !ok {
 					return err
 				}
@@ -205,19 +210,6 @@ The key stays valid at the issuer until you revoke it there.`,
 			return e.Say("Removed " + e.Profile + ", with its secrets and tokens.")
 		},
 	}
-}
-
-// confirmRemoval asks the user whether to remove the profile.
-func confirmRemoval(e *ui.Env) (bool, error) {
-	t, ok := e.Terminal()
-	if !ok {
-		return false, cli.Usage("remove asks first, which needs a terminal; say --yes")
-	}
-	ok, err := t.Confirm("Remove the profile " + e.Profile + " and its secrets?")
-	if err == nil && !ok {
-		t.Out.Print("Nothing was removed.\n")
-	}
-	return ok, err
 }
 
 func renameCommand(e *ui.Env) *cli.Command {

@@ -29,7 +29,9 @@ Tools:
 
 func setupCommand(e *ui.Env) *cli.Command {
 	text := setupText
+	var tools []cli.Candidate
 	for _, t := range setup.Tools {
+		tools = append(tools, cli.Candidate{Text: t.Name, Doc: t.Doc})
 		text += fmt.Sprintf("  %-10s %s\n", t.Name, t.Doc)
 	}
 	var r setup.Request
@@ -40,7 +42,7 @@ func setupCommand(e *ui.Env) *cli.Command {
 		Short:    "Have another tool ask tokend for credentials",
 		Long:     text,
 		Check:    cli.AnyArgs,
-		Complete: completeTool,
+		Complete: cli.First(func() []cli.Candidate { return tools }),
 		Flags: func(f *cli.Flags) {
 			f.StringVar(&r.Profile, "profile", "", "use the tokens of profile `NAME` only")
 			f.BoolVar(&write, "write", false, "make the change")
@@ -65,16 +67,6 @@ func setupCommand(e *ui.Env) *cli.Command {
 			return makeSetup(e, t, r, changes, write)
 		},
 	}
-}
-
-func completeTool(args []string) (tools []cli.Candidate) {
-	if len(args) > 0 {
-		return nil
-	}
-	for _, t := range setup.Tools {
-		tools = append(tools, cli.Candidate{Text: t.Name, Doc: t.Doc})
-	}
-	return tools
 }
 
 // readSetup reads what to set up, and warns if tokend has no profile for it.
@@ -122,7 +114,13 @@ func readHost(ctx context.Context, e *ui.Env, t setup.Tool, r *setup.Request, ho
 	if _, err := token.ParseHost(r.Host); err != nil {
 		return cli.Usage("%v", err)
 	}
-	matches := matchingProfiles(e.Profiles(ctx), r)
+	var matches []string
+	for _, p := range e.Profiles(ctx) { // whose hosts cover that one, or are below it
+		isBelow := func(h string) bool { return token.Covers([]string{r.Host}, h) }
+		if (r.Profile == "" || r.Profile == p.Name) && (token.Covers(p.Hosts, r.Host) || slices.ContainsFunc(p.Hosts, isBelow)) {
+			matches = append(matches, p.Name)
+		}
+	}
 	if r.Profile == "" && t.NeedsProfile && len(matches) == 1 {
 		r.Profile = matches[0]
 	}
@@ -130,18 +128,6 @@ func readHost(ctx context.Context, e *ui.Env, t setup.Tool, r *setup.Request, ho
 		e.Notef("No profile covers %s yet: add it to hosts in a profile's file and run tokenctl reload; or give --host %s to tokenctl add.", r.Host, r.Host)
 	}
 	return nil
-}
-
-// matchingProfiles are the profiles with a host that covers the request's, or
-// is below it.
-func matchingProfiles(profiles []token.ProfileStatus, r *setup.Request) (names []string) {
-	for _, p := range profiles {
-		isBelow := func(h string) bool { return token.Covers([]string{r.Host}, h) }
-		if (r.Profile == "" || r.Profile == p.Name) && (token.Covers(p.Hosts, r.Host) || slices.ContainsFunc(p.Hosts, isBelow)) {
-			names = append(names, p.Name)
-		}
-	}
-	return names
 }
 
 // makeSetup shows what is not in place yet of the changes, and makes it if it is

@@ -12,6 +12,16 @@ type Candidate struct{ Text, Doc string }
 // A Completer lists what may follow the arguments that a command has so far.
 type Completer func(args []string) []Candidate
 
+// First is a Completer of the first argument.
+func First(list func() []Candidate) Completer {
+	return func(args []string) []Candidate {
+		if len(args) > 0 {
+			return nil
+		}
+		return list()
+	}
+}
+
 // Words is a Completer of fixed words.
 func Words(words ...string) Completer {
 	return func([]string) (list []Candidate) {

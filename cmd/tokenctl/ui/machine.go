@@ -62,22 +62,18 @@ func IsSetUp(state string) bool { return there(filepath.Join(state, "install.tom
 // FindTokend is the file of the program tokend: the one beside tokenctl, else
 // the one in $PATH, else none.
 func FindTokend() string {
-	name := "tokend"
-	if runtime.GOOS == "windows" {
-		name += ".exe"
-	}
+	files := []string{"tokend"}
 	if own, err := os.Executable(); err == nil {
 		if own, err = filepath.EvalSymlinks(own); err == nil {
-			if beside, err := exec.LookPath(filepath.Join(filepath.Dir(own), name)); err == nil {
-				return beside
-			}
+			files = []string{filepath.Join(filepath.Dir(own), "tokend"), "tokend"}
 		}
 	}
-	path, err := exec.LookPath(name)
-	if err != nil {
-		return ""
+	for _, file := range files {
+		if path, err := exec.LookPath(file); err == nil {
+			return path
+		}
 	}
-	return path
+	return ""
 }
 
 func there(path string) bool {

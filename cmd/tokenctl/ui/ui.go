@@ -94,6 +94,19 @@ func ownHolder() (h ipc.Holder) {
 	return h
 }
 
+// progressAfter is how long something may last before a person is told so.
+const progressAfter = 500 * time.Millisecond
+
+// Progress tells a person at a terminal, on stderr, what tokenctl waits for if it
+// lasts, until end is called.
+func (e *Env) Progress(text string) (end func()) {
+	if e.Watching || !IsTerminal(e.Err.W) {
+		return func() {}
+	}
+	timer := time.AfterFunc(progressAfter, func() { e.Err.Print(text + " ...\n") })
+	return func() { timer.Stop() }
+}
+
 // Ask is for a call of the client without an answer.
 func (e *Env) Ask(ctx context.Context, f func(context.Context, *ipc.Client) error) error {
 	_, err := Ask(ctx, e, func(d *ipc.Client, ctx context.Context) (any, error) { return nil, f(ctx, d) })
@@ -147,11 +160,8 @@ func (e *Env) Profiles(ctx context.Context) []token.ProfileStatus {
 
 // CompleteProfile is a cli.Completer for a profile's name as the first
 // argument.
-func (e *Env) CompleteProfile(args []string) (names []cli.Candidate) {
-	if len(args) > 0 {
-		return nil
-	}
-	return e.CompleteProfiles(args)
+func (e *Env) CompleteProfile(args []string) []cli.Candidate {
+	return cli.First(func() []cli.Candidate { return e.CompleteProfiles(nil) })(args)
 }
 
 // CompleteProfiles is a cli.Completer for names of profiles.
@@ -200,11 +210,7 @@ func (e *Env) WhichProfile(ctx context.Context) error {
 }
 
 // Note prints on stderr what comes with an answer.
-func (e *Env) Note(notes ...string) {
-	for _, text := range notes {
-		e.Err.Print(Wrap(text, ""))
-	}
-}
+func (e *Env) Note(text string) { e.Err.Print(Wrap(text, "")) }
 
 // Say prints a sentence as the answer.
 func (e *Env) Say(text string) error { return e.Out.Answer(cli.Message(e.Out.W, Printable(text)+"\n")) }
