@@ -79,9 +79,7 @@ func TestSignFormats(t *testing.T) {
 	for _, args := range [][]string{{"sign"}, {"sign", "rock"}, {"sign", "rock", "a", "b"}, {"sign", "rock", ""}, {"sign", "rock", same, "-o", "xml"}, {"sign", "a/b", same}} {
 		b.calls = nil
 		call(t, socket, nil, args...).wants(t, ui.ExitUsage, "", "tokenctl: ")
-		if len(b.calls) > 0 {
-			t.Errorf("%q: tokend was asked", args)
-		}
+		b.asked(t)
 	}
 }
 
@@ -130,11 +128,7 @@ func TestVerifyTellsTheVerdict(t *testing.T) {
 	socket := serve(t, b)
 	r := call(t, socket, strings.NewReader(secretToken+"\r\n"), "verify", "weather")
 	r.wants(t, ui.ExitOK, "valid\n", "")
-	for _, want := range []string{"subject", "group:x", "audience", `["dpp://x"]`, "expires", "in 42 min (2"} {
-		if !strings.Contains(r.out, want) {
-			t.Errorf("lacks %q:\n%s", want, r.out)
-		}
-	}
+	r.has(t, "subject", "group:x", "audience", `["dpp://x"]`, "expires", "in 42 min (2")
 	if b.judged.Reveal() != secretToken || b.remote {
 		t.Errorf("sent %q, remote %v", b.judged.Reveal(), b.remote)
 	}
@@ -184,15 +178,13 @@ func TestVerifyOfABadTokenEndsWithOne(t *testing.T) {
 func TestVerifyWithoutAVerdict(t *testing.T) {
 	b := newJudge(weather())
 	socket := serve(t, b)
-	for name, c := range map[string]struct{ stdin, want string }{
+	for _, c := range map[string]struct{ stdin, want string }{
 		"nothing":      {"", "is empty"},
 		"an empty one": {"\r\n\n", "is empty"},
 		"a large one":  {strings.Repeat("x", 1<<20), "has more than"},
 	} {
 		call(t, socket, strings.NewReader(c.stdin), "verify", "weather").wants(t, ui.ExitUsage, "", c.want)
-		if len(b.calls) > 0 {
-			t.Errorf("%s: tokend was asked", name)
-		}
+		b.asked(t)
 	}
 	call(t, socket, nil, "verify", "weather", "--token-file", filepath.Join(t.TempDir(), "no")).wants(t, ui.ExitUsage, "", "no such file or directory")
 	call(t, socket, nil, "verify", "weather", "--token-file", "").wants(t, ui.ExitUsage, "", "empty")
@@ -254,14 +246,8 @@ func TestAddWhereTokendMakesTheKey(t *testing.T) {
 	if !maps.EqualFunc(b.addition.Settings, want, equalJSON) || len(b.addition.Secrets) > 0 {
 		t.Errorf("sent %+v", b.addition)
 	}
-	for _, want := range []string{"Register this public key", "tokenctl public-key rock", "Use it: tokenctl sign rock URL", "OS keyring"} {
-		if !strings.Contains(r.out, want) {
-			t.Errorf("lacks %q:\n%s", want, r.out)
-		}
-	}
-	if strings.Contains(r.out, "oken was obtained") {
-		t.Errorf("it speaks of tokens:\n%s", r.out)
-	}
+	r.has(t, "Register this public key", "tokenctl public-key rock", "Use it: tokenctl sign rock URL", "OS keyring")
+	r.lacks(t, "oken was obtained")
 	key := writeSecret(t, "key.pem", canary)
 	r = call(t, socket, nil, "add", "rock", "--provider", "datarock", "--email", "me@example.com", "--private-key", key)
 	r.wants(t, ui.ExitOK, `Once "tokenctl sign rock URL" has worked, you can delete:`, "")
@@ -299,9 +285,7 @@ func TestAddOfAVerifierNeedsNoSecret(t *testing.T) {
 	call(t, socket, nil, "add", "w", "--provider", "ioxio").wants(t, ui.ExitUsage, "", "missing: --dataspace, --dsi\n")
 	b.status.Profiles = []token.ProfileStatus{weather()}
 	call(t, socket, nil, "rotate", "weather").wants(t, ui.ExitUsage, "", "has no key or secret")
-	if len(b.calls) > 0 {
-		t.Errorf("tokend was asked: %q", b.calls)
-	}
+	b.asked(t)
 }
 
 func TestRotateInTwoSteps(t *testing.T) {
@@ -310,11 +294,7 @@ func TestRotateInTwoSteps(t *testing.T) {
 	socket := serve(t, b)
 	r := call(t, socket, nil, "rotate", "rock")
 	r.wants(t, ui.ExitOK, newPEM, "")
-	for _, want := range []string{"the old one stays in use", "tokenctl public-key rock --pending", "tokenctl rotate rock --registered", "tokenctl rotate rock --abandon"} {
-		if !strings.Contains(r.out, want) {
-			t.Errorf("lacks %q:\n%s", want, r.out)
-		}
-	}
+	r.has(t, "the old one stays in use", "tokenctl public-key rock --pending", "tokenctl rotate rock --registered", "tokenctl rotate rock --abandon")
 	if strings.Contains(r.out, publicPEM) || b.addition.Step != "" || len(b.addition.Secrets) > 0 {
 		t.Errorf("sent %+v, printed:\n%s", b.addition, r.out)
 	}
@@ -332,9 +312,7 @@ func TestRotateInTwoSteps(t *testing.T) {
 	call(t, socket, nil, "rotate", "rock", "--registered", "--abandon").wants(t, ui.ExitUsage, "", "give one of them alone")
 	call(t, socket, strings.NewReader("x"), "rotate", "rock", "--registered", "--private-key", "-").wants(t, ui.ExitUsage, "", "give one of them alone")
 	call(t, socket, nil, "rotate", "rock", "--abandon", "--secret-expires", nextYear()).wants(t, ui.ExitUsage, "", "give one of them alone")
-	if len(b.calls) > 0 {
-		t.Errorf("tokend was asked: %q", b.calls)
-	}
+	b.asked(t)
 	b.err = &token.Error{Code: token.ErrInvalid, Message: `profile "rock" has no new credential that waits`, Field: "step"}
 	r = call(t, socket, nil, "rotate", "rock", "--registered")
 	r.wants(t, ui.ExitUsage, "", "has no new credential")
@@ -359,17 +337,9 @@ func TestProfilesWithoutTokensAreShownSensibly(t *testing.T) {
 		}
 	}
 	r := call(t, socket, nil, "show", "rock")
-	for _, want := range []string{"made 3 h ago, waits", "https://mine.example", "tokenctl public-key rock", "signs"} {
-		if !strings.Contains(r.out, want) {
-			t.Errorf("show lacks %q:\n%s", want, r.out)
-		}
-	}
-	if strings.Contains(r.out, "renewal") {
-		t.Errorf("show speaks of renewals:\n%s", r.out)
-	}
-	if strings.Contains(r.out, "BEGIN") {
-		t.Errorf("show prints the key in a table:\n%s", r.out)
-	}
+	r.has(t, "made 3 h ago, waits", "https://mine.example", "tokenctl public-key rock", "signs")
+	r.lacks(t, "renewal")
+	r.lacks(t, "BEGIN")
 	call(t, socket, nil, "show", "weather").wants(t, ui.ExitOK, "none needed", "")
 	call(t, socket, nil, "status", "weather").wants(t, ui.ExitOK, "verifies", "")
 }

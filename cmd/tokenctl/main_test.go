@@ -302,6 +302,35 @@ func (r result) wants(t *testing.T, status int, out, err string) {
 	}
 }
 
+// has and lacks check what stdout shows.
+func (r result) has(t *testing.T, texts ...string) {
+	t.Helper()
+	for _, text := range texts {
+		if !strings.Contains(r.out, text) {
+			t.Errorf("%q is not shown:\n%s", text, r.out)
+		}
+	}
+}
+
+func (r result) lacks(t *testing.T, texts ...string) {
+	t.Helper()
+	for _, text := range texts {
+		if strings.Contains(r.out, text) {
+			t.Errorf("%q is shown:\n%s", text, r.out)
+		}
+	}
+}
+
+// asked checks what tokend was asked for so far.
+func (b *backend) asked(t *testing.T, calls ...string) {
+	t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !slices.Equal(b.calls, calls) {
+		t.Errorf("tokend was asked for %q, want %q", b.calls, calls)
+	}
+}
+
 func TestGetAsksForWhatTheFlagsSay(t *testing.T) {
 	b := newBackend()
 	socket := serve(t, b)
@@ -456,14 +485,9 @@ func TestStatusShowsWhatMatters(t *testing.T) {
 	b.status.ConfigErrors = []string{"/etc/tokend/profiles.d/x.toml:3: unknown key"}
 	b.status.Keystore = "os: locked"
 	r := call(t, serve(t, b), nil, "status")
-	for _, want := range []string{
+	r.has(t,
 		"1.2.3", "process 4242", "started 3 h ago", "os: locked", "######## 42 min", "in 30 min", "failing",
-		"login.example did not answer (3 times in a row); trying again in 4 min", "azure: the credential expires", "x.toml:3: unknown key",
-	} {
-		if !strings.Contains(r.out, want) {
-			t.Errorf("status lacks %q:\n%s", want, r.out)
-		}
-	}
+		"login.example did not answer (3 times in a row); trying again in 4 min", "azure: the credential expires", "x.toml:3: unknown key")
 	r.wants(t, ui.ExitOK, "", "")
 
 	var st token.Status
@@ -478,11 +502,7 @@ func TestListAndShow(t *testing.T) {
 	socket := serve(t, b)
 	call(t, socket, nil, "list").wants(t, ui.ExitOK, "clms     clms      fresh    in 42 min\n", "")
 	r := call(t, socket, nil, "show", "clms")
-	for _, want := range []string{"/etc/tokend/profiles.d/clms.toml", "client_id", "abc", `{"a":"b"}`, "no known expiry"} {
-		if !strings.Contains(r.out, want) {
-			t.Errorf("show lacks %q:\n%s", want, r.out)
-		}
-	}
+	r.has(t, "/etc/tokend/profiles.d/clms.toml", "client_id", "abc", `{"a":"b"}`, "no known expiry")
 	call(t, socket, nil, "show", "azure").wants(t, ui.ExitOK, ", in 5 days", "")
 	r = call(t, socket, nil, "list", "--json")
 	var list ipc.ProfileList
@@ -500,11 +520,7 @@ func TestShowKeepsToItsLines(t *testing.T) {
 	b.status.Profiles[1].Settings = map[string]any{"certificate": pem, "note": "a\nb", "plain": "x\n"}
 	socket := serve(t, b)
 	r := call(t, socket, nil, "show", "clms")
-	for _, want := range []string{"certificate  (4 lines)\n", "note         (2 lines)\n", "plain        x\n"} {
-		if !strings.Contains(r.out, want) {
-			t.Errorf("show lacks %q:\n%s", want, r.out)
-		}
-	}
+	r.has(t, "certificate  (4 lines)\n", "note         (2 lines)\n", "plain        x\n")
 	call(t, socket, nil, "show", "clms", "--json").wants(t, ui.ExitOK, `MIIB\nAAAA`, "")
 }
 
@@ -522,22 +538,16 @@ func TestInvalidateNamesTheVeryToken(t *testing.T) {
 	b.calls = nil
 	call(t, socket, strings.NewReader("\n"), "invalidate", "clms", "--token-file", "-").wants(t, ui.ExitUsage, "", "stdin is empty")
 	call(t, socket, nil, "invalidate", "clms", "--token-file", filepath.Join(t.TempDir(), "no")).wants(t, ui.ExitUsage, "", "no such file or directory")
-	if len(b.calls) > 0 {
-		t.Errorf("an empty token was sent: %q", b.calls)
-	}
+	b.asked(t)
 }
 
 func TestRemoveWantsAYes(t *testing.T) {
 	b := newBackend()
 	socket := serve(t, b)
 	call(t, socket, strings.NewReader("y\n"), "remove", "clms").wants(t, ui.ExitUsage, "", "--yes")
-	if len(b.calls) > 0 {
-		t.Fatalf("it asked tokend for %q", b.calls)
-	}
+	b.asked(t)
 	call(t, socket, nil, "remove", "clms", "--yes").wants(t, ui.ExitOK, "Removed clms", "")
-	if !slices.Equal(b.calls, []string{"remove clms"}) {
-		t.Errorf("it asked tokend for %q", b.calls)
-	}
+	b.asked(t, "remove clms")
 }
 
 func TestRename(t *testing.T) {
@@ -549,9 +559,7 @@ func TestRename(t *testing.T) {
 		}
 	}
 	call(t, socket, nil, "rename", "clms", "land").wants(t, ui.ExitOK, "Renamed clms to land.\n", "")
-	if !slices.Equal(b.calls, []string{"rename clms land"}) {
-		t.Errorf("it asked tokend for %q", b.calls)
-	}
+	b.asked(t, "rename clms land")
 	b.status.Orphans = []string{"old"}
 	call(t, socket, nil, "status").wants(t, ui.ExitOK, "tokenctl remove old", "")
 }
