@@ -18,8 +18,8 @@ const lent = "tokenctl-file-"
 
 // makePlace makes a directory for a file with a token, in memory where the system
 // has such a place. It first removes what tokenctl left behind where it was killed.
-// The caller keeps lock open as long as the directory is in use.
-func makePlace() (dir string, lock *os.File, err error) {
+// The directory is locked until remove removes it.
+func makePlace() (dir string, remove func(), err error) {
 	var place string
 	// After su, the variables may name another user's directories.
 	for _, p := range []string{"/tmp", os.TempDir(), os.Getenv("XDG_RUNTIME_DIR")} {
@@ -35,13 +35,16 @@ func makePlace() (dir string, lock *os.File, err error) {
 	if err != nil {
 		return "", nil, err
 	}
-	if lock, err = os.Open(made); err != nil {
-		return made, nil, err
+	lock, err := os.Open(made)
+	if err == nil { // without locks on this file system, removeLeft removes nothing there
+		_ = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	}
-	// Without locks on this file system, removeLeft removes nothing there.
-	_ = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	dir = filepath.Join(place, lent+strings.TrimPrefix(filepath.Base(made), ".tokenctl-"))
-	return dir, lock, os.Rename(made, dir)
+	remove = func() {
+		_ = os.RemoveAll(dir)
+		_ = lock.Close()
+	}
+	return dir, remove, os.Rename(made, dir)
 }
 
 // isPrivate reports whether no other user can replace what this one makes in dir, a

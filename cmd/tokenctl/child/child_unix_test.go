@@ -31,12 +31,11 @@ func TestPlacesOfOthersAreNotUsed(t *testing.T) {
 		t.Setenv("XDG_RUNTIME_DIR", place)
 		want, err := filepath.EvalSymlinks(want)
 		check(t, err)
-		made, lock, err := makePlace()
+		made, remove, err := makePlace()
 		if err != nil || filepath.Dir(made) != want {
 			t.Errorf("%s: %s, %v", place, made, err)
 		}
-		check(t, os.Remove(made))
-		check(t, lock.Close())
+		remove()
 	}
 }
 

@@ -3,9 +3,9 @@ package child
 import "os"
 
 // makePlace makes a directory for a file with a token. %TEMP% is the user's own.
-func makePlace() (dir string, lock *os.File, err error) {
+func makePlace() (dir string, remove func(), err error) {
 	dir, err = os.MkdirTemp("", "tokenctl-file-")
-	return dir, nil, err
+	return dir, func() { _ = os.RemoveAll(dir) }, err
 }
 
 // reachesChild reports whether s is Ctrl-C, which a console sends to all its

@@ -83,13 +83,12 @@ func run(ctx context.Context, e *ui.Env, r Request, command []string) error {
 	// From here on a signal must not leave a file behind.
 	signals, stop := catchSignals()
 	defer stop()
-	l := &loan{Env: e, client: d, request: r, format: write, env: os.Environ()}
+	l := &loan{Env: e, client: d, request: r, format: write, env: os.Environ(), remove: func() {}}
 	ctx, cancel := context.WithCancel(ctx)
 	defer func() {
 		cancel()
 		l.keepers.Wait()
-		_ = os.RemoveAll(l.dir)
-		_ = l.lock.Close()
+		l.remove()
 	}()
 	for _, lend := range []func(context.Context) error{l.lendToken, l.lendToGit, l.lendEndpoint} {
 		if err := lend(ctx); err != nil {
@@ -123,11 +122,10 @@ type loan struct {
 	env     []string       // the program's environment
 	keepers sync.WaitGroup // keep file and endpoint fresh
 
-	// The private file with a token, its directory, which is locked, and which
-	// token it has.
-	file, dir string
-	lock      *os.File
-	held      token.Grant
+	// The private file with a token, which token it has, and what removes it.
+	file   string
+	held   token.Grant
+	remove func()
 }
 
 // lendToken puts a token into variables and into a file that is kept fresh.
@@ -150,10 +148,11 @@ func (l *loan) lendToken(ctx context.Context) error {
 	if len(r.Files) == 0 {
 		return nil
 	}
-	if l.dir, l.lock, err = makePlace(); err != nil {
+	dir, remove, err := makePlace()
+	if err != nil {
 		return fmt.Errorf("cannot make a directory for the token's file: %w", err)
 	}
-	l.file = filepath.Join(l.dir, "token")
+	l.file, l.remove = filepath.Join(dir, "token"), remove
 	if err := l.writeFile(g); err != nil {
 		return fmt.Errorf("cannot write the token's file: %w", err)
 	}
@@ -274,32 +273,28 @@ func loopbackPastProxies() (env []string) {
 	for _, names := range [][2]string{{"NO_PROXY", "no_proxy"}, {"no_proxy", "NO_PROXY"}} {
 		value := cmp.Or(os.Getenv(names[0]), os.Getenv(names[1]))
 		if value != "*" { // which stands for all hosts if it is alone
-			value = strings.TrimPrefix(value+","+loopback, ",")
+			value = strings.TrimPrefix(value+",127.0.0.1", ",") // where tokend lends endpoints (ipc/ipcserver/msi.go)
 		}
 		env = append(env, names[0]+"="+value)
 	}
 	return env
 }
 
-// loopback is where tokend lends endpoints (ipc/ipcserver/msi.go).
-const loopback = "127.0.0.1"
+// leaseRetry is the pause between questions for an endpoint while tokend is gone.
+const leaseRetry = 500 * time.Millisecond
 
 // keepLease keeps the endpoint until ctx ends: after a restart of tokend, it
 // asks for the same endpoint again.
 func keepLease(ctx context.Context, d *ipc.Client, lease *ipc.MSILease, profiles []string) {
 	again := ipc.MSIRequest{Profiles: profiles, Endpoint: lease.Endpoint, Header: lease.Header.Reveal()}
-	pause := time.Duration(0)
-	for {
-		if lease != nil {
+	for err := error(nil); ctx.Err() == nil; lease, err = d.LeaseMSI(ctx, again) {
+		if err == nil {
 			lease.Wait(ctx)
-			pause = 0
+			continue
 		}
 		select {
 		case <-ctx.Done():
-			return
-		case <-time.After(pause):
+		case <-time.After(leaseRetry):
 		}
-		lease, _ = d.LeaseMSI(ctx, again)
-		pause = min(pause+100*time.Millisecond, 5*time.Second)
 	}
 }

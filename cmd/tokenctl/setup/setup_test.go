@@ -236,7 +236,7 @@ func TestWhatPipLacks(t *testing.T) {
 		{"echo pip 22.3.1 from x", own + ":" + usual, "version 22.3, and 23.1"},
 		{"echo pip 23.0 from x", own + ":" + usual, "version 23.0, and 23.1"},
 		{"exit 1", own + ":" + usual, "version 0.0"},
-		{"echo pip 26.2 from x", filepath.Dir(python), "is not in $PATH"},
+		{"echo pip 26.2 from x", filepath.Dir(python), "nothing called keyring comes first"},
 		{"echo pip 26.2 from x", foreign + ":" + own + ":" + usual, foreign + "/keyring comes first in $PATH"},
 		{"echo pip 26.2 from x", own + ":" + foreign + ":" + usual, ""},
 	} {

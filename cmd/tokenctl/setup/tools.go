@@ -179,10 +179,8 @@ func pipMissing(r Request) (text, fix string) {
 	switch {
 	case major < 23 || major == 23 && minor < 1:
 		return fmt.Sprintf("it is version %d.%d, and 23.1 or later can ask.", major, minor), "python3 -m pip install --upgrade pip"
-	case path == "":
-		return "its program is not in $PATH. Put this line into your shell's start file:", first
 	case !isSelf:
-		return path + " comes first in $PATH. Put this line into your shell's start file:", first
+		return cmp.Or(path, "nothing called keyring") + " comes first in $PATH. Put this line into your shell's start file:", first
 	}
 	return "", ""
 }
