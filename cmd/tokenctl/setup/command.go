@@ -72,9 +72,11 @@ func setting(set []command, unset command, read func() (done, ours bool, err err
 }
 
 // gitValues sets all values of a key of git's global configuration, in order.
-// The first may be the empty one, which forgets those of other files. isOwn
-// reports whether a value is ours, whichever tokenctl wrote it.
-func gitValues(key string, values []string, isOwn func(string) bool) Change {
+// The first may be the empty one, which forgets those of other files.
+func gitValues(key string, values ...string) Change {
+	isOwn := func(v string) bool { // whichever tokenctl wrote it
+		return v == "tokend" || v == "true" || strings.HasPrefix(v, "!") && strings.Contains(v, " helper git")
+	}
 	var set []command
 	for i, v := range values {
 		how := "--add"

@@ -17,12 +17,9 @@ func git(r Request) ([]Change, error) {
 	if _, isSelf := lookPath("git-credential-tokend", r.Self); r.Profile == "" && isSelf {
 		helper = "tokend"
 	}
-	changes := []Change{gitValues("credential."+r.Host+".helper", []string{"", helper}, func(v string) bool {
-		return v == "tokend" || strings.HasPrefix(v, "!") && strings.Contains(v, " helper git")
-	})}
+	changes := []Change{gitValues("credential."+r.Host+".helper", "", helper)}
 	if r.path != "" {
-		changes = append(changes, gitValues("credential."+strings.TrimSuffix(r.Host, "/"+r.path)+".useHttpPath", []string{"true"},
-			func(v string) bool { return v == "true" }))
+		changes = append(changes, gitValues("credential."+strings.TrimSuffix(r.Host, "/"+r.path)+".useHttpPath", "true"))
 	}
 	return changes, nil
 }
