@@ -70,8 +70,8 @@ func forward(p *os.Process, signals <-chan os.Signal, caught func()) (stop func(
 // reported why.
 func wait(cmd *exec.Cmd) error {
 	err := cmd.Wait()
-	var failed *exec.ExitError
-	if !errors.As(err, &failed) {
+	failed, ok := errors.AsType[*exec.ExitError](err)
+	if !ok {
 		return err
 	}
 	if status, ok := failed.Sys().(syscall.WaitStatus); ok && status.Signaled() {
@@ -86,8 +86,8 @@ const bySignal = 128
 // dieAlike ends this process by the signal that ended the program, so that a
 // shell sees what happened. It returns err if there was no such signal.
 func dieAlike(err error) error {
-	var exit *ui.Exit
-	if !errors.As(err, &exit) {
+	exit, ok := errors.AsType[*ui.Exit](err)
+	if !ok {
 		return err
 	}
 	s := syscall.Signal(exit.Status - bySignal)

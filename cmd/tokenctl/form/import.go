@@ -158,9 +158,6 @@ func create(ctx context.Context, e *ui.Env, items []item, r ImportRequest) {
 		if err != nil && !errors.As(err, &i.Error) {
 			i.Error = &token.Error{Code: ui.CodeOf(err), Message: err.Error()}
 		}
-		if errors.Is(err, token.ErrNoDaemon) {
-			return // the others would fail as well
-		}
 	}
 }
 
@@ -224,19 +221,15 @@ func renderItems(e *ui.Env, items []item) string {
 		if !i.isNew() {
 			continue
 		}
-		result := ui.Cell{Text: "not tried", As: ui.Warn}
-		var notes []string
-		switch {
-		case i.Error != nil:
+		result, notes := ui.Cell{Text: "saved, untested", As: ui.Warn}, []string{"Use it: " + ui.Typed(UseOf(i.created.Profile))}
+		if i.Error != nil {
 			result = ui.Cell{Text: "nothing was saved", As: ui.Bad}
 			notes = append([]string{ui.Printable(i.Error.Error())}, ui.Hints(i.Error, ui.Situation{Command: "import", Profile: ui.Printable(i.Profile)})...)
-		case i.Done:
-			result = ui.Cell{Text: "saved, untested", As: ui.Warn}
+		} else {
 			if i.Checked {
 				result = ui.Cell{Text: "ready; a token came in " + ui.Took(i.created.Took), As: ui.Good}
 			}
 			checked = checked && i.Checked
-			notes = []string{"Use it: " + ui.Typed(UseOf(i.created.Profile))}
 			files = append(files, unneeded(i, items)...)
 			for _, v := range i.Variables {
 				variables = append(variables, v+" in "+i.From)

@@ -20,13 +20,10 @@ const goHurry = 2 * time.Second
 // and gets the tokens for the hosts that --host names. When a server refuses a
 // request, go calls again with the URL and the answer's header.
 func goauth(ctx context.Context, c *Call) (any, error) {
-	switch len(c.Args) {
-	case 0:
+	if len(c.Args) == 0 {
 		return goFirst(ctx, c), nil
-	case 1:
-		return goAgain(ctx, c, c.Args[0])
 	}
-	return nil, bad("go calls this program with a URL or with nothing")
+	return goAgain(ctx, c, c.Args[0])
 }
 
 // goRefusals is for a host of --host: go asks about it a second time only after a

@@ -130,10 +130,7 @@ func goAuth(self, host string) Change {
 		return list, err
 	}
 	isOurs := func(part string) bool { return strings.HasSuffix(part, helper+host) }
-	list, err := read()
-	if err != nil { // without go, which Done will say
-		list = []string{"netrc"}
-	}
+	list, _ := read() // Done reports an error
 	others := slices.DeleteFunc(list, isOurs)
 	return setting([]command{set(append([]string{own}, others...))}, set(others), func() (done, ours bool, err error) {
 		list, err := read()
