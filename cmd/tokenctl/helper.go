@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,11 +48,11 @@ func helperCommand(e *ui.Env) *cli.Command {
 			if len(c.Args) == 0 || c.Args[0] == "--help" || c.Args[0] == "-h" {
 				return e.Out.Answer(c.Help())
 			}
-			p, ok := helper.ByName(c.Args[0])
-			if !ok {
+			i := slices.IndexFunc(protocols, func(p cli.Candidate) bool { return p.Text == c.Args[0] })
+			if i < 0 {
 				return cli.Usage("there is no helper protocol %q", c.Args[0])
 			}
-			return serveHelper(ctx, e, p, helper.Call{Args: c.Args[1:]})
+			return serveHelper(ctx, e, helper.Protocols[i], helper.Call{Args: c.Args[1:]})
 		},
 	}
 }

@@ -136,16 +136,6 @@ var Protocols = []Protocol{
 	{"rclone", "rclone-credential-tokend", "rclone: bearer_token_command", "", "", refusals{2, true}, rclone},
 }
 
-// ByName finds the protocol of `tokenctl helper NAME`.
-func ByName(name string) (Protocol, bool) {
-	for _, p := range Protocols {
-		if p.Name == name {
-			return p, true
-		}
-	}
-	return Protocol{}, false
-}
-
 // ByProgram finds the protocol of a program name, without a path. What follows
 // the name after another hyphen is a profile, for tools that pass no arguments:
 // pnpm-credential-tokend-npm is for the profile npm.

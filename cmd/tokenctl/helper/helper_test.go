@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -82,7 +83,7 @@ func (f *fake) call(protocol, input string, args ...string) result {
 
 // as is call with --profile and --host. kubectl's helper finds its input in the environment.
 func (f *fake) as(profile string, hosts []string, protocol, input string, args ...string) result {
-	p, _ := ByName(protocol)
+	p := Protocols[slices.IndexFunc(Protocols, func(p Protocol) bool { return p.Name == protocol })]
 	os.Setenv(kubeInfo, input)
 	var out, errs bytes.Buffer
 	c := &Call{
@@ -533,17 +534,14 @@ func TestOtherHelpersOfTheTool(t *testing.T) {
 }
 
 func FuzzHelpers(f *testing.F) {
-	f.Add("git", gitAsks+"\n")
-	f.Add("git", "capability[]=authtype\nprotocol=https\nhost=dev.example:443\n\n")
-	f.Add("docker", "reg.example")
-	f.Add("cargo", cargoAsks("https://reg.example/"))
-	f.Add("bazel", `{"uri":"grpcs://reg.example"}`)
-	f.Add("goauth", "HTTP/1.1 401 Unauthorized\n\n")
-	f.Add("kube", `{"apiVersion":"client.authentication.k8s.io/v1","spec":{"cluster":{"server":"https://reg.example"}}}`)
+	for _, seed := range [][2]string{
+		{"git", gitAsks + "\n"}, {"git", "capability[]=authtype\nprotocol=https\nhost=dev.example:443\n\n"}, {"docker", "reg.example"},
+		{"cargo", cargoAsks("https://reg.example/")}, {"bazel", `{"uri":"grpcs://reg.example"}`}, {"goauth", "HTTP/1.1 401 Unauthorized\n\n"},
+		{"kube", kubeAsks("https://reg.example")}, {"terraform", "reg.example"}, {"keyring", "https://reg.example/simple/"}, {"pnpm", ""},
+	} {
+		f.Add(seed[0], seed[1])
+	}
 	args := map[string][]string{"git": {"get"}, "docker": {"get"}, "cargo": {"--cargo-plugin"}, "bazel": {"get"}, "goauth": {"https://reg.example/x"}, "kube": nil}
-	f.Add("terraform", "reg.example")
-	f.Add("keyring", "https://reg.example/simple/")
-	f.Add("pnpm", "")
 	f.Fuzz(func(t *testing.T, protocol, input string) {
 		a, ok := args[protocol]
 		switch {
