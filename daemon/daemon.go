@@ -42,9 +42,8 @@ type Deps struct {
 	// Caller returns the caller, given the context of a method; false for tokend
 	// itself.
 	Caller func(ctx context.Context) (c Caller, ok bool)
-	// Confined says what to do about a file that the sandbox has kept from tokend
-	// since its start, "" without a sandbox. It may be nil.
-	Confined func() string
+	// Restart is the command that restarts tokend.
+	Restart string
 	// Sandbox says how tokend is confined to its own files: in words that end
 	// in ": ok" if it is, empty if the system has no such thing.
 	Sandbox func() string

@@ -73,13 +73,13 @@ func (d *Daemon) read() (bad []string, err error) {
 		return nil, err
 	}
 	if next.Kinds, err = d.deps.Configure(next.Config); err != nil {
-		return nil, d.dirs.LocateConfig(confined(d.deps.Confined, err))
+		return nil, d.dirs.LocateConfig(d.confined(err))
 	}
 	next.admins = profile.NewAllowance(next.Config.AdminUsers, next.Config.AdminGroups)
 	profiles, errs := next.OpenAll(d.dirs)
 	next.bad = make(map[string]string, len(errs))
 	for name, err := range errs {
-		err = confined(d.deps.Confined, err)
+		err = d.confined(err)
 		next.bad[name] = err.Error()
 		d.deps.Log.Warn("a profile cannot be read", "error", err.Error())
 	}
@@ -101,13 +101,13 @@ func (d *Daemon) read() (bad []string, err error) {
 }
 
 // confined adds to an error about a file that must not be read what may be the cause.
-func confined(sandbox func() string, err error) error {
+func (d *Daemon) confined(err error) error {
 	e, ok := errors.AsType[*token.Error](err)
-	if !ok || sandbox == nil || sandbox() == "" || !errors.Is(err, fs.ErrPermission) {
+	if !ok || !errors.Is(err, fs.ErrPermission) || !strings.HasSuffix(d.deps.Sandbox(), ": ok") {
 		return err
 	}
 	explained := *e
-	explained.Message += "; " + sandbox()
+	explained.Message += "; tokend confined itself to its files when it started, so one that came later takes a restart: " + d.deps.Restart
 	return &explained
 }
 

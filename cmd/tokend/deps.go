@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,7 +35,6 @@ type deps struct {
 	faults  []func() string // what each of them finds wrong, "" for nothing
 	started profile.Config
 	fixed   atomic.Pointer[string] // the warning about settings that take a restart
-	restart string                 // the command for it
 }
 
 // newDeps has the providers, and no log, keystore or cache yet.
@@ -55,12 +53,6 @@ func newDeps() *deps {
 		}
 		return texts
 	}
-	w.Confined = func() string {
-		if !strings.HasSuffix(w.sandbox, ": ok") {
-			return ""
-		}
-		return "tokend confined itself to its files when it started, so one that came later takes a restart: " + w.restart
-	}
 	w.Caller = func(ctx context.Context) (daemon.Caller, bool) {
 		peer, program, ok := ipcserver.Caller(ctx)
 		return daemon.Caller{UID: peer.UID, Groups: peer.Groups, PID: peer.PID, Program: program}, ok
@@ -70,7 +62,7 @@ func newDeps() *deps {
 		if err != nil {
 			return nil, err
 		}
-		w.fixed.Store(new(c.Fixed(w.started, w.restart)))
+		w.fixed.Store(new(c.Fixed(w.started, w.Restart)))
 		w.level.Set(c.LogLevel)
 		w.http.Store(client)
 		return kinds{client, w.metrics}, nil

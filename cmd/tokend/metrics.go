@@ -206,22 +206,18 @@ func (m *metrics) serveMetrics(ctx context.Context, listener net.Listener) {
 // that led it here as Host.
 func (m *metrics) loopback(address string) http.Handler {
 	_, port, _ := net.SplitHostPort(address)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, isPage := r.Header["Origin"]
-		switch {
-		case r.Host != address && r.Host != "localhost:"+port || isPage:
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+ipc.MetricsPath, func(w http.ResponseWriter, r *http.Request) {
+		if _, isPage := r.Header["Origin"]; isPage || r.Host != address && r.Host != "localhost:"+port {
 			http.Error(w, "tokend answers no web pages", http.StatusForbidden)
-		case r.URL.Path != ipc.MetricsPath:
-			http.NotFound(w, r)
-		case r.Method != http.MethodGet:
-			http.Error(w, "only GET is answered", http.StatusMethodNotAllowed)
-		default:
-			handler, err := m.handler(r.Context())
-			if err != nil {
-				http.Error(w, "the metrics cannot be read", http.StatusInternalServerError)
-				return
-			}
-			handler.ServeHTTP(w, r)
+			return
 		}
+		handler, err := m.handler(r.Context())
+		if err != nil {
+			http.Error(w, "the metrics cannot be read", http.StatusInternalServerError)
+			return
+		}
+		handler.ServeHTTP(w, r)
 	})
+	return mux
 }

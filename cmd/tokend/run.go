@@ -114,9 +114,9 @@ func open(ctx context.Context, at places, log io.Writer) (in *installation, err 
 		return in, err
 	}
 	r := serviceRequest{at: &at, user: !at.system}
-	in.deps.started, in.deps.restart = in.config, r.line("restart")
+	in.deps.started, in.deps.Restart = in.config, r.line("restart")
 	if runtime.GOOS == "linux" && os.Getenv("NOTIFY_SOCKET") == "" { // not a service
-		in.deps.restart = r.line("stop") + ", and start it as before"
+		in.deps.Restart = r.line("stop") + ", and start it as before"
 	}
 	in.closers = append(in.closers, in.deps.logTo(log, in.config.LogFormat)) // ends last: a log that blocks delays nothing else
 	if in.socket, err = at.socketPath(in.config); err != nil {
