@@ -300,20 +300,23 @@ func (deps *deps) checkCredentials(st token.Status) (checks []token.Check) {
 
 // checkFiles finds files of tokend that others can read or change.
 func checkFiles(dirs profile.Dirs, in store.KeystoreConfig) []token.Check {
-	var bad []token.Check
-	add := func(err error, advice string) {
-		if err != nil {
-			bad = append(bad, failed("files", err.Error(), advice))
-		}
-	}
 	owner := 0
 	if info, err := os.Stat(dirs.State); err == nil {
 		owner = store.Owner(info)
 	}
-	add(checkTree(dirs.State, owner, 0o077), "chmod -R go= "+dirs.State)
-	add(checkTree(dirs.Config, owner, 0o002), "chmod -R o-w "+dirs.Config)
-	if in.KeyFile != "" {
-		add(checkTree(in.KeyFile, owner, in.Refused()), "chmod 0400 "+in.KeyFile+", and let tokend's user own it")
+	var bad []token.Check
+	for _, c := range []struct {
+		path    string // "" is not there
+		refused fs.FileMode
+		advice  string
+	}{
+		{dirs.State, 0o077, "chmod -R go= " + dirs.State},
+		{dirs.Config, 0o002, "chmod -R o-w " + dirs.Config},
+		{in.KeyFile, in.Refused(), "chmod 0400 " + in.KeyFile + ", and let tokend's user own it"},
+	} {
+		if err := checkTree(c.path, owner, c.refused); err != nil {
+			bad = append(bad, failed("files", err.Error(), c.advice))
+		}
 	}
 	if bad == nil {
 		bad = append(bad, ok("files", "only tokend's user can read %s, or change %s", dirs.State, dirs.Config))

@@ -66,7 +66,7 @@ func (m *metrics) handler(ctx context.Context) (http.Handler, error) {
 	r := reading{promauto.With(registry)}
 	r.all(figures)
 	if figures.MayManage {
-		r.state("audit_state", "the audit log", okOrFailing(m.audit() == ""), "ok", "failing")
+		r.state("audit_state", "the audit log", okOrFailing[m.audit() == ""], "ok", "failing")
 		registry.MustRegister(m.requests, m.issuers, m.missing)
 	}
 	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{DisableCompression: true}), nil
@@ -91,7 +91,7 @@ func (r reading) all(f daemon.Figures) {
 		keystore = words[1]
 	}
 	r.state("keystore_state", "the keystore", keystore, "ok", "locked", "unavailable")
-	r.state("cache_state", "the token cache", okOrFailing(f.CacheErr == nil), "ok", "failing")
+	r.state("cache_state", "the token cache", okOrFailing[f.CacheErr == nil], "ok", "failing")
 	r.gauge("config_bad_files", "Errors in configuration files.").WithLabelValues().Set(float64(len(f.ConfigErrors)))
 	r.gauge("event_watchers", "Programs that watch events.").WithLabelValues().Set(float64(f.Watchers))
 	if f.SkewKnown {
@@ -104,16 +104,14 @@ func (r reading) all(f daemon.Figures) {
 func (r reading) state(name, what, is string, all ...string) {
 	state := r.gauge(name, "1 for the state that "+what+" is in, 0 for the others.", "state")
 	for _, one := range all {
-		state.WithLabelValues(one).Set(number(one == is))
+		state.WithLabelValues(one).Set(number[one == is])
 	}
 }
 
-func okOrFailing(ok bool) string {
-	if ok {
-		return "ok"
-	}
-	return "failing"
-}
+var (
+	okOrFailing = map[bool]string{true: "ok", false: "failing"}
+	number      = map[bool]float64{true: 1, false: 0}
+)
 
 // profiles are the figures of the profiles, and of the tokens of their own scopes and
 // audiences.
@@ -142,7 +140,7 @@ func (r reading) profiles(f daemon.Figures) {
 			if t.Target != (token.Target{}) {
 				continue
 			}
-			usable.WithLabelValues(p.Name).Set(number(t.State == token.Fresh.String() || t.State == token.Due.String()))
+			usable.WithLabelValues(p.Name).Set(number[t.State == token.Fresh.String() || t.State == token.Due.String()])
 			failures.WithLabelValues(p.Name).Set(float64(t.Failures))
 			setTime(expiry, t.Expiry, p.Name)
 			setTime(renewal, t.RenewAt, p.Name)
@@ -159,13 +157,6 @@ func setTime(gauge *prometheus.GaugeVec, t time.Time, profile string) {
 	if !t.IsZero() {
 		gauge.WithLabelValues(profile).Set(float64(t.UnixMilli()) / 1000)
 	}
-}
-
-func number(is bool) float64 {
-	if is {
-		return 1
-	}
-	return 0
 }
 
 // client returns a client like this one whose requests are measured as one

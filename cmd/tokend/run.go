@@ -220,11 +220,11 @@ func (in *installation) serve(ctx context.Context, d *daemon.Daemon, hangups <-c
 	}
 	ready("serving")
 	go func() { notify("STATUS=" + serving(running, d)) }()
-	go repeat(running, in.audit.Settle)
 	go in.deps.watchFaults(running)
 	var report func(ipcserver.Event)
 	if in.audit != nil {
 		report = in.audit.Report
+		go repeat(running, in.audit.Settle)
 	}
 	err := in.answer(ctx, func(ctx context.Context) error {
 		return ipcserver.Serve(ctx, in.listener, d, ipcserver.Options{

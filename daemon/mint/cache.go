@@ -134,21 +134,20 @@ func (m *Mint) keepCache(ctx context.Context) {
 	}
 }
 
-// write saves what is pending, and once more what the cache has lost.
+// write saves what is pending, and once more what the cache turns out to have lost.
 func (m *Mint) write() {
-	m.heedNotices()
-	m.save()
-	if m.heedNotices() {
+	for range 2 {
+		m.heedNotices()
 		m.save()
 	}
 }
 
 // heedNotices logs what happened to the cache file. If anything did, it has all
-// tokens written again, because the file may be a new one, and returns true.
-func (m *Mint) heedNotices() bool {
+// tokens written again, because the file may be a new one.
+func (m *Mint) heedNotices() {
 	notices := m.Cache.Notices()
 	if len(notices) == 0 {
-		return false
+		return
 	}
 	for _, text := range notices {
 		m.Log.Warn("token cache", "notice", text)
@@ -162,7 +161,6 @@ func (m *Mint) heedNotices() bool {
 			}
 		}
 	}
-	return true
 }
 
 // save writes what is pending. What cannot be written stays pending; the tokens

@@ -86,9 +86,6 @@ func (a *Log) hasRoom(uid int) bool {
 // Settle writes each minute how many refusals were left out, opens the files again,
 // which another program may have moved away, and tries again what failed.
 func (a *Log) Settle() {
-	if a == nil {
-		return
-	}
 	now, counted := time.Now(), map[int]int(nil)
 	a.mu.Lock()
 	if now.Sub(a.began) >= time.Minute {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"tokend/daemon/profile"
 )
@@ -60,13 +61,20 @@ func NewFiles(dirs profile.Dirs, c profile.Config, socket, audit string, sinks [
 // another one.
 func (f Files) Fault() string {
 	for _, path := range f.needed {
-		if file, err := os.Open(path); err == nil {
-			_ = file.Close()
-		} else if to, _ := filepath.EvalSymlinks(path); errors.Is(err, fs.ErrPermission) {
+		if errors.Is(openable(path), fs.ErrPermission) {
+			to, _ := filepath.EvalSymlinks(path)
 			return fmt.Sprintf("tokend cannot read %s (at %s): permission denied; its sandbox knows the directories of its start, so restart tokend", path, to)
 		}
 	}
 	return ""
+}
+
+func openable(path string) error {
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err == nil {
+		_ = file.Close()
+	}
+	return err
 }
 
 // linksIn returns the profiles' files in dir that may be stored elsewhere:

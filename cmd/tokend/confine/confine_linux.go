@@ -50,21 +50,16 @@ func (f Files) probes() (paths []string) {
 	home, _ := os.UserHomeDir()
 	here, _ := os.Getwd()
 	for _, dir := range []string{"/", home, here} {
-		tries := []string{dir}
+		paths = append(paths, dir)
 		entries, _ := os.ReadDir(dir)
 		for _, e := range entries {
 			if path := filepath.Join(dir, e.Name()); e.Type().IsRegular() && openable(path) == nil {
-				tries = append(tries, path)
+				paths = append(paths, path)
 				break
 			}
 		}
-		for _, path := range tries {
-			if openable(path) == nil && !f.allows(path) {
-				paths = append(paths, path)
-			}
-		}
 	}
-	return paths
+	return slices.DeleteFunc(paths, f.allows)
 }
 
 // allows reports whether a rule covers path.
@@ -78,14 +73,6 @@ func (f Files) allows(path string) bool {
 		below, err := filepath.Rel(real, path)
 		return err == nil && filepath.IsLocal(below)
 	})
-}
-
-func openable(path string) error {
-	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err == nil {
-		_ = file.Close()
-	}
-	return err
 }
 
 // allow returns rules for the paths that exist, for a file with those rights that
