@@ -131,11 +131,6 @@ func (r *serviceRequest) install(ctx context.Context) error {
 		fmt.Fprintf(r.out, "It starts %s once it is set up.\nNext: %s, then: %s\n", r.when(), r.line("setup"), r.line("start"))
 		return nil
 	}
-	return r.startInstalled(ctx, m, d, before)
-}
-
-// startInstalled starts what was just installed, in place of what ran before.
-func (r *serviceRequest) startInstalled(ctx context.Context, m service.Manager, d service.Definition, before service.State) error {
 	pid, err := stopOther(ctx, d.Socket, before)
 	if pid != 0 {
 		fmt.Fprintf(r.out, "Stopped the tokend that ran already, process %d: the service takes its place.\n", pid)
@@ -249,11 +244,8 @@ func (r *serviceRequest) installed(ctx context.Context, d service.Definition) (s
 }
 
 func (r *serviceRequest) status(ctx context.Context) error {
-	dirs, err := r.at.dirs()
-	if err != nil {
-		return err
-	}
-	_, st, err := r.installed(ctx, service.Definition{System: r.at.system, Dirs: dirs})
+	d, _ := r.definition() // whatever is wrong with the configuration
+	_, st, err := r.installed(ctx, d)
 	if err != nil {
 		return err
 	}

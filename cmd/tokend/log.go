@@ -40,14 +40,16 @@ func newLog(out io.Writer, journal bool, format string, level slog.Leveler) (log
 		return slog.NewTextHandler(out, options)
 	}
 	queue := &logQueue{log: out, direct: handler(out), lines: make(chan []byte, maxLogLines)}
-	ending, ended := make(chan struct{}), make(chan struct{})
+	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		queue.run(ending)
+		queue.run()
 	}()
 	return slog.New(handler(queue)), func() error {
-		close(ending)
-		withTimeout(func() { <-ended })
+		withTimeout(func() {
+			queue.lines <- nil
+			<-ended
+		})
 		return nil
 	}
 }
@@ -77,7 +79,7 @@ func (w journalWriter) Write(line []byte) (int, error) {
 type logQueue struct {
 	log    io.Writer
 	direct slog.Handler // logs past the queue
-	lines  chan []byte
+	lines  chan []byte  // nil ends it
 	lost   atomic.Int64
 }
 
@@ -91,31 +93,23 @@ func (q *logQueue) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-func (q *logQueue) run(ending <-chan struct{}) {
-	for {
-		select {
-		case line := <-q.lines:
-			q.pass(line)
-		case <-ending:
-			for len(q.lines) > 0 {
-				q.pass(<-q.lines)
-			}
-			return
+func (q *logQueue) run() {
+	for line := <-q.lines; line != nil; line = <-q.lines {
+		if _, err := q.log.Write(line); err != nil {
+			q.lost.Add(1) // there is no better place to report it
+		}
+		if len(q.lines) == 0 {
+			q.reportLost()
 		}
 	}
+	q.reportLost()
 }
 
-func (q *logQueue) pass(line []byte) {
-	if _, err := q.log.Write(line); err != nil {
-		q.lost.Add(1) // there is no better place to report it
-	}
+func (q *logQueue) reportLost() {
 	lost := q.lost.Load()
-	if lost == 0 || len(q.lines) > 0 {
-		return
-	}
 	r := slog.NewRecord(time.Now(), slog.LevelWarn, "lines of the log are missing", 0)
 	r.Add("lines", lost)
-	if q.direct.Handle(context.Background(), r) == nil {
+	if lost > 0 && q.direct.Handle(context.Background(), r) == nil {
 		q.lost.Add(-lost)
 	}
 }

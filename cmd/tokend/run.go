@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -314,13 +315,10 @@ func reloadOn(ctx context.Context, hangups <-chan os.Signal, d *daemon.Daemon) {
 
 // auditFile returns the audit log's file, "" if the configuration wants none.
 func auditFile(dirs profile.Dirs, c profile.Config) string {
-	switch c.Audit {
-	case "none":
+	if c.Audit == "none" {
 		return ""
-	case "":
-		return filepath.Join(dirs.State, "audit.log")
 	}
-	return c.Audit
+	return cmp.Or(c.Audit, filepath.Join(dirs.State, "audit.log"))
 }
 
 func credentialsDir(dirs profile.Dirs) string { return filepath.Join(dirs.State, "credentials") }

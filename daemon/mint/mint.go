@@ -128,7 +128,7 @@ type slot struct {
 	invalidated time.Time
 	// askers are tools that were given tok.
 	askers  map[string]asker
-	history []token.Attempt // the oldest first
+	history []token.Attempt // the newest first; replaced, never changed
 	// next is when to obtain the next token, or to forget the slot. While a renewal
 	// waits at the issuer, renewBy is when it has to start; zero otherwise.
 	next, renewBy time.Time

@@ -32,9 +32,8 @@ const historyLength = 10
 // if need be.
 func (s *slot) remember(took time.Duration, code token.Code) {
 	s.of.tally[code]++
-	oldest := max(0, len(s.history)+1-historyLength)
 	attempt := token.Attempt{At: s.of.mint.now().UTC(), Took: took, Code: code}
-	s.history = slices.Concat(s.history[oldest:], []token.Attempt{attempt}) // no room to spare: there are many slots
+	s.history = slices.Concat([]token.Attempt{attempt}, s.history[:min(len(s.history), historyLength-1)])
 }
 
 // Attempts counts the outcomes of attempts since the daemon started, by code; "" is a success.
@@ -64,8 +63,7 @@ func (t *Tokens) Status(detail bool) (list []token.TokenStatus) {
 			st.Issued, st.Expiry, st.RenewAt = s.tok.Issued.UTC(), s.tok.Expiry.UTC(), s.tok.RenewAt.UTC()
 		}
 		if detail {
-			st.History, st.Granted = slices.Clone(s.history), s.tok.Scope
-			slices.Reverse(st.History)
+			st.History, st.Granted = s.history, s.tok.Scope
 		}
 		if detail && has {
 			st.Content = preview(s.tok.Secret)
