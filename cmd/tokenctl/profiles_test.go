@@ -185,11 +185,14 @@ func TestRotateSendsSecretsAlone(t *testing.T) {
 		t.Errorf("expires %v", b.addition.CredentialExpires)
 	}
 	file := writeSecret(t, "sp.json", `{"appId":"a","password":"`+canary+`","tenant":"t"}`)
+	b.status.Profiles[0].Settings = map[string]any{"client_id": "A"} // as some portals write GUIDs
 	call(t, socket, nil, "rotate", "azure", file).wants(t, ui.ExitOK, "can delete:\n  "+file, "")
 	if b.addition.Settings != nil || b.addition.Secrets["client_secret"].Reveal() != canary {
 		t.Errorf("from a file: sent %+v", b.addition)
 	}
 	b.calls = nil
+	b.status.Profiles[0].Settings = map[string]any{"client_id": "another"}
+	call(t, socket, nil, "rotate", "azure", file).wants(t, ui.ExitUsage, "", "and the profile for another")
 	call(t, socket, nil, "rotate", "azure").wants(t, ui.ExitUsage, "", "missing: --client-secret-file FILE or")
 	call(t, socket, strings.NewReader(canary), "rotate", "clsm", "--private-key", "-").wants(t, ui.ExitNotFound, "", `"clms"`)
 	b.asked(t)

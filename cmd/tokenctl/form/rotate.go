@@ -58,6 +58,9 @@ func (s *Submission) Rotate(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if id, of := found.Settings["client_id"], profile.Settings["client_id"]; id != nil && of != nil && !strings.EqualFold(fmt.Sprint(id), fmt.Sprint(of)) {
+			return cli.Usage("%s is for the client %v, and the profile for %v: tokenctl add makes a profile of it", s.file, id, of)
+		}
 		found.Settings = nil
 		s.takeFind(found)
 	} else if len(s.files) == 1 && s.files[token.SecondSecret] != "" {
