@@ -284,10 +284,9 @@ func (c *Client) failed(ctx context.Context, err error) error {
 	if cause == nil && errors.As(err, &timed) && timed.Timeout() {
 		cause = context.DeadlineExceeded
 	}
-	if known, ok := errors.AsType[*token.Error](err); ok {
+	switch known, isKnown := errors.AsType[*token.Error](err); {
+	case isKnown:
 		return known
-	}
-	switch {
 	case cause != nil:
 		return fmt.Errorf("waiting for tokend at %s: %w", c.Socket, cause)
 	case isAbsent(err):

@@ -92,11 +92,11 @@ func (a *answer) decode(ctx context.Context, into any) error {
 	}
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.UseNumber()
-	if err := d.Decode(into); err != nil {
-		return a.client.nonsense(err)
+	if err = d.Decode(into); err == nil && d.More() {
+		err = errors.New("a body that goes on after its JSON")
 	}
-	if d.More() {
-		return a.client.nonsense(errors.New("a body that goes on after its JSON"))
+	if err != nil {
+		return a.client.nonsense(err)
 	}
 	return nil
 }

@@ -12,17 +12,12 @@ import (
 	"tokend/providers/token"
 )
 
-// MaxURL bounds a URL that is to be signed, in bytes.
-const MaxURL = 64 << 10
-
 // CheckRequest refuses a request for a signature that cannot cross the socket.
 // Which URLs can be signed is for the provider to say.
 func CheckRequest(r token.Request) error {
 	switch {
 	case r.URL == "":
 		return invalid("url", "url is missing or empty")
-	case len(r.URL) > MaxURL:
-		return invalid("url", "the URL has more than %d bytes", MaxURL)
 	case !utf8.ValidString(r.URL): // JSON would carry another one
 		return invalid("url", "the URL is not UTF-8")
 	}

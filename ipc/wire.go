@@ -6,6 +6,7 @@ package ipc
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 
 	"tokend/providers/token"
@@ -82,19 +83,15 @@ type Exchanged struct {
 }
 
 func encodeQuery(q token.Query) string {
-	values := url.Values{}
-	set := func(name, value string, given bool) {
-		if given {
-			values.Set(name, value)
-		}
+	yes := map[bool]string{true: "true"}
+	values := url.Values{
+		"scope": {q.Scope}, "audience": {q.Audience}, "url": {q.URL},
+		"fresh": {yes[q.Fresh]}, "second_header": {yes[q.Second]}, "trace": {yes[q.Trace != nil]},
 	}
-	set("scope", q.Scope, q.Scope != "")
-	set("audience", q.Audience, q.Audience != "")
-	set("min_ttl", q.MinTTL.String(), q.MinTTL != 0)
-	set("fresh", "true", q.Fresh)
-	set("second_header", "true", q.Second)
-	set("url", q.URL, q.URL != "")
-	set("trace", "true", q.Trace != nil)
+	if q.MinTTL != 0 {
+		values.Set("min_ttl", q.MinTTL.String())
+	}
+	maps.DeleteFunc(values, func(_ string, value []string) bool { return value[0] == "" })
 	return values.Encode()
 }
 

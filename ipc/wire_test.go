@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	. "tokend/providers/fixturetest"
 	"tokend/providers/token"
 	"tokend/providers/token/format"
 )
@@ -46,7 +47,7 @@ func TestSignedRequestCrossesTheWire(t *testing.T) {
 	want := token.Signed{URL: "https://x/?a=1&b=<2>", Issued: noon, Warning: "the clock is off",
 		Headers: []token.Header{header("Signature", "eyJ.x-_y"), header("x-api-user", `a "b" \c@example.com`)}}
 	body, err := EncodeSigned(want)
-	must(t, err)
+	Must(t, err)
 	got, err := answering(t, ok(string(body))).Sign(t.Context(), "x", token.Request{URL: "https://x"})
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%s arrives as %+v, %v", body, got, err)

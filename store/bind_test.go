@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	. "tokend/providers/fixturetest"
 	"tokend/providers/token"
 	"tokend/store/internal/seal"
 )
@@ -16,12 +17,12 @@ import (
 // alter changes the record of a profile as another program would.
 func alter(t *testing.T, c *Credentials, profile string, change func(text string) string) {
 	t.Helper()
-	text := string(val(os.ReadFile(c.path(profile))))
+	text := string(Val(os.ReadFile(c.path(profile))))
 	changed := change(text)
 	if changed == text {
 		t.Fatalf("the record is as it was:\n%s", text)
 	}
-	must(t, os.WriteFile(c.path(profile), []byte(changed), 0o600))
+	Must(t, os.WriteFile(c.path(profile), []byte(changed), 0o600))
 }
 
 // Case 74. A record that was altered while tokend did not run is refused, however
@@ -43,20 +44,20 @@ func TestAlteredRecordOfACredentialIsRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := newMemory()
 			c := NewCredentials(filepath.Join(t.TempDir(), "credentials"), m)
-			must(t, errOf(c.Bind(t.Context())))
-			must(t, errOf(c.Put(t.Context(), "p", secretsOf("k", "i"), token.Credential{Settings: settings})))
+			Must(t, ErrOf(c.Bind(t.Context())))
+			Must(t, ErrOf(c.Put(t.Context(), "p", secretsOf("k", "i"), token.Credential{Settings: settings})))
 			wantWhole(t, c, "p", secretsOf("k", "i"))
 			alter(t, c, "p", change)
 			_, err := c.Current("p")
-			wantCode(t, err, token.ErrKeystore, "tokenctl rotate p")
+			WantCode(t, err, token.ErrKeystore, "tokenctl rotate p")
 			wantTopic(t, err, token.ErrKeystore, "credential-altered")
-			must(t, os.Remove(filepath.Join(c.dir, boundNote))) // as before an upgrade
-			must(t, errOf(c.Bind(t.Context())))
-			wantCode(t, errOf(c.Current("p")), token.ErrKeystore)
-			must(t, errOf(c.Put(t.Context(), "p", secretsOf("k2", "i2"), bare)))
+			Must(t, os.Remove(filepath.Join(c.dir, boundNote))) // as before an upgrade
+			Must(t, ErrOf(c.Bind(t.Context())))
+			WantCode(t, ErrOf(c.Current("p")), token.ErrKeystore)
+			Must(t, ErrOf(c.Put(t.Context(), "p", secretsOf("k2", "i2"), bare)))
 			wantWhole(t, c, "p", secretsOf("k2", "i2"))
 			alter(t, c, "p", func(text string) string { return text + "[settings]\nbase_url = 'https://evil.example'\n" })
-			must(t, c.Delete(t.Context(), "p"))
+			Must(t, c.Delete(t.Context(), "p"))
 		})
 	}
 }
@@ -67,16 +68,16 @@ func TestRecordWithAForgedDigestHasNoSecret(t *testing.T) {
 	dir := t.TempDir()
 	s := openSealed(filepath.Join(dir, "sealed"), seal.NewKey())
 	c := NewCredentials(filepath.Join(dir, "credentials"), s)
-	cred := val(c.Put(t.Context(), "p", secretsOf("k", "i"), bare))
-	rec := val(c.read("p"))
+	cred := Val(c.Put(t.Context(), "p", secretsOf("k", "i"), bare))
+	rec := Val(c.read("p"))
 	rec.ID = rec.ID[:17]
 	rec.Settings = map[string]any{"base_url": "https://evil.example"}
-	rec.stored = val(bound(rec.stored))
-	must(t, c.write(rec))
-	forged := val(c.Current("p"))
-	wantCode(t, errOf(c.Secret(t.Context(), forged, "private_key")), token.ErrNotFound)
-	must(t, os.Rename(s.path(cred.Account("private_key")), s.path(forged.Account("private_key"))))
-	wantCode(t, errOf(c.Secret(t.Context(), forged, "private_key")), token.ErrKeystore)
+	rec.stored = Val(bound(rec.stored))
+	Must(t, c.write(rec))
+	forged := Val(c.Current("p"))
+	WantCode(t, ErrOf(c.Secret(t.Context(), forged, "private_key")), token.ErrNotFound)
+	Must(t, os.Rename(s.path(cred.Account("private_key")), s.path(forged.Account("private_key"))))
+	WantCode(t, ErrOf(c.Secret(t.Context(), forged, "private_key")), token.ErrKeystore)
 }
 
 // putOld keeps a credential as an older tokend did.
@@ -88,7 +89,7 @@ func putOld(t *testing.T, c *Credentials, m *memory, profile, key string, pendin
 		rec.Pending = &stored{ID: "20261124-00000000", Fields: []string{"private_key"}}
 		m.values[profile+"/private_key/20261124-00000000"] = "pending"
 	}
-	must(t, c.write(rec))
+	Must(t, c.write(rec))
 }
 
 // Case 74. The records of an older tokend work until they are bound, which waits
@@ -99,13 +100,13 @@ func TestRecordsOfAnOlderTokendAreBoundOnce(t *testing.T) {
 	putOld(t, c, m, "a", "ka", true)
 	putOld(t, c, m, "Lost.1", "kl", false)
 	delete(m.values, "Lost.1/private_key/20261123-7f3a91c2")
-	must(t, os.WriteFile(c.path("damaged"), []byte("id = ["), 0o600))
-	old := val(os.ReadFile(c.path("a")))
+	Must(t, os.WriteFile(c.path("damaged"), []byte("id = ["), 0o600))
+	old := Val(os.ReadFile(c.path("a")))
 	wantWhole(t, c, "a", secretsOf("ka", "i"))
 	m.err = token.ErrLocked
-	wantCode(t, errOf(c.Bind(t.Context())), token.ErrLocked)
+	WantCode(t, ErrOf(c.Bind(t.Context())), token.ErrLocked)
 	m.err = nil
-	before := val(c.Current("a"))
+	before := Val(c.Current("a"))
 	if got, err := c.Bind(t.Context()); err != nil || !slices.Equal(got, []string{"a"}) {
 		t.Errorf("bound %q, %v", got, err)
 	}
@@ -116,16 +117,16 @@ func TestRecordsOfAnOlderTokendAreBoundOnce(t *testing.T) {
 	if s, err := c.Secret(t.Context(), before, "private_key"); err != nil || s.Reveal() != "ka" {
 		t.Errorf("for who read the record before: %v", err)
 	}
-	must(t, c.Promote(t.Context(), "a"))
+	Must(t, c.Promote(t.Context(), "a"))
 	if s, err := secretOf(t, c, "a", "private_key"); err != nil || s.Reveal() != "pending" {
 		t.Errorf("the pending key: %v", err)
 	}
 	if len(m.values) != 2 { // the promoted key, and what is there of the lost credential
 		t.Errorf("%d secrets are left: %q", len(m.values), m.values)
 	}
-	wantCode(t, errOf(c.Current("Lost.1")), token.ErrKeystore, "tokenctl rotate Lost.1")
-	must(t, os.WriteFile(c.path("a"), old, 0o600))
-	wantCode(t, errOf(c.Current("a")), token.ErrKeystore, "tokenctl rotate a")
+	WantCode(t, ErrOf(c.Current("Lost.1")), token.ErrKeystore, "tokenctl rotate Lost.1")
+	Must(t, os.WriteFile(c.path("a"), old, 0o600))
+	WantCode(t, ErrOf(c.Current("a")), token.ErrKeystore, "tokenctl rotate a")
 }
 
 // A process may die at any call to the keystore while it binds.
@@ -141,10 +142,10 @@ func TestBindingThatWasCutShortIsFinishedByTheNext(t *testing.T) {
 		m.err = nil
 		c = NewCredentials(c.dir, m)
 		wantWhole(t, c, "a", secretsOf("ka", "i"))
-		must(t, errOf(c.Bind(t.Context())))
+		Must(t, ErrOf(c.Bind(t.Context())))
 		wantWhole(t, c, "a", secretsOf("ka", "i"))
 		wantWhole(t, c, "b", secretsOf("kb", "i"))
-		if rec := val(c.read("a")); len(m.values) != 4 || !rec.isBound() {
+		if rec := Val(c.read("a")); len(m.values) != 4 || !rec.isBound() {
 			t.Errorf("%d calls: %q", calls, m.values)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	. "tokend/providers/fixturetest"
 	"tokend/providers/token"
 )
 
@@ -55,30 +56,30 @@ func wantOnly(t *testing.T, m *memory, c *Credentials, profile string) {
 func TestCredentialIsKeptReplacedAndDeleted(t *testing.T) {
 	m := newMemory()
 	c := NewCredentials(filepath.Join(t.TempDir(), "credentials"), m)
-	wantCode(t, errOf(c.Current("clms")), token.ErrNotFound)
+	WantCode(t, ErrOf(c.Current("clms")), token.ErrNotFound)
 
 	about := token.Credential{Expires: time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC), Settings: map[string]any{"client_id": "c1"}}
-	first := val(c.Put(t.Context(), "clms", secretsOf("k1", "i1"), about))
+	first := Val(c.Put(t.Context(), "clms", secretsOf("k1", "i1"), about))
 	if !regexp.MustCompile("^clms/client_id/[0-9]{8}-[0-9a-f]{8}-[0-9a-f]{32}$").MatchString(first.Account("client_id")) {
 		t.Errorf("account %q", first.Account("client_id"))
 	}
-	if current := val(c.Current("clms")); !reflect.DeepEqual(current, first) || !current.Expires.Equal(about.Expires) || current.Settings["client_id"] != "c1" {
+	if current := Val(c.Current("clms")); !reflect.DeepEqual(current, first) || !current.Expires.Equal(about.Expires) || current.Settings["client_id"] != "c1" {
 		t.Errorf("current %+v, stored %+v", current, first)
 	}
 	wantWhole(t, c, "clms", secretsOf("k1", "i1"))
-	wantCode(t, errOf(secretOf(t, c, "clms", "password")), token.ErrNotFound)
+	WantCode(t, ErrOf(secretOf(t, c, "clms", "password")), token.ErrNotFound)
 
-	second := val(c.Put(t.Context(), "clms", map[string]token.Secret{"client_secret": token.NewSecret("s")}, bare))
-	if current := val(c.Current("clms")); current.ID != second.ID || !current.Expires.IsZero() || len(current.Settings) != 0 {
+	second := Val(c.Put(t.Context(), "clms", map[string]token.Secret{"client_secret": token.NewSecret("s")}, bare))
+	if current := Val(c.Current("clms")); current.ID != second.ID || !current.Expires.IsZero() || len(current.Settings) != 0 {
 		t.Errorf("current %+v", current)
 	}
 	wantOnly(t, m, c, "clms")
 
 	for range 2 {
-		must(t, c.Delete(t.Context(), "clms"))
+		Must(t, c.Delete(t.Context(), "clms"))
 		wantOnly(t, m, c, "clms")
 	}
-	wantCode(t, errOf(secretOf(t, c, "clms", "client_secret")), token.ErrNotFound)
+	WantCode(t, ErrOf(secretOf(t, c, "clms", "client_secret")), token.ErrNotFound)
 }
 
 // Whatever call to the keystore is the last one before it fails or the process
@@ -89,7 +90,7 @@ func TestCredentialIsWholeWhereverAPutEnds(t *testing.T) {
 	for _, dies := range []bool{false, true} {
 		for calls, done := 0, false; !done; calls++ {
 			m, dir := newMemory(), t.TempDir()
-			must(t, errOf(NewCredentials(dir, m).Put(t.Context(), "clms", before, bare)))
+			Must(t, ErrOf(NewCredentials(dir, m).Put(t.Context(), "clms", before, bare)))
 
 			m.err, m.after, m.dies = token.ErrLocked, calls, dies
 			c := NewCredentials(dir, m)
@@ -107,7 +108,7 @@ func TestCredentialIsWholeWhereverAPutEnds(t *testing.T) {
 				wantWhole(t, c, "clms", before)
 			default:
 				wantWhole(t, c, "clms", after)
-				if current := val(c.Current("clms")); current.ID != cred.ID {
+				if current := Val(c.Current("clms")); current.ID != cred.ID {
 					t.Errorf("%d calls: current is %q, Put said %q", calls, current.ID, cred.ID)
 				}
 			}
@@ -116,7 +117,7 @@ func TestCredentialIsWholeWhereverAPutEnds(t *testing.T) {
 			} else {
 				err = c.Delete(t.Context(), "clms")
 			}
-			must(t, err)
+			Must(t, err)
 			wantOnly(t, m, c, "clms")
 		}
 	}
@@ -138,17 +139,17 @@ func TestCredentialOutlivesALockedKeyring(t *testing.T) {
 	for _, code := range []token.Code{token.ErrLocked, token.ErrKeystore} {
 		m := newMemory()
 		c := NewCredentials(t.TempDir(), m)
-		must(t, errOf(c.Put(t.Context(), "clms", secretsOf("k1", "i1"), bare)))
+		Must(t, ErrOf(c.Put(t.Context(), "clms", secretsOf("k1", "i1"), bare)))
 		m.err = code
-		wantCode(t, errOf(c.Put(t.Context(), "clms", secretsOf("k2", "i2"), bare)), code)
-		wantCode(t, c.Delete(t.Context(), "clms"), code)
-		wantCode(t, errOf(secretOf(t, c, "clms", "client_id")), code)
+		WantCode(t, ErrOf(c.Put(t.Context(), "clms", secretsOf("k2", "i2"), bare)), code)
+		WantCode(t, c.Delete(t.Context(), "clms"), code)
+		WantCode(t, ErrOf(secretOf(t, c, "clms", "client_id")), code)
 		if _, err := c.Current("clms"); err != nil {
 			t.Error(err)
 		}
 		m.err = nil
 		wantWhole(t, c, "clms", secretsOf("k1", "i1"))
-		must(t, errOf(c.Put(t.Context(), "clms", secretsOf("k3", "i3"), bare)))
+		Must(t, ErrOf(c.Put(t.Context(), "clms", secretsOf("k3", "i3"), bare)))
 		wantOnly(t, m, c, "clms")
 	}
 }
@@ -157,12 +158,12 @@ func TestCredentialDeleteThatWasCutShortIsFinishedByTheNext(t *testing.T) {
 	for calls, done := 0, false; !done; calls++ {
 		m := newMemory()
 		c := NewCredentials(t.TempDir(), m)
-		must(t, errOf(c.Put(t.Context(), "clms", secretsOf("k1", "i1"), bare)))
+		Must(t, ErrOf(c.Put(t.Context(), "clms", secretsOf("k1", "i1"), bare)))
 		m.err, m.after = token.ErrLocked, calls
 		_ = c.Delete(t.Context(), "clms")
 		done = m.after > 0
 		m.err = nil
-		must(t, c.Delete(t.Context(), "clms"))
+		Must(t, c.Delete(t.Context(), "clms"))
 		wantOnly(t, m, c, "clms")
 	}
 }
@@ -172,8 +173,8 @@ func TestCredentialDeleteThatWasCutShortIsFinishedByTheNext(t *testing.T) {
 func TestCredentialThatDoesNotComeBackIsNotKept(t *testing.T) {
 	m := newMemory()
 	c := NewCredentials(t.TempDir(), forgetful{m})
-	wantCode(t, errOf(c.Put(t.Context(), "clms", secretsOf("k1", "i1"), bare)), token.ErrNotFound)
-	wantCode(t, errOf(c.Current("clms")), token.ErrNotFound)
+	WantCode(t, ErrOf(c.Put(t.Context(), "clms", secretsOf("k1", "i1"), bare)), token.ErrNotFound)
+	WantCode(t, ErrOf(c.Current("clms")), token.ErrNotFound)
 }
 
 type forgetful struct{ *memory }
@@ -183,19 +184,19 @@ func (f forgetful) Set(context.Context, string, token.Secret) error { return nil
 func TestCredentialReadersSeeEveryReplacementWhole(t *testing.T) {
 	m := newMemory()
 	c := NewCredentials(t.TempDir(), m)
-	must(t, errOf(c.Put(t.Context(), "clms", secretsOf("k", "i"), bare)))
+	Must(t, ErrOf(c.Put(t.Context(), "clms", secretsOf("k", "i"), bare)))
 	done := make(chan error)
 	go func() {
 		var err error
 		for range 20 {
-			err = errors.Join(err, errOf(c.Put(t.Context(), "clms", secretsOf("k", "i"), bare)))
+			err = errors.Join(err, ErrOf(c.Put(t.Context(), "clms", secretsOf("k", "i"), bare)))
 		}
 		done <- err
 	}()
 	for {
 		select {
 		case err := <-done:
-			must(t, err)
+			Must(t, err)
 			return
 		default:
 			if s, err := secretOf(t, c, "clms", "private_key"); err != nil || s.Reveal() != "k" {
@@ -209,10 +210,10 @@ func TestCredentialRecordThatIsDamagedNamesItsFile(t *testing.T) {
 	dir := t.TempDir()
 	m := newMemory()
 	c := NewCredentials(dir, m)
-	must(t, errOf(c.Put(t.Context(), "clms", secretsOf("k", "i"), bare)))
-	must(t, os.WriteFile(filepath.Join(dir, "clms.toml"), []byte("id = [\n"), 0o600))
-	wantCode(t, errOf(c.Current("clms")), token.ErrKeystore, "clms.toml")
-	wantCode(t, errOf(c.Put(t.Context(), "clms", secretsOf("k", "i"), bare)), token.ErrKeystore)
+	Must(t, ErrOf(c.Put(t.Context(), "clms", secretsOf("k", "i"), bare)))
+	Must(t, os.WriteFile(filepath.Join(dir, "clms.toml"), []byte("id = [\n"), 0o600))
+	WantCode(t, ErrOf(c.Current("clms")), token.ErrKeystore, "clms.toml")
+	WantCode(t, ErrOf(c.Put(t.Context(), "clms", secretsOf("k", "i"), bare)), token.ErrKeystore)
 	if len(m.values) != 2 {
 		t.Error("secrets that may be current were touched")
 	}
@@ -223,12 +224,12 @@ func TestCredentialRecordThatIsDamagedNamesItsFile(t *testing.T) {
 func TestPendingCredential(t *testing.T) {
 	m := newMemory()
 	c := NewCredentials(filepath.Join(t.TempDir(), "credentials"), m)
-	wantCode(t, c.Promote(t.Context(), "p"), token.ErrNotFound)
-	old := val(c.Put(t.Context(), "p", secretsOf("k1", "i1"), bare))
-	wantCode(t, c.Abandon(t.Context(), "p"), token.ErrNotFound)
+	WantCode(t, c.Promote(t.Context(), "p"), token.ErrNotFound)
+	old := Val(c.Put(t.Context(), "p", secretsOf("k1", "i1"), bare))
+	WantCode(t, c.Abandon(t.Context(), "p"), token.ErrNotFound)
 
-	must(t, errOf(c.PutPending(t.Context(), "p", secretsOf("k2", "i2"), bare)))
-	second := val(c.PutPending(t.Context(), "p", secretsOf("k3", "i3"), token.Credential{Settings: map[string]any{"public_key": "3"}}))
+	Must(t, ErrOf(c.PutPending(t.Context(), "p", secretsOf("k2", "i2"), bare)))
+	second := Val(c.PutPending(t.Context(), "p", secretsOf("k3", "i3"), token.Credential{Settings: map[string]any{"public_key": "3"}}))
 	if len(m.values) != 4 {
 		t.Errorf("the keystore holds %d secrets, want those of the current and the pending credential", len(m.values))
 	}
@@ -236,20 +237,20 @@ func TestPendingCredential(t *testing.T) {
 	if current, pending, err := c.Kept("p"); err != nil || current.ID != old.ID || pending.ID != second.ID || pending.Settings["public_key"] != "3" {
 		t.Errorf("current %+v, pending %+v, %v", current, pending, err)
 	}
-	must(t, c.Promote(t.Context(), "p"))
+	Must(t, c.Promote(t.Context(), "p"))
 	if current, pending, err := c.Kept("p"); err != nil || current.ID != second.ID || pending.ID != "" || current.Settings["public_key"] != "3" {
 		t.Errorf("current %+v, pending %+v, %v", current, pending, err)
 	}
 	wantWhole(t, c, "p", secretsOf("k3", "i3"))
 	wantOnly(t, m, c, "p")
 
-	must(t, errOf(c.PutPending(t.Context(), "p", secretsOf("k4", "i4"), bare)))
-	must(t, c.Abandon(t.Context(), "p"))
+	Must(t, ErrOf(c.PutPending(t.Context(), "p", secretsOf("k4", "i4"), bare)))
+	Must(t, c.Abandon(t.Context(), "p"))
 	wantWhole(t, c, "p", secretsOf("k3", "i3"))
 	wantOnly(t, m, c, "p")
 
-	must(t, errOf(c.PutPending(t.Context(), "p", secretsOf("k5", "i5"), bare)))
-	must(t, c.Delete(t.Context(), "p"))
+	Must(t, ErrOf(c.PutPending(t.Context(), "p", secretsOf("k5", "i5"), bare)))
+	Must(t, c.Delete(t.Context(), "p"))
 	if len(m.values) != 0 {
 		t.Errorf("Delete left %d secrets", len(m.values))
 	}
@@ -262,10 +263,10 @@ func FuzzCredentialRecord(f *testing.F) {
 	f.Add([]byte("id = 1\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		c := NewCredentials(t.TempDir(), nil)
-		must(t, os.WriteFile(c.path("a"), text, 0o600))
+		Must(t, os.WriteFile(c.path("a"), text, 0o600))
 		current, pending, err := c.Kept("a")
 		if err != nil {
-			wantCode(t, err, token.ErrKeystore)
+			WantCode(t, err, token.ErrKeystore)
 		}
 		for _, got := range []token.Credential{current, pending} {
 			if (err != nil || got.Profile != "a") && got.ID != "" {
@@ -281,8 +282,8 @@ func TestACopyThatIsInterrupted(t *testing.T) {
 	for after := range 12 {
 		m := newMemory()
 		c := NewCredentials(filepath.Join(t.TempDir(), "credentials"), m)
-		val(c.Put(t.Context(), "old", secretsOf("k1", "i1"), bare))
-		val(c.PutPending(t.Context(), "old", secretsOf("k2", "i2"), bare))
+		Val(c.Put(t.Context(), "old", secretsOf("k1", "i1"), bare))
+		Val(c.PutPending(t.Context(), "old", secretsOf("k2", "i2"), bare))
 		m.err, m.after = errors.New("interrupted"), after
 		err := c.Copy(t.Context(), "old", "new")
 		m.err = nil
@@ -290,10 +291,10 @@ func TestACopyThatIsInterrupted(t *testing.T) {
 		if (err != nil) != (len(c.Others([]string{"old"})) == 0) {
 			t.Errorf("after %d steps: %v, and there is %q", after, err, c.Others([]string{"old"}))
 		}
-		must(t, c.Copy(t.Context(), "old", "new"))
-		must(t, c.Delete(t.Context(), "old"))
+		Must(t, c.Copy(t.Context(), "old", "new"))
+		Must(t, c.Delete(t.Context(), "old"))
 		wantWhole(t, c, "new", secretsOf("k1", "i1"))
-		must(t, c.Promote(t.Context(), "new"))
+		Must(t, c.Promote(t.Context(), "new"))
 		wantOnly(t, m, c, "new")
 	}
 }

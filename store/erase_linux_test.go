@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	. "tokend/providers/fixturetest"
 	"tokend/providers/token"
 	"tokend/store/keyringtest"
 )
@@ -23,11 +24,11 @@ func TestEraseForgetsOneInstallation(t *testing.T) {
 	install := func(profile string) (i installation) {
 		i.dir = t.TempDir()
 		i.credentials = filepath.Join(i.dir, "credentials")
-		i.KeystoreConfig = val(Setup(t.Context(), i.dir, Choice{Keystore: KeystoreOS}, token.Secret{}))
-		ks := val(i.Open(i.dir))
+		i.KeystoreConfig = Val(Setup(t.Context(), i.dir, Choice{Keystore: KeystoreOS}, token.Secret{}))
+		ks := Val(i.Open(i.dir))
 		c := NewCredentials(i.credentials, ks)
-		current := val(c.Put(t.Context(), profile, secretsOf("k", "i"), bare))
-		pending := val(c.PutPending(t.Context(), profile, secretsOf("k2", "i2"), bare))
+		current := Val(c.Put(t.Context(), profile, secretsOf("k", "i"), bare))
+		pending := Val(c.PutPending(t.Context(), profile, secretsOf("k2", "i2"), bare))
 		i.accounts = []string{i.cacheKeyAccount(), current.Account("private_key"), pending.Account("private_key")}
 		return i
 	}
@@ -41,21 +42,21 @@ func TestEraseForgetsOneInstallation(t *testing.T) {
 	}
 	one, other := install("Clms.1"), install("clms")
 	s.Lock()
-	wantCode(t, Erase(t.Context(), one.dir, one.credentials), token.ErrLocked)
+	WantCode(t, Erase(t.Context(), one.dir, one.credentials), token.ErrLocked)
 	s.Unlock()
 	has(one, true)
 	for range 2 { // also after the first has gone through
-		must(t, Erase(t.Context(), one.dir, one.credentials))
+		Must(t, Erase(t.Context(), one.dir, one.credentials))
 		has(one, false)
 		has(other, true)
 	}
-	must(t, Erase(t.Context(), t.TempDir(), "nowhere")) // nothing is set up
+	Must(t, Erase(t.Context(), t.TempDir(), "nowhere")) // nothing is set up
 
 	// What a migration to sealed files could not delete.
 	moved := other.KeystoreConfig
 	moved.Choice, moved.Leftover = sealedChoice(t), &Leftover{Keystore: KeystoreOS, Accounts: other.accounts}
-	must(t, moved.record(other.dir))
-	must(t, Erase(t.Context(), other.dir, other.credentials))
+	Must(t, moved.record(other.dir))
+	Must(t, Erase(t.Context(), other.dir, other.credentials))
 	has(other, false)
 	if entries, err := os.ReadDir(other.credentials); err != nil || len(entries) != 1 {
 		t.Errorf("the records of sealed secrets: %d, %v", len(entries), err)

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	. "tokend/providers/fixturetest"
 	"tokend/providers/token"
 )
 
@@ -97,6 +98,6 @@ func TestGateGivesTheCallersOwnReasonWhenHeLeaves(t *testing.T) {
 
 func TestGateTurnsAPanicIntoAnError(t *testing.T) {
 	g := newGate(callLimit, errTestLate)
-	wantCode(t, g.pass(t.Context(), func(context.Context) error { panic("no") }), token.ErrKeystore)
-	must(t, passFor(t.Context(), g, 0))
+	WantCode(t, g.pass(t.Context(), func(context.Context) error { panic("no") }), token.ErrKeystore)
+	Must(t, passFor(t.Context(), g, 0))
 }

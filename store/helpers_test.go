@@ -2,51 +2,22 @@ package store
 
 import (
 	"context"
-	"errors"
-	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	. "tokend/providers/fixturetest"
 	"tokend/providers/token"
 )
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// wantCode checks an error's identity, and that it says something, says among it.
-func wantCode(t testing.TB, err error, code token.Code, says ...string) {
-	t.Helper()
-	if !errors.Is(err, code) || err.Error() == "" || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), strings.Join(says, "")) {
-		t.Errorf("got error %v, want %q %q", err, string(code), says)
-	}
-}
-
-// val returns the value of a call that must not fail.
-func val[T any](v T, err error) T {
-	if err != nil {
-		panic(err)
-	}
-	return v
-}
-
-// errOf returns the error of a call that also returns something else.
-func errOf[T any](_ T, err error) error { return err }
 
 // wantAll checks that nothing works, for the same reason.
 func wantAll(t *testing.T, ks Keystore, code token.Code) {
 	t.Helper()
-	wantCode(t, errOf(ks.Get(t.Context(), "a")), code)
-	wantCode(t, ks.Set(t.Context(), "a", token.NewSecret("y")), code)
-	wantCode(t, ks.Delete(t.Context(), "a"), code)
+	WantCode(t, ErrOf(ks.Get(t.Context(), "a")), code)
+	WantCode(t, ks.Set(t.Context(), "a", token.NewSecret("y")), code)
+	WantCode(t, ks.Delete(t.Context(), "a"), code)
 }
 
 func wantSecret(t testing.TB, ks Keystore, account, want string) {
@@ -61,12 +32,12 @@ func wantSecret(t testing.TB, ks Keystore, account, want string) {
 func keepsExactly(t *testing.T, ks Keystore, value string) {
 	t.Helper()
 	const account = "clms/private_key/20261123-7f3a91c2"
-	must(t, ks.Set(t.Context(), account, token.NewSecret("the one before")))
-	must(t, ks.Set(t.Context(), account, token.NewSecret(value)))
+	Must(t, ks.Set(t.Context(), account, token.NewSecret("the one before")))
+	Must(t, ks.Set(t.Context(), account, token.NewSecret(value)))
 	wantSecret(t, ks, account, value)
-	must(t, ks.Delete(t.Context(), account))
-	wantCode(t, errOf(ks.Get(t.Context(), account)), token.ErrNotFound)
-	must(t, ks.Delete(t.Context(), account)) // again
+	Must(t, ks.Delete(t.Context(), account))
+	WantCode(t, ErrOf(ks.Get(t.Context(), account)), token.ErrNotFound)
+	Must(t, ks.Delete(t.Context(), account)) // again
 }
 
 func awkwardValues() map[string]string {
@@ -137,58 +108,12 @@ func (m *memory) Delete(_ context.Context, account string) error {
 
 func (m *memory) State(context.Context) error { return m.do(func() {}) }
 
-// noCanary checks that no file under dir, nor its name, shows any of texts.
-func noCanary(t *testing.T, dir string, texts ...string) {
-	t.Helper()
-	files := tree(t, dir)
-	if len(files) == 0 {
-		t.Errorf("there is no file under %s", dir)
-	}
-	for path, content := range files {
-		for _, text := range texts {
-			if strings.Contains(path+"\x00"+content, text) {
-				t.Errorf("%s shows %q", path, text)
-			}
-		}
-	}
-}
-
-// tree returns the content of all files under dir, by path.
-func tree(t *testing.T, dir string) map[string]string {
-	t.Helper()
-	files := map[string]string{}
-	must(t, filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
-		if err != nil || e.IsDir() {
-			return err
-		}
-		b, err := os.ReadFile(path)
-		files[path] = string(b)
-		return err
-	}))
-	return files
-}
-
 // wantTree checks that nothing under dir has changed.
 func wantTree(t *testing.T, dir string, before map[string]string) {
 	t.Helper()
-	if !maps.Equal(before, tree(t, dir)) {
+	if !maps.Equal(before, Tree(t, dir)) {
 		t.Error("something changed")
 	}
-}
-
-// wantModes checks that others can use nothing under dir.
-func wantModes(t *testing.T, dir string) {
-	t.Helper()
-	must(t, filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		info, err := e.Info()
-		if err == nil && info.Mode().Perm()&0o077 != 0 {
-			t.Errorf("%s has mode %v", path, info.Mode())
-		}
-		return err
-	}))
 }
 
 func eventually(t *testing.T, ok func() bool) {

@@ -96,11 +96,9 @@ func systemdCreds(ctx context.Context, stdin []byte, args ...string) ([]byte, er
 	cmd := exec.CommandContext(ctx, "systemd-creds", args...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "SYSTEMD_LOG_LEVEL=err")
 	cmd.Stdin = bytes.NewReader(stdin)
-	var said bytes.Buffer
-	cmd.Stderr = &said
 	out, err := cmd.Output()
-	if text := strings.TrimSpace(said.String()); err != nil && text != "" {
-		lines := strings.Split(text, "\n")
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok && len(exit.Stderr) > 0 {
+		lines := strings.Split(strings.TrimSpace(string(exit.Stderr)), "\n")
 		return nil, errors.New(lines[len(lines)-1])
 	}
 	return out, err

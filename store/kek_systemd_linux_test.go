@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"tokend/packaging/checktest"
+	. "tokend/providers/fixturetest"
 	"tokend/providers/token"
 )
 
@@ -30,21 +31,21 @@ func TestCredentialFileGivesItsKeyBack(t *testing.T) {
 			}
 			boot()
 			c := CredentialFile{Path: filepath.Join(dir, "a.cred"), Name: "a", TPM: tpm}
-			key := val(c.Make(t.Context()))
+			key := Val(c.Make(t.Context()))
 			boot()
 			again, err := c.Read(t.Context())
 			if err != nil || !again.Equal(key) {
 				t.Errorf("another key, %v", err)
 			}
-			wantModes(t, c.Path)
-			noCanary(t, dir, key.Reveal())
-			wantCode(t, errOf(c.Make(t.Context())), token.ErrExists)
-			wantCode(t, errOf(CredentialFile{Path: c.Path, Name: "b"}.Read(t.Context())), token.ErrKeystore)
+			WantModes(t, c.Path)
+			NoCanary(t, dir, key.Reveal())
+			WantCode(t, ErrOf(c.Make(t.Context())), token.ErrExists)
+			WantCode(t, ErrOf(CredentialFile{Path: c.Path, Name: "b"}.Read(t.Context())), token.ErrKeystore)
 
-			content := val(os.ReadFile(c.Path))
+			content := Val(os.ReadFile(c.Path))
 			content[len(content)/2]++
-			must(t, os.WriteFile(c.Path, content, 0o600))
-			wantCode(t, errOf(c.Read(t.Context())), token.ErrKeystore)
+			Must(t, os.WriteFile(c.Path, content, 0o600))
+			WantCode(t, ErrOf(c.Read(t.Context())), token.ErrKeystore)
 		})
 	}
 }
@@ -70,7 +71,7 @@ func softTPM(t *testing.T) (boot func()) {
 		stop()
 		running = exec.Command("swtpm", "socket", "--tpm2", "--tpmstate", "dir="+dir, "--flags", "not-need-init,startup-clear",
 			"--server", "type=tcp,port="+server, "--ctrl", "type=tcp,port="+control)
-		must(t, running.Start())
+		Must(t, running.Start())
 		eventually(t, func() bool {
 			conn, err := net.Dial("tcp", "127.0.0.1:"+control)
 			if err == nil {
@@ -85,11 +86,11 @@ func softTPM(t *testing.T) (boot func()) {
 func freePort(t *testing.T) int {
 	t.Helper()
 	for {
-		l := val(net.Listen("tcp", "127.0.0.1:0"))
+		l := Val(net.Listen("tcp", "127.0.0.1:0"))
 		port := l.Addr().(*net.TCPAddr).Port
 		next, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port+1))
-		if must(t, l.Close()); err == nil {
-			must(t, next.Close())
+		if Must(t, l.Close()); err == nil {
+			Must(t, next.Close())
 			return port
 		}
 	}

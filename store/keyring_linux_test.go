@@ -14,6 +14,7 @@ import (
 	"github.com/zalando/go-keyring"
 
 	"tokend/packaging/checktest"
+	. "tokend/providers/fixturetest"
 	"tokend/providers/token"
 	"tokend/store/keyringtest"
 )
@@ -35,7 +36,7 @@ func TestKeyringKeepsExactBytes(t *testing.T) {
 func TestKeyringItemsAreReadable(t *testing.T) {
 	keyringtest.Start(t)
 	const account = "azure/client_secret/20261123-7f3a91c2"
-	must(t, NewKeyring("tokend").Set(t.Context(), account, token.NewSecret("p~8Q secret")))
+	Must(t, NewKeyring("tokend").Set(t.Context(), account, token.NewSecret("p~8Q secret")))
 	if got, err := keyring.Get("tokend", account); err != nil || got != "p~8Q secret" {
 		t.Errorf("the item holds %q, %v", got, err)
 	}
@@ -45,7 +46,7 @@ func TestKeyringItemsAreReadable(t *testing.T) {
 func TestKeyringReportsLockedWithoutAPrompt(t *testing.T) {
 	s := keyringtest.Start(t)
 	k := NewKeyring("tokend")
-	must(t, k.Set(t.Context(), "a", token.NewSecret("x")))
+	Must(t, k.Set(t.Context(), "a", token.NewSecret("x")))
 	s.Lock()
 	began := time.Now()
 	wantAll(t, k, token.ErrLocked)
@@ -67,9 +68,9 @@ func TestKeyringUnlockWithoutDisplayStaysLocked(t *testing.T) {
 	s := keyringtest.Start(t)
 	k := NewKeyring("tokend")
 	s.Lock()
-	wantCode(t, k.Unlock(t.Context()), token.ErrLocked)
+	WantCode(t, k.Unlock(t.Context()), token.ErrLocked)
 	s.Unlock()
-	must(t, k.Unlock(t.Context()))
+	Must(t, k.Unlock(t.Context()))
 }
 
 func TestKeyringThatIsNotThere(t *testing.T) {
@@ -80,7 +81,7 @@ func TestKeyringThatIsNotThere(t *testing.T) {
 	t.Run("no service", func(t *testing.T) {
 		keyringtest.StartBus(t)
 		wantAll(t, NewKeyring("tokend"), token.ErrKeystore)
-		wantCode(t, NewKeyring("tokend").State(t.Context()), token.ErrKeystore, "no keyring service")
+		WantCode(t, NewKeyring("tokend").State(t.Context()), token.ErrKeystore, "no keyring service")
 	})
 	t.Run("no bus", func(t *testing.T) {
 		t.Setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path="+filepath.Join(t.TempDir(), "none"))
@@ -99,13 +100,13 @@ func TestKeyringNeverStartsABus(t *testing.T) {
 			t.Setenv("DBUS_SESSION_BUS_ADDRESS", address)
 			bin := t.TempDir()
 			started := filepath.Join(bin, "started")
-			must(t, os.WriteFile(filepath.Join(bin, "dbus-launch"), []byte("#!/bin/sh\n: > "+started+"\n"), 0o700))
+			Must(t, os.WriteFile(filepath.Join(bin, "dbus-launch"), []byte("#!/bin/sh\n: > "+started+"\n"), 0o700))
 			t.Setenv("PATH", bin)
 
 			k := NewKeyring("tokend")
 			wantAll(t, k, token.ErrKeystore)
-			wantCode(t, k.State(t.Context()), token.ErrKeystore)
-			wantCode(t, k.Unlock(t.Context()), token.ErrKeystore)
+			WantCode(t, k.State(t.Context()), token.ErrKeystore)
+			WantCode(t, k.Unlock(t.Context()), token.ErrKeystore)
 			if _, err := os.Stat(started); err == nil {
 				t.Error("dbus-launch was run")
 			}
@@ -116,14 +117,14 @@ func TestKeyringNeverStartsABus(t *testing.T) {
 func TestKeyringFindsTheBusInTheRuntimeDirectory(t *testing.T) {
 	keyringtest.Start(t)
 	t.Setenv("DBUS_SESSION_BUS_ADDRESS", "")
-	must(t, NewKeyring("tokend").State(t.Context()))
+	Must(t, NewKeyring("tokend").State(t.Context()))
 }
 
 // Case 6 of the threat model.
 func TestKeyringSurvivesTheBusBeingRestarted(t *testing.T) {
 	s := keyringtest.Start(t)
 	k := NewKeyring("tokend")
-	must(t, k.Set(t.Context(), "a", token.NewSecret("x")))
+	Must(t, k.Set(t.Context(), "a", token.NewSecret("x")))
 	s.KillBus()
 	wantAll(t, k, token.ErrKeystore)
 	s.RestartBus()
@@ -136,7 +137,7 @@ func TestKeyringSurvivesTheBusBeingRestarted(t *testing.T) {
 func TestKeyringSurvivesTheServiceBeingKilled(t *testing.T) {
 	s := keyringtest.Start(t)
 	k := NewKeyring("tokend")
-	must(t, k.Set(t.Context(), "a", token.NewSecret("x")))
+	Must(t, k.Set(t.Context(), "a", token.NewSecret("x")))
 	s.KillKeyring()
 	if got := State(t.Context(), k); got != "locked" {
 		t.Errorf("state %q of a keyring that was started again", got)
@@ -168,15 +169,15 @@ func promptNeverEnds(t *testing.T, fake *keyringtest.Fake) {
 	k := impatientKeyring()
 
 	began := time.Now()
-	wantCode(t, k.Delete(t.Context(), "a"), token.ErrLocked)
+	WantCode(t, k.Delete(t.Context(), "a"), token.ErrLocked)
 	if took := time.Since(began); took < impatience || took > callLimit {
 		t.Errorf("the first call took %v", took)
 	}
 	baseline := runtime.NumGoroutine()
 	began = time.Now()
 	for range 100 {
-		wantCode(t, k.Delete(t.Context(), "a"), token.ErrLocked)
-		wantCode(t, k.Unlock(t.Context()), token.ErrLocked)
+		WantCode(t, k.Delete(t.Context(), "a"), token.ErrLocked)
+		WantCode(t, k.Unlock(t.Context()), token.ErrLocked)
 	}
 	if took := time.Since(began); took > time.Second {
 		t.Errorf("calls behind a hanging one took %v", took)
@@ -185,7 +186,7 @@ func promptNeverEnds(t *testing.T, fake *keyringtest.Fake) {
 		t.Errorf("%d goroutines, %d before", now, baseline)
 	}
 	wantSecret(t, k, "a", "a secret")
-	must(t, k.State(t.Context()))
+	Must(t, k.State(t.Context()))
 
 	fake.Answer()
 	eventually(t, func() bool { return k.Unlock(t.Context()) == nil })
@@ -196,10 +197,10 @@ func TestKeyringPromptsLeaveNothingBehind(t *testing.T) {
 	keyringtest.StartBus(t)
 	(&keyringtest.Fake{KeePassXC: true, Items: []string{}}).Start(t)
 	k := NewKeyring("tokend")
-	must(t, k.Set(t.Context(), "a", token.NewSecret("x")))
+	Must(t, k.Set(t.Context(), "a", token.NewSecret("x")))
 	baseline := runtime.NumGoroutine()
 	for range 50 {
-		must(t, k.Set(t.Context(), "a", token.NewSecret("x")))
+		Must(t, k.Set(t.Context(), "a", token.NewSecret("x")))
 	}
 	if now := runtime.NumGoroutine(); now > baseline+2 {
 		t.Errorf("%d goroutines, %d before", now, baseline)
@@ -212,10 +213,10 @@ func TestKeyringItemsOfAnotherDatabase(t *testing.T) {
 	(&keyringtest.Fake{KeePassXC: true, Elsewhere: true}).Start(t)
 	k := NewKeyring("tokend")
 	wantSecret(t, k, "a", "a secret")
-	must(t, k.Set(t.Context(), "a", token.NewSecret("new")))
+	Must(t, k.Set(t.Context(), "a", token.NewSecret("new")))
 	wantSecret(t, k, "a", "new")
-	must(t, k.Delete(t.Context(), "a"))
-	wantCode(t, errOf(k.Get(t.Context(), "a")), token.ErrNotFound)
+	Must(t, k.Delete(t.Context(), "a"))
+	WantCode(t, ErrOf(k.Get(t.Context(), "a")), token.ErrNotFound)
 }
 
 func TestKeyringWhosePersonSaysNo(t *testing.T) {
@@ -229,7 +230,7 @@ func TestKeyringPromptEndsWithItsService(t *testing.T) {
 	keyringtest.StartBus(t)
 	fake := (&keyringtest.Fake{KeePassXC: true, Prompts: true}).Start(t)
 	k := impatientKeyring()
-	wantCode(t, k.Delete(t.Context(), "a"), token.ErrLocked)
+	WantCode(t, k.Delete(t.Context(), "a"), token.ErrLocked)
 	fake.Stop()
 	(&keyringtest.Fake{}).Start(t)
 	eventually(t, func() bool { return k.Delete(t.Context(), "a") == nil })
@@ -239,9 +240,9 @@ func TestKeyringWhosePromptIsOpenIsLocked(t *testing.T) {
 	keyringtest.StartBus(t)
 	(&keyringtest.Fake{Locked: true, Prompts: true}).Start(t)
 	k := impatientKeyring()
-	wantCode(t, k.Unlock(t.Context()), token.ErrLocked)
+	WantCode(t, k.Unlock(t.Context()), token.ErrLocked)
 	wantAll(t, k, token.ErrLocked)
-	wantCode(t, k.Unlock(t.Context()), token.ErrLocked)
+	WantCode(t, k.Unlock(t.Context()), token.ErrLocked)
 }
 
 func TestKeyringStopsWaitingWhenItsCallerDoes(t *testing.T) {
@@ -280,7 +281,7 @@ func TestKeyringSurvivesNonsense(t *testing.T) {
 				err = impatientKeyring().Delete(t.Context(), "a")
 			}
 			if tt.code != "" {
-				wantCode(t, err, tt.code)
+				WantCode(t, err, tt.code)
 				return
 			}
 			if err != nil || s.Reveal() != tt.fake.Items[0] {

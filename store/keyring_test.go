@@ -9,6 +9,7 @@ import (
 
 	"github.com/zalando/go-keyring"
 
+	. "tokend/providers/fixturetest"
 	"tokend/providers/token"
 	"tokend/store/internal/seal"
 )
@@ -69,7 +70,7 @@ func TestKeyringErrorsHaveNames(t *testing.T) {
 		{errors.New("something else"), token.ErrKeystore, "something else"},
 	} {
 		k := memoryKeyring(0, tt.err)
-		wantCode(t, errOf(k.Get(t.Context(), "a")), tt.code, tt.says)
+		WantCode(t, ErrOf(k.Get(t.Context(), "a")), tt.code, tt.says)
 		if tt.code == token.ErrKeystore {
 			wantAll(t, k, tt.code)
 		}
@@ -80,9 +81,9 @@ func TestKeyringErrorsHaveNames(t *testing.T) {
 func TestKeyringFailureLeavesNothingOnDisk(t *testing.T) {
 	dir := t.TempDir()
 	c := NewCredentials(dir, memoryKeyring(0, keyring.ErrSetDataTooBig))
-	wantCode(t, errOf(c.Put(t.Context(), "clms", secretsOf("canary-1", "canary-2"), bare)), token.ErrKeystore)
-	wantCode(t, errOf(c.Current("clms")), token.ErrNotFound)
-	noCanary(t, dir, "canary-1", "canary-2")
+	WantCode(t, ErrOf(c.Put(t.Context(), "clms", secretsOf("canary-1", "canary-2"), bare)), token.ErrKeystore)
+	WantCode(t, ErrOf(c.Current("clms")), token.ErrNotFound)
+	NoCanary(t, dir, "canary-1", "canary-2")
 }
 
 // Case 10 of the threat model.
@@ -125,7 +126,7 @@ func TestKeyringInterruptedSetLeavesAWholeSecret(t *testing.T) {
 func interruptEverywhere(t *testing.T, before, after string) {
 	for steps, done := 0, false; !done; steps++ {
 		k := memoryKeyring(200, nil)
-		must(t, k.Set(t.Context(), "a", token.NewSecret(before)))
+		Must(t, k.Set(t.Context(), "a", token.NewSecret(before)))
 		left := steps
 		err := items{k, countdown{t.Context(), &left}}.replace("a", token.NewSecret(after))
 		done = left > 0
@@ -134,13 +135,13 @@ func interruptEverywhere(t *testing.T, before, after string) {
 			t.Fatalf("%d steps from %d to %d bytes: %d bytes, %v", steps, len(before), len(after), len(v), getErr)
 		}
 		if steps%2 == 0 { // and from there on, another Set
-			must(t, k.Set(t.Context(), "a", token.NewSecret(before)))
+			Must(t, k.Set(t.Context(), "a", token.NewSecret(before)))
 			wantSecret(t, k, "a", before)
 		}
 		// An interrupted Delete is finished by the next one.
 		left = steps
 		_ = items{k, countdown{t.Context(), &left}}.remove("a")
-		must(t, k.Delete(t.Context(), "a"))
+		Must(t, k.Delete(t.Context(), "a"))
 		if left := k.ring.(memoryRing).texts; len(left) != 0 {
 			t.Fatalf("left behind: %q", left)
 		}
@@ -149,19 +150,19 @@ func interruptEverywhere(t *testing.T, before, after string) {
 
 func TestKeyringTellsPartsThatDoNotFit(t *testing.T) {
 	k := memoryKeyring(100, nil)
-	must(t, k.Set(t.Context(), "a", token.NewSecret(strings.Repeat("x", 300))))
-	must(t, k.ring.set(t.Context(), partName("a", "a", 2), "something else"))
-	wantCode(t, errOf(k.Get(t.Context(), "a")), token.ErrKeystore)
-	must(t, k.ring.remove(t.Context(), partName("a", "a", 2)))
-	wantCode(t, errOf(k.Get(t.Context(), "a")), token.ErrKeystore)
+	Must(t, k.Set(t.Context(), "a", token.NewSecret(strings.Repeat("x", 300))))
+	Must(t, k.ring.set(t.Context(), partName("a", "a", 2), "something else"))
+	WantCode(t, ErrOf(k.Get(t.Context(), "a")), token.ErrKeystore)
+	Must(t, k.ring.remove(t.Context(), partName("a", "a", 2)))
+	WantCode(t, ErrOf(k.Get(t.Context(), "a")), token.ErrKeystore)
 }
 
 func TestKeystoresRefuseWhatNothingCanKeep(t *testing.T) {
-	sealed := val(OpenSealed(t.TempDir(), seal.NewKey()))
+	sealed := Val(OpenSealed(t.TempDir(), seal.NewKey()))
 	for _, ks := range []Keystore{memoryKeyring(0, nil), sealed} {
-		wantCode(t, ks.Set(t.Context(), "", token.NewSecret("x")), token.ErrInvalid)
-		wantCode(t, ks.Set(t.Context(), "a", token.Secret{}), token.ErrInvalid)
-		wantCode(t, ks.Set(t.Context(), "a", token.NewSecret(strings.Repeat("x", maxSecret+1))), token.ErrInvalid)
+		WantCode(t, ks.Set(t.Context(), "", token.NewSecret("x")), token.ErrInvalid)
+		WantCode(t, ks.Set(t.Context(), "a", token.Secret{}), token.ErrInvalid)
+		WantCode(t, ks.Set(t.Context(), "a", token.NewSecret(strings.Repeat("x", maxSecret+1))), token.ErrInvalid)
 	}
 }
 

@@ -84,10 +84,10 @@ func (s *Sealed) Delete(_ context.Context, account string) error {
 // State returns nil as long as the directory can be read.
 func (s *Sealed) State(context.Context) error {
 	dir, err := os.Open(s.dir)
-	if err != nil {
-		return sealedError("sealed secrets", err)
+	if err == nil {
+		err = dir.Close()
 	}
-	return dir.Close()
+	return sealedError("sealed secrets", err)
 }
 
 // open unseals a file's content.

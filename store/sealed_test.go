@@ -9,64 +9,65 @@ import (
 	"strings"
 	"testing"
 
+	. "tokend/providers/fixturetest"
 	"tokend/providers/token"
 	"tokend/store/internal/seal"
 )
 
-func openSealed(dir string, kek token.Secret) *Sealed { return val(OpenSealed(dir, kek)) }
+func openSealed(dir string, kek token.Secret) *Sealed { return Val(OpenSealed(dir, kek)) }
 
 func TestSealedKeepsExactBytesAndShowsNothing(t *testing.T) {
 	dir, kek := filepath.Join(t.TempDir(), "sealed"), seal.NewKey()
 	for name, value := range awkwardValues() {
 		t.Run(name, func(t *testing.T) { keepsExactly(t, openSealed(dir, kek), value) })
 	}
-	must(t, openSealed(dir, kek).Set(t.Context(), "clms/private_key/1", token.NewSecret("canary-sealed")))
+	Must(t, openSealed(dir, kek).Set(t.Context(), "clms/private_key/1", token.NewSecret("canary-sealed")))
 	wantSecret(t, openSealed(dir, kek), "clms/private_key/1", "canary-sealed")
-	noCanary(t, dir, "canary-sealed", kek.Reveal())
-	wantModes(t, dir)
+	NoCanary(t, dir, "canary-sealed", kek.Reveal())
+	WantModes(t, dir)
 }
 
 func TestSealedTellsAnotherKeyFromDamage(t *testing.T) {
 	dir, kek := t.TempDir(), seal.NewKey()
 	s := openSealed(dir, kek)
-	must(t, s.Set(t.Context(), "a", token.NewSecret("x")))
+	Must(t, s.Set(t.Context(), "a", token.NewSecret("x")))
 
-	wantCode(t, errOf(OpenSealed(dir, seal.NewKey())), token.ErrKeystore, "another key")
+	WantCode(t, ErrOf(OpenSealed(dir, seal.NewKey())), token.ErrKeystore, "another key")
 	wantSecret(t, s, "a", "x")
 
-	file := val(os.ReadFile(s.path("a")))
+	file := Val(os.ReadFile(s.path("a")))
 	for i := range file {
 		damaged := bytes.Clone(file)
 		damaged[i] ^= 1
-		must(t, os.WriteFile(s.path("a"), damaged, 0o600))
-		wantCode(t, errOf(s.Get(t.Context(), "a")), token.ErrKeystore)
+		Must(t, os.WriteFile(s.path("a"), damaged, 0o600))
+		WantCode(t, ErrOf(s.Get(t.Context(), "a")), token.ErrKeystore)
 	}
 	for _, n := range []int{0, 1, len(sealedMagic), len(file) - 1} {
-		must(t, os.WriteFile(s.path("a"), file[:n], 0o600))
-		wantCode(t, errOf(s.Get(t.Context(), "a")), token.ErrKeystore)
+		Must(t, os.WriteFile(s.path("a"), file[:n], 0o600))
+		WantCode(t, ErrOf(s.Get(t.Context(), "a")), token.ErrKeystore)
 	}
 }
 
 func TestSealedFileOpensUnderItsOwnNameAlone(t *testing.T) {
 	s := openSealed(t.TempDir(), seal.NewKey())
-	must(t, s.Set(t.Context(), "a", token.NewSecret("x")))
-	must(t, os.Rename(s.path("a"), s.path("b")))
-	wantCode(t, errOf(s.Get(t.Context(), "b")), token.ErrKeystore)
-	wantCode(t, errOf(s.Get(t.Context(), "a")), token.ErrNotFound)
-	must(t, os.Symlink(s.path("b"), s.path("a")))
-	wantCode(t, errOf(s.Get(t.Context(), "a")), token.ErrKeystore)
+	Must(t, s.Set(t.Context(), "a", token.NewSecret("x")))
+	Must(t, os.Rename(s.path("a"), s.path("b")))
+	WantCode(t, ErrOf(s.Get(t.Context(), "b")), token.ErrKeystore)
+	WantCode(t, ErrOf(s.Get(t.Context(), "a")), token.ErrNotFound)
+	Must(t, os.Symlink(s.path("b"), s.path("a")))
+	WantCode(t, ErrOf(s.Get(t.Context(), "a")), token.ErrKeystore)
 }
 
 func TestSealedRemovesWhatACrashLeft(t *testing.T) {
 	dir := t.TempDir()
-	must(t, os.WriteFile(filepath.Join(dir, ".a"+sealedSuffix+"12345"), nil, 0o600))
+	Must(t, os.WriteFile(filepath.Join(dir, ".a"+sealedSuffix+"12345"), nil, 0o600))
 	s := openSealed(dir, seal.NewKey())
-	if left := tree(t, dir); len(left) != 0 {
+	if left := Tree(t, dir); len(left) != 0 {
 		t.Errorf("left: %q", left)
 	}
-	must(t, s.State(t.Context()))
-	must(t, os.Remove(dir))
-	wantCode(t, s.State(t.Context()), token.ErrKeystore)
+	Must(t, s.State(t.Context()))
+	Must(t, os.Remove(dir))
+	WantCode(t, s.State(t.Context()), token.ErrKeystore)
 }
 
 func TestFileNamesAreSafeAndDistinct(t *testing.T) {
@@ -92,14 +93,14 @@ func TestFileNamesAreSafeAndDistinct(t *testing.T) {
 
 func TestKeyFileIsMadeOnceAndReadBack(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "kek")
-	must(t, NewKeyFile(path))
-	key := val(readKey(path, 0o077))
-	wantCode(t, NewKeyFile(path), token.ErrExists)
-	if again := val(readKey(path, 0o077)); !again.Equal(key) {
+	Must(t, NewKeyFile(path))
+	key := Val(readKey(path, 0o077))
+	WantCode(t, NewKeyFile(path), token.ErrExists)
+	if again := Val(readKey(path, 0o077)); !again.Equal(key) {
 		t.Error("the key changed")
 	}
-	wantModes(t, path)
-	wantCode(t, NewKeyFile(filepath.Join(path, "below")), token.ErrKeystore)
+	WantModes(t, path)
+	WantCode(t, NewKeyFile(filepath.Join(path, "below")), token.ErrKeystore)
 }
 
 func TestKeyFileIsCheckedBeforeItIsBelieved(t *testing.T) {
@@ -123,10 +124,10 @@ func TestKeyFileIsCheckedBeforeItIsBelieved(t *testing.T) {
 		"writable for all":       {raw, 0o602, false},
 	} {
 		path := filepath.Join(t.TempDir(), "kek")
-		must(t, errors.Join(os.WriteFile(path, []byte(tt.content), 0o600), os.Chmod(path, tt.mode)))
+		Must(t, errors.Join(os.WriteFile(path, []byte(tt.content), 0o600), os.Chmod(path, tt.mode)))
 		key, err := readKey(path, 0o077)
 		if !tt.ok {
-			wantCode(t, err, token.ErrKeystore)
+			WantCode(t, err, token.ErrKeystore)
 		}
 		if tt.ok != (err == nil && key.Reveal() == raw) || err != nil && tt.content != "" && strings.Contains(err.Error(), tt.content) {
 			t.Errorf("%s: %d bytes, %v", name, len(key.Reveal()), err)
@@ -137,30 +138,30 @@ func TestKeyFileIsCheckedBeforeItIsBelieved(t *testing.T) {
 // Kubernetes mounts a secret as a symbolic link: said, with the name to use.
 func TestKeyFileThatIsALinkNamesItsTarget(t *testing.T) {
 	dir := t.TempDir()
-	must(t, os.Mkdir(filepath.Join(dir, "..data"), 0o700))
-	must(t, NewKeyFile(filepath.Join(dir, "..data", "kek")))
-	must(t, os.Symlink("..data/kek", filepath.Join(dir, "kek")))
-	wantCode(t, errOf(readKey(filepath.Join(dir, "kek"), 0o077)), token.ErrKeystore, ": "+filepath.Join(dir, "..data", "kek"))
-	must(t, errOf(readKey(filepath.Join(dir, "..data", "kek"), 0o077)))
+	Must(t, os.Mkdir(filepath.Join(dir, "..data"), 0o700))
+	Must(t, NewKeyFile(filepath.Join(dir, "..data", "kek")))
+	Must(t, os.Symlink("..data/kek", filepath.Join(dir, "kek")))
+	WantCode(t, ErrOf(readKey(filepath.Join(dir, "kek"), 0o077)), token.ErrKeystore, ": "+filepath.Join(dir, "..data", "kek"))
+	Must(t, ErrOf(readKey(filepath.Join(dir, "..data", "kek"), 0o077)))
 }
 
 func TestCredentialIsReadFromItsDirectory(t *testing.T) {
 	dir := t.TempDir()
-	read := func(name string) error { return errOf(Choice{Keystore: KeystoreSealed, Credential: name}.kek()) }
-	must(t, os.WriteFile(filepath.Join(dir, "kek"), []byte(seal.NewKey().Reveal()), 0o440))
+	read := func(name string) error { return ErrOf(Choice{Keystore: KeystoreSealed, Credential: name}.kek()) }
+	Must(t, os.WriteFile(filepath.Join(dir, "kek"), []byte(seal.NewKey().Reveal()), 0o440))
 	t.Setenv("CREDENTIALS_DIRECTORY", dir)
-	must(t, read("kek")) // systemd gives 0440 where a service has its own user
-	wantCode(t, read("none"), token.ErrKeystore, "no such file")
-	must(t, os.Chmod(filepath.Join(dir, "kek"), 0o444))
-	wantCode(t, read("kek"), token.ErrKeystore)
+	Must(t, read("kek")) // systemd gives 0440 where a service has its own user
+	WantCode(t, read("none"), token.ErrKeystore, "no such file")
+	Must(t, os.Chmod(filepath.Join(dir, "kek"), 0o444))
+	WantCode(t, read("kek"), token.ErrKeystore)
 	t.Setenv("CREDENTIALS_DIRECTORY", "")
-	wantCode(t, read("kek"), token.ErrKeystore)
+	WantCode(t, read("kek"), token.ErrKeystore)
 }
 
 func FuzzSealedFile(f *testing.F) {
 	s := openSealed(f.TempDir(), seal.NewKey())
-	must(f, s.Set(f.Context(), "a", token.NewSecret("x")))
-	good := val(os.ReadFile(s.path("a")))
+	Must(f, s.Set(f.Context(), "a", token.NewSecret("x")))
+	good := Val(os.ReadFile(s.path("a")))
 	f.Add(good)
 	f.Add([]byte(sealedMagic))
 	f.Add(good[:len(sealedMagic)])

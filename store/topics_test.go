@@ -13,6 +13,7 @@ import (
 
 	"tokend/docs"
 	"tokend/packaging/checktest"
+	. "tokend/providers/fixturetest"
 	"tokend/providers/token"
 	"tokend/store/internal/seal"
 )
@@ -21,8 +22,8 @@ import (
 // round: those of macOS and Windows cannot be reached here.
 func TestKeystoreTopicsAreDocumented(t *testing.T) {
 	named := map[string]bool{"kept-key": true} // providers/keys.go: a key that is there and cannot be used
-	for _, file := range val(filepath.Glob("*.go")) {
-		text := val(os.ReadFile(file))
+	for _, file := range Val(filepath.Glob("*.go")) {
+		text := Val(os.ReadFile(file))
 		for _, m := range regexp.MustCompile(`(?:fail\(\S+, |broken\(|Topic: |topic :?= )"([a-z]+(?:-[a-z]+)+)"`).FindAllStringSubmatch(string(text), -1) {
 			named[m[1]] = true
 		}
@@ -58,7 +59,7 @@ func topicOf(err error) string {
 // wantTopic checks an error's identity and topic.
 func wantTopic(t *testing.T, err error, code token.Code, topic string) {
 	t.Helper()
-	if wantCode(t, err, code); topicOf(err) != topic {
+	if WantCode(t, err, code); topicOf(err) != topic {
 		t.Errorf("%v: topic %q, want %q", err, topicOf(err), topic)
 	}
 }
@@ -66,16 +67,16 @@ func wantTopic(t *testing.T, err error, code token.Code, topic string) {
 func TestKeystoreErrorsHaveTopics(t *testing.T) {
 	dir := t.TempDir()
 	first := openSealed(filepath.Join(dir, "a"), seal.NewKey())
-	must(t, first.Set(t.Context(), "clms/key/1", token.NewSecret("x")))
-	must(t, os.WriteFile(first.path("clms/key/3"), []byte(sealedMagic+first.keyID+"\nnot what was sealed, by far"), 0o600))
+	Must(t, first.Set(t.Context(), "clms/key/1", token.NewSecret("x")))
+	Must(t, os.WriteFile(first.path("clms/key/3"), []byte(sealedMagic+first.keyID+"\nnot what was sealed, by far"), 0o600))
 	short := filepath.Join(dir, "short")
-	must(t, os.WriteFile(short, []byte("x"), 0o400))
+	Must(t, os.WriteFile(short, []byte("x"), 0o400))
 
 	for want, err := range map[string]error{
-		"sealed-other-key":    errOf(OpenSealed(first.dir, seal.NewKey())),
-		"secret-damaged":      errOf(first.Get(t.Context(), "clms/key/3")),
-		"key-file-missing":    errOf(readKey(filepath.Join(dir, "none"), 0o077)),
-		"key-file":            errOf(readKey(short, 0o077)),
+		"sealed-other-key":    ErrOf(OpenSealed(first.dir, seal.NewKey())),
+		"secret-damaged":      ErrOf(first.Get(t.Context(), "clms/key/3")),
+		"key-file-missing":    ErrOf(readKey(filepath.Join(dir, "none"), 0o077)),
+		"key-file":            ErrOf(readKey(short, 0o077)),
 		"keyring-late":        errLate,
 		"secret-too-long":     explain("a", keyring.ErrSetDataTooBig),
 		"keyring-unsupported": explain("a", keyring.ErrUnsupportedPlatform),
@@ -84,8 +85,8 @@ func TestKeystoreErrorsHaveTopics(t *testing.T) {
 		wantTopic(t, err, token.ErrKeystore, want)
 	}
 	wantTopic(t, errAsks, token.ErrLocked, "keyring-prompt")
-	wantTopic(t, errOf(ReadKeystoreConfig(dir)), token.ErrNotFound, "not-set-up")
-	wantTopic(t, errOf(first.Get(t.Context(), "clms/key/2")), token.ErrNotFound, "secret-missing")
+	wantTopic(t, ErrOf(ReadKeystoreConfig(dir)), token.ErrNotFound, "not-set-up")
+	wantTopic(t, ErrOf(first.Get(t.Context(), "clms/key/2")), token.ErrNotFound, "secret-missing")
 	wantTopic(t, explain("a", keyring.ErrNotFound), token.ErrNotFound, "secret-missing")
 	wantTopic(t, fail(token.ErrKeystore, "", fail(token.ErrKeystore, "key-file", fs.ErrPermission, "x"), "y"), token.ErrKeystore, "key-file")
 }

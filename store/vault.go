@@ -190,9 +190,6 @@ func (v *Vault) record(step string, config KeystoreConfig, keys Keystore) error 
 // Tidy deletes what an earlier migration left behind in a keystore that is not
 // current.
 func (v *Vault) Tidy(ctx context.Context, creds *Credentials) error {
-	if v.KeystoreConfig().Leftover == nil {
-		return nil
-	}
 	creds.mu.Lock()
 	defer creds.mu.Unlock()
 	defer v.progress.Store(nil)

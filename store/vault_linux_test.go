@@ -11,6 +11,7 @@ import (
 
 	"github.com/zalando/go-keyring"
 
+	. "tokend/providers/fixturetest"
 	"tokend/providers/token"
 	"tokend/store/keyringtest"
 )
@@ -30,13 +31,13 @@ func newMoving(t *testing.T, first string) *moving {
 	m := &moving{t: t, state: filepath.Join(t.TempDir(), "state"), keys: map[string]Choice{
 		"os": {Keystore: KeystoreOS}, "sealed": sealedChoice(t), "resealed": sealedChoice(t),
 	}}
-	must(t, errOf(Setup(t.Context(), m.state, m.keys[first], token.Secret{})))
+	Must(t, ErrOf(Setup(t.Context(), m.state, m.keys[first], token.Secret{})))
 	v, creds := m.open()
 	for profile, secrets := range movingSecrets() {
-		must(t, errOf(creds.Put(t.Context(), profile, secrets, bare)))
+		Must(t, ErrOf(creds.Put(t.Context(), profile, secrets, bare)))
 	}
-	must(t, errOf(creds.PutPending(t.Context(), "rock", secretsOf("pending key", "pending id"), bare)))
-	must(t, v.Set(t.Context(), v.KeystoreConfig().cacheKeyAccount(), token.NewSecret(movingCacheKey)))
+	Must(t, ErrOf(creds.PutPending(t.Context(), "rock", secretsOf("pending key", "pending id"), bare)))
+	Must(t, v.Set(t.Context(), v.KeystoreConfig().cacheKeyAccount(), token.NewSecret(movingCacheKey)))
 	return m
 }
 
@@ -56,7 +57,7 @@ func movingSecrets() map[string]map[string]token.Secret {
 
 func (m *moving) open() (*Vault, *Credentials) {
 	m.t.Helper()
-	v := val(OpenVault(m.state, val(ReadKeystoreConfig(m.state))))
+	v := Val(OpenVault(m.state, Val(ReadKeystoreConfig(m.state))))
 	return v, NewCredentials(filepath.Join(m.state, "credentials"), v)
 }
 
@@ -68,7 +69,7 @@ func (m *moving) wantAllThere() {
 		wantWhole(m.t, creds, profile, secrets)
 	}
 	_, pending, err := creds.Kept("rock")
-	must(m.t, err)
+	Must(m.t, err)
 	if s, err := creds.Secret(m.t.Context(), pending, "private_key"); err != nil || s.Reveal() != "pending key" {
 		m.t.Errorf("the pending key: %v", err)
 	}
@@ -82,7 +83,7 @@ func (m *moving) wantNothingElse() {
 	m.t.Helper()
 	v, creds := m.open()
 	accounts, err := v.accounts(m.t.Context(), creds)
-	must(m.t, err)
+	Must(m.t, err)
 	if len(accounts) != 7 {
 		m.t.Fatalf("%d accounts: %q", len(accounts), accounts)
 	}
@@ -106,8 +107,8 @@ func (m *moving) wantNothingElse() {
 			m.t.Errorf("%d sealed files in directory %q, want %d", len(files), dir, want)
 		}
 	}
-	wantModes(m.t, m.state)
-	noCanary(m.t, m.state, "canary key", "canary id", movingCacheKey)
+	WantModes(m.t, m.state)
+	NoCanary(m.t, m.state, "canary key", "canary id", movingCacheKey)
 }
 
 var movings = []struct{ from, to string }{
@@ -121,7 +122,7 @@ func TestMigrate(t *testing.T) {
 			m := newMoving(t, tt.from)
 			v, creds := m.open()
 			before := v.KeystoreConfig()
-			moved := val(v.Migrate(t.Context(), creds, m.keys[tt.to]))
+			moved := Val(v.Migrate(t.Context(), creds, m.keys[tt.to]))
 			if moved != 7 {
 				t.Errorf("%d secrets moved", moved)
 			}
@@ -132,13 +133,13 @@ func TestMigrate(t *testing.T) {
 			if v.Progress() != nil {
 				t.Errorf("it still says %+v", *v.Progress())
 			}
-			wantCode(t, migrate(t, v, creds, m.keys[tt.to]), token.ErrExists)
+			WantCode(t, migrate(t, v, creds, m.keys[tt.to]), token.ErrExists)
 			m.wantAllThere()
 			m.wantNothingElse()
 			// The process goes on with the new keystore, and back.
-			must(t, errOf(creds.Put(t.Context(), "rock", movingSecrets()["rock"], bare)))
-			must(t, errOf(creds.PutPending(t.Context(), "rock", secretsOf("pending key", "pending id"), bare)))
-			must(t, migrate(t, v, creds, m.keys[tt.from]))
+			Must(t, ErrOf(creds.Put(t.Context(), "rock", movingSecrets()["rock"], bare)))
+			Must(t, ErrOf(creds.PutPending(t.Context(), "rock", secretsOf("pending key", "pending id"), bare)))
+			Must(t, migrate(t, v, creds, m.keys[tt.from]))
 			m.wantAllThere()
 			m.wantNothingElse()
 		})
@@ -162,15 +163,15 @@ func TestMigrateKilledAtEachStep(t *testing.T) {
 						panic(death{})
 					}
 				}
-				untilDeath(func() { must(t, migrate(t, v, creds, m.keys[tt.to])) })
+				untilDeath(func() { Must(t, migrate(t, v, creds, m.keys[tt.to])) })
 				done = left > 0
 				m.wantAllThere()
 				v, creds = m.open()
-				must(t, v.Tidy(t.Context(), creds))
+				Must(t, v.Tidy(t.Context(), creds))
 				m.wantAllThere()
 				m.wantNothingElse()
 				if v.KeystoreConfig().Choice == m.keys[tt.to] { // and back, for the next step
-					must(t, migrate(t, v, creds, m.keys[tt.from]))
+					Must(t, migrate(t, v, creds, m.keys[tt.from]))
 				}
 			}
 			for name, times := range map[string]int{"announce": 1, "copy": 7, "verify": 7, "switch": 1, "delete": 7, "forget": 1} {
@@ -186,7 +187,7 @@ func TestMigrateKilledAtEachStep(t *testing.T) {
 func TestMigrateThatFailsChangesNothing(t *testing.T) {
 	s := keyringtest.Start(t)
 	m := newMoving(t, "sealed")
-	before := tree(t, m.state)
+	before := Tree(t, m.state)
 	v, creds := m.open()
 	for choice, code := range map[Choice]token.Code{
 		{Keystore: KeystoreSealed, KeyFile: "/none"}:                     token.ErrKeystore,
@@ -194,7 +195,7 @@ func TestMigrateThatFailsChangesNothing(t *testing.T) {
 		{Keystore: "plain"}:                                              token.ErrInvalid,
 		{Keystore: KeystoreSealed, KeyFile: filepath.Join(m.state, "k")}: token.ErrInvalid,
 	} {
-		wantCode(t, migrate(t, v, creds, choice), code)
+		WantCode(t, migrate(t, v, creds, choice), code)
 		wantTree(t, m.state, before)
 		m.wantAllThere()
 	}
@@ -218,7 +219,7 @@ func TestMigrateThatFailsChangesNothing(t *testing.T) {
 
 	// The keyring is locked: at the start, and in the middle.
 	s.Lock()
-	wantCode(t, migrate(t, v, creds, m.keys["os"]), token.ErrLocked)
+	WantCode(t, migrate(t, v, creds, m.keys["os"]), token.ErrLocked)
 	if left := v.KeystoreConfig().Leftover; left != nil {
 		t.Errorf("left over of a migration that never began: %+v", left)
 	}
@@ -229,14 +230,14 @@ func TestMigrateThatFailsChangesNothing(t *testing.T) {
 			s.Lock()
 		}
 	}
-	wantCode(t, migrate(t, v, creds, m.keys["os"]), token.ErrLocked)
+	WantCode(t, migrate(t, v, creds, m.keys["os"]), token.ErrLocked)
 	if v.KeystoreConfig().Leftover == nil {
 		t.Error("nothing is known of what could not be deleted")
 	}
 	m.wantAllThere()
 	s.Unlock()
 	v.step = func(string) {}
-	must(t, v.Tidy(t.Context(), creds))
+	Must(t, v.Tidy(t.Context(), creds))
 	m.wantNothingElse()
 }
 
@@ -248,10 +249,10 @@ func TestMigrateFindsOutWhatWasNotKept(t *testing.T) {
 	v, creds := m.open()
 	v.step = func(name string) {
 		if name == "verify" {
-			must(t, keyring.Set(KeyringService, v.KeystoreConfig().cacheKeyAccount(), "something else"))
+			Must(t, keyring.Set(KeyringService, v.KeystoreConfig().cacheKeyAccount(), "something else"))
 		}
 	}
-	wantCode(t, migrate(t, v, creds, m.keys["os"]), token.ErrKeystore)
+	WantCode(t, migrate(t, v, creds, m.keys["os"]), token.ErrKeystore)
 	m.wantAllThere()
 	m.wantNothingElse()
 }
@@ -260,11 +261,11 @@ func TestMigrateFindsOutWhatWasNotKept(t *testing.T) {
 func TestMigrateToTheSameKeyElsewhere(t *testing.T) {
 	m := newMoving(t, "sealed")
 	other := filepath.Join(t.TempDir(), "moved")
-	content := val(os.ReadFile(m.keys["sealed"].KeyFile))
-	must(t, os.WriteFile(other, content, 0o400))
+	content := Val(os.ReadFile(m.keys["sealed"].KeyFile))
+	Must(t, os.WriteFile(other, content, 0o400))
 	v, creds := m.open()
-	must(t, migrate(t, v, creds, Choice{Keystore: KeystoreSealed, KeyFile: other}))
-	must(t, os.Remove(m.keys["sealed"].KeyFile))
+	Must(t, migrate(t, v, creds, Choice{Keystore: KeystoreSealed, KeyFile: other}))
+	Must(t, os.Remove(m.keys["sealed"].KeyFile))
 	m.wantAllThere()
 }
 
@@ -279,7 +280,7 @@ func TestSecretsAreReadableWhileTheyMove(t *testing.T) {
 		}
 	}
 	for _, to := range []string{"resealed", "os", "sealed"} {
-		must(t, migrate(t, v, creds, m.keys[to]))
+		Must(t, migrate(t, v, creds, m.keys[to]))
 	}
 }
 
@@ -296,27 +297,27 @@ func (e emptied) Get(ctx context.Context, account string) (token.Secret, error) 
 
 func TestASecretThatMovesAwayUnderTheReadingIsReadAgain(t *testing.T) {
 	next := newMemory()
-	must(t, next.Set(t.Context(), "a", token.NewSecret("x")))
+	Must(t, next.Set(t.Context(), "a", token.NewSecret("x")))
 	v := &Vault{}
 	v.active.Store(&active{keys: emptied{newMemory(), func() { v.active.Store(&active{keys: next}) }}})
 	wantSecret(t, v, "a", "x")
-	wantCode(t, errOf(v.Get(t.Context(), "b")), token.ErrNotFound)
+	WantCode(t, ErrOf(v.Get(t.Context(), "b")), token.ErrNotFound)
 }
 
 func TestUnlockIsForTheOSKeyring(t *testing.T) {
 	keyringtest.Start(t)
 	m := newMoving(t, "sealed")
 	v, creds := m.open()
-	wantCode(t, v.Unlock(t.Context()), token.ErrInvalid)
-	must(t, migrate(t, v, creds, m.keys["os"]))
-	must(t, v.Unlock(t.Context()))
+	WantCode(t, v.Unlock(t.Context()), token.ErrInvalid)
+	Must(t, migrate(t, v, creds, m.keys["os"]))
+	Must(t, v.Unlock(t.Context()))
 }
 
 // A record of many secrets that move can be read again.
 func TestInstallRecordHoldsManyLeftovers(t *testing.T) {
 	state, many := t.TempDir(), slices.Repeat([]string{"a-profile-with-a-long-name-12345/private_key/20261126-0123abcd"}, 20_000)
 	i := KeystoreConfig{ID: "x", Choice: Choice{Keystore: KeystoreOS}, Leftover: &Leftover{Keystore: KeystoreSealed, Accounts: many}}
-	must(t, i.record(state))
+	Must(t, i.record(state))
 	if there, err := ReadKeystoreConfig(state); err != nil || len(there.Leftover.Accounts) != len(many) {
 		t.Error(err)
 	}
@@ -330,20 +331,20 @@ func TestMigrateDeletesNothingWhileTheRecordCannotBeWritten(t *testing.T) {
 	record, away := configPath(m.state), filepath.Join(t.TempDir(), "install.toml")
 	v.step = func(name string) {
 		if name == "switch" {
-			must(t, os.Rename(record, away))
-			must(t, os.MkdirAll(filepath.Join(record, "in the way"), 0o700))
+			Must(t, os.Rename(record, away))
+			Must(t, os.MkdirAll(filepath.Join(record, "in the way"), 0o700))
 		}
 	}
-	wantCode(t, migrate(t, v, creds, m.keys["resealed"]), token.ErrKeystore)
+	WantCode(t, migrate(t, v, creds, m.keys["resealed"]), token.ErrKeystore)
 	for _, dir := range []string{"", otherSealedDir} {
 		if files := listSealed(KeystoreConfig{Dir: dir}.sealedDir(m.state)); len(files) != 7 {
 			t.Errorf("%d secrets in directory %q", len(files), dir)
 		}
 	}
-	must(t, os.RemoveAll(record))
-	must(t, os.Rename(away, record))
+	Must(t, os.RemoveAll(record))
+	Must(t, os.Rename(away, record))
 	m.wantAllThere()
 	v.step = func(string) {}
-	must(t, v.Tidy(t.Context(), creds))
+	Must(t, v.Tidy(t.Context(), creds))
 	m.wantAllThere()
 }

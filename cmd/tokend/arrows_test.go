@@ -26,7 +26,7 @@ var arrows = map[string][]string{
 	"tokend/providers/strictjson":       {},
 	"tokend/providers/providertest":     {},
 	"tokend/providers/clmstest":         {},
-	"tokend/providers/fixturetest":      {},
+	"tokend/providers/fixturetest":      {"tokend/providers/token"},
 	"tokend/ipc":                        {"tokend/providers/token"},
 	"tokend/ipc/ipcserver":              {"tokend/ipc", "tokend/providers/token", "tokend/providers/token/format"},
 	"tokend/packaging":                  {},

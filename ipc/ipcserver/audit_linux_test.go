@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"tokend/ipc"
+	. "tokend/providers/fixturetest"
 	"tokend/providers/token"
 )
 
@@ -52,7 +53,7 @@ func TestAudit(t *testing.T) {
 		{Do: "unlock", Code: token.ErrDenied},
 	}
 	comm, err := os.ReadFile("/proc/self/comm")
-	must(t, err)
+	Must(t, err)
 	for i, got := range events {
 		if got.Caller.UID != os.Getuid() || got.Caller.PID != os.Getpid() || got.Program != strings.TrimSpace(string(comm)) {
 			t.Errorf("%s: the caller is %+v %q", got.Do, got.Caller, got.Program)

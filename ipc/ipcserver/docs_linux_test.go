@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"tokend/packaging/checktest"
+	. "tokend/providers/fixturetest"
 	"tokend/providers/token"
 )
 
@@ -23,7 +24,7 @@ import (
 func block(t *testing.T, file, language string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("../../docs/providers", file))
-	must(t, err)
+	Must(t, err)
 	blocks := strings.Split(string(text), "\n```"+language+"\n")
 	if len(blocks) != 2 {
 		t.Fatalf("%s has %d blocks of %s, want one", file, len(blocks)-1, language)
@@ -49,7 +50,7 @@ func example(t *testing.T, file, language, program, suffix string) []string {
 		checktest.Unable(t, "R with httr2 is not installed (Debian: r-base-core, r-cran-httr2)")
 	}
 	source := filepath.Join(t.TempDir(), "example"+suffix)
-	must(t, os.WriteFile(source, []byte(code), 0o600))
+	Must(t, os.WriteFile(source, []byte(code), 0o600))
 	return []string{checktest.Need(t, program), source}
 }
 
@@ -145,9 +146,9 @@ func startNginx(t *testing.T, user, socket, upstream string) (address string) {
 	t.Helper()
 	nginx := checktest.Need(t, "nginx")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	Must(t, err)
 	address = l.Addr().String()
-	must(t, l.Close())
+	Must(t, l.Close())
 	config := block(t, "ioxio.md", "nginx")
 	for documented, own := range map[string]string{
 		"unix:/run/tokend/tokend.sock": "unix:" + socket, "127.0.0.1:8080": address, "http://127.0.0.1:9000": upstream,
@@ -167,11 +168,11 @@ func startNginx(t *testing.T, user, socket, upstream string) (address string) {
 		head += kind + "_temp_path " + dir + "/" + kind + ";\n"
 	}
 	file := filepath.Join(dir, "nginx.conf")
-	must(t, os.WriteFile(file, []byte(head+config+"}\n"), 0o600))
+	Must(t, os.WriteFile(file, []byte(head+config+"}\n"), 0o600))
 	errs := &log{}
 	c := exec.Command(nginx, "-p", dir, "-c", file, "-e", "stderr")
 	c.Stderr = errs
-	must(t, c.Start())
+	Must(t, c.Start())
 	t.Cleanup(func() {
 		_ = c.Process.Signal(os.Interrupt)
 		_ = c.Wait()
@@ -202,16 +203,16 @@ type learned struct {
 func through(t *testing.T, method, url string, head map[string]string) (*http.Response, learned) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(map[string]string{"POST": "the body"}[method]))
-	must(t, err)
+	Must(t, err)
 	for name, value := range head {
 		r.Header.Set(name, value)
 	}
 	answer, err := http.DefaultTransport.RoundTrip(r)
-	must(t, err)
+	Must(t, err)
 	defer func() { _ = answer.Body.Close() }()
 	var l learned
 	if answer.StatusCode == http.StatusOK {
-		must(t, json.NewDecoder(answer.Body).Decode(&l))
+		Must(t, json.NewDecoder(answer.Body).Decode(&l))
 	}
 	return answer, l
 }
@@ -281,7 +282,7 @@ func TestNginxLetsGoodTokensThroughAndNothingElse(t *testing.T) {
 			t.Errorf("workers of another user: %s", answer.Status)
 		}
 	}
-	must(t, s.stop())
+	Must(t, s.stop())
 	if answer, _ := through(t, "GET", url, map[string]string{"X-API-Key": "good"}); answer.StatusCode < 500 {
 		t.Errorf("without tokend: %s", answer.Status)
 	}

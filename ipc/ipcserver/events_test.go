@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	. "tokend/providers/fixturetest"
 	"tokend/providers/token"
 )
 
@@ -22,8 +23,15 @@ type feed struct {
 	closed chan struct{}
 }
 
-func newFeed() *feed {
-	return &feed{events: make(chan token.Event, 10), closed: make(chan struct{})}
+// watch has a client watch what the test has happen.
+func watch(t *testing.T, profiles ...string) (*memory, *running, token.Events) {
+	t.Helper()
+	b := newMemory()
+	b.feed = &feed{events: make(chan token.Event, 10), closed: make(chan struct{})}
+	s := start(t, b, Options{})
+	events, err := s.client.Watch(t.Context(), profiles)
+	Must(t, err)
+	return b, s, events
 }
 
 func (f *feed) Next(ctx context.Context) (token.Event, error) {
@@ -50,11 +58,10 @@ func (b *memory) Watch(_ context.Context, profiles []string) (token.Events, erro
 }
 
 func TestEventsCrossTheSocket(t *testing.T) {
-	b := newMemory()
-	b.feed = newFeed()
-	s := start(t, b, Options{})
-	events, err := s.client.Watch(t.Context(), []string{"clms"})
-	must(t, err)
+	b, s, events := watch(t, "clms")
+	if _, err := s.client.Watch(t.Context(), []string{"none"}); !errors.Is(err, token.ErrNotFound) {
+		t.Errorf("an unknown profile: %v", err)
+	}
 	if len(b.watched) != 1 || b.watched[0] != "clms" {
 		t.Errorf("watched are %q", b.watched)
 	}
@@ -70,7 +77,7 @@ func TestEventsCrossTheSocket(t *testing.T) {
 	if got, err := events.Next(t.Context()); err != nil || got.State != long.State {
 		t.Errorf("a long line: %d characters, %v", len(got.State), err)
 	}
-	must(t, s.stop())
+	Must(t, s.stop())
 	if got, err := events.Next(t.Context()); err != nil || got.Kind != token.EventStopping {
 		t.Errorf("when tokend stops: %+v, %v", got, err)
 	}
@@ -82,11 +89,7 @@ func TestEventsCrossTheSocket(t *testing.T) {
 }
 
 func TestNextEndsWithItsContext(t *testing.T) {
-	b := newMemory()
-	b.feed = newFeed()
-	s := start(t, b, Options{})
-	events, err := s.client.Watch(t.Context(), nil)
-	must(t, err)
+	b, _, events := watch(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(10*time.Millisecond, cancel)
 	if _, err := events.Next(ctx); !errors.Is(err, context.Canceled) {
@@ -95,22 +98,9 @@ func TestNextEndsWithItsContext(t *testing.T) {
 	<-b.feed.closed
 }
 
-func TestWatchingIsRefused(t *testing.T) {
-	b := newMemory()
-	b.feed = newFeed()
-	s := start(t, b, Options{})
-	if _, err := s.client.Watch(t.Context(), []string{"none"}); !errors.Is(err, token.ErrNotFound) {
-		t.Errorf("an unknown profile: %v", err)
-	}
-}
-
 // A watcher that leaves is noticed, though nothing happens.
 func TestAWatcherThatLeavesIsLetGo(t *testing.T) {
-	b := newMemory()
-	b.feed = newFeed()
-	s := start(t, b, Options{})
-	events, err := s.client.Watch(t.Context(), nil)
-	must(t, err)
+	b, _, events := watch(t)
 	events.Close()
 	select {
 	case <-b.feed.closed:

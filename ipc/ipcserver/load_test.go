@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"tokend/ipc"
+	. "tokend/providers/fixturetest"
 	"tokend/providers/token"
 )
 
@@ -82,7 +83,7 @@ func TestAThousandIdleConnections(t *testing.T) {
 func TestConnectionsBeyondTheLimitWait(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
 	inner, err := Listen(socket)
-	must(t, err)
+	Must(t, err)
 	l := limit(inner, 2, &quota{n: 2}, nil)
 	accepted := make(chan net.Conn)
 	ended := make(chan error, 1)
@@ -98,7 +99,7 @@ func TestConnectionsBeyondTheLimitWait(t *testing.T) {
 	}()
 	for range 4 {
 		conn, err := net.Dial("unix", socket)
-		must(t, err)
+		Must(t, err)
 		defer func() { _ = conn.Close() }()
 	}
 	first, second := <-accepted, <-accepted
@@ -352,15 +353,15 @@ func TestNoBodyIsReadForWhoMayNotAsk(t *testing.T) {
 // out, and have a bounded number of connections.
 func TestLoopbackIsBounded(t *testing.T) {
 	inner, err := net.Listen("tcp4", "127.0.0.1:0")
-	must(t, err)
+	Must(t, err)
 	l := LimitLoopback(inner, 3)
 	defer func() { _ = l.Close() }()
 	connect := func() (client net.Conn, accepted *conn) {
 		client, err := net.Dial("tcp4", inner.Addr().String())
-		must(t, err)
+		Must(t, err)
 		t.Cleanup(func() { _ = client.Close() })
 		c, err := l.Accept()
-		must(t, err)
+		Must(t, err)
 		return client, c.(*conn)
 	}
 	open := func(c net.Conn) bool {
@@ -385,14 +386,14 @@ func TestLoopbackIsBounded(t *testing.T) {
 	accepted := make(chan net.Conn, 1)
 	go func() { conn, _ := l.Accept(); accepted <- conn }()
 	refused, err := net.Dial("tcp4", inner.Addr().String())
-	must(t, err)
+	Must(t, err)
 	defer func() { _ = refused.Close() }()
 	if _, err := refused.Read(make([]byte, 1)); err == nil || open(refused) {
 		t.Error("one more than can be was not refused")
 	}
 	_ = proven.Close()
 	client, err := net.Dial("tcp4", inner.Addr().String())
-	must(t, err)
+	Must(t, err)
 	defer func() { _ = client.Close() }()
 	if <-accepted; !open(client) {
 		t.Error("a connection that ended makes no room")

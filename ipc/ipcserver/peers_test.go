@@ -21,6 +21,7 @@ import (
 
 	"tokend/ipc"
 	"tokend/packaging/checktest"
+	. "tokend/providers/fixturetest"
 	"tokend/providers/token"
 )
 
@@ -46,7 +47,7 @@ func TestMain(m *testing.M) {
 		l, err := Listen(socket)
 		tell(err)
 		if err == nil {
-			answerAll(l)
+			go AnswerAll(l, emptyAnswer)
 			_, _ = os.Stdin.Read(make([]byte, 1))
 			_ = l.Close()
 		}
@@ -128,7 +129,7 @@ func TestStrangerIsRefused(t *testing.T) {
 	if s.log.String() != "" {
 		t.Errorf("the stranger got as far as the server: %s", s.log)
 	}
-	must(t, os.Chmod(s.socket, 0o666))
+	Must(t, os.Chmod(s.socket, 0o666))
 	if got := plays(t, player("caller", s.socket, asStranger())); got != "denied\n" {
 		t.Errorf("with the socket open to all: %q", got)
 	}
@@ -146,7 +147,7 @@ func TestTheGroupsOfACaller(t *testing.T) {
 	checktest.NeedRoot(t, "for a second uid")
 	b := newMemory()
 	s := start(t, b, Options{AnyUser: true})
-	must(t, os.Chmod(s.socket, 0o666))
+	Must(t, os.Chmod(s.socket, 0o666))
 	attr := asStranger()
 	for gid := range uint32(200) {
 		attr.Credential.Groups = append(attr.Credential.Groups, 80000+gid)
@@ -174,7 +175,7 @@ func TestIdentityIsThatOfTheConnect(t *testing.T) {
 	checktest.NeedRoot(t, "for a second uid")
 	s := start(t, newMemory(), Options{})
 	f, err := s.dial(t).File()
-	must(t, err)
+	Must(t, err)
 	defer func() { _ = f.Close() }()
 	heir := player("heir", "", asStranger())
 	heir.ExtraFiles = []*os.File{f}
@@ -192,16 +193,16 @@ func elsewhere(t *testing.T, flags uintptr) *ipc.Client {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "s")
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket})
-	must(t, err)
+	Must(t, err)
 	f, err := l.File()
-	must(t, err)
+	Must(t, err)
 	server := player("server", "", &syscall.SysProcAttr{Cloneflags: flags})
 	server.ExtraFiles = []*os.File{f}
 	var out bytes.Buffer
 	server.Stdout, server.Stderr = &out, &out
 	in, err := server.StdinPipe()
-	must(t, err)
-	must(t, server.Start())
+	Must(t, err)
+	Must(t, server.Start())
 	_ = f.Close()
 	t.Cleanup(func() {
 		_ = in.Close()

@@ -8,19 +8,16 @@ import (
 	"golang.org/x/sys/windows"
 
 	"tokend/ipc"
+	. "tokend/providers/fixturetest"
 	"tokend/providers/token"
 )
 
 // Windows reads the descriptor as it is meant, and the pipe has it.
 func TestWindowsKnowsWhoMayOpenThePipe(t *testing.T) {
 	own, err := ipc.OwnSID()
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 	sd, err := windows.SecurityDescriptorFromString(ownerAlone(own.String()))
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 	if owner, _, err := sd.Owner(); err != nil || !owner.Equals(own) {
 		t.Errorf("owner %v, %v", owner, err)
 	}
@@ -32,19 +29,9 @@ func TestWindowsKnowsWhoMayOpenThePipe(t *testing.T) {
 	}
 
 	l, err := Listen(`\\.\pipe\tokend-test-` + strings.ReplaceAll(t.Name(), "/", "-"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 	defer func() { _ = l.Close() }()
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			_ = conn.Close()
-		}
-	}()
+	go AnswerAll(l, "")
 	c := &ipc.Client{Socket: l.Addr().String()}
 	if err := c.Reload(t.Context()); !errors.Is(err, token.ErrNoDaemon) { // the client trusts the pipe
 		t.Error(err)

@@ -125,9 +125,10 @@ func decodeWatch(raw string) (profiles []string, err error) {
 		return nil, errQuery
 	}
 	profiles = values["profile"]
-	delete(values, "profile")
 	for name := range values {
-		return nil, invalid(name, "unknown query parameter %q", name)
+		if name != "profile" {
+			return nil, invalid(name, "unknown query parameter %q", name)
+		}
 	}
 	for _, name := range profiles {
 		if err := token.CheckName(name); err != nil {

@@ -19,6 +19,7 @@ import (
 
 	"tokend/ipc"
 	"tokend/packaging/checktest"
+	. "tokend/providers/fixturetest"
 	"tokend/providers/token"
 )
 
@@ -34,11 +35,11 @@ func play(t *testing.T, part, socket string, attr *syscall.SysProcAttr) *process
 	t.Helper()
 	cmd := player(part, socket, attr)
 	_, err := cmd.StdinPipe() // stays open
-	must(t, err)
+	Must(t, err)
 	r, w, err := os.Pipe()
-	must(t, err)
+	Must(t, err)
 	cmd.Stdout, cmd.Stderr = w, w
-	must(t, cmd.Start())
+	Must(t, cmd.Start())
 	_ = w.Close()
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait(); _ = r.Close() })
 	return &process{t: t, cmd: cmd, out: r}
@@ -71,7 +72,7 @@ func (p *process) kill() {
 func listening(t *testing.T, socket string) net.Listener {
 	t.Helper()
 	l, err := Listen(socket)
-	must(t, err)
+	Must(t, err)
 	t.Cleanup(func() { _ = l.Close() })
 	return l
 }
@@ -88,7 +89,7 @@ const longestPath = len(unix.RawSockaddrUnix{}.Path) - 1
 func mode(t *testing.T, path string) fs.FileMode {
 	t.Helper()
 	info, err := os.Lstat(path)
-	must(t, err)
+	Must(t, err)
 	return info.Mode().Perm()
 }
 
@@ -97,12 +98,12 @@ func TestModesDoNotDependOnTheUmask(t *testing.T) {
 	for _, umask := range []int{0, 0o022, 0o077} {
 		old := unix.Umask(umask)
 		root, err := os.MkdirTemp("", "tokend-umask")
-		must(t, err)
+		Must(t, err)
 		socket := filepath.Join(root, "a", "b", "tokend.sock")
 		l, err := Listen(socket)
 		unix.Umask(old)
 		t.Cleanup(func() { _ = os.RemoveAll(root) })
-		must(t, err)
+		Must(t, err)
 		for path, want := range map[string]fs.FileMode{
 			socket: 0o600, socket + ".lock": 0o600, filepath.Join(root, "a", "b"): 0o700, filepath.Join(root, "a"): 0o700,
 		} {
@@ -121,7 +122,7 @@ func TestCloseRemovesTheSocket(t *testing.T) {
 		t.Errorf("before it was ready: %v", err)
 	}
 	l := listening(t, socket)
-	must(t, l.Close())
+	Must(t, l.Close())
 	if exists(t, socket) {
 		t.Error("the socket is still there")
 	}
@@ -148,7 +149,7 @@ func TestStaleSocketIsReplacedLiveOneIsNot(t *testing.T) {
 	if !exists(t, socket) {
 		t.Fatal("no stale socket to test with")
 	}
-	answerAll(listening(t, socket))
+	go AnswerAll(listening(t, socket), emptyAnswer)
 	if err := (&ipc.Client{Socket: socket}).Reload(t.Context()); err != nil {
 		t.Errorf("after taking over: %v", err)
 	}
@@ -158,12 +159,12 @@ func TestStaleSocketIsReplacedLiveOneIsNot(t *testing.T) {
 func TestALiveSocketIsNotReplaced(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
 	held, err := net.Listen("unix", socket)
-	must(t, err)
+	Must(t, err)
 	t.Cleanup(func() { _ = held.Close() })
 	if _, err := Listen(socket); !errors.Is(err, token.ErrExists) || !strings.Contains(err.Error(), "service manager") {
 		t.Errorf("beside a service manager's socket: %v", err)
 	}
-	answerAll(held)
+	go AnswerAll(held, emptyAnswer)
 	if err := (&ipc.Client{Socket: socket}).Reload(t.Context()); err != nil {
 		t.Errorf("it does not answer any more: %v", err)
 	}
@@ -205,7 +206,7 @@ func places(t *testing.T, dir, steps string) {
 			err = unix.Mkfifo(path, 0o600)
 		case "socket":
 			l, listenErr := net.ListenUnix("unix", &net.UnixAddr{Name: path})
-			must(t, listenErr)
+			Must(t, listenErr)
 			l.SetUnlinkOnClose(false)
 			err = l.Close()
 		case "dir":
@@ -216,7 +217,7 @@ func places(t *testing.T, dir, steps string) {
 		case "give":
 			err = os.Lchown(path, stranger, stranger)
 		}
-		must(t, err)
+		Must(t, err)
 	}
 }
 
@@ -271,7 +272,7 @@ func TestPlacesThatAreFine(t *testing.T) {
 			dir := t.TempDir()
 			places(t, dir, c.steps)
 			socket := filepath.Join(dir, c.socket)
-			answerAll(listening(t, socket))
+			go AnswerAll(listening(t, socket), emptyAnswer)
 			if err := (&ipc.Client{Socket: socket}).Reload(t.Context()); err != nil {
 				t.Error(err)
 			}
@@ -282,10 +283,10 @@ func TestPlacesThatAreFine(t *testing.T) {
 // Case 30 of the threat model.
 func TestLongestPathWorks(t *testing.T) {
 	dir, err := os.MkdirTemp("/tmp", "t")
-	must(t, err)
+	Must(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	socket := filepath.Join(dir, strings.Repeat("x", longestPath-len(dir)-1))
-	answerAll(listening(t, socket))
+	go AnswerAll(listening(t, socket), emptyAnswer)
 	if err := (&ipc.Client{Socket: socket}).Reload(t.Context()); err != nil {
 		t.Error(err)
 	}
@@ -300,7 +301,7 @@ func TestLongestPathWorks(t *testing.T) {
 func TestClientTellsAStrangersServerNothing(t *testing.T) {
 	checktest.NeedRoot(t, "for a second uid")
 	dir := openDir(t)
-	must(t, os.Chmod(dir, 0o777))
+	Must(t, os.Chmod(dir, 0o777))
 	socket := filepath.Join(dir, "s")
 	squatter := play(t, "squatter", socket, asStranger())
 	if got := squatter.says(); got != "ok" {
@@ -318,44 +319,24 @@ func TestClientTellsAStrangersServerNothing(t *testing.T) {
 	}
 }
 
-// answerAll answers every caller with an empty object.
-func answerAll(l net.Listener) {
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = conn.Read(make([]byte, 1<<16))
-			_, _ = conn.Write([]byte("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"))
-			_ = conn.Close()
-		}
-	}()
-}
+const emptyAnswer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
 // openDir is a directory that other users can reach.
 func openDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/tmp", "tokend")
-	must(t, err)
+	Must(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	must(t, os.Chmod(dir, 0o755))
+	Must(t, os.Chmod(dir, 0o755))
 	return dir
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // A listener whose socket was removed does not remove the one that came after it.
 func TestClosingLeavesAnothersSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	l := listening(t, path)
-	must(t, errors.Join(os.Remove(path), os.WriteFile(path, nil, 0o600)))
-	must(t, l.Close())
+	Must(t, errors.Join(os.Remove(path), os.WriteFile(path, nil, 0o600)))
+	Must(t, l.Close())
 	if !exists(t, path) {
 		t.Error("it is gone")
 	}

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	. "tokend/providers/fixturetest"
 	"tokend/providers/token"
 )
 
@@ -137,10 +138,10 @@ func heldSocket(t *testing.T) (socket string, serve func(context.Context, Backen
 	t.Helper()
 	socket = filepath.Join(t.TempDir(), "s")
 	inner, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
-	must(t, err)
+	Must(t, err)
 	inner.SetUnlinkOnClose(false)
 	held, err := inner.File()
-	must(t, err)
+	Must(t, err)
 	t.Cleanup(func() { _ = held.Close() })
 	_ = inner.Close()
 	return socket, func(ctx context.Context, b Backend) {

@@ -18,6 +18,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	. "tokend/providers/fixturetest"
 	"tokend/providers/token"
 	"tokend/store/internal/seal"
 )
@@ -27,42 +28,17 @@ var testKey = token.NewSecret(strings.Repeat("k", seal.KeySize))
 func openCache(t testing.TB, path string) *Cache {
 	t.Helper()
 	c := openLocked(t, path)
-	must(t, c.unseal(t.Context()))
+	Must(t, c.unseal(t.Context()))
 	return c
 }
 
 // openLocked opens a cache that has not read its key.
 func openLocked(t testing.TB, path string) *Cache {
 	t.Helper()
-	c := val(Open(path, func(context.Context, bool) (token.Secret, error) { return testKey, nil }))
+	c := Val(Open(path, func(context.Context, bool) (token.Secret, error) { return testKey, nil }))
 	t.Cleanup(func() { c.Close() })
 	return c
 }
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func wantCode(t testing.TB, err error, code token.Code) {
-	t.Helper()
-	if !errors.Is(err, code) || err.Error() == "" || strings.Contains(err.Error(), "\n") {
-		t.Errorf("got error %v, want %q", err, string(code))
-	}
-}
-
-// val returns the value of a call that must not fail.
-func val[T any](v T, err error) T {
-	if err != nil {
-		panic(err)
-	}
-	return v
-}
-
-// errOf returns the error of a call that also returns something else.
-func errOf[T any](_ T, err error) error { return err }
 
 func cachePath(t testing.TB) string { return filepath.Join(t.TempDir(), "cache.db") }
 
@@ -102,7 +78,7 @@ func describe(r token.Record) string {
 
 func wantRecords(t *testing.T, c *Cache, want ...token.Record) {
 	t.Helper()
-	got, wanted := describeAll(val(c.Load(t.Context(), time.Now()))), describeAll(want)
+	got, wanted := describeAll(Val(c.Load(t.Context(), time.Now()))), describeAll(want)
 	if !slices.Equal(got, wanted) {
 		t.Errorf("loaded %d records, want %d, or others", len(got), len(want))
 	}
@@ -133,17 +109,17 @@ func TestCacheGivesBackWhatWasSaved(t *testing.T) {
 	changed.Fingerprint = "f2"
 	odd := testRecord("odd", "")
 	odd.Token.Secret = token.NewSecret("\xff\x00odd")
-	must(t, save(c, a, b, other, changed, odd))
-	must(t, c.Write(nil, nil))
+	Must(t, save(c, a, b, other, changed, odd))
+	Must(t, c.Write(nil, nil))
 	renewed := a
 	renewed.Token.Secret = token.NewSecret("renewed")
-	must(t, save(c, renewed))
+	Must(t, save(c, renewed))
 	wantRecords(t, c, renewed, b, other, changed, odd)
 
-	must(t, c.Close())
+	Must(t, c.Close())
 	c = openCache(t, path)
 	wantRecords(t, c, renewed, b, other, changed, odd)
-	must(t, c.Write([]token.Record{a}, []token.Record{odd, renewed, testRecord("none", "")}))
+	Must(t, c.Write([]token.Record{a}, []token.Record{odd, renewed, testRecord("none", "")}))
 	wantRecords(t, c, a, b, other, changed)
 	if said := c.Notices(); len(said) != 0 {
 		t.Errorf("notices %q", said)
@@ -154,7 +130,7 @@ func TestCacheDropsWhatExpired(t *testing.T) {
 	c := openCache(t, cachePath(t))
 	short, long := testRecord("short", ""), testRecord("long", "")
 	long.Token.Expiry = long.Token.Expiry.Add(time.Hour)
-	must(t, save(c, short, long))
+	Must(t, save(c, short, long))
 	got, err := c.Load(t.Context(), short.Token.Expiry)
 	if err != nil || len(got) != 1 || got[0].Profile != "long" {
 		t.Errorf("%d records, %v", len(got), err)
@@ -164,32 +140,32 @@ func TestCacheDropsWhatExpired(t *testing.T) {
 
 func TestCacheIsLockedUntilItHasItsKey(t *testing.T) {
 	path := cachePath(t)
-	must(t, openCache(t, path).Close())
+	Must(t, openCache(t, path).Close())
 	c := openLocked(t, path)
 	refuse := error(token.ErrLocked)
 	c.key = func(context.Context, bool) (token.Secret, error) { return testKey, refuse }
-	wantCode(t, errOf(c.Load(t.Context(), time.Now())), token.ErrLocked)
-	wantCode(t, save(c, testRecord("a", "")), token.ErrLocked)
+	WantCode(t, ErrOf(c.Load(t.Context(), time.Now())), token.ErrLocked)
+	WantCode(t, save(c, testRecord("a", "")), token.ErrLocked)
 	refuse = nil
 	wantRecords(t, c)
-	must(t, save(c, testRecord("a", "")))
-	must(t, c.Close())
-	must(t, c.Close())
-	wantCode(t, save(c, testRecord("a", "")), token.ErrInternal)
+	Must(t, save(c, testRecord("a", "")))
+	Must(t, c.Close())
+	Must(t, c.Close())
+	WantCode(t, save(c, testRecord("a", "")), token.ErrInternal)
 }
 
 func TestCacheUnderAnotherKeyIsEmptyAndSaysSo(t *testing.T) {
 	path := cachePath(t)
 	c := openCache(t, path)
-	must(t, save(c, testRecord("a", "")))
-	must(t, c.Close())
+	Must(t, save(c, testRecord("a", "")))
+	Must(t, c.Close())
 	c = openLocked(t, path)
 	c.key = func(context.Context, bool) (token.Secret, error) { return seal.NewKey(), nil }
 	wantRecords(t, c)
 	if said := c.Notices(); len(said) != 1 || !strings.Contains(said[0], "1 cached") {
 		t.Errorf("notices %q", said)
 	}
-	must(t, c.file.do(false, func(b *bolt.Bucket) error {
+	Must(t, c.file.do(false, func(b *bolt.Bucket) error {
 		if n := b.Stats().KeyN; n != 0 {
 			t.Errorf("%d entries in the file", n)
 		}
@@ -219,14 +195,14 @@ func TestCacheRejectsWhatWasTamperedWith(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := openCache(t, cachePath(t))
 			r1, r2, good := testRecord("a", ""), testRecord("b", ""), testRecord("good", "")
-			must(t, save(c, r1, r2, good))
-			must(t, c.file.do(true, func(b *bolt.Bucket) error {
+			Must(t, save(c, r1, r2, good))
+			Must(t, c.file.do(true, func(b *bolt.Bucket) error {
 				k1, k2 := c.box.key(r1), c.box.key(r2)
 				w1, w2 := tamper(bytes.Clone(b.Get(k1)), bytes.Clone(b.Get(k2)))
 				return errors.Join(b.Put(k1, w1), b.Put(k2, w2))
 			}))
 			wantRecords(t, c, good)
-			must(t, save(c, r1))
+			Must(t, save(c, r1))
 			wantRecords(t, c, good, r1)
 		})
 	}
@@ -237,9 +213,9 @@ func TestCacheBringsNothingExpiredBackFromAnOldFile(t *testing.T) {
 	path := cachePath(t)
 	c := openCache(t, path)
 	rec := testRecord("a", "")
-	must(t, save(c, rec))
-	must(t, c.Close())
-	must(t, os.WriteFile(path, val(os.ReadFile(path)), 0o600))
+	Must(t, save(c, rec))
+	Must(t, c.Close())
+	Must(t, os.WriteFile(path, Val(os.ReadFile(path)), 0o600))
 	if got, err := openCache(t, path).Load(t.Context(), rec.Token.Expiry); err != nil || len(got) != 0 {
 		t.Errorf("%d records, %v", len(got), err)
 	}
@@ -256,27 +232,27 @@ func TestCacheBringsNothingDroppedBackFromAnOldFile(t *testing.T) {
 		}
 		return key, refuse
 	}
-	c := val(Open(path, source))
+	c := Val(Open(path, source))
 	wantRecords(t, c)
 	dropped, kept := testRecord("dropped", ""), testRecord("kept", "")
-	must(t, save(c, dropped, kept))
-	old := val(os.ReadFile(path))
+	Must(t, save(c, dropped, kept))
+	old := Val(os.ReadFile(path))
 	k, v := c.box.seal(dropped)
 	refuse = token.ErrLocked
-	wantCode(t, c.Write(nil, []token.Record{dropped}), token.ErrLocked)
+	WantCode(t, c.Write(nil, []token.Record{dropped}), token.ErrLocked)
 	refuse = nil
 	wantRecords(t, c, kept)
-	must(t, c.Write(nil, []token.Record{dropped}))
+	Must(t, c.Write(nil, []token.Record{dropped}))
 	wantRecords(t, c, kept)
-	must(t, c.file.do(true, func(b *bolt.Bucket) error { return b.Put(k, v) }))
+	Must(t, c.file.do(true, func(b *bolt.Bucket) error { return b.Put(k, v) }))
 	wantRecords(t, c, kept)
-	must(t, c.Close())
+	Must(t, c.Close())
 
-	c = val(Open(path, source))
+	c = Val(Open(path, source))
 	wantRecords(t, c, kept)
-	must(t, c.Close())
-	must(t, os.WriteFile(path, old, 0o600))
-	c = val(Open(path, source))
+	Must(t, c.Close())
+	Must(t, os.WriteFile(path, old, 0o600))
+	c = Val(Open(path, source))
 	defer c.Close()
 	wantRecords(t, c)
 }
@@ -286,14 +262,9 @@ func TestCacheShowsNoNamesAndNoTokens(t *testing.T) {
 	c := openCache(t, path)
 	rec := testRecord("canary-profile", "canary-audience")
 	rec.Target.Scope, rec.Fingerprint = "canary-scope", "canary-fingerprint"
-	must(t, save(c, rec))
-	must(t, c.Close())
-	text := val(os.ReadFile(path))
-	for _, secret := range []string{"canary", "Bearer", testKey.Reveal()} {
-		if bytes.Contains(text, []byte(secret)) {
-			t.Errorf("the file shows %q", secret)
-		}
-	}
+	Must(t, save(c, rec))
+	Must(t, c.Close())
+	NoCanary(t, filepath.Dir(path), "canary", "Bearer", testKey.Reveal())
 }
 
 // Case 42.
@@ -302,7 +273,7 @@ func TestCacheHeldByAnotherFailsInTime(t *testing.T) {
 	path := cachePath(t)
 	openCache(t, path)
 	began := time.Now()
-	wantCode(t, errOf(Open(path, nil)), token.ErrExists)
+	WantCode(t, ErrOf(Open(path, nil)), token.ErrExists)
 	if took := time.Since(began); took < lockWait || took > 2*lockWait {
 		t.Errorf("it took %v", took)
 	}
@@ -310,9 +281,9 @@ func TestCacheHeldByAnotherFailsInTime(t *testing.T) {
 
 func TestCacheOpensNothingButARegularFile(t *testing.T) {
 	dir := t.TempDir()
-	must(t, os.WriteFile(filepath.Join(dir, "real"), nil, 0o600))
-	must(t, os.Symlink("real", filepath.Join(dir, "link")))
-	must(t, os.Mkdir(filepath.Join(dir, "dir"), 0o700))
+	Must(t, os.WriteFile(filepath.Join(dir, "real"), nil, 0o600))
+	Must(t, os.Symlink("real", filepath.Join(dir, "link")))
+	Must(t, os.Mkdir(filepath.Join(dir, "dir"), 0o700))
 	for _, name := range []string{"link", "dir", "none/cache.db"} {
 		c := openCache(t, filepath.Join(dir, name))
 		if err := save(c, testRecord("a", "")); err == nil {
@@ -329,9 +300,9 @@ func goodCache(t *testing.T) []byte {
 	t.Helper()
 	path := cachePath(t)
 	c := openCache(t, path)
-	must(t, c.Write(manyRecords(60), nil))
-	must(t, c.Close())
-	b := val(os.ReadFile(path))
+	Must(t, c.Write(manyRecords(60), nil))
+	Must(t, c.Close())
+	b := Val(os.ReadFile(path))
 	return b
 }
 
@@ -340,7 +311,7 @@ func goodCache(t *testing.T) []byte {
 func startsWith(t *testing.T, content []byte) {
 	t.Helper()
 	path := cachePath(t)
-	must(t, os.WriteFile(path, content, 0o600))
+	Must(t, os.WriteFile(path, content, 0o600))
 	began := time.Now()
 	c := openCache(t, path)
 	_, err := c.Load(t.Context(), time.Now())
@@ -357,7 +328,7 @@ func startsWith(t *testing.T, content []byte) {
 	if strings.Contains(said, "damaged") != (aside == nil) {
 		t.Errorf("put aside: %v, said %q", aside, said)
 	}
-	must(t, c.Close())
+	Must(t, c.Close())
 }
 
 // Case 36, the files that are no caches.
@@ -443,11 +414,11 @@ func remeta(good []byte, change func(page int, meta []byte)) []byte {
 // that tree is damaged.
 func TestCacheThatKillsItsReaderIsPutAside(t *testing.T) {
 	path := cachePath(t)
-	must(t, os.WriteFile(path, remeta(goodCache(t), func(_ int, meta []byte) {
+	Must(t, os.WriteFile(path, remeta(goodCache(t), func(_ int, meta []byte) {
 		binary.NativeEndian.PutUint64(meta[32:], ^uint64(0))
 	}), 0o600))
 	c := openCache(t, path)
-	must(t, save(c, testRecord("a", "")))
+	Must(t, save(c, testRecord("a", "")))
 	if said := strings.Join(c.Notices(), "\n"); !strings.Contains(said, "was damaged (page 18446744073709551615 of ") {
 		t.Errorf("notices %q", said)
 	}
@@ -456,8 +427,8 @@ func TestCacheThatKillsItsReaderIsPutAside(t *testing.T) {
 func TestCacheKeepsTheNewestDamagedFile(t *testing.T) {
 	path := cachePath(t)
 	for i := range 3 {
-		must(t, os.WriteFile(path, fmt.Appendf(nil, "garbage %d", i), 0o600))
-		must(t, openCache(t, path).Close())
+		Must(t, os.WriteFile(path, fmt.Appendf(nil, "garbage %d", i), 0o600))
+		Must(t, openCache(t, path).Close())
 	}
 	if b, err := os.ReadFile(path + corruptSuffix); err != nil || string(b) != "garbage 2" {
 		t.Errorf("%q, %v", b, err)
@@ -471,8 +442,8 @@ func overwriteAPage(rng *rand.Rand, path string) error {
 	for i := range garbage {
 		garbage[i] = byte(rng.Uint32())
 	}
-	f := val(os.OpenFile(path, os.O_WRONLY, 0))
-	_, err := f.WriteAt(garbage, pageSize*rng.Int64N(val(f.Stat()).Size()/pageSize))
+	f := Val(os.OpenFile(path, os.O_WRONLY, 0))
+	_, err := f.WriteAt(garbage, pageSize*rng.Int64N(Val(f.Stat()).Size()/pageSize))
 	return errors.Join(err, f.Close())
 }
 
@@ -507,20 +478,20 @@ func TestCacheOutlivesWhatIsDoneToItsFile(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path := cachePath(t)
 			c := openCache(t, path)
-			must(t, c.Write(manyRecords(60), nil))
-			must(t, do(path))
+			Must(t, c.Write(manyRecords(60), nil))
+			Must(t, do(path))
 			rec := testRecord("new", "")
-			must(t, save(c, rec))
-			must(t, save(c, rec))
+			Must(t, save(c, rec))
+			Must(t, save(c, rec))
 			if _, err := c.Load(t.Context(), time.Now()); err != nil {
 				t.Error(err)
 			}
-			must(t, save(c, rec)) // Load may have been the one to notice
+			Must(t, save(c, rec)) // Load may have been the one to notice
 			if said := c.Notices(); len(said) > 2 || len(said) == 0 && strings.HasPrefix(name, "page") {
 				t.Errorf("notices %q", said)
 			}
-			must(t, c.Close())
-			must(t, os.Chmod(path, 0o600))
+			Must(t, c.Close())
+			Must(t, os.Chmod(path, 0o600))
 			wantAmong(t, openCache(t, path), rec)
 		})
 	}
@@ -529,12 +500,12 @@ func TestCacheOutlivesWhatIsDoneToItsFile(t *testing.T) {
 // A start that finds damage must not put aside the fresh file of another start.
 func TestCachePutsAsideOnlyTheFileThatWasDamaged(t *testing.T) {
 	path := cachePath(t)
-	must(t, os.WriteFile(path, []byte("garbage"), 0o600))
-	damaged := val(os.Stat(path))
-	must(t, os.Rename(path, path+corruptSuffix))
-	must(t, os.WriteFile(path, []byte("fresh"), 0o600))
+	Must(t, os.WriteFile(path, []byte("garbage"), 0o600))
+	damaged := Val(os.Stat(path))
+	Must(t, os.Rename(path, path+corruptSuffix))
+	Must(t, os.WriteFile(path, []byte("fresh"), 0o600))
 	c := &Cache{path: path}
-	must(t, c.quarantine(&damageError{"garbage", damaged}))
+	Must(t, c.quarantine(&damageError{"garbage", damaged}))
 	if b, err := os.ReadFile(path); err != nil || string(b) != "fresh" {
 		t.Errorf("%q, %v", b, err)
 	}
@@ -547,7 +518,7 @@ func TestCacheIsSafeForConcurrentUse(t *testing.T) {
 		wg.Go(func() {
 			for j := range 10 {
 				rec := testRecord(fmt.Sprint("p", i), fmt.Sprint(j))
-				err := errors.Join(save(c, rec), errOf(c.Load(t.Context(), time.Now())))
+				err := errors.Join(save(c, rec), ErrOf(c.Load(t.Context(), time.Now())))
 				if j%2 == 0 {
 					err = errors.Join(err, c.Write(nil, []token.Record{rec}))
 				}
@@ -622,9 +593,9 @@ func faultIn(pages []byte) error {
 func FuzzCachePages(f *testing.F) {
 	path := cachePath(f)
 	c := openCache(f, path)
-	must(f, errors.Join(c.Write(manyRecords(12), nil), c.Close()))
-	good := val(os.ReadFile(path))
-	must(f, faultIn(good))
+	Must(f, errors.Join(c.Write(manyRecords(12), nil), c.Close()))
+	good := Val(os.ReadFile(path))
+	Must(f, faultIn(good))
 	// Damage of a page: its number and what its first bytes become.
 	f.Add(uint8(0), []byte{})
 	f.Add(uint8(2), bytes.Repeat([]byte{0xff}, 64))
@@ -650,13 +621,13 @@ func benchmarkRecords(n int) []token.Record {
 func BenchmarkSave(b *testing.B) {
 	c, records := openCache(b, cachePath(b)), benchmarkRecords(1)
 	for b.Loop() {
-		must(b, c.Write(records, nil))
+		Must(b, c.Write(records, nil))
 	}
 }
 
 func BenchmarkLoad(b *testing.B) {
 	c := openCache(b, cachePath(b))
-	must(b, c.Write(benchmarkRecords(10_000), nil))
+	Must(b, c.Write(benchmarkRecords(10_000), nil))
 	for b.Loop() {
 		if got, err := c.Load(b.Context(), time.Now()); err != nil || len(got) != 10_000 {
 			b.Fatal(len(got), err)

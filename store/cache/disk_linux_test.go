@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tokend/packaging/checktest"
+	. "tokend/providers/fixturetest"
 	"tokend/providers/token"
 )
 
@@ -19,19 +20,14 @@ func TestCacheIsClosedToOthersWhateverTheUmask(t *testing.T) {
 	defer unix.Umask(unix.Umask(0))
 	path := cachePath(t)
 	c := openCache(t, path)
-	must(t, os.Truncate(path, 1))
-	must(t, save(c, testRecord("a", ""))) // with a file put aside
-	must(t, c.Close())
-	for _, file := range []string{path, path + corruptSuffix} {
-		if info := val(os.Stat(file)); info.Mode().Perm() != 0o600 {
-			t.Errorf("%s has mode %v", file, info.Mode())
-		}
-	}
-	must(t, os.Chmod(path, 0o666))
+	Must(t, os.Truncate(path, 1))
+	Must(t, save(c, testRecord("a", ""))) // with a file put aside
+	Must(t, c.Close())
+	WantModes(t, path)
+	WantModes(t, path+corruptSuffix)
+	Must(t, os.Chmod(path, 0o666))
 	openCache(t, path)
-	if info := val(os.Stat(path)); info.Mode().Perm() != 0o600 {
-		t.Errorf("an open file stays open: mode %v", info.Mode())
-	}
+	WantModes(t, path)
 }
 
 // The test mounts file systems, in a namespace of its own.
@@ -60,12 +56,12 @@ func TestCacheOnAFullOrReadOnlyDisk(t *testing.T) {
 }
 
 func fillDisk(t *testing.T, dir string) {
-	must(t, unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
-	must(t, unix.Mount("tokend", dir, "tmpfs", 0, "size=1m"))
+	Must(t, unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
+	Must(t, unix.Mount("tokend", dir, "tmpfs", 0, "size=1m"))
 	path := filepath.Join(dir, "cache.db")
 	c := openCache(t, path)
 	rec := testRecord("a", "")
-	must(t, save(c, rec))
+	Must(t, save(c, rec))
 
 	full := filepath.Join(dir, "full")
 	fill(t, full)
@@ -77,25 +73,25 @@ func fillDisk(t *testing.T, dir string) {
 		}
 	}
 	wantRecords(t, c, rec)
-	must(t, os.Remove(full))
-	must(t, save(c, big))
+	Must(t, os.Remove(full))
+	Must(t, save(c, big))
 	wantRecords(t, c, rec, big)
 	if said := c.Notices(); len(said) != 0 {
 		t.Errorf("notices %q", said)
 	}
-	must(t, c.Close())
+	Must(t, c.Close())
 
 	// Full from the start.
-	must(t, os.Remove(path))
+	Must(t, os.Remove(path))
 	fill(t, full)
 	c = openCache(t, path)
 	if err := save(c, rec); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("saved on a full disk: %v", err)
 	}
-	must(t, os.Remove(full))
-	must(t, save(c, rec))
+	Must(t, os.Remove(full))
+	Must(t, save(c, rec))
 	wantRecords(t, c, rec)
-	must(t, c.Close())
+	Must(t, c.Close())
 }
 
 // fill makes a file that takes all the space there is.
@@ -104,17 +100,17 @@ func fill(t *testing.T, path string) {
 	for err == nil {
 		_, err = f.Write(make([]byte, 4096))
 	}
-	must(t, f.Close())
+	Must(t, f.Close())
 }
 
 func readOnlyDisk(t *testing.T, dir string) {
 	path := filepath.Join(dir, "cache.db")
-	must(t, unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""))
+	Must(t, unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""))
 	c := openCache(t, path)
 	if err := save(c, testRecord("b", "")); !errors.Is(err, syscall.EROFS) {
 		t.Errorf("saved on a read-only disk: %v", err)
 	}
-	must(t, unix.Mount("", dir, "", unix.MS_REMOUNT, ""))
-	must(t, save(c, testRecord("b", "")))
-	must(t, c.Close())
+	Must(t, unix.Mount("", dir, "", unix.MS_REMOUNT, ""))
+	Must(t, save(c, testRecord("b", "")))
+	Must(t, c.Close())
 }
