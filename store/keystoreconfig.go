@@ -187,7 +187,7 @@ func (c Choice) check() error {
 	case c.Keystore != KeystoreSealed:
 		return fail(token.ErrInvalid, "", nil, "%q is not a keystore: choose %q or %q", c.Keystore, KeystoreOS, KeystoreSealed)
 	case (c.KeyFile == "") == (c.Credential == ""), c.GroupRead && c.KeyFile == "":
-		return fail(token.ErrInvalid, "", nil, "the keystore %q needs a key file, which its group may read if you say so, or a systemd credential", c.Keystore)
+		return fail(token.ErrInvalid, "", nil, "the keystore %q needs either a key file (--key-file) or a systemd credential (--credential)", c.Keystore)
 	case LooksLikeKey(c.KeyFile), LooksLikeKey(c.Credential): // the message must not repeat it
 		return fail(token.ErrInvalid, "", nil, "that is a key, not the name of a file that holds one; make another key, because others can see this one now")
 	case c.Credential != "" && token.CheckName(c.Credential) != nil:
