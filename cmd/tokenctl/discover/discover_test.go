@@ -102,38 +102,30 @@ func TestEachFormIsRecognised(t *testing.T) {
 		"a list":     {"x.json", `[1,"x",{}]`, nil},
 		"half JSON":  {"x.json", `{"client_id":`, nil},
 		"text":       {"notes.txt", "hello = world\nCLIENT_ID=\n", nil},
-	} {
-		if got := shown(File(c.file, []byte(c.content), o)); !reflect.DeepEqual(got, c.want) {
-			t.Errorf("%s:\n%s\nwant\n%s", name, strings.Join(got, "\n"), strings.Join(c.want, "\n"))
-		}
-	}
-}
-
-func TestTheEnvironmentIsRecognised(t *testing.T) {
-	o := files(map[string]string{"/c.pem": "-----BEGIN CERTIFICATE-----\nAA\n-----END CERTIFICATE-----\n" + pemKey, "/c.pfx": "\x30\x82"})
-	for name, c := range map[string]struct {
-		environ []string
-		want    []string
-	}{
-		"Aspose": {[]string{"ASPOSE_CLIENT_ID=id", "ASPOSE_CLIENT_SECRET=s", "PATH=/bin"}, []string{
+		// The environment.
+		"Aspose": {"", "ASPOSE_CLIENT_ID=id\nASPOSE_CLIENT_SECRET=s\nPATH=/bin", []string{
 			`the environment: aspose = aspose map[client_id:id], map[client_secret:s], files [], variables ["ASPOSE_CLIENT_SECRET"], client id`}},
-		"GroupDocs": {[]string{"GROUPDOCS_CLIENT_ID=id", "GROUPDOCS_CLIENT_SECRET=s"}, []string{
+		"GroupDocs": {"", "GROUPDOCS_CLIENT_ID=id\nGROUPDOCS_CLIENT_SECRET=s", []string{
 			`the environment: groupdocs = aspose map[base_url:https://api.groupdocs.cloud client_id:id], map[client_secret:s], files [], variables ["GROUPDOCS_CLIENT_SECRET"], client id`}},
-		"Azure's SDKs": {[]string{"AZURE_CLIENT_ID=c", "AZURE_TENANT_ID=t", "AZURE_CLIENT_CERTIFICATE_PATH=/c.pfx", "AZURE_CLIENT_CERTIFICATE_PASSWORD=pw", "AZURE_AUTHORITY_HOST=https://login.microsoftonline.us/"}, []string{
+		"Azure's SDKs": {"", "AZURE_CLIENT_ID=c\nAZURE_TENANT_ID=t\nAZURE_CLIENT_CERTIFICATE_PATH=/c.pfx\nAZURE_CLIENT_CERTIFICATE_PASSWORD=pw\nAZURE_AUTHORITY_HOST=https://login.microsoftonline.us/", []string{
 			`the environment: azure = azure map[authority:login.microsoftonline.us client_id:c scope:https://management.azure.com/.default tenant:t], map[pfx:` + "\x30\x82" + ` pfx_password:pw], files ["/c.pfx"], variables ["AZURE_CLIENT_CERTIFICATE_PASSWORD"], client c`}},
-		"Azure's SDKs, federated": {[]string{"AZURE_CLIENT_ID=c", "AZURE_TENANT_ID=t", "AZURE_FEDERATED_TOKEN_FILE=/x"}, []string{
+		"Azure's SDKs, federated": {"", "AZURE_CLIENT_ID=c\nAZURE_TENANT_ID=t\nAZURE_FEDERATED_TOKEN_FILE=/x", []string{
 			`the environment (variables AZURE_CLIENT_ID ...): it has no secret (the login is federated, or the secret is elsewhere)`}},
-		"Terraform": {[]string{"ARM_CLIENT_ID=c", "ARM_TENANT_ID=t", "ARM_CLIENT_SECRET=s"}, []string{
+		"Terraform": {"", "ARM_CLIENT_ID=c\nARM_TENANT_ID=t\nARM_CLIENT_SECRET=s", []string{
 			`the environment: arm = azure map[client_id:c scope:https://management.azure.com/.default tenant:t], map[client_secret:s], files [], variables ["ARM_CLIENT_SECRET"], client c`}},
-		"GitHub's workflows": {[]string{`AZURE_CREDENTIALS={"clientId":"c","clientSecret":"s","tenantId":"t"}`}, []string{
+		"GitHub's workflows": {"", `AZURE_CREDENTIALS={"clientId":"c","clientSecret":"s","tenantId":"t"}`, []string{
 			`the environment: azure = azure map[client_id:c scope:https://management.azure.com/.default tenant:t], map[client_secret:s], files [], variables ["AZURE_CREDENTIALS"], client c`}},
-		"any issuer": {[]string{"SHOP_CLIENT_ID=c", "SHOP_CLIENT_SECRET=s", "SHOP_TOKEN_URL=https://id.example/token", "SHOP_SCOPE=a b"}, []string{
+		"any issuer": {"", "SHOP_CLIENT_ID=c\nSHOP_CLIENT_SECRET=s\nSHOP_TOKEN_URL=https://id.example/token\nSHOP_SCOPE=a b", []string{
 			`the environment: shop = oauth2 map[client_id:c scopes:[a b] token_url:https://id.example/token], map[client_secret:s], files [], variables ["SHOP_CLIENT_SECRET"], client c`}},
-		"an issuer that is not named": {[]string{"CLIENT_ID=c", "CLIENT_SECRET=s"}, []string{
+		"an issuer that is not named": {"", "CLIENT_ID=c\nCLIENT_SECRET=s", []string{
 			`the environment (variables CLIENT_ID ...): it does not say who issues the tokens. Use --token-url URL, or tokenctl add with --provider`}},
-		"an ID alone": {[]string{"CLIENT_ID=c", "OTHER_CLIENT_ID="}, nil},
+		"an ID alone": {"", "CLIENT_ID=c\nOTHER_CLIENT_ID=", nil},
 	} {
-		if got := shown(Env(c.environ, o)); !reflect.DeepEqual(got, c.want) {
+		got := File(c.file, []byte(c.content), o)
+		if c.file == "" {
+			got = Env(strings.Split(c.content, "\n"), o)
+		}
+		if got := shown(got); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s:\n%s\nwant\n%s", name, strings.Join(got, "\n"), strings.Join(c.want, "\n"))
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"io"
 	"net/http"
@@ -19,6 +18,7 @@ import (
 
 	"tokend/cmd/tokenctl/discover"
 	"tokend/providers"
+	"tokend/providers/fixturetest"
 	"tokend/providers/token"
 )
 
@@ -54,14 +54,11 @@ func (r *recorder) mint(t *testing.T, f discover.Find) {
 // else. Names that several systems use are no name of an issuer.
 func TestSecretsGoToTheNamedIssuerAlone(t *testing.T) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
+	der, failed := x509.MarshalPKCS8PrivateKey(key)
+	if err := errors.Join(err, failed); err != nil {
 		t.Fatal(err)
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pemKey := string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+	pemKey := fixturetest.PEM("PRIVATE KEY", der)
 	object := func(members map[string]string) string {
 		text, _ := json.Marshal(members)
 		return string(text)
@@ -69,7 +66,6 @@ func TestSecretsGoToTheNamedIssuerAlone(t *testing.T) {
 	clms := object(map[string]string{"client_id": "c", "user_id": "u", "token_uri": "https://land.example/@@oauth2-token", "private_key": pemKey})
 	quoted, _ := json.Marshal(clms)
 	google := map[string]string{"type": "service_account", "client_email": "a@b.example", "private_key": pemKey}
-	googleNamed := map[string]string{"type": "service_account", "client_email": "a@b.example", "private_key": pemKey, "token_uri": "https://google.example/token"}
 	const tenant, entra, aspose = "11111111-2222-3333-4444-555555555555", "login.microsoftonline.com", "api.aspose.cloud"
 	const kalibrate = "API_CLIENT_ID=c\nAPI_CLIENT_SECRET=s\nAPI_SCOPE=api://k/.default\n"
 	read := func(string) ([]byte, error) { return []byte(pemKey), nil }
@@ -93,7 +89,7 @@ func TestSecretsGoToTheNamedIssuerAlone(t *testing.T) {
 		{".env", "COPERNICUS_CLIENT_ID=c\nCOPERNICUS_USER_ID=u\nCOPERNICUS_PRIVATE_KEY_FILE=k.pem\nCOPERNICUS_TOKEN_URI=https://land.example/t\n", unnamed, "land.example"},
 		{".env", "COPERNICUS_CLIENT_ID=c\nCOPERNICUS_USER_ID=u\nCOPERNICUS_PRIVATE_KEY_FILE=k.pem\n", unnamed, ""},
 		{"k.json", object(google), unnamed, ""},
-		{"k.json", object(googleNamed), unnamed, "google.example"},
+		{"k.json", strings.Replace(object(google), "{", `{"token_uri":"https://google.example/token",`, 1), unnamed, "google.example"},
 		{"sp.json", `{"appId":"c","tenant":"` + tenant + `","password":"s"}`, unnamed, entra},
 		{"sp.json", `{"clientId":"c","tenantId":"` + tenant + `","clientSecret":"s"}`, unnamed, ""},
 		{"sp.json", `{"clientId":"c","tenantId":"` + tenant + `","clientSecret":"s"}`, person("azure", ""), entra},

@@ -127,7 +127,6 @@ func TestFlagsOfFields(t *testing.T) {
 
 // The same client at another issuer is another one.
 func TestIdentityIsProviderEndpointAndClient(t *testing.T) {
-	read := func(string) ([]byte, error) { return nil, os.ErrNotExist }
 	for _, c := range []struct{ provider, endpoint, same, other string }{
 		{"clms", "https://land.copernicus.eu/@@oauth2-token", `{"client_id":"c","user_id":"u","private_key":"k","token_uri":"https://land.copernicus.eu/@@oauth2-token"}`,
 			`{"client_id":"c","user_id":"u","private_key":"k","token_uri":"https://land-test.copernicus.eu/@@oauth2-token"}`},
@@ -144,7 +143,7 @@ func TestIdentityIsProviderEndpointAndClient(t *testing.T) {
 			{Name: "it", Provider: c.provider, Endpoint: c.endpoint, Settings: token.Settings{map[bool]string{true: "issuer", false: "client_id"}[c.provider == "jwt-bearer"]: "c"}},
 		}
 		for content, want := range map[string]string{c.same: "it", c.other: ""} {
-			finds := discover.File("x", []byte(content), discover.Options{Read: read})
+			finds := discover.File("x", []byte(content), discover.Options{Read: readCandidate})
 			if len(finds) != 1 || finds[0].Why != "" {
 				t.Fatalf("%s: %+v", content, finds)
 			}
