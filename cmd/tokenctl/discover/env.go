@@ -12,9 +12,8 @@ import (
 func Env(environ []string, o Options) []Find {
 	vars := map[string]string{}
 	for _, entry := range environ {
-		if name, value, ok := strings.Cut(entry, "="); ok {
-			vars[name] = value
-		}
+		name, value, _ := strings.Cut(entry, "=")
+		vars[name] = value
 	}
 	return variables(Environment, vars, o)
 }

@@ -152,10 +152,13 @@ func ByProgram(program string) (p Protocol, profile string, ok bool) {
 // get asks for a token of the profile that covers url, or that the call names;
 // url may be empty then. The error is errNotMine if no profile covers url.
 func (c *Call) get(ctx context.Context, url string, life time.Duration) (token.Grant, error) {
-	url = token.WithoutUser(url)
 	if url == "" && c.Profile == "" {
 		return token.Grant{}, bad("the tool names no URL, and --profile no profile")
 	}
+	if url != "" && !strings.Contains(url, "://") { // docker, pip and terraform name a host
+		url = "https://" + url
+	}
+	url = token.WithoutUser(url)
 	if _, err := token.ParseURL(url); url != "" && err != nil {
 		if c.isHostOurs(ctx, url) {
 			c.say("tokend has no token for this URL: %v", err)
@@ -229,14 +232,6 @@ func userOf(g token.Grant) string {
 		return user
 	}
 	return ""
-}
-
-// withScheme is a URL for what is one, or a host.
-func withScheme(server string) string {
-	if strings.Contains(server, "://") {
-		return server
-	}
-	return "https://" + server
 }
 
 // expires is when tools should ask again, in whole seconds: Bazel reads no

@@ -52,7 +52,7 @@ func terraform(ctx context.Context, c *Call) (any, error) {
 	case host == "" || strings.ContainsAny(host, "/@?# \\"):
 		return nil, bad("%q is not a host", host)
 	}
-	_, text, err := c.getAs(ctx, bearer, "https://"+words[1], keptLife)
+	_, text, err := c.getAs(ctx, bearer, words[1], keptLife)
 	return map[string]string{"token": text}, err
 }
 
@@ -113,7 +113,7 @@ func dockerGet(ctx context.Context, c *Call) (any, error) {
 	if server == "" {
 		return nil, bad("no credentials server URL")
 	}
-	g, err := c.get(ctx, withScheme(server), minLife)
+	g, err := c.get(ctx, server, minLife)
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +156,7 @@ func keyring(ctx context.Context, c *Call) (any, error) {
 	case mode != "password" && mode != "creds", output != "plain" && output != "json":
 		return nil, bad("keyring has --mode password or creds, and --output plain or json")
 	}
-	g, err := c.get(ctx, withScheme(service), keptLife)
+	g, err := c.get(ctx, service, keptLife)
 	if only := userOf(g); errors.Is(err, errNotMine) || user != "" && only != "" && user != only {
 		return nil, ErrReported
 	}

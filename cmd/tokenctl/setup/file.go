@@ -134,7 +134,7 @@ func without(old Change) Change {
 		there, err := old.Done()
 		return !there && err == nil, err
 	}
-	return Change{"(without these lines) " + old.Show, done, old.Undo, old.Undo}
+	return Change{"taken out of " + old.Show, done, old.Undo, old.Undo}
 }
 
 // onWindows makes hard links, because symbolic ones take a right that users lack
