@@ -41,9 +41,8 @@ func TestDoctorReportsAndAdvises(t *testing.T) {
 }
 
 func TestDoctorSeesWhatDiffersHere(t *testing.T) {
-	b := newBackend()
+	b, socket := served(t, newBackend())
 	b.diagnosis = token.Report{Version: "0.0.1", Proxy: "http://theirs.example:1"}
-	socket := serve(t, b)
 	t.Setenv("HTTPS_PROXY", "http://me:CANARY@ours.example:3128")
 	r := call(t, socket, nil, "doctor")
 	r.wants(t, ui.ExitOK, "warn  version: tokend is 0.0.1, tokenctl ", "")
@@ -126,10 +125,9 @@ func sealedAt(file string) token.KeystoreStatus {
 }
 
 func TestKeystoreTellsWhereSecretsAre(t *testing.T) {
-	k := newBackend()
+	k, socket := served(t, newBackend())
 	k.keystore = sealedAt("/etc/tokend/tokend.key")
 	k.keystore.State, k.keystore.Leftovers, k.keystore.Moving = "locked", 4, &token.KeystoreMove{Doing: "copying", Done: 2, Total: 7}
-	socket := serve(t, k)
 	r := call(t, socket, nil, "keystore")
 	for _, want := range []string{"sealed, files", "locked", "/etc/tokend/tokend.key (ab12)", "2026-11-23", "4 old copies", "copying 3 of 7"} {
 		r.wants(t, ui.ExitOK, want, "")
@@ -139,10 +137,9 @@ func TestKeystoreTellsWhereSecretsAre(t *testing.T) {
 }
 
 func TestMigrateShowsWhatMoved(t *testing.T) {
-	k := newBackend()
+	k, socket := served(t, newBackend())
 	k.keystore = token.KeystoreStatus{KeystoreChoice: token.KeystoreChoice{Keystore: "os"}, State: "ok"}
 	k.moved = token.Migrated{Keystore: sealedAt("/home/me/new.key"), Moved: 7, NewKey: true}
-	socket := serve(t, k)
 	r := call(t, socket, nil, "keystore", "migrate", "--to", "sealed", "--key-file", "/home/me/new.key")
 	if r.status != ui.ExitOK || r.err != "" || !strings.Contains(r.out, "Moved 7 secrets and read each back: from os") || !strings.Contains(r.out, "back it up") {
 		t.Errorf("%+v", r)
@@ -186,9 +183,8 @@ func TestMigrateTypedWrongly(t *testing.T) {
 
 func TestUnlockWaitsForThePrompt(t *testing.T) {
 	prompt := &token.Error{Code: token.ErrLocked, Message: "the OS keyring waits for its prompt", Topic: "keyring-prompt"}
-	k := newBackend()
+	k, socket := served(t, newBackend())
 	k.unlocks = []error{nil}
-	socket := serve(t, k)
 	call(t, socket, nil, "unlock").wants(t, ui.ExitOK, "unlocked", "")
 
 	k.unlocks = []error{prompt, nil}

@@ -77,7 +77,8 @@ func findTopic(words string) (docs.Topic, error) {
 	var names []string
 	for _, t := range docs.ErrorTopics() {
 		for _, quoted := range quotes(t.Text) {
-			if containsFold(words, quoted) || len(words) >= len("POST only") && containsFold(quoted, words) {
+			said, known := strings.ToLower(words), strings.ToLower(quoted)
+			if strings.Contains(said, known) || len(said) >= len("POST only") && strings.Contains(known, said) {
 				return t, nil
 			}
 		}
@@ -104,8 +105,4 @@ func quotes(text string) (found []string) {
 		}
 	}
 	return found
-}
-
-func containsFold(s, part string) bool {
-	return strings.Contains(strings.ToLower(s), strings.ToLower(part))
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokenctl/ui"
@@ -107,8 +106,7 @@ func traceText(s ui.Screen, steps []token.Step) string {
 	var b strings.Builder
 	for _, step := range steps {
 		begin := fmt.Sprintf("%8.1f ms  %-10s ", float64(step.At)/float64(time.Millisecond), ui.Printable(step.What))
-		indent := strings.Repeat(" ", utf8.RuneCountInString(begin))
-		b.WriteString(s.Paint(ui.Faint, begin) + strings.TrimPrefix(ui.Wrap(ui.Printable(step.Text), indent), indent))
+		b.WriteString(s.Paint(ui.Faint, begin) + strings.TrimPrefix(ui.Wrap(ui.Printable(step.Text), begin), begin))
 	}
 	return b.String()
 }

@@ -174,18 +174,19 @@ func verdictText(s ui.Screen, v token.Verdict, now time.Time) string {
 		return strings.Replace(cli.Message(s.W, "not valid: "+ui.Printable(cmp.Or(v.Message, v.Reason))+"\n"), "not valid:", s.Paint(ui.Bad, "not valid:"), 1)
 	}
 	var rows []ui.Row
-	for _, c := range []struct{ claim, name string }{{"sub", "subject"}, {"iss", "issuer"}, {"aud", "audience"}} {
-		if value, ok := v.Claims[c.claim]; ok {
+	for _, c := range []struct {
+		claims      map[string]any
+		claim, name string
+	}{
+		{v.Claims, "sub", "subject"}, {v.Claims, "iss", "issuer"}, {v.Claims, "aud", "audience"},
+		{v.Consent, "sub", "consent sub"}, {v.Consent, "subiss", "consent subiss"}, {v.Consent, "app", "consent app"},
+	} {
+		if value, ok := c.claims[c.claim]; ok {
 			rows = append(rows, ui.Pair("  "+c.name, settingText(value), ui.Plain))
 		}
 	}
 	if ends, ok := numericDate(v.Claims["exp"]); ok {
 		rows = append(rows, ui.Pair("  expires", ui.When(ends, now)+" ("+ends.UTC().Format(time.RFC3339)+")", ui.Plain))
-	}
-	for _, claim := range []string{"sub", "subiss", "app"} {
-		if value, ok := v.Consent[claim]; ok {
-			rows = append(rows, ui.Pair("  consent "+claim, settingText(value), ui.Plain))
-		}
 	}
 	return s.Paint(ui.Good, "valid") + "\n" + s.Table(rows)
 }

@@ -59,8 +59,7 @@ func newJudge(profiles ...token.ProfileStatus) *backend {
 }
 
 func TestSignFormats(t *testing.T) {
-	b := newJudge(rock())
-	socket := serve(t, b)
+	b, socket := served(t, newJudge(rock()))
 	same := b.signed.URL
 	for as, want := range map[string]string{
 		"lines": "Signature: eyJ.x\nx-api-user: a\"b\\c@example.com\n",
@@ -84,9 +83,8 @@ func TestSignFormats(t *testing.T) {
 }
 
 func TestSignTellsWhatTheRequestMustKnow(t *testing.T) {
-	b := newJudge(rock())
+	b, socket := served(t, newJudge(rock()))
 	b.signed.Warning = "the clock is off\x1b[2J"
-	socket := serve(t, b)
 	r := call(t, socket, nil, "sign", "rock", "https://mine.example/x?b=2&a=1#top")
 	if r.status != ui.ExitOK || !strings.Contains(r.err, `Warning: the clock is off\x1b[2J`) || !strings.Contains(r.err, b.signed.URL) || strings.Contains(r.out, "clock") {
 		t.Errorf("status %d, stdout %q, stderr %q", r.status, r.out, r.err)
@@ -107,8 +105,7 @@ func TestCurlSendsTheSignedURLAsItIs(t *testing.T) {
 		got = append(got, r.RequestURI+" "+r.Header.Get("Signature")+" "+r.Header.Get("x-api-user"))
 	}))
 	defer api.Close()
-	b := newJudge(rock())
-	socket := serve(t, b)
+	b, socket := served(t, newJudge(rock()))
 	for _, path := range []string{"/x?a=1&b=2", "/x?a={1,2}&b=[1-3]", "/a/../b/./c?d", "/x?a=%41&b=+%20", `/x?a=\n"\t`, "/x?a='1';$(id)`id`"} {
 		b.signed.URL, got = api.URL+path, nil
 		r := call(t, socket, nil, "sign", "rock", b.signed.URL, "-o", "curl")
@@ -124,8 +121,7 @@ func TestCurlSendsTheSignedURLAsItIs(t *testing.T) {
 }
 
 func TestVerifyTellsTheVerdict(t *testing.T) {
-	b := newJudge(weather())
-	socket := serve(t, b)
+	b, socket := served(t, newJudge(weather()))
 	r := call(t, socket, strings.NewReader(secretToken+"\r\n"), "verify", "weather")
 	r.wants(t, ui.ExitOK, "valid\n", "")
 	r.has(t, "subject", "group:x", "audience", `["dpp://x"]`, "expires", "in 42 min (2")
@@ -145,9 +141,8 @@ func TestVerifyTellsTheVerdict(t *testing.T) {
 }
 
 func TestVerifyTakesAConsentToken(t *testing.T) {
-	b := newJudge(weather())
+	b, socket := served(t, newJudge(weather()))
 	b.verdict.Consent = map[string]any{"sub": "person", "subiss": "https://login.example", "app": "a1\x1b[2J"}
-	socket := serve(t, b)
 	r := call(t, socket, strings.NewReader(secretToken), "verify", "weather", "--consent-file", writeSecret(t, "consent", "c.c.c\n"))
 	r.wants(t, ui.ExitOK, "consent sub", "")
 	if b.judged.Reveal() != secretToken || b.consent.Reveal() != "c.c.c" || !strings.Contains(r.out, `a1\x1b[2J`) {
@@ -157,9 +152,8 @@ func TestVerifyTakesAConsentToken(t *testing.T) {
 }
 
 func TestVerifyOfABadTokenEndsWithOne(t *testing.T) {
-	b := newJudge(weather())
+	b, socket := served(t, newJudge(weather()))
 	b.verdict = token.Verdict{Reason: "expired", Message: "the token expired 5 min ago\x1b[2J"}
-	socket := serve(t, b)
 	r := call(t, socket, strings.NewReader("x"), "verify", "weather")
 	if r.status != 1 || r.out != "not valid: the token expired 5 min ago\\x1b[2J\n" || r.err != "  See: tokenctl explain expired\n" {
 		t.Errorf("status %d, stdout %q, stderr %q", r.status, r.out, r.err)
@@ -176,8 +170,7 @@ func TestVerifyOfABadTokenEndsWithOne(t *testing.T) {
 }
 
 func TestVerifyWithoutAVerdict(t *testing.T) {
-	b := newJudge(weather())
-	socket := serve(t, b)
+	b, socket := served(t, newJudge(weather()))
 	for _, c := range map[string]struct{ stdin, want string }{
 		"nothing":      {"", "is empty"},
 		"an empty one": {"\r\n\n", "is empty"},
@@ -212,8 +205,7 @@ func TestExpiryInWords(t *testing.T) {
 }
 
 func TestPublicKey(t *testing.T) {
-	b := newJudge(rock(), weather())
-	socket := serve(t, b)
+	b, socket := served(t, newJudge(rock(), weather()))
 	r := call(t, socket, nil, "public-key", "rock")
 	r.wants(t, ui.ExitOK, publicPEM, "")
 	if r.out != publicPEM {
@@ -237,9 +229,8 @@ func TestPublicKey(t *testing.T) {
 }
 
 func TestAddWhereTokendMakesTheKey(t *testing.T) {
-	b := newJudge()
+	b, socket := served(t, newJudge())
 	b.added = token.Created{Profile: rock(), Kept: []string{"private key: OS keyring"}}
-	socket := serve(t, b)
 	r := call(t, socket, nil, "add", "rock", "--provider", "datarock", "--email", "me@example.com", "--key-bits", "4096", "--host", "https://a", "--host", "https://b")
 	r.wants(t, ui.ExitOK, publicPEM, "")
 	want := map[string]any{"email": "me@example.com", "key_bits": "4096", "hosts": []any{"https://a", "https://b"}}
@@ -264,9 +255,8 @@ func equalJSON(a, b any) bool {
 }
 
 func TestAddOfAVerifierNeedsNoSecret(t *testing.T) {
-	b := newJudge()
+	b, socket := served(t, newJudge())
 	b.added = token.Created{Profile: weather(), Found: []string{"product gateway: https://gw.example"}}
-	socket := serve(t, b)
 	r := call(t, socket, nil, "add", "weather", "--provider", "ioxio", "--dataspace", "https://ds.example", "--dsi", "dpp://a", "--dsi", "dpp://b",
 		"--leeway", "2m", "--gateway", "https://gw.example")
 	r.wants(t, ui.ExitOK, "Use it: tokenctl verify weather\n", "")
@@ -289,9 +279,8 @@ func TestAddOfAVerifierNeedsNoSecret(t *testing.T) {
 }
 
 func TestRotateInTwoSteps(t *testing.T) {
-	b := newJudge(rock())
+	b, socket := served(t, newJudge(rock()))
 	b.added = token.Created{Profile: rockWaiting(), Kept: []string{"private key: OS keyring"}}
-	socket := serve(t, b)
 	r := call(t, socket, nil, "rotate", "rock")
 	r.wants(t, ui.ExitOK, newPEM, "")
 	r.has(t, "the old one stays in use", "tokenctl public-key rock --pending", "tokenctl rotate rock --registered", "tokenctl rotate rock --abandon")

@@ -245,6 +245,12 @@ func (t *canned) Next(ctx context.Context) (e token.Event, err error) {
 
 func (*canned) Close() {}
 
+// served is b and the socket on which it is served until the test ends.
+func served[B ipcserver.Backend](t testing.TB, b B) (B, string) {
+	t.Helper()
+	return b, serve(t, b)
+}
+
 // serve answers for b on a socket until the test ends.
 func serve(t testing.TB, b ipcserver.Backend) (socket string) {
 	t.Helper()
@@ -332,8 +338,7 @@ func (b *backend) asked(t *testing.T, calls ...string) {
 }
 
 func TestGetAsksForWhatTheFlagsSay(t *testing.T) {
-	b := newBackend()
-	socket := serve(t, b)
+	b, socket := served(t, newBackend())
 	call(t, socket, nil, "get", "clms", "--min-ttl", "600", "--fresh", "--scope", "a", "--scope", "b", "--audience", "https://x").
 		wants(t, ui.ExitOK, secretToken+"\n", "")
 	want := token.Query{Target: token.Target{Scope: "a b", Audience: "https://x"}, MinTTL: 10 * time.Minute, Fresh: true}
@@ -434,9 +439,8 @@ func TestTimeoutIsTemporary(t *testing.T) {
 }
 
 func TestMistypedNamesAreRecognized(t *testing.T) {
-	b := newBackend()
+	b, socket := served(t, newBackend())
 	b.err = &token.Error{Code: token.ErrNotFound, Message: `no profile "clsm"`}
-	socket := serve(t, b)
 	call(t, socket, nil, "status", "clsm").wants(t, ui.ExitNotFound, "", `Did you mean "clms"?`)
 	call(t, socket, nil, "get", "clsm").wants(t, ui.ExitNotFound, "", `Did you mean "clms"?`)
 	call(t, socket, nil, "statsu").wants(t, ui.ExitUsage, "", "did you mean status?")
@@ -498,8 +502,7 @@ func TestStatusShowsWhatMatters(t *testing.T) {
 }
 
 func TestListAndShow(t *testing.T) {
-	b := newBackend()
-	socket := serve(t, b)
+	b, socket := served(t, newBackend())
 	call(t, socket, nil, "list").wants(t, ui.ExitOK, "clms     clms      fresh    in 42 min\n", "")
 	r := call(t, socket, nil, "show", "clms")
 	r.has(t, "/etc/tokend/profiles.d/clms.toml", "client_id", "abc", `{"a":"b"}`, "no known expiry")
@@ -525,8 +528,7 @@ func TestShowKeepsToItsLines(t *testing.T) {
 }
 
 func TestInvalidateNamesTheVeryToken(t *testing.T) {
-	b := newBackend()
-	socket := serve(t, b)
+	b, socket := served(t, newBackend())
 	call(t, socket, strings.NewReader(secretToken+"\n"), "invalidate", "clms", "--token-file", "-").wants(t, ui.ExitOK, "clms", "")
 	if b.dropped.Reveal() != secretToken {
 		t.Errorf("dropped %q", b.dropped.Reveal())
@@ -542,8 +544,7 @@ func TestInvalidateNamesTheVeryToken(t *testing.T) {
 }
 
 func TestRemoveWantsAYes(t *testing.T) {
-	b := newBackend()
-	socket := serve(t, b)
+	b, socket := served(t, newBackend())
 	call(t, socket, strings.NewReader("y\n"), "remove", "clms").wants(t, ui.ExitUsage, "", "--yes")
 	b.asked(t)
 	call(t, socket, nil, "remove", "clms", "--yes").wants(t, ui.ExitOK, "Removed clms", "")
@@ -551,8 +552,7 @@ func TestRemoveWantsAYes(t *testing.T) {
 }
 
 func TestRename(t *testing.T) {
-	b := newBackend()
-	socket := serve(t, b)
+	b, socket := served(t, newBackend())
 	for _, args := range [][]string{{"rename", "clms"}, {"rename", "a", "b", "c"}, {"rename", "clms", "../x"}} {
 		if got := call(t, socket, nil, args...); got.status != ui.ExitUsage || len(b.calls) > 0 {
 			t.Errorf("%q: %+v, asked tokend for %q", args, got, b.calls)
@@ -565,8 +565,7 @@ func TestRename(t *testing.T) {
 }
 
 func TestReload(t *testing.T) {
-	b := newBackend()
-	socket := serve(t, b)
+	b, socket := served(t, newBackend())
 	call(t, socket, nil, "reload").wants(t, ui.ExitOK, "reloaded", "")
 	b.err = &token.Error{Code: token.ErrInvalid, Message: "bad: x.toml:3: unknown key"}
 	call(t, socket, nil, "reload").wants(t, ui.ExitUsage, "", "x.toml:3")
@@ -640,9 +639,8 @@ func TestBrokenOutputIsAFailure(t *testing.T) {
 func TestAHelperGivesUp(t *testing.T) {
 	defer func(before time.Duration) { helperPatience = before }(helperPatience)
 	helperPatience = 100 * time.Millisecond
-	b := newBackend()
+	b, socket := served(t, newBackend())
 	b.goOn = make(chan struct{})
-	socket := serve(t, b)
 	var out, errs bytes.Buffer
 	in := strings.NewReader("protocol=https\nhost=dev.example\n\n")
 	status := run([]string{"git-credential-tokend", "--socket", socket, "get"}, in, &out, &errs)
@@ -685,9 +683,8 @@ func TestExplain(t *testing.T) {
 }
 
 func TestAnErrorNamesItsTopic(t *testing.T) {
-	b := newBackend()
+	b, socket := served(t, newBackend())
 	b.err = &token.Error{Code: token.ErrRejected, Topic: "AADSTS7000215", OAuth: "invalid_client", Message: "h refused"}
-	socket := serve(t, b)
 	r := call(t, socket, nil, "get", "azure")
 	r.wants(t, ui.ExitRejected, "", "\n  See: tokenctl explain AADSTS7000215\n")
 }

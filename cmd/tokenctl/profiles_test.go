@@ -174,8 +174,7 @@ func TestAddJSON(t *testing.T) {
 }
 
 func TestRotateSendsSecretsAlone(t *testing.T) {
-	b := newBackend()
-	socket := serve(t, b)
+	b, socket := served(t, newBackend())
 	call(t, socket, strings.NewReader(canary), "rotate", "azure", "--client-secret-file", "-", "--secret-expires", nextYear()+"T10:00:00+02:00").
 		wants(t, ui.ExitOK, "works", "")
 	if b.addition.Name != "azure" || b.addition.Settings != nil || b.addition.Secrets["client_secret"].Reveal() != canary {

@@ -24,12 +24,11 @@ const startEnv = "TOKEND_START"
 const (
 	// startPatience bounds the wait for a daemon that was started.
 	startPatience = 10 * time.Second
-	// startPoll is how often it is asked.
-	startPoll = 20 * time.Millisecond
 	// startOther is how long another one that runs already has to answer or, if
-	// it is stopping, to end; startAgain is how often we try.
+	// it is stopping, to end.
 	startOther = 5 * time.Second
-	startAgain = 200 * time.Millisecond
+	// startPoll is how often a daemon is asked, or one is started again.
+	startPoll = 20 * time.Millisecond
 	// statusRunning is tokend's exit status if another one serves already.
 	statusRunning = 3
 	// largestLog is how large its log may be before a start sets it aside, in
@@ -57,7 +56,7 @@ func startAt(ctx context.Context, e *ui.Env, socket string) error {
 		return notStarted("tokend is neither beside tokenctl nor in $PATH")
 	}
 	defer e.Progress("Starting tokend")()
-	for begin := time.Now(); ; time.Sleep(startAgain) {
+	for begin := time.Now(); ; time.Sleep(10 * startPoll) {
 		isRunning, err := launchTokend(ctx, program, socket, filepath.Join(state, "tokend.log"))
 		if err == nil || !isRunning || time.Since(begin) > startOther {
 			return err

@@ -12,8 +12,7 @@ import (
 )
 
 func TestWithoutArgumentsItSaysHowThingsStand(t *testing.T) {
-	b := newBackend()
-	socket := serve(t, b)
+	b, socket := served(t, newBackend())
 	call(t, socket, nil).wants(t, ui.ExitOK, "tokend 1.2.3 is running, started 3 h ago; its keystore is os: ok.\n"+
 		"Needs attention: tokenctl status azure\nSee all: tokenctl status; one at length: tokenctl status NAME\nAll commands: tokenctl --help\n", "")
 

@@ -90,19 +90,24 @@ func (p *Program) printCandidates(words []string) error {
 // files fit instead.
 func (p *Program) candidates(before []string, typed string) (list []Candidate, files bool) {
 	c, err := p.parse(before)
+	flag, prefix := c.lacking, ""
+	if name, _, ok := strings.Cut(strings.TrimLeft(typed, "-"), "="); ok && flag == nil && strings.HasPrefix(typed, "-") && c.Dash < 0 {
+		flag, prefix = c.Flags.Lookup(name), "--"+name+"="
+	}
 	switch {
-	case c.lacking != nil:
-		return c.completeValue(c.lacking, "")
+	case flag != nil && flag.complete == nil:
+		return nil, prefix == ""
+	case flag != nil:
+		for _, candidate := range flag.complete(c.Args) {
+			list = append(list, Candidate{prefix + candidate.Text, candidate.Doc})
+		}
+		return list, false
 	case err != nil:
 		return nil, false
 	case c.Command.RawArgs:
 	case c.Dash >= 0:
 		return nil, true
 	case strings.HasPrefix(typed, "-"):
-		name, _, ok := strings.Cut(strings.TrimLeft(typed, "-"), "=")
-		if flag := c.Flags.Lookup(name); ok && flag != nil {
-			return c.completeValue(flag, "--"+name+"=")
-		}
 		return c.flagCandidates(), false
 	case len(c.Args) == 0 && len(c.Command.Commands) > 0:
 		return c.subcommandCandidates(), false
@@ -111,17 +116,6 @@ func (p *Program) candidates(before []string, typed string) (list []Candidate, f
 		return nil, c.Command.Check != nil // without a Check it takes no arguments
 	}
 	return c.Command.Complete(c.Args), false
-}
-
-// completeValue lists what a flag takes, each after prefix.
-func (c *Call) completeValue(flag *Flag, prefix string) (list []Candidate, files bool) {
-	if flag.complete == nil {
-		return nil, prefix == ""
-	}
-	for _, candidate := range flag.complete(c.Args) {
-		list = append(list, Candidate{prefix + candidate.Text, candidate.Doc})
-	}
-	return list, false
 }
 
 func (c *Call) flagCandidates() (list []Candidate) {

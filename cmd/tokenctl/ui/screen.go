@@ -222,14 +222,13 @@ func escaped(text string, code func(r rune, raw string) string) string {
 
 // Checks is a line for each check of a doctor, with the advice below it.
 func (s Screen) Checks(checks []token.Check) string {
-	const indent = "      "
 	styles := map[string]Style{token.CheckOK: Good, token.CheckWarn: Warn, token.CheckFail: Bad}
 	var b strings.Builder
 	for _, c := range checks {
-		text := Wrap(Printable(c.Name+": "+c.Text), indent)
-		b.WriteString(s.Paint(styles[c.Result], fmt.Sprintf("%-*s", len(indent), Printable(c.Result))) + strings.TrimPrefix(text, indent))
+		result := fmt.Sprintf("%-6s", Printable(c.Result))
+		b.WriteString(s.Paint(styles[c.Result], result) + strings.TrimPrefix(Wrap(Printable(c.Name+": "+c.Text), result), result))
 		for line := range strings.Lines(c.Advice) {
-			b.WriteString(Wrap("-> "+Printable(strings.TrimSuffix(line, "\n")), indent))
+			b.WriteString(Wrap("-> "+Printable(strings.TrimSuffix(line, "\n")), "      "))
 		}
 	}
 	return b.String()
@@ -260,19 +259,18 @@ func Word(name string) string {
 // Duration is a length of time to the nearest of the unit that people would
 // use.
 func Duration(d time.Duration) string {
-	seconds, minutes, hours := d/time.Second, nearest(d, time.Minute), nearest(d, time.Hour)
+	nearest := func(unit time.Duration) int { return int((d + unit/2) / unit) }
+	seconds, minutes, hours := int(d/time.Second), nearest(time.Minute), nearest(time.Hour)
 	switch {
 	case seconds < 120 && seconds != 60:
-		return strconv.Itoa(int(seconds)) + " s"
+		return strconv.Itoa(seconds) + " s"
 	case minutes < 120 && minutes != 60:
-		return strconv.Itoa(int(minutes)) + " min"
+		return strconv.Itoa(minutes) + " min"
 	case hours < 48:
-		return strconv.Itoa(int(hours)) + " h"
+		return strconv.Itoa(hours) + " h"
 	}
-	return strconv.Itoa(int(nearest(d, 24*time.Hour))) + " days"
+	return strconv.Itoa(nearest(24*time.Hour)) + " days"
 }
-
-func nearest(d, unit time.Duration) time.Duration { return (d + unit/2) / unit }
 
 // When is a moment as seen from now: "in 42 min".
 func When(t, now time.Time) string {
@@ -316,8 +314,8 @@ func Printable(s string) string {
 	})
 }
 
-// Wrap breaks printable text between words, and indents each line.
-func Wrap(text, indent string) string { return cli.Wrap(text, indent) }
+// Wrap is cli.Wrap.
+func Wrap(text, head string) string { return cli.Wrap(text, head) }
 
 // Cut shortens text to n characters.
 func Cut(text string, n int) string {
