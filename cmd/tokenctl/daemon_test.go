@@ -69,12 +69,9 @@ func TestEventsArePrintedAsLines(t *testing.T) {
 	stop := serveAt(t, socket, b)
 	b.drained = func() { go stop() }
 	r := call(t, socket, nil, "events", "clms", "azure")
-	if r.status != ui.ExitOK || r.err != "" {
-		t.Fatalf("status %d, stderr %q", r.status, r.err)
-	}
-	lines := strings.Split(strings.TrimSuffix(r.out, "\n"), "\n")
+	r.wants(t, ui.ExitOK, `{"time":"2026-11-23T12:00:00Z","event":"obtained","profile":"clms","scope":"a"}`+"\n", "")
 	var kinds []string
-	for _, line := range lines {
+	for line := range strings.Lines(r.out) {
 		var e token.Event
 		if err := json.Unmarshal([]byte(line), &e); err != nil || strings.Contains(line, "\x1b") {
 			t.Errorf("%q: %v", line, err)
@@ -84,12 +81,7 @@ func TestEventsArePrintedAsLines(t *testing.T) {
 	if got := strings.Join(kinds, " "); got != "obtained refused stopping" {
 		t.Errorf("got %s", got)
 	}
-	if want := `{"time":"2026-11-23T12:00:00Z","event":"obtained","profile":"clms","scope":"a"}`; lines[0] != want {
-		t.Errorf("got  %s\nwant %s", lines[0], want)
-	}
-	if len(b.calls) != 1 || b.calls[0] != "watch clms azure" {
-		t.Errorf("asked %q", b.calls)
-	}
+	b.asked(t, "watch clms azure")
 }
 
 func TestEventsWithoutADaemon(t *testing.T) {
@@ -140,7 +132,10 @@ func TestMigrateShowsWhatMoved(t *testing.T) {
 	k, socket := served(t, newBackend())
 	k.keystore = token.KeystoreStatus{KeystoreChoice: token.KeystoreChoice{Keystore: "os"}, State: "ok"}
 	k.moved = token.Migrated{Keystore: sealedAt("/home/me/new.key"), Moved: 7, NewKey: true}
-	r := call(t, socket, nil, "keystore", "migrate", "--to", "sealed", "--key-file", "/home/me/new.key")
+	migrate := func(more ...string) result {
+		return call(t, socket, nil, append([]string{"keystore", "migrate", "--to", "sealed", "--key-file", "/home/me/new.key"}, more...)...)
+	}
+	r := migrate()
 	if r.status != ui.ExitOK || r.err != "" || !strings.Contains(r.out, "Moved 7 secrets and read each back: from os") || !strings.Contains(r.out, "back it up") {
 		t.Errorf("%+v", r)
 	}
@@ -149,19 +144,17 @@ func TestMigrateShowsWhatMoved(t *testing.T) {
 	}
 	// From one key to another: which one is of no use any more.
 	k.keystore = sealedAt("/home/me/old.key")
-	call(t, socket, nil, "keystore", "migrate", "--to", "sealed", "--key-file", "/home/me/new.key").wants(t, ui.ExitOK, "The key in /home/me/old.key is for old backups alone.", "")
+	migrate().wants(t, ui.ExitOK, "The key in /home/me/old.key is for old backups alone.", "")
 	// A credential that the unit passes on: without its file the unit does not start.
 	k.keystore = sealedAt("")
 	k.keystore.Credential = "tokend-key"
-	r = call(t, socket, nil, "keystore", "migrate", "--to", "sealed", "--key-file", "/home/me/new.key")
+	r = migrate()
 	r.wants(t, ui.ExitOK, "rm /etc/systemd/system/tokend.service.d/tokend-key.conf && systemctl daemon-reload", "")
 	r.lacks(t, "you can delete it")
 	// The same key elsewhere opens as much as before; where it is, it stays.
 	k.moved.Moved, k.moved.NewKey = 0, false
 	k.keystore = sealedAt("/home/me/new.key")
-	if r := call(t, socket, nil, "keystore", "migrate", "--to", "sealed", "--key-file", "/home/me/new.key", "--key-file-group-read"); strings.Contains(r.out, "deleted") {
-		t.Errorf("it offers to delete the current key: %s", r.out)
-	}
+	migrate("--key-file-group-read").lacks(t, "deleted")
 
 	k.err = &token.Error{Code: token.ErrLocked, Message: "the OS keyring is locked"}
 	r = call(t, socket, nil, "keystore", "migrate", "--to", "os")

@@ -731,28 +731,6 @@ func TestTheLogSaysWhyItEnded(t *testing.T) {
 	}
 }
 
-// A daemon that answers is asked, and none is started.
-func TestNothingIsStartedWhereADaemonAnswers(t *testing.T) {
-	started := 0
-	c := ipc.Client{Socket: serve(t, newBackend()), Start: func(context.Context) error { started++; return nil }}
-	if _, err := c.Status(t.Context()); err != nil || started > 0 {
-		t.Errorf("%d starts, %v", started, err)
-	}
-}
-
-// The request is made once more after a start, and its failure is the start's.
-func TestARequestWaitsForTheStart(t *testing.T) {
-	socket := filepath.Join(filepath.Dir(serve(t, newBackend())), "other")
-	c := ipc.Client{Socket: socket, Start: func(context.Context) error { serveAt(t, socket, newBackend()); return nil }}
-	if g, err := c.Get(t.Context(), "clms", token.Query{}); err != nil || g.Secret.IsZero() {
-		t.Errorf("%v", err)
-	}
-	c = ipc.Client{Socket: socket + "2", Start: func(context.Context) error { return notStarted("its reasons") }}
-	if _, err := c.Get(t.Context(), "clms", token.Query{}); err == nil || err.Error() != "tokend could not be started: its reasons" || ui.ExitStatus(err) != ui.ExitNoDaemon {
-		t.Errorf("%v", err)
-	}
-}
-
 func TestWhatStartsADaemon(t *testing.T) {
 	for value, want := range map[string]bool{"": false, "0": false, "false": false, "1": true, "yes": true} {
 		t.Setenv(startEnv, value)

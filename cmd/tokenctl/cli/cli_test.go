@@ -226,15 +226,19 @@ _prog`},
 complete -C "$(string join ' ' -- $argv)" | cut -f 1`},
 }
 
-func TestShells(t *testing.T) {
-	dir := t.TempDir()
+// progDir is a directory with testProgram as a program.
+func progDir(t *testing.T) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
 	self, err := os.Executable()
-	if err == nil {
-		err = os.Symlink(self, filepath.Join(dir, "prog"))
-	}
-	if err != nil {
+	if err = errors.Join(err, os.Symlink(self, filepath.Join(dir, "prog"))); err != nil {
 		t.Fatal(err)
 	}
+	return dir
+}
+
+func TestShells(t *testing.T) {
+	dir := progDir(t)
 	for _, shell := range shells {
 		t.Run(shell.name, func(t *testing.T) {
 			program := checktest.Need(t, shell.name)
@@ -266,20 +270,12 @@ func TestShells(t *testing.T) {
 // bash makes words of their own of "=" and of what stands behind it, and is
 // not shown the meaning of what it inserts.
 func TestBashWords(t *testing.T) {
-	self, err := os.Executable()
-	dir := t.TempDir()
-	if err == nil {
-		err = os.Symlink(self, filepath.Join(dir, "prog"))
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
 	const ask = `. <(prog completion bash); complete() { type -t "$2" >/dev/null; }
 COMP_WORDBREAKS=$' \t\n=' COLUMNS=30
 try() { COMP_WORDS=("${@:2}") COMP_CWORD=$(($# - 2)) COMP_TYPE=$1; _prog prog; printf '<%s>' "${COMPREPLY[@]}"; }
 try 9 prog get --output = j; try 9 prog get --output =; try 9 prog ke; try 9 prog get c; try 37 prog get c; try 9 prog get --`
 	c := exec.Command("bash", "-c", ask)
-	c.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
+	c.Env = append(os.Environ(), "PATH="+progDir(t)+":"+os.Getenv("PATH"))
 	out, err := c.CombinedOutput()
 	want := "<json>" + "<token><json>" + "<keys>" + "<clms    (a profile)><clms-2  (another)>" + "<clms><clms-2>" +
 		"<--output  (FORMAT: token or )><--help    (show this help)><--all     (everything)><--socket  (PATH of the socke)>"
