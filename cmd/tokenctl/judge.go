@@ -111,9 +111,8 @@ Exit status:
 func verifyCommand(e *ui.Env) *cli.Command {
 	var remote, asJSON bool
 	file, consentFile := "-", ""
-	return &cli.Command{
+	return e.ForProfile(&cli.Command{
 		Name:  "verify",
-		Args:  "NAME",
 		Short: "Verify a token that a caller presented",
 		Long:  verifyHelp,
 		Flags: func(f *cli.Flags) {
@@ -122,8 +121,6 @@ func verifyCommand(e *ui.Env) *cli.Command {
 			f.BoolVar(&remote, "remote", false, "ask the issuer's own service instead of verifying here")
 			f.BoolVar(&asJSON, "json", false, "print the verdict, with the claims, as JSON")
 		},
-		Check:    e.OneProfile,
-		Complete: e.CompleteProfile,
 		Run: func(ctx context.Context, _ *cli.Call) error {
 			shown := token.Presented{Remote: remote}
 			var err error
@@ -142,7 +139,7 @@ func verifyCommand(e *ui.Env) *cli.Command {
 			}
 			return answerVerdict(e, verdict, asJSON)
 		},
-	}
+	})
 }
 
 // readPresented reads or asks for the token, without the end of its line.
@@ -208,16 +205,13 @@ registered.`
 
 func publicKeyCommand(e *ui.Env) *cli.Command {
 	var pending bool
-	return &cli.Command{
+	return e.ForProfile(&cli.Command{
 		Name:  "public-key",
-		Args:  "NAME",
 		Short: "Print the public key to register with the service",
 		Long:  publicKeyHelp,
 		Flags: func(f *cli.Flags) {
 			f.BoolVar(&pending, "pending", false, "the new key, which waits to be registered")
 		},
-		Check:    e.OneProfile,
-		Complete: e.CompleteProfile,
 		Run: func(ctx context.Context, _ *cli.Call) error {
 			p, err := e.ProfileStatus(ctx, e.Profile)
 			if err != nil {
@@ -238,5 +232,5 @@ func publicKeyCommand(e *ui.Env) *cli.Command {
 			}
 			return e.Out.Answer(key)
 		},
-	}
+	})
 }

@@ -146,16 +146,13 @@ a newer one already: the right thing for programs that run side by side.`
 
 func invalidateCommand(e *ui.Env) *cli.Command {
 	var file string
-	return &cli.Command{
+	return e.ForProfile(&cli.Command{
 		Name:  "invalidate",
-		Args:  "NAME",
 		Short: "Drop a token that an API refused",
 		Long:  invalidateHelp,
 		Flags: func(f *cli.Flags) {
 			f.StringVar(&file, "token-file", "", "drop only the token in this `FILE`; - is stdin")
 		},
-		Check:    e.OneProfile,
-		Complete: e.CompleteProfile,
 		Run: func(ctx context.Context, _ *cli.Call) error {
 			var t token.Secret
 			if file != "" {
@@ -171,7 +168,7 @@ func invalidateCommand(e *ui.Env) *cli.Command {
 			}
 			return e.Say("The next get of " + e.Profile + " returns another token.")
 		},
-	}
+	})
 }
 
 // tokenFile is the flag --token-file.
@@ -179,18 +176,15 @@ var tokenFile = form.Input{Label: "--token-file"}
 
 func removeCommand(e *ui.Env) *cli.Command {
 	var yes bool
-	return &cli.Command{
+	return e.ForProfile(&cli.Command{
 		Name:  "remove",
-		Args:  "NAME",
 		Short: "Remove a profile and its secrets",
 		Long: `  tokenctl remove clms
   tokenctl remove clms --yes        without asking first
 
 Removes a profile: its secrets from the keystore, its tokens, and its file.
 The key stays valid at the issuer until you revoke it there.`,
-		Flags:    func(f *cli.Flags) { f.BoolVar(&yes, "yes", false, "do not ask") },
-		Check:    e.OneProfile,
-		Complete: e.CompleteProfile,
+		Flags: func(f *cli.Flags) { f.BoolVar(&yes, "yes", false, "do not ask") },
 		Run: func(ctx context.Context, _ *cli.Call) error {
 			if t, ok := e.Terminal(); !yes && !ok {
 				return cli.Usage("remove asks first, which needs a terminal; say --yes")
@@ -209,7 +203,7 @@ The key stays valid at the issuer until you revoke it there.`,
 			}
 			return e.Say("Removed " + e.Profile + ", with its secrets and tokens.")
 		},
-	}
+	})
 }
 
 func renameCommand(e *ui.Env) *cli.Command {

@@ -181,7 +181,12 @@ func statusCommand(e *ui.Env) *cli.Command {
 			f.BoolVar(&asJSON, "json", false, "print JSON (docs/protocol.md: GET /v1/status, /v1/profiles/NAME)")
 			f.BoolVar(&watched, "watch, w", false, "show it live until Ctrl-C; for terminals")
 		},
-		Check:    e.OptionalProfile,
+		Check: func(ctx context.Context, c *cli.Call) error {
+			if len(c.Args) == 0 {
+				return nil
+			}
+			return e.OneProfile(ctx, c)
+		},
 		Complete: e.CompleteProfile,
 		Run: func(ctx context.Context, _ *cli.Call) error {
 			switch {
@@ -361,9 +366,8 @@ func warningsText(s ui.Screen, st token.Status) string {
 
 func showCommand(e *ui.Env) *cli.Command {
 	var asJSON, held bool
-	return &cli.Command{
+	return e.ForProfile(&cli.Command{
 		Name:  "show",
-		Args:  "NAME",
 		Short: "Show a profile's settings, and where they are",
 		Long: `  tokenctl show clms
   tokenctl show api --token         what the API sees: aud, roles, scp, tid, ver
@@ -375,8 +379,6 @@ the last attempts to obtain one. It never shows a secret.`,
 			jsonFlag(&asJSON)(f)
 			f.BoolVar(&held, "token", false, "show only the claims of the tokens that tokend holds, never a token")
 		},
-		Check:    e.OneProfile,
-		Complete: e.CompleteProfile,
 		Run: func(ctx context.Context, _ *cli.Call) error {
 			if !held {
 				return answerState(ctx, e, asJSON)
@@ -388,7 +390,7 @@ the last attempts to obtain one. It never shows a secret.`,
 			p.Tokens = slices.DeleteFunc(p.Tokens, func(t token.TokenStatus) bool { return t.Content == nil })
 			return answer(e, asJSON, p.Tokens, heldText(e.Out, p, time.Now()))
 		},
-	}
+	})
 }
 
 // heldText shows what the tokens of a profile say to an API.

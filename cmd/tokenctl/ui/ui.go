@@ -184,13 +184,10 @@ func (e *Env) OneProfile(ctx context.Context, c *cli.Call) error {
 	return cli.Usage("%s takes one profile name, not %d", c.Name(), len(c.Args))
 }
 
-// OptionalProfile is the check of a command that takes a profile's name or
-// nothing.
-func (e *Env) OptionalProfile(ctx context.Context, c *cli.Call) error {
-	if len(c.Args) == 0 {
-		return nil
-	}
-	return e.OneProfile(ctx, c)
+// ForProfile makes a command one that takes a profile's name.
+func (e *Env) ForProfile(c *cli.Command) *cli.Command {
+	c.Args, c.Check, c.Complete = "NAME", e.OneProfile, e.CompleteProfile
+	return c
 }
 
 // WhichProfile is the error for a command that lacks a profile's name.
