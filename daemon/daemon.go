@@ -1,6 +1,6 @@
 // Package daemon answers for the profiles: who may use them (policy.go), which
 // one a URL belongs to (routes.go), how they are added, rotated and removed
-// (manage.go), and what there is to report (status.go, events.go). Package mint
+// (manage.go), and what there is to report (status.go). Package mint
 // obtains the tokens, package sink writes them to files, package profile reads the
 // configuration. What it needs of others it declares as interfaces; cmd/tokend
 // passes them.

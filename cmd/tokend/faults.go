@@ -18,13 +18,11 @@ var faultsEvery = 10 * time.Second // less in tests
 
 // repeat calls do every faultsEvery until ctx ends.
 func repeat(ctx context.Context, do func()) {
-	tick := time.NewTicker(faultsEvery)
-	defer tick.Stop()
-	for {
+	for tick := time.Tick(faultsEvery); ; {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-tick:
 			do()
 		}
 	}

@@ -48,12 +48,6 @@ func newMetrics() *metrics {
 	}
 }
 
-// countRequest counts a request over the socket.
-func (m *metrics) countRequest(do, result string) { m.requests.WithLabelValues(do, result).Inc() }
-
-// countMissing counts a line that is not in the audit log.
-func (m *metrics) countMissing(why string) { m.missing.WithLabelValues(why).Inc() }
-
 // handler returns what answers a scrape with all metrics that the caller in ctx
 // may see.
 func (m *metrics) handler(ctx context.Context) (http.Handler, error) {

@@ -15,8 +15,11 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
+	"time"
 
+	"github.com/coreos/go-systemd/v22/activation"
 	sd "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/google/renameio/v2/maybe"
 
@@ -139,7 +142,7 @@ func open(ctx context.Context, at places, log io.Writer) (in *installation, err 
 	}
 	in.closers = append(in.closers, in.listener.Close)
 	if file := auditFile(in.dirs, in.config); file != "" {
-		in.audit = audit.Open(file, in.deps.Log, in.deps.metrics.countMissing)
+		in.audit = audit.Open(file, in.deps.Log, func(why string) { in.deps.metrics.missing.WithLabelValues(why).Inc() })
 		in.closers = append(in.closers, in.audit.Close)
 	}
 	if in.config.Metrics != "" && in.config.Metrics != "none" { // a loopback address
@@ -229,7 +232,8 @@ func (in *installation) serve(ctx context.Context, d *daemon.Daemon, hangups <-c
 	}
 	err := in.answer(ctx, func(ctx context.Context) error {
 		return ipcserver.Serve(ctx, in.listener, d, ipcserver.Options{
-			AnyUser: in.at.system, Audit: report, Log: in.deps.Log, Count: in.deps.metrics.countRequest, Metrics: in.deps.metrics.handler,
+			AnyUser: in.at.system, Audit: report, Log: in.deps.Log, Metrics: in.deps.metrics.handler,
+			Count: func(do, result string) { in.deps.metrics.requests.WithLabelValues(do, result).Inc() },
 		})
 	})
 	notify(sd.SdNotifyStopping)
@@ -254,11 +258,11 @@ func (in *installation) answer(ctx context.Context, serve func(context.Context) 
 		}
 		in.deps.Log.Warn("another program removed or replaced the socket", "socket", in.socket)
 		if in.listener, err = ipcserver.Listen(in.socket); err != nil {
-			status, next := exitFailure, "start tokend again"
+			status := exitFailure
 			if in.activated {
-				status, next = exitSocket, in.at.line("restart")
+				status = exitSocket
 			}
-			return exitError{status, fmt.Errorf("another program removed or replaced the socket, and tokend cannot make it again: %w; next: %s", err, next)}
+			return exitError{status, fmt.Errorf("another program removed or replaced the socket, and tokend cannot make it again: %w; next: %s", err, in.deps.Restart)}
 		}
 		in.closers = append(in.closers, in.listener.Close)
 		in.deps.Log.Info("tokend made its socket again", "socket", in.socket)
@@ -322,3 +326,43 @@ func auditFile(dirs profile.Dirs, c profile.Config) string {
 }
 
 func credentialsDir(dirs profile.Dirs) string { return filepath.Join(dirs.State, "credentials") }
+
+// listen returns the socket that systemd opened for this process
+// (sd_listen_fds(3)), or opens one. systemd's is never unlinked, and calls wait
+// in it while tokend restarts. listen calls before with the socket's path, as
+// ipcserver.Listen does.
+func listen(path string, before func(path string) error) (l net.Listener, held bool, err error) {
+	passed, err := activation.Listeners()
+	if err == nil && len(passed) == 0 {
+		l, err = ipcserver.Listen(path, func() error { return before(path) })
+		return l, false, err
+	}
+	if len(passed) == 1 {
+		if unix, ok := passed[0].(*net.UnixListener); ok && unix.Addr().Network() == "unix" {
+			return unix, true, before(unix.Addr().String())
+		}
+	}
+	return nil, true, &token.Error{Code: token.ErrInvalid, Message: "the service manager passed something else than one Unix socket that listens: ListenStream= takes a path"}
+}
+
+var (
+	served   = make(chan struct{}) // closed when this process serves, for Windows
+	isServed = sync.OnceFunc(func() { close(served) })
+)
+
+// ready tells the service manager that this process serves.
+func ready(status string) {
+	isServed()
+	notify(sd.SdNotifyReady + "\nSTATUS=" + status)
+}
+
+// pulse is how often systemd wants a sign of life: half of its patience, or zero
+// for never.
+func pulse() time.Duration {
+	every, _ := sd.SdWatchdogEnabled(false) // zero also at an error
+	return every / 2
+}
+
+// notify tells systemd, if that started this process (sd_notify(3)). It ignores
+// errors: a manager that does not listen changes nothing.
+func notify(state string) { _, _ = sd.SdNotify(false, state) }

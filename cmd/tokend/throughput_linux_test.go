@@ -178,7 +178,7 @@ func serveHere(b *testing.B, dirs profile.Dirs) (socket string) {
 	check(b, err)
 	options := ipcserver.Options{Log: w.Log}
 	if file := auditFile(dirs, config); file != "" {
-		log := audit.Open(file, w.Log, w.metrics.countMissing)
+		log := audit.Open(file, w.Log, func(string) {})
 		b.Cleanup(func() { _ = log.Close() })
 		options.Audit = log.Report
 	}

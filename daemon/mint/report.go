@@ -36,16 +36,10 @@ func (s *slot) remember(took time.Duration, code token.Code) {
 	s.history = slices.Concat([]token.Attempt{attempt}, s.history[:min(len(s.history), historyLength-1)])
 }
 
-// Attempts counts the outcomes of attempts since the daemon started, by code; "" is a success.
-func (t *Tokens) Attempts() map[token.Code]uint64 {
-	t.mint.mu.Lock()
-	defer t.mint.mu.Unlock()
-	return maps.Clone(t.tally)
-}
-
-// Status returns the state of the tokens, the profile's own target first; in
-// detail also with the last attempts and what the tokens say.
-func (t *Tokens) Status(detail bool) (list []token.TokenStatus) {
+// Status returns the state of the tokens, the profile's own target first, in
+// detail also with the last attempts and what the tokens say; and the outcomes of all
+// attempts since the daemon started, by code, "" for a success.
+func (t *Tokens) Status(detail bool) (list []token.TokenStatus, attempts map[token.Code]uint64) {
 	t.mint.mu.Lock()
 	defer t.mint.mu.Unlock()
 	now := t.mint.now()
@@ -70,7 +64,7 @@ func (t *Tokens) Status(detail bool) (list []token.TokenStatus) {
 		}
 		list = append(list, st)
 	}
-	return list
+	return list, maps.Clone(t.tally)
 }
 
 // Stats are figures of the Mint as a whole.

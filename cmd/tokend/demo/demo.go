@@ -79,7 +79,16 @@ func run(ctx context.Context, out io.Writer, once bool) (err error) {
 	if once {
 		return nil
 	}
-	d.invite()
+	fmt.Fprintf(d.out, `
+Now you. In another terminal (in a clone: go run ./cmd/tokenctl for tokenctl):
+
+  export %s=%s
+  tokenctl status
+  tokenctl get clms
+  curl --unix-socket $%[1]s http://tokend/v1/token/aspose
+
+Ctrl-C ends the demo and removes %[3]s.
+`, ipc.SocketEnv, d.client.Socket, d.dir)
 	<-ctx.Done()
 	return nil
 }
@@ -179,16 +188,11 @@ func (d *demo) add(ctx context.Context) error {
 	return nil
 }
 
-// get gets the profile's token.
-func (d *demo) get(ctx context.Context) (token.Grant, error) {
-	return d.client.Get(ctx, shown, token.Query{})
-}
-
 // renewAhead asks all the time until the token changes, and shows that no caller
 // had to wait for that.
 func (d *demo) renewAhead(ctx context.Context) error {
 	d.title("It is renewed ahead of its expiry, and no caller waits for that")
-	first, err := d.get(ctx)
+	first, err := d.client.Get(ctx, shown, token.Query{})
 	if err != nil {
 		return err
 	}
@@ -196,7 +200,7 @@ func (d *demo) renewAhead(ctx context.Context) error {
 	asked, requests, slowest := 0, d.issuers.CLMS().Requests(), time.Duration(0)
 	return until(ctx, 10*time.Millisecond, func() (bool, error) {
 		begin := time.Now()
-		tok, err := d.get(ctx)
+		tok, err := d.client.Get(ctx, shown, token.Query{})
 		asked, slowest = asked+1, max(slowest, time.Since(begin))
 		if err != nil || tok.Secret.Equal(first.Secret) {
 			return false, err
@@ -216,7 +220,7 @@ func in(t time.Time) time.Duration { return time.Until(t).Round(100 * time.Milli
 // surviveCrash kills the daemon with the issuers down, and starts another.
 func (d *demo) surviveCrash(ctx context.Context) error {
 	d.title("tokend is killed while the issuers are down")
-	before, err := d.get(ctx)
+	before, err := d.client.Get(ctx, shown, token.Query{})
 	if err != nil {
 		return err
 	}
@@ -233,7 +237,7 @@ func (d *demo) surviveCrash(ctx context.Context) error {
 	if err := d.startDaemon(ctx); err != nil {
 		return err
 	}
-	after, err := d.get(ctx)
+	after, err := d.client.Get(ctx, shown, token.Query{})
 	if err == nil && !after.Secret.Equal(before.Secret) {
 		err = errors.New("the token did not survive")
 	}
@@ -251,20 +255,6 @@ func (d *demo) resume(context.Context) error {
 	d.issuers.Aspose().SetLifetime(calmLifetime)
 	d.say("issuers are back; their tokens live %v from now on", calmLifetime)
 	return d.issuers.Resume()
-}
-
-// invite suggests what to try next.
-func (d *demo) invite() {
-	fmt.Fprintf(d.out, `
-Now you. In another terminal (in a clone: go run ./cmd/tokenctl for tokenctl):
-
-  export %s=%s
-  tokenctl status
-  tokenctl get clms
-  curl --unix-socket $%[1]s http://tokend/v1/token/aspose
-
-Ctrl-C ends the demo and removes %[3]s.
-`, ipc.SocketEnv, d.client.Socket, d.dir)
 }
 
 // end stops everything and removes the directory.

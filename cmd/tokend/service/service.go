@@ -112,12 +112,8 @@ func (d Definition) unit(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if strings.ContainsAny(d.Program, `$"'\`) {
-		return "", &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf("%s: systemd cannot run a program with such a path", d.Program)}
-	}
-	socket := d.specified(d.Socket)
-	if strings.TrimSpace(socket) != socket || strings.HasSuffix(socket, `\`) {
-		return "", &token.Error{Code: token.ErrInvalid, Field: "socket", Message: fmt.Sprintf("%q: systemd does not take such a path", d.Socket)}
+	if strings.ContainsAny(d.Program, `$"'\`) || strings.TrimSpace(d.Socket) != d.Socket || strings.HasSuffix(d.Socket, `\`) {
+		return "", &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf("systemd does not take one of these paths: %q, %q", d.Program, d.Socket)}
 	}
 	quotes := map[string]func(string) string{
 		"ExecStart": d.commandWord, "ExecReload": d.commandWord, "ReadWritePaths": d.word, "ListenStream": d.specified,
