@@ -60,17 +60,16 @@ func (s *state) makeRoutes() map[string][]*entry {
 // resolve finds the profile that a caller means, by name, by URL, or by both, and
 // which of its hosts covers the URL: of the profiles that c may use, the one whose
 // hosts cover it most closely.
-func (s *state) resolve(c *Caller, name, url string) (e *entry, host string, err error) {
+func (s *state) resolve(c *Caller, name, url string) (found *entry, host string, err error) {
 	if name != "" || url == "" {
-		if e, err = s.lookup(c, name); err != nil || url == "" {
-			return e, "", err
+		if found, err = s.lookup(c, name); err != nil || url == "" {
+			return found, "", err
 		}
 	}
 	if _, err := token.ParseURL(url); err != nil {
 		return nil, "", invalid("url", "%s", err.Error())
 	}
-	var found []*entry
-	var names, near []string
+	var names, near []string // those that cover it best; those with another path there
 	for _, e := range s.routes()[token.Origin(url)] {
 		if name != "" && e.Name != name || !e.mayUse(c) {
 			continue
@@ -79,14 +78,14 @@ func (s *state) resolve(c *Caller, name, url string) (e *entry, host string, err
 		case h == "":
 			near = append(near, fmt.Sprintf("%s has %s", e.Name, strings.Join(e.Hosts, ", ")))
 		case len(h) > len(host):
-			found, names, host = []*entry{e}, []string{e.Name}, h
+			found, names, host = e, []string{e.Name}, h
 		case len(h) == len(host):
-			found, names = append(found, e), append(names, e.Name)
+			names = append(names, e.Name)
 		}
 	}
-	switch len(found) {
+	switch len(names) {
 	case 1:
-		return found[0], host, nil
+		return found, host, nil
 	case 0:
 		e := &token.Error{Code: token.ErrNotFound, Field: "url", Message: "no profile covers " + url}
 		if name != "" {

@@ -189,11 +189,8 @@ func (p places) serviceSocket(c profile.Config) (string, error) {
 }
 
 func versionText() string {
-	if version != "" {
-		return version
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "(devel)" {
+		return cmp.Or(version, info.Main.Version, "devel")
 	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
-		return info.Main.Version
-	}
-	return "devel"
+	return cmp.Or(version, "devel")
 }

@@ -258,11 +258,11 @@ func (in *installation) answer(ctx context.Context, serve func(context.Context) 
 		}
 		in.deps.Log.Warn("another program removed or replaced the socket", "socket", in.socket)
 		if in.listener, err = ipcserver.Listen(in.socket); err != nil {
-			status := exitFailure
+			status, next := exitFailure, "start tokend again"
 			if in.activated {
-				status = exitSocket
+				status, next = exitSocket, in.at.line("restart")
 			}
-			return exitError{status, fmt.Errorf("another program removed or replaced the socket, and tokend cannot make it again: %w; next: %s", err, in.deps.Restart)}
+			return exitError{status, fmt.Errorf("another program removed or replaced the socket, and tokend cannot make it again: %w; next: %s", err, next)}
 		}
 		in.closers = append(in.closers, in.listener.Close)
 		in.deps.Log.Info("tokend made its socket again", "socket", in.socket)
