@@ -119,7 +119,7 @@ func TestAddRefusesBeforeAnythingIsSent(t *testing.T) {
 		"a service key as a key":      {append(azure, "--private-key", serviceKey), "--private-key: that is a service key (JSON)"},
 		"a service key, other flag":   {[]string{"add", "x", "--provider", "clms", "--private-key", serviceKey}, "that is a service key (JSON): use --service-key FILE"},
 		"a service key as a secret":   {append(azure, "--client-secret-file", serviceKey), "that is a service key (JSON)"},
-		"stdin twice":                 {append(azure, "--certificate", "-", "--private-key", "-"), "cannot both be read from stdin"},
+		"stdin twice":                 {append(azure, "--certificate", "-", "--private-key", "-"), "--private-key: stdin is empty"},
 		"a flag twice":                {append(azure, "--client-secret-file", secret, "--client-secret-file", secret), "given twice"},
 		"no date":                     {append(azure, "--secret-expires", "31.1.2027"), "not a date such as"},
 		"no name":                     {[]string{"add", "my api", "--provider", "azure"}, "is not a valid profile name"},

@@ -41,16 +41,10 @@ func New(e *ui.Env) *Submission {
 
 // readFiles reads the secrets that flags name files for.
 func (s *Submission) readFiles() (err error) {
-	stdin := ""
 	for _, field := range slices.Sorted(maps.Keys(s.files)) {
 		in, file := inputFor(field), s.files[field]
-		switch {
-		case file != "-":
+		if file != "-" {
 			s.from[file] = field
-		case stdin != "":
-			return cli.Usage("%s and %s cannot both be read from stdin", stdin, in.Label)
-		default:
-			stdin = in.Label
 		}
 		if s.request.Secrets[field], err = in.readSecret(s.Env, file); err != nil {
 			return err
