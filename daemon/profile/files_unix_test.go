@@ -40,3 +40,10 @@ func TestOddFilesAreNotReadAsConfiguration(t *testing.T) {
 		}
 	}
 }
+
+// A file that calls itself regular can still block: root's /proc/kmsg.
+func TestReadingConfigurationEnds(t *testing.T) {
+	if _, err := token.ReadConfig("/proc/kmsg"); err == nil {
+		t.Error("read")
+	}
+}

@@ -158,6 +158,7 @@ func ReadRegular(f *os.File, limit int64) (text []byte, info fs.FileInfo, err er
 	if !info.Mode().IsRegular() {
 		return nil, nil, fmt.Errorf("%s is not a regular file", f.Name())
 	}
+	_ = f.SetReadDeadline(time.Now().Add(time.Second)) // some regular files of /proc block
 	text, err = io.ReadAll(io.LimitReader(f, limit+1))
 	if err == nil && int64(len(text)) > limit {
 		err = fmt.Errorf("%s is longer than %d bytes", f.Name(), limit)
