@@ -56,15 +56,12 @@ func (a answer) object() (strictjson.Object, error) {
 	media, _, _ := mime.ParseMediaType(cmp.Or(a.header.Get("Content-Type"), http.DetectContentType(a.body)))
 	switch {
 	case media == "text/html":
-		return nil, errHTML
+		return nil, finding{"html-answer", "an HTML page; a proxy or a login page may stand in between"}
 	case strings.HasSuffix(media, "json"), json.Valid(a.body):
 		return nil, err
 	}
 	return nil, errors.New("something that is not JSON")
 }
-
-// errHTML is the error for a page for people.
-var errHTML = finding{"html-answer", "an HTML page; a proxy or a login page may stand in between"}
 
 // finding says what a status means by itself; topic is that of a status that has
 // none of its own.
@@ -233,6 +230,7 @@ const (
 	topicTimeout   = "timeout"
 	topicTokenType = "token-type"
 	topicPassing   = "temporarily_unavailable"
+	topicMetadata  = "issuer-metadata" // that leads to no keys
 )
 
 // passing reports whether asking again makes sense after an error; "" is an answer

@@ -20,13 +20,9 @@ import (
 func partOf(t *testing.T, text string, n int) map[string]any {
 	t.Helper()
 	raw, err := base64.RawURLEncoding.DecodeString(strings.Split(text+"..", ".")[n])
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	m := map[string]any{}
-	if err := json.Unmarshal(raw, &m); err != nil {
-		t.Fatal(err)
-	}
+	check(t, json.Unmarshal(raw, &m))
 	return m
 }
 
@@ -36,13 +32,10 @@ func claimsOf(t *testing.T, text string) map[string]any { return partOf(t, text,
 var algorithms = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"}
 
 func TestEveryAlgorithmConvincesTheIssuer(t *testing.T) {
-	s := startIssuers(t)
-	client := clientFor(t, s.CertPEM(), HTTPConfig{})
+	s, client := startWithClient(t)
 	for _, algorithm := range algorithms {
 		iss, key, err := s.OAuth2().NewGrantKey(algorithm)
-		if err != nil {
-			t.Fatal(err)
-		}
+		check(t, err)
 		m := trial{kind: "jwt-bearer", settings: map[string]any{
 			"token_url": s.OAuth2().TokenURL(), "issuer": iss, "audience": nil, "algorithm": algorithm,
 		}, secrets: map[string]token.Secret{"private_key": secret(string(key))}}.open(t, client)
@@ -59,9 +52,7 @@ func TestKeyAndAlgorithmAreBoundTogether(t *testing.T) {
 	keys := map[string]string{}
 	for _, algorithm := range []string{"RS256", "ES256", "ES384", "EdDSA"} {
 		_, key, err := s.OAuth2().NewGrantKey(algorithm)
-		if err != nil {
-			t.Fatal(err)
-		}
+		check(t, err)
 		keys[algorithm] = string(key)
 	}
 	k, _ := Lookup("jwt-bearer")
@@ -110,7 +101,7 @@ func sentBy(t *testing.T, kind string, settings map[string]any, secrets map[stri
 	s.OAuth2().Fail(keeps(&form))
 	all := map[string]any{"token_url": s.OAuth2().TokenURL()}
 	maps.Copy(all, settings)
-	m := trial{kind: kind, settings: all, secrets: secrets}.open(t, clientFor(t, s.CertPEM(), HTTPConfig{}))
+	m := trial{kind: kind, settings: all, secrets: secrets}.open(t, clientFor(t, s.CertPEM()))
 	if _, err := m.Mint(t.Context(), target); !errors.Is(err, token.ErrUnavailable) {
 		t.Fatal(err)
 	}
@@ -119,9 +110,7 @@ func sentBy(t *testing.T, kind string, settings map[string]any, secrets map[stri
 
 func TestJWTBearerRequest(t *testing.T) {
 	_, key, err := startIssuers(t).OAuth2().NewGrantKey("ES256")
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	secrets := map[string]token.Secret{"private_key": secret(string(key))}
 	settings := map[string]any{"algorithm": "ES256", "audience": "https://aud.example", "claims": map[string]any{"purpose": "x", "level": int64(3)}}
 	now := time.Now().Unix()
@@ -158,9 +147,7 @@ func TestJWTBearerRequest(t *testing.T) {
 
 func TestPrivateKeyJWTRequest(t *testing.T) {
 	_, key, err := startIssuers(t).OAuth2().NewKeyClient("PS384")
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	form := sentBy(t, "oauth2", map[string]any{"auth": "private_key_jwt", "algorithm": "PS384", "assertion_audience": "https://issuer.example"},
 		map[string]token.Secret{"private_key": secret(string(key))}, token.Target{Scope: "x", Audience: "y"})
 	claims := claimsOf(t, form.Get("client_assertion"))

@@ -25,8 +25,8 @@ import (
 // Every code that a client credentials request can meet, with what becomes of
 // it.
 func TestAADSTSCodes(t *testing.T) {
-	s := startIssuers(t)
-	m := trials(t, s)[1].open(t, clientFor(t, s.CertPEM(), HTTPConfig{}))
+	s, client := startWithClient(t)
+	m := trials(t, s)[1].open(t, client)
 	passing := strings.Fields("700024 90033 90006 50196")
 	for _, number := range append(strings.Fields("7000215 7000222 700016 90002 70011 1002012 500011 700027 50012 7000112 53003"), passing...) {
 		want := token.ErrRejected
@@ -58,22 +58,17 @@ func TestAADSTSCodes(t *testing.T) {
 
 // What the issuer itself refuses of ours comes through.
 func TestAzureRefusesWhatDoesNotFit(t *testing.T) {
-	s := startIssuers(t)
+	s, client := startWithClient(t)
 	az := s.Azure()
-	client := clientFor(t, s.CertPEM(), HTTPConfig{})
 	id, text := az.NewSecret()
 	expired, expiredText := az.NewSecret()
 	az.ExpireSecret(expired)
 	disabled, disabledText := az.NewSecret()
 	az.Disable(disabled)
 	certID, _, _, err := az.NewCertificate(2048)
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	_, otherCert, otherKey, err := az.NewCertificate(2048)
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	clientSecret := func(text string) map[string]token.Secret {
 		return map[string]token.Secret{"client_secret": secret(text)}
 	}
@@ -130,8 +125,8 @@ func TestAzureEndpointsAreTakenApart(t *testing.T) {
 
 // A resource is an identifier, to be used as it stands, however it looks.
 func TestAzureResourcesStayAsTheyAre(t *testing.T) {
-	s := startIssuers(t)
-	m := trials(t, s)[1].open(t, clientFor(t, s.CertPEM(), HTTPConfig{}))
+	s, client := startWithClient(t)
+	m := trials(t, s)[1].open(t, client)
 	_, err := m.Mint(t.Context(), token.Target{Scope: "api://x"})
 	wantInvalid(t, "target", err, "scope", `scope "api://x" must end in /.default: "api://x/.default"`)
 	for _, resource := range []string{"https://database.windows.net/", "https://database.windows.net", "api://A/b//", "API://x"} {
@@ -145,13 +140,10 @@ func TestAzureResourcesStayAsTheyAre(t *testing.T) {
 }
 
 func TestAzureAssertion(t *testing.T) {
-	s := startIssuers(t)
+	s, client := startWithClient(t)
 	az := s.Azure()
-	client := clientFor(t, s.CertPEM(), HTTPConfig{})
 	id, cert, key, err := az.NewCertificate(2048)
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	block, _ := pem.Decode(cert)
 	strong, weak := sha256.Sum256(block.Bytes), sha1.Sum(block.Bytes)
 	var form url.Values
@@ -201,8 +193,7 @@ func TestAzureAssertion(t *testing.T) {
 }
 
 func TestAzureTellsWhenTheCertificateEnds(t *testing.T) {
-	s := startIssuers(t)
-	client := clientFor(t, s.CertPEM(), HTTPConfig{})
+	s, client := startWithClient(t)
 	ends := func(tr trial) time.Time {
 		return tr.open(t, client).(interface{ CredentialExpires() time.Time }).CredentialExpires()
 	}

@@ -16,8 +16,8 @@ import (
 
 // Every text of the server's, with what becomes of it.
 func TestCLMSRefusals(t *testing.T) {
-	s := startIssuers(t)
-	m := trials(t, s)[0].open(t, clientFor(t, s.CertPEM(), HTTPConfig{}))
+	s, client := startWithClient(t)
+	m := trials(t, s)[0].open(t, client)
 	for topic, texts := range map[string][]string{
 		"clms-request": {"POST only", "Missing 'grant_type'", "Only grant type 'urn:ietf:params:oauth:grant-type:jwt-bearer' is supported", "Missing 'assertion'"},
 		"clock": {"The token is not yet valid (iat)", "JWT expiration is more than a day in the future",
@@ -42,8 +42,7 @@ func TestCLMSRefusals(t *testing.T) {
 
 // What the server itself refuses of ours comes through.
 func TestCLMSRefusesWhatDoesNotFitTheKey(t *testing.T) {
-	s := startIssuers(t)
-	client := clientFor(t, s.CertPEM(), HTTPConfig{})
+	s, client := startWithClient(t)
 	key := must[[]byte](t)(s.CLMS().NewServiceKey(2048))
 	open := func(settings map[string]any) token.Minter {
 		all := map[string]any{"client_id": nil, "user_id": nil, "token_uri": nil}
@@ -77,7 +76,7 @@ func TestCLMSAssertion(t *testing.T) {
 	var form url.Values
 	s.CLMS().Fail(keeps(&form))
 	m := trial{kind: "clms", settings: map[string]any{"client_id": nil, "user_id": nil, "token_uri": nil},
-		secrets: map[string]token.Secret{"service_key": secret(string(key))}}.open(t, clientFor(t, s.CertPEM(), HTTPConfig{}))
+		secrets: map[string]token.Secret{"service_key": secret(string(key))}}.open(t, clientFor(t, s.CertPEM()))
 	now := time.Now().Unix()
 	_, _ = m.Mint(t.Context(), token.Target{})
 
@@ -91,9 +90,7 @@ func TestCLMSAssertion(t *testing.T) {
 		ClientID string `json:"client_id"`
 		UserID   string `json:"user_id"`
 	}
-	if err := json.Unmarshal(key, &k); err != nil {
-		t.Fatal(err)
-	}
+	check(t, json.Unmarshal(key, &k))
 	claims := claimsOf(t, form.Get("assertion"))
 	iat, _ := claims["iat"].(float64)
 	exp, _ := claims["exp"].(float64)
@@ -115,9 +112,7 @@ func TestCLMSPrepareKeepsTheKeyAndWhatNamesIt(t *testing.T) {
 	k, _ := Lookup("clms")
 	a := token.CreateProfile{Secrets: map[string]token.Secret{"service_key": secret("\ufeff" + string(file))}}
 	handed := a.Secrets
-	if err := k.Prepare(&a); err != nil {
-		t.Fatal(err)
-	}
+	check(t, k.Prepare(&a))
 	if len(a.Secrets) != 1 || a.Secrets["private_key"].IsZero() || strings.Contains(a.Secrets["private_key"].Reveal(), "BEGIN") {
 		t.Errorf("kept are %d secrets", len(a.Secrets))
 	}

@@ -47,7 +47,8 @@ func (s assertionSettings) assertion(claims map[string]any) (jose.Assertion, err
 func (e Env) sign(ctx context.Context, a jose.Assertion, extra map[string]any) (signed token.Secret, err error) {
 	err = e.withKey(ctx, func(key crypto.Signer) error {
 		claims := a.ClaimsAt(time.Now(), extra)
-		traceAssertion(ctx, a.Algorithm, claims)
+		show := func(value any) string { return token.Printable(fmt.Sprint(value), maxQuote) }
+		token.TraceOf(ctx).Add("assertion", "signed by %s: %s", a.Algorithm, listed(claims, shownClaims, nil, show))
 		signed, err = a.Sign(key, claims)
 		return err
 	})
@@ -76,14 +77,10 @@ func (e Env) withKey(ctx context.Context, use func(crypto.Signer) error) (err er
 // prepareClientSecret removes the newline that ends a file from client_secret.
 // Other characters of that kind are a sign that something else was copied.
 func prepareClientSecret(a *token.CreateProfile) error {
-	given, ok := a.Secrets["client_secret"]
-	if !ok {
-		return invalid("client_secret", "client_secret is missing")
-	}
-	text := strings.TrimRight(given.Reveal(), "\r\n")
+	text := strings.TrimRight(a.Secrets["client_secret"].Reveal(), "\r\n")
 	switch {
 	case text == "":
-		return invalid("client_secret", "client_secret is empty")
+		return invalid("client_secret", "client_secret is missing or empty")
 	case strings.Contains(text, "-----BEGIN "):
 		return invalid("client_secret", "client_secret is a PEM file; use the text of a secret")
 	case !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }): // a space is allowed (RFC 6749 §A.2)

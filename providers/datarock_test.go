@@ -43,22 +43,16 @@ func openDatarock(t testing.TB, settings map[string]any, secrets map[string]toke
 	for name, value := range settings {
 		a.Settings[name] = value
 	}
-	if err := kind.Prepare(&a); err != nil {
-		t.Fatal(err)
-	}
+	check(t, kind.Prepare(&a))
 	opened, err := kind.Open(decodeStrictly(a.Settings), Env{HTTP: http.DefaultClient, Secret: secretsFrom(a.Secrets)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	return opened.(*datarock), a
 }
 
 func signed(t testing.TB, d *datarock, target string) (token.Signed, string) {
 	t.Helper()
 	s, err := d.Sign(t.Context(), token.Request{URL: target})
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	return s, s.Headers[0].Value.Reveal()
 }
 
@@ -75,13 +69,10 @@ func askDatarock(t *testing.T, client *http.Client, target string, headers []tok
 }
 
 func TestDatarockAcceptsASignedRequest(t *testing.T) {
-	s := startIssuers(t)
-	client := clientFor(t, s.CertPEM(), HTTPConfig{})
+	s, client := startWithClient(t)
 	d, a := openDatarock(t, nil, nil)
 	ask := func(target string, headers []token.Header) int { return askDatarock(t, client, target, headers) }
-	if err := s.Datarock().Register("user@example.org", a.Settings["public_key"].(string)); err != nil {
-		t.Fatal(err)
-	}
+	check(t, s.Datarock().Register("user@example.org", a.Settings["public_key"].(string)))
 	for _, path := range []string{"", "a?b=2&a=1", "a?b=1&b=0&a", "a%2Fb/%C3%A9?q=a+b%20c&e=&=x", "?", "#f", "x?&&z=1&y=2&#f"} {
 		r, _ := signed(t, d, s.Datarock().APIURL()+path)
 		if status := ask(r.URL, r.Headers); status != http.StatusOK {
@@ -100,9 +91,7 @@ func TestDatarockAcceptsASignedRequest(t *testing.T) {
 	}
 	// Another key for the account takes the place of the first.
 	_, next := openDatarock(t, nil, nil)
-	if err := s.Datarock().Register("user@example.org", next.Settings["public_key"].(string)); err != nil {
-		t.Fatal(err)
-	}
+	check(t, s.Datarock().Register("user@example.org", next.Settings["public_key"].(string)))
 	if status := ask(r.URL, r.Headers); status != http.StatusUnauthorized {
 		t.Errorf("the old key is still good: %d", status)
 	}
@@ -111,9 +100,7 @@ func TestDatarockAcceptsASignedRequest(t *testing.T) {
 func TestDatarocksWindow(t *testing.T) {
 	s := startIssuers(t)
 	d, a := openDatarock(t, nil, nil)
-	if err := s.Datarock().Register("user@example.org", a.Settings["public_key"].(string)); err != nil {
-		t.Fatal(err)
-	}
+	check(t, s.Datarock().Register("user@example.org", a.Settings["public_key"].(string)))
 	synctest.Test(t, func(t *testing.T) {
 		client := fixturetest.InProcess(s.Handler())
 		r, _ := signed(t, d, s.Datarock().APIURL())

@@ -71,9 +71,7 @@ func FuzzIssuerAnswer(f *testing.F) {
 		client := fixturetest.InProcess(handler)
 		opened, err := trial{kind: "aspose", settings: map[string]any{"client_id": "id", "base_url": "https://issuer.example"},
 			secrets: map[string]token.Secret{"client_secret": secret(sent)}}.openAny(client)
-		if err != nil {
-			t.Fatal(err)
-		}
+		check(t, err)
 		tok, err := opened.(token.Minter).Mint(t.Context(), token.Target{})
 		if requests != 1 {
 			t.Fatalf("%d requests", requests)
@@ -145,9 +143,7 @@ func FuzzCertificate(f *testing.F) {
 			return // as if nothing was handed in
 		}
 		signer, err := jose.ParseKey(a.Secrets["private_key"].Reveal())
-		if err != nil {
-			t.Fatal(err)
-		}
+		check(t, err)
 		chain, err := jose.ParseCertificates(a.Settings["certificate"].(string))
 		if err != nil || !jose.Belongs(chain[0], signer) {
 			t.Fatalf("the certificate is not that of the key: %v", err)

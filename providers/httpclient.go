@@ -25,25 +25,18 @@ import (
 	"tokend/providers/token/input"
 )
 
-// HTTPConfig says how to reach issuers. The zero value is a good one.
-type HTTPConfig struct {
-	// CAFile contains certificates in PEM to trust besides the system's.
-	CAFile string
-	// Proxy is the proxy's URL (http, https or socks5), "none", or empty to use
-	// HTTPS_PROXY and NO_PROXY as they were at the first call of NewHTTPClient in
-	// this process.
-	Proxy string
-}
-
 // NewHTTPClient returns a client for token requests: TLS 1.2 or later, no
-// cookies, no compression, a limit for each step. Errors are
-// ErrInvalid with the Field ca_file or proxy.
-func NewHTTPClient(c HTTPConfig) (*http.Client, error) {
-	proxy, err := proxyOf(c.Proxy)
+// cookies, no compression, a limit for each step. caFile, if it is not empty,
+// contains certificates to trust besides the system's. proxyURL (http, https or
+// socks5) may be "none", or empty to use HTTPS_PROXY and NO_PROXY as they were at
+// the first call in this process. Errors are ErrInvalid with the Field ca_file or
+// proxy.
+func NewHTTPClient(caFile, proxyURL string) (*http.Client, error) {
+	proxy, err := proxyOf(proxyURL)
 	if err != nil {
 		return nil, err
 	}
-	pem, err := readAuthorities(c.CAFile)
+	pem, err := readAuthorities(caFile)
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +54,7 @@ func NewHTTPClient(c HTTPConfig) (*http.Client, error) {
 	}
 	return &http.Client{
 		Timeout:   20 * time.Second,
-		Transport: &transport{config: config, caFile: c.CAFile, pem: pem},
+		Transport: &transport{config: config, caFile: caFile, pem: pem},
 		// What is sent goes to no other host.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}, nil

@@ -33,6 +33,14 @@ func openAspose(t *testing.T, baseURL string, client *http.Client) token.Minter 
 		secrets: map[string]token.Secret{"client_secret": secret("Canary8Q~0123456789abcdef")}}.open(t, client)
 }
 
+// listen listens on loopback, and never answers.
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	l := must[net.Listener](t)(net.Listen("tcp", "127.0.0.1:0"))
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
 // serveTLS answers by h with a certificate of its own choice.
 func serveTLS(t *testing.T, config *tls.Config, h http.HandlerFunc) *httptest.Server {
 	t.Helper()
@@ -75,7 +83,7 @@ func TestTLSFaultsAreToldApart(t *testing.T) {
 	authority := must[*providertest.Authority](t)(providertest.NewAuthority())
 	stranger := must[*providertest.Authority](t)(providertest.NewAuthority())
 	now := time.Now()
-	client := clientFor(t, authority.CertPEM(), HTTPConfig{})
+	client := clientFor(t, authority.CertPEM())
 	for name, c := range map[string]struct {
 		by          *providertest.Authority
 		host        string
@@ -172,18 +180,16 @@ func TestNoAnswerComesToAnEnd(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := serveTLS(t, config, c.answer)
-			client := clientFor(t, authority.CertPEM(), HTTPConfig{})
+			client := clientFor(t, authority.CertPEM())
 			client.Timeout = cmp.Or(c.limit, client.Timeout)
 			wantUnavailable(t, openAspose(t, s.URL, client), c.want)
 		})
 	}
 
 	t.Run("no handshake", func(t *testing.T) {
-		l := must[net.Listener](t)(net.Listen("tcp", "127.0.0.1:0"))
-		defer l.Close()
-		client := clientFor(t, authority.CertPEM(), HTTPConfig{})
+		client := clientFor(t, authority.CertPEM())
 		client.Timeout = short
-		wantUnavailable(t, openAspose(t, "https://"+l.Addr().String(), client), "did not answer in time")
+		wantUnavailable(t, openAspose(t, "https://"+listen(t).Addr().String(), client), "did not answer in time")
 	})
 	t.Run("caller leaves", func(t *testing.T) {
 		asked := make(chan struct{})
@@ -192,7 +198,7 @@ func TestNoAnswerComesToAnEnd(t *testing.T) {
 			close(asked)
 			<-r.Context().Done()
 		})
-		m := openAspose(t, s.URL, clientFor(t, authority.CertPEM(), HTTPConfig{}))
+		m := openAspose(t, s.URL, clientFor(t, authority.CertPEM()))
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() { <-asked; cancel() }()
 		_, err := m.Mint(ctx, token.Target{})
@@ -201,7 +207,7 @@ func TestNoAnswerComesToAnEnd(t *testing.T) {
 		}
 	})
 	t.Run("no such host", func(t *testing.T) {
-		m := openAspose(t, "https://issuer.invalid", clientFor(t, authority.CertPEM(), HTTPConfig{}))
+		m := openAspose(t, "https://issuer.invalid", clientFor(t, authority.CertPEM()))
 		_, err := m.Mint(t.Context(), token.Target{})
 		// A machine without any name server cannot say more than the second.
 		if !errors.Is(err, token.ErrUnavailable) ||
@@ -223,13 +229,11 @@ func TestProxies(t *testing.T) {
 		http.Error(w, "Canary", http.StatusProxyAuthRequired)
 	}))
 	defer refuse.Close()
-	hang := must[net.Listener](t)(net.Listen("tcp", "127.0.0.1:0"))
-	defer hang.Close()
-	gone := must[net.Listener](t)(net.Listen("tcp", "127.0.0.1:0"))
+	hang, gone := listen(t), listen(t)
 	gone.Close()
 
 	open := func(proxy string) token.Minter {
-		client := clientFor(t, s.CertPEM(), HTTPConfig{Proxy: proxy})
+		client := must[*http.Client](t)(NewHTTPClient(caFile(t, s.CertPEM()), proxy))
 		if strings.Contains(proxy, "Canary") { // which hangs
 			client.Timeout = 300 * time.Millisecond
 		}
@@ -281,7 +285,7 @@ func TestWhatARequestLooksLike(t *testing.T) {
 	})
 	m := trial{kind: "oauth2", settings: map[string]any{
 		"token_url": s.URL + "/token?key=QSECRET", "user_agent": "API-CLIENT", "resource": nil, "client_id": "a:b ü",
-	}, secrets: map[string]token.Secret{"client_secret": secret("s%+/&=:ß\r\n")}}.open(t, clientFor(t, authority.CertPEM(), HTTPConfig{}))
+	}, secrets: map[string]token.Secret{"client_secret": secret("s%+/&=:ß\r\n")}}.open(t, clientFor(t, authority.CertPEM()))
 	for range 2 {
 		must[token.Token](t)(m.Mint(t.Context(), token.Target{}))
 	}
@@ -313,8 +317,7 @@ func TestWhatARequestLooksLike(t *testing.T) {
 }
 
 func TestARejectionTellsOfAClockThatIsOff(t *testing.T) {
-	s := startIssuers(t)
-	client := clientFor(t, s.CertPEM(), HTTPConfig{})
+	s, client := startWithClient(t)
 	tr := trials(t, s)[0]
 	m := tr.open(t, client)
 	for off, want := range map[time.Duration]string{
@@ -335,37 +338,30 @@ func TestARejectionTellsOfAClockThatIsOff(t *testing.T) {
 }
 
 func TestHTTPConfigIsChecked(t *testing.T) {
-	dir := t.TempDir()
-	empty := filepath.Join(dir, "empty.pem")
-	if err := os.WriteFile(empty, []byte("no certificate"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for name, c := range map[string]struct {
-		config      HTTPConfig
-		field, want string
-	}{
-		"a device":        {HTTPConfig{CAFile: os.DevNull}, "ca_file", "ca_file cannot be read: " + os.DevNull + " is not a regular file"},
-		"missing CA file": {HTTPConfig{CAFile: filepath.Join(dir, "none")}, "ca_file", "ca_file cannot be read: "},
-		"empty CA file":   {HTTPConfig{CAFile: empty}, "ca_file", empty + " contains no certificate: it is neither PEM nor DER"},
-		"proxy no URL":    {HTTPConfig{Proxy: "proxy.example"}, "proxy", "proxy must be a URL with http, https or socks5, such as http://proxy.example:3128, or none"},
-		"proxy scheme":    {HTTPConfig{Proxy: "ftp://proxy.example"}, "proxy", "proxy must be a URL with http, https or socks5, such as http://proxy.example:3128, or none"},
+	empty := caFile(t, []byte("no certificate"))
+	const noProxy = "proxy must be a URL with http, https or socks5, such as http://proxy.example:3128, or none"
+	for _, c := range []struct{ caFile, proxy, field, want string }{
+		{os.DevNull, "", "ca_file", "ca_file cannot be read: " + os.DevNull + " is not a regular file"},
+		{filepath.Join(t.TempDir(), "none"), "", "ca_file", "ca_file cannot be read: "},
+		{empty, "", "ca_file", empty + " contains no certificate: it is neither PEM nor DER"},
+		{"", "proxy.example", "proxy", noProxy}, {"", "ftp://proxy.example", "proxy", noProxy},
 	} {
-		_, err := NewHTTPClient(c.config)
+		_, err := NewHTTPClient(c.caFile, c.proxy)
 		if e := errorOf(err); e.Code != token.ErrInvalid || e.Field != c.field || !strings.HasPrefix(e.Message, c.want) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%+v: %v", c, err)
 		}
 	}
 	for _, env := range []string{"http://u:50%off@proxy:3128", "http://u:p@Secret#rest@proxy:3128", "http://u:p/Secret@proxy:3128", "http://u:p@Secret?x@proxy", "ftp://Secret"} {
 		t.Setenv("HTTPS_PROXY", env)
-		for _, config := range []HTTPConfig{{}, {Proxy: env}} {
-			if _, err := NewHTTPClient(config); errorOf(err).Field != "proxy" || strings.Contains(err.Error(), "Secret") {
+		for _, proxy := range []string{"", env} {
+			if _, err := NewHTTPClient("", proxy); errorOf(err).Field != "proxy" || strings.Contains(err.Error(), "Secret") {
 				t.Errorf("%s: %v", env, err)
 			}
 		}
 	}
 	t.Setenv("HTTPS_PROXY", "")
 	for _, proxy := range []string{"", "none", "http://p.example:3128", "https://p.example", "socks5://p.example:1080"} {
-		if _, err := NewHTTPClient(HTTPConfig{Proxy: proxy}); err != nil {
+		if _, err := NewHTTPClient("", proxy); err != nil {
 			t.Errorf("proxy %q: %v", proxy, err)
 		}
 	}
@@ -389,7 +385,7 @@ func TestANameThatLeadsInward(t *testing.T) {
 	id, text := s.Aspose().NewClient()
 	try := func(base string, allowed bool) error {
 		_, err := trial{kind: "aspose", settings: map[string]any{"client_id": id, "base_url": base, "loopback": allowed},
-			secrets: map[string]token.Secret{"client_secret": secret(text)}}.open(t, clientFor(t, s.CertPEM(), HTTPConfig{})).Mint(t.Context(), token.Target{})
+			secrets: map[string]token.Secret{"client_secret": secret(text)}}.open(t, clientFor(t, s.CertPEM())).Mint(t.Context(), token.Target{})
 		return err
 	}
 	port := s.URL()[len("https://127.0.0.1"):]
@@ -413,8 +409,7 @@ func TestANameThatLeadsInward(t *testing.T) {
 // own limit then.
 func TestNameServersThatAreSilent(t *testing.T) {
 	port := func(l net.Listener) string { _, port, _ := net.SplitHostPort(l.Addr().String()); return port }
-	issuer := must[net.Listener](t)(net.Listen("tcp", "127.0.0.1:0"))
-	defer issuer.Close()
+	issuer := listen(t)
 	_, _ = (&net.Resolver{PreferGo: true}).LookupHost(t.Context(), "localhost") // package net must not make its state in a bubble
 	for _, c := range []struct {
 		silent int
@@ -496,20 +491,9 @@ func TestSeeFindsAnIssuer(t *testing.T) {
 		t.Errorf("asked for %q", asked)
 	}
 
-	untrusting, err := NewHTTPClient(HTTPConfig{Proxy: "none"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	silent, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer silent.Close()
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = closed.Close()
+	untrusting := must[*http.Client](t)(NewHTTPClient("", "none"))
+	silent, closed := listen(t), listen(t)
+	closed.Close()
 	soon, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	for name, c := range map[string]struct {
@@ -532,10 +516,7 @@ func TestProxyForKeepsThePasswordBack(t *testing.T) {
 		"none":                              "",
 		"http://me:CANARY@proxy.example:31": "http://proxy.example:31",
 	} {
-		client, err := NewHTTPClient(HTTPConfig{Proxy: proxy})
-		if err != nil {
-			t.Fatal(err)
-		}
+		client := must[*http.Client](t)(NewHTTPClient("", proxy))
 		if got := ProxyFor(client, "https://issuer.example/token"); got != want {
 			t.Errorf("%s: %q", proxy, got)
 		}
@@ -562,29 +543,29 @@ func TestAuthoritiesAreReadAgain(t *testing.T) {
 				t.Helper()
 				name = filepath.Join(dir, name)
 				if strings.HasSuffix(name, "link.pem") { // as update-ca-certificates leaves it
-					must[struct{}](t)(struct{}{}, os.WriteFile(dir+"/shared.pem", pem, 0o600))
-					must[struct{}](t)(struct{}{}, os.Symlink("../shared.pem", name))
+					check(t, os.WriteFile(dir+"/shared.pem", pem, 0o600))
+					check(t, os.Symlink("../shared.pem", name))
 					return
 				}
-				must[struct{}](t)(struct{}{}, os.WriteFile(name+".new", pem, 0o600))
-				must[struct{}](t)(struct{}{}, os.Rename(name+".new", name))
+				check(t, os.WriteFile(name+".new", pem, 0o600))
+				check(t, os.Rename(name+".new", name))
 			}
 			t.Setenv("SSL_CERT_FILE", filepath.Join(dir, "system.pem"))
 			t.Setenv("SSL_CERT_DIR", "/nowhere:"+filepath.Join(dir, "certs"))
-			must[struct{}](t)(struct{}{}, os.Mkdir(filepath.Join(dir, "certs"), 0o700))
+			check(t, os.Mkdir(filepath.Join(dir, "certs"), 0o700))
 			write("system.pem", other.CertPEM())
-			config := HTTPConfig{Proxy: "none"}
+			caFile := ""
 			if c.caFile != "" {
 				write(c.caFile, other.CertPEM())
-				config.CAFile = filepath.Join(dir, c.caFile)
+				caFile = filepath.Join(dir, c.caFile)
 			}
-			client := must[*http.Client](t)(NewHTTPClient(config))
+			client := must[*http.Client](t)(NewHTTPClient(caFile, "none"))
 			m := openAspose(t, s.URL, client)
 			const unknown = "cannot be trusted: its certificate is from an unknown authority"
 			wantUnavailable(t, m, unknown)
 			write(c.file, authority.CertPEM())
 			wantUnavailable(t, m, unknown) // they were read again a moment ago
-			must[token.Token](t)(openAspose(t, s.URL, must[*http.Client](t)(NewHTTPClient(config))).Mint(t.Context(), token.Target{}))
+			must[token.Token](t)(openAspose(t, s.URL, must[*http.Client](t)(NewHTTPClient(caFile, "none"))).Mint(t.Context(), token.Target{}))
 			client.Transport.(*transport).read = time.Now().Add(-rootsAgain)
 			must[token.Token](t)(m.Mint(t.Context(), token.Target{}))
 			if c.caFile == c.file { // a bad file costs nothing

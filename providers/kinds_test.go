@@ -50,39 +50,43 @@ type trial struct {
 
 func startIssuers(t *testing.T) *providertest.Server {
 	t.Helper()
-	s, err := providertest.Start(providertest.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := must[*providertest.Server](t)(providertest.Start(providertest.Options{}))
 	t.Cleanup(func() { s.Close() })
 	return s
 }
 
 // clientFor makes a client that trusts the certificate.
-func clientFor(t *testing.T, certPEM []byte, c HTTPConfig) *http.Client {
+func clientFor(t *testing.T, certPEM []byte) *http.Client {
 	t.Helper()
-	c.CAFile = filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(c.CAFile, certPEM, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if c.Proxy == "" {
-		c.Proxy = "none"
-	}
-	client, err := NewHTTPClient(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return client
+	return must[*http.Client](t)(NewHTTPClient(caFile(t, certPEM), "none"))
+}
+
+func caFile(t *testing.T, certPEM []byte) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	return must[string](t)(file, os.WriteFile(file, certPEM, 0o600))
+}
+
+// startWithClient starts the issuers, and makes a client that trusts them.
+func startWithClient(t *testing.T) (*providertest.Server, *http.Client) {
+	t.Helper()
+	s := startIssuers(t)
+	return s, clientFor(t, s.CertPEM())
 }
 
 func secret(text string) token.Secret { return token.NewSecret(text) }
 
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func must[T any](t testing.TB) func(T, error) T {
 	return func(v T, err error) T {
 		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
+		check(t, err)
 		return v
 	}
 }
@@ -93,19 +97,13 @@ func trials(t *testing.T, s *providertest.Server) []trial {
 	serviceKey := must[[]byte](t)(s.CLMS().NewServiceKey(2048))
 	azureID, azureSecret := s.Azure().NewSecret()
 	certID, cert, certKey, err := s.Azure().NewCertificate(2048)
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	asposeID, asposeSecret := s.Aspose().NewClient()
 	id, text := s.OAuth2().NewClient()
 	keyID, key, err := s.OAuth2().NewKeyClient("ES256")
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	iss, grantKey, err := s.OAuth2().NewGrantKey("EdDSA")
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	oauth2 := func(id, auth string) map[string]any {
 		return map[string]any{"token_url": s.OAuth2().TokenURL(), "client_id": id, "auth": auth, "algorithm": "ES256"}
 	}
@@ -312,8 +310,7 @@ func (rec *recorded) leaksIn(err error) string {
 
 // Cases 43, 44, 47 and 48. Every kind gets the same answers, and classifies them in the same way.
 func TestEveryKindThroughTheSameAnswers(t *testing.T) {
-	s := startIssuers(t)
-	client := clientFor(t, s.CertPEM(), HTTPConfig{})
+	s, client := startWithClient(t)
 
 	var evil sync.Map
 	elsewhere := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { evil.Store(r.URL.String(), true) }))
@@ -429,12 +426,9 @@ func obtainsAGoodToken(t *testing.T, m token.Minter, i issuer, client *http.Clie
 }
 
 func TestEveryKindWhileTheIssuerIsDown(t *testing.T) {
-	s := startIssuers(t)
-	client := clientFor(t, s.CertPEM(), HTTPConfig{})
+	s, client := startWithClient(t)
 	all := trials(t, s)
-	if err := s.Stop(); err != nil {
-		t.Fatal(err)
-	}
+	check(t, s.Stop())
 	for _, tr := range all {
 		m := tr.open(t, client)
 		_, err := m.Mint(t.Context(), token.Target{})
@@ -442,17 +436,14 @@ func TestEveryKindWhileTheIssuerIsDown(t *testing.T) {
 			t.Errorf("%s: %v", tr.name, err)
 		}
 	}
-	if err := s.Resume(); err != nil {
-		t.Fatal(err)
-	}
+	check(t, s.Resume())
 	for _, tr := range all {
 		obtainsAGoodToken(t, tr.open(t, client), tr.issuer, client)
 	}
 }
 
 func TestATargetIsHonouredOrRefused(t *testing.T) {
-	s := startIssuers(t)
-	client := clientFor(t, s.CertPEM(), HTTPConfig{})
+	s, client := startWithClient(t)
 	scope, audience := token.Target{Scope: "api://other/.default"}, token.Target{Audience: "https://other.example"}
 	refused := map[string]map[token.Target]string{
 		"clms":                    {scope: "clms tokens have no scope", audience: "clms tokens have no audience"},
@@ -552,7 +543,7 @@ func TestPrepareRefuses(t *testing.T) {
 			[]in{{"client_secret": "00001111-aaaa-2222-BBBB-3333cccc4444"}}},
 		{"azure", "client_secret", "client_secret contains a line break or an invisible character", []in{{"client_secret": "abc\ndef"}, {"client_secret": "abc\u200b"}, {"client_secret": "\xff\xf1"}}},
 		{"azure", "client_secret", "client_secret begins or ends with a space, or stands in quotes, which is a sign of a slip in copying", []in{{"client_secret": " abc"}, {"client_secret": `"abc"`}}},
-		{"azure", "client_secret", "client_secret is empty", []in{{"client_secret": "\n"}}},
+		{"azure", "client_secret", "client_secret is missing or empty", []in{{"client_secret": "\n"}}},
 		{"azure", "client_secret", "client_secret is a PEM file; use the text of a secret", []in{{"client_secret": text(key)}}},
 
 		{"clms", "service_key", "give either a service_key or a private_key", []in{{}, {"service_key": ""}, {"service_key": serviceKey, "private_key": text(key)}}},
@@ -568,14 +559,14 @@ func TestPrepareRefuses(t *testing.T) {
 		{"clms", "client_id", `clms has no secret "client_id"`, []in{{"client_id": "x"}}},
 		{"clms", "private_key", "private_key is a secret and cannot be a setting", []in{{"=private_key": text(key)}}},
 
-		{"oauth2", "client_secret", "client_secret is missing", []in{{}}},
+		{"oauth2", "client_secret", "client_secret is missing or empty", []in{{}}},
 		{"oauth2", "private_key", "private_key is missing", []in{{"=auth": "private_key_jwt"}}},
 		{"oauth2", "private_key", `auth = "client_secret_basic" uses a client_secret, not a private_key`, []in{{"private_key": text(key)}}},
 		{"oauth2", "client_secret", `auth = "private_key_jwt" uses a private_key, not a client_secret`, []in{{"=auth": "private_key_jwt", "private_key": text(key), "client_secret": "abc"}}},
 		{"jwt-bearer", "private_key", "private_key is missing", []in{{}}},
 		{"jwt-bearer", "client_secret", `jwt-bearer has no secret "client_secret"`, []in{{"client_secret": "abc"}}},
 		{"jwt-bearer", "private_key", noKey, []in{{"private_key": "abc"}}},
-		{"aspose", "client_secret", "client_secret is missing", []in{{}}},
+		{"aspose", "client_secret", "client_secret is missing or empty", []in{{}}},
 	} {
 		for _, given := range c.given {
 			a := token.CreateProfile{Settings: map[string]any{}, Secrets: map[string]token.Secret{}}

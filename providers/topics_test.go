@@ -51,8 +51,7 @@ func TestEveryErrorHasATopicAndEveryTopicAnError(t *testing.T) {
 		reached[topic] = true
 	}
 
-	s := startIssuers(t)
-	client := clientFor(t, s.CertPEM(), HTTPConfig{})
+	s, client := startWithClient(t)
 	minters := map[string]trial{}
 	for _, tr := range trials(t, s) {
 		if _, first := minters[tr.kind]; !first {

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
 	"html"
 	"maps"
 	"net/http/httptrace"
@@ -23,12 +22,6 @@ var (
 	shownMembers = []string{"token_type", "expires_in", "ext_expires_in", "refresh_in", "scope", "error"}
 	shownClaims  = []string{"iss", "sub", "aud", "iat", "nbf", "exp"}
 )
-
-// traceAssertion adds the claims of a JWT before it is signed.
-func traceAssertion(ctx context.Context, algorithm string, claims map[string]any) {
-	show := func(value any) string { return token.Printable(fmt.Sprint(value), maxQuote) }
-	token.TraceOf(ctx).Add("assertion", "signed by %s: %s", algorithm, listed(claims, shownClaims, nil, show))
-}
 
 // listed lists the members of m by name, with the values of those that are shown.
 func listed[V any](m map[string]V, shown []string, q quoter, show func(V) string) string {

@@ -16,8 +16,7 @@ import (
 
 // No kind's trace shows what was sent or what came, whatever the issuer does.
 func TestTracesShowNoSecret(t *testing.T) {
-	s := startIssuers(t)
-	client := clientFor(t, s.CertPEM(), HTTPConfig{})
+	s, client := startWithClient(t)
 	for _, tr := range trials(t, s) {
 		m := tr.open(t, client)
 		for name, fault := range map[string]providertest.Fault{

@@ -129,9 +129,6 @@ func objectIn(a answer, address, topic string) (strictjson.Object, error) {
 	return o, nil
 }
 
-// topicMetadata is the topic of an issuer's metadata that leads to no keys.
-const topicMetadata = "issuer-metadata"
-
 type jwtVerifySettings struct {
 	Issuer     string   `toml:"issuer" need:"yes" doc:"the issuer's URL, exactly as iss in its tokens has it"`
 	Audiences  []string `toml:"audiences" need:"yes" doc:"aud that tokens must be for: one of these"`

@@ -40,13 +40,9 @@ func openKind(t testing.TB, kind string, client *http.Client, settings map[strin
 	t.Helper()
 	k, _ := Lookup(kind)
 	a := token.CreateProfile{Settings: settings}
-	if err := k.Prepare(&a); err != nil {
-		t.Fatal(err)
-	}
+	check(t, k.Prepare(&a))
 	opened, err := k.Open(decodeStrictly(a.Settings), Env{HTTP: client})
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	return opened.(token.Verifier)
 }
 
@@ -86,9 +82,7 @@ func b64(text string) string { return base64.RawURLEncoding.EncodeToString([]byt
 func edited(t *testing.T, text string, by map[string]any) string {
 	t.Helper()
 	m := map[string]any{}
-	if err := json.Unmarshal([]byte(text), &m); err != nil {
-		t.Fatal(err)
-	}
+	check(t, json.Unmarshal([]byte(text), &m))
 	maps.Copy(m, by)
 	maps.DeleteFunc(m, func(_ string, v any) bool { return v == nil })
 	return string(must[[]byte](t)(json.Marshal(m)))
@@ -96,8 +90,7 @@ func edited(t *testing.T, text string, by map[string]any) string {
 
 // Cases 49 to 54, 56 and 57.
 func TestHostileTokens(t *testing.T) {
-	s := startIssuers(t)
-	client := clientFor(t, s.CertPEM(), HTTPConfig{})
+	s, client := startWithClient(t)
 	d := s.Dataspace()
 	v := openIOXIO(t, s, client, nil)
 	public, kid := d.PublicKey("RS256")
@@ -268,8 +261,8 @@ func TestHostileTokens(t *testing.T) {
 }
 
 func TestClaimsOfAGoodTokenAreGivenAsTheyStand(t *testing.T) {
-	s := startIssuers(t)
-	v := openIOXIO(t, s, clientFor(t, s.CertPEM(), HTTPConfig{}), nil)
+	s, client := startWithClient(t)
+	v := openIOXIO(t, s, client, nil)
 	text := must[string](t)(s.Dataspace().Sign("RS256", nil, map[string]any{"aud": testDSI, "big": json.Number("9007199254740993")}))
 	claims := wantVerdict(t, v, text, "").Claims
 	if claims["sub"] != "user" || claims["aud"] != testDSI || fmt.Sprint(claims["big"]) != "9007199254740993" {
@@ -279,8 +272,8 @@ func TestClaimsOfAGoodTokenAreGivenAsTheyStand(t *testing.T) {
 
 // Case 53.
 func TestAHugeTokenCostsNothing(t *testing.T) {
-	s := startIssuers(t)
-	v := openIOXIO(t, s, clientFor(t, s.CertPEM(), HTTPConfig{}), nil)
+	s, client := startWithClient(t)
+	v := openIOXIO(t, s, client, nil)
 	for _, text := range []string{strings.Repeat(".", 1<<20), strings.Repeat("A", 100<<20)} {
 		r := testing.Benchmark(func(b *testing.B) {
 			for b.Loop() {
@@ -307,7 +300,7 @@ func resigned(text string, signature []byte) string {
 func TestMalformedSignatures(t *testing.T) {
 	s := startIssuers(t)
 	o := s.OpenID()
-	v := openOpenID(t, o, clientFor(t, s.CertPEM(), HTTPConfig{}), nil)
+	v := openOpenID(t, o, clientFor(t, s.CertPEM()), nil)
 	for _, algorithm := range []string{"RS256", "PS256", "ES256", "ES384", "ES512", "EdDSA"} {
 		t.Run(algorithm, func(t *testing.T) {
 			text := must[string](t)(o.Sign(algorithm, nil, map[string]any{"aud": "https://api.example"}))
@@ -365,9 +358,8 @@ func TestMalformedSignatures(t *testing.T) {
 
 // Case 50.
 func TestAnAlgorithmIsBoundToItsKey(t *testing.T) {
-	s := startIssuers(t)
+	s, client := startWithClient(t)
 	o := s.OpenID()
-	client := clientFor(t, s.CertPEM(), HTTPConfig{})
 	v := openOpenID(t, o, client, nil)
 	aud := map[string]any{"aud": "https://api.example"}
 	// Each signed properly by an RSA key, with the kid of another's.
@@ -386,8 +378,7 @@ func TestAnAlgorithmIsBoundToItsKey(t *testing.T) {
 }
 
 func TestAnyIssuerWithMetadata(t *testing.T) {
-	s := startIssuers(t)
-	client := clientFor(t, s.CertPEM(), HTTPConfig{})
+	s, client := startWithClient(t)
 	for name, o := range map[string]*providertest.OpenID{"OpenID": s.OpenID(), "RFC 8414": s.RFC8414()} {
 		t.Run(name, func(t *testing.T) {
 			v := openOpenID(t, o, client, map[string]any{"audiences": []string{"a", "b"}})
@@ -418,9 +409,8 @@ func TestAnyIssuerWithMetadata(t *testing.T) {
 }
 
 func TestTheGatewayIsAsked(t *testing.T) {
-	s := startIssuers(t)
+	s, client := startWithClient(t)
 	d := s.Dataspace()
-	client := clientFor(t, s.CertPEM(), HTTPConfig{})
 	v := openIOXIO(t, s, client, nil)
 	good := must[string](t)(d.NewToken(testDSI))
 	for _, tt := range []struct {
@@ -469,18 +459,15 @@ func TestTheGatewayIsAsked(t *testing.T) {
 	if _, err := found.Verify(t.Context(), token.Presented{Token: secret(good), Remote: true}); !errors.Is(err, token.ErrInvalid) {
 		t.Errorf("without a gateway: %v", err)
 	}
-	if err := s.Stop(); err != nil {
-		t.Fatal(err)
-	}
+	check(t, s.Stop())
 	if _, err := v.Verify(t.Context(), token.Presented{Token: secret(good), Remote: true}); !errors.Is(err, token.ErrUnavailable) {
 		t.Errorf("while it is down: %v", err)
 	}
 }
 
 func TestConsentTokens(t *testing.T) {
-	s := startIssuers(t)
+	s, client := startWithClient(t)
 	d := s.Dataspace()
-	client := clientFor(t, s.CertPEM(), HTTPConfig{})
 	const another = "dpp://other@dataspace.example/X" // the profile's second source
 	good := must[string](t)(d.NewToken(testDSI))
 	consent := func(changes map[string]any) string { return must[string](t)(d.NewConsent(testDSI, changes)) }
@@ -545,9 +532,8 @@ func TestConsentTokens(t *testing.T) {
 
 // What add looks at.
 func TestLook(t *testing.T) {
-	s := startIssuers(t)
+	s, client := startWithClient(t)
 	d := s.Dataspace()
-	client := clientFor(t, s.CertPEM(), HTTPConfig{})
 	look := func(more map[string]any) string {
 		settings := map[string]any{"gateway": "", "dsi": []string{"dpp://a@127.0.0.1/X"}}
 		maps.Copy(settings, more)

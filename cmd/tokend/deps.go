@@ -58,7 +58,7 @@ func newDeps() *deps {
 		return daemon.Caller{UID: peer.UID, Groups: peer.Groups, PID: peer.PID, Program: program}, ok
 	}
 	w.Configure = func(c profile.Config) (profile.Kinds, error) {
-		client, err := providers.NewHTTPClient(providers.HTTPConfig{CAFile: c.CAFile, Proxy: c.Proxy})
+		client, err := providers.NewHTTPClient(c.CAFile, c.Proxy)
 		if err != nil {
 			return nil, err
 		}

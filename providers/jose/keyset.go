@@ -14,7 +14,6 @@ import (
 	"math/big"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"tokend/providers/strictjson"
@@ -36,22 +35,10 @@ const (
 	patience   = time.Second
 )
 
-// A keySet holds the keys of one issuer. It fetches them when they are first
-// needed; while the issuer cannot be reached, they stay usable for a day.
-type keySet struct {
-	issuer string
-	fetch  func(context.Context) ([]publicKey, error)
-
-	mu    sync.Mutex
-	known knownKeys
-	// flight is closed when the current fetch ends; nil if there is none.
-	flight chan struct{}
-}
-
-func (k *keySet) snapshot() knownKeys {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.known
+func (v *Verifier) snapshot() knownKeys {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.known
 }
 
 // knownKeys are what is known at some time.
@@ -108,15 +95,15 @@ func (k knownKeys) find(id, algorithm string) (key publicKey, ok bool) {
 
 // key returns the key that a token must be signed with. The error is a flaw if
 // the issuer has no such key, and ErrUnavailable if it could not be asked.
-func (k *keySet) key(ctx context.Context, id, algorithm string) (publicKey, error) {
-	known := k.snapshot()
+func (v *Verifier) key(ctx context.Context, id, algorithm string) (publicKey, error) {
+	known := v.snapshot()
 	if key, found := known.find(id, algorithm); found && known.usable() {
 		if age := time.Since(known.fetched); age < 0 || age >= keysAge { // the former if the clock was set back
-			k.begin(ctx)
+			v.begin(ctx)
 		}
 		return key, nil
 	}
-	known, err := k.look(ctx)
+	known, err := v.fetchAgain(ctx)
 	if err != nil {
 		return publicKey{}, err
 	}
@@ -130,12 +117,12 @@ func (k *keySet) key(ctx context.Context, id, algorithm string) (publicKey, erro
 	return publicKey{}, Flaw(ReasonUnknownKey, "the token names no key, and the issuer has not exactly one for %s", Quote(algorithm))
 }
 
-// look returns the keys after another fetch, if one is allowed, because those
+// fetchAgain returns the keys after another fetch, if one is allowed, because those
 // that are known were not enough. The error is ErrUnavailable if the last fetch
 // failed or takes too long.
-func (k *keySet) look(ctx context.Context) (knownKeys, error) {
-	if flight := k.begin(ctx); flight != nil {
-		if k.snapshot().usable() { // or a slow issuer would let a stranger occupy all connections
+func (v *Verifier) fetchAgain(ctx context.Context) (knownKeys, error) {
+	if flight := v.begin(ctx); flight != nil {
+		if v.snapshot().usable() { // or a slow issuer would let a stranger occupy all connections
 			var cancel context.CancelFunc
 			ctx, cancel = context.WithTimeout(ctx, patience)
 			defer cancel()
@@ -144,10 +131,10 @@ func (k *keySet) look(ctx context.Context) (knownKeys, error) {
 		case <-flight:
 		case <-ctx.Done():
 			return knownKeys{}, &token.Error{Code: token.ErrUnavailable, Topic: "timeout", Cause: ctx.Err(),
-				Message: k.issuer + " is slow: its keys are still being fetched"}
+				Message: v.rules.Issuer + " is slow: its keys are still being fetched"}
 		}
 	}
-	known := k.snapshot()
+	known := v.snapshot()
 	if known.failure != nil {
 		return knownKeys{}, known.failure
 	}
@@ -156,25 +143,44 @@ func (k *keySet) look(ctx context.Context) (knownKeys, error) {
 
 // begin starts a fetch if there is none and the pause is over. It returns the
 // current fetch, nil if there is none. The fetch goes on when its caller gives up.
-func (k *keySet) begin(ctx context.Context) <-chan struct{} {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.flight != nil || time.Now().Before(k.known.nextTry) {
-		return k.flight
+func (v *Verifier) begin(ctx context.Context) <-chan struct{} {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.flight != nil || time.Now().Before(v.known.nextTry) {
+		return v.flight
 	}
 	flight := make(chan struct{})
-	k.flight = flight
+	v.flight = flight
 	go func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchLimit)
 		defer cancel()
-		keys, err := k.fetch(ctx)
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		k.known = k.known.after(keys, err)
-		k.flight = nil
+		keys, err := v.published(ctx)
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.known = v.known.after(keys, err)
+		v.flight = nil
 		close(flight)
 	}()
 	return flight
+}
+
+// published fetches the keys.
+func (v *Verifier) published(ctx context.Context) (keys []publicKey, err error) {
+	sets, err := v.fetch(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, set := range sets {
+		found, err := v.rules.keysIn(set.Keys)
+		if err != nil {
+			return nil, &token.Error{Code: token.ErrUnavailable, Topic: topicKeys, Message: set.From + " answered with " + err.Error()}
+		}
+		for i := range found {
+			found[i].issuer = set.Issuer
+		}
+		keys = append(keys, found...)
+	}
+	return keys, nil
 }
 
 const (

@@ -35,14 +35,14 @@ func TestWhenKeysAreFetchedAgain(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			fetches := 0
-			k := &keySet{fetch: func(context.Context) ([]publicKey, error) {
+			v := NewVerifier(Rules{}, func(context.Context) ([]Published, error) {
 				fetches++
 				return nil, &token.Error{Code: token.ErrUnavailable, RetryAt: time.Now().Add(tt.retryAfter)}
-			}}
-			k.known = knownKeys{keys: []publicKey{{public: 1, algorithms: []string{"a"}}}, fetched: time.Now().Round(0).Add(-tt.age)}
+			})
+			v.known = knownKeys{keys: []publicKey{{public: 1, algorithms: []string{"a"}}}, fetched: time.Now().Round(0).Add(-tt.age)}
 			ask := func(want int) {
 				t.Helper()
-				_, err := k.key(t.Context(), "", "a")
+				_, err := v.key(t.Context(), "", "a")
 				if synctest.Wait(); (err == nil) != tt.usable || fetches != want {
 					t.Errorf("%s: %v after %d fetches, want %d", name, err, fetches, want)
 				}
@@ -71,10 +71,10 @@ func TestAnotherIssuersKeysAreNotInherited(t *testing.T) {
 		"another algorithm": {open("https://a.example", false, "ES256"), false},
 		"another kind":      {open("https://a.example", true, "RS256"), false},
 	} {
-		tt.old.keys.known.fetched = time.Now()
+		tt.old.known.fetched = time.Now()
 		young := open("https://a.example", false, "RS256")
 		young.Inherit(tt.old)
-		if got := !young.keys.known.fetched.IsZero(); got != tt.want {
+		if got := !young.known.fetched.IsZero(); got != tt.want {
 			t.Errorf("%s: inherited is %v", name, got)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -92,32 +93,23 @@ type Published struct {
 // consents. Errors are ErrUnavailable.
 type Fetch func(context.Context) ([]Published, error)
 
-// A Verifier verifies JWTs (RFC 7519 §7.2, RFC 8725).
+// A Verifier verifies JWTs (RFC 7519 §7.2, RFC 8725). It fetches the issuer's keys
+// when they are first needed; while the issuer cannot be reached, they stay usable
+// for a day.
 type Verifier struct {
 	rules Rules
-	keys  *keySet
+	fetch Fetch
+
+	mu    sync.Mutex
+	known knownKeys
+	// flight is closed when the current fetch ends; nil if there is none.
+	flight chan struct{}
 }
 
 // NewVerifier returns a verifier that knows no keys yet.
 func NewVerifier(rules Rules, fetch Fetch) *Verifier {
 	rules.AudienceClaim = cmp.Or(rules.AudienceClaim, "aud")
-	return &Verifier{rules, &keySet{issuer: rules.Issuer, fetch: func(ctx context.Context) (keys []publicKey, err error) {
-		sets, err := fetch(ctx)
-		if err != nil {
-			return nil, err
-		}
-		for _, set := range sets {
-			found, err := rules.keysIn(set.Keys)
-			if err != nil {
-				return nil, &token.Error{Code: token.ErrUnavailable, Topic: topicKeys, Message: set.From + " answered with " + err.Error()}
-			}
-			for _, key := range found {
-				key.issuer = set.Issuer
-				keys = append(keys, key)
-			}
-		}
-		return keys, nil
-	}}}
+	return &Verifier{rules: rules, fetch: fetch}
 }
 
 // topicKeys is the text of docs/errors.md on key sets without a usable key.
@@ -126,7 +118,7 @@ const topicKeys = "issuer-keys"
 // Look fetches the keys, and returns what it found, in words. The error is
 // ErrUnavailable, also if no key can be used.
 func (v *Verifier) Look(ctx context.Context) ([]string, error) {
-	known, err := v.keys.look(ctx)
+	known, err := v.fetchAgain(ctx)
 	if err == nil && len(known.keys) == 0 {
 		err = &token.Error{Code: token.ErrUnavailable, Topic: topicKeys, Message: v.rules.Issuer + " publishes no key that can verify these tokens"}
 	}
@@ -140,7 +132,7 @@ func (v *Verifier) Look(ctx context.Context) ([]string, error) {
 // that they outlive a reload. old may be in use; v must not be yet.
 func (v *Verifier) Inherit(old any) {
 	if o, ok := old.(*Verifier); ok && v.rules.Issuer == o.rules.Issuer && v.rules.Strict == o.rules.Strict && slices.Equal(v.rules.Algorithms, o.rules.Algorithms) {
-		v.keys.known = o.keys.snapshot()
+		v.known = o.snapshot()
 	}
 }
 
@@ -168,14 +160,14 @@ func (v *Verifier) claims(ctx context.Context, text string) (map[string]any, err
 	case v.rules.Strict && h.keyID == "":
 		return nil, Flaw(ReasonUnknownKey, "the token's header has no kid")
 	}
-	key, err := v.keys.key(ctx, h.keyID, h.algorithm)
+	key, err := v.key(ctx, h.keyID, h.algorithm)
 	if err != nil {
 		return nil, err
 	}
 	c, err := v.parse(text, h.algorithm, key)
 	if errors.Is(err, errSignature) && h.keyID == "" {
 		// Without a kid, a token by a new key looks like a forgery by the old one.
-		known, unavailable := v.keys.look(ctx)
+		known, unavailable := v.fetchAgain(ctx)
 		if unavailable != nil {
 			return nil, unavailable
 		}

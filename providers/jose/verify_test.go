@@ -37,7 +37,7 @@ func knows(keys ...publicKey) *Verifier {
 	for i := range keys {
 		keys[i].issuer = rules.Issuer
 	}
-	v.keys.known = knownKeys{keys: keys, fetched: now}
+	v.known = knownKeys{keys: keys, fetched: now}
 	return v
 }
 
