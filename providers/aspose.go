@@ -21,7 +21,12 @@ func (s *asposeSettings) open(env Env) (any, error) {
 	base := strings.TrimRight(asposeAPI.ReplaceAllString(s.BaseURL, ""), "/")
 	return s.newMinter("base_url", base+"/connect/token", env, minter{
 		grantType: grantClientCredentials, aim: noTargets("aspose"), prove: clientSecret(s.ClientID, authPost, env),
-		explain: explainAspose, apis: []string{base},
+		explain: func(r *refusal) {
+			if r.oauth == "invalid_client" { // all that the server says, whichever half of the credential is wrong
+				r.topic = "aspose-invalid-client"
+			}
+		},
+		apis: []string{base},
 	})
 }
 
@@ -40,12 +45,4 @@ func (s *asposeSettings) prepare(a *token.CreateProfile) error {
 		return invalid("client_id", "client_id and client_secret are in each other's place: the ID is the one with hyphens. If the secret was on the command line or in a file, others may have seen it: make a new one in the dashboard")
 	}
 	return nil
-}
-
-// explainAspose: the server sends nothing but the code, and one code means that
-// either half of the credential is wrong.
-func explainAspose(r *refusal) {
-	if r.oauth == "invalid_client" {
-		r.topic = "aspose-invalid-client"
-	}
 }

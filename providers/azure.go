@@ -124,9 +124,16 @@ func (s *azureSettings) assertion(tokenURL string, chain []*x509.Certificate) jo
 }
 
 func (s *azureSettings) prepare(a *token.CreateProfile) error {
-	certificate, err := handedCertificate(a)
-	if err != nil {
-		return err
+	// A certificate comes as a secret, because of a key in it, or, public as it is,
+	// as a setting.
+	setting := token.Settings(a.Settings).Text("certificate")
+	switch _, ok := a.Secrets["certificate"]; {
+	case strings.Contains(setting, "PRIVATE KEY"):
+		return invalid("certificate", "certificate contains a private key and cannot be a setting")
+	case ok && setting != "":
+		return invalid("certificate", "certificate is given twice, as a setting and as a file")
+	case setting != "":
+		a.Secrets["certificate"] = token.NewSecret(setting)
 	}
 	switch handedIn(a, "client_secret", "certificate", "private_key", "pfx", "pfx_password") {
 	case "client_secret":
@@ -135,7 +142,7 @@ func (s *azureSettings) prepare(a *token.CreateProfile) error {
 		}
 		return prepareClientSecret(a)
 	case "certificate", "certificate private_key":
-		return preparePEM(a, certificate)
+		return preparePEM(a)
 	case "pfx", "pfx pfx_password":
 		return preparePFX(a)
 	}
@@ -163,22 +170,6 @@ func tenantAndHost(tenant, authority string) (string, string) {
 	return tenant, authority
 }
 
-// handedCertificate returns the PEM text of the certificate, which comes as a
-// secret (because of a key in it) or, public as it is, as a setting.
-func handedCertificate(a *token.CreateProfile) (string, error) {
-	setting := token.Settings(a.Settings).Text("certificate")
-	_, ok := a.Secrets["certificate"]
-	switch {
-	case strings.Contains(setting, "PRIVATE KEY"):
-		return "", invalid("certificate", "certificate contains a private key and cannot be a setting")
-	case ok && setting != "":
-		return "", invalid("certificate", "certificate is given twice, as a setting and as a file")
-	case setting != "":
-		a.Secrets["certificate"] = token.NewSecret(setting)
-	}
-	return input.Key(a.Secrets["certificate"].Reveal()), nil
-}
-
 func preparePFX(a *token.CreateProfile) error {
 	password := strings.TrimRight(a.Secrets["pfx_password"].Reveal(), "\r\n")
 	key, chain, err := jose.ParsePFX(a.Secrets["pfx"].Reveal(), password)
@@ -191,7 +182,8 @@ func preparePFX(a *token.CreateProfile) error {
 	return keepCertificate(a, "pfx", "pfx", key, chain)
 }
 
-func preparePEM(a *token.CreateProfile, certificate string) error {
+func preparePEM(a *token.CreateProfile) error {
+	certificate := input.Key(a.Secrets["certificate"].Reveal())
 	chain, err := jose.ParseCertificates(certificate)
 	if err != nil {
 		return invalid("certificate", "certificate cannot be used: %v", err)

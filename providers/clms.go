@@ -71,13 +71,11 @@ func (s *clmsSettings) prepare(a *token.CreateProfile) error {
 // tokend needs.
 func parseServiceKey(text string) (strictjson.Object, error) {
 	m, err := strictjson.Parse([]byte(text))
-	switch what := input.What(text); {
+	switch {
 	case err != nil && strings.Contains(text, "-----BEGIN ") && !strings.HasPrefix(strings.TrimSpace(text), "{"):
 		return nil, invalid("service_key", "the service key is a PEM file; use the whole JSON file")
-	case err != nil && what != "":
-		return nil, invalid("service_key", "the service key is %s", what)
 	case err != nil:
-		return nil, invalid("service_key", "the service key is %v", err)
+		return nil, invalid("service_key", "the service key is %s", cmp.Or(input.What(text), err.Error()))
 	}
 	for _, name := range []string{"client_id", "user_id", "token_uri", "private_key"} {
 		if m.Text(name) == "" {

@@ -57,21 +57,19 @@ func (e Env) sign(ctx context.Context, a jose.Assertion, extra map[string]any) (
 
 // withKey reads the profile's private key, calls use with it, and leaves none of
 // it in memory.
-func (e Env) withKey(ctx context.Context, use func(crypto.Signer) error) (err error) {
-	erase.Do(func() {
-		var kept token.Secret
-		if kept, err = e.Secret(ctx, "private_key"); err != nil {
-			return
+func (e Env) withKey(ctx context.Context, use func(crypto.Signer) error) error {
+	return erase.Do(func() error {
+		kept, err := e.Secret(ctx, "private_key")
+		if err != nil {
+			return err
 		}
-		key, fault := jose.ParseKey(kept.Reveal())
-		if fault != nil {
-			err = &token.Error{Code: token.ErrInvalid, Topic: "kept-key", Field: "private_key",
-				Message: fmt.Sprintf("the private_key in the keystore is %v", fault)}
-			return
+		key, err := jose.ParseKey(kept.Reveal())
+		if err != nil {
+			return &token.Error{Code: token.ErrInvalid, Topic: "kept-key", Field: "private_key",
+				Message: fmt.Sprintf("the private_key in the keystore is %v", err)}
 		}
-		err = use(key)
+		return use(key)
 	})
-	return err
 }
 
 // prepareClientSecret removes the newline that ends a file from client_secret.

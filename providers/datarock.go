@@ -225,29 +225,25 @@ func checkSpelling(where, text, allowed string) error {
 }
 
 // hostName is a name in lower case, without a dot at its end, that nothing takes
-// for an address.
-var hostName = regexp.MustCompile(`^([a-z0-9_]([a-z0-9_-]*[a-z0-9_])?\.)*[a-z_]([a-z0-9_-]*[a-z0-9_])?$`)
+// for an address, and a port.
+var hostName = regexp.MustCompile(`^([a-z0-9_]([a-z0-9_-]*[a-z0-9_])?\.)*[a-z_]([a-z0-9_-]*[a-z0-9_])?:[1-9][0-9]{0,4}$`)
 
 // canonicalHost returns the host of a URL, with its port if that is not the
 // default one. It refuses a host that clients may send in another spelling: other
 // than a name or an IP address in its canonical form (RFC 5952).
 func canonicalHost(u *url.URL) (string, error) {
-	port := u.Port()
-	host := strings.TrimSuffix(strings.ToLower(u.Host), ":"+port)
-	canonical := hostName.MatchString(host)
-	if address, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil && address.Zone() == "" && !address.Is4In6() {
-		canonical = netip.AddrPortFrom(address, 1).String() == host+":1"
+	usual := map[string]string{"http": ":80", "https": ":443"}[u.Scheme]
+	host := strings.TrimSuffix(strings.ToLower(u.Host), ":")
+	full := host
+	if u.Port() == "" {
+		full += usual
 	}
-	n, err := strconv.ParseUint(port, 10, 16)
-	switch {
-	case port != "" && (err != nil || n == 0 || strconv.FormatUint(n, 10) != port):
-		return "", fmt.Errorf("the URL has %q for a port", port)
-	case !canonical:
-		return "", fmt.Errorf("the URL's host %q is not a name or address in its usual spelling (an international name in its xn-- form)", host)
-	case port == "" || port == map[string]string{"http": "80", "https": "443"}[u.Scheme]:
-		return host, nil
+	address, err := netip.ParseAddrPort(full)
+	isAddress := err == nil && address.String() == full && address.Port() != 0 && address.Addr().Zone() == "" && !address.Addr().Is4In6()
+	if !isAddress && !hostName.MatchString(full) {
+		return "", fmt.Errorf("the URL's host %q is not a name or address, and perhaps a port, in its usual spelling (an international name in its xn-- form)", host)
 	}
-	return host + ":" + port, nil
+	return strings.TrimSuffix(full, usual), nil
 }
 
 // nameIn is the name of a piece of a query.

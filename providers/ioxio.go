@@ -111,7 +111,7 @@ func (i *ioxio) configuration(ctx context.Context) (strictjson.Object, error) {
 	return i.dataspace.object(ctx, i.dataspace.urls[0])
 }
 
-// consentKeys is a jose.Fetch for the keys of all consent providers.
+// consentKeys gets the keys of all consent providers.
 func (i *ioxio) consentKeys(ctx context.Context) (all []jose.Published, err error) {
 	configuration, err := i.configuration(ctx)
 	var providers []struct {

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"net/http"
 	"reflect"
-	"slices"
 	"strings"
 	"time"
 
@@ -66,11 +65,12 @@ var Kinds = []Kind{
 
 // Lookup returns the kind of a name.
 func Lookup(name string) (Kind, bool) {
-	i := slices.IndexFunc(Kinds, func(k Kind) bool { return k.Name == name })
-	if i < 0 {
-		return Kind{}, false
+	for _, k := range Kinds {
+		if k.Name == name {
+			return k, true
+		}
 	}
-	return Kinds[i], true
+	return Kind{}, false
 }
 
 // Fields lists the settings and secrets, in the order of files and questions.
@@ -127,17 +127,16 @@ func (k Kind) Prepare(a *token.CreateProfile) error {
 			draft.Secrets[name] = token.NewSecret(input.Text(secret.Reveal()))
 		}
 	}
-	var err error
-	erase.Do(func() {
-		if err = decryptKeys(draft.Secrets); err == nil {
+	return erase.Do(func() error {
+		err := decryptKeys(draft.Secrets)
+		if err == nil {
 			err = k.defaults().prepare(&draft)
 		}
-	})
-	if err != nil {
+		if err == nil {
+			*a = draft
+		}
 		return err
-	}
-	*a = draft
-	return nil
+	})
 }
 
 // checkSecrets refuses a secret among the settings, which would end in a file,
@@ -232,11 +231,12 @@ func (k Kind) checkNeeded(s settings) error {
 		if f.need == "" || f.typ == reflect.TypeFor[secretField]() || !f.in(s).IsZero() {
 			continue
 		}
-		if f.Required {
-			return invalid(f.Name, "%s is missing", f.Name)
+		err := &token.Error{Code: token.ErrInvalid, Field: f.Name, Message: f.Name + " is missing"}
+		if !f.Required {
+			err.Cause = token.ErrNoCredential
+			err.Message += "; it comes with the " + f.need
 		}
-		return &token.Error{Code: token.ErrInvalid, Field: f.Name, Cause: token.ErrNoCredential,
-			Message: fmt.Sprintf("%s is missing; it comes with the %s", f.Name, f.need)}
+		return err
 	}
 	return nil
 }

@@ -65,8 +65,7 @@ func (s *oauth2Settings) prover(env Env) (prover, error) {
 	case authBasic, authPost:
 		return clientSecret(s.ClientID, s.Auth, env), nil
 	case authKey:
-		aud := cmp.Or(s.AssertionAudience, s.TokenURL)
-		a, err := s.assertion(map[string]any{"iss": s.ClientID, "sub": s.ClientID, "aud": aud})
+		a, err := s.assertion(map[string]any{"iss": s.ClientID, "sub": s.ClientID, "aud": cmp.Or(s.AssertionAudience, s.TokenURL)})
 		return clientAssertion(s.ClientID, env, a), err
 	}
 	return nil, invalid("auth", "auth %q is not one of %s, %s, %s", s.Auth, authBasic, authPost, authKey)

@@ -66,7 +66,7 @@ func (m *metadata) checkPublished(name, address, without string) error {
 	return err
 }
 
-// fetch is a jose.Fetch.
+// fetch gets the keys that the issuer publishes.
 func (m *metadata) fetch(ctx context.Context) ([]jose.Published, error) {
 	found, from, err := m.discover(ctx)
 	if err != nil {

@@ -59,7 +59,7 @@ func (s *Sealed) Get(_ context.Context, account string) (token.Secret, error) {
 		return token.Secret{}, sealedError(account, err)
 	}
 	var secret token.Secret
-	erase.Do(func() { secret, err = s.open(account, b) })
+	err = erase.Do(func() error { secret, err = s.open(account, b); return err })
 	if err != nil {
 		return token.Secret{}, fail(token.ErrKeystore, "", err, "%s: %v", account, err)
 	}

@@ -86,9 +86,8 @@ func parseDER(der []byte) (crypto.Signer, error) {
 // known.
 func whatDER(der []byte) string {
 	var pfx struct { // RFC 7292 §4
-		Version int
-		Safe    asn1.RawValue
-		Mac     asn1.RawValue `asn1:"optional"`
+		Version   int
+		Safe, Mac asn1.RawValue `asn1:"optional"`
 	}
 	if _, err := x509.ParseCertificate(der); err == nil {
 		return "a certificate, without its private key"

@@ -53,9 +53,6 @@ type knownKeys struct {
 	failure *token.Error
 }
 
-// usable reports whether the keys may still be used.
-func (k knownKeys) usable() bool { return time.Since(k.fetched) < keysEnd }
-
 // after returns what is known when a fetch has ended. Errors are ErrUnavailable.
 func (k knownKeys) after(keys []publicKey, err error) knownKeys {
 	now := time.Now()
@@ -97,7 +94,7 @@ func (k knownKeys) find(id, algorithm string) (key publicKey, ok bool) {
 // the issuer has no such key, and ErrUnavailable if it could not be asked.
 func (v *Verifier) key(ctx context.Context, id, algorithm string) (publicKey, error) {
 	known := v.snapshot()
-	if key, found := known.find(id, algorithm); found && known.usable() {
+	if key, found := known.find(id, algorithm); found && time.Since(known.fetched) < keysEnd {
 		if age := time.Since(known.fetched); age < 0 || age >= keysAge { // the former if the clock was set back
 			v.begin(ctx)
 		}
@@ -122,7 +119,7 @@ func (v *Verifier) key(ctx context.Context, id, algorithm string) (publicKey, er
 // failed or takes too long.
 func (v *Verifier) fetchAgain(ctx context.Context) (knownKeys, error) {
 	if flight := v.begin(ctx); flight != nil {
-		if v.snapshot().usable() { // or a slow issuer would let a stranger occupy all connections
+		if time.Since(v.snapshot().fetched) < keysEnd { // or a slow issuer would let a stranger occupy all connections
 			var cancel context.CancelFunc
 			ctx, cancel = context.WithTimeout(ctx, patience)
 			defer cancel()
@@ -210,9 +207,8 @@ func (r Rules) keysIn(set strictjson.Object) ([]publicKey, error) {
 	if len(raw) > maxKeys {
 		return nil, fmt.Errorf("a set of more than %d keys", maxKeys)
 	}
-	type named struct{ id, algorithm string }
 	var keys []publicKey
-	count := map[named]int{}
+	count := map[[2]string]int{} // by kid and algorithm
 	for _, text := range raw {
 		m, err := strictjson.Parse(text)
 		if err != nil {
@@ -221,13 +217,13 @@ func (r Rules) keysIn(set strictjson.Object) ([]publicKey, error) {
 		if key, ok := r.readKey(m); ok {
 			keys = append(keys, key)
 			for _, a := range key.algorithms {
-				count[named{key.id, a}]++
+				count[[2]string{key.id, a}]++
 			}
 		}
 	}
 	for i := range keys {
 		k := &keys[i]
-		k.algorithms = slices.DeleteFunc(k.algorithms, func(a string) bool { return k.id != "" && count[named{k.id, a}] > 1 })
+		k.algorithms = slices.DeleteFunc(k.algorithms, func(a string) bool { return k.id != "" && count[[2]string{k.id, a}] > 1 })
 	}
 	return slices.DeleteFunc(keys, func(k publicKey) bool { return len(k.algorithms) == 0 }), nil
 }

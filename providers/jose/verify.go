@@ -89,16 +89,12 @@ type Published struct {
 	Keys         strictjson.Object
 }
 
-// A Fetch gets the key sets of the issuers whose tokens count; that is one, but for
-// consents. Errors are ErrUnavailable.
-type Fetch func(context.Context) ([]Published, error)
-
 // A Verifier verifies JWTs (RFC 7519 §7.2, RFC 8725). It fetches the issuer's keys
 // when they are first needed; while the issuer cannot be reached, they stay usable
 // for a day.
 type Verifier struct {
 	rules Rules
-	fetch Fetch
+	fetch func(context.Context) ([]Published, error)
 
 	mu    sync.Mutex
 	known knownKeys
@@ -106,8 +102,10 @@ type Verifier struct {
 	flight chan struct{}
 }
 
-// NewVerifier returns a verifier that knows no keys yet.
-func NewVerifier(rules Rules, fetch Fetch) *Verifier {
+// NewVerifier returns a verifier that knows no keys yet. fetch gets the key sets of
+// the issuers whose tokens count, which is one, but for consents. Its errors are
+// ErrUnavailable.
+func NewVerifier(rules Rules, fetch func(context.Context) ([]Published, error)) *Verifier {
 	rules.AudienceClaim = cmp.Or(rules.AudienceClaim, "aud")
 	return &Verifier{rules: rules, fetch: fetch}
 }

@@ -124,13 +124,12 @@ func (e *Error) Unwrap() []error {
 // DiskFault says in words that a disk takes nothing more, if that is the cause of
 // err; otherwise it is empty.
 func DiskFault(err error) string {
-	switch {
-	case errors.Is(err, syscall.ENOSPC):
-		return "the disk is full: "
-	case errors.Is(err, syscall.EDQUOT):
-		return "the disk quota is used up: "
-	case errors.Is(err, syscall.EROFS):
-		return "the disk is read-only: "
+	for fault, words := range map[error]string{
+		syscall.ENOSPC: "the disk is full: ", syscall.EDQUOT: "the disk quota is used up: ", syscall.EROFS: "the disk is read-only: ",
+	} {
+		if errors.Is(err, fault) {
+			return words
+		}
 	}
 	return ""
 }

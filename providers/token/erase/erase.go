@@ -11,4 +11,4 @@ const Enabled = false
 // registers and on the stack before it returns, and what they allocated as soon
 // as the garbage collector finds it unused. It does not cover goroutines that f
 // starts.
-func Do(f func()) { f() }
+func Do(f func() error) error { return f() }

@@ -9,4 +9,7 @@ import (
 
 const Enabled = runtime.GOOS == "linux" && (runtime.GOARCH == "amd64" || runtime.GOARCH == "arm64")
 
-func Do(f func()) { secret.Do(f) }
+func Do(f func() error) (err error) {
+	secret.Do(func() { err = f() })
+	return err
+}
