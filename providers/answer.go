@@ -99,16 +99,16 @@ func (a answer) unavailable(who string, f finding) *token.Error {
 // checkType refuses a token of another type than Bearer and the one that the profile
 // accepts. q holds what must not be shown.
 func (m *minter) checkType(o strictjson.Object, q quoter) error {
-	const advice = "a token %s; if it is used like Bearer, set token_type = %q in the profile"
 	came := o.Text("token_type")
-	switch {
-	case strings.EqualFold(came, "Bearer"), strings.EqualFold(cmp.Or(came, noTokenType), m.settings.TokenType):
+	if strings.EqualFold(came, "Bearer") || strings.EqualFold(cmp.Or(came, noTokenType), m.settings.TokenType) {
 		return nil
-	case came == "":
-		return finding{topicTokenType, fmt.Sprintf(advice, "without token_type", noTokenType)}
 	}
-	came = q.quote(came)
-	return finding{topicTokenType, fmt.Sprintf(advice, fmt.Sprintf("of the token_type %q", came), came)}
+	which := "without token_type"
+	if came != "" {
+		which = fmt.Sprintf("of the token_type %q", q.quote(came))
+	}
+	came = cmp.Or(q.quote(came), noTokenType)
+	return finding{topicTokenType, fmt.Sprintf("a token %s; if it is used like Bearer, set token_type = %q in the profile", which, came)}
 }
 
 // grant reads a successful answer (RFC 6749 §5.1). The error's words follow
@@ -129,10 +129,7 @@ func (m *minter) grant(o strictjson.Object, received time.Time, q quoter) (token
 	if err != nil {
 		return token.Token{}, err
 	}
-	if life == 0 {
-		life = time.Duration(m.settings.DefaultLifetime)
-	}
-	life = min(life, time.Duration(m.settings.MaxLifetime))
+	life = min(cmp.Or(life, time.Duration(m.settings.DefaultLifetime)), time.Duration(m.settings.MaxLifetime))
 	t := token.Token{
 		Secret: secret,
 		Type:   "Bearer",

@@ -206,7 +206,7 @@ func TestSettingsAreChecked(t *testing.T) {
 		{"azure", "authority", "a@evil.example", "authority must be a bare host such as login.microsoftonline.us"},
 		{"azure", "algorithm", "HS256", `algorithm "HS256" is neither PS256 nor RS256`},
 		{"azure", "certificate", "-----BEGIN PRIVATE KEY-----", "certificate contains a private key, which must not be in a file"},
-		{"azure", "certificate", "nonsense", "certificate cannot be used: it contains no certificate in PEM or DER"},
+		{"azure", "certificate", "nonsense", "certificate cannot be used: it is a file without a certificate in PEM or DER"},
 		{"azure", "certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "certificate cannot be used: it contains a damaged certificate"},
 	} {
 		_, err := opens(c.kind, changed(t, c.kind, c.setting, c.value))

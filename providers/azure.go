@@ -42,7 +42,7 @@ var (
 	tenantForm = regexp.MustCompile(`^[0-9A-Za-z.-]+$`)
 	// guid is the form of a secret's ID.
 	guid       = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`)
-	aadstsCode = regexp.MustCompile(`^(AADSTS[0-9]{1,10})\b`)
+	aadstsCode = regexp.MustCompile(`^AADSTS[0-9]{1,10}\b`)
 )
 
 func (s *azureSettings) open(env Env) (any, error) {
@@ -64,8 +64,7 @@ func (s *azureSettings) open(env Env) (any, error) {
 }
 
 func (s *azureSettings) check() error {
-	switch strings.ToLower(s.Tenant) {
-	case "common", "organizations", "consumers":
+	if slices.Contains([]string{"common", "organizations", "consumers"}, strings.ToLower(s.Tenant)) {
 		return invalid("tenant", "tenant %q is not a directory: use its ID or one of its domains", s.Tenant)
 	}
 	if !tenantForm.MatchString(s.Tenant) {
@@ -225,11 +224,7 @@ func keepCertificate(a *token.CreateProfile, ofCertificate, ofKey string, key cr
 // These are what a client credentials request can meet; docs/errors.md says what they
 // mean.
 func explainAADSTS(r *refusal) {
-	code := aadstsCode.FindStringSubmatch(r.description)
-	if code == nil {
-		return
-	}
-	r.detail = code[1]
+	r.detail = aadstsCode.FindString(r.description)
 	switch strings.TrimPrefix(r.detail, "AADSTS") {
 	case "700024", "90033", "90006", "50196":
 		r.topic, r.passing = r.detail, true

@@ -16,7 +16,6 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -34,19 +33,16 @@ type datarockSettings struct {
 
 // keyBits returns the size of a key, which settings have as a number or as text.
 func keyBits(setting any) (int, error) {
-	text := fmt.Sprint(setting)
-	bits, _ := strconv.Atoi(text)
-	if bits != 2048 && bits != 4096 {
-		return 0, invalid("key_bits", "key_bits %q is neither 2048 nor 4096", text)
+	bits := map[string]int{"2048": 2048, "4096": 4096}[fmt.Sprint(setting)]
+	if bits == 0 {
+		return 0, invalid("key_bits", "key_bits \"%v\" is neither 2048 nor 4096", setting)
 	}
 	return bits, nil
 }
 
 func (s *datarockSettings) open(env Env) (any, error) {
-	if err := checkEmail(s.Email); err != nil {
-		return nil, err
-	}
-	if _, err := keyBits(s.KeyBits); err != nil {
+	_, err := keyBits(s.KeyBits)
+	if err = cmp.Or(checkEmail(s.Email), err); err != nil {
 		return nil, err
 	}
 	public, err := parsePublicRSA(s.PublicKey)

@@ -74,7 +74,6 @@ func (m *minter) Hosts() []string { return m.apis }
 // CredentialExpires returns the end of a certificate.
 func (m *minter) CredentialExpires() time.Time { return m.expires }
 
-// Mint obtains a token.
 func (m *minter) Mint(ctx context.Context, t token.Target) (token.Token, error) {
 	r := &request{form: url.Values{}}
 	for name, value := range m.form {

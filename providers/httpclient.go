@@ -43,7 +43,7 @@ func NewHTTPClient(caFile, proxyURL string) (*http.Client, error) {
 	config := &http.Transport{
 		Proxy:                  proxy,
 		OnProxyConnectResponse: refusedByProxy,
-		DialContext:            guardedDial(proxyFor(proxy, anyIssuer).Hostname(), nil),
+		DialContext:            guardedDial(proxyFor(proxy, "https://issuer.invalid").Hostname(), nil),
 		TLSHandshakeTimeout:    5 * time.Second,
 		ResponseHeaderTimeout:  10 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
@@ -59,9 +59,6 @@ func NewHTTPClient(caFile, proxyURL string) (*http.Client, error) {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}, nil
 }
-
-// anyIssuer stands for the issuers where one proxy is for all of them.
-const anyIssuer = "https://issuer.invalid"
 
 // proxyFor returns the proxy for an issuer's URL, without a host if there is none.
 func proxyFor(proxy func(*http.Request) (*url.URL, error), issuer string) *url.URL {
@@ -138,10 +135,7 @@ const (
 // up; nil means the system's way.
 func guardedDial(proxy string, resolver *net.Resolver) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		host, _, err := net.SplitHostPort(addr)
-		if err != nil {
-			return nil, err
-		}
+		host, _, _ := net.SplitHostPort(addr)
 		// A Dialer's own limit covers lookup and connection together.
 		limited, giveUp := context.WithCancel(ctx)
 		defer giveUp()
@@ -172,10 +166,7 @@ func guardedDial(proxy string, resolver *net.Resolver) func(ctx context.Context,
 // loopback's.
 func refuseInward(addr string, loopback bool) error {
 	at, err := netip.ParseAddrPort(addr)
-	if err != nil {
-		return err
-	}
-	if ip := at.Addr().Unmap(); ip.IsLoopback() && !loopback || ip.IsLinkLocalUnicast() || ip.IsUnspecified() || ip.IsMulticast() {
+	if ip := at.Addr().Unmap(); err != nil || ip.IsLoopback() && !loopback || ip.IsLinkLocalUnicast() || ip.IsUnspecified() || ip.IsMulticast() {
 		return errInward
 	}
 	return nil
@@ -242,7 +233,6 @@ type transport struct {
 // rootsAgain is how far apart failures have the authorities read again.
 const rootsAgain = time.Minute
 
-// RoundTrip implements http.RoundTripper.
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	used := t.after(nil)
 	res, err := used.RoundTrip(r)

@@ -70,7 +70,6 @@ type ioxio struct {
 	dataspace *metadata
 }
 
-// Inherit takes over known keys.
 func (i *ioxio) Inherit(old any) {
 	if o, ok := old.(*ioxio); ok {
 		i.Verifier.Inherit(o.Verifier)

@@ -534,7 +534,7 @@ func TestPrepareRefuses(t *testing.T) {
 		{"azure", "private_key", "give one private_key: in the certificate's file, or in a file of its own", []in{{"certificate": cert}, {"certificate": cert + text(key), "private_key": text(key)}}},
 		{"azure", "private_key", "the key in private_key is not that of the certificate", []in{{"certificate": cert, "private_key": text(other)}}},
 		{"azure", "certificate", "the certificate expired on 2020-01-02", []in{{"certificate": old, "private_key": text(key)}}},
-		{"azure", "certificate", "certificate cannot be used: it contains no certificate in PEM or DER", []in{{"certificate": "abc", "private_key": text(key)}}},
+		{"azure", "certificate", "certificate cannot be used: it is a file without a certificate in PEM or DER", []in{{"certificate": "abc", "private_key": text(key)}}},
 		{"azure", "certificate", "certificate contains a private key and cannot be a setting", []in{{"=certificate": cert + text(key)}}},
 		{"azure", "certificate", "certificate is given twice, as a setting and as a file", []in{{"certificate": cert + text(key), "=certificate": cert}}},
 		{"azure", "pfx_password", "pfx_password is missing, or not the password of the pfx", []in{{"pfx": pfx}, {"pfx": pfx, "pfx_password": "px"}}},

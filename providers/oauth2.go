@@ -38,12 +38,9 @@ type oauth2Settings struct {
 
 func (s *oauth2Settings) open(env Env) (any, error) {
 	prove, err := s.prover(env)
-	if err != nil {
-		return nil, err
-	}
 	form := checkForm(s.Form, "grant_type", "client_id", "client_secret", "client_assertion", "client_assertion_type",
 		"scope", "audience", "resource")
-	if err := cmp.Or(checkScope("scopes", strings.Join(s.Scopes, " ")), form); err != nil {
+	if err := cmp.Or(err, form, checkScope("scopes", strings.Join(s.Scopes, " "))); err != nil {
 		return nil, err
 	}
 	return s.newMinter("token_url", s.TokenURL, env,
@@ -152,17 +149,11 @@ type jwtBearerSettings struct {
 
 func (s *jwtBearerSettings) open(env Env) (any, error) {
 	claims, err := s.claims()
-	if err != nil {
-		return nil, err
-	}
-	a, err := s.assertion(claims)
-	if err != nil {
-		return nil, err
-	}
+	a, fault := s.assertion(claims)
 	if s.ScopeIn != "claim" && s.ScopeIn != "form" {
 		return nil, invalid("scope_in", `scope_in %q is neither "claim" nor "form"`, s.ScopeIn)
 	}
-	if err := cmp.Or(checkScope("scopes", strings.Join(s.Scopes, " ")), checkForm(s.Form, "grant_type", "assertion", "scope")); err != nil {
+	if err := cmp.Or(err, fault, checkScope("scopes", strings.Join(s.Scopes, " ")), checkForm(s.Form, "grant_type", "assertion", "scope")); err != nil {
 		return nil, err
 	}
 	var inClaims func(token.Target) string

@@ -94,7 +94,7 @@ func TestCertificatesInEveryForm(t *testing.T) {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
-	for text, want := range map[string]string{"": "it is empty", "%PDF-1": "it is a PDF document", "x": "it contains no certificate in PEM or DER", cert[:99]: "it is cut off: it has no line that begins with -----END"} {
+	for text, want := range map[string]string{"": "it is empty", "%PDF-1": "it is a PDF document", "x": "it is a file without a certificate in PEM or DER", cert[:99]: "it is cut off: it has no line that begins with -----END"} {
 		if _, err := ParseCertificates(text); fmt.Sprint(err) != want {
 			t.Errorf("%q: %v", text, err)
 		}

@@ -161,7 +161,6 @@ func (v *Verifier) begin(ctx context.Context) <-chan struct{} {
 	return flight
 }
 
-// published fetches the keys.
 func (v *Verifier) published(ctx context.Context) (keys []publicKey, err error) {
 	sets, err := v.fetch(ctx)
 	if err != nil {

@@ -114,12 +114,7 @@ func (e *Error) Error() string {
 }
 
 // Unwrap makes errors.Is find the Code and the cause.
-func (e *Error) Unwrap() []error {
-	if e.Cause == nil {
-		return []error{e.Code}
-	}
-	return []error{e.Code, e.Cause}
-}
+func (e *Error) Unwrap() []error { return []error{e.Code, e.Cause} }
 
 // DiskFault says in words that a disk takes nothing more, if that is the cause of
 // err; otherwise it is empty.

@@ -6,18 +6,16 @@ import (
 	"unicode"
 )
 
-// maxName is the length of the longest profile name.
-const maxName = 64
-
 // CheckName returns an ErrInvalid if name cannot be a profile's name. The names
 // it allows are safe in a file name, a URL, a keyring account and a shell.
 func CheckName(name string) error {
+	const longest = 64
 	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-	if name != "" && len(name) <= maxName && strings.Trim(name, letters+"._-") == "" && strings.Contains(letters, name[:1]) {
+	if name != "" && len(name) <= longest && strings.Trim(name, letters+"._-") == "" && strings.Contains(letters, name[:1]) {
 		return nil
 	}
 	return &Error{Code: ErrInvalid, Field: "name", Message: fmt.Sprintf(
-		"%.*q is not a valid profile name: use up to %d letters, digits, '.', '_' and '-', and begin with a letter or digit", 2*maxName, name, maxName)}
+		"%.*q is not a valid profile name: use up to %d letters, digits, '.', '_' and '-', and begin with a letter or digit", 2*longest, name, longest)}
 }
 
 // Printable makes one line of a stranger's text that is safe to show: without
