@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
+	"maps"
 	"net/http"
 	"os/exec"
 	"slices"
@@ -38,14 +39,9 @@ func TestRequestHashIsThatOfDatarocksExample(t *testing.T) {
 // key too.
 func openDatarock(t testing.TB, settings map[string]any, secrets map[string]token.Secret) (*datarock, token.CreateProfile) {
 	t.Helper()
-	kind, _ := Lookup("datarock")
-	a := token.CreateProfile{Settings: map[string]any{"email": "user@example.org"}, Secrets: secrets}
-	for name, value := range settings {
-		a.Settings[name] = value
-	}
-	check(t, kind.Prepare(&a))
-	opened, err := kind.Open(decodeStrictly(a.Settings), Env{HTTP: http.DefaultClient, Secret: secretsFrom(a.Secrets)})
-	check(t, err)
+	all := map[string]any{"email": "user@example.org"}
+	maps.Copy(all, settings)
+	opened, a := add(t, "datarock", http.DefaultClient, all, secrets)
 	return opened.(*datarock), a
 }
 

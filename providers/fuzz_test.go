@@ -69,10 +69,9 @@ func FuzzIssuerAnswer(f *testing.F) {
 			_, _ = w.Write(body)
 		})
 		client := fixturetest.InProcess(handler)
-		opened, err := trial{kind: "aspose", settings: map[string]any{"client_id": "id", "base_url": "https://issuer.example"},
-			secrets: map[string]token.Secret{"client_secret": secret(sent)}}.openAny(client)
-		check(t, err)
-		tok, err := opened.(token.Minter).Mint(t.Context(), token.Target{})
+		m := trial{kind: "aspose", settings: map[string]any{"client_id": "id", "base_url": "https://issuer.example"},
+			secrets: map[string]token.Secret{"client_secret": secret(sent)}}.open(t, client)
+		tok, err := m.Mint(t.Context(), token.Target{})
 		if requests != 1 {
 			t.Fatalf("%d requests", requests)
 		}
@@ -132,9 +131,8 @@ func FuzzCertificate(f *testing.F) {
 		a := token.CreateProfile{Name: "a", Settings: map[string]any{"tenant": "t", "client_id": "c", "scope": "s"}, Secrets: map[string]token.Secret{"certificate": secret(text)}}
 		k, _ := Lookup("azure")
 		err := k.Prepare(&a)
-		var e *token.Error
 		if err != nil {
-			if !errors.As(err, &e) || e.Code != token.ErrInvalid || e.Field == "" || strings.Contains(e.Message, "\n") {
+			if e := errorOf(err); e.Code != token.ErrInvalid || e.Field == "" || strings.Contains(e.Message, "\n") {
 				t.Fatalf("%v", err)
 			}
 			return

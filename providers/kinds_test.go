@@ -132,28 +132,24 @@ func azureSettingsOf(s *providertest.Server, id string, more map[string]any) map
 	return m
 }
 
-// open goes the way of `tokenctl add`: Prepare, then Open.
+// open opens the trial's profile.
 func (tr trial) open(t *testing.T, client *http.Client) token.Minter {
 	t.Helper()
-	return must[any](t)(tr.openAny(client)).(token.Minter)
+	settings := example(t, tr.kind)
+	maps.Copy(settings, tr.settings)
+	opened, _ := add(t, tr.kind, client, settings, tr.secrets)
+	return opened.(token.Minter)
 }
 
-func (tr trial) openAny(client *http.Client) (any, error) {
-	kind, ok := Lookup(tr.kind)
-	if !ok {
-		return nil, fmt.Errorf("no kind %s", tr.kind)
-	}
-	settings, err := example(tr.kind)
-	if err != nil {
-		return nil, err
-	}
-	maps.Copy(settings, tr.settings)
+// add goes the way of `tokenctl add`: Prepare, then Open. Settings that are nil are
+// left out.
+func add(t testing.TB, kind string, client *http.Client, settings map[string]any, secrets map[string]token.Secret) (any, token.CreateProfile) {
+	t.Helper()
+	k, _ := Lookup(kind)
 	maps.DeleteFunc(settings, func(_ string, value any) bool { return value == nil })
-	a := token.CreateProfile{Name: "trial", Provider: tr.kind, Settings: settings, Secrets: tr.secrets}
-	if err := kind.Prepare(&a); err != nil {
-		return nil, err
-	}
-	return kind.Open(decodeStrictly(a.Settings), Env{HTTP: client, Secret: secretsFrom(a.Secrets)})
+	a := token.CreateProfile{Name: "trial", Provider: kind, Settings: settings, Secrets: secrets}
+	check(t, k.Prepare(&a))
+	return must[any](t)(k.Open(decodeStrictly(a.Settings), Env{HTTP: client, Secret: secretsFrom(a.Secrets)})), a
 }
 
 func secretsFrom(kept map[string]token.Secret) func(context.Context, string) (token.Secret, error) {
@@ -167,20 +163,15 @@ func secretsFrom(kept map[string]token.Secret) func(context.Context, string) (to
 }
 
 // example reads testdata/<kind>.toml, without the daemon's own key.
-func example(kind string) (map[string]any, error) {
-	text, err := os.ReadFile(filepath.Join("testdata", kind+".toml"))
-	if err != nil {
-		return nil, err
-	}
+func example(t testing.TB, kind string) map[string]any {
+	t.Helper()
 	settings := map[string]any{}
-	if err := toml.Unmarshal(text, &settings); err != nil {
-		return nil, err
-	}
+	check(t, toml.Unmarshal(must[[]byte](t)(os.ReadFile(filepath.Join("testdata", kind+".toml"))), &settings))
 	if settings["provider"] != kind {
-		return nil, fmt.Errorf("provider is %v", settings["provider"])
+		t.Fatalf("provider is %v", settings["provider"])
 	}
 	delete(settings, "provider")
-	return settings, nil
+	return settings
 }
 
 // decodeStrictly decodes settings as a file would be, unknown keys refused.
@@ -203,7 +194,7 @@ func opens(kind string, settings map[string]any) (any, error) {
 // changed is the example of a kind with another value of a setting, nil for none.
 func changed(t *testing.T, kind, name string, value any) map[string]any {
 	t.Helper()
-	settings := must[map[string]any](t)(example(kind))
+	settings := example(t, kind)
 	settings[name] = value
 	maps.DeleteFunc(settings, func(_ string, value any) bool { return value == nil })
 	return settings
@@ -218,7 +209,7 @@ func errorOf(err error) *token.Error {
 func TestEveryKindHasAnExampleThatOpens(t *testing.T) {
 	for _, k := range Kinds {
 		t.Run(k.Name, func(t *testing.T) {
-			settings := must[map[string]any](t)(example(k.Name))
+			settings := example(t, k.Name)
 			opened := must[any](t)(opens(k.Name, settings))
 			switch opened := opened.(type) {
 			case token.Minter:

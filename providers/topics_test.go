@@ -50,6 +50,7 @@ func TestEveryErrorHasATopicAndEveryTopicAnError(t *testing.T) {
 		}
 		reached[topic] = true
 	}
+	reachError := func(err error) { reach(errorOf(err).Message, errorOf(err).Topic) }
 
 	s, client := startWithClient(t)
 	minters := map[string]trial{}
@@ -163,27 +164,22 @@ func TestEveryErrorHasATopicAndEveryTopicAnError(t *testing.T) {
 
 	s.Dataspace().Fail(providertest.Status(503, ""))
 	_, err := openIOXIO(t, s, client, nil).Verify(t.Context(), token.Presented{Token: secret(must[string](t)(s.Dataspace().NewToken(testDSI))), Remote: true})
-	reachError(t, reach, err)
+	reachError(err)
 
 	_, err = ExchangeACR(t.Context(), Env{HTTP: fixturetest.InProcess(http.HandlerFunc(providertest.Status(401, "")))}, "https://r.example", "", secret("x"))
-	reachError(t, reach, err)
+	reachError(err)
 
 	rock, _ := openDatarock(t, nil, nil)
 	other, _ := openDatarock(t, nil, nil)
 	rock.env = other.env // whose private key is another
 	_, err = rock.Sign(t.Context(), token.Request{URL: "https://api.prod.datarock.com.au/x"})
-	reachError(t, reach, err)
+	reachError(err)
 
 	for name := range documented {
 		if !reached[name] {
 			t.Errorf("nothing leads to topic %q of docs/errors.md", name)
 		}
 	}
-}
-
-func reachError(t *testing.T, reach func(what, topic string), err error) {
-	t.Helper()
-	reach(errorOf(err).Message, errorOf(err).Topic)
 }
 
 // inSource finds what the patterns' first groups match in a source file of

@@ -38,11 +38,7 @@ const testDSI = "dpp://group:variant@dataspace.example/Weather/Current_v1.0"
 // openKind opens a profile of these settings alone.
 func openKind(t testing.TB, kind string, client *http.Client, settings map[string]any) token.Verifier {
 	t.Helper()
-	k, _ := Lookup(kind)
-	a := token.CreateProfile{Settings: settings}
-	check(t, k.Prepare(&a))
-	opened, err := k.Open(decodeStrictly(a.Settings), Env{HTTP: client})
-	check(t, err)
+	opened, _ := add(t, kind, client, settings, nil)
 	return opened.(token.Verifier)
 }
 

@@ -30,7 +30,7 @@ func selfSigned(t *testing.T, key crypto.Signer) string {
 	return must[string](t)(text, err)
 }
 
-func pkcs8(t *testing.T, key any) []byte {
+func pkcs8(t testing.TB, key any) []byte {
 	t.Helper()
 	return must[[]byte](t)(x509.MarshalPKCS8PrivateKey(key))
 }
@@ -38,10 +38,7 @@ func pkcs8(t *testing.T, key any) []byte {
 func TestPrivateKeysInEveryForm(t *testing.T) {
 	rsaKey := must[*rsa.PrivateKey](t)(rsa.GenerateKey(rand.Reader, 2048))
 	ecKey := must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P384(), rand.Reader))
-	_, edKey, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	edKey := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
 	pkcs1 := x509.MarshalPKCS1PrivateKey(rsaKey)
 	sec1 := must[[]byte](t)(x509.MarshalECPrivateKey(ecKey))
 	cert := selfSigned(t, rsaKey)
@@ -182,14 +179,7 @@ func TestEncryptedKeysOfOpenSSL(t *testing.T) {
 }
 
 func FuzzPrivateKey(f *testing.F) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		f.Fatal(err)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		f.Fatal(err)
-	}
+	der := pkcs8(f, must[*ecdsa.PrivateKey](f)(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)))
 	for _, seed := range []string{
 		string(der), fixturetest.PEM("PRIVATE KEY", der), fixturetest.PEM("EC PRIVATE KEY", der), fixturetest.PEM("ENCRYPTED PRIVATE KEY", der),
 		fixturetest.PEM("PUBLIC KEY", der), base64.StdEncoding.EncodeToString(der), "-----BEGIN PRIVATE KEY-----", "",
