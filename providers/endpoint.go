@@ -71,7 +71,6 @@ func (s endpointSettings) newMinter(field, text string, env Env, m minter) (any,
 // Hosts returns where the tokens may be sent, as far as the provider knows.
 func (m *minter) Hosts() []string { return m.apis }
 
-// CredentialExpires returns the end of a certificate.
 func (m *minter) CredentialExpires() time.Time { return m.expires }
 
 func (m *minter) Mint(ctx context.Context, t token.Target) (token.Token, error) {
@@ -126,7 +125,6 @@ type request struct {
 	secrets []token.Secret
 }
 
-// set adds a secret to the form.
 func (r *request) set(name string, s token.Secret) {
 	r.form.Set(name, s.Reveal())
 	r.secrets = append(r.secrets, s)

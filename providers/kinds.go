@@ -201,7 +201,6 @@ func fieldsOf(t reflect.Type) (fields []field) {
 	return fields
 }
 
-// in is the field's value in the settings.
 func (f field) in(s settings) reflect.Value { return reflect.ValueOf(s).Elem().FieldByIndex(f.index) }
 
 // defaults returns settings with the values of their default tags.

@@ -119,7 +119,6 @@ func (a Assertion) ClaimsAt(now time.Time, extra map[string]any) map[string]any 
 	return claims
 }
 
-// Sign makes a JWT of claims.
 func (a Assertion) Sign(key crypto.Signer, claims map[string]any) (token.Secret, error) {
 	if err := CheckKey(a.Algorithm, key); err != nil {
 		return token.Secret{}, &token.Error{Code: token.ErrInvalid, Field: "private_key", Message: "private_key is " + err.Error()}

@@ -19,17 +19,16 @@ type Code string
 // would be made at every start of a program.
 func (c Code) Error() string {
 	return map[Code]string{
-		ErrNotFound:    "not found",
-		ErrExists:      "exists already",
-		ErrDenied:      "access denied",
-		ErrRejected:    "refused by the issuer",
-		ErrUnavailable: "issuer unavailable",
-		ErrLocked:      "keyring locked",
-		ErrKeystore:    "keystore unavailable",
-		ErrInvalid:     "invalid",
-		ErrNoDaemon:    "no daemon",
-		ErrInternal:    "internal error",
-
+		ErrNotFound:     "not found",
+		ErrExists:       "exists already",
+		ErrDenied:       "access denied",
+		ErrRejected:     "refused by the issuer",
+		ErrUnavailable:  "issuer unavailable",
+		ErrLocked:       "keyring locked",
+		ErrKeystore:     "keystore unavailable",
+		ErrInvalid:      "invalid",
+		ErrNoDaemon:     "no daemon",
+		ErrInternal:     "internal error",
 		ErrNoCredential: "no credential is stored",
 	}[c]
 }
