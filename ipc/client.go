@@ -134,9 +134,6 @@ func (c *Client) Providers(ctx context.Context) ([]token.Provider, error) {
 
 // Add makes a new profile.
 func (c *Client) Add(ctx context.Context, p token.CreateProfile) (token.Created, error) {
-	if err := token.CheckName(p.Name); err != nil {
-		return token.Created{}, err
-	}
 	return ask[token.Created](ctx, c, call{method: "POST", path: ProfilesPath, body: newProfileBody(p)})
 }
 

@@ -233,7 +233,6 @@ func TestClientSendsNoBadNameAndNoOversizedBody(t *testing.T) {
 	c := &Client{Socket: filepath.Join(t.TempDir(), "none")} // ErrNoDaemon would tell that it tried
 	_, get := c.Get(t.Context(), "a/../b", token.Query{})
 	_, profile := c.Profile(t.Context(), "a\r\nX: y")
-	_, add := c.Add(t.Context(), token.CreateProfile{})
 	_, rotate := c.Rotate(t.Context(), token.CreateProfile{})
 	_, large := c.Add(t.Context(), token.CreateProfile{Name: "a", Secrets: map[string]token.Secret{"k": token.NewSecret(strings.Repeat("x", MaxBody))}})
 	_, signName := c.Sign(t.Context(), "a/b", token.Request{URL: "https://x"})
@@ -245,7 +244,7 @@ func TestClientSendsNoBadNameAndNoOversizedBody(t *testing.T) {
 	for name, err := range map[string]error{
 		"Sign": signName, "Sign nothing": signNothing, "Sign what is not UTF-8": signBytes,
 		"Verify": verifyName, "Verify nothing": verifyNothing, "Verify what is not UTF-8": verifyBytes,
-		"Get": get, "Profile": profile, "Add": add, "Rotate": rotate, "Remove": c.Remove(t.Context(), "a\x00"),
+		"Get": get, "Profile": profile, "Rotate": rotate, "Remove": c.Remove(t.Context(), "a\x00"),
 		"Invalidate": c.Invalidate(t.Context(), "", token.Secret{}), "large Add": large,
 	} {
 		if !errors.Is(err, token.ErrInvalid) {

@@ -109,13 +109,13 @@ func ServerOf(ctx context.Context, socket string) (Peer, error) {
 		return Peer{}, err
 	}
 	defer func() { _ = conn.Close() }()
-	return PeerOf(conn.(unixConn).File)
+	return PeerOf(conn)
 }
 
 // checkServer refuses a server that is neither root nor this user: another user
 // may have taken the place of the daemon, and would learn secrets.
 func checkServer(conn connection, socket string) error {
-	peer, err := PeerOf(conn.(unixConn).File)
+	peer, err := PeerOf(conn)
 	if err != nil {
 		return err
 	}

@@ -53,8 +53,6 @@ const maxSecret = 1 << 20
 // checkEntry checks that a keystore can keep s under account.
 func checkEntry(account string, s token.Secret) error {
 	switch {
-	case account == "":
-		return fail(token.ErrInvalid, "", nil, "an account needs a name")
 	case s.IsZero():
 		return fail(token.ErrInvalid, "", nil, "%s: an empty secret is not kept", account)
 	case len(s.Reveal()) > maxSecret:

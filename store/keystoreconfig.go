@@ -113,10 +113,10 @@ func Setup(ctx context.Context, stateDir string, choice Choice, kek token.Secret
 	if err == nil {
 		err = checkSame(ctx, ks, i.cacheKeyAccount(), key)
 	}
-	if err != nil {
-		return KeystoreConfig{}, err
+	if err == nil { // without a record the key stays: a person may have to confirm each deletion
+		err = i.record(stateDir)
 	}
-	return i, i.record(stateDir) // without a record the key stays: a person may have to confirm each deletion
+	return i, err
 }
 
 // newConfig returns the record of a choice that is made now. kek is the key of

@@ -49,11 +49,10 @@ func TestKeystoreTopicsAreDocumented(t *testing.T) {
 }
 
 func topicOf(err error) string {
-	var e *token.Error
-	if !errors.As(err, &e) {
-		return ""
+	if e, ok := errors.AsType[*token.Error](err); ok {
+		return e.Topic
 	}
-	return e.Topic
+	return ""
 }
 
 // wantTopic checks an error's identity and topic.

@@ -123,9 +123,6 @@ const (
 func setClaims(head http.Header, v token.Verdict) {
 	head.Set("X-Tokend-Subject", headerText(v.Claims["sub"]))
 	head.Set("X-Tokend-Issuer", headerText(v.Claims["iss"]))
-	if v.Claims == nil {
-		v.Claims = map[string]any{}
-	}
 	head.Set("X-Tokend-Claims", encodeClaims(v.Claims, maxClaims))
 	head.Set("X-Tokend-Consent", encodeClaims(v.Consent, maxConsent))
 }

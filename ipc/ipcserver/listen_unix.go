@@ -62,14 +62,10 @@ func (l *listener) Close() error {
 	if err := l.Listener.Close(); err != nil {
 		return err // closed before: the path may be another daemon's now
 	}
-	info, err := os.Lstat(l.path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		err = nil
-	case err == nil && os.SameFile(info, l.info):
-		err = os.Remove(l.path)
+	if info, err := os.Lstat(l.path); err == nil && os.SameFile(info, l.info) {
+		_ = os.Remove(l.path) // one that stays is replaced
 	}
-	return errors.Join(err, l.lock.Close())
+	return l.lock.Close()
 }
 
 // prepare makes sure that only this user (or root) can write to dir, and that no

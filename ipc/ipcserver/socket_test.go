@@ -86,13 +86,6 @@ func exists(t *testing.T, path string) bool {
 // longestPath is that of a socket on Linux.
 const longestPath = len(unix.RawSockaddrUnix{}.Path) - 1
 
-func mode(t *testing.T, path string) fs.FileMode {
-	t.Helper()
-	info, err := os.Lstat(path)
-	Must(t, err)
-	return info.Mode().Perm()
-}
-
 // Case 68 of the threat model.
 func TestModesDoNotDependOnTheUmask(t *testing.T) {
 	for _, umask := range []int{0, 0o022, 0o077} {
@@ -107,7 +100,7 @@ func TestModesDoNotDependOnTheUmask(t *testing.T) {
 		for path, want := range map[string]fs.FileMode{
 			socket: 0o600, socket + ".lock": 0o600, filepath.Join(root, "a", "b"): 0o700, filepath.Join(root, "a"): 0o700,
 		} {
-			if got := mode(t, path); got != want {
+			if got := Val(os.Lstat(path)).Mode().Perm(); got != want {
 				t.Errorf("umask %03o: %s has mode %o, want %o", umask, path, got, want)
 			}
 		}
