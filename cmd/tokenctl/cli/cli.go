@@ -97,12 +97,12 @@ func AnyArgs(context.Context, *Call) error { return nil }
 // Execute runs the command that args name. The Call is never nil, so that an
 // error can be explained by it.
 func (p *Program) Execute(ctx context.Context, args []string) (*Call, error) {
-	switch c := p.start(); {
+	switch {
 	case len(args) == 0:
 	case args[0] == completeCommand:
-		return c, p.printCandidates(args[1:])
+		return p.start(), p.printCandidates(args[1:])
 	case args[0] == ReferenceCommand:
-		return c, p.printReference()
+		return p.start(), p.printReference()
 	}
 	c, err := p.parse(args)
 	if err != nil {

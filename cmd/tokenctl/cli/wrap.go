@@ -65,12 +65,7 @@ func Message(w io.Writer, text string) string {
 }
 
 // Prose returns a writer to w for whole lines, each of which is a Message.
-func Prose(w io.Writer) io.Writer {
-	if !IsTerminal(w) {
-		return w
-	}
-	return prose{w}
-}
+func Prose(w io.Writer) io.Writer { return prose{w} }
 
 type prose struct{ io.Writer }
 
