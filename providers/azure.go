@@ -235,10 +235,10 @@ func explainAADSTS(r *refusal) {
 }
 
 // ExchangeACR hands an Entra access token to the Azure Container Registry with
-// the URL registry, one of the profile's hosts, and returns the registry's refresh token, with which its
-// clients can log in for some hours. tenant may be empty. The exchange is POST
-// /oauth2/exchange of the registry's own API. Errors are ErrRejected or
-// ErrUnavailable.
+// the URL registry, one of the profile's hosts. It returns the registry's refresh
+// token, with which its clients can log in for some hours. tenant may be empty. The
+// exchange is POST /oauth2/exchange of the registry's own API. Errors are
+// ErrRejected or ErrUnavailable.
 func ExchangeACR(ctx context.Context, env Env, registry, tenant string, t token.Secret) (token.Secret, error) {
 	u, _ := url.Parse(registry)
 	form := url.Values{
