@@ -210,9 +210,10 @@ func (h *handler) serveRoute(c *call, t *route) (answer any, err error) {
 	if err := h.readBody(c); err != nil {
 		return nil, err
 	}
-	again, key, _ := strings.Cut(c.Header.Get(ipc.AskerHeader), " ")
-	if n, err := strconv.Atoi(again); err == nil && key != "" && len(key) <= maxAskerKey {
-		c.Request = c.WithContext(token.WithAsker(c.Context(), token.Asker{Key: key, Again: n}))
+	if again, key, _ := strings.Cut(c.Header.Get(ipc.AskerHeader), " "); key != "" && len(key) <= maxAskerKey {
+		if n, err := strconv.Atoi(again); err == nil {
+			c.Request = c.WithContext(token.WithAsker(c.Context(), token.Asker{Key: key, Again: n}))
+		}
 	}
 	if t.rules&audits != 0 {
 		c.event = Event{Do: t.do, Profile: c.name}
