@@ -146,19 +146,27 @@ func kubeUser(name, self string, args []string) Change {
 		set = append(set, "--exec-arg="+arg)
 	}
 	return setting([]command{set}, command{"kubectl", "config", "delete-user", name}, func() (done, ours bool, err error) {
-		out, err := command{"kubectl", "config", "view", "-o", `jsonpath={.users[?(@.name=="` + name + `")].user}`}.run()
-		if err != nil || out == "" {
+		out, err := command{"kubectl", "config", "view", "-o", "json"}.run() // jsonpath fails where there are no users
+		if err != nil {
 			return false, false, err
 		}
-		var user struct {
-			Exec struct {
-				Command            string
-				Args               []string
-				ProvideClusterInfo bool
+		type user struct {
+			Name string
+			User struct {
+				Exec struct {
+					Command            string
+					Args               []string
+					ProvideClusterInfo bool
+				}
 			}
 		}
-		_ = json.Unmarshal([]byte(out), &user)
-		now := user.Exec
+		var config struct{ Users []user }
+		_ = json.Unmarshal([]byte(out), &config)
+		i := slices.IndexFunc(config.Users, func(u user) bool { return u.Name == name })
+		if i < 0 {
+			return false, false, nil
+		}
+		now := config.Users[i].User.Exec
 		if len(now.Args) < 2 || now.Args[0] != "helper" || now.Args[1] != "kube" {
 			return false, false, conflict("kubectl's configuration has a user %s that is not tokend's", name)
 		}
