@@ -63,7 +63,6 @@ var Kinds = []Kind{
 	kind[jwtVerifySettings]("jwt-verify", "any issuer with OpenID or RFC 8414 metadata, its JWTs verified"),
 }
 
-// Lookup returns the kind of a name.
 func Lookup(name string) (Kind, bool) {
 	for _, k := range Kinds {
 		if k.Name == name {
