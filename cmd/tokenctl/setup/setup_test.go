@@ -23,7 +23,7 @@ func home(t *testing.T) (dir string, self string) {
 	script(t, self, "")
 	for name, value := range map[string]string{
 		"HOME": dir, "USERPROFILE": dir, "XDG_DATA_HOME": "", "XDG_CONFIG_HOME": "", "DOCKER_CONFIG": "", "CARGO_HOME": "", "TF_CLI_CONFIG_FILE": "",
-		"GIT_CONFIG_GLOBAL": filepath.Join(dir, ".gitconfig"), "GOENV": filepath.Join(dir, "goenv"), "PIP_CONFIG_FILE": "",
+		"GIT_CONFIG_GLOBAL": filepath.Join(dir, ".gitconfig"), "GOENV": filepath.Join(dir, "goenv"), "PIP_CONFIG_FILE": "", "KUBECONFIG": "",
 		"PATH": filepath.Join(dir, "bin") + string(filepath.ListSeparator) + os.Getenv("PATH"),
 	} {
 		t.Setenv(name, value)
@@ -100,7 +100,7 @@ func TestMakeAndUndo(t *testing.T) {
 	request := Request{Host: "https://reg.example:8443/a/b", Profile: "devops"}
 	for tool, file := range map[string]string{
 		"git": ".gitconfig", "docker": ".docker/config.json", "cargo": ".cargo/config.toml", "bazel": ".bazelrc",
-		"terraform": ".terraformrc", "pnpm 10": ".npmrc", "pnpm 11": ".config/pnpm/auth.ini", "pnpm": ".config/pnpm/auth.ini", "go": "goenv", "pip": ".config/pip/pip.conf",
+		"terraform": ".terraformrc", "pnpm 10": ".npmrc", "pnpm 11": ".config/pnpm/auth.ini", "pnpm": ".config/pnpm/auth.ini", "go": "goenv", "kubectl": ".kube/config", "pip": ".config/pip/pip.conf",
 	} {
 		tool, version, _ := strings.Cut(tool, " ")
 		if tool == "pip" && runtime.GOOS != "linux" {
@@ -110,6 +110,7 @@ func TestMakeAndUndo(t *testing.T) {
 			".gitconfig":           {"", "# mine\n[user]\n\tname = a\n"},
 			".docker/config.json":  {"", "{\n\t\"auths\": {\"x.example\": {}},\n\t\"credsStore\": \"pass\"\n}\n", "{\"credHelpers\": {\"x.example\": \"pass\"}, \"b\": 1, \"a\": 2}"},
 			"goenv":                {"", "GOFLAGS=-mod=mod\n"},
+			".kube/config":         {"apiVersion: v1\nclusters: null\ncontexts: null\ncurrent-context: \"\"\nkind: Config\npreferences: {}\nusers: null\n"},
 			".config/pip/pip.conf": {"", "[global]\ntimeout = 5\n\n"},
 		}[file]
 		if before == nil {
@@ -120,7 +121,7 @@ func TestMakeAndUndo(t *testing.T) {
 				switch tool {
 				case "pip": // each of its starts takes a second
 					checktest.FullOnly(t)
-				case "git", "go":
+				case "git", "go", "kubectl":
 					checktest.Need(t, tool)
 				}
 				dir, self := home(t)
