@@ -556,12 +556,10 @@ func TestWatchWaitsForTokend(t *testing.T) {
 func TestWatchNeedsATerminalThatCanDoIt(t *testing.T) {
 	t.Setenv("TERM", "dumb")
 	p := newPerson(t)
-	c := p.atTerminal(serve(t, newBackend()), "status", "--watch")
-	_ = c.Wait()
-	p.sees("--watch needs a terminal")
-	if c.ProcessState.ExitCode() != ui.ExitUsage {
-		t.Errorf("status %d", c.ProcessState.ExitCode())
+	if r := p.runs(serve(t, newBackend()), "status", "--watch")(); r.status != ui.ExitUsage {
+		t.Errorf("%+v", r)
 	}
+	p.sees("--watch needs a terminal")
 }
 
 // On a terminal, colours repeat what the words say; NO_COLOR leaves the words.
