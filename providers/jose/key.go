@@ -137,8 +137,10 @@ func ParseCertificates(text string) ([]*x509.Certificate, error) {
 		return all, nil
 	}
 	var all []*x509.Certificate
+	what := whatDER([]byte(text))
 	for block, rest := pem.Decode([]byte(text)); block != nil; block, rest = pem.Decode(rest) {
 		if block.Type != "CERTIFICATE" {
+			what = cmp.Or(what, "a PEM file with a "+block.Type+" and no certificate")
 			continue
 		}
 		c, err := x509.ParseCertificate(block.Bytes)
@@ -148,7 +150,7 @@ func ParseCertificates(text string) ([]*x509.Certificate, error) {
 		all = append(all, c)
 	}
 	if len(all) == 0 {
-		return nil, errors.New("it is " + cmp.Or(input.What(text), "a file without a certificate in PEM or DER"))
+		return nil, errors.New("it is " + cmp.Or(what, "a file without a certificate in PEM or DER"))
 	}
 	return all, nil
 }

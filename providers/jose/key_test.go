@@ -91,7 +91,8 @@ func TestCertificatesInEveryForm(t *testing.T) {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
-	for text, want := range map[string]string{"": "it is empty", "%PDF-1": "it is a PDF document", "x": "it is a file without a certificate in PEM or DER", cert[:99]: "it is cut off: it has no line that begins with -----END"} {
+	for text, want := range map[string]string{"": "it is empty", "%PDF-1": "it is a PDF document", "x": "it is a file without a certificate in PEM or DER", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n": "it is a PEM file with a PUBLIC KEY and no certificate", "\xfe\xed\xfe\xed\x00": "it is a Java keystore; convert it: keytool -importkeystore -srckeystore FILE -destkeystore FILE.pfx -deststoretype pkcs12",
+		cert[:99]: "it is cut off: it has no line that begins with -----END"} {
 		if _, err := ParseCertificates(text); fmt.Sprint(err) != want {
 			t.Errorf("%q: %v", text, err)
 		}

@@ -101,7 +101,8 @@ func What(content string) string {
 	for sign, what := range map[string]string{
 		"\x89PNG": "a picture (PNG)", "\xff\xd8\xff": "a picture (JPEG)", "GIF8": "a picture (GIF)",
 		"%PDF-": "a PDF document", "PK\x03\x04": "a ZIP archive or an Office document; take the file out of it", "\x1f\x8b": "compressed; unpack it: gunzip FILE",
-		"7z\xbc\xaf": "a 7-Zip archive; take the file out of it", "<": "a web page, or another text in XML", "\xd0\xcf\x11\xe0": "an Office document; save the text in it as a plain text file",
+		"\xfe\xed\xfe\xed": "a Java keystore; convert it: keytool -importkeystore -srckeystore FILE -destkeystore FILE.pfx -deststoretype pkcs12",
+		"7z\xbc\xaf":       "a 7-Zip archive; take the file out of it", "<": "a web page, or another text in XML", "\xd0\xcf\x11\xe0": "an Office document; save the text in it as a plain text file",
 		`{\rtf`: "a document (RTF); save the text in it as a plain text file", "PuTTY-User-Key-File": "a PuTTY key; convert it: puttygen FILE -O private-openssh -o key.pem",
 		"ssh-": "an OpenSSH public key, which is not secret", "ecdsa-sha2-": "an OpenSSH public key, which is not secret",
 	} {
