@@ -147,9 +147,6 @@ func kubeUser(name, self string, args []string) Change {
 	}
 	return setting([]command{set}, command{"kubectl", "config", "delete-user", name}, func() (done, ours bool, err error) {
 		out, err := command{"kubectl", "config", "view", "-o", "json"}.run() // jsonpath fails where there are no users
-		if err != nil {
-			return false, false, err
-		}
 		type user struct {
 			Name string
 			User struct {
@@ -164,7 +161,7 @@ func kubeUser(name, self string, args []string) Change {
 		_ = json.Unmarshal([]byte(out), &config)
 		i := slices.IndexFunc(config.Users, func(u user) bool { return u.Name == name })
 		if i < 0 {
-			return false, false, nil
+			return false, false, err
 		}
 		now := config.Users[i].User.Exec
 		if len(now.Args) < 2 || now.Args[0] != "helper" || now.Args[1] != "kube" {
