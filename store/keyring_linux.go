@@ -33,8 +33,11 @@ const (
 )
 
 // A systemRing is the Secret Service on the session bus: GNOME Keyring, KWallet or
-// KeePassXC. go-keyring is not used there: it waits for a prompt for ever, finds no
-// item of a database that is not in front, and asks a person to unlock.
+// KeePassXC. go-keyring reads and writes there as long as nothing prompts: it waits
+// for a prompt for ever, and leaves a channel behind that costs a goroutine with each
+// later signal. So every call looks first. What go-keyring cannot do is done here:
+// items of a database that is not in front, changes that KeePassXC makes by way of a
+// prompt, and unlocking.
 type systemRing struct{ service string }
 
 func (r systemRing) get(ctx context.Context, account string) (text string, err error) {
@@ -42,10 +45,14 @@ func (r systemRing) get(ctx context.Context, account string) (text string, err e
 	if err != nil {
 		return "", err
 	}
-	err = b.inSession(func(session dbus.ObjectPath) error {
-		var secret ss.Secret
-		err := b.call(item, "Item.GetSecret", session).Store(&secret)
-		text = string(secret.Value)
+	if dir(item) == b.collection {
+		return keyring.Get(r.service, account)
+	}
+	err = inSession(func(service *ss.SecretService, session dbus.ObjectPath) error {
+		secret, err := service.GetSecret(item, session)
+		if err == nil {
+			text = string(secret.Value)
+		}
 		return err
 	})
 	return text, err
@@ -54,10 +61,13 @@ func (r systemRing) get(ctx context.Context, account string) (text string, err e
 func (r systemRing) set(ctx context.Context, account, text string) error {
 	b, item, err := r.find(ctx, account)
 	isNew := errors.Is(err, keyring.ErrNotFound)
-	if err != nil && !isNew {
+	switch {
+	case err != nil && !isNew:
 		return err
+	case b.changesWithoutPrompt(item):
+		return keyring.Set(r.service, account, text)
 	}
-	return b.inSession(func(session dbus.ObjectPath) error {
+	return inSession(func(_ *ss.SecretService, session dbus.ObjectPath) error {
 		secret := ss.NewSecret(session, text)
 		if !isNew {
 			return b.call(item, "Item.SetSecret", secret).Err
@@ -73,8 +83,11 @@ func (r systemRing) set(ctx context.Context, account, text string) error {
 // time.
 func (r systemRing) remove(ctx context.Context, account string) error {
 	b, item, err := r.find(context.WithoutCancel(ctx), account)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case b.changesWithoutPrompt(item):
+		return keyring.Delete(r.service, account)
 	}
 	return b.ask(item, "Item.Delete")
 }
@@ -145,9 +158,8 @@ func (r systemRing) find(ctx context.Context, account string) (b bus, item dbus.
 // A bus is the session bus during one call.
 type bus struct {
 	ctx  context.Context
-	conn *dbus.Conn
-	// collection is where new items go, as go-keyring has it: "login" if it exists, else
-	// the default one.
+	conn *dbus.Conn // the one that go-keyring uses
+	// collection is where go-keyring looks: "login" if it exists, else the default one.
 	collection dbus.ObjectPath
 }
 
@@ -196,6 +208,12 @@ func (b bus) isLocked(collection dbus.ObjectPath) (locked bool, err error) {
 	return locked, err
 }
 
+// changesWithoutPrompt reports whether go-keyring can make an item (""), replace or
+// delete it, without a prompt. KeePassXC, which prompts, has no collection "login".
+func (b bus) changesWithoutPrompt(item dbus.ObjectPath) bool {
+	return b.collection == loginCollection && (item == "" || dir(item) == loginCollection)
+}
+
 // dir returns the collection of an item.
 func dir(item dbus.ObjectPath) dbus.ObjectPath { return dbus.ObjectPath(path.Dir(string(item))) }
 
@@ -217,14 +235,17 @@ func (b bus) lockedItems(service string) ([]dbus.ObjectPath, error) {
 }
 
 // inSession runs op in a session for the exchange of secrets.
-func (b bus) inSession(op func(session dbus.ObjectPath) error) error {
-	var session dbus.ObjectPath
-	err := b.call(secretsPath, "Service.OpenSession", "plain", dbus.MakeVariant("")).Store(new(dbus.Variant), &session)
+func inSession(op func(service *ss.SecretService, session dbus.ObjectPath) error) error {
+	service, err := ss.NewSecretService()
 	if err != nil {
 		return err
 	}
-	defer b.call(session, "Session.Close")
-	return op(session)
+	session, err := service.OpenSession()
+	if err != nil {
+		return err
+	}
+	defer service.Close(session)
+	return op(service, session.Path())
 }
 
 // ask calls a method whose last result is a prompt. If there is one, ask shows it, and

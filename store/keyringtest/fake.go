@@ -49,7 +49,7 @@ func (f *Fake) Start(t *testing.T) *Fake {
 			t.Fatal(err)
 		}
 	}
-	collection := map[string]any{"CreateItem": f.createItem}
+	collection := map[string]any{"SearchItems": f.searchCollection, "CreateItem": f.createItem}
 	for iface, methods := range map[string]map[string]any{"Secret.Collection": collection, "DBus.Properties": {"Get": f.property}} {
 		if err := conn.ExportSubtreeMethodTable(methods, "/org/freedesktop/secrets", "org.freedesktop."+iface); err != nil {
 			t.Fatal(err)
@@ -134,6 +134,13 @@ func (f *Fake) SearchItems(map[string]string) (unlocked, locked []dbus.ObjectPat
 		unlocked = append(unlocked, in+dbus.ObjectPath("/"+string(rune('a'+i))))
 	}
 	return unlocked, nil, f.err()
+}
+
+func (f *Fake) searchCollection(map[string]string) (items []dbus.ObjectPath, err *dbus.Error) {
+	if !f.Elsewhere {
+		items, _, err = f.SearchItems(nil)
+	}
+	return items, err
 }
 
 func (f *Fake) createItem(map[string]dbus.Variant, fakeSecret, bool) (item, prompt dbus.ObjectPath, err *dbus.Error) {
