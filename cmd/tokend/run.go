@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"os/signal"
@@ -142,6 +143,9 @@ func open(ctx context.Context, at places, log io.Writer) (in *installation, err 
 	}
 	in.closers = append(in.closers, in.listener.Close)
 	if file := auditFile(in.dirs, in.config); file != "" {
+		if info, err := os.Stat(file); err == nil && info.Mode()&fs.ModeNamedPipe != 0 { // opening it would wait for a reader
+			return in, exitError{exitConfig, fmt.Errorf("audit: %s is a pipe; name a file", file)}
+		}
 		in.audit = audit.Open(file, in.deps.Log, func(why string) { in.deps.metrics.missing.WithLabelValues(why).Inc() })
 		in.closers = append(in.closers, in.audit.Close)
 	}
