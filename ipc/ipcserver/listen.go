@@ -44,6 +44,9 @@ func (l *limited) Accept() (net.Conn, error) {
 		accepted, err := l.Listener.Accept()
 		if err != nil {
 			<-l.room
+			if l.open.Err() != nil {
+				err = net.ErrClosed
+			}
 			return nil, err
 		}
 		c := &conn{Conn: accepted, of: l}
@@ -63,8 +66,13 @@ func (l *limited) Accept() (net.Conn, error) {
 	}
 }
 
+// Close lets no more in. Of a socket, new callers wait in the kernel until the Listener
+// below is closed.
 func (l *limited) Close() error {
 	l.stop()
+	if socket, ok := l.Listener.(interface{ SetDeadline(time.Time) error }); ok && l.user != nil {
+		return socket.SetDeadline(time.Now())
+	}
 	return l.Listener.Close()
 }
 

@@ -45,12 +45,12 @@ func Listen(path string, before ...func() error) (net.Listener, error) {
 		return nil, errors.Join(err, lock.Close())
 	}
 	info, _ := os.Lstat(path)
-	return &listener{Listener: l, path: path, info: info, lock: lock}, nil
+	return &listener{UnixListener: l, path: path, info: info, lock: lock}, nil
 }
 
 // A listener owns its socket's path for as long as it holds the lock.
 type listener struct {
-	net.Listener
+	*net.UnixListener
 	path string
 	info fs.FileInfo // of the socket
 	lock *os.File
@@ -59,7 +59,7 @@ type listener struct {
 // Close stops listening and removes the socket. The lock file stays: removing
 // it would let a second daemon lock a file that a third no longer sees.
 func (l *listener) Close() error {
-	if err := l.Listener.Close(); err != nil {
+	if err := l.UnixListener.Close(); err != nil {
 		return err // closed before: the path may be another daemon's now
 	}
 	if info, err := os.Lstat(l.path); err == nil && os.SameFile(info, l.info) {
@@ -131,7 +131,7 @@ func takeLock(socket string) (*os.File, error) {
 // listenLocked makes the socket. Between bind and listen no caller can
 // connect, so the mode is right before it matters, and the umask, which belongs to
 // the whole process, need not be touched.
-func listenLocked(path string, before []func() error) (_ net.Listener, err error) {
+func listenLocked(path string, before []func() error) (l *net.UnixListener, err error) {
 	if err := clearStale(path); err != nil {
 		return nil, err
 	}
@@ -160,7 +160,11 @@ func listenLocked(path string, before []func() error) (_ net.Listener, err error
 	if err := unix.Listen(fd, backlog); err != nil {
 		return nil, fmt.Errorf("listening at %s: %w", path, err)
 	}
-	return net.FileListener(socket)
+	made, err := net.FileListener(socket)
+	if err == nil {
+		l = made.(*net.UnixListener)
+	}
+	return l, err
 }
 
 // clearStale removes the socket of a daemon that died. Anything else at path

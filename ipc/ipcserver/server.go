@@ -114,16 +114,18 @@ type times struct {
 var usualTimes = times{head: 5 * time.Second, body: 10 * time.Second, write: 15 * time.Second, idle: 2 * time.Minute,
 	lastWord: time.Second / 2, grace: 5 * time.Second}
 
-// Serve answers on l until ctx ends, and closes l. Then it loses no request that
-// was let in: requests under way have a few seconds to finish before their
-// contexts end too, and none is running any more when Serve returns. It returns
-// nil if it ended because of ctx.
+// Serve answers on l until ctx ends. Then it loses no request that was let in:
+// requests under way have a few seconds to finish before their contexts end too, and
+// none is running any more when Serve returns. Callers who come meanwhile wait until
+// it closes l; where systemd holds the socket, for the next tokend. Serve returns nil
+// if it ended because of ctx.
 func Serve(ctx context.Context, l net.Listener, b Backend, o Options) error {
 	requests, cancelRequests := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancelRequests()
 	h := newHandler(b, o)
 	h.ending = ctx
 	conns := limit(l, maxConns, &quota{n: maxConns}, h.userOf)
+	defer func() { _ = l.Close() }()
 	srv := newServer(requests, h, h.times, connKey{})
 	srv.ErrorLog = slog.NewLogLogger(h.log.Handler(), slog.LevelWarn)
 	srv.ConnState = func(c net.Conn, state http.ConnState) { c.(*conn).state.Store(int32(state)) }
