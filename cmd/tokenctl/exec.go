@@ -10,44 +10,6 @@ import (
 	"tokend/providers/token/format"
 )
 
-const curlHelp = `  tokenctl curl api -- -sS --fail-with-body https://api.example.com/data
-  tokenctl curl rock -- https://api.prod.datarock.com.au/v3/projects
-
-Runs curl with the profile's credential: an access token, or a signature for
-the URL. No other process sees it, and it goes to the profile's hosts only.
-What follows NAME is for curl, and the exit status is curl's own. If the API
-answers 401, the request is repeated once with a new token, unless it reads
-stdin or a pipe, uses -D, -J or -C, was redirected, or the API says that it
-wants a subscription key, or another scope or audience.
-
-tokenctl refuses options that could send the credential elsewhere, and does not
-read ~/.curlrc. {} and [] in a URL stand for themselves. -L works if the
-profile's hosts cover the whole site; it leaves the credential behind at another
-host, and fails at another port or at http. -v shows the credential.`
-
-func curlCommand(e *ui.Env) *cli.Command {
-	return &cli.Command{
-		Name:       "curl",
-		Args:       "NAME [--] ARGS...",
-		Short:      "Run curl with the profile's credential",
-		Long:       curlHelp,
-		FlagsFirst: true, // what follows NAME is for curl
-		Check:      cli.AnyArgs,
-		Complete:   e.CompleteProfile,
-		Run: func(ctx context.Context, c *cli.Call) error {
-			args := c.Args
-			if len(args) > 1 && args[1] == "--" {
-				args = append(args[:1], args[2:]...)
-			}
-			if len(args) < 2 {
-				return cli.Usage("curl needs a profile name and curl's arguments, such as a URL")
-			}
-			e.Profile = args[0]
-			return child.Curl(ctx, e, args[0], args[1:])
-		},
-	}
-}
-
 const execHelp = `  tokenctl exec npm --env NPM_TOKEN -- npm install
   tokenctl exec clms --file GDAL_HTTP_HEADER_FILE -o header -- gdalinfo ...
   tokenctl exec devops --git -- git clone https://dev.azure.com/org/app

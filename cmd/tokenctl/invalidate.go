@@ -1,0 +1,49 @@
+package main
+
+import (
+	"bytes"
+	"context"
+
+	"tokend/cmd/tokenctl/cli"
+	"tokend/cmd/tokenctl/form"
+	"tokend/cmd/tokenctl/ui"
+	"tokend/ipc"
+	"tokend/providers/token"
+)
+
+const invalidateHelp = `  tokenctl invalidate clms
+  printf %s "$TOKEN" | tokenctl invalidate clms --token-file -
+
+Has tokend drop a token that an API refused, so that the next get obtains
+another. With --token-file it drops that very token, and nothing if tokend has
+a newer one already: the right thing for programs that run side by side.`
+
+func invalidateCommand(e *ui.Env) *cli.Command {
+	var file string
+	return e.ForProfile(&cli.Command{
+		Name:  "invalidate",
+		Short: "Drop a token that an API refused",
+		Long:  invalidateHelp,
+		Flags: func(f *cli.Flags) {
+			f.StringVar(&file, "token-file", "", "drop only the token in this `FILE`; - is stdin")
+		},
+		Run: func(ctx context.Context, _ *cli.Call) error {
+			var t token.Secret
+			if file != "" {
+				text, err := tokenFile.Read(e, file)
+				if err != nil {
+					return err
+				}
+				t = token.NewSecret(string(bytes.TrimSpace(text)))
+			}
+			err := e.Ask(ctx, func(ctx context.Context, d *ipc.Client) error { return d.Invalidate(ctx, e.Profile, t) })
+			if err != nil {
+				return err
+			}
+			return e.Say("The next get of " + e.Profile + " returns another token.")
+		},
+	})
+}
+
+// tokenFile is the flag --token-file.
+var tokenFile = form.Input{Label: "--token-file"}

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"tokend/cmd/tokenctl/cli"
+	"tokend/cmd/tokenctl/ui"
+	"tokend/ipc"
+	"tokend/providers/token"
+)
+
+func listCommand(e *ui.Env) *cli.Command {
+	var asJSON bool
+	return &cli.Command{
+		Name:  "list",
+		Short: "List the profiles",
+		Long: `  tokenctl list
+  tokenctl list --json | jq -r '.profiles[].name'
+
+Lists the profiles with the state of their tokens and how long those live. A
+profile without tokens shows what it does instead: it signs or verifies.`,
+		Flags: jsonFlag(&asJSON),
+		Run: func(ctx context.Context, _ *cli.Call) error {
+			st, err := e.Status(ctx)
+			if err != nil {
+				return err
+			}
+			return answer(e, asJSON, ipc.ProfileList{Profiles: st.Profiles}, listText(e.Out, st, time.Now()))
+		},
+	}
+}
+
+// noProfiles says that there are none, or none for this user.
+func noProfiles(st token.Status) string {
+	if st.MayManage {
+		return "There is no profile yet. Make one: tokenctl add\n"
+	}
+	return "There is no profile that you may use. Ask the person who manages them.\n"
+}
+
+func listText(s ui.Screen, st token.Status, now time.Time) string {
+	if len(st.Profiles) == 0 {
+		return noProfiles(st)
+	}
+	var rows []ui.Row
+	for _, p := range st.Profiles {
+		t := tokensOf(p)[0]
+		rows = append(rows, ui.Row{Cells: []ui.Cell{
+			{Text: ui.Printable(p.Name)}, {Text: ui.Printable(p.Provider)}, stateOf(t), {Text: ui.WhenOrDash(t.Expiry, now)},
+		}})
+	}
+	return s.List(rows, "PROFILE", "PROVIDER", "STATE", "EXPIRES")
+}
+
+// tokensOf are the profile's tokens, that for its own target first, or what stands
+// for them: what the profile does instead, if it is of such a kind.
+func tokensOf(p token.ProfileStatus) []token.TokenStatus {
+	switch {
+	case len(p.Tokens) > 0:
+		return p.Tokens
+	case hasNoTokens(p.Does):
+		return []token.TokenStatus{{State: p.Does, LastUsed: p.LastUsed, LastUser: p.LastUser}}
+	}
+	return []token.TokenStatus{{State: "none"}}
+}
+
+func hasNoTokens(does string) bool { return does == "signs" || does == "verifies" }

@@ -1,0 +1,35 @@
+package main
+
+import (
+	"context"
+
+	"tokend/cmd/tokenctl/cli"
+	"tokend/cmd/tokenctl/ui"
+	"tokend/ipc"
+	"tokend/providers/token"
+)
+
+func reloadCommand(e *ui.Env) *cli.Command {
+	return &cli.Command{
+		Name:  "reload",
+		Short: "Have tokend read its configuration again",
+		Long: `  tokenctl reload
+
+Has tokend read config.toml and the profiles' files again. If a file is bad,
+tokend names it and keeps what it had loaded before. It also says which settings
+count only after a restart.`,
+		Run: func(ctx context.Context, _ *cli.Call) error {
+			var st token.Status
+			err := e.Ask(ctx, func(ctx context.Context, d *ipc.Client) (err error) {
+				if err = d.Reload(ctx); err == nil {
+					st, err = d.Status(ctx)
+				}
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			return e.Out.Answer("tokend has reloaded its configuration.\n" + e.Out.Section("But", ui.Warn, st.Warnings))
+		},
+	}
+}

@@ -1,0 +1,254 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"tokend/cmd/tokenctl/cli"
+	"tokend/cmd/tokenctl/ui"
+	"tokend/providers/token"
+)
+
+// usable reports whether tokend serves a token.
+func usable(t token.TokenStatus) bool {
+	return t.State == token.Fresh.String() || t.State == token.Due.String()
+}
+
+// stateOf is a word for a token: its state while it can be used, else why
+// there is none.
+func stateOf(t token.TokenStatus) ui.Cell {
+	state := ui.Cell{Text: ui.Printable(t.State), As: ui.Faint}
+	switch {
+	case hasNoTokens(t.State), usable(t) && t.Error == nil:
+		state.As = ui.Good
+	case usable(t):
+		state.As = ui.Warn
+	case t.Error != nil:
+		why := map[token.Code]string{token.ErrRejected: "refused", token.ErrLocked: "locked"}[t.Error.Code]
+		state = ui.Cell{Text: cmp.Or(why, "failing"), As: ui.Bad}
+	case t.Obtaining:
+		state = ui.Cell{Text: "obtaining", As: ui.Warn}
+	}
+	return state
+}
+
+const statusHelp = `  tokenctl status
+  tokenctl status clms
+  tokenctl status --watch
+  tokenctl status --json | jq '.profiles[] | {name, tokens}'
+
+Shows the state of tokend and its profiles: how much of each token's life is
+left, when tokend renews it, who used it last, and what is going wrong. With a
+name it shows one profile at length: its settings, what its token contains, and
+the results of the last attempts to obtain one. The exit status is 0 whatever
+the state is; 7 if tokend is not running, 3 if there is no such profile.
+
+States:
+  fresh      good, and not yet due to be renewed
+  due        good, and tokend is obtaining the next one
+  obtaining  there is none yet, and tokend is obtaining one
+  none       there is none; tokend obtains one when you ask for it
+  expired    as none, and the last one has expired
+  failing    there is none, and the last attempt failed; tokend tries again
+  refused    there is none, because the issuer refuses: it needs you
+  locked     there is none, because the keyring is locked
+  signs, verifies   what a profile without tokens does`
+
+func statusCommand(e *ui.Env) *cli.Command {
+	var asJSON, watched bool
+	return &cli.Command{
+		Name:  "status",
+		Args:  "[NAME]",
+		Short: "Show the state of tokend and its profiles",
+		Long:  statusHelp,
+		Flags: func(f *cli.Flags) {
+			f.BoolVar(&asJSON, "json", false, "print JSON (docs/protocol.md: GET /v1/status, /v1/profiles/NAME)")
+			f.BoolVar(&watched, "watch, w", false, "show it live until Ctrl-C; for terminals")
+		},
+		Check: func(ctx context.Context, c *cli.Call) error {
+			if len(c.Args) == 0 {
+				return nil
+			}
+			return e.OneProfile(ctx, c)
+		},
+		Complete: e.CompleteProfile,
+		Run: func(ctx context.Context, _ *cli.Call) error {
+			switch {
+			case asJSON && watched:
+				return cli.Usage("--json and --watch cannot be combined")
+			case watched:
+				return watch(ctx, e)
+			}
+			return answerState(ctx, e, asJSON)
+		},
+	}
+}
+
+// answerState answers with the state of the profile that was named, or of all.
+func answerState(ctx context.Context, e *ui.Env, asJSON bool) error {
+	state, text, err := currentState(ctx, e)
+	if err != nil {
+		return err
+	}
+	return answer(e, asJSON, state, text)
+}
+
+// currentState is what answerState answers, as a value and in words.
+func currentState(ctx context.Context, e *ui.Env) (state any, text string, err error) {
+	if e.Profile != "" {
+		p, err := e.ProfileStatus(ctx, e.Profile)
+		return p, profileText(e.Out, p, time.Now()), err
+	}
+	st, err := e.Status(ctx)
+	return st, daemonText(e.Out, st, time.Now()), err
+}
+
+// daemonText shows tokend and all profiles.
+func daemonText(s ui.Screen, st token.Status, now time.Time) string {
+	rows := []ui.Row{
+		ui.Pair("tokend", fmt.Sprintf("%s, process %d, started %s", st.Version, st.PID, ui.When(st.Started, now)), ui.Plain),
+		ui.Pair("keystore", st.Keystore, health(st.Keystore)),
+		ui.Pair("cache", st.Cache, health(st.Cache)),
+	}
+	if st.Sandbox != "" {
+		rows = append(rows, ui.Pair("sandbox", st.Sandbox, health(st.Sandbox)))
+	}
+	text := s.Table(append(rows, pairs("config", st.Config, "state", st.State)...)) + "\n"
+	if len(st.Profiles) == 0 {
+		text += noProfiles(st)
+	} else {
+		text += profileTable(s, st.Profiles, now)
+	}
+	return text + warningsText(s, st)
+}
+
+// health is the style of a text such as "ok" or "os: locked".
+func health(text string) ui.Style {
+	if text == "ok" || text == "writing" || strings.HasSuffix(text, ": ok") {
+		return ui.Good
+	}
+	return ui.Bad
+}
+
+// profileTable has a line for each token, and what goes wrong below it.
+func profileTable(s ui.Screen, profiles []token.ProfileStatus, now time.Time) string {
+	var rows []ui.Row
+	for _, p := range profiles {
+		for i, t := range tokensOf(p) {
+			name := ui.Printable(p.Name)
+			if i > 0 {
+				name = ""
+			}
+			rows = append(rows, ui.Row{
+				Cells: []ui.Cell{{Text: name}, stateOf(t), lifeLeft(t, now), {Text: nextTry(t, now)}, {Text: lastUse(t.LastUsed, t.LastUser, ", ", now)}},
+				Notes: tokenNotes(t, now),
+			})
+		}
+	}
+	return s.List(rows, "PROFILE", "STATE", "LEFT", "NEXT", "LAST USED")
+}
+
+// barLength is how many characters draw a token's whole life.
+const barLength = 8
+
+// lifeLeft is what is left of a token's life, drawn and in words.
+func lifeLeft(t token.TokenStatus, now time.Time) ui.Cell {
+	if !usable(t) {
+		return ui.Cell{Text: "-"}
+	}
+	life, left := t.Expiry.Sub(t.Issued), max(0, t.Expiry.Sub(now))
+	full := 0
+	if life > 0 {
+		full = min(barLength, int((left*barLength+life-1)/life)) // the last bit shows until it is gone
+	}
+	return ui.Cell{Text: strings.Repeat("#", full) + strings.Repeat("-", barLength-full) + " " + ui.Duration(left), As: stateOf(t).As}
+}
+
+// nextTry says when tokend obtains the next token, if that is planned.
+func nextTry(t token.TokenStatus, now time.Time) string {
+	next := t.RenewAt
+	if t.Error != nil && (!usable(t) || t.Error.RetryAt.After(next)) {
+		next = t.Error.RetryAt
+	}
+	switch {
+	case next.IsZero() && !t.Obtaining:
+		return "-"
+	case t.Obtaining || next.Before(now):
+		return "now"
+	}
+	return ui.When(next, now)
+}
+
+// lastUse says when something was last used, and after sep by whom.
+func lastUse(at time.Time, by *token.User, sep string, now time.Time) string {
+	text := ui.WhenOrDash(at, now)
+	if name := userText(by); name != "" {
+		text += sep + name
+	}
+	return text
+}
+
+// userText names a program, and its user if that is another than this one.
+func userText(u *token.User) string {
+	if u == nil {
+		return ""
+	}
+	text := ui.Printable(u.Program)
+	if text == "" && u.PID != 0 {
+		text = fmt.Sprintf("process %d", u.PID)
+	}
+	if u.UID != os.Getuid() {
+		text += " of " + cmp.Or(ui.Printable(u.Name), fmt.Sprintf("uid %d", u.UID))
+	}
+	return strings.TrimPrefix(text, " of ")
+}
+
+func tokenNotes(t token.TokenStatus, now time.Time) (notes []string) {
+	if t.Scope != "" {
+		notes = append(notes, "scope "+ui.Printable(t.Scope))
+	}
+	if t.Audience != "" {
+		notes = append(notes, "audience "+ui.Printable(t.Audience))
+	}
+	if t.Error != nil {
+		notes = append(notes, failureText(t, now))
+	}
+	return notes
+}
+
+// failureText says why the last attempt failed, when tokend tries again, and
+// how long the cached token lasts.
+func failureText(t token.TokenStatus, now time.Time) string {
+	text := ui.Printable(t.Error.Error())
+	if t.Failures > 1 {
+		text += fmt.Sprintf(" (%d times in a row)", t.Failures)
+	}
+	if next := nextTry(t, now); next != "-" {
+		text += "; trying again " + next
+	}
+	if usable(t) {
+		text += "; the cached token is good for " + ui.Duration(t.Expiry.Sub(now))
+	}
+	return text
+}
+
+func warningsText(s ui.Screen, st token.Status) string {
+	lines := slices.Clone(st.Warnings)
+	for _, p := range st.Profiles {
+		for _, warning := range p.Warnings {
+			lines = append(lines, p.Name+": "+warning)
+		}
+	}
+	var orphans []string
+	for _, name := range st.Orphans {
+		orphans = append(orphans, name+": delete them with tokenctl remove "+ui.Word(name)+", or, if you renamed the file, move them with tokenctl rename "+ui.Word(name)+" NEW")
+	}
+	return s.Section("Warnings", ui.Warn, lines) +
+		s.Section("Secrets without a profile, whose file was deleted or renamed", ui.Warn, orphans) +
+		s.Section("Files that could not be loaded (what was loaded before stays)", ui.Bad, st.ConfigErrors)
+}

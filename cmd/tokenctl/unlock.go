@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"tokend/cmd/tokenctl/cli"
+	"tokend/cmd/tokenctl/ui"
+	"tokend/providers/token"
+)
+
+const unlockHelp = `  tokenctl unlock
+
+Has the desktop ask for the keyring's password, or KeePassXC for permission, and
+waits for the answer.
+Then everything that waits for the keyring is tried at once. tokend also notices
+within a minute when you unlock the keyring in another way.`
+
+// unlockPoll is how often the keystore's state is asked for.
+const unlockPoll = 300 * time.Millisecond
+
+func unlockCommand(e *ui.Env) *cli.Command {
+	wait := time.Minute
+	return &cli.Command{
+		Name:  "unlock",
+		Short: "Have the OS keyring ask for its password",
+		Long:  unlockHelp,
+		Flags: func(f *cli.Flags) {
+			f.Span(&wait, "timeout", "how long to wait for an answer to the prompt, as `TIME`")
+		},
+		Run: func(ctx context.Context, _ *cli.Call) error { return unlock(ctx, e, wait) },
+	}
+}
+
+func unlock(ctx context.Context, e *ui.Env, wait time.Duration) error {
+	d, err := e.Client()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, ui.Patience+wait)
+	defer cancel()
+	err = d.Unlock(ctx)
+	if isPrompting(err) && wait > 0 {
+		e.Err.Print("The keyring asks you, in a window of its own. Waiting for the answer ...\n")
+	}
+	for limit := time.Now().Add(wait); isPrompting(err) && time.Now().Before(limit); time.Sleep(unlockPoll) {
+		if st, failed := d.Keystore(ctx); failed != nil {
+			return failed
+		} else if st.State == "ok" { // the answer has come; tokend is to notice it
+			err = d.Unlock(ctx)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return e.Say("The keyring is unlocked.")
+}
+
+// isPrompting reports whether there is a prompt that a person can answer.
+func isPrompting(err error) bool {
+	e, ok := errors.AsType[*token.Error](err)
+	return ok && e.Code == token.ErrLocked && e.Topic == "keyring-prompt"
+}
