@@ -150,12 +150,12 @@ func TestAddAsksForWhatIsMissing(t *testing.T) {
 	t.Setenv("NO_COLOR", "1")
 	b, p := newBackend(), newPerson(t)
 	wait := p.runs(serve(t, b), "add", "--tenant", "contoso.com")
-	p.answers("Where do the tokens come from:", "azur")
-	p.answers("Type a number from 1 to 3, or a name such as clms; did you mean azure?", "2")
+	p.answers("or paste a key: ", "azur")
+	p.answers("such as clms; did you mean azure?\r\nWhich one [1-3], or paste a key: ", "2")
 	p.answers("Name for the profile [azure]: ", "")
 	p.answers("application ID\r\nclient_id: ", "my-app")
 	p.answers("resource and /.default\r\nscope: ", "https://x/.default")
-	p.answers("value of a client secret", "client_secret")
+	p.answers("Which one [1-3]: ", "client_secret")
 	p.whispers("(not shown): ", canary)
 	if r := wait(); r.status != ui.ExitOK || !strings.Contains(r.out, "tokenctl get clms") {
 		t.Fatalf("status %d, stdout %q; on the screen:\n%s", r.status, r.out, p.seen())
@@ -181,7 +181,7 @@ func TestAddAsksForFilesByTheirNames(t *testing.T) {
 	b, p := newBackend(), newPerson(t)
 	wait := p.runs(serve(t, b), "add", "clms", "--provider", "clms")
 	p.answers("the JSON file\r\nservice_key file, or paste it: ", "~/nokey.json")
-	p.answers("service_key: no such file or directory", "'~/key.json' ") // as terminals type a file that is dropped
+	p.answers("service_key: no such file or directory\r\nservice_key file, or paste it: ", "'~/key.json' ") // as terminals type a file that is dropped
 	if r := wait(); r.status != ui.ExitOK || !strings.Contains(r.out, filepath.Join(home, "key.json")) {
 		t.Fatalf("status %d, stdout %q; on the screen:\n%s", r.status, r.out, p.seen())
 	}
