@@ -5,9 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"runtime"
 	"slices"
 	"strconv"
@@ -498,31 +496,6 @@ func TestHelpersSayWhoAsks(t *testing.T) {
 			}
 		}
 	}
-}
-
-// What a tool runs at once is no refusal.
-func TestOtherHelpersOfTheTool(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("needs /proc")
-	}
-	if os.Getenv("TOKEND_TEST_CHILD") != "" {
-		_, _ = io.Copy(io.Discard, os.Stdin)
-		return
-	}
-	if runsOthers(os.Getpid()) {
-		t.Error("there is no other helper")
-	}
-	child := exec.Command(os.Args[0], "-test.run=TestOtherHelpersOfTheTool")
-	child.Env = append(os.Environ(), "TOKEND_TEST_CHILD=1")
-	end, err := child.StdinPipe()
-	if err == nil {
-		err = child.Start()
-	}
-	if err != nil || !runsOthers(os.Getpid()) {
-		t.Errorf("the other helper is not seen: %v", err)
-	}
-	_ = end.Close()
-	_ = child.Wait()
 }
 
 func FuzzHelpers(f *testing.F) {

@@ -94,7 +94,7 @@ func ownHolder() (h ipc.Holder) {
 	return h
 }
 
-// progressAfter is how long something may last before a person is told so.
+// progressAfter is how long something may last before the screen says so.
 const progressAfter = 500 * time.Millisecond
 
 // Progress tells a person at a terminal, on stderr, what tokenctl waits for if it

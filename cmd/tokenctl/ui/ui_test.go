@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -337,26 +335,5 @@ func TestStateDirIsTokends(t *testing.T) {
 		if err != nil || gotErr != nil || got != dirs.State {
 			t.Errorf("XDG_STATE_HOME=%q: %s (%v), tokend says %s (%v)", state, got, gotErr, dirs.State, err)
 		}
-	}
-}
-
-func TestWhatThereIsIsFound(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("elsewhere the places are others")
-	}
-	home := t.TempDir()
-	t.Setenv("HOME", home)
-	t.Setenv("XDG_STATE_HOME", filepath.Join(home, "state"))
-	t.Setenv("PATH", home)
-	if s := InspectMachine(); s.Program != "" || s.setUp {
-		t.Errorf("in an empty home: %+v", s)
-	}
-	program, state := filepath.Join(home, "tokend"), filepath.Join(home, "state", "tokend")
-	err := os.MkdirAll(state, 0o700)
-	for _, file := range []string{filepath.Join(state, "install.toml"), program} {
-		err = errors.Join(err, os.WriteFile(file, nil, 0o700))
-	}
-	if s := InspectMachine(); err != nil || s.Program != program || !s.setUp {
-		t.Errorf("with all of it: %+v, %v", s, err)
 	}
 }
