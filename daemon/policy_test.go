@@ -202,6 +202,8 @@ func TestScopesAreSharedBetweenUsers(t *testing.T) {
 			same(t, "user", ask(as(t, alice+10+i, data), 100*i, 20), want)
 		}
 		same(t, "of the scopes that are there another user gets", ask(as(t, bob, data), 0, 16), 16)
+		d = in.restart()
+		same(t, "after a restart a user", ask(as(t, alice+20, data), 900, 20), 0)
 		same(t, "root has", ask(as(t, 0), 1000, 20), 16)
 		must(t, errOf(d.Get(as(t, bob, data), "p", token.Query{})))
 	})

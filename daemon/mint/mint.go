@@ -280,7 +280,7 @@ func (t *Tokens) makeSlot(target token.Target, by Use) (*slot, error) {
 	trusted := func(uid int) bool { return uid == 0 || uid == os.Geteuid() }
 	uid, others, own := by.By.UID, 0, 0
 	for _, s := range t.slots {
-		if !trusted(s.used.By.UID) {
+		if !trusted(s.used.By.UID) || s.used.By == (token.User{}) { // the cache does not say whose it was
 			others++
 		}
 		if s.used.By.UID == uid {
