@@ -20,7 +20,45 @@ const Heartbeat = 15 * time.Second
 // none to all that you may see, and to the daemon itself. After the event
 // "stopping" Next returns io.EOF; ErrNoDaemon says that the stream broke off.
 func (c *Client) Watch(ctx context.Context, profiles []string) (token.Events, error) {
-	a, err := c.open(ctx, call{method: "GET", path: EventsPath, query: url.Values{"profile": profiles}.Encode()})
+	return c.stream(ctx, call{method: "GET", path: EventsPath, query: url.Values{"profile": profiles}.Encode()})
+}
+
+// AuditLog calls each for the entries of the audit log that q selects and that you may
+// see, the oldest first, until it returns an error.
+func (c *Client) AuditLog(ctx context.Context, q token.AuditQuery, each func(token.AuditEntry) error) error {
+	since := ""
+	if !q.Since.IsZero() {
+		since = q.Since.Format(time.RFC3339Nano)
+	}
+	query := encodeValues(url.Values{"profile": {q.Profile}, "user": {q.User}, "since": {since}})
+	s, err := c.stream(ctx, call{method: "GET", path: AuditPath, query: query})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	for {
+		var e token.AuditEntry
+		if err := s.next(ctx, &e); err != nil {
+			return err
+		}
+		if e.Time.IsZero() { // the end
+			return nil
+		}
+		if err := each(e); err != nil {
+			return err
+		}
+	}
+}
+
+// A stream reads lines of JSON.
+type stream struct {
+	*answer
+	stopped bool // the last event said that tokend stops
+}
+
+// stream makes a call whose answer is lines.
+func (c *Client) stream(ctx context.Context, k call) (*stream, error) {
+	a, err := c.open(ctx, k)
 	if err != nil {
 		return nil, err
 	}
@@ -31,36 +69,35 @@ func (c *Client) Watch(ctx context.Context, profiles []string) (token.Events, er
 	return &stream{answer: a}, nil
 }
 
-// A stream reads events.
-type stream struct {
-	*answer
-	stopped bool // the last event said that tokend stops
-}
-
 // Next implements token.Events. When its ctx ends, so does the stream: it may have
 // read a part of a line by then.
-func (s *stream) Next(ctx context.Context) (token.Event, error) {
+func (s *stream) Next(ctx context.Context) (e token.Event, err error) {
+	err = s.next(ctx, &e)
+	s.stopped = err == nil && e.Kind == token.EventStopping
+	return e, err
+}
+
+// next reads a line that is not a heartbeat into v.
+func (s *stream) next(ctx context.Context, v any) error {
 	defer context.AfterFunc(ctx, s.conn.interrupt)()
 	for {
 		s.conn.timeout(3 * Heartbeat)
 		line, err := s.in.ReadSlice('\n')
 		switch {
 		case err != nil && ctx.Err() != nil:
-			return token.Event{}, ctx.Err()
+			return ctx.Err()
 		case errors.Is(err, io.EOF) && len(line) == 0 && s.stopped:
-			return token.Event{}, io.EOF
+			return io.EOF
 		case err != nil:
-			return token.Event{}, &token.Error{Code: token.ErrNoDaemon, Message: "tokend at " + s.client.Socket + " went away"}
+			return &token.Error{Code: token.ErrNoDaemon, Message: "tokend at " + s.client.Socket + " went away"}
 		}
 		if line = bytes.TrimSpace(line); len(line) == 0 { // a heartbeat
 			continue
 		}
-		var e token.Event
-		if err := json.Unmarshal(line, &e); err != nil {
-			return token.Event{}, s.client.nonsense(err)
+		if err := json.Unmarshal(line, v); err != nil {
+			return s.client.nonsense(err)
 		}
-		s.stopped = e.Kind == token.EventStopping
-		return e, nil
+		return nil
 	}
 }
 

@@ -32,6 +32,7 @@ const (
 	VerifyPath     = "/v1/verify/"
 	AuthorizePath  = "/v1/authorize/"
 	EventsPath     = "/v1/events"
+	AuditPath      = "/v1/audit"
 	MetricsPath    = "/metrics"
 
 	// These follow the name.
@@ -91,6 +92,11 @@ func encodeQuery(q token.Query) string {
 	if q.MinTTL != 0 {
 		values.Set("min_ttl", q.MinTTL.String())
 	}
+	return encodeValues(values)
+}
+
+// encodeValues leaves out what is empty.
+func encodeValues(values url.Values) string {
 	maps.DeleteFunc(values, func(_ string, value []string) bool { return value[0] == "" })
 	return values.Encode()
 }

@@ -66,7 +66,7 @@ var commands = []struct {
 	{"sign", signCommand}, {"verify", verifyCommand}, {"add", addCommand}, {"import", importCommand}, {"list", listCommand},
 	{"show", showCommand}, {"status", statusCommand}, {"invalidate", invalidateCommand}, {"rotate", rotateCommand},
 	{"public-key", publicKeyCommand}, {"remove", removeCommand}, {"rename", renameCommand}, {"reload", reloadCommand}, {"events", eventsCommand},
-	{"doctor", doctorCommand}, {"keystore", keystoreCommand}, {"unlock", unlockCommand}, {"explain", explainCommand},
+	{"audit", auditCommand}, {"doctor", doctorCommand}, {"keystore", keystoreCommand}, {"unlock", unlockCommand}, {"explain", explainCommand},
 	{"version", versionCommand},
 }
 

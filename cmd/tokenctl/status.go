@@ -70,12 +70,7 @@ func statusCommand(e *ui.Env) *cli.Command {
 			f.BoolVar(&asJSON, "json", false, "print JSON (docs/protocol.md: GET /v1/status, /v1/profiles/NAME)")
 			f.BoolVar(&watched, "watch, w", false, "show it live until Ctrl-C; for terminals")
 		},
-		Check: func(ctx context.Context, c *cli.Call) error {
-			if len(c.Args) == 0 {
-				return nil
-			}
-			return e.OneProfile(ctx, c)
-		},
+		Check:    e.MaybeProfile,
 		Complete: e.CompleteProfile,
 		Run: func(ctx context.Context, _ *cli.Call) error {
 			switch {

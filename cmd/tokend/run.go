@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"net"
 	"os"
 	"os/signal"
@@ -234,9 +235,15 @@ func (in *installation) serve(ctx context.Context, d *daemon.Daemon, hangups <-c
 		report = in.audit.Report
 		go repeat(running, in.audit.Settle)
 	}
+	auditLog := func(ctx context.Context, q token.AuditQuery) (iter.Seq[token.AuditEntry], error) {
+		if in.audit == nil {
+			return nil, &token.Error{Code: token.ErrInvalid, Field: "audit", Message: fmt.Sprintf(`there is no audit log: %s has audit = "none"`, in.dirs.ConfigFile())}
+		}
+		return d.AuditLog(ctx, q, in.audit.Entries)
+	}
 	err := in.answer(ctx, func(ctx context.Context) error {
 		return ipcserver.Serve(ctx, in.listener, d, ipcserver.Options{
-			AnyUser: in.at.system, Audit: report, Log: in.deps.Log, Metrics: in.deps.metrics.handler,
+			AnyUser: in.at.system, Audit: report, Log: in.deps.Log, Metrics: in.deps.metrics.handler, AuditLog: auditLog,
 			Count: func(do, result string) { in.deps.metrics.requests.WithLabelValues(do, result).Inc() },
 		})
 	})

@@ -15,8 +15,9 @@ import (
 )
 
 const (
-	jsonType = "application/json"
-	textType = "text/plain; charset=utf-8"
+	jsonType  = "application/json"
+	linesType = "application/x-ndjson"
+	textType  = "text/plain; charset=utf-8"
 )
 
 // wantsText reports whether the caller asks for text/plain first.

@@ -26,7 +26,7 @@ func (h *handler) events(c *call) (any, error) {
 	defer cancel()
 	defer context.AfterFunc(h.ending, cancel)()
 
-	c.begin("application/x-ndjson")
+	c.begin(linesType)
 	sent := c.sendPart(nil) // the header: from now on nothing is missed
 	for sent {
 		line, ok := nextLine(ctx, events)
@@ -59,10 +59,48 @@ func eventLine(e token.Event) []byte {
 	return append(line, '\n')
 }
 
+// auditPart is how much of the audit log leaves at a time, in bytes.
+const auditPart = 32 << 10
+
+// auditLog streams the audit log: a line of JSON for each entry, then an empty object.
+func (h *handler) auditLog(c *call) (any, error) {
+	q, err := decodeAudit(c.URL.RawQuery)
+	if err == nil && h.AuditLog == nil {
+		err = none("audit log")
+	}
+	if err != nil {
+		return nil, err
+	}
+	entries, err := h.AuditLog(c.Context(), q)
+	if err != nil {
+		return nil, err
+	}
+	c.begin(linesType)
+	var part []byte
+	for e := range entries {
+		line, _ := json.Marshal(e) // it came as JSON
+		part = append(append(part, line...), '\n')
+		if len(part) < auditPart {
+			continue
+		}
+		if !c.sendPart(part) || c.Context().Err() != nil {
+			return nil, token.ErrUnavailable
+		}
+		part = part[:0]
+	}
+	c.sendPart(append(part, "{}\n"...))
+	return nil, nil
+}
+
+// none is the error for what this tokend does not have.
+func none(what string) error {
+	return &token.Error{Code: token.ErrNotFound, Message: "this tokend has no " + what}
+}
+
 // metrics answers Prometheus.
 func (h *handler) metrics(c *call) (any, error) {
 	if h.Metrics == nil {
-		return nil, &token.Error{Code: token.ErrNotFound, Message: "this tokend has no metrics"}
+		return nil, none("metrics")
 	}
 	metrics, err := h.Metrics(c.Context())
 	if err != nil {

@@ -2,6 +2,7 @@ package token
 
 import (
 	"context"
+	"strconv"
 	"time"
 )
 
@@ -281,6 +282,39 @@ type Migrated struct {
 	Moved int `json:"moved"`
 	// NewKey reports whether the migration made the key file.
 	NewKey bool `json:"new_key,omitempty"`
+}
+
+// An AuditEntry is a line of the audit log. It contains no secret.
+type AuditEntry struct {
+	Time time.Time `json:"time"`
+	// Outcome is "grant" or "refuse", or says how many lines are not in the log: Lines
+	// that could not be written, or LeftOut refusals of one user.
+	Outcome string `json:"msg"`
+	Lines   int    `json:"lines,omitempty"`
+	LeftOut int    `json:"left_out,omitempty"`
+	// Do is what the User asked for: "get", "rotate".
+	Do string `json:"do,omitempty"`
+	User
+	Profile string `json:"profile,omitempty"`
+	Target
+	// Origin is what the token or signature was for.
+	Origin string `json:"origin,omitempty"`
+	// Code is why it was refused.
+	Code Code `json:"code,omitempty"`
+}
+
+// An AuditQuery selects entries of the audit log. Its zero value selects all.
+type AuditQuery struct {
+	Profile string
+	// User is a name or a uid.
+	User  string
+	Since time.Time
+}
+
+// Selects reports whether the query selects e.
+func (q AuditQuery) Selects(e AuditEntry) bool {
+	return (q.Profile == "" || q.Profile == e.Profile) && !e.Time.Before(q.Since) &&
+		(q.User == "" || q.User == e.Name || q.User == strconv.Itoa(e.UID))
 }
 
 // A Check is the result of one check of the doctor.

@@ -184,6 +184,14 @@ func (e *Env) OneProfile(ctx context.Context, c *cli.Call) error {
 	return cli.Usage("%s takes one profile name, not %d", c.Name(), len(c.Args))
 }
 
+// MaybeProfile is OneProfile for a command that also does without a name.
+func (e *Env) MaybeProfile(ctx context.Context, c *cli.Call) error {
+	if len(c.Args) == 0 {
+		return nil
+	}
+	return e.OneProfile(ctx, c)
+}
+
 // ForProfile makes a command one that takes a profile's name.
 func (e *Env) ForProfile(c *cli.Command) *cli.Command {
 	c.Args, c.Check, c.Complete = "NAME", e.OneProfile, e.CompleteProfile
