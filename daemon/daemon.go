@@ -82,6 +82,9 @@ type Daemon struct {
 	mint    *mint.Mint
 	sinks   *sink.Keeper
 
+	// credentials tells watchCredentials to look again.
+	credentials chan struct{}
+
 	watching sync.Mutex
 	watchers map[*watcher]struct{}
 
@@ -95,7 +98,7 @@ type Daemon struct {
 // New makes a Daemon of the configuration in dirs. A profile that cannot be
 // opened does not stop the others: Status shows why. A bad config.toml does.
 func New(dirs profile.Dirs, deps Deps) (*Daemon, error) {
-	d := &Daemon{deps: deps, dirs: dirs, watchers: map[*watcher]struct{}{}, managing: make(chan struct{}, 1)}
+	d := &Daemon{deps: deps, dirs: dirs, watchers: map[*watcher]struct{}{}, managing: make(chan struct{}, 1), credentials: make(chan struct{}, 1)}
 	d.started = d.now()
 	d.state.Store(&state{Opener: profile.Opener{Credentials: deps.Credentials}, profiles: map[string]*entry{}})
 	d.sinks = &sink.Keeper{List: filepath.Join(dirs.State, "sinks"), Tokens: func() (map[*profile.Profile]token.Token, bool) { return sinkTokens(d) }, Now: d.now, Log: deps.Log, Changed: make(chan struct{}, 1)}
@@ -128,6 +131,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	running, ended := context.WithCancel(context.WithoutCancel(ctx))
 	var others sync.WaitGroup
 	others.Go(func() { d.sinks.Run(running) })
+	others.Go(func() { d.watchCredentials(running) })
 	others.Go(func() {
 		for again := time.Tick(warnAgain); ; {
 			st := d.state.Load()
@@ -185,6 +189,9 @@ func (d *Daemon) Get(ctx context.Context, name string, q token.Query) (token.Gra
 		return token.Grant{}, err
 	}
 	g := token.Grant{Token: tok, Profile: e.Name, Present: e.Present, Host: host}
+	if q.Warn {
+		g.Warning = d.warnOnce(st, e, c)
+	}
 	if q.Second {
 		if g.Second, err = e.Second(ctx); err != nil {
 			return token.Grant{}, failure(err)

@@ -12,6 +12,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"tokend/daemon/mint"
@@ -95,7 +96,7 @@ func (d *Daemon) read() (bad []string, err error) {
 	for _, e := range next.profiles {
 		e.tokens.Start(mint.Proof{})
 	}
-	d.sinks.Update()
+	d.changed()
 	d.deps.Log.Info("configuration read", "profiles", len(profiles), "bad_files", len(errs))
 	return slices.Sorted(maps.Values(next.bad)), nil
 }
@@ -113,11 +114,11 @@ func (d *Daemon) confined(err error) error {
 
 // install adds a profile to next, in place of the one of its name.
 func (d *Daemon) install(next *state, p *profile.Profile) {
-	e := &entry{Profile: p, used: new(atomic.Pointer[mint.Use])}
+	e := &entry{Profile: p, used: new(atomic.Pointer[mint.Use]), warned: new(sync.Map)}
 	var before *mint.Tokens
 	ev := token.Event{Kind: token.EventAdded, Profile: p.Name}
 	if old := next.profiles[p.Name]; old != nil {
-		e.used, before = old.used, old.tokens
+		e.used, e.warned, before = old.used, old.warned, old.tokens
 		if heir, ok := p.Verifier.(interface{ Inherit(old any) }); ok && old.Fingerprint == p.Fingerprint {
 			heir.Inherit(old.Verifier) // the keys of an issuer that may be out of reach now
 		}
@@ -382,7 +383,7 @@ func (d *Daemon) activate(p *profile.Profile, stored token.Credential, proven mi
 	d.state.Store(next)
 	e := next.profiles[p.Name]
 	e.tokens.Start(proven)
-	d.sinks.Update()
+	d.changed()
 	pending := cmp.Or(p.Pending, &token.Credential{}).ID
 	d.deps.Log.Info("profile changed", "profile", p.Name, "provider", p.Provider, "credential", p.Credential.ID, "pending", pending)
 	status := d.profileStatus(next, e, nil, userNames{}, false)
@@ -424,7 +425,7 @@ func deactivate(d *Daemon, name string) {
 	if next := d.state.Load().next(); next.profiles[name] != nil {
 		d.retire(next, name)
 		d.state.Store(next)
-		d.sinks.Update()
+		d.changed()
 	}
 }
 

@@ -1,12 +1,16 @@
 package daemon_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"tokend/daemon"
 	"tokend/providers/token"
 )
 
@@ -251,19 +255,58 @@ func TestRemove(t *testing.T) {
 	})
 }
 
-func TestStatusWarnsOfACredentialsEnd(t *testing.T) {
+// The end of a credential comes near: status and the log warn, each step is an event, and
+// each person who gets a token learns of it once a day, until the credential is rotated.
+func TestACredentialsEnd(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
-		in.start()
-		a := addition("p", "s3cret")
-		a.CredentialExpires = time.Now().Add(60 * 24 * time.Hour)
-		in.add(a)
-		same(t, "warnings two months ahead", len(in.status("p").Warnings), 0)
-		in.restart()
-		time.Sleep(31 * 24 * time.Hour)
-		wantIn(t, "a month ahead", strings.Join(in.status("p").Warnings, "; "), "expires on "+a.CredentialExpires.UTC().Format(time.DateOnly))
-		time.Sleep(31 * 24 * time.Hour)
-		wantIn(t, "after its end", strings.Join(in.status("p").Warnings, "; "), "expired on")
-		within(t, "warnings of the log in 31 days", strings.Count(in.logged(), "needs attention"), 25, 40)
+		const user, day = 54321, 24 * time.Hour
+		d := in.startWith(ordinary + fmt.Sprintf("renew = \"used\"\nallow_users = [\"%d\"]\n", user))
+		w := watch(t, t.Context(), d)
+		rotate := func(days time.Duration) {
+			a := token.CreateProfile{Name: "p", Secrets: addition("p", "new").Secrets, CredentialExpires: time.Now().Add(days * day)}
+			must(t, errOf(d.Rotate(t.Context(), a)))
+		}
+		warning := func(uid int) string {
+			g, err := d.Get(context.WithValue(t.Context(), callerKey{}, daemon.Caller{UID: uid}), "p", token.Query{Warn: true})
+			must(t, err)
+			return g.Warning
+		}
+		rotate(60)
+		time.Sleep(time.Hour)
+		for _, c := range []struct {
+			days        time.Duration // from the step before
+			text, event string        // what status and callers learn, and the new event
+		}{
+			{29, "", ""},
+			{1, "expires in 29 days, on 2000-03-01", "expiring"},
+			{1, "expires in 28 days", ""},
+			{22, "expires in 6 days", "expiring"},
+			{5, "expires in 46 h", ""},
+			{1, "expires in 22 h", "expiring"},
+			{1, "expired on 2000-03-01", "expired"},
+		} {
+			watched(t, w)
+			time.Sleep(c.days * day)
+			wantIn(t, "status", strings.Join(in.status("p").Warnings, "; "), c.text)
+			for uid, next := range map[int]string{0: ": tokenctl rotate p", user: ": tell those who manage tokend"} {
+				if said := warning(uid); c.text == "" && said != "" || c.text != "" && (!strings.HasPrefix(said, "The credential of p "+c.text) || !strings.HasSuffix(said, next)) {
+					t.Errorf("uid %d with %q learns %q", uid, c.text, said)
+				}
+				time.Sleep(time.Minute)
+				same(t, "said again", warning(uid), "")
+			}
+			events := slices.DeleteFunc(watched(t, w), func(e token.Event) bool { return e.Kind != token.EventCredential })
+			if (len(events) == 1) != (c.event != "") || len(events) == 1 && (events[0].State != c.event || events[0].Profile != "p" || events[0].CredentialExpires.IsZero()) {
+				t.Errorf("%q: events %+v", c.text, events)
+			}
+		}
+		within(t, "warnings of the log", strings.Count(in.logged(), "needs attention"), 25, 40)
+		rotate(365)
+		time.Sleep(time.Second)
+		if events := watched(t, w); kindsOf(events) != "rotated obtained credential" || events[2].State != token.CredentialOK {
+			t.Errorf("rotated: %+v", events)
+		}
+		same(t, "after a rotation", len(in.status("p").Warnings)+len(warning(0)), 0)
 	})
 }
 

@@ -32,6 +32,9 @@ type entry struct {
 	// used is when a request was last signed or a token verified with it; the
 	// entries that follow each other under one name share it.
 	used *atomic.Pointer[mint.Use]
+	// warned is when each user was last warned of the credential's end, by uid; shared
+	// likewise.
+	warned *sync.Map
 }
 
 // next returns a copy of s to change and store.

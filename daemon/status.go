@@ -84,6 +84,9 @@ func (d *Daemon) profileStatus(st *state, e *entry, c *Caller, users userNames, 
 		Name: e.Name, Provider: e.Provider, Does: e.Does(), File: d.dirs.ProfileFile(e.Name), Settings: e.Settings, Hosts: e.Hosts, Present: e.Present, SecondHeader: e.SecondHeader,
 		CredentialExpires: e.Expires.UTC(),
 	}
+	if steps := d.steps(st, e); steps > 0 {
+		out.CredentialState = token.CredentialState(steps)
+	}
 	// Callers who may not manage profiles see only themselves.
 	shown := func(u *token.User) *token.User {
 		if *u == (token.User{}) || !st.isAdmin(c) && u.UID != c.UID {
@@ -133,17 +136,12 @@ func (n userNames) named(u token.User) *token.User {
 
 // warnings are what will become a failure unless someone acts.
 func (d *Daemon) warnings(st *state, e *entry) (warnings []string) {
-	now := d.now()
 	warn := func(format string, args ...any) { warnings = append(warnings, fmt.Sprintf(format, args...)) }
 	if text := st.bad[e.Name]; text != "" {
 		warn("the previous settings stay active: %s", text)
 	}
-	if !e.Expires.IsZero() && e.Expires.Sub(now) < st.Config.WarnAhead.Duration {
-		verb := "expired"
-		if e.Expires.After(now) {
-			verb = "expires"
-		}
-		warn("the credential %s on %s", verb, e.Expires.UTC().Format(time.DateOnly))
+	if d.steps(st, e) > 0 {
+		warn("the credential %s: tokenctl rotate %s", token.EndText(e.Expires, d.now()), e.Name)
 	}
 	if e.Pending != nil {
 		warn("a new key made on %s waits to be registered", e.Pending.Stored.UTC().Format(time.DateOnly))

@@ -34,7 +34,7 @@ type Client struct {
 // Get returns a token of the profile or, without a name, of the profile whose
 // hosts cover q.URL. Its times have whole seconds; Skew does not cross the socket.
 func (c *Client) Get(ctx context.Context, name string, q token.Query) (token.Grant, error) {
-	k := call{method: "GET", path: TokenPath, name: name, query: encodeQuery(q)}
+	k := call{method: "GET", path: TokenPath, name: name, query: encodeQuery(q), warn: q.Warn}
 	if name == "" && q.URL != "" {
 		k.path = AnyTokenPath
 	}
@@ -186,7 +186,8 @@ type call struct {
 	name   string
 	suffix string
 	query  string
-	body   any // sent as JSON
+	body   any  // sent as JSON
+	warn   bool // WarnHeader
 }
 
 // request writes k in HTTP/1.0, whose answers end with their length or with the
@@ -219,6 +220,9 @@ func (k call) request(by token.Asker) ([]byte, error) {
 	}
 	if by.Key != "" && !strings.ContainsFunc(by.Key, func(r rune) bool { return r < ' ' || r > '~' }) {
 		b = fmt.Appendf(b, "%s: %d %s\r\n", AskerHeader, by.Again, by.Key)
+	}
+	if k.warn {
+		b = append(b, WarnHeader+": true\r\n"...)
 	}
 	return append(append(b, "\r\n"...), body...), nil
 }

@@ -45,6 +45,10 @@ const (
 // takes no notice of one that it cannot read.
 const AskerHeader = "Tokend-Asker"
 
+// WarnHeader says that a person reads what the caller of GET /v1/token prints. It is no
+// parameter, because an older tokend refuses those that it does not know.
+const WarnHeader = "Tokend-Warn"
+
 // MaxBody bounds the body of a request, in bytes, and MaxAnswer that of an
 // answer: a status lists all profiles, and there may be tens of thousands.
 const (

@@ -86,7 +86,7 @@ func get(ctx context.Context, e *ui.Env, q token.Query, as string, wait time.Dur
 	}
 	d.Deadline = time.Now().Add(wait)
 	end := e.Progress("Waiting for a token")
-	g, err := d.Get(ctx, e.Profile, q)
+	g, err := e.Get(ctx, d, e.Profile, q)
 	end()
 	if q.Trace != nil {
 		e.Err.Print(traceText(e.Err, q.Trace.Steps()))

@@ -48,9 +48,17 @@ func listText(s ui.Screen, st token.Status, now time.Time) string {
 		t := tokensOf(p)[0]
 		rows = append(rows, ui.Row{Cells: []ui.Cell{
 			{Text: ui.Printable(p.Name)}, {Text: ui.Printable(p.Provider)}, stateOf(t), {Text: ui.WhenOrDash(t.Expiry, now)},
-		}})
+		}, Notes: endNotes(p, now)})
 	}
 	return s.List(rows, "PROFILE", "PROVIDER", "STATE", "EXPIRES")
+}
+
+// endNotes say that a profile's credential ends soon, and what to do.
+func endNotes(p token.ProfileStatus, now time.Time) []string {
+	if p.CredentialState == "" {
+		return nil
+	}
+	return []string{"the credential " + token.EndText(p.CredentialExpires, now) + ": " + ui.Typed("tokenctl rotate", ui.Printable(ui.Word(p.Name)))}
 }
 
 // tokensOf are the profile's tokens, that for its own target first, or what stands

@@ -34,6 +34,9 @@ func overview(ctx context.Context, e *ui.Env, c *cli.Call) error {
 	return e.Out.Answer(text)
 }
 
+// endingShown is how many credentials that end soon the overview names.
+const endingShown = 3
+
 // overviewLines are the lines about a daemon that answers.
 func overviewLines(st token.Status, now time.Time) []string {
 	whose := ""
@@ -51,6 +54,11 @@ func overviewLines(st token.Status, now time.Time) []string {
 			lines = append(lines, ui.OwnInstead)
 		}
 		return lines
+	}
+	ending := slices.DeleteFunc(slices.Clone(st.Profiles), func(p token.ProfileStatus) bool { return p.CredentialState == "" })
+	slices.SortFunc(ending, func(a, b token.ProfileStatus) int { return a.CredentialExpires.Compare(b.CredentialExpires) })
+	for _, p := range ending[:min(len(ending), endingShown)] {
+		lines = append(lines, ui.Printable(p.Name)+": "+endNotes(p, now)[0])
 	}
 	next := "Use one: " + ui.Typed(form.UseOf(st.Profiles[0]))
 	for _, p := range slices.Backward(st.Profiles) { // the first one counts

@@ -281,7 +281,11 @@ func (deps *deps) checkCredentials(st token.Status) (checks []token.Check) {
 		kind, known := providers.Lookup(p.Provider)
 		needs := known && p.Does != "verifies" && slices.ContainsFunc(kind.Fields(), func(f token.Field) bool { return f.Secret })
 		for _, text := range p.Warnings {
-			checks = append(checks, warn("profile "+p.Name, text, "tokenctl status "+p.Name))
+			fix := "tokenctl status " + p.Name
+			if fact, rotate, ends := strings.Cut(text, ": tokenctl rotate "); ends {
+				text, fix = fact, "tokenctl rotate "+rotate
+			}
+			checks = append(checks, warn("profile "+p.Name, text, fix))
 		}
 		for _, t := range p.Tokens {
 			if t.Error != nil && t.Error.Code == token.ErrRejected {

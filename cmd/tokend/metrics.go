@@ -112,6 +112,7 @@ var (
 func (r reading) profiles(f daemon.Figures) {
 	info := r.gauge("profile_info", "Always 1; labelled with the profile's properties.", "profile", "provider", "does", "renew")
 	credential := r.gauge("credential_expiry_timestamp_seconds", "When the credential itself expires, where that is known.", "profile")
+	expiring := r.gauge("credential_expiring", "1 from warn_ahead before the end of the credential on, else 0.", "profile")
 	count := r.gauge("tokens", "Tokens held, for all scopes and audiences, by state.", "profile", "state")
 	renewals := r.NewCounterVec(prometheus.CounterOpts{
 		Name: "tokend_renewals_total",
@@ -126,6 +127,7 @@ func (r reading) profiles(f daemon.Figures) {
 	for _, p := range f.Profiles {
 		info.WithLabelValues(p.Name, p.Provider, p.Does, cmp.Or(p.Renew, string(profile.RenewUsed))).Set(1)
 		setTime(credential, p.CredentialExpires, p.Name)
+		expiring.WithLabelValues(p.Name).Set(number[p.CredentialState != ""])
 		for code, n := range p.Attempts {
 			renewals.WithLabelValues(p.Name, cmp.Or(string(code), string(token.EventObtained))).Add(float64(n))
 		}

@@ -35,7 +35,7 @@ func fullMetrics() *metrics {
 			Stats:    mint.Stats{CacheErr: errors.New("full"), CacheWrites: 5, Skew: -90 * time.Second, SkewKnown: true},
 			Watchers: 2,
 			Status: token.Status{MayManage: true, Keystore: "os: locked: CANARY", ConfigErrors: []string{"CANARY"}, Profiles: []token.ProfileStatus{
-				{Name: "clms", Provider: "clms", Does: "mints", Renew: "always", CredentialExpires: noon, Tokens: []token.TokenStatus{
+				{Name: "clms", Provider: "clms", Does: "mints", Renew: "always", CredentialExpires: noon, CredentialState: "expiring", Tokens: []token.TokenStatus{
 					{State: "fresh", Expiry: noon, RenewAt: noon, LastUsed: noon, Failures: 2, Error: &token.Error{Code: token.ErrRejected, Message: "CANARY"}},
 					{State: "none", Target: token.Target{Scope: "a"}},
 				}, Attempts: map[token.Code]uint64{"": 7, token.ErrRejected: 2}},
@@ -62,6 +62,8 @@ func TestMetricsSayWhatIs(t *testing.T) {
 	for _, want := range []string{
 		`tokend_token_expiry_timestamp_seconds{profile="clms"} 1.7954352005e+09`,
 		`tokend_token_usable{profile="clms"} 1`,
+		`tokend_credential_expiring{profile="clms"} 1`,
+		`tokend_credential_expiring{profile="rock"} 0`,
 		`tokend_token_error{code="rejected",profile="clms"} 1`,
 		`tokend_renewals_total{profile="clms",result="obtained"} 7`,
 		`tokend_renewals_total{profile="clms",result="rejected"} 2`,

@@ -86,7 +86,7 @@ func (h *handler) getToken(c *call) (any, error) {
 	if c.name == "" && q.URL == "" {
 		return nil, invalid("url", "either a profile or a url must be named")
 	}
-	c.trace = q.Trace
+	c.trace, q.Warn = q.Trace, c.Header.Get(ipc.WarnHeader) == "true"
 	c.event.Target, c.event.Origin = q.Target, token.Origin(q.URL)
 	g, err := h.backend.Get(c.Context(), c.name, q)
 	if err != nil {

@@ -171,6 +171,8 @@ type Query struct {
 	Fresh bool
 	// Second asks for the value of the profile's second header too.
 	Second bool
+	// Warn says that a person reads what the caller prints.
+	Warn bool
 	// URL is where the caller will send the token; the profile's hosts must
 	// cover it. With a URL the query need not name a profile.
 	URL string
@@ -190,6 +192,9 @@ type Grant struct {
 	Second Header
 	// Host is which of the profile's hosts covers Query.URL, empty without one.
 	Host string
+	// Warning is for the person, if Query.Warn was set: the credential expires soon, and
+	// what to do. Each user gets it once a day.
+	Warning string
 }
 
 // A Presentation says how to present a profile's token to its hosts. It is text,

@@ -184,6 +184,9 @@ type ProfileStatus struct {
 	Tokens []TokenStatus `json:"tokens,omitempty"`
 	// CredentialExpires is when the credential expires, if that is known.
 	CredentialExpires time.Time `json:"credential_expires,omitzero"`
+	// CredentialState is CredentialExpiring or CredentialExpired if that is near, else
+	// empty.
+	CredentialState string `json:"credential_state,omitempty"`
 	// Pending is the credential that waits for its registration, if any.
 	Pending *PendingCredential `json:"pending,omitempty"`
 	// Hosts are where requests with this profile's credentials may go (Covers).
@@ -357,9 +360,10 @@ const (
 	EventExpiring    EventKind = "expiring"
 	EventInvalidated EventKind = "invalidated"
 	// About a profile.
-	EventAdded   EventKind = "added"
-	EventRotated EventKind = "rotated"
-	EventRemoved EventKind = "removed"
+	EventAdded      EventKind = "added"
+	EventRotated    EventKind = "rotated"
+	EventRemoved    EventKind = "removed"
+	EventCredential EventKind = "credential"
 	// About the daemon.
 	EventReloaded EventKind = "reloaded"
 	EventLocked   EventKind = "locked"
@@ -385,8 +389,10 @@ type Event struct {
 	// Error is why an attempt failed, Failures how many failed in a row.
 	Error    *Error `json:"error,omitempty"`
 	Failures int    `json:"failures,omitempty"`
-	// State is the state of the cache: "ok", or what is wrong with it.
-	State string `json:"state,omitempty"`
+	// State is the state of the cache: "ok", or what is wrong with it; or that of a
+	// credential, which ends at CredentialExpires.
+	State             string    `json:"state,omitempty"`
+	CredentialExpires time.Time `json:"credential_expires,omitzero"`
 	// BadFiles is how many files could not be reloaded.
 	BadFiles int `json:"bad_files,omitempty"`
 	// Lost is how many events were lost, 0 if that is unknown.

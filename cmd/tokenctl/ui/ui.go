@@ -129,6 +129,17 @@ func AskFor[T any](ctx context.Context, e *Env, what string, f func(*ipc.Client,
 	return f(d, ctx)
 }
 
+// Get asks for a token, and shows a person the warning that may come with it.
+func (e *Env) Get(ctx context.Context, d *ipc.Client, profile string, q token.Query) (token.Grant, error) {
+	q.Warn = IsTerminal(e.Err.W)
+	g, err := d.Get(ctx, profile, q)
+	if g.Warning != "" {
+		e.Note(Printable(g.Warning))
+		g.Warning = ""
+	}
+	return g, err
+}
+
 // Status asks for the state of tokend and its profiles.
 func (e *Env) Status(ctx context.Context) (token.Status, error) {
 	return Ask(ctx, e, (*ipc.Client).Status)

@@ -192,6 +192,7 @@ func AppendJSON(b []byte, g token.Grant, now time.Time) []byte {
 	b = AppendMember(b, `,"host":`, g.Host)
 	b = AppendMember(b, `,"second_header":`, g.Second.Name)
 	b = AppendMember(b, `,"second_secret":`, g.Second.Value.Reveal())
+	b = AppendMember(b, `,"warning":`, g.Warning)
 	b = append(b, `,"profile":`...)
 	b = AppendString(b, g.Profile)
 	return append(b, '}')
