@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -214,17 +215,17 @@ func (k call) request(by token.Asker) ([]byte, error) {
 	if len(body) > MaxBody {
 		return nil, invalid("", "the request has %d bytes, tokend takes %d", len(body), MaxBody)
 	}
-	b := fmt.Appendf(nil, "%s %s HTTP/1.0\r\nHost: tokend\r\nConnection: close\r\nAccept: application/json\r\n", k.method, path)
+	head := k.method + " " + path + " HTTP/1.0\r\nHost: tokend\r\nConnection: close\r\nAccept: application/json\r\n"
 	if k.method == "POST" {
-		b = fmt.Appendf(b, "Content-Type: application/json\r\nContent-Length: %d\r\n", len(body))
+		head += "Content-Type: application/json\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n"
 	}
 	if by.Key != "" && !strings.ContainsFunc(by.Key, func(r rune) bool { return r < ' ' || r > '~' }) {
-		b = fmt.Appendf(b, "%s: %d %s\r\n", AskerHeader, by.Again, by.Key)
+		head += AskerHeader + ": " + strconv.Itoa(by.Again) + " " + by.Key + "\r\n"
 	}
 	if k.warn {
-		b = append(b, WarnHeader+": true\r\n"...)
+		head += WarnHeader + ": true\r\n"
 	}
-	return append(append(b, "\r\n"...), body...), nil
+	return append([]byte(head+"\r\n"), body...), nil
 }
 
 // ask makes a call and reads its answer.

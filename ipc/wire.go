@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
+	"strings"
 
 	"tokend/providers/token"
 )
@@ -88,15 +89,20 @@ type Exchanged struct {
 }
 
 func encodeQuery(q token.Query) string {
-	yes := map[bool]string{true: "true"}
-	values := url.Values{
-		"scope": {q.Scope}, "audience": {q.Audience}, "url": {q.URL},
-		"fresh": {yes[q.Fresh]}, "second_header": {yes[q.Second]}, "trace": {yes[q.Trace != nil]},
+	var pairs string
+	add := func(name, value string, isSet bool) {
+		if isSet {
+			pairs += "&" + name + "=" + url.QueryEscape(value)
+		}
 	}
-	if q.MinTTL != 0 {
-		values.Set("min_ttl", q.MinTTL.String())
-	}
-	return encodeValues(values)
+	add("scope", q.Scope, q.Scope != "")
+	add("audience", q.Audience, q.Audience != "")
+	add("url", q.URL, q.URL != "")
+	add("min_ttl", q.MinTTL.String(), q.MinTTL != 0)
+	add("fresh", "true", q.Fresh)
+	add("second_header", "true", q.Second)
+	add("trace", "true", q.Trace != nil)
+	return strings.TrimPrefix(pairs, "&")
 }
 
 // encodeValues leaves out what is empty.

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // Covers reports whether a request for target may carry the credentials of a
@@ -74,6 +75,9 @@ func ParseURL(text string) (*url.URL, error) {
 // "..", "" if there is none: servers decode a path once or twice, some also
 // overlong and full-width spellings, and cut parameters and spaces off.
 func dotSegment(path string) string {
+	if !strings.ContainsFunc(path, func(r rune) bool { return r == '.' || r == '%' || r > unicode.MaxASCII }) {
+		return ""
+	}
 	for before := ""; before != path; path = spellings.Replace(path) {
 		before, path = path, strings.ToLower(path)
 		for i := 0; i+2 < len(path); i++ {

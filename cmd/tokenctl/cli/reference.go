@@ -28,7 +28,7 @@ func (p *Program) printReference() error {
 }
 
 func (p *Program) reference(c *Call) Reference {
-	r := Reference{Name: c.Path, Usage: c.usage(), Short: c.Command.Short, Long: c.Command.Long, Flags: c.Flags.list}
+	r := Reference{Name: c.Path, Usage: c.usage(), Short: c.Command.Short, Long: c.Command.Long, Flags: c.Flags.described()}
 	for _, sub := range c.subcommands() {
 		below := *c
 		below.enter(p, sub)

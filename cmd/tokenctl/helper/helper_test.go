@@ -325,7 +325,7 @@ func kubeAsks(server string) string {
 // What each protocol answers, in the very bytes, and what it refuses.
 func TestAnswers(t *testing.T) {
 	login := func(server, user, secret string) string {
-		return `{"ServerURL":"` + server + `","Username":"` + user + `","Secret":"` + secret + `"}` + "\n"
+		return `{"Secret":"` + secret + `","ServerURL":"` + server + `","Username":"` + user + `"}` + "\n"
 	}
 	exec := func(version string) string {
 		return `{"apiVersion":"` + version + `","kind":"ExecCredential","status":{"expirationTimestamp":"2026-11-24T12:59:50Z","token":"` + secret + `"}}` + "\n"

@@ -191,10 +191,7 @@ func (s Screen) Section(heading string, as Style, lines []string) string {
 // PlainJSON escapes the characters that JSON allows in strings and a terminal
 // obeys: C1 controls, bidirectional overrides. Line ends are JSON's own.
 func PlainJSON(text string) string {
-	return escaped(text, func(r rune, raw string) (code string) {
-		if r == '\n' {
-			return raw
-		}
+	return escaped(text, "\n", func(r rune, raw string) (code string) {
 		for _, unit := range utf16.Encode([]rune{r}) {
 			code += fmt.Sprintf(`\u%04x`, unit)
 		}
@@ -202,15 +199,17 @@ func PlainJSON(text string) string {
 	})
 }
 
-// escaped has code stand for what cannot be printed, bytes that are not UTF-8 among it.
-func escaped(text string, code func(r rune, raw string) string) string {
-	if !strings.ContainsFunc(text, func(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }) {
+// escaped has code stand for what cannot be printed and is not among keep, bytes that
+// are not UTF-8 among it.
+func escaped(text, keep string, code func(r rune, raw string) string) string {
+	isPlain := func(r rune) bool { return unicode.IsPrint(r) || strings.ContainsRune(keep, r) }
+	if !strings.ContainsFunc(text, func(r rune) bool { return r == utf8.RuneError || !isPlain(r) }) {
 		return text
 	}
 	var b strings.Builder
 	for len(text) > 0 {
 		r, n := utf8.DecodeRuneInString(text)
-		if raw := text[:n]; unicode.IsPrint(r) && (r != utf8.RuneError || n > 1) {
+		if raw := text[:n]; isPlain(r) && (r != utf8.RuneError || n > 1) {
 			b.WriteString(raw)
 		} else {
 			b.WriteString(code(r, raw))
@@ -306,7 +305,7 @@ func Day(t time.Time) string { return t.UTC().Format(time.DateOnly) }
 // terminal obeys (control characters, escape sequences) or that makes it show
 // another order than there is (bidirectional overrides).
 func Printable(s string) string {
-	return escaped(s, func(r rune, raw string) string {
+	return escaped(s, "", func(r rune, raw string) string {
 		if r == utf8.RuneError {
 			return fmt.Sprintf(`\x%02x`, raw)
 		}
