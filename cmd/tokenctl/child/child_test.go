@@ -86,7 +86,8 @@ func TestNoProxyIsExtended(t *testing.T) {
 	} {
 		t.Setenv("NO_PROXY", c.upper)
 		t.Setenv("no_proxy", c.lower)
-		if got := loopbackPastProxies(); !slices.Equal(got, []string{"NO_PROXY=" + c.wantUpper, "no_proxy=" + c.wantLower}) {
+		got := loopbackPastProxies()
+		if !slices.Contains(got, "NO_PROXY="+c.wantUpper) || !slices.Contains(got, "no_proxy="+c.wantLower) || slices.Contains(got, "http_proxy=") != (c.upper == "*") {
 			t.Errorf("%q, %q: %q", c.upper, c.lower, got)
 		}
 	}

@@ -349,7 +349,9 @@ func (l *loan) lendEndpoint(ctx context.Context) error {
 func loopbackPastProxies() (env []string) {
 	for _, names := range [][2]string{{"NO_PROXY", "no_proxy"}, {"no_proxy", "NO_PROXY"}} {
 		value := cmp.Or(os.Getenv(names[0]), os.Getenv(names[1]))
-		if value != "*" { // which stands for all hosts if it is alone
+		if value == "*" { // all hosts, if it is alone; .NET and wget do not know that
+			env = append(env, "http_proxy=", "HTTP_PROXY=", "all_proxy=", "ALL_PROXY=")
+		} else {
 			value = strings.TrimPrefix(value+",127.0.0.1", ",") // where tokend lends endpoints (ipc/ipcserver/msi.go)
 		}
 		env = append(env, names[0]+"="+value)
