@@ -1,7 +1,6 @@
 package discover
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"reflect"
@@ -36,7 +35,7 @@ func files(all map[string]string) Options {
 		if text, ok := all[path]; ok {
 			return []byte(text), nil
 		}
-		return nil, errors.New("there is no file " + path)
+		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
 	}}
 }
 
@@ -97,7 +96,7 @@ func TestEachFormIsRecognised(t *testing.T) {
 			`.env: azure = azure map[client_id:c scope:api://k/.default tenant:t], map[client_secret:z], files [".env"], variables ["AZURE_CLIENT_SECRET"], client c`}},
 		".env that names a file": {".env", "CLMS_SERVICE_KEY=/k.json\nGOOGLE_APPLICATION_CREDENTIALS=/none.json\n", []string{
 			`/k.json: k = clms map[], map[service_key:` + serviceKey + `], files ["/k.json"], variables [], client c1`,
-			`.env (the file that GOOGLE_APPLICATION_CREDENTIALS names): there is no file /none.json`}},
+			`.env (the file that GOOGLE_APPLICATION_CREDENTIALS names): file does not exist`}},
 		"other JSON": {"package.json", `{"name":"x","client_id":"c"}`, nil},
 		"a list":     {"x.json", `[1,"x",{}]`, nil},
 		"half JSON":  {"x.json", `{"client_id":`, nil},
@@ -166,12 +165,18 @@ func TestVariablesOfEnvFiles(t *testing.T) {
 		"KEY='" + strings.ReplaceAll(pem, "\n", "\r\n") + "'\r\nB=2": {"KEY": pem, "B": "2"},
 		"A='forgotten\nB='x'\nC=\"y\n":                               {"A": "'forgotten", "B": "x", "C": "\"y"},
 		"A=a$b${c}\nexport B=\"x$y\"\n":                              {"A": "a$b${c}", "B": "x$y"},
+		"N=\"see\nB=3\n\" # why\nB=`2\nC=4`\nC=5\n":                  {"N": "see\nB=3\n", "B": "2\nC=4", "C": "5"},
+		"A={\"b\":\n\"c\"}\nB='\n1'\n":                               {"A": "{\"b\":\n\"c\"}", "B": "\n1"},
 		`A="a\"b\\c\$d\n"`:                                           {"A": `a"b\c$d\n`},
 		"junk\nA=a#b'c # d\nmore junk\nB = {\"c\":\"d\"}\nC=\n":      {"A": "a#b'c", "B": `{"c":"d"}`},
 	} {
 		if got := parseEnv(text); !reflect.DeepEqual(got, want) {
 			t.Errorf("%q: %q, want %q", text, got, want)
 		}
+	}
+	// A secret that is taken for a file's name is in no message.
+	if finds := File(".env", []byte("A_SERVICE_KEY=s3cret\n"), files(nil)); len(finds) != 1 || strings.Contains(finds[0].Why, "s3cret") {
+		t.Errorf("%+v", finds)
 	}
 	// A key in one value hides no other credential.
 	text := "X_PRIVATE_KEY=\"" + pem + "\"\nSHOP_CLIENT_ID=c\nSHOP_CLIENT_SECRET=s\nSHOP_TOKEN_URL=https://id.example/t\n"

@@ -2,7 +2,9 @@ package discover
 
 import (
 	"cmp"
+	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -19,26 +21,28 @@ func Env(environ []string, o Options) []Find {
 }
 
 // parseEnv reads lines NAME=VALUE, with or without export and quotes, and skips
-// others. A value in quotes may have several lines. A "$" stands for itself.
+// others. A value in quotes, or in JSON, may have several lines. A "$" stands for
+// itself.
 //
 // Of the libraries, godotenv, gotenv and compose-go expand "$" in secrets, lose all
 // variables to one bad line, and need regexp, which makes each launch of tokenctl a
 // tenth longer. go-envparse knows no value of several lines, cuts a#b off at "#",
 // and takes the quotes out of {"a":"b"}.
 func parseEnv(text string) map[string]string {
-	vars, last := map[string]string{}, ""
-	for line := range strings.Lines(text) {
-		line = strings.TrimRight(line, " \t\r\n")
+	vars := map[string]string{}
+	for text = strings.ReplaceAll(text, "\r\n", "\n"); text != ""; {
+		line, rest, _ := strings.Cut(text, "\n")
 		name, value, ok := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "export "), "=")
-		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
-		if ok && isVariable(name) && strings.Trim(value, `="'`) != "" { // base64 can end in "=", but nothing follows there
-			vars[name], last = value, name
-		} else if last != "" {
-			vars[last] += "\n" + line
+		_, from, _ := strings.Cut(text, "=")
+		name, from = strings.TrimSpace(name), strings.TrimLeft(from, " \t")
+		if ok && isVariable(name) {
+			if whole, after, ok := delimited(from); ok {
+				vars[name], rest = whole, after
+			} else if value, _, _ = strings.Cut(value, " #"); strings.Trim(value, `="' `) != "" { // base64 can end in "=", but nothing follows there
+				vars[name] = strings.TrimSpace(value)
+			}
 		}
-	}
-	for name, value := range vars {
-		vars[name] = unquoted(value)
+		text = rest
 	}
 	return vars
 }
@@ -51,27 +55,31 @@ func isVariable(name string) bool {
 // unescape leaves \n alone: strings of JSON have it, and input.Key undoes it in a key.
 var unescape = strings.NewReplacer(`\\`, `\`, `\"`, `"`, `\$`, "$")
 
-// unquoted is what is in the quotes that a value begins with, or the value's first
-// line without a comment. The lines after it are those that set no variable.
-func unquoted(value string) string {
-	switch value[0] {
-	case '\'':
-		if quoted, _, ok := strings.Cut(value[1:], "'"); ok {
-			return quoted
-		}
-	case '"':
-		for i := 1; i < len(value); i++ {
-			switch value[i] {
-			case '\\':
-				i++
-			case '"':
-				return unescape.Replace(value[1:i])
+// delimited returns the value in quotes or in JSON that text begins with, and the
+// lines after it. A quote counts as forgotten if the one that would close it is on
+// another line, and not at its end.
+func delimited(text string) (value, after string, ok bool) {
+	var object json.RawMessage
+	switch {
+	case strings.HasPrefix(text, "{") && json.NewDecoder(strings.NewReader(text)).Decode(&object) == nil:
+		_, after, _ = strings.Cut(text[len(object):], "\n")
+		return string(object), after, true
+	case text == "" || !strings.Contains("'\"`", text[:1]):
+		return "", "", false
+	}
+	for i := 1; i < len(text); i++ {
+		switch {
+		case text[i] == text[0]:
+			if value = text[1:i]; text[0] == '"' {
+				value = unescape.Replace(value)
 			}
+			end, after, _ := strings.Cut(text[i+1:], "\n")
+			return value, after, !strings.Contains(value, "\n") || strings.Trim(end, "; \t") == "" || strings.Contains(end, "#")
+		case text[i] == '\\' && text[0] == '"':
+			i++
 		}
 	}
-	value, _, _ = strings.Cut(value, "\n")
-	value, _, _ = strings.Cut(value, " #")
-	return strings.TrimSpace(value)
+	return "", "", false
 }
 
 // variables recognises credentials among variables of a file or of the
@@ -150,10 +158,13 @@ func named(from, name, value string, o Options) (finds []Find) {
 	if value == "" || !slices.ContainsFunc(ends, is) {
 		return nil
 	}
+	if decoded, err := base64.StdEncoding.DecodeString(value); err == nil && strings.Contains(string(decoded), "{") {
+		value = string(decoded)
+	}
 	if !strings.Contains(value, "{") {
 		content, err := o.Read(value)
-		if err != nil {
-			return []Find{{From: from, Form: "the file that " + name + " names", Why: err.Error()}}
+		if err != nil { // without the name, which may be a secret
+			return []Find{{From: from, Form: "the file that " + name + " names", Why: cmp.Or(errors.Unwrap(err), err).Error()}}
 		}
 		return File(value, content, o)
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"io"
@@ -85,6 +86,7 @@ func TestSecretsGoToTheNamedIssuerAlone(t *testing.T) {
 		{"k.json", "[" + string(quoted) + "]", unnamed, "land.example"},
 		{"k.json", "[" + clms + "]", unnamed, "land.example"},
 		{".env", "CLMS_CREDENTIALS='" + clms + "'\n", unnamed, "land.example"},
+		{".env", "CLMS_CREDENTIALS=" + base64.StdEncoding.EncodeToString([]byte(clms)), unnamed, "land.example"},
 		{".env", "X_SERVICE_KEY_JSON=" + string(quoted) + " # the key\n", unnamed, "land.example"},
 		{".env", "COPERNICUS_CLIENT_ID=c\nCOPERNICUS_USER_ID=u\nCOPERNICUS_PRIVATE_KEY_FILE=k.pem\nCOPERNICUS_TOKEN_URI=https://land.example/t\n", unnamed, "land.example"},
 		{".env", "COPERNICUS_CLIENT_ID=c\nCOPERNICUS_USER_ID=u\nCOPERNICUS_PRIVATE_KEY_FILE=k.pem\n", unnamed, ""},
