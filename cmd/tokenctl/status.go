@@ -40,6 +40,8 @@ func stateOf(t token.TokenStatus) ui.Cell {
 const statusHelp = `  tokenctl status
   tokenctl status clms
   tokenctl status --watch
+  tokenctl status --check || echo "tokend needs you"
+  tokenctl status clms --format '{state} {left}'
   tokenctl status --json | jq '.profiles[] | {name, tokens}'
 
 Shows the state of tokend and its profiles: how much of each token's life is
@@ -47,6 +49,9 @@ left, when tokend renews it, who used it last, and what is going wrong. With a
 name it shows one profile at length: its settings, what its token contains, and
 the results of the last attempts to obtain one. The exit status is 0 whatever
 the state is; 7 if tokend is not running, 3 if there is no such profile.
+
+For prompts and scripts, --check prints nothing and exits with 0 if all is fine.
+If something needs you, it says what in one line and exits with 1.
 
 States:
   fresh      good, and not yet due to be renewed
@@ -60,7 +65,8 @@ States:
   signs, verifies   what a profile without tokens does`
 
 func statusCommand(e *ui.Env) *cli.Command {
-	var asJSON, watched bool
+	var asJSON, watched, checked bool
+	var format string
 	return &cli.Command{
 		Name:  "status",
 		Args:  "[NAME]",
@@ -69,15 +75,22 @@ func statusCommand(e *ui.Env) *cli.Command {
 		Flags: func(f *cli.Flags) {
 			f.BoolVar(&asJSON, "json", false, "print JSON (docs/protocol.md: GET /v1/status, /v1/profiles/NAME)")
 			f.BoolVar(&watched, "watch, w", false, "show it live until Ctrl-C; for terminals")
+			f.BoolVar(&checked, "check", false, "print nothing if all is fine; else one line, and exit with status 1")
+			f.StringVar(&format, "format", "", "print `TEXT` for each profile, with {name}, {state}, {left} and {error} filled in")
 		},
 		Check:    e.MaybeProfile,
 		Complete: e.CompleteProfile,
-		Run: func(ctx context.Context, _ *cli.Call) error {
+		Run: func(ctx context.Context, c *cli.Call) error {
+			forms := slices.DeleteFunc([]string{"json", "watch", "check", "format"}, func(name string) bool { return !c.Flags.Changed(name) })
 			switch {
-			case asJSON && watched:
-				return cli.Usage("--json and --watch cannot be combined")
+			case len(forms) > 1:
+				return cli.Usage("--%s and --%s cannot be combined", forms[0], forms[1])
 			case watched:
 				return watch(ctx, e)
+			case checked:
+				return checkState(ctx, e)
+			case format != "":
+				return formatState(ctx, e, format)
 			}
 			return answerState(ctx, e, asJSON)
 		},
@@ -95,12 +108,21 @@ func answerState(ctx context.Context, e *ui.Env, asJSON bool) error {
 
 // currentState is what answerState answers, as a value and in words.
 func currentState(ctx context.Context, e *ui.Env) (state any, text string, err error) {
+	st, err := statusOf(ctx, e)
 	if e.Profile != "" {
-		p, err := e.ProfileStatus(ctx, e.Profile)
+		p := st.Profiles[0]
 		return p, profileText(e.Out, p, time.Now()), err
 	}
-	st, err := e.Status(ctx)
 	return st, daemonText(e.Out, st, time.Now()), err
+}
+
+// statusOf is the state of the profile that was named, alone, or of everything.
+func statusOf(ctx context.Context, e *ui.Env) (token.Status, error) {
+	if e.Profile == "" {
+		return e.Status(ctx)
+	}
+	p, err := e.ProfileStatus(ctx, e.Profile)
+	return token.Status{Profiles: []token.ProfileStatus{p}}, err
 }
 
 // daemonText shows tokend and all profiles.
