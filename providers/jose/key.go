@@ -199,7 +199,7 @@ func ParsePFX(text, password string) (crypto.Signer, []*x509.Certificate, error)
 	case errors.Is(err, pkcs12.ErrIncorrectPassword):
 		return nil, nil, ErrPassword
 	case strings.Contains(text, "-----BEGIN "):
-		return nil, nil, errors.New("is a PEM file; hand it in as certificate")
+		return nil, nil, errors.New("is a PEM file; pass it as certificate")
 	case err != nil && whatDER([]byte(text)) != "":
 		return nil, nil, errors.New("is " + whatDER([]byte(text)))
 	case err != nil:

@@ -328,7 +328,7 @@ func findInFile(path string, content []byte, o discover.Options) []discover.Find
 	if finds := discover.File(path, content, o); finds != nil {
 		return finds
 	}
-	why := "tokend does not know this kind of file; hand in a secret alone by its flag, such as --client-secret-file or --pfx"
+	why := "tokend does not know this kind of file; enter a secret alone with its flag, such as --client-secret-file or --pfx"
 	if what := input.What(string(content)); what != "" {
 		why = "it is " + what
 	}

@@ -250,7 +250,7 @@ func (s Situation) advice(e *token.Error) []string {
 		case e.Topic == "disk-full": // which says it all
 			return s.unchanged()
 		case e.Field != "": // which the keystore lacks
-			return []string{"Hand it in: `tokenctl rotate NAME`"}
+			return []string{"Enter it: `tokenctl rotate NAME`"}
 		}
 		return append([]string{"See the keystore's state: `tokenctl status`"}, s.unchanged()...)
 	}
@@ -314,7 +314,7 @@ func (s Situation) notFound(e *token.Error) []string {
 	case e.Field == "url":
 		return []string{"Add it to hosts = [...] in a profile's file (" + Typed("tokenctl show NAME") + " prints its path) and run `tokenctl reload`."}
 	case slices.Contains(s.Profiles, s.Profile):
-		return []string{"The profile exists, but its secret does not. Hand it in again: `tokenctl rotate NAME`"}
+		return []string{"The profile exists, but its secret does not. Enter it again: `tokenctl rotate NAME`"}
 	case near != "":
 		return []string{fmt.Sprintf("Did you mean %q? All profiles: `tokenctl list`", near)}
 	case s.Profile == "":
@@ -353,7 +353,7 @@ func (s Situation) refused(e *token.Error) (lines []string) {
 		}
 	}
 	if e.Code == token.ErrRejected && len(lines) == 0 {
-		lines = []string{"Check the credential and the settings, or hand in another: `tokenctl rotate NAME`"}
+		lines = []string{"Check the credential and the settings, or enter another: `tokenctl rotate NAME`"}
 	}
 	next := "later."
 	if e.RetryAt.After(s.Now) {

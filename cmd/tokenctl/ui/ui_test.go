@@ -86,7 +86,7 @@ func TestHintsExplainRefusals(t *testing.T) {
 		s    Situation
 		want string
 	}{
-		{refused("invalid_client", "AADSTS7000215"), s, "and hand it in: tokenctl rotate api."},
+		{refused("invalid_client", "AADSTS7000215"), s, "and enter it: tokenctl rotate api."},
 		{wait, s, "set the clock: timedatectl set-ntp true."},
 		{wait, s, "tokend keeps trying. To try at once: tokenctl get --fresh api"},
 		{refused("invalid_client", "AADSTS1"), s, "invalid_client: compare"},
@@ -94,11 +94,11 @@ func TestHintsExplainRefusals(t *testing.T) {
 		{&token.Error{Code: token.ErrRejected}, s, "tokend will retry within 10 minutes."},
 		{&token.Error{Code: token.ErrUnavailable, Topic: "timeout", RetryAt: wait.RetryAt}, s, "tokend keeps trying. Try again in 42 s.\nSee: "},
 		{&token.Error{Code: token.ErrUnavailable, Topic: "outage"}, Situation{Command: "add"}, "Try again later, or keep it untested with --no-check.\n"},
-		{&token.Error{Code: token.ErrUnavailable, Topic: "tls-wrong-name"}, s, "tls-wrong-name: write the name that the certificate has."},
+		{&token.Error{Code: token.ErrUnavailable, Topic: "tls-wrong-name"}, s, "tls-wrong-name: use the name in the certificate."},
 		{&token.Error{Code: token.ErrUnavailable, Topic: "tls-wrong-name"}, Situation{Command: "add"}, "\nNothing was saved."},
-		{refused("invalid_client", ""), Situation{Command: "add"}, "or hand in another secret: run this command again. If they are right, "},
+		{refused("invalid_client", ""), Situation{Command: "add"}, "or enter another secret: run this command again. If both are right, "},
 		{&token.Error{Code: token.ErrRejected, Topic: "AADSTS7000215"}, s, "See: tokenctl explain AADSTS7000215"},
-		{&token.Error{Code: token.ErrUnavailable, Topic: "tls-wrong-name", RetryAt: now.Add(42 * time.Second)}, s, "tls-wrong-name: write the name"},
+		{&token.Error{Code: token.ErrUnavailable, Topic: "tls-wrong-name", RetryAt: now.Add(42 * time.Second)}, s, "tls-wrong-name: use the name"},
 		{&token.Error{Code: token.ErrUnavailable, Topic: "host-not-found"}, Situation{Command: "add", Profile: "x"}, "compare the endpoint in what you gave with"},
 		{&token.Error{Code: token.ErrUnavailable, Topic: "host-not-found"}, Situation{Command: "rotate", Profile: "x"}, "in tokenctl show x with"},
 		{&token.Error{Code: token.ErrRejected, Topic: "invalid_scope"}, Situation{Command: "import"}, "Then run this command again."},
