@@ -43,7 +43,7 @@ func newDeps() *deps {
 	w.Log = slog.New(slog.DiscardHandler)
 	w.Version = versionText()
 	w.Now, w.Steady = time.Now, steady
-	w.Alive, w.Pulse = func() { notify(sd.SdNotifyWatchdog) }, pulse()
+	w.Alive, w.Pulse = func() { tellManager(sd.SdNotifyWatchdog) }, pulse()
 	w.Sandbox = func() string { return w.sandbox }
 	w.Faults = func() (texts []string) {
 		for _, fault := range w.faults {

@@ -96,7 +96,7 @@ Exit status: 0 ok, 1 failure, 2 wrong usage, 3 tokend is already running,
 4 the keystore cannot be opened, 5 no socket can be made at its place,
 78 the configuration is bad or tokend is not set up.`,
 		Commands: append([]*cli.Command{
-			p.runCommand(), p.setupCommand(), p.newKeyCommand(), p.doctorCommand(), p.checkCommand(), demo.Command(cli.Prose(p.out)),
+			p.runCommand(), p.setupCommand(), p.newKeyCommand(), p.notifyCommand(), p.doctorCommand(), p.checkCommand(), demo.Command(cli.Prose(p.out)),
 			{
 				Name: "version", Short: "Print the version", Long: "  tokend version\n\nPrints the version.",
 				Run: func(context.Context, *cli.Call) error {

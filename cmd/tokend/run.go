@@ -52,7 +52,7 @@ serves on.`,
 			err := serveManaged(ctx, p.at, p.errOut)
 			if err != nil {
 				line, _, _ := strings.Cut(err.Error(), "\n")
-				notify("STATUS=" + line)
+				tellManager("STATUS=" + line)
 			}
 			return err
 		},
@@ -228,7 +228,7 @@ func (in *installation) serve(ctx context.Context, d *daemon.Daemon, hangups <-c
 		go in.deps.metrics.serveMetrics(running, in.metrics)
 	}
 	ready("serving")
-	go func() { notify("STATUS=" + serving(running, d)) }()
+	go func() { tellManager("STATUS=" + serving(running, d)) }()
 	go in.deps.watchFaults(running)
 	var report func(ipcserver.Event)
 	if in.audit != nil {
@@ -247,7 +247,7 @@ func (in *installation) serve(ctx context.Context, d *daemon.Daemon, hangups <-c
 			Count: func(do, result string) { in.deps.metrics.requests.WithLabelValues(do, result).Inc() },
 		})
 	})
-	notify(sd.SdNotifyStopping)
+	tellManager(sd.SdNotifyStopping)
 	stop()
 	err = errors.Join(err, <-ran)
 	in.deps.Log.Info("tokend stops")
@@ -319,7 +319,7 @@ func reloadOn(ctx context.Context, hangups <-chan os.Signal, d *daemon.Daemon) {
 	for {
 		select {
 		case <-hangups:
-			notify(sd.SdNotifyReloading + "\n" + sd.SdNotifyMonotonicUsec())
+			tellManager(sd.SdNotifyReloading + "\n" + sd.SdNotifyMonotonicUsec())
 			_ = d.Reload(ctx)
 			ready(serving(ctx, d))
 		case <-ctx.Done():
@@ -364,7 +364,7 @@ var (
 // ready tells the service manager that this process serves.
 func ready(status string) {
 	isServed()
-	notify(sd.SdNotifyReady + "\nSTATUS=" + status)
+	tellManager(sd.SdNotifyReady + "\nSTATUS=" + status)
 }
 
 // pulse is how often systemd wants a sign of life: half of its patience, or zero
@@ -374,6 +374,6 @@ func pulse() time.Duration {
 	return every / 2
 }
 
-// notify tells systemd, if that started this process (sd_notify(3)). It ignores
+// tellManager tells systemd, if that started this process (sd_notify(3)). It ignores
 // errors: a manager that does not listen changes nothing.
-func notify(state string) { _, _ = sd.SdNotify(false, state) }
+func tellManager(state string) { _, _ = sd.SdNotify(false, state) }

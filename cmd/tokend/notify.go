@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"tokend/cmd/tokenctl/cli"
+	"tokend/cmd/tokend/notify"
+	"tokend/daemon/profile"
+	"tokend/ipc"
+)
+
+func (p *program) notifyCommand() *cli.Command {
+	hook := ""
+	return &cli.Command{
+		Name: "notify", Short: "Show on the desktop what needs you",
+		Long: `  tokend notify
+  tokend notify --hook /usr/local/bin/tell-me
+
+Follows your tokend and the machine's, and shows a desktop notification when a
+credential expires within warn_ahead (config.toml), again at 7 days, 1 day and
+its end, when the issuer refuses it, and when the keyring is locked. It takes
+the notification back once nothing is left to do. Runs until stopped.
+
+--hook runs a program for each of them, without a shell and without arguments.
+It reads the event on standard input, a line of JSON like those of "tokenctl
+events", with no token in it. One runs at a time, for at most 30 s, 10 an hour.`,
+		Flags: func(f *cli.Flags) { f.StringVar(&hook, "hook", "", "run the program at this `PATH` too") },
+		Run: func(ctx context.Context, _ *cli.Call) error {
+			out := cli.Prose(p.errOut)
+			o := notify.Options{
+				Desktop: runtime.GOOS == "linux", Hook: notify.Hook{Limit: 30 * time.Second},
+				Say: func(format string, args ...any) { fmt.Fprintf(out, "tokend notify: "+format+"\n", args...) },
+			}
+			if hook != "" {
+				path, err := exec.LookPath(hook)
+				if err != nil {
+					return cli.Usage("--hook takes the path of a program, and no arguments: %v", err)
+				}
+				o.Hook.Path, _ = filepath.Abs(path)
+			} else if !o.Desktop {
+				return cli.Usage("desktop notifications need D-Bus, which this system does not have: say --hook")
+			}
+			var err error
+			if o.Sockets, err = p.at.allSockets(); err != nil {
+				return err
+			}
+			o.Say("following %s", strings.Join(o.Sockets, " and "))
+			o.Run(ctx)
+			return nil
+		},
+	}
+}
+
+// allSockets returns the sockets of the user's tokend and of the system's.
+func (p places) allSockets() ([]string, error) {
+	dirs, err := p.dirs()
+	if err != nil {
+		return nil, err
+	}
+	config, err := profile.ReadConfig(dirs)
+	if err != nil {
+		return nil, err
+	}
+	own, err := p.socketPath(config)
+	return slices.Compact([]string{own, ipc.SystemSocket()}), err
+}

@@ -1,0 +1,183 @@
+// Package notify shows a person what needs one: a credential that expires, one that the
+// issuer refuses, a locked keyring. tokend itself shows and runs nothing; this runs
+// beside it and follows its events.
+package notify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"strings"
+	"sync"
+	"time"
+
+	"tokend/ipc"
+	"tokend/providers/token"
+)
+
+// Options say what to follow and where to show it.
+type Options struct {
+	// Sockets are those of the tokends to follow, whether they run or not.
+	Sockets []string
+	// Desktop shows notifications on the session bus; Hook is run, unless it has no Path.
+	Desktop bool
+	Hook    Hook
+	// Say reports in a line what went wrong.
+	Say func(format string, args ...any)
+}
+
+// Run follows and shows until ctx ends. Then it takes back what it showed.
+func (o *Options) Run(ctx context.Context) {
+	var all sync.WaitGroup
+	for _, socket := range o.Sockets {
+		f := &follower{Options: o, socket: socket, shown: map[string]bubble{}}
+		all.Go(func() {
+			f.follow(ctx)
+			f.settle(context.WithoutCancel(ctx), nil)
+		})
+	}
+	all.Wait()
+	o.Hook.running.Wait()
+}
+
+// A follower shows the needs of one tokend.
+type follower struct {
+	*Options
+	socket  string
+	desktop desktop
+	shown   map[string]bubble
+	said    string
+}
+
+// How long to wait before another attempt, first and at most.
+const (
+	firstWait = time.Second
+	lastWait  = 30 * time.Second
+)
+
+// follow watches until ctx ends. While tokend is away, what was shown stays.
+func (f *follower) follow(ctx context.Context) {
+	for wait := firstWait; ctx.Err() == nil; wait = min(2*wait, lastWait) {
+		reached, err := f.watch(ctx)
+		if reached {
+			wait = firstWait
+		}
+		passes := errors.Is(err, token.ErrNoDaemon) || errors.Is(err, io.EOF) || errors.Is(err, context.DeadlineExceeded)
+		if !passes && ctx.Err() == nil {
+			f.sayOnce(err)
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// sayOnce reports an error, unless it was the last one too.
+func (f *follower) sayOnce(err error) {
+	if text := err.Error(); text != f.said {
+		f.said = text
+		f.Say("%s", text)
+	}
+}
+
+// watch reads the status, and again after each event that may begin or end a need, until
+// tokend goes away, or for lastWait if something could not be shown. It reports whether it
+// reached tokend.
+func (f *follower) watch(ctx context.Context) (reached bool, err error) {
+	d := &ipc.Client{Socket: f.socket}
+	events, err := d.Watch(ctx, nil)
+	if err != nil {
+		return false, err
+	}
+	defer events.Close()
+	for {
+		st, err := d.Status(ctx)
+		if err != nil {
+			return true, err
+		}
+		needs := f.needs(st, time.Now())
+		waiting, end := ctx, func() {}
+		if !f.settle(ctx, needs) {
+			waiting, end = context.WithTimeout(ctx, lastWait)
+		}
+		e := token.Event{Kind: token.EventObtained}
+		for err == nil && (e.Kind == token.EventFailed || e.Kind == token.EventObtained && len(needs) == 0) {
+			e, err = events.Next(waiting)
+		}
+		end()
+		if err != nil {
+			return true, err
+		}
+	}
+}
+
+// A need is something that a person has to do.
+type need struct {
+	event token.Event // in the form of tokend's own
+	// step stands for how pressing it is: one that takes another step is shown again.
+	step        string
+	title, text string
+}
+
+// needs returns what needs a person, by keys that stay the same while it does.
+func (f *follower) needs(st token.Status, now time.Time) map[string]need {
+	needs, tokenctl := map[string]need{}, "tokenctl "
+	if usual, _ := ipc.FindSocket(); usual != f.socket {
+		tokenctl += "--socket " + f.socket + " "
+	}
+	add := func(e token.Event, step, title, next string) {
+		e.Time = now.UTC().Round(0)
+		if !st.MayManage {
+			next = "Tell those who manage tokend."
+		}
+		needs[string(e.Kind)+" "+e.Profile] = need{e, step, title, next}
+	}
+	for _, p := range st.Profiles {
+		if p.CredentialState != "" {
+			step := fmt.Sprint(p.CredentialExpires.Unix(), token.StepsToEnd(p.CredentialExpires, now, math.MaxInt64))
+			add(token.Event{Kind: token.EventCredential, Profile: p.Name, State: p.CredentialState, CredentialExpires: p.CredentialExpires}, step,
+				p.Name+": the credential "+token.EndText(p.CredentialExpires, now), tokenctl+"rotate "+p.Name)
+		}
+		for _, t := range p.Tokens {
+			switch {
+			case t.Error == nil || t.Target != (token.Target{}):
+			case t.Error.Code == token.ErrRejected:
+				add(token.Event{Kind: token.EventRefused, Profile: p.Name, Expires: t.Expiry, Error: t.Error, Failures: t.Failures}, "",
+					p.Name+": the issuer refuses the credential", tokenctl+"status "+p.Name+": "+t.Error.Message)
+			case t.Error.Code == token.ErrLocked && strings.Contains(st.Keystore, ": locked"):
+				add(token.Event{Kind: token.EventLocked}, "", "The keyring is locked", tokenctl+"unlock")
+			}
+		}
+	}
+	return needs
+}
+
+// settle shows the needs that are new or have taken a step, and takes back those that
+// have ended. It returns false if something is left to show.
+func (f *follower) settle(ctx context.Context, needs map[string]need) bool {
+	settled := true
+	for key, n := range needs {
+		b, known := f.shown[key]
+		if !known || b.step != n.step {
+			b.step, b.waits = n.step, f.Desktop
+			f.Hook.run(ctx, n.event, f.Say)
+		}
+		if b.waits {
+			if err := f.desktop.show(ctx, n, &b); err != nil {
+				settled = false
+				f.sayOnce(err)
+			}
+		}
+		f.shown[key] = b
+	}
+	for key, b := range f.shown {
+		if _, lasts := needs[key]; !lasts {
+			f.desktop.takeBack(ctx, b)
+			delete(f.shown, key)
+		}
+	}
+	return settled
+}
