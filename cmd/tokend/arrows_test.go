@@ -33,6 +33,7 @@ var arrows = map[string][]string{
 	"tokend/packaging/boottest/issuers": {"tokend/providers/providertest"},
 	"tokend/packaging/man":              {"tokend/cmd/tokenctl/cli"},
 	"tokend/packaging/checktest":        {},
+	"tokend/packaging/recording":        {},
 	"tokend/docs":                       {},
 	"tokend/cmd/tokenctl": {"tokend/cmd/tokenctl/child", "tokend/cmd/tokenctl/cli", "tokend/cmd/tokenctl/form", "tokend/cmd/tokenctl/helper", "tokend/cmd/tokenctl/setup", "tokend/cmd/tokenctl/ui",
 		"tokend/docs", "tokend/ipc", "tokend/providers/token", "tokend/providers/token/format"},

@@ -29,11 +29,11 @@ func Command(out io.Writer) *cli.Command {
 		Long: `  tokend demo
 
 Starts issuers on loopback that are as strict as the real ones, and a tokend of
-its own in a temporary directory; adds a CLMS, an Entra ID and an Aspose profile
-from new keys; shows a token obtained, served from memory, renewed ahead of its
-expiry, and surviving a crash of tokend while the issuers are down. Then it
-waits, so that you can try tokenctl, until Ctrl-C. It touches nothing else on
-this machine.`,
+its own in a temporary directory. Adds a CLMS, an Entra ID and an Aspose profile
+with new keys. Shows how a token is obtained, served from memory, renewed before
+it expires, and how it survives a crash of tokend while the issuers are down. Then
+waits until Ctrl-C, so that you can try tokenctl. Changes nothing else on this
+machine.`,
 		Flags: func(f *cli.Flags) { f.BoolVar(&once, "once", false, "end instead of waiting for Ctrl-C") },
 		Run:   func(ctx context.Context, _ *cli.Call) error { return run(ctx, out, once) },
 	}
@@ -80,15 +80,11 @@ func run(ctx context.Context, out io.Writer, once bool) (err error) {
 		return nil
 	}
 	fmt.Fprintf(d.out, `
-Now you. In another terminal (in a clone: go run ./cmd/tokenctl for tokenctl):
+Now you, in another terminal. Ctrl-C ends the demo and removes its files.
 
   export %s=%s
-  tokenctl status
-  tokenctl get clms
-  curl --unix-socket $%[1]s http://tokend/v1/token/aspose
-
-Ctrl-C ends the demo and removes %[3]s.
-`, ipc.SocketEnv, d.client.Socket, d.dir)
+  tokenctl get clms      (in a clone: go run ./cmd/tokenctl get clms)
+`, ipc.SocketEnv, d.client.Socket)
 	<-ctx.Done()
 	return nil
 }
@@ -116,7 +112,7 @@ func (d *demo) open(ctx context.Context) (err error) {
 	if _, err := store.Setup(ctx, d.dirs.State, store.Choice{Keystore: store.KeystoreSealed, KeyFile: key}, token.Secret{}); err != nil {
 		return err
 	}
-	d.say("keystore: files sealed with AES-256-GCM (on your desktop it is the OS keyring)")
+	d.say("secrets go to files sealed with AES-256-GCM (a desktop has a keyring)")
 	return d.startDaemon(ctx)
 }
 
@@ -141,7 +137,7 @@ func (d *demo) startDaemon(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("tokend does not answer: %w", err)
 	}
-	d.say("tokend answers, %v after its start (pid %d)", time.Since(begin).Round(time.Millisecond), d.daemon.Process.Pid)
+	d.say("tokend answers %v after its start (process %d)", time.Since(begin).Round(time.Millisecond), d.daemon.Process.Pid)
 	return nil
 }
 
@@ -161,7 +157,7 @@ func until(ctx context.Context, every time.Duration, try func() (done bool, err 
 
 // add makes the three profiles with the same call as tokenctl add.
 func (d *demo) add(ctx context.Context) error {
-	d.title("Three profiles, from new keys")
+	d.title("Three profiles with new keys")
 	serviceKey, err := d.issuers.CLMS().NewServiceKey(2048)
 	if err != nil {
 		return err
@@ -191,7 +187,7 @@ func (d *demo) add(ctx context.Context) error {
 // renewAhead asks all the time until the token changes, and shows that no caller
 // had to wait for that.
 func (d *demo) renewAhead(ctx context.Context) error {
-	d.title("It is renewed ahead of its expiry, and no caller waits for that")
+	d.title("tokend renews a token before it expires, and no caller waits")
 	first, err := d.client.Get(ctx, shown, token.Query{})
 	if err != nil {
 		return err
@@ -205,8 +201,8 @@ func (d *demo) renewAhead(ctx context.Context) error {
 		if err != nil || tok.Secret.Equal(first.Secret) {
 			return false, err
 		}
-		d.say("renewed, with %v left of the old one, by %d request; get %s: %d times meanwhile, the slowest took %v",
-			in(first.Expiry), d.issuers.CLMS().Requests()-requests, shown, asked, slowest.Round(time.Microsecond))
+		d.say("renewed by %d request, with %v left of the old token", d.issuers.CLMS().Requests()-requests, in(first.Expiry))
+		d.say("meanwhile %d times get %s; the slowest took %v", asked, shown, slowest.Round(time.Microsecond))
 		if time.Now().After(first.Expiry) {
 			return false, errors.New("the token was not renewed ahead of its expiry")
 		}
@@ -233,7 +229,7 @@ func (d *demo) surviveCrash(ctx context.Context) error {
 		return err
 	}
 	_ = d.daemon.Wait() // killed, as asked
-	d.say("issuers stopped: connections are refused; tokend killed (SIGKILL)")
+	d.say("issuers stopped, connections are refused; tokend killed (SIGKILL)")
 	if err := d.startDaemon(ctx); err != nil {
 		return err
 	}
@@ -244,7 +240,7 @@ func (d *demo) surviveCrash(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.say("get %s: the same token as before, from the sealed cache, good for another %v", shown, in(after.Expiry))
+	d.say("get %s: the same token, from the sealed cache, good for %v more", shown, in(after.Expiry))
 	return nil
 }
 
@@ -253,7 +249,7 @@ func (d *demo) resume(context.Context) error {
 	d.issuers.CLMS().SetLifetime(calmLifetime)
 	d.issuers.Azure().SetLifetime(calmLifetime)
 	d.issuers.Aspose().SetLifetime(calmLifetime)
-	d.say("issuers are back; their tokens live %v from now on", calmLifetime)
+	d.say("issuers are back; their tokens now live %v", calmLifetime)
 	return d.issuers.Resume()
 }
 
