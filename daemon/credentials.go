@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"strings"
 	"time"
 
 	"tokend/providers/token"
@@ -68,9 +69,10 @@ func (d *Daemon) warnOnce(st *state, e *entry, c *Caller) string {
 			return ""
 		}
 	}
+	name, _, _ := strings.Cut(e.Name, "/")
 	next := "tell those who manage tokend"
 	if st.isAdmin(c) {
-		next = "tokenctl rotate " + e.Name
+		next = "tokenctl rotate " + name
 	}
-	return fmt.Sprintf("The credential of %s %s: %s", e.Name, token.EndText(e.Expires, now), next)
+	return fmt.Sprintf("The credential of %s %s: %s", name, token.EndText(e.Expires, now), next)
 }

@@ -9,7 +9,9 @@ package daemon
 import (
 	"cmp"
 	"context"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -103,9 +105,10 @@ func New(dirs profile.Dirs, deps Deps) (*Daemon, error) {
 	d.state.Store(&state{Opener: profile.Opener{Credentials: deps.Credentials}, profiles: map[string]*entry{}})
 	d.sinks = &sink.Keeper{List: filepath.Join(dirs.State, "sinks"), Tokens: func() (map[*profile.Profile]token.Token, bool) { return sinkTokens(d) }, Now: d.now, Log: deps.Log, Changed: make(chan struct{}, 1)}
 	deps.Event = func(ev token.Event) { // with the mint's lock held
+		ev.Profile, ev.Resource, _ = strings.Cut(ev.Profile, "/")
 		e := d.state.Load().profiles[ev.Profile]
 		d.publish(e, ev)
-		if ev.Kind == token.EventCache || e != nil && len(e.Sinks) > 0 {
+		if ev.Kind == token.EventCache || e != nil && slices.ContainsFunc(e.all(), func(e *entry) bool { return len(e.Sinks) > 0 }) {
 			d.sinks.Update()
 		}
 	}
@@ -156,9 +159,11 @@ func (d *Daemon) Run(ctx context.Context) error {
 // sinkTokens returns the profiles that have sinks, and their tokens.
 func sinkTokens(d *Daemon) (tokens map[*profile.Profile]token.Token, loaded bool) {
 	tokens, loaded = map[*profile.Profile]token.Token{}, d.mint.Loaded() // first: a token that comes in between is one more
-	for _, e := range d.state.Load().profiles {
-		if len(e.Sinks) > 0 {
-			tokens[e.Profile] = e.tokens.Current()
+	for _, main := range d.state.Load().profiles {
+		for _, e := range main.all() {
+			if len(e.Sinks) > 0 {
+				tokens[e.Profile] = e.tokens.Current()
+			}
 		}
 	}
 	return tokens, loaded
@@ -168,8 +173,8 @@ func sinkTokens(d *Daemon) (tokens map[*profile.Profile]token.Token, loaded bool
 // those that the last run left behind.
 func (d *Daemon) SinkDirs() []string { return d.sinks.Dirs() }
 
-// Get returns a token of the profile, or without a name of the profile that q.URL
-// belongs to. Errors are *token.Error; ErrNotFound also says that the URL belongs
+// Get returns a token of the profile or resource (NAME/RESOURCE), or without a name of
+// that which q.URL belongs to. Errors are *token.Error; ErrNotFound also says that the URL belongs
 // to no profile.
 func (d *Daemon) Get(ctx context.Context, name string, q token.Query) (token.Grant, error) {
 	st, c := d.state.Load(), d.caller(ctx)
@@ -179,6 +184,8 @@ func (d *Daemon) Get(ctx context.Context, name string, q token.Query) (token.Gra
 		return token.Grant{}, err
 	case q.Trace != nil && !st.isAdmin(c):
 		return token.Grant{}, denied("trace", "uid %d may use this profile and not trace it; users who may manage profiles can", c.UID)
+	case e.OnlyResources:
+		return token.Grant{}, invalid("resource", "profile %q has a token for each of its resources; name one: %s", e.Name, strings.Join(slices.Sorted(maps.Keys(e.Tables)), ", "))
 	case e.tokens == nil:
 		return token.Grant{}, e.Unable("has no tokens to get")
 	case q.Trace != nil:
@@ -200,17 +207,17 @@ func (d *Daemon) Get(ctx context.Context, name string, q token.Query) (token.Gra
 	return g, nil
 }
 
-// Invalidate drops t, if it is still a token of the profile, so that the next
-// caller gets a new one; the zero Secret stands for all of the profile's
-// tokens, and no name for the profile that has t. It is no error if no profile
+// Invalidate drops t, if it is still a token of the profile or resource, so that the
+// next caller gets a new one; the zero Secret stands for all of its tokens, a profile
+// for its resources too, and no name for the profile that has t. It is no error if no profile
 // has the token: another caller was faster.
 func (d *Daemon) Invalidate(ctx context.Context, name string, t token.Secret) (err error) {
 	st, c := d.state.Load(), d.caller(ctx)
 	by := token.AskerOf(c.asks(ctx))
 	if name == "" && !t.IsZero() {
 		for _, e := range st.profiles {
-			if e.tokens != nil && e.mayUse(c) {
-				err = cmp.Or(err, e.tokens.Invalidate(t, by))
+			if e.Minter != nil && e.mayUse(c) {
+				err = cmp.Or(err, e.invalidate(t, by))
 			}
 		}
 		return err
@@ -219,10 +226,26 @@ func (d *Daemon) Invalidate(ctx context.Context, name string, t token.Secret) (e
 	switch {
 	case err != nil:
 		return err
-	case e.tokens == nil:
+	case e.Minter == nil:
 		return e.Unable("has no tokens to drop")
 	}
-	return e.tokens.Invalidate(t, by)
+	return e.invalidate(t, by)
+}
+
+// invalidate drops a token of e or its resources, or all. It is an error if none was
+// dropped because they came moments ago.
+func (e *entry) invalidate(t token.Secret, by token.Asker) (err error) {
+	done := false
+	for _, e := range e.all() {
+		if e.tokens != nil {
+			failed := e.tokens.Invalidate(t, by)
+			err, done = cmp.Or(err, failed), done || failed == nil && t.IsZero()
+		}
+	}
+	if done {
+		return nil
+	}
+	return err
 }
 
 // exchangeLife is how much life a token needs to be exchanged.

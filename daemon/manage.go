@@ -94,7 +94,7 @@ func (d *Daemon) read() (bad []string, err error) {
 	}
 	d.state.Store(next)
 	for _, e := range next.profiles {
-		e.tokens.Start(mint.Proof{})
+		e.start(nil)
 	}
 	d.changed()
 	d.deps.Log.Info("configuration read", "profiles", len(profiles), "bad_files", len(errs))
@@ -115,10 +115,13 @@ func (d *Daemon) confined(err error) error {
 // install adds a profile to next, in place of the one of its name.
 func (d *Daemon) install(next *state, p *profile.Profile) {
 	e := &entry{Profile: p, used: new(atomic.Pointer[mint.Use]), warned: new(sync.Map)}
-	var before *mint.Tokens
+	before := map[string]*mint.Tokens{}
 	ev := token.Event{Kind: token.EventAdded, Profile: p.Name}
 	if old := next.profiles[p.Name]; old != nil {
-		e.used, e.warned, before = old.used, old.warned, old.tokens
+		e.used, e.warned = old.used, old.warned
+		for _, part := range old.all() {
+			before[part.Name] = part.tokens
+		}
 		if heir, ok := p.Verifier.(interface{ Inherit(old any) }); ok && old.Fingerprint == p.Fingerprint {
 			heir.Inherit(old.Verifier) // the keys of an issuer that may be out of reach now
 		}
@@ -129,12 +132,27 @@ func (d *Daemon) install(next *state, p *profile.Profile) {
 	if ev.Kind != "" {
 		d.publish(e, ev)
 	}
-	if p.Minter != nil {
-		e.tokens = d.mint.Set(before, source(p))
-	} else {
-		before.Remove()
+	for _, r := range p.Resources {
+		e.resources = append(e.resources, &entry{Profile: r, used: e.used, warned: e.warned})
+	}
+	for _, part := range e.all() {
+		if part.Minter != nil && !part.OnlyResources {
+			part.tokens = d.mint.Set(before[part.Name], source(part.Profile))
+			delete(before, part.Name)
+		}
+	}
+	for _, tokens := range before {
+		tokens.Remove()
 	}
 	next.profiles[p.Name] = e
+}
+
+// start has the tokens of e and its resources obtained and renewed, but for those that
+// proved the credential, by name.
+func (e *entry) start(proven map[string]mint.Proof) {
+	for _, part := range e.all() {
+		part.tokens.Start(proven[part.Name])
+	}
 }
 
 // source is what the mint needs to know of a profile.
@@ -150,7 +168,9 @@ func (d *Daemon) retire(next *state, name string) {
 	e := next.profiles[name]
 	delete(next.profiles, name)
 	d.publish(e, token.Event{Kind: token.EventRemoved, Profile: name})
-	e.tokens.Remove()
+	for _, part := range e.all() {
+		part.tokens.Remove()
+	}
 }
 
 // Add makes a new profile: it prepares what the person submitted, obtains a token
@@ -310,7 +330,7 @@ func finishRotation(ctx context.Context, d *Daemon, file profile.File, step stri
 	if err != nil {
 		return token.Created{}, err
 	}
-	return d.activate(p, cred, mint.Proof{}), nil
+	return d.activate(p, cred, nil), nil
 }
 
 // prepare has the provider turn what was submitted into a.Secrets. What it found
@@ -345,49 +365,62 @@ func prepare(kinds profile.Kinds, a *token.CreateProfile) (token.Credential, err
 }
 
 // prove opens a profile with the secrets that were submitted, and obtains a token
-// with it, or for a verifier looks at what the issuer publishes. tokend writes sinks
-// with its own rights, so admin_users may not add any.
-func (d *Daemon) prove(ctx context.Context, old *entry, f profile.File, cred token.Credential, a token.CreateProfile) (proof mint.Proof, found []string, err error) {
+// with it, for a new profile one for each resource too, or for a verifier looks at what
+// the issuer publishes. tokend writes sinks with its own rights, so admin_users may not
+// add any.
+func (d *Daemon) prove(ctx context.Context, old *entry, f profile.File, cred token.Credential, a token.CreateProfile) (proven map[string]mint.Proof, found []string, err error) {
 	trial, err := d.state.Load().Open(f, cred, func(_ context.Context, field string) (token.Secret, error) {
 		if s, ok := a.Secrets[field]; ok {
 			return s, nil
 		}
 		return token.Secret{}, invalid(field, "%s is missing", field)
 	})
-	if c := d.caller(ctx); err == nil && old == nil && len(trial.Sinks) > 0 && !c.isOwner() {
+	hasSinks := func(p *profile.Profile) bool { return len(p.Sinks) > 0 }
+	if c := d.caller(ctx); err == nil && old == nil && slices.ContainsFunc(trial.All(), hasSinks) && !c.isOwner() {
 		err = denied("sink", "uid %d may not add sinks; root may, and the user that tokend runs as", c.UID)
 	}
 	if _, second := a.Secrets[token.SecondSecret]; err == nil && second != (trial.SecondHeader != "") {
 		err = invalid(map[bool]string{true: "second_header", false: token.SecondSecret}[second], "second_header, in the profile's file, names the header, and %s is its value: one is missing", token.SecondSecret)
 	}
 	if err != nil || a.NoCheck {
-		return mint.Proof{}, nil, err
+		return nil, nil, err
 	}
 	if looker, ok := trial.Verifier.(interface {
 		Look(ctx context.Context) (found []string, err error)
 	}); ok {
 		found, err = looker.Look(ctx)
-		return mint.Proof{}, found, failure(err)
+		return nil, found, failure(err)
 	}
-	if trial.Minter != nil {
-		proof, err = d.mint.Try(ctx, source(trial))
+	proven = map[string]mint.Proof{}
+	for _, part := range trial.All() {
+		if part.Minter == nil || part.OnlyResources || old != nil && len(proven) > 0 {
+			continue
+		}
+		proof, err := d.mint.Try(ctx, source(part))
+		if err != nil {
+			return nil, nil, err
+		}
+		proven[part.Name] = proof
 	}
-	return proof, nil, err
+	return proven, nil, nil
 }
 
-// activate makes a profile active, with the token that proved it, and says where the
+// activate makes a profile active, with the tokens that proved it, and says where the
 // credential is that has just been stored.
-func (d *Daemon) activate(p *profile.Profile, stored token.Credential, proven mint.Proof) token.Created {
+func (d *Daemon) activate(p *profile.Profile, stored token.Credential, proven map[string]mint.Proof) token.Created {
 	next := d.state.Load().next()
 	d.install(next, p)
 	d.state.Store(next)
 	e := next.profiles[p.Name]
-	e.tokens.Start(proven)
+	e.start(proven)
 	d.changed()
 	pending := cmp.Or(p.Pending, &token.Credential{}).ID
 	d.deps.Log.Info("profile changed", "profile", p.Name, "provider", p.Provider, "credential", p.Credential.ID, "pending", pending)
 	status := d.profileStatus(next, e, nil, userNames{}, false)
-	created := token.Created{Profile: status, Checked: !proven.Token.Secret.IsZero(), Took: proven.Took, Kept: []string{"settings: " + status.File}}
+	created := token.Created{Profile: status, Checked: len(proven) > 0, Kept: []string{"settings: " + status.File}}
+	for _, proof := range proven {
+		created.Took += proof.Took
+	}
 	for _, field := range stored.Fields {
 		created.Kept = append(created.Kept, field+": "+d.deps.Where(stored.Account(field)))
 	}
@@ -467,7 +500,7 @@ func (d *Daemon) Rename(ctx context.Context, name, to string) error {
 	d.deps.Log.Info("profile renamed", "profile", name, "to", to)
 	p, err := d.state.Load().OpenStored(d.dirs, to)
 	if err == nil {
-		d.activate(p, p.Credential, mint.Proof{})
+		d.activate(p, p.Credential, nil)
 	}
 	return err
 }

@@ -20,8 +20,8 @@ type state struct {
 	admins   profile.Allowance
 	profiles map[string]*entry
 	bad      map[string]string // what is wrong with config.toml ("") and profiles
-	// routes returns the profiles that obtain tokens by the origins of their
-	// hosts, in order of their names.
+	// routes returns the profiles and resources that obtain tokens by the origins of
+	// their hosts, in order of their names.
 	routes func() map[string][]*entry
 }
 
@@ -35,7 +35,12 @@ type entry struct {
 	// warned is when each user was last warned of the credential's end, by uid; shared
 	// likewise.
 	warned *sync.Map
+	// resources are entries for Profile.Resources.
+	resources []*entry
 }
+
+// all returns e and its resources.
+func (e *entry) all() []*entry { return append([]*entry{e}, e.resources...) }
 
 // next returns a copy of s to change and store.
 func (s *state) next() *state {
@@ -48,12 +53,13 @@ func (s *state) next() *state {
 func (s *state) makeRoutes() map[string][]*entry {
 	routes := map[string][]*entry{}
 	for _, name := range slices.Sorted(maps.Keys(s.profiles)) {
-		e := s.profiles[name]
-		for _, host := range e.Hosts {
-			origin := token.Origin(host)
-			before := routes[origin]
-			if e.tokens != nil && (len(before) == 0 || before[len(before)-1] != e) {
-				routes[origin] = append(before, e)
+		for _, e := range s.profiles[name].all() {
+			for _, host := range e.Hosts {
+				origin := token.Origin(host)
+				before := routes[origin]
+				if e.tokens != nil && (len(before) == 0 || before[len(before)-1] != e) {
+					routes[origin] = append(before, e)
+				}
 			}
 		}
 	}
@@ -74,7 +80,7 @@ func (s *state) resolve(c *Caller, name, url string) (found *entry, host string,
 	}
 	var names, near []string // those that cover it best; those with another path there
 	for _, e := range s.routes()[token.Origin(url)] {
-		if name != "" && e.Name != name || !e.mayUse(c) {
+		if profile, _, _ := strings.Cut(e.Name, "/"); name != "" && e.Name != name && profile != name || !e.mayUse(c) {
 			continue
 		}
 		switch h := token.MatchHost(e.Hosts, url); {
@@ -107,11 +113,18 @@ func (s *state) resolve(c *Caller, name, url string) (found *entry, host string,
 		strings.Join(names, ", "), host)
 }
 
-// lookup finds a profile for a caller to use. One that c may not use is not
-// found, in the same words as one that does not exist.
+// lookup finds a profile or resource (NAME/RESOURCE) for a caller to use. A profile
+// that c may not use is not found, in the same words as one that does not exist.
 func (s *state) lookup(c *Caller, name string) (*entry, error) {
+	name, resource, _ := strings.Cut(name, "/")
 	e := s.profiles[name]
 	switch text := s.bad[name]; {
+	case e != nil && e.mayUse(c) && resource != "":
+		i := slices.IndexFunc(e.resources, func(r *entry) bool { return r.Name == name+"/"+resource })
+		if i < 0 {
+			return nil, &token.Error{Code: token.ErrNotFound, Field: "resource", Message: e.NoResource(resource)}
+		}
+		return e.resources[i], nil
 	case e != nil && e.mayUse(c):
 		return e, nil
 	case e == nil && s.isAdmin(c) && text != "" && name != "":

@@ -10,6 +10,7 @@ import (
 	"os/user"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"tokend/daemon/mint"
@@ -89,7 +90,7 @@ func (d *Daemon) profileStatus(st *state, e *entry, c *Caller, users userNames, 
 	}
 	// Callers who may not manage profiles see only themselves.
 	shown := func(u *token.User) *token.User {
-		if *u == (token.User{}) || !st.isAdmin(c) && u.UID != c.UID {
+		if u == nil || *u == (token.User{}) || !st.isAdmin(c) && u.UID != c.UID {
 			return nil
 		}
 		return users.named(*u)
@@ -100,9 +101,15 @@ func (d *Daemon) profileStatus(st *state, e *entry, c *Caller, users userNames, 
 	if p := e.Pending; p != nil {
 		out.Pending = &token.PendingCredential{ID: p.ID, Stored: p.Stored.UTC(), Settings: p.Settings}
 	}
-	if e.tokens != nil {
+	if e.Minter != nil {
 		out.Endpoint, out.Renew = e.Minter.Endpoint(), e.Renew
+	}
+	if e.tokens != nil {
 		out.Tokens, out.Attempts = e.tokens.Status(detail)
+	}
+	for _, r := range e.resources {
+		tokens, res := r.resourceStatus(e.Tables, detail)
+		out.Tokens, out.Resources = append(out.Tokens, tokens...), append(out.Resources, res)
 	}
 	for i := range out.Tokens {
 		t := &out.Tokens[i]
@@ -111,11 +118,27 @@ func (d *Daemon) profileStatus(st *state, e *entry, c *Caller, users userNames, 
 			t.Content = nil
 		}
 	}
-	for _, s := range e.Sinks {
-		out.Sinks = append(out.Sinks, s.Path)
+	for _, part := range e.all() {
+		for _, s := range part.Sinks {
+			out.Sinks = append(out.Sinks, s.Path)
+		}
 	}
 	out.Warnings = d.warnings(st, e)
 	return out
+}
+
+// resourceStatus returns the state of a resource, which has at least one line.
+func (e *entry) resourceStatus(tables map[string]map[string]any, detail bool) (tokens []token.TokenStatus, out token.ResourceStatus) {
+	_, out.Name, _ = strings.Cut(e.Name, "/")
+	out.Settings, out.Hosts, out.Present, out.SecondHeader = maps.Clone(tables[out.Name]), e.Hosts, e.Present, e.SecondHeader
+	maps.DeleteFunc(out.Settings, func(key string, _ any) bool { return e.Settings[key] == nil })
+	if tokens, out.Attempts = e.tokens.Status(detail); tokens == nil {
+		tokens = []token.TokenStatus{{State: "none"}}
+	}
+	for i := range tokens {
+		tokens[i].Resource = out.Name
+	}
+	return tokens, out
 }
 
 // userNames are the names of users that were looked up.
@@ -147,15 +170,17 @@ func (d *Daemon) warnings(st *state, e *entry) (warnings []string) {
 		warn("a new key made on %s waits to be registered", e.Pending.Stored.UTC().Format(time.DateOnly))
 	}
 	warnings = append(warnings, e.Allowed.Unknown...)
-	for _, s := range e.Sinks {
-		if err := d.sinks.Err(s.Path); err != nil {
-			warn("sink %s: %v", s.Path, err)
+	for _, part := range e.all() {
+		for _, s := range part.Sinks {
+			if err := d.sinks.Err(s.Path); err != nil {
+				warn("sink %s: %v", s.Path, err)
+			}
+		}
+		if part.tokens != nil && part.tokens.Refused() {
+			warn("a server refused the token, and had refused the one before; see: tokenctl explain %s", token.RefusedTwice)
 		}
 	}
-	if e.tokens != nil && e.tokens.Refused() {
-		warn("a server refused the token, and had refused the one before; see: tokenctl explain %s", token.RefusedTwice)
-	}
-	if text := d.mint.Stats().SkewWarning; text != "" && e.tokens != nil {
+	if text := d.mint.Stats().SkewWarning; text != "" && e.Minter != nil {
 		warn("%s", text)
 	}
 	return warnings

@@ -74,7 +74,7 @@ var configurationPage string
 // A Setting is a row of the providers' tables in configuration.md.
 type Setting struct {
 	Provider, Name string
-	// Note has the words secret, needed, list and table, or a default.
+	// Note has the words secret, needed, per resource, list and table, or a default.
 	Note, Doc string
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"strconv"
 	"strings"
 	"syscall"
@@ -32,10 +33,14 @@ type Client struct {
 	Deadline time.Time
 }
 
-// Get returns a token of the profile or, without a name, of the profile whose
-// hosts cover q.URL. Its times have whole seconds; Skew does not cross the socket.
+// Get returns a token of the profile or resource (NAME/RESOURCE) or, without a name, of
+// that whose hosts cover q.URL. Its times have whole seconds; Skew does not cross the socket.
 func (c *Client) Get(ctx context.Context, name string, q token.Query) (token.Grant, error) {
-	k := call{method: "GET", path: TokenPath, name: name, query: encodeQuery(q), warn: q.Warn}
+	profile, resource, err := cutResource(name)
+	if err != nil {
+		return token.Grant{}, err
+	}
+	k := call{method: "GET", path: TokenPath, name: profile, query: encodeQuery(q, resource), warn: q.Warn}
 	if name == "" && q.URL != "" {
 		k.path = AnyTokenPath
 	}
@@ -58,16 +63,28 @@ func (c *Client) Get(ctx context.Context, name string, q token.Query) (token.Gra
 	return g, nil
 }
 
-// Invalidate has the daemon drop t if it is still a token of the profile; the
-// zero Secret stands for the current token. Without a name the daemon drops t
+// cutResource takes NAME/RESOURCE apart.
+func cutResource(name string) (profile, resource string, err error) {
+	profile, resource, ok := strings.Cut(name, "/")
+	if ok {
+		err = token.CheckName(resource)
+	}
+	return profile, resource, err
+}
+
+// Invalidate has the daemon drop t if it is still a token of the profile or resource
+// (NAME/RESOURCE); the zero Secret stands for the current tokens. Without a name the daemon drops t
 // from the profile it belongs to.
 func (c *Client) Invalidate(ctx context.Context, name string, t token.Secret) error {
-	k := call{method: "POST", path: TokenPath, name: name, suffix: InvalidateSuffix}
+	profile, resource, err := cutResource(name)
+	if err != nil {
+		return err
+	}
+	body := map[string]string{"access_token": t.Reveal(), "resource": resource}
+	maps.DeleteFunc(body, func(_, text string) bool { return text == "" })
+	k := call{method: "POST", path: TokenPath, name: profile, suffix: InvalidateSuffix, body: body}
 	if name == "" && !t.IsZero() {
 		k.path = InvalidatePath
-	}
-	if !t.IsZero() {
-		k.body = map[string]string{"access_token": t.Reveal()}
 	}
 	return c.do(ctx, k)
 }
@@ -75,6 +92,7 @@ func (c *Client) Invalidate(ctx context.Context, name string, t token.Secret) er
 // Exchange trades the profile's token at a registry, one of the profile's hosts,
 // for the refresh token that the registry's clients log in with.
 func (c *Client) Exchange(ctx context.Context, name, registry string) (token.Secret, error) {
+	name, _, _ = strings.Cut(name, "/") // the registry says which resource
 	answer, err := ask[Exchanged](ctx, c, call{method: "POST", path: ExchangePath, name: name, body: Exchange{Registry: registry}})
 	if err == nil && answer.RefreshToken == "" {
 		err = c.nonsense(errors.New("an answer without a refresh token"))
@@ -117,8 +135,9 @@ func (c *Client) Verify(ctx context.Context, name string, p token.Presented) (to
 	return answer.Verdict, nil
 }
 
-// Profile returns the state of one profile.
+// Profile returns the state of one profile, with all of its resources.
 func (c *Client) Profile(ctx context.Context, name string) (token.ProfileStatus, error) {
+	name, _, _ = strings.Cut(name, "/")
 	return ask[token.ProfileStatus](ctx, c, call{method: "GET", path: ProfilePath, name: name})
 }
 

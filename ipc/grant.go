@@ -33,7 +33,7 @@ func readGrant(body []byte) (token.Grant, error) {
 			Issued: at("issued_at"), Expiry: at("expires_at"), RenewAt: at("renew_at"),
 		},
 		Second:  token.Header{Name: text("second_header"), Value: token.NewSecret(text("second_secret"))},
-		Profile: text("profile"), Present: token.Presentation(text("present")), Host: text("host"), Warning: text("warning"),
+		Profile: token.WithResource(text("profile"), text("resource")), Present: token.Presentation(text("present")), Host: text("host"), Warning: text("warning"),
 	}
 	switch {
 	case err != nil:

@@ -88,7 +88,7 @@ type Exchanged struct {
 	RefreshToken string `json:"refresh_token"`
 }
 
-func encodeQuery(q token.Query) string {
+func encodeQuery(q token.Query, resource string) string {
 	var pairs string
 	add := func(name, value string, isSet bool) {
 		if isSet {
@@ -97,6 +97,7 @@ func encodeQuery(q token.Query) string {
 	}
 	add("scope", q.Scope, q.Scope != "")
 	add("audience", q.Audience, q.Audience != "")
+	add("resource", resource, resource != "")
 	add("url", q.URL, q.URL != "")
 	add("min_ttl", q.MinTTL.String(), q.MinTTL != 0)
 	add("fresh", "true", q.Fresh)

@@ -31,7 +31,7 @@ type azureSettings struct {
 	Passphrase  secretField `toml:"passphrase" doc:"passphrase of the private key, if it is encrypted"`
 	PFX         secretField `toml:"pfx" doc:"certificate and private key in one PFX (PKCS #12) file, in place of the above"`
 	PFXPassword secretField `toml:"pfx_password" doc:"password of the PFX file, if it has one"`
-	Scope       string      `toml:"scope" need:"yes" doc:"the resource, followed by /.default"`
+	Scope       string      `toml:"scope" need:"yes" per:"resource" doc:"the resource, followed by /.default"`
 	Authority   string      `toml:"authority" default:"login.microsoftonline.com" doc:"host of the sign-in service; national clouds have their own"`
 	Algorithm   string      `toml:"algorithm" default:"PS256" doc:"signature with a certificate: PS256, or RS256 for AD FS and old set-ups"`
 	SendChain   bool        `toml:"x5c" doc:"send the certificate along (subject name and issuer authentication)"`

@@ -169,6 +169,7 @@ func invalid(field, format string, args ...any) error {
 //	need:"field"    it is needed, and comes with that secret field
 //	default:"…"     its value where the file has none
 //	secret:"yes"    it is handed in like a secret, and kept as a setting
+//	per:"resource"  each resource of a profile has its own
 //
 // The fields of embedded structs count as their own.
 
@@ -195,6 +196,7 @@ func fieldsOf(t reflect.Type) (fields []field) {
 			Default:  tag.Get("default"),
 			List:     in.Type.Kind() == reflect.Slice,
 			Table:    in.Type.Kind() == reflect.Map,
+			Resource: tag.Get("per") == "resource",
 		}})
 	}
 	return fields

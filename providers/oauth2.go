@@ -26,9 +26,9 @@ type oauth2Settings struct {
 	Auth     string            `toml:"auth" default:"client_secret_basic" doc:"client_secret_basic, client_secret_post or private_key_jwt"`
 	Secret   secretField       `toml:"client_secret" doc:"client secret, for the first two"`
 	Key      secretField       `toml:"private_key" doc:"private key in PEM or DER, for private_key_jwt"`
-	Scopes   []string          `toml:"scopes" doc:"scopes to ask for"`
-	Audience string            `toml:"audience" doc:"audience parameter of issuers that have one"`
-	Resource string            `toml:"resource" doc:"resource that the token is for (RFC 8707)"`
+	Scopes   []string          `toml:"scopes" per:"resource" doc:"scopes to ask for"`
+	Audience string            `toml:"audience" per:"resource" doc:"audience parameter of issuers that have one"`
+	Resource string            `toml:"resource" per:"resource" doc:"resource that the token is for (RFC 8707)"`
 	Form     map[string]string `toml:"form" doc:"more form fields of the request, none of them secret"`
 
 	assertionSettings
@@ -138,7 +138,7 @@ type jwtBearerSettings struct {
 	Subject  string            `toml:"subject" doc:"sub: whom the token is for; absent if empty"`
 	Audience string            `toml:"audience" doc:"aud; the token URL if empty"`
 	Key      secretField       `toml:"private_key" need:"yes" doc:"private key in PEM or DER"`
-	Scopes   []string          `toml:"scopes" doc:"scopes to ask for"`
+	Scopes   []string          `toml:"scopes" per:"resource" doc:"scopes to ask for"`
 	ScopeIn  string            `toml:"scope_in" default:"claim" doc:"where the scopes go: claim (as Google wants it) or form (RFC 7521 §4.1)"`
 	Claims   map[string]any    `toml:"claims" doc:"more claims of the assertion"`
 	Form     map[string]string `toml:"form" doc:"more form fields of the request, none of them secret"`

@@ -24,6 +24,12 @@ Azure, with a client secret, a certificate, or a PFX file:
   tokenctl add api --provider azure --tenant contoso.com --client-id ID \
     --scope https://api.example.com/.default --pfx app.pfx
 
+One registration for several APIs, each with a token and hosts of its own:
+  tokenctl add app --provider azure --tenant contoso.com --client-id ID \
+    --client-secret-file secret.txt --resource-scope data=api://data/.default \
+    --resource-scope maps=api://maps/.default \
+    --resource-host maps=https://maps.example.com
+
 Aspose, GroupDocs (there with --base-url https://api.groupdocs.cloud):
   tokenctl add docs --provider aspose --client-id ID --client-secret-file -
 

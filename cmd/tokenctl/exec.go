@@ -7,6 +7,7 @@ import (
 	"tokend/cmd/tokenctl/child"
 	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokenctl/ui"
+	"tokend/providers/token"
 	"tokend/providers/token/format"
 )
 
@@ -31,6 +32,7 @@ run, 127 that it was not found.`
 func execCommand(e *ui.Env) *cli.Command {
 	r := child.Request{Format: format.Names[0]}
 	var scopes []string
+	var resource string
 	return &cli.Command{
 		Name:  "exec",
 		Args:  "[NAME] [flags] -- COMMAND [ARGUMENT...]",
@@ -46,6 +48,7 @@ func execCommand(e *ui.Env) *cli.Command {
 			})
 			f.StringVar(&r.Format, "output, o", r.Format, "`FORMAT` of --env and --file: token, header, json, env or curl")
 			f.Span(&r.Query.MinTTL, "min-ttl", "least remaining life, as `TIME`: 10m, 90s, or seconds")
+			e.ResourceFlag(f, &resource, "the token of this one of the profile's resources")
 			f.ListVar(&scopes, "scope", "`SCOPE` in place of the profile's; repeatable")
 			f.BoolVar(&r.Query.Second, "second-header", false, "the profile's second header too, where FORMAT can hold it")
 			f.StringVar(&r.Query.Audience, "audience", "", "`AUDIENCE` or resource in place of the profile's")
@@ -55,7 +58,7 @@ func execCommand(e *ui.Env) *cli.Command {
 		Check:    func(_ context.Context, c *cli.Call) error { return checkExec(e, c) },
 		Complete: e.CompleteProfile,
 		Run: func(ctx context.Context, c *cli.Call) error {
-			r.Profile, r.Query.Scope = e.Profile, strings.Join(scopes, " ")
+			r.Profile, r.Query.Scope = token.WithResource(e.Profile, resource), strings.Join(scopes, " ")
 			return child.Exec(ctx, e, r, c.Args[c.Dash:])
 		},
 	}

@@ -37,6 +37,7 @@ func getCommand(e *ui.Env) *cli.Command {
 	var q token.Query
 	var trace bool
 	var scopes []string
+	var resource string
 	as, wait := format.Names[0], 30*time.Second
 	return &cli.Command{
 		Name:  "get",
@@ -49,6 +50,7 @@ func getCommand(e *ui.Env) *cli.Command {
 			f.Span(&q.MinTTL, "min-ttl", "least remaining life, as `TIME`: 10m, 90s, or seconds")
 			f.BoolVar(&q.Fresh, "fresh", false, "obtain a new token (one that came within the last second counts as new)")
 			f.BoolVar(&trace, "trace", false, "show on stderr what tokend does, step by step; with --fresh, how it obtains a token")
+			e.ResourceFlag(f, &resource, "the token of this one of the profile's resources")
 			f.ListVar(&scopes, "scope", "other `SCOPE` than the profile's; repeatable")
 			f.BoolVar(&q.Second, "second-header", false, "the profile's second header too, where the format can hold it")
 			f.StringVar(&q.Audience, "audience", "", "other `AUDIENCE` or resource than the profile's")
@@ -70,12 +72,12 @@ func getCommand(e *ui.Env) *cli.Command {
 			if trace {
 				q.Trace = token.NewTrace()
 			}
-			return get(ctx, e, q, as, wait)
+			return get(ctx, e, token.WithResource(e.Profile, resource), q, as, wait)
 		},
 	}
 }
 
-func get(ctx context.Context, e *ui.Env, q token.Query, as string, wait time.Duration) error {
+func get(ctx context.Context, e *ui.Env, name string, q token.Query, as string, wait time.Duration) error {
 	write := format.Named(as)
 	if write == nil {
 		return noFormat(as, format.Names[:])
@@ -86,7 +88,7 @@ func get(ctx context.Context, e *ui.Env, q token.Query, as string, wait time.Dur
 	}
 	d.Deadline = time.Now().Add(wait)
 	end := e.Progress("Waiting for a token")
-	g, err := e.Get(ctx, d, e.Profile, q)
+	g, err := e.Get(ctx, d, name, q)
 	end()
 	if q.Trace != nil {
 		e.Err.Print(traceText(e.Err, q.Trace.Steps()))

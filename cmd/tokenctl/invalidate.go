@@ -15,16 +15,18 @@ const invalidateHelp = `  tokenctl invalidate clms
   printf %s "$TOKEN" | tokenctl invalidate clms --token-file -
 
 Has tokend drop a token that an API refused, so that the next get obtains
-another. With --token-file it drops that very token, and nothing if tokend has
-a newer one already: the right thing for programs that run side by side.`
+another; of a profile with resources, all of them. With --token-file it drops
+that very token, and nothing if tokend has a newer one already: the right thing
+for programs that run side by side.`
 
 func invalidateCommand(e *ui.Env) *cli.Command {
-	var file string
+	var file, resource string
 	return e.ForProfile(&cli.Command{
 		Name:  "invalidate",
 		Short: "Drop a token that an API refused",
 		Long:  invalidateHelp,
 		Flags: func(f *cli.Flags) {
+			e.ResourceFlag(f, &resource, "drop only the token of this one of the profile's resources")
 			f.StringVar(&file, "token-file", "", "drop only the token in this `FILE`; - is stdin")
 		},
 		Run: func(ctx context.Context, _ *cli.Call) error {
@@ -36,7 +38,9 @@ func invalidateCommand(e *ui.Env) *cli.Command {
 				}
 				t = token.NewSecret(string(bytes.TrimSpace(text)))
 			}
-			err := e.Ask(ctx, func(ctx context.Context, d *ipc.Client) error { return d.Invalidate(ctx, e.Profile, t) })
+			err := e.Ask(ctx, func(ctx context.Context, d *ipc.Client) error {
+				return d.Invalidate(ctx, token.WithResource(e.Profile, resource), t)
+			})
 			if err != nil {
 				return err
 			}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"tokend/cmd/tokenctl/cli"
@@ -45,10 +46,13 @@ func listText(s ui.Screen, st token.Status, now time.Time) string {
 	}
 	var rows []ui.Row
 	for _, p := range st.Profiles {
-		t := tokensOf(p)[0]
-		rows = append(rows, ui.Row{Cells: []ui.Cell{
-			{Text: ui.Printable(p.Name)}, {Text: ui.Printable(p.Provider)}, stateOf(t), {Text: ui.WhenOrDash(t.Expiry, now)},
-		}, Notes: endNotes(p, now)})
+		notes := endNotes(p, now)
+		for _, t := range ownTokens(p) {
+			rows = append(rows, ui.Row{Cells: []ui.Cell{
+				{Text: ui.Printable(token.WithResource(p.Name, t.Resource))}, {Text: ui.Printable(p.Provider)}, stateOf(t), {Text: ui.WhenOrDash(t.Expiry, now)},
+			}, Notes: notes})
+			notes = nil
+		}
 	}
 	return s.List(rows, "PROFILE", "PROVIDER", "STATE", "EXPIRES")
 }
@@ -71,6 +75,11 @@ func tokensOf(p token.ProfileStatus) []token.TokenStatus {
 		return []token.TokenStatus{{State: p.Does, LastUsed: p.LastUsed, LastUser: p.LastUser}}
 	}
 	return []token.TokenStatus{{State: "none"}}
+}
+
+// ownTokens are tokensOf without those for other scopes and audiences.
+func ownTokens(p token.ProfileStatus) []token.TokenStatus {
+	return slices.DeleteFunc(slices.Clone(tokensOf(p)), func(t token.TokenStatus) bool { return t.Target != (token.Target{}) })
 }
 
 func hasNoTokens(does string) bool { return does == "signs" || does == "verifies" }

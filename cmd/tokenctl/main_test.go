@@ -354,7 +354,7 @@ func TestGetAsksForWhatTheFlagsSay(t *testing.T) {
 func TestGetFailsBeforeAskingWhenTypedWrongly(t *testing.T) {
 	for _, args := range [][]string{
 		{"get"}, {"get", "a", "b"}, {"get", "a", "-o", "xml"}, {"get", "a", "--min-ttl", "soon"}, {"get", "a", "--min-ttl", "-5m"},
-		{"get", "a", "--timeout", ""}, {"get", "a", "--timeout", "0"}, {"get", "a", "-x"}, {"get", ""}, {"get", "a/b"}, {"get", "a\x1b[2J"},
+		{"get", "a", "--timeout", ""}, {"get", "a", "--timeout", "0"}, {"get", "a", "-x"}, {"get", ""}, {"get", "a/b/c"}, {"get", "a", "--resource", ""}, {"get", "a\x1b[2J"},
 	} {
 		b := newBackend()
 		r := call(t, serve(t, b), nil, args...)

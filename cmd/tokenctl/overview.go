@@ -62,7 +62,7 @@ func overviewLines(st token.Status, now time.Time) []string {
 	}
 	next := "Use one: " + ui.Typed(form.UseOf(st.Profiles[0]))
 	for _, p := range slices.Backward(st.Profiles) { // the first one counts
-		if tokensOf(p)[0].Error != nil || len(p.Warnings) > 0 {
+		if slices.ContainsFunc(ownTokens(p), func(t token.TokenStatus) bool { return t.Error != nil }) || len(p.Warnings) > 0 {
 			next = "Needs attention: " + ui.Typed("tokenctl status", ui.Printable(ui.Word(p.Name)))
 		}
 	}

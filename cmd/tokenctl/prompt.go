@@ -40,7 +40,7 @@ func needsOf(st token.Status) (lines []string) {
 	for _, p := range st.Profiles {
 		for _, t := range tokensOf(p) {
 			if t.Error != nil && !(usable(t) && t.Error.Code == token.ErrUnavailable) {
-				lines = append(lines, p.Name+": "+t.Error.Error())
+				lines = append(lines, token.WithResource(p.Name, t.Resource)+": "+t.Error.Error())
 			}
 		}
 		for _, warning := range p.Warnings {
@@ -56,14 +56,16 @@ func formatState(ctx context.Context, e *ui.Env, format string) error {
 	st, err := statusOf(ctx, e)
 	text := ""
 	for _, p := range st.Profiles {
-		t, left, failure := tokensOf(p)[0], "-", ""
-		if usable(t) {
-			left = ui.Duration(max(0, time.Until(t.Expiry)))
+		for _, t := range ownTokens(p) {
+			name, left, failure := token.WithResource(p.Name, t.Resource), "-", ""
+			if usable(t) {
+				left = ui.Duration(max(0, time.Until(t.Expiry)))
+			}
+			if t.Error != nil {
+				failure = ui.Printable(t.Error.Error())
+			}
+			text += strings.NewReplacer("{name}", ui.Printable(name), "{state}", stateOf(t).Text, "{left}", left, "{error}", failure).Replace(format) + "\n"
 		}
-		if t.Error != nil {
-			failure = ui.Printable(t.Error.Error())
-		}
-		text += strings.NewReplacer("{name}", ui.Printable(p.Name), "{state}", stateOf(t).Text, "{left}", left, "{error}", failure).Replace(format) + "\n"
 	}
 	if err != nil {
 		return err

@@ -117,7 +117,8 @@ func readHost(ctx context.Context, e *ui.Env, t setup.Tool, r *setup.Request, ho
 	var matches []string
 	for _, p := range e.Profiles(ctx) { // whose hosts cover that one, or are below it
 		isBelow := func(h string) bool { return token.Covers([]string{r.Host}, h) }
-		if (r.Profile == "" || r.Profile == p.Name) && (token.Covers(p.Hosts, r.Host) || slices.ContainsFunc(p.Hosts, isBelow)) {
+		wanted, _, _ := strings.Cut(r.Profile, "/")
+		if hosts := p.AllHosts(); (wanted == "" || wanted == p.Name) && (token.Covers(hosts, r.Host) || slices.ContainsFunc(hosts, isBelow)) {
 			matches = append(matches, p.Name)
 		}
 	}

@@ -47,7 +47,7 @@ the last attempts to obtain one. It never shows a secret.`,
 // heldText shows what the tokens of a profile say to an API.
 func heldText(s ui.Screen, p token.ProfileStatus, now time.Time) (text string) {
 	for _, t := range p.Tokens {
-		rows := pairs("for scope", t.Scope, "for audience", t.Audience)
+		rows := pairs("resource", t.Resource, "for scope", t.Scope, "for audience", t.Audience)
 		if t.Content.Claims == nil { // not a JWT
 			rows = append(rows, claimRows(t.Content)...)
 		}
@@ -110,7 +110,7 @@ func pairs(texts ...string) (rows []ui.Row) {
 // to do if the last attempt failed.
 func tokenText(s ui.Screen, p token.ProfileStatus, t token.TokenStatus, now time.Time) string {
 	state, obtained := stateOf(t), ""
-	rows := []ui.Row{ui.Pair("state", state.Text, state.As)}
+	rows := append(resourceRows(p, t), ui.Pair("state", state.Text, state.As))
 	if usable(t) {
 		rows = append(rows, ui.Row{Cells: []ui.Cell{{Text: "left", As: ui.Faint}, lifeLeft(t, now)}})
 	}
@@ -131,6 +131,23 @@ func tokenText(s ui.Screen, p token.ProfileStatus, t token.TokenStatus, now time
 		}
 	}
 	return text + historyText(s, t.History, now)
+}
+
+// resourceRows say what a resource is for.
+func resourceRows(p token.ProfileStatus, t token.TokenStatus) (rows []ui.Row) {
+	for _, r := range p.Resources {
+		if r.Name == t.Resource {
+			rows = pairs("resource", r.Name)
+			for _, name := range slices.Sorted(maps.Keys(r.Settings)) {
+				rows = append(rows, pairs(name, settingText(r.Settings[name]))...)
+			}
+			for _, host := range r.Hosts {
+				rows = append(rows, pairs("for", host)...)
+			}
+			rows = append(rows, pairs("shown as", string(r.Present), "second header", r.SecondHeader)...)
+		}
+	}
+	return rows
 }
 
 // claimRows show what a token contains.

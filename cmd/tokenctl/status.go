@@ -158,7 +158,9 @@ func profileTable(s ui.Screen, profiles []token.ProfileStatus, now time.Time) st
 	for _, p := range profiles {
 		for i, t := range tokensOf(p) {
 			name := ui.Printable(p.Name)
-			if i > 0 {
+			if t.Resource != "" {
+				name = ui.Printable(token.WithResource(p.Name, t.Resource))
+			} else if i > 0 {
 				name = ""
 			}
 			rows = append(rows, ui.Row{

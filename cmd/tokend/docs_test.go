@@ -59,6 +59,9 @@ func providerTables() string {
 			case f.Default != "":
 				note = "`" + f.Default + "`"
 			}
+			if f.Resource {
+				note = strings.TrimPrefix(note+", per resource", ", ")
+			}
 			switch {
 			case f.List:
 				note = strings.TrimPrefix(note+", list", ", ")

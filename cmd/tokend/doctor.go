@@ -289,7 +289,7 @@ func (deps *deps) checkCredentials(st token.Status) (checks []token.Check) {
 		}
 		for _, t := range p.Tokens {
 			if t.Error != nil && t.Error.Code == token.ErrRejected {
-				checks = append(checks, failed("profile "+p.Name, t.Error.Message, advice(t.Error, "tokenctl status "+p.Name)))
+				checks = append(checks, failed("profile "+token.WithResource(p.Name, t.Resource), t.Error.Message, advice(t.Error, "tokenctl status "+p.Name)))
 			}
 		}
 		switch _, err := deps.Credentials.Current(p.Name); {

@@ -125,24 +125,28 @@ func (r reading) profiles(f daemon.Figures) {
 	failed := r.gauge("token_error", "1 while the last attempt to obtain the token has failed; the label is the error's code.", "profile", "code")
 	failures := r.gauge("renewal_failures", "Attempts that failed since the last success.", "profile")
 	for _, p := range f.Profiles {
-		info.WithLabelValues(p.Name, p.Provider, p.Does, cmp.Or(p.Renew, string(profile.RenewUsed))).Set(1)
 		setTime(credential, p.CredentialExpires, p.Name)
 		expiring.WithLabelValues(p.Name).Set(number[p.CredentialState != ""])
-		for code, n := range p.Attempts {
-			renewals.WithLabelValues(p.Name, cmp.Or(string(code), string(token.EventObtained))).Add(float64(n))
+		for _, r := range append([]token.ResourceStatus{{Attempts: p.Attempts}}, p.Resources...) {
+			name := token.WithResource(p.Name, r.Name)
+			info.WithLabelValues(name, p.Provider, p.Does, cmp.Or(p.Renew, string(profile.RenewUsed))).Set(1)
+			for code, n := range r.Attempts {
+				renewals.WithLabelValues(name, cmp.Or(string(code), string(token.EventObtained))).Add(float64(n))
+			}
 		}
 		for _, t := range p.Tokens {
-			count.WithLabelValues(p.Name, t.State).Inc()
+			name := token.WithResource(p.Name, t.Resource)
+			count.WithLabelValues(name, t.State).Inc()
 			if t.Target != (token.Target{}) {
 				continue
 			}
-			usable.WithLabelValues(p.Name).Set(number[t.State == token.Fresh.String() || t.State == token.Due.String()])
-			failures.WithLabelValues(p.Name).Set(float64(t.Failures))
-			setTime(expiry, t.Expiry, p.Name)
-			setTime(renewal, t.RenewAt, p.Name)
-			setTime(used, t.LastUsed, p.Name)
+			usable.WithLabelValues(name).Set(number[t.State == token.Fresh.String() || t.State == token.Due.String()])
+			failures.WithLabelValues(name).Set(float64(t.Failures))
+			setTime(expiry, t.Expiry, name)
+			setTime(renewal, t.RenewAt, name)
+			setTime(used, t.LastUsed, name)
 			if t.Error != nil {
-				failed.WithLabelValues(p.Name, string(t.Error.Code)).Set(1)
+				failed.WithLabelValues(name, string(t.Error.Code)).Set(1)
 			}
 		}
 	}

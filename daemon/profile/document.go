@@ -117,11 +117,15 @@ func (d *document) fault(line int, field, text string) error {
 	return &token.Error{Code: token.ErrInvalid, Field: field, Message: text, Cause: cause}
 }
 
-// lineOf returns the line of a top-level key, 0 if the document does not have it.
+// lineOf returns the line of a top-level key, of a key of a resource, or of the table
+// that lacks it; 0 if the document has none of them.
 func (d *document) lineOf(key string) int {
+	inTables, _ := decodeStrictly(d.text, &struct {
+		Resources map[string]struct{} `toml:"resources"`
+	}{})
 	all, _ := decodeStrictly(d.text, &struct{}{})
-	for _, u := range all {
-		if u.Key()[0] == key {
+	for _, u := range append(inTables, all...) {
+		if name := strings.Join(u.Key(), "."); u.Key()[0] == key || strings.HasPrefix(key+".", name+".") {
 			line, _ := u.Position()
 			return line
 		}

@@ -42,6 +42,10 @@ type Profile struct {
 	Pending    *token.Credential
 	// Expires is when the credential itself expires, zero if unknown.
 	Expires time.Time
+	// Resources are the profile once more for each of its resources, with NAME/RESOURCE
+	// as its name. OnlyResources: it has no tokens but theirs.
+	Resources     []*Profile
+	OnlyResources bool
 
 	secret SecretReader
 }
@@ -67,6 +71,7 @@ type Common struct {
 	AllowUsers   []string           `toml:"allow_users" doc:"who may use it, besides root and tokend's own user"`
 	AllowGroups  []string           `toml:"allow_groups" doc:"likewise, by group"`
 	Sinks        []Sink             `toml:"sink"`
+	Tables       resourceTables     `toml:"resources" doc:"what else it obtains tokens for"`
 }
 
 var commonKeys = keysOf(reflect.TypeFor[Common]())
@@ -180,15 +185,8 @@ func (o Opener) Open(f File, cred token.Credential, secret SecretReader) (*Profi
 	if err := doc.decode(&own); err != nil {
 		return nil, err
 	}
-	_, err := FindProvider(o.Kinds, own.Provider)
+	kind, err := FindProvider(o.Kinds, own.Provider)
 	if err = errors.Join(own.check(), err); err != nil {
-		return nil, doc.locate(err)
-	}
-	opened, err := o.openProvider(own.Provider, doc, cred, secret)
-	if errors.Is(err, token.ErrNoCredential) && cred.ID == "" {
-		opened, err = incomplete{secret}, nil // written by hand; tokenctl rotate completes it
-	}
-	if err != nil {
 		return nil, doc.locate(err)
 	}
 	settings, err := f.Settings(cred)
@@ -199,14 +197,12 @@ func (o Opener) Open(f File, cred token.Credential, secret SecretReader) (*Profi
 		Name: f.Name, Common: own, Allowed: NewAllowance(own.AllowUsers, own.AllowGroups),
 		Settings: settings, Credential: cred, Expires: cred.Expires, secret: secret,
 	}
-	// The settings are sorted by name. The ID's digest is left out: it stands for
-	// them, and older records have none.
-	digest, err := json.Marshal([]any{p.Provider, p.Settings, cred.ID[:min(len(cred.ID), len("20261123-7f3a91c2"))]})
+	if err = o.openResources(p, kind, doc); err == nil && !p.OnlyResources {
+		err = o.open(p, doc, nil)
+	}
 	if err != nil {
 		return nil, doc.locate(err)
 	}
-	p.Fingerprint = fmt.Sprintf("%x", sha256.Sum256(digest))
-	p.take(opened)
 	for key, set := range map[string]bool{"sink": len(p.Sinks) > 0, "second_header": p.SecondHeader != ""} {
 		if set && p.Minter == nil {
 			return nil, doc.locate(invalid(key, key+": "+p.Unable("has no tokens").Message))
@@ -215,15 +211,33 @@ func (o Opener) Open(f File, cred token.Credential, secret SecretReader) (*Profi
 	return p, nil
 }
 
-// openProvider has the provider decode its settings: those of the credential,
-// and over them those of the file.
-func (o Opener) openProvider(kind string, doc *document, cred token.Credential, secret SecretReader) (any, error) {
+// open has the provider open p with the settings of the credential, over them those of
+// the file, and over them more.
+func (o Opener) open(p *Profile, doc *document, more []byte) error {
+	opened, err := o.openProvider(p, doc, more)
+	if errors.Is(err, token.ErrNoCredential) && p.Credential.ID == "" {
+		opened, err = incomplete{p.secret}, nil // written by hand; tokenctl rotate completes it
+	}
+	if err != nil {
+		return err
+	}
+	// The settings are sorted by name. The ID's digest is left out: it stands for
+	// them, and older records have none.
+	id := p.Credential.ID
+	digest, err := json.Marshal([]any{p.Provider, p.Settings, id[:min(len(id), len("20261123-7f3a91c2"))]})
+	p.Fingerprint = fmt.Sprintf("%x", sha256.Sum256(digest))
+	p.take(opened)
+	return err
+}
+
+func (o Opener) openProvider(p *Profile, doc *document, more []byte) (any, error) {
+	cred := p.Credential
 	inherited, err := toml.Marshal(cred.Settings)
 	if err != nil {
 		return nil, fmt.Errorf("settings of credential %s: %w", cred.ID, err)
 	}
 	read := false
-	opened, err := o.Kinds.Open(kind, func(into any) error {
+	opened, err := o.Kinds.Open(p.Provider, func(into any) error {
 		if len(cred.Settings) > 0 {
 			if err := (&document{file: "the credential " + cred.ID, text: inherited}).decode(into); err != nil {
 				return err
@@ -233,8 +247,8 @@ func (o Opener) openProvider(kind string, doc *document, cred token.Credential, 
 			return err
 		}
 		read = true
-		return nil
-	}, secret)
+		return (&document{text: more}).decode(into)
+	}, p.secret)
 	// An unknown key is often the misspelt one that is missing.
 	if unknown := doc.close(); read && unknown != nil {
 		return nil, unknown

@@ -21,6 +21,8 @@ import (
 type Sink struct {
 	// Path is absolute. The directory must exist.
 	Path string `toml:"path"`
+	// Resource is the resource whose token it is, empty for the profile's own.
+	Resource string `toml:"resource"`
 	// Format is one of format.Names; "token" is the bare token without a
 	// newline.
 	Format string `toml:"format"`

@@ -15,24 +15,25 @@ import (
 var errQuery = invalid("", "the query is not in the form name=value&name=value")
 
 // decodeQuery reads the query of GET /v1/token and /v1/token/NAME strictly.
-func decodeQuery(raw string) (token.Query, error) {
-	var q token.Query
+func decodeQuery(raw string) (q token.Query, resource string, err error) {
 	if raw == "" {
-		return q, nil
+		return q, "", nil
 	}
 	values, err := url.ParseQuery(raw)
 	if err != nil {
-		return q, errQuery
+		return q, "", errQuery
 	}
 	for name, v := range values {
 		if len(v) != 1 {
-			return q, invalid(name, "%q is given %d times", name, len(v))
+			return q, "", invalid(name, "%q is given %d times", name, len(v))
 		}
 		switch name {
 		case "scope":
 			q.Scope = v[0]
 		case "audience":
 			q.Audience = v[0]
+		case "resource":
+			resource, err = v[0], token.CheckName(v[0])
 		case "min_ttl":
 			q.MinTTL, err = parseTTL(v[0])
 		case "fresh":
@@ -50,10 +51,10 @@ func decodeQuery(raw string) (token.Query, error) {
 			err = invalid(name, "unknown query parameter %q", name)
 		}
 		if err != nil {
-			return q, err
+			return q, "", err
 		}
 	}
-	return q, checkTarget(q.Target)
+	return q, resource, checkTarget(q.Target)
 }
 
 // parseTTL takes a duration as Go writes it (5m, 1h30m) or plain seconds.

@@ -23,7 +23,7 @@ var decoders = map[string]func(body string) error{
 	"migrate":    decoding[token.KeystoreChoice](nil),
 	"msi":        decoding[ipc.MSIRequest](nil),
 	"events":     func(b string) error { _, err := decodeWatch(b); return err },
-	"token":      func(b string) error { _, err := decodeQuery(b); return err },
+	"token":      func(b string) error { _, _, err := decodeQuery(b); return err },
 }
 
 func decoding[T any](check func(T) error) func(body string) error {
@@ -126,7 +126,7 @@ func TestRequestsInTheirForms(t *testing.T) {
 		"": {}, "min_ttl=300": {MinTTL: 5 * time.Minute}, "min_ttl=1.5s&fresh=true": {MinTTL: 1500 * time.Millisecond, Fresh: true},
 		"scope=a:b+https%3A%2F%2Fx%2F.default&audience=api%3A%2F%2F%C3%A4%26%3D%2B%25": {Target: token.Target{Scope: "a:b https://x/.default", Audience: "api://ä&=+%"}},
 	} {
-		if got, err := decodeQuery(query); err != nil || got != want {
+		if got, _, err := decodeQuery(query); err != nil || got != want {
 			t.Errorf("%s: got %+v, %v", query, got, err)
 		}
 	}

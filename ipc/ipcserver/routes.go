@@ -2,6 +2,7 @@ package ipcserver
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -79,15 +80,18 @@ func (t *route) match(path string) (name string, ok bool) {
 }
 
 func (h *handler) getToken(c *call) (any, error) {
-	q, err := decodeQuery(c.URL.RawQuery)
-	if err != nil {
+	q, resource, err := decodeQuery(c.URL.RawQuery)
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	if c.name == "" && q.URL == "" {
+	case c.name == "" && q.URL == "":
 		return nil, invalid("url", "either a profile or a url must be named")
+	case c.name == "" && resource != "":
+		return nil, invalid("resource", "a resource is one of a profile's, and no profile is named")
 	}
+	c.name = token.WithResource(c.name, resource)
 	c.trace, q.Warn = q.Trace, c.Header.Get(ipc.WarnHeader) == "true"
-	c.event.Target, c.event.Origin = q.Target, token.Origin(q.URL)
+	c.event.Profile, c.event.Target, c.event.Origin = c.name, q.Target, token.Origin(q.URL)
 	g, err := h.backend.Get(c.Context(), c.name, q)
 	if err != nil {
 		return nil, err
@@ -118,6 +122,7 @@ func (h *handler) exchange(c *call, in ipc.Exchange) (any, error) {
 func (h *handler) invalidate(c *call) (any, error) {
 	var in struct {
 		AccessToken *token.Secret `json:"access_token"`
+		Resource    string        `json:"resource"`
 	}
 	if len(c.body) > 0 {
 		if err := decodeStrict(c.body, &in); err != nil {
@@ -132,6 +137,13 @@ func (h *handler) invalidate(c *call) (any, error) {
 		t = *in.AccessToken
 	case c.name == "":
 		return nil, invalid("access_token", "either a profile or an access_token must be named")
+	}
+	if in.Resource != "" {
+		if err := token.CheckName(in.Resource); err != nil || c.name == "" {
+			return nil, cmp.Or(err, invalid("resource", "a resource is one of a profile's, and no profile is named"))
+		}
+		c.name = token.WithResource(c.name, in.Resource)
+		c.event.Profile = c.name
 	}
 	return nil, h.backend.Invalidate(c.Context(), c.name, t)
 }

@@ -18,6 +18,15 @@ func CheckName(name string) error {
 		"%.*q is not a valid profile name: use up to %d letters, digits, '.', '_' and '-', and begin with a letter or digit", 2*longest, name, longest)}
 }
 
+// WithResource returns how grants, logs and rights name a resource of a profile:
+// NAME/RESOURCE, or NAME without one.
+func WithResource(profile, resource string) string {
+	if resource == "" {
+		return profile
+	}
+	return profile + "/" + resource
+}
+
 // Printable makes one line of a stranger's text that is safe to show: without
 // control characters and bidirectional overrides, no two spaces in a row, and
 // at most limit characters.

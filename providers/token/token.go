@@ -184,7 +184,7 @@ type Query struct {
 // A Grant is the answer to a Query: a token, and how to use it.
 type Grant struct {
 	Token
-	// Profile is whose token it is.
+	// Profile is whose token it is, or NAME/RESOURCE.
 	Profile string
 	// Present says how to present the token to the profile's hosts.
 	Present Presentation

@@ -2,6 +2,7 @@ package token
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -22,6 +23,8 @@ type Field struct {
 	// List and Table fields take several values and name=value pairs.
 	List  bool `json:"list,omitempty"`
 	Table bool `json:"table,omitempty"`
+	// Resource fields say what a token is for: each resource of a profile has its own.
+	Resource bool `json:"resource,omitempty"`
 }
 
 // A Provider describes a kind of profile.
@@ -104,6 +107,9 @@ type Created struct {
 
 // A TokenStatus describes one token of a profile, without the token itself.
 type TokenStatus struct {
+	// Resource is which of the profile's resources it is for, empty for the profile
+	// itself.
+	Resource string `json:"resource,omitempty"`
 	Target
 	// State is fresh, due, expired, or none.
 	State   string    `json:"state"`
@@ -180,8 +186,10 @@ type ProfileStatus struct {
 	// Settings are the file's settings, none of them secret.
 	Settings Settings `json:"settings,omitempty"`
 	Renew    string   `json:"renew,omitempty"`
-	// Tokens are its tokens, the profile's own target first.
-	Tokens []TokenStatus `json:"tokens,omitempty"`
+	// Tokens are its tokens, the profile's own target first, then those of its
+	// resources.
+	Tokens    []TokenStatus    `json:"tokens,omitempty"`
+	Resources []ResourceStatus `json:"resources,omitempty"`
 	// CredentialExpires is when the credential expires, if that is known.
 	CredentialExpires time.Time `json:"credential_expires,omitzero"`
 	// CredentialState is CredentialExpiring or CredentialExpired if that is near, else
@@ -206,6 +214,27 @@ type ProfileStatus struct {
 	// Attempts counts the outcomes of attempts since tokend started, by code; "" is a
 	// success. Metrics show them.
 	Attempts map[Code]uint64 `json:"-"`
+}
+
+// AllHosts returns the hosts of the profile and of its resources.
+func (p ProfileStatus) AllHosts() []string {
+	hosts := slices.Clone(p.Hosts)
+	for _, r := range p.Resources {
+		hosts = append(hosts, r.Hosts...)
+	}
+	return hosts
+}
+
+// A ResourceStatus describes what else a profile obtains tokens for.
+type ResourceStatus struct {
+	Name string `json:"name"`
+	// Settings say what its tokens are for, in place of the profile's settings of these
+	// names. The others are as in ProfileStatus.
+	Settings     Settings        `json:"settings"`
+	Hosts        []string        `json:"hosts,omitempty"`
+	Present      Presentation    `json:"present,omitempty"`
+	SecondHeader string          `json:"second_header,omitempty"`
+	Attempts     map[Code]uint64 `json:"-"`
 }
 
 // A PendingCredential is the new one of a rotation in two steps.
@@ -380,6 +409,8 @@ type Event struct {
 	Time    time.Time `json:"time"`
 	Kind    EventKind `json:"event"`
 	Profile string    `json:"profile,omitempty"`
+	// Resource is as in TokenStatus.
+	Resource string `json:"resource,omitempty"`
 	Target
 	// Expires and RenewAt are those of the cached token.
 	Expires time.Time `json:"expires,omitzero"`

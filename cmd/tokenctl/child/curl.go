@@ -75,7 +75,7 @@ func Curl(ctx context.Context, e *ui.Env, profile string, args []string) error {
 		return err
 	}
 	c := &curlCall{Env: e, profile: p, signals: signals, interrupt: interrupt}
-	if err := cmp.Or(c.parse(args), c.check()); err != nil {
+	if err := cmp.Or(c.parse(args), c.pick(), c.check()); err != nil {
 		return err
 	}
 	if p.Does == "signs" {
@@ -123,6 +123,23 @@ func (c *curlCall) parse(args []string) error {
 				return err
 			}
 			c.reads = c.reads || kind >= file && readsOnce(value)
+		}
+	}
+	return nil
+}
+
+// pick takes the profile's resource for the profile if its hosts cover the first URL
+// more closely.
+func (c *curlCall) pick() error {
+	p := c.profile
+	best := token.MatchHost(p.Hosts, append(c.urls, "")[0])
+	for _, r := range p.Resources {
+		switch h := token.MatchHost(r.Hosts, append(c.urls, "")[0]); {
+		case len(h) > len(best):
+			best, c.profile.Name = h, p.Name+"/"+r.Name
+			c.profile.Hosts, c.profile.Present, c.profile.SecondHeader = r.Hosts, r.Present, r.SecondHeader
+		case h != "" && len(h) == len(best):
+			return cli.Usage("%s and %s both cover %s; take it out of the hosts of one", c.profile.Name, p.Name+"/"+r.Name, h)
 		}
 	}
 	return nil

@@ -256,7 +256,8 @@ func (l *loan) lendToGit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(p.Hosts) == 0 {
+	hosts := p.AllHosts()
+	if len(hosts) == 0 {
 		return &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf(
 			"profile %q has no hosts; set hosts = [\"https://...\"] in %s and run tokenctl reload", p.Name, p.File)}
 	}
@@ -264,7 +265,7 @@ func (l *loan) lendToGit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	helper := "!" + format.ShellQuote(self) + " helper git --profile " + format.ShellQuote(p.Name)
+	helper := "!" + format.ShellQuote(self) + " helper git --profile " + format.ShellQuote(l.request.Profile)
 	if l.Socket != "" {
 		helper += " --socket " + format.ShellQuote(l.client.Socket)
 	}
@@ -274,7 +275,7 @@ func (l *loan) lendToGit(ctx context.Context) error {
 		l.env = append(l.env, "GIT_CONFIG_KEY_"+n+"="+key, "GIT_CONFIG_VALUE_"+n+"="+value)
 		count++
 	}
-	for _, host := range p.Hosts {
+	for _, host := range hosts {
 		set("credential."+host+".helper", "") // forgets the helpers before
 		set("credential."+host+".helper", helper)
 		set("credential."+host+".useHttpPath", "true")

@@ -16,8 +16,8 @@ import (
 
 // commonSettings are the settings of every profile, whatever its provider.
 var commonSettings = []token.Field{
-	{Name: "hosts", List: true, Doc: "URL that its credentials may be sent to"},
-	{Name: "present", Doc: "how to show its token there: bearer, basic:USER, header:NAME, or acr (a container registry of Azure)"},
+	{Name: "hosts", List: true, Resource: true, Doc: "URL that its credentials may be sent to"},
+	{Name: "present", Resource: true, Doc: "how to show its token there: bearer, basic:USER, header:NAME, or acr (a container registry of Azure)"},
 	{Name: "second_header", Doc: "header that they want beside the token, such as Ocp-Apim-Subscription-Key"},
 	secondSecret,
 	{Name: "allow_users", List: true, Doc: "user who may use it, by name or number"},
@@ -41,12 +41,14 @@ func knownFields() (fields []knownField) {
 	for _, s := range docs.Settings() {
 		f := knownField{Field: token.Field{
 			Name: s.Name, Secret: strings.HasPrefix(s.Note, "secret"), List: strings.HasSuffix(s.Note, "list"), Table: strings.HasSuffix(s.Note, "table"),
+			Resource: strings.Contains(s.Note, "per resource"),
 		}}
 		f.flag = flagName(f.Field)
 		i := slices.IndexFunc(fields, func(k knownField) bool { return k.flag == f.flag })
 		if i < 0 {
 			i, fields = len(fields), append(fields, f)
 		}
+		fields[i].Resource = fields[i].Resource || f.Resource
 		fields[i].doc = mergeDoc(fields[i].doc, s.Provider, s.Doc)
 	}
 	for _, f := range commonSettings {
@@ -89,6 +91,9 @@ func flagFor(field string) string {
 	name := strings.ReplaceAll(field, "_", "-")
 	if field == nameField {
 		return "NAME"
+	}
+	if resource, own, ok := cutResource(field); ok {
+		return "--resource-" + strings.TrimPrefix(flagFor(own), "--") + " " + resource + "=..."
 	}
 	for _, f := range knownFields() {
 		if f.Name == field || f.flag == name || f.flag+"s" == name {
@@ -191,6 +196,21 @@ func (s *Submission) settingFlags(f *cli.Flags) {
 		s.settings = append(s.settings, setting{"--set", name, value})
 		return nil
 	})
+	f.Heading("Resources: what else the same credential is for (repeatable)")
+	for _, field := range knownFields() {
+		if !field.Resource {
+			continue
+		}
+		flag := "resource-" + field.flag
+		f.Text(flag, "RESOURCE=TEXT", "likewise, --"+field.flag+" of this resource", func(text string) error {
+			resource, value, ok := strings.Cut(text, "=")
+			if !ok || resource == "" || value == "" {
+				return errors.New("it takes RESOURCE=TEXT")
+			}
+			s.settings = append(s.settings, setting{"--" + flag, resourcePrefix + resource + "." + strings.ReplaceAll(field.flag, "-", "_"), value})
+			return nil
+		})
+	}
 }
 
 // settingsFor makes of settings what tokend takes for the provider. tokend
@@ -198,6 +218,10 @@ func (s *Submission) settingFlags(f *cli.Flags) {
 func settingsFor(p token.Provider, given []setting) (map[string]any, error) {
 	settings, fields := map[string]any{}, slices.Concat(p.Fields, commonSettings)
 	for _, s := range given {
+		settings := settings
+		if resource, own, ok := cutResource(s.name); ok {
+			settings, s.name = tableIn(tableIn(settings, "resources"), resource), own
+		}
 		field := token.Field{Name: s.name}
 		if i := slices.IndexFunc(fields, func(f token.Field) bool { return f.Name == s.name || s.flag != "--set" && f.Name == s.name+"s" }); i >= 0 {
 			field = fields[i]
@@ -207,6 +231,27 @@ func settingsFor(p token.Provider, given []setting) (map[string]any, error) {
 		}
 	}
 	return settings, nil
+}
+
+// resourcePrefix begins the name of a resource's setting: resources.NAME.SETTING.
+const resourcePrefix = "resources."
+
+func cutResource(name string) (resource, own string, ok bool) {
+	rest, ok := strings.CutPrefix(name, resourcePrefix)
+	i := strings.LastIndexByte(rest, '.')
+	if !ok || i < 0 {
+		return "", "", false
+	}
+	return rest[:i], rest[i+1:], true
+}
+
+// tableIn returns the table of that name, which it makes if need be.
+func tableIn(settings map[string]any, name string) map[string]any {
+	if settings[name] == nil {
+		settings[name] = map[string]any{}
+	}
+	table, _ := settings[name].(map[string]any)
+	return table
 }
 
 func addSetting(settings map[string]any, f token.Field, s setting) error {

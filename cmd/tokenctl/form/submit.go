@@ -60,7 +60,8 @@ func (s *Submission) missing() (lists [][]token.Field) {
 		lists = append(lists, []token.Field{{Name: nameField, Default: cmp.Or(s.proposed, s.provider.Name)}})
 	}
 	for _, f := range s.provider.Fields {
-		if _, given := s.request.Settings[f.Name]; f.Required && !f.Secret && !given {
+		_, given := s.request.Settings[f.Name]
+		if f.Required && !f.Secret && !given && !(f.Resource && s.request.Settings["resources"] != nil) {
 			lists = append(lists, []token.Field{f})
 		}
 	}
@@ -296,6 +297,9 @@ func UseOf(p token.ProfileStatus) string {
 		return "tokenctl sign " + name + " URL"
 	case "verifies":
 		return "tokenctl verify " + name
+	}
+	if len(p.Tokens) > 0 && p.Tokens[0].Resource != "" {
+		name += " --resource " + ui.Printable(p.Tokens[0].Resource)
 	}
 	return "tokenctl get " + name
 }

@@ -309,6 +309,8 @@ func (s Situation) denied(e *token.Error) []string {
 func (s Situation) notFound(e *token.Error) []string {
 	near := token.Nearest(s.Profile, s.Profiles)
 	switch {
+	case e.Field == "resource": // the error says it all
+		return nil
 	case e.Detail == token.OwnPermission:
 		return []string{"The link carries its own permission and takes no token. Download it without one, with plain curl for example."}
 	case e.Field == "url":

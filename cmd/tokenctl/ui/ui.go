@@ -183,6 +183,21 @@ func (e *Env) CompleteProfiles([]string) (names []cli.Candidate) {
 	return names
 }
 
+// ResourceFlag defines the flag for a resource of the profile that is named.
+func (e *Env) ResourceFlag(f *cli.Flags, resource *string, doc string) {
+	f.Text("resource", "NAME", doc, func(text string) error { *resource = text; return nil })
+	f.Complete("resource", func(args []string) (names []cli.Candidate) {
+		for _, p := range e.Profiles(context.Background()) {
+			for _, r := range p.Resources {
+				if len(args) > 0 && args[0] == p.Name {
+					names = append(names, cli.Candidate{Text: Printable(r.Name), Doc: Printable(strings.Join(r.Hosts, " "))})
+				}
+			}
+		}
+		return names
+	})
+}
+
 // OneProfile is the check of a command that takes a profile's name.
 func (e *Env) OneProfile(ctx context.Context, c *cli.Call) error {
 	switch len(c.Args) {

@@ -133,7 +133,7 @@ func (f *follower) needs(st token.Status, now time.Time) map[string]need {
 		if !st.MayManage {
 			next = "Tell those who manage tokend."
 		}
-		needs[string(e.Kind)+" "+e.Profile] = need{e, step, title, next}
+		needs[string(e.Kind)+" "+token.WithResource(e.Profile, e.Resource)] = need{e, step, title, next}
 	}
 	for _, p := range st.Profiles {
 		if p.CredentialState != "" {
@@ -145,8 +145,8 @@ func (f *follower) needs(st token.Status, now time.Time) map[string]need {
 			switch {
 			case t.Error == nil || t.Target != (token.Target{}):
 			case t.Error.Code == token.ErrRejected:
-				add(token.Event{Kind: token.EventRefused, Profile: p.Name, Expires: t.Expiry, Error: t.Error, Failures: t.Failures}, "",
-					p.Name+": the issuer refuses the credential", tokenctl+"status "+p.Name+": "+t.Error.Message)
+				add(token.Event{Kind: token.EventRefused, Profile: p.Name, Resource: t.Resource, Expires: t.Expiry, Error: t.Error, Failures: t.Failures}, "",
+					token.WithResource(p.Name, t.Resource)+": the issuer refuses the credential", tokenctl+"status "+p.Name+": "+t.Error.Message)
 			case t.Error.Code == token.ErrLocked && strings.Contains(st.Keystore, ": locked"):
 				add(token.Event{Kind: token.EventLocked}, "", "The keyring is locked", tokenctl+"unlock")
 			}

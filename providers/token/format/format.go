@@ -193,8 +193,9 @@ func AppendJSON(b []byte, g token.Grant, now time.Time) []byte {
 	b = AppendMember(b, `,"second_header":`, g.Second.Name)
 	b = AppendMember(b, `,"second_secret":`, g.Second.Value.Reveal())
 	b = AppendMember(b, `,"warning":`, g.Warning)
+	profile, resource, _ := strings.Cut(g.Profile, "/")
 	b = append(b, `,"profile":`...)
-	b = AppendString(b, g.Profile)
+	b = AppendMember(AppendString(b, profile), `,"resource":`, resource)
 	return append(b, '}')
 }
 

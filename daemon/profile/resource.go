@@ -1,0 +1,138 @@
+package profile
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"tokend/providers/token"
+)
+
+// resourceTables are the tables [resources.NAME] of a profile's file. Each has the
+// provider's fields that say what a token is for (token.Field.Resource), and these keys.
+type resourceTables map[string]map[string]any
+
+type resourceKeys struct {
+	Hosts   []string           `toml:"hosts"`
+	Present token.Presentation `toml:"present"`
+	Second  bool               `toml:"second_header"`
+}
+
+// openResources opens p for each of its resources. p itself has tokens too if its file
+// says what for.
+func (o Opener) openResources(p *Profile, kind token.Provider, doc *document) error {
+	for _, s := range p.Sinks {
+		if s.Resource != "" && p.Tables[s.Resource] == nil {
+			return invalid("sink", "sink: "+p.NoResource(s.Resource))
+		}
+	}
+	if p.Tables == nil {
+		return nil
+	}
+	var fields []string
+	zero := map[string]any{} // what a resource does not set is not the profile's
+	for _, f := range kind.Fields {
+		if f.Resource {
+			fields = append(fields, f.Name)
+			zero[f.Name] = map[bool]any{false: "", true: []string{}}[f.List]
+		}
+	}
+	if fields == nil {
+		return invalid("resources", fmt.Sprintf("resources: a profile of %s has none", p.Provider))
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.Tables)) {
+		r := *p
+		r.Name = p.Name + "/" + name
+		if err := o.openResource(&r, name, fields, zero, doc); err != nil {
+			return inResource(name, p.Tables[name], fields, err)
+		}
+		p.Resources = append(p.Resources, &r)
+	}
+	first := p.Resources[0]
+	p.OnlyResources = !slices.ContainsFunc(fields, func(f string) bool { return p.Settings[f] != nil })
+	p.Sinks = p.sinksOf("")
+	if !p.OnlyResources {
+		return nil
+	}
+	p.Minter, p.Issuer, p.Expires, p.Fingerprint = first.Minter, first.Issuer, first.Expires, first.Fingerprint
+	for key, set := range map[string]bool{"hosts": p.Hosts != nil, "present": p.Present != "", "sink": p.Sinks != nil} {
+		if set {
+			return invalid(key, fmt.Sprintf("%s: the profile has no token of its own without %s; move it to a resource", key, strings.Join(fields, " or ")))
+		}
+	}
+	return nil
+}
+
+// openResource makes r, a copy of the profile, that of a resource.
+func (o Opener) openResource(r *Profile, name string, fields []string, zero map[string]any, doc *document) error {
+	if err := token.CheckName(name); err != nil {
+		return invalid("", err.Error())
+	}
+	table, more := r.Tables[name], maps.Clone(zero)
+	r.Settings = maps.Clone(r.Settings)
+	for _, field := range fields {
+		delete(r.Settings, field)
+		if value, ok := table[field]; ok {
+			r.Settings[field], more[field] = value, value
+		}
+	}
+	rest := maps.Clone(table)
+	maps.DeleteFunc(rest, func(key string, _ any) bool { return slices.Contains(fields, key) })
+	if len(rest) == len(table) {
+		return invalid("", strings.Join(fields, " or ")+" is missing")
+	}
+	var own resourceKeys
+	text, err := toml.Marshal(rest)
+	keys := &document{text: text, known: slices.Clone(fields)}
+	if err := errors.Join(err, keys.decode(&own), keys.close()); err != nil {
+		return err
+	}
+	r.Hosts, r.Present, r.Sinks, r.Tables = own.Hosts, own.Present, r.sinksOf(name), nil
+	if !own.Second {
+		r.SecondHeader = ""
+	}
+	if err := r.Common.check(); err != nil {
+		return err
+	}
+	if text, err = toml.Marshal(more); err != nil {
+		return err
+	}
+	return o.open(r, doc, text)
+}
+
+// inResource is an error about a table, unless it is about the rest of the file.
+func inResource(name string, table map[string]any, fields []string, err error) error {
+	e, ok := errors.AsType[*token.Error](err)
+	if errors.Is(err, errLocated) || !ok {
+		return err
+	}
+	if _, isOwn := table[e.Field]; e.Field != "" && !isOwn && !slices.Contains(fields, e.Field) {
+		return err
+	}
+	return invalid(strings.TrimSuffix("resources."+name+"."+e.Field, "."), fmt.Sprintf("resources.%s: %s", name, e.Message))
+}
+
+// sinksOf returns the sinks of a resource, or of the profile's own token.
+func (c Common) sinksOf(resource string) (sinks []Sink) {
+	for _, s := range c.Sinks {
+		if s.Resource == resource {
+			sinks = append(sinks, s)
+		}
+	}
+	return sinks
+}
+
+// All returns p and its resources.
+func (p *Profile) All() []*Profile { return append([]*Profile{p}, p.Resources...) }
+
+// NoResource says which resources there are in place of the one of that name.
+func (p *Profile) NoResource(name string) string {
+	if p.Tables == nil {
+		return fmt.Sprintf("profile %q has no resources", p.Name)
+	}
+	return fmt.Sprintf("profile %q has no resource %q; %s", p.Name, name, suggest(name, "it has", slices.Sorted(maps.Keys(p.Tables))))
+}
