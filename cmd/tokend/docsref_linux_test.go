@@ -40,7 +40,7 @@ var (
 	spans = []*regexp.Regexp{regexp.MustCompile("`([^`]+)`"), regexp.MustCompile(`"(token(?:ctl|d)\s[^"]+)"`), regexp.MustCompile(`(?:^|[\s(])(--[a-z][a-z-]+)`)}
 	// foreign are names of other programs.
 	foreign = strings.Fields(`--fail-with-body --netrc-file --next --resolve --unix-socket --exec-interactive-mode --long --sdk-auth --secret --security-opt
-		--experimental_credential_helper forward_auth underscores_in_headers unrestricted_auth when command`)
+		--experimental_credential_helper forward_auth underscores_in_headers unrestricted_auth`)
 )
 
 // pieces are those of a document: the changelog's of the next release alone.
