@@ -96,22 +96,22 @@ func (d *Daemon) requireAdmin(ctx context.Context) error {
 	return denied("admin_users", "uid %d may not manage profiles; root may, and whom admin_users and admin_groups in %s name", c.UID, d.dirs.ConfigFile())
 }
 
-// AuditLog returns those entries of the audit log that q selects and that the caller may
-// see, with the names of their users: all for those who may manage profiles, else the
-// caller's own. read returns the entries whose lines hold a text.
-func (d *Daemon) AuditLog(ctx context.Context, q token.AuditQuery, read func(ctx context.Context, part string) iter.Seq[token.AuditEntry]) (iter.Seq[token.AuditEntry], error) {
+// AuditLog returns those entries of the audit log that the caller may see, with the names
+// of their users: all for those who may manage profiles, else the caller's own. read
+// returns the entries whose lines hold a text.
+func (d *Daemon) AuditLog(ctx context.Context, read func(part string) iter.Seq[token.AuditEntry]) (iter.Seq[token.AuditEntry], error) {
 	if err := d.Admit(ctx, "", false); err != nil {
 		return nil, err
 	}
 	c, all, part := d.caller(ctx), d.requireAdmin(ctx) == nil, ""
 	if !all {
-		part = fmt.Sprintf(`"uid":%d,`, c.UID) // only a few lines are taken apart then
+		part = fmt.Sprintf(`"uid":%d,`, c.UID) // only a few lines are parsed then
 	}
 	return func(yield func(token.AuditEntry) bool) {
 		users := userNames{}
-		for e := range read(ctx, part) {
+		for e := range read(part) {
 			e.User = *users.named(e.User)
-			if (all || e.UID == c.UID) && q.Selects(e) && !yield(e) {
+			if ctx.Err() != nil || (all || e.UID == c.UID) && !yield(e) {
 				return
 			}
 		}

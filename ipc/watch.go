@@ -23,26 +23,18 @@ func (c *Client) Watch(ctx context.Context, profiles []string) (token.Events, er
 	return c.stream(ctx, call{method: "GET", path: EventsPath, query: url.Values{"profile": profiles}.Encode()})
 }
 
-// AuditLog calls each for the entries of the audit log that q selects and that you may
-// see, the oldest first, until it returns an error.
-func (c *Client) AuditLog(ctx context.Context, q token.AuditQuery, each func(token.AuditEntry) error) error {
-	since := ""
-	if !q.Since.IsZero() {
-		since = q.Since.Format(time.RFC3339Nano)
-	}
-	query := encodeValues(url.Values{"profile": {q.Profile}, "user": {q.User}, "since": {since}})
-	s, err := c.stream(ctx, call{method: "GET", path: AuditPath, query: query})
+// AuditLog calls each for the entries of the audit log that you may see, the oldest
+// first, until it returns an error.
+func (c *Client) AuditLog(ctx context.Context, each func(token.AuditEntry) error) error {
+	s, err := c.stream(ctx, call{method: "GET", path: AuditPath})
 	if err != nil {
 		return err
 	}
 	defer s.Close()
 	for {
 		var e token.AuditEntry
-		if err := s.next(ctx, &e); err != nil {
+		if err := s.next(ctx, &e); err != nil || e.Time.IsZero() { // the end
 			return err
-		}
-		if e.Time.IsZero() { // the end
-			return nil
 		}
 		if err := each(e); err != nil {
 			return err
@@ -56,7 +48,6 @@ type stream struct {
 	stopped bool // the last event said that tokend stops
 }
 
-// stream makes a call whose answer is lines.
 func (c *Client) stream(ctx context.Context, k call) (*stream, error) {
 	a, err := c.open(ctx, k)
 	if err != nil {

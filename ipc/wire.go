@@ -6,7 +6,6 @@ package ipc
 
 import (
 	"fmt"
-	"maps"
 	"net/url"
 	"strings"
 
@@ -104,12 +103,6 @@ func encodeQuery(q token.Query, resource string) string {
 	add("second_header", "true", q.Second)
 	add("trace", "true", q.Trace != nil)
 	return strings.TrimPrefix(pairs, "&")
-}
-
-// encodeValues leaves out what is empty.
-func encodeValues(values url.Values) string {
-	maps.DeleteFunc(values, func(_ string, value []string) bool { return value[0] == "" })
-	return values.Encode()
 }
 
 // A ProfileBody is a token.CreateProfile on its way to the daemon, with its secrets

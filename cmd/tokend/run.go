@@ -235,11 +235,11 @@ func (in *installation) serve(ctx context.Context, d *daemon.Daemon, hangups <-c
 		report = in.audit.Report
 		go repeat(running, in.audit.Settle)
 	}
-	auditLog := func(ctx context.Context, q token.AuditQuery) (iter.Seq[token.AuditEntry], error) {
+	auditLog := func(ctx context.Context) (iter.Seq[token.AuditEntry], error) {
 		if in.audit == nil {
 			return nil, &token.Error{Code: token.ErrInvalid, Field: "audit", Message: fmt.Sprintf(`there is no audit log: %s has audit = "none"`, in.dirs.ConfigFile())}
 		}
-		return d.AuditLog(ctx, q, in.audit.Entries)
+		return d.AuditLog(ctx, in.audit.Entries)
 	}
 	err := in.answer(ctx, func(ctx context.Context) error {
 		return ipcserver.Serve(ctx, in.listener, d, ipcserver.Options{

@@ -138,31 +138,3 @@ func decodeWatch(raw string) (profiles []string, err error) {
 	}
 	return profiles, nil
 }
-
-// decodeAudit reads the query of GET /v1/audit strictly.
-func decodeAudit(raw string) (q token.AuditQuery, err error) {
-	values, err := url.ParseQuery(raw)
-	if err != nil {
-		return q, errQuery
-	}
-	for name, v := range values {
-		switch {
-		case len(v) != 1:
-			err = invalid(name, "%q is given %d times", name, len(v))
-		case name == "profile":
-			q.Profile = v[0]
-		case name == "user":
-			q.User = v[0]
-		case name == "since":
-			if q.Since, err = time.Parse(time.RFC3339, v[0]); err != nil {
-				err = invalid(name, "since must be a time in RFC 3339's form, and is %q", v[0])
-			}
-		default:
-			err = invalid(name, "unknown query parameter %q", name)
-		}
-		if err != nil {
-			return q, err
-		}
-	}
-	return q, nil
-}

@@ -55,7 +55,7 @@ func (h *handler) table() []route {
 		{"POST", ipc.VerifyPath, "", "verify", audits, with(ipc.CheckVerification, h.verify)},
 		{"GET", ipc.AuthorizePath, "", "authorize", 0, h.authorize},
 		{"GET", ipc.EventsPath, "", "events", takesQuery, h.events},
-		{"GET", ipc.AuditPath, "", "audit", takesQuery, h.auditLog},
+		{"GET", ipc.AuditPath, "", "audit", 0, h.auditLog},
 		{"GET", ipc.MetricsPath, "", "metrics", 0, h.metrics},
 		{"GET", ipc.DoctorPath, "", "doctor", 0, func(c *call) (any, error) { return b.Doctor(c.Context()) }},
 		{"GET", ipc.KeystorePath, "", "keystore", manages, func(c *call) (any, error) { return b.Keystore(c.Context()) }},

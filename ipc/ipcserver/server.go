@@ -78,9 +78,8 @@ type Options struct {
 	// Metrics returns the handler of GET /metrics for the caller in ctx. Default:
 	// the path does not exist.
 	Metrics func(ctx context.Context) (http.Handler, error)
-	// AuditLog returns the entries of the audit log that the query selects and that the
-	// caller in ctx may see. Default: the path does not exist.
-	AuditLog func(ctx context.Context, q token.AuditQuery) (iter.Seq[token.AuditEntry], error)
+	// AuditLog returns the entries of the audit log that the caller in ctx may see.
+	AuditLog func(ctx context.Context) (iter.Seq[token.AuditEntry], error)
 	// Log gets refused callers and faults, never a secret. Default: none.
 	Log *slog.Logger
 

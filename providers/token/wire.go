@@ -3,7 +3,6 @@ package token
 import (
 	"context"
 	"slices"
-	"strconv"
 	"time"
 )
 
@@ -333,20 +332,6 @@ type AuditEntry struct {
 	Origin string `json:"origin,omitempty"`
 	// Code is why it was refused.
 	Code Code `json:"code,omitempty"`
-}
-
-// An AuditQuery selects entries of the audit log. Its zero value selects all.
-type AuditQuery struct {
-	Profile string
-	// User is a name or a uid.
-	User  string
-	Since time.Time
-}
-
-// Selects reports whether the query selects e.
-func (q AuditQuery) Selects(e AuditEntry) bool {
-	return (q.Profile == "" || q.Profile == e.Profile) && !e.Time.Before(q.Since) &&
-		(q.User == "" || q.User == e.Name || q.User == strconv.Itoa(e.UID))
 }
 
 // A Check is the result of one check of the doctor.
