@@ -10,6 +10,7 @@ import (
 
 	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokenctl/helper"
+	"tokend/cmd/tokenctl/launch"
 	"tokend/cmd/tokenctl/ui"
 	"tokend/ipc"
 )
@@ -22,8 +23,8 @@ func main() { os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr)) }
 // run does what args ask for, args[0] being the name that the program was
 // called by, and returns the exit status.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	e := &ui.Env{In: stdin, Out: ui.NewScreen(stdout), Err: ui.NewScreen(stderr), Starts: isStartWanted()}
-	e.Start = func(ctx context.Context, socket string) error { return startAt(ctx, e, socket) }
+	e := &ui.Env{In: stdin, Out: ui.NewScreen(stdout), Err: ui.NewScreen(stderr), Starts: launch.IsWanted()}
+	e.Start = func(ctx context.Context, socket string) error { return launch.At(ctx, e, socket) }
 	ctx := context.Background()
 	if p, profile, ok := helper.ByProgram(filepath.Base(args[0])); ok {
 		return runAsHelper(ctx, e, p, profile, args[1:])
@@ -43,7 +44,7 @@ func program(e *ui.Env) *cli.Program {
 		UnknownFlag: noSecretFlag,
 		Shared: func(f *cli.Flags) {
 			f.StringVar(&e.Socket, "socket", "", "`PATH` of tokend's socket (default: $"+ipc.SocketEnv+", then the usual places)")
-			f.BoolVar(&e.Starts, "start", e.Starts, "start a tokend of your own if none answers (or set "+startEnv+"=1)")
+			f.BoolVar(&e.Starts, "start", e.Starts, "start a tokend of your own if none answers (or set "+launch.Env+"=1)")
 		},
 		Root: &cli.Command{
 			Name:     "tokenctl",

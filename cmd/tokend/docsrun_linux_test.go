@@ -362,11 +362,12 @@ func (s *reader) printed(at, shown string) {
 	}
 }
 
-// markPastes has the terminal mark what is pasted; it may follow a question.
-const markPastes = "\x1b[?2004h"
+// asks matches a question at the end of a screen, and that the terminal is to mark what
+// is pasted.
+var asks = regexp.MustCompile(`[:\]] (\x1b\[\?2004h)?$`)
 
 // atTerminal opens a terminal, copies what is shown there to a file, and types a line
-// after each question, which ends in a colon and a space. shut waits until all that was
+// after each question, which ends in a colon or [Y/n] and a space. shut waits until all that was
 // shown is in the file.
 func atTerminal(t *testing.T, file string, lines []string) (name string, shut func()) {
 	t.Helper()
@@ -383,7 +384,7 @@ func atTerminal(t *testing.T, file string, lines []string) (name string, shut fu
 				return
 			}
 			shown += string(b[:n])
-			if len(lines) == 0 || !strings.HasSuffix(strings.TrimSuffix(shown, markPastes), ": ") {
+			if len(lines) == 0 || !asks.MatchString(shown) {
 				continue
 			}
 			for begin := time.Now(); strings.Contains(shown, "not shown") && checktest.Echoes(program) && time.Since(begin) < 20*time.Second; {

@@ -142,7 +142,7 @@ func (r *serviceRequest) install(ctx context.Context) error {
 		err = r.status(ctx)
 	}
 	if err == nil {
-		fmt.Fprintln(r.out, "Next: tokenctl add --help, or: tokenctl status")
+		fmt.Fprintln(r.out, nextLine)
 	}
 	return err
 }

@@ -11,8 +11,6 @@ import (
 	"slices"
 	"strings"
 
-	"tokend/cmd/tokenctl/cli"
-	"tokend/cmd/tokenctl/ui"
 	"tokend/cmd/tokend/service"
 	"tokend/daemon/profile"
 	"tokend/ipc"
@@ -76,21 +74,6 @@ func (p purgeRequest) ask(ctx context.Context, dirs profile.Dirs, out io.Writer)
 		fmt.Fprintf(out, "The key file %s stays: it opens backups of what is deleted.\n", install.KeyFile)
 	}
 	return confirm(p.yes, "Keys and secrets without a copy elsewhere are lost then. Delete?")
-}
-
-// confirm asks for permission, unless the command line has given it.
-func confirm(yes bool, question string) error {
-	if yes {
-		return nil
-	}
-	terminal, ok := (&ui.Env{In: os.Stdin, Err: ui.NewScreen(os.Stderr)}).Terminal()
-	if !ok {
-		return cli.Usage("there is no terminal to ask at: say --yes to do all this")
-	}
-	if sure, err := terminal.Confirm(question); err != nil || !sure {
-		return errors.New("nothing was changed")
-	}
-	return nil
 }
 
 // keptInKeyring says what stays in a keyring that cannot be used now.

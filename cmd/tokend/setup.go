@@ -29,9 +29,14 @@ const (
 	refusedKeyEnv = "TOKEND_KEK"
 )
 
-const setupHelp = `  tokend setup                      a desktop: the OS keyring
+const setupHelp = `  tokend setup                      asks what it needs to know
   tokend setup --system --start     a server, as root: sealed files; start it
   tokend setup --keystore sealed --key-file ~/.tokend.key
+
+Takes the OS keyring or, where there is none, offers sealed files; then offers to
+start tokend, now and when you log in. Run it again to see what is set up and get
+what is missing. Without a terminal it asks nothing and starts nothing: say what you
+want with flags.
 
 "os" keeps private keys and client secrets in the OS keyring (GNOME Keyring,
 KWallet or KeePassXC through the Secret Service, macOS Keychain, Windows
@@ -97,11 +102,15 @@ func (p *program) setupCommand() *cli.Command {
 			f.BoolVar(&start, "start", false, "then run it as a service, as tokend install does")
 		},
 		Run: func(ctx context.Context, c *cli.Call) error {
-			if start {
-				return p.setUpAndStart(ctx)
+			terminal, asks := env().Terminal()
+			switch {
+			case start:
+				return p.setUpAnd(ctx, (*serviceRequest).install)
+			case !asks, c.Flags.Changed("start"): // by setUpAnd
+				r.next = !c.Flags.Changed("start")
+				return r.run(ctx, cli.Prose(p.out))
 			}
-			r.next = !c.Flags.Changed("start") // which setUpAndStart sets to false
-			return r.run(ctx, cli.Prose(p.out))
+			return p.setUpAtTerminal(ctx, terminal)
 		},
 	}
 }
@@ -120,7 +129,7 @@ func (r setupRequest) run(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := r.choose(dirs, before, out); err != nil {
+	if err := r.choose(ctx, dirs, before, out); err != nil {
 		return err
 	}
 	if err := r.choice.Check(dirs.State); err != nil {
@@ -200,9 +209,9 @@ func putAside(state string, out io.Writer) error {
 // errPrinted is an error that is on the screen already.
 var errPrinted = errors.New("printed")
 
-// setUpAndStart sets up, and then runs tokend as a service. Setup of the system's
-// service gives up root's rights, which starting needs, so another process does it.
-func (p *program) setUpAndStart(ctx context.Context) error {
+// setUpAnd sets up, and then does more with the service. Setup of the system's service
+// gives up root's rights, which that needs, so another process does it.
+func (p *program) setUpAnd(ctx context.Context, then func(*serviceRequest, context.Context) error) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -216,8 +225,7 @@ func (p *program) setUpAndStart(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r := serviceRequest{at: &p.at, user: !p.at.system, out: cli.Prose(p.out)}
-	return r.install(ctx)
+	return then(&serviceRequest{at: &p.at, user: !p.at.system, out: cli.Prose(p.out)}, ctx)
 }
 
 // setUp records the choice. Where the keyring asks a person, it waits for the answer.
@@ -244,7 +252,7 @@ started: run "tokenctl unlock". In KeePassXC's window leave "Remember" on and pr
 }
 
 // choose completes the choice of the command line, and prints why.
-func (r *setupRequest) choose(dirs profile.Dirs, before store.KeystoreConfig, out io.Writer) error {
+func (r *setupRequest) choose(ctx context.Context, dirs profile.Dirs, before store.KeystoreConfig, out io.Writer) error {
 	mounted, err := mountedKey(dirs)
 	if err != nil {
 		return err
@@ -260,7 +268,7 @@ func (r *setupRequest) choose(dirs profile.Dirs, before store.KeystoreConfig, ou
 	case before.ID != "" && (c.Keystore == "" || c.Keystore == before.Keystore):
 		*c = before.Choice
 	case !r.at.system && c.Keystore == "":
-		c.Keystore = store.KeystoreOS
+		return r.askKeystore(ctx, dirs)
 	case r.at.system:
 		*c = systemChoice(dirs)
 		fmt.Fprintf(out, "A system service has no OS keyring: secrets go to sealed files, their key to %s.\n", cmp.Or(c.KeyFile, "a systemd credential"))

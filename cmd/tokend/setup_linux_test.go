@@ -83,6 +83,30 @@ func TestSetupByRootGivesTheFilesToTheService(t *testing.T) {
 	}
 }
 
+// Ctrl-C leaves nothing half done: neither at the first question nor at the last.
+func TestSetupInterrupted(t *testing.T) {
+	dir := t.TempDir()
+	for _, tt := range []struct {
+		answers []string
+		says    string
+		isSetUp bool
+	}{
+		{[]string{"\x03"}, "nothing was set up", false},
+		{[]string{"", "\x03"}, "it is set up, and not started: tokenctl --start", true},
+	} {
+		screen := filepath.Join(dir, "screen")
+		tty, shut := atTerminal(t, screen, tt.answers)
+		cmd := exec.Command("sh", "-c", "tokend setup <"+tty+" >"+tty+" 2>&1")
+		cmd.Env = []string{"HOME=" + dir, "PATH=" + os.Getenv("PATH"), "DBUS_SESSION_BUS_ADDRESS=unix:path=/nonexistent"}
+		_, status := ends(t, cmd)
+		shut()
+		state, _ := filepath.Glob(filepath.Join(dir, ".*", "*"))
+		if said := read(t, screen); status != 1 || !strings.Contains(said, tt.says) || len(state) > 0 != tt.isSetUp {
+			t.Errorf("%q: status %d, %v: %s", tt.answers, status, state, said)
+		}
+	}
+}
+
 func TestSetupOfTheSystemServiceNeedsItsUser(t *testing.T) {
 	s := newServer(t)
 	if out, status := s.tokend("setup", "--service-user", "no-such-user"); status == 0 || !strings.Contains(out, "useradd") {

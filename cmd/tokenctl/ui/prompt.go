@@ -83,9 +83,16 @@ func (t Terminal) AskFile(question string, optional bool) (file string, err erro
 // Confirm asks for a yes; anything else is a no.
 func (t Terminal) Confirm(question string) (bool, error) {
 	line, err := t.read(question+" [y/N] ", true)
-	line = strings.ToLower(line)
-	return line == "y" || line == "yes", err
+	return isYes(line), err
 }
+
+// Offer asks whether to do what is usual: Enter is a yes.
+func (t Terminal) Offer(question string) (bool, error) {
+	line, err := t.read(question+" [Y/n] ", true)
+	return isYes(cmp.Or(line, "y")), err
+}
+
+func isYes(line string) bool { return strings.EqualFold(line, "y") || strings.EqualFold(line, "yes") }
 
 // Choose asks for one of several things, by number or name. If a key can be
 // pasted in place of an answer, the result may be one: IsKey.
@@ -146,7 +153,8 @@ func (t Terminal) read(question string, show bool) (string, error) {
 	if t.Out.ObeysEscapes() {
 		mark, unmark = markPastes, dontMark
 	}
-	t.Out.Print(Printable(question) + mark)
+	question = strings.TrimSuffix(Wrap(Printable(question), ""), "\n")
+	t.Out.Print(strings.ReplaceAll(question, "\n", "\r\n") + " " + mark)
 	var text []byte
 	if show {
 		text, err = readAnswer(t.In, t.Out.W, t.fits)

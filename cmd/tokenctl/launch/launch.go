@@ -1,4 +1,7 @@
-package main
+// Package launch starts a daemon of the user's own where none answers, as gpg starts
+// gpg-agent: for tokenctl --start, and for tokend setup where no service can be. It
+// never chooses a keystore: a person does, once.
+package launch
 
 import (
 	"context"
@@ -15,20 +18,17 @@ import (
 	"tokend/providers/token"
 )
 
-// tokenctl --start starts a daemon of the user's own where none answers, as
-// gpg starts gpg-agent. It never chooses a keystore: a person does, once.
-
-// startEnv names the environment variable that stands for --start.
-const startEnv = "TOKEND_START"
+// Env names the environment variable that stands for --start.
+const Env = "TOKEND_START"
 
 const (
-	// startPatience bounds the wait for a daemon that was started.
-	startPatience = 10 * time.Second
-	// startOther is how long another one that runs already has to answer or, if
+	// patience bounds the wait for a daemon that was started.
+	patience = 10 * time.Second
+	// otherPatience is how long another one that runs already has to answer or, if
 	// it is stopping, to end.
-	startOther = 5 * time.Second
-	// startPoll is how often a daemon is asked, or one is started again.
-	startPoll = 20 * time.Millisecond
+	otherPatience = 5 * time.Second
+	// poll is how often a daemon is asked, or one is started again.
+	poll = 20 * time.Millisecond
 	// statusRunning is tokend's exit status if another one serves already.
 	statusRunning = 3
 	// largestLog is how large its log may be before a start sets it aside, in
@@ -36,17 +36,14 @@ const (
 	largestLog = 1 << 20
 )
 
-// isStartWanted reports whether the environment wants what --start does.
-func isStartWanted() bool {
-	value := os.Getenv(startEnv)
+// IsWanted reports whether the environment wants what --start does.
+func IsWanted() bool {
+	value := os.Getenv(Env)
 	return value != "" && value != "0" && value != "false"
 }
 
-// startAt starts a daemon that listens at socket, and returns when one answers.
-// Of several that are started at once one gets the socket, and the others end.
-func startAt(ctx context.Context, e *ui.Env, socket string) error {
-	ctx, cancel := context.WithTimeout(ctx, startPatience)
-	defer cancel()
+// At starts the daemon beside tokenctl, to listen at socket.
+func At(ctx context.Context, e *ui.Env, socket string) error {
 	state, err := ui.StateDir()
 	if err != nil || !ui.IsSetUp(state) {
 		return &token.Error{Code: token.ErrNoDaemon, Message: "no tokend answers at " + socket + ", and none is set up here to be started"}
@@ -55,10 +52,21 @@ func startAt(ctx context.Context, e *ui.Env, socket string) error {
 	if program == "" {
 		return notStarted("tokend is neither beside tokenctl nor in $PATH")
 	}
+	return Run(ctx, e, program, state, socket)
+}
+
+// LogFile is the log of a daemon that is started with this state directory.
+func LogFile(state string) string { return filepath.Join(state, "tokend.log") }
+
+// Run starts the program, to listen at socket, and returns when one answers there. Of
+// several that are started at once one gets the socket, and the others end.
+func Run(ctx context.Context, e *ui.Env, program, state, socket string, flags ...string) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	defer e.Progress("Starting tokend")()
-	for begin := time.Now(); ; time.Sleep(10 * startPoll) {
-		isRunning, err := launchTokend(ctx, program, socket, filepath.Join(state, "tokend.log"))
-		if err == nil || !isRunning || time.Since(begin) > startOther {
+	for begin := time.Now(); ; time.Sleep(10 * poll) {
+		isRunning, err := run(ctx, program, socket, LogFile(state), flags)
+		if err == nil || !isRunning || time.Since(begin) > otherPatience {
 			return err
 		}
 	}
@@ -68,18 +76,18 @@ func notStarted(why string) error {
 	return &token.Error{Code: token.ErrNoDaemon, Message: "tokend could not be started: " + why, Cause: ui.ErrNotStarted}
 }
 
-// launchTokend starts the program, on its own from then on, and waits until one
+// run starts the program, on its own from then on, and waits until one
 // answers. It reports whether it ended because another one runs already.
-func launchTokend(ctx context.Context, program, socket, logFile string) (isRunning bool, err error) {
+func run(ctx context.Context, program, socket, logFile string, flags []string) (isRunning bool, err error) {
 	log, begin, err := openLog(logFile)
 	if err != nil {
 		return false, notStarted(err.Error())
 	}
 	defer log.Close()
-	c := exec.Command(program, "run", "--socket", socket)
+	c := exec.Command(program, append([]string{"run", "--socket", socket}, flags...)...)
 	c.Dir = filepath.Dir(logFile) // no directory of the caller's stays in use
 	c.Stdout, c.Stderr = log, log
-	detach(c)
+	Detach(c)
 	if err := c.Start(); err != nil {
 		return false, notStarted(err.Error())
 	}
@@ -94,7 +102,7 @@ func launchTokend(ctx context.Context, program, socket, logFile string) (isRunni
 			return c.ProcessState.ExitCode() == statusRunning, notStarted(lastWords(log, begin))
 		case <-ctx.Done():
 			return false, notStarted("it does not answer; its log is " + logFile)
-		case <-time.After(startPoll):
+		case <-time.After(poll):
 		}
 	}
 }

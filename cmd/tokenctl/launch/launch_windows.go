@@ -1,4 +1,4 @@
-package main
+package launch
 
 import (
 	"os/exec"
@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// detach makes c, when started, a process without the caller's console.
-func detach(c *exec.Cmd) {
+// Detach makes c, when started, a process without the caller's console.
+func Detach(c *exec.Cmd) {
 	c.SysProcAttr = &syscall.SysProcAttr{CreationFlags: windows.DETACHED_PROCESS | windows.CREATE_NEW_PROCESS_GROUP}
 }

@@ -1,6 +1,6 @@
 //go:build unix
 
-package main
+package launch
 
 import (
 	"os"
@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// detach makes c, when started, a process of its own session, apart from the
+// Detach makes c, when started, a process of its own session, apart from the
 // caller's terminal, shell and pipes, without files that we inherited.
-func detach(c *exec.Cmd) {
+func Detach(c *exec.Cmd) {
 	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	entries, err := os.ReadDir("/dev/fd")
 	if err != nil {
