@@ -80,15 +80,16 @@ func (p places) doctor(ctx context.Context) (token.Report, error) {
 	if err != nil {
 		return token.Report{}, err
 	}
-	ask := func() (token.Report, error) { return (&ipc.Client{Socket: socket}).Doctor(ctx) }
+	ask := func() (token.Report, error) { return (&ipc.Client{Socket: socket, Deadline: time.Now().Add(ui.Patience / 4)}).Doctor(ctx) }
 	report, askErr := ask()
 	var checks []token.Check
-	if h := ipc.ReadHolder(dirs.State); errors.Is(askErr, token.ErrNoDaemon) && h.Serves(ctx) {
+	h := ipc.ReadHolder(dirs.State)
+	if errors.Is(askErr, token.ErrNoDaemon) && h.Serves(ctx) {
 		checks = append(checks, warn("socket", fmt.Sprintf("no tokend answers at %s: yours is %v", socket, h), "tokenctl finds it; other programs need TOKEND_SOCKET="+h.Socket))
 		socket = h.Socket
 		report, askErr = ask()
 	}
-	checks = append(checks, p.checkSocket(socket, report, askErr), p.checkService(ctx))
+	checks = append(checks, p.checkSocket(socket, report, h, askErr), p.checkService(ctx))
 	if askErr != nil {
 		report = p.doctorStopped(ctx, dirs, configErr)
 	}
@@ -125,7 +126,7 @@ func advice(err error, otherwise string) string {
 	return otherwise
 }
 
-func (p places) checkSocket(socket string, running token.Report, err error) token.Check {
+func (p places) checkSocket(socket string, running token.Report, h ipc.Holder, err error) token.Check {
 	switch {
 	case err == nil && running.Version != versionText():
 		return warn("socket", fmt.Sprintf("tokend %s answers at %s, and this program is %s", running.Version, socket, versionText()), "restart tokend to serve with the new version")
@@ -135,6 +136,9 @@ func (p places) checkSocket(socket string, running token.Report, err error) toke
 		return warn("socket", "tokend does not run: "+err.Error(), p.startLine())
 	case errors.Is(err, token.ErrDenied):
 		return warn("socket", err.Error(), "run doctor as root, or as the user that tokend runs as")
+	case errors.Is(err, context.DeadlineExceeded) && h.Socket == socket:
+		return failed("socket", fmt.Sprintf("tokend does not answer: %v", h),
+			fmt.Sprintf("%s, or without a service: kill -KILL %d, then %s", p.line("restart"), h.PID, p.line("run")))
 	}
 	return failed("socket", err.Error(), p.startLine())
 }

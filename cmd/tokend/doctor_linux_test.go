@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"tokend/cmd/tokenctl/ui"
+	"tokend/ipc"
 	"tokend/providers/token"
 )
 
@@ -21,6 +22,14 @@ func TestDoctorDoesNotControlTheTerminal(t *testing.T) {
 	})
 	if strings.ContainsAny(out, "\x1b\a\r") || strings.Contains(out, "\nok ") {
 		t.Errorf("%q", out)
+	}
+}
+
+// To start another tokend is no way out of one that hangs.
+func TestDoctorKnowsATokendThatHangs(t *testing.T) {
+	c := places{}.checkSocket("/s", token.Report{}, ipc.Holder{PID: 7, Socket: "/s"}, context.DeadlineExceeded)
+	if c.Result != token.CheckFail || !strings.Contains(c.Text, "process 7") || !strings.Contains(c.Advice, "kill -KILL 7") {
+		t.Errorf("%+v", c)
 	}
 }
 

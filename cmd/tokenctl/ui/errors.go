@@ -193,7 +193,7 @@ func Hints(err error, s Situation) (lines []string) {
 	case errors.Is(err, cli.ErrUsage):
 		return []string{"See: " + Typed(s.Help)}
 	case errors.Is(err, context.DeadlineExceeded):
-		return []string{"tokend is still at it: run the command again, or see its state: " + Typed("tokenctl status")}
+		return []string{"tokend is still at it: run the command again, or see its state: " + Typed("tokend doctor")}
 	}
 	for _, line := range s.advice(e) {
 		lines = append(lines, s.render(line))
