@@ -80,7 +80,9 @@ func (p places) doctor(ctx context.Context) (token.Report, error) {
 	if err != nil {
 		return token.Report{}, err
 	}
-	ask := func() (token.Report, error) { return (&ipc.Client{Socket: socket, Deadline: time.Now().Add(ui.Patience / 4)}).Doctor(ctx) }
+	ask := func() (token.Report, error) {
+		return (&ipc.Client{Socket: socket, Deadline: time.Now().Add(ui.Patience / 4)}).Doctor(ctx)
+	}
 	report, askErr := ask()
 	var checks []token.Check
 	h := ipc.ReadHolder(dirs.State)
