@@ -13,8 +13,9 @@ import (
 )
 
 const (
-	// maxLine bounds a line of an answer's head or of a stream of events, maxHead all of
-	// the head, in bytes.
+	// maxLine bounds a line of a stream, maxHead the head of an answer, in bytes. A
+	// line of the head fits into the 4 KiB that package bufio reads at a time: more
+	// memory costs a program that has just started.
 	maxLine = 64 << 10
 	maxHead = 16 << 10
 )

@@ -1,6 +1,7 @@
 package ipc
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -57,6 +58,7 @@ func (c *Client) stream(ctx context.Context, k call) (*stream, error) {
 		_, err := a.body(ctx)
 		return nil, errors.Join(err, a.conn.Close())
 	}
+	a.in = bufio.NewReaderSize(a.in, maxLine)
 	return &stream{answer: a}, nil
 }
 
