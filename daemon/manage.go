@@ -21,10 +21,10 @@ import (
 )
 
 // change waits until no other goroutine changes profiles, and returns the
-// function to call when done. It refuses callers who may not manage profiles, and
-// names that no profile can have.
-func (d *Daemon) change(ctx context.Context, names ...string) (done func(), err error) {
-	if err := d.requireAdmin(ctx); err != nil {
+// function to call when done. It refuses callers who may not administer the profile
+// of, or manage profiles if that is empty, and names that no profile can have.
+func (d *Daemon) change(ctx context.Context, of string, names ...string) (done func(), err error) {
+	if err := d.requireAdmin(ctx, of); err != nil {
 		return nil, err
 	}
 	for _, name := range names {
@@ -44,7 +44,7 @@ func (d *Daemon) change(ctx context.Context, names ...string) (done func(), err 
 // it is; a bad profile leaves that profile as it is. Either is returned as
 // ErrInvalid and shown by Status until it is fixed.
 func (d *Daemon) Reload(ctx context.Context) error {
-	done, err := d.change(ctx)
+	done, err := d.change(ctx, "")
 	if err != nil {
 		return err
 	}
@@ -179,7 +179,7 @@ func (d *Daemon) retire(next *state, name string) {
 func (d *Daemon) Add(ctx context.Context, a token.CreateProfile) (token.Created, error) {
 	st := d.state.Load()
 	provider, err := profile.FindProvider(st.Kinds, a.Provider)
-	if err := cmp.Or(d.requireAdmin(ctx), token.CheckName(a.Name), d.unchanged(nil, profile.File{Name: a.Name}), err); err != nil {
+	if err := cmp.Or(d.requireAdmin(ctx, ""), token.CheckName(a.Name), d.unchanged(nil, profile.File{Name: a.Name}), err); err != nil {
 		return token.Created{}, err
 	}
 	settings := maps.Clone(a.Settings)
@@ -191,14 +191,15 @@ func (d *Daemon) Add(ctx context.Context, a token.CreateProfile) (token.Created,
 	if err != nil {
 		return token.Created{}, err
 	}
-	return d.submit(ctx, nil, profile.File{Name: a.Name, Text: text}, cred, a)
+	file := profile.File{Name: a.Name}
+	return d.submit(ctx, nil, file, file.With(text), cred, a)
 }
 
 // Rotate gives a profile a new credential, proven first by obtaining a token
 // with it. The profile's file stays as it is. On an error the old credential
 // stays.
 func (d *Daemon) Rotate(ctx context.Context, a token.CreateProfile) (token.Created, error) {
-	if err := d.requireAdmin(ctx); err != nil {
+	if err := d.requireAdmin(ctx, a.Name); err != nil {
 		return token.Created{}, err
 	}
 	st := d.state.Load()
@@ -213,50 +214,60 @@ func (d *Daemon) Rotate(ctx context.Context, a token.CreateProfile) (token.Creat
 	case a.Step != "":
 		return finishRotation(ctx, d, file, a.Step)
 	case len(a.Settings) > 0:
-		return token.Created{}, invalid("", "a new credential changes no settings; edit %s and reload for those", file.Path)
+		return token.Created{}, invalid("", "a new credential changes no settings; edit those in %s", file.Path)
 	}
 	a.Provider = old.Provider
 	if a.Settings, err = file.Settings(token.Credential{}); err != nil {
 		return token.Created{}, err
 	}
-	cred, err := d.renew(ctx, old, &a)
+	cred, err := d.renew(ctx, old.Credential, &a)
 	if err != nil {
 		return token.Created{}, err
 	}
-	return d.submit(ctx, old, file, cred, a)
+	return d.submit(ctx, old, file, file, cred, a)
 }
 
-// renew prepares a new credential. It leaves the second header's value as it is, or if
-// only that is new, all the rest.
-func (d *Daemon) renew(ctx context.Context, old *entry, a *token.CreateProfile) (cred token.Credential, err error) {
+// renew prepares a new credential in place of old. It leaves the second header's value
+// as it is, or if only that is new, all the rest.
+func (d *Daemon) renew(ctx context.Context, old token.Credential, a *token.CreateProfile) (cred token.Credential, err error) {
 	_, second := a.Secrets[token.SecondSecret]
 	rest := second && len(a.Secrets) == 1
-	if cred = (token.Credential{Expires: old.Credential.Expires, Settings: old.Credential.Settings}); !rest {
+	if cred = (token.Credential{Expires: old.Expires, Settings: old.Settings}); !rest {
 		cred, err = prepare(d.state.Load().Kinds, a)
 	}
-	for _, field := range old.Credential.Fields {
+	for _, field := range old.Fields {
 		if isSecond := field == token.SecondSecret; err == nil && (isSecond && !second || !isSecond && rest) {
-			a.Secrets[field], err = d.deps.Credentials.Secret(ctx, old.Credential, field)
+			a.Secrets[field], err = d.deps.Credentials.Secret(ctx, old, field)
 		}
 	}
 	return cred, err
 }
 
-// submit proves a new credential and keeps it: for old, or without old for a new
-// profile, whose file it writes.
-func (d *Daemon) submit(ctx context.Context, old *entry, file profile.File, cred token.Credential, a token.CreateProfile) (token.Created, error) {
-	proven, found, err := d.prove(ctx, old, file, cred, a)
+// submit proves a new credential, if there is one, keeps it, and writes the profile's
+// file if its text is new. before is the file as it is, without a path for a new
+// profile; old is nil if the file could not be used so far.
+func (d *Daemon) submit(ctx context.Context, old *entry, before, file profile.File, cred token.Credential, a token.CreateProfile) (token.Created, error) {
+	proven, found, err := d.prove(ctx, old, before, file, cred, a)
 	if err != nil {
 		return token.Created{}, err
 	}
-	done, err := d.change(ctx)
+	of := a.Name
+	if before.Path == "" {
+		of = ""
+	}
+	done, err := d.change(ctx, of)
 	if err != nil {
 		return token.Created{}, err
 	}
 	defer done()
-	if err := d.unchanged(old, file); err != nil {
+	if err := d.unchanged(old, before); err != nil {
 		return token.Created{}, err
 	}
+	next, err := profile.Stage(d.dirs.ProfileFile(a.Name), file.Text) // first: the new credential is for the new text
+	if err != nil {
+		return token.Created{}, err
+	}
+	defer next.Drop()
 	put := d.deps.Credentials.Put
 	if old != nil {
 		if r, ok := old.Signer.(interface{ RotatesInSteps() bool }); ok && r.RotatesInSteps() {
@@ -268,10 +279,11 @@ func (d *Daemon) submit(ctx context.Context, old *entry, file profile.File, cred
 			return token.Created{}, err
 		}
 	}
-	if old == nil {
-		if err := profile.Write(d.dirs.ProfileFile(a.Name), file.Text); err != nil {
-			return token.Created{}, errors.Join(err, d.deps.Credentials.Delete(context.WithoutCancel(ctx), a.Name))
-		}
+	switch err := next.Put(); {
+	case err != nil && before.Path == "":
+		return token.Created{}, errors.Join(err, d.deps.Credentials.Delete(context.WithoutCancel(ctx), a.Name))
+	case err != nil:
+		return token.Created{}, err
 	}
 	p, err := d.state.Load().OpenStored(d.dirs, a.Name)
 	if err != nil {
@@ -283,29 +295,34 @@ func (d *Daemon) submit(ctx context.Context, old *entry, file profile.File, cred
 }
 
 // unchanged refuses to go on with a profile that was removed, reloaded with
-// other settings or edited since; or without old, with a name that a profile
+// other settings or edited since; or if file has no path, with a name that a profile
 // has, or a file of profiles.d.
 func (d *Daemon) unchanged(old *entry, file profile.File) error {
 	now := d.state.Load().profiles[file.Name]
 	path := d.dirs.ProfileFile(file.Name)
 	switch _, noFile := os.Lstat(path); {
-	case old == nil && (now != nil || noFile == nil):
+	case file.Path == "" && (now != nil || noFile == nil):
 		return &token.Error{Code: token.ErrExists, Field: "name", Message: fmt.Sprintf("profile %q exists already (%s)", file.Name, path)}
-	case old == nil:
+	case file.Path == "":
 		return nil
-	case now == nil:
+	case old != nil && now == nil:
 		return noProfile(file.Name)
 	}
-	if written, err := d.dirs.Read(file.Name); err == nil && bytes.Equal(written.Text, file.Text) && now.Fingerprint == old.Fingerprint {
+	same := now == old || now != nil && old != nil && now.Fingerprint == old.Fingerprint
+	if written, err := d.dirs.Read(file.Name); err == nil && bytes.Equal(written.Text, file.Text) && same {
 		return nil
 	}
-	return &token.Error{Code: token.ErrUnavailable, Message: fmt.Sprintf("profile %q was changed meanwhile; nothing was kept, try again", file.Name)}
+	return changedMeanwhile(file.Name)
+}
+
+func changedMeanwhile(name string) error {
+	return &token.Error{Code: token.ErrUnavailable, Field: "revision", Message: fmt.Sprintf("profile %q was changed meanwhile; nothing was kept, try again", name)}
 }
 
 // finishRotation ends a rotation in two steps: the pending credential takes
 // effect, or is given up. A bad file stops it before anything changes.
 func finishRotation(ctx context.Context, d *Daemon, file profile.File, step string) (token.Created, error) {
-	done, err := d.change(ctx)
+	done, err := d.change(ctx, file.Name)
 	if err != nil {
 		return token.Created{}, err
 	}
@@ -367,19 +384,30 @@ func prepare(kinds profile.Kinds, a *token.CreateProfile) (token.Credential, err
 // prove opens a profile with the secrets that were submitted, and obtains a token
 // with it, for a new profile one for each resource too, or for a verifier looks at what
 // the issuer publishes. tokend writes sinks with its own rights, so admin_users may not
-// add any.
-func (d *Daemon) prove(ctx context.Context, old *entry, f profile.File, cred token.Credential, a token.CreateProfile) (proven map[string]mint.Proof, found []string, err error) {
-	trial, err := d.state.Load().Open(f, cred, func(_ context.Context, field string) (token.Secret, error) {
+// add any, nor say who administers a profile; and who administers one may not hand in a
+// credential that goes elsewhere.
+func (d *Daemon) prove(ctx context.Context, old *entry, before, f profile.File, cred token.Credential, a token.CreateProfile) (proven map[string]mint.Proof, found []string, err error) {
+	st, c := d.state.Load(), d.caller(ctx)
+	trial, err := st.Open(f, cred, func(_ context.Context, field string) (token.Secret, error) {
 		if s, ok := a.Secrets[field]; ok {
 			return s, nil
 		}
 		return token.Secret{}, invalid(field, "%s is missing", field)
 	})
 	hasSinks := func(p *profile.Profile) bool { return len(p.Sinks) > 0 }
-	if c := d.caller(ctx); err == nil && old == nil && slices.ContainsFunc(trial.All(), hasSinks) && !c.isOwner() {
-		err = denied("sink", "uid %d may not add sinks; root may, and the user that tokend runs as", c.UID)
+	isNew := before.Path == ""
+	switch {
+	case err != nil || c.isOwner():
+	case isNew && slices.ContainsFunc(trial.All(), hasSinks):
+		err = ownersOnly(c, "sink")
+	case isNew && len(trial.AdminUsers)+len(trial.AdminGroups) > 0:
+		err = ownersOnly(c, "admin_users")
+	case !isNew && !st.isAdmin(c):
+		if setting := st.sentElsewhere(old, trial); setting != "" {
+			err = ownersOnly(c, setting)
+		}
 	}
-	if _, second := a.Secrets[token.SecondSecret]; err == nil && second != (trial.SecondHeader != "") {
+	if _, second := a.Secrets[token.SecondSecret]; err == nil && (isNew || len(a.Secrets) > 0) && second != (trial.SecondHeader != "") {
 		err = invalid(map[bool]string{true: "second_header", false: token.SecondSecret}[second], "second_header, in the profile's file, names the header, and %s is its value: one is missing", token.SecondSecret)
 	}
 	if err != nil || a.NoCheck {
@@ -409,6 +437,8 @@ func (d *Daemon) prove(ctx context.Context, old *entry, f profile.File, cred tok
 // credential is that has just been stored.
 func (d *Daemon) activate(p *profile.Profile, stored token.Credential, proven map[string]mint.Proof) token.Created {
 	next := d.state.Load().next()
+	next.bad = maps.Clone(next.bad)
+	delete(next.bad, p.Name)
 	d.install(next, p)
 	d.state.Store(next)
 	e := next.profiles[p.Name]
@@ -431,7 +461,7 @@ func (d *Daemon) activate(p *profile.Profile, stored token.Credential, proven ma
 // A keystore that cannot be reached leaves everything as it was. Remove also
 // deletes what is left of a profile whose file is gone.
 func (d *Daemon) Remove(ctx context.Context, name string) error {
-	done, err := d.change(ctx, name)
+	done, err := d.change(ctx, "", name)
 	if err != nil {
 		return err
 	}
@@ -466,7 +496,7 @@ func deactivate(d *Daemon, name string) {
 // then deletes the old secrets. After someone renamed the file, only the secrets
 // are left to move. tokend obtains new tokens.
 func (d *Daemon) Rename(ctx context.Context, name, to string) error {
-	done, err := d.change(ctx, name, to)
+	done, err := d.change(ctx, "", name, to)
 	if err != nil {
 		return err
 	}
@@ -518,7 +548,7 @@ type Vault interface {
 
 // Keystore describes the keystore to callers who may manage profiles.
 func (d *Daemon) Keystore(ctx context.Context) (token.KeystoreStatus, error) {
-	if err := d.requireAdmin(ctx); err != nil {
+	if err := d.requireAdmin(ctx, ""); err != nil {
 		return token.KeystoreStatus{}, err
 	}
 	return d.deps.Vault.About(ctx), nil
@@ -527,7 +557,7 @@ func (d *Daemon) Keystore(ctx context.Context) (token.KeystoreStatus, error) {
 // Unlock asks the system to unlock the keystore. Then everything that failed
 // without it is tried again at once.
 func (d *Daemon) Unlock(ctx context.Context) error {
-	if err := d.requireAdmin(ctx); err != nil {
+	if err := d.requireAdmin(ctx, ""); err != nil {
 		return err
 	}
 	if err := d.deps.Vault.Unlock(ctx); err != nil {

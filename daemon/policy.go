@@ -12,12 +12,14 @@ import (
 	"tokend/providers/token"
 )
 
-// Who may do what. There are two rights: to use a profile (its tokens,
-// signatures and verdicts, and to look at it), which its allow_users and
-// allow_groups give, and to manage profiles, which config.toml's admin_users
-// and admin_groups give; neither includes the other. Root and the user that
-// tokend runs as have both. A profile that a caller may not use does not exist
-// for that caller.
+// Who may do what. There are three rights: to use a profile (its tokens, signatures
+// and verdicts, and to look at it), which its allow_users and allow_groups give; to
+// administer it (to rotate it, to edit what profile.Changes leaves to admins, and to
+// look at it), which its admin_users and admin_groups give; and to manage profiles,
+// which config.toml's admin_users and admin_groups give, and which includes to
+// administer all. None of these includes to use a profile. Root and the user that tokend
+// runs as have all. A profile that a caller may neither use nor administer does not
+// exist for that caller.
 
 // A Caller is who asks over the socket, as the kernel said when it connected.
 type Caller struct {
@@ -66,13 +68,22 @@ func (e *entry) mayUse(c *Caller) bool { return c.isOwner() || e.Allowed.Has(c.U
 // isAdmin reports whether c may manage profiles.
 func (s *state) isAdmin(c *Caller) bool { return c.isOwner() || s.admins.Has(c.UID, c.Groups) }
 
+// administers reports whether c may rotate and edit the profile, if there is one.
+func (s *state) administers(c *Caller, e *entry) bool {
+	return s.isAdmin(c) || e != nil && e.Admins.Has(c.UID, c.Groups)
+}
+
+// mayView reports whether c may look at the profile.
+func (s *state) mayView(c *Caller, e *entry) bool { return e.mayUse(c) || s.administers(c, e) }
+
 // Admit returns why an operation of the caller's is refused whatever the request's
-// body says: on a profile, on none (name is empty), or to manage profiles.
+// body says: on a profile or on none (name is empty), or to administer the profile, or
+// without a name to manage all.
 func (d *Daemon) Admit(ctx context.Context, name string, manage bool) error {
 	st, c := d.state.Load(), d.caller(ctx)
 	switch {
 	case manage:
-		return d.requireAdmin(ctx)
+		return d.requireAdmin(ctx, name)
 	case name != "":
 		_, err := st.view(c, name)
 		return err
@@ -80,20 +91,30 @@ func (d *Daemon) Admit(ctx context.Context, name string, manage bool) error {
 		return nil
 	}
 	for _, e := range st.profiles {
-		if e.mayUse(c) {
+		if st.mayView(c, e) {
 			return nil
 		}
 	}
 	return denied("", "uid %d may use no profile", c.UID)
 }
 
-// requireAdmin refuses callers who may not manage profiles.
-func (d *Daemon) requireAdmin(ctx context.Context) error {
-	c := d.caller(ctx)
-	if d.state.Load().isAdmin(c) {
+// requireAdmin refuses callers who may not administer the profile, or without a name
+// may not manage profiles.
+func (d *Daemon) requireAdmin(ctx context.Context, name string) error {
+	c, st := d.caller(ctx), d.state.Load()
+	if st.administers(c, st.profiles[name]) {
 		return nil
 	}
-	return denied("admin_users", "uid %d may not manage profiles; root may, and whom admin_users and admin_groups in %s name", c.UID, d.dirs.ConfigFile())
+	what, where := "manage profiles", ""
+	if name != "" {
+		what, where = "rotate or edit the profile "+name, "of its file and "
+	}
+	return denied("admin_users", "uid %d may not %s; root may, and the admin_users and admin_groups %sof %s", c.UID, what, where, d.dirs.ConfigFile())
+}
+
+// ownersOnly refuses a setting that only tokend's owner may set.
+func ownersOnly(c *Caller, setting string) error {
+	return denied(setting, "uid %d may not set %s; root may, and the user that tokend runs as", c.UID, setting)
 }
 
 // AuditLog returns those entries of the audit log that the caller may see, with the names
@@ -103,7 +124,7 @@ func (d *Daemon) AuditLog(ctx context.Context, read func(part string) iter.Seq[t
 	if err := d.Admit(ctx, "", false); err != nil {
 		return nil, err
 	}
-	c, all, part := d.caller(ctx), d.requireAdmin(ctx) == nil, ""
+	c, all, part := d.caller(ctx), d.requireAdmin(ctx, "") == nil, ""
 	if !all {
 		part = fmt.Sprintf(`"uid":%d,`, c.UID) // only a few lines are parsed then
 	}

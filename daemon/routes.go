@@ -133,9 +133,9 @@ func (s *state) lookup(c *Caller, name string) (*entry, error) {
 	return nil, noProfile(name)
 }
 
-// view finds a profile for a caller to look at: to use it, or to manage it.
+// view finds a profile for a caller to look at.
 func (s *state) view(c *Caller, name string) (*entry, error) {
-	if e := s.profiles[name]; e != nil && s.isAdmin(c) {
+	if e := s.profiles[name]; e != nil && s.mayView(c, e) {
 		return e, nil
 	}
 	return s.lookup(c, name)

@@ -83,7 +83,7 @@ func (d *Daemon) Providers(context.Context) ([]token.Provider, error) {
 func (d *Daemon) profileStatus(st *state, e *entry, c *Caller, users userNames, detail bool) token.ProfileStatus {
 	out := token.ProfileStatus{
 		Name: e.Name, Provider: e.Provider, Does: e.Does(), File: d.dirs.ProfileFile(e.Name), Settings: e.Settings, Hosts: e.Hosts, Present: e.Present, SecondHeader: e.SecondHeader,
-		CredentialExpires: e.Expires.UTC(),
+		CredentialExpires: e.Expires.UTC(), AdminUsers: e.AdminUsers, AdminGroups: e.AdminGroups,
 	}
 	if steps := d.steps(st, e); steps > 0 {
 		out.CredentialState = token.CredentialState(steps)
@@ -169,7 +169,7 @@ func (d *Daemon) warnings(st *state, e *entry) (warnings []string) {
 	if e.Pending != nil {
 		warn("a new key made on %s waits to be registered", e.Pending.Stored.UTC().Format(time.DateOnly))
 	}
-	warnings = append(warnings, e.Allowed.Unknown...)
+	warnings = append(append(warnings, e.Allowed.Unknown...), e.Admins.Unknown...)
 	for _, part := range e.all() {
 		for _, s := range part.Sinks {
 			if err := d.sinks.Err(s.Path); err != nil {
@@ -225,7 +225,7 @@ func (d *Daemon) publish(e *entry, ev token.Event) {
 	defer d.watching.Unlock()
 	for w := range d.watchers {
 		admin := st.isAdmin(w.caller)
-		if ev.Profile != "" && (!admin && (e == nil || !e.mayUse(w.caller)) || len(w.names) > 0 && !slices.Contains(w.names, ev.Profile)) {
+		if ev.Profile != "" && (!admin && (e == nil || !st.mayView(w.caller, e)) || len(w.names) > 0 && !slices.Contains(w.names, ev.Profile)) {
 			continue
 		}
 		shown := ev

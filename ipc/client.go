@@ -162,6 +162,17 @@ func (c *Client) Rotate(ctx context.Context, p token.CreateProfile) (token.Creat
 	return ask[token.Created](ctx, c, call{method: "POST", path: ProfilePath, name: p.Name, suffix: RotateSuffix, body: newProfileBody(p)})
 }
 
+// ProfileText returns the text of a profile's file.
+func (c *Client) ProfileText(ctx context.Context, name string) (token.ProfileText, error) {
+	return ask[token.ProfileText](ctx, c, call{method: "GET", path: ProfilePath, name: name, suffix: TextSuffix})
+}
+
+// Edit puts another text in place of a profile's file.
+func (c *Client) Edit(ctx context.Context, e token.EditProfile) (token.Edited, error) {
+	body := EditBody{newProfileBody(e.CreateProfile), e.Text, e.Revision}
+	return ask[token.Edited](ctx, c, call{method: "PUT", path: ProfilePath, name: e.Name, suffix: TextSuffix, body: body})
+}
+
 // Remove removes the profile and its secrets.
 func (c *Client) Remove(ctx context.Context, name string) error {
 	return c.do(ctx, call{method: "DELETE", path: ProfilePath, name: name})
@@ -235,7 +246,7 @@ func (k call) request(by token.Asker) ([]byte, error) {
 		return nil, invalid("", "the request has %d bytes, tokend takes %d", len(body), MaxBody)
 	}
 	head := k.method + " " + path + " HTTP/1.0\r\nHost: tokend\r\nConnection: close\r\nAccept: application/json\r\n"
-	if k.method == "POST" {
+	if k.method == "POST" || k.method == "PUT" {
 		head += "Content-Type: application/json\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n"
 	}
 	if by.Key != "" && !strings.ContainsFunc(by.Key, func(r rune) bool { return r < ' ' || r > '~' }) {

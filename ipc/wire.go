@@ -39,6 +39,7 @@ const (
 	InvalidateSuffix = "/invalidate"
 	RotateSuffix     = "/rotate"
 	RenameSuffix     = "/rename"
+	TextSuffix       = "/text"
 )
 
 // AskerHeader says who asks a helper: the Again and the Key of a token.Asker. tokend
@@ -112,6 +113,13 @@ type ProfileBody struct {
 	token.CreateProfile
 	Secrets       map[string]string `json:"secrets,omitempty"`
 	SecretsBase64 map[string][]byte `json:"secrets_base64,omitempty"`
+}
+
+// An EditBody is the body of PUT /v1/profiles/NAME/text.
+type EditBody struct {
+	ProfileBody
+	Text     string `json:"text"`
+	Revision string `json:"revision"`
 }
 
 func newProfileBody(p token.CreateProfile) ProfileBody {

@@ -10,7 +10,7 @@ import (
 type asposeSettings struct {
 	ClientID string      `toml:"client_id" need:"yes" doc:"client ID of the application in the dashboard"`
 	Secret   secretField `toml:"client_secret" need:"yes" doc:"client secret of the application"`
-	BaseURL  string      `toml:"base_url" default:"https://api.aspose.cloud" doc:"the API's base URL, another for GroupDocs or an own server (http on this machine)"`
+	BaseURL  string      `toml:"base_url" default:"https://api.aspose.cloud" sends:"yes" doc:"the API's base URL, another for GroupDocs or an own server (http on this machine)"`
 	endpointSettings
 }
 

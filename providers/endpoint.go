@@ -19,7 +19,7 @@ type endpointSettings struct {
 	UserAgent       string   `toml:"user_agent" default:"tokend" doc:"User-Agent of the requests to the issuer, and of tokenctl curl"`
 	DefaultLifetime duration `toml:"default_lifetime" default:"5m" doc:"how long a token lives when the issuer does not say"`
 	TokenType       string   `toml:"token_type" default:"Bearer" doc:"token_type to accept besides Bearer, none for an answer without one"`
-	Loopback        bool     `toml:"loopback" doc:"true if the issuer's host name may resolve to this machine, as that of a local Keycloak"`
+	Loopback        bool     `toml:"loopback" sends:"yes" doc:"true if the issuer's host name may resolve to this machine, as that of a local Keycloak"`
 	MaxLifetime     duration `toml:"max_lifetime" default:"24h" doc:"how long a token lives at most, whatever the issuer says"`
 }
 

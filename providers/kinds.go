@@ -170,6 +170,7 @@ func invalid(field, format string, args ...any) error {
 //	default:"…"     its value where the file has none
 //	secret:"yes"    it is handed in like a secret, and kept as a setting
 //	per:"resource"  each resource of a profile has its own
+//	sends:"yes"     it decides where the credential is sent
 //
 // The fields of embedded structs count as their own.
 
@@ -197,6 +198,7 @@ func fieldsOf(t reflect.Type) (fields []field) {
 			List:     in.Type.Kind() == reflect.Slice,
 			Table:    in.Type.Kind() == reflect.Map,
 			Resource: tag.Get("per") == "resource",
+			Sends:    tag.Get("sends") == "yes",
 		}})
 	}
 	return fields

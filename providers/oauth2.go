@@ -21,7 +21,7 @@ const (
 )
 
 type oauth2Settings struct {
-	TokenURL string            `toml:"token_url" need:"yes" doc:"the issuer's token endpoint, an https URL"`
+	TokenURL string            `toml:"token_url" need:"yes" sends:"yes" doc:"the issuer's token endpoint, an https URL"`
 	ClientID string            `toml:"client_id" need:"yes" doc:"client ID as registered with the issuer"`
 	Auth     string            `toml:"auth" default:"client_secret_basic" doc:"client_secret_basic, client_secret_post or private_key_jwt"`
 	Secret   secretField       `toml:"client_secret" doc:"client secret, for the first two"`
@@ -133,7 +133,7 @@ func clientAssertion(clientID string, env Env, a jose.Assertion) prover {
 }
 
 type jwtBearerSettings struct {
-	TokenURL string            `toml:"token_url" need:"yes" doc:"the issuer's token endpoint, an https URL"`
+	TokenURL string            `toml:"token_url" need:"yes" sends:"yes" doc:"the issuer's token endpoint, an https URL"`
 	Issuer   string            `toml:"issuer" need:"yes" doc:"iss: whose key signs, as registered with the issuer"`
 	Subject  string            `toml:"subject" doc:"sub: whom the token is for; absent if empty"`
 	Audience string            `toml:"audience" doc:"aud; the token URL if empty"`

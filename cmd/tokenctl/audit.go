@@ -65,7 +65,7 @@ func auditText(s ui.Screen, a token.AuditEntry) string {
 		return text + s.Paint(ui.Warn, fmt.Sprintf("%d more refusals within a minute\n", a.LeftOut))
 	}
 	text += fmt.Sprintf("%-11s %s", ui.Printable(a.Do), cmp.Or(ui.Printable(a.Profile), "-"))
-	for _, part := range [][2]string{{"by", a.Program}, {"for", a.Origin}, {"scope", a.Scope}, {"audience", a.Audience}} {
+	for _, part := range [][2]string{{"by", a.Program}, {"for", a.Origin}, {"scope", a.Scope}, {"audience", a.Audience}, {"of", a.Settings}} {
 		if part[1] != "" {
 			text += "  " + part[0] + " " + ui.Printable(part[1])
 		}

@@ -65,7 +65,7 @@ var commands = []struct {
 }{
 	{"get", getCommand}, {"curl", curlCommand}, {"exec", execCommand}, {"helper", helperCommand}, {"setup", setupCommand},
 	{"sign", signCommand}, {"verify", verifyCommand}, {"add", addCommand}, {"import", importCommand}, {"list", listCommand},
-	{"show", showCommand}, {"status", statusCommand}, {"invalidate", invalidateCommand}, {"rotate", rotateCommand},
+	{"show", showCommand}, {"status", statusCommand}, {"invalidate", invalidateCommand}, {"rotate", rotateCommand}, {"edit", editCommand},
 	{"public-key", publicKeyCommand}, {"remove", removeCommand}, {"rename", renameCommand}, {"reload", reloadCommand}, {"events", eventsCommand},
 	{"audit", auditCommand}, {"doctor", doctorCommand}, {"keystore", keystoreCommand}, {"unlock", unlockCommand}, {"explain", explainCommand},
 	{"version", versionCommand},

@@ -48,32 +48,33 @@ const secretToken = "tok-en.CANARY~1+2/3="
 
 // A backend stands behind a real server and a real socket.
 type backend struct {
-	err             error // what everything but Status and Providers ends with
-	token           token.Token
-	owner           string // whose profile covers every URL
-	present         token.Presentation
-	status          token.Status
-	added           token.Created
-	diagnosis       token.Report
-	mu              sync.Mutex
-	query           token.Query
-	addition        token.CreateProfile
-	dropped         token.Secret
-	kinds           []token.Provider // in place of the usual ones
-	request         token.Request
-	signed          token.Signed
-	judged, consent token.Secret
-	remote          bool
-	verdict         token.Verdict
-	calls           []string
-	goOn            chan struct{} // Get and Add wait for its end
-	refusals        []error       // for the next calls of Add
-	events          []token.Event
-	drained         func() // called once all events are sent
-	keystore        token.KeystoreStatus
-	moveTo          token.KeystoreChoice
-	moved           token.Migrated
-	unlocks         []error // the answers to Unlock
+	ipcserver.Backend       // whose other methods no test calls
+	err               error // what everything but Status and Providers ends with
+	token             token.Token
+	owner             string // whose profile covers every URL
+	present           token.Presentation
+	status            token.Status
+	added             token.Created
+	diagnosis         token.Report
+	mu                sync.Mutex
+	query             token.Query
+	addition          token.CreateProfile
+	dropped           token.Secret
+	kinds             []token.Provider // in place of the usual ones
+	request           token.Request
+	signed            token.Signed
+	judged, consent   token.Secret
+	remote            bool
+	verdict           token.Verdict
+	calls             []string
+	goOn              chan struct{} // Get and Add wait for its end
+	refusals          []error       // for the next calls of Add
+	events            []token.Event
+	drained           func() // called once all events are sent
+	keystore          token.KeystoreStatus
+	moveTo            token.KeystoreChoice
+	moved             token.Migrated
+	unlocks           []error // the answers to Unlock
 }
 
 func newBackend() *backend {

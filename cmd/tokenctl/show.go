@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -53,7 +52,7 @@ func heldText(s ui.Screen, p token.ProfileStatus, now time.Time) (text string) {
 		}
 		for _, name := range token.ShownClaims {
 			if value, ok := t.Content.Claims[name]; ok {
-				text := settingText(value)
+				text := ui.Setting(value)
 				if name == "exp" {
 					text += ", " + ui.When(t.Expiry, now)
 				}
@@ -81,6 +80,12 @@ func profileText(s ui.Screen, p token.ProfileStatus, now time.Time) string {
 	}
 	for _, host := range p.Hosts {
 		rows = append(rows, ui.Pair("for", host, ui.Plain))
+	}
+	for _, user := range p.AdminUsers {
+		rows = append(rows, ui.Pair("administered by", user, ui.Plain))
+	}
+	for _, group := range p.AdminGroups {
+		rows = append(rows, ui.Pair("administered by", "group "+group, ui.Plain))
 	}
 	rows = append(rows, pairs("shown as", string(p.Present), "second header", p.SecondHeader)...)
 	for _, path := range p.Sinks {
@@ -139,7 +144,7 @@ func resourceRows(p token.ProfileStatus, t token.TokenStatus) (rows []ui.Row) {
 		if r.Name == t.Resource {
 			rows = pairs("resource", r.Name)
 			for _, name := range slices.Sorted(maps.Keys(r.Settings)) {
-				rows = append(rows, pairs(name, settingText(r.Settings[name]))...)
+				rows = append(rows, pairs(name, ui.Setting(r.Settings[name]))...)
 			}
 			for _, host := range r.Hosts {
 				rows = append(rows, pairs("for", host)...)
@@ -192,25 +197,11 @@ func historyText(s ui.Screen, history []token.Attempt, now time.Time) string {
 func settingsTable(s ui.Screen, p token.ProfileStatus) string {
 	var rows []ui.Row
 	for _, name := range slices.Sorted(maps.Keys(p.Settings)) {
-		text := settingText(p.Settings[name])
+		text := ui.Setting(p.Settings[name])
 		if name == "public_key" {
 			text = "printed by: tokenctl public-key " + ui.Word(p.Name)
 		}
 		rows = append(rows, ui.Row{Cells: []ui.Cell{{Text: ui.Printable(name)}, {Text: ui.Printable(text)}}})
 	}
 	return s.List(rows, "SETTING", "VALUE")
-}
-
-// settingText is a setting's value on one line: text as it is, the rest as JSON.
-func settingText(v any) string {
-	s, ok := v.(string)
-	if !ok {
-		b, _ := json.Marshal(v) // it came as JSON
-		return string(b)
-	}
-	s = strings.TrimSpace(s)
-	if n := strings.Count(s, "\n") + 1; n > 1 {
-		return fmt.Sprintf("(%d lines)", n)
-	}
-	return s
 }

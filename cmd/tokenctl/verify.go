@@ -99,7 +99,7 @@ func verdictText(s ui.Screen, v token.Verdict, now time.Time) string {
 		{v.Consent, "sub", "consent sub"}, {v.Consent, "subiss", "consent subiss"}, {v.Consent, "app", "consent app"},
 	} {
 		if value, ok := c.claims[c.claim]; ok {
-			rows = append(rows, ui.Pair("  "+c.name, settingText(value), ui.Plain))
+			rows = append(rows, ui.Pair("  "+c.name, ui.Setting(value), ui.Plain))
 		}
 	}
 	if ends, ok := numericDate(v.Claims["exp"]); ok {

@@ -4,6 +4,7 @@ package profile
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -24,4 +25,18 @@ func checkHome(dir string) error {
 		return fmt.Errorf("%s belongs to uid %d, and you are uid %d", dir, uid, os.Geteuid())
 	}
 	return nil
+}
+
+// checkOwner refuses a file that this process cannot give to its owner.
+func checkOwner(info fs.FileInfo) error {
+	if uid, own := int(info.Sys().(*syscall.Stat_t).Uid), os.Geteuid(); own != 0 && uid != own {
+		return fmt.Errorf("it belongs to uid %d, and tokend runs as uid %d", uid, own)
+	}
+	return nil
+}
+
+// keepOwner gives f the owner and group of another file.
+func keepOwner(f *os.File, info fs.FileInfo) error {
+	st := info.Sys().(*syscall.Stat_t)
+	return f.Chown(int(st.Uid), int(st.Gid))
 }

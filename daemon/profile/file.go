@@ -2,6 +2,7 @@ package profile
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,7 +15,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/google/renameio/v2/maybe"
 	"github.com/pelletier/go-toml/v2"
 
 	"tokend/providers/token"
@@ -36,6 +36,26 @@ func (d Dirs) Read(name string) (f File, err error) {
 		return f, &token.Error{Code: token.ErrInvalid, Message: token.FileFault(err), Cause: err}
 	}
 	return f, nil
+}
+
+// ReadToEdit reads the named profile's file, unless another in its place could not be
+// the same: a link, or a file of another user.
+func (d Dirs) ReadToEdit(name string) (File, error) {
+	info, err := os.Lstat(d.ProfileFile(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return File{}, &token.Error{Code: token.ErrNotFound, Message: fmt.Sprintf("no profile %q", name)}
+	}
+	switch {
+	case err != nil:
+	case !info.Mode().IsRegular():
+		err = errors.New("it is a link or no regular file")
+	default:
+		err = checkOwner(info)
+	}
+	if err != nil {
+		return File{}, invalid("", fmt.Sprintf("%s cannot be edited through tokend: %v; edit it where it is, and reload", d.ProfileFile(name), err))
+	}
+	return d.Read(name)
 }
 
 // OpenAll opens all files of profiles.d with the credentials that are stored.
@@ -98,7 +118,7 @@ func Render(p token.Provider, settings map[string]any) ([]byte, error) {
 		}
 	}
 	var lines, tables bytes.Buffer
-	fmt.Fprintf(&lines, "# Made by tokenctl add; yours to edit, tokend does not write it again.\n"+
+	fmt.Fprintf(&lines, "# Made by tokenctl add; yours to edit, also with tokenctl edit.\n"+
 		"# Secrets are in the keystore.\nprovider = %q\n", p.Name)
 	for _, f := range fields {
 		value, set := settings[f.Name]
@@ -122,12 +142,55 @@ func Render(p token.Provider, settings map[string]any) ([]byte, error) {
 	return append(lines.Bytes(), tables.Bytes()...), nil
 }
 
-// Write writes a new file whole or not at all, for the owner alone.
+// Write writes a file whole or not at all.
 func Write(path string, text []byte) error {
-	err := os.MkdirAll(filepath.Dir(path), 0o700)
-	if err == nil {
-		err = maybe.WriteFile(path, text, 0o600)
+	next, err := Stage(path, text)
+	if err != nil {
+		return err
 	}
+	return next.Put()
+}
+
+// A Next is the next text of a file, in a file beside it.
+type Next struct{ path, staged string }
+
+// Stage writes the next text of a file, which Put puts in its place, or Drop removes. It
+// has the owner and mode of the file that is there; a new one is for its owner alone.
+func Stage(path string, text []byte) (Next, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return Next{}, unwritten(err)
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path))
+	if err != nil {
+		return Next{}, unwritten(err)
+	}
+	n := Next{path, f.Name()}
+	if info, failed := os.Lstat(path); failed == nil {
+		err = cmp.Or(keepOwner(f, info), f.Chmod(info.Mode().Perm()))
+	}
+	if err == nil {
+		_, err = f.Write(text)
+	}
+	if err = cmp.Or(err, f.Sync(), f.Close()); err != nil {
+		n.Drop()
+	}
+	return n, unwritten(err)
+}
+
+// Put makes it the file, in one step.
+func (n Next) Put() error {
+	err := os.Rename(n.staged, n.path)
+	if err != nil {
+		n.Drop()
+	}
+	return unwritten(err)
+}
+
+// Drop removes it, unless it was put.
+func (n Next) Drop() { _ = os.Remove(n.staged) }
+
+// unwritten is the error for a profile's file that cannot be written.
+func unwritten(err error) error {
 	if err == nil {
 		return nil
 	}

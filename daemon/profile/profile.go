@@ -27,8 +27,8 @@ type Profile struct {
 	Minter   token.Minter
 	Signer   token.Signer
 	Verifier token.Verifier
-	// Allowed may use it, besides those who have every right.
-	Allowed Allowance
+	// Allowed may use it, and Admins administer it, besides those who have every right.
+	Allowed, Admins Allowance
 	// Issuer is the host that its tokens come from.
 	Issuer string
 	// Fingerprint is a digest of the provider, its settings and the ID of the
@@ -70,6 +70,8 @@ type Common struct {
 	SecondHeader string             `toml:"second_header" doc:"a header that they want beside the token; its value is in the keystore"`
 	AllowUsers   []string           `toml:"allow_users" doc:"who may use it, besides root and tokend's own user"`
 	AllowGroups  []string           `toml:"allow_groups" doc:"likewise, by group"`
+	AdminUsers   []string           `toml:"admin_users" doc:"who may rotate it and edit its scopes, resources and renewal"`
+	AdminGroups  []string           `toml:"admin_groups" doc:"likewise, by group"`
 	Sinks        []Sink             `toml:"sink"`
 	Tables       resourceTables     `toml:"resources" doc:"what else it obtains tokens for"`
 }
@@ -194,7 +196,7 @@ func (o Opener) Open(f File, cred token.Credential, secret SecretReader) (*Profi
 		return nil, err
 	}
 	p := &Profile{
-		Name: f.Name, Common: own, Allowed: NewAllowance(own.AllowUsers, own.AllowGroups),
+		Name: f.Name, Common: own, Allowed: NewAllowance(own.AllowUsers, own.AllowGroups), Admins: NewAllowance(own.AdminUsers, own.AdminGroups),
 		Settings: settings, Credential: cred, Expires: cred.Expires, secret: secret,
 	}
 	if err = o.openResources(p, kind, doc); err == nil && !p.OnlyResources {

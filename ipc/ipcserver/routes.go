@@ -28,9 +28,10 @@ type route struct {
 type rules uint8
 
 const (
-	takesQuery rules = 1 << iota
-	audits           // it is in the audit log
-	manages          // it takes the right to manage profiles
+	takesQuery  rules = 1 << iota
+	audits            // it is in the audit log
+	manages           // it takes the right to manage profiles
+	administers       // it takes the right to administer the profile
 )
 
 func (h *handler) table() []route {
@@ -46,7 +47,9 @@ func (h *handler) table() []route {
 		{"POST", ipc.ProfilesPath, "", "add", audits | manages, with(nil, h.add)},
 		{"GET", ipc.ProfilePath, "", "show", 0, func(c *call) (any, error) { return b.Profile(c.Context(), c.name) }},
 		{"DELETE", ipc.ProfilePath, "", "remove", audits | manages, func(c *call) (any, error) { return nil, b.Remove(c.Context(), c.name) }},
-		{"POST", ipc.ProfilePath, ipc.RotateSuffix, "rotate", audits | manages, with(nil, h.rotate)},
+		{"POST", ipc.ProfilePath, ipc.RotateSuffix, "rotate", audits | administers, with(nil, h.rotate)},
+		{"GET", ipc.ProfilePath, ipc.TextSuffix, "text", 0, func(c *call) (any, error) { return b.ProfileText(c.Context(), c.name) }},
+		{"PUT", ipc.ProfilePath, ipc.TextSuffix, "edit", audits | administers, with(nil, h.edit)},
 		{"POST", ipc.ProfilePath, ipc.RenameSuffix, "rename", audits | manages, with(nil, h.rename)},
 		{"GET", ipc.ProvidersPath, "", "providers", 0, h.providers},
 		{"GET", ipc.StatusPath, "", "status", 0, func(c *call) (any, error) { return b.Status(c.Context()) }},
@@ -201,6 +204,22 @@ func (h *handler) rotate(c *call, in ipc.ProfileBody) (any, error) {
 	}
 	p.Name = c.name
 	return h.backend.Rotate(c.Context(), p)
+}
+
+func (h *handler) edit(c *call, in ipc.EditBody) (any, error) {
+	p, err := profileOf(in.ProfileBody)
+	if err == nil && (p.Provider != "" || len(p.Settings) > 0 || p.NoCheck || p.Step != "") {
+		err = invalid("", "an edit has text, revision, secrets and credential_expires")
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.Name = c.name // its own, if it has one, decides nothing
+	edited, err := h.backend.Edit(c.Context(), token.EditProfile{CreateProfile: p, Text: in.Text, Revision: in.Revision})
+	for _, change := range edited.Changes {
+		c.event.Settings = append(c.event.Settings, change.Setting)
+	}
+	return edited, err
 }
 
 // rename is in the audit log under both names.

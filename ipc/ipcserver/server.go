@@ -23,8 +23,9 @@ import (
 // it is or wraps a token.Code, and otherwise only "internal error". Lists are not nil.
 type Backend interface {
 	// Admit returns why an operation of the caller's is refused whatever the body
-	// says: on a profile, on none (name is empty), or to manage profiles. Those who
-	// may use nothing share the connections of one user.
+	// says: on a profile or on none (name is empty), or to administer the profile, or
+	// without a name to manage all. Those who may use nothing share the connections of
+	// one user.
 	Admit(ctx context.Context, name string, manage bool) error
 	Get(ctx context.Context, name string, q token.Query) (token.Grant, error)
 	Invalidate(ctx context.Context, name string, t token.Secret) error
@@ -36,6 +37,8 @@ type Backend interface {
 	Providers(ctx context.Context) ([]token.Provider, error)
 	Add(ctx context.Context, a token.CreateProfile) (token.Created, error)
 	Rotate(ctx context.Context, a token.CreateProfile) (token.Created, error)
+	ProfileText(ctx context.Context, name string) (token.ProfileText, error)
+	Edit(ctx context.Context, e token.EditProfile) (token.Edited, error)
 	Remove(ctx context.Context, name string) error
 	Rename(ctx context.Context, name, to string) error
 	Reload(ctx context.Context) error
@@ -52,7 +55,7 @@ type Event struct {
 	// Program is what the caller's process called itself, an unverified label.
 	Program string
 	// Do is the operation: connect (by a caller who is not let in), get, exchange, sign, verify, invalidate, add,
-	// rotate, remove, rename (of the old name and of the new), reload, unlock or migrate (of the keystore).
+	// rotate, edit, remove, rename (of the old name and of the new), reload, unlock or migrate (of the keystore).
 	Do string
 	// Profile is the profile's name, empty if none was named or found.
 	Profile string
@@ -60,6 +63,8 @@ type Event struct {
 	// Origin is scheme, host and port of what the token or signature is for,
 	// as far as the caller said.
 	Origin string
+	// Settings are the names of those that an edit changed.
+	Settings []string
 	// Code is why it was refused or failed, empty if it was granted.
 	Code token.Code
 }

@@ -36,6 +36,7 @@ var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
 // A memory is a Backend that remembers what it was asked.
 type memory struct {
+	Backend   // whose other methods no test calls
 	mu        sync.Mutex
 	tokens    map[string]token.Token
 	additions []token.CreateProfile

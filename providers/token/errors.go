@@ -76,6 +76,10 @@ const AskedAgain = "asked_again"
 // issuer (HTTP status 429).
 const RateLimited = "rate-limit"
 
+// SecretAgain is the Topic of an ErrInvalid for an edit that has the profile's secret sent
+// elsewhere, and does not come with it.
+const SecretAgain = "secret-again"
+
 // RefusedTwice is the Topic of an ErrUnavailable that helpers get for a while after
 // a server refused a token and its successor.
 const RefusedTwice = "token-refused"

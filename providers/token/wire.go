@@ -24,6 +24,8 @@ type Field struct {
 	Table bool `json:"table,omitempty"`
 	// Resource fields say what a token is for: each resource of a profile has its own.
 	Resource bool `json:"resource,omitempty"`
+	// Sends fields decide where the credential is sent.
+	Sends bool `json:"-"`
 }
 
 // A Provider describes a kind of profile.
@@ -102,6 +104,37 @@ type Created struct {
 	// Checked reports whether a token was obtained, which took Took.
 	Checked bool          `json:"checked"`
 	Took    time.Duration `json:"took_ns,omitempty"`
+}
+
+// A ProfileText is the text of a profile's file, to edit.
+type ProfileText struct {
+	File string `json:"file"`
+	Text string `json:"text"`
+	// Revision stands for the text.
+	Revision string `json:"revision"`
+}
+
+// An EditProfile asks for another text in place of the one of Revision. It has Secrets
+// if the text has them sent elsewhere.
+type EditProfile struct {
+	CreateProfile
+	Text     string
+	Revision string
+}
+
+// Edited is the answer to an EditProfile. Checked reports whether a token was obtained
+// with the new secrets.
+type Edited struct {
+	Created
+	Changes []Change `json:"changes"`
+}
+
+// A Change is a setting that an edit changed. A value is nil if it is not set, or might
+// be a secret.
+type Change struct {
+	Setting string `json:"setting"`
+	Old     any    `json:"old,omitempty"`
+	New     any    `json:"new,omitempty"`
 }
 
 // A TokenStatus describes one token of a profile, without the token itself.
@@ -202,6 +235,9 @@ type ProfileStatus struct {
 	Present Presentation `json:"present,omitempty"`
 	// SecondHeader is the header that they want beside the token, if any.
 	SecondHeader string `json:"second_header,omitempty"`
+	// AdminUsers and AdminGroups may rotate and edit it, beside those who may manage all.
+	AdminUsers  []string `json:"admin_users,omitempty"`
+	AdminGroups []string `json:"admin_groups,omitempty"`
 	// Sinks are the files that tokend writes its token to.
 	Sinks []string `json:"sinks,omitempty"`
 	// LastUsed is when a caller last had a request signed or a token verified,
@@ -330,6 +366,8 @@ type AuditEntry struct {
 	Target
 	// Origin is what the token or signature was for.
 	Origin string `json:"origin,omitempty"`
+	// Settings are those that an edit changed.
+	Settings string `json:"settings,omitempty"`
 	// Code is why it was refused.
 	Code Code `json:"code,omitempty"`
 }

@@ -20,17 +20,14 @@ const lent = "tokenctl-file-"
 // has such a place. It first removes what tokenctl left behind where it was killed.
 // The directory is locked until remove removes it.
 func makePlace() (dir string, remove func(), err error) {
-	var place string
-	// After su, the variables may name another user's directories.
-	for _, p := range []string{"/tmp", os.TempDir(), os.Getenv("XDG_RUNTIME_DIR")} {
-		if p, err := filepath.EvalSymlinks(p); err == nil && isPrivate(p) {
-			place = p
-			removeLeft(place)
-		}
+	places, err := privatePlaces("/tmp", os.TempDir(), os.Getenv("XDG_RUNTIME_DIR"))
+	if err != nil {
+		return "", nil, err
 	}
-	if place == "" {
-		return "", nil, errors.New("others can write to $XDG_RUNTIME_DIR, $TMPDIR and /tmp, or to a directory above them")
+	for _, place := range places {
+		removeLeft(place)
 	}
+	place := places[len(places)-1]
 	made, err := os.MkdirTemp(place, ".tokenctl-") // mode 0700
 	if err != nil {
 		return "", nil, err
@@ -45,6 +42,20 @@ func makePlace() (dir string, remove func(), err error) {
 		_ = lock.Close()
 	}
 	return dir, remove, os.Rename(made, dir)
+}
+
+// privatePlaces returns those of the directories in which no other user can replace what
+// this one makes. After su, variables may name another user's directories.
+func privatePlaces(dirs ...string) (places []string, err error) {
+	for _, dir := range dirs {
+		if dir, err := filepath.EvalSymlinks(dir); err == nil && isPrivate(dir) {
+			places = append(places, dir)
+		}
+	}
+	if places == nil {
+		err = errors.New("others can write to $XDG_RUNTIME_DIR, $TMPDIR and /tmp, or to a directory above them")
+	}
+	return places, err
 }
 
 // isPrivate reports whether no other user can replace what this one makes in dir, a

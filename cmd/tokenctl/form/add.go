@@ -19,6 +19,7 @@ func (s *Submission) AddFlags(f *cli.Flags) {
 	providers := []string{"clms", "azure", "aspose", "oauth2", "jwt-bearer", "datarock", "ioxio", "jwt-verify"}
 	f.StringVar(&s.request.Provider, "provider", "", "`PROVIDER`: "+strings.Join(providers, ", "))
 	f.Complete("provider", cli.Words(providers...))
+	s.noCheckFlag(f)
 	s.secretFlags(f)
 	s.settingFlags(f)
 }

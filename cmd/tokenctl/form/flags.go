@@ -22,6 +22,8 @@ var commonSettings = []token.Field{
 	secondSecret,
 	{Name: "allow_users", List: true, Doc: "user who may use it, by name or number"},
 	{Name: "allow_groups", List: true, Doc: "group whose members may use it"},
+	{Name: "admin_users", List: true, Doc: "user who may rotate and edit it, by name or number"},
+	{Name: "admin_groups", List: true, Doc: "group whose members may rotate and edit it"},
 	{Name: "renew", Doc: "\"always\", or \"used\" to stop when no program asks"},
 	{Name: "idle", Doc: "how long without a request counts as unused"},
 }
@@ -116,7 +118,11 @@ func SecretFlag(name string) string {
 	return ""
 }
 
-// secretFlags defines the flags of add and rotate that are about secrets.
+func (s *Submission) noCheckFlag(f *cli.Flags) {
+	f.BoolVar(&s.request.NoCheck, "no-check", false, "do not obtain a token to prove that it works")
+}
+
+// secretFlags defines the flags that are about secrets.
 func (s *Submission) secretFlags(f *cli.Flags) {
 	s.FlagFor = func(field string) string {
 		flag := flagFor(field)
@@ -125,7 +131,6 @@ func (s *Submission) secretFlags(f *cli.Flags) {
 		}
 		return flag
 	}
-	f.BoolVar(&s.request.NoCheck, "no-check", false, "do not obtain a token to prove that it works")
 	f.BoolVar(&s.json, "json", false, "print the result as JSON")
 	f.Heading("Secrets (FILE - is stdin; a terminal asks for what is missing)")
 	for _, field := range knownFields() {

@@ -15,6 +15,7 @@ import (
 
 // RotateFlags defines the flags of rotate.
 func (s *Submission) RotateFlags(f *cli.Flags) {
+	s.noCheckFlag(f)
 	f.BoolVar(&s.registered, "registered", false, "the new public key is registered: use the new key")
 	f.BoolVar(&s.abandon, "abandon", false, "drop the new key that is not registered yet")
 	s.secretFlags(f)
@@ -37,21 +38,9 @@ func (s *Submission) Rotate(ctx context.Context) error {
 	if s.registered || s.abandon {
 		return s.secondStep(ctx)
 	}
-	profile, err := s.ProfileStatus(ctx, s.Profile)
+	profile, err := s.wantSecrets(ctx)
 	if err != nil {
 		return err
-	}
-	providers, err := ui.Ask(ctx, s.Env, (*ipc.Client).Providers)
-	if err != nil {
-		return err
-	}
-	s.request.Provider = profile.Provider
-	if s.provider, err = s.choose(providers); err != nil {
-		return err
-	}
-	s.provider.Fields = slices.DeleteFunc(s.provider.Fields, func(f token.Field) bool { return !f.Secret }) // settings stay
-	if len(secretChoices(s.provider)) == 0 {
-		return cli.Usage("a profile of %s has no key or secret", s.provider.Name)
 	}
 	if s.file != "" {
 		found, err := s.find(nil)
@@ -67,6 +56,27 @@ func (s *Submission) Rotate(ctx context.Context) error {
 		s.provider.Fields = nil // only that is new
 	}
 	return s.submit(ctx, (*ipc.Client).Rotate, renderRotated)
+}
+
+// wantSecrets makes the secrets of the profile what is asked for.
+func (s *Submission) wantSecrets(ctx context.Context) (token.ProfileStatus, error) {
+	profile, err := s.ProfileStatus(ctx, s.Profile)
+	if err != nil {
+		return profile, err
+	}
+	providers, err := ui.Ask(ctx, s.Env, (*ipc.Client).Providers)
+	if err != nil {
+		return profile, err
+	}
+	s.request.Provider = profile.Provider
+	if s.provider, err = s.choose(providers); err != nil {
+		return profile, err
+	}
+	s.provider.Fields = slices.DeleteFunc(s.provider.Fields, func(f token.Field) bool { return !f.Secret }) // settings stay
+	if len(secretChoices(s.provider)) == 0 {
+		return profile, cli.Usage("a profile of %s has no key or secret", s.provider.Name)
+	}
+	return profile, nil
 }
 
 // secondStep is the second step of a rotation.

@@ -116,16 +116,36 @@ const maxRetries = 3
 // A sender is a method of tokend's client that takes a Submission.
 type sender func(*ipc.Client, context.Context, token.CreateProfile) (token.Created, error)
 
-// submit completes the request, hands it to tokend, and shows what came of it. It
-// asks again for answers that are refused.
+// submit hands the request to tokend, and shows what came of it.
 func (s *Submission) submit(ctx context.Context, send sender, render func(created token.Created, files []string, now time.Time) string) error {
 	if err := s.readFiles(); err != nil {
 		return err
 	}
-	if err := s.complete(); err != nil {
-		return err
+	created, err := s.insist(ctx, send)
+	t, isTerminal := s.Terminal()
+	if isTerminal && len(s.asked) > 0 && !s.request.NoCheck && errors.Is(err, token.ErrUnavailable) {
+		s.Note(ui.Printable(err.Error()))
+		if yes, failed := t.Confirm("Save it untested?"); failed == nil && yes {
+			s.request.NoCheck = true
+			created, err = s.try(ctx, send)
+		}
 	}
-	created, err := s.try(ctx, send)
+	switch {
+	case err != nil:
+		return err
+	case s.json:
+		return s.Out.AnswerJSON(created)
+	}
+	return s.Out.Answer(render(created, deletable(s.from), time.Now()))
+}
+
+// insist completes the request and hands it to tokend, and asks again for answers that
+// are refused.
+func (s *Submission) insist(ctx context.Context, send sender) (created token.Created, err error) {
+	if err := s.complete(); err != nil {
+		return created, err
+	}
+	created, err = s.try(ctx, send)
 	t, isTerminal := s.Terminal()
 	for range maxRetries {
 		e, ok := errors.AsType[*token.Error](err)
@@ -142,24 +162,11 @@ func (s *Submission) submit(ctx context.Context, send sender, render func(create
 		}
 		s.Note(ui.Printable(err.Error()))
 		if err := s.askAgain(t, fields[i]); err != nil {
-			return err
+			return created, err
 		}
 		created, err = s.try(ctx, send)
 	}
-	if isTerminal && len(s.asked) > 0 && !s.request.NoCheck && errors.Is(err, token.ErrUnavailable) {
-		s.Note(ui.Printable(err.Error()))
-		if yes, failed := t.Confirm("Save it untested?"); failed == nil && yes {
-			s.request.NoCheck = true
-			created, err = s.try(ctx, send)
-		}
-	}
-	switch {
-	case err != nil:
-		return err
-	case s.json:
-		return s.Out.AnswerJSON(created)
-	}
-	return s.Out.Answer(render(created, deletable(s.from), time.Now()))
+	return created, err
 }
 
 func (s *Submission) try(ctx context.Context, send sender) (token.Created, error) {

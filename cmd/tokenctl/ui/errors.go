@@ -298,7 +298,7 @@ func (s Situation) denied(e *token.Error) []string {
 	switch {
 	case s.Sudo != "":
 		return s.withoutSudo()
-	case e.Field == "admin_users": // the error says it all
+	case e.Field != "": // the error says it all
 		return nil
 	case strings.Contains(e.Message, ipc.SystemSocket()):
 		return []string{"Members of the group tokend may connect. As root, and then log in again: `usermod -aG tokend USER`"}
@@ -354,6 +354,9 @@ func (s Situation) refused(e *token.Error) (lines []string) {
 			break
 		}
 	}
+	if s.Command == "edit" {
+		return lines
+	}
 	if e.Code == token.ErrRejected && len(lines) == 0 {
 		lines = []string{"Check the credential and the settings, or enter another: `tokenctl rotate NAME`"}
 	}
@@ -395,7 +398,7 @@ func (s Situation) fix(topic string) string {
 
 // isNew reports whether the command hands in something new.
 func (s Situation) isNew() bool {
-	return s.Command == "add" || s.Command == "rotate" || s.Command == "import"
+	return s.Command == "add" || s.Command == "rotate" || s.Command == "import" || s.Command == "edit"
 }
 
 // unchanged says what a failed command left as it was.
@@ -404,6 +407,7 @@ func (s Situation) unchanged() []string {
 		"add":        "Nothing was saved.",
 		"remove":     "Nothing was removed.",
 		"rename":     "The profile has its old name.",
+		"edit":       "Nothing was changed.",
 		"rotate":     "The old secret or key is still in use.",
 		"migrate":    "All secrets are where they were.",
 		"invalidate": "Nothing was dropped.",

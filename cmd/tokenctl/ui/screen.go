@@ -313,6 +313,20 @@ func Printable(s string) string {
 	})
 }
 
+// Setting is a setting's value on one line: text as it is, the rest as JSON.
+func Setting(v any) string {
+	s, ok := v.(string)
+	if !ok {
+		b, _ := json.Marshal(v) // it came as JSON
+		return string(b)
+	}
+	s = strings.TrimSpace(s)
+	if n := strings.Count(s, "\n") + 1; n > 1 {
+		return fmt.Sprintf("(%d lines)", n)
+	}
+	return s
+}
+
 // Wrap is cli.Wrap.
 func Wrap(text, head string) string { return cli.Wrap(text, head) }
 

@@ -177,6 +177,7 @@ func line(now time.Time, e ipcserver.Event) []byte {
 	b = format.AppendMember(b, `,"scope":`, clip(e.Target.Scope, most))
 	b = format.AppendMember(b, `,"audience":`, clip(e.Target.Audience, most))
 	b = format.AppendMember(b, `,"origin":`, clip(e.Origin, most))
+	b = format.AppendMember(b, `,"settings":`, clip(strings.Join(e.Settings, ", "), most))
 	b = format.AppendMember(b, `,"code":`, string(e.Code))
 	return append(b, "}\n"...)
 }

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"tokend/cmd/tokenctl/child"
+	"tokend/cmd/tokenctl/cli"
+	"tokend/cmd/tokenctl/form"
+	"tokend/cmd/tokenctl/ui"
+	"tokend/ipc"
+	"tokend/providers/token"
+)
+
+const editHelp = `  tokenctl edit azure
+  tokenctl edit azure --file new.toml   opens no editor; - is stdin
+
+Opens the profile's file in your editor ($VISUAL, $EDITOR). When you leave it,
+tokend checks the text, writes the file, uses it at once, and shows what changed.
+If something is wrong, the editor opens again and says what; leave it unchanged
+to give up. What you typed is never lost.
+
+A change of where the secret is sent needs the secret again, as in rotate.
+
+Root and tokend's own user may change everything. The profile's admin_users and
+admin_groups, and those of config.toml, may change scopes, resources, renew and
+idle.`
+
+func editCommand(e *ui.Env) *cli.Command {
+	s, file := form.New(e), ""
+	return e.ForProfile(&cli.Command{
+		Name:  "edit",
+		Short: "Change a profile's settings",
+		Long:  editHelp,
+		Flags: func(f *cli.Flags) {
+			f.StringVar(&file, "file", "", "`FILE` with the whole new text; open no editor")
+			s.EditFlags(f)
+		},
+		Run: func(ctx context.Context, _ *cli.Call) error {
+			old, err := ui.Ask(ctx, e, func(d *ipc.Client, ctx context.Context) (token.ProfileText, error) {
+				return d.ProfileText(ctx, e.Profile)
+			})
+			if err != nil {
+				return err
+			}
+			if file == "" {
+				return editText(ctx, e, s, old)
+			}
+			text, err := form.Input{Label: "--file"}.Read(e, file)
+			if err != nil {
+				return err
+			}
+			return s.SubmitText(ctx, old, string(text))
+		},
+	})
+}
+
+// editText has the person edit a text until tokend takes it or the person gives up.
+func editText(ctx context.Context, e *ui.Env, s *form.Submission, old token.ProfileText) error {
+	draft, err := child.NewDraft(e.Profile + ".toml")
+	if err != nil {
+		return err
+	}
+	text, failed := old.Text, error(nil)
+	for {
+		typed, err := draft.Edit(e, complaint(failed, old.File)+text)
+		typed = withoutComplaint(typed)
+		if err == nil && failed != nil && typed == text {
+			err = failed // the person has given up
+		}
+		text = typed
+		if err == nil {
+			err = s.SubmitText(ctx, old, text)
+			if failed = err; isForPerson(err) {
+				continue
+			}
+		}
+		if err == nil || text == old.Text {
+			draft.Remove()
+			return err
+		}
+		file, lost := draft.Keep(text)
+		next := "To hand it in as it is: " + ui.Typed("tokenctl edit", ui.Word(e.Profile), "--file", file)
+		if about, ok := errors.AsType[*token.Error](err); ok && about.Field == "revision" {
+			next = "Edit the profile again, and take from it what is still right."
+		}
+		e.Note("Your text is in " + file + ". " + next)
+		return errors.Join(err, lost)
+	}
+}
+
+// isForPerson reports whether a person can do something in the text about an error.
+func isForPerson(err error) bool {
+	code := ui.CodeOf(err)
+	return !errors.Is(err, cli.ErrUsage) && (code == token.ErrInvalid || code == token.ErrDenied || code == token.ErrRejected)
+}
+
+// complaints begin the lines that say what is wrong with a text.
+const complaints = "# tokenctl: "
+
+// complaint puts an error about a file into comments that stand above its text.
+func complaint(err error, file string) string {
+	if err == nil {
+		return ""
+	}
+	const lines = 2
+	text := ui.Printable(err.Error())
+	if at, rest, ok := strings.Cut(strings.TrimPrefix(text, file+":"), ": "); ok {
+		if line, err := strconv.Atoi(at); err == nil {
+			text = fmt.Sprintf("line %d: %s", line+lines, rest)
+		}
+	}
+	return complaints + text + "\n" + complaints + "Correct it, or leave the text as it is to give up.\n"
+}
+
+// withoutComplaint is a text without what complaint put above it.
+func withoutComplaint(text string) string {
+	for strings.HasPrefix(text, complaints) {
+		_, text, _ = strings.Cut(text, "\n")
+	}
+	return text
+}
