@@ -35,6 +35,7 @@ for unit in tokend.service tokend.socket; do
 		grep -q " /usr/lib/systemd/$manager/$unit\$" "$out/deb.files" || fail "$unit for the $manager is not in the packages"
 	done
 done
+grep -q " /usr/lib/systemd/user/tokend-notify.service\$" "$out/deb.files" || fail "tokend-notify.service is not in the packages"
 [ "$(dpkg-deb -f "$out"/a/*.deb Version)" = "1.2.3~rc.1" ] || fail "the version is $(dpkg-deb -f "$out"/a/*.deb Version)"
 dpkg-deb -x "$out"/a/*.deb "$out/root"
 "$out/root/usr/bin/tokend" --version | grep -q "1.2.3-rc.1" || fail "the program says $("$out/root/usr/bin/tokend" --version)"

@@ -20,9 +20,10 @@ import (
 
 // A serviceRequest is one of the commands about the service.
 type serviceRequest struct {
-	at   *places
-	user bool
-	out  io.Writer
+	at     *places
+	user   bool
+	notify bool
+	out    io.Writer
 }
 
 func (p *program) serviceCommands() []*cli.Command {
@@ -45,16 +46,21 @@ Shows whether the service is installed, starts by itself, and runs. The exit
 status is 1 if it does not run. For the tokens: tokenctl status.`, r.status)
 	oldStatus := *status
 	oldStatus.Name, oldStatus.Hidden = "service-status", true // its name in the first release
-	return []*cli.Command{
-		r.command("install", "Run tokend as a service", `  tokend install                    for you, from your login on
+	install := r.command("install", "Run tokend as a service", `  tokend install                    for you, from your login on
   sudo tokend install --system      for the whole machine, from boot on
+  tokend install --notify           with desktop notifications: tokend notify
 
 systemd, launchd or Windows then starts this program, and restarts it after
 failures; systemd also keeps it in a sandbox, and calls waiting while it
 restarts. It starts at once if it is set up (tokend setup). Install as often as
 you like, to change the program or the directories or to repair an installation.
-A tokend that you started by hand is stopped.`, r.install),
-		uninstall,
+A tokend that you started by hand is stopped.`, r.install)
+	install.Flags = func(f *cli.Flags) {
+		r.flags(f)
+		f.BoolVar(&r.notify, "notify", false, "also start tokend notify with your desktop session (systemd)")
+	}
+	return []*cli.Command{
+		install, uninstall,
 		r.command("start", "Start the service", `  tokend start
 
 Returns when it serves. If it ends instead, prints why, and exits with the
@@ -105,6 +111,9 @@ func (r *serviceRequest) install(ctx context.Context) error {
 	d, err := r.definition()
 	if err != nil {
 		return err
+	}
+	if d.Notify = r.notify; d.Notify && (d.System || runtime.GOOS != "linux") {
+		return cli.Usage("--notify is for your own service, where systemd runs it")
 	}
 	if d.Program, err = os.Executable(); err != nil {
 		return err

@@ -22,6 +22,7 @@ func (p *program) notifyCommand() *cli.Command {
 		Name: "notify", Short: "Show on the desktop what needs you",
 		Long: `  tokend notify
   tokend notify --hook /usr/local/bin/tell-me
+  tokend install --notify           with your desktop session from now on
 
 Follows your tokend and the machine's, and shows a desktop notification when a
 credential expires within warn_ahead (config.toml), again at 7 days, 1 day and

@@ -174,7 +174,17 @@ as tokend status >/dev/null 2>&1 && fail "status takes it for running"
 as tokend start || fail "start after stop"
 ok "stopped is stopped"
 
+# Notifications, with her desktop session; a plain install leaves them.
+notifies() { as systemctl --user is-active -q tokend-notify.service && as systemctl --user is-enabled -q tokend-notify.service; }
+as tokend install --notify >/tmp/out || fail "install --notify: $(cat /tmp/out)"
+soon 50 notifies || fail "tokend notify does not run: $(as systemctl --user status tokend-notify.service)"
+soon 50 as sh -c 'curl -s --unix-socket $XDG_RUNTIME_DIR/tokend/tokend.sock http://tokend/metrics | grep -q "^tokend_event_watchers 1"' || fail "tokend notify does not follow tokend"
+as tokend install >/dev/null || fail "install after install --notify"
+notifies || fail "install ends tokend notify"
+ok "tokend notify runs in her session"
+
 as tokend uninstall >/tmp/out || fail "uninstall: $(cat /tmp/out)"
+notifies && fail "uninstall leaves tokend notify"
 find $home/.config/systemd | grep tokend && fail "uninstall leaves units"
 [ -e $home/.local/state/tokend/install.toml ] || fail "uninstall takes the state away"
 as secret-tool search --all service tokend 2>&1 | grep -q clms/private_key || fail "uninstall takes the keys away"

@@ -32,7 +32,7 @@ type Options struct {
 func (o *Options) Run(ctx context.Context) {
 	var all sync.WaitGroup
 	for _, socket := range o.Sockets {
-		f := &follower{Options: o, socket: socket, shown: map[string]bubble{}}
+		f := &follower{Options: o, socket: socket, shown: map[string]bubble{}, again: firstWait}
 		all.Go(func() {
 			f.follow(ctx)
 			f.settle(context.WithoutCancel(ctx), nil)
@@ -48,7 +48,8 @@ type follower struct {
 	socket  string
 	desktop desktop
 	shown   map[string]bubble
-	said    string
+	said    string        // the last error
+	again   time.Duration // how long to wait if something cannot be shown
 }
 
 // How long to wait before another attempt, first and at most.
@@ -84,7 +85,7 @@ func (f *follower) sayOnce(err error) {
 }
 
 // watch reads the status, and again after each event that may begin or end a need, until
-// tokend goes away, or for lastWait if something could not be shown. It reports whether it
+// tokend goes away, or for a while if something could not be shown. It reports whether it
 // reached tokend.
 func (f *follower) watch(ctx context.Context) (reached bool, err error) {
 	d := &ipc.Client{Socket: f.socket}
@@ -100,12 +101,16 @@ func (f *follower) watch(ctx context.Context) (reached bool, err error) {
 		}
 		needs := f.needs(st, time.Now())
 		waiting, end := ctx, func() {}
-		if !f.settle(ctx, needs) {
-			waiting, end = context.WithTimeout(ctx, lastWait)
+		if f.settle(ctx, needs) {
+			f.again = firstWait
+		} else {
+			waiting, end = context.WithTimeout(ctx, f.again)
+			f.again = min(2*f.again, lastWait)
 		}
-		e := token.Event{Kind: token.EventObtained}
-		for err == nil && (e.Kind == token.EventFailed || e.Kind == token.EventObtained && len(needs) == 0) {
+		for changed := false; !changed && err == nil; {
+			var e token.Event
 			e, err = events.Next(waiting)
+			changed = e.Kind != token.EventFailed && (e.Kind != token.EventObtained || len(needs) > 0)
 		}
 		end()
 		if err != nil {

@@ -28,6 +28,7 @@ const Name = "tokend"
 // enough (on macOS Restart needs Socket, on Windows State needs Dirs).
 type Definition struct {
 	System  bool
+	Notify  bool   // with tokend notify in the user's desktop session (systemd)
 	Program string // absolute path of tokend
 	Dirs    profile.Dirs
 	Socket  string

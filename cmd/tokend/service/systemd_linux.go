@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"os/user"
@@ -25,6 +26,9 @@ const (
 
 	unitName   = "tokend.service"
 	socketName = "tokend.socket"
+	// notifyName is the unit of tokend notify, and notifyLink what enables it.
+	notifyName = "tokend-notify.service"
+	notifyLink = "graphical-session.target.wants/" + notifyName
 	// noSandbox is the drop-in for a system where users cannot make namespaces.
 	noSandbox = "no-sandbox.conf"
 	// systemdPlatform is what kardianos/service calls a Linux started by systemd.
@@ -91,8 +95,11 @@ func SystemDropIn(name string) string {
 // Install replaces whatever units are there, unless a package brought the same ones,
 // and returns their files. It starts nothing.
 func (s Manager) Install(ctx context.Context) (files []string, err error) {
-	units := map[string]string{}
-	for _, name := range unitNames {
+	units, names := map[string]string{}, unitNames
+	if s.Notify = s.Notify || Exists(filepath.Join(s.dir, notifyLink)); s.Notify {
+		names = append(slices.Clip(names), notifyName)
+	}
+	for _, name := range names {
 		if masked(filepath.Join(s.dir, name)) {
 			return nil, fmt.Errorf("%s is masked: unmask it (systemctl(1)), and repeat this command", name)
 		}
@@ -116,7 +123,9 @@ func (s Manager) Install(ctx context.Context) (files []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	files, err = s.enable(ctx, units)
+	if files, err = s.enable(ctx, units); err == nil && s.Notify {
+		_, err = s.ctl(ctx, "enable", "--now", notifyName)
+	}
 	return append(files, dropIn...), err
 }
 
@@ -129,9 +138,16 @@ func (s Manager) enable(ctx context.Context, units map[string]string) ([]string,
 		}
 		return files, err
 	}
-	socket, file := filepath.Join(s.dir, socketName), filepath.Join(s.dir, unitName)
-	if err := WriteFile(socket, units[socketName]); err != nil {
-		return nil, err
+	file := filepath.Join(s.dir, unitName)
+	var files []string
+	for _, name := range slices.Sorted(maps.Keys(units)) {
+		files = append(files, filepath.Join(s.dir, name))
+		if name == unitName { // kardianos/service writes it
+			continue
+		}
+		if err := WriteFile(filepath.Join(s.dir, name), units[name]); err != nil {
+			return nil, err
+		}
 	}
 	service, err := s.Definition.kardianos(units[unitName])
 	if err != nil {
@@ -140,7 +156,7 @@ func (s Manager) enable(ctx context.Context, units map[string]string) ([]string,
 	if err := s.repeat(ctx, service.Install(), "enable "+unitName, "daemon-reload"); err != nil {
 		return nil, err
 	}
-	return []string{file, socket}, os.Chmod(file, 0o644)
+	return files, os.Chmod(file, 0o644)
 }
 
 // repeat runs the commands of systemctl that kardianos/service ran in vain, for
@@ -207,9 +223,14 @@ func (s Manager) packaged(units map[string]string) []string {
 		dirs = userDirs
 	}
 	for _, dir := range dirs {
-		unit, socket := filepath.Join(dir, unitName), filepath.Join(dir, socketName)
-		if Holds(unit, units[unitName]) && Holds(socket, units[socketName]) {
-			return []string{unit, socket}
+		var files []string
+		for _, name := range slices.Sorted(maps.Keys(units)) {
+			if file := filepath.Join(dir, name); Holds(file, units[name]) {
+				files = append(files, file)
+			}
+		}
+		if len(files) == len(units) {
+			return files
 		}
 	}
 	return nil
@@ -241,8 +262,13 @@ func (s Manager) remove(ctx context.Context) (removed []string, err error) {
 	if _, err := s.ctl(ctx, "disable", unitName, socketName); err != nil && !strings.Contains(err.Error(), "does not exist") {
 		return nil, err
 	}
+	if Exists(filepath.Join(s.dir, notifyLink)) {
+		if _, err := s.ctl(ctx, "disable", "--now", notifyName); err != nil {
+			return nil, err
+		}
+	}
 	dropIns := filepath.Join(s.dir, unitName+".d")
-	for _, file := range []string{filepath.Join(s.dir, unitName), filepath.Join(s.dir, socketName), filepath.Join(dropIns, noSandbox)} {
+	for _, file := range []string{filepath.Join(s.dir, unitName), filepath.Join(s.dir, socketName), filepath.Join(s.dir, notifyName), filepath.Join(dropIns, noSandbox)} {
 		if masked(file) || !Exists(file) {
 			continue
 		}

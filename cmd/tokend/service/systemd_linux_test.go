@@ -28,13 +28,15 @@ import (
 func TestUnits(t *testing.T) {
 	system, user := t.TempDir(), t.TempDir()
 	writePackaged(t, system, "systemd", unitNames...)
-	writePackaged(t, user, "systemd/user", unitNames...)
+	writePackaged(t, user, "systemd/user", userUnits...)
 	verify(t, filepath.Join(system, unitName), filepath.Join(system, socketName))
-	verify(t, "--user", filepath.Join(user, unitName), filepath.Join(user, socketName))
+	verify(t, "--user", filepath.Join(user, unitName), filepath.Join(user, socketName), filepath.Join(user, notifyName))
 	if out, err := exec.Command("systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=15", filepath.Join(system, unitName)).CombinedOutput(); err != nil {
 		t.Errorf("security: %v\n%s", err, out)
 	}
 }
+
+var userUnits = []string{unitName, socketName, notifyName}
 
 // packaged returns a file as packages ship it.
 func packaged(t *testing.T, name string) string {
@@ -82,8 +84,8 @@ func asPackaged(t *testing.T, system bool) Definition {
 
 // What install writes and what packages ship is the same.
 func TestUnitsDoNotDrift(t *testing.T) {
-	for _, system := range []bool{false, true} {
-		for _, name := range unitNames {
+	for system, names := range map[bool][]string{false: userUnits, true: unitNames} {
+		for _, name := range names {
 			d := asPackaged(t, system)
 			if got, err := d.unit(name); err != nil || got != packaged(t, path.Join(d.folder(), name)) {
 				t.Errorf("%s: %v\n%s", name, err, got)
@@ -116,15 +118,16 @@ func TestUnitsOfOddPaths(t *testing.T) {
 			for _, file := range []string{d.Program, filepath.Join(bin, "tokenctl")} {
 				check(t, errors.Join(WriteFile(file, string(runs)), os.Chmod(file, 0o755)))
 			}
-			for _, name := range unitNames {
+			names := unitNames
+			if !system {
+				args, names = []string{"--user"}, userUnits
+			}
+			for _, name := range names {
 				text, err := d.unit(name)
 				check(t, err)
 				file := filepath.Join(units, name)
 				check(t, WriteFile(file, text))
 				files = append(files, file)
-			}
-			if !system {
-				args = []string{"--user"}
 			}
 			verify(t, append(args, files...)...)
 		}
