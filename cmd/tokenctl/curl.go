@@ -8,15 +8,17 @@ import (
 	"tokend/cmd/tokenctl/ui"
 )
 
-const curlHelp = `  tokenctl curl api -- -sS --fail-with-body https://api.example.com/data
+const curlHelp = `  tokenctl curl https://api.example.com/data
+  tokenctl curl api -- -sS --fail-with-body https://api.example.com/data
   tokenctl curl rock -- https://api.prod.datarock.com.au/v3/projects
 
 Runs curl with the profile's credential: an access token, or a signature for
-the URL. No other process sees it, and it goes to the profile's hosts only.
-What follows NAME is for curl, and the exit status is curl's own. If the API
-answers 401, the request is repeated once with a new token, unless it reads
-stdin or a pipe, uses -D, -J or -C, was redirected, or the API says that it
-wants a subscription key, or another scope or audience.
+the URL. No other process sees it, and it goes to the profile's hosts only. A
+URL in place of NAME finds the profile by its hosts. What follows is for curl,
+and the exit status is curl's own. If the API answers 401, the request is
+repeated once with a new token, unless it reads stdin or a pipe, uses -D, -J or
+-C, was redirected, or the API says that it wants a subscription key, or another
+scope or audience.
 
 tokenctl refuses options that could send the credential elsewhere, and does not
 read ~/.curlrc. {} and [] in a URL stand for themselves. -L works if the
@@ -26,7 +28,7 @@ host, and fails at another port or at http. -v shows the credential.`
 func curlCommand(e *ui.Env) *cli.Command {
 	return &cli.Command{
 		Name:       "curl",
-		Args:       "NAME [--] ARGS...",
+		Args:       "NAME|URL [--] ARGS...",
 		Short:      "Run curl with the profile's credential",
 		Long:       curlHelp,
 		FlagsFirst: true, // what follows NAME is for curl
@@ -37,10 +39,13 @@ func curlCommand(e *ui.Env) *cli.Command {
 			if len(args) > 1 && args[1] == "--" {
 				args = append(args[:1], args[2:]...)
 			}
-			if len(args) < 2 {
-				return cli.Usage("curl needs a profile name and curl's arguments, such as a URL")
+			switch {
+			case len(args) > 0 && ui.IsURL(args[0]):
+			case len(args) < 2:
+				return cli.Usage("curl needs a URL, or a profile name and curl's arguments")
+			default:
+				e.Profile = args[0]
 			}
-			e.Profile = args[0]
 			return child.Curl(ctx, e, args[0], args[1:])
 		},
 	}

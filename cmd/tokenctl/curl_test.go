@@ -195,7 +195,7 @@ func TestCurlRefusesWhatCouldLeadTheCredentialAstray(t *testing.T) {
 	call(t, socket, nil, "curl", "weather", s.URL).wants(t, ui.ExitUsage, "", "no credential to send")
 	call(t, socket, nil, "curl", "rock", "-k", s.URL).wants(t, ui.ExitUsage, "", "curl -K <(tokenctl sign rock URL -o curl) -k")
 	call(t, socket, nil, "curl", "none", s.URL).wants(t, ui.ExitNotFound, "", "none")
-	call(t, socket, nil, "curl", "clms").wants(t, ui.ExitUsage, "", "such as a URL")
+	call(t, socket, nil, "curl", "clms").wants(t, ui.ExitUsage, "", "curl needs a URL")
 	// All other options are refused, in whatever form.
 	for _, args := range [][]string{
 		{"-K", "file"}, {"--config", "file"}, {"-sSKfile"}, {"--next"}, {"-:"}, {"--location-trusted"}, {"--location-trust"}, {"--expand-url", "x"}, {"--url=" + s.URL},

@@ -14,7 +14,7 @@ import (
 
 const getHelp = `  tokenctl get clms
   tokenctl get clms --min-ttl 10m -o header
-  tokenctl get --url https://land.copernicus.eu/api/@search
+  tokenctl get https://land.copernicus.eu/api/@search
   curl -K <(tokenctl get clms -o curl) https://land.copernicus.eu/api/@search
   eval "$(tokenctl get azure -o env)"; export ACCESS_TOKEN
 
@@ -41,7 +41,7 @@ func getCommand(e *ui.Env) *cli.Command {
 	as, wait := format.Names[0], 30*time.Second
 	return &cli.Command{
 		Name:  "get",
-		Args:  "NAME | --url URL",
+		Args:  "NAME | URL",
 		Short: "Print an access token",
 		Long:  getHelp,
 		Flags: func(f *cli.Flags) {
@@ -58,6 +58,9 @@ func getCommand(e *ui.Env) *cli.Command {
 			f.Complete("output", cli.Words(format.Names[:]...))
 		},
 		Check: func(ctx context.Context, c *cli.Call) error {
+			if len(c.Args) == 1 && ui.IsURL(c.Args[0]) && q.URL == "" {
+				q.URL, c.Args = c.Args[0], nil
+			}
 			if len(c.Args) == 0 && q.URL != "" {
 				return nil
 			}

@@ -59,8 +59,9 @@ type curlCall struct {
 	interrupt func() // called at a signal
 }
 
-// Curl runs curl with the credential of a profile. The error is a *ui.Exit with
-// curl's status if curl does not succeed.
+// Curl runs curl with the credential of a profile, which is named, or found by a URL
+// that is for curl too. The error is a *ui.Exit with curl's status if curl does not
+// succeed.
 func Curl(ctx context.Context, e *ui.Env, profile string, args []string) error {
 	if runtime.GOOS == "windows" {
 		return cli.Usage("on Windows, tokenctl cannot pass curl a credential unseen; use tokenctl get NAME -o curl | curl -K - URL")
@@ -70,7 +71,11 @@ func Curl(ctx context.Context, e *ui.Env, profile string, args []string) error {
 	defer stop()
 	ctx, interrupt := context.WithCancel(ctx)
 	defer interrupt()
-	p, err := e.ProfileStatus(ctx, profile)
+	find := e.ProfileStatus
+	if ui.IsURL(profile) {
+		find, args = e.ProfileFor, append([]string{profile}, args...)
+	}
+	p, err := find(ctx, profile)
 	if err != nil {
 		return err
 	}

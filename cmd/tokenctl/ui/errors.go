@@ -139,8 +139,9 @@ type Situation struct {
 	// this as root.
 	System bool
 	Sudo   string
-	// Profiles are the names of the profiles, as far as they are known.
-	Profiles []string
+	// Profiles are the names of the profiles, as far as they are known, and Hosts those
+	// with hosts: "clms (https://land.copernicus.eu)".
+	Profiles, Hosts []string
 	// Machine is what there is of tokend here, if it does not answer.
 	Machine Machine
 	Now     time.Time
@@ -171,6 +172,9 @@ func (e *Env) Situation(ctx context.Context, c *cli.Call, err error) Situation {
 	case token.ErrNotFound:
 		for _, p := range e.Profiles(ctx) {
 			s.Profiles = append(s.Profiles, Printable(p.Name))
+			if hosts := p.AllHosts(); hosts != nil {
+				s.Hosts = append(s.Hosts, Printable(p.Name+" ("+strings.Join(hosts, ", ")+")"))
+			}
 		}
 	}
 	return s
@@ -306,7 +310,7 @@ func (s Situation) denied(e *token.Error) []string {
 	return []string{"tokend serves the user that it runs as. Ask its owner, or run one of your own: `tokend run`"}
 }
 
-func (s Situation) notFound(e *token.Error) []string {
+func (s Situation) notFound(e *token.Error) (lines []string) {
 	near := token.Nearest(s.Profile, s.Profiles)
 	switch {
 	case e.Field == "resource": // the error says it all
@@ -314,7 +318,10 @@ func (s Situation) notFound(e *token.Error) []string {
 	case e.Detail == token.OwnPermission:
 		return []string{"The link carries its own permission and takes no token. Download it without one, with plain curl for example."}
 	case e.Field == "url":
-		return []string{"Add it to hosts = [...] in a profile's file (" + Typed("tokenctl show NAME") + " prints its path) and run `tokenctl reload`."}
+		if s.Hosts != nil {
+			lines = []string{"Profiles with hosts: " + strings.Join(s.Hosts, ", ")}
+		}
+		return append(lines, "Add it to hosts = [...] in a profile's file ("+Typed("tokenctl show NAME")+" prints its path) and run `tokenctl reload`.")
 	case slices.Contains(s.Profiles, s.Profile):
 		return []string{"The profile exists, but its secret does not. Enter it again: `tokenctl rotate NAME`"}
 	case near != "":

@@ -150,6 +150,31 @@ func (e *Env) ProfileStatus(ctx context.Context, name string) (token.ProfileStat
 	return Ask(ctx, e, func(d *ipc.Client, ctx context.Context) (token.ProfileStatus, error) { return d.Profile(ctx, name) })
 }
 
+// IsURL reports whether an argument is a URL, and not a profile's name.
+func IsURL(arg string) bool { return strings.Contains(arg, "://") }
+
+// ProfileFor asks for the state of the profile whose hosts cover a URL most closely.
+func (e *Env) ProfileFor(ctx context.Context, url string) (found token.ProfileStatus, err error) {
+	st, err := e.Status(ctx)
+	if err != nil {
+		return found, err
+	}
+	host := ""
+	err = &token.Error{Code: token.ErrNotFound, Field: "url", Message: "no profile covers " + url}
+	if token.HasOwnPermission(url) {
+		err.(*token.Error).Detail = token.OwnPermission
+	}
+	for _, p := range st.Profiles {
+		switch h := token.MatchHost(p.AllHosts(), url); {
+		case len(h) > len(host):
+			found, host, err = p, h, nil
+		case h != "" && len(h) == len(host):
+			err = cli.Usage("profiles %s and %s both cover %s; name one", found.Name, p.Name, h)
+		}
+	}
+	return found, err
+}
+
 // lookupPatience bounds the wait for what is only a help.
 const lookupPatience = 2 * time.Second
 
