@@ -174,8 +174,8 @@ func sinkTokens(d *Daemon) (tokens map[*profile.Profile]token.Token, loaded bool
 func (d *Daemon) SinkDirs() []string { return d.sinks.Dirs() }
 
 // Get returns a token of the profile or resource (NAME/RESOURCE), or without a name of
-// that which q.URL belongs to. Errors are *token.Error; ErrNotFound also says that the URL belongs
-// to no profile.
+// the one that q.URL belongs to. Errors are *token.Error; ErrNotFound also says that the
+// URL belongs to no profile.
 func (d *Daemon) Get(ctx context.Context, name string, q token.Query) (token.Grant, error) {
 	st, c := d.state.Load(), d.caller(ctx)
 	e, host, err := st.resolve(c, name, q.URL)
@@ -207,9 +207,9 @@ func (d *Daemon) Get(ctx context.Context, name string, q token.Query) (token.Gra
 	return g, nil
 }
 
-// Invalidate drops t, if it is still a token of the profile or resource, so that the
-// next caller gets a new one; the zero Secret stands for all of its tokens, a profile
-// for its resources too, and no name for the profile that has t. It is no error if no profile
+// Invalidate drops t, if it is still a token of the resource, or of the profile or one of
+// its resources, so that the next caller gets a new one; the zero Secret stands for all
+// of these tokens, and no name for the profile that has t. It is no error if no profile
 // has the token: another caller was faster.
 func (d *Daemon) Invalidate(ctx context.Context, name string, t token.Secret) (err error) {
 	st, c := d.state.Load(), d.caller(ctx)

@@ -125,7 +125,7 @@ type settings struct {
 func (k kinds) Providers() []token.Provider {
 	return []token.Provider{{Name: "test", Doc: "a test", Fields: []token.Field{
 		{Name: "issuer", Doc: "which issuer", Required: true},
-		{Name: "scope", Doc: "what for"},
+		{Name: "scope", Doc: "what for", Resource: true},
 		{Name: "client_secret", Doc: "the secret", Required: true, Secret: true},
 	}}, {Name: "sign", Doc: "a signer"}, {Name: "verify", Doc: "a verifier"}}
 }

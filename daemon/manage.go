@@ -425,6 +425,11 @@ func (d *Daemon) prove(ctx context.Context, old *entry, before, f profile.File, 
 			continue
 		}
 		proof, err := d.mint.Try(ctx, source(part))
+		if e, ok := errors.AsType[*token.Error](err); ok && part != trial {
+			named := *e
+			named.Message = "resource " + strings.TrimPrefix(part.Name, a.Name+"/") + ": " + e.Error()
+			err = &named
+		}
 		if err != nil {
 			return nil, nil, err
 		}

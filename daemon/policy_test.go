@@ -147,7 +147,8 @@ func TestOnlyTheOwnerAddsSinks(t *testing.T) {
 		for i, key := range []string{"sink", "Sink", "SINK"} {
 			for _, noCheck := range []bool{false, true} {
 				a := addition("new", "from-key:s3cret")
-				a.NoCheck, a.Settings[key] = noCheck, []any{map[string]any{"path": dir + "/new"}}
+				a.NoCheck, a.Settings[key] = noCheck, []any{map[string]any{"path": dir + "/new", "resource": []string{"", "r", "r"}[i]}}
+				a.Settings["resources"] = map[string]any{"r": map[string]any{"scope": "s"}}
 				wantErr(t, key, errOf(d.Add(as(t, carol), a)), token.ErrDenied)
 				a.Name += strconv.Itoa(i)
 				wantErr(t, key, errOf(d.Add(as(t, carol), a)), token.ErrDenied)

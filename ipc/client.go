@@ -34,7 +34,8 @@ type Client struct {
 }
 
 // Get returns a token of the profile or resource (NAME/RESOURCE) or, without a name, of
-// that whose hosts cover q.URL. Its times have whole seconds; Skew does not cross the socket.
+// the one whose hosts cover q.URL. Its times have whole seconds; Skew does not cross the
+// socket.
 func (c *Client) Get(ctx context.Context, name string, q token.Query) (token.Grant, error) {
 	profile, resource, err := cutResource(name)
 	if err != nil {
@@ -73,8 +74,8 @@ func cutResource(name string) (profile, resource string, err error) {
 }
 
 // Invalidate has the daemon drop t if it is still a token of the profile or resource
-// (NAME/RESOURCE); the zero Secret stands for the current tokens. Without a name the daemon drops t
-// from the profile it belongs to.
+// (NAME/RESOURCE); the zero Secret stands for the current tokens. Without a name the
+// daemon drops t from the profile it belongs to.
 func (c *Client) Invalidate(ctx context.Context, name string, t token.Secret) error {
 	profile, resource, err := cutResource(name)
 	if err != nil {

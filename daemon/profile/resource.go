@@ -72,16 +72,16 @@ func (o Opener) openResource(r *Profile, name string, fields []string, zero map[
 	if err := token.CheckName(name); err != nil {
 		return invalid("", err.Error())
 	}
-	table, more := r.Tables[name], maps.Clone(zero)
+	table, rest, more := r.Tables[name], map[string]any{}, maps.Clone(zero)
 	r.Settings = maps.Clone(r.Settings)
-	for _, field := range fields {
-		delete(r.Settings, field)
-		if value, ok := table[field]; ok {
-			r.Settings[field], more[field] = value, value
+	maps.DeleteFunc(r.Settings, func(key string, _ any) bool { return slices.Contains(fields, key) })
+	for key, value := range table {
+		if i := slices.IndexFunc(fields, func(f string) bool { return strings.EqualFold(f, key) }); i >= 0 {
+			r.Settings[fields[i]], more[fields[i]] = value, value
+		} else {
+			rest[key] = value
 		}
 	}
-	rest := maps.Clone(table)
-	maps.DeleteFunc(rest, func(key string, _ any) bool { return slices.Contains(fields, key) })
 	if len(rest) == len(table) {
 		return invalid("", strings.Join(fields, " or ")+" is missing")
 	}

@@ -190,12 +190,12 @@ func (e *msi) token(r *http.Request) (map[string]string, error) {
 	case resource == "":
 		return nil, invalid("resource", "resource is missing")
 	}
-	p, name, target, err := e.pick(resource, q.Get("client_id"))
+	p, target, err := e.pick(resource, q.Get("client_id"))
 	if err != nil {
 		return nil, err
 	}
-	g, err := e.h.backend.Get(r.Context(), name, token.Query{Target: target, MinTTL: msiLife})
-	e.h.audit(r.Context(), Event{Do: "get", Profile: name, Target: target}, err)
+	g, err := e.h.backend.Get(r.Context(), p.Name, token.Query{Target: target, MinTTL: msiLife})
+	e.h.audit(r.Context(), Event{Do: "get", Profile: p.Name, Target: target}, err)
 	if err != nil {
 		return nil, err
 	}
@@ -210,10 +210,10 @@ func (e *msi) token(r *http.Request) (map[string]string, error) {
 	return answer, nil
 }
 
-// pick finds the profile for a resource, and what to ask tokend for: the profile, or
-// one of its resources, that is configured for the resource, else the only one that
-// there is, whose identity may have a role there too.
-func (e *msi) pick(resource, client string) (p token.ProfileStatus, name string, target token.Target, err error) {
+// pick finds the profile for a resource, and what to ask it for: the profile, or one of
+// its resources (as NAME/RESOURCE), that is configured for the resource, else the only
+// profile that there is, whose identity may have a role there too.
+func (e *msi) pick(resource, client string) (p token.ProfileStatus, target token.Target, err error) {
 	var candidates []token.ProfileStatus
 	scope := resource + "/.default" // an identifier: a slash at its end belongs to it
 	for _, p := range e.profiles {
@@ -221,21 +221,21 @@ func (e *msi) pick(resource, client string) (p token.ProfileStatus, name string,
 			continue
 		}
 		if p.Settings.Text("scope") == scope {
-			return p, p.Name, target, nil
+			return p, target, nil
 		}
 		for _, r := range p.Resources {
 			if r.Settings.Text("scope") == scope {
-				return p, token.WithResource(p.Name, r.Name), target, nil
+				p.Name += "/" + r.Name
+				return p, target, nil
 			}
 		}
 		candidates = append(candidates, p)
 	}
 	switch len(candidates) {
 	case 0:
-		return p, "", target, invalid("client_id", "none of the profiles that tokenctl exec --azure-msi names has client_id %q", client)
+		return p, target, invalid("client_id", "none of the profiles that tokenctl exec --azure-msi names has client_id %q", client)
 	case 1:
-		p = candidates[0]
-		return p, p.Name, token.Target{Scope: scope}, nil
+		return candidates[0], token.Target{Scope: scope}, nil
 	}
-	return p, "", target, invalid("client_id", "%d profiles could be meant, and none is for the resource %s; name the identity by its client_id", len(candidates), resource)
+	return p, target, invalid("client_id", "%d profiles could be meant, and none is for the resource %s; name the identity by its client_id", len(candidates), resource)
 }

@@ -90,7 +90,7 @@ func (h *handler) getToken(c *call) (any, error) {
 	case c.name == "" && q.URL == "":
 		return nil, invalid("url", "either a profile or a url must be named")
 	case c.name == "" && resource != "":
-		return nil, invalid("resource", "a resource is one of a profile's, and no profile is named")
+		return nil, invalid("resource", "a resource is one of a profile's; name the profile too")
 	}
 	c.name = token.WithResource(c.name, resource)
 	c.trace, q.Warn = q.Trace, c.Header.Get(ipc.WarnHeader) == "true"
@@ -125,7 +125,7 @@ func (h *handler) exchange(c *call, in ipc.Exchange) (any, error) {
 func (h *handler) invalidate(c *call) (any, error) {
 	var in struct {
 		AccessToken *token.Secret `json:"access_token"`
-		Resource    string        `json:"resource"`
+		Resource    *string       `json:"resource"`
 	}
 	if len(c.body) > 0 {
 		if err := decodeStrict(c.body, &in); err != nil {
@@ -141,11 +141,11 @@ func (h *handler) invalidate(c *call) (any, error) {
 	case c.name == "":
 		return nil, invalid("access_token", "either a profile or an access_token must be named")
 	}
-	if in.Resource != "" {
-		if err := token.CheckName(in.Resource); err != nil || c.name == "" {
-			return nil, cmp.Or(err, invalid("resource", "a resource is one of a profile's, and no profile is named"))
+	if in.Resource != nil {
+		if err := cmp.Or(token.CheckName(*in.Resource), token.CheckName(c.name)); err != nil {
+			return nil, err
 		}
-		c.name = token.WithResource(c.name, in.Resource)
+		c.name += "/" + *in.Resource
 		c.event.Profile = c.name
 	}
 	return nil, h.backend.Invalidate(c.Context(), c.name, t)

@@ -207,7 +207,7 @@ func (s *Submission) settingFlags(f *cli.Flags) {
 			continue
 		}
 		flag := "resource-" + field.flag
-		f.Text(flag, "RESOURCE=TEXT", "likewise, --"+field.flag+" of this resource", func(text string) error {
+		f.Text(flag, "RESOURCE=TEXT", "--"+field.flag+" of this resource", func(text string) error {
 			resource, value, ok := strings.Cut(text, "=")
 			if !ok || resource == "" || value == "" {
 				return errors.New("it takes RESOURCE=TEXT")
@@ -252,10 +252,11 @@ func cutResource(name string) (resource, own string, ok bool) {
 
 // tableIn returns the table of that name, which it makes if need be.
 func tableIn(settings map[string]any, name string) map[string]any {
-	if settings[name] == nil {
-		settings[name] = map[string]any{}
+	table, ok := settings[name].(map[string]any)
+	if !ok {
+		table = map[string]any{}
+		settings[name] = table
 	}
-	table, _ := settings[name].(map[string]any)
 	return table
 }
 
