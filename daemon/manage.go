@@ -71,7 +71,7 @@ func (d *Daemon) Reload(ctx context.Context) error {
 func (d *Daemon) read() (bad []string, err error) {
 	next := d.state.Load().next()
 	if next.Config, err = profile.ReadConfig(d.dirs); err != nil {
-		return nil, err
+		return nil, d.confined(err)
 	}
 	if next.Kinds, err = d.deps.Configure(next.Config); err != nil {
 		return nil, d.dirs.LocateConfig(d.confined(err))

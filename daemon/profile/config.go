@@ -129,7 +129,7 @@ func ReadConfig(d Dirs) (Config, error) {
 		return c, nil
 	}
 	if err != nil {
-		return c, invalid("", token.FileFault(err))
+		return c, &token.Error{Code: token.ErrInvalid, Message: token.FileFault(err), Cause: err}
 	}
 	doc := &document{file: d.ConfigFile(), text: text}
 	if err := cmp.Or(doc.decode(&c), doc.close()); err != nil {
