@@ -104,7 +104,7 @@ Exit status: 0 ok, 1 failure, 2 wrong usage, 3 tokend is already running,
 					return err
 				},
 			},
-		}, p.serviceCommands()...),
+		}, append(p.backupCommands(), p.serviceCommands()...)...),
 	}
 }
 

@@ -134,7 +134,7 @@ func TestProfileFilesOfAnOddDirectory(t *testing.T) {
 	for _, f := range []string{"b.toml", "a.toml", "c.toml.bak", ".d.toml.tmp"} {
 		must(t, os.WriteFile(filepath.Join(dirs.ProfilesDir(), f), nil, 0o600))
 	}
-	names, err := dirs.names()
+	names, err := dirs.Names()
 	if err != nil || !slices.Equal(names, []string{"a", "b"}) {
 		t.Errorf("%q, %v", names, err)
 	}

@@ -61,7 +61,7 @@ func (d Dirs) ReadToEdit(name string) (File, error) {
 // OpenAll opens all files of profiles.d with the credentials that are stored.
 // profiles and errs are by name; the error of the directory itself is under "".
 func (o Opener) OpenAll(d Dirs) (profiles map[string]*Profile, errs map[string]error) {
-	names, err := d.names()
+	names, err := d.Names()
 	profiles, errs = make(map[string]*Profile, len(names)), map[string]error{}
 	if err != nil {
 		errs[""] = err
@@ -88,8 +88,8 @@ func (o Opener) OpenAll(d Dirs) (profiles map[string]*Profile, errs map[string]e
 	return profiles, errs
 }
 
-// names lists the profiles that have a file.
-func (d Dirs) names() (names []string, err error) {
+// Names lists the profiles that have a file.
+func (d Dirs) Names() (names []string, err error) {
 	entries, err := os.ReadDir(d.ProfilesDir())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
