@@ -120,7 +120,7 @@ func ownersOnly(c *Caller, setting string) error {
 // AuditLog returns those entries of the audit log that the caller may see, with the names
 // of their users: all for those who may manage profiles, else the caller's own. read
 // returns the entries whose lines hold a text.
-func (d *Daemon) AuditLog(ctx context.Context, read func(part string) iter.Seq[token.AuditEntry]) (iter.Seq[token.AuditEntry], error) {
+func AuditLog(ctx context.Context, d *Daemon, read func(part string) iter.Seq[token.AuditEntry]) (iter.Seq[token.AuditEntry], error) {
 	if err := d.Admit(ctx, "", false); err != nil {
 		return nil, err
 	}

@@ -117,14 +117,14 @@ func TestWhoMayManageProfiles(t *testing.T) {
 				}
 			}
 		}
-		wantErr(t, "the audit log", errOf(d.AuditLog(as(t, bob), nil)), token.ErrDenied)
+		wantErr(t, "the audit log", errOf(daemon.AuditLog(as(t, bob), d, nil)), token.ErrDenied)
 		// Only callers who can fix the files see what is wrong with them.
 		for uid, shown := range map[int]bool{alice: false, carol: true, 0: true} {
 			st, err := d.Status(as(t, uid))
 			if err != nil || (len(st.ConfigErrors) > 0) != shown || (len(st.Warnings) > 0) != shown {
 				t.Errorf("uid %d: %q, %q, %v", uid, st.ConfigErrors, st.Warnings, err)
 			}
-			entries, err := d.AuditLog(as(t, uid), func(string) iter.Seq[token.AuditEntry] {
+			entries, err := daemon.AuditLog(as(t, uid), d, func(string) iter.Seq[token.AuditEntry] {
 				return slices.Values([]token.AuditEntry{{User: token.User{UID: bob}}, {User: token.User{UID: alice}}})
 			})
 			if seen := slices.Collect(entries); err != nil || (len(seen) == 2) != shown || seen[len(seen)-1].UID != alice {

@@ -46,12 +46,13 @@ var arrows = map[string][]string{
 	"tokend/cmd/tokenctl/setup":    {"tokend/providers/token", "tokend/providers/token/format"},
 	"tokend/cmd/tokenctl/helper":   {"tokend/cmd/tokenctl/cli", "tokend/providers/token", "tokend/providers/token/format"},
 	"tokend/cmd/tokend/audit":      {"tokend/ipc/ipcserver", "tokend/providers/token", "tokend/providers/token/format"},
+	"tokend/cmd/tokend/backup":     {"tokend/daemon/profile", "tokend/providers/token", "tokend/store"},
 	"tokend/cmd/tokend/demo":       {"tokend/cmd/tokenctl/cli", "tokend/daemon/profile", "tokend/ipc", "tokend/providers/providertest", "tokend/providers/token", "tokend/store"},
 	"tokend/cmd/tokend/confine":    {"tokend/daemon/profile", "tokend/providers/token"},
 	"tokend/cmd/tokend/network":    {},
 	"tokend/cmd/tokend/notify":     {"tokend/ipc", "tokend/providers/token"},
 	"tokend/cmd/tokend/service":    {"tokend/daemon/profile", "tokend/ipc", "tokend/packaging", "tokend/providers/token"},
-	"tokend/cmd/tokend": {"tokend/cmd/tokenctl/cli", "tokend/cmd/tokenctl/launch", "tokend/cmd/tokenctl/ui", "tokend/cmd/tokend/audit", "tokend/cmd/tokend/confine", "tokend/cmd/tokend/demo", "tokend/cmd/tokend/network", "tokend/cmd/tokend/notify", "tokend/cmd/tokend/service", "tokend/daemon", "tokend/daemon/profile", "tokend/ipc", "tokend/ipc/ipcserver", "tokend/providers",
+	"tokend/cmd/tokend": {"tokend/cmd/tokenctl/cli", "tokend/cmd/tokenctl/launch", "tokend/cmd/tokenctl/ui", "tokend/cmd/tokend/audit", "tokend/cmd/tokend/backup", "tokend/cmd/tokend/confine", "tokend/cmd/tokend/demo", "tokend/cmd/tokend/network", "tokend/cmd/tokend/notify", "tokend/cmd/tokend/service", "tokend/daemon", "tokend/daemon/profile", "tokend/ipc", "tokend/ipc/ipcserver", "tokend/providers",
 		"tokend/providers/token", "tokend/store", "tokend/store/cache"},
 }
 

@@ -4,25 +4,22 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 
 	"filippo.io/age"
 	"github.com/google/renameio/v2/maybe"
-	"github.com/pelletier/go-toml/v2"
 
 	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokenctl/ui"
+	"tokend/cmd/tokend/backup"
 	"tokend/cmd/tokend/confine"
 	"tokend/daemon/profile"
 	"tokend/ipc"
@@ -30,28 +27,6 @@ import (
 	"tokend/store"
 	"tokend/store/cache"
 )
-
-// maxBackup bounds a backup, in bytes.
-const maxBackup = 256 << 20
-
-// A saved is what a backup holds, as TOML in age's format.
-type saved struct {
-	Version  int                     `toml:"tokend_backup"`
-	Config   string                  `toml:"config,multiline,omitempty"`
-	Profiles map[string]savedProfile `toml:"profiles"`
-}
-
-// A savedProfile has the current credential and, if there is one, the pending one.
-type savedProfile struct {
-	Text        string            `toml:"text,multiline"`
-	Credentials []savedCredential `toml:"credentials,omitempty"`
-}
-
-type savedCredential struct {
-	Secrets  map[string]string `toml:"secrets"` // in base64
-	Expires  time.Time         `toml:"expires,omitempty"`
-	Settings map[string]any    `toml:"settings,omitempty"`
-}
 
 // A backupRequest is a call of backup or restore.
 type backupRequest struct {
@@ -117,6 +92,15 @@ func (r *backupRequest) installed(ctx context.Context) (dirs profile.Dirs, open 
 	return dirs, open, err
 }
 
+// become changes to the owner of the state, and returns the credentials there.
+func (r *backupRequest) become(dirs profile.Dirs, open func(string) (store.Keystore, error)) (*store.Credentials, error) {
+	if err := r.at.owner(dirs.State).become(); err != nil {
+		return nil, err
+	}
+	keys, err := open(dirs.State)
+	return store.NewCredentials(credentialsDir(dirs), keys), err
+}
+
 // backup writes a new file. tokend may run meanwhile: it makes each change in one step.
 func (r *backupRequest) backup(ctx context.Context, path string) error {
 	dirs, open, err := r.installed(ctx)
@@ -131,121 +115,40 @@ func (r *backupRequest) backup(ctx context.Context, path string) error {
 	if err != nil {
 		return errors.New(token.FileFault(err))
 	}
-	content := saved{Version: 1, Profiles: map[string]savedProfile{}}
-	if err = r.at.owner(dirs.State).become(); err == nil {
-		err = content.fill(ctx, dirs, open)
+	var b backup.Backup
+	creds, err := r.become(dirs, open)
+	if err == nil {
+		b, err = backup.New(ctx, dirs, creds)
 	}
 	if err == nil {
-		err = content.seal(file, to)
+		err = b.Seal(file, to)
 	}
 	if err = cmp.Or(err, file.Sync(), file.Close()); err != nil {
 		_ = os.Remove(path)
 		return err
 	}
-	fmt.Fprintf(r.out, "Saved %s in %s.\n", counted(len(content.Profiles)), path)
+	fmt.Fprintf(r.out, "Saved %s in %s.\n", counted(len(b.Profiles)), path)
 	return nil
-}
-
-// fill takes in what there is to save.
-func (s *saved) fill(ctx context.Context, dirs profile.Dirs, open func(string) (store.Keystore, error)) error {
-	text, err := token.ReadConfig(dirs.ConfigFile())
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return errors.New(token.FileFault(err))
-	}
-	s.Config = string(text)
-	names, err := dirs.Names()
-	if err != nil {
-		return err
-	}
-	keys, err := open(dirs.State)
-	if err != nil {
-		return err
-	}
-	creds := store.NewCredentials(credentialsDir(dirs), keys)
-	for _, name := range names {
-		file, err := dirs.Read(name)
-		if err != nil {
-			return err
-		}
-		p := savedProfile{Text: string(file.Text)}
-		current, pending, err := creds.Kept(name)
-		for _, c := range []token.Credential{current, pending} {
-			secrets := map[string]string{}
-			for _, field := range c.Fields {
-				secret, failed := creds.Secret(ctx, c, field)
-				err = cmp.Or(err, failed)
-				secrets[field] = base64.StdEncoding.EncodeToString([]byte(secret.Reveal()))
-			}
-			if c.ID != "" {
-				p.Credentials = append(p.Credentials, savedCredential{secrets, c.Expires, c.Settings})
-			}
-		}
-		if s.Profiles[name] = p; err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (s *saved) seal(file io.Writer, to []age.Recipient) error {
-	text, err := toml.Marshal(s)
-	if err == nil && toml.Unmarshal(text, new(saved)) != nil {
-		err = errors.New("config.toml, or the file of a profile, is not in UTF-8")
-	}
-	if err != nil {
-		return err
-	}
-	sealed, err := age.Encrypt(file, to...)
-	if err == nil {
-		_, err = sealed.Write(text)
-		err = cmp.Or(err, sealed.Close())
-	}
-	return err
 }
 
 // unseal returns what is in a backup.
-func (r *backupRequest) unseal(path string) (s saved, err error) {
+func (r *backupRequest) unseal(path string) (backup.Backup, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return s, errors.New(token.FileFault(err))
+		return backup.Backup{}, errors.New(token.FileFault(err))
 	}
-	file, _, err := token.ReadRegular(f, maxBackup)
+	file, _, err := token.ReadRegular(f, backup.MaxSize)
 	if err != nil {
-		return s, err
+		return backup.Backup{}, err
 	}
-	stanza, isAge := bytes.CutPrefix(file, []byte("age-encryption.org/v1\n"))
-	if !isAge {
-		return s, fmt.Errorf("%s is not a backup that tokend made", path)
+	b, err := backup.Unseal(file, r.identities)
+	if err != nil && !errors.Is(err, cli.ErrUsage) {
+		err = fmt.Errorf("%s: %w", path, err)
 	}
-	by, err := r.identities(bytes.HasPrefix(stanza, []byte("-> scrypt ")))
-	if err != nil {
-		return s, err
-	}
-	opened, err := age.Decrypt(bytes.NewReader(file), by...)
-	if _, wrong := errors.AsType[*age.NoIdentityMatchError](err); wrong {
-		return s, errors.New("that passphrase or identity does not open the backup")
-	}
-	var text []byte
-	if err == nil {
-		text, err = io.ReadAll(opened)
-	}
-	if err != nil {
-		return s, fmt.Errorf("%s is damaged, or a part of it is missing: %w", path, err)
-	}
-	if toml.Unmarshal(text, &s) != nil || s.Version != 1 {
-		return s, fmt.Errorf("%s is not a backup that this version of tokend can read", path)
-	}
-	for name := range s.Profiles {
-		err = cmp.Or(err, token.CheckName(name))
-	}
-	return s, err
+	return b, err
 }
 
 func (r *backupRequest) restore(ctx context.Context, path string) error {
-	s, err := r.unseal(path)
-	if err != nil {
-		return err
-	}
 	dirs, open, err := r.installed(ctx)
 	if err != nil {
 		return err
@@ -253,14 +156,18 @@ func (r *backupRequest) restore(ctx context.Context, path string) error {
 	if h := ipc.ReadHolder(dirs.State); h.Serves(ctx) {
 		return exitError{exitRunning, fmt.Errorf("tokend is running, %v; first: %s", h, r.at.line("stop"))}
 	}
-	owner := r.at.owner(dirs.State)
-	if file := dirs.ConfigFile(); s.Config != "" && r.mayWrite("config.toml", file) { // the service's user may not
-		if err := cmp.Or(maybe.WriteFile(file, []byte(s.Config), 0o640), os.Lchown(file, -1, owner.gid)); err != nil {
+	b, err := r.unseal(path)
+	if err != nil {
+		return err
+	}
+	if file := dirs.ConfigFile(); b.Config != "" && r.mayWrite("config.toml", file) { // the service's user may not
+		if err := cmp.Or(maybe.WriteFile(file, []byte(b.Config), 0o640), os.Lchown(file, -1, r.at.owner(dirs.State).gid)); err != nil {
 			return err
 		}
 		fmt.Fprintln(r.out, "Restored config.toml.")
 	}
-	if err := owner.become(); err != nil {
+	creds, err := r.become(dirs, open)
+	if err != nil {
 		return err
 	}
 	lock, err := cache.Open(filepath.Join(dirs.State, "cache.db"), nil)
@@ -268,16 +175,11 @@ func (r *backupRequest) restore(ctx context.Context, path string) error {
 		return exitError{exitRunning, err}
 	}
 	defer lock.Close()
-	keys, err := open(dirs.State)
-	if err != nil {
-		return err
-	}
-	creds := store.NewCredentials(credentialsDir(dirs), keys)
-	for _, name := range slices.Sorted(maps.Keys(s.Profiles)) {
+	for _, name := range slices.Sorted(maps.Keys(b.Profiles)) {
 		if !r.mayWrite(name, dirs.ProfileFile(name)) {
 			continue
 		}
-		if err := s.Profiles[name].restore(ctx, dirs, creds, name); err != nil {
+		if err := b.Profiles[name].Restore(ctx, dirs, creds, name); err != nil {
 			return err
 		}
 		fmt.Fprintf(r.out, "Restored %s.\n", name)
@@ -292,26 +194,6 @@ func (r *backupRequest) mayWrite(what, file string) bool {
 		fmt.Fprintf(r.out, "Left as it is: %s, which is here already (--replace replaces it).\n", what)
 	}
 	return missing != nil || r.replace
-}
-
-// restore stores the credentials of a profile, bound to this keystore, then its file.
-func (p savedProfile) restore(ctx context.Context, dirs profile.Dirs, creds *store.Credentials, name string) error {
-	put := creds.Put
-	for _, c := range p.Credentials {
-		secrets := map[string]token.Secret{}
-		for field, text := range c.Secrets {
-			secret, err := base64.StdEncoding.DecodeString(text)
-			if err != nil {
-				return fmt.Errorf("%s: its %s is damaged: %w", name, field, err)
-			}
-			secrets[field] = token.NewSecret(string(secret))
-		}
-		if _, err := put(ctx, name, secrets, token.Credential{Expires: c.Expires, Settings: c.Settings}); err != nil {
-			return err
-		}
-		put = creds.PutPending
-	}
-	return profile.Write(dirs.ProfileFile(name), []byte(p.Text))
 }
 
 func (r *backupRequest) recipients() (to []age.Recipient, err error) {

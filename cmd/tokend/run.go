@@ -239,7 +239,7 @@ func (in *installation) serve(ctx context.Context, d *daemon.Daemon, hangups <-c
 		if in.audit == nil {
 			return nil, &token.Error{Code: token.ErrInvalid, Field: "audit", Message: fmt.Sprintf(`there is no audit log: %s has audit = "none"`, in.dirs.ConfigFile())}
 		}
-		return d.AuditLog(ctx, in.audit.Entries)
+		return daemon.AuditLog(ctx, d, in.audit.Entries)
 	}
 	err := in.answer(ctx, func(ctx context.Context) error {
 		return ipcserver.Serve(ctx, in.listener, d, ipcserver.Options{

@@ -86,6 +86,14 @@ registry=https://registry.example/npm/
 curl() { command curl -fsS --unix-socket "$XDG_RUNTIME_DIR/tokend/tokend.sock" "$@"; }
 cp service-key.json new-key.json
 `,
+	// scp is the way to another machine, which has nothing of tokend's yet.
+	"machines": `
+scp() {
+	kill "$tokend" && wait "$tokend"
+	mv ~/.config/tokend ~/.config/old
+	mv ~/.local/state/tokend ~/.local/state/old
+}
+`,
 	// A project that has a dependency in a registry of its own.
 	"crate": `
 mkdir -p src .cargo && touch src/lib.rs
