@@ -163,3 +163,22 @@ func lookUp(c cli.Reference, words []string) (_ cli.Reference, fault string) {
 	}
 	return c, ""
 }
+
+// The help of every command begins with an example, which the command takes.
+func TestHelpBeginsWithAnExample(t *testing.T) {
+	behind := regexp.MustCompile(`  +\S.*|[|&;<>].*`) // what the example is for, or where the shell goes on
+	var check func(cli.Reference)
+	check = func(c cli.Reference) {
+		first, _, _ := strings.Cut(c.Long, "\n")
+		words, isExample := strings.CutPrefix(first, "  "+c.Name)
+		out, err := exec.Command("sh", "-c", c.Name+" --help "+behind.ReplaceAllString(words, "")).CombinedOutput()
+		if !isExample || err != nil {
+			t.Errorf("%s --help begins with %q: %s", c.Name, first, out)
+		}
+		for _, sub := range c.Commands {
+			check(sub)
+		}
+	}
+	check(commandTree(t, "tokend"))
+	check(commandTree(t, "tokenctl"))
+}

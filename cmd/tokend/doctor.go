@@ -433,7 +433,7 @@ func (p *program) checkConfig(ctx context.Context, _ *cli.Call) error {
 	}
 	checks := append(checkProfiles(st, dirs), w.checkCredentials(st)...)
 	for _, c := range checks {
-		fmt.Fprintln(p.out, ui.Printable(c.Text))
+		fmt.Fprintln(cli.Prose(p.out), ui.Printable(c.Text))
 	}
 	return refuseFailed(checks, exitConfig)
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"tokend/cmd/tokenctl/cli"
 )
 
 const (
@@ -20,7 +22,7 @@ const (
 
 // newLog makes a log whose lines go to out through a queue, so that logging never
 // waits for out. systemd's journal gets lines without the time, which it adds, and
-// with a priority. end waits until what was logged is in out, for logTimeout at most;
+// with a priority, and a terminal lines that fit. end waits until what was logged is in out, for logTimeout at most;
 // what is logged afterwards is lost.
 func newLog(out io.Writer, journal bool, format string, level slog.Leveler) (log *slog.Logger, end func() error) {
 	options := &slog.HandlerOptions{Level: level}
@@ -32,6 +34,9 @@ func newLog(out io.Writer, journal bool, format string, level slog.Leveler) (log
 			}
 			return a
 		}
+	}
+	if format != "json" && cli.IsTerminal(out) {
+		out = cli.Prose(out)
 	}
 	handler := func(out io.Writer) slog.Handler {
 		if format == "json" {

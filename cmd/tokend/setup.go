@@ -33,10 +33,10 @@ const setupHelp = `  tokend setup                      asks what it needs to kno
   tokend setup --system --start     a server, as root: sealed files; start it
   tokend setup --keystore sealed --key-file ~/.tokend.key
 
-Takes the OS keyring or, where there is none, offers sealed files; then offers to
-start tokend, now and when you log in. Run it again to see what is set up and get
-what is missing. Without a terminal it asks nothing and starts nothing: say what you
-want with flags.
+Takes the OS keyring or, where there is none, offers sealed files. Then it
+offers to start tokend, now and when you log in. Run it again to see what is set
+up and to get what is missing. Without a terminal it asks nothing and starts
+nothing: say what you want with flags.
 
 "os" keeps private keys and client secrets in the OS keyring (GNOME Keyring,
 KWallet or KeePassXC through the Secret Service, macOS Keychain, Windows
