@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/google/renameio/v2/maybe"
+
+	"tokend/providers/token/format"
 )
 
 // readFile reads a configuration file; one that is not there is empty.
@@ -160,7 +162,7 @@ func typed(path string) string {
 
 // link makes this tokenctl found at path, in place of another tokenctl.
 func link(path, self string) Change {
-	show, makeLink := "ln -s "+self+" "+path+"\n", os.Symlink
+	show, makeLink := "ln -s "+format.ShellQuote(self)+" "+format.ShellQuote(path)+"\n", os.Symlink
 	if onWindows {
 		show, makeLink = fmt.Sprintf("mklink /H \"%s\" \"%s\"\n", path, self), os.Link
 	}

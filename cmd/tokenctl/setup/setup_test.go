@@ -334,11 +334,12 @@ func TestSetupOnWindows(t *testing.T) {
 	}
 }
 
-// A path with a blank is one word for Bazel.
+// A path with a blank is one word for Bazel, and for the shell.
 func TestBazelPathsWithBlanksAreQuoted(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", `/home/a b/"c"`)
-	show := changes(t, "bazel", Request{Host: "https://reg.example", Self: "/x"})[1].Show
-	if !strings.Contains(show, `common "--credential_helper=reg.example=/home/a b/\"c\"/tokend/bazel-credential-tokend"`) {
+	made := changes(t, "bazel", Request{Host: "https://reg.example", Self: "/x y"})
+	show := made[0].Show + made[1].Show
+	if !strings.Contains(show, `common "--credential_helper=reg.example=/home/a b/\"c\"/tokend/bazel-credential-tokend"`) || !strings.HasPrefix(show, `ln -s '/x y' '/home/a b/"c"/tokend/`) {
 		t.Error(show)
 	}
 }
