@@ -124,9 +124,6 @@ func (d *Daemon) now() time.Time { return d.deps.Now().Round(0) }
 // served. If the keystore is locked or does not answer, Run tries again.
 func (d *Daemon) LoadCache(ctx context.Context) { d.mint.Load(ctx) }
 
-// warnAgain is how often the log repeats the warnings of status.
-const warnAgain = 24 * time.Hour
-
 // Run obtains and renews tokens until ctx ends. Every goroutine of the daemon
 // starts here and has ended when Run returns. Run releases everyone who still
 // waits with an error, and saves what was obtained.
@@ -134,22 +131,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	running, ended := context.WithCancel(context.WithoutCancel(ctx))
 	var others sync.WaitGroup
 	others.Go(func() { d.sinks.Run(running) })
-	others.Go(func() { d.watchCredentials(running) })
-	others.Go(func() {
-		for again := time.Tick(warnAgain); ; {
-			st := d.state.Load()
-			for name, e := range st.profiles {
-				for _, text := range d.warnings(st, e) {
-					d.deps.Log.Warn("needs attention", "profile", name, "warning", text)
-				}
-			}
-			select {
-			case <-again:
-			case <-running.Done():
-				return
-			}
-		}
-	})
+	others.Go(func() { watchCredentials(running, d) })
 	d.mint.Run(ctx)
 	ended()
 	others.Wait()
@@ -197,7 +179,7 @@ func (d *Daemon) Get(ctx context.Context, name string, q token.Query) (token.Gra
 	}
 	g := token.Grant{Token: tok, Profile: e.Name, Present: e.Present, Host: host}
 	if q.Warn {
-		g.Warning = d.warnOnce(st, e, c)
+		g.Warning = st.warnOnce(e, c, d.now())
 	}
 	if q.Second {
 		if g.Second, err = e.Second(ctx); err != nil {

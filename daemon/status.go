@@ -85,7 +85,7 @@ func (d *Daemon) profileStatus(st *state, e *entry, c *Caller, users userNames, 
 		Name: e.Name, Provider: e.Provider, Does: e.Does(), File: d.dirs.ProfileFile(e.Name), Settings: e.Settings, Hosts: e.Hosts, Present: e.Present, SecondHeader: e.SecondHeader,
 		CredentialExpires: e.Expires.UTC(), AdminUsers: e.AdminUsers, AdminGroups: e.AdminGroups,
 	}
-	if steps := d.steps(st, e); steps > 0 {
+	if steps := st.steps(e, d.now()); steps > 0 {
 		out.CredentialState = token.CredentialState(steps)
 	}
 	// Callers who may not manage profiles see only themselves.
@@ -163,7 +163,7 @@ func (d *Daemon) warnings(st *state, e *entry) (warnings []string) {
 	if text := st.bad[e.Name]; text != "" {
 		warn("the previous settings stay active: %s", text)
 	}
-	if d.steps(st, e) > 0 {
+	if st.steps(e, d.now()) > 0 {
 		warn("the credential %s: tokenctl rotate %s", token.EndText(e.Expires, d.now()), e.Name)
 	}
 	if e.Pending != nil {

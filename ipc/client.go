@@ -31,6 +31,8 @@ type Client struct {
 	// A context starts a timer, which costs a program that has just started 0.03 ms.
 	// Where neither has a deadline, a wait ends after two minutes.
 	Deadline time.Time
+	// Warn, if set, shows a person the warnings that come with tokens.
+	Warn func(text string)
 }
 
 // Get returns a token of the profile or resource (NAME/RESOURCE) or, without a name, of
@@ -41,7 +43,7 @@ func (c *Client) Get(ctx context.Context, name string, q token.Query) (token.Gra
 	if err != nil {
 		return token.Grant{}, err
 	}
-	k := call{method: "GET", path: TokenPath, name: profile, query: encodeQuery(q, resource), warn: q.Warn}
+	k := call{method: "GET", path: TokenPath, name: profile, query: encodeQuery(q, resource), warn: c.Warn != nil}
 	if name == "" && q.URL != "" {
 		k.path = AnyTokenPath
 	}
@@ -61,6 +63,10 @@ func (c *Client) Get(ctx context.Context, name string, q token.Query) (token.Gra
 	if err != nil {
 		return token.Grant{}, c.nonsense(err)
 	}
+	if g.Warning != "" && c.Warn != nil {
+		c.Warn(g.Warning)
+	}
+	g.Warning = ""
 	return g, nil
 }
 

@@ -91,7 +91,7 @@ func get(ctx context.Context, e *ui.Env, name string, q token.Query, as string, 
 	}
 	d.Deadline = time.Now().Add(wait)
 	end := e.Progress("Waiting for a token")
-	g, err := e.Get(ctx, d, name, q)
+	g, err := d.Get(ctx, name, q)
 	end()
 	if q.Trace != nil {
 		e.Err.Print(traceText(e.Err, q.Trace.Steps()))

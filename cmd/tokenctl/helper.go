@@ -11,7 +11,6 @@ import (
 	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokenctl/helper"
 	"tokend/cmd/tokenctl/ui"
-	"tokend/ipc"
 	"tokend/providers/token"
 )
 
@@ -96,16 +95,6 @@ func helperFlags(e *ui.Env, call *helper.Call) error {
 	return nil
 }
 
-// asking is the client that a helper asks, which shows warnings to a person.
-type asking struct {
-	*ipc.Client
-	e *ui.Env
-}
-
-func (a asking) Get(ctx context.Context, name string, q token.Query) (token.Grant, error) {
-	return a.e.Get(ctx, a.Client, name, q)
-}
-
 // helperPatience bounds a call of a helper. Tests shorten it.
 var helperPatience = helper.Patience
 
@@ -121,7 +110,7 @@ func serveHelper(ctx context.Context, e *ui.Env, p helper.Protocol, call helper.
 	e.Profile = call.Profile
 	d.Deadline = time.Now().Add(helperPatience)
 	call.In, call.Out, call.Err = e.In, e.Out.W, e.Err.W
-	call.Daemon = asking{d, e}
+	call.Daemon = d
 	call.Explain = func(err error) string { return explainToTool(e, err) }
 	err = p.Run(ctx, &call)
 	if errors.Is(err, helper.ErrReported) {

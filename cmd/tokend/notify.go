@@ -12,7 +12,6 @@ import (
 
 	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokend/notify"
-	"tokend/daemon/profile"
 	"tokend/ipc"
 )
 
@@ -48,27 +47,14 @@ events", with no token in it. One runs at a time, for at most 30 s, 10 an hour.`
 			} else if !o.Desktop {
 				return cli.Usage("desktop notifications need D-Bus, which this system does not have: say --hook")
 			}
-			var err error
-			if o.Sockets, err = p.at.allSockets(); err != nil {
+			own, err := (&serviceRequest{at: &p.at}).definition()
+			if err != nil {
 				return err
 			}
+			o.Sockets = slices.Compact([]string{own.Socket, ipc.SystemSocket()})
 			o.Say("following %s", strings.Join(o.Sockets, " and "))
 			o.Run(ctx)
 			return nil
 		},
 	}
-}
-
-// allSockets returns the sockets of the user's tokend and of the system's.
-func (p places) allSockets() ([]string, error) {
-	dirs, err := p.dirs()
-	if err != nil {
-		return nil, err
-	}
-	config, err := profile.ReadConfig(dirs)
-	if err != nil {
-		return nil, err
-	}
-	own, err := p.socketPath(config)
-	return slices.Compact([]string{own, ipc.SystemSocket()}), err
 }

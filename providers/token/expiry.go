@@ -1,6 +1,7 @@
 package token
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 )
@@ -22,18 +23,9 @@ func StepsToEnd(end, now time.Time, ahead time.Duration) (steps int) {
 	return steps
 }
 
-// stepsAtEnd are those of a credential that has expired.
-const stepsAtEnd = 4
-
 // CredentialState is the state of a credential that is so many steps near its end.
 func CredentialState(steps int) string {
-	switch steps {
-	case 0:
-		return CredentialOK
-	case stepsAtEnd:
-		return CredentialExpired
-	}
-	return CredentialExpiring
+	return cmp.Or([...]string{0: CredentialOK, 4: CredentialExpired}[steps], CredentialExpiring)
 }
 
 // The states of a credential.
@@ -46,16 +38,12 @@ const (
 // EndText says when a credential ends or has ended: "expires in 5 days, on
 // 2026-12-03".
 func EndText(end, now time.Time) string {
-	left, when := end.Sub(now), ""
-	switch on := end.UTC().Format(time.DateOnly); {
+	left, on := end.Sub(now), " on "+end.UTC().Format(time.DateOnly)
+	switch {
 	case left <= 0:
-		return "expired on " + on
-	case left < time.Hour:
-		when = "within the hour"
+		return "expired" + on
 	case left < 2*day:
-		when = fmt.Sprintf("in %d h", left/time.Hour)
-	default:
-		when = fmt.Sprintf("in %d days", left/day)
+		return fmt.Sprintf("expires in %d h,%s", left/time.Hour, on)
 	}
-	return "expires " + when + ", on " + end.UTC().Format(time.DateOnly)
+	return fmt.Sprintf("expires in %d days,%s", left/day, on)
 }

@@ -30,7 +30,7 @@ import (
 
 // getToken obtains a token, and shows that it waits for one.
 func getToken(ctx context.Context, e *ui.Env, profile string, q token.Query) (token.Grant, error) {
-	return ui.AskFor(ctx, e, "Waiting for a token", func(d *ipc.Client, ctx context.Context) (token.Grant, error) { return e.Get(ctx, d, profile, q) })
+	return ui.AskFor(ctx, e, "Waiting for a token", func(d *ipc.Client, ctx context.Context) (token.Grant, error) { return d.Get(ctx, profile, q) })
 }
 
 // catchSignals sends the signals that end programs to a channel, until stop is

@@ -83,6 +83,9 @@ func (e *Env) Client() (*ipc.Client, error) {
 		}
 		return e.Start(ctx, socket)
 	}
+	if IsTerminal(e.Err.W) {
+		d.Warn = func(text string) { e.Note(Printable(text)) }
+	}
 	return d, err
 }
 
@@ -127,17 +130,6 @@ func AskFor[T any](ctx context.Context, e *Env, what string, f func(*ipc.Client,
 	d.Deadline = time.Now().Add(Patience)
 	defer e.Progress(what)()
 	return f(d, ctx)
-}
-
-// Get asks for a token, and shows a person the warning that may come with it.
-func (e *Env) Get(ctx context.Context, d *ipc.Client, profile string, q token.Query) (token.Grant, error) {
-	q.Warn = IsTerminal(e.Err.W)
-	g, err := d.Get(ctx, profile, q)
-	if g.Warning != "" {
-		e.Note(Printable(g.Warning))
-		g.Warning = ""
-	}
-	return g, err
 }
 
 // Status asks for the state of tokend and its profiles.

@@ -24,53 +24,45 @@ type bubble struct {
 	server string
 }
 
-// A desktop shows notifications on the session bus.
-type desktop struct{ bus *dbus.Conn }
-
 // show shows a need in place of the one before in its bubble.
-func (d *desktop) show(ctx context.Context, n need, b *bubble) (err error) {
-	if d.bus == nil || !d.bus.Connected() {
-		if d.bus, err = dbus.SessionBusPrivateNoAutoStartup(); err == nil {
-			err = d.bus.Auth(nil)
-		}
-		if err == nil {
-			err = d.bus.Hello()
-		}
-		if err != nil {
-			d.bus = nil
-			return fmt.Errorf("waiting for a session bus to show notifications: %w", err)
-		}
+func (n need) show(ctx context.Context, b *bubble) error {
+	bus, err := dbus.SessionBus() // which connects again after the bus was restarted
+	if err != nil {
+		return fmt.Errorf("waiting for a session bus to show notifications: %w", err)
 	}
-	if b.server != d.server(ctx) {
+	if b.server != server(ctx, bus) {
 		b.id = 0 // which is another's on this server
 	}
 	const urgencyNormal, serverDecides = byte(1), int32(-1)
-	err = d.call(ctx, "Notify", "tokend", b.id, "dialog-password", plain(n.title), plain(n.text), []string{},
+	err = call(ctx, bus, "Notify", "tokend", b.id, "dialog-password", plain(n.title), plain(n.text), []string{},
 		map[string]dbus.Variant{"urgency": dbus.MakeVariant(urgencyNormal)}, serverDecides).Store(&b.id)
 	if err != nil {
 		return fmt.Errorf("waiting for a notification server: %w", err)
 	}
-	b.server, b.waits = d.server(ctx), false
+	b.server, b.waits = server(ctx, bus), false
 	return nil
 }
 
 // takeBack closes a notification, unless the server that showed it is gone.
-func (d *desktop) takeBack(ctx context.Context, b bubble) {
-	if d.bus != nil && b.id != 0 && b.server == d.server(ctx) {
-		d.call(ctx, "CloseNotification", b.id)
+func (b bubble) takeBack(ctx context.Context) {
+	if b.id == 0 {
+		return
+	}
+	if bus, err := dbus.SessionBus(); err == nil && b.server == server(ctx, bus) {
+		call(ctx, bus, "CloseNotification", b.id)
 	}
 }
 
 // call calls the server, which the bus may have to start.
-func (d *desktop) call(ctx context.Context, method string, args ...any) *dbus.Call {
+func call(ctx context.Context, bus *dbus.Conn, method string, args ...any) *dbus.Call {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	return d.bus.Object(notifications, "/org/freedesktop/Notifications").CallWithContext(ctx, notifications+"."+method, 0, args...)
+	return bus.Object(notifications, "/org/freedesktop/Notifications").CallWithContext(ctx, notifications+"."+method, 0, args...)
 }
 
 // server returns the bus's name of the server that runs, "" if none does.
-func (d *desktop) server(ctx context.Context) (name string) {
-	_ = d.bus.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.GetNameOwner", 0, notifications).Store(&name)
+func server(ctx context.Context, bus *dbus.Conn) (name string) {
+	_ = bus.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.GetNameOwner", 0, notifications).Store(&name)
 	return name
 }
 

@@ -7,11 +7,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/godbus/dbus/v5"
 
 	"tokend/ipc"
 	"tokend/providers/token"
@@ -30,9 +33,13 @@ type Options struct {
 
 // Run follows and shows until ctx ends. Then it takes back what it showed.
 func (o *Options) Run(ctx context.Context) {
+	const busVariable = "DBUS_SESSION_BUS_ADDRESS"
+	if os.Getenv(busVariable) == "" { // else godbus would start a bus of its own
+		_ = os.Setenv(busVariable, "unix:path="+dbus.EscapeBusAddressValue(filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "bus")))
+	}
 	var all sync.WaitGroup
 	for _, socket := range o.Sockets {
-		f := &follower{Options: o, socket: socket, shown: map[string]bubble{}, again: firstWait}
+		f := &follower{Options: o, socket: socket, shown: map[string]bubble{}, wait: firstWait}
 		all.Go(func() {
 			f.follow(ctx)
 			f.settle(context.WithoutCancel(ctx), nil)
@@ -45,11 +52,10 @@ func (o *Options) Run(ctx context.Context) {
 // A follower shows the needs of one tokend.
 type follower struct {
 	*Options
-	socket  string
-	desktop desktop
-	shown   map[string]bubble
-	said    string        // the last error
-	again   time.Duration // how long to wait if something cannot be shown
+	socket string
+	shown  map[string]bubble
+	said   string        // the last error
+	wait   time.Duration // before another attempt
 }
 
 // How long to wait before another attempt, first and at most.
@@ -60,19 +66,15 @@ const (
 
 // follow watches until ctx ends. While tokend is away, what was shown stays.
 func (f *follower) follow(ctx context.Context) {
-	for wait := firstWait; ctx.Err() == nil; wait = min(2*wait, lastWait) {
-		reached, err := f.watch(ctx)
-		if reached {
-			wait = firstWait
-		}
-		passes := errors.Is(err, token.ErrNoDaemon) || errors.Is(err, io.EOF) || errors.Is(err, context.DeadlineExceeded)
-		if !passes && ctx.Err() == nil {
+	for ctx.Err() == nil {
+		if err := f.watch(ctx); errors.Is(err, token.ErrDenied) {
 			f.sayOnce(err)
 		}
 		select {
-		case <-time.After(wait):
+		case <-time.After(f.wait):
 		case <-ctx.Done():
 		}
+		f.wait = min(2*f.wait, lastWait)
 	}
 }
 
@@ -85,36 +87,33 @@ func (f *follower) sayOnce(err error) {
 }
 
 // watch reads the status, and again after each event that may begin or end a need, until
-// tokend goes away, or for a while if something could not be shown. It reports whether it
-// reached tokend.
-func (f *follower) watch(ctx context.Context) (reached bool, err error) {
+// tokend goes away, or for a while if something could not be shown.
+func (f *follower) watch(ctx context.Context) error {
 	d := &ipc.Client{Socket: f.socket}
 	events, err := d.Watch(ctx, nil)
 	if err != nil {
-		return false, err
+		return err
 	}
 	defer events.Close()
 	for {
 		st, err := d.Status(ctx)
 		if err != nil {
-			return true, err
+			return err
 		}
 		needs := f.needs(st, time.Now())
 		waiting, end := ctx, func() {}
 		if f.settle(ctx, needs) {
-			f.again = firstWait
+			f.wait = firstWait
 		} else {
-			waiting, end = context.WithTimeout(ctx, f.again)
-			f.again = min(2*f.again, lastWait)
+			waiting, end = context.WithTimeout(ctx, f.wait)
 		}
 		for changed := false; !changed && err == nil; {
 			var e token.Event
 			e, err = events.Next(waiting)
 			changed = e.Kind != token.EventFailed && (e.Kind != token.EventObtained || len(needs) > 0)
 		}
-		end()
-		if err != nil {
-			return true, err
+		if end(); err != nil {
+			return err
 		}
 	}
 }
@@ -171,7 +170,7 @@ func (f *follower) settle(ctx context.Context, needs map[string]need) bool {
 			f.Hook.run(ctx, n.event, f.Say)
 		}
 		if b.waits {
-			if err := f.desktop.show(ctx, n, &b); err != nil {
+			if err := n.show(ctx, &b); err != nil {
 				settled = false
 				f.sayOnce(err)
 			}
@@ -180,7 +179,7 @@ func (f *follower) settle(ctx context.Context, needs map[string]need) bool {
 	}
 	for key, b := range f.shown {
 		if _, lasts := needs[key]; !lasts {
-			f.desktop.takeBack(ctx, b)
+			b.takeBack(ctx)
 			delete(f.shown, key)
 		}
 	}
