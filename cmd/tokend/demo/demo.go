@@ -31,9 +31,9 @@ func Command(out io.Writer) *cli.Command {
 Starts issuers on loopback that are as strict as the real ones, and a tokend of
 its own in a temporary directory. Adds a CLMS, an Entra ID and an Aspose profile
 with new keys. Shows how a token is obtained, served from memory, renewed before
-it expires, and how it survives a crash of tokend while the issuers are down. Then
-waits until Ctrl-C, so that you can try tokenctl. Changes nothing else on this
-machine.`,
+it expires, and how it survives a crash of tokend while the issuers are down.
+Then waits until Ctrl-C, so that you can try tokenctl. Changes nothing else on
+this machine.`,
 		Flags: func(f *cli.Flags) { f.BoolVar(&once, "once", false, "end instead of waiting for Ctrl-C") },
 		Run:   func(ctx context.Context, _ *cli.Call) error { return run(ctx, out, once) },
 	}
