@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"tokend/cmd/tokenctl/cli"
@@ -43,7 +44,7 @@ what the program calls itself.`,
 			begin := time.Now().Add(-since)
 			return d.AuditLog(ctx, func(entry token.AuditEntry) error {
 				switch line, _ := json.Marshal(entry); { // it came as JSON
-				case e.Profile != "" && entry.Profile != e.Profile, since > 0 && entry.Time.Before(begin),
+				case e.Profile != "" && entry.Profile != e.Profile && !strings.HasPrefix(entry.Profile, e.Profile+"/"), since > 0 && entry.Time.Before(begin),
 					user != "" && user != entry.Name && user != strconv.Itoa(entry.UID):
 					return nil
 				case asJSON:

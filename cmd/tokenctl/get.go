@@ -68,8 +68,11 @@ func getCommand(e *ui.Env) *cli.Command {
 		},
 		Complete: e.CompleteProfile,
 		Run: func(ctx context.Context, c *cli.Call) error {
-			if wait <= 0 {
+			switch {
+			case wait <= 0:
 				return cli.Usage("--timeout must be more than 0")
+			case resource != "" && e.Profile == "":
+				return cli.Usage("--resource needs the name of its profile")
 			}
 			q.Scope, q.URL = strings.Join(scopes, " "), token.WithoutUser(q.URL)
 			if trace {
