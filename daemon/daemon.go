@@ -167,7 +167,7 @@ func (d *Daemon) Get(ctx context.Context, name string, q token.Query) (token.Gra
 	case q.Trace != nil && !st.isAdmin(c):
 		return token.Grant{}, denied("trace", "uid %d may use this profile and not trace it; users who may manage profiles can", c.UID)
 	case e.OnlyResources:
-		return token.Grant{}, invalid("resource", "profile %q has a token for each of its resources; name one: %s", e.Name, strings.Join(slices.Sorted(maps.Keys(e.Tables)), ", "))
+		return token.Grant{}, invalid("resource", "profile %q has a token for each of its resources; name one (--resource): %s", e.Name, strings.Join(slices.Sorted(maps.Keys(e.Tables)), ", "))
 	case e.tokens == nil:
 		return token.Grant{}, e.Unable("has no tokens to get")
 	case q.Trace != nil:

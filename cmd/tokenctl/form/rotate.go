@@ -35,6 +35,9 @@ func (s *Submission) RotateArguments(ctx context.Context, c *cli.Call) error {
 // Rotate gives the profile of s.Env a new key or secret.
 func (s *Submission) Rotate(ctx context.Context) error {
 	s.request.Name = s.Profile
+	if err := token.CheckName(s.Profile); err != nil {
+		return err
+	}
 	if s.registered || s.abandon {
 		return s.secondStep(ctx)
 	}

@@ -149,7 +149,8 @@ type Situation struct {
 
 // Situation describes a call that ended with err.
 func (e *Env) Situation(ctx context.Context, c *cli.Call, err error) Situation {
-	s := Situation{Command: c.Command.Name, Help: c.Path + " --help", Profile: Printable(e.Profile), Now: time.Now()}
+	profile, _, _ := strings.Cut(e.Profile, "/") // without a resource
+	s := Situation{Command: c.Command.Name, Help: c.Path + " --help", Profile: Printable(profile), Now: time.Now()}
 	isRoot := os.Geteuid() == 0
 	if d, err := e.Client(); err == nil {
 		s.System = d.Socket == ipc.SystemSocket() && !isRoot
