@@ -37,7 +37,11 @@ func noProfiles(st token.Status) string {
 	if st.MayManage {
 		return "There is no profile yet. Make one: tokenctl add\n"
 	}
-	return "There is no profile that you may use. Ask the person who manages them.\n"
+	text := "There is no profile that you may use. Ask the person who manages them.\n"
+	if ui.IsSystem(st) {
+		text += ui.Wrap(ui.OwnInstead, "")
+	}
+	return text
 }
 
 func listText(s ui.Screen, st token.Status, now time.Time) string {

@@ -47,11 +47,8 @@ func overviewLines(st token.Status, now time.Time) []string {
 		whose, ui.Printable(st.Version), ui.When(st.Started, now), ui.Printable(st.Keystore))}
 	if len(st.Profiles) == 0 {
 		lines = append(lines, strings.TrimSpace(noProfiles(st)))
-		switch {
-		case st.MayManage:
+		if st.MayManage {
 			lines = append(lines, "Import what you have in files and in the environment: "+ui.Typed("tokenctl import"))
-		case whose != "":
-			lines = append(lines, ui.OwnInstead)
 		}
 		return lines
 	}

@@ -33,7 +33,9 @@ func TestWithoutArgumentsItSaysHowThingsStand(t *testing.T) {
 		call(t, socket, nil, args...).wants(t, ui.ExitOK, "There is no profile that you may use. Ask the person who manages them.\n", "")
 	}
 	b.status.State = "/var/lib/tokend"
-	call(t, socket, nil).wants(t, ui.ExitOK, "This is the system's tokend.", "")
+	for _, args := range [][]string{nil, {"status"}, {"list"}} {
+		call(t, socket, nil, args...).wants(t, ui.ExitOK, "them.\nThis is the system's tokend. For one of your own: tokend setup, then tokend\ninstall\n", "")
+	}
 	call(t, socket, nil).wants(t, ui.ExitOK, "The system's tokend 1.2.3 is running", "")
 }
 
