@@ -117,6 +117,7 @@ func TestWhoMayManageProfiles(t *testing.T) {
 				}
 			}
 		}
+		wantErr(t, "digests", errOf(daemon.Digests(as(t, carol), d, "p")), token.ErrDenied)
 		wantErr(t, "the audit log", errOf(daemon.AuditLog(as(t, bob), d, nil)), token.ErrDenied)
 		// Only callers who can fix the files see what is wrong with them.
 		for uid, shown := range map[int]bool{alice: false, carol: true, 0: true} {

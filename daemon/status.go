@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -83,7 +84,7 @@ func (d *Daemon) Providers(context.Context) ([]token.Provider, error) {
 func (d *Daemon) profileStatus(st *state, e *entry, c *Caller, users userNames, detail bool) token.ProfileStatus {
 	out := token.ProfileStatus{
 		Name: e.Name, Provider: e.Provider, Does: e.Does(), File: d.dirs.ProfileFile(e.Name), Settings: e.Settings, Hosts: e.Hosts, Present: e.Present, SecondHeader: e.SecondHeader,
-		CredentialExpires: e.Expires.UTC(), AdminUsers: e.AdminUsers, AdminGroups: e.AdminGroups,
+		CredentialExpires: e.Expires.UTC(), CredentialStored: e.Credential.Stored.UTC(), AdminUsers: e.AdminUsers, AdminGroups: e.AdminGroups,
 	}
 	if steps := st.steps(e, d.now()); steps > 0 {
 		out.CredentialState = token.CredentialState(steps)
@@ -139,6 +140,28 @@ func (e *entry) resourceStatus(tables map[string]map[string]any, detail bool) (t
 		tokens[i].Resource = out.Name
 	}
 	return tokens, out
+}
+
+// Digests returns SHA-256 digests of a profile's secrets, in hexadecimal, by field. Only
+// callers who could read the secrets anyway get them: some secrets can be guessed.
+func Digests(ctx context.Context, d *Daemon, name string) (map[string]string, error) {
+	st, c := d.state.Load(), d.caller(ctx)
+	e, err := st.view(c, name)
+	if err == nil && !c.isOwner() {
+		err = denied("", "uid %d may not see digests of secrets; root may, and the user that tokend runs as", c.UID)
+	}
+	if err != nil {
+		return nil, err
+	}
+	digests := map[string]string{}
+	for _, field := range e.Credential.Fields {
+		secret, err := d.deps.Credentials.Secret(ctx, e.Credential, field)
+		if err != nil {
+			return nil, err
+		}
+		digests[field] = fmt.Sprintf("%x", sha256.Sum256([]byte(secret.Reveal())))
+	}
+	return digests, nil
 }
 
 // userNames are the names of users that were looked up.

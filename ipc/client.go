@@ -148,6 +148,11 @@ func (c *Client) Profile(ctx context.Context, name string) (token.ProfileStatus,
 	return ask[token.ProfileStatus](ctx, c, call{method: "GET", path: ProfilePath, name: name})
 }
 
+// Digests returns SHA-256 digests of the profile's secrets, in hexadecimal, by field.
+func (c *Client) Digests(ctx context.Context, name string) (map[string]string, error) {
+	return ask[map[string]string](ctx, c, call{method: "GET", path: ProfilePath, name: name, suffix: DigestSuffix})
+}
+
 // Status returns the state of the daemon and of all profiles.
 func (c *Client) Status(ctx context.Context) (token.Status, error) {
 	return ask[token.Status](ctx, c, call{method: "GET", path: StatusPath})

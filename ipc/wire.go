@@ -39,6 +39,7 @@ const (
 	InvalidateSuffix = "/invalidate"
 	RotateSuffix     = "/rotate"
 	RenameSuffix     = "/rename"
+	DigestSuffix     = "/digests"
 	TextSuffix       = "/text"
 )
 

@@ -11,6 +11,7 @@ import (
 
 	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokenctl/ui"
+	"tokend/ipc"
 	"tokend/providers/token"
 )
 
@@ -24,18 +25,27 @@ func showCommand(e *ui.Env) *cli.Command {
 
 Shows a profile, as "tokenctl status NAME" does: its file, its settings, where
 its tokens come from, when its credential expires, what its tokens contain, and
-the last attempts to obtain one. It never shows a secret.`,
+the last attempts to obtain one. It never shows a secret. For configuration
+management, --json has when the credential was stored and, for root and tokend's
+own user, SHA-256 digests of its secrets.`,
 		Flags: func(f *cli.Flags) {
 			jsonFlag(&asJSON)(f)
 			f.BoolVar(&held, "token", false, "show only the claims of the tokens that tokend holds, never a token")
 		},
 		Run: func(ctx context.Context, _ *cli.Call) error {
-			if !held {
-				return answerState(ctx, e, asJSON)
+			if !held && !asJSON {
+				return answerState(ctx, e, false)
 			}
 			p, err := e.ProfileStatus(ctx, e.Profile)
 			if err != nil {
 				return err
+			}
+			if !held {
+				_ = e.Ask(ctx, func(ctx context.Context, d *ipc.Client) (err error) { // not everybody may have them
+					p.CredentialSHA256, err = d.Digests(ctx, e.Profile)
+					return err
+				})
+				return e.Out.AnswerJSON(p)
 			}
 			p.Tokens = slices.DeleteFunc(p.Tokens, func(t token.TokenStatus) bool { return t.Content == nil })
 			return answer(e, asJSON, p.Tokens, heldText(e.Out, p, time.Now()))

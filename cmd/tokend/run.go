@@ -241,9 +241,10 @@ func (in *installation) serve(ctx context.Context, d *daemon.Daemon, hangups <-c
 		}
 		return daemon.AuditLog(ctx, d, in.audit.Entries)
 	}
+	digests := func(ctx context.Context, name string) (map[string]string, error) { return daemon.Digests(ctx, d, name) }
 	err := in.answer(ctx, func(ctx context.Context) error {
 		return ipcserver.Serve(ctx, in.listener, d, ipcserver.Options{
-			AnyUser: in.at.system, Audit: report, Log: in.deps.Log, Metrics: in.deps.metrics.handler, AuditLog: auditLog,
+			AnyUser: in.at.system, Audit: report, Log: in.deps.Log, Metrics: in.deps.metrics.handler, AuditLog: auditLog, Digests: digests,
 			Count: func(do, result string) { in.deps.metrics.requests.WithLabelValues(do, result).Inc() },
 		})
 	})

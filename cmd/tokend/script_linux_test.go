@@ -231,7 +231,8 @@ func (s *stage) plantPEM(text []byte) {
 }
 
 // issuer NAME: minted N | requests N | fails STATUS [RETRY-AFTER] | refuses CODE |
-// echoes | hangs | heals | lifetime D | revokes
+// echoes | hangs | heals | lifetime D | revokes |
+// takes FILE (another secret of the application)
 func cmdIssuer(ts *testscript.TestScript, neg bool, args []string) {
 	s := stageOf(ts)
 	type issuer interface {
@@ -265,6 +266,7 @@ func cmdIssuer(ts *testscript.TestScript, neg bool, args []string) {
 		"hangs":   func() { i.Fail(providertest.Hang(nil)) },
 		"heals":   func() { i.Heal() },
 		"revokes": func() { i.RevokeTokens() },
+		"takes":   func() { s.issuers.Azure().AddSecret(ts.Getenv("AZURE_ID"), strings.TrimSpace(ts.ReadFile(arg[0]))) },
 		"lifetime": func() {
 			life, err := time.ParseDuration(arg[0])
 			ts.Check(err)

@@ -51,6 +51,7 @@ func (h *handler) table() []route {
 		{"GET", ipc.ProfilePath, ipc.TextSuffix, "text", 0, func(c *call) (any, error) { return b.ProfileText(c.Context(), c.name) }},
 		{"PUT", ipc.ProfilePath, ipc.TextSuffix, "edit", audits | administers, with(nil, h.edit)},
 		{"POST", ipc.ProfilePath, ipc.RenameSuffix, "rename", audits | manages, with(nil, h.rename)},
+		{"GET", ipc.ProfilePath, ipc.DigestSuffix, "digests", 0, func(c *call) (any, error) { return h.Digests(c.Context(), c.name) }},
 		{"GET", ipc.ProvidersPath, "", "providers", 0, h.providers},
 		{"GET", ipc.StatusPath, "", "status", 0, func(c *call) (any, error) { return b.Status(c.Context()) }},
 		{"POST", ipc.ReloadPath, "", "reload", audits | manages, func(c *call) (any, error) { return nil, b.Reload(c.Context()) }},

@@ -85,6 +85,8 @@ type Options struct {
 	Metrics func(ctx context.Context) (http.Handler, error)
 	// AuditLog returns the entries of the audit log that the caller in ctx may see.
 	AuditLog func(ctx context.Context) (iter.Seq[token.AuditEntry], error)
+	// Digests returns digests of a profile's secrets, if the caller in ctx may see them.
+	Digests func(ctx context.Context, name string) (map[string]string, error)
 	// Log gets refused callers and faults, never a secret. Default: none.
 	Log *slog.Logger
 

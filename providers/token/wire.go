@@ -224,6 +224,10 @@ type ProfileStatus struct {
 	Resources []ResourceStatus `json:"resources,omitempty"`
 	// CredentialExpires is when the credential expires, if that is known.
 	CredentialExpires time.Time `json:"credential_expires,omitzero"`
+	// CredentialStored is when the credential was stored. CredentialSHA256 are digests of
+	// its secrets, by field, which only "tokenctl show --json" asks for.
+	CredentialStored time.Time         `json:"credential_stored,omitzero"`
+	CredentialSHA256 map[string]string `json:"credential_sha256,omitempty"`
 	// CredentialState is CredentialExpiring or CredentialExpired if that is near, else
 	// empty.
 	CredentialState string `json:"credential_state,omitempty"`
