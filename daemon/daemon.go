@@ -165,7 +165,7 @@ func (d *Daemon) Get(ctx context.Context, name string, q token.Query) (token.Gra
 	case err != nil:
 		return token.Grant{}, err
 	case q.Trace != nil && !st.isAdmin(c):
-		return token.Grant{}, denied("trace", "uid %d may use this profile and not trace it; users who may manage profiles can", c.UID)
+		return token.Grant{}, denied("trace", "uid %d may use this profile, but only users who may manage profiles can trace it", c.UID)
 	case e.OnlyResources:
 		return token.Grant{}, invalid("resource", "profile %q has a token for each of its resources; name one (--resource): %s", e.Name, strings.Join(slices.Sorted(maps.Keys(e.Tables)), ", "))
 	case e.tokens == nil:

@@ -336,7 +336,7 @@ func finishRotation(ctx context.Context, d *Daemon, file profile.File, step stri
 	case err != nil:
 		return token.Created{}, err
 	case step != token.StepRegistered && step != token.StepAbandon:
-		return token.Created{}, invalid("step", "%q is no step of a rotation", step)
+		return token.Created{}, invalid("step", "%q is not a step of a rotation", step)
 	case pending.ID == "":
 		return token.Created{}, invalid("step", "profile %q has no new credential that waits", file.Name)
 	}
@@ -576,7 +576,7 @@ func (d *Daemon) Unlock(ctx context.Context) error {
 // decide where a host keeps its keys.
 func (d *Daemon) Migrate(ctx context.Context, to token.KeystoreChoice) (token.Migrated, error) {
 	if c := d.caller(ctx); !c.isOwner() {
-		return token.Migrated{}, denied("admin_users", "uid %d may not move secrets; root may, and the user that tokend runs as", c.UID)
+		return token.Migrated{}, denied("admin_users", "uid %d may not move secrets; only root and the user that tokend runs as may", c.UID)
 	}
 	before := d.deps.Vault.About(ctx)
 	done, err := d.deps.Vault.Migrate(ctx, to)

@@ -43,8 +43,8 @@ func TestBadSettingsAreRefused(t *testing.T) {
 		cases[`present = "`+bad+`"`] = "p.toml:3: present:"
 	}
 	for sink, want := range map[string]string{
-		"path = \"x\"":                             "no absolute path",
-		"path = \"/a/../b\"":                       "no absolute path",
+		"path = \"x\"":                             "is not an absolute path",
+		"path = \"/a/../b\"":                       "is not an absolute path",
 		"format = \"header\"":                      "path is missing",
 		"path = \"/x\"\nformat = \"yaml\"":         `"yaml"`,
 		"path = \"/x\"\nmode = \"0666\"":           "0666",

@@ -97,7 +97,7 @@ func PeerOf(c any) (peer Peer, err error) {
 		return err
 	})
 	if errno, ok := errors.AsType[syscall.Errno](err); ok {
-		err = fmt.Errorf("asking who is at the other end of the socket: %w", errno)
+		err = fmt.Errorf("finding out who serves the socket: %w", errno)
 	}
 	return peer, err
 }

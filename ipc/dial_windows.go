@@ -73,7 +73,7 @@ func PeerOf(c any) (Peer, error) {
 	}
 	var pid uint32
 	if err := windows.GetNamedPipeClientProcessId(windows.Handle(pipe.Fd()), &pid); err != nil {
-		return Peer{}, fmt.Errorf("asking who is at the other end of the pipe: %w", err)
+		return Peer{}, fmt.Errorf("finding out who serves the pipe: %w", err)
 	}
 	return Peer{UID: os.Getuid(), PID: int(pid)}, nil
 }

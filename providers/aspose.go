@@ -10,7 +10,7 @@ import (
 type asposeSettings struct {
 	ClientID string      `toml:"client_id" need:"yes" doc:"client ID of the application in the dashboard"`
 	Secret   secretField `toml:"client_secret" need:"yes" doc:"client secret of the application"`
-	BaseURL  string      `toml:"base_url" default:"https://api.aspose.cloud" sends:"yes" doc:"the API's base URL, another for GroupDocs or an own server (http on this machine)"`
+	BaseURL  string      `toml:"base_url" default:"https://api.aspose.cloud" sends:"yes" doc:"the API's base URL, another for GroupDocs or your own server (http on this machine)"`
 	endpointSettings
 }
 
@@ -42,7 +42,7 @@ func (s *asposeSettings) prepare(a *token.CreateProfile) error {
 		return err
 	}
 	if asposeSecret.MatchString(token.Settings(a.Settings).Text("client_id")) && guid.MatchString(a.Secrets["client_secret"].Reveal()) {
-		return invalid("client_id", "client_id and client_secret are in each other's place: the ID is the one with hyphens. If the secret was on the command line or in a file, others may have seen it: make a new one in the dashboard")
+		return invalid("client_id", "client_id and client_secret are swapped: the ID is the one with hyphens. If the secret was on the command line or in a file, others may have seen it: make a new one in the dashboard")
 	}
 	return nil
 }

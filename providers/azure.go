@@ -26,14 +26,14 @@ type azureSettings struct {
 	Tenant      string      `toml:"tenant" need:"yes" sends:"yes" doc:"directory (tenant) ID, one of its domains, or the whole endpoint URL (https://.../token)"`
 	ClientID    string      `toml:"client_id" need:"yes" doc:"application (client) ID"`
 	Secret      secretField `toml:"client_secret" doc:"value of a client secret (not its ID)"`
-	Certificate string      `toml:"certificate" secret:"yes" doc:"certificate in PEM, in place of a client secret; its private key may be in the same file"`
+	Certificate string      `toml:"certificate" secret:"yes" doc:"certificate in PEM, instead of a client secret; its private key may be in the same file"`
 	Key         secretField `toml:"private_key" doc:"private key of the certificate, in PEM or DER, if it is in a file of its own"`
 	Passphrase  secretField `toml:"passphrase" doc:"passphrase of the private key, if it is encrypted"`
-	PFX         secretField `toml:"pfx" doc:"certificate and private key in one PFX (PKCS #12) file, in place of the above"`
+	PFX         secretField `toml:"pfx" doc:"certificate and private key in one PFX (PKCS #12) file, instead of the above"`
 	PFXPassword secretField `toml:"pfx_password" doc:"password of the PFX file, if it has one"`
 	Scope       string      `toml:"scope" need:"yes" per:"resource" doc:"the resource, followed by /.default"`
 	Authority   string      `toml:"authority" default:"login.microsoftonline.com" sends:"yes" doc:"host of the sign-in service; national clouds have their own"`
-	Algorithm   string      `toml:"algorithm" default:"PS256" doc:"signature with a certificate: PS256, or RS256 for AD FS and old set-ups"`
+	Algorithm   string      `toml:"algorithm" default:"PS256" doc:"signature with a certificate: PS256, or RS256 for AD FS and old setups"`
 	SendChain   bool        `toml:"x5c" doc:"send the certificate along (subject name and issuer authentication)"`
 	endpointSettings
 }

@@ -14,11 +14,11 @@ import (
 
 // clmsSettings come with the service key; you need to write none.
 type clmsSettings struct {
-	ServiceKey secretField `toml:"service_key" need:"yes" doc:"file with the service key (JSON) that land.copernicus.eu showed"`
+	ServiceKey secretField `toml:"service_key" need:"yes" doc:"file with the service key (JSON) from land.copernicus.eu"`
 	ClientID   string      `toml:"client_id" need:"service_key" doc:"client_id of the service key"`
 	UserID     string      `toml:"user_id" need:"service_key" doc:"user_id of the service key"`
 	TokenURI   string      `toml:"token_uri" need:"service_key" sends:"yes" doc:"token_uri of the service key"`
-	Key        secretField `toml:"private_key" doc:"private key in PEM or DER, in place of the service key"`
+	Key        secretField `toml:"private_key" doc:"private key in PEM or DER, instead of the service key"`
 	Passphrase secretField `toml:"passphrase" doc:"passphrase of the private key, if it is encrypted"`
 	endpointSettings
 }

@@ -23,7 +23,7 @@ type assertionSettings struct {
 	Algorithm  string      `toml:"algorithm" default:"RS256" doc:"signature: RS256, PS256, ES256 (or 384, 512), EdDSA or Ed25519"`
 	KeyID      string      `toml:"key_id" doc:"kid in the assertion's header"`
 	Lifetime   duration    `toml:"assertion_lifetime" default:"5m" doc:"how long an assertion is valid"`
-	Backdate   duration    `toml:"backdate" default:"30s" doc:"how far iat lies in the past, for clocks that differ"`
+	Backdate   duration    `toml:"backdate" default:"30s" doc:"how far iat is in the past, for clocks that differ"`
 }
 
 func (s assertionSettings) assertion(claims map[string]any) (jose.Assertion, error) {
@@ -84,7 +84,7 @@ func prepareClientSecret(a *token.CreateProfile) error {
 	case !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }): // a space is allowed (RFC 6749 §A.2)
 		return invalid("client_secret", "client_secret contains a line break or an invisible character")
 	case strings.TrimSpace(text) != text || len(strings.Trim(text, `"'`)) < len(text)-1:
-		return invalid("client_secret", "client_secret begins or ends with a space, or stands in quotes, which is a sign of a slip in copying")
+		return invalid("client_secret", "client_secret begins or ends with a space, or is in quotes, probably from copying")
 	}
 	a.Secrets["client_secret"] = token.NewSecret(text)
 	return nil

@@ -26,7 +26,7 @@ import (
 type datarockSettings struct {
 	Email      string      `toml:"email" need:"yes" doc:"email address of the account, sent as x-api-user"`
 	KeyBits    any         `toml:"key_bits" default:"2048" doc:"size of the RSA key that is made: 2048 or 4096"`
-	Key        secretField `toml:"private_key" doc:"an RSA key in PEM or DER that is registered already; a new one is made if it is not given"`
+	Key        secretField `toml:"private_key" doc:"an RSA key in PEM or DER that is registered already; without it, tokend makes one"`
 	Passphrase secretField `toml:"passphrase" doc:"passphrase of the private key, if it is encrypted"`
 	PublicKey  string      `toml:"public_key" need:"private_key" doc:"public half of the key in PEM, to register at Datarock"`
 }

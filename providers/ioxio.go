@@ -17,7 +17,7 @@ import (
 
 type ioxioSettings struct {
 	Dataspace string   `toml:"dataspace" need:"yes" doc:"base URL of the dataspace, whose tokens are accepted"`
-	DSI       []string `toml:"dsi" need:"yes" doc:"data source, dpp://group:variant@dataspace/name, that tokens must be for; several are possible"`
+	DSI       []string `toml:"dsi" need:"yes" doc:"data sources (dpp://group:variant@dataspace/name) that tokens must be for"`
 	Gateway   string   `toml:"gateway" doc:"base URL of the product gateway, if not the one in the dataspace's configuration"`
 	Consent   bool     `toml:"require_consent" doc:"true to refuse requests without a consent token (X-Consent-Token)"`
 	verifierSettings

@@ -533,7 +533,7 @@ func TestPrepareRefuses(t *testing.T) {
 		{"azure", "client_secret", "client_secret looks like the secret's ID; use its value, which the portal shows only once, when you create the secret",
 			[]in{{"client_secret": "00001111-aaaa-2222-BBBB-3333cccc4444"}}},
 		{"azure", "client_secret", "client_secret contains a line break or an invisible character", []in{{"client_secret": "abc\ndef"}, {"client_secret": "abc\u200b"}, {"client_secret": "\xff\xf1"}}},
-		{"azure", "client_secret", "client_secret begins or ends with a space, or stands in quotes, which is a sign of a slip in copying", []in{{"client_secret": " abc"}, {"client_secret": `"abc"`}}},
+		{"azure", "client_secret", "client_secret begins or ends with a space, or is in quotes, probably from copying", []in{{"client_secret": " abc"}, {"client_secret": `"abc"`}}},
 		{"azure", "client_secret", "client_secret is missing or empty", []in{{"client_secret": "\n"}}},
 		{"azure", "client_secret", "client_secret is a PEM file; use the text of a secret", []in{{"client_secret": text(key)}}},
 

@@ -134,8 +134,8 @@ func clientAssertion(clientID string, env Env, a jose.Assertion) prover {
 
 type jwtBearerSettings struct {
 	TokenURL string            `toml:"token_url" need:"yes" sends:"yes" doc:"the issuer's token endpoint, an https URL"`
-	Issuer   string            `toml:"issuer" need:"yes" doc:"iss: whose key signs, as registered with the issuer"`
-	Subject  string            `toml:"subject" doc:"sub: whom the token is for; absent if empty"`
+	Issuer   string            `toml:"issuer" need:"yes" doc:"iss: the client whose key signs, as registered with the issuer"`
+	Subject  string            `toml:"subject" doc:"sub: the user that the token is for; absent if empty"`
 	Audience string            `toml:"audience" doc:"aud; the token URL if empty"`
 	Key      secretField       `toml:"private_key" need:"yes" doc:"private key in PEM or DER"`
 	Scopes   []string          `toml:"scopes" per:"resource" doc:"scopes to ask for"`

@@ -20,7 +20,7 @@ const maxLeeway = 5 * time.Minute
 
 // verifierSettings are those of every kind that verifies tokens.
 type verifierSettings struct {
-	Leeway    duration `toml:"leeway" default:"60s" doc:"how far the clocks may be apart, 5m at most"`
+	Leeway    duration `toml:"leeway" default:"60s" doc:"how far the clocks may differ, 5m at most"`
 	UserAgent string   `toml:"user_agent" default:"tokend" doc:"User-Agent of the requests to the issuer"`
 	Loopback  bool     `toml:"loopback" doc:"true if the issuer may be on this machine, by a host name or in the URLs that it publishes"`
 }
@@ -131,7 +131,7 @@ func objectIn(a answer, address, topic string) (strictjson.Object, error) {
 
 type jwtVerifySettings struct {
 	Issuer     string   `toml:"issuer" need:"yes" doc:"the issuer's URL, exactly as iss in its tokens has it"`
-	Audiences  []string `toml:"audiences" need:"yes" doc:"aud that tokens must be for: one of these"`
+	Audiences  []string `toml:"audiences" need:"yes" doc:"aud of the tokens: one of these"`
 	Algorithms []string `toml:"algorithms" doc:"signature algorithms to accept; if empty, all that the issuer's keys allow"`
 	Type       string   `toml:"typ" doc:"typ that tokens must have, such as at+jwt (RFC 9068); any if empty"`
 	verifierSettings

@@ -46,7 +46,7 @@ func (g *gate) pass(ctx context.Context, op func(context.Context) error) error {
 		var err error
 		defer func() {
 			if p := recover(); p != nil {
-				err = fail(token.ErrKeystore, "keyring-error", fmt.Errorf("%v", p), "the OS keyring gave an answer that makes no sense")
+				err = fail(token.ErrKeystore, "keyring-error", fmt.Errorf("%v", p), "the OS keyring's answer makes no sense")
 			}
 			g.due.Store(nil)
 			<-g.turn

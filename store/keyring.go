@@ -132,7 +132,7 @@ func explain(account string, err error) error {
 	case errors.Is(err, keyring.ErrNotFound):
 		return fail(token.ErrNotFound, "secret-missing", nil, "%snot in the OS keyring", account)
 	case errors.Is(err, keyring.ErrSetDataTooBig):
-		return fail(token.ErrKeystore, "secret-too-long", err, "%slonger than the OS keyring takes", account)
+		return fail(token.ErrKeystore, "secret-too-long", err, "%slonger than the OS keyring accepts", account)
 	case errors.Is(err, keyring.ErrUnsupportedPlatform):
 		return fail(token.ErrKeystore, "keyring-unsupported", err, "tokend knows no OS keyring on %s", runtime.GOOS)
 	}

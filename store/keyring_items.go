@@ -72,7 +72,7 @@ func (i items) value(account string) (token.Secret, error) {
 		return token.Secret{}, err
 	}
 	if len(text) > 2*maxSecret {
-		return token.Secret{}, fail(token.ErrKeystore, "secret-damaged", nil, "%s: the OS keyring gave %d bytes, which is not a secret of tokend", account, len(text))
+		return token.Secret{}, fail(token.ErrKeystore, "secret-damaged", nil, "%s: the OS keyring returned %d bytes, which is not a secret of tokend", account, len(text))
 	}
 	if idx, ok := parseIndex(text); ok {
 		text, err = i.join(account, idx)

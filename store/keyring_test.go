@@ -64,7 +64,7 @@ func TestKeyringErrorsHaveNames(t *testing.T) {
 		code token.Code
 		says string
 	}{
-		{keyring.ErrSetDataTooBig, token.ErrKeystore, "longer than the OS keyring takes"},
+		{keyring.ErrSetDataTooBig, token.ErrKeystore, "longer than the OS keyring accepts"},
 		{keyring.ErrUnsupportedPlatform, token.ErrKeystore, "no OS keyring"},
 		{keyring.ErrNotFound, token.ErrNotFound, "not in the OS keyring"},
 		{errors.New("something else"), token.ErrKeystore, "something else"},

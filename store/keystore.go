@@ -54,7 +54,7 @@ const maxSecret = 1 << 20
 func checkEntry(account string, s token.Secret) error {
 	switch {
 	case s.IsZero():
-		return fail(token.ErrInvalid, "", nil, "%s: an empty secret is not kept", account)
+		return fail(token.ErrInvalid, "", nil, "%s: the secret is empty", account)
 	case len(s.Reveal()) > maxSecret:
 		return fail(token.ErrInvalid, "secret-too-long", nil, "%s: the secret is longer than %d bytes", account, maxSecret)
 	}
@@ -65,7 +65,7 @@ func checkEntry(account string, s token.Secret) error {
 func checkSame(ctx context.Context, ks Keystore, account string, want token.Secret) error {
 	got, err := ks.Get(ctx, account)
 	if err == nil && !got.Equal(want) {
-		err = fail(token.ErrKeystore, "keystore-unfaithful", nil, "%s: the keystore does not return what was put in", account)
+		err = fail(token.ErrKeystore, "keystore-unfaithful", nil, "%s: the keystore does not return what was stored", account)
 	}
 	return err
 }

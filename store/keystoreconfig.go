@@ -234,7 +234,7 @@ func (c Choice) kek() (token.Secret, error) {
 	// may be able to read (systemd.exec(5), LoadCredential=).
 	dir := os.Getenv("CREDENTIALS_DIRECTORY")
 	if dir == "" {
-		return token.Secret{}, fail(token.ErrKeystore, "key-file-missing", nil, "credential %q: the service manager gave no credentials (CREDENTIALS_DIRECTORY is not set)", c.Credential)
+		return token.Secret{}, fail(token.ErrKeystore, "key-file-missing", nil, "credential %q: the service manager passed no credentials (CREDENTIALS_DIRECTORY is not set)", c.Credential)
 	}
 	return readKey(filepath.Join(dir, c.Credential), 0o037)
 }

@@ -58,7 +58,7 @@ func addCommand(e *ui.Env) *cli.Command {
 	return &cli.Command{
 		Name:  "add",
 		Args:  "[NAME] [FILE] [--provider PROVIDER]",
-		Short: "Make a profile: settings, and a key or secret",
+		Short: "Add a profile: settings, and a key or secret",
 		Long:  addHelp,
 		Flags: s.AddFlags,
 		Check: func(_ context.Context, c *cli.Call) error { return s.AddArguments(c.Args) },

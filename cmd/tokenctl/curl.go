@@ -22,8 +22,8 @@ scope or audience.
 
 tokenctl refuses options that could send the credential elsewhere, and does not
 read ~/.curlrc. {} and [] in a URL stand for themselves. -L works if the
-profile's hosts cover the whole site; it leaves the credential behind at another
-host, and fails at another port or at http. -v shows the credential.`
+profile's hosts cover the whole site; another host does not get the credential,
+and another port or http fails. -v shows the credential.`
 
 func curlCommand(e *ui.Env) *cli.Command {
 	return &cli.Command{

@@ -144,7 +144,7 @@ func TestMigrateShowsWhatMoved(t *testing.T) {
 	}
 	// From one key to another: which one is of no use any more.
 	k.keystore = sealedAt("/home/me/old.key")
-	migrate().wants(t, ui.ExitOK, "The key in /home/me/old.key is for old backups alone.", "")
+	migrate().wants(t, ui.ExitOK, "Only old backups need the key in /home/me/old.key.", "")
 	// A credential that the unit passes on: without its file the unit does not start.
 	k.keystore = sealedAt("")
 	k.keystore.Credential = "tokend-key"
@@ -166,9 +166,9 @@ func TestMigrateShowsWhatMoved(t *testing.T) {
 
 func TestMigrateTypedWrongly(t *testing.T) {
 	for want, args := range map[string][]string{
-		"Where to? Say --to os or --to sealed\n  See: tokenctl keystore migrate --help\n": {},
-		`keystore migrate takes no arguments and got "sealed"`:                            {"sealed"},
-		"keystore migrate has no flag --too; did you mean --to?":                          {"--too", "os"},
+		"To which keystore? Use --to os or --to sealed\n  See: tokenctl keystore migrate --help\n": {},
+		`keystore migrate takes no arguments, but got "sealed"`:                                    {"sealed"},
+		"keystore migrate has no flag --too; did you mean --to?":                                   {"--too", "os"},
 	} {
 		call(t, "/nowhere", nil, append([]string{"keystore", "migrate"}, args...)...).wants(t, ui.ExitUsage, "", want)
 	}

@@ -18,10 +18,10 @@ import (
 const doctorHelp = `  tokenctl doctor
   tokenctl doctor --json | jq '.checks[] | select(.result != "ok")'
 
-Checks the way from here to tokend, and has tokend check its keystore, files,
-configuration, proxy, issuers and clock. For each it prints the result, and a
-fix if one is needed. It uses no credential. Where tokend is not running, use
-"tokend doctor".
+Checks the connection to tokend, and lets tokend check its keystore, files,
+configuration, proxy, issuers and clock. It prints each result, with a fix if
+you need one. It uses no credential. If tokend is not running, use "tokend
+doctor".
 
 The exit status is 1 if a check failed; a warning is not a failure.`
 

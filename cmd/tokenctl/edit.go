@@ -19,9 +19,9 @@ const editHelp = `  tokenctl edit azure
   tokenctl edit azure --file new.toml   opens no editor; - is stdin
 
 Opens the profile's file in your editor ($VISUAL, $EDITOR). When you leave it,
-tokend checks the text, writes the file, uses it at once, and shows what changed.
-If something is wrong, the editor opens again and says what; leave it unchanged
-to give up. What you typed is never lost.
+tokend checks the text, writes the file, uses it at once, and shows what has
+changed. If something is wrong, the editor opens again and says what; leave it
+unchanged to give up. What you typed is never lost.
 
 A change of where the secret is sent needs the secret again, as in rotate.
 

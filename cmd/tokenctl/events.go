@@ -20,8 +20,8 @@ an attempt failed or was refused, a token expires, a profile was added, rotated
 or removed, the keyring is locked, and so on. Without names, of all profiles.
 docs/observability.md lists the events and their members.
 
-Ends when tokend stops. With --follow it waits for tokend to come back, and then
-prints an event "lost" first, because it may have missed some.`
+It ends when tokend stops. With --follow it waits for tokend to come back, and
+then prints an event "lost", because it may have missed some.`
 
 // followPoll is how often --follow looks for a tokend that is back.
 const followPoll = time.Second

@@ -19,14 +19,14 @@ const execHelp = `  tokenctl exec npm --env NPM_TOKEN -- npm install
 Runs a program that cannot ask for a token itself. Only this program gets the
 token, and only while it runs:
 
-  --env VAR    the token in an environment variable; it is not renewed there
-  --file VAR   the name of a private file in the variable; tokenctl keeps the
-               token in it fresh while the program runs, and then removes it
-  --git        git, and what calls git, asks tokend for the profile's hosts
-  --azure-msi  a managed identity of Azure App Service, on loopback, which all
-               Azure SDKs know, for these profiles
+  --env VAR    puts the token into VAR, where it is not renewed
+  --file VAR   puts the name of a private file into VAR; tokenctl keeps a fresh
+               token in the file while the program runs, and then removes it
+  --git        lets git, and what calls git, ask tokend for the profile's hosts
+  --azure-msi  offers these profiles as a managed identity of Azure App Service,
+               on loopback, as all Azure SDKs know it
 
-Signals and the exit status are passed on. 126 means that the program cannot be
+exec passes on signals and the exit status. 126 means that the program cannot be
 run, 127 that it was not found.`
 
 func execCommand(e *ui.Env) *cli.Command {
@@ -41,7 +41,7 @@ func execCommand(e *ui.Env) *cli.Command {
 		Flags: func(f *cli.Flags) {
 			f.ListVar(&r.Env, "env", "environment variable `VAR` gets the token; repeatable")
 			f.ListVar(&r.Files, "file", "environment variable `VAR` gets the name of a file with the token; repeatable")
-			f.BoolVar(&r.Git, "git", false, "have git ask tokend")
+			f.BoolVar(&r.Git, "git", false, "let git ask tokend")
 			f.Text("azure-msi", "PROFILES", "profiles for Azure SDKs, separated by commas", func(text string) error {
 				r.MSI = append(r.MSI, strings.Split(text, ",")...)
 				return nil
@@ -49,9 +49,9 @@ func execCommand(e *ui.Env) *cli.Command {
 			f.StringVar(&r.Format, "output, o", r.Format, "`FORMAT` of --env and --file: token, header, json, env or curl")
 			f.Span(&r.Query.MinTTL, "min-ttl", "least remaining life, as `TIME`: 10m, 90s, or seconds")
 			e.ResourceFlag(f, &resource, "the token of this one of the profile's resources")
-			f.ListVar(&scopes, "scope", "`SCOPE` in place of the profile's; repeatable")
+			f.ListVar(&scopes, "scope", "`SCOPE` instead of the profile's; repeatable")
 			f.BoolVar(&r.Query.Second, "second-header", false, "the profile's second header too, where FORMAT can hold it")
-			f.StringVar(&r.Query.Audience, "audience", "", "`AUDIENCE` or resource in place of the profile's")
+			f.StringVar(&r.Query.Audience, "audience", "", "`AUDIENCE` or resource instead of the profile's")
 			f.Complete("output", cli.Words(format.Names[:]...))
 			f.Complete("azure-msi", e.CompleteProfiles)
 		},
@@ -69,7 +69,7 @@ func checkExec(e *ui.Env, c *cli.Call) error {
 	dash := c.Dash
 	switch {
 	case dash < 0:
-		return cli.Usage("write -- before the command that exec is to run")
+		return cli.Usage("write -- before the command to run")
 	case dash == len(c.Args):
 		return cli.Usage("there is no command after --")
 	case dash > 1:

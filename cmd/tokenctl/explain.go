@@ -16,9 +16,9 @@ const explainHelp = `  tokenctl explain AADSTS7000215
   tokenctl explain "No associated key found"
   tokenctl explain
 
-Explains an error: what it means, why it happens and what to do. tokenctl and
-tokend's log name the topic with the error; words of the error will do too.
-Without a topic it lists them all. It needs neither tokend nor a network.`
+Explains an error: what it means, why it happens and what to do. Give the topic
+that tokenctl or tokend's log prints with the error, or words of the error.
+Without a topic it lists them all. It works without tokend and offline.`
 
 func explainCommand(e *ui.Env) *cli.Command {
 	return &cli.Command{

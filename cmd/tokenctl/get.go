@@ -51,9 +51,9 @@ func getCommand(e *ui.Env) *cli.Command {
 			f.BoolVar(&q.Fresh, "fresh", false, "obtain a new token (one that came within the last second counts as new)")
 			f.BoolVar(&trace, "trace", false, "show on stderr what tokend does, step by step; with --fresh, how it obtains a token")
 			e.ResourceFlag(f, &resource, "the token of this one of the profile's resources")
-			f.ListVar(&scopes, "scope", "other `SCOPE` than the profile's; repeatable")
+			f.ListVar(&scopes, "scope", "`SCOPE` instead of the profile's; repeatable")
 			f.BoolVar(&q.Second, "second-header", false, "the profile's second header too, where the format can hold it")
-			f.StringVar(&q.Audience, "audience", "", "other `AUDIENCE` or resource than the profile's")
+			f.StringVar(&q.Audience, "audience", "", "`AUDIENCE` or resource instead of the profile's")
 			f.Span(&wait, "timeout", "how long to wait, as `TIME`")
 			f.Complete("output", cli.Words(format.Names[:]...))
 		},

@@ -18,10 +18,10 @@ const helperText = `  tokenctl helper git get
   tokenctl helper kube --profile aks
   tokenctl setup git https://dev.azure.com/org
 
-Answers tools that ask for credentials, in their own protocols. Tools call it;
-tokenctl setup writes what they need to know. The profile is the one whose
-hosts cover the URL that the tool names, or --profile. Where a tool looks for a
-program of a certain name, that name is a link to tokenctl.
+Answers tools that ask for credentials, in their own protocols. You need not run
+it: tokenctl setup configures the tools. The profile is the one whose hosts
+match the tool's URL, or --profile. If a tool looks for a program with a certain
+name, that name is a link to tokenctl.
 
   --profile NAME  only this profile
   --host URL      goauth: what to send a token to at once; repeatable

@@ -12,8 +12,8 @@ const importHelp = `  tokenctl import                        the environment, an
   tokenctl import keys/ .env             files, and the files of folders
   tokenctl import sp.json --scope api://example/.default --yes
 
-Makes profiles of the credentials that you have already. It shows what it would
-do and asks first; without a terminal it does nothing unless you give --yes.
+Makes profiles from the credentials that you already have. It shows what it will
+do and asks first; without a terminal it needs --yes.
 tokend obtains a token for each before it saves anything. The files and
 variables stay as they are: at the end you see what you can delete.
 
@@ -34,7 +34,7 @@ func importCommand(e *ui.Env) *cli.Command {
 	return &cli.Command{
 		Name:  "import",
 		Args:  "[PATH...]",
-		Short: "Make profiles of the keys and secrets that you have",
+		Short: "Make profiles from the keys and secrets that you have",
 		Long:  importHelp,
 		Flags: r.Flags,
 		Check: cli.AnyArgs,

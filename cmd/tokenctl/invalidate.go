@@ -14,10 +14,10 @@ import (
 const invalidateHelp = `  tokenctl invalidate clms
   printf %s "$TOKEN" | tokenctl invalidate clms --token-file -
 
-Has tokend drop a token that an API refused, so that the next get obtains
-another; of a profile with resources, all of them. With --token-file it drops
-that very token, and nothing if tokend has a newer one already: the right thing
-for programs that run side by side.`
+Drops a token that an API refused, so that the next get obtains another. If the
+profile has resources, it drops all of their tokens. With --token-file it drops
+only that token, and nothing if tokend has a newer one already: use this in
+programs that run side by side.`
 
 func invalidateCommand(e *ui.Env) *cli.Command {
 	var file, resource string

@@ -21,11 +21,11 @@ Moves all keys and secrets to another keystore while tokend serves. It copies
 them, reads each back, switches to the new keystore, and deletes the old copies.
 If anything fails, or you press Ctrl-C before it is done, nothing changes.
 
-"os" is the OS keyring. "sealed" means files under a key, which is in a file or
-in a systemd credential that the service was started with. tokenctl makes the
-key file if it does not exist (default: tokend.key in the configuration
-directory). From sealed to sealed it changes the key. "tokend new-key" makes
-keys where a running tokend cannot.`
+"os" is the OS keyring. "sealed" means files, encrypted with a key that is in a
+file or in a systemd credential of the service. tokend makes the key file if it
+does not exist (default: tokend.key in the configuration directory). From sealed
+to sealed it changes the key. "tokend new-key" makes keys where a running
+tokend cannot.`
 
 // moveLimit bounds a migration; its steps have limits of their own.
 const moveLimit = 10 * time.Minute
@@ -72,7 +72,7 @@ func migrateCommand(e *ui.Env) *cli.Command {
 		},
 		Run: func(ctx context.Context, _ *cli.Call) error {
 			if to.Keystore == "" {
-				return cli.Usage("Where to? Say --to os or --to sealed")
+				return cli.Usage("To which keystore? Use --to os or --to sealed")
 			}
 			return migrate(ctx, e, to, asJSON)
 		},
@@ -99,7 +99,7 @@ func keystoreText(s ui.Screen, st token.KeystoreStatus) string {
 
 // keystoreName is a keystore in words.
 func keystoreName(k token.KeystoreChoice) string {
-	names := map[string]string{"os": "os, the OS keyring", "sealed": "sealed, files of their own under a key"}
+	names := map[string]string{"os": "os, the OS keyring", "sealed": "sealed, files encrypted with a key"}
 	return cmp.Or(names[k.Keystore], k.Keystore)
 }
 
@@ -140,18 +140,18 @@ func migratedText(before token.KeystoreStatus, done token.Migrated) (text string
 	}
 	switch {
 	case done.NewKey:
-		add("A new key is in %s. Without it the secrets cannot be read again: back it up, apart from them.", key)
+		add("A new key is in %s. Without it the secrets cannot be read again: back it up separately.", key)
 	case key != "":
 		add("The key of the secrets is in %s.", key)
 	}
 	if name := before.Credential; name != "" && name != now.Credential {
-		add("The service is still handed the %s. As root, delete the drop-in that says so (systemctl cat tokend shows it), and only then, if you need no old backups, the credential:", old)
+		add("The service still gets the %s. As root, delete the drop-in that passes it (systemctl cat tokend shows it), and only then, if you need no old backups, the credential:", old)
 		add("%s", ui.Typed("rm /etc/systemd/system/tokend.service.d/"+name+".conf && systemctl daemon-reload"))
 	} else if old != "" && old != key {
-		add("The key in %s is for old backups alone. Unless that is the same file under another name, you can delete it.", old)
+		add("Only old backups need the key in %s. You can delete it, unless it is the new file under another name.", old)
 	}
 	if now.Leftovers > 0 {
-		add("Old copies could not be deleted yet; tokend does it when it starts, or at: %s", ui.Typed("tokenctl unlock"))
+		add("Old copies could not be deleted yet; tokend deletes them at its next start, or at: %s", ui.Typed("tokenctl unlock"))
 	}
 	return text
 }

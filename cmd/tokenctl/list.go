@@ -19,8 +19,8 @@ func listCommand(e *ui.Env) *cli.Command {
 		Long: `  tokenctl list
   tokenctl list --json | jq -r '.profiles[].name'
 
-Lists the profiles with the state of their tokens and how long those live. A
-profile without tokens shows what it does instead: it signs or verifies.`,
+Lists the profiles with the state of their tokens and the time until they
+expire. A profile without tokens signs or verifies instead.`,
 		Flags: jsonFlag(&asJSON),
 		Run: func(ctx context.Context, _ *cli.Call) error {
 			st, err := e.Status(ctx)
@@ -35,7 +35,7 @@ profile without tokens shows what it does instead: it signs or verifies.`,
 // noProfiles says that there are none, or none for this user.
 func noProfiles(st token.Status) string {
 	if st.MayManage {
-		return "There is no profile yet. Make one: tokenctl add\n"
+		return "There is no profile yet. Add one: tokenctl add\n"
 	}
 	text := "There is no profile that you may use. Ask the person who manages them.\n"
 	if ui.IsSystem(st) {

@@ -63,5 +63,5 @@ func overviewLines(st token.Status, now time.Time) []string {
 			next = "Needs attention: " + ui.Typed("tokenctl status", ui.Printable(ui.Word(p.Name)))
 		}
 	}
-	return append(lines, next, "See all: "+ui.Typed("tokenctl status")+"; one at length: "+ui.Typed("tokenctl status NAME"))
+	return append(lines, next, "See all: "+ui.Typed("tokenctl status")+"; one in detail: "+ui.Typed("tokenctl status NAME"))
 }

@@ -191,7 +191,7 @@ func TestRotateSendsSecretsAlone(t *testing.T) {
 	}
 	b.calls = nil
 	b.status.Profiles[0].Settings = map[string]any{"client_id": "another"}
-	call(t, socket, nil, "rotate", "azure", file).wants(t, ui.ExitUsage, "", "and the profile for another")
+	call(t, socket, nil, "rotate", "azure", file).wants(t, ui.ExitUsage, "", "but the profile is for another")
 	call(t, socket, nil, "rotate", "azure").wants(t, ui.ExitUsage, "", "missing: --client-secret-file FILE or")
 	call(t, socket, strings.NewReader(canary), "rotate", "clsm", "--private-key", "-").wants(t, ui.ExitNotFound, "", `"clms"`)
 	b.asked(t)
@@ -440,12 +440,12 @@ func TestAddSaysWhyAFileCannotBeTaken(t *testing.T) {
 		"tokenctl import " + many:                           {"add", "x", many},
 		person + ": it is a person's login":                 {"add", "x", person},
 		"is for the provider clms (CLMS service key)":       {"add", "x", key, "--provider", "azure"},
-		"one is enough": {"add", "x", key, "--service-key", key},
+		"as an argument or with its flag": {"add", "x", key, "--service-key", key},
 		"FILE takes the name of a file, not its content":        {"add", "x", clmsKey("y")},
 		"FILE: no such file or directory":                       {"add", "k.json"},
 		"no such file or directory":                             {"add", "x", "/nowhere/k.json"},
 		"--service-key: tokend does not know this kind of file": {"add", "x", "--service-key", other},
-		"got 3 words": {"add", "x", key, key},
+		"not 3 arguments": {"add", "x", key, key},
 		key + " is for the provider clms (CLMS service key)": {"rotate", "azure", key},
 		"rotate takes one profile name, not 3":               {"rotate", "azure", key, key},
 	} {

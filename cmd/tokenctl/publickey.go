@@ -13,9 +13,8 @@ import (
 const publicKeyHelp = `  tokenctl public-key rock
   tokenctl public-key rock --pending > new-key.pem
 
-Prints the public key of a profile in PEM, for you to register with the service:
-the current one, or with --pending the new one of a rotation, which waits to be
-registered.`
+Prints a profile's public key in PEM, which you register with the service. With
+--pending it prints the new key of a rotation that you have not finished.`
 
 func publicKeyCommand(e *ui.Env) *cli.Command {
 	var pending bool

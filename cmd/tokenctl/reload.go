@@ -12,12 +12,12 @@ import (
 func reloadCommand(e *ui.Env) *cli.Command {
 	return &cli.Command{
 		Name:  "reload",
-		Short: "Have tokend read its configuration again",
+		Short: "Reload tokend's configuration",
 		Long: `  tokenctl reload
 
-Has tokend read config.toml and the profiles' files again. If a file is bad,
-tokend names it and keeps what it had loaded before. It also says which settings
-count only after a restart.`,
+Makes tokend read config.toml and the profiles' files again. If a file is bad,
+tokend names it and keeps the settings that it had loaded before. It also says
+which settings need a restart.`,
 		Run: func(ctx context.Context, _ *cli.Call) error {
 			var st token.Status
 			err := e.Ask(ctx, func(ctx context.Context, d *ipc.Client) (err error) {

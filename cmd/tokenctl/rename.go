@@ -13,12 +13,12 @@ func renameCommand(e *ui.Env) *cli.Command {
 	return &cli.Command{
 		Name:  "rename",
 		Args:  "OLD NEW",
-		Short: "Give a profile another name",
+		Short: "Rename a profile",
 		Long: `  tokenctl rename clms land
 
-Gives a profile another name, with its secrets and its file. Programs that ask
-for the old name must then ask for the new one. If you renamed the file
-yourself, this moves the secrets after it.`,
+Renames a profile, with its secrets and its file. Programs that use the old name
+must then use the new one. If you have renamed the file yourself, this moves the
+secrets to the new name.`,
 		Check: func(ctx context.Context, c *cli.Call) error {
 			if len(c.Args) != 2 {
 				return cli.Usage("rename takes two names, the old one and the new one, not %d", len(c.Args))

@@ -12,9 +12,9 @@ const rotateHelp = `  tokenctl rotate clms new-key.json
   tokenctl rotate azure --client-secret-file - --secret-expires 2027-01-31
   tokenctl rotate azure             asks for the new secret
 
-Gives a profile a new key or secret. tokend obtains a token with it before it
-drops the old one; if that fails, the old one stays in use. The settings in the
-profile's file do not change.
+Replaces a profile's key or secret. tokend obtains a token with the new one
+before it drops the old one; if that fails, the old one stays in use. The
+settings in the profile's file do not change.
 
 Where the service must know the public key (datarock), tokend makes the new key
 and uses the old one until you say that the new one is registered:
@@ -27,7 +27,7 @@ func rotateCommand(e *ui.Env) *cli.Command {
 	return &cli.Command{
 		Name:     "rotate",
 		Args:     "NAME [FILE]",
-		Short:    "Give a profile a new key or secret",
+		Short:    "Replace a profile's key or secret",
 		Long:     rotateHelp,
 		Flags:    s.RotateFlags,
 		Check:    s.RotateArguments,

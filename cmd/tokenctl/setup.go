@@ -20,8 +20,8 @@ const setupText = `  tokenctl setup git https://dev.azure.com/org
   tokenctl setup docker example.azurecr.io --write
   tokenctl setup kubectl --profile aks --undo
 
-Shows what has to change in a tool's configuration so that it asks tokend for
-credentials. --write makes the change, --undo takes it back. setup never changes
+Shows the change to a tool's configuration that lets it ask tokend for
+credentials. --write makes the change, --undo reverts it. setup never changes
 what others wrote. HOST is one of the profile's hosts.
 
 Tools:
@@ -39,19 +39,19 @@ func setupCommand(e *ui.Env) *cli.Command {
 	return &cli.Command{
 		Name:     "setup",
 		Args:     "TOOL [HOST]",
-		Short:    "Have another tool ask tokend for credentials",
+		Short:    "Let another tool ask tokend for credentials",
 		Long:     text,
 		Check:    cli.AnyArgs,
 		Complete: cli.First(func() []cli.Candidate { return tools }),
 		Flags: func(f *cli.Flags) {
 			f.StringVar(&r.Profile, "profile", "", "use the tokens of profile `NAME` only")
 			f.BoolVar(&write, "write", false, "make the change")
-			f.BoolVar(&undo, "undo", false, "take the change back")
+			f.BoolVar(&undo, "undo", false, "revert the change")
 			f.Complete("profile", e.CompleteProfiles)
 		},
 		Run: func(ctx context.Context, c *cli.Call) error {
 			if write && undo {
-				return cli.Usage("--write and --undo exclude each other")
+				return cli.Usage("use --write or --undo, not both")
 			}
 			t, err := readSetup(ctx, e, &r, c.Args)
 			if err != nil {
@@ -152,7 +152,7 @@ func makeSetup(e *ui.Env, t setup.Tool, r setup.Request, changes []setup.Change,
 				return err
 			}
 			if done, err := change.Done(); err != nil || !done {
-				return cmp.Or(err, fmt.Errorf("this change was made and is not in place: %s", change.Show))
+				return cmp.Or(err, fmt.Errorf("this change was made but is not in effect: %s", change.Show))
 			}
 		}
 		for line := range strings.Lines(change.Show) {
@@ -169,9 +169,9 @@ func makeSetup(e *ui.Env, t setup.Tool, r setup.Request, changes []setup.Change,
 	case len(missing) == 0:
 		e.Note("It is set up already.")
 	case write:
-		e.Notef("%s asks tokend now. To take that back, run the command again with --undo.", t.Name)
+		e.Notef("%s asks tokend now. To revert it, run the command again with --undo.", t.Name)
 	case conflict != nil:
-		e.Note("That cannot be done as things are: " + conflict.Error())
+		e.Note("This cannot be done: " + conflict.Error())
 	default:
 		e.Note("To make this change, run the command again with --write.")
 	}
@@ -184,7 +184,7 @@ func undoSetup(e *ui.Env, changes []setup.Change) error {
 		failed = errors.Join(failed, change.Undo())
 	}
 	if failed == nil {
-		e.Note("It is not set up any more.")
+		e.Note("The setup is removed.")
 	}
 	return failed
 }

@@ -14,11 +14,11 @@ import (
 const signHelp = `  tokenctl sign rock 'https://api.prod.datarock.com.au/v3/projects'
   curl -K <(tokenctl sign rock URL -o curl)
 
-Signs one request and prints the headers that go with it. The service accepts it
-for a few minutes only, and for exactly the URL that was signed: that may be
-another form of yours (query parameters in order, no fragment). -o json and
--o curl include that URL; with -o lines it is on stderr if it differs. Do not
-follow redirects: the signature is for no other URL.
+Signs one request and prints its headers. The service accepts them for a few
+minutes, and for exactly the signed URL, which may differ from yours (query
+parameters in order, no fragment). -o json and -o curl include that URL; with
+-o lines it is on stderr if it differs. Do not follow redirects: the signature
+is for no other URL.
 
 Formats (-o):
   lines   Name: value, one header a line, for curl -H @FILE

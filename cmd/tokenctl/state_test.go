@@ -14,7 +14,7 @@ import (
 func TestWithoutArgumentsItSaysHowThingsStand(t *testing.T) {
 	b, socket := served(t, newBackend())
 	call(t, socket, nil).wants(t, ui.ExitOK, "tokend 1.2.3 is running, started 3 h ago; its keystore is os: ok.\n"+
-		"Needs attention: tokenctl status azure\nSee all: tokenctl status; one at length: tokenctl status NAME\nAll commands: tokenctl --help\n", "")
+		"Needs attention: tokenctl status azure\nSee all: tokenctl status; one in detail: tokenctl status NAME\nAll commands: tokenctl --help\n", "")
 
 	b.status.Profiles = b.status.Profiles[1:]
 	call(t, socket, nil).wants(t, ui.ExitOK, "\nUse one: tokenctl get clms\n", "")
@@ -24,7 +24,7 @@ func TestWithoutArgumentsItSaysHowThingsStand(t *testing.T) {
 
 	b.status.Profiles = nil
 	r := call(t, socket, nil)
-	r.wants(t, ui.ExitOK, "There is no profile yet. Make one: tokenctl add\n", "")
+	r.wants(t, ui.ExitOK, "There is no profile yet. Add one: tokenctl add\n", "")
 	if n := strings.Count(r.out, "\n"); n > 5 || strings.Contains(r.out, "\n\n") {
 		t.Errorf("%d lines:\n%s", n, r.out)
 	}
@@ -83,12 +83,12 @@ func TestFaultsAreShownWithWhatIsDone(t *testing.T) {
 	}
 	none := token.TokenStatus{State: "none"}
 	for want, token := range map[string]token.TokenStatus{
-		"idp did not answer; trying again in 40 s; the cached token is good for 12 min": with(good, unavailable(in(40*time.Second)), 1, false),
-		"idp did not answer (7 times in a row); trying again in 5 min":                  with(none, unavailable(in(5*time.Minute)), 7, false),
-		"idp did not answer (2 times in a row); trying again now":                       with(none, unavailable(in(-time.Second)), 2, true),
-		"idp did not answer; trying again now":                                          with(none, unavailable(now.Add(-time.Minute)), 1, false),
-		"idp says no; trying again in 6 min":                                            with(none, &token.Error{Code: token.ErrRejected, Message: "idp says no", RetryAt: in(6 * time.Minute)}, 1, false),
-		"the keyring is locked; trying again in 5 s":                                    with(none, &token.Error{Code: token.ErrLocked, Message: "the keyring is locked", RetryAt: in(5 * time.Second)}, 1, false),
+		"idp did not answer; trying again in 40 s; the cached token is valid for 12 min": with(good, unavailable(in(40*time.Second)), 1, false),
+		"idp did not answer (7 times in a row); trying again in 5 min":                   with(none, unavailable(in(5*time.Minute)), 7, false),
+		"idp did not answer (2 times in a row); trying again now":                        with(none, unavailable(in(-time.Second)), 2, true),
+		"idp did not answer; trying again now":                                           with(none, unavailable(now.Add(-time.Minute)), 1, false),
+		"idp says no; trying again in 6 min":                                             with(none, &token.Error{Code: token.ErrRejected, Message: "idp says no", RetryAt: in(6 * time.Minute)}, 1, false),
+		"the keyring is locked; trying again in 5 s":                                     with(none, &token.Error{Code: token.ErrLocked, Message: "the keyring is locked", RetryAt: in(5 * time.Second)}, 1, false),
 		"no key is stored": with(none, &token.Error{Code: token.ErrKeystore, Message: "no key is stored"}, 1, false),
 	} {
 		if got := failureText(token, now); got != want {

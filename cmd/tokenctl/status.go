@@ -46,7 +46,7 @@ const statusHelp = `  tokenctl status
 
 Shows the state of tokend and its profiles: how much of each token's life is
 left, when tokend renews it, who used it last, and what is going wrong. With a
-name it shows one profile at length: its settings, what its token contains, and
+name it shows one profile in detail: its settings, what its token contains, and
 the results of the last attempts to obtain one. The exit status is 0 whatever
 the state is; 7 if tokend is not running, 3 if there is no such profile.
 
@@ -54,15 +54,15 @@ For prompts and scripts, --check prints nothing and exits with 0 if all is fine.
 If something needs you, it says what in one line and exits with 1.
 
 States:
-  fresh      good, and not yet due to be renewed
-  due        good, and tokend is obtaining the next one
-  obtaining  there is none yet, and tokend is obtaining one
-  none       there is none; tokend obtains one when you ask for it
-  expired    as none, and the last one has expired
-  failing    there is none, and the last attempt failed; tokend tries again
-  refused    there is none, because the issuer refuses: it needs you
-  locked     there is none, because the keyring is locked
-  signs, verifies   what a profile without tokens does`
+  fresh      valid, and not yet due for renewal
+  due        valid, and tokend is obtaining the next one
+  obtaining  no token yet; tokend is obtaining one
+  none       no token; tokend obtains one when you ask for it
+  expired    no token; the last one has expired
+  failing    no token; the last attempt failed, and tokend tries again
+  refused    no token, because the issuer refuses: you need to act
+  locked     no token, because the keyring is locked
+  signs, verifies   the profile has no tokens; it does this instead`
 
 func statusCommand(e *ui.Env) *cli.Command {
 	var asJSON, watched, checked bool
@@ -251,7 +251,7 @@ func failureText(t token.TokenStatus, now time.Time) string {
 		text += "; trying again " + next
 	}
 	if usable(t) {
-		text += "; the cached token is good for " + ui.Duration(t.Expiry.Sub(now))
+		text += "; the cached token is valid for " + ui.Duration(t.Expiry.Sub(now))
 	}
 	return text
 }
@@ -269,5 +269,5 @@ func warningsText(s ui.Screen, st token.Status) string {
 	}
 	return s.Section("Warnings", ui.Warn, lines) +
 		s.Section("Secrets without a profile, whose file was deleted or renamed", ui.Warn, orphans) +
-		s.Section("Files that could not be loaded (what was loaded before stays)", ui.Bad, st.ConfigErrors)
+		s.Section("Files that could not be loaded (their previous settings stay active)", ui.Bad, st.ConfigErrors)
 }

@@ -12,10 +12,9 @@ import (
 
 const unlockHelp = `  tokenctl unlock
 
-Has the desktop ask for the keyring's password, or KeePassXC for permission, and
-waits for the answer.
-Then everything that waits for the keyring is tried at once. tokend also notices
-within a minute when you unlock the keyring in another way.`
+Lets the desktop ask for the keyring's password, or KeePassXC for permission,
+and waits for your answer. Then tokend retries at once what needs the keyring.
+If you unlock the keyring in another way, tokend notices within a minute.`
 
 // unlockPoll is how often the keystore's state is asked for.
 const unlockPoll = 300 * time.Millisecond
@@ -24,7 +23,7 @@ func unlockCommand(e *ui.Env) *cli.Command {
 	wait := time.Minute
 	return &cli.Command{
 		Name:  "unlock",
-		Short: "Have the OS keyring ask for its password",
+		Short: "Unlock the OS keyring",
 		Long:  unlockHelp,
 		Flags: func(f *cli.Flags) {
 			f.Span(&wait, "timeout", "how long to wait for an answer to the prompt, as `TIME`")

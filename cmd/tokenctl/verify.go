@@ -37,7 +37,7 @@ func verifyCommand(e *ui.Env) *cli.Command {
 		Long:  verifyHelp,
 		Flags: func(f *cli.Flags) {
 			f.StringVar(&file, "token-file", file, "the token is in this `FILE`; - is stdin")
-			f.StringVar(&consentFile, "consent-file", "", "a consent token came with it, and is in this `FILE` (IOXIO)")
+			f.StringVar(&consentFile, "consent-file", "", "the consent token that came with it is in this `FILE` (IOXIO)")
 			f.BoolVar(&remote, "remote", false, "ask the issuer's own service instead of verifying here")
 			f.BoolVar(&asJSON, "json", false, "print the verdict, with the claims, as JSON")
 		},

@@ -298,9 +298,9 @@ func TestRotateInTwoSteps(t *testing.T) {
 		}
 	}
 	b.calls = nil
-	call(t, socket, nil, "rotate", "rock", "--registered", "--abandon").wants(t, ui.ExitUsage, "", "give one of them alone")
-	call(t, socket, strings.NewReader("x"), "rotate", "rock", "--registered", "--private-key", "-").wants(t, ui.ExitUsage, "", "give one of them alone")
-	call(t, socket, nil, "rotate", "rock", "--abandon", "--secret-expires", nextYear()).wants(t, ui.ExitUsage, "", "give one of them alone")
+	call(t, socket, nil, "rotate", "rock", "--registered", "--abandon").wants(t, ui.ExitUsage, "", "use --registered or --abandon alone")
+	call(t, socket, strings.NewReader("x"), "rotate", "rock", "--registered", "--private-key", "-").wants(t, ui.ExitUsage, "", "use --registered or --abandon alone")
+	call(t, socket, nil, "rotate", "rock", "--abandon", "--secret-expires", nextYear()).wants(t, ui.ExitUsage, "", "use --registered or --abandon alone")
 	b.asked(t)
 	b.err = &token.Error{Code: token.ErrInvalid, Message: `profile "rock" has no new credential that waits`, Field: "step"}
 	r = call(t, socket, nil, "rotate", "rock", "--registered")

@@ -30,7 +30,7 @@ func confirm(yes bool, question string) error {
 	}
 	terminal, ok := env().Terminal()
 	if !ok {
-		return cli.Usage("there is no terminal to ask at: say --yes to do all this")
+		return cli.Usage("there is no terminal to ask at: use --yes to do all this")
 	}
 	if sure, err := terminal.Confirm(question); err != nil || !sure {
 		return errors.New("nothing was changed")

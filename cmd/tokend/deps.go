@@ -188,7 +188,7 @@ func (v vault) Migrate(ctx context.Context, to token.KeystoreChoice) (done token
 		return done, err
 	}
 	if !v.moving.TryLock() {
-		return done, &token.Error{Code: token.ErrUnavailable, Message: "the secrets are being moved already: tokenctl keystore shows the progress"}
+		return done, &token.Error{Code: token.ErrUnavailable, Message: "another move of the secrets is under way: tokenctl keystore shows the progress"}
 	}
 	defer v.moving.Unlock()
 	if choice.KeyFile != "" {

@@ -31,10 +31,10 @@ import (
 const doctorHelp = `  tokend doctor
   tokend doctor --json | jq '.checks[] | select(.result != "ok")'
 
-Checks what tokend depends on, and suggests fixes: the setup and the keystore,
-the configuration, who can read the files, the socket, the service, the proxy,
-whether issuers can be reached, and the clock by theirs. It uses no credential.
-If tokend runs, it checks what only it can see; otherwise this command does.
+Checks the setup and the keystore, the configuration, who can read the files,
+the socket, the service, the proxy, whether issuers can be reached, and the
+clock, and suggests fixes. It uses no credential. A running tokend checks what
+only it can see.
 
 Exit status: 0 nothing failed (a warning is not a failure), 1 something failed.`
 
@@ -164,7 +164,7 @@ func (p places) checkService(ctx context.Context) token.Check {
 	case !st.Enabled:
 		return warn(name, st.File+" is not enabled: it does not start by itself", r.line("install"))
 	case !st.Running && !st.SocketHeld:
-		return warn(name, st.File+" is enabled, and does not run: "+st.Status, r.line("start"))
+		return warn(name, st.File+" is enabled, but does not run: "+st.Status, r.line("start"))
 	}
 	return ok(name, "%s is enabled; it starts %s", st.File, r.when())
 }
@@ -322,7 +322,7 @@ func checkFiles(dirs profile.Dirs, in store.KeystoreConfig) []token.Check {
 	}{
 		{dirs.State, 0o077, "chmod -R go= " + dirs.State},
 		{dirs.Config, 0o002, "chmod -R o-w " + dirs.Config},
-		{in.KeyFile, in.Refused(), "chmod 0400 " + in.KeyFile + ", and let tokend's user own it"},
+		{in.KeyFile, in.Refused(), "chmod 0400 " + in.KeyFile + ", and make tokend's user its owner"},
 	} {
 		if err := checkTree(c.path, owner, c.refused); err != nil {
 			bad = append(bad, failed("files", err.Error(), c.advice))
@@ -398,7 +398,7 @@ func checkIssuer(ctx context.Context, client *http.Client, issuer string) []toke
 	if s.Skew.Abs() <= maxSkew {
 		return []token.Check{reached}
 	}
-	return []token.Check{reached, failed("clock", fmt.Sprintf("this machine's clock is %v off that of %s: issuers refuse what is signed by it", s.Skew.Abs(), u.Host),
+	return []token.Check{reached, failed("clock", fmt.Sprintf("this machine's clock is %v off that of %s: issuers will refuse its signatures", s.Skew.Abs(), u.Host),
 		"timedatectl set-ntp true, or set the clock")}
 }
 
@@ -408,7 +408,7 @@ func (p *program) checkCommand() *cli.Command {
 		Long: `  tokend check-config && tokenctl reload
 
 Reads config.toml and profiles.d as tokend run does, without the keystore and
-the network, and reports what is wrong, with file and line.`,
+the network, and reports errors with file and line.`,
 		Run: p.checkConfig,
 	}
 }

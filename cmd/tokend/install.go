@@ -33,7 +33,7 @@ func (p *program) serviceCommands() []*cli.Command {
   tokend uninstall --purge          with keys, configuration and tokens
 
 Stops the service and removes its definition. Configuration, keys and tokens
-stay, unless you say --purge: it shows what it will delete, and asks.`,
+stay, unless you use --purge: it lists what it will delete, and asks.`,
 		func(ctx context.Context) error { return r.uninstall(ctx, purge) })
 	uninstall.Flags = func(f *cli.Flags) {
 		r.flags(f)
@@ -51,10 +51,10 @@ status is 1 if it does not run. For the tokens: tokenctl status.`, r.status)
   tokend install --notify           with desktop notifications: tokend notify
 
 systemd, launchd or Windows then starts this program, and restarts it after
-failures; systemd also keeps it in a sandbox, and calls waiting while it
-restarts. It starts at once if it is set up (tokend setup). Install as often as
-you like, to change the program or the directories or to repair an installation.
-A tokend that you started by hand is stopped.`, r.install)
+failures. systemd also keeps it in a sandbox, and lets calls wait while it
+restarts. If tokend is set up (tokend setup), it starts at once. Install again
+to change the program or the directories, or to repair an installation. This
+stops a tokend that you started by hand.`, r.install)
 	install.Flags = func(f *cli.Flags) {
 		r.flags(f)
 		f.BoolVar(&r.notify, "notify", false, "also start tokend notify with your desktop session (systemd)")
@@ -63,12 +63,12 @@ A tokend that you started by hand is stopped.`, r.install)
 		install, uninstall,
 		r.command("start", "Start the service", `  tokend start
 
-Returns when it serves. If it ends instead, prints why, and exits with the
-service's exit status.`, func(ctx context.Context) error { return r.restart(ctx, false) }),
+Returns when the service is ready. If the service ends instead, prints why, and
+exits with its exit status.`, func(ctx context.Context) error { return r.restart(ctx, false) }),
 		r.command("stop", "Stop the service until its next start", `  tokend stop
 
-It starts again at the next boot or login; to end that: tokend uninstall. Where
-no service runs, stops the tokend that you or tokenctl --start started.`, r.stop),
+It starts again at the next boot or login, until you run tokend uninstall. If no
+service runs, this stops the tokend that you or tokenctl --start started.`, r.stop),
 		r.command("restart", "Restart the service", `  tokend restart
 
 With systemd no call is lost: calls wait until it serves again.`, func(ctx context.Context) error { return r.restart(ctx, true) }),
@@ -100,9 +100,9 @@ func (r *serviceRequest) checkUser(command string, root bool) error {
 	case r.user && r.at.system:
 		return cli.Usage("--user or --system, not both")
 	case root && !r.user && !r.at.system:
-		return cli.Usage("you are root: say --system for the service of the machine, --user for one of root's own")
+		return cli.Usage("you are root: use --system for the machine's service, --user for root's own")
 	case r.at.system && !root && runtime.GOOS != "windows" && command != "status":
-		return fmt.Errorf("only root can change the service of the machine: sudo tokend %s --system", command)
+		return fmt.Errorf("only root can change the machine's service: sudo tokend %s --system", command)
 	}
 	return nil
 }
@@ -158,7 +158,7 @@ func (r *serviceRequest) install(ctx context.Context) error {
 
 func (r *serviceRequest) uninstall(ctx context.Context, purge purgeRequest) error {
 	if purge.yes && !purge.wanted {
-		return cli.Usage("--yes goes with --purge: nothing else asks")
+		return cli.Usage("use --yes with --purge: nothing else asks")
 	}
 	dirs, err := r.at.dirs()
 	if err != nil {
@@ -311,7 +311,7 @@ func (r *serviceRequest) definition() (d service.Definition, err error) {
 		return d, err
 	}
 	if usual := profile.SystemDirs(); d.System && d.Dirs != usual {
-		return d, cli.Usage("the system service keeps its files in %s and %s; change that with a drop-in of your own", usual.Config, usual.State)
+		return d, cli.Usage("the system service keeps its files in %s and %s; change that with your own drop-in", usual.Config, usual.State)
 	}
 	config, err := profile.ReadConfig(d.Dirs)
 	if err != nil {

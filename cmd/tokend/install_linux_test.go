@@ -23,7 +23,7 @@ func TestWhoseService(t *testing.T) {
 		{user: true, root: true, command: "install"},
 		{system: true, root: true, command: "install"},
 		{system: true, command: "status"},
-		{root: true, command: "stop", status: exitUsage, want: "say --system for the service of the machine, --user for"},
+		{root: true, command: "stop", status: exitUsage, want: "use --system for the machine's service, --user for"},
 		{user: true, system: true, command: "stop", status: exitUsage, want: "not both"},
 		{system: true, command: "stop", status: exitFailure, want: "sudo tokend stop --system"},
 	} {

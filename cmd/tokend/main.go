@@ -1,5 +1,5 @@
 // Command tokend holds keys and client secrets, obtains access tokens with
-// them, keeps the tokens fresh, and hands them out over a Unix socket to
+// them, keeps the tokens fresh, and serves them over a Unix socket to
 // tokenctl and to anything that speaks HTTP (docs/protocol.md).
 package main
 
@@ -82,14 +82,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 func (p *program) root() *cli.Command {
 	return &cli.Command{
 		Name:  "tokend",
-		Short: "Holds keys and hands out fresh access tokens",
+		Short: "Holds keys and serves fresh access tokens",
 		Long: `  tokend demo                       see it work, with issuers of its own
   tokend setup                      choose where secrets are kept, once
-  tokend install                    serve from now on, as a service of yours
+  tokend install                    serve from now on, as your own service
   tokend run                        serve now, without one; then: tokenctl add
 
 tokend keeps private keys and client secrets in the OS keyring, obtains access
-tokens with them, renews them ahead of their expiry, and hands them out over a
+tokens with them, renews them ahead of their expiry, and serves them over a
 Unix socket. tokenctl is how people and programs ask for them.
 
 Exit status: 0 ok, 1 failure, 2 wrong usage, 3 tokend is already running,
@@ -135,7 +135,7 @@ type places struct {
 func (p *places) flags(f *cli.Flags) {
 	f.BoolVar(&p.system, "system", false, "the system service's places: /etc/tokend, /var/lib/tokend, /run/tokend")
 	f.Text("config", "string", "`DIR` of config.toml and profiles.d (default: the user's, or --system's)", absolute(&p.config))
-	f.Text("state", "string", "`DIR` of what tokend writes for itself (default: likewise)", absolute(&p.state))
+	f.Text("state", "string", "`DIR` of tokend's own files (default: likewise)", absolute(&p.state))
 	f.Text("socket", "string", "`PATH` of the socket (default: config.toml, $"+ipc.SocketEnv+", then the usual place)", absolute(&p.socket))
 }
 

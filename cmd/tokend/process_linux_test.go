@@ -265,7 +265,7 @@ func TestSecretsMoveUnderARunningDaemon(t *testing.T) {
 		says    string
 	}{
 		{[]string{"--to", "sealed"}, false, "A new key is in " + filepath.Join(h.dir, "config", "tokend.key")},
-		{[]string{"--to", "sealed", "--key-file", filepath.Join(h.dir, "config", "other.key")}, false, "is for old backups alone"},
+		{[]string{"--to", "sealed", "--key-file", filepath.Join(h.dir, "config", "other.key")}, false, "Only old backups need the key in"},
 		{[]string{"--to", "os"}, true, "to os"},
 	} {
 		moving, moved := context.WithCancel(t.Context())

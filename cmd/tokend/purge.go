@@ -73,7 +73,7 @@ func (p purgeRequest) ask(ctx context.Context, dirs profile.Dirs, out io.Writer)
 	case install.KeyFile != "" && !strings.HasPrefix(install.KeyFile, dirs.Config+string(filepath.Separator)):
 		fmt.Fprintf(out, "The key file %s stays: it opens backups of what is deleted.\n", install.KeyFile)
 	}
-	return confirm(p.yes, "Keys and secrets without a copy elsewhere are lost then. Delete?")
+	return confirm(p.yes, "Keys and secrets that you have nowhere else will be lost. Delete?")
 }
 
 // keptInKeyring says what stays in a keyring that cannot be used now.

@@ -45,9 +45,8 @@ func (p *program) runCommand() *cli.Command {
 		Name: "run", Short: "Serve tokens until stopped",
 		Long: `  tokend run &
 
-Serves until SIGTERM or SIGINT. SIGHUP reads the configuration again, as
-tokenctl reload does. The log goes to standard error; if that blocks, tokend
-serves on.`,
+Serves until SIGTERM or SIGINT. SIGHUP reloads the configuration, as tokenctl
+reload does. The log goes to standard error; tokend serves on if that blocks.`,
 		Run: func(ctx context.Context, _ *cli.Call) error {
 			err := serveManaged(ctx, p.at, p.errOut)
 			if err != nil {
@@ -296,7 +295,7 @@ func readInstall(ctx context.Context, at places, dirs profile.Dirs) (store.Keyst
 		return install, fmt.Errorf("%w: run \"%s\" first, to choose where secrets are kept", errNotSetUp, at.line("setup"))
 	case err == nil && mounted.KeyFile != "" && mounted.KeyFile != install.KeyFile:
 		return install, &token.Error{Code: token.ErrInvalid, Field: keyFileEnv, Message: fmt.Sprintf(
-			"$%s names %s, and tokend was set up with %s", keyFileEnv, mounted.KeyFile, install.Describe())}
+			"$%s names %s, but tokend was set up with %s", keyFileEnv, mounted.KeyFile, install.Describe())}
 	}
 	return install, err
 }
@@ -354,7 +353,7 @@ func listen(path string, before func(path string) error) (l net.Listener, held b
 			return unix, true, before(unix.Addr().String())
 		}
 	}
-	return nil, true, &token.Error{Code: token.ErrInvalid, Message: "the service manager passed something else than one Unix socket that listens: ListenStream= takes a path"}
+	return nil, true, &token.Error{Code: token.ErrInvalid, Message: "the service manager passed something other than one listening Unix socket: ListenStream= takes a path"}
 }
 
 var (

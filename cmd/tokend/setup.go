@@ -33,21 +33,21 @@ const setupHelp = `  tokend setup                      asks what it needs to kno
   tokend setup --system --start     a server, as root: sealed files; start it
   tokend setup --keystore sealed --key-file ~/.tokend.key
 
-Takes the OS keyring or, where there is none, offers sealed files. Then it
-offers to start tokend, now and when you log in. Run it again to see what is set
-up and to get what is missing. Without a terminal it asks nothing and starts
-nothing: say what you want with flags.
+Takes the OS keyring or, if there is none, offers sealed files. Then it offers
+to start tokend, now and when you log in. Run it again to see what is set up,
+and to add what is missing. Without a terminal it asks and starts nothing: use
+flags.
 
 "os" keeps private keys and client secrets in the OS keyring (GNOME Keyring,
 KWallet or KeePassXC through the Secret Service, macOS Keychain, Windows
-Credential Manager). "sealed" is for hosts without one: each secret in a file
-of its own, encrypted with AES-256-GCM under a key of 32 bytes that lies
-elsewhere: in a file that only tokend's user can read (--key-file; made if it
-is not there), or in a systemd credential (--credential).
+Credential Manager). "sealed" is for hosts without one: each secret in its own
+file, encrypted with AES-256-GCM. The key of 32 bytes is elsewhere: in a file
+that only tokend's user can read (--key-file; tokend makes it if it does not
+exist), or in a systemd credential (--credential).
 
-With --system and no choice, root makes an encrypted systemd credential, bound
-to the machine's TPM 2.0 if it has one, else to the host's key, for
-tokend.service; without systemd-creds or such a unit, a key file in the
+With --system and no choice, root makes an encrypted systemd credential for
+tokend.service, bound to the machine's TPM 2.0 if it has one, otherwise to the
+host's key. Without systemd-creds or such a unit, root makes a key file in the
 configuration directory. tokend's files then belong to the service's user.
 $` + keyFileEnv + ` names a key file that is mounted in a container; tokend run
 then needs no setup.
@@ -56,10 +56,9 @@ tokend records the choice. It never falls back to another keystore, and never
 keeps a secret in plain text. The same choice again changes nothing; to change
 it: "tokenctl keystore migrate".
 
---reset is for a keystore whose key or keyring is lost: it says which secrets
-are lost with it, asks, and lets you choose again. Profiles and their settings
-stay. What was there is moved aside within the state directory, in case the
-key turns up.`
+--reset is for a lost key or keyring: it lists the secrets that are lost with
+it, asks, and lets you choose again. Profiles and their settings stay. The old
+files move to another place in the state directory, in case you find the key.`
 
 const (
 	// keyFileName is the name of a key file in the configuration directory.
@@ -151,7 +150,7 @@ func (r setupRequest) run(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	if r.reset {
-		if err := putAside(ctx, dirs.State, r.choice.Keystore, out); err != nil {
+		if err := putAside(dirs.State, out); err != nil {
 			return err
 		}
 	}
@@ -190,14 +189,8 @@ func (r setupRequest) confirmReset(dirs profile.Dirs, before *store.KeystoreConf
 	return lost, confirm(r.yes, "Start over?")
 }
 
-// putAside moves away what a lost keystore has left, unless a tokend uses it or the
-// next keystore cannot be used.
-func putAside(ctx context.Context, state, next string, out io.Writer) error {
-	if next == store.KeystoreOS {
-		if err := store.NewKeyring(store.KeyringService).State(ctx); errors.Is(err, token.ErrKeystore) {
-			return fmt.Errorf("%w; nothing is changed\n  On a host without a keyring: tokend setup --reset --keystore sealed --key-file FILE", err)
-		}
-	}
+// putAside moves away what a lost keystore has left, unless a tokend uses it.
+func putAside(state string, out io.Writer) error {
 	c, err := cache.Open(filepath.Join(state, "cache.db"), nil)
 	if err == nil {
 		err = c.Close()
@@ -366,10 +359,10 @@ func (p places) line(command string) string {
 const newKeyHelp = `  tokend new-key --key-file ~/.config/tokend/new.key
   tokend new-key --system --credential tokend-key-2      as root
 
-Makes a key for sealed secrets, and uses it for nothing: "tokenctl keystore
-migrate --to sealed", with the same flag, moves the secrets under it. For places
-where a running tokend may not write, and for systemd credentials, which root
-makes and tokend.service gets at its next start.`
+Makes a key for sealed secrets, in places where a running tokend cannot write,
+or as a systemd credential, which root makes and tokend.service gets at its next
+start. To use the key, run "tokenctl keystore migrate --to sealed" with the same
+flag.`
 
 func (p *program) newKeyCommand() *cli.Command {
 	r := setupRequest{at: &p.at}

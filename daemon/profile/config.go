@@ -43,7 +43,7 @@ func (d *Duration) UnmarshalText(b []byte) error {
 		v = time.Duration(n) * 24 * time.Hour
 	}
 	if err != nil || v <= 0 || v > 10*365*24*time.Hour {
-		return fmt.Errorf(`%q is no duration such as "90m", "36h" or "30d"`, b)
+		return fmt.Errorf(`%q is not a duration such as "90m", "36h" or "30d"`, b)
 	}
 	d.Duration = v
 	return nil
@@ -111,7 +111,7 @@ func (c Config) Fixed(started Config, restart string) string {
 	if len(differs) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("config.toml: %s: as before until a restart: %s", strings.Join(slices.Sorted(maps.Keys(differs)), ", "), restart)
+	return fmt.Sprintf("config.toml: %s: unchanged until a restart: %s", strings.Join(slices.Sorted(maps.Keys(differs)), ", "), restart)
 }
 
 // DefaultConfig returns the configuration of an empty config.toml.

@@ -67,7 +67,7 @@ type Common struct {
 	Idle         Duration           `toml:"idle" doc:"how long no one must have asked"`
 	Hosts        []string           `toml:"hosts" doc:"where its credentials may be sent"`
 	Present      token.Presentation `toml:"present" doc:"how: \"bearer\", \"basic:USER\", \"header:NAME\" or \"acr\""`
-	SecondHeader string             `toml:"second_header" doc:"a header that they want beside the token; its value is in the keystore"`
+	SecondHeader string             `toml:"second_header" doc:"a header that they want besides the token; its value is in the keystore"`
 	AllowUsers   []string           `toml:"allow_users" doc:"who may use it, besides root and tokend's own user"`
 	AllowGroups  []string           `toml:"allow_groups" doc:"likewise, by group"`
 	AdminUsers   []string           `toml:"admin_users" doc:"who may rotate it and edit its scopes, resources and renewal"`

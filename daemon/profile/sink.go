@@ -57,9 +57,9 @@ func (s *Sink) check() error {
 	case s.Path == "":
 		return errors.New("path is missing")
 	case !filepath.IsAbs(s.Path) || filepath.Clean(s.Path) != s.Path || strings.ContainsFunc(s.Path, func(r rune) bool { return r < ' ' }):
-		return fmt.Errorf("path: %q is no absolute path in its plain form", s.Path)
+		return fmt.Errorf("path: %q is not an absolute path in its plain form", s.Path)
 	case len(s.Mode) < 3 || mode > 0o777 || mode&0o400 == 0 || mode&0o133 != 0: // others may only read
-		return fmt.Errorf(`mode: %q is no mode for a file to read, such as "0600" or "0640"`, s.Mode)
+		return fmt.Errorf(`mode: %q is not a mode for a readable file, such as "0600" or "0640"`, s.Mode)
 	case format.Named(s.Format) == nil:
 		return fmt.Errorf("format: %q is not one of %s", s.Format, strings.Join(format.Names[:], ", "))
 	case s.Second && (s.Format == "token" || s.Format == "netrc"):

@@ -263,7 +263,7 @@ func (f *file) text(now time.Time) ([]byte, error) {
 }
 
 // errForeign is why a file at a sink's path stays as it is.
-var errForeign = errors.New("there is something already that tokend did not write; move it away")
+var errForeign = errors.New("there is a file that tokend did not write; move it away")
 
 // listLine is a line of the list: until when a file is good, its inodes, its path.
 var listLine = regexp.MustCompile(`(?m)^(\d+)((?: \d+)*) (\D.*)$`)

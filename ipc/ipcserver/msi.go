@@ -48,7 +48,7 @@ const (
 func (h *handler) lendMSI(c *call, in ipc.MSIRequest) (any, error) {
 	owner := c.Context().Value(connKey{}).(*conn)
 	if !h.leases.take(owner) {
-		return nil, &token.Error{Code: token.ErrUnavailable, Message: "tokend lends no more endpoints, or none more to this user"}
+		return nil, &token.Error{Code: token.ErrUnavailable, Message: "tokend has no endpoint left, or none for this user"}
 	}
 	defer h.leases.giveBack(owner)
 	e, l, err := h.openMSI(c.Context(), in)

@@ -64,7 +64,7 @@ func parseTTL(s string) (time.Duration, error) {
 	}
 	ttl, err := time.ParseDuration(s)
 	if err != nil || ttl < 0 {
-		return 0, invalid("min_ttl", "min_ttl must be seconds or a duration such as 5m, and is %q", s)
+		return 0, invalid("min_ttl", "min_ttl must be seconds or a duration such as 5m, not %q", s)
 	}
 	return ttl, nil
 }
@@ -79,7 +79,7 @@ func checkURL(text string) error {
 
 func parseFlag(name, s string) (bool, error) {
 	if s != "true" && s != "false" {
-		return false, invalid(name, "%s must be true or false, and is %q", name, s)
+		return false, invalid(name, "%s must be true or false, not %q", name, s)
 	}
 	return s == "true", nil
 }

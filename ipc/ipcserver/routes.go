@@ -89,7 +89,7 @@ func (h *handler) getToken(c *call) (any, error) {
 	case err != nil:
 		return nil, err
 	case c.name == "" && q.URL == "":
-		return nil, invalid("url", "either a profile or a url must be named")
+		return nil, invalid("url", "name a profile or a url")
 	case c.name == "" && resource != "":
 		return nil, invalid("resource", "a resource is one of a profile's; name the profile too")
 	}
@@ -140,7 +140,7 @@ func (h *handler) invalidate(c *call) (any, error) {
 	case in.AccessToken != nil:
 		t = *in.AccessToken
 	case c.name == "":
-		return nil, invalid("access_token", "either a profile or an access_token must be named")
+		return nil, invalid("access_token", "name a profile or an access_token")
 	}
 	if in.Resource != nil {
 		if err := cmp.Or(token.CheckName(*in.Resource), token.CheckName(c.name)); err != nil {

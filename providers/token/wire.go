@@ -237,7 +237,7 @@ type ProfileStatus struct {
 	Hosts []string `json:"hosts,omitempty"`
 	// Present says how to present its token to them.
 	Present Presentation `json:"present,omitempty"`
-	// SecondHeader is the header that they want beside the token, if any.
+	// SecondHeader is the header that they want besides the token, if any.
 	SecondHeader string `json:"second_header,omitempty"`
 	// AdminUsers and AdminGroups may rotate and edit it, beside those who may manage all.
 	AdminUsers  []string `json:"admin_users,omitempty"`

@@ -239,7 +239,7 @@ func checkValue(name string, kind int, value string) error {
 	case name == "upload-file" && value != "." && !token.Covers([]string{"https://x"}, "https://x/"+url.PathEscape(value[strings.LastIndexAny(value, `/\`)+1:])):
 		return cli.Usage("--upload-file %s: curl would add that name to the URL", value) // and leave its path
 	case name == "header" && (header == "" || strings.Trim(header, letters) != ""):
-		return cli.Usage("--header takes NAME: VALUE here, and no file")
+		return cli.Usage("--header takes NAME: VALUE here, not a file")
 	case name == "header" && slices.Contains([]string{"authorization", "host"}, strings.ToLower(header)):
 		return cli.Usage("--header %s is refused: tokenctl and curl set this header themselves", header)
 	}

@@ -195,7 +195,7 @@ func (c *Call) noArgs() error {
 	case len(c.Command.Commands) > 0:
 		return Usage("there is no command %q%s", c.Args[0], DidYouMean(c.Args[0], texts(c.subcommandCandidates())))
 	}
-	return Usage("%s takes no arguments and got %q", c.Name(), c.Args[0])
+	return Usage("%s takes no arguments, but got %q", c.Name(), c.Args[0])
 }
 
 // subcommands are the subcommands that are not hidden.

@@ -102,7 +102,7 @@ func TestExecute(t *testing.T) {
 		{"--all get", "error: prog has no flag --all"},
 		{"gte", `error: there is no command "gte"; did you mean get?`},
 		{"keys mvoe", `error: there is no command "mvoe"; did you mean move?`},
-		{"keys move it", `error: keys move takes no arguments and got "it"`},
+		{"keys move it", `error: keys move takes no arguments, but got "it"`},
 		{"secretly", ""},
 	} {
 		var out bytes.Buffer

@@ -77,7 +77,7 @@ func File(path string, content []byte, o Options) []Find {
 		return finds
 	}
 	if bytes.Contains(text, []byte("PRIVATE KEY-----")) {
-		return []Find{{From: path, Form: "private key", Why: "it does not say whose the key is. Copy a JSON file again, whole; a key alone goes with --private-key FILE"}}
+		return []Find{{From: path, Form: "private key", Why: "it does not name the key's client. Copy the whole JSON file; for a key alone use --private-key FILE"}}
 	}
 	return nil
 }

@@ -90,7 +90,7 @@ func TestEachFormIsRecognised(t *testing.T) {
 		"a client without an issuer": {"client.json", `{"client_id":"c","client_secret":"s"}`, []string{
 			`client.json (OAuth client): it does not say who issues the tokens. Use --token-url URL, or tokenctl add with --provider`}},
 		"a private key": {"rock.pem", pemKey, []string{
-			`rock.pem (private key): it does not say whose the key is. Copy a JSON file again, whole; a key alone goes with --private-key FILE`}},
+			`rock.pem (private key): it does not name the key's client. Copy the whole JSON file; for a key alone use --private-key FILE`}},
 		".env": {".env", "# samples\nexport ASPOSE_CLIENT_ID=\"id\"\nASPOSE_CLIENT_SECRET='s#1' # comment\nAZURE_CLIENT_ID=c # x\nAZURE_TENANT_ID=t\nAZURE_CLIENT_SECRET=z\nAZURE_SCOPE=api://k/.default\nnot a line\n", []string{
 			`.env: aspose = aspose map[client_id:id], map[client_secret:s#1], files [".env"], variables ["ASPOSE_CLIENT_SECRET"], client id`,
 			`.env: azure = azure map[client_id:c scope:api://k/.default tenant:t], map[client_secret:z], files [".env"], variables ["AZURE_CLIENT_SECRET"], client c`}},

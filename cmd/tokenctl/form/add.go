@@ -36,14 +36,14 @@ func (s *Submission) AddArguments(args []string) error {
 	case len(args) == 1:
 		*name = args[0]
 	case len(args) > 2:
-		return cli.Usage("add takes the name of a profile and a file, and got %d words", len(args))
+		return cli.Usage("add takes a profile's name and a file, not %d arguments", len(args))
 	}
 	s.Profile = *name
 	switch {
 	case ui.IsKey(s.file) || ui.IsKey(*name):
 		return contentForName("FILE")
 	case s.file != "" && len(s.files) > 0:
-		return cli.Usage("a file is given, and a flag for a secret's file as well; one is enough")
+		return cli.Usage("name the secret's file once, as an argument or with its flag")
 	case *name == "":
 		return nil
 	}
@@ -137,7 +137,7 @@ func (s *Submission) recognise(in Input, file string, content []byte) (discover.
 	f := finds[0]
 	switch {
 	case len(finds) > 1:
-		return f, cli.Usage("%s has %d credentials in it; tokenctl import %s makes a profile of each", in.Label, len(finds), file)
+		return f, cli.Usage("%s has %d credentials in it; tokenctl import %s makes a profile from each", in.Label, len(finds), file)
 	case f.Why != "":
 		return f, in.wrong("%s", f.Why)
 	case *provider != "" && *provider != f.Provider:

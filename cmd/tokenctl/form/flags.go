@@ -18,7 +18,7 @@ import (
 var commonSettings = []token.Field{
 	{Name: "hosts", List: true, Resource: true, Doc: "URL that its credentials may be sent to"},
 	{Name: "present", Resource: true, Doc: "how to show its token there: bearer, basic:USER, header:NAME, or acr (a container registry of Azure)"},
-	{Name: "second_header", Doc: "header that they want beside the token, such as Ocp-Apim-Subscription-Key"},
+	{Name: "second_header", Doc: "header that they want besides the token, such as Ocp-Apim-Subscription-Key"},
 	secondSecret,
 	{Name: "allow_users", List: true, Doc: "user who may use it, by name or number"},
 	{Name: "allow_groups", List: true, Doc: "group whose members may use it"},
@@ -132,7 +132,7 @@ func (s *Submission) secretFlags(f *cli.Flags) {
 		return flag
 	}
 	f.BoolVar(&s.json, "json", false, "print the result as JSON")
-	f.Heading("Secrets (FILE - is stdin; a terminal asks for what is missing)")
+	f.Heading("Secrets (FILE - is stdin; on a terminal, tokenctl asks for missing ones)")
 	for _, field := range knownFields() {
 		if !field.Secret {
 			continue
@@ -286,7 +286,7 @@ func addSetting(settings map[string]any, f token.Field, s setting) error {
 		}
 		table[name] = value
 	case isThere:
-		return cli.Usage("%s is given twice, and there can be one", f.Name)
+		return cli.Usage("%s is given twice; give it once", f.Name)
 	case s.value == "true" || s.value == "false": // no text setting has such a value
 		settings[f.Name] = s.value == "true"
 	default:

@@ -29,7 +29,7 @@ type ImportRequest struct {
 
 // Flags defines the flags of import.
 func (r *ImportRequest) Flags(f *cli.Flags) {
-	f.StringVar(&r.scope, "scope", "", "`SCOPE` of the tokens, in place of what a file says or leaves open")
+	f.StringVar(&r.scope, "scope", "", "`SCOPE` of the tokens, instead of what a file says or leaves open")
 	f.StringVar(&r.tokenURL, "token-url", "", "`URL` of the token endpoint, where a file does not name it")
 	f.BoolVar(&r.yes, "yes, y", false, "import without asking")
 	f.BoolVar(&r.noCheck, "no-check", false, "do not obtain tokens to prove that they work")

@@ -51,7 +51,7 @@ func (s *Submission) Rotate(ctx context.Context) error {
 			return err
 		}
 		if id, of := found.Settings["client_id"], profile.Settings["client_id"]; id != nil && of != nil && !strings.EqualFold(fmt.Sprint(id), fmt.Sprint(of)) {
-			return cli.Usage("%s is for the client %v, and the profile for %v: tokenctl add makes a profile of it", s.file, id, of)
+			return cli.Usage("%s is for the client %v, but the profile is for %v; to make a profile from it: tokenctl add", s.file, id, of)
 		}
 		found.Settings = nil
 		s.takeFind(found)
@@ -85,7 +85,7 @@ func (s *Submission) wantSecrets(ctx context.Context) (token.ProfileStatus, erro
 // secondStep is the second step of a rotation.
 func (s *Submission) secondStep(ctx context.Context) error {
 	if s.registered && s.abandon || len(s.files) > 0 || s.file != "" || s.request.NoCheck || !s.request.CredentialExpires.IsZero() {
-		return cli.Usage("--registered and --abandon are about the new key that tokend has already; give one of them alone")
+		return cli.Usage("use --registered or --abandon alone: both are about the new key that tokend already has")
 	}
 	s.request.Step = token.StepAbandon
 	if s.registered {

@@ -46,7 +46,7 @@ func IsWanted() bool {
 func At(ctx context.Context, e *ui.Env, socket string) error {
 	state, err := ui.StateDir()
 	if err != nil || !ui.IsSetUp(state) {
-		return &token.Error{Code: token.ErrNoDaemon, Message: "no tokend answers at " + socket + ", and none is set up here to be started"}
+		return &token.Error{Code: token.ErrNoDaemon, Message: "no tokend answers at " + socket + ", and none is set up here"}
 	}
 	program := ui.FindTokend()
 	if program == "" {

@@ -79,7 +79,7 @@ func block(path, name, lines string, conflicts ...string) Change {
 		}
 		_, after, ok := strings.Cut(text[start:], end)
 		if !ok {
-			return text, conflict("%s has the line %q and not the one that ends the block; take the block out by hand", path, strings.TrimSpace(begin))
+			return text, conflict("%s has the line %q and not the one that ends the block; remove the block by hand", path, strings.TrimSpace(begin))
 		}
 		return text[:start] + after, nil
 	}
@@ -88,7 +88,7 @@ func block(path, name, lines string, conflicts ...string) Change {
 		for line := range strings.Lines(rest) {
 			isWord := func(word string) bool { return strings.HasPrefix(strings.TrimSpace(line), word) }
 			if i := slices.IndexFunc(conflicts, isWord); err == nil && i >= 0 {
-				err = conflict("%s has %s already: add to it by hand what is new", path, conflicts[i])
+				err = conflict("%s already has %s: add the new lines by hand", path, conflicts[i])
 			}
 		}
 		if err != nil || strings.Contains("\n"+text, "\n"+whole) {
@@ -136,7 +136,7 @@ func without(old Change) Change {
 		there, err := old.Done()
 		return !there && err == nil, err
 	}
-	return Change{"taken out of " + old.Show, done, old.Undo, old.Undo}
+	return Change{"removed from " + old.Show, done, old.Undo, old.Undo}
 }
 
 // onWindows makes hard links, because symbolic ones take a right that users lack
@@ -174,7 +174,7 @@ func link(path, self string) Change {
 		case errors.Is(err, fs.ErrNotExist):
 			return false, nil
 		case err != nil:
-			return false, conflict("%s is there and not a link to this tokenctl; delete it if it is one to an earlier tokenctl", path)
+			return false, conflict("%s exists and is not a link to this tokenctl; delete it if it links to an earlier one", path)
 		case filepath.Base(target) != filepath.Base(self):
 			return false, conflict("%s leads to %s and not to tokenctl", path, target)
 		}
@@ -223,7 +223,7 @@ func onPath(name string, r Request) ([]Change, error) {
 	case isSelf:
 		return nil, nil
 	case path != "":
-		return nil, conflict("the program %s is there already", path)
+		return nil, conflict("the program %s already exists", path)
 	}
 	beside, own := filepath.Dir(r.Self), filepath.Join(r.home, ".local", "bin")
 	for _, dir := range []string{own, beside} {

@@ -198,7 +198,7 @@ func Hints(err error, s Situation) (lines []string) {
 	case errors.Is(err, cli.ErrUsage):
 		return []string{"See: " + Typed(s.Help)}
 	case errors.Is(err, context.DeadlineExceeded):
-		return []string{"tokend is still at it: run the command again, or see its state: " + Typed("tokend doctor")}
+		return []string{"tokend is still working on it: run the command again, or see its state: " + Typed("tokend doctor")}
 	}
 	for _, line := range s.advice(e) {
 		lines = append(lines, s.render(line))
@@ -245,11 +245,11 @@ func (s Situation) advice(e *token.Error) []string {
 		if !s.isNew() { // the error says what is in the way
 			return nil
 		}
-		return []string{"Take another name, or give that profile a new secret: `tokenctl rotate NAME`"}
+		return []string{"Use another name, or replace that profile's secret: `tokenctl rotate NAME`"}
 	case token.ErrDenied:
 		return s.denied(e)
 	case token.ErrLocked:
-		return append([]string{"Unlock the keyring: `tokenctl unlock`, or in the desktop's password manager. Then try again; tokend need not be restarted."}, s.unchanged()...)
+		return append([]string{"Unlock the keyring: `tokenctl unlock`, or in the desktop's password manager. Then try again; you need not restart tokend."}, s.unchanged()...)
 	case token.ErrKeystore:
 		switch {
 		case e.Topic == "disk-full": // which says it all
@@ -306,9 +306,9 @@ func (s Situation) denied(e *token.Error) []string {
 	case e.Field != "": // the error says it all
 		return nil
 	case strings.Contains(e.Message, ipc.SystemSocket()):
-		return []string{"Members of the group tokend may connect. As root, and then log in again: `usermod -aG tokend USER`"}
+		return []string{"Only members of the group tokend may connect. As root, then log in again: `usermod -aG tokend USER`"}
 	}
-	return []string{"tokend serves the user that it runs as. Ask its owner, or run one of your own: `tokend run`"}
+	return []string{"tokend serves the user that it runs as. Ask its owner, or set up your own: `tokend setup`"}
 }
 
 func (s Situation) notFound(e *token.Error) (lines []string) {
@@ -414,7 +414,7 @@ func (s Situation) unchanged() []string {
 	text := map[string]string{
 		"add":        "Nothing was saved.",
 		"remove":     "Nothing was removed.",
-		"rename":     "The profile has its old name.",
+		"rename":     "The profile keeps its old name.",
 		"edit":       "Nothing was changed.",
 		"rotate":     "The old secret or key is still in use.",
 		"migrate":    "All secrets are where they were.",

@@ -58,7 +58,7 @@ func (e StartError) Error() string { return e.Text }
 // config is the service as kardianos/service takes it.
 func (d Definition) config(options kardianos.KeyValue) *kardianos.Config {
 	return &kardianos.Config{
-		Name: Name, DisplayName: Name, Description: "Holds keys and hands out fresh access tokens",
+		Name: Name, DisplayName: Name, Description: "Holds keys and serves fresh access tokens",
 		Executable: d.Program, Option: options,
 	}
 }
@@ -114,7 +114,7 @@ func (d Definition) unit(name string) (string, error) {
 		return "", err
 	}
 	if strings.ContainsAny(d.Program, `$"'\`) || strings.TrimSpace(d.Socket) != d.Socket || strings.HasSuffix(d.Socket, `\`) {
-		return "", &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf("systemd does not take one of these paths: %q, %q", d.Program, d.Socket)}
+		return "", &token.Error{Code: token.ErrInvalid, Message: fmt.Sprintf("systemd does not accept one of these paths: %q, %q", d.Program, d.Socket)}
 	}
 	quotes := map[string]func(string) string{
 		"ExecStart": d.commandWord, "ExecReload": d.commandWord, "ReadWritePaths": d.word, "ListenStream": d.specified,
