@@ -435,19 +435,19 @@ func TestAddSaysWhyAFileCannotBeTaken(t *testing.T) {
 	many := writeSecret(t, "many.env", "API_CLIENT_ID=a\nAPI_CLIENT_SECRET=b\nARM_CLIENT_ID=a\nARM_TENANT_ID=t\nARM_CLIENT_SECRET=b\n")
 	person := writeSecret(t, "adc.json", `{"type":"authorized_user"}`)
 	for want, args := range map[string][]string{
-		other + ": tokend does not know this kind of file;": {"add", "x", other},
-		half + ": it is cut off: its last brace is missing": {"add", "x", half},
-		"tokenctl import " + many:                           {"add", "x", many},
-		person + ": it is a person's login":                 {"add", "x", person},
-		"is for the provider clms (CLMS service key)":       {"add", "x", key, "--provider", "azure"},
-		"as an argument or with its flag": {"add", "x", key, "--service-key", key},
+		other + ": tokend does not know this kind of file;":     {"add", "x", other},
+		half + ": it is cut off: its last brace is missing":     {"add", "x", half},
+		"tokenctl import " + many:                               {"add", "x", many},
+		person + ": it is a person's login":                     {"add", "x", person},
+		"is for the provider clms (CLMS service key)":           {"add", "x", key, "--provider", "azure"},
+		"as an argument or with its flag":                       {"add", "x", key, "--service-key", key},
 		"FILE takes the name of a file, not its content":        {"add", "x", clmsKey("y")},
 		"FILE: no such file or directory":                       {"add", "k.json"},
 		"no such file or directory":                             {"add", "x", "/nowhere/k.json"},
 		"--service-key: tokend does not know this kind of file": {"add", "x", "--service-key", other},
-		"not 3 arguments": {"add", "x", key, key},
-		key + " is for the provider clms (CLMS service key)": {"rotate", "azure", key},
-		"rotate takes one profile name, not 3":               {"rotate", "azure", key, key},
+		"not 3 arguments":                                       {"add", "x", key, key},
+		key + " is for the provider clms (CLMS service key)":    {"rotate", "azure", key},
+		"rotate takes one profile name, not 3":                  {"rotate", "azure", key, key},
 	} {
 		b := newBackend()
 		r := call(t, serve(t, b), nil, args...)
