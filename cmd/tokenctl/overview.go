@@ -46,7 +46,7 @@ func overviewLines(st token.Status, now time.Time) []string {
 	lines := []string{fmt.Sprintf("%stokend %s is running, started %s; its keystore is %s.",
 		whose, ui.Printable(st.Version), ui.When(st.Started, now), ui.Printable(st.Keystore))}
 	if len(st.Profiles) == 0 {
-		lines = append(lines, strings.TrimSpace(noProfiles(st)))
+		lines = append(lines, strings.Split(strings.TrimSpace(noProfiles(st)), "\n")...)
 		if st.MayManage {
 			lines = append(lines, "Import what you have in files and in the environment: "+ui.Typed("tokenctl import"))
 		}

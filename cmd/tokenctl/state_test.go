@@ -34,7 +34,7 @@ func TestWithoutArgumentsItSaysHowThingsStand(t *testing.T) {
 	}
 	b.status.State = "/var/lib/tokend"
 	for _, args := range [][]string{nil, {"status"}, {"list"}} {
-		call(t, socket, nil, args...).wants(t, ui.ExitOK, "them.\nThis is the system's tokend. For one of your own: tokend setup, then tokend\ninstall\n", "")
+		call(t, socket, nil, args...).wants(t, ui.ExitOK, "them.\nThis is the system's tokend. For one of your own: tokend setup, then\ntokend install\n", "")
 	}
 	call(t, socket, nil).wants(t, ui.ExitOK, "The system's tokend 1.2.3 is running", "")
 }
