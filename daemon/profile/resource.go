@@ -30,7 +30,7 @@ func (o Opener) openResources(p *Profile, kind token.Provider, doc *document) er
 			return invalid("sink", "sink: "+p.NoResource(s.Resource))
 		}
 	}
-	if p.Tables == nil {
+	if len(p.Tables) == 0 {
 		return nil
 	}
 	var fields []string
@@ -44,9 +44,10 @@ func (o Opener) openResources(p *Profile, kind token.Provider, doc *document) er
 	if fields == nil {
 		return invalid("resources", fmt.Sprintf("resources: a profile of %s has none", p.Provider))
 	}
+	profile := *p
 	for _, name := range slices.Sorted(maps.Keys(p.Tables)) {
-		r := *p
-		r.Name = p.Name + "/" + name
+		r := profile
+		r.Name += "/" + name
 		if err := o.openResource(&r, name, fields, zero, doc); err != nil {
 			return inResource(name, p.Tables[name], fields, err)
 		}
@@ -131,7 +132,7 @@ func (p *Profile) All() []*Profile { return append([]*Profile{p}, p.Resources...
 
 // NoResource says which resources there are in place of the one of that name.
 func (p *Profile) NoResource(name string) string {
-	if p.Tables == nil {
+	if len(p.Tables) == 0 {
 		return fmt.Sprintf("profile %q has no resources", p.Name)
 	}
 	return fmt.Sprintf("profile %q has no resource %q; %s", p.Name, name, suggest(name, "it has", slices.Sorted(maps.Keys(p.Tables))))
