@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -35,8 +34,8 @@ events", with no token in it. One runs at a time, for at most 30 s, 10 an hour.`
 		Run: func(ctx context.Context, _ *cli.Call) error {
 			out := cli.Prose(p.errOut)
 			o := notify.Options{
-				Desktop: runtime.GOOS == "linux", Hook: notify.Hook{Limit: 30 * time.Second},
-				Say: func(format string, args ...any) { fmt.Fprintf(out, "tokend notify: "+format+"\n", args...) },
+				Hook: notify.Hook{Limit: 30 * time.Second},
+				Say:  func(format string, args ...any) { fmt.Fprintf(out, "tokend notify: "+format+"\n", args...) },
 			}
 			if hook != "" {
 				path, err := exec.LookPath(hook)
@@ -44,8 +43,6 @@ events", with no token in it. One runs at a time, for at most 30 s, 10 an hour.`
 					return cli.Usage("--hook takes the path of a program, and no arguments: %v", err)
 				}
 				o.Hook.Path, _ = filepath.Abs(path)
-			} else if !o.Desktop {
-				return cli.Usage("desktop notifications need D-Bus, which this system does not have: say --hook")
 			}
 			own, err := (&serviceRequest{at: &p.at}).definition()
 			if err != nil {

@@ -133,15 +133,20 @@ sed -i '$d' $home/.config/tokend/config.toml
 as tokenctl get clms >/dev/null || fail "no token after a bad reload"
 ok "killed, it starts again; reload reports a bad configuration"
 
-# Locked, it stays up and serves what it has; unlocked, it recovers.
+# Locked, it stays up and serves what it has, and needs her; unlocked, it recovers.
 lock() {
 	as dbus-send --session --print-reply --dest=org.freedesktop.secrets /org/freedesktop/secrets \
 		org.freedesktop.Secret.Service.Lock array:objpath:/org/freedesktop/secrets/collection/login >/dev/null
 }
 lock || fail "the keyring cannot be locked"
 as tokenctl get clms >/dev/null || fail "locked: not the cached token"
+printf '#!/bin/sh\nexec cat >>%s/needs\n' $home >/tmp/hook
+chmod 0755 /tmp/hook
+as tokend notify --hook /tmp/hook 2>/dev/null &
 as tokend restart || fail "locked: it does not start"
 as tokenctl status | grep -q 'os: locked' || fail "locked: $(as tokenctl status)"
+soon 50 grep -q '"event":"locked"' $home/needs || fail "tokend notify does not say that the keyring is locked"
+pkill -u ursula -f 'tokend notify'
 unlock
 soon 100 as tokenctl get clms || fail "unlocked: $(as tokenctl get clms 2>&1)"
 ok "with a locked keyring it stays up, and recovers"

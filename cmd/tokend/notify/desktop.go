@@ -28,7 +28,7 @@ type bubble struct {
 func (n need) show(ctx context.Context, b *bubble) error {
 	bus, err := dbus.SessionBus() // which connects again after the bus was restarted
 	if err != nil {
-		return fmt.Errorf("waiting for a session bus to show notifications: %w", err)
+		return fmt.Errorf("waiting for a session bus; notifications are for desktops with D-Bus: %w", err)
 	}
 	if b.server != server(ctx, bus) {
 		b.id = 0 // which is another's on this server

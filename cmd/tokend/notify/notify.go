@@ -24,9 +24,8 @@ import (
 type Options struct {
 	// Sockets are those of the tokends to follow, whether they run or not.
 	Sockets []string
-	// Desktop shows notifications on the session bus; Hook is run, unless it has no Path.
-	Desktop bool
-	Hook    Hook
+	// Hook is run besides, unless it has no Path.
+	Hook Hook
 	// Say reports in a line what went wrong.
 	Say func(format string, args ...any)
 }
@@ -166,7 +165,7 @@ func (f *follower) settle(ctx context.Context, needs map[string]need) bool {
 	for key, n := range needs {
 		b, known := f.shown[key]
 		if !known || b.step != n.step {
-			b.step, b.waits = n.step, f.Desktop
+			b.step, b.waits = n.step, true
 			f.Hook.run(ctx, n.event, f.Say)
 		}
 		if b.waits {
