@@ -1,10 +1,8 @@
 package daemon
 
 import (
-	"cmp"
 	"context"
 
-	"tokend/daemon/profile"
 	"tokend/providers/token"
 )
 
@@ -17,45 +15,44 @@ func (d *Daemon) ProfileText(ctx context.Context, name string) (token.ProfileTex
 	return token.ProfileText{File: f.Path, Text: string(f.Text), Revision: f.Revision()}, err
 }
 
-// Edit puts another text in place of a profile's file, and makes it active. If the text
-// has the credential sent elsewhere, a new one must come with it, which tokend proves
-// first, as in Rotate: otherwise an edit would be a way to have it sent anywhere. On an
-// error everything stays as it was.
-func (d *Daemon) Edit(ctx context.Context, e token.EditProfile) (edited token.Edited, err error) {
-	if err := d.requireAdmin(ctx, e.Name); err != nil {
+// Edit puts a.Text in place of the text of a profile's file, and makes it active. If the
+// credential is sent elsewhere then, a.Secrets must have a new one, which tokend proves
+// first: otherwise an edit could have it sent anywhere. On an error everything stays as
+// it was.
+func (d *Daemon) Edit(ctx context.Context, a token.CreateProfile) (edited token.Created, err error) {
+	if err := d.requireAdmin(ctx, a.Name); err != nil {
 		return edited, err
 	}
-	before, err := d.dirs.ReadToEdit(e.Name)
+	before, err := d.dirs.ReadToEdit(a.Name)
 	switch {
 	case err != nil:
 		return edited, err
-	case before.Revision() != e.Revision:
-		return edited, changedMeanwhile(e.Name)
+	case len(a.Settings) > 0 || a.NoCheck || a.Step != "":
+		return edited, invalid("", "an edit has text, revision, secrets and credential_expires")
+	case before.Revision() != a.Revision:
+		return edited, changedMeanwhile(a.Name)
 	}
-	st := d.state.Load()
-	old, file := st.profiles[e.Name], before.With([]byte(e.Text))
-	cred, _, _ := d.deps.Credentials.Kept(e.Name) // none if it must not be used
+	st, c, file := d.state.Load(), d.caller(ctx), before
+	file.Text = []byte(a.Text)
+	cred, _, _ := d.deps.Credentials.Kept(a.Name) // none if it must not be used
 	p, err := st.OpenWith(file, cred)
 	if err != nil {
 		return edited, d.confined(err)
 	}
-	provider, _ := profile.FindProvider(st.Kinds, p.Provider)
-	var forOwner string
-	edited.Changes, forOwner = before.Changes(file, provider)
-	if c := d.caller(ctx); forOwner != "" && !c.isOwner() {
-		return edited, ownersOnly(c, forOwner)
-	}
-	a := e.CreateProfile
-	a.Provider, a.NoCheck = p.Provider, len(a.Secrets) == 0
 	_, second := a.Secrets[token.SecondSecret]
-	switch setting := st.sentElsewhere(old, p); {
-	case old != nil && old.Provider != p.Provider:
-		return edited, invalid("provider", "the provider of a profile stays; tokenctl add makes another profile")
-	case setting != "" && cred.ID != "" && (len(a.Secrets) == 0 || second && len(a.Secrets) == 1):
-		err := invalid(setting, "%s decides where the secret is sent, now to %s; give the secret again", setting, cmp.Or(p.Issuer, p.Provider))
-		err.Topic = token.SecretAgain
-		return edited, err
-	case len(a.Secrets) > 0:
+	edited.Changes = st.Changes(before, file)
+	for _, change := range edited.Changes {
+		switch {
+		case !change.ForAdmins && !c.isOwner():
+			return edited, ownersOnly(c, change.Setting)
+		case change.Sends && cred.ID != "" && (len(a.Secrets) == 0 || second && len(a.Secrets) == 1):
+			err := invalid(change.Setting, "%s decides where the secret is sent, now to %s; give the secret again", change.Setting, p.Issuer)
+			err.Topic = token.SecretAgain
+			return edited, err
+		}
+	}
+	a.Provider, a.NoCheck = p.Provider, len(a.Secrets) == 0
+	if len(a.Secrets) > 0 {
 		if a.Settings, err = file.Settings(token.Credential{}); err == nil {
 			cred, err = d.renew(ctx, cred, &a)
 		}
@@ -63,17 +60,7 @@ func (d *Daemon) Edit(ctx context.Context, e token.EditProfile) (edited token.Ed
 			return edited, err
 		}
 	}
-	edited.Created, err = d.submit(ctx, old, before, file, cred, a)
-	return edited, err
-}
-
-// sentElsewhere returns the first setting that has the credential of p sent elsewhere than
-// that of old, "" if there is none. Where the file could not be used before, nothing says
-// where the credential was sent.
-func (s *state) sentElsewhere(old *entry, p *profile.Profile) string {
-	if old == nil {
-		return "provider"
-	}
-	kind, _ := profile.FindProvider(s.Kinds, p.Provider)
-	return profile.SentElsewhere(kind, old.Settings, p.Settings)
+	created, err := d.submit(ctx, st.profiles[a.Name], before, file, cred, a)
+	created.Changes = edited.Changes
+	return created, err
 }

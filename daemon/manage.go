@@ -191,8 +191,7 @@ func (d *Daemon) Add(ctx context.Context, a token.CreateProfile) (token.Created,
 	if err != nil {
 		return token.Created{}, err
 	}
-	file := profile.File{Name: a.Name}
-	return d.submit(ctx, nil, file, file.With(text), cred, a)
+	return d.submit(ctx, nil, profile.File{Name: a.Name}, profile.File{Name: a.Name, Text: text}, cred, a)
 }
 
 // Rotate gives a profile a new credential, proven first by obtaining a token
@@ -213,7 +212,7 @@ func (d *Daemon) Rotate(ctx context.Context, a token.CreateProfile) (token.Creat
 		return token.Created{}, err
 	case a.Step != "":
 		return finishRotation(ctx, d, file, a.Step)
-	case len(a.Settings) > 0:
+	case len(a.Settings) > 0 || a.Text != "":
 		return token.Created{}, invalid("", "a new credential changes no settings; edit those in %s", file.Path)
 	}
 	a.Provider = old.Provider
@@ -251,11 +250,7 @@ func (d *Daemon) submit(ctx context.Context, old *entry, before, file profile.Fi
 	if err != nil {
 		return token.Created{}, err
 	}
-	of := a.Name
-	if before.Path == "" {
-		of = ""
-	}
-	done, err := d.change(ctx, of)
+	done, err := d.change(ctx, a.Name)
 	if err != nil {
 		return token.Created{}, err
 	}
@@ -263,13 +258,8 @@ func (d *Daemon) submit(ctx context.Context, old *entry, before, file profile.Fi
 	if err := d.unchanged(old, before); err != nil {
 		return token.Created{}, err
 	}
-	next, err := profile.Stage(d.dirs.ProfileFile(a.Name), file.Text) // first: the new credential is for the new text
-	if err != nil {
-		return token.Created{}, err
-	}
-	defer next.Drop()
 	put := d.deps.Credentials.Put
-	if old != nil {
+	if old != nil && old.Provider == a.Provider {
 		if r, ok := old.Signer.(interface{ RotatesInSteps() bool }); ok && r.RotatesInSteps() {
 			put = d.deps.Credentials.PutPending // until its owner says that it is registered with the service
 		}
@@ -279,10 +269,13 @@ func (d *Daemon) submit(ctx context.Context, old *entry, before, file profile.Fi
 			return token.Created{}, err
 		}
 	}
-	switch err := next.Put(); {
-	case err != nil && before.Path == "":
-		return token.Created{}, errors.Join(err, d.deps.Credentials.Delete(context.WithoutCancel(ctx), a.Name))
-	case err != nil:
+	if !bytes.Equal(before.Text, file.Text) { // now: the old credential is not for the new text
+		err = profile.Write(d.dirs.ProfileFile(a.Name), file.Text)
+	}
+	if err != nil && before.Path == "" {
+		err = errors.Join(err, d.deps.Credentials.Delete(context.WithoutCancel(ctx), a.Name))
+	}
+	if err != nil {
 		return token.Created{}, err
 	}
 	p, err := d.state.Load().OpenStored(d.dirs, a.Name)
@@ -308,8 +301,8 @@ func (d *Daemon) unchanged(old *entry, file profile.File) error {
 	case old != nil && now == nil:
 		return noProfile(file.Name)
 	}
-	same := now == old || now != nil && old != nil && now.Fingerprint == old.Fingerprint
-	if written, err := d.dirs.Read(file.Name); err == nil && bytes.Equal(written.Text, file.Text) && same {
+	isSame := now == old || now != nil && old != nil && now.Fingerprint == old.Fingerprint
+	if written, err := d.dirs.Read(file.Name); err == nil && bytes.Equal(written.Text, file.Text) && isSame {
 		return nil
 	}
 	return changedMeanwhile(file.Name)
@@ -402,9 +395,11 @@ func (d *Daemon) prove(ctx context.Context, old *entry, before, f profile.File, 
 		err = ownersOnly(c, "sink")
 	case isNew && len(trial.AdminUsers)+len(trial.AdminGroups) > 0:
 		err = ownersOnly(c, "admin_users")
-	case !isNew && !st.isAdmin(c):
-		if setting := st.sentElsewhere(old, trial); setting != "" {
-			err = ownersOnly(c, setting)
+	case old != nil && !st.isAdmin(c):
+		for _, change := range st.Differences(trial.Provider, old.Settings, trial.Settings) {
+			if change.Sends {
+				err = ownersOnly(c, change.Setting)
+			}
 		}
 	}
 	if _, second := a.Secrets[token.SecondSecret]; err == nil && (isNew || len(a.Secrets) > 0) && second != (trial.SecondHeader != "") {

@@ -179,10 +179,9 @@ func (c *Client) ProfileText(ctx context.Context, name string) (token.ProfileTex
 	return ask[token.ProfileText](ctx, c, call{method: "GET", path: ProfilePath, name: name, suffix: TextSuffix})
 }
 
-// Edit puts another text in place of a profile's file.
-func (c *Client) Edit(ctx context.Context, e token.EditProfile) (token.Edited, error) {
-	body := EditBody{newProfileBody(e.CreateProfile), e.Text, e.Revision}
-	return ask[token.Edited](ctx, c, call{method: "PUT", path: ProfilePath, name: e.Name, suffix: TextSuffix, body: body})
+// Edit puts another text in place of the file of the profile p.Name.
+func (c *Client) Edit(ctx context.Context, p token.CreateProfile) (token.Created, error) {
+	return ask[token.Created](ctx, c, call{method: "PUT", path: ProfilePath, name: p.Name, suffix: TextSuffix, body: newProfileBody(p)})
 }
 
 // Remove removes the profile and its secrets.

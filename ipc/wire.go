@@ -116,13 +116,6 @@ type ProfileBody struct {
 	SecretsBase64 map[string][]byte `json:"secrets_base64,omitempty"`
 }
 
-// An EditBody is the body of PUT /v1/profiles/NAME/text.
-type EditBody struct {
-	ProfileBody
-	Text     string `json:"text"`
-	Revision string `json:"revision"`
-}
-
 func newProfileBody(p token.CreateProfile) ProfileBody {
 	body := ProfileBody{CreateProfile: p, SecretsBase64: map[string][]byte{}}
 	for name, secret := range p.Secrets {

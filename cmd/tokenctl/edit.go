@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -58,41 +60,41 @@ func editCommand(e *ui.Env) *cli.Command {
 	})
 }
 
-// editText has the person edit a text until tokend takes it or the person gives up.
+// editText has the person edit a text until tokend takes it or the person gives up. What
+// tokend did not take stays in a file.
 func editText(ctx context.Context, e *ui.Env, s *form.Submission, old token.ProfileText) error {
-	draft, err := child.NewDraft(e.Profile + ".toml")
+	file, err := child.DraftFile(e.Profile + ".toml")
 	if err != nil {
 		return err
 	}
 	text, failed := old.Text, error(nil)
 	for {
-		typed, err := draft.Edit(e, complaint(failed, old.File)+text)
-		typed = withoutComplaint(typed)
-		if err == nil && failed != nil && typed == text {
-			err = failed // the person has given up
+		typed, err := child.Edit(e, file, complaint(failed, old.File)+text)
+		for strings.HasPrefix(typed, complaints) {
+			_, typed, _ = strings.Cut(typed, "\n")
 		}
-		text = typed
-		if err == nil {
-			err = s.SubmitText(ctx, old, text)
-			if failed = err; isForPerson(err) {
+		if isLeft := failed != nil && typed == text; err == nil && isLeft {
+			err = failed
+		} else if err == nil {
+			if err = s.SubmitText(ctx, old, typed); isForPerson(err) {
+				text, failed = typed, err
 				continue
 			}
 		}
-		if err == nil || text == old.Text {
-			draft.Remove()
+		if err == nil || typed == old.Text {
+			_ = os.RemoveAll(filepath.Dir(file))
 			return err
 		}
-		file, lost := draft.Keep(text)
 		next := "To hand it in as it is: " + ui.Typed("tokenctl edit", ui.Word(e.Profile), "--file", file)
 		if about, ok := errors.AsType[*token.Error](err); ok && about.Field == "revision" {
 			next = "Edit the profile again, and take from it what is still right."
 		}
 		e.Note("Your text is in " + file + ". " + next)
-		return errors.Join(err, lost)
+		return errors.Join(err, os.WriteFile(file, []byte(typed), 0o600))
 	}
 }
 
-// isForPerson reports whether a person can do something in the text about an error.
+// isForPerson reports whether another text may help.
 func isForPerson(err error) bool {
 	code := ui.CodeOf(err)
 	return !errors.Is(err, cli.ErrUsage) && (code == token.ErrInvalid || code == token.ErrDenied || code == token.ErrRejected)
@@ -101,25 +103,16 @@ func isForPerson(err error) bool {
 // complaints begin the lines that say what is wrong with a text.
 const complaints = "# tokenctl: "
 
-// complaint puts an error about a file into comments that stand above its text.
+// complaint says what is wrong with a file's text, to stand above it as comments.
 func complaint(err error, file string) string {
 	if err == nil {
 		return ""
 	}
-	const lines = 2
 	text := ui.Printable(err.Error())
 	if at, rest, ok := strings.Cut(strings.TrimPrefix(text, file+":"), ": "); ok {
 		if line, err := strconv.Atoi(at); err == nil {
-			text = fmt.Sprintf("line %d: %s", line+lines, rest)
+			text = fmt.Sprintf("line %d: %s", line+2, rest) // below these two
 		}
 	}
 	return complaints + text + "\n" + complaints + "Correct it, or leave the text as it is to give up.\n"
-}
-
-// withoutComplaint is a text without what complaint put above it.
-func withoutComplaint(text string) string {
-	for strings.HasPrefix(text, complaints) {
-		_, text, _ = strings.Cut(text, "\n")
-	}
-	return text
 }

@@ -4,10 +4,11 @@ package profile
 
 import (
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/google/renameio/v2"
 )
 
 // checkHome refuses a directory if it, or its nearest existing ancestor, belongs
@@ -27,16 +28,21 @@ func checkHome(dir string) error {
 	return nil
 }
 
-// checkOwner refuses a file that this process cannot give to its owner.
-func checkOwner(info fs.FileInfo) error {
-	if uid, own := int(info.Sys().(*syscall.Stat_t).Uid), os.Geteuid(); own != 0 && uid != own {
-		return fmt.Errorf("it belongs to uid %d, and tokend runs as uid %d", uid, own)
+// replace makes text the content of a file.
+func replace(path string, text []byte) error {
+	f, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o600), renameio.WithExistingPermissions())
+	if err != nil {
+		return err
 	}
-	return nil
-}
-
-// keepOwner gives f the owner and group of another file.
-func keepOwner(f *os.File, info fs.FileInfo) error {
-	st := info.Sys().(*syscall.Stat_t)
-	return f.Chown(int(st.Uid), int(st.Gid))
+	defer func() { _ = f.Cleanup() }()
+	if info, err := os.Lstat(path); err == nil {
+		st := info.Sys().(*syscall.Stat_t)
+		if err := f.Chown(int(st.Uid), int(st.Gid)); err != nil {
+			return err
+		}
+	}
+	if _, err = f.Write(text); err != nil {
+		return err
+	}
+	return f.CloseAtomicallyReplace()
 }

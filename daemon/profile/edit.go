@@ -2,8 +2,11 @@ package profile
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -16,40 +19,63 @@ import (
 // Revision stands for the text of a file.
 func (f File) Revision() string { return fmt.Sprintf("%x", sha256.Sum256(f.Text)) }
 
-// With is the file with another text.
-func (f File) With(text []byte) File {
-	f.Text = text
-	return f
-}
-
-// Changes lists the settings in which two texts of a file differ, and returns the
-// first that those who administer the profile may not change, "" if there is none.
-func (f File) Changes(after File, kind token.Provider) (changes []token.Change, ownersOnly string) {
-	var before, now map[string]any
-	_ = toml.Unmarshal(f.Text, &before) // a text that is not TOML sets nothing
-	_ = toml.Unmarshal(after.Text, &now)
-	differ(nil, before, now, func(path []string, a, b any) {
-		change := token.Change{Setting: strings.Join(path, ".")}
-		if ownersOnly == "" && !isForAdmins(kind, path) {
-			ownersOnly = change.Setting
-		}
-		if field, known := fieldOf(kind, path[0]); known && !field.Secret {
-			change.Old, change.New = a, b
-		}
-		changes = append(changes, change)
-	})
-	return changes, ownersOnly
-}
-
-// isForAdmins reports whether those who administer a profile may change a setting: how
-// the profile renews, and what its tokens are for. All else is its owner's: who gets
-// tokens, and where they and the credential go.
-func isForAdmins(kind token.Provider, path []string) bool {
-	if len(path) == 3 && path[0] == "resources" {
-		path = path[2:]
+// ReadToEdit reads the named profile's file, unless another in its place could not have
+// its owner, or would take the place of a link.
+func (d Dirs) ReadToEdit(name string) (File, error) {
+	path := d.ProfileFile(name)
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return File{}, &token.Error{Code: token.ErrNotFound, Message: fmt.Sprintf("no profile %q", name)}
 	}
-	field, _ := fieldOf(kind, path[0])
-	return len(path) == 1 && (path[0] == "renew" || path[0] == "idle" || field.Resource)
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is a link, or no regular file", path)
+	} else if err == nil {
+		err = os.Chmod(path, info.Mode().Perm()) // which only its owner may, and root
+	}
+	if err != nil {
+		return File{}, invalid("", token.FileFault(err)+"; edit it where it is, and run tokenctl reload")
+	}
+	return d.Read(name)
+}
+
+// Changes lists the settings in which two texts of a file differ.
+func (o Opener) Changes(before, after File) []token.Change {
+	var was, is map[string]any
+	_ = toml.Unmarshal(before.Text, &was) // a text that is not TOML sets nothing
+	_ = toml.Unmarshal(after.Text, &is)
+	provider, _ := is["provider"].(string)
+	return o.Differences(provider, was, is)
+}
+
+// Differences lists the settings in which two sets for a provider differ. Those in
+// tables have the table's name before theirs.
+func (o Opener) Differences(provider string, before, after map[string]any) (changes []token.Change) {
+	kind, _ := FindProvider(o.Kinds, provider)
+	was, is := map[string]any{}, map[string]any{}
+	flatten(was, "", before)
+	flatten(is, "", after)
+	all := maps.Clone(was)
+	maps.Copy(all, is)
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if reflect.DeepEqual(was[name], is[name]) {
+			continue
+		}
+		key, _, inTable := strings.Cut(name, ".")
+		field, known := fieldOf(kind, key)
+		c := token.Change{Setting: name, Sends: field.Sends || !known || key == "provider"}
+		if key == "resources" { // [resources.NAME]
+			field, _ = fieldOf(kind, name[strings.LastIndexByte(name, '.')+1:])
+			inTable = false
+		}
+		// How it renews, and what its tokens are for. All else says who gets tokens, and
+		// where they and the credential go.
+		c.ForAdmins = name == "renew" || name == "idle" || field.Resource && !inTable
+		if known && !field.Secret {
+			c.Old, c.New = was[name], is[name]
+		}
+		changes = append(changes, c)
+	}
+	return changes
 }
 
 // fieldOf finds a key of a profile's file by its exact name. TOML's decoder takes others
@@ -61,46 +87,13 @@ func fieldOf(kind token.Provider, name string) (f token.Field, known bool) {
 	return f, slices.Contains(commonKeys, name)
 }
 
-// SentElsewhere returns the first setting that has the credential sent elsewhere than
-// before, "" if there is none.
-func SentElsewhere(kind token.Provider, before, now map[string]any) (setting string) {
-	differ(nil, before, now, func(path []string, a, b any) {
-		field, known := fieldOf(kind, path[0])
-		if setting == "" && (!known || field.Sends && valueOr(a, field.Default) != valueOr(b, field.Default)) {
-			setting = path[0]
-		}
-	})
-	return setting
-}
-
-// valueOr is a setting as text, that of its default if it is not set.
-func valueOr(v any, standard string) string {
-	if v == nil || v == "" || v == false {
-		return standard
+// flatten adds to a set the settings in v, by name. An empty table is a value of its own.
+func flatten(into map[string]any, name string, v any) {
+	table, _ := v.(map[string]any)
+	for key, value := range table {
+		flatten(into, strings.TrimPrefix(name+"."+key, "."), value)
 	}
-	return fmt.Sprint(v)
-}
-
-// differ calls found for each setting in which two tables differ, by its path.
-func differ(path []string, before, now map[string]any, found func(path []string, a, b any)) {
-	all := map[string]any{}
-	maps.Copy(all, before)
-	maps.Copy(all, now)
-	for _, name := range slices.Sorted(maps.Keys(all)) {
-		at, a, b := append(slices.Clone(path), name), before[name], now[name]
-		from, isFrom := table(a)
-		to, isTo := table(b)
-		if isFrom && isTo {
-			differ(at, from, to, found)
-		} else if !reflect.DeepEqual(a, b) {
-			found(at, a, b)
-		}
+	if len(table) == 0 && name != "" {
+		into[name] = v
 	}
-}
-
-// table returns the settings of a table, of none if there is no value. An empty table is a
-// value of its own.
-func table(v any) (settings map[string]any, ok bool) {
-	settings, _ = v.(map[string]any)
-	return settings, v == nil || len(settings) > 0
 }

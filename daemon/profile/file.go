@@ -2,7 +2,6 @@ package profile
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -36,26 +35,6 @@ func (d Dirs) Read(name string) (f File, err error) {
 		return f, &token.Error{Code: token.ErrInvalid, Message: token.FileFault(err), Cause: err}
 	}
 	return f, nil
-}
-
-// ReadToEdit reads the named profile's file, unless another in its place could not be
-// the same: a link, or a file of another user.
-func (d Dirs) ReadToEdit(name string) (File, error) {
-	info, err := os.Lstat(d.ProfileFile(name))
-	if errors.Is(err, fs.ErrNotExist) {
-		return File{}, &token.Error{Code: token.ErrNotFound, Message: fmt.Sprintf("no profile %q", name)}
-	}
-	switch {
-	case err != nil:
-	case !info.Mode().IsRegular():
-		err = errors.New("it is a link or no regular file")
-	default:
-		err = checkOwner(info)
-	}
-	if err != nil {
-		return File{}, invalid("", fmt.Sprintf("%s cannot be edited through tokend: %v; edit it where it is, and reload", d.ProfileFile(name), err))
-	}
-	return d.Read(name)
 }
 
 // OpenAll opens all files of profiles.d with the credentials that are stored.
@@ -142,55 +121,13 @@ func Render(p token.Provider, settings map[string]any) ([]byte, error) {
 	return append(lines.Bytes(), tables.Bytes()...), nil
 }
 
-// Write writes a file whole or not at all.
+// Write writes a file whole or not at all, with the owner and mode of the one that is
+// there. A new one is for its owner alone.
 func Write(path string, text []byte) error {
-	next, err := Stage(path, text)
-	if err != nil {
-		return err
-	}
-	return next.Put()
-}
-
-// A Next is the next text of a file, in a file beside it.
-type Next struct{ path, staged string }
-
-// Stage writes the next text of a file, which Put puts in its place, or Drop removes. It
-// has the owner and mode of the file that is there; a new one is for its owner alone.
-func Stage(path string, text []byte) (Next, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return Next{}, unwritten(err)
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path))
-	if err != nil {
-		return Next{}, unwritten(err)
-	}
-	n := Next{path, f.Name()}
-	if info, failed := os.Lstat(path); failed == nil {
-		err = cmp.Or(keepOwner(f, info), f.Chmod(info.Mode().Perm()))
-	}
+	err := os.MkdirAll(filepath.Dir(path), 0o700)
 	if err == nil {
-		_, err = f.Write(text)
+		err = replace(path, text)
 	}
-	if err = cmp.Or(err, f.Sync(), f.Close()); err != nil {
-		n.Drop()
-	}
-	return n, unwritten(err)
-}
-
-// Put makes it the file, in one step.
-func (n Next) Put() error {
-	err := os.Rename(n.staged, n.path)
-	if err != nil {
-		n.Drop()
-	}
-	return unwritten(err)
-}
-
-// Drop removes it, unless it was put.
-func (n Next) Drop() { _ = os.Remove(n.staged) }
-
-// unwritten is the error for a profile's file that cannot be written.
-func unwritten(err error) error {
 	if err == nil {
 		return nil
 	}

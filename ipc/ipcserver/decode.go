@@ -117,7 +117,7 @@ func explain(err error) error {
 	}
 	if mismatch, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		kind, _, _ := strings.Cut(mismatch.Value, " ")
-		field := strings.TrimPrefix(strings.TrimPrefix(mismatch.Field, "ProfileBody."), "CreateProfile.") // which are embedded
+		field := strings.TrimPrefix(mismatch.Field, "CreateProfile.") // embedded in ipc.ProfileBody
 		return invalid(field, "%q cannot be a JSON %s", field, kind)
 	}
 	return invalid("", "the body is not JSON, or a time is not in RFC 3339's form, or base64 not in that of RFC 4648 §4")

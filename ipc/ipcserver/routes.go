@@ -3,6 +3,7 @@ package ipcserver
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -47,9 +48,9 @@ func (h *handler) table() []route {
 		{"POST", ipc.ProfilesPath, "", "add", audits | manages, with(nil, h.add)},
 		{"GET", ipc.ProfilePath, "", "show", 0, func(c *call) (any, error) { return b.Profile(c.Context(), c.name) }},
 		{"DELETE", ipc.ProfilePath, "", "remove", audits | manages, func(c *call) (any, error) { return nil, b.Remove(c.Context(), c.name) }},
-		{"POST", ipc.ProfilePath, ipc.RotateSuffix, "rotate", audits | administers, with(nil, h.rotate)},
+		{"POST", ipc.ProfilePath, ipc.RotateSuffix, "rotate", audits | administers, submit(b.Rotate)},
 		{"GET", ipc.ProfilePath, ipc.TextSuffix, "text", 0, func(c *call) (any, error) { return b.ProfileText(c.Context(), c.name) }},
-		{"PUT", ipc.ProfilePath, ipc.TextSuffix, "edit", audits | administers, with(nil, h.edit)},
+		{"PUT", ipc.ProfilePath, ipc.TextSuffix, "edit", audits | administers, submit(b.Edit)},
 		{"POST", ipc.ProfilePath, ipc.RenameSuffix, "rename", audits | manages, with(nil, h.rename)},
 		{"GET", ipc.ProfilePath, ipc.DigestSuffix, "digests", 0, func(c *call) (any, error) { return h.Digests(c.Context(), c.name) }},
 		{"GET", ipc.ProvidersPath, "", "providers", 0, h.providers},
@@ -181,8 +182,8 @@ func (h *handler) add(c *call, in ipc.ProfileBody) (any, error) {
 	if err == nil {
 		err = token.CheckName(p.Name)
 	}
-	if err == nil && p.Step != "" {
-		err = invalid("step", "a new profile is made in one step")
+	if err == nil && p.Step+p.Text != "" {
+		err = invalid("step", "a new profile is made in one step, of settings")
 	}
 	if err != nil {
 		return nil, err
@@ -195,32 +196,23 @@ func (h *handler) add(c *call, in ipc.ProfileBody) (any, error) {
 	return created, err
 }
 
-func (h *handler) rotate(c *call, in ipc.ProfileBody) (any, error) {
-	p, err := profileOf(in)
-	if err == nil && p.Name != "" && p.Name != c.name {
-		err = invalid("name", "the body's name is not the path's")
-	}
-	if err != nil {
-		return nil, err
-	}
-	p.Name = c.name
-	return h.backend.Rotate(c.Context(), p)
-}
-
-func (h *handler) edit(c *call, in ipc.EditBody) (any, error) {
-	p, err := profileOf(in.ProfileBody)
-	if err == nil && (p.Provider != "" || len(p.Settings) > 0 || p.NoCheck || p.Step != "") {
-		err = invalid("", "an edit has text, revision, secrets and credential_expires")
-	}
-	if err != nil {
-		return nil, err
-	}
-	p.Name = c.name // its own, if it has one, decides nothing
-	edited, err := h.backend.Edit(c.Context(), token.EditProfile{CreateProfile: p, Text: in.Text, Revision: in.Revision})
-	for _, change := range edited.Changes {
-		c.event.Settings = append(c.event.Settings, change.Setting)
-	}
-	return edited, err
+// submit is a route of a profile that takes what add takes.
+func submit(send func(context.Context, token.CreateProfile) (token.Created, error)) func(*call) (any, error) {
+	return with(nil, func(c *call, in ipc.ProfileBody) (any, error) {
+		p, err := profileOf(in)
+		if err == nil && p.Name != "" && p.Name != c.name {
+			err = invalid("name", "the body's name is not the path's")
+		}
+		if err != nil {
+			return nil, err
+		}
+		p.Name = c.name
+		created, err := send(c.Context(), p)
+		for _, change := range created.Changes {
+			c.event.Settings = append(c.event.Settings, change.Setting)
+		}
+		return created, err
+	})
 }
 
 // rename is in the audit log under both names.

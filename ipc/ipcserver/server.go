@@ -38,7 +38,7 @@ type Backend interface {
 	Add(ctx context.Context, a token.CreateProfile) (token.Created, error)
 	Rotate(ctx context.Context, a token.CreateProfile) (token.Created, error)
 	ProfileText(ctx context.Context, name string) (token.ProfileText, error)
-	Edit(ctx context.Context, e token.EditProfile) (token.Edited, error)
+	Edit(ctx context.Context, a token.CreateProfile) (token.Created, error)
 	Remove(ctx context.Context, name string) error
 	Rename(ctx context.Context, name, to string) error
 	Reload(ctx context.Context) error

@@ -45,7 +45,7 @@ func (s Settings) Text(name string) string {
 	return text
 }
 
-// A CreateProfile asks for a new profile, or for a new credential of one.
+// A CreateProfile asks for a new profile, or for a new credential or text of one.
 type CreateProfile struct {
 	Name     string         `json:"name"`
 	Provider string         `json:"provider,omitempty"`
@@ -61,6 +61,9 @@ type CreateProfile struct {
 	// Step is the second step of a rotation in which the new public key must be
 	// registered with the service first.
 	Step string `json:"step,omitempty"`
+	// Text is for an edit: the text for the profile's file, in place of that of Revision.
+	Text     string `json:"text,omitempty"`
+	Revision string `json:"revision,omitempty"`
 }
 
 // The second steps of a rotation: use the new credential, or drop it and keep
@@ -104,6 +107,8 @@ type Created struct {
 	// Checked reports whether a token was obtained, which took Took.
 	Checked bool          `json:"checked"`
 	Took    time.Duration `json:"took_ns,omitempty"`
+	// Changes are what an edit changed.
+	Changes []Change `json:"changes,omitempty"`
 }
 
 // A ProfileText is the text of a profile's file, to edit.
@@ -114,27 +119,16 @@ type ProfileText struct {
 	Revision string `json:"revision"`
 }
 
-// An EditProfile asks for another text in place of the one of Revision. It has Secrets
-// if the text has them sent elsewhere.
-type EditProfile struct {
-	CreateProfile
-	Text     string
-	Revision string
-}
-
-// Edited is the answer to an EditProfile. Checked reports whether a token was obtained
-// with the new secrets.
-type Edited struct {
-	Created
-	Changes []Change `json:"changes"`
-}
-
 // A Change is a setting that an edit changed. A value is nil if it is not set, or might
 // be a secret.
 type Change struct {
 	Setting string `json:"setting"`
 	Old     any    `json:"old,omitempty"`
 	New     any    `json:"new,omitempty"`
+	// ForAdmins: who administers the profile may change it. Sends: it decides where the
+	// credential is sent.
+	ForAdmins bool `json:"-"`
+	Sends     bool `json:"-"`
 }
 
 // A TokenStatus describes one token of a profile, without the token itself.

@@ -1,6 +1,7 @@
 package form
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -15,64 +16,38 @@ import (
 func (s *Submission) EditFlags(f *cli.Flags) { s.secretFlags(f) }
 
 // SubmitText hands tokend another text for the file of the profile of s.Env, and shows
-// what changed. If it has the secret sent elsewhere, SubmitText asks for that again.
+// what changed. If the secret is sent elsewhere then, SubmitText asks for that again.
 func (s *Submission) SubmitText(ctx context.Context, old token.ProfileText, text string) error {
 	if text == old.Text {
 		return s.Say("Nothing changed.")
 	}
-	var edited token.Edited
-	send := func(d *ipc.Client, ctx context.Context, a token.CreateProfile) (token.Created, error) {
-		var err error
-		a = token.CreateProfile{Name: a.Name, Secrets: a.Secrets, CredentialExpires: a.CredentialExpires}
-		edited, err = d.Edit(ctx, token.EditProfile{CreateProfile: a, Text: text, Revision: old.Revision})
-		return edited.Created, err
-	}
-	s.request.Name, s.request.Secrets = s.Profile, map[string]token.Secret{}
-	if err := s.readFiles(); err != nil {
-		return err
-	}
-	_, err := s.try(ctx, send)
+	s.request.Name, s.request.Text, s.request.Revision = s.Profile, text, old.Revision
+	s.request.Secrets = map[string]token.Secret{}
+	err := s.submit(ctx, (*ipc.Client).Edit, renderEdited)
 	if e, ok := errors.AsType[*token.Error](err); ok && e.Topic == token.SecretAgain && len(s.files) == 0 {
 		if _, failed := s.wantSecrets(ctx); failed == nil {
 			s.Note(ui.Printable(e.Message) + ".")
-			_, err = s.insist(ctx, send)
+			return s.submit(ctx, (*ipc.Client).Edit, renderEdited)
 		}
 	}
-	switch {
-	case err != nil:
-		return err
-	case s.json:
-		return s.Out.AnswerJSON(edited)
-	}
-	return s.Out.Answer(renderEdited(edited, deletable(s.from), time.Now()))
+	return err
 }
 
 // renderEdited shows what an edit changed.
-func renderEdited(e token.Edited, files []string, now time.Time) string {
-	name := ui.Printable(e.Profile.Name)
-	text := "Changed in " + name + ":\n"
-	if len(e.Changes) == 0 {
-		text = "Changed in " + name + ": no setting, only comments or the layout.\n"
+func renderEdited(edited token.Created, files []string, now time.Time) string {
+	text := "Changed in " + ui.Printable(edited.Profile.Name) + ":\n"
+	if len(edited.Changes) == 0 {
+		text += "  comments or the layout, no setting\n"
 	}
-	for _, c := range e.Changes {
+	for _, c := range edited.Changes {
 		line := c.Setting + ": changed"
 		if c.Old != nil || c.New != nil {
-			line = c.Setting + ": " + settingOrNone(c.Old) + " -> " + settingOrNone(c.New)
+			line = c.Setting + ": " + cmp.Or(ui.Setting(c.Old), "not set") + " -> " + cmp.Or(ui.Setting(c.New), "not set")
 		}
 		text += ui.Wrap(ui.Printable(line), "  ")
 	}
-	if e.Checked {
-		text += listed("Saved", e.Kept) + renderCheck(e.Created, now) + renderFiles(files, true, "")
-	}
-	for _, warning := range e.Profile.Warnings {
-		text += ui.Wrap("Warning: "+ui.Printable(warning), "")
+	if edited.Checked {
+		text += renderCheck(edited, now) + renderFiles(files, true, "")
 	}
 	return text
-}
-
-func settingOrNone(v any) string {
-	if v == nil {
-		return "not set"
-	}
-	return ui.Setting(v)
 }

@@ -116,36 +116,16 @@ const maxRetries = 3
 // A sender is a method of tokend's client that takes a Submission.
 type sender func(*ipc.Client, context.Context, token.CreateProfile) (token.Created, error)
 
-// submit hands the request to tokend, and shows what came of it.
+// submit completes the request, hands it to tokend, and shows what came of it. It
+// asks again for answers that are refused.
 func (s *Submission) submit(ctx context.Context, send sender, render func(created token.Created, files []string, now time.Time) string) error {
 	if err := s.readFiles(); err != nil {
 		return err
 	}
-	created, err := s.insist(ctx, send)
-	t, isTerminal := s.Terminal()
-	if isTerminal && len(s.asked) > 0 && !s.request.NoCheck && errors.Is(err, token.ErrUnavailable) {
-		s.Note(ui.Printable(err.Error()))
-		if yes, failed := t.Confirm("Save it untested?"); failed == nil && yes {
-			s.request.NoCheck = true
-			created, err = s.try(ctx, send)
-		}
-	}
-	switch {
-	case err != nil:
-		return err
-	case s.json:
-		return s.Out.AnswerJSON(created)
-	}
-	return s.Out.Answer(render(created, deletable(s.from), time.Now()))
-}
-
-// insist completes the request and hands it to tokend, and asks again for answers that
-// are refused.
-func (s *Submission) insist(ctx context.Context, send sender) (created token.Created, err error) {
 	if err := s.complete(); err != nil {
-		return created, err
+		return err
 	}
-	created, err = s.try(ctx, send)
+	created, err := s.try(ctx, send)
 	t, isTerminal := s.Terminal()
 	for range maxRetries {
 		e, ok := errors.AsType[*token.Error](err)
@@ -162,11 +142,24 @@ func (s *Submission) insist(ctx context.Context, send sender) (created token.Cre
 		}
 		s.Note(ui.Printable(err.Error()))
 		if err := s.askAgain(t, fields[i]); err != nil {
-			return created, err
+			return err
 		}
 		created, err = s.try(ctx, send)
 	}
-	return created, err
+	if isTerminal && len(s.asked) > 0 && !s.request.NoCheck && s.request.Text == "" && errors.Is(err, token.ErrUnavailable) {
+		s.Note(ui.Printable(err.Error()))
+		if yes, failed := t.Confirm("Save it untested?"); failed == nil && yes {
+			s.request.NoCheck = true
+			created, err = s.try(ctx, send)
+		}
+	}
+	switch {
+	case err != nil:
+		return err
+	case s.json:
+		return s.Out.AnswerJSON(created)
+	}
+	return s.Out.Answer(render(created, deletable(s.from), time.Now()))
 }
 
 func (s *Submission) try(ctx context.Context, send sender) (token.Created, error) {

@@ -313,10 +313,11 @@ func Printable(s string) string {
 	})
 }
 
-// Setting is a setting's value on one line: text as it is, the rest as JSON.
+// Setting is a setting's value on one line: text as it is, nothing for none,
+// the rest as JSON.
 func Setting(v any) string {
 	s, ok := v.(string)
-	if !ok {
+	if !ok && v != nil {
 		b, _ := json.Marshal(v) // it came as JSON
 		return string(b)
 	}
