@@ -28,21 +28,13 @@ func checkHome(dir string) error {
 	return nil
 }
 
-// replace makes text the content of a file.
+// replace makes text the content of a file, which keeps its owner and mode.
 func replace(path string, text []byte) error {
-	f, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o600), renameio.WithExistingPermissions())
-	if err != nil {
-		return err
-	}
-	defer func() { _ = f.Cleanup() }()
-	if info, err := os.Lstat(path); err == nil {
+	info, missing := os.Lstat(path)
+	err := renameio.WriteFile(path, text, 0o600, renameio.WithExistingPermissions())
+	if err == nil && missing == nil {
 		st := info.Sys().(*syscall.Stat_t)
-		if err := f.Chown(int(st.Uid), int(st.Gid)); err != nil {
-			return err
-		}
+		_ = os.Lchown(path, int(st.Uid), int(st.Gid)) // not a group that tokend is not in
 	}
-	if _, err = f.Write(text); err != nil {
-		return err
-	}
-	return f.CloseAtomicallyReplace()
+	return err
 }
