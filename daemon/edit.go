@@ -37,7 +37,7 @@ func (d *Daemon) Edit(ctx context.Context, a token.CreateProfile) (edited token.
 	cred, _, _ := d.deps.Credentials.Kept(a.Name) // none if it must not be used
 	p, err := st.OpenWith(file, cred)
 	if err != nil {
-		return edited, d.confined(err)
+		return edited, confined(d, err)
 	}
 	_, second := a.Secrets[token.SecondSecret]
 	edited.Changes = st.Changes(before, file)
@@ -54,13 +54,13 @@ func (d *Daemon) Edit(ctx context.Context, a token.CreateProfile) (edited token.
 	a.Provider, a.NoCheck = p.Provider, len(a.Secrets) == 0
 	if len(a.Secrets) > 0 {
 		if a.Settings, err = file.Settings(token.Credential{}); err == nil {
-			cred, err = d.renew(ctx, cred, &a)
+			cred, err = renew(ctx, d, cred, &a)
 		}
 		if err != nil {
 			return edited, err
 		}
 	}
-	created, err := d.submit(ctx, st.profiles[a.Name], before, file, cred, a)
+	created, err := submit(ctx, d, st.profiles[a.Name], before, file, cred, a)
 	created.Changes = edited.Changes
 	return created, err
 }

@@ -71,16 +71,16 @@ func (d *Daemon) Reload(ctx context.Context) error {
 func (d *Daemon) read() (bad []string, err error) {
 	next := d.state.Load().next()
 	if next.Config, err = profile.ReadConfig(d.dirs); err != nil {
-		return nil, d.confined(err)
+		return nil, confined(d, err)
 	}
 	if next.Kinds, err = d.deps.Configure(next.Config); err != nil {
-		return nil, d.dirs.LocateConfig(d.confined(err))
+		return nil, d.dirs.LocateConfig(confined(d, err))
 	}
 	next.admins = profile.NewAllowance(next.Config.AdminUsers, next.Config.AdminGroups)
 	profiles, errs := next.OpenAll(d.dirs)
 	next.bad = make(map[string]string, len(errs))
 	for name, err := range errs {
-		err = d.confined(err)
+		err = confined(d, err)
 		next.bad[name] = err.Error()
 		d.deps.Log.Warn("a profile cannot be read", "error", err.Error())
 	}
@@ -102,7 +102,7 @@ func (d *Daemon) read() (bad []string, err error) {
 }
 
 // confined adds to an error about a file that must not be read what may be the cause.
-func (d *Daemon) confined(err error) error {
+func confined(d *Daemon, err error) error {
 	e, ok := errors.AsType[*token.Error](err)
 	if !ok || !errors.Is(err, fs.ErrPermission) || !strings.HasSuffix(d.deps.Sandbox(), ": ok") {
 		return err
@@ -179,7 +179,7 @@ func (d *Daemon) retire(next *state, name string) {
 func (d *Daemon) Add(ctx context.Context, a token.CreateProfile) (token.Created, error) {
 	st := d.state.Load()
 	provider, err := profile.FindProvider(st.Kinds, a.Provider)
-	if err := cmp.Or(d.requireAdmin(ctx, ""), token.CheckName(a.Name), d.unchanged(nil, profile.File{Name: a.Name}), err); err != nil {
+	if err := cmp.Or(d.requireAdmin(ctx, ""), token.CheckName(a.Name), unchanged(d, nil, profile.File{Name: a.Name}), err); err != nil {
 		return token.Created{}, err
 	}
 	settings := maps.Clone(a.Settings)
@@ -191,7 +191,7 @@ func (d *Daemon) Add(ctx context.Context, a token.CreateProfile) (token.Created,
 	if err != nil {
 		return token.Created{}, err
 	}
-	return d.submit(ctx, nil, profile.File{Name: a.Name}, profile.File{Name: a.Name, Text: text}, cred, a)
+	return submit(ctx, d, nil, profile.File{Name: a.Name}, profile.File{Name: a.Name, Text: text}, cred, a)
 }
 
 // Rotate gives a profile a new credential, proven first by obtaining a token
@@ -219,16 +219,16 @@ func (d *Daemon) Rotate(ctx context.Context, a token.CreateProfile) (token.Creat
 	if a.Settings, err = file.Settings(token.Credential{}); err != nil {
 		return token.Created{}, err
 	}
-	cred, err := d.renew(ctx, old.Credential, &a)
+	cred, err := renew(ctx, d, old.Credential, &a)
 	if err != nil {
 		return token.Created{}, err
 	}
-	return d.submit(ctx, old, file, file, cred, a)
+	return submit(ctx, d, old, file, file, cred, a)
 }
 
 // renew prepares a new credential in place of old. It leaves the second header's value
 // as it is, or if only that is new, all the rest.
-func (d *Daemon) renew(ctx context.Context, old token.Credential, a *token.CreateProfile) (cred token.Credential, err error) {
+func renew(ctx context.Context, d *Daemon, old token.Credential, a *token.CreateProfile) (cred token.Credential, err error) {
 	_, second := a.Secrets[token.SecondSecret]
 	rest := second && len(a.Secrets) == 1
 	if cred = (token.Credential{Expires: old.Expires, Settings: old.Settings}); !rest {
@@ -245,8 +245,8 @@ func (d *Daemon) renew(ctx context.Context, old token.Credential, a *token.Creat
 // submit proves a new credential, if there is one, keeps it, and writes the profile's
 // file if its text is new. before is the file as it is, without a path for a new
 // profile; old is nil if the file could not be used so far.
-func (d *Daemon) submit(ctx context.Context, old *entry, before, file profile.File, cred token.Credential, a token.CreateProfile) (token.Created, error) {
-	proven, found, err := d.prove(ctx, old, before, file, cred, a)
+func submit(ctx context.Context, d *Daemon, old *entry, before, file profile.File, cred token.Credential, a token.CreateProfile) (token.Created, error) {
+	proven, found, err := prove(ctx, d, old, before, file, cred, a)
 	if err != nil {
 		return token.Created{}, err
 	}
@@ -255,7 +255,7 @@ func (d *Daemon) submit(ctx context.Context, old *entry, before, file profile.Fi
 		return token.Created{}, err
 	}
 	defer done()
-	if err := d.unchanged(old, before); err != nil {
+	if err := unchanged(d, old, before); err != nil {
 		return token.Created{}, err
 	}
 	put := d.deps.Credentials.Put
@@ -282,7 +282,7 @@ func (d *Daemon) submit(ctx context.Context, old *entry, before, file profile.Fi
 	if err != nil {
 		return token.Created{}, err
 	}
-	created := d.activate(p, cred, proven)
+	created := activate(d, p, cred, proven)
 	created.Found = found
 	return created, nil
 }
@@ -290,7 +290,7 @@ func (d *Daemon) submit(ctx context.Context, old *entry, before, file profile.Fi
 // unchanged refuses to go on with a profile that was removed, reloaded with
 // other settings or edited since; or if file has no path, with a name that a profile
 // has, or a file of profiles.d.
-func (d *Daemon) unchanged(old *entry, file profile.File) error {
+func unchanged(d *Daemon, old *entry, file profile.File) error {
 	now := d.state.Load().profiles[file.Name]
 	path := d.dirs.ProfileFile(file.Name)
 	switch _, noFile := os.Lstat(path); {
@@ -340,7 +340,7 @@ func finishRotation(ctx context.Context, d *Daemon, file profile.File, step stri
 	if err != nil {
 		return token.Created{}, err
 	}
-	return d.activate(p, cred, nil), nil
+	return activate(d, p, cred, nil), nil
 }
 
 // prepare has the provider turn what was submitted into a.Secrets. What it found
@@ -379,7 +379,7 @@ func prepare(kinds profile.Kinds, a *token.CreateProfile) (token.Credential, err
 // the issuer publishes. tokend writes sinks with its own rights, so admin_users may not
 // add any, nor say who administers a profile; and who administers one may not hand in a
 // credential that goes elsewhere.
-func (d *Daemon) prove(ctx context.Context, old *entry, before, f profile.File, cred token.Credential, a token.CreateProfile) (proven map[string]mint.Proof, found []string, err error) {
+func prove(ctx context.Context, d *Daemon, old *entry, before, f profile.File, cred token.Credential, a token.CreateProfile) (proven map[string]mint.Proof, found []string, err error) {
 	st, c := d.state.Load(), d.caller(ctx)
 	trial, err := st.Open(f, cred, func(_ context.Context, field string) (token.Secret, error) {
 		if s, ok := a.Secrets[field]; ok {
@@ -435,7 +435,7 @@ func (d *Daemon) prove(ctx context.Context, old *entry, before, f profile.File, 
 
 // activate makes a profile active, with the tokens that proved it, and says where the
 // credential is that has just been stored.
-func (d *Daemon) activate(p *profile.Profile, stored token.Credential, proven map[string]mint.Proof) token.Created {
+func activate(d *Daemon, p *profile.Profile, stored token.Credential, proven map[string]mint.Proof) token.Created {
 	next := d.state.Load().next()
 	next.bad = maps.Clone(next.bad)
 	delete(next.bad, p.Name)
@@ -530,7 +530,7 @@ func (d *Daemon) Rename(ctx context.Context, name, to string) error {
 	d.deps.Log.Info("profile renamed", "profile", name, "to", to)
 	p, err := d.state.Load().OpenStored(d.dirs, to)
 	if err == nil {
-		d.activate(p, p.Credential, nil)
+		activate(d, p, p.Credential, nil)
 	}
 	return err
 }
