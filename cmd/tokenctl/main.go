@@ -67,7 +67,7 @@ var commands = []struct {
 	{"sign", signCommand}, {"verify", verifyCommand}, {"add", addCommand}, {"import", importCommand}, {"list", listCommand},
 	{"show", showCommand}, {"status", statusCommand}, {"invalidate", invalidateCommand}, {"rotate", rotateCommand}, {"edit", editCommand},
 	{"public-key", publicKeyCommand}, {"remove", removeCommand}, {"rename", renameCommand}, {"reload", reloadCommand}, {"events", eventsCommand},
-	{"audit", auditCommand}, {"doctor", doctorCommand}, {"keystore", keystoreCommand}, {"unlock", unlockCommand}, {"explain", explainCommand},
+	{"audit", auditCommand}, {"logs", logsCommand}, {"doctor", doctorCommand}, {"keystore", keystoreCommand}, {"unlock", unlockCommand}, {"explain", explainCommand},
 	{"version", versionCommand},
 }
 

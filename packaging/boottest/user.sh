@@ -77,6 +77,8 @@ as tokend install >/tmp/out || fail "install in the place of one by hand: $(cat 
 grep -q 'the service takes its place' /tmp/out || fail "in the place of one by hand: $(cat /tmp/out)"
 as tokend status >/tmp/out || fail "status: $(cat /tmp/out)"
 grep -q 'runs, process .*keystore os: ok' /tmp/out || fail "status: $(cat /tmp/out)"
+as tokenctl logs >/tmp/out 2>&1 || usermod -aG systemd-journal ursula # as it says
+as tokenctl logs >/tmp/out 2>&1 && grep -q 'tokend serves' /tmp/out || fail "logs: $(cat /tmp/out)"
 as tokenctl add clms --provider clms --service-key /test/user/key.json >/dev/null || fail "add"
 as tokenctl get clms | grep -q . || fail "get"
 as secret-tool search --all service tokend 2>&1 | grep -q clms/private_key || fail "the key is not in the keyring"

@@ -262,7 +262,7 @@ func (s Situation) advice(e *token.Error) []string {
 	if e.Message == "" || e.Cause != nil { // it is not tokend's: causes do not cross the socket
 		return nil
 	}
-	return []string{"tokend's log may say more. See its state: `tokenctl status`"}
+	return []string{"tokend's log may say more: `tokenctl logs`"}
 }
 
 // NoDaemon says how to get a tokend that answers.

@@ -22,6 +22,9 @@ type Machine struct {
 	system bool
 }
 
+// OnlySystem reports whether the system's tokend is set up, and none of this user's.
+func (m Machine) OnlySystem() bool { return m.system && !m.setUp }
+
 // InspectMachine looks for what there is of tokend here.
 func InspectMachine() Machine {
 	state, err := StateDir()
@@ -32,7 +35,7 @@ func InspectMachine() Machine {
 	return Machine{
 		Program: FindTokend(), running: running,
 		setUp:  err == nil && IsSetUp(state),
-		system: runtime.GOOS == "linux" && there(systemState),
+		system: runtime.GOOS == "linux" && Exists(systemState),
 	}
 }
 
@@ -57,7 +60,7 @@ func StateDir() (string, error) {
 
 // IsSetUp reports whether the choice of keystore is recorded in a state
 // directory.
-func IsSetUp(state string) bool { return there(filepath.Join(state, "install.toml")) }
+func IsSetUp(state string) bool { return Exists(filepath.Join(state, "install.toml")) }
 
 // FindTokend is the file of the program tokend: the one beside tokenctl, else
 // the one in $PATH, else none.
@@ -76,7 +79,8 @@ func FindTokend() string {
 	return ""
 }
 
-func there(path string) bool {
+// Exists reports whether there is such a file.
+func Exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
 }

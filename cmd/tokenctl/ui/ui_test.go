@@ -198,7 +198,7 @@ func TestHintsFitTheCommand(t *testing.T) {
 		"no answer":                            {ErrNoAnswer, Situation{Command: "rotate"}, "The old secret or key is still in use."},
 		"no yes":                               {ErrNoAnswer, Situation{Command: "remove"}, "Nothing was removed."},
 		"dropped moments ago":                  {&token.Error{Code: token.ErrUnavailable, RetryAt: now.Add(4 * time.Second)}, Situation{Command: "invalidate", Now: now}, "Try again in 4 s.\nNothing was dropped."},
-		"a fault of tokend's":                  {&token.Error{Code: token.ErrInternal, Message: "no"}, Situation{Command: "get"}, "tokend's log may say more. See its state: tokenctl status"},
+		"a fault of tokend's":                  {&token.Error{Code: token.ErrInternal, Message: "no"}, Situation{Command: "get"}, "tokend's log may say more: tokenctl logs"},
 		"a fault of ours":                      {errors.New("disk full"), Situation{Command: "get"}, ""},
 		"a token that does not fit":            {&token.Error{Code: token.ErrInternal, Message: "no", Cause: format.ErrUnfit}, Situation{Command: "get"}, ""},
 		"a URL without a profile":              {noURL, Situation{Command: "get"}, addHost},
