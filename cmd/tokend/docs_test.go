@@ -166,14 +166,12 @@ func TestDocsLinksLeadSomewhere(t *testing.T) {
 			if m[1] == "" {
 				file = filepath.Join(root, d.path)
 			}
-			text, err := os.ReadFile(file)
+			text, _ := os.ReadFile(file) // what cannot be read has no headings
 			info, failed := os.Stat(file)
 			switch {
 			case failed != nil:
 				t.Errorf("%s links to %s: %v", d.path, m[1], failed)
 			case m[2] == "" || info.IsDir():
-			case err != nil:
-				t.Errorf("%s links to %s: %v", d.path, m[1]+m[2], err)
 			case !slices.Contains(anchors(string(text)), m[2]):
 				t.Errorf("%s links to %s, and there is no such heading", d.path, m[1]+m[2])
 			}

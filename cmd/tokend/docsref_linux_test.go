@@ -61,8 +61,7 @@ func (d document) pieces() (all []piece) {
 	prose := fences.ReplaceAllString(strings.Join(lines, "\n"), "")
 	for _, pattern := range spans {
 		for _, m := range pattern.FindAllStringSubmatchIndex(prose, -1) {
-			at := fmt.Sprintf("%s:%d", d.path, 1+strings.Count(prose[:m[2]], "\n"))
-			all = append(all, piece{at, "span", strings.Join(strings.Fields(prose[m[2]:m[3]]), " ")})
+			all = append(all, piece{fmt.Sprintf("%s:%d", d.path, 1+strings.Count(prose[:m[2]], "\n")), "span", strings.Join(strings.Fields(prose[m[2]:m[3]]), " ")})
 		}
 		prose = pattern.ReplaceAllStringFunc(prose, func(s string) string { return strings.Repeat("\n", strings.Count(s, "\n")) })
 	}
@@ -73,11 +72,8 @@ func (d document) pieces() (all []piece) {
 func (p piece) commands() (all [][]string) {
 	for _, part := range separator.Split(continuation.ReplaceAllString(p.text, " "), -1) {
 		words := strings.Fields(part)
-		for len(words) > 0 && strings.Contains(words[0], "=") && words[0][0] != '-' {
-			words = words[1:]
-		}
-		if len(words) > 0 {
-			all = append(all, words)
+		if i := slices.IndexFunc(words, func(w string) bool { return w[0] == '-' || !strings.Contains(w, "=") }); i >= 0 {
+			all = append(all, words[i:])
 		}
 	}
 	return all
@@ -105,7 +101,7 @@ func TestDocsNameWhatExists(t *testing.T) {
 				t.Errorf("%s: nothing in the programs is called %s", p.at, p.text)
 			}
 			for _, words := range p.commands() {
-				if flag, _, _ := strings.Cut(words[0], "="); strings.HasPrefix(flag, "--") {
+				if flag, _, _ := strings.Cut(words[0], "="); len(flag) > 2 && flag[:2] == "--" {
 					alone = append(alone, piece{p.at, "flag", flag})
 				}
 				tree, ours := trees[words[0]]
