@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -112,14 +113,19 @@ func ServerOf(ctx context.Context, socket string) (Peer, error) {
 	return PeerOf(conn)
 }
 
-// checkServer refuses a server that is neither root nor this user: another user
-// may have taken the place of the daemon, and would learn secrets.
+// serverUIDEnv names the environment variable with the uid of a tokend in another
+// container.
+const serverUIDEnv = "TOKEND_SERVER_UID"
+
+// checkServer refuses a server that is neither root nor this user, nor the one that
+// this user trusts: another user may have taken the place of the daemon, and would
+// learn secrets.
 func checkServer(conn connection, socket string) error {
 	peer, err := PeerOf(conn)
 	if err != nil {
 		return err
 	}
-	if peer.UID != 0 && peer.UID != os.Geteuid() {
+	if peer.UID != 0 && peer.UID != os.Geteuid() && strconv.Itoa(peer.UID) != os.Getenv(serverUIDEnv) {
 		return &token.Error{Code: token.ErrDenied, Message: fmt.Sprintf(
 			"%s is served by uid %d, who is neither root nor you (uid %d)", socket, peer.UID, os.Geteuid())}
 	}

@@ -18,6 +18,8 @@ func TestEverySettingIsAppliedOrFixed(t *testing.T) {
 			v.SetString("x")
 		case reflect.Bool:
 			v.SetBool(true)
+		case reflect.Uint32:
+			v.SetUint(1)
 		}
 		if fixed := c.Fixed(profile.Config{}, "") != ""; fixed == slices.Contains(applied, f.Name) {
 			t.Errorf("%s: fixed is %v", f.Name, fixed)

@@ -260,6 +260,9 @@ func (in *installation) serve(ctx context.Context, d *daemon.Daemon, hangups <-c
 // help.
 func (in *installation) answer(ctx context.Context, serve func(context.Context) error) error {
 	for {
+		if err := in.share(); err != nil {
+			return err
+		}
 		here, gone := context.WithCancelCause(ctx)
 		go watchSocket(here, in.socket, gone)
 		err := serve(here)
@@ -337,6 +340,17 @@ func auditFile(dirs profile.Dirs, c profile.Config) string {
 }
 
 func credentialsDir(dirs profile.Dirs) string { return filepath.Join(dirs.State, "credentials") }
+
+// share lets the group of socket_gid connect to the socket that tokend made.
+func (in *installation) share() error {
+	if in.config.SocketGID == 0 || in.activated {
+		return nil
+	}
+	if err := cmp.Or(os.Chown(in.socket, -1, int(in.config.SocketGID)), os.Chmod(in.socket, 0o660)); err != nil {
+		return exitError{exitSocket, fmt.Errorf("socket_gid: %w; tokend must be a member of that group", err)}
+	}
+	return nil
+}
 
 // listen returns the socket that systemd opened for this process
 // (sd_listen_fds(3)), or opens one. systemd's is never unlinked, and calls wait

@@ -53,6 +53,9 @@ func (d *Duration) UnmarshalText(b []byte) error {
 type Config struct {
 	// Socket is where tokenctl finds the daemon; empty means the usual place.
 	Socket string `toml:"socket"`
+	// SocketGID is the group that may connect to a socket that tokend makes, besides
+	// tokend's own user; 0 is none.
+	SocketGID uint32 `toml:"socket_gid"`
 	// LogLevel is debug, info, warn or error; LogFormat text or json.
 	LogLevel  slog.Level `toml:"log_level"`
 	LogFormat string     `toml:"log_format"`
@@ -104,7 +107,7 @@ func (c Config) check() error {
 // on, and the command for that; "" if there are none.
 func (c Config) Fixed(started Config, restart string) string {
 	differs := map[string]bool{
-		"socket": c.Socket != started.Socket, "log_format": c.LogFormat != started.LogFormat, "audit": c.Audit != started.Audit,
+		"socket": c.Socket != started.Socket, "socket_gid": c.SocketGID != started.SocketGID, "log_format": c.LogFormat != started.LogFormat, "audit": c.Audit != started.Audit,
 		"sandbox": c.Sandbox != started.Sandbox, "metrics": cmp.Or(c.Metrics, "none") != cmp.Or(started.Metrics, "none"),
 	}
 	maps.DeleteFunc(differs, func(_ string, is bool) bool { return !is })
