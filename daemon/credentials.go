@@ -18,15 +18,6 @@ func (s *state) steps(e *entry, now time.Time) int {
 	return token.StepsToEnd(e.Expires, now, s.Config.WarnAhead.Duration)
 }
 
-// changed has those look again who depend on the profiles.
-func changed(d *Daemon) {
-	d.sinks.Update()
-	select {
-	case d.credentials <- struct{}{}:
-	default:
-	}
-}
-
 const (
 	// credentialsAgain is how often tokend looks at the ends of credentials.
 	credentialsAgain = time.Minute
@@ -56,7 +47,7 @@ func watchCredentials(ctx context.Context, d *Daemon) {
 			}
 			seen[name] = now
 			if log {
-				for _, text := range d.warnings(st, e) {
+				for _, text := range warnings(d, st, e) {
 					d.deps.Log.Warn("needs attention", "profile", name, "warning", text)
 				}
 			}
@@ -64,7 +55,6 @@ func watchCredentials(ctx context.Context, d *Daemon) {
 		maps.DeleteFunc(seen, func(name string, _ position) bool { return st.profiles[name] == nil })
 		select {
 		case <-again:
-		case <-d.credentials:
 		case <-ctx.Done():
 			return
 		}

@@ -84,9 +84,6 @@ type Daemon struct {
 	mint    *mint.Mint
 	sinks   *sink.Keeper
 
-	// credentials tells watchCredentials to look again.
-	credentials chan struct{}
-
 	watching sync.Mutex
 	watchers map[*watcher]struct{}
 
@@ -100,7 +97,7 @@ type Daemon struct {
 // New makes a Daemon of the configuration in dirs. A profile that cannot be
 // opened does not stop the others: Status shows why. A bad config.toml does.
 func New(dirs profile.Dirs, deps Deps) (*Daemon, error) {
-	d := &Daemon{deps: deps, dirs: dirs, watchers: map[*watcher]struct{}{}, managing: make(chan struct{}, 1), credentials: make(chan struct{}, 1)}
+	d := &Daemon{deps: deps, dirs: dirs, watchers: map[*watcher]struct{}{}, managing: make(chan struct{}, 1)}
 	d.started = d.now()
 	d.state.Store(&state{Opener: profile.Opener{Credentials: deps.Credentials}, profiles: map[string]*entry{}})
 	d.sinks = &sink.Keeper{List: filepath.Join(dirs.State, "sinks"), Tokens: func() (map[*profile.Profile]token.Token, bool) { return sinkTokens(d) }, Now: d.now, Log: deps.Log, Changed: make(chan struct{}, 1)}
@@ -255,7 +252,7 @@ func (d *Daemon) Exchange(ctx context.Context, name, registry string) (token.Sec
 
 // Sign signs one request with the profile's key. Errors are *token.Error.
 func (d *Daemon) Sign(ctx context.Context, name string, r token.Request) (token.Signed, error) {
-	e, err := d.begin(ctx, name, "signs no requests", func(e *entry) bool { return e.Signer != nil })
+	e, err := begin(ctx, d, name, "signs no requests", func(e *entry) bool { return e.Signer != nil })
 	if err != nil {
 		return token.Signed{}, err
 	}
@@ -267,7 +264,7 @@ func (d *Daemon) Sign(ctx context.Context, name string, r token.Request) (token.
 // Verify judges what was presented to the profile's data source. Errors are
 // *token.Error and mean that no verdict could be reached.
 func (d *Daemon) Verify(ctx context.Context, name string, p token.Presented) (token.Verdict, error) {
-	e, err := d.begin(ctx, name, "verifies no tokens", func(e *entry) bool { return e.Verifier != nil })
+	e, err := begin(ctx, d, name, "verifies no tokens", func(e *entry) bool { return e.Verifier != nil })
 	if err != nil {
 		return token.Verdict{}, err
 	}
@@ -285,7 +282,7 @@ func failure(err error) error {
 
 // begin finds a profile that has no tokens for the caller to use, and remembers
 // that use. unable says what is wrong with one that is not able to.
-func (d *Daemon) begin(ctx context.Context, name, unable string, able func(*entry) bool) (*entry, error) {
+func begin(ctx context.Context, d *Daemon, name, unable string, able func(*entry) bool) (*entry, error) {
 	c := d.caller(ctx)
 	e, err := d.state.Load().lookup(c, name)
 	if err != nil {

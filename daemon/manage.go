@@ -96,7 +96,7 @@ func (d *Daemon) read() (bad []string, err error) {
 	for _, e := range next.profiles {
 		e.start(nil)
 	}
-	changed(d)
+	d.sinks.Update()
 	d.deps.Log.Info("configuration read", "profiles", len(profiles), "bad_files", len(errs))
 	return slices.Sorted(maps.Values(next.bad)), nil
 }
@@ -443,7 +443,7 @@ func activate(d *Daemon, p *profile.Profile, stored token.Credential, proven map
 	d.state.Store(next)
 	e := next.profiles[p.Name]
 	e.start(proven)
-	changed(d)
+	d.sinks.Update()
 	pending := cmp.Or(p.Pending, &token.Credential{}).ID
 	d.deps.Log.Info("profile changed", "profile", p.Name, "provider", p.Provider, "credential", p.Credential.ID, "pending", pending)
 	status := d.profileStatus(next, e, nil, userNames{}, false)
@@ -488,7 +488,7 @@ func deactivate(d *Daemon, name string) {
 	if next := d.state.Load().next(); next.profiles[name] != nil {
 		d.retire(next, name)
 		d.state.Store(next)
-		changed(d)
+		d.sinks.Update()
 	}
 }
 

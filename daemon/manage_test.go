@@ -279,10 +279,8 @@ func TestACredentialsEnd(t *testing.T) {
 		}{
 			{29, "", ""},
 			{1, "expires in 29 days, on 2000-03-01", "expiring"},
-			{1, "expires in 28 days", ""},
-			{22, "expires in 6 days", "expiring"},
-			{5, "expires in 46 h", ""},
-			{1, "expires in 22 h", "expiring"},
+			{23, "expires in 6 days", "expiring"},
+			{6, "expires in 22 h", "expiring"},
 			{1, "expired on 2000-03-01", "expired"},
 		} {
 			watched(t, w)
@@ -302,7 +300,7 @@ func TestACredentialsEnd(t *testing.T) {
 		}
 		within(t, "warnings of the log", strings.Count(in.logged(), "needs attention"), 25, 40)
 		rotate(365)
-		time.Sleep(time.Second)
+		time.Sleep(time.Minute)
 		if events := watched(t, w); kindsOf(events) != "rotated obtained credential" || events[2].State != token.CredentialOK {
 			t.Errorf("rotated: %+v", events)
 		}

@@ -124,7 +124,7 @@ func (d *Daemon) profileStatus(st *state, e *entry, c *Caller, users userNames, 
 			out.Sinks = append(out.Sinks, s.Path)
 		}
 	}
-	out.Warnings = d.warnings(st, e)
+	out.Warnings = warnings(d, st, e)
 	return out
 }
 
@@ -181,8 +181,8 @@ func (n userNames) named(u token.User) *token.User {
 }
 
 // warnings are what will become a failure unless someone acts.
-func (d *Daemon) warnings(st *state, e *entry) (warnings []string) {
-	warn := func(format string, args ...any) { warnings = append(warnings, fmt.Sprintf(format, args...)) }
+func warnings(d *Daemon, st *state, e *entry) (texts []string) {
+	warn := func(format string, args ...any) { texts = append(texts, fmt.Sprintf(format, args...)) }
 	if text := st.bad[e.Name]; text != "" {
 		warn("the previous settings stay active: %s", text)
 	}
@@ -192,7 +192,7 @@ func (d *Daemon) warnings(st *state, e *entry) (warnings []string) {
 	if e.Pending != nil {
 		warn("a new key made on %s waits to be registered", e.Pending.Stored.UTC().Format(time.DateOnly))
 	}
-	warnings = append(append(warnings, e.Allowed.Unknown...), e.Admins.Unknown...)
+	texts = append(append(texts, e.Allowed.Unknown...), e.Admins.Unknown...)
 	for _, part := range e.all() {
 		for _, s := range part.Sinks {
 			if err := d.sinks.Err(s.Path); err != nil {
@@ -206,7 +206,7 @@ func (d *Daemon) warnings(st *state, e *entry) (warnings []string) {
 	if text := d.mint.Stats().SkewWarning; text != "" && e.Minter != nil {
 		warn("%s", text)
 	}
-	return warnings
+	return texts
 }
 
 // Figures are what metrics are made of, besides what other packages count.

@@ -50,7 +50,10 @@ func listText(s ui.Screen, st token.Status, now time.Time) string {
 	}
 	var rows []ui.Row
 	for _, p := range st.Profiles {
-		notes := endNotes(p, now)
+		var notes []string
+		for _, text := range p.Warnings {
+			notes = append(notes, ui.Printable(text))
+		}
 		for _, t := range ownTokens(p) {
 			rows = append(rows, ui.Row{Cells: []ui.Cell{
 				{Text: ui.Printable(token.WithResource(p.Name, t.Resource))}, {Text: ui.Printable(p.Provider)}, stateOf(t), {Text: ui.WhenOrDash(t.Expiry, now)},
@@ -59,14 +62,6 @@ func listText(s ui.Screen, st token.Status, now time.Time) string {
 		}
 	}
 	return s.List(rows, "PROFILE", "PROVIDER", "STATE", "EXPIRES")
-}
-
-// endNotes say that a profile's credential ends soon, and what to do.
-func endNotes(p token.ProfileStatus, now time.Time) []string {
-	if p.CredentialState == "" {
-		return nil
-	}
-	return []string{"the credential " + token.EndText(p.CredentialExpires, now) + ": " + ui.Typed("tokenctl rotate", ui.Printable(ui.Word(p.Name)))}
 }
 
 // tokensOf are the profile's tokens, that for its own target first, or what stands

@@ -52,10 +52,10 @@ func overviewLines(st token.Status, now time.Time) []string {
 		}
 		return lines
 	}
-	ending := slices.DeleteFunc(slices.Clone(st.Profiles), func(p token.ProfileStatus) bool { return p.CredentialState == "" })
-	slices.SortFunc(ending, func(a, b token.ProfileStatus) int { return a.CredentialExpires.Compare(b.CredentialExpires) })
-	for _, p := range ending[:min(len(ending), endingShown)] {
-		lines = append(lines, ui.Printable(p.Name)+": "+endNotes(p, now)[0])
+	for _, p := range st.Profiles {
+		if p.CredentialState != "" && len(lines) <= endingShown {
+			lines = append(lines, ui.Printable(p.Name+": "+strings.Join(p.Warnings, "; ")))
+		}
 	}
 	next := "Use one: " + ui.Typed(form.UseOf(st.Profiles[0]))
 	for _, p := range slices.Backward(st.Profiles) { // the first one counts

@@ -15,7 +15,7 @@ import (
 )
 
 func (p *program) notifyCommand() *cli.Command {
-	hook := ""
+	hook := notify.Hook{Limit: 30 * time.Second}
 	return &cli.Command{
 		Name: "notify", Short: "Show on the desktop what needs you",
 		Long: `  tokend notify
@@ -30,27 +30,24 @@ the notification back once nothing is left to do. Runs until stopped.
 --hook runs a program for each of them, without a shell and without arguments.
 It reads the event on standard input, a line of JSON like those of "tokenctl
 events", with no token in it. One runs at a time, for at most 30 s, 10 an hour.`,
-		Flags: func(f *cli.Flags) { f.StringVar(&hook, "hook", "", "run the program at this `PATH` too") },
+		Flags: func(f *cli.Flags) { f.StringVar(&hook.Path, "hook", "", "run the program at this `PATH` too") },
 		Run: func(ctx context.Context, _ *cli.Call) error {
 			out := cli.Prose(p.errOut)
-			o := notify.Options{
-				Hook: notify.Hook{Limit: 30 * time.Second},
-				Say:  func(format string, args ...any) { fmt.Fprintf(out, "tokend notify: "+format+"\n", args...) },
-			}
-			if hook != "" {
-				path, err := exec.LookPath(hook)
+			say := func(format string, args ...any) { fmt.Fprintf(out, "tokend notify: "+format+"\n", args...) }
+			if hook.Path != "" {
+				path, err := exec.LookPath(hook.Path)
 				if err != nil {
 					return cli.Usage("--hook takes the path of a program, and no arguments: %v", err)
 				}
-				o.Hook.Path, _ = filepath.Abs(path)
+				hook.Path, _ = filepath.Abs(path)
 			}
 			own, err := (&serviceRequest{at: &p.at}).definition()
 			if err != nil {
 				return err
 			}
-			o.Sockets = slices.Compact([]string{own.Socket, ipc.SystemSocket()})
-			o.Say("following %s", strings.Join(o.Sockets, " and "))
-			o.Run(ctx)
+			sockets := slices.Compact([]string{own.Socket, ipc.SystemSocket()})
+			say("following %s", strings.Join(sockets, " and "))
+			notify.Run(ctx, sockets, &hook, say)
 			return nil
 		},
 	}

@@ -16,7 +16,7 @@ import (
 // hookRuns is how often the hook runs within an hour.
 const hookRuns = 10
 
-// A Hook is a program that gets needs as events on its standard input.
+// A Hook is a program that gets needs as events on its standard input; none without Path.
 type Hook struct {
 	Path  string
 	Limit time.Duration // of each run

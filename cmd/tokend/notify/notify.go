@@ -20,38 +20,30 @@ import (
 	"tokend/providers/token"
 )
 
-// Options say what to follow and where to show it.
-type Options struct {
-	// Sockets are those of the tokends to follow, whether they run or not.
-	Sockets []string
-	// Hook is run besides, unless it has no Path.
-	Hook Hook
-	// Say reports in a line what went wrong.
-	Say func(format string, args ...any)
-}
-
-// Run follows and shows until ctx ends. Then it takes back what it showed.
-func (o *Options) Run(ctx context.Context) {
+// Run follows the tokends at these sockets, whether they run or not, and shows what needs
+// a person, until ctx ends. Then it takes back what it showed. say reports what went wrong.
+func Run(ctx context.Context, sockets []string, hook *Hook, say func(string, ...any)) {
 	const busVariable = "DBUS_SESSION_BUS_ADDRESS"
 	if os.Getenv(busVariable) == "" { // else godbus would start a bus of its own
 		_ = os.Setenv(busVariable, "unix:path="+dbus.EscapeBusAddressValue(filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "bus")))
 	}
 	var all sync.WaitGroup
-	for _, socket := range o.Sockets {
-		f := &follower{Options: o, socket: socket, shown: map[string]bubble{}, wait: firstWait}
+	for _, socket := range sockets {
+		f := &follower{socket: socket, hook: hook, say: say, shown: map[string]bubble{}, wait: firstWait}
 		all.Go(func() {
 			f.follow(ctx)
 			f.settle(context.WithoutCancel(ctx), nil)
 		})
 	}
 	all.Wait()
-	o.Hook.running.Wait()
+	hook.running.Wait()
 }
 
 // A follower shows the needs of one tokend.
 type follower struct {
-	*Options
 	socket string
+	hook   *Hook
+	say    func(string, ...any)
 	shown  map[string]bubble
 	said   string        // the last error
 	wait   time.Duration // before another attempt
@@ -81,7 +73,7 @@ func (f *follower) follow(ctx context.Context) {
 func (f *follower) sayOnce(err error) {
 	if text := err.Error(); text != f.said {
 		f.said = text
-		f.Say("%s", text)
+		f.say("%s", text)
 	}
 }
 
@@ -166,7 +158,7 @@ func (f *follower) settle(ctx context.Context, needs map[string]need) bool {
 		b, known := f.shown[key]
 		if !known || b.step != n.step {
 			b.step, b.waits = n.step, true
-			f.Hook.run(ctx, n.event, f.Say)
+			f.hook.run(ctx, n.event, f.say)
 		}
 		if b.waits {
 			if err := n.show(ctx, &b); err != nil {

@@ -13,29 +13,14 @@ import (
 	"tokend/providers/token"
 )
 
-// What a status needs a person for, in words.
+// The words of a need, for those who may act and for others.
 func TestNeeds(t *testing.T) {
-	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
-	fails := func(code token.Code) []token.TokenStatus {
-		return []token.TokenStatus{{Error: &token.Error{Code: code, Message: "<b>no & never</b>"}}}
-	}
-	st := token.Status{Keystore: "os: locked", MayManage: true, Profiles: []token.ProfileStatus{
-		{Name: "a", CredentialExpires: now.Add(9 * 24 * time.Hour), CredentialState: token.CredentialExpiring, Tokens: fails(token.ErrUnavailable)},
-		{Name: "b", Tokens: fails(token.ErrRejected)}, {Name: "c", Tokens: fails(token.ErrLocked)}, {Name: "d", Tokens: fails(token.ErrLocked)},
-	}}
-	f := &follower{socket: "/s"}
-	for _, c := range []struct{ key, title, text string }{
-		{"credential a", "a: the credential expires in 9 days, on 2026-12-07", "tokenctl --socket /s rotate a"},
-		{"refused b", "b: the issuer refuses the credential", "tokenctl --socket /s status b: ‹b›no + never‹/b›"},
-		{"locked ", "The keyring is locked", "tokenctl --socket /s unlock"},
-	} {
-		if n := f.needs(st, now)[c.key]; n.title != c.title || plain(n.text) != c.text {
-			t.Errorf("%s: %q, %q", c.key, n.title, plain(n.text))
+	for may, want := range map[bool]string{true: "tokenctl --socket /s status b: ‹b›no + never‹/b›", false: "Tell those who manage tokend."} {
+		p := token.ProfileStatus{Name: "b", Tokens: []token.TokenStatus{{Error: &token.Error{Code: token.ErrRejected, Message: "<b>no & never</b>"}}}}
+		needs := (&follower{socket: "/s"}).needs(token.Status{MayManage: may, Profiles: []token.ProfileStatus{p}}, time.Now())
+		if n := needs["refused b"]; n.title != "b: the issuer refuses the credential" || plain(n.text) != want {
+			t.Errorf("%q: %q", n.title, plain(n.text))
 		}
-	}
-	st.Keystore, st.MayManage = "os: ok", false
-	if needs := f.needs(st, now); len(needs) != 2 || !strings.HasPrefix(needs["refused b"].text, "Tell") {
-		t.Errorf("unlocked, to a user: %+v", needs)
 	}
 }
 
