@@ -36,7 +36,7 @@ func (d *document) decode(into any) error {
 	var wrong *toml.DecodeError
 	if errors.As(err, &wrong) {
 		line, _ := wrong.Position()
-		key := strings.Join(wrong.Key(), ".")
+		key := token.Printable(strings.Join(wrong.Key(), "."), maxKey)
 		return d.fault(line, key, inTOML(key, strings.TrimPrefix(wrong.Error(), "toml: ")))
 	}
 	if err != nil { // of an UnmarshalText
@@ -44,6 +44,9 @@ func (d *document) decode(into any) error {
 	}
 	return nil
 }
+
+// maxKey bounds the key that an error names, in characters.
+const maxKey = 100
 
 // decodeStrictly also returns the keys that into does not have.
 func decodeStrictly(text []byte, into any) (unknown []toml.DecodeError, err error) {

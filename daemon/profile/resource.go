@@ -46,6 +46,9 @@ func (o Opener) openResources(p *Profile, kind token.Provider, doc *document) er
 	}
 	profile := *p
 	for _, name := range slices.Sorted(maps.Keys(p.Tables)) {
+		if err := token.CheckName(name); err != nil {
+			return invalid("resources."+name, "resources: "+err.Error())
+		}
 		r := profile
 		r.Name += "/" + name
 		if err := o.openResource(&r, name, fields, zero, doc); err != nil {
@@ -70,9 +73,6 @@ func (o Opener) openResources(p *Profile, kind token.Provider, doc *document) er
 
 // openResource makes r, a copy of the profile, that of a resource.
 func (o Opener) openResource(r *Profile, name string, fields []string, zero map[string]any, doc *document) error {
-	if err := token.CheckName(name); err != nil {
-		return invalid("", err.Error())
-	}
 	table, rest, more := r.Tables[name], map[string]any{}, maps.Clone(zero)
 	r.Settings = maps.Clone(r.Settings)
 	maps.DeleteFunc(r.Settings, func(key string, _ any) bool { return slices.Contains(fields, key) })
