@@ -107,16 +107,16 @@ func (r *backupRequest) backup(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	to, err := r.recipients()
-	if err != nil {
-		return err
-	}
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) // while this may still be root
 	if err != nil {
 		return errors.New(token.FileFault(err))
 	}
+	var creds *store.Credentials
 	var b backup.Backup
-	creds, err := r.become(dirs, open)
+	to, err := r.recipients()
+	if err == nil {
+		creds, err = r.become(dirs, open)
+	}
 	if err == nil {
 		b, err = backup.New(ctx, dirs, creds)
 	}
@@ -161,7 +161,11 @@ func (r *backupRequest) restore(ctx context.Context, path string) error {
 		return err
 	}
 	if file := dirs.ConfigFile(); b.Config != "" && r.mayWrite("config.toml", file) { // the service's user may not
-		if err := cmp.Or(maybe.WriteFile(file, []byte(b.Config), 0o640), os.Lchown(file, -1, r.at.owner(dirs.State).gid)); err != nil {
+		err := maybe.WriteFile(file, []byte(b.Config), 0o640)
+		if gid := r.at.owner(dirs.State).gid; err == nil && gid >= 0 {
+			err = os.Lchown(file, -1, gid)
+		}
+		if err != nil {
 			return err
 		}
 		fmt.Fprintln(r.out, "Restored config.toml.")
@@ -184,6 +188,7 @@ func (r *backupRequest) restore(ctx context.Context, path string) error {
 		}
 		fmt.Fprintf(r.out, "Restored %s.\n", name)
 	}
+	fmt.Fprintln(r.out, "Next:", r.at.startLine())
 	return nil
 }
 

@@ -104,13 +104,14 @@ func Unseal(file []byte, identities func(isPassphrase bool) ([]age.Identity, err
 	if !isAge {
 		return b, errors.New("it is not a backup that tokend made")
 	}
-	by, err := identities(bytes.HasPrefix(stanza, []byte("-> scrypt ")))
+	isPassphrase := bytes.HasPrefix(stanza, []byte("-> scrypt "))
+	by, err := identities(isPassphrase)
 	if err != nil {
 		return b, err
 	}
 	opened, err := age.Decrypt(bytes.NewReader(file), by...)
 	if _, wrong := errors.AsType[*age.NoIdentityMatchError](err); wrong {
-		return b, errors.New("that passphrase or identity does not open it")
+		return b, errors.New(map[bool]string{true: "the passphrase is wrong", false: "this identity does not open it"}[isPassphrase])
 	}
 	var text []byte
 	if err == nil {
