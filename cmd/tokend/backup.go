@@ -161,9 +161,9 @@ func (r *backupRequest) restore(ctx context.Context, path string) error {
 		return err
 	}
 	if file := dirs.ConfigFile(); b.Config != "" && r.mayWrite("config.toml", file) { // the service's user may not
-		err := maybe.WriteFile(file, []byte(b.Config), 0o640)
-		if gid := r.at.owner(dirs.State).gid; err == nil && gid >= 0 {
-			err = os.Lchown(file, -1, gid)
+		err := maybe.WriteFile(file, []byte(b.Config), 0o600)
+		if gid := r.at.owner(dirs.State).gid; err == nil && gid >= 0 { // which reads it
+			err = cmp.Or(os.Lchown(file, -1, gid), os.Chmod(file, 0o640))
 		}
 		if err != nil {
 			return err
