@@ -26,7 +26,7 @@ refuses() { # WHAT STATUS TEXT COMMAND
 refuses "from a home" 1 "sees nothing under /home/" /home/ines/tokend install --system
 refuses "from /tmp" 1 "will not stay" /tmp/tokend install --system
 install -m 0755 /tmp/tokend /tmp/tokenctl /usr/local/bin/
-refuses "neither --system nor --user" 2 "say --system" tokend install
+refuses "neither --system nor --user" 2 "use --system" tokend install
 refuses "not root" 1 "sudo tokend install --system" runuser -u ines -- tokend install --system
 refuses "nothing installed" 1 "sudo tokend install --system" runuser -u ines -- tokend status --system
 [ -z "$(find /etc/systemd -name '*tokend*')" ] || fail "what is refused leaves units"
