@@ -50,7 +50,7 @@ need_clients() {
 	need_programs bash:bash zsh:zsh fish:fish swtpm:swtpm tpm2_pcrread:tpm2-tools nginx:nginx-light python3:python3 node:nodejs npm:npm \
 		docker:docker.io skopeo:skopeo cargo:cargo gdalinfo:gdal-bin systemd-analyze:systemd openssl:openssl jq:jq \
 		mandoc:mandoc man:man-db rpm:rpm git-lfs:git-lfs rclone:rclone systemd-nspawn:systemd-container debootstrap:debootstrap promtool:prometheus \
-		keepassxc:keepassxc podman:podman podman-compose:podman-compose crun:crun Xvfb:xvfb xdotool:xdotool ansible-playbook:ansible-core dunst:dunst
+		keepassxc:keepassxc podman:podman podman-compose:podman-compose crun:crun direnv:direnv Xvfb:xvfb xdotool:xdotool ansible-playbook:ansible-core dunst:dunst
 	/usr/bin/python3 -c 'import jwt, cryptography, osgeo, requests, httpx' 2>/dev/null ||
 		install_packages python3-jwt python3-cryptography python3-gdal python3-requests python3-httpx
 	python3 -m pip --version >/dev/null 2>&1 || install_packages python3-pip
