@@ -12,14 +12,12 @@ import (
 	"tokend/providers/token"
 )
 
-// Who may do what. There are three rights: to use a profile (its tokens, signatures
-// and verdicts, and to look at it), which its allow_users and allow_groups give; to
-// administer it (to rotate it, to edit what profile.Changes leaves to admins, and to
-// look at it), which its admin_users and admin_groups give; and to manage profiles,
-// which config.toml's admin_users and admin_groups give, and which includes to
-// administer all. None of these includes to use a profile. Root and the user that tokend
-// runs as have all. A profile that a caller may neither use nor administer does not
-// exist for that caller.
+// Who may do what. There are three rights: to use a profile (tokens, signatures and
+// verdicts), which its allow_users and allow_groups give; to administer it (rotate it, and
+// edit what profile.Changes leaves to admins), which its admin_users and admin_groups give;
+// and to manage, and so administer, all profiles, which those of config.toml give. Root and
+// the user that tokend runs as have all three, and no right includes to use a profile. A
+// profile that a caller may neither use nor administer does not exist for that caller.
 
 // A Caller is who asks over the socket, as the kernel said when it connected.
 type Caller struct {
@@ -105,11 +103,11 @@ func (d *Daemon) requireAdmin(ctx context.Context, name string) error {
 	if st.administers(c, st.profiles[name]) {
 		return nil
 	}
-	what, where := "manage profiles", ""
+	what := "manage profiles; root may, and the admin_users and admin_groups of "
 	if name != "" {
-		what, where = "rotate or edit the profile "+name, "of its file and "
+		what = "rotate or edit the profile " + name + "; root may, and the admin_users and admin_groups of its file and of "
 	}
-	return denied("admin_users", "uid %d may not %s; root may, and the admin_users and admin_groups %sof %s", c.UID, what, where, d.dirs.ConfigFile())
+	return denied("admin_users", "uid %d may not %s%s", c.UID, what, d.dirs.ConfigFile())
 }
 
 // ownersOnly refuses a setting that only tokend's owner may set.

@@ -39,7 +39,7 @@ func editCommand(e *ui.Env) *cli.Command {
 		Long:  editHelp,
 		Flags: func(f *cli.Flags) {
 			f.StringVar(&file, "file", "", "`FILE` with the whole new text; open no editor")
-			s.EditFlags(f)
+			s.SecretFlags(f)
 		},
 		Run: func(ctx context.Context, _ *cli.Call) error {
 			old, err := ui.Ask(ctx, e, func(d *ipc.Client, ctx context.Context) (token.ProfileText, error) {
@@ -73,10 +73,13 @@ func editText(ctx context.Context, e *ui.Env, s *form.Submission, old token.Prof
 		for strings.HasPrefix(typed, complaints) {
 			_, typed, _ = strings.Cut(typed, "\n")
 		}
-		if isLeft := failed != nil && typed == text; err == nil && isLeft {
-			err = failed
+		if err == nil && failed != nil && typed == text {
+			err = failed // the person has given up
 		} else if err == nil {
-			if err = s.SubmitText(ctx, old, typed); isForPerson(err) {
+			err = s.SubmitText(ctx, old, typed)
+			// Whether another text may help.
+			code := ui.CodeOf(err)
+			if code == token.ErrDenied || code == token.ErrRejected || code == token.ErrInvalid && !errors.Is(err, cli.ErrUsage) {
 				text, failed = typed, err
 				continue
 			}
@@ -92,12 +95,6 @@ func editText(ctx context.Context, e *ui.Env, s *form.Submission, old token.Prof
 		e.Note("Your text is in " + file + ". " + next)
 		return errors.Join(err, os.WriteFile(file, []byte(typed), 0o600))
 	}
-}
-
-// isForPerson reports whether another text may help.
-func isForPerson(err error) bool {
-	code := ui.CodeOf(err)
-	return !errors.Is(err, cli.ErrUsage) && (code == token.ErrInvalid || code == token.ErrDenied || code == token.ErrRejected)
 }
 
 // complaints begin the lines that say what is wrong with a text.

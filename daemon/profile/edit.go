@@ -24,12 +24,12 @@ func (f File) Revision() string { return fmt.Sprintf("%x", sha256.Sum256(f.Text)
 func (d Dirs) ReadToEdit(name string) (File, error) {
 	path := d.ProfileFile(name)
 	info, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return File{}, &token.Error{Code: token.ErrNotFound, Message: fmt.Sprintf("no profile %q", name)}
-	}
-	if err == nil && !info.Mode().IsRegular() {
+	case err == nil && !info.Mode().IsRegular():
 		err = fmt.Errorf("%s is a link, or no regular file", path)
-	} else if err == nil {
+	case err == nil:
 		err = os.Chmod(path, info.Mode().Perm()) // which only its owner may, and root
 	}
 	if err != nil {
@@ -38,24 +38,12 @@ func (d Dirs) ReadToEdit(name string) (File, error) {
 	return d.Read(name)
 }
 
-// Changes lists the settings in which two texts of a file differ.
-func (o Opener) Changes(before, after File) []token.Change {
-	var was, is map[string]any
-	_ = toml.Unmarshal(before.Text, &was) // a text that is not TOML sets nothing
-	_ = toml.Unmarshal(after.Text, &is)
-	provider, _ := is["provider"].(string)
-	return o.Differences(provider, was, is)
-}
-
-// Differences lists the settings in which two sets for a provider differ. Those in
-// tables have the table's name before theirs.
-func (o Opener) Differences(provider string, before, after map[string]any) (changes []token.Change) {
-	kind, _ := FindProvider(o.Kinds, provider)
-	was, is := map[string]any{}, map[string]any{}
-	flatten(was, "", before)
-	flatten(is, "", after)
-	all := maps.Clone(was)
-	maps.Copy(all, is)
+// Changes lists the settings in which two texts of a file differ. Those in tables have the
+// table's name before theirs.
+func (o Opener) Changes(before, after File) (changes []token.Change) {
+	was, is, all := before.settings(), after.settings(), after.settings()
+	maps.Copy(all, was)
+	kind, _ := FindProvider(o.Kinds, fmt.Sprint(is["provider"]))
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		if reflect.DeepEqual(was[name], is[name]) {
 			continue
@@ -85,6 +73,15 @@ func fieldOf(kind token.Provider, name string) (f token.Field, known bool) {
 		return kind.Fields[i], true
 	}
 	return f, slices.Contains(commonKeys, name)
+}
+
+// settings returns what a file sets, by name. A text that is not TOML sets nothing.
+func (f File) settings() map[string]any {
+	var all map[string]any
+	_ = toml.Unmarshal(f.Text, &all)
+	flat := map[string]any{}
+	flatten(flat, "", all)
+	return flat
 }
 
 // flatten adds to a set the settings in v, by name. An empty table is a value of its own.

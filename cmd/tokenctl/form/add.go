@@ -20,7 +20,7 @@ func (s *Submission) AddFlags(f *cli.Flags) {
 	f.StringVar(&s.request.Provider, "provider", "", "`PROVIDER`: "+strings.Join(providers, ", "))
 	f.Complete("provider", cli.Words(providers...))
 	s.noCheckFlag(f)
-	s.secretFlags(f)
+	s.SecretFlags(f)
 	s.settingFlags(f)
 }
 

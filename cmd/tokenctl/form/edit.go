@@ -6,14 +6,10 @@ import (
 	"errors"
 	"time"
 
-	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokenctl/ui"
 	"tokend/ipc"
 	"tokend/providers/token"
 )
-
-// EditFlags defines the flags of edit that are about secrets.
-func (s *Submission) EditFlags(f *cli.Flags) { s.secretFlags(f) }
 
 // SubmitText hands tokend another text for the file of the profile of s.Env, and shows
 // what changed. If the secret is sent elsewhere then, SubmitText asks for that again.

@@ -122,8 +122,8 @@ func (s *Submission) noCheckFlag(f *cli.Flags) {
 	f.BoolVar(&s.request.NoCheck, "no-check", false, "do not obtain a token to prove that it works")
 }
 
-// secretFlags defines the flags that are about secrets.
-func (s *Submission) secretFlags(f *cli.Flags) {
+// SecretFlags defines the flags that are about secrets.
+func (s *Submission) SecretFlags(f *cli.Flags) {
 	s.FlagFor = func(field string) string {
 		flag := flagFor(field)
 		if name, _, _ := strings.Cut(flag, " "); field == nameField || f.Lookup(name[2:]) == nil {

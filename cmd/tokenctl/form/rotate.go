@@ -18,7 +18,7 @@ func (s *Submission) RotateFlags(f *cli.Flags) {
 	s.noCheckFlag(f)
 	f.BoolVar(&s.registered, "registered", false, "the new public key is registered: use the new key")
 	f.BoolVar(&s.abandon, "abandon", false, "drop the new key that is not registered yet")
-	s.secretFlags(f)
+	s.SecretFlags(f)
 }
 
 // RotateArguments takes the arguments of rotate: a profile, and perhaps a file with
