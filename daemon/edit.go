@@ -46,7 +46,7 @@ func (d *Daemon) Edit(ctx context.Context, a token.CreateProfile) (edited token.
 		case !change.ForAdmins && !c.isOwner():
 			return edited, ownersOnly(c, change.Setting)
 		case change.Sends && cred.ID != "" && (len(a.Secrets) == 0 || second && len(a.Secrets) == 1):
-			err := invalid(change.Setting, "%s decides where the secret is sent, now to %s; give the secret again", change.Setting, p.Issuer)
+			err := invalid(change.Setting, "%s decides where the secret is sent, now to %s; enter the secret again", change.Setting, p.Issuer)
 			err.Topic = token.SecretAgain
 			return edited, err
 		}

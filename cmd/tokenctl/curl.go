@@ -13,12 +13,12 @@ const curlHelp = `  tokenctl curl https://api.example.com/data
   tokenctl curl rock -- https://api.prod.datarock.com.au/v3/projects
 
 Runs curl with the profile's credential: an access token, or a signature for
-the URL. No other process sees it, and it goes to the profile's hosts only. A
-URL in place of NAME finds the profile by its hosts. What follows is for curl,
-and the exit status is curl's own. If the API answers 401, the request is
-repeated once with a new token, unless it reads stdin or a pipe, uses -D, -J or
--C, was redirected, or the API says that it wants a subscription key, or another
-scope or audience.
+the URL. No other process sees it, and only the profile's hosts get it. With a
+URL instead of NAME, tokenctl finds the profile by its hosts. What follows is
+for curl, and the exit status is curl's. If the API answers 401, tokenctl
+repeats the request once with a new token, unless the request reads stdin or a
+pipe, uses -D, -J or -C, was redirected, or the API says that it wants a
+subscription key, or another scope or audience.
 
 tokenctl refuses options that could send the credential elsewhere, and does not
 read ~/.curlrc. {} and [] in a URL stand for themselves. -L works if the

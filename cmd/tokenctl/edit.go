@@ -25,7 +25,7 @@ tokend checks the text, writes the file, uses it at once, and shows what has
 changed. If something is wrong, the editor opens again and says what; leave it
 unchanged to give up. What you typed is never lost.
 
-A change of where the secret is sent needs the secret again, as in rotate.
+If you change where the secret is sent, tokenctl asks for the secret again.
 
 Root and tokend's own user may change everything. The profile's admin_users and
 admin_groups, and those of config.toml, may change scopes, resources, renew and
@@ -88,7 +88,7 @@ func editText(ctx context.Context, e *ui.Env, s *form.Submission, old token.Prof
 			_ = os.RemoveAll(filepath.Dir(file))
 			return err
 		}
-		next := "To hand it in as it is: " + ui.Typed("tokenctl edit", ui.Word(e.Profile), "--file", file)
+		next := "To use it as it is: " + ui.Typed("tokenctl edit", ui.Word(e.Profile), "--file", file)
 		if about, ok := errors.AsType[*token.Error](err); ok && about.Field == "revision" {
 			next = "Edit the profile again, and take from it what is still right."
 		}

@@ -21,7 +21,7 @@ The key stays valid at the issuer until you revoke it there.`,
 		Flags: func(f *cli.Flags) { f.BoolVar(&yes, "yes", false, "do not ask") },
 		Run: func(ctx context.Context, _ *cli.Call) error {
 			if t, ok := e.Terminal(); !yes && !ok {
-				return cli.Usage("remove asks first, which needs a terminal; say --yes")
+				return cli.Usage("remove asks first, which needs a terminal; without one use --yes")
 			} else if !yes {
 				ok, err := t.Confirm("Remove the profile " + e.Profile + " and its secrets?")
 				if err == nil && !ok {

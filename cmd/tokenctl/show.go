@@ -41,7 +41,7 @@ own user, SHA-256 digests of its secrets.`,
 				return err
 			}
 			if !held {
-				_ = e.Ask(ctx, func(ctx context.Context, d *ipc.Client) (err error) { // not everybody may have them
+				_ = e.Ask(ctx, func(ctx context.Context, d *ipc.Client) (err error) { // not every caller may have them
 					p.CredentialSHA256, err = d.Digests(ctx, e.Profile)
 					return err
 				})

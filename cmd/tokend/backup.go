@@ -70,7 +70,7 @@ func (p *program) backupCommands() []*cli.Command {
 	}
 	return []*cli.Command{
 		command("backup", "Save profiles and secrets in a file", backupHelp, r.backup, func(f *cli.Flags) {
-			f.StringVar(&r.recipient, "recipient", "", "age `RECIPIENT`, or a file of them, in place of a passphrase")
+			f.StringVar(&r.recipient, "recipient", "", "age `RECIPIENT`, or a file of them, instead of a passphrase")
 		}),
 		command("restore", "Restore profiles and secrets from a backup", restoreHelp, r.restore, func(f *cli.Flags) {
 			f.StringVar(&r.identity, "identity", "", "`FILE` with the age identity of the recipient")
@@ -248,7 +248,7 @@ func (r *backupRequest) askPassphrase(questions ...string) (passphrase token.Sec
 	}
 	terminal, ok := (&ui.Env{In: os.Stdin, Err: ui.NewScreen(os.Stderr)}).Terminal()
 	if !ok {
-		return passphrase, cli.Usage("there is no terminal to ask for the passphrase at: say --passphrase-file FILE")
+		return passphrase, cli.Usage("there is no terminal to ask for the passphrase at: use --passphrase-file FILE")
 	}
 	for i, question := range questions {
 		text, err := terminal.AskSecret(question, false)

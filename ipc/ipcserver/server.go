@@ -162,7 +162,7 @@ func Serve(ctx context.Context, l net.Listener, b Backend, o Options) error {
 }
 
 // newServer returns a server whose requests have contexts from ctx, with their
-// connection under key. It logs nothing: anybody on loopback may send it anything.
+// connection under key. It logs nothing: any program on loopback may send it anything.
 func newServer(ctx context.Context, h http.Handler, t times, key any) *http.Server {
 	return &http.Server{
 		Handler:                      h,

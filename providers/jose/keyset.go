@@ -235,7 +235,7 @@ func (r Rules) readKey(m strictjson.Object) (key publicKey, ok bool) {
 		return publicKey{}, false
 	case m.Has("use") && use != "sig", m.Has("key_ops") && !slices.Contains(m.Texts("key_ops"), "verify"):
 		return publicKey{}, false
-	case m.Has("d") || m.Has("k"): // everybody has a private key that is published
+	case m.Has("d") || m.Has("k"): // a private key that is published is everyone's
 		return publicKey{}, false
 	case r.Strict && (id == "" || use == "" || algorithm == ""):
 		return publicKey{}, false

@@ -37,7 +37,7 @@ func Edit(e *ui.Env, file, text string) (string, error) {
 		cmd = exec.Command(words[0], words[1:]...)
 	}
 	if editor == "" {
-		return text, errors.New("no editor was found: name yours in $EDITOR, or hand in the text with --file")
+		return text, errors.New("no editor was found: name yours in $EDITOR, or pass the text with --file")
 	}
 	signals, stop := catchSignals()
 	defer stop()

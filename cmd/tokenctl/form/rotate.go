@@ -109,7 +109,7 @@ func renderRotated(created token.Created, files []string, now time.Time) string 
 	}
 	name, key := ui.Printable(ui.Word(p.Name)), PublicKey(p.Pending.Settings)
 	return fmt.Sprintf("The profile %s has a new key, which is not registered yet; the old one stays in use.\n", ui.Printable(p.Name)) +
-		listed("Saved", created.Kept) + renderPublicKey(name+" --pending", key, "in place of the old one") +
+		listed("Saved", created.Kept) + renderPublicKey(name+" --pending", key, "instead of the old one") +
 		"As soon as it is registered: tokenctl rotate " + name + " --registered\n" +
 		"To drop it: tokenctl rotate " + name + " --abandon\n"
 }

@@ -20,7 +20,7 @@ import (
 const stopTimeout = 30 * time.Second
 
 // WriteFile writes a file that the service manager reads, atomically: the owner
-// may change it and everybody read it, whatever the umask.
+// may change it and everyone read it, whatever the umask.
 func WriteFile(file, text string) error {
 	if err := makeDir(filepath.Dir(file)); err != nil {
 		return err

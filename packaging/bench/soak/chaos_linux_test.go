@@ -12,7 +12,7 @@ import (
 	"tokend/providers/providertest"
 )
 
-// A chaos breaks things, one at a time or several together, and mends them.
+// A chaos breaks things, one at a time or several together, and repairs them.
 type chaos struct {
 	stage  *stage
 	random *rand.Rand
