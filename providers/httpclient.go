@@ -16,7 +16,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -125,6 +124,7 @@ const (
 	// each gets 5 s (resolv.conf(5)).
 	lookupLimit  = 12 * time.Second
 	connectLimit = 5 * time.Second
+	nextAddress  = 300 * time.Millisecond
 )
 
 // guardedDial returns a dialer of issuers. It refuses names that resolve to
@@ -135,31 +135,62 @@ const (
 // up; nil means the system's way.
 func guardedDial(proxy string, resolver *net.Resolver) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		host, _, _ := net.SplitHostPort(addr)
-		// A Dialer's own limit covers lookup and connection together.
-		limited, giveUp := context.WithCancel(ctx)
-		defer giveUp()
-		limit := time.AfterFunc(lookupLimit, giveUp)
-		defer limit.Stop()
-		var lookedUp atomic.Bool
-		dialer := net.Dialer{Resolver: resolver, Control: func(_, addr string, _ syscall.RawConn) error {
-			if !lookedUp.Swap(true) {
-				limit.Reset(connectLimit)
-			}
+		host, port, _ := net.SplitHostPort(addr)
+		looking, done := context.WithTimeout(ctx, lookupLimit)
+		defer done()
+		addresses, err := resolver.LookupNetIP(looking, "ip", host)
+		if err != nil {
+			return nil, err
+		}
+		dialer := net.Dialer{Control: func(_, addr string, _ syscall.RawConn) error {
 			if host == proxy || token.IsLoopback(host) {
 				return nil
 			}
 			return refuseInward(addr, ctx.Value(loopbackAllowed{}) != nil)
 		}}
-		conn, err := dialer.DialContext(limited, network, addr)
-		switch {
-		case err == nil || limited.Err() == nil || ctx.Err() != nil:
-			return conn, err
-		case lookedUp.Load():
-			return nil, &net.OpError{Op: "dial", Net: network, Err: os.ErrDeadlineExceeded}
-		}
-		return nil, &net.DNSError{Err: "timeout", Name: host, IsTimeout: true}
+		return firstOf(ctx, len(addresses), func(ctx context.Context, i int) (net.Conn, error) {
+			return dialer.DialContext(ctx, network, net.JoinHostPort(addresses[i].Unmap().String(), port))
+		})
 	}
+}
+
+// firstOf returns the first connection of n dials. Each dial begins when the one
+// before has failed, or has been silent for a while (RFC 8305).
+func firstOf(ctx context.Context, n int, dial func(context.Context, int) (net.Conn, error)) (net.Conn, error) {
+	ctx, giveUp := context.WithTimeout(ctx, connectLimit)
+	defer giveUp()
+	type outcome struct {
+		conn net.Conn
+		err  error
+	}
+	outcomes, first := make(chan outcome), error(nil)
+	for begun, failed := 0, 0; failed < n; {
+		if i := begun; i < n {
+			begun++
+			go func() {
+				conn, err := dial(ctx, i)
+				select {
+				case outcomes <- outcome{conn, err}:
+				case <-ctx.Done(): // another one was first
+					if err == nil {
+						_ = conn.Close()
+					}
+				}
+			}()
+		}
+		select {
+		case o := <-outcomes:
+			if o.err == nil {
+				return o.conn, nil
+			}
+			first = cmp.Or(first, o.err)
+			failed++
+		case <-time.After(nextAddress):
+		case <-ctx.Done():
+			return nil, &net.OpError{Op: "dial", Err: ctx.Err()}
+		}
+	}
+	return nil, first
 }
 
 // refuseInward refuses an address and port of a name that is neither the proxy's nor
@@ -218,8 +249,8 @@ func ProxyFor(client *http.Client, issuer string) string {
 }
 
 // A transport makes requests over TLS 1.2 or later. It trusts the authorities of the
-// system and of ca_file, and reads them again when an issuer's is not among them:
-// crypto/x509 reads the system's once in a process.
+// system and of ca_file, and reads them again when an issuer's is not among them, or
+// has expired there: crypto/x509 reads the system's once in a process.
 type transport struct {
 	config *http.Transport // without authorities
 	caFile string
@@ -236,7 +267,7 @@ const rootsAgain = time.Minute
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	used := t.after(nil)
 	res, err := used.RoundTrip(r)
-	if !is[x509.UnknownAuthorityError](err) { // else nothing was sent
+	if !is[*tls.CertificateVerificationError](err) { // else nothing was sent
 		return res, err
 	}
 	next := t.after(used)

@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -444,6 +445,30 @@ func TestNameServersThatAreSilent(t *testing.T) {
 			}
 			if err == nil && c.want != "" || err != nil && whyUnreachable(err).words != c.want {
 				t.Errorf("%d silent: %v", c.silent, err)
+			}
+		})
+	}
+}
+
+// An address that is silent costs 300 ms, and one that refuses nothing; all of them
+// together have one limit.
+func TestAddressesThatAreSilent(t *testing.T) {
+	for addresses, took := range map[string]time.Duration{
+		"good": 0, "refuses good": 0, "silent good": nextAddress, "silent silent refuses good": 2 * nextAddress, "silent refuses": connectLimit,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			began, each := time.Now(), strings.Fields(addresses)
+			conn, err := firstOf(t.Context(), len(each), func(ctx context.Context, i int) (net.Conn, error) {
+				switch each[i] {
+				case "silent":
+					<-ctx.Done()
+				case "good":
+					return &net.TCPConn{}, nil
+				}
+				return nil, syscall.ECONNREFUSED
+			})
+			if good := strings.HasSuffix(addresses, "good"); time.Since(began) != took || good != (conn != nil) || good != (err == nil) {
+				t.Errorf("%s: %v, %v after %v", addresses, conn, err, time.Since(began))
 			}
 		})
 	}
