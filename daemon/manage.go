@@ -86,7 +86,7 @@ func (d *Daemon) read() (bad []string, err error) {
 	}
 	for name := range next.profiles {
 		if profiles[name] == nil && errs[name] == nil && errs[""] == nil {
-			d.retire(next, name)
+			defer d.retire(next, name)()
 		}
 	}
 	for _, p := range profiles {
@@ -163,14 +163,15 @@ func source(p *profile.Profile) mint.Source {
 	}
 }
 
-// retire removes a profile from next, and its tokens.
-func (d *Daemon) retire(next *state, name string) {
+// retire removes a profile from next, and its tokens. Publish that once next is stored:
+// watchers then look.
+func (d *Daemon) retire(next *state, name string) (publish func()) {
 	e := next.profiles[name]
 	delete(next.profiles, name)
-	d.publish(e, token.Event{Kind: token.EventRemoved, Profile: name})
 	for _, part := range e.all() {
 		part.tokens.Remove()
 	}
+	return func() { d.publish(e, token.Event{Kind: token.EventRemoved, Profile: name}) }
 }
 
 // Add makes a new profile: it prepares what the person submitted, obtains a token
@@ -482,7 +483,7 @@ func (d *Daemon) Remove(ctx context.Context, name string) error {
 // deactivate forgets a profile, if it is active, and its tokens.
 func deactivate(d *Daemon, name string) {
 	if next := d.state.Load().next(); next.profiles[name] != nil {
-		d.retire(next, name)
+		defer d.retire(next, name)()
 		d.state.Store(next)
 		d.sinks.Update()
 	}
