@@ -397,7 +397,7 @@ func prove(ctx context.Context, d *Daemon, old *entry, before, f profile.File, c
 	case isNew && len(trial.AdminUsers)+len(trial.AdminGroups) > 0:
 		err = ownersOnly(c, "admin_users")
 	case old != nil && !st.isAdmin(c) && trial.Issuer != old.Issuer:
-		err = denied("issuer", "uid %d may not hand in a credential of another issuer, %s; root may, and the user that tokend runs as", c.UID, trial.Issuer)
+		err = denied("issuer", "uid %d may not enter a credential of another issuer, %s; only root and the user that tokend runs as may", c.UID, trial.Issuer)
 	}
 	if _, second := a.Secrets[token.SecondSecret]; err == nil && (isNew || len(a.Secrets) > 0) && second != (trial.SecondHeader != "") {
 		err = invalid(map[bool]string{true: "second_header", false: token.SecondSecret}[second], "second_header, in the profile's file, names the header, and %s is its value: one is missing", token.SecondSecret)

@@ -103,16 +103,16 @@ func (d *Daemon) requireAdmin(ctx context.Context, name string) error {
 	if st.administers(c, st.profiles[name]) {
 		return nil
 	}
-	what := "manage profiles; root may, and the admin_users and admin_groups of "
+	what := "manage profiles; root may, and so may the admin_users and admin_groups of "
 	if name != "" {
-		what = "rotate or edit the profile " + name + "; root may, and the admin_users and admin_groups of its file and of "
+		what = "rotate or edit the profile " + name + "; root may, and so may the admin_users and admin_groups of its file and of "
 	}
 	return denied("admin_users", "uid %d may not %s%s", c.UID, what, d.dirs.ConfigFile())
 }
 
 // ownersOnly refuses a setting that only tokend's owner may set.
 func ownersOnly(c *Caller, setting string) error {
-	return denied(setting, "uid %d may not set %s; root may, and the user that tokend runs as", c.UID, setting)
+	return denied(setting, "uid %d may not set %s; only root and the user that tokend runs as may", c.UID, setting)
 }
 
 // AuditLog returns those entries of the audit log that the caller may see, with the names

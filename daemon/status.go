@@ -148,7 +148,7 @@ func Digests(ctx context.Context, d *Daemon, name string) (map[string]string, er
 	st, c := d.state.Load(), d.caller(ctx)
 	e, err := st.view(c, name)
 	if err == nil && !c.isOwner() {
-		err = denied("", "uid %d may not see digests of secrets; root may, and the user that tokend runs as", c.UID)
+		err = denied("", "uid %d may not see digests of secrets; only root and the user that tokend runs as may", c.UID)
 	}
 	if err != nil {
 		return nil, err

@@ -28,10 +28,10 @@ func logsCommand(e *ui.Env) *cli.Command {
 		Long: `  tokenctl logs
   tokenctl logs --follow
 
-Shows the log of your tokend, or of the system's if you have none of your own,
-wherever it is: in systemd's journal, in the file of launchd or Windows, or in the
-file of a tokend that --start started. A terminal gets the last 200 lines of a
-journal. The log of "tokend run" is on the terminal where that runs.`,
+Shows the log of your tokend, or of the system's if you have none, wherever it
+is: in systemd's journal, in the file of launchd or Windows, or in the file of a
+tokend that --start started. On a terminal it shows the last 200 lines of a
+journal. The log of "tokend run" is on its own terminal.`,
 		Flags: func(f *cli.Flags) { f.BoolVar(&follow, "follow, f", false, "go on with new lines until Ctrl-C") },
 		Run: func(context.Context, *cli.Call) error {
 			d, err := e.Client()
@@ -85,7 +85,7 @@ func runJournalctl(e *ui.Env, system, follow bool) error {
 	cmd.Stdout, cmd.Stderr = e.Out.W, e.Err.W
 	err := cmd.Run()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		e.Note("Root may read the journal, and members of the group systemd-journal. As root, and then log in again: " + ui.Typed("usermod -aG systemd-journal USER"))
+		e.Note("Only root and members of the group systemd-journal may read the journal. As root, then log in again: " + ui.Typed("usermod -aG systemd-journal USER"))
 		return &ui.Exit{Status: exit.ExitCode()}
 	}
 	return err

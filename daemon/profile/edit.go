@@ -28,7 +28,7 @@ func (d Dirs) ReadToEdit(name string) (File, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return File{}, &token.Error{Code: token.ErrNotFound, Message: fmt.Sprintf("no profile %q", name)}
 	case err == nil && !info.Mode().IsRegular():
-		err = fmt.Errorf("%s is a link, or no regular file", path)
+		err = fmt.Errorf("%s is a link or not a regular file", path)
 	case err == nil:
 		err = os.Chmod(path, info.Mode().Perm()) // which only its owner may, and root
 	}
