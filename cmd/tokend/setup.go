@@ -150,7 +150,7 @@ func (r setupRequest) run(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	if r.reset {
-		if err := putAside(dirs.State, out); err != nil {
+		if err := putAside(ctx, dirs.State, r.choice.Keystore, out); err != nil {
 			return err
 		}
 	}
@@ -189,8 +189,14 @@ func (r setupRequest) confirmReset(dirs profile.Dirs, before *store.KeystoreConf
 	return lost, confirm(r.yes, "Start over?")
 }
 
-// putAside moves away what a lost keystore has left, unless a tokend uses it.
-func putAside(state string, out io.Writer) error {
+// putAside moves away what a lost keystore has left, unless a tokend uses it or the
+// next keystore cannot be used.
+func putAside(ctx context.Context, state, next string, out io.Writer) error {
+	if next == store.KeystoreOS {
+		if err := store.NewKeyring(store.KeyringService).State(ctx); errors.Is(err, token.ErrKeystore) {
+			return fmt.Errorf("%w; nothing is changed\n  On a host without a keyring: tokend setup --reset --keystore sealed --key-file FILE", err)
+		}
+	}
 	c, err := cache.Open(filepath.Join(state, "cache.db"), nil)
 	if err == nil {
 		err = c.Close()
