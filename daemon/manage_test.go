@@ -263,8 +263,7 @@ func TestACredentialsEnd(t *testing.T) {
 		d := in.startWith(ordinary + fmt.Sprintf("renew = \"used\"\nallow_users = [\"%d\"]\n", user))
 		w := watch(t, t.Context(), d)
 		rotate := func(days time.Duration) {
-			a := token.CreateProfile{Name: "p", Secrets: addition("p", "new").Secrets, CredentialExpires: time.Now().Add(days * day)}
-			must(t, errOf(d.Rotate(t.Context(), a)))
+			must(t, errOf(d.Rotate(t.Context(), token.CreateProfile{Name: "p", Secrets: addition("p", "new").Secrets, CredentialExpires: time.Now().Add(days * day)})))
 		}
 		warning := func(uid int) string {
 			g, err := d.Get(context.WithValue(t.Context(), callerKey{}, daemon.Caller{UID: uid}), "p", token.Query{Warn: true})
@@ -274,9 +273,9 @@ func TestACredentialsEnd(t *testing.T) {
 		rotate(60)
 		time.Sleep(time.Hour)
 		for _, c := range []struct {
-			days        time.Duration // from the step before
-			text, event string        // what status and callers learn, and the new event
-		}{
+			days        time.Duration
+			text, event string
+		}{ // later; what is said then
 			{29, "", ""},
 			{1, "expires in 29 days, on 2000-03-01", "expiring"},
 			{23, "expires in 6 days", "expiring"},

@@ -27,16 +27,13 @@ func TestNeeds(t *testing.T) {
 // A hook that hangs ends after its time, with what it started.
 func TestAHookThatHangs(t *testing.T) {
 	hook, pipe := filepath.Join(t.TempDir(), "hook"), filepath.Join(t.TempDir(), "pipe")
-	check(t, errors.Join(syscall.Mkfifo(pipe, 0o600), os.WriteFile(hook, []byte("#!/bin/sh\nsleep 60 >"+pipe+"\n"), 0o700)))
-	said := ""
-	h := Hook{Path: hook, Limit: 2 * time.Second}
+	checktest.NoError(t, errors.Join(syscall.Mkfifo(pipe, 0o600), os.WriteFile(hook, []byte("#!/bin/sh\nsleep 60 >"+pipe+"\n"), 0o700)))
+	h, said := Hook{Path: hook, Limit: 2 * time.Second}, ""
 	h.run(t.Context(), token.Event{}, func(format string, _ ...any) { said = format })
 	_, err := os.ReadFile(pipe) // until no process has it open
-	check(t, err)
+	checktest.NoError(t, err)
 	h.running.Wait()
 	if !strings.Contains(said, "the hook") || len(h.last) != 1 {
 		t.Errorf("it says %q", said)
 	}
 }
-
-var check = checktest.NoError
