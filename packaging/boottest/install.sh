@@ -62,7 +62,7 @@ quietly tokend uninstall --system
 quietly tokend uninstall --system
 quietly tokend install --system
 tokenctl status >/dev/null || fail "installed again, it does not serve"
-refuses "no terminal" 2 "say --yes" tokend uninstall --system --purge
+refuses "no terminal" 2 "use --yes" tokend uninstall --system --purge
 quietly tokend uninstall --system --purge --yes
 [ -z "$(find /etc /var/lib -name '*tokend*' ! -path '/var/lib/dpkg/*')" ] || fail "left: $(find /etc /var/lib -name '*tokend*')"
 quietly tokend uninstall --system --purge --yes

@@ -256,6 +256,15 @@ as secret-tool search --all service tokend 2>&1 | grep . && fail "purge leaves i
 find $home -path '*tokend*' | grep . && fail "purge leaves files"
 ok "purge leaves nothing"
 
+# At a terminal: the keyring, and Enter for the start; again, there is nothing to ask.
+printf '\n' | as script -qec 'tokend setup' /dev/null >/tmp/out || fail "setup at a terminal: $(cat /tmp/out)"
+grep -q 'Start tokend now and when you log in' /tmp/out || fail "setup does not offer the start: $(cat /tmp/out)"
+as systemctl --user is-enabled -q tokend.service && as tokenctl status >/dev/null || fail "setup does not start tokend: $(cat /tmp/out)"
+as script -qec 'tokend setup' /dev/null </dev/null >/tmp/out || fail "setup again: $(cat /tmp/out)"
+grep -q 'tokend runs, process .* starts when you log in' /tmp/out || fail "setup again says: $(cat /tmp/out)"
+as tokend uninstall --purge --yes >/tmp/out || fail "purge after setup: $(cat /tmp/out)"
+ok "setup at a terminal starts it, now and at login"
+
 # The package's units without tokend install, on a host with no keyring.
 useradd -m vera
 loginctl enable-linger vera
