@@ -509,6 +509,7 @@ func TestPrepareRefuses(t *testing.T) {
 		return fixturetest.PEM("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(k))
 	}
 	pfx := string(must[[]byte](t)(pkcs12.Modern.Encode(key, leaf, nil, "pw")))
+	certOnly := string(must[[]byte](t)(pkcs12.Modern.EncodeTrustStore([]*x509.Certificate{leaf}, "pw")))
 	serviceKey := string(must[[]byte](t)(startIssuers(t).CLMS().NewServiceKey(2048)))
 	with := func(name string, value any) string { return edited(t, serviceKey, map[string]any{name: value}) }
 
@@ -529,7 +530,7 @@ func TestPrepareRefuses(t *testing.T) {
 		{"azure", "certificate", "certificate contains a private key and cannot be a setting", []in{{"=certificate": cert + text(key)}}},
 		{"azure", "certificate", "certificate is given twice, as a setting and as a file", []in{{"certificate": cert + text(key), "=certificate": cert}}},
 		{"azure", "pfx_password", "pfx_password is missing, or not the password of the pfx", []in{{"pfx": pfx}, {"pfx": pfx, "pfx_password": "px"}}},
-		{"azure", "pfx", "the pfx cannot be read as PKCS #12 with one certificate and its key", []in{{"pfx": "abc"}}},
+		{"azure", "pfx", "the pfx cannot be read as PKCS #12 with one certificate and its key", []in{{"pfx": "abc"}, {"pfx": certOnly, "pfx_password": "pw"}}},
 		{"azure", "client_secret", "client_secret looks like the secret's ID; use its value, which the portal shows only once, when you create the secret",
 			[]in{{"client_secret": "00001111-aaaa-2222-BBBB-3333cccc4444"}}},
 		{"azure", "client_secret", "client_secret contains a line break or an invisible character", []in{{"client_secret": "abc\ndef"}, {"client_secret": "abc\u200b"}, {"client_secret": "\xff\xf1"}}},

@@ -17,8 +17,12 @@ import (
 	"tokend/providers/token"
 )
 
-// ensureDir makes dir, and closes it to others.
+// ensureDir makes dir, and closes it to others. On a disk that is read-only it may be
+// there already.
 func ensureDir(dir string) error {
+	if info, err := os.Stat(dir); err == nil && info.Mode().Perm() == 0o700 {
+		return nil
+	}
 	return cmp.Or(os.MkdirAll(dir, 0o700), os.Chmod(dir, 0o700))
 }
 

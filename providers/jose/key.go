@@ -95,10 +95,12 @@ func whatDER(der []byte) string {
 		return "a public key"
 	}
 	if _, err := asn1.Unmarshal(der, &pfx); err == nil && pfx.Version == 3 {
-		return "a PFX file, with a certificate and its key"
+		return aPFX
 	}
 	return input.What(string(der))
 }
+
+const aPFX = "a PFX file, with a certificate and its key"
 
 // usableKey returns a key that can sign, or says what key is instead.
 func usableKey(key any) (crypto.Signer, error) {
@@ -195,13 +197,14 @@ var ErrPassword = errors.New("has another password")
 func ParsePFX(text, password string) (crypto.Signer, []*x509.Certificate, error) {
 	text = input.Key(text)
 	key, leaf, others, err := pkcs12.DecodeChain([]byte(text), password)
+	what := whatDER([]byte(text))
 	switch {
 	case errors.Is(err, pkcs12.ErrIncorrectPassword):
 		return nil, nil, ErrPassword
 	case strings.Contains(text, "-----BEGIN "):
 		return nil, nil, errors.New("is a PEM file; pass it as certificate")
-	case err != nil && whatDER([]byte(text)) != "":
-		return nil, nil, errors.New("is " + whatDER([]byte(text)))
+	case err != nil && what != "" && what != aPFX: // a PFX can lack one of both
+		return nil, nil, errors.New("is " + what)
 	case err != nil:
 		return nil, nil, errors.New("cannot be read as PKCS #12 with one certificate and its key")
 	}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"tokend/daemon/profile"
@@ -22,6 +23,8 @@ type Files struct {
 	read, write, socket []string
 	// needed are files to read that may be links, to where other programs write.
 	needed []string
+	// opensHome: a sink or the audit log is directly in the home.
+	opensHome bool
 }
 
 // NewFiles returns what serving needs: what the installation keeps, and what every
@@ -38,12 +41,13 @@ func NewFiles(dirs profile.Dirs, c profile.Config, socket, audit string, sinks [
 		},
 		write:  append([]string{MakeDir(dirs.Config), dirs.State, "/dev/null", socket + ".lock"}, sinks...),
 		socket: []string{filepath.Dir(socket)},
-		needed: []string{dirs.ConfigFile(), c.CAFile, os.Getenv("SSL_CERT_FILE"), "/etc/resolv.conf"},
+		needed: []string{dirs.ConfigFile(), c.CAFile, os.Getenv("SSL_CERT_FILE"), "/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf"},
 	}
 	f.read = append(f.read, filepath.SplitList(os.Getenv("SSL_CERT_DIR"))...)
 	if audit != "" {
 		f.write = append(f.write, MakeDir(filepath.Dir(audit)))
 	}
+	f.opensHome = slices.ContainsFunc(f.write, func(dir string) bool { return dir != dirs.State && holdsHome(dir) })
 	for _, file := range append(linksIn(dirs.ProfilesDir()), f.needed...) {
 		if file == "" {
 			continue // it would stand for the directory that tokend was started in
@@ -95,11 +99,16 @@ func linksIn(dir string) (links []string) {
 func beside(file string) string {
 	file, _ = filepath.Abs(file)
 	dir := filepath.Dir(file)
-	home, _ := os.UserHomeDir()
-	if up, err := filepath.Rel(dir, home); err == nil && filepath.IsLocal(up) {
+	if holdsHome(dir) {
 		return file
 	}
 	return dir
+}
+
+func holdsHome(dir string) bool {
+	home, _ := os.UserHomeDir()
+	up, err := filepath.Rel(dir, home)
+	return err == nil && filepath.IsLocal(up)
 }
 
 // MakeDir makes a directory that tokend would make later: Landlock allows only

@@ -41,6 +41,9 @@ func (f Files) Enter() string {
 			return "landlock: not active: tokend can still read " + path
 		}
 	}
+	if f.opensHome {
+		return "landlock: all of your home is open to tokend, because a sink or the audit log is directly in it; give that a directory of its own"
+	}
 	return "landlock: ok"
 }
 
