@@ -22,7 +22,7 @@ ask <- function(path, query = list(), body = NULL, token = TRUE) {
   if (!is.null(body)) {
     request <- req_body_raw(request, body, "application/json")
   }
-  if (token) { # from tokend, each time: it is good now, also after a day
+  if (token) { # from tokend, each time: it is valid, even after a day
     good <- system2("tokenctl", c("get", "clms"), stdout = TRUE)
     if (length(good) != 1) stop("no token")
     request <- request |>

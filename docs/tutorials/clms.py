@@ -36,7 +36,7 @@ def portal(path, body=None, token=True):
     if body:
         request.data = json.dumps(body).encode()
         request.add_header("Content-Type", "application/json")
-    if token:  # from tokend, each time: it is good now, also after a day
+    if token:  # from tokend, each time: it is valid, even after a day
         get = ["tokenctl", "get", "clms"]
         good = subprocess.check_output(get, text=True).strip()
         # "unredirected": a redirect does not take it to another host
