@@ -229,7 +229,7 @@ func (in *installation) serve(ctx context.Context, d *daemon.Daemon, hangups <-c
 	ready("serving")
 	go func() { tellManager("STATUS=" + serving(running, d)) }()
 	go in.deps.watchFaults(running)
-	var report func(ipcserver.Event)
+	var report func(token.AuditEntry)
 	if in.audit != nil {
 		report = in.audit.Report
 		go repeat(running, in.audit.Settle)

@@ -25,7 +25,7 @@ func TestAllocationsOfAGet(t *testing.T) {
 	tok.Issued, tok.Expiry = time.Now(), time.Now().Add(time.Hour)
 	b.tokens["clms"] = tok
 	events := 0
-	o := Options{Audit: func(Event) { events++ }}
+	o := Options{Audit: func(token.AuditEntry) { events++ }}
 	h := newHandler(quiet{b}, o)
 	r := httptest.NewRequest("GET", "/v1/token/clms", nil)
 	who := &conn{peer: ipc.Peer{UID: os.Getuid(), PID: os.Getpid()}, program: "test"}

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"testing"
 
-	"tokend/ipc"
 	. "tokend/providers/fixturetest"
 	"tokend/providers/token"
 )
@@ -15,9 +14,9 @@ import (
 // Every grant and refusal is reported, with who, what and why, and no secret.
 func TestAudit(t *testing.T) {
 	var mu sync.Mutex
-	var events []Event
+	var events []token.AuditEntry
 	b := newMemory()
-	s := start(t, b, Options{Audit: func(e Event) {
+	s := start(t, b, Options{Audit: func(e token.AuditEntry) {
 		mu.Lock()
 		defer mu.Unlock()
 		events = append(events, e)
@@ -40,7 +39,7 @@ func TestAudit(t *testing.T) {
 
 	mu.Lock()
 	defer mu.Unlock()
-	want := []Event{
+	want := []token.AuditEntry{
 		{Do: "get", Profile: "clms", Target: target},
 		{Do: "get", Profile: "none", Code: token.ErrNotFound},
 		{Do: "get", Profile: "clms", Origin: "https://clms.example:443"},
@@ -55,10 +54,10 @@ func TestAudit(t *testing.T) {
 	comm, err := os.ReadFile("/proc/self/comm")
 	Must(t, err)
 	for i, got := range events {
-		if got.Caller.UID != os.Getuid() || got.Caller.PID != os.Getpid() || got.Program != strings.TrimSpace(string(comm)) {
-			t.Errorf("%s: the caller is %+v %q", got.Do, got.Caller, got.Program)
+		if got.UID != os.Getuid() || got.PID != os.Getpid() || got.Program != strings.TrimSpace(string(comm)) {
+			t.Errorf("%s: the caller is %+v %q", got.Do, got.UID, got.Program)
 		}
-		got.Caller, got.Program = ipc.Peer{}, ""
+		got.User = token.User{}
 		if i < len(want) && !reflect.DeepEqual(got, want[i]) {
 			t.Errorf("event %d: %+v, want %+v", i, got, want[i])
 		}

@@ -16,7 +16,7 @@ import (
 func (h *handler) authorize(c *call) (any, error) {
 	shown, verdict, err := presented(c.Header)
 	if err == nil && verdict.Reason == "" {
-		c.event = Event{Do: "verify", Profile: c.name}
+		c.event = token.AuditEntry{Do: "verify", Profile: c.name}
 		verdict, err = h.backend.Verify(c.Context(), c.name, shown)
 	}
 	switch {

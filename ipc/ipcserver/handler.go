@@ -60,10 +60,10 @@ type call struct {
 	w      http.ResponseWriter
 	name   string // of the profile, in the path
 	body   []byte
-	trace  *token.Trace // of a get, if wanted
-	event  Event        // for the audit log, if it has a Do
-	status int          // of the answer, if it is not the usual one
-	begun  bool         // the answer has
+	trace  *token.Trace     // of a get, if wanted
+	event  token.AuditEntry // for the audit log, if it has a Do
+	status int              // of the answer, if it is not the usual one
+	begun  bool             // the answer has
 }
 
 // ServeHTTP counts, audits and answers a request, in this order: what a caller has
@@ -132,11 +132,12 @@ func (h *handler) logPanic(v any) {
 }
 
 // audit reports a grant, or with err a refusal. Without a Do e is neither.
-func (h *handler) audit(ctx context.Context, e Event, err error) {
+func (h *handler) audit(ctx context.Context, e token.AuditEntry, err error) {
 	if h.Audit == nil || e.Do == "" {
 		return
 	}
-	e.Caller, e.Program, _ = Caller(ctx)
+	peer, program, _ := Caller(ctx)
+	e.User = token.User{UID: peer.UID, PID: peer.PID, Program: program}
 	if err != nil {
 		wire, _ := wireError(err)
 		e.Code = wire.Code
@@ -207,7 +208,7 @@ func (h *handler) serveRoute(c *call, t *route) (answer any, err error) {
 			of = ""
 		}
 		if err := h.backend.Admit(c.Context(), of, t.rules&(manages|administers) != 0); err != nil {
-			c.event = Event{Do: t.do, Profile: c.name}
+			c.event = token.AuditEntry{Do: t.do, Profile: c.name}
 			return nil, err
 		}
 	}
@@ -220,7 +221,7 @@ func (h *handler) serveRoute(c *call, t *route) (answer any, err error) {
 		}
 	}
 	if t.rules&audits != 0 {
-		c.event = Event{Do: t.do, Profile: c.name}
+		c.event = token.AuditEntry{Do: t.do, Profile: c.name}
 	}
 	return t.serve(c)
 }

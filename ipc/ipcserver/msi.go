@@ -195,7 +195,7 @@ func (e *msi) token(r *http.Request) (map[string]string, error) {
 		return nil, err
 	}
 	g, err := e.h.backend.Get(r.Context(), p.Name, token.Query{Target: target, MinTTL: msiLife})
-	e.h.audit(r.Context(), Event{Do: "get", Profile: p.Name, Target: target}, err)
+	e.h.audit(r.Context(), token.AuditEntry{Do: "get", Profile: p.Name, Target: target}, err)
 	if err != nil {
 		return nil, err
 	}

@@ -208,9 +208,11 @@ func submit(send func(context.Context, token.CreateProfile) (token.Created, erro
 		}
 		p.Name = c.name
 		created, err := send(c.Context(), p)
+		var changed []string
 		for _, change := range created.Changes {
-			c.event.Settings = append(c.event.Settings, change.Setting)
+			changed = append(changed, change.Setting)
 		}
+		c.event.Settings = strings.Join(changed, ", ")
 		return created, err
 	})
 }

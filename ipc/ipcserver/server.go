@@ -49,33 +49,13 @@ type Backend interface {
 	Migrate(ctx context.Context, to token.KeystoreChoice) (token.Migrated, error)
 }
 
-// An Event is one grant or refusal, for the audit log. It holds no secret.
-type Event struct {
-	Caller ipc.Peer
-	// Program is what the caller's process called itself, an unverified label.
-	Program string
-	// Do is the operation: connect (by a caller who is not let in), get, exchange, sign, verify, invalidate, add,
-	// rotate, edit, remove, rename (of the old name and of the new), reload, unlock or migrate (of the keystore).
-	Do string
-	// Profile is the profile's name, empty if none was named or found.
-	Profile string
-	Target  token.Target
-	// Origin is scheme, host and port of what the token or signature is for,
-	// as far as the caller said.
-	Origin string
-	// Settings are the names of those that an edit changed.
-	Settings []string
-	// Code is why it was refused or failed, empty if it was granted.
-	Code token.Code
-}
-
 // Options change what a server does; the zero value is ready for use.
 type Options struct {
 	// AnyUser lets every user in that the kernel can name: the Backend decides what
 	// each may do. Else only the user that the server runs as is let in.
 	AnyUser bool
-	// Audit hears of every grant and refusal.
-	Audit func(Event)
+	// Audit hears of every grant and refusal; the entry has neither Time nor Outcome.
+	Audit func(token.AuditEntry)
 	// Count hears of every request: what was asked for and how it ended, "ok" or
 	// an error's code. "connect" is a caller who is not let in, "other" a path or
 	// method that does not exist.

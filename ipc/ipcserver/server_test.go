@@ -681,8 +681,8 @@ func TestATokenWithoutTextIsNoAnswer(t *testing.T) {
 
 // A user who is not let in learns nothing, and is in the audit log.
 func TestStrangersAreAuditedAndLearnNothing(t *testing.T) {
-	var events []Event
-	h := newHandler(newMemory(), Options{Audit: func(e Event) { events = append(events, e) }})
+	var events []token.AuditEntry
+	h := newHandler(newMemory(), Options{Audit: func(e token.AuditEntry) { events = append(events, e) }})
 	for path, want := range map[string]int{"/v1/nowhere": 403, "/v1/token/clms": 403, "/v1/token/none": 403, "/v1/authorize/clms": 500} {
 		r := httptest.NewRequest("GET", path, nil)
 		r.Header.Set("X-Api-Key", "good")
@@ -691,7 +691,7 @@ func TestStrangersAreAuditedAndLearnNothing(t *testing.T) {
 		}
 	}
 	for _, e := range events {
-		if e.Do != "connect" || e.Code != token.ErrDenied || e.Caller.UID != os.Getuid()+1 {
+		if e.Do != "connect" || e.Code != token.ErrDenied || e.UID != os.Getuid()+1 {
 			t.Errorf("%+v", e)
 		}
 	}

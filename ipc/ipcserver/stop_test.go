@@ -168,7 +168,7 @@ func (r *restless) Get(ctx context.Context, name string, q token.Query) (token.G
 func TestAGrantUnderWayMayFinish(t *testing.T) {
 	t.Parallel()
 	begun := make(chan struct{})
-	s := start(t, newMemory(), Options{times: shortTimes, Audit: func(Event) { close(begun); time.Sleep(2 * shortTimes.lastWord) }})
+	s := start(t, newMemory(), Options{times: shortTimes, Audit: func(token.AuditEntry) { close(begun); time.Sleep(2 * shortTimes.lastWord) }})
 	conn := s.dial(t)
 	_, _ = io.WriteString(conn, plainRequest)
 	<-begun

@@ -2,7 +2,6 @@ package token
 
 import (
 	"crypto/subtle"
-	"encoding/json"
 	"fmt"
 	"strings"
 )
@@ -48,20 +47,13 @@ func (s Secret) String() string { return redacted }
 // Format handles all verbs, %#v and those that do not apply too.
 func (s Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(redacted)) }
 
-// MarshalText handles text loggers and other encoders.
+// MarshalText handles JSON and other encoders, and loggers. Code that must write the
+// text calls Reveal.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
-// MarshalJSON handles JSON encoders and loggers. Code that must write the text
-// calls Reveal.
-func (s Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
-
-// UnmarshalJSON reads a JSON string: reading a secret leaks nothing.
-func (s *Secret) UnmarshalJSON(b []byte) error {
-	var text string
-	if err := json.Unmarshal(b, &text); err != nil {
-		return fmt.Errorf("a secret must be a JSON string")
-	}
-	*s = NewSecret(text)
+// UnmarshalText reads a JSON string: reading a secret leaks nothing.
+func (s *Secret) UnmarshalText(b []byte) error {
+	*s = NewSecret(string(b))
 	return nil
 }
 

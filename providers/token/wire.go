@@ -357,12 +357,15 @@ type AuditEntry struct {
 	Outcome string `json:"msg"`
 	Lines   int    `json:"lines,omitempty"`
 	LeftOut int    `json:"left_out,omitempty"`
-	// Do is what the User asked for: "get", "rotate".
+	// Do is what the User asked for: connect (without being let in), get, exchange, sign,
+	// verify, invalidate, add, rotate, edit, remove, rename (of the old name and of the
+	// new), reload, unlock or migrate (of the keystore).
 	Do string `json:"do,omitempty"`
 	User
 	Profile string `json:"profile,omitempty"`
 	Target
-	// Origin is what the token or signature was for.
+	// Origin is scheme, host and port of what the token or signature was for, as far as
+	// the caller said.
 	Origin string `json:"origin,omitempty"`
 	// Settings are those that an edit changed.
 	Settings string `json:"settings,omitempty"`

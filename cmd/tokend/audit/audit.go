@@ -15,7 +15,6 @@ import (
 
 	"gopkg.in/natefinch/lumberjack.v2"
 
-	"tokend/ipc/ipcserver"
 	"tokend/providers/token"
 	"tokend/providers/token/format"
 )
@@ -61,11 +60,11 @@ func Open(path string, log *slog.Logger, missing func(why string)) *Log {
 }
 
 // Report writes a line before its answer leaves.
-func (a *Log) Report(e ipcserver.Event) {
+func (a *Log) Report(e token.AuditEntry) {
 	switch {
 	case e.Code == "":
 		a.granted.write(line(time.Now(), e))
-	case a.hasRoom(e.Caller.UID):
+	case a.hasRoom(e.UID):
 		a.refused.write(line(time.Now(), e))
 	default:
 		a.missing("limit")
@@ -161,7 +160,7 @@ func (l *file) write(line []byte) {
 }
 
 // line returns the line of e. encoding/json would take a tenth of the whole get.
-func line(now time.Time, e ipcserver.Event) []byte {
+func line(now time.Time, e token.AuditEntry) []byte {
 	outcome, most := "grant", grantText
 	if e.Code != "" {
 		outcome, most = "refuse", refusalText
@@ -170,14 +169,14 @@ func line(now time.Time, e ipcserver.Event) []byte {
 	b = append(now.AppendFormat(b, time.RFC3339Nano), '"')
 	b = format.AppendMember(b, `,"msg":`, outcome)
 	b = format.AppendMember(b, `,"do":`, e.Do)
-	b = strconv.AppendInt(append(b, `,"uid":`...), int64(e.Caller.UID), 10)
-	b = strconv.AppendInt(append(b, `,"pid":`...), int64(e.Caller.PID), 10)
+	b = strconv.AppendInt(append(b, `,"uid":`...), int64(e.UID), 10)
+	b = strconv.AppendInt(append(b, `,"pid":`...), int64(e.PID), 10)
 	b = format.AppendString(append(b, `,"program_unverified":`...), e.Program)
 	b = format.AppendMember(b, `,"profile":`, clip(e.Profile, most))
-	b = format.AppendMember(b, `,"scope":`, clip(e.Target.Scope, most))
-	b = format.AppendMember(b, `,"audience":`, clip(e.Target.Audience, most))
+	b = format.AppendMember(b, `,"scope":`, clip(e.Scope, most))
+	b = format.AppendMember(b, `,"audience":`, clip(e.Audience, most))
 	b = format.AppendMember(b, `,"origin":`, clip(e.Origin, most))
-	b = format.AppendMember(b, `,"settings":`, clip(strings.Join(e.Settings, ", "), most))
+	b = format.AppendMember(b, `,"settings":`, clip(e.Settings, most))
 	b = format.AppendMember(b, `,"code":`, string(e.Code))
 	return append(b, "}\n"...)
 }

@@ -12,8 +12,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"tokend/ipc"
-	"tokend/ipc/ipcserver"
 	"tokend/packaging/checktest"
 	"tokend/providers/token"
 )
@@ -24,14 +22,14 @@ var (
 )
 
 func TestAuditLines(t *testing.T) {
-	caller := ipc.Peer{UID: 1000, PID: 4711}
-	for want, e := range map[string]ipcserver.Event{
+	caller := token.User{UID: 1000, PID: 4711, Program: "curl"}
+	for want, e := range map[string]token.AuditEntry{
 		`"msg":"grant","do":"get","uid":1000,"pid":4711,"program_unverified":"curl",` +
 			`"profile":"p","scope":"a b","audience":"aud","origin":"https://x.example:443"}`: {
-			Caller: caller, Program: "curl", Do: "get", Profile: "p",
+			User: caller, Do: "get", Profile: "p",
 			Target: token.Target{Scope: "a b", Audience: "aud"}, Origin: "https://x.example:443"},
 		`"msg":"refuse","do":"connect","uid":-1,"pid":0,"program_unverified":"","code":"denied"}`: {
-			Caller: ipc.Peer{UID: -1}, Do: "connect", Code: token.ErrDenied},
+			User: token.User{UID: -1}, Do: "connect", Code: token.ErrDenied},
 	} {
 		synctest.Test(t, func(t *testing.T) { // whose time begins in 2000
 			got := string(line(time.Now(), e))
@@ -46,9 +44,9 @@ func TestAuditLines(t *testing.T) {
 // Whatever a caller says, it is text within its own line.
 func TestAuditLinesCannotBeForged(t *testing.T) {
 	hostile := "x\",\"uid\":0}\n{\"time\":\"\u2028\xff\x00\\<&>"
-	first := ipcserver.Event{Program: hostile, Do: hostile, Profile: hostile, Target: token.Target{Scope: hostile, Audience: hostile},
+	first := token.AuditEntry{User: token.User{Program: hostile}, Do: hostile, Profile: hostile, Target: token.Target{Scope: hostile, Audience: hostile},
 		Origin: hostile, Code: token.Code(hostile)}
-	out := slices.Concat(line(time.Now(), first), line(time.Now(), ipcserver.Event{Do: "get"}))
+	out := slices.Concat(line(time.Now(), first), line(time.Now(), token.AuditEntry{Do: "get"}))
 	lines := strings.Split(string(out), "\n")
 	if len(lines) != 3 || lines[2] != "" {
 		t.Fatalf("%d lines: %q", len(lines), lines)
@@ -80,11 +78,11 @@ func TestRefusalsDoNotFloodTheAuditLog(t *testing.T) {
 	refuse := func(uid, times int) {
 		long := strings.Repeat("x", 11<<10)
 		for range times {
-			a.Report(ipcserver.Event{Caller: ipc.Peer{UID: uid}, Do: "get", Profile: long, Origin: long,
+			a.Report(token.AuditEntry{User: token.User{UID: uid}, Do: "get", Profile: long, Origin: long,
 				Target: token.Target{Scope: long, Audience: long}, Code: token.ErrNotFound})
 		}
 	}
-	a.Report(ipcserver.Event{Do: "get", Profile: "granted", Target: token.Target{Scope: strings.Repeat("s", 1000)}})
+	a.Report(token.AuditEntry{Do: "get", Profile: "granted", Target: token.Target{Scope: strings.Repeat("s", 1000)}})
 	refuse(70001, 5000)
 	refuse(70002, 1)
 	for uid := range 3000 {
@@ -141,7 +139,7 @@ func TestAuditLogThatCannotBeWritten(t *testing.T) {
 		t.Cleanup(func() { _ = a.Close() })
 		return a
 	}
-	grant := ipcserver.Event{Do: "get", Profile: "p"}
+	grant := token.AuditEntry{Do: "get", Profile: "p"}
 
 	// From the start: a place where no file can be.
 	check(t, os.WriteFile(filepath.Join(dir, "in-the-way"), nil, 0o600))
