@@ -200,7 +200,7 @@ func (o Opener) Open(f File, cred token.Credential, secret SecretReader) (*Profi
 		Settings: settings, Credential: cred, Expires: cred.Expires, secret: secret,
 	}
 	if err = o.openResources(p, kind, doc); err == nil && !p.OnlyResources {
-		err = o.open(p, doc, nil)
+		err = o.open(p, doc)
 	}
 	if err != nil {
 		return nil, doc.locate(err)
@@ -213,10 +213,22 @@ func (o Opener) Open(f File, cred token.Credential, secret SecretReader) (*Profi
 	return p, nil
 }
 
-// open has the provider open p with the settings of the credential, over them those of
-// the file, and over them more.
-func (o Opener) open(p *Profile, doc *document, more []byte) error {
-	opened, err := o.openProvider(p, doc, more)
+// open has the provider open p with its settings.
+func (o Opener) open(p *Profile, doc *document) error {
+	text, err := toml.Marshal(p.Settings)
+	if err != nil {
+		return fmt.Errorf("settings of profile %s: %w", p.Name, err)
+	}
+	settings, read := &document{text: text, known: slices.Clone(doc.known)}, false
+	opened, err := o.Kinds.Open(p.Provider, func(into any) error {
+		err := settings.decode(into)
+		read = err == nil
+		return err
+	}, p.secret)
+	// An unknown key is often the misspelt one that is missing.
+	if unknown := settings.close(); read && unknown != nil {
+		return unknown
+	}
 	if errors.Is(err, token.ErrNoCredential) && p.Credential.ID == "" {
 		opened, err = incomplete{p.secret}, nil // written by hand; tokenctl rotate completes it
 	}
@@ -230,32 +242,6 @@ func (o Opener) open(p *Profile, doc *document, more []byte) error {
 	p.Fingerprint = fmt.Sprintf("%x", sha256.Sum256(digest))
 	p.take(opened)
 	return err
-}
-
-func (o Opener) openProvider(p *Profile, doc *document, more []byte) (any, error) {
-	cred := p.Credential
-	inherited, err := toml.Marshal(cred.Settings)
-	if err != nil {
-		return nil, fmt.Errorf("settings of credential %s: %w", cred.ID, err)
-	}
-	read := false
-	opened, err := o.Kinds.Open(p.Provider, func(into any) error {
-		if len(cred.Settings) > 0 {
-			if err := (&document{file: "the credential " + cred.ID, text: inherited}).decode(into); err != nil {
-				return err
-			}
-		}
-		if err := doc.decode(into); err != nil {
-			return err
-		}
-		read = true
-		return (&document{text: more}).decode(into)
-	}, p.secret)
-	// An unknown key is often the misspelt one that is missing.
-	if unknown := doc.close(); read && unknown != nil {
-		return nil, unknown
-	}
-	return opened, err
 }
 
 // take finds out what the opened provider can do.
@@ -344,10 +330,13 @@ func (f File) Settings(c token.Credential) (map[string]any, error) {
 		return nil, f.document().locate(err)
 	}
 	maps.DeleteFunc(own, func(key string, _ any) bool { return slices.Contains(commonKeys, key) })
-	all := map[string]any{}
-	maps.Copy(all, c.Settings)
-	maps.Copy(all, own)
-	return all, nil
+	keys := slices.Collect(maps.Keys(own))
+	for key, value := range c.Settings {
+		if !isKey(keys, key) {
+			own[key] = value
+		}
+	}
+	return own, nil
 }
 
 func invalid(field, message string) *token.Error {

@@ -34,11 +34,9 @@ func (o Opener) openResources(p *Profile, kind token.Provider, doc *document) er
 		return nil
 	}
 	var fields []string
-	zero := map[string]any{} // what a resource does not set is not the profile's
 	for _, f := range kind.Fields {
 		if f.Resource {
 			fields = append(fields, f.Name)
-			zero[f.Name] = map[bool]any{false: "", true: []string{}}[f.List]
 		}
 	}
 	if fields == nil {
@@ -51,7 +49,7 @@ func (o Opener) openResources(p *Profile, kind token.Provider, doc *document) er
 		}
 		r := profile
 		r.Name += "/" + name
-		if err := o.openResource(&r, name, fields, zero, doc); err != nil {
+		if err := o.openResource(&r, name, fields, doc); err != nil {
 			return inResource(name, p.Tables[name], fields, err)
 		}
 		p.Resources = append(p.Resources, &r)
@@ -72,13 +70,13 @@ func (o Opener) openResources(p *Profile, kind token.Provider, doc *document) er
 }
 
 // openResource makes r, a copy of the profile, that of a resource.
-func (o Opener) openResource(r *Profile, name string, fields []string, zero map[string]any, doc *document) error {
-	table, rest, more := r.Tables[name], map[string]any{}, maps.Clone(zero)
+func (o Opener) openResource(r *Profile, name string, fields []string, doc *document) error {
+	table, rest := r.Tables[name], map[string]any{}
 	r.Settings = maps.Clone(r.Settings)
-	maps.DeleteFunc(r.Settings, func(key string, _ any) bool { return slices.Contains(fields, key) })
+	maps.DeleteFunc(r.Settings, func(key string, _ any) bool { return isKey(fields, key) }) // what a resource does not set is not the profile's
 	for key, value := range table {
 		if i := slices.IndexFunc(fields, func(f string) bool { return strings.EqualFold(f, key) }); i >= 0 {
-			r.Settings[fields[i]], more[fields[i]] = value, value
+			r.Settings[fields[i]] = value
 		} else {
 			rest[key] = value
 		}
@@ -99,16 +97,13 @@ func (o Opener) openResource(r *Profile, name string, fields []string, zero map[
 	if err := r.Common.check(); err != nil {
 		return err
 	}
-	if text, err = toml.Marshal(more); err != nil {
-		return err
-	}
-	return o.open(r, doc, text)
+	return o.open(r, doc)
 }
 
 // inResource is an error about a table, unless it is about the rest of the file.
 func inResource(name string, table map[string]any, fields []string, err error) error {
 	e, ok := errors.AsType[*token.Error](err)
-	if errors.Is(err, errLocated) || !ok {
+	if !ok {
 		return err
 	}
 	if _, isOwn := table[e.Field]; e.Field != "" && !isOwn && !slices.Contains(fields, e.Field) {
