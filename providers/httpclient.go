@@ -159,35 +159,30 @@ func guardedDial(proxy string, resolver *net.Resolver) func(ctx context.Context,
 func firstOf(ctx context.Context, n int, dial func(context.Context, int) (net.Conn, error)) (net.Conn, error) {
 	ctx, giveUp := context.WithTimeout(ctx, connectLimit)
 	defer giveUp()
-	type outcome struct {
-		conn net.Conn
-		err  error
-	}
-	outcomes, first := make(chan outcome), error(nil)
+	conns, errs, first := make(chan net.Conn), make(chan error, n), error(nil)
 	for begun, failed := 0, 0; failed < n; {
-		if i := begun; i < n {
-			begun++
-			go func() {
+		if begun < n {
+			go func(i int) {
 				conn, err := dial(ctx, i)
-				select {
-				case outcomes <- outcome{conn, err}:
-				case <-ctx.Done(): // another one was first
-					if err == nil {
-						_ = conn.Close()
-					}
+				if err != nil {
+					errs <- err
+					return
 				}
-			}()
+				select {
+				case conns <- conn:
+				case <-ctx.Done(): // another one was first
+					_ = conn.Close()
+				}
+			}(begun)
+			begun++
 		}
 		select {
-		case o := <-outcomes:
-			if o.err == nil {
-				return o.conn, nil
-			}
-			first = cmp.Or(first, o.err)
+		case conn := <-conns:
+			return conn, nil
+		case err := <-errs:
+			first = cmp.Or(first, err)
 			failed++
 		case <-time.After(nextAddress):
-		case <-ctx.Done():
-			return nil, &net.OpError{Op: "dial", Err: ctx.Err()}
 		}
 	}
 	return nil, first

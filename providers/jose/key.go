@@ -95,12 +95,10 @@ func whatDER(der []byte) string {
 		return "a public key"
 	}
 	if _, err := asn1.Unmarshal(der, &pfx); err == nil && pfx.Version == 3 {
-		return aPFX
+		return "a PFX file, with a certificate and its key"
 	}
 	return input.What(string(der))
 }
-
-const aPFX = "a PFX file, with a certificate and its key"
 
 // usableKey returns a key that can sign, or says what key is instead.
 func usableKey(key any) (crypto.Signer, error) {
@@ -203,7 +201,7 @@ func ParsePFX(text, password string) (crypto.Signer, []*x509.Certificate, error)
 		return nil, nil, ErrPassword
 	case strings.Contains(text, "-----BEGIN "):
 		return nil, nil, errors.New("is a PEM file; pass it as certificate")
-	case err != nil && what != "" && what != aPFX: // a PFX can lack one of both
+	case err != nil && what != "" && !strings.HasPrefix(what, "a PFX"): // one of both can be missing
 		return nil, nil, errors.New("is " + what)
 	case err != nil:
 		return nil, nil, errors.New("cannot be read as PKCS #12 with one certificate and its key")
