@@ -287,7 +287,7 @@ func (s Situation) noDaemon() (lines []string) {
 	case m.system:
 		lines = append(lines, "The system's tokend is not running. As root: `tokend start --system`")
 	default:
-		lines = append(lines, "Choose where secrets are kept, once: `tokend setup`", "Then start it: `tokenctl --start`, or as a service: `tokend install`")
+		lines = append(lines, "Set it up and start it: `tokend setup`")
 	}
 	if os.Getenv(ipc.SocketEnv) != "" {
 		lines = append(lines, "$"+ipc.SocketEnv+" names the socket.")

@@ -313,7 +313,7 @@ func TestAMenuDoesNotShowASecret(t *testing.T) {
 func TestStepsFitTheMachine(t *testing.T) {
 	const program = "/usr/bin/tokend"
 	for want, s := range map[string]Machine{
-		"Choose where secrets are kept, once: tokend setup\nThen start it: tokenctl --start, or as a service: tokend install":            {Program: program},
+		"Set it up and start it: tokend setup":                                                                                           {Program: program},
 		"Start it: tokenctl --start, or as a service: tokend install":                                                                    {Program: program, setUp: true, system: true},
 		"The system's tokend is not running. As root: tokend start --system":                                                             {Program: program, system: true},
 		"tokend is neither beside tokenctl nor in $PATH; install it first.\nStart it: tokenctl --start, or as a service: tokend install": {setUp: true},
