@@ -22,9 +22,8 @@ type Files struct {
 	// matter.
 	read, write, socket []string
 	// needed are files to read that may be links, to where other programs write.
-	needed []string
-	// opensHome: a sink or the audit log is directly in the home.
-	opensHome bool
+	needed    []string
+	opensHome bool // a sink or the audit log is directly in the home
 }
 
 // NewFiles returns what serving needs: what the installation keeps, and what every
@@ -98,11 +97,10 @@ func linksIn(dir string) (links []string) {
 // that one; or the file alone, where that directory contains the home.
 func beside(file string) string {
 	file, _ = filepath.Abs(file)
-	dir := filepath.Dir(file)
-	if holdsHome(dir) {
-		return file
+	if dir := filepath.Dir(file); !holdsHome(dir) {
+		return dir
 	}
-	return dir
+	return file
 }
 
 func holdsHome(dir string) bool {
