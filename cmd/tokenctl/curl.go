@@ -44,9 +44,9 @@ func curlCommand(e *ui.Env) *cli.Command {
 			case len(args) < 2:
 				return cli.Usage("curl needs a URL, or a profile name and curl's arguments")
 			default:
-				e.Profile = args[0]
+				e.Profile, args = args[0], args[1:]
 			}
-			return child.Curl(ctx, e, args[0], args[1:])
+			return child.Curl(ctx, e, args)
 		},
 	}
 }

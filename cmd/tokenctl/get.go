@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"tokend/cmd/tokenctl/child"
 	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokenctl/ui"
 	"tokend/providers/token"
@@ -84,25 +85,17 @@ func getCommand(e *ui.Env) *cli.Command {
 }
 
 func get(ctx context.Context, e *ui.Env, name string, q token.Query, as string, wait time.Duration) error {
-	write := format.Named(as)
-	if write == nil {
-		return noFormat(as, format.Names[:])
-	}
-	d, err := e.Client()
-	if err != nil {
+	if err := child.CheckFormat(as, format.Names[:]); err != nil {
 		return err
 	}
-	d.Deadline = time.Now().Add(wait)
-	end := e.Progress("Waiting for a token")
-	g, err := d.Get(ctx, name, q)
-	end()
+	g, err := child.GetToken(ctx, e, name, q, wait)
 	if q.Trace != nil {
 		e.Err.Print(traceText(e.Err, q.Trace.Steps()))
 	}
 	if err != nil {
 		return err
 	}
-	text, err := write(g, time.Now())
+	text, err := format.Named(as)(g, time.Now())
 	if err != nil {
 		return err
 	}
@@ -117,8 +110,4 @@ func traceText(s ui.Screen, steps []token.Step) string {
 		b.WriteString(s.Paint(ui.Faint, begin) + strings.TrimPrefix(ui.Wrap(ui.Printable(step.Text), begin), begin))
 	}
 	return b.String()
-}
-
-func noFormat(name string, names []string) error {
-	return cli.Usage("there is no format %q; the formats are %s", name, strings.Join(names, ", "))
 }

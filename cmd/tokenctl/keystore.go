@@ -116,15 +116,9 @@ func migrate(ctx context.Context, e *ui.Env, to token.KeystoreChoice, asJSON boo
 	if err != nil {
 		return err
 	}
-	d, err := e.Client()
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, moveLimit)
-	defer cancel()
-	end := e.Progress("Moving the secrets")
-	done, err := d.Migrate(ctx, to)
-	end()
+	done, err := ui.AskFor(ctx, e, moveLimit, "Moving the secrets", func(d *ipc.Client, ctx context.Context) (token.Migrated, error) {
+		return d.Migrate(ctx, to)
+	})
 	if err != nil {
 		return err
 	}

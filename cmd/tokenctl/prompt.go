@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -14,7 +13,7 @@ import (
 
 // checkState ends with status 1 if something needs a person, and says what in one line.
 func checkState(ctx context.Context, e *ui.Env) error {
-	st, err := statusOf(ctx, e)
+	st, err := e.State(ctx)
 	if err != nil {
 		return &ui.Exit{Status: ui.ExitStatus(err), Err: err}
 	}
@@ -36,24 +35,21 @@ func needsOf(st token.Status) (lines []string) {
 			lines = append(lines, part[0]+" "+part[1])
 		}
 	}
-	lines = slices.Concat(lines, st.ConfigErrors, st.Warnings)
+	lines = append(lines, st.ConfigErrors...)
 	for _, p := range st.Profiles {
 		for _, t := range tokensOf(p) {
 			if t.Error != nil && !(usable(t) && t.Error.Code == token.ErrUnavailable) {
 				lines = append(lines, token.WithResource(p.Name, t.Resource)+": "+t.Error.Error())
 			}
 		}
-		for _, warning := range p.Warnings {
-			lines = append(lines, p.Name+": "+warning)
-		}
 	}
-	return lines
+	return append(lines, warningsOf(st)...)
 }
 
 // formatState prints format for each profile, with words for its {fields}. A template of
 // Go's would cost every launch of tokenctl 0.15 ms.
 func formatState(ctx context.Context, e *ui.Env, format string) error {
-	st, err := statusOf(ctx, e)
+	st, err := e.State(ctx)
 	text := ""
 	for _, p := range st.Profiles {
 		for _, t := range ownTokens(p) {

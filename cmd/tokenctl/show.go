@@ -88,19 +88,12 @@ func profileText(s ui.Screen, p token.ProfileStatus, now time.Time) string {
 	if c := p.Pending; c != nil {
 		rows = append(rows, ui.Pair("new key", "made "+ui.When(c.Stored, now)+", waits to be registered", ui.Warn))
 	}
-	for _, host := range p.Hosts {
-		rows = append(rows, ui.Pair("for", host, ui.Plain))
-	}
-	for _, user := range p.AdminUsers {
-		rows = append(rows, ui.Pair("administered by", user, ui.Plain))
-	}
+	admins := slices.Clone(p.AdminUsers)
 	for _, group := range p.AdminGroups {
-		rows = append(rows, ui.Pair("administered by", "group "+group, ui.Plain))
+		admins = append(admins, "group "+group)
 	}
-	rows = append(rows, pairs("shown as", string(p.Present), "second header", p.SecondHeader)...)
-	for _, path := range p.Sinks {
-		rows = append(rows, ui.Pair("written to", path, ui.Plain))
-	}
+	rows = slices.Concat(rows, each("for", p.Hosts), each("administered by", admins),
+		pairs("shown as", string(p.Present), "second header", p.SecondHeader), each("written to", p.Sinks))
 	text := s.Table(rows)
 	if len(p.Settings) > 0 {
 		text += "\n" + settingsTable(s, p)
@@ -117,6 +110,14 @@ func pairs(texts ...string) (rows []ui.Row) {
 		if pair[1] != "" {
 			rows = append(rows, ui.Pair(pair[0], pair[1], ui.Plain))
 		}
+	}
+	return rows
+}
+
+// each is a row for each of several values.
+func each(name string, values []string) (rows []ui.Row) {
+	for _, value := range values {
+		rows = append(rows, ui.Pair(name, value, ui.Plain))
 	}
 	return rows
 }
@@ -156,10 +157,7 @@ func resourceRows(p token.ProfileStatus, t token.TokenStatus) (rows []ui.Row) {
 			for _, name := range slices.Sorted(maps.Keys(r.Settings)) {
 				rows = append(rows, pairs(name, ui.Setting(r.Settings[name]))...)
 			}
-			for _, host := range r.Hosts {
-				rows = append(rows, pairs("for", host)...)
-			}
-			rows = append(rows, pairs("shown as", string(r.Present), "second header", r.SecondHeader)...)
+			rows = slices.Concat(rows, each("for", r.Hosts), pairs("shown as", string(r.Present), "second header", r.SecondHeader))
 		}
 	}
 	return rows
@@ -211,7 +209,7 @@ func settingsTable(s ui.Screen, p token.ProfileStatus) string {
 		if name == "public_key" {
 			text = "printed by: tokenctl public-key " + ui.Word(p.Name)
 		}
-		rows = append(rows, ui.Row{Cells: []ui.Cell{{Text: ui.Printable(name)}, {Text: ui.Printable(text)}}})
+		rows = append(rows, ui.Pair(ui.Printable(name), text, ui.Plain))
 	}
 	return s.List(rows, "SETTING", "VALUE")
 }

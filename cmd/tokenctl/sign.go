@@ -2,13 +2,11 @@ package main
 
 import (
 	"context"
-	"slices"
 
 	"tokend/cmd/tokenctl/child"
 	"tokend/cmd/tokenctl/cli"
 	"tokend/cmd/tokenctl/ui"
 	"tokend/ipc"
-	"tokend/providers/token"
 )
 
 const signHelp = `  tokenctl sign rock 'https://api.prod.datarock.com.au/v3/projects'
@@ -52,12 +50,10 @@ func signCommand(e *ui.Env) *cli.Command {
 }
 
 func sign(ctx context.Context, e *ui.Env, url, as string) error {
-	if !slices.Contains(signFormats, as) {
-		return noFormat(as, signFormats)
+	if err := child.CheckFormat(as, signFormats); err != nil {
+		return err
 	}
-	signed, err := ui.Ask(ctx, e, func(d *ipc.Client, ctx context.Context) (token.Signed, error) {
-		return d.Sign(ctx, e.Profile, token.Request{URL: url})
-	})
+	signed, err := child.Sign(ctx, e, e.Profile, url)
 	if err != nil {
 		return err
 	}
@@ -75,9 +71,6 @@ func sign(ctx context.Context, e *ui.Env, url, as string) error {
 	}
 	if err != nil {
 		return err
-	}
-	if signed.Warning != "" {
-		e.Note("Warning: " + ui.Printable(signed.Warning))
 	}
 	if as == "lines" && signed.URL != url {
 		e.Note("The signature is for another form of the URL; send the request to this one: " + ui.Typed(ui.Printable(signed.URL)))

@@ -108,21 +108,12 @@ func answerState(ctx context.Context, e *ui.Env, asJSON bool) error {
 
 // currentState is what answerState answers, as a value and in words.
 func currentState(ctx context.Context, e *ui.Env) (state any, text string, err error) {
-	st, err := statusOf(ctx, e)
+	st, err := e.State(ctx)
 	if e.Profile != "" {
 		p := st.Profiles[0]
 		return p, profileText(e.Out, p, time.Now()), err
 	}
 	return st, daemonText(e.Out, st, time.Now()), err
-}
-
-// statusOf is the state of the profile that was named, alone, or of everything.
-func statusOf(ctx context.Context, e *ui.Env) (token.Status, error) {
-	if e.Profile == "" {
-		return e.Status(ctx)
-	}
-	p, err := e.ProfileStatus(ctx, e.Profile)
-	return token.Status{Profiles: []token.ProfileStatus{p}}, err
 }
 
 // daemonText shows tokend and all profiles.
@@ -157,10 +148,8 @@ func profileTable(s ui.Screen, profiles []token.ProfileStatus, now time.Time) st
 	var rows []ui.Row
 	for _, p := range profiles {
 		for i, t := range tokensOf(p) {
-			name := ui.Printable(p.Name)
-			if t.Resource != "" {
-				name = ui.Printable(token.WithResource(p.Name, t.Resource))
-			} else if i > 0 {
+			name := ui.Printable(token.WithResource(p.Name, t.Resource))
+			if i > 0 && t.Resource == "" {
 				name = ""
 			}
 			rows = append(rows, ui.Row{
@@ -256,18 +245,23 @@ func failureText(t token.TokenStatus, now time.Time) string {
 	return text
 }
 
-func warningsText(s ui.Screen, st token.Status) string {
+// warningsOf are the warnings of tokend and of all profiles.
+func warningsOf(st token.Status) []string {
 	lines := slices.Clone(st.Warnings)
 	for _, p := range st.Profiles {
 		for _, warning := range p.Warnings {
 			lines = append(lines, p.Name+": "+warning)
 		}
 	}
+	return lines
+}
+
+func warningsText(s ui.Screen, st token.Status) string {
 	var orphans []string
 	for _, name := range st.Orphans {
 		orphans = append(orphans, name+": delete them with tokenctl remove "+ui.Word(name)+", or, if you renamed the file, move them with tokenctl rename "+ui.Word(name)+" NEW")
 	}
-	return s.Section("Warnings", ui.Warn, lines) +
+	return s.Section("Warnings", ui.Warn, warningsOf(st)) +
 		s.Section("Secrets without a profile, whose file was deleted or renamed", ui.Warn, orphans) +
 		s.Section("Files that could not be loaded (their previous settings stay active)", ui.Bad, st.ConfigErrors)
 }

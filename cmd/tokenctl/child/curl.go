@@ -53,16 +53,16 @@ type curlCall struct {
 	names     []string // of the options, long ones, which curl reads in one way
 	args      []string // the options
 	urls      []string
-	plain     bool // a URL is not https
-	reads     bool // an option reads stdin or a pipe
+	refused   string // an option that is not passed on
+	plain     bool   // a URL is not https
+	reads     bool   // an option reads stdin or a pipe
 	signals   <-chan os.Signal
 	interrupt func() // called at a signal
 }
 
-// Curl runs curl with the credential of a profile, which is named, or found by a URL
-// that is for curl too. The error is a *ui.Exit with curl's status if curl does not
-// succeed.
-func Curl(ctx context.Context, e *ui.Env, profile string, args []string) error {
+// Curl runs curl with the credential of the profile of e, or else of one that the first
+// URL is for. The error is a *ui.Exit with curl's status if curl does not succeed.
+func Curl(ctx context.Context, e *ui.Env, args []string) error {
 	if runtime.GOOS == "windows" {
 		return cli.Usage("on Windows, tokenctl cannot pass curl a credential unseen; use tokenctl get NAME -o curl | curl -K - URL")
 	}
@@ -71,19 +71,15 @@ func Curl(ctx context.Context, e *ui.Env, profile string, args []string) error {
 	defer stop()
 	ctx, interrupt := context.WithCancel(ctx)
 	defer interrupt()
-	find := e.ProfileStatus
-	if ui.IsURL(profile) {
-		find, args = e.ProfileFor, append([]string{profile}, args...)
-	}
-	p, err := find(ctx, profile)
+	st, err := e.State(ctx)
 	if err != nil {
 		return err
 	}
-	c := &curlCall{Env: e, profile: p, signals: signals, interrupt: interrupt}
-	if err := cmp.Or(c.parse(args), c.pick(), c.check()); err != nil {
+	c := &curlCall{Env: e, signals: signals, interrupt: interrupt}
+	if err := cmp.Or(c.parse(args), c.pick(st.Profiles), c.check()); err != nil {
 		return err
 	}
-	if p.Does == "signs" {
+	if c.profile.Does == "signs" {
 		return dieAlike(c.signed(ctx))
 	}
 	return dieAlike(c.withToken(ctx))
@@ -112,7 +108,8 @@ func (c *curlCall) parse(args []string) error {
 		name, kind := findOption(arg)
 		switch {
 		case kind < 0:
-			return c.refuse(arg)
+			c.refused = arg
+			return nil
 		case kind > flag && len(args) == 0:
 			return cli.Usage("curl's option %s needs a value", arg)
 		}
@@ -133,21 +130,32 @@ func (c *curlCall) parse(args []string) error {
 	return nil
 }
 
-// pick takes the profile's resource for the profile if its hosts cover the first URL
-// more closely.
-func (c *curlCall) pick() error {
-	p := c.profile
-	best := token.MatchHost(p.Hosts, append(c.urls, "")[0])
-	for _, r := range p.Resources {
-		switch h := token.MatchHost(r.Hosts, append(c.urls, "")[0]); {
-		case len(h) > len(best):
-			best, c.profile.Name = h, p.Name+"/"+r.Name
-			c.profile.Hosts, c.profile.Present, c.profile.SecondHeader = r.Hosts, r.Present, r.SecondHeader
-		case h != "" && len(h) == len(best):
-			return cli.Usage("%s and %s both cover %s; take it out of the hosts of one", c.profile.Name, p.Name+"/"+r.Name, h)
+// pick takes the profile, or the resource of one, whose hosts cover the first URL most
+// closely; if none does, the profile that is named.
+func (c *curlCall) pick(profiles []token.ProfileStatus) (err error) {
+	target, best := append(c.urls, "")[0], ""
+	if c.Profile != "" {
+		c.profile = profiles[0]
+	} else {
+		missing := &token.Error{Code: token.ErrNotFound, Field: "url", Message: "no profile covers " + target}
+		if err = missing; token.HasOwnPermission(target) {
+			missing.Detail = token.OwnPermission
 		}
 	}
-	return nil
+	for _, p := range profiles {
+		own := token.ResourceStatus{Hosts: p.Hosts, Present: p.Present, SecondHeader: p.SecondHeader}
+		for _, r := range append([]token.ResourceStatus{own}, p.Resources...) {
+			p := p
+			p.Name, p.Hosts, p.Present, p.SecondHeader = token.WithResource(p.Name, r.Name), r.Hosts, r.Present, r.SecondHeader
+			switch h := token.MatchHost(r.Hosts, target); {
+			case len(h) > len(best):
+				c.profile, best, err = p, h, nil
+			case h != "" && len(h) == len(best):
+				err = cli.Usage("%s and %s both cover %s; name one, or take it out of the hosts of one", c.profile.Name, p.Name, h)
+			}
+		}
+	}
+	return err
 }
 
 // refuse is the error for an option that is not passed on.
@@ -213,6 +221,8 @@ func (c *curlCall) has(names ...string) bool {
 // check refuses what could send the credential to where it does not belong.
 func (c *curlCall) check() (err error) {
 	switch does := c.profile.Does; {
+	case c.refused != "":
+		return c.refuse(c.refused)
 	case does == "verifies":
 		return cli.Usage("the profile %s verifies tokens; it has no credential to send", c.profile.Name)
 	case len(c.urls) == 0:
@@ -278,14 +288,9 @@ func (c *curlCall) checkURL(target string) error {
 
 // signed makes one request for the URL in the form that was signed.
 func (c *curlCall) signed(ctx context.Context) error {
-	signed, err := ui.Ask(ctx, c.Env, func(d *ipc.Client, ctx context.Context) (token.Signed, error) {
-		return d.Sign(ctx, c.profile.Name, token.Request{URL: c.urls[0]})
-	})
+	signed, err := Sign(ctx, c.Env, c.profile.Name, c.urls[0])
 	if err = cmp.Or(err, c.checkURL(signed.URL)); err != nil {
 		return err
-	}
-	if signed.Warning != "" {
-		c.Note("Warning: " + ui.Printable(signed.Warning))
 	}
 	c.urls = nil
 	lines, err := SignedLines(signed)
@@ -293,6 +298,17 @@ func (c *curlCall) signed(ctx context.Context) error {
 		return err
 	}
 	return c.run(lines, nil)
+}
+
+// Sign asks for a signed request, and warns where tokend does.
+func Sign(ctx context.Context, e *ui.Env, profile, target string) (token.Signed, error) {
+	signed, err := ui.Ask(ctx, e, func(d *ipc.Client, ctx context.Context) (token.Signed, error) {
+		return d.Sign(ctx, profile, token.Request{URL: target})
+	})
+	if signed.Warning != "" {
+		e.Note("Warning: " + ui.Printable(signed.Warning))
+	}
+	return signed, err
 }
 
 // SignedLines is a signed request for curl -K. It has curl send the URL as it is,
@@ -312,7 +328,7 @@ func SignedLines(s token.Signed) ([]byte, error) {
 // withToken makes requests with a token. If the API refuses that token, it makes
 // the request again with a new one.
 func (c *curlCall) withToken(ctx context.Context) error {
-	t, err := getToken(ctx, c.Env, c.profile.Name, token.Query{Second: c.profile.SecondHeader != ""})
+	t, err := GetToken(ctx, c.Env, c.profile.Name, token.Query{Second: c.profile.SecondHeader != ""}, ui.Patience)
 	if err != nil {
 		return err
 	}

@@ -28,9 +28,17 @@ import (
 	"tokend/providers/token/format"
 )
 
-// getToken obtains a token, and shows that it waits for one.
-func getToken(ctx context.Context, e *ui.Env, profile string, q token.Query) (token.Grant, error) {
-	return ui.AskFor(ctx, e, "Waiting for a token", func(d *ipc.Client, ctx context.Context) (token.Grant, error) { return d.Get(ctx, profile, q) })
+// GetToken obtains a token, and shows that it waits for one.
+func GetToken(ctx context.Context, e *ui.Env, profile string, q token.Query, limit time.Duration) (token.Grant, error) {
+	return ui.AskFor(ctx, e, limit, "Waiting for a token", func(d *ipc.Client, ctx context.Context) (token.Grant, error) { return d.Get(ctx, profile, q) })
+}
+
+// CheckFormat refuses what is not among the names of formats.
+func CheckFormat(name string, names []string) error {
+	if slices.Contains(names, name) {
+		return nil
+	}
+	return cli.Usage("there is no format %q; the formats are %s", name, strings.Join(names, ", "))
 }
 
 // catchSignals sends the signals that end programs to a channel, until stop is
@@ -146,8 +154,8 @@ func run(ctx context.Context, e *ui.Env, r Request, command []string) error {
 		return err
 	}
 	write := format.Named(r.Format)
-	if write == nil {
-		return cli.Usage("there is no format %q; the formats are %s", r.Format, strings.Join(format.Names[:], ", "))
+	if err := CheckFormat(r.Format, format.Names[:]); err != nil {
+		return err
 	}
 	cmd := exec.Command(command[0], command[1:]...)
 	if cmd.Err != nil {
@@ -211,7 +219,7 @@ func (l *loan) lendToken(ctx context.Context) error {
 	if len(r.Env)+len(r.Files) == 0 {
 		return nil
 	}
-	g, err := getToken(ctx, l.Env, r.Profile, r.Query)
+	g, err := GetToken(ctx, l.Env, r.Profile, r.Query, ui.Patience)
 	if err != nil {
 		return err
 	}

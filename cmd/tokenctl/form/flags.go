@@ -31,32 +31,23 @@ var commonSettings = []token.Field{
 // secondSecret is the secret of every profile that sets second_header.
 var secondSecret = token.Field{Name: token.SecondSecret, Secret: true, Doc: "value of the second header, such as a subscription key"}
 
-// A knownField is a field that has a flag. tokenctl knows the providers' fields
-// from docs/configuration.md, so that --help works without tokend.
-type knownField struct {
-	token.Field
-	flag, doc string
-}
-
-// knownFields are the fields of all providers by their flags.
-func knownFields() (fields []knownField) {
+// knownFields are the fields of all providers that have flags of their own. tokenctl
+// knows them from docs/configuration.md, so that --help works without tokend.
+func knownFields() (fields []token.Field) {
 	for _, s := range docs.Settings() {
-		f := knownField{Field: token.Field{
+		f := token.Field{
 			Name: s.Name, Secret: strings.HasPrefix(s.Note, "secret"), List: strings.HasSuffix(s.Note, "list"), Table: strings.HasSuffix(s.Note, "table"),
 			Resource: strings.Contains(s.Note, "per resource"),
-		}}
-		f.flag = flagName(f.Field)
-		i := slices.IndexFunc(fields, func(k knownField) bool { return k.flag == f.flag })
+		}
+		flag := flagName(f)
+		i := slices.IndexFunc(fields, func(k token.Field) bool { return flagName(k) == flag })
 		if i < 0 {
 			i, fields = len(fields), append(fields, f)
 		}
 		fields[i].Resource = fields[i].Resource || f.Resource
-		fields[i].doc = mergeDoc(fields[i].doc, s.Provider, s.Doc)
+		fields[i].Doc = mergeDoc(fields[i].Doc, s.Provider, s.Doc)
 	}
-	for _, f := range commonSettings {
-		fields = append(fields, knownField{f, flagName(f), f.Doc})
-	}
-	return fields
+	return append(fields, commonSettings...)
 }
 
 // mergeDoc adds what a field is to a provider: "azure: …; aspose, oauth2: …".
@@ -98,8 +89,8 @@ func flagFor(field string) string {
 		return "--resource-" + strings.TrimPrefix(flagFor(own), "--") + " " + resource + "=..."
 	}
 	for _, f := range knownFields() {
-		if f.Name == field || f.flag == name || f.flag+"s" == name {
-			return "--" + f.flag
+		if flag := flagName(f); f.Name == field || flag == name || flag+"s" == name {
+			return "--" + flag
 		}
 	}
 	return "--set " + field + "=..."
@@ -109,10 +100,10 @@ func flagFor(field string) string {
 // itself, empty if name does not mean a secret.
 func SecretFlag(name string) string {
 	for _, f := range knownFields() {
-		for _, suffix := range []string{"", "-file", "-json", "-pem"} {
-			if f.Secret && name != f.flag && name == strings.TrimSuffix(f.flag, "-file")+suffix {
-				return f.flag
-			}
+		flag := flagName(f)
+		end, ok := strings.CutPrefix(name, strings.TrimSuffix(flag, "-file"))
+		if f.Secret && ok && name != flag && slices.Contains([]string{"", "-file", "-json", "-pem"}, end) {
+			return flag
 		}
 	}
 	return ""
@@ -137,7 +128,7 @@ func (s *Submission) SecretFlags(f *cli.Flags) {
 		if !field.Secret {
 			continue
 		}
-		f.Text(field.flag, "FILE", field.doc, func(text string) error {
+		f.Text(flagName(field), "FILE", field.Doc, func(text string) error {
 			if s.files[field.Name] != "" {
 				return errors.New("it is given twice")
 			}
@@ -181,41 +172,42 @@ func (s *Submission) settingFlags(f *cli.Flags) {
 		if field.Secret {
 			continue
 		}
-		kind, doc := "TEXT", field.doc
+		kind, doc, flag := "TEXT", field.Doc, flagName(field)
 		if field.Table {
 			kind = "NAME=VALUE"
 		}
 		if field.List || field.Table {
 			doc += "; repeatable"
 		}
-		f.Text(field.flag, kind, doc, func(text string) error {
-			s.settings = append(s.settings, setting{"--" + field.flag, strings.ReplaceAll(field.flag, "-", "_"), text})
+		f.Text(flag, kind, doc, func(text string) error {
+			s.settings = append(s.settings, setting{"--" + flag, settingName(flag), text})
 			return nil
 		})
 	}
-	f.Text("set", "NAME=VALUE", "any other setting; repeatable", func(text string) error {
-		name, value, ok := strings.Cut(text, "=")
-		if !ok || value == "" {
-			return errors.New("it takes NAME=VALUE")
-		}
-		s.settings = append(s.settings, setting{"--set", name, value})
-		return nil
-	})
+	s.pairFlag(f, "set", "NAME=VALUE", "any other setting; repeatable", "%s")
 	f.Heading("Resources: what else the same credential is for (repeatable)")
 	for _, field := range knownFields() {
 		if !field.Resource {
 			continue
 		}
-		flag := "resource-" + field.flag
-		f.Text(flag, "RESOURCE=TEXT", "--"+field.flag+" of this resource", func(text string) error {
-			resource, value, ok := strings.Cut(text, "=")
-			if !ok || resource == "" || value == "" {
-				return errors.New("it takes RESOURCE=TEXT")
-			}
-			s.settings = append(s.settings, setting{"--" + flag, resourcePrefix + resource + "." + strings.ReplaceAll(field.flag, "-", "_"), value})
-			return nil
-		})
+		flag := flagName(field)
+		s.pairFlag(f, "resource-"+flag, "RESOURCE=TEXT", "--"+flag+" of this resource", resourcePrefix+"%s."+settingName(flag))
 	}
+}
+
+// settingName is the setting of a flag; that of a list lacks its last letter.
+func settingName(flag string) string { return strings.ReplaceAll(flag, "-", "_") }
+
+// pairFlag defines a flag that takes the name of a setting, or a part of it, with the value.
+func (s *Submission) pairFlag(f *cli.Flags, flag, kind, doc, name string) {
+	f.Text(flag, kind, doc, func(text string) error {
+		part, value, ok := strings.Cut(text, "=")
+		if !ok || part == "" || value == "" {
+			return errors.New("it takes " + kind)
+		}
+		s.settings = append(s.settings, setting{"--" + flag, fmt.Sprintf(name, part), value})
+		return nil
+	})
 }
 
 // settingsFor makes of settings what tokend takes for the provider. tokend

@@ -115,8 +115,8 @@ func TestFlagsOfFields(t *testing.T) {
 		}
 	}
 	for _, s := range knownFields() {
-		if s.Name == "user_agent" && s.doc != "clms, azure, aspose, oauth2, jwt-bearer: User-Agent of the requests to the issuer, and of tokenctl curl; ioxio, jwt-verify: User-Agent of the requests to the issuer" {
-			t.Errorf("%q", s.doc)
+		if s.Name == "user_agent" && s.Doc != "clms, azure, aspose, oauth2, jwt-bearer: User-Agent of the requests to the issuer, and of tokenctl curl; ioxio, jwt-verify: User-Agent of the requests to the issuer" {
+			t.Errorf("%q", s.Doc)
 		}
 	}
 }

@@ -153,7 +153,7 @@ func create(ctx context.Context, e *ui.Env, items []item, r ImportRequest) {
 		}
 		request := token.CreateProfile{Name: i.Profile, Provider: i.Provider, Settings: i.Settings, Secrets: i.Secrets, NoCheck: r.noCheck}
 		var err error
-		i.created, err = ui.AskFor(ctx, e, "Obtaining a token for "+i.Profile, func(d *ipc.Client, ctx context.Context) (token.Created, error) { return d.Add(ctx, request) })
+		i.created, err = ui.AskFor(ctx, e, ui.Patience, "Obtaining a token for "+i.Profile, func(d *ipc.Client, ctx context.Context) (token.Created, error) { return d.Add(ctx, request) })
 		i.Done, i.Checked = err == nil, i.created.Checked
 		if err != nil && !errors.As(err, &i.Error) {
 			i.Error = &token.Error{Code: ui.CodeOf(err), Message: err.Error()}

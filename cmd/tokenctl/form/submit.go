@@ -168,7 +168,7 @@ func (s *Submission) try(ctx context.Context, send sender) (token.Created, error
 		what = "Saving the secret"
 	}
 	s.Profile = s.request.Name
-	return ui.AskFor(ctx, s.Env, what, func(d *ipc.Client, ctx context.Context) (token.Created, error) { return send(d, ctx, s.request) })
+	return ui.AskFor(ctx, s.Env, ui.Patience, what, func(d *ipc.Client, ctx context.Context) (token.Created, error) { return send(d, ctx, s.request) })
 }
 
 // nameField is the profile's name, which is asked for like its fields.

@@ -118,16 +118,16 @@ func (e *Env) Ask(ctx context.Context, f func(context.Context, *ipc.Client) erro
 
 // Ask calls f with the client, bounds its time, and shows that it waits.
 func Ask[T any](ctx context.Context, e *Env, f func(*ipc.Client, context.Context) (T, error)) (T, error) {
-	return AskFor(ctx, e, "Waiting for tokend", f)
+	return AskFor(ctx, e, Patience, "Waiting for tokend", f)
 }
 
-// AskFor is Ask with words for what it waits for.
-func AskFor[T any](ctx context.Context, e *Env, what string, f func(*ipc.Client, context.Context) (T, error)) (answer T, err error) {
+// AskFor is Ask with another limit, and words for what it waits for.
+func AskFor[T any](ctx context.Context, e *Env, limit time.Duration, what string, f func(*ipc.Client, context.Context) (T, error)) (answer T, err error) {
 	d, err := e.Client()
 	if err != nil {
 		return answer, err
 	}
-	d.Deadline = time.Now().Add(Patience)
+	d.Deadline = time.Now().Add(limit)
 	defer e.Progress(what)()
 	return f(d, ctx)
 }
@@ -142,30 +142,17 @@ func (e *Env) ProfileStatus(ctx context.Context, name string) (token.ProfileStat
 	return Ask(ctx, e, func(d *ipc.Client, ctx context.Context) (token.ProfileStatus, error) { return d.Profile(ctx, name) })
 }
 
+// State asks for the state of e.Profile alone or, if that is empty, of everything.
+func (e *Env) State(ctx context.Context) (token.Status, error) {
+	if e.Profile == "" {
+		return e.Status(ctx)
+	}
+	p, err := e.ProfileStatus(ctx, e.Profile)
+	return token.Status{Profiles: []token.ProfileStatus{p}}, err
+}
+
 // IsURL reports whether an argument is a URL, and not a profile's name.
 func IsURL(arg string) bool { return strings.Contains(arg, "://") }
-
-// ProfileFor asks for the state of the profile whose hosts cover a URL most closely.
-func (e *Env) ProfileFor(ctx context.Context, url string) (found token.ProfileStatus, err error) {
-	st, err := e.Status(ctx)
-	if err != nil {
-		return found, err
-	}
-	host := ""
-	err = &token.Error{Code: token.ErrNotFound, Field: "url", Message: "no profile covers " + url}
-	if token.HasOwnPermission(url) {
-		err.(*token.Error).Detail = token.OwnPermission
-	}
-	for _, p := range st.Profiles {
-		switch h := token.MatchHost(p.AllHosts(), url); {
-		case len(h) > len(host):
-			found, host, err = p, h, nil
-		case h != "" && len(h) == len(host):
-			err = cli.Usage("profiles %s and %s both cover %s; name one", found.Name, p.Name, h)
-		}
-	}
-	return found, err
-}
 
 // lookupPatience bounds the wait for what is only a help.
 const lookupPatience = 2 * time.Second
