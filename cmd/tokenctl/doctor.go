@@ -32,27 +32,23 @@ func doctorCommand(e *ui.Env) *cli.Command {
 		Short: "Check the setup and suggest fixes",
 		Long:  doctorHelp,
 		Flags: jsonFlag(&asJSON),
-		Run:   func(ctx context.Context, c *cli.Call) error { return doctor(ctx, e, c, asJSON) },
-	}
-}
-
-func doctor(ctx context.Context, e *ui.Env, c *cli.Call, asJSON bool) error {
-	found, err := ui.Ask(ctx, e, (*ipc.Client).Doctor)
-	if err != nil {
-		advice := strings.Join(ui.Hints(err, e.Situation(ctx, c, err)), "\n")
-		found.Checks = []token.Check{{Name: "socket", Result: token.CheckFail, Text: err.Error(), Advice: ui.Plainly(advice)}}
-	} else {
-		d, err := e.Client()
-		if err != nil {
+		Run: func(ctx context.Context, c *cli.Call) error {
+			found, err := ui.Ask(ctx, e, func(d *ipc.Client, ctx context.Context) (token.Report, error) {
+				found, err := d.Doctor(ctx)
+				found.Checks = append(checkConnection(d.Socket, e.Socket == "", found), found.Checks...)
+				return found, err
+			})
+			if err != nil {
+				advice := strings.Join(ui.Hints(err, e.Situation(ctx, c, err)), "\n")
+				found.Checks = []token.Check{{Name: "socket", Result: token.CheckFail, Text: err.Error(), Advice: ui.Plainly(advice)}}
+			}
+			err = answer(e, asJSON, found, e.Out.Checks(found.Checks))
+			if err == nil && slices.ContainsFunc(found.Checks, func(c token.Check) bool { return c.Result == token.CheckFail }) {
+				err = &ui.Exit{Status: ui.ExitFailure}
+			}
 			return err
-		}
-		found.Checks = append(checkConnection(d.Socket, e.Socket == "", found), found.Checks...)
+		},
 	}
-	err = answer(e, asJSON, found, e.Out.Checks(found.Checks))
-	if err == nil && slices.ContainsFunc(found.Checks, func(c token.Check) bool { return c.Result == token.CheckFail }) {
-		err = &ui.Exit{Status: ui.ExitFailure}
-	}
-	return err
 }
 
 // checkConnection checks how this shell reaches the tokend that has answered.

@@ -55,27 +55,22 @@ func execCommand(e *ui.Env) *cli.Command {
 			f.Complete("output", cli.Words(format.Names[:]...))
 			f.Complete("azure-msi", e.CompleteProfiles)
 		},
-		Check:    func(_ context.Context, c *cli.Call) error { return checkExec(e, c) },
+		Check: func(_ context.Context, c *cli.Call) error {
+			switch {
+			case c.Dash < 0:
+				return cli.Usage("write -- before the command to run")
+			case c.Dash == len(c.Args):
+				return cli.Usage("there is no command after --")
+			case c.Dash > 1:
+				return cli.Usage("exec takes one profile name before --, not %d", c.Dash)
+			}
+			e.Profile = strings.Join(c.Args[:c.Dash], "")
+			return nil
+		},
 		Complete: e.CompleteProfile,
 		Run: func(ctx context.Context, c *cli.Call) error {
 			r.Profile, r.Query.Scope = token.WithResource(e.Profile, resource), strings.Join(scopes, " ")
 			return child.Exec(ctx, e, r, c.Args[c.Dash:])
 		},
 	}
-}
-
-// checkExec takes a profile's name or none, and a command after --.
-func checkExec(e *ui.Env, c *cli.Call) error {
-	dash := c.Dash
-	switch {
-	case dash < 0:
-		return cli.Usage("write -- before the command to run")
-	case dash == len(c.Args):
-		return cli.Usage("there is no command after --")
-	case dash > 1:
-		return cli.Usage("exec takes one profile name before --, not %d", dash)
-	case dash == 1:
-		e.Profile = c.Args[0]
-	}
-	return nil
 }

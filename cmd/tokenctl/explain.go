@@ -22,12 +22,19 @@ Without a topic it lists them all. It works without tokend and offline.`
 
 func explainCommand(e *ui.Env) *cli.Command {
 	return &cli.Command{
-		Name:     "explain",
-		Args:     "[TOPIC]",
-		Short:    "Explain an error",
-		Long:     explainHelp,
-		Check:    cli.AnyArgs,
-		Complete: cli.First(topicNames),
+		Name:  "explain",
+		Args:  "[TOPIC]",
+		Short: "Explain an error",
+		Long:  explainHelp,
+		Check: cli.AnyArgs,
+		Complete: cli.First(func() (names []cli.Candidate) {
+			for _, t := range docs.ErrorTopics() {
+				for _, name := range t.Names {
+					names = append(names, cli.Candidate{Text: name, Doc: t.Summary()})
+				}
+			}
+			return names
+		}),
 		Run: func(_ context.Context, c *cli.Call) error {
 			if len(c.Args) == 0 {
 				return e.Out.Answer(topicList(e.Out, docs.ErrorTopics()))
@@ -39,15 +46,6 @@ func explainCommand(e *ui.Env) *cli.Command {
 			return e.Out.Answer(e.Out.Paint(ui.Good, strings.Join(topic.Names, ", ")) + "\n\n" + unmarked(topic.Text) + "\n")
 		},
 	}
-}
-
-func topicNames() (names []cli.Candidate) {
-	for _, t := range docs.ErrorTopics() {
-		for _, name := range t.Names {
-			names = append(names, cli.Candidate{Text: name, Doc: t.Summary()})
-		}
-	}
-	return names
 }
 
 // topicList is a line for each topic, under the headings of its groups.

@@ -38,13 +38,9 @@ func invalidateCommand(e *ui.Env) *cli.Command {
 				}
 				t = token.NewSecret(string(bytes.TrimSpace(text)))
 			}
-			err := e.Ask(ctx, func(ctx context.Context, d *ipc.Client) error {
+			return e.Do(ctx, "The next get of "+e.Profile+" returns another token.", func(d *ipc.Client, ctx context.Context) error {
 				return d.Invalidate(ctx, token.WithResource(e.Profile, resource), t)
 			})
-			if err != nil {
-				return err
-			}
-			return e.Say("The next get of " + e.Profile + " returns another token.")
 		},
 	})
 }

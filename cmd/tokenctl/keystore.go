@@ -74,7 +74,17 @@ func migrateCommand(e *ui.Env) *cli.Command {
 			if to.Keystore == "" {
 				return cli.Usage("To which keystore? Use --to os or --to sealed")
 			}
-			return migrate(ctx, e, to, asJSON)
+			before, err := ui.Ask(ctx, e, (*ipc.Client).Keystore)
+			if err != nil {
+				return err
+			}
+			done, err := ui.AskFor(ctx, e, moveLimit, "Moving the secrets", func(d *ipc.Client, ctx context.Context) (token.Migrated, error) {
+				return d.Migrate(ctx, to)
+			})
+			if err != nil {
+				return err
+			}
+			return answer(e, asJSON, done, migratedText(before, done))
 		},
 	}
 }
@@ -109,20 +119,6 @@ func keyPlace(k token.KeystoreChoice) string {
 		return "systemd credential " + k.Credential
 	}
 	return k.KeyFile
-}
-
-func migrate(ctx context.Context, e *ui.Env, to token.KeystoreChoice, asJSON bool) error {
-	before, err := ui.Ask(ctx, e, (*ipc.Client).Keystore)
-	if err != nil {
-		return err
-	}
-	done, err := ui.AskFor(ctx, e, moveLimit, "Moving the secrets", func(d *ipc.Client, ctx context.Context) (token.Migrated, error) {
-		return d.Migrate(ctx, to)
-	})
-	if err != nil {
-		return err
-	}
-	return answer(e, asJSON, done, migratedText(before, done))
 }
 
 func migratedText(before token.KeystoreStatus, done token.Migrated) (text string) {

@@ -23,7 +23,7 @@ func overview(ctx context.Context, e *ui.Env, c *cli.Call) error {
 	case err == nil:
 		lines = overviewLines(st, time.Now())
 	case errors.Is(err, token.ErrNoDaemon) && !e.Starts:
-		lines = append([]string{"tokend is not running: " + ui.Printable(err.Error()) + "."}, e.Situation(ctx, c, err).NoDaemon()...)
+		lines = append([]string{"tokend is not running: " + ui.Printable(err.Error()) + "."}, ui.Hints(token.ErrNoDaemon, e.Situation(ctx, c, err))...)
 	default:
 		return err
 	}

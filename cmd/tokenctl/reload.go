@@ -19,12 +19,11 @@ Makes tokend read config.toml and the profiles' files again. If a file is bad,
 tokend names it and keeps the settings that it had loaded before. It also says
 which settings need a restart.`,
 		Run: func(ctx context.Context, _ *cli.Call) error {
-			var st token.Status
-			err := e.Ask(ctx, func(ctx context.Context, d *ipc.Client) (err error) {
-				if err = d.Reload(ctx); err == nil {
-					st, err = d.Status(ctx)
+			st, err := ui.Ask(ctx, e, func(d *ipc.Client, ctx context.Context) (token.Status, error) {
+				if err := d.Reload(ctx); err != nil {
+					return token.Status{}, err
 				}
-				return err
+				return d.Status(ctx)
 			})
 			if err != nil {
 				return err

@@ -31,11 +31,9 @@ The key stays valid at the issuer until you revoke it there.`,
 					return err
 				}
 			}
-			err := e.Ask(ctx, func(ctx context.Context, d *ipc.Client) error { return d.Remove(ctx, e.Profile) })
-			if err != nil {
-				return err
-			}
-			return e.Say("Removed " + e.Profile + ", with its secrets and tokens.")
+			return e.Do(ctx, "Removed "+e.Profile+", with its secrets and tokens.", func(d *ipc.Client, ctx context.Context) error {
+				return d.Remove(ctx, e.Profile)
+			})
 		},
 	})
 }

@@ -28,11 +28,9 @@ secrets to the new name.`,
 		},
 		Complete: e.CompleteProfile,
 		Run: func(ctx context.Context, c *cli.Call) error {
-			err := e.Ask(ctx, func(ctx context.Context, d *ipc.Client) error { return d.Rename(ctx, e.Profile, c.Args[1]) })
-			if err != nil {
-				return err
-			}
-			return e.Say("Renamed " + e.Profile + " to " + c.Args[1] + ".")
+			return e.Do(ctx, "Renamed "+e.Profile+" to "+c.Args[1]+".", func(d *ipc.Client, ctx context.Context) error {
+				return d.Rename(ctx, e.Profile, c.Args[1])
+			})
 		},
 	}
 }

@@ -62,7 +62,13 @@ func setupCommand(e *ui.Env) *cli.Command {
 				return err
 			}
 			if undo {
-				return undoSetup(e, changes)
+				for _, change := range slices.Backward(changes) {
+					err = errors.Join(err, change.Undo())
+				}
+				if err == nil {
+					e.Note("The setup is removed.")
+				}
+				return err
 			}
 			return makeSetup(e, t, r, changes, write)
 		},
@@ -176,15 +182,4 @@ func makeSetup(e *ui.Env, t setup.Tool, r setup.Request, changes []setup.Change,
 		e.Note("To make this change, run the command again with --write.")
 	}
 	return nil
-}
-
-func undoSetup(e *ui.Env, changes []setup.Change) error {
-	var failed error
-	for _, change := range slices.Backward(changes) {
-		failed = errors.Join(failed, change.Undo())
-	}
-	if failed == nil {
-		e.Note("The setup is removed.")
-	}
-	return failed
 }

@@ -41,9 +41,8 @@ own user, SHA-256 digests of its secrets.`,
 				return err
 			}
 			if !held {
-				_ = e.Ask(ctx, func(ctx context.Context, d *ipc.Client) (err error) { // not every caller may have them
-					p.CredentialSHA256, err = d.Digests(ctx, e.Profile)
-					return err
+				p.CredentialSHA256, _ = ui.Ask(ctx, e, func(d *ipc.Client, ctx context.Context) (map[string]string, error) {
+					return d.Digests(ctx, e.Profile) // not every caller may have them
 				})
 				return e.Out.AnswerJSON(p)
 			}
@@ -125,7 +124,7 @@ func each(name string, values []string) (rows []ui.Row) {
 // tokenText shows one token: its state, what it contains, its history, and what
 // to do if the last attempt failed.
 func tokenText(s ui.Screen, p token.ProfileStatus, t token.TokenStatus, now time.Time) string {
-	state, obtained := stateOf(t), ""
+	state, obtained, used := stateOf(t), "", lastUse(t.LastUsed, t.LastUser, " by ", now)
 	rows := append(resourceRows(p, t), ui.Pair("state", state.Text, state.As))
 	if usable(t) {
 		rows = append(rows, ui.Row{Cells: []ui.Cell{{Text: "left", As: ui.Faint}, lifeLeft(t, now)}})
@@ -133,7 +132,10 @@ func tokenText(s ui.Screen, p token.ProfileStatus, t token.TokenStatus, now time
 	if !t.Issued.IsZero() {
 		obtained = ui.When(t.Issued, now) + ", for " + ui.Duration(t.Expiry.Sub(t.Issued))
 	}
-	rows = append(rows, pairs("obtained", obtained, "next", nextTry(t, now), "last used", useText(t.LastUsed, t.LastUser, now),
+	if by := t.LastUser; by != nil && by.PID != 0 && by.Program != "" {
+		used += fmt.Sprintf(" (process %d)", by.PID)
+	}
+	rows = append(rows, pairs("obtained", obtained, "next", nextTry(t, now), "last used", used,
 		"for scope", t.Scope, "for audience", t.Audience, "granted", t.Granted)...)
 	text := s.Table(append(rows, claimRows(t.Content)...))
 	if t.Error != nil {
@@ -175,15 +177,6 @@ func claimRows(c *token.ClaimsPreview) []ui.Row {
 	}[c.Format]
 	return pairs("token", cmp.Or(format, c.Format), "issuer", c.Issuer, "subject", c.Subject, "audience", strings.Join(c.Audience, " "),
 		"client", c.Client, "scopes", strings.Join(c.Scopes, " "))
-}
-
-// useText says when something was last used and by whom, at length.
-func useText(at time.Time, by *token.User, now time.Time) string {
-	text := lastUse(at, by, " by ", now)
-	if by != nil && by.PID != 0 && by.Program != "" {
-		text += fmt.Sprintf(" (process %d)", by.PID)
-	}
-	return text
 }
 
 // historyText is a table of the last attempts to obtain a token.

@@ -57,7 +57,15 @@ func verifyCommand(e *ui.Env) *cli.Command {
 			if err != nil {
 				return err
 			}
-			return answerVerdict(e, verdict, asJSON)
+			if err := answer(e, asJSON, verdict, verdictText(e.Out, verdict, time.Now())); err != nil || verdict.Valid {
+				return err
+			}
+			for _, hint := range ui.SeeTopic(verdict.Reason) {
+				if !asJSON {
+					e.Err.Print(ui.Wrap(hint, "  "))
+				}
+			}
+			return &ui.Exit{Status: ui.ExitFailure}
 		},
 	})
 }
@@ -72,18 +80,6 @@ func readPresented(e *ui.Env, in form.Input, file string) (token.Secret, error) 
 	}
 	text, err := in.Read(e, file)
 	return token.NewSecret(string(bytes.TrimRight(text, "\r\n"))), err
-}
-
-func answerVerdict(e *ui.Env, v token.Verdict, asJSON bool) error {
-	if err := answer(e, asJSON, v, verdictText(e.Out, v, time.Now())); err != nil || v.Valid {
-		return err
-	}
-	for _, hint := range ui.SeeTopic(v.Reason) {
-		if !asJSON {
-			e.Err.Print(ui.Wrap(hint, "  "))
-		}
-	}
-	return &ui.Exit{Status: ui.ExitFailure}
 }
 
 func verdictText(s ui.Screen, v token.Verdict, now time.Time) string {

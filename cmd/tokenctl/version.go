@@ -10,13 +10,6 @@ import (
 	"tokend/providers/token"
 )
 
-// versions answers version --json.
-type versions struct {
-	Tokenctl string `json:"tokenctl"`
-	// Tokend is empty if the daemon does not answer.
-	Tokend string `json:"tokend,omitempty"`
-}
-
 func versionCommand(e *ui.Env) *cli.Command {
 	var asJSON bool
 	return &cli.Command{
@@ -31,7 +24,10 @@ Prints tokenctl's version, and tokend's if it is running.`,
 			daemon := st.Version
 			switch {
 			case asJSON:
-				return e.Out.AnswerJSON(versions{ownVersion(), st.Version})
+				return e.Out.AnswerJSON(struct {
+					Tokenctl string `json:"tokenctl"`
+					Tokend   string `json:"tokend,omitempty"`
+				}{ownVersion(), st.Version})
 			case errors.Is(err, token.ErrNoDaemon):
 				daemon = "is not running"
 			case err != nil:

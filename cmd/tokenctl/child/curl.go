@@ -346,20 +346,16 @@ func (c *curlCall) withToken(ctx context.Context) error {
 // replace has tokend drop a token that the API refused, and returns the lines
 // for curl of another, if there is one.
 func (c *curlCall) replace(ctx context.Context, old token.Grant) (lines []byte) {
-	err := c.Ask(ctx, func(ctx context.Context, d *ipc.Client) error {
+	next, err := ui.Ask(ctx, c.Env, func(d *ipc.Client, ctx context.Context) (token.Grant, error) {
 		if err := d.Invalidate(ctx, c.profile.Name, old.Secret); err != nil {
-			return err
+			return old, err
 		}
-		next, err := d.Get(ctx, c.profile.Name, token.Query{Second: c.profile.SecondHeader != ""})
-		if err == nil && !next.Secret.Equal(old.Secret) {
-			lines, err = format.Curl(next, time.Now())
-		}
-		return err
+		return d.Get(ctx, c.profile.Name, token.Query{Second: c.profile.SecondHeader != ""})
 	})
-	switch {
-	case ctx.Err() != nil:
-		return nil
-	case err != nil:
+	if err == nil && !next.Secret.Equal(old.Secret) {
+		lines, err = format.Curl(next, time.Now())
+	}
+	if err != nil && ctx.Err() == nil {
 		c.Note("Warning: the API refused the token, and there is no other: " + ui.Printable(err.Error()))
 	}
 	return lines

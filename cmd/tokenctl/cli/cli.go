@@ -7,6 +7,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -102,7 +103,10 @@ func (p *Program) Execute(ctx context.Context, args []string) (*Call, error) {
 	case args[0] == completeCommand:
 		return p.start(), p.printCandidates(args[1:])
 	case args[0] == ReferenceCommand:
-		return p.start(), p.printReference()
+		e := json.NewEncoder(p.Out)
+		e.SetIndent("", "\t")
+		e.SetEscapeHTML(false)
+		return p.start(), e.Encode(p.reference(p.start())) // without the commands that every program has
 	}
 	c, err := p.parse(args)
 	if err != nil {

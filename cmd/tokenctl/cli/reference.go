@@ -1,7 +1,5 @@
 package cli
 
-import "encoding/json"
-
 // ReferenceCommand is the hidden command that prints a Reference as JSON, for
 // the man pages and docs/reference. So they say what the help says, and no
 // program links what makes pages.
@@ -18,13 +16,6 @@ type Reference struct {
 	Long     string      `json:"long"`
 	Flags    []*Flag     `json:"flags"`
 	Commands []Reference `json:"commands"`
-}
-
-func (p *Program) printReference() error {
-	e := json.NewEncoder(p.Out)
-	e.SetIndent("", "\t")
-	e.SetEscapeHTML(false)
-	return e.Encode(p.reference(p.start())) // without the commands that every program has
 }
 
 func (p *Program) reference(c *Call) Reference {

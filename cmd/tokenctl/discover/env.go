@@ -29,13 +29,14 @@ func Env(environ []string, o Options) []Find {
 // tenth longer. go-envparse knows no value of several lines, cuts a#b off at "#",
 // and takes the quotes out of {"a":"b"}.
 func parseEnv(text string) map[string]string {
+	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 	vars := map[string]string{}
 	for text = strings.ReplaceAll(text, "\r\n", "\n"); text != ""; {
 		line, rest, _ := strings.Cut(text, "\n")
 		name, value, ok := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "export "), "=")
 		_, from, _ := strings.Cut(text, "=")
 		name, from = strings.TrimSpace(name), strings.TrimLeft(from, " \t")
-		if ok && isVariable(name) {
+		if ok && name != "" && strings.Trim(name, letters+"0123456789_") == "" { // as a shell would take it
 			if whole, after, ok := delimited(from); ok {
 				vars[name], rest = whole, after
 			} else if value, _, _ = strings.Cut(value, " #"); strings.Trim(value, `="' `) != "" { // base64 can end in "=", but nothing follows there
@@ -45,11 +46,6 @@ func parseEnv(text string) map[string]string {
 		text = rest
 	}
 	return vars
-}
-
-// isVariable reports whether a shell would take name for a variable's.
-func isVariable(name string) bool {
-	return name != "" && strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_") == ""
 }
 
 // unescape leaves \n alone: strings of JSON have it, and input.Key undoes it in a key.

@@ -20,20 +20,13 @@ const goHurry = 2 * time.Second
 // and gets the tokens for the hosts that --host names. When a server refuses a
 // request, go calls again with the URL and the answer's header.
 func goauth(ctx context.Context, c *Call) (any, error) {
-	if len(c.Args) == 0 {
-		return goFirst(ctx, c), nil
+	if len(c.Args) > 0 {
+		return goAgain(ctx, c, c.Args[0])
 	}
-	return goAgain(ctx, c, c.Args[0])
-}
-
-// goRefusals is for a host of --host: go asks about it a second time only after a
-// refusal. go fetches much at once, so that some requests still had the token of before.
-var goRefusals = refusals{1, true}
-
-func goFirst(ctx context.Context, c *Call) (answer string) {
 	ctx, cancel := context.WithTimeout(ctx, goHurry)
 	defer cancel()
 	c.refusals = goRefusals
+	answer := ""
 	for _, host := range c.Hosts {
 		header, err := goHeader(ctx, c, host)
 		if err != nil && !errors.Is(err, errNotMine) {
@@ -41,8 +34,12 @@ func goFirst(ctx context.Context, c *Call) (answer string) {
 		}
 		answer += header
 	}
-	return answer
+	return answer, nil
 }
+
+// goRefusals is for a host of --host: go asks about it a second time only after a
+// refusal. go fetches much at once, so that some requests still had the token of before.
+var goRefusals = refusals{1, true}
 
 // goAgain answers for a URL that go was refused. If go had our token, by
 // --host, and it was the token that was refused, there is a new one.

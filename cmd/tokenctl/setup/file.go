@@ -16,15 +16,6 @@ import (
 	"tokend/providers/token/format"
 )
 
-// readFile reads a configuration file; one that is not there is empty.
-func readFile(path string) (string, error) {
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
-	}
-	return string(text), err
-}
-
 // writeFile replaces a file as a whole. A link is followed, as people keep
 // their configuration elsewhere; the mode stays.
 func writeFile(path, text string) error {
@@ -45,10 +36,11 @@ func writeFile(path, text string) error {
 // it, as it was if there is nothing to do.
 func edit(path, shown string, add, remove func(text string) (string, error)) Change {
 	apply := func(change func(string) (string, error), write bool) (same bool, err error) {
-		text, err := readFile(path)
-		if err != nil {
+		content, err := os.ReadFile(path)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // one that is not there is empty
 			return false, err
 		}
+		text := string(content)
 		after, err := change(text)
 		switch {
 		case err != nil || after == text || !write:

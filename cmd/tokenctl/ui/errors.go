@@ -265,9 +265,6 @@ func (s Situation) advice(e *token.Error) []string {
 	return []string{"tokend's log may say more: `tokenctl logs`"}
 }
 
-// NoDaemon says how to get a tokend that answers.
-func (s Situation) NoDaemon() []string { return Hints(token.ErrNoDaemon, s) }
-
 func (s Situation) noDaemon() (lines []string) {
 	m := s.Machine
 	switch {

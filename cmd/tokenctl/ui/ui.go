@@ -110,10 +110,13 @@ func (e *Env) Progress(text string) (end func()) {
 	return func() { timer.Stop() }
 }
 
-// Ask is for a call of the client without an answer.
-func (e *Env) Ask(ctx context.Context, f func(context.Context, *ipc.Client) error) error {
-	_, err := Ask(ctx, e, func(d *ipc.Client, ctx context.Context) (any, error) { return nil, f(ctx, d) })
-	return err
+// Do has tokend do something, and says what was done.
+func (e *Env) Do(ctx context.Context, done string, f func(*ipc.Client, context.Context) error) error {
+	_, err := Ask(ctx, e, func(d *ipc.Client, ctx context.Context) (any, error) { return nil, f(d, ctx) })
+	if err != nil {
+		return err
+	}
+	return e.Say(done)
 }
 
 // Ask calls f with the client, bounds its time, and shows that it waits.

@@ -318,7 +318,7 @@ func TestStepsFitTheMachine(t *testing.T) {
 		"The system's tokend is not running. As root: tokend start --system":                                                             {Program: program, system: true},
 		"tokend is neither beside tokenctl nor in $PATH; install it first.\nStart it: tokenctl --start, or as a service: tokend install": {setUp: true},
 	} {
-		if got := Plainly(strings.Join(Situation{Machine: s}.NoDaemon(), "\n")); got != want {
+		if got := Plainly(strings.Join(Hints(token.ErrNoDaemon, Situation{Machine: s}), "\n")); got != want {
 			t.Errorf("%+v:\n%s\nwant\n%s", s, got, want)
 		}
 	}
