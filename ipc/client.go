@@ -127,10 +127,11 @@ func (c *Client) Sign(ctx context.Context, name string, r token.Request) (token.
 // Verify has the daemon verify what a caller presented. A token that is not good
 // is a Verdict, not an error. Numbers among the claims are json.Number.
 func (c *Client) Verify(ctx context.Context, name string, p token.Presented) (token.Verdict, error) {
-	body := Verification{p.Token.Reveal(), p.Consent.Reveal(), p.Remote}
-	if err := CheckVerification(body); err != nil {
+	if err := CheckVerification(p); err != nil {
 		return token.Verdict{}, err
 	}
+	body := map[string]any{"token": p.Token.Reveal(), "consent_token": p.Consent.Reveal(), "remote": p.Remote}
+	maps.DeleteFunc(body, func(_ string, value any) bool { return value == "" || value == false })
 	answer, err := ask[verdictAnswer](ctx, c, call{method: "POST", path: VerifyPath, name: name, body: body})
 	if err != nil {
 		return token.Verdict{}, err

@@ -96,21 +96,13 @@ func PlainJSON(v any) ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
-// A Verification is the body of POST /v1/verify/NAME. It holds a secret in the
-// open.
-type Verification struct {
-	Token   string `json:"token"`
-	Consent string `json:"consent_token,omitempty"`
-	Remote  bool   `json:"remote,omitempty"`
-}
-
 // CheckVerification refuses a request to verify nothing, which is a variable that
 // was not set, and a token that cannot cross the socket.
-func CheckVerification(v Verification) error {
+func CheckVerification(p token.Presented) error {
 	switch {
-	case v.Token == "":
+	case p.Token.IsZero():
 		return invalid("token", "token is missing or empty")
-	case !utf8.ValidString(v.Token + v.Consent): // JSON would carry another one
+	case !utf8.ValidString(p.Token.Reveal() + p.Consent.Reveal()): // JSON would carry another one
 		return invalid("token", "the token is not UTF-8")
 	}
 	return nil

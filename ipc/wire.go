@@ -112,7 +112,6 @@ func encodeQuery(q token.Query, resource string) string {
 // as base64; the server takes both.
 type ProfileBody struct {
 	token.CreateProfile
-	Secrets       map[string]string `json:"secrets,omitempty"`
 	SecretsBase64 map[string][]byte `json:"secrets_base64,omitempty"`
 }
 
@@ -121,6 +120,7 @@ func newProfileBody(p token.CreateProfile) ProfileBody {
 	for name, secret := range p.Secrets {
 		body.SecretsBase64[name] = []byte(secret.Reveal())
 	}
+	body.Secrets = nil
 	return body
 }
 

@@ -43,16 +43,25 @@ func (d Dirs) ReadToEdit(name string) (File, error) {
 func (o Opener) Changes(before, after File) (changes []token.Change) {
 	was, is, all := before.settings(), after.settings(), after.settings()
 	maps.Copy(all, was)
+	// By their exact names. TOML's decoder takes others for them too, which only differ in
+	// case: they are not known here.
+	fields := map[string]token.Field{}
+	for _, key := range commonKeys {
+		fields[key] = token.Field{}
+	}
 	kind, _ := FindProvider(o.Kinds, fmt.Sprint(is["provider"]))
+	for _, f := range kind.Fields {
+		fields[f.Name] = f
+	}
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		if reflect.DeepEqual(was[name], is[name]) {
 			continue
 		}
 		key, _, inTable := strings.Cut(name, ".")
-		field, known := fieldOf(kind, key)
+		field, known := fields[key]
 		c := token.Change{Setting: name, Sends: field.Sends || !known || key == "provider"}
 		if key == "resources" { // [resources.NAME]
-			field, _ = fieldOf(kind, name[strings.LastIndexByte(name, '.')+1:])
+			field = fields[name[strings.LastIndexByte(name, '.')+1:]]
 			inTable = false
 		}
 		// How it renews, and what its tokens are for. All else says who gets tokens, and
@@ -64,15 +73,6 @@ func (o Opener) Changes(before, after File) (changes []token.Change) {
 		changes = append(changes, c)
 	}
 	return changes
-}
-
-// fieldOf finds a key of a profile's file by its exact name. TOML's decoder takes others
-// for it too, which only differ in case.
-func fieldOf(kind token.Provider, name string) (f token.Field, known bool) {
-	if i := slices.IndexFunc(kind.Fields, func(f token.Field) bool { return f.Name == name }); i >= 0 {
-		return kind.Fields[i], true
-	}
-	return f, slices.Contains(commonKeys, name)
 }
 
 // settings returns what a file sets, by name. A text that is not TOML sets nothing.

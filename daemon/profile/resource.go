@@ -61,7 +61,7 @@ func (o Opener) openResources(p *Profile, kind token.Provider, doc *document) er
 		return nil
 	}
 	p.Minter, p.Issuer, p.Expires, p.Fingerprint = first.Minter, first.Issuer, first.Expires, first.Fingerprint
-	for key, set := range map[string]bool{"hosts": p.Hosts != nil, "present": p.Present != "", "sink": p.Sinks != nil} {
+	for key, set := range map[string]bool{"hosts": p.Hosts != nil, "present": p.Present != "", "sink": len(p.Sinks) > 0} {
 		if set {
 			return invalid(key, fmt.Sprintf("%s: the profile has no token of its own without %s; move it to a resource", key, strings.Join(fields, " or ")))
 		}
@@ -113,13 +113,8 @@ func inResource(name string, table map[string]any, fields []string, err error) e
 }
 
 // sinksOf returns the sinks of a resource, or of the profile's own token.
-func (c Common) sinksOf(resource string) (sinks []Sink) {
-	for _, s := range c.Sinks {
-		if s.Resource == resource {
-			sinks = append(sinks, s)
-		}
-	}
-	return sinks
+func (c Common) sinksOf(resource string) []Sink {
+	return slices.DeleteFunc(slices.Clone(c.Sinks), func(s Sink) bool { return s.Resource != resource })
 }
 
 // All returns p and its resources.

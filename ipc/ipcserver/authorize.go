@@ -25,7 +25,13 @@ func (h *handler) authorize(c *call) (any, error) {
 	case !verdict.Valid:
 		return c.turnAway(verdict), nil
 	}
-	setClaims(c.w.Header(), verdict)
+	// These are always there, since some proxies pass on the client's own where one is
+	// missing; what cannot stand in a header as it is, or is too long, makes it empty.
+	head := c.w.Header()
+	head.Set("X-Tokend-Subject", headerText(verdict.Claims["sub"]))
+	head.Set("X-Tokend-Issuer", headerText(verdict.Claims["iss"]))
+	head.Set("X-Tokend-Claims", encodeClaims(verdict.Claims, maxClaims))
+	head.Set("X-Tokend-Consent", encodeClaims(verdict.Consent, maxConsent))
 	c.status = http.StatusNoContent
 	return text(""), nil
 }
@@ -116,16 +122,6 @@ const (
 	maxClaims  = 8 << 10
 	maxConsent = 4 << 10
 )
-
-// setClaims describes good tokens in headers. They are always there, since some
-// proxies pass on the client's own where one is missing; what cannot stand in a
-// header as it is, or is too long, makes it empty.
-func setClaims(head http.Header, v token.Verdict) {
-	head.Set("X-Tokend-Subject", headerText(v.Claims["sub"]))
-	head.Set("X-Tokend-Issuer", headerText(v.Claims["iss"]))
-	head.Set("X-Tokend-Claims", encodeClaims(v.Claims, maxClaims))
-	head.Set("X-Tokend-Consent", encodeClaims(v.Consent, maxConsent))
-}
 
 // encodeClaims is claims as JSON in base64url, empty without any or if that is
 // longer than most.

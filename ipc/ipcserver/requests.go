@@ -103,11 +103,8 @@ func checkTarget(t token.Target) error {
 // profileOf reads the body of POST /v1/profiles and …/rotate.
 func profileOf(in ipc.ProfileBody) (token.CreateProfile, error) {
 	p := in.CreateProfile
-	if len(in.Secrets)+len(in.SecretsBase64) > 0 {
+	if p.Secrets == nil && len(in.SecretsBase64) > 0 {
 		p.Secrets = map[string]token.Secret{}
-	}
-	for name, text := range in.Secrets {
-		p.Secrets[name] = token.NewSecret(text)
 	}
 	for name, octets := range in.SecretsBase64 {
 		if _, twice := p.Secrets[name]; twice {

@@ -29,10 +29,9 @@ type route struct {
 type rules uint8
 
 const (
-	takesQuery  rules = 1 << iota
-	audits            // it is in the audit log
-	manages           // it takes the right to manage profiles
-	administers       // it takes the right to administer the profile
+	takesQuery rules = 1 << iota
+	audits           // it is in the audit log
+	manages          // it takes the right to administer the profile, or without one to manage all
 )
 
 func (h *handler) table() []route {
@@ -48,16 +47,16 @@ func (h *handler) table() []route {
 		{"POST", ipc.ProfilesPath, "", "add", audits | manages, with(nil, h.add)},
 		{"GET", ipc.ProfilePath, "", "show", 0, func(c *call) (any, error) { return b.Profile(c.Context(), c.name) }},
 		{"DELETE", ipc.ProfilePath, "", "remove", audits | manages, func(c *call) (any, error) { return nil, b.Remove(c.Context(), c.name) }},
-		{"POST", ipc.ProfilePath, ipc.RotateSuffix, "rotate", audits | administers, submit(b.Rotate)},
+		{"POST", ipc.ProfilePath, ipc.RotateSuffix, "rotate", audits | manages, submit(b.Rotate)},
 		{"GET", ipc.ProfilePath, ipc.TextSuffix, "text", 0, func(c *call) (any, error) { return b.ProfileText(c.Context(), c.name) }},
-		{"PUT", ipc.ProfilePath, ipc.TextSuffix, "edit", audits | administers, submit(b.Edit)},
+		{"PUT", ipc.ProfilePath, ipc.TextSuffix, "edit", audits | manages, submit(b.Edit)},
 		{"POST", ipc.ProfilePath, ipc.RenameSuffix, "rename", audits | manages, with(nil, h.rename)},
 		{"GET", ipc.ProfilePath, ipc.DigestSuffix, "digests", 0, func(c *call) (any, error) { return h.Digests(c.Context(), c.name) }},
 		{"GET", ipc.ProvidersPath, "", "providers", 0, h.providers},
 		{"GET", ipc.StatusPath, "", "status", 0, func(c *call) (any, error) { return b.Status(c.Context()) }},
 		{"POST", ipc.ReloadPath, "", "reload", audits | manages, func(c *call) (any, error) { return nil, b.Reload(c.Context()) }},
 		{"POST", ipc.SignPath, "", "sign", audits, with(ipc.CheckRequest, h.sign)},
-		{"POST", ipc.VerifyPath, "", "verify", audits, with(ipc.CheckVerification, h.verify)},
+		{"POST", ipc.VerifyPath, "", "verify", audits, with(ipc.CheckVerification, func(c *call, p token.Presented) (any, error) { return b.Verify(c.Context(), c.name, p) })},
 		{"GET", ipc.AuthorizePath, "", "authorize", 0, h.authorize},
 		{"GET", ipc.EventsPath, "", "events", takesQuery, h.events},
 		{"GET", ipc.AuditPath, "", "audit", 0, h.auditLog},
@@ -161,10 +160,6 @@ func (h *handler) sign(c *call, request token.Request) (any, error) {
 	}
 	answer, err := ipc.EncodeSigned(signed)
 	return json.RawMessage(answer), err
-}
-
-func (h *handler) verify(c *call, in ipc.Verification) (any, error) {
-	return h.backend.Verify(c.Context(), c.name, token.Presented{Token: token.NewSecret(in.Token), Consent: token.NewSecret(in.Consent), Remote: in.Remote})
 }
 
 func (h *handler) profiles(c *call) (any, error) {

@@ -128,14 +128,15 @@ type Verifier interface {
 	Verify(ctx context.Context, p Presented) (Verdict, error)
 }
 
-// Presented is what a caller presented to a profile's data source.
+// Presented is what a caller presented to a profile's data source. It is the body of
+// POST /v1/verify/NAME, where its secrets are in the open.
 type Presented struct {
-	Token Secret
+	Token Secret `json:"token"`
 	// Consent is the consent token that came with it, if any: a person's consent
 	// to hand out data.
-	Consent Secret
+	Consent Secret `json:"consent_token"`
 	// Remote: ask the issuer's own service about Token.
-	Remote bool
+	Remote bool `json:"remote"`
 }
 
 // A Verdict says whether a token is good, or the first reason why it is not;
