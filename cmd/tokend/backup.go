@@ -54,18 +54,17 @@ func (p *program) backupCommands() []*cli.Command {
 	r := &backupRequest{at: &p.at, out: cli.Prose(p.out)}
 	command := func(name, short, long string, run func(context.Context, string) error, flags func(*cli.Flags)) *cli.Command {
 		return &cli.Command{
-			Name: name, Args: "FILE", Short: short, Long: long,
+			Name: name, Args: "FILE", Short: short, Long: long, Check: cli.AnyArgs,
 			Flags: func(f *cli.Flags) {
 				f.StringVar(&r.passphrase, "passphrase-file", "", "`FILE` with the passphrase (default: ask)")
 				flags(f)
 			},
-			Check: func(_ context.Context, c *cli.Call) error {
+			Run: func(ctx context.Context, c *cli.Call) error {
 				if len(c.Args) != 1 {
 					return cli.Usage("%s takes one file, not %d", name, len(c.Args))
 				}
-				return nil
+				return run(ctx, c.Args[0])
 			},
-			Run: func(ctx context.Context, c *cli.Call) error { return run(ctx, c.Args[0]) },
 		}
 	}
 	return []*cli.Command{
@@ -79,31 +78,30 @@ func (p *program) backupCommands() []*cli.Command {
 	}
 }
 
-// installed returns the installation's directories, and what opens its keystore.
-func (r *backupRequest) installed(ctx context.Context) (dirs profile.Dirs, open func(string) (store.Keystore, error), err error) {
+// installed returns the installation's directories, and what changes to their owner and
+// returns the credentials there.
+func (r *backupRequest) installed(ctx context.Context) (dirs profile.Dirs, become func() (*store.Credentials, error), err error) {
 	confine.Harden()
 	if dirs, err = r.at.dirs(); err != nil {
 		return dirs, nil, err
 	}
 	install, err := readInstall(ctx, *r.at, dirs)
-	if err == nil {
-		open, err = openAsService(ctx, dirs, install)
+	if err != nil {
+		return dirs, nil, err
 	}
-	return dirs, open, err
-}
-
-// become changes to the owner of the state, and returns the credentials there.
-func (r *backupRequest) become(dirs profile.Dirs, open func(string) (store.Keystore, error)) (*store.Credentials, error) {
-	if err := r.at.owner(dirs.State).become(); err != nil {
-		return nil, err
-	}
-	keys, err := open(dirs.State)
-	return store.NewCredentials(credentialsDir(dirs), keys), err
+	open, err := openAsService(ctx, dirs, install)
+	return dirs, func() (*store.Credentials, error) {
+		if err := r.at.owner(dirs.State).become(); err != nil {
+			return nil, err
+		}
+		keys, err := open(dirs.State)
+		return store.NewCredentials(credentialsDir(dirs), keys), err
+	}, err
 }
 
 // backup writes a new file. tokend may run meanwhile: it makes each change in one step.
 func (r *backupRequest) backup(ctx context.Context, path string) error {
-	dirs, open, err := r.installed(ctx)
+	dirs, become, err := r.installed(ctx)
 	if err != nil {
 		return err
 	}
@@ -115,7 +113,7 @@ func (r *backupRequest) backup(ctx context.Context, path string) error {
 	var b backup.Backup
 	to, err := r.recipients()
 	if err == nil {
-		creds, err = r.become(dirs, open)
+		creds, err = become()
 	}
 	if err == nil {
 		b, err = backup.New(ctx, dirs, creds)
@@ -149,12 +147,12 @@ func (r *backupRequest) unseal(path string) (backup.Backup, error) {
 }
 
 func (r *backupRequest) restore(ctx context.Context, path string) error {
-	dirs, open, err := r.installed(ctx)
+	dirs, become, err := r.installed(ctx)
 	if err != nil {
 		return err
 	}
 	if h := ipc.ReadHolder(dirs.State); h.Serves(ctx) {
-		return exitError{exitRunning, fmt.Errorf("tokend is running, %v; first: %s", h, r.at.line("stop"))}
+		return &ui.Exit{Status: exitRunning, Err: fmt.Errorf("tokend is running, %v; first: %s", h, r.at.line("stop"))}
 	}
 	b, err := r.unseal(path)
 	if err != nil {
@@ -170,13 +168,13 @@ func (r *backupRequest) restore(ctx context.Context, path string) error {
 		}
 		fmt.Fprintln(r.out, "Restored config.toml.")
 	}
-	creds, err := r.become(dirs, open)
+	creds, err := become()
 	if err != nil {
 		return err
 	}
 	lock, err := cache.Open(filepath.Join(dirs.State, "cache.db"), nil)
 	if err != nil {
-		return exitError{exitRunning, err}
+		return &ui.Exit{Status: exitRunning, Err: err}
 	}
 	defer lock.Close()
 	for _, name := range slices.Sorted(maps.Keys(b.Profiles)) {
@@ -194,11 +192,11 @@ func (r *backupRequest) restore(ctx context.Context, path string) error {
 
 // mayWrite reports whether to write a file, and says why not.
 func (r *backupRequest) mayWrite(what, file string) bool {
-	_, missing := os.Lstat(file)
-	if missing == nil && !r.replace {
-		fmt.Fprintf(r.out, "Left as it is: %s, which is here already (--replace replaces it).\n", what)
+	if _, missing := os.Lstat(file); missing != nil || r.replace {
+		return true
 	}
-	return missing != nil || r.replace
+	fmt.Fprintf(r.out, "Left as it is: %s, which is here already (--replace replaces it).\n", what)
+	return false
 }
 
 func (r *backupRequest) recipients() (to []age.Recipient, err error) {
@@ -246,7 +244,7 @@ func (r *backupRequest) askPassphrase(questions ...string) (passphrase token.Sec
 		text, err := token.ReadConfig(r.passphrase)
 		return token.NewSecret(strings.TrimRight(string(text), "\r\n")), flagFault("passphrase-file", err)
 	}
-	terminal, ok := (&ui.Env{In: os.Stdin, Err: ui.NewScreen(os.Stderr)}).Terminal()
+	terminal, ok := env().Terminal()
 	if !ok {
 		return passphrase, cli.Usage("there is no terminal to ask for the passphrase at: use --passphrase-file FILE")
 	}

@@ -63,7 +63,7 @@ func (p *program) doctorCommand() *cli.Command {
 // refuseFailed returns an error with this exit status if a check failed.
 func refuseFailed(checks []token.Check, status int) error {
 	if slices.ContainsFunc(checks, func(c token.Check) bool { return c.Result == token.CheckFail }) {
-		return exitError{status, errPrinted}
+		return &ui.Exit{Status: status}
 	}
 	return nil
 }
@@ -75,8 +75,7 @@ func (p places) doctor(ctx context.Context) (token.Report, error) {
 	if err != nil {
 		return token.Report{}, err
 	}
-	config, configErr := profile.ReadConfig(dirs)
-	socket, err := p.socketPath(config)
+	socket, err := p.clientSocket(dirs)
 	if err != nil {
 		return token.Report{}, err
 	}
@@ -93,7 +92,7 @@ func (p places) doctor(ctx context.Context) (token.Report, error) {
 	}
 	checks = append(checks, p.checkSocket(socket, report, h, askErr), p.checkService(ctx))
 	if askErr != nil {
-		report = p.doctorStopped(ctx, dirs, configErr)
+		report = p.doctorStopped(ctx, dirs)
 	}
 	report.Version = versionText()
 	report.Checks = append(checks, report.Checks...)
@@ -170,14 +169,11 @@ func (p places) checkService(ctx context.Context) token.Check {
 }
 
 // doctorStopped checks what the daemon checks, while it does not run.
-func (p places) doctorStopped(ctx context.Context, dirs profile.Dirs, configErr error) token.Report {
+func (p places) doctorStopped(ctx context.Context, dirs profile.Dirs) token.Report {
 	only := func(c token.Check) token.Report { return token.Report{Checks: []token.Check{c}} }
 	install, err := store.ReadKeystoreConfig(dirs.State)
-	switch {
-	case err != nil:
+	if err != nil {
 		return only(failed("setup", err.Error(), advice(err, p.line("setup"))))
-	case configErr != nil:
-		return only(failed("config", configErr.Error(), "correct the file"))
 	}
 	open, err := openAsService(ctx, dirs, install)
 	if err != nil {

@@ -29,24 +29,14 @@ type serviceRequest struct {
 func (p *program) serviceCommands() []*cli.Command {
 	r := &serviceRequest{at: &p.at, out: cli.Prose(p.out)}
 	var purge purgeRequest
-	uninstall := r.command("uninstall", "Remove the service", `  tokend uninstall
-  tokend uninstall --purge          with keys, configuration and tokens
-
-Stops the service and removes its definition. Configuration, keys and tokens
-stay, unless you use --purge: it lists what it will delete, and asks.`,
-		func(ctx context.Context) error { return r.uninstall(ctx, purge) })
-	uninstall.Flags = func(f *cli.Flags) {
-		r.flags(f)
-		f.BoolVar(&purge.wanted, "purge", false, "delete configuration, keys and tokens too")
-		f.BoolVar(&purge.yes, "yes", false, "with --purge: do not ask")
-	}
 	status := r.command("status", "Show the service's state", `  tokend status
 
 Shows whether the service is installed, starts by itself, and runs. The exit
 status is 1 if it does not run. For the tokens: tokenctl status.`, r.status)
 	oldStatus := *status
 	oldStatus.Name, oldStatus.Hidden = "service-status", true // its name in the first release
-	install := r.command("install", "Run tokend as a service", `  tokend install                    for you, from your login on
+	return []*cli.Command{
+		r.command("install", "Run tokend as a service", `  tokend install                    for you, from your login on
   sudo tokend install --system      for the whole machine, from boot on
   tokend install --notify           with desktop notifications: tokend notify
 
@@ -54,13 +44,18 @@ systemd, launchd or Windows then starts this program, and restarts it after
 failures. systemd also keeps it in a sandbox, and lets calls wait while it
 restarts. If tokend is set up (tokend setup), it starts at once. Install again
 to change the program or the directories, or to repair an installation. This
-stops a tokend that you started by hand.`, r.install)
-	install.Flags = func(f *cli.Flags) {
-		r.flags(f)
-		f.BoolVar(&r.notify, "notify", false, "also start tokend notify with your desktop session (systemd)")
-	}
-	return []*cli.Command{
-		install, uninstall,
+stops a tokend that you started by hand.`, r.install, func(f *cli.Flags) {
+			f.BoolVar(&r.notify, "notify", false, "also start tokend notify with your desktop session (systemd)")
+		}),
+		r.command("uninstall", "Remove the service", `  tokend uninstall
+  tokend uninstall --purge          with keys, configuration and tokens
+
+Stops the service and removes its definition. Configuration, keys and tokens
+stay, unless you use --purge: it lists what it will delete, and asks.`,
+			func(ctx context.Context) error { return r.uninstall(ctx, purge) }, func(f *cli.Flags) {
+				f.BoolVar(&purge.wanted, "purge", false, "delete configuration, keys and tokens too")
+				f.BoolVar(&purge.yes, "yes", false, "with --purge: do not ask")
+			}),
 		r.command("start", "Start the service", `  tokend start
 
 Returns when the service is ready. If the service ends instead, prints why, and
@@ -76,10 +71,15 @@ With systemd no call is lost: calls wait until it serves again.`, func(ctx conte
 	}
 }
 
-func (r *serviceRequest) command(name, short, long string, run func(context.Context) error) *cli.Command {
+func (r *serviceRequest) command(name, short, long string, run func(context.Context) error, more ...func(*cli.Flags)) *cli.Command {
 	return &cli.Command{
 		Name: name, Short: short, Long: long,
-		Flags: r.flags,
+		Flags: func(f *cli.Flags) {
+			f.BoolVar(&r.user, "user", false, "your own service (the default without --system, unless you are root)")
+			for _, flags := range more {
+				flags(f)
+			}
+		},
 		Run: func(ctx context.Context, _ *cli.Call) error {
 			if err := r.checkUser(name, os.Geteuid() == 0); err != nil {
 				return err
@@ -87,10 +87,6 @@ func (r *serviceRequest) command(name, short, long string, run func(context.Cont
 			return run(ctx)
 		},
 	}
-}
-
-func (r *serviceRequest) flags(f *cli.Flags) {
-	f.BoolVar(&r.user, "user", false, "your own service (the default without --system, unless you are root)")
 }
 
 // checkUser makes root choose between the system's service and its own, and
@@ -141,13 +137,13 @@ func (r *serviceRequest) install(ctx context.Context) error {
 		return nil
 	}
 	pid, err := stopOther(ctx, d.Socket, before)
+	if err != nil {
+		return err
+	}
 	if pid != 0 {
 		fmt.Fprintf(r.out, "Stopped the tokend that ran already, process %d: the service takes its place.\n", pid)
 	}
-	if err == nil {
-		err = m.Restart(ctx)
-	}
-	if err == nil {
+	if err = m.Restart(ctx); err == nil {
 		err = r.status(ctx)
 	}
 	if err == nil {
@@ -225,10 +221,11 @@ func (r *serviceRequest) stop(ctx context.Context) error {
 			elsewhere = os.Getenv(ipc.SocketEnv)
 		}
 		for _, socket := range []string{d.Socket, elsewhere, ipc.ReadHolder(d.Dirs.State).Socket} {
-			if pid, err := stopOther(ctx, socket, st); pid != 0 {
+			pid, err := stopOther(ctx, socket, st)
+			if pid != 0 {
 				fmt.Fprintf(r.out, "Stopped the tokend that served at %s, process %d.\n", socket, pid)
-				return nil
-			} else if err != nil {
+			}
+			if pid != 0 || err != nil {
 				return err
 			}
 		}
@@ -334,7 +331,7 @@ func stopOther(ctx context.Context, socket string, st service.State) (pid int, e
 }
 
 func otherRuns(pid int, socket string, why error) error {
-	return exitError{exitRunning, fmt.Errorf("another tokend, process %d, serves at %s already: %w", pid, socket, why)}
+	return &ui.Exit{Status: exitRunning, Err: fmt.Errorf("another tokend, process %d, serves at %s already: %w", pid, socket, why)}
 }
 
 // otherProcess returns the process that serves at socket and is not the service,

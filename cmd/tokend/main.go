@@ -16,6 +16,7 @@ import (
 	"syscall"
 
 	"tokend/cmd/tokenctl/cli"
+	"tokend/cmd/tokenctl/ui"
 	"tokend/cmd/tokend/demo"
 	"tokend/cmd/tokend/service"
 	"tokend/daemon/profile"
@@ -40,12 +41,6 @@ const (
 	exitConfig   = 78 // EX_CONFIG of sysexits.h
 )
 
-// An exitError is an error with a status of its own.
-type exitError struct {
-	status int
-	error
-}
-
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
@@ -67,8 +62,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return exitOK
 	}
-	if exit, ok := err.(exitError); ok && exit.error == errPrinted {
-		return exit.status
+	if exit, ok := err.(*ui.Exit); ok && exit.Err == nil {
+		return exit.Status
 	}
 	text := fmt.Sprintf("tokend: %v\n", err)
 	status := statusOf(err)
@@ -109,13 +104,13 @@ Exit status: 0 ok, 1 failure, 2 wrong usage, 3 tokend is already running,
 }
 
 func statusOf(err error) int {
-	var exit exitError
+	var exit *ui.Exit
 	var start service.StartError
 	switch {
 	case errors.Is(err, cli.ErrUsage):
 		return exitUsage
 	case errors.As(err, &exit):
-		return exit.status
+		return exit.Status
 	case errors.As(err, &start):
 		return start.Status
 	case errors.Is(err, token.ErrKeystore), errors.Is(err, token.ErrLocked):
@@ -174,6 +169,12 @@ func (p places) socketPath(c profile.Config) (string, error) {
 		}
 	}
 	return p.serviceSocket(c)
+}
+
+// clientSocket returns where tokend answers, whatever is wrong with config.toml.
+func (p places) clientSocket(dirs profile.Dirs) (string, error) {
+	config, _ := profile.ReadConfig(dirs)
+	return p.socketPath(config)
 }
 
 // serviceSocket returns where a service listens. $TOKEND_SOCKET does not count: it

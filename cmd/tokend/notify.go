@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -30,22 +29,25 @@ the notification back once nothing is left to do. Runs until stopped.
 --hook runs a program for each of them, without a shell and without arguments.
 It reads the event on standard input, a line of JSON like those of "tokenctl
 events", with no token in it. One runs at a time, for at most 30 s, 10 an hour.`,
-		Flags: func(f *cli.Flags) { f.StringVar(&hook.Path, "hook", "", "run the program at this `PATH` too") },
-		Run: func(ctx context.Context, _ *cli.Call) error {
-			out := cli.Prose(p.errOut)
-			say := func(format string, args ...any) { fmt.Fprintf(out, "tokend notify: "+format+"\n", args...) }
-			if hook.Path != "" {
-				path, err := exec.LookPath(hook.Path)
-				if err != nil {
-					return cli.Usage("--hook takes the path of a program, and no arguments: %v", err)
+		Flags: func(f *cli.Flags) {
+			f.Text("hook", "string", "run the program at this `PATH` too", func(path string) (err error) {
+				if hook.Path, err = exec.LookPath(path); err != nil {
+					err = fmt.Errorf("it takes the path of a program, and no arguments: %w", err)
 				}
-				hook.Path, _ = filepath.Abs(path)
-			}
-			own, err := (&serviceRequest{at: &p.at}).definition()
+				return err
+			})
+		},
+		Run: func(ctx context.Context, _ *cli.Call) error {
+			dirs, err := p.at.dirs()
 			if err != nil {
 				return err
 			}
-			sockets := slices.Compact([]string{own.Socket, ipc.SystemSocket()})
+			own, err := p.at.clientSocket(dirs)
+			if err != nil {
+				return err
+			}
+			out, sockets := cli.Prose(p.errOut), slices.Compact([]string{own, ipc.SystemSocket()})
+			say := func(format string, args ...any) { fmt.Fprintf(out, "tokend notify: "+format+"\n", args...) }
 			say("following %s", strings.Join(sockets, " and "))
 			notify.Run(ctx, sockets, &hook, say)
 			return nil

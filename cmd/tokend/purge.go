@@ -85,11 +85,7 @@ func keptInKeyring(why error) string {
 // purge deletes what ask showed: the items in the keyring first, because only the
 // records know them.
 func (r *serviceRequest) purge(ctx context.Context, dirs profile.Dirs) error {
-	config, err := profile.ReadConfig(dirs)
-	if err != nil {
-		config = profile.DefaultConfig() // the file goes anyway
-	}
-	socket, err := r.at.socketPath(config)
+	socket, err := r.at.clientSocket(dirs)
 	if err != nil {
 		return err
 	}

@@ -26,6 +26,7 @@ import (
 	"github.com/google/renameio/v2/maybe"
 
 	"tokend/cmd/tokenctl/cli"
+	"tokend/cmd/tokenctl/ui"
 	"tokend/cmd/tokend/audit"
 	"tokend/cmd/tokend/confine"
 	"tokend/cmd/tokend/network"
@@ -133,25 +134,25 @@ func open(ctx context.Context, at places, log io.Writer) (in *installation, err 
 	}
 	in.vault = newVault(keys, in.dirs, in.deps.Log)
 	in.listener, in.activated, err = listen(in.socket, in.hold)
-	switch _, isHeld := errors.AsType[exitError](err); {
+	switch _, isHeld := errors.AsType[*ui.Exit](err); {
 	case isHeld:
 		return in, err
 	case errors.Is(err, token.ErrExists):
 		return in, in.held(err, func(h ipc.Holder) bool { return h.Socket == in.socket })
 	case err != nil:
-		return in, exitError{exitSocket, err}
+		return in, &ui.Exit{Status: exitSocket, Err: err}
 	}
 	in.closers = append(in.closers, in.listener.Close)
 	if file := auditFile(in.dirs, in.config); file != "" {
 		if info, err := os.Stat(file); err == nil && info.Mode()&fs.ModeNamedPipe != 0 { // opening it would wait for a reader
-			return in, exitError{exitConfig, fmt.Errorf("audit: %s is a pipe; name a file", file)}
+			return in, &ui.Exit{Status: exitConfig, Err: fmt.Errorf("audit: %s is a pipe; name a file", file)}
 		}
 		in.audit = audit.Open(file, in.deps.Log, func(why string) { in.deps.metrics.missing.WithLabelValues(why).Inc() })
 		in.closers = append(in.closers, in.audit.Close)
 	}
 	if in.config.Metrics != "" && in.config.Metrics != "none" { // a loopback address
 		if in.metrics, err = net.Listen("tcp", in.config.Metrics); err != nil {
-			return in, exitError{exitSocket, fmt.Errorf("metrics: %w", err)}
+			return in, &ui.Exit{Status: exitSocket, Err: fmt.Errorf("metrics: %w", err)}
 		}
 	}
 	return in, nil
@@ -183,7 +184,7 @@ func (in *installation) held(err error, known func(ipc.Holder) bool) error {
 	if h := ipc.ReadHolder(in.dirs.State); known(h) {
 		err = fmt.Errorf("%w: %v", err, h)
 	}
-	return exitError{exitRunning, err}
+	return &ui.Exit{Status: exitRunning, Err: err}
 }
 
 // wire makes the daemon over what was opened, and confines this process to it.
@@ -276,7 +277,7 @@ func (in *installation) answer(ctx context.Context, serve func(context.Context) 
 			if in.activated {
 				status, next = exitSocket, in.at.line("restart")
 			}
-			return exitError{status, fmt.Errorf("another program removed or replaced the socket, and tokend cannot make it again: %w; next: %s", err, next)}
+			return &ui.Exit{Status: status, Err: fmt.Errorf("another program removed or replaced the socket, and tokend cannot make it again: %w; next: %s", err, next)}
 		}
 		in.closers = append(in.closers, in.listener.Close)
 		in.deps.Log.Info("tokend made its socket again", "socket", in.socket)
@@ -347,7 +348,7 @@ func (in *installation) share() error {
 		return nil
 	}
 	if err := cmp.Or(os.Chown(in.socket, -1, int(in.config.SocketGID)), os.Chmod(in.socket, 0o660)); err != nil {
-		return exitError{exitSocket, fmt.Errorf("socket_gid: %w; tokend must be a member of that group", err)}
+		return &ui.Exit{Status: exitSocket, Err: fmt.Errorf("socket_gid: %w; tokend must be a member of that group", err)}
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"tokend/cmd/tokenctl/cli"
+	"tokend/cmd/tokenctl/ui"
 	"tokend/cmd/tokend/confine"
 	"tokend/cmd/tokend/service"
 	"tokend/daemon/profile"
@@ -202,7 +203,7 @@ func putAside(ctx context.Context, state, next string, out io.Writer) error {
 		err = c.Close()
 	}
 	if err != nil {
-		return exitError{exitRunning, err}
+		return &ui.Exit{Status: exitRunning, Err: err}
 	}
 	aside, err := store.Reset(state)
 	if err == nil {
@@ -210,9 +211,6 @@ func putAside(ctx context.Context, state, next string, out io.Writer) error {
 	}
 	return err
 }
-
-// errPrinted is an error that is on the screen already.
-var errPrinted = errors.New("printed")
 
 // setUpAnd sets up, and then does more with the service. Setup of the system's service
 // gives up root's rights, which that needs, so another process does it.
@@ -225,7 +223,7 @@ func (p *program) setUpAnd(ctx context.Context, then func(*serviceRequest, conte
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, p.out, p.errOut
 	err = cmd.Run()
 	if failed, ok := errors.AsType[*exec.ExitError](err); ok {
-		return exitError{failed.ExitCode(), errPrinted}
+		return &ui.Exit{Status: failed.ExitCode()}
 	}
 	if err != nil {
 		return err

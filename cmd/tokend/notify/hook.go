@@ -36,13 +36,12 @@ func (h *Hook) run(ctx context.Context, e token.Event, say func(string, ...any))
 	h.running.Go(func() {
 		h.turn.Lock()
 		defer h.turn.Unlock()
-		now := time.Now()
-		h.last = slices.DeleteFunc(h.last, func(at time.Time) bool { return now.Sub(at) >= time.Hour })
+		h.last = slices.DeleteFunc(h.last, func(at time.Time) bool { return time.Since(at) >= time.Hour })
 		if len(h.last) == hookRuns {
 			say("the hook ran %d times within an hour; left out: %s", hookRuns, line)
 			return
 		}
-		h.last = append(h.last, now)
+		h.last = append(h.last, time.Now())
 		ctx, cancel := context.WithTimeout(ctx, h.Limit)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, h.Path)

@@ -30,10 +30,7 @@ func Run(ctx context.Context, sockets []string, hook *Hook, say func(string, ...
 	var all sync.WaitGroup
 	for _, socket := range sockets {
 		f := &follower{socket: socket, hook: hook, say: say, shown: map[string]bubble{}, wait: firstWait}
-		all.Go(func() {
-			f.follow(ctx)
-			f.settle(context.WithoutCancel(ctx), nil)
-		})
+		all.Go(func() { f.follow(ctx) })
 	}
 	all.Wait()
 	hook.running.Wait()
@@ -55,7 +52,8 @@ const (
 	lastWait  = 30 * time.Second
 )
 
-// follow watches until ctx ends. While tokend is away, what was shown stays.
+// follow watches until ctx ends, and takes back what was shown then. While tokend is
+// away, that stays.
 func (f *follower) follow(ctx context.Context) {
 	for ctx.Err() == nil {
 		if err := f.watch(ctx); errors.Is(err, token.ErrDenied) {
@@ -67,6 +65,7 @@ func (f *follower) follow(ctx context.Context) {
 		}
 		f.wait = min(2*f.wait, lastWait)
 	}
+	f.settle(context.WithoutCancel(ctx), nil)
 }
 
 // sayOnce reports an error, unless it was the last one too.
