@@ -64,11 +64,11 @@ func (p *program) setUpAtTerminal(ctx context.Context, terminal ui.Terminal) err
 		return err
 	}
 	return p.setUpAnd(ctx, func(r *serviceRequest, ctx context.Context) error {
-		if err := r.offerStart(ctx, terminal); err != nil || r.at.system {
-			return err
+		err := r.offerStart(ctx, terminal)
+		if err == nil && !r.at.system {
+			noteMissingPath(ctx)
 		}
-		noteMissingPath(ctx)
-		return nil
+		return err
 	})
 }
 
@@ -134,11 +134,7 @@ func (r *serviceRequest) offerStart(ctx context.Context, terminal ui.Terminal) e
 
 // launch starts tokend without a service manager, until someone stops it.
 func (r *serviceRequest) launch(ctx context.Context, d service.Definition) error {
-	program, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	if err := launch.Run(ctx, env(), program, d.Dirs.State, d.Socket, "--config", d.Dirs.Config, "--state", d.Dirs.State); err != nil {
+	if err := launch.Run(ctx, env(), d.Program, d.Dirs.State, d.Socket, "--config", d.Dirs.Config, "--state", d.Dirs.State); err != nil {
 		return err
 	}
 	fmt.Fprintf(r.out, "tokend runs until the machine shuts down, or: %s. Its log is %s. To start it again: tokenctl --start\n%s\n",
@@ -161,11 +157,8 @@ func noteMissingPath(ctx context.Context) {
 	if cmd.Run() == nil {
 		return
 	}
-	file, known := map[string]string{"bash": "~/.bashrc", "zsh": "~/.zshrc"}[filepath.Base(shell)]
-	if !known {
-		file = "~/.profile"
-	}
-	line := fmt.Sprintf(`echo 'export PATH="$PATH:%s"' >> %s`, filepath.Dir(program), file)
+	file := map[string]string{"bash": "~/.bashrc", "zsh": "~/.zshrc"}[filepath.Base(shell)]
+	line := fmt.Sprintf(`echo 'export PATH="$PATH:%s"' >> %s`, filepath.Dir(program), cmp.Or(file, "~/.profile"))
 	if filepath.Base(shell) == "fish" {
 		line = "fish_add_path " + filepath.Dir(program)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -14,7 +13,6 @@ import (
 	"time"
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
-	"github.com/coreos/go-systemd/v22/journal"
 
 	"tokend/daemon"
 	"tokend/daemon/profile"
@@ -43,7 +41,8 @@ func newDeps() *deps {
 	w.Log = slog.New(slog.DiscardHandler)
 	w.Version = versionText()
 	w.Now, w.Steady = time.Now, steady
-	w.Alive, w.Pulse = func() { tellManager(sd.SdNotifyWatchdog) }, pulse()
+	patience, _ := sd.SdWatchdogEnabled(false) // zero also at an error
+	w.Alive, w.Pulse = func() { tellManager(sd.SdNotifyWatchdog) }, patience/2
 	w.Sandbox = func() string { return w.sandbox }
 	w.Faults = func() (texts []string) {
 		for _, fault := range w.faults {
@@ -68,13 +67,6 @@ func newDeps() *deps {
 		return kinds{client, w.metrics}, nil
 	}
 	return w
-}
-
-// logTo sets the log, and returns what ends it.
-func (w *deps) logTo(out io.Writer, format string) (end func() error) {
-	toJournal, _ := journal.StderrIsJournalStream()
-	w.Log, end = newLog(out, toJournal && out == os.Stderr, format, &w.level)
-	return end
 }
 
 // keep sets the keystore, credentials and cache.

@@ -111,9 +111,6 @@ func (r *serviceRequest) install(ctx context.Context) error {
 	if d.Notify = r.notify; d.Notify && (d.System || runtime.GOOS != "linux") {
 		return cli.Usage("--notify is for your own service, where systemd runs it")
 	}
-	if d.Program, err = os.Executable(); err != nil {
-		return err
-	}
 	if err := d.Check(); err != nil {
 		return err
 	}
@@ -301,9 +298,12 @@ func (r *serviceRequest) line(command string) string {
 	return line
 }
 
-// definition is the service for these places, without its program.
+// definition is the service for these places, run by this program.
 func (r *serviceRequest) definition() (d service.Definition, err error) {
 	d.System = r.at.system
+	if d.Program, err = os.Executable(); err != nil {
+		return d, err
+	}
 	if d.Dirs, err = r.at.dirs(); err != nil {
 		return d, err
 	}

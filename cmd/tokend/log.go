@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -45,15 +46,12 @@ func newLog(out io.Writer, journal bool, format string, level slog.Leveler) (log
 		return slog.NewTextHandler(out, options)
 	}
 	queue := &logQueue{log: out, direct: handler(out), lines: make(chan []byte, maxLogLines)}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		queue.run()
-	}()
+	var running sync.WaitGroup
+	running.Go(queue.run)
 	return slog.New(handler(queue)), func() error {
 		withTimeout(func() {
 			queue.lines <- nil
-			<-ended
+			running.Wait()
 		})
 		return nil
 	}
@@ -121,13 +119,10 @@ func (q *logQueue) reportLost() {
 
 // withTimeout does what may wait for a log, and waits logTimeout at most for it.
 func withTimeout(do func()) {
-	done := make(chan struct{})
+	ctx, done := context.WithTimeout(context.Background(), logTimeout)
 	go func() {
-		defer close(done)
+		defer done()
 		do()
 	}()
-	select {
-	case <-done:
-	case <-time.After(logTimeout):
-	}
+	<-ctx.Done()
 }

@@ -19,10 +19,10 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"time"
 
 	"github.com/coreos/go-systemd/v22/activation"
 	sd "github.com/coreos/go-systemd/v22/daemon"
+	"github.com/coreos/go-systemd/v22/journal"
 	"github.com/google/renameio/v2/maybe"
 
 	"tokend/cmd/tokenctl/cli"
@@ -124,7 +124,10 @@ func open(ctx context.Context, at places, log io.Writer) (in *installation, err 
 	if runtime.GOOS == "linux" && os.Getenv("NOTIFY_SOCKET") == "" { // not a service
 		in.deps.Restart = r.line("stop") + ", and start it as before"
 	}
-	in.closers = append(in.closers, in.deps.logTo(log, in.config.LogFormat)) // ends last: a log that blocks delays nothing else
+	var endLog func() error
+	toJournal, _ := journal.StderrIsJournalStream()
+	in.deps.Log, endLog = newLog(log, toJournal && log == os.Stderr, in.config.LogFormat, &in.deps.level)
+	in.closers = append(in.closers, endLog) // last: a log that blocks delays nothing else
 	if in.socket, err = at.socketPath(in.config); err != nil {
 		return in, err
 	}
@@ -380,13 +383,6 @@ var (
 func ready(status string) {
 	isServed()
 	tellManager(sd.SdNotifyReady + "\nSTATUS=" + status)
-}
-
-// pulse is how often systemd wants a sign of life: half of its patience, or zero
-// for never.
-func pulse() time.Duration {
-	every, _ := sd.SdWatchdogEnabled(false) // zero also at an error
-	return every / 2
 }
 
 // tellManager tells systemd, if that started this process (sd_notify(3)). It ignores

@@ -199,12 +199,10 @@ func putAside(ctx context.Context, state, next string, out io.Writer) error {
 		}
 	}
 	c, err := cache.Open(filepath.Join(state, "cache.db"), nil)
-	if err == nil {
-		err = c.Close()
-	}
 	if err != nil {
 		return &ui.Exit{Status: exitRunning, Err: err}
 	}
+	_ = c.Close()
 	aside, err := store.Reset(state)
 	if err == nil {
 		fmt.Fprintf(out, "What there was is in %s now. The tokens and the items of an OS keyring are of no use without it.\n", aside)
@@ -311,12 +309,12 @@ func mountedKey(dirs profile.Dirs) (store.Choice, error) {
 // makeKey makes the chosen key if it is missing, only on the first setup: a new key
 // could not open what the old one sealed. It finishes an interrupted setup, and returns
 // the key if only the service could read it.
-func (r setupRequest) makeKey(ctx context.Context, dirs profile.Dirs, before store.KeystoreConfig, owner account, out io.Writer) (token.Secret, error) {
+func (r setupRequest) makeKey(ctx context.Context, dirs profile.Dirs, before store.KeystoreConfig, owner account, out io.Writer) (kek token.Secret, err error) {
 	first := before.ID == ""
 	switch {
 	case r.choice.Credential != "" && os.Getenv("CREDENTIALS_DIRECTORY") == "" && owner.mayMakeCredential():
 		if !first && before.Credential != r.choice.Credential {
-			return token.Secret{}, nil // for Setup to refuse
+			return kek, nil // for Setup to refuse
 		}
 		if file := (store.CredentialFile{Path: credentialPath(dirs, r.choice.Credential), Name: r.choice.Credential}); r.reset {
 			if _, err := file.Read(ctx); err != nil { // or there is none
@@ -326,13 +324,14 @@ func (r setupRequest) makeKey(ctx context.Context, dirs profile.Dirs, before sto
 		return makeCredential(ctx, r.choice.Credential, dirs, first, out)
 	case r.choice.KeyFile != "" && first && !r.mounted:
 		err := store.NewKeyFileFor(r.choice.KeyFile, owner.uid, owner.gid)
+		if err != nil && !errors.Is(err, token.ErrExists) {
+			return kek, err
+		}
 		if err == nil {
 			fmt.Fprintf(out, "A new key is in %s. Without it the secrets are lost: back it up, apart from them.\n", r.choice.KeyFile)
-		} else if !errors.Is(err, token.ErrExists) {
-			return token.Secret{}, err
 		}
 	}
-	return token.Secret{}, nil
+	return kek, nil
 }
 
 // startLine returns the commands that start what was set up.

@@ -80,11 +80,7 @@ func (a account) makeDirs(dirs profile.Dirs, isSetUp bool, out io.Writer) error 
 			return err
 		}
 	}
-	info, err := os.Lstat(dirs.State)
-	if err != nil {
-		return err
-	}
-	if store.Owner(info) != a.uid || !info.IsDir() {
+	if info, err := os.Lstat(dirs.State); err != nil || store.Owner(info) != a.uid || !info.IsDir() {
 		return fmt.Errorf("%s is not a directory of the user %s, whom the service runs as: chown -R %s: %s", dirs.State, a.name, a.name, dirs.State)
 	}
 	return nil
@@ -132,11 +128,9 @@ func (a account) repair(dirs profile.Dirs, out io.Writer) error {
 
 // makeDir makes a directory with this owner and mode. An existing one stays as it is.
 func makeDir(path string, uid, gid int, mode fs.FileMode) error {
-	err := os.Mkdir(path, 0o700)
-	if errors.Is(err, fs.ErrExist) {
+	if err := os.Mkdir(path, 0o700); errors.Is(err, fs.ErrExist) {
 		return nil
-	}
-	if err != nil {
+	} else if err != nil {
 		return err
 	}
 	// The directory above can belong to another user: follow no link.
@@ -170,10 +164,8 @@ func mayPassCredential() bool {
 
 // makeCredential makes the credential if it is missing, only on the first setup, and
 // has the unit pass it to the service.
-func makeCredential(ctx context.Context, name string, dirs profile.Dirs, first bool, out io.Writer) (token.Secret, error) {
+func makeCredential(ctx context.Context, name string, dirs profile.Dirs, first bool, out io.Writer) (kek token.Secret, err error) {
 	file := store.CredentialFile{Path: credentialPath(dirs, name), Name: name}
-	var kek token.Secret
-	var err error
 	switch {
 	case service.Exists(file.Path):
 		kek, err = file.Read(ctx)
@@ -190,7 +182,7 @@ func makeCredential(ctx context.Context, name string, dirs profile.Dirs, first b
 		}
 	}
 	if err != nil {
-		return token.Secret{}, err
+		return kek, err
 	}
 	return kek, handOver(ctx, file, out)
 }

@@ -46,10 +46,8 @@ func (l *file) entries(part string) iter.Seq[token.AuditEntry] {
 			lines := bufio.NewScanner(f)
 			for lines.Buffer(nil, maxLine); lines.Scan(); {
 				var e token.AuditEntry
-				if !bytes.Contains(lines.Bytes(), []byte(part)) || json.Unmarshal(lines.Bytes(), &e) != nil {
-					continue // also what a full disk cut
-				}
-				if !yield(e) {
+				isEntry := bytes.Contains(lines.Bytes(), []byte(part)) && json.Unmarshal(lines.Bytes(), &e) == nil
+				if isEntry && !yield(e) { // no entry is also what a full disk cut
 					return
 				}
 			}

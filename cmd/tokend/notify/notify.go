@@ -46,11 +46,8 @@ type follower struct {
 	wait   time.Duration // before another attempt
 }
 
-// How long to wait before another attempt, first and at most.
-const (
-	firstWait = time.Second
-	lastWait  = 30 * time.Second
-)
+// firstWait and lastWait are the least and the most wait.
+const firstWait, lastWait = time.Second, 30 * time.Second
 
 // follow watches until ctx ends, and takes back what was shown then. While tokend is
 // away, that stays.

@@ -138,14 +138,11 @@ func (s Manager) enable(ctx context.Context, units map[string]string) ([]string,
 		}
 		return files, err
 	}
-	file := filepath.Join(s.dir, unitName)
-	var files []string
-	for _, name := range slices.Sorted(maps.Keys(units)) {
-		files = append(files, filepath.Join(s.dir, name))
+	for name, text := range units {
 		if name == unitName { // kardianos/service writes it
 			continue
 		}
-		if err := WriteFile(filepath.Join(s.dir, name), units[name]); err != nil {
+		if err := WriteFile(filepath.Join(s.dir, name), text); err != nil {
 			return nil, err
 		}
 	}
@@ -156,7 +153,15 @@ func (s Manager) enable(ctx context.Context, units map[string]string) ([]string,
 	if err := s.repeat(ctx, service.Install(), "enable "+unitName, "daemon-reload"); err != nil {
 		return nil, err
 	}
-	return files, os.Chmod(file, 0o644)
+	return unitFiles(s.dir, units), os.Chmod(filepath.Join(s.dir, unitName), 0o644)
+}
+
+// unitFiles returns the files of the units in a directory.
+func unitFiles(dir string, units map[string]string) (files []string) {
+	for _, name := range slices.Sorted(maps.Keys(units)) {
+		files = append(files, filepath.Join(dir, name))
+	}
+	return files
 }
 
 // repeat runs the commands of systemctl that kardianos/service ran in vain, for
@@ -223,13 +228,8 @@ func (s Manager) packaged(units map[string]string) []string {
 		dirs = userDirs
 	}
 	for _, dir := range dirs {
-		var files []string
-		for _, name := range slices.Sorted(maps.Keys(units)) {
-			if file := filepath.Join(dir, name); Holds(file, units[name]) {
-				files = append(files, file)
-			}
-		}
-		if len(files) == len(units) {
+		files := unitFiles(dir, units)
+		if !slices.ContainsFunc(files, func(file string) bool { return !Holds(file, units[filepath.Base(file)]) }) {
 			return files
 		}
 	}
@@ -267,8 +267,8 @@ func (s Manager) remove(ctx context.Context) (removed []string, err error) {
 			return nil, err
 		}
 	}
-	dropIns := filepath.Join(s.dir, unitName+".d")
-	for _, file := range []string{filepath.Join(s.dir, unitName), filepath.Join(s.dir, socketName), filepath.Join(s.dir, notifyName), filepath.Join(dropIns, noSandbox)} {
+	for _, name := range []string{unitName, socketName, notifyName, unitName + ".d/" + noSandbox} {
+		file := filepath.Join(s.dir, name)
 		if masked(file) || !Exists(file) {
 			continue
 		}
@@ -277,7 +277,7 @@ func (s Manager) remove(ctx context.Context) (removed []string, err error) {
 		}
 		removed = append(removed, file)
 	}
-	_ = os.Remove(dropIns) // if it is empty
+	_ = os.Remove(filepath.Join(s.dir, unitName+".d")) // if it is empty
 	return removed, nil
 }
 
@@ -360,11 +360,10 @@ func (s Manager) show(ctx context.Context, unit string) (map[string]string, erro
 	return values, nil
 }
 
-// codeExited is ExecMainCode= of a process that ended by itself (CLD_EXITED).
-const codeExited = "1"
-
-// statusCredentials is EXIT_CREDENTIALS of systemd.exec(5).
-const statusCredentials = 243
+const (
+	codeExited        = "1" // ExecMainCode= of a process that ended by itself (CLD_EXITED)
+	statusCredentials = 243 // EXIT_CREDENTIALS of systemd.exec(5)
+)
 
 // explain returns why tokend did not start: in its own words, or in systemctl's.
 func (s Manager) explain(ctx context.Context, err error) error {
@@ -409,16 +408,13 @@ func (s Manager) ctl(ctx context.Context, args ...string) (string, error) {
 		args = append([]string{"--user"}, args...)
 	}
 	cmd := exec.CommandContext(ctx, "systemctl", args...)
-	var out, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &stderr
-	err := cmd.Run()
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
 	if err == nil {
-		return out.String(), nil
+		return string(out), nil
 	}
-	text := strings.TrimSpace(stderr.String())
-	if text == "" {
-		text = err.Error()
-	}
+	text := cmp.Or(strings.TrimSpace(stderr.String()), err.Error())
 	if strings.Contains(text, "Failed to connect to") {
 		hint := ""
 		if !s.System {
