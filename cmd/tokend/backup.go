@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	"filippo.io/age"
 	"github.com/google/renameio/v2/maybe"
@@ -129,23 +128,6 @@ func (r *backupRequest) backup(ctx context.Context, path string) error {
 	return nil
 }
 
-// unseal returns what is in a backup.
-func (r *backupRequest) unseal(path string) (backup.Backup, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return backup.Backup{}, errors.New(token.FileFault(err))
-	}
-	file, _, err := token.ReadRegular(f, backup.MaxSize)
-	if err != nil {
-		return backup.Backup{}, err
-	}
-	b, err := backup.Unseal(file, r.identities)
-	if err != nil && !errors.Is(err, cli.ErrUsage) {
-		err = fmt.Errorf("%s: %w", path, err)
-	}
-	return b, err
-}
-
 func (r *backupRequest) restore(ctx context.Context, path string) error {
 	dirs, become, err := r.installed(ctx)
 	if err != nil {
@@ -154,9 +136,16 @@ func (r *backupRequest) restore(ctx context.Context, path string) error {
 	if h := ipc.ReadHolder(dirs.State); h.Serves(ctx) {
 		return &ui.Exit{Status: exitRunning, Err: fmt.Errorf("tokend is running, %v; first: %s", h, r.at.line("stop"))}
 	}
-	b, err := r.unseal(path)
+	sealed, err := token.ReadFile(path, backup.MaxSize)
 	if err != nil {
+		return errors.New(token.FileFault(err))
+	}
+	b, err := backup.Unseal(sealed, r.identities)
+	if errors.Is(err, cli.ErrUsage) {
 		return err
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
 	}
 	if file := dirs.ConfigFile(); b.Config != "" && r.mayWrite("config.toml", file) { // the service's user may not
 		err := maybe.WriteFile(file, []byte(b.Config), 0o600)
@@ -202,11 +191,8 @@ func (r *backupRequest) mayWrite(what, file string) bool {
 func (r *backupRequest) recipients() (to []age.Recipient, err error) {
 	if r.recipient == "" {
 		passphrase, err := r.askPassphrase("Passphrase for the backup", "The same again")
-		if err != nil {
-			return nil, err
-		}
-		scrypt, err := age.NewScryptRecipient(passphrase.Reveal())
-		return []age.Recipient{scrypt}, err
+		scrypt, empty := age.NewScryptRecipient(passphrase.Reveal())
+		return []age.Recipient{scrypt}, cmp.Or(err, empty)
 	}
 	text := []byte(r.recipient)
 	if !strings.HasPrefix(r.recipient, "age1") {
@@ -221,11 +207,8 @@ func (r *backupRequest) recipients() (to []age.Recipient, err error) {
 func (r *backupRequest) identities(byPassphrase bool) (by []age.Identity, err error) {
 	if byPassphrase {
 		passphrase, err := r.askPassphrase("Passphrase of the backup")
-		if err != nil {
-			return nil, err
-		}
-		scrypt, err := age.NewScryptIdentity(passphrase.Reveal())
-		return []age.Identity{scrypt}, err
+		scrypt, empty := age.NewScryptIdentity(passphrase.Reveal())
+		return []age.Identity{scrypt}, cmp.Or(err, empty)
 	}
 	if r.identity == "" {
 		return nil, cli.Usage("the backup is sealed to an age recipient: name the file of its identity with --identity")

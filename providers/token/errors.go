@@ -136,12 +136,15 @@ func DiskFault(err error) string {
 const MaxConfig = 1 << 20
 
 // ReadConfig reads a file that people write: config.toml, a profile, certificates.
-func ReadConfig(path string) ([]byte, error) {
+func ReadConfig(path string) ([]byte, error) { return ReadFile(path, MaxConfig) }
+
+// ReadFile reads a regular file of at most limit bytes.
+func ReadFile(path string, limit int64) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO makes no one wait
 	if err != nil {
 		return nil, err
 	}
-	text, _, err := ReadRegular(f, MaxConfig)
+	text, _, err := ReadRegular(f, limit)
 	return text, err
 }
 

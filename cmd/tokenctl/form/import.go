@@ -337,10 +337,6 @@ func findInFile(path string, content []byte, o discover.Options) []discover.Find
 
 // readCandidate reads a file that may hold a credential.
 func readCandidate(path string) ([]byte, error) {
-	f, err := os.Open(ui.ExpandHome(path))
-	if err != nil {
-		return nil, err
-	}
-	content, _, err := token.ReadRegular(f, maxSecret)
+	content, err := token.ReadFile(ui.ExpandHome(path), maxSecret)
 	return []byte(input.Text(string(content))), err
 }

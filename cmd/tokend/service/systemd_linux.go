@@ -370,8 +370,8 @@ func (s Manager) explain(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
-	unit, showErr := s.show(ctx, unitName)
-	if ended := s.failure(unit); showErr == nil && ended.Status != 0 {
+	unit, _ := s.show(ctx, unitName)
+	if ended := s.failure(unit); ended.Status != 0 {
 		return ended
 	}
 	return s.repeat(ctx, err, "restart "+unitName)
