@@ -67,9 +67,9 @@ func editText(ctx context.Context, e *ui.Env, s *form.Submission, old token.Prof
 	if err != nil {
 		return err
 	}
-	text, failed := old.Text, error(nil)
+	text, head, failed := old.Text, "", error(nil)
 	for {
-		typed, err := child.Edit(e, file, complaint(failed, old.File)+text)
+		typed, err := child.Edit(e, file, head+text)
 		for strings.HasPrefix(typed, complaints) {
 			_, typed, _ = strings.Cut(typed, "\n")
 		}
@@ -80,7 +80,7 @@ func editText(ctx context.Context, e *ui.Env, s *form.Submission, old token.Prof
 			// Whether another text may help.
 			code := ui.CodeOf(err)
 			if code == token.ErrDenied || code == token.ErrRejected || code == token.ErrInvalid && !errors.Is(err, cli.ErrUsage) {
-				text, failed = typed, err
+				text, head, failed = typed, complaint(err, old.File), err
 				continue
 			}
 		}
@@ -102,9 +102,6 @@ const complaints = "# tokenctl: "
 
 // complaint says what is wrong with a file's text, to stand above it as comments.
 func complaint(err error, file string) string {
-	if err == nil {
-		return ""
-	}
 	text := ui.Printable(err.Error())
 	if at, rest, ok := strings.Cut(strings.TrimPrefix(text, file+":"), ": "); ok {
 		if line, err := strconv.Atoi(at); err == nil {

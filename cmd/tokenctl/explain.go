@@ -60,7 +60,7 @@ func topicList(s ui.Screen, topics []docs.Topic) string {
 			b.WriteString(strings.Repeat("\n", min(1, len(group))) + s.Paint(ui.Faint, t.Group+":") + "\n")
 			group = t.Group
 		}
-		fmt.Fprintf(&b, "  %-*s  %s\n", names, t.Names[0], ui.Cut(unmarked(t.Summary()), ui.Width-names-4))
+		fmt.Fprintf(&b, "  %-*s  %s\n", names, t.Names[0], ui.Cut(unmarked(t.Summary()), cli.Width-names-4))
 	}
 	return b.String()
 }

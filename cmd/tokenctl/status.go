@@ -152,9 +152,18 @@ func profileTable(s ui.Screen, profiles []token.ProfileStatus, now time.Time) st
 			if i > 0 && t.Resource == "" {
 				name = ""
 			}
+			var notes []string
+			for _, part := range [][2]string{{"scope ", t.Scope}, {"audience ", t.Audience}} {
+				if part[1] != "" {
+					notes = append(notes, part[0]+ui.Printable(part[1]))
+				}
+			}
+			if t.Error != nil {
+				notes = append(notes, failureText(t, now))
+			}
 			rows = append(rows, ui.Row{
 				Cells: []ui.Cell{{Text: name}, stateOf(t), lifeLeft(t, now), {Text: nextTry(t, now)}, {Text: lastUse(t.LastUsed, t.LastUser, ", ", now)}},
-				Notes: tokenNotes(t, now),
+				Notes: notes,
 			})
 		}
 	}
@@ -214,19 +223,6 @@ func userText(u *token.User) string {
 		text += " of " + cmp.Or(ui.Printable(u.Name), fmt.Sprintf("uid %d", u.UID))
 	}
 	return strings.TrimPrefix(text, " of ")
-}
-
-func tokenNotes(t token.TokenStatus, now time.Time) (notes []string) {
-	if t.Scope != "" {
-		notes = append(notes, "scope "+ui.Printable(t.Scope))
-	}
-	if t.Audience != "" {
-		notes = append(notes, "audience "+ui.Printable(t.Audience))
-	}
-	if t.Error != nil {
-		notes = append(notes, failureText(t, now))
-	}
-	return notes
 }
 
 // failureText says why the last attempt failed, when tokend tries again, and

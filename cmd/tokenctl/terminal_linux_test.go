@@ -436,7 +436,7 @@ func (p *person) fits() {
 	for line := range strings.Lines(p.seen()) {
 		line = strings.TrimRight(line, "\r\n")
 		words := strings.TrimLeft(line, " ")
-		if n := len([]rune(line)); n > ui.Width && strings.Contains(words, " ") && !strings.HasPrefix(words, "token") && !strings.HasPrefix(words, "git config") {
+		if n := len([]rune(line)); n > cli.Width && strings.Contains(words, " ") && !strings.HasPrefix(words, "token") && !strings.HasPrefix(words, "git config") {
 			p.t.Errorf("%d columns: %s", n, line)
 		}
 	}

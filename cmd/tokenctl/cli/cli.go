@@ -118,7 +118,11 @@ func (p *Program) Execute(ctx context.Context, args []string) (*Call, error) {
 	case c.Path == p.Root.Name && c.Flags.Changed(versionFlag):
 		return c, p.print(p.Version() + "\n")
 	case c.Command.Check == nil:
-		err = c.noArgs()
+		if len(c.Args) > 0 && len(c.Command.Commands) > 0 {
+			err = Usage("there is no command %q%s", c.Args[0], DidYouMean(c.Args[0], texts(c.subcommandCandidates())))
+		} else if len(c.Args) > 0 {
+			err = Usage("%s takes no arguments, but got %q", c.Name(), c.Args[0])
+		}
 	default:
 		err = c.Command.Check(ctx, c)
 	}
@@ -189,17 +193,6 @@ func (c *Call) enter(p *Program, sub *Command) {
 	c.Command, c.Args, c.Dash = sub, nil, -1
 	c.Path = strings.TrimPrefix(c.Path+" "+sub.Name, " ")
 	c.Flags = p.newFlags(sub, isRoot)
-}
-
-// noArgs is the Check of commands that take no arguments.
-func (c *Call) noArgs() error {
-	switch {
-	case len(c.Args) == 0:
-		return nil
-	case len(c.Command.Commands) > 0:
-		return Usage("there is no command %q%s", c.Args[0], DidYouMean(c.Args[0], texts(c.subcommandCandidates())))
-	}
-	return Usage("%s takes no arguments, but got %q", c.Name(), c.Args[0])
 }
 
 // subcommands are the subcommands that are not hidden.

@@ -119,7 +119,7 @@ func (p *Program) candidates(before []string, typed string) (list []Candidate, f
 }
 
 func (c *Call) flagCandidates() (list []Candidate) {
-	for _, flag := range c.Flags.described() {
+	for _, flag := range c.Flags.list {
 		list = append(list, Candidate{"--" + flag.Name, flag.Doc})
 	}
 	return list

@@ -94,6 +94,7 @@ func (f *Flags) add(flag Flag, read func(text string) error) {
 	}
 	if _, value, ok := strings.Cut(flag.Doc, "`"); ok {
 		flag.Value, _, _ = strings.Cut(value, "`")
+		flag.Doc = strings.ReplaceAll(flag.Doc, "`", "") // for people
 	}
 	flag.Group = f.heading
 	f.list = append(f.list, &flag)
@@ -114,14 +115,6 @@ func (f *Flags) add(flag Flag, read func(text string) error) {
 			return err
 		})
 	}
-}
-
-// described returns the flags with texts for people, without backquotes.
-func (f *Flags) described() []*Flag {
-	for _, flag := range f.list {
-		flag.Doc = strings.ReplaceAll(flag.Doc, "`", "")
-	}
-	return f.list
 }
 
 // StringVar defines a flag for a text. What *p is already goes before standard.
@@ -240,7 +233,7 @@ func (c *Call) Help() string {
 		commands = append(commands, Candidate{"  " + sub.Text, sub.Doc})
 	}
 	text += itemList("Commands", commands, "  ")
-	for rest := c.Flags.described(); len(rest) > 0; {
+	for rest := c.Flags.list; len(rest) > 0; {
 		group := rest[0].Group
 		var flags []Candidate
 		for ; len(rest) > 0 && rest[0].Group == group; rest = rest[1:] {

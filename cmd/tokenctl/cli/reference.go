@@ -19,7 +19,7 @@ type Reference struct {
 }
 
 func (p *Program) reference(c *Call) Reference {
-	r := Reference{Name: c.Path, Usage: c.usage(), Short: c.Command.Short, Long: c.Command.Long, Flags: c.Flags.described()}
+	r := Reference{Name: c.Path, Usage: c.usage(), Short: c.Command.Short, Long: c.Command.Long, Flags: c.Flags.list}
 	for _, sub := range c.subcommands() {
 		below := *c
 		below.enter(p, sub)

@@ -19,7 +19,7 @@ func (s *Submission) AddFlags(f *cli.Flags) {
 	providers := []string{"clms", "azure", "aspose", "oauth2", "jwt-bearer", "datarock", "ioxio", "jwt-verify"}
 	f.StringVar(&s.request.Provider, "provider", "", "`PROVIDER`: "+strings.Join(providers, ", "))
 	f.Complete("provider", cli.Words(providers...))
-	s.noCheckFlag(f)
+	f.BoolVar(&s.request.NoCheck, "no-check", false, "do not obtain a token to prove that it works")
 	s.SecretFlags(f)
 	s.settingFlags(f)
 }

@@ -109,10 +109,6 @@ func SecretFlag(name string) string {
 	return ""
 }
 
-func (s *Submission) noCheckFlag(f *cli.Flags) {
-	f.BoolVar(&s.request.NoCheck, "no-check", false, "do not obtain a token to prove that it works")
-}
-
 // SecretFlags defines the flags that are about secrets.
 func (s *Submission) SecretFlags(f *cli.Flags) {
 	s.FlagFor = func(field string) string {

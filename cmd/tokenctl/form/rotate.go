@@ -15,7 +15,7 @@ import (
 
 // RotateFlags defines the flags of rotate.
 func (s *Submission) RotateFlags(f *cli.Flags) {
-	s.noCheckFlag(f)
+	f.BoolVar(&s.request.NoCheck, "no-check", false, "do not obtain a token to prove that it works")
 	f.BoolVar(&s.registered, "registered", false, "the new public key is registered: use the new key")
 	f.BoolVar(&s.abandon, "abandon", false, "drop the new key that is not registered yet")
 	s.SecretFlags(f)

@@ -330,14 +330,11 @@ func (s Situation) notFound(e *token.Error) (lines []string) {
 	return []string{"All profiles: `tokenctl list`", "A new one: `tokenctl add NAME`"}
 }
 
-// badFile is part of what tokend says of a profile whose file is bad.
-const badFile = " is not active: "
-
 // invalid says how to correct a file, or names the flag for the field that is
 // wrong.
 func (s Situation) invalid(e *token.Error) []string {
 	switch {
-	case s.Command == "reload", strings.Contains(e.Message, badFile):
+	case s.Command == "reload", strings.Contains(e.Message, " is not active: "): // its file is bad
 		return []string{"Correct it, then: `tokenctl reload`"}
 	case s.FieldFlag != "":
 		return []string{"Its flag: " + s.FieldFlag}

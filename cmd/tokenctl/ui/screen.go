@@ -23,9 +23,6 @@ import (
 	"tokend/providers/token/format"
 )
 
-// Width is how wide help, hints and tables are.
-const Width = cli.Width
-
 // A Style says how a word is meant; colours show it where there are any.
 type Style string
 
@@ -96,7 +93,7 @@ func (s Screen) Size() (columns, rows int) {
 	if f, ok := s.W.(*os.File); ok {
 		columns, rows, _ = term.GetSize(int(f.Fd())) // zero with an error
 	}
-	return cmp.Or(columns, Width), cmp.Or(rows, 24)
+	return cmp.Or(columns, cli.Width), cmp.Or(rows, 24)
 }
 
 // A Cell is a word in a table.

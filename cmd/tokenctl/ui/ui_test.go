@@ -170,7 +170,7 @@ func TestCommandsInHintsAreNotBroken(t *testing.T) {
 func TestWrap(t *testing.T) {
 	got := Wrap(strings.Repeat("word ", 40), "  ")
 	for line := range strings.Lines(got) {
-		if len(line) > Width+1 || !strings.HasPrefix(line, "  word") || strings.HasSuffix(line, " \n") {
+		if len(line) > cli.Width+1 || !strings.HasPrefix(line, "  word") || strings.HasSuffix(line, " \n") {
 			t.Errorf("%q", line)
 		}
 	}
