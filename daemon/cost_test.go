@@ -16,7 +16,7 @@ func TestAllocationsOfAGet(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		in.startWith(ordinary + "allow_users = [\"root\"]\n")
 		in.get("p", token.Query{})
-		ctx := context.WithValue(t.Context(), callerKey{}, daemon.Caller{UID: os.Getuid(), Groups: []int{1, 2, 3}})
+		ctx := context.WithValue(t.Context(), callerKey{}, daemon.Caller{User: token.User{UID: os.Getuid()}, Groups: []int{1, 2, 3}})
 		got := testing.AllocsPerRun(100, func() {
 			must(t, errOf(in.daemon.Get(ctx, "p", token.Query{})))
 		})

@@ -175,7 +175,7 @@ func TestEventsFollowThePolicy(t *testing.T) {
 		in.profile("mine", ordinary+fmt.Sprintf("renew = \"used\"\nallow_users = [\"%d\"]\n", uid))
 		in.profile("theirs", ordinary+"renew = \"used\"\n")
 		d := in.start()
-		user := context.WithValue(t.Context(), callerKey{}, daemon.Caller{UID: uid})
+		user := context.WithValue(t.Context(), callerKey{}, daemon.Caller{User: token.User{UID: uid}})
 		w := watch(t, user, d)
 		wantErr(t, "watching another's profile", errOf(d.Watch(user, []string{"theirs"})), token.ErrNotFound)
 		only := watch(t, t.Context(), d, "theirs")

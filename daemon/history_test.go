@@ -59,7 +59,7 @@ func TestStatusShowsAnAttemptUnderWay(t *testing.T) {
 }
 
 func from(ctx context.Context, uid, pid int, program string) context.Context {
-	return context.WithValue(ctx, callerKey{}, daemon.Caller{UID: uid, PID: pid, Program: program})
+	return context.WithValue(ctx, callerKey{}, daemon.Caller{User: token.User{UID: uid, PID: pid, Program: program}})
 }
 
 // Who may manage profiles sees who used one; others see no more than that it

@@ -12,8 +12,6 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 
 	"tokend/daemon/mint"
 	"tokend/daemon/profile"
@@ -114,11 +112,11 @@ func confined(d *Daemon, err error) error {
 
 // install adds a profile to next, in place of the one of its name.
 func (d *Daemon) install(next *state, p *profile.Profile) {
-	e := &entry{Profile: p, used: new(atomic.Pointer[mint.Use]), warned: new(sync.Map)}
+	e := &entry{Profile: p, uses: &uses{}}
 	before := map[string]*mint.Tokens{}
 	ev := token.Event{Kind: token.EventAdded, Profile: p.Name}
 	if old := next.profiles[p.Name]; old != nil {
-		e.used, e.warned = old.used, old.warned
+		e.uses = old.uses
 		for _, part := range old.all() {
 			before[part.Name] = part.tokens
 		}
@@ -133,7 +131,7 @@ func (d *Daemon) install(next *state, p *profile.Profile) {
 		d.publish(e, ev)
 	}
 	for _, r := range p.Resources {
-		e.resources = append(e.resources, &entry{Profile: r, used: e.used, warned: e.warned})
+		e.resources = append(e.resources, &entry{Profile: r, uses: e.uses})
 	}
 	for _, part := range e.all() {
 		if part.Minter != nil && !part.OnlyResources {

@@ -266,7 +266,7 @@ func TestACredentialsEnd(t *testing.T) {
 			must(t, errOf(d.Rotate(t.Context(), token.CreateProfile{Name: "p", Secrets: addition("p", "new").Secrets, CredentialExpires: time.Now().Add(days * day)})))
 		}
 		warning := func(uid int) string {
-			g, err := d.Get(context.WithValue(t.Context(), callerKey{}, daemon.Caller{UID: uid}), "p", token.Query{Warn: true})
+			g, err := d.Get(context.WithValue(t.Context(), callerKey{}, daemon.Caller{User: token.User{UID: uid}}), "p", token.Query{Warn: true})
 			must(t, err)
 			return g.Warning
 		}

@@ -21,12 +21,8 @@ import (
 
 // A Caller is who asks over the socket, as the kernel said when it connected.
 type Caller struct {
-	UID    int
-	Groups []int
-	// PID and Program, what its process calls itself, are labels to show to
-	// people, never to decide on.
-	PID     int
-	Program string
+	token.User // all but the UID are labels to show to people, never to decide on
+	Groups     []int
 }
 
 // caller returns who asks; nil is tokend itself.
@@ -41,7 +37,7 @@ func (d *Daemon) caller(ctx context.Context) *Caller {
 func (c *Caller) use(at time.Time) mint.Use {
 	u := mint.Use{At: at}
 	if c != nil {
-		u.By.UID, u.By.PID, u.By.Program = c.UID, c.PID, c.Program
+		u.By = c.User
 	}
 	return u
 }

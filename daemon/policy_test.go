@@ -16,7 +16,7 @@ import (
 )
 
 func as(t *testing.T, uid int, groups ...int) context.Context {
-	return context.WithValue(t.Context(), callerKey{}, daemon.Caller{UID: uid, Groups: groups})
+	return context.WithValue(t.Context(), callerKey{}, daemon.Caller{User: token.User{UID: uid}, Groups: groups})
 }
 
 const alice, bob, carol, data = 70001, 70002, 70003, 80001

@@ -29,14 +29,17 @@ type state struct {
 type entry struct {
 	*profile.Profile
 	tokens *mint.Tokens // nil if it has none
-	// used is when a request was last signed or a token verified with it; the
-	// entries that follow each other under one name share it.
-	used *atomic.Pointer[mint.Use]
-	// warned is when each user was last warned of the credential's end, by uid; shared
-	// likewise.
-	warned *sync.Map
+	*uses
 	// resources are entries for Profile.Resources.
 	resources []*entry
+}
+
+// uses are what the entries that follow each other under one name, and their resources,
+// share: when a request was last signed or a token verified, and when each user was last
+// warned of the credential's end, by uid.
+type uses struct {
+	used   atomic.Pointer[mint.Use]
+	warned sync.Map
 }
 
 // all returns e and its resources.

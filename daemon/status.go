@@ -147,11 +147,11 @@ func (e *entry) resourceStatus(tables map[string]map[string]any, detail bool) (t
 func Digests(ctx context.Context, d *Daemon, name string) (map[string]string, error) {
 	st, c := d.state.Load(), d.caller(ctx)
 	e, err := st.view(c, name)
-	if err == nil && !c.isOwner() {
-		err = denied("", "uid %d may not see digests of secrets; only root and the user that tokend runs as may", c.UID)
-	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case !c.isOwner():
+		return nil, denied("", "uid %d may not see digests of secrets; only root and the user that tokend runs as may", c.UID)
 	}
 	digests := map[string]string{}
 	for _, field := range e.Credential.Fields {

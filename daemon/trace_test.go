@@ -70,7 +70,7 @@ func TestTracesAreForAdmins(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
 		const uid = 54321
 		d := in.startWith(ordinary + fmt.Sprintf("allow_users = [\"%d\"]\n", uid))
-		user := context.WithValue(t.Context(), callerKey{}, daemon.Caller{UID: uid})
+		user := context.WithValue(t.Context(), callerKey{}, daemon.Caller{User: token.User{UID: uid}})
 		trace := token.NewTrace()
 		if _, err := d.Get(user, "p", token.Query{Trace: trace}); !errors.Is(err, token.ErrDenied) || len(trace.Steps()) > 0 {
 			t.Errorf("got %v, %s", err, stepsOf(trace))

@@ -54,7 +54,7 @@ func newDeps() *deps {
 	}
 	w.Caller = func(ctx context.Context) (daemon.Caller, bool) {
 		peer, program, ok := ipcserver.Caller(ctx)
-		return daemon.Caller{UID: peer.UID, Groups: peer.Groups, PID: peer.PID, Program: program}, ok
+		return daemon.Caller{User: token.User{UID: peer.UID, PID: peer.PID, Program: program}, Groups: peer.Groups}, ok
 	}
 	w.Configure = func(c profile.Config) (profile.Kinds, error) {
 		client, err := providers.NewHTTPClient(c.CAFile, c.Proxy)
