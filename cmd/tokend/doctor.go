@@ -334,13 +334,13 @@ func checkFiles(dirs profile.Dirs, in store.KeystoreConfig) []token.Check {
 // neither to root nor to owner.
 func checkTree(dir string, owner int, refused fs.FileMode) error {
 	return filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) || err == nil && e.Type()&fs.ModeSymlink != 0 {
+		var info fs.FileInfo
+		if err == nil {
+			info, err = e.Info()
+		}
+		if errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode()&fs.ModeSymlink != 0 {
 			return nil
 		}
-		if err != nil {
-			return err
-		}
-		info, err := e.Info()
 		if err != nil {
 			return err
 		}
