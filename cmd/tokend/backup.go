@@ -175,7 +175,7 @@ func (r *backupRequest) restore(ctx context.Context, path string) error {
 		}
 		fmt.Fprintf(r.out, "Restored %s.\n", name)
 	}
-	fmt.Fprintln(r.out, "Next:", r.at.startLine())
+	fmt.Fprintln(r.out, "Next:", r.at.line("setup"))
 	return nil
 }
 

@@ -321,7 +321,7 @@ func (s Situation) notFound(e *token.Error) (lines []string) {
 		}
 		return append(lines, "Add it to hosts = [...] in a profile's file ("+Typed("tokenctl show NAME")+" prints its path) and run `tokenctl reload`.")
 	case slices.Contains(s.Profiles, s.Profile):
-		return []string{"The profile exists, but its secret does not. Enter it again: `tokenctl rotate NAME`"}
+		return []string{"You can see this profile, but not use its tokens: its allow_users and allow_groups do not name you."}
 	case near != "":
 		return []string{fmt.Sprintf("Did you mean %q? All profiles: `tokenctl list`", near)}
 	case s.Profile == "":
