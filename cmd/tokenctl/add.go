@@ -16,13 +16,9 @@ const addHelp = `  tokenctl add                      asks for everything; you ca
 CLMS, with the service key that the portal showed:
   tokenctl add clms --service-key key.json
 
-Azure, with a client secret, a certificate, or a PFX file:
+Azure, with a client secret (or --certificate app.pem, or --pfx app.pfx):
   tokenctl add api --provider azure --tenant contoso.com --client-id ID \
     --scope https://api.example.com/.default --client-secret-file secret.txt
-  tokenctl add api --provider azure --tenant contoso.com --client-id ID \
-    --scope https://api.example.com/.default --certificate app.pem
-  tokenctl add api --provider azure --tenant contoso.com --client-id ID \
-    --scope https://api.example.com/.default --pfx app.pfx
 
 One registration for several APIs, each with a token and hosts of its own:
   tokenctl add app --provider azure --tenant contoso.com --client-id ID \

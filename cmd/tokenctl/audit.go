@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -43,12 +42,12 @@ what the program calls itself.`,
 			}
 			begin := time.Now().Add(-since)
 			return d.AuditLog(ctx, func(entry token.AuditEntry) error {
-				switch line, _ := json.Marshal(entry); { // it came as JSON
+				switch {
 				case e.Profile != "" && entry.Profile != e.Profile && !strings.HasPrefix(entry.Profile, e.Profile+"/"), since > 0 && entry.Time.Before(begin),
 					user != "" && user != entry.Name && user != strconv.Itoa(entry.UID):
 					return nil
 				case asJSON:
-					return e.Out.Answer(ui.PlainJSON(string(line)) + "\n")
+					return e.Out.AnswerLine(entry)
 				}
 				return e.Out.Answer(auditText(e.Out, entry))
 			})

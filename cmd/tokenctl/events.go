@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"time"
@@ -73,8 +72,7 @@ func printEvents(ctx context.Context, e *ui.Env, names []string, again bool) (co
 		event, err = events.Next(ctx)
 	}
 	for err == nil {
-		line, _ := json.Marshal(event) // it came as JSON
-		if err = e.Out.Answer(ui.PlainJSON(string(line)) + "\n"); err == nil {
+		if err = e.Out.AnswerLine(event); err == nil {
 			event, err = events.Next(ctx)
 		}
 	}

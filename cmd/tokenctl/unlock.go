@@ -28,32 +28,30 @@ func unlockCommand(e *ui.Env) *cli.Command {
 		Flags: func(f *cli.Flags) {
 			f.Span(&wait, "timeout", "how long to wait for an answer to the prompt, as `TIME`")
 		},
-		Run: func(ctx context.Context, _ *cli.Call) error { return unlock(ctx, e, wait) },
-	}
-}
-
-func unlock(ctx context.Context, e *ui.Env, wait time.Duration) error {
-	d, err := e.Client()
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, ui.Patience+wait)
-	defer cancel()
-	err = d.Unlock(ctx)
-	if isPrompting(err) && wait > 0 {
-		e.Err.Print("The keyring asks you, in a window of its own. Waiting for the answer ...\n")
-	}
-	for limit := time.Now().Add(wait); isPrompting(err) && time.Now().Before(limit); time.Sleep(unlockPoll) {
-		if st, failed := d.Keystore(ctx); failed != nil {
-			return failed
-		} else if st.State == "ok" { // the answer has come; tokend is to notice it
+		Run: func(ctx context.Context, _ *cli.Call) error {
+			d, err := e.Client()
+			if err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(ctx, ui.Patience+wait)
+			defer cancel()
 			err = d.Unlock(ctx)
-		}
+			if isPrompting(err) && wait > 0 {
+				e.Err.Print("The keyring asks you, in a window of its own. Waiting for the answer ...\n")
+			}
+			for limit := time.Now().Add(wait); isPrompting(err) && time.Now().Before(limit); time.Sleep(unlockPoll) {
+				if st, failed := d.Keystore(ctx); failed != nil {
+					return failed
+				} else if st.State == "ok" { // the answer has come; tokend is to notice it
+					err = d.Unlock(ctx)
+				}
+			}
+			if err != nil {
+				return err
+			}
+			return e.Say("The keyring is unlocked.")
+		},
 	}
-	if err != nil {
-		return err
-	}
-	return e.Say("The keyring is unlocked.")
 }
 
 // isPrompting reports whether there is a prompt that a person can answer.

@@ -55,17 +55,16 @@ func (p *Program) builtins() []*Command {
 			Long: "  . <(" + p.Root.Name + " completion bash)\n" +
 				"  " + p.Root.Name + " completion fish > ~/.config/fish/completions/" + p.Root.Name + ".fish\n\n" +
 				"Prints a script that has the shell complete commands, flags and names.",
-			Check: AnyArgs, Run: p.printScript, Complete: Words("bash", "zsh", "fish"),
+			Check: AnyArgs, Complete: Words("bash", "zsh", "fish"),
+			Run: func(_ context.Context, c *Call) error {
+				script, err := scripts.ReadFile("complete." + strings.Join(c.Args, " "))
+				if err != nil {
+					return Usage("Which shell? There are bash, zsh and fish")
+				}
+				return p.print(strings.ReplaceAll(string(script), "PROGRAM", p.Root.Name))
+			},
 		},
 	}
-}
-
-func (p *Program) printScript(_ context.Context, c *Call) error {
-	script, err := scripts.ReadFile("complete." + strings.Join(c.Args, " "))
-	if err != nil {
-		return Usage("Which shell? There are bash, zsh and fish")
-	}
-	return p.print(strings.ReplaceAll(string(script), "PROGRAM", p.Root.Name))
 }
 
 func (p *Program) printCandidates(words []string) error {

@@ -80,6 +80,12 @@ func (s Screen) AnswerJSON(v any) error {
 	return s.Answer(PlainJSON(b.String()))
 }
 
+// AnswerLine writes a value that came as JSON, on a line.
+func (s Screen) AnswerLine(v any) error {
+	line, _ := json.Marshal(v)
+	return s.Answer(PlainJSON(string(line)) + "\n")
+}
+
 // Paint is text in a style.
 func (s Screen) Paint(as Style, text string) string {
 	if !s.Colour || as == Plain {
