@@ -230,10 +230,6 @@ const (
 	topicMetadata  = "issuer-metadata" // that leads to no keys
 )
 
-// passing reports whether asking again makes sense after an error; "" is an answer
-// without an OAuth error.
-func passing(oauth string) bool { return oauth == "" || oauthTopic(oauth) == topicPassing }
-
 // clockTolerance is how far the clocks may differ before it is worth a word.
 const clockTolerance = time.Minute
 
@@ -250,7 +246,7 @@ func (m *minter) refused(a answer, o strictjson.Object, q quoter) *token.Error {
 	}
 	err := a.unavailable(m.host, r.finding(a))
 	err.OAuth, err.Detail = r.oauth, r.detail
-	if !overloaded(a.status) && !passing(r.oauth) && !r.passing {
+	if !overloaded(a.status) && r.oauth != "" && oauthTopic(r.oauth) != topicPassing && !r.passing {
 		err.Code, err.RetryAt = token.ErrRejected, time.Time{}
 	}
 	if to, bad := url.Parse(a.header.Get("Location")); err.Topic == topicRedirect && bad == nil && to.Host != "" && to.Host != m.host {

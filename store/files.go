@@ -65,27 +65,21 @@ func replaceFile(path string, data []byte) error {
 	if err != nil {
 		return err
 	}
+	defer os.Remove(f.Name()) // unless it was renamed
 	_, err = f.Write(data)
-	err = cmp.Or(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
+	if err = cmp.Or(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	return syncDir(dir)
+	return cmp.Or(os.Rename(f.Name(), path), syncDir(dir))
 }
 
 // removeFile removes a file, if it exists, and puts that on disk.
 func removeFile(path string) error {
-	switch err := os.Remove(path); {
-	case errors.Is(err, fs.ErrNotExist):
+	err := os.Remove(path)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
-	case err != nil:
-		return err
 	}
-	return syncDir(filepath.Dir(path))
+	return cmp.Or(err, syncDir(filepath.Dir(path)))
 }
 
 // maxFileName leaves room for a suffix and for the random part of a temporary

@@ -58,10 +58,12 @@ func ReadKeystoreConfig(stateDir string) (KeystoreConfig, error) {
 	path := configPath(stateDir)
 	var i KeystoreConfig
 	err := readTOML(path, maxConfig, &i)
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return KeystoreConfig{}, fail(token.ErrNotFound, "not-set-up", nil, "no keystore is set up: %s does not exist", path)
-	}
-	if err == nil {
+	case err == nil && (i.ID == "" || i.Dir != "" && i.Dir != otherSealedDir):
+		err = errors.New("it has no id, or another directory of sealed secrets than tokend makes")
+	case err == nil:
 		err = i.check()
 	}
 	if err != nil {
@@ -196,13 +198,6 @@ func (c Choice) check() error {
 		return fail(token.ErrInvalid, "", nil, "key file %s: not an absolute path", c.KeyFile)
 	}
 	return nil
-}
-
-func (i KeystoreConfig) check() error {
-	if i.ID == "" || i.Dir != "" && i.Dir != otherSealedDir {
-		return errors.New("it has no id, or another directory of sealed secrets than tokend makes")
-	}
-	return i.Choice.check()
 }
 
 // refuseOrphans returns an error if dir, which no record names, holds sealed

@@ -126,10 +126,14 @@ func (v *Vault) Migrate(ctx context.Context, creds *Credentials, choice Choice) 
 	if err != nil {
 		return 0, err
 	}
-	accounts, err := v.accounts(ctx, creds)
+	if _, err := v.CacheKey(ctx, false); err != nil { // or it makes one
+		return 0, err
+	}
+	accounts, err := creds.accounts(ctx)
 	if err != nil {
 		return 0, err
 	}
+	accounts = append(accounts, old.cacheKeyAccount())
 	if err := v.fill(ctx, next, accounts); err != nil {
 		// If the copies cannot be deleted now, the record names them.
 		_ = v.tidy(context.WithoutCancel(ctx))
@@ -225,16 +229,6 @@ func (v *Vault) tidy(ctx context.Context) error {
 	}
 	config.Leftover = nil
 	return v.record("forget", config, v.current())
-}
-
-// accounts lists those of all credentials, current and pending, and the cache's
-// key. It deletes former credentials first.
-func (v *Vault) accounts(ctx context.Context, creds *Credentials) ([]string, error) {
-	if _, err := v.CacheKey(ctx, false); err != nil {
-		return nil, err
-	}
-	accounts, err := creds.accounts(ctx)
-	return append(accounts, v.KeystoreConfig().cacheKeyAccount()), err
 }
 
 // successor returns the record of a choice that takes the place of i.

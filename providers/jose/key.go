@@ -122,11 +122,8 @@ func usableKey(key any) (crypto.Signer, error) {
 // MarshalKey returns the form in which tokend keeps a key: PKCS #8 in DER,
 // because a PEM of 4096 bits is too long for some keyrings.
 func MarshalKey(key crypto.Signer) (token.Secret, error) {
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return token.Secret{}, &token.Error{Code: token.ErrInvalid, Field: "private_key", Message: "private_key cannot be written as PKCS #8"}
-	}
-	return token.NewSecret(string(der)), nil
+	der, err := x509.MarshalPKCS8PrivateKey(key) // which cannot fail for one that ParseKey returns
+	return token.NewSecret(string(der)), err
 }
 
 // ParseCertificates reads the certificates of a file in PEM, of which it skips the

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -52,14 +53,11 @@ func (o Object) Text(name string) (s string) {
 // Texts returns a member's list of strings, nil if it is not one.
 func (o Object) Texts(name string) []string {
 	var list []*string // a null would become an empty string
-	if err := json.Unmarshal(o[name], &list); err != nil || list == nil {
+	if err := json.Unmarshal(o[name], &list); err != nil || list == nil || slices.Contains(list, nil) {
 		return nil
 	}
 	texts := []string{}
 	for _, s := range list {
-		if s == nil {
-			return nil
-		}
 		texts = append(texts, *s)
 	}
 	return texts

@@ -75,8 +75,12 @@ func Open(path string, key KeySource) (*Cache, error) {
 func (c *Cache) Load(ctx context.Context, now time.Time) ([]token.Record, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.unseal(ctx); err != nil {
-		return nil, err
+	if c.box == nil {
+		key, err := c.key(ctx, false)
+		if err != nil {
+			return nil, err
+		}
+		c.box = newRecordBox(key)
 	}
 	var records []token.Record
 	var drop [][]byte
@@ -105,18 +109,6 @@ func (c *Cache) Load(ctx context.Context, now time.Time) ([]token.Record, error)
 		_ = c.do(true, func(b *bolt.Bucket) error { return c.box.replace(b, drop, nil) })
 	}
 	return records, nil
-}
-
-// unseal reads the key, once.
-func (c *Cache) unseal(ctx context.Context) error {
-	if c.box != nil {
-		return nil
-	}
-	key, err := c.key(ctx, false)
-	if err == nil {
-		c.box = newRecordBox(key)
-	}
-	return err
 }
 
 // Write removes the records of drop, then keeps those of save in place of
