@@ -210,22 +210,16 @@ func ParsePFX(text, password string) (crypto.Signer, []*x509.Certificate, error)
 	return signer, append([]*x509.Certificate{leaf}, others...), nil
 }
 
-// A blockCipher is one of PBES2.
-type blockCipher struct {
-	keySize int
-	open    func(key []byte) (cipher.Block, error)
-}
-
 // The parts of PBES2 that are known, by their object identifiers (RFC 8018 §B, RFC
 // 3565 §4.1), and the work that a file can ask for: rounds of PBKDF2, or blocks of
 // 128 bytes that scrypt mixes. That is some seconds, or 256 MiB.
 var (
 	pbkdf2Hashes = map[string]func() hash.Hash{"": sha1.New, "1.2.840.113549.2.7": sha1.New, "1.2.840.113549.2.9": sha256.New, "1.2.840.113549.2.11": sha512.New}
-	ciphers      = map[string]blockCipher{"1.2.840.113549.3.7": {24, des.NewTripleDESCipher},
-		"2.16.840.1.101.3.4.1.2": {16, aes.NewCipher}, "2.16.840.1.101.3.4.1.22": {24, aes.NewCipher}, "2.16.840.1.101.3.4.1.42": {32, aes.NewCipher}}
+	keySizes     = map[string]int{tripleDES: 24, "2.16.840.1.101.3.4.1.2": 16, "2.16.840.1.101.3.4.1.22": 24, "2.16.840.1.101.3.4.1.42": 32} // the others are AES
 )
 
 const (
+	tripleDES    = "1.2.840.113549.3.7"
 	maxRounds    = 5_000_000
 	maxBlocks    = 1 << 21
 	encryptedPEM = "ENCRYPTED PRIVATE KEY"
@@ -274,20 +268,24 @@ func (e encryptedKey) decrypt(passphrase string) ([]byte, error) {
 	}
 	_, err := asn1.Unmarshal(e.Algorithm.Parameters.FullBytes, &scheme)
 	p, function, iv := scheme.Derivation.Params, scheme.Derivation.ID.String(), scheme.Cipher.IV
-	newHash, by := pbkdf2Hashes[p.Hash.Algorithm.String()], ciphers[scheme.Cipher.ID.String()]
+	newHash, keySize := pbkdf2Hashes[p.Hash.Algorithm.String()], keySizes[scheme.Cipher.ID.String()]
 	var key []byte
-	switch isKnown := err == nil && by.keySize > 0; {
+	switch isKnown := err == nil && keySize > 0; {
 	case isKnown && passphrase == "":
 		return nil, ErrPassword
 	case isKnown && function == "1.2.840.113549.1.5.12" && newHash != nil && p.N <= maxRounds:
-		key, err = pbkdf2.Key(newHash, passphrase, p.Salt, p.N, by.keySize)
+		key, err = pbkdf2.Key(newHash, passphrase, p.Salt, p.N, keySize)
 	case isKnown && function == "1.3.6.1.4.1.11591.4.11" && p.R > 0 && p.P > 0 && p.N <= maxBlocks/p.R/p.P:
-		key, err = scrypt.Key([]byte(passphrase), p.Salt, p.N, p.R, p.P, by.keySize)
+		key, err = scrypt.Key([]byte(passphrase), p.Salt, p.N, p.R, p.P, keySize)
 	default:
 		how := strings.Fields(fmt.Sprintln(e.Algorithm.Algorithm, scheme.Derivation.ID, scheme.Cipher.ID))
 		return nil, fmt.Errorf("encrypted in a way that tokend does not read (%s), or with too many rounds; convert a copy of it: openssl pkcs8 -topk8 -v2 aes-256-cbc -in FILE -out key.pem", strings.Join(how, ", "))
 	}
-	block, fault := by.open(key)
+	newCipher := aes.NewCipher
+	if scheme.Cipher.ID.String() == tripleDES {
+		newCipher = des.NewTripleDESCipher
+	}
+	block, fault := newCipher(key)
 	if err != nil || fault != nil || len(iv) != block.BlockSize() || len(e.Data)%len(iv) != 0 {
 		return nil, errors.New("damaged: it has the form of an encrypted key, and its parts do not fit together")
 	}

@@ -237,20 +237,12 @@ func Unverified(text string) (strictjson.Object, error) {
 	}
 	var c claims
 	if _, _, err := jwt.NewParser().ParseUnverified(text, &c); err != nil {
-		return nil, payloadFlaw(err)
+		return nil, c.flawOf(err, "")
 	}
 	return c.Object, nil
 }
 
 var errSignature = Flaw(ReasonSignature, "the token's signature is not that of the issuer's key")
-
-// payloadFlaw says what is wrong with a payload that golang-jwt cannot parse.
-func payloadFlaw(err error) error {
-	if f, ok := errors.AsType[*flaw](err); ok {
-		return f
-	}
-	return Flaw(ReasonMalformed, "the token's payload is not JSON")
-}
 
 // parse has golang-jwt parse a token, verify its signature, and validate its
 // claims.
@@ -271,7 +263,6 @@ func (v *Verifier) parse(text, algorithm string, key publicKey) (*claims, error)
 		if method(algorithm).Verify(text[:dot], signature, key.public) != nil {
 			return nil, errSignature // nothing is said of what the issuer has not signed
 		}
-		return nil, payloadFlaw(err)
 	}
 	if err != nil {
 		return nil, c.flawOf(err, key.issuer)
@@ -284,7 +275,10 @@ func (c *claims) flawOf(err error, issuer string) error {
 	if f, ok := errors.AsType[*flaw](err); ok {
 		return f
 	}
-	if errors.Is(err, jwt.ErrTokenSignatureInvalid) {
+	switch {
+	case errors.Is(err, jwt.ErrTokenMalformed), errors.Is(err, jwt.ErrTokenUnverifiable):
+		return Flaw(ReasonMalformed, "the token's payload is not JSON")
+	case errors.Is(err, jwt.ErrTokenSignatureInvalid):
 		return errSignature
 	}
 	for _, name := range append([]string{"iss", c.rules.AudienceClaim, "exp"}, c.rules.Required...) {
