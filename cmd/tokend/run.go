@@ -44,7 +44,7 @@ var errNotSetUp = errors.New("not set up")
 func (p *program) runCommand() *cli.Command {
 	return &cli.Command{
 		Name: "run", Short: "Serve tokens until stopped",
-		Long: `  tokend run &
+		Long: `  tokend run                        in this terminal, until Ctrl-C
 
 Serves until SIGTERM or SIGINT. SIGHUP reloads the configuration, as tokenctl
 reload does. The log goes to standard error; tokend serves on if that blocks.`,
