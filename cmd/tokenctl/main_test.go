@@ -447,8 +447,8 @@ func TestMistypedNamesAreRecognized(t *testing.T) {
 	call(t, socket, nil, "get", "clsm").wants(t, ui.ExitNotFound, "", `Did you mean "clms"?`)
 	call(t, socket, nil, "statsu").wants(t, ui.ExitUsage, "", "did you mean status?")
 	call(t, socket, nil, "get", "clms", "--fresj").wants(t, ui.ExitUsage, "", "did you mean --fresh?")
-	b.err = token.ErrNotFound // of the secret of a profile that is there
-	call(t, socket, nil, "get", "clms").wants(t, ui.ExitNotFound, "", "tokenctl rotate clms")
+	b.err = token.ErrNotFound // of a profile whose allow_users does not name the caller
+	call(t, socket, nil, "get", "clms").wants(t, ui.ExitNotFound, "", "allow_users")
 }
 
 // What comes from elsewhere must not act on the terminal.
