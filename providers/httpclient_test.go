@@ -548,19 +548,22 @@ func TestProxyForKeepsThePasswordBack(t *testing.T) {
 	}
 }
 
-// An authority that the system, or ca_file, gets while tokend runs is trusted after a
-// reload, and without one when an issuer of it is asked, once a minute.
+// An authority that the system, or ca_file, gets or renews while tokend runs is trusted
+// after a reload, and without one when an issuer of it is asked, once a minute.
 func TestAuthoritiesAreReadAgain(t *testing.T) {
 	authority := must[*providertest.Authority](t)(providertest.NewAuthority())
 	other := must[*providertest.Authority](t)(providertest.NewAuthority())
 	cert := must[tls.Certificate](t)(authority.Issue([]string{"127.0.0.1"}, time.Now().Add(-time.Hour), time.Now().Add(time.Hour)))
 	s := serveTLS(t, &tls.Config{Certificates: []tls.Certificate{cert}}, answerJSON(granted))
-	for _, c := range []struct{ name, file, caFile string }{
-		{"the system's file", "system.pem", ""},
-		{"the system's file, with a ca_file", "system.pem", "ca.pem"},
-		{"the system's directory", "certs/new.pem", ""},
-		{"a link in the system's directory", "certs/link.pem", "ca.pem"},
-		{"ca_file", "ca.pem", "ca.pem"},
+	const unknown, expired = "cannot be trusted: its certificate is from an unknown authority", "cannot be trusted: its certificate has expired"
+	before := map[string][]byte{unknown: other.CertPEM(), expired: must[[]byte](t)(authority.ExpiredPEM())}
+	for _, c := range []struct{ name, file, caFile, fault string }{
+		{"the system's file", "system.pem", "", unknown},
+		{"the system's file, with a ca_file", "system.pem", "ca.pem", unknown},
+		{"the system's directory", "certs/new.pem", "", unknown},
+		{"a link in the system's directory", "certs/link.pem", "ca.pem", unknown},
+		{"ca_file", "ca.pem", "ca.pem", unknown},
+		{"a root that expired", "system.pem", "", expired},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -578,18 +581,17 @@ func TestAuthoritiesAreReadAgain(t *testing.T) {
 			t.Setenv("SSL_CERT_FILE", filepath.Join(dir, "system.pem"))
 			t.Setenv("SSL_CERT_DIR", "/nowhere:"+filepath.Join(dir, "certs"))
 			check(t, os.Mkdir(filepath.Join(dir, "certs"), 0o700))
-			write("system.pem", other.CertPEM())
+			write("system.pem", before[c.fault])
 			caFile := ""
 			if c.caFile != "" {
-				write(c.caFile, other.CertPEM())
+				write(c.caFile, before[c.fault])
 				caFile = filepath.Join(dir, c.caFile)
 			}
 			client := must[*http.Client](t)(NewHTTPClient(caFile, "none"))
 			m := openAspose(t, s.URL, client)
-			const unknown = "cannot be trusted: its certificate is from an unknown authority"
-			wantUnavailable(t, m, unknown)
+			wantUnavailable(t, m, c.fault)
 			write(c.file, authority.CertPEM())
-			wantUnavailable(t, m, unknown) // they were read again a moment ago
+			wantUnavailable(t, m, c.fault) // they were read again a moment ago
 			must[token.Token](t)(openAspose(t, s.URL, must[*http.Client](t)(NewHTTPClient(caFile, "none"))).Mint(t.Context(), token.Target{}))
 			client.Transport.(*transport).read = time.Now().Add(-rootsAgain)
 			must[token.Token](t)(m.Mint(t.Context(), token.Target{}))

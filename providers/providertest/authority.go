@@ -41,6 +41,14 @@ func (a *Authority) CertPEM() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw})
 }
 
+// ExpiredPEM is the certificate that CertPEM replaced: of the same key, and expired.
+func (a *Authority) ExpiredPEM() ([]byte, error) {
+	old := *a.cert
+	old.NotAfter = time.Now().Add(-time.Minute)
+	der, err := x509.CreateCertificate(rand.Reader, &old, &old, a.key.Public(), a.key)
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), err
+}
+
 // Issue makes a server's certificate for names and addresses, valid from one
 // time until another.
 func (a *Authority) Issue(names []string, from, until time.Time) (tls.Certificate, error) {
