@@ -175,7 +175,7 @@ func (r *serviceRequest) uninstall(ctx context.Context, purge purgeRequest) erro
 			return err
 		}
 		if len(removed) == 0 {
-			fmt.Fprintln(r.out, "No service is installed.")
+			fmt.Fprintln(r.out, "tokend does not start by itself any more.")
 		}
 	}
 	if purge.wanted {

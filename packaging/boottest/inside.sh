@@ -63,6 +63,7 @@ ok "helpers, man pages and completions are there"
 systemctl start tokend.service 2>/dev/null && fail "it starts although nothing is set up"
 [ "$(property ExecMainStatus)" = 78 ] || fail "not set up: status $(property ExecMainStatus)"
 systemctl stop tokend.socket
+[ ! -e /run/tokend/tokend.sock ] || fail "a socket stays that no tokend answers at"
 systemctl reset-failed
 ok "what is not set up does not start, with status 78"
 
