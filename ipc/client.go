@@ -38,7 +38,7 @@ type Client struct {
 // Get returns a token of the profile or resource (NAME/RESOURCE) or, without a name, of
 // the one whose hosts cover q.URL. Its times have whole seconds; Skew does not cross the
 // socket.
-func (c *Client) Get(ctx context.Context, name string, q token.Query) (token.Grant, error) {
+func (c *Client) Get(ctx context.Context, name string, q token.Query) (g token.Grant, err error) {
 	profile, resource, err := cutResource(name)
 	if err != nil {
 		return token.Grant{}, err
@@ -59,8 +59,7 @@ func (c *Client) Get(ctx context.Context, name string, q token.Query) (token.Gra
 	if err != nil {
 		return token.Grant{}, err
 	}
-	g, err := readGrant(body)
-	if err != nil {
+	if err := readGrant(body, &g); err != nil {
 		return token.Grant{}, c.nonsense(err)
 	}
 	if g.Warning != "" && c.Warn != nil {

@@ -33,7 +33,8 @@ func TestTokenCrossesTheWire(t *testing.T) {
 		if !json.Valid(body) {
 			t.Fatalf("%s: not JSON: %s", name, body)
 		}
-		if got, err := readGrant(body); err != nil || !sameGrant(got, want) {
+		var got token.Grant
+		if err := readGrant(body, &got); err != nil || !sameGrant(got, want) {
 			t.Errorf("%s: got %+v, %v, want %+v", name, got, err, want)
 		}
 	}

@@ -29,8 +29,12 @@ import (
 )
 
 // GetToken obtains a token, and shows that it waits for one.
-func GetToken(ctx context.Context, e *ui.Env, profile string, q token.Query, limit time.Duration) (token.Grant, error) {
-	return ui.AskFor(ctx, e, limit, "Waiting for a token", func(d *ipc.Client, ctx context.Context) (token.Grant, error) { return d.Get(ctx, profile, q) })
+func GetToken(ctx context.Context, e *ui.Env, profile string, q token.Query, limit time.Duration) (g token.Grant, err error) {
+	_, err = ui.AskFor(ctx, e, limit, "Waiting for a token", func(d *ipc.Client, ctx context.Context) (_ any, err error) {
+		g, err = d.Get(ctx, profile, q) // which is large: a copy in each frame would make the stack grow
+		return nil, err
+	})
+	return g, err
 }
 
 // CheckFormat refuses what is not among the names of formats.
