@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"tokend/cmd/tokenctl/cli"
@@ -146,7 +147,7 @@ func (r *serviceRequest) launch(ctx context.Context, d service.Definition) error
 func noteMissingPath(ctx context.Context) {
 	shell := os.Getenv("SHELL")
 	program, err := os.Executable()
-	if shell == "" || err != nil {
+	if shell == "" || err != nil || runtime.GOOS == "windows" { // where Git's bash sets it
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)

@@ -64,7 +64,7 @@ type curlCall struct {
 // URL is for. The error is a *ui.Exit with curl's status if curl does not succeed.
 func Curl(ctx context.Context, e *ui.Env, args []string) error {
 	if runtime.GOOS == "windows" {
-		return cli.Usage("on Windows, tokenctl cannot pass curl a credential unseen; use tokenctl get NAME -o curl | curl -K - URL")
+		return cli.Usage("on Windows, tokenctl cannot pass curl a credential unseen; use tokenctl get NAME -o curl | curl.exe -K - URL")
 	}
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // does not end tokenctl, as it does not end curl
 	signals, stop := catchSignals()

@@ -156,7 +156,7 @@ func typed(path string) string {
 func link(path, self string) Change {
 	show, makeLink := "ln -s "+format.ShellQuote(self)+" "+format.ShellQuote(path)+"\n", os.Symlink
 	if onWindows {
-		show, makeLink = fmt.Sprintf("mklink /H \"%s\" \"%s\"\n", path, self), os.Link
+		show, makeLink = fmt.Sprintf("cmd /c mklink /H \"%s\" \"%s\"\n", path, self), os.Link
 	}
 	done := func() (bool, error) {
 		target, err := os.Readlink(path)

@@ -124,7 +124,7 @@ func (t Terminal) Choose(question string, names, docs []string, orKey bool) (str
 
 // ExpandHome replaces a leading ~ in the name of a file.
 func ExpandHome(file string) string {
-	rest, ok := strings.CutPrefix(file, "~/")
+	rest, ok := strings.CutPrefix(filepath.ToSlash(file), "~/")
 	home, err := os.UserHomeDir()
 	if !ok || err != nil {
 		return file
