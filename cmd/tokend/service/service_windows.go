@@ -126,6 +126,6 @@ func Run(serve func(context.Context) error, ready <-chan struct{}, exit func(err
 }
 
 // StopProcess leaves it to the user: no signal asks a process to end.
-func StopProcess(context.Context, string, int) error {
-	return errors.New("stop it, and repeat this command")
+func StopProcess(_ context.Context, _ string, pid int) error {
+	return fmt.Errorf("end it with taskkill /F /PID %d, and repeat this command", pid)
 }
