@@ -31,9 +31,9 @@ func (o *OAuth2) TokenURL() string { return o.url + "/oauth2/token" }
 func (o *OAuth2) APIURL() string { return o.url + "/api/generic/" }
 
 // NewClient registers a client with a secret. Both have characters that
-// client_secret_basic must encode.
+// client_secret_basic must encode, a space among them (RFC 6749 A.2).
 func (o *OAuth2) NewClient() (id, secret string) {
-	id, secret = "client:"+newGUID(), "s%+/&=:"+opaque(24)
+	id, secret = "client:"+newGUID(), "s %+/&=:"+opaque(24)
 	o.AddClient(id, secret)
 	return id, secret
 }
