@@ -326,16 +326,18 @@ func toolProcess() string {
 	return name
 }
 
-// runsOthers reports whether a process runs helpers besides this one, where /proc
-// says it: so it does not ask because of a refusal.
+// runsOthers reports whether a process runs helpers besides this one, or is about to
+// (a child that is still the parent's own program), where /proc says it: so it does not
+// ask because of a refusal.
 func runsOthers(pid int) bool {
 	own, _ := os.Readlink("/proc/self/exe")
+	tool, _ := os.Readlink("/proc/" + strconv.Itoa(pid) + "/exe")
 	threads, _ := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/*/children")
 	return slices.ContainsFunc(threads, func(file string) bool {
 		children, _ := os.ReadFile(file)
 		return slices.ContainsFunc(strings.Fields(string(children)), func(child string) bool {
 			exe, err := os.Readlink("/proc/" + child + "/exe")
-			return err == nil && exe == own && child != strconv.Itoa(os.Getpid())
+			return err == nil && (exe == own || exe == tool) && child != strconv.Itoa(os.Getpid())
 		})
 	})
 }
