@@ -26,7 +26,7 @@ func TestWhoMayUseAProfile(t *testing.T) {
 		in.write("config.toml", "admin_users = [\""+strconv.Itoa(carol)+"\"]\n")
 		in.profile("shared", ordinary+"allow_users = [\""+strconv.Itoa(alice)+"\"]\nallow_groups = [\""+strconv.Itoa(data)+"\"]\nhosts = [\"https://a.example\"]\n")
 		in.profile("closed", ordinary+"hosts = [\"https://a.example/closed\"]\n")
-		in.profile("everybody", ordinary+"allow_users = [\"root\", \"nobody at all\"]\nadmin_groups = [\"none at all\"]\n")
+		in.profile("everybody", ordinary+"allow_users = [\"root\", \"no such user\"]\nadmin_groups = [\"no such group\"]\n")
 		d := in.start()
 
 		can := map[string]context.Context{
@@ -86,7 +86,7 @@ func TestWhoMayUseAProfile(t *testing.T) {
 				t.Errorf("status: %q (%v), want %q", got, err, c.want)
 			}
 		}
-		if p, err := d.Profile(as(t, carol), "everybody"); err != nil || !strings.Contains(strings.Join(p.Warnings, "\n"), "no user \"nobody at all\"\nthere is no group \"none at all\"") {
+		if p, err := d.Profile(as(t, carol), "everybody"); err != nil || !strings.Contains(strings.Join(p.Warnings, "\n"), "no user \"no such user\"\nthere is no group \"no such group\"") {
 			t.Errorf("an unknown name: %q, %v", p.Warnings, err)
 		}
 	})

@@ -54,7 +54,7 @@ type Config struct {
 	// Socket is where tokenctl finds the daemon; empty means the usual place.
 	Socket string `toml:"socket"`
 	// SocketGID is the group that may connect to a socket that tokend makes, besides
-	// tokend's own user; 0 is none.
+	// tokend's own user; 0 means no group.
 	SocketGID uint32 `toml:"socket_gid"`
 	// LogLevel is debug, info, warn or error; LogFormat text or json.
 	LogLevel  slog.Level `toml:"log_level"`

@@ -203,7 +203,11 @@ func (h *handler) serveRoute(c *call, t *route) (answer any, err error) {
 		}
 	}
 	if c.ContentLength != 0 {
-		if err := h.backend.Admit(c.Context(), c.name, t.rules&manages != 0); err != nil {
+		of := c.name
+		if t.rules&manages != 0 {
+			of = ""
+		}
+		if err := h.backend.Admit(c.Context(), of, t.rules&(manages|administers) != 0); err != nil {
 			c.event = token.AuditEntry{Do: t.do, Profile: c.name}
 			return nil, err
 		}

@@ -29,9 +29,10 @@ type route struct {
 type rules uint8
 
 const (
-	takesQuery rules = 1 << iota
-	audits           // it is in the audit log
-	manages          // it takes the right to administer the profile, or without one to manage all
+	takesQuery  rules = 1 << iota
+	audits            // it is in the audit log
+	manages           // it takes the right to manage profiles
+	administers       // it takes the right to administer the profile
 )
 
 func (h *handler) table() []route {
@@ -47,9 +48,9 @@ func (h *handler) table() []route {
 		{"POST", ipc.ProfilesPath, "", "add", audits | manages, with(nil, h.add)},
 		{"GET", ipc.ProfilePath, "", "show", 0, func(c *call) (any, error) { return b.Profile(c.Context(), c.name) }},
 		{"DELETE", ipc.ProfilePath, "", "remove", audits | manages, func(c *call) (any, error) { return nil, b.Remove(c.Context(), c.name) }},
-		{"POST", ipc.ProfilePath, ipc.RotateSuffix, "rotate", audits | manages, submit(b.Rotate)},
+		{"POST", ipc.ProfilePath, ipc.RotateSuffix, "rotate", audits | administers, submit(b.Rotate)},
 		{"GET", ipc.ProfilePath, ipc.TextSuffix, "text", 0, func(c *call) (any, error) { return b.ProfileText(c.Context(), c.name) }},
-		{"PUT", ipc.ProfilePath, ipc.TextSuffix, "edit", audits | manages, submit(b.Edit)},
+		{"PUT", ipc.ProfilePath, ipc.TextSuffix, "edit", audits | administers, submit(b.Edit)},
 		{"POST", ipc.ProfilePath, ipc.RenameSuffix, "rename", audits | manages, with(nil, h.rename)},
 		{"GET", ipc.ProfilePath, ipc.DigestSuffix, "digests", 0, func(c *call) (any, error) { return h.Digests(c.Context(), c.name) }},
 		{"GET", ipc.ProvidersPath, "", "providers", 0, h.providers},
