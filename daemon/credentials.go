@@ -73,7 +73,7 @@ func (s *state) warnOnce(e *entry, c *Caller, now time.Time) string {
 	}
 	name, _, _ := strings.Cut(e.Name, "/")
 	next := "tell those who manage tokend"
-	if s.isAdmin(c) {
+	if s.administers(c, e) {
 		next = "tokenctl rotate " + name
 	}
 	return fmt.Sprintf("The credential of %s %s: %s", name, token.EndText(e.Expires, now), next)

@@ -259,8 +259,8 @@ func TestRemove(t *testing.T) {
 // each person who gets a token learns of it once a day, until the credential is rotated.
 func TestACredentialsEnd(t *testing.T) {
 	bubble(t, func(t *testing.T, in *installation) {
-		const user, day = 54321, 24 * time.Hour
-		d := in.startWith(ordinary + fmt.Sprintf("renew = \"used\"\nallow_users = [\"%d\"]\n", user))
+		const user, admin, day = 54321, 54322, 24 * time.Hour
+		d := in.startWith(ordinary + fmt.Sprintf("renew = \"used\"\nallow_users = [\"%d\", \"%d\"]\nadmin_users = [\"%[2]d\"]\n", user, admin))
 		w := watch(t, t.Context(), d)
 		rotate := func(days time.Duration) {
 			must(t, errOf(d.Rotate(t.Context(), token.CreateProfile{Name: "p", Secrets: addition("p", "new").Secrets, CredentialExpires: time.Now().Add(days * day)})))
@@ -285,7 +285,7 @@ func TestACredentialsEnd(t *testing.T) {
 			watched(t, w)
 			time.Sleep(c.days * day)
 			wantIn(t, "status", strings.Join(in.status("p").Warnings, "; "), c.text)
-			for uid, next := range map[int]string{0: ": tokenctl rotate p", user: ": tell those who manage tokend"} {
+			for uid, next := range map[int]string{0: ": tokenctl rotate p", admin: ": tokenctl rotate p", user: ": tell those who manage tokend"} {
 				if said := warning(uid); c.text == "" && said != "" || c.text != "" && (!strings.HasPrefix(said, "The credential of p "+c.text) || !strings.HasSuffix(said, next)) {
 					t.Errorf("uid %d with %q learns %q", uid, c.text, said)
 				}
